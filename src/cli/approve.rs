@@ -1,0 +1,74 @@
+//! `approve`: a person's yes or no at a terminal, for clients that cannot ask.
+
+use crate::cli::{print, terminal};
+use crate::guard::ledger::{AuditRecord, Confirmation, Ledger as _, Standing};
+use crate::guard::person::{Answer, question};
+use crate::mcp::server::CALLER;
+use crate::model::fault::{Fault, Kind};
+use crate::model::time::written;
+use crate::tools::App;
+use jiff::Timestamp;
+
+/// Arguments.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Only plans for this instance
+    #[arg(long)]
+    instance_id: Option<String>,
+}
+
+/// Shows each waiting plan and records what the person says.
+///
+/// # Errors
+/// `person.no_channel` where there is no terminal.
+pub async fn run(app: &App, args: Args) -> Result<u8, Fault> {
+    if !terminal::is_there() {
+        return Err(Fault::new(
+            Kind::Refused,
+            "person.no_channel",
+            "approve needs a person at a terminal; standard input is not one",
+        )
+        .hint("Run `tair-backup-mcp approve` yourself in a terminal, with the same --home and --config."));
+    }
+    let waiting: Vec<Confirmation> = app
+        .state
+        .waiting()
+        .await?
+        .into_iter()
+        .filter(|c| args.instance_id.as_ref().is_none_or(|id| *id == c.plan.instance_id))
+        .collect();
+    if waiting.is_empty() {
+        print("No restore waits for approval.");
+        return Ok(0);
+    }
+    for open in waiting {
+        print(&format!("Planned {}, good until {}.", written(open.created_at), written(open.expires_at)));
+        let (standing, event, said) = match terminal::ask(&open, &question(&open.plan)).await {
+            Answer::Yes(_) => (
+                Some(Standing::Approved),
+                "approved",
+                "Approved. The agent may now call restore_instance again with its token.",
+            ),
+            Answer::Declined => (Some(Standing::Declined), "declined", "Declined. The token is void."),
+            Answer::Dismissed | Answer::NoChannel => (None, "dismissed", "Left open."),
+            Answer::NotAYes => (None, "not_confirmed", "That is not the instance id. Left open."),
+        };
+        if let Some(standing) = standing
+            && !app.state.settle(&open.nonce, &[Standing::Open], standing).await?
+        {
+            print("Too late: it has expired or was answered meanwhile.");
+            continue;
+        }
+        let record = AuditRecord {
+            at: Timestamp::now(),
+            event: event.into(),
+            caller: CALLER.into(),
+            instance_id: open.plan.instance_id.clone(),
+            nonce: open.nonce.clone(),
+            detail: format!("by terminal: restore from {}", open.plan.backup_id),
+        };
+        app.state.record(record).await?;
+        print(said);
+    }
+    Ok(0)
+}

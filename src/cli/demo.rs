@@ -1,0 +1,9 @@
+//! `demo`: placeholder.
+
+use crate::model::fault::Fault;
+use std::path::PathBuf;
+
+/// Plays.
+pub async fn run(_home: Option<PathBuf>) -> Result<u8, Fault> {
+    Ok(0)
+}

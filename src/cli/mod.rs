@@ -1,0 +1,242 @@
+//! The command line: every tool as a subcommand with the same arguments, and what only people do.
+//!
+//! Standard output carries the result alone; logs, bars and questions go to standard error or the terminal.
+
+mod approve;
+mod audit;
+mod demo;
+mod doctor;
+mod terminal;
+
+use crate::config::Config;
+use crate::mcp::server::CALLER;
+use crate::model::fault::{Fault, Kind};
+use crate::provider::local::Local;
+use crate::state::State;
+use crate::tools::restore_instance::Restore;
+use crate::tools::{
+    App, Call, Outcome, create_backup, describe_backups, describe_instances, describe_jobs, download_backup,
+    restore_instance,
+};
+use clap::{CommandFactory as _, Parser, Subcommand};
+use serde_json::{Value, json};
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use terminal::{Bar, TerminalPerson};
+
+/// Back up, describe, download and restore Redis, Valkey and Tair instances; for AI agents, guarded by people.
+#[derive(Parser)]
+#[command(name = "tair-backup-mcp", version, max_term_width = 100, after_help = EXAMPLES)]
+struct Cli {
+    /// Where backups and state are kept [default: the XDG data directory]
+    #[arg(long, value_name = "DIR", env = "TAIR_BACKUP_MCP_HOME")]
+    home: Option<PathBuf>,
+    /// Configuration file, TOML [default: tair-backup-mcp/config.toml in the XDG config directory]
+    #[arg(long, value_name = "FILE", env = "TAIR_BACKUP_MCP_CONFIG")]
+    config: Option<PathBuf>,
+    /// Refuse everything that changes an instance or makes a backup
+    #[arg(long)]
+    read_only: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "Examples:
+  tair-backup-mcp demo                                     see a guarded restore from end to end
+  tair-backup-mcp serve                                    MCP over stdio, for an agent's configuration
+  tair-backup-mcp create-backup --instance-id orders
+  tair-backup-mcp describe-backups --instance-id orders --start-time 2026-11-01T00:00Z
+  tair-backup-mcp restore-instance --instance-id orders --backup-id b-20261123T061500Z-3f9a1c
+  tair-backup-mcp approve                                  say yes to a restore that an agent has planned
+
+Without a configuration file there is one instance, `sandbox`: a real server of our own with sample data.
+Exit codes: 0 done, 1 unexpected, 2 usage, 3 refused, 4 not found, 5 instance or provider, 6 damaged data.";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve MCP over standard input and output
+    Serve,
+    /// List instances with status, size and protection
+    DescribeInstances(#[command(flatten)] Tool<describe_instances::Args>),
+    /// Back up an instance; waits for the end unless --wait-seconds says otherwise
+    CreateBackup(#[command(flatten)] Tool<create_backup::Args>),
+    /// List backup sets, by default of the last 7 days
+    DescribeBackups(#[command(flatten)] Tool<describe_backups::Args>),
+    /// Write a backup set to a plain .rdb file
+    DownloadBackup(#[command(flatten)] Tool<download_backup::Args>),
+    /// Overwrite an instance with a backup set, after pre-checks and your yes
+    RestoreInstance(#[command(flatten)] Tool<restore_instance::Args>),
+    /// Show backup and restore jobs
+    DescribeJobs(#[command(flatten)] Tool<describe_jobs::Args>),
+    /// Say yes or no, at a terminal, to a restore that an agent has planned
+    Approve(approve::Args),
+    /// Show what the guard has recorded
+    Audit(audit::Args),
+    /// Play a guarded restore from end to end on the sandbox
+    Demo,
+    /// Check the home, the configuration and every instance
+    Doctor(doctor::Args),
+    /// Print completions for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// A tool's arguments, and how to print.
+#[derive(clap::Args)]
+struct Tool<A: clap::Args> {
+    #[command(flatten)]
+    args: A,
+    /// Print exactly the tool's structured result
+    #[arg(long)]
+    json: bool,
+}
+
+/// Everything a subcommand may need.
+fn app(cli: &Cli) -> Result<Arc<App>, Fault> {
+    let config = Config::load(cli.home.clone(), cli.config.clone(), cli.read_only)?;
+    let state = Arc::new(State::new(config.home.dir()));
+    let provider = Arc::new(Local::new(&config, Arc::clone(&state)));
+    Ok(Arc::new(App { config, provider, state }))
+}
+
+/// Parses, runs, prints.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let filter = tracing_subscriber::EnvFilter::try_from_env("TAIR_BACKUP_MCP_LOG").unwrap_or_else(|_| {
+        // The SDK logs whole requests at debug; only our own words are worth a default.
+        tracing_subscriber::EnvFilter::new("error,tair_backup_mcp=warn")
+    });
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    // One thread for the protocol, worker threads for hashing and disks: the smallest that serves.
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(e) => {
+            return fail(&Fault::new(Kind::Unexpected, "system.runtime", format!("the runtime did not start: {e}")));
+        }
+    };
+    match runtime.block_on(run(cli)) {
+        Ok(code) => ExitCode::from(code),
+        Err(fault) => fail(&fault),
+    }
+}
+
+fn fail(fault: &Fault) -> ExitCode {
+    tracing::debug!(cause = ?std::error::Error::source(fault), "failed");
+    let mut err = std::io::stderr();
+    // Nobody left to tell when standard error is gone.
+    let _ = writeln!(err, "error: {} [{}]", fault.message, fault.code);
+    if !fault.hint.is_empty() {
+        let _ = writeln!(err, "hint: {}", fault.hint);
+    }
+    ExitCode::from(fault.kind.exit_code())
+}
+
+/// Prints to standard output; a closed pipe (`| head`) is not an error.
+fn print(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+async fn run(cli: Cli) -> Result<u8, Fault> {
+    if let Command::Completions { shell } = &cli.command {
+        clap_complete::generate(*shell, &mut Cli::command(), "tair-backup-mcp", &mut std::io::stdout());
+        return Ok(0);
+    }
+    if matches!(cli.command, Command::Demo) {
+        return demo::run(cli.home).await;
+    }
+    let app = app(&cli)?;
+    match cli.command {
+        Command::Serve => crate::mcp::serve(app).await.map(|()| 0),
+        Command::DescribeInstances(t) => {
+            tool(&app, "describe_instances", json!({ "instance_id": t.args.instance_id }), t.json).await
+        }
+        Command::CreateBackup(t) => {
+            let a = t.args;
+            // A person waits; an hour is as long as a tool waits.
+            let wait = a.wait_seconds.unwrap_or(3600);
+            tool(
+                &app,
+                "create_backup",
+                json!({ "instance_id": a.instance_id, "wait_seconds": wait, "note": a.note }),
+                t.json,
+            )
+            .await
+        }
+        Command::DescribeBackups(t) => tool(&app, "describe_backups", to_json(&t.args)?, t.json).await,
+        Command::DownloadBackup(t) => tool(&app, "download_backup", to_json(&t.args)?, t.json).await,
+        Command::RestoreInstance(t) => tool(&app, "restore_instance", to_json(&t.args)?, t.json).await,
+        Command::DescribeJobs(t) => tool(&app, "describe_jobs", to_json(&t.args)?, t.json).await,
+        Command::Approve(args) => approve::run(&app, args).await,
+        Command::Audit(args) => audit::run(&app, args).await,
+        Command::Doctor(args) => doctor::run(&app, args).await,
+        Command::Demo | Command::Completions { .. } => Ok(0),
+    }
+}
+
+fn to_json(args: &impl serde::Serialize) -> Result<Value, Fault> {
+    serde_json::to_value(args).map_err(|e| {
+        Fault::new(Kind::Unexpected, "arguments.invalid", "the arguments could not be written as JSON").because(e)
+    })
+}
+
+/// Runs a tool to its end, or until Ctrl-C; then ends what it began, well.
+async fn tool(app: &App, name: &str, arguments: Value, as_json: bool) -> Result<u8, Fault> {
+    let recovered = app.config.home.dir().join("state.db").exists();
+    if recovered {
+        app.provider.recover().await?;
+    }
+    let (person, bar) = (TerminalPerson::new(as_json), Bar::new());
+    let call = Call { app, caller: CALLER, person: &person, progress: &bar };
+    let work = conversation(&call, name, arguments, as_json);
+    tokio::pin!(work);
+    let (outcome, interrupted) = tokio::select! {
+        outcome = &mut work => (Some(outcome), false),
+        _ = tokio::signal::ctrl_c() => (None, true),
+    };
+    bar.clear();
+    if interrupted {
+        let _ =
+            writeln!(std::io::stderr(), "stopping: a backup is cancelled, a restore that has begun is seen to its end");
+    }
+    app.provider.shut_down(true).await;
+    let Some(outcome) = outcome else { return Ok(130) };
+    let (json, human) = match outcome {
+        Ok(Outcome::Reply { json, human }) => (json, human),
+        // A terminal answers at once; nothing is deferred here.
+        Ok(Outcome::AskPerson { .. }) => return Ok(Kind::Unexpected.exit_code()),
+        Err(fault) if as_json => {
+            print(&crate::mcp::contract::error_json(&fault).to_string());
+            return Err(fault);
+        }
+        Err(fault) => return Err(fault),
+    };
+    print(&if as_json { json.to_string() } else { human });
+    let status = json.get("status").and_then(Value::as_str).unwrap_or_default();
+    Ok(Restore::refused(status).map_or(0, Kind::exit_code))
+}
+
+/// One call; for a restore at a terminal also the second one, since the person is right here.
+async fn conversation(call: &Call<'_>, name: &str, mut arguments: Value, as_json: bool) -> Result<Outcome, Fault> {
+    let first = crate::tools::run(call, name, arguments.clone()).await?;
+    let Outcome::Reply { json, human } = &first else { return Ok(first) };
+    let planned = json.get("status").and_then(Value::as_str) == Some("confirmation_required");
+    if !planned || as_json || !terminal::is_there() {
+        return Ok(first);
+    }
+    let _ = writeln!(std::io::stderr(), "{human}\n");
+    if let (Some(arguments), Some(token)) = (arguments.as_object_mut(), json.get("confirmation_token")) {
+        arguments.insert("confirmation_token".into(), token.clone());
+    }
+    loop {
+        let next = crate::tools::run(call, name, arguments.clone()).await?;
+        match &next {
+            Outcome::Reply { json, .. } if json.get("status").and_then(Value::as_str) == Some("prechecks_pending") => {}
+            _ => return Ok(next),
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! The person at a terminal, and a progress bar for them.
+//!
+//! The question goes to the terminal itself, not to standard input: what a program pipes in is not a person.
+
+use crate::guard::ledger::Confirmation;
+use crate::guard::person::{Answer, Channel, judge_typed};
+use crate::tools::{Asked, Person, Progress};
+use async_trait::async_trait;
+use indicatif::{ProgressBar, ProgressStyle};
+use std::fs::OpenOptions;
+use std::io::{BufRead as _, BufReader, IsTerminal as _, Write as _};
+use std::sync::Mutex;
+use std::time::Duration;
+
+/// Whether a person sits at this process's terminal, as far as that can be told.
+#[must_use]
+pub fn is_there() -> bool {
+    std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+}
+
+/// Shows a text at the terminal and reads a line; `None` without a terminal or at its end.
+#[must_use]
+pub async fn read_line(question: String) -> Option<String> {
+    let ask = move || -> std::io::Result<Option<String>> {
+        let mut tty = OpenOptions::new().read(true).write(true).open("/dev/tty")?;
+        write!(tty, "{question}")?;
+        tty.flush()?;
+        let mut line = String::new();
+        let n = BufReader::new(tty).read_line(&mut line)?;
+        Ok((n > 0).then(|| line.trim().to_owned()))
+    };
+    // A thread that waits for a key cannot be stopped; it must not keep the process from ending.
+    let (tx, rx) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || tx.send(ask().ok().flatten()));
+    rx.await.ok().flatten()
+}
+
+/// The person who typed the command.
+pub struct TerminalPerson {
+    quiet: bool,
+}
+
+impl TerminalPerson {
+    /// `quiet`: a program reads our output, so nobody is asked.
+    #[must_use]
+    pub const fn new(quiet: bool) -> Self {
+        Self { quiet }
+    }
+}
+
+#[async_trait]
+impl Person for TerminalPerson {
+    async fn ask(&self, open: &Confirmation, question: &str) -> Asked {
+        if self.quiet || !is_there() {
+            return Asked::Answered(Answer::NoChannel);
+        }
+        Asked::Answered(ask(open, question).await)
+    }
+}
+
+/// Asks for the instance id; `no` declines, an empty line leaves it open.
+pub async fn ask(open: &Confirmation, question: &str) -> Answer {
+    match read_line(format!("{question}\n(`no` declines, Enter leaves it open) > ")).await.as_deref() {
+        None | Some("") => Answer::Dismissed,
+        Some("no" | "n") => Answer::Declined,
+        Some(typed) => judge_typed(&open.plan, typed, Channel::Terminal),
+    }
+}
+
+/// A bar on standard error, where that is a terminal.
+pub struct Bar(Mutex<Option<ProgressBar>>);
+
+impl Bar {
+    /// Shows nothing until there is progress.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(Mutex::new(None))
+    }
+
+    /// Takes it away.
+    pub fn clear(&self) {
+        if let Some(bar) = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+#[async_trait]
+impl Progress for Bar {
+    async fn report(&self, done: u64, total: u64, message: &str) {
+        if !std::io::stderr().is_terminal() {
+            return;
+        }
+        let mut slot = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let bar = slot.get_or_insert_with(|| {
+            let bar = ProgressBar::new_spinner();
+            bar.enable_steady_tick(Duration::from_millis(120));
+            bar
+        });
+        let template =
+            if total > 0 { "{spinner} {msg} {wide_bar} {bytes}/{total_bytes}" } else { "{spinner} {msg} {bytes}" };
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        bar.set_length(total);
+        bar.set_position(done);
+        bar.set_message(message.to_owned());
+    }
+}

@@ -1,0 +1,88 @@
+//! Where things are kept: the home directory and the places in it.
+
+use crate::model::fault::{Fault, Kind};
+use etcetera::BaseStrategy as _;
+use std::path::{Path, PathBuf};
+
+const NAME: &str = "tair-backup-mcp";
+
+/// The home directory.
+#[derive(Debug, Clone)]
+pub struct Home(PathBuf);
+
+fn xdg() -> Result<etcetera::base_strategy::Xdg, Fault> {
+    etcetera::base_strategy::Xdg::new().map_err(|e| {
+        Fault::new(Kind::Usage, "home.unknown", "this user has no home directory")
+            .hint("Name a directory with --home and a configuration file with --config.")
+            .because(e)
+    })
+}
+
+/// `tair-backup-mcp/config.toml` in the XDG configuration directory.
+///
+/// # Errors
+/// `home.unknown`.
+pub fn default_config_file() -> Result<PathBuf, Fault> {
+    Ok(xdg()?.config_dir().join(NAME).join("config.toml"))
+}
+
+impl Home {
+    /// The directory named, made absolute, or the one in the XDG data directory. Touches nothing.
+    ///
+    /// # Errors
+    /// `home.unknown`.
+    pub fn new(named: Option<PathBuf>) -> Result<Self, Fault> {
+        let dir = match named {
+            Some(dir) => dir,
+            None => xdg()?.data_dir().join(NAME),
+        };
+        std::path::absolute(&dir).map(Self).map_err(|e| {
+            Fault::new(Kind::Usage, "home.unknown", format!("{} cannot be a home directory: {e}", dir.display()))
+                .hint("Name a directory with --home.")
+        })
+    }
+
+    /// The directory itself.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.0
+    }
+
+    /// Backup sets.
+    #[must_use]
+    pub fn vault(&self) -> PathBuf {
+        self.0.join("vault")
+    }
+
+    /// Downloads that name no directory.
+    #[must_use]
+    pub fn downloads(&self) -> PathBuf {
+        self.0.join("downloads")
+    }
+
+    /// The sandbox's server.
+    #[must_use]
+    pub fn sandbox(&self) -> PathBuf {
+        self.0.join("sandbox")
+    }
+}
+
+/// A failed file operation under the home directory.
+pub(crate) fn file_fault(what: &str, path: &Path, e: std::io::Error) -> Fault {
+    Fault::new(Kind::Unexpected, "home.failed", format!("cannot {what} {}: {e}", path.display()))
+        .hint("Check that the home directory (--home) is on a disk with room and belongs to this user.")
+        .because(e)
+}
+
+/// Makes a directory that only this user may enter, and its parents.
+///
+/// # Errors
+/// `home.failed`.
+pub fn private_dir(path: &Path) -> Result<(), Fault> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|e| file_fault("make the directory", path, e))
+}

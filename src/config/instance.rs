@@ -1,0 +1,130 @@
+//! `[[instance]]`: one Redis or Valkey that we look after, as its operator wrote it down, checked.
+
+use crate::model::ids::check_instance_id;
+use crate::model::secret::Secret;
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+
+/// Which way restores go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum RestoreWay {
+    /// By replication where the target can do it, else by commands.
+    #[default]
+    Auto,
+    /// By commands, because the target cannot reach us.
+    Commands,
+}
+
+/// As written in the file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawInstance {
+    id: String,
+    url: String,
+    username: Option<String>,
+    password: Option<String>,
+    password_file: Option<PathBuf>,
+    password_env: Option<String>,
+    announce: Option<String>,
+    #[serde(default)]
+    restore_way: RestoreWay,
+    backup_from: Option<String>,
+    tls_ca_file: Option<PathBuf>,
+    tls_cert_file: Option<PathBuf>,
+    tls_key_file: Option<PathBuf>,
+    tls_server_name: Option<String>,
+    #[serde(default)]
+    tls_insecure: bool,
+}
+
+/// Where the password comes from. Read when a connection is made, so that a rotated one is picked up.
+#[derive(Debug, Clone)]
+pub enum Password {
+    /// None, or the one in the URL.
+    None,
+    /// In the configuration file.
+    Given(Secret),
+    /// In a file of its own, first line.
+    File(PathBuf),
+    /// In an environment variable.
+    Env(String),
+}
+
+/// TLS of a connection.
+#[derive(Debug, Clone, Default)]
+pub struct Tls {
+    /// Certificates to trust instead of the machine's.
+    pub ca_file: Option<PathBuf>,
+    /// Our certificate, where the server wants one.
+    pub cert_file: Option<PathBuf>,
+    /// Its key.
+    pub key_file: Option<PathBuf>,
+    /// The name to expect in the server's certificate, where it is not the host's.
+    pub server_name: Option<String>,
+    /// Accept any certificate.
+    pub insecure: bool,
+}
+
+/// One instance, checked.
+#[derive(Debug, Clone)]
+pub struct InstanceConfig {
+    /// Its id.
+    pub id: String,
+    /// `redis://`, `rediss://` or `unix://`.
+    pub url: String,
+    /// ACL user.
+    pub username: Option<String>,
+    /// Its password.
+    pub password: Password,
+    /// `host` or `host:port` under which the target reaches us for a restore.
+    pub announce: Option<String>,
+    /// Which way restores go.
+    pub restore_way: RestoreWay,
+    /// A replica of the instance to capture from, so that the master need not fork.
+    pub backup_from: Option<String>,
+    /// TLS settings.
+    pub tls: Tls,
+}
+
+impl RawInstance {
+    /// Checks what was written; relative file names are relative to `base`, the file's directory.
+    ///
+    /// # Errors
+    /// What is wrong and what would be right, in words.
+    pub fn check(self, base: &Path) -> Result<InstanceConfig, String> {
+        check_instance_id(&self.id).map_err(|f| format!("{}: {}", f.message, f.hint))?;
+        let password = match (self.password, self.password_file, self.password_env) {
+            (None, None, None) => Password::None,
+            (Some(p), None, None) => Password::Given(Secret::new(p)),
+            (None, Some(f), None) => Password::File(base.join(f)),
+            (None, None, Some(e)) => Password::Env(e),
+            _ => return Err(format!("instance \"{}\": give one of password, password_file, password_env", self.id)),
+        };
+        for url in std::iter::once(&self.url).chain(self.backup_from.as_ref()) {
+            let scheme = url.split_once(':').map_or("", |(s, _)| s);
+            if !matches!(scheme, "redis" | "rediss" | "unix" | "redis+unix" | "valkey" | "valkeys") {
+                return Err(format!(
+                    "instance \"{}\": a url is redis://host:port, rediss://host:port (TLS) or unix:///path/to/socket",
+                    self.id
+                ));
+            }
+        }
+        Ok(InstanceConfig {
+            id: self.id,
+            url: self.url,
+            username: self.username,
+            password,
+            announce: self.announce,
+            restore_way: self.restore_way,
+            backup_from: self.backup_from,
+            tls: Tls {
+                ca_file: self.tls_ca_file.map(|f| base.join(f)),
+                cert_file: self.tls_cert_file.map(|f| base.join(f)),
+                key_file: self.tls_key_file.map(|f| base.join(f)),
+                server_name: self.tls_server_name,
+                insecure: self.tls_insecure,
+            },
+        })
+    }
+}

@@ -1,0 +1,151 @@
+//! Configuration: one TOML file, read once, refused with the nearest right word where it is wrong.
+//!
+//! Without a file there is one instance, `sandbox`, a server of our own. With a file there is only what it names.
+
+pub mod home;
+pub mod instance;
+
+use crate::model::fault::{Fault, Kind};
+use crate::model::text::{clean, nearest};
+use home::Home;
+use instance::{InstanceConfig, RawInstance};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// Id of the instance that exists without configuration.
+pub const SANDBOX: &str = "sandbox";
+
+/// Who has to say yes to a restore.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum Confirmation {
+    /// A person, through a channel the model does not control.
+    #[default]
+    Person,
+    /// Nobody: echoing the token is enough. An operator's choice, said in every reply.
+    Token,
+}
+
+/// `[guard]`.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GuardConfig {
+    /// Who has to say yes.
+    pub confirmation: Confirmation,
+    /// Writes per second up to which a restore may go ahead.
+    pub max_writes_per_second: f64,
+    /// Minutes a confirmation token is good for.
+    pub token_minutes: u32,
+}
+
+impl Default for GuardConfig {
+    fn default() -> Self {
+        Self { confirmation: Confirmation::Person, max_writes_per_second: 0.0, token_minutes: 15 }
+    }
+}
+
+#[derive(Debug, Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    guard: GuardConfig,
+    #[serde(default)]
+    download_roots: Vec<PathBuf>,
+    #[serde(default)]
+    instance: Vec<RawInstance>,
+}
+
+/// Everything configured.
+#[derive(Debug)]
+pub struct Config {
+    /// Where we keep things.
+    pub home: Home,
+    /// The file it was read from, if there was one.
+    pub file: Option<PathBuf>,
+    /// The guard's rules.
+    pub guard: GuardConfig,
+    /// Directories under which downloads may be written, beside the home's own.
+    pub download_roots: Vec<PathBuf>,
+    /// The instances of the file.
+    pub instances: Vec<InstanceConfig>,
+    /// Whether the sandbox is an instance.
+    pub sandbox: bool,
+    /// Whether tools that change anything are refused.
+    pub read_only: bool,
+}
+
+impl Config {
+    /// Reads the file named, or the one in the XDG directory when it exists, or none.
+    ///
+    /// # Errors
+    /// `config.missing`, `config.invalid`.
+    pub fn load(home: Option<PathBuf>, file: Option<PathBuf>, read_only: bool) -> Result<Self, Fault> {
+        let home = Home::new(home)?;
+        let named = file.is_some();
+        let path = match file {
+            Some(path) => path,
+            None => home::default_config_file()?,
+        };
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => Some(text),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound && !named => None,
+            Err(e) => {
+                return Err(Fault::new(Kind::Usage, "config.missing", format!("cannot read {}: {e}", path.display()))
+                    .hint("Name an existing file with --config, or leave it out to work with the sandbox.")
+                    .because(e));
+            }
+        };
+        let Some(text) = text else {
+            return Ok(Self {
+                home,
+                file: None,
+                guard: GuardConfig::default(),
+                download_roots: Vec::new(),
+                instances: Vec::new(),
+                sandbox: true,
+                read_only,
+            });
+        };
+        let raw: File = toml::from_str(&text).map_err(|e| invalid(&path, &e))?;
+        let base = path.parent().unwrap_or(Path::new("."));
+        let mut instances: Vec<InstanceConfig> = Vec::new();
+        for raw in raw.instance {
+            let instance = raw.check(base).map_err(|why| refused(&path, &why))?;
+            if instances.iter().any(|i| i.id == instance.id) {
+                return Err(refused(&path, &format!("instance id \"{}\" stands twice", instance.id)));
+            }
+            instances.push(instance);
+        }
+        if !raw.guard.max_writes_per_second.is_finite() || raw.guard.max_writes_per_second < 0.0 {
+            return Err(refused(&path, "guard.max_writes_per_second must be 0 or more"));
+        }
+        if !(1..=1440).contains(&raw.guard.token_minutes) {
+            return Err(refused(&path, "guard.token_minutes must be between 1 and 1440"));
+        }
+        let download_roots = raw.download_roots.into_iter().map(|root| base.join(root)).collect();
+        Ok(Self { home, file: Some(path), guard: raw.guard, download_roots, instances, sandbox: false, read_only })
+    }
+}
+
+fn refused(path: &Path, why: &str) -> Fault {
+    Fault::new(Kind::Usage, "config.invalid", format!("{}: {why}", path.display()))
+        .hint("The README's section Configuration lists every key.")
+}
+
+/// Turns a TOML error into one line, with the nearest right key for an unknown one.
+fn invalid(path: &Path, e: &toml::de::Error) -> Fault {
+    let message = clean(e.message());
+    // serde lists what it expected in back quotes: the unknown word first, then the known ones.
+    let mut words = message.split('`').skip(1).step_by(2);
+    let near = message.contains("unknown").then(|| words.next().and_then(|w| nearest(w, words))).flatten();
+    let line = e.span().map(|s| {
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        text.get(..s.start).map_or(1, |t| t.matches('\n').count() + 1)
+    });
+    let at = line.map(|n| format!(" line {n}")).unwrap_or_default();
+    let fault = Fault::new(Kind::Usage, "config.invalid", format!("{}{at}: {message}", path.display()));
+    match near {
+        Some(near) => fault.hint(format!("Did you mean `{near}`?")),
+        None => fault.hint("The README's section Configuration lists every key."),
+    }
+}

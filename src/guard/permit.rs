@@ -1,0 +1,69 @@
+//! The permit: proof that the guard was passed. Made only here, spent by value, never copied.
+
+use crate::guard::ledger::{Ledger, Standing};
+use crate::guard::person::{Channel, Yes};
+use crate::guard::plan::Plan;
+use crate::model::fault::{Fault, Kind};
+
+/// Permission to carry out one plan, once.
+///
+/// It cannot be made outside this file, so code that overwrites data without the guard does not compile:
+///
+/// ```compile_fail
+/// let permit = tair_backup_mcp::guard::permit::Permit { plan: todo!(), nonce: String::new(), channel: todo!() };
+/// ```
+///
+/// nor can it be used twice:
+///
+/// ```compile_fail
+/// fn twice(permit: tair_backup_mcp::guard::permit::Permit) {
+///     drop(permit);
+///     drop(permit);
+/// }
+/// ```
+#[derive(Debug)]
+pub struct Permit {
+    plan: Plan,
+    nonce: String,
+    channel: Channel,
+}
+
+impl Permit {
+    /// What is permitted.
+    #[must_use]
+    pub const fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// The confirmation it came from.
+    #[must_use]
+    pub fn nonce(&self) -> &str {
+        &self.nonce
+    }
+
+    /// Whether a person said yes, rather than a policy.
+    #[must_use]
+    pub fn human_verified(&self) -> bool {
+        self.channel != Channel::TokenOnly
+    }
+}
+
+/// The token was used before.
+#[must_use]
+pub fn used() -> Fault {
+    Fault::new(Kind::Refused, "confirm.used", "confirmation_token was used or withdrawn before; each is good for one restore")
+        .hint("Look at describe_jobs for what it started. For another restore call restore_instance without confirmation_token.")
+}
+
+/// Spends the token atomically, before anything is touched. Of two calls at once, one gets the permit.
+///
+/// # Errors
+/// `confirm.used`; whatever the ledger fails with, and then there is no permit.
+pub async fn spend(ledger: &dyn Ledger, nonce: &str, plan: &Plan, yes: Yes) -> Result<Permit, Fault> {
+    // A crash right after this line leaves a spent token and no restore: the caller plans again. The other order would
+    // let one yes start two restores.
+    if !ledger.settle(nonce, &[Standing::Open, Standing::Approved], Standing::Spent).await? {
+        return Err(used());
+    }
+    Ok(Permit { plan: plan.clone(), nonce: nonce.into(), channel: yes.channel() })
+}

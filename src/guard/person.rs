@@ -1,0 +1,103 @@
+//! The person: what they are asked, and what counts as their yes. Asks nobody itself; a face carries the question.
+//!
+//! A yes is typed content, the instance id, never just an action: hosts that accept empty forms by themselves exist.
+
+use crate::config::Confirmation;
+use crate::guard::ledger::{Confirmation as Open, Standing};
+use crate::guard::plan::{Plan, Policy};
+use crate::model::text::{bytes, clean, clean_to};
+
+/// The field of the form in which the person types the instance id.
+pub const FIELD: &str = "instance_id";
+
+/// How the person was reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Channel {
+    /// MCP elicitation.
+    Elicitation,
+    /// `approve`, or the command line itself, at a terminal.
+    Terminal,
+    /// Nobody was asked: the operator's configuration lets the token alone do.
+    TokenOnly,
+}
+
+impl Channel {
+    /// The word in the audit.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Elicitation => "elicitation",
+            Self::Terminal => "terminal",
+            Self::TokenOnly => "token_only",
+        }
+    }
+}
+
+/// What came back from the person.
+#[derive(Debug)]
+pub enum Answer {
+    /// They typed the instance id.
+    Yes(Yes),
+    /// They said no.
+    Declined,
+    /// They closed the question without answering, or it timed out.
+    Dismissed,
+    /// Something was sent, but it is not a yes: no content, or another text than the instance id.
+    NotAYes,
+    /// There is nobody to ask through this caller.
+    NoChannel,
+}
+
+/// Evidence of a yes. Only this file makes it.
+#[derive(Debug)]
+pub struct Yes {
+    channel: Channel,
+}
+
+impl Yes {
+    /// How it came.
+    #[must_use]
+    pub const fn channel(&self) -> Channel {
+        self.channel
+    }
+
+    /// The yes that stands in the ledger because `approve` wrote it there.
+    #[must_use]
+    pub fn recorded(open: &Open) -> Option<Self> {
+        (open.standing == Standing::Approved).then_some(Self { channel: Channel::Terminal })
+    }
+
+    /// The operator's standing yes, where the policy says that the token alone is enough.
+    #[must_use]
+    pub fn by_policy(policy: Policy) -> Option<Self> {
+        (policy.confirmation == Confirmation::Token).then_some(Self { channel: Channel::TokenOnly })
+    }
+}
+
+/// Judges what the person typed.
+#[must_use]
+pub fn judge_typed(plan: &Plan, typed: &str, channel: Channel) -> Answer {
+    if typed.trim() == plan.instance_id { Answer::Yes(Yes { channel }) } else { Answer::NotAYes }
+}
+
+/// The question, complete: what will be lost, what comes instead, how to get back. Text from data is cleaned.
+#[must_use]
+pub fn question(plan: &Plan) -> String {
+    format!(
+        "RESTORE OVERWRITES DATA. Instance \"{id}\" ({address}) now holds {keys_now} keys ({used}); all of them will be \
+         replaced by the {keys_in} keys of backup {backup}, taken {taken}.\n\
+         How: {way}: {meaning}.\n\
+         Way back: safety backup {safety} holds what is there now.\n\
+         To approve, type the instance id: {id}",
+        id = clean_to(&plan.instance_id, 64),
+        address = clean(&plan.address),
+        keys_now = plan.keys_now,
+        used = bytes(plan.used_memory_now),
+        keys_in = plan.keys_in_backup,
+        backup = clean_to(&plan.backup_id, 64),
+        taken = plan.taken_at,
+        way = plan.way,
+        meaning = plan.way_meaning,
+        safety = clean_to(&plan.safety_backup_id, 64),
+    )
+}

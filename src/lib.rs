@@ -1,0 +1,26 @@
+//! `tair-backup-mcp`: an MCP server through which agents back up, describe, download and restore Tair, Redis and Valkey
+//! instances, and cannot overwrite anything without a person's yes.
+//!
+//! A room imports only rooms below it (the order is held by `tests/tidy.rs`):
+//!
+//! ```text
+//! main → cli                 parse, wire up, print, exit code
+//! mcp                        the face for agents
+//! tools                      one verb a file; the only room where guard and provider meet
+//! provider                   the Provider trait and its makers
+//! vault   state              backup sets at rest · jobs, confirmations, audit
+//! redis   guard              the replication protocol and RDB · plan, token, permit (no I/O)
+//! config
+//! model                      ids, instance, backup, job, restore, time, Fault
+//! ```
+
+pub mod cli;
+pub mod config;
+pub mod guard;
+pub mod mcp;
+pub mod model;
+pub mod provider;
+pub mod redis;
+pub mod state;
+pub mod tools;
+pub mod vault;

@@ -1,0 +1,66 @@
+//! The face for agents: MCP over standard input and output, in both eras of the protocol.
+//!
+//! It carries calls to `tools` and questions to the person; it decides nothing. Standard output belongs to the transport.
+
+pub mod contract;
+mod person;
+mod progress;
+pub mod prompts;
+pub mod server;
+
+use crate::model::fault::{Fault, Kind};
+use crate::tools::App;
+use rmcp::ServiceExt as _;
+use rmcp::service::ServerInitializeError;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Recovery of what dead processes left waits until the first list has been answered.
+const SETTLE_AFTER: Duration = Duration::from_millis(300);
+
+/// Serves until the client closes standard input or a signal comes; then ends well.
+///
+/// # Errors
+/// `mcp.failed` where the transport breaks.
+pub async fn serve(app: Arc<App>) -> Result<(), Fault> {
+    let failed = |e: Box<dyn std::error::Error + Send + Sync>| {
+        Fault::new(Kind::Unexpected, "mcp.failed", "the MCP transport failed")
+            .hint("`serve` talks JSON-RPC on standard input and output; start it from an MCP client.")
+            .because(e)
+    };
+    let server = server::Server::new(Arc::clone(&app));
+    let service = match server.serve(rmcp::transport::stdio_pipes()).await {
+        Ok(service) => service,
+        // The client went away before it said anything.
+        Err(ServerInitializeError::ConnectionClosed(_)) => return Ok(()),
+        Err(e) => return Err(failed(Box::new(e))),
+    };
+    let settling = Arc::clone(&app);
+    tokio::spawn(async move {
+        tokio::time::sleep(SETTLE_AFTER).await;
+        // Nothing was ever stored here: nothing can have been left behind.
+        if settling.config.home.dir().join("state.db").exists()
+            && let Err(fault) = settling.provider.recover().await
+        {
+            tracing::warn!("what an earlier process left behind could not be settled: {fault}");
+        }
+    });
+    let stop = service.cancellation_token();
+    let waiting = service.waiting();
+    tokio::pin!(waiting);
+    let mut terminate = signal(SignalKind::terminate()).map_err(|e| failed(Box::new(e)))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| failed(Box::new(e)))?;
+    let asked_to_end = tokio::select! {
+        _ = &mut waiting => false,
+        _ = terminate.recv() => true,
+        _ = interrupt.recv() => true,
+    };
+    if asked_to_end {
+        stop.cancel();
+    }
+    // After a signal captures stop; when only the client left they go on, for a job outlives its caller. A restore is
+    // seen to its end either way.
+    app.provider.shut_down(asked_to_end).await;
+    Ok(())
+}

@@ -1,0 +1,96 @@
+//! `Fault`: the one shape in which every room reports failure to a face.
+//!
+//! The code is stable and dotted (`backup.not_found`), the message is for the reader, the hint is the next step. The
+//! source is for the log and never leaves the process: it may quote addresses or server text.
+
+use std::error::Error;
+use std::fmt;
+use std::time::Duration;
+
+/// What kind of failure it is; the command line's exit code follows from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A bug, or an operating system that refused something ordinary. Exit code 1.
+    Unexpected,
+    /// The arguments or the configuration are wrong. Exit code 2.
+    Usage,
+    /// The guard, or a rule of protection, said no. Exit code 3.
+    Refused,
+    /// What was named does not exist. Exit code 4.
+    NotFound,
+    /// The instance or its provider failed or cannot do it. Exit code 5.
+    Provider,
+    /// Stored data is damaged. Exit code 6.
+    Damaged,
+}
+
+impl Kind {
+    /// The exit code of the command line for this kind.
+    #[must_use]
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Self::Unexpected => 1,
+            Self::Usage => 2,
+            Self::Refused => 3,
+            Self::NotFound => 4,
+            Self::Provider => 5,
+            Self::Damaged => 6,
+        }
+    }
+}
+
+/// A failure, ready to be shown. Made by each room's one `From`, or directly where a rule is broken.
+#[derive(Debug)]
+pub struct Fault {
+    /// Which kind; decides the exit code.
+    pub kind: Kind,
+    /// Stable, dotted: part of the contract.
+    pub code: &'static str,
+    /// One or two sentences for the reader. No secrets, no credentials.
+    pub message: String,
+    /// The next step. Empty where there is none.
+    pub hint: String,
+    /// Worth trying again after this long, when waiting alone may cure it.
+    pub retry_after: Option<Duration>,
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl Fault {
+    /// A fault without hint, retry or source.
+    pub fn new(kind: Kind, code: &'static str, message: impl Into<String>) -> Self {
+        Self { kind, code, message: message.into(), hint: String::new(), retry_after: None, source: None }
+    }
+
+    /// Adds the next step.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = hint.into();
+        self
+    }
+
+    /// Says that trying again after this long may work.
+    #[must_use]
+    pub fn retry_after(mut self, after: Duration) -> Self {
+        self.retry_after = Some(after);
+        self
+    }
+
+    /// Keeps the cause for the log.
+    #[must_use]
+    pub fn because(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl Error for Fault {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_deref().map(|s| s as _)
+    }
+}

@@ -1,0 +1,80 @@
+//! Text that came from data (names, notes, keys, server messages): capped and stripped before it is shown.
+//!
+//! Such text is shown as data, in quotes or in a field of its own; it is never made part of an instruction.
+
+/// Longest free text shown anywhere.
+const MAX: usize = 200;
+
+/// Strips control, bidirectional and invisible characters, folds white space, and caps at `max` characters.
+#[must_use]
+pub fn clean_to(text: &str, max: usize) -> String {
+    let mut out = String::new();
+    let mut space = false;
+    for c in text.chars() {
+        if c.is_whitespace() {
+            space = !out.is_empty();
+        } else if !is_hidden(c) {
+            if out.chars().count() >= max {
+                out.push('…');
+                break;
+            }
+            if std::mem::take(&mut space) {
+                out.push(' ');
+            }
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// [`clean_to`] with the usual cap of 200 characters.
+#[must_use]
+pub fn clean(text: &str) -> String {
+    clean_to(text, MAX)
+}
+
+/// Cleaned text in quotes, for messages that repeat what a caller sent.
+#[must_use]
+pub fn quoted(text: &str) -> String {
+    format!("\"{}\"", clean_to(text, 80).replace('"', "'"))
+}
+
+/// Characters that change how the rest is shown, or are not shown at all.
+fn is_hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{00ad}' | '\u{034f}' | '\u{061c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
+            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+            | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// A size for people, in powers of 1024: `1.2 GiB`.
+#[must_use]
+pub fn bytes(n: u64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    if n < 1024 {
+        return format!("{n} B");
+    }
+    #[expect(clippy::cast_precision_loss, reason = "one decimal is shown")]
+    let mut value = n as f64 / 1024.0;
+    let mut unit = "KiB";
+    for next in UNITS.iter().skip(1) {
+        if value < 1024.0 {
+            break;
+        }
+        value /= 1024.0;
+        unit = next;
+    }
+    format!("{value:.1} {unit}")
+}
+
+/// The candidate nearest to `word`, when it is near enough to be a slip.
+#[must_use]
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    candidates
+        .into_iter()
+        .map(|c| (strsim::normalized_damerau_levenshtein(&word.to_lowercase(), &c.to_lowercase()), c))
+        .filter(|(score, _)| *score >= 0.5)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, c)| c)
+}

@@ -1,0 +1,49 @@
+//! Time: UTC only, read leniently in the forms agents send, written in one form: `yyyy-MM-ddTHH:mm:ssZ`.
+
+use crate::model::fault::{Fault, Kind};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+/// Writes a moment as `yyyy-MM-ddTHH:mm:ssZ`.
+#[must_use]
+pub fn written(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// Writes a moment for use in an id: `20261123T061500Z`.
+#[must_use]
+pub fn compact(at: Timestamp) -> String {
+    at.strftime("%Y%m%dT%H%M%SZ").to_string()
+}
+
+/// Reads `yyyy-MM-ddTHH:mmZ`, `yyyy-MM-ddTHH:mm:ssZ` or RFC 3339 with an offset.
+///
+/// # Errors
+/// `time.bad_format`; a time without a zone is refused, because a guess would be off by hours.
+pub fn parse(name: &str, text: &str) -> Result<Timestamp, Fault> {
+    let trimmed = text.trim();
+    if let Ok(at) = trimmed.parse::<Timestamp>() {
+        return Ok(at);
+    }
+    let bad = |why: &str| {
+        Fault::new(Kind::Usage, "time.bad_format", format!("{name}: {} {why}", super::text::quoted(trimmed)))
+            .hint("Write times in UTC, like 2026-11-23T06:15Z or 2026-11-23T06:15:00Z; with another zone give its offset, like 2026-11-23T14:15:00+08:00.")
+    };
+    if let Ok(local) = trimmed.parse::<jiff::civil::DateTime>() {
+        let utc = local.to_zoned(TimeZone::UTC).map(|z| written(z.timestamp())).unwrap_or_default();
+        return Err(bad(&format!("has no time zone (if it is UTC, write {utc})")));
+    }
+    Err(bad("is not a time"))
+}
+
+/// How long ago `then` was, for people: `12s`, `4m`, `3h`, `5d`.
+#[must_use]
+pub fn age(then: Timestamp, now: Timestamp) -> String {
+    let s = now.as_second().saturating_sub(then.as_second()).max(0);
+    match s {
+        0..=119 => format!("{s}s"),
+        120..=7199 => format!("{}m", s / 60),
+        7200..=172_799 => format!("{}h", s / 3600),
+        _ => format!("{}d", s / 86_400),
+    }
+}

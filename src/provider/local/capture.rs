@@ -1,0 +1,233 @@
+//! Capture: the RDB of an instance, streamed once through walker, hash and compressor onto the vault.
+
+use crate::model::backup::{BackupSet, Mode};
+use crate::model::fault::{Fault, Kind};
+use crate::model::ids::new_id;
+use crate::model::instance::total_keys;
+use crate::model::job::{Job, JobKind};
+use crate::model::text::bytes;
+use crate::provider::local::{Inner, PATIENCE};
+use crate::redis::conn::Conn;
+use crate::redis::facts::{ServerFacts, write_calls};
+use crate::redis::rdb::{self, Census};
+use crate::redis::replica::{CaptureOptions, Framing, Snapshot};
+use crate::redis::slots::SLOTS;
+use crate::state::jobs::Begun;
+use crate::vault::draft::Draft;
+use crate::vault::manifest::counts;
+use jiff::Timestamp;
+use std::io::{self, Read};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+
+/// Bytes handed to the worker at once.
+const CHUNK: usize = 256 << 10;
+/// Chunks on their way to the worker.
+const IN_FLIGHT: usize = 8;
+/// How often a job's progress is written down.
+pub const TICK: Duration = Duration::from_millis(500);
+
+impl Inner {
+    /// Starts a capture, or joins the one that runs.
+    pub async fn start_capture(self: &Arc<Self>, instance_id: &str, mode: Mode, note: &str) -> Result<Begun, Fault> {
+        if self.stop.is_cancelled() {
+            return Err(cancelled());
+        }
+        let backup_id = new_id("b", Timestamp::now())?;
+        let note = note.to_owned();
+        self.begin(JobKind::Backup, instance_id, &backup_id, |inner, job| async move {
+            inner.capture(&job, mode, note).await
+        })
+        .await
+    }
+
+    async fn capture(&self, job: &Job, mode: Mode, note: String) -> Result<String, Fault> {
+        let told = self.tell(&job.instance_id).await?;
+        let endpoint = self.capture_endpoint(&job.instance_id, mode).await?;
+        let started_at = Timestamp::now();
+        self.state.progress(&job.id, "waiting for the source to fork", 0, 0).await?;
+        let open = Snapshot::open(&endpoint, CaptureOptions::default());
+        let mut snapshot = tokio::select! {
+            snapshot = open => snapshot?,
+            () = self.stop.cancelled() => return Err(cancelled()),
+        };
+        let draft = self.vault.draft(&job.instance_id, &job.backup_id)?;
+        let Captured { census, sha256, stored_bytes, draft } = self.stream(job, &mut snapshot, draft).await?;
+        let engine = census.aux("valkey-ver").map_or("redis", |_| "valkey");
+        let version = census.aux("valkey-ver").or_else(|| census.aux("redis-ver")).unwrap_or_default();
+        let set = BackupSet {
+            id: job.backup_id.clone(),
+            instance_id: job.instance_id.clone(),
+            mode,
+            note,
+            engine: told.as_ref().map_or(engine, |t| t.engine).into(),
+            version: told.as_ref().map_or(version, |t| &t.version).into(),
+            run_id: told.as_ref().map(|t| t.run_id.clone()).unwrap_or_default(),
+            replication_id: snapshot.replid.clone(),
+            replication_offset: snapshot.offset,
+            write_calls: told.as_ref().and_then(|t| t.write_calls),
+            started_at,
+            finished_at: Timestamp::now(),
+            rdb_version: census.rdb_version,
+            rdb_bytes: census.bytes,
+            sha256,
+            stored_bytes,
+            counts: counts(&census),
+            functions: census.functions,
+            used_memory: census.aux("used-mem").and_then(|m| m.parse().ok()).unwrap_or_default(),
+            types: census.types.clone(),
+            expires_at: None,
+        };
+        let mut message = format!(
+            "{} keys, {} RDB, {} stored, verified",
+            total_keys(&set.counts),
+            bytes(set.rdb_bytes),
+            bytes(set.stored_bytes)
+        );
+        if let Some(slots) = told.and_then(|t| t.slots).filter(|n| *n < u32::from(SLOTS)) {
+            message = format!(
+                "{message}; ONE SHARD of a cluster only: {slots} of {SLOTS} slots; the others are instances of their own"
+            );
+        }
+        super::blocking(move || draft.publish(&set)).await?;
+        Ok(message)
+    }
+
+    /// What the instance tells of itself before it is captured; nothing where the user may not ask.
+    async fn tell(&self, instance_id: &str) -> Result<Option<Told>, Fault> {
+        let mut conn = Conn::open(&self.endpoint(instance_id).await?, PATIENCE).await?;
+        let Ok(facts) = ServerFacts::read(&mut conn).await else { return Ok(None) };
+        let slots = if facts.cluster_enabled { super::facts::slots_served(&mut conn).await.ok() } else { None };
+        // Read before the source forks: a write after this moment makes the counter differ.
+        let write_calls = write_calls(&mut conn).await.ok();
+        Ok(Some(Told {
+            engine: super::facts::engine(facts.flavor),
+            version: facts.version,
+            run_id: facts.run_id,
+            write_calls,
+            slots,
+        }))
+    }
+
+    /// Moves the data from the source to a worker thread that checks, hashes, compresses and writes it.
+    async fn stream(&self, job: &Job, snapshot: &mut Snapshot, mut draft: Draft) -> Result<Captured, Fault> {
+        let (tx, rx) = mpsc::channel::<Vec<u8>>(IN_FLIGHT);
+        let framing = snapshot.framing;
+        let mut worker = tokio::task::spawn_blocking(move || {
+            let census = check(Feed { rx, chunk: Vec::new(), used: 0 }, framing, &mut draft)?;
+            let (stored_bytes, sha256) = draft.seal()?;
+            Ok::<_, Fault>(Captured { census, sha256, stored_bytes, draft })
+        });
+        let total = if let Framing::Length(n) = framing { n } else { 0 };
+        let (mut chunk, mut filled) = (vec![0; CHUNK], 0);
+        let (mut received, mut told) = (0, Instant::now());
+        let failed = loop {
+            let room = chunk.get_mut(filled..).unwrap_or_default();
+            let read = tokio::select! {
+                read = snapshot.read(room) => read,
+                () = self.stop.cancelled() => break Some(cancelled()),
+            };
+            let n = match read {
+                Ok(n) => n,
+                Err(e) => break Some(e.into()),
+            };
+            filled += n;
+            received += n as u64;
+            if filled > 0 && (n == 0 || filled > CHUNK / 2) {
+                chunk.truncate(filled);
+                // A worker that is gone has found something: its result says what.
+                if tx.send(std::mem::replace(&mut chunk, vec![0; CHUNK])).await.is_err() {
+                    break None;
+                }
+                filled = 0;
+            }
+            if n == 0 {
+                break None;
+            }
+            if told.elapsed() >= TICK {
+                told = Instant::now();
+                self.state.progress(&job.id, "receiving and verifying", received, total).await?;
+            }
+        };
+        drop(tx);
+        if failed.is_none() {
+            self.state.progress(&job.id, "writing to disk", received, total).await?;
+        }
+        let done = (&mut worker).await;
+        if let Some(fault) = failed {
+            return Err(fault);
+        }
+        done.map_err(|e| Fault::new(Kind::Unexpected, "job.crashed", "the capturing thread died").because(e))?
+    }
+}
+
+fn cancelled() -> Fault {
+    Fault::new(
+        Kind::Provider,
+        "job.cancelled",
+        "the backup was cancelled because the program was asked to end; nothing of it is kept",
+    )
+    .hint("Call create_backup again.")
+}
+
+struct Told {
+    engine: &'static str,
+    version: String,
+    run_id: String,
+    write_calls: Option<u64>,
+    /// Slots served, of a cluster's node.
+    slots: Option<u32>,
+}
+
+struct Captured {
+    census: Census,
+    sha256: String,
+    stored_bytes: u64,
+    draft: Draft,
+}
+
+/// Walks the RDB and what follows it, down to the end that the framing promises.
+fn check(feed: Feed, framing: Framing, draft: &mut Draft) -> Result<Census, Fault> {
+    let bad = |what: String| {
+        Fault::new(Kind::Provider, "capture.damaged", format!("what the source sent is not a whole RDB: {what}"))
+            .hint("Nothing was kept. Look at the source's log, then call create_backup again.")
+    };
+    let walked = rdb::walk(feed, |b: &[u8]| draft.push(b), ()).map_err(|e| match e {
+        rdb::RdbError::Sink { source: e, .. } => {
+            Fault::new(Kind::Unexpected, "vault.failed", format!("the vault cannot be written: {e}"))
+                .hint("Free space under the home directory, then call create_backup again.")
+                .because(e)
+        }
+        e => bad(e.to_string()),
+    })?;
+    let (mut rest, mut feed) = (walked.rest, walked.src);
+    feed.read_to_end(&mut rest).map_err(|e| bad(e.to_string()))?;
+    let as_promised = match framing {
+        Framing::Length(n) => rest.is_empty() && n == walked.census.bytes,
+        Framing::Mark(mark) => rest == mark,
+    };
+    if as_promised { Ok(walked.census) } else { Err(bad("it is followed by something else than its end".into())) }
+}
+
+/// The received chunks as a blocking reader.
+struct Feed {
+    rx: mpsc::Receiver<Vec<u8>>,
+    chunk: Vec<u8>,
+    used: usize,
+}
+
+impl Read for Feed {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if self.used == self.chunk.len() {
+            match self.rx.blocking_recv() {
+                Some(chunk) => (self.chunk, self.used) = (chunk, 0),
+                None => return Ok(0),
+            }
+        }
+        let mut rest = self.chunk.get(self.used..).unwrap_or_default();
+        let n = rest.read(buf)?;
+        self.used += n;
+        Ok(n)
+    }
+}

@@ -1,0 +1,354 @@
+//! Facts of an instance: for describing it, and for the guard to judge before a restore.
+
+use crate::config::instance::RestoreWay;
+use crate::model::backup::{BackupSet, Mode};
+use crate::model::fault::{Fault, Kind};
+use crate::model::instance::{Counts, Instance, Live, total_keys};
+use crate::model::job::JobStatus;
+use crate::model::restore::{Look, SafetyFacts, SafetyStanding, SourceFacts, TargetFacts, Way};
+use crate::provider::local::{Inner, PATIENCE, blocking};
+use crate::redis::RedisError;
+use crate::redis::conn::Conn;
+use crate::redis::facts::{Flavor, Role, ServerFacts, write_calls};
+use crate::redis::master::{Refusal, can_replicate_from_us};
+use crate::redis::rdb::{self, Census, EntryHead, Visitor, loadable};
+use crate::redis::slots::{SLOTS, owned_slots, slot};
+use crate::state::jobs::Begun;
+use jiff::Timestamp;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Describing must stay quick where an instance is away.
+const GLANCE: Duration = Duration::from_secs(3);
+/// Over which write traffic is measured.
+const WINDOW: Duration = Duration::from_secs(1);
+/// An earlier backup counts as fresh for this long, if no write came since.
+const FRESH_SECONDS: i64 = 300;
+/// Largest value that fits a RESTORE command with default settings of the server.
+const BULK: u64 = 512 << 20;
+
+/// The engine's name.
+pub fn engine(flavor: Flavor) -> &'static str {
+    match flavor {
+        Flavor::Redis => "redis",
+        Flavor::Valkey => "valkey",
+    }
+}
+
+fn counts_of(facts: &ServerFacts) -> Counts {
+    facts.keyspace.iter().map(|(db, k)| (*db, (k.keys, k.expires))).collect()
+}
+
+/// How many of a cluster's slots a node serves.
+pub async fn slots_served(conn: &mut Conn) -> Result<u32, RedisError> {
+    Ok(owned_slots(conn).await?.iter().map(|(from, to)| u32::from(*to) - u32::from(*from) + 1).sum())
+}
+
+impl Inner {
+    /// Reads an instance as it stands.
+    pub async fn describe(&self, instance_id: &str) -> Result<Instance, Fault> {
+        let kind = self.kind(instance_id);
+        let endpoint = match self.endpoint(instance_id).await {
+            Ok(endpoint) => endpoint,
+            Err(fault) => {
+                let live = Err(format!("{} {}", fault.message, fault.hint));
+                return Ok(Instance { id: instance_id.into(), address: String::new(), kind, live });
+            }
+        };
+        let read = async {
+            let mut conn = Conn::open(&endpoint, GLANCE).await?;
+            let facts = ServerFacts::read(&mut conn).await?;
+            let slots = if facts.cluster_enabled { slots_served(&mut conn).await.ok() } else { None };
+            Ok::<_, RedisError>((facts, slots))
+        };
+        let live = read.await.map_err(|e| Fault::from(e).message).map(|(facts, slots)| Live {
+            engine: engine(facts.flavor).into(),
+            role: if facts.role == Role::Replica { "slave" } else { "master" }.into(),
+            architecture: match slots {
+                Some(n) if n < u32::from(SLOTS) => format!("cluster shard ({n} of {SLOTS} slots)"),
+                Some(_) => "cluster".into(),
+                None if facts.cluster_enabled => "cluster".into(),
+                None => "standalone".into(),
+            },
+            used_memory: facts.used_memory,
+            maxmemory: facts.maxmemory,
+            counts: counts_of(&facts),
+            replicas: facts.connected_slaves,
+            version: facts.version,
+        });
+        Ok(Instance { id: instance_id.into(), address: endpoint.to_string(), kind, live })
+    }
+
+    /// Target and set, for a restore.
+    pub async fn facts(
+        &self,
+        instance_id: &str,
+        backup_id: &str,
+        look: Look,
+    ) -> Result<(TargetFacts, SourceFacts), Fault> {
+        let (vault, id, set_id) = (self.vault.clone(), instance_id.to_owned(), backup_id.to_owned());
+        let set = blocking(move || vault.find(&id, &set_id)).await?;
+        let verify = async {
+            if look == Look::Again {
+                return Ok(None);
+            }
+            let (vault, set) = (self.vault.clone(), set.clone());
+            blocking(move || vault.verify(&set)).await.map(Some)
+        };
+        let (verified, target) = tokio::join!(verify, self.target(instance_id, &set, look));
+        let (mut target, server, mut conn) = target?;
+        let mut source = SourceFacts {
+            backup_id: set.id.clone(),
+            taken_at: set.started_at,
+            sha256: set.sha256.clone(),
+            rdb_bytes: set.rdb_bytes,
+            counts: set.counts.clone(),
+            used_memory: set.used_memory,
+            damage: String::new(),
+        };
+        match verified {
+            Err(fault) => source.damage = fault.message,
+            Ok(None) => {}
+            Ok(Some(census)) => {
+                target.cannot_load = self.cannot_load(&set, &census, &server, target.way, &mut conn).await?
+            }
+        }
+        Ok((target, source))
+    }
+
+    async fn target(
+        &self,
+        instance_id: &str,
+        set: &BackupSet,
+        look: Look,
+    ) -> Result<(TargetFacts, ServerFacts, Conn), Fault> {
+        let endpoint = self.endpoint(instance_id).await?;
+        let mut conn = Conn::open(&endpoint, PATIENCE).await?;
+        let before = match look {
+            Look::Whole => {
+                let before = write_calls(&mut conn).await?;
+                tokio::time::sleep(WINDOW).await;
+                Some(before)
+            }
+            Look::Again => None,
+        };
+        let calls = write_calls(&mut conn).await?;
+        let read_at = Timestamp::now();
+        let facts = ServerFacts::read(&mut conn).await?;
+        let (way, way_reason, not_ready) = self.way(instance_id, &facts, &mut conn).await?;
+        let mut remarks = Vec::new();
+        if facts.connected_slaves > 0 {
+            remarks.push(format!("{} replicas are attached and will copy everything anew", facts.connected_slaves));
+        }
+        if facts.aof_enabled {
+            remarks.push("its append-only file will be rewritten".into());
+        }
+        if set.run_id.is_empty() {
+            remarks.push(
+                "the backup's user could not read INFO, so which process it was taken from is not recorded".into(),
+            );
+        }
+        #[expect(clippy::cast_precision_loss, reason = "a rate")]
+        let writes_per_second = before.map_or(0.0, |b| calls.saturating_sub(b) as f64 / WINDOW.as_secs_f64());
+        let target = TargetFacts {
+            address: endpoint.to_string(),
+            engine: engine(facts.flavor).into(),
+            version: facts.version.clone(),
+            run_id: facts.run_id.clone(),
+            replication_id: facts.replid.clone(),
+            not_ready,
+            remarks,
+            counts: counts_of(&facts),
+            write_calls: calls,
+            read_at,
+            writes_per_second,
+            window_seconds: WINDOW.as_secs_f64(),
+            used_memory: facts.used_memory,
+            maxmemory: facts.maxmemory,
+            free_memory: (facts.total_system_memory > 0)
+                .then(|| facts.total_system_memory.saturating_sub(facts.used_memory_rss)),
+            way,
+            way_reason,
+            cannot_load: String::new(),
+        };
+        Ok((target, facts, conn))
+    }
+
+    /// How data would get in, why so, and what stands against it.
+    async fn way(
+        &self,
+        instance_id: &str,
+        facts: &ServerFacts,
+        conn: &mut Conn,
+    ) -> Result<(Way, String, String), Fault> {
+        let none = String::new;
+        if facts.loading || facts.async_loading {
+            return Ok((
+                Way::Replication,
+                "not judged".into(),
+                "the instance is loading its data; wait until it serves".into(),
+            ));
+        }
+        if let (Role::Replica, Some(master)) = (&facts.role, &facts.master) {
+            let why = format!(
+                "the instance is a replica of {}:{}; restore that one, replicas follow",
+                master.host, master.port
+            );
+            return Ok((Way::Replication, "not judged".into(), why));
+        }
+        if self.config(instance_id).is_some_and(|c| c.restore_way == RestoreWay::Commands) {
+            return Ok((Way::Commands, "the configuration says so: restore_way = \"commands\"".into(), none()));
+        }
+        match can_replicate_from_us(facts, conn).await {
+            Ok(()) => Ok((Way::Replication, "it can follow us".into(), none())),
+            Err(RedisError::Refused(refusal @ Refusal::Replica { .. })) => {
+                Ok((Way::Replication, "not judged".into(), refusal.to_string()))
+            }
+            Err(RedisError::Refused(refusal)) => Ok((Way::Commands, refusal.to_string(), none())),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// Why this server cannot take this set; empty when it can.
+    async fn cannot_load(
+        &self,
+        set: &BackupSet,
+        census: &Census,
+        facts: &ServerFacts,
+        way: Way,
+        conn: &mut Conn,
+    ) -> Result<String, Fault> {
+        let (major, minor, _) = facts.version_number;
+        let flavor = match facts.flavor {
+            Flavor::Redis => rdb::Flavor::Redis,
+            Flavor::Valkey => rdb::Flavor::Valkey,
+        };
+        let modules = facts.modules.clone().unwrap_or_default();
+        if let Err(why) = loadable(census, rdb::Server { flavor, major, minor }, &modules) {
+            return Ok(why);
+        }
+        // A server with fewer databases than the set needs exits while it loads.
+        let highest = census.databases_needed().saturating_sub(1);
+        if highest > 0 {
+            match conn.cmd_str(&["SELECT", &highest.to_string()]).await {
+                Ok(_) => conn.cmd_str(&["SELECT", "0"]).await.map(|_| ())?,
+                Err(RedisError::Server { .. }) => {
+                    return Ok(format!("the set uses database {highest}, which the target does not have"));
+                }
+                Err(e) => return Err(e.into()),
+            }
+        }
+        if way == Way::Commands {
+            if census.largest_value > BULK {
+                return Ok(format!(
+                    "the set has a value of {} bytes; by commands at most {BULK} can be restored",
+                    census.largest_value
+                ));
+            }
+            if facts.cluster_enabled {
+                return self.outside_slots(set, conn).await;
+            }
+        }
+        Ok(String::new())
+    }
+
+    /// For a node of a cluster: whether all keys of the set belong to its slots.
+    async fn outside_slots(&self, set: &BackupSet, conn: &mut Conn) -> Result<String, Fault> {
+        let owned = owned_slots(conn).await?;
+        let (vault, set) = (self.vault.clone(), set.clone());
+        blocking(move || {
+            let data = vault.open_data(&set)?;
+            let walked = rdb::walk(data, (), Slots { owned, outside: 0 })
+                .map_err(|e| crate::vault::damaged(&vault.set_dir(&set.instance_id, &set.id), e))?;
+            let outside = walked.visitor.outside;
+            Ok(if outside == 0 {
+                String::new()
+            } else {
+                format!("{outside} keys of the set belong to slots that this node of the cluster does not serve")
+            })
+        })
+        .await
+    }
+
+    /// A fresh backup of what the target holds: an earlier one where no write came since, else a new one.
+    pub async fn safety_backup(
+        self: &Arc<Self>,
+        instance_id: &str,
+        target: &TargetFacts,
+    ) -> Result<SafetyFacts, Fault> {
+        let (vault, id) = (self.vault.clone(), instance_id.to_owned());
+        let sets = blocking(move || vault.list(&id)).await?;
+        let now = Timestamp::now();
+        let fresh = sets.into_iter().flatten().find(|set| {
+            now.as_second() - set.started_at.as_second() < FRESH_SECONDS
+                && set.run_id == target.run_id
+                // A restore changes data without a write command, and the replication id with it.
+                && set.replication_id == target.replication_id
+                && set.write_calls == Some(target.write_calls)
+        });
+        if let Some(set) = fresh {
+            let standing =
+                SafetyStanding::Whole { keys: total_keys(&set.counts), taken_at: set.started_at, reused: true };
+            return Ok(SafetyFacts { job_id: String::new(), backup_id: set.id, standing });
+        }
+        match self.start_capture(instance_id, Mode::Safety, "taken before a restore").await? {
+            Begun::Started(job) => {
+                Ok(SafetyFacts { job_id: job.id, backup_id: job.backup_id, standing: SafetyStanding::Running })
+            }
+            // One that already runs began before our facts were read: it may lack the last writes.
+            Begun::Joined(job) => {
+                Err(Fault::new(Kind::Provider, "job.busy", format!("backup {} is running on {instance_id}", job.id))
+                    .hint("Wait for it with describe_jobs, then call restore_instance again.")
+                    .retry_after(Duration::from_secs(5)))
+            }
+        }
+    }
+
+    /// How far a safety backup is.
+    pub async fn safety_standing(
+        &self,
+        instance_id: &str,
+        job_id: &str,
+        backup_id: &str,
+    ) -> Result<SafetyFacts, Fault> {
+        let facts = |standing| SafetyFacts { job_id: job_id.into(), backup_id: backup_id.into(), standing };
+        if !job_id.is_empty() {
+            let job = self.state.job(job_id).await?;
+            match job.status {
+                JobStatus::Running => return Ok(facts(SafetyStanding::Running)),
+                JobStatus::Failed => return Ok(facts(SafetyStanding::Failed(job.message))),
+                JobStatus::Succeeded => {}
+            }
+        }
+        let (vault, id, set) = (self.vault.clone(), instance_id.to_owned(), backup_id.to_owned());
+        match blocking(move || vault.find(&id, &set)).await {
+            Ok(set) => Ok(facts(SafetyStanding::Whole {
+                keys: total_keys(&set.counts),
+                taken_at: set.started_at,
+                reused: job_id.is_empty(),
+            })),
+            Err(fault) => Ok(facts(SafetyStanding::Failed(fault.message))),
+        }
+    }
+}
+
+/// Counts keys outside a node's slots.
+struct Slots {
+    owned: Vec<(u16, u16)>,
+    outside: u64,
+}
+
+impl Visitor for Slots {
+    const WANTS_VALUES: bool = false;
+    const WANTS_KEYS: bool = true;
+    const WANTS_FUNCTIONS: bool = false;
+
+    fn key(&mut self, head: &EntryHead<'_>) -> io::Result<()> {
+        let slot = slot(head.key);
+        if !self.owned.iter().any(|(from, to)| (*from..=*to).contains(&slot)) {
+            self.outside += 1;
+        }
+        Ok(())
+    }
+}

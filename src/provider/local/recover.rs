@@ -1,0 +1,176 @@
+//! Recovery: what a process that died left behind is found, settled, and said, at the next start of any process.
+
+use crate::guard::plan::Plan;
+use crate::model::backup::BackupSet;
+use crate::model::fault::{Fault, Kind};
+use crate::model::instance::total_keys;
+use crate::model::job::{Job, JobKind};
+use crate::model::secret::Secret;
+use crate::provider::local::Inner;
+use crate::redis::conn::Conn;
+use crate::redis::facts::census;
+use crate::redis::master::{Found, Switch, settle};
+use crate::redis::settings::Settings;
+use crate::state::jobs::Orphan;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// A target that is away must not hold up a start.
+const GLANCE: Duration = Duration::from_secs(3);
+
+/// Written before a restore touches its target; all that is needed to take it off us again.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Undo {
+    safety_backup_id: String,
+    /// Keys the set has, for judging how far it came.
+    keys: u64,
+    switch: Option<SwitchRecord>,
+}
+
+/// [`Switch`], as stored.
+#[derive(Debug, Serialize, Deserialize)]
+struct SwitchRecord {
+    repl_diskless_load: String,
+    masterauth: Option<String>,
+    masteruser: Option<String>,
+    replica_read_only: String,
+    host: String,
+    port: u16,
+    replid: String,
+    run_id: String,
+}
+
+impl Undo {
+    /// For a restore by replication.
+    pub fn replication(plan: &Plan, switch: &Switch) -> Self {
+        let s = &switch.settings;
+        let record = SwitchRecord {
+            repl_diskless_load: s.repl_diskless_load.clone(),
+            masterauth: s.masterauth.as_ref().map(|p| p.expose().to_owned()),
+            masteruser: s.masteruser.clone(),
+            replica_read_only: s.replica_read_only.clone(),
+            host: switch.host.clone(),
+            port: switch.port,
+            replid: switch.replid.clone(),
+            run_id: switch.run_id.clone(),
+        };
+        Self { safety_backup_id: plan.safety_backup_id.clone(), keys: plan.keys_in_backup, switch: Some(record) }
+    }
+
+    /// For a restore by commands.
+    pub fn commands(plan: &Plan, set: &BackupSet) -> Self {
+        Self { safety_backup_id: plan.safety_backup_id.clone(), keys: total_keys(&set.counts), switch: None }
+    }
+
+    /// As stored.
+    pub fn to_json(&self) -> Result<String, Fault> {
+        serde_json::to_string(self)
+            .map_err(|e| Fault::new(Kind::Unexpected, "job.undo", "the undo record could not be written").because(e))
+    }
+}
+
+impl SwitchRecord {
+    fn switch(&self) -> Switch {
+        Switch {
+            settings: Settings {
+                repl_diskless_load: self.repl_diskless_load.clone(),
+                masterauth: self.masterauth.clone().map(Secret::new),
+                masteruser: self.masteruser.clone(),
+                replica_read_only: self.replica_read_only.clone(),
+            },
+            host: self.host.clone(),
+            port: self.port,
+            replid: self.replid.clone(),
+            run_id: self.run_id.clone(),
+        }
+    }
+}
+
+impl Inner {
+    /// Settles every job whose process is dead.
+    pub async fn recover(&self) -> Result<(), Fault> {
+        for orphan in self.state.adopt_orphans().await? {
+            let outcome = match orphan.job.kind {
+                JobKind::Backup => self.settle_backup(&orphan.job),
+                JobKind::Restore => match self.settle_restore(&orphan).await {
+                    Ok(outcome) => outcome,
+                    Err(away) => {
+                        // Nobody may forget it: it stays an orphan, and is tried again at the next look.
+                        tracing::warn!(job = %orphan.job.id, "a restore of a process that died cannot be settled yet: {away}");
+                        let stage = format!("interrupted; its target cannot be asked yet ({})", away.message);
+                        self.state.release(&orphan.job.id, &stage).await?;
+                        continue;
+                    }
+                },
+            };
+            self.state.finish(&orphan.job.id, &outcome).await?;
+        }
+        Ok(())
+    }
+
+    fn settle_backup(&self, job: &Job) -> Result<String, Fault> {
+        // The rename may have been the last thing its process did.
+        if self.vault.find(&job.instance_id, &job.backup_id).is_ok() {
+            return Ok("the set was whole when its process died".into());
+        }
+        self.vault.discard_draft(&job.instance_id, &job.backup_id)?;
+        Err(Fault::new(
+            Kind::Unexpected,
+            "job.interrupted",
+            "the process taking this backup died; nothing of it is kept",
+        )
+        .hint("Call create_backup again."))
+    }
+
+    /// The outer error: the target cannot be asked now.
+    async fn settle_restore(&self, orphan: &Orphan) -> Result<Result<String, Fault>, Fault> {
+        let interrupted =
+            |message: String, hint: String| Fault::new(Kind::Unexpected, "job.interrupted", message).hint(hint);
+        let Ok(undo) = serde_json::from_str::<Undo>(&orphan.undo) else {
+            return Ok(Err(interrupted(
+                "the process died before it touched the target; its data is as it was".into(),
+                "Make a new plan with restore_instance.".into(),
+            )));
+        };
+        let id = &orphan.job.instance_id;
+        let mut conn = Conn::open(&self.endpoint(id).await?, GLANCE).await?;
+        let back = format!(
+            "What was there before: restore_instance with instance_id {id} and backup_id {}.",
+            undo.safety_backup_id
+        );
+        let Some(record) = &undo.switch else {
+            let keys = total_keys(&census(&mut conn).await?);
+            let message = format!(
+                "the process died while keys were written one by one: the target holds {keys} keys, the backup has {}",
+                undo.keys
+            );
+            return Ok(Err(interrupted(message, format!("Restore again to complete it. {back}"))));
+        };
+        let settled = settle(&mut conn, &record.switch()).await?;
+        let keys = total_keys(&census(&mut conn).await?);
+        if let Some(problem) = settled.problem {
+            return Err(Fault::new(Kind::Provider, "restore.unsettled", problem));
+        }
+        let put_back = match &settled.found {
+            Found::Master => "it follows nobody and its settings are as they were".to_owned(),
+            Found::FollowedUs => "it has been taken off this program and its settings are as they were".to_owned(),
+            Found::FollowsAnother { master } => {
+                format!("it follows {master}, which is not our doing, and was left alone")
+            }
+        };
+        let holds = match (settled.loaded, settled.same_process) {
+            (true, _) => format!("the target holds the restored backup ({keys} keys)"),
+            (false, true) => {
+                format!("the target holds its old data ({keys} keys): the restore had not been swapped in")
+            }
+            (false, false) => {
+                format!("the target has been restarted since and holds {keys} keys, whichever it had saved")
+            }
+        };
+        let message = format!("the process died during this restore; {holds}; {put_back}");
+        if settled.loaded {
+            return Ok(Ok(format!("{message}. {back}")));
+        }
+        Ok(Err(interrupted(message, format!("Make a new plan to restore again. {back}"))))
+    }
+}

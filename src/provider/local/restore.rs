@@ -1,0 +1,245 @@
+//! Restore: the one place that overwrites data. It cannot begin without the guard's permit.
+
+use crate::guard::permit::Permit;
+use crate::guard::plan::Plan;
+use crate::model::backup::BackupSet;
+use crate::model::fault::{Fault, Kind};
+use crate::model::ids::hex;
+use crate::model::instance::{Counts, total_keys};
+use crate::model::job::{Job, JobKind};
+use crate::model::restore::Way;
+use crate::provider::local::capture::TICK;
+use crate::provider::local::recover::Undo;
+use crate::provider::local::{Inner, PATIENCE, blocking};
+use crate::redis::conn::Conn;
+use crate::redis::facts::{ServerFacts, census};
+use crate::redis::master::{MasterOptions, Stage, Step, Supply};
+use crate::redis::rdb;
+use crate::redis::replay::{RestoreEncoder, drive};
+use crate::state::jobs::Begun;
+use crate::vault::Vault;
+use sha2::{Digest, Sha256};
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// Frames of 1 MiB on their way to the target.
+const IN_FLIGHT: usize = 4;
+/// A target of many gigabytes loads for minutes, but shows signs of life all along.
+const STALL: Duration = Duration::from_secs(60);
+
+impl Inner {
+    /// Starts what is permitted.
+    pub async fn start_restore(self: &Arc<Self>, permit: Permit) -> Result<Job, Fault> {
+        let plan = permit.plan();
+        let (instance_id, backup_id) = (plan.instance_id.clone(), plan.backup_id.clone());
+        let begun = self
+            .begin(JobKind::Restore, &instance_id, &backup_id, |inner, job| async move {
+                let plan = permit.plan();
+                inner.restore(&job, plan).await.map_err(|fault| with_way_back(fault, plan))
+            })
+            .await?;
+        match begun {
+            Begun::Started(job) => Ok(job),
+            Begun::Joined(job) => {
+                Err(Fault::new(Kind::Provider, "job.busy", format!("restore {} is running on {instance_id}", job.id))
+                    .hint("Wait for it with describe_jobs; then make a new plan."))
+            }
+        }
+    }
+
+    async fn restore(&self, job: &Job, plan: &Plan) -> Result<String, Fault> {
+        self.state.progress(&job.id, "verifying the backup", 0, 0).await?;
+        let (vault, id, set_id) = (self.vault.clone(), plan.instance_id.clone(), plan.backup_id.clone());
+        let set = blocking(move || {
+            let set = vault.find(&id, &set_id)?;
+            // Whole, before the first byte leaves us: a bad RDB makes its target exit.
+            vault.verify(&set).map(|_| set)
+        })
+        .await?;
+        if set.sha256 != plan.sha256 {
+            return Err(Fault::new(
+                Kind::Refused,
+                "plan.changed",
+                "the backup is not the one that was planned; the target was not touched",
+            )
+            .hint("Make a new plan."));
+        }
+        if plan.way == Way::Replication.word() {
+            self.by_replication(job, plan, &set).await?;
+        } else {
+            self.by_commands(job, plan, &set).await?;
+        }
+        self.state.progress(&job.id, "counting keys", set.rdb_bytes, set.rdb_bytes).await?;
+        let mut conn = Conn::open(&self.endpoint(&plan.instance_id).await?, PATIENCE).await?;
+        let found = census(&mut conn).await?;
+        same_census(&set.counts, &found).map_err(|why| {
+            Fault::new(Kind::Provider, "restore.census_differs", format!("the target took the whole set, but {why}"))
+                .hint("A client may have written meanwhile; compare before you go on.")
+        })
+    }
+
+    async fn by_replication(&self, job: &Job, plan: &Plan, set: &BackupSet) -> Result<(), Fault> {
+        let endpoint = self.endpoint(&plan.instance_id).await?;
+        let announce = self.config(&plan.instance_id).and_then(|c| c.announce.as_deref()).map(announced).transpose()?;
+        // An announced port is one that somebody forwards to us: it must be the one we listen on.
+        let port = announce.as_ref().and_then(|(_, port)| *port).unwrap_or(0);
+        let bind = announce.is_some().then_some(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED));
+        let options = MasterOptions {
+            bind,
+            port,
+            announce,
+            stall: STALL,
+            total: Some(set.rdb_bytes),
+            ..MasterOptions::default()
+        };
+        let stage = Stage::prepare(&endpoint, options).await?;
+        if stage.switch().run_id != plan.run_id {
+            return Err(restarted());
+        }
+        // From here on a crash is settled at the next start.
+        self.state.save_undo(&job.id, &Undo::replication(plan, stage.switch()).to_json()?).await?;
+        let (tx, rx) = mpsc::channel(IN_FLIGHT);
+        let supplier = {
+            let (vault, set) = (self.vault.clone(), set.clone());
+            tokio::task::spawn_blocking(move || supply(&vault, &set, &tx))
+        };
+        let shown = Mutex::new(("preparing the target", 0));
+        let run = stage.run(rx, |step| {
+            let now = match step {
+                Step::SettingsSaved => ("preparing the target", 0),
+                Step::Switched => ("waiting for the target to connect", 0),
+                Step::Connected => ("the target is connected", 0),
+                Step::Streaming { sent, .. } => ("sending; the target loads", sent),
+                Step::Loaded => ("loaded; promoting", set.rdb_bytes),
+                Step::Promoted | Step::Restored => ("promoted; settings put back", set.rdb_bytes),
+            };
+            *shown.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = now;
+        });
+        tokio::pin!(run);
+        let done = loop {
+            tokio::select! {
+                done = &mut run => break done,
+                () = tokio::time::sleep(TICK) => {
+                    let (stage, bytes) = *shown.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                    // Progress that cannot be written down is no reason to drop a restore half way.
+                    let _ = self.state.progress(&job.id, stage, bytes, set.rdb_bytes).await;
+                }
+            }
+        };
+        // The thread ends by itself: its channel is closed.
+        let _ = supplier.await;
+        done.map(|_| ()).map_err(Fault::from)
+    }
+
+    async fn by_commands(&self, job: &Job, plan: &Plan, set: &BackupSet) -> Result<(), Fault> {
+        let mut conn = Conn::open(&self.endpoint(&plan.instance_id).await?, PATIENCE).await?;
+        if ServerFacts::read(&mut conn).await?.run_id != plan.run_id {
+            return Err(restarted());
+        }
+        self.state.save_undo(&job.id, &Undo::commands(plan, set).to_json()?).await?;
+        let (tx, rx) = mpsc::channel(IN_FLIGHT);
+        let reader = {
+            let (vault, set, spool) = (self.vault.clone(), set.clone(), self.state.home().join("run"));
+            tokio::task::spawn_blocking(move || {
+                let data = vault.open_data(&set)?;
+                let walked = rdb::walk(data, (), RestoreEncoder::new(tx, set.rdb_version, spool))
+                    .map_err(|e| crate::vault::damaged(&vault.set_dir(&set.instance_id, &set.id), e))?;
+                walked.visitor.finish().map_err(|e| {
+                    Fault::new(Kind::Provider, "restore.interrupted", "the target stopped taking commands").because(e)
+                })
+            })
+        };
+        let done = std::sync::atomic::AtomicU64::new(0);
+        let keys = total_keys(&set.counts);
+        let run = drive(&mut conn, rx, |report| done.store(report.keys, std::sync::atomic::Ordering::Relaxed));
+        tokio::pin!(run);
+        let driven = loop {
+            tokio::select! {
+                driven = &mut run => break driven,
+                () = tokio::time::sleep(TICK) => {
+                    let n = done.load(std::sync::atomic::Ordering::Relaxed);
+                    let _ = self.state.progress(&job.id, "writing keys", n, keys).await;
+                }
+            }
+        };
+        let read = reader.await;
+        driven.map_err(Fault::from)?;
+        read.map_err(|e| Fault::new(Kind::Unexpected, "job.crashed", "the reading thread died").because(e))?
+    }
+}
+
+fn restarted() -> Fault {
+    Fault::new(Kind::Refused, "plan.changed", "the server was restarted since the plan; the target was not touched")
+        .hint("Make a new plan.")
+}
+
+/// `host` or `host:port`.
+fn announced(text: &str) -> Result<(String, Option<u16>), Fault> {
+    let bad = || {
+        Fault::new(
+            Kind::Usage,
+            "config.announce",
+            format!("announce = {} is not host or host:port", crate::model::text::quoted(text)),
+        )
+        .hint("Give the address under which the target reaches this machine.")
+    };
+    // An IPv6 address without brackets has several colons and no port.
+    match text.rsplit_once(':') {
+        Some((host, port)) if !host.contains(':') || host.starts_with('[') => {
+            Ok((host.trim_matches(['[', ']']).into(), Some(port.parse().map_err(|_| bad())?)))
+        }
+        _ if text.is_empty() => Err(bad()),
+        _ => Ok((text.trim_matches(['[', ']']).into(), None)),
+    }
+}
+
+/// Reads the set again, each frame verified by its checksum before it goes out; the end only if the whole hash is right.
+fn supply(vault: &Vault, set: &BackupSet, to: &mpsc::Sender<Supply>) {
+    let all = || -> Result<(), String> {
+        let mut data = vault.open_data(set).map_err(|f| f.message)?;
+        let mut sha = Sha256::new();
+        while let Some(frame) = data.next_frame().map_err(|e| e.to_string())? {
+            sha.update(&frame);
+            if to.blocking_send(Supply::Chunk(frame)).is_err() {
+                return Ok(());
+            }
+        }
+        if hex(&sha.finalize()) == set.sha256 { Ok(()) } else { Err("the set changed while it was sent".into()) }
+    };
+    let last = all().map_or_else(Supply::Failed, |()| Supply::Done);
+    // The other side may have given up; it says why.
+    let _ = to.blocking_send(last);
+}
+
+/// Whether the target holds what the set does. Keys whose expiry has passed since the backup may be gone.
+fn same_census(set: &Counts, found: &Counts) -> Result<String, String> {
+    let mut gone = 0;
+    for db in set.keys().chain(found.keys()) {
+        let (want, expires) = set.get(db).copied().unwrap_or_default();
+        let (have, _) = found.get(db).copied().unwrap_or_default();
+        if have > want || want - have > expires {
+            return Err(format!("db{db} has {have} keys where the set has {want}"));
+        }
+        gone += want - have;
+    }
+    // Databases of the set were seen twice above where both have them.
+    let gone = gone.min(total_keys(set).saturating_sub(total_keys(found)));
+    let keys = total_keys(found);
+    Ok(if gone == 0 {
+        format!("restored: {keys} keys, as many as in the backup in every database")
+    } else {
+        format!("restored: {keys} keys; {gone} others of the backup had an expiry that has passed since, and are gone")
+    })
+}
+
+/// Says how to get back, whatever went wrong.
+fn with_way_back(fault: Fault, plan: &Plan) -> Fault {
+    let back = format!(
+        "What was there before is in the safety backup: restore_instance with instance_id {} and backup_id {}.",
+        plan.instance_id, plan.safety_backup_id
+    );
+    let hint = format!("{} {back}", fault.hint).trim().to_owned();
+    fault.hint(hint)
+}

@@ -1,0 +1,243 @@
+//! The sandbox: a real server of our own under the home directory, with sample data, for those who have configured nothing.
+//!
+//! Started on first use, shared by all processes of one home, stopped by the last of them to end. What it holds is saved
+//! and there again at the next start.
+
+use crate::config::home::{file_fault, private_dir};
+use crate::model::fault::{Fault, Kind};
+use crate::model::ids::{hex, random};
+use crate::model::secret::Secret;
+use crate::redis::conn::Conn;
+use crate::redis::endpoint::{Address, Endpoint};
+use crate::state::owner::{lock_exclusive, try_lock_exclusive};
+use std::fs::File;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+use tokio::sync::Mutex;
+
+/// Names a server program to use instead of the first one found.
+const SERVER_ENV: &str = "TAIR_BACKUP_MCP_SANDBOX_SERVER";
+const PROGRAMS: [&str; 2] = ["redis-server", "valkey-server"];
+/// A server of this size starts in well under a second.
+const START_WITHIN: Duration = Duration::from_secs(15);
+
+/// The sandbox of one home directory.
+pub struct Sandbox {
+    dir: PathBuf,
+    running: Mutex<Option<Running>>,
+}
+
+struct Running {
+    endpoint: Endpoint,
+    /// Held shared as long as this process uses the server.
+    use_lock: File,
+}
+
+impl Sandbox {
+    /// The sandbox in a directory. Starts nothing yet.
+    #[must_use]
+    pub fn new(dir: PathBuf) -> Self {
+        Self { dir, running: Mutex::new(None) }
+    }
+
+    /// The server, started if it does not run.
+    ///
+    /// # Errors
+    /// `sandbox.no_server`, `sandbox.failed`.
+    pub async fn endpoint(&self) -> Result<Endpoint, Fault> {
+        let mut running = self.running.lock().await;
+        if let Some(running) = &*running {
+            return Ok(running.endpoint.clone());
+        }
+        private_dir(&self.dir)?;
+        // One process at a time starts or stops it.
+        let gate_path = self.dir.join("start.lock");
+        let gate = super::blocking(move || lock_exclusive(&gate_path)).await?;
+        let endpoint = match self.left_running().await {
+            Some(endpoint) => endpoint,
+            None => self.start().await?,
+        };
+        let use_path = self.dir.join("use.lock");
+        let use_lock = File::create(&use_path)
+            .and_then(|f| f.lock_shared().map(|()| f))
+            .map_err(|e| file_fault("lock", &use_path, e))?;
+        drop(gate);
+        *running = Some(Running { endpoint: endpoint.clone(), use_lock });
+        Ok(endpoint)
+    }
+
+    /// The server of another process, or of one that was killed.
+    async fn left_running(&self) -> Option<Endpoint> {
+        let text = std::fs::read_to_string(self.dir.join("server")).ok()?;
+        let (port, password) = text.trim().split_once(' ')?;
+        let endpoint = local(port.parse().ok()?, password);
+        // The password is random, so whoever lets us in is our server.
+        Conn::open(&endpoint, Duration::from_secs(2)).await.ok()?.cmd_str(&["PING"]).await.ok()?;
+        Some(endpoint)
+    }
+
+    async fn start(&self) -> Result<Endpoint, Fault> {
+        let program = find_server()?;
+        let fresh = !self.dir.join("dump.rdb").exists();
+        let failed = |why: String| {
+            Fault::new(Kind::Provider, "sandbox.failed", format!("the sandbox's server did not start: {why}"))
+                .hint(format!("Its log is {}.", self.dir.join("server.log").display()))
+        };
+        let port = std::net::TcpListener::bind("127.0.0.1:0")
+            .and_then(|l| l.local_addr())
+            .map_err(|e| failed(e.to_string()))?
+            .port();
+        let password = hex(&random::<16>()?);
+        self.write("server.conf", &configuration(port, &password))?;
+        self.write("server", &format!("{port} {password}"))?;
+        let mut child = Command::new(&program)
+            .arg("server.conf")
+            .current_dir(&self.dir)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            // Ctrl-C in our terminal must not end it before we have saved it.
+            .process_group(0)
+            .spawn()
+            .map_err(|e| failed(format!("{}: {e}", program.display())))?;
+        let endpoint = local(port, &password);
+        let begun = Instant::now();
+        let mut conn = loop {
+            if let Ok(mut conn) = Conn::open(&endpoint, Duration::from_secs(2)).await
+                && conn.cmd_str(&["PING"]).await.is_ok()
+            {
+                break conn;
+            }
+            if let Ok(Some(status)) = child.try_wait() {
+                return Err(failed(format!("it ended with {status}")));
+            }
+            if begun.elapsed() > START_WITHIN {
+                let _ = child.kill();
+                return Err(failed(format!("no answer within {} s", START_WITHIN.as_secs())));
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        };
+        // Reaped by a thread, since it may end before us, by `stop` of another process or by a person.
+        std::thread::spawn(move || child.wait());
+        if fresh {
+            fill(&mut conn).await?;
+        }
+        Ok(endpoint)
+    }
+
+    fn write(&self, name: &str, text: &str) -> Result<(), Fault> {
+        let path = self.dir.join(name);
+        let write = || -> std::io::Result<()> {
+            let mut file =
+                std::fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&path)?;
+            file.write_all(text.as_bytes())
+        };
+        write().map_err(|e| file_fault("write", &path, e))
+    }
+
+    /// Whether this process uses the server.
+    pub async fn is_used(&self) -> bool {
+        self.running.lock().await.is_some()
+    }
+
+    /// Lets go of the server; the last process to do so saves and stops it.
+    pub async fn stop(&self) {
+        let Some(Running { endpoint, use_lock }) = self.running.lock().await.take() else { return };
+        let gate_path = self.dir.join("start.lock");
+        let Ok(gate) = super::blocking(move || lock_exclusive(&gate_path)).await else { return };
+        drop(use_lock);
+        if let Ok(Some(_last)) = try_lock_exclusive(&self.dir.join("use.lock"))
+            && let Ok(mut conn) = Conn::open(&endpoint, Duration::from_secs(2)).await
+        {
+            // It answers by closing the connection.
+            let _ = conn.cmd_str(&["SHUTDOWN", "SAVE"]).await;
+        }
+        drop(gate);
+    }
+}
+
+fn local(port: u16, password: &str) -> Endpoint {
+    Endpoint {
+        address: Address::Tcp { host: "127.0.0.1".into(), port },
+        username: None,
+        password: Some(Secret::new(password)),
+        tls: None,
+    }
+}
+
+fn configuration(port: u16, password: &str) -> String {
+    format!(
+        "bind 127.0.0.1\nport {port}\nrequirepass {password}\nlogfile server.log\ndbfilename dump.rdb\nsave 60 1\n\
+         appendonly no\nmaxmemory 256mb\nmaxmemory-policy noeviction\nrepl-diskless-sync-delay 0\n"
+    )
+}
+
+/// The server program: the one named by the environment, else the first of the known ones in PATH.
+///
+/// # Errors
+/// `sandbox.no_server` with the line to type.
+pub fn find_server() -> Result<PathBuf, Fault> {
+    if let Some(named) = std::env::var_os(SERVER_ENV) {
+        return Ok(named.into());
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found =
+        PROGRAMS.iter().find_map(|name| std::env::split_paths(&path).map(|dir| dir.join(name)).find(|p| is_program(p)));
+    found.ok_or_else(|| {
+        Fault::new(Kind::Provider, "sandbox.no_server", "the sandbox needs a Redis or Valkey server, and there is none in PATH")
+            .hint("Install one (Debian, Ubuntu: apt-get install redis-server; Fedora: dnf install valkey; macOS: brew install redis), or name your instances in a configuration file.")
+    })
+}
+
+fn is_program(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::metadata(path).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
+}
+
+/// Sample data: a small shop, with every type a newcomer knows.
+async fn fill(conn: &mut Conn) -> Result<(), Fault> {
+    let mut commands: Vec<Vec<String>> = Vec::new();
+    let mut add = |words: &[&str]| commands.push(words.iter().map(|w| (*w).to_owned()).collect());
+    for n in 1..=400 {
+        let id = n.to_string();
+        add(&[
+            "HSET",
+            &format!("customer:{n}"),
+            "name",
+            &format!("Customer {n}"),
+            "city",
+            ["Hangzhou", "Berlin", "Lagos"].get(n % 3).copied().unwrap_or_default(),
+            "orders",
+            &id,
+        ]);
+        add(&["SET", &format!("session:{n:04x}"), &format!("token-{n}"), "EX", "2592000"]);
+        add(&["ZADD", "leaderboard", &(n * 37 % 1000).to_string(), &format!("customer:{n}")]);
+        add(&["XADD", "orders", "*", "customer", &id, "cents", &(n * 99).to_string()]);
+    }
+    for n in 1..=100 {
+        let sku = format!("sku-{n:03}");
+        add(&["SADD", "catalogue", &sku]);
+        add(&["RPUSH", "queue:shipping", &sku]);
+        add(&["SET", &format!("stock:{sku}"), &(n * 3).to_string()]);
+    }
+    add(&["XGROUP", "CREATE", "orders", "billing", "0"]);
+    add(&["PFADD", "visitors", "ada", "grace", "edsger"]);
+    add(&["SELECT", "1"]);
+    for n in 1..=50 {
+        add(&["SET", &format!("feature:{n}"), if n % 2 == 0 { "on" } else { "off" }]);
+    }
+    add(&["SELECT", "0"]);
+    for words in &commands {
+        let words: Vec<&[u8]> = words.iter().map(String::as_bytes).collect();
+        conn.send(&words).await?;
+    }
+    for _ in &commands {
+        conn.recv().await?;
+    }
+    conn.cmd_str(&["SAVE"]).await?;
+    Ok(())
+}

@@ -1,0 +1,300 @@
+//! What an instance says of itself: INFO, its modules, and how many write commands it has run.
+//!
+//! It must not change anything on the server, and it must not guess: what an instance does not say is `None` or zero as
+//! the field's description tells.
+
+use std::collections::BTreeMap;
+
+use super::RedisError;
+use super::conn::{Conn, Value};
+use super::rdb::Server;
+
+pub use super::rdb::Flavor;
+
+/// The instance's role in replication.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Follows nobody.
+    Master,
+    /// Follows a master.
+    Replica,
+}
+
+/// The link of a replica to its master.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MasterLink {
+    /// The master's host as the replica was told.
+    pub host: String,
+    /// The master's port.
+    pub port: u16,
+    /// `master_link_status` is `up`.
+    pub up: bool,
+    /// A full synchronisation is under way.
+    pub sync_in_progress: bool,
+}
+
+/// Keys of one database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Keyspace {
+    /// All keys.
+    pub keys: u64,
+    /// Keys with an expiry.
+    pub expires: u64,
+}
+
+/// What INFO says. Sizes in bytes.
+#[derive(Debug, Clone)]
+pub struct ServerFacts {
+    /// Redis or Valkey.
+    pub flavor: Flavor,
+    /// The server's own version as written (Valkey's own, not the Redis version it is compatible with).
+    pub version: String,
+    /// `version` as numbers; parts that are missing are zero.
+    pub version_number: (u32, u32, u32),
+    /// Changes with every start of the process.
+    pub run_id: String,
+    /// Master or replica.
+    pub role: Role,
+    /// `Some` for a replica.
+    pub master: Option<MasterLink>,
+    /// Replicas attached to it, our own captures included while they run.
+    pub connected_slaves: u64,
+    /// Replication id of the history this instance is on.
+    pub replid: String,
+    /// `master_repl_offset`.
+    pub repl_offset: u64,
+    /// Memory in use by data and buffers.
+    pub used_memory: u64,
+    /// Resident memory of the process.
+    pub used_memory_rss: u64,
+    /// Limit; zero is none.
+    pub maxmemory: u64,
+    /// What happens at the limit.
+    pub maxmemory_policy: String,
+    /// Memory of the machine; zero where it is not said.
+    pub total_system_memory: u64,
+    /// Loading its data, and not answering.
+    pub loading: bool,
+    /// Loading its master's data while it still answers from the old.
+    pub async_loading: bool,
+    /// Runs as a node of a cluster.
+    pub cluster_enabled: bool,
+    /// A background save runs.
+    pub bgsave_in_progress: bool,
+    /// Keeps an append-only file.
+    pub aof_enabled: bool,
+    /// Port it listens on; zero when only TLS or a socket file.
+    pub tcp_port: u16,
+    /// Process id on its machine.
+    pub process_id: u64,
+    /// Names of loaded modules; `None` when the server would not say.
+    pub modules: Option<Vec<String>>,
+    /// Databases that hold keys.
+    pub keyspace: BTreeMap<u64, Keyspace>,
+}
+
+impl ServerFacts {
+    /// Asks the instance.
+    ///
+    /// # Errors
+    /// What the connection or the server refused; INFO is the one command that is needed.
+    pub async fn read(conn: &mut Conn) -> Result<Self, RedisError> {
+        let text = info(conn, None).await?;
+        let modules = match conn.cmd_str(&["MODULE", "LIST"]).await {
+            Ok(list) => Some(module_names(&list)),
+            Err(RedisError::Denied { .. } | RedisError::Server { .. } | RedisError::Loading { .. }) => {
+                modules_in_info(&text)
+            }
+            Err(error) => return Err(error),
+        };
+        let mut facts = Self::from_info(&text);
+        facts.modules = modules;
+        Ok(facts)
+    }
+
+    /// Reads the text of INFO.
+    #[must_use]
+    pub fn from_info(text: &str) -> Self {
+        let fields: BTreeMap<&str, &str> = text.lines().filter_map(|l| l.trim_end().split_once(':')).collect();
+        let word = |name: &str| fields.get(name).copied().unwrap_or_default().to_owned();
+        let number = |name: &str| fields.get(name).and_then(|v| v.parse::<u64>().ok()).unwrap_or(0);
+        let yes = |name: &str| number(name) != 0;
+        let valkey = fields.contains_key("valkey_version") || fields.get("server_name").is_some_and(|n| *n == "valkey");
+        let version = if valkey && fields.contains_key("valkey_version") {
+            word("valkey_version")
+        } else {
+            word("redis_version")
+        };
+        let replica = fields.get("role").is_some_and(|r| *r == "slave" || *r == "replica");
+        let master = replica.then(|| MasterLink {
+            host: word("master_host"),
+            port: u16::try_from(number("master_port")).unwrap_or(0),
+            up: fields.get("master_link_status").is_some_and(|s| *s == "up"),
+            sync_in_progress: yes("master_sync_in_progress"),
+        });
+        Self {
+            flavor: if valkey { Flavor::Valkey } else { Flavor::Redis },
+            version_number: version_number(&version),
+            version,
+            run_id: word("run_id"),
+            role: if replica { Role::Replica } else { Role::Master },
+            master,
+            connected_slaves: number("connected_slaves"),
+            replid: word("master_replid"),
+            repl_offset: number("master_repl_offset"),
+            used_memory: number("used_memory"),
+            used_memory_rss: number("used_memory_rss"),
+            maxmemory: number("maxmemory"),
+            maxmemory_policy: word("maxmemory_policy"),
+            total_system_memory: number("total_system_memory"),
+            loading: yes("loading"),
+            async_loading: yes("async_loading"),
+            cluster_enabled: yes("cluster_enabled"),
+            bgsave_in_progress: yes("rdb_bgsave_in_progress"),
+            aof_enabled: yes("aof_enabled"),
+            tcp_port: u16::try_from(number("tcp_port")).unwrap_or(0),
+            process_id: number("process_id"),
+            modules: None,
+            keyspace: keyspace(text),
+        }
+    }
+
+    /// What decides which RDBs it can load.
+    #[must_use]
+    pub fn server(&self) -> Server {
+        let (major, minor, _) = self.version_number;
+        Server { flavor: self.flavor, major, minor }
+    }
+
+    /// Keys in all databases.
+    #[must_use]
+    pub fn key_count(&self) -> u64 {
+        self.keyspace.values().map(|k| k.keys).sum()
+    }
+}
+
+/// The text of INFO, of one section or of those that the server gives by itself.
+pub(super) async fn info(conn: &mut Conn, section: Option<&str>) -> Result<String, RedisError> {
+    let reply = match section {
+        Some(section) => conn.cmd_str(&["INFO", section]).await?,
+        None => conn.cmd_str(&["INFO"]).await?,
+    };
+    match reply {
+        // Module sections may hold anything; a byte that is not UTF-8 must not hide the rest.
+        Value::Bulk(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+        _ => Err(conn.protocol("INFO gave no text")),
+    }
+}
+
+/// Keys and keys with an expiry per database, now.
+///
+/// # Errors
+/// What the connection or the server refused.
+pub async fn census(conn: &mut Conn) -> Result<BTreeMap<u64, (u64, u64)>, RedisError> {
+    let text = info(conn, Some("keyspace")).await?;
+    Ok(keyspace(&text).into_iter().map(|(db, k)| (db, (k.keys, k.expires))).collect())
+}
+
+/// How many write commands the server has run since its statistics were reset: two readings tell whether it is being
+/// written to. Commands run by scripts count by themselves; the scripts do not.
+///
+/// # Errors
+/// What the connection or the server refused; the user needs `+info` and `+command`.
+pub async fn write_calls(conn: &mut Conn) -> Result<u64, RedisError> {
+    let text = info(conn, Some("commandstats")).await?;
+    let calls: Vec<(String, u64)> = text.lines().filter_map(command_stat).collect();
+    let unknown: Vec<&str> =
+        calls.iter().map(|(n, _)| n.as_str()).filter(|n| !conn.write_flags.contains_key(*n)).collect();
+    if !unknown.is_empty() {
+        let mut args = vec!["COMMAND", "INFO"];
+        args.extend(&unknown);
+        let reply = conn.cmd_str(&args).await?;
+        let entries = reply.as_array().unwrap_or_default();
+        for (name, entry) in unknown.iter().zip(entries) {
+            conn.write_flags.insert((*name).to_owned(), has_write_flag(entry));
+        }
+    }
+    let writes = |name: &str| {
+        // A script may carry the flag on some servers, and then its effects would count twice.
+        let script = name.starts_with("eval") || name.starts_with("fcall");
+        !script && conn.write_flags.get(name).copied().unwrap_or(false)
+    };
+    Ok(calls.iter().filter(|(name, _)| writes(name)).map(|(_, n)| n).sum())
+}
+
+/// `cmdstat_set:calls=12,usec=…` → (`set`, 12)
+fn command_stat(line: &str) -> Option<(String, u64)> {
+    let (name, values) = line.trim_end().strip_prefix("cmdstat_")?.split_once(':')?;
+    let calls = values.split(',').find_map(|v| v.strip_prefix("calls="))?.parse().ok()?;
+    Some((name.to_ascii_lowercase(), calls))
+}
+
+fn has_write_flag(entry: &Value) -> bool {
+    let flags = entry.as_array().and_then(|e| e.get(2)).and_then(Value::as_array).unwrap_or_default();
+    flags.iter().any(|f| f.as_str() == Some("write"))
+}
+
+/// `db0:keys=3,expires=1,avg_ttl=0`
+fn keyspace(text: &str) -> BTreeMap<u64, Keyspace> {
+    let line = |line: &str| -> Option<(u64, Keyspace)> {
+        let (db, values) = line.trim_end().strip_prefix("db")?.split_once(':')?;
+        let value =
+            |name: &str| values.split(',').find_map(|v| v.strip_prefix(name)?.strip_prefix('=')?.parse::<u64>().ok());
+        Some((db.parse().ok()?, Keyspace { keys: value("keys")?, expires: value("expires").unwrap_or(0) }))
+    };
+    text.lines().filter_map(line).collect()
+}
+
+fn version_number(version: &str) -> (u32, u32, u32) {
+    let mut parts = version.split(|c: char| !c.is_ascii_digit()).map(|p| p.parse().unwrap_or(0));
+    let mut part = || parts.next().unwrap_or(0);
+    (part(), part(), part())
+}
+
+/// MODULE LIST is an array of flat arrays of names and values.
+fn module_names(list: &Value) -> Vec<String> {
+    let name = |module: &Value| {
+        let fields = module.as_array()?;
+        fields.chunks(2).find_map(|pair| match pair {
+            [key, value] if key.as_str() == Some("name") => value.as_str().map(str::to_owned),
+            _ => None,
+        })
+    };
+    list.as_array().unwrap_or_default().iter().filter_map(name).collect()
+}
+
+/// `module:name=vectorset,ver=1,…`, from INFO. `None` where INFO has no such section, for then nothing is known.
+fn modules_in_info(text: &str) -> Option<Vec<String>> {
+    text.lines().any(|l| l.trim_end() == "# Modules").then(|| {
+        let name = |l: &str| l.strip_prefix("module:name=")?.split(',').next().map(str::to_owned);
+        text.lines().filter_map(name).collect()
+    })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    //! INFO of the servers we know becomes the same facts.
+    use super::*;
+
+    #[test]
+    fn valkey_tells_its_own_version() {
+        let text = "# Server\r\nredis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:8.1.1\r\nrole:master\r\nmaxmemory:100\r\n\
+                    # Modules\r\nmodule:name=json,ver=1\r\n# Keyspace\r\ndb0:keys=10,expires=2,avg_ttl=0\r\ndb7:keys=1,expires=0,avg_ttl=0,subexpiry=0\r\n";
+        let facts = ServerFacts::from_info(text);
+        assert_eq!((facts.flavor, facts.version_number), (Flavor::Valkey, (8, 1, 1)));
+        assert_eq!((facts.key_count(), facts.maxmemory, facts.role), (11, 100, Role::Master));
+        assert_eq!(modules_in_info(text), Some(vec!["json".to_owned()]));
+        assert_eq!(modules_in_info("# Server\r\n"), None);
+    }
+
+    #[test]
+    fn a_replica_names_its_master() {
+        let facts = ServerFacts::from_info(
+            "redis_version:6.2.16\r\nrole:slave\r\nmaster_host:10.1.1.1\r\nmaster_port:6379\r\nmaster_link_status:down\r\n",
+        );
+        let link = facts.master.unwrap();
+        assert_eq!((link.host.as_str(), link.port, link.up), ("10.1.1.1", 6379, false));
+        assert_eq!(facts.version_number, (6, 2, 16));
+    }
+}

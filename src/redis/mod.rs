@@ -1,0 +1,319 @@
+//! The protocol side of an instance: connection, facts, the replica that captures, the master that restores.
+//!
+//! It must not decide whether something may happen (guard's part) nor keep anything (vault's and state's part). What it
+//! learns from a server is text from outside: error replies are shortened and cleaned before they travel further.
+
+use std::io;
+use std::time::Duration;
+
+use crate::model::fault::{Fault, Kind};
+
+pub mod conn;
+pub mod endpoint;
+pub mod facts;
+pub mod master;
+pub mod rdb;
+pub mod replay;
+pub mod replica;
+pub mod resp;
+
+mod encoder;
+pub mod listener;
+mod serve;
+pub mod settings;
+mod settle;
+pub mod slots;
+mod tls;
+
+/// Everything that can go wrong between us and an instance.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RedisError {
+    /// The address cannot be read. Never quotes it.
+    #[error("cannot read the address of the instance: {reason}")]
+    BadAddress {
+        /// What is wrong and what would be right.
+        reason: String,
+    },
+    /// No connection.
+    #[error("cannot connect to {address}: {source}")]
+    Connect {
+        /// Who was called.
+        address: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The TLS settings cannot be used, or the handshake failed.
+    #[error("TLS with {address} failed: {reason}")]
+    Tls {
+        /// Who was called.
+        address: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// No answer in time.
+    #[error("{address} did not answer {during} within {} s", after.as_secs_f32())]
+    Timeout {
+        /// Who was asked.
+        address: String,
+        /// The command or the step.
+        during: String,
+        /// How long we waited.
+        after: Duration,
+    },
+    /// The connection ended.
+    #[error("the connection to {address} was lost during {during}: {source}")]
+    Lost {
+        /// The other end.
+        address: String,
+        /// The command or the step.
+        during: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// An earlier failure left the connection out of step; open a new one.
+    #[error("the connection to {address} is out of step after an earlier failure")]
+    Broken {
+        /// The other end.
+        address: String,
+    },
+    /// Not let in.
+    #[error("{address} refused the credentials: {message}")]
+    Auth {
+        /// Who refused.
+        address: String,
+        /// What it said.
+        message: String,
+    },
+    /// The user may not run this command.
+    #[error("the user may not run {command}: {message}")]
+    Denied {
+        /// The command that was refused.
+        command: String,
+        /// What the server said.
+        message: String,
+        /// The rights that would be enough.
+        hint: String,
+    },
+    /// The server is loading its data.
+    #[error("{address} is still loading its data")]
+    Loading {
+        /// Who is busy.
+        address: String,
+    },
+    /// The source is a replica that has lost its own master.
+    #[error("{address} is a replica without a working link to its master, so it hands out no data")]
+    NoMasterLink {
+        /// The replica.
+        address: String,
+    },
+    /// An error reply.
+    #[error("{command} was answered with an error: {message}")]
+    Server {
+        /// The command.
+        command: String,
+        /// What the server said, shortened and cleaned.
+        message: String,
+    },
+    /// The other end does not speak the protocol as we know it.
+    #[error("{address} answered outside the protocol: {what}")]
+    Protocol {
+        /// The other end.
+        address: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// A capture ended before its end.
+    #[error("the capture from {address} stopped after {received} bytes: {reason}")]
+    Interrupted {
+        /// The source.
+        address: String,
+        /// Bytes of data received until then.
+        received: u64,
+        /// Why.
+        reason: String,
+    },
+    /// The target cannot be restored through replication.
+    #[error(transparent)]
+    Refused(#[from] settings::Refusal),
+    /// We were told to play master and nobody came.
+    #[error("the target did not connect back to {address} within {} s ({turned_away} other connections were turned away)", waited.as_secs())]
+    TargetDidNotConnect {
+        /// Where we listened.
+        address: String,
+        /// How long.
+        waited: Duration,
+        /// How many came that did not prove to be the target.
+        turned_away: u32,
+    },
+    /// The target took the data and then did not confirm it.
+    #[error("the target gave up the load after {sent} bytes: {reason}")]
+    Rejected {
+        /// Bytes sent until then.
+        sent: u64,
+        /// Why.
+        reason: String,
+    },
+    /// The one who supplies the data failed; the target got no end mark.
+    #[error("the data to restore could not be supplied: {reason}")]
+    Supply {
+        /// What the supplier said.
+        reason: String,
+    },
+    /// A restore went well up to its last step.
+    #[error("the data is restored, but {what}")]
+    Unsettled {
+        /// What is left to do.
+        what: String,
+    },
+    /// A restore as master failed, and in what state that leaves the target.
+    #[error("{source}; {state}")]
+    Restore {
+        /// What is in the target now.
+        state: master::TargetState,
+        /// The original settings could not all be put back, or the target still follows us.
+        unsettled: Option<String>,
+        /// What failed.
+        source: Box<RedisError>,
+    },
+    /// A restore by commands failed half way.
+    #[error("the restore by commands stopped after {done} keys: {}; {failed} refused in all, and the target now holds only a part", first.join("; "))]
+    Replay {
+        /// Keys accepted.
+        done: u64,
+        /// Commands refused.
+        failed: u64,
+        /// The first few refusals with their keys, and what else stopped it.
+        first: Vec<String>,
+    },
+    /// The system refused something ordinary (a temporary file, a random number).
+    #[error("{what}: {source}")]
+    System {
+        /// What was attempted.
+        what: String,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// The least that a capture needs, as an ACL rule.
+pub const CAPTURE_RIGHTS: &str = "ACL SETUSER <user> on ><password> +psync +replconf +ping";
+
+/// Turns an error reply into what it means.
+pub(crate) fn error_reply(address: &str, command: &str, text: &str) -> RedisError {
+    let message = clean(text);
+    let address = address.to_owned();
+    let command = command.to_owned();
+    match text.split_ascii_whitespace().next().unwrap_or_default() {
+        "NOPERM" => {
+            let hint = match command.as_str() {
+                "PSYNC" | "REPLCONF" | "PING" => format!("give the user the rights of a replica: {CAPTURE_RIGHTS}"),
+                name => format!("give the user the right: +{}", name.to_ascii_lowercase().replace(' ', "|")),
+            };
+            RedisError::Denied { command, message, hint }
+        }
+        "NOAUTH" | "WRONGPASS" | "DENIED" => RedisError::Auth { address, message },
+        "LOADING" => RedisError::Loading { address },
+        "NOMASTERLINK" => RedisError::NoMasterLink { address },
+        "ERR" if command == "AUTH" => RedisError::Auth { address, message },
+        _ => RedisError::Server { command, message },
+    }
+}
+
+/// Text from a server, fit for a log line or a reply: no control or bidirectional characters, at most 200 characters.
+pub(crate) fn clean(text: &str) -> String {
+    let bidi = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{61c}' | '\u{feff}');
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).filter(|c| !bidi(*c)).take(200).collect()
+}
+
+impl From<RedisError> for Fault {
+    fn from(error: RedisError) -> Self {
+        let message = error.to_string();
+        let (kind, code, hint, retry) = describe(&error);
+        let mut fault = Fault::new(kind, code, message).hint(hint).because(error);
+        if let Some(seconds) = retry {
+            fault = fault.retry_after(Duration::from_secs(seconds));
+        }
+        fault
+    }
+}
+
+/// Kind, code, hint and, where waiting alone may cure it, seconds to wait.
+fn describe(error: &RedisError) -> (Kind, &'static str, String, Option<u64>) {
+    use RedisError as E;
+    let (kind, code, hint, retry) = match error {
+        E::BadAddress { .. } => (Kind::Usage, "instance.bad_address", "", None),
+        E::Connect { .. } => (
+            Kind::Provider,
+            "instance.unreachable",
+            "check that the instance runs and that its address and port are right",
+            Some(5),
+        ),
+        E::Tls { .. } => (
+            Kind::Provider,
+            "instance.tls",
+            "check the certificate files, the server's name, and whether this port speaks TLS",
+            None,
+        ),
+        E::Timeout { .. } => {
+            (Kind::Provider, "instance.timeout", "the instance may be busy or out of reach; try again", Some(10))
+        }
+        E::Lost { .. } | E::Broken { .. } => (Kind::Provider, "instance.connection_lost", "try again", Some(5)),
+        E::Auth { .. } => {
+            (Kind::Provider, "instance.auth", "set the user and password of the instance in the configuration", None)
+        }
+        E::Denied { hint, .. } => return (Kind::Provider, "instance.denied", hint.clone(), None),
+        E::Loading { .. } => {
+            (Kind::Provider, "instance.busy_loading", "wait until the instance has loaded its data", Some(10))
+        }
+        E::NoMasterLink { .. } => (
+            Kind::Provider,
+            "instance.no_master_link",
+            "repair the replica's link, or name its master as the source",
+            Some(30),
+        ),
+        E::Server { .. } => (Kind::Provider, "instance.error_reply", "", None),
+        E::Protocol { .. } => (
+            Kind::Provider,
+            "instance.protocol",
+            "check that the address is a Redis or Valkey server, and whether its port speaks TLS (rediss://)",
+            None,
+        ),
+        E::Interrupted { .. } => {
+            (Kind::Provider, "capture.interrupted", "nothing was kept of it; start the backup again", Some(10))
+        }
+        E::Refused(refusal) => return (Kind::Provider, refusal.code(), refusal.hint(), None),
+        E::TargetDidNotConnect { .. } => (
+            Kind::Provider,
+            "restore.target_did_not_connect",
+            "the target must be able to open a connection to this machine: check firewalls and the announced address, or restore by commands",
+            None,
+        ),
+        E::Rejected { .. } => {
+            (Kind::Provider, "restore.rejected_by_target", "the target's log says why it refused the data", None)
+        }
+        E::Supply { .. } => (Kind::Provider, "restore.source_failed", "check the backup set", None),
+        E::Unsettled { .. } => (Kind::Provider, "restore.unsettled", "put the target's settings back by hand", None),
+        E::Restore { state, unsettled, source } => {
+            let (kind, code, inner, _) = describe(source);
+            let mut hint = inner;
+            if *state == master::TargetState::Unknown {
+                hint = format!(
+                    "look at the target before anything else: it may hold the old data, the new, or be down. {hint}"
+                );
+            }
+            if let Some(what) = unsettled {
+                hint = format!("the target is not as it was: {what}. {hint}");
+            }
+            return (kind, code, hint.trim().to_owned(), None);
+        }
+        E::Replay { .. } => (
+            Kind::Provider,
+            "restore.partial",
+            "the target holds a part of the backup; restore again, or restore its safety backup",
+            None,
+        ),
+        E::System { .. } => (Kind::Unexpected, "system", "", None),
+    };
+    (kind, code, hint.to_owned(), retry)
+}

@@ -1,0 +1,278 @@
+//! Whether a server can load an RDB, judged from its census, so that a set is refused before the first byte is sent: a
+//! server that meets a type or opcode it does not know exits, with its own data already dropped.
+//!
+//! The table is of released servers, read in their sources. It must not be extended by inference except in one
+//! direction: a server newer than the table loads at least what the newest known one of its flavor does.
+
+use super::census::{Census, Dialect};
+
+/// Which family a server belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Flavor {
+    /// Redis, and what follows its version numbers (Tair in its Redis-compatible editions).
+    Redis,
+    /// Valkey.
+    Valkey,
+}
+
+/// A server that may be asked to load a set: what `INFO server` says (`valkey_version` before `redis_version`, which
+/// Valkey keeps at 7.2.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Server {
+    /// The family.
+    pub flavor: Flavor,
+    /// First part of the version.
+    pub major: u32,
+    /// Second part of the version.
+    pub minor: u32,
+}
+
+impl std::fmt::Display for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let name = if self.flavor == Flavor::Redis { "Redis" } else { "Valkey" };
+        write!(f, "{name} {}.{}", self.major, self.minor)
+    }
+}
+
+impl Server {
+    /// The highest version it loads with the magic `REDIS`.
+    fn newest_redis_version(self) -> u16 {
+        if self.flavor == Flavor::Valkey {
+            // 12 to 79 belong to Redis alone, in every Valkey.
+            return 11;
+        }
+        match (self.major, self.minor) {
+            (0..=2, _) | (3, 0..=1) => 6,
+            (3, _) => 7,
+            (4, _) => 8,
+            (5 | 6, _) => 9,
+            (7, 0..=1) => 10,
+            (7, 2..=3) => 11,
+            (7, _) | (8, 0..=5) => 12,
+            (8, 6..=7) => 13,
+            (8, 8..=9) => 14,
+            _ => 15,
+        }
+    }
+
+    /// The highest version it loads with the magic `VALKEY`, if it knows that magic.
+    fn newest_valkey_version(self) -> Option<u16> {
+        match (self.flavor, self.major, self.minor) {
+            (Flavor::Redis, ..) | (Flavor::Valkey, 0..=8, _) => None,
+            (Flavor::Valkey, 9, 0..=1) => Some(80),
+            (Flavor::Valkey, ..) => Some(81),
+        }
+    }
+
+    /// The version it writes itself, which also says which types and opcodes it knows.
+    fn own_version(self) -> u16 {
+        self.newest_valkey_version().unwrap_or(self.newest_redis_version())
+    }
+
+    fn knows_type(self, type_byte: u8) -> bool {
+        let own = self.own_version();
+        match (type_byte, self.flavor) {
+            (0..=4 | 9..=13, _) => true,
+            (14, _) => own >= 7,
+            (5 | 7, _) => own >= 8,
+            (15, _) => own >= 9,
+            (16..=19, _) => own >= 10,
+            (20 | 21, _) => own >= 11,
+            (22..=25, Flavor::Redis) => own >= 12,
+            (26, Flavor::Redis) => own >= 13,
+            (27 | 28, Flavor::Redis) => own >= 14,
+            (29..=33, Flavor::Redis) => own >= 15,
+            (22, Flavor::Valkey) => own >= 80,
+            (23, Flavor::Valkey) => own >= 81,
+            _ => false,
+        }
+    }
+}
+
+/// The modules that bring well-known data types: names in MODULE LIST differ from names of types.
+const PROVIDERS: &[(&str, &[&str])] = &[
+    ("ReJSON-RL", &["ReJSON", "json"]),
+    ("MBbloom--", &["bf"]),
+    ("MBbloomCF", &["bf"]),
+    ("CMSk-TYPE", &["bf"]),
+    ("TopK-TYPE", &["bf"]),
+    ("TDIS-TYPE", &["bf"]),
+    ("bloomfltr", &["bf"]),
+    ("TSDB-TYPE", &["timeseries"]),
+    ("ft_index0", &["search", "searchlight"]),
+    ("ft_invidx", &["search", "searchlight"]),
+    ("numericdx", &["search", "searchlight"]),
+    ("geometryi", &["search", "searchlight"]),
+    ("trietype0", &["search", "searchlight"]),
+    ("scdtype00", &["search", "searchlight"]),
+    ("Vk-Search", &["search"]),
+    ("graphdata", &["graph"]),
+    ("graphmeta", &["graph"]),
+    ("vectorset", &["vectorset"]),
+    ("exstrtype", &["exstrtype", "tairstring"]),
+    ("tairhash-", &["tairhash"]),
+    ("exzsettyp", &["tairzset"]),
+];
+
+/// Whether one of the loaded modules brings the type: by the table, or by sharing its name up to punctuation and case.
+fn provided(type_name: &str, modules: &[impl AsRef<str>]) -> bool {
+    let plain = |s: &str| s.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
+    let known = PROVIDERS.iter().find(|(t, _)| *t == type_name).map_or(&[][..], |(_, m)| m);
+    let wanted = plain(type_name.strip_prefix("META-").unwrap_or(type_name));
+    modules.iter().map(AsRef::as_ref).any(|module| {
+        let loaded = plain(module);
+        known.iter().any(|k| k.eq_ignore_ascii_case(module))
+            || (loaded.len() >= 3 && wanted.len() >= 3 && (loaded.starts_with(&wanted) || wanted.starts_with(&loaded)))
+    })
+}
+
+/// How a person would name a type byte.
+fn type_name(type_byte: u8, dialect: Dialect) -> &'static str {
+    match (type_byte, dialect) {
+        (15 | 19 | 21 | 26 | 27, _) => "stream",
+        (16, _) => "hash in a listpack",
+        (17, _) => "sorted set in a listpack",
+        (18, _) => "list of listpacks",
+        (20, _) => "set in a listpack",
+        (22, Dialect::Valkey) | (22..=25, Dialect::Redis) => "hash with expiring fields",
+        (7, _) => "module data",
+        (5, _) => "sorted set with binary scores",
+        (14, _) => "list of ziplists",
+        _ => "newer encoding",
+    }
+}
+
+/// Decides whether `server`, with `modules` loaded (names from MODULE LIST), can load the set of this census.
+///
+/// Not judged here, because the census alone cannot: memory, and `databases` (see [`Census::databases_needed`]).
+///
+/// # Errors
+/// Why not, for a person: what the set is, what the target is, what stands between them.
+pub fn loadable(census: &Census, server: Server, modules: &[impl AsRef<str>]) -> Result<(), String> {
+    let set = describe(census);
+    version_fits(census, server).map_err(|why| format!("{set}. The target is {server}: {why}."))?;
+
+    for (&type_byte, &keys) in &census.types {
+        if !server.knows_type(type_byte) {
+            let name = type_name(type_byte, census.dialect);
+            let keys = if keys == 1 { "one key is".to_owned() } else { format!("{keys} keys are") };
+            return Err(format!(
+                "{set}. In it {keys} of type {type_byte} ({name}) that the target, {server}, does not know; \
+                 it would exit on loading them."
+            ));
+        }
+    }
+    if census.functions > 0 && server.own_version() < 10 {
+        return Err(format!(
+            "{set}. It holds function libraries; the target, {server}, has no functions \
+             (Redis 7.0 brought them)."
+        ));
+    }
+    for &opcode in &census.opcodes {
+        let why = match (opcode, census.dialect) {
+            (247, _) if server.own_version() < 9 => "data of modules outside the key space, which Redis 5 brought",
+            (244, _) if server.own_version() < 12 => "the sizes of cluster slots, which Redis 7.4 brought",
+            (243, Dialect::Redis) if server.own_version() < 13 => {
+                "metadata of modules on keys, which Redis 8.6 brought"
+            }
+            // A target outside the cluster could not go on with the import, and the set is not whole.
+            (243, Dialect::Valkey) => {
+                "the state of a cluster slot migration, during which it was taken: some keys were still arriving"
+            }
+            _ => continue,
+        };
+        return Err(format!("{set}. It holds {why}; the target, {server}, cannot load it."));
+    }
+    let missing: Vec<&str> = census.modules.iter().map(String::as_str).filter(|m| !provided(m, modules)).collect();
+    if !missing.is_empty() {
+        return Err(format!(
+            "{set}. It holds data of module types that no module loaded on the target, {server}, is known to bring: \
+             {}. Load the modules first.",
+            missing.join(", ")
+        ));
+    }
+    Ok(())
+}
+
+fn describe(census: &Census) -> String {
+    let version = census.rdb_version;
+    let writer = match (census.aux("valkey-ver"), census.aux("redis-ver")) {
+        (Some(v), _) => format!(", written by Valkey {v}"),
+        (None, Some(v)) => format!(", written by Redis {v}"),
+        (None, None) => String::new(),
+    };
+    format!("The backup set is in {} RDB version {version}{writer}", census.dialect)
+}
+
+fn version_fits(census: &Census, server: Server) -> Result<(), String> {
+    let version = census.rdb_version;
+    match census.dialect {
+        Dialect::Redis => {
+            let newest = server.newest_redis_version();
+            if version <= newest {
+                return Ok(());
+            }
+            Err(match server.flavor {
+                Flavor::Valkey => {
+                    format!("Valkey loads Redis's format up to version {newest}, none of Redis 7.4 and later")
+                }
+                Flavor::Redis => format!("it loads versions up to {newest}"),
+            })
+        }
+        Dialect::Valkey => match server.newest_valkey_version() {
+            Some(newest) if version <= newest => Ok(()),
+            Some(newest) => Err(format!("it loads Valkey's format up to version {newest}")),
+            None if server.flavor == Flavor::Redis => Err("Redis does not load Valkey's own format".to_owned()),
+            None => Err("Valkey has this format from 9.0 on".to_owned()),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::census::{Checksum, Tally};
+    use super::{Census, Dialect, Flavor, Server, loadable};
+
+    fn census(dialect: Dialect, version: u16, types: &[u8]) -> Census {
+        let mut census = Tally::new().into_census(dialect, version, 0, Checksum::Verified);
+        census.types = types.iter().map(|t| (*t, 1)).collect();
+        census
+    }
+
+    fn takes(server: (Flavor, u32, u32), census: &Census) -> bool {
+        let (flavor, major, minor) = server;
+        loadable(census, Server { flavor, major, minor }, &[] as &[&str]).is_ok()
+    }
+
+    #[test]
+    fn versions_and_magics() {
+        use Flavor::{Redis, Valkey};
+        for (version, yes, no) in [
+            (9, (Redis, 6, 2), (Redis, 4, 0)),
+            (10, (Redis, 7, 0), (Redis, 6, 2)),
+            (11, (Redis, 7, 2), (Redis, 7, 0)),
+            (11, (Valkey, 9, 0), (Redis, 7, 0)),
+            (12, (Redis, 8, 4), (Valkey, 9, 2)),
+            (13, (Redis, 8, 6), (Redis, 8, 4)),
+            (14, (Redis, 8, 8), (Redis, 8, 6)),
+            (15, (Redis, 9, 0), (Redis, 8, 8)),
+        ] {
+            let set = census(Dialect::Redis, version, &[0]);
+            assert!(takes(yes, &set) && !takes(no, &set), "version {version}: {yes:?}, not {no:?}");
+        }
+        let set = census(Dialect::Valkey, 80, &[22]);
+        assert!(takes((Valkey, 9, 0), &set) && takes((Valkey, 10, 0), &set));
+        assert!(!takes((Valkey, 8, 1), &set) && !takes((Redis, 8, 10), &set));
+        assert!(!takes((Valkey, 9, 1), &census(Dialect::Valkey, 81, &[])));
+    }
+
+    #[test]
+    fn modules_must_be_there() {
+        let mut set = census(Dialect::Redis, 11, &[7]);
+        set.modules = vec!["ReJSON-RL".to_owned(), "mytype--1".to_owned()];
+        let server = Server { flavor: Flavor::Redis, major: 7, minor: 2 };
+        assert!(loadable(&set, server, &["ReJSON", "mytype"]).is_ok());
+        let why = loadable(&set, server, &["mytype"]).err().unwrap_or_default();
+        assert!(why.contains("ReJSON-RL") && !why.contains("mytype"), "{why}");
+    }
+}

@@ -1,0 +1,218 @@
+//! One buffer between the source and the walk: bytes come in once, are parsed in place, and leave once, in order, to
+//! the checksum, the tap and (inside a value) the visitor.
+//!
+//! It must not read ahead of need: the peer may stay silent after the RDB's last byte. It must not grow: whatever is
+//! longer than the buffer streams through it.
+
+use std::io::{ErrorKind, Read};
+
+use crc_fast::{CrcAlgorithm, Digest};
+
+use super::error::{RdbError, Step};
+use super::{Tap, Visitor};
+
+/// Small enough to stay in the second-level cache between the read, the parse and the checksum.
+pub(super) const BUFFER: usize = 256 * 1024;
+/// `ensure` promises this many contiguous bytes and no more.
+pub(super) const CONTIGUOUS: usize = BUFFER / 2;
+
+pub(super) struct Input<R, T, V> {
+    pub(super) src: R,
+    pub(super) tap: T,
+    pub(super) visitor: V,
+    /// Always `BUFFER` long.
+    pub(super) buf: Vec<u8>,
+    /// Next byte to parse. `done <= pos <= end <= buf.len()`.
+    pub(super) pos: usize,
+    /// End of what was read.
+    end: usize,
+    /// Everything before this has been given to the checksum and the tap.
+    done: usize,
+    /// Inside a value that the visitor wants: where the part begins that it has not had yet.
+    piece: Option<usize>,
+    /// Offset in the RDB of `buf[0]`.
+    base: u64,
+    digest: Digest,
+    /// Cleared for the trailer, which the checksum does not cover.
+    pub(super) summing: bool,
+}
+
+impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
+    pub(super) fn new(src: R, tap: T, visitor: V) -> Self {
+        let digest = Digest::new(CrcAlgorithm::Crc64Redis);
+        let buf = vec![0; BUFFER];
+        Self { src, tap, visitor, buf, pos: 0, end: 0, done: 0, piece: None, base: 0, digest, summing: true }
+    }
+
+    /// Offset of the next byte to parse.
+    #[inline]
+    pub(super) fn offset(&self) -> u64 {
+        self.base + self.pos as u64
+    }
+
+    /// The checksum of everything flushed so far.
+    pub(super) fn crc64(&self) -> u64 {
+        self.digest.finalize()
+    }
+
+    /// What was read beyond the parsed bytes.
+    pub(super) fn rest(&self) -> &[u8] {
+        self.buf.get(self.pos..self.end).unwrap_or_default()
+    }
+
+    #[cold]
+    pub(super) fn corrupt<X>(&self, what: &'static str) -> Step<X> {
+        Err(Box::new(RdbError::Corrupt { offset: self.offset(), what }))
+    }
+
+    #[cold]
+    pub(super) fn sink(&self, source: std::io::Error) -> Box<RdbError> {
+        Box::new(RdbError::Sink { offset: self.offset(), source })
+    }
+
+    /// The visitor's value begins at the next byte.
+    #[inline]
+    pub(super) fn begin_value(&mut self) {
+        self.piece = Some(self.pos);
+    }
+
+    /// The visitor's value ended with the last byte parsed.
+    #[inline]
+    pub(super) fn end_value(&mut self) -> Step<()> {
+        self.hand_piece()?;
+        self.piece = None;
+        Ok(())
+    }
+
+    fn hand_piece(&mut self) -> Step<()> {
+        let Some(from) = self.piece else { return Ok(()) };
+        let piece = self.buf.get(from..self.pos).unwrap_or_default();
+        self.piece = Some(self.pos);
+        if piece.is_empty() {
+            return Ok(());
+        }
+        self.visitor.value(piece).map_err(|e| self.sink(e))
+    }
+
+    /// Gives all parsed bytes to the checksum and the tap, in one block.
+    pub(super) fn flush(&mut self) -> Step<()> {
+        self.hand_piece()?;
+        let block = self.buf.get(self.done..self.pos).unwrap_or_default();
+        if block.is_empty() {
+            return Ok(());
+        }
+        self.done = self.pos;
+        if self.summing {
+            self.digest.update(block);
+        }
+        self.tap.bytes(block).map_err(|e| self.sink(e))
+    }
+
+    /// Reads once, so that at least one more byte is there; makes room for `want` contiguous bytes first.
+    #[cold]
+    #[inline(never)]
+    fn fill(&mut self, want: usize) -> Step<()> {
+        // Compacting on every short read would cut the checksum's blocks to the size of the reads.
+        if BUFFER - self.pos < want || BUFFER - self.end < BUFFER / 16 {
+            self.flush()?;
+            self.buf.copy_within(self.pos..self.end, 0);
+            self.base += self.pos as u64;
+            self.end -= self.pos;
+            self.piece = self.piece.map(|_| 0);
+            (self.pos, self.done) = (0, 0);
+        }
+        let read = self.base + self.end as u64;
+        loop {
+            let room = self.buf.get_mut(self.end..).unwrap_or_default();
+            let most = room.len();
+            match self.src.read(room) {
+                Ok(0) => return Err(Box::new(RdbError::Truncated { offset: read })),
+                // A source that claims more than it was offered is broken, but must not break the invariant.
+                Ok(n) => {
+                    self.end += n.min(most);
+                    return Ok(());
+                }
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(source) => return Err(Box::new(RdbError::Source { offset: read, source })),
+            }
+        }
+    }
+
+    /// Makes sure that `n` (at most `CONTIGUOUS`) bytes are there, without consuming them.
+    #[inline]
+    pub(super) fn ensure(&mut self, n: usize) -> Step<()> {
+        while self.end - self.pos < n {
+            self.fill(n)?;
+        }
+        Ok(())
+    }
+
+    /// The next byte.
+    #[inline]
+    pub(super) fn byte(&mut self) -> Step<u8> {
+        self.ensure(1)?;
+        let Some(&byte) = self.buf.get(self.pos) else { return self.corrupt("the buffer lost a byte") };
+        self.pos += 1;
+        Ok(byte)
+    }
+
+    /// The byte at `ahead` of the next one, which `ensure` must have fetched.
+    #[inline]
+    pub(super) fn peek(&self, ahead: usize) -> u8 {
+        self.buf.get(self.pos + ahead).copied().unwrap_or(0)
+    }
+
+    /// The next `N` bytes.
+    #[inline]
+    pub(super) fn array<const N: usize>(&mut self) -> Step<[u8; N]> {
+        self.ensure(N)?;
+        let Some(bytes) = self.buf.get(self.pos..).and_then(<[u8]>::first_chunk::<N>) else {
+            return self.corrupt("the buffer lost bytes");
+        };
+        let bytes = *bytes;
+        self.pos += N;
+        Ok(bytes)
+    }
+
+    /// Passes over `n` bytes; they go to the checksum, the tap and the visitor like all others.
+    #[inline]
+    pub(super) fn skip(&mut self, n: u64) -> Step<()> {
+        let there = self.end - self.pos;
+        if n <= there as u64 {
+            self.pos += n as usize;
+            return Ok(());
+        }
+        self.skip_far(n)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn skip_far(&mut self, mut n: u64) -> Step<()> {
+        loop {
+            let there = self.end - self.pos;
+            if n <= there as u64 {
+                self.pos += n as usize;
+                return Ok(());
+            }
+            n -= there as u64;
+            self.pos = self.end;
+            self.fill(1)?;
+        }
+    }
+
+    /// Copies the next `n` bytes, which may be more than the buffer holds, into `out` (cleared first). `out` grows as
+    /// bytes really arrive, so a length that lies costs nothing.
+    pub(super) fn collect(&mut self, mut n: usize, out: &mut Vec<u8>) -> Step<()> {
+        out.clear();
+        while n > 0 {
+            self.ensure(1)?;
+            let there = self.rest();
+            let part = there.get(..n.min(there.len())).unwrap_or_default();
+            out.extend_from_slice(part);
+            let taken = part.len();
+            n -= taken;
+            self.pos += taken;
+        }
+        Ok(())
+    }
+}

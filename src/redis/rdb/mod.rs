@@ -1,0 +1,170 @@
+//! The RDB walker: reads a Redis or Valkey snapshot once, from front to back, and says what is in it and whether it is
+//! sound, while the same bytes stream on to whoever stores, hashes or sends them.
+//!
+//! A bad RDB kills the server that loads it, so everything cheap enough at line speed is checked: every length and
+//! opcode, the headers of encoded containers, the CRC64 of the whole. Values are never decoded.
+//!
+//! It must not: guess a layout it does not know (the dialects of Redis and Valkey use the same numbers for different
+//! things), panic on any input, allocate by lengths found in the data, or ask the source for bytes behind the end.
+//! Memory is about half a megabyte, plus at most two strings of 16 MiB while a visitor is handed a key or function that
+//! long.
+//!
+//! The call blocks; run it on a thread that may.
+
+mod census;
+mod compat;
+mod error;
+mod input;
+mod lzf;
+mod string;
+mod value;
+mod walk;
+
+use std::io::{self, Read};
+
+pub use census::{Census, Checksum, DbCount, Dialect};
+pub use compat::{Flavor, Server, loadable};
+pub use error::RdbError;
+
+/// Sees every byte of the RDB exactly once, in order, trailer included, in blocks of up to 256 KiB.
+///
+/// Bytes come as they are parsed, so before anything is known about what follows: a tap must not pass on anything whose
+/// damage would hurt. An error stops the walk as [`RdbError::Sink`].
+pub trait Tap {
+    /// The next block.
+    ///
+    /// # Errors
+    /// Whatever makes going on pointless, such as a full disk.
+    fn bytes(&mut self, block: &[u8]) -> io::Result<()>;
+}
+
+impl Tap for () {
+    fn bytes(&mut self, _block: &[u8]) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<F: FnMut(&[u8]) -> io::Result<()>> Tap for F {
+    fn bytes(&mut self, block: &[u8]) -> io::Result<()> {
+        self(block)
+    }
+}
+
+/// What is known about an entry before its value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EntryHead<'a> {
+    /// The database it is in.
+    pub db: u64,
+    /// The key, decompressed, numbers as decimal text. Empty if [`Visitor::WANTS_KEYS`] is false.
+    pub key: &'a [u8],
+    /// The type byte, which a DUMP payload begins with.
+    pub type_byte: u8,
+    /// When it expires: milliseconds since 1970, UTC.
+    pub expiry_ms: Option<i64>,
+    /// Seconds since it was last used, where the server evicts by LRU.
+    pub idle: Option<u64>,
+    /// How often it was used, where the server evicts by LFU.
+    pub freq: Option<u8>,
+    /// Modules attached metadata to the key (Redis 8.6). It is not among the value's bytes: a DUMP payload built from
+    /// them restores the key without it.
+    pub has_meta: bool,
+}
+
+/// Receives the entries. An error from any method stops the walk as [`RdbError::Sink`].
+///
+/// Calls come as `key`, `value` any number of times, `entry_end`; if neither keys nor values are wanted, none of them.
+/// What has been visited is not vouched for until [`walk`] returns.
+pub trait Visitor {
+    /// False: value bytes are never forwarded, which is the fast way.
+    const WANTS_VALUES: bool;
+    /// False: keys are not decoded. True: a key longer than 16 MiB is [`RdbError::TooLarge`].
+    const WANTS_KEYS: bool;
+    /// False: function libraries are counted, not decoded. True: the same limit as for keys.
+    const WANTS_FUNCTIONS: bool = true;
+
+    /// An entry begins.
+    ///
+    /// # Errors
+    /// Whatever makes going on pointless.
+    fn key(&mut self, _head: &EntryHead<'_>) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// The next part of the value as it is written. A DUMP payload is the type byte, all parts, the RDB version as two
+    /// bytes and the CRC64 of all that as eight, both little-endian.
+    ///
+    /// # Errors
+    /// Whatever makes going on pointless.
+    fn value(&mut self, _piece: &[u8]) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// The value is complete.
+    ///
+    /// # Errors
+    /// Whatever makes going on pointless.
+    fn entry_end(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// A function library's source, decompressed: what FUNCTION LOAD takes.
+    ///
+    /// # Errors
+    /// Whatever makes going on pointless.
+    fn function(&mut self, _code: &[u8]) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Visitor for () {
+    const WANTS_VALUES: bool = false;
+    const WANTS_KEYS: bool = false;
+    const WANTS_FUNCTIONS: bool = false;
+}
+
+impl<V: Visitor> Visitor for &mut V {
+    const WANTS_VALUES: bool = V::WANTS_VALUES;
+    const WANTS_KEYS: bool = V::WANTS_KEYS;
+    const WANTS_FUNCTIONS: bool = V::WANTS_FUNCTIONS;
+
+    fn key(&mut self, head: &EntryHead<'_>) -> io::Result<()> {
+        (**self).key(head)
+    }
+
+    fn value(&mut self, piece: &[u8]) -> io::Result<()> {
+        (**self).value(piece)
+    }
+
+    fn entry_end(&mut self) -> io::Result<()> {
+        (**self).entry_end()
+    }
+
+    fn function(&mut self, code: &[u8]) -> io::Result<()> {
+        (**self).function(code)
+    }
+}
+
+/// A walk that reached the end, with everything that was lent to it.
+#[derive(Debug)]
+pub struct Walked<R, T, V> {
+    /// What was found.
+    pub census: Census,
+    /// What the source gave beyond the RDB's last byte in the same read; the rest of the stream is still in `src`.
+    /// For a file that holds one RDB, anything here or left in `src` means damage.
+    pub rest: Vec<u8>,
+    /// The source, positioned behind `rest`.
+    pub src: R,
+    /// The tap.
+    pub tap: T,
+    /// The visitor.
+    pub visitor: V,
+}
+
+/// Walks one RDB from its first byte to its last. Reads only when the next byte needed is not there, so a peer that
+/// goes silent after the RDB does not hold it up.
+///
+/// # Errors
+/// See [`RdbError`]; the offset in each is where in the RDB it was met.
+pub fn walk<R: Read, T: Tap, V: Visitor>(src: R, tap: T, visitor: V) -> Result<Walked<R, T, V>, RdbError> {
+    walk::Walk::run(src, tap, visitor).map_err(|e| *e)
+}

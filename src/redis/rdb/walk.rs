@@ -1,0 +1,287 @@
+//! The walk itself: header, opcodes, keys, end, trailer.
+//!
+//! Opcodes are looked up by dialect and version, because the same number means different things in Redis and Valkey.
+
+use std::io::Read;
+
+use super::census::{Checksum, Dialect, Tally};
+use super::error::{RdbError, Step};
+use super::input::Input;
+use super::string::{Scratch, Text};
+use super::value::Format;
+use super::{EntryHead, Tap, Visitor, Walked};
+
+/// The newest Redis version whose opcodes and types are known; those without a known layout are refused one by one.
+const NEWEST_REDIS: u16 = 15;
+/// Valkey's own versions begin here, clear of those that Redis took.
+const OLDEST_VALKEY: u16 = 80;
+/// See `NEWEST_REDIS`.
+const NEWEST_VALKEY: u16 = 81;
+/// Versions before this have no trailer.
+const FIRST_WITH_CHECKSUM: u16 = 5;
+
+/// Longest key that is handed to a visitor, and longest function library. Held in memory whole, hence the limit.
+pub(super) const TEXT_LIMIT: u64 = 16 * 1024 * 1024;
+/// Longest AUX name or value that is kept; `lua` in old files can hold whole scripts.
+const AUX_TEXT: u64 = 4096;
+/// How many AUX fields are kept.
+const AUX_FIELDS: usize = 64;
+/// A decoding vector that grew past this is given back after use.
+const KEEP: usize = 1024 * 1024;
+
+/// What opcodes said about the key that comes next.
+#[derive(Default)]
+struct Pending {
+    expiry_ms: Option<i64>,
+    idle: Option<u64>,
+    freq: Option<u8>,
+    has_meta: bool,
+}
+
+/// What a byte where an opcode or a type belongs turned out to be.
+enum Met {
+    End,
+    Handled,
+    Key,
+}
+
+pub(super) struct Walk<R, T, V> {
+    input: Input<R, T, V>,
+    format: Format,
+    tally: Tally,
+    scratch: Scratch,
+    pending: Pending,
+}
+
+impl<R: Read, T: Tap, V: Visitor> Walk<R, T, V> {
+    pub(super) fn run(src: R, tap: T, visitor: V) -> Step<Walked<R, T, V>> {
+        let mut input = Input::new(src, tap, visitor);
+        let format = header(&mut input)?;
+        let mut walk =
+            Self { input, format, tally: Tally::new(), scratch: Scratch::default(), pending: Pending::default() };
+        loop {
+            let at = walk.input.offset();
+            let byte = walk.input.byte()?;
+            match walk.opcode(byte, at)? {
+                Met::End => return walk.finish(),
+                Met::Handled => {}
+                Met::Key => walk.entry(byte, at)?,
+            }
+        }
+    }
+
+    #[inline]
+    fn opcode(&mut self, byte: u8, at: u64) -> Step<Met> {
+        match byte {
+            0..=241 => return Ok(Met::Key),
+            252 => self.pending.expiry_ms = Some(i64::from_le_bytes(self.input.array()?)),
+            253 => {
+                let seconds = i32::from_le_bytes(self.input.array()?);
+                self.pending.expiry_ms = Some(i64::from(seconds) * 1000);
+            }
+            248 => self.pending.idle = Some(self.input.count()?),
+            249 => self.pending.freq = Some(self.input.byte()?),
+            255 => return Ok(Met::End),
+            _ => return self.rare_opcode(byte, at),
+        }
+        Ok(Met::Handled)
+    }
+
+    #[cold]
+    fn rare_opcode(&mut self, byte: u8, at: u64) -> Step<Met> {
+        let Format { dialect, version } = self.format;
+        match byte {
+            254 => {
+                let db = self.input.count()?;
+                if !self.tally.select(db) {
+                    return self.input.corrupt("more databases than a server can have");
+                }
+            }
+            251 => {
+                self.input.count()?;
+                self.input.count()?;
+            }
+            250 => self.aux()?,
+            247 => {
+                self.tally.opcodes.insert(byte);
+                self.input.skip_module_aux(&mut self.tally)?;
+            }
+            245 if version >= 10 => self.function()?,
+            244 if version >= 12 => {
+                self.tally.opcodes.insert(byte);
+                for _ in 0..3 {
+                    self.input.count()?;
+                }
+            }
+            243 if self.format.redis_from(13) => {
+                self.tally.opcodes.insert(byte);
+                self.pending.has_meta = true;
+                self.input.skip_key_meta(&mut self.tally)?;
+            }
+            // A slot migration under way: its name and the slot ranges.
+            243 if self.format.valkey_from(OLDEST_VALKEY) => {
+                self.tally.opcodes.insert(byte);
+                self.input.skip_string()?;
+                for _ in 0..self.input.count()? {
+                    self.input.count()?;
+                    self.input.count()?;
+                }
+            }
+            _ => return Err(Box::new(RdbError::BadOpcode { opcode: byte, offset: at, dialect, version })),
+        }
+        Ok(Met::Handled)
+    }
+
+    /// One key and its value; the type byte is just behind.
+    #[inline]
+    fn entry(&mut self, type_byte: u8, at: u64) -> Step<()> {
+        let watched = V::WANTS_KEYS || V::WANTS_VALUES;
+        if V::WANTS_KEYS {
+            let key = self.required_text("a key")?;
+            self.announce(type_byte, &key)?;
+        } else {
+            self.input.skip_string()?;
+            if watched {
+                self.scratch.text.clear();
+                self.announce(type_byte, &Text::Scratch)?;
+            }
+        }
+        if V::WANTS_VALUES {
+            self.input.begin_value();
+        }
+        let from = self.input.offset();
+        self.input.skip_value(type_byte, at, self.format, &mut self.tally)?;
+        let length = self.input.offset() - from;
+        if V::WANTS_VALUES {
+            self.input.end_value()?;
+        }
+        if watched {
+            self.input.visitor.entry_end().map_err(|e| self.input.sink(e))?;
+        }
+        self.tally.largest_value = self.tally.largest_value.max(length);
+        self.tally.current.keys += 1;
+        self.tally.current.expires += u64::from(self.pending.expiry_ms.is_some());
+        if let Some(count) = self.tally.types.get_mut(usize::from(type_byte)) {
+            *count += 1;
+        }
+        self.pending = Pending::default();
+        Ok(())
+    }
+
+    fn announce(&mut self, type_byte: u8, key: &Text) -> Step<()> {
+        // Spelled out instead of `show`: the visitor is borrowed from the same input.
+        let key = match key {
+            Text::Buffered(n) => {
+                self.input.buf.get(self.input.pos.saturating_sub(*n)..self.input.pos).unwrap_or_default()
+            }
+            Text::Scratch | Text::Omitted(_) => self.scratch.text.as_slice(),
+        };
+        let Pending { expiry_ms, idle, freq, has_meta } = self.pending;
+        let db = self.tally.current.db;
+        let told = self.input.visitor.key(&EntryHead { db, key, type_byte, expiry_ms, idle, freq, has_meta });
+        told.map_err(|e| self.input.sink(e))?;
+        if self.scratch.text.capacity() > KEEP {
+            self.scratch.text = Vec::new();
+        }
+        Ok(())
+    }
+
+    fn aux(&mut self) -> Step<()> {
+        let name = self.aux_text()?;
+        let value = self.aux_text()?;
+        if self.tally.aux.len() < AUX_FIELDS {
+            self.tally.aux.push((name, value));
+        }
+        Ok(())
+    }
+
+    /// A short string as text. One that is too long to be worth keeping is passed over.
+    fn aux_text(&mut self) -> Step<String> {
+        match self.input.text(&mut self.scratch, AUX_TEXT)? {
+            Text::Omitted(_) => Ok(String::new()),
+            text => Ok(String::from_utf8_lossy(self.input.show(&text, &self.scratch)).into_owned()),
+        }
+    }
+
+    /// A string that somebody waits for: too long is an error.
+    #[inline]
+    fn required_text(&mut self, what: &'static str) -> Step<Text> {
+        let offset = self.input.offset();
+        match self.input.text(&mut self.scratch, TEXT_LIMIT)? {
+            Text::Omitted(length) => Err(Box::new(RdbError::TooLarge { what, offset, length, limit: TEXT_LIMIT })),
+            text => Ok(text),
+        }
+    }
+
+    fn function(&mut self) -> Step<()> {
+        self.tally.functions += 1;
+        if !V::WANTS_FUNCTIONS {
+            return self.input.skip_string();
+        }
+        let code = self.required_text("a function library")?;
+        let code = match code {
+            Text::Buffered(n) => {
+                self.input.buf.get(self.input.pos.saturating_sub(n)..self.input.pos).unwrap_or_default()
+            }
+            Text::Scratch | Text::Omitted(_) => self.scratch.text.as_slice(),
+        };
+        let told = self.input.visitor.function(code);
+        told.map_err(|e| self.input.sink(e))?;
+        if self.scratch.text.capacity() > KEEP {
+            self.scratch.text = Vec::new();
+        }
+        Ok(())
+    }
+
+    /// Behind the end opcode: the trailer, and what was read past it.
+    fn finish(mut self) -> Step<Walked<R, T, V>> {
+        self.input.flush()?;
+        let expected = self.input.crc64();
+        self.input.summing = false;
+        let mut checksum = Checksum::Absent;
+        if self.format.version >= FIRST_WITH_CHECKSUM {
+            let offset = self.input.offset();
+            let found = u64::from_le_bytes(self.input.array()?);
+            if found != 0 {
+                if found != expected {
+                    return Err(Box::new(RdbError::ChecksumMismatch { expected, found, offset }));
+                }
+                checksum = Checksum::Verified;
+            }
+            self.input.flush()?;
+        }
+        let mut census = self.tally.into_census(self.format.dialect, self.format.version, expected, checksum);
+        census.bytes = self.input.offset();
+        let rest = self.input.rest().to_vec();
+        let Input { src, tap, visitor, .. } = self.input;
+        Ok(Walked { census, rest, src, tap, visitor })
+    }
+}
+
+/// Nine bytes: `REDIS` and four digits, or `VALKEY` and three.
+fn header<R: Read, T: Tap, V: Visitor>(input: &mut Input<R, T, V>) -> Step<Format> {
+    let magic: [u8; 9] = input.array()?;
+    let parsed = if let Some(digits) = magic.strip_prefix(b"REDIS") {
+        number(digits).map(|version| (Dialect::Redis, version))
+    } else if let Some(digits) = magic.strip_prefix(b"VALKEY") {
+        number(digits).map(|version| (Dialect::Valkey, version))
+    } else {
+        None
+    };
+    let Some((dialect, version)) = parsed else {
+        return Err(Box::new(RdbError::BadMagic { found: String::from_utf8_lossy(&magic).into_owned() }));
+    };
+    let known = match dialect {
+        Dialect::Redis => (1..=NEWEST_REDIS).contains(&version),
+        Dialect::Valkey => (OLDEST_VALKEY..=NEWEST_VALKEY).contains(&version),
+    };
+    if known {
+        Ok(Format { dialect, version })
+    } else {
+        Err(Box::new(RdbError::UnsupportedVersion { dialect, version }))
+    }
+}
+
+fn number(digits: &[u8]) -> Option<u16> {
+    digits.iter().try_fold(0u16, |n, d| d.is_ascii_digit().then(|| n * 10 + u16::from(d - b'0')))
+}

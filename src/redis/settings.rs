@@ -1,0 +1,223 @@
+//! The settings of a target that a restore changes, and whether a target can be restored through replication at all.
+//!
+//! It must be able to put back what it read, however often it is asked and however far the restore had come; and it
+//! must not print the password among them.
+
+use std::fmt;
+
+use super::conn::{Conn, Value};
+use super::facts::{Role, ServerFacts};
+use super::{RedisError, clean};
+use crate::model::secret::Secret;
+
+/// The originals of all settings that a restore changes. Write it down before the restore begins.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// `repl-diskless-load`
+    pub repl_diskless_load: String,
+    /// `masterauth`; `None` is unset.
+    pub masterauth: Option<Secret>,
+    /// `masteruser`; `None` is unset.
+    pub masteruser: Option<String>,
+    /// `replica-read-only`
+    pub replica_read_only: String,
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("repl_diskless_load", &self.repl_diskless_load)
+            .field("masterauth", &self.masterauth)
+            .field("masteruser", &self.masteruser)
+            .field("replica_read_only", &self.replica_read_only)
+            .finish()
+    }
+}
+
+/// Why a target cannot be restored through replication. Restoring by commands may still be possible.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// It follows a master, which would be restored in its place.
+    #[error("the target is a replica of {master}")]
+    Replica {
+        /// host:port
+        master: String,
+    },
+    /// REPLICAOF does not exist in cluster mode.
+    #[error("the target is a node of a cluster, where REPLICAOF is not allowed")]
+    Cluster,
+    /// A managed service, or a user without the right.
+    #[error("the target does not let us read its settings: {message}")]
+    Config {
+        /// What it said.
+        message: String,
+    },
+    /// It would expect TLS of us.
+    #[error("the target has tls-replication on, and restoring as a master is not offered over TLS")]
+    TlsReplication,
+    /// The server is older than the setting that keeps its old data until the new is whole.
+    #[error("the target (version {version}) has no repl-diskless-load, so a broken transfer would cost its old data")]
+    NoSwap {
+        /// Its version.
+        version: String,
+    },
+    /// A module without support for asynchronous loading makes the server load from disk, over its own dump file.
+    #[error("the target has modules that may force it to load over its own dump file: {names}")]
+    Modules {
+        /// Their names.
+        names: String,
+    },
+    /// It would not say which modules it has.
+    #[error("the target does not say which modules it has loaded")]
+    ModulesUnknown,
+}
+
+impl Refusal {
+    /// The stable code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Replica { .. } => "restore.target_is_replica",
+            Self::Cluster => "restore.target_is_cluster",
+            Self::Config { .. } => "restore.target_config_refused",
+            Self::TlsReplication => "restore.target_tls_replication",
+            Self::NoSwap { .. } => "restore.target_too_old",
+            Self::Modules { .. } | Self::ModulesUnknown => "restore.target_modules",
+        }
+    }
+
+    /// The next step.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Replica { master } => format!("restore its master, {master}; replicas follow"),
+            Self::Config { .. } => {
+                "restore by commands, or give the user +config|get +config|set +replicaof".to_owned()
+            }
+            Self::ModulesUnknown => "give the user +module|list, or restore by commands".to_owned(),
+            _ => "restore by commands".to_owned(),
+        }
+    }
+}
+
+/// Modules that declare both error handling and asynchronous loading. `vectorset` is built in to Redis 8.
+const GOOD_MODULES: [&str; 1] = ["vectorset"];
+
+/// Asks whether the target can be restored by playing its master. Replicas of its own (`facts.connected_slaves`) are no
+/// obstacle, but they are cut off and copy everything anew.
+///
+/// # Errors
+/// [`RedisError::Refused`] with the reason, or what the connection refused.
+pub async fn can_replicate_from_us(facts: &ServerFacts, conn: &mut Conn) -> Result<(), RedisError> {
+    if facts.cluster_enabled {
+        return Err(Refusal::Cluster.into());
+    }
+    if facts.role == Role::Replica {
+        let master = facts.master.as_ref().map(|m| format!("{}:{}", clean(&m.host), m.port)).unwrap_or_default();
+        return Err(Refusal::Replica { master }.into());
+    }
+    if facts.loading || facts.async_loading {
+        return Err(RedisError::Loading { address: conn.label().to_owned() });
+    }
+    let diskless = match get(conn, "repl-diskless-load").await {
+        Err(RedisError::Denied { message, .. } | RedisError::Server { message, .. }) => {
+            return Err(Refusal::Config { message }.into());
+        }
+        other => other?,
+    };
+    if diskless.is_none() {
+        return Err(Refusal::NoSwap { version: clean(&facts.version) }.into());
+    }
+    if get(conn, "tls-replication").await?.as_deref() == Some("yes") {
+        return Err(Refusal::TlsReplication.into());
+    }
+    let Some(modules) = &facts.modules else { return Err(Refusal::ModulesUnknown.into()) };
+    let bad: Vec<String> = modules.iter().filter(|m| !GOOD_MODULES.contains(&m.as_str())).map(|m| clean(m)).collect();
+    if !bad.is_empty() {
+        return Err(Refusal::Modules { names: bad.join(", ") }.into());
+    }
+    Ok(())
+}
+
+/// Reads the originals.
+///
+/// # Errors
+/// What the connection or the server refused.
+pub async fn read_settings(conn: &mut Conn) -> Result<Settings, RedisError> {
+    let repl_diskless_load = required(conn, "repl-diskless-load").await?;
+    let masterauth = get(conn, "masterauth").await?.filter(|p| !p.is_empty()).map(Secret::new);
+    let masteruser = get(conn, "masteruser").await?.filter(|u| !u.is_empty());
+    let replica_read_only = required(conn, "replica-read-only").await?;
+    Ok(Settings { repl_diskless_load, masterauth, masteruser, replica_read_only })
+}
+
+/// Makes the target keep its old data until the new is whole, expect our one-time password, and refuse writes while it
+/// follows us. A crash in here leaves some of it done: [`put_back`] undoes any part.
+pub(super) async fn prepare(conn: &mut Conn, password: &Secret) -> Result<(), RedisError> {
+    set(conn, "repl-diskless-load", "swapdb").await?;
+    // Some services answer OK and change nothing. Without swapdb a transfer that breaks costs the old data.
+    if get(conn, "repl-diskless-load").await?.as_deref() != Some("swapdb") {
+        return Err(Refusal::Config { message: "repl-diskless-load does not become swapdb".to_owned() }.into());
+    }
+    set(conn, "replica-read-only", "yes").await?;
+    set(conn, "masteruser", "").await?;
+    set(conn, "masterauth", password.expose()).await
+}
+
+/// Puts the originals back. Idempotent; each is tried even when another fails.
+///
+/// # Errors
+/// The first failure.
+pub async fn put_back(conn: &mut Conn, settings: &Settings) -> Result<(), RedisError> {
+    let masterauth = settings.masterauth.as_ref().map_or("", Secret::expose);
+    let masteruser = settings.masteruser.as_deref().unwrap_or("");
+    let originals = [
+        ("masterauth", masterauth),
+        ("masteruser", masteruser),
+        ("repl-diskless-load", settings.repl_diskless_load.as_str()),
+        ("replica-read-only", settings.replica_read_only.as_str()),
+    ];
+    let mut first = None;
+    for (name, value) in originals {
+        // What is as it was needs no right to set it.
+        if get(conn, name).await.ok().flatten().as_deref() == Some(value) {
+            continue;
+        }
+        if let Err(error) = set(conn, name, value).await {
+            first.get_or_insert(error);
+        }
+    }
+    first.map_or(Ok(()), Err)
+}
+
+async fn required(conn: &mut Conn, name: &str) -> Result<String, RedisError> {
+    let missing = || RedisError::Server { command: "CONFIG GET".to_owned(), message: format!("no setting {name}") };
+    get(conn, name).await?.ok_or_else(missing)
+}
+
+async fn get(conn: &mut Conn, name: &str) -> Result<Option<String>, RedisError> {
+    match conn.cmd_str(&["CONFIG", "GET", name]).await? {
+        Value::Array(pair) => match pair.get(1) {
+            None => Ok(None),
+            // What is not text could not be put back as it was, so the restore must not begin.
+            Some(value) => match value.as_str() {
+                Some(text) => Ok(Some(text.to_owned())),
+                None => Err(conn.protocol(format!("the setting {name} is not text"))),
+            },
+        },
+        _ => Err(conn.protocol("CONFIG GET gave no pair")),
+    }
+}
+
+async fn set(conn: &mut Conn, name: &str, value: &str) -> Result<(), RedisError> {
+    match conn.cmd_str(&["CONFIG", "SET", name, value]).await {
+        Ok(_) => Ok(()),
+        // The reply to a refused CONFIG SET may quote the value, which may be the password.
+        Err(RedisError::Server { .. }) => Err(RedisError::Server {
+            command: format!("CONFIG SET {name}"),
+            message: "the server refused the value".to_owned(),
+        }),
+        Err(error) => Err(error),
+    }
+}

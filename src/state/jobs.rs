@@ -1,0 +1,225 @@
+//! Jobs on SQLite: begun once, progressed, finished once; those of dead processes are found and handed out to settle.
+
+use crate::model::fault::{Fault, Kind};
+use crate::model::job::{Job, JobKind, JobStatus};
+use crate::state::{State, at, ms, owner::Owner};
+use jiff::Timestamp;
+use sqlx::Row as _;
+use sqlx::sqlite::SqliteRow;
+
+/// What beginning a job came to.
+#[derive(Debug)]
+pub enum Begun {
+    /// It is ours to do.
+    Started(Job),
+    /// One of this kind already runs on this instance.
+    Joined(Job),
+}
+
+/// A running job whose process is dead. Whoever holds this is the one to settle it.
+#[derive(Debug)]
+pub struct Orphan {
+    /// The job.
+    pub job: Job,
+    /// What its process wrote down in order to be undone; empty if nothing.
+    pub undo: String,
+}
+
+/// Which jobs to list.
+#[derive(Debug, Default)]
+pub struct Filter<'a> {
+    /// Only this one.
+    pub job_id: Option<&'a str>,
+    /// Only of this instance.
+    pub instance_id: Option<&'a str>,
+}
+
+fn job(row: &SqliteRow) -> Result<Job, Fault> {
+    let kind: String = row.try_get("kind")?;
+    let status: String = row.try_get("status")?;
+    let number = |name: &str| row.try_get::<i64, _>(name).map(|n| u64::try_from(n).unwrap_or_default());
+    Ok(Job {
+        id: row.try_get("id")?,
+        kind: if kind == JobKind::Restore.word() { JobKind::Restore } else { JobKind::Backup },
+        instance_id: row.try_get("instance_id")?,
+        backup_id: row.try_get("backup_id")?,
+        status: match status.as_str() {
+            "running" => JobStatus::Running,
+            "succeeded" => JobStatus::Succeeded,
+            _ => JobStatus::Failed,
+        },
+        stage: row.try_get("stage")?,
+        done: number("done")?,
+        total: number("total")?,
+        code: row.try_get("code")?,
+        message: row.try_get("message")?,
+        hint: row.try_get("hint")?,
+        created_at: at(row.try_get("created_at")?),
+        finished_at: row.try_get::<Option<i64>, _>("finished_at")?.map(at),
+    })
+}
+
+fn signed(n: u64) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+impl State {
+    /// Begins a job, or joins the one of its kind that runs on the instance. A backup and a restore of one instance
+    /// exclude each other.
+    ///
+    /// # Errors
+    /// `job.busy` when the other kind runs; `state.failed`.
+    pub async fn begin(&self, kind: JobKind, id: &str, instance_id: &str, backup_id: &str) -> Result<Begun, Fault> {
+        let owner = &self.owner().await?.name;
+        let pool = self.pool().await?;
+        let mut tx = pool.begin_with("BEGIN IMMEDIATE").await?;
+        let running = sqlx::query("SELECT * FROM jobs WHERE instance_id = ? AND status = 'running'")
+            .bind(instance_id)
+            .fetch_all(&mut *tx)
+            .await?;
+        for row in &running {
+            let other = job(row)?;
+            if other.kind == kind {
+                return Ok(Begun::Joined(other));
+            }
+            return Err(Fault::new(
+                Kind::Provider,
+                "job.busy",
+                format!("{} job {} is running on {instance_id}", other.kind.word(), other.id),
+            )
+            .hint("Follow it with describe_jobs and call again when it is over.")
+            .retry_after(std::time::Duration::from_secs(5)));
+        }
+        sqlx::query("INSERT INTO jobs (id, kind, instance_id, backup_id, status, stage, owner, created_at) VALUES (?, ?, ?, ?, 'running', 'starting', ?, ?)")
+            .bind(id)
+            .bind(kind.word())
+            .bind(instance_id)
+            .bind(backup_id)
+            .bind(owner)
+            .bind(ms(Timestamp::now()))
+            .execute(&mut *tx)
+            .await?;
+        let row = sqlx::query("SELECT * FROM jobs WHERE id = ?").bind(id).fetch_one(&mut *tx).await?;
+        let started = job(&row)?;
+        tx.commit().await?;
+        Ok(Begun::Started(started))
+    }
+
+    /// Says how far a running job is.
+    ///
+    /// # Errors
+    /// `state.failed`.
+    pub async fn progress(&self, id: &str, stage: &str, done: u64, total: u64) -> Result<(), Fault> {
+        sqlx::query("UPDATE jobs SET stage = ?, done = ?, total = ? WHERE id = ? AND status = 'running'")
+            .bind(stage)
+            .bind(signed(done))
+            .bind(signed(total))
+            .bind(id)
+            .execute(self.pool().await?)
+            .await?;
+        Ok(())
+    }
+
+    /// Writes down what a crash from here on would need undone. Durable when it returns.
+    ///
+    /// # Errors
+    /// `state.failed`.
+    pub async fn save_undo(&self, id: &str, undo: &str) -> Result<(), Fault> {
+        sqlx::query("UPDATE jobs SET undo = ? WHERE id = ?").bind(undo).bind(id).execute(self.pool().await?).await?;
+        Ok(())
+    }
+
+    /// Ends a job: `Ok` with what came of it, or the fault. The undo record goes with it.
+    ///
+    /// # Errors
+    /// `state.failed`.
+    pub async fn finish(&self, id: &str, outcome: &Result<String, Fault>) -> Result<(), Fault> {
+        let (status, code, message, hint) = match outcome {
+            Ok(message) => (JobStatus::Succeeded, "", message.as_str(), ""),
+            Err(fault) => (JobStatus::Failed, fault.code, fault.message.as_str(), fault.hint.as_str()),
+        };
+        sqlx::query(
+            "UPDATE jobs SET status = ?, stage = ?, code = ?, message = ?, hint = ?, undo = '', finished_at = ? WHERE id = ? AND status = 'running'",
+        )
+        .bind(status.word())
+        .bind(status.word())
+        .bind(code)
+        .bind(message)
+        .bind(hint)
+        .bind(ms(Timestamp::now()))
+        .bind(id)
+        .execute(self.pool().await?)
+        .await?;
+        Ok(())
+    }
+
+    /// One job.
+    ///
+    /// # Errors
+    /// `job.not_found`.
+    pub async fn job(&self, id: &str) -> Result<Job, Fault> {
+        let row = sqlx::query("SELECT * FROM jobs WHERE id = ?").bind(id).fetch_optional(self.pool().await?).await?;
+        row.as_ref().map(job).transpose()?.ok_or_else(|| {
+            Fault::new(Kind::NotFound, "job.not_found", format!("there is no job {}", crate::model::text::quoted(id)))
+                .hint("Call describe_jobs without job_id for the list.")
+        })
+    }
+
+    /// The latest jobs, newest first, at most 50.
+    ///
+    /// # Errors
+    /// `state.failed`.
+    pub async fn jobs(&self, filter: Filter<'_>) -> Result<Vec<Job>, Fault> {
+        let rows = sqlx::query(
+            "SELECT * FROM jobs WHERE (?1 IS NULL OR id = ?1) AND (?2 IS NULL OR instance_id = ?2) ORDER BY created_at DESC, id DESC LIMIT 50",
+        )
+        .bind(filter.job_id)
+        .bind(filter.instance_id)
+        .fetch_all(self.pool().await?)
+        .await?;
+        rows.iter().map(job).collect()
+    }
+
+    /// Running jobs whose process is dead, each handed to exactly one caller.
+    ///
+    /// # Errors
+    /// `state.failed`, `home.failed`.
+    pub async fn adopt_orphans(&self) -> Result<Vec<Orphan>, Fault> {
+        let me = &self.owner().await?.name;
+        let run = self.home().join("run");
+        let pool = self.pool().await?;
+        let rows =
+            sqlx::query("SELECT * FROM jobs WHERE status = 'running' AND owner <> ?").bind(me).fetch_all(pool).await?;
+        let mut orphans = Vec::new();
+        for row in &rows {
+            let owner: String = row.try_get("owner")?;
+            if Owner::lives(&run, &owner)? {
+                continue;
+            }
+            let orphan = Orphan { job: job(row)?, undo: row.try_get("undo")? };
+            let claimed = sqlx::query("UPDATE jobs SET owner = ? WHERE id = ? AND owner = ? AND status = 'running'")
+                .bind(me)
+                .bind(&orphan.job.id)
+                .bind(&owner)
+                .execute(pool)
+                .await?;
+            if claimed.rows_affected() == 1 {
+                orphans.push(orphan);
+            }
+        }
+        Ok(orphans)
+    }
+
+    /// Gives an adopted job back, so that it is adopted again: its target could not be asked.
+    ///
+    /// # Errors
+    /// `state.failed`.
+    pub async fn release(&self, id: &str, stage: &str) -> Result<(), Fault> {
+        sqlx::query("UPDATE jobs SET owner = 'nobody', stage = ? WHERE id = ? AND status = 'running'")
+            .bind(stage)
+            .bind(id)
+            .execute(self.pool().await?)
+            .await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,41 @@
+//! The guard's signing key on disk: 32 random bytes that only this user can read.
+
+use crate::config::home::{file_fault, private_dir};
+use crate::guard::token::Key;
+use crate::model::fault::{Fault, Kind};
+use crate::model::ids::random;
+use crate::state::owner::lock_exclusive;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+/// Reads the key, or makes it where there is none.
+///
+/// # Errors
+/// `home.failed`; `guard.key` when the file is not a key: it is never replaced silently.
+pub fn load_or_make(home: &Path) -> Result<Key, Fault> {
+    private_dir(home)?;
+    let _lock = lock_exclusive(&home.join("state.lock"))?;
+    let path = home.join("guard.key");
+    match std::fs::read(&path) {
+        Ok(bytes) => bytes.try_into().map(Key).map_err(|_| {
+            Fault::new(Kind::Unexpected, "guard.key", format!("{} is not a key of 32 bytes", path.display()))
+                .hint("Move the file away; a new key is made, and tokens from before are refused.")
+        }),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            let key = random::<32>()?;
+            let temp = home.join("guard.key.new");
+            let write = || -> std::io::Result<()> {
+                let mut file =
+                    std::fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&temp)?;
+                file.write_all(&key)?;
+                file.sync_all()?;
+                std::fs::rename(&temp, &path)?;
+                std::fs::File::open(home)?.sync_all()
+            };
+            write().map_err(|e| file_fault("write", &path, e))?;
+            Ok(Key(key))
+        }
+        Err(e) => Err(file_fault("read", &path, e)),
+    }
+}

@@ -1,0 +1,102 @@
+//! `create_backup`: starts a backup job, or joins the one that runs.
+
+use crate::model::backup::Mode;
+use crate::model::fault::{Fault, Kind};
+use crate::model::job::JobStatus;
+use crate::model::text::clean;
+use crate::tools::rows::JobRow;
+use crate::tools::{Call, Reply, follow};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// Longest wait a call may ask for.
+const MAX_WAIT: u64 = 3600;
+
+/// Arguments.
+#[derive(Debug, Serialize, Deserialize, JsonSchema, clap::Args)]
+#[serde(deny_unknown_fields)]
+pub struct Args {
+    /// The instance to back up
+    #[arg(long)]
+    pub instance_id: String,
+    /// Wait this long for the end; 0: return at once
+    #[serde(default)]
+    #[arg(long)]
+    pub wait_seconds: Option<u64>,
+    /// Why it is taken
+    #[serde(default)]
+    #[arg(long)]
+    pub note: Option<String>,
+}
+
+/// Reply.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Created {
+    /// Follow it with describe_jobs.
+    pub backup_job_id: String,
+    /// `running`, `succeeded` or `failed`.
+    pub status: &'static str,
+    /// The set, once there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backup_id: Option<String>,
+    /// The job ran already; this call joined it, and its note was not used.
+    pub joined: bool,
+    /// What it is doing, or what came of it.
+    pub message: String,
+    /// Share done, 0 to 1, when known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub progress: Option<f64>,
+    /// Stable code of a failure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// The next step.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+/// Starts or joins a backup.
+///
+/// # Errors
+/// `instance.not_found`, `arguments.invalid`, `job.busy`.
+pub async fn run(call: &Call<'_>, args: Args) -> Result<Created, Fault> {
+    call.app.known(&args.instance_id)?;
+    let wait = args.wait_seconds.unwrap_or(0);
+    if wait > MAX_WAIT {
+        return Err(Fault::new(
+            Kind::Usage,
+            "arguments.invalid",
+            format!("wait_seconds is {wait}; at most {MAX_WAIT}"),
+        )
+        .hint("Wait less and follow the job with describe_jobs."));
+    }
+    let note = clean(&args.note.unwrap_or_default());
+    let (job, joined) = call.app.provider.create_backup(&args.instance_id, Mode::Manual, &note).await?;
+    let job = follow(call, job, Duration::from_secs(wait)).await?;
+    let row = JobRow::of(&job);
+    let message = match job.status {
+        JobStatus::Running if joined => format!("joined the backup that was running: {}", job.stage),
+        JobStatus::Running => job.stage.clone(),
+        _ => job.message.clone(),
+    };
+    Ok(Created {
+        backup_job_id: row.job_id,
+        status: row.status,
+        backup_id: row.backup_id,
+        joined,
+        message,
+        progress: row.progress,
+        code: row.code,
+        hint: row.hint,
+    })
+}
+
+impl Reply for Created {
+    fn human(&self) -> String {
+        let mut lines = vec![format!("{}  {}", self.status, self.backup_job_id)];
+        lines.extend(self.backup_id.iter().map(|id| format!("backup  {id}")));
+        lines.push(self.message.clone());
+        lines.extend(self.hint.iter().map(|h| format!("hint: {h}")));
+        lines.join("\n")
+    }
+}

@@ -1,0 +1,165 @@
+//! `describe_backups`: the sets of an instance in a time range, damaged ones named.
+
+use crate::model::fault::{Fault, Kind};
+use crate::model::ids::check_backup_id;
+use crate::model::text::bytes;
+use crate::model::time::{parse, written};
+use crate::tools::rows::{BackupRow, table};
+use crate::tools::{Call, Reply};
+use jiff::{Timestamp, ToSpan as _};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Days listed when no start is given.
+const DEFAULT_DAYS: i64 = 7;
+/// Largest page.
+const MAX_PAGE: usize = 100;
+
+/// Arguments.
+#[derive(Debug, Serialize, Deserialize, JsonSchema, clap::Args)]
+#[serde(deny_unknown_fields)]
+pub struct Args {
+    /// The instance
+    #[arg(long)]
+    pub instance_id: String,
+    /// From, UTC; default 7 days ago
+    #[serde(default)]
+    #[arg(long)]
+    pub start_time: Option<String>,
+    /// To, UTC; default now
+    #[serde(default)]
+    #[arg(long)]
+    pub end_time: Option<String>,
+    /// Only this set, whatever its time
+    #[serde(default)]
+    #[arg(long)]
+    pub backup_id: Option<String>,
+    /// From 1
+    #[serde(default)]
+    #[arg(long)]
+    pub page_number: Option<usize>,
+    /// Default 20, at most 100
+    #[serde(default)]
+    #[arg(long)]
+    pub page_size: Option<usize>,
+}
+
+/// Reply.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Backups {
+    /// Newest first.
+    pub backups: Vec<BackupRow>,
+    /// Sets in the range, on all pages.
+    pub total: usize,
+    /// This page.
+    pub page_number: usize,
+    /// Rows a page.
+    pub page_size: usize,
+    /// The range looked at; absent with backup_id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start_time: Option<String>,
+    /// Its end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub end_time: Option<String>,
+    /// Sets outside the range.
+    pub outside_range: usize,
+}
+
+/// Lists backup sets.
+///
+/// # Errors
+/// `instance.not_found`, `backup.not_found`, `time.bad_format`, `arguments.invalid`.
+pub async fn run(call: &Call<'_>, args: Args) -> Result<Backups, Fault> {
+    call.app.known(&args.instance_id)?;
+    let page_size = args.page_size.unwrap_or(20);
+    let page_number = args.page_number.unwrap_or(1);
+    if !(1..=MAX_PAGE).contains(&page_size) || page_number == 0 {
+        return Err(Fault::new(Kind::Usage, "arguments.invalid", "page_size is 1 to 100, page_number counts from 1"));
+    }
+    if let Some(id) = &args.backup_id {
+        check_backup_id(id)?;
+        let set = call.app.provider.backup(&args.instance_id, id).await;
+        let row = match set {
+            Ok(set) => BackupRow::whole(&set),
+            Err(f) if f.code == "backup.damaged" => {
+                BackupRow::damaged(&crate::model::backup::DamagedSet { id: id.clone(), reason: f.message })
+            }
+            Err(f) => return Err(f),
+        };
+        return Ok(Backups {
+            backups: vec![row],
+            total: 1,
+            page_number: 1,
+            page_size,
+            start_time: None,
+            end_time: None,
+            outside_range: 0,
+        });
+    }
+    let now = Timestamp::now();
+    let end = args.end_time.map_or(Ok(now), |t| parse("end_time", &t))?;
+    let start = match args.start_time {
+        Some(t) => parse("start_time", &t)?,
+        None => end.checked_sub((DEFAULT_DAYS * 24).hours()).unwrap_or(Timestamp::MIN),
+    };
+    if start > end {
+        return Err(Fault::new(
+            Kind::Usage,
+            "arguments.invalid",
+            format!("start_time {} is after end_time {}", written(start), written(end)),
+        )
+        .hint("Swap them; both are UTC."));
+    }
+    let all = call.app.provider.backups(&args.instance_id).await?;
+    let count = all.len();
+    // A damaged set has no time that could be trusted: it is always listed.
+    let rows: Vec<BackupRow> = all
+        .iter()
+        .filter(|s| s.as_ref().map_or(true, |set| within(set.started_at, start, end)))
+        .map(|s| s.as_ref().map_or_else(BackupRow::damaged, BackupRow::whole))
+        .collect();
+    let total = rows.len();
+    let backups = rows.into_iter().skip((page_number - 1).saturating_mul(page_size)).take(page_size).collect();
+    Ok(Backups {
+        backups,
+        total,
+        page_number,
+        page_size,
+        start_time: Some(written(start)),
+        end_time: Some(written(end)),
+        outside_range: count - total,
+    })
+}
+
+/// Times are written to the second, so the range is compared to the second: a set is found by the time it is shown with.
+fn within(at: Timestamp, start: Timestamp, end: Timestamp) -> bool {
+    (start.as_second()..=end.as_second()).contains(&at.as_second())
+}
+
+impl Reply for Backups {
+    fn human(&self) -> String {
+        let rows = self.backups.iter().map(|b| {
+            [
+                b.backup_id.clone(),
+                b.status.into(),
+                b.mode.unwrap_or_default().into(),
+                b.taken_at.clone().unwrap_or_default(),
+                b.keys.map_or(String::new(), |k| k.to_string()),
+                b.rdb_bytes.map_or(String::new(), bytes),
+                b.stored_bytes.map_or(String::new(), bytes),
+                b.damage.clone().or_else(|| b.note.clone()).unwrap_or_default(),
+            ]
+        });
+        let list = table(["BACKUP", "STATUS", "MODE", "TAKEN", "KEYS", "RDB", "STORED", "NOTE"], rows);
+        let range = match (&self.start_time, &self.end_time) {
+            (Some(s), Some(e)) => format!(
+                "{} of {} from {s} to {e}, {} outside that range",
+                self.backups.len(),
+                self.total,
+                self.outside_range
+            ),
+            _ => String::new(),
+        };
+        format!("{list}\n{range}").trim_end().into()
+    }
+}

@@ -1,0 +1,202 @@
+//! `describe_instances`: what there is, whether it serves, and how far it is protected.
+
+use crate::model::fault::Fault;
+use crate::model::instance::{Instance, total_keys};
+use crate::model::text::bytes;
+use crate::model::time::{age, written};
+use crate::tools::rows::{DatabaseRow, databases, table};
+use crate::tools::{Call, Reply};
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Arguments.
+#[derive(Debug, Serialize, Deserialize, JsonSchema, clap::Args)]
+#[serde(deny_unknown_fields)]
+pub struct Args {
+    /// Only this one
+    #[serde(default)]
+    #[arg(long)]
+    pub instance_id: Option<String>,
+}
+
+/// How far an instance can be recovered.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Protection {
+    /// The latest whole set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_backup_id: Option<String>,
+    /// When it was taken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_backup_at: Option<String>,
+    /// Its age in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub age_seconds: Option<i64>,
+    /// Whole sets.
+    pub backups: usize,
+    /// Sets that cannot be used.
+    pub damaged: usize,
+    /// What would be lost if the instance were lost now.
+    pub not_recoverable: String,
+}
+
+/// One instance.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct InstanceRow {
+    /// Its id.
+    pub instance_id: String,
+    /// `local` or `sandbox`.
+    pub kind: &'static str,
+    /// Where it is, without credentials.
+    pub address: String,
+    /// `running` or `unreachable`.
+    pub status: &'static str,
+    /// Why it cannot be reached.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// `redis` or `valkey`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub engine: Option<String>,
+    /// Version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub engine_version: Option<String>,
+    /// `standalone` or `cluster`, with the share of slots.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub architecture: Option<String>,
+    /// `master` or `slave`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
+    /// Replicas attached.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<u64>,
+    /// Bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub used_memory: Option<u64>,
+    /// Bytes; 0 for no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub maxmemory: Option<u64>,
+    /// Keys in all databases.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keys: Option<u64>,
+    /// Keys per database.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub databases: Vec<DatabaseRow>,
+    /// `person`: a restore needs a person's yes. `token`: the operator waived it.
+    pub confirmation: &'static str,
+    /// How far it can be recovered.
+    pub protection: Protection,
+}
+
+/// Reply.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Instances {
+    /// The instances.
+    pub instances: Vec<InstanceRow>,
+}
+
+/// Describes one instance or all.
+///
+/// # Errors
+/// `instance.not_found`, `vault.failed`.
+pub async fn run(call: &Call<'_>, args: Args) -> Result<Instances, Fault> {
+    let ids = match args.instance_id {
+        Some(id) => {
+            call.app.known(&id)?;
+            vec![id]
+        }
+        None => call.app.provider.instance_ids(),
+    };
+    let mut instances = Vec::with_capacity(ids.len());
+    for id in ids {
+        let instance = call.app.provider.describe(&id).await?;
+        let protection = protection(call, &id).await?;
+        instances.push(row(call, instance, protection));
+    }
+    Ok(Instances { instances })
+}
+
+async fn protection(call: &Call<'_>, id: &str) -> Result<Protection, Fault> {
+    let sets = call.app.provider.backups(id).await?;
+    let damaged = sets.iter().filter(|s| s.is_err()).count();
+    let whole: Vec<_> = sets.into_iter().flatten().collect();
+    let now = Timestamp::now();
+    let last = whole.first();
+    let not_recoverable = match last {
+        None => "everything: there is no backup".into(),
+        Some(set) => format!(
+            "every change since {} ({} ago): point-in-time recovery is not available for this instance",
+            written(set.started_at),
+            age(set.started_at, now)
+        ),
+    };
+    Ok(Protection {
+        last_backup_id: last.map(|s| s.id.clone()),
+        last_backup_at: last.map(|s| written(s.started_at)),
+        age_seconds: last.map(|s| now.as_second() - s.started_at.as_second()),
+        backups: whole.len(),
+        damaged,
+        not_recoverable,
+    })
+}
+
+fn row(call: &Call<'_>, instance: Instance, protection: Protection) -> InstanceRow {
+    let mut row = InstanceRow {
+        instance_id: instance.id,
+        kind: instance.kind,
+        address: instance.address,
+        status: "unreachable",
+        reason: None,
+        engine: None,
+        engine_version: None,
+        architecture: None,
+        role: None,
+        replicas: None,
+        used_memory: None,
+        maxmemory: None,
+        keys: None,
+        databases: Vec::new(),
+        confirmation: match call.app.config.guard.confirmation {
+            crate::config::Confirmation::Person => "person",
+            crate::config::Confirmation::Token => "token",
+        },
+        protection,
+    };
+    match instance.live {
+        Err(reason) => row.reason = Some(reason),
+        Ok(live) => {
+            row.status = "running";
+            row.keys = Some(total_keys(&live.counts));
+            row.databases = databases(&live.counts);
+            row.engine = Some(live.engine);
+            row.engine_version = Some(live.version);
+            row.architecture = Some(live.architecture);
+            row.role = Some(live.role);
+            row.replicas = Some(live.replicas);
+            row.used_memory = Some(live.used_memory);
+            row.maxmemory = Some(live.maxmemory);
+        }
+    }
+    row
+}
+
+impl Reply for Instances {
+    fn human(&self) -> String {
+        let rows = self.instances.iter().map(|i| {
+            let engine = match (&i.engine, &i.engine_version) {
+                (Some(e), Some(v)) => format!("{e} {v}"),
+                _ => i.reason.clone().unwrap_or_default(),
+            };
+            [
+                i.instance_id.clone(),
+                i.status.into(),
+                engine,
+                i.address.clone(),
+                i.keys.map_or(String::new(), |k| k.to_string()),
+                i.used_memory.map_or(String::new(), bytes),
+                i.protection.last_backup_at.clone().unwrap_or_else(|| "never".into()),
+                i.protection.backups.to_string(),
+            ]
+        });
+        table(["INSTANCE", "STATUS", "ENGINE", "ADDRESS", "KEYS", "MEMORY", "LAST BACKUP", "SETS"], rows)
+    }
+}

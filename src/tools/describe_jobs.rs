@@ -1,0 +1,61 @@
+//! `describe_jobs`: backups and restores, running and over.
+
+use crate::model::fault::Fault;
+use crate::tools::rows::{JobRow, table};
+use crate::tools::{Call, Reply};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Arguments.
+#[derive(Debug, Serialize, Deserialize, JsonSchema, clap::Args)]
+#[serde(deny_unknown_fields)]
+pub struct Args {
+    /// Only this job
+    #[serde(default)]
+    #[arg(long)]
+    pub job_id: Option<String>,
+    /// Only of this instance
+    #[serde(default)]
+    #[arg(long)]
+    pub instance_id: Option<String>,
+}
+
+/// Reply.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Jobs {
+    /// Newest first, at most 50.
+    pub jobs: Vec<JobRow>,
+}
+
+/// Lists jobs.
+///
+/// # Errors
+/// `job.not_found`, `instance.not_found`.
+pub async fn run(call: &Call<'_>, args: Args) -> Result<Jobs, Fault> {
+    if let Some(id) = &args.instance_id {
+        call.app.known(id)?;
+    }
+    call.app.provider.recover().await?;
+    let jobs = match &args.job_id {
+        Some(id) => vec![call.app.provider.job(id).await?],
+        None => call.app.provider.jobs(args.instance_id.as_deref()).await?,
+    };
+    Ok(Jobs { jobs: jobs.iter().map(JobRow::of).collect() })
+}
+
+impl Reply for Jobs {
+    fn human(&self) -> String {
+        let rows = self.jobs.iter().map(|j| {
+            [
+                j.job_id.clone(),
+                j.kind.into(),
+                j.instance_id.clone(),
+                j.status.into(),
+                j.progress.map_or(String::new(), |p| format!("{:.0}%", p * 100.0)),
+                j.started_at.clone(),
+                j.message.clone().unwrap_or_else(|| j.stage.clone()),
+            ]
+        });
+        table(["JOB", "KIND", "INSTANCE", "STATUS", "DONE", "STARTED", "MESSAGE"], rows)
+    }
+}

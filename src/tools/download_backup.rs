@@ -1,0 +1,123 @@
+//! `download_backup`: a set as a plain `.rdb` file, only under directories the operator allowed.
+
+use crate::config::home::private_dir;
+use crate::model::fault::{Fault, Kind};
+use crate::model::ids::check_backup_id;
+use crate::model::text::{bytes, quoted};
+use crate::tools::{App, Call, Reply};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// Arguments.
+#[derive(Debug, Serialize, Deserialize, JsonSchema, clap::Args)]
+#[serde(deny_unknown_fields)]
+pub struct Args {
+    /// The instance
+    #[arg(long)]
+    pub instance_id: String,
+    /// From describe_backups
+    #[arg(long)]
+    pub backup_id: String,
+    /// Absolute, or relative to the downloads directory
+    #[serde(default)]
+    #[arg(long)]
+    pub directory: Option<String>,
+    /// Default: the backup_id with .rdb
+    #[serde(default)]
+    #[arg(long)]
+    pub file_name: Option<String>,
+}
+
+/// Reply.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Download {
+    /// The file.
+    pub path: String,
+    /// Its size.
+    pub bytes: u64,
+    /// Its SHA-256.
+    pub sha256: String,
+    /// RDB format version.
+    pub rdb_version: u16,
+    /// It was there already, equal to the byte.
+    pub already_there: bool,
+}
+
+/// Writes a set to a file.
+///
+/// # Errors
+/// `download.outside_roots`, `download.bad_name`, `download.exists`, `backup.damaged`, `backup.not_found`.
+pub async fn run(call: &Call<'_>, args: Args) -> Result<Download, Fault> {
+    call.app.known(&args.instance_id)?;
+    check_backup_id(&args.backup_id)?;
+    let set = call.app.provider.backup(&args.instance_id, &args.backup_id).await?;
+    let name = args.file_name.unwrap_or_else(|| format!("{}.rdb", set.id));
+    let to = place(call.app, args.directory.as_deref(), &name)?;
+    let done = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&done);
+    let on_bytes = move |n: u64, _: u64| counted.store(n, Ordering::Relaxed);
+    let work = call.app.provider.download(&set, &to, &on_bytes);
+    tokio::pin!(work);
+    let downloaded = loop {
+        tokio::select! {
+            result = &mut work => break result?,
+            () = tokio::time::sleep(Duration::from_secs(1)) => {
+                call.progress.report(done.load(Ordering::Relaxed), set.rdb_bytes, "downloading").await;
+            }
+        }
+    };
+    Ok(Download {
+        path: to.display().to_string(),
+        bytes: downloaded.bytes,
+        sha256: downloaded.sha256,
+        rdb_version: set.rdb_version,
+        already_there: downloaded.already_there,
+    })
+}
+
+/// Where a download may go: under a root, by no `..`, through no link that leads out.
+fn place(app: &App, directory: Option<&str>, name: &str) -> Result<PathBuf, Fault> {
+    let plain = Path::new(name).components().eq([Component::Normal(name.as_ref())]);
+    if !plain || name.starts_with('.') || name.len() > 200 || name.chars().any(char::is_control) {
+        return Err(Fault::new(Kind::Usage, "download.bad_name", format!("{} is not a plain file name", quoted(name)))
+            .hint("Give a name without directories, not starting with a dot, like orders.rdb; put the directory into `directory`."));
+    }
+    let own = app.config.home.downloads();
+    let roots: Vec<PathBuf> = std::iter::once(own.clone()).chain(app.config.download_roots.iter().cloned()).collect();
+    let outside = |dir: &Path| {
+        let list: Vec<String> = roots.iter().map(|r| r.display().to_string()).collect();
+        Fault::new(
+            Kind::Refused,
+            "download.outside_roots",
+            format!("{} is not under a directory that downloads may go to", quoted(&dir.display().to_string())),
+        )
+        .hint(format!("Allowed: {}. An operator adds others as download_roots in the configuration.", list.join(", ")))
+    };
+    let dir = own.join(directory.unwrap_or_default());
+    if dir.components().any(|c| c == Component::ParentDir) {
+        return Err(outside(&dir));
+    }
+    private_dir(&own)?;
+    // The deepest part that exists decides where the rest would be made; links in it are followed to their end.
+    let existing = dir.ancestors().find(|a| a.symlink_metadata().is_ok()).ok_or_else(|| outside(&dir))?;
+    let inside = |path: &Path| {
+        let real = path.canonicalize().map_err(|_| outside(&dir))?;
+        let ok = roots.iter().filter_map(|r| r.canonicalize().ok()).any(|root| real.starts_with(root));
+        if ok { Ok(real) } else { Err(outside(&dir)) }
+    };
+    inside(existing)?;
+    private_dir(&dir)?;
+    // Looked at again: what was made may have been swapped for a link meanwhile.
+    Ok(inside(&dir)?.join(name))
+}
+
+impl Reply for Download {
+    fn human(&self) -> String {
+        let was = if self.already_there { " (was there already, equal)" } else { "" };
+        format!("{}{was}\n{}, RDB version {}, SHA-256 {}", self.path, bytes(self.bytes), self.rdb_version, self.sha256)
+    }
+}

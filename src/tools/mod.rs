@@ -1,0 +1,211 @@
+//! Tools: one verb a file, each with its arguments, its reply and `run`. The only room where guard and provider meet.
+//!
+//! A tool knows neither MCP nor the terminal: faces hand in a [`Call`] and get a reply, a question, or a `Fault`.
+
+pub mod create_backup;
+pub mod describe_backups;
+pub mod describe_instances;
+pub mod describe_jobs;
+pub mod download_backup;
+pub mod restore_instance;
+pub mod rows;
+
+use crate::config::Config;
+use crate::guard::ledger::Confirmation;
+use crate::guard::person::Answer;
+use crate::model::fault::{Fault, Kind};
+use crate::model::job::{Job, JobStatus};
+use crate::provider::Provider;
+use crate::state::State;
+use async_trait::async_trait;
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// What every tool works with.
+pub struct App {
+    /// The configuration.
+    pub config: Config,
+    /// The instances' provider.
+    pub provider: Arc<dyn Provider>,
+    /// Jobs, confirmations, audit.
+    pub state: Arc<State>,
+}
+
+/// Hears how far long work is; a face shows it.
+#[async_trait]
+pub trait Progress: Send + Sync {
+    /// `done` of `total` (0: unknown), and what is being done. Called at least every few seconds.
+    async fn report(&self, done: u64, total: u64, message: &str);
+}
+
+/// What asking the person came to.
+#[derive(Debug)]
+pub enum Asked {
+    /// They answered, or nobody can be asked.
+    Answered(Answer),
+    /// The face has to return to its client to ask; the same call will come again with the answer.
+    Deferred,
+}
+
+/// The way to the person, as the face that was called has it.
+#[async_trait]
+pub trait Person: Send + Sync {
+    /// Asks, and waits for the answer no longer than the confirmation is good for.
+    async fn ask(&self, open: &Confirmation, question: &str) -> Asked;
+}
+
+/// One call: who calls, and how they can be reached while it runs.
+pub struct Call<'a> {
+    /// Everything a tool works with.
+    pub app: &'a App,
+    /// Who calls; a token is bound to it.
+    pub caller: &'a str,
+    /// The way to the person.
+    pub person: &'a dyn Person,
+    /// Hears progress.
+    pub progress: &'a dyn Progress,
+}
+
+/// A tool's reply: a structured result for programs, a table for people.
+pub trait Reply: Serialize + JsonSchema + Send {
+    /// For a terminal.
+    fn human(&self) -> String;
+}
+
+/// What a call came to.
+pub enum Outcome {
+    /// The structured result, and the same for people.
+    Reply {
+        /// Exactly what `--json` prints.
+        json: serde_json::Value,
+        /// For a terminal.
+        human: String,
+    },
+    /// The face must ask the person and call again with the answer.
+    AskPerson {
+        /// The confirmation that waits.
+        nonce: String,
+        /// The question, complete.
+        question: String,
+        /// Until when it may be answered.
+        until: Timestamp,
+    },
+}
+
+impl Outcome {
+    /// Wraps a reply.
+    ///
+    /// # Errors
+    /// `reply.failed`: a bug.
+    pub fn reply<R: Reply>(reply: &R) -> Result<Self, Fault> {
+        let json = serde_json::to_value(reply).map_err(|e| {
+            Fault::new(Kind::Unexpected, "reply.failed", "the reply could not be written as JSON").because(e)
+        })?;
+        Ok(Self::Reply { json, human: reply.human() })
+    }
+}
+
+/// Names of all tools, in the order they are listed.
+pub const NAMES: [&str; 6] =
+    ["describe_instances", "create_backup", "describe_backups", "download_backup", "restore_instance", "describe_jobs"];
+
+/// Reads a tool's arguments from JSON.
+///
+/// # Errors
+/// `arguments.invalid`, naming what is wrong, and the nearest right name for an unknown one.
+pub fn arguments<A: DeserializeOwned>(json: serde_json::Value) -> Result<A, Fault> {
+    serde_json::from_value(json).map_err(|e| {
+        let message = crate::model::text::clean(&e.to_string());
+        let mut words = message.split('`').skip(1).step_by(2);
+        let unknown = message.starts_with("unknown field").then(|| words.next()).flatten();
+        let hint = match unknown {
+            Some(word) => match crate::model::text::nearest(word, words) {
+                Some(near) => format!("Did you mean {near}? The tool's input schema names every argument."),
+                None => "Leave it out; the tool's input schema names every argument. No argument can stand in for a person's yes.".into(),
+            },
+            None => "The tool's input schema gives each argument's type; ids are strings.".into(),
+        };
+        Fault::new(Kind::Usage, "arguments.invalid", message).hint(hint)
+    })
+}
+
+/// Runs a tool by its name with JSON arguments: the one door for MCP and the command line.
+///
+/// # Errors
+/// `tool.unknown`, `arguments.invalid`, `mode.read_only`, and each tool's own.
+pub async fn run(call: &Call<'_>, name: &str, json: serde_json::Value) -> Result<Outcome, Fault> {
+    if call.app.config.read_only && matches!(name, "create_backup" | "restore_instance") {
+        return Err(Fault::new(
+            Kind::Refused,
+            "mode.read_only",
+            format!("{name} is refused: this server runs with --read-only"),
+        )
+        .hint("Its operator can start it without --read-only."));
+    }
+    match name {
+        "describe_instances" => Outcome::reply(&describe_instances::run(call, arguments(json)?).await?),
+        "create_backup" => Outcome::reply(&create_backup::run(call, arguments(json)?).await?),
+        "describe_backups" => Outcome::reply(&describe_backups::run(call, arguments(json)?).await?),
+        "download_backup" => Outcome::reply(&download_backup::run(call, arguments(json)?).await?),
+        "restore_instance" => restore_instance::run(call, arguments(json)?).await,
+        "describe_jobs" => Outcome::reply(&describe_jobs::run(call, arguments(json)?).await?),
+        _ => Err(Fault::new(
+            Kind::Usage,
+            "tool.unknown",
+            format!("there is no tool {}", crate::model::text::quoted(name)),
+        )
+        .hint(format!("The tools are {}.", NAMES.join(", ")))),
+    }
+}
+
+impl App {
+    /// Checks that an instance exists.
+    ///
+    /// # Errors
+    /// `instance.bad_id`, `instance.not_found` with the nearest one there is.
+    pub fn known(&self, instance_id: &str) -> Result<(), Fault> {
+        crate::model::ids::check_instance_id(instance_id)?;
+        let ids = self.provider.instance_ids();
+        if ids.iter().any(|id| id == instance_id) {
+            return Ok(());
+        }
+        let near = crate::model::text::nearest(instance_id, ids.iter().map(String::as_str));
+        let hint = match near {
+            Some(near) => format!("Did you mean {near}? Instances: {}.", ids.join(", ")),
+            None => format!("Instances: {}.", ids.join(", ")),
+        };
+        Err(Fault::new(
+            Kind::NotFound,
+            "instance.not_found",
+            format!("there is no instance {}", crate::model::text::quoted(instance_id)),
+        )
+        .hint(hint))
+    }
+}
+
+/// How often a waiting call looks at its job.
+const LOOK: Duration = Duration::from_millis(50);
+/// How often it reports, so that a client which hears nothing does not give up.
+const REPORT: Duration = Duration::from_secs(1);
+
+/// Follows a job until it ends or `wait` is over; reports its progress meanwhile.
+///
+/// # Errors
+/// `state.failed`.
+pub async fn follow(call: &Call<'_>, mut job: Job, wait: Duration) -> Result<Job, Fault> {
+    let deadline = Instant::now() + wait;
+    let mut reported = Instant::now().checked_sub(REPORT).unwrap_or_else(Instant::now);
+    while job.status == JobStatus::Running && Instant::now() < deadline {
+        tokio::time::sleep(LOOK).await;
+        job = call.app.provider.job(&job.id).await?;
+        if reported.elapsed() >= REPORT {
+            reported = Instant::now();
+            call.progress.report(job.done, job.total, &format!("{} {}: {}", job.kind.word(), job.id, job.stage)).await;
+        }
+    }
+    Ok(job)
+}

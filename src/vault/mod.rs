@@ -1,0 +1,151 @@
+//! The vault: backup sets at rest. `<root>/<instance_id>/<backup_id>/{data.rdb.zst, manifest.json}`.
+//!
+//! A set is a folder that appears whole by one rename, after both files were fsynced; anything else is a draft
+//! (`.draft-…`) and never lists. Manifests are the truth. Blocking: call it from a worker thread.
+
+pub mod draft;
+pub mod frames;
+pub mod manifest;
+pub mod verify;
+
+use crate::model::backup::{BackupSet, DamagedSet};
+use crate::model::fault::{Fault, Kind};
+use crate::model::text::nearest;
+use frames::FrameReader;
+use manifest::Manifest;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The data object of a set.
+pub const DATA: &str = "data.rdb.zst";
+/// The manifest of a set, written last.
+pub const MANIFEST: &str = "manifest.json";
+
+/// Backup sets under one directory.
+#[derive(Debug, Clone)]
+pub struct Vault {
+    root: PathBuf,
+}
+
+/// A failed file operation on the vault.
+pub(crate) fn vault_fault(what: &str, path: &Path, e: io::Error) -> Fault {
+    let hint = if e.kind() == io::ErrorKind::StorageFull {
+        "The disk of the vault is full; free space under the home directory."
+    } else {
+        "Check that the home directory (--home) is there, has room and belongs to this user."
+    };
+    Fault::new(Kind::Unexpected, "vault.failed", format!("cannot {what} {}: {e}", path.display())).hint(hint).because(e)
+}
+
+/// Stored data is not what was written.
+pub(crate) fn damaged(path: &Path, why: impl std::fmt::Display) -> Fault {
+    Fault::new(Kind::Damaged, "backup.damaged", format!("{}: {why}", path.display()))
+        .hint("This set cannot be used; choose another from describe_backups. Nothing was sent to any instance.")
+}
+
+impl Vault {
+    /// The vault in a directory. Touches nothing yet.
+    #[must_use]
+    pub fn new(root: PathBuf) -> Self {
+        Self { root }
+    }
+
+    fn instance_dir(&self, instance_id: &str) -> PathBuf {
+        self.root.join(instance_id)
+    }
+
+    /// The folder of a set.
+    #[must_use]
+    pub fn set_dir(&self, instance_id: &str, backup_id: &str) -> PathBuf {
+        self.instance_dir(instance_id).join(backup_id)
+    }
+
+    /// All sets of an instance, newest first; those that cannot be read are named, not passed over.
+    ///
+    /// # Errors
+    /// `vault.failed`.
+    pub fn list(&self, instance_id: &str) -> Result<Vec<Result<BackupSet, DamagedSet>>, Fault> {
+        let dir = self.instance_dir(instance_id);
+        let entries = match std::fs::read_dir(&dir) {
+            Ok(entries) => entries,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(e) => return Err(vault_fault("read", &dir, e)),
+        };
+        let mut sets = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(|e| vault_fault("read", &dir, e))?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name.starts_with('.') {
+                continue;
+            }
+            sets.push(self.read(instance_id, &name).map_err(|f| DamagedSet { id: name, reason: f.message }));
+        }
+        // The id begins with the time, so it orders the damaged ones too.
+        let key = |s: &Result<BackupSet, DamagedSet>| match s {
+            Ok(set) => set.id.clone(),
+            Err(d) => d.id.clone(),
+        };
+        sets.sort_by_key(|s| std::cmp::Reverse(key(s)));
+        Ok(sets)
+    }
+
+    fn read(&self, instance_id: &str, backup_id: &str) -> Result<BackupSet, Fault> {
+        let dir = self.set_dir(instance_id, backup_id);
+        let path = dir.join(MANIFEST);
+        let text = std::fs::read(&path).map_err(|e| damaged(&path, e))?;
+        let manifest: Manifest = serde_json::from_slice(&text).map_err(|e| damaged(&path, e))?;
+        let set = manifest.into_set().map_err(|why| damaged(&path, why))?;
+        if set.id != backup_id || set.instance_id != instance_id {
+            return Err(damaged(&path, format!("says it is {} of {}", set.id, set.instance_id)));
+        }
+        let data = dir.join(DATA);
+        let bytes = std::fs::metadata(&data).map_err(|e| damaged(&data, e))?.len();
+        if bytes != set.stored_bytes {
+            return Err(damaged(&data, format!("has {bytes} bytes, {} were written", set.stored_bytes)));
+        }
+        Ok(set)
+    }
+
+    /// One set.
+    ///
+    /// # Errors
+    /// `backup.not_found` with the nearest id there is; `backup.damaged`.
+    pub fn find(&self, instance_id: &str, backup_id: &str) -> Result<BackupSet, Fault> {
+        if self.set_dir(instance_id, backup_id).is_dir() {
+            return self.read(instance_id, backup_id);
+        }
+        let known: Vec<String> = self.list(instance_id)?.into_iter().flatten().map(|s| s.id).collect();
+        let hint = match (nearest(backup_id, known.iter().map(String::as_str)), known.first()) {
+            (Some(near), _) => format!("Did you mean {near}? Call describe_backups for the list."),
+            (None, Some(latest)) => format!("The latest is {latest}. Call describe_backups for the list."),
+            (None, None) => "This instance has no backup set yet; call create_backup.".into(),
+        };
+        Err(Fault::new(
+            Kind::NotFound,
+            "backup.not_found",
+            format!("{instance_id} has no backup set {}", crate::model::text::quoted(backup_id)),
+        )
+        .hint(hint))
+    }
+
+    /// Opens the data of a set for reading, frame by frame, each verified by its checksum.
+    ///
+    /// # Errors
+    /// `backup.damaged`.
+    pub fn open_data(&self, set: &BackupSet) -> Result<FrameReader, Fault> {
+        let path = self.set_dir(&set.instance_id, &set.id).join(DATA);
+        FrameReader::open(&path).map_err(|e| damaged(&path, e))
+    }
+
+    /// Removes what an interrupted capture left of a set that never became visible.
+    ///
+    /// # Errors
+    /// `vault.failed`.
+    pub fn discard_draft(&self, instance_id: &str, backup_id: &str) -> Result<(), Fault> {
+        let dir = draft::dir(&self.instance_dir(instance_id), backup_id);
+        match std::fs::remove_dir_all(&dir) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(vault_fault("remove", &dir, e)),
+            _ => Ok(()),
+        }
+    }
+}

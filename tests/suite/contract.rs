@@ -1,0 +1,125 @@
+//! The published contract is what the types and descriptions say, is small, and has every corner of every verb.
+
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use tair_backup_mcp::mcp::{contract, prompts};
+use tair_backup_mcp::tools::NAMES;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
+}
+
+/// `UPDATE_CONTRACTS=1` rewrites the frozen files; a missing one fails otherwise.
+#[test]
+fn frozen_listings_are_what_the_types_say() {
+    for verb in NAMES {
+        let generated = serde_json::to_string_pretty(&contract::generate(verb).expect(verb)).unwrap() + "\n";
+        let path = root().join(format!("tools/{verb}.json"));
+        if std::env::var_os("UPDATE_CONTRACTS").is_some() {
+            std::fs::write(&path, &generated).unwrap();
+        }
+        let frozen = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        assert_eq!(frozen, generated, "{verb}: run with UPDATE_CONTRACTS=1 if the change is meant");
+    }
+}
+
+/// Every token is paid for by every user on every turn.
+#[test]
+fn the_list_costs_less_than_two_thousand_tokens() {
+    let list = serde_json::json!({ "tools": contract::tools() });
+    let bpe = tiktoken_rs::o200k_base().unwrap();
+    let tokens = bpe.encode_ordinary(&list.to_string()).len();
+    for tool in contract::tools() {
+        println!("{:<20} {}", tool.name, bpe.encode_ordinary(&serde_json::to_string(tool).unwrap()).len());
+    }
+    println!("tools/list: {tokens} tokens (o200k)");
+    assert!(tokens < 2000, "tools/list costs {tokens} tokens");
+    assert!(contract::tools().len() <= 8);
+}
+
+#[test]
+fn instructions_cost_less_than_150_tokens() {
+    let tokens = tiktoken_rs::o200k_base().unwrap().encode_ordinary(tair_backup_mcp::mcp::server::INSTRUCTIONS).len();
+    println!("instructions: {tokens} tokens (o200k)");
+    assert!(tokens < 150, "instructions cost {tokens} tokens");
+}
+
+/// Some model providers refuse the whole list for a schema with these at its top.
+#[test]
+fn every_tool_has_a_title_all_hints_and_plain_schemas() {
+    assert_eq!(contract::tools().iter().map(|t| t.name.as_ref()).collect::<Vec<_>>(), NAMES);
+    for tool in contract::tools() {
+        let json = serde_json::to_value(tool).unwrap();
+        assert!(json["title"].is_string() && json["description"].is_string(), "{}", tool.name);
+        for hint in ["readOnlyHint", "destructiveHint", "idempotentHint", "openWorldHint"] {
+            assert!(json["annotations"][hint].is_boolean(), "{} {hint}", tool.name);
+        }
+        for schema in ["inputSchema", "outputSchema"] {
+            assert_eq!(json[schema]["type"], "object", "{} {schema}", tool.name);
+            for bad in ["anyOf", "oneOf", "allOf", "$ref", "$defs"] {
+                assert!(!json[schema].to_string().contains(&format!("\"{bad}\"")), "{} {schema} has {bad}", tool.name);
+            }
+        }
+        assert_eq!(json["inputSchema"]["additionalProperties"], Value::Bool(false), "{}", tool.name);
+        // Hosts prefix names with their own and the server's: mcp__tair-backup-mcp__restore_instance.
+        assert!(format!("mcp__tair-backup-mcp__{}", tool.name).len() <= 64);
+    }
+}
+
+#[test]
+fn only_the_restore_is_destructive_and_it_says_that_a_person_must_approve() {
+    for tool in contract::tools() {
+        let destructive = tool.annotations.as_ref().unwrap().destructive_hint;
+        assert_eq!(destructive, Some(tool.name == "restore_instance"), "{}", tool.name);
+    }
+    let restore = contract::tools().iter().find(|t| t.name == "restore_instance").unwrap();
+    assert!(restore.description.as_ref().unwrap().contains("a person must approve"));
+}
+
+/// One verb is one word: description, listing, source, subcommand.
+#[test]
+fn no_verb_misses_a_corner() {
+    let help = std::process::Command::new(env!("CARGO_BIN_EXE_tair-backup-mcp")).arg("--help").output().unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    for verb in NAMES {
+        for corner in [format!("tools/{verb}.md"), format!("tools/{verb}.json"), format!("src/tools/{verb}.rs")] {
+            assert!(root().join(&corner).is_file(), "{corner} is missing");
+        }
+        assert!(help.contains(&verb.replace('_', "-")), "the command line has no {verb}");
+    }
+    for entry in std::fs::read_dir(root().join("tools")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let verb = name.rsplit_once('.').unwrap().0;
+        assert!(NAMES.contains(&verb), "tools/{name} belongs to no verb");
+    }
+}
+
+/// Prompts declare what they use, use what they declare, and name only tools that exist.
+#[test]
+fn prompts_agree_with_themselves_and_with_the_tools() {
+    for prompt in prompts::list() {
+        let (_, md) = prompts::FILES.iter().find(|(n, _)| *n == prompt.name).unwrap();
+        let declared: Vec<String> = prompt.arguments.clone().unwrap_or_default().into_iter().map(|a| a.name).collect();
+        assert!(!declared.is_empty() && prompt.title.is_some() && prompt.description.is_some(), "{}", prompt.name);
+        let used: Vec<&str> =
+            md.split('{').skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| name).collect();
+        for name in &used {
+            assert!(declared.iter().any(|d| d == name), "{}: {{{name}}} is not declared", prompt.name);
+        }
+        for name in &declared {
+            assert!(used.contains(&name.as_str()), "{}: {name} is declared and not used", prompt.name);
+        }
+        for word in md.split(|c: char| !c.is_ascii_alphanumeric() && c != '_') {
+            let looks_like_a_tool = ["describe_", "create_", "restore_", "download_", "delete_", "modify_"]
+                .iter()
+                .any(|p| word.starts_with(p));
+            assert!(!looks_like_a_tool || NAMES.contains(&word), "{}: there is no tool {word}", prompt.name);
+        }
+        let arguments = declared.iter().map(|d| (d.clone(), Value::from(format!("<{d}>")))).collect();
+        let filled = format!("{:?}", prompts::get(&prompt.name, Some(&arguments)).unwrap());
+        for name in &declared {
+            assert!(filled.contains(&format!("<{name}>")), "{}: {name} is not filled in", prompt.name);
+        }
+        assert!(prompts::get(&prompt.name, None).is_err(), "{}: a required argument may be left out", prompt.name);
+    }
+}
