@@ -1,4 +1,4 @@
-//! `demo`: placeholder.
+//! `demo`: plays a guarded restore from end to end.
 
 use crate::model::fault::Fault;
 use std::path::PathBuf;

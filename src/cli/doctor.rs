@@ -1,4 +1,4 @@
-//! `doctor`: placeholder.
+//! `doctor`: checks the home, configuration and instances.
 
 use crate::model::fault::Fault;
 use crate::tools::App;

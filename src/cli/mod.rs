@@ -13,7 +13,7 @@ use crate::mcp::server::CALLER;
 use crate::model::fault::{Fault, Kind};
 use crate::provider::local::Local;
 use crate::state::State;
-use crate::tools::restore_instance::Restore;
+use crate::tools::restore_instance::reply::Restore;
 use crate::tools::{
     App, Call, Outcome, create_backup, describe_backups, describe_instances, describe_jobs, download_backup,
     restore_instance,

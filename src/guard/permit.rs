@@ -2,7 +2,7 @@
 
 use crate::guard::ledger::{Ledger, Standing};
 use crate::guard::person::{Channel, Yes};
-use crate::guard::plan::Plan;
+use crate::guard::plan::{PLAN_AGAIN, Plan};
 use crate::model::fault::{Fault, Kind};
 
 /// Permission to carry out one plan, once.
@@ -51,8 +51,13 @@ impl Permit {
 /// The token was used before.
 #[must_use]
 pub fn used() -> Fault {
-    Fault::new(Kind::Refused, "confirm.used", "confirmation_token was used or withdrawn before; each is good for one restore")
-        .hint("Look at describe_jobs for what it started. For another restore call restore_instance without confirmation_token.")
+    Fault::new(
+        Kind::Refused,
+        "confirm.used",
+        "confirmation_token was used or withdrawn before; each is good for one restore",
+    )
+    .hint("Look at describe_jobs for what it started. For another restore make a new plan.")
+    .next(&["describe_jobs", PLAN_AGAIN])
 }
 
 /// Spends the token atomically, before anything is touched. Of two calls at once, one gets the permit.

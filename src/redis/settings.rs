@@ -5,10 +5,11 @@
 
 use std::fmt;
 
+use super::RedisError;
 use super::conn::{Conn, Value};
 use super::facts::{Role, ServerFacts};
-use super::{RedisError, clean};
 use crate::model::secret::Secret;
+use crate::model::text::clean;
 
 /// The originals of all settings that a restore changes. Write it down before the restore begins.
 #[derive(Clone, PartialEq, Eq)]

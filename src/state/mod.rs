@@ -26,8 +26,8 @@ CREATE TABLE IF NOT EXISTS jobs (
   stage TEXT NOT NULL, done INTEGER NOT NULL DEFAULT 0, total INTEGER NOT NULL DEFAULT 0,
   code TEXT NOT NULL DEFAULT '', message TEXT NOT NULL DEFAULT '', hint TEXT NOT NULL DEFAULT '',
   owner TEXT NOT NULL, undo TEXT NOT NULL DEFAULT '', created_at INTEGER NOT NULL, finished_at INTEGER);
--- One job of a kind at a time for an instance, whichever process asks.
-CREATE UNIQUE INDEX IF NOT EXISTS jobs_running ON jobs (instance_id, kind) WHERE status = 'running';
+-- One job at a time for an instance, whichever process asks.
+CREATE UNIQUE INDEX IF NOT EXISTS jobs_running ON jobs (instance_id) WHERE status = 'running';
 CREATE INDEX IF NOT EXISTS jobs_by_time ON jobs (created_at);
 CREATE TABLE IF NOT EXISTS confirmations (
   nonce TEXT PRIMARY KEY, plan TEXT NOT NULL, caller TEXT NOT NULL, standing TEXT NOT NULL,
