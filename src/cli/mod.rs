@@ -85,6 +85,9 @@ enum Command {
     },
 }
 
+/// Exit code after Ctrl-C, as shells have it.
+const INTERRUPTED: u8 = 130;
+
 /// A tool's arguments, and how to print.
 #[derive(clap::Args)]
 struct Tool<A: clap::Args> {
@@ -203,8 +206,12 @@ async fn tool(app: &App, name: &str, arguments: Value, as_json: bool) -> Result<
         let _ =
             writeln!(std::io::stderr(), "stopping: a backup is cancelled, a restore that has begun is seen to its end");
     }
-    app.provider.shut_down(true).await;
-    let Some(outcome) = outcome else { return Ok(130) };
+    tokio::select! {
+        () = app.provider.shut_down(true) => (),
+        // Asked twice. What runs is settled at the next start.
+        _ = tokio::signal::ctrl_c() => return Ok(INTERRUPTED),
+    }
+    let Some(outcome) = outcome else { return Ok(INTERRUPTED) };
     let (json, human) = match outcome {
         Ok(Outcome::Reply { json, human }) => (json, human),
         // A terminal answers at once; nothing is deferred here.
