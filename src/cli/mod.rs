@@ -152,7 +152,12 @@ async fn run(cli: Cli) -> Result<u8, Fault> {
     if matches!(cli.command, Command::Demo) {
         return demo::run(cli.home).await;
     }
-    let app = app(&cli)?;
+    let app = app(&cli);
+    if let Command::Doctor(args) = cli.command {
+        // A configuration that cannot be read is one of its findings.
+        return doctor::run(app, args).await;
+    }
+    let app = app?;
     match cli.command {
         Command::Serve => crate::mcp::serve(app).await.map(|()| 0),
         Command::DescribeInstances(t) => {
@@ -176,8 +181,7 @@ async fn run(cli: Cli) -> Result<u8, Fault> {
         Command::DescribeJobs(t) => tool(&app, "describe_jobs", to_json(&t.args)?, t.json).await,
         Command::Approve(args) => approve::run(&app, args).await,
         Command::Audit(args) => audit::run(&app, args).await,
-        Command::Doctor(args) => doctor::run(&app, args).await,
-        Command::Demo | Command::Completions { .. } => Ok(0),
+        Command::Demo | Command::Doctor(_) | Command::Completions { .. } => Ok(0),
     }
 }
 

@@ -17,6 +17,7 @@ pub mod rdb;
 pub mod replay;
 pub mod replica;
 pub mod resp;
+pub mod rights;
 
 mod encoder;
 pub mod listener;
