@@ -181,7 +181,7 @@ async fn heard<T>(call: &Call<'_>, what: &str, work: impl Future<Output = T>) ->
 async fn plan(call: &Call<'_>, args: &Args) -> Result<Restore, Fault> {
     let provider = &call.app.provider;
     let id = &args.instance_id;
-    let (target, source) = heard(
+    let (mut target, source) = heard(
         call,
         "pre-checks: verifying the backup, measuring write traffic",
         provider.facts(id, &args.backup_id, Look::Whole),
@@ -197,6 +197,9 @@ async fn plan(call: &Call<'_>, args: &Args) -> Result<Restore, Fault> {
     if checks::blocked(&prechecks) {
         return blocked(call, id, "", &prechecks).await;
     }
+    // A server without a replication backlog takes a new replication id when it is first captured: ours to have caused,
+    // not a change of the world. Its count of writes stays the one from before the capture.
+    target.replication_id = provider.facts(id, &args.backup_id, Look::Again).await?.0.replication_id;
     let plan = Plan::new(id, &target, &source, &safety, policy(call));
     let now = Timestamp::now();
     let expires_at = now + SignedDuration::from_mins(i64::from(call.app.config.guard.token_minutes));
