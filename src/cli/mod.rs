@@ -11,6 +11,7 @@ mod terminal;
 use crate::config::Config;
 use crate::mcp::server::CALLER;
 use crate::model::fault::{Fault, Kind};
+use crate::model::job::JobStatus;
 use crate::provider::local::Local;
 use crate::state::State;
 use crate::tools::restore_instance::reply::Restore;
@@ -201,34 +202,60 @@ async fn tool(app: &App, name: &str, arguments: Value, as_json: bool) -> Result<
     let call = Call { app, caller: CALLER, person: &person, progress: &bar };
     let work = conversation(&call, name, arguments, as_json);
     tokio::pin!(work);
-    let (outcome, interrupted) = tokio::select! {
-        outcome = &mut work => (Some(outcome), false),
-        _ = tokio::signal::ctrl_c() => (None, true),
+    let outcome = tokio::select! {
+        outcome = &mut work => Some(outcome),
+        _ = tokio::signal::ctrl_c() => None,
     };
     bar.clear();
-    if interrupted {
-        let _ =
-            writeln!(std::io::stderr(), "stopping: a backup is cancelled, a restore that has begun is seen to its end");
+    let Some(outcome) = outcome else {
+        stop(app).await;
+        return Ok(INTERRUPTED);
+    };
+    let (code, goes_on) = said(outcome, as_json);
+    // What the call began outlives its reply, but not this process.
+    if goes_on.is_some() {
+        let _ = writeln!(std::io::stderr(), "its job goes on; waiting for its end (Ctrl-C cancels a backup)");
     }
     tokio::select! {
-        () = app.provider.shut_down(true) => (),
-        // Asked twice. What runs is settled at the next start.
-        _ = tokio::signal::ctrl_c() => return Ok(INTERRUPTED),
+        () = app.provider.shut_down(false) => {}
+        _ = tokio::signal::ctrl_c() => {
+            stop(app).await;
+            return Ok(INTERRUPTED);
+        }
     }
-    let Some(outcome) = outcome else { return Ok(INTERRUPTED) };
+    let Some(job) = goes_on.filter(|_| !as_json) else { return code };
+    let job = app.provider.job(&job).await?;
+    print(&format!("{}  {}  {}", job.status.word(), job.id, job.message));
+    if job.status == JobStatus::Failed { Ok(Kind::Provider.exit_code()) } else { code }
+}
+
+async fn stop(app: &App) {
+    let _ = writeln!(std::io::stderr(), "stopping: a backup is cancelled, a restore that has begun is seen to its end");
+    tokio::select! {
+        () = app.provider.shut_down(true) => {}
+        // Asked twice. What runs is settled at the next start.
+        _ = tokio::signal::ctrl_c() => {}
+    }
+}
+
+/// Prints what came of a call. Returns the exit code and, where a job of the call still runs, its id.
+fn said(outcome: Result<Outcome, Fault>, as_json: bool) -> (Result<u8, Fault>, Option<String>) {
     let (json, human) = match outcome {
         Ok(Outcome::Reply { json, human }) => (json, human),
         // A terminal answers at once; nothing is deferred here.
-        Ok(Outcome::AskPerson { .. }) => return Ok(Kind::Unexpected.exit_code()),
-        Err(fault) if as_json => {
-            print(&crate::mcp::contract::error_json(&fault).to_string());
-            return Err(fault);
+        Ok(Outcome::AskPerson { .. }) => return (Ok(Kind::Unexpected.exit_code()), None),
+        Err(fault) => {
+            if as_json {
+                print(&crate::mcp::contract::error_json(&fault).to_string());
+            }
+            return (Err(fault), None);
         }
-        Err(fault) => return Err(fault),
     };
     print(&if as_json { json.to_string() } else { human });
-    let status = json.get("status").and_then(Value::as_str).unwrap_or_default();
-    Ok(Restore::refused(status).map_or(0, Kind::exit_code))
+    let word = |key: &str| json.get(key).and_then(Value::as_str);
+    let status = word("status").unwrap_or_default();
+    let goes_on = matches!(status, "running" | "started").then(|| word("backup_job_id").or(word("job_id"))).flatten();
+    (Ok(Restore::refused(status).map_or(0, Kind::exit_code)), goes_on.map(str::to_owned))
 }
 
 /// One call; for a restore at a terminal also the second one, since the person is right here.

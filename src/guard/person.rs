@@ -95,9 +95,9 @@ pub fn question(plan: &Plan) -> String {
         used = bytes(plan.used_memory_now),
         keys_in = plan.keys_in_backup,
         backup = clean_to(&plan.backup_id, 64),
-        taken = plan.taken_at,
-        way = plan.way,
-        meaning = plan.way_meaning,
+        taken = clean_to(&plan.taken_at, 64),
+        way = clean_to(&plan.way, 64),
+        meaning = clean(&plan.way_meaning),
         safety = clean_to(&plan.safety_backup_id, 64),
     )
 }

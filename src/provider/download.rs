@@ -74,6 +74,11 @@ pub fn write(
     }
     let part = part_of(to);
     let mut file = open_part(&part)?;
+    // What a damaged set gave so far is of no use to anybody, and must not be taken for a backup.
+    let read_fault = |e: io::Error| {
+        let _ = std::fs::remove_file(&part);
+        read_fault(e)
+    };
     let mut sha = Sha256::new();
     let (mut buf, mut old) = (vec![0; CHUNK], vec![0; CHUNK]);
     let (mut total, mut resuming) = (0_u64, true);

@@ -7,6 +7,9 @@ use jiff::Timestamp;
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
+/// Owner of a job that waits to be adopted. No process has this name.
+const NOBODY: &str = "nobody";
+
 /// What beginning a job came to.
 #[derive(Debug)]
 pub enum Begun {
@@ -16,7 +19,7 @@ pub enum Begun {
     Joined(Job),
 }
 
-/// A running job whose process is dead. Whoever holds this is the one to settle it.
+/// A job that nobody works on and that is not settled: its process died, or could not put its target back. Whoever holds this is the one to settle it.
 #[derive(Debug)]
 pub struct Orphan {
     /// The job.
@@ -87,6 +90,17 @@ impl State {
                 .hint("Follow it with describe_jobs and call again when it is over.")
                 .retry_after(std::time::Duration::from_secs(5)));
         }
+        let unsettled: Option<String> =
+            sqlx::query_scalar("SELECT id FROM jobs WHERE instance_id = ? AND status = 'failed' AND undo <> ''")
+                .bind(instance_id)
+                .fetch_optional(&mut *tx)
+                .await?;
+        // Settling the old restore while a new one runs would take the target off the new one.
+        if let Some(other) = unsettled.filter(|_| kind == JobKind::Restore) {
+            let what = format!("restore job {other} left {instance_id} unsettled: it could not be reached afterwards");
+            return Err(Fault::new(Kind::Provider, "restore.unsettled", what)
+                .hint("Bring the instance back and call describe_jobs, which settles it; then make a new plan."));
+        }
         sqlx::query("INSERT INTO jobs (id, kind, instance_id, backup_id, status, stage, owner, created_at) VALUES (?, ?, ?, ?, 'running', 'starting', ?, ?)")
             .bind(id)
             .bind(kind.word())
@@ -150,6 +164,42 @@ impl State {
         Ok(())
     }
 
+    /// Ends a job whose target could not be put back as it was. The undo record stays, so that it is adopted and settled
+    /// later, and until then the job's stage says so.
+    ///
+    /// # Errors
+    /// `state.failed`.
+    pub async fn fail_unsettled(&self, id: &str, fault: &Fault) -> Result<(), Fault> {
+        sqlx::query(
+            "UPDATE jobs SET status = 'failed', stage = 'failed; unsettled', owner = ?, code = ?, message = ?, hint = ?, finished_at = ? WHERE id = ? AND status = 'running'",
+        )
+        .bind(NOBODY)
+        .bind(fault.code)
+        .bind(&fault.message)
+        .bind(&fault.hint)
+        .bind(ms(Timestamp::now()))
+        .bind(id)
+        .execute(self.pool().await?)
+        .await?;
+        Ok(())
+    }
+
+    /// Writes down what settling a job that had failed before came to. Its code stays.
+    ///
+    /// # Errors
+    /// `state.failed`.
+    pub async fn settled(&self, id: &str, message: &str, hint: &str) -> Result<(), Fault> {
+        sqlx::query(
+            "UPDATE jobs SET stage = status, message = ?, hint = ?, undo = '' WHERE id = ? AND status = 'failed'",
+        )
+        .bind(message)
+        .bind(hint)
+        .bind(id)
+        .execute(self.pool().await?)
+        .await?;
+        Ok(())
+    }
+
     /// One job.
     ///
     /// # Errors
@@ -177,7 +227,7 @@ impl State {
         rows.iter().map(job).collect()
     }
 
-    /// Running jobs whose process is dead, each handed to exactly one caller.
+    /// Running jobs whose process is dead, and failed ones that are unsettled, each handed to exactly one caller.
     ///
     /// # Errors
     /// `state.failed`, `home.failed`.
@@ -185,8 +235,10 @@ impl State {
         let me = &self.owner().await?.name;
         let run = self.home().join("run");
         let pool = self.pool().await?;
-        let rows =
-            sqlx::query("SELECT * FROM jobs WHERE status = 'running' AND owner <> ?").bind(me).fetch_all(pool).await?;
+        let rows = sqlx::query("SELECT * FROM jobs WHERE (status = 'running' OR undo <> '') AND owner <> ?")
+            .bind(me)
+            .fetch_all(pool)
+            .await?;
         let mut orphans = Vec::new();
         for row in &rows {
             let owner: String = row.try_get("owner")?;
@@ -194,12 +246,14 @@ impl State {
                 continue;
             }
             let orphan = Orphan { job: job(row)?, undo: row.try_get("undo")? };
-            let claimed = sqlx::query("UPDATE jobs SET owner = ? WHERE id = ? AND owner = ? AND status = 'running'")
-                .bind(me)
-                .bind(&orphan.job.id)
-                .bind(&owner)
-                .execute(pool)
-                .await?;
+            let claimed = sqlx::query(
+                "UPDATE jobs SET owner = ? WHERE id = ? AND owner = ? AND (status = 'running' OR undo <> '')",
+            )
+            .bind(me)
+            .bind(&orphan.job.id)
+            .bind(&owner)
+            .execute(pool)
+            .await?;
             if claimed.rows_affected() == 1 {
                 orphans.push(orphan);
             }
@@ -212,7 +266,8 @@ impl State {
     /// # Errors
     /// `state.failed`.
     pub async fn release(&self, id: &str, stage: &str) -> Result<(), Fault> {
-        sqlx::query("UPDATE jobs SET owner = 'nobody', stage = ? WHERE id = ? AND status = 'running'")
+        sqlx::query("UPDATE jobs SET owner = ?, stage = ? WHERE id = ? AND (status = 'running' OR undo <> '')")
+            .bind(NOBODY)
             .bind(stage)
             .bind(id)
             .execute(self.pool().await?)

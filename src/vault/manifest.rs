@@ -1,8 +1,10 @@
 //! `manifest.json`: what a set is, in a form that outlives this version. The file is the truth; any index is a cache.
 
 use crate::model::backup::{BackupSet, Mode};
+use crate::model::ids::hex;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 
 /// Version of this shape. A reader refuses a later one.
@@ -23,6 +25,8 @@ pub struct Manifest {
     expires_at: Option<Timestamp>,
     rdb: Rdb,
     data: Data,
+    /// SHA-256 of this manifest's compact JSON with this field empty: a changed byte anywhere is damage, not another set.
+    checksum: String,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -68,7 +72,7 @@ impl Manifest {
     /// The manifest of a set.
     #[must_use]
     pub fn of(set: &BackupSet) -> Self {
-        Self {
+        let mut manifest = Self {
             format: FORMAT,
             backup_id: set.id.clone(),
             instance_id: set.instance_id.clone(),
@@ -98,16 +102,28 @@ impl Manifest {
                 types: set.types.clone(),
             },
             data: Data { file: super::DATA.into(), compression: "zstd".into(), bytes: set.stored_bytes },
-        }
+            checksum: String::new(),
+        };
+        manifest.checksum = manifest.sum();
+        manifest
+    }
+
+    fn sum(&self) -> String {
+        // Only strings, numbers and plain lists: writing them as JSON does not fail.
+        hex(&Sha256::digest(serde_json::to_vec(self).unwrap_or_default()))
     }
 
     /// The set of a manifest.
     ///
     /// # Errors
     /// What is not understood, in words.
-    pub fn into_set(self) -> Result<BackupSet, String> {
+    pub fn into_set(mut self) -> Result<BackupSet, String> {
         if self.format != FORMAT {
             return Err(format!("manifest format {} is not known to this version", self.format));
+        }
+        let checksum = std::mem::take(&mut self.checksum);
+        if self.sum() != checksum {
+            return Err("is not what was written: its checksum differs".into());
         }
         if self.data.file != super::DATA || self.data.compression != "zstd" {
             return Err(format!(

@@ -87,6 +87,10 @@ impl Inner {
         backup_id: &str,
         look: Look,
     ) -> Result<(TargetFacts, SourceFacts), Fault> {
+        if look == Look::Whole {
+            // A target that an earlier restore left following a dead address must not be planned for as it stands.
+            self.recover().await?;
+        }
         let (vault, id, set_id) = (self.vault.clone(), instance_id.to_owned(), backup_id.to_owned());
         let set = blocking(move || vault.find(&id, &set_id)).await?;
         let verify = async {

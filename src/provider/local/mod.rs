@@ -170,7 +170,11 @@ impl Inner {
                 if let Err(fault) = &outcome {
                     tracing::warn!(job = %id, code = fault.code, cause = ?std::error::Error::source(fault), "{fault}");
                 }
-                if let Err(fault) = inner.state.finish(&id, &outcome).await {
+                let written = match &outcome {
+                    Err(fault) if restore::left_unsettled(fault) => inner.state.fail_unsettled(&id, fault).await,
+                    outcome => inner.state.finish(&id, outcome).await,
+                };
+                if let Err(fault) = written {
                     tracing::error!(job = %id, "the job's end could not be written down: {fault}");
                 }
             });

@@ -4,7 +4,7 @@ use crate::guard::plan::Plan;
 use crate::model::backup::BackupSet;
 use crate::model::fault::{Fault, Kind};
 use crate::model::instance::total_keys;
-use crate::model::job::{Job, JobKind};
+use crate::model::job::{Job, JobKind, JobStatus};
 use crate::model::secret::Secret;
 use crate::provider::local::Inner;
 use crate::redis::conn::Conn;
@@ -97,13 +97,21 @@ impl Inner {
                     Err(away) => {
                         // Nobody may forget it: it stays an orphan, and is tried again at the next look.
                         tracing::warn!(job = %orphan.job.id, "a restore of a process that died cannot be settled yet: {away}");
-                        let stage = format!("interrupted; its target cannot be asked yet ({})", away.message);
+                        let how =
+                            if orphan.job.status == JobStatus::Failed { "failed; unsettled" } else { "interrupted" };
+                        let stage = format!("{how}; its target cannot be asked yet ({})", away.message);
                         self.state.release(&orphan.job.id, &stage).await?;
                         continue;
                     }
                 },
             };
-            self.state.finish(&orphan.job.id, &outcome).await?;
+            match outcome {
+                // It had ended before, with a code of its own.
+                Err(fault) if orphan.job.status == JobStatus::Failed => {
+                    self.state.settled(&orphan.job.id, &fault.message, &fault.hint).await?;
+                }
+                outcome => self.state.finish(&orphan.job.id, &outcome).await?,
+            }
         }
         Ok(())
     }
@@ -167,8 +175,11 @@ impl Inner {
                 format!("the target has been restarted since and holds {keys} keys, whichever it had saved")
             }
         };
-        let message = format!("the process died during this restore; {holds}; {put_back}");
-        if settled.loaded {
+        let message = match orphan.job.status {
+            JobStatus::Failed => format!("{}; settled since: {holds}; {put_back}", orphan.job.message),
+            _ => format!("the process died during this restore; {holds}; {put_back}"),
+        };
+        if settled.loaded && orphan.job.status == JobStatus::Running {
             return Ok(Ok(format!("{message}. {back}")));
         }
         Ok(Err(interrupted(message, format!("Make a new plan to restore again. {back}"))))

@@ -11,6 +11,7 @@ use crate::model::restore::Way;
 use crate::provider::local::capture::TICK;
 use crate::provider::local::recover::Undo;
 use crate::provider::local::{Inner, PATIENCE, blocking};
+use crate::redis::RedisError;
 use crate::redis::conn::Conn;
 use crate::redis::facts::{ServerFacts, census};
 use crate::redis::master::{MasterOptions, Stage, Step, Supply};
@@ -168,6 +169,12 @@ impl Inner {
         driven.map_err(Fault::from)?;
         read.map_err(|e| Fault::new(Kind::Unexpected, "job.crashed", "the reading thread died").because(e))?
     }
+}
+
+/// Whether a restore ended without the target being off us with its own settings: then its undo record is still needed.
+pub fn left_unsettled(fault: &Fault) -> bool {
+    let source = std::error::Error::source(fault).and_then(|e| e.downcast_ref::<RedisError>());
+    matches!(source, Some(RedisError::Restore { unsettled: Some(_), .. }))
 }
 
 fn restarted() -> Fault {
