@@ -48,13 +48,6 @@ impl<'a> McpPerson<'a> {
         Self { app, cx, request, bound }
     }
 
-    /// Whether this request's client can show a form.
-    fn can_ask(&self) -> bool {
-        let declared = self.cx.client_capabilities().and_then(|c| c.elicitation);
-        // `{}` means form, for that is what it meant before there were two modes.
-        declared.is_some_and(|e| e.form.is_some() || e.url.is_none())
-    }
-
     fn modern(&self) -> bool {
         self.cx.protocol_version().is_some_and(|v| v >= ProtocolVersion::V_2026_07_28)
     }
@@ -120,8 +113,15 @@ impl<'a> McpPerson<'a> {
 
 #[async_trait]
 impl Person for McpPerson<'_> {
+    /// Whether this request's client can show a form.
+    fn can_be_asked(&self) -> bool {
+        let declared = self.cx.client_capabilities().and_then(|c| c.elicitation);
+        // `{}` means form, for that is what it meant before there were two modes.
+        declared.is_some_and(|e| e.form.is_some() || e.url.is_none())
+    }
+
     async fn ask(&self, open: &Confirmation, question: &str) -> Asked {
-        if !self.can_ask() {
+        if !self.can_be_asked() {
             return Asked::Answered(Answer::NoChannel);
         }
         if !self.modern() {

@@ -198,7 +198,9 @@ async fn commit(call: &Call<'_>, args: &Args, token: &str) -> Result<Outcome, Fa
         Some(yes) => yes,
         None => {
             let question = question(plan);
-            audit(call, "asked", id, &open.nonce, "the person was asked".into()).await?;
+            if call.person.can_be_asked() {
+                audit(call, "asked", id, &open.nonce, "the person was asked".into()).await?;
+            }
             match call.person.ask(&open, &question).await {
                 Asked::Deferred => {
                     return Ok(Outcome::AskPerson { nonce: open.nonce.clone(), question, until: open.expires_at });

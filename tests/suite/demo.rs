@@ -80,6 +80,7 @@ fn the_demo_shows_every_step_and_leaves_nothing() {
         let at = rest.find(step).unwrap_or_else(|| panic!("{step:?} is not shown, or not in its place"));
         rest = &rest[at..];
     }
+    assert_eq!(text.matches("the person was asked").count(), 1, "the audit says so only where somebody was");
     assert!(!text.contains('\x1b'), "colour without a terminal");
     nothing_is_left(dir.path());
 }

@@ -255,7 +255,7 @@ async fn audit(stage: &mut Stage, scene: &Scene) -> Result<(), Fault> {
     let table = String::from_utf8_lossy(&output.stdout);
     ensure(output.status.success(), || "the audit cannot be read".into())?;
     let mut rest = table.as_ref();
-    for event in ["planned", "no_channel", "approved", "restore.started"] {
+    for event in ["planned", "no_channel", "asked", "approved", "restore.started"] {
         let at = rest.find(event).ok_or_else(|| failed(format!("the audit lacks {event}:\n{table}")))?;
         rest = rest.get(at..).unwrap_or_default();
     }
