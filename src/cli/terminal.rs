@@ -50,12 +50,12 @@ impl TerminalPerson {
 
 #[async_trait]
 impl Person for TerminalPerson {
-    fn can_be_asked(&self) -> bool {
+    fn puts_the_question(&self) -> bool {
         !self.quiet && is_there()
     }
 
     async fn ask(&self, open: &Confirmation, question: &str) -> Asked {
-        if !self.can_be_asked() {
+        if !self.puts_the_question() {
             return Asked::Answered(Answer::NoChannel);
         }
         Asked::Answered(ask(open, question).await)

@@ -48,6 +48,13 @@ impl<'a> McpPerson<'a> {
         Self { app, cx, request, bound }
     }
 
+    /// Whether this request's client can show a form.
+    fn can_be_asked(&self) -> bool {
+        let declared = self.cx.client_capabilities().and_then(|c| c.elicitation);
+        // `{}` means form, for that is what it meant before there were two modes.
+        declared.is_some_and(|e| e.form.is_some() || e.url.is_none())
+    }
+
     fn modern(&self) -> bool {
         self.cx.protocol_version().is_some_and(|v| v >= ProtocolVersion::V_2026_07_28)
     }
@@ -114,10 +121,9 @@ impl<'a> McpPerson<'a> {
 #[async_trait]
 impl Person for McpPerson<'_> {
     /// Whether this request's client can show a form.
-    fn can_be_asked(&self) -> bool {
-        let declared = self.cx.client_capabilities().and_then(|c| c.elicitation);
-        // `{}` means form, for that is what it meant before there were two modes.
-        declared.is_some_and(|e| e.form.is_some() || e.url.is_none())
+    fn puts_the_question(&self) -> bool {
+        // A call that brings an answer was asked before.
+        self.can_be_asked() && !(self.modern() && self.request.input_responses.is_some())
     }
 
     async fn ask(&self, open: &Confirmation, question: &str) -> Asked {

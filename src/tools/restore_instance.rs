@@ -198,7 +198,7 @@ async fn commit(call: &Call<'_>, args: &Args, token: &str) -> Result<Outcome, Fa
         Some(yes) => yes,
         None => {
             let question = question(plan);
-            if call.person.can_be_asked() {
+            if call.person.puts_the_question() {
                 audit(call, "asked", id, &open.nonce, "the person was asked".into()).await?;
             }
             match call.person.ask(&open, &question).await {
@@ -217,10 +217,9 @@ async fn commit(call: &Call<'_>, args: &Args, token: &str) -> Result<Outcome, Fa
     if !changes.is_empty() {
         return changed(call, args, &open, &changes).await;
     }
-    let permit = permit::spend(call.app.state.as_ref(), &open.nonce, plan, yes).await?;
+    let permit = permit::spend(call.app.state.as_ref(), &open, yes).await?;
     let human_verified = permit.human_verified();
     let job = call.app.provider.restore(permit).await?;
-    audit(call, "restore.started", id, &open.nonce, format!("job {}, human_verified {human_verified}", job.id)).await?;
     let job = follow(call, job, RESTORE_WAIT).await?;
     Outcome::reply(&carried_out(&open, job, human_verified))
 }
