@@ -1,0 +1,59 @@
+//! Verifies once and says what it read: the part of the verification benchmark that no command line offers.
+//!
+//!     verify rdb FILE                        walk and CRC64 of a plain RDB, what redis-check-rdb checks
+//!     verify sha FILE                        the same and SHA-256
+//!     verify set VAULT INSTANCE_ID BACKUP_ID a set at rest, as a restore does: frames, SHA-256, CRC64, structure, counts
+//!
+//! `benches/run verify` measures it. It must do nothing that the server's own verification does not.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark talks to the terminal")]
+
+use sha2::{Digest as _, Sha256};
+use std::fs::File;
+use std::process::ExitCode;
+use tair_backup_mcp::redis::rdb;
+use tair_backup_mcp::vault::Vault;
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let done = match args.as_slice() {
+        ["rdb", path] => plain(path, false),
+        ["sha", path] => plain(path, true),
+        ["set", vault, instance_id, backup_id] => set(vault, instance_id, backup_id),
+        // `cargo bench` calls without knowing what to verify.
+        _ => {
+            println!("verify: run by benches/run verify");
+            return ExitCode::SUCCESS;
+        }
+    };
+    match done {
+        Ok(said) => {
+            println!("{said}");
+            ExitCode::SUCCESS
+        }
+        Err(why) => {
+            eprintln!("error: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn plain(path: &str, hash: bool) -> Result<String, String> {
+    let file = File::open(path).map_err(|e| e.to_string())?;
+    let mut sha = Sha256::new();
+    let tap = |block: &[u8]| {
+        if hash {
+            sha.update(block);
+        }
+        Ok(())
+    };
+    let census = rdb::walk(file, tap, ()).map_err(|e| e.to_string())?.census;
+    Ok(format!("{} keys, {} bytes, {:?}", census.keys(), census.bytes, census.checksum))
+}
+
+fn set(vault: &str, instance_id: &str, backup_id: &str) -> Result<String, String> {
+    let vault = Vault::new(vault.into());
+    let set = vault.find(instance_id, backup_id).map_err(|f| f.to_string())?;
+    let census = vault.verify(&set).map_err(|f| f.to_string())?;
+    Ok(format!("{} keys, {} bytes, {:?}", census.keys(), census.bytes, census.checksum))
+}
