@@ -36,6 +36,8 @@ pub struct Plan {
     pub backup_id: String,
     /// SHA-256 of its RDB.
     pub sha256: String,
+    /// Checksum of its file on the vault, which was verified whole for this plan. Empty where the manifest does not tell.
+    pub stored_sha256: String,
     /// When it was taken, written.
     pub taken_at: String,
     /// How the data gets in: `replication` or `commands`.
@@ -87,6 +89,7 @@ impl Plan {
             replication_id: target.replication_id.clone(),
             backup_id: source.backup_id.clone(),
             sha256: source.sha256.clone(),
+            stored_sha256: source.stored_sha256.clone(),
             taken_at: written(source.taken_at),
             way: target.way.word().into(),
             way_meaning: target.way.meaning().into(),
@@ -139,6 +142,7 @@ impl Plan {
         differs("the server process (run_id; it restarted or another took its place)", &self.run_id, &target.run_id);
         differs("the replication id (a failover or another restore)", &self.replication_id, &target.replication_id);
         differs("the backup's checksum", &self.sha256, &source.sha256);
+        differs("the checksum of the backup's file", &self.stored_sha256, &source.stored_sha256);
         differs("the way of restoring", &self.way, target.way.word());
         if self.policy != policy {
             changes.push("the operator's guard policy was edited".into());

@@ -86,6 +86,8 @@ pub struct SourceFacts {
     pub taken_at: Timestamp,
     /// SHA-256 of its RDB.
     pub sha256: String,
+    /// Checksum of its file on the vault: which bytes were verified. Empty where the manifest does not tell.
+    pub stored_sha256: String,
     /// Bytes of its RDB.
     pub rdb_bytes: u64,
     /// Keys per database.

@@ -6,6 +6,7 @@ use crate::model::fault::Fault;
 use crate::model::ids::hex;
 use crate::vault::frames::FrameWriter;
 use crate::vault::manifest::Manifest;
+use crate::vault::stored::Stored;
 use crate::vault::{DATA, MANIFEST, Vault, vault_fault};
 use sha2::{Digest, Sha256};
 use std::fs::File;
@@ -21,9 +22,20 @@ pub(super) fn dir(instance_dir: &Path, backup_id: &str) -> PathBuf {
 pub struct Draft {
     instance_dir: PathBuf,
     dir: PathBuf,
-    frames: Option<FrameWriter<File>>,
+    frames: Option<FrameWriter<Stored>>,
     sha: Sha256,
     published: bool,
+}
+
+/// What a data object has become.
+#[derive(Debug)]
+pub struct Sealed {
+    /// SHA-256 of the RDB.
+    pub sha256: String,
+    /// Bytes on the vault.
+    pub stored_bytes: u64,
+    /// Checksum of those.
+    pub stored_sha256: String,
 }
 
 impl Vault {
@@ -36,7 +48,7 @@ impl Vault {
         let dir = dir(&instance_dir, backup_id);
         private_dir(&dir)?;
         let path = dir.join(DATA);
-        let open = || -> io::Result<FrameWriter<File>> { FrameWriter::new(File::create_new(&path)?) };
+        let open = || -> io::Result<FrameWriter<Stored>> { FrameWriter::new(Stored::new(File::create_new(&path)?)?) };
         let frames = open().map_err(|e| vault_fault("write", &path, e))?;
         Ok(Draft { instance_dir, dir, frames: Some(frames), sha: Sha256::new(), published: false })
     }
@@ -52,20 +64,19 @@ impl Draft {
         self.frames.as_mut().ok_or_else(|| io::Error::other("the draft is closed"))?.push(bytes)
     }
 
-    /// Ends the data object, fsynced. Returns its size on the vault and the RDB's SHA-256.
+    /// Ends the data object, fsynced.
     ///
     /// # Errors
     /// `vault.failed`.
-    pub fn seal(&mut self) -> Result<(u64, String), Fault> {
+    pub fn seal(&mut self) -> Result<Sealed, Fault> {
         let path = self.dir.join(DATA);
-        let mut sealed = || -> io::Result<u64> {
+        let mut sealed = || -> io::Result<(u64, String)> {
             let frames = self.frames.take().ok_or_else(|| io::Error::other("the draft is closed"))?;
-            let (file, bytes) = frames.finish()?;
-            file.sync_all()?;
-            Ok(bytes)
+            let (stored, bytes) = frames.finish()?;
+            Ok((bytes, stored.finish()?))
         };
-        let bytes = sealed().map_err(|e| vault_fault("write", &path, e))?;
-        Ok((bytes, hex(&self.sha.clone().finalize())))
+        let (stored_bytes, stored_sha256) = sealed().map_err(|e| vault_fault("write", &path, e))?;
+        Ok(Sealed { sha256: hex(&self.sha.clone().finalize()), stored_bytes, stored_sha256 })
     }
 
     /// Writes the manifest and makes the set visible: the point from which it exists.

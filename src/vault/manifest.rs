@@ -66,6 +66,9 @@ struct Data {
     file: String,
     compression: String,
     bytes: u64,
+    /// See [`super::stored::parts_sha256`].
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    parts_sha256: String,
 }
 
 impl Manifest {
@@ -101,7 +104,12 @@ impl Manifest {
                 functions: set.functions,
                 types: set.types.clone(),
             },
-            data: Data { file: super::DATA.into(), compression: "zstd".into(), bytes: set.stored_bytes },
+            data: Data {
+                file: super::DATA.into(),
+                compression: "zstd".into(),
+                bytes: set.stored_bytes,
+                parts_sha256: set.stored_sha256.clone(),
+            },
             checksum: String::new(),
         };
         manifest.checksum = manifest.sum();
@@ -150,6 +158,7 @@ impl Manifest {
             rdb_bytes: self.rdb.bytes,
             sha256: self.rdb.sha256,
             stored_bytes: self.data.bytes,
+            stored_sha256: self.data.parts_sha256,
             counts: self.rdb.databases.into_iter().map(|d| (d.db, (d.keys, d.expires))).collect(),
             functions: self.rdb.functions,
             used_memory: self.server.used_memory,

@@ -6,6 +6,7 @@
 pub mod draft;
 pub mod frames;
 pub mod manifest;
+mod stored;
 pub mod verify;
 
 use crate::model::backup::{BackupSet, DamagedSet};

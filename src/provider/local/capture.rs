@@ -13,7 +13,7 @@ use crate::redis::rdb::{self, Census};
 use crate::redis::replica::{CaptureOptions, Framing, Snapshot};
 use crate::redis::slots::SLOTS;
 use crate::state::jobs::Begun;
-use crate::vault::draft::Draft;
+use crate::vault::draft::{Draft, Sealed};
 use crate::vault::manifest::counts;
 use jiff::Timestamp;
 use std::io::{self, Read};
@@ -53,7 +53,7 @@ impl Inner {
             () = self.stop.cancelled() => return Err(cancelled()),
         };
         let draft = self.vault.draft(&job.instance_id, &job.backup_id)?;
-        let Captured { census, sha256, stored_bytes, draft } = self.stream(job, &mut snapshot, draft).await?;
+        let Captured { census, sealed, draft } = self.stream(job, &mut snapshot, draft).await?;
         let engine = census.aux("valkey-ver").map_or("redis", |_| "valkey");
         let version = census.aux("valkey-ver").or_else(|| census.aux("redis-ver")).unwrap_or_default();
         let set = BackupSet {
@@ -71,8 +71,9 @@ impl Inner {
             finished_at: Timestamp::now(),
             rdb_version: census.rdb_version,
             rdb_bytes: census.bytes,
-            sha256,
-            stored_bytes,
+            sha256: sealed.sha256,
+            stored_bytes: sealed.stored_bytes,
+            stored_sha256: sealed.stored_sha256,
             counts: counts(&census),
             functions: census.functions,
             used_memory: census.aux("used-mem").and_then(|m| m.parse().ok()).unwrap_or_default(),
@@ -112,18 +113,20 @@ impl Inner {
 
     /// Moves the data from the source to a worker thread that checks, hashes, compresses and writes it.
     async fn stream(&self, job: &Job, snapshot: &mut Snapshot, mut draft: Draft) -> Result<Captured, Fault> {
-        let (tx, rx) = mpsc::channel::<Vec<u8>>(IN_FLIGHT);
+        let (tx, rx) = mpsc::channel::<Chunk>(IN_FLIGHT);
+        let (spent, mut spare) = mpsc::unbounded_channel();
         let framing = snapshot.framing;
         let mut worker = tokio::task::spawn_blocking(move || {
-            let census = check(Feed { rx, chunk: Vec::new(), used: 0 }, framing, &mut draft)?;
-            let (stored_bytes, sha256) = draft.seal()?;
-            Ok::<_, Fault>(Captured { census, sha256, stored_bytes, draft })
+            let feed = Feed { rx, spent, chunk: Chunk::default(), used: 0 };
+            let census = check(feed, framing, &mut draft)?;
+            let sealed = draft.seal()?;
+            Ok::<_, Fault>(Captured { census, sealed, draft })
         });
         let total = if let Framing::Length(n) = framing { n } else { 0 };
-        let (mut chunk, mut filled) = (vec![0; CHUNK], 0);
+        let mut chunk = Chunk::empty();
         let (mut received, mut told) = (0, Instant::now());
         let failed = loop {
-            let room = chunk.get_mut(filled..).unwrap_or_default();
+            let room = chunk.bytes.get_mut(chunk.filled..).unwrap_or_default();
             let read = tokio::select! {
                 read = snapshot.read(room) => read,
                 () = self.stop.cancelled() => break Some(cancelled()),
@@ -132,15 +135,15 @@ impl Inner {
                 Ok(n) => n,
                 Err(e) => break Some(e.into()),
             };
-            filled += n;
+            chunk.filled += n;
             received += n as u64;
-            if filled > 0 && (n == 0 || filled > CHUNK / 2) {
-                chunk.truncate(filled);
+            if chunk.filled > 0 && (n == 0 || chunk.filled > CHUNK / 2) {
+                // Memory that has been used costs neither zeroes nor page faults.
+                let next = spare.try_recv().unwrap_or_else(|_| Chunk::empty());
                 // A worker that is gone has found something: its result says what.
-                if tx.send(std::mem::replace(&mut chunk, vec![0; CHUNK])).await.is_err() {
+                if tx.send(std::mem::replace(&mut chunk, next)).await.is_err() {
                     break None;
                 }
-                filled = 0;
             }
             if n == 0 {
                 break None;
@@ -182,8 +185,7 @@ struct Told {
 
 struct Captured {
     census: Census,
-    sha256: String,
-    stored_bytes: u64,
+    sealed: Sealed,
     draft: Draft,
 }
 
@@ -210,22 +212,41 @@ fn check(feed: Feed, framing: Framing, draft: &mut Draft) -> Result<Census, Faul
     if as_promised { Ok(walked.census) } else { Err(bad("it is followed by something else than its end".into())) }
 }
 
-/// The received chunks as a blocking reader.
+/// Received bytes, and the room for more.
+#[derive(Default)]
+struct Chunk {
+    /// Always `CHUNK` long, but for the reader's first.
+    bytes: Vec<u8>,
+    /// So many of them count.
+    filled: usize,
+}
+
+impl Chunk {
+    fn empty() -> Self {
+        Self { bytes: vec![0; CHUNK], filled: 0 }
+    }
+}
+
+/// The received chunks as a blocking reader. They go back when they are read.
 struct Feed {
-    rx: mpsc::Receiver<Vec<u8>>,
-    chunk: Vec<u8>,
+    rx: mpsc::Receiver<Chunk>,
+    spent: mpsc::UnboundedSender<Chunk>,
+    chunk: Chunk,
     used: usize,
 }
 
 impl Read for Feed {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        if self.used == self.chunk.len() {
-            match self.rx.blocking_recv() {
-                Some(chunk) => (self.chunk, self.used) = (chunk, 0),
-                None => return Ok(0),
+        if self.used == self.chunk.filled {
+            let Some(next) = self.rx.blocking_recv() else { return Ok(0) };
+            let bytes = std::mem::replace(&mut self.chunk, next).bytes;
+            self.used = 0;
+            if !bytes.is_empty() {
+                // After the last chunk nobody wants one back.
+                let _ = self.spent.send(Chunk { bytes, filled: 0 });
             }
         }
-        let mut rest = self.chunk.get(self.used..).unwrap_or_default();
+        let mut rest = self.chunk.bytes.get(self.used..self.chunk.filled).unwrap_or_default();
         let n = rest.read(buf)?;
         self.used += n;
         Ok(n)

@@ -98,7 +98,12 @@ impl Inner {
                 return Ok(None);
             }
             let (vault, set) = (self.vault.clone(), set.clone());
-            blocking(move || vault.verify(&set)).await.map(Some)
+            blocking(move || {
+                // In this order: what is known to be whole is then the file that the checksum names.
+                vault.intact(&set)?;
+                vault.verify(&set).map(Some)
+            })
+            .await
         };
         let (verified, target) = tokio::join!(verify, self.target(instance_id, &set, look));
         let (mut target, server, mut conn) = target?;
@@ -106,6 +111,7 @@ impl Inner {
             backup_id: set.id.clone(),
             taken_at: set.started_at,
             sha256: set.sha256.clone(),
+            stored_sha256: set.stored_sha256.clone(),
             rdb_bytes: set.rdb_bytes,
             counts: set.counts.clone(),
             used_memory: set.used_memory,
