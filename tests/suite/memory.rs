@@ -4,6 +4,7 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::print_stdout,
     reason = "a test fails by panicking, helpers included"
 )]
 
@@ -62,7 +63,11 @@ fn a_gigabyte_in_64_megabytes() {
     let plan = measured(&bench, "verification and plan", &[&["restore-instance"], &id[..]].concat()).json();
     let token = text(&plan["confirmation_token"]);
     let done = measured(&bench, "restore", &Bench::echo(&backup, &token)).json();
-    assert_eq!(done["status"], "succeeded", "{done}");
+    // A slow restore outlives its reply, but not the process.
+    assert!(done["status"] == "succeeded" || done["status"] == "started", "{done}");
+    let jobs = bench.jobs();
+    let job = jobs.iter().find(|j| j["job_id"] == done["job_id"]).unwrap();
+    assert_eq!(job["status"], "succeeded", "{job}");
     assert_eq!(redis.digest(), before);
     assert_eq!((redis.info("role"), redis.setting("repl-diskless-load")), ("master".into(), "disabled".into()));
 }

@@ -5,6 +5,7 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::print_stdout,
     reason = "a test fails by panicking, helpers included"
 )]
 
@@ -151,7 +152,7 @@ fn over_tls() {
     let bench = Bench::new(&config(""));
     let failed = bench.run(&["create-backup", "--instance-id", "orders", "--json"]);
     assert_eq!((failed.code, &failed.json()["code"]), (5, &"instance.tls".into()), "{failed:?}");
-    let more = ["ca.crt", "client.crt", "client.key"].map(|n| file(n));
+    let more = ["ca.crt", "client.crt", "client.key"].map(file);
     bench.configure(&config(&format!(
         "tls_ca_file = {:?}\ntls_cert_file = {:?}\ntls_key_file = {:?}\n",
         more[0], more[1], more[2]
