@@ -1,9 +1,185 @@
-//! `demo`: placeholder.
+//! `demo`: a guarded restore from end to end, on a real server with sample data.
+//!
+//! Our own binary serves MCP over a pipe; this file plays the agent, its client and its person against it, says what
+//! happens, and proves it on the data itself. Any step that does not do what it should ends it with an error, so it is a
+//! smoke test too. It must not touch the user's own home directory or configuration, and leaves nothing behind.
 
-use crate::model::fault::Fault;
-use std::path::PathBuf;
+mod client;
+mod data;
+mod stage;
+mod story;
 
-/// Plays.
-pub async fn run(_home: Option<PathBuf>) -> Result<u8, Fault> {
+use crate::config::home::Home;
+use crate::model::fault::{Fault, Kind};
+use crate::model::ids::{hex, random};
+use crate::provider::local::sandbox::{Sandbox, find_server};
+use client::Client;
+use std::ffi::OsStr;
+use std::io::Write as _;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use tokio::process::Command;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// Lines of the server's log that are shown when a step fails.
+const LOG_LINES: usize = 12;
+
+/// Looks for a server that may just be starting, 50 ms apart.
+const LISTEN_TRIES: u32 = 10;
+
+/// A step did not do what it should.
+fn failed(what: impl Into<String>) -> Fault {
+    Fault::new(Kind::Unexpected, "demo.failed", what)
+        .hint("Run `tair-backup-mcp doctor`; with TAIR_BACKUP_MCP_LOG=debug the demo's server says more.")
+}
+
+/// Plays. `home` is where to, when it was named on the command line; else a temporary directory.
+///
+/// # Errors
+/// `sandbox.no_server` where there is no server to play on, `demo.failed` where a step goes wrong.
+pub async fn run(home: Option<PathBuf>) -> Result<u8, Fault> {
+    // Before anything else: without a server there is nothing to show but how to get one.
+    let program = find_server()?;
+    let begun = Instant::now();
+    // A home that comes from the environment is the user's everyday one, not one meant for the demo.
+    let everyday = std::env::var_os("TAIR_BACKUP_MCP_HOME");
+    let home = home.filter(|home| everyday.as_deref() != Some(home.as_os_str()));
+    let mut scene = Scene::new(home)?;
+    let mut interrupted = Interruption::new().map_err(|e| failed(format!("signals cannot be heard: {e}")))?;
+    let played = tokio::select! {
+        played = story::play(&mut scene, &program) => Some(played),
+        () = interrupted.comes() => None,
+    };
+    if let Some(Err(_)) = &played {
+        scene.show_log();
+    }
+    if played.is_none() {
+        let _ = writeln!(std::io::stderr(), "stopping: a restore that has begun is seen to its end");
+    }
+    let temporary = scene.temporary;
+    let cleaned = scene.clean_up(played.is_none()).await;
+    let Some(played) = played else { return Ok(130) };
+    played.and(cleaned)?;
+    story::closing(begun.elapsed(), temporary);
     Ok(0)
+}
+
+/// Where it plays, and what has to be put away afterwards.
+struct Scene {
+    /// Ours alone, removed at the end: the servers' log, an empty configuration directory, and the home unless one was named.
+    dir: PathBuf,
+    home: Home,
+    /// The home is under `dir`.
+    temporary: bool,
+    /// The server that is talked to, while there is one.
+    client: Option<Client>,
+}
+
+impl Scene {
+    fn new(named: Option<PathBuf>) -> Result<Self, Fault> {
+        let dir = std::env::temp_dir().join(format!("tair-backup-mcp-demo-{}", hex(&random::<6>()?)));
+        // Not `private_dir`: a directory that is already there would be somebody else's.
+        std::fs::DirBuilder::new().mode(0o700).create(&dir).map_err(|e| {
+            failed(format!("cannot make {}: {e}", dir.display()))
+                .hint("Name a directory for temporary files in TMPDIR.")
+        })?;
+        let temporary = named.is_none();
+        let home = Home::new(Some(named.unwrap_or_else(|| dir.join("home"))));
+        home.map(|home| Self { dir, home, temporary, client: None })
+    }
+
+    /// Our own binary on this home, without the user's configuration.
+    fn command<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Result<Command, Fault> {
+        let exe = std::env::current_exe().map_err(|e| failed(format!("this program cannot find its own file: {e}")))?;
+        let mut command = Command::new(exe);
+        command
+            .arg("--home")
+            .arg(self.home.dir())
+            .args(args)
+            // A configuration file of the user's would switch the sandbox off.
+            .env("XDG_CONFIG_HOME", self.dir.join("config"))
+            .env_remove("TAIR_BACKUP_MCP_CONFIG")
+            // Ctrl-C at the terminal is for us: it would end the server under our hands, and look like a failure.
+            .process_group(0)
+            .kill_on_drop(true);
+        Ok(command)
+    }
+
+    fn log(&self) -> PathBuf {
+        self.dir.join("serve.log")
+    }
+
+    /// What the server logged, for whoever has to find out why a step failed.
+    fn show_log(&self) {
+        let text = std::fs::read_to_string(self.log()).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        for line in lines.iter().skip(lines.len().saturating_sub(LOG_LINES)) {
+            let _ = writeln!(std::io::stderr(), "log: {line}");
+        }
+    }
+
+    /// Ends the server, then the sandbox, then removes what is ours: in this order, for each writes into the next.
+    async fn clean_up(mut self, interrupted: bool) -> Result<(), Fault> {
+        let ended = match self.client.take() {
+            Some(client) => client.close().await,
+            None => Ok(()),
+        };
+        // A plan that still waits for its person keeps the sandbox's server alive; here nobody will come. And one that was
+        // just being started when we were interrupted may need a moment until it hears us.
+        let mut tries = if interrupted && self.home.sandbox().join("server").exists() { LISTEN_TRIES } else { 1 };
+        while tries > 0 {
+            tries -= 1;
+            if data::connect(&self.home).await.is_ok() {
+                let sandbox = Sandbox::new(self.home.sandbox());
+                if sandbox.endpoint().await.is_ok() {
+                    sandbox.stop().await;
+                }
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let removed = remove(&self.dir).await;
+        ended.and(removed)
+    }
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        // Only where `clean_up` never came to it.
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
+/// Removes a directory; a server that is just ending may still write into it.
+async fn remove(dir: &Path) -> Result<(), Fault> {
+    let mut tries = 0;
+    loop {
+        match std::fs::remove_dir_all(dir) {
+            Ok(()) => return Ok(()),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(e) if tries >= 20 => return Err(failed(format!("cannot remove {}: {e}", dir.display()))),
+            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+        tries += 1;
+    }
+}
+
+/// Ctrl-C, an order to end, or a terminal that went away.
+struct Interruption([Signal; 3]);
+
+impl Interruption {
+    fn new() -> std::io::Result<Self> {
+        let hear = |kind| signal(kind);
+        Ok(Self([hear(SignalKind::interrupt())?, hear(SignalKind::terminate())?, hear(SignalKind::hangup())?]))
+    }
+
+    async fn comes(&mut self) {
+        let [interrupt, terminate, hangup] = &mut self.0;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    }
 }

@@ -1,13 +1,146 @@
-//! `doctor`: placeholder.
+//! `doctor`: looks at the home, the configuration and every instance, and says of each finding what to do next.
+//!
+//! It must not change an instance. Like every command it makes the home directory where there is none, and settles what
+//! dead processes left behind.
 
-use crate::model::fault::Fault;
+mod instances;
+mod machine;
+
+use crate::cli::print;
+use crate::model::fault::{Fault, Kind};
+use crate::model::text::clean_to;
 use crate::tools::App;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// Longest detail; reasons from a server are capped before they come here.
+const DETAIL: usize = 400;
 
 /// Arguments.
 #[derive(clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
 
-/// Checks.
-pub async fn run(_app: &App, _args: Args) -> Result<u8, Fault> {
-    Ok(0)
+/// How a check came out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Status {
+    Pass,
+    /// It works, but somebody should know.
+    Warn,
+    /// Something does not work.
+    Fail,
+}
+
+impl Status {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Warn => "warn",
+            Self::Fail => "fail",
+        }
+    }
+}
+
+/// One finding.
+struct Check {
+    /// Empty for what concerns no single instance.
+    instance_id: String,
+    name: &'static str,
+    status: Status,
+    detail: String,
+    /// The next step; empty where none is needed.
+    next: String,
+}
+
+/// Findings of one place.
+struct Findings {
+    instance_id: String,
+    checks: Vec<Check>,
+}
+
+impl Findings {
+    fn of(instance_id: &str) -> Self {
+        Self { instance_id: instance_id.into(), checks: Vec::new() }
+    }
+
+    fn add(&mut self, status: Status, name: &'static str, detail: impl AsRef<str>, next: impl AsRef<str>) {
+        self.checks.push(Check {
+            instance_id: self.instance_id.clone(),
+            name,
+            status,
+            detail: clean_to(detail.as_ref(), DETAIL),
+            next: clean_to(next.as_ref(), DETAIL),
+        });
+    }
+
+    fn pass(&mut self, name: &'static str, detail: impl AsRef<str>) {
+        self.add(Status::Pass, name, detail, "");
+    }
+
+    fn warn(&mut self, name: &'static str, detail: impl AsRef<str>, next: impl AsRef<str>) {
+        self.add(Status::Warn, name, detail, next);
+    }
+
+    fn fail(&mut self, name: &'static str, fault: &Fault) {
+        self.add(Status::Fail, name, &fault.message, &fault.hint);
+    }
+}
+
+/// Checks everything; exit code 5 when something fails.
+///
+/// # Errors
+/// None of its own: what is wrong is a finding.
+pub async fn run(app: Result<Arc<App>, Fault>, args: Args) -> Result<u8, Fault> {
+    let mut found = Vec::new();
+    match app {
+        Err(fault) => {
+            let mut findings = Findings::of("");
+            findings.fail("configuration", &fault);
+            found.extend(findings.checks);
+        }
+        Ok(app) => {
+            found.extend(machine::look(&app).await.checks);
+            for id in app.provider.instance_ids() {
+                found.extend(instances::look(&app, &id).await.checks);
+            }
+            app.provider.shut_down(true).await;
+        }
+    }
+    let count = |status| found.iter().filter(|c| c.status == status).count();
+    let (failed, warned) = (count(Status::Fail), count(Status::Warn));
+    if args.json {
+        let checks: Vec<Value> = found.iter().map(Check::json).collect();
+        print(&json!({ "checks": checks, "failed": failed, "warned": warned }).to_string());
+    } else {
+        let mut place = None;
+        for check in &found {
+            if place.replace(&check.instance_id) != Some(&check.instance_id) && !check.instance_id.is_empty() {
+                print(&format!("\ninstance {}", check.instance_id));
+            }
+            print(&format!("{}  {:<16} {}", check.status.word(), check.name, check.detail));
+            if !check.next.is_empty() {
+                print(&format!("      {:<16} -> {}", "", check.next));
+            }
+        }
+        print(&format!("\n{} passed, {warned} warned, {failed} failed", count(Status::Pass)));
+    }
+    Ok(if failed > 0 { Kind::Provider.exit_code() } else { 0 })
+}
+
+impl Check {
+    fn json(&self) -> Value {
+        let mut row = json!({ "name": self.name, "status": self.status.word(), "detail": self.detail });
+        if let Some(row) = row.as_object_mut() {
+            if !self.instance_id.is_empty() {
+                row.insert("instance_id".into(), self.instance_id.clone().into());
+            }
+            if !self.next.is_empty() {
+                row.insert("next".into(), self.next.clone().into());
+            }
+        }
+        row
+    }
 }

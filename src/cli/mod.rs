@@ -14,7 +14,7 @@ use crate::model::fault::{Fault, Kind};
 use crate::model::job::JobStatus;
 use crate::provider::local::Local;
 use crate::state::State;
-use crate::tools::restore_instance::Restore;
+use crate::tools::restore_instance::reply::Restore;
 use crate::tools::{
     App, Call, Outcome, create_backup, describe_backups, describe_instances, describe_jobs, download_backup,
     restore_instance,
@@ -86,6 +86,9 @@ enum Command {
     },
 }
 
+/// Exit code after Ctrl-C, as shells have it.
+const INTERRUPTED: u8 = 130;
+
 /// A tool's arguments, and how to print.
 #[derive(clap::Args)]
 struct Tool<A: clap::Args> {
@@ -150,7 +153,12 @@ async fn run(cli: Cli) -> Result<u8, Fault> {
     if matches!(cli.command, Command::Demo) {
         return demo::run(cli.home).await;
     }
-    let app = app(&cli)?;
+    let app = app(&cli);
+    if let Command::Doctor(args) = cli.command {
+        // A configuration that cannot be read is one of its findings.
+        return doctor::run(app, args).await;
+    }
+    let app = app?;
     match cli.command {
         Command::Serve => crate::mcp::serve(app).await.map(|()| 0),
         Command::DescribeInstances(t) => {
@@ -174,8 +182,7 @@ async fn run(cli: Cli) -> Result<u8, Fault> {
         Command::DescribeJobs(t) => tool(&app, "describe_jobs", to_json(&t.args)?, t.json).await,
         Command::Approve(args) => approve::run(&app, args).await,
         Command::Audit(args) => audit::run(&app, args).await,
-        Command::Doctor(args) => doctor::run(&app, args).await,
-        Command::Demo | Command::Completions { .. } => Ok(0),
+        Command::Demo | Command::Doctor(_) | Command::Completions { .. } => Ok(0),
     }
 }
 
@@ -202,7 +209,7 @@ async fn tool(app: &App, name: &str, arguments: Value, as_json: bool) -> Result<
     bar.clear();
     let Some(outcome) = outcome else {
         stop(app).await;
-        return Ok(130);
+        return Ok(INTERRUPTED);
     };
     let (code, goes_on) = said(outcome, as_json);
     // What the call began outlives its reply, but not this process.
@@ -213,7 +220,7 @@ async fn tool(app: &App, name: &str, arguments: Value, as_json: bool) -> Result<
         () = app.provider.shut_down(false) => {}
         _ = tokio::signal::ctrl_c() => {
             stop(app).await;
-            return Ok(130);
+            return Ok(INTERRUPTED);
         }
     }
     let Some(job) = goes_on.filter(|_| !as_json) else { return code };
@@ -224,7 +231,11 @@ async fn tool(app: &App, name: &str, arguments: Value, as_json: bool) -> Result<
 
 async fn stop(app: &App) {
     let _ = writeln!(std::io::stderr(), "stopping: a backup is cancelled, a restore that has begun is seen to its end");
-    app.provider.shut_down(true).await;
+    tokio::select! {
+        () = app.provider.shut_down(true) => {}
+        // Asked twice. What runs is settled at the next start.
+        _ = tokio::signal::ctrl_c() => {}
+    }
 }
 
 /// Prints what came of a call. Returns the exit code and, where a job of the call still runs, its id.

@@ -50,8 +50,12 @@ impl TerminalPerson {
 
 #[async_trait]
 impl Person for TerminalPerson {
+    fn puts_the_question(&self) -> bool {
+        !self.quiet && is_there()
+    }
+
     async fn ask(&self, open: &Confirmation, question: &str) -> Asked {
-        if self.quiet || !is_there() {
+        if !self.puts_the_question() {
             return Asked::Answered(Answer::NoChannel);
         }
         Asked::Answered(ask(open, question).await)

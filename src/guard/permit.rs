@@ -1,16 +1,17 @@
 //! The permit: proof that the guard was passed. Made only here, spent by value, never copied.
 
-use crate::guard::ledger::{Ledger, Standing};
+use crate::guard::ledger::{AuditRecord, Confirmation, Ledger, Standing};
 use crate::guard::person::{Channel, Yes};
-use crate::guard::plan::Plan;
+use crate::guard::plan::{PLAN_AGAIN, Plan};
 use crate::model::fault::{Fault, Kind};
+use jiff::Timestamp;
 
 /// Permission to carry out one plan, once.
 ///
 /// It cannot be made outside this file, so code that overwrites data without the guard does not compile:
 ///
 /// ```compile_fail
-/// let permit = tair_backup_mcp::guard::permit::Permit { plan: todo!(), nonce: String::new(), channel: todo!() };
+/// let permit = tair_backup_mcp::guard::permit::Permit { open: todo!(), channel: todo!() };
 /// ```
 ///
 /// nor can it be used twice:
@@ -23,8 +24,7 @@ use crate::model::fault::{Fault, Kind};
 /// ```
 #[derive(Debug)]
 pub struct Permit {
-    plan: Plan,
-    nonce: String,
+    open: Confirmation,
     channel: Channel,
 }
 
@@ -32,13 +32,20 @@ impl Permit {
     /// What is permitted.
     #[must_use]
     pub const fn plan(&self) -> &Plan {
-        &self.plan
+        &self.open.plan
     }
 
-    /// The confirmation it came from.
+    /// The audit's line about what came of it.
     #[must_use]
-    pub fn nonce(&self) -> &str {
-        &self.nonce
+    pub fn record(&self, event: &str, detail: String) -> AuditRecord {
+        AuditRecord {
+            at: Timestamp::now(),
+            event: event.into(),
+            caller: self.open.caller.clone(),
+            instance_id: self.open.plan.instance_id.clone(),
+            nonce: self.open.nonce.clone(),
+            detail,
+        }
     }
 
     /// Whether a person said yes, rather than a policy.
@@ -51,19 +58,24 @@ impl Permit {
 /// The token was used before.
 #[must_use]
 pub fn used() -> Fault {
-    Fault::new(Kind::Refused, "confirm.used", "confirmation_token was used or withdrawn before; each is good for one restore")
-        .hint("Look at describe_jobs for what it started. For another restore call restore_instance without confirmation_token.")
+    Fault::new(
+        Kind::Refused,
+        "confirm.used",
+        "confirmation_token was used or withdrawn before; each is good for one restore",
+    )
+    .hint("Look at describe_jobs for what it started. For another restore make a new plan.")
+    .next(&["describe_jobs", PLAN_AGAIN])
 }
 
 /// Spends the token atomically, before anything is touched. Of two calls at once, one gets the permit.
 ///
 /// # Errors
 /// `confirm.used`; whatever the ledger fails with, and then there is no permit.
-pub async fn spend(ledger: &dyn Ledger, nonce: &str, plan: &Plan, yes: Yes) -> Result<Permit, Fault> {
+pub async fn spend(ledger: &dyn Ledger, open: &Confirmation, yes: Yes) -> Result<Permit, Fault> {
     // A crash right after this line leaves a spent token and no restore: the caller plans again. The other order would
     // let one yes start two restores.
-    if !ledger.settle(nonce, &[Standing::Open, Standing::Approved], Standing::Spent).await? {
+    if !ledger.settle(&open.nonce, &[Standing::Open, Standing::Approved], Standing::Spent).await? {
         return Err(used());
     }
-    Ok(Permit { plan: plan.clone(), nonce: nonce.into(), channel: yes.channel() })
+    Ok(Permit { open: open.clone(), channel: yes.channel() })
 }

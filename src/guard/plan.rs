@@ -9,6 +9,9 @@ use crate::model::time::written;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+/// The call that makes a new plan.
+pub const PLAN_AGAIN: &str = "restore_instance without confirmation_token";
+
 /// The operator's rules a plan was made under.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Policy {

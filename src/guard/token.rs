@@ -4,6 +4,7 @@
 //! bytes of HMAC-SHA256). It cannot be computed without the key, so it proves that this server planned exactly this
 //! for this caller; it does not prove that a person agreed.
 
+use crate::guard::plan::PLAN_AGAIN;
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::hex;
 use base64::Engine as _;
@@ -89,7 +90,8 @@ pub fn mint(
 pub fn read(key: &Key, token: &str) -> Result<Echo, Fault> {
     let malformed = |why: &str| {
         Fault::new(Kind::Refused, "confirm.malformed", format!("confirmation_token {why}"))
-            .hint("Echo the confirmation_token exactly as the first call returned it. If it is lost, call restore_instance without it for a new plan.")
+            .hint("Echo the confirmation_token exactly as the first call returned it. If it is lost, make a new plan.")
+            .next(&[PLAN_AGAIN])
     };
     let body = match token.trim().split_once('-') {
         Some(("rt1", body)) => body,
@@ -104,7 +106,8 @@ pub fn read(key: &Key, token: &str) -> Result<Echo, Fault> {
     let (expiry, key_id) = rest.split_at(EXPIRY);
     if key_id != key.id() {
         return Err(Fault::new(Kind::Refused, "confirm.wrong_key", "confirmation_token was signed with another key")
-            .hint("The guard's key was changed, or the token is altered. Call restore_instance without confirmation_token for a new plan."));
+            .hint("The guard's key was changed, or the token is altered. Make a new plan.")
+            .next(&[PLAN_AGAIN]));
     }
     let expires_at = expiry.iter().fold(0_i64, |n, b| n << 8 | i64::from(*b));
     Ok(Echo { nonce: hex(nonce), head: *head, mac: tag, expires_at })
@@ -121,7 +124,8 @@ impl Echo {
         }
         if now.as_second() >= self.expires_at {
             return Err(Fault::new(Kind::Refused, "confirm.expired", "confirmation_token has expired")
-                .hint("Call restore_instance without confirmation_token for a new plan."));
+                .hint("Make a new plan.")
+                .next(&[PLAN_AGAIN]));
         }
         Ok(())
     }
@@ -130,5 +134,6 @@ impl Echo {
 /// The token stands for something else than what was asked.
 pub fn mismatch(why: impl Into<String>) -> Fault {
     Fault::new(Kind::Refused, "confirm.mismatch", why)
-        .hint("A token is good for the one plan it was made for. Call restore_instance without confirmation_token for a plan of what you want now.")
+        .hint("A token is good for the one plan it was made for. Make a plan of what you want now.")
+        .next(&[PLAN_AGAIN])
 }

@@ -54,7 +54,7 @@ pub fn generate(verb: &str) -> Option<Value> {
         "create_backup" => schemas::<create_backup::Args, create_backup::Created>(),
         "describe_backups" => schemas::<describe_backups::Args, describe_backups::Backups>(),
         "download_backup" => schemas::<download_backup::Args, download_backup::Download>(),
-        "restore_instance" => schemas::<restore_instance::Args, restore_instance::Restore>(),
+        "restore_instance" => schemas::<restore_instance::Args, restore_instance::reply::Restore>(),
         "describe_jobs" => schemas::<describe_jobs::Args, describe_jobs::Jobs>(),
         _ => return None,
     };
@@ -157,13 +157,16 @@ pub fn error_result(fault: &Fault) -> CallToolResult {
     result
 }
 
-/// A fault as JSON: `code`, `message`, `hint`, `retry_after`.
+/// A fault as JSON: `code`, `message`, and where there are any `hint`, `next_actions`, `retry_after` (seconds).
 #[must_use]
 pub fn error_json(fault: &Fault) -> Value {
     let mut json = json!({ "code": fault.code, "message": fault.message });
     if let Some(object) = json.as_object_mut() {
         if !fault.hint.is_empty() {
             object.insert("hint".into(), fault.hint.clone().into());
+        }
+        if !fault.next_actions.is_empty() {
+            object.insert("next_actions".into(), fault.next_actions.into());
         }
         if let Some(after) = fault.retry_after {
             object.insert("retry_after".into(), after.as_secs().into());

@@ -51,16 +51,24 @@ pub async fn serve(app: Arc<App>) -> Result<(), Fault> {
     tokio::pin!(waiting);
     let mut terminate = signal(SignalKind::terminate()).map_err(|e| failed(Box::new(e)))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| failed(Box::new(e)))?;
-    let asked_to_end = tokio::select! {
-        _ = &mut waiting => false,
-        _ = terminate.recv() => true,
-        _ = interrupt.recv() => true,
+    let mut asked_to_end = async move || {
+        tokio::select! {
+            _ = terminate.recv() => (),
+            _ = interrupt.recv() => (),
+        }
     };
-    if asked_to_end {
-        stop.cancel();
+    tokio::select! {
+        // Only the client left: what it began goes on, for a job outlives its caller, unless a signal comes after all.
+        _ = &mut waiting => tokio::select! {
+            () = app.provider.shut_down(false) => return Ok(()),
+            () = asked_to_end() => (),
+        },
+        () = asked_to_end() => stop.cancel(),
     }
-    // After a signal captures stop; when only the client left they go on, for a job outlives its caller. A restore is
-    // seen to its end either way.
-    app.provider.shut_down(asked_to_end).await;
+    // Captures stop and leave nothing; a restore that has begun is seen to its end, unless a second signal comes.
+    tokio::select! {
+        () = app.provider.shut_down(true) => (),
+        () = asked_to_end() => tracing::warn!("ended by a second signal; the next start settles what runs"),
+    }
     Ok(())
 }

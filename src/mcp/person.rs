@@ -49,7 +49,7 @@ impl<'a> McpPerson<'a> {
     }
 
     /// Whether this request's client can show a form.
-    fn can_ask(&self) -> bool {
+    fn can_be_asked(&self) -> bool {
         let declared = self.cx.client_capabilities().and_then(|c| c.elicitation);
         // `{}` means form, for that is what it meant before there were two modes.
         declared.is_some_and(|e| e.form.is_some() || e.url.is_none())
@@ -120,8 +120,14 @@ impl<'a> McpPerson<'a> {
 
 #[async_trait]
 impl Person for McpPerson<'_> {
+    /// Whether this request's client can show a form.
+    fn puts_the_question(&self) -> bool {
+        // A call that brings an answer was asked before.
+        self.can_be_asked() && !(self.modern() && self.request.input_responses.is_some())
+    }
+
     async fn ask(&self, open: &Confirmation, question: &str) -> Asked {
-        if !self.can_ask() {
+        if !self.can_be_asked() {
             return Asked::Answered(Answer::NoChannel);
         }
         if !self.modern() {

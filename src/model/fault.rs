@@ -50,6 +50,8 @@ pub struct Fault {
     pub message: String,
     /// The next step. Empty where there is none.
     pub hint: String,
+    /// Calls that make sense now.
+    pub next_actions: &'static [&'static str],
     /// Worth trying again after this long, when waiting alone may cure it.
     pub retry_after: Option<Duration>,
     source: Option<Box<dyn Error + Send + Sync>>,
@@ -58,13 +60,28 @@ pub struct Fault {
 impl Fault {
     /// A fault without hint, retry or source.
     pub fn new(kind: Kind, code: &'static str, message: impl Into<String>) -> Self {
-        Self { kind, code, message: message.into(), hint: String::new(), retry_after: None, source: None }
+        Self {
+            kind,
+            code,
+            message: message.into(),
+            hint: String::new(),
+            next_actions: &[],
+            retry_after: None,
+            source: None,
+        }
     }
 
     /// Adds the next step.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = hint.into();
+        self
+    }
+
+    /// Names the calls that make sense now.
+    #[must_use]
+    pub fn next(mut self, calls: &'static [&'static str]) -> Self {
+        self.next_actions = calls;
         self
     }
 

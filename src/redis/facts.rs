@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use super::RedisError;
 use super::conn::{Conn, Value};
 use super::rdb::Server;
+use crate::model::text::clean_to;
 
 pub use super::rdb::Flavor;
 
@@ -116,7 +117,8 @@ impl ServerFacts {
     #[must_use]
     pub fn from_info(text: &str) -> Self {
         let fields: BTreeMap<&str, &str> = text.lines().filter_map(|l| l.trim_end().split_once(':')).collect();
-        let word = |name: &str| fields.get(name).copied().unwrap_or_default().to_owned();
+        // Shown to models and people, so cleaned: a server may claim any text.
+        let word = |name: &str| clean_to(fields.get(name).copied().unwrap_or_default(), 64);
         let number = |name: &str| fields.get(name).and_then(|v| v.parse::<u64>().ok()).unwrap_or(0);
         let yes = |name: &str| number(name) != 0;
         let valkey = fields.contains_key("valkey_version") || fields.get("server_name").is_some_and(|n| *n == "valkey");

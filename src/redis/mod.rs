@@ -7,6 +7,7 @@ use std::io;
 use std::time::Duration;
 
 use crate::model::fault::{Fault, Kind};
+use crate::model::text::clean;
 
 pub mod conn;
 pub mod endpoint;
@@ -16,6 +17,7 @@ pub mod rdb;
 pub mod replay;
 pub mod replica;
 pub mod resp;
+pub mod rights;
 
 mod encoder;
 pub mod listener;
@@ -218,12 +220,6 @@ pub(crate) fn error_reply(address: &str, command: &str, text: &str) -> RedisErro
         "ERR" if command == "AUTH" => RedisError::Auth { address, message },
         _ => RedisError::Server { command, message },
     }
-}
-
-/// Text from a server, fit for a log line or a reply: no control or bidirectional characters, at most 200 characters.
-pub(crate) fn clean(text: &str) -> String {
-    let bidi = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{61c}' | '\u{feff}');
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).filter(|c| !bidi(*c)).take(200).collect()
 }
 
 impl From<RedisError> for Fault {

@@ -11,10 +11,11 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use super::RedisError;
 use super::conn::{Conn, Value};
 use super::encoder::footer;
 use super::master::random_hex;
-use super::{RedisError, clean};
+use crate::model::text::clean;
 
 pub use super::encoder::RestoreEncoder;
 pub use super::slots::{owned_slots, slot};

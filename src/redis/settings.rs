@@ -5,10 +5,11 @@
 
 use std::fmt;
 
+use super::RedisError;
 use super::conn::{Conn, Value};
 use super::facts::{Role, ServerFacts};
-use super::{RedisError, clean};
 use crate::model::secret::Secret;
+use crate::model::text::clean;
 
 /// The originals of all settings that a restore changes. Write it down before the restore begins.
 #[derive(Clone, PartialEq, Eq)]
@@ -189,6 +190,26 @@ pub async fn put_back(conn: &mut Conn, settings: &Settings) -> Result<(), RedisE
         }
     }
     first.map_or(Ok(()), Err)
+}
+
+/// Seconds that the server waits for further replicas before it begins to send; zero where it does not wait. `None` where
+/// it does not say.
+///
+/// # Errors
+/// What broke on the way.
+pub async fn sync_delay(conn: &mut Conn) -> Result<Option<u64>, RedisError> {
+    let mut found = Vec::new();
+    for name in ["repl-diskless-sync", "repl-diskless-sync-delay"] {
+        match get(conn, name).await {
+            Ok(value) => found.push(value.unwrap_or_default()),
+            Err(RedisError::Denied { .. } | RedisError::Server { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(match found.as_slice() {
+        [diskless, delay] if diskless == "yes" => delay.parse().ok(),
+        _ => Some(0),
+    })
 }
 
 async fn required(conn: &mut Conn, name: &str) -> Result<String, RedisError> {

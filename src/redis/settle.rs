@@ -70,8 +70,10 @@ async fn settle_by(conn: &mut Conn, switch: &Switch, deadline: Instant) -> Resul
             }
             (Role::Replica, link) => {
                 if found == Found::Master {
-                    let master =
-                        link.as_ref().map(|l| format!("{}:{}", super::clean(&l.host), l.port)).unwrap_or_default();
+                    let master = link
+                        .as_ref()
+                        .map(|l| format!("{}:{}", crate::model::text::clean(&l.host), l.port))
+                        .unwrap_or_default();
                     found = Found::FollowsAnother { master };
                 }
                 break;

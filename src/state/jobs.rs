@@ -78,20 +78,17 @@ impl State {
         let mut tx = pool.begin_with("BEGIN IMMEDIATE").await?;
         let running = sqlx::query("SELECT * FROM jobs WHERE instance_id = ? AND status = 'running'")
             .bind(instance_id)
-            .fetch_all(&mut *tx)
+            .fetch_optional(&mut *tx)
             .await?;
-        for row in &running {
-            let other = job(row)?;
+        if let Some(row) = running {
+            let other = job(&row)?;
             if other.kind == kind {
                 return Ok(Begun::Joined(other));
             }
-            return Err(Fault::new(
-                Kind::Provider,
-                "job.busy",
-                format!("{} job {} is running on {instance_id}", other.kind.word(), other.id),
-            )
-            .hint("Follow it with describe_jobs and call again when it is over.")
-            .retry_after(std::time::Duration::from_secs(5)));
+            let what = format!("{} job {} is running on {instance_id}", other.kind.word(), other.id);
+            return Err(Fault::new(Kind::Provider, "job.busy", what)
+                .hint("Follow it with describe_jobs and call again when it is over.")
+                .retry_after(std::time::Duration::from_secs(5)));
         }
         let unsettled: Option<String> =
             sqlx::query_scalar("SELECT id FROM jobs WHERE instance_id = ? AND status = 'failed' AND undo <> ''")

@@ -8,11 +8,12 @@ pub mod key;
 mod ledger;
 pub mod owner;
 
-use crate::config::home::private_dir;
+use crate::config::home::{file_fault, private_dir};
 use crate::model::fault::{Fault, Kind};
 use owner::Owner;
 use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::sync::OnceCell;
@@ -26,8 +27,8 @@ CREATE TABLE IF NOT EXISTS jobs (
   stage TEXT NOT NULL, done INTEGER NOT NULL DEFAULT 0, total INTEGER NOT NULL DEFAULT 0,
   code TEXT NOT NULL DEFAULT '', message TEXT NOT NULL DEFAULT '', hint TEXT NOT NULL DEFAULT '',
   owner TEXT NOT NULL, undo TEXT NOT NULL DEFAULT '', created_at INTEGER NOT NULL, finished_at INTEGER);
--- One job of a kind at a time for an instance, whichever process asks.
-CREATE UNIQUE INDEX IF NOT EXISTS jobs_running ON jobs (instance_id, kind) WHERE status = 'running';
+-- One job at a time for an instance, whichever process asks.
+CREATE UNIQUE INDEX IF NOT EXISTS jobs_running ON jobs (instance_id) WHERE status = 'running';
 CREATE INDEX IF NOT EXISTS jobs_by_time ON jobs (created_at);
 CREATE TABLE IF NOT EXISTS confirmations (
   nonce TEXT PRIMARY KEY, plan TEXT NOT NULL, caller TEXT NOT NULL, standing TEXT NOT NULL,
@@ -83,8 +84,17 @@ impl State {
         let lock = tokio::task::spawn_blocking(move || owner::lock_exclusive(&lock_path)).await.map_err(|e| {
             Fault::new(Kind::Unexpected, "state.failed", "the state store could not be locked").because(e)
         })??;
+        let file = self.home.join("state.db");
+        // What undoes a restore is written down here, a password of the target included; SQLite would let others read it
+        // where the home directory does. Its other files get the mode of this one.
+        std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .mode(0o600)
+            .open(&file)
+            .map_err(|e| file_fault("open", &file, e))?;
         let options = SqliteConnectOptions::new()
-            .filename(self.home.join("state.db"))
+            .filename(&file)
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             // A spent token or a finished job must not come back after power loss.

@@ -106,13 +106,12 @@ pub async fn run(call: &Call<'_>, args: Args) -> Result<Instances, Fault> {
         }
         None => call.app.provider.instance_ids(),
     };
-    let mut instances = Vec::with_capacity(ids.len());
-    for id in ids {
-        let instance = call.app.provider.describe(&id).await?;
-        let protection = protection(call, &id).await?;
-        instances.push(row(call, instance, protection));
-    }
-    Ok(Instances { instances })
+    // At once: of many instances some may be away, and each of those takes seconds to say so.
+    let rows = ids.iter().map(async |id| {
+        let (instance, protection) = tokio::try_join!(call.app.provider.describe(id), protection(call, id))?;
+        Ok::<_, Fault>(row(call, instance, protection))
+    });
+    Ok(Instances { instances: futures::future::try_join_all(rows).await? })
 }
 
 async fn protection(call: &Call<'_>, id: &str) -> Result<Protection, Fault> {

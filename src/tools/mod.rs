@@ -54,6 +54,10 @@ pub enum Asked {
 /// The way to the person, as the face that was called has it.
 #[async_trait]
 pub trait Person: Send + Sync {
+    /// Whether this call puts the question: the audit must not say that somebody was asked where nobody can be, nor
+    /// again where the answer is already here.
+    fn puts_the_question(&self) -> bool;
+
     /// Asks, and waits for the answer no longer than the confirmation is good for.
     async fn ask(&self, open: &Confirmation, question: &str) -> Asked;
 }

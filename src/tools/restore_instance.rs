@@ -2,19 +2,19 @@
 //!
 //! Nothing here touches the instance but `provider.restore`, which takes the permit that only the guard makes.
 
+pub mod reply;
+
 use crate::guard::checks::{self, Precheck};
 use crate::guard::ledger::{AuditRecord, Confirmation, Ledger as _, Standing};
 use crate::guard::person::{Answer, Yes, question};
-use crate::guard::plan::{Plan, Policy, counts_in_words};
+use crate::guard::plan::{PLAN_AGAIN, Plan, Policy};
 use crate::guard::{permit, token};
-use crate::model::fault::{Fault, Kind};
+use crate::model::fault::Fault;
 use crate::model::ids::{check_backup_id, random};
-use crate::model::job::{Job, JobStatus};
 use crate::model::restore::{Look, SafetyFacts, SafetyStanding, SourceFacts, TargetFacts};
-use crate::model::text::bytes;
-use crate::model::time::written;
-use crate::tools::{Asked, Call, Outcome, Reply, follow};
+use crate::tools::{Asked, Call, Outcome, follow};
 use jiff::{SignedDuration, Timestamp};
+use reply::{Restore, carried_out, impact, refusal, rows, shown};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -23,6 +23,8 @@ use std::time::Duration;
 const SAFETY_WAIT: Duration = Duration::from_secs(20);
 /// How long the last call follows the restore before it says "started".
 const RESTORE_WAIT: Duration = Duration::from_secs(45);
+/// The call that follows a plan.
+const WITH_TOKEN: &str = "restore_instance with the same arguments and confirmation_token";
 /// Answers that are no yes before the token is withdrawn.
 const WRONG_ANSWERS: u32 = 3;
 
@@ -40,96 +42,6 @@ pub struct Args {
     #[serde(default)]
     #[arg(long)]
     pub confirmation_token: Option<String>,
-}
-
-/// One pre-check.
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct PrecheckRow {
-    /// Its name.
-    pub name: &'static str,
-    /// pass, warn, pending or block.
-    pub status: &'static str,
-    /// Its figures.
-    pub detail: String,
-}
-
-/// What would be done.
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct PlanRow {
-    /// The instance to be overwritten.
-    pub instance_id: String,
-    /// Where it is.
-    pub address: String,
-    /// The set that replaces its data.
-    pub backup_id: String,
-    /// When that was taken.
-    pub backup_taken_at: String,
-    /// SHA-256 of its RDB.
-    pub sha256: String,
-    /// `replication` (atomic) or `commands` (not atomic).
-    pub way: String,
-    /// What the way means.
-    pub way_meaning: String,
-    /// The set that brings back what is there now.
-    pub safety_backup_id: String,
-    /// `person` or `token`.
-    pub confirmation: &'static str,
-}
-
-/// What is at stake.
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct Impact {
-    /// What is there now.
-    pub now: String,
-    /// What will be there.
-    pub after: String,
-    /// What goes.
-    pub lost: String,
-    /// How to get back.
-    pub way_back: String,
-}
-
-/// Reply.
-#[derive(Debug, Serialize, JsonSchema, Default)]
-pub struct Restore {
-    /// Where the restore stands.
-    #[schemars(extend("enum" = [
-        "confirmation_required", "approval_required", "prechecks_pending", "plan_changed", "blocked", "declined", "started",
-        "succeeded", "failed"
-    ]))]
-    pub status: &'static str,
-    /// Stable code of a refusal or failure.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub code: Option<String>,
-    /// What that means.
-    pub message: String,
-    /// The next step.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub hint: Option<String>,
-    /// Calls that make sense now.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub next_actions: Vec<String>,
-    /// To be echoed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub confirmation_token: Option<String>,
-    /// Until when it is good.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub expires_at: Option<String>,
-    /// What would be done.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub plan: Option<PlanRow>,
-    /// The pre-checks with their figures.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub prechecks: Vec<PrecheckRow>,
-    /// What is at stake.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub impact: Option<Impact>,
-    /// The restore's job.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub job_id: Option<String>,
-    /// A person said yes, rather than a policy.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub human_verified: Option<bool>,
 }
 
 /// Plans, or carries out what was planned.
@@ -222,55 +134,11 @@ async fn plan(call: &Call<'_>, args: &Args) -> Result<Restore, Fault> {
             crate::config::Confirmation::Person => "Call restore_instance again with the same arguments and this confirmation_token; the person will then be asked.".into(),
             crate::config::Confirmation::Token => "The operator waived the person's yes: calling again with this confirmation_token restores at once.".into(),
         }),
+        next_actions: vec![WITH_TOKEN.into()],
         confirmation_token: Some(token),
         impact: Some(impact(&open.plan, &target, &source)),
         ..shown(&open, &prechecks)
     })
-}
-
-/// The parts of a reply that a confirmation determines.
-fn shown(open: &Confirmation, prechecks: &[Precheck]) -> Restore {
-    Restore {
-        expires_at: Some(written(open.expires_at)),
-        plan: Some(PlanRow::of(&open.plan)),
-        prechecks: rows(prechecks),
-        ..Restore::default()
-    }
-}
-
-fn rows(prechecks: &[Precheck]) -> Vec<PrecheckRow> {
-    prechecks.iter().map(|c| PrecheckRow { name: c.name, status: c.status.word(), detail: c.detail.clone() }).collect()
-}
-
-impl PlanRow {
-    fn of(plan: &Plan) -> Self {
-        Self {
-            instance_id: plan.instance_id.clone(),
-            address: plan.address.clone(),
-            backup_id: plan.backup_id.clone(),
-            backup_taken_at: plan.taken_at.clone(),
-            sha256: plan.sha256.clone(),
-            way: plan.way.clone(),
-            way_meaning: plan.way_meaning.clone(),
-            safety_backup_id: plan.safety_backup_id.clone(),
-            confirmation: match plan.policy.confirmation {
-                crate::config::Confirmation::Person => "person",
-                crate::config::Confirmation::Token => "token",
-            },
-        }
-    }
-}
-
-fn impact(plan: &Plan, target: &TargetFacts, source: &SourceFacts) -> Impact {
-    Impact {
-        now: format!("{}, {}", counts_in_words(&target.counts), bytes(target.used_memory)),
-        after: format!("{} as of {}", counts_in_words(&source.counts), plan.taken_at),
-        lost: format!("all of what is there now, and every change since {}", plan.taken_at),
-        way_back: format!(
-            "restore_instance with instance_id {} and backup_id {}",
-            plan.instance_id, plan.safety_backup_id
-        ),
-    }
 }
 
 async fn blocked(call: &Call<'_>, id: &str, nonce: &str, prechecks: &[Precheck]) -> Result<Restore, Fault> {
@@ -284,7 +152,8 @@ async fn blocked(call: &Call<'_>, id: &str, nonce: &str, prechecks: &[Precheck])
         status: "blocked",
         code: Some("precheck.blocked".into()),
         message: format!("Nothing has been changed. {}", why.join("; ")),
-        hint: Some("Cure what blocks, then call restore_instance without confirmation_token.".into()),
+        hint: Some("Cure what blocks, then make a new plan.".into()),
+        next_actions: vec![PLAN_AGAIN.into()],
         prechecks: rows(prechecks),
         ..Restore::default()
     })
@@ -319,7 +188,8 @@ async fn commit(call: &Call<'_>, args: &Args, token: &str) -> Result<Outcome, Fa
         return Outcome::reply(&Restore {
             status: "prechecks_pending",
             message: "Nothing has been changed. The backup of what is there now is not finished.".into(),
-            hint: Some("Call again with the same confirmation_token in a few seconds.".into()),
+            hint: Some("Call again in a few seconds.".into()),
+            next_actions: vec![WITH_TOKEN.into()],
             confirmation_token: Some(token.into()),
             ..shown(&open, &prechecks)
         });
@@ -328,7 +198,9 @@ async fn commit(call: &Call<'_>, args: &Args, token: &str) -> Result<Outcome, Fa
         Some(yes) => yes,
         None => {
             let question = question(plan);
-            audit(call, "asked", id, &open.nonce, "the person was asked".into()).await?;
+            if call.person.puts_the_question() {
+                audit(call, "asked", id, &open.nonce, "the person was asked".into()).await?;
+            }
             match call.person.ask(&open, &question).await {
                 Asked::Deferred => {
                     return Ok(Outcome::AskPerson { nonce: open.nonce.clone(), question, until: open.expires_at });
@@ -345,10 +217,9 @@ async fn commit(call: &Call<'_>, args: &Args, token: &str) -> Result<Outcome, Fa
     if !changes.is_empty() {
         return changed(call, args, &open, &changes).await;
     }
-    let permit = permit::spend(call.app.state.as_ref(), &open.nonce, plan, yes).await?;
+    let permit = permit::spend(call.app.state.as_ref(), &open, yes).await?;
     let human_verified = permit.human_verified();
     let job = call.app.provider.restore(permit).await?;
-    audit(call, "restore.started", id, &open.nonce, format!("job {}, human_verified {human_verified}", job.id)).await?;
     let job = follow(call, job, RESTORE_WAIT).await?;
     Outcome::reply(&carried_out(&open, job, human_verified))
 }
@@ -449,78 +320,10 @@ async fn not_yes(
             code: refused.code,
             message: refused.message,
             hint: refused.hint,
-            next_actions: vec![
-                "the person runs: tair-backup-mcp approve".into(),
-                "restore_instance with the same confirmation_token".into(),
-            ],
+            next_actions: vec!["the person runs: tair-backup-mcp approve".into(), WITH_TOKEN.into()],
             confirmation_token: Some(token.into()),
             ..shown(open, prechecks)
         };
     }
     Outcome::reply(&reply)
-}
-
-fn refusal(status: &'static str, code: &str, message: &str, hint: &str) -> Restore {
-    Restore { status, code: Some(code.into()), message: message.into(), hint: Some(hint.into()), ..Restore::default() }
-}
-
-/// The reply about a restore that runs or is over.
-fn carried_out(open: &Confirmation, job: Job, human_verified: bool) -> Restore {
-    let back = format!(
-        "restore_instance with instance_id {} and backup_id {} brings back what was there before",
-        open.plan.instance_id, open.plan.safety_backup_id
-    );
-    let (status, next) = match job.status {
-        JobStatus::Running => ("started", format!("describe_jobs with job_id {}", job.id)),
-        JobStatus::Succeeded => ("succeeded", back),
-        JobStatus::Failed => ("failed", back),
-    };
-    Restore {
-        status,
-        code: (!job.code.is_empty()).then_some(job.code),
-        message: if job.message.is_empty() { job.stage } else { job.message },
-        hint: (!job.hint.is_empty()).then_some(job.hint),
-        next_actions: vec![next],
-        plan: Some(PlanRow::of(&open.plan)),
-        job_id: Some(job.id),
-        human_verified: Some(human_verified),
-        ..Restore::default()
-    }
-}
-
-impl Restore {
-    /// The kind of the refusal, for an exit code; `None` where the call did what it could.
-    #[must_use]
-    pub fn refused(status: &str) -> Option<Kind> {
-        match status {
-            "blocked" | "declined" | "approval_required" | "plan_changed" => Some(Kind::Refused),
-            "failed" => Some(Kind::Provider),
-            _ => None,
-        }
-    }
-}
-
-impl Reply for Restore {
-    fn human(&self) -> String {
-        let mut out = vec![format!("{}: {}", self.status, self.message)];
-        out.extend(self.code.iter().map(|c| format!("code   {c}")));
-        out.extend(self.prechecks.iter().map(|c| format!("  [{:<7}] {:<18} {}", c.status, c.name, c.detail)));
-        if let Some(p) = &self.plan {
-            out.push(format!(
-                "plan   {} at {} <- {} of {} by {}",
-                p.instance_id, p.address, p.backup_id, p.backup_taken_at, p.way
-            ));
-        }
-        if let Some(i) = &self.impact {
-            out.push(format!("now    {}\nafter  {}\nlost   {}\nback   {}", i.now, i.after, i.lost, i.way_back));
-        }
-        if let (Some(t), Some(e)) = (&self.confirmation_token, &self.expires_at) {
-            out.push(format!("token  {t}  (until {e})"));
-        }
-        out.extend(self.job_id.iter().map(|j| format!("job    {j}")));
-        out.extend(self.human_verified.map(|v| format!("human_verified {v}")));
-        out.extend(self.next_actions.iter().map(|n| format!("next   {n}")));
-        out.extend(self.hint.iter().map(|h| format!("hint: {h}")));
-        out.join("\n")
-    }
 }

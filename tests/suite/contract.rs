@@ -23,6 +23,27 @@ fn frozen_listings_are_what_the_types_say() {
     }
 }
 
+/// The README's table of tools is what the descriptions say.
+#[test]
+fn the_readme_lists_the_tools_as_they_are() {
+    let mut table = String::from("\n| Tool | What it does | Risk |\n| --- | --- | --- |\n");
+    for verb in NAMES {
+        let md = std::fs::read_to_string(root().join(format!("tools/{verb}.md"))).unwrap();
+        let (front, description) = contract::front_matter(&md);
+        table += &format!("| `{verb}` | {description} | {} |\n", front["risk"].as_str().unwrap());
+    }
+    let path = root().join("README.md");
+    let readme = std::fs::read_to_string(&path).unwrap();
+    let start = readme.find("<!-- tools:").and_then(|at| Some(at + readme[at..].find("-->")? + 4)).unwrap();
+    let end = readme.find("<!-- /tools -->").unwrap();
+    let wanted = format!("{}{table}\n{}", &readme[..start], &readme[end..]);
+    if std::env::var_os("UPDATE_CONTRACTS").is_some() {
+        std::fs::write(&path, &wanted).unwrap();
+        return;
+    }
+    assert!(readme == wanted, "README.md's table of tools is stale: run with UPDATE_CONTRACTS=1");
+}
+
 /// Every token is paid for by every user on every turn.
 #[test]
 fn the_list_costs_less_than_two_thousand_tokens() {

@@ -178,7 +178,10 @@ fn one_token_makes_one_permit() {
                     // Opened before, so that all of them only spend.
                     assert!(store.find("nonce").await.unwrap().is_some());
                     start.wait();
-                    permit::spend(&store, "nonce", &plan(), yes()).await.map(|p| p.human_verified()).map_err(|f| f.code)
+                    permit::spend(&store, &open("nonce", 15), yes())
+                        .await
+                        .map(|p| p.human_verified())
+                        .map_err(|f| f.code)
                 })
             })
         })
@@ -198,7 +201,7 @@ async fn standings_outlive_a_restart_and_only_open_ones_can_be_spent() {
         store.open(&open(nonce, 15)).await.unwrap();
     }
     store.open(&open("expired", -1)).await.unwrap();
-    permit::spend(&store, "spent", &plan(), yes()).await.unwrap();
+    permit::spend(&store, &open("spent", 15), yes()).await.unwrap();
     for (nonce, to) in
         [("declined", Standing::Declined), ("superseded", Standing::Superseded), ("approved", Standing::Approved)]
     {
@@ -210,10 +213,10 @@ async fn standings_outlive_a_restart_and_only_open_ones_can_be_spent() {
     assert_eq!(store.key().await.unwrap().0, key);
     assert_eq!(store.find("open").await.unwrap().unwrap().plan, plan());
     for nonce in ["spent", "declined", "superseded", "expired", "never"] {
-        assert_eq!(code(permit::spend(&store, nonce, &plan(), yes()).await), "confirm.used", "{nonce}");
+        assert_eq!(code(permit::spend(&store, &open(nonce, 15), yes()).await), "confirm.used", "{nonce}");
     }
     for nonce in ["open", "approved"] {
-        permit::spend(&store, nonce, &plan(), yes()).await.unwrap();
+        permit::spend(&store, &open(nonce, 15), yes()).await.unwrap();
     }
     assert!(Yes::recorded(&store.find("open").await.unwrap().unwrap()).is_none());
     assert!(Yes::by_policy(plan().policy).is_none());
@@ -254,6 +257,10 @@ struct Typist {
 
 #[async_trait]
 impl Person for Typist {
+    fn puts_the_question(&self) -> bool {
+        true
+    }
+
     async fn ask(&self, open: &Confirmation, _: &str) -> Asked {
         self.asked.fetch_add(1, Ordering::Relaxed);
         Asked::Answered(judge_typed(&open.plan, self.typed, Channel::Elicitation))

@@ -3,6 +3,7 @@
 mod cli;
 mod contract;
 mod crash;
+mod demo;
 mod guard;
 mod harness;
 mod memory;

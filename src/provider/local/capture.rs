@@ -62,7 +62,7 @@ impl Inner {
             mode,
             note,
             engine: told.as_ref().map_or(engine, |t| t.engine).into(),
-            version: told.as_ref().map_or(version, |t| &t.version).into(),
+            version: crate::model::text::clean_to(told.as_ref().map_or(version, |t| &t.version), 64),
             run_id: told.as_ref().map(|t| t.run_id.clone()).unwrap_or_default(),
             replication_id: snapshot.replid.clone(),
             replication_offset: snapshot.offset,

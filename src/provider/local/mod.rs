@@ -105,7 +105,12 @@ impl Inner {
     }
 }
 
-fn endpoint_of(config: &InstanceConfig, url: &str) -> Result<Endpoint, Fault> {
+/// Where `url` is, with the credentials and TLS settings of the instance. Passwords are read now, so that a rotated one is
+/// picked up.
+///
+/// # Errors
+/// `instance.bad_address`, `config.password`.
+pub fn endpoint_of(config: &InstanceConfig, url: &str) -> Result<Endpoint, Fault> {
     let mut endpoint = Endpoint::parse(url).map_err(Fault::from)?;
     let unreadable = |why: String| {
         Fault::new(Kind::Usage, "config.password", format!("the password of {} cannot be read: {why}", config.id))

@@ -1,5 +1,6 @@
 //! Restore: the one place that overwrites data. It cannot begin without the guard's permit.
 
+use crate::guard::ledger::Ledger as _;
 use crate::guard::permit::Permit;
 use crate::guard::plan::Plan;
 use crate::model::backup::BackupSet;
@@ -38,7 +39,20 @@ impl Inner {
         let begun = self
             .begin(JobKind::Restore, &instance_id, &backup_id, |inner, job| async move {
                 let plan = permit.plan();
-                inner.restore(&job, plan).await.map_err(|fault| with_way_back(fault, plan))
+                let verified = permit.human_verified();
+                let started = format!("job {}, human_verified {verified}", job.id);
+                inner.state.record(permit.record("restore.started", started)).await?;
+                let done = inner.restore(&job, plan).await.map_err(|fault| with_way_back(fault, plan));
+                let (event, detail) = match &done {
+                    Ok(message) => ("restore.succeeded", message.clone()),
+                    Err(fault) => ("restore.failed", format!("{}: {}", fault.code, fault.message)),
+                };
+                // The job's own record says it too; a full disk here must not turn a restore into a failure.
+                if let Err(fault) = inner.state.record(permit.record(event, format!("job {}: {detail}", job.id))).await
+                {
+                    tracing::error!(job = %job.id, "the audit could not be written: {fault}");
+                }
+                done
             })
             .await?;
         match begun {

@@ -16,6 +16,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 
@@ -27,6 +28,10 @@ const START_WITHIN: Duration = Duration::from_secs(15);
 
 /// The sandbox of one home directory.
 pub struct Sandbox {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
     dir: PathBuf,
     running: Mutex<Option<Running>>,
 }
@@ -41,7 +46,7 @@ impl Sandbox {
     /// The sandbox in a directory. Starts nothing yet.
     #[must_use]
     pub fn new(dir: PathBuf) -> Self {
-        Self { dir, running: Mutex::new(None) }
+        Self { inner: Arc::new(Inner { dir, running: Mutex::new(None) }) }
     }
 
     /// The server, started if it does not run.
@@ -49,6 +54,36 @@ impl Sandbox {
     /// # Errors
     /// `sandbox.no_server`, `sandbox.failed`.
     pub async fn endpoint(&self) -> Result<Endpoint, Fault> {
+        // In a task of its own: a caller that gives up half way must not leave a server that nobody will stop.
+        let inner = Arc::clone(&self.inner);
+        tokio::spawn(async move { inner.endpoint().await }).await.map_err(|e| {
+            Fault::new(Kind::Unexpected, "sandbox.failed", "starting the sandbox failed by a bug").because(e)
+        })?
+    }
+
+    /// Whether this process uses the server.
+    pub async fn is_used(&self) -> bool {
+        self.inner.running.lock().await.is_some()
+    }
+
+    /// Lets go of the server; the last process to do so saves and stops it.
+    pub async fn stop(&self) {
+        let Some(Running { endpoint, use_lock }) = self.inner.running.lock().await.take() else { return };
+        let gate_path = self.inner.dir.join("start.lock");
+        let Ok(gate) = super::blocking(move || lock_exclusive(&gate_path)).await else { return };
+        drop(use_lock);
+        if let Ok(Some(_last)) = try_lock_exclusive(&self.inner.dir.join("use.lock"))
+            && let Ok(mut conn) = Conn::open(&endpoint, Duration::from_secs(2)).await
+        {
+            // It answers by closing the connection.
+            let _ = conn.cmd_str(&["SHUTDOWN", "SAVE"]).await;
+        }
+        drop(gate);
+    }
+}
+
+impl Inner {
+    async fn endpoint(&self) -> Result<Endpoint, Fault> {
         let mut running = self.running.lock().await;
         if let Some(running) = &*running {
             return Ok(running.endpoint.clone());
@@ -137,26 +172,6 @@ impl Sandbox {
             file.write_all(text.as_bytes())
         };
         write().map_err(|e| file_fault("write", &path, e))
-    }
-
-    /// Whether this process uses the server.
-    pub async fn is_used(&self) -> bool {
-        self.running.lock().await.is_some()
-    }
-
-    /// Lets go of the server; the last process to do so saves and stops it.
-    pub async fn stop(&self) {
-        let Some(Running { endpoint, use_lock }) = self.running.lock().await.take() else { return };
-        let gate_path = self.dir.join("start.lock");
-        let Ok(gate) = super::blocking(move || lock_exclusive(&gate_path)).await else { return };
-        drop(use_lock);
-        if let Ok(Some(_last)) = try_lock_exclusive(&self.dir.join("use.lock"))
-            && let Ok(mut conn) = Conn::open(&endpoint, Duration::from_secs(2)).await
-        {
-            // It answers by closing the connection.
-            let _ = conn.cmd_str(&["SHUTDOWN", "SAVE"]).await;
-        }
-        drop(gate);
     }
 }
 

@@ -1,0 +1,140 @@
+//! The agent's side of MCP: JSON-RPC lines over the standard streams of a server that is our child.
+//!
+//! The era with the `initialize` handshake, which most hosts speak. A client that cannot show a form to its person
+//! declares no elicitation; one that can answers `elicitation/create` with what the person typed.
+
+use super::failed;
+use crate::model::fault::Fault;
+use serde_json::{Value, json};
+use std::process::Stdio;
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+
+/// Longer than any step takes, on any machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// A server that was told to end sees its jobs to their end first.
+const END_WITHIN: Duration = Duration::from_secs(60);
+
+/// What the person does when they see a question: the text they type.
+pub type Person<'a> = &'a mut (dyn FnMut(&str) -> String + Send);
+
+/// A connected client.
+pub struct Client {
+    child: Child,
+    stdin: ChildStdin,
+    lines: Lines<BufReader<ChildStdout>>,
+    /// Of the last request.
+    id: u64,
+    /// Questions carried to the person so far.
+    pub asked: u32,
+}
+
+impl Client {
+    /// Starts a server and shakes hands. `can_ask`: the client declares that it can show a form.
+    ///
+    /// # Errors
+    /// `demo.failed`.
+    pub async fn start(mut server: Command, log: std::fs::File, can_ask: bool) -> Result<Self, Fault> {
+        let mut child = server
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .map_err(|e| failed(format!("the server did not start: {e}")))?;
+        let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
+            return Err(failed("the server has no standard streams"));
+        };
+        let mut client = Self { child, stdin, lines: BufReader::new(stdout).lines(), id: 0, asked: 0 };
+        let capabilities = if can_ask { json!({ "elicitation": {} }) } else { json!({}) };
+        let hello = json!({
+            "protocolVersion": "2025-11-25",
+            "capabilities": capabilities,
+            "clientInfo": { "name": "tair-backup-mcp-demo", "version": env!("CARGO_PKG_VERSION") },
+        });
+        client.request("initialize", hello, None).await?;
+        client.send(&json!({ "jsonrpc": "2.0", "method": "notifications/initialized" })).await?;
+        Ok(client)
+    }
+
+    /// Calls a tool; gives its structured result. `person` answers what the server asks meanwhile.
+    ///
+    /// # Errors
+    /// `demo.failed`, where the tool failed or the server does not speak as it should.
+    pub async fn call(&mut self, tool: &str, arguments: &Value, person: Option<Person<'_>>) -> Result<Value, Fault> {
+        let result = self.request("tools/call", json!({ "name": tool, "arguments": arguments }), person).await?;
+        let structured = result.get("structuredContent").cloned().unwrap_or_default();
+        if result.get("isError").and_then(Value::as_bool) == Some(true) {
+            return Err(failed(format!("{tool} failed: {structured}")));
+        }
+        Ok(structured)
+    }
+
+    async fn request(&mut self, method: &str, params: Value, person: Option<Person<'_>>) -> Result<Value, Fault> {
+        self.id += 1;
+        let id = self.id;
+        self.send(&json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params })).await?;
+        let late = || failed(format!("the server did not answer {method} within {} s", PATIENCE.as_secs()));
+        tokio::time::timeout(PATIENCE, self.answer_to(id, method, person)).await.map_err(|_| late())?
+    }
+
+    /// Reads until the answer comes, and serves the server's own requests on the way.
+    async fn answer_to(&mut self, id: u64, method: &str, mut person: Option<Person<'_>>) -> Result<Value, Fault> {
+        loop {
+            let line = self.lines.next_line().await.map_err(|e| failed(format!("the server cannot be read: {e}")))?;
+            let line = line.ok_or_else(|| failed(format!("the server ended during {method}")))?;
+            let message: Value = serde_json::from_str(&line)
+                .map_err(|e| failed(format!("the server wrote something that is not JSON: {e}")))?;
+            let asks = message.get("method").and_then(Value::as_str);
+            match (asks, message.get("id")) {
+                (Some("elicitation/create"), Some(theirs)) => {
+                    self.asked += 1;
+                    let question = message.pointer("/params/message").and_then(Value::as_str).unwrap_or_default();
+                    let Some(person) = &mut person else {
+                        return Err(failed("the server asked a client that cannot ask anybody"));
+                    };
+                    let typed = person(question);
+                    let result = json!({ "action": "accept", "content": { "instance_id": typed } });
+                    self.send(&json!({ "jsonrpc": "2.0", "id": theirs, "result": result })).await?;
+                }
+                (Some(_), Some(theirs)) => {
+                    self.send(&json!({ "jsonrpc": "2.0", "id": theirs, "result": {} })).await?;
+                }
+                // Progress and logs: comfort that this client does without.
+                (Some(_), None) => {}
+                (None, theirs) if theirs.and_then(Value::as_u64) == Some(id) => {
+                    return match (message.get("result"), message.get("error")) {
+                        (Some(result), _) => Ok(result.clone()),
+                        (None, error) => Err(failed(format!("{method}: {}", error.unwrap_or(&Value::Null)))),
+                    };
+                }
+                (None, _) => {}
+            }
+        }
+    }
+
+    async fn send(&mut self, message: &Value) -> Result<(), Fault> {
+        let line = format!("{message}\n");
+        let gone = |e: std::io::Error| failed(format!("the server does not listen any more: {e}"));
+        self.stdin.write_all(line.as_bytes()).await.map_err(gone)?;
+        self.stdin.flush().await.map_err(gone)
+    }
+
+    /// Closes the server's standard input, as a host does when it ends, and waits for the server to go.
+    ///
+    /// # Errors
+    /// `demo.failed`, where it fails or does not go.
+    pub async fn close(self) -> Result<(), Fault> {
+        let Self { mut child, stdin, lines, .. } = self;
+        drop((stdin, lines));
+        match tokio::time::timeout(END_WITHIN, child.wait()).await {
+            Ok(Ok(status)) if status.success() => Ok(()),
+            Ok(Ok(status)) => Err(failed(format!("the server ended with {status}"))),
+            Ok(Err(e)) => Err(failed(format!("the server cannot be waited for: {e}"))),
+            Err(_) => {
+                let _ = child.kill().await;
+                Err(failed(format!("the server did not end within {} s", END_WITHIN.as_secs())))
+            }
+        }
+    }
+}

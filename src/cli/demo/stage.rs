@@ -1,0 +1,152 @@
+//! How the demo speaks to whoever watches: numbered steps, who does what, in colour where there is a terminal for it.
+
+use crate::cli::print;
+use anstyle::{AnsiColor, Style};
+use std::io::IsTerminal as _;
+
+/// Columns of text.
+const WIDTH: usize = 100;
+/// Columns before the text: the label stands in them.
+const INDENT: usize = 11;
+
+/// Who does or says something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Who {
+    /// The agent calls a tool.
+    Agent,
+    /// The server answers.
+    Server,
+    /// The server says no.
+    Refused,
+    /// The person sees or types.
+    Person,
+    /// What goes wrong in the world.
+    Mishap,
+    /// What the data itself shows.
+    Proof,
+}
+
+impl Who {
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Agent => "agent",
+            Self::Server | Self::Refused => "server",
+            Self::Person => "person",
+            Self::Mishap => "mishap",
+            Self::Proof => "proof",
+        }
+    }
+
+    const fn style(self) -> Style {
+        let colour = match self {
+            Self::Agent => AnsiColor::Cyan,
+            Self::Server => AnsiColor::Blue,
+            Self::Refused => AnsiColor::Yellow,
+            Self::Person => AnsiColor::Magenta,
+            Self::Mishap => AnsiColor::Red,
+            Self::Proof => AnsiColor::Green,
+        };
+        colour.on_default().bold()
+    }
+}
+
+/// The stage.
+pub struct Stage {
+    colour: bool,
+    step: u32,
+}
+
+impl Stage {
+    /// In colour at a terminal, unless NO_COLOR says otherwise (<https://no-color.org>).
+    pub fn new() -> Self {
+        let set = |name| std::env::var_os(name).is_some_and(|v| !v.is_empty());
+        let dumb = std::env::var_os("TERM").is_some_and(|t| t == "dumb");
+        Self { colour: std::io::stdout().is_terminal() && !set("NO_COLOR") && !dumb, step: 0 }
+    }
+
+    fn styled(&self, style: Style, text: &str) -> String {
+        if self.colour { format!("{style}{text}{style:#}") } else { text.to_owned() }
+    }
+
+    /// A line of its own, in bold.
+    pub fn heading(&self, text: &str) {
+        print(&self.styled(Style::new().bold(), text));
+    }
+
+    /// Plain text.
+    pub fn text(&self, text: &str) {
+        for line in wrapped(text, WIDTH) {
+            print(&line);
+        }
+    }
+
+    /// The next step.
+    pub fn step(&mut self, title: &str) {
+        self.step += 1;
+        print("");
+        self.heading(&format!("{}. {title}", self.step));
+    }
+
+    /// Somebody does or says something.
+    pub fn says(&self, who: Who, text: &str) {
+        let mut label = format!("   {:<width$}", who.label(), width = INDENT - 3);
+        for line in wrapped(text, WIDTH - INDENT) {
+            print(&format!("{}{line}", self.styled(who.style(), &label)));
+            label = " ".repeat(INDENT);
+        }
+    }
+
+    /// They go on. `head` stands before the text, and the text's further lines under its beginning.
+    pub fn more(&self, head: &str, text: &str) {
+        let mut before = format!("{}{head}", " ".repeat(INDENT));
+        let indent = before.chars().count();
+        for line in wrapped(text, WIDTH - indent) {
+            print(&format!("{before}{line}"));
+            before = " ".repeat(indent);
+        }
+    }
+
+    /// Lines as they are, cut where they are too wide, fainter than the rest.
+    pub fn quote(&self, text: &str) {
+        for line in text.lines() {
+            let room = WIDTH + 20;
+            let cut: String = if line.chars().count() > room {
+                line.chars().take(room - 1).chain(['…']).collect()
+            } else {
+                line.to_owned()
+            };
+            print(&self.styled(Style::new().dimmed(), &format!("  {cut}")));
+        }
+    }
+}
+
+/// Lines of at most `width` columns; line breaks in the text stay.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    for paragraph in text.lines() {
+        let mut line = String::new();
+        for word in paragraph.split(' ') {
+            if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > width {
+                lines.push(std::mem::take(&mut line));
+            }
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+        lines.push(line);
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    //! Text keeps its words and its own line breaks, whatever the width.
+    use super::wrapped;
+
+    #[test]
+    fn long_lines_break_between_words() {
+        assert_eq!(wrapped("one two three\nfour", 8), ["one two", "three", "four"]);
+        assert_eq!(wrapped("unbreakable", 4), ["unbreakable"]);
+    }
+}

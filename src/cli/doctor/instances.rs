@@ -1,0 +1,213 @@
+//! What `doctor` looks at on an instance: that it answers, what its user may do, how a restore would go, how old the last
+//! backup is. It asks and reads; it changes nothing there.
+
+use super::{Findings, Status};
+use crate::config::instance::{InstanceConfig, RestoreWay};
+use crate::model::backup::BackupSet;
+use crate::model::fault::{Fault, Kind};
+use crate::model::time::age;
+use crate::provider::local::endpoint_of;
+use crate::provider::local::sandbox::Sandbox;
+use crate::redis::RedisError;
+use crate::redis::conn::Conn;
+use crate::redis::endpoint::Endpoint;
+use crate::redis::facts::{Flavor, Role, ServerFacts};
+use crate::redis::master::can_replicate_from_us;
+use crate::redis::rights::{self, Need, Right};
+use crate::redis::settings::sync_delay;
+use crate::tools::App;
+use jiff::Timestamp;
+use std::time::Duration;
+
+/// One instance that is away must not hold up the others for long.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// A daily backup is never quite a day old.
+const OLD_SECONDS: i64 = 25 * 3600;
+
+/// Looks.
+pub async fn look(app: &App, id: &str) -> Findings {
+    let mut findings = Findings::of(id);
+    if let Err(fault) = live(app, id, &mut findings).await {
+        findings.fail("reachable", &fault);
+    }
+    backups(app, id, &mut findings).await;
+    findings
+}
+
+async fn live(app: &App, id: &str, findings: &mut Findings) -> Result<(), Fault> {
+    let config = app.config.instances.iter().find(|i| i.id == id);
+    let endpoint = match config {
+        Some(config) => endpoint_of(config, &config.url)?,
+        None => sandbox(app, id).await?,
+    };
+    let mut conn = Conn::open(&endpoint, PATIENCE).await?;
+    let user = rights::whoami(&mut conn).await?;
+    let user = user.or(endpoint.username.clone()).unwrap_or_else(|| "default".into());
+    let facts = match ServerFacts::read(&mut conn).await {
+        Ok(facts) => {
+            let engine = if facts.flavor == Flavor::Valkey { "valkey" } else { "redis" };
+            let role = if facts.role == Role::Replica { "slave" } else { "master" };
+            let detail = format!("{endpoint}: {engine} {}, {role}, as user {user}", facts.version);
+            findings.pass("reachable", detail);
+            Some(facts)
+        }
+        Err(RedisError::Denied { .. }) => {
+            let detail = format!("{endpoint}, as user {user}, who may not run INFO: backups work, restores do not");
+            findings.warn("reachable", detail, format!("ACL SETUSER {user} +info"));
+            None
+        }
+        Err(e) => return Err(e.into()),
+    };
+    match config.and_then(|c| c.backup_from.as_ref().map(|from| (c, from))) {
+        None => capture(&mut conn, &user, findings).await?,
+        Some((config, from)) => {
+            let source = endpoint_of(config, from)?;
+            if let Err(fault) = replica(&source, findings).await {
+                findings.fail("backup_from", &fault);
+            }
+            // A safety backup is taken from the instance itself.
+            capture(&mut conn, &user, findings).await?;
+        }
+    }
+    match facts {
+        Some(facts) => restore(config, &facts, &mut conn, &user, findings).await,
+        None => Ok(()),
+    }
+}
+
+/// The sandbox, started by the provider, which also ends it.
+async fn sandbox(app: &App, id: &str) -> Result<Endpoint, Fault> {
+    if let Err(reason) = app.provider.describe(id).await?.live {
+        return Err(Fault::new(Kind::Provider, "instance.unreachable", reason));
+    }
+    Sandbox::new(app.config.home.sandbox()).endpoint().await
+}
+
+/// The replica that backups are taken from.
+async fn replica(source: &Endpoint, findings: &mut Findings) -> Result<(), Fault> {
+    let mut conn = Conn::open(source, PATIENCE).await?;
+    let user = rights::whoami(&mut conn).await?.or(source.username.clone()).unwrap_or_else(|| "default".into());
+    findings.pass("backup_from", format!("{source} answers, as user {user}"));
+    capture(&mut conn, &user, findings).await
+}
+
+/// What the user of a connection may and may not.
+struct Judged {
+    denied: Vec<&'static str>,
+    unknown: Vec<&'static str>,
+}
+
+async fn judge(conn: &mut Conn, user: &str, needs: &[Need]) -> Result<Judged, RedisError> {
+    let found = rights::ask(conn, user, needs).await?;
+    let of = |right| found.iter().filter(|(_, r)| *r == right).map(|(rule, _)| *rule).collect();
+    Ok(Judged { denied: of(Right::Denied), unknown: of(Right::Unknown) })
+}
+
+/// `+psync +ping`
+fn rules(names: &[&str]) -> String {
+    names.iter().map(|n| format!("+{n}")).collect::<Vec<_>>().join(" ")
+}
+
+async fn capture(conn: &mut Conn, user: &str, findings: &mut Findings) -> Result<(), Fault> {
+    const NAME: &str = "backup rights";
+    let needs: Vec<&str> = rights::CAPTURE.iter().map(|(rule, _)| *rule).collect();
+    let Judged { denied, unknown } = judge(conn, user, &rights::CAPTURE).await?;
+    if !denied.is_empty() {
+        let detail = format!("user {user} lacks {}", rules(&denied));
+        findings.add(Status::Fail, NAME, detail, format!("ACL SETUSER {user} {}", rules(&needs)));
+    } else if !unknown.is_empty() {
+        let detail =
+            format!("{} not tested: user {user} may not run ACL DRYRUN, or the server has none", rules(&unknown));
+        findings.warn(NAME, detail, "create-backup shows it; nothing is changed by a backup.");
+    } else {
+        findings.pass(NAME, rules(&needs));
+    }
+    match sync_delay(conn).await? {
+        Some(0) => findings.pass("backup delay", "none"),
+        None => findings.pass("backup delay", "not known: the user may not run CONFIG GET"),
+        Some(seconds) => findings.warn(
+            "backup delay",
+            format!("the server waits {seconds} s for further replicas before each backup"),
+            "CONFIG SET repl-diskless-sync-delay 0, and the same line in its configuration file",
+        ),
+    }
+    Ok(())
+}
+
+/// Which way a restore would go, and whether the user may go it.
+async fn restore(
+    config: Option<&InstanceConfig>,
+    facts: &ServerFacts,
+    conn: &mut Conn,
+    user: &str,
+    findings: &mut Findings,
+) -> Result<(), Fault> {
+    const NAME: &str = "restore way";
+    let by_commands = "by commands, key by key: not atomic";
+    let forced = config.is_some_and(|c| c.restore_way == RestoreWay::Commands);
+    let way: &[Need] = if forced {
+        findings.pass(NAME, format!("{by_commands} (restore_way = \"commands\")"));
+        &rights::COMMANDS
+    } else {
+        match can_replicate_from_us(facts, conn).await {
+            Ok(()) => {
+                let reach = match config.and_then(|c| c.announce.as_deref()) {
+                    Some(announce) => format!("it has to reach us at {announce}"),
+                    None => match conn.local_addr() {
+                        Some(local) => format!("it has to reach us at {}", local.ip()),
+                        None => "it has to reach us on this machine".into(),
+                    },
+                };
+                findings.pass(NAME, format!("by replication: atomic; {reach}"));
+                &rights::REPLICATION
+            }
+            Err(RedisError::Refused(refusal)) if facts.role == Role::Replica => {
+                findings.warn(NAME, refusal.to_string(), refusal.hint());
+                return Ok(());
+            }
+            Err(RedisError::Refused(refusal)) => {
+                findings.warn(NAME, format!("{by_commands}; {refusal}"), "The plan of a restore says so too.");
+                &rights::COMMANDS
+            }
+            Err(e) => return Err(e.into()),
+        }
+    };
+    let needs: Vec<Need> = rights::PLAN.iter().chain(way).copied().collect();
+    let names: Vec<&str> = needs.iter().map(|(rule, _)| *rule).collect();
+    let Judged { denied, unknown } = judge(conn, user, &needs).await?;
+    if !denied.is_empty() {
+        // Not a failure: an operator may want backups alone.
+        let detail = format!("user {user} lacks {}: backups only", rules(&denied));
+        findings.warn("restore rights", detail, format!("ACL SETUSER {user} {}", rules(&names)));
+    } else if !unknown.is_empty() {
+        let detail =
+            format!("{} not tested: user {user} may not run ACL DRYRUN, or the server has none", rules(&unknown));
+        findings.warn("restore rights", detail, format!("ACL SETUSER {user} +acl|dryrun +acl|whoami"));
+    } else {
+        findings.pass("restore rights", rules(&names));
+    }
+    Ok(())
+}
+
+async fn backups(app: &App, id: &str, findings: &mut Findings) {
+    const NAME: &str = "last backup";
+    let sets = match app.provider.backups(id).await {
+        Ok(sets) => sets,
+        Err(fault) => return findings.fail(NAME, &fault),
+    };
+    let damaged = sets.iter().filter(|s| s.is_err()).count();
+    if damaged > 0 {
+        let next = format!("describe-backups --instance-id {id} says what is wrong with each.");
+        findings.warn("damaged backups", format!("{damaged} of {}", sets.len()), next);
+    }
+    let now = Timestamp::now();
+    let next = format!("create-backup --instance-id {id}");
+    match sets.into_iter().flatten().next() {
+        None => findings.warn(NAME, "never: nothing of this instance can be recovered", next),
+        Some(BackupSet { id, started_at, .. }) => {
+            let detail = format!("{id}, {} ago", age(started_at, now));
+            let old = now.as_second() - started_at.as_second() > OLD_SECONDS;
+            findings.add(if old { Status::Warn } else { Status::Pass }, NAME, detail, if old { &next } else { "" });
+        }
+    }
+}

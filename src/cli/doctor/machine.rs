@@ -1,0 +1,183 @@
+//! What `doctor` looks at on this machine: home, state, key, configuration, sandbox, and what waits for somebody.
+
+use super::{Findings, Status};
+use crate::config::Confirmation;
+use crate::config::home::private_dir;
+use crate::model::fault::Fault;
+use crate::model::job::JobStatus;
+use crate::model::text::bytes;
+use crate::model::time::written;
+use crate::provider::local::sandbox::find_server;
+use crate::tools::App;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::Stdio;
+
+/// Less than this is worth a word before the first backup fails for it.
+const LITTLE_SPACE: u64 = 1 << 30;
+
+/// Looks.
+pub async fn look(app: &App) -> Findings {
+    let mut findings = Findings::of("");
+    home(app, &mut findings).await;
+    match app.state.waiting().await {
+        Ok(_) => findings.pass("state store", "opens"),
+        Err(fault) => findings.fail("state store", &fault),
+    }
+    key(app, &mut findings).await;
+    configuration(app, &mut findings);
+    server(app, &mut findings).await;
+    jobs(app, &mut findings).await;
+    waiting(app, &mut findings).await;
+    findings
+}
+
+fn mode(path: &Path) -> u32 {
+    std::fs::metadata(path).map_or(0, |m| m.permissions().mode() & 0o777)
+}
+
+async fn home(app: &App, findings: &mut Findings) {
+    const NAME: &str = "home directory";
+    let dir = app.config.home.dir();
+    if let Err(fault) = private_dir(dir) {
+        return findings.fail(NAME, &fault);
+    }
+    let mode = mode(dir);
+    let shown = dir.display();
+    if mode & 0o077 != 0 {
+        // It holds backups, and the key that signs confirmations.
+        let status = if mode & 0o022 != 0 { Status::Fail } else { Status::Warn };
+        let detail = format!("{shown} can be entered by others (mode {mode:o})");
+        findings.add(status, NAME, detail, format!("chmod 700 {shown}"));
+    } else {
+        findings.pass(NAME, format!("{shown}, for its owner alone"));
+    }
+    match free(dir).await {
+        None => findings.pass("free space", "not known: df says nothing here"),
+        Some(free) if free < LITTLE_SPACE => {
+            let next = "Free space on that disk, or use another with --home.";
+            findings.warn("free space", format!("{} for backups", bytes(free)), next);
+        }
+        Some(free) => findings.pass("free space", format!("{} for backups", bytes(free))),
+    }
+}
+
+/// Free bytes, as POSIX's `df` tells: the standard library cannot.
+async fn free(dir: &Path) -> Option<u64> {
+    let mut df = tokio::process::Command::new("df");
+    df.arg("-Pk").arg(dir).stdin(Stdio::null()).stderr(Stdio::null()).env("LC_ALL", "C");
+    let output = df.output().await.ok()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let kilobytes: u64 = text.lines().nth(1)?.split_ascii_whitespace().nth(3)?.parse().ok()?;
+    Some(kilobytes.saturating_mul(1024))
+}
+
+async fn key(app: &App, findings: &mut Findings) {
+    const NAME: &str = "guard key";
+    if let Err(fault) = app.state.key().await {
+        return findings.fail(NAME, &fault);
+    }
+    let path = app.config.home.dir().join("guard.key");
+    if mode(&path) & 0o077 != 0 {
+        let detail = format!("{} can be read by others, who could then sign confirmations", path.display());
+        let next = format!("rm {0} (a new key is made; plans from before are void)", path.display());
+        return findings.add(Status::Fail, NAME, detail, next);
+    }
+    findings.pass(NAME, "there, for its owner alone");
+}
+
+fn configuration(app: &App, findings: &mut Findings) {
+    const NAME: &str = "configuration";
+    let ids = app.provider.instance_ids();
+    match &app.config.file {
+        None => findings.pass(NAME, "no file: the sandbox is the only instance"),
+        Some(file) if ids.is_empty() => findings.warn(
+            NAME,
+            format!("{} names no instance", file.display()),
+            "Add one: [[instance]] with id and url.",
+        ),
+        Some(file) => {
+            findings.pass(NAME, format!("{}: {} ({})", file.display(), count(ids.len(), "instance"), ids.join(", ")));
+        }
+    }
+    match app.config.guard.confirmation {
+        Confirmation::Person => findings.pass("guard", "a person says yes to each restore"),
+        Confirmation::Token => findings.warn(
+            "guard",
+            "confirmation = \"token\": an agent restores without a person's yes",
+            "Take that line out of [guard] unless nobody minds losing this data.",
+        ),
+    }
+}
+
+async fn server(app: &App, findings: &mut Findings) {
+    const NAME: &str = "sandbox server";
+    match find_server() {
+        Err(fault) if app.config.sandbox => findings.fail(NAME, &fault),
+        Err(_) => findings.pass(NAME, "none in PATH; only the demo needs one"),
+        Ok(program) => {
+            let version = tokio::process::Command::new(&program).arg("--version").stdin(Stdio::null()).output().await;
+            match version {
+                Ok(output) => {
+                    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+                    let word = text.split_ascii_whitespace().find_map(|w| w.strip_prefix("v=")).unwrap_or("?");
+                    findings.pass(NAME, format!("{}, version {word}", program.display()));
+                }
+                Err(e) => {
+                    let status = if app.config.sandbox { Status::Fail } else { Status::Warn };
+                    let next = "Install redis-server or valkey-server.";
+                    findings.add(status, NAME, format!("{} does not run: {e}", program.display()), next);
+                }
+            }
+        }
+    }
+}
+
+/// What dead processes left is settled by every command; what cannot be is a finding.
+async fn jobs(app: &App, findings: &mut Findings) {
+    const NAME: &str = "jobs";
+    let looked: Result<Vec<_>, Fault> = match app.provider.recover().await {
+        Ok(()) => app.provider.jobs(None).await,
+        Err(fault) => Err(fault),
+    };
+    let jobs = match looked {
+        Ok(jobs) => jobs,
+        Err(fault) => return findings.fail(NAME, &fault),
+    };
+    let mut running = 0;
+    for job in jobs.iter().filter(|j| j.status == JobStatus::Running) {
+        if job.stage.starts_with("interrupted") {
+            let detail = format!("{} {} of {} is not settled: {}", job.kind.word(), job.id, job.instance_id, job.stage);
+            let next =
+                "Make the instance reachable again; the next command settles the job and says what its target holds.";
+            findings.add(Status::Fail, NAME, detail, next);
+        } else {
+            running += 1;
+        }
+    }
+    findings
+        .pass(NAME, if running == 0 { "none running".into() } else { format!("{} running", count(running, "job")) });
+}
+
+async fn waiting(app: &App, findings: &mut Findings) {
+    const NAME: &str = "approvals";
+    // An error has been said of the state store already.
+    let open = app.state.waiting().await.unwrap_or_default();
+    if open.is_empty() {
+        return findings.pass(NAME, "none waiting");
+    }
+    for open in open {
+        let detail = format!(
+            "a restore of {} from {} waits for a person until {}",
+            open.plan.instance_id,
+            open.plan.backup_id,
+            written(open.expires_at)
+        );
+        findings.warn(NAME, detail, "tair-backup-mcp approve");
+    }
+}
+
+/// `1 instance`, `2 instances`.
+fn count(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}

@@ -1,0 +1,87 @@
+//! What a user may do on an instance, asked without doing it.
+//!
+//! It must not change anything: `ACL DRYRUN` judges a command and does not run it, and where a server or a user lacks that,
+//! only commands without an effect are tried.
+
+use super::RedisError;
+use super::conn::{Conn, Value};
+
+/// What came of asking for one right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Right {
+    /// The user has it.
+    Granted,
+    /// The user does not.
+    Denied,
+    /// It could not be asked.
+    Unknown,
+}
+
+/// A command as an ACL rule names it, and as the server would get it.
+pub type Need = (&'static str, &'static [&'static str]);
+
+/// What a capture sends.
+pub const CAPTURE: [Need; 3] =
+    [("psync", &["PSYNC", "?", "-1"]), ("replconf", &["REPLCONF", "capa", "eof"]), ("ping", &["PING"])];
+
+/// What the plan of a restore reads, whichever way it goes.
+pub const PLAN: [Need; 2] = [("info", &["INFO"]), ("command", &["COMMAND", "INFO", "get"])];
+
+/// What a restore by replication sends beside that.
+pub const REPLICATION: [Need; 3] = [
+    ("config|get", &["CONFIG", "GET", "maxmemory"]),
+    ("config|set", &["CONFIG", "SET", "repl-diskless-load", "swapdb"]),
+    ("replicaof", &["REPLICAOF", "NO", "ONE"]),
+];
+
+/// What a restore by commands sends beside that.
+pub const COMMANDS: [Need; 4] = [
+    ("flushall", &["FLUSHALL", "SYNC"]),
+    ("select", &["SELECT", "0"]),
+    ("restore", &["RESTORE", "tair-backup-mcp", "0", ""]),
+    ("function", &["FUNCTION", "FLUSH", "SYNC"]),
+];
+
+/// Without an effect on a connection that sends no PSYNC.
+const HARMLESS: [&str; 3] = ["ping", "replconf", "info"];
+
+/// The user this connection is; `None` where the server does not say.
+///
+/// # Errors
+/// What broke on the way.
+pub async fn whoami(conn: &mut Conn) -> Result<Option<String>, RedisError> {
+    match conn.cmd_str(&["ACL", "WHOAMI"]).await {
+        Ok(name) => Ok(name.as_str().map(str::to_owned)),
+        Err(RedisError::Denied { .. } | RedisError::Server { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Asks for each right; `user` is the one the connection is.
+///
+/// # Errors
+/// What broke on the way.
+pub async fn ask(conn: &mut Conn, user: &str, needs: &[Need]) -> Result<Vec<(&'static str, Right)>, RedisError> {
+    let mut found = Vec::with_capacity(needs.len());
+    for (rule, command) in needs {
+        let mut dry = vec!["ACL", "DRYRUN", user];
+        dry.extend(*command);
+        let right = match conn.cmd_str(&dry).await {
+            Ok(Value::Simple(_)) => Right::Granted,
+            // It says in words what lacks.
+            Ok(_) => Right::Denied,
+            Err(RedisError::Denied { .. } | RedisError::Server { .. }) if HARMLESS.contains(rule) => {
+                match conn.cmd_str(command).await {
+                    Ok(_) => Right::Granted,
+                    Err(RedisError::Denied { .. }) => Right::Denied,
+                    Err(RedisError::Server { .. }) => Right::Unknown,
+                    Err(error) => return Err(error),
+                }
+            }
+            Err(RedisError::Denied { .. } | RedisError::Server { .. }) => Right::Unknown,
+            Err(error) => return Err(error),
+        };
+        found.push((*rule, right));
+    }
+    Ok(found)
+}
