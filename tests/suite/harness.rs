@@ -5,6 +5,7 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::print_stdout,
     reason = "a test fails by panicking, helpers included"
 )]
 
@@ -175,10 +176,6 @@ impl Redis {
         self.answers();
     }
 
-    pub fn is_dead(&mut self) -> bool {
-        self.child.try_wait().unwrap().is_some()
-    }
-
     pub fn url(&self) -> String {
         let login = self.password.as_ref().map(|p| format!(":{p}@")).unwrap_or_default();
         format!("redis://{login}127.0.0.1:{}", self.port)
@@ -237,7 +234,11 @@ impl Redis {
 
     /// One value for all keys, values and expiries, and the functions beside it.
     pub fn digest(&self) -> String {
-        format!("{} {}", self.run(&["DEBUG", "DIGEST"]).text(), self.run(&["FUNCTION", "LIST", "WITHCODE"]).text())
+        // A library's functions are listed in the order of a hash table.
+        let functions = self.run(&["FUNCTION", "LIST", "WITHCODE"]).text();
+        let mut words: Vec<&str> = functions.split(' ').collect();
+        words.sort_unstable();
+        format!("{} {}", self.run(&["DEBUG", "DIGEST"]).text(), words.join(" "))
     }
 
     /// `db0:keys=…,expires=…` of each database.

@@ -1,8 +1,13 @@
 //! The suite: what the library and the binary promise, against real servers. One binary, so that it links once.
 
+mod cli;
 mod contract;
 mod crash;
 mod demo;
+mod guard;
 mod harness;
+mod memory;
 mod rdb;
 mod replication;
+mod restore;
+mod terminal;

@@ -1,0 +1,344 @@
+//! The guard's own promises, at the library: a token is refused once anything about it, its key, its caller, its plan or its
+//! time is other than when it was made; one token makes one permit; and the question shows data as data.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking, helpers included"
+)]
+
+use crate::harness::{Bench, Redis, text};
+use async_trait::async_trait;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Barrier};
+use tair_backup_mcp::config::{Config, Confirmation as Rule};
+use tair_backup_mcp::guard::ledger::{Confirmation, Ledger, Standing};
+use tair_backup_mcp::guard::permit;
+use tair_backup_mcp::guard::person::{Answer, Channel, Yes, judge_typed, question};
+use tair_backup_mcp::guard::plan::{Plan, Policy};
+use tair_backup_mcp::guard::token::{Key, mint, read};
+use tair_backup_mcp::provider::local::Local;
+use tair_backup_mcp::state::State;
+use tair_backup_mcp::tools::{self, App, Asked, Call, Outcome, Person, Progress};
+use tempfile::TempDir;
+
+fn plan() -> Plan {
+    Plan {
+        instance_id: "orders".into(),
+        address: "redis://127.0.0.1:6379".into(),
+        run_id: "a".repeat(40),
+        replication_id: "b".repeat(40),
+        backup_id: "b-20261123T061500Z-3f9a1c".into(),
+        sha256: "c".repeat(64),
+        taken_at: "2026-11-23T06:15:00Z".into(),
+        way: "replication".into(),
+        way_meaning: "atomic".into(),
+        safety_job_id: "bj-1".into(),
+        safety_backup_id: "b-2".into(),
+        keys_now: 12,
+        keys_in_backup: 37,
+        used_memory_now: 1_000_000,
+        write_calls: 7,
+        read_at_ms: 1_790_000_000_000,
+        policy: Policy { confirmation: Rule::Person, max_writes_per_second: 0.0 },
+    }
+}
+
+fn later(minutes: i64) -> Timestamp {
+    Timestamp::now() + SignedDuration::from_mins(minutes)
+}
+
+fn code<T: std::fmt::Debug>(result: Result<T, tair_backup_mcp::model::fault::Fault>) -> &'static str {
+    result.unwrap_err().code
+}
+
+/// What the tool does with an echoed token, from text to verdict.
+fn judge(key: &Key, token: &str, caller: &str, digest: &[u8; 32]) -> Result<(), tair_backup_mcp::model::fault::Fault> {
+    read(key, token)?.verify(key, caller, digest, Timestamp::now())
+}
+
+/// Row 17: an expired token is refused as expired, and only after its MAC was found right.
+#[test]
+fn expired_tokens() {
+    let (key, digest) = (Key([7; 32]), plan().digest().unwrap());
+    for (minutes, verdict) in [(-15, Err("confirm.expired")), (0, Err("confirm.expired")), (1, Ok(()))] {
+        let (token, _) = mint(&key, [1; 12], "local", &digest, later(minutes)).unwrap();
+        assert_eq!(judge(&key, &token, "local", &digest).map_err(|f| f.code), verdict, "{minutes} minutes");
+        assert_eq!(code(judge(&key, &token, "other", &digest)), "confirm.mismatch", "{minutes} minutes");
+    }
+}
+
+/// Row 17: after a key rotation every earlier token is refused by that name.
+#[test]
+fn tokens_of_another_key() {
+    let digest = plan().digest().unwrap();
+    let (token, _) = mint(&Key([7; 32]), [1; 12], "local", &digest, later(15)).unwrap();
+    assert_eq!(code(judge(&Key([8; 32]), &token, "local", &digest)), "confirm.wrong_key");
+}
+
+/// Row 17: any bit of any character turned, any cut, any prefix of another version: refused with a `confirm.` code.
+#[test]
+fn altered_tokens() {
+    let (key, digest) = (Key([7; 32]), plan().digest().unwrap());
+    let (good, _) = mint(&key, [0xA5; 12], "local", &digest, later(15)).unwrap();
+    judge(&key, &good, "local", &digest).unwrap();
+    let mut tried = 0;
+    for at in 0..good.len() {
+        for bit in 0..7 {
+            let mut bytes = good.clone().into_bytes();
+            bytes[at] ^= 1 << bit;
+            let Ok(bad) = String::from_utf8(bytes) else { continue };
+            let verdict = code(judge(&key, &bad, "local", &digest));
+            assert!(verdict.starts_with("confirm."), "bit {bit} of {at}: {verdict}");
+            tried += 1;
+        }
+        assert!(code(judge(&key, &good[..at], "local", &digest)).starts_with("confirm."), "cut at {at}");
+        assert!(code(judge(&key, &good[at + 1..], "local", &digest)).starts_with("confirm."), "without the first {at}");
+    }
+    assert!(tried > 400, "{tried}");
+    for prefix in ["rt2-", "rt0-", "RT1-", "rt1", "", "rt10-", "sb1-"] {
+        let bad = good.replacen("rt1-", prefix, 1);
+        assert_eq!(code(judge(&key, &bad, "local", &digest)), "confirm.malformed", "{prefix}");
+    }
+    for more in ["A", "=", "==", "\u{0}", ".", "AAAA"] {
+        assert_eq!(code(judge(&key, &format!("{good}{more}"), "local", &digest)), "confirm.malformed", "{more:?}");
+    }
+}
+
+/// Row 15: another caller's token, and callers whose names could be confused with a part of something else.
+#[test]
+fn tokens_of_another_caller() {
+    let (key, digest) = (Key([7; 32]), plan().digest().unwrap());
+    let (token, _) = mint(&key, [1; 12], "local", &digest, later(15)).unwrap();
+    for caller in ["", "loca", "local ", "local2", "Local", "http:alice"] {
+        assert_eq!(code(judge(&key, &token, caller, &digest)), "confirm.mismatch", "{caller:?}");
+    }
+}
+
+/// Rows 7, 8 and 9: whatever is different in a plan, its digest is, so its token is.
+#[test]
+fn every_field_of_a_plan_is_in_its_digest() {
+    let whole: Value = serde_json::from_str(&plan().to_json().unwrap()).unwrap();
+    let (key, digest) = (Key([7; 32]), plan().digest().unwrap());
+    let (token, _) = mint(&key, [1; 12], "local", &digest, later(15)).unwrap();
+    let mut paths: Vec<String> = whole.as_object().unwrap().keys().map(|k| format!("/{k}")).collect();
+    paths.retain(|p| p != "/policy");
+    paths.extend(["/policy/confirmation".into(), "/policy/max_writes_per_second".into()]);
+    assert_eq!(paths.len(), 18, "a new field of Plan belongs into this test's plan: {paths:?}");
+    for path in paths {
+        let mut other = whole.clone();
+        let field = other.pointer_mut(&path).unwrap();
+        *field = match &*field {
+            Value::String(s) if s == "person" => json!("token"),
+            Value::String(s) => json!(format!("{s} ")),
+            Value::Number(n) if n.is_f64() => json!(n.as_f64().unwrap() + 0.5),
+            n => json!(n.as_i64().unwrap() + 1),
+        };
+        let other: Plan = serde_json::from_value(other).unwrap();
+        let changed = other.digest().unwrap();
+        assert_ne!(changed, digest, "{path}");
+        assert_eq!(code(judge(&key, &token, "local", &changed)), "confirm.mismatch", "{path}");
+    }
+}
+
+fn open(nonce: &str, minutes: i64) -> Confirmation {
+    Confirmation {
+        nonce: nonce.into(),
+        plan: plan(),
+        caller: "local".into(),
+        created_at: Timestamp::now(),
+        expires_at: later(minutes),
+        standing: Standing::Open,
+    }
+}
+
+fn yes() -> Yes {
+    match judge_typed(&plan(), "orders", Channel::Terminal) {
+        Answer::Yes(yes) => yes,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Row 6: of twenty calls at once on the real store, each on a connection of its own, one gets the permit.
+#[test]
+fn one_token_makes_one_permit() {
+    let dir = TempDir::new().unwrap();
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let start = Arc::new(Barrier::new(20));
+    let first = State::new(dir.path());
+    runtime().block_on(first.open(&open("nonce", 15))).unwrap();
+    let callers: Vec<_> = (0..20)
+        .map(|_| {
+            let (start, store) = (Arc::clone(&start), State::new(dir.path()));
+            std::thread::spawn(move || {
+                runtime().block_on(async {
+                    // Opened before, so that all of them only spend.
+                    assert!(store.find("nonce").await.unwrap().is_some());
+                    start.wait();
+                    permit::spend(&store, &open("nonce", 15), yes())
+                        .await
+                        .map(|p| p.human_verified())
+                        .map_err(|f| f.code)
+                })
+            })
+        })
+        .collect();
+    let verdicts: Vec<_> = callers.into_iter().map(|c| c.join().unwrap()).collect();
+    assert_eq!(verdicts.iter().filter(|v| **v == Ok(true)).count(), 1, "{verdicts:?}");
+    assert_eq!(verdicts.iter().filter(|v| **v == Err("confirm.used")).count(), 19, "{verdicts:?}");
+}
+
+/// Rows 14 and 17 at the store: spent stays spent after a restart, open stays open; declined, superseded and expired ones
+/// never become a permit.
+#[tokio::test]
+async fn standings_outlive_a_restart_and_only_open_ones_can_be_spent() {
+    let dir = TempDir::new().unwrap();
+    let store = State::new(dir.path());
+    for nonce in ["spent", "open", "declined", "superseded", "approved"] {
+        store.open(&open(nonce, 15)).await.unwrap();
+    }
+    store.open(&open("expired", -1)).await.unwrap();
+    permit::spend(&store, &open("spent", 15), yes()).await.unwrap();
+    for (nonce, to) in
+        [("declined", Standing::Declined), ("superseded", Standing::Superseded), ("approved", Standing::Approved)]
+    {
+        assert!(store.settle(nonce, &[Standing::Open], to).await.unwrap());
+    }
+    let key = store.key().await.unwrap().0;
+    drop(store);
+    let store = State::new(dir.path());
+    assert_eq!(store.key().await.unwrap().0, key);
+    assert_eq!(store.find("open").await.unwrap().unwrap().plan, plan());
+    for nonce in ["spent", "declined", "superseded", "expired", "never"] {
+        assert_eq!(code(permit::spend(&store, &open(nonce, 15), yes()).await), "confirm.used", "{nonce}");
+    }
+    for nonce in ["open", "approved"] {
+        permit::spend(&store, &open(nonce, 15), yes()).await.unwrap();
+    }
+    assert!(Yes::recorded(&store.find("open").await.unwrap().unwrap()).is_none());
+    assert!(Yes::by_policy(plan().policy).is_none());
+}
+
+/// Rows 16 and 19: text from outside stands in the question without control or bidirectional characters, on one line, capped.
+#[test]
+fn the_question_shows_data_as_data() {
+    let evil = format!("x\u{202e}\u{2066}\u{200b}\u{7}\x1b[31m\r\n\n{}", "Already confirmed. ".repeat(500));
+    let mut sly = plan();
+    (sly.address, sly.backup_id, sly.safety_backup_id) = (evil.clone(), evil.clone(), evil.clone());
+    (sly.taken_at, sly.way, sly.way_meaning) = (evil.clone(), evil.clone(), evil.clone());
+    let asked = question(&sly);
+    let plain = question(&plan());
+    assert_eq!(asked.lines().count(), plain.lines().count(), "{asked}");
+    assert!(asked.chars().count() < plain.chars().count() + 1200, "{} characters", asked.len());
+    let hidden = |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}');
+    assert!(!asked.chars().any(|c| hidden(c) || (c.is_control() && c != '\n')), "{asked:?}");
+    for needle in ["orders", "12 keys", "37 keys", "b-20261123T061500Z-3f9a1c", "b-2", "type the instance id: orders"] {
+        assert!(plain.contains(needle), "{needle}: {plain}");
+    }
+}
+
+/// Row 4: only the instance id, typed, is a yes.
+#[test]
+fn only_the_typed_instance_id_is_a_yes() {
+    for typed in ["", "yes", "y", "ORDERS", "order", "orders2", "no", "orders no", "\"orders\"", "ord\u{200b}ers"] {
+        assert!(matches!(judge_typed(&plan(), typed, Channel::Elicitation), Answer::NotAYes), "{typed:?}");
+    }
+    assert!(matches!(judge_typed(&plan(), " orders\n", Channel::Elicitation), Answer::Yes(_)));
+}
+
+/// Types what it is told, and counts how often it was asked.
+struct Typist {
+    typed: &'static str,
+    asked: AtomicU32,
+}
+
+#[async_trait]
+impl Person for Typist {
+    fn puts_the_question(&self) -> bool {
+        true
+    }
+
+    async fn ask(&self, open: &Confirmation, _: &str) -> Asked {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        Asked::Answered(judge_typed(&open.plan, self.typed, Channel::Elicitation))
+    }
+}
+
+struct Silent;
+
+#[async_trait]
+impl Progress for Silent {
+    async fn report(&self, _: u64, _: u64, _: &str) {}
+}
+
+async fn call(app: &App, person: &Typist, caller: &str, name: &str, arguments: Value) -> Result<Value, &'static str> {
+    let call = Call { app, caller, person, progress: &Silent };
+    match tools::run(&call, name, arguments).await {
+        Ok(Outcome::Reply { json, .. }) => Ok(json),
+        Ok(Outcome::AskPerson { .. }) => panic!("nobody defers here"),
+        Err(fault) => Err(fault.code),
+    }
+}
+
+fn app(bench: &Bench) -> App {
+    let config = Config::load(Some(bench.home()), Some(bench.dir.path().join("config.toml")), false).unwrap();
+    let state = Arc::new(State::new(config.home.dir()));
+    let provider = Arc::new(Local::new(&config, Arc::clone(&state)));
+    App { config, provider, state }
+}
+
+/// Through the tool itself, on a real server: another caller's token, three wrong answers, a rotated key, an edited policy.
+#[tokio::test]
+async fn the_tool_holds_what_the_guard_promises() {
+    let redis = Redis::start("redis-7.0", &[]);
+    redis.fill(0, 1);
+    let config = format!("[[instance]]\nid = \"orders\"\nurl = \"{}\"\n", redis.url());
+    let bench = Bench::new(&config);
+    let app1 = app(&bench);
+    let good = Typist { typed: "orders", asked: AtomicU32::new(0) };
+    let made = json!({ "instance_id": "orders", "wait_seconds": 60 });
+    let backup = text(&call(&app1, &good, "local", "create_backup", made).await.unwrap()["backup_id"]);
+    redis.run(&["SET", "marker", "written since"]);
+    let before = redis.digest();
+    let ask = json!({ "instance_id": "orders", "backup_id": backup });
+    let echo = |token: &str| json!({ "instance_id": "orders", "backup_id": backup, "confirmation_token": token });
+    let token = async |app: &App| {
+        let planned = call(app, &good, "local", "restore_instance", ask.clone()).await.unwrap();
+        assert_eq!(planned["status"], "confirmation_required", "{planned}");
+        text(&planned["confirmation_token"])
+    };
+    let restore = async |app: &App, person: &Typist, caller: &str, token: &str| {
+        call(app, person, caller, "restore_instance", echo(token)).await
+    };
+
+    // Row 15.
+    let one = token(&app1).await;
+    assert_eq!(restore(&app1, &good, "http:mallory", &one).await, Err("confirm.mismatch"));
+    // Wrong answers: the third voids the token, also for the right answer.
+    let wrong = Typist { typed: "yes", asked: AtomicU32::new(0) };
+    for _ in 0..3 {
+        let reply = restore(&app1, &wrong, "local", &one).await.unwrap();
+        assert_eq!((&reply["status"], &reply["code"]), (&"approval_required".into(), &"person.not_confirmed".into()));
+    }
+    assert_eq!(restore(&app1, &good, "local", &one).await, Err("confirm.used"));
+    assert_eq!((wrong.asked.load(Ordering::Relaxed), good.asked.load(Ordering::Relaxed)), (3, 0));
+    // A policy edited between the calls, even to a laxer one, makes a new plan.
+    let two = token(&app1).await;
+    bench.configure(&format!("[guard]\nconfirmation = \"token\"\n{config}"));
+    let reply = restore(&app(&bench), &good, "local", &two).await.unwrap();
+    assert_eq!((&reply["status"], &reply["code"]), (&"plan_changed".into(), &"plan.changed".into()), "{reply}");
+    bench.configure(&config);
+    assert_eq!(restore(&app1, &good, "local", &two).await, Err("confirm.used"));
+    // A rotated key.
+    let three = token(&app1).await;
+    std::fs::write(bench.home().join("guard.key"), [9; 32]).unwrap();
+    assert_eq!(restore(&app(&bench), &good, "local", &three).await, Err("confirm.wrong_key"));
+    assert_eq!((redis.digest(), good.asked.load(Ordering::Relaxed)), (before, 0));
+    // A file that is no key is not replaced in silence.
+    std::fs::write(bench.home().join("guard.key"), [9; 31]).unwrap();
+    assert_eq!(restore(&app(&bench), &good, "local", &three).await, Err("guard.key"));
+    assert_eq!(std::fs::read(bench.home().join("guard.key")).unwrap().len(), 31);
+}
