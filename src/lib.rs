@@ -8,7 +8,7 @@
 //! mcp                        the face for agents
 //! tools                      one verb a file; the only room where guard and provider meet
 //! provider                   the Provider trait and its makers
-//! vault   state              backup sets at rest · jobs, confirmations, audit
+//! vault   tair   state       backup sets at rest · the cloud's wire and client · jobs, confirmations, audit
 //! redis   guard              the replication protocol and RDB · plan, token, permit (no I/O)
 //! config
 //! model                      ids, instance, backup, job, restore, time, Fault
@@ -22,5 +22,6 @@ pub mod model;
 pub mod provider;
 pub mod redis;
 pub mod state;
+pub mod tair;
 pub mod tools;
 pub mod vault;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// The rooms, lowest first. Rooms on one floor do not know each other.
 const FLOORS: [&[&str]; 8] =
-    [&["model"], &["config"], &["redis", "guard"], &["vault", "state"], &["provider"], &["tools"], &["mcp"], &["cli"]];
+    [&["model"], &["config"], &["redis", "guard"], &["vault", "tair", "state"], &["provider"], &["tools"], &["mcp"], &["cli"]];
 
 /// Words, and the only room that may say them: what they do must have one place.
 const OWNED: [(&str, &str); 7] = [

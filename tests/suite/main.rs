@@ -10,4 +10,6 @@ mod memory;
 mod rdb;
 mod replication;
 mod restore;
+mod tair_codes;
+mod tair_signing;
 mod terminal;
