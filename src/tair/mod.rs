@@ -4,6 +4,8 @@ pub mod acs3;
 pub mod codes;
 pub mod error;
 pub mod incoming;
+pub mod paging;
 pub mod params;
 pub mod published;
 pub mod rpc1;
+pub mod wire;

@@ -12,4 +12,5 @@ mod replication;
 mod restore;
 mod tair_codes;
 mod tair_signing;
+mod tair_wire;
 mod terminal;

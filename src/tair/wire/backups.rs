@@ -1,0 +1,299 @@
+//! Backup sets and the jobs that make them, on every architecture but cloud-native clusters.
+//!
+//! Ids are numbers in these replies and text in the calls that use them; a set has no row, or no id, until it is done.
+
+use crate::tair::paging::{Page, Paged};
+use crate::tair::wire::lenient::{as_text, flag, id, list, number, plain_text, text};
+use crate::tair::wire::{Done, DownloadUrl, Minute, Second, action, lenient, url};
+use serde::{Deserialize, Serialize};
+
+/// One set, or one shard of a set, as `DescribeBackups` lists it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Backup {
+    /// The set; missing while the job that makes it runs.
+    #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
+    pub backup_id: Option<i64>,
+    /// The job that made it.
+    #[serde(rename = "BackupJobID", default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
+    pub backup_job_id: Option<i64>,
+    /// `Success` or `Failed`.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub backup_status: Option<String>,
+    /// `Automated` or `Manual`.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub backup_mode: Option<String>,
+    /// `Physical` or `Logical`.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub backup_method: Option<String>,
+    /// `FullBackup` or `IncrementalBackup`.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub backup_type: Option<String>,
+    /// `all`.
+    #[serde(rename = "BackupDBNames", default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub backup_db_names: Option<String>,
+    /// Bytes.
+    #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
+    pub backup_size: Option<i64>,
+    /// When it began.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub backup_start_time: Option<String>,
+    /// When it was done.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub backup_end_time: Option<String>,
+    /// Where it can be fetched over the internet.
+    #[serde(
+        rename = "BackupDownloadURL",
+        default,
+        deserialize_with = "url::optional",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub backup_download_url: Option<DownloadUrl>,
+    /// Where it can be fetched from within the region's network.
+    #[serde(
+        rename = "BackupIntranetDownloadURL",
+        default,
+        deserialize_with = "url::optional",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub backup_intranet_download_url: Option<DownloadUrl>,
+    /// The engine version it was taken from.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub engine_version: Option<String>,
+    /// The shard (`r-…-db-1`), or the instance on a standard architecture.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub node_instance_id: Option<String>,
+    /// JSON in text: which settings a new instance can take from it.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub recover_config_mode: Option<String>,
+    /// Until when it is kept.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub expect_expire_time: Option<String>,
+}
+
+/// Reply of `DescribeBackups`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Backups {
+    /// For Alibaba Cloud's support.
+    #[serde(default, deserialize_with = "plain_text")]
+    pub request_id: String,
+    /// The page.
+    #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
+    pub page_number: Option<i64>,
+    /// Rows a page has at most.
+    #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
+    pub page_size: Option<i64>,
+    /// Rows in all.
+    #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
+    pub total_count: Option<i64>,
+    /// Bytes of all full sets.
+    #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
+    pub full_storage_size: Option<i64>,
+    /// Bytes of the log archive.
+    #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
+    pub log_storage_size: Option<i64>,
+    /// Bytes that are free of charge.
+    #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
+    pub free_size: Option<i64>,
+    /// The sets.
+    #[serde(default, with = "lenient::backup")]
+    pub backups: Vec<Backup>,
+}
+
+/// One job, as `DescribeBackupTasks` lists it. A failure shows in [`Backups`] only.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct BackupTask {
+    /// The job.
+    #[serde(rename = "BackupJobID", default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
+    pub backup_job_id: Option<i64>,
+    /// `NoStart`, `Preparing`, `Waiting`, `Uploading`, `Checking` or `Finished`.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub backup_progress_status: Option<String>,
+    /// Per cent, as newer gateways have it.
+    #[serde(default, deserialize_with = "number", serialize_with = "as_text", skip_serializing_if = "Option::is_none")]
+    pub progress: Option<i64>,
+    /// Per cent, as older gateways have it.
+    #[serde(default, deserialize_with = "number", serialize_with = "as_text", skip_serializing_if = "Option::is_none")]
+    pub process: Option<i64>,
+    /// `Manual` or `Automated`.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub job_mode: Option<String>,
+    /// `TempBackupTask` (manual) or `NormalBackupTask` (automated).
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub task_action: Option<String>,
+    /// The shard.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub node_id: Option<String>,
+    /// When it began.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub start_time: Option<String>,
+}
+
+/// Reply of `DescribeBackupTasks`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct BackupTasks {
+    /// For Alibaba Cloud's support.
+    #[serde(default, deserialize_with = "plain_text")]
+    pub request_id: String,
+    /// The instance.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub instance_id: Option<String>,
+    /// Its jobs.
+    #[serde(default, deserialize_with = "list")]
+    pub backup_jobs: Vec<BackupTask>,
+}
+
+/// Reply of `CreateBackup`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct BackupStarted {
+    /// For Alibaba Cloud's support.
+    #[serde(default, deserialize_with = "plain_text")]
+    pub request_id: String,
+    /// The job, or one of each shard, joined by commas.
+    #[serde(rename = "BackupJobID", deserialize_with = "id")]
+    pub backup_job_id: String,
+}
+
+impl BackupStarted {
+    /// The ids of the jobs. One published sample has them in quotes of its own.
+    #[must_use]
+    pub fn jobs(&self) -> Vec<&str> {
+        self.backup_job_id.split(',').map(|id| id.trim_matches(['"', ' '])).filter(|id| !id.is_empty()).collect()
+    }
+}
+
+/// Which settings of its source a set can give to a new instance.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RecoverConfig {
+    /// Whitelists.
+    #[serde(deserialize_with = "yes")]
+    pub whitelist: bool,
+    /// Parameters.
+    #[serde(deserialize_with = "yes")]
+    pub config: bool,
+    /// Accounts.
+    #[serde(deserialize_with = "yes")]
+    pub account: bool,
+}
+
+fn yes<'de, D: serde::Deserializer<'de>>(from: D) -> Result<bool, D::Error> {
+    flag(from).map(Option::unwrap_or_default)
+}
+
+impl RecoverConfig {
+    /// Reads a set's `RecoverConfigMode`; nothing for an empty text or `null`.
+    #[must_use]
+    pub fn read(text: Option<&str>) -> Self {
+        text.and_then(|t| serde_json::from_str::<Option<Self>>(t).ok()).flatten().unwrap_or_default()
+    }
+}
+
+impl Backup {
+    /// The set's id as text, as the calls that use it want it.
+    #[must_use]
+    pub fn id(&self) -> Option<String> {
+        // Some rows of a running job have 0 where others have nothing.
+        self.backup_id.filter(|id| *id > 0).map(|id| id.to_string())
+    }
+}
+
+impl BackupTask {
+    /// Per cent done, whichever field has it.
+    #[must_use]
+    pub fn percent(&self) -> Option<i64> {
+        self.progress.or(self.process).map(|p| p.clamp(0, 100))
+    }
+
+    /// Whether it is over. A job that is no longer listed is over too.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.backup_progress_status.as_deref() == Some("Finished")
+    }
+}
+
+action! {
+    /// Takes a backup now.
+    CreateBackup, Post, writes: true, BackupStarted, {
+        /// The instance.
+        instance_id: String = "InstanceId",
+        /// Days to keep it, 7 to 730, or -1 for as long as the instance lives; the policy's when `None`.
+        backup_retention_period: Option<i64> = "BackupRetentionPeriod",
+    }
+}
+
+action! {
+    /// Lists the sets of an instance that is not a cloud-native cluster.
+    DescribeBackups, Post, writes: false, Backups, {
+        /// The instance.
+        instance_id: String = "InstanceId",
+        /// Sets begun at or after this.
+        start_time: Minute = "StartTime",
+        /// Sets begun before this.
+        end_time: Minute = "EndTime",
+        /// Only this set.
+        backup_id: Option<i64> = "BackupId",
+        /// Only the set of this job.
+        backup_job_id: Option<i64> = "BackupJobId",
+        /// The page, from 1.
+        page_number: Option<i64> = "PageNumber",
+        /// 30, 50, 100, 200 or 300.
+        page_size: Option<i64> = "PageSize",
+    }
+}
+
+action! {
+    /// Lists the backup jobs of an instance.
+    DescribeBackupTasks, Post, writes: false, BackupTasks, {
+        /// The instance.
+        instance_id: String = "InstanceId",
+        /// Only this job. One id: the cloud takes no list here.
+        backup_job_id: Option<String> = "BackupJobId",
+        /// `Manual` or `Automated`.
+        job_mode: Option<String> = "JobMode",
+    }
+}
+
+action! {
+    /// Deletes a manual set of a cloud-native instance.
+    DeleteBackup, Post, writes: true, Done, {
+        /// The instance.
+        instance_id: String = "InstanceId",
+        /// The set.
+        backup_id: String = "BackupId",
+    }
+}
+
+action! {
+    /// Keeps a manual set of a cloud-native instance for longer.
+    ModifyBackupExpireTime, Post, writes: true, Done, {
+        /// The instance.
+        instance_id: String = "InstanceId",
+        /// The set.
+        backup_id: Option<String> = "BackupId",
+        /// Until when; not before what holds now.
+        expect_expire_time: Second = "ExpectExpireTime",
+    }
+}
+
+impl Paged for DescribeBackups {
+    type Row = Backup;
+    const SIZES: &'static [i64] = &[30, 50, 100, 200, 300];
+
+    fn on_page(&self, number: i64, size: i64) -> Self {
+        Self { page_number: Some(number), page_size: Some(size), ..self.clone() }
+    }
+
+    fn page(reply: Backups) -> Page<Backup> {
+        Page { rows: reply.backups, size: reply.page_size, total: reply.total_count }
+    }
+
+    fn key(row: &Backup) -> String {
+        // A set of several shards has one id for each, but older gateways repeat one.
+        format!("{:?} {:?} {:?}", row.backup_id, row.backup_job_id, row.node_instance_id)
+    }
+}

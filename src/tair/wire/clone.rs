@@ -1,0 +1,180 @@
+//! A new instance from a backup: the way for everything that cannot be restored in place.
+//!
+//! It costs money until it is released, so the charge type is never left to the API, whose default may be a subscription.
+
+use crate::tair::wire::lenient::{id, number, plain_text, text};
+use crate::tair::wire::{Second, action};
+use serde::{Deserialize, Serialize};
+
+/// Reply of `CreateInstance` and `CreateTairInstance`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct NewInstance {
+    /// For Alibaba Cloud's support.
+    #[serde(default, deserialize_with = "plain_text")]
+    pub request_id: String,
+    /// The new instance.
+    #[serde(deserialize_with = "id")]
+    pub instance_id: String,
+    /// Its name.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub instance_name: Option<String>,
+    /// `Creating`.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub instance_status: Option<String>,
+    /// Its region.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub region_id: Option<String>,
+    /// Its zone.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub zone_id: Option<String>,
+    /// Its host name.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub connection_domain: Option<String>,
+    /// Its port.
+    #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
+    pub port: Option<i64>,
+    /// MB of memory.
+    #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
+    pub capacity: Option<i64>,
+    /// MB/s.
+    #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
+    pub bandwidth: Option<i64>,
+    /// Connections at most.
+    #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
+    pub connections: Option<i64>,
+    /// Queries a second, as expected.
+    #[serde(rename = "QPS", default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
+    pub qps: Option<i64>,
+    /// JSON in text: its settings.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub config: Option<String>,
+    /// `PrePaid` or `PostPaid`.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub charge_type: Option<String>,
+    /// When a subscription ends.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub end_time: Option<String>,
+    /// Its kind of nodes.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub node_type: Option<String>,
+    /// `VPC`.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub network_type: Option<String>,
+    /// Its address.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub private_ip_addr: Option<String>,
+    /// Its user.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub user_name: Option<String>,
+    /// Its VPC.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub vpc_id: Option<String>,
+    /// Its vSwitch.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub v_switch_id: Option<String>,
+    /// The order.
+    #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
+    pub order_id: Option<i64>,
+    /// The task that creates it.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub task_id: Option<String>,
+}
+
+action! {
+    /// Creates a Redis instance, with a backup's data when it names one.
+    CreateInstance, Post, writes: true, NewInstance, {
+        /// The region.
+        region_id: String = "RegionId",
+        /// The instance whose data it gets.
+        src_db_instance_id: Option<String> = "SrcDBInstanceId",
+        /// The set; of a classic cluster all shards' ids, joined by commas.
+        backup_id: Option<String> = "BackupId",
+        /// The set of a cloud-native cluster, `cb-…`.
+        cluster_backup_id: Option<String> = "ClusterBackupId",
+        /// The moment, where the source has data flashback.
+        restore_time: Option<Second> = "RestoreTime",
+        /// Any of `whitelist,config,account`: what else it takes from the source.
+        recover_config_mode: Option<String> = "RecoverConfigMode",
+        /// Its name.
+        instance_name: Option<String> = "InstanceName",
+        /// Its class; this or the capacity.
+        instance_class: Option<String> = "InstanceClass",
+        /// MB of memory.
+        capacity: Option<i64> = "Capacity",
+        /// `Redis`.
+        instance_type: Option<String> = "InstanceType",
+        /// `MASTER_SLAVE` or `STAND_ALONE`.
+        node_type: Option<String> = "NodeType",
+        /// Its VPC.
+        vpc_id: Option<String> = "VpcId",
+        /// Its vSwitch.
+        v_switch_id: Option<String> = "VSwitchId",
+        /// Its zone.
+        zone_id: Option<String> = "ZoneId",
+        /// The zone of its replicas.
+        secondary_zone_id: Option<String> = "SecondaryZoneId",
+        /// Its engine version.
+        engine_version: Option<String> = "EngineVersion",
+        /// Shards.
+        shard_count: Option<i64> = "ShardCount",
+        /// Its resource group.
+        resource_group_id: Option<String> = "ResourceGroupId",
+        /// `PostPaid`, always: what is created can be released, and billing ends with it.
+        charge_type: String = "ChargeType",
+        /// Whether only to check. Success is then the error `DryRunOperation`.
+        dry_run: Option<bool> = "DryRun",
+        /// Makes a repeated call create one instance, not two.
+        token: Option<String> = "Token",
+    }
+}
+
+action! {
+    /// Creates a Tair instance, with a backup's data when it names one.
+    CreateTairInstance, Post, writes: true, NewInstance, {
+        /// The region.
+        region_id: String = "RegionId",
+        /// The instance whose data it gets.
+        src_db_instance_id: Option<String> = "SrcDBInstanceId",
+        /// The set; of a classic cluster all shards' ids, joined by commas.
+        backup_id: Option<String> = "BackupId",
+        /// The set of a cloud-native cluster, `cb-…`.
+        cluster_backup_id: Option<String> = "ClusterBackupId",
+        /// The moment, where the source has data flashback.
+        restore_time: Option<Second> = "RestoreTime",
+        /// Any of `whitelist,config,account`: what else it takes from the source.
+        recover_config_mode: Option<String> = "RecoverConfigMode",
+        /// Its name.
+        instance_name: Option<String> = "InstanceName",
+        /// Its class.
+        instance_class: String = "InstanceClass",
+        /// `tair_rdb`, `tair_scm` or `tair_essd`.
+        instance_type: String = "InstanceType",
+        /// `MASTER_SLAVE` or `STAND_ALONE`.
+        shard_type: Option<String> = "ShardType",
+        /// Its VPC.
+        vpc_id: String = "VpcId",
+        /// Its vSwitch.
+        v_switch_id: String = "VSwitchId",
+        /// GB of storage.
+        storage: Option<i64> = "Storage",
+        /// The kind of storage.
+        storage_type: Option<String> = "StorageType",
+        /// Its zone.
+        zone_id: Option<String> = "ZoneId",
+        /// The zone of its replicas.
+        secondary_zone_id: Option<String> = "SecondaryZoneId",
+        /// Its engine version.
+        engine_version: Option<String> = "EngineVersion",
+        /// Shards.
+        shard_count: Option<i64> = "ShardCount",
+        /// Its resource group.
+        resource_group_id: Option<String> = "ResourceGroupId",
+        /// `PostPaid`, always: what is created can be released, and billing ends with it.
+        charge_type: String = "ChargeType",
+        /// Whether only to check. Success is then the error `DryRunOperation`.
+        dry_run: Option<bool> = "DryRun",
+        /// Makes a repeated call create one instance, not two; at most 64 ASCII characters.
+        client_token: Option<String> = "ClientToken",
+    }
+}

@@ -1,0 +1,198 @@
+//! Backup sets of cloud-native clusters: one id for all shards, in words of their own.
+//!
+//! `DescribeBackups` does not apply to these instances, and this call to no others.
+
+use crate::tair::paging::{Page, Paged};
+use crate::tair::wire::lenient::{as_one_zero, as_one_zero_text, as_text, flag, id, list, number, plain_text, text};
+use crate::tair::wire::{DownloadUrl, Minute, action, url};
+use serde::{Deserialize, Serialize};
+
+/// What else is known of a shard.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ExtraInfo {
+    /// The engine version it was taken from.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub custins_db_version: Option<String>,
+}
+
+/// One shard of a cluster set. Its words differ from those of `DescribeBackups`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ShardBackup {
+    /// The file; text here.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub backup_id: Option<String>,
+    /// The file's name.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub backup_name: Option<String>,
+    /// The shard, `r-…-db-0`.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub instance_name: Option<String>,
+    /// `OK` or `ERROR`.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub backup_status: Option<String>,
+    /// Bytes.
+    #[serde(default, deserialize_with = "number", serialize_with = "as_text", skip_serializing_if = "Option::is_none")]
+    pub backup_size: Option<i64>,
+    /// Whether it can be used.
+    #[serde(
+        default,
+        deserialize_with = "flag",
+        serialize_with = "as_one_zero_text",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub is_avail: Option<bool>,
+    /// When it began.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub backup_start_time: Option<String>,
+    /// When it was done; one published sample lacks the Z.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub backup_end_time: Option<String>,
+    /// Where it can be fetched over the internet.
+    #[serde(
+        rename = "BackupDownloadURL",
+        default,
+        deserialize_with = "url::optional",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub backup_download_url: Option<DownloadUrl>,
+    /// Where it can be fetched from within the region's network.
+    #[serde(
+        rename = "BackupIntranetDownloadURL",
+        default,
+        deserialize_with = "url::optional",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub backup_intranet_download_url: Option<DownloadUrl>,
+    /// `redis`.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub engine: Option<String>,
+    /// JSON in text, or `null`.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub recover_config_mode: Option<String>,
+    /// The rest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extra_info: Option<ExtraInfo>,
+}
+
+/// One set of a cloud-native cluster.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ClusterBackup {
+    /// The set, `cb-…`.
+    #[serde(deserialize_with = "id")]
+    pub cluster_backup_id: String,
+    /// `OK`, `RUNNING`; anything else has failed.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub cluster_backup_status: Option<String>,
+    /// False while a shard is missing or has failed.
+    #[serde(
+        default,
+        deserialize_with = "flag",
+        serialize_with = "as_one_zero",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub is_avail: Option<bool>,
+    /// Bytes.
+    #[serde(default, deserialize_with = "number", serialize_with = "as_text", skip_serializing_if = "Option::is_none")]
+    pub cluster_backup_size: Option<i64>,
+    /// When it began.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub cluster_backup_start_time: Option<String>,
+    /// When it was done.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub cluster_backup_end_time: Option<String>,
+    /// `Automated` or `Manual`.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub cluster_backup_mode: Option<String>,
+    /// `100%`; only while it runs.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub progress: Option<String>,
+    /// MB a shard has.
+    #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
+    pub shard_class_memory: Option<i64>,
+    /// Until when it is kept.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub expect_expire_time: Option<String>,
+    /// Its shards.
+    #[serde(default, deserialize_with = "list")]
+    pub backups: Vec<ShardBackup>,
+}
+
+/// Reply of `DescribeClusterBackupList`. It has no total.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ClusterBackups {
+    /// For Alibaba Cloud's support.
+    #[serde(default, deserialize_with = "plain_text")]
+    pub request_id: String,
+    /// Rows of this page.
+    #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
+    pub max_results: Option<i64>,
+    /// The page.
+    #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
+    pub page_number: Option<i64>,
+    /// Rows a page has at most.
+    #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
+    pub page_size: Option<i64>,
+    /// Bytes of all full sets.
+    #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
+    pub full_storage_size: Option<i64>,
+    /// Bytes of the log archive.
+    #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
+    pub log_storage_size: Option<i64>,
+    /// Bytes that are free of charge.
+    #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
+    pub free_size: Option<i64>,
+    /// The sets.
+    #[serde(default, deserialize_with = "list")]
+    pub cluster_backups: Vec<ClusterBackup>,
+}
+
+impl ClusterBackup {
+    /// Whether it is whole and can be restored.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.cluster_backup_status.as_deref() == Some("OK") && self.is_avail != Some(false)
+    }
+}
+
+action! {
+    /// Lists the sets of a cloud-native cluster.
+    DescribeClusterBackupList, Get, writes: false, ClusterBackups, {
+        /// Its region.
+        region_id: String = "RegionId",
+        /// The instance.
+        instance_id: String = "InstanceId",
+        /// Sets begun at or after this.
+        start_time: Minute = "StartTime",
+        /// Sets begun before this.
+        end_time: Minute = "EndTime",
+        /// Only this set.
+        cluster_backup_id: Option<String> = "ClusterBackupId",
+        /// The page, from 1.
+        page_number: Option<i64> = "PageNumber",
+        /// 5, 10, 15, 20, 30, 50, 100, 200 or 300.
+        page_size: Option<i64> = "PageSize",
+        /// `True` leaves the shards out.
+        no_shard_backup: Option<String> = "NoShardBackup",
+    }
+}
+
+impl Paged for DescribeClusterBackupList {
+    type Row = ClusterBackup;
+    const SIZES: &'static [i64] = &[5, 10, 15, 20, 30, 50, 100, 200, 300];
+
+    fn on_page(&self, number: i64, size: i64) -> Self {
+        Self { page_number: Some(number), page_size: Some(size), ..self.clone() }
+    }
+
+    fn page(reply: ClusterBackups) -> Page<ClusterBackup> {
+        Page { rows: reply.cluster_backups, size: reply.page_size, total: None }
+    }
+
+    fn key(row: &ClusterBackup) -> String {
+        row.cluster_backup_id.clone()
+    }
+}

@@ -1,0 +1,250 @@
+//! The list of instances, and what tells one generation of instances from another.
+//!
+//! The list and the attribute call disagree about the form of a few fields; each is written in its own.
+
+use crate::tair::paging::{Page, Paged};
+use crate::tair::wire::lenient::{as_text, flag, id, number, plain_text, text};
+use crate::tair::wire::{Tag, action, lenient};
+use serde::{Deserialize, Serialize};
+
+/// One instance, as `DescribeInstances` lists it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Instance {
+    /// Its id.
+    #[serde(deserialize_with = "id")]
+    pub instance_id: String,
+    /// Its name.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub instance_name: Option<String>,
+    /// `Normal`, `Changing`, `BackupRecovering`, …
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub instance_status: Option<String>,
+    /// Its region.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub region_id: Option<String>,
+    /// Its zone.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub zone_id: Option<String>,
+    /// The zone of its replicas.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub secondary_zone_id: Option<String>,
+    /// `cluster`, `standard` or `rwsplit`.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub architecture_type: Option<String>,
+    /// `Community` or `Enterprise`.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub edition_type: Option<String>,
+    /// `Redis`, `Memcache`, `Tair`, `tair_rdb`, …
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub instance_type: Option<String>,
+    /// Its engine version.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub engine_version: Option<String>,
+    /// Its class.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub instance_class: Option<String>,
+    /// The class of a shard.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub shard_class: Option<String>,
+    /// `double` or `single` (classic), `MASTER_SLAVE` or `STAND_ALONE` (cloud-native).
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub node_type: Option<String>,
+    /// `PrePaid` or `PostPaid`.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub charge_type: Option<String>,
+    /// `CLASSIC` or `VPC`.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub network_type: Option<String>,
+    /// `standard` or `customized`.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub package_type: Option<String>,
+    /// `Ecs` (cloud-native) or `Machine` (classic).
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub computing_type: Option<String>,
+    /// The kind of cloud.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub cloud_type: Option<String>,
+    /// `Standard` or `Safe`.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub connection_mode: Option<String>,
+    /// Its host name.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub connection_domain: Option<String>,
+    /// Its address.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub private_ip: Option<String>,
+    /// Its VPC.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub vpc_id: Option<String>,
+    /// Its vSwitch.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub v_switch_id: Option<String>,
+    /// Its resource group.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub resource_group_id: Option<String>,
+    /// The distributed instance it is part of.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub global_instance_id: Option<String>,
+    /// JSON in text: its settings.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub config: Option<String>,
+    /// When it was created.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub create_time: Option<String>,
+    /// When a subscription ends.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub end_time: Option<String>,
+    /// When it was destroyed.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub destroy_time: Option<String>,
+    /// The distributed instance it is part of, as the API spells it.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub replacate_id: Option<String>,
+    /// Its user.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub user_name: Option<String>,
+    /// MB/s.
+    #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
+    pub bandwidth: Option<i64>,
+    /// MB of memory.
+    #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
+    pub capacity: Option<i64>,
+    /// Connections at most.
+    #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
+    pub connections: Option<i64>,
+    /// Its port.
+    #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
+    pub port: Option<i64>,
+    /// Queries a second, as expected.
+    #[serde(rename = "QPS", default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
+    pub qps: Option<i64>,
+    /// Shards.
+    #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
+    pub shard_count: Option<i64>,
+    /// Replicas a shard has.
+    #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
+    pub replica_count: Option<i64>,
+    /// Read replicas in the other zone.
+    #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
+    pub slave_read_only_count: Option<i64>,
+    /// Replicas in the other zone.
+    #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
+    pub slave_replica_count: Option<i64>,
+    /// Read replicas; text here.
+    #[serde(default, deserialize_with = "number", serialize_with = "as_text", skip_serializing_if = "Option::is_none")]
+    pub read_only_count: Option<i64>,
+    /// Whether a change is ordered; a boolean here.
+    #[serde(default, deserialize_with = "flag", skip_serializing_if = "Option::is_none")]
+    pub has_renew_change_order: Option<bool>,
+    /// Whether it is managed by RDS.
+    #[serde(default, deserialize_with = "flag", skip_serializing_if = "Option::is_none")]
+    pub is_rds: Option<bool>,
+    /// Its labels.
+    #[serde(default, with = "lenient::tag")]
+    pub tags: Vec<Tag>,
+}
+
+/// Reply of `DescribeInstances`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Instances {
+    /// For Alibaba Cloud's support.
+    #[serde(default, deserialize_with = "plain_text")]
+    pub request_id: String,
+    /// The page.
+    #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
+    pub page_number: Option<i64>,
+    /// Rows a page has at most.
+    #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
+    pub page_size: Option<i64>,
+    /// Rows in all.
+    #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
+    pub total_count: Option<i64>,
+    /// The instances.
+    #[serde(default, with = "lenient::kv_store_instance")]
+    pub instances: Vec<Instance>,
+}
+
+/// The two generations of instances: what can be done to an instance follows from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Generation {
+    /// On physical machines; the only one that can be restored in place.
+    Classic,
+    /// On ECS; restored into a new instance.
+    CloudNative,
+    /// The reply does not say.
+    Unknown,
+}
+
+/// Tells the generation: by `ComputingType`, and where that is missing by `NodeType`.
+#[must_use]
+pub fn generation(computing_type: Option<&str>, node_type: Option<&str>) -> Generation {
+    match (computing_type, node_type) {
+        (Some(t), _) if t.eq_ignore_ascii_case("Ecs") => Generation::CloudNative,
+        (Some(t), _) if t.eq_ignore_ascii_case("Machine") => Generation::Classic,
+        (_, Some("MASTER_SLAVE" | "STAND_ALONE")) => Generation::CloudNative,
+        (_, Some("double" | "single")) => Generation::Classic,
+        _ => Generation::Unknown,
+    }
+}
+
+impl Instance {
+    /// Its generation.
+    #[must_use]
+    pub fn generation(&self) -> Generation {
+        generation(self.computing_type.as_deref(), self.node_type.as_deref())
+    }
+}
+
+action! {
+    /// Lists the instances of a region.
+    #[derive(Default)]
+    DescribeInstances, Post, writes: false, Instances, {
+        /// The region.
+        region_id: Option<String> = "RegionId",
+        /// Only these, at most 30, joined by commas.
+        instance_ids: Option<String> = "InstanceIds",
+        /// Only those in this status.
+        instance_status: Option<String> = "InstanceStatus",
+        /// Only those of this type.
+        instance_type: Option<String> = "InstanceType",
+        /// Only those of this architecture.
+        architecture_type: Option<String> = "ArchitectureType",
+        /// Only those of this edition.
+        edition_type: Option<String> = "EditionType",
+        /// Only those of this version.
+        engine_version: Option<String> = "EngineVersion",
+        /// Only those in this VPC.
+        vpc_id: Option<String> = "VpcId",
+        /// Only those in this zone.
+        zone_id: Option<String> = "ZoneId",
+        /// Only those in this resource group.
+        resource_group_id: Option<String> = "ResourceGroupId",
+        /// Only those whose name or id has this in it.
+        search_key: Option<String> = "SearchKey",
+        /// Only those with these labels.
+        tags: Vec<Tag> = "Tag",
+        /// The page, from 1.
+        page_number: Option<i64> = "PageNumber",
+        /// At most 50.
+        page_size: Option<i64> = "PageSize",
+    }
+}
+
+impl Paged for DescribeInstances {
+    type Row = Instance;
+    const SIZES: &'static [i64] = &[30, 50];
+
+    fn on_page(&self, number: i64, size: i64) -> Self {
+        Self { page_number: Some(number), page_size: Some(size), ..self.clone() }
+    }
+
+    fn page(reply: Instances) -> Page<Instance> {
+        Page { rows: reply.instances, size: reply.page_size, total: reply.total_count }
+    }
+
+    fn key(row: &Instance) -> String {
+        row.instance_id.clone()
+    }
+}

@@ -1,0 +1,166 @@
+//! Reading what arrives: numbers as text, text as numbers, lists bare or wrapped, replies in an envelope of their own.
+//!
+//! It never quotes a value in an error: replies hold signed URLs.
+
+use serde::de::{Deserializer, Error as _};
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::Value;
+
+/// Parses the body of a reply, taking off the wrapper `{"<Action>Response": {…}}` that old gateways put around it.
+///
+/// # Errors
+/// What is wrong and where, without quoting the body.
+pub fn read_reply<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
+    let value = parse(body)?;
+    serde_json::from_value(value).map_err(|e| said(&e))
+}
+
+/// Parses a body to an object, without its wrapper.
+pub(crate) fn parse(body: &[u8]) -> Result<Value, String> {
+    let value: Value = serde_json::from_slice(body)
+        .map_err(|e| format!("it is not JSON (line {}, column {})", e.line(), e.column()))?;
+    let Value::Object(mut map) = value else { return Err("it is not a JSON object".to_owned()) };
+    let wrapper = map.keys().next().filter(|k| map.len() == 1 && k.ends_with("Response")).cloned();
+    match wrapper.and_then(|k| map.remove(&k)) {
+        Some(inner @ Value::Object(_)) => Ok(inner),
+        Some(_) => Err("its wrapper holds no JSON object".to_owned()),
+        None => Ok(Value::Object(map)),
+    }
+}
+
+/// Serde quotes the value it minds; only messages of ours are repeated.
+fn said(e: &serde_json::Error) -> String {
+    let text = e.to_string();
+    match text.strip_prefix(OURS) {
+        Some(ours) => ours.to_owned(),
+        None if text.starts_with("missing field") => text,
+        None => "a field has another form than the API promises".to_owned(),
+    }
+}
+
+const OURS: &str = "reply: ";
+
+fn scalar(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Bool(flag) => Some(flag.to_string()),
+        _ => None,
+    }
+}
+
+/// Text, also from a number or a boolean; missing when empty, null or anything else.
+pub(super) fn text<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    Ok(scalar(&Value::deserialize(from)?).filter(|t| !t.is_empty()))
+}
+
+/// Text, empty when it is missing.
+pub(super) fn plain_text<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    Ok(scalar(&Value::deserialize(from)?).unwrap_or_default())
+}
+
+/// An id: text or number, never empty.
+pub(super) fn id<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    scalar(&Value::deserialize(from)?)
+        .filter(|t| !t.is_empty())
+        .ok_or_else(|| D::Error::custom(format!("{OURS}an id is missing")))
+}
+
+/// A whole number, also from text.
+pub(super) fn number<'de, D: Deserializer<'de>>(from: D) -> Result<Option<i64>, D::Error> {
+    Ok(match Value::deserialize(from)? {
+        #[expect(clippy::cast_possible_truncation, reason = "the API's numbers are whole; a fraction is cut")]
+        Value::Number(n) => n.as_i64().or_else(|| n.as_f64().map(|f| f as i64)),
+        Value::String(t) => t.trim().trim_end_matches('%').parse().ok(),
+        Value::Bool(b) => Some(i64::from(b)),
+        _ => None,
+    })
+}
+
+/// A boolean, also from text or a number.
+pub(super) fn flag<'de, D: Deserializer<'de>>(from: D) -> Result<Option<bool>, D::Error> {
+    Ok(scalar(&Value::deserialize(from)?).and_then(|t| super::Scalar::read(&t)))
+}
+
+/// A list, bare or as the only member of an object (`{"Backup": […]}`); empty when missing or null.
+///
+/// # Errors
+/// When it is something else, or one of its rows cannot be read.
+pub(super) fn list<'de, D: Deserializer<'de>, T: DeserializeOwned>(from: D) -> Result<Vec<T>, D::Error> {
+    let rows = match Value::deserialize(from)? {
+        Value::Null => return Ok(Vec::new()),
+        Value::String(t) if t.is_empty() => return Ok(Vec::new()),
+        Value::Array(rows) => rows,
+        Value::Object(map) => match map.into_iter().map(|(_, inner)| inner).find(|v| !v.is_null()) {
+            None => return Ok(Vec::new()),
+            Some(Value::Array(rows)) => rows,
+            // A list of one that some converter has flattened.
+            Some(row @ Value::Object(_)) => vec![row],
+            Some(_) => return Err(D::Error::custom(format!("{OURS}a list is of another form"))),
+        },
+        _ => return Err(D::Error::custom(format!("{OURS}a list is of another form"))),
+    };
+    rows.into_iter()
+        .map(|row| T::deserialize(row).map_err(|e| D::Error::custom(format!("{OURS}{}", said(&e)))))
+        .collect()
+}
+
+/// JSON that travels as text, or as it is; missing when it is neither.
+pub(super) fn inner<'de, D: Deserializer<'de>>(from: D) -> Result<Value, D::Error> {
+    Ok(match Value::deserialize(from)? {
+        Value::String(text) => serde_json::from_str(&text).unwrap_or(Value::Null),
+        value => value,
+    })
+}
+
+/// Lists are written in an object of one member, as the API does.
+macro_rules! wrapped {
+    ($module:ident, $member:literal) => {
+        pub(super) mod $module {
+            use serde::de::{DeserializeOwned, Deserializer};
+            use serde::ser::{Serialize, SerializeMap as _, Serializer};
+
+            pub(crate) fn deserialize<'de, D: Deserializer<'de>, T: DeserializeOwned>(
+                from: D,
+            ) -> Result<Vec<T>, D::Error> {
+                super::list(from)
+            }
+
+            pub(crate) fn serialize<S: Serializer, T: Serialize>(rows: &[T], to: S) -> Result<S::Ok, S::Error> {
+                let mut map = to.serialize_map(Some(1))?;
+                map.serialize_entry($member, rows)?;
+                map.end()
+            }
+        }
+    };
+}
+
+wrapped!(backup, "Backup");
+wrapped!(kv_store_instance, "KVStoreInstance");
+wrapped!(db_instance_attribute, "DBInstanceAttribute");
+wrapped!(kv_store_region, "KVStoreRegion");
+wrapped!(zone_id, "ZoneId");
+wrapped!(tag, "Tag");
+wrapped!(parameter, "Parameter");
+
+/// Written as text where the API has text.
+pub(super) fn as_text<S: serde::Serializer, T: ToString>(value: &Option<T>, to: S) -> Result<S::Ok, S::Error> {
+    match value {
+        Some(value) => to.serialize_str(&value.to_string()),
+        None => to.serialize_none(),
+    }
+}
+
+/// Written as 1 or 0.
+#[expect(clippy::ref_option, reason = "serde hands a reference to the field")]
+pub(super) fn as_one_zero<S: serde::Serializer>(value: &Option<bool>, to: S) -> Result<S::Ok, S::Error> {
+    match value {
+        Some(value) => to.serialize_u8(u8::from(*value)),
+        None => to.serialize_none(),
+    }
+}
+
+/// Written as "1" or "0".
+pub(super) fn as_one_zero_text<S: serde::Serializer>(value: &Option<bool>, to: S) -> Result<S::Ok, S::Error> {
+    as_text(&value.map(u8::from), to)
+}

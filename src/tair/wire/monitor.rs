@@ -1,0 +1,83 @@
+//! What was measured of an instance: the write traffic before a restore, the number of keys after it.
+//!
+//! An absent value is a zero, never "unknown": the cloud sends nothing else for zero.
+
+use crate::tair::wire::lenient::{inner, plain_text};
+use crate::tair::wire::{Second, action};
+use serde::de::Error as _;
+use serde::ser::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// What was measured: moment → metric → value.
+pub type History = BTreeMap<String, BTreeMap<String, f64>>;
+
+/// Reply of `DescribeHistoryMonitorValues`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct MonitorValues {
+    /// For Alibaba Cloud's support.
+    #[serde(default, deserialize_with = "plain_text")]
+    pub request_id: String,
+    /// JSON in text. Only values other than zero are sent: an idle instance gives `{}`.
+    #[serde(default, deserialize_with = "history", serialize_with = "written")]
+    pub monitor_history: History,
+}
+
+impl MonitorValues {
+    /// The values of a metric in order of time; 0 where the cloud has sent nothing for a moment.
+    #[must_use]
+    pub fn series(&self, metric: &str) -> Vec<(&str, f64)> {
+        self.monitor_history
+            .iter()
+            .map(|(at, values)| (at.as_str(), values.get(metric).copied().unwrap_or(0.0)))
+            .collect()
+    }
+}
+
+/// Metrics that mean the same for all shards are sent with `$db` after their name.
+fn history<'de, D: Deserializer<'de>>(from: D) -> Result<History, D::Error> {
+    let moments = match inner(from)? {
+        Value::Object(map) => map,
+        Value::Null => return Ok(History::new()),
+        _ => return Err(D::Error::custom("reply: MonitorHistory is of another form")),
+    };
+    let number = |value: &Value| match value {
+        Value::Number(n) => n.as_f64(),
+        Value::String(t) => t.trim().parse().ok(),
+        _ => None,
+    };
+    let read = moments.into_iter().filter_map(|(at, values)| {
+        let Value::Object(values) = values else { return None };
+        let values = values.iter().filter_map(|(k, v)| Some((k.clone(), number(v).filter(|n| n.is_finite())?)));
+        Some((at, values.collect()))
+    });
+    Ok(read.collect())
+}
+
+fn written<S: Serializer>(history: &History, to: S) -> Result<S::Ok, S::Error> {
+    let text: BTreeMap<&String, BTreeMap<&String, String>> = history
+        .iter()
+        .map(|(at, values)| (at, values.iter().filter(|(_, v)| **v != 0.0).map(|(k, v)| (k, v.to_string())).collect()))
+        .collect();
+    to.serialize_str(&serde_json::to_string(&text).map_err(S::Error::custom)?)
+}
+
+action! {
+    /// Tells what was measured.
+    DescribeHistoryMonitorValues, Post, writes: false, MonitorValues, {
+        /// The instance.
+        instance_id: String = "InstanceId",
+        /// From when; at most a month back.
+        start_time: Second = "StartTime",
+        /// Until when; up to ten minutes gives a point every five seconds.
+        end_time: Second = "EndTime",
+        /// `01m`. Deprecated by the API, and mandatory.
+        interval_for_history: String = "IntervalForHistory",
+        /// Metrics, joined by commas: `UsedQPS`, `Redis_Basic_Monitor`, `UsedMemory`; of a cluster `UsedQPS$db`.
+        monitor_keys: Option<String> = "MonitorKeys",
+        /// Only this node.
+        node_id: Option<String> = "NodeId",
+    }
+}

@@ -1,0 +1,187 @@
+//! Settings of an instance, and the task centre.
+//!
+//! Classic and cloud-native instances tell their settings by different calls; each refuses the other kind.
+
+use crate::tair::paging::{Page, Paged};
+use crate::tair::wire::lenient::{as_text, flag, id, list, number, plain_text, text};
+use crate::tair::wire::{Done, Second, action, lenient};
+use serde::{Deserialize, Serialize};
+
+/// Reply of `DescribeInstanceConfig`; cloud-native instances only.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct InstanceConfig {
+    /// For Alibaba Cloud's support.
+    #[serde(default, deserialize_with = "plain_text")]
+    pub request_id: String,
+    /// JSON in text: the settings.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub config: Option<String>,
+}
+
+/// One setting.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Parameter {
+    /// Its name.
+    #[serde(deserialize_with = "id")]
+    pub parameter_name: String,
+    /// Its value.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub parameter_value: Option<String>,
+    /// What values it takes.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub checking_code: Option<String>,
+    /// Whether a change restarts the instance.
+    #[serde(default, deserialize_with = "flag", serialize_with = "as_text", skip_serializing_if = "Option::is_none")]
+    pub force_restart: Option<bool>,
+    /// Whether it can be changed.
+    #[serde(default, deserialize_with = "flag", serialize_with = "as_text", skip_serializing_if = "Option::is_none")]
+    pub modifiable_status: Option<bool>,
+    /// What it is for.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub parameter_description: Option<String>,
+}
+
+/// Reply of `DescribeParameters`; classic instances only.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Parameters {
+    /// For Alibaba Cloud's support.
+    #[serde(default, deserialize_with = "plain_text")]
+    pub request_id: String,
+    /// `redis`.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub engine: Option<String>,
+    /// Its version.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub engine_version: Option<String>,
+    /// As configured.
+    #[serde(default, with = "lenient::parameter")]
+    pub config_parameters: Vec<Parameter>,
+    /// As they are.
+    #[serde(default, with = "lenient::parameter")]
+    pub running_parameters: Vec<Parameter>,
+}
+
+/// One task of the task centre.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct HistoryTask {
+    /// The task.
+    #[serde(deserialize_with = "id")]
+    pub task_id: String,
+    /// `ModifyInsSpec`, `CreateIns`, …; no backup and no restore among them.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub task_type: Option<String>,
+    /// `Scheduled`, `Running`, `Succeed`, `Failed`, …; one published sample has a number.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub status: Option<String>,
+    /// The instance.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub instance_id: Option<String>,
+    /// What it is doing.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub current_step_name: Option<String>,
+    /// When it began.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub start_time: Option<String>,
+    /// When it ended.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub end_time: Option<String>,
+    /// Seconds left.
+    #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
+    pub remain_time: Option<i64>,
+    /// Per cent.
+    #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
+    pub progress: Option<i64>,
+    /// Why it runs or failed.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub reason_code: Option<String>,
+}
+
+/// Reply of `DescribeHistoryTasks`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct HistoryTasks {
+    /// For Alibaba Cloud's support.
+    #[serde(default, deserialize_with = "plain_text")]
+    pub request_id: String,
+    /// The page.
+    #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
+    pub page_number: Option<i64>,
+    /// Rows a page has at most.
+    #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
+    pub page_size: Option<i64>,
+    /// Rows in all.
+    #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
+    pub total_count: Option<i64>,
+    /// The tasks.
+    #[serde(default, deserialize_with = "list")]
+    pub items: Vec<HistoryTask>,
+}
+
+action! {
+    /// Tells the settings of a cloud-native instance.
+    DescribeInstanceConfig, Post, writes: false, InstanceConfig, {
+        /// The instance.
+        instance_id: String = "InstanceId",
+    }
+}
+
+action! {
+    /// Tells the settings of a classic instance.
+    DescribeParameters, Post, writes: false, Parameters, {
+        /// The instance.
+        db_instance_id: String = "DBInstanceId",
+        /// Only of this node.
+        node_id: Option<String> = "NodeId",
+    }
+}
+
+action! {
+    /// Changes settings, key by key.
+    ModifyInstanceConfig, Post, writes: true, Done, {
+        /// The instance.
+        instance_id: String = "InstanceId",
+        /// JSON in text: the settings to change.
+        config: String = "Config",
+    }
+}
+
+action! {
+    /// Lists the tasks of a region.
+    DescribeHistoryTasks, Post, writes: false, HistoryTasks, {
+        /// The region.
+        region_id: Option<String> = "RegionId",
+        /// Tasks begun at or after this.
+        from_start_time: Second = "FromStartTime",
+        /// Tasks begun before this; at most 30 days later.
+        to_start_time: Second = "ToStartTime",
+        /// Only of these instances, joined by commas.
+        instance_id: Option<String> = "InstanceId",
+        /// Only those in this status.
+        status: Option<String> = "Status",
+        /// The page, from 1.
+        page_number: Option<i64> = "PageNumber",
+        /// 10 to 100.
+        page_size: Option<i64> = "PageSize",
+    }
+}
+
+impl Paged for DescribeHistoryTasks {
+    type Row = HistoryTask;
+    const SIZES: &'static [i64] = &[10, 50, 100];
+
+    fn on_page(&self, number: i64, size: i64) -> Self {
+        Self { page_number: Some(number), page_size: Some(size), ..self.clone() }
+    }
+
+    fn page(reply: HistoryTasks) -> Page<HistoryTask> {
+        Page { rows: reply.items, size: reply.page_size, total: reply.total_count }
+    }
+
+    fn key(row: &HistoryTask) -> String {
+        row.task_id.clone()
+    }
+}
