@@ -4,6 +4,7 @@
 
 pub mod home;
 pub mod instance;
+pub mod tair;
 
 use crate::model::fault::{Fault, Kind};
 use crate::model::text::{clean, nearest};
@@ -11,6 +12,7 @@ use home::Home;
 use instance::{InstanceConfig, RawInstance};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
+use tair::{RawTair, TairConfig};
 
 /// Id of the instance that exists without configuration.
 pub const SANDBOX: &str = "sandbox";
@@ -51,6 +53,7 @@ struct File {
     guard: GuardConfig,
     #[serde(default)]
     download_roots: Vec<PathBuf>,
+    tair: Option<RawTair>,
     #[serde(default)]
     instance: Vec<RawInstance>,
 }
@@ -66,6 +69,8 @@ pub struct Config {
     pub guard: GuardConfig,
     /// Directories under which downloads may be written, beside the home's own.
     pub download_roots: Vec<PathBuf>,
+    /// How Alibaba Cloud is reached; `None` where the file does not speak of it.
+    pub tair: Option<TairConfig>,
     /// The instances of the file.
     pub instances: Vec<InstanceConfig>,
     /// Whether the sandbox is an instance.
@@ -101,6 +106,7 @@ impl Config {
                 file: None,
                 guard: GuardConfig::default(),
                 download_roots: Vec::new(),
+                tair: None,
                 instances: Vec::new(),
                 sandbox: true,
                 read_only,
@@ -122,8 +128,18 @@ impl Config {
         if !(1..=1440).contains(&raw.guard.token_minutes) {
             return Err(refused(&path, "guard.token_minutes must be between 1 and 1440"));
         }
+        let tair = raw.tair.map(RawTair::check).transpose().map_err(|why| refused(&path, &why))?;
         let download_roots = raw.download_roots.into_iter().map(|root| base.join(root)).collect();
-        Ok(Self { home, file: Some(path), guard: raw.guard, download_roots, instances, sandbox: false, read_only })
+        Ok(Self {
+            home,
+            file: Some(path),
+            guard: raw.guard,
+            download_roots,
+            tair,
+            instances,
+            sandbox: false,
+            read_only,
+        })
     }
 }
 

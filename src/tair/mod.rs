@@ -2,6 +2,8 @@
 
 pub mod acs3;
 pub mod codes;
+pub mod endpoint;
+pub mod environment;
 pub mod error;
 pub mod incoming;
 pub mod paging;

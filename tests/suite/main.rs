@@ -11,6 +11,7 @@ mod rdb;
 mod replication;
 mod restore;
 mod tair_codes;
+mod tair_config;
 mod tair_signing;
 mod tair_wire;
 mod terminal;

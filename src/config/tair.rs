@@ -1,0 +1,163 @@
+//! `[tair]`: how Alibaba Cloud is reached. Credentials are not written here: they come from where its own tools have them.
+
+use serde::Deserialize;
+use std::time::Duration;
+use url::{Host, Url};
+
+/// What follows our own product token in `User-Agent` when nothing else is configured.
+pub const AGENT_SKILLS: &str = "AlibabaCloud-Agent-Skills/alibabacloud-tair-agent-skills";
+
+/// As written in the file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawTair {
+    region: Option<String>,
+    endpoint: Option<String>,
+    sts_endpoint: Option<String>,
+    profile: Option<String>,
+    user_agent: String,
+    vpc: bool,
+    allow_http: bool,
+    requests_per_second: f64,
+    connect_timeout_seconds: u64,
+    read_timeout_seconds: u64,
+}
+
+impl Default for RawTair {
+    fn default() -> Self {
+        Self {
+            region: None,
+            endpoint: None,
+            sts_endpoint: None,
+            profile: None,
+            user_agent: AGENT_SKILLS.to_owned(),
+            vpc: false,
+            allow_http: false,
+            requests_per_second: 10.0,
+            connect_timeout_seconds: 5,
+            read_timeout_seconds: 30,
+        }
+    }
+}
+
+/// Checked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TairConfig {
+    /// The region; from the profile or the environment when `None`.
+    pub region: Option<String>,
+    /// The endpoint, instead of the region's.
+    pub endpoint: Option<Url>,
+    /// The endpoint of the Security Token Service, instead of its own.
+    pub sts_endpoint: Option<Url>,
+    /// The profile of `~/.aliyun/config.json` to use, and nothing but it; the default chain when `None`.
+    pub profile: Option<String>,
+    /// What follows our own product token in `User-Agent`; may be empty.
+    pub user_agent: String,
+    /// Whether the endpoints within the region's VPC are used.
+    pub vpc: bool,
+    /// Requests a second at most, for the account as a whole.
+    pub requests_per_second: f64,
+    /// How long connecting may take.
+    pub connect_timeout: Duration,
+    /// How long the cloud may be silent.
+    pub read_timeout: Duration,
+}
+
+impl Default for TairConfig {
+    fn default() -> Self {
+        let raw = RawTair::default();
+        Self {
+            region: None,
+            endpoint: None,
+            sts_endpoint: None,
+            profile: None,
+            user_agent: raw.user_agent,
+            vpc: raw.vpc,
+            requests_per_second: raw.requests_per_second,
+            connect_timeout: Duration::from_secs(raw.connect_timeout_seconds),
+            read_timeout: Duration::from_secs(raw.read_timeout_seconds),
+        }
+    }
+}
+
+/// Whether a text can be a region: it becomes part of a host name.
+#[must_use]
+pub fn is_region(text: &str) -> bool {
+    (1..=64).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        && text.starts_with(|c: char| c.is_ascii_lowercase())
+}
+
+impl RawTair {
+    /// Checks what was written.
+    ///
+    /// # Errors
+    /// What is wrong and what would be right, in words.
+    pub fn check(self) -> Result<TairConfig, String> {
+        if let Some(region) = self.region.as_deref().filter(|r| !is_region(r)) {
+            return Err(format!(
+                "tair.region: {} is not a region such as \"cn-hangzhou\"",
+                crate::model::text::quoted(region)
+            ));
+        }
+        if !self.requests_per_second.is_finite() || !(0.1..=1000.0).contains(&self.requests_per_second) {
+            return Err("tair.requests_per_second must be between 0.1 and 1000".to_owned());
+        }
+        let seconds = |name: &str, n: u64| {
+            if (1..=600).contains(&n) {
+                Ok(Duration::from_secs(n))
+            } else {
+                Err(format!("tair.{name} must be between 1 and 600"))
+            }
+        };
+        let allow_http = self.allow_http;
+        let address = |name: &str, text: Option<String>| text.map(|t| address(name, &t, allow_http)).transpose();
+        Ok(TairConfig {
+            connect_timeout: seconds("connect_timeout_seconds", self.connect_timeout_seconds)?,
+            read_timeout: seconds("read_timeout_seconds", self.read_timeout_seconds)?,
+            endpoint: address("endpoint", self.endpoint)?,
+            sts_endpoint: address("sts_endpoint", self.sts_endpoint)?,
+            region: self.region,
+            profile: self.profile,
+            user_agent: self.user_agent,
+            vpc: self.vpc,
+            requests_per_second: self.requests_per_second,
+        })
+    }
+}
+
+/// Reads an endpoint: a host name, or an `https://` address; `http://` only on this machine, unless it is allowed, because
+/// tokens and data would be readable on the way.
+///
+/// # Errors
+/// What is wrong and what would be right, in words.
+pub fn address(name: &str, text: &str, allow_http: bool) -> Result<Url, String> {
+    let text = text.trim();
+    let whole = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
+    let bad = |why: &str| {
+        format!(
+            "tair.{name}: {} {why}; write a host name such as r-kvstore.cn-beijing.aliyuncs.com, or https://host:port",
+            crate::model::text::quoted(text)
+        )
+    };
+    let url = Url::parse(&whole).map_err(|e| bad(&format!("is not an address ({e})")))?;
+    if !url.username().is_empty() || url.password().is_some() {
+        // Not repeated: it may hold a password.
+        return Err(format!("tair.{name} must not hold a user name or a password"));
+    }
+    if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
+        return Err(bad("has more than a host and a port"));
+    }
+    let local = match url.host() {
+        None => return Err(bad("has no host")),
+        Some(Host::Domain(host)) => host == "localhost",
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => ip.is_loopback(),
+    };
+    match url.scheme() {
+        "https" => Ok(url),
+        "http" if local || allow_http => Ok(url),
+        "http" => Err(bad("is not encrypted; to use it all the same, set tair.allow_http = true")),
+        _ => Err(bad("is of another scheme")),
+    }
+}
