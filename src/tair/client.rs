@@ -1,0 +1,252 @@
+//! The client of `r-kvstore`: signs, sends, repeats what may be repeated, and reads replies.
+//!
+//! Whether a call is sent again is decided by the error's code, never by the HTTP status. A write is sent again only when
+//! it is certain that nothing was done; otherwise the answer is [`TairError::Uncertain`], and who called reads the state.
+
+use crate::config::tair::TairConfig;
+use crate::tair::attempt::{Call, Failure, attempt};
+use crate::tair::codes::Retry;
+use crate::tair::credentials::{Chain, Credentials};
+use crate::tair::endpoint;
+use crate::tair::environment::Environment;
+use crate::tair::error::TairError;
+use crate::tair::http::Http;
+use crate::tair::limiter::Limiter;
+use crate::tair::paging::{MAX_PAGES, Paged, more};
+use crate::tair::params::first;
+use crate::tair::wire::{Action, read_reply};
+use jiff::{SignedDuration, Timestamp};
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+use url::Url;
+
+/// The version of the API.
+pub const VERSION: &str = "2015-01-01";
+
+/// How long a call is repeated.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// Attempts at most.
+    pub attempts: u32,
+    /// Wait before the second attempt where the cloud names none; doubled for each further one.
+    pub first: Duration,
+    /// Longest single wait. When the cloud asks for more, its error is the answer.
+    pub longest: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { attempts: 4, first: Duration::from_millis(500), longest: Duration::from_secs(60) }
+    }
+}
+
+/// What all clients of one account share.
+#[derive(Debug)]
+struct Account {
+    http: Http,
+    chain: Chain,
+    limiter: Limiter,
+    patience: Patience,
+    config: TairConfig,
+    /// Seconds by which the cloud's clock is ahead of ours, once it has told us.
+    clock: AtomicI64,
+}
+
+/// Calls actions in one region.
+#[derive(Debug, Clone)]
+pub struct Client {
+    account: Arc<Account>,
+    region: String,
+    endpoint: Url,
+}
+
+/// What to do after a failure.
+enum Next {
+    GiveUp(TairError),
+    Again(Duration),
+    /// Again with the server's clock.
+    Clock(i64, TairError),
+    /// Again with new credentials.
+    Renew(TairError),
+}
+
+impl Client {
+    /// A client for the configured region. Reads files, makes no connection.
+    ///
+    /// # Errors
+    /// [`TairError::NoRegion`], [`TairError::Setup`].
+    pub fn new(config: TairConfig, env: &Environment) -> Result<Self, TairError> {
+        Self::with(config, env, Patience::default())
+    }
+
+    /// As [`Client::new`], with another patience.
+    ///
+    /// # Errors
+    /// As [`Client::new`].
+    pub fn with(config: TairConfig, env: &Environment, patience: Patience) -> Result<Self, TairError> {
+        let http = Http::new(&config)?;
+        let chain = Chain::new(config.clone(), env.clone(), http.clone());
+        let region = endpoint::region(&config, chain.profile_region().as_deref(), env)?;
+        let endpoint = endpoint::kvstore(&config, &region)?;
+        let limiter = Limiter::new(config.requests_per_second);
+        let account = Account { http, chain, limiter, patience, config, clock: AtomicI64::new(0) };
+        Ok(Self { account: Arc::new(account), region, endpoint })
+    }
+
+    /// The same account in another region; it shares the rate limit and the credentials.
+    ///
+    /// # Errors
+    /// [`TairError::Setup`] when the text cannot be a region.
+    pub fn in_region(&self, region: &str) -> Result<Self, TairError> {
+        let endpoint = endpoint::kvstore(&self.account.config, region)?;
+        Ok(Self { account: self.account.clone(), region: region.to_owned(), endpoint })
+    }
+
+    /// The region.
+    #[must_use]
+    pub fn region(&self) -> &str {
+        &self.region
+    }
+
+    /// Where calls go.
+    #[must_use]
+    pub const fn endpoint(&self) -> &Url {
+        &self.endpoint
+    }
+
+    /// The credentials in use, for a report of where they come from.
+    ///
+    /// # Errors
+    /// [`TairError::NoCredentials`].
+    pub async fn credentials(&self) -> Result<Arc<Credentials>, TairError> {
+        self.account.chain.get().await
+    }
+
+    /// Calls an action.
+    ///
+    /// # Errors
+    /// Any [`TairError`]; [`TairError::Uncertain`] only for actions that write.
+    pub async fn call<A: Action>(&self, request: &A) -> Result<A::Reply, TairError> {
+        let mut params = request.params();
+        // Two regions may share an endpoint; the official tools name the region on every call.
+        if first(&params, "RegionId").is_none() {
+            params.push(("RegionId".to_owned(), self.region.clone()));
+        }
+        let call =
+            Call { endpoint: &self.endpoint, version: VERSION, action: A::NAME, method: A::METHOD, params: &params };
+        let body = self.insist(call, A::WRITES).await?;
+        read_reply(&body).map_err(|why| unreadable(A::NAME, A::WRITES, why))
+    }
+
+    /// Calls a listing until its end. Rows that come twice, because the list changed meanwhile, are given once.
+    ///
+    /// # Errors
+    /// Any [`TairError`]; a list that cannot be read to its end is an error, never a shorter list.
+    pub async fn list<A: Paged>(&self, request: &A) -> Result<Vec<A::Row>, TairError> {
+        let size = A::SIZES.last().copied().unwrap_or(30);
+        let (mut rows, mut seen) = (Vec::new(), HashSet::new());
+        for number in 1..=MAX_PAGES {
+            let page = A::page(self.call(&request.on_page(number, size)).await?);
+            let follows = more(&page, number, size).map_err(|why| unreadable(A::NAME, false, why))?;
+            rows.extend(page.rows.into_iter().filter(|row| seen.insert(A::key(row))));
+            if !follows {
+                return Ok(rows);
+            }
+        }
+        Err(unreadable(A::NAME, false, format!("it has more than {MAX_PAGES} pages")))
+    }
+
+    async fn insist(&self, call: Call<'_>, writes: bool) -> Result<Vec<u8>, TairError> {
+        let account = &self.account;
+        let (mut attempts, mut clock_set, mut renewed) = (0, false, false);
+        loop {
+            account.limiter.turn().await;
+            let credentials = account.chain.get().await?;
+            let now = Timestamp::now()
+                .saturating_add(SignedDuration::from_secs(account.clock.load(Ordering::Relaxed)))
+                .unwrap_or_else(|_| Timestamp::now());
+            let failure = match attempt(&account.http, call, &credentials, now).await {
+                Ok(body) => return Ok(body),
+                Err(failure) => failure,
+            };
+            attempts += 1;
+            match self.judge(failure, call.action, writes, attempts) {
+                Next::GiveUp(e) => return Err(e),
+                Next::Again(wait) => {
+                    tracing::debug!(action = call.action, attempts, ?wait, "the call is sent again");
+                    tokio::time::sleep(wait).await;
+                }
+                Next::Clock(_, e) if clock_set => return Err(e),
+                Next::Clock(ahead, _) => {
+                    tracing::warn!(seconds = ahead, "this machine's clock is off; the cloud's is used");
+                    clock_set = true;
+                    account.clock.store(ahead, Ordering::Relaxed);
+                }
+                Next::Renew(e) if renewed => return Err(e),
+                Next::Renew(e) => {
+                    renewed = true;
+                    if account.chain.renew(&credentials).await?.is_same(&credentials) {
+                        return Err(e);
+                    }
+                }
+            }
+        }
+    }
+
+    fn judge(&self, failure: Failure, action: &str, writes: bool, attempts: u32) -> Next {
+        let action = action.to_owned();
+        let patience = self.account.patience;
+        let doubled = patience.first.saturating_mul(1 << attempts.saturating_sub(1).min(16)).min(patience.longest);
+        let again = |wait: Duration, e: TairError| {
+            if attempts >= patience.attempts || wait > patience.longest { Next::GiveUp(e) } else { Next::Again(wait) }
+        };
+        match failure {
+            Failure::Setup(e) => Next::GiveUp(e),
+            Failure::NotSent(why) => {
+                let host = self.endpoint.host_str().unwrap_or_default().to_owned();
+                again(jittered(doubled), TairError::Unreachable { host, why })
+            }
+            Failure::NoReply(why) if writes => Next::GiveUp(TairError::Uncertain { action, why }),
+            Failure::NoReply(why) => again(jittered(doubled), TairError::NoReply { action, why }),
+            Failure::Foreign(why) => Next::GiveUp(unreadable(&action, writes, why)),
+            Failure::Cloud(e, date) => {
+                let (retry, asked) = (e.meaning().retry, e.retry_after);
+                let wait = asked.unwrap_or_else(|| jittered(doubled));
+                let why = || e.to_string();
+                match retry {
+                    Retry::SlowDown => {
+                        self.account.limiter.pause(wait.min(patience.longest));
+                        again(wait, TairError::Cloud(e))
+                    }
+                    Retry::Transient | Retry::NonceUsed if writes => {
+                        Next::GiveUp(TairError::Uncertain { action, why: why() })
+                    }
+                    Retry::Transient | Retry::NonceUsed => again(wait, TairError::Cloud(e)),
+                    Retry::Clock => match date {
+                        Some(date) => {
+                            let ahead = date.as_second().saturating_sub(Timestamp::now().as_second());
+                            Next::Clock(ahead, TairError::Cloud(e))
+                        }
+                        None => Next::GiveUp(TairError::Cloud(e)),
+                    },
+                    Retry::NewToken => Next::Renew(TairError::Cloud(e)),
+                    Retry::Never | Retry::WhenReady | Retry::Tomorrow => Next::GiveUp(TairError::Cloud(e)),
+                }
+            }
+        }
+    }
+}
+
+/// A reply that cannot be read: a write behind it may well have taken effect.
+fn unreadable(action: &str, writes: bool, why: String) -> TairError {
+    let action = action.to_owned();
+    if writes { TairError::Uncertain { action, why } } else { TairError::BadReply { action, why } }
+}
+
+/// Between a half and all of it, so that clients turned away together do not come back together.
+fn jittered(wait: Duration) -> Duration {
+    let [byte] = crate::model::ids::random::<1>().unwrap_or([128]);
+    wait.mul_f64(0.5 + f64::from(byte) / 510.0)
+}

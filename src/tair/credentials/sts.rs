@@ -1,0 +1,160 @@
+//! Roles: the Security Token Service's AssumeRole, signed as any call, and AssumeRoleWithOIDC, which is not signed.
+//!
+//! Assuming a role changes nothing, so it is repeated after any failure that may pass.
+
+use super::temporary::read;
+use super::{Credentials, Found, Means};
+use crate::model::time::written;
+use crate::tair::acs3;
+use crate::tair::attempt::{self, Call, Failure, attempt};
+use crate::tair::codes::Retry;
+use crate::tair::endpoint;
+use crate::tair::http::Request;
+use crate::tair::params::{Params, canonical};
+use crate::tair::wire::{Method, parse};
+use jiff::Timestamp;
+use std::path::PathBuf;
+use std::time::Duration;
+use url::Url;
+
+const VERSION: &str = "2015-04-01";
+const ATTEMPTS: u32 = 3;
+const WAIT: Duration = Duration::from_millis(500);
+
+/// What both calls share.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Session {
+    /// The name under which the audit trail has it.
+    pub(super) name: Option<String>,
+    /// Seconds it lasts; the service's default is an hour.
+    pub(super) seconds: Option<i64>,
+    /// A policy that narrows the role.
+    pub(super) policy: Option<String>,
+    /// The region whose service is asked; the central one when `None`.
+    pub(super) region: Option<String>,
+    /// Whether the service is reached within the VPC.
+    pub(super) vpc: bool,
+}
+
+/// A role for an identity token.
+#[derive(Debug, Clone, Default)]
+pub(super) struct OidcRole {
+    pub(super) token_file: PathBuf,
+    pub(super) role_arn: String,
+    pub(super) provider_arn: String,
+    pub(super) session: Option<String>,
+    pub(super) more: Session,
+}
+
+fn service(means: &Means, session: &Session) -> Result<Url, String> {
+    let region = session.region.clone().or_else(|| means.env.get("ALIBABA_CLOUD_STS_REGION"));
+    let vpc = session.vpc || means.config.vpc || means.env.is_on("ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED");
+    endpoint::sts(means.config.sts_endpoint.as_ref(), region.as_deref(), vpc).map_err(|e| e.to_string())
+}
+
+fn common(role_arn: &str, session: &Session) -> Params {
+    let name = session.name.clone().unwrap_or_else(|| format!("tair-backup-mcp-{}", Timestamp::now().as_second()));
+    let mut params = vec![("RoleArn".to_owned(), role_arn.to_owned()), ("RoleSessionName".to_owned(), name)];
+    let seconds = session.seconds.filter(|s| *s > 0).unwrap_or(3600).max(900);
+    params.push(("DurationSeconds".to_owned(), seconds.to_string()));
+    if let Some(policy) = &session.policy {
+        params.push(("Policy".to_owned(), policy.clone()));
+    }
+    params
+}
+
+/// Assumes a role as somebody.
+pub(super) async fn assume(
+    means: &Means,
+    by: &Credentials,
+    role_arn: &str,
+    external_id: Option<String>,
+    session: &Session,
+) -> Found {
+    let service = service(means, session)?;
+    let mut params = common(role_arn, session);
+    params.extend(external_id.map(|id| ("ExternalId".to_owned(), id)));
+    let call =
+        Call { endpoint: &service, version: VERSION, action: "AssumeRole", method: Method::Post, params: &params };
+    insist(means, &Asked::Signed(call, by)).await
+}
+
+/// Assumes a role by an identity token in a file, which its issuer renews.
+pub(super) async fn assume_with_oidc(means: &Means, role: &OidcRole) -> Found {
+    let service = service(means, &role.more)?;
+    let token = std::fs::read_to_string(&role.token_file)
+        .map_err(|e| format!("the token file {} cannot be read: {e}", role.token_file.display()))?;
+    let session = Session { name: role.session.clone(), ..role.more.clone() };
+    let mut body = common(&role.role_arn, &session);
+    body.push(("OIDCProviderArn".to_owned(), role.provider_arn.clone()));
+    body.push(("OIDCToken".to_owned(), token.trim().to_owned()));
+    insist(means, &Asked::WithOidc(service, canonical(&body))).await
+}
+
+/// A role asked for.
+enum Asked<'a> {
+    /// As somebody.
+    Signed(Call<'a>, &'a Credentials),
+    /// By an identity token: the service, and the form that holds the token.
+    WithOidc(Url, String),
+}
+
+impl Asked<'_> {
+    async fn once(&self, means: &Means) -> Result<Vec<u8>, Failure> {
+        match self {
+            Self::Signed(call, by) => attempt(&means.http, *call, by, Timestamp::now()).await,
+            Self::WithOidc(service, form) => {
+                let query = [
+                    ("Action", "AssumeRoleWithOIDC".to_owned()),
+                    ("Format", "JSON".to_owned()),
+                    ("Version", VERSION.to_owned()),
+                    ("Timestamp", written(Timestamp::now())),
+                    ("SignatureNonce", acs3::nonce().map_err(Failure::Setup)?),
+                ];
+                let query: Params = query.into_iter().map(|(k, v)| (k.to_owned(), v)).collect();
+                let mut url = service.clone();
+                url.set_query(Some(&canonical(&query)));
+                let kind = ("content-type".to_owned(), "application/x-www-form-urlencoded".to_owned());
+                let request = Request {
+                    method: reqwest::Method::POST,
+                    url: url.into(),
+                    headers: vec![kind, ("accept".to_owned(), "application/json".to_owned())],
+                    // The token is in the body: addresses end up in logs.
+                    body: form.clone().into_bytes(),
+                    direct: false,
+                };
+                attempt::read("AssumeRoleWithOIDC", means.http.send(request).await)
+            }
+        }
+    }
+}
+
+async fn insist(means: &Means, asked: &Asked<'_>) -> Found {
+    let mut attempts = 0;
+    loop {
+        attempts += 1;
+        let (why, wait) = match asked.once(means).await {
+            Ok(body) => {
+                let value = parse(&body).map_err(|why| format!("the reply of STS cannot be read: {why}"))?;
+                let inner = value.get("Credentials").ok_or("the reply of STS has no credentials")?;
+                return read(inner);
+            }
+            Err(Failure::NotSent(why) | Failure::NoReply(why)) => (format!("STS is not reached: {why}"), Some(WAIT)),
+            Err(Failure::Foreign(why)) => (format!("STS is not reached: {why}"), None),
+            Err(Failure::Setup(e)) => (e.to_string(), None),
+            Err(Failure::Cloud(e, _)) => {
+                let wait = match e.meaning().retry {
+                    Retry::SlowDown | Retry::Transient | Retry::NonceUsed => Some(e.retry_after.unwrap_or(WAIT)),
+                    _ => None,
+                };
+                (e.to_string(), wait)
+            }
+        };
+        match wait {
+            Some(wait) if attempts < ATTEMPTS && wait < Duration::from_secs(10) => {
+                tokio::time::sleep(wait * attempts).await
+            }
+            _ => return Err(why),
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! HTTP to the cloud: one request, one reply or a plain account of why there is none. It repeats nothing by itself.
+//!
+//! It must never follow a redirect: a signature is for one host. URLs and headers are not repeated in errors.
+
+use crate::config::tair::TairConfig;
+use crate::tair::error::TairError;
+use jiff::Timestamp;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use std::error::Error as _;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+use url::{Host, Url};
+
+/// Largest reply that is read; a page of 300 sets has a hundredth of it.
+const MAX_BODY: usize = 32 << 20;
+
+/// Longest `User-Agent`.
+const MAX_AGENT: usize = 256;
+
+/// A request, ready to be sent.
+#[derive(Debug)]
+pub struct Request {
+    /// Method.
+    pub method: reqwest::Method,
+    /// The whole address, encoded.
+    pub url: String,
+    /// Headers.
+    pub headers: Vec<(String, String)>,
+    /// Body.
+    pub body: Vec<u8>,
+    /// Whether proxies are passed by: for services of this machine and its host.
+    pub direct: bool,
+}
+
+/// What came back, whatever its status.
+#[derive(Debug)]
+pub struct Reply {
+    /// HTTP status.
+    pub status: u16,
+    /// What `x-acs-retry-after` asks for.
+    pub retry_after: Option<Duration>,
+    /// The server's clock.
+    pub date: Option<Timestamp>,
+    /// Body.
+    pub body: Vec<u8>,
+}
+
+/// Why there is no reply.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trouble {
+    /// No connection: nothing was sent.
+    NotSent(String),
+    /// Sent, or perhaps sent.
+    NoReply(String),
+}
+
+impl Trouble {
+    /// What happened.
+    #[must_use]
+    pub fn why(&self) -> &str {
+        match self {
+            Self::NotSent(why) | Self::NoReply(why) => why,
+        }
+    }
+}
+
+/// Connections, with the proxies of the environment and without.
+#[derive(Debug, Clone)]
+pub struct Http {
+    proxied: reqwest::Client,
+    direct: reqwest::Client,
+    /// Silence is bounded by the client; a reply that drips is bounded by this.
+    whole: Duration,
+}
+
+impl Http {
+    /// Sets up connections; makes none. Blocking: it reads the machine's certificates.
+    ///
+    /// # Errors
+    /// [`TairError::Setup`].
+    pub fn new(config: &TairConfig) -> Result<Self, TairError> {
+        let setup = |e: &dyn std::fmt::Display| TairError::Setup(format!("TLS cannot be set up: {e}"));
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        if roots.is_empty() {
+            tracing::warn!("this machine has no certificate authorities, so nothing can be reached by https");
+        }
+        let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(|e| setup(&e))?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        // Silence while connecting has to count as "not sent", so connecting gives up first.
+        let connecting = config.connect_timeout.min(config.read_timeout / 2);
+        let builder = || {
+            reqwest::Client::builder()
+                .tls_backend_preconfigured(tls.clone())
+                .user_agent(agent(&config.user_agent))
+                .redirect(reqwest::redirect::Policy::none())
+                .retry(reqwest::retry::never())
+                .referer(false)
+                .connect_timeout(connecting)
+                .read_timeout(config.read_timeout)
+        };
+        Ok(Self {
+            proxied: builder().build().map_err(|e| setup(&why(e)))?,
+            direct: builder().no_proxy().build().map_err(|e| setup(&why(e)))?,
+            whole: config.connect_timeout + config.read_timeout * 4,
+        })
+    }
+
+    /// Sends a request once.
+    ///
+    /// # Errors
+    /// Whether it was sent, and what happened.
+    pub async fn send(&self, request: Request) -> Result<Reply, Trouble> {
+        let bad = |what: &str| Trouble::NotSent(format!("{what} cannot be sent"));
+        let url = Url::parse(&request.url).map_err(|_| bad("the address"))?;
+        let client = if request.direct || is_loopback(&url) { &self.direct } else { &self.proxied };
+        let mut headers = HeaderMap::new();
+        for (name, value) in request.headers {
+            let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| bad("a header's name"))?;
+            let mut value = HeaderValue::from_str(&value).map_err(|_| bad("the value of a header"))?;
+            value.set_sensitive(true);
+            headers.append(name, value);
+        }
+        let exchange = async {
+            let sent = client.request(request.method, url).headers(headers).body(request.body).send().await;
+            let mut response = sent.map_err(|e| {
+                let connecting = e.is_connect() || e.is_builder();
+                let why = why(e);
+                if connecting { Trouble::NotSent(why) } else { Trouble::NoReply(why) }
+            })?;
+            let mut reply = Reply {
+                status: response.status().as_u16(),
+                retry_after: header(response.headers(), "x-acs-retry-after")
+                    .and_then(|v| v.trim().parse().ok())
+                    .filter(|ms| *ms > 0)
+                    .map(Duration::from_millis),
+                date: header(response.headers(), "date").and_then(http_date),
+                body: Vec::new(),
+            };
+            while let Some(chunk) = response.chunk().await.map_err(|e| Trouble::NoReply(why(e)))? {
+                if reply.body.len() + chunk.len() > MAX_BODY {
+                    return Err(Trouble::NoReply("the reply has no end".to_owned()));
+                }
+                reply.body.extend_from_slice(&chunk);
+            }
+            Ok(reply)
+        };
+        let late = || Trouble::NoReply(format!("no whole reply within {} s", self.whole.as_secs()));
+        tokio::time::timeout(self.whole, exchange).await.unwrap_or_else(|_| Err(late()))
+    }
+}
+
+fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+/// `Sun, 06 Nov 1994 08:49:37 GMT`.
+fn http_date(text: &str) -> Option<Timestamp> {
+    jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text.replace("GMT", "+0000")).ok()
+}
+
+/// The innermost cause, without the address: it carries parameters.
+fn why(e: reqwest::Error) -> String {
+    let e = e.without_url();
+    let timed_out = e.is_timeout();
+    let mut innermost = e.to_string();
+    let mut source = e.source();
+    while let Some(cause) = source {
+        innermost = cause.to_string();
+        source = cause.source();
+    }
+    let innermost = crate::model::text::clean(&innermost);
+    if timed_out { "timed out".to_owned() } else { innermost }
+}
+
+/// Whether an address is on this machine, where no proxy is asked.
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(host)) => host == "localhost",
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => ip.is_loopback(),
+        None => false,
+    }
+}
+
+/// Our product token, then what is configured, reduced to printable ASCII.
+#[must_use]
+pub fn agent(configured: &str) -> String {
+    let whole = format!("{}/{} {configured}", env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
+    whole.chars().filter(|c| matches!(c, ' '..='~')).take(MAX_AGENT).collect::<String>().trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The form that HTTP servers give their date in.
+    #[test]
+    fn dates_of_servers_are_read() {
+        assert_eq!(http_date("Sun, 06 Nov 1994 08:49:37 GMT").unwrap().as_second(), 784_111_777);
+        assert_eq!(http_date("yesterday"), None);
+    }
+
+    /// A user agent cannot break out of its header.
+    #[test]
+    fn the_agent_is_printable() {
+        let name = concat!("tair-backup-mcp/", env!("CARGO_PKG_VERSION"));
+        assert_eq!(agent(""), name);
+        assert_eq!(agent("a/1\r\nX: y\u{202e}"), format!("{name} a/1X: y"));
+        assert_eq!(agent(&"x".repeat(999)).len(), MAX_AGENT);
+    }
+}
