@@ -491,3 +491,34 @@ async fn regions_share_an_account() {
     assert!(client.in_region("eu/west").is_err());
     assert_eq!(DescribeRegions::NAME, "DescribeRegions");
 }
+
+/// Nor does the transport repeat a write: on a connection that was used before, and closes when the write has been read.
+#[tokio::test]
+async fn a_write_on_a_used_connection_is_sent_once() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (requests, connections) = (Arc::new(Mutex::new(0)), Arc::new(Mutex::new(0)));
+    let (asked, made) = (requests.clone(), connections.clone());
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            *made.lock().unwrap() += 1;
+            let mut head = Vec::new();
+            while let Ok(byte) = stream.read_u8().await {
+                head.push(byte);
+                if head.ends_with(b"\r\n\r\n") {
+                    head.clear();
+                    *asked.lock().unwrap() += 1;
+                    if *asked.lock().unwrap() > 1 {
+                        break;
+                    }
+                    stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}").await.unwrap();
+                }
+            }
+        }
+    });
+    let client = Client::with(config(&url), &keys(), HASTE).unwrap();
+    client.call(&policy()).await.unwrap();
+    assert!(client.call(&backup()).await.unwrap_err().is_uncertain());
+    assert_eq!((*requests.lock().unwrap(), *connections.lock().unwrap()), (2, 1));
+}
