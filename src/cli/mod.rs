@@ -102,6 +102,14 @@ struct Tool<A: clap::Args> {
 /// Everything a subcommand may need.
 fn app(cli: &Cli) -> Result<Arc<App>, Fault> {
     let config = Config::load(cli.home.clone(), cli.config.clone(), cli.read_only)?;
+    if config.tair.is_some() {
+        return Err(Fault::new(
+            Kind::Usage,
+            "config.tair",
+            "[tair]: this version does not serve instances on Alibaba Cloud yet",
+        )
+        .hint("Take the table [tair] out of the configuration; what it would configure is not there to be used."));
+    }
     let state = Arc::new(State::new(config.home.dir()));
     let provider = Arc::new(Local::new(&config, Arc::clone(&state)));
     Ok(Arc::new(App { config, provider, state }))
