@@ -120,7 +120,6 @@ impl<'a> McpPerson<'a> {
 
 #[async_trait]
 impl Person for McpPerson<'_> {
-    /// Whether this request's client can show a form.
     fn puts_the_question(&self) -> bool {
         // A call that brings an answer was asked before.
         self.can_be_asked() && !(self.modern() && self.request.input_responses.is_some())

@@ -19,7 +19,8 @@ pub enum Begun {
     Joined(Job),
 }
 
-/// A job that nobody works on and that is not settled: its process died, or could not put its target back. Whoever holds this is the one to settle it.
+/// A job that nobody works on and that is not settled: its process died, or could not put its target back. Whoever holds
+/// this is the one to settle it.
 #[derive(Debug)]
 pub struct Orphan {
     /// The job.
