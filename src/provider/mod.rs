@@ -75,6 +75,7 @@ impl Range {
 
 /// What carrying out a permitted act came to.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one is made for an act, which takes seconds")]
 pub enum Carried {
     /// It goes on as a job.
     Job(Job),
