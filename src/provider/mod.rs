@@ -2,6 +2,7 @@
 
 pub mod download;
 pub mod local;
+pub mod tair;
 
 use crate::guard::permit::Permit;
 use crate::model::backup::{BackupSet, DamagedSet, Mode};
