@@ -153,7 +153,12 @@ pub async fn download(
                     })
                 });
                 placed.await?;
-                return Ok(Downloaded { bytes: shard.bytes, sha256: sound.sha256, already_there: false });
+                return Ok(Downloaded {
+                    bytes: shard.bytes,
+                    sha256: sound.sha256,
+                    rdb_version: sound.rdb_version,
+                    already_there: false,
+                });
             }
             // What a damaged set gave is of no use to anybody, and must not be taken for a backup.
             Err(fault) => {
@@ -315,6 +320,7 @@ pub fn has_magic(head: &[u8]) -> bool {
 /// A sound file: its SHA-256, and whether a checksum of its own says so.
 struct Sound {
     sha256: String,
+    rdb_version: u16,
     checksum: Checksum,
 }
 
@@ -340,10 +346,14 @@ fn prove(mut file: &File, path: &Path, id: &str, bytes: u64) -> Result<Sound, Fa
         Ok(census) if census.bytes != bytes => {
             Err(damaged(id, format!("its RDB ends after {} of {bytes} bytes", census.bytes)))
         }
-        Ok(census) => Ok(Sound { sha256: hex(&sha.finalize()), checksum: census.checksum }),
+        Ok(census) => {
+            Ok(Sound { sha256: hex(&sha.finalize()), rdb_version: census.rdb_version, checksum: census.checksum })
+        }
         // Tair has types of its own, whose layout nobody publishes; the checksum is the same everywhere.
         Err(
-            e @ (RdbError::UnsupportedVersion { .. } | RdbError::UnsupportedType { .. } | RdbError::BadOpcode { .. }),
+            e @ (RdbError::UnsupportedVersion { version, .. }
+            | RdbError::UnsupportedType { version, .. }
+            | RdbError::BadOpcode { version, .. }),
         ) => {
             file.rewind().map_err(unreadable)?;
             let mut sha = Sha256::new();
@@ -355,7 +365,7 @@ fn prove(mut file: &File, path: &Path, id: &str, bytes: u64) -> Result<Sound, Fa
                 Checksum::Absent => Err(damaged(id, format!("{e}, and it has no checksum"))),
                 checksum @ Checksum::Verified => {
                     tracing::warn!(backup = id, "the file's structure is not known ({e}); its CRC64 holds");
-                    Ok(Sound { sha256: hex(&sha.finalize()), checksum })
+                    Ok(Sound { sha256: hex(&sha.finalize()), rdb_version: version, checksum })
                 }
             }
         }
@@ -367,14 +377,14 @@ fn prove(mut file: &File, path: &Path, id: &str, bytes: u64) -> Result<Sound, Fa
 /// cloud, not all of them.
 async fn equal(client: &Client, renew: &dyn Renew, to: &Path, shard: &Shard) -> Result<Downloaded, Fault> {
     let (path, id, bytes) = (to.to_owned(), shard.id.clone(), shard.bytes);
-    let (there, sha256) = blocking(move || {
+    let (there, sound) = blocking(move || {
         let mut file = File::open(&path).map_err(|e| failed("read", &path, e))?;
-        let sha256 = prove(&file, &path, &id, bytes).map_err(|_| taken(&path))?.sha256;
+        let sound = prove(&file, &path, &id, bytes).map_err(|_| taken(&path))?;
         let mut trailer = [0; 8];
         file.seek(SeekFrom::End(-8))
             .and_then(|_| file.read_exact(&mut trailer))
             .map_err(|e| failed("read", &path, e))?;
-        Ok((trailer, sha256))
+        Ok((trailer, sound))
     })
     .await?;
     let mut shard = shard.clone();
@@ -393,7 +403,8 @@ async fn equal(client: &Client, renew: &dyn Renew, to: &Path, shard: &Shard) -> 
         match trailer.await {
             // Without a checksum nothing proves that they are equal.
             Ok(got) if got == there && there != [0; 8] => {
-                return Ok(Downloaded { bytes: shard.bytes, sha256, already_there: true });
+                let Sound { sha256, rdb_version, .. } = sound;
+                return Ok(Downloaded { bytes: shard.bytes, sha256, rdb_version, already_there: true });
             }
             Ok(_) => return Err(taken(to)),
             Err(FetchError::Expired) => shard = renew.shard().await?,

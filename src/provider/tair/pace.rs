@@ -19,6 +19,8 @@ pub struct Pace {
     pub ready: Duration,
     /// For a change to be seen in what is read back: the cloud is several machines.
     pub settle: Duration,
+    /// For the cloud to measure a key count after a restore.
+    pub measure: Duration,
     /// For the cloud to be out of reach while something is followed.
     pub away: Duration,
 }
@@ -34,6 +36,7 @@ impl Default for Pace {
             clone: Duration::from_secs(12 * HOUR),
             ready: Duration::from_secs(120),
             settle: Duration::from_secs(60),
+            measure: Duration::from_secs(180),
             away: Duration::from_secs(900),
         }
     }

@@ -4,8 +4,8 @@
 use crate::provider::tair::architecture::Shape;
 use crate::tair::client::Client;
 use crate::tair::error::TairError;
-use crate::tair::wire::Second;
 use crate::tair::wire::monitor::{DescribeHistoryMonitorValues, History};
+use crate::tair::wire::{Second, moment};
 use jiff::{SignedDuration, Timestamp};
 
 /// Looked back over: longer than the lag, so that an empty reply means that nothing was written.
@@ -32,12 +32,6 @@ fn group(name: &str, shape: Shape) -> String {
 #[must_use]
 pub fn peak(history: &History, metric: &str) -> f64 {
     values(history, metric).map(|(_, value)| value).fold(0.0, f64::max)
-}
-
-/// The latest value of a metric; `None` where none was sent.
-#[must_use]
-pub fn latest(history: &History, metric: &str) -> Option<f64> {
-    values(history, metric).max_by(|a, b| a.0.cmp(b.0)).map(|(_, value)| value)
 }
 
 fn values<'a>(history: &'a History, metric: &'a str) -> impl Iterator<Item = (&'a str, f64)> {
@@ -73,14 +67,29 @@ pub async fn writes(client: &Client, instance_id: &str, shape: Shape) -> Result<
     Ok(Traffic { peak, window_seconds: WINDOW.as_secs_f64(), points: history.len() })
 }
 
+/// A key count, and when it was measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counted {
+    /// So many.
+    pub keys: u64,
+    /// When.
+    pub at: Option<Timestamp>,
+}
+
+/// The latest key count in what was measured. A point with other values and no keys is a zero.
+#[must_use]
+pub fn counted(history: &History) -> Option<Counted> {
+    let (at, _) = history.last_key_value()?;
+    let of_latest = values(history, "Keys").filter(|(when, _)| when == at).map(|(_, keys)| keys).next();
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count, never negative")]
+    let keys = of_latest.unwrap_or(0.0).max(0.0) as u64;
+    Some(Counted { keys, at: moment(Some(at)) })
+}
+
 /// How many keys it holds. `None`: the cloud sent nothing at all, and so does not even say zero.
 ///
 /// # Errors
 /// Any [`TairError`].
-pub async fn keys(client: &Client, instance_id: &str, shape: Shape) -> Result<Option<u64>, TairError> {
-    let history = ask(client, instance_id, group("Redis_Basic_Monitor", shape)).await?;
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count, never negative")]
-    let found = latest(&history, "Keys").map(|keys| keys.max(0.0) as u64);
-    // A point with other values and no keys is a zero.
-    Ok(found.or_else(|| (!history.is_empty()).then_some(0)))
+pub async fn keys(client: &Client, instance_id: &str, shape: Shape) -> Result<Option<Counted>, TairError> {
+    Ok(counted(&ask(client, instance_id, group("Redis_Basic_Monitor", shape)).await?))
 }
