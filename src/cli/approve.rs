@@ -1,13 +1,11 @@
 //! `approve`: a person's yes or no at a terminal, for clients that cannot ask.
 
 use crate::cli::{print, terminal};
-use crate::guard::ledger::{AuditRecord, Confirmation, Ledger as _, Standing};
+use crate::guard::ledger::{Confirmation, Ledger as _, Standing};
 use crate::guard::person::{Answer, question};
-use crate::mcp::server::CALLER;
 use crate::model::fault::{Fault, Kind};
 use crate::model::time::written;
 use crate::tools::App;
-use jiff::Timestamp;
 
 /// Arguments.
 #[derive(clap::Args)]
@@ -38,17 +36,15 @@ pub async fn run(app: &App, args: Args) -> Result<u8, Fault> {
         .filter(|c| args.instance_id.as_ref().is_none_or(|id| *id == c.plan.instance_id))
         .collect();
     if waiting.is_empty() {
-        print("No restore waits for approval.");
+        print("Nothing waits for approval.");
         return Ok(0);
     }
     for open in waiting {
         print(&format!("Planned {}, good until {}.", written(open.created_at), written(open.expires_at)));
         let (standing, event, said) = match terminal::ask(&open, &question(&open.plan)).await {
-            Answer::Yes(_) => (
-                Some(Standing::Approved),
-                "approved",
-                "Approved. The agent may now call restore_instance again with its token.",
-            ),
+            Answer::Yes(_) => {
+                (Some(Standing::Approved), "approved", "Approved. The agent may now call again with its token.")
+            }
             Answer::Declined => (Some(Standing::Declined), "declined", "Declined. The token is void."),
             Answer::Dismissed | Answer::NoChannel => (None, "dismissed", "Left open."),
             Answer::NotAYes => (None, "not_confirmed", "That is not the instance id. Left open."),
@@ -59,15 +55,8 @@ pub async fn run(app: &App, args: Args) -> Result<u8, Fault> {
             print("Too late: it has expired or was answered meanwhile.");
             continue;
         }
-        let record = AuditRecord {
-            at: Timestamp::now(),
-            event: event.into(),
-            caller: CALLER.into(),
-            instance_id: open.plan.instance_id.clone(),
-            nonce: open.nonce.clone(),
-            detail: format!("by terminal: restore from {}", open.plan.backup_id),
-        };
-        app.state.record(record).await?;
+        let detail = format!("by terminal: {}", open.plan.act.on(&open.plan.instance_id));
+        app.state.record(open.record(event, detail)).await?;
         print(said);
     }
     Ok(0)

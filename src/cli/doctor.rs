@@ -103,7 +103,7 @@ pub async fn run(app: Result<Arc<App>, Fault>, args: Args) -> Result<u8, Fault> 
         }
         Ok(app) => {
             found.extend(machine::look(&app).await.checks);
-            for id in app.provider.instance_ids() {
+            for id in app.config.instance_ids() {
                 found.extend(instances::look(&app, &id).await.checks);
             }
             app.provider.shut_down(true).await;

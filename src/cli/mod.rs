@@ -14,10 +14,10 @@ use crate::model::fault::{Fault, Kind};
 use crate::model::job::JobStatus;
 use crate::provider::local::Local;
 use crate::state::State;
-use crate::tools::restore_instance::reply::Restore;
+use crate::tools::guarded::reply::Guarded;
 use crate::tools::{
-    App, Call, Outcome, create_backup, describe_backups, describe_instances, describe_jobs, download_backup,
-    restore_instance,
+    App, Call, Outcome, create_backup, create_instance_from_backup, delete_backup, describe_backup_policy,
+    describe_backups, describe_instances, describe_jobs, download_backup, modify_backup_policy, restore_instance,
 };
 use clap::{CommandFactory as _, Parser, Subcommand};
 use serde_json::{Value, json};
@@ -67,10 +67,18 @@ enum Command {
     DescribeBackups(#[command(flatten)] Tool<describe_backups::Args>),
     /// Write a backup set to a plain .rdb file
     DownloadBackup(#[command(flatten)] Tool<download_backup::Args>),
-    /// Overwrite an instance with a backup set, after pre-checks and your yes
+    /// Overwrite an instance with a backup set or a moment, after pre-checks and your yes
     RestoreInstance(#[command(flatten)] Tool<restore_instance::Args>),
     /// Show backup and restore jobs
     DescribeJobs(#[command(flatten)] Tool<describe_jobs::Args>),
+    /// Show when an instance is backed up by itself, and how far back it can go
+    DescribeBackupPolicy(#[command(flatten)] Tool<describe_backup_policy::Args>),
+    /// Change that; what lowers protection takes your yes
+    ModifyBackupPolicy(#[command(flatten)] Tool<modify_backup_policy::Args>),
+    /// Delete a manual backup set for ever, after your yes
+    DeleteBackup(#[command(flatten)] Tool<delete_backup::Args>),
+    /// Make a new instance on Alibaba Cloud from a backup, after your yes: it is billed
+    CreateInstanceFromBackup(#[command(flatten)] Tool<create_instance_from_backup::Args>),
     /// Say yes or no, at a terminal, to a restore that an agent has planned
     Approve(approve::Args),
     /// Show what the guard has recorded
@@ -169,9 +177,7 @@ async fn run(cli: Cli) -> Result<u8, Fault> {
     let app = app?;
     match cli.command {
         Command::Serve => crate::mcp::serve(app).await.map(|()| 0),
-        Command::DescribeInstances(t) => {
-            tool(&app, "describe_instances", json!({ "instance_id": t.args.instance_id }), t.json).await
-        }
+        Command::DescribeInstances(t) => tool(&app, "describe_instances", to_json(&t.args)?, t.json).await,
         Command::CreateBackup(t) => {
             let a = t.args;
             // A person waits; an hour is as long as a tool waits.
@@ -188,6 +194,12 @@ async fn run(cli: Cli) -> Result<u8, Fault> {
         Command::DownloadBackup(t) => tool(&app, "download_backup", to_json(&t.args)?, t.json).await,
         Command::RestoreInstance(t) => tool(&app, "restore_instance", to_json(&t.args)?, t.json).await,
         Command::DescribeJobs(t) => tool(&app, "describe_jobs", to_json(&t.args)?, t.json).await,
+        Command::DescribeBackupPolicy(t) => tool(&app, "describe_backup_policy", to_json(&t.args)?, t.json).await,
+        Command::ModifyBackupPolicy(t) => tool(&app, "modify_backup_policy", to_json(&t.args)?, t.json).await,
+        Command::DeleteBackup(t) => tool(&app, "delete_backup", to_json(&t.args)?, t.json).await,
+        Command::CreateInstanceFromBackup(t) => {
+            tool(&app, "create_instance_from_backup", to_json(&t.args)?, t.json).await
+        }
         Command::Approve(args) => approve::run(&app, args).await,
         Command::Audit(args) => audit::run(&app, args).await,
         Command::Demo | Command::Doctor(_) | Command::Completions { .. } => Ok(0),
@@ -263,7 +275,7 @@ fn said(outcome: Result<Outcome, Fault>, as_json: bool) -> (Result<u8, Fault>, O
     let word = |key: &str| json.get(key).and_then(Value::as_str);
     let status = word("status").unwrap_or_default();
     let goes_on = matches!(status, "running" | "started").then(|| word("backup_job_id").or(word("job_id"))).flatten();
-    (Ok(Restore::refused(status).map_or(0, Kind::exit_code)), goes_on.map(str::to_owned))
+    (Ok(Guarded::refused(status).map_or(0, Kind::exit_code)), goes_on.map(str::to_owned))
 }
 
 /// One call; for a restore at a terminal also the second one, since the person is right here.

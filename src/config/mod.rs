@@ -80,6 +80,13 @@ pub struct Config {
 }
 
 impl Config {
+    /// Ids of the instances that we reach ourselves.
+    #[must_use]
+    pub fn instance_ids(&self) -> Vec<String> {
+        let named = self.instances.iter().map(|i| i.id.clone());
+        named.chain(self.sandbox.then(|| SANDBOX.into())).collect()
+    }
+
     /// Reads the file named, or the one in the XDG directory when it exists, or none.
     ///
     /// # Errors

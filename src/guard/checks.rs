@@ -42,7 +42,9 @@ pub struct Precheck {
     pub detail: String,
 }
 
-fn check(name: &'static str, status: Status, detail: impl Into<String>) -> Precheck {
+/// Makes a pre-check.
+#[must_use]
+pub fn check(name: &'static str, status: Status, detail: impl Into<String>) -> Precheck {
     Precheck { name, status, detail: detail.into() }
 }
 
@@ -66,7 +68,7 @@ pub fn judge(target: &TargetFacts, source: &SourceFacts, policy: Policy) -> Vec<
         whole(source),
         loadable(target, source),
         way(target),
-        traffic(target, policy),
+        write_traffic(target.writes_per_second, target.window_seconds, policy),
         room(target, source),
     ]
 }
@@ -113,9 +115,10 @@ fn way(t: &TargetFacts) -> Precheck {
     check("restore_way", status, format!("{} ({}): {}", t.way.word(), t.way_reason, t.way.meaning()))
 }
 
-fn traffic(t: &TargetFacts, policy: Policy) -> Precheck {
-    let rate = t.writes_per_second;
-    let measured = format!("{rate:.2} writes per second over {:.1} s", t.window_seconds);
+/// Judges write traffic: so many writes a second, over so many seconds.
+#[must_use]
+pub fn write_traffic(rate: f64, window_seconds: f64, policy: Policy) -> Precheck {
+    let measured = format!("{rate:.2} writes per second over {window_seconds:.1} s");
     if rate > policy.max_writes_per_second {
         let detail = format!(
             "{measured}, {} allowed: stop the writers first; what they write between the safety backup and the restore would be in no backup",
@@ -172,12 +175,9 @@ pub fn safety(s: &SafetyFacts) -> Precheck {
             check("safety_backup", Status::Block, format!("what is there now could not be backed up: {why}"))
         }
         SafetyStanding::Whole { keys, taken_at, reused } => {
+            let keys = keys.map_or(String::new(), |n| format!(", {n} keys"));
             let how = if *reused { "used again: no write since" } else { "taken for this plan" };
-            check(
-                "safety_backup",
-                Status::Pass,
-                format!("{} of {}, {keys} keys, {how}", s.backup_id, written(*taken_at)),
-            )
+            check("safety_backup", Status::Pass, format!("{} of {}{keys}, {how}", s.backup_id, written(*taken_at)))
         }
     }
 }

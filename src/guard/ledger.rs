@@ -59,6 +59,21 @@ pub struct Confirmation {
     pub standing: Standing,
 }
 
+impl Confirmation {
+    /// The audit's line about something that happened to it.
+    #[must_use]
+    pub fn record(&self, event: &str, detail: impl Into<String>) -> AuditRecord {
+        AuditRecord {
+            at: Timestamp::now(),
+            event: event.into(),
+            caller: self.caller.clone(),
+            instance_id: self.plan.instance_id.clone(),
+            nonce: self.nonce.clone(),
+            detail: detail.into(),
+        }
+    }
+}
+
 /// One line of the audit: what the guard did, for whom, about what.
 #[derive(Debug, Clone)]
 pub struct AuditRecord {

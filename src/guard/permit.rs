@@ -4,7 +4,6 @@ use crate::guard::ledger::{AuditRecord, Confirmation, Ledger, Standing};
 use crate::guard::person::{Channel, Yes};
 use crate::guard::plan::{PLAN_AGAIN, Plan};
 use crate::model::fault::{Fault, Kind};
-use jiff::Timestamp;
 
 /// Permission to carry out one plan, once.
 ///
@@ -38,20 +37,13 @@ impl Permit {
     /// The audit's line about what came of it.
     #[must_use]
     pub fn record(&self, event: &str, detail: String) -> AuditRecord {
-        AuditRecord {
-            at: Timestamp::now(),
-            event: event.into(),
-            caller: self.open.caller.clone(),
-            instance_id: self.open.plan.instance_id.clone(),
-            nonce: self.open.nonce.clone(),
-            detail,
-        }
+        self.open.record(event, detail)
     }
 
     /// Whether a person said yes, rather than a policy.
     #[must_use]
     pub fn human_verified(&self) -> bool {
-        self.channel != Channel::TokenOnly
+        matches!(self.channel, Channel::Elicitation | Channel::Terminal)
     }
 }
 
@@ -61,9 +53,9 @@ pub fn used() -> Fault {
     Fault::new(
         Kind::Refused,
         "confirm.used",
-        "confirmation_token was used or withdrawn before; each is good for one restore",
+        "confirmation_token was used or withdrawn before; each is good for one act",
     )
-    .hint("Look at describe_jobs for what it started. For another restore make a new plan.")
+    .hint("Look at describe_jobs for what it started. To do it once more make a new plan.")
     .next(&["describe_jobs", PLAN_AGAIN])
 }
 

@@ -5,7 +5,8 @@
 use crate::config::Confirmation;
 use crate::guard::ledger::{Confirmation as Open, Standing};
 use crate::guard::plan::{Plan, Policy};
-use crate::model::text::{bytes, clean, clean_to};
+use crate::guard::survey::Words;
+use crate::model::text::{clean, clean_to};
 
 /// The field of the form in which the person types the instance id.
 pub const FIELD: &str = "instance_id";
@@ -19,6 +20,8 @@ pub enum Channel {
     Terminal,
     /// Nobody was asked: the operator's configuration lets the token alone do.
     TokenOnly,
+    /// Nobody was asked: a caller who signed with the operator's secret answers for it, as with the cloud itself.
+    SignedCaller,
 }
 
 impl Channel {
@@ -29,6 +32,7 @@ impl Channel {
             Self::Elicitation => "elicitation",
             Self::Terminal => "terminal",
             Self::TokenOnly => "token_only",
+            Self::SignedCaller => "signed_caller",
         }
     }
 }
@@ -67,6 +71,13 @@ impl Yes {
         (open.standing == Standing::Approved).then_some(Self { channel: Channel::Terminal })
     }
 
+    /// The yes of a caller who has proved to hold the operator's secret: for a face that speaks the cloud's own API, whose
+    /// callers answer for what they send.
+    #[must_use]
+    pub const fn delegated() -> Self {
+        Self { channel: Channel::SignedCaller }
+    }
+
     /// The operator's standing yes, where the policy says that the token alone is enough.
     #[must_use]
     pub fn by_policy(policy: Policy) -> Option<Self> {
@@ -83,21 +94,21 @@ pub fn judge_typed(plan: &Plan, typed: &str, channel: Channel) -> Answer {
 /// The question, complete: what will be lost, what comes instead, how to get back. Text from data is cleaned.
 #[must_use]
 pub fn question(plan: &Plan) -> String {
-    format!(
-        "RESTORE OVERWRITES DATA. Instance \"{id}\" ({address}) now holds {keys_now} keys ({used}); all of them will be \
-         replaced by the {keys_in} keys of backup {backup}, taken {taken}.\n\
-         How: {way}: {meaning}.\n\
-         Way back: safety backup {safety} holds what is there now.\n\
-         To approve, type the instance id: {id}",
-        id = clean_to(&plan.instance_id, 64),
-        address = clean(&plan.address),
-        keys_now = plan.keys_now,
-        used = bytes(plan.used_memory_now),
-        keys_in = plan.keys_in_backup,
-        backup = clean_to(&plan.backup_id, 64),
-        taken = clean_to(&plan.taken_at, 64),
-        way = clean_to(&plan.way, 64),
-        meaning = clean(&plan.way_meaning),
-        safety = clean_to(&plan.safety_backup_id, 64),
-    )
+    let Words { now, after, lost, how, how_meaning, back } = &plan.words;
+    let mut lines = vec![format!(
+        "{}. Instance \"{}\" ({}): {}.",
+        plan.act.warning(),
+        clean_to(&plan.instance_id, 64),
+        clean(&plan.address),
+        clean(&plan.act.on(&plan.instance_id)),
+    )];
+    let parts = [("Now", now), ("Afterwards", after), ("Lost", lost)];
+    lines.extend(
+        parts.iter().filter(|(_, text)| !text.is_empty()).map(|(name, text)| format!("{name}: {}.", clean(text))),
+    );
+    lines.push(format!("How: {}: {}.", clean_to(how, 64), clean(how_meaning)));
+    lines.extend(plan.details.iter().map(|(name, value)| format!("{}: {}.", clean_to(name, 64), clean(value))));
+    lines.push(format!("Way back: {}.", clean(back)));
+    lines.push(format!("To approve, type the instance id: {}", clean_to(&plan.instance_id, 64)));
+    lines.join("\n")
 }

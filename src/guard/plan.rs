@@ -1,16 +1,17 @@
 //! The plan: what exactly would be done, to what, from what. Its digest is what a confirmation token stands for.
 
 use crate::config::Confirmation;
+use crate::guard::act::Act;
+use crate::guard::survey::{Pins, Survey, Words, Writes};
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::hex;
 use crate::model::instance::{Counts, total_keys};
-use crate::model::restore::{SafetyFacts, SourceFacts, TargetFacts};
-use crate::model::time::written;
+use crate::model::restore::SafetyFacts;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 /// The call that makes a new plan.
-pub const PLAN_AGAIN: &str = "restore_instance without confirmation_token";
+pub const PLAN_AGAIN: &str = "the same call without confirmation_token";
 
 /// The operator's rules a plan was made under.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -21,43 +22,34 @@ pub struct Policy {
     pub max_writes_per_second: f64,
 }
 
-/// A restore, planned.
+/// The backup of what was there when a plan was made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Safety {
+    /// The job that takes it; empty where an earlier set is used again.
+    pub job_id: String,
+    /// The set; empty while its place has not given it an id.
+    pub backup_id: String,
+}
+
+/// An act, planned.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
-    /// The instance to be overwritten.
+    /// What would be done.
+    pub act: Act,
+    /// To which instance.
     pub instance_id: String,
     /// Where it is.
     pub address: String,
-    /// Which server process answered there.
-    pub run_id: String,
-    /// Its replication id: a failover or another restore changes it.
-    pub replication_id: String,
-    /// The set to be restored.
-    pub backup_id: String,
-    /// SHA-256 of its RDB.
-    pub sha256: String,
-    /// Checksum of its file on the vault, which was verified whole for this plan. Empty where the manifest does not tell.
-    pub stored_sha256: String,
-    /// When it was taken, written.
-    pub taken_at: String,
-    /// How the data gets in: `replication` or `commands`.
-    pub way: String,
-    /// What that means.
-    pub way_meaning: String,
-    /// The job that backs up what is there now.
-    pub safety_job_id: String,
-    /// The set that brings back what is there now.
-    pub safety_backup_id: String,
-    /// Keys there now.
-    pub keys_now: u64,
-    /// Keys in the set.
-    pub keys_in_backup: u64,
-    /// Bytes used there now.
-    pub used_memory_now: u64,
-    /// Write commands counted by the server when the plan was made.
-    pub write_calls: u64,
-    /// When that was read, in milliseconds since 1970.
-    pub read_at_ms: i64,
+    /// What must still be so when it is done.
+    pub pins: Pins,
+    /// What is at stake.
+    pub words: Words,
+    /// More for the reader.
+    pub details: Pins,
+    /// What brings back what is there now.
+    pub safety: Option<Safety>,
+    /// The server's counter of writes when the plan was made.
+    pub writes: Option<Writes>,
     /// The rules it was made under.
     pub policy: Policy,
 }
@@ -72,34 +64,37 @@ pub fn counts_in_words(counts: &Counts) -> String {
     format!("{} keys ({})", total_keys(counts), dbs.join(", "))
 }
 
+/// What a pin is called in a sentence.
+fn called(pin: &str) -> String {
+    match pin {
+        "address" => "the instance's address".into(),
+        "run_id" => "the server process (run_id; it restarted or another took its place)".into(),
+        "replication_id" => "the replication id (a failover or another restore)".into(),
+        "sha256" => "the backup's checksum".into(),
+        "stored_sha256" => "the checksum of the backup's file".into(),
+        "way" => "the way of restoring".into(),
+        other => other.replace('_', " "),
+    }
+}
+
 impl Plan {
-    /// Puts the facts together. The caller has already refused what [`crate::guard::checks`] blocks.
+    /// Puts together what was read. The caller has already refused what blocks.
     #[must_use]
-    pub fn new(
-        instance_id: &str,
-        target: &TargetFacts,
-        source: &SourceFacts,
-        safety: &SafetyFacts,
-        policy: Policy,
-    ) -> Self {
+    pub fn new(act: Act, instance_id: &str, survey: &Survey, safety: Option<&SafetyFacts>, policy: Policy) -> Self {
+        let mut words = survey.words.clone();
+        let safety = safety.map(|s| Safety { job_id: s.job_id.clone(), backup_id: s.backup_id.clone() });
+        if let Some(safety) = &safety {
+            words.back = way_back(instance_id, safety);
+        }
         Self {
+            act,
             instance_id: instance_id.into(),
-            address: target.address.clone(),
-            run_id: target.run_id.clone(),
-            replication_id: target.replication_id.clone(),
-            backup_id: source.backup_id.clone(),
-            sha256: source.sha256.clone(),
-            stored_sha256: source.stored_sha256.clone(),
-            taken_at: written(source.taken_at),
-            way: target.way.word().into(),
-            way_meaning: target.way.meaning().into(),
-            safety_job_id: safety.job_id.clone(),
-            safety_backup_id: safety.backup_id.clone(),
-            keys_now: total_keys(&target.counts),
-            keys_in_backup: total_keys(&source.counts),
-            used_memory_now: target.used_memory,
-            write_calls: target.write_calls,
-            read_at_ms: target.read_at.as_millisecond(),
+            address: survey.address.clone(),
+            pins: survey.pins.clone(),
+            words,
+            details: survey.details.clone(),
+            safety,
+            writes: survey.writes,
             policy,
         }
     }
@@ -129,51 +124,66 @@ impl Plan {
         Ok(hex(&self.digest()?))
     }
 
+    /// A pin's value; empty where there is none.
+    #[must_use]
+    pub fn pin(&self, name: &str) -> &str {
+        self.pins.get(name).map_or("", String::as_str)
+    }
+
     /// What is no longer as it was when this plan was made. Empty: the plan still stands.
     #[must_use]
-    pub fn changes(&self, target: &TargetFacts, source: &SourceFacts, policy: Policy) -> Vec<String> {
+    pub fn changes(&self, now: &Survey, policy: Policy) -> Vec<String> {
         let mut changes = Vec::new();
-        let mut differs = |what: &str, then: &str, now: &str| {
-            if then != now {
-                changes.push(format!("{what} was {then}, is {now}"));
+        let names = self.pins.keys().chain(now.pins.keys().filter(|name| !self.pins.contains_key(*name)));
+        for name in names {
+            let (then, is) = (self.pin(name), now.pins.get(name).map_or("", String::as_str));
+            if then != is {
+                changes.push(format!("{} was {then}, is {is}", called(name)));
             }
-        };
-        differs("the instance's address", &self.address, &target.address);
-        differs("the server process (run_id; it restarted or another took its place)", &self.run_id, &target.run_id);
-        differs("the replication id (a failover or another restore)", &self.replication_id, &target.replication_id);
-        differs("the backup's checksum", &self.sha256, &source.sha256);
-        differs("the checksum of the backup's file", &self.stored_sha256, &source.stored_sha256);
-        differs("the way of restoring", &self.way, target.way.word());
+        }
         if self.policy != policy {
             changes.push("the operator's guard policy was edited".into());
         }
-        if let Some(change) = self.writes_since(target) {
-            changes.push(change);
-        }
+        changes.extend(now.writes.and_then(|writes| self.writes_since(writes)));
         changes
     }
 
     /// Writes per second since the plan, and the seconds since. A counter that went back counts as endless writes.
     #[must_use]
-    pub fn traffic_since(&self, target: &TargetFacts) -> (f64, f64) {
+    pub fn traffic_since(&self, now: Writes) -> (f64, f64) {
+        let Some(then) = self.writes else { return (0.0, 0.0) };
+        let millis = now.read_at.as_millisecond() - then.read_at.as_millisecond();
         #[expect(clippy::cast_precision_loss, reason = "a rate for a comparison, not an account")]
-        let seconds = (target.read_at.as_millisecond() - self.read_at_ms).max(1000) as f64 / 1000.0;
+        let seconds = millis.max(1000) as f64 / 1000.0;
         #[expect(clippy::cast_precision_loss, reason = "a rate for a comparison, not an account")]
-        let rate = target.write_calls.checked_sub(self.write_calls).map_or(f64::INFINITY, |n| n as f64 / seconds);
+        let rate = now.calls.checked_sub(then.calls).map_or(f64::INFINITY, |n| n as f64 / seconds);
         (rate, seconds)
     }
 
     /// Writes since the plan, when there were more than the policy lets pass.
-    fn writes_since(&self, target: &TargetFacts) -> Option<String> {
-        let (rate, seconds) = self.traffic_since(target);
+    fn writes_since(&self, now: Writes) -> Option<String> {
+        let then = self.writes?;
+        let (rate, seconds) = self.traffic_since(now);
         if rate <= self.policy.max_writes_per_second {
             return None;
         }
-        Some(match target.write_calls.checked_sub(self.write_calls) {
+        Some(match now.calls.checked_sub(then.calls) {
             None => "the server's command statistics were reset, so writes since the plan cannot be counted".into(),
             Some(n) => format!(
                 "{n} write commands reached the instance in the {seconds:.0} s since the plan; they are in no backup"
             ),
         })
     }
+}
+
+/// The call that brings back what was there.
+#[must_use]
+pub fn way_back(instance_id: &str, safety: &Safety) -> String {
+    if safety.backup_id.is_empty() {
+        return format!(
+            "restore_instance with instance_id {instance_id} and the backup_id that describe_jobs shows for job {}",
+            safety.job_id
+        );
+    }
+    format!("restore_instance with instance_id {instance_id} and backup_id {}", safety.backup_id)
 }

@@ -4,8 +4,10 @@
 //! the repository and compared by a test. Schemas are slimmed: every token is paid for by every user on every turn.
 
 use crate::model::fault::Fault;
+use crate::tools::guarded::reply::Guarded;
 use crate::tools::{
-    create_backup, describe_backups, describe_instances, describe_jobs, download_backup, restore_instance,
+    create_backup, create_instance_from_backup, delete_backup, describe_backup_policy, describe_backups,
+    describe_instances, describe_jobs, download_backup, modify_backup_policy, restore_instance,
 };
 use rmcp::model::{CallToolResult, ContentBlock, Tool};
 use schemars::generate::SchemaSettings;
@@ -13,7 +15,7 @@ use serde_json::{Map, Value, json};
 use std::sync::OnceLock;
 
 /// A verb's embedded files: name, description, frozen listing.
-const FILES: [(&str, &str, &str); 6] = [
+const FILES: [(&str, &str, &str); 10] = [
     (
         "describe_instances",
         include_str!("../../tools/describe_instances.md"),
@@ -36,6 +38,22 @@ const FILES: [(&str, &str, &str); 6] = [
         include_str!("../../tools/restore_instance.json"),
     ),
     ("describe_jobs", include_str!("../../tools/describe_jobs.md"), include_str!("../../tools/describe_jobs.json")),
+    (
+        "describe_backup_policy",
+        include_str!("../../tools/describe_backup_policy.md"),
+        include_str!("../../tools/describe_backup_policy.json"),
+    ),
+    (
+        "modify_backup_policy",
+        include_str!("../../tools/modify_backup_policy.md"),
+        include_str!("../../tools/modify_backup_policy.json"),
+    ),
+    ("delete_backup", include_str!("../../tools/delete_backup.md"), include_str!("../../tools/delete_backup.json")),
+    (
+        "create_instance_from_backup",
+        include_str!("../../tools/create_instance_from_backup.md"),
+        include_str!("../../tools/create_instance_from_backup.json"),
+    ),
 ];
 
 /// The tools as listed.
@@ -54,7 +72,11 @@ pub fn generate(verb: &str) -> Option<Value> {
         "create_backup" => schemas::<create_backup::Args, create_backup::Created>(),
         "describe_backups" => schemas::<describe_backups::Args, describe_backups::Backups>(),
         "download_backup" => schemas::<download_backup::Args, download_backup::Download>(),
-        "restore_instance" => schemas::<restore_instance::Args, restore_instance::reply::Restore>(),
+        "restore_instance" => schemas::<restore_instance::Args, Guarded>(),
+        "describe_backup_policy" => schemas::<describe_backup_policy::Args, describe_backup_policy::PolicyRow>(),
+        "modify_backup_policy" => schemas::<modify_backup_policy::Args, Guarded>(),
+        "delete_backup" => schemas::<delete_backup::Args, Guarded>(),
+        "create_instance_from_backup" => schemas::<create_instance_from_backup::Args, Guarded>(),
         "describe_jobs" => schemas::<describe_jobs::Args, describe_jobs::Jobs>(),
         _ => return None,
     };

@@ -33,7 +33,7 @@ impl Mode {
     }
 }
 
-/// What is known of a set from its manifest.
+/// What is known of a set. What its provider does not tell is empty: the cloud tells neither checksum nor what is in a set.
 #[derive(Debug, Clone)]
 pub struct BackupSet {
     /// Its id.

@@ -18,29 +18,35 @@ pub struct Instance {
     pub id: String,
     /// Where it is, without credentials.
     pub address: String,
-    /// `local` (reached directly) or `sandbox`.
+    /// `local` (reached directly), `sandbox` or `tair` (on Alibaba Cloud).
     pub kind: &'static str,
     /// What was read from it, or why nothing could be.
     pub live: Result<Live, String>,
 }
 
-/// Read from a serving instance.
+/// Read from a serving instance. What its provider does not tell is `None`.
 #[derive(Debug, Clone)]
 pub struct Live {
-    /// `redis` or `valkey`.
+    /// `running`, or the cloud's own word, such as `Normal` or `BackupRecovering`.
+    pub status: String,
+    /// `redis`, `valkey` or `tair`.
     pub engine: String,
     /// The server's version, as it says it.
     pub version: String,
     /// `master` or `slave`, as the server says it.
-    pub role: String,
-    /// `standalone`, `cluster`, or `cluster shard (n of 16384 slots)`.
+    pub role: Option<String>,
+    /// `standalone`, `cluster`, `cluster shard (n of 16384 slots)`; of the cloud also the generation: `classic standard`.
     pub architecture: String,
     /// Bytes used by data and overhead.
-    pub used_memory: u64,
+    pub used_memory: Option<u64>,
     /// Bytes of the configured limit; 0 for none.
-    pub maxmemory: u64,
+    pub maxmemory: Option<u64>,
     /// Keys per database.
-    pub counts: Counts,
+    pub counts: Option<Counts>,
     /// Replicas attached.
-    pub replicas: u64,
+    pub replicas: Option<u64>,
+    /// The cloud's region.
+    pub region: Option<String>,
+    /// The earliest second that can be restored, with data flashback on.
+    pub backup_log_start_time: Option<jiff::Timestamp>,
 }

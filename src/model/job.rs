@@ -9,6 +9,8 @@ pub enum JobKind {
     Backup,
     /// Overwrites an instance with a set.
     Restore,
+    /// Makes a new instance from a set.
+    Clone,
 }
 
 impl JobKind {
@@ -18,6 +20,23 @@ impl JobKind {
         match self {
             Self::Backup => "backup",
             Self::Restore => "restore",
+            Self::Clone => "clone",
+        }
+    }
+
+    /// Reads the word back.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        [Self::Backup, Self::Restore, Self::Clone].into_iter().find(|k| k.word() == word)
+    }
+
+    /// What ids of such jobs begin with.
+    #[must_use]
+    pub const fn prefix(self) -> &'static str {
+        match self {
+            Self::Backup => "bj",
+            Self::Restore => "rj",
+            Self::Clone => "cj",
         }
     }
 }
@@ -54,7 +73,8 @@ pub struct Job {
     pub kind: JobKind,
     /// To which instance.
     pub instance_id: String,
-    /// The set it makes or restores. For a backup the set exists only once the job has succeeded.
+    /// The set it makes or restores. For a backup the set exists only once the job has succeeded; empty until then where
+    /// the place it is made in gives out the id.
     pub backup_id: String,
     /// Where it stands.
     pub status: JobStatus,

@@ -7,6 +7,7 @@ pub mod fault;
 pub mod ids;
 pub mod instance;
 pub mod job;
+pub mod policy;
 pub mod restore;
 pub mod secret;
 pub mod text;

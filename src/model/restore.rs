@@ -103,7 +103,7 @@ pub struct SourceFacts {
 pub struct SafetyFacts {
     /// The job that takes or took it.
     pub job_id: String,
-    /// The set it makes.
+    /// The set it makes; empty while its place has not given it an id.
     pub backup_id: String,
     /// Whether it is being taken, whole, or failed.
     pub standing: SafetyStanding,
@@ -116,8 +116,8 @@ pub enum SafetyStanding {
     Running,
     /// Whole and verified; the target's write count when its capture began.
     Whole {
-        /// Keys in it.
-        keys: u64,
+        /// Keys in it, where its place tells.
+        keys: Option<u64>,
         /// When its capture began.
         taken_at: Timestamp,
         /// Taken earlier and used again, not taken for this plan.

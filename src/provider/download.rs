@@ -18,13 +18,15 @@ fn failed(what: &str, path: &Path, e: io::Error) -> Fault {
         .because(e)
 }
 
-/// The RDB that is wanted.
+/// The RDB that is wanted, known before it comes.
 #[derive(Debug, Clone, Copy)]
-pub struct Wanted<'a> {
+pub struct Known<'a> {
     /// Bytes it has.
     pub bytes: u64,
     /// SHA-256 it has.
     pub sha256: &'a str,
+    /// RDB format version it has.
+    pub rdb_version: u16,
 }
 
 fn sha256_of(path: &Path) -> io::Result<String> {
@@ -41,7 +43,7 @@ fn sha256_of(path: &Path) -> io::Result<String> {
 ///
 /// # Errors
 /// `download.exists` where something else has its name.
-pub fn already_there(to: &Path, wanted: Wanted<'_>) -> Result<bool, Fault> {
+pub fn already_there(to: &Path, wanted: Known<'_>) -> Result<bool, Fault> {
     let Ok(meta) = std::fs::symlink_metadata(to) else { return Ok(false) };
     if meta.is_file()
         && meta.len() == wanted.bytes
@@ -64,11 +66,16 @@ pub fn already_there(to: &Path, wanted: Wanted<'_>) -> Result<bool, Fault> {
 pub fn write(
     mut from: impl Read,
     to: &Path,
-    wanted: Wanted<'_>,
+    wanted: Known<'_>,
     read_fault: impl Fn(io::Error) -> Fault,
     on_bytes: &(dyn Fn(u64, u64) + Send + Sync),
 ) -> Result<Downloaded, Fault> {
-    let done = |already_there| Downloaded { bytes: wanted.bytes, sha256: wanted.sha256.into(), already_there };
+    let done = |already_there| Downloaded {
+        bytes: wanted.bytes,
+        sha256: wanted.sha256.into(),
+        rdb_version: wanted.rdb_version,
+        already_there,
+    };
     if already_there(to, wanted)? {
         return Ok(done(true));
     }

@@ -1,15 +1,22 @@
 //! Providers: what can be done to an instance, behind one trait. Each mutating call takes the guard's `Permit` by value.
 
 pub mod download;
+pub mod jobs;
 pub mod local;
 
+use crate::guard::act::{Act, PolicyChange};
 use crate::guard::permit::Permit;
+use crate::guard::plan::{Plan, Policy};
+use crate::guard::survey::Survey;
 use crate::model::backup::{BackupSet, DamagedSet, Mode};
 use crate::model::fault::Fault;
 use crate::model::instance::Instance;
 use crate::model::job::Job;
-use crate::model::restore::{Look, SafetyFacts, SourceFacts, TargetFacts};
+use crate::model::policy::BackupPolicy;
+use crate::model::restore::SafetyFacts;
+use crate::model::secret::Secret;
 use async_trait::async_trait;
+use jiff::Timestamp;
 use std::path::Path;
 
 /// A file that a download made or found.
@@ -19,27 +26,87 @@ pub struct Downloaded {
     pub bytes: u64,
     /// Its SHA-256.
     pub sha256: String,
+    /// RDB format version.
+    pub rdb_version: u16,
     /// The file was there already, equal to the byte.
     pub already_there: bool,
+}
+
+/// A URL that lets whoever has it read a backup, for a while.
+#[derive(Debug, Clone)]
+pub struct SignedUrl {
+    /// The URL.
+    pub url: Secret,
+    /// Until when it works, where it says so.
+    pub expires_at: Option<Timestamp>,
 }
 
 /// Hears how far a piece of work is: done and total, in bytes.
 pub type OnBytes = dyn Fn(u64, u64) + Send + Sync;
 
+/// Which instances to list.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// Only those whose id or name contains this.
+    pub search: Option<String>,
+    /// From 1.
+    pub page_number: u32,
+    /// Rows a page.
+    pub page_size: u32,
+}
+
+/// From when to when, both included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Range {
+    /// From.
+    pub start: Timestamp,
+    /// To.
+    pub end: Timestamp,
+}
+
+impl Range {
+    /// Whether a moment is in it. Times are written to the second, so they are compared to the second: a set is found by the
+    /// time it is shown with.
+    #[must_use]
+    pub fn holds(&self, at: Timestamp) -> bool {
+        (self.start.as_second()..=self.end.as_second()).contains(&at.as_second())
+    }
+}
+
+/// What carrying out a permitted act came to.
+#[derive(Debug)]
+pub enum Carried {
+    /// It goes on as a job.
+    Job(Job),
+    /// It is done; what came of it.
+    Done(String),
+}
+
 /// One kind of place where instances live.
 #[async_trait]
 pub trait Provider: Send + Sync {
-    /// The instances it serves.
-    fn instance_ids(&self) -> Vec<String>;
+    /// Whether there may be such an instance.
+    ///
+    /// # Errors
+    /// `instance.not_found`, with the nearest id there is.
+    async fn check_instance(&self, instance_id: &str) -> Result<(), Fault>;
 
-    /// Reads one instance. An instance that cannot be reached is described as such, not an error.
+    /// A page of the instances as they stand, and how many there are in all. One that cannot be reached is described as
+    /// such, not an error.
+    async fn instances(&self, wanted: &Wanted) -> Result<(Vec<Instance>, u64), Fault>;
+
+    /// Reads one instance.
     async fn describe(&self, instance_id: &str) -> Result<Instance, Fault>;
 
     /// Starts a backup, or joins the one that runs. `true` beside the job: joined.
     async fn create_backup(&self, instance_id: &str, mode: Mode, note: &str) -> Result<(Job, bool), Fault>;
 
-    /// All sets of an instance, newest first, damaged ones named.
-    async fn backups(&self, instance_id: &str) -> Result<Vec<Result<BackupSet, DamagedSet>>, Fault>;
+    /// The sets of an instance, newest first, damaged ones named: all of them, or those begun in a range.
+    async fn backups(
+        &self,
+        instance_id: &str,
+        range: Option<Range>,
+    ) -> Result<Vec<Result<BackupSet, DamagedSet>>, Fault>;
 
     /// One set.
     async fn backup(&self, instance_id: &str, backup_id: &str) -> Result<BackupSet, Fault>;
@@ -47,17 +114,39 @@ pub trait Provider: Send + Sync {
     /// Writes a set's RDB to a file, verified, resumable; never over a different file.
     async fn download(&self, set: &BackupSet, to: &Path, on_bytes: &OnBytes) -> Result<Downloaded, Fault>;
 
-    /// Reads target and set for a restore. Damage and refusals are in the facts, not errors.
-    async fn facts(&self, instance_id: &str, backup_id: &str, look: Look) -> Result<(TargetFacts, SourceFacts), Fault>;
+    /// A URL from which a set can be read by whoever has it. Only for somebody who asked for it.
+    ///
+    /// # Errors
+    /// `download.no_url` where sets have none.
+    async fn download_url(&self, set: &BackupSet) -> Result<SignedUrl, Fault>;
 
-    /// Finds a fresh backup of what the target holds, or starts one.
-    async fn safety_backup(&self, instance_id: &str, target: &TargetFacts) -> Result<SafetyFacts, Fault>;
+    /// The backup policy.
+    async fn backup_policy(&self, instance_id: &str) -> Result<BackupPolicy, Fault>;
+
+    /// Changes the backup policy in a way that lowers no protection; all that is not named stays as it is.
+    ///
+    /// # Errors
+    /// `policy.lowers` where it would: that takes a permit.
+    async fn raise_backup_policy(&self, instance_id: &str, change: &PolicyChange) -> Result<BackupPolicy, Fault>;
+
+    /// Reads what an act is about. What stands against it is in its checks, not an error. With `earlier` it is looked at
+    /// again for that plan, and what was proved for it need not be proved anew.
+    async fn survey(
+        &self,
+        instance_id: &str,
+        act: &Act,
+        earlier: Option<&Plan>,
+        policy: Policy,
+    ) -> Result<Survey, Fault>;
+
+    /// Finds a fresh backup of what the instance holds, or starts one.
+    async fn safety_backup(&self, instance_id: &str, survey: &Survey) -> Result<SafetyFacts, Fault>;
 
     /// How far a safety backup is.
     async fn safety_standing(&self, instance_id: &str, job_id: &str, backup_id: &str) -> Result<SafetyFacts, Fault>;
 
-    /// Overwrites an instance as permitted. Returns its job at once.
-    async fn restore(&self, permit: Permit) -> Result<Job, Fault>;
+    /// Does what is permitted. Long work is a job that goes on.
+    async fn carry_out(&self, permit: Permit) -> Result<Carried, Fault>;
 
     /// One job.
     async fn job(&self, job_id: &str) -> Result<Job, Fault>;

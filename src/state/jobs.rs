@@ -44,7 +44,7 @@ fn job(row: &SqliteRow) -> Result<Job, Fault> {
     let number = |name: &str| row.try_get::<i64, _>(name).map(|n| u64::try_from(n).unwrap_or_default());
     Ok(Job {
         id: row.try_get("id")?,
-        kind: if kind == JobKind::Restore.word() { JobKind::Restore } else { JobKind::Backup },
+        kind: JobKind::from_word(&kind).unwrap_or(JobKind::Backup),
         instance_id: row.try_get("instance_id")?,
         backup_id: row.try_get("backup_id")?,
         status: match status.as_str() {
@@ -73,7 +73,14 @@ impl State {
     ///
     /// # Errors
     /// `job.busy` when the other kind runs; `state.failed`.
-    pub async fn begin(&self, kind: JobKind, id: &str, instance_id: &str, backup_id: &str) -> Result<Begun, Fault> {
+    pub async fn begin(
+        &self,
+        provider: &str,
+        kind: JobKind,
+        id: &str,
+        instance_id: &str,
+        backup_id: &str,
+    ) -> Result<Begun, Fault> {
         let owner = &self.owner().await?.name;
         let pool = self.pool().await?;
         let mut tx = pool.begin_with("BEGIN IMMEDIATE").await?;
@@ -102,8 +109,9 @@ impl State {
             return Err(Fault::new(Kind::Provider, "restore.unsettled", what)
                 .hint("Bring the instance back and call describe_jobs, which settles it; then make a new plan."));
         }
-        sqlx::query("INSERT INTO jobs (id, kind, instance_id, backup_id, status, stage, owner, created_at) VALUES (?, ?, ?, ?, 'running', 'starting', ?, ?)")
+        sqlx::query("INSERT INTO jobs (id, provider, kind, instance_id, backup_id, status, stage, owner, created_at) VALUES (?, ?, ?, ?, ?, 'running', 'starting', ?, ?)")
             .bind(id)
+            .bind(provider)
             .bind(kind.word())
             .bind(instance_id)
             .bind(backup_id)
@@ -138,6 +146,19 @@ impl State {
     /// `state.failed`.
     pub async fn save_undo(&self, id: &str, undo: &str) -> Result<(), Fault> {
         sqlx::query("UPDATE jobs SET undo = ? WHERE id = ?").bind(undo).bind(id).execute(self.pool().await?).await?;
+        Ok(())
+    }
+
+    /// Names the set that a job makes, where its place has only now given it an id.
+    ///
+    /// # Errors
+    /// `state.failed`.
+    pub async fn set_backup_id(&self, id: &str, backup_id: &str) -> Result<(), Fault> {
+        sqlx::query("UPDATE jobs SET backup_id = ? WHERE id = ?")
+            .bind(backup_id)
+            .bind(id)
+            .execute(self.pool().await?)
+            .await?;
         Ok(())
     }
 
@@ -228,18 +249,21 @@ impl State {
         rows.iter().map(job).collect()
     }
 
-    /// Running jobs whose process is dead, and failed ones that are unsettled, each handed to exactly one caller.
+    /// A provider's running jobs whose process is dead, and failed ones that are unsettled, each handed to exactly one
+    /// caller.
     ///
     /// # Errors
     /// `state.failed`, `home.failed`.
-    pub async fn adopt_orphans(&self) -> Result<Vec<Orphan>, Fault> {
+    pub async fn adopt_orphans(&self, provider: &str) -> Result<Vec<Orphan>, Fault> {
         let me = &self.owner().await?.name;
         let run = self.home().join("run");
         let pool = self.pool().await?;
-        let rows = sqlx::query("SELECT * FROM jobs WHERE (status = 'running' OR undo <> '') AND owner <> ?")
-            .bind(me)
-            .fetch_all(pool)
-            .await?;
+        let rows =
+            sqlx::query("SELECT * FROM jobs WHERE provider = ? AND (status = 'running' OR undo <> '') AND owner <> ?")
+                .bind(provider)
+                .bind(me)
+                .fetch_all(pool)
+                .await?;
         let mut orphans = Vec::new();
         for row in &rows {
             let owner: String = row.try_get("owner")?;

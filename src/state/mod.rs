@@ -11,22 +11,22 @@ pub mod owner;
 use crate::config::home::{file_fault, private_dir};
 use crate::model::fault::{Fault, Kind};
 use owner::Owner;
-use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{AssertSqlSafe, SqlitePool};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::sync::OnceCell;
 
 /// Version of the tables; a database of a later version is refused rather than misread.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 const TABLES: &str = "
 CREATE TABLE IF NOT EXISTS jobs (
   id TEXT PRIMARY KEY, kind TEXT NOT NULL, instance_id TEXT NOT NULL, backup_id TEXT NOT NULL, status TEXT NOT NULL,
   stage TEXT NOT NULL, done INTEGER NOT NULL DEFAULT 0, total INTEGER NOT NULL DEFAULT 0,
   code TEXT NOT NULL DEFAULT '', message TEXT NOT NULL DEFAULT '', hint TEXT NOT NULL DEFAULT '',
-  owner TEXT NOT NULL, undo TEXT NOT NULL DEFAULT '', created_at INTEGER NOT NULL, finished_at INTEGER);
+  provider TEXT NOT NULL DEFAULT 'local', owner TEXT NOT NULL, undo TEXT NOT NULL DEFAULT '', created_at INTEGER NOT NULL, finished_at INTEGER);
 -- One job at a time for an instance, whichever process asks.
 CREATE UNIQUE INDEX IF NOT EXISTS jobs_running ON jobs (instance_id) WHERE status = 'running';
 CREATE INDEX IF NOT EXISTS jobs_by_time ON jobs (created_at);
@@ -36,6 +36,12 @@ CREATE TABLE IF NOT EXISTS confirmations (
 CREATE TABLE IF NOT EXISTS audit (
   seq INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, event TEXT NOT NULL, caller TEXT NOT NULL,
   instance_id TEXT NOT NULL, nonce TEXT NOT NULL, detail TEXT NOT NULL);
+";
+
+/// What version 1 lacks. Its plans were written in another form: they are withdrawn, and their callers plan again.
+const FROM_1: &str = "
+ALTER TABLE jobs ADD COLUMN provider TEXT NOT NULL DEFAULT 'local';
+DELETE FROM confirmations;
 ";
 
 /// The store of one home directory.
@@ -114,8 +120,14 @@ impl State {
             .hint("Use the later program, or another --home."));
         }
         if version < VERSION {
-            sqlx::raw_sql(TABLES).execute(&pool).await?;
-            sqlx::raw_sql("PRAGMA user_version = 1").execute(&pool).await?;
+            // All or nothing: a crash between two of these must not leave tables that no version knows.
+            let mut tx = pool.begin_with("BEGIN IMMEDIATE").await?;
+            if version == 1 {
+                sqlx::raw_sql(FROM_1).execute(&mut *tx).await?;
+            }
+            sqlx::raw_sql(TABLES).execute(&mut *tx).await?;
+            sqlx::raw_sql(AssertSqlSafe(format!("PRAGMA user_version = {VERSION}"))).execute(&mut *tx).await?;
+            tx.commit().await?;
         }
         drop(lock);
         Ok(pool)

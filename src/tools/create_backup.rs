@@ -60,7 +60,7 @@ pub struct Created {
 /// # Errors
 /// `instance.not_found`, `arguments.invalid`, `job.busy`.
 pub async fn run(call: &Call<'_>, args: Args) -> Result<Created, Fault> {
-    call.app.known(&args.instance_id)?;
+    call.app.known(&args.instance_id).await?;
     let wait = args.wait_seconds.unwrap_or(0);
     if wait > MAX_WAIT {
         return Err(Fault::new(

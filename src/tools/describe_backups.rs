@@ -4,6 +4,7 @@ use crate::model::fault::{Fault, Kind};
 use crate::model::ids::check_backup_id;
 use crate::model::text::bytes;
 use crate::model::time::{parse, written};
+use crate::provider::Range;
 use crate::tools::rows::{BackupRow, table};
 use crate::tools::{Call, Reply};
 use jiff::{Timestamp, ToSpan as _};
@@ -61,8 +62,9 @@ pub struct Backups {
     /// Its end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub end_time: Option<String>,
-    /// Sets outside the range.
-    pub outside_range: usize,
+    /// Sets outside the range, where none is in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outside_range: Option<usize>,
 }
 
 /// Lists backup sets.
@@ -70,7 +72,7 @@ pub struct Backups {
 /// # Errors
 /// `instance.not_found`, `backup.not_found`, `time.bad_format`, `arguments.invalid`.
 pub async fn run(call: &Call<'_>, args: Args) -> Result<Backups, Fault> {
-    call.app.known(&args.instance_id)?;
+    call.app.known(&args.instance_id).await?;
     let page_size = args.page_size.unwrap_or(20);
     let page_number = args.page_number.unwrap_or(1);
     if !(1..=MAX_PAGE).contains(&page_size) || page_number == 0 {
@@ -93,7 +95,7 @@ pub async fn run(call: &Call<'_>, args: Args) -> Result<Backups, Fault> {
             page_size,
             start_time: None,
             end_time: None,
-            outside_range: 0,
+            outside_range: None,
         });
     }
     let now = Timestamp::now();
@@ -110,14 +112,13 @@ pub async fn run(call: &Call<'_>, args: Args) -> Result<Backups, Fault> {
         )
         .hint("Swap them; both are UTC."));
     }
-    let all = call.app.provider.backups(&args.instance_id).await?;
-    let count = all.len();
-    // A damaged set has no time that could be trusted: it is always listed.
-    let rows: Vec<BackupRow> = all
-        .iter()
-        .filter(|s| s.as_ref().map_or(true, |set| within(set.started_at, start, end)))
-        .map(|s| s.as_ref().map_or_else(BackupRow::damaged, BackupRow::whole))
-        .collect();
+    let found = call.app.provider.backups(&args.instance_id, Some(Range { start, end })).await?;
+    let rows: Vec<BackupRow> =
+        found.iter().map(|s| s.as_ref().map_or_else(BackupRow::damaged, BackupRow::whole)).collect();
+    let outside_range = match rows.len() {
+        0 => Some(call.app.provider.backups(&args.instance_id, None).await?.len()),
+        _ => None,
+    };
     let total = rows.len();
     let backups = rows.into_iter().skip((page_number - 1).saturating_mul(page_size)).take(page_size).collect();
     Ok(Backups {
@@ -127,13 +128,8 @@ pub async fn run(call: &Call<'_>, args: Args) -> Result<Backups, Fault> {
         page_size,
         start_time: Some(written(start)),
         end_time: Some(written(end)),
-        outside_range: count - total,
+        outside_range,
     })
-}
-
-/// Times are written to the second, so the range is compared to the second: a set is found by the time it is shown with.
-fn within(at: Timestamp, start: Timestamp, end: Timestamp) -> bool {
-    (start.as_second()..=end.as_second()).contains(&at.as_second())
 }
 
 impl Reply for Backups {
@@ -153,10 +149,10 @@ impl Reply for Backups {
         let list = table(["BACKUP", "STATUS", "MODE", "TAKEN", "KEYS", "RDB", "STORED", "NOTE"], rows);
         let range = match (&self.start_time, &self.end_time) {
             (Some(s), Some(e)) => format!(
-                "{} of {} from {s} to {e}, {} outside that range",
+                "{} of {} from {s} to {e}{}",
                 self.backups.len(),
                 self.total,
-                self.outside_range
+                self.outside_range.map_or(String::new(), |n| format!("; {n} outside that range"))
             ),
             _ => String::new(),
         };

@@ -4,6 +4,7 @@ use crate::model::fault::Fault;
 use crate::model::instance::{Instance, total_keys};
 use crate::model::text::bytes;
 use crate::model::time::{age, written};
+use crate::provider::Wanted;
 use crate::tools::rows::{DatabaseRow, databases, table};
 use crate::tools::{Call, Reply};
 use jiff::Timestamp;
@@ -18,7 +19,18 @@ pub struct Args {
     #[serde(default)]
     #[arg(long)]
     pub instance_id: Option<String>,
+    /// Only ids or names containing this
+    #[serde(default)]
+    #[arg(long)]
+    pub search: Option<String>,
+    /// From 1; 20 a page
+    #[serde(default)]
+    #[arg(long)]
+    pub page_number: Option<u32>,
 }
+
+/// Rows a page.
+const PAGE: u32 = 20;
 
 /// How far an instance can be recovered.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -38,6 +50,9 @@ pub struct Protection {
     pub damaged: usize,
     /// What would be lost if the instance were lost now.
     pub not_recoverable: String,
+    /// Where the recovery window begins, with data flashback on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backup_log_start_time: Option<String>,
 }
 
 /// One instance.
@@ -45,12 +60,15 @@ pub struct Protection {
 pub struct InstanceRow {
     /// Its id.
     pub instance_id: String,
-    /// `local` or `sandbox`.
+    /// `local`, `sandbox` or `tair`.
     pub kind: &'static str,
     /// Where it is, without credentials.
     pub address: String,
-    /// `running` or `unreachable`.
-    pub status: &'static str,
+    /// `running`, `unreachable`, or the cloud's word, such as `Normal`.
+    pub status: String,
+    /// The cloud's region.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
     /// Why it cannot be reached.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -92,6 +110,8 @@ pub struct InstanceRow {
 pub struct Instances {
     /// The instances.
     pub instances: Vec<InstanceRow>,
+    /// On all pages.
+    pub total: u64,
 }
 
 /// Describes one instance or all.
@@ -99,30 +119,37 @@ pub struct Instances {
 /// # Errors
 /// `instance.not_found`, `vault.failed`.
 pub async fn run(call: &Call<'_>, args: Args) -> Result<Instances, Fault> {
-    let ids = match args.instance_id {
+    let (instances, total) = match &args.instance_id {
         Some(id) => {
-            call.app.known(&id)?;
-            vec![id]
+            call.app.known(id).await?;
+            (vec![call.app.provider.describe(id).await?], 1)
         }
-        None => call.app.provider.instance_ids(),
+        None => {
+            let page_number = args.page_number.unwrap_or(1).max(1);
+            let wanted = Wanted { search: args.search.clone(), page_number, page_size: PAGE };
+            call.app.provider.instances(&wanted).await?
+        }
     };
-    // At once: of many instances some may be away, and each of those takes seconds to say so.
-    let rows = ids.iter().map(async |id| {
-        let (instance, protection) = tokio::try_join!(call.app.provider.describe(id), protection(call, id))?;
+    let rows = instances.into_iter().map(async |instance| {
+        let protection = protection(call, &instance).await?;
         Ok::<_, Fault>(row(call, instance, protection))
     });
-    Ok(Instances { instances: futures::future::try_join_all(rows).await? })
+    Ok(Instances { instances: futures::future::try_join_all(rows).await?, total })
 }
 
-async fn protection(call: &Call<'_>, id: &str) -> Result<Protection, Fault> {
-    let sets = call.app.provider.backups(id).await?;
+async fn protection(call: &Call<'_>, instance: &Instance) -> Result<Protection, Fault> {
+    let sets = call.app.provider.backups(&instance.id, None).await?;
     let damaged = sets.iter().filter(|s| s.is_err()).count();
     let whole: Vec<_> = sets.into_iter().flatten().collect();
     let now = Timestamp::now();
     let last = whole.first();
-    let not_recoverable = match last {
-        None => "everything: there is no backup".into(),
-        Some(set) => format!(
+    let flashback = instance.live.as_ref().ok().and_then(|live| live.backup_log_start_time);
+    let not_recoverable = match (flashback, last) {
+        (Some(since), _) => {
+            format!("what was before {}; every second since can be restored (restore_time)", written(since))
+        }
+        (None, None) => "everything: there is no backup".into(),
+        (None, Some(set)) => format!(
             "every change since {} ({} ago): point-in-time recovery is not available for this instance",
             written(set.started_at),
             age(set.started_at, now)
@@ -135,6 +162,7 @@ async fn protection(call: &Call<'_>, id: &str) -> Result<Protection, Fault> {
         backups: whole.len(),
         damaged,
         not_recoverable,
+        backup_log_start_time: flashback.map(written),
     })
 }
 
@@ -143,7 +171,8 @@ fn row(call: &Call<'_>, instance: Instance, protection: Protection) -> InstanceR
         instance_id: instance.id,
         kind: instance.kind,
         address: instance.address,
-        status: "unreachable",
+        status: "unreachable".into(),
+        region: None,
         reason: None,
         engine: None,
         engine_version: None,
@@ -163,16 +192,17 @@ fn row(call: &Call<'_>, instance: Instance, protection: Protection) -> InstanceR
     match instance.live {
         Err(reason) => row.reason = Some(reason),
         Ok(live) => {
-            row.status = "running";
-            row.keys = Some(total_keys(&live.counts));
-            row.databases = databases(&live.counts);
+            row.status = live.status;
+            row.region = live.region;
+            row.keys = live.counts.as_ref().map(total_keys);
+            row.databases = live.counts.as_ref().map(databases).unwrap_or_default();
             row.engine = Some(live.engine);
             row.engine_version = Some(live.version);
             row.architecture = Some(live.architecture);
-            row.role = Some(live.role);
-            row.replicas = Some(live.replicas);
-            row.used_memory = Some(live.used_memory);
-            row.maxmemory = Some(live.maxmemory);
+            row.role = live.role;
+            row.replicas = live.replicas;
+            row.used_memory = live.used_memory;
+            row.maxmemory = live.maxmemory;
         }
     }
     row
@@ -187,7 +217,7 @@ impl Reply for Instances {
             };
             [
                 i.instance_id.clone(),
-                i.status.into(),
+                i.status.clone(),
                 engine,
                 i.address.clone(),
                 i.keys.map_or(String::new(), |k| k.to_string()),

@@ -33,7 +33,7 @@ pub struct Jobs {
 /// `job.not_found`, `instance.not_found`.
 pub async fn run(call: &Call<'_>, args: Args) -> Result<Jobs, Fault> {
     if let Some(id) = &args.instance_id {
-        call.app.known(id)?;
+        call.app.known(id).await?;
     }
     call.app.provider.recover().await?;
     let jobs = match &args.job_id {

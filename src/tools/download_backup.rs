@@ -4,6 +4,7 @@ use crate::config::home::private_dir;
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::check_backup_id;
 use crate::model::text::{bytes, quoted};
+use crate::model::time::written;
 use crate::tools::{App, Call, Reply};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -30,21 +31,34 @@ pub struct Args {
     #[serde(default)]
     #[arg(long)]
     pub file_name: Option<String>,
+    /// Tair: return its signed URL (a secret) instead of a file
+    #[serde(default)]
+    #[arg(long)]
+    pub url_only: bool,
 }
 
 /// Reply.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize, JsonSchema, Default)]
 pub struct Download {
     /// The file.
-    pub path: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
     /// Its size.
     pub bytes: u64,
     /// Its SHA-256.
-    pub sha256: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
     /// RDB format version.
-    pub rdb_version: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rdb_version: Option<u16>,
     /// It was there already, equal to the byte.
     pub already_there: bool,
+    /// Whoever has it can read the backup.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// Until when the URL works.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<String>,
 }
 
 /// Writes a set to a file.
@@ -52,9 +66,18 @@ pub struct Download {
 /// # Errors
 /// `download.outside_roots`, `download.bad_name`, `download.exists`, `backup.damaged`, `backup.not_found`.
 pub async fn run(call: &Call<'_>, args: Args) -> Result<Download, Fault> {
-    call.app.known(&args.instance_id)?;
+    call.app.known(&args.instance_id).await?;
     check_backup_id(&args.backup_id)?;
     let set = call.app.provider.backup(&args.instance_id, &args.backup_id).await?;
+    if args.url_only {
+        let signed = call.app.provider.download_url(&set).await?;
+        return Ok(Download {
+            bytes: set.rdb_bytes,
+            url: Some(signed.url.expose().to_owned()),
+            expires_at: signed.expires_at.map(written),
+            ..Download::default()
+        });
+    }
     let name = args.file_name.unwrap_or_else(|| format!("{}.rdb", set.id));
     let to = place(call.app, args.directory.as_deref(), &name)?;
     let done = Arc::new(AtomicU64::new(0));
@@ -71,11 +94,12 @@ pub async fn run(call: &Call<'_>, args: Args) -> Result<Download, Fault> {
         }
     };
     Ok(Download {
-        path: to.display().to_string(),
+        path: Some(to.display().to_string()),
         bytes: downloaded.bytes,
-        sha256: downloaded.sha256,
-        rdb_version: set.rdb_version,
+        sha256: Some(downloaded.sha256),
+        rdb_version: Some(downloaded.rdb_version),
         already_there: downloaded.already_there,
+        ..Download::default()
     })
 }
 
@@ -117,7 +141,17 @@ fn place(app: &App, directory: Option<&str>, name: &str) -> Result<PathBuf, Faul
 
 impl Reply for Download {
     fn human(&self) -> String {
+        if let Some(url) = &self.url {
+            let until = self.expires_at.as_ref().map_or(String::new(), |t| format!(" until {t}"));
+            return format!("{url}\n{}; whoever has this URL can read the backup{until}", bytes(self.bytes));
+        }
         let was = if self.already_there { " (was there already, equal)" } else { "" };
-        format!("{}{was}\n{}, RDB version {}, SHA-256 {}", self.path, bytes(self.bytes), self.rdb_version, self.sha256)
+        format!(
+            "{}{was}\n{}, RDB version {}, SHA-256 {}",
+            self.path.as_deref().unwrap_or_default(),
+            bytes(self.bytes),
+            self.rdb_version.unwrap_or_default(),
+            self.sha256.as_deref().unwrap_or_default()
+        )
     }
 }

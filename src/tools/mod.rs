@@ -3,10 +3,16 @@
 //! A tool knows neither MCP nor the terminal: faces hand in a [`Call`] and get a reply, a question, or a `Fault`.
 
 pub mod create_backup;
+pub mod create_instance_from_backup;
+pub mod delegated;
+pub mod delete_backup;
+pub mod describe_backup_policy;
 pub mod describe_backups;
 pub mod describe_instances;
 pub mod describe_jobs;
 pub mod download_backup;
+pub mod guarded;
+pub mod modify_backup_policy;
 pub mod restore_instance;
 pub mod rows;
 
@@ -114,8 +120,22 @@ impl Outcome {
 }
 
 /// Names of all tools, in the order they are listed.
-pub const NAMES: [&str; 6] =
-    ["describe_instances", "create_backup", "describe_backups", "download_backup", "restore_instance", "describe_jobs"];
+pub const NAMES: [&str; 10] = [
+    "describe_instances",
+    "create_backup",
+    "describe_backups",
+    "download_backup",
+    "restore_instance",
+    "describe_jobs",
+    "describe_backup_policy",
+    "modify_backup_policy",
+    "delete_backup",
+    "create_instance_from_backup",
+];
+
+/// Tools that change something; refused with `--read-only`.
+const WRITERS: [&str; 5] =
+    ["create_backup", "restore_instance", "modify_backup_policy", "delete_backup", "create_instance_from_backup"];
 
 /// Reads a tool's arguments from JSON.
 ///
@@ -142,7 +162,7 @@ pub fn arguments<A: DeserializeOwned>(json: serde_json::Value) -> Result<A, Faul
 /// # Errors
 /// `tool.unknown`, `arguments.invalid`, `mode.read_only`, and each tool's own.
 pub async fn run(call: &Call<'_>, name: &str, json: serde_json::Value) -> Result<Outcome, Fault> {
-    if call.app.config.read_only && matches!(name, "create_backup" | "restore_instance") {
+    if call.app.config.read_only && WRITERS.contains(&name) {
         return Err(Fault::new(
             Kind::Refused,
             "mode.read_only",
@@ -156,6 +176,10 @@ pub async fn run(call: &Call<'_>, name: &str, json: serde_json::Value) -> Result
         "describe_backups" => Outcome::reply(&describe_backups::run(call, arguments(json)?).await?),
         "download_backup" => Outcome::reply(&download_backup::run(call, arguments(json)?).await?),
         "restore_instance" => restore_instance::run(call, arguments(json)?).await,
+        "modify_backup_policy" => modify_backup_policy::run(call, arguments(json)?).await,
+        "delete_backup" => delete_backup::run(call, arguments(json)?).await,
+        "create_instance_from_backup" => create_instance_from_backup::run(call, arguments(json)?).await,
+        "describe_backup_policy" => Outcome::reply(&describe_backup_policy::run(call, arguments(json)?).await?),
         "describe_jobs" => Outcome::reply(&describe_jobs::run(call, arguments(json)?).await?),
         _ => Err(Fault::new(
             Kind::Usage,
@@ -171,23 +195,9 @@ impl App {
     ///
     /// # Errors
     /// `instance.bad_id`, `instance.not_found` with the nearest one there is.
-    pub fn known(&self, instance_id: &str) -> Result<(), Fault> {
+    pub async fn known(&self, instance_id: &str) -> Result<(), Fault> {
         crate::model::ids::check_instance_id(instance_id)?;
-        let ids = self.provider.instance_ids();
-        if ids.iter().any(|id| id == instance_id) {
-            return Ok(());
-        }
-        let near = crate::model::text::nearest(instance_id, ids.iter().map(String::as_str));
-        let hint = match near {
-            Some(near) => format!("Did you mean {near}? Instances: {}.", ids.join(", ")),
-            None => format!("Instances: {}.", ids.join(", ")),
-        };
-        Err(Fault::new(
-            Kind::NotFound,
-            "instance.not_found",
-            format!("there is no instance {}", crate::model::text::quoted(instance_id)),
-        )
-        .hint(hint))
+        self.provider.check_instance(instance_id).await
     }
 }
 

@@ -80,6 +80,8 @@ impl BackupRow {
     /// A whole set.
     #[must_use]
     pub fn whole(set: &BackupSet) -> Self {
+        // The cloud tells neither a set's checksum nor what is in it.
+        let walked = !set.sha256.is_empty();
         Self {
             backup_id: set.id.clone(),
             status: "whole",
@@ -88,13 +90,13 @@ impl BackupRow {
             finished_at: Some(written(set.finished_at)),
             expires_at: set.expires_at.map(written),
             engine: Some(format!("{} {}", set.engine, set.version)),
-            rdb_version: Some(set.rdb_version),
+            rdb_version: walked.then_some(set.rdb_version),
             rdb_bytes: Some(set.rdb_bytes),
-            stored_bytes: Some(set.stored_bytes),
-            sha256: Some(set.sha256.clone()),
-            keys: Some(crate::model::instance::total_keys(&set.counts)),
+            stored_bytes: walked.then_some(set.stored_bytes),
+            sha256: walked.then(|| set.sha256.clone()),
+            keys: walked.then(|| crate::model::instance::total_keys(&set.counts)),
             databases: databases(&set.counts),
-            functions: Some(set.functions),
+            functions: walked.then_some(set.functions),
             note: (!set.note.is_empty()).then(|| set.note.clone()),
             damage: None,
         }
@@ -129,7 +131,7 @@ impl BackupRow {
 pub struct JobRow {
     /// The job.
     pub job_id: String,
-    /// `backup` or `restore`.
+    /// `backup`, `restore` or `clone`.
     pub kind: &'static str,
     /// Of which instance.
     pub instance_id: String,
@@ -170,12 +172,12 @@ impl JobRow {
     #[must_use]
     pub fn of(job: &Job) -> Self {
         use crate::model::job::{JobKind, JobStatus};
-        let made = job.kind == JobKind::Restore || job.status == JobStatus::Succeeded;
+        let made = job.kind != JobKind::Backup || job.status == JobStatus::Succeeded;
         Self {
             job_id: job.id.clone(),
             kind: job.kind.word(),
             instance_id: job.instance_id.clone(),
-            backup_id: made.then(|| job.backup_id.clone()),
+            backup_id: made.then(|| job.backup_id.clone()).filter(|id| !id.is_empty()),
             status: job.status.word(),
             stage: job.stage.clone(),
             progress: job.fraction().map(|f| (f * 1000.0).round() / 1000.0),

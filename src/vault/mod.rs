@@ -138,6 +138,21 @@ impl Vault {
         FrameReader::open(&path).map_err(|e| damaged(&path, e))
     }
 
+    /// Deletes a set for ever. From the rename on it does not exist; what a crash leaves behind it is swept as a draft is.
+    ///
+    /// # Errors
+    /// `vault.failed`, and then it is whole or gone.
+    pub fn delete(&self, instance_id: &str, backup_id: &str) -> Result<(), Fault> {
+        let (dir, grave) =
+            (self.set_dir(instance_id, backup_id), draft::dir(&self.instance_dir(instance_id), backup_id));
+        let unlink = || -> io::Result<()> {
+            std::fs::rename(&dir, &grave)?;
+            std::fs::File::open(self.instance_dir(instance_id))?.sync_all()?;
+            std::fs::remove_dir_all(&grave)
+        };
+        unlink().map_err(|e| vault_fault("delete", &dir, e))
+    }
+
     /// Removes what an interrupted capture left of a set that never became visible.
     ///
     /// # Errors

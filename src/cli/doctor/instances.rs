@@ -191,7 +191,7 @@ async fn restore(
 
 async fn backups(app: &App, id: &str, findings: &mut Findings) {
     const NAME: &str = "last backup";
-    let sets = match app.provider.backups(id).await {
+    let sets = match app.provider.backups(id, None).await {
         Ok(sets) => sets,
         Err(fault) => return findings.fail(NAME, &fault),
     };

@@ -88,7 +88,7 @@ async fn key(app: &App, findings: &mut Findings) {
 
 fn configuration(app: &App, findings: &mut Findings) {
     const NAME: &str = "configuration";
-    let ids = app.provider.instance_ids();
+    let ids = app.config.instance_ids();
     match &app.config.file {
         None => findings.pass(NAME, "no file: the sandbox is the only instance"),
         Some(file) if ids.is_empty() => findings.warn(
@@ -168,9 +168,8 @@ async fn waiting(app: &App, findings: &mut Findings) {
     }
     for open in open {
         let detail = format!(
-            "a restore of {} from {} waits for a person until {}",
-            open.plan.instance_id,
-            open.plan.backup_id,
+            "{} waits for a person until {}",
+            open.plan.act.on(&open.plan.instance_id),
             written(open.expires_at)
         );
         findings.warn(NAME, detail, "tair-backup-mcp approve");

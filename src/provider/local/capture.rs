@@ -31,15 +31,15 @@ pub const TICK: Duration = Duration::from_millis(500);
 impl Inner {
     /// Starts a capture, or joins the one that runs.
     pub async fn start_capture(self: &Arc<Self>, instance_id: &str, mode: Mode, note: &str) -> Result<Begun, Fault> {
-        if self.stop.is_cancelled() {
+        if self.jobs.stop.is_cancelled() {
             return Err(cancelled());
         }
         let backup_id = new_id("b", Timestamp::now())?;
         let note = note.to_owned();
-        self.begin(JobKind::Backup, instance_id, &backup_id, |inner, job| async move {
-            inner.capture(&job, mode, note).await
-        })
-        .await
+        let inner = Arc::clone(self);
+        self.jobs
+            .begin(JobKind::Backup, instance_id, &backup_id, |job| async move { inner.capture(&job, mode, note).await })
+            .await
     }
 
     async fn capture(&self, job: &Job, mode: Mode, note: String) -> Result<String, Fault> {
@@ -50,7 +50,7 @@ impl Inner {
         let open = Snapshot::open(&endpoint, CaptureOptions::default());
         let mut snapshot = tokio::select! {
             snapshot = open => snapshot?,
-            () = self.stop.cancelled() => return Err(cancelled()),
+            () = self.jobs.stop.cancelled() => return Err(cancelled()),
         };
         let draft = self.vault.draft(&job.instance_id, &job.backup_id)?;
         let Captured { census, sealed, draft } = self.stream(job, &mut snapshot, draft).await?;
@@ -129,7 +129,7 @@ impl Inner {
             let room = chunk.bytes.get_mut(chunk.filled..).unwrap_or_default();
             let read = tokio::select! {
                 read = snapshot.read(room) => read,
-                () = self.stop.cancelled() => break Some(cancelled()),
+                () = self.jobs.stop.cancelled() => break Some(cancelled()),
             };
             let n = match read {
                 Ok(n) => n,

@@ -1,11 +1,16 @@
 //! Facts of an instance: for describing it, and for the guard to judge before a restore.
 
 use crate::config::instance::RestoreWay;
+use crate::guard::checks;
+use crate::guard::plan::{Plan, Policy, counts_in_words};
+use crate::guard::survey::{Survey, Words, Writes, pins};
 use crate::model::backup::{BackupSet, Mode};
 use crate::model::fault::{Fault, Kind};
 use crate::model::instance::{Counts, Instance, Live, total_keys};
 use crate::model::job::JobStatus;
 use crate::model::restore::{Look, SafetyFacts, SafetyStanding, SourceFacts, TargetFacts, Way};
+use crate::model::text::bytes;
+use crate::model::time::written;
 use crate::provider::local::{Inner, PATIENCE, blocking};
 use crate::redis::RedisError;
 use crate::redis::conn::Conn;
@@ -63,30 +68,71 @@ impl Inner {
             Ok::<_, RedisError>((facts, slots))
         };
         let live = read.await.map_err(|e| Fault::from(e).message).map(|(facts, slots)| Live {
+            status: "running".into(),
             engine: engine(facts.flavor).into(),
-            role: if facts.role == Role::Replica { "slave" } else { "master" }.into(),
+            role: Some(if facts.role == Role::Replica { "slave" } else { "master" }.into()),
             architecture: match slots {
                 Some(n) if n < u32::from(SLOTS) => format!("cluster shard ({n} of {SLOTS} slots)"),
                 Some(_) => "cluster".into(),
                 None if facts.cluster_enabled => "cluster".into(),
                 None => "standalone".into(),
             },
-            used_memory: facts.used_memory,
-            maxmemory: facts.maxmemory,
-            counts: counts_of(&facts),
-            replicas: facts.connected_slaves,
+            used_memory: Some(facts.used_memory),
+            maxmemory: Some(facts.maxmemory),
+            counts: Some(counts_of(&facts)),
+            replicas: Some(facts.connected_slaves),
+            region: None,
+            backup_log_start_time: None,
             version: facts.version,
         });
         Ok(Instance { id: instance_id.into(), address: endpoint.to_string(), kind, live })
     }
 
-    /// Target and set, for a restore.
-    pub async fn facts(
+    /// What a restore would mean.
+    pub async fn survey_restore(
         &self,
         instance_id: &str,
         backup_id: &str,
-        look: Look,
-    ) -> Result<(TargetFacts, SourceFacts), Fault> {
+        earlier: Option<&Plan>,
+        policy: Policy,
+    ) -> Result<Survey, Fault> {
+        let look = if earlier.is_some() { Look::Again } else { Look::Whole };
+        let (mut target, source) = self.facts(instance_id, backup_id, look).await?;
+        let writes = Writes { calls: target.write_calls, read_at: target.read_at };
+        if let Some(plan) = earlier {
+            (target.writes_per_second, target.window_seconds) = plan.traffic_since(writes);
+        }
+        let taken = written(source.taken_at);
+        Ok(Survey {
+            checks: checks::judge(&target, &source, policy),
+            pins: pins([
+                ("address", &target.address),
+                ("run_id", &target.run_id),
+                ("replication_id", &target.replication_id),
+                ("sha256", &source.sha256),
+                ("stored_sha256", &source.stored_sha256),
+                ("way", target.way.word()),
+            ]),
+            // A server without a replication backlog takes a new replication id when it is first captured.
+            caused: &["replication_id"],
+            writes: Some(writes),
+            wants_safety: true,
+            words: Words {
+                now: format!("{}, {}", counts_in_words(&target.counts), bytes(target.used_memory)),
+                after: format!("{} as of {taken}", counts_in_words(&source.counts)),
+                lost: format!("all of what is there now, and every change since {taken}"),
+                how: target.way.word().into(),
+                how_meaning: target.way.meaning().into(),
+                back: String::new(),
+            },
+            details: pins([("backup_taken_at", &taken), ("sha256", &source.sha256)]),
+            instead: None,
+            address: target.address,
+        })
+    }
+
+    /// Target and set, for a restore.
+    async fn facts(&self, instance_id: &str, backup_id: &str, look: Look) -> Result<(TargetFacts, SourceFacts), Fault> {
         if look == Look::Whole {
             // A target that an earlier restore left following a dead address must not be planned for as it stands.
             self.recover().await?;
@@ -282,24 +328,21 @@ impl Inner {
     }
 
     /// A fresh backup of what the target holds: an earlier one where no write came since, else a new one.
-    pub async fn safety_backup(
-        self: &Arc<Self>,
-        instance_id: &str,
-        target: &TargetFacts,
-    ) -> Result<SafetyFacts, Fault> {
+    pub async fn safety_backup(self: &Arc<Self>, instance_id: &str, survey: &Survey) -> Result<SafetyFacts, Fault> {
         let (vault, id) = (self.vault.clone(), instance_id.to_owned());
         let sets = blocking(move || vault.list(&id)).await?;
         let now = Timestamp::now();
         let fresh = sets.into_iter().flatten().find(|set| {
             now.as_second() - set.started_at.as_second() < FRESH_SECONDS
-                && set.run_id == target.run_id
+                && survey.pins.get("run_id") == Some(&set.run_id)
                 // A restore changes data without a write command, and the replication id with it.
-                && set.replication_id == target.replication_id
-                && set.write_calls == Some(target.write_calls)
+                && survey.pins.get("replication_id") == Some(&set.replication_id)
+                && set.write_calls.is_some()
+                && set.write_calls == survey.writes.map(|w| w.calls)
         });
         if let Some(set) = fresh {
             let standing =
-                SafetyStanding::Whole { keys: total_keys(&set.counts), taken_at: set.started_at, reused: true };
+                SafetyStanding::Whole { keys: Some(total_keys(&set.counts)), taken_at: set.started_at, reused: true };
             return Ok(SafetyFacts { job_id: String::new(), backup_id: set.id, standing });
         }
         match self.start_capture(instance_id, Mode::Safety, "taken before a restore").await? {
@@ -334,7 +377,7 @@ impl Inner {
         let (vault, id, set) = (self.vault.clone(), instance_id.to_owned(), backup_id.to_owned());
         match blocking(move || vault.find(&id, &set)).await {
             Ok(set) => Ok(facts(SafetyStanding::Whole {
-                keys: total_keys(&set.counts),
+                keys: Some(total_keys(&set.counts)),
                 taken_at: set.started_at,
                 reused: job_id.is_empty(),
             })),

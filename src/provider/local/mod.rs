@@ -1,6 +1,7 @@
 //! The local provider: any Redis or Valkey within reach, backed up as a replica and restored as a master.
 
 mod capture;
+mod delete;
 mod facts;
 mod recover;
 mod restore;
@@ -8,27 +9,29 @@ pub mod sandbox;
 
 use crate::config::instance::{InstanceConfig, Password};
 use crate::config::{Config, SANDBOX};
+use crate::guard::act::{Act, PolicyChange, Source};
 use crate::guard::permit::Permit;
+use crate::guard::plan::{Plan, Policy};
+use crate::guard::survey::Survey;
 use crate::model::backup::{BackupSet, DamagedSet, Mode};
 use crate::model::fault::{Fault, Kind};
-use crate::model::ids::new_id;
 use crate::model::instance::Instance;
-use crate::model::job::{Job, JobKind};
-use crate::model::restore::{Look, SafetyFacts, SourceFacts, TargetFacts};
+use crate::model::job::Job;
+use crate::model::policy::BackupPolicy;
+use crate::model::restore::SafetyFacts;
 use crate::model::secret::Secret;
-use crate::provider::download::{self, Wanted};
-use crate::provider::{Downloaded, OnBytes, Provider};
+use crate::model::text::{nearest, quoted};
+use crate::provider::download;
+use crate::provider::jobs::Jobs;
+use crate::provider::{Carried, Downloaded, OnBytes, Provider, Range, SignedUrl, Wanted};
 use crate::redis::endpoint::{Endpoint, TlsSettings};
 use crate::state::State;
 use crate::state::jobs::{Begun, Filter};
 use crate::vault::{Vault, damaged};
 use async_trait::async_trait;
-use jiff::Timestamp;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 /// For connecting to an instance and for each command.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -43,10 +46,12 @@ struct Inner {
     sandbox: Option<sandbox::Sandbox>,
     state: Arc<State>,
     vault: Vault,
-    /// Told when the process is asked to end: captures stop, restores go on.
-    stop: CancellationToken,
-    jobs: TaskTracker,
+    /// Told to stop, captures do and restores go on.
+    jobs: Jobs,
 }
+
+/// The word for this provider's jobs in the store.
+const PROVIDER: &str = "local";
 
 impl Local {
     /// The provider of what is configured. Touches nothing yet.
@@ -56,13 +61,26 @@ impl Local {
             inner: Arc::new(Inner {
                 instances: config.instances.clone(),
                 sandbox: config.sandbox.then(|| sandbox::Sandbox::new(config.home.sandbox())),
+                jobs: Jobs::new(PROVIDER, Arc::clone(&state), restore::left_unsettled),
                 state,
                 vault: Vault::new(config.home.vault()),
-                stop: CancellationToken::new(),
-                jobs: TaskTracker::new(),
             }),
         }
     }
+}
+
+impl Local {
+    /// The instances it serves.
+    #[must_use]
+    pub fn instance_ids(&self) -> Vec<String> {
+        let named = self.inner.instances.iter().map(|i| i.id.clone());
+        named.chain(self.inner.sandbox.as_ref().map(|_| SANDBOX.into())).collect()
+    }
+}
+
+fn no_policy(instance_id: &str) -> Fault {
+    let message = format!("{instance_id} has no backup policy: nothing takes backups of it by itself");
+    Fault::new(Kind::Usage, "policy.unsupported", message).hint("Call create_backup when one is wanted.")
 }
 
 /// Runs blocking work on a thread of its own.
@@ -145,49 +163,29 @@ pub fn endpoint_of(config: &InstanceConfig, url: &str) -> Result<Endpoint, Fault
     Ok(endpoint)
 }
 
-impl Inner {
-    /// Begins a job and runs it to its end in the background, whoever waits for it.
-    async fn begin<F>(
-        self: &Arc<Self>,
-        kind: JobKind,
-        instance_id: &str,
-        backup_id: &str,
-        work: impl FnOnce(Arc<Self>, Job) -> F,
-    ) -> Result<Begun, Fault>
-    where
-        F: Future<Output = Result<String, Fault>> + Send + 'static,
-    {
-        let prefix = if kind == JobKind::Backup { "bj" } else { "rj" };
-        let id = new_id(prefix, Timestamp::now())?;
-        let begun = self.state.begin(kind, &id, instance_id, backup_id).await?;
-        if let Begun::Started(job) = &begun {
-            let inner = Arc::clone(self);
-            let work = tokio::spawn(work(Arc::clone(self), job.clone()));
-            self.jobs.spawn(async move {
-                let outcome = work.await.unwrap_or_else(|e| {
-                    Err(Fault::new(Kind::Unexpected, "job.crashed", "the job died of a bug in this program").because(e))
-                });
-                if let Err(fault) = &outcome {
-                    tracing::warn!(job = %id, code = fault.code, cause = ?std::error::Error::source(fault), "{fault}");
-                }
-                let written = match &outcome {
-                    Err(fault) if restore::left_unsettled(fault) => inner.state.fail_unsettled(&id, fault).await,
-                    outcome => inner.state.finish(&id, outcome).await,
-                };
-                if let Err(fault) = written {
-                    tracing::error!(job = %id, "the job's end could not be written down: {fault}");
-                }
-            });
-        }
-        Ok(begun)
-    }
-}
-
 #[async_trait]
 impl Provider for Local {
-    fn instance_ids(&self) -> Vec<String> {
-        let named = self.inner.instances.iter().map(|i| i.id.clone());
-        named.chain(self.inner.sandbox.is_some().then(|| SANDBOX.into())).collect()
+    async fn check_instance(&self, instance_id: &str) -> Result<(), Fault> {
+        let ids = self.instance_ids();
+        if ids.iter().any(|id| id == instance_id) {
+            return Ok(());
+        }
+        let near = nearest(instance_id, ids.iter().map(String::as_str));
+        let near = near.map_or(String::new(), |near| format!("Did you mean {near}? "));
+        let message = format!("there is no instance {}", quoted(instance_id));
+        Err(Fault::new(Kind::NotFound, "instance.not_found", message)
+            .hint(format!("{near}Instances: {}.", ids.join(", "))))
+    }
+
+    async fn instances(&self, wanted: &Wanted) -> Result<(Vec<Instance>, u64), Fault> {
+        let mut ids = self.instance_ids();
+        ids.retain(|id| wanted.search.as_ref().is_none_or(|part| id.contains(part.as_str())));
+        let total = ids.len() as u64;
+        let skip = (wanted.page_number.saturating_sub(1) as usize).saturating_mul(wanted.page_size as usize);
+        let page = ids.iter().skip(skip).take(wanted.page_size as usize);
+        // At once: of many instances some may be away, and each of those takes seconds to say so.
+        let rows = futures::future::try_join_all(page.map(|id| self.inner.describe(id))).await?;
+        Ok((rows, total))
     }
 
     async fn describe(&self, instance_id: &str) -> Result<Instance, Fault> {
@@ -201,9 +199,16 @@ impl Provider for Local {
         }
     }
 
-    async fn backups(&self, instance_id: &str) -> Result<Vec<Result<BackupSet, DamagedSet>>, Fault> {
+    async fn backups(
+        &self,
+        instance_id: &str,
+        range: Option<Range>,
+    ) -> Result<Vec<Result<BackupSet, DamagedSet>>, Fault> {
         let (vault, id) = (self.inner.vault.clone(), instance_id.to_owned());
-        blocking(move || vault.list(&id)).await
+        let mut sets = blocking(move || vault.list(&id)).await?;
+        // A damaged set has no time that could be trusted: it is always listed.
+        sets.retain(|s| s.as_ref().map_or(true, |set| range.is_none_or(|range| range.holds(set.started_at))));
+        Ok(sets)
     }
 
     async fn backup(&self, instance_id: &str, backup_id: &str) -> Result<BackupSet, Fault> {
@@ -218,7 +223,7 @@ impl Provider for Local {
         let work = tokio::task::spawn_blocking(move || {
             let data = vault.open_data(&set)?;
             let path = vault.set_dir(&set.instance_id, &set.id);
-            let wanted = Wanted { bytes: set.rdb_bytes, sha256: &set.sha256 };
+            let wanted = download::Known { bytes: set.rdb_bytes, sha256: &set.sha256, rdb_version: set.rdb_version };
             download::write(data, &to, wanted, |e| damaged(&path, e), &|done, total| {
                 tx.send_replace((done, total));
             })
@@ -230,20 +235,74 @@ impl Provider for Local {
         work.await.map_err(|e| Fault::new(Kind::Unexpected, "job.crashed", "a worker thread died").because(e))?
     }
 
-    async fn facts(&self, instance_id: &str, backup_id: &str, look: Look) -> Result<(TargetFacts, SourceFacts), Fault> {
-        self.inner.facts(instance_id, backup_id, look).await
+    async fn download_url(&self, _: &BackupSet) -> Result<SignedUrl, Fault> {
+        Err(Fault::new(Kind::Usage, "download.no_url", "the sets of this instance are on this machine and have no URL")
+            .hint("Call download_backup without it: the set is written to a file."))
     }
 
-    async fn safety_backup(&self, instance_id: &str, target: &TargetFacts) -> Result<SafetyFacts, Fault> {
-        self.inner.safety_backup(instance_id, target).await
+    async fn backup_policy(&self, instance_id: &str) -> Result<BackupPolicy, Fault> {
+        Err(no_policy(instance_id))
+    }
+
+    async fn raise_backup_policy(&self, instance_id: &str, _: &PolicyChange) -> Result<BackupPolicy, Fault> {
+        Err(no_policy(instance_id))
+    }
+
+    async fn survey(
+        &self,
+        instance_id: &str,
+        act: &Act,
+        earlier: Option<&Plan>,
+        policy: Policy,
+    ) -> Result<Survey, Fault> {
+        match act {
+            Act::RestoreInstance { source: Source::Backup { backup_id }, write_fence: false } => {
+                self.inner.survey_restore(instance_id, backup_id, earlier, policy).await
+            }
+            Act::RestoreInstance { source: Source::Backup { .. }, write_fence: true } => {
+                let message =
+                    format!("{instance_id} is restored as a whole at one moment, so there is no write_fence for it");
+                Err(Fault::new(Kind::Usage, "restore.no_fence", message).hint("Leave write_fence out."))
+            }
+            Act::RestoreInstance { source: Source::Moment { .. }, .. } => {
+                let message = format!("{instance_id} has no archive of changes, so it cannot be restored to a moment");
+                Err(Fault::new(Kind::Provider, "restore.no_flashback", message)
+                    .hint("Restore a backup set: take its backup_id from describe_backups."))
+            }
+            Act::DeleteBackup { backup_id } => self.inner.survey_deletion(instance_id, backup_id).await,
+            Act::ModifyBackupPolicy { .. } => Err(no_policy(instance_id)),
+            Act::CreateInstanceFromBackup { .. } => {
+                let message = format!("{instance_id} is no instance of the cloud, where new ones could be made");
+                Err(Fault::new(Kind::Usage, "clone.unsupported", message)
+                    .hint("Start a server of your own, configure it as an instance, and restore its data by hand from download_backup's file."))
+            }
+        }
+    }
+
+    async fn safety_backup(&self, instance_id: &str, survey: &Survey) -> Result<SafetyFacts, Fault> {
+        self.inner.safety_backup(instance_id, survey).await
     }
 
     async fn safety_standing(&self, instance_id: &str, job_id: &str, backup_id: &str) -> Result<SafetyFacts, Fault> {
         self.inner.safety_standing(instance_id, job_id, backup_id).await
     }
 
-    async fn restore(&self, permit: Permit) -> Result<Job, Fault> {
-        self.inner.start_restore(permit).await
+    async fn carry_out(&self, permit: Permit) -> Result<Carried, Fault> {
+        match &permit.plan().act {
+            Act::DeleteBackup { backup_id } => {
+                let backup_id = backup_id.clone();
+                self.inner.delete(permit, &backup_id).await.map(Carried::Done)
+            }
+            Act::RestoreInstance { source: Source::Backup { backup_id }, .. } => {
+                let backup_id = backup_id.clone();
+                self.inner.start_restore(permit, &backup_id).await.map(Carried::Job)
+            }
+            act => Err(Fault::new(
+                Kind::Unexpected,
+                "act.unsupported",
+                format!("{} was permitted, but this instance cannot do it", act.verb()),
+            )),
+        }
     }
 
     async fn job(&self, job_id: &str) -> Result<Job, Fault> {
@@ -259,11 +318,7 @@ impl Provider for Local {
     }
 
     async fn shut_down(&self, cancel_backups: bool) {
-        if cancel_backups {
-            self.inner.stop.cancel();
-        }
-        self.inner.jobs.close();
-        self.inner.jobs.wait().await;
+        self.inner.jobs.shut_down(cancel_backups).await;
         if let Some(sandbox) = &self.inner.sandbox {
             // A plan is for the server process it was made for: while one waits for its person, that process stays. The
             // next command to end without a plan waiting stops it.

@@ -6,7 +6,7 @@ use crate::model::fault::{Fault, Kind};
 use crate::model::instance::total_keys;
 use crate::model::job::{Job, JobKind, JobStatus};
 use crate::model::secret::Secret;
-use crate::provider::local::Inner;
+use crate::provider::local::{Inner, PROVIDER};
 use crate::redis::conn::Conn;
 use crate::redis::facts::census;
 use crate::redis::master::{Found, Switch, settle};
@@ -21,7 +21,8 @@ const GLANCE: Duration = Duration::from_secs(3);
 /// Written before a restore touches its target; all that is needed to take it off us again.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Undo {
-    safety_backup_id: String,
+    /// The call that brings back what was there.
+    back: String,
     /// Keys the set has, for judging how far it came.
     keys: u64,
     switch: Option<SwitchRecord>,
@@ -42,7 +43,7 @@ struct SwitchRecord {
 
 impl Undo {
     /// For a restore by replication.
-    pub fn replication(plan: &Plan, switch: &Switch) -> Self {
+    pub fn replication(plan: &Plan, set: &BackupSet, switch: &Switch) -> Self {
         let s = &switch.settings;
         let record = SwitchRecord {
             repl_diskless_load: s.repl_diskless_load.clone(),
@@ -54,12 +55,12 @@ impl Undo {
             replid: switch.replid.clone(),
             run_id: switch.run_id.clone(),
         };
-        Self { safety_backup_id: plan.safety_backup_id.clone(), keys: plan.keys_in_backup, switch: Some(record) }
+        Self { back: plan.words.back.clone(), keys: total_keys(&set.counts), switch: Some(record) }
     }
 
     /// For a restore by commands.
     pub fn commands(plan: &Plan, set: &BackupSet) -> Self {
-        Self { safety_backup_id: plan.safety_backup_id.clone(), keys: total_keys(&set.counts), switch: None }
+        Self { back: plan.words.back.clone(), keys: total_keys(&set.counts), switch: None }
     }
 
     /// As stored.
@@ -89,9 +90,9 @@ impl SwitchRecord {
 impl Inner {
     /// Settles every job whose process is dead.
     pub async fn recover(&self) -> Result<(), Fault> {
-        for orphan in self.state.adopt_orphans().await? {
+        for orphan in self.state.adopt_orphans(PROVIDER).await? {
             let outcome = match orphan.job.kind {
-                JobKind::Backup => self.settle_backup(&orphan.job),
+                JobKind::Backup | JobKind::Clone => self.settle_backup(&orphan.job),
                 JobKind::Restore => match self.settle_restore(&orphan).await {
                     Ok(outcome) => outcome,
                     Err(away) => {
@@ -142,10 +143,7 @@ impl Inner {
         };
         let id = &orphan.job.instance_id;
         let mut conn = Conn::open(&self.endpoint(id).await?, GLANCE).await?;
-        let back = format!(
-            "What was there before: restore_instance with instance_id {id} and backup_id {}.",
-            undo.safety_backup_id
-        );
+        let back = format!("What was there before: {}.", undo.back);
         let Some(record) = &undo.switch else {
             let keys = total_keys(&census(&mut conn).await?);
             let message = format!(

@@ -33,11 +33,12 @@ const STALL: Duration = Duration::from_secs(60);
 
 impl Inner {
     /// Starts what is permitted.
-    pub async fn start_restore(self: &Arc<Self>, permit: Permit) -> Result<Job, Fault> {
-        let plan = permit.plan();
-        let (instance_id, backup_id) = (plan.instance_id.clone(), plan.backup_id.clone());
+    pub async fn start_restore(self: &Arc<Self>, permit: Permit, backup_id: &str) -> Result<Job, Fault> {
+        let instance_id = permit.plan().instance_id.clone();
+        let inner = Arc::clone(self);
         let begun = self
-            .begin(JobKind::Restore, &instance_id, &backup_id, |inner, job| async move {
+            .jobs
+            .begin(JobKind::Restore, &instance_id, backup_id, |job| async move {
                 let plan = permit.plan();
                 let verified = permit.human_verified();
                 let started = format!("job {}, human_verified {verified}", job.id);
@@ -66,7 +67,7 @@ impl Inner {
 
     async fn restore(&self, job: &Job, plan: &Plan) -> Result<String, Fault> {
         self.state.progress(&job.id, "verifying the backup", 0, 0).await?;
-        let (vault, id, set_id) = (self.vault.clone(), plan.instance_id.clone(), plan.backup_id.clone());
+        let (vault, id, set_id) = (self.vault.clone(), plan.instance_id.clone(), job.backup_id.clone());
         let set = blocking(move || {
             let set = vault.find(&id, &set_id)?;
             // A bad RDB makes its target exit. The set was verified whole for the plan; before the first byte leaves us,
@@ -74,7 +75,7 @@ impl Inner {
             vault.intact(&set).map(|()| set)
         })
         .await?;
-        if set.sha256 != plan.sha256 || set.stored_sha256 != plan.stored_sha256 {
+        if set.sha256 != plan.pin("sha256") || set.stored_sha256 != plan.pin("stored_sha256") {
             return Err(Fault::new(
                 Kind::Refused,
                 "plan.changed",
@@ -82,7 +83,7 @@ impl Inner {
             )
             .hint("Make a new plan."));
         }
-        if plan.way == Way::Replication.word() {
+        if plan.pin("way") == Way::Replication.word() {
             self.by_replication(job, plan, &set).await?;
         } else {
             self.by_commands(job, plan, &set).await?;
@@ -111,11 +112,11 @@ impl Inner {
             ..MasterOptions::default()
         };
         let stage = Stage::prepare(&endpoint, options).await?;
-        if stage.switch().run_id != plan.run_id {
+        if stage.switch().run_id != plan.pin("run_id") {
             return Err(restarted());
         }
         // From here on a crash is settled at the next start.
-        self.state.save_undo(&job.id, &Undo::replication(plan, stage.switch()).to_json()?).await?;
+        self.state.save_undo(&job.id, &Undo::replication(plan, set, stage.switch()).to_json()?).await?;
         let (tx, rx) = mpsc::channel(IN_FLIGHT);
         let supplier = {
             let (vault, set) = (self.vault.clone(), set.clone());
@@ -151,7 +152,7 @@ impl Inner {
 
     async fn by_commands(&self, job: &Job, plan: &Plan, set: &BackupSet) -> Result<(), Fault> {
         let mut conn = Conn::open(&self.endpoint(&plan.instance_id).await?, PATIENCE).await?;
-        if ServerFacts::read(&mut conn).await?.run_id != plan.run_id {
+        if ServerFacts::read(&mut conn).await?.run_id != plan.pin("run_id") {
             return Err(restarted());
         }
         self.state.save_undo(&job.id, &Undo::commands(plan, set).to_json()?).await?;
@@ -258,10 +259,7 @@ fn same_census(set: &Counts, found: &Counts) -> Result<String, String> {
 
 /// Says how to get back, whatever went wrong.
 fn with_way_back(fault: Fault, plan: &Plan) -> Fault {
-    let back = format!(
-        "What was there before is in the safety backup: restore_instance with instance_id {} and backup_id {}.",
-        plan.instance_id, plan.safety_backup_id
-    );
+    let back = format!("What was there before is in the safety backup: {}.", plan.words.back);
     let hint = format!("{} {back}", fault.hint).trim().to_owned();
     fault.hint(hint)
 }

@@ -1,16 +1,16 @@
-//! What `restore_instance` answers: status, plan, pre-checks with their figures, and what is at stake.
+//! What a guarded tool answers: status, plan, pre-checks with their figures, and what is at stake.
 
 use crate::guard::checks::Precheck;
 use crate::guard::ledger::Confirmation;
-use crate::guard::plan::{Plan, counts_in_words};
+use crate::guard::plan::Plan;
 use crate::model::fault::Kind;
-use crate::model::job::{Job, JobStatus};
-use crate::model::restore::{SourceFacts, TargetFacts};
-use crate::model::text::bytes;
+use crate::model::job::JobStatus;
 use crate::model::time::written;
+use crate::provider::Carried;
 use crate::tools::Reply;
 use schemars::JsonSchema;
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 /// One pre-check.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -26,24 +26,27 @@ pub struct PrecheckRow {
 /// What would be done.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct PlanRow {
-    /// The instance to be overwritten.
+    /// The tool that does it.
+    pub act: &'static str,
+    /// To which instance.
     pub instance_id: String,
     /// Where it is.
     pub address: String,
-    /// The set that replaces its data.
-    pub backup_id: String,
-    /// When that was taken.
-    pub backup_taken_at: String,
-    /// SHA-256 of its RDB.
-    pub sha256: String,
-    /// `replication` (atomic) or `commands` (not atomic).
+    /// The set it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backup_id: Option<String>,
+    /// How it is done, such as `replication` (atomic) or `commands` (not atomic).
     pub way: String,
     /// What the way means.
     pub way_meaning: String,
     /// The set that brings back what is there now.
-    pub safety_backup_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub safety_backup_id: Option<String>,
     /// `person` or `token`.
     pub confirmation: &'static str,
+    /// More, by name: when the set was taken, its checksum, the class and price model of a new instance.
+    #[serde(flatten)]
+    pub details: BTreeMap<String, String>,
 }
 
 /// What is at stake.
@@ -61,8 +64,8 @@ pub struct Impact {
 
 /// Reply.
 #[derive(Debug, Serialize, JsonSchema, Default)]
-pub struct Restore {
-    /// Where the restore stands.
+pub struct Guarded {
+    /// Where it stands.
     #[schemars(extend("enum" = [
         "confirmation_required", "approval_required", "prechecks_pending", "plan_changed", "blocked", "declined", "started",
         "succeeded", "failed"
@@ -94,7 +97,7 @@ pub struct Restore {
     /// What is at stake.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub impact: Option<Impact>,
-    /// The restore's job.
+    /// The job that does it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub job_id: Option<String>,
     /// A person said yes, rather than a policy.
@@ -103,12 +106,12 @@ pub struct Restore {
 }
 
 /// The parts of a reply that a confirmation determines.
-pub(super) fn shown(open: &Confirmation, prechecks: &[Precheck]) -> Restore {
-    Restore {
+pub(super) fn shown(open: &Confirmation, prechecks: &[Precheck]) -> Guarded {
+    Guarded {
         expires_at: Some(written(open.expires_at)),
         plan: Some(PlanRow::of(&open.plan)),
         prechecks: rows(prechecks),
-        ..Restore::default()
+        ..Guarded::default()
     }
 }
 
@@ -119,63 +122,62 @@ pub(super) fn rows(prechecks: &[Precheck]) -> Vec<PrecheckRow> {
 impl PlanRow {
     fn of(plan: &Plan) -> Self {
         Self {
+            act: plan.act.verb(),
             instance_id: plan.instance_id.clone(),
             address: plan.address.clone(),
-            backup_id: plan.backup_id.clone(),
-            backup_taken_at: plan.taken_at.clone(),
-            sha256: plan.sha256.clone(),
-            way: plan.way.clone(),
-            way_meaning: plan.way_meaning.clone(),
-            safety_backup_id: plan.safety_backup_id.clone(),
+            backup_id: plan.act.backup_id().map(Into::into),
+            way: plan.words.how.clone(),
+            way_meaning: plan.words.how_meaning.clone(),
+            safety_backup_id: plan.safety.as_ref().map(|s| s.backup_id.clone()).filter(|id| !id.is_empty()),
             confirmation: match plan.policy.confirmation {
                 crate::config::Confirmation::Person => "person",
                 crate::config::Confirmation::Token => "token",
             },
+            details: plan.details.clone(),
         }
     }
 }
 
-pub(super) fn impact(plan: &Plan, target: &TargetFacts, source: &SourceFacts) -> Impact {
-    Impact {
-        now: format!("{}, {}", counts_in_words(&target.counts), bytes(target.used_memory)),
-        after: format!("{} as of {}", counts_in_words(&source.counts), plan.taken_at),
-        lost: format!("all of what is there now, and every change since {}", plan.taken_at),
-        way_back: format!(
-            "restore_instance with instance_id {} and backup_id {}",
-            plan.instance_id, plan.safety_backup_id
-        ),
-    }
+pub(super) fn impact(plan: &Plan) -> Impact {
+    let words = plan.words.clone();
+    Impact { now: words.now, after: words.after, lost: words.lost, way_back: words.back }
 }
 
-pub(super) fn refusal(status: &'static str, code: &str, message: &str, hint: &str) -> Restore {
-    Restore { status, code: Some(code.into()), message: message.into(), hint: Some(hint.into()), ..Restore::default() }
+pub(super) fn refusal(status: &'static str, code: &str, message: &str, hint: &str) -> Guarded {
+    Guarded { status, code: Some(code.into()), message: message.into(), hint: Some(hint.into()), ..Guarded::default() }
 }
 
-/// The reply about a restore that runs or is over.
-pub(super) fn carried_out(open: &Confirmation, job: Job, human_verified: bool) -> Restore {
-    let back = format!(
-        "restore_instance with instance_id {} and backup_id {} brings back what was there before",
-        open.plan.instance_id, open.plan.safety_backup_id
-    );
-    let (status, next) = match job.status {
-        JobStatus::Running => ("started", format!("describe_jobs with job_id {}", job.id)),
-        JobStatus::Succeeded => ("succeeded", back),
-        JobStatus::Failed => ("failed", back),
+/// The reply about an act that runs or is over.
+pub(super) fn carried_out(open: &Confirmation, carried: Carried, human_verified: bool) -> Guarded {
+    let back = format!("to get back: {}", open.plan.words.back);
+    let reply = Guarded {
+        plan: Some(PlanRow::of(&open.plan)),
+        human_verified: Some(human_verified),
+        next_actions: vec![back],
+        ..Guarded::default()
     };
-    Restore {
+    let job = match carried {
+        Carried::Done(message) => return Guarded { status: "succeeded", message, ..reply },
+        Carried::Job(job) => job,
+    };
+    let follow = format!("describe_jobs with job_id {}", job.id);
+    let status = match job.status {
+        JobStatus::Running => "started",
+        JobStatus::Succeeded => "succeeded",
+        JobStatus::Failed => "failed",
+    };
+    Guarded {
         status,
         code: (!job.code.is_empty()).then_some(job.code),
         message: if job.message.is_empty() { job.stage } else { job.message },
         hint: (!job.hint.is_empty()).then_some(job.hint),
-        next_actions: vec![next],
-        plan: Some(PlanRow::of(&open.plan)),
+        next_actions: if job.status == JobStatus::Running { vec![follow] } else { reply.next_actions },
         job_id: Some(job.id),
-        human_verified: Some(human_verified),
-        ..Restore::default()
+        ..reply
     }
 }
 
-impl Restore {
+impl Guarded {
     /// The kind of the refusal, for an exit code; `None` where the call did what it could.
     #[must_use]
     pub fn refused(status: &str) -> Option<Kind> {
@@ -187,18 +189,23 @@ impl Restore {
     }
 }
 
-impl Reply for Restore {
+impl Reply for Guarded {
     fn human(&self) -> String {
         let mut out = vec![format!("{}: {}", self.status, self.message)];
         out.extend(self.code.iter().map(|c| format!("code   {c}")));
         out.extend(self.prechecks.iter().map(|c| format!("  [{:<7}] {:<18} {}", c.status, c.name, c.detail)));
         if let Some(p) = &self.plan {
             out.push(format!(
-                "plan   {} at {} <- {} of {} by {}",
-                p.instance_id, p.address, p.backup_id, p.backup_taken_at, p.way
+                "plan   {} {} at {}{} by {}",
+                p.act,
+                p.instance_id,
+                p.address,
+                p.backup_id.as_ref().map_or(String::new(), |id| format!(" <- {id}")),
+                p.way
             ));
         }
         if let Some(i) = &self.impact {
+            out.extend(self.plan.iter().flat_map(|p| &p.details).map(|(name, value)| format!("       {name} {value}")));
             out.push(format!("now    {}\nafter  {}\nlost   {}\nback   {}", i.now, i.after, i.lost, i.way_back));
         }
         if let (Some(t), Some(e)) = (&self.confirmation_token, &self.expires_at) {

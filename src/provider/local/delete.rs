@@ -1,0 +1,85 @@
+//! Deletion of a set: only one that somebody asked for by hand, only with a permit.
+
+use crate::guard::checks::{Status, check};
+use crate::guard::ledger::Ledger as _;
+use crate::guard::permit::Permit;
+use crate::guard::survey::{Survey, Words, pins};
+use crate::model::backup::{BackupSet, Mode};
+use crate::model::fault::{Fault, Kind};
+use crate::model::instance::total_keys;
+use crate::model::text::bytes;
+use crate::model::time::written;
+use crate::provider::local::{Inner, blocking};
+
+impl Inner {
+    /// What deleting a set would mean.
+    pub async fn survey_deletion(&self, instance_id: &str, backup_id: &str) -> Result<Survey, Fault> {
+        let (vault, id, set_id) = (self.vault.clone(), instance_id.to_owned(), backup_id.to_owned());
+        let (set, all) = blocking(move || Ok((vault.find(&id, &set_id)?, vault.list(&id)?))).await?;
+        let left = all.iter().flatten().filter(|s| s.id != set.id).count();
+        let manual = match set.mode {
+            Mode::Manual => check("manual_backup", Status::Pass, "taken by hand"),
+            mode => check("manual_backup", Status::Block, protected(mode)),
+        };
+        let others = match left {
+            0 => check(
+                "other_backups",
+                Status::Warn,
+                "it is the only backup of the instance: nothing could be restored any more",
+            ),
+            n => check("other_backups", Status::Pass, format!("{n} others stay")),
+        };
+        Ok(Survey {
+            address: "the vault of this machine".into(),
+            checks: vec![manual, others],
+            pins: pins([("sha256", &set.sha256), ("mode", set.mode.word())]),
+            words: Words {
+                now: format!("{left} other backups beside it"),
+                after: "the set is gone from the vault".into(),
+                lost: lost(&set),
+                how: "delete".into(),
+                how_meaning: "its folder is removed from the vault".into(),
+                back: "none; download_backup keeps a copy if called before".into(),
+            },
+            ..Survey::default()
+        })
+    }
+
+    /// Deletes as permitted.
+    pub async fn delete(&self, permit: Permit, backup_id: &str) -> Result<String, Fault> {
+        let (vault, id, set_id) = (self.vault.clone(), permit.plan().instance_id.clone(), backup_id.to_owned());
+        let sha256 = permit.plan().pin("sha256").to_owned();
+        blocking(move || {
+            let set = vault.find(&id, &set_id)?;
+            if set.mode != Mode::Manual || set.sha256 != sha256 {
+                return Err(Fault::new(
+                    Kind::Refused,
+                    "plan.changed",
+                    "the backup is not the one that was planned; it is kept",
+                )
+                .hint("Make a new plan."));
+            }
+            vault.delete(&id, &set_id)
+        })
+        .await?;
+        let message = format!("backup {backup_id} is deleted");
+        if let Err(fault) = self.state.record(permit.record("backup.deleted", message.clone())).await {
+            tracing::error!("the audit could not be written: {fault}");
+        }
+        Ok(message)
+    }
+}
+
+fn lost(set: &BackupSet) -> String {
+    let keys = total_keys(&set.counts);
+    format!("the backup of {}, {keys} keys, {}, for ever", written(set.started_at), bytes(set.rdb_bytes))
+}
+
+const fn protected(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Safety => {
+            "taken by the guard before a restore, so that it can be undone: only manual backups can be deleted"
+        }
+        Mode::Automated | Mode::Manual => "taken by the backup policy: only manual backups can be deleted",
+    }
+}

@@ -1,0 +1,94 @@
+//! `create_instance_from_backup`: a new instance of the cloud from a backup or a moment of another. It costs money.
+
+use crate::guard::act::{Act, CloneOrder, Source};
+use crate::model::fault::{Fault, Kind};
+use crate::model::ids::check_backup_id;
+use crate::model::time::parse;
+use crate::tools::{Call, Outcome, guarded};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Arguments.
+#[derive(Debug, Serialize, Deserialize, JsonSchema, clap::Args)]
+#[serde(deny_unknown_fields)]
+pub struct Args {
+    /// The source, which is not changed
+    #[arg(long)]
+    pub instance_id: String,
+    /// Its set; or give restore_time
+    #[serde(default)]
+    #[arg(long)]
+    pub backup_id: Option<String>,
+    /// Flashback: its data of this second, UTC
+    #[serde(default)]
+    #[arg(long)]
+    pub restore_time: Option<String>,
+    /// Default: the source's class, zone and switch
+    #[serde(default)]
+    #[arg(long)]
+    pub instance_class: Option<String>,
+    /// Its zone
+    #[serde(default)]
+    #[arg(long)]
+    pub zone_id: Option<String>,
+    /// Its switch
+    #[serde(default)]
+    #[arg(long)]
+    pub vswitch_id: Option<String>,
+    /// Its name
+    #[serde(default)]
+    #[arg(long)]
+    pub instance_name: Option<String>,
+    /// Also take over: whitelist, config, account
+    #[serde(default)]
+    #[arg(long, value_delimiter = ',')]
+    pub recover_config_mode: Vec<String>,
+    /// Second call: the token, unchanged
+    #[serde(default)]
+    #[arg(long)]
+    pub confirmation_token: Option<String>,
+}
+
+/// What may be taken over.
+const MODES: [&str; 3] = ["whitelist", "config", "account"];
+
+/// Plans, or carries out what was planned.
+///
+/// # Errors
+/// `arguments.invalid`, `confirm.*`, `instance.not_found`, `backup.not_found`, `clone.unsupported`.
+pub async fn run(call: &Call<'_>, args: Args) -> Result<Outcome, Fault> {
+    call.app.known(&args.instance_id).await?;
+    let invalid = |message: String, hint: &str| Err(Fault::new(Kind::Usage, "arguments.invalid", message).hint(hint));
+    let source = match (&args.backup_id, &args.restore_time) {
+        (Some(backup_id), None) => {
+            check_backup_id(backup_id)?;
+            Source::Backup { backup_id: backup_id.clone() }
+        }
+        (None, Some(at)) => {
+            Source::Moment { restore_time: parse("restore_time", at)?, time_shift: None, filter_key: None }
+        }
+        _ => {
+            return invalid(
+                "give either backup_id or restore_time".into(),
+                "Take a backup_id from describe_backups; restore_time needs data flashback.",
+            );
+        }
+    };
+    if let Some(other) = args.recover_config_mode.iter().find(|m| !MODES.contains(&m.as_str())) {
+        let message = format!("recover_config_mode has {}", crate::model::text::quoted(other));
+        return invalid(message, "Allowed: whitelist, config, account.");
+    }
+    let mut modes = args.recover_config_mode;
+    modes.sort();
+    modes.dedup();
+    let order = CloneOrder {
+        source,
+        instance_name: args.instance_name,
+        instance_class: args.instance_class,
+        zone_id: args.zone_id,
+        vswitch_id: args.vswitch_id,
+        recover_config_mode: modes,
+    };
+    let act = Act::CreateInstanceFromBackup { order };
+    guarded::run(call, &args.instance_id, act, args.confirmation_token.as_deref()).await
+}

@@ -1,0 +1,57 @@
+//! An act on behalf of a caller who signed for it: for a face that speaks the cloud's own API, where there is nobody to ask.
+//!
+//! It takes the guard's street all the same: surveyed, refused where a check blocks, planned, recorded, spent once.
+
+use crate::guard::act::Act;
+use crate::guard::checks::Status;
+use crate::guard::ledger::{Confirmation, Ledger as _, Standing};
+use crate::guard::permit;
+use crate::guard::person::Yes;
+use crate::guard::plan::{Plan, Policy};
+use crate::model::fault::{Fault, Kind};
+use crate::model::ids::{hex, random};
+use crate::provider::Carried;
+use crate::tools::App;
+use jiff::{SignedDuration, Timestamp};
+
+/// How long the plan may take to be carried out: it is at once.
+const GOOD_FOR: SignedDuration = SignedDuration::from_mins(1);
+
+/// Carries out an act for a signed caller. Like the cloud it asks nobody, minds no write traffic and takes no safety backup.
+///
+/// # Errors
+/// `precheck.blocked`, naming the checks; those of the instance.
+pub async fn delegated(app: &App, caller: &str, instance_id: &str, act: Act) -> Result<Carried, Fault> {
+    let policy = Policy { confirmation: app.config.guard.confirmation, max_writes_per_second: f64::MAX };
+    let survey = app.provider.survey(instance_id, &act, None, policy).await?;
+    let why: Vec<String> = survey
+        .checks
+        .iter()
+        .filter(|c| c.status == Status::Block)
+        .map(|c| format!("{}: {}", c.name, c.detail))
+        .collect();
+    let plan = Plan::new(act, instance_id, &survey, None, policy);
+    let now = Timestamp::now();
+    let open = Confirmation {
+        nonce: hex(&random::<12>()?),
+        plan,
+        caller: caller.into(),
+        created_at: now,
+        expires_at: now + GOOD_FOR,
+        standing: Standing::Open,
+    };
+    let state = &app.state;
+    if !why.is_empty() {
+        state.record(open.record("blocked", why.join("; "))).await?;
+        return Err(
+            Fault::new(Kind::Refused, "precheck.blocked", why.join("; ")).hint("Cure what blocks, then call again.")
+        );
+    }
+    state.open(&open).await?;
+    let planned = format!("{}, plan {}", open.plan.act.on(instance_id), open.plan.digest_hex()?);
+    state.record(open.record("planned", planned)).await?;
+    let yes = Yes::delegated();
+    state.record(open.record("approved", format!("by {}: delegated by a signed caller", yes.channel().word()))).await?;
+    let permit = permit::spend(state.as_ref(), &open, yes).await?;
+    app.provider.carry_out(permit).await
+}

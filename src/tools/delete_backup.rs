@@ -1,0 +1,35 @@
+//! `delete_backup`: deletes a manual backup set for ever, with a person's yes.
+
+use crate::guard::act::Act;
+use crate::model::fault::Fault;
+use crate::model::ids::check_backup_id;
+use crate::tools::{Call, Outcome, guarded};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Arguments.
+#[derive(Debug, Serialize, Deserialize, JsonSchema, clap::Args)]
+#[serde(deny_unknown_fields)]
+pub struct Args {
+    /// The instance
+    #[arg(long)]
+    pub instance_id: String,
+    /// A manual set
+    #[arg(long)]
+    pub backup_id: String,
+    /// Second call: the token, unchanged
+    #[serde(default)]
+    #[arg(long)]
+    pub confirmation_token: Option<String>,
+}
+
+/// Plans, or carries out what was planned.
+///
+/// # Errors
+/// `confirm.*`, `instance.not_found`, `backup.not_found`.
+pub async fn run(call: &Call<'_>, args: Args) -> Result<Outcome, Fault> {
+    call.app.known(&args.instance_id).await?;
+    check_backup_id(&args.backup_id)?;
+    let act = Act::DeleteBackup { backup_id: args.backup_id };
+    guarded::run(call, &args.instance_id, act, args.confirmation_token.as_deref()).await
+}

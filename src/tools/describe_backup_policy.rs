@@ -1,0 +1,73 @@
+//! `describe_backup_policy`: when backups are taken by themselves, how long they are kept, and how far back one can go.
+
+use crate::model::fault::Fault;
+use crate::model::policy::BackupPolicy;
+use crate::model::time::written;
+use crate::tools::{Call, Reply};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Arguments.
+#[derive(Debug, Serialize, Deserialize, JsonSchema, clap::Args)]
+#[serde(deny_unknown_fields)]
+pub struct Args {
+    /// The instance
+    #[arg(long)]
+    pub instance_id: String,
+}
+
+/// A policy in a reply.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct PolicyRow {
+    /// The hour in which backups begin, UTC.
+    pub preferred_backup_time: String,
+    /// Weekdays.
+    pub preferred_backup_period: Vec<String>,
+    /// Days that an automated backup is kept.
+    pub backup_retention_period: u32,
+    /// When the next one begins.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preferred_next_backup_time: Option<String>,
+    /// Data flashback: any second since backup_log_start_time can be restored.
+    pub enable_backup_log: bool,
+    /// The earliest second that can be restored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backup_log_start_time: Option<String>,
+}
+
+impl PolicyRow {
+    /// The row of a policy.
+    #[must_use]
+    pub fn of(policy: &BackupPolicy) -> Self {
+        Self {
+            preferred_backup_time: policy.preferred_backup_time.clone(),
+            preferred_backup_period: policy.preferred_backup_period.clone(),
+            backup_retention_period: policy.backup_retention_period,
+            preferred_next_backup_time: policy.preferred_next_backup_time.map(written),
+            enable_backup_log: policy.enable_backup_log,
+            backup_log_start_time: policy.backup_log_start_time.map(written),
+        }
+    }
+}
+
+/// Reads the policy.
+///
+/// # Errors
+/// `instance.not_found`, `policy.unsupported`.
+pub async fn run(call: &Call<'_>, args: Args) -> Result<PolicyRow, Fault> {
+    call.app.known(&args.instance_id).await?;
+    Ok(PolicyRow::of(&call.app.provider.backup_policy(&args.instance_id).await?))
+}
+
+impl Reply for PolicyRow {
+    fn human(&self) -> String {
+        let mut lines = vec![
+            format!("backups    {} within {}", self.preferred_backup_period.join(", "), self.preferred_backup_time),
+            format!("kept for   {} days", self.backup_retention_period),
+            format!("flashback  {}", if self.enable_backup_log { "on" } else { "off" }),
+        ];
+        lines.extend(self.preferred_next_backup_time.iter().map(|t| format!("next       {t}")));
+        lines.extend(self.backup_log_start_time.iter().map(|t| format!("back to    {t}")));
+        lines.join("\n")
+    }
+}

@@ -1,0 +1,346 @@
+//! The way of every guarded tool: two calls and a person between them. The first plans; the second, with the token echoed,
+//! asks.
+//!
+//! Nothing here touches an instance but `provider.carry_out`, which takes the permit that only the guard makes.
+
+pub mod reply;
+
+use crate::guard::act::Act;
+use crate::guard::checks::{self, Precheck};
+use crate::guard::ledger::{AuditRecord, Confirmation, Ledger as _, Standing};
+use crate::guard::person::{Answer, Yes, question};
+use crate::guard::plan::{PLAN_AGAIN, Plan, Policy};
+use crate::guard::survey::{Instead, Survey};
+use crate::guard::{permit, token};
+use crate::model::fault::Fault;
+use crate::model::ids::random;
+use crate::model::restore::{SafetyFacts, SafetyStanding};
+use crate::provider::Carried;
+use crate::tools::{Asked, Call, Outcome, follow};
+use jiff::{SignedDuration, Timestamp};
+use reply::{Guarded, carried_out, impact, refusal, rows, shown};
+use std::time::Duration;
+
+/// How long a call waits for the safety backup before it says "pending".
+const SAFETY_WAIT: Duration = Duration::from_secs(20);
+/// How long the last call follows the job before it says "started".
+const JOB_WAIT: Duration = Duration::from_secs(45);
+/// Answers that are no yes before the token is withdrawn.
+const WRONG_ANSWERS: u32 = 3;
+
+/// Plans an act, or carries out what was planned.
+///
+/// # Errors
+/// `confirm.*`, `backup.not_found`, `backup.damaged`, and those of the instance.
+pub async fn run(call: &Call<'_>, instance_id: &str, act: Act, token: Option<&str>) -> Result<Outcome, Fault> {
+    let asked = Request { instance_id, act };
+    let outcome = match token {
+        None => Outcome::reply(&plan(call, &asked).await?),
+        Some(token) => commit(call, &asked, token).await,
+    };
+    if let Err(fault) = &outcome {
+        audit(call, "refused", instance_id, format!("{}: {}", fault.code, fault.message)).await?;
+    }
+    outcome
+}
+
+/// What is asked for.
+struct Request<'a> {
+    instance_id: &'a str,
+    act: Act,
+}
+
+fn policy(call: &Call<'_>) -> Policy {
+    let guard = &call.app.config.guard;
+    Policy { confirmation: guard.confirmation, max_writes_per_second: guard.max_writes_per_second }
+}
+
+/// The call that follows a plan.
+fn with_token(act: &Act) -> String {
+    format!("{} with the same arguments and confirmation_token", act.verb())
+}
+
+/// Writes down what happened before there was a plan.
+async fn audit(call: &Call<'_>, event: &str, instance_id: &str, detail: String) -> Result<(), Fault> {
+    let record = AuditRecord {
+        at: Timestamp::now(),
+        event: event.into(),
+        caller: call.caller.into(),
+        instance_id: instance_id.into(),
+        nonce: String::new(),
+        detail,
+    };
+    call.app.state.record(record).await
+}
+
+/// Works with a heartbeat, so that a client which hears nothing does not give up.
+async fn heard<T>(call: &Call<'_>, what: &str, work: impl Future<Output = T>) -> T {
+    tokio::pin!(work);
+    loop {
+        tokio::select! {
+            done = &mut work => return done,
+            () = tokio::time::sleep(Duration::from_secs(2)) => call.progress.report(0, 0, what).await,
+        }
+    }
+}
+
+/// The first call.
+async fn plan(call: &Call<'_>, asked: &Request<'_>) -> Result<Guarded, Fault> {
+    let provider = &call.app.provider;
+    let (id, act) = (asked.instance_id, &asked.act);
+    let mut survey = heard(call, "pre-checks", provider.survey(id, act, None, policy(call))).await?;
+    let mut prechecks = std::mem::take(&mut survey.checks);
+    if checks::blocked(&prechecks) {
+        return blocked(call, asked, None, &prechecks, survey.instead).await;
+    }
+    let mut safety = None;
+    if survey.wants_safety {
+        let started = provider.safety_backup(id, &survey).await?;
+        let taken = wait_for_safety(call, id, started).await?;
+        prechecks.push(checks::safety(&taken));
+        if checks::blocked(&prechecks) {
+            return blocked(call, asked, None, &prechecks, None).await;
+        }
+        safety = Some(taken);
+    }
+    let mut plan = Plan::new(act.clone(), id, &survey, safety.as_ref(), policy(call));
+    if safety.is_some() && !survey.caused.is_empty() {
+        // Ours to have caused, not a change of the world. The count of writes stays the one from before the backup.
+        let again = provider.survey(id, act, Some(&plan), policy(call)).await?;
+        plan.pins.extend(again.pins.into_iter().filter(|(name, _)| survey.caused.contains(&name.as_str())));
+    }
+    let now = Timestamp::now();
+    let expires_at = now + SignedDuration::from_mins(i64::from(call.app.config.guard.token_minutes));
+    let (token, nonce) = token::mint(call.app.state.key().await?, random()?, call.caller, &plan.digest()?, expires_at)?;
+    let open =
+        Confirmation { nonce, plan, caller: call.caller.into(), created_at: now, expires_at, standing: Standing::Open };
+    call.app.state.open(&open).await?;
+    let planned = format!("{}, plan {}", act.on(id), open.plan.digest_hex()?);
+    call.app.state.record(open.record("planned", planned)).await?;
+    Ok(Guarded {
+        status: "confirmation_required",
+        message: format!("Nothing has been changed. Show the impact to the person. {}.", act.warning()),
+        hint: Some(match policy(call).confirmation {
+            crate::config::Confirmation::Person => format!(
+                "Call {} again with the same arguments and this confirmation_token; the person will then be asked.",
+                act.verb()
+            ),
+            crate::config::Confirmation::Token => {
+                "The operator waived the person's yes: calling again with this confirmation_token does it at once."
+                    .into()
+            }
+        }),
+        next_actions: vec![with_token(act)],
+        confirmation_token: Some(token),
+        impact: Some(impact(&open.plan)),
+        ..shown(&open, &prechecks)
+    })
+}
+
+async fn blocked(
+    call: &Call<'_>,
+    asked: &Request<'_>,
+    open: Option<&Confirmation>,
+    prechecks: &[Precheck],
+    instead: Option<Instead>,
+) -> Result<Guarded, Fault> {
+    let why: Vec<String> = prechecks
+        .iter()
+        .filter(|c| c.status == checks::Status::Block)
+        .map(|c| format!("{}: {}", c.name, c.detail))
+        .collect();
+    let why = why.join("; ");
+    match open {
+        Some(open) => call.app.state.record(open.record("blocked", why.clone())).await?,
+        None => audit(call, "blocked", asked.instance_id, format!("{}: {why}", asked.act.verb())).await?,
+    }
+    let (hint, next) = match instead {
+        Some(instead) => (instead.why, instead.call),
+        None => ("Cure what blocks, then make a new plan.".into(), PLAN_AGAIN.into()),
+    };
+    Ok(Guarded {
+        status: "blocked",
+        code: Some("precheck.blocked".into()),
+        message: format!("Nothing has been changed. {why}"),
+        hint: Some(hint),
+        next_actions: vec![next],
+        prechecks: rows(prechecks),
+        ..Guarded::default()
+    })
+}
+
+async fn wait_for_safety(call: &Call<'_>, id: &str, safety: SafetyFacts) -> Result<SafetyFacts, Fault> {
+    if safety.standing != SafetyStanding::Running {
+        return Ok(safety);
+    }
+    let job = call.app.provider.job(&safety.job_id).await?;
+    follow(call, job, SAFETY_WAIT).await?;
+    call.app.provider.safety_standing(id, &safety.job_id, &safety.backup_id).await
+}
+
+/// The second call.
+async fn commit(call: &Call<'_>, asked: &Request<'_>, token: &str) -> Result<Outcome, Fault> {
+    let open = verified(call, asked, token).await?;
+    let (id, plan, state) = (asked.instance_id, &open.plan, &call.app.state);
+    let mut safety = None;
+    if let Some(planned) = &plan.safety {
+        let waiting = call.app.provider.safety_standing(id, &planned.job_id, &planned.backup_id).await?;
+        safety = Some(checks::safety(&wait_for_safety(call, id, waiting).await?));
+    }
+    let survey = look_again(call, plan).await?;
+    let changes = plan.changes(&survey, policy(call));
+    if !changes.is_empty() {
+        return changed(call, asked, &open, &changes).await;
+    }
+    let mut prechecks = survey.checks;
+    prechecks.extend(safety);
+    if checks::blocked(&prechecks) {
+        return Outcome::reply(&blocked(call, asked, Some(&open), &prechecks, survey.instead).await?);
+    }
+    if checks::pending(&prechecks) {
+        return Outcome::reply(&Guarded {
+            status: "prechecks_pending",
+            message: "Nothing has been changed. The backup of what is there now is not finished.".into(),
+            hint: Some("Call again in a few seconds.".into()),
+            next_actions: vec![with_token(&plan.act)],
+            confirmation_token: Some(token.into()),
+            ..shown(&open, &prechecks)
+        });
+    }
+    let yes = match Yes::recorded(&open).or_else(|| Yes::by_policy(policy(call))) {
+        Some(yes) => yes,
+        None => {
+            let question = question(plan);
+            if call.person.puts_the_question() {
+                state.record(open.record("asked", "the person was asked")).await?;
+            }
+            match call.person.ask(&open, &question).await {
+                Asked::Deferred => {
+                    return Ok(Outcome::AskPerson { nonce: open.nonce.clone(), question, until: open.expires_at });
+                }
+                Asked::Answered(Answer::Yes(yes)) => yes,
+                Asked::Answered(answer) => return not_yes(call, &open, answer, token, &prechecks).await,
+            }
+        }
+    };
+    state.record(open.record("approved", format!("by {}", yes.channel().word()))).await?;
+    // The person may have taken minutes: what they agreed to must still be what is there.
+    let changes = plan.changes(&look_again(call, plan).await?, policy(call));
+    if !changes.is_empty() {
+        return changed(call, asked, &open, &changes).await;
+    }
+    let permit = permit::spend(state.as_ref(), &open, yes).await?;
+    let human_verified = permit.human_verified();
+    let carried = match call.app.provider.carry_out(permit).await? {
+        Carried::Job(job) => Carried::Job(follow(call, job, JOB_WAIT).await?),
+        done @ Carried::Done(_) => done,
+    };
+    Outcome::reply(&carried_out(&open, carried, human_verified))
+}
+
+/// The confirmation an echoed token stands for, if it may still be used for this by this caller.
+async fn verified(call: &Call<'_>, asked: &Request<'_>, token: &str) -> Result<Confirmation, Fault> {
+    let key = call.app.state.key().await?;
+    let echo = token::read(key, token)?;
+    let open = call
+        .app
+        .state
+        .find(&echo.nonce)
+        .await?
+        .ok_or_else(|| token::mismatch("confirmation_token stands for no plan of this home directory"))?;
+    echo.verify(key, call.caller, &open.plan.digest()?, Timestamp::now())?;
+    if open.plan.instance_id != asked.instance_id || open.plan.act != asked.act {
+        return Err(token::mismatch(format!(
+            "confirmation_token is for the {}, not for the {}",
+            open.plan.act.on(&open.plan.instance_id),
+            asked.act.on(asked.instance_id)
+        )));
+    }
+    match open.standing {
+        Standing::Open | Standing::Approved => Ok(open),
+        Standing::Declined | Standing::Spent | Standing::Superseded => Err(permit::used()),
+    }
+}
+
+/// Reads again what the plan was made of.
+async fn look_again(call: &Call<'_>, plan: &Plan) -> Result<Survey, Fault> {
+    heard(call, "pre-checks", call.app.provider.survey(&plan.instance_id, &plan.act, Some(plan), policy(call))).await
+}
+
+/// The plan no longer fits the world: the token is withdrawn and a new plan made.
+async fn changed(
+    call: &Call<'_>,
+    asked: &Request<'_>,
+    open: &Confirmation,
+    changes: &[String],
+) -> Result<Outcome, Fault> {
+    call.app.state.settle(&open.nonce, &[Standing::Open, Standing::Approved], Standing::Superseded).await?;
+    call.app.state.record(open.record("plan_changed", changes.join("; "))).await?;
+    let fresh = plan(call, asked).await?;
+    if fresh.status == "blocked" {
+        return Outcome::reply(&fresh);
+    }
+    Outcome::reply(&Guarded {
+        status: "plan_changed",
+        code: Some("plan.changed".into()),
+        message: format!("Nothing has been changed. The earlier plan no longer holds: {}", changes.join("; ")),
+        hint: Some("Show the new impact to the person, then call again with the new confirmation_token.".into()),
+        ..fresh
+    })
+}
+
+/// What follows from an answer that is not a yes.
+async fn not_yes(
+    call: &Call<'_>,
+    open: &Confirmation,
+    answer: Answer,
+    token: &str,
+    prechecks: &[Precheck],
+) -> Result<Outcome, Fault> {
+    let state = &call.app.state;
+    let approve = "A person can approve at a terminal on this machine: tair-backup-mcp approve";
+    let (event, mut reply) = match answer {
+        Answer::Declined => {
+            state.settle(&open.nonce, &[Standing::Open, Standing::Approved], Standing::Declined).await?;
+            let message = "Nothing has been changed. The person declined; the token is void.";
+            let hint = "Do not ask again unless the person wants it; doing it needs a new plan.";
+            ("declined", refusal("declined", "person.declined", message, hint))
+        }
+        Answer::NoChannel => {
+            let message = "Nothing has been changed. A person must approve, and this client cannot ask one.";
+            let hint = format!("{approve}; then call again with the same confirmation_token.");
+            ("no_channel", refusal("approval_required", "person.no_channel", message, &hint))
+        }
+        Answer::Dismissed => {
+            let message = "Nothing has been changed. The person closed the question without an answer.";
+            let hint = format!("Ask them, then call again with the same confirmation_token. {approve}.");
+            ("dismissed", refusal("approval_required", "person.dismissed", message, &hint))
+        }
+        Answer::Yes(_) | Answer::NotAYes => {
+            let mut hint = format!(
+                "The person has to type the instance id. Call again with the same confirmation_token. {approve}."
+            );
+            if state.count_wrong_answer(&open.nonce).await? >= WRONG_ANSWERS {
+                state.settle(&open.nonce, &[Standing::Open, Standing::Approved], Standing::Superseded).await?;
+                hint = "Too many answers without the instance id: the token is void. Call without it for a new plan."
+                    .into();
+            }
+            let message = "Nothing has been changed. The answer did not contain the instance id, so it is not a yes.";
+            ("not_confirmed", refusal("approval_required", "person.not_confirmed", message, &hint))
+        }
+    };
+    state.record(open.record(event, reply.message.clone())).await?;
+    if reply.status == "approval_required" {
+        let refused = reply;
+        reply = Guarded {
+            status: refused.status,
+            code: refused.code,
+            message: refused.message,
+            hint: refused.hint,
+            next_actions: vec!["the person runs: tair-backup-mcp approve".into(), with_token(&open.plan.act)],
+            confirmation_token: Some(token.into()),
+            ..shown(open, prechecks)
+        };
+    }
+    Outcome::reply(&reply)
+}

@@ -1,0 +1,73 @@
+//! `modify_backup_policy`: changes what is named and keeps the rest. What lowers protection takes a person's yes.
+
+use crate::guard::act::{Act, PolicyChange};
+use crate::model::fault::{Fault, Kind};
+use crate::tools::describe_backup_policy::PolicyRow;
+use crate::tools::guarded::reply::Guarded;
+use crate::tools::{Call, Outcome, Reply as _, guarded};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Arguments.
+#[derive(Debug, Serialize, Deserialize, JsonSchema, clap::Args)]
+#[serde(deny_unknown_fields)]
+pub struct Args {
+    /// The instance
+    #[arg(long)]
+    pub instance_id: String,
+    /// UTC, one whole hour: 02:00Z-03:00Z
+    #[serde(default)]
+    #[arg(long)]
+    pub preferred_backup_time: Option<String>,
+    /// Weekdays in English
+    #[serde(default)]
+    #[arg(long, value_delimiter = ',')]
+    pub preferred_backup_period: Option<Vec<String>>,
+    /// Days, 7 to 730
+    #[serde(default)]
+    #[arg(long)]
+    pub backup_retention_period: Option<u32>,
+    /// Data flashback
+    #[serde(default)]
+    #[arg(long)]
+    pub enable_backup_log: Option<bool>,
+    /// Only if one was asked for
+    #[serde(default)]
+    #[arg(long)]
+    pub confirmation_token: Option<String>,
+}
+
+/// Changes the policy; plans first where that lowers protection.
+///
+/// # Errors
+/// `arguments.invalid`, `confirm.*`, `instance.not_found`, `policy.unsupported`.
+pub async fn run(call: &Call<'_>, args: Args) -> Result<Outcome, Fault> {
+    let id = &args.instance_id;
+    call.app.known(id).await?;
+    let change = PolicyChange {
+        preferred_backup_time: args.preferred_backup_time,
+        preferred_backup_period: args.preferred_backup_period,
+        backup_retention_period: args.backup_retention_period,
+        enable_backup_log: args.enable_backup_log,
+    };
+    if change == PolicyChange::default() {
+        return Err(Fault::new(Kind::Usage, "arguments.invalid", "nothing to change is named")
+            .hint("Name what is to change; the rest stays. describe_backup_policy shows what is."));
+    }
+    if args.confirmation_token.is_none() {
+        match call.app.provider.raise_backup_policy(id, &change).await {
+            Ok(policy) => {
+                let now = PolicyRow::of(&policy);
+                return Outcome::reply(&Guarded {
+                    status: "succeeded",
+                    message: format!("the policy is changed and was read back: {}", now.human().replace('\n', "; ")),
+                    ..Guarded::default()
+                });
+            }
+            Err(fault) if fault.code == "policy.lowers" => {}
+            Err(fault) => return Err(fault),
+        }
+    }
+    let act = Act::ModifyBackupPolicy { change };
+    guarded::run(call, id, act, args.confirmation_token.as_deref()).await
+}
