@@ -250,9 +250,8 @@ pub async fn tasks(call: &Call<'_>) -> Result<BackupTasks, Refused> {
 /// # Errors
 /// `InvalidBackupSetID.NotFound`; `IncorrectBackupSetState` where it failed or is damaged.
 pub async fn find(call: &Call<'_>, instance: &Emulated, id: &str) -> Result<Set, Refused> {
-    let is = |set: &Set| {
-        set.number.to_string() == id || instance.has_cluster_sets() && super::ids::cluster(&set.id) == id
-    };
+    let is =
+        |set: &Set| set.number.to_string() == id || instance.has_cluster_sets() && super::ids::cluster(&set.id) == id;
     let set = call.world.sets(instance).await?.into_iter().find(is);
     let set = set.ok_or_else(|| Refused::new("InvalidBackupSetID.NotFound"))?;
     if set.whole.is_none() {

@@ -6,10 +6,10 @@ use crate::emulator::world::{Emulated, Status};
 use crate::model::instance::{Instance as Local, Live};
 use crate::model::time::written;
 use crate::tair::params::first;
+use crate::tair::wire::Action as _;
 use crate::tair::wire::attribute::{DescribeInstanceAttribute, InstanceAttribute, InstanceAttributes};
 use crate::tair::wire::instances::{DescribeInstances, Instance, Instances};
 use crate::tair::wire::regions::{Region, Regions};
-use crate::tair::wire::Action as _;
 
 /// Instances in one reply at most.
 const LARGEST_PAGE: i64 = 50;
@@ -239,11 +239,9 @@ pub fn class(instance: &Emulated) -> &'static str {
 /// MB of memory: the server's limit, or where it has none a gigabyte or what it uses.
 pub fn capacity(live: Option<&Live>) -> i64 {
     const MB: u64 = 1 << 20;
-    let mb = match live {
-        Some(live) if live.maxmemory > 0 => live.maxmemory.div_ceil(MB),
-        Some(live) => live.used_memory.div_ceil(MB).max(1024),
-        None => 1024,
-    };
+    let limit = live.and_then(|l| l.maxmemory).filter(|n| *n > 0);
+    let used = live.and_then(|l| l.used_memory).unwrap_or(0);
+    let mb = limit.map_or_else(|| used.div_ceil(MB).max(1024), |limit| limit.div_ceil(MB));
     i64::try_from(mb).unwrap_or(i64::MAX)
 }
 

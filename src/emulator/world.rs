@@ -12,7 +12,11 @@ use crate::emulator::memory::{Created, Memory};
 use crate::emulator::mishaps::Mishaps;
 use crate::emulator::monitor::Monitor;
 use crate::model::backup::{BackupSet, Mode};
+use crate::model::fault::Fault;
 use crate::model::job::{Job, JobKind, JobStatus};
+use crate::provider::local::endpoint_of;
+use crate::provider::local::sandbox::Sandbox;
+use crate::redis::endpoint::Endpoint;
 use crate::tools::App;
 use crate::vault::Vault;
 use jiff::Timestamp;
@@ -39,6 +43,8 @@ pub struct World {
     pub region: Option<String>,
     /// Restores in the background, seen to their end when the process is asked to stop.
     pub tasks: TaskTracker,
+    /// The sandbox's server, beside the provider's own hold of it.
+    sandbox: Sandbox,
     /// Instances being restored in this process.
     restoring: Mutex<HashMap<String, Activity>>,
     /// Backups whose end is told late.
@@ -146,7 +152,9 @@ impl World {
     #[must_use]
     pub fn new(app: Arc<App>, memory: Memory, signer: Signer, region: Option<String>) -> Self {
         let vault = Vault::new(app.config.home.vault());
+        let sandbox = Sandbox::new(app.config.home.sandbox());
         Self {
+            sandbox,
             app,
             vault,
             memory,
@@ -189,10 +197,7 @@ impl World {
     /// # Errors
     /// `InvalidInstanceId.NotFound`.
     pub fn instance(&self, id: &str) -> Result<Emulated, Refused> {
-        self.instances()
-            .into_iter()
-            .find(|i| i.id == id)
-            .ok_or_else(|| Refused::new("InvalidInstanceId.NotFound"))
+        self.instances().into_iter().find(|i| i.id == id).ok_or_else(|| Refused::new("InvalidInstanceId.NotFound"))
     }
 
     /// The latest jobs of an instance that a client may know of.
@@ -281,7 +286,7 @@ impl World {
         let kept = self.memory.of(&instance.id);
         let asked = |id: &str| kept.taken.iter().any(|t| t.backup_id == id);
         let mut sets = Vec::new();
-        for found in self.app.provider.backups(&instance.id).await? {
+        for found in self.app.provider.backups(&instance.id, None).await? {
             let (id, whole) = match found {
                 Ok(set) => (set.id.clone(), Some(set)),
                 Err(damaged) => (damaged.id, None),
@@ -306,6 +311,22 @@ impl World {
         sets.retain(|set| self.held(&set.id).is_none());
         sets.sort_by_key(|set| std::cmp::Reverse(set.begun));
         Ok(sets)
+    }
+
+    /// Where an instance's server is. Starts the sandbox when it is the one.
+    ///
+    /// # Errors
+    /// Those of its address and password.
+    pub async fn endpoint(&self, instance_id: &str) -> Result<Endpoint, Fault> {
+        match self.app.config.instances.iter().find(|i| i.id == instance_id) {
+            Some(config) => endpoint_of(config, &config.url),
+            None => self.sandbox.endpoint().await,
+        }
+    }
+
+    /// Lets go of the sandbox.
+    pub async fn rest(&self) {
+        self.sandbox.stop().await;
     }
 
     /// Settles spares whose filling was cut off by the end of an earlier process.
