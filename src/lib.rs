@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! main → cli                 parse, wire up, print, exit code
-//! mcp                        the face for agents
+//! mcp            emulator    the face for agents · the cloud's API over local instances
 //! tools                      one verb a file; the only room where guard and provider meet
 //! provider                   the Provider trait and its makers
 //! vault   tair   state       backup sets at rest · the cloud's wire and client · jobs, confirmations, audit
@@ -16,6 +16,7 @@
 
 pub mod cli;
 pub mod config;
+pub mod emulator;
 pub mod guard;
 pub mod mcp;
 pub mod model;

@@ -14,7 +14,7 @@ const FLOORS: [&[&str]; 8] = [
     &["vault", "tair", "state"],
     &["provider"],
     &["tools"],
-    &["mcp"],
+    &["mcp", "emulator"],
     &["cli"],
 ];
 

@@ -6,6 +6,7 @@ mod approve;
 mod audit;
 mod demo;
 mod doctor;
+mod emulate;
 mod terminal;
 
 use crate::config::Config;
@@ -85,6 +86,8 @@ enum Command {
     Audit(audit::Args),
     /// Play a guarded restore from end to end on the sandbox
     Demo,
+    /// Serve Alibaba Cloud's API over the configured instances, for tests without a cloud
+    Emulate(emulate::Args),
     /// Check the home, the configuration and every instance
     Doctor(doctor::Args),
     /// Print completions for a shell
@@ -202,6 +205,7 @@ async fn run(cli: Cli) -> Result<u8, Fault> {
         }
         Command::Approve(args) => approve::run(&app, args).await,
         Command::Audit(args) => audit::run(&app, args).await,
+        Command::Emulate(args) => emulate::run(app, args).await,
         Command::Demo | Command::Doctor(_) | Command::Completions { .. } => Ok(0),
     }
 }

@@ -16,6 +16,44 @@ pub enum RestoreWay {
     Commands,
 }
 
+/// The two generations of the cloud's instances: what can be done to one follows from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum Generation {
+    /// On physical machines; restored in place.
+    #[default]
+    Classic,
+    /// On virtual machines; restored into a new instance.
+    CloudNative,
+}
+
+/// Architecture of an instance of the cloud.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum Architecture {
+    /// One data shard.
+    #[default]
+    Standard,
+    /// A cluster; the emulated one has a single shard, the server itself.
+    Cluster,
+}
+
+/// `emulate = { … }`: which kind of instance of the cloud the emulator shows it as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct Emulate {
+    /// Its generation.
+    pub generation: Generation,
+    /// Its architecture.
+    pub architecture: Architecture,
+    /// Whether data flashback can be switched on.
+    pub flashback: bool,
+    /// Whether it is hidden until a call that creates an instance gets it; what it holds is overwritten then.
+    pub spare: bool,
+    /// Whether it has no replica, and so no backups.
+    pub single: bool,
+}
+
 /// As written in the file.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -36,6 +74,8 @@ pub struct RawInstance {
     tls_server_name: Option<String>,
     #[serde(default)]
     tls_insecure: bool,
+    #[serde(default)]
+    emulate: Emulate,
 }
 
 /// Where the password comes from. Read when a connection is made, so that a rotated one is picked up.
@@ -85,6 +125,8 @@ pub struct InstanceConfig {
     pub backup_from: Option<String>,
     /// TLS settings.
     pub tls: Tls,
+    /// How the emulator shows it.
+    pub emulate: Emulate,
 }
 
 impl RawInstance {
@@ -125,6 +167,7 @@ impl RawInstance {
                 server_name: self.tls_server_name,
                 insecure: self.tls_insecure,
             },
+            emulate: self.emulate,
         })
     }
 }

@@ -1,0 +1,100 @@
+//! `emulate`: the cloud's API over the configured instances, for tests without a cloud.
+
+use crate::cli::{INTERRUPTED, print};
+use crate::emulator::gate::Account;
+use crate::emulator::{Options, mishaps, serve};
+use crate::model::fault::{Fault, Kind};
+use crate::model::secret::Secret;
+use crate::tools::App;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// Arguments.
+#[derive(clap::Args)]
+#[command(after_help = after())]
+pub struct Args {
+    /// Where to listen; port 0 takes one that is free, and the line printed names it
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
+    /// Access key id that calls are signed with
+    #[arg(long, value_name = "ID", env = "ALIBABA_CLOUD_ACCESS_KEY_ID")]
+    access_key_id: String,
+    /// Its secret; in the environment it does not stand in the list of processes
+    #[arg(long, value_name = "SECRET", env = "ALIBABA_CLOUD_ACCESS_KEY_SECRET", hide_env_values = true)]
+    access_key_secret: String,
+    /// STS token that every call must carry
+    #[arg(long, value_name = "TOKEN", env = "ALIBABA_CLOUD_SECURITY_TOKEN", hide_env_values = true)]
+    security_token: Option<String>,
+    /// The one region there is [default: every region that is asked for]
+    #[arg(long, value_name = "REGION")]
+    region: Option<String>,
+    /// How long download URLs work
+    #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
+    url_seconds: u64,
+    /// A mishap; see below. May be repeated
+    #[arg(long, value_name = "KIND[,KEY=VALUE]...")]
+    mishap: Vec<String>,
+    /// Let mishaps be set over HTTP from this machine
+    #[arg(long)]
+    mishap_control: bool,
+    /// Listen where other machines can connect. It is plain HTTP, and a signed call overwrites data unasked
+    #[arg(long)]
+    listen_beyond_loopback: bool,
+}
+
+const WORLD: &str = "Every configured instance, or the sandbox, is emulated under its own id; a client needs the endpoint \
+http://ADDRESS:PORT, any region, and the key. Backups and restores are real: a signed call overwrites the server's data, \
+recorded by `audit` as delegated by a signed caller, with nobody asked. The server's kind in the cloud is chosen in the \
+configuration:
+  emulate = { generation = \"classic\" | \"cloud_native\", architecture = \"standard\" | \"cluster\",
+              flashback = false, single = false, spare = false }
+By default classic and standard. flashback: data flashback can be switched on (nothing is archived yet). single: no replica, \
+so no backups. spare: hidden until CreateInstance or CreateTairInstance with SrcDBInstanceId gets it, and overwritten then.
+
+Served: DescribeRegions, DescribeInstances, DescribeInstanceAttribute, CreateBackup, DescribeBackups, DescribeBackupTasks, \
+DescribeClusterBackupList, DeleteBackup, ModifyBackupExpireTime, DescribeBackupPolicy, ModifyBackupPolicy, RestoreInstance, \
+CreateInstance, CreateTairInstance, DescribeHistoryMonitorValues, LockDBInstanceWrite, UnlockDBInstanceWrite, \
+DescribeInstanceConfig, DescribeHistoryTasks.";
+
+fn after() -> String {
+    format!("{WORLD}\n\n{}", mishaps::HELP)
+}
+
+/// Serves until Ctrl-C.
+///
+/// # Errors
+/// Those of the emulator.
+pub async fn run(app: Arc<App>, args: Args) -> Result<u8, Fault> {
+    if args.access_key_id.is_empty() || args.access_key_secret.is_empty() {
+        return Err(Fault::new(Kind::Usage, "emulator.no_key", "the access key id or its secret is empty")
+            .hint("Make up a pair and give the same to the client."));
+    }
+    let options = Options {
+        listen: args.listen,
+        beyond_loopback: args.listen_beyond_loopback,
+        account: Account {
+            access_key_id: args.access_key_id,
+            access_key_secret: Secret::new(args.access_key_secret),
+            security_token: args.security_token.filter(|t| !t.is_empty()).map(Secret::new),
+        },
+        region: args.region,
+        url_lifetime: Duration::from_secs(args.url_seconds),
+        mishaps: mishaps::read_all(&args.mishap)?,
+        mishap_control: args.mishap_control,
+    };
+    let stop = CancellationToken::new();
+    let said = |at: SocketAddr, n: usize| print(&format!("emulating {n} instances at http://{at}"));
+    let serving = serve(app, options, said, stop.clone());
+    tokio::pin!(serving);
+    tokio::select! {
+        ended = &mut serving => return ended.map(|()| 0),
+        _ = tokio::signal::ctrl_c() => stop.cancel(),
+    }
+    tokio::select! {
+        ended = serving => ended.map(|()| 0),
+        // Asked twice. What runs is settled at the next start.
+        _ = tokio::signal::ctrl_c() => Ok(INTERRUPTED),
+    }
+}

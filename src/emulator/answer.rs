@@ -1,0 +1,129 @@
+//! What the emulator says: a reply with its request id, or a refusal in the cloud's shape, codes, messages and statuses.
+//!
+//! A refusal tells the caller no more than the cloud would; the cause goes to the log.
+
+use crate::model::fault::{Fault, Kind};
+use crate::tair::incoming;
+use crate::tair::published::{all, find};
+use crate::tair::wire::BadParam;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+/// A call that is not done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// The cloud's code.
+    pub code: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// For the reader.
+    pub message: String,
+    /// Milliseconds for the header `x-acs-retry-after`.
+    pub retry_after: Option<u64>,
+}
+
+impl Refused {
+    /// A refusal with the status and message that the cloud publishes for its code.
+    pub fn new(code: impl Into<String>) -> Self {
+        let code = code.into();
+        let (status, message) = match find(&code) {
+            Some(row) => (row.status, row.message.to_owned()),
+            None => (400, "The specified parameter is not valid.".to_owned()),
+        };
+        Self { code, status, message, retry_after: None }
+    }
+
+    /// With another message.
+    #[must_use]
+    pub fn say(mut self, message: impl Into<String>) -> Self {
+        self.message = message.into();
+        self
+    }
+
+    /// With another status, where the cloud has more than one for a code.
+    #[must_use]
+    pub const fn status(mut self, status: u16) -> Self {
+        self.status = status;
+        self
+    }
+
+    /// A mandatory parameter is not there.
+    pub fn missing(name: &str) -> Self {
+        let own = format!("Missing{name}");
+        let code = if find(&own).is_some() { own } else { "MissingParameter".to_owned() };
+        Self::new(code).status(400).say(format!("{name} is mandatory for this action."))
+    }
+
+    /// A parameter has a value of the wrong form.
+    pub fn malformed(name: &str) -> Self {
+        let own = ["Malformed", "Format"].map(|form| format!("Invalid{name}.{form}"));
+        match own.into_iter().find_map(|code| all().find(|row| row.code == code)) {
+            Some(row) => Self::new(row.code),
+            None => Self::new("InvalidParameter").say(format!("The specified parameter {name} is not valid.")),
+        }
+    }
+
+    /// The body: `Code`, `Message`, `HostId`, `RequestId`, `Recommend`.
+    #[must_use]
+    pub fn body(&self, host: &str, request_id: &str) -> Value {
+        json!({
+            "RequestId": request_id,
+            "HostId": host,
+            "Code": self.code,
+            "Message": self.message,
+            "Recommend": format!(
+                "https://api.alibabacloud.com/troubleshoot?intl_lang=EN_US&q={}&product=R-kvstore&requestId={request_id}",
+                self.code
+            ),
+        })
+    }
+}
+
+impl From<BadParam> for Refused {
+    fn from(bad: BadParam) -> Self {
+        match bad {
+            BadParam::Missing(name) => Self::missing(&name),
+            BadParam::Malformed(name) => Self::malformed(&name),
+        }
+    }
+}
+
+impl From<incoming::Refusal> for Refused {
+    fn from(refusal: incoming::Refusal) -> Self {
+        Self::new(refusal.code()).say(refusal.to_string())
+    }
+}
+
+impl From<Fault> for Refused {
+    /// What the local provider refuses, as the cloud would put it.
+    fn from(fault: Fault) -> Self {
+        let code = match (fault.code, fault.kind) {
+            ("instance.not_found" | "instance.bad_id", _) => "InvalidInstanceId.NotFound",
+            ("backup.not_found" | "backup.bad_id", _) => "InvalidBackupSetID.NotFound",
+            ("backup.not_manual", _) | (_, Kind::Damaged) => "IncorrectBackupSetState",
+            ("job.busy" | "restore.unsettled", _) => "IncorrectDBInstanceState",
+            ("policy.unsupported" | "clone.unsupported" | "restore.no_flashback" | "mode.read_only", _) => {
+                "ServiceNotSupport"
+            }
+            (_, Kind::Provider | Kind::Refused) => "IncorrectDBInstanceState",
+            _ => "InternalError",
+        };
+        tracing::warn!(code = fault.code, cause = ?std::error::Error::source(&fault), "answered with {code}: {fault}");
+        Self::new(code)
+    }
+}
+
+/// A reply's JSON, with its request id.
+///
+/// # Errors
+/// `InternalError`: a bug.
+pub fn reply(body: &impl Serialize, request_id: &str) -> Result<Value, Refused> {
+    let mut body = serde_json::to_value(body).map_err(|e| {
+        tracing::error!("a reply could not be written: {e}");
+        Refused::new("InternalError")
+    })?;
+    if let Some(fields) = body.as_object_mut() {
+        fields.insert("RequestId".to_owned(), request_id.into());
+    }
+    Ok(body)
+}

@@ -1,0 +1,166 @@
+//! New instances from a backup: a spare of the configuration is handed out and filled.
+//!
+//! What a call asks for beside the data (class, zone, network) is taken and not made: the spare is what its operator
+//! started. There is no way back: a spare that was handed out is a new instance for good.
+
+use crate::emulator::acts;
+use crate::emulator::answer::Refused;
+use crate::emulator::backups::find;
+use crate::emulator::call::Call;
+use crate::emulator::ids::{Of, number};
+use crate::emulator::instances::{capacity, place};
+use crate::emulator::memory::{Created, Token};
+use crate::emulator::world::Emulated;
+use crate::model::ids::hex;
+use crate::model::text::clean;
+use crate::tair::params::{Params, canonical, first};
+use crate::tair::wire::Scalar as _;
+use crate::tair::wire::clone::NewInstance;
+use jiff::Timestamp;
+use sha2::{Digest as _, Sha256};
+
+/// Parameters that do not make a call another one.
+const ENVELOPE: [&str; 6] =
+    ["Token", "ClientToken", "OwnerId", "OwnerAccount", "ResourceOwnerId", "ResourceOwnerAccount"];
+
+fn given<'a>(call: &Call<'a>, name: &str) -> Option<&'a str> {
+    first(call.params, name).filter(|value| !value.is_empty())
+}
+
+/// `CreateInstance` and `CreateTairInstance`.
+///
+/// # Errors
+/// `DryRunOperation` where the call would have been carried out but for its `DryRun`; `MissingParameter`,
+/// `InvalidBackupIdOrRestoreTime.NotFound`, `InvalidBackupLogStatus`, `InvalidBinlog.NotValid`, `InvalidStatus`,
+/// `QuotaExceed.AfterpayInstance`, `QuotaNotEnough`, `IdempotentParameterMismatch`, and those of the source and the set.
+pub async fn create(call: &Call<'_>) -> Result<NewInstance, Refused> {
+    let tair = call.action == "CreateTairInstance";
+    let mandatory: &[&str] =
+        if tair { &["RegionId", "InstanceClass", "InstanceType", "VpcId", "VSwitchId"] } else { &["RegionId"] };
+    for name in mandatory {
+        given(call, name).ok_or_else(|| Refused::missing(name))?;
+    }
+    if given(call, "InstanceClass").or(given(call, "Capacity")).is_none() {
+        return Err(Refused::missing("InstanceClass"));
+    }
+    // The two actions have different defaults, which is a trap the client has to know.
+    let charge = given(call, "ChargeType").unwrap_or(if tair { "PrePaid" } else { "PostPaid" });
+    match charge {
+        "PostPaid" => {}
+        "PrePaid" if given(call, "Period").is_none() => return Err(Refused::new("MissingParameter")),
+        "PrePaid" => {}
+        _ => return Err(Refused::malformed("ChargeType")),
+    }
+    let token = given(call, if tair { "ClientToken" } else { "Token" });
+    if token.is_some_and(|t| t.len() > 64 || !t.is_ascii()) {
+        return Err(Refused::new("InvalidToken.Malformed"));
+    }
+    let dry = match given(call, "DryRun") {
+        None => false,
+        Some(text) => bool::read(text).ok_or_else(|| Refused::malformed("DryRun"))?,
+    };
+    let arguments = arguments(call.params);
+    let earlier = |token: &str| call.world.memory.read(|book| book.tokens.get(token).cloned());
+    if let Some(earlier) = token.and_then(earlier) {
+        if earlier.arguments != arguments {
+            return Err(Refused::new("IdempotentParameterMismatch"));
+        }
+        return reply(call, &call.world.instance(&earlier.instance_id)?).await;
+    }
+    let (source, set) = from(call).await?;
+    let set = set.whole.ok_or_else(|| Refused::new("IncorrectBackupSetState"))?;
+    let quota = if charge == "PostPaid" { "QuotaExceed.AfterpayInstance" } else { "QuotaNotEnough" };
+    let spares = call.world.spares();
+    // Of several, the kind of the source first; what differs is the emulated face, not the server.
+    let alike =
+        |s: &&Emulated| (s.how.generation, s.how.architecture) == (source.how.generation, source.how.architecture);
+    let spare = spares.iter().find(alike).or(spares.first()).ok_or_else(|| Refused::new(quota))?;
+    if dry {
+        return Err(Refused::new("DryRunOperation"));
+    }
+    let created = Created {
+        at: Timestamp::now(),
+        name: given(call, "InstanceName").map_or_else(|| spare.id.clone(), clean),
+        charge: charge.into(),
+        normal_at: None,
+        failed: false,
+    };
+    call.world.memory.change(|book| {
+        let kept = book.of(&spare.id);
+        if kept.created.is_some() {
+            // Another call was faster.
+            return Err(Refused::new(quota));
+        }
+        kept.created = Some(created.clone());
+        if let Some(token) = token {
+            let kept = Token { at: created.at, arguments, instance_id: spare.id.clone() };
+            book.tokens.insert(token.to_owned(), kept);
+        }
+        Ok(())
+    })?;
+    acts::fill(call, &spare.id, set, call.world.mishaps.hold(call.action));
+    reply(call, &Emulated { created: Some(created), ..spare.clone() }).await
+}
+
+/// The source and the set that are named.
+async fn from(call: &Call<'_>) -> Result<(Emulated, crate::emulator::world::Set), Refused> {
+    // An empty instance cannot be made: a spare holds what it holds until a set overwrites it.
+    let source = given(call, "SrcDBInstanceId").ok_or_else(|| Refused::new("ServiceNotSupport"))?;
+    let source = call.world.instance(source)?;
+    if source.created.as_ref().is_some_and(|c| c.normal_at.is_none()) {
+        return Err(Refused::new("InvalidStatus"));
+    }
+    let set = match (given(call, "BackupId"), given(call, "ClusterBackupId"), given(call, "RestoreTime")) {
+        (Some(id), None, None) if !id.starts_with("cb-") => find(call, &source, id).await?,
+        (None, Some(id), None) if id.starts_with("cb-") => find(call, &source, id).await?,
+        (None, None, Some(text)) => {
+            let on = call.world.memory.of(&source.id).policy.is_some_and(|p| p.flashback_since.is_some());
+            if !on {
+                return Err(Refused::new("InvalidBackupLogStatus"));
+            }
+            crate::tair::wire::Second::read(text).ok_or_else(|| Refused::new("InvalidRestoreTime.Format"))?;
+            // The archive is not there yet; see `restore`.
+            return Err(Refused::new("InvalidBinlog.NotValid"));
+        }
+        (None, None, None) => return Err(Refused::new("InvalidBackupIdOrRestoreTime.NotFound")),
+        _ => return Err(Refused::new("InvalidParameter")),
+    };
+    Ok((source, set))
+}
+
+fn arguments(params: &Params) -> String {
+    let same: Params = params.iter().filter(|(name, _)| !ENVELOPE.contains(&name.as_str())).cloned().collect();
+    hex(&Sha256::digest(canonical(&same)))
+}
+
+async fn reply(call: &Call<'_>, new: &Emulated) -> Result<NewInstance, Refused> {
+    let local = call.world.app.provider.describe(&new.id).await?;
+    let (host, port) = place(&local);
+    let status = call.world.status(new).await?;
+    let tair = call.action == "CreateTairInstance";
+    Ok(NewInstance {
+        request_id: String::new(),
+        instance_id: new.id.clone(),
+        instance_name: new.created.as_ref().map(|c| c.name.clone()),
+        instance_status: Some(status.word().into()),
+        region_id: Some(call.region.clone()),
+        zone_id: Some(given(call, "ZoneId").map_or_else(|| call.zone(), str::to_owned)),
+        connection_domain: Some(host.clone()),
+        port: Some(port),
+        capacity: Some(capacity(local.live.as_ref().ok())),
+        bandwidth: Some(96),
+        connections: Some(10_000),
+        qps: Some(100_000),
+        config: Some("{}".into()),
+        charge_type: new.created.as_ref().map(|c| c.charge.clone()),
+        order_id: Some(number(Of::Task, &new.id)),
+        task_id: tair.then(|| number(Of::Task, &new.id).to_string()),
+        node_type: (!tair).then(|| "MASTER_SLAVE".to_owned()),
+        network_type: (!tair).then(|| "VPC".to_owned()),
+        private_ip_addr: (!tair).then_some(host),
+        user_name: (!tair).then(|| new.id.clone()),
+        vpc_id: (!tair).then(|| given(call, "VpcId").unwrap_or("vpc-emulated").to_owned()),
+        v_switch_id: (!tair).then(|| given(call, "VSwitchId").unwrap_or("vsw-emulated").to_owned()),
+        ..NewInstance::default()
+    })
+}

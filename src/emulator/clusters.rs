@@ -1,0 +1,108 @@
+//! Sets of cloud-native clusters, which have a listing, ids and words of their own.
+
+use crate::emulator::answer::Refused;
+use crate::emulator::backups::{expiry, mode, progress, range, recoverable, url};
+use crate::emulator::call::Call;
+use crate::emulator::ids::cluster;
+use crate::emulator::instances::{cut, engine_version, page};
+use crate::emulator::world::{Emulated, Set};
+use crate::model::job::{Job, JobKind, JobStatus};
+use crate::model::time::written;
+use crate::tair::wire::Action as _;
+use crate::tair::wire::clusters::{ClusterBackup, ClusterBackups, DescribeClusterBackupList, ExtraInfo, ShardBackup};
+
+const PAGES: [i64; 9] = [5, 10, 15, 20, 30, 50, 100, 200, 300];
+/// MB of a shard, as its class says.
+const SHARD_MB: i64 = 1024;
+
+/// `DescribeClusterBackupList`: running ones first, then the newest.
+///
+/// # Errors
+/// `InstanceType.NotSupport` where the sets are listed by `DescribeBackups`, and those of the range and the page.
+pub async fn list(call: &Call<'_>) -> Result<ClusterBackups, Refused> {
+    let asked = DescribeClusterBackupList::from_params(call.params)?;
+    let instance = call.world.instance(&asked.instance_id)?;
+    let (from, to) = range(call, asked.start_time.0, asked.end_time.0)?;
+    let (number, size) = page(asked.page_number, asked.page_size, |size| PAGES.contains(&size))?;
+    if !instance.has_cluster_sets() {
+        return Err(Refused::new("InstanceType.NotSupport"));
+    }
+    let shards = !asked.no_shard_backup.is_some_and(|text| text.eq_ignore_ascii_case("true"));
+    let mut rows = Vec::new();
+    for job in call.world.jobs(&instance).await? {
+        let held = call.world.held(&job.backup_id).is_some();
+        let runs = job.kind == JobKind::Backup && (job.status == JobStatus::Running || held);
+        if runs && job.created_at >= from && job.created_at < to {
+            rows.push(running(call, &job));
+        }
+    }
+    let sets = call.world.sets(&instance).await?;
+    let stored = sets.iter().filter_map(|s| s.whole.as_ref()).map(|w| w.rdb_bytes).sum::<u64>();
+    let within = sets.iter().filter(|set| set.begun >= from && set.begun < to);
+    rows.extend(within.map(|set| row(call, &instance, set, shards)));
+    rows.retain(|row| asked.cluster_backup_id.as_ref().is_none_or(|id| *id == row.cluster_backup_id));
+    let rows = cut(rows, number, size);
+    Ok(ClusterBackups {
+        request_id: String::new(),
+        max_results: i64::try_from(rows.len()).ok(),
+        page_number: Some(number),
+        page_size: Some(size),
+        full_storage_size: i64::try_from(stored).ok(),
+        log_storage_size: Some(0),
+        free_size: Some(0),
+        cluster_backups: rows,
+    })
+}
+
+fn running(call: &Call<'_>, job: &Job) -> ClusterBackup {
+    ClusterBackup {
+        cluster_backup_id: cluster(&job.backup_id),
+        cluster_backup_status: Some("RUNNING".into()),
+        is_avail: Some(false),
+        cluster_backup_size: Some(0),
+        cluster_backup_start_time: Some(written(job.created_at)),
+        cluster_backup_mode: Some("Manual".into()),
+        progress: Some(format!("{}%", progress(call, job).1)),
+        shard_class_memory: Some(SHARD_MB),
+        ..ClusterBackup::default()
+    }
+}
+
+fn row(call: &Call<'_>, instance: &Emulated, set: &Set, shards: bool) -> ClusterBackup {
+    let size = set.whole.as_ref().map_or(0, |w| i64::try_from(w.rdb_bytes).unwrap_or(i64::MAX));
+    let good = set.whole.is_some();
+    let shard = shards.then(|| {
+        let url = url(call, instance, set);
+        ShardBackup {
+            backup_id: Some(set.number.to_string()),
+            backup_name: Some(call.world.signer.file(set.number, set.begun)),
+            instance_name: Some(instance.node()),
+            backup_status: Some(if good { "OK" } else { "ERROR" }.into()),
+            backup_size: Some(size),
+            is_avail: Some(good),
+            backup_start_time: Some(written(set.begun)),
+            backup_end_time: Some(written(set.ended)),
+            backup_intranet_download_url: url.clone(),
+            backup_download_url: url,
+            engine: Some("redis".into()),
+            recover_config_mode: Some(recoverable(instance).into()),
+            extra_info: set
+                .whole
+                .as_ref()
+                .map(|whole| ExtraInfo { custins_db_version: Some(engine_version(&whole.version)) }),
+        }
+    });
+    ClusterBackup {
+        cluster_backup_id: cluster(&set.id),
+        cluster_backup_status: Some(if good { "OK" } else { "ERROR" }.into()),
+        is_avail: Some(good),
+        cluster_backup_size: Some(size),
+        cluster_backup_start_time: Some(written(set.begun)),
+        cluster_backup_end_time: Some(written(set.ended)),
+        cluster_backup_mode: Some(mode(set).into()),
+        progress: None,
+        shard_class_memory: Some(SHARD_MB),
+        expect_expire_time: expiry(call, instance, set).map(written),
+        backups: shard.into_iter().collect(),
+    }
+}

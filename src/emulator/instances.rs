@@ -1,0 +1,262 @@
+//! Regions and instances, with the figures of the local server behind each.
+
+use crate::emulator::answer::Refused;
+use crate::emulator::call::Call;
+use crate::emulator::world::{Emulated, Status};
+use crate::model::instance::{Instance as Local, Live};
+use crate::model::time::written;
+use crate::tair::params::first;
+use crate::tair::wire::Action as _;
+use crate::tair::wire::attribute::{DescribeInstanceAttribute, InstanceAttribute, InstanceAttributes};
+use crate::tair::wire::instances::{DescribeInstances, Instance, Instances};
+use crate::tair::wire::regions::{Region, Regions};
+
+/// Instances in one reply at most.
+const LARGEST_PAGE: i64 = 50;
+/// Ids in one call at most.
+const MOST_IDS: usize = 30;
+/// A configured server was there before anybody looked; one date for all, after the last change of how clusters number
+/// their backup jobs.
+const CREATED: &str = "2024-01-01T00:00:00Z";
+
+/// `DescribeRegions`: the one region there is.
+pub fn regions(call: &Call<'_>) -> Regions {
+    let zone = call.zone();
+    let region = Region {
+        region_id: call.region.clone(),
+        local_name: Some("Emulated".into()),
+        region_endpoint: Some(call.host.to_owned()),
+        zone_ids: Some(zone.clone()),
+        zone_id_list: vec![zone],
+    };
+    Regions { request_id: String::new(), region_ids: vec![region] }
+}
+
+/// `DescribeInstances`.
+///
+/// # Errors
+/// `InvalidInstanceIds.Malformed`, `InvalidPageSize.Malformed`, `InvalidPageNumbers.Malformed`.
+pub async fn list(call: &Call<'_>) -> Result<Instances, Refused> {
+    let asked = DescribeInstances::from_params(call.params)?;
+    let (number, size) = page(asked.page_number, asked.page_size, |size| (1..=LARGEST_PAGE).contains(&size))?;
+    let ids: Option<Vec<&str>> = asked.instance_ids.as_deref().map(|t| t.split(',').map(str::trim).collect());
+    if ids.as_ref().is_some_and(|ids| ids.len() > MOST_IDS) {
+        return Err(Refused::new("InvalidInstanceIds.Malformed"));
+    }
+    let elsewhere = call.world.region.is_some() && asked.region_id.as_ref().is_some_and(|r| *r != call.region);
+    let mut rows = Vec::new();
+    for instance in call.world.instances() {
+        if elsewhere || ids.as_ref().is_some_and(|ids| !ids.contains(&instance.id.as_str())) {
+            continue;
+        }
+        let row = row(call, &instance).await?;
+        let is = |wanted: Option<&str>, has: &Option<String>| {
+            wanted.is_none_or(|w| has.as_deref().is_some_and(|h| h.eq_ignore_ascii_case(w)))
+        };
+        let param = |name| first(call.params, name).filter(|v| !v.is_empty());
+        let found = asked.search_key.as_deref().is_none_or(|key| {
+            row.instance_id.contains(key) || row.instance_name.as_deref().is_some_and(|name| name.contains(key))
+        });
+        let fits = is(asked.instance_status.as_deref(), &row.instance_status)
+            && is(asked.instance_type.as_deref(), &row.instance_type)
+            && is(asked.architecture_type.as_deref(), &row.architecture_type)
+            && is(asked.edition_type.as_deref(), &row.edition_type)
+            && is(asked.engine_version.as_deref(), &row.engine_version)
+            && is(asked.vpc_id.as_deref(), &row.vpc_id)
+            && is(asked.zone_id.as_deref(), &row.zone_id)
+            && is(asked.resource_group_id.as_deref(), &row.resource_group_id)
+            && is(param("ChargeType"), &row.charge_type)
+            && is(param("NetworkType"), &row.network_type)
+            && is(param("NodeType"), &row.node_type)
+            && is(param("InstanceClass"), &row.instance_class)
+            && is(param("VSwitchId"), &row.v_switch_id)
+            && param("Expired") != Some("true")
+            && asked.tags.is_empty();
+        if found && fits {
+            rows.push(row);
+        }
+    }
+    let total = rows.len();
+    Ok(Instances {
+        request_id: String::new(),
+        page_number: Some(number),
+        page_size: Some(size),
+        total_count: i64::try_from(total).ok(),
+        instances: cut(rows, number, size),
+    })
+}
+
+/// The page and its size, checked.
+///
+/// # Errors
+/// `InvalidPageSize.Malformed`, `InvalidPageNumbers.Malformed`.
+pub fn page(number: Option<i64>, size: Option<i64>, fits: impl Fn(i64) -> bool) -> Result<(i64, i64), Refused> {
+    let (number, size) = (number.unwrap_or(1), size.unwrap_or(30));
+    if !fits(size) {
+        return Err(Refused::new("InvalidPageSize.Malformed"));
+    }
+    if number < 1 {
+        return Err(Refused::new("InvalidPageNumbers.Malformed"));
+    }
+    Ok((number, size))
+}
+
+/// One page of rows.
+pub fn cut<T>(rows: Vec<T>, number: i64, size: i64) -> Vec<T> {
+    let skipped = number.saturating_sub(1).saturating_mul(size);
+    let (skipped, size) = (usize::try_from(skipped).unwrap_or(usize::MAX), usize::try_from(size).unwrap_or(0));
+    rows.into_iter().skip(skipped).take(size).collect()
+}
+
+/// `DescribeInstanceAttribute`.
+///
+/// # Errors
+/// `InvalidInstanceId.NotFound`.
+pub async fn attribute(call: &Call<'_>) -> Result<InstanceAttributes, Refused> {
+    let asked = DescribeInstanceAttribute::from_params(call.params)?;
+    let instance = call.world.instance(&asked.instance_id)?;
+    let row = row(call, &instance).await?;
+    let since = call.world.memory.of(&instance.id).policy.and_then(|p| p.flashback_since);
+    let whole = InstanceAttribute {
+        instance_id: row.instance_id,
+        instance_name: row.instance_name,
+        instance_status: row.instance_status,
+        region_id: row.region_id,
+        zone_id: row.zone_id,
+        architecture_type: row.architecture_type,
+        edition_type: row.edition_type,
+        instance_type: row.instance_type,
+        engine: Some("Redis".into()),
+        engine_version: row.engine_version,
+        real_instance_class: row.instance_class.clone(),
+        instance_class: row.instance_class,
+        node_type: row.node_type,
+        charge_type: row.charge_type,
+        network_type: row.network_type,
+        package_type: row.package_type,
+        computing_type: row.computing_type,
+        connection_domain: row.connection_domain,
+        private_ip: row.private_ip,
+        vpc_id: row.vpc_id,
+        v_switch_id: row.v_switch_id,
+        resource_group_id: row.resource_group_id,
+        config: row.config,
+        create_time: row.create_time,
+        backup_log_start_time: since.map(written),
+        replication_mode: Some(if instance.is_cluster() { "cluster" } else { "master-slave" }.into()),
+        maintain_start_time: Some("18:00Z".into()),
+        maintain_end_time: Some("22:00Z".into()),
+        audit_log_retention: Some("0".into()),
+        security_ip_list: Some("127.0.0.1".into()),
+        vpc_auth_mode: Some("Close".into()),
+        availability_value: Some("100.0%".into()),
+        zone_type: Some("singlezone".into()),
+        bandwidth: row.bandwidth,
+        capacity: row.capacity,
+        connections: row.connections,
+        port: row.port,
+        qps: row.qps,
+        shard_count: row.shard_count,
+        replica_count: row.replica_count,
+        read_only_count: Some(0),
+        has_renew_change_order: Some(false),
+        is_rds: Some(true),
+        is_order_completed: Some(true),
+        is_support_tde: Some(false),
+        instance_release_protection: Some(false),
+        ..InstanceAttribute::default()
+    };
+    Ok(InstanceAttributes { request_id: String::new(), instances: vec![whole] })
+}
+
+async fn row(call: &Call<'_>, instance: &Emulated) -> Result<Instance, Refused> {
+    let world = call.world;
+    let status = world.status(instance).await?;
+    let local = world.app.provider.describe(&instance.id).await?;
+    let status = match (&local.live, status) {
+        (Err(_), Status::Normal) => "Unavailable",
+        (_, status) => status.word(),
+    };
+    let (host, port) = place(&local);
+    let native = instance.is_cloud_native();
+    let node = match (native, instance.how.single) {
+        (true, false) => "MASTER_SLAVE",
+        (true, true) => "STAND_ALONE",
+        (false, false) => "double",
+        (false, true) => "single",
+    };
+    let created = instance.created.as_ref();
+    Ok(Instance {
+        instance_id: instance.id.clone(),
+        instance_name: Some(created.map_or_else(|| instance.id.clone(), |c| c.name.clone())),
+        instance_status: Some(status.into()),
+        region_id: Some(call.region.clone()),
+        zone_id: Some(call.zone()),
+        architecture_type: Some(if instance.is_cluster() { "cluster" } else { "standard" }.into()),
+        // Only the enterprise edition can be restored in place, and only where it is classic.
+        edition_type: Some("Enterprise".into()),
+        instance_type: Some(if native { "tair_rdb" } else { "Tair" }.into()),
+        engine_version: Some(engine_version(local.live.as_ref().map_or("", |l| &l.version))),
+        instance_class: Some(class(instance).into()),
+        node_type: Some(node.into()),
+        charge_type: Some(created.map_or("PostPaid", |c| &c.charge).to_owned()),
+        network_type: Some("VPC".into()),
+        package_type: Some("standard".into()),
+        computing_type: Some(if native { "Ecs" } else { "Machine" }.into()),
+        connection_mode: Some("Standard".into()),
+        connection_domain: Some(host.clone()),
+        private_ip: Some(host),
+        vpc_id: Some("vpc-emulated".into()),
+        v_switch_id: Some("vsw-emulated".into()),
+        resource_group_id: Some("rg-emulated".into()),
+        config: Some("{}".into()),
+        create_time: Some(created.map_or_else(|| CREATED.to_owned(), |c| written(c.at))),
+        user_name: Some(instance.id.clone()),
+        bandwidth: Some(96),
+        capacity: Some(capacity(local.live.as_ref().ok())),
+        connections: Some(10_000),
+        port: Some(port),
+        qps: Some(100_000),
+        shard_count: Some(1),
+        replica_count: Some(i64::from(!instance.how.single)),
+        read_only_count: Some(0),
+        has_renew_change_order: Some(false),
+        is_rds: Some(true),
+        ..Instance::default()
+    })
+}
+
+/// The class an instance is of.
+pub fn class(instance: &Emulated) -> &'static str {
+    match (instance.is_cloud_native(), instance.is_cluster()) {
+        (true, false) => "tair.rdb.1g",
+        (true, true) => "tair.rdb.with.proxy.1g",
+        (false, false) => "redis.amber.master.small.multithread",
+        (false, true) => "redis.amber.logic.sharding.1g.2db.0rodb.6proxy.multithread",
+    }
+}
+
+/// MB of memory: the server's limit, or where it has none a gigabyte or what it uses.
+pub fn capacity(live: Option<&Live>) -> i64 {
+    const MB: u64 = 1 << 20;
+    let limit = live.and_then(|l| l.maxmemory).filter(|n| *n > 0);
+    let used = live.and_then(|l| l.used_memory).unwrap_or(0);
+    let mb = limit.map_or_else(|| used.div_ceil(MB).max(1024), |limit| limit.div_ceil(MB));
+    i64::try_from(mb).unwrap_or(i64::MAX)
+}
+
+/// Major and minor version, as the cloud writes them.
+pub fn engine_version(version: &str) -> String {
+    version.split('.').take(2).collect::<Vec<_>>().join(".")
+}
+
+/// Host and port under which the server can be reached.
+pub fn place(local: &Local) -> (String, i64) {
+    match local.address.rsplit_once(':') {
+        Some((host, port)) if port.parse::<u16>().is_ok() => {
+            let host = host.rsplit_once("://").map_or(host, |(_, h)| h);
+            (host.to_owned(), port.parse().unwrap_or(0))
+        }
+        _ => (local.address.clone(), 0),
+    }
+}

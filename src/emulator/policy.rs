@@ -1,0 +1,150 @@
+//! The backup policy: kept and read back, and validated as the cloud validates it.
+//!
+//! Nothing runs by it yet. What is left out of a change takes the cloud's default, flashback included: that is the trap
+//! which a client has to step around by writing back what it has read.
+
+use crate::emulator::answer::Refused;
+use crate::emulator::call::Call;
+use crate::emulator::memory::Policy;
+use crate::model::time::written;
+use crate::tair::params::first;
+use crate::tair::wire::policy::{BackupPolicy, DescribeBackupPolicy, ModifyBackupPolicy};
+use crate::tair::wire::{Action as _, BadParam, Done};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+/// In the cloud's order.
+pub const WEEKDAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
+
+/// `DescribeBackupPolicy`.
+///
+/// # Errors
+/// `InvalidInstanceId.NotFound`.
+pub fn describe(call: &Call<'_>) -> Result<BackupPolicy, Refused> {
+    let asked = DescribeBackupPolicy::from_params(call.params)?;
+    let instance = call.world.instance(&asked.instance_id)?;
+    let policy = call.world.memory.of(&instance.id).policy.unwrap_or_default();
+    let next = next(&policy, Timestamp::now());
+    Ok(BackupPolicy {
+        request_id: String::new(),
+        backup_retention_period: Some(policy.retention),
+        preferred_backup_period: Some(policy.days.join(",")),
+        preferred_backup_time: Some(policy.time),
+        preferred_next_backup_time: next.map(|at| at.strftime("%Y-%m-%dT%H:%MZ").to_string()),
+        enable_backup_log: Some(policy.flashback_since.is_some()),
+        dbs_instance: Some("0".into()),
+        backup_log_start_time: policy.flashback_since.map(written),
+    })
+}
+
+/// When the next backup would be due.
+fn next(policy: &Policy, now: Timestamp) -> Option<Timestamp> {
+    let hour: i8 = policy.time.get(..2)?.parse().ok()?;
+    let mut day = now.to_zoned(TimeZone::UTC).date();
+    for _ in 0..8 {
+        let at = day.at(hour, 0, 0, 0).to_zoned(TimeZone::UTC).ok()?.timestamp();
+        let name = WEEKDAYS.get(usize::try_from(day.weekday().to_monday_zero_offset()).ok()?)?;
+        if at > now && policy.days.iter().any(|d| d == name) {
+            return Some(at);
+        }
+        day = day.tomorrow().ok()?;
+    }
+    None
+}
+
+/// `ModifyBackupPolicy`.
+///
+/// # Errors
+/// `InvalidPreferredBackupTime.Format`, `InvalidPreferredBackupPeriod.Malformed`,
+/// `InvalidBackupRetentionPeriod.Malformed`, `InstanceType.NotSupport` for flashback where there is none.
+pub async fn modify(call: &Call<'_>) -> Result<Done, Refused> {
+    let mut params = call.params.clone();
+    if first(&params, "EnableBackupLog").is_none_or(str::is_empty) {
+        params.retain(|(name, _)| name != "EnableBackupLog");
+        params.push(("EnableBackupLog".into(), "0".into()));
+    }
+    let asked = ModifyBackupPolicy::from_params(&params).map_err(|bad| match bad {
+        BadParam::Malformed(name) if name == "BackupRetentionPeriod" => {
+            Refused::new("InvalidBackupRetentionPeriod.Malformed")
+        }
+        bad => bad.into(),
+    })?;
+    let instance = call.world.instance(&asked.instance_id)?;
+    let time = hour(&asked.preferred_backup_time).ok_or_else(|| Refused::new("InvalidPreferredBackupTime.Format"))?;
+    let days = weekdays(&asked.preferred_backup_period)
+        .ok_or_else(|| Refused::new("InvalidPreferredBackupPeriod.Malformed"))?;
+    let retention = asked.backup_retention_period.unwrap_or(7);
+    if !(7..=730).contains(&retention) {
+        return Err(Refused::new("InvalidBackupRetentionPeriod.Malformed"));
+    }
+    let wants = asked.enable_backup_log.0;
+    if wants && !instance.how.flashback {
+        return Err(Refused::new("InstanceType.NotSupport").status(400));
+    }
+    call.world.must_be_normal(&instance).await?;
+    call.world.memory.change(|book| {
+        let kept = book.of(&instance.id);
+        let since = kept.policy.as_ref().and_then(|p| p.flashback_since);
+        let flashback_since = wants.then(|| since.unwrap_or_else(Timestamp::now));
+        kept.policy = Some(Policy { time, days, retention, flashback_since });
+        Ok::<_, Refused>(Done::default())
+    })
+}
+
+/// One whole hour. The last one ends at 24:00 for some clients and at 00:00 for others.
+fn hour(text: &str) -> Option<String> {
+    let (from, to) = text.trim().split_once('-')?;
+    let whole = |text: &str| -> Option<u8> {
+        let hour = text.strip_suffix(":00Z")?;
+        (hour.len() == 2 && hour.bytes().all(|b| b.is_ascii_digit())).then(|| hour.parse().ok())?
+    };
+    let (from, to) = (whole(from)?, whole(to)?);
+    let fits = from < 24 && (to == from + 1 || (from == 23 && to == 0));
+    fits.then(|| format!("{from:02}:00Z-{:02}:00Z", from + 1))
+}
+
+/// Each day once, in the order of the week.
+fn weekdays(text: &str) -> Option<Vec<String>> {
+    let asked: Vec<&str> = text.split(',').map(str::trim).collect();
+    let known = asked.iter().all(|day| WEEKDAYS.contains(day));
+    known.then(|| WEEKDAYS.iter().filter(|day| asked.contains(day)).map(|day| (*day).to_owned()).collect())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    //! Hours and days as the cloud takes them, and the next one due.
+    use super::*;
+
+    #[test]
+    fn hours_are_whole_and_one_long() {
+        for good in ["00:00Z-01:00Z", "23:00Z-24:00Z", "23:00Z-00:00Z"] {
+            assert!(hour(good).is_some(), "{good}");
+        }
+        assert_eq!(hour("23:00Z-00:00Z").unwrap(), "23:00Z-24:00Z");
+        for bad in ["", "05:00Z", "05:30Z-06:30Z", "05:00Z-07:00Z", "05:00-06:00", "24:00Z-25:00Z", "5:00Z-6:00Z"] {
+            assert_eq!(hour(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn days_are_english_and_at_least_one() {
+        assert_eq!(weekdays("Sunday, Monday,Sunday").unwrap(), ["Monday", "Sunday"]);
+        for bad in ["", "Mon", "monday", "Monday,"] {
+            assert_eq!(weekdays(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_next_backup_is_on_a_day_of_the_policy() {
+        let policy = Policy { time: "05:00Z-06:00Z".into(), days: vec!["Monday".into()], ..Policy::default() };
+        // 2026-11-23 is a Monday.
+        for (now, due) in [
+            ("2026-11-23T04:59:59Z", "2026-11-23T05:00:00Z"),
+            ("2026-11-23T05:00:00Z", "2026-11-30T05:00:00Z"),
+            ("2026-11-24T00:00:00Z", "2026-11-30T05:00:00Z"),
+        ] {
+            assert_eq!(next(&policy, now.parse().unwrap()).unwrap().to_string(), due);
+        }
+    }
+}

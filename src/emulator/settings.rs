@@ -1,0 +1,75 @@
+//! Settings and the task centre, as far as a backup tool asks for them.
+//!
+//! The task centre knows neither backups nor restores, as the cloud's does not: it lists what created an instance.
+
+use crate::emulator::answer::Refused;
+use crate::emulator::call::Call;
+use crate::emulator::ids::{Of, number};
+use crate::emulator::instances::{cut, page};
+use crate::model::time::written;
+use crate::tair::wire::Action as _;
+use crate::tair::wire::settings::{
+    DescribeHistoryTasks, DescribeInstanceConfig, HistoryTask, HistoryTasks, InstanceConfig,
+};
+use jiff::SignedDuration;
+
+/// `DescribeInstanceConfig`.
+///
+/// # Errors
+/// `InstanceType.NotSupport` on a classic instance.
+pub fn config(call: &Call<'_>) -> Result<InstanceConfig, Refused> {
+    let asked = DescribeInstanceConfig::from_params(call.params)?;
+    let instance = call.world.instance(&asked.instance_id)?;
+    if !instance.is_cloud_native() {
+        return Err(Refused::new("InstanceType.NotSupport"));
+    }
+    Ok(InstanceConfig { request_id: String::new(), config: Some("{}".into()) })
+}
+
+/// `DescribeHistoryTasks`.
+///
+/// # Errors
+/// `Param.Invalid`, `Param.Invalid.TimeEndBeforeStart`.
+pub async fn tasks(call: &Call<'_>) -> Result<HistoryTasks, Refused> {
+    let asked = DescribeHistoryTasks::from_params(call.params)?;
+    let (from, to) = (asked.from_start_time.0, asked.to_start_time.0);
+    if to < from {
+        return Err(Refused::new("Param.Invalid.TimeEndBeforeStart"));
+    }
+    if to.duration_since(from) > SignedDuration::from_hours(30 * 24) {
+        return Err(Refused::new("Param.Invalid"));
+    }
+    let (at, size) = page(asked.page_number, asked.page_size.or(Some(10)), |size| (10..=100).contains(&size))?;
+    let mut rows = Vec::new();
+    for instance in call.world.instances() {
+        let Some(created) = &instance.created else { continue };
+        let named = asked.instance_id.as_deref().is_none_or(|ids| ids.split(',').any(|id| id.trim() == instance.id));
+        let status = match (created.normal_at, created.failed) {
+            (Some(_), _) => "Succeed",
+            (None, true) => "Failed",
+            (None, false) => "Running",
+        };
+        let wanted = asked.status.as_deref().is_none_or(|s| s.split(',').any(|s| s.trim() == status));
+        if named && wanted && created.at >= from && created.at < to {
+            rows.push(HistoryTask {
+                task_id: format!("t-{}", number(Of::Task, &instance.id)),
+                task_type: Some("CreateIns".into()),
+                status: Some(status.into()),
+                instance_id: Some(instance.id.clone()),
+                current_step_name: Some("exec_task".into()),
+                start_time: Some(written(created.at)),
+                end_time: created.normal_at.map(written),
+                remain_time: Some(0),
+                progress: Some(if created.normal_at.is_some() { 100 } else { 50 }),
+                reason_code: None,
+            });
+        }
+    }
+    Ok(HistoryTasks {
+        request_id: String::new(),
+        page_number: Some(at),
+        page_size: Some(size),
+        total_count: i64::try_from(rows.len()).ok(),
+        items: cut(rows, at, size),
+    })
+}
