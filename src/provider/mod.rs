@@ -3,6 +3,7 @@
 pub mod download;
 pub mod jobs;
 pub mod local;
+pub mod routed;
 pub mod tair;
 
 use crate::guard::act::{Act, PolicyChange};
