@@ -12,6 +12,7 @@
 
 pub mod act;
 pub mod checks;
+pub mod cloud_checks;
 pub mod ledger;
 pub mod permit;
 pub mod person;

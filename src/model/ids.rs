@@ -19,16 +19,25 @@ pub fn check_instance_id(id: &str) -> Result<(), Fault> {
         .hint("An instance id has 1 to 64 letters, digits, '.', '_' or '-', and starts with a letter or digit. Call describe_instances for the ids."))
 }
 
-/// Checks the form of a backup id before it is used as a name on the vault.
+/// Longest list of the shards of a cluster's set: 256 ids of 20 digits.
+const MAX_SHARD_IDS: usize = 256 * 21;
+
+/// Checks the form of a backup id before it is used: a plain name, as on the vault and of the cloud (`165000050`,
+/// `cb-zmdqj2m3`), or the ids of a cluster's shards as the cloud joins them (`1022,2480`).
 ///
 /// # Errors
 /// `backup.bad_id`.
 pub fn check_backup_id(id: &str) -> Result<(), Fault> {
-    if is_plain_name(id, MAX_INSTANCE_ID) {
+    if is_plain_name(id, MAX_INSTANCE_ID) || is_shard_list(id) {
         return Ok(());
     }
     Err(Fault::new(Kind::Usage, "backup.bad_id", format!("{} is not a backup id", super::text::quoted(id)))
         .hint("Call describe_backups and use a backup_id from it, unchanged."))
+}
+
+fn is_shard_list(id: &str) -> bool {
+    id.len() <= MAX_SHARD_IDS
+        && id.split(',').all(|n| (1..=20).contains(&n.len()) && n.bytes().all(|b| b.is_ascii_digit()))
 }
 
 fn is_plain_name(id: &str, max: usize) -> bool {

@@ -12,12 +12,6 @@ use std::path::{Path, PathBuf};
 /// Bytes read at once.
 const CHUNK: usize = 256 << 10;
 
-fn failed(what: &str, path: &Path, e: io::Error) -> Fault {
-    Fault::new(Kind::Unexpected, "download.failed", format!("cannot {what} {}: {e}", path.display()))
-        .hint("Check room and rights; call download_backup again to resume where it stopped.")
-        .because(e)
-}
-
 /// The RDB that is wanted, known before it comes.
 #[derive(Debug, Clone, Copy)]
 pub struct Known<'a> {
@@ -51,12 +45,7 @@ pub fn already_there(to: &Path, wanted: Known<'_>) -> Result<bool, Fault> {
     {
         return Ok(true);
     }
-    Err(Fault::new(
-        Kind::Refused,
-        "download.exists",
-        format!("{} exists and is not this backup; it is left as it is", to.display()),
-    )
-    .hint("Give another file_name or directory."))
+    Err(taken(to))
 }
 
 /// Writes what `from` gives to `to`.
@@ -111,14 +100,10 @@ pub fn write(
     }
     let finish = || -> io::Result<bool> {
         file.set_len(total)?;
-        file.sync_all()?;
         if total != wanted.bytes || hex(&sha.clone().finalize()) != wanted.sha256 {
             return Ok(false);
         }
-        // A link, not a rename: it fails where the name was taken meanwhile.
-        std::fs::hard_link(&part, to)?;
-        std::fs::remove_file(&part)?;
-        to.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())?;
+        put_in_place(&file, &part, to)?;
         Ok(true)
     };
     match finish() {
@@ -132,13 +117,50 @@ pub fn write(
     }
 }
 
-fn part_of(to: &Path) -> PathBuf {
+/// Gives a finished file its name, durably, never over another file.
+///
+/// # Errors
+/// What the file system says; `AlreadyExists` where the name was taken meanwhile.
+pub fn put_in_place(file: &File, part: &Path, to: &Path) -> io::Result<()> {
+    file.sync_all()?;
+    // A link, not a rename: it fails where the name was taken meanwhile.
+    std::fs::hard_link(part, to)?;
+    std::fs::remove_file(part)?;
+    to.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
+}
+
+/// A failure of a download's own file.
+#[must_use]
+pub fn failed(what: &str, path: &Path, e: io::Error) -> Fault {
+    Fault::new(Kind::Unexpected, "download.failed", format!("cannot {what} {}: {e}", path.display()))
+        .hint("Check room and rights; call download_backup again to resume where it stopped.")
+        .because(e)
+}
+
+/// Something else has the name.
+#[must_use]
+pub fn taken(to: &Path) -> Fault {
+    Fault::new(
+        Kind::Refused,
+        "download.exists",
+        format!("{} exists and is not this backup; it is left as it is", to.display()),
+    )
+    .hint("Give another file_name or directory.")
+}
+
+/// Where a file is written until it is whole.
+#[must_use]
+pub fn part_of(to: &Path) -> PathBuf {
     let mut name = to.file_name().unwrap_or_default().to_os_string();
     name.push(".part");
     to.with_file_name(name)
 }
 
-fn open_part(part: &Path) -> Result<File, Fault> {
+/// Opens it, for this call alone.
+///
+/// # Errors
+/// `download.exists`, `download.busy`, `download.failed`.
+pub fn open_part(part: &Path) -> Result<File, Fault> {
     use std::os::unix::fs::OpenOptionsExt as _;
     if std::fs::symlink_metadata(part).is_ok_and(|m| !m.is_file()) {
         return Err(Fault::new(Kind::Refused, "download.exists", format!("{} is not a plain file", part.display()))

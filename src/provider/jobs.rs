@@ -10,6 +10,16 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+/// The code by which a job's work says that it ends without the job ending.
+const LET_GO: &str = "job.let_go";
+
+/// Says that a job goes on elsewhere, followed by nobody from here on: it stays running in the store, for the next process
+/// to adopt.
+#[must_use]
+pub fn let_go(stage: &str) -> Fault {
+    Fault::new(Kind::Provider, LET_GO, stage)
+}
+
 /// What runs for a provider.
 #[derive(Clone)]
 pub struct Jobs {
@@ -61,10 +71,13 @@ impl Jobs {
             let outcome = work.await.unwrap_or_else(|e| {
                 Err(Fault::new(Kind::Unexpected, "job.crashed", "the job died of a bug in this program").because(e))
             });
-            if let Err(fault) = &outcome {
+            if let Err(fault) = &outcome
+                && fault.code != LET_GO
+            {
                 tracing::warn!(job = %id, code = fault.code, cause = ?std::error::Error::source(fault), "{fault}");
             }
             let written = match &outcome {
+                Err(fault) if fault.code == LET_GO => state.release(&id, &fault.message).await,
                 Err(fault) if left_unsettled(fault) => state.fail_unsettled(&id, fault).await,
                 outcome => state.finish(&id, outcome).await,
             };

@@ -116,6 +116,16 @@ impl Client {
         &self.endpoint
     }
 
+    pub(super) fn http(&self) -> &Http {
+        &self.account.http
+    }
+
+    /// Whether files are fetched within the region's network.
+    #[must_use]
+    pub fn is_in_vpc(&self) -> bool {
+        self.account.config.vpc
+    }
+
     /// The credentials in use, for a report of where they come from.
     ///
     /// # Errors

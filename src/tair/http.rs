@@ -111,6 +111,11 @@ impl Http {
         })
     }
 
+    /// The connections for an address: those of this machine pass proxies by.
+    pub(super) fn for_url(&self, url: &Url) -> &reqwest::Client {
+        if is_loopback(url) { &self.direct } else { &self.proxied }
+    }
+
     /// Sends a request once.
     ///
     /// # Errors
@@ -118,7 +123,7 @@ impl Http {
     pub async fn send(&self, request: Request) -> Result<Reply, Trouble> {
         let bad = |what: &str| Trouble::NotSent(format!("{what} cannot be sent"));
         let url = Url::parse(&request.url).map_err(|_| bad("the address"))?;
-        let client = if request.direct || is_loopback(&url) { &self.direct } else { &self.proxied };
+        let client = if request.direct { &self.direct } else { self.for_url(&url) };
         let mut headers = HeaderMap::new();
         for (name, value) in request.headers {
             let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| bad("a header's name"))?;
@@ -165,7 +170,7 @@ fn http_date(text: &str) -> Option<Timestamp> {
 }
 
 /// The innermost cause, without the address: it carries parameters.
-fn why(e: reqwest::Error) -> String {
+pub(super) fn why(e: reqwest::Error) -> String {
     let e = e.without_url();
     let timed_out = e.is_timeout();
     let mut innermost = e.to_string();

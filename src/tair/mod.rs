@@ -12,6 +12,7 @@ pub mod credentials;
 pub mod endpoint;
 pub mod environment;
 pub mod error;
+pub mod fetch;
 pub mod http;
 pub mod incoming;
 pub mod limiter;

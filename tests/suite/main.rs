@@ -3,6 +3,7 @@
 mod cli;
 mod contract;
 mod crash;
+mod delete;
 mod demo;
 mod emulator;
 mod emulator_backups;

@@ -12,6 +12,7 @@
 //! The call blocks; run it on a thread that may.
 
 mod census;
+mod checksum;
 mod compat;
 mod error;
 mod input;
@@ -23,6 +24,7 @@ mod walk;
 use std::io::{self, Read};
 
 pub use census::{Census, Checksum, DbCount, Dialect};
+pub use checksum::checksum;
 pub use compat::{Flavor, Server, loadable};
 pub use error::RdbError;
 

@@ -1,0 +1,187 @@
+//! What an instance of the cloud is, and what follows from it: where its sets are listed, whether it can be restored in
+//! place, and which call does it where it cannot. Reads nothing itself.
+
+use crate::tair::wire::attribute::InstanceAttribute;
+use crate::tair::wire::instances::Generation;
+use crate::tair::wire::moment;
+use jiff::Timestamp;
+
+/// How its data is spread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// One shard.
+    Standard,
+    /// Several shards.
+    Cluster,
+    /// One shard, with replicas that are read through a proxy.
+    ReadWriteSplit,
+}
+
+/// Something that this instance cannot do: why, in a sentence, and the call that gets there by another way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct No {
+    /// Why not.
+    pub why: String,
+    /// The call that works instead; empty where none does.
+    pub call: String,
+}
+
+/// What an instance is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Architecture {
+    /// Classic or cloud-native.
+    pub generation: Generation,
+    /// Standard, cluster or read/write splitting.
+    pub shape: Shape,
+    /// Tair (Enterprise) rather than Community.
+    pub enterprise: bool,
+    /// Without a replica.
+    pub single: bool,
+    /// From when any moment can be restored; `None` while data flashback is off.
+    pub log_start: Option<Timestamp>,
+}
+
+/// What is to be restored.
+#[derive(Debug, Clone, Copy)]
+pub enum Wanted<'a> {
+    /// A set, whole.
+    Set(&'a str),
+    /// A moment, whole.
+    Moment(&'a str),
+    /// A moment, of some keys only.
+    Keys(&'a str),
+}
+
+impl Wanted<'_> {
+    /// The call that restores it into a new instance.
+    #[must_use]
+    pub fn clone_call(self, instance_id: &str) -> String {
+        match self {
+            Self::Set(id) => {
+                format!("create_instance_from_backup {{\"instance_id\": \"{instance_id}\", \"backup_id\": \"{id}\"}}")
+            }
+            Self::Moment(at) | Self::Keys(at) => {
+                format!(
+                    "create_instance_from_backup {{\"instance_id\": \"{instance_id}\", \"restore_time\": \"{at}\"}}"
+                )
+            }
+        }
+    }
+}
+
+impl Architecture {
+    /// Reads it off an instance's attributes.
+    #[must_use]
+    pub fn of(a: &InstanceAttribute) -> Self {
+        let is = |field: &Option<String>, word: &str| field.as_deref().is_some_and(|t| t.eq_ignore_ascii_case(word));
+        let shape = match a.architecture_type.as_deref() {
+            Some(t) if t.eq_ignore_ascii_case("cluster") => Shape::Cluster,
+            Some(t) if t.eq_ignore_ascii_case("rwsplit") => Shape::ReadWriteSplit,
+            Some(_) => Shape::Standard,
+            None if is(&a.replication_mode, "cluster") || a.shard_count.is_some_and(|n| n > 1) => Shape::Cluster,
+            None => Shape::Standard,
+        };
+        let tair = a.instance_type.as_deref().is_some_and(|t| t.to_ascii_lowercase().starts_with("tair"));
+        Self {
+            generation: a.generation(),
+            shape,
+            enterprise: tair || is(&a.edition_type, "Enterprise"),
+            single: a.is_single(),
+            log_start: moment(a.backup_log_start_time.as_deref()),
+        }
+    }
+
+    /// In words, for people: `classic cluster, Tair Enterprise`.
+    #[must_use]
+    pub fn words(&self) -> String {
+        let generation = match self.generation {
+            Generation::Classic => "classic",
+            Generation::CloudNative => "cloud-native",
+            Generation::Unknown => "unknown generation",
+        };
+        let shape = match self.shape {
+            Shape::Standard => "standard",
+            Shape::Cluster => "cluster",
+            Shape::ReadWriteSplit => "read/write splitting",
+        };
+        let edition = if self.enterprise { "Tair (Enterprise)" } else { "Community" };
+        format!("{generation} {shape}, {edition}{}", if self.single { ", single node" } else { "" })
+    }
+
+    /// Whether its sets are listed by `DescribeClusterBackupList`, under one id for all shards, and not by
+    /// `DescribeBackups`.
+    #[must_use]
+    pub fn lists_cluster_sets(&self) -> bool {
+        self.generation == Generation::CloudNative && self.shape == Shape::Cluster
+    }
+
+    /// Whether it can be backed up at all.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn can_back_up(&self) -> Result<(), No> {
+        if !self.single {
+            return Ok(());
+        }
+        Err(No {
+            why: "it is a single node without a replica, and Alibaba Cloud neither backs up nor restores those".into(),
+            call: String::new(),
+        })
+    }
+
+    /// Whether it can be restored in place, and what a person should know about it.
+    ///
+    /// # Errors
+    /// Why not, and the call that restores into a new instance instead.
+    pub fn can_restore_in_place(&self, instance_id: &str, wanted: Wanted<'_>) -> Result<String, No> {
+        let no = |why: &str| Err(No { why: why.into(), call: wanted.clone_call(instance_id) });
+        self.can_back_up()?;
+        let to_a_moment = !matches!(wanted, Wanted::Set(_));
+        if to_a_moment && self.log_start.is_none() {
+            return Err(No {
+                why: "data flashback is off, so no moment can be restored, only backup sets".into(),
+                call: format!("describe_backups {{\"instance_id\": \"{instance_id}\"}}"),
+            });
+        }
+        match self.generation {
+            Generation::Classic => {}
+            Generation::CloudNative => {
+                return no("it is cloud-native: Alibaba Cloud restores those into a new instance only");
+            }
+            Generation::Unknown => {
+                return no(
+                    "the cloud does not tell whether it is classic, and only classic instances are restored in place",
+                );
+            }
+        }
+        match wanted {
+            Wanted::Keys(_) if !self.enterprise => no(
+                "single keys are restored on classic Tair (Enterprise) instances only; this one is a Community edition",
+            ),
+            Wanted::Keys(_) => Ok("only the keys that match filter_key are replaced".into()),
+            Wanted::Set(_) => Ok(
+                "Alibaba Cloud calls restoring a set in place retired (RestoreType 0): it may refuse; a new instance from the set always works"
+                    .into(),
+            ),
+            Wanted::Moment(_) => Ok(
+                "Alibaba Cloud documents whole restores to a moment for new instances only: it may refuse this one"
+                    .into(),
+            ),
+        }
+    }
+
+    /// Whether its manual sets can be deleted.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn can_delete_sets(&self) -> Result<(), No> {
+        // An instance that does not tell what it is may be asked: the cloud refuses by itself, and nothing is lost.
+        if self.generation != Generation::Classic {
+            return Ok(());
+        }
+        Err(No {
+            why: "it is classic: Alibaba Cloud deletes backup sets of cloud-native instances only, those of classic ones go when their retention ends".into(),
+            call: String::new(),
+        })
+    }
+}

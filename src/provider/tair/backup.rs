@@ -1,0 +1,389 @@
+//! Taking a backup in the cloud: one call, one job, followed to the set it makes, across the end of this process.
+//!
+//! `CreateBackup` has no idempotency token, so what there was before the call is written down first. After a lost reply
+//! whatever is new is ours; nothing is ever sent again before that has been looked at.
+
+use crate::model::backup::Mode;
+use crate::model::fault::{Fault, Kind};
+use crate::model::job::{Job, JobKind};
+use crate::model::text::{bytes, clean};
+use crate::model::time::written;
+use crate::provider::tair::architecture::Architecture;
+use crate::provider::tair::follow::Follow;
+use crate::provider::tair::sets::{self, CloudSet};
+use crate::provider::tair::{Inner, same_fault, undo_json};
+use crate::state::jobs::Begun;
+use crate::tair::codes::Retry;
+use crate::tair::error::TairError;
+use crate::tair::wire::attribute::InstanceAttribute;
+use crate::tair::wire::backups::{Backup, BackupTask, CreateBackup, DescribeBackupTasks};
+use crate::tair::wire::clusters::ClusterBackup;
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use tokio::sync::oneshot;
+
+/// Rows looked at: those of jobs that began this long before the call, for a job that is joined.
+const BEFORE: SignedDuration = SignedDuration::from_hours(48);
+/// Times a call that was refused because of a job which nobody can see is sent again.
+const REFUSALS: u32 = 5;
+
+/// What a later process needs to go on.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Record {
+    /// When the call was made.
+    pub called_at: Timestamp,
+    /// Whether sets are listed as a cloud-native cluster's.
+    cluster: bool,
+    /// Shards, where there are several.
+    shards: Option<usize>,
+    /// What there was before the call: jobs, or sets of a cluster.
+    known: BTreeSet<String>,
+    /// The jobs that are followed; empty while they are not known.
+    jobs: Vec<i64>,
+}
+
+type Started = oneshot::Sender<Result<bool, Fault>>;
+
+impl Inner {
+    /// Starts a backup, or joins the one that runs, here or in the cloud.
+    pub async fn start_backup(self: &Arc<Self>, instance_id: &str, mode: Mode) -> Result<(Job, bool), Fault> {
+        let attribute = self.attribute(instance_id).await?;
+        Architecture::of(&attribute).can_back_up().map_err(|no| {
+            Fault::new(Kind::Provider, "backup.unsupported", format!("{instance_id} cannot be backed up: {}", no.why))
+                .hint("Change it to an instance with a replica in the console; then it can be backed up.")
+        })?;
+        let (tx, rx) = oneshot::channel();
+        let inner = Arc::clone(self);
+        let begun = self
+            .jobs
+            .begin(
+                JobKind::Backup,
+                instance_id,
+                "",
+                |job| async move { inner.backup(&job, &attribute, mode, tx).await },
+            )
+            .await?;
+        match begun {
+            Begun::Joined(job) => Ok((job, true)),
+            // The job tells by its own end what went wrong if it died before it could say.
+            Begun::Started(job) => rx.await.unwrap_or(Ok(false)).map(|joined| (job, joined)),
+        }
+    }
+
+    async fn backup(&self, job: &Job, of: &InstanceAttribute, mode: Mode, tx: Started) -> Result<String, Fault> {
+        let mut tx = Some(tx);
+        let started = self.call_for_backup(job, of, mode, &mut tx).await;
+        let (record, joined) = match started {
+            Ok(started) => started,
+            Err(fault) => {
+                if let Some(tx) = tx.take() {
+                    let _ = tx.send(Err(same_fault(&fault)));
+                }
+                return Err(fault);
+            }
+        };
+        if let Some(tx) = tx.take() {
+            let _ = tx.send(Ok(joined));
+        }
+        self.follow_backup(job, record).await
+    }
+
+    /// Goes on with a job whose process died.
+    pub async fn resume_backup(&self, job: &Job, undo: &str) -> Result<String, Fault> {
+        let Ok(record) = serde_json::from_str::<Record>(undo) else {
+            return Err(Fault::new(
+                Kind::Unexpected,
+                "job.interrupted",
+                "the process died before it asked the cloud for this backup",
+            )
+            .hint("Call create_backup again."));
+        };
+        if !record.cluster && record.jobs.is_empty() {
+            // It died between the call and its reply.
+            let found = self.look_for_new(job, &record).await?;
+            return match found {
+                Some(record) => self.follow_backup(job, record).await,
+                None => Err(lost_call(record.called_at)),
+            };
+        }
+        self.follow_backup(job, record).await
+    }
+
+    /// Makes the call. Tells what to follow, and whether that ran before.
+    async fn call_for_backup(
+        &self,
+        job: &Job,
+        of: &InstanceAttribute,
+        mode: Mode,
+        tx: &mut Option<Started>,
+    ) -> Result<(Record, bool), Fault> {
+        let architecture = Architecture::of(of);
+        let shards = of.shard_count.and_then(|n| usize::try_from(n).ok()).filter(|n| *n > 1);
+        let mut follow = Follow::new(&self.pace, self.pace.backup, &self.jobs.stop);
+        let mut refusals = 0;
+        loop {
+            let mut record = Record {
+                called_at: Timestamp::now(),
+                cluster: architecture.lists_cluster_sets(),
+                shards,
+                known: BTreeSet::new(),
+                jobs: Vec::new(),
+            };
+            record.known = self.there_now(&job.instance_id, record.cluster).await?;
+            // A crash from here on is looked into by the next process.
+            self.jobs.state.save_undo(&job.id, &undo_json(&record)?).await?;
+            self.jobs.state.progress(&job.id, "asking for a backup", 0, 0).await?;
+            let call = CreateBackup { instance_id: job.instance_id.clone(), backup_retention_period: None };
+            match self.client.call(&call).await {
+                Ok(reply) => {
+                    record.jobs = reply.jobs().iter().filter_map(|id| id.parse().ok()).collect();
+                    if record.jobs.is_empty() && !record.cluster {
+                        // It was taken; which job it is can still be seen.
+                        let found = self.look_for_new(job, &record).await?;
+                        return found.map(|record| (record, false)).ok_or_else(|| lost_call(Timestamp::now()));
+                    }
+                    self.jobs.state.save_undo(&job.id, &undo_json(&record)?).await?;
+                    return Ok((record, false));
+                }
+                Err(e) if e.is_code("BackupJobExists") => {}
+                Err(e) if e.is_uncertain() => {
+                    tracing::warn!(job = %job.id, "{e}; looking whether it arrived");
+                    if let Some(record) = self.look_for_new(job, &record).await? {
+                        return Ok((record, false));
+                    }
+                    if self.running(&job.instance_id).await?.is_empty() {
+                        return Err(lost_call(record.called_at).because(e));
+                    }
+                    // One that ran before still runs: then this call was refused, whatever became of the reply.
+                }
+                Err(e) => return Err(refused(e)),
+            }
+            let running = self.running(&job.instance_id).await?;
+            match mode {
+                // What undoes a restore must hold the very last write, so one that began earlier will not do.
+                Mode::Safety => {
+                    if let Some(tx) = tx.take() {
+                        let _ = tx.send(Ok(false));
+                    }
+                    self.jobs.state.progress(&job.id, "waiting for the backup that runs already", 0, 0).await?;
+                }
+                _ if !running.is_empty() => {
+                    record.jobs = running.iter().filter_map(|t| t.backup_job_id).filter(|id| *id > 0).collect();
+                    record.known.retain(|id| !record.jobs.iter().any(|j| j.to_string() == *id));
+                    self.jobs.state.save_undo(&job.id, &undo_json(&record)?).await?;
+                    return Ok((record, true));
+                }
+                // Refused because of one that is over by now.
+                _ if refusals < REFUSALS => refusals += 1,
+                _ => {
+                    return Err(Fault::new(
+                        Kind::Provider,
+                        "cloud.backup_running",
+                        "the cloud says that a backup job runs, and lists none",
+                    )
+                    .hint("Wait a minute and call create_backup again.")
+                    .retry_after(std::time::Duration::from_secs(60)));
+                }
+            }
+            follow.wait("the backup that ran before").await?;
+        }
+    }
+
+    /// Jobs or sets that there are: whatever is not among them later is new.
+    async fn there_now(&self, instance_id: &str, cluster: bool) -> Result<BTreeSet<String>, Fault> {
+        if cluster {
+            let rows = sets::cluster_rows(&self.client, instance_id, recent()).await?;
+            let over = rows.into_iter().filter(|r| r.cluster_backup_status.as_deref() != Some("RUNNING"));
+            return Ok(over.map(|r| r.cluster_backup_id).collect());
+        }
+        let rows = sets::rows(&self.client, instance_id, recent()).await?;
+        let tasks = self.tasks(instance_id, None).await?;
+        let jobs = rows.iter().filter_map(|r| r.backup_job_id).chain(tasks.iter().filter_map(|t| t.backup_job_id));
+        Ok(jobs.map(|id| id.to_string()).collect())
+    }
+
+    async fn tasks(&self, instance_id: &str, job: Option<i64>) -> Result<Vec<BackupTask>, TairError> {
+        let ask = DescribeBackupTasks {
+            instance_id: instance_id.into(),
+            backup_job_id: job.map(|id| id.to_string()),
+            job_mode: None,
+        };
+        Ok(self.client.call(&ask).await?.backup_jobs)
+    }
+
+    /// Jobs that run in the cloud, whoever asked for them.
+    async fn running(&self, instance_id: &str) -> Result<Vec<BackupTask>, Fault> {
+        let mut tasks = self.tasks(instance_id, None).await?;
+        tasks.retain(|t| !t.is_finished());
+        Ok(tasks)
+    }
+
+    /// Looks for what was not there before the call, until it would have to be seen.
+    async fn look_for_new(&self, job: &Job, record: &Record) -> Result<Option<Record>, Fault> {
+        let mut follow = Follow::new(&self.pace, self.pace.backup, &self.jobs.stop);
+        loop {
+            if record.cluster {
+                let rows = sets::cluster_rows(&self.client, &job.instance_id, recent()).await;
+                let rows = follow.forgive(rows)?.unwrap_or_default();
+                if rows.iter().any(|r| !record.known.contains(&r.cluster_backup_id)) {
+                    return Ok(Some(record.clone()));
+                }
+            } else {
+                let tasks = follow.forgive(self.tasks(&job.instance_id, None).await)?.unwrap_or_default();
+                let rows = sets::rows(&self.client, &job.instance_id, recent()).await;
+                let rows = follow.forgive(rows)?.unwrap_or_default();
+                let ids =
+                    tasks.iter().filter_map(|t| t.backup_job_id).chain(rows.iter().filter_map(|r| r.backup_job_id));
+                let new: BTreeSet<i64> = ids.filter(|id| *id > 0 && !record.known.contains(&id.to_string())).collect();
+                if !new.is_empty() {
+                    let record = Record { jobs: new.into_iter().collect(), ..record.clone() };
+                    self.jobs.state.save_undo(&job.id, &undo_json(&record)?).await?;
+                    return Ok(Some(record));
+                }
+            }
+            if follow.elapsed() >= self.pace.settle {
+                return Ok(None);
+            }
+            follow.wait("the call for a backup").await?;
+        }
+    }
+
+    /// Follows to the set.
+    async fn follow_backup(&self, job: &Job, record: Record) -> Result<String, Fault> {
+        let mut follow = Follow::new(&self.pace, self.pace.backup, &self.jobs.stop);
+        let set = if record.cluster {
+            self.follow_cluster(job, &record, &mut follow).await?
+        } else {
+            self.follow_jobs(job, &record, &mut follow).await?
+        };
+        self.jobs.state.set_backup_id(&job.id, &set.set.id).await?;
+        Ok(format!("backup {} of {}, {}", set.set.id, written(set.set.started_at), bytes(set.set.rdb_bytes)))
+    }
+
+    async fn follow_jobs(&self, job: &Job, record: &Record, follow: &mut Follow) -> Result<CloudSet, Fault> {
+        let mut over_since = None;
+        loop {
+            let (mut running, mut percent, mut stage) = (false, 0, String::new());
+            for id in &record.jobs {
+                let Some(tasks) = follow.forgive(self.tasks(&job.instance_id, Some(*id)).await)? else { continue };
+                // Some gateways give all jobs whatever was asked for.
+                for task in tasks.iter().filter(|t| t.backup_job_id.is_none_or(|j| j == *id)) {
+                    percent += if task.is_finished() { 100 } else { task.percent().unwrap_or(0) };
+                    if !task.is_finished() {
+                        running = true;
+                        stage = clean(task.backup_progress_status.as_deref().unwrap_or("running"));
+                    }
+                }
+            }
+            if running {
+                let total = 100 * u64::try_from(record.jobs.len()).unwrap_or(1);
+                let done = u64::try_from(percent).unwrap_or_default();
+                self.jobs.state.progress(&job.id, &stage, done, total).await?;
+            } else {
+                // Finished, or no longer listed: the list of sets tells which.
+                let rows = follow.forgive(sets::rows(&self.client, &job.instance_id, recent()).await)?;
+                let all = rows.unwrap_or_default();
+                let ours: Vec<Backup> =
+                    all.into_iter().filter(|r| r.backup_job_id.is_some_and(|j| record.jobs.contains(&j))).collect();
+                if let Some(set) = whole(&job.instance_id, record, ours)? {
+                    return Ok(set);
+                }
+                let since = *over_since.get_or_insert_with(|| follow.elapsed());
+                if follow.elapsed().saturating_sub(since) >= self.pace.settle.saturating_mul(5) {
+                    return Err(Fault::new(
+                        Kind::Provider,
+                        "backup.lost",
+                        "the cloud's job is over, and the set it should have made is not listed, or not whole",
+                    )
+                    .hint("Look with describe_backups in some minutes; if it is not there, call create_backup again.")
+                    .next(&["describe_backups"]));
+                }
+                self.jobs.state.progress(&job.id, "waiting for the set to be listed", 0, 0).await?;
+            }
+            follow.wait("the backup").await?;
+        }
+    }
+
+    async fn follow_cluster(&self, job: &Job, record: &Record, follow: &mut Follow) -> Result<CloudSet, Fault> {
+        loop {
+            let rows = follow.forgive(sets::cluster_rows(&self.client, &job.instance_id, recent()).await)?;
+            // The earliest new one: a later one is somebody else's.
+            let new = rows.unwrap_or_default().into_iter().filter(|r| !record.known.contains(&r.cluster_backup_id));
+            let ours: Option<ClusterBackup> = new.min_by_key(|r| r.cluster_backup_start_time.clone());
+            match ours {
+                Some(row) if row.cluster_backup_status.as_deref() == Some("RUNNING") => {
+                    let percent = row.progress.as_deref().unwrap_or("0").trim_end_matches('%').parse().unwrap_or(0);
+                    self.jobs.state.progress(&job.id, "RUNNING", percent, 100).await?;
+                }
+                Some(row) => match sets::of_cluster_rows(&job.instance_id, vec![row]).pop() {
+                    Some(Ok(set)) => return Ok(set),
+                    Some(Err(broken)) => return Err(failed(&broken.reason)),
+                    None => {}
+                },
+                None if follow.elapsed() >= self.pace.settle.saturating_mul(5) => {
+                    return Err(lost_call(record.called_at));
+                }
+                None => {}
+            }
+            follow.wait("the backup").await?;
+        }
+    }
+}
+
+fn recent() -> (Timestamp, Timestamp) {
+    let now = Timestamp::now();
+    let day = SignedDuration::from_hours(24);
+    (now.saturating_sub(BEFORE).unwrap_or(now), now.saturating_add(day).unwrap_or(now))
+}
+
+/// The set that all rows of our jobs make; nothing while one is missing.
+fn whole(instance_id: &str, record: &Record, rows: Vec<Backup>) -> Result<Option<CloudSet>, Fault> {
+    if let Some(bad) =
+        rows.iter().find(|r| r.backup_status.as_deref().is_some_and(|s| s.eq_ignore_ascii_case("Failed")))
+    {
+        let node = bad.node_instance_id.as_deref().unwrap_or(instance_id);
+        return Err(failed(&format!("the cloud says Failed of {}", clean(node))));
+    }
+    let every = record.jobs.iter().all(|j| rows.iter().any(|r| r.backup_job_id == Some(*j) && r.id().is_some()));
+    let shards = record.shards.or((record.jobs.len() > 1).then_some(record.jobs.len()));
+    if !every {
+        return Ok(None);
+    }
+    // What is not whole yet may become so: its shards are listed one after the other.
+    Ok(sets::one(instance_id, rows, shards).and_then(Result::ok))
+}
+
+fn failed(why: &str) -> Fault {
+    Fault::new(Kind::Provider, "backup.failed", format!("the cloud could not take this backup: {why}"))
+        .hint("Call create_backup again; if it fails again, look at the instance in the console.")
+        .next(&["create_backup", "describe_instances"])
+}
+
+fn lost_call(called_at: Timestamp) -> Fault {
+    Fault::new(
+        Kind::Provider,
+        "cloud.uncertain",
+        format!(
+            "the reply to the call of {} was lost, and no backup has appeared since: most likely it never arrived",
+            written(called_at)
+        ),
+    )
+    .hint("Look with describe_backups once more; if there is no new set, call create_backup again.")
+    .next(&["describe_backups", "create_backup"])
+}
+
+fn refused(e: TairError) -> Fault {
+    let daily = e.cloud().is_some_and(|c| {
+        c.meaning().retry == Retry::Tomorrow || c.message.to_ascii_lowercase().contains("daily backup times")
+    });
+    if daily && !e.is_code("BackupTimesExceeded") {
+        // The message is documented, its code is not everywhere the same.
+        return Fault::new(Kind::Provider, "cloud.backup_daily_limit", e.to_string())
+            .hint("An instance can be backed up by hand 30 times in 24 hours. Use a set that exists.")
+            .next(&["describe_backups"])
+            .because(e);
+    }
+    e.into()
+}

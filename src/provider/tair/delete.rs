@@ -1,0 +1,61 @@
+//! Deletion of a manual set of a cloud-native instance. What the cloud would refuse is refused before it is asked.
+
+use crate::guard::permit::Permit;
+use crate::model::backup::Mode;
+use crate::model::fault::{Fault, Kind};
+use crate::provider::tair::Inner;
+use crate::provider::tair::follow::Follow;
+use crate::provider::tair::sets;
+use crate::provider::tair::survey::set_pins;
+use crate::tair::wire::backups::DeleteBackup;
+
+impl Inner {
+    /// Deletes as permitted.
+    pub async fn delete(&self, permit: Permit, backup_id: &str) -> Result<String, Fault> {
+        let id = permit.plan().instance_id.clone();
+        let set = self.cloud_set(&id, backup_id).await?;
+        // The permit is for what was shown to the person.
+        let changed = set_pins(&set).iter().any(|(name, value)| permit.plan().pin(name) != value);
+        if set.set.mode != Mode::Manual || changed {
+            return Err(Fault::new(
+                Kind::Refused,
+                "plan.changed",
+                "the backup is not the one that was planned; it is kept",
+            )
+            .hint("Make a new plan."));
+        }
+        let call = DeleteBackup { instance_id: id.clone(), backup_id: backup_id.to_owned() };
+        let outcome = match self.client.call(&call).await {
+            Ok(_) => Ok(()),
+            Err(e) if e.is_uncertain() => {
+                if self.is_gone(&id, backup_id).await? {
+                    Ok(())
+                } else {
+                    Err(Fault::from(e))
+                }
+            }
+            Err(e) => Err(e.into()),
+        };
+        let (event, message) = match &outcome {
+            Ok(()) => ("backup.deleted", format!("backup {backup_id} is deleted")),
+            Err(fault) => ("backup.not_deleted", format!("{}: {}", fault.code, fault.message)),
+        };
+        self.note(permit.record(event, message.clone())).await;
+        outcome.map(|()| message)
+    }
+
+    /// Whether a set disappears from the list, soon.
+    async fn is_gone(&self, instance_id: &str, backup_id: &str) -> Result<bool, Fault> {
+        let mut follow = Follow::new(&self.pace, self.pace.settle.saturating_mul(2), &self.jobs.stop);
+        loop {
+            let listed = self.listed(instance_id, sets::always()).await?;
+            if sets::find(listed, backup_id).is_none() {
+                return Ok(true);
+            }
+            if follow.elapsed() >= self.pace.settle {
+                return Ok(false);
+            }
+            follow.wait("the deletion").await?;
+        }
+    }
+}

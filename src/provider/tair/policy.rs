@@ -1,0 +1,260 @@
+//! The backup policy: read, changed in what is named, written whole, and read back.
+//!
+//! The cloud knows no partial change, and what is left out takes its default: data flashback would go off by omission.
+
+use crate::guard::act::PolicyChange;
+use crate::model::fault::{Fault, Kind};
+use crate::model::policy::BackupPolicy;
+use crate::model::text::quoted;
+use crate::provider::tair::Inner;
+use crate::provider::tair::follow::Follow;
+use crate::tair::codes::Retry;
+use crate::tair::wire::policy::{self as wire, DescribeBackupPolicy, ModifyBackupPolicy};
+use crate::tair::wire::{OneZero, moment};
+
+/// Weekdays as the cloud spells them, in order.
+const DAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
+/// Times the same policy is written while it cannot be seen whether an earlier copy arrived.
+const WRITES: u32 = 3;
+
+fn invalid(message: String) -> Fault {
+    Fault::new(Kind::Usage, "backup.policy_invalid", message).hint(
+        "A policy has a whole UTC hour such as 02:00Z-03:00Z, English weekdays such as Monday, and 7 to 730 days of retention.",
+    )
+}
+
+/// Reads an hour: `02:00Z-03:00Z`. The last one ends at `24:00Z`.
+///
+/// # Errors
+/// `backup.policy_invalid`.
+pub fn window(text: &str) -> Result<String, Fault> {
+    let bad = |why: &str| invalid(format!("preferred_backup_time {} {why}", quoted(text)));
+    let hour = |part: &str| {
+        let hour = part.trim().strip_suffix(":00Z")?;
+        if hour.len() != 2 { None } else { hour.parse::<u8>().ok().filter(|h| *h <= 24) }
+    };
+    let (from, to) = text.split_once('-').ok_or_else(|| bad("is not an hour such as 02:00Z-03:00Z"))?;
+    let (from, to) = hour(from)
+        .zip(hour(to))
+        .ok_or_else(|| bad("does not begin and end on the hour in UTC, as in 02:00Z-03:00Z"))?;
+    let to = if to == 0 { 24 } else { to };
+    if from >= 24 || to != from + 1 {
+        return Err(bad("is not exactly one hour"));
+    }
+    Ok(format!("{from:02}:00Z-{to:02}:00Z"))
+}
+
+/// Reads weekdays, in any order and case.
+///
+/// # Errors
+/// `backup.policy_invalid`.
+pub fn weekdays<'a>(days: impl IntoIterator<Item = &'a str>) -> Result<Vec<String>, Fault> {
+    let mut named = [false; 7];
+    for day in days {
+        let at = DAYS.iter().position(|d| d.eq_ignore_ascii_case(day.trim()));
+        match at.and_then(|at| named.get_mut(at)) {
+            Some(named) => *named = true,
+            None => {
+                return Err(invalid(format!(
+                    "preferred_backup_period {} is not an English weekday in full: {}",
+                    quoted(day),
+                    DAYS.join(", ")
+                )));
+            }
+        }
+    }
+    let found: Vec<String> = DAYS.iter().zip(named).filter(|(_, named)| *named).map(|(d, _)| (*d).to_owned()).collect();
+    if found.is_empty() {
+        return Err(invalid("preferred_backup_period names no weekday: at least one is needed".into()));
+    }
+    Ok(found)
+}
+
+/// What the cloud tells, as everybody sees it.
+#[must_use]
+pub fn read(told: &wire::BackupPolicy) -> BackupPolicy {
+    let time = told.preferred_backup_time.clone().unwrap_or_default();
+    let days = told.preferred_backup_period.clone().unwrap_or_default();
+    let start = moment(told.backup_log_start_time.as_deref());
+    BackupPolicy {
+        // The cloud's own form where it is not one that we know.
+        preferred_backup_time: window(&time).unwrap_or(time),
+        preferred_backup_period: weekdays(days.split(','))
+            .unwrap_or_else(|_| days.split(',').filter(|d| !d.is_empty()).map(str::to_owned).collect()),
+        backup_retention_period: told.backup_retention_period.and_then(|d| u32::try_from(d).ok()).unwrap_or(0),
+        preferred_next_backup_time: moment(told.preferred_next_backup_time.as_deref()),
+        enable_backup_log: told.enable_backup_log.unwrap_or(start.is_some()),
+        backup_log_start_time: start,
+    }
+}
+
+/// The policy that a change makes of one; all that is not named stays.
+///
+/// # Errors
+/// `backup.policy_invalid`, also where the cloud does not tell a value that has to be written again.
+pub fn changed(now: &BackupPolicy, change: &PolicyChange) -> Result<BackupPolicy, Fault> {
+    let untold =
+        |what: &str| invalid(format!("the cloud does not tell {what} that is in force, so it cannot be kept: give it"));
+    let time = match &change.preferred_backup_time {
+        Some(text) => window(text)?,
+        None if now.preferred_backup_time.is_empty() => return Err(untold("the preferred_backup_time")),
+        None => now.preferred_backup_time.clone(),
+    };
+    let days = match &change.preferred_backup_period {
+        Some(days) => weekdays(days.iter().map(String::as_str))?,
+        None if now.preferred_backup_period.is_empty() => return Err(untold("the preferred_backup_period")),
+        None => now.preferred_backup_period.clone(),
+    };
+    let keep = match change.backup_retention_period {
+        Some(days) if (7..=730).contains(&days) => days,
+        Some(days) => return Err(invalid(format!("backup_retention_period {days} is not between 7 and 730 days"))),
+        None if now.backup_retention_period == 0 => return Err(untold("the backup_retention_period")),
+        None => now.backup_retention_period,
+    };
+    Ok(BackupPolicy {
+        preferred_backup_time: time,
+        preferred_backup_period: days,
+        backup_retention_period: keep,
+        enable_backup_log: change.enable_backup_log.unwrap_or(now.enable_backup_log),
+        ..now.clone()
+    })
+}
+
+/// What would be less protected than it is, each in a sentence's part.
+#[must_use]
+pub fn lowered(now: &BackupPolicy, then: &BackupPolicy) -> Vec<String> {
+    let mut lowered = Vec::new();
+    if then.backup_retention_period < now.backup_retention_period {
+        lowered.push(format!(
+            "sets are kept {} days instead of {}: older ones go",
+            then.backup_retention_period, now.backup_retention_period
+        ));
+    }
+    let (few, many) = (then.preferred_backup_period.len(), now.preferred_backup_period.len());
+    if few < many {
+        lowered.push(format!("backups on {few} days a week instead of {many}"));
+    }
+    if now.enable_backup_log && !then.enable_backup_log {
+        lowered.push("data flashback goes off: no moment can be restored any more, only backup sets".into());
+    }
+    lowered
+}
+
+/// Whether what can be set is the same.
+fn same(a: &BackupPolicy, b: &BackupPolicy) -> bool {
+    differences(a, b).is_empty()
+}
+
+fn differences(wanted: &BackupPolicy, found: &BackupPolicy) -> String {
+    let mut all = Vec::new();
+    let mut compare = |name: &str, wanted: String, found: String| {
+        if wanted != found {
+            all.push(format!("{name} is {found}, not {wanted}"));
+        }
+    };
+    compare("preferred_backup_time", wanted.preferred_backup_time.clone(), found.preferred_backup_time.clone());
+    compare(
+        "preferred_backup_period",
+        wanted.preferred_backup_period.join(","),
+        found.preferred_backup_period.join(","),
+    );
+    compare(
+        "backup_retention_period",
+        wanted.backup_retention_period.to_string(),
+        found.backup_retention_period.to_string(),
+    );
+    compare("enable_backup_log", wanted.enable_backup_log.to_string(), found.enable_backup_log.to_string());
+    all.join("; ")
+}
+
+impl Inner {
+    /// The policy in force.
+    pub async fn policy(&self, instance_id: &str) -> Result<BackupPolicy, Fault> {
+        Ok(read(&self.client.call(&DescribeBackupPolicy { instance_id: instance_id.into() }).await?))
+    }
+
+    /// Changes it where nothing is lowered.
+    pub async fn raise_policy(&self, instance_id: &str, change: &PolicyChange) -> Result<BackupPolicy, Fault> {
+        let now = self.policy(instance_id).await?;
+        let then = changed(&now, change)?;
+        let lowered = lowered(&now, &then);
+        if !lowered.is_empty() {
+            return Err(Fault::new(
+                Kind::Refused,
+                "policy.lowers",
+                format!("this lowers protection: {}", lowered.join("; ")),
+            )
+            .hint("It takes a person's yes: call modify_backup_policy, which plans it."));
+        }
+        self.write_policy(instance_id, &now, then).await
+    }
+
+    /// Writes a whole policy and reads it back. `before` is what it was made from.
+    pub async fn write_policy(
+        &self,
+        instance_id: &str,
+        before: &BackupPolicy,
+        then: BackupPolicy,
+    ) -> Result<BackupPolicy, Fault> {
+        if same(before, &then) {
+            return Ok(before.clone());
+        }
+        let call = ModifyBackupPolicy {
+            instance_id: instance_id.into(),
+            preferred_backup_time: then.preferred_backup_time.clone(),
+            preferred_backup_period: then.preferred_backup_period.join(","),
+            backup_retention_period: Some(then.backup_retention_period.into()),
+            enable_backup_log: OneZero(then.enable_backup_log),
+        };
+        let mut follow = Follow::new(&self.pace, self.pace.ready, &self.jobs.stop);
+        let mut writes = 0;
+        loop {
+            match self.client.call(&call).await {
+                Ok(_) => break,
+                Err(e) if e.is_uncertain() => {
+                    writes += 1;
+                    let found = self.policy(instance_id).await?;
+                    if same(&found, &then) {
+                        break;
+                    }
+                    // The whole policy is written, so a copy that arrives late changes nothing more. Somebody else's
+                    // change in between must not be written over.
+                    if writes >= WRITES || !same(&found, before) {
+                        return Err(e.into());
+                    }
+                }
+                // Refused before anything was done.
+                Err(e) if e.cloud().is_some_and(|c| c.meaning().retry == Retry::WhenReady) => {
+                    if follow.elapsed() >= self.pace.ready {
+                        return Err(e.into());
+                    }
+                }
+                Err(e) => return Err(e.into()),
+            }
+            follow.wait("the change of policy").await?;
+        }
+        let mut follow = Follow::new(&self.pace, self.pace.settle.saturating_mul(2), &self.jobs.stop);
+        loop {
+            let read = self.client.call(&DescribeBackupPolicy { instance_id: instance_id.into() }).await;
+            if let Some(found) = follow.forgive(read)?.as_ref().map(read_back) {
+                if same(&found, &then) {
+                    return Ok(found);
+                }
+                if follow.elapsed() >= self.pace.settle {
+                    return Err(Fault::new(
+                        Kind::Provider,
+                        "policy.not_kept",
+                        format!("the cloud took the policy, and keeps another: {}", differences(&then, &found)),
+                    )
+                    .hint("Look at describe_backup_policy; the instance may not offer what was asked for.")
+                    .next(&["describe_backup_policy"]));
+                }
+            }
+            follow.wait("the change of policy").await?;
+        }
+    }
+}
+
+fn read_back(told: &wire::BackupPolicy) -> BackupPolicy {
+    read(told)
+}

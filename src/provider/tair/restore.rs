@@ -1,0 +1,306 @@
+//! Restore in place: the one call of this provider that overwrites data. It cannot begin without the guard's permit.
+//!
+//! The cloud tells no progress but the instance's status. A write fence is lifted whatever happens, by this process or by
+//! the next one: that it is up is written down before it is raised.
+
+use crate::guard::act::Source;
+use crate::guard::ledger::Ledger as _;
+use crate::guard::permit::Permit;
+use crate::model::fault::{Fault, Kind};
+use crate::model::job::{Job, JobKind, JobStatus};
+use crate::model::text::clean;
+use crate::model::time::written;
+use crate::provider::tair::architecture::{Architecture, Shape};
+use crate::provider::tair::follow::{Follow, passes};
+use crate::provider::tair::survey::set_pins;
+use crate::provider::tair::traffic::{self, Counted};
+use crate::provider::tair::{Inner, undo_json};
+use crate::state::jobs::{Begun, Orphan};
+use crate::tair::wire::Second;
+use crate::tair::wire::restore::{LockDBInstanceWrite, RestoreInstance, UnlockDBInstanceWrite};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// The code of a restore whose fence could not be lifted.
+const STILL_LOCKED: &str = "restore.still_locked";
+
+/// What a later process needs to go on, and to lift the fence.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Record {
+    /// Whether writes are, or may be, locked by us.
+    fence: bool,
+    /// When the call was made; `None` before it.
+    sent_at: Option<Timestamp>,
+    /// Whether its reply said that it was taken.
+    taken: bool,
+    /// Keys before, as far as the cloud tells.
+    keys_before: Option<u64>,
+    /// The call that brings back what was there.
+    back: String,
+}
+
+/// Whether a restore ended with the fence up: then its record is still needed.
+pub fn left_unsettled(fault: &Fault) -> bool {
+    fault.code == STILL_LOCKED
+}
+
+impl Inner {
+    /// Starts what is permitted.
+    pub async fn start_restore(self: &Arc<Self>, permit: Permit, source: &Source, fence: bool) -> Result<Job, Fault> {
+        let id = permit.plan().instance_id.clone();
+        let mut call = RestoreInstance {
+            instance_id: id.clone(),
+            backup_id: None,
+            restore_type: None,
+            restore_time: None,
+            filter_key: None,
+            time_shift: None,
+        };
+        match source {
+            Source::Backup { backup_id } => {
+                let set = self.cloud_set(&id, backup_id).await?;
+                if set_pins(&set).iter().any(|(name, value)| permit.plan().pin(name) != value) {
+                    let message = "the backup is not the one that was planned; the instance was not touched";
+                    return Err(Fault::new(Kind::Refused, "plan.changed", message).hint("Make a new plan."));
+                }
+                call.backup_id = Some(set.set.id);
+            }
+            Source::Moment { restore_time, time_shift, filter_key } => {
+                call.restore_type = Some("1".into());
+                call.restore_time = Some(Second(*restore_time));
+                call.time_shift = time_shift.map(Second);
+                call.filter_key.clone_from(filter_key);
+            }
+        }
+        let inner = Arc::clone(self);
+        let backup_id = call.backup_id.clone().unwrap_or_default();
+        let begun = self
+            .jobs
+            .begin(JobKind::Restore, &id, &backup_id, |job| async move {
+                let started = format!("job {}, human_verified {}", job.id, permit.human_verified());
+                inner.jobs.state.record(permit.record("restore.started", started)).await?;
+                let done = inner.restore(&job, call, fence, &permit.plan().words.back).await;
+                let (event, detail) = match &done {
+                    Ok(message) => ("restore.succeeded", message.clone()),
+                    Err(fault) => ("restore.failed", format!("{}: {}", fault.code, fault.message)),
+                };
+                inner.note(permit.record(event, format!("job {}: {detail}", job.id))).await;
+                done
+            })
+            .await?;
+        match begun {
+            Begun::Started(job) => Ok(job),
+            Begun::Joined(job) => {
+                Err(Fault::new(Kind::Provider, "job.busy", format!("restore {} is running on {id}", job.id))
+                    .hint("Wait for it with describe_jobs; then make a new plan."))
+            }
+        }
+    }
+
+    async fn shape(&self, instance_id: &str) -> Shape {
+        // Only for counting keys: the restore does not depend on it.
+        self.attribute(instance_id).await.map_or(Shape::Standard, |a| Architecture::of(&a).shape)
+    }
+
+    async fn restore(&self, job: &Job, call: RestoreInstance, fence: bool, back: &str) -> Result<String, Fault> {
+        let (id, state) = (&job.instance_id, &self.jobs.state);
+        let shape = self.shape(id).await;
+        let before = traffic::keys(&self.client, id, shape).await.ok().flatten();
+        let mut record =
+            Record { fence, sent_at: None, taken: false, keys_before: before.map(|c| c.keys), back: back.to_owned() };
+        if fence {
+            // Before it is raised: a crash right after the call would leave an instance that nobody can write.
+            state.save_undo(&job.id, &undo_json(&record)?).await?;
+            state.progress(&job.id, "locking writes", 0, 0).await?;
+            let lock = LockDBInstanceWrite {
+                db_instance_id: id.clone(),
+                lock_reason: Some(format!("restore {} by tair-backup-mcp", job.id)),
+            };
+            match self.client.call(&lock).await {
+                Ok(_) => {}
+                // It may be up; it is lifted in the end either way.
+                Err(e) if e.is_uncertain() => tracing::warn!(job = %job.id, "{e}"),
+                Err(e) => {
+                    return Err(Fault::from(e)
+                        .hint("Nothing was changed. Call without write_fence, with the writers stopped by hand."));
+                }
+            }
+        }
+        let restored = self.send_and_follow(job, call, &mut record).await;
+        let fault = match restored {
+            Ok(message) => return self.lift_fence(job, &record).await.map(|()| message),
+            Err(fault) => fault,
+        };
+        // Whatever went wrong, nobody may be left unable to write.
+        self.lift_fence(job, &record).await?;
+        Err(fault)
+    }
+
+    async fn send_and_follow(&self, job: &Job, call: RestoreInstance, record: &mut Record) -> Result<String, Fault> {
+        let state = &self.jobs.state;
+        record.sent_at = Some(Timestamp::now());
+        state.save_undo(&job.id, &undo_json(record)?).await?;
+        state.progress(&job.id, "asking for the restore", 0, 0).await?;
+        match self.client.call(&call).await {
+            Ok(_) => {
+                record.taken = true;
+                state.save_undo(&job.id, &undo_json(record)?).await?;
+            }
+            // Never sent again: the status tells whether it arrived.
+            Err(e) if e.is_uncertain() => tracing::warn!(job = %job.id, "{e}; looking at the status"),
+            Err(e) => {
+                let fault = Fault::from(e);
+                let hint = format!("Nothing was overwritten. {}", fault.hint);
+                return Err(fault.hint(hint.trim()));
+            }
+        }
+        self.follow_restore(job, record).await
+    }
+
+    /// Follows the status until the instance serves again.
+    async fn follow_restore(&self, job: &Job, record: &Record) -> Result<String, Fault> {
+        let id = &job.instance_id;
+        // With the fence up this process stays until it can be lifted.
+        let stop = if record.fence { CancellationToken::new() } else { self.jobs.stop.clone() };
+        let mut follow = Follow::new(&self.pace, self.pace.restore, &stop);
+        let mut seen = false;
+        loop {
+            let read = follow.forgive(self.attribute_raw(id).await).map_err(|f| with_way_back(f, record))?;
+            let status = read.flatten().and_then(|a| a.instance_status).unwrap_or_default();
+            match status.as_str() {
+                "Normal" if seen => break,
+                "Normal" if follow.elapsed() >= self.pace.settle => {
+                    if record.taken {
+                        break;
+                    }
+                    let at = record.sent_at.map(written).unwrap_or_default();
+                    return Err(with_way_back(
+                        Fault::new(
+                            Kind::Provider,
+                            "cloud.uncertain",
+                            format!("the reply to the restore of {at} was lost, and the instance has been Normal since: most likely it never arrived"),
+                        )
+                        .hint("Look at the data. If it is the old data, make a new plan."),
+                        record,
+                    ));
+                }
+                "Normal" | "" => {}
+                "Error" | "Unavailable" | "Released" | "Inactive" => {
+                    let message = format!("the instance became {} during the restore", clean(&status));
+                    return Err(with_way_back(Fault::new(Kind::Provider, "restore.failed", message), record));
+                }
+                _ => seen = true,
+            }
+            let stage = if status.is_empty() { "status unknown".into() } else { clean(&status) };
+            self.jobs.state.progress(&job.id, &format!("{stage}, {} s", follow.seconds()), 0, 0).await?;
+            follow.wait("the restore").await.map_err(|f| with_way_back(f, record))?;
+        }
+        let took = follow.seconds();
+        let after = self.count_after(job, &mut follow).await;
+        Ok(told(record, after, took))
+    }
+
+    /// The key count measured after the restore; the last one there is, where the cloud measures too late.
+    async fn count_after(&self, job: &Job, follow: &mut Follow) -> Option<(Counted, bool)> {
+        let done_at = Timestamp::now();
+        let shape = self.shape(&job.instance_id).await;
+        let until = follow.elapsed() + self.pace.measure;
+        let mut last = None;
+        loop {
+            if let Ok(Some(counted)) = traffic::keys(&self.client, &job.instance_id, shape).await {
+                if counted.at.is_some_and(|at| at >= done_at) {
+                    return Some((counted, true));
+                }
+                last = Some((counted, false));
+            }
+            if follow.elapsed() >= until {
+                return last;
+            }
+            let _ = self.jobs.state.progress(&job.id, "restored; waiting for the key count", 0, 0).await;
+            if follow.wait("the key count").await.is_err() {
+                return last;
+            }
+        }
+    }
+
+    /// Lets the instance be written again, if it was us who locked it.
+    async fn lift_fence(&self, job: &Job, record: &Record) -> Result<(), Fault> {
+        if !record.fence {
+            return Ok(());
+        }
+        let _ = self.jobs.state.progress(&job.id, "unlocking writes", 0, 0).await;
+        self.unlock(&job.instance_id).await.map_err(|e| {
+            let message = format!("writes on {} are still locked: {}", job.instance_id, e.message);
+            with_way_back(
+                Fault::new(Kind::Provider, STILL_LOCKED, message)
+                    .hint("describe_jobs tries again to unlock them; or unlock the instance in the console."),
+                record,
+            )
+        })
+    }
+
+    /// Unlocking twice does no harm, so it is repeated until an answer comes.
+    async fn unlock(&self, instance_id: &str) -> Result<(), Fault> {
+        let call = UnlockDBInstanceWrite { db_instance_id: instance_id.into() };
+        let mut follow = Follow::new(&self.pace, self.pace.away, &CancellationToken::new());
+        loop {
+            match self.client.call(&call).await {
+                Ok(_) => return Ok(()),
+                Err(e) if e.is_uncertain() || passes(&e) => {
+                    tracing::warn!("the write lock cannot be lifted just now: {e}");
+                }
+                Err(e) => return Err(e.into()),
+            }
+            follow.wait("unlocking").await?;
+        }
+    }
+
+    /// Goes on with a job whose process died: follows what was sent, and lifts the fence once it is over.
+    pub async fn resume_restore(&self, job: &Job, undo: &str) -> Result<String, Fault> {
+        let before_anything = || {
+            Fault::new(
+                Kind::Unexpected,
+                "job.interrupted",
+                "the process died before it asked the cloud for this restore",
+            )
+            .hint("The instance's data is as it was. Make a new plan with restore_instance.")
+        };
+        let Ok(record) = serde_json::from_str::<Record>(undo) else { return Err(before_anything()) };
+        let outcome =
+            if record.sent_at.is_some() { self.follow_restore(job, &record).await } else { Err(before_anything()) };
+        self.lift_fence(job, &record).await?;
+        outcome
+    }
+
+    /// Tries once more to lift the fence of a restore that has failed. The outer error: not now either.
+    pub async fn settle_fence(&self, orphan: &Orphan) -> Result<String, Fault> {
+        debug_assert_eq!(orphan.job.status, JobStatus::Failed);
+        let call = UnlockDBInstanceWrite { db_instance_id: orphan.job.instance_id.clone() };
+        self.client.call(&call).await?;
+        Ok(format!("{}; settled since: writes are unlocked", orphan.job.message))
+    }
+}
+
+/// What came of it.
+fn told(record: &Record, after: Option<(Counted, bool)>, took: u64) -> String {
+    let before = record.keys_before.map_or("an unknown number of".into(), |n| n.to_string());
+    let after = match after {
+        Some((Counted { keys, .. }, true)) => format!("{keys} keys after it"),
+        Some((Counted { keys, at }, false)) => {
+            let at = at.map(|at| format!(" of {}", written(at))).unwrap_or_default();
+            format!("{keys} keys in the cloud's last figure{at}, which lags")
+        }
+        None => "the cloud has not counted its keys yet".into(),
+    };
+    let sure = if record.taken { "" } else { "; the reply to the call was lost, its effect was seen" };
+    format!("restored in {took} s: {before} keys before, {after}{sure}")
+}
+
+/// Says how to get back, whatever went wrong.
+fn with_way_back(fault: Fault, record: &Record) -> Fault {
+    let back = format!("What was there before is in the safety backup: {}.", record.back);
+    let hint = format!("{} {back}", fault.hint);
+    fault.hint(hint.trim())
+}

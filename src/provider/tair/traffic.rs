@@ -1,0 +1,95 @@
+//! What the cloud has measured of an instance: writes a second, and how many keys it holds. Both lag by up to two minutes,
+//! and what is zero is left out.
+
+use crate::provider::tair::architecture::Shape;
+use crate::tair::client::Client;
+use crate::tair::error::TairError;
+use crate::tair::wire::monitor::{DescribeHistoryMonitorValues, History};
+use crate::tair::wire::{Second, moment};
+use jiff::{SignedDuration, Timestamp};
+
+/// Looked back over: longer than the lag, so that an empty reply means that nothing was written.
+const WINDOW: SignedDuration = SignedDuration::from_mins(5);
+
+/// Writes as measured.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Traffic {
+    /// The highest writes a second of any point.
+    pub peak: f64,
+    /// The seconds looked back over.
+    pub window_seconds: f64,
+    /// Moments that had a value at all.
+    pub points: usize,
+}
+
+/// The name a metric group has on an architecture.
+fn group(name: &str, shape: Shape) -> String {
+    // Of several nodes the plain name is one node's; `$db` is the sum of the data nodes.
+    if shape == Shape::Standard { name.to_owned() } else { format!("{name}$db") }
+}
+
+/// The highest value of a metric at any moment, under whichever spelling it comes.
+#[must_use]
+pub fn peak(history: &History, metric: &str) -> f64 {
+    values(history, metric).map(|(_, value)| value).fold(0.0, f64::max)
+}
+
+fn values<'a>(history: &'a History, metric: &'a str) -> impl Iterator<Item = (&'a str, f64)> {
+    history.iter().flat_map(move |(at, metrics)| {
+        let named = metrics.iter().filter(move |(name, _)| {
+            let plain = name.split('$').next().unwrap_or_default();
+            plain.eq_ignore_ascii_case(metric)
+        });
+        named.map(move |(_, value)| (at.as_str(), *value))
+    })
+}
+
+async fn ask(client: &Client, instance_id: &str, keys: String) -> Result<History, TairError> {
+    let now = Timestamp::now();
+    let request = DescribeHistoryMonitorValues {
+        instance_id: instance_id.into(),
+        start_time: Second(now.saturating_sub(WINDOW).unwrap_or(now)),
+        end_time: Second(now),
+        interval_for_history: "01m".into(),
+        monitor_keys: Some(keys),
+        node_id: None,
+    };
+    Ok(client.call(&request).await?.monitor_history)
+}
+
+/// Writes a second over the last minutes.
+///
+/// # Errors
+/// Any [`TairError`].
+pub async fn writes(client: &Client, instance_id: &str, shape: Shape) -> Result<Traffic, TairError> {
+    let history = ask(client, instance_id, group("UsedQPS", shape)).await?;
+    let peak = peak(&history, "PutQps");
+    Ok(Traffic { peak, window_seconds: WINDOW.as_secs_f64(), points: history.len() })
+}
+
+/// A key count, and when it was measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counted {
+    /// So many.
+    pub keys: u64,
+    /// When.
+    pub at: Option<Timestamp>,
+}
+
+/// The latest key count in what was measured. A point with other values and no keys is a zero.
+#[must_use]
+pub fn counted(history: &History) -> Option<Counted> {
+    let (at, _) = history.last_key_value()?;
+    let of_latest = values(history, "Keys").filter(|(when, _)| when == at).map(|(_, keys)| keys).next();
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count, never negative")]
+    let keys = of_latest.unwrap_or(0.0).max(0.0) as u64;
+    Some(Counted { keys, at: moment(Some(at)) })
+}
+
+/// How many keys it holds. `None`: the cloud sent nothing at all, and so does not even say zero.
+///
+/// # Errors
+/// Any [`TairError`].
+pub async fn keys(client: &Client, instance_id: &str, shape: Shape) -> Result<Option<Counted>, TairError> {
+    Ok(counted(&ask(client, instance_id, group("Redis_Basic_Monitor", shape)).await?))
+}
