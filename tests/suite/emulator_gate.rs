@@ -162,6 +162,19 @@ fn what_it_does_not_serve() {
     }
 }
 
+/// With `--read-only` calls may look and change nothing, as those of a user with no more rights.
+#[test]
+fn read_only_holds_for_signed_callers() {
+    let (_redis, bench) = stage();
+    let emulator = Emulator::start_with(&bench, &["--read-only"], &[]);
+    emulator.call("DescribeBackupPolicy", &[("InstanceId", "orders")]).ok();
+    for action in ["CreateBackup", "RestoreInstance", "DeleteBackup", "ModifyBackupPolicy", "LockDBInstanceWrite"] {
+        let told = emulator.call(action, &[("InstanceId", "orders"), ("DBInstanceId", "orders"), ("BackupId", "1")]);
+        assert_eq!(told.refused(), (403, "Forbidden.RAM".into()), "{action}");
+    }
+    assert!(bench.backups().is_empty());
+}
+
 /// A wrong word in the configuration is refused with the right one.
 #[test]
 fn the_configuration_is_read_strictly() {
