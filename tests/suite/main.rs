@@ -1,6 +1,7 @@
 //! The suite: what the library and the binary promise, against real servers. One binary, so that it links once.
 
 mod cli;
+mod cloud;
 mod contract;
 mod crash;
 mod demo;
@@ -14,6 +15,7 @@ mod tair_client;
 mod tair_codes;
 mod tair_config;
 mod tair_credentials;
+mod tair_provider;
 mod tair_server;
 mod tair_signing;
 mod tair_wire;
