@@ -3,6 +3,7 @@
 //! It must not change an instance. Like every command it makes the home directory where there is none, and settles what
 //! dead processes left behind.
 
+mod cloud;
 mod instances;
 mod machine;
 
@@ -106,6 +107,7 @@ pub async fn run(app: Result<Arc<App>, Fault>, args: Args) -> Result<u8, Fault> 
             for id in app.config.instance_ids() {
                 found.extend(instances::look(&app, &id).await.checks);
             }
+            found.extend(cloud::look(&app).await.checks);
             app.provider.shut_down(true).await;
         }
     }

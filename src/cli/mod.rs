@@ -13,8 +13,13 @@ use crate::config::Config;
 use crate::mcp::server::CALLER;
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::JobStatus;
+use crate::provider::Provider;
 use crate::provider::local::Local;
+use crate::provider::routed::Routed;
+use crate::provider::tair::Tair;
 use crate::state::State;
+use crate::tair::client::Client;
+use crate::tair::environment::Environment;
 use crate::tools::guarded::reply::Guarded;
 use crate::tools::{
     App, Call, Outcome, create_backup, create_instance_from_backup, delete_backup, describe_backup_policy,
@@ -112,17 +117,20 @@ struct Tool<A: clap::Args> {
 
 /// Everything a subcommand may need.
 fn app(cli: &Cli) -> Result<Arc<App>, Fault> {
-    let config = Config::load(cli.home.clone(), cli.config.clone(), cli.read_only)?;
-    if config.tair.is_some() {
-        return Err(Fault::new(
-            Kind::Usage,
-            "config.tair",
-            "[tair]: this version does not serve instances on Alibaba Cloud yet",
-        )
-        .hint("Take the table [tair] out of the configuration; what it would configure is not there to be used."));
+    let mut config = Config::load(cli.home.clone(), cli.config.clone(), cli.read_only)?;
+    if matches!(cli.command, Command::Emulate(_)) {
+        // What stands in for the cloud is what is here; nothing of it may come from the cloud.
+        config.tair = None;
     }
     let state = Arc::new(State::new(config.home.dir()));
-    let provider = Arc::new(Local::new(&config, Arc::clone(&state)));
+    let local = Local::new(&config, Arc::clone(&state));
+    let provider: Arc<dyn Provider> = match &config.tair {
+        None => Arc::new(local),
+        Some(tair) => {
+            let client = Client::new(tair.clone(), &Environment::process())?;
+            Arc::new(Routed::new(local, Tair::new(client, Arc::clone(&state))))
+        }
+    };
     Ok(Arc::new(App { config, provider, state }))
 }
 

@@ -56,6 +56,11 @@ const FILES: [(&str, &str, &str); 10] = [
     ),
 ];
 
+/// Guarded tools that answer in the form of `restore_instance`, whose listing has it whole.
+const SISTERS: [&str; 3] = ["modify_backup_policy", "delete_backup", "create_instance_from_backup"];
+/// What of it is said again.
+const ESSENCE: [&str; 4] = ["status", "message", "confirmation_token", "job_id"];
+
 /// The tools as listed.
 pub fn tools() -> &'static [Tool] {
     static TOOLS: OnceLock<Vec<Tool>> = OnceLock::new();
@@ -67,7 +72,7 @@ pub fn tools() -> &'static [Tool] {
 #[must_use]
 pub fn generate(verb: &str) -> Option<Value> {
     let (_, md, _) = FILES.iter().find(|(name, _, _)| *name == verb)?;
-    let (input, output) = match verb {
+    let (input, mut output) = match verb {
         "describe_instances" => schemas::<describe_instances::Args, describe_instances::Instances>(),
         "create_backup" => schemas::<create_backup::Args, create_backup::Created>(),
         "describe_backups" => schemas::<describe_backups::Args, describe_backups::Backups>(),
@@ -80,6 +85,12 @@ pub fn generate(verb: &str) -> Option<Value> {
         "describe_jobs" => schemas::<describe_jobs::Args, describe_jobs::Jobs>(),
         _ => return None,
     };
+    if SISTERS.contains(&verb)
+        && let Some(properties) = output.get_mut("properties").and_then(Value::as_object_mut)
+    {
+        properties.retain(|name, _| ESSENCE.contains(&name.as_str()));
+        properties.insert("status".into(), json!({ "type": "string" }));
+    }
     let (front, description) = front_matter(md);
     let hint = |name: &str| front.get(name).is_some_and(|v| v == "true");
     Some(json!({
@@ -116,11 +127,21 @@ fn schemas<A: schemars::JsonSchema, R: schemars::JsonSchema>() -> (Value, Value)
     }
     let mut output = settings.for_serialize().into_generator().into_root_schema_for::<R>().to_value();
     slim(&mut output, false);
+    if let Some(properties) = output.get_mut("properties").and_then(Value::as_object_mut) {
+        properties.values_mut().for_each(names_only);
+    }
     if let Some(output) = output.as_object_mut() {
         // Fields are added in later versions; a client must not refuse them.
         output.remove("additionalProperties");
     }
     (input, output)
+}
+
+/// Of what lies within a result's fields only the names: the values speak for themselves.
+fn names_only(field: &mut Value) {
+    let rows = if field.get("items").is_some() { field.get_mut("items") } else { Some(field) };
+    let Some(properties) = rows.and_then(|r| r.get_mut("properties")).and_then(Value::as_object_mut) else { return };
+    properties.values_mut().for_each(|value| *value = json!({}));
 }
 
 /// Leaves what a model or a validator uses. Descriptions stay on arguments only.

@@ -3,6 +3,7 @@
 pub mod download;
 pub mod jobs;
 pub mod local;
+pub mod routed;
 pub mod tair;
 
 use crate::guard::act::{Act, PolicyChange};
@@ -76,6 +77,7 @@ impl Range {
 
 /// What carrying out a permitted act came to.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one is made for an act, which takes seconds")]
 pub enum Carried {
     /// It goes on as a job.
     Job(Job),

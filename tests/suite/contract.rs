@@ -46,7 +46,7 @@ fn the_readme_lists_the_tools_as_they_are() {
 
 /// Every token is paid for by every user on every turn.
 #[test]
-fn the_list_costs_less_than_two_thousand_tokens() {
+fn the_list_costs_less_than_three_thousand_tokens() {
     let list = serde_json::json!({ "tools": contract::tools() });
     let bpe = tiktoken_rs::o200k_base().unwrap();
     let tokens = bpe.encode_ordinary(&list.to_string()).len();
@@ -54,8 +54,8 @@ fn the_list_costs_less_than_two_thousand_tokens() {
         println!("{:<20} {}", tool.name, bpe.encode_ordinary(&serde_json::to_string(tool).unwrap()).len());
     }
     println!("tools/list: {tokens} tokens (o200k)");
-    assert!(tokens < 2000, "tools/list costs {tokens} tokens");
-    assert!(contract::tools().len() <= 8);
+    assert!(tokens < 3000, "tools/list costs {tokens} tokens");
+    assert!(contract::tools().len() <= 12);
 }
 
 #[test]
@@ -88,10 +88,17 @@ fn every_tool_has_a_title_all_hints_and_plain_schemas() {
 }
 
 #[test]
-fn only_the_restore_is_destructive_and_it_says_that_a_person_must_approve() {
+fn what_destroys_says_so_and_that_a_person_must_approve() {
     for tool in contract::tools() {
         let destructive = tool.annotations.as_ref().unwrap().destructive_hint;
-        assert_eq!(destructive, Some(tool.name == "restore_instance"), "{}", tool.name);
+        assert_eq!(
+            destructive,
+            Some(["restore_instance", "delete_backup"].contains(&tool.name.as_ref())),
+            "{}",
+            tool.name
+        );
+        let takes_a_token = tool.input_schema["properties"].get("confirmation_token").is_some();
+        assert_eq!(tool.description.as_ref().unwrap().contains("person"), takes_a_token, "{}", tool.name);
     }
     let restore = contract::tools().iter().find(|t| t.name == "restore_instance").unwrap();
     assert!(restore.description.as_ref().unwrap().contains("a person must approve"));

@@ -4,6 +4,7 @@ mod cli;
 mod cloud;
 mod contract;
 mod crash;
+mod delete;
 mod demo;
 mod guard;
 mod harness;

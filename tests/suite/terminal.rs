@@ -64,7 +64,7 @@ fn approve_by_the_typed_id() {
         assert_open(&redis, &bench, &backup, &token);
     }
     let seen = at_terminal(&bench, &[], &["approve", "--instance-id", "carts"]);
-    assert!(seen.out.contains("No restore waits"), "{seen:?}");
+    assert!(seen.out.contains("Nothing waits"), "{seen:?}");
     let seen = at_terminal(&bench, &[(QUESTION, "orders")], &["approve", "--instance-id", "orders"]);
     assert!(seen.code == 0 && seen.out.contains("Approved"), "{seen:?}");
     assert!(seen.out.contains("RESTORE OVERWRITES DATA") && seen.out.contains(&backup), "{seen:?}");
@@ -91,7 +91,7 @@ fn approve_by_no_declines() {
     assert!(seen.code == 0 && seen.out.contains("Declined"), "{seen:?}");
     let echo = bench.run(&Bench::echo(&backup, &token));
     assert_eq!((echo.code, &echo.json()["code"]), (3, &"confirm.used".into()), "{echo:?}");
-    assert!(at_terminal(&bench, &[], &["approve"]).out.contains("No restore waits"));
+    assert!(at_terminal(&bench, &[], &["approve"]).out.contains("Nothing waits"));
     assert_eq!(redis.digest(), before);
 }
 

@@ -91,7 +91,7 @@ fn configuration(app: &App, findings: &mut Findings) {
     let ids = app.config.instance_ids();
     match &app.config.file {
         None => findings.pass(NAME, "no file: the sandbox is the only instance"),
-        Some(file) if ids.is_empty() => findings.warn(
+        Some(file) if ids.is_empty() && app.config.tair.is_none() => findings.warn(
             NAME,
             format!("{} names no instance", file.display()),
             "Add one: [[instance]] with id and url.",

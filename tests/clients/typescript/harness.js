@@ -18,7 +18,7 @@ import { StdioClientTransport as StdioV2 } from "@modelcontextprotocol/client/st
 
 const run = promisify(execFile);
 const root = path.resolve(import.meta.dirname, "../../..");
-const binary = path.resolve(process.env.TAIR_BACKUP_MCP_BIN ?? path.join(root, "target/release/tair-backup-mcp"));
+export const binary = path.resolve(process.env.TAIR_BACKUP_MCP_BIN ?? path.join(root, "target/release/tair-backup-mcp"));
 const servers = path.resolve(process.env.SERVERS_DIR ?? path.join(root, "target/servers"));
 const MODERN = "2026-07-28";
 const PATIENCE = 60_000;

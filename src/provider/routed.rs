@@ -1,0 +1,130 @@
+//! One face for all instances: those that we reach ourselves, and those on Alibaba Cloud. An id that the configuration
+//! names is ours; any other is the cloud's, where it is configured.
+
+use crate::guard::act::{Act, PolicyChange};
+use crate::guard::permit::Permit;
+use crate::guard::plan::{Plan, Policy};
+use crate::guard::survey::Survey;
+use crate::model::backup::{BackupSet, DamagedSet, Mode};
+use crate::model::fault::Fault;
+use crate::model::instance::Instance;
+use crate::model::job::Job;
+use crate::model::policy::BackupPolicy;
+use crate::model::restore::SafetyFacts;
+use crate::provider::local::Local;
+use crate::provider::tair::Tair;
+use crate::provider::{Carried, Downloaded, OnBytes, Provider, Range, SignedUrl, Wanted};
+use async_trait::async_trait;
+use std::path::Path;
+
+/// Both kinds of place.
+pub struct Routed {
+    local: Local,
+    tair: Tair,
+}
+
+impl Routed {
+    /// Puts them together.
+    #[must_use]
+    pub const fn new(local: Local, tair: Tair) -> Self {
+        Self { local, tair }
+    }
+
+    fn of(&self, instance_id: &str) -> &dyn Provider {
+        if self.local.instance_ids().iter().any(|id| id == instance_id) { &self.local } else { &self.tair }
+    }
+}
+
+#[async_trait]
+impl Provider for Routed {
+    async fn check_instance(&self, instance_id: &str) -> Result<(), Fault> {
+        self.of(instance_id).check_instance(instance_id).await
+    }
+
+    /// Ours come on the first page, in front of the cloud's.
+    async fn instances(&self, wanted: &Wanted) -> Result<(Vec<Instance>, u64), Fault> {
+        let all = Wanted { page_number: 1, page_size: u32::MAX, ..wanted.clone() };
+        let (ours, theirs) = tokio::try_join!(self.local.instances(&all), self.tair.instances(wanted))?;
+        let (mut rows, total) = if wanted.page_number == 1 { ours } else { (Vec::new(), ours.1) };
+        rows.extend(theirs.0);
+        Ok((rows, total + theirs.1))
+    }
+
+    async fn describe(&self, instance_id: &str) -> Result<Instance, Fault> {
+        self.of(instance_id).describe(instance_id).await
+    }
+
+    async fn create_backup(&self, instance_id: &str, mode: Mode, note: &str) -> Result<(Job, bool), Fault> {
+        self.of(instance_id).create_backup(instance_id, mode, note).await
+    }
+
+    async fn backups(
+        &self,
+        instance_id: &str,
+        range: Option<Range>,
+    ) -> Result<Vec<Result<BackupSet, DamagedSet>>, Fault> {
+        self.of(instance_id).backups(instance_id, range).await
+    }
+
+    async fn backup(&self, instance_id: &str, backup_id: &str) -> Result<BackupSet, Fault> {
+        self.of(instance_id).backup(instance_id, backup_id).await
+    }
+
+    async fn download(&self, set: &BackupSet, to: &Path, on_bytes: &OnBytes) -> Result<Downloaded, Fault> {
+        self.of(&set.instance_id).download(set, to, on_bytes).await
+    }
+
+    async fn download_url(&self, set: &BackupSet) -> Result<SignedUrl, Fault> {
+        self.of(&set.instance_id).download_url(set).await
+    }
+
+    async fn backup_policy(&self, instance_id: &str) -> Result<BackupPolicy, Fault> {
+        self.of(instance_id).backup_policy(instance_id).await
+    }
+
+    async fn raise_backup_policy(&self, instance_id: &str, change: &PolicyChange) -> Result<BackupPolicy, Fault> {
+        self.of(instance_id).raise_backup_policy(instance_id, change).await
+    }
+
+    async fn survey(
+        &self,
+        instance_id: &str,
+        act: &Act,
+        earlier: Option<&Plan>,
+        policy: Policy,
+    ) -> Result<Survey, Fault> {
+        self.of(instance_id).survey(instance_id, act, earlier, policy).await
+    }
+
+    async fn safety_backup(&self, instance_id: &str, survey: &Survey) -> Result<SafetyFacts, Fault> {
+        self.of(instance_id).safety_backup(instance_id, survey).await
+    }
+
+    async fn safety_standing(&self, instance_id: &str, job_id: &str, backup_id: &str) -> Result<SafetyFacts, Fault> {
+        self.of(instance_id).safety_standing(instance_id, job_id, backup_id).await
+    }
+
+    async fn carry_out(&self, permit: Permit) -> Result<Carried, Fault> {
+        let instance_id = permit.plan().instance_id.clone();
+        self.of(&instance_id).carry_out(permit).await
+    }
+
+    /// Jobs of all are in one store.
+    async fn job(&self, job_id: &str) -> Result<Job, Fault> {
+        self.local.job(job_id).await
+    }
+
+    async fn jobs(&self, instance_id: Option<&str>) -> Result<Vec<Job>, Fault> {
+        self.local.jobs(instance_id).await
+    }
+
+    async fn recover(&self) -> Result<(), Fault> {
+        // One that is away must not keep the other from being settled.
+        let (ours, theirs) = tokio::join!(self.local.recover(), self.tair.recover());
+        ours.and(theirs)
+    }
+
+    async fn shut_down(&self, cancel_backups: bool) {
+        tokio::join!(self.local.shut_down(cancel_backups), self.tair.shut_down(cancel_backups));
+    }
+}
