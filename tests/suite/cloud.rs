@@ -92,8 +92,12 @@ impl Cloud {
     }
 
     fn client(&self) -> Client {
+        self.client_at(self.port)
+    }
+
+    fn client_at(&self, port: u16) -> Client {
         let keys = env(&[("ALIBABA_CLOUD_ACCESS_KEY_ID", KEY), ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", SECRET)]);
-        let mut config = config(&format!("http://127.0.0.1:{}", self.port));
+        let mut config = config(&format!("http://127.0.0.1:{port}"));
         config.read_timeout = Duration::from_secs(10);
         let haste = Patience { attempts: 3, first: Duration::from_millis(2), longest: Duration::from_millis(900) };
         Client::with(config, &keys, haste).unwrap()
@@ -145,12 +149,16 @@ impl Ours {
     }
 
     fn with(cloud: &Cloud, home: Arc<TempDir>, max_writes: f64) -> Self {
+        Self::behind(cloud.client(), home, max_writes)
+    }
+
+    fn behind(client: Client, home: Arc<TempDir>, max_writes: f64) -> Self {
         let file = home.path().join("config.toml");
         let guard = format!("[guard]\nconfirmation = \"token\"\nmax_writes_per_second = {max_writes:?}\n");
         std::fs::write(&file, guard).unwrap();
         let config = Config::load(Some(home.path().join("home")), Some(file), false).unwrap();
         let state = Arc::new(State::new(config.home.dir()));
-        let provider = Arc::new(Tair::with(cloud.client(), Arc::clone(&state), pace()));
+        let provider = Arc::new(Tair::with(client, Arc::clone(&state), pace()));
         // As the program's: one thread, which works while somebody waits.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         Self { runtime, app: Arc::new(App { config, provider, state }), home }
@@ -199,31 +207,29 @@ impl Ours {
     }
 
     /// One call of a guarded tool.
-    fn tool<A: serde::de::DeserializeOwned, F: Future<Output = Result<Outcome, Fault>>>(
+    fn tool<A: serde::de::DeserializeOwned>(
         &self,
-        args: Value,
-        tool: impl FnOnce(&'static Call<'static>, A) -> F,
+        args: &Value,
+        tool: impl AsyncFnOnce(&Call<'_>, A) -> Result<Outcome, Fault>,
     ) -> Result<Value, Fault> {
-        // Lives as long as the test: the tool's future borrows it.
-        let app: &'static App = Box::leak(Box::new(Arc::clone(&self.app)));
-        let call = Box::leak(Box::new(Call { app, caller: "test", person: &Nobody, progress: &Nobody }));
-        let outcome = self.run(tool(call, serde_json::from_value(args).unwrap()))?;
+        let call = Call { app: &self.app, caller: "test", person: &Nobody, progress: &Nobody };
+        let outcome = self.run(tool(&call, serde_json::from_value(args.clone()).unwrap()))?;
         let Outcome::Reply { json, .. } = outcome else { panic!("a question") };
         Ok(json)
     }
 
     /// Both calls of a guarded tool: the plan and what came of it.
-    fn guarded<A: serde::de::DeserializeOwned, F: Future<Output = Result<Outcome, Fault>>>(
+    fn guarded<A: serde::de::DeserializeOwned>(
         &self,
         args: &Value,
-        tool: impl Fn(&'static Call<'static>, A) -> F,
+        tool: impl AsyncFn(&Call<'_>, A) -> Result<Outcome, Fault>,
     ) -> (Value, Value) {
-        let plan = self.tool(args.clone(), &tool).unwrap();
+        let plan = self.tool(args, &tool).unwrap();
         assert_eq!(plan["status"], "confirmation_required", "{plan:#}");
         let mut again = args.clone();
         again["confirmation_token"] = plan["confirmation_token"].clone();
         let done = wait("the safety backup", Duration::from_secs(60), || {
-            Some(self.tool(again.clone(), &tool).unwrap()).filter(|done| done["status"] != "prechecks_pending")
+            Some(self.tool(&again, &tool).unwrap()).filter(|done| done["status"] != "prechecks_pending")
         });
         (plan, done)
     }
@@ -337,16 +343,89 @@ fn a_download_is_resumed() {
     }
 }
 
-/// A URL that has expired is renewed by listing the set again, and the download goes on.
+/// What stands between us and the emulator: of the downloads that pass, the first is told that its URL is too old, the
+/// second is cut in its middle, and all further ones pass. Gives its port, and counts downloads and calls.
+fn between(emulator: u16) -> (u16, Arc<Mutex<(u32, u32)>>) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let counts = Arc::new(Mutex::new((0, 0)));
+    let counted = Arc::clone(&counts);
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            let counted = Arc::clone(&counted);
+            std::thread::spawn(move || pass(client.unwrap(), emulator, &counted));
+        }
+    });
+    (port, counts)
+}
+
+/// One request of one connection; it is then closed, which every client has to bear.
+fn pass(mut client: TcpStream, emulator: u16, counts: &Mutex<(u32, u32)>) {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        if client.read(&mut byte).unwrap_or(0) == 0 {
+            return;
+        }
+        head.extend(byte);
+    }
+    let text = String::from_utf8(head).unwrap();
+    // Calls have their parameters right behind the root; files have a path.
+    let download = !text.split(' ').nth(1).unwrap().starts_with("/?");
+    let number = {
+        let mut counts = counts.lock().unwrap();
+        let count = if download { &mut counts.0 } else { &mut counts.1 };
+        *count += 1;
+        *count
+    };
+    if download && number == 1 {
+        client.write_all(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").unwrap();
+        return;
+    }
+    let mut server = TcpStream::connect(("127.0.0.1", emulator)).unwrap();
+    server.write_all(text.replacen("\r\n", "\r\nConnection: close\r\n", 1).as_bytes()).unwrap();
+    let mut reply = Vec::new();
+    server.read_to_end(&mut reply).unwrap();
+    let end = if download && number == 2 { reply.len() / 2 } else { reply.len() };
+    client.write_all(&reply[..end]).unwrap();
+}
+
+/// A URL that has expired is renewed by listing the set again; a connection that breaks is taken up where it broke.
 #[test]
-fn an_expired_url_is_renewed() {
-    let server = redis(100);
-    let cloud = Cloud::start(&[(ID, &server, "")], &["--url-seconds", "0"]);
-    let ours = Ours::new(&cloud);
-    let set = ours.backup(ID);
+fn an_expired_url_is_renewed_and_a_broken_connection_resumed() {
+    let server = redis(2000);
+    let cloud = Cloud::start(&[(ID, &server, "")], &[]);
+    let set = Ours::new(&cloud).backup(ID);
+    let (port, counts) = between(cloud.port);
+    let ours = Ours::behind(cloud.client_at(port), Arc::new(TempDir::new().unwrap()), 1e9);
     let dir = TempDir::new().unwrap();
     let to = dir.path().join("to");
-    // Every URL is too old the moment it is given: it is renewed some times, and then said to be so, without the URL.
+    let done = ours.run(ours.provider().download(&set, &to, &|_, _| {})).unwrap();
+    assert_eq!(done.bytes, set.rdb_bytes);
+    check_rdb(&to);
+    let (downloads, calls) = *counts.lock().unwrap();
+    assert_eq!(downloads, 3);
+    // Its attributes and its rows, twice: once for the first URL, once for the one renewed.
+    assert_eq!(calls, 4);
+}
+
+/// URLs that are too old whenever they are given are given up, without one of them being told.
+#[test]
+fn urls_that_expire_at_once_are_given_up() {
+    let server = redis(10);
+    let cloud = Cloud::start(&[(ID, &server, "")], &[]);
+    let set = Ours::new(&cloud).backup(ID);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let emulator = cloud.port;
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            pass(client.unwrap(), emulator, &Mutex::new((0, 0)));
+        }
+    });
+    let ours = Ours::behind(cloud.client_at(port), Arc::new(TempDir::new().unwrap()), 1e9);
+    let dir = TempDir::new().unwrap();
+    let to = dir.path().join("to");
     let fault = ours.run(ours.provider().download(&set, &to, &|_, _| {})).unwrap_err();
     assert_eq!(fault.code, "download.interrupted", "{fault:?}");
     assert!(fault.message.contains("expired") && !format!("{fault:?}").contains("Signature"), "{fault:?}");
@@ -498,7 +577,7 @@ fn a_fence_is_lifted_after_a_crash() {
     let before = server.digest();
     server.run(&["SET", "newer", "x"]);
     let args = json!({"instance_id": ID, "backup_id": set.id, "write_fence": true});
-    let plan = ours.tool(args.clone(), restore_instance::run).unwrap();
+    let plan = ours.tool(&args, restore_instance::run).unwrap();
     let mut again = args;
     again["confirmation_token"] = plan["confirmation_token"].clone();
     cloud.mishap(&json!({"kind": "slow", "action": "RestoreInstance", "seconds": 4}));
@@ -550,14 +629,14 @@ fn writes_and_moments_out_of_reach_block() {
         tair_backup_mcp::guard::checks::blocked(&survey.checks).then_some(survey)
     });
     assert!(blocked.checks.iter().any(|c| c.name == "write_traffic" && c.detail.contains("PutQps")), "{blocked:?}");
-    let refused = ours.tool(args, restore_instance::run).unwrap();
+    let refused = ours.tool(&args, restore_instance::run).unwrap();
     assert_eq!(refused["status"], "blocked", "{refused:#}");
     let moment = json!({"instance_id": ID, "restore_time": "2020-01-01T00:00:00Z"});
-    let refused = ours.tool(moment.clone(), restore_instance::run).unwrap();
+    let refused = ours.tool(&moment, restore_instance::run).unwrap();
     assert!(refused.to_string().contains("flashback is off"), "{refused:#}");
     let change = PolicyChange { enable_backup_log: Some(true), ..PolicyChange::default() };
     ours.run(ours.provider().raise_backup_policy(ID, &change)).unwrap();
-    let refused = ours.tool(moment, restore_instance::run).unwrap();
+    let refused = ours.tool(&moment, restore_instance::run).unwrap();
     assert!(refused.to_string().contains("before the first moment kept"), "{refused:#}");
 }
 
@@ -571,7 +650,7 @@ fn a_cloud_native_instance_is_cloned_instead() {
     let ours = Ours::new(&cloud);
     let set = ours.backup(ID);
     assert!(set.id.starts_with("cb-"), "{set:?}");
-    let refused = ours.tool(json!({"instance_id": ID, "backup_id": set.id}), restore_instance::run).unwrap();
+    let refused = ours.tool(&json!({"instance_id": ID, "backup_id": set.id}), restore_instance::run).unwrap();
     assert_eq!(refused["status"], "blocked", "{refused:#}");
     let call = text(&refused["next_actions"][0]);
     let (tool, arguments) = call.split_once(' ').unwrap();
@@ -588,7 +667,7 @@ fn a_cloud_native_instance_is_cloned_instead() {
     assert!(done.to_string().contains("r-spare"), "{done:#}");
     assert_eq!(spare.digest(), source.digest());
     // No further instance is to be had: the dry run says so before anybody is asked.
-    let refused = ours.tool(args, create_instance_from_backup::run).unwrap();
+    let refused = ours.tool(&args, create_instance_from_backup::run).unwrap();
     assert_eq!(refused["status"], "blocked", "{refused:#}");
     assert!(refused.to_string().contains("QuotaExceed"), "{refused:#}");
 }
@@ -608,7 +687,7 @@ fn manual_sets_are_deleted_where_the_cloud_can() {
         assert!(ours.sets(ID).is_empty(), "{kind}");
     }
     let set = ours.backup("r-classic");
-    let refused = ours.tool(json!({"instance_id": "r-classic", "backup_id": set.id}), delete_backup::run).unwrap();
+    let refused = ours.tool(&json!({"instance_id": "r-classic", "backup_id": set.id}), delete_backup::run).unwrap();
     assert_eq!(refused["status"], "blocked", "{refused:#}");
     assert!(refused.to_string().contains("classic"), "{refused:#}");
     assert_eq!(ours.sets("r-classic").len(), 1);

@@ -14,6 +14,7 @@ mod emulator_mishaps;
 mod emulator_restores;
 mod guard;
 mod harness;
+mod live;
 mod memory;
 mod rdb;
 mod replication;

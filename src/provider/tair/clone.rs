@@ -13,6 +13,7 @@ use crate::model::text::{clean, quoted};
 use crate::provider::tair::architecture::{Architecture, Shape};
 use crate::provider::tair::follow::{Follow, passes};
 use crate::provider::tair::sets::CloudSet;
+use crate::provider::tair::trace::Trace;
 use crate::provider::tair::{Inner, undo_json};
 use crate::state::jobs::Begun;
 use crate::tair::codes::Retry;
@@ -273,6 +274,8 @@ pub struct Record {
     order: Stored,
     /// The new instance, once the cloud has named it.
     new_instance_id: Option<String>,
+    /// Whose yes it was.
+    trace: Trace,
 }
 
 impl Inner {
@@ -324,12 +327,8 @@ impl Inner {
             .begin(JobKind::Clone, &id, &backup_id, |job| async move {
                 let started = format!("job {}, human_verified {}", job.id, permit.human_verified());
                 inner.jobs.state.record(permit.record("clone.started", started)).await?;
-                let done = inner.clone_instance(&job, order).await;
-                let (event, detail) = match &done {
-                    Ok(message) => ("clone.succeeded", message.clone()),
-                    Err(fault) => ("clone.failed", format!("{}: {}", fault.code, fault.message)),
-                };
-                inner.note(permit.record(event, format!("job {}: {detail}", job.id))).await;
+                let done = inner.clone_instance(&job, order, Trace::of(&permit)).await;
+                inner.note_end(&Trace::of(&permit), &job, &done).await;
                 done
             })
             .await?;
@@ -342,8 +341,8 @@ impl Inner {
         }
     }
 
-    async fn clone_instance(&self, job: &Job, order: Order) -> Result<String, Fault> {
-        let mut record = Record { ordered_at: Timestamp::now(), order: order.stored(), new_instance_id: None };
+    async fn clone_instance(&self, job: &Job, order: Order, trace: Trace) -> Result<String, Fault> {
+        let mut record = Record { ordered_at: Timestamp::now(), order: order.stored(), new_instance_id: None, trace };
         // Written before it is sent: a crash in between is settled by sending the same order under the same token.
         self.jobs.state.save_undo(&job.id, &undo_json(&record)?).await?;
         self.jobs.state.progress(&job.id, "ordering", 0, 0).await?;
@@ -363,6 +362,13 @@ impl Inner {
             )
             .hint("Make a new plan with create_instance_from_backup."));
         };
+        let trace = record.trace.clone();
+        let outcome = self.resume_order(job, record).await;
+        self.note_end(&trace, job, &outcome).await;
+        outcome
+    }
+
+    async fn resume_order(&self, job: &Job, record: Record) -> Result<String, Fault> {
         if let Some(new) = &record.new_instance_id {
             return self.follow_clone(job, new).await;
         }
@@ -375,7 +381,7 @@ impl Inner {
             .hint("Look with describe_instances whether there is a new instance; it would be billed.")
             .next(&["describe_instances"]));
         }
-        self.clone_instance(job, record.order.order()?).await
+        self.clone_instance(job, record.order.order()?, record.trace).await
     }
 
     /// Sends the order, again under its token where no reply came: that makes one instance, not two.

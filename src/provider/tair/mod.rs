@@ -16,6 +16,7 @@ mod recover;
 mod restore;
 pub mod sets;
 mod survey;
+mod trace;
 pub mod traffic;
 
 use crate::guard::act::{Act, PolicyChange};
