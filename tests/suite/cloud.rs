@@ -692,3 +692,74 @@ fn manual_sets_are_deleted_where_the_cloud_can() {
     assert!(refused.to_string().contains("classic"), "{refused:#}");
     assert_eq!(ours.sets("r-classic").len(), 1);
 }
+
+/// A fence that cannot be lifted is said to be up, and lifted at the next look; until then the restore is not settled.
+#[test]
+fn a_fence_that_stays_is_lifted_later() {
+    let server = redis(50);
+    let cloud = Cloud::start(&[(ID, &server, "")], &[]);
+    let ours = Ours::new(&cloud);
+    let set = ours.backup(ID);
+    cloud.mishap(&json!({"kind": "error", "action": "UnlockDBInstanceWrite", "code": "Forbidden.RAM"}));
+    let args = json!({"instance_id": ID, "backup_id": set.id, "write_fence": true});
+    let (_, done) = ours.guarded(&args, restore_instance::run);
+    assert_eq!(done["status"], "failed", "{done:#}");
+    let job = ours.run(ours.provider().jobs(Some(ID))).unwrap().remove(0);
+    assert_eq!((job.code.as_str(), job.stage.contains("unsettled")), ("restore.still_locked", true), "{job:?}");
+    assert!(job.hint.contains("safety backup"), "{job:?}");
+    ours.run(ours.provider().recover()).unwrap();
+    let job = ours.job(&job.id);
+    assert!(job.message.contains("writes are unlocked") && !job.stage.contains("unsettled"), "{job:?}");
+    assert_eq!(server.run(&["SET", "after", "1"]).text(), "OK");
+}
+
+/// A process that dies while a new instance is made: the next one follows it, and none is ordered twice.
+#[test]
+fn a_clone_outlives_its_process() {
+    let (source, spare) = (redis(50), redis(0));
+    let native = "generation = \"cloud_native\"";
+    let cloud = Cloud::start(&[(ID, &source, native), ("r-spare", &spare, &format!("{native}, spare = true"))], &[]);
+    let ours = Ours::new(&cloud);
+    let set = ours.backup(ID);
+    let args = json!({"instance_id": ID, "backup_id": set.id});
+    let plan = ours.tool(&args, create_instance_from_backup::run).unwrap();
+    let mut commit = args;
+    commit["confirmation_token"] = plan["confirmation_token"].clone();
+    cloud.mishap(&json!({"kind": "slow", "action": "CreateInstance", "seconds": 3}));
+    let app = Arc::clone(&ours.app);
+    let task = ours.runtime.spawn(async move {
+        let call = Call { app: &app, caller: "test", person: &Nobody, progress: &Nobody };
+        create_instance_from_backup::run(&call, serde_json::from_value(commit).unwrap()).await.map(|_| ())
+    });
+    let job = wait("the new instance to be made", Duration::from_secs(30), || {
+        let jobs = ours.run(async {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            ours.provider().jobs(Some(ID)).await.unwrap()
+        });
+        assert!(!task.is_finished(), "it ended too soon");
+        jobs.into_iter().find(|j| j.stage.contains("Creating"))
+    });
+    drop(task);
+    let next = ours.crash(&cloud);
+    next.run(next.provider().recover()).unwrap();
+    let done = next.ended(&job.id);
+    assert_eq!(done.status, JobStatus::Succeeded, "{done:?}");
+    assert!(done.message.contains("r-spare") && done.message.contains("billed"), "{done:?}");
+    assert_eq!(spare.digest(), source.digest());
+}
+
+/// What undoes a restore is never a backup that began before it: one that runs already is waited for, and another taken.
+#[test]
+fn a_safety_backup_is_its_own() {
+    let server = redis(20);
+    let cloud = Cloud::start(&[(ID, &server, "")], &[]);
+    let (ours, others) = (Ours::new(&cloud), Ours::new(&cloud));
+    cloud.mishap(&json!({"kind": "slow", "action": "CreateBackup", "seconds": 2}));
+    let (running, _) = others.run(others.provider().create_backup(ID, Mode::Manual, "")).unwrap();
+    let (job, joined) = ours.run(ours.provider().create_backup(ID, Mode::Safety, "")).unwrap();
+    assert!(!joined);
+    let safety = ours.ended(&job.id);
+    assert_eq!(safety.status, JobStatus::Succeeded, "{safety:?}");
+    assert_ne!(safety.backup_id, others.ended(&running.id).backup_id);
+    assert_eq!(ours.sets(ID).len(), 2);
+}

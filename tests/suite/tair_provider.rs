@@ -17,7 +17,7 @@ use tair_backup_mcp::model::backup::Mode;
 use tair_backup_mcp::model::ids::check_backup_id;
 use tair_backup_mcp::model::policy::BackupPolicy;
 use tair_backup_mcp::provider::tair::architecture::{Architecture, Wanted};
-use tair_backup_mcp::provider::tair::clone::Order;
+use tair_backup_mcp::provider::tair::order::Order;
 use tair_backup_mcp::provider::tair::sets::{self, CloudSet, Listed};
 use tair_backup_mcp::provider::tair::{filter_key, policy, traffic};
 use tair_backup_mcp::tair::wire::attribute::{InstanceAttribute, InstanceAttributes};

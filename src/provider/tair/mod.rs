@@ -5,11 +5,12 @@
 
 pub mod architecture;
 mod backup;
-pub mod clone;
+mod clone;
 mod delete;
 mod download;
 pub mod filter_key;
 mod follow;
+pub mod order;
 pub mod pace;
 pub mod policy;
 mod recover;
