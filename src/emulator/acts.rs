@@ -8,12 +8,10 @@ use crate::emulator::world::World;
 use crate::guard::act::{Act, Source};
 use crate::model::backup::{BackupSet, Mode};
 use crate::model::fault::{Fault, Kind};
-use crate::model::ids::new_id;
 use crate::model::job::{Job, JobStatus};
 use crate::provider::Carried;
 use crate::tools::delegated::delegated;
 use crate::vault::Vault;
-use jiff::Timestamp;
 use std::io::Read as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -108,11 +106,11 @@ fn refused(fault: Fault) -> Refused {
 }
 
 /// Fills a spare with another instance's set, in the background: the new instance is `Creating` until that is done.
-pub fn fill(call: &Call<'_>, spare_id: &str, set: BackupSet, hold: Duration) {
+pub fn fill(call: &Call<'_>, spare_id: &str, set: BackupSet, copy: String, hold: Duration) {
     let (world, who, spare_id) = (Arc::clone(call.world), call.caller.to_owned(), spare_id.to_owned());
     call.world.tasks.spawn(async move {
         let least = tokio::time::sleep(hold);
-        let filled = filled(&world, &who, &spare_id, set).await;
+        let filled = filled(&world, &who, &spare_id, set, copy).await;
         if let Err(fault) = &filled {
             tracing::warn!(%spare_id, code = fault.code, "the new instance could not be filled: {fault}");
         }
@@ -123,10 +121,10 @@ pub fn fill(call: &Call<'_>, spare_id: &str, set: BackupSet, hold: Duration) {
     });
 }
 
-async fn filled(world: &World, who: &str, spare_id: &str, set: BackupSet) -> Result<(), Fault> {
+async fn filled(world: &World, who: &str, spare_id: &str, set: BackupSet, copied: String) -> Result<(), Fault> {
     // A restore reads the sets of its own instance, so the spare gets a copy for as long as that takes.
-    let (vault, to) = (world.vault.clone(), spare_id.to_owned());
-    let copied = tokio::task::spawn_blocking(move || copy(&vault, set, &to))
+    let (vault, to, id) = (world.vault.clone(), spare_id.to_owned(), copied.clone());
+    tokio::task::spawn_blocking(move || copy(&vault, set, &to, id))
         .await
         .map_err(|e| Fault::new(Kind::Unexpected, "job.crashed", "a worker thread died").because(e))??;
     let restored = match begin(world, who, spare_id, &copied).await {
@@ -140,8 +138,7 @@ async fn filled(world: &World, who: &str, spare_id: &str, set: BackupSet) -> Res
     restored
 }
 
-fn copy(vault: &Vault, set: BackupSet, to: &str) -> Result<String, Fault> {
-    let id = new_id("b", Timestamp::now())?;
+fn copy(vault: &Vault, set: BackupSet, to: &str, id: String) -> Result<(), Fault> {
     let failed = |e: std::io::Error| {
         Fault::new(Kind::Damaged, "backup.damaged", format!("{} of {}: {e}", set.id, set.instance_id))
     };
@@ -161,13 +158,12 @@ fn copy(vault: &Vault, set: BackupSet, to: &str) -> Result<String, Fault> {
     }
     let note = format!("copy of {} of {}, to fill a new instance", set.id, set.instance_id);
     draft.publish(&BackupSet {
-        id: id.clone(),
+        id,
         instance_id: to.to_owned(),
         mode: Mode::Manual,
         note,
         stored_bytes: sealed.stored_bytes,
         stored_sha256: sealed.stored_sha256,
         ..set
-    })?;
-    Ok(id)
+    })
 }

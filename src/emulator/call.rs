@@ -49,6 +49,10 @@ impl Call<'_> {
         if !allowed {
             return Err(Refused::new("InvalidAction.NotFound"));
         }
+        // As a RAM user who may only look.
+        if self.world.app.config.read_only && !self.action.starts_with("Describe") {
+            return Err(Refused::new("Forbidden.RAM"));
+        }
         match self.action {
             "DescribeRegions" => reply(&instances::regions(self), id),
             "DescribeInstances" => reply(&instances::list(self).await?, id),

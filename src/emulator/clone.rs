@@ -11,7 +11,7 @@ use crate::emulator::ids::{Of, number};
 use crate::emulator::instances::{capacity, place};
 use crate::emulator::memory::{Created, Token};
 use crate::emulator::world::Emulated;
-use crate::model::ids::hex;
+use crate::model::ids::{hex, new_id};
 use crate::model::text::clean;
 use crate::tair::params::{Params, canonical, first};
 use crate::tair::wire::Scalar as _;
@@ -84,6 +84,7 @@ pub async fn create(call: &Call<'_>) -> Result<NewInstance, Refused> {
         charge: charge.into(),
         normal_at: None,
         failed: false,
+        copy: new_id("b", Timestamp::now())?,
     };
     call.world.memory.change(|book| {
         let kept = book.of(&spare.id);
@@ -98,7 +99,7 @@ pub async fn create(call: &Call<'_>) -> Result<NewInstance, Refused> {
         }
         Ok(())
     })?;
-    acts::fill(call, &spare.id, set, call.world.mishaps.hold(call.action));
+    acts::fill(call, &spare.id, set, created.copy.clone(), call.world.mishaps.hold(call.action));
     reply(call, &Emulated { created: Some(created), ..spare.clone() }).await
 }
 

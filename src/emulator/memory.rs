@@ -52,6 +52,8 @@ pub struct Created {
     pub normal_at: Option<Timestamp>,
     /// It could not be filled.
     pub failed: bool,
+    /// The copy of the set that it is filled from, while that lasts.
+    pub copy: String,
 }
 
 /// A backup that was asked for by a call.

@@ -338,6 +338,7 @@ impl World {
             let Some(created) = instance.created.as_ref().filter(|c| c.normal_at.is_none() && !c.failed) else {
                 continue;
             };
+            self.vault.discard_draft(&instance.id, &created.copy)?;
             let jobs = self.app.provider.jobs(Some(&instance.id)).await?;
             let filled = jobs.iter().any(|job| {
                 job.kind == JobKind::Restore && job.status == JobStatus::Succeeded && job.created_at >= created.at

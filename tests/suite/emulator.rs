@@ -115,7 +115,13 @@ impl Signing {
 
 impl Emulator {
     pub fn start(bench: &Bench, more: &[&str]) -> Self {
-        let mut command = bench.command(&["emulate", "--listen", "127.0.0.1:0", "--access-key-id", KEY]);
+        Self::start_with(bench, &[], more)
+    }
+
+    /// With arguments before the subcommand.
+    pub fn start_with(bench: &Bench, before: &[&str], more: &[&str]) -> Self {
+        let base = ["emulate", "--listen", "127.0.0.1:0", "--access-key-id", KEY];
+        let mut command = bench.command(&[before, &base].concat());
         command.env("ALIBABA_CLOUD_ACCESS_KEY_SECRET", SECRET).env_remove("ALIBABA_CLOUD_SECURITY_TOKEN").args(more);
         let mut child = command.spawn().unwrap();
         let mut said = String::new();

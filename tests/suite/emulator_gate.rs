@@ -127,7 +127,7 @@ fn garbage_does_not_stop_it() {
         tcp.write_all(garbage).unwrap();
         let _ = tcp.read_to_end(&mut Vec::new());
     }
-    let long = [emulator.host(), ("x-long".to_owned(), "a".repeat(100 << 10))];
+    let long = [emulator.host(), ("x-long".to_owned(), "a".repeat(1 << 20))];
     let told = emulator.raw("GET", "/", &long, b"").map(|a| a.status);
     assert_eq!(told, Some(431));
     let told = emulator.raw("POST", "/", &[emulator.host()], &vec![b'a'; 2 << 20]);
@@ -160,6 +160,19 @@ fn what_it_does_not_serve() {
     for word in ["--mishap-control", "cloud_native", "retry_after_ms", "ALIBABA_CLOUD_ACCESS_KEY_SECRET"] {
         assert!(told.out.contains(word), "{word}: {}", told.out);
     }
+}
+
+/// With `--read-only` calls may look and change nothing, as those of a user with no more rights.
+#[test]
+fn read_only_holds_for_signed_callers() {
+    let (_redis, bench) = stage();
+    let emulator = Emulator::start_with(&bench, &["--read-only"], &[]);
+    emulator.call("DescribeBackupPolicy", &[("InstanceId", "orders")]).ok();
+    for action in ["CreateBackup", "RestoreInstance", "DeleteBackup", "ModifyBackupPolicy", "LockDBInstanceWrite"] {
+        let told = emulator.call(action, &[("InstanceId", "orders"), ("DBInstanceId", "orders"), ("BackupId", "1")]);
+        assert_eq!(told.refused(), (403, "Forbidden.RAM".into()), "{action}");
+    }
+    assert!(bench.backups().is_empty());
 }
 
 /// A wrong word in the configuration is refused with the right one.

@@ -46,7 +46,7 @@ fn a_restore_brings_the_data_back() {
     assert_eq!(emulator.leaves("orders", "BackupRecovering"), "Normal");
     assert_eq!(redis.digest(), before);
     assert_eq!((redis.info("role").as_str(), redis.info("connected_slaves").as_str()), ("master", "0"));
-    let audit = bench.run(&["audit"]).out;
+    let audit = bench.run(&["audit", "--json"]).out;
     for word in ["emulator: testAKID", "delegated by a signed caller", "restore.succeeded"] {
         assert!(audit.contains(word), "{word}: {audit}");
     }

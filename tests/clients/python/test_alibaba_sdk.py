@@ -1,0 +1,230 @@
+"""The official Python SDK of Alibaba Cloud against `emulate`: it cannot tell the emulator from the cloud for what it calls here.
+
+A real Redis stands behind it, so a backup that is listed holds its data, and a restore brings it back.
+"""
+
+import asyncio
+import contextlib
+import datetime
+import hashlib
+import json
+import os
+import subprocess
+import time
+import urllib.error
+import urllib.request
+
+import pytest
+from alibabacloud_r_kvstore20150101 import models
+from alibabacloud_r_kvstore20150101.client import Client
+from alibabacloud_tea_openapi.exceptions import ClientException, ServerException, ThrottlingException
+from alibabacloud_tea_openapi.utils_models import Config
+
+KEY = {"ALIBABA_CLOUD_ACCESS_KEY_ID": "sdk-key", "ALIBABA_CLOUD_ACCESS_KEY_SECRET": "sdk-secret"}
+EVER = {"start_time": "2010-01-01T10:00Z", "end_time": "2050-01-01T10:00Z"}
+DAYS = "Monday,Wednesday,Friday"
+
+
+@contextlib.contextmanager
+def emulate(bench, *options):
+    """The emulator over a bench's instances; gives the port it says it listens on."""
+    process = subprocess.Popen(
+        bench.command("emulate", "--listen", "127.0.0.1:0", *options), env={**os.environ, **KEY}, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        line = process.stdout.readline()
+        assert "http://127.0.0.1:" in line, line
+        yield int(line.strip().rsplit(":", 1)[1])
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def client(port, secret=KEY["ALIBABA_CLOUD_ACCESS_KEY_SECRET"], **more):
+    return Client(
+        Config(
+            access_key_id=KEY["ALIBABA_CLOUD_ACCESS_KEY_ID"],
+            access_key_secret=secret,
+            endpoint=f"127.0.0.1:{port}",
+            protocol="http",
+            region_id="cn-hangzhou",
+            **more,
+        )
+    )
+
+
+def until(what, look, within=30):
+    """Polls as users of the SDK do, for there is nothing that calls back."""
+    deadline = time.monotonic() + within
+    while not (found := look()):
+        assert time.monotonic() < deadline, f"no {what} within {within} s"
+        time.sleep(0.1)
+    return found
+
+
+def status(sdk, instance="orders"):
+    reply = sdk.describe_instance_attribute(models.DescribeInstanceAttributeRequest(instance_id=instance))
+    return reply.body.instances.dbinstance_attribute[0].instance_status
+
+
+def backups(sdk, **more):
+    return sdk.describe_backups(models.DescribeBackupsRequest(instance_id="orders", **EVER, **more)).body.backups.backup
+
+
+def back_up(sdk):
+    """CreateBackup, followed to its set as Terraform's provider does."""
+    job = sdk.create_backup(models.CreateBackupRequest(instance_id="orders")).body.backup_job_id
+    assert isinstance(job, str) and job.isdigit(), job
+    tasks = sdk.describe_backup_tasks(models.DescribeBackupTasksRequest(instance_id="orders", backup_job_id=job)).body
+    assert tasks.instance_id == "orders"
+    for task in tasks.backup_jobs:
+        assert str(task.backup_job_id) == job and task.job_mode == "Manual", task
+        assert task.backup_progress_status in ("NoStart", "Preparing", "Waiting", "Uploading", "Checking", "Finished"), task
+    found = until("set", lambda: [it for it in backups(sdk) if str(it.backup_job_id) == job and it.backup_id])
+    return found[0]
+
+
+def refused(call, code, kind=ClientException):
+    with pytest.raises(kind) as caught:
+        call()
+    assert caught.value.code == code, caught.value
+    return caught.value
+
+
+def test_describe_back_up_fetch_restore_delete(bench):
+    """The whole round: instances, backup, its list, its URL's file, the restore of it, and its deletion."""
+    orders = bench.orders
+    orders.fill()
+    before, keys = orders.digest(), orders.count()
+    with emulate(bench) as port:
+        sdk = client(port)
+        regions = sdk.describe_regions(models.DescribeRegionsRequest()).body.region_ids.kvstore_region
+        assert regions and all(it.region_id and it.region_endpoint for it in regions), regions
+        listed = sdk.describe_instances(models.DescribeInstancesRequest(region_id="cn-hangzhou")).body
+        assert (listed.total_count, [it.instance_id for it in listed.instances.kvstore_instance]) == (1, ["orders"])
+        assert status(sdk) == "Normal" and backups(sdk) == []
+
+        made = back_up(sdk)
+        assert (made.backup_status, made.backup_mode, made.backup_type) == ("Success", "Manual", "FullBackup"), made
+        assert isinstance(made.backup_id, int) and made.node_instance_id == "orders" and made.engine_version, made
+        datetime.datetime.strptime(made.backup_start_time, "%Y-%m-%dT%H:%M:%SZ")
+
+        file = bench.folder / "fetched.rdb"
+        with urllib.request.urlopen(made.backup_download_url) as reply:
+            file.write_bytes(reply.read())
+        assert file.stat().st_size == made.backup_size
+        checked = subprocess.run([orders.check, file], capture_output=True, text=True, timeout=60)
+        assert checked.returncode == 0 and "RDB looks OK" in checked.stdout, checked.stdout
+
+        orders.damage()
+        assert orders.digest() != before
+        sdk.restore_instance(models.RestoreInstanceRequest(instance_id="orders", backup_id=str(made.backup_id)))
+        until("end of the restore", lambda: status(sdk) == "Normal" and orders.count() == keys)
+        assert orders.digest() == before
+
+        delete = models.DeleteBackupRequest(instance_id="orders", backup_id=str(made.backup_id))
+        sdk.delete_backup(delete)
+        assert backups(sdk) == []
+        refused(lambda: sdk.delete_backup(delete), "InvalidBackupSetID.NotFound")
+    audit = subprocess.run(bench.command("audit"), capture_output=True, text=True, timeout=60).stdout
+    assert "delegated by a signed caller" in audit and "restore.succeeded" in audit, audit
+
+
+def test_an_automatic_set_is_not_deleted(bench):
+    """A set that no person asked for stays, whoever signs."""
+    with emulate(bench) as port:
+        back_up(client(port))
+    # Nothing takes backups by itself yet: the manifest of one is made to say so.
+    (manifest,) = (bench.home / "vault/orders").glob("*/manifest.json")
+    fields = json.loads(manifest.read_text()) | {"mode": "automated", "checksum": ""}
+    # As it would have been written: the checksum is over the fields with an empty one in its place.
+    compact = json.dumps(fields, separators=(",", ":"), ensure_ascii=False)
+    manifest.write_text(json.dumps(fields | {"checksum": hashlib.sha256(compact.encode()).hexdigest()}))
+    with emulate(bench) as port:
+        sdk = client(port)
+        (automatic,) = backups(sdk)
+        assert automatic.backup_mode == "Automated"
+        delete = models.DeleteBackupRequest(instance_id="orders", backup_id=str(automatic.backup_id))
+        refused(lambda: sdk.delete_backup(delete), "IncorrectBackupSetState")
+        assert len(backups(sdk)) == 1
+
+
+def test_the_policy_is_kept(bench):
+    """What is set is read back, also by the emulator's next process; what cannot be is refused in the cloud's words."""
+
+    def change(sdk, **more):
+        fields = {"preferred_backup_time": "03:00Z-04:00Z", "preferred_backup_period": DAYS, "backup_retention_period": 30, **more}
+        return sdk.modify_backup_policy(models.ModifyBackupPolicyRequest(instance_id="orders", **fields))
+
+    def policy(sdk):
+        return sdk.describe_backup_policy(models.DescribeBackupPolicyRequest(instance_id="orders")).body
+
+    with emulate(bench) as port:
+        sdk = client(port)
+        change(sdk)
+        refused(lambda: change(sdk, backup_retention_period=3), "InvalidBackupRetentionPeriod.Malformed")
+        refused(lambda: change(sdk, preferred_backup_period="Caturday"), "InvalidPreferredBackupPeriod.Malformed")
+    with emulate(bench) as port:
+        now = policy(client(port))
+        assert (now.preferred_backup_time, now.backup_retention_period) == ("03:00Z-04:00Z", "30"), now
+        assert set(now.preferred_backup_period.split(",")) == set(DAYS.split(",")), now
+
+
+def test_errors_are_the_sdks_own(bench):
+    """Refusals arrive as the SDK's typed errors with the cloud's codes, and say which request it was."""
+    with emulate(bench) as port:
+        sdk = client(port)
+        wrong = client(port, secret="another")
+        denied = refused(lambda: status(wrong), "SignatureDoesNotMatch")
+        assert denied.request_id and denied.status_code in (400, 403), denied
+        refused(lambda: status(sdk, "nobody"), "InvalidInstanceId.NotFound")
+        refused(lambda: sdk.describe_backups(models.DescribeBackupsRequest(instance_id="orders")), "MissingParameter")
+        restore = models.RestoreInstanceRequest(instance_id="orders", restore_type="1", restore_time="2026-01-02T03:04:05Z")
+        refused(lambda: sdk.restore_instance(restore), "ServiceNotSupport")
+        assert status(sdk) == "Normal"
+
+
+def test_both_signatures(bench):
+    """The older signature (V1, HMAC-SHA1) opens the same doors."""
+    with emulate(bench) as port:
+        assert status(client(port, signature_algorithm="v2")) == "Normal"
+        refused(lambda: status(client(port, secret="another", signature_algorithm="v2")), "SignatureDoesNotMatch")
+
+
+def test_mishaps(bench):
+    """Throttling and failures of the server come as the SDK knows them, with the wait that the cloud names."""
+    with emulate(bench, "--mishap", "throttle,action=DescribeBackups,retry_after_ms=1500", "--mishap", "error,action=CreateBackup") as port:
+        sdk = client(port)
+        throttled = refused(lambda: backups(sdk), "Throttling.User", ThrottlingException)
+        assert throttled.retry_after == 1500, throttled
+        assert backups(sdk) == []
+        request = models.CreateBackupRequest(instance_id="orders")
+        refused(lambda: sdk.create_backup(request), "ServiceUnavailable", ServerException)
+        assert backups(sdk) == []
+
+
+def test_urls_expire(bench):
+    """A download URL works for as long as it says, and not a second longer; an altered one not at all."""
+    with emulate(bench, "--url-seconds", "1") as port:
+        sdk = client(port)
+        url = back_up(sdk).backup_download_url
+
+        def gone():
+            try:
+                urllib.request.urlopen(url).close()
+            except urllib.error.HTTPError as e:
+                return e.code == 403 and e.read()
+            return None
+
+        body = until("expiry of the URL", gone, within=10)
+        assert b"<Code>AccessDenied</Code>" in body, body
+
+
+@pytest.mark.anyio
+async def test_async_calls(bench):
+    """The SDK's asynchronous half signs and reads the same."""
+    with emulate(bench) as port:
+        sdk = client(port)
+        request = models.DescribeInstanceAttributeRequest(instance_id="orders")
+        replies = await asyncio.gather(*(sdk.describe_instance_attribute_async(request) for _ in range(5)))
+        assert len({it.body.request_id for it in replies}) == 5
