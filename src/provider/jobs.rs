@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// The code by which a job's work says that it ends without the job ending.
-const LET_GO: &str = "job.let_go";
+pub const LET_GO: &str = "job.let_go";
 
 /// Says that a job goes on elsewhere, followed by nobody from here on: it stays running in the store, for the next process
 /// to adopt.

@@ -1,6 +1,7 @@
 //! The suite: what the library and the binary promise, against real servers. One binary, so that it links once.
 
 mod cli;
+mod cloud;
 mod contract;
 mod crash;
 mod delete;
@@ -13,6 +14,7 @@ mod emulator_mishaps;
 mod emulator_restores;
 mod guard;
 mod harness;
+mod live;
 mod memory;
 mod rdb;
 mod replication;
@@ -21,6 +23,7 @@ mod tair_client;
 mod tair_codes;
 mod tair_config;
 mod tair_credentials;
+mod tair_provider;
 mod tair_server;
 mod tair_signing;
 mod tair_wire;

@@ -5,17 +5,19 @@
 
 pub mod architecture;
 mod backup;
-pub mod clone;
+mod clone;
 mod delete;
 mod download;
 pub mod filter_key;
 mod follow;
+pub mod order;
 pub mod pace;
 pub mod policy;
 mod recover;
 mod restore;
 pub mod sets;
 mod survey;
+mod trace;
 pub mod traffic;
 
 use crate::guard::act::{Act, PolicyChange};

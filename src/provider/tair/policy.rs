@@ -235,8 +235,8 @@ impl Inner {
         }
         let mut follow = Follow::new(&self.pace, self.pace.settle.saturating_mul(2), &self.jobs.stop);
         loop {
-            let read = self.client.call(&DescribeBackupPolicy { instance_id: instance_id.into() }).await;
-            if let Some(found) = follow.forgive(read)?.as_ref().map(read_back) {
+            let told = self.client.call(&DescribeBackupPolicy { instance_id: instance_id.into() }).await;
+            if let Some(found) = follow.forgive(told)?.as_ref().map(read) {
                 if same(&found, &then) {
                     return Ok(found);
                 }
@@ -253,8 +253,4 @@ impl Inner {
             follow.wait("the change of policy").await?;
         }
     }
-}
-
-fn read_back(told: &wire::BackupPolicy) -> BackupPolicy {
-    read(told)
 }

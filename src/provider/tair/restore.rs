@@ -13,6 +13,7 @@ use crate::model::time::written;
 use crate::provider::tair::architecture::{Architecture, Shape};
 use crate::provider::tair::follow::{Follow, passes};
 use crate::provider::tair::survey::set_pins;
+use crate::provider::tair::trace::Trace;
 use crate::provider::tair::traffic::{self, Counted};
 use crate::provider::tair::{Inner, undo_json};
 use crate::state::jobs::{Begun, Orphan};
@@ -39,6 +40,8 @@ pub struct Record {
     keys_before: Option<u64>,
     /// The call that brings back what was there.
     back: String,
+    /// Whose yes it was.
+    trace: Trace,
 }
 
 /// Whether a restore ended with the fence up: then its record is still needed.
@@ -81,12 +84,8 @@ impl Inner {
             .begin(JobKind::Restore, &id, &backup_id, |job| async move {
                 let started = format!("job {}, human_verified {}", job.id, permit.human_verified());
                 inner.jobs.state.record(permit.record("restore.started", started)).await?;
-                let done = inner.restore(&job, call, fence, &permit.plan().words.back).await;
-                let (event, detail) = match &done {
-                    Ok(message) => ("restore.succeeded", message.clone()),
-                    Err(fault) => ("restore.failed", format!("{}: {}", fault.code, fault.message)),
-                };
-                inner.note(permit.record(event, format!("job {}: {detail}", job.id))).await;
+                let done = inner.restore(&job, call, fence, &permit.plan().words.back, Trace::of(&permit)).await;
+                inner.note_end(&Trace::of(&permit), &job, &done).await;
                 done
             })
             .await?;
@@ -104,12 +103,19 @@ impl Inner {
         self.attribute(instance_id).await.map_or(Shape::Standard, |a| Architecture::of(&a).shape)
     }
 
-    async fn restore(&self, job: &Job, call: RestoreInstance, fence: bool, back: &str) -> Result<String, Fault> {
+    async fn restore(
+        &self,
+        job: &Job,
+        call: RestoreInstance,
+        fence: bool,
+        back: &str,
+        trace: Trace,
+    ) -> Result<String, Fault> {
         let (id, state) = (&job.instance_id, &self.jobs.state);
         let shape = self.shape(id).await;
         let before = traffic::keys(&self.client, id, shape).await.ok().flatten();
-        let mut record =
-            Record { fence, sent_at: None, taken: false, keys_before: before.map(|c| c.keys), back: back.to_owned() };
+        let keys_before = before.map(|c| c.keys);
+        let mut record = Record { fence, sent_at: None, taken: false, keys_before, back: back.to_owned(), trace };
         if fence {
             // Before it is raised: a crash right after the call would leave an instance that nobody can write.
             state.save_undo(&job.id, &undo_json(&record)?).await?;
@@ -270,7 +276,8 @@ impl Inner {
         let Ok(record) = serde_json::from_str::<Record>(undo) else { return Err(before_anything()) };
         let outcome =
             if record.sent_at.is_some() { self.follow_restore(job, &record).await } else { Err(before_anything()) };
-        self.lift_fence(job, &record).await?;
+        let outcome = self.lift_fence(job, &record).await.and(outcome);
+        self.note_end(&record.trace, job, &outcome).await;
         outcome
     }
 

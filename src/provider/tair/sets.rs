@@ -150,7 +150,7 @@ pub fn of_rows(instance_id: &str, rows: Vec<Backup>, shards: Option<usize>) -> V
 
 /// Puts rows of one backup together.
 fn gather(mut rows: Vec<Backup>) -> Vec<Vec<Backup>> {
-    rows.sort_by(|a, b| (began(a), a.backup_id).cmp(&(began(b), b.backup_id)));
+    rows.sort_by_key(|row| (began(row), row.backup_id));
     let mut groups: Vec<Vec<Backup>> = Vec::new();
     for row in rows {
         let fits = |group: &Vec<Backup>| {
@@ -206,7 +206,7 @@ pub fn one(instance_id: &str, rows: Vec<Backup>, shards: Option<usize>) -> Optio
         // Without an id it is not done.
         return None;
     }
-    if let Some(shards) = shards.filter(|n| *n > 1 && rows.len() < *n && rows.len() > 1 || *n > 1 && rows.len() == 1) {
+    if let Some(shards) = shards.filter(|n| *n > 1 && rows.len() < *n) {
         // A cluster of the newer kind may list one row for all its shards: then the row names the instance itself.
         let whole = rows.len() == 1 && first.node_instance_id.as_deref().is_none_or(|node| node == instance_id);
         if !whole {

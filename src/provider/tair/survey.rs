@@ -12,8 +12,8 @@ use crate::model::policy::BackupPolicy;
 use crate::model::text::{bytes, clean};
 use crate::model::time::written;
 use crate::provider::tair::architecture::{Architecture, No, Wanted};
-use crate::provider::tair::clone::Order;
 use crate::provider::tair::filter_key;
+use crate::provider::tair::order::Order;
 use crate::provider::tair::sets::{self, CloudSet, Listed};
 use crate::provider::tair::{Inner, address_of, policy, traffic};
 use crate::tair::wire::attribute::InstanceAttribute;
@@ -280,7 +280,7 @@ impl Inner {
         pins.extend(details.iter().cloned());
         if dry && !crate::guard::checks::blocked(&checks) {
             let said = self.dry_run(&order).await?;
-            checks.push(judge::dry_run(said.as_ref().map(|()| ()).map_err(String::as_str)));
+            checks.push(judge::dry_run(said.as_ref().copied().map_err(String::as_str)));
         }
         checks.push(judge::billing(order.class()));
         let place =
