@@ -16,6 +16,7 @@ mod guard;
 mod harness;
 mod live;
 mod memory;
+mod provider;
 mod rdb;
 mod replication;
 mod restore;

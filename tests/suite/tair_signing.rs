@@ -260,7 +260,8 @@ fn a_content_type_of_nothing_may_be_unsigned() {
     let mut headers = common("r-kvstore.aliyuncs.com", "DescribeBackups", &[]);
     let request = acs3::Outgoing { method: "POST", query: QUERY, headers: &headers, body: b"" };
     let authorization = acs3::sign(request, &Secret::new("testAKSecret")).unwrap().authorization("testAKID");
-    headers.extend([("authorization".into(), authorization), ("content-type".into(), "application/octet-stream".into())]);
+    headers
+        .extend([("authorization".into(), authorization), ("content-type".into(), "application/octet-stream".into())]);
     let request = Incoming { method: "POST", query: QUERY, headers: &headers, body: b"" };
     verify(&request, secret_of, now()).unwrap();
 }

@@ -120,7 +120,12 @@ impl Inner {
         };
         let known = match architecture.can_restore_in_place(id, wanted) {
             Ok(known) => known,
-            Err(no) => return Ok(refused(&a, no, |why| judge::restore_in_place(Err(why)))),
+            Err(no) => {
+                let mut survey = refused(&a, no, |why| judge::restore_in_place(Err(why)));
+                // The route that is offered instead takes no keys; that an expression was wrong is worth knowing all the same.
+                survey.checks.extend(filter.map(|f| judge::filter_key(f.items.len(), &f.warnings)));
+                return Ok(survey);
+            }
         };
         let now = Timestamp::now();
         let mut checks = vec![ready(&a), judge::restore_in_place(Ok(&known))];
