@@ -151,3 +151,35 @@ fn prompts_agree_with_themselves_and_with_the_tools() {
         assert!(prompts::get(&prompt.name, None).is_err(), "{}: a required argument may be left out", prompt.name);
     }
 }
+
+/// The RAM policies of the README are JSON, each action is called by the provider, and each that it calls is in one of them.
+#[test]
+fn the_ram_policies_name_what_is_called() {
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let (_, rest) = readme.split_once("<!-- ram -->").unwrap();
+    let (section, _) = rest.split_once("<!-- /ram -->").unwrap();
+    let mut named = std::collections::BTreeSet::new();
+    for block in section.split("```json\n").skip(1) {
+        let policy: Value = serde_json::from_str(block.split("```").next().unwrap()).unwrap();
+        assert_eq!(policy["Version"], "1");
+        for statement in policy["Statement"].as_array().unwrap() {
+            for action in statement["Action"].as_array().unwrap() {
+                named.insert(action.as_str().unwrap().strip_prefix("kvstore:").unwrap().to_owned());
+            }
+        }
+    }
+    let wire = sources("src/tair/wire").join("\n");
+    let actions = wire.split("\naction! {").skip(1).map(|rest| {
+        let said = |l: &&str| !l.trim().is_empty() && !l.trim().starts_with("///") && !l.trim().starts_with("#[");
+        let line = rest.lines().find(said).unwrap();
+        line.trim().split(',').next().unwrap().to_owned()
+    });
+    let users = [sources("src/provider/tair"), sources("src/cli/doctor")].concat().join("\n");
+    let called: std::collections::BTreeSet<String> =
+        actions.filter(|action| users.contains(&format!("{action} {{")) || users.contains(&format!("{action}::"))).collect();
+    assert_eq!(named, called);
+}
+
+fn sources(folder: &str) -> Vec<String> {
+    std::fs::read_dir(root().join(folder)).unwrap().map(|e| std::fs::read_to_string(e.unwrap().path()).unwrap()).collect()
+}
