@@ -19,12 +19,13 @@ const FLOORS: [&[&str]; 8] = [
 ];
 
 /// Words, and the only room that may say them: what they do must have one place.
-const OWNED: [(&str, &str); 8] = [
+const OWNED: [(&str, &str); 9] = [
     ("\"REPLICAOF\"", "redis"),
     ("\"PSYNC\"", "redis"),
     ("\"FLUSHALL\"", "redis"),
     ("Permit {", "guard"),
     ("Yes {", "guard"),
+    ("Yes::delegated", "tools"),
     ("sqlx::", "state"),
     ("rmcp::", "mcp"),
     ("reqwest::", "tair"),

@@ -246,7 +246,7 @@ async fn tool(app: &App, name: &str, arguments: Value, as_json: bool) -> Result<
     let (code, goes_on) = said(outcome, as_json);
     // What the call began outlives its reply, but not this process.
     if goes_on.is_some() {
-        let _ = writeln!(std::io::stderr(), "its job goes on; waiting for its end (Ctrl-C cancels a backup)");
+        let _ = writeln!(std::io::stderr(), "its job goes on (Ctrl-C cancels a backup of our own making)");
     }
     tokio::select! {
         () = app.provider.shut_down(false) => {}
@@ -257,7 +257,9 @@ async fn tool(app: &App, name: &str, arguments: Value, as_json: bool) -> Result<
     }
     let Some(job) = goes_on.filter(|_| !as_json) else { return code };
     let job = app.provider.job(&job).await?;
-    print(&format!("{}  {}  {}", job.status.word(), job.id, job.message));
+    // The cloud goes on by itself; whoever looks next follows it.
+    let told = if job.status == JobStatus::Running { "follow it with describe-jobs" } else { &job.message };
+    print(&format!("{}  {}  {told}", job.status.word(), job.id));
     if job.status == JobStatus::Failed { Ok(Kind::Provider.exit_code()) } else { code }
 }
 

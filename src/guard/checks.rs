@@ -60,6 +60,12 @@ pub fn pending(checks: &[Precheck]) -> bool {
     checks.iter().any(|c| c.status == Status::Pending)
 }
 
+/// What passed with a warning.
+#[must_use]
+pub fn warnings(checks: &[Precheck]) -> Vec<String> {
+    checks.iter().filter(|c| c.status == Status::Warn).map(|c| format!("{}: {}", c.name, c.detail)).collect()
+}
+
 /// Judges everything but the safety backup.
 #[must_use]
 pub fn judge(target: &TargetFacts, source: &SourceFacts, policy: Policy) -> Vec<Precheck> {

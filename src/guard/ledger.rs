@@ -100,6 +100,8 @@ pub trait Ledger: Send + Sync {
     async fn find(&self, nonce: &str) -> Result<Option<Confirmation>, Fault>;
     /// Moves a confirmation from one of `from` to `to` atomically; `false` when it stood elsewhere or had expired.
     async fn settle(&self, nonce: &str, from: &[Standing], to: Standing) -> Result<bool, Fault>;
+    /// Withdraws the instance's other open plans: what they were made of is about to change.
+    async fn withdraw_others(&self, instance_id: &str, nonce: &str) -> Result<(), Fault>;
     /// Counts an answer that was not a yes; returns how many there were.
     async fn count_wrong_answer(&self, nonce: &str) -> Result<u32, Fault>;
     /// Appends to the audit.

@@ -69,5 +69,6 @@ pub async fn spend(ledger: &dyn Ledger, open: &Confirmation, yes: Yes) -> Result
     if !ledger.settle(&open.nonce, &[Standing::Open, Standing::Approved], Standing::Spent).await? {
         return Err(used());
     }
+    ledger.withdraw_others(&open.plan.instance_id, &open.nonce).await?;
     Ok(Permit { open: open.clone(), channel: yes.channel() })
 }

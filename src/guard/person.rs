@@ -100,7 +100,7 @@ pub fn question(plan: &Plan) -> String {
         plan.act.warning(),
         clean_to(&plan.instance_id, 64),
         clean(&plan.address),
-        clean(&plan.act.on(&plan.instance_id)),
+        clean_to(&plan.act.on(&plan.instance_id), 400),
     )];
     let parts = [("Now", now), ("Afterwards", after), ("Lost", lost)];
     lines.extend(
@@ -108,7 +108,8 @@ pub fn question(plan: &Plan) -> String {
     );
     lines.push(format!("How: {}: {}.", clean_to(how, 64), clean(how_meaning)));
     lines.extend(plan.details.iter().map(|(name, value)| format!("{}: {}.", clean_to(name, 64), clean(value))));
-    lines.push(format!("Way back: {}.", clean(back)));
+    lines.extend(plan.warnings.iter().map(|warning| format!("Mind: {}.", clean_to(warning, 300))));
+    lines.push(format!("Way back: {}.", clean_to(back, 300)));
     lines.push(format!("To approve, type the instance id: {}", clean_to(&plan.instance_id, 64)));
     lines.join("\n")
 }

@@ -2,6 +2,7 @@
 
 use crate::config::Confirmation;
 use crate::guard::act::Act;
+use crate::guard::checks::{Precheck, warnings};
 use crate::guard::survey::{Pins, Survey, Words, Writes};
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::hex;
@@ -46,6 +47,8 @@ pub struct Plan {
     pub words: Words,
     /// More for the reader.
     pub details: Pins,
+    /// What the pre-checks let pass, but the person should know.
+    pub warnings: Vec<String>,
     /// What brings back what is there now.
     pub safety: Option<Safety>,
     /// The server's counter of writes when the plan was made.
@@ -80,11 +83,22 @@ fn called(pin: &str) -> String {
 impl Plan {
     /// Puts together what was read. The caller has already refused what blocks.
     #[must_use]
-    pub fn new(act: Act, instance_id: &str, survey: &Survey, safety: Option<&SafetyFacts>, policy: Policy) -> Self {
+    pub fn new(
+        act: Act,
+        instance_id: &str,
+        survey: &Survey,
+        checks: &[Precheck],
+        safety: Option<&SafetyFacts>,
+        policy: Policy,
+    ) -> Self {
         let mut words = survey.words.clone();
         let safety = safety.map(|s| Safety { job_id: s.job_id.clone(), backup_id: s.backup_id.clone() });
         if let Some(safety) = &safety {
+            let remark = std::mem::take(&mut words.back);
             words.back = way_back(instance_id, safety);
+            if !remark.is_empty() {
+                words.back = format!("{}; {remark}", words.back);
+            }
         }
         Self {
             act,
@@ -93,6 +107,7 @@ impl Plan {
             pins: survey.pins.clone(),
             words,
             details: survey.details.clone(),
+            warnings: warnings(checks),
             safety,
             writes: survey.writes,
             policy,

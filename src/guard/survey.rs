@@ -59,7 +59,7 @@ pub struct Words {
     pub how: String,
     /// What that means.
     pub how_meaning: String,
-    /// How to get back. For an act with a safety backup the guard names that.
+    /// How to get back. For an act with a safety backup the guard names that, and adds this as a remark.
     pub back: String,
 }
 

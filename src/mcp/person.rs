@@ -139,7 +139,7 @@ impl Person for McpPerson<'_> {
 fn form(question: &str) -> Result<ElicitRequestParams, Fault> {
     let schema = json!({
         "type": "object",
-        "properties": { FIELD: { "type": "string", "title": "Instance id", "description": "Type the instance id to approve the restore" } },
+        "properties": { FIELD: { "type": "string", "title": "Instance id", "description": "Type the instance id to approve" } },
         "required": [FIELD],
     });
     let requested_schema: ElicitationSchema = serde_json::from_value(schema)

@@ -11,6 +11,7 @@ use crate::model::instance::Instance;
 use crate::model::job::Job;
 use crate::model::policy::BackupPolicy;
 use crate::model::restore::SafetyFacts;
+use crate::model::text::nearest;
 use crate::provider::local::Local;
 use crate::provider::tair::Tair;
 use crate::provider::{Carried, Downloaded, OnBytes, Provider, Range, SignedUrl, Wanted};
@@ -38,16 +39,37 @@ impl Routed {
 #[async_trait]
 impl Provider for Routed {
     async fn check_instance(&self, instance_id: &str) -> Result<(), Fault> {
-        self.of(instance_id).check_instance(instance_id).await
+        let ids = self.local.instance_ids();
+        let found = self.of(instance_id).check_instance(instance_id).await;
+        // A slip in one of our own names goes to the cloud, which cannot know what was meant.
+        match nearest(instance_id, ids.iter().map(String::as_str)) {
+            Some(near) => found.map_err(|fault| {
+                let hint = format!("Did you mean {near}? {}", fault.hint);
+                fault.hint(hint)
+            }),
+            None => found,
+        }
     }
 
     /// Ours come on the first page, in front of the cloud's.
     async fn instances(&self, wanted: &Wanted) -> Result<(Vec<Instance>, u64), Fault> {
         let all = Wanted { page_number: 1, page_size: u32::MAX, ..wanted.clone() };
-        let (ours, theirs) = tokio::try_join!(self.local.instances(&all), self.tair.instances(wanted))?;
+        let (ours, theirs) = tokio::join!(self.local.instances(&all), self.tair.instances(wanted));
+        let ours = ours?;
         let (mut rows, total) = if wanted.page_number == 1 { ours } else { (Vec::new(), ours.1) };
-        rows.extend(theirs.0);
-        Ok((rows, total + theirs.1))
+        match theirs {
+            Ok((more, count)) => {
+                rows.extend(more);
+                Ok((rows, total + count))
+            }
+            // What cannot be asked stands in the list as a place that is away; it must not hide our own.
+            Err(away) if total > 0 => {
+                let live = Err(format!("{} {}", away.message, away.hint));
+                rows.push(Instance { id: "alibaba-cloud".into(), address: String::new(), kind: "tair", live });
+                Ok((rows, total))
+            }
+            Err(away) => Err(away),
+        }
     }
 
     async fn describe(&self, instance_id: &str) -> Result<Instance, Fault> {

@@ -65,6 +65,20 @@ impl Ledger for State {
         Ok(done.rows_affected() == 1)
     }
 
+    async fn withdraw_others(&self, instance_id: &str, nonce: &str) -> Result<(), Fault> {
+        sqlx::query(
+            "UPDATE confirmations SET standing = ? WHERE nonce <> ? AND standing IN (?, ?) AND json_extract(plan, '$.instance_id') = ?",
+        )
+        .bind(Standing::Superseded.word())
+        .bind(nonce)
+        .bind(Standing::Open.word())
+        .bind(Standing::Approved.word())
+        .bind(instance_id)
+        .execute(self.pool().await?)
+        .await?;
+        Ok(())
+    }
+
     async fn count_wrong_answer(&self, nonce: &str) -> Result<u32, Fault> {
         let count: i64 = sqlx::query_scalar(
             "UPDATE confirmations SET wrong_answers = wrong_answers + 1 WHERE nonce = ? RETURNING wrong_answers",

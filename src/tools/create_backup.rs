@@ -5,9 +5,10 @@ use crate::model::fault::{Fault, Kind};
 use crate::model::job::JobStatus;
 use crate::model::text::clean;
 use crate::tools::rows::JobRow;
-use crate::tools::{Call, Reply, follow};
+use crate::tools::{Call, Reply, follow, seen_through};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Longest wait a call may ask for.
@@ -71,7 +72,9 @@ pub async fn run(call: &Call<'_>, args: Args) -> Result<Created, Fault> {
         .hint("Wait less and follow the job with describe_jobs."));
     }
     let note = clean(&args.note.unwrap_or_default());
-    let (job, joined) = call.app.provider.create_backup(&args.instance_id, Mode::Manual, &note).await?;
+    let (provider, id) = (Arc::clone(&call.app.provider), args.instance_id);
+    let begun = async move { provider.create_backup(&id, Mode::Manual, &note).await };
+    let (job, joined) = seen_through(call, "asking for a backup", begun).await?;
     let job = follow(call, job, Duration::from_secs(wait)).await?;
     let row = JobRow::of(&job);
     let message = match job.status {

@@ -30,7 +30,7 @@ pub async fn delegated(app: &App, caller: &str, instance_id: &str, act: Act) -> 
         .filter(|c| c.status == Status::Block)
         .map(|c| format!("{}: {}", c.name, c.detail))
         .collect();
-    let plan = Plan::new(act, instance_id, &survey, None, policy);
+    let plan = Plan::new(act, instance_id, &survey, &survey.checks, None, policy);
     let now = Timestamp::now();
     let open = Confirmation {
         nonce: hex(&random::<12>()?),

@@ -33,7 +33,7 @@ pub struct Args {
 const PAGE: u32 = 20;
 
 /// How far an instance can be recovered.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Default, Serialize, JsonSchema)]
 pub struct Protection {
     /// The latest whole set.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -131,10 +131,19 @@ pub async fn run(call: &Call<'_>, args: Args) -> Result<Instances, Fault> {
         }
     };
     let rows = instances.into_iter().map(async |instance| {
-        let protection = protection(call, &instance).await?;
-        Ok::<_, Fault>(row(call, instance, protection))
+        let found = protection(call, &instance).await;
+        let mut row = row(call, instance);
+        match found {
+            Ok(found) => row.protection = found,
+            // One that cannot be asked must not hide the others; what is not known is not called protected.
+            Err(fault) => {
+                row.protection.not_recoverable = format!("not known: {}", fault.message);
+                row.reason.get_or_insert(fault.message);
+            }
+        }
+        row
     });
-    Ok(Instances { instances: futures::future::try_join_all(rows).await?, total })
+    Ok(Instances { instances: futures::future::join_all(rows).await, total })
 }
 
 async fn protection(call: &Call<'_>, instance: &Instance) -> Result<Protection, Fault> {
@@ -166,7 +175,7 @@ async fn protection(call: &Call<'_>, instance: &Instance) -> Result<Protection, 
     })
 }
 
-fn row(call: &Call<'_>, instance: Instance, protection: Protection) -> InstanceRow {
+fn row(call: &Call<'_>, instance: Instance) -> InstanceRow {
     let mut row = InstanceRow {
         instance_id: instance.id,
         kind: instance.kind,
@@ -187,7 +196,7 @@ fn row(call: &Call<'_>, instance: Instance, protection: Protection) -> InstanceR
             crate::config::Confirmation::Person => "person",
             crate::config::Confirmation::Token => "token",
         },
-        protection,
+        protection: Protection::default(),
     };
     match instance.live {
         Err(reason) => row.reason = Some(reason),

@@ -16,9 +16,10 @@ use crate::model::fault::Fault;
 use crate::model::ids::random;
 use crate::model::restore::{SafetyFacts, SafetyStanding};
 use crate::provider::Carried;
-use crate::tools::{Asked, Call, Outcome, follow};
+use crate::tools::{Asked, Call, Outcome, follow, heard, seen_through};
 use jiff::{SignedDuration, Timestamp};
 use reply::{Guarded, carried_out, impact, refusal, rows, shown};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a call waits for the safety backup before it says "pending".
@@ -73,17 +74,6 @@ async fn audit(call: &Call<'_>, event: &str, instance_id: &str, detail: String) 
     call.app.state.record(record).await
 }
 
-/// Works with a heartbeat, so that a client which hears nothing does not give up.
-async fn heard<T>(call: &Call<'_>, what: &str, work: impl Future<Output = T>) -> T {
-    tokio::pin!(work);
-    loop {
-        tokio::select! {
-            done = &mut work => return done,
-            () = tokio::time::sleep(Duration::from_secs(2)) => call.progress.report(0, 0, what).await,
-        }
-    }
-}
-
 /// The first call.
 async fn plan(call: &Call<'_>, asked: &Request<'_>) -> Result<Guarded, Fault> {
     let provider = &call.app.provider;
@@ -95,7 +85,9 @@ async fn plan(call: &Call<'_>, asked: &Request<'_>) -> Result<Guarded, Fault> {
     }
     let mut safety = None;
     if survey.wants_safety {
-        let started = provider.safety_backup(id, &survey).await?;
+        let (place, instance_id, seen) = (Arc::clone(provider), id.to_owned(), survey.clone());
+        let started =
+            seen_through(call, "safety backup", async move { place.safety_backup(&instance_id, &seen).await }).await?;
         let taken = wait_for_safety(call, id, started).await?;
         prechecks.push(checks::safety(&taken));
         if checks::blocked(&prechecks) {
@@ -103,7 +95,7 @@ async fn plan(call: &Call<'_>, asked: &Request<'_>) -> Result<Guarded, Fault> {
         }
         safety = Some(taken);
     }
-    let mut plan = Plan::new(act.clone(), id, &survey, safety.as_ref(), policy(call));
+    let mut plan = Plan::new(act.clone(), id, &survey, &prechecks, safety.as_ref(), policy(call));
     if safety.is_some() && !survey.caused.is_empty() {
         // Ours to have caused, not a change of the world. The count of writes stays the one from before the backup.
         let again = provider.survey(id, act, Some(&plan), policy(call)).await?;
@@ -225,13 +217,18 @@ async fn commit(call: &Call<'_>, asked: &Request<'_>, token: &str) -> Result<Out
     };
     state.record(open.record("approved", format!("by {}", yes.channel().word()))).await?;
     // The person may have taken minutes: what they agreed to must still be what is there.
-    let changes = plan.changes(&look_again(call, plan).await?, policy(call));
+    let survey = look_again(call, plan).await?;
+    let changes = plan.changes(&survey, policy(call));
     if !changes.is_empty() {
         return changed(call, asked, &open, &changes).await;
     }
+    if checks::blocked(&survey.checks) {
+        return Outcome::reply(&blocked(call, asked, Some(&open), &survey.checks, survey.instead).await?);
+    }
     let permit = permit::spend(state.as_ref(), &open, yes).await?;
     let human_verified = permit.human_verified();
-    let carried = match call.app.provider.carry_out(permit).await? {
+    let provider = Arc::clone(&call.app.provider);
+    let carried = match seen_through(call, plan.act.noun(), async move { provider.carry_out(permit).await }).await? {
         Carried::Job(job) => Carried::Job(follow(call, job, JOB_WAIT).await?),
         done @ Carried::Done(_) => done,
     };

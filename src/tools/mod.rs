@@ -206,6 +206,31 @@ const LOOK: Duration = Duration::from_millis(50);
 /// How often it reports, so that a client which hears nothing does not give up.
 const REPORT: Duration = Duration::from_secs(1);
 
+/// Works with a heartbeat, so that a client which hears nothing does not give up.
+pub async fn heard<T>(call: &Call<'_>, what: &str, work: impl Future<Output = T>) -> T {
+    tokio::pin!(work);
+    loop {
+        tokio::select! {
+            done = &mut work => return done,
+            () = tokio::time::sleep(Duration::from_secs(2)) => call.progress.report(0, 0, what).await,
+        }
+    }
+}
+
+/// Work that changes something: begun, it is seen to its end, also when the client cancels the call that waits for it.
+///
+/// # Errors
+/// Its own; `job.crashed` where it died of a bug.
+pub async fn seen_through<T: Send + 'static>(
+    call: &Call<'_>,
+    what: &str,
+    work: impl Future<Output = Result<T, Fault>> + Send + 'static,
+) -> Result<T, Fault> {
+    heard(call, what, tokio::spawn(work))
+        .await
+        .map_err(|e| Fault::new(Kind::Unexpected, "job.crashed", "the call died of a bug in this program").because(e))?
+}
+
 /// Follows a job until it ends or `wait` is over; reports its progress meanwhile.
 ///
 /// # Errors

@@ -1,12 +1,15 @@
 //! `modify_backup_policy`: changes what is named and keeps the rest. What lowers protection takes a person's yes.
 
 use crate::guard::act::{Act, PolicyChange};
+use crate::guard::ledger::{AuditRecord, Ledger as _};
 use crate::model::fault::{Fault, Kind};
 use crate::tools::describe_backup_policy::PolicyRow;
 use crate::tools::guarded::reply::Guarded;
-use crate::tools::{Call, Outcome, Reply as _, guarded};
+use crate::tools::{Call, Outcome, Reply as _, guarded, seen_through};
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// Arguments.
 #[derive(Debug, Serialize, Deserialize, JsonSchema, clap::Args)]
@@ -55,7 +58,15 @@ pub async fn run(call: &Call<'_>, args: Args) -> Result<Outcome, Fault> {
             .hint("Name what is to change; the rest stays. describe_backup_policy shows what is."));
     }
     if args.confirmation_token.is_none() {
-        match call.app.provider.raise_backup_policy(id, &change).await {
+        let (provider, instance_id, raise) = (Arc::clone(&call.app.provider), id.clone(), change.clone());
+        let (state, caller) = (Arc::clone(&call.app.state), call.caller.to_owned());
+        let work = async move {
+            let policy = provider.raise_backup_policy(&instance_id, &raise).await?;
+            let (at, event, nonce) = (Timestamp::now(), "policy.changed".into(), String::new());
+            state.record(AuditRecord { at, event, caller, instance_id, nonce, detail: raise.words() }).await?;
+            Ok(policy)
+        };
+        match seen_through(call, "changing the policy", work).await {
             Ok(policy) => {
                 let now = PolicyRow::of(&policy);
                 return Outcome::reply(&Guarded {

@@ -3,6 +3,7 @@
 use crate::guard::act::{Act, Source};
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::check_backup_id;
+use crate::model::text::clean_to;
 use crate::model::time::parse;
 use crate::tools::{Call, Outcome, guarded};
 use schemars::JsonSchema;
@@ -41,6 +42,9 @@ pub struct Args {
     pub confirmation_token: Option<String>,
 }
 
+/// Characters of filter_key that the person is shown.
+const SHOWN: usize = 160;
+
 /// Plans, or carries out what was planned.
 ///
 /// # Errors
@@ -64,6 +68,11 @@ fn source(args: &Args) -> Result<Source, Fault> {
             }
             Ok(Source::Backup { backup_id: backup_id.clone() })
         }
+        // Whoever approves must see all of it.
+        (None, Some(_)) if args.filter_key.as_ref().is_some_and(|keys| clean_to(keys, SHOWN) != *keys) => invalid(
+            "filter_key is longer than 160 characters, or has characters that cannot be shown to the person",
+            "Give fewer expressions, without line breaks or invisible characters; restore in several steps.",
+        ),
         (None, Some(at)) => Ok(Source::Moment {
             restore_time: parse("restore_time", at)?,
             time_shift: args.time_shift.as_ref().map(|t| parse("time_shift", t)).transpose()?,

@@ -175,11 +175,15 @@ fn the_ram_policies_name_what_is_called() {
         line.trim().split(',').next().unwrap().to_owned()
     });
     let users = [sources("src/provider/tair"), sources("src/cli/doctor")].concat().join("\n");
-    let called: std::collections::BTreeSet<String> =
-        actions.filter(|action| users.contains(&format!("{action} {{")) || users.contains(&format!("{action}::"))).collect();
+    let called: std::collections::BTreeSet<String> = actions
+        .filter(|action| users.contains(&format!("{action} {{")) || users.contains(&format!("{action}::")))
+        .collect();
     assert_eq!(named, called);
 }
 
 fn sources(folder: &str) -> Vec<String> {
-    std::fs::read_dir(root().join(folder)).unwrap().map(|e| std::fs::read_to_string(e.unwrap().path()).unwrap()).collect()
+    std::fs::read_dir(root().join(folder))
+        .unwrap()
+        .map(|e| std::fs::read_to_string(e.unwrap().path()).unwrap())
+        .collect()
 }

@@ -86,7 +86,13 @@ fn without_a_person_nothing_is_deleted() {
 fn what_only_the_cloud_has_is_said() {
     let redis = Redis::start("redis-7.0", &[]);
     let bench = Bench::unattended(&redis);
-    let cases: [(&[&str], &str); 6] = [
+    let long = "x".repeat(161);
+    let moment = ["restore-instance", "--restore-time", "2026-11-23T06:15:00Z", "--filter-key"];
+    let unseen = [&moment[..], &[long.as_str()]].concat();
+    let hidden = [&moment[..], &["user:\u{202e}.*"]].concat();
+    let cases: [(&[&str], &str); 8] = [
+        (&unseen, "arguments.invalid"),
+        (&hidden, "arguments.invalid"),
         (&["describe-backup-policy"], "policy.unsupported"),
         (&["modify-backup-policy", "--enable-backup-log", "true"], "policy.unsupported"),
         (&["modify-backup-policy"], "arguments.invalid"),

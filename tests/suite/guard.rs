@@ -51,6 +51,7 @@ fn plan() -> Plan {
             back: "restore_instance with instance_id orders and backup_id b-2".into(),
         },
         details: pins([("backup_taken_at", "2026-11-23T06:15:00Z")]),
+        warnings: vec!["write_traffic: 3.00 writes per second".into()],
         safety: Some(Safety { job_id: "bj-1".into(), backup_id: "b-2".into() }),
         writes: Some(Writes { calls: 7, read_at: Timestamp::from_second(1_790_000_000).unwrap() }),
         policy: Policy { confirmation: Rule::Person, max_writes_per_second: 0.0 },
@@ -138,7 +139,7 @@ fn every_field_of_a_plan_is_in_its_digest() {
     leaves(&whole, String::new(), &mut paths);
     // The tag that says which act it is has its own test: with another tag these fields are no act.
     paths.retain(|p| p != "/act/verb");
-    assert_eq!(paths.len(), 22, "a new field of Plan belongs into this test's plan: {paths:?}");
+    assert_eq!(paths.len(), 23, "a new field of Plan belongs into this test's plan: {paths:?}");
     for path in paths {
         let mut other = whole.clone();
         let field = other.pointer_mut(&path).unwrap();
@@ -146,6 +147,7 @@ fn every_field_of_a_plan_is_in_its_digest() {
             Value::String(s) if s == "person" => json!("token"),
             Value::String(_) if path == "/writes/read_at" => json!("2026-11-23T06:15:01Z"),
             Value::Bool(b) => json!(!*b),
+            Value::Array(_) => json!([]),
             Value::String(s) => json!(format!("{s} ")),
             Value::Number(n) if n.is_f64() => json!(n.as_f64().unwrap() + 0.5),
             n => json!(n.as_i64().unwrap() + 1),
@@ -273,15 +275,42 @@ fn the_question_shows_data_as_data() {
     (sly.words.now, sly.words.after, sly.words.lost) = (evil.clone(), evil.clone(), evil.clone());
     (sly.words.how, sly.words.how_meaning, sly.words.back) = (evil.clone(), evil.clone(), evil.clone());
     sly.details = pins([(&evil, &evil)]);
+    sly.warnings = vec![evil.clone()];
     let asked = question(&sly);
     let plain = question(&plan());
     assert_eq!(asked.lines().count(), plain.lines().count(), "{asked}");
-    assert!(asked.chars().count() < plain.chars().count() + 1800, "{} characters", asked.len());
+    assert!(asked.chars().count() < plain.chars().count() + 2400, "{} characters", asked.len());
     let hidden = |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}');
     assert!(!asked.chars().any(|c| hidden(c) || (c.is_control() && c != '\n')), "{asked:?}");
-    for needle in ["orders", "12 keys", "37 keys", "b-20261123T061500Z-3f9a1c", "b-2", "type the instance id: orders"] {
+    for needle in [
+        "orders",
+        "12 keys",
+        "37 keys",
+        "b-20261123T061500Z-3f9a1c",
+        "b-2",
+        "Mind: write_traffic: 3.00",
+        "type the instance id: orders",
+    ] {
         assert!(plain.contains(needle), "{needle}: {plain}");
     }
+}
+
+/// What is carried out withdraws the other plans for the same instance: they were made of what is no longer there.
+#[tokio::test]
+async fn one_permit_withdraws_the_instances_other_plans() {
+    let dir = TempDir::new().unwrap();
+    let store = State::new(dir.path());
+    let mut elsewhere = open("elsewhere", 15);
+    elsewhere.plan.instance_id = "carts".into();
+    for confirmation in [open("first", 15), open("second", 15), elsewhere] {
+        store.open(&confirmation).await.unwrap();
+    }
+    permit::spend(&store, &open("first", 15), yes()).await.unwrap();
+    let standing = async |nonce: &str| store.find(nonce).await.unwrap().unwrap().standing;
+    assert_eq!(standing("first").await, Standing::Spent);
+    assert_eq!(standing("second").await, Standing::Superseded);
+    assert_eq!(standing("elsewhere").await, Standing::Open);
+    assert_eq!(code(permit::spend(&store, &open("second", 15), yes()).await), "confirm.used");
 }
 
 /// Row 4: only the instance id, typed, is a yes.
