@@ -95,15 +95,6 @@ impl Client {
         Ok(Self { account: Arc::new(account), region, endpoint })
     }
 
-    /// The same account in another region; it shares the rate limit and the credentials.
-    ///
-    /// # Errors
-    /// [`TairError::Setup`] when the text cannot be a region.
-    pub fn in_region(&self, region: &str) -> Result<Self, TairError> {
-        let endpoint = endpoint::kvstore(&self.account.config, region)?;
-        Ok(Self { account: self.account.clone(), region: region.to_owned(), endpoint })
-    }
-
     /// The region.
     #[must_use]
     pub fn region(&self) -> &str {
@@ -242,6 +233,10 @@ impl Client {
                         None => Next::GiveUp(TairError::Cloud(e)),
                     },
                     Retry::NewToken => Next::Renew(TairError::Cloud(e)),
+                    // A server that failed in a way nobody has published may have failed after the deed.
+                    _ if writes && e.status >= 500 && e.is_unpublished() => {
+                        Next::GiveUp(TairError::Uncertain { action, why: why() })
+                    }
                     Retry::Never | Retry::WhenReady | Retry::Tomorrow => Next::GiveUp(TairError::Cloud(e)),
                 }
             }

@@ -32,6 +32,12 @@ impl CloudError {
         meaning(&self.code)
     }
 
+    /// Whether no table and no rule knows its code.
+    #[must_use]
+    pub fn is_unpublished(&self) -> bool {
+        std::ptr::eq(self.meaning(), &raw const crate::tair::meanings::UNKNOWN)
+    }
+
     /// Whether it has this code, in any letter case.
     #[must_use]
     pub fn is(&self, code: &str) -> bool {

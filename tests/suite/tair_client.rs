@@ -480,15 +480,13 @@ openssl x509 -req -in csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -extf
     assert_eq!(seen.lock().unwrap().len(), 1);
 }
 
-/// Clients of other regions share the account.
+/// Regions are listed.
 #[tokio::test]
-async fn regions_share_an_account() {
+async fn regions_are_listed() {
     let server = Server::start(|_, _| Answer::ok(r#"{"RegionIds":{"KVStoreRegion":[{"RegionId":"a"}]}}"#)).await;
-    let client = client(&server).in_region("eu-west-1").unwrap();
+    let client = client(&server);
     let all = client.call(&DescribeRegions { accept_language: Some("en-US".into()) }).await.unwrap();
     assert_eq!(all.region_ids[0].region_id, "a");
-    assert_eq!(server.seen()[0].param("RegionId").unwrap(), "eu-west-1");
-    assert!(client.in_region("eu/west").is_err());
     assert_eq!(DescribeRegions::NAME, "DescribeRegions");
 }
 
