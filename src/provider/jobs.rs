@@ -2,16 +2,24 @@
 
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::new_id;
-use crate::model::job::{Job, JobKind};
+use crate::model::job::{Job, JobKind, JobStatus};
 use crate::state::State;
-use crate::state::jobs::Begun;
+use crate::state::jobs::{Begun, Orphan};
 use jiff::Timestamp;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// The code by which a job's work says that it ends without the job ending.
 pub const LET_GO: &str = "job.let_go";
+
+/// The code of a job that a bug of ours ended. What it left behind is settled like that of a process that died.
+const CRASHED: &str = "job.crashed";
+/// How long somebody who asks for jobs waits for those of dead processes to be settled; that goes on without them.
+const ADOPTING: Duration = Duration::from_secs(8);
+/// Times the end of a job is written down, with growing waits, before it is left for another process.
+const WRITINGS: u32 = 6;
 
 /// Says that a job goes on elsewhere, followed by nobody from here on: it stays running in the store, for the next process
 /// to adopt.
@@ -69,22 +77,79 @@ impl Jobs {
         let work = tokio::spawn(work);
         self.running.spawn(async move {
             let outcome = work.await.unwrap_or_else(|e| {
-                Err(Fault::new(Kind::Unexpected, "job.crashed", "the job died of a bug in this program").because(e))
+                Err(Fault::new(Kind::Unexpected, CRASHED, "the job died of a bug in this program").because(e))
             });
             if let Err(fault) = &outcome
                 && fault.code != LET_GO
             {
                 tracing::warn!(job = %id, code = fault.code, cause = ?std::error::Error::source(fault), "{fault}");
             }
-            let written = match &outcome {
-                Err(fault) if fault.code == LET_GO => state.release(&id, &fault.message).await,
-                Err(fault) if left_unsettled(fault) => state.fail_unsettled(&id, fault).await,
-                outcome => state.finish(&id, outcome).await,
-            };
-            if let Err(fault) = written {
+            let mut wait = Duration::from_millis(100);
+            for _ in 0..WRITINGS {
+                let written = match &outcome {
+                    Err(fault) if fault.code == LET_GO => state.release(&id, &fault.message).await,
+                    Err(fault) if fault.code == CRASHED || left_unsettled(fault) => {
+                        state.fail_unsettled(&id, fault).await
+                    }
+                    outcome => state.finish(&id, outcome).await,
+                };
+                let Err(fault) = written else { return };
                 tracing::error!(job = %id, "the job's end could not be written down: {fault}");
+                tokio::time::sleep(wait).await;
+                wait = wait.saturating_mul(2);
+            }
+            // Whoever looks next finds out anew what became of it.
+            if let Err(fault) = state.release(&id, "its end could not be written down").await {
+                tracing::error!(job = %id, "the job could not be given up: {fault}");
             }
         });
+    }
+
+    /// Adopts what nobody works on and has each settled by itself. All of it is seen to its end by this process, and waited
+    /// for here only for a while: who asks may go away. What cannot be settled is given back, to be tried again.
+    ///
+    /// # Errors
+    /// `state.failed`, `home.failed`.
+    pub async fn adopt<F>(
+        &self,
+        provider: &'static str,
+        settle: impl Fn(Orphan) -> F + Send + 'static,
+    ) -> Result<(), Fault>
+    where
+        F: Future<Output = Result<(), Fault>> + Send + 'static,
+    {
+        let (state, running) = (Arc::clone(&self.state), self.running.clone());
+        let adopting = self.running.spawn(async move {
+            let mut settling = Vec::new();
+            for orphan in state.adopt_orphans(provider).await? {
+                let (id, status) = (orphan.job.id.clone(), orphan.job.status);
+                let (state, work) = (Arc::clone(&state), tokio::spawn(settle(orphan)));
+                settling.push(running.spawn(async move {
+                    let settled = work.await.unwrap_or_else(|e| {
+                        Err(Fault::new(Kind::Unexpected, CRASHED, "settling it died of a bug in this program")
+                            .because(e))
+                    });
+                    let Err(fault) = settled else { return };
+                    // Nobody may forget it: it stays an orphan, and is tried again at the next look.
+                    tracing::warn!(job = %id, "what a dead process left cannot be settled yet: {fault}");
+                    let how = if status == JobStatus::Failed { "failed; unsettled" } else { "interrupted" };
+                    if let Err(fault) = state.release(&id, &format!("{how}; {}", fault.message)).await {
+                        tracing::error!(job = %id, "the job could not be given back: {fault}");
+                    }
+                }));
+            }
+            for one in settling {
+                let _ = one.await;
+            }
+            Ok(())
+        });
+        match tokio::time::timeout(ADOPTING, adopting).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(e)) => {
+                Err(Fault::new(Kind::Unexpected, CRASHED, "settling jobs died of a bug in this program").because(e))
+            }
+            Err(_) => Ok(()),
+        }
     }
 
     /// Waits for all that runs to end, after telling it to stop if `cancel`.

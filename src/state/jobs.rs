@@ -193,7 +193,7 @@ impl State {
     /// `state.failed`.
     pub async fn fail_unsettled(&self, id: &str, fault: &Fault) -> Result<(), Fault> {
         sqlx::query(
-            "UPDATE jobs SET status = 'failed', stage = 'failed; unsettled', owner = ?, code = ?, message = ?, hint = ?, finished_at = ? WHERE id = ? AND status = 'running'",
+            "UPDATE jobs SET status = 'failed', stage = CASE undo WHEN '' THEN 'failed' ELSE 'failed; unsettled' END, owner = ?, code = ?, message = ?, hint = ?, finished_at = ? WHERE id = ? AND status = 'running'",
         )
         .bind(NOBODY)
         .bind(fault.code)
@@ -266,21 +266,27 @@ impl State {
                 .await?;
         let mut orphans = Vec::new();
         for row in &rows {
-            let owner: String = row.try_get("owner")?;
-            if Owner::lives(&run, &owner)? {
-                continue;
-            }
-            let orphan = Orphan { job: job(row)?, undo: row.try_get("undo")? };
-            let claimed = sqlx::query(
-                "UPDATE jobs SET owner = ? WHERE id = ? AND owner = ? AND (status = 'running' OR undo <> '')",
-            )
-            .bind(me)
-            .bind(&orphan.job.id)
-            .bind(&owner)
-            .execute(pool)
-            .await?;
-            if claimed.rows_affected() == 1 {
-                orphans.push(orphan);
+            let claimed = async {
+                let owner: String = row.try_get("owner")?;
+                if Owner::lives(&run, &owner)? {
+                    return Ok(None);
+                }
+                let orphan = Orphan { job: job(row)?, undo: row.try_get("undo")? };
+                let claimed = sqlx::query(
+                    "UPDATE jobs SET owner = ? WHERE id = ? AND owner = ? AND (status = 'running' OR undo <> '')",
+                )
+                .bind(me)
+                .bind(&orphan.job.id)
+                .bind(&owner)
+                .execute(pool)
+                .await?;
+                Ok::<_, Fault>((claimed.rows_affected() == 1).then_some(orphan))
+            };
+            match claimed.await {
+                Ok(orphan) => orphans.extend(orphan),
+                // Those that are ours by now must not be lost with it.
+                Err(fault) if !orphans.is_empty() => tracing::error!("an orphan could not be adopted: {fault}"),
+                Err(fault) => return Err(fault),
             }
         }
         Ok(orphans)

@@ -90,7 +90,7 @@ impl Inner {
 
     /// What a restore would mean.
     pub async fn survey_restore(
-        &self,
+        self: &Arc<Self>,
         instance_id: &str,
         backup_id: &str,
         earlier: Option<&Plan>,
@@ -132,7 +132,12 @@ impl Inner {
     }
 
     /// Target and set, for a restore.
-    async fn facts(&self, instance_id: &str, backup_id: &str, look: Look) -> Result<(TargetFacts, SourceFacts), Fault> {
+    async fn facts(
+        self: &Arc<Self>,
+        instance_id: &str,
+        backup_id: &str,
+        look: Look,
+    ) -> Result<(TargetFacts, SourceFacts), Fault> {
         if look == Look::Whole {
             // A target that an earlier restore left following a dead address must not be planned for as it stands.
             self.recover().await?;

@@ -13,6 +13,7 @@ use crate::redis::master::{Found, Switch, settle};
 use crate::redis::settings::Settings;
 use crate::state::jobs::Orphan;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A target that is away must not hold up a start.
@@ -88,33 +89,36 @@ impl SwitchRecord {
 }
 
 impl Inner {
-    /// Settles every job whose process is dead.
-    pub async fn recover(&self) -> Result<(), Fault> {
-        for orphan in self.state.adopt_orphans(PROVIDER).await? {
-            let outcome = match orphan.job.kind {
-                JobKind::Backup | JobKind::Clone => self.settle_backup(&orphan.job),
-                JobKind::Restore => match self.settle_restore(&orphan).await {
-                    Ok(outcome) => outcome,
-                    Err(away) => {
-                        // Nobody may forget it: it stays an orphan, and is tried again at the next look.
-                        tracing::warn!(job = %orphan.job.id, "a restore of a process that died cannot be settled yet: {away}");
-                        let how =
-                            if orphan.job.status == JobStatus::Failed { "failed; unsettled" } else { "interrupted" };
-                        let stage = format!("{how}; its target cannot be asked yet ({})", away.message);
-                        self.state.release(&orphan.job.id, &stage).await?;
-                        continue;
-                    }
-                },
-            };
-            match outcome {
-                // It had ended before, with a code of its own.
-                Err(fault) if orphan.job.status == JobStatus::Failed => {
-                    self.state.settled(&orphan.job.id, &fault.message, &fault.hint).await?;
-                }
-                outcome => self.state.finish(&orphan.job.id, &outcome).await?,
+    /// Settles every job whose process is dead. What is adopted is settled whoever asked for it and goes away.
+    pub async fn recover(self: &Arc<Self>) -> Result<(), Fault> {
+        let inner = Arc::clone(self);
+        self.jobs
+            .adopt(PROVIDER, move |orphan| {
+                let inner = Arc::clone(&inner);
+                async move { inner.settle_orphan(&orphan).await }
+            })
+            .await
+    }
+
+    /// The error: not now.
+    async fn settle_orphan(&self, orphan: &Orphan) -> Result<(), Fault> {
+        let outcome = match orphan.job.kind {
+            JobKind::Backup | JobKind::Clone => self.settle_backup(&orphan.job),
+            JobKind::Restore => self.settle_restore(orphan).await.map_err(|away| {
+                let stage = format!("its target cannot be asked yet ({})", away.message);
+                Fault::new(away.kind, away.code, stage).because(away)
+            })?,
+        };
+        match outcome {
+            // It had ended before, with a code of its own.
+            Err(fault) if orphan.job.status == JobStatus::Failed => {
+                self.state.settled(&orphan.job.id, &fault.message, &fault.hint).await
             }
+            Ok(message) if orphan.job.status == JobStatus::Failed => {
+                self.state.settled(&orphan.job.id, &message, &orphan.job.hint).await
+            }
+            outcome => self.state.finish(&orphan.job.id, &outcome).await,
         }
-        Ok(())
     }
 
     fn settle_backup(&self, job: &Job) -> Result<String, Fault> {
