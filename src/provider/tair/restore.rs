@@ -11,6 +11,7 @@ use crate::model::job::{Job, JobKind, JobStatus};
 use crate::model::text::clean;
 use crate::model::time::written;
 use crate::provider::tair::architecture::{Architecture, Shape};
+use crate::provider::tair::filter_key;
 use crate::provider::tair::follow::{Follow, passes};
 use crate::provider::tair::survey::set_pins;
 use crate::provider::tair::trace::Trace;
@@ -22,8 +23,11 @@ use crate::tair::wire::restore::{LockDBInstanceWrite, RestoreInstance, UnlockDBI
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
+/// So many times the time in which effects are seen is waited for that of a call which was taken.
+const LATE: u32 = 3;
 /// The code of a restore whose fence could not be lifted.
 const STILL_LOCKED: &str = "restore.still_locked";
 
@@ -36,12 +40,23 @@ pub struct Record {
     sent_at: Option<Timestamp>,
     /// Whether its reply said that it was taken.
     taken: bool,
+    /// Whether its effect was seen: the instance was BackupRecovering.
+    #[serde(default)]
+    seen: bool,
     /// Keys before, as far as the cloud tells.
     keys_before: Option<u64>,
     /// The call that brings back what was there.
     back: String,
     /// Whose yes it was.
     trace: Trace,
+}
+
+/// How the following of a restore ended well.
+struct Followed {
+    /// Seconds it took.
+    took: u64,
+    /// What there is to say of how sure it is; empty where its effect was seen.
+    sure: &'static str,
 }
 
 /// Whether a restore ended with the fence up: then its record is still needed.
@@ -74,7 +89,8 @@ impl Inner {
                 call.restore_type = Some("1".into());
                 call.restore_time = Some(Second(*restore_time));
                 call.time_shift = time_shift.map(Second);
-                call.filter_key.clone_from(filter_key);
+                // What was looked at and shown, not the text that it was read from.
+                call.filter_key = filter_key.as_deref().map(filter_key::lint).transpose()?.map(|f| f.items.join(","));
             }
         }
         let inner = Arc::clone(self);
@@ -115,7 +131,8 @@ impl Inner {
         let shape = self.shape(id).await;
         let before = traffic::keys(&self.client, id, shape).await.ok().flatten();
         let keys_before = before.map(|c| c.keys);
-        let mut record = Record { fence, sent_at: None, taken: false, keys_before, back: back.to_owned(), trace };
+        let mut record =
+            Record { fence, sent_at: None, taken: false, seen: false, keys_before, back: back.to_owned(), trace };
         if fence {
             // Before it is raised: a crash right after the call would leave an instance that nobody can write.
             state.save_undo(&job.id, &undo_json(&record)?).await?;
@@ -134,17 +151,35 @@ impl Inner {
                 }
             }
         }
-        let restored = self.send_and_follow(job, call, &mut record).await;
-        let fault = match restored {
-            Ok(message) => return self.lift_fence(job, &record).await.map(|()| message),
-            Err(fault) => fault,
-        };
-        // Whatever went wrong, nobody may be left unable to write.
-        self.lift_fence(job, &record).await?;
-        Err(fault)
+        let followed = self.send_and_follow(job, call, &mut record).await;
+        self.conclude(job, &mut record, followed).await
     }
 
-    async fn send_and_follow(&self, job: &Job, call: RestoreInstance, record: &mut Record) -> Result<String, Fault> {
+    /// Lifts the fence, whatever went wrong: nobody may be left unable to write. Keys are counted after that.
+    async fn conclude(
+        &self,
+        job: &Job,
+        record: &mut Record,
+        followed: Result<Followed, Fault>,
+    ) -> Result<String, Fault> {
+        if let Err(locked) = self.lift_fence(job, record).await {
+            let outcome = match &followed {
+                Ok(done) => format!("the restore worked ({})", told(record, None, done)),
+                Err(fault) => format!("the restore: {}", fault.message),
+            };
+            let message = format!("{outcome}; {}", locked.message);
+            return Err(Fault::new(locked.kind, locked.code, message).hint(&locked.hint));
+        }
+        let done = followed?;
+        if record.fence {
+            record.fence = false;
+            self.keep(job, record).await;
+        }
+        let after = self.count_after(job).await;
+        Ok(told(record, Some(after), &done))
+    }
+
+    async fn send_and_follow(&self, job: &Job, call: RestoreInstance, record: &mut Record) -> Result<Followed, Fault> {
         let state = &self.jobs.state;
         record.sent_at = Some(Timestamp::now());
         state.save_undo(&job.id, &undo_json(record)?).await?;
@@ -152,7 +187,7 @@ impl Inner {
         match self.client.call(&call).await {
             Ok(_) => {
                 record.taken = true;
-                state.save_undo(&job.id, &undo_json(record)?).await?;
+                self.keep(job, record).await;
             }
             // Never sent again: the status tells whether it arrived.
             Err(e) if e.is_uncertain() => tracing::warn!(job = %job.id, "{e}; looking at the status"),
@@ -162,33 +197,45 @@ impl Inner {
                 return Err(fault.hint(hint.trim()));
             }
         }
-        self.follow_restore(job, record).await
+        self.follow_restore(job, record, false).await
     }
 
     /// Follows the status until the instance serves again.
-    async fn follow_restore(&self, job: &Job, record: &Record) -> Result<String, Fault> {
+    async fn follow_restore(&self, job: &Job, record: &mut Record, resumed: bool) -> Result<Followed, Fault> {
         let id = &job.instance_id;
         // With the fence up this process stays until it can be lifted.
         let stop = if record.fence { CancellationToken::new() } else { self.jobs.stop.clone() };
         let mut follow = Follow::new(&self.pace, self.pace.restore, &stop);
-        let mut seen = false;
-        loop {
+        let sent_at = record.sent_at.unwrap_or(job.created_at);
+        let since_sent = || Duration::try_from(Timestamp::now().duration_since(sent_at)).unwrap_or_default();
+        let sure = loop {
             let read = follow.forgive(self.attribute_raw(id).await).map_err(|f| with_way_back(f, record))?;
             let status = read.flatten().and_then(|a| a.instance_status).unwrap_or_default();
             match status.as_str() {
-                "Normal" if seen => break,
-                "Normal" if follow.elapsed() >= self.pace.settle => {
-                    if record.taken {
-                        break;
-                    }
-                    let at = record.sent_at.map(written).unwrap_or_default();
-                    return Err(with_way_back(
-                        Fault::new(
-                            Kind::Provider,
-                            "cloud.uncertain",
-                            format!("the reply to the restore of {at} was lost, and the instance has been Normal since: most likely it never arrived"),
+                "Normal" if record.seen && record.taken => break "",
+                "Normal" if record.seen => break "; the reply to the call was lost, its effect was seen",
+                // It was taken, so its effect may come late; or it was over between two looks.
+                "Normal" if record.taken && since_sent() >= self.pace.settle.saturating_mul(LATE) => {
+                    break if resumed {
+                        "; the cloud took the call, and nobody looked while the process was dead: that the instance recovered was not seen"
+                    } else {
+                        "; the cloud took the call, but that the instance was BackupRecovering was not seen: look at the data"
+                    };
+                }
+                "Normal" if !record.taken && follow.elapsed() >= self.pace.settle => {
+                    let at = written(sent_at);
+                    let message = if resumed {
+                        format!(
+                            "the process died around the restore of {at}, before it had a reply, and the instance is Normal now: it is not known whether the restore took place meanwhile"
                         )
-                        .hint("Look at the data. If it is the old data, make a new plan."),
+                    } else {
+                        format!(
+                            "the reply to the restore of {at} was lost, and the instance was not seen BackupRecovering since: most likely it never arrived"
+                        )
+                    };
+                    return Err(with_way_back(
+                        Fault::new(Kind::Provider, "cloud.uncertain", message)
+                            .hint("Look at the data. If it is the old data, make a new plan."),
                         record,
                     ));
                 }
@@ -197,22 +244,25 @@ impl Inner {
                     let message = format!("the instance became {} during the restore", clean(&status));
                     return Err(with_way_back(Fault::new(Kind::Provider, "restore.failed", message), record));
                 }
-                _ => seen = true,
+                "BackupRecovering" if !record.seen => {
+                    record.seen = true;
+                    self.keep(job, record).await;
+                }
+                // Any other status may be somebody else's doing.
+                _ => {}
             }
             let stage = if status.is_empty() { "status unknown".into() } else { clean(&status) };
-            self.jobs.state.progress(&job.id, &format!("{stage}, {} s", follow.seconds()), 0, 0).await?;
+            self.tell(job, &format!("{stage}, {} s", follow.seconds())).await;
             follow.wait("the restore").await.map_err(|f| with_way_back(f, record))?;
-        }
-        let took = follow.seconds();
-        let after = self.count_after(job, &mut follow).await;
-        Ok(told(record, after, took))
+        };
+        Ok(Followed { took: if resumed { since_sent().as_secs() } else { follow.seconds() }, sure })
     }
 
     /// The key count measured after the restore; the last one there is, where the cloud measures too late.
-    async fn count_after(&self, job: &Job, follow: &mut Follow) -> Option<(Counted, bool)> {
+    async fn count_after(&self, job: &Job) -> Option<(Counted, bool)> {
         let done_at = Timestamp::now();
         let shape = self.shape(&job.instance_id).await;
-        let until = follow.elapsed() + self.pace.measure;
+        let mut follow = Follow::new(&self.pace, self.pace.restore, &self.jobs.stop);
         let mut last = None;
         loop {
             if let Ok(Some(counted)) = traffic::keys(&self.client, &job.instance_id, shape).await {
@@ -221,10 +271,10 @@ impl Inner {
                 }
                 last = Some((counted, false));
             }
-            if follow.elapsed() >= until {
+            if follow.elapsed() >= self.pace.measure {
                 return last;
             }
-            let _ = self.jobs.state.progress(&job.id, "restored; waiting for the key count", 0, 0).await;
+            self.tell(job, "restored; waiting for the key count").await;
             if follow.wait("the key count").await.is_err() {
                 return last;
             }
@@ -236,7 +286,7 @@ impl Inner {
         if !record.fence {
             return Ok(());
         }
-        let _ = self.jobs.state.progress(&job.id, "unlocking writes", 0, 0).await;
+        self.tell(job, "unlocking writes").await;
         self.unlock(&job.instance_id).await.map_err(|e| {
             let message = format!("writes on {} are still locked: {}", job.instance_id, e.message);
             with_way_back(
@@ -273,10 +323,12 @@ impl Inner {
             )
             .hint("The instance's data is as it was. Make a new plan with restore_instance.")
         };
-        let Ok(record) = serde_json::from_str::<Record>(undo) else { return Err(before_anything()) };
-        let outcome =
-            if record.sent_at.is_some() { self.follow_restore(job, &record).await } else { Err(before_anything()) };
-        let outcome = self.lift_fence(job, &record).await.and(outcome);
+        let Ok(mut record) = serde_json::from_str::<Record>(undo) else { return Err(before_anything()) };
+        let followed = match record.sent_at {
+            Some(_) => self.follow_restore(job, &mut record, true).await,
+            None => Err(before_anything()),
+        };
+        let outcome = self.conclude(job, &mut record, followed).await;
         self.note_end(&record.trace, job, &outcome).await;
         outcome
     }
@@ -284,15 +336,26 @@ impl Inner {
     /// Tries once more to lift the fence of a restore that has failed. The outer error: not now either.
     pub async fn settle_fence(&self, orphan: &Orphan) -> Result<String, Fault> {
         debug_assert_eq!(orphan.job.status, JobStatus::Failed);
-        let call = UnlockDBInstanceWrite { db_instance_id: orphan.job.instance_id.clone() };
+        let id = &orphan.job.instance_id;
+        if !serde_json::from_str::<Record>(&orphan.undo).is_ok_and(|record| record.fence) {
+            return Ok(orphan.job.message.clone());
+        }
+        // Nobody follows it any more: while the cloud still restores, the fence is needed.
+        let status = self.attribute_raw(id).await?.and_then(|a| a.instance_status).unwrap_or_default();
+        if status == "BackupRecovering" {
+            return Err(Fault::new(Kind::Provider, "instance.busy", format!("{id} is still being restored")));
+        }
+        let call = UnlockDBInstanceWrite { db_instance_id: id.clone() };
         self.client.call(&call).await?;
         Ok(format!("{}; settled since: writes are unlocked", orphan.job.message))
     }
 }
 
-/// What came of it.
-fn told(record: &Record, after: Option<(Counted, bool)>, took: u64) -> String {
+/// What came of it. `after`: what the cloud counts now; `None` where that was not asked.
+fn told(record: &Record, after: Option<Option<(Counted, bool)>>, done: &Followed) -> String {
     let before = record.keys_before.map_or("an unknown number of".into(), |n| n.to_string());
+    let Followed { took, sure } = done;
+    let Some(after) = after else { return format!("in {took} s: {before} keys before{sure}") };
     let after = match after {
         Some((Counted { keys, .. }, true)) => format!("{keys} keys after it"),
         Some((Counted { keys, at }, false)) => {
@@ -301,7 +364,6 @@ fn told(record: &Record, after: Option<(Counted, bool)>, took: u64) -> String {
         }
         None => "the cloud has not counted its keys yet".into(),
     };
-    let sure = if record.taken { "" } else { "; the reply to the call was lost, its effect was seen" };
     format!("restored in {took} s: {before} keys before, {after}{sure}")
 }
 
