@@ -9,6 +9,7 @@ use crate::model::fault::{Fault, Kind};
 use crate::model::ids::hex;
 use crate::model::job::{Job, JobKind};
 use crate::model::text::clean;
+use crate::provider::jobs::LET_GO;
 use crate::provider::tair::follow::{Follow, passes};
 use crate::provider::tair::order::{Order, Stored};
 use crate::provider::tair::trace::Trace;
@@ -24,18 +25,26 @@ use std::sync::Arc;
 
 /// How long the cloud is trusted to remember an idempotency token across a crash of ours.
 const TOKEN_GOOD: SignedDuration = SignedDuration::from_hours(1);
-/// Times an order is sent again under its token.
-const ORDERS: u32 = 4;
+/// The code of a clone of which it is not known whether the cloud has made the instance.
+const UNCERTAIN: &str = "clone.uncertain";
 
 /// What a later process needs to go on.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Record {
     ordered_at: Timestamp,
     order: Stored,
+    /// Whether an attempt at the order had no reply: then there may be an instance, whatever later ones say.
+    #[serde(default)]
+    uncertain: bool,
     /// The new instance, once the cloud has named it.
     new_instance_id: Option<String>,
     /// Whose yes it was.
     trace: Trace,
+}
+
+/// Whether a clone ended with an instance that may be there: then its record is still needed.
+pub fn left_unsettled(fault: &Fault) -> bool {
+    fault.code == UNCERTAIN
 }
 
 impl Inner {
@@ -72,7 +81,9 @@ impl Inner {
             Source::Moment { .. } => None,
         };
         let order = Order::new(self.client.region(), &source, set.as_ref(), wanted)?;
-        if order.details().iter().any(|(name, value)| permit.plan().pin(name) != value) {
+        let details = order.details();
+        let planned = permit.plan().pins.keys().filter(|name| name.starts_with("new_")).count();
+        if planned != details.len() || details.iter().any(|(name, value)| permit.plan().pin(name) != value) {
             let message = "the source has changed since the plan, and the order with it; nothing was ordered";
             return Err(Fault::new(Kind::Refused, "plan.changed", message).hint("Make a new plan."));
         }
@@ -102,13 +113,23 @@ impl Inner {
     }
 
     async fn clone_instance(&self, job: &Job, order: Order, trace: Trace) -> Result<String, Fault> {
-        let mut record = Record { ordered_at: Timestamp::now(), order: order.stored(), new_instance_id: None, trace };
+        let mut record = Record {
+            ordered_at: Timestamp::now(),
+            order: order.stored(),
+            uncertain: false,
+            new_instance_id: None,
+            trace,
+        };
         // Written before it is sent: a crash in between is settled by sending the same order under the same token.
         self.jobs.state.save_undo(&job.id, &undo_json(&record)?).await?;
         self.jobs.state.progress(&job.id, "ordering", 0, 0).await?;
-        let new = self.send_order(&order).await?;
+        self.order_and_follow(job, &order, &mut record).await
+    }
+
+    async fn order_and_follow(&self, job: &Job, order: &Order, record: &mut Record) -> Result<String, Fault> {
+        let new = self.send_order(job, order, record).await?;
         record.new_instance_id = Some(new.clone());
-        self.jobs.state.save_undo(&job.id, &undo_json(&record)?).await?;
+        self.keep(job, record).await;
         self.follow_clone(job, &new).await
     }
 
@@ -128,41 +149,51 @@ impl Inner {
         outcome
     }
 
-    async fn resume_order(&self, job: &Job, record: Record) -> Result<String, Fault> {
+    async fn resume_order(&self, job: &Job, mut record: Record) -> Result<String, Fault> {
         if let Some(new) = &record.new_instance_id {
             return self.follow_clone(job, new).await;
         }
+        // The process before may have sent it.
+        record.uncertain = true;
         if Timestamp::now().duration_since(record.ordered_at) > TOKEN_GOOD {
             return Err(Fault::new(
                 Kind::Unexpected,
                 "job.interrupted",
                 "the process died while it ordered the instance, too long ago to ask again under the same token",
             )
-            .hint("Look with describe_instances whether there is a new instance; it would be billed.")
+            .hint(MAY_BE)
             .next(&["describe_instances"]));
         }
-        self.clone_instance(job, record.order.order()?, record.trace).await
+        let order = record.order.order()?;
+        self.order_and_follow(job, &order, &mut record).await
     }
 
     /// Sends the order, again under its token where no reply came: that makes one instance, not two.
-    async fn send_order(&self, order: &Order) -> Result<String, Fault> {
-        let mut beat = self.pace.beat();
-        let mut sent = 1;
+    async fn send_order(&self, job: &Job, order: &Order, record: &mut Record) -> Result<String, Fault> {
+        let mut follow = Follow::new(&self.pace, self.pace.away, &self.jobs.stop);
         loop {
-            match self.order(order).await {
+            let e = match self.order(order).await {
                 Ok(new) => return Ok(new.instance_id),
-                Err(e) if sent < ORDERS && (e.is_uncertain() || passes(&e)) => {
-                    tracing::warn!("the order is sent again under its token: {e}");
-                    sent += 1;
-                    beat.wait().await;
-                }
-                Err(e) if e.is_uncertain() => {
-                    return Err(Fault::from(e)
-                        .hint("Look with describe_instances whether there is a new instance; it would be billed.")
-                        .next(&["describe_instances"]));
-                }
-                Err(e) => return Err(e.into()),
+                Err(e) => e,
+            };
+            if e.is_uncertain() && !record.uncertain {
+                record.uncertain = true;
+                self.keep(job, record).await;
             }
+            let again = (e.is_uncertain() || passes(&e)) && follow.elapsed() < self.pace.away;
+            if !again {
+                return Err(if record.uncertain { may_be(&e.to_string()).because(e) } else { e.into() });
+            }
+            tracing::warn!(job = %job.id, "the order is sent again under its token: {e}");
+            if record.uncertain {
+                self.tell(job, "ordering again under the same token; an instance may exist already, and be billed")
+                    .await;
+            }
+            // Let go of: the next process goes on under the token.
+            follow.wait("the order").await.map_err(|f| match (f.code == LET_GO, record.uncertain) {
+                (false, true) => may_be(&f.message),
+                _ => f,
+            })?;
         }
     }
 
@@ -190,9 +221,32 @@ impl Inner {
                 _ => {}
             }
             let stage = format!("{} is {}, {} s", clean(new), clean(&status), follow.seconds());
-            self.jobs.state.progress(&job.id, &stage, 0, 0).await?;
-            follow.wait(&format!("the making of {}", clean(new))).await?;
+            self.tell(job, &stage).await;
+            follow.wait(&format!("the making of {}", clean(new))).await.map_err(|f| with_hint(f, &billed))?;
         }
+    }
+}
+
+/// What to do where nobody knows.
+const MAY_BE: &str = "A new instance may exist and be billed: look with describe_instances, and release it in the console if it is not wanted.";
+
+/// An order that had no reply, and what was said last.
+fn may_be(last: &str) -> Fault {
+    let message = format!(
+        "an attempt at the order had no reply, so a new instance may exist and be billed; the last attempt: {last}"
+    );
+    Fault::new(Kind::Provider, UNCERTAIN, message).hint(MAY_BE).next(&["describe_instances"])
+}
+
+/// What is to be said of a failed clone that is looked at again.
+pub fn settled_hint(undo: &str, hint: &str) -> String {
+    let record = serde_json::from_str::<Record>(undo).ok();
+    match record.as_ref().map(|r| r.new_instance_id.as_deref()) {
+        Some(Some(new)) => {
+            format!("New instance {} is billed (PostPaid) until somebody releases it. {hint}", clean(new))
+        }
+        Some(None) if !hint.contains(MAY_BE) => format!("{MAY_BE} {hint}"),
+        _ => hint.to_owned(),
     }
 }
 

@@ -76,6 +76,19 @@ fn recover_mode(
     Ok(Some(order.recover_config_mode.join(",")))
 }
 
+/// What is left empty is not asked for.
+fn plain(order: &CloneOrder) -> CloneOrder {
+    let given = |text: &Option<String>| text.as_ref().map(|t| t.trim().to_owned()).filter(|t| !t.is_empty());
+    CloneOrder {
+        source: order.source.clone(),
+        instance_name: given(&order.instance_name),
+        instance_class: given(&order.instance_class),
+        zone_id: given(&order.zone_id),
+        vswitch_id: given(&order.vswitch_id),
+        recover_config_mode: order.recover_config_mode.iter().filter(|m| !m.trim().is_empty()).cloned().collect(),
+    }
+}
+
 impl Order {
     /// Makes the order for a new instance like its source, but for what is asked to differ.
     ///
@@ -87,6 +100,7 @@ impl Order {
         set: Option<&CloudSet>,
         order: &CloneOrder,
     ) -> Result<Self, Fault> {
+        let order = &plain(order);
         let architecture = Architecture::of(source);
         let class = order
             .instance_class
@@ -192,7 +206,7 @@ impl Order {
         }
     }
 
-    /// Class, zone and network, by name, for the reader.
+    /// All that sets the price or the place, by name, for the reader.
     #[must_use]
     pub fn details(&self) -> Vec<(&'static str, String)> {
         let (zone, vpc, switch, version, shards) = match self {
@@ -201,10 +215,18 @@ impl Order {
                 (&o.zone_id, Some(o.vpc_id.clone()), Some(o.v_switch_id.clone()), &o.engine_version, o.shard_count)
             }
         };
+        let (second, group, storage, storage_type) = match self {
+            Self::Redis(o) => (&o.secondary_zone_id, &o.resource_group_id, None, None),
+            Self::Tair(o) => (&o.secondary_zone_id, &o.resource_group_id, o.storage, o.storage_type.clone()),
+        };
         let mut details =
             vec![("new_instance_class", self.class().to_owned()), ("new_charge_type", POST_PAID.to_owned())];
         let optional = [
             ("new_zone_id", zone.clone()),
+            ("new_secondary_zone_id", second.clone()),
+            ("new_resource_group_id", group.clone()),
+            ("new_storage_gb", storage.map(|n| n.to_string())),
+            ("new_storage_type", storage_type),
             ("new_vpc_id", vpc),
             ("new_vswitch_id", switch),
             ("new_engine_version", version.clone()),
