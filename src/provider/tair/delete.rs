@@ -28,16 +28,14 @@ impl Inner {
         let outcome = match self.client.call(&call).await {
             Ok(_) => Ok(()),
             Err(e) if e.is_uncertain() => {
-                if self.is_gone(&id, backup_id).await? {
-                    Ok(())
-                } else {
-                    Err(Fault::from(e))
-                }
+                // That it cannot be looked at now changes nothing about what is not known.
+                if self.is_gone(&id, backup_id).await.unwrap_or(false) { Ok(()) } else { Err(Fault::from(e)) }
             }
             Err(e) => Err(e.into()),
         };
         let (event, message) = match &outcome {
             Ok(()) => ("backup.deleted", format!("backup {backup_id} is deleted")),
+            Err(fault) if fault.code == "cloud.uncertain" => ("backup.delete_uncertain", fault.message.clone()),
             Err(fault) => ("backup.not_deleted", format!("{}: {}", fault.code, fault.message)),
         };
         self.note(permit.record(event, message.clone())).await;

@@ -7,10 +7,12 @@ use crate::model::fault::{Fault, Kind};
 use crate::model::policy::BackupPolicy;
 use crate::model::text::quoted;
 use crate::provider::tair::Inner;
+use crate::provider::tair::architecture::Architecture;
 use crate::provider::tair::follow::Follow;
 use crate::tair::codes::Retry;
 use crate::tair::wire::policy::{self as wire, DescribeBackupPolicy, ModifyBackupPolicy};
 use crate::tair::wire::{OneZero, moment};
+use std::sync::{Arc, PoisonError};
 
 /// Weekdays as the cloud spells them, in order.
 const DAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
@@ -130,9 +132,15 @@ pub fn lowered(now: &BackupPolicy, then: &BackupPolicy) -> Vec<String> {
             then.backup_retention_period, now.backup_retention_period
         ));
     }
-    let (few, many) = (then.preferred_backup_period.len(), now.preferred_backup_period.len());
-    if few < many {
-        lowered.push(format!("backups on {few} days a week instead of {many}"));
+    let gone: Vec<&str> = now
+        .preferred_backup_period
+        .iter()
+        .filter(|day| !then.preferred_backup_period.contains(day))
+        .map(String::as_str)
+        .collect();
+    if !gone.is_empty() {
+        let (few, many) = (then.preferred_backup_period.len(), now.preferred_backup_period.len());
+        lowered.push(format!("no backups on {} any more ({few} days a week instead of {many})", gone.join(", ")));
     }
     if now.enable_backup_log && !then.enable_backup_log {
         lowered.push("data flashback goes off: no moment can be restored any more, only backup sets".into());
@@ -170,12 +178,49 @@ fn differences(wanted: &BackupPolicy, found: &BackupPolicy) -> String {
 impl Inner {
     /// The policy in force.
     pub async fn policy(&self, instance_id: &str) -> Result<BackupPolicy, Fault> {
-        Ok(read(&self.client.call(&DescribeBackupPolicy { instance_id: instance_id.into() }).await?))
+        Ok(self.policy_told(instance_id).await?.0)
+    }
+
+    /// The policy as it is told, and whether data flashback is among what is told: by itself, or by its start, also the one
+    /// that the instance's attributes have.
+    async fn policy_told(&self, instance_id: &str) -> Result<(BackupPolicy, bool), Fault> {
+        let told = self.client.call(&DescribeBackupPolicy { instance_id: instance_id.into() }).await?;
+        let mut policy = read(&told);
+        if told.enable_backup_log.is_some() || policy.enable_backup_log {
+            return Ok((policy, true));
+        }
+        policy.backup_log_start_time = Architecture::of(&self.attribute(instance_id).await?).log_start;
+        policy.enable_backup_log = policy.backup_log_start_time.is_some();
+        let known = policy.enable_backup_log;
+        Ok((policy, known))
+    }
+
+    /// The policy in force, before a change of it. Where the cloud does not tell whether data flashback is on it cannot be
+    /// kept, and it must not go off by omission: the change has to name it, and is then taken to turn it.
+    pub async fn policy_before(&self, instance_id: &str, change: &PolicyChange) -> Result<BackupPolicy, Fault> {
+        let (policy, told) = self.policy_told(instance_id).await?;
+        if told {
+            return Ok(policy);
+        }
+        match change.enable_backup_log {
+            Some(wanted) => Ok(BackupPolicy { enable_backup_log: !wanted, ..policy }),
+            None => Err(invalid(
+                "the cloud does not tell whether enable_backup_log is in force, so it cannot be kept: give it".into(),
+            )),
+        }
+    }
+
+    /// Whose turn it is with the policy of an instance: what one call reads must still be so when it writes.
+    pub fn policy_turn(&self, instance_id: &str) -> Arc<tokio::sync::Mutex<()>> {
+        let mut turns = self.policies.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(turns.entry(instance_id.to_owned()).or_default())
     }
 
     /// Changes it where nothing is lowered.
     pub async fn raise_policy(&self, instance_id: &str, change: &PolicyChange) -> Result<BackupPolicy, Fault> {
-        let now = self.policy(instance_id).await?;
+        let turn = self.policy_turn(instance_id);
+        let _turn = turn.lock().await;
+        let now = self.policy_before(instance_id, change).await?;
         let then = changed(&now, change)?;
         let lowered = lowered(&now, &then);
         if !lowered.is_empty() {
@@ -208,18 +253,24 @@ impl Inner {
         };
         let mut follow = Follow::new(&self.pace, self.pace.ready, &self.jobs.stop);
         let mut writes = 0;
+        // What is not told cannot differ.
+        let is = |(found, told): &(BackupPolicy, bool), wanted: &BackupPolicy| {
+            let log = if *told { found.enable_backup_log } else { wanted.enable_backup_log };
+            same(&BackupPolicy { enable_backup_log: log, ..found.clone() }, wanted)
+        };
         loop {
             match self.client.call(&call).await {
                 Ok(_) => break,
                 Err(e) if e.is_uncertain() => {
                     writes += 1;
-                    let found = self.policy(instance_id).await?;
-                    if same(&found, &then) {
+                    // That it cannot be looked at now changes nothing about what is not known.
+                    let Ok(found) = self.policy_told(instance_id).await else { return Err(e.into()) };
+                    if is(&found, &then) {
                         break;
                     }
                     // The whole policy is written, so a copy that arrives late changes nothing more. Somebody else's
                     // change in between must not be written over.
-                    if writes >= WRITES || !same(&found, before) {
+                    if writes >= WRITES || !is(&found, before) {
                         return Err(e.into());
                     }
                 }
@@ -232,14 +283,33 @@ impl Inner {
                 Err(e) => return Err(e.into()),
             }
             follow.wait("the change of policy").await?;
+            // Somebody else may have changed it meanwhile, and the whole of it would be written over.
+            let found = match self.policy_told(instance_id).await {
+                Ok(found) => found,
+                Err(fault) if writes > 0 => return Err(uncertain("the reply to the change was lost", &fault)),
+                Err(fault) => return Err(fault),
+            };
+            if is(&found, &then) {
+                break;
+            }
+            if !is(&found, before) {
+                let message = "somebody else has changed the policy meanwhile; theirs was not written over";
+                return Err(Fault::new(Kind::Provider, "policy.changed_meanwhile", message)
+                    .hint("Look at describe_backup_policy, then call again.")
+                    .next(&["describe_backup_policy"]));
+            }
         }
         let mut follow = Follow::new(&self.pace, self.pace.settle.saturating_mul(2), &self.jobs.stop);
         loop {
-            let told = self.client.call(&DescribeBackupPolicy { instance_id: instance_id.into() }).await;
-            if let Some(found) = follow.forgive(told)?.as_ref().map(read) {
-                if same(&found, &then) {
-                    return Ok(found);
+            let taken = |fault: Fault| uncertain("the cloud took the change", &fault);
+            let reply = self.client.call(&DescribeBackupPolicy { instance_id: instance_id.into() }).await;
+            if let Some(told) = follow.forgive(reply).map_err(taken)? {
+                let log_told = told.enable_backup_log.is_some() || told.backup_log_start_time.is_some();
+                let found = (read(&told), log_told);
+                if is(&found, &then) {
+                    return Ok(found.0);
                 }
+                let found = found.0;
                 if follow.elapsed() >= self.pace.settle {
                     return Err(Fault::new(
                         Kind::Provider,
@@ -250,7 +320,18 @@ impl Inner {
                     .next(&["describe_backup_policy"]));
                 }
             }
-            follow.wait("the change of policy").await?;
+            follow.wait("the change of policy").await.map_err(taken)?;
         }
     }
+}
+
+/// A change of which it is not known what came of it.
+fn uncertain(what: &str, fault: &Fault) -> Fault {
+    Fault::new(
+        Kind::Provider,
+        "cloud.uncertain",
+        format!("{what}, and the policy cannot be read back: {}", fault.message),
+    )
+    .hint("Look at describe_backup_policy before you call again: it may have taken effect.")
+    .next(&["describe_backup_policy"])
 }
