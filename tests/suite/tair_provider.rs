@@ -118,7 +118,7 @@ fn rows_make_sets() {
     let running = [row(0, 41, "r-1", t1, json!({"BackupStatus": ""})), row(5, 42, "r-1", t2, none())];
     assert_eq!(ids(&sets::of_rows("r-1", backups(&running), Some(1))), ["5"]);
     // A set is found by its list in any order; a shard by its own id.
-    let found = |id: &str| sets::find(sets::of_rows("r-1", backups(&legacy), Some(2)), id).map(Result::unwrap);
+    let found = |id: &str| sets::find_file(sets::of_rows("r-1", backups(&legacy), Some(2)), id).map(Result::unwrap);
     assert_eq!(found("2480,1022").unwrap().shards.len(), 2);
     let shard = found("2480").unwrap();
     assert_eq!((shard.set.id.as_str(), shard.shards.len(), shard.set.rdb_bytes), ("2480", 1, 100));
@@ -145,7 +145,7 @@ fn cluster_rows_make_sets() {
     let whole = listed[0].as_ref().unwrap();
     assert!(whole.of_cluster);
     assert_eq!((whole.set.mode, whole.set.rdb_bytes, whole.set.version.as_str()), (Mode::Automated, 2048, "5.0"));
-    assert_eq!(sets::find(listed, "514645788").unwrap().unwrap().set.rdb_bytes, 1024);
+    assert_eq!(sets::find_file(listed, "514645788").unwrap().unwrap().set.rdb_bytes, 1024);
 }
 
 /// A glob is recognised and explained with the expression meant; an ordinary expression is left alone; what is none is

@@ -11,13 +11,14 @@ use crate::model::time::written;
 use crate::provider::tair::architecture::Architecture;
 use crate::provider::tair::follow::Follow;
 use crate::provider::tair::sets::{self, CloudSet};
-use crate::provider::tair::{Inner, same_fault, undo_json};
+use crate::provider::tair::{Inner, same_fault, traffic, undo_json};
 use crate::state::jobs::Begun;
 use crate::tair::codes::Retry;
 use crate::tair::error::TairError;
 use crate::tair::wire::attribute::InstanceAttribute;
 use crate::tair::wire::backups::{Backup, BackupTask, CreateBackup, DescribeBackupTasks};
 use crate::tair::wire::clusters::ClusterBackup;
+use crate::tair::wire::moment;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -26,6 +27,8 @@ use tokio::sync::oneshot;
 
 /// Rows looked at: those of jobs that began this long before the call, for a job that is joined.
 const BEFORE: SignedDuration = SignedDuration::from_hours(48);
+/// A job that begins so long before or after the call is not its own; clocks differ a little.
+const NEAR: SignedDuration = SignedDuration::from_mins(10);
 /// Times a call that was refused because of a job which nobody can see is sent again.
 const REFUSALS: u32 = 5;
 
@@ -70,6 +73,34 @@ impl Inner {
             // The job tells by its own end what went wrong if it died before it could say.
             Begun::Started(job) => rx.await.unwrap_or(Ok(false)).map(|joined| (job, joined)),
         }
+    }
+
+    /// Starts what undoes a restore. There is no counter of writes by which an earlier set could be known to be as good, so
+    /// an older job of ours that still runs will do only where nothing was written since it began.
+    pub async fn safety_backup(self: &Arc<Self>, instance_id: &str) -> Result<Job, Fault> {
+        let (job, joined) = self.start_backup(instance_id, Mode::Safety).await?;
+        if !joined {
+            return Ok(job);
+        }
+        let running = self.running(instance_id).await?;
+        // The cloud's own job may have begun before ours joined it.
+        if let Some(began) = running.iter().filter_map(|t| moment(t.start_time.as_deref())).min() {
+            let shape = Architecture::of(&self.attribute(instance_id).await?).shape;
+            let from = began.min(job.created_at);
+            // Measured by the minute: the one that it began in counts as well.
+            let from = from.saturating_sub(SignedDuration::from_mins(1)).unwrap_or(from);
+            if traffic::writes(&self.client, instance_id, shape, from).await?.peak == 0.0 {
+                return Ok(job);
+            }
+        }
+        let message = format!(
+            "backup {} of {instance_id} runs since before the last writes, which would be in no backup",
+            job.id
+        );
+        Err(Fault::new(Kind::Provider, "job.busy", message)
+            .hint("Wait for it with describe_jobs; then make the plan again, which takes a backup of its own.")
+            .next(&["describe_jobs"])
+            .retry_after(std::time::Duration::from_secs(5)))
     }
 
     async fn backup(&self, job: &Job, of: &InstanceAttribute, mode: Mode, tx: Started) -> Result<String, Fault> {
@@ -144,7 +175,7 @@ impl Inner {
                         let found = self.look_for_new(job, &record).await?;
                         return found.map(|record| (record, false)).ok_or_else(|| lost_call(Timestamp::now()));
                     }
-                    self.jobs.state.save_undo(&job.id, &undo_json(&record)?).await?;
+                    self.keep(job, &record).await;
                     return Ok((record, false));
                 }
                 Err(e) if e.is_code("BackupJobExists") => {}
@@ -172,7 +203,7 @@ impl Inner {
                 _ if !running.is_empty() => {
                     record.jobs = running.iter().filter_map(|t| t.backup_job_id).filter(|id| *id > 0).collect();
                     record.known.retain(|id| !record.jobs.iter().any(|j| j.to_string() == *id));
-                    self.jobs.state.save_undo(&job.id, &undo_json(&record)?).await?;
+                    self.keep(job, &record).await;
                     return Ok((record, true));
                 }
                 // Refused because of one that is over by now.
@@ -225,21 +256,32 @@ impl Inner {
         let mut follow = Follow::new(&self.pace, self.pace.backup, &self.jobs.stop);
         loop {
             if record.cluster {
-                let rows = sets::cluster_rows(&self.client, &job.instance_id, recent()).await;
+                let rows = sets::cluster_rows(&self.client, &job.instance_id, since(record.called_at)).await;
                 let rows = follow.forgive(rows)?.unwrap_or_default();
-                if rows.iter().any(|r| !record.known.contains(&r.cluster_backup_id)) {
+                let ours = |r: &ClusterBackup| {
+                    !record.known.contains(&r.cluster_backup_id)
+                        && record.may_be(r.cluster_backup_mode.as_deref(), r.cluster_backup_start_time.as_deref())
+                };
+                if rows.iter().any(ours) {
                     return Ok(Some(record.clone()));
                 }
             } else {
                 let tasks = follow.forgive(self.tasks(&job.instance_id, None).await)?.unwrap_or_default();
-                let rows = sets::rows(&self.client, &job.instance_id, recent()).await;
+                let rows = sets::rows(&self.client, &job.instance_id, since(record.called_at)).await;
                 let rows = follow.forgive(rows)?.unwrap_or_default();
-                let ids =
-                    tasks.iter().filter_map(|t| t.backup_job_id).chain(rows.iter().filter_map(|r| r.backup_job_id));
+                let tasks = tasks
+                    .iter()
+                    .filter(|t| record.may_be(t.job_mode.as_deref(), t.start_time.as_deref()))
+                    .filter_map(|t| t.backup_job_id);
+                let rows = rows
+                    .iter()
+                    .filter(|r| record.may_be(r.backup_mode.as_deref(), r.backup_start_time.as_deref()))
+                    .filter_map(|r| r.backup_job_id);
+                let ids = tasks.chain(rows);
                 let new: BTreeSet<i64> = ids.filter(|id| *id > 0 && !record.known.contains(&id.to_string())).collect();
                 if !new.is_empty() {
                     let record = Record { jobs: new.into_iter().collect(), ..record.clone() };
-                    self.jobs.state.save_undo(&job.id, &undo_json(&record)?).await?;
+                    self.keep(job, &record).await;
                     return Ok(Some(record));
                 }
             }
@@ -258,16 +300,21 @@ impl Inner {
         } else {
             self.follow_jobs(job, &record, &mut follow).await?
         };
-        self.jobs.state.set_backup_id(&job.id, &set.set.id).await?;
+        if let Err(fault) = self.jobs.state.set_backup_id(&job.id, &set.set.id).await {
+            tracing::error!(job = %job.id, "the job's set could not be written down: {fault}");
+        }
         Ok(format!("backup {} of {}, {}", set.set.id, written(set.set.started_at), bytes(set.set.rdb_bytes)))
     }
 
     async fn follow_jobs(&self, job: &Job, record: &Record, follow: &mut Follow) -> Result<CloudSet, Fault> {
         let mut over_since = None;
         loop {
-            let (mut running, mut percent, mut stage) = (false, 0, String::new());
+            let (mut running, mut percent, mut stage, mut all_read) = (false, 0, String::new(), true);
             for id in &record.jobs {
-                let Some(tasks) = follow.forgive(self.tasks(&job.instance_id, Some(*id)).await)? else { continue };
+                let Some(tasks) = follow.forgive(self.tasks(&job.instance_id, Some(*id)).await)? else {
+                    all_read = false;
+                    continue;
+                };
                 // Some gateways give all jobs whatever was asked for.
                 for task in tasks.iter().filter(|t| t.backup_job_id.is_none_or(|j| j == *id)) {
                     percent += if task.is_finished() { 100 } else { task.percent().unwrap_or(0) };
@@ -278,20 +325,26 @@ impl Inner {
                 }
             }
             if running {
-                let total = 100 * u64::try_from(record.jobs.len()).unwrap_or(1);
-                let done = u64::try_from(percent).unwrap_or_default();
-                self.jobs.state.progress(&job.id, &stage, done, total).await?;
+                over_since = None;
+                // A job's figures are bytes; the cloud tells per cents only.
+                let percent = percent / i64::try_from(record.jobs.len()).unwrap_or(1).max(1);
+                self.tell(job, &format!("{stage}, {percent}%")).await;
             } else {
                 // Finished, or no longer listed: the list of sets tells which.
-                let rows = follow.forgive(sets::rows(&self.client, &job.instance_id, recent()).await)?;
+                let read = sets::rows(&self.client, &job.instance_id, since(record.called_at)).await;
+                let rows = follow.forgive(read)?;
+                all_read &= rows.is_some();
                 let all = rows.unwrap_or_default();
                 let ours: Vec<Backup> =
                     all.into_iter().filter(|r| r.backup_job_id.is_some_and(|j| record.jobs.contains(&j))).collect();
                 if let Some(set) = whole(&job.instance_id, record, ours)? {
                     return Ok(set);
                 }
-                let since = *over_since.get_or_insert_with(|| follow.elapsed());
-                if follow.elapsed().saturating_sub(since) >= self.pace.settle.saturating_mul(5) {
+                // What could not be read may still run.
+                over_since = if all_read { over_since.or(Some(follow.elapsed())) } else { None };
+                if over_since
+                    .is_some_and(|since| follow.elapsed().saturating_sub(since) >= self.pace.settle.saturating_mul(5))
+                {
                     return Err(Fault::new(
                         Kind::Provider,
                         "backup.lost",
@@ -300,7 +353,7 @@ impl Inner {
                     .hint("Look with describe_backups in some minutes; if it is not there, call create_backup again.")
                     .next(&["describe_backups"]));
                 }
-                self.jobs.state.progress(&job.id, "waiting for the set to be listed", 0, 0).await?;
+                self.tell(job, "waiting for the set to be listed").await;
             }
             follow.wait("the backup").await?;
         }
@@ -308,14 +361,15 @@ impl Inner {
 
     async fn follow_cluster(&self, job: &Job, record: &Record, follow: &mut Follow) -> Result<CloudSet, Fault> {
         loop {
-            let rows = follow.forgive(sets::cluster_rows(&self.client, &job.instance_id, recent()).await)?;
+            let read = sets::cluster_rows(&self.client, &job.instance_id, since(record.called_at)).await;
+            let rows = follow.forgive(read)?;
             // The earliest new one: a later one is somebody else's.
             let new = rows.unwrap_or_default().into_iter().filter(|r| !record.known.contains(&r.cluster_backup_id));
             let ours: Option<ClusterBackup> = new.min_by_key(|r| r.cluster_backup_start_time.clone());
             match ours {
                 Some(row) if row.cluster_backup_status.as_deref() == Some("RUNNING") => {
-                    let percent = row.progress.as_deref().unwrap_or("0").trim_end_matches('%').parse().unwrap_or(0);
-                    self.jobs.state.progress(&job.id, "RUNNING", percent, 100).await?;
+                    let percent: u8 = row.progress.as_deref().unwrap_or("0").trim_end_matches('%').parse().unwrap_or(0);
+                    self.tell(job, &format!("RUNNING, {percent}%")).await;
                 }
                 Some(row) => match sets::of_cluster_rows(&job.instance_id, vec![row]).pop() {
                     Some(Ok(set)) => return Ok(set),
@@ -332,10 +386,25 @@ impl Inner {
     }
 }
 
+impl Record {
+    /// Whether what is new may have come of our call: asked for by hand, and begun when we called. What is not told does not
+    /// speak against it.
+    fn may_be(&self, mode: Option<&str>, began: Option<&str>) -> bool {
+        let by_hand = mode.is_none_or(|m| !m.eq_ignore_ascii_case("Automated"));
+        by_hand && moment(began).is_none_or(|at| at.duration_since(self.called_at).abs() <= NEAR)
+    }
+}
+
 fn recent() -> (Timestamp, Timestamp) {
+    since(Timestamp::now())
+}
+
+/// What may be of a job that was called for at a moment, or joined then.
+fn since(called_at: Timestamp) -> (Timestamp, Timestamp) {
     let now = Timestamp::now();
+    let from = called_at.min(now);
     let day = SignedDuration::from_hours(24);
-    (now.saturating_sub(BEFORE).unwrap_or(now), now.saturating_add(day).unwrap_or(now))
+    (from.saturating_sub(BEFORE).unwrap_or(from), now.saturating_add(day).unwrap_or(now))
 }
 
 /// The set that all rows of our jobs make; nothing while one is missing.

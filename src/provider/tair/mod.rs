@@ -46,6 +46,7 @@ use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use pace::Pace;
 use serde::Serialize;
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -63,6 +64,8 @@ struct Inner {
     client: Client,
     jobs: Jobs,
     pace: Pace,
+    /// Held while the policy of an instance is read, written and read back.
+    policies: std::sync::Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
 }
 
 impl Tair {
@@ -75,8 +78,8 @@ impl Tair {
     /// As [`Tair::new`], at another pace.
     #[must_use]
     pub fn with(client: Client, state: Arc<State>, pace: Pace) -> Self {
-        let jobs = Jobs::new(PROVIDER, state, restore::left_unsettled);
-        Self { inner: Arc::new(Inner { client, jobs, pace }) }
+        let jobs = Jobs::new(PROVIDER, state, |fault| restore::left_unsettled(fault) || clone::left_unsettled(fault));
+        Self { inner: Arc::new(Inner { client, jobs, pace, policies: std::sync::Mutex::default() }) }
     }
 }
 
@@ -193,6 +196,24 @@ impl Inner {
         Ok(sets::of_rows(instance_id, rows, shards))
     }
 
+    /// Says how far a job is. What the cloud does goes on whether that could be written down or not.
+    async fn tell(&self, job: &Job, stage: &str) {
+        if let Err(fault) = self.jobs.state.progress(&job.id, stage, 0, 0).await {
+            tracing::error!(job = %job.id, "how far the job is could not be written down: {fault}");
+        }
+    }
+
+    /// Writes down what a later process needs, once the cloud has taken the call: failing at that must not end the following.
+    async fn keep(&self, job: &Job, record: &impl Serialize) {
+        let kept = match undo_json(record) {
+            Ok(json) => self.jobs.state.save_undo(&job.id, &json).await,
+            Err(fault) => Err(fault),
+        };
+        if let Err(fault) = kept {
+            tracing::error!(job = %job.id, "the job's record could not be written down: {fault}");
+        }
+    }
+
     /// Writes down what came of something that cannot be undone any more: a full disk must not turn it into a failure.
     async fn note(&self, record: AuditRecord) {
         if let Err(fault) = self.jobs.state.record(record).await {
@@ -219,7 +240,9 @@ impl Inner {
     /// Lowers, or changes otherwise, a policy as permitted.
     async fn modify_policy(&self, permit: Permit, change: &PolicyChange) -> Result<String, Fault> {
         let id = permit.plan().instance_id.clone();
-        let now = self.policy(&id).await?;
+        let turn = self.policy_turn(&id);
+        let _turn = turn.lock().await;
+        let now = self.policy_before(&id, change).await?;
         if survey::policy_pins(&now).iter().any(|(name, value)| permit.plan().pin(name) != value) {
             let message = "the policy has been changed since the plan; it was left as it is";
             return Err(Fault::new(Kind::Refused, "plan.changed", message).hint("Make a new plan."));
@@ -228,6 +251,7 @@ impl Inner {
         let done = self.write_policy(&id, &now, then).await;
         let (event, detail) = match &done {
             Ok(_) => ("policy.changed", change.words()),
+            Err(fault) if fault.code == "cloud.uncertain" => ("policy.uncertain", fault.message.clone()),
             Err(fault) => ("policy.not_changed", format!("{}: {}", fault.code, fault.message)),
         };
         self.note(permit.record(event, detail)).await;
@@ -245,7 +269,7 @@ struct Listing<'a> {
 #[async_trait]
 impl download::Renew for Listing<'_> {
     async fn shard(&self) -> Result<sets::Shard, Fault> {
-        let set = self.inner.cloud_set(self.instance_id, self.backup_id).await?;
+        let set = self.inner.set_or_file(self.instance_id, self.backup_id).await?;
         download::only_file(&set).cloned()
     }
 }
@@ -306,7 +330,7 @@ impl Provider for Tair {
     }
 
     async fn backup(&self, instance_id: &str, backup_id: &str) -> Result<BackupSet, Fault> {
-        self.inner.cloud_set(instance_id, backup_id).await.map(|set| set.set)
+        self.inner.set_or_file(instance_id, backup_id).await.map(|set| set.set)
     }
 
     async fn download(&self, set: &BackupSet, to: &Path, on_bytes: &OnBytes) -> Result<Downloaded, Fault> {
@@ -315,7 +339,7 @@ impl Provider for Tair {
     }
 
     async fn download_url(&self, set: &BackupSet) -> Result<SignedUrl, Fault> {
-        let set = self.inner.cloud_set(&set.instance_id, &set.id).await?;
+        let set = self.inner.set_or_file(&set.instance_id, &set.id).await?;
         let url = download::url_of(download::only_file(&set)?, self.inner.client.is_in_vpc())?;
         Ok(SignedUrl { url: Secret::new(url.expose()), expires_at: url.expires_at() })
     }
@@ -339,8 +363,7 @@ impl Provider for Tair {
     }
 
     async fn safety_backup(&self, instance_id: &str, _survey: &Survey) -> Result<SafetyFacts, Fault> {
-        // There is no counter of writes by which an earlier set could be known to be as good.
-        let (job, _) = self.inner.start_backup(instance_id, Mode::Safety).await?;
+        let job = self.inner.safety_backup(instance_id).await?;
         Ok(SafetyFacts { job_id: job.id, backup_id: job.backup_id, standing: SafetyStanding::Running })
     }
 

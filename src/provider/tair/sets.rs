@@ -302,15 +302,30 @@ fn of_cluster(instance_id: &str, row: ClusterBackup) -> Listed {
     Ok(CloudSet { set, shards, jobs: Vec::new(), recover: recover.unwrap_or_default(), of_cluster: true })
 }
 
-/// Finds a set by its id, or one shard of a set by its own: that is what a download of a cluster names.
+/// Finds a set by its id.
 #[must_use]
 pub fn find(listed: Vec<Listed>, id: &str) -> Option<Listed> {
     let as_set = |entry: &Listed| match entry {
         Ok(set) => same_ids(&set.set.id, id),
         Err(damaged) => same_ids(&damaged.id, id),
     };
-    if let Some(at) = listed.iter().position(as_set) {
-        return listed.into_iter().nth(at);
+    listed.into_iter().find(as_set)
+}
+
+/// The set that a file of several belongs to, whole or not.
+#[must_use]
+pub fn set_of_file(listed: &[Listed], id: &str) -> Option<String> {
+    listed.iter().find_map(|entry| match entry {
+        Ok(whole) => whole.shards.iter().any(|s| s.id == id).then(|| whole.set.id.clone()),
+        Err(damaged) => damaged.id.split(',').any(|part| part == id).then(|| damaged.id.clone()),
+    })
+}
+
+/// Finds a set by its id, or one shard of a set by its own: that is what a download of a cluster names.
+#[must_use]
+pub fn find_file(listed: Vec<Listed>, id: &str) -> Option<Listed> {
+    if let Some(set) = find(listed.clone(), id) {
+        return Some(set);
     }
     listed.into_iter().flatten().find_map(|whole| {
         let shard = whole.shards.iter().find(|s| s.id == id)?.clone();

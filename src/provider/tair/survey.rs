@@ -5,9 +5,9 @@ use crate::guard::act::{Act, CloneOrder, PolicyChange, Source};
 use crate::guard::checks::Precheck;
 use crate::guard::cloud_checks::{self as judge, SetFacts};
 use crate::guard::plan::{Plan, Policy};
-use crate::guard::survey::{Instead, Pins, Survey, Words};
-use crate::model::backup::Mode;
-use crate::model::fault::Fault;
+use crate::guard::survey::{Instead, Pins, Survey, Words, Writes};
+use crate::model::backup::{DamagedSet, Mode};
+use crate::model::fault::{Fault, Kind};
 use crate::model::policy::BackupPolicy;
 use crate::model::text::{bytes, clean};
 use crate::model::time::written;
@@ -94,7 +94,7 @@ impl Inner {
     ) -> Result<Survey, Fault> {
         match act {
             Act::RestoreInstance { source, write_fence } => {
-                self.survey_restore(instance_id, source, *write_fence, rules).await
+                self.survey_restore(instance_id, source, *write_fence, rules, earlier).await
             }
             Act::DeleteBackup { backup_id } => self.survey_deletion(instance_id, backup_id).await,
             Act::ModifyBackupPolicy { change } => self.survey_policy(instance_id, change).await,
@@ -102,7 +102,14 @@ impl Inner {
         }
     }
 
-    async fn survey_restore(&self, id: &str, source: &Source, fence: bool, rules: Policy) -> Result<Survey, Fault> {
+    async fn survey_restore(
+        &self,
+        id: &str,
+        source: &Source,
+        fence: bool,
+        rules: Policy,
+        earlier: Option<&Plan>,
+    ) -> Result<Survey, Fault> {
         let filter = match source {
             Source::Moment { filter_key: Some(text), .. } => Some(filter_key::lint(text)?),
             _ => None,
@@ -151,7 +158,7 @@ impl Inner {
                     checks.push(judge::time_shift(*shift, *restore_time, now));
                     details.push(("time_shift", written(*shift)));
                 }
-                pins.push(("backup_log_start", architecture.log_start.map(written).unwrap_or_default()));
+                // From when moments are kept is no pin: that rolls on by itself.
                 (format!("the data of {moment}, from the archive of changes"), moment.clone())
             }
         };
@@ -159,7 +166,9 @@ impl Inner {
             checks.push(judge::filter_key(filter.items.len(), &filter.warnings));
             details.push(("filter_key", filter.items.join(",")));
         }
-        let measured = traffic::writes(&self.client, id, architecture.shape).await?;
+        // Whatever was written since the plan may be in no backup, however long the person took.
+        let from = traffic::looked_from(earlier.and_then(|plan| plan.writes).map(|w| w.read_at), now);
+        let measured = traffic::writes(&self.client, id, architecture.shape, from).await?;
         checks.push(judge::write_traffic(measured.peak, measured.window_seconds, rules.max_writes_per_second, fence));
         if fence {
             checks.push(judge::write_fence());
@@ -178,6 +187,8 @@ impl Inner {
             address: address_of(&a),
             checks,
             pins: pinned(pins),
+            // The cloud has no counter of writes, only rates: the moment is what the next look measures from.
+            writes: Some(Writes { calls: 0, read_at: now }),
             wants_safety: true,
             words: Words {
                 now: there,
@@ -188,7 +199,7 @@ impl Inner {
                     "Alibaba Cloud overwrites the instance; it does not serve while it is BackupRecovering{}",
                     if fence { ", and writes are locked until it is over" } else { "" }
                 ),
-                back: String::new(),
+                back: remark(id, filter.is_some()),
             },
             details: pinned(details),
             ..Survey::default()
@@ -199,7 +210,7 @@ impl Inner {
         let a = self.attribute(id).await?;
         let listed = self.listed(id, sets::always()).await?;
         let all = listed.iter().flatten().count();
-        let found = sets::find(listed, backup_id).ok_or_else(|| not_found(id, backup_id))?;
+        let found = find_set(listed, id, backup_id)?;
         let manual = found.as_ref().is_ok_and(|s| s.set.mode == Mode::Manual);
         let no = Architecture::of(&a).can_delete_sets().err();
         let mut pins = identity(&a);
@@ -215,6 +226,8 @@ impl Inner {
             Ok(set) => {
                 pins.extend(set_pins(set));
                 let left = all.saturating_sub(1);
+                // Whoever agreed to one of several going did not agree to the last one going.
+                pins.push(("other_backups", if left == 0 { "none" } else { "some" }.into()));
                 checks.push(judge::other_backups(left));
                 words.now = format!("{left} other backups beside it");
                 words.lost =
@@ -227,7 +240,7 @@ impl Inner {
 
     async fn survey_policy(&self, id: &str, change: &PolicyChange) -> Result<Survey, Fault> {
         let a = self.attribute(id).await?;
-        let now = self.policy(id).await?;
+        let now = self.policy_before(id, change).await?;
         let then = policy::changed(&now, change)?;
         let lowered = policy::lowered(&now, &then);
         let in_words = |p: &BackupPolicy| {
@@ -314,21 +327,54 @@ impl Inner {
     /// A set as it is listed, broken or whole.
     async fn listed_set(&self, id: &str, backup_id: &str) -> Result<Listed, Fault> {
         let listed = self.listed(id, sets::always()).await?;
-        sets::find(listed, backup_id).ok_or_else(|| not_found(id, backup_id))
+        find_set(listed, id, backup_id)
     }
 
     /// A whole set.
     pub async fn cloud_set(&self, id: &str, backup_id: &str) -> Result<CloudSet, Fault> {
-        self.listed_set(id, backup_id).await?.map_err(|damaged| {
-            Fault::new(
-                crate::model::fault::Kind::Damaged,
-                "backup.damaged",
-                format!("backup {} of {id} cannot be used: {}", shown(&damaged.id), damaged.reason),
-            )
-            .hint("Choose another with describe_backups.")
-            .next(&["describe_backups"])
-        })
+        self.listed_set(id, backup_id).await?.map_err(|d| damaged(id, &d))
     }
+
+    /// A whole set, or one file of one: what can be looked at and downloaded.
+    pub async fn set_or_file(&self, id: &str, backup_id: &str) -> Result<CloudSet, Fault> {
+        let listed = self.listed(id, sets::always()).await?;
+        let found = sets::find_file(listed, backup_id).ok_or_else(|| not_found(id, backup_id))?;
+        found.map_err(|d| damaged(id, &d))
+    }
+}
+
+fn damaged(id: &str, set: &DamagedSet) -> Fault {
+    Fault::new(
+        Kind::Damaged,
+        "backup.damaged",
+        format!("backup {} of {id} cannot be used: {}", shown(&set.id), set.reason),
+    )
+    .hint("Choose another with describe_backups.")
+    .next(&["describe_backups"])
+}
+
+/// Finds a set. The id of one of its files is not the set: restored alone it would be a part of the data.
+fn find_set(listed: Vec<Listed>, id: &str, backup_id: &str) -> Result<Listed, Fault> {
+    let of = sets::set_of_file(&listed, backup_id);
+    if let Some(found) = sets::find(listed, backup_id) {
+        return Ok(found);
+    }
+    let Some(set) = of else { return Err(not_found(id, backup_id)) };
+    let message = format!("{} is one shard of backup {set}, and only downloads take a single shard", shown(backup_id));
+    Err(Fault::new(Kind::Usage, "backup.one_shard", message)
+        .hint(format!("Give the whole set: backup_id {set}."))
+        .next(&["describe_backups"]))
+}
+
+/// What is to be known of the way back.
+fn remark(id: &str, keys_only: bool) -> String {
+    let refused = format!(
+        "the cloud may refuse a restore in place; then create_instance_from_backup with instance_id {id} and the same backup_id"
+    );
+    if keys_only {
+        return format!("{refused}; restoring it would overwrite every key, not only those that match filter_key");
+    }
+    refused
 }
 
 /// Long lists of shards are shortened where people read them.
@@ -338,7 +384,7 @@ fn shown(id: &str) -> String {
 
 fn not_found(id: &str, backup_id: &str) -> Fault {
     Fault::new(
-        crate::model::fault::Kind::NotFound,
+        Kind::NotFound,
         "backup.not_found",
         format!("{id} has no backup {}", crate::model::text::quoted(backup_id)),
     )

@@ -10,6 +10,8 @@ use jiff::{SignedDuration, Timestamp};
 
 /// Looked back over: longer than the lag, so that an empty reply means that nothing was written.
 const WINDOW: SignedDuration = SignedDuration::from_mins(5);
+/// By which the cloud's figures may be late: what was written so shortly before a look may be missing in it.
+const LAG: SignedDuration = SignedDuration::from_mins(2);
 
 /// Writes as measured.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -18,8 +20,6 @@ pub struct Traffic {
     pub peak: f64,
     /// The seconds looked back over.
     pub window_seconds: f64,
-    /// Moments that had a value at all.
-    pub points: usize,
 }
 
 /// The name a metric group has on an architecture.
@@ -44,11 +44,15 @@ fn values<'a>(history: &'a History, metric: &'a str) -> impl Iterator<Item = (&'
     })
 }
 
-async fn ask(client: &Client, instance_id: &str, keys: String) -> Result<History, TairError> {
-    let now = Timestamp::now();
+async fn ask(
+    client: &Client,
+    instance_id: &str,
+    keys: String,
+    (from, now): (Timestamp, Timestamp),
+) -> Result<History, TairError> {
     let request = DescribeHistoryMonitorValues {
         instance_id: instance_id.into(),
-        start_time: Second(now.saturating_sub(WINDOW).unwrap_or(now)),
+        start_time: Second(from),
         end_time: Second(now),
         interval_for_history: "01m".into(),
         monitor_keys: Some(keys),
@@ -57,14 +61,22 @@ async fn ask(client: &Client, instance_id: &str, keys: String) -> Result<History
     Ok(client.call(&request).await?.monitor_history)
 }
 
-/// Writes a second over the last minutes.
+/// From when writes are looked for: over the last minutes, and over all the time since an earlier look, with what that one
+/// could not see yet.
+#[must_use]
+pub fn looked_from(earlier: Option<Timestamp>, now: Timestamp) -> Timestamp {
+    let least = now.saturating_sub(WINDOW).unwrap_or(now);
+    earlier.map_or(least, |at| at.saturating_sub(LAG).unwrap_or(at).min(least))
+}
+
+/// Writes a second since a moment.
 ///
 /// # Errors
 /// Any [`TairError`].
-pub async fn writes(client: &Client, instance_id: &str, shape: Shape) -> Result<Traffic, TairError> {
-    let history = ask(client, instance_id, group("UsedQPS", shape)).await?;
-    let peak = peak(&history, "PutQps");
-    Ok(Traffic { peak, window_seconds: WINDOW.as_secs_f64(), points: history.len() })
+pub async fn writes(client: &Client, instance_id: &str, shape: Shape, from: Timestamp) -> Result<Traffic, TairError> {
+    let now = Timestamp::now();
+    let history = ask(client, instance_id, group("UsedQPS", shape), (from, now)).await?;
+    Ok(Traffic { peak: peak(&history, "PutQps"), window_seconds: now.duration_since(from).as_secs_f64() })
 }
 
 /// A key count, and when it was measured.
@@ -91,5 +103,7 @@ pub fn counted(history: &History) -> Option<Counted> {
 /// # Errors
 /// Any [`TairError`].
 pub async fn keys(client: &Client, instance_id: &str, shape: Shape) -> Result<Option<Counted>, TairError> {
-    Ok(counted(&ask(client, instance_id, group("Redis_Basic_Monitor", shape)).await?))
+    let now = Timestamp::now();
+    let range = (looked_from(None, now), now);
+    Ok(counted(&ask(client, instance_id, group("Redis_Basic_Monitor", shape), range).await?))
 }
