@@ -109,10 +109,9 @@ fn samples_are_understood() {
     assert_eq!((policy.enable_backup_log, policy.backup_retention_period), (Some(true), Some(7)));
     assert_eq!(read::<Instances>(INSTANCES).instances[0].generation(), Generation::CloudNative);
     let attribute = &read::<InstanceAttributes>(ATTRIBUTE).instances[0];
-    assert_eq!((attribute.generation(), attribute.is_normal()), (Generation::Classic, true));
+    assert_eq!((attribute.generation(), attribute.instance_status.as_deref()), (Generation::Classic, Some("Normal")));
     assert_eq!(attribute.has_renew_change_order, Some(false));
-    assert_eq!(read::<MonitorValues>(MONITOR).series("memoryUsage")[1], ("2022-11-06T00:00:05Z", 6.67));
-    assert_eq!(read::<MonitorValues>(MONITOR).series("PutQps")[0].1, 0.0);
+    assert_eq!(read::<MonitorValues>(MONITOR).monitor_history["2022-11-06T00:00:05Z"]["memoryUsage"], 6.67);
 }
 
 /// The documentation's two samples of a started backup, one with quotes within its text.
@@ -137,10 +136,10 @@ fn old_replies_are_read_as_well() {
         assert!(read::<Backups>(empty).backups.is_empty(), "{empty}");
     }
     for history in [r#"{"MonitorHistory":{"t":{"PutQps":3}}}"#, r#"{"MonitorHistory":"{\"t\":{\"PutQps\":\"3\"}}"}"#] {
-        assert_eq!(read::<MonitorValues>(history).series("PutQps"), [("t", 3.0)]);
+        assert_eq!(read::<MonitorValues>(history).monitor_history["t"]["PutQps"], 3.0);
     }
     for idle in [r#"{"MonitorHistory":"{}"}"#, r#"{"MonitorHistory":""}"#, r#"{}"#] {
-        assert!(read::<MonitorValues>(idle).series("PutQps").is_empty());
+        assert!(read::<MonitorValues>(idle).monitor_history.is_empty());
     }
     assert!(RecoverConfig::read(Some(r#"{"whitelist":true,"config":"true","account":null}"#)).config);
     assert_eq!(RecoverConfig::read(Some("[")), RecoverConfig::default());
@@ -185,7 +184,6 @@ fn a_download_url_is_a_secret_with_a_date() {
     );
     assert!(!format!("{url:?}").contains("LTAI"));
     assert_eq!(url.expires_at().unwrap().as_second(), 1_508_409_386);
-    assert!(url.without_signature().ends_with("_data_20171018183408.rdb"));
     let newer = DownloadUrl::new(
         "https://b.oss.aliyuncs.com/o?x-oss-date=20260102T030405Z&x-oss-expires=60&x-oss-signature=abc",
     );

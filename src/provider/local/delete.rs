@@ -1,6 +1,6 @@
 //! Deletion of a set: only one that somebody asked for by hand, only with a permit.
 
-use crate::guard::checks::{Status, check};
+use crate::guard::cloud_checks as judge;
 use crate::guard::ledger::Ledger as _;
 use crate::guard::permit::Permit;
 use crate::guard::survey::{Survey, Words, pins};
@@ -17,22 +17,15 @@ impl Inner {
         let (vault, id, set_id) = (self.vault.clone(), instance_id.to_owned(), backup_id.to_owned());
         let (set, all) = blocking(move || Ok((vault.find(&id, &set_id)?, vault.list(&id)?))).await?;
         let left = all.iter().flatten().filter(|s| s.id != set.id).count();
-        let manual = match set.mode {
-            Mode::Manual => check("manual_backup", Status::Pass, "taken by hand"),
-            mode => check("manual_backup", Status::Block, protected(mode)),
-        };
-        let others = match left {
-            0 => check(
-                "other_backups",
-                Status::Warn,
-                "it is the only backup of the instance: nothing could be restored any more",
-            ),
-            n => check("other_backups", Status::Pass, format!("{n} others stay")),
-        };
+        let ours = "taken by the guard before a restore, so that it can be undone: only manual backups can be deleted";
+        let manual = judge::deletable(set.mode == Mode::Manual, (set.mode == Mode::Safety).then_some(ours));
+        let others = judge::other_backups(left);
+        let any_left = if left == 0 { "none" } else { "some" };
         Ok(Survey {
             address: "the vault of this machine".into(),
             checks: vec![manual, others],
-            pins: pins([("sha256", &set.sha256), ("mode", set.mode.word())]),
+            // Whoever agreed to one of several going did not agree to the last one going.
+            pins: pins([("sha256", &set.sha256), ("mode", set.mode.word()), ("other_backups", any_left)]),
             words: Words {
                 now: format!("{left} other backups beside it"),
                 after: "the set is gone from the vault".into(),
@@ -73,13 +66,4 @@ impl Inner {
 fn lost(set: &BackupSet) -> String {
     let keys = total_keys(&set.counts);
     format!("the backup of {}, {keys} keys, {}, for ever", written(set.started_at), bytes(set.rdb_bytes))
-}
-
-const fn protected(mode: Mode) -> &'static str {
-    match mode {
-        Mode::Safety => {
-            "taken by the guard before a restore, so that it can be undone: only manual backups can be deleted"
-        }
-        Mode::Automated | Mode::Manual => "taken by the backup policy: only manual backups can be deleted",
-    }
 }

@@ -220,12 +220,6 @@ impl InstanceAttribute {
     pub fn is_single(&self) -> bool {
         matches!(self.node_type.as_deref(), Some("STAND_ALONE" | "single"))
     }
-
-    /// Whether it serves and takes changes.
-    #[must_use]
-    pub fn is_normal(&self) -> bool {
-        self.instance_status.as_deref() == Some("Normal")
-    }
 }
 
 action! {

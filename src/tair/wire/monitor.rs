@@ -25,17 +25,6 @@ pub struct MonitorValues {
     pub monitor_history: History,
 }
 
-impl MonitorValues {
-    /// The values of a metric in order of time; 0 where the cloud has sent nothing for a moment.
-    #[must_use]
-    pub fn series(&self, metric: &str) -> Vec<(&str, f64)> {
-        self.monitor_history
-            .iter()
-            .map(|(at, values)| (at.as_str(), values.get(metric).copied().unwrap_or(0.0)))
-            .collect()
-    }
-}
-
 /// Metrics that mean the same for all shards are sent with `$db` after their name.
 fn history<'de, D: Deserializer<'de>>(from: D) -> Result<History, D::Error> {
     let moments = match inner(from)? {

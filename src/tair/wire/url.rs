@@ -33,12 +33,6 @@ impl DownloadUrl {
         let from = from.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp().as_second();
         Timestamp::from_second(from.checked_add(first(&params, "x-oss-expires")?.parse().ok()?)?).ok()
     }
-
-    /// Scheme, host and path, without what authorises.
-    #[must_use]
-    pub fn without_signature(&self) -> &str {
-        self.expose().split(['?', '#']).next().unwrap_or_default()
-    }
 }
 
 impl Serialize for DownloadUrl {
