@@ -41,12 +41,12 @@ use tokio::runtime::Runtime;
 const KEY: &str = "testAKID";
 const SECRET: &str = "s3cr3tOfTheTest";
 /// The instance of most tests.
-const ID: &str = "r-bp1zxszhcgatnx0001";
+pub(crate) const ID: &str = "r-bp1zxszhcgatnx0001";
 
 /// The emulator over real servers, killed when dropped.
-struct Cloud {
+pub(crate) struct Cloud {
     child: Child,
-    port: u16,
+    pub(crate) port: u16,
     _bench: Bench,
 }
 
@@ -59,7 +59,7 @@ impl Drop for Cloud {
 
 impl Cloud {
     /// `instances`: id, server, and what it is in the cloud.
-    fn start(instances: &[(&str, &Redis, &str)], more: &[&str]) -> Self {
+    pub(crate) fn start(instances: &[(&str, &Redis, &str)], more: &[&str]) -> Self {
         let mut config = String::from("[guard]\nconfirmation = \"token\"\n");
         for (id, redis, emulate) in instances {
             config.push_str(&format!(
@@ -77,7 +77,7 @@ impl Cloud {
         Self { child, port: port.unwrap_or_else(|| panic!("it said {said:?}")), _bench: bench }
     }
 
-    fn mishap(&self, mishap: &Value) {
+    pub(crate) fn mishap(&self, mishap: &Value) {
         let body = json!([mishap]).to_string();
         let mut tcp = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
         let head = format!(
@@ -95,7 +95,7 @@ impl Cloud {
         self.client_at(self.port)
     }
 
-    fn client_at(&self, port: u16) -> Client {
+    pub(crate) fn client_at(&self, port: u16) -> Client {
         let keys = env(&[("ALIBABA_CLOUD_ACCESS_KEY_ID", KEY), ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", SECRET)]);
         let mut config = config(&format!("http://127.0.0.1:{port}"));
         config.read_timeout = Duration::from_secs(10);
@@ -119,9 +119,9 @@ fn pace() -> Pace {
 }
 
 /// Our side: a home of its own, and a runtime that can be dropped as a process that dies drops what it does.
-struct Ours {
+pub(crate) struct Ours {
     runtime: Runtime,
-    app: Arc<App>,
+    pub(crate) app: Arc<App>,
     home: Arc<TempDir>,
 }
 
@@ -143,16 +143,16 @@ impl Progress for Nobody {
 }
 
 impl Ours {
-    fn new(cloud: &Cloud) -> Self {
+    pub(crate) fn new(cloud: &Cloud) -> Self {
         // Writes are counted over minutes, and tests write: whether they block is another test.
         Self::with(cloud, Arc::new(TempDir::new().unwrap()), 1e9)
     }
 
-    fn with(cloud: &Cloud, home: Arc<TempDir>, max_writes: f64) -> Self {
+    pub(crate) fn with(cloud: &Cloud, home: Arc<TempDir>, max_writes: f64) -> Self {
         Self::behind(cloud.client(), home, max_writes)
     }
 
-    fn behind(client: Client, home: Arc<TempDir>, max_writes: f64) -> Self {
+    pub(crate) fn behind(client: Client, home: Arc<TempDir>, max_writes: f64) -> Self {
         let file = home.path().join("config.toml");
         let guard = format!("[guard]\nconfirmation = \"token\"\nmax_writes_per_second = {max_writes:?}\n");
         std::fs::write(&file, guard).unwrap();
@@ -165,35 +165,35 @@ impl Ours {
     }
 
     /// What a crash leaves: the home, nothing running. The next process finds it.
-    fn crash(self, cloud: &Cloud) -> Self {
+    pub(crate) fn crash(self, cloud: &Cloud) -> Self {
         let home = Arc::clone(&self.home);
         self.runtime.shutdown_timeout(Duration::from_secs(10));
         drop(self.app);
         Self::with(cloud, home, 1e9)
     }
 
-    fn provider(&self) -> &dyn Provider {
+    pub(crate) fn provider(&self) -> &dyn Provider {
         self.app.provider.as_ref()
     }
 
-    fn run<T>(&self, work: impl Future<Output = T>) -> T {
+    pub(crate) fn run<T>(&self, work: impl Future<Output = T>) -> T {
         self.runtime.block_on(work)
     }
 
-    fn job(&self, id: &str) -> Job {
+    pub(crate) fn job(&self, id: &str) -> Job {
         self.run(async {
             tokio::time::sleep(Duration::from_millis(20)).await;
             self.provider().job(id).await.unwrap()
         })
     }
 
-    fn ended(&self, id: &str) -> Job {
+    pub(crate) fn ended(&self, id: &str) -> Job {
         wait(&format!("job {id}"), Duration::from_secs(60), || {
             Some(self.job(id)).filter(|job| job.status != JobStatus::Running)
         })
     }
 
-    fn backup(&self, id: &str) -> BackupSet {
+    pub(crate) fn backup(&self, id: &str) -> BackupSet {
         let (job, joined) = self.run(self.provider().create_backup(id, Mode::Manual, "")).unwrap();
         assert!(!joined);
         let job = self.ended(&job.id);
@@ -201,13 +201,13 @@ impl Ours {
         self.run(self.provider().backup(id, &job.backup_id)).unwrap()
     }
 
-    fn sets(&self, id: &str) -> Vec<BackupSet> {
+    pub(crate) fn sets(&self, id: &str) -> Vec<BackupSet> {
         let sets = self.run(self.provider().backups(id, None)).unwrap();
         sets.into_iter().map(Result::unwrap).collect()
     }
 
     /// One call of a guarded tool.
-    fn tool<A: serde::de::DeserializeOwned>(
+    pub(crate) fn tool<A: serde::de::DeserializeOwned>(
         &self,
         args: &Value,
         tool: impl AsyncFnOnce(&Call<'_>, A) -> Result<Outcome, Fault>,
@@ -219,7 +219,7 @@ impl Ours {
     }
 
     /// Both calls of a guarded tool: the plan and what came of it.
-    fn guarded<A: serde::de::DeserializeOwned>(
+    pub(crate) fn guarded<A: serde::de::DeserializeOwned>(
         &self,
         args: &Value,
         tool: impl AsyncFn(&Call<'_>, A) -> Result<Outcome, Fault>,
@@ -235,7 +235,7 @@ impl Ours {
     }
 }
 
-fn redis(keys: u32) -> Redis {
+pub(crate) fn redis(keys: u32) -> Redis {
     let redis = Redis::start("redis-7.0", &[]);
     for n in 0..keys {
         redis.run(&["SET", &format!("key:{n}"), &"v".repeat(100)]);

@@ -2,6 +2,7 @@
 
 mod cli;
 mod cloud;
+mod cloud_writes;
 mod contract;
 mod crash;
 mod delete;
