@@ -240,11 +240,17 @@ fn one_token_makes_one_permit() {
 async fn standings_outlive_a_restart_and_only_open_ones_can_be_spent() {
     let dir = TempDir::new().unwrap();
     let store = State::new(dir.path());
+    // Each for an instance of its own, for one permit withdraws its instance's other plans.
+    let of = |nonce: &str, minutes| {
+        let mut confirmation = open(nonce, minutes);
+        confirmation.plan.instance_id = nonce.into();
+        confirmation
+    };
     for nonce in ["spent", "open", "declined", "superseded", "approved"] {
-        store.open(&open(nonce, 15)).await.unwrap();
+        store.open(&of(nonce, 15)).await.unwrap();
     }
-    store.open(&open("expired", -1)).await.unwrap();
-    permit::spend(&store, &open("spent", 15), yes()).await.unwrap();
+    store.open(&of("expired", -1)).await.unwrap();
+    permit::spend(&store, &of("spent", 15), yes()).await.unwrap();
     for (nonce, to) in
         [("declined", Standing::Declined), ("superseded", Standing::Superseded), ("approved", Standing::Approved)]
     {
@@ -254,12 +260,12 @@ async fn standings_outlive_a_restart_and_only_open_ones_can_be_spent() {
     drop(store);
     let store = State::new(dir.path());
     assert_eq!(store.key().await.unwrap().0, key);
-    assert_eq!(store.find("open").await.unwrap().unwrap().plan, plan());
+    assert_eq!(store.find("open").await.unwrap().unwrap().plan, of("open", 15).plan);
     for nonce in ["spent", "declined", "superseded", "expired", "never"] {
-        assert_eq!(code(permit::spend(&store, &open(nonce, 15), yes()).await), "confirm.used", "{nonce}");
+        assert_eq!(code(permit::spend(&store, &of(nonce, 15), yes()).await), "confirm.used", "{nonce}");
     }
     for nonce in ["open", "approved"] {
-        permit::spend(&store, &open(nonce, 15), yes()).await.unwrap();
+        permit::spend(&store, &of(nonce, 15), yes()).await.unwrap();
     }
     assert!(Yes::recorded(&store.find("open").await.unwrap().unwrap()).is_none());
     assert!(Yes::by_policy(plan().policy).is_none());
