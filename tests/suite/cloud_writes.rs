@@ -108,8 +108,8 @@ fn an_order_without_reply_is_said_to_be_possible() {
     let mut commit = args;
     commit["confirmation_token"] = plan["confirmation_token"].clone();
     // No reply, and then a refusal for certain.
-    cloud.mishap(&json!({"kind": "cut", "action": "CreateInstance"}));
-    cloud.mishap(&json!({"kind": "error", "action": "CreateInstance", "code": "QuotaExceed"}));
+    cloud.mishap(&json!({"kind": "cut", "action": "CreateTairInstance"}));
+    cloud.mishap(&json!({"kind": "error", "action": "CreateTairInstance", "code": "QuotaExceed"}));
     let done = ours.tool(&commit, create_instance_from_backup::run).unwrap();
     assert_eq!(done["status"], "failed", "{done:#}");
     assert!(done.to_string().contains("may exist and be billed"), "{done:#}");

@@ -170,7 +170,7 @@ impl Inner {
 
     /// Sends the order, again under its token where no reply came: that makes one instance, not two.
     async fn send_order(&self, job: &Job, order: &Order, record: &mut Record) -> Result<String, Fault> {
-        let mut follow = Follow::new(&self.pace, self.pace.away, &self.jobs.stop);
+        let mut follow = Follow::new(&self.pace, self.pace.away.saturating_mul(2), &self.jobs.stop);
         loop {
             let e = match self.order(order).await {
                 Ok(new) => return Ok(new.instance_id),

@@ -282,7 +282,8 @@ impl Inner {
                 }
                 Err(e) => return Err(e.into()),
             }
-            follow.wait("the change of policy").await?;
+            let waited = follow.wait("the change of policy").await;
+            waited.map_err(|f| if writes > 0 { uncertain("the reply to the change was lost", &f) } else { f })?;
             // Somebody else may have changed it meanwhile, and the whole of it would be written over.
             let found = match self.policy_told(instance_id).await {
                 Ok(found) => found,
