@@ -73,13 +73,13 @@ async def test_backup_download_damage_restore(make_bench, era, kind):
 
 
 async def test_tools_list(bench, era):
-    """At most 8 tools, each titled and with all four hints, and schemas that every model provider takes."""
+    """At most 12 tools, each titled and with all four hints, and schemas that every model provider takes."""
     async with bench.agent(era) as agent:
         tools = (await agent.client.list_tools()).tools
         assert {tool.name for tool in tools} >= {
             "describe_instances", "create_backup", "describe_backups", "download_backup", "restore_instance", "describe_jobs"
         }
-        assert len(tools) <= 8
+        assert len(tools) <= 12
         for tool in tools:
             hints = tool.annotations
             assert hints is not None and (tool.title or hints.title), tool.name
@@ -90,8 +90,10 @@ async def test_tools_list(bench, era):
                 assert schema["type"] == "object" and not {"anyOf", "oneOf", "allOf"} & set(schema), tool.name
             assert tool.input_schema.get("additionalProperties") is False, tool.name
             assert len(f"mcp__tair-backup-mcp__{tool.name}") <= 64
-        # Row 13: one door only. A tool that can destroy is called so, and there is just the one.
-        assert [tool.name for tool in tools if tool.annotations.destructive_hint] == ["restore_instance"]
+        # Row 13: a tool that can destroy is called so, and each takes the guard's token.
+        destroys = [tool for tool in tools if tool.annotations.destructive_hint]
+        assert [tool.name for tool in destroys] == ["restore_instance", "delete_backup"]
+        assert all("confirmation_token" in tool.input_schema["properties"] for tool in destroys)
         assert agent.client.instructions
         prompts = {prompt.name for prompt in (await agent.client.list_prompts()).prompts}
         assert prompts >= {"safe_restore", "before_risky_change"}
