@@ -9,6 +9,7 @@ use crate::tools::App;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 /// Arguments.
@@ -62,7 +63,7 @@ fn after() -> String {
     format!("{WORLD}\n\n{}", mishaps::HELP)
 }
 
-/// Serves until Ctrl-C.
+/// Serves until Ctrl-C or SIGTERM.
 ///
 /// # Errors
 /// Those of the emulator.
@@ -88,13 +89,24 @@ pub async fn run(app: Arc<App>, args: Args) -> Result<u8, Fault> {
     let said = |at: SocketAddr, n: usize| print(&format!("emulating {n} instances at http://{at}"));
     let serving = serve(app, options, said, stop.clone());
     tokio::pin!(serving);
+    let hear = |kind| {
+        signal(kind)
+            .map_err(|e| Fault::new(Kind::Unexpected, "emulator.signals", "signals cannot be waited for").because(e))
+    };
+    let (mut interrupt, mut terminate) = (hear(SignalKind::interrupt())?, hear(SignalKind::terminate())?);
+    let mut asked_to_end = async move || {
+        tokio::select! {
+            _ = interrupt.recv() => (),
+            _ = terminate.recv() => (),
+        }
+    };
     tokio::select! {
         ended = &mut serving => return ended.map(|()| 0),
-        _ = tokio::signal::ctrl_c() => stop.cancel(),
+        () = asked_to_end() => stop.cancel(),
     }
     tokio::select! {
         ended = serving => ended.map(|()| 0),
         // Asked twice. What runs is settled at the next start.
-        _ = tokio::signal::ctrl_c() => Ok(INTERRUPTED),
+        () = asked_to_end() => Ok(INTERRUPTED),
     }
 }
