@@ -8,6 +8,7 @@ use crate::model::secret::Secret;
 use crate::tair::client::VERSION;
 use crate::tair::incoming::{Incoming, Signed, WINDOW, verify};
 use jiff::Timestamp;
+use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
@@ -29,8 +30,8 @@ pub struct Account {
 #[derive(Debug)]
 pub struct Gate {
     account: Account,
-    /// Nonce → until when a copy of its request could still be accepted.
-    nonces: Mutex<HashMap<String, Timestamp>>,
+    /// Hash of a nonce, which may be as long as a request → until when a copy of its request could still be accepted.
+    nonces: Mutex<HashMap<[u8; 32], Timestamp>>,
 }
 
 impl Gate {
@@ -62,11 +63,12 @@ impl Gate {
     }
 
     fn spend(&self, nonce: &str, now: Timestamp) -> Result<(), Refused> {
+        let nonce: [u8; 32] = Sha256::digest(nonce).into();
         let mut nonces = self.nonces.lock().unwrap_or_else(PoisonError::into_inner);
         if nonces.len() >= MOST {
             nonces.retain(|_, until| *until > now);
         }
-        if nonces.get(nonce).is_some_and(|until| *until > now) {
+        if nonces.get(&nonce).is_some_and(|until| *until > now) {
             return Err(Refused::new("SignatureNonceUsed"));
         }
         if nonces.len() >= MOST {
@@ -74,7 +76,7 @@ impl Gate {
         }
         // A date may be a window ahead of our clock, and is then good for a window more.
         let until = now.saturating_add(WINDOW * 2).unwrap_or(Timestamp::MAX);
-        nonces.insert(nonce.to_owned(), until);
+        nonces.insert(nonce, until);
         Ok(())
     }
 }
