@@ -25,9 +25,15 @@ pub struct Args {
     /// Its secret; in the environment it does not stand in the list of processes
     #[arg(long, value_name = "SECRET", env = "ALIBABA_CLOUD_ACCESS_KEY_SECRET", hide_env_values = true)]
     access_key_secret: String,
-    /// STS token that every call must carry
-    #[arg(long, value_name = "TOKEN", env = "ALIBABA_CLOUD_SECURITY_TOKEN", hide_env_values = true)]
-    security_token: Option<String>,
+    /// STS token that every call must carry; of several, joined by commas, any
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        env = "ALIBABA_CLOUD_SECURITY_TOKEN",
+        hide_env_values = true,
+        value_delimiter = ','
+    )]
+    security_token: Vec<String>,
     /// The one region there is [default: every region that is asked for]
     #[arg(long, value_name = "REGION")]
     region: Option<String>,
@@ -78,7 +84,7 @@ pub async fn run(app: Arc<App>, args: Args) -> Result<u8, Fault> {
         account: Account {
             access_key_id: args.access_key_id,
             access_key_secret: Secret::new(args.access_key_secret),
-            security_token: args.security_token.filter(|t| !t.is_empty()).map(Secret::new),
+            security_tokens: args.security_token.into_iter().filter(|t| !t.is_empty()).map(Secret::new).collect(),
         },
         region: args.region,
         url_lifetime: Duration::from_secs(args.url_seconds),

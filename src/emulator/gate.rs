@@ -22,8 +22,8 @@ pub struct Account {
     pub access_key_id: String,
     /// Its secret.
     pub access_key_secret: Secret,
-    /// Its STS token, when its key is a temporary one.
-    pub security_token: Option<Secret>,
+    /// Its STS tokens, any of which will do, when its key is a temporary one; a client may renew its own.
+    pub security_tokens: Vec<Secret>,
 }
 
 /// Judges requests.
@@ -49,10 +49,10 @@ impl Gate {
         let account = &self.account;
         let secret_of = |id: &str| (id == account.access_key_id).then(|| account.access_key_secret.clone());
         let signed = verify(request, secret_of, now)?;
-        match (&account.security_token, &signed.security_token) {
-            (None, None) => {}
-            (Some(_), None) => return Err(Refused::new("MissingSecurityToken")),
-            (Some(ours), Some(theirs)) if ours == theirs => {}
+        match (account.security_tokens.as_slice(), &signed.security_token) {
+            ([], None) => {}
+            (_, None) => return Err(Refused::new("MissingSecurityToken")),
+            (ours, Some(theirs)) if ours.contains(theirs) => {}
             (_, Some(_)) => return Err(Refused::new("InvalidSecurityToken.MismatchWithAccessKey")),
         }
         if signed.version != VERSION {
