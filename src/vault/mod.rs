@@ -81,10 +81,13 @@ impl Vault {
             }
             sets.push(self.read(instance_id, &name).map_err(|f| DamagedSet { id: name, reason: f.message }));
         }
-        // The id begins with the time, so it orders the damaged ones too.
-        let key = |s: &Result<BackupSet, DamagedSet>| match s {
-            Ok(set) => set.id.clone(),
-            Err(d) => d.id.clone(),
+        // The id begins with the time to the second, so it orders the damaged ones too; within a second the set's own does.
+        let key = |s: &Result<BackupSet, DamagedSet>| {
+            let (id, at) = match s {
+                Ok(set) => (&set.id, Some(set.started_at)),
+                Err(damaged) => (&damaged.id, None),
+            };
+            (id.split_inclusive('Z').next().map(str::to_owned), at, id.clone())
         };
         sets.sort_by_key(|s| std::cmp::Reverse(key(s)));
         Ok(sets)
