@@ -9,6 +9,7 @@ use crate::tools::App;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 /// Arguments.
@@ -24,9 +25,15 @@ pub struct Args {
     /// Its secret; in the environment it does not stand in the list of processes
     #[arg(long, value_name = "SECRET", env = "ALIBABA_CLOUD_ACCESS_KEY_SECRET", hide_env_values = true)]
     access_key_secret: String,
-    /// STS token that every call must carry
-    #[arg(long, value_name = "TOKEN", env = "ALIBABA_CLOUD_SECURITY_TOKEN", hide_env_values = true)]
-    security_token: Option<String>,
+    /// STS token that every call must carry; of several, joined by commas, any
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        env = "ALIBABA_CLOUD_SECURITY_TOKEN",
+        hide_env_values = true,
+        value_delimiter = ','
+    )]
+    security_token: Vec<String>,
     /// The one region there is [default: every region that is asked for]
     #[arg(long, value_name = "REGION")]
     region: Option<String>,
@@ -62,7 +69,7 @@ fn after() -> String {
     format!("{WORLD}\n\n{}", mishaps::HELP)
 }
 
-/// Serves until Ctrl-C.
+/// Serves until Ctrl-C or SIGTERM.
 ///
 /// # Errors
 /// Those of the emulator.
@@ -77,7 +84,7 @@ pub async fn run(app: Arc<App>, args: Args) -> Result<u8, Fault> {
         account: Account {
             access_key_id: args.access_key_id,
             access_key_secret: Secret::new(args.access_key_secret),
-            security_token: args.security_token.filter(|t| !t.is_empty()).map(Secret::new),
+            security_tokens: args.security_token.into_iter().filter(|t| !t.is_empty()).map(Secret::new).collect(),
         },
         region: args.region,
         url_lifetime: Duration::from_secs(args.url_seconds),
@@ -88,13 +95,24 @@ pub async fn run(app: Arc<App>, args: Args) -> Result<u8, Fault> {
     let said = |at: SocketAddr, n: usize| print(&format!("emulating {n} instances at http://{at}"));
     let serving = serve(app, options, said, stop.clone());
     tokio::pin!(serving);
+    let hear = |kind| {
+        signal(kind)
+            .map_err(|e| Fault::new(Kind::Unexpected, "emulator.signals", "signals cannot be waited for").because(e))
+    };
+    let (mut interrupt, mut terminate) = (hear(SignalKind::interrupt())?, hear(SignalKind::terminate())?);
+    let mut asked_to_end = async move || {
+        tokio::select! {
+            _ = interrupt.recv() => (),
+            _ = terminate.recv() => (),
+        }
+    };
     tokio::select! {
         ended = &mut serving => return ended.map(|()| 0),
-        _ = tokio::signal::ctrl_c() => stop.cancel(),
+        () = asked_to_end() => stop.cancel(),
     }
     tokio::select! {
         ended = serving => ended.map(|()| 0),
         // Asked twice. What runs is settled at the next start.
-        _ = tokio::signal::ctrl_c() => Ok(INTERRUPTED),
+        () = asked_to_end() => Ok(INTERRUPTED),
     }
 }

@@ -126,6 +126,17 @@ impl RawTair {
     }
 }
 
+/// Whether an address is on this machine, where nobody listens in and no proxy is asked.
+#[must_use]
+pub fn is_this_machine(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(host)) => host == "localhost",
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => ip.is_loopback(),
+        None => false,
+    }
+}
+
 /// Reads an endpoint: a host name, or an `https://` address; `http://` only on this machine, unless it is allowed, because
 /// tokens and data would be readable on the way.
 ///
@@ -148,15 +159,12 @@ pub fn address(name: &str, text: &str, allow_http: bool) -> Result<Url, String> 
     if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
         return Err(bad("has more than a host and a port"));
     }
-    let local = match url.host() {
-        None => return Err(bad("has no host")),
-        Some(Host::Domain(host)) => host == "localhost",
-        Some(Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(Host::Ipv6(ip)) => ip.is_loopback(),
-    };
+    if url.host().is_none() {
+        return Err(bad("has no host"));
+    }
     match url.scheme() {
         "https" => Ok(url),
-        "http" if local || allow_http => Ok(url),
+        "http" if is_this_machine(&url) || allow_http => Ok(url),
         "http" => Err(bad("is not encrypted; to use it all the same, set tair.allow_http = true")),
         _ => Err(bad("is of another scheme")),
     }

@@ -4,6 +4,7 @@
 
 use crate::emulator::answer::Refused;
 use crate::emulator::call::Call;
+use crate::emulator::memory::Created;
 use crate::emulator::world::World;
 use crate::guard::act::{Act, Source};
 use crate::model::backup::{BackupSet, Mode};
@@ -24,7 +25,7 @@ const LOOK: Duration = Duration::from_millis(100);
 const CHUNK: usize = 1 << 20;
 
 /// Who the audit names.
-fn caller(access_key_id: &str) -> String {
+pub fn caller(access_key_id: &str) -> String {
     format!("emulator: {access_key_id}")
 }
 
@@ -106,18 +107,18 @@ fn refused(fault: Fault) -> Refused {
 }
 
 /// Fills a spare with another instance's set, in the background: the new instance is `Creating` until that is done.
-pub fn fill(call: &Call<'_>, spare_id: &str, set: BackupSet, copy: String, hold: Duration) {
+pub fn fill(call: &Call<'_>, spare_id: &str, set: BackupSet, created: Created, hold: Duration) {
     let (world, who, spare_id) = (Arc::clone(call.world), call.caller.to_owned(), spare_id.to_owned());
     call.world.tasks.spawn(async move {
         let least = tokio::time::sleep(hold);
-        let filled = filled(&world, &who, &spare_id, set, copy).await;
-        if let Err(fault) = &filled {
+        if let Err(fault) = filled(&world, &who, &spare_id, set, created.copy.clone()).await {
             tracing::warn!(%spare_id, code = fault.code, "the new instance could not be filled: {fault}");
         }
         least.await;
-        if let Err(refused) = world.filled(&spare_id, filled.is_ok()) {
+        if let Err(refused) = world.settle_spare(&spare_id, &created).await {
             tracing::error!(%spare_id, "the end of its creation could not be written down: {}", refused.message);
         }
+        world.end_filling(&spare_id);
     });
 }
 
@@ -127,15 +128,8 @@ async fn filled(world: &World, who: &str, spare_id: &str, set: BackupSet, copied
     tokio::task::spawn_blocking(move || copy(&vault, set, &to, id))
         .await
         .map_err(|e| Fault::new(Kind::Unexpected, "job.crashed", "a worker thread died").because(e))??;
-    let restored = match begin(world, who, spare_id, &copied).await {
-        Ok(job) => end(world, job).await,
-        Err(fault) => Err(fault),
-    };
-    if let Err(refused) = delete_backup(world, who, spare_id, &copied).await {
-        // It only takes room: the new instance does not list what was there before it.
-        tracing::warn!(%spare_id, backup_id = %copied, "the copy could not be deleted: {}", refused.message);
-    }
-    restored
+    let job = begin(world, who, spare_id, &copied).await?;
+    end(world, job).await
 }
 
 fn copy(vault: &Vault, set: BackupSet, to: &str, id: String) -> Result<(), Fault> {

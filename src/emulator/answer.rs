@@ -63,10 +63,10 @@ impl Refused {
         }
     }
 
-    /// The body: `Code`, `Message`, `HostId`, `RequestId`, `Recommend`.
+    /// The body: `Code`, `Message`, `HostId`, `RequestId`, `Recommend`, and `AccessDeniedDetail` where RAM denies.
     #[must_use]
     pub fn body(&self, host: &str, request_id: &str) -> Value {
-        json!({
+        let mut body = json!({
             "RequestId": request_id,
             "HostId": host,
             "Code": self.code,
@@ -75,7 +75,24 @@ impl Refused {
                 "https://api.alibabacloud.com/troubleshoot?intl_lang=EN_US&q={}&product=R-kvstore&requestId={request_id}",
                 self.code
             ),
-        })
+        });
+        // Denials by RAM say which permission was missing, as text fields that may all be a dash.
+        if self.code == "Forbidden.RAM"
+            && let Some(fields) = body.as_object_mut()
+        {
+            let details = [
+                "AuthAction",
+                "AuthPrincipalDisplayName",
+                "AuthPrincipalOwnerId",
+                "AuthPrincipalType",
+                "EncodedDiagnosticMessage",
+                "NoPermissionType",
+                "PolicyType",
+            ];
+            let details = details.map(|name| (name.to_owned(), Value::from("-")));
+            fields.insert("AccessDeniedDetail".to_owned(), Value::Object(details.into_iter().collect()));
+        }
+        body
     }
 }
 

@@ -10,7 +10,7 @@ use crate::emulator::instances::{cut, engine_version, page};
 use crate::emulator::memory::Taken;
 use crate::emulator::world::{Emulated, Set};
 use crate::model::backup::Mode;
-use crate::model::job::{Job, JobKind, JobStatus};
+use crate::model::job::{Job, JobKind, JobStatus, stage};
 use crate::model::time::written;
 use crate::tair::params::first;
 use crate::tair::wire::backups::{
@@ -23,7 +23,7 @@ use jiff::{SignedDuration, Timestamp};
 /// Manual backups of an instance in 24 hours.
 const A_DAY: usize = 30;
 /// Sizes of a page that the cloud takes.
-const PAGES: [i64; 5] = [30, 50, 100, 200, 300];
+const PAGES: [i64; 6] = [30, 50, 100, 200, 300, 1000];
 /// For how long a finished job is listed. Nothing is published; clients have to live with its being gone.
 const LISTED: SignedDuration = SignedDuration::from_hours(24);
 
@@ -139,7 +139,7 @@ fn row(call: &Call<'_>, instance: &Emulated, set: &Set) -> Backup {
         backup_id: Some(set.number),
         backup_job_id: Some(set.job),
         backup_status: Some(if set.whole.is_some() { "Success" } else { "Failed" }.into()),
-        backup_mode: Some(mode(set).into()),
+        backup_mode: Some(word(set.manual).into()),
         backup_method: Some("Physical".into()),
         backup_type: Some("FullBackup".into()),
         backup_db_names: Some("all".into()),
@@ -157,8 +157,8 @@ fn row(call: &Call<'_>, instance: &Emulated, set: &Set) -> Backup {
 }
 
 /// The word for who asked.
-pub fn mode(set: &Set) -> &'static str {
-    if set.manual { "Manual" } else { "Automated" }
+pub const fn word(manual: bool) -> &'static str {
+    if manual { "Manual" } else { "Automated" }
 }
 
 /// Where a whole set can be fetched.
@@ -191,8 +191,8 @@ pub fn progress(call: &Call<'_>, job: &Job) -> (&'static str, i64) {
         };
     }
     match (job.status, job.stage.as_str()) {
-        (JobStatus::Running, "starting") => ("NoStart", 0),
-        (JobStatus::Running, "waiting for the source to fork") => ("Preparing", 0),
+        (JobStatus::Running, stage::STARTING) => ("NoStart", 0),
+        (JobStatus::Running, stage::FORKING) => ("Preparing", 0),
         (JobStatus::Running, _) => {
             let done = job.done.saturating_mul(100).checked_div(job.total).unwrap_or(50);
             ("Uploading", i64::try_from(done).unwrap_or(99).min(99))
@@ -226,7 +226,7 @@ pub async fn tasks(call: &Call<'_>) -> Result<BackupTasks, Refused> {
         }
         let manual = taken.iter().any(|t| t.backup_id == job.backup_id)
             || sets.iter().any(|s| s.id == job.backup_id && s.manual);
-        let mode = if manual { "Manual" } else { "Automated" };
+        let mode = word(manual);
         if asked.job_mode.as_deref().is_some_and(|wanted| wanted != mode) {
             continue;
         }
@@ -260,15 +260,17 @@ pub async fn find(call: &Call<'_>, instance: &Emulated, id: &str) -> Result<Set,
     Ok(set)
 }
 
-/// `DeleteBackup`. The cloud documents it for cloud-native instances alone, and publishes no code for the others; it is
-/// offered on all here, so that a client can be tried on the local servers as they come. Automatic sets are refused, which
-/// the cloud documents for all.
+/// `DeleteBackup`: manual sets of cloud-native instances, as the documentation says. It publishes no codes for the refusals:
+/// a client must not branch on those given here.
 ///
 /// # Errors
-/// `InvalidBackupSetID.NotFound`, `IncorrectBackupSetState`.
+/// `ServiceNotSupport` on a classic instance, `InvalidBackupSetID.NotFound`, `IncorrectBackupSetState`.
 pub async fn delete(call: &Call<'_>) -> Result<Done, Refused> {
     let asked = DeleteBackup::from_params(call.params)?;
     let instance = call.world.instance(&asked.instance_id)?;
+    if !instance.is_cloud_native() {
+        return Err(Refused::new("ServiceNotSupport"));
+    }
     let set = find(call, &instance, &asked.backup_id).await?;
     if !set.manual {
         return Err(Refused::new("IncorrectBackupSetState"));

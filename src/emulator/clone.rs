@@ -9,8 +9,8 @@ use crate::emulator::backups::find;
 use crate::emulator::call::Call;
 use crate::emulator::ids::{Of, number};
 use crate::emulator::instances::{capacity, place};
-use crate::emulator::memory::{Created, Token};
-use crate::emulator::world::Emulated;
+use crate::emulator::memory::{Book, Created, Token};
+use crate::emulator::world::{Emulated, Status};
 use crate::model::ids::{hex, new_id};
 use crate::model::text::clean;
 use crate::tair::params::{Params, canonical, first};
@@ -31,7 +31,7 @@ fn given<'a>(call: &Call<'a>, name: &str) -> Option<&'a str> {
 ///
 /// # Errors
 /// `DryRunOperation` where the call would have been carried out but for its `DryRun`; `MissingParameter`,
-/// `InvalidBackupIdOrRestoreTime.NotFound`, `InvalidBackupLogStatus`, `InvalidBinlog.NotValid`, `InvalidStatus`,
+/// `InvalidBackupLogStatus`, `InvalidBinlog.NotValid`, `InvalidStatus`,
 /// `QuotaExceed.AfterpayInstance`, `QuotaNotEnough`, `IdempotentParameterMismatch`, and those of the source and the set.
 pub async fn create(call: &Call<'_>) -> Result<NewInstance, Refused> {
     let tair = call.action == "CreateTairInstance";
@@ -60,47 +60,67 @@ pub async fn create(call: &Call<'_>) -> Result<NewInstance, Refused> {
         Some(text) => bool::read(text).ok_or_else(|| Refused::malformed("DryRun"))?,
     };
     let arguments = arguments(call.params);
-    let earlier = |token: &str| call.world.memory.read(|book| book.tokens.get(token).cloned());
-    if let Some(earlier) = token.and_then(earlier) {
-        if earlier.arguments != arguments {
-            return Err(Refused::new("IdempotentParameterMismatch"));
-        }
-        return reply(call, &call.world.instance(&earlier.instance_id)?).await;
+    if let Some(made) = call.world.memory.read(|book| made(book, token, &arguments))? {
+        return reply(call, &call.world.instance(&made)?).await;
     }
     let (source, set) = from(call).await?;
     let set = set.whole.ok_or_else(|| Refused::new("IncorrectBackupSetState"))?;
+    let at = Timestamp::now();
+    let copy = new_id("b", at)?;
     let quota = if charge == "PostPaid" { "QuotaExceed.AfterpayInstance" } else { "QuotaNotEnough" };
-    let spares = call.world.spares();
+    let mut spares = call.world.spares();
     // Of several, the kind of the source first; what differs is the emulated face, not the server.
     let alike =
-        |s: &&Emulated| (s.how.generation, s.how.architecture) == (source.how.generation, source.how.architecture);
-    let spare = spares.iter().find(alike).or(spares.first()).ok_or_else(|| Refused::new(quota))?;
+        |s: &Emulated| (s.how.generation, s.how.architecture) == (source.how.generation, source.how.architecture);
+    spares.sort_by_key(|s| !alike(s));
+    if spares.is_empty() {
+        return Err(Refused::new(quota));
+    }
     if dry {
         return Err(Refused::new("DryRunOperation"));
     }
-    let created = Created {
-        at: Timestamp::now(),
-        name: given(call, "InstanceName").map_or_else(|| spare.id.clone(), clean),
+    let name = given(call, "InstanceName").map(clean);
+    let of = |spare: &Emulated| Created {
+        at,
+        name: name.clone().unwrap_or_else(|| spare.id.clone()),
         charge: charge.into(),
         normal_at: None,
         failed: false,
-        copy: new_id("b", Timestamp::now())?,
+        copy: copy.clone(),
     };
-    call.world.memory.change(|book| {
-        let kept = book.of(&spare.id);
-        if kept.created.is_some() {
-            // Another call was faster.
-            return Err(Refused::new(quota));
+    let claimed = call.world.memory.change(|book| {
+        // Another call may have been faster: with the same token, or with the same spare.
+        if let Some(made) = made(book, token, &arguments)? {
+            return Ok(Err(made));
         }
-        kept.created = Some(created.clone());
+        let spare = spares.into_iter().find(|s| book.of(&s.id).created.is_none());
+        let spare = spare.ok_or_else(|| Refused::new(quota))?;
+        let created = of(&spare);
+        call.world.begin_filling(&spare.id);
+        book.of(&spare.id).created = Some(created.clone());
         if let Some(token) = token {
-            let kept = Token { at: created.at, arguments, instance_id: spare.id.clone() };
+            let kept = Token { at, arguments, instance_id: spare.id.clone() };
             book.tokens.insert(token.to_owned(), kept);
         }
-        Ok(())
+        let new = Emulated { created: Some(created.clone()), ..spare };
+        Ok::<_, Refused>(Ok((new, created)))
     })?;
-    acts::fill(call, &spare.id, set, created.copy.clone(), call.world.mishaps.hold(call.action));
-    reply(call, &Emulated { created: Some(created), ..spare.clone() }).await
+    match claimed {
+        Err(made) => reply(call, &call.world.instance(&made)?).await,
+        Ok((new, created)) => {
+            acts::fill(call, &new.id, set, created, call.world.mishaps.hold(call.action));
+            reply(call, &new).await
+        }
+    }
+}
+
+/// What an earlier call with this token got.
+fn made(book: &Book, token: Option<&str>, arguments: &str) -> Result<Option<String>, Refused> {
+    match token.and_then(|token| book.tokens.get(token)) {
+        None => Ok(None),
+        Some(earlier) if earlier.arguments == arguments => Ok(Some(earlier.instance_id.clone())),
+        Some(_) => Err(Refused::new("IdempotentParameterMismatch")),
+    }
 }
 
 /// The source and the set that are named.
@@ -108,7 +128,7 @@ async fn from(call: &Call<'_>) -> Result<(Emulated, crate::emulator::world::Set)
     // An empty instance cannot be made: a spare holds what it holds until a set overwrites it.
     let source = given(call, "SrcDBInstanceId").ok_or_else(|| Refused::new("ServiceNotSupport"))?;
     let source = call.world.instance(source)?;
-    if source.created.as_ref().is_some_and(|c| c.normal_at.is_none()) {
+    if call.world.status(&source).await? != Status::Normal {
         return Err(Refused::new("InvalidStatus"));
     }
     let set = match (given(call, "BackupId"), given(call, "ClusterBackupId"), given(call, "RestoreTime")) {
@@ -123,7 +143,10 @@ async fn from(call: &Call<'_>) -> Result<(Emulated, crate::emulator::world::Set)
             // The archive is not there yet; see `restore`.
             return Err(Refused::new("InvalidBinlog.NotValid"));
         }
-        (None, None, None) => return Err(Refused::new("InvalidBackupIdOrRestoreTime.NotFound")),
+        (None, None, None) => {
+            let say = "BackupId or RestoreTime is mandatory for this action.";
+            return Err(Refused::new("MissingParameter").status(400).say(say));
+        }
         _ => return Err(Refused::new("InvalidParameter")),
     };
     Ok((source, set))

@@ -1,7 +1,7 @@
 //! Sets of cloud-native clusters, which have a listing, ids and words of their own.
 
 use crate::emulator::answer::Refused;
-use crate::emulator::backups::{expiry, mode, progress, range, recoverable, url};
+use crate::emulator::backups::{expiry, progress, range, recoverable, url, word};
 use crate::emulator::call::Call;
 use crate::emulator::ids::cluster;
 use crate::emulator::instances::{cut, engine_version, page};
@@ -27,13 +27,15 @@ pub async fn list(call: &Call<'_>) -> Result<ClusterBackups, Refused> {
     if !instance.has_cluster_sets() {
         return Err(Refused::new("InstanceType.NotSupport"));
     }
+    let taken = call.world.memory.of(&instance.id).taken;
     let shards = !asked.no_shard_backup.is_some_and(|text| text.eq_ignore_ascii_case("true"));
     let mut rows = Vec::new();
     for job in call.world.jobs(&instance).await? {
         let held = call.world.held(&job.backup_id).is_some();
         let runs = job.kind == JobKind::Backup && (job.status == JobStatus::Running || held);
         if runs && job.created_at >= from && job.created_at < to {
-            rows.push(running(call, &job));
+            let manual = taken.iter().any(|t| t.backup_id == job.backup_id);
+            rows.push(running(call, &job, manual));
         }
     }
     let sets = call.world.sets(&instance).await?;
@@ -54,14 +56,14 @@ pub async fn list(call: &Call<'_>) -> Result<ClusterBackups, Refused> {
     })
 }
 
-fn running(call: &Call<'_>, job: &Job) -> ClusterBackup {
+fn running(call: &Call<'_>, job: &Job, manual: bool) -> ClusterBackup {
     ClusterBackup {
         cluster_backup_id: cluster(&job.backup_id),
         cluster_backup_status: Some("RUNNING".into()),
         is_avail: Some(false),
         cluster_backup_size: Some(0),
         cluster_backup_start_time: Some(written(job.created_at)),
-        cluster_backup_mode: Some("Manual".into()),
+        cluster_backup_mode: Some(word(manual).into()),
         progress: Some(format!("{}%", progress(call, job).1)),
         shard_class_memory: Some(SHARD_MB),
         ..ClusterBackup::default()
@@ -99,7 +101,7 @@ fn row(call: &Call<'_>, instance: &Emulated, set: &Set, shards: bool) -> Cluster
         cluster_backup_size: Some(size),
         cluster_backup_start_time: Some(written(set.begun)),
         cluster_backup_end_time: Some(written(set.ended)),
-        cluster_backup_mode: Some(mode(set).into()),
+        cluster_backup_mode: Some(word(set.manual).into()),
         progress: None,
         shard_class_memory: Some(SHARD_MB),
         expect_expire_time: expiry(call, instance, set).map(written),

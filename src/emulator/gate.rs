@@ -8,6 +8,7 @@ use crate::model::secret::Secret;
 use crate::tair::client::VERSION;
 use crate::tair::incoming::{Incoming, Signed, WINDOW, verify};
 use jiff::Timestamp;
+use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
@@ -21,16 +22,16 @@ pub struct Account {
     pub access_key_id: String,
     /// Its secret.
     pub access_key_secret: Secret,
-    /// Its STS token, when its key is a temporary one.
-    pub security_token: Option<Secret>,
+    /// Its STS tokens, any of which will do, when its key is a temporary one; a client may renew its own.
+    pub security_tokens: Vec<Secret>,
 }
 
 /// Judges requests.
 #[derive(Debug)]
 pub struct Gate {
     account: Account,
-    /// Nonce → until when a copy of its request could still be accepted.
-    nonces: Mutex<HashMap<String, Timestamp>>,
+    /// Hash of a nonce, which may be as long as a request → until when a copy of its request could still be accepted.
+    nonces: Mutex<HashMap<[u8; 32], Timestamp>>,
 }
 
 impl Gate {
@@ -48,10 +49,10 @@ impl Gate {
         let account = &self.account;
         let secret_of = |id: &str| (id == account.access_key_id).then(|| account.access_key_secret.clone());
         let signed = verify(request, secret_of, now)?;
-        match (&account.security_token, &signed.security_token) {
-            (None, None) => {}
-            (Some(_), None) => return Err(Refused::new("MissingSecurityToken")),
-            (Some(ours), Some(theirs)) if ours == theirs => {}
+        match (account.security_tokens.as_slice(), &signed.security_token) {
+            ([], None) => {}
+            (_, None) => return Err(Refused::new("MissingSecurityToken")),
+            (ours, Some(theirs)) if ours.contains(theirs) => {}
             (_, Some(_)) => return Err(Refused::new("InvalidSecurityToken.MismatchWithAccessKey")),
         }
         if signed.version != VERSION {
@@ -62,11 +63,12 @@ impl Gate {
     }
 
     fn spend(&self, nonce: &str, now: Timestamp) -> Result<(), Refused> {
+        let nonce: [u8; 32] = Sha256::digest(nonce).into();
         let mut nonces = self.nonces.lock().unwrap_or_else(PoisonError::into_inner);
         if nonces.len() >= MOST {
             nonces.retain(|_, until| *until > now);
         }
-        if nonces.get(nonce).is_some_and(|until| *until > now) {
+        if nonces.get(&nonce).is_some_and(|until| *until > now) {
             return Err(Refused::new("SignatureNonceUsed"));
         }
         if nonces.len() >= MOST {
@@ -74,7 +76,7 @@ impl Gate {
         }
         // A date may be a window ahead of our clock, and is then good for a window more.
         let until = now.saturating_add(WINDOW * 2).unwrap_or(Timestamp::MAX);
-        nonces.insert(nonce.to_owned(), until);
+        nonces.insert(nonce, until);
         Ok(())
     }
 }

@@ -244,8 +244,9 @@ impl Faces {
         match arrived.method.as_str() {
             "POST" => {
                 let list = serde_json::from_slice::<Vec<Value>>(&arrived.body).map_err(|e| e.to_string());
-                match list.and_then(|list| list.into_iter().map(Mishap::read).collect::<Result<Vec<_>, _>>()) {
-                    Ok(more) => mishaps.add(more),
+                let more = list.and_then(|list| list.into_iter().map(Mishap::read).collect::<Result<Vec<_>, _>>());
+                match more.and_then(|more| mishaps.add(more)) {
+                    Ok(()) => {}
                     Err(why) => return Reply::new(400, "text/plain", format!("{why}\n")),
                 }
             }

@@ -44,12 +44,12 @@ pub async fn list(call: &Call<'_>) -> Result<Instances, Refused> {
         return Err(Refused::new("InvalidInstanceIds.Malformed"));
     }
     let elsewhere = call.world.region.is_some() && asked.region_id.as_ref().is_some_and(|r| *r != call.region);
+    let named = |i: &Emulated| !elsewhere && ids.as_ref().is_none_or(|ids| ids.contains(&i.id.as_str()));
+    let wanted: Vec<Emulated> = call.world.instances().into_iter().filter(named).collect();
+    // At once: one server that is away must not add its patience to that of every other.
+    let all = futures::future::try_join_all(wanted.iter().map(|instance| row(call, instance))).await?;
     let mut rows = Vec::new();
-    for instance in call.world.instances() {
-        if elsewhere || ids.as_ref().is_some_and(|ids| !ids.contains(&instance.id.as_str())) {
-            continue;
-        }
-        let row = row(call, &instance).await?;
+    for row in all {
         let is = |wanted: Option<&str>, has: &Option<String>| {
             wanted.is_none_or(|w| has.as_deref().is_some_and(|h| h.eq_ignore_ascii_case(w)))
         };

@@ -18,7 +18,8 @@ pub const HELP: &str = "Mishaps, played to the next calls: --mishap KIND[,KEY=VA
   error_after          code=CODE, by default InternalError; the call was carried out
   cut                  the connection is cut; nothing was done
   cut_after            the connection is cut; the call was carried out
-  slow                 seconds=N: the job or status that the call begins takes at least so long
+  slow                 seconds=N: the job or status that the call begins takes at least so long (CreateBackup,
+                       RestoreInstance, CreateInstance, CreateTairInstance)
   daily_limit          BackupTimesExceeded on CreateBackup
   backup_job_exists    BackupJobExists on CreateBackup
   expired_token        InvalidSecurityToken.Expired
@@ -26,6 +27,11 @@ Keys: action=NAME (any action without it), times=N (1 without it), code=CODE, st
 retry_after_ms=N, seconds=N. Example: --mishap error_after,action=CreateBackup,code=ServiceUnavailable
 With --mishap-control they are also set while it runs, from this machine only: POST /mishaps with a JSON list such as
 [{\"kind\":\"throttle\",\"action\":\"DescribeBackups\",\"times\":2}], GET /mishaps for those left, DELETE /mishaps.";
+
+/// Mishaps waiting at most.
+const MOST: usize = 1000;
+/// Actions that begin something which can be slow.
+const LONG: [&str; 4] = ["CreateBackup", "RestoreInstance", "CreateInstance", "CreateTairInstance"];
 
 /// The kinds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,6 +122,12 @@ impl Mishap {
         if mishap.status.is_some_and(|s| !(400..=599).contains(&s)) {
             return Err("status must be between 400 and 599".into());
         }
+        let begins = |action: &str| LONG.iter().any(|long| long.eq_ignore_ascii_case(action));
+        if let (What::Slow, Some(action)) = (mishap.kind, mishap.action.as_deref())
+            && !begins(action)
+        {
+            return Err(format!("slow is for {}: nothing else begins what can last", LONG.join(", ")));
+        }
         Ok(mishap)
     }
 
@@ -157,9 +169,18 @@ pub enum Struck {
 pub struct Mishaps(Mutex<Vec<Mishap>>);
 
 impl Mishaps {
-    /// Adds some.
-    pub fn add(&self, more: impl IntoIterator<Item = Mishap>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(more.into_iter().filter(|m| m.times > 0));
+    /// Adds some, or none of them.
+    ///
+    /// # Errors
+    /// There would be too many.
+    pub fn add(&self, mut more: Vec<Mishap>) -> Result<(), String> {
+        more.retain(|m| m.times > 0);
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() + more.len() > MOST {
+            return Err(format!("more than {MOST} mishaps would be waiting"));
+        }
+        all.extend(more);
+        Ok(())
     }
 
     /// Those left.

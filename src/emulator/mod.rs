@@ -88,7 +88,9 @@ pub async fn serve(
     let signer = downloads::Signer::new(options.url_lifetime)?;
     let world = Arc::new(world::World::new(Arc::clone(&app), memory, signer, options.region));
     world.settle().await.map_err(|r| Fault::new(Kind::Unexpected, "emulator.memory", r.message))?;
-    world.mishaps.add(options.mishaps);
+    let too_many = |why| Fault::new(Kind::Usage, "emulator.mishap", why).hint("Name fewer; one can strike many times.");
+    world.mishaps.add(options.mishaps).map_err(too_many)?;
+    locks::remind(&world);
     let watch = tokio::spawn(monitor::watch(Arc::clone(&world)));
     let gate = Gate::new(options.account);
     let faces = Arc::new(Faces { world: Arc::clone(&world), gate, control: options.mishap_control });
@@ -98,6 +100,7 @@ pub async fn serve(
     // A restore that was accepted is begun and seen to its end; backups are cancelled by the provider's own end.
     world.tasks.close();
     world.tasks.wait().await;
+    locks::remind(&world);
     world.rest().await;
     app.provider.shut_down(true).await;
     Ok(())
@@ -119,7 +122,11 @@ async fn accept(listener: TcpListener, faces: Arc<Faces>, stop: &CancellationTok
                 continue;
             }
         };
-        let Ok(place) = Arc::clone(&room).acquire_owned().await else { break };
+        let place = tokio::select! {
+            place = Arc::clone(&room).acquire_owned() => place,
+            () = stop.cancelled() => break,
+        };
+        let Ok(place) = place else { break };
         let (faces, stop) = (Arc::clone(&faces), stop.clone());
         open.spawn(async move {
             converse(stream, peer, faces, stop).await;

@@ -5,6 +5,7 @@
 
 use crate::config::SANDBOX;
 use crate::config::instance::{Architecture, Emulate, Generation};
+use crate::emulator::acts;
 use crate::emulator::answer::Refused;
 use crate::emulator::downloads::Signer;
 use crate::emulator::ids::{Of, number, taken};
@@ -13,14 +14,14 @@ use crate::emulator::mishaps::Mishaps;
 use crate::emulator::monitor::Monitor;
 use crate::model::backup::{BackupSet, Mode};
 use crate::model::fault::Fault;
-use crate::model::job::{Job, JobKind, JobStatus};
+use crate::model::job::{Job, JobKind, JobStatus, stage};
 use crate::provider::local::endpoint_of;
 use crate::provider::local::sandbox::Sandbox;
 use crate::redis::endpoint::Endpoint;
 use crate::tools::App;
 use crate::vault::Vault;
 use jiff::Timestamp;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio_util::task::TaskTracker;
@@ -49,6 +50,10 @@ pub struct World {
     restoring: Mutex<HashMap<String, Activity>>,
     /// Backups whose end is told late.
     held: Mutex<HashMap<String, Held>>,
+    /// Spares being filled in this process.
+    filling: Mutex<HashSet<String>>,
+    /// Whose turn it is with an instance's write lock.
+    turns: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
 }
 
 /// A restore, as told.
@@ -121,6 +126,11 @@ pub struct Set {
     pub whole: Option<BackupSet>,
 }
 
+/// Whether nobody can say yet what a restore has done to its target.
+fn is_unsettled(job: &Job) -> bool {
+    job.status == JobStatus::Running || job.stage.contains(stage::UNSETTLED)
+}
+
 /// Status of an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
@@ -165,6 +175,8 @@ impl World {
             tasks: TaskTracker::new(),
             restoring: Mutex::default(),
             held: Mutex::default(),
+            filling: Mutex::default(),
+            turns: Mutex::default(),
         }
     }
 
@@ -218,13 +230,38 @@ impl World {
     /// What the state store refuses.
     pub async fn status(&self, instance: &Emulated) -> Result<Status, Refused> {
         if let Some(created) = instance.created.as_ref().filter(|c| c.normal_at.is_none()) {
-            return Ok(if created.failed { Status::Error } else { Status::Creating });
+            return match (created.failed, self.is_filling(&instance.id)) {
+                (true, _) => Ok(Status::Error),
+                (false, true) => Ok(Status::Creating),
+                // An earlier process filled it, and its restore could not be settled at once.
+                (false, false) => self.settle_spare(&instance.id, created).await,
+            };
         }
         if self.is_restoring(&instance.id) {
             return Ok(Status::BackupRecovering);
         }
         let restores = |job: &Job| job.kind == JobKind::Restore && job.status == JobStatus::Running;
+        if !self.jobs(instance).await?.iter().any(restores) {
+            return Ok(Status::Normal);
+        }
+        // Not ours: another process does it, or one that is dead did.
+        self.app.provider.recover().await?;
         Ok(if self.jobs(instance).await?.iter().any(restores) { Status::BackupRecovering } else { Status::Normal })
+    }
+
+    /// For whoever locks or unlocks an instance, one at a time.
+    pub fn turn(&self, instance_id: &str) -> Arc<tokio::sync::Mutex<()>> {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(turns.entry(instance_id.to_owned()).or_default())
+    }
+
+    /// Says that this process fills a spare.
+    pub fn begin_filling(&self, instance_id: &str) {
+        self.filling.lock().unwrap_or_else(PoisonError::into_inner).insert(instance_id.to_owned());
+    }
+
+    fn is_filling(&self, instance_id: &str) -> bool {
+        self.filling.lock().unwrap_or_else(PoisonError::into_inner).contains(instance_id)
     }
 
     /// Refuses where an instance cannot take a change now.
@@ -335,26 +372,61 @@ impl World {
     /// What the state store refuses.
     pub async fn settle(&self) -> Result<(), Refused> {
         for instance in self.instances() {
-            let Some(created) = instance.created.as_ref().filter(|c| c.normal_at.is_none() && !c.failed) else {
-                continue;
-            };
-            self.vault.discard_draft(&instance.id, &created.copy)?;
-            let jobs = self.app.provider.jobs(Some(&instance.id)).await?;
-            let filled = jobs.iter().any(|job| {
-                job.kind == JobKind::Restore && job.status == JobStatus::Succeeded && job.created_at >= created.at
-            });
-            self.filled(&instance.id, filled)?;
+            match &instance.created {
+                Some(created) if created.normal_at.is_none() && !created.failed => {
+                    self.settle_spare(&instance.id, created).await?;
+                }
+                Some(created) => self.discard_copy(&instance.id, &created.copy).await?,
+                None => {}
+            }
         }
         Ok(())
     }
 
-    /// Says how the filling of a spare ended.
+    /// Ends the filling of a spare by what became of its restore. While that is not settled it is still being created, and
+    /// is looked at again with its status.
     ///
     /// # Errors
-    /// What the file refuses.
-    pub fn filled(&self, instance_id: &str, well: bool) -> Result<(), Refused> {
+    /// What the state store and the file refuse.
+    pub async fn settle_spare(&self, instance_id: &str, created: &Created) -> Result<Status, Refused> {
+        let restore =
+            |jobs: Vec<Job>| jobs.into_iter().find(|job| job.kind == JobKind::Restore && job.backup_id == created.copy);
+        let mut job = restore(self.app.provider.jobs(Some(instance_id)).await?);
+        if job.as_ref().is_some_and(is_unsettled) {
+            self.app.provider.recover().await?;
+            job = restore(self.app.provider.jobs(Some(instance_id)).await?);
+        }
+        if job.as_ref().is_some_and(is_unsettled) {
+            return Ok(Status::Creating);
+        }
+        self.discard_copy(instance_id, &created.copy).await?;
+        let well = job.is_some_and(|job| job.status == JobStatus::Succeeded);
+        self.filled(instance_id, well)?;
+        Ok(if well { Status::Normal } else { Status::Error })
+    }
+
+    /// Deletes the copy that a spare was filled from, whole or half.
+    async fn discard_copy(&self, instance_id: &str, copy: &str) -> Result<(), Refused> {
+        self.vault.discard_draft(instance_id, copy)?;
+        if self.vault.set_dir(instance_id, copy).is_dir()
+            && let Err(refused) = acts::delete_backup(self, "settling", instance_id, copy).await
+        {
+            // It only takes room, and is tried again at the next start.
+            tracing::warn!(%instance_id, backup_id = %copy, "the copy could not be deleted: {}", refused.message);
+        }
+        Ok(())
+    }
+
+    /// Says that this process no longer fills a spare.
+    pub fn end_filling(&self, instance_id: &str) {
+        self.filling.lock().unwrap_or_else(PoisonError::into_inner).remove(instance_id);
+    }
+
+    /// Says how the filling of a spare ended.
+    fn filled(&self, instance_id: &str, well: bool) -> Result<(), Refused> {
         self.memory.change(|book| {
-            if let Some(created) = &mut book.of(instance_id).created {
+            // Settled once: a second look at the same time says the same, and no later moment.
+            if let Some(created) = book.of(instance_id).created.as_mut().filter(|c| c.normal_at.is_none()) {
                 created.failed = !well;
                 created.normal_at = well.then(Timestamp::now);
             }

@@ -41,6 +41,16 @@ impl JobKind {
     }
 }
 
+/// Stages that others than people read.
+pub mod stage {
+    /// Nothing has been done yet.
+    pub const STARTING: &str = "starting";
+    /// The server that is backed up has been asked, and has not begun to send.
+    pub const FORKING: &str = "waiting for the source to fork";
+    /// Part of the stage of a restore that failed, or whose process died, while its target could not be asked.
+    pub const UNSETTLED: &str = "unsettled";
+}
+
 /// Where a job stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JobStatus {

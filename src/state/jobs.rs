@@ -1,7 +1,7 @@
 //! Jobs on SQLite: begun once, progressed, finished once; those of dead processes are found and handed out to settle.
 
 use crate::model::fault::{Fault, Kind};
-use crate::model::job::{Job, JobKind, JobStatus};
+use crate::model::job::{Job, JobKind, JobStatus, stage};
 use crate::state::{State, at, ms, owner::Owner};
 use jiff::Timestamp;
 use sqlx::Row as _;
@@ -109,12 +109,13 @@ impl State {
             return Err(Fault::new(Kind::Provider, "restore.unsettled", what)
                 .hint("Bring the instance back and call describe_jobs, which settles it; then make a new plan."));
         }
-        sqlx::query("INSERT INTO jobs (id, provider, kind, instance_id, backup_id, status, stage, owner, created_at) VALUES (?, ?, ?, ?, ?, 'running', 'starting', ?, ?)")
+        sqlx::query("INSERT INTO jobs (id, provider, kind, instance_id, backup_id, status, stage, owner, created_at) VALUES (?, ?, ?, ?, ?, 'running', ?, ?, ?)")
             .bind(id)
             .bind(provider)
             .bind(kind.word())
             .bind(instance_id)
             .bind(backup_id)
+            .bind(stage::STARTING)
             .bind(owner)
             .bind(ms(Timestamp::now()))
             .execute(&mut *tx)

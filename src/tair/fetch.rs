@@ -2,11 +2,12 @@
 //!
 //! The URL is a secret: it is in no error and no log line. What arrives is not checked here but for its place.
 
+use crate::config::tair::is_this_machine;
 use crate::tair::client::Client;
 use crate::tair::wire::DownloadUrl;
 use reqwest::StatusCode;
 use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, RANGE};
-use url::{Host, Url};
+use url::Url;
 
 /// Why a file did not come.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -42,12 +43,7 @@ pub struct Arriving {
 /// Where the file really is: encrypted, unless the endpoint itself is not.
 fn safe(url: &DownloadUrl, endpoint: &Url) -> Result<Url, FetchError> {
     let mut parsed = Url::parse(url.expose()).map_err(|_| FetchError::Refused("the download URL is no URL".into()))?;
-    let local = match parsed.host() {
-        Some(Host::Domain(host)) => host == "localhost",
-        Some(Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(Host::Ipv6(ip)) => ip.is_loopback(),
-        None => false,
-    };
+    let local = is_this_machine(&parsed);
     // Some listings have plain http where the storage speaks https as well; its signature covers no scheme.
     if parsed.scheme() == "http" && !local && endpoint.scheme() != "http" {
         parsed.set_scheme("https").map_err(|()| FetchError::Refused("the download URL is not encrypted".into()))?;

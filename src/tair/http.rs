@@ -2,7 +2,7 @@
 //!
 //! It must never follow a redirect: a signature is for one host. URLs and headers are not repeated in errors.
 
-use crate::config::tair::TairConfig;
+use crate::config::tair::{TairConfig, is_this_machine};
 use crate::tair::error::TairError;
 use jiff::Timestamp;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
-use url::{Host, Url};
+use url::Url;
 
 /// Largest reply that is read; a page of 300 sets has a hundredth of it.
 const MAX_BODY: usize = 32 << 20;
@@ -113,7 +113,7 @@ impl Http {
 
     /// The connections for an address: those of this machine pass proxies by.
     pub(super) fn for_url(&self, url: &Url) -> &reqwest::Client {
-        if is_loopback(url) { &self.direct } else { &self.proxied }
+        if is_this_machine(url) { &self.direct } else { &self.proxied }
     }
 
     /// Sends a request once.
@@ -181,16 +181,6 @@ pub(super) fn why(e: reqwest::Error) -> String {
     }
     let innermost = crate::model::text::clean(&innermost);
     if timed_out { "timed out".to_owned() } else { innermost }
-}
-
-/// Whether an address is on this machine, where no proxy is asked.
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(host)) => host == "localhost",
-        Some(Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(Host::Ipv6(ip)) => ip.is_loopback(),
-        None => false,
-    }
 }
 
 /// Our product token, then what is configured, reduced to printable ASCII.

@@ -61,17 +61,18 @@ pub fn verify(
     if need("SignatureMethod")? != "HMAC-SHA1" || need("SignatureVersion")? != "1.0" {
         return Err(Refusal::IncompleteSignature("only HMAC-SHA1 of version 1.0 is known here".into()));
     }
-    // SDKs name the action in a header, the command line in the query.
-    let either = |header: &'static str, name: &'static str| match request.header(header) {
-        Some(value) => Ok(value),
-        None => need(name),
-    };
-    let (action, version) = (either("x-acs-action", "Action")?, either("x-acs-version", "Version")?);
+    // SDKs repeat both in headers, which are not signed: those may repeat them, and say nothing else.
+    let (action, version) = (need("Action")?, need("Version")?);
+    for (name, signed) in [("x-acs-action", action), ("x-acs-version", version)] {
+        if request.headers.iter().any(|(k, sent)| k.eq_ignore_ascii_case(name) && sent != signed) {
+            return Err(Refusal::IncompleteSignature(format!("the header {name} differs from the signed parameter")));
+        }
+    }
     let sent = need("Signature")?;
     let secret = secret_of(access_key_id).ok_or(Refusal::UnknownAccessKey)?;
     check_date(date, now)?;
     let text = string_to_sign(request.method, &params);
-    let wrong = || Refusal::SignatureDoesNotMatch(text.clone());
+    let wrong = || Refusal::SignatureDoesNotMatch(text.chars().take(MOST_SHOWN).collect());
     let sent = STANDARD.decode(sent).map_err(|_| wrong())?;
     mac(&secret, &text).map_err(|_| wrong())?.verify_slice(&sent).map_err(|_| wrong())?;
     Ok(Signed {
@@ -83,6 +84,9 @@ pub fn verify(
         params: params.iter().filter(|(k, _)| !ENVELOPE.contains(&k.as_str())).cloned().collect(),
     })
 }
+
+/// Characters of the string to sign that a refusal repeats.
+const MOST_SHOWN: usize = 4096;
 
 /// Parameters of the signature, not of the action.
 const ENVELOPE: [&str; 10] = [

@@ -4,7 +4,7 @@
 
 use crate::guard::act::Act;
 use crate::guard::checks::Status;
-use crate::guard::ledger::{Confirmation, Ledger as _, Standing};
+use crate::guard::ledger::{AuditRecord, Confirmation, Ledger as _, Standing};
 use crate::guard::permit;
 use crate::guard::person::Yes;
 use crate::guard::plan::{Plan, Policy};
@@ -14,6 +14,8 @@ use crate::provider::Carried;
 use crate::tools::App;
 use jiff::{SignedDuration, Timestamp};
 
+/// The code of an act that a check blocks.
+const BLOCKED: &str = "precheck.blocked";
 /// How long the plan may take to be carried out: it is at once.
 const GOOD_FOR: SignedDuration = SignedDuration::from_mins(1);
 
@@ -22,6 +24,26 @@ const GOOD_FOR: SignedDuration = SignedDuration::from_mins(1);
 /// # Errors
 /// `precheck.blocked`, naming the checks; those of the instance.
 pub async fn delegated(app: &App, caller: &str, instance_id: &str, act: Act) -> Result<Carried, Fault> {
+    let what = act.on(instance_id);
+    let outcome = carry_out(app, caller, instance_id, act).await;
+    // What blocks has a line of its own, with the plan it blocked.
+    if let Err(fault) = outcome.as_ref()
+        && fault.code != BLOCKED
+    {
+        let record = AuditRecord {
+            at: Timestamp::now(),
+            event: "refused".into(),
+            caller: caller.into(),
+            instance_id: instance_id.into(),
+            nonce: String::new(),
+            detail: format!("{what}: {}: {}", fault.code, fault.message),
+        };
+        app.state.record(record).await?;
+    }
+    outcome
+}
+
+async fn carry_out(app: &App, caller: &str, instance_id: &str, act: Act) -> Result<Carried, Fault> {
     let policy = Policy { confirmation: app.config.guard.confirmation, max_writes_per_second: f64::MAX };
     let survey = app.provider.survey(instance_id, &act, None, policy).await?;
     let why: Vec<String> = survey
@@ -43,9 +65,7 @@ pub async fn delegated(app: &App, caller: &str, instance_id: &str, act: Act) -> 
     let state = &app.state;
     if !why.is_empty() {
         state.record(open.record("blocked", why.join("; "))).await?;
-        return Err(
-            Fault::new(Kind::Refused, "precheck.blocked", why.join("; ")).hint("Cure what blocks, then call again.")
-        );
+        return Err(Fault::new(Kind::Refused, BLOCKED, why.join("; ")).hint("Cure what blocks, then call again."));
     }
     state.open(&open).await?;
     let planned = format!("{}, plan {}", open.plan.act.on(instance_id), open.plan.digest_hex()?);

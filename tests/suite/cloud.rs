@@ -9,14 +9,14 @@
     reason = "a test stops at the first thing that is not as it should be"
 )]
 
+use crate::emulator::{Emulator, client_at};
 use crate::harness::{Bench, Redis, program, text, wait};
-use crate::tair_client::{config, env};
 use async_trait::async_trait;
 use serde_json::{Value, json};
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::PathBuf;
-use std::process::{Child, Command};
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tair_backup_mcp::config::Config;
@@ -30,7 +30,7 @@ use tair_backup_mcp::provider::tair::Tair;
 use tair_backup_mcp::provider::tair::pace::Pace;
 use tair_backup_mcp::provider::{Provider, Wanted};
 use tair_backup_mcp::state::State;
-use tair_backup_mcp::tair::client::{Client, Patience};
+use tair_backup_mcp::tair::client::Client;
 use tair_backup_mcp::tools::{
     App, Asked, Call, Outcome, Person, Progress, create_instance_from_backup, delete_backup, modify_backup_policy,
     restore_instance,
@@ -38,28 +38,27 @@ use tair_backup_mcp::tools::{
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-const KEY: &str = "testAKID";
-const SECRET: &str = "s3cr3tOfTheTest";
 /// The instance of most tests.
 pub(crate) const ID: &str = "r-bp1zxszhcgatnx0001";
 
-/// The emulator over real servers, killed when dropped.
+/// The emulator over real servers.
 pub(crate) struct Cloud {
-    child: Child,
-    pub(crate) port: u16,
+    pub(crate) emulator: Emulator,
     _bench: Bench,
 }
 
 impl Drop for Cloud {
     fn drop(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
+        // What was aimed wrong has tested nothing.
+        if !std::thread::panicking() {
+            assert_eq!(self.emulator.left(), json!([]), "mishaps that never struck");
+        }
     }
 }
 
 impl Cloud {
     /// `instances`: id, server, and what it is in the cloud.
-    pub(crate) fn start(instances: &[(&str, &Redis, &str)], more: &[&str]) -> Self {
+    pub(crate) fn start(instances: &[(&str, &Redis, &str)]) -> Self {
         let mut config = String::from("[guard]\nconfirmation = \"token\"\n");
         for (id, redis, emulate) in instances {
             config.push_str(&format!(
@@ -68,39 +67,26 @@ impl Cloud {
             ));
         }
         let bench = Bench::new(&config);
-        let mut command = bench.command(&["emulate", "--listen", "127.0.0.1:0", "--mishap-control"]);
-        command.args(["--access-key-id", KEY]).args(more).env("ALIBABA_CLOUD_ACCESS_KEY_SECRET", SECRET);
-        let mut child = command.env_remove("ALIBABA_CLOUD_SECURITY_TOKEN").spawn().unwrap();
-        let mut said = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut said).unwrap();
-        let port = said.trim().rsplit(':').next().and_then(|p| p.parse().ok());
-        Self { child, port: port.unwrap_or_else(|| panic!("it said {said:?}")), _bench: bench }
+        Self { emulator: Emulator::start(&bench, &["--mishap-control"]), _bench: bench }
     }
 
+    /// Sets a mishap; those before it have struck, but for those set together with it.
     pub(crate) fn mishap(&self, mishap: &Value) {
-        let body = json!([mishap]).to_string();
-        let mut tcp = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
-        let head = format!(
-            "POST /mishaps HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
-            self.port,
-            body.len()
-        );
-        tcp.write_all(format!("{head}{body}").as_bytes()).unwrap();
-        let mut reply = String::new();
-        tcp.read_to_string(&mut reply).unwrap();
-        assert!(reply.starts_with("HTTP/1.1 200"), "{reply}");
+        self.mishaps(std::slice::from_ref(mishap));
+    }
+
+    pub(crate) fn mishaps(&self, mishaps: &[Value]) {
+        self.struck();
+        self.emulator.mishaps(&json!(mishaps));
+    }
+
+    /// Every mishap so far has struck.
+    fn struck(&self) {
+        assert_eq!(self.emulator.left(), json!([]), "mishaps that did not strike");
     }
 
     fn client(&self) -> Client {
-        self.client_at(self.port)
-    }
-
-    pub(crate) fn client_at(&self, port: u16) -> Client {
-        let keys = env(&[("ALIBABA_CLOUD_ACCESS_KEY_ID", KEY), ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", SECRET)]);
-        let mut config = config(&format!("http://127.0.0.1:{port}"));
-        config.read_timeout = Duration::from_secs(10);
-        let haste = Patience { attempts: 3, first: Duration::from_millis(2), longest: Duration::from_millis(900) };
-        Client::with(config, &keys, haste).unwrap()
+        self.emulator.client()
     }
 }
 
@@ -254,7 +240,7 @@ fn check_rdb(file: &PathBuf) {
 fn instances_are_listed_and_found() {
     let (one, two) = (redis(1), redis(1));
     let other = "generation = \"cloud_native\", architecture = \"cluster\"";
-    let cloud = Cloud::start(&[(ID, &one, ""), ("r-uf6other", &two, other)], &[]);
+    let cloud = Cloud::start(&[(ID, &one, ""), ("r-uf6other", &two, other)]);
     let ours = Ours::new(&cloud);
     let wanted = |search: Option<&str>, page_number, page_size| Wanted {
         search: search.map(str::to_owned),
@@ -281,7 +267,7 @@ fn instances_are_listed_and_found() {
 #[test]
 fn a_backup_is_taken_listed_and_downloaded() {
     let server = redis(500);
-    let cloud = Cloud::start(&[(ID, &server, "")], &[]);
+    let cloud = Cloud::start(&[(ID, &server, "")]);
     let ours = Ours::new(&cloud);
     let set = ours.backup(ID);
     assert_eq!((set.mode, set.sha256.as_str(), set.instance_id.as_str()), (Mode::Manual, "", ID));
@@ -312,7 +298,7 @@ fn a_backup_is_taken_listed_and_downloaded() {
 #[test]
 fn a_download_is_resumed() {
     let server = redis(2000);
-    let cloud = Cloud::start(&[(ID, &server, "")], &[]);
+    let cloud = Cloud::start(&[(ID, &server, "")]);
     let ours = Ours::new(&cloud);
     let set = ours.backup(ID);
     let dir = TempDir::new().unwrap();
@@ -394,10 +380,10 @@ fn pass(mut client: TcpStream, emulator: u16, counts: &Mutex<(u32, u32)>) {
 #[test]
 fn an_expired_url_is_renewed_and_a_broken_connection_resumed() {
     let server = redis(2000);
-    let cloud = Cloud::start(&[(ID, &server, "")], &[]);
+    let cloud = Cloud::start(&[(ID, &server, "")]);
     let set = Ours::new(&cloud).backup(ID);
-    let (port, counts) = between(cloud.port);
-    let ours = Ours::behind(cloud.client_at(port), Arc::new(TempDir::new().unwrap()), 1e9);
+    let (port, counts) = between(cloud.emulator.port);
+    let ours = Ours::behind(client_at(port), Arc::new(TempDir::new().unwrap()), 1e9);
     let dir = TempDir::new().unwrap();
     let to = dir.path().join("to");
     let done = ours.run(ours.provider().download(&set, &to, &|_, _| {})).unwrap();
@@ -413,17 +399,17 @@ fn an_expired_url_is_renewed_and_a_broken_connection_resumed() {
 #[test]
 fn urls_that_expire_at_once_are_given_up() {
     let server = redis(10);
-    let cloud = Cloud::start(&[(ID, &server, "")], &[]);
+    let cloud = Cloud::start(&[(ID, &server, "")]);
     let set = Ours::new(&cloud).backup(ID);
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
-    let emulator = cloud.port;
+    let emulator = cloud.emulator.port;
     std::thread::spawn(move || {
         for client in listener.incoming() {
             pass(client.unwrap(), emulator, &Mutex::new((0, 0)));
         }
     });
-    let ours = Ours::behind(cloud.client_at(port), Arc::new(TempDir::new().unwrap()), 1e9);
+    let ours = Ours::behind(client_at(port), Arc::new(TempDir::new().unwrap()), 1e9);
     let dir = TempDir::new().unwrap();
     let to = dir.path().join("to");
     let fault = ours.run(ours.provider().download(&set, &to, &|_, _| {})).unwrap_err();
@@ -436,7 +422,7 @@ fn urls_that_expire_at_once_are_given_up() {
 #[test]
 fn a_running_backup_is_joined() {
     let server = redis(10);
-    let cloud = Cloud::start(&[(ID, &server, "")], &[]);
+    let cloud = Cloud::start(&[(ID, &server, "")]);
     let (ours, others) = (Ours::new(&cloud), Ours::new(&cloud));
     cloud.mishap(&json!({"kind": "slow", "action": "CreateBackup", "seconds": 2}));
     let (job, joined) = ours.run(ours.provider().create_backup(ID, Mode::Manual, "")).unwrap();
@@ -457,7 +443,7 @@ fn a_running_backup_is_joined() {
 #[test]
 fn a_lost_reply_is_found_again() {
     let server = redis(10);
-    let cloud = Cloud::start(&[(ID, &server, "")], &[]);
+    let cloud = Cloud::start(&[(ID, &server, "")]);
     let ours = Ours::new(&cloud);
     for (n, kind) in ["error_after", "cut_after"].into_iter().enumerate() {
         cloud.mishap(&json!({"kind": kind, "action": "CreateBackup"}));
@@ -474,17 +460,21 @@ fn a_lost_reply_is_found_again() {
     cloud.mishap(&json!({"kind": "daily_limit"}));
     let fault = ours.run(ours.provider().create_backup(ID, Mode::Manual, "")).unwrap_err();
     assert_eq!(fault.code, "cloud.backup_daily_limit", "{fault:?}");
-    // Being turned away and a token that expires are survived.
-    cloud.mishap(&json!({"kind": "throttle", "times": 2, "retry_after_ms": 20}));
+    // A job that is said to run and is over when it is looked for is no reason to give up.
+    cloud.mishap(&json!({"kind": "backup_job_exists"}));
     ours.backup(ID);
     assert_eq!(ours.sets(ID).len(), 3);
+    // Being turned away is survived.
+    cloud.mishap(&json!({"kind": "throttle", "times": 2, "retry_after_ms": 20}));
+    ours.backup(ID);
+    assert_eq!(ours.sets(ID).len(), 4);
 }
 
 /// A process that dies while the cloud takes a backup loses nothing: the next one follows the same job to its set.
 #[test]
 fn a_backup_outlives_its_process() {
     let server = redis(10);
-    let cloud = Cloud::start(&[(ID, &server, "")], &[]);
+    let cloud = Cloud::start(&[(ID, &server, "")]);
     let ours = Ours::new(&cloud);
     cloud.mishap(&json!({"kind": "slow", "action": "CreateBackup", "seconds": 2}));
     let (job, _) = ours.run(ours.provider().create_backup(ID, Mode::Manual, "")).unwrap();
@@ -510,7 +500,7 @@ fn a_backup_outlives_its_process() {
 #[test]
 fn a_policy_keeps_what_is_not_named() {
     let server = redis(1);
-    let cloud = Cloud::start(&[(ID, &server, "flashback = true")], &[]);
+    let cloud = Cloud::start(&[(ID, &server, "flashback = true")]);
     let ours = Ours::new(&cloud);
     let change = |change: PolicyChange| ours.run(ours.provider().raise_backup_policy(ID, &change));
     let on = change(PolicyChange { enable_backup_log: Some(true), ..PolicyChange::default() }).unwrap();
@@ -540,7 +530,7 @@ fn a_policy_keeps_what_is_not_named() {
 #[test]
 fn a_guarded_restore_brings_the_data_back() {
     let server = redis(100);
-    let cloud = Cloud::start(&[(ID, &server, "")], &[]);
+    let cloud = Cloud::start(&[(ID, &server, "")]);
     let ours = Ours::new(&cloud);
     let set = ours.backup(ID);
     let before = server.digest();
@@ -558,9 +548,15 @@ fn a_guarded_restore_brings_the_data_back() {
     assert_eq!(server.digest(), before);
     // Back to what was there, by the safety backup; this time the reply is lost.
     let safety = ours.sets(ID).into_iter().find(|s| s.id != set.id).unwrap();
-    cloud.mishap(&json!({"kind": "cut_after", "action": "RestoreInstance"}));
-    cloud.mishap(&json!({"kind": "slow", "action": "RestoreInstance", "seconds": 1}));
-    let (_, done) = ours.guarded(&json!({"instance_id": ID, "backup_id": safety.id}), restore_instance::run);
+    cloud.mishaps(&[
+        json!({"kind": "cut_after", "action": "RestoreInstance"}),
+        json!({"kind": "slow", "action": "RestoreInstance", "seconds": 1}),
+        json!({"kind": "cut_after", "action": "LockDBInstanceWrite"}),
+        json!({"kind": "cut_after", "action": "UnlockDBInstanceWrite"}),
+    ]);
+    let args = json!({"instance_id": ID, "backup_id": safety.id, "write_fence": true});
+    let (_, done) = ours.guarded(&args, restore_instance::run);
+    cloud.struck();
     assert_eq!(done["status"], "succeeded", "{done:#}");
     assert_eq!(server.digest(), newer);
     // Writers are let in again.
@@ -571,7 +567,7 @@ fn a_guarded_restore_brings_the_data_back() {
 #[test]
 fn a_fence_is_lifted_after_a_crash() {
     let server = redis(100);
-    let cloud = Cloud::start(&[(ID, &server, "")], &[]);
+    let cloud = Cloud::start(&[(ID, &server, "")]);
     let ours = Ours::new(&cloud);
     let set = ours.backup(ID);
     let before = server.digest();
@@ -608,7 +604,7 @@ fn a_fence_is_lifted_after_a_crash() {
 #[test]
 fn writes_and_moments_out_of_reach_block() {
     let server = redis(10);
-    let cloud = Cloud::start(&[(ID, &server, "flashback = true")], &[]);
+    let cloud = Cloud::start(&[(ID, &server, "flashback = true")]);
     let ours = Ours::with(&cloud, Arc::new(TempDir::new().unwrap()), 0.0);
     let set = ours.backup(ID);
     let args = json!({"instance_id": ID, "backup_id": set.id});
@@ -646,7 +642,7 @@ fn writes_and_moments_out_of_reach_block() {
 fn a_cloud_native_instance_is_cloned_instead() {
     let (source, spare) = (redis(200), redis(0));
     let native = "generation = \"cloud_native\", architecture = \"cluster\"";
-    let cloud = Cloud::start(&[(ID, &source, native), ("r-spare", &spare, &format!("{native}, spare = true"))], &[]);
+    let cloud = Cloud::start(&[(ID, &source, native), ("r-spare", &spare, &format!("{native}, spare = true"))]);
     let ours = Ours::new(&cloud);
     let set = ours.backup(ID);
     assert!(set.id.starts_with("cb-"), "{set:?}");
@@ -658,7 +654,7 @@ fn a_cloud_native_instance_is_cloned_instead() {
     assert_eq!(ours.sets(ID).len(), 1, "a safety backup was taken for nothing");
     // The refusal's own arguments are the next call's.
     let args: Value = serde_json::from_str(arguments).unwrap();
-    cloud.mishap(&json!({"kind": "cut_after", "action": "CreateInstance"}));
+    cloud.mishap(&json!({"kind": "cut_after", "action": "CreateTairInstance"}));
     let (plan, done) = ours.guarded(&args, create_instance_from_backup::run);
     for word in ["PostPaid", "billed", "dry_run"] {
         assert!(plan.to_string().contains(word), "{word}: {plan:#}");
@@ -677,9 +673,9 @@ fn a_cloud_native_instance_is_cloned_instead() {
 #[test]
 fn manual_sets_are_deleted_where_the_cloud_can() {
     let (native, classic) = (redis(5), redis(5));
-    let cloud = Cloud::start(&[(ID, &native, "generation = \"cloud_native\""), ("r-classic", &classic, "")], &[]);
+    let cloud = Cloud::start(&[(ID, &native, "generation = \"cloud_native\""), ("r-classic", &classic, "")]);
     let ours = Ours::new(&cloud);
-    for kind in ["slow", "cut_after"] {
+    for kind in ["error_after", "cut_after"] {
         let set = ours.backup(ID);
         cloud.mishap(&json!({"kind": kind, "action": "DeleteBackup"}));
         let (_, done) = ours.guarded(&json!({"instance_id": ID, "backup_id": set.id}), delete_backup::run);
@@ -697,7 +693,7 @@ fn manual_sets_are_deleted_where_the_cloud_can() {
 #[test]
 fn a_fence_that_stays_is_lifted_later() {
     let server = redis(50);
-    let cloud = Cloud::start(&[(ID, &server, "")], &[]);
+    let cloud = Cloud::start(&[(ID, &server, "")]);
     let ours = Ours::new(&cloud);
     let set = ours.backup(ID);
     cloud.mishap(&json!({"kind": "error", "action": "UnlockDBInstanceWrite", "code": "Forbidden.RAM"}));
@@ -718,14 +714,14 @@ fn a_fence_that_stays_is_lifted_later() {
 fn a_clone_outlives_its_process() {
     let (source, spare) = (redis(50), redis(0));
     let native = "generation = \"cloud_native\"";
-    let cloud = Cloud::start(&[(ID, &source, native), ("r-spare", &spare, &format!("{native}, spare = true"))], &[]);
+    let cloud = Cloud::start(&[(ID, &source, native), ("r-spare", &spare, &format!("{native}, spare = true"))]);
     let ours = Ours::new(&cloud);
     let set = ours.backup(ID);
     let args = json!({"instance_id": ID, "backup_id": set.id});
     let plan = ours.tool(&args, create_instance_from_backup::run).unwrap();
     let mut commit = args;
     commit["confirmation_token"] = plan["confirmation_token"].clone();
-    cloud.mishap(&json!({"kind": "slow", "action": "CreateInstance", "seconds": 3}));
+    cloud.mishap(&json!({"kind": "slow", "action": "CreateTairInstance", "seconds": 3}));
     let app = Arc::clone(&ours.app);
     let task = ours.runtime.spawn(async move {
         let call = Call { app: &app, caller: "test", person: &Nobody, progress: &Nobody };
@@ -752,7 +748,7 @@ fn a_clone_outlives_its_process() {
 #[test]
 fn a_safety_backup_is_its_own() {
     let server = redis(20);
-    let cloud = Cloud::start(&[(ID, &server, "")], &[]);
+    let cloud = Cloud::start(&[(ID, &server, "")]);
     let (ours, others) = (Ours::new(&cloud), Ours::new(&cloud));
     cloud.mishap(&json!({"kind": "slow", "action": "CreateBackup", "seconds": 2}));
     let (running, _) = others.run(others.provider().create_backup(ID, Mode::Manual, "")).unwrap();

@@ -37,7 +37,7 @@ fn writes_since_the_plan_are_looked_for() {
     assert_eq!(traffic::looked_from(Some(ago(1)), now), ago(5));
     assert!(traffic::looked_from(Some(ago(20)), now) <= ago(20));
     let server = redis(3);
-    let cloud = Cloud::start(&[(ID, &server, "")], &[]);
+    let cloud = Cloud::start(&[(ID, &server, "")]);
     let ours = Ours::new(&cloud);
     let set = ours.backup(ID);
     let act = Act::RestoreInstance { source: Source::Backup { backup_id: set.id }, write_fence: false };
@@ -58,7 +58,7 @@ fn writes_since_the_plan_are_looked_for() {
 #[test]
 fn an_older_backup_is_no_safety_backup_after_writes() {
     let server = redis(20);
-    let cloud = Cloud::start(&[(ID, &server, "")], &[]);
+    let cloud = Cloud::start(&[(ID, &server, "")]);
     let ours = Ours::new(&cloud);
     let set = ours.backup(ID);
     let act = Act::RestoreInstance { source: Source::Backup { backup_id: set.id }, write_fence: false };
@@ -100,7 +100,7 @@ fn a_shard_is_no_set() {
 #[test]
 fn an_order_without_reply_is_said_to_be_possible() {
     let (source, spare) = (redis(20), redis(0));
-    let cloud = Cloud::start(&[(ID, &source, NATIVE), ("r-spare", &spare, &format!("{NATIVE}, spare = true"))], &[]);
+    let cloud = Cloud::start(&[(ID, &source, NATIVE), ("r-spare", &spare, &format!("{NATIVE}, spare = true"))]);
     let ours = Ours::new(&cloud);
     let set = ours.backup(ID);
     let args = json!({"instance_id": ID, "backup_id": set.id, "zone_id": "", "vswitch_id": ""});
@@ -108,8 +108,10 @@ fn an_order_without_reply_is_said_to_be_possible() {
     let mut commit = args;
     commit["confirmation_token"] = plan["confirmation_token"].clone();
     // No reply, and then a refusal for certain.
-    cloud.mishap(&json!({"kind": "cut", "action": "CreateTairInstance"}));
-    cloud.mishap(&json!({"kind": "error", "action": "CreateTairInstance", "code": "QuotaExceed"}));
+    cloud.mishaps(&[
+        json!({"kind": "cut", "action": "CreateTairInstance"}),
+        json!({"kind": "error", "action": "CreateTairInstance", "code": "QuotaExceed"}),
+    ]);
     let done = ours.tool(&commit, create_instance_from_backup::run).unwrap();
     assert_eq!(done["status"], "failed", "{done:#}");
     assert!(done.to_string().contains("may exist and be billed"), "{done:#}");
@@ -125,7 +127,7 @@ fn an_order_without_reply_is_said_to_be_possible() {
 #[test]
 fn an_unknown_failure_of_the_server_is_uncertain() {
     let server = redis(5);
-    let cloud = Cloud::start(&[(ID, &server, NATIVE)], &[]);
+    let cloud = Cloud::start(&[(ID, &server, NATIVE)]);
     let ours = Ours::new(&cloud);
     let set = ours.backup(ID);
     cloud.mishap(&json!({"kind": "error_after", "action": "DeleteBackup", "code": "Odd.Failure", "status": 500}));
@@ -148,7 +150,7 @@ fn an_unknown_failure_of_the_server_is_uncertain() {
 #[test]
 fn a_fence_that_stays_does_not_hide_the_restore() {
     let server = redis(50);
-    let cloud = Cloud::start(&[(ID, &server, "")], &[]);
+    let cloud = Cloud::start(&[(ID, &server, "")]);
     let ours = Ours::new(&cloud);
     let set = ours.backup(ID);
     cloud.mishap(&json!({"kind": "error", "action": "UnlockDBInstanceWrite", "code": "Forbidden.RAM"}));
@@ -162,7 +164,7 @@ fn a_fence_that_stays_does_not_hide_the_restore() {
 #[test]
 fn a_crash_keeps_the_record() {
     let server = redis(5);
-    let cloud = Cloud::start(&[(ID, &server, "")], &[]);
+    let cloud = Cloud::start(&[(ID, &server, "")]);
     let ours = Ours::new(&cloud);
     let jobs = Jobs::new("tair", Arc::clone(&ours.app.state), |_| false);
     let state = Arc::clone(&ours.app.state);
@@ -184,7 +186,7 @@ fn a_crash_keeps_the_record() {
 #[test]
 fn a_cancelled_look_loses_no_job() {
     let server = redis(10);
-    let cloud = Cloud::start(&[(ID, &server, "")], &[]);
+    let cloud = Cloud::start(&[(ID, &server, "")]);
     let ours = Ours::new(&cloud);
     cloud.mishap(&json!({"kind": "slow", "action": "CreateBackup", "seconds": 2}));
     let (job, _) = ours.run(ours.provider().create_backup(ID, Mode::Manual, "")).unwrap();
@@ -202,7 +204,7 @@ fn a_cancelled_look_loses_no_job() {
 #[test]
 fn whether_others_stay_is_pinned() {
     let server = redis(5);
-    let cloud = Cloud::start(&[(ID, &server, NATIVE)], &[]);
+    let cloud = Cloud::start(&[(ID, &server, NATIVE)]);
     let ours = Ours::new(&cloud);
     let set = ours.backup(ID);
     let act = Act::DeleteBackup { backup_id: set.id };
@@ -219,7 +221,7 @@ fn whether_others_stay_is_pinned() {
 #[test]
 fn every_weekday_that_goes_counts() {
     let server = redis(1);
-    let cloud = Cloud::start(&[(ID, &server, "")], &[]);
+    let cloud = Cloud::start(&[(ID, &server, "")]);
     let ours = Ours::new(&cloud);
     let now = ours.run(ours.provider().backup_policy(ID)).unwrap();
     let with = |days: &[&str]| {

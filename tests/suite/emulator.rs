@@ -20,6 +20,7 @@ use std::time::Duration;
 use tair_backup_mcp::model::secret::Secret;
 use tair_backup_mcp::tair::acs3::{self, Outgoing};
 use tair_backup_mcp::tair::client::{Client, Patience};
+use tair_backup_mcp::tair::environment::Environment;
 use tair_backup_mcp::tair::params::{Params, canonical};
 use tair_backup_mcp::tair::rpc1;
 
@@ -113,6 +114,19 @@ impl Signing {
     }
 }
 
+/// Our own client, which does not wait long, for an emulator or what stands before one.
+pub fn client_at(port: u16) -> Client {
+    client_by(port, &env(&[("ALIBABA_CLOUD_ACCESS_KEY_ID", KEY), ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", SECRET)]))
+}
+
+/// The same with other credentials.
+pub fn client_by(port: u16, credentials: &Environment) -> Client {
+    let mut config = config(&format!("http://127.0.0.1:{port}"));
+    config.read_timeout = Duration::from_secs(10);
+    let haste = Patience { attempts: 3, first: Duration::from_millis(2), longest: Duration::from_millis(900) };
+    Client::with(config, credentials, haste).unwrap()
+}
+
 impl Emulator {
     pub fn start(bench: &Bench, more: &[&str]) -> Self {
         Self::start_with(bench, &[], more)
@@ -120,9 +134,11 @@ impl Emulator {
 
     /// With arguments before the subcommand.
     pub fn start_with(bench: &Bench, before: &[&str], more: &[&str]) -> Self {
-        let base = ["emulate", "--listen", "127.0.0.1:0", "--access-key-id", KEY];
+        let listen: &[&str] = if more.contains(&"--listen") { &[] } else { &["--listen", "127.0.0.1:0"] };
+        let base = [&["emulate", "--access-key-id", KEY], listen].concat();
         let mut command = bench.command(&[before, &base].concat());
         command.env("ALIBABA_CLOUD_ACCESS_KEY_SECRET", SECRET).env_remove("ALIBABA_CLOUD_SECURITY_TOKEN").args(more);
+        command.env("NO_COLOR", "1");
         let mut child = command.spawn().unwrap();
         let mut said = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut said).unwrap();
@@ -135,19 +151,23 @@ impl Emulator {
     }
 
     /// Asks it to end, and waits until it has.
-    pub fn interrupt(mut self) -> Option<i32> {
+    pub fn interrupt(self) -> Option<i32> {
+        self.end("-INT").0
+    }
+
+    /// The same by a signal; its exit code, and what it had to say.
+    pub fn end(mut self, signal: &str) -> (Option<i32>, String) {
         let id = self.child.id().to_string();
-        assert!(std::process::Command::new("kill").args(["-INT", &id]).status().unwrap().success());
-        wait("the emulator to end", Duration::from_secs(30), || self.child.try_wait().unwrap()).code()
+        assert!(std::process::Command::new("kill").args([signal, &id]).status().unwrap().success());
+        let code = wait("the emulator to end", Duration::from_secs(30), || self.child.try_wait().unwrap()).code();
+        let mut said = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        (code, said)
     }
 
     /// Our own client, which does not wait long.
     pub fn client(&self) -> Client {
-        let keys = env(&[("ALIBABA_CLOUD_ACCESS_KEY_ID", KEY), ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", SECRET)]);
-        let mut config = config(&format!("http://127.0.0.1:{}", self.port));
-        config.read_timeout = Duration::from_secs(10);
-        let haste = Patience { attempts: 3, first: Duration::from_millis(2), longest: Duration::from_millis(900) };
-        Client::with(config, &keys, haste).unwrap()
+        client_at(self.port)
     }
 
     /// One request as it stands; `None` where the connection ends without a reply.
@@ -249,6 +269,11 @@ impl Emulator {
         let headers = [self.host(), ("content-type".into(), "application/json".into())];
         let set = self.raw("POST", "/mishaps", &headers, list.to_string().as_bytes()).unwrap();
         assert_eq!(set.status, 200, "{}", set.text());
+    }
+
+    /// Mishaps that have not struck yet.
+    pub fn left(&self) -> Value {
+        self.raw("GET", "/mishaps", &[self.host()], b"").unwrap().json()
     }
 
     pub fn mishap(&self, mishap: Value) {

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tair_backup_mcp::model::ids::hex;
 use tair_backup_mcp::tair::wire::Minute;
 use tair_backup_mcp::tair::wire::backups::{CreateBackup, DescribeBackupTasks, DescribeBackups};
@@ -62,7 +62,9 @@ async fn a_round_with_our_own_client() {
         backup_job_id: Some(job.backup_job_id.clone()),
         job_mode: Some("Manual".into()),
     };
+    let deadline = Instant::now() + Duration::from_secs(60);
     let set = loop {
+        assert!(Instant::now() < deadline, "the job does not end");
         let told = client.call(&tasks).await.unwrap().backup_jobs;
         assert_eq!((told.len(), told[0].task_action.as_deref()), (1, Some("TempBackupTask")));
         assert_eq!(told[0].backup_job_id.unwrap().to_string(), job.backup_job_id);
@@ -190,7 +192,8 @@ fn backups_are_refused_as_the_cloud_refuses_them() {
     assert_eq!(page("1", "50").ok()["TotalCount"], 30);
     assert_eq!(page("1", "50").ok()["Backups"]["Backup"].as_array().unwrap().len(), 30);
     assert_eq!(page("2", "30").ok()["Backups"]["Backup"], json!([]));
-    for size in ["0", "31", "1000", "-1"] {
+    assert_eq!(page("1", "1000").ok()["PageSize"], 1000);
+    for size in ["0", "31", "1001", "-1"] {
         assert_eq!(page("1", size).refused(), (400, "InvalidPageSize.Malformed".into()));
     }
     assert_eq!(page("0", "30").refused().1, "InvalidPageNumbers.Malformed");
@@ -221,7 +224,7 @@ fn backups_are_refused_as_the_cloud_refuses_them() {
 /// Ids, policy and who asked for what outlive the process; a manual set can be deleted, an automatic one cannot.
 #[test]
 fn a_restart_changes_nothing() {
-    let (redis, bench) = stage("flashback = true");
+    let (redis, bench) = stage("generation = \"cloud_native\", flashback = true");
     redis.run(&["SET", "a", "1"]);
     let emulator = Emulator::start(&bench, &[]);
     let policy = |emulator: &Emulator| {
@@ -292,12 +295,33 @@ fn a_restart_changes_nothing() {
     let delete = |id: &str| emulator.call("DeleteBackup", &[("InstanceId", "orders"), ("BackupId", id)]);
     assert_eq!(rows(&emulator)[0]["BackupMode"], "Automated");
     assert_eq!(delete(&number).refused(), (400, "IncorrectBackupSetState".into()));
+    let keep = |until: &str| {
+        let params = [("InstanceId", "orders"), ("BackupId", number.as_str()), ("ExpectExpireTime", until)];
+        emulator.call("ModifyBackupExpireTime", &params)
+    };
+    let far = "2049-07-06T07:25:57Z";
+    assert_eq!(keep(far).refused(), (400, "IncorrectBackupSetState".into()));
     with("manual");
+    keep(far).ok();
+    assert_eq!(rows(&emulator)[0]["ExpectExpireTime"], far);
+    assert_eq!(keep("2049-07-06T07:25Z").refused().0, 400, "it may not be shortened");
+    let settings = emulator.call("DescribeInstanceConfig", &[("InstanceId", "orders")]).ok();
+    assert!(serde_json::from_str::<Value>(settings["Config"].as_str().unwrap()).unwrap().is_object(), "{settings}");
     assert_eq!(delete("12345").refused(), (400, "InvalidBackupSetID.NotFound".into()));
     delete(&number).ok();
     assert!(rows(&emulator).is_empty() && bench.backups().is_empty());
     let audit = bench.run(&["audit", "--json"]).out;
     assert!(audit.contains("emulator: testAKID") && audit.contains("delegated by a signed caller"), "{audit}");
+    // A classic instance has none of it.
+    drop(emulator);
+    bench.configure(&unattended(&redis, ""));
+    let emulator = Emulator::start(&bench, &[]);
+    let number = emulator.backup("orders")["BackupId"].to_string();
+    let set = [("InstanceId", "orders"), ("BackupId", number.as_str()), ("ExpectExpireTime", far)];
+    assert_eq!(emulator.call("DeleteBackup", &set).refused(), (400, "ServiceNotSupport".into()));
+    assert_eq!(emulator.call("ModifyBackupExpireTime", &set).refused(), (400, "InstanceType.NotSupport".into()));
+    assert_eq!(emulator.call("DescribeInstanceConfig", &set).refused(), (400, "InstanceType.NotSupport".into()));
+    assert_eq!(emulator.rows("orders", &[]).len(), 1);
     let kept = std::fs::read_to_string(bench.home().join("emulator.json")).unwrap();
     assert!(!kept.contains("Signature") && !kept.contains(crate::emulator::SECRET), "{kept}");
 }
@@ -325,7 +349,10 @@ async fn clusters_are_listed_apart() {
     client.call(&CreateBackup { instance_id: "orders".into(), backup_retention_period: Some(7) }).await.unwrap();
     let running = client.list(&list).await.unwrap();
     assert_eq!((running.len(), running[0].cluster_backup_status.as_deref()), (1, Some("RUNNING")));
+    assert_eq!(running[0].cluster_backup_mode.as_deref(), Some("Manual"));
+    let deadline = Instant::now() + Duration::from_secs(60);
     let sets = loop {
+        assert!(Instant::now() < deadline, "the backup does not end");
         let sets = client.list(&list).await.unwrap();
         assert_eq!((sets.len(), &sets[0].cluster_backup_id), (1, &running[0].cluster_backup_id));
         if sets[0].is_whole() {
@@ -340,6 +367,14 @@ async fn clusters_are_listed_apart() {
     assert!(client.list(&none).await.unwrap()[0].backups.is_empty());
     let sets = [&[("InstanceId", "orders")], &EVER[..]].concat();
     assert_eq!(emulator.call("DescribeBackups", &sets).refused(), (400, "InstanceType.NotSupport".into()));
+    drop(emulator);
+
+    // A classic cluster is listed as its shards are, by their own ids.
+    bench.configure(&unattended(&redis, "emulate = { architecture = \"cluster\" }"));
+    let emulator = Emulator::start(&bench, &[]);
+    assert_eq!(emulator.backup("orders")["NodeInstanceId"], "orders-db-0");
+    let params = [&[("RegionId", "cn-beijing"), ("InstanceId", "orders")], &EVER[..]].concat();
+    assert_eq!(emulator.get("DescribeClusterBackupList", &params).refused().1, "InstanceType.NotSupport");
     drop(emulator);
 
     bench.configure(&unattended(&redis, "emulate = { single = true }"));

@@ -9,8 +9,9 @@
 )]
 
 use crate::emulator::Emulator;
-use crate::harness::{Bench, Redis, text};
+use crate::harness::{Bench, Redis, text, wait};
 use serde_json::json;
+use std::time::Duration;
 
 /// `orders`, and two servers to spare.
 fn stage(emulate: &str) -> (Redis, [Redis; 2], Bench) {
@@ -69,6 +70,14 @@ fn a_spare_becomes_a_new_instance() {
     assert_eq!(emulator.rows("orders", &[]).len(), 1);
     assert!(bench.json(&["describe-backups", "--instance-id", "spare-1"])["backups"].as_array().unwrap().is_empty());
 
+    // What was on the spare is gone, and the audit says on whose word.
+    let audit = bench.run(&["audit", "--json"]).out;
+    let of_spare: Vec<&str> = audit.split("\"event\"").filter(|line| line.contains("spare-1")).collect();
+    for word in ["planned", "delegated by a signed caller", "restore.started", "restore.succeeded", "backup.deleted"] {
+        assert!(of_spare.iter().any(|line| line.contains(word)), "{word}: {audit}");
+    }
+    assert!(audit.contains("emulator: testAKID"), "{audit}");
+
     // The last spare, and none.
     let other: Vec<_> = order[..8].to_vec();
     assert_eq!(emulator.call("CreateTairInstance", &other).ok()["InstanceId"], "spare-2");
@@ -88,6 +97,73 @@ fn a_spare_becomes_a_new_instance() {
     assert_eq!(emulator.backup("spare-1")["BackupStatus"], "Success");
 }
 
+/// Calls at once with one token make one instance, whichever comes first; with two they make two.
+#[test]
+fn a_token_makes_one_instance() {
+    let (source, _spares, bench) = stage("generation = \"cloud_native\"");
+    source.run(&["SET", "a", "1"]);
+    let emulator = Emulator::start(&bench, &[]);
+    let number = emulator.backup("orders")["BackupId"].to_string();
+    let create = |token: &str| {
+        let order = [
+            ("RegionId", "cn-beijing"),
+            ("SrcDBInstanceId", "orders"),
+            ("BackupId", number.as_str()),
+            ("InstanceClass", "redis.master.small.default"),
+            ("Token", token),
+        ];
+        text(&emulator.call("CreateInstance", &order).ok()["InstanceId"])
+    };
+    let made: Vec<String> = std::thread::scope(|scope| {
+        let calls: Vec<_> = (0..8).map(|_| scope.spawn(|| create("same"))).collect();
+        calls.into_iter().map(|call| call.join().unwrap()).collect()
+    });
+    assert!(made.iter().all(|id| *id == made[0]), "{made:?}");
+    assert_ne!(create("another"), made[0]);
+    for id in ["spare-1", "spare-2"] {
+        assert_eq!(emulator.leaves(id, "Creating"), "Normal");
+    }
+}
+
+/// Killed while a spare is filled, at whatever moment: the next process settles it, and no copy is left hidden.
+#[test]
+fn a_filling_survives_a_kill() {
+    let (source, spares, bench) = stage("generation = \"cloud_native\"");
+    source.fill(60, 3);
+    let emulator = Emulator::start(&bench, &[]);
+    let number = emulator.backup("orders")["BackupId"].to_string();
+    let order = [
+        ("RegionId", "cn-beijing"),
+        ("SrcDBInstanceId", "orders"),
+        ("BackupId", number.as_str()),
+        ("InstanceClass", "redis.master.small.default"),
+    ];
+    let names = |id: &str| -> Vec<String> {
+        let Ok(entries) = std::fs::read_dir(bench.home().join("vault").join(id)) else { return Vec::new() };
+        entries.map(|e| e.unwrap().file_name().to_string_lossy().into_owned()).collect()
+    };
+    // Once while it is copied, once when the copy is whole and its restore about to begin or begun.
+    let mut emulator = Some(emulator);
+    for (n, whole) in [false, true].into_iter().enumerate() {
+        let running = emulator.take().unwrap();
+        let id = text(&running.call("CreateInstance", &order).ok()["InstanceId"]);
+        wait("the copy", Duration::from_secs(60), || {
+            names(&id).iter().any(|name| name.starts_with('.') != whole).then_some(())
+        });
+        drop(running);
+        let next = Emulator::start(&bench, &[]);
+        let status = next.leaves(&id, "Creating");
+        if status == "Normal" {
+            assert_eq!(spares[n].digest(), source.digest());
+        } else {
+            assert_eq!(status, "Error", "{id}");
+        }
+        assert!(names(&id).is_empty(), "{id}: {:?}", names(&id));
+        assert_eq!(spares[n].info("role"), "master", "{id}");
+        emulator = Some(next);
+    }
+}
+
 /// What such a call may be refused for.
 #[test]
 fn orders_are_checked() {
@@ -103,7 +179,7 @@ fn orders_are_checked() {
     assert_eq!(of(&[from, set]), "DryRunOperation");
     assert_eq!(of(&[set]), "ServiceNotSupport");
     assert_eq!(of(&[("SrcDBInstanceId", "nobody"), set]), "InvalidInstanceId.NotFound");
-    assert_eq!(of(&[from]), "InvalidBackupIdOrRestoreTime.NotFound");
+    assert_eq!(of(&[from]), "MissingParameter");
     assert_eq!(of(&[from, ("BackupId", "1")]), "InvalidBackupSetID.NotFound");
     assert_eq!(of(&[from, set, at]), "InvalidParameter");
     assert_eq!(of(&[from, at]), "InvalidBackupLogStatus");

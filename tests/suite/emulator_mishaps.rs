@@ -8,8 +8,10 @@
     reason = "a test fails by panicking, helpers included"
 )]
 
-use crate::emulator::{Emulator, Signing};
+use crate::emulator::{Emulator, KEY, SECRET, Signing, client_by};
 use crate::harness::{Bench, Redis, wait};
+use crate::tair_client::env;
+use crate::tair_server::{Answer as Told, Server};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 use tair_backup_mcp::tair::error::TairError;
@@ -45,8 +47,7 @@ async fn reads_are_repeated() {
         assert_eq!(told.backup_retention_period, Some(7));
         let asked = mishap["retry_after_ms"].as_u64().unwrap_or(0);
         assert!(began.elapsed() >= Duration::from_millis(asked), "{mishap}: {:?}", began.elapsed());
-        let left = emulator.raw("GET", "/mishaps", &[emulator.host()], b"").unwrap().json();
-        assert_eq!(left, json!([]), "{mishap} did not strike");
+        assert_eq!(emulator.left(), json!([]), "{mishap} did not strike");
     }
 }
 
@@ -98,6 +99,31 @@ fn mishaps_strike_where_they_are_aimed() {
     backup().ok();
 }
 
+/// A token that expires is renewed, and the call is carried out under the new one.
+#[tokio::test]
+async fn a_token_that_expires_is_renewed() {
+    let (_redis, bench, emulator) = stage(&["--mishap-control", "--security-token", "t0,t1"]);
+    let uri = Server::start(|n, _| {
+        let [id, secret] = [KEY, SECRET];
+        Told::ok(
+            json!({"Code": "Success", "AccessKeyId": id, "AccessKeySecret": secret, "SecurityToken": format!("t{n}"),
+                "Expiration": "2999-01-01T00:00:00Z"})
+            .to_string(),
+        )
+    })
+    .await;
+    let at = uri.url();
+    let by = env(&[("ALIBABA_CLOUD_CREDENTIALS_URI", at.as_str()), ("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "true")]);
+    let client = client_by(emulator.port, &by);
+    emulator.mishap(json!({"kind": "expired_token", "action": "CreateBackup"}));
+    client.call(&CreateBackup { instance_id: "orders".into(), backup_retention_period: None }).await.unwrap();
+    assert_eq!((uri.seen().len(), emulator.left()), (2, json!([])));
+    wait("the set", Duration::from_secs(30), || (bench.backups().len() == 1).then_some(()));
+    // Once is enough: a third token would be one that the emulator does not know.
+    client.call(&DescribeBackupPolicy { instance_id: "orders".into() }).await.unwrap();
+    assert_eq!(uri.seen().len(), 2);
+}
+
 /// The control path: strict about what it reads, closed to browsers, and no use without a right signature to strike at.
 #[test]
 fn mishaps_are_set_and_cleared() {
@@ -115,6 +141,9 @@ fn mishaps_are_set_and_cleared() {
         json!([{"kind": "cut", "time": 1}]),
         json!({}),
         json!([{"kind": "error", "status": 200}]),
+        // Nothing that these begin could be slow; and there is an end to their number.
+        json!([{"kind": "slow", "action": "DeleteBackup"}]),
+        json!(vec![json!({"kind": "cut"}); 1001]),
     ] {
         assert_eq!(post(&[emulator.host(), json.clone()], &bad), 400, "{bad}");
     }

@@ -146,13 +146,78 @@ fn a_write_lock_is_real() {
     assert_eq!(emulator.leaves("orders", "BackupRecovering"), "Normal");
     assert_eq!(redis.run(&["GET", "a"]).text(), "1");
     assert!(matches!(write(), Reply::Error(e) if e.starts_with("NOREPLICAS")));
-    drop(emulator);
+    // Who ends or starts it is told.
+    let reminded = |said: &str| said.lines().filter(|line| line.contains("locked for writes")).count();
+    assert_eq!(reminded(&emulator.end("-TERM").1), 1);
     let emulator = Emulator::start(&bench, &[]);
     for _ in 0..2 {
         emulator.call("UnlockDBInstanceWrite", &id[..1]).ok();
     }
     assert_eq!(write(), Reply::Text("OK".into()));
     assert_eq!(redis.setting("min-replicas-to-write"), "0");
+    assert_eq!(reminded(&emulator.end("-TERM").1), 1, "at the start, and not at the end");
+    let audit = bench.run(&["audit", "--json"]).out;
+    for event in ["write.locked", "write.unlocked"] {
+        assert!(audit.contains(&format!("\"event\":\"{event}\"")), "{event}: {audit}");
+    }
+}
+
+/// The server decides whether it is locked, not the record; and calls at once leave the operator's setting in place.
+#[test]
+fn a_lock_is_what_the_server_says() {
+    let (redis, bench) = stage("");
+    let emulator = Emulator::start(&bench, &[]);
+    let setting = || redis.setting("min-replicas-to-write");
+    let set = |value: &str| redis.run(&["CONFIG", "SET", "min-replicas-to-write", value]);
+    let call = |action: &str| emulator.call(action, &[("DBInstanceId", "orders")]).ok();
+    // A lock without a record is lifted.
+    set("1000000");
+    call("UnlockDBInstanceWrite");
+    assert_eq!(setting(), "0");
+    // What the operator had is given back, and what he set meanwhile is left alone.
+    set("2");
+    call("LockDBInstanceWrite");
+    assert_eq!(setting(), "1000000");
+    call("UnlockDBInstanceWrite");
+    assert_eq!(setting(), "2");
+    call("LockDBInstanceWrite");
+    set("3");
+    call("UnlockDBInstanceWrite");
+    assert_eq!(setting(), "3");
+    // Many at once: whatever came last, the setting is the lock or the operator's, and unlocking gives back his.
+    std::thread::scope(|scope| {
+        for n in 0..12 {
+            scope.spawn(move || call(if n % 2 == 0 { "LockDBInstanceWrite" } else { "UnlockDBInstanceWrite" }));
+        }
+    });
+    call("UnlockDBInstanceWrite");
+    assert_eq!(setting(), "3");
+}
+
+/// Killed in the middle of a restore: the next process settles it, and the instance can be restored again.
+#[test]
+fn a_restore_survives_a_kill() {
+    let redis = Redis::start("redis-7.0", &[]);
+    let bench = Bench::unattended(&redis);
+    redis.fill(40, 5);
+    let good = redis.digest();
+    let emulator = Emulator::start(&bench, &[]);
+    let number = emulator.backup("orders")["BackupId"].to_string();
+    redis.run(&["FLUSHALL"]);
+    redis.run(&["SET", "other", "data"]);
+    let bad = redis.digest();
+    let params = [("InstanceId", "orders"), ("BackupId", number.as_str())];
+    emulator.call("RestoreInstance", &params).ok();
+    // The call is answered once the job has begun.
+    drop(emulator);
+    let emulator = Emulator::start(&bench, &[]);
+    assert_eq!(emulator.leaves("orders", "BackupRecovering"), "Normal");
+    let now = redis.digest();
+    assert!([&good, &bad].contains(&&now), "neither what was there nor what is in the set");
+    assert_eq!(redis.info("role"), "master");
+    emulator.call("RestoreInstance", &params).ok();
+    assert_eq!(emulator.leaves("orders", "BackupRecovering"), "Normal");
+    assert_eq!(redis.digest(), good);
 }
 
 /// Writes show as `PutQps`, reads do not, and what is zero is not told.
@@ -161,7 +226,7 @@ fn write_traffic_is_measured() {
     let (redis, bench) = stage("");
     redis.run(&["SET", "a", "1"]);
     let emulator = Emulator::start(&bench, &[]);
-    let history = |keys: &str| -> Value {
+    let ask = |emulator: &Emulator, keys: &str| -> Value {
         let (from, to) = (ago(300), ago(-1));
         let params = [
             ("InstanceId", "orders"),
@@ -173,6 +238,7 @@ fn write_traffic_is_measured() {
         let told = emulator.call("DescribeHistoryMonitorValues", &params).ok();
         serde_json::from_str(told["MonitorHistory"].as_str().unwrap()).unwrap()
     };
+    let history = |keys: &str| ask(&emulator, keys);
     let sum = |history: &Value, metric: &str| -> f64 {
         let moments = history.as_object().unwrap().values();
         moments.filter_map(|values| values[metric].as_str()?.parse::<f64>().ok()).sum()
@@ -196,4 +262,13 @@ fn write_traffic_is_measured() {
     let latest = keys.as_object().unwrap().values().next_back().unwrap();
     assert!(latest["Keys"] == "1" && latest["UsedMemory"].is_string(), "{keys}");
     assert_eq!(history("UsedQPS$db"), json!({}));
+    drop(emulator);
+
+    // A cluster has the sum over its shards under that name.
+    bench.configure(&unattended(&redis, "emulate = { architecture = \"cluster\" }"));
+    let emulator = Emulator::start(&bench, &[]);
+    wait("writes of a cluster to show", Duration::from_secs(30), || {
+        (0..50).for_each(|_| assert_eq!(redis.run(&["SET", "a", "1"]).text(), "OK"));
+        (sum(&ask(&emulator, "UsedQPS$db"), "PutQps") > 0.0).then_some(())
+    });
 }

@@ -270,7 +270,7 @@ everywhere! {
         assert!(stage.backups(&[]).iter().any(|b| b["backup_id"] == doomed.as_str()));
     }
 
-    /// A manual set goes once that was planned and echoed; what the guard took to undo a restore stays.
+    /// A manual set goes once that was planned and echoed, the other one stays, and what is gone is unknown.
     manual_sets_are_deleted(place) {
         // Only of the cloud's newer generation can sets be deleted.
         let stage = Stage::with(place, "generation = \"cloud_native\"", &[]);

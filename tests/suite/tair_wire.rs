@@ -244,6 +244,9 @@ fn requests_are_written_strictly() {
     let list = DescribeInstances { tags, ..DescribeInstances::default() };
     assert_eq!(pairs(&list.params()), "Tag.1.Key=a&Tag.1.Value=b&Tag.2.Key=c&Tag.2.Value=");
     assert_eq!(DescribeInstances::from_params(&list.params()).unwrap(), list);
+    let many = vec![Tag { key: "k".into(), value: "v".into() }; 30];
+    let list = DescribeInstances { tags: many, ..DescribeInstances::default() };
+    assert_eq!(DescribeInstances::from_params(&list.params()).unwrap().tags.len(), 21);
     assert_eq!(CreateBackup::from_params(&Params::new()).unwrap_err(), BadParam::Missing("InstanceId".into()));
     let bad = vec![("InstanceId".into(), "r-1".into()), ("BackupRetentionPeriod".into(), "soon".into())];
     assert_eq!(CreateBackup::from_params(&bad).unwrap_err(), BadParam::Malformed("BackupRetentionPeriod".into()));

@@ -4,7 +4,7 @@ use crate::model::backup::{BackupSet, Mode};
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::new_id;
 use crate::model::instance::total_keys;
-use crate::model::job::{Job, JobKind};
+use crate::model::job::{Job, JobKind, stage};
 use crate::model::text::bytes;
 use crate::provider::local::{Inner, PATIENCE};
 use crate::redis::conn::Conn;
@@ -46,7 +46,7 @@ impl Inner {
         let told = self.tell(&job.instance_id).await?;
         let endpoint = self.capture_endpoint(&job.instance_id, mode).await?;
         let started_at = Timestamp::now();
-        self.state.progress(&job.id, "waiting for the source to fork", 0, 0).await?;
+        self.state.progress(&job.id, stage::FORKING, 0, 0).await?;
         let open = Snapshot::open(&endpoint, CaptureOptions::default());
         let mut snapshot = tokio::select! {
             snapshot = open => snapshot?,

@@ -141,7 +141,6 @@ wrapped!(db_instance_attribute, "DBInstanceAttribute");
 wrapped!(kv_store_region, "KVStoreRegion");
 wrapped!(zone_id, "ZoneId");
 wrapped!(tag, "Tag");
-wrapped!(parameter, "Parameter");
 
 /// Written as text where the API has text.
 pub(super) fn as_text<S: serde::Serializer, T: ToString>(value: &Option<T>, to: S) -> Result<S::Ok, S::Error> {

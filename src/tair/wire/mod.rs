@@ -182,6 +182,9 @@ pub struct Tag {
     pub value: String,
 }
 
+/// Labels in one call at most, as the API's own description has it; what follows is not read.
+const MOST_TAGS: usize = 21;
+
 impl<S: Scalar> Param for S {
     fn put(&self, name: &str, params: &mut Params) {
         params.push((name.to_owned(), self.write()));
@@ -214,7 +217,9 @@ impl Param for Vec<Tag> {
     }
     fn take(name: &str, params: &Params) -> Result<Self, BadParam> {
         let mut tags = Self::new();
-        while let Some(key) = first(params, &format!("{name}.{}.Key", tags.len() + 1)) {
+        while tags.len() < MOST_TAGS
+            && let Some(key) = first(params, &format!("{name}.{}.Key", tags.len() + 1))
+        {
             let value = first(params, &format!("{name}.{}.Value", tags.len() + 1)).unwrap_or_default();
             tags.push(Tag { key: key.to_owned(), value: value.to_owned() });
         }

@@ -1,10 +1,10 @@
 //! Settings of an instance, and the task centre.
 //!
-//! Classic and cloud-native instances tell their settings by different calls; each refuses the other kind.
+//! Classic instances refuse the call that tells the settings.
 
 use crate::tair::paging::{Page, Paged};
-use crate::tair::wire::lenient::{as_text, flag, id, list, number, plain_text, text};
-use crate::tair::wire::{Done, Second, action, lenient};
+use crate::tair::wire::lenient::{id, list, number, plain_text, text};
+use crate::tair::wire::{Second, action};
 use serde::{Deserialize, Serialize};
 
 /// Reply of `DescribeInstanceConfig`; cloud-native instances only.
@@ -17,51 +17,6 @@ pub struct InstanceConfig {
     /// JSON in text: the settings.
     #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub config: Option<String>,
-}
-
-/// One setting.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct Parameter {
-    /// Its name.
-    #[serde(deserialize_with = "id")]
-    pub parameter_name: String,
-    /// Its value.
-    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
-    pub parameter_value: Option<String>,
-    /// What values it takes.
-    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
-    pub checking_code: Option<String>,
-    /// Whether a change restarts the instance.
-    #[serde(default, deserialize_with = "flag", serialize_with = "as_text", skip_serializing_if = "Option::is_none")]
-    pub force_restart: Option<bool>,
-    /// Whether it can be changed.
-    #[serde(default, deserialize_with = "flag", serialize_with = "as_text", skip_serializing_if = "Option::is_none")]
-    pub modifiable_status: Option<bool>,
-    /// What it is for.
-    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
-    pub parameter_description: Option<String>,
-}
-
-/// Reply of `DescribeParameters`; classic instances only.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct Parameters {
-    /// For Alibaba Cloud's support.
-    #[serde(default, deserialize_with = "plain_text")]
-    pub request_id: String,
-    /// `redis`.
-    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
-    pub engine: Option<String>,
-    /// Its version.
-    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
-    pub engine_version: Option<String>,
-    /// As configured.
-    #[serde(default, with = "lenient::parameter")]
-    pub config_parameters: Vec<Parameter>,
-    /// As they are.
-    #[serde(default, with = "lenient::parameter")]
-    pub running_parameters: Vec<Parameter>,
 }
 
 /// One task of the task centre.
@@ -126,26 +81,6 @@ action! {
     DescribeInstanceConfig, Post, writes: false, InstanceConfig, {
         /// The instance.
         instance_id: String = "InstanceId",
-    }
-}
-
-action! {
-    /// Tells the settings of a classic instance.
-    DescribeParameters, Post, writes: false, Parameters, {
-        /// The instance.
-        db_instance_id: String = "DBInstanceId",
-        /// Only of this node.
-        node_id: Option<String> = "NodeId",
-    }
-}
-
-action! {
-    /// Changes settings, key by key.
-    ModifyInstanceConfig, Post, writes: true, Done, {
-        /// The instance.
-        instance_id: String = "InstanceId",
-        /// JSON in text: the settings to change.
-        config: String = "Config",
     }
 }
 

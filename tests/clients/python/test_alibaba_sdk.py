@@ -9,6 +9,7 @@ import datetime
 import hashlib
 import json
 import os
+import re
 import subprocess
 import time
 import urllib.error
@@ -38,6 +39,11 @@ def emulate(bench, *options):
     finally:
         process.terminate()
         process.wait(20)
+
+
+def cloud_native(bench):
+    """From here on the emulator shows `orders` as an instance of the newer generation."""
+    bench.config.write_text(bench.config.read_text().rstrip() + '\nemulate = { generation = "cloud_native" }\n')
 
 
 def client(port, secret=KEY["ALIBABA_CLOUD_ACCESS_KEY_SECRET"], **more):
@@ -122,7 +128,15 @@ def test_describe_back_up_fetch_restore_delete(bench):
         until("end of the restore", lambda: status(sdk) == "Normal" and orders.count() == keys)
         assert orders.digest() == before
 
+        # Sets of a classic instance cannot be deleted.
         delete = models.DeleteBackupRequest(instance_id="orders", backup_id=str(made.backup_id))
+        refused(lambda: sdk.delete_backup(delete), "ServiceNotSupport")
+    # And one of the newer generation cannot be restored in place.
+    cloud_native(bench)
+    with emulate(bench) as port:
+        sdk = client(port)
+        restore = models.RestoreInstanceRequest(instance_id="orders", backup_id=str(made.backup_id))
+        refused(lambda: sdk.restore_instance(restore), "ServiceNotSupport")
         sdk.delete_backup(delete)
         assert backups(sdk) == []
         refused(lambda: sdk.delete_backup(delete), "InvalidBackupSetID.NotFound")
@@ -132,6 +146,7 @@ def test_describe_back_up_fetch_restore_delete(bench):
 
 def test_an_automatic_set_is_not_deleted(bench):
     """A set that no person asked for stays, whoever signs."""
+    cloud_native(bench)
     with emulate(bench) as port:
         back_up(client(port))
     # Nothing takes backups by itself yet: the manifest of one is made to say so.
@@ -205,17 +220,25 @@ def test_mishaps(bench):
 
 def test_urls_expire(bench):
     """A download URL works for as long as it says, and not a second longer; an altered one not at all."""
-    with emulate(bench, "--url-seconds", "1") as port:
+    with emulate(bench, "--url-seconds", "5") as port:
         sdk = client(port)
-        url = back_up(sdk).backup_download_url
+        back_up(sdk)
+        # The one of this listing has all of its time left.
+        (row,) = backups(sdk)
+        url = row.backup_download_url
 
-        def gone():
+        def gone(url=url):
             try:
-                urllib.request.urlopen(url).close()
+                with urllib.request.urlopen(url) as reply:
+                    assert len(reply.read()) == row.backup_size
             except urllib.error.HTTPError as e:
                 return e.code == 403 and e.read()
             return None
 
+        assert gone() is None, "refused before its time"
+        expires = re.search(r"Expires=(\d+)", url)[1]
+        altered = url.replace(f"Expires={expires}", f"Expires={int(expires) + 3600}")
+        assert b"<Code>SignatureDoesNotMatch</Code>" in gone(altered)
         body = until("expiry of the URL", gone, within=10)
         assert b"<Code>AccessDenied</Code>" in body, body
 

@@ -6,7 +6,8 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { execFile, spawn } from "node:child_process";
 import { createRequire } from "node:module";
-import { writeFile } from "node:fs/promises";
+import { createHash } from "node:crypto";
+import { appendFile, readFile, readdir, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -26,6 +27,15 @@ const EVER = { startTime: "2010-01-01T10:00Z", endTime: "2050-01-01T10:00Z" };
 /** Runs a test with a bench, its emulator, and SDK clients of that. */
 async function emulated(work, ...options) {
   const bench = await Bench.open();
+  try {
+    await serving(bench, work, ...options);
+  } finally {
+    await bench.close();
+  }
+}
+
+/** The same with a bench that outlives the emulator. */
+async function serving(bench, work, ...options) {
   const ours = (...words) => ["--home", path.join(bench.folder, "home"), "--config", bench.config, ...words];
   const process_ = spawn(binary, ours("emulate", "--listen", "127.0.0.1:0", ...options), {
     env: { ...process.env, ...KEY },
@@ -49,9 +59,11 @@ async function emulated(work, ...options) {
   } finally {
     process_.kill("SIGTERM");
     await once(process_, "exit");
-    await bench.close();
   }
 }
+
+/** From here on the emulator shows `orders` as an instance of the newer generation. */
+const cloudNative = (bench) => appendFile(bench.config, 'emulate = { generation = "cloud_native" }\n');
 
 /** Polls as users of the SDK do, for there is nothing that calls back. */
 async function until(what, look, within = 30_000) {
@@ -71,12 +83,17 @@ const backups = async (sdk) => (await sdk.describeBackups(new kvstore.DescribeBa
 async function backUp(sdk) {
   const { backupJobID } = (await sdk.createBackup(new kvstore.CreateBackupRequest(ID))).body;
   assert.match(backupJobID, /^\d+$/);
-  const tasks = await sdk.describeBackupTasks(new kvstore.DescribeBackupTasksRequest({ ...ID, backupJobId: backupJobID }));
-  assert.equal(tasks.body.instanceId, "orders");
+  await until("end of the job", async () => {
+    const { body } = await sdk.describeBackupTasks(new kvstore.DescribeBackupTasksRequest({ ...ID, backupJobId: backupJobID }));
+    assert.equal(body.instanceId, "orders");
+    const [task] = body.backupJobs;
+    assert.deepEqual([body.backupJobs.length, String(task.backupJobID), task.jobMode], [1, backupJobID, "Manual"]);
+    return task.backupProgressStatus === "Finished";
+  });
   return until("set", async () => (await backups(sdk)).find((it) => String(it.backupJobID) === backupJobID && it.backupId));
 }
 
-test("Node SDK: describe, back up, poll, list, fetch, restore, delete", () =>
+test("Node SDK: describe, back up, poll, list, fetch, restore", () =>
   emulated(async ({ bench, sdk: connect, audit }) => {
     const sdk = connect();
     await bench.fill();
@@ -101,9 +118,43 @@ test("Node SDK: describe, back up, poll, list, fetch, restore, delete", () =>
     await until("end of the restore", async () => (await status(sdk)) === "Normal" && (await bench.digest()) === before);
     assert.match(await audit(), /delegated by a signed caller/);
 
-    await sdk.deleteBackup(new kvstore.DeleteBackupRequest({ ...ID, backupId: String(made.backupId) }));
-    assert.deepEqual(await backups(sdk), []);
+    // Sets of a classic instance cannot be deleted.
+    const remove = new kvstore.DeleteBackupRequest({ ...ID, backupId: String(made.backupId) });
+    await assert.rejects(sdk.deleteBackup(remove), { code: "ServiceNotSupport" });
   }));
+
+test("Node SDK: a manual set is deleted, an automatic one is not", async () => {
+  const bench = await Bench.open();
+  try {
+    await cloudNative(bench);
+    await serving(bench, async ({ sdk: connect }) => {
+      const sdk = connect();
+      const made = await backUp(sdk);
+      await sdk.deleteBackup(new kvstore.DeleteBackupRequest({ ...ID, backupId: String(made.backupId) }));
+      assert.deepEqual(await backups(sdk), []);
+      await backUp(sdk);
+    });
+    // Nothing takes backups by itself yet: the manifest of one is made to say so.
+    const vault = path.join(bench.folder, "home/vault/orders");
+    const [set] = (await readdir(vault)).filter((name) => !name.startsWith("."));
+    const manifest = path.join(vault, set, "manifest.json");
+    // As it would have been written: the checksum is over the fields with an empty one in its place.
+    const text = (await readFile(manifest, "utf8")).replace(/"mode": ?"manual"/, '"mode":"automated"');
+    const fields = JSON.stringify({ ...JSON.parse(text), checksum: "" });
+    const checksum = createHash("sha256").update(fields).digest("hex");
+    await writeFile(manifest, JSON.stringify({ ...JSON.parse(fields), checksum }));
+    await serving(bench, async ({ sdk: connect }) => {
+      const sdk = connect();
+      const [automatic] = await backups(sdk);
+      assert.equal(automatic.backupMode, "Automated");
+      const remove = new kvstore.DeleteBackupRequest({ ...ID, backupId: String(automatic.backupId) });
+      await assert.rejects(sdk.deleteBackup(remove), { code: "IncorrectBackupSetState" });
+      assert.equal((await backups(sdk)).length, 1);
+    });
+  } finally {
+    await bench.close();
+  }
+});
 
 test("Node SDK: the policy is set and read back", () =>
   emulated(async ({ sdk: connect }) => {
@@ -119,11 +170,11 @@ test("Node SDK: refusals are its own typed errors, with the cloud's codes", () =
   emulated(
     async ({ sdk: connect }) => {
       const sdk = connect();
-      await assert.rejects(status(connect("another")), { code: "SignatureDoesNotMatch" });
-      await assert.rejects(status(sdk, "nobody"), { code: "InvalidInstanceId.NotFound" });
+      await assert.rejects(status(connect("another")), { name: "ClientError", code: "SignatureDoesNotMatch", statusCode: 400 });
+      await assert.rejects(status(sdk, "nobody"), { name: "ClientError", code: "InvalidInstanceId.NotFound" });
       const moment = { ...ID, restoreType: "1", restoreTime: "2026-01-02T03:04:05Z" };
       await assert.rejects(sdk.restoreInstance(new kvstore.RestoreInstanceRequest(moment)), { code: "ServiceNotSupport" });
-      await assert.rejects(backups(sdk), { code: "Throttling.User" });
+      await assert.rejects(backups(sdk), { name: "ThrottlingError", code: "Throttling.User" });
       assert.deepEqual(await backups(sdk), []);
     },
     "--mishap",
