@@ -181,6 +181,7 @@ fn the_ram_policies_name_what_is_called() {
     assert_eq!(named, called);
 }
 
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on says so by failing")]
 fn sources(folder: &str) -> Vec<String> {
     std::fs::read_dir(root().join(folder))
         .unwrap()
