@@ -28,6 +28,17 @@ pub enum Confirmation {
     Token,
 }
 
+impl Confirmation {
+    /// The word in replies, as in the file.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Person => "person",
+            Self::Token => "token",
+        }
+    }
+}
+
 /// `[guard]`.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields, default)]

@@ -192,10 +192,7 @@ fn row(call: &Call<'_>, instance: Instance) -> InstanceRow {
         maxmemory: None,
         keys: None,
         databases: Vec::new(),
-        confirmation: match call.app.config.guard.confirmation {
-            crate::config::Confirmation::Person => "person",
-            crate::config::Confirmation::Token => "token",
-        },
+        confirmation: call.app.config.guard.confirmation.word(),
         protection: Protection::default(),
     };
     match instance.live {

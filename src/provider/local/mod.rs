@@ -38,6 +38,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The provider.
 pub struct Local {
+    ids: Vec<String>,
     inner: Arc<Inner>,
 }
 
@@ -58,6 +59,7 @@ impl Local {
     #[must_use]
     pub fn new(config: &Config, state: Arc<State>) -> Self {
         Self {
+            ids: config.instance_ids(),
             inner: Arc::new(Inner {
                 instances: config.instances.clone(),
                 sandbox: config.sandbox.then(|| sandbox::Sandbox::new(config.home.sandbox())),
@@ -72,9 +74,8 @@ impl Local {
 impl Local {
     /// The instances it serves.
     #[must_use]
-    pub fn instance_ids(&self) -> Vec<String> {
-        let named = self.inner.instances.iter().map(|i| i.id.clone());
-        named.chain(self.inner.sandbox.as_ref().map(|_| SANDBOX.into())).collect()
+    pub fn instance_ids(&self) -> &[String] {
+        &self.ids
     }
 }
 
@@ -178,7 +179,7 @@ impl Provider for Local {
     }
 
     async fn instances(&self, wanted: &Wanted) -> Result<(Vec<Instance>, u64), Fault> {
-        let mut ids = self.instance_ids();
+        let mut ids = self.ids.clone();
         ids.retain(|id| wanted.search.as_ref().is_none_or(|part| id.contains(part.as_str())));
         let total = ids.len() as u64;
         let skip = (wanted.page_number.saturating_sub(1) as usize).saturating_mul(wanted.page_size as usize);

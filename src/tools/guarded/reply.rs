@@ -129,10 +129,7 @@ impl PlanRow {
             way: plan.words.how.clone(),
             way_meaning: plan.words.how_meaning.clone(),
             safety_backup_id: plan.safety.as_ref().map(|s| s.backup_id.clone()).filter(|id| !id.is_empty()),
-            confirmation: match plan.policy.confirmation {
-                crate::config::Confirmation::Person => "person",
-                crate::config::Confirmation::Token => "token",
-            },
+            confirmation: plan.policy.confirmation.word(),
             details: plan.details.clone(),
         }
     }
