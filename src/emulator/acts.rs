@@ -157,7 +157,6 @@ fn copy(vault: &Vault, set: BackupSet, to: &str, id: String) -> Result<(), Fault
         mode: Mode::Manual,
         note,
         stored_bytes: sealed.stored_bytes,
-        stored_sha256: sealed.stored_sha256,
         ..set
     })
 }

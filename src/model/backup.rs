@@ -68,9 +68,6 @@ pub struct BackupSet {
     pub sha256: String,
     /// Bytes on the vault.
     pub stored_bytes: u64,
-    /// Checksum of those bytes: SHA-256 over the SHA-256 of each part of 16 MiB, lower-case hexadecimal; empty for a set
-    /// whose manifest does not tell.
-    pub stored_sha256: String,
     /// Keys per database.
     pub counts: Counts,
     /// Function libraries.

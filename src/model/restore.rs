@@ -86,7 +86,7 @@ pub struct SourceFacts {
     pub taken_at: Timestamp,
     /// SHA-256 of its RDB.
     pub sha256: String,
-    /// Checksum of its file on the vault: which bytes were verified. Empty where the manifest does not tell.
+    /// Checksum of its file on the vault: which bytes were verified.
     pub stored_sha256: String,
     /// Bytes of its RDB.
     pub rdb_bytes: u64,

@@ -34,8 +34,6 @@ pub struct Sealed {
     pub sha256: String,
     /// Bytes on the vault.
     pub stored_bytes: u64,
-    /// Checksum of those.
-    pub stored_sha256: String,
 }
 
 impl Vault {
@@ -70,13 +68,14 @@ impl Draft {
     /// `vault.failed`.
     pub fn seal(&mut self) -> Result<Sealed, Fault> {
         let path = self.dir.join(DATA);
-        let mut sealed = || -> io::Result<(u64, String)> {
+        let mut sealed = || -> io::Result<u64> {
             let frames = self.frames.take().ok_or_else(|| io::Error::other("the draft is closed"))?;
             let (stored, bytes) = frames.finish()?;
-            Ok((bytes, stored.finish()?))
+            stored.finish()?;
+            Ok(bytes)
         };
-        let (stored_bytes, stored_sha256) = sealed().map_err(|e| vault_fault("write", &path, e))?;
-        Ok(Sealed { sha256: hex(&self.sha.clone().finalize()), stored_bytes, stored_sha256 })
+        let stored_bytes = sealed().map_err(|e| vault_fault("write", &path, e))?;
+        Ok(Sealed { sha256: hex(&self.sha.clone().finalize()), stored_bytes })
     }
 
     /// Writes the manifest and makes the set visible: the point from which it exists.

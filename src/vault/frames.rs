@@ -6,9 +6,9 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt as _;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use zstd::zstd_safe::CParameter;
 
 /// Bytes of data in a frame. Small enough that a few in flight stay within a few MiB.
 const FRAME: usize = 1 << 20;
@@ -20,8 +20,13 @@ const SEEKABLE: u32 = 0x8F92_EAB1;
 const FOOTER: u64 = 9;
 /// Compressed and plain size, 4 bytes each.
 const ENTRY: u64 = 8;
-/// Level 1: the source's own compression is the bottleneck of a capture, and must stay it.
+/// The source's own compression is the bottleneck of a capture, and must stay it.
 const LEVEL: i32 = 1;
+/// For data that hardly shrinks (the source has compressed what it could, or it is random): a third of the time, and within
+/// a few hundredths of the size.
+const FAST: i32 = -1;
+/// A frame that keeps more than this of its size, in percent, is of that kind, and the next one most likely too.
+const HARD: usize = 85;
 
 fn bad(why: impl Into<String>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, why.into())
@@ -69,6 +74,8 @@ impl<W: Write> FrameWriter<W> {
     fn frame(&mut self) -> io::Result<()> {
         self.packed.clear();
         self.zstd.compress_to_buffer(&self.plain, &mut self.packed)?;
+        let hard = self.packed.len() * 100 > self.plain.len() * HARD;
+        self.zstd.set_parameter(CParameter::CompressionLevel(if hard { FAST } else { LEVEL }))?;
         self.out.write_all(&self.packed)?;
         let sizes = (size32(self.packed.len())?, size32(self.plain.len())?);
         self.table.push(sizes);
@@ -123,12 +130,12 @@ pub struct FrameReader {
 }
 
 impl FrameReader {
-    /// Opens an object and checks its seek table.
+    /// Reads an open object, after a look at its seek table.
     ///
     /// # Errors
     /// `InvalidData` where the table does not fit the file.
-    pub fn open(path: &Path) -> io::Result<Self> {
-        let file = Arc::new(File::open(path)?);
+    pub fn new(file: File) -> io::Result<Self> {
+        let file = Arc::new(file);
         let places = Arc::new(seek_table(&file)?);
         let frames = places.len();
         let lanes = (0..WORKERS)

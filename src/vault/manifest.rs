@@ -66,9 +66,6 @@ struct Data {
     file: String,
     compression: String,
     bytes: u64,
-    /// See [`super::stored::parts_sha256`].
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    parts_sha256: String,
 }
 
 impl Manifest {
@@ -104,12 +101,7 @@ impl Manifest {
                 functions: set.functions,
                 types: set.types.clone(),
             },
-            data: Data {
-                file: super::DATA.into(),
-                compression: "zstd".into(),
-                bytes: set.stored_bytes,
-                parts_sha256: set.stored_sha256.clone(),
-            },
+            data: Data { file: super::DATA.into(), compression: "zstd".into(), bytes: set.stored_bytes },
             checksum: String::new(),
         };
         manifest.checksum = manifest.sum();
@@ -158,7 +150,6 @@ impl Manifest {
             rdb_bytes: self.rdb.bytes,
             sha256: self.rdb.sha256,
             stored_bytes: self.data.bytes,
-            stored_sha256: self.data.parts_sha256,
             counts: self.rdb.databases.into_iter().map(|d| (d.db, (d.keys, d.expires))).collect(),
             functions: self.rdb.functions,
             used_memory: self.server.used_memory,

@@ -14,6 +14,7 @@ use crate::model::fault::{Fault, Kind};
 use crate::model::text::nearest;
 use frames::FrameReader;
 use manifest::Manifest;
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -137,8 +138,12 @@ impl Vault {
     /// # Errors
     /// `backup.damaged`.
     pub fn open_data(&self, set: &BackupSet) -> Result<FrameReader, Fault> {
-        let path = self.set_dir(&set.instance_id, &set.id).join(DATA);
-        FrameReader::open(&path).map_err(|e| damaged(&path, e))
+        let path = self.data_path(set);
+        File::open(&path).and_then(FrameReader::new).map_err(|e| damaged(&path, e))
+    }
+
+    fn data_path(&self, set: &BackupSet) -> PathBuf {
+        self.set_dir(&set.instance_id, &set.id).join(DATA)
     }
 
     /// Deletes a set for ever. From the rename on it does not exist; what a crash leaves behind it is swept as a draft is.
@@ -150,7 +155,7 @@ impl Vault {
             (self.set_dir(instance_id, backup_id), draft::dir(&self.instance_dir(instance_id), backup_id));
         let unlink = || -> io::Result<()> {
             std::fs::rename(&dir, &grave)?;
-            std::fs::File::open(self.instance_dir(instance_id))?.sync_all()?;
+            File::open(self.instance_dir(instance_id))?.sync_all()?;
             std::fs::remove_dir_all(&grave)
         };
         unlink().map_err(|e| vault_fault("delete", &dir, e))

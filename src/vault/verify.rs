@@ -2,13 +2,16 @@
 //! and the shorter look, whether the file is still the one that was verified.
 
 use crate::model::backup::BackupSet;
-use crate::model::fault::Fault;
+use crate::model::fault::{Fault, Kind};
 use crate::model::ids::hex;
 use crate::redis::rdb::{self, Census};
 use crate::vault::stored::parts_sha256;
-use crate::vault::{DATA, Vault, damaged};
+use crate::vault::frames::FrameReader;
+use crate::vault::{Vault, damaged};
 use sha2::{Digest, Sha256};
+use std::fs::File;
 use std::io;
+use std::path::Path;
 
 /// Hashes what passes.
 struct Hash(Sha256);
@@ -26,7 +29,7 @@ impl Vault {
     /// # Errors
     /// `backup.damaged`, naming file and offset.
     pub fn verify(&self, set: &BackupSet) -> Result<Census, Fault> {
-        let path = self.set_dir(&set.instance_id, &set.id).join(DATA);
+        let path = self.data_path(set);
         let data = self.open_data(set)?;
         let walked = rdb::walk(data, Hash(Sha256::new()), ()).map_err(|e| damaged(&path, e))?;
         let mut data = walked.src;
@@ -46,22 +49,35 @@ impl Vault {
         Ok(census)
     }
 
-    /// Whether the data is, byte for byte, the file whose checksum the manifest names: a fraction of the work of
-    /// [`Vault::verify`], for a set that was verified whole before. Where the manifest names none, it is verified.
+    /// Checksum of the data object's file as it lies there.
     ///
     /// # Errors
-    /// `backup.damaged`, naming file and, where it can be told, offset.
-    pub fn intact(&self, set: &BackupSet) -> Result<(), Fault> {
-        if set.stored_sha256.is_empty() {
-            return self.verify(set).map(|_| ());
-        }
-        let path = self.set_dir(&set.instance_id, &set.id).join(DATA);
-        let sha256 = parts_sha256(&path).map_err(|e| damaged(&path, e))?;
-        if sha256 == set.stored_sha256 {
-            return Ok(());
-        }
-        // What is broken, and where, only the whole look can say.
-        self.verify(set)?;
-        Err(damaged(&path, format!("the SHA-256 of its parts is {sha256}, the manifest says {}", set.stored_sha256)))
+    /// `backup.damaged`.
+    pub fn stored_sha256(&self, set: &BackupSet) -> Result<String, Fault> {
+        let path = self.data_path(set);
+        File::open(&path).and_then(|file| parts_sha256(&file)).map_err(|e| damaged(&path, e))
     }
+
+    /// The data of a set that was verified whole before, if its file is, byte for byte, the one that had this checksum then:
+    /// a fraction of the work of [`Vault::verify`]. What is read is what was looked at, whatever comes to lie in its place.
+    ///
+    /// # Errors
+    /// `backup.damaged`, naming file and, where it can be told, offset; `plan.changed` where it is another whole set.
+    pub fn open_known(&self, set: &BackupSet, stored_sha256: &str) -> Result<FrameReader, Fault> {
+        let path = self.data_path(set);
+        let open = || -> io::Result<Option<FrameReader>> {
+            let file = File::open(&path)?;
+            if parts_sha256(&file)? == stored_sha256 { FrameReader::new(file).map(Some) } else { Ok(None) }
+        };
+        match open().map_err(|e| damaged(&path, e))? {
+            Some(data) => Ok(data),
+            // What is broken, and where, only the whole look can say.
+            None => self.verify(set).and_then(|_| Err(another(&path))),
+        }
+    }
+}
+
+fn another(path: &Path) -> Fault {
+    let message = format!("{} is not the file that was planned with; the target was not touched", path.display());
+    Fault::new(Kind::Refused, "plan.changed", message).hint("Make a new plan.")
 }

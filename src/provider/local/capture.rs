@@ -73,7 +73,6 @@ impl Inner {
             rdb_bytes: census.bytes,
             sha256: sealed.sha256,
             stored_bytes: sealed.stored_bytes,
-            stored_sha256: sealed.stored_sha256,
             counts: counts(&census),
             functions: census.functions,
             used_memory: census.aux("used-mem").and_then(|m| m.parse().ok()).unwrap_or_default(),

@@ -110,7 +110,8 @@ impl Inner {
                 ("run_id", &target.run_id),
                 ("replication_id", &target.replication_id),
                 ("sha256", &source.sha256),
-                ("stored_sha256", &source.stored_sha256),
+                // Not read again here: the restore compares it through the very handle that it reads from.
+                ("stored_sha256", earlier.map_or(source.stored_sha256.as_str(), |plan| plan.pin("stored_sha256"))),
                 ("way", target.way.word()),
             ]),
             // A server without a replication backlog takes a new replication id when it is first captured.
@@ -151,8 +152,8 @@ impl Inner {
             let (vault, set) = (self.vault.clone(), set.clone());
             blocking(move || {
                 // In this order: what is known to be whole is then the file that the checksum names.
-                vault.intact(&set)?;
-                vault.verify(&set).map(Some)
+                let stored_sha256 = vault.stored_sha256(&set)?;
+                vault.verify(&set).map(|census| Some((stored_sha256, census)))
             })
             .await
         };
@@ -162,7 +163,7 @@ impl Inner {
             backup_id: set.id.clone(),
             taken_at: set.started_at,
             sha256: set.sha256.clone(),
-            stored_sha256: set.stored_sha256.clone(),
+            stored_sha256: String::new(),
             rdb_bytes: set.rdb_bytes,
             counts: set.counts.clone(),
             used_memory: set.used_memory,
@@ -171,7 +172,8 @@ impl Inner {
         match verified {
             Err(fault) => source.damage = fault.message,
             Ok(None) => {}
-            Ok(Some(census)) => {
+            Ok(Some((stored_sha256, census))) => {
+                source.stored_sha256 = stored_sha256;
                 target.cannot_load = self.cannot_load(&set, &census, &server, target.way, &mut conn).await?
             }
         }

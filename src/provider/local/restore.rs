@@ -5,7 +5,6 @@ use crate::guard::permit::Permit;
 use crate::guard::plan::Plan;
 use crate::model::backup::BackupSet;
 use crate::model::fault::{Fault, Kind};
-use crate::model::ids::hex;
 use crate::model::instance::{Counts, total_keys};
 use crate::model::job::{Job, JobKind};
 use crate::model::restore::Way;
@@ -19,8 +18,7 @@ use crate::redis::master::{MasterOptions, Stage, Step, Supply};
 use crate::redis::rdb;
 use crate::redis::replay::{RestoreEncoder, drive};
 use crate::state::jobs::Begun;
-use crate::vault::Vault;
-use sha2::{Digest, Sha256};
+use crate::vault::frames::FrameReader;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -68,25 +66,19 @@ impl Inner {
     async fn restore(&self, job: &Job, plan: &Plan) -> Result<String, Fault> {
         self.state.progress(&job.id, "verifying the backup", 0, 0).await?;
         let (vault, id, set_id) = (self.vault.clone(), plan.instance_id.clone(), job.backup_id.clone());
-        let set = blocking(move || {
+        let stored_sha256 = plan.pin("stored_sha256").to_owned();
+        let (set, data) = blocking(move || {
             let set = vault.find(&id, &set_id)?;
             // A bad RDB makes its target exit. The set was verified whole for the plan; before the first byte leaves us,
             // every byte of its file is shown to be the one that was verified then.
-            vault.intact(&set).map(|()| set)
+            let data = vault.open_known(&set, &stored_sha256)?;
+            Ok((set, data))
         })
         .await?;
-        if set.sha256 != plan.pin("sha256") || set.stored_sha256 != plan.pin("stored_sha256") {
-            return Err(Fault::new(
-                Kind::Refused,
-                "plan.changed",
-                "the backup is not the one that was planned; the target was not touched",
-            )
-            .hint("Make a new plan."));
-        }
         if plan.pin("way") == Way::Replication.word() {
-            self.by_replication(job, plan, &set).await?;
+            self.by_replication(job, plan, &set, data).await?;
         } else {
-            self.by_commands(job, plan, &set).await?;
+            self.by_commands(job, plan, &set, data).await?;
         }
         self.state.progress(&job.id, "counting keys", set.rdb_bytes, set.rdb_bytes).await?;
         let mut conn = Conn::open(&self.endpoint(&plan.instance_id).await?, PATIENCE).await?;
@@ -97,7 +89,7 @@ impl Inner {
         })
     }
 
-    async fn by_replication(&self, job: &Job, plan: &Plan, set: &BackupSet) -> Result<(), Fault> {
+    async fn by_replication(&self, job: &Job, plan: &Plan, set: &BackupSet, data: FrameReader) -> Result<(), Fault> {
         let endpoint = self.endpoint(&plan.instance_id).await?;
         let announce = self.config(&plan.instance_id).and_then(|c| c.announce.as_deref()).map(announced).transpose()?;
         // An announced port is one that somebody forwards to us: it must be the one we listen on.
@@ -119,8 +111,8 @@ impl Inner {
         self.state.save_undo(&job.id, &Undo::replication(plan, set, stage.switch()).to_json()?).await?;
         let (tx, rx) = mpsc::channel(IN_FLIGHT);
         let supplier = {
-            let (vault, set) = (self.vault.clone(), set.clone());
-            tokio::task::spawn_blocking(move || supply(&vault, &set, &tx))
+            let bytes = set.rdb_bytes;
+            tokio::task::spawn_blocking(move || supply(data, bytes, &tx))
         };
         let shown = Mutex::new(("preparing the target", 0));
         let run = stage.run(rx, |step| {
@@ -150,7 +142,7 @@ impl Inner {
         done.map(|_| ()).map_err(Fault::from)
     }
 
-    async fn by_commands(&self, job: &Job, plan: &Plan, set: &BackupSet) -> Result<(), Fault> {
+    async fn by_commands(&self, job: &Job, plan: &Plan, set: &BackupSet, data: FrameReader) -> Result<(), Fault> {
         let mut conn = Conn::open(&self.endpoint(&plan.instance_id).await?, PATIENCE).await?;
         if ServerFacts::read(&mut conn).await?.run_id != plan.pin("run_id") {
             return Err(restarted());
@@ -160,7 +152,6 @@ impl Inner {
         let reader = {
             let (vault, set, spool) = (self.vault.clone(), set.clone(), self.state.home().join("run"));
             tokio::task::spawn_blocking(move || {
-                let data = vault.open_data(&set)?;
                 let walked = rdb::walk(data, (), RestoreEncoder::new(tx, set.rdb_version, spool))
                     .map_err(|e| crate::vault::damaged(&vault.set_dir(&set.instance_id, &set.id), e))?;
                 walked.visitor.finish().map_err(|e| {
@@ -218,18 +209,18 @@ fn announced(text: &str) -> Result<(String, Option<u16>), Fault> {
     }
 }
 
-/// Reads the set again, each frame verified by its checksum before it goes out; the end only if the whole hash is right.
-fn supply(vault: &Vault, set: &BackupSet, to: &mpsc::Sender<Supply>) {
-    let all = || -> Result<(), String> {
-        let mut data = vault.open_data(set).map_err(|f| f.message)?;
-        let mut sha = Sha256::new();
+/// Reads data whose file was just shown to be the one that was verified. Each frame's own checksum is right before it goes
+/// out, and the end goes out only behind all of them.
+fn supply(mut data: FrameReader, bytes: u64, to: &mpsc::Sender<Supply>) {
+    let mut all = || -> Result<(), String> {
+        let mut sent = 0;
         while let Some(frame) = data.next_frame().map_err(|e| e.to_string())? {
-            sha.update(&frame);
+            sent += frame.len() as u64;
             if to.blocking_send(Supply::Chunk(frame)).is_err() {
                 return Ok(());
             }
         }
-        if hex(&sha.finalize()) == set.sha256 { Ok(()) } else { Err("the set changed while it was sent".into()) }
+        if sent == bytes { Ok(()) } else { Err(format!("the set gave {sent} bytes, its manifest says {bytes}")) }
     };
     let last = all().map_or_else(Supply::Failed, |()| Supply::Done);
     // The other side may have given up; it says why.

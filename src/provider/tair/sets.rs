@@ -125,7 +125,6 @@ fn blank(instance_id: &str, id: String, mode: Mode) -> BackupSet {
         rdb_bytes: 0,
         sha256: String::new(),
         stored_bytes: 0,
-        stored_sha256: String::new(),
         counts: BTreeMap::new(),
         functions: 0,
         used_memory: 0,
