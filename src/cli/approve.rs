@@ -41,7 +41,7 @@ pub async fn run(app: &App, args: Args) -> Result<u8, Fault> {
     }
     for open in waiting {
         print(&format!("Planned {}, good until {}.", written(open.created_at), written(open.expires_at)));
-        let (standing, event, said) = match terminal::ask(&open, &question(&open.plan)).await {
+        let (standing, event, said) = match terminal::ask(&open, &question(&open.plan, &open.plan.warnings)).await {
             Answer::Yes(_) => {
                 (Some(Standing::Approved), "approved", "Approved. The agent may now call again with its token.")
             }

@@ -10,6 +10,7 @@ mod stage;
 mod story;
 
 use crate::config::home::Home;
+use crate::mcp::signals::Signals;
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::{hex, random};
 use crate::provider::local::sandbox::{Sandbox, find_server};
@@ -20,7 +21,6 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tokio::process::Command;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Lines of the server's log that are shown when a step fails.
 const LOG_LINES: usize = 12;
@@ -46,10 +46,10 @@ pub async fn run(home: Option<PathBuf>) -> Result<u8, Fault> {
     let everyday = std::env::var_os("TAIR_BACKUP_MCP_HOME");
     let home = home.filter(|home| everyday.as_deref() != Some(home.as_os_str()));
     let mut scene = Scene::new(home)?;
-    let mut interrupted = Interruption::new().map_err(|e| failed(format!("signals cannot be heard: {e}")))?;
+    let mut interrupted = Signals::new().map_err(|e| failed(format!("signals cannot be heard: {e}")))?;
     let played = tokio::select! {
         played = story::play(&mut scene, &program) => Some(played),
-        () = interrupted.comes() => None,
+        () = interrupted.asked_to_end() => None,
     };
     if let Some(Err(_)) = &played {
         scene.show_log();
@@ -162,24 +162,5 @@ async fn remove(dir: &Path) -> Result<(), Fault> {
             Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
         }
         tries += 1;
-    }
-}
-
-/// Ctrl-C, an order to end, or a terminal that went away.
-struct Interruption([Signal; 3]);
-
-impl Interruption {
-    fn new() -> std::io::Result<Self> {
-        let hear = |kind| signal(kind);
-        Ok(Self([hear(SignalKind::interrupt())?, hear(SignalKind::terminate())?, hear(SignalKind::hangup())?]))
-    }
-
-    async fn comes(&mut self) {
-        let [interrupt, terminate, hangup] = &mut self.0;
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hangup.recv() => {}
-        }
     }
 }

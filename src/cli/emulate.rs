@@ -9,7 +9,6 @@ use crate::tools::App;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 /// Arguments.
@@ -95,24 +94,14 @@ pub async fn run(app: Arc<App>, args: Args) -> Result<u8, Fault> {
     let said = |at: SocketAddr, n: usize| print(&format!("emulating {n} instances at http://{at}"));
     let serving = serve(app, options, said, stop.clone());
     tokio::pin!(serving);
-    let hear = |kind| {
-        signal(kind)
-            .map_err(|e| Fault::new(Kind::Unexpected, "emulator.signals", "signals cannot be waited for").because(e))
-    };
-    let (mut interrupt, mut terminate) = (hear(SignalKind::interrupt())?, hear(SignalKind::terminate())?);
-    let mut asked_to_end = async move || {
-        tokio::select! {
-            _ = interrupt.recv() => (),
-            _ = terminate.recv() => (),
-        }
-    };
+    let mut signals = super::signals()?;
     tokio::select! {
         ended = &mut serving => return ended.map(|()| 0),
-        () = asked_to_end() => stop.cancel(),
+        () = signals.asked_to_end() => stop.cancel(),
     }
     tokio::select! {
         ended = serving => ended.map(|()| 0),
         // Asked twice. What runs is settled at the next start.
-        () = asked_to_end() => Ok(INTERRUPTED),
+        () = signals.asked_to_end() => Ok(INTERRUPTED),
     }
 }

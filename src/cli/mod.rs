@@ -9,8 +9,9 @@ mod doctor;
 mod emulate;
 mod terminal;
 
-use crate::config::Config;
+use crate::config::{Config, Confirmation};
 use crate::mcp::server::CALLER;
+use crate::mcp::signals::Signals;
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::JobStatus;
 use crate::provider::Provider;
@@ -56,10 +57,11 @@ const EXAMPLES: &str = "Examples:
   tair-backup-mcp create-backup --instance-id orders
   tair-backup-mcp describe-backups --instance-id orders --start-time 2026-11-01T00:00Z
   tair-backup-mcp restore-instance --instance-id orders --backup-id b-20261123T061500Z-3f9a1c
-  tair-backup-mcp approve                                  say yes to a restore that an agent has planned
+  tair-backup-mcp approve                                  say yes or no to what an agent has planned
 
 Without a configuration file there is one instance, `sandbox`: a real server of our own with sample data.
-Exit codes: 0 done, 1 unexpected, 2 usage, 3 refused, 4 not found, 5 instance or provider, 6 damaged data.";
+Exit codes: 0 done, or planned and nothing done yet (confirmation_required, prechecks_pending), 1 unexpected, 2 usage,
+3 refused, 4 not found, 5 instance or provider, 6 damaged data, 130 interrupted.";
 
 #[derive(Subcommand)]
 enum Command {
@@ -85,7 +87,7 @@ enum Command {
     DeleteBackup(#[command(flatten)] Tool<delete_backup::Args>),
     /// Make a new instance on Alibaba Cloud from a backup, after your yes: it is billed
     CreateInstanceFromBackup(#[command(flatten)] Tool<create_instance_from_backup::Args>),
-    /// Say yes or no, at a terminal, to a restore that an agent has planned
+    /// Say yes or no, at a terminal, to what an agent has planned: a restore, a deletion, a policy, a new instance
     Approve(approve::Args),
     /// Show what the guard has recorded
     Audit(audit::Args),
@@ -150,10 +152,19 @@ pub fn main() -> ExitCode {
             return fail(&Fault::new(Kind::Unexpected, "system.runtime", format!("the runtime did not start: {e}")));
         }
     };
-    match runtime.block_on(run(cli)) {
+    let done = runtime.block_on(run(cli));
+    // Jobs have been waited for. A thread that still reads or writes for a call that is over must not keep us: a download
+    // resumes, and verifying leaves nothing.
+    runtime.shutdown_background();
+    match done {
         Ok(code) => ExitCode::from(code),
         Err(fault) => fail(&fault),
     }
+}
+
+fn signals() -> Result<Signals, Fault> {
+    Signals::new()
+        .map_err(|e| Fault::new(Kind::Unexpected, "system.signals", "signals cannot be waited for").because(e))
 }
 
 fn fail(fault: &Fault) -> ExitCode {
@@ -178,12 +189,25 @@ async fn run(cli: Cli) -> Result<u8, Fault> {
         return Ok(0);
     }
     if matches!(cli.command, Command::Demo) {
+        if cli.config.is_some() || cli.read_only {
+            let note = "note: the demo plays on a sandbox of its own; --config and --read-only are for other commands";
+            let _ = writeln!(std::io::stderr(), "{note}");
+        }
         return demo::run(cli.home).await;
     }
     let app = app(&cli);
     if let Command::Doctor(args) = cli.command {
-        // A configuration that cannot be read is one of its findings.
-        return doctor::run(app, args).await;
+        let (provider, mut signals) = (app.as_ref().ok().map(|app| Arc::clone(&app.provider)), signals()?);
+        return tokio::select! {
+            // A configuration that cannot be read is one of its findings.
+            done = doctor::run(app, args) => done,
+            () = signals.asked_to_end() => {
+                if let Some(provider) = provider {
+                    provider.shut_down(true).await;
+                }
+                Ok(INTERRUPTED)
+            }
+        };
     }
     let app = app?;
     match cli.command {
@@ -191,8 +215,8 @@ async fn run(cli: Cli) -> Result<u8, Fault> {
         Command::DescribeInstances(t) => tool(&app, "describe_instances", to_json(&t.args)?, t.json).await,
         Command::CreateBackup(t) => {
             let a = t.args;
-            // A person waits; an hour is as long as a tool waits.
-            let wait = a.wait_seconds.unwrap_or(3600);
+            // A person waits, as long as a tool may.
+            let wait = a.wait_seconds.unwrap_or(create_backup::MAX_WAIT);
             tool(
                 &app,
                 "create_backup",
@@ -224,23 +248,23 @@ fn to_json(args: &impl serde::Serialize) -> Result<Value, Fault> {
     })
 }
 
-/// Runs a tool to its end, or until Ctrl-C; then ends what it began, well.
+/// Runs a tool to its end, or until Ctrl-C or another signal; then ends cleanly what it began.
 async fn tool(app: &App, name: &str, arguments: Value, as_json: bool) -> Result<u8, Fault> {
     let recovered = app.config.home.dir().join("state.db").exists();
     if recovered {
         app.provider.recover().await?;
     }
-    let (person, bar) = (TerminalPerson::new(as_json), Bar::new());
+    let (person, bar, mut signals) = (TerminalPerson::new(as_json), Bar::new(), signals()?);
     let call = Call { app, caller: CALLER, person: &person, progress: &bar };
     let work = conversation(&call, name, arguments, as_json);
     tokio::pin!(work);
     let outcome = tokio::select! {
         outcome = &mut work => Some(outcome),
-        _ = tokio::signal::ctrl_c() => None,
+        () = signals.asked_to_end() => None,
     };
     bar.clear();
     let Some(outcome) = outcome else {
-        stop(app).await;
+        stop(app, &mut signals).await;
         return Ok(INTERRUPTED);
     };
     let (code, goes_on) = said(outcome, as_json);
@@ -250,8 +274,8 @@ async fn tool(app: &App, name: &str, arguments: Value, as_json: bool) -> Result<
     }
     tokio::select! {
         () = app.provider.shut_down(false) => {}
-        _ = tokio::signal::ctrl_c() => {
-            stop(app).await;
+        () = signals.asked_to_end() => {
+            stop(app, &mut signals).await;
             return Ok(INTERRUPTED);
         }
     }
@@ -260,15 +284,15 @@ async fn tool(app: &App, name: &str, arguments: Value, as_json: bool) -> Result<
     // The cloud goes on by itself; whoever looks next follows it.
     let told = if job.status == JobStatus::Running { "follow it with describe-jobs" } else { &job.message };
     print(&format!("{}  {}  {told}", job.status.word(), job.id));
-    if job.status == JobStatus::Failed { Ok(Kind::Provider.exit_code()) } else { code }
+    if job.status == JobStatus::Failed { Ok(Guarded::failed(&job.code).exit_code()) } else { code }
 }
 
-async fn stop(app: &App) {
+async fn stop(app: &App, signals: &mut Signals) {
     let _ = writeln!(std::io::stderr(), "stopping: a backup is cancelled, a restore that has begun is seen to its end");
     tokio::select! {
         () = app.provider.shut_down(true) => {}
         // Asked twice. What runs is settled at the next start.
-        _ = tokio::signal::ctrl_c() => {}
+        () = signals.asked_to_end() => {}
     }
 }
 
@@ -289,7 +313,8 @@ fn said(outcome: Result<Outcome, Fault>, as_json: bool) -> (Result<u8, Fault>, O
     let word = |key: &str| json.get(key).and_then(Value::as_str);
     let status = word("status").unwrap_or_default();
     let goes_on = matches!(status, "running" | "started").then(|| word("backup_job_id").or(word("job_id"))).flatten();
-    (Ok(Guarded::refused(status).map_or(0, Kind::exit_code)), goes_on.map(str::to_owned))
+    let refused = Guarded::refused(status, word("code").unwrap_or_default());
+    (Ok(refused.map_or(0, Kind::exit_code)), goes_on.map(str::to_owned))
 }
 
 /// One call; for a restore at a terminal also the second one, since the person is right here.
@@ -297,7 +322,9 @@ async fn conversation(call: &Call<'_>, name: &str, mut arguments: Value, as_json
     let first = crate::tools::run(call, name, arguments.clone()).await?;
     let Outcome::Reply { json, human } = &first else { return Ok(first) };
     let planned = json.get("status").and_then(Value::as_str) == Some("confirmation_required");
-    if !planned || as_json || !terminal::is_there() {
+    // Where the token alone is enough, echoing it is the person's own second step.
+    let asked = call.app.config.guard.confirmation == Confirmation::Person;
+    if !planned || !asked || as_json || !terminal::is_there() {
         return Ok(first);
     }
     let _ = writeln!(std::io::stderr(), "{human}\n");

@@ -3,6 +3,8 @@
 use crate::model::ids::check_instance_id;
 use crate::model::secret::Secret;
 use serde::Deserialize;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
 /// Which way restores go.
@@ -52,6 +54,50 @@ pub struct Emulate {
     pub spare: bool,
     /// Whether it has no replica, and so no backups.
     pub single: bool,
+}
+
+/// Where a target finds us for a restore.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Announce {
+    /// Host name or address.
+    pub host: String,
+    /// A fixed port, where address translation needs one.
+    pub port: Option<u16>,
+}
+
+impl Announce {
+    /// Reads `host` or `host:port`; an IPv6 address with a port stands in brackets.
+    fn parse(text: &str) -> Option<Self> {
+        let (host, port) = match text.rsplit_once(':') {
+            // An IPv6 address without brackets has several colons and no port.
+            Some((host, port)) if !host.contains(':') || host.starts_with('[') && host.ends_with(']') => {
+                (host, Some(port.parse().ok().filter(|port| *port > 0)?))
+            }
+            _ => (text, None),
+        };
+        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let plain = !host.is_empty() && !host.contains(|c: char| c.is_whitespace() || "/@[]".contains(c));
+        plain.then(|| Self { host: host.into(), port })
+    }
+
+    /// The address to listen on: any, of the family that is announced.
+    #[must_use]
+    pub fn any(&self) -> IpAddr {
+        match self.host.parse() {
+            Ok(IpAddr::V6(_)) => Ipv6Addr::UNSPECIFIED.into(),
+            _ => Ipv4Addr::UNSPECIFIED.into(),
+        }
+    }
+}
+
+impl fmt::Display for Announce {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.port {
+            None => f.write_str(&self.host),
+            Some(port) if self.host.contains(':') => write!(f, "[{}]:{port}", self.host),
+            Some(port) => write!(f, "{}:{port}", self.host),
+        }
+    }
 }
 
 /// As written in the file.
@@ -106,6 +152,14 @@ pub struct Tls {
     pub insecure: bool,
 }
 
+impl Tls {
+    fn is_set(&self) -> bool {
+        self.insecure
+            || self.server_name.is_some()
+            || [&self.ca_file, &self.cert_file, &self.key_file].iter().any(|file| file.is_some())
+    }
+}
+
 /// One instance, checked.
 #[derive(Debug, Clone)]
 pub struct InstanceConfig {
@@ -117,8 +171,8 @@ pub struct InstanceConfig {
     pub username: Option<String>,
     /// Its password.
     pub password: Password,
-    /// `host` or `host:port` under which the target reaches us for a restore.
-    pub announce: Option<String>,
+    /// Where the target reaches us for a restore.
+    pub announce: Option<Announce>,
     /// Which way restores go.
     pub restore_way: RestoreWay,
     /// A replica of the instance to capture from, so that the master need not fork.
@@ -143,7 +197,8 @@ impl RawInstance {
             (None, None, Some(e)) => Password::Env(e),
             _ => return Err(format!("instance \"{}\": give one of password, password_file, password_env", self.id)),
         };
-        for url in std::iter::once(&self.url).chain(self.backup_from.as_ref()) {
+        let urls = std::iter::once(&self.url).chain(self.backup_from.as_ref());
+        for url in urls.clone() {
             let scheme = url.split_once(':').map_or("", |(s, _)| s);
             if !matches!(scheme, "redis" | "rediss" | "unix" | "redis+unix" | "valkey" | "valkeys") {
                 return Err(format!(
@@ -152,22 +207,58 @@ impl RawInstance {
                 ));
             }
         }
+        let announce = self.announce.as_deref().map(|text| {
+            Announce::parse(text).ok_or_else(|| {
+                format!(
+                    "instance \"{}\": announce is host, host:port or [ipv6]:port, under which the target reaches us",
+                    self.id
+                )
+            })
+        });
+        let tls = Tls {
+            ca_file: self.tls_ca_file.map(|f| base.join(f)),
+            cert_file: self.tls_cert_file.map(|f| base.join(f)),
+            key_file: self.tls_key_file.map(|f| base.join(f)),
+            server_name: self.tls_server_name,
+            insecure: self.tls_insecure,
+        };
+        // Without TLS they would do nothing, and the password would go out in clear.
+        if tls.is_set() && !urls.clone().any(|url| url.starts_with("rediss:") || url.starts_with("valkeys:")) {
+            return Err(format!("instance \"{}\": tls_… needs a url with TLS: rediss://host:port", self.id));
+        }
         Ok(InstanceConfig {
+            announce: announce.transpose()?,
+            tls,
             id: self.id,
             url: self.url,
             username: self.username,
             password,
-            announce: self.announce,
             restore_way: self.restore_way,
             backup_from: self.backup_from,
-            tls: Tls {
-                ca_file: self.tls_ca_file.map(|f| base.join(f)),
-                cert_file: self.tls_cert_file.map(|f| base.join(f)),
-                key_file: self.tls_key_file.map(|f| base.join(f)),
-                server_name: self.tls_server_name,
-                insecure: self.tls_insecure,
-            },
             emulate: self.emulate,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Announce;
+
+    /// Each form is read and shown as it was written, listened for in its own family, and a wrong one is refused.
+    #[test]
+    fn announced_addresses() {
+        for (text, any) in [
+            ("10.0.0.9", "0.0.0.0"),
+            ("10.0.0.9:7400", "0.0.0.0"),
+            ("backup.internal:7400", "0.0.0.0"),
+            ("fd00::9", "::"),
+            ("[fd00::9]:7400", "::"),
+        ] {
+            let announce = Announce::parse(text).unwrap();
+            assert_eq!((announce.to_string().as_str(), announce.any().to_string().as_str()), (text, any));
+        }
+        for text in ["", ":7400", "host:port", "host:0", "host:70000", "redis://host:7400", "a b", "[fd00::9", "[]:1"] {
+            assert_eq!(Announce::parse(text), None, "{text:?}");
+        }
     }
 }

@@ -7,7 +7,7 @@ pub mod instance;
 pub mod tair;
 
 use crate::model::fault::{Fault, Kind};
-use crate::model::text::{clean, nearest};
+use crate::model::text::{clean, unknown_word};
 use home::Home;
 use instance::{InstanceConfig, RawInstance};
 use serde::{Deserialize, Serialize};
@@ -169,9 +169,7 @@ fn refused(path: &Path, why: &str) -> Fault {
 /// Turns a TOML error into one line, with the nearest right key for an unknown one.
 fn invalid(path: &Path, e: &toml::de::Error) -> Fault {
     let message = clean(e.message());
-    // serde lists what it expected in back quotes: the unknown word first, then the known ones.
-    let mut words = message.split('`').skip(1).step_by(2);
-    let near = message.contains("unknown").then(|| words.next().and_then(|w| nearest(w, words))).flatten();
+    let near = unknown_word(e.message()).and_then(|(_, near)| near);
     let line = e.span().map(|s| {
         let text = std::fs::read_to_string(path).unwrap_or_default();
         text.get(..s.start).map_or(1, |t| t.matches('\n').count() + 1)

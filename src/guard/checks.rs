@@ -66,6 +66,16 @@ pub fn warnings(checks: &[Precheck]) -> Vec<String> {
     checks.iter().filter(|c| c.status == Status::Warn).map(|c| format!("{}: {}", c.name, c.detail)).collect()
 }
 
+/// What the person has to be told: what is warned of now, and what the plan warned of that is not looked at again.
+#[must_use]
+pub fn all_warnings(planned: &[String], now: &[Precheck]) -> Vec<String> {
+    let mut all = warnings(now);
+    let name = |warning: &str| warning.split(':').next().unwrap_or_default().to_owned();
+    let known: Vec<String> = all.iter().map(|w| name(w)).collect();
+    all.extend(planned.iter().filter(|w| !known.contains(&name(w))).cloned());
+    all
+}
+
 /// Judges everything but the safety backup.
 #[must_use]
 pub fn judge(target: &TargetFacts, source: &SourceFacts, policy: Policy) -> Vec<Precheck> {
@@ -95,14 +105,22 @@ fn whole(s: &SourceFacts) -> Precheck {
     if !s.damage.is_empty() {
         return check("backup_verified", Status::Block, &s.damage);
     }
+    let (status, how) = match (s.looked, s.crc64) {
+        (true, true) => (Status::Pass, "SHA-256, CRC64 and structure verified now"),
+        (true, false) => (
+            Status::Warn,
+            "SHA-256 and structure verified now; its server wrote no CRC64 (rdbchecksum no), so damage from before it reached us would not show",
+        ),
+        (false, _) => (Status::Pass, "verified for the plan; its file is compared again right before the first byte"),
+    };
     let detail = format!(
-        "{} of {}, {} RDB, {}: SHA-256, CRC64 and structure verified now",
+        "{} of {}, {} RDB, {}: {how}",
         s.backup_id,
         written(s.taken_at),
         bytes(s.rdb_bytes),
         counts_in_words(&s.counts)
     );
-    check("backup_verified", Status::Pass, detail)
+    check("backup_verified", status, detail)
 }
 
 fn loadable(t: &TargetFacts, s: &SourceFacts) -> Precheck {

@@ -55,8 +55,22 @@ pub fn used() -> Fault {
         "confirm.used",
         "confirmation_token was used or withdrawn before; each is good for one act",
     )
-    .hint("Look at describe_jobs for what it started. To do it once more make a new plan.")
+    .hint("Look at describe_jobs for what it started; where it shows nothing, nothing was begun. To do it once more make a new plan.")
     .next(&["describe_jobs", PLAN_AGAIN])
+}
+
+/// Why nothing came of a permit. Its token is spent: waiting and calling again with it is of no use.
+#[must_use]
+pub fn spent_in_vain(mut fault: Fault) -> Fault {
+    fault.retry_after = None;
+    let hint = format!("The confirmation_token is used up; make a new plan when this is cured. {}", fault.hint);
+    fault.hint(hint.trim()).next(&["describe_jobs", PLAN_AGAIN])
+}
+
+/// The plan does not hold any more; `what` says why, and what was left as it was.
+#[must_use]
+pub fn changed(what: impl Into<String>) -> Fault {
+    Fault::new(Kind::Refused, "plan.changed", what).hint("Make a new plan.").next(&[PLAN_AGAIN])
 }
 
 /// Spends the token atomically, before anything is touched. Of two calls at once, one gets the permit.
@@ -64,11 +78,12 @@ pub fn used() -> Fault {
 /// # Errors
 /// `confirm.used`; whatever the ledger fails with, and then there is no permit.
 pub async fn spend(ledger: &dyn Ledger, open: &Confirmation, yes: Yes) -> Result<Permit, Fault> {
-    // A crash right after this line leaves a spent token and no restore: the caller plans again. The other order would
-    // let one yes start two restores.
+    // A crash right after this leaves a spent token and no restore: the caller plans again, and the audit says how far it
+    // came. The other order would let one yes start two restores.
     if !ledger.settle(&open.nonce, &[Standing::Open, Standing::Approved], Standing::Spent).await? {
         return Err(used());
     }
+    ledger.record(open.record("spent", "the token is used up; the act begins")).await?;
     ledger.withdraw_others(&open.plan.instance_id, &open.nonce).await?;
     Ok(Permit { open: open.clone(), channel: yes.channel() })
 }

@@ -91,9 +91,10 @@ pub fn judge_typed(plan: &Plan, typed: &str, channel: Channel) -> Answer {
     if typed.trim() == plan.instance_id { Answer::Yes(Yes { channel }) } else { Answer::NotAYes }
 }
 
-/// The question, complete: what will be lost, what comes instead, how to get back. Text from data is cleaned.
+/// The question, complete: what will be lost, what comes instead, what the pre-checks warn of, how to get back. Text from data
+/// is cleaned.
 #[must_use]
-pub fn question(plan: &Plan) -> String {
+pub fn question(plan: &Plan, warnings: &[String]) -> String {
     let Words { now, after, lost, how, how_meaning, back } = &plan.words;
     let mut lines = vec![format!(
         "{}. Instance \"{}\" ({}): {}.",
@@ -108,7 +109,7 @@ pub fn question(plan: &Plan) -> String {
     );
     lines.push(format!("How: {}: {}.", clean_to(how, 64), clean(how_meaning)));
     lines.extend(plan.details.iter().map(|(name, value)| format!("{}: {}.", clean_to(name, 64), clean(value))));
-    lines.extend(plan.warnings.iter().map(|warning| format!("Mind: {}.", clean_to(warning, 300))));
+    lines.extend(warnings.iter().map(|warning| format!("Mind: {}.", clean_to(warning, 300))));
     lines.push(format!("Way back: {}.", clean_to(back, 300)));
     lines.push(format!("To approve, type the instance id: {}", clean_to(&plan.instance_id, 64)));
     lines.join("\n")

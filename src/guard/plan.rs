@@ -76,6 +76,7 @@ fn called(pin: &str) -> String {
         "sha256" => "the backup's checksum".into(),
         "stored_sha256" => "the checksum of the backup's file".into(),
         "way" => "the way of restoring".into(),
+        "slots" => "the slots that this node of the cluster serves".into(),
         other => other.replace('_', " "),
     }
 }
@@ -150,17 +151,19 @@ impl Plan {
     pub fn changes(&self, now: &Survey, policy: Policy) -> Vec<String> {
         let mut changes = Vec::new();
         let names = self.pins.keys().chain(now.pins.keys().filter(|name| !self.pins.contains_key(*name)));
-        for name in names {
-            let (then, is) = (self.pin(name), now.pins.get(name).map_or("", String::as_str));
-            if then != is {
-                changes.push(format!("{} was {then}, is {is}", called(name)));
-            }
-        }
+        changes.extend(self.moved(names.map(|name| (name.as_str(), now.pins.get(name).map_or("", String::as_str)))));
         if self.policy != policy {
             changes.push("the operator's guard policy was edited".into());
         }
         changes.extend(now.writes.and_then(|writes| self.writes_since(writes)));
         changes
+    }
+
+    /// Pins, of those given, that are no longer what they were when this plan was made.
+    #[must_use]
+    pub fn moved<'a>(&self, now: impl IntoIterator<Item = (&'a str, &'a str)>) -> Vec<String> {
+        let moved = now.into_iter().filter(|(name, is)| self.pin(name) != *is);
+        moved.map(|(name, is)| format!("{} was {}, is {is}", called(name), self.pin(name))).collect()
     }
 
     /// Writes per second since the plan, and the seconds since. A counter that went back counts as endless writes.
@@ -176,7 +179,8 @@ impl Plan {
     }
 
     /// Writes since the plan, when there were more than the policy lets pass.
-    fn writes_since(&self, now: Writes) -> Option<String> {
+    #[must_use]
+    pub fn writes_since(&self, now: Writes) -> Option<String> {
         let then = self.writes?;
         let (rate, seconds) = self.traffic_since(now);
         if rate <= self.policy.max_writes_per_second {

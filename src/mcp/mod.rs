@@ -7,14 +7,15 @@ mod person;
 mod progress;
 pub mod prompts;
 pub mod server;
+pub mod signals;
 
 use crate::model::fault::{Fault, Kind};
 use crate::tools::App;
 use rmcp::ServiceExt as _;
 use rmcp::service::ServerInitializeError;
+use signals::Signals;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
 
 /// Recovery of what dead processes left waits until the first list has been answered.
 const SETTLE_AFTER: Duration = Duration::from_millis(300);
@@ -49,26 +50,19 @@ pub async fn serve(app: Arc<App>) -> Result<(), Fault> {
     let stop = service.cancellation_token();
     let waiting = service.waiting();
     tokio::pin!(waiting);
-    let mut terminate = signal(SignalKind::terminate()).map_err(|e| failed(Box::new(e)))?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| failed(Box::new(e)))?;
-    let mut asked_to_end = async move || {
-        tokio::select! {
-            _ = terminate.recv() => (),
-            _ = interrupt.recv() => (),
-        }
-    };
+    let mut signals = Signals::new().map_err(|e| failed(Box::new(e)))?;
     tokio::select! {
         // Only the client left: what it began goes on, for a job outlives its caller, unless a signal comes after all.
         _ = &mut waiting => tokio::select! {
             () = app.provider.shut_down(false) => return Ok(()),
-            () = asked_to_end() => (),
+            () = signals.asked_to_end() => (),
         },
-        () = asked_to_end() => stop.cancel(),
+        () = signals.asked_to_end() => stop.cancel(),
     }
     // Captures stop and leave nothing; a restore that has begun is seen to its end, unless a second signal comes.
     tokio::select! {
         () = app.provider.shut_down(true) => (),
-        () = asked_to_end() => tracing::warn!("ended by a second signal; the next start settles what runs"),
+        () = signals.asked_to_end() => tracing::warn!("ended by a second signal; the next start settles what runs"),
     }
     Ok(())
 }

@@ -31,6 +31,8 @@ pub struct McpPerson<'a> {
     app: &'a App,
     cx: &'a RequestContext<RoleServer>,
     request: &'a CallToolRequestParams,
+    /// The call's own, for progress may only increase.
+    progress: &'a McpProgress,
     /// What the sealed state is bound to: caller, tool and arguments.
     bound: Vec<u8>,
 }
@@ -42,10 +44,11 @@ impl<'a> McpPerson<'a> {
         app: &'a App,
         cx: &'a RequestContext<RoleServer>,
         request: &'a CallToolRequestParams,
+        progress: &'a McpProgress,
         arguments: &Value,
     ) -> Self {
         let bound = Sha256::digest(format!("{CALLER}\n{}\n{arguments}", request.name)).to_vec();
-        Self { app, cx, request, bound }
+        Self { app, cx, request, progress, bound }
     }
 
     /// Whether this request's client can show a form.
@@ -98,7 +101,6 @@ impl<'a> McpPerson<'a> {
     async fn ask_and_wait(&self, open: &Confirmation, question: &str) -> Answer {
         let Ok(form) = form(question) else { return Answer::NoChannel };
         let left = u64::try_from(open.expires_at.as_second() - Timestamp::now().as_second()).unwrap_or(0);
-        let progress = McpProgress::new(self.cx);
         let asking = tokio::time::timeout(Duration::from_secs(left), self.cx.peer.create_elicitation(form));
         tokio::pin!(asking);
         loop {
@@ -112,7 +114,7 @@ impl<'a> McpPerson<'a> {
                     }
                     Err(_) => Answer::Dismissed,
                 },
-                () = tokio::time::sleep(HEARTBEAT) => progress.report(0, 0, "waiting for the person's answer").await,
+                () = tokio::time::sleep(HEARTBEAT) => self.progress.report(0, 0, "waiting for the person's answer").await,
             }
         }
     }

@@ -48,8 +48,8 @@ impl Server {
         cx: &RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, Fault> {
         let arguments = serde_json::Value::Object(request.arguments.clone().unwrap_or_default());
-        let person = McpPerson::new(&self.app, cx, request, &arguments);
         let progress = McpProgress::new(cx);
+        let person = McpPerson::new(&self.app, cx, request, &progress, &arguments);
         let call = Call { app: &self.app, caller: CALLER, person: &person, progress: &progress };
         match tools::run(&call, &request.name, arguments).await? {
             Outcome::Reply { json, .. } => Ok(reply_result(json).into()),

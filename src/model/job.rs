@@ -47,6 +47,8 @@ pub mod stage {
     pub const STARTING: &str = "starting";
     /// The server that is backed up has been asked, and has not begun to send.
     pub const FORKING: &str = "waiting for the source to fork";
+    /// What the stage of a running job begins with whose process died, while it cannot be settled.
+    pub const INTERRUPTED: &str = "interrupted";
     /// Part of the stage of a restore that failed, or whose process died, while its target could not be asked.
     pub const UNSETTLED: &str = "unsettled";
 }
@@ -107,6 +109,16 @@ pub struct Job {
 }
 
 impl Job {
+    /// Whether its process is gone, or gave up, and what it left behind waits to be settled.
+    #[must_use]
+    pub fn is_unsettled(&self) -> bool {
+        match self.status {
+            JobStatus::Running => self.stage.starts_with(stage::INTERRUPTED),
+            JobStatus::Failed => self.stage.contains(stage::UNSETTLED),
+            JobStatus::Succeeded => false,
+        }
+    }
+
     /// Share done between 0 and 1, when it can be known.
     #[must_use]
     pub fn fraction(&self) -> Option<f64> {

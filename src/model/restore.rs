@@ -75,6 +75,8 @@ pub struct TargetFacts {
     pub way_reason: String,
     /// Why this server cannot load this set; empty when it can.
     pub cannot_load: String,
+    /// The slots it serves as a node of a cluster; empty outside one.
+    pub slots: String,
 }
 
 /// The set to be restored, just verified.
@@ -96,6 +98,10 @@ pub struct SourceFacts {
     pub used_memory: u64,
     /// Damage found while verifying; empty when it is whole.
     pub damage: String,
+    /// Whether it was verified whole just now, rather than for the plan.
+    pub looked: bool,
+    /// Whether its RDB carries a CRC64, as far as was looked.
+    pub crc64: bool,
 }
 
 /// The backup of what the target holds now.
@@ -114,7 +120,7 @@ pub struct SafetyFacts {
 pub enum SafetyStanding {
     /// Being taken.
     Running,
-    /// Whole and verified; the target's write count when its capture began.
+    /// Whole and verified.
     Whole {
         /// Keys in it, where its place tells.
         keys: Option<u64>,

@@ -39,6 +39,15 @@ pub fn quoted(text: &str) -> String {
     format!("\"{}\"", clean_to(text, 80).replace('"', "'"))
 }
 
+/// What serde says of an unknown word, and the known one that is nearest: it lists what it expected in back quotes, the unknown
+/// word first. `None` where it is about something else.
+#[must_use]
+pub fn unknown_word(message: &str) -> Option<(String, Option<String>)> {
+    let mut words = message.split('`').skip(1).step_by(2);
+    let word = message.contains("unknown").then(|| words.next()).flatten()?;
+    Some((word.to_owned(), nearest(word, words).map(str::to_owned)))
+}
+
 /// Characters that change how the rest is shown, or are not shown at all.
 fn is_hidden(c: char) -> bool {
     c.is_control()
@@ -71,10 +80,17 @@ pub fn bytes(n: u64) -> String {
 /// The candidate nearest to `word`, when it is near enough to be a slip.
 #[must_use]
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    nearer_than(0.5, word, candidates)
+}
+
+/// The candidate nearest to `word` that is at least `least` like it, between 0 and 1. Ids that all look alike need more than
+/// names do.
+#[must_use]
+pub fn nearer_than<'a>(least: f64, word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     candidates
         .into_iter()
         .map(|c| (strsim::normalized_damerau_levenshtein(&word.to_lowercase(), &c.to_lowercase()), c))
-        .filter(|(score, _)| *score >= 0.5)
+        .filter(|(score, _)| *score >= least)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, c)| c)
 }

@@ -148,12 +148,10 @@ pub fn taken(to: &Path) -> Fault {
     .hint("Give another file_name or directory.")
 }
 
-/// Where a file is written until it is whole.
+/// Where a file is written until it is whole. No caller can give a name with a dot in front: what is there is ours.
 #[must_use]
 pub fn part_of(to: &Path) -> PathBuf {
-    let mut name = to.file_name().unwrap_or_default().to_os_string();
-    name.push(".part");
-    to.with_file_name(name)
+    to.with_file_name(format!(".{}.part", to.file_name().unwrap_or_default().to_string_lossy()))
 }
 
 /// Opens it, for this call alone.

@@ -2,7 +2,7 @@
 
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::new_id;
-use crate::model::job::{Job, JobKind, JobStatus};
+use crate::model::job::{Job, JobKind, JobStatus, stage};
 use crate::state::State;
 use crate::state::jobs::{Begun, Orphan};
 use jiff::Timestamp;
@@ -132,7 +132,11 @@ impl Jobs {
                     let Err(fault) = settled else { return };
                     // Nobody may forget it: it stays an orphan, and is tried again at the next look.
                     tracing::warn!(job = %id, "what a dead process left cannot be settled yet: {fault}");
-                    let how = if status == JobStatus::Failed { "failed; unsettled" } else { "interrupted" };
+                    let how = if status == JobStatus::Failed {
+                        format!("failed; {}", stage::UNSETTLED)
+                    } else {
+                        stage::INTERRUPTED.into()
+                    };
                     if let Err(fault) = state.release(&id, &format!("{how}; {}", fault.message)).await {
                         tracing::error!(job = %id, "the job could not be given back: {fault}");
                     }

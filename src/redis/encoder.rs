@@ -16,7 +16,7 @@ use super::replay::{Frame, Sent, What};
 use super::resp::encode;
 
 /// A larger value goes through a file.
-const SPOOL_ABOVE: usize = 8 << 20;
+const SPOOL_ABOVE: usize = 1 << 20;
 /// Small commands travel together.
 const FRAME: usize = 256 << 10;
 /// A key is named by so many of its bytes.

@@ -129,7 +129,7 @@ impl ServerFacts {
         };
         let replica = fields.get("role").is_some_and(|r| *r == "slave" || *r == "replica");
         let master = replica.then(|| MasterLink {
-            host: word("master_host"),
+            host: fields.get("master_host").copied().unwrap_or_default().to_owned(),
             port: u16::try_from(number("master_port")).unwrap_or(0),
             up: fields.get("master_link_status").is_some_and(|s| *s == "up"),
             sync_in_progress: yes("master_sync_in_progress"),

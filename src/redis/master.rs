@@ -229,6 +229,11 @@ impl Stage {
         drop(listener);
         let state = settle::state_after(&settled, served.is_ok());
         match (served, settled) {
+            (Ok(_), Ok(Settled { found: Found::FollowsAnother { master }, problem, .. })) => {
+                let what = format!("it was told meanwhile to follow {master}, which is not our doing");
+                let source = Box::new(RedisError::Unsettled { what });
+                Err(RedisError::Restore { state, unsettled: problem, source })
+            }
             (Ok(served), Ok(settled)) if settled.problem.is_none() => {
                 on_step(Step::Promoted);
                 on_step(Step::Restored);

@@ -125,6 +125,8 @@ async fn probe(conn: &mut Conn, rdb_version: u16) -> Result<(), RedisError> {
         Ok(_) => {}
         // Another node's slot: rights are as asked, the version is the plan's to compare.
         Err(RedisError::Server { message, .. }) if message.starts_with("MOVED ") => {}
+        // It is full of what is about to be deleted.
+        Err(RedisError::Server { message, .. }) if message.starts_with("OOM ") => {}
         Err(error) => return Err(error),
     }
     Ok(())

@@ -3,7 +3,6 @@
 //! It must never be taken for a safe copy: no `REPLCONF ACK` is ever sent, so it cannot satisfy WAIT. It must never
 //! announce a capability whose format is not read here: `eof` and `psync2` are all. It does not judge the bytes.
 
-use std::fmt;
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -13,27 +12,17 @@ use super::endpoint::Endpoint;
 use super::{RedisError, error_reply};
 
 /// How patient a capture is.
+#[derive(Debug, Clone, Copy)]
 pub struct CaptureOptions {
     /// For the connection and each step of the handshake.
     pub connect_within: Duration,
     /// Longest silence before and during the data. The source sends a sign of life every second while it prepares.
     pub stall: Duration,
-    /// Called at each sign of life while the source prepares the data.
-    pub on_alive: Option<Box<dyn FnMut() + Send>>,
 }
 
 impl Default for CaptureOptions {
     fn default() -> Self {
-        Self { connect_within: Duration::from_secs(15), stall: Duration::from_secs(60), on_alive: None }
-    }
-}
-
-impl fmt::Debug for CaptureOptions {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CaptureOptions")
-            .field("connect_within", &self.connect_within)
-            .field("stall", &self.stall)
-            .finish_non_exhaustive()
+        Self { connect_within: Duration::from_secs(15), stall: Duration::from_secs(60) }
     }
 }
 
@@ -44,6 +33,17 @@ pub enum Framing {
     Length(u64),
     /// When these bytes have come, which are not part of the data.
     Mark([u8; 40]),
+}
+
+impl Framing {
+    /// Whether data of so many bytes, with `rest` behind it, ends as was promised.
+    #[must_use]
+    pub fn ends(&self, bytes: u64, rest: &[u8]) -> bool {
+        match self {
+            Self::Length(n) => rest.is_empty() && *n == bytes,
+            Self::Mark(mark) => rest == mark,
+        }
+    }
 }
 
 /// A capture under way. Dropping it ends it, at the source too.
@@ -57,8 +57,6 @@ pub struct Snapshot {
     pub offset: u64,
     /// How the end is told.
     pub framing: Framing,
-    /// False when the source did not know `rdb-only` (before 7.0): it then keeps a buffer of the stream for us meanwhile.
-    pub rdb_only: bool,
     received: u64,
     /// The last bytes received, as many as a mark has. The source writes nothing after its mark until we acknowledge,
     /// which we never do, so "the last bytes are the mark" is the end.
@@ -72,19 +70,18 @@ impl Snapshot {
     /// The connection's; [`RedisError::Denied`] with the rights needed; [`RedisError::Loading`];
     /// [`RedisError::NoMasterLink`]; [`RedisError::Timeout`] after a silence; [`RedisError::Interrupted`] when the
     /// source hung up, which it does when it cannot fork.
-    pub async fn open(endpoint: &Endpoint, mut options: CaptureOptions) -> Result<Self, RedisError> {
+    pub async fn open(endpoint: &Endpoint, options: CaptureOptions) -> Result<Self, RedisError> {
         let mut conn = Conn::open(endpoint, options.connect_within).await?;
         conn.cmd_str(&["PING"]).await?;
         conn.cmd_str(&["REPLCONF", "capa", "eof", "capa", "psync2"]).await?;
-        let rdb_only = match conn.cmd_str(&["REPLCONF", "rdb-only", "1"]).await {
-            Ok(_) => true,
-            // Before 7.0 there is no such option.
-            Err(RedisError::Server { .. }) => false,
+        match conn.cmd_str(&["REPLCONF", "rdb-only", "1"]).await {
+            // Before 7.0 there is no such option: the source then keeps a buffer of the stream for us meanwhile.
+            Ok(_) | Err(RedisError::Server { .. }) => {}
             Err(error) => return Err(error),
-        };
+        }
         conn.send(&[b"PSYNC", b"?", b"-1"]).await?;
 
-        let line = Self::line(&mut conn, &mut options).await?;
+        let line = Self::line(&mut conn, options).await?;
         let mut words = line.split(' ');
         let (Some("+FULLRESYNC"), Some(replid), Some(offset)) = (words.next(), words.next(), words.next()) else {
             return Err(conn.protocol("PSYNC was not answered with a full resynchronisation"));
@@ -96,17 +93,17 @@ impl Snapshot {
             return Err(conn.protocol("a replication id or offset that is none"));
         };
 
-        let line = Self::line(&mut conn, &mut options).await?;
+        let line = Self::line(&mut conn, options).await?;
         let framing = match line.strip_prefix("$EOF:") {
             Some(mark) => mark.as_bytes().try_into().ok().map(Framing::Mark),
             None => line.strip_prefix('$').and_then(|n| n.parse().ok()).map(Framing::Length),
         };
         let Some(framing) = framing else { return Err(conn.protocol("data without a length or a mark")) };
-        Ok(Self { conn, stall: options.stall, replid, offset, framing, rdb_only, received: 0, tail: Vec::new() })
+        Ok(Self { conn, stall: options.stall, replid, offset, framing, received: 0, tail: Vec::new() })
     }
 
     /// The next line that says something, with errors as errors.
-    async fn line(conn: &mut Conn, options: &mut CaptureOptions) -> Result<String, RedisError> {
+    async fn line(conn: &mut Conn, options: CaptureOptions) -> Result<String, RedisError> {
         loop {
             let line = match timeout(options.stall, conn.read_line("PSYNC")).await {
                 Ok(Ok(line)) => line,
@@ -121,11 +118,8 @@ impl Snapshot {
                 }
             };
             match line.as_slice() {
-                [] => {
-                    if let Some(alive) = &mut options.on_alive {
-                        alive();
-                    }
-                }
+                // A sign of life while the source prepares the data.
+                [] => {}
                 [b'-', text @ ..] => return Err(error_reply(conn.label(), "PSYNC", &String::from_utf8_lossy(text))),
                 line => return Ok(String::from_utf8_lossy(line).into_owned()),
             }
@@ -133,8 +127,7 @@ impl Snapshot {
     }
 
     /// The next bytes; 0 at the end. With [`Framing::Mark`] the mark comes out as the last 40 bytes, for the reader of
-    /// the format finds the end by itself and must then see the mark: [`Snapshot::finish`]. May be dropped and called
-    /// again.
+    /// the format finds the end by itself and must then see the mark: [`Framing::ends`]. May be dropped and called again.
     ///
     /// # Errors
     /// [`RedisError::Interrupted`] when the source hung up or fell silent before the end.
@@ -168,40 +161,5 @@ impl Snapshot {
 
     fn interrupted(&self, reason: String) -> RedisError {
         RedisError::Interrupted { address: self.conn.label().to_owned(), received: self.received, reason }
-    }
-
-    /// Bytes received so far, a mark included.
-    #[must_use]
-    pub fn received(&self) -> u64 {
-        self.received
-    }
-
-    /// Is `rest`, what [`Snapshot::read`] gave after the end of the data, all that may follow it?
-    #[must_use]
-    pub fn check_mark(&self, rest: &[u8]) -> bool {
-        match self.framing {
-            Framing::Length(total) => rest.is_empty() && self.received == total,
-            Framing::Mark(mark) => rest == mark,
-        }
-    }
-
-    /// Reads what is missing of the mark and checks it. `rest` is what was read beyond the end of the data.
-    ///
-    /// # Errors
-    /// [`RedisError::Interrupted`] when the capture does not end where the data ends.
-    pub async fn finish(mut self, rest: &[u8]) -> Result<(), RedisError> {
-        let mut rest = rest.to_vec();
-        let mut piece = [0; 64];
-        while rest.len() <= 40 {
-            let n = self.read(&mut piece).await?;
-            if n == 0 {
-                break;
-            }
-            rest.extend_from_slice(piece.get(..n).unwrap_or_default());
-        }
-        if self.check_mark(&rest) {
-            return Ok(());
-        }
-        Err(self.interrupted("the data and the source's end mark do not meet".to_owned()))
     }
 }

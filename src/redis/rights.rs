@@ -25,7 +25,8 @@ pub const CAPTURE: [Need; 3] =
     [("psync", &["PSYNC", "?", "-1"]), ("replconf", &["REPLCONF", "capa", "eof"]), ("ping", &["PING"])];
 
 /// What the plan of a restore reads, whichever way it goes.
-pub const PLAN: [Need; 2] = [("info", &["INFO"]), ("command", &["COMMAND", "INFO", "get"])];
+pub const PLAN: [Need; 3] =
+    [("info", &["INFO"]), ("command", &["COMMAND", "INFO", "get"]), ("select", &["SELECT", "0"])];
 
 /// What a restore by replication sends beside that.
 pub const REPLICATION: [Need; 3] = [
@@ -35,9 +36,8 @@ pub const REPLICATION: [Need; 3] = [
 ];
 
 /// What a restore by commands sends beside that.
-pub const COMMANDS: [Need; 4] = [
+pub const COMMANDS: [Need; 3] = [
     ("flushall", &["FLUSHALL", "SYNC"]),
-    ("select", &["SELECT", "0"]),
     ("restore", &["RESTORE", "tair-backup-mcp", "0", ""]),
     ("function", &["FUNCTION", "FLUSH", "SYNC"]),
 ];
@@ -68,7 +68,7 @@ pub async fn ask(conn: &mut Conn, user: &str, needs: &[Need]) -> Result<Vec<(&'s
         dry.extend(*command);
         let right = match conn.cmd_str(&dry).await {
             Ok(Value::Simple(_)) => Right::Granted,
-            // It says in words what lacks.
+            // It says in words what is lacking.
             Ok(_) => Right::Denied,
             Err(RedisError::Denied { .. } | RedisError::Server { .. }) if HARMLESS.contains(rule) => {
                 match conn.cmd_str(command).await {

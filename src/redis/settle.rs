@@ -129,6 +129,8 @@ fn passing(error: &RedisError) -> bool {
 /// What the target holds, as far as it could be told.
 pub(super) fn state_after(settled: &Result<Settled, RedisError>, confirmed: bool) -> TargetState {
     match settled {
+        // Whoever pointed it elsewhere has given it that one's data, or is about to.
+        Ok(Settled { found: Found::FollowsAnother { .. }, .. }) => TargetState::Unknown,
         _ if confirmed => TargetState::Replaced,
         Ok(settled) if settled.loaded => TargetState::Replaced,
         // The old data is in memory still, because nothing replaces it but a whole load.

@@ -109,8 +109,18 @@ impl State {
     /// # Errors
     /// `state.failed`.
     pub async fn waiting(&self) -> Result<Vec<Confirmation>, Fault> {
+        let mut unspent = self.unspent().await?;
+        unspent.retain(|c| c.standing == Standing::Open);
+        Ok(unspent)
+    }
+
+    /// Plans whose token may still be echoed, approved or not yet, newest first.
+    ///
+    /// # Errors
+    /// `state.failed`.
+    pub async fn unspent(&self) -> Result<Vec<Confirmation>, Fault> {
         let rows = sqlx::query(
-            "SELECT * FROM confirmations WHERE standing = 'open' AND expires_at > ? ORDER BY created_at DESC",
+            "SELECT * FROM confirmations WHERE standing IN ('open', 'approved') AND expires_at > ? ORDER BY created_at DESC",
         )
         .bind(ms(Timestamp::now()))
         .fetch_all(self.pool().await?)

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Longest wait a call may ask for.
-const MAX_WAIT: u64 = 3600;
+/// Longest wait a call may ask for, in seconds.
+pub const MAX_WAIT: u64 = 3600;
 
 /// Arguments.
 #[derive(Debug, Serialize, Deserialize, JsonSchema, clap::Args)]

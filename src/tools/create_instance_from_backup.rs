@@ -23,7 +23,7 @@ pub struct Args {
     #[serde(default)]
     #[arg(long)]
     pub restore_time: Option<String>,
-    /// Default: the source's class, zone and switch
+    /// Default: the source's, as for zone_id and vswitch_id
     #[serde(default)]
     #[arg(long)]
     pub instance_class: Option<String>,

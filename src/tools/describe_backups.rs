@@ -76,7 +76,8 @@ pub async fn run(call: &Call<'_>, args: Args) -> Result<Backups, Fault> {
     let page_size = args.page_size.unwrap_or(20);
     let page_number = args.page_number.unwrap_or(1);
     if !(1..=MAX_PAGE).contains(&page_size) || page_number == 0 {
-        return Err(Fault::new(Kind::Usage, "arguments.invalid", "page_size is 1 to 100, page_number counts from 1"));
+        return Err(Fault::new(Kind::Usage, "arguments.invalid", "page_size or page_number is out of range")
+            .hint("page_size is 1 to 100, page_number counts from 1."));
     }
     if let Some(id) = &args.backup_id {
         check_backup_id(id)?;

@@ -1,6 +1,6 @@
 //! `describe_instances`: what there is, whether it serves, and how far it is protected.
 
-use crate::model::fault::Fault;
+use crate::model::fault::{Fault, Kind};
 use crate::model::instance::{Instance, total_keys};
 use crate::model::text::bytes;
 use crate::model::time::{age, written};
@@ -125,7 +125,10 @@ pub async fn run(call: &Call<'_>, args: Args) -> Result<Instances, Fault> {
             (vec![call.app.provider.describe(id).await?], 1)
         }
         None => {
-            let page_number = args.page_number.unwrap_or(1).max(1);
+            let page_number = args.page_number.unwrap_or(1);
+            if page_number == 0 {
+                return Err(Fault::new(Kind::Usage, "arguments.invalid", "page_number is 0").hint("It counts from 1."));
+            }
             let wanted = Wanted { search: args.search.clone(), page_number, page_size: PAGE };
             call.app.provider.instances(&wanted).await?
         }
@@ -232,6 +235,17 @@ impl Reply for Instances {
                 i.protection.backups.to_string(),
             ]
         });
-        table(["INSTANCE", "STATUS", "ENGINE", "ADDRESS", "KEYS", "MEMORY", "LAST BACKUP", "SETS"], rows)
+        let shown = table(["INSTANCE", "STATUS", "ENGINE", "ADDRESS", "KEYS", "MEMORY", "LAST BACKUP", "SETS"], rows);
+        let mut lines = vec![shown];
+        for i in &self.instances {
+            lines.push(format!("{}: cannot be recovered: {}", i.instance_id, i.protection.not_recoverable));
+        }
+        if self.instances.iter().any(|i| i.confirmation == crate::config::Confirmation::Token.word()) {
+            lines.push("confirmation = \"token\": an agent restores without a person's yes".into());
+        }
+        if self.total > self.instances.len() as u64 {
+            lines.push(format!("{} of {}; more with --page-number, or --search", self.instances.len(), self.total));
+        }
+        lines.join("\n")
     }
 }

@@ -121,11 +121,17 @@ fn place(app: &App, directory: Option<&str>, name: &str) -> Result<PathBuf, Faul
         )
         .hint(format!("Allowed: {}. An operator adds others as download_roots in the configuration.", list.join(", ")))
     };
-    let dir = own.join(directory.unwrap_or_default());
-    if dir.components().any(|c| c == Component::ParentDir) {
+    let asked = Path::new(directory.unwrap_or_default());
+    let dir = own.join(asked);
+    if asked.components().any(|c| c == Component::ParentDir) {
         return Err(outside(&dir));
     }
     private_dir(&own)?;
+    if let Some(missing) = app.config.download_roots.iter().find(|root| dir.starts_with(root) && !root.is_dir()) {
+        let message = format!("the download root {} is no directory", missing.display());
+        return Err(Fault::new(Kind::Usage, "download.no_root", message)
+            .hint("Its operator makes it, or corrects download_roots in the configuration."));
+    }
     // The deepest part that exists decides where the rest would be made; links in it are followed to their end.
     let existing = dir.ancestors().find(|a| a.symlink_metadata().is_ok()).ok_or_else(|| outside(&dir))?;
     let inside = |path: &Path| {

@@ -10,7 +10,7 @@ use crate::guard::checks::{self, Precheck};
 use crate::guard::ledger::{AuditRecord, Confirmation, Ledger as _, Standing};
 use crate::guard::person::{Answer, Yes, question};
 use crate::guard::plan::{PLAN_AGAIN, Plan, Policy};
-use crate::guard::survey::{Instead, Survey};
+use crate::guard::survey::Instead;
 use crate::guard::{permit, token};
 use crate::model::fault::Fault;
 use crate::model::ids::random;
@@ -35,14 +35,32 @@ const WRONG_ANSWERS: u32 = 3;
 /// `confirm.*`, `backup.not_found`, `backup.damaged`, and those of the instance.
 pub async fn run(call: &Call<'_>, instance_id: &str, act: Act, token: Option<&str>) -> Result<Outcome, Fault> {
     let asked = Request { instance_id, act };
-    let outcome = match token {
-        None => Outcome::reply(&plan(call, &asked).await?),
-        Some(token) => commit(call, &asked, token).await,
+    let agreed = match token {
+        None => plan(call, &asked).await.and_then(|reply| Agreed::not(&reply)),
+        Some(token) => agree(call, &asked, token).await,
     };
-    if let Err(fault) = &outcome {
-        audit(call, "refused", instance_id, format!("{}: {}", fault.code, fault.message)).await?;
+    match agreed {
+        Ok(Agreed::Yes(open, yes)) => carry_out(call, *open, yes).await,
+        Ok(Agreed::Not(outcome)) => Ok(outcome),
+        Err(fault) => {
+            audit(call, "refused", instance_id, format!("{}: {}", fault.code, fault.message)).await?;
+            Err(fault)
+        }
     }
-    outcome
+}
+
+/// Whether it may be done. Until then nothing is changed.
+enum Agreed {
+    /// All holds, and there is a yes.
+    Yes(Box<Confirmation>, Yes),
+    /// Not, or not yet.
+    Not(Outcome),
+}
+
+impl Agreed {
+    fn not(reply: &Guarded) -> Result<Self, Fault> {
+        Outcome::reply(reply).map(Self::Not)
+    }
 }
 
 /// What is asked for.
@@ -170,8 +188,8 @@ async fn wait_for_safety(call: &Call<'_>, id: &str, safety: SafetyFacts) -> Resu
     call.app.provider.safety_standing(id, &safety.job_id, &safety.backup_id).await
 }
 
-/// The second call.
-async fn commit(call: &Call<'_>, asked: &Request<'_>, token: &str) -> Result<Outcome, Fault> {
+/// The second call, up to the yes.
+async fn agree(call: &Call<'_>, asked: &Request<'_>, token: &str) -> Result<Agreed, Fault> {
     let open = verified(call, asked, token).await?;
     let (id, plan, state) = (asked.instance_id, &open.plan, &call.app.state);
     let mut safety = None;
@@ -179,60 +197,98 @@ async fn commit(call: &Call<'_>, asked: &Request<'_>, token: &str) -> Result<Out
         let waiting = call.app.provider.safety_standing(id, &planned.job_id, &planned.backup_id).await?;
         safety = Some(checks::safety(&wait_for_safety(call, id, waiting).await?));
     }
-    let survey = look_again(call, plan).await?;
-    let changes = plan.changes(&survey, policy(call));
-    if !changes.is_empty() {
-        return changed(call, asked, &open, &changes).await;
-    }
-    let mut prechecks = survey.checks;
-    prechecks.extend(safety);
-    if checks::blocked(&prechecks) {
-        return Outcome::reply(&blocked(call, asked, Some(&open), &prechecks, survey.instead).await?);
-    }
-    if checks::pending(&prechecks) {
-        return Outcome::reply(&Guarded {
-            status: "prechecks_pending",
-            message: "Nothing has been changed. The backup of what is there now is not finished.".into(),
-            hint: Some("Call again in a few seconds.".into()),
-            next_actions: vec![with_token(&plan.act)],
-            confirmation_token: Some(token.into()),
-            ..shown(&open, &prechecks)
-        });
-    }
+    let prechecks = match still_stands(call, asked, &open, safety.clone(), token).await? {
+        Ok(prechecks) => prechecks,
+        Err(reply) => return Agreed::not(&reply),
+    };
     let yes = match Yes::recorded(&open).or_else(|| Yes::by_policy(policy(call))) {
         Some(yes) => yes,
         None => {
-            let question = question(plan);
+            let question = question(plan, &checks::all_warnings(&plan.warnings, &prechecks));
             if call.person.puts_the_question() {
                 state.record(open.record("asked", "the person was asked")).await?;
             }
             match call.person.ask(&open, &question).await {
                 Asked::Deferred => {
-                    return Ok(Outcome::AskPerson { nonce: open.nonce.clone(), question, until: open.expires_at });
+                    let nonce = open.nonce.clone();
+                    return Ok(Agreed::Not(Outcome::AskPerson { nonce, question, until: open.expires_at }));
                 }
                 Asked::Answered(Answer::Yes(yes)) => yes,
-                Asked::Answered(answer) => return not_yes(call, &open, answer, token, &prechecks).await,
+                Asked::Answered(answer) => {
+                    return not_yes(call, &open, answer, token, &prechecks).await.and_then(|reply| Agreed::not(&reply));
+                }
             }
         }
     };
     state.record(open.record("approved", format!("by {}", yes.channel().word()))).await?;
     // The person may have taken minutes: what they agreed to must still be what is there.
-    let survey = look_again(call, plan).await?;
+    match still_stands(call, asked, &open, safety, token).await? {
+        Ok(_) => Ok(Agreed::Yes(Box::new(open), yes)),
+        Err(reply) => Agreed::not(&reply),
+    }
+}
+
+/// Does what was agreed to.
+async fn carry_out(call: &Call<'_>, open: Confirmation, yes: Yes) -> Result<Outcome, Fault> {
+    let (state, provider, agreed) = (Arc::clone(&call.app.state), Arc::clone(&call.app.provider), open.clone());
+    // Spent and begun in one go: a client that goes away in between must not leave a spent token and nothing begun.
+    let begun = seen_through(call, open.plan.act.noun(), async move {
+        let done = async {
+            let permit = permit::spend(state.as_ref(), &agreed, yes).await?;
+            let human_verified = permit.human_verified();
+            let carried = provider.carry_out(permit).await.map_err(permit::spent_in_vain)?;
+            Ok((carried, human_verified))
+        };
+        let done: Result<_, Fault> = done.await;
+        if let Err(fault) = &done {
+            state.record(agreed.record("refused", format!("{}: {}", fault.code, fault.message))).await?;
+        }
+        done
+    });
+    let (mut carried, human_verified) = begun.await?;
+    if let Carried::Job(job) = &mut carried {
+        match follow(call, job.clone(), JOB_WAIT).await {
+            Ok(seen) => *job = seen,
+            // It has begun, whatever keeps us from watching it: the caller must get its id.
+            Err(fault) => tracing::error!(job = %job.id, "the job cannot be followed: {fault}"),
+        }
+    }
+    Outcome::reply(&carried_out(&open, carried, human_verified))
+}
+
+/// Looks again at all that the plan was made of. The pre-checks where it still stands; else the reply that says why not.
+async fn still_stands(
+    call: &Call<'_>,
+    asked: &Request<'_>,
+    open: &Confirmation,
+    safety: Option<Precheck>,
+    token: &str,
+) -> Result<Result<Vec<Precheck>, Guarded>, Fault> {
+    let (plan, provider) = (&open.plan, &call.app.provider);
+    let look = provider.survey(&plan.instance_id, &plan.act, Some(plan), policy(call));
+    let survey = heard(call, "pre-checks", look).await?;
     let changes = plan.changes(&survey, policy(call));
     if !changes.is_empty() {
-        return changed(call, asked, &open, &changes).await;
+        return changed(call, asked, open, &changes).await.map(Err);
     }
-    if checks::blocked(&survey.checks) {
-        return Outcome::reply(&blocked(call, asked, Some(&open), &survey.checks, survey.instead).await?);
+    let mut prechecks = survey.checks;
+    prechecks.extend(safety);
+    if checks::blocked(&prechecks) {
+        return blocked(call, asked, Some(open), &prechecks, survey.instead).await.map(Err);
     }
-    let permit = permit::spend(state.as_ref(), &open, yes).await?;
-    let human_verified = permit.human_verified();
-    let provider = Arc::clone(&call.app.provider);
-    let carried = match seen_through(call, plan.act.noun(), async move { provider.carry_out(permit).await }).await? {
-        Carried::Job(job) => Carried::Job(follow(call, job, JOB_WAIT).await?),
-        done @ Carried::Done(_) => done,
-    };
-    Outcome::reply(&carried_out(&open, carried, human_verified))
+    let pending: Vec<&str> =
+        prechecks.iter().filter(|c| c.status == checks::Status::Pending).map(|c| c.detail.as_str()).collect();
+    if pending.is_empty() {
+        return Ok(Ok(prechecks));
+    }
+    Ok(Err(Guarded {
+        status: "prechecks_pending",
+        message: format!("Nothing has been changed. Not yet: {}.", pending.join("; ")),
+        hint: Some("Call again in a few seconds.".into()),
+        next_actions: vec![with_token(&plan.act)],
+        confirmation_token: Some(token.into()),
+        ..shown(open, &prechecks)
+    }))
 }
 
 /// The confirmation an echoed token stands for, if it may still be used for this by this caller.
@@ -259,25 +315,20 @@ async fn verified(call: &Call<'_>, asked: &Request<'_>, token: &str) -> Result<C
     }
 }
 
-/// Reads again what the plan was made of.
-async fn look_again(call: &Call<'_>, plan: &Plan) -> Result<Survey, Fault> {
-    heard(call, "pre-checks", call.app.provider.survey(&plan.instance_id, &plan.act, Some(plan), policy(call))).await
-}
-
 /// The plan no longer fits the world: the token is withdrawn and a new plan made.
 async fn changed(
     call: &Call<'_>,
     asked: &Request<'_>,
     open: &Confirmation,
     changes: &[String],
-) -> Result<Outcome, Fault> {
+) -> Result<Guarded, Fault> {
     call.app.state.settle(&open.nonce, &[Standing::Open, Standing::Approved], Standing::Superseded).await?;
     call.app.state.record(open.record("plan_changed", changes.join("; "))).await?;
     let fresh = plan(call, asked).await?;
     if fresh.status == "blocked" {
-        return Outcome::reply(&fresh);
+        return Ok(fresh);
     }
-    Outcome::reply(&Guarded {
+    Ok(Guarded {
         status: "plan_changed",
         code: Some("plan.changed".into()),
         message: format!("Nothing has been changed. The earlier plan no longer holds: {}", changes.join("; ")),
@@ -293,51 +344,61 @@ async fn not_yes(
     answer: Answer,
     token: &str,
     prechecks: &[Precheck],
-) -> Result<Outcome, Fault> {
+) -> Result<Guarded, Fault> {
     let state = &call.app.state;
     let approve = "A person can approve at a terminal on this machine: tair-backup-mcp approve";
-    let (event, mut reply) = match answer {
+    let nobody = "Nothing has been changed.";
+    // Another call with the same token may have got its yes meanwhile: then this answer comes too late to be a no.
+    let void = async |standing| {
+        let settled = state.settle(&open.nonce, &[Standing::Open, Standing::Approved], standing).await?;
+        if settled { Ok(()) } else { Err(permit::used()) }
+    };
+    let (event, refused) = match answer {
         Answer::Declined => {
-            state.settle(&open.nonce, &[Standing::Open, Standing::Approved], Standing::Declined).await?;
-            let message = "Nothing has been changed. The person declined; the token is void.";
-            let hint = "Do not ask again unless the person wants it; doing it needs a new plan.";
-            ("declined", refusal("declined", "person.declined", message, hint))
+            void(Standing::Declined).await?;
+            let hint = "Do not ask again unless the person wants it; doing it needs a new plan. A client that declines by \
+                itself cannot be asked through: there the person runs tair-backup-mcp approve between the two calls.";
+            let message = format!("{nobody} The person declined; the token is void.");
+            ("declined", refusal("declined", "person.declined", &message, hint))
         }
         Answer::NoChannel => {
-            let message = "Nothing has been changed. A person must approve, and this client cannot ask one.";
+            let message = format!("{nobody} A person must approve, and this client cannot ask one.");
             let hint = format!("{approve}; then call again with the same confirmation_token.");
-            ("no_channel", refusal("approval_required", "person.no_channel", message, &hint))
+            ("no_channel", refusal("approval_required", "person.no_channel", &message, &hint))
         }
         Answer::Dismissed => {
-            let message = "Nothing has been changed. The person closed the question without an answer.";
+            let message = format!("{nobody} The person closed the question without an answer.");
             let hint = format!("Ask them, then call again with the same confirmation_token. {approve}.");
-            ("dismissed", refusal("approval_required", "person.dismissed", message, &hint))
+            ("dismissed", refusal("approval_required", "person.dismissed", &message, &hint))
         }
         Answer::Yes(_) | Answer::NotAYes => {
-            let mut hint = format!(
+            let message = format!("{nobody} The answer did not contain the instance id, so it is not a yes.");
+            let refused = |hint: &str| refusal("approval_required", "person.not_confirmed", &message, hint);
+            if state.count_wrong_answer(&open.nonce).await? >= WRONG_ANSWERS {
+                void(Standing::Superseded).await?;
+                state.record(open.record("not_confirmed", format!("{message} The token is void."))).await?;
+                return Ok(refused(
+                    "Too many answers without the instance id: the token is void. Call without it for a new plan.",
+                ));
+            }
+            let hint = format!(
                 "The person has to type the instance id. Call again with the same confirmation_token. {approve}."
             );
-            if state.count_wrong_answer(&open.nonce).await? >= WRONG_ANSWERS {
-                state.settle(&open.nonce, &[Standing::Open, Standing::Approved], Standing::Superseded).await?;
-                hint = "Too many answers without the instance id: the token is void. Call without it for a new plan."
-                    .into();
-            }
-            let message = "Nothing has been changed. The answer did not contain the instance id, so it is not a yes.";
-            ("not_confirmed", refusal("approval_required", "person.not_confirmed", message, &hint))
+            ("not_confirmed", refused(&hint))
         }
     };
-    state.record(open.record(event, reply.message.clone())).await?;
-    if reply.status == "approval_required" {
-        let refused = reply;
-        reply = Guarded {
-            status: refused.status,
-            code: refused.code,
-            message: refused.message,
-            hint: refused.hint,
-            next_actions: vec!["the person runs: tair-backup-mcp approve".into(), with_token(&open.plan.act)],
-            confirmation_token: Some(token.into()),
-            ..shown(open, prechecks)
-        };
+    state.record(open.record(event, refused.message.clone())).await?;
+    if refused.status == "declined" {
+        return Ok(refused);
     }
-    Outcome::reply(&reply)
+    Ok(Guarded {
+        status: refused.status,
+        code: refused.code,
+        message: refused.message,
+        hint: refused.hint,
+        next_actions: vec!["the person runs: tair-backup-mcp approve".into(), with_token(&open.plan.act)],
+        confirmation_token: Some(token.into()),
+        impact: Some(impact(&open.plan)),
+        ..shown(open, prechecks)
+    })
 }

@@ -21,6 +21,7 @@ use crate::guard::ledger::Confirmation;
 use crate::guard::person::Answer;
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, JobStatus};
+use crate::model::text::{clean, unknown_word};
 use crate::provider::Provider;
 use crate::state::State;
 use async_trait::async_trait;
@@ -137,23 +138,24 @@ pub const NAMES: [&str; 10] = [
 const WRITERS: [&str; 5] =
     ["create_backup", "restore_instance", "modify_backup_policy", "delete_backup", "create_instance_from_backup"];
 
-/// Reads a tool's arguments from JSON.
+/// Reads a tool's arguments from JSON. An explicit null is an argument left out: some clients send all they know of.
 ///
 /// # Errors
-/// `arguments.invalid`, naming what is wrong, and the nearest right name for an unknown one.
-pub fn arguments<A: DeserializeOwned>(json: serde_json::Value) -> Result<A, Fault> {
-    serde_json::from_value(json).map_err(|e| {
-        let message = crate::model::text::clean(&e.to_string());
-        let mut words = message.split('`').skip(1).step_by(2);
-        let unknown = message.starts_with("unknown field").then(|| words.next()).flatten();
-        let hint = match unknown {
-            Some(word) => match crate::model::text::nearest(word, words) {
-                Some(near) => format!("Did you mean {near}? The tool's input schema names every argument."),
-                None => "Leave it out; the tool's input schema names every argument. No argument can stand in for a person's yes.".into(),
-            },
-            None => "The tool's input schema gives each argument's type; ids are strings.".into(),
+/// `arguments.invalid`, naming the argument and what is wrong with it, and the nearest right name for an unknown one.
+pub fn arguments<A: DeserializeOwned>(mut json: serde_json::Value) -> Result<A, Fault> {
+    if let Some(given) = json.as_object_mut() {
+        given.retain(|_, value| !value.is_null());
+    }
+    serde_path_to_error::deserialize(json).map_err(|e| {
+        let at = e.path().to_string();
+        let said = e.into_inner().to_string().replace("expected usize", "expected a whole number").replace("expected u64", "expected a whole number");
+        let hint = match unknown_word(&said).filter(|_| said.starts_with("unknown field")) {
+            Some((_, Some(near))) => format!("Did you mean {near}? The tool's input schema names every argument."),
+            Some((_, None)) => "Leave it out; the tool's input schema names every argument. No argument can stand in for a person's yes.".into(),
+            None => "The tool's input schema gives each argument's type; ids are strings, numbers stand without quotes.".into(),
         };
-        Fault::new(Kind::Usage, "arguments.invalid", message).hint(hint)
+        let message = if at == "." || said.contains(" field `") { said } else { format!("{at}: {said}") };
+        Fault::new(Kind::Usage, "arguments.invalid", clean(&message)).hint(hint)
     })
 }
 
@@ -168,7 +170,8 @@ pub async fn run(call: &Call<'_>, name: &str, json: serde_json::Value) -> Result
             "mode.read_only",
             format!("{name} is refused: this server runs with --read-only"),
         )
-        .hint("Its operator can start it without --read-only."));
+        .hint("Its operator can start it without --read-only.")
+        .next(&["describe_instances", "describe_backups"]));
     }
     match name {
         "describe_instances" => Outcome::reply(&describe_instances::run(call, arguments(json)?).await?),

@@ -11,7 +11,7 @@ pub mod verify;
 
 use crate::model::backup::{BackupSet, DamagedSet};
 use crate::model::fault::{Fault, Kind};
-use crate::model::text::nearest;
+use crate::model::text::nearer_than;
 use frames::FrameReader;
 use manifest::Manifest;
 use std::fs::File;
@@ -22,6 +22,9 @@ use std::path::{Path, PathBuf};
 pub const DATA: &str = "data.rdb.zst";
 /// The manifest of a set, written last.
 pub const MANIFEST: &str = "manifest.json";
+
+/// What the folder of a set being deleted begins with. The dot keeps it out of every listing.
+const GRAVE: &str = ".grave-";
 
 /// Backup sets under one directory.
 #[derive(Debug, Clone)]
@@ -80,7 +83,11 @@ impl Vault {
             if name.starts_with('.') {
                 continue;
             }
-            sets.push(self.read(instance_id, &name).map_err(|f| DamagedSet { id: name, reason: f.message }));
+            match self.read(instance_id, &name) {
+                // Deleted since the folder was read.
+                Err(_) if !entry.path().exists() => {}
+                read => sets.push(read.map_err(|f| DamagedSet { id: name, reason: f.message })),
+            }
         }
         // The id begins with the time to the second, so it orders the damaged ones too; within a second the set's own does.
         let key = |s: &Result<BackupSet, DamagedSet>| {
@@ -120,7 +127,8 @@ impl Vault {
             return self.read(instance_id, backup_id);
         }
         let known: Vec<String> = self.list(instance_id)?.into_iter().flatten().map(|s| s.id).collect();
-        let hint = match (nearest(backup_id, known.iter().map(String::as_str)), known.first()) {
+        // All ids look alike: another set is no slip for one that is gone.
+        let hint = match (nearer_than(0.9, backup_id, known.iter().map(String::as_str)), known.first()) {
             (Some(near), _) => format!("Did you mean {near}? Call describe_backups for the list."),
             (None, Some(latest)) => format!("The latest is {latest}. Call describe_backups for the list."),
             (None, None) => "This instance has no backup set yet; call create_backup.".into(),
@@ -130,7 +138,8 @@ impl Vault {
             "backup.not_found",
             format!("{instance_id} has no backup set {}", crate::model::text::quoted(backup_id)),
         )
-        .hint(hint))
+        .hint(hint)
+        .next(&["describe_backups"]))
     }
 
     /// Opens the data of a set for reading, frame by frame, each verified by its checksum.
@@ -146,19 +155,41 @@ impl Vault {
         self.set_dir(&set.instance_id, &set.id).join(DATA)
     }
 
-    /// Deletes a set for ever. From the rename on it does not exist; what a crash leaves behind it is swept as a draft is.
+    /// Deletes a set for ever. From the rename on it does not exist; what a crash leaves of its files [`Self::sweep`] removes.
     ///
     /// # Errors
     /// `vault.failed`, and then it is whole or gone.
     pub fn delete(&self, instance_id: &str, backup_id: &str) -> Result<(), Fault> {
-        let (dir, grave) =
-            (self.set_dir(instance_id, backup_id), draft::dir(&self.instance_dir(instance_id), backup_id));
+        let dir = self.set_dir(instance_id, backup_id);
+        let grave = self.instance_dir(instance_id).join(format!("{GRAVE}{backup_id}"));
         let unlink = || -> io::Result<()> {
             std::fs::rename(&dir, &grave)?;
             File::open(self.instance_dir(instance_id))?.sync_all()?;
             std::fs::remove_dir_all(&grave)
         };
         unlink().map_err(|e| vault_fault("delete", &dir, e))
+    }
+
+    /// Removes what crashes have left of deleted sets.
+    ///
+    /// # Errors
+    /// `vault.failed`.
+    pub fn sweep(&self, instance_id: &str) -> Result<(), Fault> {
+        let dir = self.instance_dir(instance_id);
+        let sweep = || -> io::Result<()> {
+            for entry in std::fs::read_dir(&dir)? {
+                let entry = entry?;
+                if entry.file_name().to_string_lossy().starts_with(GRAVE) {
+                    std::fs::remove_dir_all(entry.path())?;
+                }
+            }
+            Ok(())
+        };
+        match sweep() {
+            // No set of it was ever there, or another process swept too.
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(vault_fault("sweep", &dir, e)),
+            _ => Ok(()),
+        }
     }
 
     /// Removes what an interrupted capture left of a set that never became visible.

@@ -2,16 +2,15 @@
 //! and the shorter look, whether the file is still the one that was verified.
 
 use crate::model::backup::BackupSet;
-use crate::model::fault::{Fault, Kind};
+use crate::model::fault::Fault;
 use crate::model::ids::hex;
 use crate::redis::rdb::{self, Census};
-use crate::vault::stored::parts_sha256;
 use crate::vault::frames::FrameReader;
+use crate::vault::stored::parts_sha256;
 use crate::vault::{Vault, damaged};
 use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io;
-use std::path::Path;
 
 /// Hashes what passes.
 struct Hash(Sha256);
@@ -58,26 +57,22 @@ impl Vault {
         File::open(&path).and_then(|file| parts_sha256(&file)).map_err(|e| damaged(&path, e))
     }
 
-    /// The data of a set that was verified whole before, if its file is, byte for byte, the one that had this checksum then:
-    /// a fraction of the work of [`Vault::verify`]. What is read is what was looked at, whatever comes to lie in its place.
+    /// The data of a set that was verified whole before, if its file is, byte for byte, the one that had this checksum then;
+    /// `None` where it is another. A fraction of the work of [`Vault::verify`]; and what is read is what was looked at,
+    /// whatever comes to lie in its place.
     ///
     /// # Errors
-    /// `backup.damaged`, naming file and, where it can be told, offset; `plan.changed` where it is another whole set.
-    pub fn open_known(&self, set: &BackupSet, stored_sha256: &str) -> Result<FrameReader, Fault> {
+    /// `backup.damaged`, naming file and, where it can be told, offset.
+    pub fn open_known(&self, set: &BackupSet, stored_sha256: &str) -> Result<Option<FrameReader>, Fault> {
         let path = self.data_path(set);
         let open = || -> io::Result<Option<FrameReader>> {
             let file = File::open(&path)?;
             if parts_sha256(&file)? == stored_sha256 { FrameReader::new(file).map(Some) } else { Ok(None) }
         };
         match open().map_err(|e| damaged(&path, e))? {
-            Some(data) => Ok(data),
+            Some(data) => Ok(Some(data)),
             // What is broken, and where, only the whole look can say.
-            None => self.verify(set).and_then(|_| Err(another(&path))),
+            None => self.verify(set).map(|_| None),
         }
     }
-}
-
-fn another(path: &Path) -> Fault {
-    let message = format!("{} is not the file that was planned with; the target was not touched", path.display());
-    Fault::new(Kind::Refused, "plan.changed", message).hint("Make a new plan.")
 }

@@ -1,12 +1,5 @@
 //! The command line: what it prints is the tool's own result, its exit codes tell what kind of failure it was, and neither
 //! damage on the vault nor a download can harm what is there.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking, helpers included"
-)]
 
 use crate::harness::{Bench, Done, Redis, finish, program, root, text, unattended, wait};
 use serde_json::Value;
@@ -161,6 +154,13 @@ fn configuration_mistakes() {
         ("[guard]\nmax_writes_per_second = -1.0\n", "0 or more", ""),
         ("[guard]\ntoken_minutes = 0\n", "between 1 and 1440", ""),
         ("instance = [", "line 1", ""),
+        (
+            "[[instance]]\nid = \"a\"\nurl = \"redis://x:1\"\ntls_keyfile = \"x\"\n",
+            "line 4",
+            "Did you mean `tls_key_file`?",
+        ),
+        ("[[instance]]\nid = \"a\"\nurl = \"redis://x:1\"\ntls_ca_file = \"x\"\n", "rediss://", ""),
+        ("[[instance]]\nid = \"a\"\nurl = \"redis://x:1\"\nannounce = \"10.0.0.9:port\"\n", "host:port", ""),
     ];
     for (config, says, hint) in cases {
         bench.configure(config);
@@ -291,7 +291,7 @@ fn downloads() {
 
     std::os::unix::fs::symlink(&outside, allowed.join("link")).unwrap();
     std::os::unix::fs::symlink(outside.join("victim"), allowed.join("file.rdb")).unwrap();
-    std::os::unix::fs::symlink(outside.join("victim"), allowed.join("p.rdb.part")).unwrap();
+    std::os::unix::fs::symlink(outside.join("victim"), allowed.join(".p.rdb.part")).unwrap();
     std::os::unix::fs::symlink(&file, allowed.join("same.rdb")).unwrap();
     for (dir, code) in [
         (outside_text.to_owned(), "download.outside_roots"),
@@ -324,11 +324,11 @@ fn downloads() {
     let long = [&rdb[..], b"and more"].concat();
     for (n, part) in [&rdb[..half], &rdb[..], b"", b"nothing of it", &wrong, &long].into_iter().enumerate() {
         let name = format!("resumed-{n}.rdb");
-        std::fs::write(allowed.join(format!("{name}.part")), part).unwrap();
+        std::fs::write(allowed.join(format!(".{name}.part")), part).unwrap();
         let done = get(&["--directory", allowed_text, "--file-name", &name]);
         assert_eq!(done.code, 0, "part {n}: {done:?}");
         assert_eq!(std::fs::read(allowed.join(&name)).unwrap(), rdb, "part {n}");
-        assert!(!allowed.join(format!("{name}.part")).exists(), "part {n}");
+        assert!(!allowed.join(format!(".{name}.part")).exists(), "part {n}");
     }
 }
 

@@ -1,13 +1,5 @@
 //! The provider of instances on Alibaba Cloud, driven against the emulator with a real Redis behind it: every call over real
 //! sockets, signed, and with what can go wrong going wrong.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    reason = "a test stops at the first thing that is not as it should be"
-)]
 
 use crate::emulator::{Emulator, client_at};
 use crate::harness::{Bench, Redis, program, text, wait};
@@ -302,7 +294,7 @@ fn a_download_is_resumed() {
     let ours = Ours::new(&cloud);
     let set = ours.backup(ID);
     let dir = TempDir::new().unwrap();
-    let (whole, to, part) = (dir.path().join("whole"), dir.path().join("to"), dir.path().join("to.part"));
+    let (whole, to, part) = (dir.path().join("whole"), dir.path().join("to"), dir.path().join(".to.part"));
     ours.run(ours.provider().download(&set, &whole, &|_, _| {})).unwrap();
     let bytes = std::fs::read(&whole).unwrap();
     let half = bytes.len() / 2;

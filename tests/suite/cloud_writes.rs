@@ -1,12 +1,5 @@
 //! Writes to the cloud that go wrong in their replies, their times or their ids: nothing is taken for more certain than it
 //! is, and nothing that may be there is kept quiet about.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test stops at the first thing that is not as it should be"
-)]
 
 use crate::cloud::{Cloud, ID, Ours, redis};
 use jiff::{SignedDuration, Timestamp};

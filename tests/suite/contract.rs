@@ -1,6 +1,6 @@
 //! The published contract is what the types and descriptions say, is small, and has every corner of every verb.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use tair_backup_mcp::mcp::{contract, prompts};
 use tair_backup_mcp::tools::NAMES;
@@ -87,13 +87,42 @@ fn every_tool_has_a_title_all_hints_and_plain_schemas() {
     }
 }
 
+/// Arguments of a wrong type are named with what would be right; an unknown one with the nearest there is; null is left out.
+#[test]
+fn wrong_arguments_are_named() {
+    use tair_backup_mcp::tools::{arguments, create_instance_from_backup, describe_backups, restore_instance};
+    let fault = |json: Value| {
+        let fault = arguments::<describe_backups::Args>(json).unwrap_err();
+        (fault.code, format!("{} {}", fault.message, fault.hint))
+    };
+    let id = "orders";
+    let cases = [
+        (json!({ "instance_id": id, "page_size": "20" }), vec!["page_size", "a whole number", "without quotes"]),
+        (json!({ "instance_id": id, "page_size": -1 }), vec!["page_size", "a whole number"]),
+        (json!({ "instance_id": 7 }), vec!["instance_id", "a string"]),
+        (json!({ "instance": id }), vec!["instance", "Did you mean instance_id"]),
+        (json!({}), vec!["instance_id"]),
+        (json!([]), vec!["invalid"]),
+    ];
+    for (json, words) in cases {
+        let (code, said) = fault(json.clone());
+        assert_eq!(code, "arguments.invalid", "{json}");
+        assert!(words.iter().all(|w| said.contains(w)), "{json}: {said}");
+    }
+    // The nearest is found also where the list of all arguments is too long to be shown.
+    let long = json!({ "instance_id": id, "confirmation_tokken": "x" });
+    assert!(arguments::<restore_instance::Args>(long).unwrap_err().hint.contains("confirmation_token"));
+    let nulls = json!({ "instance_id": id, "backup_id": "b-1", "restore_time": null, "recover_config_mode": null });
+    arguments::<create_instance_from_backup::Args>(nulls).unwrap();
+}
+
 #[test]
 fn what_destroys_says_so_and_that_a_person_must_approve() {
     for tool in contract::tools() {
         let destructive = tool.annotations.as_ref().unwrap().destructive_hint;
         assert_eq!(
             destructive,
-            Some(["restore_instance", "delete_backup"].contains(&tool.name.as_ref())),
+            Some(["restore_instance", "modify_backup_policy", "delete_backup"].contains(&tool.name.as_ref())),
             "{}",
             tool.name
         );

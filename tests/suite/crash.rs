@@ -1,12 +1,5 @@
 //! Whatever dies in the middle, our process, the source or the target: no half set ever lists, no job is left unaccounted
 //! for, the target holds all of the old data or all of the new with its own settings, and the next start says which.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking, helpers included"
-)]
 
 use crate::harness::{Bench, Dice, Redis, finish, text, wait};
 use serde_json::Value;

@@ -1,5 +1,4 @@
 //! Deletion of backups: only manual ones, only after a plan was echoed, for ever, and never another set than the one planned.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use crate::harness::{Bench, Done, Redis, text};
 use serde_json::Value;

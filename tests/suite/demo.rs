@@ -1,5 +1,4 @@
 //! `demo` shows what it says, end to end, and leaves nothing behind however it ends; `doctor` finds what is wrong and names it.
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking, helpers included")]
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;

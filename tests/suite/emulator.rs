@@ -1,13 +1,5 @@
 //! What the tests of the emulator stand on: it runs as the program does, and is called over real sockets, by our own client
 //! and by requests put together here.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    reason = "a test fails by panicking, helpers included"
-)]
 
 use crate::harness::{Bench, wait};
 use crate::tair_client::{config, env};

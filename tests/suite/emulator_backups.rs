@@ -1,12 +1,4 @@
 //! Backups through the emulated API: real sets, listed in the cloud's words, fetched by URLs that expire; and the policy.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    reason = "a test fails by panicking, helpers included"
-)]
 
 use crate::emulator::{EVER, Emulator};
 use crate::harness::{Bench, Redis, program, text, unattended, wait};

@@ -1,12 +1,4 @@
 //! New instances through the emulated API: a spare is handed out, filled with the set, and is an instance from then on.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    reason = "a test fails by panicking, helpers included"
-)]
 
 use crate::emulator::Emulator;
 use crate::harness::{Bench, Redis, text, wait};

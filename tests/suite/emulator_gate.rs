@@ -1,12 +1,4 @@
 //! The gate of the emulator: both signatures are taken, and everything that the cloud turns away is turned away in its words.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    reason = "a test fails by panicking, helpers included"
-)]
 
 use crate::emulator::{EVER, Emulator, SECRET, Signing};
 use crate::harness::{Bench, Redis, finish, free_port};

@@ -1,12 +1,4 @@
 //! Mishaps: each is played as described, and our own client survives it: reads are repeated, writes are not.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    reason = "a test fails by panicking, helpers included"
-)]
 
 use crate::emulator::{Emulator, KEY, SECRET, Signing, client_by};
 use crate::harness::{Bench, Redis, wait};

@@ -1,12 +1,4 @@
 //! Restores through the emulated API, in place; the lock around them and the traffic before them, on a real server.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    reason = "a test fails by panicking, helpers included"
-)]
 
 use crate::emulator::Emulator;
 use crate::harness::{Bench, Redis, Reply, unattended, wait};

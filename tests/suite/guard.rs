@@ -1,12 +1,6 @@
 //! The guard's own promises, at the library: a token is refused once anything about it, its key, its caller, its plan or its
-//! time is other than when it was made; one token makes one permit; and the question shows data as data.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking, helpers included"
-)]
+//! time is other than when it was made; one token makes one permit; and the question shows data as data. Rows are those of the
+//! list of attacks in tests/clients/python/test_guard.py.
 
 use crate::harness::{Bench, Redis, text};
 use async_trait::async_trait;
@@ -27,7 +21,8 @@ use tair_backup_mcp::state::State;
 use tair_backup_mcp::tools::{self, App, Asked, Call, Outcome, Person, Progress};
 use tempfile::TempDir;
 
-fn plan() -> Plan {
+/// A plan of a restore, with every field filled.
+pub fn plan() -> Plan {
     Plan {
         act: Act::RestoreInstance {
             source: Source::Backup { backup_id: "b-20261123T061500Z-3f9a1c".into() },
@@ -88,6 +83,26 @@ fn tokens_of_another_key() {
     let digest = plan().digest().unwrap();
     let (token, _) = mint(&Key([7; 32]), [1; 12], "local", &digest, later(15)).unwrap();
     assert_eq!(code(judge(&Key([8; 32]), &token, "local", &digest)), "confirm.wrong_key");
+}
+
+/// Row 1: a token whose every public part is right, the key's id among them, made without the key, is no token.
+#[test]
+fn forged_tokens() {
+    use base64::Engine as _;
+    let engine = base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    let (key, digest, expires_at) = (Key([7; 32]), plan().digest().unwrap(), later(15));
+    let raw = |key: &Key| {
+        let (token, _) = mint(key, [1; 12], "local", &digest, expires_at).unwrap();
+        engine.decode(token.strip_prefix("rt1-").unwrap()).unwrap()
+    };
+    let (good, mut forged) = (raw(&key), raw(&Key([8; 32])));
+    // Nonce, expiry and the key's id stand in the open; what follows them takes the key.
+    let open = good.len() - 24;
+    assert_ne!(forged[..open], good[..open]);
+    forged[..open].copy_from_slice(&good[..open]);
+    let token = |raw: &[u8]| format!("rt1-{}", engine.encode(raw));
+    judge(&key, &token(&good), "local", &digest).unwrap();
+    assert_eq!(code(judge(&key, &token(&forged), "local", &digest)), "confirm.mismatch");
 }
 
 /// Row 17: any bit of any character turned, any cut, any prefix of another version: refused with a `confirm.` code.
@@ -282,8 +297,8 @@ fn the_question_shows_data_as_data() {
     (sly.words.how, sly.words.how_meaning, sly.words.back) = (evil.clone(), evil.clone(), evil.clone());
     sly.details = pins([(&evil, &evil)]);
     sly.warnings = vec![evil.clone()];
-    let asked = question(&sly);
-    let plain = question(&plan());
+    let asked = question(&sly, &sly.warnings);
+    let plain = question(&plan(), &plan().warnings);
     assert_eq!(asked.lines().count(), plain.lines().count(), "{asked}");
     assert!(asked.chars().count() < plain.chars().count() + 2400, "{} characters", asked.len());
     let hidden = |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}');
@@ -329,9 +344,9 @@ fn only_the_typed_instance_id_is_a_yes() {
 }
 
 /// Types what it is told, and counts how often it was asked.
-struct Typist {
-    typed: &'static str,
-    asked: AtomicU32,
+pub struct Typist {
+    pub typed: &'static str,
+    pub asked: AtomicU32,
 }
 
 #[async_trait]
@@ -346,7 +361,8 @@ impl Person for Typist {
     }
 }
 
-struct Silent;
+/// Hears no progress.
+pub struct Silent;
 
 #[async_trait]
 impl Progress for Silent {
@@ -362,7 +378,8 @@ async fn call(app: &App, person: &Typist, caller: &str, name: &str, arguments: V
     }
 }
 
-fn app(bench: &Bench) -> App {
+/// The program as a server has it, in this process.
+pub fn app(bench: &Bench) -> App {
     let config = Config::load(Some(bench.home()), Some(bench.dir.path().join("config.toml")), false).unwrap();
     let state = Arc::new(State::new(config.home.dir()));
     let provider = Arc::new(Local::new(&config, Arc::clone(&state)));
@@ -398,9 +415,12 @@ async fn the_tool_holds_what_the_guard_promises() {
     assert_eq!(restore(&app1, &good, "http:mallory", &one).await, Err("confirm.mismatch"));
     // Wrong answers: the third voids the token, also for the right answer.
     let wrong = Typist { typed: "yes", asked: AtomicU32::new(0) };
-    for _ in 0..3 {
+    for n in 1..=3 {
         let reply = restore(&app1, &wrong, "local", &one).await.unwrap();
         assert_eq!((&reply["status"], &reply["code"]), (&"approval_required".into(), &"person.not_confirmed".into()));
+        // A token that is void is not handed out again.
+        assert_eq!(reply["confirmation_token"].is_string(), n < 3, "{reply}");
+        assert_eq!(text(&reply["next_actions"][0]).contains("without confirmation_token"), n == 3, "{reply}");
     }
     assert_eq!(restore(&app1, &good, "local", &one).await, Err("confirm.used"));
     assert_eq!((wrong.asked.load(Ordering::Relaxed), good.asked.load(Ordering::Relaxed)), (3, 0));

@@ -1,13 +1,5 @@
 //! What the tests of the whole program stand on: real servers of each kind, the program on a home of its own, and polling
 //! with a deadline. A server that is missing fails the test that wanted it.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    reason = "a test fails by panicking, helpers included"
-)]
 
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};

@@ -1,12 +1,5 @@
 //! Against the real cloud, only where `TAIR_BACKUP_MCP_LIVE` names an instance of the account (`region/r-…`): it reads, and
 //! changes nothing. Without it, it says that it was skipped.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout,
-    reason = "a test fails by panicking, and says why it did nothing"
-)]
 
 use std::sync::Arc;
 use tair_backup_mcp::config::tair::TairConfig;

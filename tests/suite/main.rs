@@ -1,4 +1,13 @@
 //! The suite: what the library and the binary promise, against real servers. One binary, so that it links once.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test fails by panicking, helpers included, and prints what it found"
+)]
 
 mod cli;
 mod cloud;
@@ -14,6 +23,7 @@ mod emulator_gate;
 mod emulator_mishaps;
 mod emulator_restores;
 mod guard;
+mod guard_world;
 mod harness;
 mod live;
 mod memory;
@@ -30,3 +40,4 @@ mod tair_server;
 mod tair_signing;
 mod tair_wire;
 mod terminal;
+mod vault;

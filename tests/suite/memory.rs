@@ -1,11 +1,4 @@
 //! A gigabyte of mixed data goes out and comes back equal, and this program holds less than 64 MB in memory all along.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking, helpers included"
-)]
 
 use crate::harness::{Bench, Done, Redis, finish, text};
 use std::io::Write as _;

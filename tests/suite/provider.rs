@@ -1,13 +1,6 @@
 //! One suite for every kind of place: what is promised of an instance holds whether we reach it ourselves or through the cloud's
 //! API. The cloud is the emulator in a process of its own, so that the second run is our client → emulator → local provider → a
 //! real Redis.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test stops at the first thing that is not as it should be"
-)]
 
 use crate::emulator::{Emulator, KEY, SECRET};
 use crate::harness::{Bench, Done, Redis, finish, program, text, wait};

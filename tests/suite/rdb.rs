@@ -1,13 +1,5 @@
 //! Proves that the RDB walker finds in a snapshot exactly what a real server put there, that values it forwards are the
 //! bytes DUMP gives, that damage anywhere is reported, and that no input makes it panic or read past the end.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    reason = "a test stops at the first thing that is not as it should be"
-)]
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;

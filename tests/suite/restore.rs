@@ -1,13 +1,5 @@
 //! Restore in every way and from every version to every version: the data arrives equal, or the plan says why it cannot and
 //! the target is as it was.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    reason = "a test fails by panicking, helpers included"
-)]
 
 use crate::harness::{Bench, Done, KINDS, Redis, Reply, finish, free_port, run_by_socket, text, unattended, wait};
 use serde_json::Value;
@@ -330,8 +322,7 @@ fn by_commands_when_configured() {
 fn a_target_that_cannot_reach_us_is_untouched() {
     let target = Redis::start("redis-7.0", &["--masterauth", "own", "--replica-read-only", "no"]);
     target.fill(0, 1);
-    // Nobody listens there: our port is one of IPv4.
-    let bench = Bench::new(&unattended(&target, &format!("announce = \"[::1]:{}\"", free_port())));
+    let bench = Bench::new(&unattended(&target, &format!("announce = \"nowhere.invalid:{}\"", free_port())));
     let backup = bench.backup();
     target.run(&["SET", "marker", "1"]);
     let before = target.digest();
@@ -397,4 +388,32 @@ fn write_traffic_blocks_with_its_figure() {
         assert_eq!(allowed.code, 0, "{allowed:?}");
         assert_eq!(check(&allowed.json(), "write_traffic")["status"], "warn", "{allowed:?}");
     });
+}
+
+/// What would stop a restore by commands half way stops its plan: by then the target would be empty.
+#[test]
+fn what_commands_cannot_carry_is_blocked() {
+    let redis = Redis::start("redis-7.0", &[]);
+    redis.run(&["SET", &"k".repeat(17 << 20), "v"]);
+    let bench = Bench::new(&unattended(&redis, "restore_way = \"commands\""));
+    let backup = bench.backup();
+    let before = redis.digest();
+    blocked(&bench.ask(&backup), "engine_compatible", &["a key", "16777216"]);
+    assert_eq!(redis.digest(), before);
+}
+
+/// A target that is full of what is about to be deleted can be restored by commands.
+#[test]
+fn a_full_target_takes_commands() {
+    let redis = Redis::start("redis-7.0", &["--maxmemory-policy", "noeviction"]);
+    redis.run(&["SET", "good", "1"]);
+    let bench = Bench::new(&unattended(&redis, "restore_way = \"commands\""));
+    let (backup, good) = (bench.backup(), redis.digest());
+    for n in 0..40 {
+        redis.run(&["SET", &format!("bulk:{n}"), &"x".repeat(1 << 20)]);
+    }
+    redis.run(&["CONFIG", "SET", "maxmemory", "30mb"]);
+    assert!(matches!(redis.try_run(&["SET", "more", "1"]).unwrap(), Reply::Error(e) if e.starts_with("OOM")));
+    succeeded(&bench.restore(&backup));
+    assert_eq!(redis.digest(), good);
 }

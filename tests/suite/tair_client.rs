@@ -1,12 +1,4 @@
 //! The client of the cloud's API: what it sends, what it repeats, what it must never repeat, and what it says of failures.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    reason = "a test stops at the first thing that is not as it should be"
-)]
 
 use super::tair_server::{Answer, Seen, Server, handler, serve};
 use jiff::Timestamp;

@@ -1,12 +1,4 @@
 //! Every error code that the cloud publishes becomes a fault that says what to do, and nothing leaks on the way.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    reason = "a test stops at the first thing that is not as it should be"
-)]
 
 use std::collections::BTreeSet;
 use std::time::Duration;

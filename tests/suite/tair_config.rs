@@ -1,12 +1,4 @@
 //! `[tair]` in the configuration: what it takes, and what it refuses with the right word.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    reason = "a test stops at the first thing that is not as it should be"
-)]
 
 use std::time::Duration;
 use tair_backup_mcp::config::Config;

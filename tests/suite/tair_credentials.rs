@@ -1,12 +1,4 @@
 //! The chain of credentials: each link gives what it should, in the official order, and says why when it gives nothing.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    reason = "a test stops at the first thing that is not as it should be"
-)]
 
 use super::tair_client::{config, env};
 use super::tair_server::{Answer, Seen, Server};

@@ -1,12 +1,5 @@
 //! What follows from what the cloud tells, without the cloud: what an instance can do, which rows make a set, what a policy
 //! keeps, what a filter means, what an order says. Rows are read by the wire's own reader.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test stops at the first thing that is not as it should be"
-)]
 
 use jiff::Timestamp;
 use serde_json::{Value, json};

@@ -1,13 +1,5 @@
 //! A server of HTTP for one test: it answers as the test says, and remembers what it was asked. It stands where the
 //! network would be; what it speaks is on real sockets.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    reason = "a test stops at the first thing that is not as it should be"
-)]
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

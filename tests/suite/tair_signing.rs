@@ -1,12 +1,4 @@
 //! Signatures of the cloud's API: every vector that the documentation publishes, and what was captured of official SDKs.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    reason = "a test stops at the first thing that is not as it should be"
-)]
 
 use jiff::Timestamp;
 use std::cell::Cell;

@@ -1,12 +1,4 @@
 //! The cloud's replies: the published samples are read, written as published, and nothing from the wire is fatal.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    reason = "a test stops at the first thing that is not as it should be"
-)]
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -1,12 +1,5 @@
 //! A person at a real terminal: their typed id approves what an agent planned, their no declines it, anything else leaves it
 //! open; and where there is no terminal, nobody has said anything.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking, helpers included"
-)]
 
 use crate::harness::{Bench, Done, Redis, root, text};
 use serde_json::json;

@@ -151,7 +151,7 @@ async fn restore(
     } else {
         match can_replicate_from_us(facts, conn).await {
             Ok(()) => {
-                let reach = match config.and_then(|c| c.announce.as_deref()) {
+                let reach = match config.and_then(|c| c.announce.as_ref()) {
                     Some(announce) => format!("it has to reach us at {announce}"),
                     None => match conn.local_addr() {
                         Some(local) => format!("it has to reach us at {}", local.ip()),

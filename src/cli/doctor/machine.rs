@@ -145,13 +145,13 @@ async fn jobs(app: &App, findings: &mut Findings) {
         Err(fault) => return findings.fail(NAME, &fault),
     };
     let mut running = 0;
-    for job in jobs.iter().filter(|j| j.status == JobStatus::Running) {
-        if job.stage.starts_with("interrupted") {
+    for job in &jobs {
+        if job.is_unsettled() {
             let detail = format!("{} {} of {} is not settled: {}", job.kind.word(), job.id, job.instance_id, job.stage);
             let next =
                 "Make the instance reachable again; the next command settles the job and says what its target holds.";
             findings.add(Status::Fail, NAME, detail, next);
-        } else {
+        } else if job.status == JobStatus::Running {
             running += 1;
         }
     }

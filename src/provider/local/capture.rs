@@ -9,7 +9,7 @@ use crate::model::text::bytes;
 use crate::provider::local::{Inner, PATIENCE};
 use crate::redis::conn::Conn;
 use crate::redis::facts::{ServerFacts, write_calls};
-use crate::redis::rdb::{self, Census};
+use crate::redis::rdb::{self, Census, RdbError};
 use crate::redis::replica::{CaptureOptions, Framing, Snapshot};
 use crate::redis::slots::SLOTS;
 use crate::state::jobs::Begun;
@@ -34,6 +34,8 @@ impl Inner {
         if self.jobs.stop.is_cancelled() {
             return Err(cancelled());
         }
+        // A dead process's backup is not one to join.
+        self.recover().await?;
         let backup_id = new_id("b", Timestamp::now())?;
         let note = note.to_owned();
         let inner = Arc::clone(self);
@@ -66,7 +68,8 @@ impl Inner {
             run_id: told.as_ref().map(|t| t.run_id.clone()).unwrap_or_default(),
             replication_id: snapshot.replid.clone(),
             replication_offset: snapshot.offset,
-            write_calls: told.as_ref().and_then(|t| t.write_calls),
+            // Counted on the instance itself: of a replica's data, which may lag, that says nothing.
+            write_calls: told.as_ref().and_then(|t| t.write_calls).filter(|_| !self.by_replica(&job.instance_id, mode)),
             started_at,
             finished_at: Timestamp::now(),
             rdb_version: census.rdb_version,
@@ -195,20 +198,25 @@ fn check(feed: Feed, framing: Framing, draft: &mut Draft) -> Result<Census, Faul
             .hint("Nothing was kept. Look at the source's log, then call create_backup again.")
     };
     let walked = rdb::walk(feed, |b: &[u8]| draft.push(b), ()).map_err(|e| match e {
-        rdb::RdbError::Sink { source: e, .. } => {
+        RdbError::Sink { source: e, .. } => {
             Fault::new(Kind::Unexpected, "vault.failed", format!("the vault cannot be written: {e}"))
                 .hint("Free space under the home directory, then call create_backup again.")
                 .because(e)
         }
+        e @ (RdbError::UnsupportedVersion { .. } | RdbError::UnsupportedType { .. } | RdbError::BadOpcode { .. }) => {
+            Fault::new(Kind::Provider, "capture.unsupported", format!("nothing was kept: {e}"))
+                .hint("This instance writes a newer format than this program reads; a later version may.")
+        }
         e => bad(e.to_string()),
     })?;
-    let (mut rest, mut feed) = (walked.rest, walked.src);
-    feed.read_to_end(&mut rest).map_err(|e| bad(e.to_string()))?;
-    let as_promised = match framing {
-        Framing::Length(n) => rest.is_empty() && n == walked.census.bytes,
-        Framing::Mark(mark) => rest == mark,
-    };
-    if as_promised { Ok(walked.census) } else { Err(bad("it is followed by something else than its end".into())) }
+    let (mut rest, feed) = (walked.rest, walked.src);
+    // One byte more than may follow: a source that never ends must not fill our memory.
+    feed.take(41).read_to_end(&mut rest).map_err(|e| bad(e.to_string()))?;
+    if framing.ends(walked.census.bytes, &rest) {
+        Ok(walked.census)
+    } else {
+        Err(bad("it is followed by something else than its end".into()))
+    }
 }
 
 /// Received bytes, and the room for more.

@@ -1,11 +1,10 @@
 //! Deletion of a set: only one that somebody asked for by hand, only with a permit.
 
 use crate::guard::cloud_checks as judge;
-use crate::guard::ledger::Ledger as _;
-use crate::guard::permit::Permit;
+use crate::guard::permit::{self, Permit};
 use crate::guard::survey::{Survey, Words, pins};
 use crate::model::backup::{BackupSet, Mode};
-use crate::model::fault::{Fault, Kind};
+use crate::model::fault::Fault;
 use crate::model::instance::total_keys;
 use crate::model::text::bytes;
 use crate::model::time::written;
@@ -45,20 +44,13 @@ impl Inner {
         blocking(move || {
             let set = vault.find(&id, &set_id)?;
             if set.mode != Mode::Manual || set.sha256 != sha256 {
-                return Err(Fault::new(
-                    Kind::Refused,
-                    "plan.changed",
-                    "the backup is not the one that was planned; it is kept",
-                )
-                .hint("Make a new plan."));
+                return Err(permit::changed("the backup is not the one that was planned; it is kept"));
             }
             vault.delete(&id, &set_id)
         })
         .await?;
         let message = format!("backup {backup_id} is deleted");
-        if let Err(fault) = self.state.record(permit.record("backup.deleted", message.clone())).await {
-            tracing::error!("the audit could not be written: {fault}");
-        }
+        self.jobs.note(permit.record("backup.deleted", message.clone())).await;
         Ok(message)
     }
 }

@@ -9,16 +9,16 @@ use crate::model::fault::{Fault, Kind};
 use crate::model::instance::{Counts, Instance, Live, total_keys};
 use crate::model::job::JobStatus;
 use crate::model::restore::{Look, SafetyFacts, SafetyStanding, SourceFacts, TargetFacts, Way};
-use crate::model::text::bytes;
+use crate::model::text::{bytes, clean};
 use crate::model::time::written;
 use crate::provider::local::{Inner, PATIENCE, blocking};
 use crate::redis::RedisError;
-use crate::redis::conn::Conn;
+use crate::redis::conn::{Conn, Value};
 use crate::redis::facts::{Flavor, Role, ServerFacts, write_calls};
 use crate::redis::master::{Refusal, can_replicate_from_us};
-use crate::redis::rdb::{self, Census, EntryHead, Visitor, loadable};
+use crate::redis::rdb::{self, Census, Checksum, EntryHead, RdbError, Visitor, loadable};
 use crate::redis::slots::{SLOTS, owned_slots, slot};
-use crate::state::jobs::Begun;
+use crate::state::jobs::{Begun, Filter};
 use jiff::Timestamp;
 use std::io;
 use std::sync::Arc;
@@ -30,8 +30,10 @@ const GLANCE: Duration = Duration::from_secs(3);
 const WINDOW: Duration = Duration::from_secs(1);
 /// An earlier backup counts as fresh for this long, if no write came since.
 const FRESH_SECONDS: i64 = 300;
-/// Largest value that fits a RESTORE command with default settings of the server.
-const BULK: u64 = 512 << 20;
+/// Largest value that fits a RESTORE command with default settings of the server, beside its type byte and footer.
+const BULK: u64 = (512 << 20) - 11;
+/// The opcode of what modules keep beside the keys.
+const MODULE_AUX: u8 = 247;
 
 /// The engine's name.
 pub fn engine(flavor: Flavor) -> &'static str {
@@ -43,6 +45,25 @@ pub fn engine(flavor: Flavor) -> &'static str {
 
 fn counts_of(facts: &ServerFacts) -> Counts {
     facts.keyspace.iter().map(|(db, k)| (*db, (k.keys, k.expires))).collect()
+}
+
+/// The slots that a cluster's node serves, as a plan pins them; empty outside a cluster.
+pub async fn slots_pin(facts: &ServerFacts, conn: &mut Conn) -> Result<String, RedisError> {
+    if !facts.cluster_enabled {
+        return Ok(String::new());
+    }
+    let mut owned = owned_slots(conn).await?;
+    owned.sort_unstable();
+    Ok(owned.iter().map(|(from, to)| format!("{from}-{to}")).collect::<Vec<_>>().join(" "))
+}
+
+/// Whether a Sentinel listens on the instance, as far as it says.
+async fn watched(conn: &mut Conn) -> Result<bool, RedisError> {
+    match conn.cmd_str(&["PUBSUB", "NUMSUB", "__sentinel__:hello"]).await {
+        Ok(reply) => Ok(reply.as_array().and_then(|r| r.get(1)).and_then(Value::as_int).is_some_and(|n| n > 0)),
+        Err(RedisError::Denied { .. } | RedisError::Server { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// How many of a cluster's slots a node serves.
@@ -103,8 +124,12 @@ impl Inner {
             (target.writes_per_second, target.window_seconds) = plan.traffic_since(writes);
         }
         let taken = written(source.taken_at);
+        let mut judged = checks::judge(&target, &source, policy);
+        if let Some(plan) = earlier {
+            judged.extend(self.busy(instance_id, plan).await?);
+        }
         Ok(Survey {
-            checks: checks::judge(&target, &source, policy),
+            checks: judged,
             pins: pins([
                 ("address", &target.address),
                 ("run_id", &target.run_id),
@@ -113,6 +138,7 @@ impl Inner {
                 // Not read again here: the restore compares it through the very handle that it reads from.
                 ("stored_sha256", earlier.map_or(source.stored_sha256.as_str(), |plan| plan.pin("stored_sha256"))),
                 ("way", target.way.word()),
+                ("slots", &target.slots),
             ]),
             // A server without a replication backlog takes a new replication id when it is first captured.
             caused: &["replication_id"],
@@ -130,6 +156,17 @@ impl Inner {
             instead: None,
             address: target.address,
         })
+    }
+
+    /// The job that must end before a restore can begin: without this look it would cost the person's yes.
+    async fn busy(&self, instance_id: &str, plan: &Plan) -> Result<Option<checks::Precheck>, Fault> {
+        let safety = plan.safety.as_ref().map_or("", |s| s.job_id.as_str());
+        let jobs = self.state.jobs(Filter { job_id: None, instance_id: Some(instance_id) }).await?;
+        let running = jobs.into_iter().find(|j| j.status == JobStatus::Running && j.id != safety);
+        Ok(running.map(|j| {
+            let detail = format!("{} job {} is running on this instance", j.kind.word(), j.id);
+            checks::check("instance_idle", checks::Status::Pending, detail)
+        }))
     }
 
     /// Target and set, for a restore.
@@ -168,12 +205,19 @@ impl Inner {
             counts: set.counts.clone(),
             used_memory: set.used_memory,
             damage: String::new(),
+            looked: false,
+            crc64: true,
         };
         match verified {
             Err(fault) => source.damage = fault.message,
             Ok(None) => {}
             Ok(Some((stored_sha256, census))) => {
                 source.stored_sha256 = stored_sha256;
+                source.looked = true;
+                source.crc64 = census.checksum == Checksum::Verified;
+                if target.way == Way::Commands && census.opcodes.contains(&MODULE_AUX) {
+                    target.way_reason.push_str("; what modules keep beside the keys, such as search indexes, is LOST");
+                }
                 target.cannot_load = self.cannot_load(&set, &census, &server, target.way, &mut conn).await?
             }
         }
@@ -200,7 +244,14 @@ impl Inner {
         let read_at = Timestamp::now();
         let facts = ServerFacts::read(&mut conn).await?;
         let (way, way_reason, not_ready) = self.way(instance_id, &facts, &mut conn).await?;
+        let slots = slots_pin(&facts, &mut conn).await?;
         let mut remarks = Vec::new();
+        if way == Way::Replication && watched(&mut conn).await? {
+            remarks.push(
+                "Sentinel watches it, and may fail over while it loads as our replica: pause that for a large set"
+                    .into(),
+            );
+        }
         if facts.connected_slaves > 0 {
             remarks.push(format!("{} replicas are attached and will copy everything anew", facts.connected_slaves));
         }
@@ -234,6 +285,7 @@ impl Inner {
             way,
             way_reason,
             cannot_load: String::new(),
+            slots,
         };
         Ok((target, facts, conn))
     }
@@ -256,7 +308,8 @@ impl Inner {
         if let (Role::Replica, Some(master)) = (&facts.role, &facts.master) {
             let why = format!(
                 "the instance is a replica of {}:{}; restore that one, replicas follow",
-                master.host, master.port
+                clean(&master.host),
+                master.port
             );
             return Ok((Way::Replication, "not judged".into(), why));
         }
@@ -282,13 +335,8 @@ impl Inner {
         way: Way,
         conn: &mut Conn,
     ) -> Result<String, Fault> {
-        let (major, minor, _) = facts.version_number;
-        let flavor = match facts.flavor {
-            Flavor::Redis => rdb::Flavor::Redis,
-            Flavor::Valkey => rdb::Flavor::Valkey,
-        };
         let modules = facts.modules.clone().unwrap_or_default();
-        if let Err(why) = loadable(census, rdb::Server { flavor, major, minor }, &modules) {
+        if let Err(why) = loadable(census, facts.server(), &modules) {
             return Ok(why);
         }
         // A server with fewer databases than the set needs exits while it loads.
@@ -309,26 +357,27 @@ impl Inner {
                     census.largest_value
                 ));
             }
-            if facts.cluster_enabled {
-                return self.outside_slots(set, conn).await;
-            }
+            let owned = if facts.cluster_enabled { Some(owned_slots(conn).await?) } else { None };
+            return self.cannot_replay(set, owned).await;
         }
         Ok(String::new())
     }
 
-    /// For a node of a cluster: whether all keys of the set belong to its slots.
-    async fn outside_slots(&self, set: &BackupSet, conn: &mut Conn) -> Result<String, Fault> {
-        let owned = owned_slots(conn).await?;
+    /// Why the set cannot be written as commands; empty where it can. By then the target would be empty: what would stop such a
+    /// restore half way has to stop its plan.
+    async fn cannot_replay(&self, set: &BackupSet, owned: Option<Vec<(u16, u16)>>) -> Result<String, Fault> {
         let (vault, set) = (self.vault.clone(), set.clone());
         blocking(move || {
             let data = vault.open_data(&set)?;
-            let walked = rdb::walk(data, (), Slots { owned, outside: 0 })
-                .map_err(|e| crate::vault::damaged(&vault.set_dir(&set.instance_id, &set.id), e))?;
-            let outside = walked.visitor.outside;
-            Ok(if outside == 0 {
-                String::new()
-            } else {
-                format!("{outside} keys of the set belong to slots that this node of the cluster does not serve")
+            let found = match rdb::walk(data, (), Commands { owned, outside: 0, meta: 0 }) {
+                Ok(walked) => walked.visitor,
+                Err(too_large @ RdbError::TooLarge { .. }) => return Ok(too_large.to_string()),
+                Err(e) => return Err(crate::vault::damaged(&vault.set_dir(&set.instance_id, &set.id), e)),
+            };
+            Ok(match (found.outside, found.meta) {
+                (0, 0) => String::new(),
+                (0, n) => format!("{n} keys carry metadata of a module, which commands cannot restore"),
+                (n, _) => format!("{n} keys of the set belong to slots that this node of the cluster does not serve"),
             })
         })
         .await
@@ -393,21 +442,24 @@ impl Inner {
     }
 }
 
-/// Counts keys outside a node's slots.
-struct Slots {
-    owned: Vec<(u16, u16)>,
+/// Walks a set as a restore by commands would, and counts the keys that would stop it.
+struct Commands {
+    /// The slots of a cluster's node.
+    owned: Option<Vec<(u16, u16)>>,
     outside: u64,
+    meta: u64,
 }
 
-impl Visitor for Slots {
+impl Visitor for Commands {
     const WANTS_VALUES: bool = false;
     const WANTS_KEYS: bool = true;
-    const WANTS_FUNCTIONS: bool = false;
+    const WANTS_FUNCTIONS: bool = true;
 
     fn key(&mut self, head: &EntryHead<'_>) -> io::Result<()> {
-        let slot = slot(head.key);
-        if !self.owned.iter().any(|(from, to)| (*from..=*to).contains(&slot)) {
-            self.outside += 1;
+        self.meta += u64::from(head.has_meta);
+        if let Some(owned) = &self.owned {
+            let slot = slot(head.key);
+            self.outside += u64::from(!owned.iter().any(|(from, to)| (*from..=*to).contains(&slot)));
         }
         Ok(())
     }

@@ -38,11 +38,12 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The provider.
 pub struct Local {
-    ids: Vec<String>,
     inner: Arc<Inner>,
 }
 
 struct Inner {
+    /// All that it serves.
+    ids: Vec<String>,
     instances: Vec<InstanceConfig>,
     sandbox: Option<sandbox::Sandbox>,
     state: Arc<State>,
@@ -59,8 +60,8 @@ impl Local {
     #[must_use]
     pub fn new(config: &Config, state: Arc<State>) -> Self {
         Self {
-            ids: config.instance_ids(),
             inner: Arc::new(Inner {
+                ids: config.instance_ids(),
                 instances: config.instances.clone(),
                 sandbox: config.sandbox.then(|| sandbox::Sandbox::new(config.home.sandbox())),
                 jobs: Jobs::new(PROVIDER, Arc::clone(&state), restore::left_unsettled),
@@ -75,7 +76,7 @@ impl Local {
     /// The instances it serves.
     #[must_use]
     pub fn instance_ids(&self) -> &[String] {
-        &self.ids
+        &self.inner.ids
     }
 }
 
@@ -106,16 +107,19 @@ impl Inner {
         }
     }
 
+    /// Whether such a backup is taken from a replica of the instance. It may lag; what undoes a restore must hold the very
+    /// last write, so a safety backup never is.
+    fn by_replica(&self, instance_id: &str, mode: Mode) -> bool {
+        mode != Mode::Safety && self.config(instance_id).is_some_and(|c| c.backup_from.is_some())
+    }
+
     /// Where to capture from: the replica named for it, else the instance itself.
     async fn capture_endpoint(&self, instance_id: &str, mode: Mode) -> Result<Endpoint, Fault> {
         match self.config(instance_id) {
-            // A replica may lag; what undoes a restore must hold the very last write.
-            Some(InstanceConfig { backup_from: Some(url), .. }) if mode == Mode::Safety => {
-                tracing::debug!(%instance_id, from_replica = %url.split('@').next_back().unwrap_or_default(), "safety backup is taken from the master");
-                self.endpoint(instance_id).await
+            Some(config @ InstanceConfig { backup_from: Some(replica), .. }) if self.by_replica(instance_id, mode) => {
+                endpoint_of(config, replica)
             }
-            Some(config) => endpoint_of(config, config.backup_from.as_ref().unwrap_or(&config.url)),
-            None => self.endpoint(instance_id).await,
+            _ => self.endpoint(instance_id).await,
         }
     }
 
@@ -179,7 +183,7 @@ impl Provider for Local {
     }
 
     async fn instances(&self, wanted: &Wanted) -> Result<(Vec<Instance>, u64), Fault> {
-        let mut ids = self.ids.clone();
+        let mut ids = self.inner.ids.clone();
         ids.retain(|id| wanted.search.as_ref().is_none_or(|part| id.contains(part.as_str())));
         let total = ids.len() as u64;
         let skip = (wanted.page_number.saturating_sub(1) as usize).saturating_mul(wanted.page_size as usize);
@@ -323,7 +327,7 @@ impl Provider for Local {
         if let Some(sandbox) = &self.inner.sandbox {
             // A plan is for the server process it was made for: while one waits for its person, that process stays. The
             // next command to end without a plan waiting stops it.
-            let waits = self.inner.state.waiting().await.is_ok_and(|w| w.iter().any(|c| c.plan.instance_id == SANDBOX));
+            let waits = self.inner.state.unspent().await.is_ok_and(|w| w.iter().any(|c| c.plan.instance_id == SANDBOX));
             if !(waits && sandbox.is_used().await) {
                 sandbox.stop().await;
             }

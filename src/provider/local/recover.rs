@@ -6,7 +6,8 @@ use crate::model::fault::{Fault, Kind};
 use crate::model::instance::total_keys;
 use crate::model::job::{Job, JobKind, JobStatus};
 use crate::model::secret::Secret;
-use crate::provider::local::{Inner, PROVIDER};
+use crate::provider::local::{Inner, PROVIDER, blocking};
+use crate::provider::trace::Trace;
 use crate::redis::conn::Conn;
 use crate::redis::facts::census;
 use crate::redis::master::{Found, Switch, settle};
@@ -27,6 +28,9 @@ pub struct Undo {
     /// Keys the set has, for judging how far it came.
     keys: u64,
     switch: Option<SwitchRecord>,
+    /// For the audit.
+    #[serde(default)]
+    trace: Trace,
 }
 
 /// [`Switch`], as stored.
@@ -43,8 +47,13 @@ struct SwitchRecord {
 }
 
 impl Undo {
-    /// For a restore by replication.
-    pub fn replication(plan: &Plan, set: &BackupSet, switch: &Switch) -> Self {
+    /// Of a restore by commands, or of one that has not been told how yet.
+    pub fn of(plan: &Plan, set: &BackupSet, trace: &Trace) -> Self {
+        Self { back: plan.words.back.clone(), keys: total_keys(&set.counts), switch: None, trace: trace.clone() }
+    }
+
+    /// Of a restore by replication.
+    pub fn switching(self, switch: &Switch) -> Self {
         let s = &switch.settings;
         let record = SwitchRecord {
             repl_diskless_load: s.repl_diskless_load.clone(),
@@ -56,12 +65,7 @@ impl Undo {
             replid: switch.replid.clone(),
             run_id: switch.run_id.clone(),
         };
-        Self { back: plan.words.back.clone(), keys: total_keys(&set.counts), switch: Some(record) }
-    }
-
-    /// For a restore by commands.
-    pub fn commands(plan: &Plan, set: &BackupSet) -> Self {
-        Self { back: plan.words.back.clone(), keys: total_keys(&set.counts), switch: None }
+        Self { switch: Some(record), ..self }
     }
 
     /// As stored.
@@ -91,6 +95,10 @@ impl SwitchRecord {
 impl Inner {
     /// Settles every job whose process is dead. What is adopted is settled whoever asked for it and goes away.
     pub async fn recover(self: &Arc<Self>) -> Result<(), Fault> {
+        let (vault, ids) = (self.vault.clone(), self.ids.clone());
+        if let Err(fault) = blocking(move || ids.iter().try_for_each(|id| vault.sweep(id))).await {
+            tracing::warn!("what is left of deleted sets could not be removed: {fault}");
+        }
         let inner = Arc::clone(self);
         self.jobs
             .adopt(PROVIDER, move |orphan| {
@@ -109,6 +117,10 @@ impl Inner {
                 Fault::new(away.kind, away.code, stage).because(away)
             })?,
         };
+        if orphan.job.kind == JobKind::Restore {
+            let trace = serde_json::from_str::<Undo>(&orphan.undo).map(|undo| undo.trace).unwrap_or_default();
+            self.jobs.note_end(&trace, &orphan.job, &outcome).await;
+        }
         match outcome {
             // It had ended before, with a code of its own.
             Err(fault) if orphan.job.status == JobStatus::Failed => {

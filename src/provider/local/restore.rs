@@ -1,24 +1,29 @@
 //! Restore: the one place that overwrites data. It cannot begin without the guard's permit.
 
+use crate::config::instance::Announce;
 use crate::guard::ledger::Ledger as _;
-use crate::guard::permit::Permit;
+use crate::guard::permit::{self, Permit};
 use crate::guard::plan::Plan;
+use crate::guard::survey::Writes;
 use crate::model::backup::BackupSet;
 use crate::model::fault::{Fault, Kind};
 use crate::model::instance::{Counts, total_keys};
 use crate::model::job::{Job, JobKind};
 use crate::model::restore::Way;
 use crate::provider::local::capture::TICK;
+use crate::provider::local::facts::slots_pin;
 use crate::provider::local::recover::Undo;
 use crate::provider::local::{Inner, PATIENCE, blocking};
+use crate::provider::trace::Trace;
 use crate::redis::RedisError;
 use crate::redis::conn::Conn;
-use crate::redis::facts::{ServerFacts, census};
+use crate::redis::facts::{ServerFacts, census, write_calls};
 use crate::redis::master::{MasterOptions, Stage, Step, Supply};
 use crate::redis::rdb;
 use crate::redis::replay::{RestoreEncoder, drive};
 use crate::state::jobs::Begun;
 use crate::vault::frames::FrameReader;
+use jiff::Timestamp;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -41,16 +46,9 @@ impl Inner {
                 let verified = permit.human_verified();
                 let started = format!("job {}, human_verified {verified}", job.id);
                 inner.state.record(permit.record("restore.started", started)).await?;
-                let done = inner.restore(&job, plan).await.map_err(|fault| with_way_back(fault, plan));
-                let (event, detail) = match &done {
-                    Ok(message) => ("restore.succeeded", message.clone()),
-                    Err(fault) => ("restore.failed", format!("{}: {}", fault.code, fault.message)),
-                };
-                // The job's own record says it too; a full disk here must not turn a restore into a failure.
-                if let Err(fault) = inner.state.record(permit.record(event, format!("job {}: {detail}", job.id))).await
-                {
-                    tracing::error!(job = %job.id, "the audit could not be written: {fault}");
-                }
+                let trace = Trace::of(&permit);
+                let done = inner.restore(&job, plan, &trace).await.map_err(|fault| with_way_back(fault, plan));
+                inner.jobs.note_end(&trace, &job, &done).await;
                 done
             })
             .await?;
@@ -63,7 +61,7 @@ impl Inner {
         }
     }
 
-    async fn restore(&self, job: &Job, plan: &Plan) -> Result<String, Fault> {
+    async fn restore(&self, job: &Job, plan: &Plan, trace: &Trace) -> Result<String, Fault> {
         self.state.progress(&job.id, "verifying the backup", 0, 0).await?;
         let (vault, id, set_id) = (self.vault.clone(), plan.instance_id.clone(), job.backup_id.clone());
         let stored_sha256 = plan.pin("stored_sha256").to_owned();
@@ -71,44 +69,77 @@ impl Inner {
             let set = vault.find(&id, &set_id)?;
             // A bad RDB makes its target exit. The set was verified whole for the plan; before the first byte leaves us,
             // every byte of its file is shown to be the one that was verified then.
-            let data = vault.open_known(&set, &stored_sha256)?;
-            Ok((set, data))
+            let known = vault.open_known(&set, &stored_sha256)?;
+            let another = "the backup is not the one that was planned; the target was not touched";
+            Ok((set, known.ok_or_else(|| permit::changed(another))?))
         })
         .await?;
+        let undo = Undo::of(plan, &set, trace);
         if plan.pin("way") == Way::Replication.word() {
-            self.by_replication(job, plan, &set, data).await?;
+            self.by_replication(job, plan, undo, &set, data).await?;
         } else {
-            self.by_commands(job, plan, &set, data).await?;
+            self.by_commands(job, plan, undo, &set, data).await?;
         }
-        self.state.progress(&job.id, "counting keys", set.rdb_bytes, set.rdb_bytes).await?;
-        let mut conn = Conn::open(&self.endpoint(&plan.instance_id).await?, PATIENCE).await?;
-        let found = census(&mut conn).await?;
+        // Data that is in must not be called lost because of what comes after it.
+        let _ = self.state.progress(&job.id, "counting keys", set.rdb_bytes, set.rdb_bytes).await;
+        let found = match self.count(&plan.instance_id).await {
+            Ok(found) => found,
+            Err(fault) => {
+                return Ok(format!("restored: the target took the whole set; its keys could not be counted ({fault})"));
+            }
+        };
         same_census(&set.counts, &found).map_err(|why| {
             Fault::new(Kind::Provider, "restore.census_differs", format!("the target took the whole set, but {why}"))
                 .hint("A client may have written meanwhile; compare before you go on.")
         })
     }
 
-    async fn by_replication(&self, job: &Job, plan: &Plan, set: &BackupSet, data: FrameReader) -> Result<(), Fault> {
+    async fn count(&self, instance_id: &str) -> Result<Counts, Fault> {
+        let mut conn = Conn::open(&self.endpoint(instance_id).await?, PATIENCE).await?;
+        Ok(census(&mut conn).await?)
+    }
+
+    /// Looks at the target for the last time: nothing may have been written to it since the plan, or taken its place.
+    async fn still_as_planned(&self, conn: &mut Conn, plan: &Plan) -> Result<(), Fault> {
+        let calls = write_calls(conn).await?;
+        let read_at = Timestamp::now();
+        let facts = ServerFacts::read(conn).await?;
+        let slots = slots_pin(&facts, conn).await?;
+        let mut changes =
+            plan.moved([("run_id", &*facts.run_id), ("replication_id", &*facts.replid), ("slots", &*slots)]);
+        changes.extend(plan.writes_since(Writes { calls, read_at }));
+        if changes.is_empty() {
+            return Ok(());
+        }
+        Err(permit::changed(format!(
+            "the target was not touched, for the plan no longer holds: {}",
+            changes.join("; ")
+        )))
+    }
+
+    async fn by_replication(
+        &self,
+        job: &Job,
+        plan: &Plan,
+        undo: Undo,
+        set: &BackupSet,
+        data: FrameReader,
+    ) -> Result<(), Fault> {
         let endpoint = self.endpoint(&plan.instance_id).await?;
-        let announce = self.config(&plan.instance_id).and_then(|c| c.announce.as_deref()).map(announced).transpose()?;
-        // An announced port is one that somebody forwards to us: it must be the one we listen on.
-        let port = announce.as_ref().and_then(|(_, port)| *port).unwrap_or(0);
-        let bind = announce.is_some().then_some(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED));
+        let announce = self.config(&plan.instance_id).and_then(|c| c.announce.clone());
         let options = MasterOptions {
-            bind,
-            port,
-            announce,
+            bind: announce.as_ref().map(Announce::any),
+            // An announced port is one that somebody forwards to us: it must be the one we listen on.
+            port: announce.as_ref().and_then(|a| a.port).unwrap_or(0),
+            announce: announce.map(|a| (a.host, a.port)),
             stall: STALL,
             total: Some(set.rdb_bytes),
             ..MasterOptions::default()
         };
         let stage = Stage::prepare(&endpoint, options).await?;
-        if stage.switch().run_id != plan.pin("run_id") {
-            return Err(restarted());
-        }
+        self.still_as_planned(&mut Conn::open(&endpoint, PATIENCE).await?, plan).await?;
         // From here on a crash is settled at the next start.
-        self.state.save_undo(&job.id, &Undo::replication(plan, set, stage.switch()).to_json()?).await?;
+        self.state.save_undo(&job.id, &undo.switching(stage.switch()).to_json()?).await?;
         let (tx, rx) = mpsc::channel(IN_FLIGHT);
         let supplier = {
             let bytes = set.rdb_bytes;
@@ -142,12 +173,17 @@ impl Inner {
         done.map(|_| ()).map_err(Fault::from)
     }
 
-    async fn by_commands(&self, job: &Job, plan: &Plan, set: &BackupSet, data: FrameReader) -> Result<(), Fault> {
+    async fn by_commands(
+        &self,
+        job: &Job,
+        plan: &Plan,
+        undo: Undo,
+        set: &BackupSet,
+        data: FrameReader,
+    ) -> Result<(), Fault> {
         let mut conn = Conn::open(&self.endpoint(&plan.instance_id).await?, PATIENCE).await?;
-        if ServerFacts::read(&mut conn).await?.run_id != plan.pin("run_id") {
-            return Err(restarted());
-        }
-        self.state.save_undo(&job.id, &Undo::commands(plan, set).to_json()?).await?;
+        self.still_as_planned(&mut conn, plan).await?;
+        self.state.save_undo(&job.id, &undo.to_json()?).await?;
         let (tx, rx) = mpsc::channel(IN_FLIGHT);
         let reader = {
             let (vault, set, spool) = (self.vault.clone(), set.clone(), self.state.home().join("run"));
@@ -167,8 +203,11 @@ impl Inner {
             tokio::select! {
                 driven = &mut run => break driven,
                 () = tokio::time::sleep(TICK) => {
-                    let n = done.load(std::sync::atomic::Ordering::Relaxed);
-                    let _ = self.state.progress(&job.id, "writing keys", n, keys).await;
+                    // Told in bytes, as all jobs are: its share of the keys.
+                    let n = u128::from(done.load(std::sync::atomic::Ordering::Relaxed));
+                    let share = n * u128::from(set.rdb_bytes) / u128::from(keys.max(1));
+                    let bytes = u64::try_from(share).unwrap_or(u64::MAX).min(set.rdb_bytes);
+                    let _ = self.state.progress(&job.id, "writing keys", bytes, set.rdb_bytes).await;
                 }
             }
         };
@@ -182,31 +221,6 @@ impl Inner {
 pub fn left_unsettled(fault: &Fault) -> bool {
     let source = std::error::Error::source(fault).and_then(|e| e.downcast_ref::<RedisError>());
     matches!(source, Some(RedisError::Restore { unsettled: Some(_), .. }))
-}
-
-fn restarted() -> Fault {
-    Fault::new(Kind::Refused, "plan.changed", "the server was restarted since the plan; the target was not touched")
-        .hint("Make a new plan.")
-}
-
-/// `host` or `host:port`.
-fn announced(text: &str) -> Result<(String, Option<u16>), Fault> {
-    let bad = || {
-        Fault::new(
-            Kind::Usage,
-            "config.announce",
-            format!("announce = {} is not host or host:port", crate::model::text::quoted(text)),
-        )
-        .hint("Give the address under which the target reaches this machine.")
-    };
-    // An IPv6 address without brackets has several colons and no port.
-    match text.rsplit_once(':') {
-        Some((host, port)) if !host.contains(':') || host.starts_with('[') => {
-            Ok((host.trim_matches(['[', ']']).into(), Some(port.parse().map_err(|_| bad())?)))
-        }
-        _ if text.is_empty() => Err(bad()),
-        _ => Ok((text.trim_matches(['[', ']']).into(), None)),
-    }
 }
 
 /// Reads data whose file was just shown to be the one that was verified. Each frame's own checksum is right before it goes

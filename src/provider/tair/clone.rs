@@ -4,7 +4,7 @@
 
 use crate::guard::act::{CloneOrder, Source};
 use crate::guard::ledger::Ledger as _;
-use crate::guard::permit::Permit;
+use crate::guard::permit::{self, Permit};
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::hex;
 use crate::model::job::{Job, JobKind};
@@ -12,8 +12,8 @@ use crate::model::text::clean;
 use crate::provider::jobs::LET_GO;
 use crate::provider::tair::follow::{Follow, passes};
 use crate::provider::tair::order::{Order, Stored};
-use crate::provider::tair::trace::Trace;
 use crate::provider::tair::{Inner, undo_json};
+use crate::provider::trace::Trace;
 use crate::state::jobs::Begun;
 use crate::tair::codes::Retry;
 use crate::tair::error::TairError;
@@ -85,7 +85,7 @@ impl Inner {
         let planned = permit.plan().pins.keys().filter(|name| name.starts_with("new_")).count();
         if planned != details.len() || details.iter().any(|(name, value)| permit.plan().pin(name) != value) {
             let message = "the source has changed since the plan, and the order with it; nothing was ordered";
-            return Err(Fault::new(Kind::Refused, "plan.changed", message).hint("Make a new plan."));
+            return Err(permit::changed(message));
         }
         // One yes is one instance: the token is that of the permit.
         let nonce = permit.record("", String::new()).nonce;
@@ -99,7 +99,7 @@ impl Inner {
                 let started = format!("job {}, human_verified {}", job.id, permit.human_verified());
                 inner.jobs.state.record(permit.record("clone.started", started)).await?;
                 let done = inner.clone_instance(&job, order, Trace::of(&permit)).await;
-                inner.note_end(&Trace::of(&permit), &job, &done).await;
+                inner.jobs.note_end(&Trace::of(&permit), &job, &done).await;
                 done
             })
             .await?;
@@ -145,7 +145,7 @@ impl Inner {
         };
         let trace = record.trace.clone();
         let outcome = self.resume_order(job, record).await;
-        self.note_end(&trace, job, &outcome).await;
+        self.jobs.note_end(&trace, job, &outcome).await;
         outcome
     }
 

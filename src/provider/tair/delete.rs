@@ -1,8 +1,8 @@
 //! Deletion of a manual set of a cloud-native instance. What the cloud would refuse is refused before it is asked.
 
-use crate::guard::permit::Permit;
+use crate::guard::permit::{self, Permit};
 use crate::model::backup::Mode;
-use crate::model::fault::{Fault, Kind};
+use crate::model::fault::Fault;
 use crate::provider::tair::Inner;
 use crate::provider::tair::follow::Follow;
 use crate::provider::tair::sets;
@@ -17,12 +17,7 @@ impl Inner {
         // The permit is for what was shown to the person.
         let changed = set_pins(&set).iter().any(|(name, value)| permit.plan().pin(name) != value);
         if set.set.mode != Mode::Manual || changed {
-            return Err(Fault::new(
-                Kind::Refused,
-                "plan.changed",
-                "the backup is not the one that was planned; it is kept",
-            )
-            .hint("Make a new plan."));
+            return Err(permit::changed("the backup is not the one that was planned; it is kept"));
         }
         let call = DeleteBackup { instance_id: id.clone(), backup_id: backup_id.to_owned() };
         let outcome = match self.client.call(&call).await {
@@ -38,7 +33,7 @@ impl Inner {
             Err(fault) if fault.code == "cloud.uncertain" => ("backup.delete_uncertain", fault.message.clone()),
             Err(fault) => ("backup.not_deleted", format!("{}: {}", fault.code, fault.message)),
         };
-        self.note(permit.record(event, message.clone())).await;
+        self.jobs.note(permit.record(event, message.clone())).await;
         outcome.map(|()| message)
     }
 

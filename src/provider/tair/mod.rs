@@ -17,12 +17,10 @@ mod recover;
 mod restore;
 pub mod sets;
 mod survey;
-mod trace;
 pub mod traffic;
 
 use crate::guard::act::{Act, PolicyChange};
-use crate::guard::ledger::{AuditRecord, Ledger as _};
-use crate::guard::permit::Permit;
+use crate::guard::permit::{self, Permit};
 use crate::guard::plan::{Plan, Policy};
 use crate::guard::survey::Survey;
 use crate::model::backup::{BackupSet, DamagedSet, Mode};
@@ -214,13 +212,6 @@ impl Inner {
         }
     }
 
-    /// Writes down what came of something that cannot be undone any more: a full disk must not turn it into a failure.
-    async fn note(&self, record: AuditRecord) {
-        if let Err(fault) = self.jobs.state.record(record).await {
-            tracing::error!("the audit could not be written: {fault}");
-        }
-    }
-
     async fn safety_standing(&self, instance_id: &str, job_id: &str) -> Result<SafetyFacts, Fault> {
         let job = self.jobs.state.job(job_id).await?;
         let standing = match job.status {
@@ -245,7 +236,7 @@ impl Inner {
         let now = self.policy_before(&id, change).await?;
         if survey::policy_pins(&now).iter().any(|(name, value)| permit.plan().pin(name) != value) {
             let message = "the policy has been changed since the plan; it was left as it is";
-            return Err(Fault::new(Kind::Refused, "plan.changed", message).hint("Make a new plan."));
+            return Err(permit::changed(message));
         }
         let then = policy::changed(&now, change)?;
         let done = self.write_policy(&id, &now, then).await;
@@ -254,7 +245,7 @@ impl Inner {
             Err(fault) if fault.code == "cloud.uncertain" => ("policy.uncertain", fault.message.clone()),
             Err(fault) => ("policy.not_changed", format!("{}: {}", fault.code, fault.message)),
         };
-        self.note(permit.record(event, detail)).await;
+        self.jobs.note(permit.record(event, detail)).await;
         done.map(|_| format!("the policy is changed and was read back: {}", change.words()))
     }
 }

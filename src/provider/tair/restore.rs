@@ -5,7 +5,7 @@
 
 use crate::guard::act::Source;
 use crate::guard::ledger::Ledger as _;
-use crate::guard::permit::Permit;
+use crate::guard::permit::{self, Permit};
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, JobKind, JobStatus};
 use crate::model::text::clean;
@@ -14,9 +14,9 @@ use crate::provider::tair::architecture::{Architecture, Shape};
 use crate::provider::tair::filter_key;
 use crate::provider::tair::follow::{Follow, passes};
 use crate::provider::tair::survey::set_pins;
-use crate::provider::tair::trace::Trace;
 use crate::provider::tair::traffic::{self, Counted};
 use crate::provider::tair::{Inner, undo_json};
+use crate::provider::trace::Trace;
 use crate::state::jobs::{Begun, Orphan};
 use crate::tair::wire::Second;
 use crate::tair::wire::restore::{LockDBInstanceWrite, RestoreInstance, UnlockDBInstanceWrite};
@@ -81,7 +81,7 @@ impl Inner {
                 let set = self.cloud_set(&id, backup_id).await?;
                 if set_pins(&set).iter().any(|(name, value)| permit.plan().pin(name) != value) {
                     let message = "the backup is not the one that was planned; the instance was not touched";
-                    return Err(Fault::new(Kind::Refused, "plan.changed", message).hint("Make a new plan."));
+                    return Err(permit::changed(message));
                 }
                 call.backup_id = Some(set.set.id);
             }
@@ -101,7 +101,7 @@ impl Inner {
                 let started = format!("job {}, human_verified {}", job.id, permit.human_verified());
                 inner.jobs.state.record(permit.record("restore.started", started)).await?;
                 let done = inner.restore(&job, call, fence, &permit.plan().words.back, Trace::of(&permit)).await;
-                inner.note_end(&Trace::of(&permit), &job, &done).await;
+                inner.jobs.note_end(&Trace::of(&permit), &job, &done).await;
                 done
             })
             .await?;
@@ -329,7 +329,7 @@ impl Inner {
             None => Err(before_anything()),
         };
         let outcome = self.conclude(job, &mut record, followed).await;
-        self.note_end(&record.trace, job, &outcome).await;
+        self.jobs.note_end(&record.trace, job, &outcome).await;
         outcome
     }
 

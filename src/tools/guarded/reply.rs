@@ -2,7 +2,7 @@
 
 use crate::guard::checks::Precheck;
 use crate::guard::ledger::Confirmation;
-use crate::guard::plan::Plan;
+use crate::guard::plan::{PLAN_AGAIN, Plan};
 use crate::model::fault::Kind;
 use crate::model::job::JobStatus;
 use crate::model::time::written;
@@ -141,7 +141,14 @@ pub(super) fn impact(plan: &Plan) -> Impact {
 }
 
 pub(super) fn refusal(status: &'static str, code: &str, message: &str, hint: &str) -> Guarded {
-    Guarded { status, code: Some(code.into()), message: message.into(), hint: Some(hint.into()), ..Guarded::default() }
+    Guarded {
+        status,
+        code: Some(code.into()),
+        message: message.into(),
+        hint: Some(hint.into()),
+        next_actions: vec![PLAN_AGAIN.into()],
+        ..Guarded::default()
+    }
 }
 
 /// The reply about an act that runs or is over.
@@ -177,11 +184,21 @@ pub(super) fn carried_out(open: &Confirmation, carried: Carried, human_verified:
 impl Guarded {
     /// The kind of the refusal, for an exit code; `None` where the call did what it could.
     #[must_use]
-    pub fn refused(status: &str) -> Option<Kind> {
+    pub fn refused(status: &str, code: &str) -> Option<Kind> {
         match status {
             "blocked" | "declined" | "approval_required" | "plan_changed" => Some(Kind::Refused),
-            "failed" => Some(Kind::Provider),
+            "failed" => Some(Self::failed(code)),
             _ => None,
+        }
+    }
+
+    /// The kind of a failed job, of which only the code is kept.
+    #[must_use]
+    pub fn failed(code: &str) -> Kind {
+        match code {
+            "backup.damaged" | "capture.damaged" => Kind::Damaged,
+            "plan.changed" => Kind::Refused,
+            _ => Kind::Provider,
         }
     }
 }

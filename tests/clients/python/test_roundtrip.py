@@ -92,7 +92,7 @@ async def test_tools_list(bench, era):
             assert len(f"mcp__tair-backup-mcp__{tool.name}") <= 64
         # Row 13: a tool that can destroy is called so, and each takes the guard's token.
         destroys = [tool for tool in tools if tool.annotations.destructive_hint]
-        assert [tool.name for tool in destroys] == ["restore_instance", "delete_backup"]
+        assert [tool.name for tool in destroys] == ["restore_instance", "modify_backup_policy", "delete_backup"]
         assert all("confirmation_token" in tool.input_schema["properties"] for tool in destroys)
         assert agent.client.instructions
         prompts = {prompt.name for prompt in (await agent.client.list_prompts()).prompts}

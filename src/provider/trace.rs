@@ -1,16 +1,15 @@
 //! The trace of a yes: what the audit has to be told when a job ends in another process than the one that was permitted.
 
-use crate::guard::ledger::AuditRecord;
+use crate::guard::ledger::{AuditRecord, Ledger as _};
 use crate::guard::permit::Permit;
 use crate::model::fault::Fault;
 use crate::model::job::Job;
-use crate::provider::jobs::LET_GO;
-use crate::provider::tair::Inner;
+use crate::provider::jobs::{Jobs, LET_GO};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// Who asked, and which confirmation it was.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// Who asked, and which confirmation it was; empty where that is not known.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Trace {
     caller: String,
     nonce: String,
@@ -18,13 +17,21 @@ pub struct Trace {
 
 impl Trace {
     /// That of a permit.
+    #[must_use]
     pub fn of(permit: &Permit) -> Self {
         let AuditRecord { caller, nonce, .. } = permit.record("", String::new());
         Self { caller, nonce }
     }
 }
 
-impl Inner {
+impl Jobs {
+    /// Writes down what came of something that cannot be undone any more: a full disk must not turn it into a failure.
+    pub async fn note(&self, record: AuditRecord) {
+        if let Err(fault) = self.state.record(record).await {
+            tracing::error!("the audit could not be written: {fault}");
+        }
+    }
+
     /// Writes down how a job ended. One that was let go has not.
     pub async fn note_end(&self, trace: &Trace, job: &Job, outcome: &Result<String, Fault>) {
         let (how, detail) = match outcome {

@@ -1,0 +1,27 @@
+//! The signals that ask a process to end. What follows from them is for whoever waits.
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// Ctrl-C, an order to end, or a terminal that went away. From when this is made on, none of them ends the process by itself.
+pub struct Signals([Signal; 3]);
+
+impl Signals {
+    /// Begins to listen.
+    ///
+    /// # Errors
+    /// What the system refused.
+    pub fn new() -> std::io::Result<Self> {
+        let hear = |kind| signal(kind);
+        Ok(Self([hear(SignalKind::interrupt())?, hear(SignalKind::terminate())?, hear(SignalKind::hangup())?]))
+    }
+
+    /// Waits for the next one. May be dropped and called again.
+    pub async fn asked_to_end(&mut self) {
+        let [interrupt, terminate, hangup] = &mut self.0;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    }
+}
