@@ -8,7 +8,7 @@ use crate::model::time::written;
 use crate::tair::params::first;
 use crate::tair::wire::Action as _;
 use crate::tair::wire::attribute::{DescribeInstanceAttribute, InstanceAttribute, InstanceAttributes};
-use crate::tair::wire::instances::{DescribeInstances, Instance, Instances};
+use crate::tair::wire::instances::{DescribeInstances, Instance, InstanceFacts, Instances};
 use crate::tair::wire::regions::{Region, Regions};
 
 /// Instances in one reply at most.
@@ -115,33 +115,11 @@ pub fn cut<T>(rows: Vec<T>, number: i64, size: i64) -> Vec<T> {
 pub async fn attribute(call: &Call<'_>) -> Result<InstanceAttributes, Refused> {
     let asked = DescribeInstanceAttribute::from_params(call.params)?;
     let instance = call.world.instance(&asked.instance_id)?;
-    let row = row(call, &instance).await?;
+    let facts = facts(call, &instance).await?;
     let since = call.world.memory.of(&instance.id).policy.and_then(|p| p.flashback_since);
     let whole = InstanceAttribute {
-        instance_id: row.instance_id,
-        instance_name: row.instance_name,
-        instance_status: row.instance_status,
-        region_id: row.region_id,
-        zone_id: row.zone_id,
-        architecture_type: row.architecture_type,
-        edition_type: row.edition_type,
-        instance_type: row.instance_type,
         engine: Some("Redis".into()),
-        engine_version: row.engine_version,
-        real_instance_class: row.instance_class.clone(),
-        instance_class: row.instance_class,
-        node_type: row.node_type,
-        charge_type: row.charge_type,
-        network_type: row.network_type,
-        package_type: row.package_type,
-        computing_type: row.computing_type,
-        connection_domain: row.connection_domain,
-        private_ip: row.private_ip,
-        vpc_id: row.vpc_id,
-        v_switch_id: row.v_switch_id,
-        resource_group_id: row.resource_group_id,
-        config: row.config,
-        create_time: row.create_time,
+        real_instance_class: facts.instance_class.clone(),
         backup_log_start_time: since.map(written),
         replication_mode: Some(if instance.is_cluster() { "cluster" } else { "master-slave" }.into()),
         maintain_start_time: Some("18:00Z".into()),
@@ -151,25 +129,28 @@ pub async fn attribute(call: &Call<'_>) -> Result<InstanceAttributes, Refused> {
         vpc_auth_mode: Some("Close".into()),
         availability_value: Some("100.0%".into()),
         zone_type: Some("singlezone".into()),
-        bandwidth: row.bandwidth,
-        capacity: row.capacity,
-        connections: row.connections,
-        port: row.port,
-        qps: row.qps,
-        shard_count: row.shard_count,
-        replica_count: row.replica_count,
         read_only_count: Some(0),
         has_renew_change_order: Some(false),
-        is_rds: Some(true),
         is_order_completed: Some(true),
         is_support_tde: Some(false),
         instance_release_protection: Some(false),
+        facts,
         ..InstanceAttribute::default()
     };
     Ok(InstanceAttributes { request_id: String::new(), instances: vec![whole] })
 }
 
 async fn row(call: &Call<'_>, instance: &Emulated) -> Result<Instance, Refused> {
+    Ok(Instance {
+        facts: InstanceFacts { connection_mode: Some("Standard".into()), ..facts(call, instance).await? },
+        user_name: Some(instance.id.clone()),
+        read_only_count: Some(0),
+        has_renew_change_order: Some(false),
+        ..Instance::default()
+    })
+}
+
+async fn facts(call: &Call<'_>, instance: &Emulated) -> Result<InstanceFacts, Refused> {
     let world = call.world;
     let status = world.status(instance).await?;
     let local = world.app.provider.describe(&instance.id).await?;
@@ -186,7 +167,7 @@ async fn row(call: &Call<'_>, instance: &Emulated) -> Result<Instance, Refused> 
         (false, true) => "single",
     };
     let created = instance.created.as_ref();
-    Ok(Instance {
+    Ok(InstanceFacts {
         instance_id: instance.id.clone(),
         instance_name: Some(created.map_or_else(|| instance.id.clone(), |c| c.name.clone())),
         instance_status: Some(status.into()),
@@ -203,7 +184,6 @@ async fn row(call: &Call<'_>, instance: &Emulated) -> Result<Instance, Refused> 
         network_type: Some("VPC".into()),
         package_type: Some("standard".into()),
         computing_type: Some(if native { "Ecs" } else { "Machine" }.into()),
-        connection_mode: Some("Standard".into()),
         connection_domain: Some(host.clone()),
         private_ip: Some(host),
         vpc_id: Some("vpc-emulated".into()),
@@ -211,7 +191,6 @@ async fn row(call: &Call<'_>, instance: &Emulated) -> Result<Instance, Refused> 
         resource_group_id: Some("rg-emulated".into()),
         config: Some("{}".into()),
         create_time: Some(created.map_or_else(|| CREATED.to_owned(), |c| written(c.at))),
-        user_name: Some(instance.id.clone()),
         bandwidth: Some(96),
         capacity: Some(capacity(local.live.as_ref().ok())),
         connections: Some(10_000),
@@ -219,10 +198,8 @@ async fn row(call: &Call<'_>, instance: &Emulated) -> Result<Instance, Refused> 
         qps: Some(100_000),
         shard_count: Some(1),
         replica_count: Some(i64::from(!instance.how.single)),
-        read_only_count: Some(0),
-        has_renew_change_order: Some(false),
         is_rds: Some(true),
-        ..Instance::default()
+        ..InstanceFacts::default()
     })
 }
 

@@ -137,6 +137,48 @@ fn old_replies_are_read_as_well() {
     assert_eq!(RecoverConfig::read(Some("[")), RecoverConfig::default());
 }
 
+/// Instances are read as leniently: numbers as text, text as numbers, flags in any form, empty as missing; and of a row that
+/// cannot be read, both calls say the same.
+#[test]
+fn instances_are_read_in_any_form() {
+    const ROW: &str = r#"{"Tags":[{"Key":1,"Value":true}],"InstanceId":48,"Port":"6379","QPS":"100000","Capacity":4096.9,"Bandwidth":18446744073709551615,"ShardCount":"many","Connections":true,"InstanceName":"","EngineVersion":5,"ZoneId":null,"Config":{"a":1},"NodeType":"STAND_ALONE","ReadOnlyCount":"2","HasRenewChangeOrder":"1","IsRds":0,"Unknown":[]}"#;
+    let list: Instances = read(&format!(r#"{{"TotalCount":"1","Instances":{{"KVStoreInstance":{ROW}}}}}"#));
+    let row = &list.instances[0];
+    assert_eq!(
+        (row.instance_id.as_str(), row.port, row.qps, row.capacity),
+        ("48", Some(6379), Some(100_000), Some(4096))
+    );
+    assert_eq!((row.bandwidth, row.shard_count, row.connections), (Some(i64::MAX), None, Some(1)));
+    assert_eq!((row.engine_version.as_deref(), row.instance_name.as_deref()), (Some("5"), None));
+    assert_eq!((row.zone_id.as_deref(), row.config.as_deref()), (None, None));
+    assert_eq!((row.read_only_count, row.has_renew_change_order, row.is_rds), (Some(2), Some(true), Some(false)));
+    assert_eq!(row.tags, [Tag { key: "1".into(), value: "true".into() }]);
+    let written = serde_json::to_value(row).unwrap();
+    assert_eq!(
+        written,
+        json!({"InstanceId": "48", "Port": 6379, "QPS": 100_000, "Capacity": 4096, "Bandwidth": i64::MAX, "Connections": 1,
+            "EngineVersion": "5", "NodeType": "STAND_ALONE", "ReadOnlyCount": "2", "HasRenewChangeOrder": true,
+            "IsRds": false, "Tags": {"Tag": [{"Key": "1", "Value": "true"}]}})
+    );
+    let whole: InstanceAttributes = read(&format!(r#"{{"Instances":[{ROW}]}}"#));
+    let written = serde_json::to_value(&whole.instances[0]).unwrap();
+    assert_eq!((&written["ReadOnlyCount"], &written["HasRenewChangeOrder"]), (&json!(2), &json!("true")));
+    assert!(whole.instances[0].is_single() && whole.instances[0].generation() == Generation::CloudNative);
+    for (row, error) in [
+        (r#"{"Tags":[]}"#, "missing field `InstanceId`"),
+        (r#"{"InstanceId":""}"#, "an id is missing"),
+        (r#"{"InstanceId":null,"Tags":7}"#, "an id is missing"),
+        (r#"{"Tags":7,"InstanceId":null}"#, "a list is of another form"),
+        (r#"{"Tags":["SECRET"]}"#, "a field has another form than the API promises"),
+        (r#""SECRET""#, "a field has another form than the API promises"),
+        ("[]", "a field has another form than the API promises"),
+    ] {
+        let list = read_reply::<Instances>(format!(r#"{{"Instances":[{row}]}}"#).as_bytes()).unwrap_err();
+        let whole = read_reply::<InstanceAttributes>(format!(r#"{{"Instances":[{row}]}}"#).as_bytes()).unwrap_err();
+        assert_eq!((list.as_str(), whole.as_str()), (error, error), "{row}");
+    }
+}
+
 /// Nonsense gives an error or nothing, never a panic; and no error repeats a value, because values hold signed URLs.
 #[test]
 fn nonsense_is_survived_and_never_quoted() {

@@ -208,7 +208,7 @@ impl Inner {
                 // A new instance may not be listed at once.
                 Err(_) if unknown && follow.elapsed() < self.pace.settle => "ordered".to_owned(),
                 read => match follow.forgive(read).map_err(|f| with_hint(f, &billed))? {
-                    Some(found) => found.and_then(|a| a.instance_status).unwrap_or_default(),
+                    Some(found) => found.and_then(|a| a.facts.instance_status).unwrap_or_default(),
                     None => String::new(),
                 },
             };

@@ -132,23 +132,7 @@ fn instance(a: &InstanceAttribute) -> Instance {
 
 /// A row of the list says a little less.
 fn instance_of_row(row: Row) -> Instance {
-    instance(&InstanceAttribute {
-        instance_id: row.instance_id,
-        instance_status: row.instance_status,
-        region_id: row.region_id,
-        architecture_type: row.architecture_type,
-        edition_type: row.edition_type,
-        instance_type: row.instance_type,
-        engine_version: row.engine_version,
-        node_type: row.node_type,
-        computing_type: row.computing_type,
-        connection_domain: row.connection_domain,
-        port: row.port,
-        capacity: row.capacity,
-        replica_count: row.replica_count,
-        shard_count: row.shard_count,
-        ..InstanceAttribute::default()
-    })
+    instance(&InstanceAttribute { facts: row.facts, ..InstanceAttribute::default() })
 }
 
 impl Inner {

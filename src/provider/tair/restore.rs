@@ -210,7 +210,7 @@ impl Inner {
         let since_sent = || Duration::try_from(Timestamp::now().duration_since(sent_at)).unwrap_or_default();
         let sure = loop {
             let read = follow.forgive(self.attribute_raw(id).await).map_err(|f| with_way_back(f, record))?;
-            let status = read.flatten().and_then(|a| a.instance_status).unwrap_or_default();
+            let status = read.flatten().and_then(|a| a.facts.instance_status).unwrap_or_default();
             match status.as_str() {
                 "Normal" if record.seen && record.taken => break "",
                 "Normal" if record.seen => break "; the reply to the call was lost, its effect was seen",
@@ -341,7 +341,7 @@ impl Inner {
             return Ok(orphan.job.message.clone());
         }
         // Nobody follows it any more: while the cloud still restores, the fence is needed.
-        let status = self.attribute_raw(id).await?.and_then(|a| a.instance_status).unwrap_or_default();
+        let status = self.attribute_raw(id).await?.and_then(|a| a.facts.instance_status).unwrap_or_default();
         if status == "BackupRecovering" {
             return Err(Fault::new(Kind::Provider, "instance.busy", format!("{id} is still being restored")));
         }

@@ -2,102 +2,19 @@
 //!
 //! A list even for one instance; a few fields have another form than in the list of instances.
 
-use crate::tair::wire::instances::{Generation, generation};
-use crate::tair::wire::lenient::{as_text, flag, id, number, plain_text, text};
-use crate::tair::wire::{Tag, action, lenient};
+use crate::tair::wire::instances::InstanceFacts;
+use crate::tair::wire::lenient::{as_text, flag, number, plain_text, text};
+use crate::tair::wire::{action, lenient};
 use serde::{Deserialize, Serialize};
+use std::ops::Deref;
 
 /// One instance in full, as `DescribeInstanceAttribute` tells it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct InstanceAttribute {
-    /// Its id.
-    #[serde(deserialize_with = "id")]
-    pub instance_id: String,
-    /// Its name.
-    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
-    pub instance_name: Option<String>,
-    /// `Normal`, `Changing`, `BackupRecovering`, …
-    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
-    pub instance_status: Option<String>,
-    /// Its region.
-    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
-    pub region_id: Option<String>,
-    /// Its zone.
-    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
-    pub zone_id: Option<String>,
-    /// The zone of its replicas.
-    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
-    pub secondary_zone_id: Option<String>,
-    /// `cluster`, `standard` or `rwsplit`.
-    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
-    pub architecture_type: Option<String>,
-    /// `Community` or `Enterprise`.
-    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
-    pub edition_type: Option<String>,
-    /// `Redis`, `Memcache`, `Tair`, `tair_rdb`, …
-    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
-    pub instance_type: Option<String>,
-    /// Its engine version.
-    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
-    pub engine_version: Option<String>,
-    /// Its class.
-    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
-    pub instance_class: Option<String>,
-    /// The class of a shard.
-    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
-    pub shard_class: Option<String>,
-    /// `double` or `single` (classic), `MASTER_SLAVE` or `STAND_ALONE` (cloud-native).
-    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
-    pub node_type: Option<String>,
-    /// `PrePaid` or `PostPaid`.
-    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
-    pub charge_type: Option<String>,
-    /// `CLASSIC` or `VPC`.
-    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
-    pub network_type: Option<String>,
-    /// `standard` or `customized`.
-    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
-    pub package_type: Option<String>,
-    /// `Ecs` (cloud-native) or `Machine` (classic).
-    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
-    pub computing_type: Option<String>,
-    /// The kind of cloud.
-    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
-    pub cloud_type: Option<String>,
-    /// `Standard` or `Safe`.
-    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
-    pub connection_mode: Option<String>,
-    /// Its host name.
-    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
-    pub connection_domain: Option<String>,
-    /// Its address.
-    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
-    pub private_ip: Option<String>,
-    /// Its VPC.
-    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
-    pub vpc_id: Option<String>,
-    /// Its vSwitch.
-    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
-    pub v_switch_id: Option<String>,
-    /// Its resource group.
-    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
-    pub resource_group_id: Option<String>,
-    /// The distributed instance it is part of.
-    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
-    pub global_instance_id: Option<String>,
-    /// JSON in text: its settings.
-    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
-    pub config: Option<String>,
-    /// When it was created.
-    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
-    pub create_time: Option<String>,
-    /// When a subscription ends.
-    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
-    pub end_time: Option<String>,
-    /// When it was destroyed.
-    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
-    pub destroy_time: Option<String>,
+    /// What the list and the attribute call tell alike.
+    #[serde(flatten)]
+    pub facts: InstanceFacts,
     /// `Redis`.
     #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub engine: Option<String>,
@@ -143,42 +60,12 @@ pub struct InstanceAttribute {
     /// `singlezone` or `doublezone`.
     #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub zone_type: Option<String>,
-    /// MB/s.
-    #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
-    pub bandwidth: Option<i64>,
-    /// MB of memory.
-    #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
-    pub capacity: Option<i64>,
-    /// Connections at most.
-    #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
-    pub connections: Option<i64>,
-    /// Its port.
-    #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
-    pub port: Option<i64>,
-    /// Queries a second, as expected.
-    #[serde(rename = "QPS", default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
-    pub qps: Option<i64>,
-    /// Shards.
-    #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
-    pub shard_count: Option<i64>,
-    /// Replicas a shard has.
-    #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
-    pub replica_count: Option<i64>,
-    /// Read replicas in the other zone.
-    #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
-    pub slave_read_only_count: Option<i64>,
-    /// Replicas in the other zone.
-    #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
-    pub slave_replica_count: Option<i64>,
     /// Read replicas; a number here.
     #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
     pub read_only_count: Option<i64>,
     /// Whether a change is ordered; text here.
     #[serde(default, deserialize_with = "flag", serialize_with = "as_text", skip_serializing_if = "Option::is_none")]
     pub has_renew_change_order: Option<bool>,
-    /// Whether it is managed by RDS.
-    #[serde(default, deserialize_with = "flag", skip_serializing_if = "Option::is_none")]
-    pub is_rds: Option<bool>,
     /// Whether its order is complete.
     #[serde(default, deserialize_with = "flag", skip_serializing_if = "Option::is_none")]
     pub is_order_completed: Option<bool>,
@@ -191,9 +78,6 @@ pub struct InstanceAttribute {
     /// Whether the other zone was chosen for it.
     #[serde(default, deserialize_with = "flag", skip_serializing_if = "Option::is_none")]
     pub auto_secondary_zone: Option<bool>,
-    /// Its labels.
-    #[serde(default, with = "lenient::tag")]
-    pub tags: Vec<Tag>,
 }
 
 /// Reply of `DescribeInstanceAttribute`: a list, even for one.
@@ -208,17 +92,11 @@ pub struct InstanceAttributes {
     pub instances: Vec<InstanceAttribute>,
 }
 
-impl InstanceAttribute {
-    /// Its generation.
-    #[must_use]
-    pub fn generation(&self) -> Generation {
-        generation(self.computing_type.as_deref(), self.node_type.as_deref())
-    }
+impl Deref for InstanceAttribute {
+    type Target = InstanceFacts;
 
-    /// Whether it has no replica: such an instance cannot be backed up.
-    #[must_use]
-    pub fn is_single(&self) -> bool {
-        matches!(self.node_type.as_deref(), Some("STAND_ALONE" | "single"))
+    fn deref(&self) -> &InstanceFacts {
+        &self.facts
     }
 }
 

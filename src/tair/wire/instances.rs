@@ -1,16 +1,18 @@
 //! The list of instances, and what tells one generation of instances from another.
 //!
-//! The list and the attribute call disagree about the form of a few fields; each is written in its own.
+//! What the list and the attribute call tell alike stands here once; where they disagree about the form of a field, each has
+//! its own.
 
 use crate::tair::paging::{Page, Paged};
 use crate::tair::wire::lenient::{as_text, flag, id, number, plain_text, text};
 use crate::tair::wire::{Tag, action, lenient};
 use serde::{Deserialize, Serialize};
+use std::ops::Deref;
 
-/// One instance, as `DescribeInstances` lists it.
+/// What the list and the attribute call tell of an instance alike.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Instance {
+pub struct InstanceFacts {
     /// Its id.
     #[serde(deserialize_with = "id")]
     pub instance_id: String,
@@ -98,12 +100,6 @@ pub struct Instance {
     /// When it was destroyed.
     #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub destroy_time: Option<String>,
-    /// The distributed instance it is part of, as the API spells it.
-    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
-    pub replacate_id: Option<String>,
-    /// Its user.
-    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
-    pub user_name: Option<String>,
     /// MB/s.
     #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
     pub bandwidth: Option<i64>,
@@ -131,18 +127,33 @@ pub struct Instance {
     /// Replicas in the other zone.
     #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
     pub slave_replica_count: Option<i64>,
-    /// Read replicas; text here.
-    #[serde(default, deserialize_with = "number", serialize_with = "as_text", skip_serializing_if = "Option::is_none")]
-    pub read_only_count: Option<i64>,
-    /// Whether a change is ordered; a boolean here.
-    #[serde(default, deserialize_with = "flag", skip_serializing_if = "Option::is_none")]
-    pub has_renew_change_order: Option<bool>,
     /// Whether it is managed by RDS.
     #[serde(default, deserialize_with = "flag", skip_serializing_if = "Option::is_none")]
     pub is_rds: Option<bool>,
     /// Its labels.
     #[serde(default, with = "lenient::tag")]
     pub tags: Vec<Tag>,
+}
+
+/// One instance, as `DescribeInstances` lists it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Instance {
+    /// What the list and the attribute call tell alike.
+    #[serde(flatten)]
+    pub facts: InstanceFacts,
+    /// The distributed instance it is part of, as the API spells it.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub replacate_id: Option<String>,
+    /// Its user.
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub user_name: Option<String>,
+    /// Read replicas; text here.
+    #[serde(default, deserialize_with = "number", serialize_with = "as_text", skip_serializing_if = "Option::is_none")]
+    pub read_only_count: Option<i64>,
+    /// Whether a change is ordered; a boolean here.
+    #[serde(default, deserialize_with = "flag", skip_serializing_if = "Option::is_none")]
+    pub has_renew_change_order: Option<bool>,
 }
 
 /// Reply of `DescribeInstances`.
@@ -177,23 +188,31 @@ pub enum Generation {
     Unknown,
 }
 
-/// Tells the generation: by `ComputingType`, and where that is missing by `NodeType`.
-#[must_use]
-pub fn generation(computing_type: Option<&str>, node_type: Option<&str>) -> Generation {
-    match (computing_type, node_type) {
-        (Some(t), _) if t.eq_ignore_ascii_case("Ecs") => Generation::CloudNative,
-        (Some(t), _) if t.eq_ignore_ascii_case("Machine") => Generation::Classic,
-        (_, Some("MASTER_SLAVE" | "STAND_ALONE")) => Generation::CloudNative,
-        (_, Some("double" | "single")) => Generation::Classic,
-        _ => Generation::Unknown,
+impl InstanceFacts {
+    /// Its generation: by `ComputingType`, and where that is missing by `NodeType`.
+    #[must_use]
+    pub fn generation(&self) -> Generation {
+        match (self.computing_type.as_deref(), self.node_type.as_deref()) {
+            (Some(t), _) if t.eq_ignore_ascii_case("Ecs") => Generation::CloudNative,
+            (Some(t), _) if t.eq_ignore_ascii_case("Machine") => Generation::Classic,
+            (_, Some("MASTER_SLAVE" | "STAND_ALONE")) => Generation::CloudNative,
+            (_, Some("double" | "single")) => Generation::Classic,
+            _ => Generation::Unknown,
+        }
+    }
+
+    /// Whether it has no replica: such an instance cannot be backed up.
+    #[must_use]
+    pub fn is_single(&self) -> bool {
+        matches!(self.node_type.as_deref(), Some("STAND_ALONE" | "single"))
     }
 }
 
-impl Instance {
-    /// Its generation.
-    #[must_use]
-    pub fn generation(&self) -> Generation {
-        generation(self.computing_type.as_deref(), self.node_type.as_deref())
+impl Deref for Instance {
+    type Target = InstanceFacts;
+
+    fn deref(&self) -> &InstanceFacts {
+        &self.facts
     }
 }
 
