@@ -27,7 +27,7 @@ use crate::tools::{
     describe_backups, describe_instances, describe_jobs, download_backup, modify_backup_policy, restore_instance,
 };
 use clap::{CommandFactory as _, Parser, Subcommand};
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -184,61 +184,53 @@ fn print(text: &str) {
 }
 
 async fn run(cli: Cli) -> Result<u8, Fault> {
-    if let Command::Completions { shell } = &cli.command {
-        clap_complete::generate(*shell, &mut Cli::command(), "tair-backup-mcp", &mut std::io::stdout());
-        return Ok(0);
-    }
-    if matches!(cli.command, Command::Demo) {
-        if cli.config.is_some() || cli.read_only {
-            let note = "note: the demo plays on a sandbox of its own; --config and --read-only are for other commands";
-            let _ = writeln!(std::io::stderr(), "{note}");
-        }
-        return demo::run(cli.home).await;
-    }
+    // Not every command needs it: completions and the demo go without, and to the doctor what is wrong with it is a finding.
     let app = app(&cli);
-    if let Command::Doctor(args) = cli.command {
-        let (provider, mut signals) = (app.as_ref().ok().map(|app| Arc::clone(&app.provider)), signals()?);
-        return tokio::select! {
-            // A configuration that cannot be read is one of its findings.
-            done = doctor::run(app, args) => done,
-            () = signals.asked_to_end() => {
-                if let Some(provider) = provider {
-                    provider.shut_down(true).await;
-                }
-                Ok(INTERRUPTED)
-            }
-        };
-    }
-    let app = app?;
     match cli.command {
-        Command::Serve => crate::mcp::serve(app).await.map(|()| 0),
-        Command::DescribeInstances(t) => tool(&app, "describe_instances", to_json(&t.args)?, t.json).await,
-        Command::CreateBackup(t) => {
-            let a = t.args;
+        Command::Serve => crate::mcp::serve(app?).await.map(|()| 0),
+        Command::DescribeInstances(t) => tool(&*app?, "describe_instances", to_json(&t.args)?, t.json).await,
+        Command::CreateBackup(mut t) => {
             // A person waits, as long as a tool may.
-            let wait = a.wait_seconds.unwrap_or(create_backup::MAX_WAIT);
-            tool(
-                &app,
-                "create_backup",
-                json!({ "instance_id": a.instance_id, "wait_seconds": wait, "note": a.note }),
-                t.json,
-            )
-            .await
+            t.args.wait_seconds.get_or_insert(create_backup::MAX_WAIT);
+            tool(&*app?, "create_backup", to_json(&t.args)?, t.json).await
         }
-        Command::DescribeBackups(t) => tool(&app, "describe_backups", to_json(&t.args)?, t.json).await,
-        Command::DownloadBackup(t) => tool(&app, "download_backup", to_json(&t.args)?, t.json).await,
-        Command::RestoreInstance(t) => tool(&app, "restore_instance", to_json(&t.args)?, t.json).await,
-        Command::DescribeJobs(t) => tool(&app, "describe_jobs", to_json(&t.args)?, t.json).await,
-        Command::DescribeBackupPolicy(t) => tool(&app, "describe_backup_policy", to_json(&t.args)?, t.json).await,
-        Command::ModifyBackupPolicy(t) => tool(&app, "modify_backup_policy", to_json(&t.args)?, t.json).await,
-        Command::DeleteBackup(t) => tool(&app, "delete_backup", to_json(&t.args)?, t.json).await,
+        Command::DescribeBackups(t) => tool(&*app?, "describe_backups", to_json(&t.args)?, t.json).await,
+        Command::DownloadBackup(t) => tool(&*app?, "download_backup", to_json(&t.args)?, t.json).await,
+        Command::RestoreInstance(t) => tool(&*app?, "restore_instance", to_json(&t.args)?, t.json).await,
+        Command::DescribeJobs(t) => tool(&*app?, "describe_jobs", to_json(&t.args)?, t.json).await,
+        Command::DescribeBackupPolicy(t) => tool(&*app?, "describe_backup_policy", to_json(&t.args)?, t.json).await,
+        Command::ModifyBackupPolicy(t) => tool(&*app?, "modify_backup_policy", to_json(&t.args)?, t.json).await,
+        Command::DeleteBackup(t) => tool(&*app?, "delete_backup", to_json(&t.args)?, t.json).await,
         Command::CreateInstanceFromBackup(t) => {
-            tool(&app, "create_instance_from_backup", to_json(&t.args)?, t.json).await
+            tool(&*app?, "create_instance_from_backup", to_json(&t.args)?, t.json).await
         }
-        Command::Approve(args) => approve::run(&app, args).await,
-        Command::Audit(args) => audit::run(&app, args).await,
-        Command::Emulate(args) => emulate::run(app, args).await,
-        Command::Demo | Command::Doctor(_) | Command::Completions { .. } => Ok(0),
+        Command::Approve(args) => approve::run(&*app?, args).await,
+        Command::Audit(args) => audit::run(&*app?, args).await,
+        Command::Emulate(args) => emulate::run(app?, args).await,
+        Command::Demo => {
+            if cli.config.is_some() || cli.read_only {
+                let note =
+                    "note: the demo plays on a sandbox of its own; --config and --read-only are for other commands";
+                let _ = writeln!(std::io::stderr(), "{note}");
+            }
+            demo::run(cli.home).await
+        }
+        Command::Doctor(args) => {
+            let (provider, mut signals) = (app.as_ref().ok().map(|app| Arc::clone(&app.provider)), signals()?);
+            tokio::select! {
+                done = doctor::run(app, args) => done,
+                () = signals.asked_to_end() => {
+                    if let Some(provider) = provider {
+                        provider.shut_down(true).await;
+                    }
+                    Ok(INTERRUPTED)
+                }
+            }
+        }
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "tair-backup-mcp", &mut std::io::stdout());
+            Ok(0)
+        }
     }
 }
 

@@ -17,7 +17,6 @@ use crate::model::text::clean;
 use crate::redis::conn::{Conn, Value};
 use crate::tair::wire::Action as _;
 use crate::tair::wire::restore::{LockDBInstanceWrite, UnlockDBInstanceWrite, WriteLock};
-use jiff::Timestamp;
 use std::time::Duration;
 
 const SETTING: &str = "min-replicas-to-write";
@@ -54,14 +53,7 @@ fn before(call: &Call<'_>, instance_id: &str) -> String {
 }
 
 async fn audit(call: &Call<'_>, instance_id: &str, event: &str, detail: &str) -> Result<(), Refused> {
-    let record = AuditRecord {
-        at: Timestamp::now(),
-        event: event.into(),
-        caller: caller(call.caller),
-        instance_id: instance_id.into(),
-        nonce: String::new(),
-        detail: detail.into(),
-    };
+    let record = AuditRecord::now(event, &caller(call.caller), instance_id, detail);
     Ok(call.world.app.state.record(record).await?)
 }
 

@@ -63,7 +63,17 @@ pub fn pending(checks: &[Precheck]) -> bool {
 /// What passed with a warning.
 #[must_use]
 pub fn warnings(checks: &[Precheck]) -> Vec<String> {
-    checks.iter().filter(|c| c.status == Status::Warn).map(|c| format!("{}: {}", c.name, c.detail)).collect()
+    of(Status::Warn, checks)
+}
+
+/// What blocks.
+#[must_use]
+pub fn blocking(checks: &[Precheck]) -> Vec<String> {
+    of(Status::Block, checks)
+}
+
+fn of(status: Status, checks: &[Precheck]) -> Vec<String> {
+    checks.iter().filter(|c| c.status == status).map(|c| format!("{}: {}", c.name, c.detail)).collect()
 }
 
 /// What the person has to be told: what is warned of now, and what the plan warned of that is not looked at again.

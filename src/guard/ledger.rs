@@ -63,14 +63,8 @@ impl Confirmation {
     /// The audit's line about something that happened to it.
     #[must_use]
     pub fn record(&self, event: &str, detail: impl Into<String>) -> AuditRecord {
-        AuditRecord {
-            at: Timestamp::now(),
-            event: event.into(),
-            caller: self.caller.clone(),
-            instance_id: self.plan.instance_id.clone(),
-            nonce: self.nonce.clone(),
-            detail: detail.into(),
-        }
+        let nonce = self.nonce.clone();
+        AuditRecord { nonce, ..AuditRecord::now(event, &self.caller, &self.plan.instance_id, detail) }
     }
 }
 
@@ -89,6 +83,21 @@ pub struct AuditRecord {
     pub nonce: String,
     /// The rest, for the reader; no secrets.
     pub detail: String,
+}
+
+impl AuditRecord {
+    /// A line about something that no confirmation stands for.
+    #[must_use]
+    pub fn now(event: &str, caller: &str, instance_id: &str, detail: impl Into<String>) -> Self {
+        Self {
+            at: Timestamp::now(),
+            event: event.into(),
+            caller: caller.into(),
+            instance_id: instance_id.into(),
+            nonce: String::new(),
+            detail: detail.into(),
+        }
+    }
 }
 
 /// Memory of the guard. Every method is durable when it returns.

@@ -12,7 +12,7 @@ use crate::guard::permit::Permit;
 use crate::guard::plan::{Plan, Policy};
 use crate::guard::survey::Survey;
 use crate::model::backup::{BackupSet, DamagedSet, Mode};
-use crate::model::fault::Fault;
+use crate::model::fault::{Fault, Kind};
 use crate::model::instance::Instance;
 use crate::model::job::Job;
 use crate::model::policy::BackupPolicy;
@@ -163,4 +163,19 @@ pub trait Provider: Send + Sync {
 
     /// Ends well: running restores are seen to their end, and captures too unless `cancel_backups`.
     async fn shut_down(&self, cancel_backups: bool);
+}
+
+/// Runs blocking work on a thread of its own.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Fault> + Send + 'static,
+) -> Result<T, Fault> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|e| Fault::new(Kind::Unexpected, "job.crashed", "a worker thread died").because(e))?
+}
+
+/// Says how to get back, whatever went wrong; `back` is the call that does it.
+pub(crate) fn with_way_back(fault: Fault, back: &str) -> Fault {
+    let hint = format!("{} What was there before is in the safety backup: {back}.", fault.hint);
+    fault.hint(hint.trim())
 }

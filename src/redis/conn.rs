@@ -18,9 +18,6 @@ use super::{RedisError, error_reply, tls};
 
 pub use super::resp::Value;
 
-/// How long a command may take unless told otherwise.
-pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(15);
-
 trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 

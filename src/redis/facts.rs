@@ -30,8 +30,6 @@ pub struct MasterLink {
     pub port: u16,
     /// `master_link_status` is `up`.
     pub up: bool,
-    /// A full synchronisation is under way.
-    pub sync_in_progress: bool,
 }
 
 /// Keys of one database.
@@ -62,16 +60,12 @@ pub struct ServerFacts {
     pub connected_slaves: u64,
     /// Replication id of the history this instance is on.
     pub replid: String,
-    /// `master_repl_offset`.
-    pub repl_offset: u64,
     /// Memory in use by data and buffers.
     pub used_memory: u64,
     /// Resident memory of the process.
     pub used_memory_rss: u64,
     /// Limit; zero is none.
     pub maxmemory: u64,
-    /// What happens at the limit.
-    pub maxmemory_policy: String,
     /// Memory of the machine; zero where it is not said.
     pub total_system_memory: u64,
     /// Loading its data, and not answering.
@@ -80,14 +74,8 @@ pub struct ServerFacts {
     pub async_loading: bool,
     /// Runs as a node of a cluster.
     pub cluster_enabled: bool,
-    /// A background save runs.
-    pub bgsave_in_progress: bool,
     /// Keeps an append-only file.
     pub aof_enabled: bool,
-    /// Port it listens on; zero when only TLS or a socket file.
-    pub tcp_port: u16,
-    /// Process id on its machine.
-    pub process_id: u64,
     /// Names of loaded modules; `None` when the server would not say.
     pub modules: Option<Vec<String>>,
     /// Databases that hold keys.
@@ -132,7 +120,6 @@ impl ServerFacts {
             host: fields.get("master_host").copied().unwrap_or_default().to_owned(),
             port: u16::try_from(number("master_port")).unwrap_or(0),
             up: fields.get("master_link_status").is_some_and(|s| *s == "up"),
-            sync_in_progress: yes("master_sync_in_progress"),
         });
         Self {
             flavor: if valkey { Flavor::Valkey } else { Flavor::Redis },
@@ -143,19 +130,14 @@ impl ServerFacts {
             master,
             connected_slaves: number("connected_slaves"),
             replid: word("master_replid"),
-            repl_offset: number("master_repl_offset"),
             used_memory: number("used_memory"),
             used_memory_rss: number("used_memory_rss"),
             maxmemory: number("maxmemory"),
-            maxmemory_policy: word("maxmemory_policy"),
             total_system_memory: number("total_system_memory"),
             loading: yes("loading"),
             async_loading: yes("async_loading"),
             cluster_enabled: yes("cluster_enabled"),
-            bgsave_in_progress: yes("rdb_bgsave_in_progress"),
             aof_enabled: yes("aof_enabled"),
-            tcp_port: u16::try_from(number("tcp_port")).unwrap_or(0),
-            process_id: number("process_id"),
             modules: None,
             keyspace: keyspace(text),
         }

@@ -3,7 +3,7 @@
 //! It takes the guard's street all the same: surveyed, refused where a check blocks, planned, recorded, spent once.
 
 use crate::guard::act::Act;
-use crate::guard::checks::Status;
+use crate::guard::checks::blocking;
 use crate::guard::ledger::{AuditRecord, Confirmation, Ledger as _, Standing};
 use crate::guard::permit;
 use crate::guard::person::Yes;
@@ -30,15 +30,8 @@ pub async fn delegated(app: &App, caller: &str, instance_id: &str, act: Act) -> 
     if let Err(fault) = outcome.as_ref()
         && fault.code != BLOCKED
     {
-        let record = AuditRecord {
-            at: Timestamp::now(),
-            event: "refused".into(),
-            caller: caller.into(),
-            instance_id: instance_id.into(),
-            nonce: String::new(),
-            detail: format!("{what}: {}: {}", fault.code, fault.message),
-        };
-        app.state.record(record).await?;
+        let detail = format!("{what}: {}: {}", fault.code, fault.message);
+        app.state.record(AuditRecord::now("refused", caller, instance_id, detail)).await?;
     }
     outcome
 }
@@ -46,12 +39,7 @@ pub async fn delegated(app: &App, caller: &str, instance_id: &str, act: Act) -> 
 async fn carry_out(app: &App, caller: &str, instance_id: &str, act: Act) -> Result<Carried, Fault> {
     let policy = Policy { confirmation: app.config.guard.confirmation, max_writes_per_second: f64::MAX };
     let survey = app.provider.survey(instance_id, &act, None, policy).await?;
-    let why: Vec<String> = survey
-        .checks
-        .iter()
-        .filter(|c| c.status == Status::Block)
-        .map(|c| format!("{}: {}", c.name, c.detail))
-        .collect();
+    let why = blocking(&survey.checks);
     let plan = Plan::new(act, instance_id, &survey, &survey.checks, None, policy);
     let now = Timestamp::now();
     let open = Confirmation {

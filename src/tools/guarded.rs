@@ -81,15 +81,7 @@ fn with_token(act: &Act) -> String {
 
 /// Writes down what happened before there was a plan.
 async fn audit(call: &Call<'_>, event: &str, instance_id: &str, detail: String) -> Result<(), Fault> {
-    let record = AuditRecord {
-        at: Timestamp::now(),
-        event: event.into(),
-        caller: call.caller.into(),
-        instance_id: instance_id.into(),
-        nonce: String::new(),
-        detail,
-    };
-    call.app.state.record(record).await
+    call.app.state.record(AuditRecord::now(event, call.caller, instance_id, detail)).await
 }
 
 /// The first call.
@@ -154,12 +146,7 @@ async fn blocked(
     prechecks: &[Precheck],
     instead: Option<Instead>,
 ) -> Result<Guarded, Fault> {
-    let why: Vec<String> = prechecks
-        .iter()
-        .filter(|c| c.status == checks::Status::Block)
-        .map(|c| format!("{}: {}", c.name, c.detail))
-        .collect();
-    let why = why.join("; ");
+    let why = checks::blocking(prechecks).join("; ");
     match open {
         Some(open) => call.app.state.record(open.record("blocked", why.clone())).await?,
         None => audit(call, "blocked", asked.instance_id, format!("{}: {why}", asked.act.verb())).await?,
@@ -240,8 +227,10 @@ async fn carry_out(call: &Call<'_>, open: Confirmation, yes: Yes) -> Result<Outc
             Ok((carried, human_verified))
         };
         let done: Result<_, Fault> = done.await;
-        if let Err(fault) = &done {
-            state.record(agreed.record("refused", format!("{}: {}", fault.code, fault.message))).await?;
+        if let Err(fault) = &done
+            && let Err(e) = state.record(agreed.record("refused", format!("{}: {}", fault.code, fault.message))).await
+        {
+            tracing::error!("the audit could not be written: {e}");
         }
         done
     });

@@ -6,7 +6,6 @@ use crate::model::fault::{Fault, Kind};
 use crate::tools::describe_backup_policy::PolicyRow;
 use crate::tools::guarded::reply::Guarded;
 use crate::tools::{Call, Outcome, Reply as _, guarded, seen_through};
-use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -62,8 +61,7 @@ pub async fn run(call: &Call<'_>, args: Args) -> Result<Outcome, Fault> {
         let (state, caller) = (Arc::clone(&call.app.state), call.caller.to_owned());
         let work = async move {
             let policy = provider.raise_backup_policy(&instance_id, &raise).await?;
-            let (at, event, nonce) = (Timestamp::now(), "policy.changed".into(), String::new());
-            state.record(AuditRecord { at, event, caller, instance_id, nonce, detail: raise.words() }).await?;
+            state.record(AuditRecord::now("policy.changed", &caller, &instance_id, raise.words())).await?;
             Ok(policy)
         };
         match seen_through(call, "changing the policy", work).await {

@@ -93,7 +93,7 @@ impl Inner {
                 "{message}; ONE SHARD of a cluster only: {slots} of {SLOTS} slots; the others are instances of their own"
             );
         }
-        super::blocking(move || draft.publish(&set)).await?;
+        crate::provider::blocking(move || draft.publish(&set)).await?;
         Ok(message)
     }
 

@@ -8,7 +8,8 @@ use crate::model::fault::Fault;
 use crate::model::instance::total_keys;
 use crate::model::text::bytes;
 use crate::model::time::written;
-use crate::provider::local::{Inner, blocking};
+use crate::provider::blocking;
+use crate::provider::local::Inner;
 
 impl Inner {
     /// What deleting a set would mean.

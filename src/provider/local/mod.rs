@@ -23,7 +23,7 @@ use crate::model::secret::Secret;
 use crate::model::text::{nearest, quoted};
 use crate::provider::download;
 use crate::provider::jobs::Jobs;
-use crate::provider::{Carried, Downloaded, OnBytes, Provider, Range, SignedUrl, Wanted};
+use crate::provider::{Carried, Downloaded, OnBytes, Provider, Range, SignedUrl, Wanted, blocking};
 use crate::redis::endpoint::{Endpoint, TlsSettings};
 use crate::state::State;
 use crate::state::jobs::{Begun, Filter};
@@ -83,13 +83,6 @@ impl Local {
 fn no_policy(instance_id: &str) -> Fault {
     let message = format!("{instance_id} has no backup policy: nothing takes backups of it by itself");
     Fault::new(Kind::Usage, "policy.unsupported", message).hint("Call create_backup when one is wanted.")
-}
-
-/// Runs blocking work on a thread of its own.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Fault> + Send + 'static) -> Result<T, Fault> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|e| Fault::new(Kind::Unexpected, "job.crashed", "a worker thread died").because(e))?
 }
 
 impl Inner {
@@ -225,7 +218,7 @@ impl Provider for Local {
         let (vault, set, to) = (self.inner.vault.clone(), set.clone(), to.to_owned());
         // The callback is borrowed, the thread is not: bytes travel through a channel.
         let (tx, mut rx) = tokio::sync::watch::channel((0, set.rdb_bytes));
-        let work = tokio::task::spawn_blocking(move || {
+        let work = blocking(move || {
             let data = vault.open_data(&set)?;
             let path = vault.set_dir(&set.instance_id, &set.id);
             let wanted = download::Known { bytes: set.rdb_bytes, sha256: &set.sha256, rdb_version: set.rdb_version };
@@ -233,11 +226,16 @@ impl Provider for Local {
                 tx.send_replace((done, total));
             })
         });
-        while rx.changed().await.is_ok() {
-            let (done, total) = *rx.borrow_and_update();
-            on_bytes(done, total);
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                done = &mut work => break done,
+                Ok(()) = rx.changed() => {
+                    let (done, total) = *rx.borrow_and_update();
+                    on_bytes(done, total);
+                }
+            }
         }
-        work.await.map_err(|e| Fault::new(Kind::Unexpected, "job.crashed", "a worker thread died").because(e))?
     }
 
     async fn download_url(&self, _: &BackupSet) -> Result<SignedUrl, Fault> {

@@ -13,8 +13,9 @@ use crate::model::restore::Way;
 use crate::provider::local::capture::TICK;
 use crate::provider::local::facts::slots_pin;
 use crate::provider::local::recover::Undo;
-use crate::provider::local::{Inner, PATIENCE, blocking};
+use crate::provider::local::{Inner, PATIENCE};
 use crate::provider::trace::Trace;
+use crate::provider::{blocking, with_way_back};
 use crate::redis::RedisError;
 use crate::redis::conn::Conn;
 use crate::redis::facts::{ServerFacts, census, write_calls};
@@ -47,7 +48,8 @@ impl Inner {
                 let started = format!("job {}, human_verified {verified}", job.id);
                 inner.state.record(permit.record("restore.started", started)).await?;
                 let trace = Trace::of(&permit);
-                let done = inner.restore(&job, plan, &trace).await.map_err(|fault| with_way_back(fault, plan));
+                let done =
+                    inner.restore(&job, plan, &trace).await.map_err(|fault| with_way_back(fault, &plan.words.back));
                 inner.jobs.note_end(&trace, &job, &done).await;
                 done
             })
@@ -260,11 +262,4 @@ fn same_census(set: &Counts, found: &Counts) -> Result<String, String> {
     } else {
         format!("restored: {keys} keys; {gone} others of the backup had an expiry that has passed since, and are gone")
     })
-}
-
-/// Says how to get back, whatever went wrong.
-fn with_way_back(fault: Fault, plan: &Plan) -> Fault {
-    let back = format!("What was there before is in the safety backup: {}.", plan.words.back);
-    let hint = format!("{} {back}", fault.hint).trim().to_owned();
-    fault.hint(hint)
 }

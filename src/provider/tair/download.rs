@@ -9,7 +9,7 @@ use crate::model::ids::hex;
 use crate::provider::download::{failed, open_part, part_of, put_in_place, taken};
 use crate::provider::tair::pace::Pace;
 use crate::provider::tair::sets::{CloudSet, Shard};
-use crate::provider::{Downloaded, OnBytes};
+use crate::provider::{Downloaded, OnBytes, blocking};
 use crate::redis::rdb::{self, Checksum, RdbError};
 use crate::tair::client::Client;
 use crate::tair::fetch::{self, FetchError};
@@ -171,12 +171,6 @@ pub async fn download(
         }
     }
     Err(incomplete("it was begun anew twice"))
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Fault> + Send + 'static) -> Result<T, Fault> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|e| Fault::new(Kind::Unexpected, "job.crashed", "a worker thread died").because(e))?
 }
 
 /// Brings the part file to its full length.

@@ -17,6 +17,7 @@ use crate::provider::tair::survey::set_pins;
 use crate::provider::tair::traffic::{self, Counted};
 use crate::provider::tair::{Inner, undo_json};
 use crate::provider::trace::Trace;
+use crate::provider::with_way_back;
 use crate::state::jobs::{Begun, Orphan};
 use crate::tair::wire::Second;
 use crate::tair::wire::restore::{LockDBInstanceWrite, RestoreInstance, UnlockDBInstanceWrite};
@@ -209,7 +210,7 @@ impl Inner {
         let sent_at = record.sent_at.unwrap_or(job.created_at);
         let since_sent = || Duration::try_from(Timestamp::now().duration_since(sent_at)).unwrap_or_default();
         let sure = loop {
-            let read = follow.forgive(self.attribute_raw(id).await).map_err(|f| with_way_back(f, record))?;
+            let read = follow.forgive(self.attribute_raw(id).await).map_err(|f| with_way_back(f, &record.back))?;
             let status = read.flatten().and_then(|a| a.facts.instance_status).unwrap_or_default();
             match status.as_str() {
                 "Normal" if record.seen && record.taken => break "",
@@ -236,13 +237,13 @@ impl Inner {
                     return Err(with_way_back(
                         Fault::new(Kind::Provider, "cloud.uncertain", message)
                             .hint("Look at the data. If it is the old data, make a new plan."),
-                        record,
+                        &record.back,
                     ));
                 }
                 "Normal" | "" => {}
                 "Error" | "Unavailable" | "Released" | "Inactive" => {
                     let message = format!("the instance became {} during the restore", clean(&status));
-                    return Err(with_way_back(Fault::new(Kind::Provider, "restore.failed", message), record));
+                    return Err(with_way_back(Fault::new(Kind::Provider, "restore.failed", message), &record.back));
                 }
                 "BackupRecovering" if !record.seen => {
                     record.seen = true;
@@ -253,7 +254,7 @@ impl Inner {
             }
             let stage = if status.is_empty() { "status unknown".into() } else { clean(&status) };
             self.tell(job, &format!("{stage}, {} s", follow.seconds())).await;
-            follow.wait("the restore").await.map_err(|f| with_way_back(f, record))?;
+            follow.wait("the restore").await.map_err(|f| with_way_back(f, &record.back))?;
         };
         Ok(Followed { took: if resumed { since_sent().as_secs() } else { follow.seconds() }, sure })
     }
@@ -292,7 +293,7 @@ impl Inner {
             with_way_back(
                 Fault::new(Kind::Provider, STILL_LOCKED, message)
                     .hint("describe_jobs tries again to unlock them; or unlock the instance in the console."),
-                record,
+                &record.back,
             )
         })
     }
@@ -365,11 +366,4 @@ fn told(record: &Record, after: Option<Option<(Counted, bool)>>, done: &Followed
         None => "the cloud has not counted its keys yet".into(),
     };
     format!("restored in {took} s: {before} keys before, {after}{sure}")
-}
-
-/// Says how to get back, whatever went wrong.
-fn with_way_back(fault: Fault, record: &Record) -> Fault {
-    let back = format!("What was there before is in the safety backup: {}.", record.back);
-    let hint = format!("{} {back}", fault.hint);
-    fault.hint(hint.trim())
 }

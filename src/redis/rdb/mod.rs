@@ -124,28 +124,6 @@ impl Visitor for () {
     const WANTS_FUNCTIONS: bool = false;
 }
 
-impl<V: Visitor> Visitor for &mut V {
-    const WANTS_VALUES: bool = V::WANTS_VALUES;
-    const WANTS_KEYS: bool = V::WANTS_KEYS;
-    const WANTS_FUNCTIONS: bool = V::WANTS_FUNCTIONS;
-
-    fn key(&mut self, head: &EntryHead<'_>) -> io::Result<()> {
-        (**self).key(head)
-    }
-
-    fn value(&mut self, piece: &[u8]) -> io::Result<()> {
-        (**self).value(piece)
-    }
-
-    fn entry_end(&mut self) -> io::Result<()> {
-        (**self).entry_end()
-    }
-
-    fn function(&mut self, code: &[u8]) -> io::Result<()> {
-        (**self).function(code)
-    }
-}
-
 /// A walk that reached the end, with everything that was lent to it.
 #[derive(Debug)]
 pub struct Walked<R, T, V> {
