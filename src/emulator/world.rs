@@ -323,6 +323,10 @@ impl World {
         let kept = self.memory.of(&instance.id);
         let asked = |id: &str| kept.taken.iter().any(|t| t.backup_id == id);
         let mut sets = Vec::new();
+        // Before the sets: one whose job is not over when it is looked at is not there yet.
+        let jobs = self.jobs(instance).await?;
+        let runs = |job: &&Job| job.kind == JobKind::Backup && job.status == JobStatus::Running;
+        let running: Vec<String> = jobs.iter().filter(runs).map(|job| job.backup_id.clone()).collect();
         for found in self.app.provider.backups(&instance.id, None).await? {
             let (id, whole) = match found {
                 Ok(set) => (set.id.clone(), Some(set)),
@@ -334,7 +338,8 @@ impl World {
             let manual = whole.as_ref().map_or_else(|| asked(&id), |s| s.mode == Mode::Manual);
             sets.push(Set { number: number(Of::Set, &id), job: number(Of::Job, &id), id, manual, begun, ended, whole });
         }
-        for job in self.jobs(instance).await? {
+        sets.retain(|set| !running.contains(&set.id));
+        for job in jobs {
             if job.kind == JobKind::Backup && job.status == JobStatus::Failed {
                 let id = job.backup_id;
                 let (begun, ended) = (job.created_at, job.finished_at.unwrap_or(job.created_at));
