@@ -101,11 +101,11 @@ impl Inner {
     async fn tell(&self, instance_id: &str) -> Result<Option<Told>, Fault> {
         let mut conn = Conn::open(&self.endpoint(instance_id).await?, PATIENCE).await?;
         let Ok(facts) = ServerFacts::read(&mut conn).await else { return Ok(None) };
-        let slots = if facts.cluster_enabled { super::facts::slots_served(&mut conn).await.ok() } else { None };
+        let slots = if facts.cluster_enabled { super::describe::slots_served(&mut conn).await.ok() } else { None };
         // Read before the source forks: a write after this moment makes the counter differ.
         let write_calls = write_calls(&mut conn).await.ok();
         Ok(Some(Told {
-            engine: super::facts::engine(facts.flavor),
+            engine: super::describe::engine(facts.flavor),
             version: facts.version,
             run_id: facts.run_id,
             write_calls,

@@ -2,10 +2,13 @@
 
 mod capture;
 mod delete;
-mod facts;
+mod describe;
+mod loadable;
 mod recover;
 mod restore;
+mod safety;
 pub mod sandbox;
+mod survey;
 
 use crate::config::instance::{InstanceConfig, Password};
 use crate::config::{Config, SANDBOX};

@@ -1,52 +1,33 @@
-//! Facts of an instance: for describing it, and for the guard to judge before a restore.
+//! What a restore would mean: facts of target and set, for the guard to judge. Read whole for a plan, and again for its commit.
 
 use crate::config::instance::RestoreWay;
 use crate::guard::checks;
 use crate::guard::plan::{Plan, Policy, counts_in_words};
 use crate::guard::survey::{Survey, Words, Writes, pins};
-use crate::model::backup::{BackupSet, Mode};
-use crate::model::fault::{Fault, Kind};
-use crate::model::instance::{Counts, Instance, Live, total_keys};
+use crate::model::backup::BackupSet;
+use crate::model::fault::Fault;
 use crate::model::job::JobStatus;
-use crate::model::restore::{Look, SafetyFacts, SafetyStanding, SourceFacts, TargetFacts, Way};
+use crate::model::restore::{Look, SourceFacts, TargetFacts, Way};
 use crate::model::text::{bytes, clean};
 use crate::model::time::written;
 use crate::provider::blocking;
+use crate::provider::local::describe::{counts_of, engine};
 use crate::provider::local::{Inner, PATIENCE};
 use crate::redis::RedisError;
 use crate::redis::conn::{Conn, Value};
-use crate::redis::facts::{Flavor, Role, ServerFacts, write_calls};
+use crate::redis::facts::{Role, ServerFacts, write_calls};
 use crate::redis::master::{Refusal, can_replicate_from_us};
-use crate::redis::rdb::{self, Census, Checksum, EntryHead, RdbError, Visitor, loadable};
-use crate::redis::slots::{SLOTS, owned_slots, slot};
-use crate::state::jobs::{Begun, Filter};
+use crate::redis::rdb::Checksum;
+use crate::redis::slots::owned_slots;
+use crate::state::jobs::Filter;
 use jiff::Timestamp;
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Describing must stay quick where an instance is away.
-const GLANCE: Duration = Duration::from_secs(3);
 /// Over which write traffic is measured.
 const WINDOW: Duration = Duration::from_secs(1);
-/// An earlier backup counts as fresh for this long, if no write came since.
-const FRESH_SECONDS: i64 = 300;
-/// Largest value that fits a RESTORE command with default settings of the server, beside its type byte and footer.
-const BULK: u64 = (512 << 20) - 11;
 /// The opcode of what modules keep beside the keys.
 const MODULE_AUX: u8 = 247;
-
-/// The engine's name.
-pub fn engine(flavor: Flavor) -> &'static str {
-    match flavor {
-        Flavor::Redis => "redis",
-        Flavor::Valkey => "valkey",
-    }
-}
-
-fn counts_of(facts: &ServerFacts) -> Counts {
-    facts.keyspace.iter().map(|(db, k)| (*db, (k.keys, k.expires))).collect()
-}
 
 /// The slots that a cluster's node serves, as a plan pins them; empty outside a cluster.
 pub async fn slots_pin(facts: &ServerFacts, conn: &mut Conn) -> Result<String, RedisError> {
@@ -67,49 +48,7 @@ async fn watched(conn: &mut Conn) -> Result<bool, RedisError> {
     }
 }
 
-/// How many of a cluster's slots a node serves.
-pub async fn slots_served(conn: &mut Conn) -> Result<u32, RedisError> {
-    Ok(owned_slots(conn).await?.iter().map(|(from, to)| u32::from(*to) - u32::from(*from) + 1).sum())
-}
-
 impl Inner {
-    /// Reads an instance as it stands.
-    pub async fn describe(&self, instance_id: &str) -> Result<Instance, Fault> {
-        let kind = self.kind(instance_id);
-        let endpoint = match self.endpoint(instance_id).await {
-            Ok(endpoint) => endpoint,
-            Err(fault) => {
-                let live = Err(format!("{} {}", fault.message, fault.hint));
-                return Ok(Instance { id: instance_id.into(), address: String::new(), kind, live });
-            }
-        };
-        let read = async {
-            let mut conn = Conn::open(&endpoint, GLANCE).await?;
-            let facts = ServerFacts::read(&mut conn).await?;
-            let slots = if facts.cluster_enabled { slots_served(&mut conn).await.ok() } else { None };
-            Ok::<_, RedisError>((facts, slots))
-        };
-        let live = read.await.map_err(|e| Fault::from(e).message).map(|(facts, slots)| Live {
-            status: "running".into(),
-            engine: engine(facts.flavor).into(),
-            role: Some(if facts.role == Role::Replica { "slave" } else { "master" }.into()),
-            architecture: match slots {
-                Some(n) if n < u32::from(SLOTS) => format!("cluster shard ({n} of {SLOTS} slots)"),
-                Some(_) => "cluster".into(),
-                None if facts.cluster_enabled => "cluster".into(),
-                None => "standalone".into(),
-            },
-            used_memory: Some(facts.used_memory),
-            maxmemory: Some(facts.maxmemory),
-            counts: Some(counts_of(&facts)),
-            replicas: Some(facts.connected_slaves),
-            region: None,
-            backup_log_start_time: None,
-            version: facts.version,
-        });
-        Ok(Instance { id: instance_id.into(), address: endpoint.to_string(), kind, live })
-    }
-
     /// What a restore would mean.
     pub async fn survey_restore(
         self: &Arc<Self>,
@@ -325,143 +264,5 @@ impl Inner {
             Err(RedisError::Refused(refusal)) => Ok((Way::Commands, refusal.to_string(), none())),
             Err(e) => Err(e.into()),
         }
-    }
-
-    /// Why this server cannot take this set; empty when it can.
-    async fn cannot_load(
-        &self,
-        set: &BackupSet,
-        census: &Census,
-        facts: &ServerFacts,
-        way: Way,
-        conn: &mut Conn,
-    ) -> Result<String, Fault> {
-        let modules = facts.modules.clone().unwrap_or_default();
-        if let Err(why) = loadable(census, facts.server(), &modules) {
-            return Ok(why);
-        }
-        // A server with fewer databases than the set needs exits while it loads.
-        let highest = census.databases_needed().saturating_sub(1);
-        if highest > 0 {
-            match conn.cmd_str(&["SELECT", &highest.to_string()]).await {
-                Ok(_) => conn.cmd_str(&["SELECT", "0"]).await.map(|_| ())?,
-                Err(RedisError::Server { .. }) => {
-                    return Ok(format!("the set uses database {highest}, which the target does not have"));
-                }
-                Err(e) => return Err(e.into()),
-            }
-        }
-        if way == Way::Commands {
-            if census.largest_value > BULK {
-                return Ok(format!(
-                    "the set has a value of {} bytes; by commands at most {BULK} can be restored",
-                    census.largest_value
-                ));
-            }
-            let owned = if facts.cluster_enabled { Some(owned_slots(conn).await?) } else { None };
-            return self.cannot_replay(set, owned).await;
-        }
-        Ok(String::new())
-    }
-
-    /// Why the set cannot be written as commands; empty where it can. By then the target would be empty: what would stop such a
-    /// restore half way has to stop its plan.
-    async fn cannot_replay(&self, set: &BackupSet, owned: Option<Vec<(u16, u16)>>) -> Result<String, Fault> {
-        let (vault, set) = (self.vault.clone(), set.clone());
-        blocking(move || {
-            let data = vault.open_data(&set)?;
-            let found = match rdb::walk(data, (), Commands { owned, outside: 0, meta: 0 }) {
-                Ok(walked) => walked.visitor,
-                Err(too_large @ RdbError::TooLarge { .. }) => return Ok(too_large.to_string()),
-                Err(e) => return Err(crate::vault::damaged(&vault.set_dir(&set.instance_id, &set.id), e)),
-            };
-            Ok(match (found.outside, found.meta) {
-                (0, 0) => String::new(),
-                (0, n) => format!("{n} keys carry metadata of a module, which commands cannot restore"),
-                (n, _) => format!("{n} keys of the set belong to slots that this node of the cluster does not serve"),
-            })
-        })
-        .await
-    }
-
-    /// A fresh backup of what the target holds: an earlier one where no write came since, else a new one.
-    pub async fn safety_backup(self: &Arc<Self>, instance_id: &str, survey: &Survey) -> Result<SafetyFacts, Fault> {
-        let (vault, id) = (self.vault.clone(), instance_id.to_owned());
-        let sets = blocking(move || vault.list(&id)).await?;
-        let now = Timestamp::now();
-        let fresh = sets.into_iter().flatten().find(|set| {
-            now.as_second() - set.started_at.as_second() < FRESH_SECONDS
-                && survey.pins.get("run_id") == Some(&set.run_id)
-                // A restore changes data without a write command, and the replication id with it.
-                && survey.pins.get("replication_id") == Some(&set.replication_id)
-                && set.write_calls.is_some()
-                && set.write_calls == survey.writes.map(|w| w.calls)
-        });
-        if let Some(set) = fresh {
-            let standing =
-                SafetyStanding::Whole { keys: Some(total_keys(&set.counts)), taken_at: set.started_at, reused: true };
-            return Ok(SafetyFacts { job_id: String::new(), backup_id: set.id, standing });
-        }
-        match self.start_capture(instance_id, Mode::Safety, "taken before a restore").await? {
-            Begun::Started(job) => {
-                Ok(SafetyFacts { job_id: job.id, backup_id: job.backup_id, standing: SafetyStanding::Running })
-            }
-            // One that already runs began before our facts were read: it may lack the last writes.
-            Begun::Joined(job) => {
-                Err(Fault::new(Kind::Provider, "job.busy", format!("backup {} is running on {instance_id}", job.id))
-                    .hint("Wait for it with describe_jobs, then call restore_instance again.")
-                    .retry_after(Duration::from_secs(5)))
-            }
-        }
-    }
-
-    /// How far a safety backup is.
-    pub async fn safety_standing(
-        &self,
-        instance_id: &str,
-        job_id: &str,
-        backup_id: &str,
-    ) -> Result<SafetyFacts, Fault> {
-        let facts = |standing| SafetyFacts { job_id: job_id.into(), backup_id: backup_id.into(), standing };
-        if !job_id.is_empty() {
-            let job = self.state.job(job_id).await?;
-            match job.status {
-                JobStatus::Running => return Ok(facts(SafetyStanding::Running)),
-                JobStatus::Failed => return Ok(facts(SafetyStanding::Failed(job.message))),
-                JobStatus::Succeeded => {}
-            }
-        }
-        let (vault, id, set) = (self.vault.clone(), instance_id.to_owned(), backup_id.to_owned());
-        match blocking(move || vault.find(&id, &set)).await {
-            Ok(set) => Ok(facts(SafetyStanding::Whole {
-                keys: Some(total_keys(&set.counts)),
-                taken_at: set.started_at,
-                reused: job_id.is_empty(),
-            })),
-            Err(fault) => Ok(facts(SafetyStanding::Failed(fault.message))),
-        }
-    }
-}
-
-/// Walks a set as a restore by commands would, and counts the keys that would stop it.
-struct Commands {
-    /// The slots of a cluster's node.
-    owned: Option<Vec<(u16, u16)>>,
-    outside: u64,
-    meta: u64,
-}
-
-impl Visitor for Commands {
-    const WANTS_VALUES: bool = false;
-    const WANTS_KEYS: bool = true;
-    const WANTS_FUNCTIONS: bool = true;
-
-    fn key(&mut self, head: &EntryHead<'_>) -> io::Result<()> {
-        self.meta += u64::from(head.has_meta);
-        if let Some(owned) = &self.owned {
-            let slot = slot(head.key);
-            self.outside += u64::from(!owned.iter().any(|(from, to)| (*from..=*to).contains(&slot)));
-        }
-        Ok(())
     }
 }

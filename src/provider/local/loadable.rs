@@ -1,0 +1,98 @@
+//! Whether a target can take a set, judged before its restore is planned: what would stop it half way is found here.
+
+use crate::model::backup::BackupSet;
+use crate::model::fault::Fault;
+use crate::model::restore::Way;
+use crate::provider::blocking;
+use crate::provider::local::Inner;
+use crate::redis::RedisError;
+use crate::redis::conn::Conn;
+use crate::redis::facts::ServerFacts;
+use crate::redis::rdb::{self, Census, EntryHead, RdbError, Visitor, loadable};
+use crate::redis::slots::{owned_slots, slot};
+use std::io;
+
+/// Largest value that fits a RESTORE command with default settings of the server, beside its type byte and footer.
+const BULK: u64 = (512 << 20) - 11;
+
+impl Inner {
+    /// Why this server cannot take this set; empty when it can.
+    pub(super) async fn cannot_load(
+        &self,
+        set: &BackupSet,
+        census: &Census,
+        facts: &ServerFacts,
+        way: Way,
+        conn: &mut Conn,
+    ) -> Result<String, Fault> {
+        let modules = facts.modules.clone().unwrap_or_default();
+        if let Err(why) = loadable(census, facts.server(), &modules) {
+            return Ok(why);
+        }
+        // A server with fewer databases than the set needs exits while it loads.
+        let highest = census.databases_needed().saturating_sub(1);
+        if highest > 0 {
+            match conn.cmd_str(&["SELECT", &highest.to_string()]).await {
+                Ok(_) => conn.cmd_str(&["SELECT", "0"]).await.map(|_| ())?,
+                Err(RedisError::Server { .. }) => {
+                    return Ok(format!("the set uses database {highest}, which the target does not have"));
+                }
+                Err(e) => return Err(e.into()),
+            }
+        }
+        if way == Way::Commands {
+            if census.largest_value > BULK {
+                return Ok(format!(
+                    "the set has a value of {} bytes; by commands at most {BULK} can be restored",
+                    census.largest_value
+                ));
+            }
+            let owned = if facts.cluster_enabled { Some(owned_slots(conn).await?) } else { None };
+            return self.cannot_replay(set, owned).await;
+        }
+        Ok(String::new())
+    }
+
+    /// Why the set cannot be written as commands; empty where it can. By then the target would be empty: what would stop such a
+    /// restore half way has to stop its plan.
+    async fn cannot_replay(&self, set: &BackupSet, owned: Option<Vec<(u16, u16)>>) -> Result<String, Fault> {
+        let (vault, set) = (self.vault.clone(), set.clone());
+        blocking(move || {
+            let data = vault.open_data(&set)?;
+            let found = match rdb::walk(data, (), Commands { owned, outside: 0, meta: 0 }) {
+                Ok(walked) => walked.visitor,
+                Err(too_large @ RdbError::TooLarge { .. }) => return Ok(too_large.to_string()),
+                Err(e) => return Err(crate::vault::damaged(&vault.set_dir(&set.instance_id, &set.id), e)),
+            };
+            Ok(match (found.outside, found.meta) {
+                (0, 0) => String::new(),
+                (0, n) => format!("{n} keys carry metadata of a module, which commands cannot restore"),
+                (n, _) => format!("{n} keys of the set belong to slots that this node of the cluster does not serve"),
+            })
+        })
+        .await
+    }
+}
+
+/// Walks a set as a restore by commands would, and counts the keys that would stop it.
+struct Commands {
+    /// The slots of a cluster's node.
+    owned: Option<Vec<(u16, u16)>>,
+    outside: u64,
+    meta: u64,
+}
+
+impl Visitor for Commands {
+    const WANTS_VALUES: bool = false;
+    const WANTS_KEYS: bool = true;
+    const WANTS_FUNCTIONS: bool = true;
+
+    fn key(&mut self, head: &EntryHead<'_>) -> io::Result<()> {
+        self.meta += u64::from(head.has_meta);
+        if let Some(owned) = &self.owned {
+            let slot = slot(head.key);
+            self.outside += u64::from(!owned.iter().any(|(from, to)| (*from..=*to).contains(&slot)));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,77 @@
+//! The safety backup: what undoes a restore, taken or found before it.
+
+use crate::guard::survey::Survey;
+use crate::model::backup::Mode;
+use crate::model::fault::{Fault, Kind};
+use crate::model::instance::total_keys;
+use crate::model::job::JobStatus;
+use crate::model::restore::{SafetyFacts, SafetyStanding};
+use crate::provider::blocking;
+use crate::provider::local::Inner;
+use crate::state::jobs::Begun;
+use jiff::Timestamp;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// An earlier backup counts as fresh for this long, if no write came since.
+const FRESH_SECONDS: i64 = 300;
+
+impl Inner {
+    /// A fresh backup of what the target holds: an earlier one where no write came since, else a new one.
+    pub async fn safety_backup(self: &Arc<Self>, instance_id: &str, survey: &Survey) -> Result<SafetyFacts, Fault> {
+        let (vault, id) = (self.vault.clone(), instance_id.to_owned());
+        let sets = blocking(move || vault.list(&id)).await?;
+        let now = Timestamp::now();
+        let fresh = sets.into_iter().flatten().find(|set| {
+            now.as_second() - set.started_at.as_second() < FRESH_SECONDS
+                && survey.pins.get("run_id") == Some(&set.run_id)
+                // A restore changes data without a write command, and the replication id with it.
+                && survey.pins.get("replication_id") == Some(&set.replication_id)
+                && set.write_calls.is_some()
+                && set.write_calls == survey.writes.map(|w| w.calls)
+        });
+        if let Some(set) = fresh {
+            let standing =
+                SafetyStanding::Whole { keys: Some(total_keys(&set.counts)), taken_at: set.started_at, reused: true };
+            return Ok(SafetyFacts { job_id: String::new(), backup_id: set.id, standing });
+        }
+        match self.start_capture(instance_id, Mode::Safety, "taken before a restore").await? {
+            Begun::Started(job) => {
+                Ok(SafetyFacts { job_id: job.id, backup_id: job.backup_id, standing: SafetyStanding::Running })
+            }
+            // One that already runs began before our facts were read: it may lack the last writes.
+            Begun::Joined(job) => {
+                Err(Fault::new(Kind::Provider, "job.busy", format!("backup {} is running on {instance_id}", job.id))
+                    .hint("Wait for it with describe_jobs, then call restore_instance again.")
+                    .retry_after(Duration::from_secs(5)))
+            }
+        }
+    }
+
+    /// How far a safety backup is.
+    pub async fn safety_standing(
+        &self,
+        instance_id: &str,
+        job_id: &str,
+        backup_id: &str,
+    ) -> Result<SafetyFacts, Fault> {
+        let facts = |standing| SafetyFacts { job_id: job_id.into(), backup_id: backup_id.into(), standing };
+        if !job_id.is_empty() {
+            let job = self.state.job(job_id).await?;
+            match job.status {
+                JobStatus::Running => return Ok(facts(SafetyStanding::Running)),
+                JobStatus::Failed => return Ok(facts(SafetyStanding::Failed(job.message))),
+                JobStatus::Succeeded => {}
+            }
+        }
+        let (vault, id, set) = (self.vault.clone(), instance_id.to_owned(), backup_id.to_owned());
+        match blocking(move || vault.find(&id, &set)).await {
+            Ok(set) => Ok(facts(SafetyStanding::Whole {
+                keys: Some(total_keys(&set.counts)),
+                taken_at: set.started_at,
+                reused: job_id.is_empty(),
+            })),
+            Err(fault) => Ok(facts(SafetyStanding::Failed(fault.message))),
+        }
+    }
+}
