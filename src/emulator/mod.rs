@@ -22,6 +22,7 @@ mod monitor;
 mod policy;
 mod restore;
 mod settings;
+mod spares;
 mod world;
 
 use crate::model::fault::{Fault, Kind};

@@ -5,7 +5,6 @@
 
 use crate::config::SANDBOX;
 use crate::config::instance::{Architecture, Emulate, Generation};
-use crate::emulator::acts;
 use crate::emulator::answer::Refused;
 use crate::emulator::downloads::Signer;
 use crate::emulator::ids::{Of, number, taken};
@@ -14,7 +13,7 @@ use crate::emulator::mishaps::Mishaps;
 use crate::emulator::monitor::Monitor;
 use crate::model::backup::{BackupSet, Mode};
 use crate::model::fault::Fault;
-use crate::model::job::{Job, JobKind, JobStatus, stage};
+use crate::model::job::{Job, JobKind, JobStatus};
 use crate::provider::local::endpoint_of;
 use crate::provider::local::sandbox::Sandbox;
 use crate::redis::endpoint::Endpoint;
@@ -127,8 +126,8 @@ pub struct Set {
 }
 
 /// Whether nobody can say yet what a restore has done to its target.
-fn is_unsettled(job: &Job) -> bool {
-    job.status == JobStatus::Running || job.stage.contains(stage::UNSETTLED)
+pub(super) fn is_undecided(job: &Job) -> bool {
+    job.status == JobStatus::Running || job.is_unsettled()
 }
 
 /// Status of an instance.
@@ -371,71 +370,8 @@ impl World {
         self.sandbox.stop().await;
     }
 
-    /// Settles spares whose filling was cut off by the end of an earlier process.
-    ///
-    /// # Errors
-    /// What the state store refuses.
-    pub async fn settle(&self) -> Result<(), Refused> {
-        for instance in self.instances() {
-            match &instance.created {
-                Some(created) if created.normal_at.is_none() && !created.failed => {
-                    self.settle_spare(&instance.id, created).await?;
-                }
-                Some(created) => self.discard_copy(&instance.id, &created.copy).await?,
-                None => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// Ends the filling of a spare by what became of its restore. While that is not settled it is still being created, and
-    /// is looked at again with its status.
-    ///
-    /// # Errors
-    /// What the state store and the file refuse.
-    pub async fn settle_spare(&self, instance_id: &str, created: &Created) -> Result<Status, Refused> {
-        let restore =
-            |jobs: Vec<Job>| jobs.into_iter().find(|job| job.kind == JobKind::Restore && job.backup_id == created.copy);
-        let mut job = restore(self.app.provider.jobs(Some(instance_id)).await?);
-        if job.as_ref().is_some_and(is_unsettled) {
-            self.app.provider.recover().await?;
-            job = restore(self.app.provider.jobs(Some(instance_id)).await?);
-        }
-        if job.as_ref().is_some_and(is_unsettled) {
-            return Ok(Status::Creating);
-        }
-        self.discard_copy(instance_id, &created.copy).await?;
-        let well = job.is_some_and(|job| job.status == JobStatus::Succeeded);
-        self.filled(instance_id, well)?;
-        Ok(if well { Status::Normal } else { Status::Error })
-    }
-
-    /// Deletes the copy that a spare was filled from, whole or half.
-    async fn discard_copy(&self, instance_id: &str, copy: &str) -> Result<(), Refused> {
-        self.vault.discard_draft(instance_id, copy)?;
-        if self.vault.set_dir(instance_id, copy).is_dir()
-            && let Err(refused) = acts::delete_backup(self, "settling", instance_id, copy).await
-        {
-            // It only takes room, and is tried again at the next start.
-            tracing::warn!(%instance_id, backup_id = %copy, "the copy could not be deleted: {}", refused.message);
-        }
-        Ok(())
-    }
-
     /// Says that this process no longer fills a spare.
     pub fn end_filling(&self, instance_id: &str) {
         self.filling.lock().unwrap_or_else(PoisonError::into_inner).remove(instance_id);
-    }
-
-    /// Says how the filling of a spare ended.
-    fn filled(&self, instance_id: &str, well: bool) -> Result<(), Refused> {
-        self.memory.change(|book| {
-            // Settled once: a second look at the same time says the same, and no later moment.
-            if let Some(created) = book.of(instance_id).created.as_mut().filter(|c| c.normal_at.is_none()) {
-                created.failed = !well;
-                created.normal_at = well.then(Timestamp::now);
-            }
-            Ok(())
-        })
     }
 }

@@ -1,4 +1,4 @@
-//! An instance as it stands.
+//! An instance as it stands: whether it answers, what it is, and what it holds.
 
 use crate::model::fault::Fault;
 use crate::model::instance::{Counts, Instance, Live};

@@ -6,17 +6,16 @@
 use crate::model::backup::Mode;
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, JobKind};
-use crate::model::text::{bytes, clean};
 use crate::model::time::written;
 use crate::provider::tair::architecture::Architecture;
 use crate::provider::tair::follow::Follow;
-use crate::provider::tair::sets::{self, CloudSet};
+use crate::provider::tair::sets;
 use crate::provider::tair::{Inner, same_fault, traffic, undo_json};
 use crate::state::jobs::Begun;
 use crate::tair::codes::Retry;
 use crate::tair::error::TairError;
 use crate::tair::wire::attribute::InstanceAttribute;
-use crate::tair::wire::backups::{Backup, BackupTask, CreateBackup, DescribeBackupTasks};
+use crate::tair::wire::backups::{BackupTask, CreateBackup, DescribeBackupTasks};
 use crate::tair::wire::clusters::ClusterBackup;
 use crate::tair::wire::moment;
 use jiff::{SignedDuration, Timestamp};
@@ -38,13 +37,13 @@ pub struct Record {
     /// When the call was made.
     pub called_at: Timestamp,
     /// Whether sets are listed as a cloud-native cluster's.
-    cluster: bool,
+    pub cluster: bool,
     /// Shards, where there are several.
-    shards: Option<usize>,
+    pub shards: Option<usize>,
     /// What there was before the call: jobs, or sets of a cluster.
-    known: BTreeSet<String>,
+    pub known: BTreeSet<String>,
     /// The jobs that are followed; empty while they are not known.
-    jobs: Vec<i64>,
+    pub jobs: Vec<i64>,
 }
 
 type Started = oneshot::Sender<Result<bool, Fault>>;
@@ -235,7 +234,7 @@ impl Inner {
         Ok(jobs.map(|id| id.to_string()).collect())
     }
 
-    async fn tasks(&self, instance_id: &str, job: Option<i64>) -> Result<Vec<BackupTask>, TairError> {
+    pub(super) async fn tasks(&self, instance_id: &str, job: Option<i64>) -> Result<Vec<BackupTask>, TairError> {
         let ask = DescribeBackupTasks {
             instance_id: instance_id.into(),
             backup_job_id: job.map(|id| id.to_string()),
@@ -291,99 +290,6 @@ impl Inner {
             follow.wait("the call for a backup").await?;
         }
     }
-
-    /// Follows to the set.
-    async fn follow_backup(&self, job: &Job, record: Record) -> Result<String, Fault> {
-        let mut follow = Follow::new(&self.pace, self.pace.backup, &self.jobs.stop);
-        let set = if record.cluster {
-            self.follow_cluster(job, &record, &mut follow).await?
-        } else {
-            self.follow_jobs(job, &record, &mut follow).await?
-        };
-        if let Err(fault) = self.jobs.state.set_backup_id(&job.id, &set.set.id).await {
-            tracing::error!(job = %job.id, "the job's set could not be written down: {fault}");
-        }
-        Ok(format!("backup {} of {}, {}", set.set.id, written(set.set.started_at), bytes(set.set.rdb_bytes)))
-    }
-
-    async fn follow_jobs(&self, job: &Job, record: &Record, follow: &mut Follow) -> Result<CloudSet, Fault> {
-        let mut over_since = None;
-        loop {
-            let (mut running, mut percent, mut stage, mut all_read) = (false, 0, String::new(), true);
-            for id in &record.jobs {
-                let Some(tasks) = follow.forgive(self.tasks(&job.instance_id, Some(*id)).await)? else {
-                    all_read = false;
-                    continue;
-                };
-                // Some gateways give all jobs whatever was asked for.
-                for task in tasks.iter().filter(|t| t.backup_job_id.is_none_or(|j| j == *id)) {
-                    percent += if task.is_finished() { 100 } else { task.percent().unwrap_or(0) };
-                    if !task.is_finished() {
-                        running = true;
-                        stage = clean(task.backup_progress_status.as_deref().unwrap_or("running"));
-                    }
-                }
-            }
-            if running {
-                over_since = None;
-                // A job's figures are bytes; the cloud tells per cents only.
-                let percent = percent / i64::try_from(record.jobs.len()).unwrap_or(1).max(1);
-                self.tell(job, &format!("{stage}, {percent}%")).await;
-            } else {
-                // Finished, or no longer listed: the list of sets tells which.
-                let read = sets::rows(&self.client, &job.instance_id, since(record.called_at)).await;
-                let rows = follow.forgive(read)?;
-                all_read &= rows.is_some();
-                let all = rows.unwrap_or_default();
-                let ours: Vec<Backup> =
-                    all.into_iter().filter(|r| r.backup_job_id.is_some_and(|j| record.jobs.contains(&j))).collect();
-                if let Some(set) = whole(&job.instance_id, record, ours)? {
-                    return Ok(set);
-                }
-                // What could not be read may still run.
-                over_since = if all_read { over_since.or(Some(follow.elapsed())) } else { None };
-                if over_since
-                    .is_some_and(|since| follow.elapsed().saturating_sub(since) >= self.pace.settle.saturating_mul(5))
-                {
-                    return Err(Fault::new(
-                        Kind::Provider,
-                        "backup.lost",
-                        "the cloud's job is over, and the set it should have made is not listed, or not whole",
-                    )
-                    .hint("Look with describe_backups in some minutes; if it is not there, call create_backup again.")
-                    .next(&["describe_backups"]));
-                }
-                self.tell(job, "waiting for the set to be listed").await;
-            }
-            follow.wait("the backup").await?;
-        }
-    }
-
-    async fn follow_cluster(&self, job: &Job, record: &Record, follow: &mut Follow) -> Result<CloudSet, Fault> {
-        loop {
-            let read = sets::cluster_rows(&self.client, &job.instance_id, since(record.called_at)).await;
-            let rows = follow.forgive(read)?;
-            // The earliest new one: a later one is somebody else's.
-            let new = rows.unwrap_or_default().into_iter().filter(|r| !record.known.contains(&r.cluster_backup_id));
-            let ours: Option<ClusterBackup> = new.min_by_key(|r| r.cluster_backup_start_time.clone());
-            match ours {
-                Some(row) if row.cluster_backup_status.as_deref() == Some("RUNNING") => {
-                    let percent: u8 = row.progress.as_deref().unwrap_or("0").trim_end_matches('%').parse().unwrap_or(0);
-                    self.tell(job, &format!("RUNNING, {percent}%")).await;
-                }
-                Some(row) => match sets::of_cluster_rows(&job.instance_id, vec![row]).pop() {
-                    Some(Ok(set)) => return Ok(set),
-                    Some(Err(broken)) => return Err(failed(&broken.reason)),
-                    None => {}
-                },
-                None if follow.elapsed() >= self.pace.settle.saturating_mul(5) => {
-                    return Err(lost_call(record.called_at));
-                }
-                None => {}
-            }
-            follow.wait("the backup").await?;
-        }
-    }
 }
 
 impl Record {
@@ -400,37 +306,14 @@ fn recent() -> (Timestamp, Timestamp) {
 }
 
 /// What may be of a job that was called for at a moment, or joined then.
-fn since(called_at: Timestamp) -> (Timestamp, Timestamp) {
+pub(super) fn since(called_at: Timestamp) -> (Timestamp, Timestamp) {
     let now = Timestamp::now();
     let from = called_at.min(now);
     let day = SignedDuration::from_hours(24);
     (from.saturating_sub(BEFORE).unwrap_or(from), now.saturating_add(day).unwrap_or(now))
 }
 
-/// The set that all rows of our jobs make; nothing while one is missing.
-fn whole(instance_id: &str, record: &Record, rows: Vec<Backup>) -> Result<Option<CloudSet>, Fault> {
-    if let Some(bad) =
-        rows.iter().find(|r| r.backup_status.as_deref().is_some_and(|s| s.eq_ignore_ascii_case("Failed")))
-    {
-        let node = bad.node_instance_id.as_deref().unwrap_or(instance_id);
-        return Err(failed(&format!("the cloud says Failed of {}", clean(node))));
-    }
-    let every = record.jobs.iter().all(|j| rows.iter().any(|r| r.backup_job_id == Some(*j) && r.id().is_some()));
-    let shards = record.shards.or((record.jobs.len() > 1).then_some(record.jobs.len()));
-    if !every {
-        return Ok(None);
-    }
-    // What is not whole yet may become so: its shards are listed one after the other.
-    Ok(sets::one(instance_id, rows, shards).and_then(Result::ok))
-}
-
-fn failed(why: &str) -> Fault {
-    Fault::new(Kind::Provider, "backup.failed", format!("the cloud could not take this backup: {why}"))
-        .hint("Call create_backup again; if it fails again, look at the instance in the console.")
-        .next(&["create_backup", "describe_instances"])
-}
-
-fn lost_call(called_at: Timestamp) -> Fault {
+pub(super) fn lost_call(called_at: Timestamp) -> Fault {
     Fault::new(
         Kind::Provider,
         "cloud.uncertain",

@@ -5,6 +5,7 @@
 
 pub mod architecture;
 mod backup;
+mod backup_follow;
 mod clone;
 mod delete;
 mod download;
