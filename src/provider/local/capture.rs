@@ -19,10 +19,13 @@ use jiff::Timestamp;
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 /// Bytes handed to the worker at once.
 const CHUNK: usize = 256 << 10;
+/// How far the worker's priority is lowered.
+#[cfg(target_os = "linux")]
+const GIVE_WAY: i32 = 10;
 /// Chunks on their way to the worker.
 const IN_FLIGHT: usize = 8;
 /// How often a job's progress is written down.
@@ -118,12 +121,12 @@ impl Inner {
         let (tx, rx) = mpsc::channel::<Chunk>(IN_FLIGHT);
         let (spent, mut spare) = mpsc::unbounded_channel();
         let framing = snapshot.framing;
-        let mut worker = tokio::task::spawn_blocking(move || {
+        let worker = giving_way(move || {
             let feed = Feed { rx, spent, chunk: Chunk::default(), used: 0 };
             let census = check(feed, framing, &mut draft)?;
             let sealed = draft.seal()?;
             Ok::<_, Fault>(Captured { census, sealed, draft })
-        });
+        })?;
         let total = if let Framing::Length(n) = framing { n } else { 0 };
         let mut chunk = Chunk::empty();
         let (mut received, mut told) = (0, Instant::now());
@@ -159,12 +162,27 @@ impl Inner {
         if failed.is_none() {
             self.state.progress(&job.id, "writing to disk", received, total).await?;
         }
-        let done = (&mut worker).await;
+        let done = worker.await;
         if let Some(fault) = failed {
             return Err(fault);
         }
         done.map_err(|e| Fault::new(Kind::Unexpected, "job.crashed", "the capturing thread died").because(e))?
     }
+}
+
+/// Runs work on a thread of its own, and at a lower priority: where the source is on this machine, it comes first.
+fn giving_way<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<oneshot::Receiver<T>, Fault> {
+    let (tx, rx) = oneshot::channel();
+    let run = move || {
+        // On Linux this is the thread's own priority; elsewhere it is the process's, which would slow a restore too.
+        #[cfg(target_os = "linux")]
+        let _ = rustix::process::nice(GIVE_WAY);
+        // Whoever waited may be gone.
+        let _ = tx.send(work());
+    };
+    let started = std::thread::Builder::new().name("capture".into()).spawn(run);
+    started.map_err(|e| Fault::new(Kind::Unexpected, "system.thread", "no thread for the capture").because(e))?;
+    Ok(rx)
 }
 
 fn cancelled() -> Fault {
