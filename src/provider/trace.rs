@@ -5,7 +5,6 @@ use crate::guard::permit::Permit;
 use crate::model::fault::Fault;
 use crate::model::job::Job;
 use crate::provider::jobs::{Jobs, LET_GO};
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// Who asked, and which confirmation it was; empty where that is not known.
@@ -39,14 +38,8 @@ impl Jobs {
             Err(fault) if fault.code == LET_GO => return,
             Err(fault) => ("failed", format!("{}: {}", fault.code, fault.message)),
         };
-        self.note(AuditRecord {
-            at: Timestamp::now(),
-            event: format!("{}.{how}", job.kind.word()),
-            caller: trace.caller.clone(),
-            instance_id: job.instance_id.clone(),
-            nonce: trace.nonce.clone(),
-            detail: format!("job {}: {detail}", job.id),
-        })
-        .await;
+        let (event, detail) = (format!("{}.{how}", job.kind.word()), format!("job {}: {detail}", job.id));
+        let record = AuditRecord::now(&event, &trace.caller, &job.instance_id, detail);
+        self.note(AuditRecord { nonce: trace.nonce.clone(), ..record }).await;
     }
 }
