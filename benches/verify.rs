@@ -47,13 +47,13 @@ fn plain(path: &str, hash: bool) -> Result<String, String> {
         }
         Ok(())
     };
-    let census = rdb::walk(file, tap, ()).map_err(|e| e.to_string())?.census;
-    Ok(format!("{} keys, {} bytes, {:?}", census.keys(), census.bytes, census.checksum))
+    let statistics = rdb::walk(file, tap, ()).map_err(|e| e.to_string())?.statistics;
+    Ok(format!("{} keys, {} bytes, {:?}", statistics.keys(), statistics.bytes, statistics.checksum))
 }
 
 fn set(vault: &str, instance_id: &str, backup_id: &str) -> Result<String, String> {
     let vault = Vault::new(vault.into());
     let set = vault.find(instance_id, backup_id).map_err(|f| f.to_string())?;
-    let census = vault.verify(&set).map_err(|f| f.to_string())?;
-    Ok(format!("{} keys, {} bytes, {:?}", census.keys(), census.bytes, census.checksum))
+    let statistics = vault.verify(&set).map_err(|f| f.to_string())?;
+    Ok(format!("{} keys, {} bytes, {:?}", statistics.keys(), statistics.bytes, statistics.checksum))
 }

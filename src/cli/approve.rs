@@ -1,7 +1,7 @@
 //! `approve`: a person's yes or no at a terminal, for clients that cannot ask.
 
 use crate::cli::{print, terminal};
-use crate::guard::ledger::{Confirmation, Ledger as _, Standing};
+use crate::guard::ledger::{Confirmation, ConfirmationStatus, Ledger as _};
 use crate::guard::person::{Answer, question};
 use crate::model::fault::{Fault, Kind};
 use crate::model::time::written;
@@ -41,16 +41,18 @@ pub async fn run(app: &App, args: Args) -> Result<u8, Fault> {
     }
     for open in waiting {
         print(&format!("Planned {}, good until {}.", written(open.created_at), written(open.expires_at)));
-        let (standing, event, said) = match terminal::ask(&open, &question(&open.plan, &open.plan.warnings)).await {
-            Answer::Yes(_) => {
-                (Some(Standing::Approved), "approved", "Approved. The agent may now call again with its token.")
-            }
-            Answer::Declined => (Some(Standing::Declined), "declined", "Declined. The token is void."),
+        let (status, event, said) = match terminal::ask(&open, &question(&open.plan, &open.plan.warnings)).await {
+            Answer::Yes(_) => (
+                Some(ConfirmationStatus::Approved),
+                "approved",
+                "Approved. The agent may now call again with its token.",
+            ),
+            Answer::Declined => (Some(ConfirmationStatus::Declined), "declined", "Declined. The token is void."),
             Answer::Dismissed | Answer::NoChannel => (None, "dismissed", "Left open."),
             Answer::NotAYes => (None, "not_confirmed", "That is not the instance id. Left open."),
         };
-        if let Some(standing) = standing
-            && !app.state.settle(&open.nonce, &[Standing::Open], standing).await?
+        if let Some(status) = status
+            && !app.state.transition(&open.nonce, &[ConfirmationStatus::Open], status).await?
         {
             print("Too late: it has expired or was answered meanwhile.");
             continue;

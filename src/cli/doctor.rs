@@ -36,7 +36,7 @@ enum Status {
 }
 
 impl Status {
-    const fn word(self) -> &'static str {
+    const fn as_str(self) -> &'static str {
         match self {
             Self::Pass => "pass",
             Self::Warn => "warn",
@@ -122,7 +122,7 @@ pub async fn run(app: Result<Arc<App>, Fault>, args: Args) -> Result<u8, Fault> 
             if place.replace(&check.instance_id) != Some(&check.instance_id) && !check.instance_id.is_empty() {
                 print(&format!("\ninstance {}", check.instance_id));
             }
-            print(&format!("{}  {:<16} {}", check.status.word(), check.name, check.detail));
+            print(&format!("{}  {:<16} {}", check.status.as_str(), check.name, check.detail));
             if !check.next.is_empty() {
                 print(&format!("      {:<16} -> {}", "", check.next));
             }
@@ -134,7 +134,7 @@ pub async fn run(app: Result<Arc<App>, Fault>, args: Args) -> Result<u8, Fault> 
 
 impl Check {
     fn json(&self) -> Value {
-        let mut row = json!({ "name": self.name, "status": self.status.word(), "detail": self.detail });
+        let mut row = json!({ "name": self.name, "status": self.status.as_str(), "detail": self.detail });
         if let Some(row) = row.as_object_mut() {
             if !self.instance_id.is_empty() {
                 row.insert("instance_id".into(), self.instance_id.clone().into());

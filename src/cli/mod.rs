@@ -9,7 +9,7 @@ mod doctor;
 mod emulate;
 mod terminal;
 
-use crate::config::{Config, Confirmation};
+use crate::config::{Config, ConfirmationPolicy};
 use crate::mcp::server::CALLER;
 use crate::mcp::signals::Signals;
 use crate::model::fault::{Fault, Kind};
@@ -23,7 +23,7 @@ use crate::tair::client::Client;
 use crate::tair::environment::Environment;
 use crate::tools::guarded::reply::Guarded;
 use crate::tools::{
-    App, Call, Outcome, create_backup, create_instance_from_backup, delete_backup, describe_backup_policy,
+    App, Outcome, ToolCall, create_backup, create_instance_from_backup, delete_backup, describe_backup_policy,
     describe_backups, describe_instances, describe_jobs, download_backup, modify_backup_policy, restore_instance,
 };
 use clap::{CommandFactory as _, Parser, Subcommand};
@@ -247,7 +247,7 @@ async fn tool(app: &App, name: &str, arguments: Value, as_json: bool) -> Result<
         app.provider.recover().await?;
     }
     let (person, bar, mut signals) = (TerminalPerson::new(as_json), Bar::new(), signals()?);
-    let call = Call { app, caller: CALLER, person: &person, progress: &bar };
+    let call = ToolCall { app, caller: CALLER, person: &person, progress: &bar };
     let work = conversation(&call, name, arguments, as_json);
     tokio::pin!(work);
     let outcome = tokio::select! {
@@ -275,7 +275,7 @@ async fn tool(app: &App, name: &str, arguments: Value, as_json: bool) -> Result<
     let job = app.provider.job(&job).await?;
     // The cloud goes on by itself; whoever looks next follows it.
     let told = if job.status == JobStatus::Running { "follow it with describe-jobs" } else { &job.message };
-    print(&format!("{}  {}  {told}", job.status.word(), job.id));
+    print(&format!("{}  {}  {told}", job.status.as_str(), job.id));
     if job.status == JobStatus::Failed { Ok(Guarded::failed(&job.code).exit_code()) } else { code }
 }
 
@@ -310,12 +310,12 @@ fn said(outcome: Result<Outcome, Fault>, as_json: bool) -> (Result<u8, Fault>, O
 }
 
 /// One call; for a restore at a terminal also the second one, since the person is right here.
-async fn conversation(call: &Call<'_>, name: &str, mut arguments: Value, as_json: bool) -> Result<Outcome, Fault> {
+async fn conversation(call: &ToolCall<'_>, name: &str, mut arguments: Value, as_json: bool) -> Result<Outcome, Fault> {
     let first = crate::tools::run(call, name, arguments.clone()).await?;
     let Outcome::Reply { json, human } = &first else { return Ok(first) };
     let planned = json.get("status").and_then(Value::as_str) == Some("confirmation_required");
     // Where the token alone is enough, echoing it is the person's own second step.
-    let asked = call.app.config.guard.confirmation == Confirmation::Person;
+    let asked = call.app.config.guard.confirmation == ConfirmationPolicy::Person;
     if !planned || !asked || as_json || !terminal::is_there() {
         return Ok(first);
     }

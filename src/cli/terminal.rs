@@ -3,7 +3,7 @@
 //! The question goes to the terminal itself, not to standard input: what a program pipes in is not a person.
 
 use crate::guard::ledger::Confirmation;
-use crate::guard::person::{Answer, Channel, judge_typed};
+use crate::guard::person::{Answer, Channel, typed_answer};
 use crate::tools::{Asked, Person, Progress};
 use async_trait::async_trait;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -67,7 +67,7 @@ pub async fn ask(open: &Confirmation, question: &str) -> Answer {
     match read_line(format!("{question}\n(`no` declines, Enter leaves it open) > ")).await.as_deref() {
         None | Some("") => Answer::Dismissed,
         Some("no" | "n") => Answer::Declined,
-        Some(typed) => judge_typed(&open.plan, typed, Channel::Terminal),
+        Some(typed) => typed_answer(&open.plan, typed, Channel::Terminal),
     }
 }
 

@@ -20,7 +20,7 @@ pub const SANDBOX: &str = "sandbox";
 /// Who has to say yes to a restore.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(rename_all = "snake_case")]
-pub enum Confirmation {
+pub enum ConfirmationPolicy {
     /// A person, through a channel the model does not control.
     #[default]
     Person,
@@ -28,10 +28,10 @@ pub enum Confirmation {
     Token,
 }
 
-impl Confirmation {
+impl ConfirmationPolicy {
     /// The word in replies, as in the file.
     #[must_use]
-    pub const fn word(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Person => "person",
             Self::Token => "token",
@@ -44,7 +44,7 @@ impl Confirmation {
 #[serde(deny_unknown_fields, default)]
 pub struct GuardConfig {
     /// Who has to say yes.
-    pub confirmation: Confirmation,
+    pub confirmation: ConfirmationPolicy,
     /// Writes per second up to which a restore may go ahead.
     pub max_writes_per_second: f64,
     /// Minutes a confirmation token is good for.
@@ -53,7 +53,7 @@ pub struct GuardConfig {
 
 impl Default for GuardConfig {
     fn default() -> Self {
-        Self { confirmation: Confirmation::Person, max_writes_per_second: 0.0, token_minutes: 15 }
+        Self { confirmation: ConfirmationPolicy::Person, max_writes_per_second: 0.0, token_minutes: 15 }
     }
 }
 

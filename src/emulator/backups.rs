@@ -139,7 +139,7 @@ fn row(call: &Call<'_>, instance: &Emulated, set: &Set) -> Backup {
         backup_id: Some(set.number),
         backup_job_id: Some(set.job),
         backup_status: Some(if set.whole.is_some() { "Success" } else { "Failed" }.into()),
-        backup_mode: Some(word(set.manual).into()),
+        backup_mode: Some(mode_name(set.manual).into()),
         backup_method: Some("Physical".into()),
         backup_type: Some("FullBackup".into()),
         backup_db_names: Some("all".into()),
@@ -157,7 +157,7 @@ fn row(call: &Call<'_>, instance: &Emulated, set: &Set) -> Backup {
 }
 
 /// The word for who asked.
-pub const fn word(manual: bool) -> &'static str {
+pub const fn mode_name(manual: bool) -> &'static str {
     if manual { "Manual" } else { "Automated" }
 }
 
@@ -226,7 +226,7 @@ pub async fn tasks(call: &Call<'_>) -> Result<BackupTasks, Refused> {
         }
         let manual = taken.iter().any(|t| t.backup_id == job.backup_id)
             || sets.iter().any(|s| s.id == job.backup_id && s.manual);
-        let mode = word(manual);
+        let mode = mode_name(manual);
         if asked.job_mode.as_deref().is_some_and(|wanted| wanted != mode) {
             continue;
         }

@@ -166,7 +166,7 @@ async fn reply(call: &Call<'_>, new: &Emulated) -> Result<NewInstance, Refused> 
         request_id: String::new(),
         instance_id: new.id.clone(),
         instance_name: new.created.as_ref().map(|c| c.name.clone()),
-        instance_status: Some(status.word().into()),
+        instance_status: Some(status.as_str().into()),
         region_id: Some(call.region.clone()),
         zone_id: Some(given(call, "ZoneId").map_or_else(|| call.zone(), str::to_owned)),
         connection_domain: Some(host.clone()),

@@ -1,7 +1,7 @@
 //! Sets of cloud-native clusters, which have a listing, ids and words of their own.
 
 use crate::emulator::answer::Refused;
-use crate::emulator::backups::{expiry, progress, range, recoverable, url, word};
+use crate::emulator::backups::{expiry, mode_name, progress, range, recoverable, url};
 use crate::emulator::call::Call;
 use crate::emulator::ids::cluster;
 use crate::emulator::instances::{cut, engine_version, page};
@@ -63,7 +63,7 @@ fn running(call: &Call<'_>, job: &Job, manual: bool) -> ClusterBackup {
         is_avail: Some(false),
         cluster_backup_size: Some(0),
         cluster_backup_start_time: Some(written(job.created_at)),
-        cluster_backup_mode: Some(word(manual).into()),
+        cluster_backup_mode: Some(mode_name(manual).into()),
         progress: Some(format!("{}%", progress(call, job).1)),
         shard_class_memory: Some(SHARD_MB),
         ..ClusterBackup::default()
@@ -101,7 +101,7 @@ fn row(call: &Call<'_>, instance: &Emulated, set: &Set, shards: bool) -> Cluster
         cluster_backup_size: Some(size),
         cluster_backup_start_time: Some(written(set.begun)),
         cluster_backup_end_time: Some(written(set.ended)),
-        cluster_backup_mode: Some(word(set.manual).into()),
+        cluster_backup_mode: Some(mode_name(set.manual).into()),
         progress: None,
         shard_class_memory: Some(SHARD_MB),
         expect_expire_time: expiry(call, instance, set).map(written),

@@ -156,7 +156,7 @@ async fn facts(call: &Call<'_>, instance: &Emulated) -> Result<InstanceFacts, Re
     let local = world.app.provider.describe(&instance.id).await?;
     let status = match (&local.live, status) {
         (Err(_), Status::Normal) => "Unavailable",
-        (_, status) => status.word(),
+        (_, status) => status.as_str(),
     };
     let (host, port) = place(&local);
     let native = instance.is_cloud_native();

@@ -146,7 +146,7 @@ pub enum Status {
 impl Status {
     /// The word on the wire.
     #[must_use]
-    pub const fn word(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Normal => "Normal",
             Self::Creating => "Creating",

@@ -85,7 +85,7 @@ pub struct CloneOrder {
 impl Source {
     /// In a few words.
     #[must_use]
-    pub fn words(&self) -> String {
+    pub fn describe(&self) -> String {
         match self {
             Self::Backup { backup_id } => backup_id.clone(),
             Self::Moment { restore_time, filter_key: None, .. } => format!("its data of {}", written(*restore_time)),
@@ -134,13 +134,13 @@ impl Act {
     #[must_use]
     pub fn on(&self, instance_id: &str) -> String {
         match self {
-            Self::RestoreInstance { source, .. } => format!("restore of {instance_id} from {}", source.words()),
+            Self::RestoreInstance { source, .. } => format!("restore of {instance_id} from {}", source.describe()),
             Self::DeleteBackup { backup_id } => format!("deletion of backup {backup_id} of {instance_id}"),
             Self::ModifyBackupPolicy { change } => {
-                format!("change of {instance_id}'s backup policy: {}", change.words())
+                format!("change of {instance_id}'s backup policy: {}", change.describe())
             }
             Self::CreateInstanceFromBackup { order } => {
-                format!("new instance from {instance_id}, {}", order.source.words())
+                format!("new instance from {instance_id}, {}", order.source.describe())
             }
         }
     }
@@ -162,7 +162,7 @@ impl Act {
 impl PolicyChange {
     /// What it changes, in words.
     #[must_use]
-    pub fn words(&self) -> String {
+    pub fn describe(&self) -> String {
         let period =
             self.preferred_backup_period.as_ref().map(|days| format!("preferred_backup_period {}", days.join(",")));
         let time = self.preferred_backup_time.as_ref().map(|t| format!("preferred_backup_time {t}"));

@@ -1,7 +1,7 @@
 //! Pre-checks: facts in, a verdict with its figures out. Reads nothing itself.
 
 use crate::guard::plan::{Policy, counts_in_words};
-use crate::model::restore::{SafetyFacts, SafetyStanding, SourceFacts, TargetFacts, Way};
+use crate::model::restore::{SafetyFacts, SafetyStatus, SourceFacts, TargetFacts, Way};
 use crate::model::text::bytes;
 use crate::model::time::written;
 
@@ -21,7 +21,7 @@ pub enum Status {
 impl Status {
     /// The word in replies.
     #[must_use]
-    pub const fn word(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Pass => "pass",
             Self::Warn => "warn",
@@ -146,7 +146,7 @@ fn loadable(t: &TargetFacts, s: &SourceFacts) -> Precheck {
 
 fn way(t: &TargetFacts) -> Precheck {
     let status = if t.way == Way::Commands { Status::Warn } else { Status::Pass };
-    check("restore_way", status, format!("{} ({}): {}", t.way.word(), t.way_reason, t.way.meaning()))
+    check("restore_way", status, format!("{} ({}): {}", t.way.as_str(), t.way_reason, t.way.meaning()))
 }
 
 /// Judges write traffic: so many writes a second, over so many seconds.
@@ -201,14 +201,14 @@ fn room(t: &TargetFacts, s: &SourceFacts) -> Precheck {
 /// Judges the backup of what is there now.
 #[must_use]
 pub fn safety(s: &SafetyFacts) -> Precheck {
-    match &s.standing {
-        SafetyStanding::Running => {
+    match &s.status {
+        SafetyStatus::Running => {
             check("safety_backup", Status::Pending, format!("{} is being taken (job {})", s.backup_id, s.job_id))
         }
-        SafetyStanding::Failed(why) => {
+        SafetyStatus::Failed(why) => {
             check("safety_backup", Status::Block, format!("what is there now could not be backed up: {why}"))
         }
-        SafetyStanding::Whole { keys, taken_at, reused } => {
+        SafetyStatus::Whole { keys, taken_at, reused } => {
             let keys = keys.map_or(String::new(), |n| format!(", {n} keys"));
             let how = if *reused { "used again: no write since" } else { "taken for this plan" };
             check("safety_backup", Status::Pass, format!("{} of {}{keys}, {how}", s.backup_id, written(*taken_at)))

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 /// Where a confirmation stands. Only `Open` and `Approved` can still become a permit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub enum ConfirmationStatus {
     /// Planned; nobody has answered.
     Open,
     /// A person said yes at a terminal; the token still has to be echoed.
@@ -15,30 +15,30 @@ pub enum Standing {
     /// A person said no.
     Declined,
     /// Became a permit.
-    Spent,
+    Redeemed,
     /// Withdrawn: a newer plan took its place, or too many wrong answers.
     Superseded,
 }
 
-impl Standing {
+impl ConfirmationStatus {
     /// The word stored.
     #[must_use]
-    pub const fn word(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Open => "open",
             Self::Approved => "approved",
             Self::Declined => "declined",
-            Self::Spent => "spent",
+            Self::Redeemed => "spent",
             Self::Superseded => "superseded",
         }
     }
 
     /// Reads the word back.
     #[must_use]
-    pub fn from_word(word: &str) -> Option<Self> {
-        [Self::Open, Self::Approved, Self::Declined, Self::Spent, Self::Superseded]
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Open, Self::Approved, Self::Declined, Self::Redeemed, Self::Superseded]
             .into_iter()
-            .find(|s| s.word() == word)
+            .find(|s| s.as_str() == word)
     }
 }
 
@@ -56,7 +56,7 @@ pub struct Confirmation {
     /// Until when it may be confirmed.
     pub expires_at: Timestamp,
     /// Where it stands.
-    pub standing: Standing,
+    pub status: ConfirmationStatus,
 }
 
 impl Confirmation {
@@ -108,7 +108,8 @@ pub trait Ledger: Send + Sync {
     /// Finds a plan by its nonce.
     async fn find(&self, nonce: &str) -> Result<Option<Confirmation>, Fault>;
     /// Moves a confirmation from one of `from` to `to` atomically; `false` when it stood elsewhere or had expired.
-    async fn settle(&self, nonce: &str, from: &[Standing], to: Standing) -> Result<bool, Fault>;
+    async fn transition(&self, nonce: &str, from: &[ConfirmationStatus], to: ConfirmationStatus)
+    -> Result<bool, Fault>;
     /// Withdraws the instance's other open plans: what they were made of is about to change.
     async fn withdraw_others(&self, instance_id: &str, nonce: &str) -> Result<(), Fault>;
     /// Counts an answer that was not a yes; returns how many there were.

@@ -4,7 +4,7 @@
 //! which every overwriting call of a provider takes by value, is one street:
 //!
 //! [`act`] → [`survey`] with its [`checks`] → [`plan`] → [`token`] (first call) … token verified → surveyed again → the person's [`person::Yes`]
-//! → [`permit::spend`], which spends the token atomically → `Permit`.
+//! → [`permit::redeem`], which spends the token atomically → `Permit`.
 //!
 //! What the guard cannot do: an agent with a shell and the instance's credentials needs no tool of ours to destroy data,
 //! and one that can drive a pseudo-terminal as the same user can type into `approve`. Keep credentials out of the
@@ -13,6 +13,7 @@
 pub mod act;
 pub mod checks;
 pub mod cloud_checks;
+pub mod grant;
 pub mod ledger;
 pub mod permit;
 pub mod person;

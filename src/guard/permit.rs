@@ -1,6 +1,8 @@
 //! The permit: proof that the guard was passed. Made only here, spent by value, never copied.
 
-use crate::guard::ledger::{AuditRecord, Confirmation, Ledger, Standing};
+use crate::guard::act::Act;
+use crate::guard::grant::{Delete, Grant, Order, Overwrite};
+use crate::guard::ledger::{AuditRecord, Confirmation, ConfirmationStatus, Ledger};
 use crate::guard::person::{Channel, Yes};
 use crate::guard::plan::{PLAN_AGAIN, Plan};
 use crate::model::fault::{Fault, Kind};
@@ -34,6 +36,39 @@ impl Permit {
         &self.open.plan
     }
 
+    fn grant<For>(self, is_it: impl Fn(&Act) -> bool) -> Result<Grant<For>, Fault> {
+        let Plan { act, instance_id, .. } = &self.open.plan;
+        if is_it(act) {
+            return Ok(Grant::new(instance_id));
+        }
+        let message = format!("a yes to the {} is none to anything else", act.on(instance_id));
+        Err(Fault::new(Kind::Unexpected, "act.unsupported", message))
+    }
+
+    /// Spends the permit on the right to overwrite the instance.
+    ///
+    /// # Errors
+    /// `act.unsupported` where the yes was to something else than a restore.
+    pub fn overwrite(self) -> Result<Grant<Overwrite>, Fault> {
+        self.grant(|act| matches!(act, Act::RestoreInstance { .. }))
+    }
+
+    /// Spends the permit on the right to delete the backup set it names.
+    ///
+    /// # Errors
+    /// `act.unsupported` where the yes was to something else than a deletion.
+    pub fn delete(self) -> Result<Grant<Delete>, Fault> {
+        self.grant(|act| matches!(act, Act::DeleteBackup { .. }))
+    }
+
+    /// Spends the permit on the right to order the new instance.
+    ///
+    /// # Errors
+    /// `act.unsupported` where the yes was to something else than a new instance.
+    pub fn order(self) -> Result<Grant<Order>, Fault> {
+        self.grant(|act| matches!(act, Act::CreateInstanceFromBackup { .. }))
+    }
+
     /// The audit's line about what came of it.
     #[must_use]
     pub fn record(&self, event: &str, detail: String) -> AuditRecord {
@@ -61,7 +96,7 @@ pub fn used() -> Fault {
 
 /// Why nothing came of a permit. Its token is spent: waiting and calling again with it is of no use.
 #[must_use]
-pub fn spent_in_vain(mut fault: Fault) -> Fault {
+pub fn token_used_up(mut fault: Fault) -> Fault {
     fault.retry_after = None;
     let hint = format!("The confirmation_token is used up; make a new plan when this is cured. {}", fault.hint);
     fault.hint(hint.trim()).next(&["describe_jobs", PLAN_AGAIN])
@@ -77,13 +112,20 @@ pub fn changed(what: impl Into<String>) -> Fault {
 ///
 /// # Errors
 /// `confirm.used`; whatever the ledger fails with, and then there is no permit.
-pub async fn spend(ledger: &dyn Ledger, open: &Confirmation, yes: Yes) -> Result<Permit, Fault> {
+pub async fn redeem(ledger: &dyn Ledger, open: &Confirmation, yes: Yes) -> Result<Permit, Fault> {
     // A crash right after this leaves a spent token and no restore: the caller plans again, and the audit says how far it
     // came. The other order would let one yes start two restores.
-    if !ledger.settle(&open.nonce, &[Standing::Open, Standing::Approved], Standing::Spent).await? {
+    if !ledger
+        .transition(
+            &open.nonce,
+            &[ConfirmationStatus::Open, ConfirmationStatus::Approved],
+            ConfirmationStatus::Redeemed,
+        )
+        .await?
+    {
         return Err(used());
     }
-    ledger.record(open.record("spent", "the token is used up; the act begins")).await?;
+    ledger.record(open.record("redeemed", "the token is used up; the act begins")).await?;
     ledger.withdraw_others(&open.plan.instance_id, &open.nonce).await?;
     Ok(Permit { open: open.clone(), channel: yes.channel() })
 }

@@ -2,8 +2,8 @@
 //!
 //! A yes is typed content, the instance id, never just an action: hosts that accept empty forms by themselves exist.
 
-use crate::config::Confirmation;
-use crate::guard::ledger::{Confirmation as Open, Standing};
+use crate::config::ConfirmationPolicy;
+use crate::guard::ledger::{Confirmation, ConfirmationStatus};
 use crate::guard::plan::{Plan, Policy};
 use crate::guard::survey::Words;
 use crate::model::text::{clean, clean_to};
@@ -27,7 +27,7 @@ pub enum Channel {
 impl Channel {
     /// The word in the audit.
     #[must_use]
-    pub const fn word(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Elicitation => "elicitation",
             Self::Terminal => "terminal",
@@ -67,8 +67,8 @@ impl Yes {
 
     /// The yes that stands in the ledger because `approve` wrote it there.
     #[must_use]
-    pub fn recorded(open: &Open) -> Option<Self> {
-        (open.standing == Standing::Approved).then_some(Self { channel: Channel::Terminal })
+    pub fn recorded(open: &Confirmation) -> Option<Self> {
+        (open.status == ConfirmationStatus::Approved).then_some(Self { channel: Channel::Terminal })
     }
 
     /// The yes of a caller who has proved to hold the operator's secret: for a face that speaks the cloud's own API, whose
@@ -81,13 +81,13 @@ impl Yes {
     /// The operator's standing yes, where the policy says that the token alone is enough.
     #[must_use]
     pub fn by_policy(policy: Policy) -> Option<Self> {
-        (policy.confirmation == Confirmation::Token).then_some(Self { channel: Channel::TokenOnly })
+        (policy.confirmation == ConfirmationPolicy::Token).then_some(Self { channel: Channel::TokenOnly })
     }
 }
 
 /// Judges what the person typed.
 #[must_use]
-pub fn judge_typed(plan: &Plan, typed: &str, channel: Channel) -> Answer {
+pub fn typed_answer(plan: &Plan, typed: &str, channel: Channel) -> Answer {
     if typed.trim() == plan.instance_id { Answer::Yes(Yes { channel }) } else { Answer::NotAYes }
 }
 

@@ -1,6 +1,6 @@
 //! The plan: what exactly would be done, to what, from what. Its digest is what a confirmation token stands for.
 
-use crate::config::Confirmation;
+use crate::config::ConfirmationPolicy;
 use crate::guard::act::Act;
 use crate::guard::checks::{Precheck, warnings};
 use crate::guard::survey::{Pins, Survey, Words, Writes};
@@ -18,7 +18,7 @@ pub const PLAN_AGAIN: &str = "the same call without confirmation_token";
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Policy {
     /// Who has to say yes.
-    pub confirmation: Confirmation,
+    pub confirmation: ConfirmationPolicy,
     /// Writes per second up to which a restore may go ahead.
     pub max_writes_per_second: f64,
 }

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Recovery of what dead processes left waits until the first list has been answered.
-const SETTLE_AFTER: Duration = Duration::from_millis(300);
+const RECONCILE_AFTER: Duration = Duration::from_millis(300);
 
 /// Serves until the client closes standard input or a signal comes; then ends well.
 ///
@@ -37,12 +37,12 @@ pub async fn serve(app: Arc<App>) -> Result<(), Fault> {
         Err(ServerInitializeError::ConnectionClosed(_)) => return Ok(()),
         Err(e) => return Err(failed(Box::new(e))),
     };
-    let settling = Arc::clone(&app);
+    let reconciling = Arc::clone(&app);
     tokio::spawn(async move {
-        tokio::time::sleep(SETTLE_AFTER).await;
+        tokio::time::sleep(RECONCILE_AFTER).await;
         // Nothing was ever stored here: nothing can have been left behind.
-        if settling.config.home.dir().join("state.db").exists()
-            && let Err(fault) = settling.provider.recover().await
+        if reconciling.config.home.dir().join("state.db").exists()
+            && let Err(fault) = reconciling.provider.recover().await
         {
             tracing::warn!("what an earlier process left behind could not be settled: {fault}");
         }

@@ -5,7 +5,7 @@
 //! unasked counts for nothing. On older revisions it asks with `elicitation/create` and waits, with a heartbeat.
 
 use crate::guard::ledger::Confirmation;
-use crate::guard::person::{Answer, Channel, FIELD, judge_typed};
+use crate::guard::person::{Answer, Channel, FIELD, typed_answer};
 use crate::mcp::progress::McpProgress;
 use crate::mcp::server::CALLER;
 use crate::model::fault::{Fault, Kind};
@@ -93,7 +93,7 @@ impl<'a> McpPerson<'a> {
         }
         let response = self.request.input_responses.as_ref()?.get(QUESTION)?;
         Some(match serde_json::from_value(response.clone()) {
-            Ok(result) => judge(open, &result),
+            Ok(result) => answer_of(open, &result),
             Err(_) => Answer::NotAYes,
         })
     }
@@ -106,7 +106,7 @@ impl<'a> McpPerson<'a> {
         loop {
             tokio::select! {
                 answer = &mut asking => return match answer {
-                    Ok(Ok(result)) => judge(open, &result),
+                    Ok(Ok(result)) => answer_of(open, &result),
                     // The client could not ask after all: nobody said anything.
                     Ok(Err(e)) => {
                         tracing::warn!("the client did not carry the question: {e}");
@@ -149,13 +149,13 @@ fn form(question: &str) -> Result<ElicitRequestParams, Fault> {
     Ok(ElicitRequestParams::FormElicitationParams { meta: None, message: question.into(), requested_schema })
 }
 
-fn judge(open: &Confirmation, result: &ElicitResult) -> Answer {
+fn answer_of(open: &Confirmation, result: &ElicitResult) -> Answer {
     match result.action {
         ElicitationAction::Accept => {
             // Exactly the form that was asked: something beside the id may say that the answer is no.
             let content = result.content.as_ref().and_then(Value::as_object).filter(|c| c.len() == 1);
             let typed = content.and_then(|c| c.get(FIELD)).and_then(Value::as_str).unwrap_or_default();
-            judge_typed(&open.plan, typed, Channel::Elicitation)
+            typed_answer(&open.plan, typed, Channel::Elicitation)
         }
         ElicitationAction::Decline => Answer::Declined,
         _ => Answer::Dismissed,

@@ -5,7 +5,7 @@ use crate::mcp::person::McpPerson;
 use crate::mcp::progress::McpProgress;
 use crate::mcp::prompts;
 use crate::model::fault::{Fault, Kind};
-use crate::tools::{self, App, Call, NAMES, Outcome};
+use crate::tools::{self, App, NAMES, Outcome, ToolCall};
 use futures::FutureExt as _;
 use rmcp::ErrorData;
 use rmcp::ServerHandler;
@@ -50,7 +50,7 @@ impl Server {
         let arguments = serde_json::Value::Object(request.arguments.clone().unwrap_or_default());
         let progress = McpProgress::new(cx);
         let person = McpPerson::new(&self.app, cx, request, &progress, &arguments);
-        let call = Call { app: &self.app, caller: CALLER, person: &person, progress: &progress };
+        let call = ToolCall { app: &self.app, caller: CALLER, person: &person, progress: &progress };
         match tools::run(&call, &request.name, arguments).await? {
             Outcome::Reply { json, .. } => Ok(reply_result(json).into()),
             Outcome::AskPerson { nonce, question, until } => {

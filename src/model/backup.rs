@@ -18,7 +18,7 @@ pub enum Mode {
 impl Mode {
     /// The word in manifests and replies.
     #[must_use]
-    pub const fn word(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Manual => "manual",
             Self::Safety => "safety",
@@ -28,8 +28,8 @@ impl Mode {
 
     /// Reads the word back.
     #[must_use]
-    pub fn from_word(word: &str) -> Option<Self> {
-        [Self::Manual, Self::Safety, Self::Automated].into_iter().find(|m| m.word() == word)
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Manual, Self::Safety, Self::Automated].into_iter().find(|m| m.as_str() == word)
     }
 }
 

@@ -16,7 +16,7 @@ pub enum JobKind {
 impl JobKind {
     /// The word stored and shown.
     #[must_use]
-    pub const fn word(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Backup => "backup",
             Self::Restore => "restore",
@@ -26,8 +26,8 @@ impl JobKind {
 
     /// Reads the word back.
     #[must_use]
-    pub fn from_word(word: &str) -> Option<Self> {
-        [Self::Backup, Self::Restore, Self::Clone].into_iter().find(|k| k.word() == word)
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Backup, Self::Restore, Self::Clone].into_iter().find(|k| k.as_str() == word)
     }
 
     /// What ids of such jobs begin with.
@@ -67,7 +67,7 @@ pub enum JobStatus {
 impl JobStatus {
     /// The word stored and shown.
     #[must_use]
-    pub const fn word(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Running => "running",
             Self::Succeeded => "succeeded",

@@ -15,7 +15,7 @@ pub enum Way {
 impl Way {
     /// The word in plans and replies.
     #[must_use]
-    pub const fn word(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Replication => "replication",
             Self::Commands => "commands",
@@ -112,12 +112,12 @@ pub struct SafetyFacts {
     /// The set it makes; empty while its place has not given it an id.
     pub backup_id: String,
     /// Whether it is being taken, whole, or failed.
-    pub standing: SafetyStanding,
+    pub status: SafetyStatus,
 }
 
 /// How far the safety backup is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SafetyStanding {
+pub enum SafetyStatus {
     /// Being taken.
     Running,
     /// Whole and verified.

@@ -39,14 +39,14 @@ pub struct Jobs {
     pub stop: CancellationToken,
     running: TaskTracker,
     /// Whether what a job failed of leaves something to be settled later: its undo record then stays.
-    left_unsettled: fn(&Fault) -> bool,
+    needs_rollback: fn(&Fault) -> bool,
 }
 
 impl Jobs {
     /// No jobs yet.
     #[must_use]
-    pub fn new(provider: &'static str, state: Arc<State>, left_unsettled: fn(&Fault) -> bool) -> Self {
-        Self { provider, state, stop: CancellationToken::new(), running: TaskTracker::new(), left_unsettled }
+    pub fn new(provider: &'static str, state: Arc<State>, needs_rollback: fn(&Fault) -> bool) -> Self {
+        Self { provider, state, stop: CancellationToken::new(), running: TaskTracker::new(), needs_rollback }
     }
 
     /// Begins a job and runs it in the background; or joins the one of its kind that runs on the instance.
@@ -73,7 +73,7 @@ impl Jobs {
 
     /// Runs work in the background as a job that stands in the store: one just begun, or one adopted.
     pub fn run(&self, id: String, work: impl Future<Output = Result<String, Fault>> + Send + 'static) {
-        let (state, left_unsettled) = (Arc::clone(&self.state), self.left_unsettled);
+        let (state, needs_rollback) = (Arc::clone(&self.state), self.needs_rollback);
         let work = tokio::spawn(work);
         self.running.spawn(async move {
             let outcome = work.await.unwrap_or_else(|e| {
@@ -88,7 +88,7 @@ impl Jobs {
             for _ in 0..WRITINGS {
                 let written = match &outcome {
                     Err(fault) if fault.code == LET_GO => state.release(&id, &fault.message).await,
-                    Err(fault) if fault.code == CRASHED || left_unsettled(fault) => {
+                    Err(fault) if fault.code == CRASHED || needs_rollback(fault) => {
                         state.fail_unsettled(&id, fault).await
                     }
                     outcome => state.finish(&id, outcome).await,

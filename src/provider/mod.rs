@@ -49,7 +49,7 @@ pub type OnBytes = dyn Fn(u64, u64) + Send + Sync;
 
 /// Which instances to list.
 #[derive(Debug, Clone)]
-pub struct Wanted {
+pub struct InstanceQuery {
     /// Only those whose id or name contains this.
     pub search: Option<String>,
     /// From 1.
@@ -97,7 +97,7 @@ pub trait Provider: Send + Sync {
 
     /// A page of the instances as they stand, and how many there are in all. One that cannot be reached is described as
     /// such, not an error.
-    async fn instances(&self, wanted: &Wanted) -> Result<(Vec<Instance>, u64), Fault>;
+    async fn instances(&self, wanted: &InstanceQuery) -> Result<(Vec<Instance>, u64), Fault>;
 
     /// Reads one instance.
     async fn describe(&self, instance_id: &str) -> Result<Instance, Fault>;
@@ -147,7 +147,7 @@ pub trait Provider: Send + Sync {
     async fn safety_backup(&self, instance_id: &str, survey: &Survey) -> Result<SafetyFacts, Fault>;
 
     /// How far a safety backup is.
-    async fn safety_standing(&self, instance_id: &str, job_id: &str, backup_id: &str) -> Result<SafetyFacts, Fault>;
+    async fn safety_status(&self, instance_id: &str, job_id: &str, backup_id: &str) -> Result<SafetyFacts, Fault>;
 
     /// Does what is permitted. Long work is a job that goes on.
     async fn carry_out(&self, permit: Permit) -> Result<Carried, Fault>;

@@ -14,7 +14,7 @@ use crate::model::restore::SafetyFacts;
 use crate::model::text::nearest;
 use crate::provider::local::Local;
 use crate::provider::tair::Tair;
-use crate::provider::{Carried, Downloaded, OnBytes, Provider, Range, SignedUrl, Wanted};
+use crate::provider::{Carried, Downloaded, InstanceQuery, OnBytes, Provider, Range, SignedUrl};
 use async_trait::async_trait;
 use std::path::Path;
 
@@ -52,8 +52,8 @@ impl Provider for Routed {
     }
 
     /// Ours come on the first page, in front of the cloud's.
-    async fn instances(&self, wanted: &Wanted) -> Result<(Vec<Instance>, u64), Fault> {
-        let all = Wanted { page_number: 1, page_size: u32::MAX, ..wanted.clone() };
+    async fn instances(&self, wanted: &InstanceQuery) -> Result<(Vec<Instance>, u64), Fault> {
+        let all = InstanceQuery { page_number: 1, page_size: u32::MAX, ..wanted.clone() };
         let (ours, theirs) = tokio::join!(self.local.instances(&all), self.tair.instances(wanted));
         let ours = ours?;
         let (mut rows, total) = if wanted.page_number == 1 { ours } else { (Vec::new(), ours.1) };
@@ -122,8 +122,8 @@ impl Provider for Routed {
         self.of(instance_id).safety_backup(instance_id, survey).await
     }
 
-    async fn safety_standing(&self, instance_id: &str, job_id: &str, backup_id: &str) -> Result<SafetyFacts, Fault> {
-        self.of(instance_id).safety_standing(instance_id, job_id, backup_id).await
+    async fn safety_status(&self, instance_id: &str, job_id: &str, backup_id: &str) -> Result<SafetyFacts, Fault> {
+        self.of(instance_id).safety_status(instance_id, job_id, backup_id).await
     }
 
     async fn carry_out(&self, permit: Permit) -> Result<Carried, Fault> {

@@ -38,7 +38,7 @@ impl Jobs {
             Err(fault) if fault.code == LET_GO => return,
             Err(fault) => ("failed", format!("{}: {}", fault.code, fault.message)),
         };
-        let (event, detail) = (format!("{}.{how}", job.kind.word()), format!("job {}: {detail}", job.id));
+        let (event, detail) = (format!("{}.{how}", job.kind.as_str()), format!("job {}: {detail}", job.id));
         let record = AuditRecord::now(&event, &trace.caller, &job.instance_id, detail);
         self.note(AuditRecord { nonce: trace.nonce.clone(), ..record }).await;
     }

@@ -174,7 +174,7 @@ pub(super) async fn info(conn: &mut Conn, section: Option<&str>) -> Result<Strin
 ///
 /// # Errors
 /// What the connection or the server refused.
-pub async fn census(conn: &mut Conn) -> Result<BTreeMap<u64, (u64, u64)>, RedisError> {
+pub async fn key_counts(conn: &mut Conn) -> Result<BTreeMap<u64, (u64, u64)>, RedisError> {
     let text = info(conn, Some("keyspace")).await?;
     Ok(keyspace(&text).into_iter().map(|(db, k)| (db, (k.keys, k.expires))).collect())
 }

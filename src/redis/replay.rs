@@ -24,7 +24,7 @@ pub use super::slots::{owned_slots, slot};
 const WINDOW_BYTES: usize = 4 << 20;
 const WINDOW_COMMANDS: usize = 4096;
 /// Deleting everything, and taking one very large value, may each take the target this long.
-const PATIENCE: Duration = Duration::from_secs(600);
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(600);
 /// Refusals that are quoted.
 const NAMED: usize = 5;
 
@@ -88,7 +88,7 @@ pub async fn drive(
         });
     };
     probe(conn, rdb_version).await?;
-    conn.set_timeout(PATIENCE);
+    conn.set_timeout(COMMAND_TIMEOUT);
     // From here on the target may have lost something, so every failure says that it holds a part.
     if let Err(error) = empty(conn).await {
         // FLUSHALL comes first: refused, it has deleted nothing.

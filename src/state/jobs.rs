@@ -44,7 +44,7 @@ fn job(row: &SqliteRow) -> Result<Job, Fault> {
     let number = |name: &str| row.try_get::<i64, _>(name).map(|n| u64::try_from(n).unwrap_or_default());
     Ok(Job {
         id: row.try_get("id")?,
-        kind: JobKind::from_word(&kind).unwrap_or(JobKind::Backup),
+        kind: JobKind::parse(&kind).unwrap_or(JobKind::Backup),
         instance_id: row.try_get("instance_id")?,
         backup_id: row.try_get("backup_id")?,
         status: match status.as_str() {
@@ -93,7 +93,7 @@ impl State {
             if other.kind == kind {
                 return Ok(Begun::Joined(other));
             }
-            let what = format!("{} job {} is running on {instance_id}", other.kind.word(), other.id);
+            let what = format!("{} job {} is running on {instance_id}", other.kind.as_str(), other.id);
             return Err(Fault::new(Kind::Provider, "job.busy", what)
                 .hint("Follow it with describe_jobs and call again when it is over.")
                 .retry_after(std::time::Duration::from_secs(5)));
@@ -112,7 +112,7 @@ impl State {
         sqlx::query("INSERT INTO jobs (id, provider, kind, instance_id, backup_id, status, stage, owner, created_at) VALUES (?, ?, ?, ?, ?, 'running', ?, ?, ?)")
             .bind(id)
             .bind(provider)
-            .bind(kind.word())
+            .bind(kind.as_str())
             .bind(instance_id)
             .bind(backup_id)
             .bind(stage::STARTING)
@@ -145,7 +145,7 @@ impl State {
     ///
     /// # Errors
     /// `state.failed`.
-    pub async fn save_undo(&self, id: &str, undo: &str) -> Result<(), Fault> {
+    pub async fn save_recovery(&self, id: &str, undo: &str) -> Result<(), Fault> {
         sqlx::query("UPDATE jobs SET undo = ? WHERE id = ?").bind(undo).bind(id).execute(self.pool().await?).await?;
         Ok(())
     }
@@ -175,8 +175,8 @@ impl State {
         sqlx::query(
             "UPDATE jobs SET status = ?, stage = ?, code = ?, message = ?, hint = ?, undo = '', finished_at = ? WHERE id = ? AND status = 'running'",
         )
-        .bind(status.word())
-        .bind(status.word())
+        .bind(status.as_str())
+        .bind(status.as_str())
         .bind(code)
         .bind(message)
         .bind(hint)

@@ -1,6 +1,6 @@
 //! The guard's ledger on SQLite: confirmations and the audit.
 
-use crate::guard::ledger::{AuditRecord, Confirmation, Ledger, Standing};
+use crate::guard::ledger::{AuditRecord, Confirmation, ConfirmationStatus, Ledger};
 use crate::model::fault::{Fault, Kind};
 use crate::state::{State, at, ms};
 use async_trait::async_trait;
@@ -14,14 +14,14 @@ fn confirmation(row: &SqliteRow) -> Result<Confirmation, Fault> {
             .hint("Call restore_instance without confirmation_token for a new plan.")
     };
     let plan: String = row.try_get("plan")?;
-    let standing: String = row.try_get("standing")?;
+    let status: String = row.try_get("standing")?;
     Ok(Confirmation {
         nonce: row.try_get("nonce")?,
         plan: serde_json::from_str(&plan).map_err(|e| broken(&e))?,
         caller: row.try_get("caller")?,
         created_at: at(row.try_get("created_at")?),
         expires_at: at(row.try_get("expires_at")?),
-        standing: Standing::from_word(&standing).ok_or_else(|| broken(&standing))?,
+        status: ConfirmationStatus::parse(&status).ok_or_else(|| broken(&status))?,
     })
 }
 
@@ -32,7 +32,7 @@ impl Ledger for State {
             .bind(&c.nonce)
             .bind(c.plan.to_json()?)
             .bind(&c.caller)
-            .bind(c.standing.word())
+            .bind(c.status.as_str())
             .bind(ms(c.created_at))
             .bind(ms(c.expires_at))
             .execute(self.pool().await?)
@@ -48,14 +48,19 @@ impl Ledger for State {
         row.as_ref().map(confirmation).transpose()
     }
 
-    async fn settle(&self, nonce: &str, from: &[Standing], to: Standing) -> Result<bool, Fault> {
+    async fn transition(
+        &self,
+        nonce: &str,
+        from: &[ConfirmationStatus],
+        to: ConfirmationStatus,
+    ) -> Result<bool, Fault> {
         // One statement: SQLite lets one writer in at a time, so of two calls at once one changes the row.
-        let first = from.first().map_or("", |s| s.word());
-        let second = from.get(1).map_or(first, |s| s.word());
+        let first = from.first().map_or("", |s| s.as_str());
+        let second = from.get(1).map_or(first, |s| s.as_str());
         let done = sqlx::query(
             "UPDATE confirmations SET standing = ? WHERE nonce = ? AND standing IN (?, ?) AND expires_at > ?",
         )
-        .bind(to.word())
+        .bind(to.as_str())
         .bind(nonce)
         .bind(first)
         .bind(second)
@@ -69,10 +74,10 @@ impl Ledger for State {
         sqlx::query(
             "UPDATE confirmations SET standing = ? WHERE nonce <> ? AND standing IN (?, ?) AND json_extract(plan, '$.instance_id') = ?",
         )
-        .bind(Standing::Superseded.word())
+        .bind(ConfirmationStatus::Superseded.as_str())
         .bind(nonce)
-        .bind(Standing::Open.word())
-        .bind(Standing::Approved.word())
+        .bind(ConfirmationStatus::Open.as_str())
+        .bind(ConfirmationStatus::Approved.as_str())
         .bind(instance_id)
         .execute(self.pool().await?)
         .await?;
@@ -109,16 +114,16 @@ impl State {
     /// # Errors
     /// `state.failed`.
     pub async fn waiting(&self) -> Result<Vec<Confirmation>, Fault> {
-        let mut unspent = self.unspent().await?;
-        unspent.retain(|c| c.standing == Standing::Open);
-        Ok(unspent)
+        let mut redeemable = self.redeemable().await?;
+        redeemable.retain(|c| c.status == ConfirmationStatus::Open);
+        Ok(redeemable)
     }
 
     /// Plans whose token may still be echoed, approved or not yet, newest first.
     ///
     /// # Errors
     /// `state.failed`.
-    pub async fn unspent(&self) -> Result<Vec<Confirmation>, Fault> {
+    pub async fn redeemable(&self) -> Result<Vec<Confirmation>, Fault> {
         let rows = sqlx::query(
             "SELECT * FROM confirmations WHERE standing IN ('open', 'approved') AND expires_at > ? ORDER BY created_at DESC",
         )

@@ -17,7 +17,7 @@ use url::Url;
 
 /// A call, but for what every attempt has anew.
 #[derive(Debug, Clone, Copy)]
-pub struct Call<'a> {
+pub struct ApiCall<'a> {
     /// Where it goes.
     pub endpoint: &'a Url,
     /// The version of the product's API.
@@ -51,7 +51,7 @@ fn host_of(url: &Url) -> String {
     url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
-fn headers(call: &Call<'_>, credentials: &Credentials, now: Timestamp) -> Result<Vec<(String, String)>, TairError> {
+fn headers(call: &ApiCall<'_>, credentials: &Credentials, now: Timestamp) -> Result<Vec<(String, String)>, TairError> {
     let mut headers = vec![
         ("host".to_owned(), host_of(call.endpoint)),
         ("x-acs-action".to_owned(), call.action.to_owned()),
@@ -70,12 +70,12 @@ fn headers(call: &Call<'_>, credentials: &Credentials, now: Timestamp) -> Result
 /// Signs the call, sends it once, and reads whether it succeeded. The body of a success is given back as it is.
 pub(super) async fn attempt(
     http: &Http,
-    call: Call<'_>,
+    call: ApiCall<'_>,
     credentials: &Credentials,
     now: Timestamp,
 ) -> Result<Vec<u8>, Failure> {
     let query = canonical(call.params);
-    let method = call.method.word();
+    let method = call.method.as_str();
     let mut headers = headers(&call, credentials, now).map_err(Failure::Setup)?;
     // Neither User-Agent nor Accept is signed: a proxy may rewrite them.
     let signature = acs3::sign(Outgoing { method, query: &query, headers: &headers, body: b"" }, &credentials.secret);

@@ -4,7 +4,7 @@
 //! it is certain that nothing was done; otherwise the answer is [`TairError::Uncertain`], and who called reads the state.
 
 use crate::config::tair::TairConfig;
-use crate::tair::attempt::{Call, Failure, attempt};
+use crate::tair::attempt::{ApiCall, Failure, attempt};
 use crate::tair::codes::Retry;
 use crate::tair::credentials::{Chain, Credentials};
 use crate::tair::endpoint;
@@ -27,7 +27,7 @@ pub const VERSION: &str = "2015-01-01";
 
 /// How long a call is repeated.
 #[derive(Debug, Clone, Copy)]
-pub struct Patience {
+pub struct RetryPolicy {
     /// Attempts at most.
     pub attempts: u32,
     /// Wait before the second attempt where the cloud names none; doubled for each further one.
@@ -36,7 +36,7 @@ pub struct Patience {
     pub longest: Duration,
 }
 
-impl Default for Patience {
+impl Default for RetryPolicy {
     fn default() -> Self {
         Self { attempts: 4, first: Duration::from_millis(500), longest: Duration::from_secs(60) }
     }
@@ -48,7 +48,7 @@ struct Account {
     http: Http,
     chain: Chain,
     limiter: Limiter,
-    patience: Patience,
+    retries: RetryPolicy,
     config: TairConfig,
     /// Seconds by which the cloud's clock is ahead of ours, once it has told us.
     clock: AtomicI64,
@@ -78,20 +78,20 @@ impl Client {
     /// # Errors
     /// [`TairError::NoRegion`], [`TairError::Setup`].
     pub fn new(config: TairConfig, env: &Environment) -> Result<Self, TairError> {
-        Self::with(config, env, Patience::default())
+        Self::with(config, env, RetryPolicy::default())
     }
 
-    /// As [`Client::new`], with another patience.
+    /// As [`Client::new`], with another retries.
     ///
     /// # Errors
     /// As [`Client::new`].
-    pub fn with(config: TairConfig, env: &Environment, patience: Patience) -> Result<Self, TairError> {
+    pub fn with(config: TairConfig, env: &Environment, retries: RetryPolicy) -> Result<Self, TairError> {
         let http = Http::new(&config)?;
         let chain = Chain::new(config.clone(), env.clone(), http.clone());
         let region = endpoint::region(&config, chain.profile_region().as_deref(), env)?;
         let endpoint = endpoint::kvstore(&config, &region)?;
         let limiter = Limiter::new(config.requests_per_second);
-        let account = Account { http, chain, limiter, patience, config, clock: AtomicI64::new(0) };
+        let account = Account { http, chain, limiter, retries, config, clock: AtomicI64::new(0) };
         Ok(Self { account: Arc::new(account), region, endpoint })
     }
 
@@ -136,8 +136,8 @@ impl Client {
             params.push(("RegionId".to_owned(), self.region.clone()));
         }
         let call =
-            Call { endpoint: &self.endpoint, version: VERSION, action: A::NAME, method: A::METHOD, params: &params };
-        let body = self.insist(call, A::WRITES).await?;
+            ApiCall { endpoint: &self.endpoint, version: VERSION, action: A::NAME, method: A::METHOD, params: &params };
+        let body = self.send_with_retries(call, A::WRITES).await?;
         read_reply(&body).map_err(|why| unreadable(A::NAME, A::WRITES, why))
     }
 
@@ -159,11 +159,11 @@ impl Client {
         Err(unreadable(A::NAME, false, format!("it has more than {MAX_PAGES} pages")))
     }
 
-    async fn insist(&self, call: Call<'_>, writes: bool) -> Result<Vec<u8>, TairError> {
+    async fn send_with_retries(&self, call: ApiCall<'_>, writes: bool) -> Result<Vec<u8>, TairError> {
         let account = &self.account;
         let (mut attempts, mut clock_set, mut renewed) = (0, false, false);
         loop {
-            account.limiter.turn().await;
+            account.limiter.acquire().await;
             let credentials = account.chain.get().await?;
             let now = Timestamp::now()
                 .saturating_add(SignedDuration::from_secs(account.clock.load(Ordering::Relaxed)))
@@ -173,7 +173,7 @@ impl Client {
                 Err(failure) => failure,
             };
             attempts += 1;
-            match self.judge(failure, call.action, writes, attempts) {
+            match self.after_failure(failure, call.action, writes, attempts) {
                 Next::GiveUp(e) => return Err(e),
                 Next::Again(wait) => {
                     tracing::debug!(action = call.action, attempts, ?wait, "the call is sent again");
@@ -196,12 +196,12 @@ impl Client {
         }
     }
 
-    fn judge(&self, failure: Failure, action: &str, writes: bool, attempts: u32) -> Next {
+    fn after_failure(&self, failure: Failure, action: &str, writes: bool, attempts: u32) -> Next {
         let action = action.to_owned();
-        let patience = self.account.patience;
-        let doubled = patience.first.saturating_mul(1 << attempts.saturating_sub(1).min(16)).min(patience.longest);
+        let retries = self.account.retries;
+        let doubled = retries.first.saturating_mul(1 << attempts.saturating_sub(1).min(16)).min(retries.longest);
         let again = |wait: Duration, e: TairError| {
-            if attempts >= patience.attempts || wait > patience.longest { Next::GiveUp(e) } else { Next::Again(wait) }
+            if attempts >= retries.attempts || wait > retries.longest { Next::GiveUp(e) } else { Next::Again(wait) }
         };
         match failure {
             Failure::Setup(e) => Next::GiveUp(e),
@@ -218,7 +218,7 @@ impl Client {
                 let why = || e.to_string();
                 match retry {
                     Retry::SlowDown => {
-                        self.account.limiter.pause(wait.min(patience.longest));
+                        self.account.limiter.pause(wait.min(retries.longest));
                         again(wait, TairError::Cloud(e))
                     }
                     Retry::Transient | Retry::NonceUsed if writes => {

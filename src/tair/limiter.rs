@@ -27,7 +27,7 @@ impl Limiter {
     }
 
     /// Waits for its turn. Turns are given in the order in which they were asked for.
-    pub async fn turn(&self) {
+    pub async fn acquire(&self) {
         let at = {
             let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
             let now = Instant::now();

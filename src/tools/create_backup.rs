@@ -5,7 +5,7 @@ use crate::model::fault::{Fault, Kind};
 use crate::model::job::JobStatus;
 use crate::model::text::clean;
 use crate::tools::rows::JobRow;
-use crate::tools::{Call, Reply, follow, seen_through};
+use crate::tools::{Reply, ToolCall, follow, run_detached};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -60,7 +60,7 @@ pub struct Created {
 ///
 /// # Errors
 /// `instance.not_found`, `arguments.invalid`, `job.busy`.
-pub async fn run(call: &Call<'_>, args: Args) -> Result<Created, Fault> {
+pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Created, Fault> {
     call.app.known(&args.instance_id).await?;
     let wait = args.wait_seconds.unwrap_or(0);
     if wait > MAX_WAIT {
@@ -74,7 +74,7 @@ pub async fn run(call: &Call<'_>, args: Args) -> Result<Created, Fault> {
     let note = clean(&args.note.unwrap_or_default());
     let (provider, id) = (Arc::clone(&call.app.provider), args.instance_id);
     let begun = async move { provider.create_backup(&id, Mode::Manual, &note).await };
-    let (job, joined) = seen_through(call, "asking for a backup", begun).await?;
+    let (job, joined) = run_detached(call, "asking for a backup", begun).await?;
     let job = follow(call, job, Duration::from_secs(wait)).await?;
     let row = JobRow::of(&job);
     let message = match job.status {

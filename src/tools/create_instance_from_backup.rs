@@ -4,7 +4,7 @@ use crate::guard::act::{Act, CloneOrder, Source};
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::check_backup_id;
 use crate::model::time::parse;
-use crate::tools::{Call, Outcome, guarded};
+use crate::tools::{Outcome, ToolCall, guarded};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -56,7 +56,7 @@ const MODES: [&str; 3] = ["whitelist", "config", "account"];
 ///
 /// # Errors
 /// `arguments.invalid`, `confirm.*`, `instance.not_found`, `backup.not_found`, `clone.unsupported`.
-pub async fn run(call: &Call<'_>, args: Args) -> Result<Outcome, Fault> {
+pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Outcome, Fault> {
     call.app.known(&args.instance_id).await?;
     let invalid = |message: String, hint: &str| Err(Fault::new(Kind::Usage, "arguments.invalid", message).hint(hint));
     let source = match (&args.backup_id, &args.restore_time) {

@@ -4,7 +4,7 @@
 
 use crate::guard::act::Act;
 use crate::guard::checks::blocking;
-use crate::guard::ledger::{AuditRecord, Confirmation, Ledger as _, Standing};
+use crate::guard::ledger::{AuditRecord, Confirmation, ConfirmationStatus, Ledger as _};
 use crate::guard::permit;
 use crate::guard::person::Yes;
 use crate::guard::plan::{Plan, Policy};
@@ -48,7 +48,7 @@ async fn carry_out(app: &App, caller: &str, instance_id: &str, act: Act) -> Resu
         caller: caller.into(),
         created_at: now,
         expires_at: now + GOOD_FOR,
-        standing: Standing::Open,
+        status: ConfirmationStatus::Open,
     };
     let state = &app.state;
     if !why.is_empty() {
@@ -59,7 +59,9 @@ async fn carry_out(app: &App, caller: &str, instance_id: &str, act: Act) -> Resu
     let planned = format!("{}, plan {}", open.plan.act.on(instance_id), open.plan.digest_hex()?);
     state.record(open.record("planned", planned)).await?;
     let yes = Yes::delegated();
-    state.record(open.record("approved", format!("by {}: delegated by a signed caller", yes.channel().word()))).await?;
-    let permit = permit::spend(state.as_ref(), &open, yes).await?;
+    state
+        .record(open.record("approved", format!("by {}: delegated by a signed caller", yes.channel().as_str())))
+        .await?;
+    let permit = permit::redeem(state.as_ref(), &open, yes).await?;
     app.provider.carry_out(permit).await
 }

@@ -3,7 +3,7 @@
 use crate::guard::act::Act;
 use crate::model::fault::Fault;
 use crate::model::ids::check_backup_id;
-use crate::tools::{Call, Outcome, guarded};
+use crate::tools::{Outcome, ToolCall, guarded};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -27,7 +27,7 @@ pub struct Args {
 ///
 /// # Errors
 /// `confirm.*`, `instance.not_found`, `backup.not_found`.
-pub async fn run(call: &Call<'_>, args: Args) -> Result<Outcome, Fault> {
+pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Outcome, Fault> {
     call.app.known(&args.instance_id).await?;
     check_backup_id(&args.backup_id)?;
     let act = Act::DeleteBackup { backup_id: args.backup_id };

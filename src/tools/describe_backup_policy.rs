@@ -3,7 +3,7 @@
 use crate::model::fault::Fault;
 use crate::model::policy::BackupPolicy;
 use crate::model::time::written;
-use crate::tools::{Call, Reply};
+use crate::tools::{Reply, ToolCall};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -54,7 +54,7 @@ impl PolicyRow {
 ///
 /// # Errors
 /// `instance.not_found`, `policy.unsupported`.
-pub async fn run(call: &Call<'_>, args: Args) -> Result<PolicyRow, Fault> {
+pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<PolicyRow, Fault> {
     call.app.known(&args.instance_id).await?;
     Ok(PolicyRow::of(&call.app.provider.backup_policy(&args.instance_id).await?))
 }

@@ -6,7 +6,7 @@ use crate::model::text::bytes;
 use crate::model::time::{parse, written};
 use crate::provider::Range;
 use crate::tools::rows::{BackupRow, table};
-use crate::tools::{Call, Reply};
+use crate::tools::{Reply, ToolCall};
 use jiff::{Timestamp, ToSpan as _};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -71,7 +71,7 @@ pub struct Backups {
 ///
 /// # Errors
 /// `instance.not_found`, `backup.not_found`, `time.bad_format`, `arguments.invalid`.
-pub async fn run(call: &Call<'_>, args: Args) -> Result<Backups, Fault> {
+pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Backups, Fault> {
     call.app.known(&args.instance_id).await?;
     let page_size = args.page_size.unwrap_or(20);
     let page_number = args.page_number.unwrap_or(1);

@@ -4,9 +4,9 @@ use crate::model::fault::{Fault, Kind};
 use crate::model::instance::{Instance, total_keys};
 use crate::model::text::bytes;
 use crate::model::time::{age, written};
-use crate::provider::Wanted;
+use crate::provider::InstanceQuery;
 use crate::tools::rows::{DatabaseRow, databases, table};
-use crate::tools::{Call, Reply};
+use crate::tools::{Reply, ToolCall};
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -118,7 +118,7 @@ pub struct Instances {
 ///
 /// # Errors
 /// `instance.not_found`, `vault.failed`.
-pub async fn run(call: &Call<'_>, args: Args) -> Result<Instances, Fault> {
+pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Instances, Fault> {
     let (instances, total) = match &args.instance_id {
         Some(id) => {
             call.app.known(id).await?;
@@ -129,7 +129,7 @@ pub async fn run(call: &Call<'_>, args: Args) -> Result<Instances, Fault> {
             if page_number == 0 {
                 return Err(Fault::new(Kind::Usage, "arguments.invalid", "page_number is 0").hint("It counts from 1."));
             }
-            let wanted = Wanted { search: args.search.clone(), page_number, page_size: PAGE };
+            let wanted = InstanceQuery { search: args.search.clone(), page_number, page_size: PAGE };
             call.app.provider.instances(&wanted).await?
         }
     };
@@ -149,7 +149,7 @@ pub async fn run(call: &Call<'_>, args: Args) -> Result<Instances, Fault> {
     Ok(Instances { instances: futures::future::join_all(rows).await, total })
 }
 
-async fn protection(call: &Call<'_>, instance: &Instance) -> Result<Protection, Fault> {
+async fn protection(call: &ToolCall<'_>, instance: &Instance) -> Result<Protection, Fault> {
     let sets = call.app.provider.backups(&instance.id, None).await?;
     let damaged = sets.iter().filter(|s| s.is_err()).count();
     let whole: Vec<_> = sets.into_iter().flatten().collect();
@@ -178,7 +178,7 @@ async fn protection(call: &Call<'_>, instance: &Instance) -> Result<Protection, 
     })
 }
 
-fn row(call: &Call<'_>, instance: Instance) -> InstanceRow {
+fn row(call: &ToolCall<'_>, instance: Instance) -> InstanceRow {
     let mut row = InstanceRow {
         instance_id: instance.id,
         kind: instance.kind,
@@ -195,7 +195,7 @@ fn row(call: &Call<'_>, instance: Instance) -> InstanceRow {
         maxmemory: None,
         keys: None,
         databases: Vec::new(),
-        confirmation: call.app.config.guard.confirmation.word(),
+        confirmation: call.app.config.guard.confirmation.as_str(),
         protection: Protection::default(),
     };
     match instance.live {
@@ -240,7 +240,7 @@ impl Reply for Instances {
         for i in &self.instances {
             lines.push(format!("{}: cannot be recovered: {}", i.instance_id, i.protection.not_recoverable));
         }
-        if self.instances.iter().any(|i| i.confirmation == crate::config::Confirmation::Token.word()) {
+        if self.instances.iter().any(|i| i.confirmation == crate::config::ConfirmationPolicy::Token.as_str()) {
             lines.push("confirmation = \"token\": an agent restores without a person's yes".into());
         }
         if self.total > self.instances.len() as u64 {

@@ -2,7 +2,7 @@
 
 use crate::model::fault::Fault;
 use crate::tools::rows::{JobRow, table};
-use crate::tools::{Call, Reply};
+use crate::tools::{Reply, ToolCall};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -31,7 +31,7 @@ pub struct Jobs {
 ///
 /// # Errors
 /// `job.not_found`, `instance.not_found`.
-pub async fn run(call: &Call<'_>, args: Args) -> Result<Jobs, Fault> {
+pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Jobs, Fault> {
     if let Some(id) = &args.instance_id {
         call.app.known(id).await?;
     }

@@ -5,7 +5,7 @@ use crate::model::fault::{Fault, Kind};
 use crate::model::ids::check_backup_id;
 use crate::model::text::{bytes, quoted};
 use crate::model::time::written;
-use crate::tools::{App, Call, Reply};
+use crate::tools::{App, Reply, ToolCall};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::{Component, Path, PathBuf};
@@ -65,7 +65,7 @@ pub struct Download {
 ///
 /// # Errors
 /// `download.outside_roots`, `download.bad_name`, `download.exists`, `backup.damaged`, `backup.not_found`.
-pub async fn run(call: &Call<'_>, args: Args) -> Result<Download, Fault> {
+pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Download, Fault> {
     call.app.known(&args.instance_id).await?;
     check_backup_id(&args.backup_id)?;
     let set = call.app.provider.backup(&args.instance_id, &args.backup_id).await?;

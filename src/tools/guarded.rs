@@ -7,16 +7,16 @@ pub mod reply;
 
 use crate::guard::act::Act;
 use crate::guard::checks::{self, Precheck};
-use crate::guard::ledger::{AuditRecord, Confirmation, Ledger as _, Standing};
+use crate::guard::ledger::{AuditRecord, Confirmation, ConfirmationStatus, Ledger as _};
 use crate::guard::person::{Answer, Yes, question};
 use crate::guard::plan::{PLAN_AGAIN, Plan, Policy};
 use crate::guard::survey::Instead;
 use crate::guard::{permit, token};
 use crate::model::fault::Fault;
 use crate::model::ids::random;
-use crate::model::restore::{SafetyFacts, SafetyStanding};
+use crate::model::restore::{SafetyFacts, SafetyStatus};
 use crate::provider::Carried;
-use crate::tools::{Asked, Call, Outcome, follow, heard, seen_through};
+use crate::tools::{Asked, Outcome, ToolCall, follow, run_detached, with_progress};
 use jiff::{SignedDuration, Timestamp};
 use reply::{Guarded, carried_out, impact, refusal, rows, shown};
 use std::sync::Arc;
@@ -33,7 +33,7 @@ const WRONG_ANSWERS: u32 = 3;
 ///
 /// # Errors
 /// `confirm.*`, `backup.not_found`, `backup.damaged`, and those of the instance.
-pub async fn run(call: &Call<'_>, instance_id: &str, act: Act, token: Option<&str>) -> Result<Outcome, Fault> {
+pub async fn run(call: &ToolCall<'_>, instance_id: &str, act: Act, token: Option<&str>) -> Result<Outcome, Fault> {
     let asked = Request { instance_id, act };
     let agreed = match token {
         None => plan(call, &asked).await.and_then(|reply| Agreed::not(&reply)),
@@ -69,7 +69,7 @@ struct Request<'a> {
     act: Act,
 }
 
-fn policy(call: &Call<'_>) -> Policy {
+fn policy(call: &ToolCall<'_>) -> Policy {
     let guard = &call.app.config.guard;
     Policy { confirmation: guard.confirmation, max_writes_per_second: guard.max_writes_per_second }
 }
@@ -80,15 +80,15 @@ fn with_token(act: &Act) -> String {
 }
 
 /// Writes down what happened before there was a plan.
-async fn audit(call: &Call<'_>, event: &str, instance_id: &str, detail: String) -> Result<(), Fault> {
+async fn audit(call: &ToolCall<'_>, event: &str, instance_id: &str, detail: String) -> Result<(), Fault> {
     call.app.state.record(AuditRecord::now(event, call.caller, instance_id, detail)).await
 }
 
 /// The first call.
-async fn plan(call: &Call<'_>, asked: &Request<'_>) -> Result<Guarded, Fault> {
+async fn plan(call: &ToolCall<'_>, asked: &Request<'_>) -> Result<Guarded, Fault> {
     let provider = &call.app.provider;
     let (id, act) = (asked.instance_id, &asked.act);
-    let mut survey = heard(call, "pre-checks", provider.survey(id, act, None, policy(call))).await?;
+    let mut survey = with_progress(call, "pre-checks", provider.survey(id, act, None, policy(call))).await?;
     let mut prechecks = std::mem::take(&mut survey.checks);
     if checks::blocked(&prechecks) {
         return blocked(call, asked, None, &prechecks, survey.instead).await;
@@ -97,7 +97,7 @@ async fn plan(call: &Call<'_>, asked: &Request<'_>) -> Result<Guarded, Fault> {
     if survey.wants_safety {
         let (place, instance_id, seen) = (Arc::clone(provider), id.to_owned(), survey.clone());
         let started =
-            seen_through(call, "safety backup", async move { place.safety_backup(&instance_id, &seen).await }).await?;
+            run_detached(call, "safety backup", async move { place.safety_backup(&instance_id, &seen).await }).await?;
         let taken = wait_for_safety(call, id, started).await?;
         prechecks.push(checks::safety(&taken));
         if checks::blocked(&prechecks) {
@@ -114,8 +114,14 @@ async fn plan(call: &Call<'_>, asked: &Request<'_>) -> Result<Guarded, Fault> {
     let now = Timestamp::now();
     let expires_at = now + SignedDuration::from_mins(i64::from(call.app.config.guard.token_minutes));
     let (token, nonce) = token::mint(call.app.state.key().await?, random()?, call.caller, &plan.digest()?, expires_at)?;
-    let open =
-        Confirmation { nonce, plan, caller: call.caller.into(), created_at: now, expires_at, standing: Standing::Open };
+    let open = Confirmation {
+        nonce,
+        plan,
+        caller: call.caller.into(),
+        created_at: now,
+        expires_at,
+        status: ConfirmationStatus::Open,
+    };
     call.app.state.open(&open).await?;
     let planned = format!("{}, plan {}", act.on(id), open.plan.digest_hex()?);
     call.app.state.record(open.record("planned", planned)).await?;
@@ -123,11 +129,11 @@ async fn plan(call: &Call<'_>, asked: &Request<'_>) -> Result<Guarded, Fault> {
         status: "confirmation_required",
         message: format!("Nothing has been changed. Show the impact to the person. {}.", act.warning()),
         hint: Some(match policy(call).confirmation {
-            crate::config::Confirmation::Person => format!(
-                "Call {} again with the same arguments and this confirmation_token; the person will then be asked.",
+            crate::config::ConfirmationPolicy::Person => format!(
+                "ToolCall {} again with the same arguments and this confirmation_token; the person will then be asked.",
                 act.verb()
             ),
-            crate::config::Confirmation::Token => {
+            crate::config::ConfirmationPolicy::Token => {
                 "The operator waived the person's yes: calling again with this confirmation_token does it at once."
                     .into()
             }
@@ -140,7 +146,7 @@ async fn plan(call: &Call<'_>, asked: &Request<'_>) -> Result<Guarded, Fault> {
 }
 
 async fn blocked(
-    call: &Call<'_>,
+    call: &ToolCall<'_>,
     asked: &Request<'_>,
     open: Option<&Confirmation>,
     prechecks: &[Precheck],
@@ -166,22 +172,22 @@ async fn blocked(
     })
 }
 
-async fn wait_for_safety(call: &Call<'_>, id: &str, safety: SafetyFacts) -> Result<SafetyFacts, Fault> {
-    if safety.standing != SafetyStanding::Running {
+async fn wait_for_safety(call: &ToolCall<'_>, id: &str, safety: SafetyFacts) -> Result<SafetyFacts, Fault> {
+    if safety.status != SafetyStatus::Running {
         return Ok(safety);
     }
     let job = call.app.provider.job(&safety.job_id).await?;
     follow(call, job, SAFETY_WAIT).await?;
-    call.app.provider.safety_standing(id, &safety.job_id, &safety.backup_id).await
+    call.app.provider.safety_status(id, &safety.job_id, &safety.backup_id).await
 }
 
 /// The second call, up to the yes.
-async fn agree(call: &Call<'_>, asked: &Request<'_>, token: &str) -> Result<Agreed, Fault> {
+async fn agree(call: &ToolCall<'_>, asked: &Request<'_>, token: &str) -> Result<Agreed, Fault> {
     let open = verified(call, asked, token).await?;
     let (id, plan, state) = (asked.instance_id, &open.plan, &call.app.state);
     let mut safety = None;
     if let Some(planned) = &plan.safety {
-        let waiting = call.app.provider.safety_standing(id, &planned.job_id, &planned.backup_id).await?;
+        let waiting = call.app.provider.safety_status(id, &planned.job_id, &planned.backup_id).await?;
         safety = Some(checks::safety(&wait_for_safety(call, id, waiting).await?));
     }
     let prechecks = match still_stands(call, asked, &open, safety.clone(), token).await? {
@@ -207,7 +213,7 @@ async fn agree(call: &Call<'_>, asked: &Request<'_>, token: &str) -> Result<Agre
             }
         }
     };
-    state.record(open.record("approved", format!("by {}", yes.channel().word()))).await?;
+    state.record(open.record("approved", format!("by {}", yes.channel().as_str()))).await?;
     // The person may have taken minutes: what they agreed to must still be what is there.
     match still_stands(call, asked, &open, safety, token).await? {
         Ok(_) => Ok(Agreed::Yes(Box::new(open), yes)),
@@ -216,14 +222,14 @@ async fn agree(call: &Call<'_>, asked: &Request<'_>, token: &str) -> Result<Agre
 }
 
 /// Does what was agreed to.
-async fn carry_out(call: &Call<'_>, open: Confirmation, yes: Yes) -> Result<Outcome, Fault> {
+async fn carry_out(call: &ToolCall<'_>, open: Confirmation, yes: Yes) -> Result<Outcome, Fault> {
     let (state, provider, agreed) = (Arc::clone(&call.app.state), Arc::clone(&call.app.provider), open.clone());
     // Spent and begun in one go: a client that goes away in between must not leave a spent token and nothing begun.
-    let begun = seen_through(call, open.plan.act.noun(), async move {
+    let begun = run_detached(call, open.plan.act.noun(), async move {
         let done = async {
-            let permit = permit::spend(state.as_ref(), &agreed, yes).await?;
+            let permit = permit::redeem(state.as_ref(), &agreed, yes).await?;
             let human_verified = permit.human_verified();
-            let carried = provider.carry_out(permit).await.map_err(permit::spent_in_vain)?;
+            let carried = provider.carry_out(permit).await.map_err(permit::token_used_up)?;
             Ok((carried, human_verified))
         };
         let done: Result<_, Fault> = done.await;
@@ -247,7 +253,7 @@ async fn carry_out(call: &Call<'_>, open: Confirmation, yes: Yes) -> Result<Outc
 
 /// Looks again at all that the plan was made of. The pre-checks where it still stands; else the reply that says why not.
 async fn still_stands(
-    call: &Call<'_>,
+    call: &ToolCall<'_>,
     asked: &Request<'_>,
     open: &Confirmation,
     safety: Option<Precheck>,
@@ -255,7 +261,7 @@ async fn still_stands(
 ) -> Result<Result<Vec<Precheck>, Guarded>, Fault> {
     let (plan, provider) = (&open.plan, &call.app.provider);
     let look = provider.survey(&plan.instance_id, &plan.act, Some(plan), policy(call));
-    let survey = heard(call, "pre-checks", look).await?;
+    let survey = with_progress(call, "pre-checks", look).await?;
     let changes = plan.changes(&survey, policy(call));
     if !changes.is_empty() {
         return changed(call, asked, open, &changes).await.map(Err);
@@ -273,7 +279,7 @@ async fn still_stands(
     Ok(Err(Guarded {
         status: "prechecks_pending",
         message: format!("Nothing has been changed. Not yet: {}.", pending.join("; ")),
-        hint: Some("Call again in a few seconds.".into()),
+        hint: Some("ToolCall again in a few seconds.".into()),
         next_actions: vec![with_token(&plan.act)],
         confirmation_token: Some(token.into()),
         ..shown(open, &prechecks)
@@ -281,7 +287,7 @@ async fn still_stands(
 }
 
 /// The confirmation an echoed token stands for, if it may still be used for this by this caller.
-async fn verified(call: &Call<'_>, asked: &Request<'_>, token: &str) -> Result<Confirmation, Fault> {
+async fn verified(call: &ToolCall<'_>, asked: &Request<'_>, token: &str) -> Result<Confirmation, Fault> {
     let key = call.app.state.key().await?;
     let echo = token::read(key, token)?;
     let open = call
@@ -298,20 +304,29 @@ async fn verified(call: &Call<'_>, asked: &Request<'_>, token: &str) -> Result<C
             asked.act.on(asked.instance_id)
         )));
     }
-    match open.standing {
-        Standing::Open | Standing::Approved => Ok(open),
-        Standing::Declined | Standing::Spent | Standing::Superseded => Err(permit::used()),
+    match open.status {
+        ConfirmationStatus::Open | ConfirmationStatus::Approved => Ok(open),
+        ConfirmationStatus::Declined | ConfirmationStatus::Redeemed | ConfirmationStatus::Superseded => {
+            Err(permit::used())
+        }
     }
 }
 
 /// The plan no longer fits the world: the token is withdrawn and a new plan made.
 async fn changed(
-    call: &Call<'_>,
+    call: &ToolCall<'_>,
     asked: &Request<'_>,
     open: &Confirmation,
     changes: &[String],
 ) -> Result<Guarded, Fault> {
-    call.app.state.settle(&open.nonce, &[Standing::Open, Standing::Approved], Standing::Superseded).await?;
+    call.app
+        .state
+        .transition(
+            &open.nonce,
+            &[ConfirmationStatus::Open, ConfirmationStatus::Approved],
+            ConfirmationStatus::Superseded,
+        )
+        .await?;
     call.app.state.record(open.record("plan_changed", changes.join("; "))).await?;
     let fresh = plan(call, asked).await?;
     if fresh.status == "blocked" {
@@ -328,7 +343,7 @@ async fn changed(
 
 /// What follows from an answer that is not a yes.
 async fn not_yes(
-    call: &Call<'_>,
+    call: &ToolCall<'_>,
     open: &Confirmation,
     answer: Answer,
     token: &str,
@@ -338,13 +353,14 @@ async fn not_yes(
     let approve = "A person can approve at a terminal on this machine: tair-backup-mcp approve";
     let nobody = "Nothing has been changed.";
     // Another call with the same token may have got its yes meanwhile: then this answer comes too late to be a no.
-    let void = async |standing| {
-        let settled = state.settle(&open.nonce, &[Standing::Open, Standing::Approved], standing).await?;
-        if settled { Ok(()) } else { Err(permit::used()) }
+    let void = async |status| {
+        let moved =
+            state.transition(&open.nonce, &[ConfirmationStatus::Open, ConfirmationStatus::Approved], status).await?;
+        if moved { Ok(()) } else { Err(permit::used()) }
     };
     let (event, refused) = match answer {
         Answer::Declined => {
-            void(Standing::Declined).await?;
+            void(ConfirmationStatus::Declined).await?;
             let hint = "Do not ask again unless the person wants it; doing it needs a new plan. A client that declines by \
                 itself cannot be asked through: there the person runs tair-backup-mcp approve between the two calls.";
             let message = format!("{nobody} The person declined; the token is void.");
@@ -364,14 +380,14 @@ async fn not_yes(
             let message = format!("{nobody} The answer did not contain the instance id, so it is not a yes.");
             let refused = |hint: &str| refusal("approval_required", "person.not_confirmed", &message, hint);
             if state.count_wrong_answer(&open.nonce).await? >= WRONG_ANSWERS {
-                void(Standing::Superseded).await?;
+                void(ConfirmationStatus::Superseded).await?;
                 state.record(open.record("not_confirmed", format!("{message} The token is void."))).await?;
                 return Ok(refused(
-                    "Too many answers without the instance id: the token is void. Call without it for a new plan.",
+                    "Too many answers without the instance id: the token is void. ToolCall without it for a new plan.",
                 ));
             }
             let hint = format!(
-                "The person has to type the instance id. Call again with the same confirmation_token. {approve}."
+                "The person has to type the instance id. ToolCall again with the same confirmation_token. {approve}."
             );
             ("not_confirmed", refused(&hint))
         }

@@ -1,6 +1,6 @@
 //! Tools: one verb a file, each with its arguments, its reply and `run`. The only room where guard and provider meet.
 //!
-//! A tool knows neither MCP nor the terminal: faces hand in a [`Call`] and get a reply, a question, or a `Fault`.
+//! A tool knows neither MCP nor the terminal: faces hand in a [`ToolCall`] and get a reply, a question, or a `Fault`.
 
 pub mod create_backup;
 pub mod create_instance_from_backup;
@@ -70,7 +70,7 @@ pub trait Person: Send + Sync {
 }
 
 /// One call: who calls, and how they can be reached while it runs.
-pub struct Call<'a> {
+pub struct ToolCall<'a> {
     /// Everything a tool works with.
     pub app: &'a App,
     /// Who calls; a token is bound to it.
@@ -163,7 +163,7 @@ pub fn arguments<A: DeserializeOwned>(mut json: serde_json::Value) -> Result<A, 
 ///
 /// # Errors
 /// `tool.unknown`, `arguments.invalid`, `mode.read_only`, and each tool's own.
-pub async fn run(call: &Call<'_>, name: &str, json: serde_json::Value) -> Result<Outcome, Fault> {
+pub async fn run(call: &ToolCall<'_>, name: &str, json: serde_json::Value) -> Result<Outcome, Fault> {
     if call.app.config.read_only && WRITERS.contains(&name) {
         return Err(Fault::new(
             Kind::Refused,
@@ -210,7 +210,7 @@ const LOOK: Duration = Duration::from_millis(50);
 const REPORT: Duration = Duration::from_secs(1);
 
 /// Works with a heartbeat, so that a client which hears nothing does not give up.
-pub async fn heard<T>(call: &Call<'_>, what: &str, work: impl Future<Output = T>) -> T {
+pub async fn with_progress<T>(call: &ToolCall<'_>, what: &str, work: impl Future<Output = T>) -> T {
     tokio::pin!(work);
     loop {
         tokio::select! {
@@ -224,12 +224,12 @@ pub async fn heard<T>(call: &Call<'_>, what: &str, work: impl Future<Output = T>
 ///
 /// # Errors
 /// Its own; `job.crashed` where it died of a bug.
-pub async fn seen_through<T: Send + 'static>(
-    call: &Call<'_>,
+pub async fn run_detached<T: Send + 'static>(
+    call: &ToolCall<'_>,
     what: &str,
     work: impl Future<Output = Result<T, Fault>> + Send + 'static,
 ) -> Result<T, Fault> {
-    heard(call, what, tokio::spawn(work))
+    with_progress(call, what, tokio::spawn(work))
         .await
         .map_err(|e| Fault::new(Kind::Unexpected, "job.crashed", "the call died of a bug in this program").because(e))?
 }
@@ -238,7 +238,7 @@ pub async fn seen_through<T: Send + 'static>(
 ///
 /// # Errors
 /// `state.failed`.
-pub async fn follow(call: &Call<'_>, mut job: Job, wait: Duration) -> Result<Job, Fault> {
+pub async fn follow(call: &ToolCall<'_>, mut job: Job, wait: Duration) -> Result<Job, Fault> {
     let deadline = Instant::now() + wait;
     let mut reported = Instant::now().checked_sub(REPORT).unwrap_or_else(Instant::now);
     while job.status == JobStatus::Running && Instant::now() < deadline {
@@ -246,7 +246,9 @@ pub async fn follow(call: &Call<'_>, mut job: Job, wait: Duration) -> Result<Job
         job = call.app.provider.job(&job.id).await?;
         if reported.elapsed() >= REPORT {
             reported = Instant::now();
-            call.progress.report(job.done, job.total, &format!("{} {}: {}", job.kind.word(), job.id, job.stage)).await;
+            call.progress
+                .report(job.done, job.total, &format!("{} {}: {}", job.kind.as_str(), job.id, job.stage))
+                .await;
         }
     }
     Ok(job)

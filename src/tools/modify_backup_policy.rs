@@ -5,7 +5,7 @@ use crate::guard::ledger::{AuditRecord, Ledger as _};
 use crate::model::fault::{Fault, Kind};
 use crate::tools::describe_backup_policy::PolicyRow;
 use crate::tools::guarded::reply::Guarded;
-use crate::tools::{Call, Outcome, Reply as _, guarded, seen_through};
+use crate::tools::{Outcome, Reply as _, ToolCall, guarded, run_detached};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -43,7 +43,7 @@ pub struct Args {
 ///
 /// # Errors
 /// `arguments.invalid`, `confirm.*`, `instance.not_found`, `policy.unsupported`.
-pub async fn run(call: &Call<'_>, args: Args) -> Result<Outcome, Fault> {
+pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Outcome, Fault> {
     let id = &args.instance_id;
     call.app.known(id).await?;
     let change = PolicyChange {
@@ -61,10 +61,10 @@ pub async fn run(call: &Call<'_>, args: Args) -> Result<Outcome, Fault> {
         let (state, caller) = (Arc::clone(&call.app.state), call.caller.to_owned());
         let work = async move {
             let policy = provider.raise_backup_policy(&instance_id, &raise).await?;
-            state.record(AuditRecord::now("policy.changed", &caller, &instance_id, raise.words())).await?;
+            state.record(AuditRecord::now("policy.changed", &caller, &instance_id, raise.describe())).await?;
             Ok(policy)
         };
-        match seen_through(call, "changing the policy", work).await {
+        match run_detached(call, "changing the policy", work).await {
             Ok(policy) => {
                 let now = PolicyRow::of(&policy);
                 return Outcome::reply(&Guarded {

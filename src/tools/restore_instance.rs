@@ -5,7 +5,7 @@ use crate::model::fault::{Fault, Kind};
 use crate::model::ids::check_backup_id;
 use crate::model::text::clean_to;
 use crate::model::time::parse;
-use crate::tools::{Call, Outcome, guarded};
+use crate::tools::{Outcome, ToolCall, guarded};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -49,7 +49,7 @@ const SHOWN: usize = 160;
 ///
 /// # Errors
 /// `arguments.invalid`, `confirm.*`, `instance.not_found`, `backup.not_found`, `backup.damaged`, and those of the instance.
-pub async fn run(call: &Call<'_>, args: Args) -> Result<Outcome, Fault> {
+pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Outcome, Fault> {
     call.app.known(&args.instance_id).await?;
     let act = Act::RestoreInstance { source: source(&args)?, write_fence: args.write_fence };
     guarded::run(call, &args.instance_id, act, args.confirmation_token.as_deref()).await

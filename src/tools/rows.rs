@@ -85,7 +85,7 @@ impl BackupRow {
         Self {
             backup_id: set.id.clone(),
             status: "whole",
-            mode: Some(set.mode.word()),
+            mode: Some(set.mode.as_str()),
             taken_at: Some(written(set.started_at)),
             finished_at: Some(written(set.finished_at)),
             expires_at: set.expires_at.map(written),
@@ -175,10 +175,10 @@ impl JobRow {
         let made = job.kind != JobKind::Backup || job.status == JobStatus::Succeeded;
         Self {
             job_id: job.id.clone(),
-            kind: job.kind.word(),
+            kind: job.kind.as_str(),
             instance_id: job.instance_id.clone(),
             backup_id: made.then(|| job.backup_id.clone()).filter(|id| !id.is_empty()),
-            status: job.status.word(),
+            status: job.status.as_str(),
             stage: job.stage.clone(),
             progress: job.fraction().map(|f| (f * 1000.0).round() / 1000.0),
             bytes: job.done,

@@ -76,7 +76,7 @@ impl Manifest {
             format: FORMAT,
             backup_id: set.id.clone(),
             instance_id: set.instance_id.clone(),
-            mode: set.mode.word().into(),
+            mode: set.mode.as_str().into(),
             note: set.note.clone(),
             server: Server {
                 engine: set.engine.clone(),
@@ -131,8 +131,7 @@ impl Manifest {
                 self.data.file, self.data.compression
             ));
         }
-        let mode =
-            Mode::from_word(&self.mode).ok_or_else(|| format!("mode {} is not known to this version", self.mode))?;
+        let mode = Mode::parse(&self.mode).ok_or_else(|| format!("mode {} is not known to this version", self.mode))?;
         Ok(BackupSet {
             id: self.backup_id,
             instance_id: self.instance_id,
@@ -161,6 +160,6 @@ impl Manifest {
 
 /// Keys per database as the walker counted them, in the words of the model.
 #[must_use]
-pub fn counts(census: &crate::redis::rdb::Census) -> crate::model::instance::Counts {
-    census.dbs.iter().map(|d| (d.db, (d.keys, d.expires))).collect()
+pub fn counts(statistics: &crate::redis::rdb::KeyStatistics) -> crate::model::instance::Counts {
+    statistics.dbs.iter().map(|d| (d.db, (d.keys, d.expires))).collect()
 }

@@ -4,7 +4,7 @@
 use crate::model::backup::BackupSet;
 use crate::model::fault::Fault;
 use crate::model::ids::hex;
-use crate::redis::rdb::{self, Census};
+use crate::redis::rdb::{self, KeyStatistics};
 use crate::vault::frames::FrameReader;
 use crate::vault::stored::parts_sha256;
 use crate::vault::{Vault, damaged};
@@ -27,7 +27,7 @@ impl Vault {
     ///
     /// # Errors
     /// `backup.damaged`, naming file and offset.
-    pub fn verify(&self, set: &BackupSet) -> Result<Census, Fault> {
+    pub fn verify(&self, set: &BackupSet) -> Result<KeyStatistics, Fault> {
         let path = self.data_path(set);
         let data = self.open_data(set)?;
         let walked = rdb::walk(data, Hash(Sha256::new()), ()).map_err(|e| damaged(&path, e))?;
@@ -41,11 +41,11 @@ impl Vault {
         if sha256 != set.sha256 {
             return Err(damaged(&path, format!("SHA-256 is {sha256}, the manifest says {}", set.sha256)));
         }
-        let census = walked.census;
-        if crate::vault::manifest::counts(&census) != set.counts || census.rdb_version != set.rdb_version {
+        let statistics = walked.statistics;
+        if crate::vault::manifest::counts(&statistics) != set.counts || statistics.rdb_version != set.rdb_version {
             return Err(damaged(&path, "holds other key counts or another RDB version than its manifest says"));
         }
-        Ok(census)
+        Ok(statistics)
     }
 
     /// Checksum of the data object's file as it lies there.

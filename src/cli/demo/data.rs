@@ -8,7 +8,7 @@ use crate::model::secret::Secret;
 use crate::redis::RedisError;
 use crate::redis::conn::{Conn, Value};
 use crate::redis::endpoint::{Address, Endpoint};
-use crate::redis::facts::census;
+use crate::redis::facts::key_counts;
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -70,7 +70,7 @@ pub async fn read(conn: &mut Conn) -> Result<Keys, Fault> {
         Err(e) => return Err(e.into()),
     };
     let mut all = Keys::new();
-    for db in census(conn).await?.into_keys() {
+    for db in key_counts(conn).await?.into_keys() {
         conn.cmd_str(&["SELECT", &db.to_string()]).await?;
         let names = scan(conn, "*").await?;
         let types = each(conn, &names, |key| vec![b"TYPE", key]).await?;

@@ -97,7 +97,7 @@ struct Judged {
     unknown: Vec<&'static str>,
 }
 
-async fn judge(conn: &mut Conn, user: &str, needs: &[Need]) -> Result<Judged, RedisError> {
+async fn check_rights(conn: &mut Conn, user: &str, needs: &[Need]) -> Result<Judged, RedisError> {
     let found = rights::ask(conn, user, needs).await?;
     let of = |right| found.iter().filter(|(_, r)| *r == right).map(|(rule, _)| *rule).collect();
     Ok(Judged { denied: of(Right::Denied), unknown: of(Right::Unknown) })
@@ -111,7 +111,7 @@ fn rules(names: &[&str]) -> String {
 async fn capture(conn: &mut Conn, user: &str, findings: &mut Findings) -> Result<(), Fault> {
     const NAME: &str = "backup rights";
     let needs: Vec<&str> = rights::CAPTURE.iter().map(|(rule, _)| *rule).collect();
-    let Judged { denied, unknown } = judge(conn, user, &rights::CAPTURE).await?;
+    let Judged { denied, unknown } = check_rights(conn, user, &rights::CAPTURE).await?;
     if !denied.is_empty() {
         let detail = format!("user {user} lacks {}", rules(&denied));
         findings.add(Status::Fail, NAME, detail, format!("ACL SETUSER {user} {}", rules(&needs)));
@@ -174,7 +174,7 @@ async fn restore(
     };
     let needs: Vec<Need> = rights::PLAN.iter().chain(way).copied().collect();
     let names: Vec<&str> = needs.iter().map(|(rule, _)| *rule).collect();
-    let Judged { denied, unknown } = judge(conn, user, &needs).await?;
+    let Judged { denied, unknown } = check_rights(conn, user, &needs).await?;
     if !denied.is_empty() {
         // Not a failure: an operator may want backups alone.
         let detail = format!("user {user} lacks {}: backups only", rules(&denied));

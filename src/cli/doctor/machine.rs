@@ -1,7 +1,7 @@
 //! What `doctor` looks at on this machine: home, state, key, configuration, sandbox, and what waits for somebody.
 
 use super::{Findings, Status};
-use crate::config::Confirmation;
+use crate::config::ConfirmationPolicy;
 use crate::config::home::private_dir;
 use crate::model::fault::Fault;
 use crate::model::job::JobStatus;
@@ -101,8 +101,8 @@ fn configuration(app: &App, findings: &mut Findings) {
         }
     }
     match app.config.guard.confirmation {
-        Confirmation::Person => findings.pass("guard", "a person says yes to each restore"),
-        Confirmation::Token => findings.warn(
+        ConfirmationPolicy::Person => findings.pass("guard", "a person says yes to each restore"),
+        ConfirmationPolicy::Token => findings.warn(
             "guard",
             "confirmation = \"token\": an agent restores without a person's yes",
             "Take that line out of [guard] unless nobody minds losing this data.",
@@ -147,7 +147,8 @@ async fn jobs(app: &App, findings: &mut Findings) {
     let mut running = 0;
     for job in &jobs {
         if job.is_unsettled() {
-            let detail = format!("{} {} of {} is not settled: {}", job.kind.word(), job.id, job.instance_id, job.stage);
+            let detail =
+                format!("{} {} of {} is not settled: {}", job.kind.as_str(), job.id, job.instance_id, job.stage);
             let next =
                 "Make the instance reachable again; the next command settles the job and says what its target holds.";
             findings.add(Status::Fail, NAME, detail, next);

@@ -6,10 +6,10 @@ use crate::model::ids::new_id;
 use crate::model::instance::total_keys;
 use crate::model::job::{Job, JobKind, stage};
 use crate::model::text::bytes;
-use crate::provider::local::{Inner, PATIENCE};
+use crate::provider::local::{COMMAND_TIMEOUT, Inner};
 use crate::redis::conn::Conn;
 use crate::redis::facts::{ServerFacts, write_calls};
-use crate::redis::rdb::{self, Census, RdbError};
+use crate::redis::rdb::{self, KeyStatistics, RdbError};
 use crate::redis::replica::{CaptureOptions, Framing, Snapshot};
 use crate::redis::slots::SLOTS;
 use crate::state::jobs::Begun;
@@ -58,9 +58,9 @@ impl Inner {
             () = self.jobs.stop.cancelled() => return Err(cancelled()),
         };
         let draft = self.vault.draft(&job.instance_id, &job.backup_id)?;
-        let Captured { census, sealed, draft } = self.stream(job, &mut snapshot, draft).await?;
-        let engine = census.aux("valkey-ver").map_or("redis", |_| "valkey");
-        let version = census.aux("valkey-ver").or_else(|| census.aux("redis-ver")).unwrap_or_default();
+        let Captured { statistics, sealed, draft } = self.stream(job, &mut snapshot, draft).await?;
+        let engine = statistics.aux("valkey-ver").map_or("redis", |_| "valkey");
+        let version = statistics.aux("valkey-ver").or_else(|| statistics.aux("redis-ver")).unwrap_or_default();
         let set = BackupSet {
             id: job.backup_id.clone(),
             instance_id: job.instance_id.clone(),
@@ -75,14 +75,14 @@ impl Inner {
             write_calls: told.as_ref().and_then(|t| t.write_calls).filter(|_| !self.by_replica(&job.instance_id, mode)),
             started_at,
             finished_at: Timestamp::now(),
-            rdb_version: census.rdb_version,
-            rdb_bytes: census.bytes,
+            rdb_version: statistics.rdb_version,
+            rdb_bytes: statistics.bytes,
             sha256: sealed.sha256,
             stored_bytes: sealed.stored_bytes,
-            counts: counts(&census),
-            functions: census.functions,
-            used_memory: census.aux("used-mem").and_then(|m| m.parse().ok()).unwrap_or_default(),
-            types: census.types.clone(),
+            counts: counts(&statistics),
+            functions: statistics.functions,
+            used_memory: statistics.aux("used-mem").and_then(|m| m.parse().ok()).unwrap_or_default(),
+            types: statistics.types.clone(),
             expires_at: None,
         };
         let mut message = format!(
@@ -102,7 +102,7 @@ impl Inner {
 
     /// What the instance tells of itself before it is captured; nothing where the user may not ask.
     async fn tell(&self, instance_id: &str) -> Result<Option<Told>, Fault> {
-        let mut conn = Conn::open(&self.endpoint(instance_id).await?, PATIENCE).await?;
+        let mut conn = Conn::open(&self.endpoint(instance_id).await?, COMMAND_TIMEOUT).await?;
         let Ok(facts) = ServerFacts::read(&mut conn).await else { return Ok(None) };
         let slots = if facts.cluster_enabled { super::describe::slots_served(&mut conn).await.ok() } else { None };
         // Read before the source forks: a write after this moment makes the counter differ.
@@ -119,13 +119,13 @@ impl Inner {
     /// Moves the data from the source to a worker thread that checks, hashes, compresses and writes it.
     async fn stream(&self, job: &Job, snapshot: &mut Snapshot, mut draft: Draft) -> Result<Captured, Fault> {
         let (tx, rx) = mpsc::channel::<Chunk>(IN_FLIGHT);
-        let (spent, mut spare) = mpsc::unbounded_channel();
+        let (returned, mut spare) = mpsc::unbounded_channel();
         let framing = snapshot.framing;
         let worker = giving_way(move || {
-            let feed = Feed { rx, spent, chunk: Chunk::default(), used: 0 };
-            let census = check(feed, framing, &mut draft)?;
+            let feed = Feed { rx, returned, chunk: Chunk::default(), used: 0 };
+            let statistics = check(feed, framing, &mut draft)?;
             let sealed = draft.seal()?;
-            Ok::<_, Fault>(Captured { census, sealed, draft })
+            Ok::<_, Fault>(Captured { statistics, sealed, draft })
         })?;
         let total = if let Framing::Length(n) = framing { n } else { 0 };
         let mut chunk = Chunk::empty();
@@ -204,13 +204,13 @@ struct Told {
 }
 
 struct Captured {
-    census: Census,
+    statistics: KeyStatistics,
     sealed: Sealed,
     draft: Draft,
 }
 
 /// Walks the RDB and what follows it, down to the end that the framing promises.
-fn check(feed: Feed, framing: Framing, draft: &mut Draft) -> Result<Census, Fault> {
+fn check(feed: Feed, framing: Framing, draft: &mut Draft) -> Result<KeyStatistics, Fault> {
     let bad = |what: String| {
         Fault::new(Kind::Provider, "capture.damaged", format!("what the source sent is not a whole RDB: {what}"))
             .hint("Nothing was kept. Look at the source's log, then call create_backup again.")
@@ -230,8 +230,8 @@ fn check(feed: Feed, framing: Framing, draft: &mut Draft) -> Result<Census, Faul
     let (mut rest, feed) = (walked.rest, walked.src);
     // One byte more than may follow: a source that never ends must not fill our memory.
     feed.take(41).read_to_end(&mut rest).map_err(|e| bad(e.to_string()))?;
-    if framing.ends(walked.census.bytes, &rest) {
-        Ok(walked.census)
+    if framing.ends(walked.statistics.bytes, &rest) {
+        Ok(walked.statistics)
     } else {
         Err(bad("it is followed by something else than its end".into()))
     }
@@ -255,7 +255,7 @@ impl Chunk {
 /// The received chunks as a blocking reader. They go back when they are read.
 struct Feed {
     rx: mpsc::Receiver<Chunk>,
-    spent: mpsc::UnboundedSender<Chunk>,
+    returned: mpsc::UnboundedSender<Chunk>,
     chunk: Chunk,
     used: usize,
 }
@@ -268,7 +268,7 @@ impl Read for Feed {
             self.used = 0;
             if !bytes.is_empty() {
                 // After the last chunk nobody wants one back.
-                let _ = self.spent.send(Chunk { bytes, filled: 0 });
+                let _ = self.returned.send(Chunk { bytes, filled: 0 });
             }
         }
         let mut rest = self.chunk.bytes.get(self.used..self.chunk.filled).unwrap_or_default();

@@ -25,7 +25,7 @@ impl Inner {
             address: "the vault of this machine".into(),
             checks: vec![manual, others],
             // Whoever agreed to one of several going did not agree to the last one going.
-            pins: pins([("sha256", &set.sha256), ("mode", set.mode.word()), ("other_backups", any_left)]),
+            pins: pins([("sha256", &set.sha256), ("mode", set.mode.as_str()), ("other_backups", any_left)]),
             words: Words {
                 now: format!("{left} other backups beside it"),
                 after: "the set is gone from the vault".into(),

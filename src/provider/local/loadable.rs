@@ -8,7 +8,7 @@ use crate::provider::local::Inner;
 use crate::redis::RedisError;
 use crate::redis::conn::Conn;
 use crate::redis::facts::ServerFacts;
-use crate::redis::rdb::{self, Census, EntryHead, RdbError, Visitor, loadable};
+use crate::redis::rdb::{self, EntryHead, KeyStatistics, RdbError, Visitor, loadable};
 use crate::redis::slots::{owned_slots, slot};
 use std::io;
 
@@ -20,17 +20,17 @@ impl Inner {
     pub(super) async fn cannot_load(
         &self,
         set: &BackupSet,
-        census: &Census,
+        statistics: &KeyStatistics,
         facts: &ServerFacts,
         way: Way,
         conn: &mut Conn,
     ) -> Result<String, Fault> {
         let modules = facts.modules.clone().unwrap_or_default();
-        if let Err(why) = loadable(census, facts.server(), &modules) {
+        if let Err(why) = loadable(statistics, facts.server(), &modules) {
             return Ok(why);
         }
         // A server with fewer databases than the set needs exits while it loads.
-        let highest = census.databases_needed().saturating_sub(1);
+        let highest = statistics.databases_needed().saturating_sub(1);
         if highest > 0 {
             match conn.cmd_str(&["SELECT", &highest.to_string()]).await {
                 Ok(_) => conn.cmd_str(&["SELECT", "0"]).await.map(|_| ())?,
@@ -41,10 +41,10 @@ impl Inner {
             }
         }
         if way == Way::Commands {
-            if census.largest_value > BULK {
+            if statistics.largest_value > BULK {
                 return Ok(format!(
                     "the set has a value of {} bytes; by commands at most {BULK} can be restored",
-                    census.largest_value
+                    statistics.largest_value
                 ));
             }
             let owned = if facts.cluster_enabled { Some(owned_slots(conn).await?) } else { None };

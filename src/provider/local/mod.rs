@@ -26,7 +26,7 @@ use crate::model::secret::Secret;
 use crate::model::text::{nearest, quoted};
 use crate::provider::download;
 use crate::provider::jobs::Jobs;
-use crate::provider::{Carried, Downloaded, OnBytes, Provider, Range, SignedUrl, Wanted, blocking};
+use crate::provider::{Carried, Downloaded, InstanceQuery, OnBytes, Provider, Range, SignedUrl, blocking};
 use crate::redis::endpoint::{Endpoint, TlsSettings};
 use crate::state::State;
 use crate::state::jobs::{Begun, Filter};
@@ -37,7 +37,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// For connecting to an instance and for each command.
-const PATIENCE: Duration = Duration::from_secs(10);
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The provider.
 pub struct Local {
@@ -67,7 +67,7 @@ impl Local {
                 ids: config.instance_ids(),
                 instances: config.instances.clone(),
                 sandbox: config.sandbox.then(|| sandbox::Sandbox::new(config.home.sandbox())),
-                jobs: Jobs::new(PROVIDER, Arc::clone(&state), restore::left_unsettled),
+                jobs: Jobs::new(PROVIDER, Arc::clone(&state), restore::needs_rollback),
                 state,
                 vault: Vault::new(config.home.vault()),
             }),
@@ -178,7 +178,7 @@ impl Provider for Local {
             .hint(format!("{near}Instances: {}.", ids.join(", "))))
     }
 
-    async fn instances(&self, wanted: &Wanted) -> Result<(Vec<Instance>, u64), Fault> {
+    async fn instances(&self, wanted: &InstanceQuery) -> Result<(Vec<Instance>, u64), Fault> {
         let mut ids = self.inner.ids.clone();
         ids.retain(|id| wanted.search.as_ref().is_none_or(|part| id.contains(part.as_str())));
         let total = ids.len() as u64;
@@ -289,8 +289,8 @@ impl Provider for Local {
         self.inner.safety_backup(instance_id, survey).await
     }
 
-    async fn safety_standing(&self, instance_id: &str, job_id: &str, backup_id: &str) -> Result<SafetyFacts, Fault> {
-        self.inner.safety_standing(instance_id, job_id, backup_id).await
+    async fn safety_status(&self, instance_id: &str, job_id: &str, backup_id: &str) -> Result<SafetyFacts, Fault> {
+        self.inner.safety_status(instance_id, job_id, backup_id).await
     }
 
     async fn carry_out(&self, permit: Permit) -> Result<Carried, Fault> {
@@ -328,7 +328,8 @@ impl Provider for Local {
         if let Some(sandbox) = &self.inner.sandbox {
             // A plan is for the server process it was made for: while one waits for its person, that process stays. The
             // next command to end without a plan waiting stops it.
-            let waits = self.inner.state.unspent().await.is_ok_and(|w| w.iter().any(|c| c.plan.instance_id == SANDBOX));
+            let waits =
+                self.inner.state.redeemable().await.is_ok_and(|w| w.iter().any(|c| c.plan.instance_id == SANDBOX));
             if !(waits && sandbox.is_used().await) {
                 sandbox.stop().await;
             }

@@ -10,7 +10,7 @@ use crate::provider::blocking;
 use crate::provider::local::{Inner, PROVIDER};
 use crate::provider::trace::Trace;
 use crate::redis::conn::Conn;
-use crate::redis::facts::census;
+use crate::redis::facts::key_counts;
 use crate::redis::master::{Found, Switch, settle};
 use crate::redis::settings::Settings;
 use crate::state::jobs::Orphan;
@@ -23,7 +23,7 @@ const GLANCE: Duration = Duration::from_secs(3);
 
 /// Written before a restore touches its target; all that is needed to take it off us again.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Undo {
+pub struct RecoveryRecord {
     /// The call that brings back what was there.
     back: String,
     /// Keys the set has, for judging how far it came.
@@ -47,7 +47,7 @@ struct SwitchRecord {
     run_id: String,
 }
 
-impl Undo {
+impl RecoveryRecord {
     /// Of a restore by commands, or of one that has not been told how yet.
     pub fn of(plan: &Plan, set: &BackupSet, trace: &Trace) -> Self {
         Self { back: plan.words.back.clone(), keys: total_keys(&set.counts), switch: None, trace: trace.clone() }
@@ -119,7 +119,7 @@ impl Inner {
             })?,
         };
         if orphan.job.kind == JobKind::Restore {
-            let trace = serde_json::from_str::<Undo>(&orphan.undo).map(|undo| undo.trace).unwrap_or_default();
+            let trace = serde_json::from_str::<RecoveryRecord>(&orphan.undo).map(|undo| undo.trace).unwrap_or_default();
             self.jobs.note_end(&trace, &orphan.job, &outcome).await;
         }
         match outcome {
@@ -152,7 +152,7 @@ impl Inner {
     async fn settle_restore(&self, orphan: &Orphan) -> Result<Result<String, Fault>, Fault> {
         let interrupted =
             |message: String, hint: String| Fault::new(Kind::Unexpected, "job.interrupted", message).hint(hint);
-        let Ok(undo) = serde_json::from_str::<Undo>(&orphan.undo) else {
+        let Ok(undo) = serde_json::from_str::<RecoveryRecord>(&orphan.undo) else {
             return Ok(Err(interrupted(
                 "the process died before it touched the target; its data is as it was".into(),
                 "Make a new plan with restore_instance.".into(),
@@ -162,7 +162,7 @@ impl Inner {
         let mut conn = Conn::open(&self.endpoint(id).await?, GLANCE).await?;
         let back = format!("What was there before: {}.", undo.back);
         let Some(record) = &undo.switch else {
-            let keys = total_keys(&census(&mut conn).await?);
+            let keys = total_keys(&key_counts(&mut conn).await?);
             let message = format!(
                 "the process died while keys were written one by one: the target holds {keys} keys, the backup has {}",
                 undo.keys
@@ -170,7 +170,7 @@ impl Inner {
             return Ok(Err(interrupted(message, format!("Restore again to complete it. {back}"))));
         };
         let settled = settle(&mut conn, &record.switch()).await?;
-        let keys = total_keys(&census(&mut conn).await?);
+        let keys = total_keys(&key_counts(&mut conn).await?);
         if let Some(problem) = settled.problem {
             return Err(Fault::new(Kind::Provider, "restore.unsettled", problem));
         }

@@ -11,14 +11,14 @@ use crate::model::instance::{Counts, total_keys};
 use crate::model::job::{Job, JobKind};
 use crate::model::restore::Way;
 use crate::provider::local::capture::TICK;
-use crate::provider::local::recover::Undo;
+use crate::provider::local::recover::RecoveryRecord;
 use crate::provider::local::survey::slots_pin;
-use crate::provider::local::{Inner, PATIENCE};
+use crate::provider::local::{COMMAND_TIMEOUT, Inner};
 use crate::provider::trace::Trace;
 use crate::provider::{blocking, with_way_back};
 use crate::redis::RedisError;
 use crate::redis::conn::Conn;
-use crate::redis::facts::{ServerFacts, census, write_calls};
+use crate::redis::facts::{ServerFacts, key_counts, write_calls};
 use crate::redis::master::{MasterOptions, Stage, Step, Supply};
 use crate::redis::rdb;
 use crate::redis::replay::{RestoreEncoder, drive};
@@ -76,8 +76,8 @@ impl Inner {
             Ok((set, known.ok_or_else(|| permit::changed(another))?))
         })
         .await?;
-        let undo = Undo::of(plan, &set, trace);
-        if plan.pin("way") == Way::Replication.word() {
+        let undo = RecoveryRecord::of(plan, &set, trace);
+        if plan.pin("way") == Way::Replication.as_str() {
             self.by_replication(job, plan, undo, &set, data).await?;
         } else {
             self.by_commands(job, plan, undo, &set, data).await?;
@@ -90,15 +90,15 @@ impl Inner {
                 return Ok(format!("restored: the target took the whole set; its keys could not be counted ({fault})"));
             }
         };
-        same_census(&set.counts, &found).map_err(|why| {
+        compare_key_counts(&set.counts, &found).map_err(|why| {
             Fault::new(Kind::Provider, "restore.census_differs", format!("the target took the whole set, but {why}"))
                 .hint("A client may have written meanwhile; compare before you go on.")
         })
     }
 
     async fn count(&self, instance_id: &str) -> Result<Counts, Fault> {
-        let mut conn = Conn::open(&self.endpoint(instance_id).await?, PATIENCE).await?;
-        Ok(census(&mut conn).await?)
+        let mut conn = Conn::open(&self.endpoint(instance_id).await?, COMMAND_TIMEOUT).await?;
+        Ok(key_counts(&mut conn).await?)
     }
 
     /// Looks at the target for the last time: nothing may have been written to it since the plan, or taken its place.
@@ -123,7 +123,7 @@ impl Inner {
         &self,
         job: &Job,
         plan: &Plan,
-        undo: Undo,
+        undo: RecoveryRecord,
         set: &BackupSet,
         data: FrameReader,
     ) -> Result<(), Fault> {
@@ -139,9 +139,9 @@ impl Inner {
             ..MasterOptions::default()
         };
         let stage = Stage::prepare(&endpoint, options).await?;
-        self.still_as_planned(&mut Conn::open(&endpoint, PATIENCE).await?, plan).await?;
+        self.still_as_planned(&mut Conn::open(&endpoint, COMMAND_TIMEOUT).await?, plan).await?;
         // From here on a crash is settled at the next start.
-        self.state.save_undo(&job.id, &undo.switching(stage.switch()).to_json()?).await?;
+        self.state.save_recovery(&job.id, &undo.switching(stage.switch()).to_json()?).await?;
         let (tx, rx) = mpsc::channel(IN_FLIGHT);
         let supplier = {
             let bytes = set.rdb_bytes;
@@ -179,13 +179,13 @@ impl Inner {
         &self,
         job: &Job,
         plan: &Plan,
-        undo: Undo,
+        undo: RecoveryRecord,
         set: &BackupSet,
         data: FrameReader,
     ) -> Result<(), Fault> {
-        let mut conn = Conn::open(&self.endpoint(&plan.instance_id).await?, PATIENCE).await?;
+        let mut conn = Conn::open(&self.endpoint(&plan.instance_id).await?, COMMAND_TIMEOUT).await?;
         self.still_as_planned(&mut conn, plan).await?;
-        self.state.save_undo(&job.id, &undo.to_json()?).await?;
+        self.state.save_recovery(&job.id, &undo.to_json()?).await?;
         let (tx, rx) = mpsc::channel(IN_FLIGHT);
         let reader = {
             let (vault, set, spool) = (self.vault.clone(), set.clone(), self.state.home().join("run"));
@@ -220,7 +220,7 @@ impl Inner {
 }
 
 /// Whether a restore ended without the target being off us with its own settings: then its undo record is still needed.
-pub fn left_unsettled(fault: &Fault) -> bool {
+pub fn needs_rollback(fault: &Fault) -> bool {
     let source = std::error::Error::source(fault).and_then(|e| e.downcast_ref::<RedisError>());
     matches!(source, Some(RedisError::Restore { unsettled: Some(_), .. }))
 }
@@ -244,7 +244,7 @@ fn supply(mut data: FrameReader, bytes: u64, to: &mpsc::Sender<Supply>) {
 }
 
 /// Whether the target holds what the set does. Keys whose expiry has passed since the backup may be gone.
-fn same_census(set: &Counts, found: &Counts) -> Result<String, String> {
+fn compare_key_counts(set: &Counts, found: &Counts) -> Result<String, String> {
     let mut gone = 0;
     for db in set.keys().chain(found.keys()) {
         let (want, expires) = set.get(db).copied().unwrap_or_default();

@@ -5,7 +5,7 @@ use crate::model::backup::Mode;
 use crate::model::fault::{Fault, Kind};
 use crate::model::instance::total_keys;
 use crate::model::job::JobStatus;
-use crate::model::restore::{SafetyFacts, SafetyStanding};
+use crate::model::restore::{SafetyFacts, SafetyStatus};
 use crate::provider::blocking;
 use crate::provider::local::Inner;
 use crate::state::jobs::Begun;
@@ -31,13 +31,13 @@ impl Inner {
                 && set.write_calls == survey.writes.map(|w| w.calls)
         });
         if let Some(set) = fresh {
-            let standing =
-                SafetyStanding::Whole { keys: Some(total_keys(&set.counts)), taken_at: set.started_at, reused: true };
-            return Ok(SafetyFacts { job_id: String::new(), backup_id: set.id, standing });
+            let status =
+                SafetyStatus::Whole { keys: Some(total_keys(&set.counts)), taken_at: set.started_at, reused: true };
+            return Ok(SafetyFacts { job_id: String::new(), backup_id: set.id, status });
         }
         match self.start_capture(instance_id, Mode::Safety, "taken before a restore").await? {
             Begun::Started(job) => {
-                Ok(SafetyFacts { job_id: job.id, backup_id: job.backup_id, standing: SafetyStanding::Running })
+                Ok(SafetyFacts { job_id: job.id, backup_id: job.backup_id, status: SafetyStatus::Running })
             }
             // One that already runs began before our facts were read: it may lack the last writes.
             Begun::Joined(job) => {
@@ -49,29 +49,24 @@ impl Inner {
     }
 
     /// How far a safety backup is.
-    pub async fn safety_standing(
-        &self,
-        instance_id: &str,
-        job_id: &str,
-        backup_id: &str,
-    ) -> Result<SafetyFacts, Fault> {
-        let facts = |standing| SafetyFacts { job_id: job_id.into(), backup_id: backup_id.into(), standing };
+    pub async fn safety_status(&self, instance_id: &str, job_id: &str, backup_id: &str) -> Result<SafetyFacts, Fault> {
+        let facts = |status| SafetyFacts { job_id: job_id.into(), backup_id: backup_id.into(), status };
         if !job_id.is_empty() {
             let job = self.state.job(job_id).await?;
             match job.status {
-                JobStatus::Running => return Ok(facts(SafetyStanding::Running)),
-                JobStatus::Failed => return Ok(facts(SafetyStanding::Failed(job.message))),
+                JobStatus::Running => return Ok(facts(SafetyStatus::Running)),
+                JobStatus::Failed => return Ok(facts(SafetyStatus::Failed(job.message))),
                 JobStatus::Succeeded => {}
             }
         }
         let (vault, id, set) = (self.vault.clone(), instance_id.to_owned(), backup_id.to_owned());
         match blocking(move || vault.find(&id, &set)).await {
-            Ok(set) => Ok(facts(SafetyStanding::Whole {
+            Ok(set) => Ok(facts(SafetyStatus::Whole {
                 keys: Some(total_keys(&set.counts)),
                 taken_at: set.started_at,
                 reused: job_id.is_empty(),
             })),
-            Err(fault) => Ok(facts(SafetyStanding::Failed(fault.message))),
+            Err(fault) => Ok(facts(SafetyStatus::Failed(fault.message))),
         }
     }
 }

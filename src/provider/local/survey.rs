@@ -12,7 +12,7 @@ use crate::model::text::{bytes, clean};
 use crate::model::time::written;
 use crate::provider::blocking;
 use crate::provider::local::describe::{counts_of, engine};
-use crate::provider::local::{Inner, PATIENCE};
+use crate::provider::local::{COMMAND_TIMEOUT, Inner};
 use crate::redis::RedisError;
 use crate::redis::conn::{Conn, Value};
 use crate::redis::facts::{Role, ServerFacts, write_calls};
@@ -77,7 +77,7 @@ impl Inner {
                 ("sha256", &source.sha256),
                 // Not read again here: the restore compares it through the very handle that it reads from.
                 ("stored_sha256", earlier.map_or(source.stored_sha256.as_str(), |plan| plan.pin("stored_sha256"))),
-                ("way", target.way.word()),
+                ("way", target.way.as_str()),
                 ("slots", &target.slots),
             ]),
             // A server without a replication backlog takes a new replication id when it is first captured.
@@ -88,7 +88,7 @@ impl Inner {
                 now: format!("{}, {}", counts_in_words(&target.counts), bytes(target.used_memory)),
                 after: format!("{} as of {taken}", counts_in_words(&source.counts)),
                 lost: format!("all of what is there now, and every change since {taken}"),
-                how: target.way.word().into(),
+                how: target.way.as_str().into(),
                 how_meaning: target.way.meaning().into(),
                 back: String::new(),
             },
@@ -104,7 +104,7 @@ impl Inner {
         let jobs = self.state.jobs(Filter { job_id: None, instance_id: Some(instance_id) }).await?;
         let running = jobs.into_iter().find(|j| j.status == JobStatus::Running && j.id != safety);
         Ok(running.map(|j| {
-            let detail = format!("{} job {} is running on this instance", j.kind.word(), j.id);
+            let detail = format!("{} job {} is running on this instance", j.kind.as_str(), j.id);
             checks::check("instance_idle", checks::Status::Pending, detail)
         }))
     }
@@ -130,7 +130,7 @@ impl Inner {
             blocking(move || {
                 // In this order: what is known to be whole is then the file that the checksum names.
                 let stored_sha256 = vault.stored_sha256(&set)?;
-                vault.verify(&set).map(|census| Some((stored_sha256, census)))
+                vault.verify(&set).map(|statistics| Some((stored_sha256, statistics)))
             })
             .await
         };
@@ -151,14 +151,14 @@ impl Inner {
         match verified {
             Err(fault) => source.damage = fault.message,
             Ok(None) => {}
-            Ok(Some((stored_sha256, census))) => {
+            Ok(Some((stored_sha256, statistics))) => {
                 source.stored_sha256 = stored_sha256;
                 source.looked = true;
-                source.crc64 = census.checksum == Checksum::Verified;
-                if target.way == Way::Commands && census.opcodes.contains(&MODULE_AUX) {
+                source.crc64 = statistics.checksum == Checksum::Verified;
+                if target.way == Way::Commands && statistics.opcodes.contains(&MODULE_AUX) {
                     target.way_reason.push_str("; what modules keep beside the keys, such as search indexes, is LOST");
                 }
-                target.cannot_load = self.cannot_load(&set, &census, &server, target.way, &mut conn).await?
+                target.cannot_load = self.cannot_load(&set, &statistics, &server, target.way, &mut conn).await?
             }
         }
         Ok((target, source))
@@ -171,7 +171,7 @@ impl Inner {
         look: Look,
     ) -> Result<(TargetFacts, ServerFacts, Conn), Fault> {
         let endpoint = self.endpoint(instance_id).await?;
-        let mut conn = Conn::open(&endpoint, PATIENCE).await?;
+        let mut conn = Conn::open(&endpoint, COMMAND_TIMEOUT).await?;
         let before = match look {
             Look::Whole => {
                 let before = write_calls(&mut conn).await?;

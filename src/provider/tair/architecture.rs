@@ -43,7 +43,7 @@ pub struct Architecture {
 
 /// What is to be restored.
 #[derive(Debug, Clone, Copy)]
-pub enum Wanted<'a> {
+pub enum RestoreScope<'a> {
     /// A set, whole.
     Set(&'a str),
     /// A moment, whole.
@@ -52,7 +52,7 @@ pub enum Wanted<'a> {
     Keys(&'a str),
 }
 
-impl Wanted<'_> {
+impl RestoreScope<'_> {
     /// The call that restores it into a new instance.
     #[must_use]
     pub fn clone_call(self, instance_id: &str) -> String {
@@ -93,7 +93,7 @@ impl Architecture {
 
     /// In words, for people: `classic cluster, Tair Enterprise`.
     #[must_use]
-    pub fn words(&self) -> String {
+    pub fn describe(&self) -> String {
         let generation = match self.generation {
             Generation::Classic => "classic",
             Generation::CloudNative => "cloud-native",
@@ -133,10 +133,10 @@ impl Architecture {
     ///
     /// # Errors
     /// Why not, and the call that restores into a new instance instead.
-    pub fn can_restore_in_place(&self, instance_id: &str, wanted: Wanted<'_>) -> Result<String, No> {
+    pub fn can_restore_in_place(&self, instance_id: &str, wanted: RestoreScope<'_>) -> Result<String, No> {
         let no = |why: &str| Err(No { why: why.into(), call: wanted.clone_call(instance_id) });
         self.can_back_up()?;
-        let to_a_moment = !matches!(wanted, Wanted::Set(_));
+        let to_a_moment = !matches!(wanted, RestoreScope::Set(_));
         if to_a_moment && self.log_start.is_none() {
             return Err(No {
                 why: "data flashback is off, so no moment can be restored, only backup sets".into(),
@@ -155,15 +155,15 @@ impl Architecture {
             }
         }
         match wanted {
-            Wanted::Keys(_) if !self.enterprise => no(
+            RestoreScope::Keys(_) if !self.enterprise => no(
                 "single keys are restored on classic Tair (Enterprise) instances only; this one is a Community edition",
             ),
-            Wanted::Keys(_) => Ok("only the keys that match filter_key are replaced".into()),
-            Wanted::Set(_) => Ok(
+            RestoreScope::Keys(_) => Ok("only the keys that match filter_key are replaced".into()),
+            RestoreScope::Set(_) => Ok(
                 "Alibaba Cloud calls restoring a set in place retired (RestoreType 0): it may refuse; a new instance from the set always works"
                     .into(),
             ),
-            Wanted::Moment(_) => Ok(
+            RestoreScope::Moment(_) => Ok(
                 "Alibaba Cloud documents whole restores to a moment for new instances only: it may refuse this one"
                     .into(),
             ),

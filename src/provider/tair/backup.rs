@@ -8,9 +8,9 @@ use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, JobKind};
 use crate::model::time::written;
 use crate::provider::tair::architecture::Architecture;
-use crate::provider::tair::follow::Follow;
+use crate::provider::tair::poller::Poller;
 use crate::provider::tair::sets;
-use crate::provider::tair::{Inner, same_fault, traffic, undo_json};
+use crate::provider::tair::{Inner, recovery_json, same_fault, traffic};
 use crate::state::jobs::Begun;
 use crate::tair::codes::Retry;
 use crate::tair::error::TairError;
@@ -151,7 +151,7 @@ impl Inner {
     ) -> Result<(Record, bool), Fault> {
         let architecture = Architecture::of(of);
         let shards = of.shard_count.and_then(|n| usize::try_from(n).ok()).filter(|n| *n > 1);
-        let mut follow = Follow::new(&self.pace, self.pace.backup, &self.jobs.stop);
+        let mut poller = Poller::new(&self.polling, self.polling.backup, &self.jobs.stop);
         let mut refusals = 0;
         loop {
             let mut record = Record {
@@ -163,7 +163,7 @@ impl Inner {
             };
             record.known = self.there_now(&job.instance_id, record.cluster).await?;
             // A crash from here on is looked into by the next process.
-            self.jobs.state.save_undo(&job.id, &undo_json(&record)?).await?;
+            self.jobs.state.save_recovery(&job.id, &recovery_json(&record)?).await?;
             self.jobs.state.progress(&job.id, "asking for a backup", 0, 0).await?;
             let call = CreateBackup { instance_id: job.instance_id.clone(), backup_retention_period: None };
             match self.client.call(&call).await {
@@ -217,7 +217,7 @@ impl Inner {
                     .retry_after(std::time::Duration::from_secs(60)));
                 }
             }
-            follow.wait("the backup that ran before").await?;
+            poller.wait("the backup that ran before").await?;
         }
     }
 
@@ -252,11 +252,11 @@ impl Inner {
 
     /// Looks for what was not there before the call, until it would have to be seen.
     async fn look_for_new(&self, job: &Job, record: &Record) -> Result<Option<Record>, Fault> {
-        let mut follow = Follow::new(&self.pace, self.pace.backup, &self.jobs.stop);
+        let mut poller = Poller::new(&self.polling, self.polling.backup, &self.jobs.stop);
         loop {
             if record.cluster {
                 let rows = sets::cluster_rows(&self.client, &job.instance_id, since(record.called_at)).await;
-                let rows = follow.forgive(rows)?.unwrap_or_default();
+                let rows = poller.tolerate(rows)?.unwrap_or_default();
                 let ours = |r: &ClusterBackup| {
                     !record.known.contains(&r.cluster_backup_id)
                         && record.may_be(r.cluster_backup_mode.as_deref(), r.cluster_backup_start_time.as_deref())
@@ -265,9 +265,9 @@ impl Inner {
                     return Ok(Some(record.clone()));
                 }
             } else {
-                let tasks = follow.forgive(self.tasks(&job.instance_id, None).await)?.unwrap_or_default();
+                let tasks = poller.tolerate(self.tasks(&job.instance_id, None).await)?.unwrap_or_default();
                 let rows = sets::rows(&self.client, &job.instance_id, since(record.called_at)).await;
-                let rows = follow.forgive(rows)?.unwrap_or_default();
+                let rows = poller.tolerate(rows)?.unwrap_or_default();
                 let tasks = tasks
                     .iter()
                     .filter(|t| record.may_be(t.job_mode.as_deref(), t.start_time.as_deref()))
@@ -284,10 +284,10 @@ impl Inner {
                     return Ok(Some(record));
                 }
             }
-            if follow.elapsed() >= self.pace.settle {
+            if poller.elapsed() >= self.polling.visible {
                 return Ok(None);
             }
-            follow.wait("the call for a backup").await?;
+            poller.wait("the call for a backup").await?;
         }
     }
 }

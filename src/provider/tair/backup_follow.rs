@@ -6,7 +6,7 @@ use crate::model::text::{bytes, clean};
 use crate::model::time::written;
 use crate::provider::tair::Inner;
 use crate::provider::tair::backup::{Record, lost_call, since};
-use crate::provider::tair::follow::Follow;
+use crate::provider::tair::poller::Poller;
 use crate::provider::tair::sets::{self, CloudSet};
 use crate::tair::wire::backups::Backup;
 use crate::tair::wire::clusters::ClusterBackup;
@@ -14,11 +14,11 @@ use crate::tair::wire::clusters::ClusterBackup;
 impl Inner {
     /// Follows to the set.
     pub(super) async fn follow_backup(&self, job: &Job, record: Record) -> Result<String, Fault> {
-        let mut follow = Follow::new(&self.pace, self.pace.backup, &self.jobs.stop);
+        let mut poller = Poller::new(&self.polling, self.polling.backup, &self.jobs.stop);
         let set = if record.cluster {
-            self.follow_cluster(job, &record, &mut follow).await?
+            self.follow_cluster(job, &record, &mut poller).await?
         } else {
-            self.follow_jobs(job, &record, &mut follow).await?
+            self.follow_jobs(job, &record, &mut poller).await?
         };
         if let Err(fault) = self.jobs.state.set_backup_id(&job.id, &set.set.id).await {
             tracing::error!(job = %job.id, "the job's set could not be written down: {fault}");
@@ -26,12 +26,12 @@ impl Inner {
         Ok(format!("backup {} of {}, {}", set.set.id, written(set.set.started_at), bytes(set.set.rdb_bytes)))
     }
 
-    async fn follow_jobs(&self, job: &Job, record: &Record, follow: &mut Follow) -> Result<CloudSet, Fault> {
+    async fn follow_jobs(&self, job: &Job, record: &Record, poller: &mut Poller) -> Result<CloudSet, Fault> {
         let mut over_since = None;
         loop {
             let (mut running, mut percent, mut stage, mut all_read) = (false, 0, String::new(), true);
             for id in &record.jobs {
-                let Some(tasks) = follow.forgive(self.tasks(&job.instance_id, Some(*id)).await)? else {
+                let Some(tasks) = poller.tolerate(self.tasks(&job.instance_id, Some(*id)).await)? else {
                     all_read = false;
                     continue;
                 };
@@ -52,7 +52,7 @@ impl Inner {
             } else {
                 // Finished, or no longer listed: the list of sets tells which.
                 let read = sets::rows(&self.client, &job.instance_id, since(record.called_at)).await;
-                let rows = follow.forgive(read)?;
+                let rows = poller.tolerate(read)?;
                 all_read &= rows.is_some();
                 let all = rows.unwrap_or_default();
                 let ours: Vec<Backup> =
@@ -61,10 +61,10 @@ impl Inner {
                     return Ok(set);
                 }
                 // What could not be read may still run.
-                over_since = if all_read { over_since.or(Some(follow.elapsed())) } else { None };
-                if over_since
-                    .is_some_and(|since| follow.elapsed().saturating_sub(since) >= self.pace.settle.saturating_mul(5))
-                {
+                over_since = if all_read { over_since.or(Some(poller.elapsed())) } else { None };
+                if over_since.is_some_and(|since| {
+                    poller.elapsed().saturating_sub(since) >= self.polling.visible.saturating_mul(5)
+                }) {
                     return Err(Fault::new(
                         Kind::Provider,
                         "backup.lost",
@@ -75,14 +75,14 @@ impl Inner {
                 }
                 self.tell(job, "waiting for the set to be listed").await;
             }
-            follow.wait("the backup").await?;
+            poller.wait("the backup").await?;
         }
     }
 
-    async fn follow_cluster(&self, job: &Job, record: &Record, follow: &mut Follow) -> Result<CloudSet, Fault> {
+    async fn follow_cluster(&self, job: &Job, record: &Record, poller: &mut Poller) -> Result<CloudSet, Fault> {
         loop {
             let read = sets::cluster_rows(&self.client, &job.instance_id, since(record.called_at)).await;
-            let rows = follow.forgive(read)?;
+            let rows = poller.tolerate(read)?;
             // The earliest new one: a later one is somebody else's.
             let new = rows.unwrap_or_default().into_iter().filter(|r| !record.known.contains(&r.cluster_backup_id));
             let ours: Option<ClusterBackup> = new.min_by_key(|r| r.cluster_backup_start_time.clone());
@@ -96,12 +96,12 @@ impl Inner {
                     Some(Err(broken)) => return Err(failed(&broken.reason)),
                     None => {}
                 },
-                None if follow.elapsed() >= self.pace.settle.saturating_mul(5) => {
+                None if poller.elapsed() >= self.polling.visible.saturating_mul(5) => {
                     return Err(lost_call(record.called_at));
                 }
                 None => {}
             }
-            follow.wait("the backup").await?;
+            poller.wait("the backup").await?;
         }
     }
 }

@@ -10,9 +10,9 @@ use crate::model::ids::hex;
 use crate::model::job::{Job, JobKind};
 use crate::model::text::clean;
 use crate::provider::jobs::LET_GO;
-use crate::provider::tair::follow::{Follow, passes};
 use crate::provider::tair::order::{Order, Stored};
-use crate::provider::tair::{Inner, undo_json};
+use crate::provider::tair::poller::{Poller, passes};
+use crate::provider::tair::{Inner, recovery_json};
 use crate::provider::trace::Trace;
 use crate::state::jobs::Begun;
 use crate::tair::codes::Retry;
@@ -43,7 +43,7 @@ pub struct Record {
 }
 
 /// Whether a clone ended with an instance that may be there: then its record is still needed.
-pub fn left_unsettled(fault: &Fault) -> bool {
+pub fn needs_rollback(fault: &Fault) -> bool {
     fault.code == UNCERTAIN
 }
 
@@ -121,7 +121,7 @@ impl Inner {
             trace,
         };
         // Written before it is sent: a crash in between is settled by sending the same order under the same token.
-        self.jobs.state.save_undo(&job.id, &undo_json(&record)?).await?;
+        self.jobs.state.save_recovery(&job.id, &recovery_json(&record)?).await?;
         self.jobs.state.progress(&job.id, "ordering", 0, 0).await?;
         self.order_and_follow(job, &order, &mut record).await
     }
@@ -170,7 +170,7 @@ impl Inner {
 
     /// Sends the order, again under its token where no reply came: that makes one instance, not two.
     async fn send_order(&self, job: &Job, order: &Order, record: &mut Record) -> Result<String, Fault> {
-        let mut follow = Follow::new(&self.pace, self.pace.away.saturating_mul(2), &self.jobs.stop);
+        let mut poller = Poller::new(&self.polling, self.polling.away.saturating_mul(2), &self.jobs.stop);
         loop {
             let e = match self.order(order).await {
                 Ok(new) => return Ok(new.instance_id),
@@ -180,7 +180,7 @@ impl Inner {
                 record.uncertain = true;
                 self.keep(job, record).await;
             }
-            let again = (e.is_uncertain() || passes(&e)) && follow.elapsed() < self.pace.away;
+            let again = (e.is_uncertain() || passes(&e)) && poller.elapsed() < self.polling.away;
             if !again {
                 return Err(if record.uncertain { may_be(&e.to_string()).because(e) } else { e.into() });
             }
@@ -190,7 +190,7 @@ impl Inner {
                     .await;
             }
             // Let go of: the next process goes on under the token.
-            follow.wait("the order").await.map_err(|f| match (f.code == LET_GO, record.uncertain) {
+            poller.wait("the order").await.map_err(|f| match (f.code == LET_GO, record.uncertain) {
                 (false, true) => may_be(&f.message),
                 _ => f,
             })?;
@@ -199,15 +199,15 @@ impl Inner {
 
     async fn follow_clone(&self, job: &Job, new: &str) -> Result<String, Fault> {
         let billed = format!("{} is billed (PostPaid) until somebody releases it", clean(new));
-        let mut follow = Follow::new(&self.pace, self.pace.clone, &self.jobs.stop);
+        let mut poller = Poller::new(&self.polling, self.polling.clone, &self.jobs.stop);
         loop {
             let read = self.attribute_raw(new).await;
             let unknown =
                 read.as_ref().is_err_and(|e| e.cloud().is_some_and(|c| c.meaning().fault == "instance.not_found"));
             let status = match read {
                 // A new instance may not be listed at once.
-                Err(_) if unknown && follow.elapsed() < self.pace.settle => "ordered".to_owned(),
-                read => match follow.forgive(read).map_err(|f| with_hint(f, &billed))? {
+                Err(_) if unknown && poller.elapsed() < self.polling.visible => "ordered".to_owned(),
+                read => match poller.tolerate(read).map_err(|f| with_hint(f, &billed))? {
                     Some(found) => found.and_then(|a| a.facts.instance_status).unwrap_or_default(),
                     None => String::new(),
                 },
@@ -220,9 +220,9 @@ impl Inner {
                 }
                 _ => {}
             }
-            let stage = format!("{} is {}, {} s", clean(new), clean(&status), follow.seconds());
+            let stage = format!("{} is {}, {} s", clean(new), clean(&status), poller.seconds());
             self.tell(job, &stage).await;
-            follow.wait(&format!("the making of {}", clean(new))).await.map_err(|f| with_hint(f, &billed))?;
+            poller.wait(&format!("the making of {}", clean(new))).await.map_err(|f| with_hint(f, &billed))?;
         }
     }
 }

@@ -4,7 +4,7 @@ use crate::guard::permit::{self, Permit};
 use crate::model::backup::Mode;
 use crate::model::fault::Fault;
 use crate::provider::tair::Inner;
-use crate::provider::tair::follow::Follow;
+use crate::provider::tair::poller::Poller;
 use crate::provider::tair::sets;
 use crate::provider::tair::survey::set_pins;
 use crate::tair::wire::backups::DeleteBackup;
@@ -39,16 +39,16 @@ impl Inner {
 
     /// Whether a set disappears from the list, soon.
     async fn is_gone(&self, instance_id: &str, backup_id: &str) -> Result<bool, Fault> {
-        let mut follow = Follow::new(&self.pace, self.pace.settle.saturating_mul(2), &self.jobs.stop);
+        let mut poller = Poller::new(&self.polling, self.polling.visible.saturating_mul(2), &self.jobs.stop);
         loop {
             let listed = self.listed(instance_id, sets::always()).await?;
             if sets::find(listed, backup_id).is_none() {
                 return Ok(true);
             }
-            if follow.elapsed() >= self.pace.settle {
+            if poller.elapsed() >= self.polling.visible {
                 return Ok(false);
             }
-            follow.wait("the deletion").await?;
+            poller.wait("the deletion").await?;
         }
     }
 }

@@ -5,16 +5,15 @@
 //! whoever keeps it.
 
 use crate::model::fault::{Fault, Kind};
-use crate::model::ids::hex;
 use crate::provider::download::{failed, open_part, part_of, put_in_place, taken};
-use crate::provider::tair::pace::Pace;
+use crate::provider::tair::polling::Polling;
+use crate::provider::tair::proof::{Sound, damaged, has_magic, prove};
 use crate::provider::tair::sets::{CloudSet, Shard};
 use crate::provider::{Downloaded, OnBytes, blocking};
-use crate::redis::rdb::{self, Checksum, RdbError};
+use crate::redis::rdb::Checksum;
 use crate::tair::client::Client;
 use crate::tair::fetch::{self, FetchError};
 use crate::tair::wire::DownloadUrl;
-use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
@@ -42,12 +41,6 @@ fn incomplete(why: &str) -> Fault {
     Fault::new(Kind::Provider, "download.interrupted", format!("the download stopped: {why}"))
         .hint("What has arrived is kept; call download_backup again to resume where it stopped.")
         .retry_after(std::time::Duration::from_secs(10))
-}
-
-/// Damage, found in what the cloud gave.
-fn damaged(id: &str, why: impl std::fmt::Display) -> Fault {
-    Fault::new(Kind::Damaged, "backup.damaged", format!("the file of backup {id} is damaged: {why}"))
-        .hint("Nothing was put in place. Call download_backup once more, or choose another set with describe_backups.")
 }
 
 /// The one file of a set.
@@ -117,7 +110,7 @@ pub async fn download(
     client: &Client,
     renew: &dyn Renew,
     to: &Path,
-    pace: &Pace,
+    polling: &Polling,
     on_bytes: &OnBytes,
 ) -> Result<Downloaded, Fault> {
     let shard = renew.shard().await?;
@@ -132,7 +125,7 @@ pub async fn download(
     for attempt in 0..2 {
         let file = open_part(&part)?;
         let had = file.metadata().map_err(|e| failed("read", &part, e))?.len();
-        let file = transfer(client, renew, &shard, file, &part, pace, on_bytes).await?;
+        let file = transfer(client, renew, &shard, file, &part, polling, on_bytes).await?;
         let (path, id, bytes) = (part.clone(), shard.id.clone(), shard.bytes);
         let (file, proven) = blocking(move || {
             let proven = prove(&file, &path, &id, bytes);
@@ -180,14 +173,14 @@ async fn transfer(
     shard: &Shard,
     file: File,
     part: &Path,
-    pace: &Pace,
+    polling: &Polling,
     on_bytes: &OnBytes,
 ) -> Result<File, Fault> {
     let mut done = file.metadata().map_err(|e| failed("read", part, e))?.len();
     let (tx, rx) = mpsc::channel(IN_FLIGHT);
     let path: PathBuf = part.to_owned();
     let writer = tokio::task::spawn_blocking(move || write_pieces(file, &path, rx));
-    let fetched = fetch_all(client, renew, shard, &mut done, &tx, pace, on_bytes).await;
+    let fetched = fetch_all(client, renew, shard, &mut done, &tx, polling, on_bytes).await;
     drop(tx);
     // A full disk is the better account of why the fetching stopped.
     let file =
@@ -201,12 +194,12 @@ async fn fetch_all(
     shard: &Shard,
     done: &mut u64,
     to_disk: &mpsc::Sender<ToDisk>,
-    pace: &Pace,
+    polling: &Polling,
     on_bytes: &OnBytes,
 ) -> Result<(), Fault> {
     let stopped = |_| incomplete("the file could not be written");
     let mut url = url_of(shard, client.is_in_vpc())?.clone();
-    let (mut tries, mut renewals, mut beat) = (0, 0, pace.beat());
+    let (mut tries, mut renewals, mut backoff) = (0, 0, polling.backoff());
     if *done >= shard.bytes {
         // It may be of another set of that size. With the trailer fetched from this one, its CRC64 tells.
         *done = shard.bytes.saturating_sub(TRAILER);
@@ -220,7 +213,7 @@ async fn fetch_all(
             Err(Stop::Fault(fault)) => return Err(fault),
             Err(Stop::Fetch(e)) => {
                 if *done > before {
-                    (tries, renewals, beat) = (0, 0, pace.beat());
+                    (tries, renewals, backoff) = (0, 0, polling.backoff());
                 }
                 tracing::debug!(done = *done, "the download is interrupted: {e}");
                 match e {
@@ -237,7 +230,7 @@ async fn fetch_all(
                     }
                     FetchError::Broken(_) if tries < TRIES => {
                         tries += 1;
-                        beat.wait().await;
+                        backoff.wait().await;
                     }
                     FetchError::Gone => {
                         return Err(Fault::new(
@@ -299,72 +292,6 @@ async fn fetch_some(
         on_bytes(*done, shard.bytes);
     }
     Ok(())
-}
-
-/// Whether bytes begin as an RDB does.
-#[must_use]
-pub fn has_magic(head: &[u8]) -> bool {
-    let digits = head
-        .strip_prefix(b"REDIS")
-        .map(|rest| (rest, 4))
-        .or_else(|| head.strip_prefix(b"VALKEY").map(|rest| (rest, 3)));
-    digits.is_some_and(|(rest, n)| rest.len() >= n && rest.iter().take(n).all(u8::is_ascii_digit))
-}
-
-/// A sound file: its SHA-256, and whether a checksum of its own says so.
-struct Sound {
-    sha256: String,
-    rdb_version: u16,
-    checksum: Checksum,
-}
-
-/// Walks a whole file.
-fn prove(mut file: &File, path: &Path, id: &str, bytes: u64) -> Result<Sound, Fault> {
-    let unreadable = |e| failed("read", path, e);
-    let len = file.metadata().map_err(unreadable)?.len();
-    if len != bytes {
-        return Err(damaged(id, format!("{len} bytes have arrived of {bytes}")));
-    }
-    file.rewind().map_err(unreadable)?;
-    let mut sha = Sha256::new();
-    let walked = rdb::walk(
-        file,
-        |block: &[u8]| {
-            sha.update(block);
-            Ok(())
-        },
-        (),
-    )
-    .map(|w| w.census);
-    match walked {
-        Ok(census) if census.bytes != bytes => {
-            Err(damaged(id, format!("its RDB ends after {} of {bytes} bytes", census.bytes)))
-        }
-        Ok(census) => {
-            Ok(Sound { sha256: hex(&sha.finalize()), rdb_version: census.rdb_version, checksum: census.checksum })
-        }
-        // Tair has types of its own, whose layout nobody publishes; the checksum is the same everywhere.
-        Err(
-            e @ (RdbError::UnsupportedVersion { version, .. }
-            | RdbError::UnsupportedType { version, .. }
-            | RdbError::BadOpcode { version, .. }),
-        ) => {
-            file.rewind().map_err(unreadable)?;
-            let mut sha = Sha256::new();
-            let tap = |block: &[u8]| {
-                sha.update(block);
-                Ok(())
-            };
-            match rdb::checksum(file, tap).map_err(|e| damaged(id, e))? {
-                Checksum::Absent => Err(damaged(id, format!("{e}, and it has no checksum"))),
-                checksum @ Checksum::Verified => {
-                    tracing::warn!(backup = id, "the file's structure is not known ({e}); its CRC64 holds");
-                    Ok(Sound { sha256: hex(&sha.finalize()), rdb_version: version, checksum })
-                }
-            }
-        }
-        Err(e) => Err(damaged(id, e)),
-    }
 }
 
 /// Whether a file that is there already is the set: of its size, sound, and of the same CRC64. That needs eight bytes of the

@@ -38,7 +38,7 @@ pub fn lint(text: &str) -> Result<Filter, Fault> {
     let items = split(text)?;
     let mut warnings = Vec::new();
     for item in &items {
-        if let Some(warning) = judge(item)? {
+        if let Some(warning) = lint_item(item)? {
             warnings.push(warning);
         }
     }
@@ -92,7 +92,7 @@ fn split(text: &str) -> Result<Vec<String>, Fault> {
 }
 
 /// One item: refused when it is no regular expression, warned of when it is one that hardly anybody means.
-fn judge(item: &str) -> Result<Option<String>, Fault> {
+fn lint_item(item: &str) -> Result<Option<String>, Fault> {
     let meant = glob_as_regex(item);
     if let Err(why) = compiles(item) {
         let hint = match meant {

@@ -10,10 +10,11 @@ mod clone;
 mod delete;
 mod download;
 pub mod filter_key;
-mod follow;
 pub mod order;
-pub mod pace;
 pub mod policy;
+mod poller;
+pub mod polling;
+mod proof;
 mod recover;
 mod restore;
 pub mod sets;
@@ -29,11 +30,11 @@ use crate::model::fault::{Fault, Kind};
 use crate::model::instance::{Instance, Live};
 use crate::model::job::{Job, JobStatus};
 use crate::model::policy::BackupPolicy;
-use crate::model::restore::{SafetyFacts, SafetyStanding};
+use crate::model::restore::{SafetyFacts, SafetyStatus};
 use crate::model::secret::Secret;
 use crate::model::text::{nearest, quoted};
 use crate::provider::jobs::Jobs;
-use crate::provider::{Carried, Downloaded, OnBytes, Provider, Range, SignedUrl, Wanted};
+use crate::provider::{Carried, Downloaded, InstanceQuery, OnBytes, Provider, Range, SignedUrl};
 use crate::state::State;
 use crate::state::jobs::Filter;
 use crate::tair::client::Client;
@@ -43,7 +44,7 @@ use crate::tair::wire::instances::{DescribeInstances, Instance as Row};
 use architecture::Architecture;
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
-use pace::Pace;
+use polling::Polling;
 use serde::Serialize;
 use std::collections::HashMap;
 use std::path::Path;
@@ -62,7 +63,7 @@ pub struct Tair {
 struct Inner {
     client: Client,
     jobs: Jobs,
-    pace: Pace,
+    polling: Polling,
     /// Held while the policy of an instance is read, written and read back.
     policies: std::sync::Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
 }
@@ -71,14 +72,14 @@ impl Tair {
     /// The instances of one account in one region. Asks nothing yet.
     #[must_use]
     pub fn new(client: Client, state: Arc<State>) -> Self {
-        Self::with(client, state, Pace::default())
+        Self::with(client, state, Polling::default())
     }
 
     /// As [`Tair::new`], at another pace.
     #[must_use]
-    pub fn with(client: Client, state: Arc<State>, pace: Pace) -> Self {
-        let jobs = Jobs::new(PROVIDER, state, |fault| restore::left_unsettled(fault) || clone::left_unsettled(fault));
-        Self { inner: Arc::new(Inner { client, jobs, pace, policies: std::sync::Mutex::default() }) }
+    pub fn with(client: Client, state: Arc<State>, polling: Polling) -> Self {
+        let jobs = Jobs::new(PROVIDER, state, |fault| restore::needs_rollback(fault) || clone::needs_rollback(fault));
+        Self { inner: Arc::new(Inner { client, jobs, polling, policies: std::sync::Mutex::default() }) }
     }
 }
 
@@ -90,7 +91,7 @@ fn same_fault(fault: &Fault) -> Fault {
 }
 
 /// What a later process needs, as stored.
-fn undo_json(record: &impl Serialize) -> Result<String, Fault> {
+fn recovery_json(record: &impl Serialize) -> Result<String, Fault> {
     serde_json::to_string(record)
         .map_err(|e| Fault::new(Kind::Unexpected, "job.undo", "the undo record could not be written").because(e))
 }
@@ -120,7 +121,7 @@ fn instance(a: &InstanceAttribute) -> Instance {
             engine: if architecture.enterprise { "tair" } else { "redis" }.into(),
             version: a.engine_version.clone().unwrap_or_default(),
             role: None,
-            architecture: architecture.words(),
+            architecture: architecture.describe(),
             used_memory: None,
             maxmemory: megabytes.map(|mb| mb << 20),
             counts: None,
@@ -188,8 +189,8 @@ impl Inner {
 
     /// Writes down what a later process needs, once the cloud has taken the call: failing at that must not end the following.
     async fn keep(&self, job: &Job, record: &impl Serialize) {
-        let kept = match undo_json(record) {
-            Ok(json) => self.jobs.state.save_undo(&job.id, &json).await,
+        let kept = match recovery_json(record) {
+            Ok(json) => self.jobs.state.save_recovery(&job.id, &json).await,
             Err(fault) => Err(fault),
         };
         if let Err(fault) = kept {
@@ -197,26 +198,26 @@ impl Inner {
         }
     }
 
-    async fn safety_standing(&self, instance_id: &str, job_id: &str) -> Result<SafetyFacts, Fault> {
+    async fn safety_status(&self, instance_id: &str, job_id: &str) -> Result<SafetyFacts, Fault> {
         let job = self.jobs.state.job(job_id).await?;
-        let standing = match job.status {
-            JobStatus::Running => SafetyStanding::Running,
-            JobStatus::Failed => SafetyStanding::Failed(job.message),
+        let status = match job.status {
+            JobStatus::Running => SafetyStatus::Running,
+            JobStatus::Failed => SafetyStatus::Failed(job.message),
             JobStatus::Succeeded => match self.cloud_set(instance_id, &job.backup_id).await {
-                Ok(set) => SafetyStanding::Whole { keys: None, taken_at: set.set.started_at, reused: false },
+                Ok(set) => SafetyStatus::Whole { keys: None, taken_at: set.set.started_at, reused: false },
                 Err(fault) if matches!(fault.kind, Kind::NotFound | Kind::Damaged) => {
-                    SafetyStanding::Failed(fault.message)
+                    SafetyStatus::Failed(fault.message)
                 }
                 Err(fault) => return Err(fault),
             },
         };
-        Ok(SafetyFacts { job_id: job.id, backup_id: job.backup_id, standing })
+        Ok(SafetyFacts { job_id: job.id, backup_id: job.backup_id, status })
     }
 
     /// Lowers, or changes otherwise, a policy as permitted.
     async fn modify_policy(&self, permit: Permit, change: &PolicyChange) -> Result<String, Fault> {
         let id = permit.plan().instance_id.clone();
-        let turn = self.policy_turn(&id);
+        let turn = self.policy_lock(&id);
         let _turn = turn.lock().await;
         let now = self.policy_before(&id, change).await?;
         if survey::policy_pins(&now).iter().any(|(name, value)| permit.plan().pin(name) != value) {
@@ -226,12 +227,12 @@ impl Inner {
         let then = policy::changed(&now, change)?;
         let done = self.write_policy(&id, &now, then).await;
         let (event, detail) = match &done {
-            Ok(_) => ("policy.changed", change.words()),
+            Ok(_) => ("policy.changed", change.describe()),
             Err(fault) if fault.code == "cloud.uncertain" => ("policy.uncertain", fault.message.clone()),
             Err(fault) => ("policy.not_changed", format!("{}: {}", fault.code, fault.message)),
         };
         self.jobs.note(permit.record(event, detail)).await;
-        done.map(|_| format!("the policy is changed and was read back: {}", change.words()))
+        done.map(|_| format!("the policy is changed and was read back: {}", change.describe()))
     }
 }
 
@@ -256,7 +257,7 @@ impl Provider for Tair {
         self.inner.attribute(instance_id).await.map(|_| ())
     }
 
-    async fn instances(&self, wanted: &Wanted) -> Result<(Vec<Instance>, u64), Fault> {
+    async fn instances(&self, wanted: &InstanceQuery) -> Result<(Vec<Instance>, u64), Fault> {
         let client = &self.inner.client;
         let ask = DescribeInstances { search_key: wanted.search.clone(), ..DescribeInstances::default() };
         if (1..=PAGE).contains(&wanted.page_size) {
@@ -311,7 +312,7 @@ impl Provider for Tair {
 
     async fn download(&self, set: &BackupSet, to: &Path, on_bytes: &OnBytes) -> Result<Downloaded, Fault> {
         let listing = Listing { inner: &self.inner, instance_id: &set.instance_id, backup_id: &set.id };
-        download::download(&self.inner.client, &listing, to, &self.inner.pace, on_bytes).await
+        download::download(&self.inner.client, &listing, to, &self.inner.polling, on_bytes).await
     }
 
     async fn download_url(&self, set: &BackupSet) -> Result<SignedUrl, Fault> {
@@ -340,11 +341,11 @@ impl Provider for Tair {
 
     async fn safety_backup(&self, instance_id: &str, _survey: &Survey) -> Result<SafetyFacts, Fault> {
         let job = self.inner.safety_backup(instance_id).await?;
-        Ok(SafetyFacts { job_id: job.id, backup_id: job.backup_id, standing: SafetyStanding::Running })
+        Ok(SafetyFacts { job_id: job.id, backup_id: job.backup_id, status: SafetyStatus::Running })
     }
 
-    async fn safety_standing(&self, instance_id: &str, job_id: &str, _: &str) -> Result<SafetyFacts, Fault> {
-        self.inner.safety_standing(instance_id, job_id).await
+    async fn safety_status(&self, instance_id: &str, job_id: &str, _: &str) -> Result<SafetyFacts, Fault> {
+        self.inner.safety_status(instance_id, job_id).await
     }
 
     async fn carry_out(&self, permit: Permit) -> Result<Carried, Fault> {

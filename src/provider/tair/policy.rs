@@ -8,7 +8,7 @@ use crate::model::policy::BackupPolicy;
 use crate::model::text::quoted;
 use crate::provider::tair::Inner;
 use crate::provider::tair::architecture::Architecture;
-use crate::provider::tair::follow::Follow;
+use crate::provider::tair::poller::Poller;
 use crate::tair::codes::Retry;
 use crate::tair::wire::policy::{self as wire, DescribeBackupPolicy, ModifyBackupPolicy};
 use crate::tair::wire::{OneZero, moment};
@@ -211,14 +211,14 @@ impl Inner {
     }
 
     /// Whose turn it is with the policy of an instance: what one call reads must still be so when it writes.
-    pub fn policy_turn(&self, instance_id: &str) -> Arc<tokio::sync::Mutex<()>> {
+    pub fn policy_lock(&self, instance_id: &str) -> Arc<tokio::sync::Mutex<()>> {
         let mut turns = self.policies.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(turns.entry(instance_id.to_owned()).or_default())
     }
 
     /// Changes it where nothing is lowered.
     pub async fn raise_policy(&self, instance_id: &str, change: &PolicyChange) -> Result<BackupPolicy, Fault> {
-        let turn = self.policy_turn(instance_id);
+        let turn = self.policy_lock(instance_id);
         let _turn = turn.lock().await;
         let now = self.policy_before(instance_id, change).await?;
         let then = changed(&now, change)?;
@@ -251,7 +251,7 @@ impl Inner {
             backup_retention_period: Some(then.backup_retention_period.into()),
             enable_backup_log: OneZero(then.enable_backup_log),
         };
-        let mut follow = Follow::new(&self.pace, self.pace.ready, &self.jobs.stop);
+        let mut poller = Poller::new(&self.polling, self.polling.ready, &self.jobs.stop);
         let mut writes = 0;
         // What is not told cannot differ.
         let is = |(found, told): &(BackupPolicy, bool), wanted: &BackupPolicy| {
@@ -276,13 +276,13 @@ impl Inner {
                 }
                 // Refused before anything was done.
                 Err(e) if e.cloud().is_some_and(|c| c.meaning().retry == Retry::WhenReady) => {
-                    if follow.elapsed() >= self.pace.ready {
+                    if poller.elapsed() >= self.polling.ready {
                         return Err(e.into());
                     }
                 }
                 Err(e) => return Err(e.into()),
             }
-            let waited = follow.wait("the change of policy").await;
+            let waited = poller.wait("the change of policy").await;
             waited.map_err(|f| if writes > 0 { uncertain("the reply to the change was lost", &f) } else { f })?;
             // Somebody else may have changed it meanwhile, and the whole of it would be written over.
             let found = match self.policy_told(instance_id).await {
@@ -300,18 +300,18 @@ impl Inner {
                     .next(&["describe_backup_policy"]));
             }
         }
-        let mut follow = Follow::new(&self.pace, self.pace.settle.saturating_mul(2), &self.jobs.stop);
+        let mut poller = Poller::new(&self.polling, self.polling.visible.saturating_mul(2), &self.jobs.stop);
         loop {
             let taken = |fault: Fault| uncertain("the cloud took the change", &fault);
             let reply = self.client.call(&DescribeBackupPolicy { instance_id: instance_id.into() }).await;
-            if let Some(told) = follow.forgive(reply).map_err(taken)? {
+            if let Some(told) = poller.tolerate(reply).map_err(taken)? {
                 let log_told = told.enable_backup_log.is_some() || told.backup_log_start_time.is_some();
                 let found = (read(&told), log_told);
                 if is(&found, &then) {
                     return Ok(found.0);
                 }
                 let found = found.0;
-                if follow.elapsed() >= self.pace.settle {
+                if poller.elapsed() >= self.polling.visible {
                     return Err(Fault::new(
                         Kind::Provider,
                         "policy.not_kept",
@@ -321,7 +321,7 @@ impl Inner {
                     .next(&["describe_backup_policy"]));
                 }
             }
-            follow.wait("the change of policy").await.map_err(taken)?;
+            poller.wait("the change of policy").await.map_err(taken)?;
         }
     }
 }

@@ -12,10 +12,10 @@ use crate::model::text::clean;
 use crate::model::time::written;
 use crate::provider::tair::architecture::{Architecture, Shape};
 use crate::provider::tair::filter_key;
-use crate::provider::tair::follow::{Follow, passes};
+use crate::provider::tair::poller::{Poller, passes};
 use crate::provider::tair::survey::set_pins;
 use crate::provider::tair::traffic::{self, Counted};
-use crate::provider::tair::{Inner, undo_json};
+use crate::provider::tair::{Inner, recovery_json};
 use crate::provider::trace::Trace;
 use crate::provider::with_way_back;
 use crate::state::jobs::{Begun, Orphan};
@@ -61,7 +61,7 @@ struct Followed {
 }
 
 /// Whether a restore ended with the fence up: then its record is still needed.
-pub fn left_unsettled(fault: &Fault) -> bool {
+pub fn needs_rollback(fault: &Fault) -> bool {
     fault.code == STILL_LOCKED
 }
 
@@ -136,7 +136,7 @@ impl Inner {
             Record { fence, sent_at: None, taken: false, seen: false, keys_before, back: back.to_owned(), trace };
         if fence {
             // Before it is raised: a crash right after the call would leave an instance that nobody can write.
-            state.save_undo(&job.id, &undo_json(&record)?).await?;
+            state.save_recovery(&job.id, &recovery_json(&record)?).await?;
             state.progress(&job.id, "locking writes", 0, 0).await?;
             let lock = LockDBInstanceWrite {
                 db_instance_id: id.clone(),
@@ -183,7 +183,7 @@ impl Inner {
     async fn send_and_follow(&self, job: &Job, call: RestoreInstance, record: &mut Record) -> Result<Followed, Fault> {
         let state = &self.jobs.state;
         record.sent_at = Some(Timestamp::now());
-        state.save_undo(&job.id, &undo_json(record)?).await?;
+        state.save_recovery(&job.id, &recovery_json(record)?).await?;
         state.progress(&job.id, "asking for the restore", 0, 0).await?;
         match self.client.call(&call).await {
             Ok(_) => {
@@ -206,24 +206,24 @@ impl Inner {
         let id = &job.instance_id;
         // With the fence up this process stays until it can be lifted.
         let stop = if record.fence { CancellationToken::new() } else { self.jobs.stop.clone() };
-        let mut follow = Follow::new(&self.pace, self.pace.restore, &stop);
+        let mut poller = Poller::new(&self.polling, self.polling.restore, &stop);
         let sent_at = record.sent_at.unwrap_or(job.created_at);
         let since_sent = || Duration::try_from(Timestamp::now().duration_since(sent_at)).unwrap_or_default();
         let sure = loop {
-            let read = follow.forgive(self.attribute_raw(id).await).map_err(|f| with_way_back(f, &record.back))?;
+            let read = poller.tolerate(self.attribute_raw(id).await).map_err(|f| with_way_back(f, &record.back))?;
             let status = read.flatten().and_then(|a| a.facts.instance_status).unwrap_or_default();
             match status.as_str() {
                 "Normal" if record.seen && record.taken => break "",
                 "Normal" if record.seen => break "; the reply to the call was lost, its effect was seen",
                 // It was taken, so its effect may come late; or it was over between two looks.
-                "Normal" if record.taken && since_sent() >= self.pace.settle.saturating_mul(LATE) => {
+                "Normal" if record.taken && since_sent() >= self.polling.visible.saturating_mul(LATE) => {
                     break if resumed {
                         "; the cloud took the call, and nobody looked while the process was dead: that the instance recovered was not seen"
                     } else {
                         "; the cloud took the call, but that the instance was BackupRecovering was not seen: look at the data"
                     };
                 }
-                "Normal" if !record.taken && follow.elapsed() >= self.pace.settle => {
+                "Normal" if !record.taken && poller.elapsed() >= self.polling.visible => {
                     let at = written(sent_at);
                     let message = if resumed {
                         format!(
@@ -253,17 +253,17 @@ impl Inner {
                 _ => {}
             }
             let stage = if status.is_empty() { "status unknown".into() } else { clean(&status) };
-            self.tell(job, &format!("{stage}, {} s", follow.seconds())).await;
-            follow.wait("the restore").await.map_err(|f| with_way_back(f, &record.back))?;
+            self.tell(job, &format!("{stage}, {} s", poller.seconds())).await;
+            poller.wait("the restore").await.map_err(|f| with_way_back(f, &record.back))?;
         };
-        Ok(Followed { took: if resumed { since_sent().as_secs() } else { follow.seconds() }, sure })
+        Ok(Followed { took: if resumed { since_sent().as_secs() } else { poller.seconds() }, sure })
     }
 
     /// The key count measured after the restore; the last one there is, where the cloud measures too late.
     async fn count_after(&self, job: &Job) -> Option<(Counted, bool)> {
         let done_at = Timestamp::now();
         let shape = self.shape(&job.instance_id).await;
-        let mut follow = Follow::new(&self.pace, self.pace.restore, &self.jobs.stop);
+        let mut poller = Poller::new(&self.polling, self.polling.restore, &self.jobs.stop);
         let mut last = None;
         loop {
             if let Ok(Some(counted)) = traffic::keys(&self.client, &job.instance_id, shape).await {
@@ -272,11 +272,11 @@ impl Inner {
                 }
                 last = Some((counted, false));
             }
-            if follow.elapsed() >= self.pace.measure {
+            if poller.elapsed() >= self.polling.measure {
                 return last;
             }
             self.tell(job, "restored; waiting for the key count").await;
-            if follow.wait("the key count").await.is_err() {
+            if poller.wait("the key count").await.is_err() {
                 return last;
             }
         }
@@ -301,7 +301,7 @@ impl Inner {
     /// Unlocking twice does no harm, so it is repeated until an answer comes.
     async fn unlock(&self, instance_id: &str) -> Result<(), Fault> {
         let call = UnlockDBInstanceWrite { db_instance_id: instance_id.into() };
-        let mut follow = Follow::new(&self.pace, self.pace.away, &CancellationToken::new());
+        let mut poller = Poller::new(&self.polling, self.polling.away, &CancellationToken::new());
         loop {
             match self.client.call(&call).await {
                 Ok(_) => return Ok(()),
@@ -310,7 +310,7 @@ impl Inner {
                 }
                 Err(e) => return Err(e.into()),
             }
-            follow.wait("unlocking").await?;
+            poller.wait("unlocking").await?;
         }
     }
 

@@ -11,7 +11,7 @@ use crate::model::fault::{Fault, Kind};
 use crate::model::policy::BackupPolicy;
 use crate::model::text::{bytes, clean};
 use crate::model::time::written;
-use crate::provider::tair::architecture::{Architecture, No, Wanted};
+use crate::provider::tair::architecture::{Architecture, No, RestoreScope};
 use crate::provider::tair::filter_key;
 use crate::provider::tair::order::Order;
 use crate::provider::tair::sets::{self, CloudSet, Listed};
@@ -27,7 +27,7 @@ pub fn set_pins(set: &CloudSet) -> Vec<(&'static str, String)> {
         ("backup_bytes", set.set.rdb_bytes.to_string()),
         ("backup_finished_at", written(set.set.finished_at)),
         ("backup_jobs", jobs.join(",")),
-        ("backup_mode", set.set.mode.word().into()),
+        ("backup_mode", set.set.mode.as_str().into()),
     ]
 }
 
@@ -50,7 +50,7 @@ fn pinned(pairs: Vec<(&'static str, String)>) -> Pins {
 fn identity(a: &InstanceAttribute) -> Vec<(&'static str, String)> {
     vec![
         ("address", address_of(a)),
-        ("architecture", Architecture::of(a).words()),
+        ("architecture", Architecture::of(a).describe()),
         ("instance_class", a.instance_class.clone().unwrap_or_default()),
         ("engine_version", a.engine_version.clone().unwrap_or_default()),
         ("created_at", a.create_time.clone().unwrap_or_default()),
@@ -58,8 +58,11 @@ fn identity(a: &InstanceAttribute) -> Vec<(&'static str, String)> {
 }
 
 fn ready(a: &InstanceAttribute) -> Precheck {
-    let what =
-        format!("{}, {}", Architecture::of(a).words(), clean(a.instance_class.as_deref().unwrap_or("unknown class")));
+    let what = format!(
+        "{}, {}",
+        Architecture::of(a).describe(),
+        clean(a.instance_class.as_deref().unwrap_or("unknown class"))
+    );
     judge::instance_ready(a.instance_status.as_deref().unwrap_or_default(), &what)
 }
 
@@ -121,9 +124,9 @@ impl Inner {
             Source::Backup { .. } => String::new(),
         };
         let wanted = match source {
-            Source::Backup { backup_id } => Wanted::Set(backup_id),
-            Source::Moment { filter_key: Some(_), .. } => Wanted::Keys(&moment),
-            Source::Moment { .. } => Wanted::Moment(&moment),
+            Source::Backup { backup_id } => RestoreScope::Set(backup_id),
+            Source::Moment { filter_key: Some(_), .. } => RestoreScope::Keys(&moment),
+            Source::Moment { .. } => RestoreScope::Moment(&moment),
         };
         let known = match architecture.can_restore_in_place(id, wanted) {
             Ok(known) => known,

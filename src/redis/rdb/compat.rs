@@ -1,10 +1,10 @@
-//! Whether a server can load an RDB, judged from its census, so that a set is refused before the first byte is sent: a
+//! Whether a server can load an RDB, judged from its statistics, so that a set is refused before the first byte is sent: a
 //! server that meets a type or opcode it does not know exits, with its own data already dropped.
 //!
 //! The table is of released servers, read in their sources. It must not be extended by inference except in one
 //! direction: a server newer than the table loads at least what the newest known one of its flavor does.
 
-use super::census::{Census, Dialect};
+use super::statistics::{Dialect, KeyStatistics};
 
 /// Which family a server belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -142,19 +142,19 @@ fn type_name(type_byte: u8, dialect: Dialect) -> &'static str {
     }
 }
 
-/// Decides whether `server`, with `modules` loaded (names from MODULE LIST), can load the set of this census.
+/// Decides whether `server`, with `modules` loaded (names from MODULE LIST), can load the set of this statistics.
 ///
-/// Not judged here, because the census alone cannot: memory, and `databases` (see [`Census::databases_needed`]).
+/// Not judged here, because the statistics alone cannot: memory, and `databases` (see [`KeyStatistics::databases_needed`]).
 ///
 /// # Errors
 /// Why not, for a person: what the set is, what the target is, what stands between them.
-pub fn loadable(census: &Census, server: Server, modules: &[impl AsRef<str>]) -> Result<(), String> {
-    let set = describe(census);
-    version_fits(census, server).map_err(|why| format!("{set}. The target is {server}: {why}."))?;
+pub fn loadable(statistics: &KeyStatistics, server: Server, modules: &[impl AsRef<str>]) -> Result<(), String> {
+    let set = describe(statistics);
+    version_fits(statistics, server).map_err(|why| format!("{set}. The target is {server}: {why}."))?;
 
-    for (&type_byte, &keys) in &census.types {
+    for (&type_byte, &keys) in &statistics.types {
         if !server.knows_type(type_byte) {
-            let name = type_name(type_byte, census.dialect);
+            let name = type_name(type_byte, statistics.dialect);
             let keys = if keys == 1 { "one key is".to_owned() } else { format!("{keys} keys are") };
             return Err(format!(
                 "{set}. In it {keys} of type {type_byte} ({name}) that the target, {server}, does not know; \
@@ -162,14 +162,14 @@ pub fn loadable(census: &Census, server: Server, modules: &[impl AsRef<str>]) ->
             ));
         }
     }
-    if census.functions > 0 && server.own_version() < 10 {
+    if statistics.functions > 0 && server.own_version() < 10 {
         return Err(format!(
             "{set}. It holds function libraries; the target, {server}, has no functions \
              (Redis 7.0 brought them)."
         ));
     }
-    for &opcode in &census.opcodes {
-        let why = match (opcode, census.dialect) {
+    for &opcode in &statistics.opcodes {
+        let why = match (opcode, statistics.dialect) {
             (247, _) if server.own_version() < 9 => "data of modules outside the key space, which Redis 5 brought",
             (244, _) if server.own_version() < 12 => "the sizes of cluster slots, which Redis 7.4 brought",
             (243, Dialect::Redis) if server.own_version() < 13 => {
@@ -183,7 +183,7 @@ pub fn loadable(census: &Census, server: Server, modules: &[impl AsRef<str>]) ->
         };
         return Err(format!("{set}. It holds {why}; the target, {server}, cannot load it."));
     }
-    let missing: Vec<&str> = census.modules.iter().map(String::as_str).filter(|m| !provided(m, modules)).collect();
+    let missing: Vec<&str> = statistics.modules.iter().map(String::as_str).filter(|m| !provided(m, modules)).collect();
     if !missing.is_empty() {
         return Err(format!(
             "{set}. It holds data of module types that no module loaded on the target, {server}, is known to bring: \
@@ -194,19 +194,19 @@ pub fn loadable(census: &Census, server: Server, modules: &[impl AsRef<str>]) ->
     Ok(())
 }
 
-fn describe(census: &Census) -> String {
-    let version = census.rdb_version;
-    let writer = match (census.aux("valkey-ver"), census.aux("redis-ver")) {
+fn describe(statistics: &KeyStatistics) -> String {
+    let version = statistics.rdb_version;
+    let writer = match (statistics.aux("valkey-ver"), statistics.aux("redis-ver")) {
         (Some(v), _) => format!(", written by Valkey {v}"),
         (None, Some(v)) => format!(", written by Redis {v}"),
         (None, None) => String::new(),
     };
-    format!("The backup set is in {} RDB version {version}{writer}", census.dialect)
+    format!("The backup set is in {} RDB version {version}{writer}", statistics.dialect)
 }
 
-fn version_fits(census: &Census, server: Server) -> Result<(), String> {
-    let version = census.rdb_version;
-    match census.dialect {
+fn version_fits(statistics: &KeyStatistics, server: Server) -> Result<(), String> {
+    let version = statistics.rdb_version;
+    match statistics.dialect {
         Dialect::Redis => {
             let newest = server.newest_redis_version();
             if version <= newest {
@@ -230,18 +230,18 @@ fn version_fits(census: &Census, server: Server) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::census::{Checksum, Tally};
-    use super::{Census, Dialect, Flavor, Server, loadable};
+    use super::super::statistics::{Checksum, Tally};
+    use super::{Dialect, Flavor, KeyStatistics, Server, loadable};
 
-    fn census(dialect: Dialect, version: u16, types: &[u8]) -> Census {
-        let mut census = Tally::new().into_census(dialect, version, 0, Checksum::Verified);
-        census.types = types.iter().map(|t| (*t, 1)).collect();
-        census
+    fn statistics(dialect: Dialect, version: u16, types: &[u8]) -> KeyStatistics {
+        let mut statistics = Tally::new().into_statistics(dialect, version, 0, Checksum::Verified);
+        statistics.types = types.iter().map(|t| (*t, 1)).collect();
+        statistics
     }
 
-    fn takes(server: (Flavor, u32, u32), census: &Census) -> bool {
+    fn takes(server: (Flavor, u32, u32), statistics: &KeyStatistics) -> bool {
         let (flavor, major, minor) = server;
-        loadable(census, Server { flavor, major, minor }, &[] as &[&str]).is_ok()
+        loadable(statistics, Server { flavor, major, minor }, &[] as &[&str]).is_ok()
     }
 
     #[test]
@@ -257,18 +257,18 @@ mod tests {
             (14, (Redis, 8, 8), (Redis, 8, 6)),
             (15, (Redis, 9, 0), (Redis, 8, 8)),
         ] {
-            let set = census(Dialect::Redis, version, &[0]);
+            let set = statistics(Dialect::Redis, version, &[0]);
             assert!(takes(yes, &set) && !takes(no, &set), "version {version}: {yes:?}, not {no:?}");
         }
-        let set = census(Dialect::Valkey, 80, &[22]);
+        let set = statistics(Dialect::Valkey, 80, &[22]);
         assert!(takes((Valkey, 9, 0), &set) && takes((Valkey, 10, 0), &set));
         assert!(!takes((Valkey, 8, 1), &set) && !takes((Redis, 8, 10), &set));
-        assert!(!takes((Valkey, 9, 1), &census(Dialect::Valkey, 81, &[])));
+        assert!(!takes((Valkey, 9, 1), &statistics(Dialect::Valkey, 81, &[])));
     }
 
     #[test]
     fn modules_must_be_there() {
-        let mut set = census(Dialect::Redis, 11, &[7]);
+        let mut set = statistics(Dialect::Redis, 11, &[7]);
         set.modules = vec!["ReJSON-RL".to_owned(), "mytype--1".to_owned()];
         let server = Server { flavor: Flavor::Redis, major: 7, minor: 2 };
         assert!(loadable(&set, server, &["ReJSON", "mytype"]).is_ok());

@@ -4,7 +4,7 @@
 
 use std::io;
 
-use super::census::Dialect;
+use super::statistics::Dialect;
 
 /// Why a walk ended early. Offsets count from the first byte of the magic.
 #[derive(Debug, thiserror::Error)]

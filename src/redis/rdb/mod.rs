@@ -11,22 +11,22 @@
 //!
 //! The call blocks; run it on a thread that may.
 
-mod census;
 mod checksum;
 mod compat;
 mod error;
 mod input;
 mod lzf;
+mod statistics;
 mod string;
 mod value;
 mod walk;
 
 use std::io::{self, Read};
 
-pub use census::{Census, Checksum, DbCount, Dialect};
 pub use checksum::checksum;
 pub use compat::{Flavor, Server, loadable};
 pub use error::RdbError;
+pub use statistics::{Checksum, DbCount, Dialect, KeyStatistics};
 
 /// Sees every byte of the RDB exactly once, in order, trailer included, in blocks of up to 256 KiB.
 ///
@@ -128,7 +128,7 @@ impl Visitor for () {
 #[derive(Debug)]
 pub struct Walked<R, T, V> {
     /// What was found.
-    pub census: Census,
+    pub statistics: KeyStatistics,
     /// What the source gave beyond the RDB's last byte in the same read; the rest of the stream is still in `src`.
     /// For a file that holds one RDB, anything here or left in `src` means damage.
     pub rest: Vec<u8>,

@@ -5,9 +5,9 @@
 
 use std::io::Read;
 
-use super::census::{Dialect, Tally};
 use super::error::{RdbError, Step};
 use super::input::Input;
+use super::statistics::{Dialect, Tally};
 use super::string::Blob;
 use super::{Tap, Visitor};
 

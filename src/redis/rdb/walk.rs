@@ -4,9 +4,9 @@
 
 use std::io::Read;
 
-use super::census::{Checksum, Dialect, Tally};
 use super::error::{RdbError, Step};
 use super::input::Input;
+use super::statistics::{Checksum, Dialect, Tally};
 use super::string::{Scratch, Text};
 use super::value::Format;
 use super::{EntryHead, Tap, Visitor, Walked};
@@ -250,11 +250,11 @@ impl<R: Read, T: Tap, V: Visitor> Walk<R, T, V> {
             }
             self.input.flush()?;
         }
-        let mut census = self.tally.into_census(self.format.dialect, self.format.version, expected, checksum);
-        census.bytes = self.input.offset();
+        let mut statistics = self.tally.into_statistics(self.format.dialect, self.format.version, expected, checksum);
+        statistics.bytes = self.input.offset();
         let rest = self.input.rest().to_vec();
         let Input { src, tap, visitor, .. } = self.input;
-        Ok(Walked { census, rest, src, tap, visitor })
+        Ok(Walked { statistics, rest, src, tap, visitor })
     }
 }
 

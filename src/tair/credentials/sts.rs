@@ -6,7 +6,7 @@ use super::temporary::read;
 use super::{Credentials, Found, Means};
 use crate::model::time::written;
 use crate::tair::acs3;
-use crate::tair::attempt::{self, Call, Failure, attempt};
+use crate::tair::attempt::{self, ApiCall, Failure, attempt};
 use crate::tair::codes::Retry;
 use crate::tair::endpoint;
 use crate::tair::http::Request;
@@ -75,7 +75,7 @@ pub(super) async fn assume(
     let mut params = common(role_arn, session);
     params.extend(external_id.map(|id| ("ExternalId".to_owned(), id)));
     let call =
-        Call { endpoint: &service, version: VERSION, action: "AssumeRole", method: Method::Post, params: &params };
+        ApiCall { endpoint: &service, version: VERSION, action: "AssumeRole", method: Method::Post, params: &params };
     insist(means, &Asked::Signed(call, by)).await
 }
 
@@ -94,7 +94,7 @@ pub(super) async fn assume_with_oidc(means: &Means, role: &OidcRole) -> Found {
 /// A role asked for.
 enum Asked<'a> {
     /// As somebody.
-    Signed(Call<'a>, &'a Credentials),
+    Signed(ApiCall<'a>, &'a Credentials),
     /// By an identity token: the service, and the form that holds the token.
     WithOidc(Url, String),
 }

@@ -116,7 +116,10 @@ pub(super) fn shown(open: &Confirmation, prechecks: &[Precheck]) -> Guarded {
 }
 
 pub(super) fn rows(prechecks: &[Precheck]) -> Vec<PrecheckRow> {
-    prechecks.iter().map(|c| PrecheckRow { name: c.name, status: c.status.word(), detail: c.detail.clone() }).collect()
+    prechecks
+        .iter()
+        .map(|c| PrecheckRow { name: c.name, status: c.status.as_str(), detail: c.detail.clone() })
+        .collect()
 }
 
 impl PlanRow {
@@ -129,7 +132,7 @@ impl PlanRow {
             way: plan.words.how.clone(),
             way_meaning: plan.words.how_meaning.clone(),
             safety_backup_id: plan.safety.as_ref().map(|s| s.backup_id.clone()).filter(|id| !id.is_empty()),
-            confirmation: plan.policy.confirmation.word(),
+            confirmation: plan.policy.confirmation.as_str(),
             details: plan.details.clone(),
         }
     }

@@ -5,7 +5,7 @@ The rows are numbered as in the list of attacks that the guard was designed agai
 world, 10 unasked answers, 11 capabilities of another request, 12 flags the agent sets, 13 the other door, 14 restarts,
 15 another caller's token, 16 prompts that hide the stakes, 17 damaged tokens, 18 a confirmation the agent can give itself,
 19 data that instructs, 20 the command line. Rows 10 and 11 are in test_wire.py; 1, 6, 9, 15 and 19 also, at the library, in
-tests/suite/guard.rs and guard_world.rs; 18 in tests/suite/terminal.rs.
+tests/suite/guard/; 18 in tests/suite/cli/terminal.rs.
 """
 
 import asyncio

@@ -1,0 +1,5 @@
+//! Tests of the command line, as a person or a script has it: commands, the demo, a real terminal.
+
+mod commands;
+mod demo;
+mod terminal;

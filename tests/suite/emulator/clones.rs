@@ -1,0 +1,195 @@
+//! New instances through the emulated API: a spare is handed out, filled with the set, and is an instance from then on.
+
+use crate::support::emulator::Emulator;
+use crate::support::{Bench, Redis, text, wait};
+use serde_json::json;
+use std::time::Duration;
+
+/// `orders`, and two servers to spare.
+fn stage(emulate: &str) -> (Redis, [Redis; 2], Bench) {
+    let servers = [(); 3].map(|()| Redis::start("redis-7.0", &[]));
+    let mut config = String::from("[guard]\nconfirmation = \"person\"\n");
+    for (n, server) in servers.iter().enumerate() {
+        let (id, how) = if n == 0 { ("orders".to_owned(), emulate) } else { (format!("spare-{n}"), "spare = true") };
+        config.push_str(&format!("\n[[instance]]\nid = \"{id}\"\nurl = \"{}\"\nemulate = {{ {how} }}\n", server.url()));
+    }
+    let [source, one, two] = servers;
+    (source, [one, two], Bench::new(&config))
+}
+
+/// Dry run, the call, the call again, the state until it is filled, the data, and a restart.
+#[test]
+fn a_spare_becomes_a_new_instance() {
+    let (source, spares, bench) = stage("generation = \"cloud_native\"");
+    source.fill(2, 9);
+    spares[0].run(&["SET", "old", "data"]);
+    let emulator = Emulator::start(&bench, &["--mishap", "slow,action=CreateTairInstance,seconds=2"]);
+    let ids = |emulator: &Emulator| {
+        let told = emulator.call("DescribeInstances", &[("RegionId", "cn-beijing")]).ok();
+        let rows = told["Instances"]["KVStoreInstance"].as_array().unwrap().clone();
+        rows.iter().map(|row| text(&row["InstanceId"])).collect::<Vec<_>>()
+    };
+    assert_eq!(ids(&emulator), ["orders"]);
+    let hidden = emulator.call("DescribeInstanceAttribute", &[("InstanceId", "spare-1")]);
+    assert_eq!(hidden.refused(), (404, "InvalidInstanceId.NotFound".into()));
+    let number = emulator.backup("orders")["BackupId"].to_string();
+    let order = [
+        ("RegionId", "cn-beijing"),
+        ("SrcDBInstanceId", "orders"),
+        ("BackupId", number.as_str()),
+        ("InstanceClass", "tair.rdb.1g"),
+        ("InstanceType", "tair_rdb"),
+        ("VpcId", "vpc-1"),
+        ("VSwitchId", "vsw-1"),
+        ("ChargeType", "PostPaid"),
+        ("ClientToken", "once"),
+    ];
+    let create = |more: &[(&str, &str)]| emulator.call("CreateTairInstance", &[&order, more].concat());
+    let dry = create(&[("DryRun", "true")]);
+    assert_eq!(dry.refused(), (400, "DryRunOperation".into()));
+    assert_eq!(ids(&emulator), ["orders"]);
+    let made = create(&[("InstanceName", "copy")]).ok();
+    assert_eq!((&made["InstanceId"], &made["InstanceStatus"]), (&json!("spare-1"), &json!("Creating")));
+    assert_eq!((&made["InstanceName"], &made["Port"]), (&json!("copy"), &json!(spares[0].port)));
+    assert_eq!(create(&[("InstanceName", "copy")]).ok()["InstanceId"], "spare-1");
+    let other = create(&[("InstanceName", "another")]);
+    assert_eq!(other.refused(), (400, "IdempotentParameterMismatch".into()));
+    assert_eq!(emulator.status("spare-1"), "Creating");
+    assert_eq!(emulator.call("CreateBackup", &[("InstanceId", "spare-1")]).refused().1, "IncorrectDBInstanceState");
+    assert_eq!(emulator.leaves("spare-1", "Creating"), "Normal");
+    assert_eq!(spares[0].digest(), source.digest());
+    assert!(emulator.rows("spare-1", &[]).is_empty(), "a new instance has no sets");
+    assert_eq!(emulator.rows("orders", &[]).len(), 1);
+    assert!(bench.json(&["describe-backups", "--instance-id", "spare-1"])["backups"].as_array().unwrap().is_empty());
+
+    // What was on the spare is gone, and the audit says on whose word.
+    let audit = bench.run(&["audit", "--json"]).out;
+    let of_spare: Vec<&str> = audit.split("\"event\"").filter(|line| line.contains("spare-1")).collect();
+    for word in ["planned", "delegated by a signed caller", "restore.started", "restore.succeeded", "backup.deleted"] {
+        assert!(of_spare.iter().any(|line| line.contains(word)), "{word}: {audit}");
+    }
+    assert!(audit.contains("emulator: testAKID"), "{audit}");
+
+    // The last spare, and none.
+    let other: Vec<_> = order[..8].to_vec();
+    assert_eq!(emulator.call("CreateTairInstance", &other).ok()["InstanceId"], "spare-2");
+    let none = emulator.call("CreateTairInstance", &other);
+    assert_eq!(none.refused(), (400, "QuotaExceed.AfterpayInstance".into()));
+    assert_eq!(emulator.leaves("spare-2", "Creating"), "Normal");
+    drop(emulator);
+    let emulator = Emulator::start(&bench, &[]);
+    assert_eq!(ids(&emulator), ["orders", "spare-1", "spare-2"]);
+    assert_eq!(emulator.status("spare-1"), "Normal");
+    assert_eq!(
+        emulator.call("CreateTairInstance", &[&order[..], &[("InstanceName", "copy")]].concat()).ok()["InstanceId"],
+        "spare-1"
+    );
+    let tasks = [("FromStartTime", "2026-01-01T00:00:00Z"), ("ToStartTime", "2026-01-02T00:00:00Z")];
+    assert_eq!(emulator.call("DescribeHistoryTasks", &tasks).ok()["TotalCount"], 0);
+    assert_eq!(emulator.backup("spare-1")["BackupStatus"], "Success");
+}
+
+/// Calls at once with one token make one instance, whichever comes first; with two they make two.
+#[test]
+fn a_token_makes_one_instance() {
+    let (source, _spares, bench) = stage("generation = \"cloud_native\"");
+    source.run(&["SET", "a", "1"]);
+    let emulator = Emulator::start(&bench, &[]);
+    let number = emulator.backup("orders")["BackupId"].to_string();
+    let create = |token: &str| {
+        let order = [
+            ("RegionId", "cn-beijing"),
+            ("SrcDBInstanceId", "orders"),
+            ("BackupId", number.as_str()),
+            ("InstanceClass", "redis.master.small.default"),
+            ("Token", token),
+        ];
+        text(&emulator.call("CreateInstance", &order).ok()["InstanceId"])
+    };
+    let made: Vec<String> = std::thread::scope(|scope| {
+        let calls: Vec<_> = (0..8).map(|_| scope.spawn(|| create("same"))).collect();
+        calls.into_iter().map(|call| call.join().unwrap()).collect()
+    });
+    assert!(made.iter().all(|id| *id == made[0]), "{made:?}");
+    assert_ne!(create("another"), made[0]);
+    for id in ["spare-1", "spare-2"] {
+        assert_eq!(emulator.leaves(id, "Creating"), "Normal");
+    }
+}
+
+/// Killed while a spare is filled, at whatever moment: the next process settles it, and no copy is left hidden.
+#[test]
+fn a_filling_survives_a_kill() {
+    let (source, spares, bench) = stage("generation = \"cloud_native\"");
+    source.fill(60, 3);
+    let emulator = Emulator::start(&bench, &[]);
+    let number = emulator.backup("orders")["BackupId"].to_string();
+    let order = [
+        ("RegionId", "cn-beijing"),
+        ("SrcDBInstanceId", "orders"),
+        ("BackupId", number.as_str()),
+        ("InstanceClass", "redis.master.small.default"),
+    ];
+    let names = |id: &str| -> Vec<String> {
+        let Ok(entries) = std::fs::read_dir(bench.home().join("vault").join(id)) else { return Vec::new() };
+        entries.map(|e| e.unwrap().file_name().to_string_lossy().into_owned()).collect()
+    };
+    // Once while it is copied, once when the copy is whole and its restore about to begin or begun.
+    let mut emulator = Some(emulator);
+    for (n, whole) in [false, true].into_iter().enumerate() {
+        let running = emulator.take().unwrap();
+        let id = text(&running.call("CreateInstance", &order).ok()["InstanceId"]);
+        wait("the copy", Duration::from_secs(60), || {
+            names(&id).iter().any(|name| name.starts_with('.') != whole).then_some(())
+        });
+        drop(running);
+        let next = Emulator::start(&bench, &[]);
+        let status = next.leaves(&id, "Creating");
+        if status == "Normal" {
+            assert_eq!(spares[n].digest(), source.digest());
+        } else {
+            assert_eq!(status, "Error", "{id}");
+        }
+        assert!(names(&id).is_empty(), "{id}: {:?}", names(&id));
+        assert_eq!(spares[n].info("role"), "master", "{id}");
+        emulator = Some(next);
+    }
+}
+
+/// What such a call may be refused for.
+#[test]
+fn orders_are_checked() {
+    let (source, spares, bench) = stage("flashback = true");
+    source.run(&["SET", "a", "1"]);
+    spares[0].run(&["SET", "old", "data"]);
+    let emulator = Emulator::start(&bench, &[]);
+    let number = emulator.backup("orders")["BackupId"].to_string();
+    let base = [("RegionId", "cn-beijing"), ("InstanceClass", "tair.rdb.1g"), ("DryRun", "true")];
+    let of = |params: &[(&str, &str)]| emulator.call("CreateInstance", &[&base, params].concat()).refused().1;
+    let (from, set) = (("SrcDBInstanceId", "orders"), ("BackupId", number.as_str()));
+    let at = ("RestoreTime", "2026-01-01T00:00:00Z");
+    assert_eq!(of(&[from, set]), "DryRunOperation");
+    assert_eq!(of(&[set]), "ServiceNotSupport");
+    assert_eq!(of(&[("SrcDBInstanceId", "nobody"), set]), "InvalidInstanceId.NotFound");
+    assert_eq!(of(&[from]), "MissingParameter");
+    assert_eq!(of(&[from, ("BackupId", "1")]), "InvalidBackupSetID.NotFound");
+    assert_eq!(of(&[from, set, at]), "InvalidParameter");
+    assert_eq!(of(&[from, at]), "InvalidBackupLogStatus");
+    assert_eq!(of(&[from, set, ("ChargeType", "PrePaid")]), "MissingParameter");
+    let policy = [
+        ("InstanceId", "orders"),
+        ("PreferredBackupPeriod", "Monday"),
+        ("PreferredBackupTime", "05:00Z-06:00Z"),
+        ("EnableBackupLog", "1"),
+    ];
+    emulator.call("ModifyBackupPolicy", &policy).ok();
+    assert_eq!(of(&[from, at]), "InvalidBinlog.NotValid");
+    // The default of the one action is not that of the other.
+    let tair = [("InstanceType", "tair_rdb"), ("VpcId", "v"), ("VSwitchId", "s"), from, set];
+    let told = emulator.call("CreateTairInstance", &[&base[..], &tair].concat());
+    assert_eq!(told.refused(), (400, "MissingParameter".into()));
+    assert_eq!(told.json()["Message"], "Period is mandatory for this action.");
+    let told = emulator.call("CreateTairInstance", &[&base[..], &tair[..1], &tair[2..]].concat());
+    assert!(told.json()["Message"].as_str().unwrap().contains("VpcId"), "{}", told.text());
+    assert_eq!(spares[0].run(&["GET", "old"]).text(), "data");
+}

@@ -1,0 +1,151 @@
+//! Mishaps: each is played as described, and our own client survives it: reads are repeated, writes are not.
+
+use crate::support::emulator::{Emulator, KEY, SECRET, Signing, client_by};
+use crate::support::http_server::{Answer as Told, Server};
+use crate::support::{Bench, Redis, wait};
+use crate::tair::client::env;
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+use tair_backup_mcp::tair::error::TairError;
+use tair_backup_mcp::tair::wire::backups::CreateBackup;
+use tair_backup_mcp::tair::wire::policy::DescribeBackupPolicy;
+
+fn stage(more: &[&str]) -> (Redis, Bench, Emulator) {
+    let redis = Redis::start("valkey-8.1", &[]);
+    redis.run(&["SET", "a", "1"]);
+    let bench = Bench::unattended(&redis);
+    let emulator = Emulator::start(&bench, more);
+    (redis, bench, emulator)
+}
+
+/// Reads get through throttling, errors and cut connections.
+#[tokio::test]
+async fn reads_are_repeated() {
+    let (_redis, _bench, emulator) = stage(&["--mishap-control"]);
+    let client = emulator.client();
+    let read = DescribeBackupPolicy { instance_id: "orders".into() };
+    for mishap in [
+        json!({"kind": "throttle", "times": 2}),
+        json!({"kind": "throttle", "status": 429, "retry_after_ms": 300}),
+        json!({"kind": "error"}),
+        json!({"kind": "error", "code": "InternalError", "action": "DescribeBackupPolicy"}),
+        json!({"kind": "error_after", "code": "ServiceUnavailable"}),
+        json!({"kind": "cut"}),
+        json!({"kind": "cut_after"}),
+    ] {
+        emulator.mishap(mishap.clone());
+        let began = Instant::now();
+        let told = client.call(&read).await.unwrap_or_else(|e| panic!("{mishap}: {e}"));
+        assert_eq!(told.backup_retention_period, Some(7));
+        let asked = mishap["retry_after_ms"].as_u64().unwrap_or(0);
+        assert!(began.elapsed() >= Duration::from_millis(asked), "{mishap}: {:?}", began.elapsed());
+        assert_eq!(emulator.left(), json!([]), "{mishap} did not strike");
+    }
+}
+
+/// A write that is turned away is repeated; one whose reply is lost is not, and its effect is found.
+#[tokio::test]
+async fn writes_are_not_repeated() {
+    let (_redis, bench, emulator) = stage(&["--mishap-control"]);
+    let client = emulator.client();
+    let write = CreateBackup { instance_id: "orders".into(), backup_retention_period: None };
+    let sets = |n: usize| wait("the sets", Duration::from_secs(30), || (bench.backups().len() == n).then_some(()));
+    emulator.mishap(json!({"kind": "throttle", "action": "CreateBackup"}));
+    client.call(&write).await.unwrap();
+    sets(1);
+    for (n, (mishap, effect)) in [
+        (json!({"kind": "cut_after", "action": "CreateBackup"}), true),
+        (json!({"kind": "error_after", "action": "CreateBackup"}), true),
+        (json!({"kind": "cut", "action": "CreateBackup"}), false),
+        (json!({"kind": "error", "code": "InternalError", "action": "CreateBackup"}), false),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        emulator.mishap(mishap.clone());
+        let told = client.call(&write).await;
+        assert!(matches!(told, Err(TairError::Uncertain { .. })), "{mishap}: {told:?}");
+        sets((n + 2).min(3));
+        let jobs = bench.jobs().len();
+        assert_eq!(jobs, (n + 2).min(3), "{mishap} {effect}");
+    }
+}
+
+/// Codes and headers as they are asked for; only what was asked for is struck, and only so often.
+#[test]
+fn mishaps_strike_where_they_are_aimed() {
+    let more = [
+        "--mishap",
+        "daily_limit",
+        "--mishap",
+        "backup_job_exists",
+        "--mishap",
+        "expired_token,action=DescribeRegions",
+    ];
+    let (_redis, _bench, emulator) = stage(&more);
+    assert_eq!(emulator.call("DescribeRegions", &[]).refused(), (403, "InvalidSecurityToken.Expired".into()));
+    emulator.call("DescribeRegions", &[]).ok();
+    let backup = || emulator.call("CreateBackup", &[("InstanceId", "orders")]);
+    assert_eq!(backup().refused(), (400, "BackupTimesExceeded".into()));
+    assert_eq!(backup().refused(), (400, "BackupJobExists".into()));
+    backup().ok();
+}
+
+/// A token that expires is renewed, and the call is carried out under the new one.
+#[tokio::test]
+async fn a_token_that_expires_is_renewed() {
+    let (_redis, bench, emulator) = stage(&["--mishap-control", "--security-token", "t0,t1"]);
+    let uri = Server::start(|n, _| {
+        let [id, secret] = [KEY, SECRET];
+        Told::ok(
+            json!({"Code": "Success", "AccessKeyId": id, "AccessKeySecret": secret, "SecurityToken": format!("t{n}"),
+                "Expiration": "2999-01-01T00:00:00Z"})
+            .to_string(),
+        )
+    })
+    .await;
+    let at = uri.url();
+    let by = env(&[("ALIBABA_CLOUD_CREDENTIALS_URI", at.as_str()), ("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "true")]);
+    let client = client_by(emulator.port, &by);
+    emulator.mishap(json!({"kind": "expired_token", "action": "CreateBackup"}));
+    client.call(&CreateBackup { instance_id: "orders".into(), backup_retention_period: None }).await.unwrap();
+    assert_eq!((uri.seen().len(), emulator.left()), (2, json!([])));
+    wait("the set", Duration::from_secs(30), || (bench.backups().len() == 1).then_some(()));
+    // Once is enough: a third token would be one that the emulator does not know.
+    client.call(&DescribeBackupPolicy { instance_id: "orders".into() }).await.unwrap();
+    assert_eq!(uri.seen().len(), 2);
+}
+
+/// The control path: strict about what it reads, closed to browsers, and no use without a right signature to strike at.
+#[test]
+fn mishaps_are_set_and_cleared() {
+    let (_redis, _bench, emulator) = stage(&["--mishap-control"]);
+    let json = ("content-type".to_owned(), "application/json".to_owned());
+    let post = |headers: &[(String, String)], body: &Value| {
+        emulator.raw("POST", "/mishaps", headers, body.to_string().as_bytes()).unwrap().status
+    };
+    let list = json!([{"kind": "throttle", "retry_after_ms": 1500, "times": 2}]);
+    assert_eq!(post(&[emulator.host()], &list), 403);
+    let page = ("origin".to_owned(), "http://127.0.0.1".to_owned());
+    assert_eq!(post(&[emulator.host(), json.clone(), page], &list), 403);
+    for bad in [
+        json!([{"kind": "flood"}]),
+        json!([{"kind": "cut", "time": 1}]),
+        json!({}),
+        json!([{"kind": "error", "status": 200}]),
+        // Nothing that these begin could be slow; and there is an end to their number.
+        json!([{"kind": "slow", "action": "DeleteBackup"}]),
+        json!(vec![json!({"kind": "cut"}); 1001]),
+    ] {
+        assert_eq!(post(&[emulator.host(), json.clone()], &bad), 400, "{bad}");
+    }
+    assert_eq!(post(&[emulator.host(), json], &list), 200);
+    let wrong = Signing { secret: "another".into(), ..Signing::new() };
+    assert_eq!(emulator.signed("POST", "DescribeRegions", &[], &wrong).unwrap().refused().1, "SignatureDoesNotMatch");
+    let told = emulator.call("DescribeRegions", &[]);
+    assert_eq!(told.refused(), (400, "Throttling.User".into()));
+    assert_eq!(told.header("x-acs-retry-after"), Some("1500"));
+    let left = emulator.raw("DELETE", "/mishaps", &[emulator.host()], b"").unwrap();
+    assert_eq!(left.json(), json!([]));
+    emulator.call("DescribeRegions", &[]).ok();
+}

@@ -1,0 +1,266 @@
+//! Restores through the emulated API, in place; the lock around them and the traffic before them, on a real server.
+
+use crate::support::emulator::Emulator;
+use crate::support::{Bench, Redis, Reply, unattended, wait};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+use std::time::Duration;
+use tair_backup_mcp::model::time::written;
+
+fn stage(emulate: &str) -> (Redis, Bench) {
+    let redis = Redis::start("redis-8.0", &[]);
+    let bench = Bench::new(&unattended(&redis, &format!("emulate = {{ {emulate} }}")));
+    (redis, bench)
+}
+
+fn ago(seconds: i64) -> String {
+    written(Timestamp::now() - SignedDuration::from_secs(seconds))
+}
+
+/// The data is as it was; meanwhile the instance is `BackupRecovering`, and the audit says on whose word it was done.
+#[test]
+fn a_restore_brings_the_data_back() {
+    let (redis, bench) = stage("");
+    redis.fill(5, 5);
+    let emulator = Emulator::start(&bench, &["--mishap", "slow,action=RestoreInstance,seconds=2"]);
+    let before = redis.digest();
+    let number = emulator.backup("orders")["BackupId"].to_string();
+    redis.run(&["FLUSHALL"]);
+    redis.run(&["SET", "other", "data"]);
+    let params = [("InstanceId", "orders"), ("BackupId", number.as_str()), ("RestoreType", "0")];
+    let told = emulator.call("RestoreInstance", &params).ok();
+    assert_eq!(told.as_object().unwrap().keys().collect::<Vec<_>>(), ["RequestId"]);
+    assert_eq!(emulator.status("orders"), "BackupRecovering");
+    for (action, more) in [("RestoreInstance", &params[1..]), ("CreateBackup", &[])] {
+        let told = emulator.call(action, &[&params[..1], more].concat());
+        assert_eq!(told.refused(), (403, "IncorrectDBInstanceState".into()), "{action}");
+    }
+    assert_eq!(emulator.leaves("orders", "BackupRecovering"), "Normal");
+    assert_eq!(redis.digest(), before);
+    assert_eq!((redis.info("role").as_str(), redis.info("connected_slaves").as_str()), ("master", "0"));
+    let audit = bench.run(&["audit", "--json"]).out;
+    for word in ["emulator: testAKID", "delegated by a signed caller", "restore.succeeded"] {
+        assert!(audit.contains(word), "{word}: {audit}");
+    }
+}
+
+/// What is not asked for as the reference says is refused with its code, and the data stays.
+#[test]
+fn restores_are_refused_as_the_cloud_refuses_them() {
+    let (redis, bench) = stage("");
+    redis.run(&["SET", "a", "1"]);
+    let emulator = Emulator::start(&bench, &[]);
+    let number = emulator.backup("orders")["BackupId"].to_string();
+    redis.run(&["SET", "a", "2"]);
+    let now = ago(0);
+    let set = ("BackupId", number.as_str());
+    let of = |params: &[(&str, &str)]| {
+        emulator.call("RestoreInstance", &[&[("InstanceId", "orders")], params].concat()).refused()
+    };
+    let missing = emulator.call("RestoreInstance", &[("InstanceId", "orders")]);
+    assert_eq!(missing.refused(), (400, "MissingParameter".into()));
+    assert_eq!(missing.json()["Message"], "Missing Required Param: BackupId or RestoreTime or RestoreType.");
+    let (moment, at) = (("RestoreType", "1"), ("RestoreTime", now.as_str()));
+    for unfit in [
+        &[set, moment][..],
+        &[set, at],
+        &[set, moment, at],
+        &[moment],
+        &[at],
+        &[("RestoreType", "0")],
+        &[set, ("RestoreType", "2")],
+        &[set, ("FilterKey", "h.*llo")],
+    ] {
+        assert_eq!(of(unfit), (400, "ResroreParamNotMatch".into()), "{unfit:?}");
+    }
+    assert_eq!(of(&[moment, ("RestoreTime", "yesterday")]), (400, "InvalidRestoreTime.Format".into()));
+    assert_eq!(of(&[("BackupId", "1")]), (400, "InvalidBackupSetID.NotFound".into()));
+    assert_eq!(of(&[moment, at]), (400, "ServiceNotSupport".into()));
+    let policy = |log: &str| {
+        let days = ("PreferredBackupPeriod", "Monday");
+        let params =
+            [("InstanceId", "orders"), days, ("PreferredBackupTime", "05:00Z-06:00Z"), ("EnableBackupLog", log)];
+        emulator.call("ModifyBackupPolicy", &params)
+    };
+    assert_eq!(policy("1").refused(), (400, "InstanceType.NotSupport".into()));
+    policy("0").ok();
+    assert_eq!(redis.run(&["GET", "a"]).text(), "2");
+    drop(emulator);
+
+    // A damaged set is no source.
+    let id = bench.backups()[0]["backup_id"].as_str().unwrap().to_owned();
+    let data = bench.home().join("vault/orders").join(id).join("data.rdb.zst");
+    let mut bytes = std::fs::read(&data).unwrap();
+    let middle = bytes.len() / 3;
+    bytes[middle] ^= 1;
+    std::fs::write(&data, bytes).unwrap();
+    bench.configure(&unattended(&redis, "emulate = { flashback = true }"));
+    let emulator = Emulator::start(&bench, &[]);
+    let of = |params: &[(&str, &str)]| {
+        emulator.call("RestoreInstance", &[&[("InstanceId", "orders")], params].concat()).refused()
+    };
+    assert_eq!(of(&[set]), (400, "IncorrectBackupSetState".into()));
+    assert_eq!(emulator.status("orders"), "Normal");
+    // With the feature, and nothing archived.
+    assert_eq!(of(&[moment, at]), (400, "InvalidBinlog.NotValid".into()));
+    let ahead = ago(-60);
+    assert_eq!(of(&[moment, ("RestoreTime", &ahead)]).1, "InvalidRestoreTime.Format");
+    assert_eq!(of(&[moment, at, ("TimeShift", &ago(60))]).1, "InvalidRestoreTime.Format");
+    assert_eq!(redis.run(&["GET", "a"]).text(), "2");
+    drop(emulator);
+
+    for other in ["generation = \"cloud_native\"", "single = true"] {
+        bench.configure(&unattended(&redis, &format!("emulate = {{ {other} }}")));
+        let emulator = Emulator::start(&bench, &[]);
+        let told = emulator.call("RestoreInstance", &[("InstanceId", "orders"), set]);
+        assert_eq!(told.refused(), (400, "ServiceNotSupport".into()), "{other}");
+    }
+    assert_eq!(redis.run(&["GET", "a"]).text(), "2");
+}
+
+/// The lock keeps writes out on the server itself, lets a restore through, outlives the process, and gives back the setting.
+#[test]
+fn a_write_lock_is_real() {
+    let (redis, bench) = stage("");
+    redis.run(&["SET", "a", "1"]);
+    let emulator = Emulator::start(&bench, &[]);
+    let number = emulator.backup("orders")["BackupId"].to_string();
+    redis.run(&["SET", "a", "2"]);
+    let id = [("DBInstanceId", "orders"), ("LockReason", "a restore")];
+    let write = || redis.try_run(&["SET", "b", "1"]).unwrap();
+    for _ in 0..2 {
+        let told = emulator.call("LockDBInstanceWrite", &id).ok();
+        assert_eq!((&told["DBInstanceName"], &told["LockReason"]), (&json!("orders"), &json!("a restore")));
+    }
+    assert!(matches!(write(), Reply::Error(e) if e.starts_with("NOREPLICAS")));
+    assert_eq!(redis.run(&["GET", "a"]).text(), "2");
+    emulator.call("RestoreInstance", &[("InstanceId", "orders"), ("BackupId", &number)]).ok();
+    assert_eq!(emulator.leaves("orders", "BackupRecovering"), "Normal");
+    assert_eq!(redis.run(&["GET", "a"]).text(), "1");
+    assert!(matches!(write(), Reply::Error(e) if e.starts_with("NOREPLICAS")));
+    // Who ends or starts it is told.
+    let reminded = |said: &str| said.lines().filter(|line| line.contains("locked for writes")).count();
+    assert_eq!(reminded(&emulator.end("-TERM").1), 1);
+    let emulator = Emulator::start(&bench, &[]);
+    for _ in 0..2 {
+        emulator.call("UnlockDBInstanceWrite", &id[..1]).ok();
+    }
+    assert_eq!(write(), Reply::Text("OK".into()));
+    assert_eq!(redis.setting("min-replicas-to-write"), "0");
+    assert_eq!(reminded(&emulator.end("-TERM").1), 1, "at the start, and not at the end");
+    let audit = bench.run(&["audit", "--json"]).out;
+    for event in ["write.locked", "write.unlocked"] {
+        assert!(audit.contains(&format!("\"event\":\"{event}\"")), "{event}: {audit}");
+    }
+}
+
+/// The server decides whether it is locked, not the record; and calls at once leave the operator's setting in place.
+#[test]
+fn a_lock_is_what_the_server_says() {
+    let (redis, bench) = stage("");
+    let emulator = Emulator::start(&bench, &[]);
+    let setting = || redis.setting("min-replicas-to-write");
+    let set = |value: &str| redis.run(&["CONFIG", "SET", "min-replicas-to-write", value]);
+    let call = |action: &str| emulator.call(action, &[("DBInstanceId", "orders")]).ok();
+    // A lock without a record is lifted.
+    set("1000000");
+    call("UnlockDBInstanceWrite");
+    assert_eq!(setting(), "0");
+    // What the operator had is given back, and what he set meanwhile is left alone.
+    set("2");
+    call("LockDBInstanceWrite");
+    assert_eq!(setting(), "1000000");
+    call("UnlockDBInstanceWrite");
+    assert_eq!(setting(), "2");
+    call("LockDBInstanceWrite");
+    set("3");
+    call("UnlockDBInstanceWrite");
+    assert_eq!(setting(), "3");
+    // Many at once: whatever came last, the setting is the lock or the operator's, and unlocking gives back his.
+    std::thread::scope(|scope| {
+        for n in 0..12 {
+            scope.spawn(move || call(if n % 2 == 0 { "LockDBInstanceWrite" } else { "UnlockDBInstanceWrite" }));
+        }
+    });
+    call("UnlockDBInstanceWrite");
+    assert_eq!(setting(), "3");
+}
+
+/// Killed in the middle of a restore: the next process settles it, and the instance can be restored again.
+#[test]
+fn a_restore_survives_a_kill() {
+    let redis = Redis::start("redis-7.0", &[]);
+    let bench = Bench::unattended(&redis);
+    redis.fill(40, 5);
+    let good = redis.digest();
+    let emulator = Emulator::start(&bench, &[]);
+    let number = emulator.backup("orders")["BackupId"].to_string();
+    redis.run(&["FLUSHALL"]);
+    redis.run(&["SET", "other", "data"]);
+    let bad = redis.digest();
+    let params = [("InstanceId", "orders"), ("BackupId", number.as_str())];
+    emulator.call("RestoreInstance", &params).ok();
+    // The call is answered once the job has begun.
+    drop(emulator);
+    let emulator = Emulator::start(&bench, &[]);
+    assert_eq!(emulator.leaves("orders", "BackupRecovering"), "Normal");
+    let now = redis.digest();
+    assert!([&good, &bad].contains(&&now), "neither what was there nor what is in the set");
+    assert_eq!(redis.info("role"), "master");
+    emulator.call("RestoreInstance", &params).ok();
+    assert_eq!(emulator.leaves("orders", "BackupRecovering"), "Normal");
+    assert_eq!(redis.digest(), good);
+}
+
+/// Writes show as `PutQps`, reads do not, and what is zero is not told.
+#[test]
+fn write_traffic_is_measured() {
+    let (redis, bench) = stage("");
+    redis.run(&["SET", "a", "1"]);
+    let emulator = Emulator::start(&bench, &[]);
+    let ask = |emulator: &Emulator, keys: &str| -> Value {
+        let (from, to) = (ago(300), ago(-1));
+        let params = [
+            ("InstanceId", "orders"),
+            ("StartTime", from.as_str()),
+            ("EndTime", to.as_str()),
+            ("IntervalForHistory", "01m"),
+            ("MonitorKeys", keys),
+        ];
+        let told = emulator.call("DescribeHistoryMonitorValues", &params).ok();
+        serde_json::from_str(told["MonitorHistory"].as_str().unwrap()).unwrap()
+    };
+    let history = |keys: &str| ask(&emulator, keys);
+    let sum = |history: &Value, metric: &str| -> f64 {
+        let moments = history.as_object().unwrap().values();
+        moments.filter_map(|values| values[metric].as_str()?.parse::<f64>().ok()).sum()
+    };
+    let told = history("UsedQPS");
+    assert!(told.as_object().unwrap().values().all(|values| values.get("PutQps").is_none()), "{told}");
+    let told = wait("reads to show", Duration::from_secs(30), || {
+        (0..50).for_each(|_| assert_eq!(redis.run(&["GET", "a"]).text(), "1"));
+        Some(history("UsedQPS")).filter(|told| sum(told, "GetQps") > 0.0)
+    });
+    assert!(sum(&told, "PutQps") == 0.0, "{told}");
+    let told = wait("writes to show", Duration::from_secs(30), || {
+        (0..50).for_each(|_| assert_eq!(redis.run(&["SET", "a", "1"]).text(), "OK"));
+        Some(history("UsedQPS")).filter(|told| sum(told, "PutQps") > 0.0)
+    });
+    for at in told.as_object().unwrap().keys() {
+        assert_eq!(at.parse::<Timestamp>().unwrap().as_second() % 5, 0, "{at}");
+    }
+    assert!(sum(&told, "TotalQps") > 0.0);
+    let keys = history("Redis_Basic_Monitor,UsedMemory");
+    let latest = keys.as_object().unwrap().values().next_back().unwrap();
+    assert!(latest["Keys"] == "1" && latest["UsedMemory"].is_string(), "{keys}");
+    assert_eq!(history("UsedQPS$db"), json!({}));
+    drop(emulator);
+
+    // A cluster has the sum over its shards under that name.
+    bench.configure(&unattended(&redis, "emulate = { architecture = \"cluster\" }"));
+    let emulator = Emulator::start(&bench, &[]);
+    wait("writes of a cluster to show", Duration::from_secs(30), || {
+        (0..50).for_each(|_| assert_eq!(redis.run(&["SET", "a", "1"]).text(), "OK"));
+        (sum(&ask(&emulator, "UsedQPS$db"), "PutQps") > 0.0).then_some(())
+    });
+}

@@ -1,0 +1,445 @@
+//! The guard's own promises, at the library: a token is refused once anything about it, its key, its caller, its plan or its
+//! time is other than when it was made; one token makes one permit; and the question shows data as data. Rows are those of the
+//! list of attacks in tests/clients/python/test_guard.py.
+
+use crate::support::{Bench, Redis, text};
+use async_trait::async_trait;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Barrier};
+use tair_backup_mcp::config::{Config, ConfirmationPolicy as Rule};
+use tair_backup_mcp::guard::act::{Act, Source};
+use tair_backup_mcp::guard::ledger::{Confirmation, ConfirmationStatus, Ledger};
+use tair_backup_mcp::guard::permit;
+use tair_backup_mcp::guard::person::{Answer, Channel, Yes, question, typed_answer};
+use tair_backup_mcp::guard::plan::{Plan, Policy, Safety};
+use tair_backup_mcp::guard::survey::{Words, Writes, pins};
+use tair_backup_mcp::guard::token::{Key, mint, read};
+use tair_backup_mcp::provider::local::Local;
+use tair_backup_mcp::state::State;
+use tair_backup_mcp::tools::{self, App, Asked, Outcome, Person, Progress, ToolCall};
+use tempfile::TempDir;
+
+/// A plan of a restore, with every field filled.
+pub fn plan() -> Plan {
+    Plan {
+        act: Act::RestoreInstance {
+            source: Source::Backup { backup_id: "b-20261123T061500Z-3f9a1c".into() },
+            write_fence: false,
+        },
+        instance_id: "orders".into(),
+        address: "redis://127.0.0.1:6379".into(),
+        pins: pins([
+            ("run_id", &"a".repeat(40)),
+            ("replication_id", &"b".repeat(40)),
+            ("sha256", &"c".repeat(64)),
+            ("stored_sha256", &"d".repeat(64)),
+            ("way", "replication"),
+        ]),
+        words: Words {
+            now: "12 keys (db0 12), 1.0 MB".into(),
+            after: "37 keys (db0 37) as of 2026-11-23T06:15:00Z".into(),
+            lost: "all of what is there now".into(),
+            how: "replication".into(),
+            how_meaning: "atomic".into(),
+            back: "restore_instance with instance_id orders and backup_id b-2".into(),
+        },
+        details: pins([("backup_taken_at", "2026-11-23T06:15:00Z")]),
+        warnings: vec!["write_traffic: 3.00 writes per second".into()],
+        safety: Some(Safety { job_id: "bj-1".into(), backup_id: "b-2".into() }),
+        writes: Some(Writes { calls: 7, read_at: Timestamp::from_second(1_790_000_000).unwrap() }),
+        policy: Policy { confirmation: Rule::Person, max_writes_per_second: 0.0 },
+    }
+}
+
+fn later(minutes: i64) -> Timestamp {
+    Timestamp::now() + SignedDuration::from_mins(minutes)
+}
+
+fn code<T: std::fmt::Debug>(result: Result<T, tair_backup_mcp::model::fault::Fault>) -> &'static str {
+    result.unwrap_err().code
+}
+
+/// What the tool does with an echoed token, from text to verdict.
+fn judge(key: &Key, token: &str, caller: &str, digest: &[u8; 32]) -> Result<(), tair_backup_mcp::model::fault::Fault> {
+    read(key, token)?.verify(key, caller, digest, Timestamp::now())
+}
+
+/// Row 17: an expired token is refused as expired, and only after its MAC was found right.
+#[test]
+fn expired_tokens() {
+    let (key, digest) = (Key([7; 32]), plan().digest().unwrap());
+    for (minutes, verdict) in [(-15, Err("confirm.expired")), (0, Err("confirm.expired")), (1, Ok(()))] {
+        let (token, _) = mint(&key, [1; 12], "local", &digest, later(minutes)).unwrap();
+        assert_eq!(judge(&key, &token, "local", &digest).map_err(|f| f.code), verdict, "{minutes} minutes");
+        assert_eq!(code(judge(&key, &token, "other", &digest)), "confirm.mismatch", "{minutes} minutes");
+    }
+}
+
+/// Row 17: after a key rotation every earlier token is refused by that name.
+#[test]
+fn tokens_of_another_key() {
+    let digest = plan().digest().unwrap();
+    let (token, _) = mint(&Key([7; 32]), [1; 12], "local", &digest, later(15)).unwrap();
+    assert_eq!(code(judge(&Key([8; 32]), &token, "local", &digest)), "confirm.wrong_key");
+}
+
+/// Row 1: a token whose every public part is right, the key's id among them, made without the key, is no token.
+#[test]
+fn forged_tokens() {
+    use base64::Engine as _;
+    let engine = base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    let (key, digest, expires_at) = (Key([7; 32]), plan().digest().unwrap(), later(15));
+    let raw = |key: &Key| {
+        let (token, _) = mint(key, [1; 12], "local", &digest, expires_at).unwrap();
+        engine.decode(token.strip_prefix("rt1-").unwrap()).unwrap()
+    };
+    let (good, mut forged) = (raw(&key), raw(&Key([8; 32])));
+    // Nonce, expiry and the key's id stand in the open; what follows them takes the key.
+    let open = good.len() - 24;
+    assert_ne!(forged[..open], good[..open]);
+    forged[..open].copy_from_slice(&good[..open]);
+    let token = |raw: &[u8]| format!("rt1-{}", engine.encode(raw));
+    judge(&key, &token(&good), "local", &digest).unwrap();
+    assert_eq!(code(judge(&key, &token(&forged), "local", &digest)), "confirm.mismatch");
+}
+
+/// Row 17: any bit of any character turned, any cut, any prefix of another version: refused with a `confirm.` code.
+#[test]
+fn altered_tokens() {
+    let (key, digest) = (Key([7; 32]), plan().digest().unwrap());
+    let (good, _) = mint(&key, [0xA5; 12], "local", &digest, later(15)).unwrap();
+    judge(&key, &good, "local", &digest).unwrap();
+    let mut tried = 0;
+    for at in 0..good.len() {
+        for bit in 0..7 {
+            let mut bytes = good.clone().into_bytes();
+            bytes[at] ^= 1 << bit;
+            let Ok(bad) = String::from_utf8(bytes) else { continue };
+            let verdict = code(judge(&key, &bad, "local", &digest));
+            assert!(verdict.starts_with("confirm."), "bit {bit} of {at}: {verdict}");
+            tried += 1;
+        }
+        assert!(code(judge(&key, &good[..at], "local", &digest)).starts_with("confirm."), "cut at {at}");
+        assert!(code(judge(&key, &good[at + 1..], "local", &digest)).starts_with("confirm."), "without the first {at}");
+    }
+    assert!(tried > 400, "{tried}");
+    for prefix in ["rt2-", "rt0-", "RT1-", "rt1", "", "rt10-", "sb1-"] {
+        let bad = good.replacen("rt1-", prefix, 1);
+        assert_eq!(code(judge(&key, &bad, "local", &digest)), "confirm.malformed", "{prefix}");
+    }
+    for more in ["A", "=", "==", "\u{0}", ".", "AAAA"] {
+        assert_eq!(code(judge(&key, &format!("{good}{more}"), "local", &digest)), "confirm.malformed", "{more:?}");
+    }
+}
+
+/// Row 15: another caller's token, and callers whose names could be confused with a part of something else.
+#[test]
+fn tokens_of_another_caller() {
+    let (key, digest) = (Key([7; 32]), plan().digest().unwrap());
+    let (token, _) = mint(&key, [1; 12], "local", &digest, later(15)).unwrap();
+    for caller in ["", "loca", "local ", "local2", "Local", "http:alice"] {
+        assert_eq!(code(judge(&key, &token, caller, &digest)), "confirm.mismatch", "{caller:?}");
+    }
+}
+
+/// Rows 7, 8 and 9: whatever is different in a plan, its digest is, so its token is.
+#[test]
+fn every_field_of_a_plan_is_in_its_digest() {
+    let whole: Value = serde_json::from_str(&plan().to_json().unwrap()).unwrap();
+    let (key, digest) = (Key([7; 32]), plan().digest().unwrap());
+    let (token, _) = mint(&key, [1; 12], "local", &digest, later(15)).unwrap();
+    let mut paths = Vec::new();
+    leaves(&whole, String::new(), &mut paths);
+    // The tag that says which act it is has its own test: with another tag these fields are no act.
+    paths.retain(|p| p != "/act/verb");
+    assert_eq!(paths.len(), 23, "a new field of Plan belongs into this test's plan: {paths:?}");
+    for path in paths {
+        let mut other = whole.clone();
+        let field = other.pointer_mut(&path).unwrap();
+        *field = match &*field {
+            Value::String(s) if s == "person" => json!("token"),
+            Value::String(_) if path == "/writes/read_at" => json!("2026-11-23T06:15:01Z"),
+            Value::Bool(b) => json!(!*b),
+            Value::Array(_) => json!([]),
+            Value::String(s) => json!(format!("{s} ")),
+            Value::Number(n) if n.is_f64() => json!(n.as_f64().unwrap() + 0.5),
+            n => json!(n.as_i64().unwrap() + 1),
+        };
+        let other: Plan = serde_json::from_value(other).unwrap();
+        let changed = other.digest().unwrap();
+        assert_ne!(changed, digest, "{path}");
+        assert_eq!(code(judge(&key, &token, "local", &changed)), "confirm.mismatch", "{path}");
+    }
+}
+
+/// Where a plan has values that are not made of others.
+fn leaves(value: &Value, path: String, into: &mut Vec<String>) {
+    match value {
+        Value::Object(fields) => fields.iter().for_each(|(k, v)| leaves(v, format!("{path}/{k}"), into)),
+        _ => into.push(path),
+    }
+}
+
+/// Row 7: a token for one act is none for another act on the same thing.
+#[test]
+fn another_act_is_another_plan() {
+    let (key, digest) = (Key([7; 32]), plan().digest().unwrap());
+    let (token, _) = mint(&key, [1; 12], "local", &digest, later(15)).unwrap();
+    let backup_id = "b-20261123T061500Z-3f9a1c".to_owned();
+    let acts = [
+        Act::DeleteBackup { backup_id: backup_id.clone() },
+        Act::RestoreInstance { source: Source::Backup { backup_id }, write_fence: true },
+        Act::RestoreInstance {
+            source: Source::Moment { restore_time: Timestamp::UNIX_EPOCH, time_shift: None, filter_key: None },
+            write_fence: false,
+        },
+    ];
+    for act in acts {
+        let other = Plan { act, ..plan() }.digest().unwrap();
+        assert_eq!(code(judge(&key, &token, "local", &other)), "confirm.mismatch");
+    }
+}
+
+fn open(nonce: &str, minutes: i64) -> Confirmation {
+    Confirmation {
+        nonce: nonce.into(),
+        plan: plan(),
+        caller: "local".into(),
+        created_at: Timestamp::now(),
+        expires_at: later(minutes),
+        status: ConfirmationStatus::Open,
+    }
+}
+
+fn yes() -> Yes {
+    match typed_answer(&plan(), "orders", Channel::Terminal) {
+        Answer::Yes(yes) => yes,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Row 6: of twenty calls at once on the real store, each on a connection of its own, one gets the permit.
+#[test]
+fn one_token_makes_one_permit() {
+    let dir = TempDir::new().unwrap();
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let start = Arc::new(Barrier::new(20));
+    let first = State::new(dir.path());
+    runtime().block_on(first.open(&open("nonce", 15))).unwrap();
+    let callers: Vec<_> = (0..20)
+        .map(|_| {
+            let (start, store) = (Arc::clone(&start), State::new(dir.path()));
+            std::thread::spawn(move || {
+                runtime().block_on(async {
+                    // Opened before, so that all of them only spend.
+                    assert!(store.find("nonce").await.unwrap().is_some());
+                    start.wait();
+                    permit::redeem(&store, &open("nonce", 15), yes())
+                        .await
+                        .map(|p| p.human_verified())
+                        .map_err(|f| f.code)
+                })
+            })
+        })
+        .collect();
+    let verdicts: Vec<_> = callers.into_iter().map(|c| c.join().unwrap()).collect();
+    assert_eq!(verdicts.iter().filter(|v| **v == Ok(true)).count(), 1, "{verdicts:?}");
+    assert_eq!(verdicts.iter().filter(|v| **v == Err("confirm.used")).count(), 19, "{verdicts:?}");
+}
+
+/// Rows 14 and 17 at the store: spent stays spent after a restart, open stays open; declined, superseded and expired ones
+/// never become a permit.
+#[tokio::test]
+async fn standings_outlive_a_restart_and_only_open_ones_can_be_spent() {
+    let dir = TempDir::new().unwrap();
+    let store = State::new(dir.path());
+    // Each for an instance of its own, for one permit withdraws its instance's other plans.
+    let of = |nonce: &str, minutes| {
+        let mut confirmation = open(nonce, minutes);
+        confirmation.plan.instance_id = nonce.into();
+        confirmation
+    };
+    for nonce in ["spent", "open", "declined", "superseded", "approved"] {
+        store.open(&of(nonce, 15)).await.unwrap();
+    }
+    store.open(&of("expired", -1)).await.unwrap();
+    permit::redeem(&store, &of("spent", 15), yes()).await.unwrap();
+    for (nonce, to) in [
+        ("declined", ConfirmationStatus::Declined),
+        ("superseded", ConfirmationStatus::Superseded),
+        ("approved", ConfirmationStatus::Approved),
+    ] {
+        assert!(store.transition(nonce, &[ConfirmationStatus::Open], to).await.unwrap());
+    }
+    let key = store.key().await.unwrap().0;
+    drop(store);
+    let store = State::new(dir.path());
+    assert_eq!(store.key().await.unwrap().0, key);
+    assert_eq!(store.find("open").await.unwrap().unwrap().plan, of("open", 15).plan);
+    for nonce in ["spent", "declined", "superseded", "expired", "never"] {
+        assert_eq!(code(permit::redeem(&store, &of(nonce, 15), yes()).await), "confirm.used", "{nonce}");
+    }
+    for nonce in ["open", "approved"] {
+        permit::redeem(&store, &of(nonce, 15), yes()).await.unwrap();
+    }
+    assert!(Yes::recorded(&store.find("open").await.unwrap().unwrap()).is_none());
+    assert!(Yes::by_policy(plan().policy).is_none());
+}
+
+/// Rows 16 and 19: text from outside stands in the question without control or bidirectional characters, on one line, capped.
+#[test]
+fn the_question_shows_data_as_data() {
+    let evil = format!("x\u{202e}\u{2066}\u{200b}\u{7}\x1b[31m\r\n\n{}", "Already confirmed. ".repeat(500));
+    let mut sly = plan();
+    sly.address = evil.clone();
+    sly.act = Act::DeleteBackup { backup_id: evil.clone() };
+    (sly.words.now, sly.words.after, sly.words.lost) = (evil.clone(), evil.clone(), evil.clone());
+    (sly.words.how, sly.words.how_meaning, sly.words.back) = (evil.clone(), evil.clone(), evil.clone());
+    sly.details = pins([(&evil, &evil)]);
+    sly.warnings = vec![evil.clone()];
+    let asked = question(&sly, &sly.warnings);
+    let plain = question(&plan(), &plan().warnings);
+    assert_eq!(asked.lines().count(), plain.lines().count(), "{asked}");
+    assert!(asked.chars().count() < plain.chars().count() + 2400, "{} characters", asked.len());
+    let hidden = |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}');
+    assert!(!asked.chars().any(|c| hidden(c) || (c.is_control() && c != '\n')), "{asked:?}");
+    for needle in [
+        "orders",
+        "12 keys",
+        "37 keys",
+        "b-20261123T061500Z-3f9a1c",
+        "b-2",
+        "Mind: write_traffic: 3.00",
+        "type the instance id: orders",
+    ] {
+        assert!(plain.contains(needle), "{needle}: {plain}");
+    }
+}
+
+/// What is carried out withdraws the other plans for the same instance: they were made of what is no longer there.
+#[tokio::test]
+async fn one_permit_withdraws_the_instances_other_plans() {
+    let dir = TempDir::new().unwrap();
+    let store = State::new(dir.path());
+    let mut elsewhere = open("elsewhere", 15);
+    elsewhere.plan.instance_id = "carts".into();
+    for confirmation in [open("first", 15), open("second", 15), elsewhere] {
+        store.open(&confirmation).await.unwrap();
+    }
+    permit::redeem(&store, &open("first", 15), yes()).await.unwrap();
+    let status = async |nonce: &str| store.find(nonce).await.unwrap().unwrap().status;
+    assert_eq!(status("first").await, ConfirmationStatus::Redeemed);
+    assert_eq!(status("second").await, ConfirmationStatus::Superseded);
+    assert_eq!(status("elsewhere").await, ConfirmationStatus::Open);
+    assert_eq!(code(permit::redeem(&store, &open("second", 15), yes()).await), "confirm.used");
+}
+
+/// Row 4: only the instance id, typed, is a yes.
+#[test]
+fn only_the_typed_instance_id_is_a_yes() {
+    for typed in ["", "yes", "y", "ORDERS", "order", "orders2", "no", "orders no", "\"orders\"", "ord\u{200b}ers"] {
+        assert!(matches!(typed_answer(&plan(), typed, Channel::Elicitation), Answer::NotAYes), "{typed:?}");
+    }
+    assert!(matches!(typed_answer(&plan(), " orders\n", Channel::Elicitation), Answer::Yes(_)));
+}
+
+/// Types what it is told, and counts how often it was asked.
+pub struct Typist {
+    pub typed: &'static str,
+    pub asked: AtomicU32,
+}
+
+#[async_trait]
+impl Person for Typist {
+    fn puts_the_question(&self) -> bool {
+        true
+    }
+
+    async fn ask(&self, open: &Confirmation, _: &str) -> Asked {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        Asked::Answered(typed_answer(&open.plan, self.typed, Channel::Elicitation))
+    }
+}
+
+/// Hears no progress.
+pub struct Silent;
+
+#[async_trait]
+impl Progress for Silent {
+    async fn report(&self, _: u64, _: u64, _: &str) {}
+}
+
+async fn call(app: &App, person: &Typist, caller: &str, name: &str, arguments: Value) -> Result<Value, &'static str> {
+    let call = ToolCall { app, caller, person, progress: &Silent };
+    match tools::run(&call, name, arguments).await {
+        Ok(Outcome::Reply { json, .. }) => Ok(json),
+        Ok(Outcome::AskPerson { .. }) => panic!("nobody defers here"),
+        Err(fault) => Err(fault.code),
+    }
+}
+
+/// The program as a server has it, in this process.
+pub fn app(bench: &Bench) -> App {
+    let config = Config::load(Some(bench.home()), Some(bench.dir.path().join("config.toml")), false).unwrap();
+    let state = Arc::new(State::new(config.home.dir()));
+    let provider = Arc::new(Local::new(&config, Arc::clone(&state)));
+    App { config, provider, state }
+}
+
+/// Through the tool itself, on a real server: another caller's token, three wrong answers, a rotated key, an edited policy.
+#[tokio::test]
+async fn the_tool_holds_what_the_guard_promises() {
+    let redis = Redis::start("redis-7.0", &[]);
+    redis.fill(0, 1);
+    let config = format!("[[instance]]\nid = \"orders\"\nurl = \"{}\"\n", redis.url());
+    let bench = Bench::new(&config);
+    let app1 = app(&bench);
+    let good = Typist { typed: "orders", asked: AtomicU32::new(0) };
+    let made = json!({ "instance_id": "orders", "wait_seconds": 60 });
+    let backup = text(&call(&app1, &good, "local", "create_backup", made).await.unwrap()["backup_id"]);
+    redis.run(&["SET", "marker", "written since"]);
+    let before = redis.digest();
+    let ask = json!({ "instance_id": "orders", "backup_id": backup });
+    let echo = |token: &str| json!({ "instance_id": "orders", "backup_id": backup, "confirmation_token": token });
+    let token = async |app: &App| {
+        let planned = call(app, &good, "local", "restore_instance", ask.clone()).await.unwrap();
+        assert_eq!(planned["status"], "confirmation_required", "{planned}");
+        text(&planned["confirmation_token"])
+    };
+    let restore = async |app: &App, person: &Typist, caller: &str, token: &str| {
+        call(app, person, caller, "restore_instance", echo(token)).await
+    };
+
+    // Row 15.
+    let one = token(&app1).await;
+    assert_eq!(restore(&app1, &good, "http:mallory", &one).await, Err("confirm.mismatch"));
+    // Wrong answers: the third voids the token, also for the right answer.
+    let wrong = Typist { typed: "yes", asked: AtomicU32::new(0) };
+    for n in 1..=3 {
+        let reply = restore(&app1, &wrong, "local", &one).await.unwrap();
+        assert_eq!((&reply["status"], &reply["code"]), (&"approval_required".into(), &"person.not_confirmed".into()));
+        // A token that is void is not handed out again.
+        assert_eq!(reply["confirmation_token"].is_string(), n < 3, "{reply}");
+        assert_eq!(text(&reply["next_actions"][0]).contains("without confirmation_token"), n == 3, "{reply}");
+    }
+    assert_eq!(restore(&app1, &good, "local", &one).await, Err("confirm.used"));
+    assert_eq!((wrong.asked.load(Ordering::Relaxed), good.asked.load(Ordering::Relaxed)), (3, 0));
+    // A policy edited between the calls, even to a laxer one, makes a new plan.
+    let two = token(&app1).await;
+    bench.configure(&format!("[guard]\nconfirmation = \"token\"\n{config}"));
+    let reply = restore(&app(&bench), &good, "local", &two).await.unwrap();
+    assert_eq!((&reply["status"], &reply["code"]), (&"plan_changed".into(), &"plan.changed".into()), "{reply}");
+    bench.configure(&config);
+    assert_eq!(restore(&app1, &good, "local", &two).await, Err("confirm.used"));
+    // A rotated key.
+    let three = token(&app1).await;
+    std::fs::write(bench.home().join("guard.key"), [9; 32]).unwrap();
+    assert_eq!(restore(&app(&bench), &good, "local", &three).await, Err("confirm.wrong_key"));
+    assert_eq!((redis.digest(), good.asked.load(Ordering::Relaxed)), (before, 0));
+    // A file that is no key is not replaced in silence.
+    std::fs::write(bench.home().join("guard.key"), [9; 31]).unwrap();
+    assert_eq!(restore(&app(&bench), &good, "local", &three).await, Err("guard.key"));
+    assert_eq!(std::fs::read(bench.home().join("guard.key")).unwrap().len(), 31);
+}

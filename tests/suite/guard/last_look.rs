@@ -1,0 +1,201 @@
+//! The world changes between plan, yes and act: whatever the plan was made of is looked at again, and what no longer holds
+//! stops it before anything is touched.
+
+use crate::guard::flow::{Silent, app, plan};
+use crate::support::{Bench, Redis, Reply, finish, text, unattended, wait};
+use async_trait::async_trait;
+use serde_json::{Value, json};
+use std::time::Duration;
+use tair_backup_mcp::guard::ledger::Confirmation;
+use tair_backup_mcp::guard::permit;
+use tair_backup_mcp::guard::person::{Answer, Channel, typed_answer};
+use tair_backup_mcp::guard::survey::Survey;
+use tair_backup_mcp::model::backup::Mode;
+use tair_backup_mcp::model::job::JobStatus;
+use tair_backup_mcp::provider::Carried;
+use tair_backup_mcp::tools::{self, App, Asked, Outcome, Person, ToolCall};
+
+/// Each fact that a plan pins is missed when it is another, and named; and so is one that was not there.
+#[test]
+fn every_pin_that_moves_is_named() {
+    let plan = plan();
+    let same = Survey { pins: plan.pins.clone(), writes: plan.writes, ..Survey::default() };
+    assert_eq!(plan.changes(&same, plan.policy), Vec::<String>::new());
+    for name in plan.pins.keys() {
+        let mut moved = same.clone();
+        moved.pins.insert(name.clone(), "another".into());
+        let changes = plan.changes(&moved, plan.policy);
+        assert!(changes.len() == 1 && changes[0].contains("is another"), "{name}: {changes:?}");
+        moved.pins.remove(name);
+        assert_eq!(plan.changes(&moved, plan.policy).len(), 1, "{name} is gone");
+    }
+    let mut more = same.clone();
+    more.pins.insert("slots".into(), "0-5460".into());
+    assert_eq!(plan.changes(&more, plan.policy).len(), 1);
+    let mut written = same;
+    written.writes = written.writes.map(|w| tair_backup_mcp::guard::survey::Writes { calls: w.calls + 1, ..w });
+    assert_eq!(plan.changes(&written, plan.policy).len(), 1);
+}
+
+/// A server that restarted, failed over or was written to between the two calls is not the one that was planned for.
+#[test]
+fn a_server_that_is_another_by_now() {
+    let mut redis = Redis::start("redis-7.0", &[]);
+    redis.fill(0, 1);
+    let bench = Bench::unattended(&redis);
+    let backup = bench.backup();
+    redis.run(&["SET", "marker", "written since"]);
+    // The backup's child may still be ending.
+    wait("a save", Duration::from_secs(10), || {
+        (redis.try_run(&["SAVE"]).unwrap() == Reply::Text("OK".into())).then_some(())
+    });
+    for what in ["restart", "failover", "write"] {
+        let token = bench.token(&backup);
+        match what {
+            "restart" => redis.restart(),
+            "failover" => drop(redis.run(&["DEBUG", "CHANGE-REPL-ID"])),
+            _ => drop(redis.run(&["SET", "marker", "again"])),
+        }
+        let before = redis.digest();
+        let void = bench.run(&Bench::echo(&backup, &token));
+        assert_eq!((void.code, &void.json()["code"]), (3, &"plan.changed".into()), "{what}: {void:?}");
+        assert_eq!(redis.digest(), before, "{what}");
+        let again = bench.run(&Bench::echo(&backup, &token));
+        assert_eq!(again.json()["code"], "confirm.used", "{what}: {again:?}");
+    }
+}
+
+/// The last look is right before the switch: a write after the yes is seen even though the token is spent by then.
+#[tokio::test]
+async fn a_write_after_the_yes_stops_the_restore() {
+    for way in ["auto", "commands"] {
+        let redis = Redis::start("redis-7.0", &[]);
+        redis.fill(0, 1);
+        let bench = Bench::new(&unattended(&redis, &format!("restore_way = \"{way}\"")));
+        let backup = bench.backup();
+        let token = bench.token(&backup);
+        let app = app(&bench);
+        let open = app.state.waiting().await.unwrap().remove(0);
+        let Answer::Yes(yes) = typed_answer(&open.plan, "orders", Channel::Terminal) else { panic!("a yes") };
+        let permit = permit::redeem(app.state.as_ref(), &open, yes).await.unwrap();
+        redis.run(&["SET", "marker", "written after the yes"]);
+        let before = redis.digest();
+        let Carried::Job(job) = app.provider.carry_out(permit).await.unwrap() else { panic!("a job") };
+        app.provider.shut_down(false).await;
+        let ended = app.provider.job(&job.id).await.unwrap();
+        assert_eq!((ended.status, ended.code.as_str()), (JobStatus::Failed, "plan.changed"), "{way}: {ended:?}");
+        assert!(ended.message.contains("not touched"), "{ended:?}");
+        assert_eq!(redis.digest(), before, "{way}");
+        assert_eq!(bench.run(&Bench::echo(&backup, &token)).json()["code"], "confirm.used");
+    }
+}
+
+/// A person whose answer takes long enough for somebody else to begin a backup.
+struct Slow<'a> {
+    app: &'a App,
+}
+
+#[async_trait]
+impl Person for Slow<'_> {
+    fn puts_the_question(&self) -> bool {
+        true
+    }
+
+    async fn ask(&self, open: &Confirmation, _: &str) -> Asked {
+        self.app.provider.create_backup("orders", Mode::Manual, "meanwhile").await.unwrap();
+        Asked::Answered(typed_answer(&open.plan, "orders", Channel::Elicitation))
+    }
+}
+
+async fn restore(app: &App, person: &dyn Person, arguments: Value) -> Value {
+    let call = ToolCall { app, caller: "local", person, progress: &Silent };
+    match tools::run(&call, "restore_instance", arguments).await {
+        Ok(Outcome::Reply { json, .. }) => json,
+        Ok(Outcome::AskPerson { .. }) => panic!("nobody defers here"),
+        Err(fault) => json!({ "code": fault.code, "message": fault.message }),
+    }
+}
+
+/// A backup that begins while the person thinks does not cost their yes: the token stays good until the instance is idle.
+#[tokio::test]
+async fn a_busy_instance_does_not_burn_the_token() {
+    let redis = Redis::start("redis-7.0", &[]);
+    redis.fill(0, 1);
+    let bench = Bench::new(&format!("[[instance]]\nid = \"orders\"\nurl = \"{}\"\n", redis.url()));
+    let backup = bench.backup();
+    let good = redis.digest();
+    redis.run(&["SET", "marker", "written since"]);
+    let app = app(&bench);
+    let slow = Slow { app: &app };
+    let planned = restore(&app, &slow, json!({ "instance_id": "orders", "backup_id": backup })).await;
+    redis.run(&["CONFIG", "SET", "repl-diskless-sync-delay", "2"]);
+    let token = text(&planned["confirmation_token"]);
+    let echo = json!({ "instance_id": "orders", "backup_id": backup, "confirmation_token": token });
+    let pending = restore(&app, &slow, echo.clone()).await;
+    assert_eq!(
+        (&pending["status"], &pending["confirmation_token"]),
+        (&"prechecks_pending".into(), &token.as_str().into()),
+        "{pending}"
+    );
+    assert!(text(&pending["message"]).contains("backup job"), "{pending}");
+    let deadline = std::time::Instant::now() + Duration::from_secs(30);
+    while app.provider.jobs(None).await.unwrap().iter().any(|j| j.status == JobStatus::Running) {
+        assert!(std::time::Instant::now() < deadline, "the backup does not end");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_ne!(redis.digest(), good);
+    let typist = crate::guard::flow::Typist { typed: "orders", asked: 0.into() };
+    let done = restore(&app, &typist, echo).await;
+    assert_eq!(done["status"], "succeeded", "{done}");
+    assert_eq!(redis.digest(), good);
+}
+
+/// With a replica named as the source backups come from it, and restore; but none of them is taken for what undoes a restore,
+/// for a replica may lag: that backup is taken from the instance itself.
+#[test]
+fn a_replicas_backup_is_no_safety_backup() {
+    let master = Redis::start("redis-7.0", &[]);
+    master.fill(0, 1);
+    let replica = Redis::start("redis-7.0", &["--replicaof", &format!("127.0.0.1 {}", master.port)]);
+    wait("the replica", Duration::from_secs(30), || (replica.info("master_link_status") == "up").then_some(()));
+    let bench = Bench::new(&unattended(&master, &format!("backup_from = \"{}\"", replica.url())));
+    let synced = || (master.info("sync_full"), replica.info("sync_full"));
+    let before = synced();
+    let backup = bench.backup();
+    assert_eq!(synced(), (before.0.clone(), "1".into()), "captured from the replica, not from its master");
+    let good = master.digest();
+    // Nothing was written since, and yet a backup of its own is taken.
+    let planned = bench.ask(&backup).json();
+    let safety = planned["prechecks"].as_array().unwrap().iter().find(|c| c["name"] == "safety_backup").unwrap();
+    assert!(text(&safety["detail"]).contains("taken for this plan"), "{safety}");
+    assert_ne!(synced().0, before.0, "captured from the instance itself");
+    // That one is fresh, and is used again.
+    let again = bench.ask(&backup).json();
+    let reused = again["prechecks"].as_array().unwrap().iter().find(|c| c["name"] == "safety_backup").unwrap();
+    assert!(text(&reused["detail"]).contains("used again"), "{reused}");
+    master.run(&["FLUSHALL"]);
+    let done = bench.restore(&backup);
+    assert_eq!(done.code, 0, "{done:?}");
+    assert_eq!(master.digest(), good);
+}
+
+/// A backup whose process died is nobody's to join, also for a server that has been running all along.
+#[tokio::test]
+async fn a_dead_process_backup_is_not_joined() {
+    let redis = Redis::start("redis-7.0", &["--repl-diskless-sync-delay", "3"]);
+    redis.fill(0, 1);
+    let bench = Bench::unattended(&redis);
+    let app = app(&bench);
+    let mut dying = bench.spawn(&["create-backup", "--instance-id", "orders"]);
+    let deadline = std::time::Instant::now() + Duration::from_secs(30);
+    while app.provider.jobs(None).await.unwrap().is_empty() {
+        assert!(std::time::Instant::now() < deadline, "no job begins");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    dying.kill().unwrap();
+    finish(dying);
+    let (job, joined) = app.provider.create_backup("orders", Mode::Manual, "").await.unwrap();
+    assert!(!joined, "{job:?}");
+    app.provider.shut_down(false).await;
+    assert_eq!(app.provider.job(&job.id).await.unwrap().status, JobStatus::Succeeded);
+}

@@ -1,0 +1,4 @@
+//! Tests of the guard: what a token, a yes and a permit are worth, and what is looked at last.
+
+pub mod flow;
+mod last_look;

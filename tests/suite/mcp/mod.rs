@@ -1,0 +1,3 @@
+//! Tests of the face for agents: the published contract and the server behind it.
+
+mod contract;

@@ -1,0 +1,259 @@
+//! Writes to the cloud that go wrong in their replies, their times or their ids: nothing is taken for more certain than it
+//! is, and nothing that may be there is kept quiet about.
+
+use crate::provider::cloud::{Cloud, ID, Ours, redis};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use tair_backup_mcp::config::ConfirmationPolicy;
+use tair_backup_mcp::guard::act::{Act, CloneOrder, PolicyChange, Source};
+use tair_backup_mcp::guard::plan::{Plan, Policy};
+use tair_backup_mcp::model::backup::Mode;
+use tair_backup_mcp::model::fault::Fault;
+use tair_backup_mcp::model::job::{JobKind, JobStatus};
+use tair_backup_mcp::provider::jobs::Jobs;
+use tair_backup_mcp::provider::tair::{policy, sets, traffic};
+use tair_backup_mcp::tools::{create_instance_from_backup, delete_backup, restore_instance};
+
+const NATIVE: &str = "generation = \"cloud_native\"";
+
+fn rules() -> Policy {
+    Policy { confirmation: ConfirmationPolicy::Token, max_writes_per_second: 1e9 }
+}
+
+/// The time that writes are looked for in reaches back to the plan, however long ago that was.
+#[test]
+fn writes_since_the_plan_are_looked_for() {
+    let now: Timestamp = "2026-11-02T12:00:00Z".parse().unwrap();
+    let ago = |minutes| now - SignedDuration::from_mins(minutes);
+    assert_eq!(traffic::looked_from(None, now), ago(5));
+    assert_eq!(traffic::looked_from(Some(ago(1)), now), ago(5));
+    assert!(traffic::looked_from(Some(ago(20)), now) <= ago(20));
+    let server = redis(3);
+    let cloud = Cloud::start(&[(ID, &server, "")]);
+    let ours = Ours::new(&cloud);
+    let set = ours.backup(ID);
+    let act = Act::RestoreInstance { source: Source::Backup { backup_id: set.id }, write_fence: false };
+    let survey = ours.run(ours.provider().survey(ID, &act, None, rules())).unwrap();
+    let read_at = survey.writes.expect("nothing to measure from").read_at;
+    let mut plan = Plan::new(act.clone(), ID, &survey, &survey.checks, None, rules());
+    plan.writes.as_mut().unwrap().read_at = read_at - SignedDuration::from_mins(30);
+    let again = ours.run(ours.provider().survey(ID, &act, Some(&plan), rules())).unwrap();
+    let traffic = again.checks.iter().find(|c| c.name == "write_traffic").unwrap();
+    let seconds: u64 =
+        traffic.detail.split("over the last ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
+    assert!((1800..2400).contains(&seconds), "{}", traffic.detail);
+    assert!(plan.changes(&again, rules()).is_empty(), "{:?}", plan.changes(&again, rules()));
+    assert!(survey.words.back.contains("create_instance_from_backup"), "{}", survey.words.back);
+}
+
+/// A backup of ours that runs since before the last writes is not taken for what undoes a restore.
+#[test]
+fn an_older_backup_is_no_safety_backup_after_writes() {
+    let server = redis(20);
+    let cloud = Cloud::start(&[(ID, &server, "")]);
+    let ours = Ours::new(&cloud);
+    let set = ours.backup(ID);
+    let act = Act::RestoreInstance { source: Source::Backup { backup_id: set.id }, write_fence: false };
+    cloud.mishap(&json!({"kind": "slow", "action": "CreateBackup", "seconds": 20}));
+    let (job, joined) = ours.run(ours.provider().create_backup(ID, Mode::Manual, "")).unwrap();
+    assert!(!joined);
+    let survey = ours.run(ours.provider().survey(ID, &act, None, rules())).unwrap();
+    let fault = crate::support::wait("the writes to be measured", std::time::Duration::from_secs(15), || {
+        for n in 0..50 {
+            server.run(&["INCR", &format!("n:{n}")]);
+        }
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        ours.run(ours.provider().safety_backup(ID, &survey)).err()
+    });
+    assert_eq!(fault.code, "job.busy", "{fault:?}");
+    assert!(fault.message.contains(&job.id) && fault.hint.contains("describe_jobs"), "{fault:?}");
+}
+
+/// What was looked at and shown is what is sent, and a shard is not taken for its set.
+#[test]
+fn a_shard_is_no_set() {
+    let row = |id: i64, node: &str| {
+        serde_json::from_value(
+            json!({"BackupId": id, "BackupJobID": 1, "NodeInstanceId": node, "BackupStatus": "Success",
+            "BackupMode": "Manual", "BackupSize": 10, "BackupStartTime": "2026-11-02T00:00:00Z",
+            "BackupEndTime": "2026-11-02T00:01:00Z"}),
+        )
+        .unwrap()
+    };
+    let listed = || sets::of_rows("r-1", vec![row(7, "r-1-db-0"), row(8, "r-1-db-1")], Some(2));
+    assert_eq!(sets::find(listed(), "8,7").unwrap().unwrap().set.id, "7,8");
+    assert!(sets::find(listed(), "8").is_none());
+    assert_eq!(sets::find_file(listed(), "8").unwrap().unwrap().shards.len(), 1);
+    assert_eq!(sets::set_of_file(&listed(), "8").as_deref(), Some("7,8"));
+}
+
+/// An order whose replies are lost is sent again under its token; what the cloud says at last does not hide that an instance
+/// may be there.
+#[test]
+fn an_order_without_reply_is_said_to_be_possible() {
+    let (source, spare) = (redis(20), redis(0));
+    let cloud = Cloud::start(&[(ID, &source, NATIVE), ("r-spare", &spare, &format!("{NATIVE}, spare = true"))]);
+    let ours = Ours::new(&cloud);
+    let set = ours.backup(ID);
+    let args = json!({"instance_id": ID, "backup_id": set.id, "zone_id": "", "vswitch_id": ""});
+    let plan = ours.tool(&args, create_instance_from_backup::run).unwrap();
+    let mut commit = args;
+    commit["confirmation_token"] = plan["confirmation_token"].clone();
+    // No reply, and then a refusal for certain.
+    cloud.mishaps(&[
+        json!({"kind": "cut", "action": "CreateTairInstance"}),
+        json!({"kind": "error", "action": "CreateTairInstance", "code": "QuotaExceed"}),
+    ]);
+    let done = ours.tool(&commit, create_instance_from_backup::run).unwrap();
+    assert_eq!(done["status"], "failed", "{done:#}");
+    assert!(done.to_string().contains("may exist and be billed"), "{done:#}");
+    let job = ours.run(ours.provider().jobs(Some(ID))).unwrap().remove(0);
+    assert_eq!((job.kind, job.code.as_str()), (JobKind::Clone, "clone.uncertain"), "{job:?}");
+    assert!(job.stage.contains("unsettled"), "{job:?}");
+    ours.run(ours.provider().recover()).unwrap();
+    let job = ours.job(&job.id);
+    assert!(job.hint.contains("may exist") && !job.stage.contains("unsettled"), "{job:?}");
+}
+
+/// A code that nobody published with a status of the server's: what it did is not known, and looked at.
+#[test]
+fn an_unknown_failure_of_the_server_is_uncertain() {
+    let server = redis(5);
+    let cloud = Cloud::start(&[(ID, &server, NATIVE)]);
+    let ours = Ours::new(&cloud);
+    let set = ours.backup(ID);
+    cloud.mishap(&json!({"kind": "error_after", "action": "DeleteBackup", "code": "Odd.Failure", "status": 500}));
+    let (_, done) = ours.guarded(&json!({"instance_id": ID, "backup_id": set.id}), delete_backup::run);
+    assert_eq!(done["status"], "succeeded", "{done:#}");
+    assert!(ours.sets(ID).is_empty());
+    let set = ours.backup(ID);
+    // The same with a status that says that the call was wrong is a refusal.
+    cloud.mishap(&json!({"kind": "error", "action": "DeleteBackup", "code": "Odd.Failure", "status": 400}));
+    let args = json!({"instance_id": ID, "backup_id": set.id});
+    let plan = ours.tool(&args, delete_backup::run).unwrap();
+    let mut again = args;
+    again["confirmation_token"] = plan["confirmation_token"].clone();
+    let fault = ours.tool(&again, delete_backup::run).unwrap_err();
+    assert_eq!(fault.code, "cloud.refused", "{fault:?}");
+    assert_eq!(ours.sets(ID).len(), 1);
+}
+
+/// A restore that worked is said to have worked, also where its fence stays up.
+#[test]
+fn a_fence_that_stays_does_not_hide_the_restore() {
+    let server = redis(50);
+    let cloud = Cloud::start(&[(ID, &server, "")]);
+    let ours = Ours::new(&cloud);
+    let set = ours.backup(ID);
+    cloud.mishap(&json!({"kind": "error", "action": "UnlockDBInstanceWrite", "code": "Forbidden.RAM"}));
+    let args = json!({"instance_id": ID, "backup_id": set.id, "write_fence": true});
+    let (_, done) = ours.guarded(&args, restore_instance::run);
+    let said = done.to_string();
+    assert!(said.contains("the restore worked") && said.contains("still locked"), "{done:#}");
+}
+
+/// A job that dies of a bug keeps its record, so that what it left is settled like that of a process that died.
+#[test]
+fn a_crash_keeps_the_record() {
+    let server = redis(5);
+    let cloud = Cloud::start(&[(ID, &server, "")]);
+    let ours = Ours::new(&cloud);
+    let jobs = Jobs::new("tair", Arc::clone(&ours.app.state), |_| false);
+    let state = Arc::clone(&ours.app.state);
+    let begun = ours.run(jobs.begin(JobKind::Restore, ID, "1", |job| async move {
+        state.save_recovery(&job.id, "{}").await?;
+        panic!("a bug");
+        #[allow(unreachable_code, reason = "the type of the work")]
+        Ok::<String, Fault>(String::new())
+    }));
+    let tair_backup_mcp::state::jobs::Begun::Started(job) = begun.unwrap() else { panic!("joined") };
+    let job = ours.ended(&job.id);
+    assert_eq!((job.status, job.code.as_str()), (JobStatus::Failed, "job.crashed"));
+    assert!(job.stage.contains("unsettled"), "{job:?}");
+    ours.run(ours.provider().recover()).unwrap();
+    assert!(!ours.job(&job.id).stage.contains("unsettled"));
+}
+
+/// Whoever asks for jobs and goes away at once takes no job of a dead process along.
+#[test]
+fn a_cancelled_look_loses_no_job() {
+    let server = redis(10);
+    let cloud = Cloud::start(&[(ID, &server, "")]);
+    let ours = Ours::new(&cloud);
+    cloud.mishap(&json!({"kind": "slow", "action": "CreateBackup", "seconds": 2}));
+    let (job, _) = ours.run(ours.provider().create_backup(ID, Mode::Manual, "")).unwrap();
+    let next = ours.crash(&cloud);
+    next.run(async {
+        let mut look = std::pin::pin!(next.provider().recover());
+        // Begun, and dropped.
+        assert!(futures::poll!(look.as_mut()).is_pending());
+    });
+    let done = next.ended(&job.id);
+    assert_eq!(done.status, JobStatus::Succeeded, "{done:?}");
+}
+
+/// The last set is not deleted on a yes for one of several.
+#[test]
+fn whether_others_stay_is_pinned() {
+    let server = redis(5);
+    let cloud = Cloud::start(&[(ID, &server, NATIVE)]);
+    let ours = Ours::new(&cloud);
+    let set = ours.backup(ID);
+    let act = Act::DeleteBackup { backup_id: set.id };
+    let pin = || {
+        let survey = ours.run(ours.provider().survey(ID, &act, None, rules())).unwrap();
+        survey.pins["other_backups"].clone()
+    };
+    assert_eq!(pin(), "none");
+    ours.backup(ID);
+    assert_eq!(pin(), "some");
+}
+
+/// A weekday that goes is protection that goes, also where another comes.
+#[test]
+fn every_weekday_that_goes_counts() {
+    let server = redis(1);
+    let cloud = Cloud::start(&[(ID, &server, "")]);
+    let ours = Ours::new(&cloud);
+    let now = ours.run(ours.provider().backup_policy(ID)).unwrap();
+    let with = |days: &[&str]| {
+        let change = PolicyChange {
+            preferred_backup_period: Some(days.iter().map(|d| (*d).into()).collect()),
+            ..PolicyChange::default()
+        };
+        policy::changed(&now, &change).unwrap()
+    };
+    let (before, after) = (with(&["Monday", "Thursday"]), with(&["Monday", "Friday"]));
+    assert!(policy::lowered(&before, &after)[0].contains("Thursday"));
+    assert!(policy::lowered(&before, &with(&["Monday", "Thursday", "Sunday"])).is_empty());
+}
+
+/// What sets the place and the price is shown, and nothing empty is sent.
+#[test]
+fn an_order_shows_what_it_costs_and_where() {
+    let source = serde_json::from_value(json!({"InstanceId": "r-1", "InstanceClass": "tair.essd.standard.xlarge",
+        "InstanceType": "tair_essd", "VpcId": "vpc-1", "VSwitchId": "vsw-1", "ZoneId": "cn-hangzhou-a",
+        "SecondaryZoneId": "cn-hangzhou-b", "ResourceGroupId": "rg-1", "Storage": "60", "StorageType": "essd_pl1"}))
+    .unwrap();
+    let order = CloneOrder {
+        source: Source::Backup { backup_id: "7".into() },
+        instance_name: Some(String::new()),
+        instance_class: Some(" ".into()),
+        zone_id: Some(String::new()),
+        vswitch_id: None,
+        recover_config_mode: Vec::new(),
+    };
+    let order = tair_backup_mcp::provider::tair::order::Order::new("cn-hangzhou", &source, None, &order).unwrap();
+    let shown: Value = order.details().into_iter().map(|(k, v)| (k.to_owned(), Value::from(v))).collect();
+    for (name, value) in [
+        ("new_instance_class", "tair.essd.standard.xlarge"),
+        ("new_zone_id", "cn-hangzhou-a"),
+        ("new_secondary_zone_id", "cn-hangzhou-b"),
+        ("new_resource_group_id", "rg-1"),
+        ("new_storage_gb", "60"),
+        ("new_storage_type", "essd_pl1"),
+    ] {
+        assert_eq!(shown[name], value, "{shown:#}");
+    }
+}

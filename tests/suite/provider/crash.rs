@@ -1,0 +1,359 @@
+//! Whatever dies in the middle, our process, the source or the target: no half set ever lists, no job is left unaccounted
+//! for, the target holds all of the old data or all of the new with its own settings, and the next start says which.
+
+use crate::support::{Bench, Dice, Redis, finish, text, wait};
+use serde_json::Value;
+use std::time::{Duration, Instant};
+
+const POINTS: u32 = 12;
+/// How much earlier to aim after a kill that came when the work was done.
+const TOO_LATE: f64 = 0.85;
+const SETTINGS: [(&str, &str); 4] = [
+    ("masterauth", "old-secret"),
+    ("masteruser", "olduser"),
+    ("repl-diskless-load", "disabled"),
+    ("replica-read-only", "no"),
+];
+
+/// Starts a target whose settings are all other than the default.
+fn target(seed: u32) -> Redis {
+    let target = Redis::start(
+        "redis-7.0",
+        &[
+            "--masterauth",
+            "old-secret",
+            "--masteruser",
+            "olduser",
+            "--repl-diskless-load",
+            "disabled",
+            "--replica-read-only",
+            "no",
+        ],
+    );
+    target.fill(40, seed);
+    target
+}
+
+fn assert_as_before(redis: &Redis, when: &str) {
+    assert_eq!(redis.info("role"), "master", "{when}");
+    assert_eq!(redis.info("loading"), "0", "{when}");
+    for (name, value) in SETTINGS {
+        assert_eq!(redis.setting(name), value, "{when}: {name}");
+    }
+    redis.run(&["SET", "probe", "writable"]);
+    redis.run(&["DEL", "probe"]);
+}
+
+fn job<'a>(jobs: &'a [Value], id: &str) -> &'a Value {
+    jobs.iter().find(|j| j["job_id"] == id).unwrap_or_else(|| panic!("no job {id} in {jobs:?}"))
+}
+
+/// Nothing half done is to be seen: jobs are over, sets are whole, drafts are gone.
+fn assert_settled(bench: &Bench, when: &str) -> Vec<Value> {
+    let jobs = bench.jobs();
+    for job in &jobs {
+        assert_ne!(job["status"], "running", "{when}: {job}");
+        if job["status"] == "failed" {
+            assert!(job["code"].is_string() && job["message"].is_string() && job["hint"].is_string(), "{when}: {job}");
+        }
+    }
+    let succeeded: Vec<&Value> = jobs.iter().filter(|j| j["kind"] == "backup" && j["status"] == "succeeded").collect();
+    let sets = bench.backups();
+    for set in &sets {
+        assert_eq!(set["status"], "whole", "{when}: {set}");
+        assert!(succeeded.iter().any(|j| j["backup_id"] == set["backup_id"]), "{when}: {set} belongs to no job");
+    }
+    assert_eq!(sets.len(), succeeded.len(), "{when}: a backup that succeeded does not list");
+    assert!(bench.drafts().is_empty(), "{when}: {:?}", bench.drafts());
+    jobs
+}
+
+/// Our process killed at random points of a capture leaves a whole set or none, and the next process says so.
+#[test]
+fn killed_during_capture() {
+    let source = Redis::start("redis-7.0", &[]);
+    source.fill(50, 1);
+    let bench = Bench::unattended(&source);
+    let begun = Instant::now();
+    bench.backup();
+    let whole = begun.elapsed();
+    let mut dice = Dice::new("killed_during_capture");
+    let (mut interrupted, mut pace) = (0, 1.0);
+    for delay in dice.spread(whole, POINTS) {
+        let delay = delay.mul_f64(pace);
+        let mut child = bench.spawn(&["create-backup", "--instance-id", "orders"]);
+        // Not a guess: the moment is what the test is about.
+        std::thread::sleep(delay);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let when = format!("killed after {delay:?} of {whole:?}");
+        let jobs = assert_settled(&bench, &when);
+        let last = &jobs[0];
+        if last["code"] == "job.interrupted" {
+            interrupted += 1;
+            assert!(text(&last["message"]).contains("nothing of it is kept"), "{when}: {last}");
+        } else {
+            // Too late, or the machine is faster than when it was measured: aim earlier.
+            pace *= TOO_LATE;
+        }
+    }
+    println!("{interrupted} of {POINTS} points met a capture under way");
+    assert!(interrupted >= POINTS / 3, "the points did not meet the capture");
+    bench.backup();
+    assert_settled(&bench, "at the end");
+}
+
+/// Our process killed at random points of a restore leaves the target with the old data or the new, whole, serving, on its
+/// own settings; and the next process says which, and the way back.
+#[test]
+fn killed_during_restore() {
+    let target = target(2);
+    let bench = Bench::unattended(&target);
+    let new = target.digest();
+    let backup = bench.backup();
+    target.run(&["SET", "marker", "written since"]);
+    let old = target.digest();
+    // Measured more than once, for the first time may be slow and then the points would come too late.
+    let (mut whole, mut following) = (Duration::MAX, Duration::MAX);
+    for _ in 0..3 {
+        target.run(&["SET", "marker", "written since"]);
+        let token = bench.token(&backup);
+        let begun = Instant::now();
+        let child = bench.spawn(&Bench::echo(&backup, &token));
+        until_it_follows_us(&target);
+        let before = begun.elapsed();
+        let done = finish(child);
+        whole = whole.min(begun.elapsed());
+        following = following.min(begun.elapsed().saturating_sub(before));
+        assert_eq!((done.code, target.digest()), (0, new.clone()), "{done:?}");
+    }
+    let mut dice = Dice::new("killed_during_restore");
+    let (mut met, mut replaced, mut pace) = (0, 0, 1.0);
+    // Jobs of restores so far: the three above.
+    let mut begun = 3;
+    // Most of the time goes into verifying; half of the points are within what comes after that.
+    let late = dice.spread(following, POINTS).into_iter().map(|d| (true, d));
+    let any = dice.spread(whole, POINTS / 2).into_iter().map(|d| (false, d));
+    let points: Vec<(bool, Duration)> = late.chain(any).collect();
+    for (once_following, delay) in &points {
+        target.run(&["SET", "marker", "written since"]);
+        assert_eq!(target.digest(), old);
+        let token = bench.token(&backup);
+        let mut child = bench.spawn(&Bench::echo(&backup, &token));
+        if *once_following {
+            until_it_follows_us(&target);
+        }
+        let delay = delay.mul_f64(pace);
+        std::thread::sleep(delay);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let since = if *once_following { "it followed us" } else { "the start" };
+        let when = format!("killed {delay:?} after {since} (of {following:?}, {whole:?})");
+        let jobs = assert_settled(&bench, &when);
+        assert_as_before(&target, &when);
+        let now = target.digest();
+        assert!(now == old || now == new, "{when}: the target holds neither the old data nor the new");
+        let restores: Vec<&Value> = jobs.iter().filter(|j| j["kind"] == "restore").collect();
+        let (Some(last), true) = (restores.first(), restores.len() > begun) else {
+            println!("{when}: no job had begun");
+            assert_eq!(now, old, "{when}");
+            continue;
+        };
+        begun = restores.len();
+        let message = last["message"].as_str().unwrap_or_default();
+        println!("{when}: {} {}", last["status"], message);
+        if message.contains("died") {
+            met += 1;
+            let said = if message.contains("old data") || message.contains("as it was") { &old } else { &new };
+            assert_eq!(&now, said, "{when}: {last}");
+        } else {
+            pace *= TOO_LATE;
+        }
+        if message.contains("during this restore") {
+            let words = format!("{message} {}", last["hint"].as_str().unwrap_or_default());
+            let (_, way_back) = words.split_once("backup_id ").unwrap_or_else(|| panic!("{when}: {last}"));
+            let id = way_back.trim().trim_end_matches('.');
+            assert!(bench.backups().iter().any(|b| b["backup_id"] == id), "{when}: {id} does not list");
+        }
+        replaced += u32::from(now == new);
+    }
+    println!("{met} of {} points met a restore under way; {replaced} left the new data", points.len());
+    assert!(met >= POINTS / 3, "the points did not meet the restore");
+    target.run(&["SET", "marker", "written since"]);
+    let done = bench.restore(&backup);
+    assert_eq!((done.code, target.digest()), (0, new), "{done:?}");
+}
+
+/// A source that dies at any point of a capture: the job fails with a code, and nothing lists.
+#[test]
+fn source_killed_during_capture() {
+    let mut source = Redis::start("redis-7.0", &["--rdbcompression", "no"]);
+    source.fill(60, 3);
+    source.run(&["SAVE"]);
+    let bench = Bench::unattended(&source);
+    let begun = Instant::now();
+    bench.backup();
+    let whole = begun.elapsed();
+    let mut failed = 0;
+    for delay in Dice::new("source_killed_during_capture").spread(whole, 6) {
+        let child = bench.spawn(&["create-backup", "--instance-id", "orders", "--json"]);
+        std::thread::sleep(delay);
+        source.kill();
+        let done = finish(child);
+        let when = format!("source killed after {delay:?} of {whole:?}");
+        let jobs = assert_settled(&bench, &when);
+        if jobs[0]["status"] == "failed" {
+            failed += 1;
+            println!("{when}: {} {}", jobs[0]["code"], jobs[0]["message"]);
+            assert_eq!(done.code, 5, "{when}: {done:?}");
+            assert_eq!(done.json()["code"], jobs[0]["code"], "{when}");
+        } else {
+            assert_eq!(done.code, 0, "{when}: {done:?}");
+        }
+        source.restart();
+    }
+    assert!(failed >= 3, "the points did not meet the capture");
+}
+
+/// Waits until a restore has told the target to follow us.
+fn until_it_follows_us(target: &Redis) {
+    wait("the target to follow us", Duration::from_secs(60), || (target.info("role") == "slave").then_some(()));
+}
+
+/// A target that dies during a restore and is there again soon: the job fails and says that it was restarted.
+#[test]
+fn target_killed_and_restarted_during_restore() {
+    let mut target = target(4);
+    target.run(&["SAVE"]);
+    let saved = target.digest();
+    let bench = Bench::unattended(&target);
+    let backup = bench.backup();
+    target.run(&["SET", "marker", "written since"]);
+    let token = bench.token(&backup);
+    let child = bench.spawn(&Bench::echo(&backup, &token));
+    until_it_follows_us(&target);
+    target.restart();
+    let done = finish(child);
+    assert_eq!(done.code, 5, "{done:?}");
+    assert_eq!(done.json()["status"], "failed", "{done:?}");
+    let jobs = assert_settled(&bench, "after the restart");
+    let failed = job(&jobs, &text(&done.json()["job_id"]));
+    println!("{failed}");
+    assert!(text(&failed["hint"]).contains("safety backup"), "{failed}");
+    assert_as_before(&target, "after the restart");
+    assert_eq!(target.digest(), saved);
+}
+
+/// A target that dies during a restore and stays away: the job fails and says that the target is unsettled, the record is
+/// kept as long as it takes, no other restore begins meanwhile, and once the target is back the next look settles it.
+#[test]
+fn target_killed_during_restore_and_away() {
+    let mut target = target(5);
+    target.run(&["SAVE"]);
+    let saved = target.digest();
+    let bench = Bench::unattended(&target);
+    let backup = bench.backup();
+    target.run(&["SET", "marker", "written since"]);
+    let token = bench.token(&backup);
+    let child = bench.spawn(&Bench::echo(&backup, &token));
+    until_it_follows_us(&target);
+    target.kill();
+    let done = finish(child);
+    let failed = done.json();
+    // Whoever waited longer than a call lasts is told where to look.
+    assert!(failed["status"] == "failed" || failed["status"] == "started", "{done:?}");
+    for _ in 0..2 {
+        let jobs = bench.jobs();
+        let seen = job(&jobs, &text(&failed["job_id"]));
+        println!("{seen}");
+        assert_eq!(seen["status"], "failed", "{seen}");
+        assert!(text(&seen["stage"]).contains("unsettled"), "{seen}");
+        assert!(seen["code"].is_string() && text(&seen["hint"]).contains("safety backup"), "{seen}");
+    }
+    // It comes back following the dead address and with the one-time password, as one that rewrites its configuration would.
+    target.restart();
+    target.run(&["CONFIG", "SET", "masterauth", "not its own"]);
+    let jobs = bench.jobs();
+    let seen = job(&jobs, &text(&failed["job_id"]));
+    println!("{seen}");
+    assert_eq!((&seen["status"], &seen["stage"]), (&"failed".into(), &"failed".into()), "{seen}");
+    assert!(text(&seen["message"]).contains("restarted since"), "{seen}");
+    assert_as_before(&target, "settled");
+    assert_eq!(target.digest(), saved);
+    let done = bench.restore(&backup);
+    assert_eq!(done.code, 0, "{done:?}");
+}
+
+/// Target and process both die: the job stays in sight as interrupted while the target is away, and is settled once it is back.
+#[test]
+fn target_and_process_killed_during_restore() {
+    let mut target = target(6);
+    target.run(&["SAVE"]);
+    let saved = target.digest();
+    let bench = Bench::unattended(&target);
+    let backup = bench.backup();
+    target.run(&["SET", "marker", "written since"]);
+    let token = bench.token(&backup);
+    let mut child = bench.spawn(&Bench::echo(&backup, &token));
+    until_it_follows_us(&target);
+    target.kill();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    for _ in 0..2 {
+        let jobs = bench.jobs();
+        let restore = jobs.iter().find(|j| j["kind"] == "restore").unwrap();
+        println!("{restore}");
+        assert_eq!(restore["status"], "running", "{restore}");
+        assert!(text(&restore["stage"]).contains("interrupted"), "{restore}");
+    }
+    // Nothing new begins on an instance whose state is not known.
+    let busy = bench.run(&["create-backup", "--instance-id", "orders", "--json"]);
+    assert_eq!((busy.code, &busy.json()["code"]), (5, &"job.busy".into()), "{busy:?}");
+    target.restart();
+    let jobs = assert_settled(&bench, "after the restart");
+    let restore = jobs.iter().find(|j| j["kind"] == "restore").unwrap();
+    println!("{restore}");
+    assert_eq!(restore["code"], "job.interrupted", "{restore}");
+    assert!(text(&restore["message"]).contains("restarted since"), "{restore}");
+    assert_as_before(&target, "settled");
+    assert_eq!(target.digest(), saved);
+}
+
+/// Two processes on one home: the second joins the backup that the first takes, looks at jobs without adopting those of a
+/// living process, and both end with the same set.
+#[test]
+fn two_processes_join_and_adopt_nothing_alive() {
+    let source = Redis::start("redis-7.0", &[]);
+    source.fill(80, 7);
+    let bench = Bench::unattended(&source);
+    let first = bench.spawn(&["create-backup", "--instance-id", "orders", "--json", "--note", "first"]);
+    let running = wait("the first backup to run", Duration::from_secs(30), || {
+        bench.home().join("state.db").exists().then(|| bench.jobs()).filter(|j| !j.is_empty())
+    });
+    assert_eq!(running[0]["status"], "running", "a look from another process must not settle it: {running:?}");
+    let second = bench.spawn(&["create-backup", "--instance-id", "orders", "--json", "--note", "second"]);
+    let (first, second) = (finish(first).json(), finish(second).json());
+    assert_eq!((&first["joined"], &second["joined"]), (&false.into(), &true.into()), "{first} {second}");
+    assert_eq!(first["backup_job_id"], second["backup_job_id"]);
+    assert_eq!((&first["status"], &second["status"]), (&"succeeded".into(), &"succeeded".into()), "{first} {second}");
+    assert_eq!(first["backup_id"], second["backup_id"]);
+    let jobs = assert_settled(&bench, "at the end");
+    assert_eq!(jobs.len(), 1);
+    assert_eq!(bench.backups()[0]["note"], "first");
+}
+
+/// Many processes at once on a home that does not exist yet: each works, and one backup comes of it.
+#[test]
+fn many_processes_on_a_fresh_home() {
+    let source = Redis::start("redis-7.0", &[]);
+    source.fill(40, 8);
+    let bench = Bench::unattended(&source);
+    let all: Vec<_> = (0..6).map(|_| bench.spawn(&["create-backup", "--instance-id", "orders", "--json"])).collect();
+    let mut ids: Vec<String> = all.into_iter().map(|c| text(&finish(c).json()["backup_job_id"])).collect();
+    ids.sort();
+    ids.dedup();
+    // A process that came late begins one of its own.
+    println!("{} backups by 6 processes", ids.len());
+    assert!(ids.len() < 6, "{ids:?}");
+    assert_settled(&bench, "at the end");
+}

@@ -1,0 +1,71 @@
+//! A gigabyte of mixed data goes out and comes back equal, and this program holds less than 64 MB in memory all along.
+
+use crate::support::{Bench, Done, Redis, finish, text};
+use std::io::Write as _;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+const LIMIT_KB: u64 = 64_000_000 / 1024;
+
+/// Reports past the test runner, which keeps the output of tests that pass to itself.
+fn say(line: &str) {
+    std::io::stderr().write_all(format!("memory: {line}\n").as_bytes()).unwrap();
+}
+
+/// Runs the program and gives the most memory it ever had resident, in KiB.
+fn measured(bench: &Bench, what: &str, args: &[&str]) -> Done {
+    let child = bench.spawn(args);
+    let status = format!("/proc/{}/status", child.id());
+    let (over, peak) = (AtomicBool::new(false), AtomicU64::new(0));
+    let done = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                // Gone once it has ended; what was read before stands.
+                let text = std::fs::read_to_string(&status).unwrap_or_default();
+                let high =
+                    text.lines().find_map(|l| l.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok());
+                peak.fetch_max(high.unwrap_or(0), Ordering::Relaxed);
+                std::thread::sleep(Duration::from_millis(2));
+            }
+        });
+        let done = finish(child);
+        over.store(true, Ordering::Relaxed);
+        done
+    });
+    let peak = peak.into_inner();
+    say(&format!("{what}: peak {:.1} MB resident", peak as f64 * 1024.0 / 1e6));
+    assert_eq!(done.code, 0, "{what}: {done:?}");
+    assert!(peak > 0 && peak < LIMIT_KB, "{what}: {peak} KiB");
+    done
+}
+
+/// Capture, verification and plan, download, and restore of the same gigabyte, each measured.
+#[test]
+fn a_gigabyte_in_64_megabytes() {
+    let forced = std::env::var("MEMORY_TEST_MEGABYTES").ok().and_then(|m| m.parse().ok());
+    if cfg!(debug_assertions) && forced.is_none() {
+        say("SKIPPED: a gigabyte takes too long in a debug build; MEMORY_TEST_MEGABYTES=100 asks for less");
+        return;
+    }
+    let redis = Redis::start("redis-7.0", &[]);
+    redis.fill(forced.unwrap_or(1000), 1);
+    say(&format!("{} bytes used, {:?}", redis.info("used_memory"), redis.statistics()));
+    let bench = Bench::unattended(&redis);
+    let before = redis.digest();
+    let made = measured(&bench, "capture", &["create-backup", "--instance-id", "orders", "--json"]).json();
+    let backup = text(&made["backup_id"]);
+    redis.run(&["FLUSHDB"]);
+    redis.run(&["SET", "marker", "written since"]);
+    let id = ["--instance-id", "orders", "--backup-id", &backup, "--json"];
+    measured(&bench, "download", &[&["download-backup"], &id[..]].concat());
+    let plan = measured(&bench, "verification and plan", &[&["restore-instance"], &id[..]].concat()).json();
+    let token = text(&plan["confirmation_token"]);
+    let done = measured(&bench, "restore", &Bench::echo(&backup, &token)).json();
+    // A slow restore outlives its reply, but not the process.
+    assert!(done["status"] == "succeeded" || done["status"] == "started", "{done}");
+    let jobs = bench.jobs();
+    let job = jobs.iter().find(|j| j["job_id"] == done["job_id"]).unwrap();
+    assert_eq!(job["status"], "succeeded", "{job}");
+    assert_eq!(redis.digest(), before);
+    assert_eq!((redis.info("role"), redis.setting("repl-diskless-load")), ("master".into(), "disabled".into()));
+}

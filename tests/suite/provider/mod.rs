@@ -1,0 +1,10 @@
+//! Tests of the providers: backups and restores of real servers, reached by ourselves or through the emulated cloud.
+
+pub mod cloud;
+mod cloud_writes;
+mod crash;
+mod live;
+mod memory;
+mod restore;
+mod suite;
+mod tair;

@@ -1,0 +1,420 @@
+//! Restore in every way and from every version to every version: the data arrives equal, or the plan says why it cannot and
+//! the target is as it was.
+
+use crate::support::{Bench, Done, KINDS, Redis, Reply, finish, free_port, run_by_socket, text, unattended, wait};
+use serde_json::Value;
+use std::process::Command;
+use std::time::Duration;
+
+/// A check of a reply by its name.
+fn check<'a>(reply: &'a Value, name: &str) -> &'a Value {
+    let checks = reply["prechecks"].as_array().unwrap_or_else(|| panic!("no prechecks: {reply}"));
+    checks.iter().find(|c| c["name"] == name).unwrap_or_else(|| panic!("no {name}: {reply}"))
+}
+
+/// The plan is blocked by this check, with these words in it.
+fn blocked(asked: &Done, name: &str, words: &[&str]) {
+    assert_eq!((asked.code, &asked.json()["status"]), (3, &"blocked".into()), "{asked:?}");
+    let reply = asked.json();
+    assert_eq!(check(&reply, name)["status"], "block", "{reply}");
+    let detail = text(&check(&reply, name)["detail"]);
+    for word in words {
+        assert!(detail.contains(word), "{word}: {detail}");
+    }
+    assert!(reply["confirmation_token"].is_null(), "{reply}");
+    println!("blocked by {name}: {detail}");
+}
+
+fn succeeded(done: &Done) -> Value {
+    assert_eq!((done.code, &done.json()["status"]), (0, &"succeeded".into()), "{done:?}");
+    done.json()
+}
+
+/// A backup of `source` in a bench that then has `target` in its place, as after a machine was replaced.
+fn moved(source: &Redis, target: &Redis, more: &str) -> (Bench, String) {
+    let bench = Bench::unattended(source);
+    let backup = bench.backup();
+    bench.configure(&unattended(target, more));
+    (bench, backup)
+}
+
+/// What must be the same on servers that write their values differently: types, expiries, and values by reading commands.
+fn facts(redis: &Redis) -> Vec<String> {
+    let mut facts = redis.statistics();
+    let read: [&[&str]; 14] = [
+        &["GET", "int:9223372036854775807"],
+        &["GET", "compressible:1000"],
+        &["LRANGE", "list:numbers", "0", "-1"],
+        &["LLEN", "list:plain"],
+        &["SORT", "set:listpack", "ALPHA"],
+        &["SMISMEMBER", "set:intset64", "99000000000000000", "1"],
+        &["HGET", "hash:listpack", "field 7"],
+        &["HLEN", "hash:hashtable"],
+        &["ZRANGE", "zset:scores", "0", "-1", "WITHSCORES"],
+        &["XLEN", "stream:groups"],
+        &["XPENDING", "stream:groups", "workers"],
+        &["PFCOUNT", "hll:dense"],
+        &["BITCOUNT", "bitmap"],
+        &["GEODIST", "geo", "Palermo", "Catania"],
+    ];
+    for db in [0, 1, 3, 15] {
+        for words in read {
+            facts.push(format!("db{db} {words:?} {:?}", redis.run_in(db, words)));
+        }
+        for key in ["expiring:string", "expiring:hash", "expiring:list", "int:0", "geo"] {
+            let of = |word| redis.run_in(db, &[word, key]).text();
+            facts.push(format!("db{db} {key} {} {}", of("TYPE"), of("PEXPIRETIME")));
+        }
+    }
+    facts.push(redis.run(&["FCALL", "fill_len", "1", "text:44"]).text());
+    facts
+}
+
+/// Each version to each: equal, or blocked with the reason and the target as it was.
+#[test]
+fn every_version_to_every_version() {
+    let version = |kind: &str| kind.split('-').next_back().unwrap().to_owned();
+    for from in KINDS {
+        let source = Redis::start(from, &[]);
+        source.fill(5, 1);
+        let bench = Bench::unattended(&source);
+        let backup = bench.backup();
+        for to in KINDS {
+            let target = Redis::start(to, &[]);
+            target.run(&["SET", "old", "data"]);
+            let old = target.digest();
+            bench.configure(&unattended(&target, ""));
+            // Redis 8.0 writes RDB version 12, which neither Redis 7.0 nor Valkey reads; Valkey 8.1 writes 11.
+            let fits = from == to || from == "redis-7.0" || (from == "valkey-8.1" && to == "redis-8.0");
+            let asked = bench.ask(&backup);
+            if !fits {
+                blocked(&asked, "engine_compatible", &["RDB version", &version(to)]);
+                assert_eq!((target.digest(), target.info("role")), (old, "master".into()));
+                continue;
+            }
+            assert_eq!(asked.code, 0, "{from} to {to}: {asked:?}");
+            let token = text(&asked.json()["confirmation_token"]);
+            let reply = succeeded(&bench.run(&Bench::echo(&backup, &token)));
+            assert_eq!(facts(&target), facts(&source), "{from} to {to}");
+            if from == to {
+                assert_eq!(target.digest(), source.digest(), "{from} to {to}");
+            }
+            println!("{from} to {to}: {}", reply["message"]);
+            // The way back is a set of what was there.
+            let safety = text(&reply["plan"]["safety_backup_id"]);
+            succeeded(&bench.restore(&safety));
+            assert_eq!(target.digest(), old, "{from} to {to}: the way back");
+        }
+    }
+}
+
+/// Certificates of an authority of our own for 127.0.0.1.
+fn certificates(dir: &std::path::Path) {
+    let script = r#"set -e
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout ca.key -out ca.crt -days 2 -subj /CN=test-ca
+for who in server client; do
+  openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout $who.key -out $who.csr -subj /CN=$who
+  printf 'subjectAltName=IP:127.0.0.1,DNS:localhost' > ext
+  openssl x509 -req -in $who.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -extfile ext -out $who.crt
+done"#;
+    let out = Command::new("sh").args(["-c", script]).current_dir(dir).output().expect("openssl must be on PATH");
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+}
+
+/// Over TLS, with our authority and our certificate; without them the instance is unreachable and says why.
+#[test]
+fn over_tls() {
+    let dir = tempfile::TempDir::new().unwrap();
+    certificates(dir.path());
+    let file = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let port = free_port();
+    let tls = ["--tls-port", &port.to_string(), "--tls-auth-clients", "yes", "--tls-cert-file", &file("server.crt")]
+        .map(str::to_owned);
+    let (key, ca) = (file("server.key"), file("ca.crt"));
+    let args: Vec<&str> =
+        tls.iter().map(String::as_str).chain(["--tls-key-file", &key, "--tls-ca-cert-file", &ca]).collect();
+    let redis = Redis::start("redis-7.0", &args);
+    redis.fill(0, 1);
+    let intact = redis.digest();
+    let config = |more: &str| {
+        format!(
+            "[guard]\nconfirmation = \"token\"\n[[instance]]\nid = \"orders\"\nurl = \"rediss://127.0.0.1:{port}\"\n{more}"
+        )
+    };
+    let bench = Bench::new(&config(""));
+    let failed = bench.run(&["create-backup", "--instance-id", "orders", "--json"]);
+    assert_eq!((failed.code, &failed.json()["code"]), (5, &"instance.tls".into()), "{failed:?}");
+    let more = ["ca.crt", "client.crt", "client.key"].map(file);
+    bench.configure(&config(&format!(
+        "tls_ca_file = {:?}\ntls_cert_file = {:?}\ntls_key_file = {:?}\n",
+        more[0], more[1], more[2]
+    )));
+    let backup = bench.backup();
+    redis.run(&["FLUSHALL"]);
+    succeeded(&bench.restore(&backup));
+    assert_eq!(redis.digest(), intact);
+}
+
+/// Through a socket file, for capture and for restore.
+#[test]
+fn through_a_socket_file() {
+    let redis = Redis::start("valkey-8.1", &["--unixsocket", "{dir}/s"]);
+    redis.fill(0, 1);
+    let intact = redis.digest();
+    let socket = redis.dir.path().join("s");
+    let bench = Bench::new(&format!(
+        "[guard]\nconfirmation = \"token\"\n[[instance]]\nid = \"orders\"\nurl = \"unix://{}\"\n",
+        socket.display()
+    ));
+    let backup = bench.backup();
+    assert_eq!(run_by_socket(&socket, &["FLUSHALL"]).unwrap(), Reply::Text("OK".into()));
+    succeeded(&bench.restore(&backup));
+    assert_eq!(redis.digest(), intact);
+    assert_eq!(redis.info("role"), "master");
+}
+
+/// With a password, from a file; and a user who may do no more than capture can do that, and is told what a restore needs.
+#[test]
+fn with_a_password_and_with_the_least_rights() {
+    let redis = Redis::start("redis-8.0", &["--requirepass", "s3cret word"]);
+    redis.fill(0, 1);
+    let intact = redis.digest();
+    redis.run(&["ACL", "SETUSER", "bk", "on", ">pw", "+psync", "+replconf", "+ping"]);
+    let url = format!("redis://127.0.0.1:{}", redis.port);
+    let config = |more: &str| {
+        format!("[guard]\nconfirmation = \"token\"\n[[instance]]\nid = \"orders\"\nurl = \"{url}\"\n{more}\n")
+    };
+    let bench = Bench::new(&config("username = \"bk\"\npassword = \"pw\""));
+    let backup = bench.backup();
+    redis.run(&["FLUSHALL"]);
+    redis.run(&["SET", "marker", "1"]);
+    let before = redis.digest();
+    let asked = bench.ask(&backup);
+    assert_eq!((asked.code, &asked.json()["code"]), (5, &"instance.denied".into()), "{asked:?}");
+    assert!(text(&asked.json()["hint"]).contains("+info"), "{asked:?}");
+    assert_eq!(redis.digest(), before);
+    bench.configure(&config("password = \"wrong\""));
+    assert_eq!(bench.ask(&backup).json()["code"], "instance.auth");
+    std::fs::write(bench.dir.path().join("pw"), "s3cret word\n").unwrap();
+    bench.configure(&config("password_file = \"pw\""));
+    let done = bench.restore(&backup);
+    succeeded(&done);
+    assert_eq!(redis.digest(), intact);
+    // No password of any kind is on the vault, in the state store or in what was said.
+    let spoken =
+        format!("{done:?} {:?} {:?}", bench.run(&["audit", "--json"]), bench.run(&["describe-jobs", "--json"]));
+    assert!(!spoken.contains("s3cret"));
+    for entry in std::fs::read_dir(bench.home()).unwrap() {
+        let path = entry.unwrap().path();
+        let bytes = if path.is_file() { std::fs::read(&path).unwrap() } else { Vec::new() };
+        assert!(!String::from_utf8_lossy(&bytes).contains("s3cret"), "{}", path.display());
+    }
+}
+
+/// A target whose limit is too small for the set is not asked to take it.
+#[test]
+fn a_target_without_room_is_blocked() {
+    let source = Redis::start("redis-7.0", &[]);
+    source.fill(20, 1);
+    let target = Redis::start("redis-7.0", &["--maxmemory", "10mb"]);
+    target.run(&["SET", "old", "data"]);
+    let old = target.digest();
+    let (bench, backup) = moved(&source, &target, "");
+    blocked(&bench.ask(&backup), "room_for_data", &["maxmemory is 10.0 MiB"]);
+    assert_eq!(target.digest(), old);
+}
+
+/// A replica is not restored; its master is named.
+#[test]
+fn a_replica_is_blocked_and_its_master_named() {
+    let source = Redis::start("redis-7.0", &[]);
+    source.fill(0, 1);
+    let replica = Redis::start("redis-7.0", &[]);
+    let (bench, backup) = moved(&source, &replica, "");
+    replica.run(&["REPLICAOF", "127.0.0.1", &source.port.to_string()]);
+    wait("the link", Duration::from_secs(30), || (replica.info("master_link_status") == "up").then_some(()));
+    blocked(&bench.ask(&backup), "instance_ready", &[&format!("replica of 127.0.0.1:{}", source.port)]);
+    assert_eq!((replica.info("role"), replica.digest()), ("slave".into(), source.digest()));
+}
+
+/// A set that uses a database which the target does not have.
+#[test]
+fn too_few_databases_are_blocked() {
+    let source = Redis::start("redis-7.0", &[]);
+    source.run(&["SET", "a", "1"]);
+    source.run_in(3, &["SET", "b", "1"]);
+    let target = Redis::start("redis-7.0", &["--databases", "1"]);
+    target.run(&["SET", "old", "data"]);
+    let old = target.digest();
+    for way in ["", "restore_way = \"commands\""] {
+        let (bench, backup) = moved(&source, &target, way);
+        blocked(&bench.ask(&backup), "engine_compatible", &["database 3"]);
+        assert_eq!(target.digest(), old);
+    }
+}
+
+/// A node of a cluster is filled by commands, the plan says that this is not atomic, and keys of other nodes' slots block it.
+#[test]
+fn a_cluster_node_by_commands() {
+    let source = Redis::start("redis-7.0", &["--databases", "1"]);
+    source.fill(5, 1);
+    for kind in KINDS {
+        let node = Redis::start(kind, &["--cluster-enabled", "yes"]);
+        node.run(&["CLUSTER", "ADDSLOTSRANGE", "0", "8000"]);
+        let (bench, backup) = moved(&source, &node, "");
+        blocked(&bench.ask(&backup), "engine_compatible", &["keys of the set belong to slots"]);
+        node.run(&["CLUSTER", "ADDSLOTSRANGE", "8001", "16383"]);
+        wait("the cluster", Duration::from_secs(30), || {
+            matches!(node.try_run(&["SET", "old", "data"]).ok()?, Reply::Text(_)).then_some(())
+        });
+        let asked = bench.ask(&backup);
+        let plan = asked.json();
+        assert_eq!((asked.code, &plan["plan"]["way"]), (0, &"commands".into()), "{asked:?}");
+        assert!(text(&plan["plan"]["way_meaning"]).starts_with("NOT atomic"), "{plan}");
+        assert_eq!(check(&plan, "restore_way")["status"], "warn", "{plan}");
+        let token = text(&plan["confirmation_token"]);
+        succeeded(&bench.run(&Bench::echo(&backup, &token)));
+        assert_eq!(node.statistics(), source.statistics(), "{kind}");
+        if kind == "redis-7.0" {
+            assert_eq!(node.digest(), source.digest());
+        }
+    }
+}
+
+/// By configuration the same goes for any target; and its failure half way says that a part is there, and the way back.
+#[test]
+fn by_commands_when_configured() {
+    let source = Redis::start("redis-7.0", &[]);
+    source.fill(30, 1);
+    let target = Redis::start("valkey-8.1", &[]);
+    target.run(&["SET", "old", "data"]);
+    let old = target.digest();
+    let (bench, backup) = moved(&source, &target, "restore_way = \"commands\"");
+    let reply = succeeded(&bench.restore(&backup));
+    assert_eq!(reply["plan"]["way"], "commands");
+    assert_eq!(facts(&target), facts(&source));
+    let safety = text(&reply["plan"]["safety_backup_id"]);
+    succeeded(&bench.restore(&safety));
+    assert_eq!(target.digest(), old);
+    let token = bench.token(&backup);
+    let child = bench.spawn(&Bench::echo(&backup, &token));
+    wait("some keys to be written", Duration::from_secs(60), || {
+        (target.run(&["DBSIZE"]) != Reply::Int(1)).then(|| target.run(&["CLIENT", "KILL", "TYPE", "normal"]))
+    });
+    let done = finish(child);
+    let reply = done.json();
+    println!("{reply}");
+    assert_eq!(
+        (done.code, &reply["status"], &reply["code"]),
+        (5, &"failed".into(), &"restore.partial".into()),
+        "{done:?}"
+    );
+    assert!(
+        text(&reply["message"]).contains("only a part") && text(&reply["hint"]).contains("safety backup"),
+        "{reply}"
+    );
+    succeeded(&bench.restore(&text(&reply["plan"]["safety_backup_id"])));
+    assert_eq!(target.digest(), old);
+}
+
+/// A target that cannot reach us is left as it was, and the job says so.
+#[test]
+fn a_target_that_cannot_reach_us_is_untouched() {
+    let target = Redis::start("redis-7.0", &["--masterauth", "own", "--replica-read-only", "no"]);
+    target.fill(0, 1);
+    let bench = Bench::new(&unattended(&target, &format!("announce = \"nowhere.invalid:{}\"", free_port())));
+    let backup = bench.backup();
+    target.run(&["SET", "marker", "1"]);
+    let before = target.digest();
+    let done = bench.restore(&backup);
+    println!("{}", done.out);
+    assert_eq!((done.code, &done.json()["status"]), (5, &"failed".into()), "{done:?}");
+    assert!(text(&done.json()["hint"]).contains("safety backup"), "{done:?}");
+    assert_eq!(target.digest(), before);
+    let now = ["masterauth", "masteruser", "repl-diskless-load", "replica-read-only"].map(|s| target.setting(s));
+    assert_eq!(now, ["own", "", "disabled", "no"].map(str::to_owned));
+    assert_eq!(target.info("role"), "master");
+}
+
+/// A target with an append-only file keeps one that holds the restored data, also over a restart.
+#[test]
+fn a_target_with_an_append_only_file() {
+    for kind in KINDS {
+        // Written before it is acknowledged: under everysec a write waits for a sync that runs, and a kill loses it.
+        let mut target = Redis::start(kind, &["--appendonly", "yes", "--appendfsync", "always"]);
+        target.fill(2, 1);
+        let bench = Bench::unattended(&target);
+        let intact = target.digest();
+        let backup = bench.backup();
+        target.run(&["FLUSHALL"]);
+        target.run(&["SET", "marker", "1"]);
+        let reply = succeeded(&bench.restore(&backup));
+        println!("{kind}: {}", reply["message"]);
+        assert_eq!(target.digest(), intact);
+        assert_eq!(target.setting("appendonly"), "yes");
+        wait("the append-only file to be rewritten", Duration::from_secs(30), || {
+            (target.info("aof_rewrite_in_progress") == "0" && target.info("aof_rewrite_scheduled") == "0").then_some(())
+        });
+        target.run(&["SET", "after", "1"]);
+        let with_more = target.digest();
+        target.restart();
+        assert_eq!(target.digest(), with_more, "{kind}");
+    }
+}
+
+/// Somebody writes: the plan is blocked with the measured rate; allowed by policy, it is a warning.
+#[test]
+fn write_traffic_blocks_with_its_figure() {
+    let redis = Redis::start("redis-7.0", &[]);
+    redis.fill(0, 1);
+    let bench = Bench::unattended(&redis);
+    let backup = bench.backup();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                redis.run(&["INCR", "counter"]);
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        });
+        let asked = bench.ask(&backup);
+        let lax = unattended(&redis, "").replace("[guard]\n", "[guard]\nmax_writes_per_second = 5000.0\n");
+        bench.configure(&lax);
+        let allowed = bench.ask(&backup);
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        blocked(&asked, "write_traffic", &["writes per second over 1.0 s", "0 allowed"]);
+        let detail = text(&check(&asked.json(), "write_traffic")["detail"]);
+        let rate: f64 = detail.split(' ').next().unwrap().parse().unwrap();
+        assert!((5.0..60.0).contains(&rate), "{detail}");
+        assert_eq!(allowed.code, 0, "{allowed:?}");
+        assert_eq!(check(&allowed.json(), "write_traffic")["status"], "warn", "{allowed:?}");
+    });
+}
+
+/// What would stop a restore by commands half way stops its plan: by then the target would be empty.
+#[test]
+fn what_commands_cannot_carry_is_blocked() {
+    let redis = Redis::start("redis-7.0", &[]);
+    redis.run(&["SET", &"k".repeat(17 << 20), "v"]);
+    let bench = Bench::new(&unattended(&redis, "restore_way = \"commands\""));
+    let backup = bench.backup();
+    let before = redis.digest();
+    blocked(&bench.ask(&backup), "engine_compatible", &["a key", "16777216"]);
+    assert_eq!(redis.digest(), before);
+}
+
+/// A target that is full of what is about to be deleted can be restored by commands.
+#[test]
+fn a_full_target_takes_commands() {
+    let redis = Redis::start("redis-7.0", &["--maxmemory-policy", "noeviction"]);
+    redis.run(&["SET", "good", "1"]);
+    let bench = Bench::new(&unattended(&redis, "restore_way = \"commands\""));
+    let (backup, good) = (bench.backup(), redis.digest());
+    for n in 0..40 {
+        redis.run(&["SET", &format!("bulk:{n}"), &"x".repeat(1 << 20)]);
+    }
+    redis.run(&["CONFIG", "SET", "maxmemory", "30mb"]);
+    assert!(matches!(redis.try_run(&["SET", "more", "1"]).unwrap(), Reply::Error(e) if e.starts_with("OOM")));
+    succeeded(&bench.restore(&backup));
+    assert_eq!(redis.digest(), good);
+}

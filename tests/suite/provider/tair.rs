@@ -1,0 +1,328 @@
+//! What follows from what the cloud tells, without the cloud: what an instance can do, which rows make a set, what a policy
+//! keeps, what a filter means, what an order says. Rows are read by the wire's own reader.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tair_backup_mcp::guard::act::{CloneOrder, PolicyChange, Source};
+use tair_backup_mcp::guard::checks::Status;
+use tair_backup_mcp::guard::cloud_checks;
+use tair_backup_mcp::model::backup::Mode;
+use tair_backup_mcp::model::ids::check_backup_id;
+use tair_backup_mcp::model::policy::BackupPolicy;
+use tair_backup_mcp::provider::tair::architecture::{Architecture, RestoreScope};
+use tair_backup_mcp::provider::tair::order::Order;
+use tair_backup_mcp::provider::tair::sets::{self, CloudSet, Listed};
+use tair_backup_mcp::provider::tair::{filter_key, policy, traffic};
+use tair_backup_mcp::tair::wire::attribute::{InstanceAttribute, InstanceAttributes};
+use tair_backup_mcp::tair::wire::backups::{Backup, Backups};
+use tair_backup_mcp::tair::wire::clusters::ClusterBackups;
+use tair_backup_mcp::tair::wire::monitor::MonitorValues;
+use tair_backup_mcp::tair::wire::read_reply;
+
+fn attribute(fields: Value) -> InstanceAttribute {
+    let mut all = json!({"InstanceId": "r-1", "ArchitectureType": "standard", "EditionType": "Enterprise",
+        "InstanceType": "tair_rdb", "InstanceClass": "tair.rdb.2g", "EngineVersion": "7.0", "ComputingType": "Machine",
+        "NodeType": "double", "ZoneId": "cn-hangzhou-h", "VpcId": "vpc-1", "VSwitchId": "vsw-1",
+        "ChargeType": "PrePaid", "InstanceStatus": "Normal"});
+    let Value::Object(fields) = fields else { panic!() };
+    all.as_object_mut().unwrap().extend(fields);
+    let body = json!({"Instances": {"DBInstanceAttribute": [all]}}).to_string();
+    read_reply::<InstanceAttributes>(body.as_bytes()).unwrap().instances.remove(0)
+}
+
+/// In place only what is classic, keys only on classic Tair, moments only with flashback, nothing without a replica; each
+/// no has a reason, and where there is a way, the call that goes it.
+#[test]
+fn what_an_instance_can_do_follows_from_what_it_is() {
+    let log = json!("2026-11-01T00:00:00Z");
+    let (set, moment, keys) = (RestoreScope::Set("12"), RestoreScope::Moment("T"), RestoreScope::Keys("T"));
+    let case = |fields: Value| {
+        let a = Architecture::of(&attribute(fields));
+        [set, moment, keys].map(|w| a.can_restore_in_place("r-1", w).is_ok())
+    };
+    assert_eq!(case(json!({"BackupLogStartTime": log})), [true, true, true]);
+    assert_eq!(case(json!({})), [true, false, false]);
+    let community = json!({"EditionType": "Community", "InstanceType": "Redis", "BackupLogStartTime": log});
+    assert_eq!(case(community), [true, true, false]);
+    assert_eq!(case(json!({"ComputingType": "Ecs", "BackupLogStartTime": log})), [false; 3]);
+    assert_eq!(case(json!({"ComputingType": "", "NodeType": "", "BackupLogStartTime": log})), [false; 3]);
+    assert_eq!(case(json!({"NodeType": "single", "BackupLogStartTime": log})), [false; 3]);
+    let native = Architecture::of(&attribute(json!({"ComputingType": "Ecs", "ArchitectureType": "cluster"})));
+    assert!(native.lists_cluster_sets() && native.can_delete_sets().is_ok());
+    let no = native.can_restore_in_place("r-1", RestoreScope::Set("cb-1")).unwrap_err();
+    assert_eq!(no.call, "create_instance_from_backup {\"instance_id\": \"r-1\", \"backup_id\": \"cb-1\"}");
+    let classic = Architecture::of(&attribute(json!({"ArchitectureType": "cluster"})));
+    assert!(!classic.lists_cluster_sets() && classic.can_delete_sets().is_err());
+    let single = Architecture::of(&attribute(json!({"NodeType": "STAND_ALONE"})));
+    assert!(single.can_back_up().unwrap_err().call.is_empty());
+}
+
+fn row(id: i64, job: i64, node: &str, start: &str, more: Value) -> Value {
+    let mut row = json!({"BackupId": id, "BackupJobID": job, "NodeInstanceId": node, "BackupStartTime": start,
+        "BackupEndTime": "2026-11-02T00:10:00Z", "BackupStatus": "Success", "BackupMode": "Manual", "BackupSize": 100,
+        "EngineVersion": "5.0", "RecoverConfigMode": "{\"whitelist\":true,\"config\":true,\"account\":false}"});
+    let Value::Object(more) = more else { panic!() };
+    row.as_object_mut().unwrap().extend(more);
+    row
+}
+
+fn backups(rows: &[Value]) -> Vec<Backup> {
+    let body = json!({"Backups": {"Backup": rows}}).to_string();
+    read_reply::<Backups>(body.as_bytes()).unwrap().backups
+}
+
+fn ids(listed: &[Listed]) -> Vec<String> {
+    listed.iter().map(|l| l.as_ref().map_or_else(|d| format!("!{}", d.id), |s| s.set.id.clone())).collect()
+}
+
+/// Shards of one job are one set; shards with a job each are one by time; what failed or misses a shard is named as
+/// damaged; what is not done is no set.
+#[test]
+fn rows_make_sets() {
+    let (t1, t2) = ("2026-11-01T00:00:00Z", "2026-11-02T00:00:05Z");
+    let none = || json!({});
+    let standard = backups(&[row(7, 1, "r-1", t1, none()), row(8, 2, "r-1", t2, none())]);
+    assert_eq!(ids(&sets::of_rows("r-1", standard, Some(1))), ["8", "7"]);
+    // Two shards, a job each, twice; rows in any order.
+    let legacy = [
+        row(1022, 11, "r-1-db-0", t1, none()),
+        row(2481, 14, "r-1-db-1", t2, none()),
+        row(2480, 12, "r-1-db-1", "2026-11-01T00:00:40Z", none()),
+        row(1023, 13, "r-1-db-0", t2, none()),
+    ];
+    let listed = sets::of_rows("r-1", backups(&legacy), Some(2));
+    assert_eq!(ids(&listed), ["1023,2481", "1022,2480"]);
+    let whole = listed[1].as_ref().unwrap();
+    assert_eq!((whole.set.rdb_bytes, whole.jobs.as_slice(), whole.set.mode), (200, &[11, 12][..], Mode::Manual));
+    // One job for all its shards, begun next to another.
+    let newer = [
+        row(1, 21, "r-1-db-0", t1, none()),
+        row(2, 22, "r-1-db-0", "2026-11-01T00:01:00Z", json!({"BackupMode": "Automated"})),
+        row(3, 21, "r-1-db-1", "2026-11-01T00:02:00Z", none()),
+        row(4, 22, "r-1-db-1", "2026-11-01T00:02:30Z", json!({"BackupMode": "Automated"})),
+    ];
+    assert_eq!(ids(&sets::of_rows("r-1", backups(&newer), Some(2))), ["2,4", "1,3"]);
+    let broken = [
+        row(1, 31, "r-1-db-0", t1, none()),
+        row(2, 32, "r-1-db-0", t2, none()),
+        row(3, 33, "r-1-db-1", t2, json!({"BackupStatus": "Failed"})),
+    ];
+    assert_eq!(ids(&sets::of_rows("r-1", backups(&broken), Some(2))), ["!2,3", "!1"]);
+    let running = [row(0, 41, "r-1", t1, json!({"BackupStatus": ""})), row(5, 42, "r-1", t2, none())];
+    assert_eq!(ids(&sets::of_rows("r-1", backups(&running), Some(1))), ["5"]);
+    // A set is found by its list in any order; a shard by its own id.
+    let found = |id: &str| sets::find_file(sets::of_rows("r-1", backups(&legacy), Some(2)), id).map(Result::unwrap);
+    assert_eq!(found("2480,1022").unwrap().shards.len(), 2);
+    let shard = found("2480").unwrap();
+    assert_eq!((shard.set.id.as_str(), shard.shards.len(), shard.set.rdb_bytes), ("2480", 1, 100));
+    assert!(found("99").is_none());
+    for (id, good) in [("1022,2480", true), ("165000050", true), ("cb-zmdqj2m3", true), ("1,", false), ("1,a", false)] {
+        assert_eq!(check_backup_id(id).is_ok(), good, "{id}");
+    }
+}
+
+/// The published sample of a cluster's list is one set; a running one is none yet; one whose shard is missing is damaged.
+#[test]
+fn cluster_rows_make_sets() {
+    let shard = json!({"BackupId": "514645788", "InstanceName": "r-1-db-0", "BackupSize": "1024", "IsAvail": "1",
+        "BackupStatus": "OK", "RecoverConfigMode": "null", "ExtraInfo": {"CustinsDbVersion": "5.0"}});
+    let set = |id: &str, status: &str, avail: i64| {
+        json!({"ClusterBackupId": id, "ClusterBackupStatus": status, "IsAvail": avail, "ClusterBackupSize": "2048",
+            "ClusterBackupStartTime": "2024-01-10T17:21:25Z", "ClusterBackupEndTime": "2024-01-10T17:21:55Z",
+            "ClusterBackupMode": "Automated", "Backups": [shard]})
+    };
+    let rows = json!({"ClusterBackups": [set("cb-1", "OK", 1), set("cb-2", "RUNNING", 0), set("cb-3", "OK", 0), set("cb-4", "BAD", 1)]});
+    let rows = read_reply::<ClusterBackups>(rows.to_string().as_bytes()).unwrap().cluster_backups;
+    let listed = sets::of_cluster_rows("r-1", rows);
+    assert_eq!(ids(&listed), ["cb-1", "!cb-3", "!cb-4"]);
+    let whole = listed[0].as_ref().unwrap();
+    assert!(whole.of_cluster);
+    assert_eq!((whole.set.mode, whole.set.rdb_bytes, whole.set.version.as_str()), (Mode::Automated, 2048, "5.0"));
+    assert_eq!(sets::find_file(listed, "514645788").unwrap().unwrap().set.rdb_bytes, 1024);
+}
+
+/// A glob is recognised and explained with the expression meant; an ordinary expression is left alone; what is none is
+/// refused by name.
+#[test]
+fn a_filter_is_read_as_the_cloud_will() {
+    let warned = |text: &str| filter_key::lint(text).unwrap().warnings;
+    let warnings = warned("session:*");
+    assert!(warnings[0].contains("\"session\" and any number of colons"), "{warnings:?}");
+    assert!(warnings[0].contains("session:.*"), "{warnings:?}");
+    assert!(warned("user.v1:*")[0].contains("user\\\\.v1:.*") || warned("user.v1:*")[0].contains("user\\.v1:.*"));
+    for fine in ["session:.*", "user:[0-9]+", "h.?llo", "h.*llo,user:1", "a(b|c)d", "plain", "[^x]*y", "user:1, user:2"]
+    {
+        assert_eq!(warned(fine), Vec::<String>::new(), "{fine}");
+    }
+    assert_eq!(filter_key::lint("user:1, user:2").unwrap().items, ["user:1", "user:2"]);
+    assert!(warned("a.,b.,c.,d.")[0].contains("advises 3"));
+    let many: Vec<String> = (0..11).map(|n| format!("k{n}")).collect();
+    assert!(warned(&many.join(","))[0].contains("advises 10"));
+    assert!(warned(".*")[0].contains("every key"));
+    for (bad, named) in [
+        ("a,,b", "empty"),
+        ("", "empty"),
+        ("a{1,3}", "comma"),
+        ("[a,b]", "comma"),
+        ("a\\,b", "comma"),
+        ("user:[0-9", "user:[0-9"),
+        ("ok,*:sessions", "*:sessions"),
+        ("(a", "(a"),
+        ("a[9-0]", "a[9-0]"),
+    ] {
+        let fault = filter_key::lint(bad).unwrap_err();
+        assert_eq!(fault.code, "restore.filter_key");
+        assert!(fault.message.contains(named), "{bad}: {fault:?}");
+    }
+    assert!(filter_key::lint("*:sessions").unwrap_err().hint.contains(".*:sessions"));
+}
+
+fn kept() -> BackupPolicy {
+    BackupPolicy {
+        preferred_backup_time: "02:00Z-03:00Z".into(),
+        preferred_backup_period: vec!["Monday".into(), "Thursday".into()],
+        backup_retention_period: 30,
+        preferred_next_backup_time: None,
+        enable_backup_log: true,
+        backup_log_start_time: None,
+    }
+}
+
+/// What is not named stays, above all data flashback; what is wrong is refused before the cloud hears of it; what lowers
+/// protection is told apart.
+#[test]
+fn a_policy_is_changed_in_what_is_named() {
+    let same = policy::changed(&kept(), &PolicyChange::default()).unwrap();
+    assert_eq!(same, kept());
+    for (good, written) in
+        [("02:00Z-03:00Z", "02:00Z-03:00Z"), ("23:00Z-24:00Z", "23:00Z-24:00Z"), ("23:00Z-00:00Z", "23:00Z-24:00Z")]
+    {
+        assert_eq!(policy::window(good).unwrap(), written);
+    }
+    for bad in [
+        "02:00-03:00",
+        "02:30Z-03:30Z",
+        "02:00Z-04:00Z",
+        "24:00Z-25:00Z",
+        "2:00Z-3:00Z",
+        "",
+        "03:00Z-02:00Z",
+        "00:00Z-00:00Z",
+    ] {
+        assert_eq!(policy::window(bad).unwrap_err().code, "backup.policy_invalid", "{bad}");
+    }
+    assert_eq!(policy::weekdays(["sunday", "Monday", "monday"]).unwrap(), ["Monday", "Sunday"]);
+    assert!(policy::weekdays(["Mon"]).is_err() && policy::weekdays([]).is_err());
+    for days in [6, 731] {
+        let change = PolicyChange { backup_retention_period: Some(days), ..PolicyChange::default() };
+        assert!(policy::changed(&kept(), &change).is_err(), "{days}");
+    }
+    // What the cloud does not tell cannot be written back.
+    let untold = BackupPolicy { backup_retention_period: 0, ..kept() };
+    assert!(policy::changed(&untold, &PolicyChange::default()).is_err());
+    let lowered = |change: PolicyChange| policy::lowered(&kept(), &policy::changed(&kept(), &change).unwrap()).len();
+    assert_eq!(lowered(PolicyChange { enable_backup_log: Some(false), ..PolicyChange::default() }), 1);
+    assert_eq!(lowered(PolicyChange { backup_retention_period: Some(29), ..PolicyChange::default() }), 1);
+    assert_eq!(
+        lowered(PolicyChange { preferred_backup_period: Some(vec!["Friday".into()]), ..PolicyChange::default() }),
+        1
+    );
+    assert_eq!(
+        lowered(PolicyChange { preferred_backup_time: Some("04:00Z-05:00Z".into()), ..PolicyChange::default() }),
+        0
+    );
+    let more =
+        PolicyChange { backup_retention_period: Some(60), enable_backup_log: Some(true), ..PolicyChange::default() };
+    assert_eq!(lowered(more), 0);
+}
+
+fn a_set(of_cluster: bool) -> CloudSet {
+    let rows = backups(&[row(7, 1, "r-1", "2026-11-02T00:00:00Z", json!({}))]);
+    let set = sets::one("r-1", rows, None).unwrap().unwrap();
+    CloudSet { of_cluster, ..set }
+}
+
+fn wanted() -> CloneOrder {
+    CloneOrder {
+        source: Source::Backup { backup_id: "7".into() },
+        instance_name: None,
+        instance_class: None,
+        zone_id: None,
+        vswitch_id: None,
+        recover_config_mode: Vec::new(),
+    }
+}
+
+/// An order is like its source, always PostPaid whatever the source is, and goes to the call of its kind; what cannot be
+/// ordered is refused with what to give.
+#[test]
+fn an_order_is_like_its_source() {
+    let Order::Tair(order) = Order::new("cn-hangzhou", &attribute(json!({})), Some(&a_set(false)), &wanted()).unwrap()
+    else {
+        panic!("not Tair")
+    };
+    assert_eq!((order.charge_type.as_str(), order.instance_type.as_str()), ("PostPaid", "tair_rdb"));
+    assert_eq!((order.backup_id.as_deref(), order.cluster_backup_id, order.dry_run), (Some("7"), None, None));
+    assert_eq!((order.v_switch_id.as_str(), order.engine_version.as_deref()), ("vsw-1", Some("7.0")));
+    let redis = json!({"InstanceType": "Redis", "InstanceClass": "redis.shard.small.ce", "ComputingType": "Ecs",
+        "ArchitectureType": "cluster", "ShardCount": 3});
+    let Order::Redis(order) =
+        Order::new("cn-hangzhou", &attribute(redis.clone()), Some(&a_set(true)), &wanted()).unwrap()
+    else {
+        panic!("not Redis")
+    };
+    assert_eq!(
+        (order.charge_type.as_str(), order.cluster_backup_id.as_deref(), order.backup_id),
+        ("PostPaid", Some("7"), None)
+    );
+    assert_eq!(order.shard_count, Some(3));
+    let refused = |source: &Value, set: &CloudSet, order: CloneOrder| {
+        Order::new("cn-hangzhou", &attribute(source.clone()), Some(set), &order).unwrap_err().code
+    };
+    let moved = CloneOrder { zone_id: Some("cn-hangzhou-b".into()), ..wanted() };
+    assert_eq!(refused(&json!({}), &a_set(false), moved), "clone.network_invalid");
+    assert_eq!(refused(&json!({"VpcId": ""}), &a_set(false), wanted()), "clone.network_invalid");
+    let with =
+        |modes: &[&str]| CloneOrder { recover_config_mode: modes.iter().map(|m| (*m).into()).collect(), ..wanted() };
+    assert_eq!(refused(&redis, &a_set(true), with(&["account"])), "clone.recover_config");
+    assert_eq!(refused(&json!({}), &a_set(false), with(&["config"])), "clone.recover_config");
+    let kept =
+        Order::new("cn-hangzhou", &attribute(redis), Some(&a_set(true)), &with(&["whitelist", "config"])).unwrap();
+    assert!(matches!(kept, Order::Redis(o) if o.recover_config_mode.as_deref() == Some("whitelist,config")));
+}
+
+/// What is not sent is zero; the latest key count counts; names with `$db` are the same metric.
+#[test]
+fn measurements_are_read() {
+    let read = |text: &str| {
+        let body = json!({"MonitorHistory": text}).to_string();
+        read_reply::<MonitorValues>(body.as_bytes()).unwrap().monitor_history
+    };
+    assert_eq!(traffic::peak(&read("{}"), "PutQps"), 0.0);
+    let history = read(
+        r#"{"2026-11-01T00:00:00Z":{"PutQps":"3.5","Keys":"9"},"2026-11-01T00:01:00Z":{"PutQps$db":"1","Keys":"7"}}"#,
+    );
+    assert_eq!(traffic::peak(&history, "PutQps"), 3.5);
+    assert_eq!(traffic::counted(&history).unwrap().keys, 7);
+    assert_eq!(traffic::counted(&read(r#"{"2026-11-01T00:00:00Z":{"UsedMemory":"1"}}"#)).unwrap().keys, 0);
+    assert!(traffic::counted(&read("{}")).is_none());
+}
+
+/// A moment has to lie in the recovery window, and times to live count on from between it and now.
+#[test]
+fn moments_are_judged() {
+    let at = |text: &str| text.parse::<Timestamp>().unwrap();
+    let (start, now) = (at("2026-11-01T00:00:00Z"), at("2026-11-03T00:00:00Z"));
+    let restore = |time: &str, start| cloud_checks::restore_time(at(time), start, now).status;
+    assert_eq!(restore("2026-11-02T00:00:00Z", Some(start)), Status::Pass);
+    assert_eq!(restore("2026-11-01T00:00:00Z", Some(start)), Status::Pass);
+    assert_eq!(restore("2026-10-31T23:59:59Z", Some(start)), Status::Block);
+    assert_eq!(restore("2026-11-03T00:00:01Z", Some(start)), Status::Block);
+    assert_eq!(restore("2026-11-02T00:00:00Z", None), Status::Block);
+    let shift = |time: &str| cloud_checks::time_shift(at(time), at("2026-11-02T00:00:00Z"), now).status;
+    assert_eq!((shift("2026-11-02T12:00:00Z"), shift("2026-11-01T12:00:00Z")), (Status::Pass, Status::Block));
+    assert_eq!(shift("2026-11-03T00:00:01Z"), Status::Block);
+    let traffic = |peak, most, fenced| cloud_checks::write_traffic(peak, 300.0, most, fenced).status;
+    assert_eq!((traffic(0.0, 0.0, false), traffic(1.0, 0.0, false)), (Status::Pass, Status::Block));
+    assert_eq!((traffic(1.0, 0.0, true), traffic(1.0, 5.0, false)), (Status::Warn, Status::Warn));
+}

@@ -1,0 +1,3 @@
+//! Tests of single tools, by verb, through the program as it is run.
+
+mod delete_backup;

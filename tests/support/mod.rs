@@ -1,0 +1,412 @@
+//! What the tests of the whole program stand on: real servers of each kind, the program on a home of its own, and polling
+//! with a deadline. A server that is missing fails the test that wanted it.
+
+pub mod emulator;
+pub mod http_server;
+
+use serde_json::Value;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// Every server the program promises to work with.
+pub const KINDS: [&str; 3] = ["redis-7.0", "redis-8.0", "valkey-8.1"];
+
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Polls until it is so.
+pub fn wait<T>(what: &str, within: Duration, mut so: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + within;
+    loop {
+        if let Some(found) = so() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "waited {within:?} in vain for {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Random numbers that a printed seed brings back: `TEST_SEED` in the environment.
+pub struct Dice(u64);
+
+impl Dice {
+    pub fn new(what: &str) -> Self {
+        let given = std::env::var("TEST_SEED").ok().and_then(|s| s.parse().ok());
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        let seed = given.unwrap_or(u64::try_from(now.as_nanos() % 1_000_000_007).unwrap());
+        println!("{what}: TEST_SEED={seed}");
+        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
+    }
+
+    /// Between 0 and 1.
+    pub fn share(&mut self) -> f64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        f64::from(u32::try_from(self.0 >> 32).unwrap()) / f64::from(u32::MAX)
+    }
+
+    /// One delay in each of `points` equal parts of `whole`.
+    pub fn spread(&mut self, whole: Duration, points: u32) -> Vec<Duration> {
+        (0..points).map(|i| whole.mul_f64((f64::from(i) + self.share()) / f64::from(points))).collect()
+    }
+}
+
+/// A reply of a server.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Reply {
+    Text(String),
+    Int(i64),
+    List(Vec<Reply>),
+    Nil,
+    Error(String),
+}
+
+impl Reply {
+    pub fn text(&self) -> String {
+        match self {
+            Self::Text(t) | Self::Error(t) => t.clone(),
+            Self::Int(n) => n.to_string(),
+            Self::Nil => String::new(),
+            Self::List(items) => items.iter().map(Self::text).collect::<Vec<_>>().join(" "),
+        }
+    }
+}
+
+fn read_reply(from: &mut impl BufRead) -> std::io::Result<Reply> {
+    let mut line = String::new();
+    if from.read_line(&mut line)? == 0 {
+        return Err(std::io::ErrorKind::UnexpectedEof.into());
+    }
+    let (kind, rest) = line.trim_end().split_at(1);
+    let n: i64 = rest.parse().unwrap_or(0);
+    Ok(match kind {
+        "+" => Reply::Text(rest.into()),
+        "-" => Reply::Error(rest.into()),
+        ":" => Reply::Int(n),
+        _ if n < 0 => Reply::Nil,
+        "$" => {
+            let mut body = vec![0; usize::try_from(n).unwrap() + 2];
+            from.read_exact(&mut body)?;
+            body.truncate(body.len() - 2);
+            Reply::Text(String::from_utf8_lossy(&body).into_owned())
+        }
+        _ => Reply::List((0..n).map(|_| read_reply(from)).collect::<Result<_, _>>()?),
+    })
+}
+
+/// A real server in a folder of its own, killed when dropped. DEBUG is allowed, so that a digest can be asked for.
+pub struct Redis {
+    pub kind: String,
+    pub port: u16,
+    pub dir: TempDir,
+    pub password: Option<String>,
+    args: Vec<String>,
+    child: Child,
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// A program that came with a kind of server: `server`, `cli`, `check-rdb`.
+pub fn program(kind: &str, part: &str) -> PathBuf {
+    let servers = std::env::var_os("SERVERS_DIR").map_or_else(|| root().join("target/servers"), PathBuf::from);
+    let path = servers.join(kind).join(format!("{}-{part}", kind.split('-').next().unwrap()));
+    assert!(path.exists(), "{} is missing: run scripts/servers", path.display());
+    path
+}
+
+impl Redis {
+    pub fn start(kind: &str, args: &[&str]) -> Self {
+        let (dir, port) = (TempDir::new().unwrap(), free_port());
+        let args: Vec<String> = args.iter().map(|a| a.replace("{dir}", dir.path().to_str().unwrap())).collect();
+        let password = args.iter().position(|a| a == "--requirepass").map(|i| args[i + 1].clone());
+        let child = Self::spawn(kind, port, dir.path(), &args);
+        let redis = Self { kind: kind.into(), port, dir, password, args, child };
+        redis.answers();
+        redis
+    }
+
+    fn spawn(kind: &str, port: u16, dir: &Path, args: &[String]) -> Child {
+        let mut command = Command::new(program(kind, "server"));
+        command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--logfile", "log"]);
+        command.args(["--enable-debug-command", "yes", "--repl-diskless-sync-delay", "0", "--dir"]).arg(dir);
+        command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.spawn().unwrap()
+    }
+
+    fn answers(&self) {
+        wait(&format!("{} to answer; its log: {}", self.kind, self.log()), Duration::from_secs(30), || {
+            self.try_run(&["PING"]).ok().filter(|r| *r == Reply::Text("PONG".into()))
+        });
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+
+    /// Starts it again as it was started, with what it had saved.
+    pub fn restart(&mut self) {
+        self.kill();
+        self.child = Self::spawn(&self.kind, self.port, self.dir.path(), &self.args);
+        self.answers();
+    }
+
+    pub fn url(&self) -> String {
+        let login = self.password.as_ref().map(|p| format!(":{p}@")).unwrap_or_default();
+        format!("redis://{login}127.0.0.1:{}", self.port)
+    }
+
+    /// Several commands on one connection.
+    pub fn try_all(&self, commands: &[Vec<String>]) -> std::io::Result<Vec<Reply>> {
+        let tcp = TcpStream::connect(("127.0.0.1", self.port))?;
+        tcp.set_nodelay(true)?;
+        tcp.set_read_timeout(Some(Duration::from_secs(60)))?;
+        let login = self.password.iter().map(|p| vec!["AUTH".to_owned(), p.clone()]);
+        let all: Vec<Vec<String>> = login.chain(commands.iter().cloned()).collect();
+        let mut out = Vec::new();
+        for words in &all {
+            write!(out, "*{}\r\n", words.len())?;
+            for word in words {
+                write!(out, "${}\r\n{word}\r\n", word.len())?;
+            }
+        }
+        (&tcp).write_all(&out)?;
+        let mut from = BufReader::new(&tcp);
+        let replies = all.iter().map(|_| read_reply(&mut from)).collect::<Result<Vec<_>, _>>()?;
+        Ok(replies[all.len() - commands.len()..].to_vec())
+    }
+
+    pub fn try_run(&self, words: &[&str]) -> std::io::Result<Reply> {
+        let words = words.iter().map(|w| (*w).to_owned()).collect();
+        Ok(self.try_all(&[words])?.remove(0))
+    }
+
+    /// One command that must not fail.
+    pub fn run(&self, words: &[&str]) -> Reply {
+        let reply = self.try_run(words).unwrap_or_else(|e| panic!("{} {words:?}: {e}\n{}", self.kind, self.log()));
+        assert!(!matches!(reply, Reply::Error(_)), "{} {words:?}: {reply:?}", self.kind);
+        reply
+    }
+
+    /// One command in another database.
+    pub fn run_in(&self, db: u64, words: &[&str]) -> Reply {
+        let select = vec!["SELECT".to_owned(), db.to_string()];
+        self.try_all(&[select, words.iter().map(|w| (*w).to_owned()).collect()]).unwrap().remove(1)
+    }
+
+    pub fn info(&self, name: &str) -> String {
+        let text = self.run(&["INFO", "everything"]).text();
+        let found = text.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix(':').map(str::to_owned));
+        found.unwrap_or_default()
+    }
+
+    pub fn setting(&self, name: &str) -> String {
+        match self.run(&["CONFIG", "GET", name]) {
+            Reply::List(pair) => pair[1].text(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// One value for all keys, values and expiries, and the functions beside it.
+    pub fn digest(&self) -> String {
+        // A library's functions are listed in the order of a hash table.
+        let functions = self.run(&["FUNCTION", "LIST", "WITHCODE"]).text();
+        let mut words: Vec<&str> = functions.split(' ').collect();
+        words.sort_unstable();
+        format!("{} {}", self.run(&["DEBUG", "DIGEST"]).text(), words.join(" "))
+    }
+
+    /// `db0:keys=…,expires=…` of each database.
+    pub fn statistics(&self) -> Vec<String> {
+        let text = self.run(&["INFO", "keyspace"]).text();
+        let dbs = text.lines().filter(|l| l.starts_with("db"));
+        dbs.map(|l| l.split(",avg_ttl").next().unwrap().to_owned()).collect()
+    }
+
+    /// Every type and encoding; with megabytes, bulk beside it.
+    pub fn fill(&self, megabytes: u32, seed: u32) {
+        let mut command = Command::new("python3");
+        command.arg(root().join("scripts/fill")).args(["--quiet", "--port", &self.port.to_string()]);
+        command.args(["--megabytes", &megabytes.to_string(), "--seed", &seed.to_string()]);
+        if let Some(password) = &self.password {
+            command.args(["--password", password]);
+        }
+        let done = command.output().expect("python3 must be on PATH");
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    }
+}
+
+/// What the program said.
+#[derive(Debug)]
+pub struct Done {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+impl Done {
+    fn of(output: &Output) -> Self {
+        let text = |b: &[u8]| String::from_utf8_lossy(b).into_owned();
+        // Ended by a signal is no exit code.
+        Self { code: output.status.code().unwrap_or(-1), out: text(&output.stdout), err: text(&output.stderr) }
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|e| panic!("{e}: {self:?}"))
+    }
+}
+
+/// The program with a home and a configuration of its own.
+pub struct Bench {
+    pub dir: TempDir,
+}
+
+impl Bench {
+    /// With a configuration file of this text.
+    pub fn new(config: &str) -> Self {
+        let bench = Self { dir: TempDir::new().unwrap() };
+        bench.configure(config);
+        bench
+    }
+
+    /// One instance, `orders`, and no person needed.
+    pub fn unattended(redis: &Redis) -> Self {
+        Self::new(&unattended(redis, ""))
+    }
+
+    pub fn configure(&self, config: &str) {
+        std::fs::write(self.dir.path().join("config.toml"), config).unwrap();
+    }
+
+    pub fn home(&self) -> PathBuf {
+        self.dir.path().join("home")
+    }
+
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tair-backup-mcp"));
+        command.arg("--home").arg(self.home()).arg("--config").arg(self.dir.path().join("config.toml")).args(args);
+        command.env_remove("TAIR_BACKUP_MCP_HOME").env_remove("TAIR_BACKUP_MCP_CONFIG");
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    pub fn run(&self, args: &[&str]) -> Done {
+        Done::of(&self.command(args).output().unwrap())
+    }
+
+    pub fn spawn(&self, args: &[&str]) -> Child {
+        self.command(args).spawn().unwrap()
+    }
+
+    /// Runs with `--json`; it must succeed.
+    pub fn json(&self, args: &[&str]) -> Value {
+        let done = self.run(&[args, &["--json"]].concat());
+        assert_eq!(done.code, 0, "{args:?}: {done:?}");
+        done.json()
+    }
+
+    /// A finished backup's id.
+    pub fn backup(&self) -> String {
+        let made = self.json(&["create-backup", "--instance-id", "orders"]);
+        assert_eq!(made["status"], "succeeded", "{made}");
+        text(&made["backup_id"])
+    }
+
+    pub fn backups(&self) -> Vec<Value> {
+        self.json(&["describe-backups", "--instance-id", "orders", "--page-size", "100"])["backups"]
+            .as_array()
+            .unwrap()
+            .clone()
+    }
+
+    pub fn jobs(&self) -> Vec<Value> {
+        self.json(&["describe-jobs"])["jobs"].as_array().unwrap().clone()
+    }
+
+    /// The first call of a restore, whatever comes of it.
+    pub fn ask(&self, backup: &str) -> Done {
+        self.run(&["restore-instance", "--instance-id", "orders", "--backup-id", backup, "--json"])
+    }
+
+    /// A token for a restore.
+    pub fn token(&self, backup: &str) -> String {
+        let asked = self.ask(backup);
+        assert_eq!(asked.code, 0, "{asked:?}");
+        text(&asked.json()["confirmation_token"])
+    }
+
+    /// The arguments of the second call.
+    pub fn echo<'a>(backup: &'a str, token: &'a str) -> [&'a str; 8] {
+        let id = "orders";
+        ["restore-instance", "--instance-id", id, "--backup-id", backup, "--confirmation-token", token, "--json"]
+    }
+
+    /// Both calls.
+    pub fn restore(&self, backup: &str) -> Done {
+        let token = self.token(backup);
+        self.run(&Self::echo(backup, &token))
+    }
+
+    /// Drafts and other hidden things on the vault.
+    pub fn drafts(&self) -> Vec<PathBuf> {
+        let Ok(entries) = std::fs::read_dir(self.home().join("vault/orders")) else { return Vec::new() };
+        let hidden = |p: &PathBuf| p.file_name().unwrap().to_string_lossy().starts_with('.');
+        entries.map(|e| e.unwrap().path()).filter(hidden).collect()
+    }
+}
+
+/// A configuration with one instance, `orders`, that needs no person; `more` are further lines of the instance.
+pub fn unattended(redis: &Redis, more: &str) -> String {
+    format!("[guard]\nconfirmation = \"token\"\n\n[[instance]]\nid = \"orders\"\nurl = \"{}\"\n{more}\n", redis.url())
+}
+
+pub fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_else(|| panic!("no text: {value}")).to_owned()
+}
+
+/// The end of a program that was started, within a minute or two.
+pub fn finish(mut child: Child) -> Done {
+    let within = Duration::from_secs(150);
+    let drain = |from: Option<Box<dyn Read + Send>>| {
+        std::thread::spawn(move || {
+            let mut all = Vec::new();
+            from.map(|mut f| f.read_to_end(&mut all));
+            all
+        })
+    };
+    let out = drain(child.stdout.take().map(|s| Box::new(s) as _));
+    let err = drain(child.stderr.take().map(|s| Box::new(s) as _));
+    let status = wait("the program to end", within, || child.try_wait().unwrap());
+    Done::of(&Output { status, stdout: out.join().unwrap(), stderr: err.join().unwrap() })
+}
+
+/// A command through a socket file.
+pub fn run_by_socket(socket: &Path, words: &[&str]) -> std::io::Result<Reply> {
+    let mut to = UnixStream::connect(socket)?;
+    let mut out = format!("*{}\r\n", words.len());
+    for word in words {
+        out.push_str(&format!("${}\r\n{word}\r\n", word.len()));
+    }
+    to.write_all(out.as_bytes())?;
+    read_reply(&mut BufReader::new(to))
+}
