@@ -100,6 +100,18 @@ fn every_link_within_the_tree_leads_somewhere() {
     assert!(followed > 30, "only {followed} links were found");
 }
 
+/// The README repeats a few figures; they are measured once.
+#[test]
+fn figures_of_the_readme_are_those_of_the_benchmarks() {
+    let (readme, measured) = (read("README.md"), read("docs/benchmarks.md"));
+    let section = readme.split("\n## Figures\n").nth(1).unwrap().split("\n## ").next().unwrap();
+    let rows: Vec<&str> = section.lines().filter(|l| l.starts_with("| ") && !l.starts_with("| ---")).skip(1).collect();
+    assert!(rows.len() >= 3, "{section}");
+    for row in rows {
+        assert!(measured.lines().any(|l| l.starts_with(row)), "docs/benchmarks.md has no row {row}");
+    }
+}
+
 /// A document that nobody is sent to is not found.
 #[test]
 fn every_document_is_linked_from_the_readme() {
