@@ -13,10 +13,9 @@ use tokio::time::timeout;
 use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::endpoint::{Address, Endpoint, TlsSettings};
-use super::resp::{Decoder, encode};
-use super::{RedisError, error_reply, tls};
-
-pub use super::resp::Value;
+use super::error::RedisError;
+use super::resp::{Decoder, Value, encode};
+use super::tls;
 
 trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
@@ -192,7 +191,7 @@ impl Conn {
             self.pending.remove(0);
         }
         match value {
-            Value::Error(text) => Err(error_reply(&self.label, &during, &text)),
+            Value::Error(text) => Err(RedisError::from_reply(&self.label, &during, &text)),
             value => Ok(value),
         }
     }
@@ -268,8 +267,18 @@ impl Conn {
         Ok(n)
     }
 
-    /// One read into the decoder.
-    async fn fill(&mut self, during: &str) -> Result<(), RedisError> {
+    /// Bytes received and not used.
+    pub(super) fn buffered(&self) -> &[u8] {
+        self.decoder.rest()
+    }
+
+    /// Marks `n` of the bytes received as used.
+    pub(super) fn consume(&mut self, n: usize) {
+        self.decoder.advance(n);
+    }
+
+    /// One read behind the bytes received. No time limit. May be dropped and called again.
+    pub(super) async fn fill(&mut self, during: &str) -> Result<(), RedisError> {
         let source = match self.io.read_buf(self.decoder.space()).await {
             Ok(0) => io::ErrorKind::UnexpectedEof.into(),
             Ok(_) => return Ok(()),

@@ -5,7 +5,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use super::RedisError;
+use super::error::RedisError;
 use crate::model::secret::Secret;
 
 /// The place where the instance listens.

@@ -5,12 +5,11 @@
 
 use std::collections::BTreeMap;
 
-use super::RedisError;
-use super::conn::{Conn, Value};
-use super::rdb::Server;
+use super::conn::Conn;
+use super::error::RedisError;
+use super::rdb::compat::{Flavor, Server};
+use super::resp::Value;
 use crate::model::text::clean_to;
-
-pub use super::rdb::Flavor;
 
 /// The instance's role in replication.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,8 +3,9 @@
 //! It must not change anything: `ACL DRYRUN` judges a command and does not run it, and where a server or a user lacks that,
 //! only commands without an effect are tried.
 
-use super::RedisError;
-use super::conn::{Conn, Value};
+use super::conn::Conn;
+use super::error::RedisError;
+use super::resp::Value;
 
 /// What came of asking for one right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,7 +2,9 @@
 //!
 //! It says nothing about what is in the file, only that it is as its server wrote it.
 
-use super::{Checksum, RdbError, Tap};
+use super::Tap;
+use super::error::RdbError;
+use super::statistics::Checksum;
 use crc_fast::{CrcAlgorithm, Digest};
 use std::io::Read;
 

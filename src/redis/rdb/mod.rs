@@ -11,22 +11,21 @@
 //!
 //! The call blocks; run it on a thread that may.
 
-mod checksum;
-mod compat;
-mod error;
+pub mod checksum;
+pub mod compat;
+pub mod error;
+pub mod statistics;
+
 mod input;
 mod lzf;
-mod statistics;
 mod string;
 mod value;
 mod walk;
 
 use std::io::{self, Read};
 
-pub use checksum::checksum;
-pub use compat::{Flavor, Server, loadable};
-pub use error::RdbError;
-pub use statistics::{Checksum, DbCount, Dialect, KeyStatistics};
+use self::error::RdbError;
+use self::statistics::KeyStatistics;
 
 /// Sees every byte of the RDB exactly once, in order, trailer included, in blocks of up to 256 KiB.
 ///

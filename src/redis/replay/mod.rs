@@ -1,65 +1,46 @@
 //! Restore by commands: the data as RESTORE commands, for clusters and for targets that cannot reach us.
 //!
-//! It must not begin before it has asked whether the target would take such commands at all, for it begins by deleting
-//! everything. It is not atomic: what fails half way leaves a part, and says so. Memory stays bounded however big a value is.
+//! It must not begin before it has asked whether the target would take such commands at all, for [`ReplayMode`] may say to
+//! begin by deleting everything. A replay is not atomic: what fails half way leaves a part, and says so. Memory stays bounded
+//! however big a value is.
 //!
-//! The walker of the format blocks and runs on a thread of its own; [`RestoreEncoder`] turns what it finds into wire bytes and
-//! sends them through a bounded channel to [`drive`], which owns the connection.
+//! The walker of the format blocks and runs on a thread of its own; [`encoder::RestoreEncoder`] turns the entries into wire
+//! bytes and sends them through a bounded channel to [`drive`], which owns the connection.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::RedisError;
-use super::conn::{Conn, Value};
-use super::encoder::footer;
-use super::master::random_hex;
+use self::encoder::footer;
+use self::frame::{Command, Frame, Sent};
+use super::conn::Conn;
+use super::error::RedisError;
+use super::prefix::ErrorPrefix;
+use super::resp::Value;
+use crate::guard::grant::{Grant, Overwrite};
+use crate::model::ids::{hex, random};
 use crate::model::text::clean;
 
-pub use super::encoder::RestoreEncoder;
-pub use super::slots::{owned_slots, slot};
+pub mod encoder;
+pub mod frame;
 
 /// Commands in flight hold at most about so many bytes, of which one command may be more.
 const WINDOW_BYTES: usize = 4 << 20;
+/// Commands in flight.
 const WINDOW_COMMANDS: usize = 4096;
 /// Deleting everything, and taking one very large value, may each take the target this long.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(600);
 /// Refusals that are quoted.
-const NAMED: usize = 5;
+const QUOTED_MAX: usize = 5;
 
-/// What travels from the encoder to [`drive`].
-#[derive(Debug)]
-pub enum Frame {
-    /// The walk has begun; the data is of this RDB version.
-    Begin {
-        /// RDB version, as in the footer of each payload.
-        rdb_version: u16,
-    },
-    /// Bytes for the wire, and the commands that end in them, in order. A command may span several frames.
-    Bytes {
-        /// The bytes.
-        wire: Vec<u8>,
-        /// The commands.
-        ends: Vec<Sent>,
-    },
-    /// The walk is complete. A channel closed without it is a walk that failed.
-    End,
-}
-
-/// A command under way, for the accounting of its reply.
-#[derive(Debug)]
-pub struct Sent {
-    pub(super) what: What,
-    pub(super) bytes: usize,
-}
-
-#[derive(Debug)]
-pub(super) enum What {
-    /// The key's first bytes, to name it in a refusal.
-    Key(Box<[u8]>),
-    Function,
-    Select(u64),
+/// What a replay does with the data that the target has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReplayMode {
+    /// All keys and functions of the target are deleted first: afterwards the target holds the backup and nothing else.
+    ReplaceEverything,
+    /// Nothing is deleted. Keys and libraries of the backup replace those of the same name; all others stay.
+    MergeKeys,
 }
 
 /// What was restored.
@@ -73,13 +54,31 @@ pub struct ReplayReport {
     pub bytes: u64,
 }
 
-/// Deletes everything in the target and fills it from `frames`. `on_progress` is told after each frame.
+/// Fills the target from `frames`, as the mode says. `on_progress` is told after each frame.
+///
+/// Without a grant not a key is written:
+///
+/// ```
+/// use tair_backup_mcp::{guard::grant::*, redis::{conn::Conn, replay::{ReplayMode, drive, frame::Frame}}};
+/// async fn restore(grant: Grant<Overwrite>, conn: &mut Conn, frames: tokio::sync::mpsc::Receiver<Frame>) {
+///     let _ = drive(grant, conn, frames, ReplayMode::MergeKeys, |_| ()).await;
+/// }
+/// ```
+///
+/// ```compile_fail,E0061
+/// use tair_backup_mcp::{guard::grant::*, redis::{conn::Conn, replay::{ReplayMode, drive, frame::Frame}}};
+/// async fn restore(conn: &mut Conn, frames: tokio::sync::mpsc::Receiver<Frame>) {
+///     let _ = drive(conn, frames, ReplayMode::MergeKeys, |_| ()).await;
+/// }
+/// ```
 ///
 /// # Errors
-/// Before anything was deleted: what the target refused, as itself. After: [`RedisError::Replay`], and the target holds a part.
+/// Before anything was changed: what the target refused, as itself. After: [`RedisError::Replay`], and the target holds a part.
 pub async fn drive(
+    grant: Grant<Overwrite>,
     conn: &mut Conn,
     mut frames: mpsc::Receiver<Frame>,
+    mode: ReplayMode,
     mut on_progress: impl FnMut(&ReplayReport),
 ) -> Result<ReplayReport, RedisError> {
     let Some(Frame::Begin { rdb_version }) = frames.recv().await else {
@@ -87,16 +86,13 @@ pub async fn drive(
             reason: "the backup could not be read; the target was not touched".to_owned(),
         });
     };
-    probe(conn, rdb_version).await?;
+    tracing::debug!(instance = grant.instance_id(), ?mode, "restores by commands");
+    probe(conn, rdb_version, mode).await?;
     conn.set_timeout(COMMAND_TIMEOUT);
     // From here on the target may have lost something, so every failure says that it holds a part.
-    if let Err(error) = empty(conn).await {
-        // FLUSHALL comes first: refused, it has deleted nothing.
-        if matches!(&error, RedisError::Denied { command, .. } | RedisError::Server { command, .. } if command == "FLUSHALL")
-        {
-            return Err(error);
-        }
-        return Err(partial(&ReplayReport::default(), 0, vec![error.to_string()]));
+    match mode {
+        ReplayMode::ReplaceEverything => delete_everything(conn).await?,
+        ReplayMode::MergeKeys => {}
     }
     let mut run =
         Run { report: ReplayReport::default(), flying: VecDeque::new(), flying_bytes: 0, failed: 0, first: Vec::new() };
@@ -116,30 +112,37 @@ fn partial(report: &ReplayReport, failed: u64, first: Vec<String>) -> RedisError
 
 /// Would the target take our payloads? One that expired long ago is checked whole (rights, version, checksum, writable
 /// server) and creates nothing.
-async fn probe(conn: &mut Conn, rdb_version: u16) -> Result<(), RedisError> {
-    let key = format!("tair-backup-mcp:probe:{}", random_hex(8)?);
+async fn probe(conn: &mut Conn, rdb_version: u16, mode: ReplayMode) -> Result<(), RedisError> {
+    let key = format!("tair-backup-mcp:probe:{}", hex(&random::<8>().map_err(RedisError::no_randomness)?));
     let mut payload = vec![0, 0];
     let tail = footer(&payload, rdb_version);
     payload.extend_from_slice(&tail);
-    match conn.cmd(&[b"RESTORE", key.as_bytes(), b"1", &payload, b"ABSTTL"]).await {
-        Ok(_) => {}
-        // Another node's slot: rights are as asked, the version is the plan's to compare.
-        Err(RedisError::Server { message, .. }) if message.starts_with("MOVED ") => {}
-        // It is full of what is about to be deleted.
-        Err(RedisError::Server { message, .. }) if message.starts_with("OOM ") => {}
-        Err(error) => return Err(error),
+    let Err(error) = conn.cmd(&[b"RESTORE", key.as_bytes(), b"1", &payload, b"ABSTTL"]).await else { return Ok(()) };
+    let RedisError::Server { prefix, .. } = &error else { return Err(error) };
+    match (prefix, mode) {
+        // The slot of the probe's key is another node's: rights are as asked, the version is the plan's to compare.
+        (ErrorPrefix::Moved, _) => Ok(()),
+        // The target is full of what is about to be deleted.
+        (ErrorPrefix::Oom, ReplayMode::ReplaceEverything) => Ok(()),
+        (ErrorPrefix::Oom, ReplayMode::MergeKeys) => Err(error),
+        _ => Err(error),
     }
-    Ok(())
 }
 
 /// Deletes keys and functions.
-async fn empty(conn: &mut Conn) -> Result<(), RedisError> {
-    conn.cmd_str(&["FLUSHALL", "SYNC"]).await?;
+async fn delete_everything(conn: &mut Conn) -> Result<(), RedisError> {
+    let half_deleted = |error: RedisError| partial(&ReplayReport::default(), 0, vec![error.to_string()]);
+    match conn.cmd_str(&["FLUSHALL", "SYNC"]).await {
+        Ok(_) => {}
+        // Refused, FLUSHALL has deleted nothing.
+        Err(error @ (RedisError::Denied { .. } | RedisError::Server { .. })) => return Err(error),
+        Err(error) => return Err(half_deleted(error)),
+    }
     match conn.cmd_str(&["FUNCTION", "FLUSH", "SYNC"]).await {
         Ok(_) => Ok(()),
         // Before 7.0 there are no functions; if the backup has some, loading them will fail by name.
-        Err(RedisError::Server { message, .. }) if message.contains("unknown command") => Ok(()),
-        Err(error) => Err(error),
+        Err(RedisError::Server { prefix: ErrorPrefix::UnknownCommand, .. }) => Ok(()),
+        Err(error) => Err(half_deleted(error)),
     }
 }
 
@@ -190,32 +193,22 @@ impl Run {
 
     /// Reads one reply; false when none is due.
     async fn reply(&mut self, conn: &mut Conn) -> Result<bool, RedisError> {
-        let Some(Sent { what, bytes }) = self.flying.front() else { return Ok(false) };
+        let Some(Sent { command, bytes }) = self.flying.front() else { return Ok(false) };
         match conn.next_value("RESTORE").await? {
             Value::Error(text) => {
                 self.failed += 1;
-                if self.first.len() < NAMED {
-                    self.first.push(format!("{what}: {}", clean(&text)));
+                if self.first.len() < QUOTED_MAX {
+                    self.first.push(format!("{command}: {}", clean(&text)));
                 }
             }
-            _ => match what {
-                What::Key(_) => self.report.keys += 1,
-                What::Function => self.report.functions += 1,
-                What::Select(_) => {}
+            _ => match command {
+                Command::Key(_) => self.report.keys += 1,
+                Command::Function => self.report.functions += 1,
+                Command::Select(_) => {}
             },
         }
         self.flying_bytes -= bytes;
         self.flying.pop_front();
         Ok(true)
-    }
-}
-
-impl std::fmt::Display for What {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Key(key) => write!(f, "key \"{}\"", clean(&String::from_utf8_lossy(key))),
-            Self::Function => f.write_str("function library"),
-            Self::Select(db) => write!(f, "database {db}"),
-        }
     }
 }
