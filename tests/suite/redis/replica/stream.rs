@@ -1,13 +1,14 @@
 //! The commands that a source applies after a snapshot arrive whole and in order, each with the source's own offset; a
 //! stream satisfies no WAIT; and what is no command, or too large, is an error before it is memory.
 
-use crate::redis::fixture::KIND;
-use crate::support::{KINDS, Redis, Reply};
+use crate::redis::fixture::{KIND, say};
+use crate::support::{KINDS, Redis};
 use tair_backup_mcp::redis::endpoint::{Address, Endpoint};
 use tair_backup_mcp::redis::error::RedisError;
 use tair_backup_mcp::redis::replica::handshake::{CaptureOptions, Extent, Framing};
 use tair_backup_mcp::redis::replica::snapshot::Snapshot;
 use tair_backup_mcp::redis::replica::stream::{Command, Stream};
+use tair_backup_mcp::redis::resp::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
@@ -71,8 +72,9 @@ async fn writes_after_the_snapshot_arrive_with_their_offsets() {
         assert_eq!(*sets[250], ["SET", "after:250", &large]);
 
         // Whoever waits for a replica must not take this one for a copy.
-        source.run(&["SET", "waited", "for"]);
-        assert_eq!(source.run(&["WAIT", "1", "300"]), Reply::Int(0));
+        let mut conn = source.conn().await;
+        say(&mut conn, "SET waited for").await;
+        assert_eq!(conn.cmd_str(&["WAIT", "1", "300"]).await.unwrap(), Value::Int(0));
         assert_eq!(text(&catch_up(&mut stream, &source).await[0]), ["SET", "waited", "for"]);
 
         source.run(&["SET", "too large", &"x".repeat(COMMAND_BYTES_MAX)]);
