@@ -15,7 +15,7 @@ use crate::model::text::clean;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RedisError {
-    /// The address cannot be read. Never quotes it.
+    /// The address cannot be read. The reason never quotes the address, which may hold a password.
     #[error("cannot read the address of the instance: {reason}")]
     BadAddress {
         /// What is wrong and what would be right.
@@ -125,7 +125,7 @@ pub enum RedisError {
     #[error(transparent)]
     Refused(#[from] Refusal),
     /// The target was told to follow this program and did not connect.
-    #[error("the target did not connect back to {address} within {} s ({rejected} other connections were turned away)", waited.as_secs())]
+    #[error("the target did not connect back to {address} within {} s ({rejected} other connections were rejected)", waited.as_secs())]
     TargetDidNotConnect {
         /// Where this program listened.
         address: String,

@@ -52,8 +52,8 @@ impl ErrorPrefix {
     /// Reads the text of an error reply, without its dash.
     #[must_use]
     pub fn of(text: &str) -> Self {
-        let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
-        match word.trim_end() {
+        let (prefix, rest) = text.split_once(' ').unwrap_or((text, ""));
+        match prefix.trim_end() {
             "ERR" if rest.trim_start().starts_with("unknown command") => Self::UnknownCommand,
             "ERR" => Self::Err,
             "NOPERM" => Self::NoPerm,

@@ -119,7 +119,7 @@ pub(super) async fn put_back(conn: &mut Conn, settings: &Settings) -> Result<(),
     ];
     let mut first = None;
     for (name, value) in originals {
-        // What is as it was needs no right to set it.
+        // A setting that has its original value needs no right to set it.
         if get(conn, name).await.ok().flatten().as_deref() == Some(value) {
             continue;
         }

@@ -1,7 +1,7 @@
 //! What the target of a restore is to it: why replication cannot restore a server, and what a server holds after a restore
 //! that failed.
 //!
-//! Plain words for errors and plans; nothing here asks a server anything.
+//! Plain data for errors and plans; nothing here asks a server anything.
 
 use std::fmt;
 

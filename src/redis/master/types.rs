@@ -27,7 +27,7 @@ pub enum Step {
     Switched,
     /// The target connected and proved to be the target.
     Connected,
-    /// Data is on its way.
+    /// The target is being sent the data.
     Streaming {
         /// Bytes written so far.
         sent: u64,

@@ -94,8 +94,13 @@ pub async fn drive(
         ReplayMode::ReplaceEverything => delete_everything(conn).await?,
         ReplayMode::MergeKeys => {}
     }
-    let mut run =
-        Run { report: ReplayReport::default(), flying: VecDeque::new(), flying_bytes: 0, failed: 0, first: Vec::new() };
+    let mut run = Run {
+        report: ReplayReport::default(),
+        in_flight: VecDeque::new(),
+        in_flight_bytes: 0,
+        failed: 0,
+        first: Vec::new(),
+    };
     match run.all(conn, &mut frames, &mut on_progress).await {
         Ok(()) if run.failed == 0 => Ok(run.report),
         Ok(()) => Err(partial(&run.report, run.failed, run.first)),
@@ -148,8 +153,8 @@ async fn delete_everything(conn: &mut Conn) -> Result<(), RedisError> {
 
 struct Run {
     report: ReplayReport,
-    flying: VecDeque<Sent>,
-    flying_bytes: usize,
+    in_flight: VecDeque<Sent>,
+    in_flight_bytes: usize,
     failed: u64,
     first: Vec<String>,
 }
@@ -172,12 +177,12 @@ impl Run {
                 Some(Frame::Bytes { wire, ends }) => {
                     conn.write_raw(&wire, "RESTORE").await?;
                     self.report.bytes += wire.len() as u64;
-                    self.flying_bytes += ends.iter().map(|s| s.bytes).sum::<usize>();
-                    self.flying.extend(ends);
+                    self.in_flight_bytes += ends.iter().map(|s| s.bytes).sum::<usize>();
+                    self.in_flight.extend(ends);
                 }
             }
             // With nothing complete in flight there is nothing to wait for: a large value is still on its way out.
-            while self.flying_bytes > WINDOW_BYTES || self.flying.len() > WINDOW_COMMANDS {
+            while self.in_flight_bytes > WINDOW_BYTES || self.in_flight.len() > WINDOW_COMMANDS {
                 if !self.reply(conn).await? {
                     break;
                 }
@@ -193,7 +198,7 @@ impl Run {
 
     /// Reads one reply; false when none is due.
     async fn reply(&mut self, conn: &mut Conn) -> Result<bool, RedisError> {
-        let Some(Sent { command, bytes }) = self.flying.front() else { return Ok(false) };
+        let Some(Sent { command, bytes }) = self.in_flight.front() else { return Ok(false) };
         match conn.next_value("RESTORE").await? {
             Value::Error(text) => {
                 self.failed += 1;
@@ -207,8 +212,8 @@ impl Run {
                 Command::Select(_) => {}
             },
         }
-        self.flying_bytes -= bytes;
-        self.flying.pop_front();
+        self.in_flight_bytes -= bytes;
+        self.in_flight.pop_front();
         Ok(true)
     }
 }
