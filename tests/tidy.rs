@@ -36,7 +36,7 @@ const VAGUE: [&str; 11] = [
 ];
 
 /// Rooms whose circles or words are still to be mended.
-const UNMENDED: [&str; 9] = ["cli", "config", "emulator", "mcp", "model", "provider", "redis", "state", "vault"];
+const UNMENDED: [&str; 8] = ["cli", "config", "emulator", "mcp", "model", "provider", "state", "vault"];
 
 /// Words, and the only room that may say them: what they do must have one place.
 const OWNED: [(&str, &str); 9] = [

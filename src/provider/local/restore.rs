@@ -2,6 +2,7 @@
 
 use crate::config::instance::Announce;
 use crate::guard::facts::restore::LastLook;
+use crate::guard::grant::{Grant, Overwrite};
 use crate::guard::ledger::Ledger as _;
 use crate::guard::permit::Permit;
 use crate::guard::plan::{Plan, changed};
@@ -17,12 +18,14 @@ use crate::provider::local::recover::RecoveryRecord;
 use crate::provider::local::{COMMAND_TIMEOUT, Inner};
 use crate::provider::trace::Trace;
 use crate::provider::{blocking, with_way_back};
-use crate::redis::RedisError;
 use crate::redis::conn::Conn;
+use crate::redis::error::RedisError;
 use crate::redis::facts::{ServerFacts, key_counts, write_calls};
-use crate::redis::master::{MasterOptions, Stage, Step, Supply};
+use crate::redis::master::session::Session;
+use crate::redis::master::types::{MasterOptions, Step, Supply};
 use crate::redis::rdb;
-use crate::redis::replay::{RestoreEncoder, drive};
+use crate::redis::replay::encoder::RestoreEncoder;
+use crate::redis::replay::{ReplayMode, drive};
 use crate::state::jobs::Begun;
 use crate::vault::frames::FrameReader;
 use jiff::Timestamp;
@@ -44,13 +47,14 @@ impl Inner {
         let begun = self
             .jobs
             .begin(JobKind::Restore, &instance_id, backup_id, |job| async move {
-                let plan = permit.plan();
+                let plan = permit.plan().clone();
                 let verified = permit.human_verified();
                 let started = format!("job {}, human_verified {verified}", job.id);
-                inner.state.record(permit.record("restore.started", started)).await?;
-                let trace = Trace::of(&permit);
+                let (record, trace) = (permit.record("restore.started", started), Trace::of(&permit));
+                let grant = permit.overwrite()?;
+                inner.state.record(record).await?;
                 let done = inner
-                    .restore(&job, plan, &trace)
+                    .restore(grant, &job, &plan, &trace)
                     .await
                     .map_err(|fault| with_way_back(fault, &plan.impact.way_back));
                 inner.jobs.note_end(&trace, &job, &done).await;
@@ -66,7 +70,7 @@ impl Inner {
         }
     }
 
-    async fn restore(&self, job: &Job, plan: &Plan, trace: &Trace) -> Result<String, Fault> {
+    async fn restore(&self, grant: Grant<Overwrite>, job: &Job, plan: &Plan, trace: &Trace) -> Result<String, Fault> {
         self.state.progress(&job.id, "verifying the backup", 0, 0).await?;
         let (vault, id, set_id) = (self.vault.clone(), plan.instance_id.clone(), job.backup_id.clone());
         let planned = plan.direct_restore()?;
@@ -82,8 +86,8 @@ impl Inner {
         .await?;
         let recovery = RecoveryRecord::of(plan, &set, trace);
         match planned.method {
-            Method::Replication => self.by_replication(job, plan, recovery, &set, data).await?,
-            Method::Commands => self.by_commands(job, plan, recovery, &set, data).await?,
+            Method::Replication => self.by_replication(grant, job, plan, recovery, &set, data).await?,
+            Method::Commands => self.by_commands(grant, job, plan, recovery, &set, data).await?,
         }
         // Data that is in must not be called lost because of what comes after it.
         let _ = self.state.progress(&job.id, "counting keys", set.rdb_bytes, set.rdb_bytes).await;
@@ -116,6 +120,7 @@ impl Inner {
 
     async fn by_replication(
         &self,
+        grant: Grant<Overwrite>,
         job: &Job,
         plan: &Plan,
         recovery: RecoveryRecord,
@@ -133,17 +138,17 @@ impl Inner {
             total: Some(set.rdb_bytes),
             ..MasterOptions::default()
         };
-        let stage = Stage::prepare(&endpoint, options).await?;
+        let session = Session::prepare(&endpoint, options).await?;
         self.still_as_planned(&mut Conn::open(&endpoint, COMMAND_TIMEOUT).await?, plan).await?;
-        // From here on a crash is settled at the next start.
-        self.state.save_recovery(&job.id, &recovery.switching(stage.switch()).to_json()?).await?;
+        // From here on a crash is rolled back at the next start.
+        self.state.save_recovery(&job.id, &recovery.switching(session.rollback_record()).to_json()?).await?;
         let (tx, rx) = mpsc::channel(IN_FLIGHT);
         let supplier = {
             let bytes = set.rdb_bytes;
             tokio::task::spawn_blocking(move || supply(data, bytes, &tx))
         };
         let shown = Mutex::new(("preparing the target", 0));
-        let run = stage.run(rx, |step| {
+        let run = session.run(grant, rx, |step| {
             let now = match step {
                 Step::SettingsSaved => ("preparing the target", 0),
                 Step::Switched => ("waiting for the target to connect", 0),
@@ -172,6 +177,7 @@ impl Inner {
 
     async fn by_commands(
         &self,
+        grant: Grant<Overwrite>,
         job: &Job,
         plan: &Plan,
         recovery: RecoveryRecord,
@@ -194,7 +200,9 @@ impl Inner {
         };
         let done = std::sync::atomic::AtomicU64::new(0);
         let keys = total_keys(&set.counts);
-        let run = drive(&mut conn, rx, |report| done.store(report.keys, std::sync::atomic::Ordering::Relaxed));
+        let run = drive(grant, &mut conn, rx, ReplayMode::ReplaceEverything, |report| {
+            done.store(report.keys, std::sync::atomic::Ordering::Relaxed)
+        });
         tokio::pin!(run);
         let driven = loop {
             tokio::select! {
@@ -217,7 +225,7 @@ impl Inner {
 /// Whether a restore ended without the target being off us with its own settings: then its undo record is still needed.
 pub fn needs_rollback(fault: &Fault) -> bool {
     let source = std::error::Error::source(fault).and_then(|e| e.downcast_ref::<RedisError>());
-    matches!(source, Some(RedisError::Restore { unsettled: Some(_), .. }))
+    matches!(source, Some(RedisError::Restore { not_rolled_back: Some(_), .. }))
 }
 
 /// Reads data whose file was just shown to be the one that was verified. Each frame's own checksum is right before it goes
