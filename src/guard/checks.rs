@@ -42,6 +42,14 @@ pub struct Precheck {
     pub detail: String,
 }
 
+impl Precheck {
+    /// Whether it is about the set that is to be restored, rather than about the instance or the moment.
+    #[must_use]
+    pub fn is_about_the_set(&self) -> bool {
+        matches!(self.name, "backup_exists" | "backup_verified" | "engine_compatible")
+    }
+}
+
 /// Makes a pre-check.
 #[must_use]
 pub fn check(name: &'static str, status: Status, detail: impl Into<String>) -> Precheck {

@@ -3,40 +3,60 @@
 //! It takes the guard's street all the same: surveyed, refused where a check blocks, planned, recorded, spent once.
 
 use crate::guard::act::Act;
-use crate::guard::checks::blocking;
+use crate::guard::checks::{Precheck, Status, blocking};
 use crate::guard::ledger::{AuditRecord, Confirmation, ConfirmationStatus, Ledger as _};
 use crate::guard::permit;
 use crate::guard::person::Yes;
 use crate::guard::plan::{Plan, Policy};
-use crate::model::fault::{Fault, Kind};
+use crate::model::fault::Fault;
 use crate::model::ids::{hex, random};
 use crate::provider::Carried;
 use crate::tools::App;
 use jiff::{SignedDuration, Timestamp};
 
-/// The code of an act that a check blocks.
-const BLOCKED: &str = "precheck.blocked";
 /// How long the plan may take to be carried out: it is at once.
 const GOOD_FOR: SignedDuration = SignedDuration::from_mins(1);
+
+/// Why an act was not carried out.
+#[derive(Debug)]
+pub enum Refusal {
+    /// These pre-checks block it. Nothing was begun.
+    Blocked(Vec<Precheck>),
+    /// Anything else.
+    Fault(Fault),
+}
+
+impl From<Fault> for Refusal {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Blocked(checks) => write!(f, "pre-checks block it: {}", blocking(checks).join("; ")),
+            Self::Fault(fault) => write!(f, "{}: {fault}", fault.code),
+        }
+    }
+}
 
 /// Carries out an act for a signed caller. Like the cloud it asks nobody, minds no write traffic and takes no safety backup.
 ///
 /// # Errors
-/// `precheck.blocked`, naming the checks; those of the instance.
-pub async fn delegated(app: &App, caller: &str, instance_id: &str, act: Act) -> Result<Carried, Fault> {
+/// The checks that block it; the faults of the instance.
+pub async fn delegated(app: &App, caller: &str, instance_id: &str, act: Act) -> Result<Carried, Refusal> {
     let what = act.on(instance_id);
     let outcome = carry_out(app, caller, instance_id, act).await;
     // What blocks has a line of its own, with the plan it blocked.
-    if let Err(fault) = outcome.as_ref()
-        && fault.code != BLOCKED
-    {
+    if let Err(Refusal::Fault(fault)) = &outcome {
         let detail = format!("{what}: {}: {}", fault.code, fault.message);
         app.state.record(AuditRecord::now("refused", caller, instance_id, detail)).await?;
     }
     outcome
 }
 
-async fn carry_out(app: &App, caller: &str, instance_id: &str, act: Act) -> Result<Carried, Fault> {
+async fn carry_out(app: &App, caller: &str, instance_id: &str, act: Act) -> Result<Carried, Refusal> {
     let policy = Policy { confirmation: app.config.guard.confirmation, max_writes_per_second: f64::MAX };
     let survey = app.provider.survey(instance_id, &act, None, policy).await?;
     let why = blocking(&survey.checks);
@@ -53,7 +73,9 @@ async fn carry_out(app: &App, caller: &str, instance_id: &str, act: Act) -> Resu
     let state = &app.state;
     if !why.is_empty() {
         state.record(open.record("blocked", why.join("; "))).await?;
-        return Err(Fault::new(Kind::Refused, BLOCKED, why.join("; ")).hint("Cure what blocks, then call again."));
+        let mut blocking = survey.checks;
+        blocking.retain(|check| check.status == Status::Block);
+        return Err(Refusal::Blocked(blocking));
     }
     state.open(&open).await?;
     let planned = format!("{}, plan {}", open.plan.act.on(instance_id), open.plan.digest_hex()?);
@@ -63,5 +85,5 @@ async fn carry_out(app: &App, caller: &str, instance_id: &str, act: Act) -> Resu
         .record(open.record("approved", format!("by {}: delegated by a signed caller", yes.channel().as_str())))
         .await?;
     let permit = permit::redeem(state.as_ref(), &open, yes).await?;
-    app.provider.carry_out(permit).await
+    Ok(app.provider.carry_out(permit).await?)
 }

@@ -49,16 +49,17 @@ async fn watched(conn: &mut Conn) -> Result<bool, RedisError> {
 }
 
 impl Inner {
-    /// What a restore would mean.
+    /// What a restore from a set of the instance `set_of` would mean.
     pub async fn survey_restore(
         self: &Arc<Self>,
         instance_id: &str,
+        set_of: &str,
         backup_id: &str,
         earlier: Option<&Plan>,
         policy: Policy,
     ) -> Result<Survey, Fault> {
         let look = if earlier.is_some() { Look::Again } else { Look::Whole };
-        let (mut target, source) = self.facts(instance_id, backup_id, look).await?;
+        let (mut target, source) = self.facts(instance_id, set_of, backup_id, look).await?;
         let writes = Writes { calls: target.write_calls, read_at: target.read_at };
         if let Some(plan) = earlier {
             (target.writes_per_second, target.window_seconds) = plan.traffic_since(writes);
@@ -113,6 +114,7 @@ impl Inner {
     async fn facts(
         self: &Arc<Self>,
         instance_id: &str,
+        set_of: &str,
         backup_id: &str,
         look: Look,
     ) -> Result<(TargetFacts, SourceFacts), Fault> {
@@ -120,7 +122,7 @@ impl Inner {
             // A target that an earlier restore left following a dead address must not be planned for as it stands.
             self.recover().await?;
         }
-        let (vault, id, set_id) = (self.vault.clone(), instance_id.to_owned(), backup_id.to_owned());
+        let (vault, id, set_id) = (self.vault.clone(), set_of.to_owned(), backup_id.to_owned());
         let set = blocking(move || vault.find(&id, &set_id)).await?;
         let verify = async {
             if look == Look::Again {

@@ -34,6 +34,7 @@ use crate::model::restore::{SafetyFacts, SafetyStatus};
 use crate::model::secret::Secret;
 use crate::model::text::{nearest, quoted};
 use crate::provider::jobs::Jobs;
+use crate::provider::unsupported;
 use crate::provider::{Carried, Downloaded, InstanceQuery, OnBytes, Provider, Range, SignedUrl};
 use crate::state::State;
 use crate::state::jobs::Filter;
@@ -356,6 +357,8 @@ impl Provider for Tair {
             Act::DeleteBackup { backup_id } => self.inner.delete(permit, &backup_id).await.map(Carried::Done),
             Act::ModifyBackupPolicy { change } => self.inner.modify_policy(permit, &change).await.map(Carried::Done),
             Act::CreateInstanceFromBackup { order } => self.inner.start_clone(permit, &order).await.map(Carried::Job),
+            // New instances are ordered from the cloud; none is filled by this program.
+            Act::FillInstance { .. } => Err(unsupported("fill_instance")),
         }
     }
 

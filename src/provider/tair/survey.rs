@@ -16,6 +16,7 @@ use crate::provider::tair::filter_key;
 use crate::provider::tair::order::Order;
 use crate::provider::tair::sets::{self, CloudSet, Listed};
 use crate::provider::tair::{Inner, address_of, policy, traffic};
+use crate::provider::unsupported;
 use crate::tair::wire::attribute::InstanceAttribute;
 use jiff::Timestamp;
 
@@ -102,6 +103,8 @@ impl Inner {
             Act::DeleteBackup { backup_id } => self.survey_deletion(instance_id, backup_id).await,
             Act::ModifyBackupPolicy { change } => self.survey_policy(instance_id, change).await,
             Act::CreateInstanceFromBackup { order } => self.survey_clone(instance_id, order, earlier.is_none()).await,
+            // New instances are ordered from the cloud; none is filled by this program.
+            Act::FillInstance { .. } => Err(unsupported("fill_instance")),
         }
     }
 
