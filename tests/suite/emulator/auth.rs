@@ -149,7 +149,7 @@ fn what_it_does_not_serve() {
     };
     let told = run(&["--listen", &format!("0.0.0.0:{}", free_port())]);
     assert!(told.code == 3 && told.err.contains("[emulator.not_loopback]"), "{told:?}");
-    let told = run(&["--listen", "127.0.0.1:0", "--mishap", "throtle,action=CreateBackup"]);
+    let told = run(&["--listen", "127.0.0.1:0", "--fault", "throtle,action=CreateBackup"]);
     assert!(told.code == 2 && told.err.contains("did you mean throttle?"), "{told:?}");
     let emulator = Emulator::start(&bench, &["--listen", "0.0.0.0:0", "--listen-beyond-loopback"]);
     assert!(emulator.said.contains("http://0.0.0.0:"), "{}", emulator.said);
@@ -158,7 +158,7 @@ fn what_it_does_not_serve() {
     assert!(told.code == 2 && told.err.contains("[emulator.running]"), "{told:?}");
     drop(emulator);
     let told = bench.run(&["emulate", "--help"]);
-    for word in ["--mishap-control", "cloud_native", "retry_after_ms", "ALIBABA_CLOUD_ACCESS_KEY_SECRET"] {
+    for word in ["--fault-control", "cloud_native", "retry_after_ms", "ALIBABA_CLOUD_ACCESS_KEY_SECRET"] {
         assert!(told.out.contains(word), "{word}: {}", told.out);
     }
 }

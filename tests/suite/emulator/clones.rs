@@ -23,7 +23,7 @@ fn a_spare_becomes_a_new_instance() {
     let (source, spares, bench) = stage("generation = \"cloud_native\"");
     source.fill(2, 9);
     spares[0].run(&["SET", "old", "data"]);
-    let emulator = Emulator::start(&bench, &["--mishap", "slow,action=CreateTairInstance,seconds=2"]);
+    let emulator = Emulator::start(&bench, &["--fault", "slow,action=CreateTairInstance,seconds=2"]);
     let ids = |emulator: &Emulator| {
         let told = emulator.call("DescribeInstances", &[("RegionId", "cn-beijing")]).ok();
         let rows = told["Instances"]["KVStoreInstance"].as_array().unwrap().clone();
