@@ -19,9 +19,9 @@ pub const DENIED_BY_RAM: &str = "Forbidden.RAM";
 pub struct Refused {
     /// The cloud's code.
     pub code: String,
-    /// The HTTP status.
+    /// The HTTP status that the code comes with.
     pub status: u16,
-    /// For the reader.
+    /// The sentence for the reader.
     pub message: String,
     /// Milliseconds for the header `x-acs-retry-after`.
     pub retry_after: Option<u64>,

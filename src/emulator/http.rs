@@ -122,15 +122,15 @@ impl Reply {
 
 /// A request, read whole.
 pub struct Arrived {
-    /// Its method.
+    /// `GET`, `POST` and so on.
     pub method: String,
     /// The path it is for.
     pub path: String,
-    /// Its query, as it came.
+    /// The query as it came, percent-encoded; empty where there is none.
     pub query: String,
-    /// Its headers, names in lower case.
+    /// The headers in their order, names in lower case.
     pub headers: Vec<(String, String)>,
-    /// Its body.
+    /// The body; empty where there is none.
     pub body: Vec<u8>,
 }
 

@@ -65,8 +65,8 @@ impl Router {
     async fn call(&self, arrived: &Arrived, host: &str, request_id: &str) -> Result<Value, Injected> {
         let account = &self.account;
         let signed = self.authenticator.admit(&arrived.incoming(), Timestamp::now()).map_err(Injected::Refused)?;
-        if let Some(struck) = account.faults.before(&signed.action) {
-            return Err(struck);
+        if let Some(injected) = account.faults.before(&signed.action) {
+            return Err(injected);
         }
         let asked = first(&signed.params, "RegionId").filter(|r| !r.is_empty());
         let region = account.region.as_deref().or(asked).unwrap_or("cn-hangzhou").to_owned();

@@ -4,8 +4,7 @@
 //! the last piece comes only when the checksum over all of them is the set's. A reader that drops the stream ends the work
 //! behind it.
 
-use crate::model::backup::BackupSet;
-use crate::model::fault::Fault;
+use crate::model::fault::{Fault, Kind};
 use crate::model::ids::hex;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
@@ -15,24 +14,36 @@ const IN_FLIGHT: usize = 2;
 
 /// A set's RDB, read from its beginning.
 #[derive(Debug)]
-pub struct SetStream(mpsc::Receiver<Result<Vec<u8>, Fault>>);
+pub struct SetStream {
+    from: mpsc::Receiver<Result<Vec<u8>, Fault>>,
+    /// Bytes still to come.
+    left: u64,
+}
 
 impl SetStream {
-    /// A stream, and the end that its pieces are given to.
+    /// The stream of an RDB of this length and SHA-256, and the end that its pieces are given to.
     #[must_use]
-    pub fn of(set: &BackupSet) -> (Self, SetSink) {
+    pub fn new(bytes: u64, sha256: String) -> (Self, SetSink) {
         let (to, from) = mpsc::channel(IN_FLIGHT);
-        let sink =
-            SetSink { to, bytes: set.rdb_bytes, sha256: set.sha256.clone(), seen: 0, sha: Sha256::new(), last: None };
-        (Self(from), sink)
+        (Self { from, left: bytes }, SetSink { to, bytes, sha256, seen: 0, sha: Sha256::new(), last: None })
     }
 
     /// The next piece; none after the last.
     ///
     /// # Errors
-    /// `backup.damaged`, instead of the last piece. Nothing comes after it.
+    /// `backup.damaged`, instead of the last piece; `job.crashed` where the thread that reads the set died.
     pub async fn next(&mut self) -> Result<Option<Vec<u8>>, Fault> {
-        self.0.recv().await.transpose()
+        match self.from.recv().await {
+            Some(piece) => piece.map(|piece| {
+                self.left = self.left.saturating_sub(piece.len() as u64);
+                Some(piece)
+            }),
+            // Must not look like an end.
+            None if self.left > 0 => {
+                Err(Fault::new(Kind::Unexpected, "job.crashed", "the thread that reads the set died"))
+            }
+            None => Ok(None),
+        }
     }
 }
 
@@ -91,5 +102,71 @@ impl SetSink {
     /// Ends the stream with a failure.
     pub fn fail(self, fault: Fault) {
         let _ = self.to.blocking_send(Err(fault));
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    //! The last piece comes only when all of them are right; a reader or a writer that goes is no end.
+    use super::*;
+
+    /// A stream of this data.
+    fn stream(data: &[u8]) -> (SetStream, SetSink) {
+        SetStream::new(data.len() as u64, hex(&Sha256::digest(data)))
+    }
+
+    fn damaged(why: String) -> Fault {
+        Fault::new(Kind::Damaged, "backup.damaged", why)
+    }
+
+    /// All pieces that come, and whether the end was a good one.
+    async fn read(mut stream: SetStream) -> (Vec<Vec<u8>>, Option<Kind>) {
+        let mut pieces = Vec::new();
+        loop {
+            match stream.next().await {
+                Ok(Some(piece)) => pieces.push(piece),
+                Ok(None) => return (pieces, None),
+                Err(fault) => return (pieces, Some(fault.kind)),
+            }
+        }
+    }
+
+    async fn sent(data: &[u8], pieces: &'static [&'static [u8]], finish: bool) -> (Vec<Vec<u8>>, Option<Kind>) {
+        let (stream, mut sink) = stream(data);
+        let writer = std::thread::spawn(move || {
+            for piece in pieces {
+                sink.push(piece.to_vec()).unwrap();
+            }
+            if finish {
+                sink.finish(damaged);
+            }
+        });
+        let read = read(stream).await;
+        writer.join().unwrap();
+        read
+    }
+
+    #[tokio::test]
+    async fn what_ends_is_whole() {
+        let all: &[&[u8]] = &[b"ab", b"cd", b"ef"];
+        let (pieces, end) = sent(b"abcdef", all, true).await;
+        assert_eq!((pieces.concat(), end), (b"abcdef".to_vec(), None));
+        // Another byte, and another length.
+        for other in [b"abcdxf".as_slice(), b"abcdefg"] {
+            let (pieces, end) = sent(other, all, true).await;
+            assert_eq!((pieces.concat(), end), (b"abcd".to_vec(), Some(Kind::Damaged)));
+        }
+        let (pieces, end) = sent(b"abcdef", all, false).await;
+        assert_eq!((pieces.concat(), end), (b"abcd".to_vec(), Some(Kind::Unexpected)));
+        assert_eq!(sent(b"", &[], true).await, (Vec::new(), None));
+    }
+
+    #[test]
+    fn a_reader_that_is_gone_ends_the_work() {
+        let (stream, mut sink) = stream(b"abcdef");
+        drop(stream);
+        assert_eq!(sink.push(b"ab".to_vec()), Ok(()));
+        assert_eq!(sink.push(b"cd".to_vec()), Err(Gone));
     }
 }

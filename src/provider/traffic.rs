@@ -36,7 +36,6 @@ impl Counters {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     //! Rates are per second, and none is told across a restart of the server.
     use super::*;

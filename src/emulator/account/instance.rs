@@ -34,34 +34,34 @@ impl Status {
 /// An instance of the account.
 #[derive(Debug, Clone)]
 pub struct EmulatedInstance {
-    /// Its id, the configuration's own.
+    /// The instance's id, which is the configuration's own.
     pub id: String,
-    /// What kind of the cloud's instances it is.
+    /// Which of the cloud's kinds of instances is emulated.
     pub kind: Emulate,
-    /// How it came to be, where a call created it.
+    /// How the instance came to be, where a call created it.
     pub created: Option<Creation>,
 }
 
 impl EmulatedInstance {
-    /// Whether it is a cloud-native one.
+    /// Whether the instance is a cloud-native one.
     #[must_use]
     pub fn is_cloud_native(&self) -> bool {
         self.kind.generation == Generation::CloudNative
     }
 
-    /// Whether it is a cluster.
+    /// Whether the instance is a cluster.
     #[must_use]
     pub fn is_cluster(&self) -> bool {
         self.kind.architecture == Architecture::Cluster
     }
 
-    /// Whether its sets are listed by `DescribeClusterBackupList` alone.
+    /// Whether the instance's sets are listed by `DescribeClusterBackupList` alone.
     #[must_use]
     pub fn has_cluster_sets(&self) -> bool {
         self.is_cloud_native() && self.is_cluster()
     }
 
-    /// The id of its one shard, which is its own on a standard architecture.
+    /// The id of the instance's one shard, which is its own on a standard architecture.
     #[must_use]
     pub fn node(&self) -> String {
         if self.is_cluster() { format!("{}-db-0", self.id) } else { self.id.clone() }

@@ -17,7 +17,7 @@ impl Inner {
         let (vault, opened) = (self.vault.clone(), set.clone());
         let data = blocking(move || vault.open_data(&opened)).await?;
         let path = self.vault.set_dir(&set.instance_id, &set.id);
-        let (stream, sink) = SetStream::of(set);
+        let (stream, sink) = SetStream::new(set.rdb_bytes, set.sha256.clone());
         tokio::task::spawn_blocking(move || pump(data, &path, sink));
         Ok(stream)
     }

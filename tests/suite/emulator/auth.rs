@@ -1,4 +1,4 @@
-//! The gate of the emulator: both signatures are taken, and everything that the cloud turns away is turned away in its words.
+//! Authentication by the emulator: both signatures are taken, and everything that the cloud turns away is turned away in its words.
 
 use crate::support::emulator::{EVER, Emulator, SECRET, Signing};
 use crate::support::{Bench, Redis, finish, free_port};
@@ -87,7 +87,9 @@ fn what_the_gateway_refuses() {
     assert_eq!(nobody.refused(), (404, "InvalidInstanceId.NotFound".into()));
     assert_eq!(emulator.raw("GET", "/else", &[emulator.host()], b"").unwrap().refused().0, 404);
     // Not switched on.
-    assert_eq!(emulator.raw("GET", "/mishaps", &[emulator.host()], b"").unwrap().refused().0, 404);
+    for path in ["/faults", "/mishaps"] {
+        assert_eq!(emulator.raw("GET", path, &[emulator.host()], b"").unwrap().refused().0, 404, "{path}");
+    }
 }
 
 /// A temporary key wants its token, and no other.
