@@ -49,7 +49,11 @@ async fn writes_are_not_repeated() {
     let (_redis, bench, emulator) = stage(&["--fault-control"]);
     let client = emulator.client();
     let write = CreateBackup { instance_id: "orders".into(), backup_retention_period: None };
-    let sets = |n: usize| wait("the sets", Duration::from_secs(30), || (bench.backups().len() == n).then_some(()));
+    // A set is there a moment before its job is over, and while that runs another backup is refused.
+    let over = || bench.jobs().iter().all(|job| job["status"] != "running");
+    let sets = |n: usize| {
+        wait("the sets", Duration::from_secs(30), || (bench.backups().len() == n && over()).then_some(()));
+    };
     emulator.inject(json!({"kind": "throttle", "action": "CreateBackup"}));
     client.call(&write).await.unwrap();
     sets(1);
