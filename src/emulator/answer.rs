@@ -2,7 +2,6 @@
 //!
 //! A refusal tells the caller no more than the cloud would; the cause goes to the log.
 
-use crate::guard::checks::Precheck;
 use crate::model::fault::{Fault, Kind};
 use crate::tair::incoming;
 use crate::tair::published::{all, find};
@@ -136,9 +135,9 @@ impl From<Refusal> for Refused {
         match refusal {
             Refusal::Fault(fault) => fault.into(),
             Refusal::Blocked(checks) => {
-                let of_the_set = checks.first().is_some_and(Precheck::is_about_the_set);
+                let of_the_set = checks.first().is_some_and(|check| check.name.is_about_the_set());
                 let code = if of_the_set { "IncorrectBackupSetState" } else { "IncorrectDBInstanceState" };
-                tracing::warn!("answered with {code}: {}", Refusal::Blocked(checks));
+                tracing::warn!("answered with {code}: {}", Fault::from(Refusal::Blocked(checks)));
                 Self::new(code)
             }
         }

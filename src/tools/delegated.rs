@@ -1,14 +1,16 @@
 //! An act on behalf of a caller who signed for it: for a face that speaks the cloud's own API, where there is nobody to ask.
 //!
-//! It takes the guard's street all the same: surveyed, refused where a check blocks, planned, recorded, spent once.
+//! It takes the guard's way all the same: assessed, refused where a check blocks, planned, recorded, redeemed once.
 
 use crate::guard::act::Act;
-use crate::guard::checks::{Precheck, Status, blocking};
+use crate::guard::assess::assess;
+use crate::guard::check::{Precheck, Status, blocked, of_status};
 use crate::guard::ledger::{AuditRecord, Confirmation, ConfirmationStatus, Ledger as _};
 use crate::guard::permit;
 use crate::guard::person::Yes;
-use crate::guard::plan::{Plan, Policy};
-use crate::model::fault::Fault;
+use crate::guard::plan::Plan;
+use crate::guard::rules::Rules;
+use crate::model::fault::{Fault, Kind};
 use crate::model::ids::{hex, random};
 use crate::provider::Carried;
 use crate::tools::App;
@@ -17,10 +19,10 @@ use jiff::{SignedDuration, Timestamp};
 /// How long the plan may take to be carried out: it is at once.
 const GOOD_FOR: SignedDuration = SignedDuration::from_mins(1);
 
-/// Why an act was not carried out.
+/// Why a signed caller's act was not begun.
 #[derive(Debug)]
 pub enum Refusal {
-    /// These pre-checks block it. Nothing was begun.
+    /// Checks block it: those that do.
     Blocked(Vec<Precheck>),
     /// Anything else.
     Fault(Fault),
@@ -32,11 +34,14 @@ impl From<Fault> for Refusal {
     }
 }
 
-impl std::fmt::Display for Refusal {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Blocked(checks) => write!(f, "pre-checks block it: {}", blocking(checks).join("; ")),
-            Self::Fault(fault) => write!(f, "{}: {fault}", fault.code),
+impl From<Refusal> for Fault {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Fault(fault) => fault,
+            Refusal::Blocked(checks) => {
+                let why = of_status(Status::Block, &checks).join("; ");
+                Self::new(Kind::Refused, "precheck.blocked", why).hint("Cure what blocks, then call again.")
+            }
         }
     }
 }
@@ -44,7 +49,7 @@ impl std::fmt::Display for Refusal {
 /// Carries out an act for a signed caller. Like the cloud it asks nobody, minds no write traffic and takes no safety backup.
 ///
 /// # Errors
-/// The checks that block it; the faults of the instance.
+/// The checks that block; the faults of the instance.
 pub async fn delegated(app: &App, caller: &str, instance_id: &str, act: Act) -> Result<Carried, Refusal> {
     let what = act.on(instance_id);
     let outcome = carry_out(app, caller, instance_id, act).await;
@@ -57,33 +62,31 @@ pub async fn delegated(app: &App, caller: &str, instance_id: &str, act: Act) -> 
 }
 
 async fn carry_out(app: &App, caller: &str, instance_id: &str, act: Act) -> Result<Carried, Refusal> {
-    let policy = Policy { confirmation: app.config.guard.confirmation, max_writes_per_second: f64::MAX };
-    let survey = app.provider.survey(instance_id, &act, None, policy).await?;
-    let why = blocking(&survey.checks);
-    let plan = Plan::new(act, instance_id, &survey, &survey.checks, None, policy);
+    let rules = Rules { confirmation: app.config.guard.confirmation, max_writes_per_second: f64::MAX };
+    app.provider.capabilities(instance_id).await?.need(&act.needs())?;
+    let facts = app.provider.facts(instance_id, &act, None).await?;
     let now = Timestamp::now();
+    let mut assessment = assess(&facts, None, rules, now);
+    let checks = std::mem::take(&mut assessment.checks);
     let open = Confirmation {
         nonce: hex(&random::<12>()?),
-        plan,
+        plan: Plan::new(act, instance_id, assessment, &checks, None, rules),
         caller: caller.into(),
         created_at: now,
         expires_at: now + GOOD_FOR,
         status: ConfirmationStatus::Open,
     };
     let state = &app.state;
-    if !why.is_empty() {
-        state.record(open.record("blocked", why.join("; "))).await?;
-        let mut blocking = survey.checks;
-        blocking.retain(|check| check.status == Status::Block);
-        return Err(Refusal::Blocked(blocking));
+    if blocked(&checks) {
+        state.record(open.record("blocked", of_status(Status::Block, &checks).join("; "))).await?;
+        return Err(Refusal::Blocked(checks.into_iter().filter(|c| c.status == Status::Block).collect()));
     }
     state.open(&open).await?;
     let planned = format!("{}, plan {}", open.plan.act.on(instance_id), open.plan.digest_hex()?);
     state.record(open.record("planned", planned)).await?;
     let yes = Yes::delegated();
-    state
-        .record(open.record("approved", format!("by {}: delegated by a signed caller", yes.channel().as_str())))
-        .await?;
+    let by = format!("by {}: delegated by a signed caller", yes.channel().as_str());
+    state.record(open.record("approved", by)).await?;
     let permit = permit::redeem(state.as_ref(), &open, yes).await?;
     Ok(app.provider.carry_out(permit).await?)
 }

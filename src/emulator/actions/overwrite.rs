@@ -70,7 +70,8 @@ pub async fn restore(request: &ActionRequest<'_>, instance_id: &str, backup_id: 
             Err(refusal) => {
                 account.activity.cancel_restoring(&instance_id);
                 if let Err(Err(refusal)) = told.send(Err(refusal)) {
-                    tracing::warn!(%instance_id, "a restore was not begun: {refusal}");
+                    let fault = Fault::from(refusal);
+                    tracing::warn!(%instance_id, code = fault.code, "a restore was not begun: {fault}");
                 }
             }
             Ok(job) => {
@@ -104,7 +105,10 @@ pub fn fill(
     request.account.tasks.spawn(async move {
         let at_least = tokio::time::sleep(delay);
         match begin(&account.app, &caller, &spare_id, act).await {
-            Err(refusal) => tracing::warn!(%spare_id, "the new instance was not begun to be filled: {refusal}"),
+            Err(refusal) => {
+                let fault = Fault::from(refusal);
+                tracing::warn!(%spare_id, code = fault.code, "the new instance was not begun to be filled: {fault}");
+            }
             Ok(job) => {
                 if let Err(fault) = end(account.app.provider.as_ref(), job).await {
                     tracing::warn!(%spare_id, "the new instance could not be filled: {fault}");
