@@ -1,8 +1,9 @@
 //! `emulate`: the cloud's API over the configured instances, for tests without a cloud.
 
 use crate::cli::{INTERRUPTED, print};
-use crate::emulator::gate::Account;
-use crate::emulator::{Options, mishaps, serve};
+use crate::emulator::auth::AccessKey;
+use crate::emulator::faults;
+use crate::emulator::serve::{Options, serve};
 use crate::model::fault::{Fault, Kind};
 use crate::model::secret::Secret;
 use crate::tools::App;
@@ -39,18 +40,18 @@ pub struct Args {
     /// How long download URLs work
     #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
     url_seconds: u64,
-    /// A mishap; see below. May be repeated
-    #[arg(long, value_name = "KIND[,KEY=VALUE]...")]
-    mishap: Vec<String>,
-    /// Let mishaps be set over HTTP from this machine
-    #[arg(long)]
-    mishap_control: bool,
+    /// A fault to inject; see below. May be repeated
+    #[arg(long, alias = "mishap", value_name = "KIND[,KEY=VALUE]...")]
+    fault: Vec<String>,
+    /// Let faults be set over HTTP from this machine
+    #[arg(long, alias = "mishap-control")]
+    fault_control: bool,
     /// Listen where other machines can connect. It is plain HTTP, and a signed call overwrites data unasked
     #[arg(long)]
     listen_beyond_loopback: bool,
 }
 
-const WORLD: &str = "Every configured instance, or the sandbox, is emulated under its own id; a client needs the endpoint \
+const ABOUT: &str = "Every configured instance, or the sandbox, is emulated under its own id; a client needs the endpoint \
 http://ADDRESS:PORT, any region, and the key. Backups and restores are real: a signed call overwrites the server's data, \
 recorded by `audit` as delegated by a signed caller, with nobody asked. The server's kind in the cloud is chosen in the \
 configuration:
@@ -65,7 +66,7 @@ CreateInstance, CreateTairInstance, DescribeHistoryMonitorValues, LockDBInstance
 DescribeInstanceConfig, DescribeHistoryTasks.";
 
 fn after() -> String {
-    format!("{WORLD}\n\n{}", mishaps::HELP)
+    format!("{ABOUT}\n\n{}", faults::HELP)
 }
 
 /// Serves until Ctrl-C or SIGTERM.
@@ -80,15 +81,15 @@ pub async fn run(app: Arc<App>, args: Args) -> Result<u8, Fault> {
     let options = Options {
         listen: args.listen,
         beyond_loopback: args.listen_beyond_loopback,
-        account: Account {
+        access_key: AccessKey {
             access_key_id: args.access_key_id,
             access_key_secret: Secret::new(args.access_key_secret),
             security_tokens: args.security_token.into_iter().filter(|t| !t.is_empty()).map(Secret::new).collect(),
         },
         region: args.region,
         url_lifetime: Duration::from_secs(args.url_seconds),
-        mishaps: mishaps::read_all(&args.mishap)?,
-        mishap_control: args.mishap_control,
+        faults: faults::read_all(&args.fault)?,
+        fault_control: args.fault_control,
     };
     let stop = CancellationToken::new();
     let said = |at: SocketAddr, n: usize| print(&format!("emulating {n} instances at http://{at}"));
@@ -101,7 +102,7 @@ pub async fn run(app: Arc<App>, args: Args) -> Result<u8, Fault> {
     }
     tokio::select! {
         ended = serving => ended.map(|()| 0),
-        // Asked twice. What runs is settled at the next start.
+        // Asked twice. What runs is reconciled at the next start.
         () = signals.asked_to_end() => Ok(INTERRUPTED),
     }
 }

@@ -6,17 +6,21 @@ use crate::model::fault::{Fault, Kind};
 use crate::tair::incoming;
 use crate::tair::published::{all, find};
 use crate::tair::wire::BadParam;
+use crate::tools::delegated::Refusal;
 use serde::Serialize;
 use serde_json::{Value, json};
+
+/// The code of a call that the account's own permissions do not allow.
+pub const DENIED_BY_RAM: &str = "Forbidden.RAM";
 
 /// A call that is not done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused {
     /// The cloud's code.
     pub code: String,
-    /// The HTTP status.
+    /// The HTTP status that the code comes with.
     pub status: u16,
-    /// For the reader.
+    /// The sentence for the reader.
     pub message: String,
     /// Milliseconds for the header `x-acs-retry-after`.
     pub retry_after: Option<u64>,
@@ -77,7 +81,7 @@ impl Refused {
             ),
         });
         // Denials by RAM say which permission was missing, as text fields that may all be a dash.
-        if self.code == "Forbidden.RAM"
+        if self.code == DENIED_BY_RAM
             && let Some(fields) = body.as_object_mut()
         {
             let details = [
@@ -112,21 +116,31 @@ impl From<incoming::Refusal> for Refused {
 }
 
 impl From<Fault> for Refused {
-    /// What the local provider refuses, as the cloud would put it.
+    /// What the provider refuses, as the cloud would put it. Which instance is meant the account has looked up before.
     fn from(fault: Fault) -> Self {
-        let code = match (fault.code, fault.kind) {
-            ("instance.not_found" | "instance.bad_id", _) => "InvalidInstanceId.NotFound",
-            ("backup.not_found" | "backup.bad_id", _) => "InvalidBackupSetID.NotFound",
-            ("backup.not_manual", _) | (_, Kind::Damaged) => "IncorrectBackupSetState",
-            ("job.busy" | "restore.unsettled", _) => "IncorrectDBInstanceState",
-            ("policy.unsupported" | "clone.unsupported" | "restore.no_flashback" | "mode.read_only", _) => {
-                "ServiceNotSupport"
-            }
-            (_, Kind::Provider | Kind::Refused) => "IncorrectDBInstanceState",
-            _ => "InternalError",
+        let code = match fault.kind {
+            Kind::NotFound => "InvalidBackupSetID.NotFound",
+            Kind::Damaged => "IncorrectBackupSetState",
+            Kind::Provider | Kind::Refused => "IncorrectDBInstanceState",
+            Kind::Usage | Kind::Unexpected => "InternalError",
         };
         tracing::warn!(code = fault.code, cause = ?std::error::Error::source(&fault), "answered with {code}: {fault}");
         Self::new(code)
+    }
+}
+
+impl From<Refusal> for Refused {
+    /// A set that cannot be loaded is the set's trouble, anything else that blocks is the instance's.
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Fault(fault) => fault.into(),
+            Refusal::Blocked(checks) => {
+                let of_the_set = checks.first().is_some_and(|check| check.name.is_about_the_set());
+                let code = if of_the_set { "IncorrectBackupSetState" } else { "IncorrectDBInstanceState" };
+                tracing::warn!("answered with {code}: {}", Fault::from(Refusal::Blocked(checks)));
+                Self::new(code)
+            }
+        }
     }
 }
 

@@ -1,23 +1,14 @@
-//! HTTP: connections, limits, and which of the three faces a path belongs to: the API, the downloads, the mishaps.
+//! HTTP: requests read whole within limits, and replies with their bodies.
 //!
 //! Nothing that arrives may bring the process down or make it hold more than a request's worth of memory.
 
 use crate::emulator::answer::Refused;
-use crate::emulator::call::Call;
-use crate::emulator::downloads;
-use crate::emulator::gate::Gate;
-use crate::emulator::ids;
-use crate::emulator::mishaps::{Mishap, Struck};
-use crate::emulator::world::World;
 use crate::tair::incoming::Incoming;
-use crate::tair::params::first;
 use hyper::body::{Body as _, Bytes, Frame, SizeHint};
 use hyper::{Request, Response};
-use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -26,8 +17,8 @@ use tokio::sync::mpsc;
 const MAX_BODY: usize = 1 << 20;
 /// Bytes of a request's head at most.
 pub const MAX_HEAD: usize = 64 << 10;
-/// For a head, and for a body.
-pub const PATIENCE: Duration = Duration::from_secs(15);
+/// How long a head may take to arrive, and how long a body.
+pub const READ_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A reply's body.
 pub enum Body {
@@ -102,11 +93,13 @@ impl Reply {
         self
     }
 
-    fn json(status: u16, body: &Value, request_id: &str) -> Self {
+    /// With JSON, under a request's id.
+    pub fn json(status: u16, body: &Value, request_id: &str) -> Self {
         Self::new(status, "application/json;charset=utf-8", body.to_string()).with("x-acs-request-id", request_id)
     }
 
-    fn refused(refused: &Refused, host: &str, request_id: &str) -> Self {
+    /// A refusal, in the cloud's shape.
+    pub fn refused(refused: &Refused, host: &str, request_id: &str) -> Self {
         let reply = Self::json(refused.status, &refused.body(host, request_id), request_id);
         match refused.retry_after {
             Some(ms) => reply.with("x-acs-retry-after", ms.to_string()),
@@ -114,7 +107,11 @@ impl Reply {
         }
     }
 
-    fn into_response(self) -> io::Result<Response<Body>> {
+    /// As hyper takes it.
+    ///
+    /// # Errors
+    /// A header that is none.
+    pub fn into_response(self) -> io::Result<Response<Body>> {
         let mut response = Response::builder().status(self.status);
         for (name, value) in self.headers {
             response = response.header(name, value);
@@ -124,16 +121,25 @@ impl Reply {
 }
 
 /// A request, read whole.
-struct Arrived {
-    method: String,
-    path: String,
-    query: String,
-    headers: Vec<(String, String)>,
-    body: Vec<u8>,
+pub struct Arrived {
+    /// `GET`, `POST` and so on.
+    pub method: String,
+    /// The path it is for.
+    pub path: String,
+    /// The query as it came, percent-encoded; empty where there is none.
+    pub query: String,
+    /// The headers in their order, names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// The body; empty where there is none.
+    pub body: Vec<u8>,
 }
 
 impl Arrived {
-    async fn read(request: Request<hyper::body::Incoming>) -> Result<Self, Refused> {
+    /// Reads a request to its end.
+    ///
+    /// # Errors
+    /// `InvalidParameter`: too large, too slow, or no text where text is due.
+    pub async fn read(request: Request<hyper::body::Incoming>) -> Result<Self, Refused> {
         let bad = || Refused::new("InvalidParameter");
         let (head, mut body) = request.into_parts();
         let mut headers = Vec::with_capacity(head.headers.len());
@@ -153,7 +159,7 @@ impl Arrived {
             }
             Ok(())
         };
-        tokio::time::timeout(PATIENCE, whole).await.map_err(|_| bad().status(408))??;
+        tokio::time::timeout(READ_TIMEOUT, whole).await.map_err(|_| bad().status(408))??;
         Ok(Self {
             method: head.method.as_str().to_owned(),
             path: head.uri.path().to_owned(),
@@ -163,97 +169,9 @@ impl Arrived {
         })
     }
 
-    fn incoming(&self) -> Incoming<'_> {
+    /// As signatures are verified over it.
+    #[must_use]
+    pub fn incoming(&self) -> Incoming<'_> {
         Incoming { method: &self.method, query: &self.query, headers: &self.headers, body: &self.body }
-    }
-}
-
-/// What answers requests.
-pub struct Faces {
-    /// The world.
-    pub world: Arc<World>,
-    /// Who may call.
-    pub gate: Gate,
-    /// Whether mishaps can be set from here.
-    pub control: bool,
-}
-
-impl Faces {
-    /// Answers one request. An error cuts the connection.
-    ///
-    /// # Errors
-    /// Where a mishap cuts it.
-    pub async fn answer(&self, from_here: bool, request: Request<hyper::body::Incoming>) -> io::Result<Response<Body>> {
-        let request_id = ids::request();
-        let arrived = match Arrived::read(request).await {
-            Ok(arrived) => arrived,
-            Err(refused) => return Reply::refused(&refused, "", &request_id).into_response(),
-        };
-        let host = arrived.incoming().header("host").unwrap_or_default().to_owned();
-        if arrived.path == "/" {
-            return match self.call(&arrived, &host, &request_id).await {
-                Ok(body) => Reply::json(200, &body, &request_id).into_response(),
-                Err(Struck::Refused(refused)) => Reply::refused(&refused, &host, &request_id).into_response(),
-                Err(Struck::Cut) => Err(io::ErrorKind::ConnectionAborted.into()),
-            };
-        }
-        if arrived.path.starts_with("/custins") {
-            let range = arrived.incoming().header("range");
-            let reply =
-                downloads::serve(&self.world, &arrived.method, &arrived.path, &arrived.query, &host, range).await;
-            return reply.into_response();
-        }
-        if arrived.path == "/mishaps" && self.control && from_here {
-            return self.mishaps(&arrived).into_response();
-        }
-        Reply::refused(&Refused::new("InvalidApi.NotFound"), &host, &request_id).into_response()
-    }
-
-    async fn call(&self, arrived: &Arrived, host: &str, request_id: &str) -> Result<Value, Struck> {
-        let world = &self.world;
-        let signed = self.gate.admit(&arrived.incoming(), Timestamp::now()).map_err(Struck::Refused)?;
-        if let Some(struck) = world.mishaps.before(&signed.action) {
-            return Err(struck);
-        }
-        let asked = first(&signed.params, "RegionId").filter(|r| !r.is_empty());
-        let region = world.region.as_deref().or(asked).unwrap_or("cn-hangzhou").to_owned();
-        let call = Call {
-            world,
-            action: &signed.action,
-            method: &arrived.method,
-            params: &signed.params,
-            host,
-            caller: &signed.access_key_id,
-            request_id,
-            region,
-        };
-        let answer = call.answer().await;
-        tracing::info!(action = %signed.action, request_id, refused = answer.as_ref().err().map(|r| r.code.as_str()), "called");
-        let body = answer.map_err(Struck::Refused)?;
-        world.mishaps.after(&signed.action).map_or(Ok(body), Err)
-    }
-
-    /// Sets, lists and clears mishaps. A web page cannot: it would have to ask first, and is not answered.
-    fn mishaps(&self, arrived: &Arrived) -> Reply {
-        let incoming = arrived.incoming();
-        let json = incoming.header("content-type").is_some_and(|t| t.starts_with("application/json"));
-        if incoming.header("origin").is_some() || (arrived.method == "POST" && !json) {
-            return Reply::new(403, "text/plain", "a client that is no browser, and application/json\n");
-        }
-        let mishaps = &self.world.mishaps;
-        match arrived.method.as_str() {
-            "POST" => {
-                let list = serde_json::from_slice::<Vec<Value>>(&arrived.body).map_err(|e| e.to_string());
-                let more = list.and_then(|list| list.into_iter().map(Mishap::read).collect::<Result<Vec<_>, _>>());
-                match more.and_then(|more| mishaps.add(more)) {
-                    Ok(()) => {}
-                    Err(why) => return Reply::new(400, "text/plain", format!("{why}\n")),
-                }
-            }
-            "DELETE" => mishaps.clear(),
-            "GET" => {}
-            _ => return Reply::new(405, "text/plain", "GET, POST or DELETE\n"),
-        }
-        Reply::new(200, "application/json", json!(mishaps.left()).to_string())
     }
 }

@@ -67,7 +67,7 @@ pub fn cluster(backup_id: &str) -> String {
 
 /// A request's id: an upper-case UUID.
 #[must_use]
-pub fn request() -> String {
+pub fn request_id() -> String {
     let bytes = crate::model::ids::random::<16>().unwrap_or_default();
     let text = crate::model::ids::hex(&bytes).to_ascii_uppercase();
     let part = |from, to| text.get(from..to).unwrap_or_default();
@@ -91,6 +91,6 @@ mod tests {
         assert!((1..1 << 53).contains(&number(Of::Set, "copied by hand")));
         assert_eq!(taken(early).unwrap().to_string(), "2026-11-23T06:15:00Z");
         assert!(cluster(early).starts_with("cb-") && cluster(early).len() == 15);
-        assert_eq!(request().len(), 36);
+        assert_eq!(request_id().len(), 36);
     }
 }

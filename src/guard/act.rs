@@ -31,6 +31,14 @@ pub enum Act {
         /// What to make.
         order: CloneOrder,
     },
+    /// Overwrites an instance with a set of another one: how a spare instance becomes a new one where there is no cloud to
+    /// order it from. No tool asks for it yet.
+    FillInstance {
+        /// The instance that the set belongs to.
+        source_instance_id: String,
+        /// The set.
+        backup_id: String,
+    },
 }
 
 /// What is restored.
@@ -106,6 +114,7 @@ impl Act {
             Self::DeleteBackup { .. } => "delete_backup",
             Self::ModifyBackupPolicy { .. } => "modify_backup_policy",
             Self::CreateInstanceFromBackup { .. } => "create_instance_from_backup",
+            Self::FillInstance { .. } => "fill_instance",
         }
     }
 
@@ -117,6 +126,7 @@ impl Act {
             Self::DeleteBackup { .. } => "deletion",
             Self::ModifyBackupPolicy { .. } => "change of the backup policy",
             Self::CreateInstanceFromBackup { .. } => "new instance",
+            Self::FillInstance { .. } => "filling of a new instance",
         }
     }
 
@@ -124,7 +134,7 @@ impl Act {
     #[must_use]
     pub const fn warning(&self) -> &'static str {
         match self {
-            Self::RestoreInstance { .. } => "RESTORE OVERWRITES DATA",
+            Self::RestoreInstance { .. } | Self::FillInstance { .. } => "RESTORE OVERWRITES DATA",
             Self::DeleteBackup { .. } => "A DELETED BACKUP CANNOT BE BROUGHT BACK",
             Self::ModifyBackupPolicy { .. } => "THIS LOWERS PROTECTION",
             Self::CreateInstanceFromBackup { .. } => "THIS COSTS MONEY",
@@ -143,6 +153,9 @@ impl Act {
             Self::CreateInstanceFromBackup { order } => {
                 format!("new instance from {instance_id}, {}", order.source.describe())
             }
+            Self::FillInstance { source_instance_id, backup_id } => {
+                format!("restore of {instance_id} from {backup_id} of {source_instance_id}")
+            }
         }
     }
 
@@ -155,6 +168,7 @@ impl Act {
             Self::RestoreInstance { source: Source::Backup { .. }, write_fence: false } | Self::DeleteBackup { .. } => {
                 Vec::new()
             }
+            Self::FillInstance { .. } => vec![Capability::Fill],
             Self::ModifyBackupPolicy { .. } => vec![Capability::BackupPolicy],
             Self::CreateInstanceFromBackup { .. } => vec![Capability::Clone],
         }
@@ -166,10 +180,21 @@ impl Act {
         match self {
             Self::RestoreInstance { source: Source::Backup { backup_id }, .. }
             | Self::DeleteBackup { backup_id }
+            | Self::FillInstance { backup_id, .. }
             | Self::CreateInstanceFromBackup { order: CloneOrder { source: Source::Backup { backup_id }, .. } } => {
                 Some(backup_id)
             }
             _ => None,
+        }
+    }
+
+    /// The instance whose set the act on `instance_id` is about: that one itself, but for a new instance that is filled with
+    /// another's.
+    #[must_use]
+    pub fn set_of<'a>(&'a self, instance_id: &'a str) -> &'a str {
+        match self {
+            Self::FillInstance { source_instance_id, .. } => source_instance_id,
+            _ => instance_id,
         }
     }
 }

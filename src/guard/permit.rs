@@ -50,7 +50,7 @@ impl Permit {
     /// # Errors
     /// `act.unsupported` where the yes was to something else than a restore.
     pub fn overwrite(self) -> Result<Grant<Overwrite>, Fault> {
-        self.grant(|act| matches!(act, Act::RestoreInstance { .. }))
+        self.grant(|act| matches!(act, Act::RestoreInstance { .. } | Act::FillInstance { .. }))
     }
 
     /// Spends the permit on the right to delete the backup set it names.

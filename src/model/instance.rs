@@ -63,6 +63,8 @@ pub enum Capability {
     BackupPolicy,
     /// Making a new instance from a backup.
     Clone,
+    /// Being overwritten with a set of another instance.
+    Fill,
     /// A URL from which a set can be read.
     DownloadUrl,
 }

@@ -111,7 +111,7 @@ pub struct Job {
 impl Job {
     /// Whether its process is gone, or gave up, and what it left behind waits to be settled.
     #[must_use]
-    pub fn is_unsettled(&self) -> bool {
+    pub fn needs_reconciliation(&self) -> bool {
         match self.status {
             JobStatus::Running => self.stage.starts_with(stage::INTERRUPTED),
             JobStatus::Failed => self.stage.contains(stage::UNSETTLED),

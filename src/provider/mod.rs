@@ -4,8 +4,10 @@ pub mod download;
 pub mod jobs;
 pub mod local;
 pub mod routed;
+pub mod set_stream;
 pub mod tair;
 pub mod trace;
+pub mod traffic;
 
 use crate::guard::act::{Act, PolicyChange};
 use crate::guard::assess::Assessment;
@@ -19,6 +21,8 @@ use crate::model::instance::{Capabilities, Instance};
 use crate::model::job::Job;
 use crate::model::policy::BackupPolicy;
 use crate::model::secret::Secret;
+use crate::provider::set_stream::SetStream;
+use crate::provider::traffic::Counters;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use std::path::Path;
@@ -96,6 +100,18 @@ pub enum Carried {
     Done(String),
 }
 
+/// Whether an instance refuses writes because of a lock that was put on it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WriteLock {
+    /// Writes are refused until the lock is taken off.
+    Locked,
+    /// Writes are taken, as far as the operator's own setting lets them.
+    Unlocked {
+        /// The server's own setting, which a lock replaces: to be remembered before the lock is put on, and put back.
+        setting: String,
+    },
+}
+
 /// One kind of place where instances live.
 #[async_trait]
 pub trait Provider: Send + Sync {
@@ -168,6 +184,47 @@ pub trait Provider: Send + Sync {
 
     /// Ends well: running restores are seen to their end, and captures too unless `cancel_backups`.
     async fn shut_down(&self, cancel_backups: bool);
+
+    /// Reads a set's plain RDB from its beginning.
+    ///
+    /// # Errors
+    /// `backup.damaged`; `act.unsupported` where sets are read by URL alone.
+    async fn read_set(&self, set: &BackupSet) -> Result<SetStream, Fault> {
+        let _ = set;
+        Err(unsupported("read_set"))
+    }
+
+    /// Reads the counters of an instance's server.
+    ///
+    /// # Errors
+    /// `act.unsupported` where there are only rates measured by somebody else.
+    async fn counters(&self, instance_id: &str) -> Result<Counters, Fault> {
+        let _ = instance_id;
+        Err(unsupported("counters"))
+    }
+
+    /// Whether writes to an instance are locked.
+    ///
+    /// # Errors
+    /// `act.unsupported` where locks belong to restores alone.
+    async fn write_lock(&self, instance_id: &str) -> Result<WriteLock, Fault> {
+        let _ = instance_id;
+        Err(unsupported("write_lock"))
+    }
+
+    /// Locks writes to an instance, or takes the lock off and puts the setting back that the lock replaced.
+    ///
+    /// # Errors
+    /// As [`Self::write_lock`], and where the server does not let us.
+    async fn set_write_lock(&self, instance_id: &str, to: &WriteLock) -> Result<(), Fault> {
+        let _ = (instance_id, to);
+        Err(unsupported("set_write_lock"))
+    }
+}
+
+/// An act, or a look, that a kind of place has no way to do.
+pub(crate) fn unsupported(what: &str) -> Fault {
+    Fault::new(Kind::Unexpected, "act.unsupported", format!("{what} was asked of an instance that has no way to do it"))
 }
 
 /// Runs blocking work on a thread of its own.

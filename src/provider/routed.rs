@@ -14,8 +14,10 @@ use crate::model::job::Job;
 use crate::model::policy::BackupPolicy;
 use crate::model::text::nearest;
 use crate::provider::local::Local;
+use crate::provider::set_stream::SetStream;
 use crate::provider::tair::Tair;
-use crate::provider::{Carried, Downloaded, InstanceQuery, OnBytes, Provider, Raised, Range, SignedUrl};
+use crate::provider::traffic::Counters;
+use crate::provider::{Carried, Downloaded, InstanceQuery, OnBytes, Provider, Raised, Range, SignedUrl, WriteLock};
 use async_trait::async_trait;
 use std::path::Path;
 
@@ -147,5 +149,21 @@ impl Provider for Routed {
 
     async fn shut_down(&self, cancel_backups: bool) {
         tokio::join!(self.local.shut_down(cancel_backups), self.tair.shut_down(cancel_backups));
+    }
+
+    async fn read_set(&self, set: &BackupSet) -> Result<SetStream, Fault> {
+        self.of(&set.instance_id).read_set(set).await
+    }
+
+    async fn counters(&self, instance_id: &str) -> Result<Counters, Fault> {
+        self.of(instance_id).counters(instance_id).await
+    }
+
+    async fn write_lock(&self, instance_id: &str) -> Result<WriteLock, Fault> {
+        self.of(instance_id).write_lock(instance_id).await
+    }
+
+    async fn set_write_lock(&self, instance_id: &str, to: &WriteLock) -> Result<(), Fault> {
+        self.of(instance_id).set_write_lock(instance_id, to).await
     }
 }

@@ -256,20 +256,21 @@ impl Emulator {
         self.raw("GET", target, &all, b"").expect("a reply")
     }
 
-    /// Sets mishaps over HTTP.
-    pub fn mishaps(&self, list: &Value) {
+    /// Sets faults over HTTP, for the next calls.
+    pub fn inject_all(&self, list: &Value) {
         let headers = [self.host(), ("content-type".into(), "application/json".into())];
-        let set = self.raw("POST", "/mishaps", &headers, list.to_string().as_bytes()).unwrap();
+        let set = self.raw("POST", "/faults", &headers, list.to_string().as_bytes()).unwrap();
         assert_eq!(set.status, 200, "{}", set.text());
     }
 
-    /// Mishaps that have not struck yet.
+    /// Faults that were not injected yet.
     pub fn left(&self) -> Value {
-        self.raw("GET", "/mishaps", &[self.host()], b"").unwrap().json()
+        self.raw("GET", "/faults", &[self.host()], b"").unwrap().json()
     }
 
-    pub fn mishap(&self, mishap: Value) {
-        self.mishaps(&json!([mishap]));
+    /// Sets one fault over HTTP.
+    pub fn inject(&self, fault: Value) {
+        self.inject_all(&json!([fault]));
     }
 
     pub fn status(&self, id: &str) -> String {

@@ -146,7 +146,7 @@ async fn jobs(app: &App, findings: &mut Findings) {
     };
     let mut running = 0;
     for job in &jobs {
-        if job.is_unsettled() {
+        if job.needs_reconciliation() {
             let detail =
                 format!("{} {} of {} is not settled: {}", job.kind.as_str(), job.id, job.instance_id, job.stage);
             let next =

@@ -53,10 +53,11 @@ async fn sentinel_listens(conn: &mut Conn) -> Result<bool, RedisError> {
 }
 
 impl Inner {
-    /// Target and set, for a restore.
+    /// Target and set, for a restore from a set of the instance `set_of`.
     pub async fn restore_facts(
         self: &Arc<Self>,
         instance_id: &str,
+        set_of: &str,
         backup_id: &str,
         earlier: Option<&Plan>,
     ) -> Result<Facts, Fault> {
@@ -64,7 +65,7 @@ impl Inner {
             // A target that an earlier restore left following a dead address must not be planned for as it is.
             self.recover().await?;
         }
-        let (vault, id, set_id) = (self.vault.clone(), instance_id.to_owned(), backup_id.to_owned());
+        let (vault, id, set_id) = (self.vault.clone(), set_of.to_owned(), backup_id.to_owned());
         let set = blocking(move || vault.find(&id, &set_id)).await?;
         let (look, target) =
             tokio::join!(self.look_at(&set, earlier.is_none()), self.target(instance_id, earlier.is_none()));

@@ -1,6 +1,7 @@
 //! The local provider: any Redis or Valkey within reach, backed up as a replica and restored as a master.
 
 mod capture;
+mod counters;
 mod delete;
 mod describe;
 mod facts;
@@ -9,6 +10,8 @@ mod recover;
 mod restore;
 mod safety;
 pub mod sandbox;
+mod set_stream;
+mod write_lock;
 
 use crate::config::instance::{InstanceConfig, Password};
 use crate::config::{Config, SANDBOX};
@@ -27,7 +30,11 @@ use crate::model::secret::Secret;
 use crate::model::text::{nearest, quoted};
 use crate::provider::download;
 use crate::provider::jobs::Jobs;
-use crate::provider::{Carried, Downloaded, InstanceQuery, OnBytes, Provider, Raised, Range, SignedUrl, blocking};
+use crate::provider::set_stream::SetStream;
+use crate::provider::traffic::Counters;
+use crate::provider::{
+    Carried, Downloaded, InstanceQuery, OnBytes, Provider, Raised, Range, SignedUrl, WriteLock, blocking,
+};
 use crate::redis::endpoint::{Endpoint, TlsSettings};
 use crate::state::State;
 use crate::state::jobs::{Begun, Filter};
@@ -290,7 +297,10 @@ impl Provider for Local {
     async fn facts(&self, instance_id: &str, act: &Act, earlier: Option<&Plan>) -> Result<Facts, Fault> {
         match act {
             Act::RestoreInstance { source: Source::Backup { backup_id }, write_fence: false } => {
-                self.inner.restore_facts(instance_id, backup_id, earlier).await
+                self.inner.restore_facts(instance_id, instance_id, backup_id, earlier).await
+            }
+            Act::FillInstance { source_instance_id, backup_id } => {
+                self.inner.restore_facts(instance_id, source_instance_id, backup_id, earlier).await
             }
             Act::DeleteBackup { backup_id } => self.inner.deletion_facts(instance_id, backup_id).await,
             Act::RestoreInstance { .. } | Act::ModifyBackupPolicy { .. } | Act::CreateInstanceFromBackup { .. } => {
@@ -315,7 +325,7 @@ impl Provider for Local {
                 let backup_id = backup_id.clone();
                 self.inner.delete(permit, &backup_id).await.map(Carried::Done)
             }
-            Act::RestoreInstance { source: Source::Backup { backup_id }, .. } => {
+            Act::RestoreInstance { source: Source::Backup { backup_id }, .. } | Act::FillInstance { backup_id, .. } => {
                 let backup_id = backup_id.clone();
                 self.inner.start_restore(permit, &backup_id).await.map(Carried::Job)
             }
@@ -348,5 +358,21 @@ impl Provider for Local {
                 sandbox.stop().await;
             }
         }
+    }
+
+    async fn read_set(&self, set: &BackupSet) -> Result<SetStream, Fault> {
+        self.inner.read_set(set).await
+    }
+
+    async fn counters(&self, instance_id: &str) -> Result<Counters, Fault> {
+        self.inner.counters(instance_id).await
+    }
+
+    async fn write_lock(&self, instance_id: &str) -> Result<WriteLock, Fault> {
+        self.inner.write_lock(instance_id).await
+    }
+
+    async fn set_write_lock(&self, instance_id: &str, to: &WriteLock) -> Result<(), Fault> {
+        self.inner.set_write_lock(instance_id, to).await
     }
 }

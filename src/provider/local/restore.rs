@@ -72,11 +72,12 @@ impl Inner {
 
     async fn restore(&self, grant: Grant<Overwrite>, job: &Job, plan: &Plan, trace: &Trace) -> Result<String, Fault> {
         self.state.progress(&job.id, "verifying the backup", 0, 0).await?;
-        let (vault, id, set_id) = (self.vault.clone(), plan.instance_id.clone(), job.backup_id.clone());
+        let set_of = plan.act.set_of(&plan.instance_id).to_owned();
+        let (vault, set_id) = (self.vault.clone(), job.backup_id.clone());
         let planned = plan.direct_restore()?;
         let (sha256, stored_sha256) = (planned.sha256.clone(), planned.stored_sha256.clone());
         let (set, data) = blocking(move || {
-            let set = vault.find(&id, &set_id)?;
+            let set = vault.find(&set_of, &set_id)?;
             // A bad RDB makes its target exit. The set was verified whole for the plan; before the first byte leaves us,
             // every byte of its file is shown to be the one that was verified then.
             let known = if set.sha256 == sha256 { vault.open_known(&set, &stored_sha256)? } else { None };

@@ -17,6 +17,7 @@ use crate::provider::tair::filter_key;
 use crate::provider::tair::order::Order;
 use crate::provider::tair::sets::{self, CloudSet, Listed, listed_facts};
 use crate::provider::tair::{Inner, address_of, policy, traffic};
+use crate::provider::unsupported;
 use crate::tair::wire::attribute::InstanceAttribute;
 use jiff::Timestamp;
 
@@ -44,6 +45,8 @@ impl Inner {
             Act::DeleteBackup { backup_id } => self.deletion_facts(instance_id, backup_id).await,
             Act::ModifyBackupPolicy { change } => self.policy_facts(instance_id, change).await,
             Act::CreateInstanceFromBackup { order } => self.clone_facts(instance_id, order, earlier.is_none()).await,
+            // New instances are ordered from the cloud; none is filled by this program.
+            Act::FillInstance { .. } => Err(unsupported("fill_instance")),
         }
     }
 

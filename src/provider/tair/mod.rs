@@ -30,13 +30,13 @@ use crate::guard::plan::{Plan, changed};
 use crate::guard::preconditions::{PolicyValues, Preconditions};
 use crate::model::backup::{BackupSet, DamagedSet, Mode};
 use crate::model::fault::{Fault, Kind};
-use crate::model::instance::{Capabilities, Instance, Live};
+use crate::model::instance::{Capabilities, Capability, Instance, Live};
 use crate::model::job::{Job, JobStatus};
 use crate::model::policy::BackupPolicy;
 use crate::model::secret::Secret;
 use crate::model::text::{nearest, quoted};
 use crate::provider::jobs::Jobs;
-use crate::provider::{Carried, Downloaded, InstanceQuery, OnBytes, Provider, Raised, Range, SignedUrl};
+use crate::provider::{Carried, Downloaded, InstanceQuery, OnBytes, Provider, Raised, Range, SignedUrl, unsupported};
 use crate::state::State;
 use crate::state::jobs::Filter;
 use crate::tair::client::Client;
@@ -336,7 +336,7 @@ impl Provider for Tair {
 
     /// What an instance lacks follows from its architecture, and is among the facts of each act.
     async fn capabilities(&self, _: &str) -> Result<Capabilities, Fault> {
-        Ok(Capabilities::all())
+        Ok(Capabilities::all().without(Capability::Fill, unsupported("fill_instance")))
     }
 
     async fn facts(&self, instance_id: &str, act: &Act, earlier: Option<&Plan>) -> Result<Facts, Fault> {
@@ -360,6 +360,8 @@ impl Provider for Tair {
             Act::DeleteBackup { backup_id } => self.inner.delete(permit, &backup_id).await.map(Carried::Done),
             Act::ModifyBackupPolicy { change } => self.inner.modify_policy(permit, &change).await.map(Carried::Done),
             Act::CreateInstanceFromBackup { order } => self.inner.start_clone(permit, &order).await.map(Carried::Job),
+            // New instances are ordered from the cloud; none is filled by this program.
+            Act::FillInstance { .. } => Err(unsupported("fill_instance")),
         }
     }
 

@@ -63,7 +63,9 @@ impl CloudSet {
 }
 
 /// What the guard has to know of a set, whole or broken.
-#[must_use]
+///
+/// # Errors
+/// Why the set is broken: that is a fact, not a failure.
 pub fn listed_facts(listed: &Listed) -> ListedSet {
     listed.as_ref().map(CloudSet::facts).map_err(|damaged| damaged.reason.clone())
 }

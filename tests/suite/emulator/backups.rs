@@ -147,12 +147,12 @@ fn urls_open_one_file_for_a_while() {
 #[test]
 fn backups_are_refused_as_the_cloud_refuses_them() {
     let (mut redis, bench) = stage("");
-    let emulator = Emulator::start(&bench, &["--mishap-control"]);
+    let emulator = Emulator::start(&bench, &["--fault-control"]);
     for days in ["6", "731", "0", "-2", "x"] {
         let told = emulator.call("CreateBackup", &[("InstanceId", "orders"), ("BackupRetentionPeriod", days)]);
         assert_eq!(told.refused(), (400, "InvalidBackupRetentionPeriod.Malformed".into()), "{days}");
     }
-    emulator.mishap(json!({"kind": "slow", "action": "CreateBackup", "seconds": 3}));
+    emulator.inject(json!({"kind": "slow", "action": "CreateBackup", "seconds": 3}));
     let job = text(&emulator.call("CreateBackup", &[("InstanceId", "orders")]).ok()["BackupJobID"]);
     assert_eq!(emulator.call("CreateBackup", &[("InstanceId", "orders")]).refused(), (400, "BackupJobExists".into()));
     let mut seen = Vec::new();
@@ -323,7 +323,7 @@ fn a_restart_changes_nothing() {
 async fn clusters_are_listed_apart() {
     let (redis, bench) = stage("generation = \"cloud_native\", architecture = \"cluster\"");
     redis.run(&["SET", "a", "1"]);
-    let emulator = Emulator::start(&bench, &["--mishap", "slow,action=CreateBackup,seconds=1"]);
+    let emulator = Emulator::start(&bench, &["--fault", "slow,action=CreateBackup,seconds=1"]);
     let client = emulator.client();
     let listed = client.list(&DescribeInstances::default()).await.unwrap();
     assert_eq!(listed[0].generation(), Generation::CloudNative);

@@ -23,7 +23,7 @@ fn a_spare_becomes_a_new_instance() {
     let (source, spares, bench) = stage("generation = \"cloud_native\"");
     source.fill(2, 9);
     spares[0].run(&["SET", "old", "data"]);
-    let emulator = Emulator::start(&bench, &["--mishap", "slow,action=CreateTairInstance,seconds=2"]);
+    let emulator = Emulator::start(&bench, &["--fault", "slow,action=CreateTairInstance,seconds=2"]);
     let ids = |emulator: &Emulator| {
         let told = emulator.call("DescribeInstances", &[("RegionId", "cn-beijing")]).ok();
         let rows = told["Instances"]["KVStoreInstance"].as_array().unwrap().clone();
@@ -65,9 +65,13 @@ fn a_spare_becomes_a_new_instance() {
     // What was on the spare is gone, and the audit says on whose word.
     let audit = bench.run(&["audit", "--json"]).out;
     let of_spare: Vec<&str> = audit.split("\"event\"").filter(|line| line.contains("spare-1")).collect();
-    for word in ["planned", "delegated by a signed caller", "restore.started", "restore.succeeded", "backup.deleted"] {
-        assert!(of_spare.iter().any(|line| line.contains(word)), "{word}: {audit}");
+    let set = text(&bench.backups()[0]["backup_id"]);
+    let from = format!("restore of spare-1 from {set} of orders");
+    for said in ["planned", &from, "delegated by a signed caller", "restore.started", "restore.succeeded"] {
+        assert!(of_spare.iter().any(|line| line.contains(said)), "{said}: {audit}");
     }
+    // The set was read where it is: none was copied, so none had to be deleted.
+    assert!(!audit.contains("backup.deleted"), "{audit}");
     assert!(audit.contains("emulator: testAKID"), "{audit}");
 
     // The last spare, and none.
@@ -117,13 +121,15 @@ fn a_token_makes_one_instance() {
     }
 }
 
-/// Killed while a spare is filled, at whatever moment: the next process settles it, and no copy is left hidden.
+/// Killed while a spare instance is filled, at whatever moment: the next process ends it one way or the other, no set is left
+/// behind, and the one that it was filled from is there as before.
 #[test]
 fn a_filling_survives_a_kill() {
     let (source, spares, bench) = stage("generation = \"cloud_native\"");
     source.fill(60, 3);
     let emulator = Emulator::start(&bench, &[]);
     let number = emulator.backup("orders")["BackupId"].to_string();
+    let set = text(&bench.backups()[0]["backup_id"]);
     let order = [
         ("RegionId", "cn-beijing"),
         ("SrcDBInstanceId", "orders"),
@@ -134,15 +140,17 @@ fn a_filling_survives_a_kill() {
         let Ok(entries) = std::fs::read_dir(bench.home().join("vault").join(id)) else { return Vec::new() };
         entries.map(|e| e.unwrap().file_name().to_string_lossy().into_owned()).collect()
     };
-    // Once while it is copied, once when the copy is whole and its restore about to begin or begun.
+    let restores = |id: &str| bench.jobs().into_iter().any(|job| job["kind"] == "restore" && job["instance_id"] == id);
+    // Once as soon as the call is answered, before its restore is planned; once when its restore has begun.
     let mut emulator = Some(emulator);
-    for (n, whole) in [false, true].into_iter().enumerate() {
+    for (n, begun) in [false, true].into_iter().enumerate() {
         let running = emulator.take().unwrap();
         let id = text(&running.call("CreateInstance", &order).ok()["InstanceId"]);
-        wait("the copy", Duration::from_secs(60), || {
-            names(&id).iter().any(|name| name.starts_with('.') != whole).then_some(())
-        });
+        if begun {
+            wait("the restore", Duration::from_secs(60), || restores(&id).then_some(()));
+        }
         drop(running);
+        let began = restores(&id);
         let next = Emulator::start(&bench, &[]);
         let status = next.leaves(&id, "Creating");
         if status == "Normal" {
@@ -150,10 +158,34 @@ fn a_filling_survives_a_kill() {
         } else {
             assert_eq!(status, "Error", "{id}");
         }
+        // A restore that never began has filled nothing.
+        assert!(began || status == "Error", "{id} is {status}");
         assert!(names(&id).is_empty(), "{id}: {:?}", names(&id));
+        assert_eq!(names("orders"), [set.as_str()]);
         assert_eq!(spares[n].info("role"), "master", "{id}");
         emulator = Some(next);
     }
+}
+
+/// A spare instance whose server cannot be asked is never filled: it ends as `Error`, and stays that.
+#[test]
+fn a_spare_that_cannot_be_filled_is_an_error() {
+    let (source, spares, bench) = stage("generation = \"cloud_native\"");
+    source.fill(2, 3);
+    let emulator = Emulator::start(&bench, &[]);
+    let number = emulator.backup("orders")["BackupId"].to_string();
+    spares[0].run(&["CONFIG", "SET", "requirepass", "changed"]);
+    let order = [
+        ("RegionId", "cn-beijing"),
+        ("SrcDBInstanceId", "orders"),
+        ("BackupId", number.as_str()),
+        ("InstanceClass", "redis.master.small.default"),
+    ];
+    let id = text(&emulator.call("CreateInstance", &order).ok()["InstanceId"]);
+    assert_eq!(emulator.leaves(&id, "Creating"), "Error");
+    drop(emulator);
+    let emulator = Emulator::start(&bench, &[]);
+    assert_eq!(emulator.status(&id), "Error");
 }
 
 /// What such a call may be refused for.

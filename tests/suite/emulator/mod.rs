@@ -1,7 +1,7 @@
 //! Tests of the emulator: the cloud's API over a real server, called by signed requests over real sockets.
 
+mod auth;
 mod backups;
 mod clones;
-mod gate;
-mod mishaps;
+mod faults;
 mod restores;

@@ -22,7 +22,7 @@ fn ago(seconds: i64) -> String {
 fn a_restore_brings_the_data_back() {
     let (redis, bench) = stage("");
     redis.fill(5, 5);
-    let emulator = Emulator::start(&bench, &["--mishap", "slow,action=RestoreInstance,seconds=2"]);
+    let emulator = Emulator::start(&bench, &["--fault", "slow,action=RestoreInstance,seconds=2"]);
     let before = redis.digest();
     let number = emulator.backup("orders")["BackupId"].to_string();
     redis.run(&["FLUSHALL"]);

@@ -74,7 +74,7 @@ impl Cloud {
 
     pub(crate) fn mishaps(&self, mishaps: &[Value]) {
         self.struck();
-        self.emulator.mishaps(&json!(mishaps));
+        self.emulator.inject_all(&json!(mishaps));
     }
 
     /// Every mishap so far has struck.

@@ -1,7 +1,7 @@
-//! The gate: who signed a request, whether it is fresh, and whether it came before.
+//! Authentication: who signed a request, whether it is fresh, and whether it came before.
 //!
 //! Nothing of a request is looked at before its signature holds, and a nonce is remembered only then: a stranger can
-//! neither fill the memory of nonces nor spend somebody else's.
+//! neither fill the memory of nonces nor use up somebody else's.
 
 use crate::emulator::answer::Refused;
 use crate::model::secret::Secret;
@@ -14,32 +14,32 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 /// Nonces remembered at most: more than a client makes in half an hour at 50 calls a second.
-const MOST: usize = 100_000;
+const MAX_NONCES: usize = 100_000;
 
-/// The one account that may call.
+/// The access key that calls are signed with; there is one.
 #[derive(Debug, Clone)]
-pub struct Account {
-    /// Its access key id.
+pub struct AccessKey {
+    /// The key's id.
     pub access_key_id: String,
-    /// Its secret.
+    /// The key's secret.
     pub access_key_secret: Secret,
-    /// Its STS tokens, any of which will do, when its key is a temporary one; a client may renew its own.
+    /// STS tokens that come with a temporary key, any of which will do; a client may renew its own.
     pub security_tokens: Vec<Secret>,
 }
 
-/// Judges requests.
+/// Lets requests in, or not.
 #[derive(Debug)]
-pub struct Gate {
-    account: Account,
+pub struct Authenticator {
+    key: AccessKey,
     /// Hash of a nonce, which may be as long as a request → until when a copy of its request could still be accepted.
     nonces: Mutex<HashMap<[u8; 32], Timestamp>>,
 }
 
-impl Gate {
-    /// For an account.
+impl Authenticator {
+    /// For an access key.
     #[must_use]
-    pub fn new(account: Account) -> Self {
-        Self { account, nonces: Mutex::default() }
+    pub fn new(key: AccessKey) -> Self {
+        Self { key, nonces: Mutex::default() }
     }
 
     /// Lets a request in, once.
@@ -47,10 +47,10 @@ impl Gate {
     /// # Errors
     /// As the cloud's gateway: signature, key, date, token, version, nonce.
     pub fn admit(&self, request: &Incoming<'_>, now: Timestamp) -> Result<Signed, Refused> {
-        let account = &self.account;
-        let secret_of = |id: &str| (id == account.access_key_id).then(|| account.access_key_secret.clone());
+        let key = &self.key;
+        let secret_of = |id: &str| (id == key.access_key_id).then(|| key.access_key_secret.clone());
         let signed = verify(request, secret_of, now)?;
-        match (account.security_tokens.as_slice(), &signed.security_token) {
+        match (key.security_tokens.as_slice(), &signed.security_token) {
             ([], None) => {}
             (_, None) => return Err(Refused::new("MissingSecurityToken")),
             (ours, Some(theirs)) if ours.contains(theirs) => {}
@@ -59,20 +59,20 @@ impl Gate {
         if signed.version != VERSION {
             return Err(Refused::new("InvalidVersion"));
         }
-        self.spend(&signed.nonce, now)?;
+        self.use_once(&signed.nonce, now)?;
         Ok(signed)
     }
 
-    fn spend(&self, nonce: &str, now: Timestamp) -> Result<(), Refused> {
+    fn use_once(&self, nonce: &str, now: Timestamp) -> Result<(), Refused> {
         let nonce: [u8; 32] = Sha256::digest(nonce).into();
         let mut nonces = self.nonces.lock().unwrap_or_else(PoisonError::into_inner);
-        if nonces.len() >= MOST {
+        if nonces.len() >= MAX_NONCES {
             nonces.retain(|_, until| *until > now);
         }
         if nonces.get(&nonce).is_some_and(|until| *until > now) {
             return Err(Refused::new("SignatureNonceUsed"));
         }
-        if nonces.len() >= MOST {
+        if nonces.len() >= MAX_NONCES {
             return Err(Refused::new("Throttling.User"));
         }
         // A date may be a window ahead of our clock, and is then good for a window more.

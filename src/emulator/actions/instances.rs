@@ -1,31 +1,30 @@
 //! Regions and instances, with the figures of the local server behind each.
 
+use crate::emulator::account::instance::{EmulatedInstance, Status};
+use crate::emulator::actions::figures::{capacity, class, engine_version, host_and_port};
+use crate::emulator::actions::paging::{cut, page};
 use crate::emulator::answer::Refused;
-use crate::emulator::call::Call;
-use crate::emulator::world::{Emulated, Status};
-use crate::model::instance::{Instance as Local, Live};
+use crate::emulator::request::ActionRequest;
 use crate::model::time::written;
-use crate::tair::params::first;
-use crate::tair::wire::Action as _;
 use crate::tair::wire::attribute::{DescribeInstanceAttribute, InstanceAttribute, InstanceAttributes};
 use crate::tair::wire::instances::{DescribeInstances, Instance, InstanceFacts, Instances};
 use crate::tair::wire::regions::{Region, Regions};
 
 /// Instances in one reply at most.
-const LARGEST_PAGE: i64 = 50;
+const MAX_PAGE: i64 = 50;
 /// Ids in one call at most.
-const MOST_IDS: usize = 30;
+const MAX_IDS: usize = 30;
 /// A configured server was there before anybody looked; one date for all, after the last change of how clusters number
 /// their backup jobs.
 const CREATED: &str = "2024-01-01T00:00:00Z";
 
 /// `DescribeRegions`: the one region there is.
-pub fn regions(call: &Call<'_>) -> Regions {
-    let zone = call.zone();
+pub fn regions(request: &ActionRequest<'_>) -> Regions {
+    let zone = request.zone();
     let region = Region {
-        region_id: call.region.clone(),
-        local_name: Some("Emulated".into()),
-        region_endpoint: Some(call.host.to_owned()),
+        region_id: request.region.clone(),
+        local_name: Some("EmulatedInstance".into()),
+        region_endpoint: Some(request.host.to_owned()),
         zone_ids: Some(zone.clone()),
         zone_id_list: vec![zone],
     };
@@ -36,24 +35,23 @@ pub fn regions(call: &Call<'_>) -> Regions {
 ///
 /// # Errors
 /// `InvalidInstanceIds.Malformed`, `InvalidPageSize.Malformed`, `InvalidPageNumbers.Malformed`.
-pub async fn list(call: &Call<'_>) -> Result<Instances, Refused> {
-    let asked = DescribeInstances::from_params(call.params)?;
-    let (number, size) = page(asked.page_number, asked.page_size, |size| (1..=LARGEST_PAGE).contains(&size))?;
+pub async fn list(request: &ActionRequest<'_>, asked: DescribeInstances) -> Result<Instances, Refused> {
+    let (number, size) = page(asked.page_number, asked.page_size, |size| (1..=MAX_PAGE).contains(&size))?;
     let ids: Option<Vec<&str>> = asked.instance_ids.as_deref().map(|t| t.split(',').map(str::trim).collect());
-    if ids.as_ref().is_some_and(|ids| ids.len() > MOST_IDS) {
+    if ids.as_ref().is_some_and(|ids| ids.len() > MAX_IDS) {
         return Err(Refused::new("InvalidInstanceIds.Malformed"));
     }
-    let elsewhere = call.world.region.is_some() && asked.region_id.as_ref().is_some_and(|r| *r != call.region);
-    let named = |i: &Emulated| !elsewhere && ids.as_ref().is_none_or(|ids| ids.contains(&i.id.as_str()));
-    let wanted: Vec<Emulated> = call.world.instances().into_iter().filter(named).collect();
+    let elsewhere = request.account.region.is_some() && asked.region_id.as_ref().is_some_and(|r| *r != request.region);
+    let named = |i: &EmulatedInstance| !elsewhere && ids.as_ref().is_none_or(|ids| ids.contains(&i.id.as_str()));
+    let wanted: Vec<EmulatedInstance> = request.account.instances().into_iter().filter(named).collect();
     // At once: one server that is away must not add its patience to that of every other.
-    let all = futures::future::try_join_all(wanted.iter().map(|instance| row(call, instance))).await?;
+    let all = futures::future::try_join_all(wanted.iter().map(|instance| row(request, instance))).await?;
     let mut rows = Vec::new();
     for row in all {
         let is = |wanted: Option<&str>, has: &Option<String>| {
             wanted.is_none_or(|w| has.as_deref().is_some_and(|h| h.eq_ignore_ascii_case(w)))
         };
-        let param = |name| first(call.params, name).filter(|v| !v.is_empty());
+        let param = |name| request.param(name);
         let found = asked.search_key.as_deref().is_none_or(|key| {
             row.instance_id.contains(key) || row.instance_name.as_deref().is_some_and(|name| name.contains(key))
         });
@@ -86,37 +84,17 @@ pub async fn list(call: &Call<'_>) -> Result<Instances, Refused> {
     })
 }
 
-/// The page and its size, checked.
-///
-/// # Errors
-/// `InvalidPageSize.Malformed`, `InvalidPageNumbers.Malformed`.
-pub fn page(number: Option<i64>, size: Option<i64>, fits: impl Fn(i64) -> bool) -> Result<(i64, i64), Refused> {
-    let (number, size) = (number.unwrap_or(1), size.unwrap_or(30));
-    if !fits(size) {
-        return Err(Refused::new("InvalidPageSize.Malformed"));
-    }
-    if number < 1 {
-        return Err(Refused::new("InvalidPageNumbers.Malformed"));
-    }
-    Ok((number, size))
-}
-
-/// One page of rows.
-pub fn cut<T>(rows: Vec<T>, number: i64, size: i64) -> Vec<T> {
-    let skipped = number.saturating_sub(1).saturating_mul(size);
-    let (skipped, size) = (usize::try_from(skipped).unwrap_or(usize::MAX), usize::try_from(size).unwrap_or(0));
-    rows.into_iter().skip(skipped).take(size).collect()
-}
-
 /// `DescribeInstanceAttribute`.
 ///
 /// # Errors
 /// `InvalidInstanceId.NotFound`.
-pub async fn attribute(call: &Call<'_>) -> Result<InstanceAttributes, Refused> {
-    let asked = DescribeInstanceAttribute::from_params(call.params)?;
-    let instance = call.world.instance(&asked.instance_id)?;
-    let facts = facts(call, &instance).await?;
-    let since = call.world.memory.of(&instance.id).policy.and_then(|p| p.flashback_since);
+pub async fn attribute(
+    request: &ActionRequest<'_>,
+    asked: DescribeInstanceAttribute,
+) -> Result<InstanceAttributes, Refused> {
+    let instance = request.account.instance(&asked.instance_id)?;
+    let facts = facts(request, &instance).await?;
+    let since = request.account.records.of(&instance.id).policy.and_then(|p| p.flashback_since);
     let whole = InstanceAttribute {
         engine: Some("Redis".into()),
         real_instance_class: facts.instance_class.clone(),
@@ -140,9 +118,9 @@ pub async fn attribute(call: &Call<'_>) -> Result<InstanceAttributes, Refused> {
     Ok(InstanceAttributes { request_id: String::new(), instances: vec![whole] })
 }
 
-async fn row(call: &Call<'_>, instance: &Emulated) -> Result<Instance, Refused> {
+async fn row(request: &ActionRequest<'_>, instance: &EmulatedInstance) -> Result<Instance, Refused> {
     Ok(Instance {
-        facts: InstanceFacts { connection_mode: Some("Standard".into()), ..facts(call, instance).await? },
+        facts: InstanceFacts { connection_mode: Some("Standard".into()), ..facts(request, instance).await? },
         user_name: Some(instance.id.clone()),
         read_only_count: Some(0),
         has_renew_change_order: Some(false),
@@ -150,17 +128,17 @@ async fn row(call: &Call<'_>, instance: &Emulated) -> Result<Instance, Refused> 
     })
 }
 
-async fn facts(call: &Call<'_>, instance: &Emulated) -> Result<InstanceFacts, Refused> {
-    let world = call.world;
-    let status = world.status(instance).await?;
-    let local = world.app.provider.describe(&instance.id).await?;
+async fn facts(request: &ActionRequest<'_>, instance: &EmulatedInstance) -> Result<InstanceFacts, Refused> {
+    let account = request.account;
+    let status = account.status(instance).await?;
+    let local = account.app.provider.describe(&instance.id).await?;
     let status = match (&local.live, status) {
         (Err(_), Status::Normal) => "Unavailable",
         (_, status) => status.as_str(),
     };
-    let (host, port) = place(&local);
+    let (host, port) = host_and_port(&local);
     let native = instance.is_cloud_native();
-    let node = match (native, instance.how.single) {
+    let node = match (native, instance.kind.single) {
         (true, false) => "MASTER_SLAVE",
         (true, true) => "STAND_ALONE",
         (false, false) => "double",
@@ -171,8 +149,8 @@ async fn facts(call: &Call<'_>, instance: &Emulated) -> Result<InstanceFacts, Re
         instance_id: instance.id.clone(),
         instance_name: Some(created.map_or_else(|| instance.id.clone(), |c| c.name.clone())),
         instance_status: Some(status.into()),
-        region_id: Some(call.region.clone()),
-        zone_id: Some(call.zone()),
+        region_id: Some(request.region.clone()),
+        zone_id: Some(request.zone()),
         architecture_type: Some(if instance.is_cluster() { "cluster" } else { "standard" }.into()),
         // Only the enterprise edition can be restored in place, and only where it is classic.
         edition_type: Some("Enterprise".into()),
@@ -197,43 +175,8 @@ async fn facts(call: &Call<'_>, instance: &Emulated) -> Result<InstanceFacts, Re
         port: Some(port),
         qps: Some(100_000),
         shard_count: Some(1),
-        replica_count: Some(i64::from(!instance.how.single)),
+        replica_count: Some(i64::from(!instance.kind.single)),
         is_rds: Some(true),
         ..InstanceFacts::default()
     })
-}
-
-/// The class an instance is of.
-pub fn class(instance: &Emulated) -> &'static str {
-    match (instance.is_cloud_native(), instance.is_cluster()) {
-        (true, false) => "tair.rdb.1g",
-        (true, true) => "tair.rdb.with.proxy.1g",
-        (false, false) => "redis.amber.master.small.multithread",
-        (false, true) => "redis.amber.logic.sharding.1g.2db.0rodb.6proxy.multithread",
-    }
-}
-
-/// MB of memory: the server's limit, or where it has none a gigabyte or what it uses.
-pub fn capacity(live: Option<&Live>) -> i64 {
-    const MB: u64 = 1 << 20;
-    let limit = live.and_then(|l| l.maxmemory).filter(|n| *n > 0);
-    let used = live.and_then(|l| l.used_memory).unwrap_or(0);
-    let mb = limit.map_or_else(|| used.div_ceil(MB).max(1024), |limit| limit.div_ceil(MB));
-    i64::try_from(mb).unwrap_or(i64::MAX)
-}
-
-/// Major and minor version, as the cloud writes them.
-pub fn engine_version(version: &str) -> String {
-    version.split('.').take(2).collect::<Vec<_>>().join(".")
-}
-
-/// Host and port under which the server can be reached.
-pub fn place(local: &Local) -> (String, i64) {
-    match local.address.rsplit_once(':') {
-        Some((host, port)) if port.parse::<u16>().is_ok() => {
-            let host = host.rsplit_once("://").map_or(host, |(_, h)| h);
-            (host.to_owned(), port.parse().unwrap_or(0))
-        }
-        _ => (local.address.clone(), 0),
-    }
 }

@@ -1,7 +1,7 @@
-//! Mishaps on demand: what a client of the cloud has to survive, played to it the next time it calls.
+//! Fault injection: what a client of the cloud has to survive, injected into its next calls on demand.
 //!
-//! They strike after the signature was judged, so that a stranger cannot use them up. What they pretend is pretended in
-//! replies and states alone; backups and restores behind them are done in full.
+//! Faults are injected after the signature was verified, so that a stranger cannot use them up. What they pretend is
+//! pretended in replies and states alone; backups and restores behind them are done in full.
 
 use crate::emulator::answer::Refused;
 use crate::model::fault::{Fault, Kind};
@@ -12,7 +12,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// For `--help`.
-pub const HELP: &str = "Mishaps, played to the next calls: --mishap KIND[,KEY=VALUE]...
+pub const HELP: &str = "Faults, injected into the next calls: --fault KIND[,KEY=VALUE]...
   throttle             Throttling.User; with retry_after_ms=N the header x-acs-retry-after says so
   error                code=CODE, by default ServiceUnavailable; nothing was done
   error_after          code=CODE, by default InternalError; the call was carried out
@@ -24,19 +24,19 @@ pub const HELP: &str = "Mishaps, played to the next calls: --mishap KIND[,KEY=VA
   backup_job_exists    BackupJobExists on CreateBackup
   expired_token        InvalidSecurityToken.Expired
 Keys: action=NAME (any action without it), times=N (1 without it), code=CODE, status=N (the published one without it),
-retry_after_ms=N, seconds=N. Example: --mishap error_after,action=CreateBackup,code=ServiceUnavailable
-With --mishap-control they are also set while it runs, from this machine only: POST /mishaps with a JSON list such as
-[{\"kind\":\"throttle\",\"action\":\"DescribeBackups\",\"times\":2}], GET /mishaps for those left, DELETE /mishaps.";
+retry_after_ms=N, seconds=N. Example: --fault error_after,action=CreateBackup,code=ServiceUnavailable
+With --fault-control they are also set while it runs, from this machine only: POST /faults with a JSON list such as
+[{\"kind\":\"throttle\",\"action\":\"DescribeBackups\",\"times\":2}], GET /faults for those left, DELETE /faults.";
 
-/// Mishaps waiting at most.
-const MOST: usize = 1000;
+/// Faults waiting at most.
+const MAX_WAITING: usize = 1000;
 /// Actions that begin something which can be slow.
-const LONG: [&str; 4] = ["CreateBackup", "RestoreInstance", "CreateInstance", "CreateTairInstance"];
+const SLOW_ACTIONS: [&str; 4] = ["CreateBackup", "RestoreInstance", "CreateInstance", "CreateTairInstance"];
 
-/// The kinds.
+/// The kinds of faults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum What {
+pub enum FaultKind {
     /// Turned away for calling too often.
     Throttle,
     /// Refused before anything is done.
@@ -61,16 +61,16 @@ fn once() -> u32 {
     1
 }
 
-/// One mishap.
+/// One fault to be injected.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Mishap {
-    /// Its kind.
-    pub kind: What,
-    /// The action it strikes; any without it.
+pub struct InjectedFault {
+    /// What goes wrong.
+    pub kind: FaultKind,
+    /// The action into whose calls it is injected; any action where there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub action: Option<String>,
-    /// How many calls it strikes.
+    /// Into how many calls it is injected.
     #[serde(default = "once")]
     pub times: u32,
     /// The code of an error.
@@ -87,11 +87,11 @@ pub struct Mishap {
     pub seconds: Option<u64>,
 }
 
-impl Mishap {
+impl InjectedFault {
     /// Reads `kind,key=value,…`.
     ///
     /// # Errors
-    /// What is wrong, with the nearest right word.
+    /// What is wrong, with the nearest name that would be right.
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut fields = Map::new();
         for (n, part) in text.split(',').enumerate() {
@@ -109,31 +109,31 @@ impl Mishap {
     /// Reads one out of JSON.
     ///
     /// # Errors
-    /// As [`Mishap::parse`].
+    /// As [`InjectedFault::parse`].
     pub fn read(json: Value) -> Result<Self, String> {
-        let mishap: Self = serde_json::from_value(json).map_err(|e| {
+        let fault: Self = serde_json::from_value(json).map_err(|e| {
             let message = e.to_string();
-            let mut words = message.split('`').skip(1).step_by(2);
-            match words.next().and_then(|word| nearest(word, words)) {
+            let mut named = message.split('`').skip(1).step_by(2);
+            match named.next().and_then(|given| nearest(given, named)) {
                 Some(near) => format!("{message}; did you mean {near}?"),
                 None => message.clone(),
             }
         })?;
-        if mishap.status.is_some_and(|s| !(400..=599).contains(&s)) {
+        if fault.status.is_some_and(|s| !(400..=599).contains(&s)) {
             return Err("status must be between 400 and 599".into());
         }
-        let begins = |action: &str| LONG.iter().any(|long| long.eq_ignore_ascii_case(action));
-        if let (What::Slow, Some(action)) = (mishap.kind, mishap.action.as_deref())
+        let begins = |action: &str| SLOW_ACTIONS.iter().any(|slow| slow.eq_ignore_ascii_case(action));
+        if let (FaultKind::Slow, Some(action)) = (fault.kind, fault.action.as_deref())
             && !begins(action)
         {
-            return Err(format!("slow is for {}: nothing else begins what can last", LONG.join(", ")));
+            return Err(format!("slow is for {}: nothing else begins what can last", SLOW_ACTIONS.join(", ")));
         }
-        Ok(mishap)
+        Ok(fault)
     }
 
-    fn strikes(&self, action: &str) -> bool {
+    fn applies_to(&self, action: &str) -> bool {
         let only = match self.kind {
-            What::DailyLimit | What::BackupJobExists => Some("CreateBackup"),
+            FaultKind::DailyLimit | FaultKind::BackupJobExists => Some("CreateBackup"),
             _ => None,
         };
         self.action.as_deref().or(only).is_none_or(|a| a.eq_ignore_ascii_case(action))
@@ -141,11 +141,11 @@ impl Mishap {
 
     fn refusal(&self) -> Refused {
         let code = match self.kind {
-            What::Throttle => "Throttling.User",
-            What::ErrorAfter => "InternalError",
-            What::DailyLimit => "BackupTimesExceeded",
-            What::BackupJobExists => "BackupJobExists",
-            What::ExpiredToken => "InvalidSecurityToken.Expired",
+            FaultKind::Throttle => "Throttling.User",
+            FaultKind::ErrorAfter => "InternalError",
+            FaultKind::DailyLimit => "BackupTimesExceeded",
+            FaultKind::BackupJobExists => "BackupJobExists",
+            FaultKind::ExpiredToken => "InvalidSecurityToken.Expired",
             _ => "ServiceUnavailable",
         };
         let mut refused = Refused::new(self.code.as_deref().unwrap_or(code));
@@ -155,82 +155,84 @@ impl Mishap {
     }
 }
 
-/// What a mishap does to a call.
+/// What an injected fault does to a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Struck {
-    /// It is refused.
+pub enum Injected {
+    /// The call is refused.
     Refused(Refused),
-    /// It gets no reply.
+    /// The call gets no reply.
     Cut,
 }
 
-/// Those still to come.
+/// Faults still to be injected.
 #[derive(Debug, Default)]
-pub struct Mishaps(Mutex<Vec<Mishap>>);
+pub struct FaultInjection(Mutex<Vec<InjectedFault>>);
 
-impl Mishaps {
-    /// Adds some, or none of them.
+impl FaultInjection {
+    /// Adds faults, or none of them.
     ///
     /// # Errors
     /// There would be too many.
-    pub fn add(&self, mut more: Vec<Mishap>) -> Result<(), String> {
+    pub fn add(&self, mut more: Vec<InjectedFault>) -> Result<(), String> {
         more.retain(|m| m.times > 0);
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if all.len() + more.len() > MOST {
-            return Err(format!("more than {MOST} mishaps would be waiting"));
+        if all.len() + more.len() > MAX_WAITING {
+            return Err(format!("more than {MAX_WAITING} faults would be waiting"));
         }
         all.extend(more);
         Ok(())
     }
 
-    /// Those left.
-    pub fn left(&self) -> Vec<Mishap> {
+    /// Faults that were not injected yet.
+    pub fn left(&self) -> Vec<InjectedFault> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// None any more.
+    /// Forgets all faults.
     pub fn clear(&self) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    fn take(&self, action: &str, of: impl Fn(What) -> bool) -> Option<Mishap> {
+    fn take(&self, action: &str, of: impl Fn(FaultKind) -> bool) -> Option<InjectedFault> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mishap = all.iter_mut().find(|m| of(m.kind) && m.strikes(action))?;
-        mishap.times -= 1;
-        let taken = mishap.clone();
+        let fault = all.iter_mut().find(|m| of(m.kind) && m.applies_to(action))?;
+        fault.times -= 1;
+        let taken = fault.clone();
         all.retain(|m| m.times > 0);
-        tracing::info!(action, kind = ?taken.kind, "a mishap strikes");
+        tracing::info!(action, kind = ?taken.kind, "a fault is injected");
         Some(taken)
     }
 
-    /// Before a call is carried out.
-    pub fn before(&self, action: &str) -> Option<Struck> {
-        let kinds = |k| !matches!(k, What::ErrorAfter | What::CutAfter | What::Slow);
-        self.take(action, kinds).map(|m| if m.kind == What::Cut { Struck::Cut } else { Struck::Refused(m.refusal()) })
+    /// The fault of a call that is not carried out yet.
+    pub fn before(&self, action: &str) -> Option<Injected> {
+        let kinds = |k| !matches!(k, FaultKind::ErrorAfter | FaultKind::CutAfter | FaultKind::Slow);
+        self.take(action, kinds)
+            .map(|m| if m.kind == FaultKind::Cut { Injected::Cut } else { Injected::Refused(m.refusal()) })
     }
 
-    /// After it was.
-    pub fn after(&self, action: &str) -> Option<Struck> {
-        self.take(action, |k| matches!(k, What::ErrorAfter | What::CutAfter))
-            .map(|m| if m.kind == What::CutAfter { Struck::Cut } else { Struck::Refused(m.refusal()) })
+    /// The fault of a call that was carried out.
+    pub fn after(&self, action: &str) -> Option<Injected> {
+        self.take(action, |k| matches!(k, FaultKind::ErrorAfter | FaultKind::CutAfter))
+            .map(|m| if m.kind == FaultKind::CutAfter { Injected::Cut } else { Injected::Refused(m.refusal()) })
     }
 
     /// For how long a state that a call begins is to last at least.
-    pub fn hold(&self, action: &str) -> Duration {
-        self.take(action, |k| k == What::Slow).map_or(Duration::ZERO, |m| Duration::from_secs(m.seconds.unwrap_or(5)))
+    pub fn delay(&self, action: &str) -> Duration {
+        self.take(action, |k| k == FaultKind::Slow)
+            .map_or(Duration::ZERO, |m| Duration::from_secs(m.seconds.unwrap_or(5)))
     }
 }
 
-/// Reads what stands on the command line.
+/// Reads the faults of the command line.
 ///
 /// # Errors
 /// `emulator.mishap`.
-pub fn read_all(texts: &[String]) -> Result<Vec<Mishap>, Fault> {
+pub fn read_all(texts: &[String]) -> Result<Vec<InjectedFault>, Fault> {
     texts
         .iter()
         .map(|text| {
-            Mishap::parse(text).map_err(|why| {
-                Fault::new(Kind::Usage, "emulator.mishap", format!("--mishap {text}: {why}"))
+            InjectedFault::parse(text).map_err(|why| {
+                Fault::new(Kind::Usage, "emulator.mishap", format!("--fault {text}: {why}"))
                     .hint("`tair-backup-mcp emulate --help` describes them.")
             })
         })

@@ -1,16 +1,19 @@
-//! Sets of cloud-native clusters, which have a listing, ids and words of their own.
+//! Sets of cloud-native clusters, which have a listing, ids and states of their own.
 
+use crate::emulator::account::instance::EmulatedInstance;
+use crate::emulator::account::sets::ListedSet;
+use crate::emulator::actions::figures::engine_version;
+use crate::emulator::actions::paging::{cut, page};
+use crate::emulator::actions::sets::{mode_name, progress, range, recoverable, url};
 use crate::emulator::answer::Refused;
-use crate::emulator::backups::{expiry, mode_name, progress, range, recoverable, url};
-use crate::emulator::call::Call;
 use crate::emulator::ids::cluster;
-use crate::emulator::instances::{cut, engine_version, page};
-use crate::emulator::world::{Emulated, Set};
+use crate::emulator::request::ActionRequest;
+use crate::emulator::signed_url::file;
 use crate::model::job::{Job, JobKind, JobStatus};
 use crate::model::time::written;
-use crate::tair::wire::Action as _;
 use crate::tair::wire::clusters::{ClusterBackup, ClusterBackups, DescribeClusterBackupList, ExtraInfo, ShardBackup};
 
+/// Sizes of a page that the cloud takes.
 const PAGES: [i64; 9] = [5, 10, 15, 20, 30, 50, 100, 200, 300];
 /// MB of a shard, as its class says.
 const SHARD_MB: i64 = 1024;
@@ -19,29 +22,28 @@ const SHARD_MB: i64 = 1024;
 ///
 /// # Errors
 /// `InstanceType.NotSupport` where the sets are listed by `DescribeBackups`, and those of the range and the page.
-pub async fn list(call: &Call<'_>) -> Result<ClusterBackups, Refused> {
-    let asked = DescribeClusterBackupList::from_params(call.params)?;
-    let instance = call.world.instance(&asked.instance_id)?;
-    let (from, to) = range(call, asked.start_time.0, asked.end_time.0)?;
+pub async fn list(request: &ActionRequest<'_>, asked: DescribeClusterBackupList) -> Result<ClusterBackups, Refused> {
+    let instance = request.account.instance(&asked.instance_id)?;
+    let (from, to) = range(request, asked.start_time.0, asked.end_time.0)?;
     let (number, size) = page(asked.page_number, asked.page_size, |size| PAGES.contains(&size))?;
     if !instance.has_cluster_sets() {
         return Err(Refused::new("InstanceType.NotSupport"));
     }
-    let taken = call.world.memory.of(&instance.id).taken;
+    let taken = request.account.records.of(&instance.id).taken;
     let shards = !asked.no_shard_backup.is_some_and(|text| text.eq_ignore_ascii_case("true"));
     let mut rows = Vec::new();
-    for job in call.world.jobs(&instance).await? {
-        let held = call.world.held(&job.backup_id).is_some();
-        let runs = job.kind == JobKind::Backup && (job.status == JobStatus::Running || held);
+    for job in request.account.jobs(&instance).await? {
+        let delayed = request.account.activity.delayed(&job.backup_id).is_some();
+        let runs = job.kind == JobKind::Backup && (job.status == JobStatus::Running || delayed);
         if runs && job.created_at >= from && job.created_at < to {
             let manual = taken.iter().any(|t| t.backup_id == job.backup_id);
-            rows.push(running(call, &job, manual));
+            rows.push(running(request, &job, manual));
         }
     }
-    let sets = call.world.sets(&instance).await?;
+    let sets = request.account.sets(&instance).await?;
     let stored = sets.iter().filter_map(|s| s.whole.as_ref()).map(|w| w.rdb_bytes).sum::<u64>();
     let within = sets.iter().filter(|set| set.begun >= from && set.begun < to);
-    rows.extend(within.map(|set| row(call, &instance, set, shards)));
+    rows.extend(within.map(|set| row(request, &instance, set, shards)));
     rows.retain(|row| asked.cluster_backup_id.as_ref().is_none_or(|id| *id == row.cluster_backup_id));
     let rows = cut(rows, number, size);
     Ok(ClusterBackups {
@@ -56,7 +58,7 @@ pub async fn list(call: &Call<'_>) -> Result<ClusterBackups, Refused> {
     })
 }
 
-fn running(call: &Call<'_>, job: &Job, manual: bool) -> ClusterBackup {
+fn running(request: &ActionRequest<'_>, job: &Job, manual: bool) -> ClusterBackup {
     ClusterBackup {
         cluster_backup_id: cluster(&job.backup_id),
         cluster_backup_status: Some("RUNNING".into()),
@@ -64,20 +66,20 @@ fn running(call: &Call<'_>, job: &Job, manual: bool) -> ClusterBackup {
         cluster_backup_size: Some(0),
         cluster_backup_start_time: Some(written(job.created_at)),
         cluster_backup_mode: Some(mode_name(manual).into()),
-        progress: Some(format!("{}%", progress(call, job).1)),
+        progress: Some(format!("{}%", progress(request, job).1)),
         shard_class_memory: Some(SHARD_MB),
         ..ClusterBackup::default()
     }
 }
 
-fn row(call: &Call<'_>, instance: &Emulated, set: &Set, shards: bool) -> ClusterBackup {
+fn row(request: &ActionRequest<'_>, instance: &EmulatedInstance, set: &ListedSet, shards: bool) -> ClusterBackup {
     let size = set.whole.as_ref().map_or(0, |w| i64::try_from(w.rdb_bytes).unwrap_or(i64::MAX));
     let good = set.whole.is_some();
     let shard = shards.then(|| {
-        let url = url(call, instance, set);
+        let url = url(request, instance, set);
         ShardBackup {
             backup_id: Some(set.number.to_string()),
-            backup_name: Some(call.world.signer.file(set.number, set.begun)),
+            backup_name: Some(file(set.number, set.begun)),
             instance_name: Some(instance.node()),
             backup_status: Some(if good { "OK" } else { "ERROR" }.into()),
             backup_size: Some(size),
@@ -104,7 +106,7 @@ fn row(call: &Call<'_>, instance: &Emulated, set: &Set, shards: bool) -> Cluster
         cluster_backup_mode: Some(mode_name(set.manual).into()),
         progress: None,
         shard_class_memory: Some(SHARD_MB),
-        expect_expire_time: expiry(call, instance, set).map(written),
+        expect_expire_time: request.account.expiry(instance, set).map(written),
         backups: shard.into_iter().collect(),
     }
 }

@@ -1,4 +1,4 @@
-//! The gate of the emulator: both signatures are taken, and everything that the cloud turns away is turned away in its words.
+//! Authentication by the emulator: both signatures are taken, and everything that the cloud turns away is turned away in its words.
 
 use crate::support::emulator::{EVER, Emulator, SECRET, Signing};
 use crate::support::{Bench, Redis, finish, free_port};
@@ -87,7 +87,9 @@ fn what_the_gateway_refuses() {
     assert_eq!(nobody.refused(), (404, "InvalidInstanceId.NotFound".into()));
     assert_eq!(emulator.raw("GET", "/else", &[emulator.host()], b"").unwrap().refused().0, 404);
     // Not switched on.
-    assert_eq!(emulator.raw("GET", "/mishaps", &[emulator.host()], b"").unwrap().refused().0, 404);
+    for path in ["/faults", "/mishaps"] {
+        assert_eq!(emulator.raw("GET", path, &[emulator.host()], b"").unwrap().refused().0, 404, "{path}");
+    }
 }
 
 /// A temporary key wants its token, and no other.
@@ -149,7 +151,7 @@ fn what_it_does_not_serve() {
     };
     let told = run(&["--listen", &format!("0.0.0.0:{}", free_port())]);
     assert!(told.code == 3 && told.err.contains("[emulator.not_loopback]"), "{told:?}");
-    let told = run(&["--listen", "127.0.0.1:0", "--mishap", "throtle,action=CreateBackup"]);
+    let told = run(&["--listen", "127.0.0.1:0", "--fault", "throtle,action=CreateBackup"]);
     assert!(told.code == 2 && told.err.contains("did you mean throttle?"), "{told:?}");
     let emulator = Emulator::start(&bench, &["--listen", "0.0.0.0:0", "--listen-beyond-loopback"]);
     assert!(emulator.said.contains("http://0.0.0.0:"), "{}", emulator.said);
@@ -158,7 +160,7 @@ fn what_it_does_not_serve() {
     assert!(told.code == 2 && told.err.contains("[emulator.running]"), "{told:?}");
     drop(emulator);
     let told = bench.run(&["emulate", "--help"]);
-    for word in ["--mishap-control", "cloud_native", "retry_after_ms", "ALIBABA_CLOUD_ACCESS_KEY_SECRET"] {
+    for word in ["--fault-control", "cloud_native", "retry_after_ms", "ALIBABA_CLOUD_ACCESS_KEY_SECRET"] {
         assert!(told.out.contains(word), "{word}: {}", told.out);
     }
 }

@@ -2,12 +2,11 @@
 //!
 //! The task centre knows neither backups nor restores, as the cloud's does not: it lists what created an instance.
 
+use crate::emulator::actions::paging::{cut, page};
 use crate::emulator::answer::Refused;
-use crate::emulator::call::Call;
 use crate::emulator::ids::{Of, number};
-use crate::emulator::instances::{cut, page};
+use crate::emulator::request::ActionRequest;
 use crate::model::time::written;
-use crate::tair::wire::Action as _;
 use crate::tair::wire::settings::{
     DescribeHistoryTasks, DescribeInstanceConfig, HistoryTask, HistoryTasks, InstanceConfig,
 };
@@ -17,9 +16,8 @@ use jiff::SignedDuration;
 ///
 /// # Errors
 /// `InstanceType.NotSupport` on a classic instance.
-pub fn config(call: &Call<'_>) -> Result<InstanceConfig, Refused> {
-    let asked = DescribeInstanceConfig::from_params(call.params)?;
-    let instance = call.world.instance(&asked.instance_id)?;
+pub fn config(request: &ActionRequest<'_>, asked: DescribeInstanceConfig) -> Result<InstanceConfig, Refused> {
+    let instance = request.account.instance(&asked.instance_id)?;
     if !instance.is_cloud_native() {
         return Err(Refused::new("InstanceType.NotSupport"));
     }
@@ -30,8 +28,7 @@ pub fn config(call: &Call<'_>) -> Result<InstanceConfig, Refused> {
 ///
 /// # Errors
 /// `Param.Invalid`, `Param.Invalid.TimeEndBeforeStart`.
-pub async fn tasks(call: &Call<'_>) -> Result<HistoryTasks, Refused> {
-    let asked = DescribeHistoryTasks::from_params(call.params)?;
+pub async fn tasks(request: &ActionRequest<'_>, asked: DescribeHistoryTasks) -> Result<HistoryTasks, Refused> {
     let (from, to) = (asked.from_start_time.0, asked.to_start_time.0);
     if to < from {
         return Err(Refused::new("Param.Invalid.TimeEndBeforeStart"));
@@ -41,7 +38,7 @@ pub async fn tasks(call: &Call<'_>) -> Result<HistoryTasks, Refused> {
     }
     let (at, size) = page(asked.page_number, asked.page_size.or(Some(10)), |size| (10..=100).contains(&size))?;
     let mut rows = Vec::new();
-    for instance in call.world.instances() {
+    for instance in request.account.instances() {
         let Some(created) = &instance.created else { continue };
         let named = asked.instance_id.as_deref().is_none_or(|ids| ids.split(',').any(|id| id.trim() == instance.id));
         let status = match (created.normal_at, created.failed) {

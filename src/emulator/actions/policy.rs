@@ -3,27 +3,22 @@
 //! Nothing runs by it yet. What is left out of a change takes the cloud's default, flashback included: that is the trap
 //! which a client has to step around by writing back what it has read.
 
+use crate::emulator::account::records::{Policy, WEEKDAYS};
 use crate::emulator::answer::Refused;
-use crate::emulator::call::Call;
-use crate::emulator::memory::Policy;
+use crate::emulator::request::ActionRequest;
 use crate::model::time::written;
-use crate::tair::params::first;
 use crate::tair::wire::policy::{BackupPolicy, DescribeBackupPolicy, ModifyBackupPolicy};
 use crate::tair::wire::{Action as _, BadParam, Done};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-/// In the cloud's order.
-pub const WEEKDAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
-
 /// `DescribeBackupPolicy`.
 ///
 /// # Errors
 /// `InvalidInstanceId.NotFound`.
-pub fn describe(call: &Call<'_>) -> Result<BackupPolicy, Refused> {
-    let asked = DescribeBackupPolicy::from_params(call.params)?;
-    let instance = call.world.instance(&asked.instance_id)?;
-    let policy = call.world.memory.of(&instance.id).policy.unwrap_or_default();
+pub fn describe(request: &ActionRequest<'_>, asked: DescribeBackupPolicy) -> Result<BackupPolicy, Refused> {
+    let instance = request.account.instance(&asked.instance_id)?;
+    let policy = request.account.records.of(&instance.id).policy.unwrap_or_default();
     let next = next(&policy, Timestamp::now());
     Ok(BackupPolicy {
         request_id: String::new(),
@@ -52,24 +47,31 @@ fn next(policy: &Policy, now: Timestamp) -> Option<Timestamp> {
     None
 }
 
+/// The parameters of `ModifyBackupPolicy`. What is left out takes the cloud's default, and one has a code of its own.
+///
+/// # Errors
+/// `InvalidBackupRetentionPeriod.Malformed`.
+pub fn read_modify(request: &ActionRequest<'_>) -> Result<ModifyBackupPolicy, Refused> {
+    let mut params = request.params.clone();
+    if request.param("EnableBackupLog").is_none() {
+        params.retain(|(name, _)| name != "EnableBackupLog");
+        params.push(("EnableBackupLog".into(), "0".into()));
+    }
+    ModifyBackupPolicy::from_params(&params).map_err(|bad| match bad {
+        BadParam::Malformed(name) if name == "BackupRetentionPeriod" => {
+            Refused::new("InvalidBackupRetentionPeriod.Malformed")
+        }
+        bad => bad.into(),
+    })
+}
+
 /// `ModifyBackupPolicy`.
 ///
 /// # Errors
 /// `InvalidPreferredBackupTime.Format`, `InvalidPreferredBackupPeriod.Malformed`,
 /// `InvalidBackupRetentionPeriod.Malformed`, `InstanceType.NotSupport` for flashback where there is none.
-pub async fn modify(call: &Call<'_>) -> Result<Done, Refused> {
-    let mut params = call.params.clone();
-    if first(&params, "EnableBackupLog").is_none_or(str::is_empty) {
-        params.retain(|(name, _)| name != "EnableBackupLog");
-        params.push(("EnableBackupLog".into(), "0".into()));
-    }
-    let asked = ModifyBackupPolicy::from_params(&params).map_err(|bad| match bad {
-        BadParam::Malformed(name) if name == "BackupRetentionPeriod" => {
-            Refused::new("InvalidBackupRetentionPeriod.Malformed")
-        }
-        bad => bad.into(),
-    })?;
-    let instance = call.world.instance(&asked.instance_id)?;
+pub async fn modify(request: &ActionRequest<'_>, asked: ModifyBackupPolicy) -> Result<Done, Refused> {
+    let instance = request.account.instance(&asked.instance_id)?;
     let time = hour(&asked.preferred_backup_time).ok_or_else(|| Refused::new("InvalidPreferredBackupTime.Format"))?;
     let days = weekdays(&asked.preferred_backup_period)
         .ok_or_else(|| Refused::new("InvalidPreferredBackupPeriod.Malformed"))?;
@@ -78,15 +80,15 @@ pub async fn modify(call: &Call<'_>) -> Result<Done, Refused> {
         return Err(Refused::new("InvalidBackupRetentionPeriod.Malformed"));
     }
     let wants = asked.enable_backup_log.0;
-    if wants && !instance.how.flashback {
+    if wants && !instance.kind.flashback {
         return Err(Refused::new("InstanceType.NotSupport").status(400));
     }
-    call.world.must_be_normal(&instance).await?;
-    call.world.memory.change(|book| {
-        let kept = book.of(&instance.id);
-        let since = kept.policy.as_ref().and_then(|p| p.flashback_since);
+    request.account.must_be_normal(&instance).await?;
+    request.account.records.change(|records| {
+        let record = records.of(&instance.id);
+        let since = record.policy.as_ref().and_then(|p| p.flashback_since);
         let flashback_since = wants.then(|| since.unwrap_or_else(Timestamp::now));
-        kept.policy = Some(Policy { time, days, retention, flashback_since });
+        record.policy = Some(Policy { time, days, retention, flashback_since });
         Ok::<_, Refused>(Done::default())
     })
 }

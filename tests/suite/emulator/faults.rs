@@ -1,4 +1,4 @@
-//! Mishaps: each is played as described, and our own client survives it: reads are repeated, writes are not.
+//! Fault injection: each fault is injected as described, and our own client survives it: reads are repeated, writes are not.
 
 use crate::support::emulator::{Emulator, KEY, SECRET, Signing, client_by};
 use crate::support::http_server::{Answer as Told, Server};
@@ -21,10 +21,10 @@ fn stage(more: &[&str]) -> (Redis, Bench, Emulator) {
 /// Reads get through throttling, errors and cut connections.
 #[tokio::test]
 async fn reads_are_repeated() {
-    let (_redis, _bench, emulator) = stage(&["--mishap-control"]);
+    let (_redis, _bench, emulator) = stage(&["--fault-control"]);
     let client = emulator.client();
     let read = DescribeBackupPolicy { instance_id: "orders".into() };
-    for mishap in [
+    for fault in [
         json!({"kind": "throttle", "times": 2}),
         json!({"kind": "throttle", "status": 429, "retry_after_ms": 300}),
         json!({"kind": "error"}),
@@ -33,27 +33,31 @@ async fn reads_are_repeated() {
         json!({"kind": "cut"}),
         json!({"kind": "cut_after"}),
     ] {
-        emulator.mishap(mishap.clone());
+        emulator.inject(fault.clone());
         let began = Instant::now();
-        let told = client.call(&read).await.unwrap_or_else(|e| panic!("{mishap}: {e}"));
+        let told = client.call(&read).await.unwrap_or_else(|e| panic!("{fault}: {e}"));
         assert_eq!(told.backup_retention_period, Some(7));
-        let asked = mishap["retry_after_ms"].as_u64().unwrap_or(0);
-        assert!(began.elapsed() >= Duration::from_millis(asked), "{mishap}: {:?}", began.elapsed());
-        assert_eq!(emulator.left(), json!([]), "{mishap} did not strike");
+        let asked = fault["retry_after_ms"].as_u64().unwrap_or(0);
+        assert!(began.elapsed() >= Duration::from_millis(asked), "{fault}: {:?}", began.elapsed());
+        assert_eq!(emulator.left(), json!([]), "{fault} was not injected");
     }
 }
 
 /// A write that is turned away is repeated; one whose reply is lost is not, and its effect is found.
 #[tokio::test]
 async fn writes_are_not_repeated() {
-    let (_redis, bench, emulator) = stage(&["--mishap-control"]);
+    let (_redis, bench, emulator) = stage(&["--fault-control"]);
     let client = emulator.client();
     let write = CreateBackup { instance_id: "orders".into(), backup_retention_period: None };
-    let sets = |n: usize| wait("the sets", Duration::from_secs(30), || (bench.backups().len() == n).then_some(()));
-    emulator.mishap(json!({"kind": "throttle", "action": "CreateBackup"}));
+    // A set is there a moment before its job is over, and while that runs another backup is refused.
+    let over = || bench.jobs().iter().all(|job| job["status"] != "running");
+    let sets = |n: usize| {
+        wait("the sets", Duration::from_secs(30), || (bench.backups().len() == n && over()).then_some(()));
+    };
+    emulator.inject(json!({"kind": "throttle", "action": "CreateBackup"}));
     client.call(&write).await.unwrap();
     sets(1);
-    for (n, (mishap, effect)) in [
+    for (n, (fault, effect)) in [
         (json!({"kind": "cut_after", "action": "CreateBackup"}), true),
         (json!({"kind": "error_after", "action": "CreateBackup"}), true),
         (json!({"kind": "cut", "action": "CreateBackup"}), false),
@@ -62,26 +66,20 @@ async fn writes_are_not_repeated() {
     .into_iter()
     .enumerate()
     {
-        emulator.mishap(mishap.clone());
+        emulator.inject(fault.clone());
         let told = client.call(&write).await;
-        assert!(matches!(told, Err(TairError::Uncertain { .. })), "{mishap}: {told:?}");
+        assert!(matches!(told, Err(TairError::Uncertain { .. })), "{fault}: {told:?}");
         sets((n + 2).min(3));
         let jobs = bench.jobs().len();
-        assert_eq!(jobs, (n + 2).min(3), "{mishap} {effect}");
+        assert_eq!(jobs, (n + 2).min(3), "{fault} {effect}");
     }
 }
 
-/// Codes and headers as they are asked for; only what was asked for is struck, and only so often.
+/// Codes and headers as they are asked for; faults are injected only where they were aimed, and only so often.
 #[test]
-fn mishaps_strike_where_they_are_aimed() {
-    let more = [
-        "--mishap",
-        "daily_limit",
-        "--mishap",
-        "backup_job_exists",
-        "--mishap",
-        "expired_token,action=DescribeRegions",
-    ];
+fn faults_are_injected_where_they_are_aimed() {
+    let more =
+        ["--fault", "daily_limit", "--fault", "backup_job_exists", "--fault", "expired_token,action=DescribeRegions"];
     let (_redis, _bench, emulator) = stage(&more);
     assert_eq!(emulator.call("DescribeRegions", &[]).refused(), (403, "InvalidSecurityToken.Expired".into()));
     emulator.call("DescribeRegions", &[]).ok();
@@ -94,7 +92,7 @@ fn mishaps_strike_where_they_are_aimed() {
 /// A token that expires is renewed, and the call is carried out under the new one.
 #[tokio::test]
 async fn a_token_that_expires_is_renewed() {
-    let (_redis, bench, emulator) = stage(&["--mishap-control", "--security-token", "t0,t1"]);
+    let (_redis, bench, emulator) = stage(&["--fault-control", "--security-token", "t0,t1"]);
     let uri = Server::start(|n, _| {
         let [id, secret] = [KEY, SECRET];
         Told::ok(
@@ -107,7 +105,7 @@ async fn a_token_that_expires_is_renewed() {
     let at = uri.url();
     let by = env(&[("ALIBABA_CLOUD_CREDENTIALS_URI", at.as_str()), ("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "true")]);
     let client = client_by(emulator.port, &by);
-    emulator.mishap(json!({"kind": "expired_token", "action": "CreateBackup"}));
+    emulator.inject(json!({"kind": "expired_token", "action": "CreateBackup"}));
     client.call(&CreateBackup { instance_id: "orders".into(), backup_retention_period: None }).await.unwrap();
     assert_eq!((uri.seen().len(), emulator.left()), (2, json!([])));
     wait("the set", Duration::from_secs(30), || (bench.backups().len() == 1).then_some(()));
@@ -116,13 +114,13 @@ async fn a_token_that_expires_is_renewed() {
     assert_eq!(uri.seen().len(), 2);
 }
 
-/// The control path: strict about what it reads, closed to browsers, and no use without a right signature to strike at.
+/// The control path: strict about what it reads, closed to browsers, and no use without a right signature to aim at.
 #[test]
-fn mishaps_are_set_and_cleared() {
-    let (_redis, _bench, emulator) = stage(&["--mishap-control"]);
+fn faults_are_set_and_cleared() {
+    let (_redis, _bench, emulator) = stage(&["--fault-control"]);
     let json = ("content-type".to_owned(), "application/json".to_owned());
     let post = |headers: &[(String, String)], body: &Value| {
-        emulator.raw("POST", "/mishaps", headers, body.to_string().as_bytes()).unwrap().status
+        emulator.raw("POST", "/faults", headers, body.to_string().as_bytes()).unwrap().status
     };
     let list = json!([{"kind": "throttle", "retry_after_ms": 1500, "times": 2}]);
     assert_eq!(post(&[emulator.host()], &list), 403);
@@ -145,7 +143,19 @@ fn mishaps_are_set_and_cleared() {
     let told = emulator.call("DescribeRegions", &[]);
     assert_eq!(told.refused(), (400, "Throttling.User".into()));
     assert_eq!(told.header("x-acs-retry-after"), Some("1500"));
-    let left = emulator.raw("DELETE", "/mishaps", &[emulator.host()], b"").unwrap();
+    let left = emulator.raw("DELETE", "/faults", &[emulator.host()], b"").unwrap();
     assert_eq!(left.json(), json!([]));
     emulator.call("DescribeRegions", &[]).ok();
+}
+
+/// The flags and the path go by an earlier name, too: scripts that use it go on.
+#[test]
+fn the_earlier_names_are_taken() {
+    let (_redis, _bench, emulator) = stage(&["--mishap", "throttle,action=DescribeRegions", "--mishap-control"]);
+    assert_eq!(emulator.call("DescribeRegions", &[]).refused(), (400, "Throttling.User".into()));
+    let headers = [emulator.host(), ("content-type".to_owned(), "application/json".to_owned())];
+    let list = json!([{"kind": "error", "action": "DescribeRegions"}]).to_string();
+    assert_eq!(emulator.raw("POST", "/mishaps", &headers, list.as_bytes()).unwrap().status, 200);
+    assert_eq!(emulator.call("DescribeRegions", &[]).refused(), (503, "ServiceUnavailable".into()));
+    assert_eq!(emulator.raw("GET", "/mishaps", &[emulator.host()], b"").unwrap().json(), json!([]));
 }

@@ -1,0 +1,121 @@
+//! What this process is doing to instances right now: restores and fillings under way, and states that are told for longer
+//! than they last because a client asked for a slow one.
+//!
+//! In memory alone. What another process does, or a dead one did, shows in the provider's jobs.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// A restore, as told.
+#[derive(Debug, Clone, Copy)]
+struct Restore {
+    running: bool,
+    /// Told as running until then, whatever it is.
+    until: Instant,
+}
+
+/// A backup whose end is told late.
+#[derive(Debug, Clone, Copy)]
+struct Delayed {
+    from: Instant,
+    delay: Duration,
+}
+
+/// What is under way in this process.
+#[derive(Debug, Default)]
+pub struct Activity {
+    restores: Mutex<HashMap<String, Restore>>,
+    delayed: Mutex<HashMap<String, Delayed>>,
+    filling: Mutex<HashSet<String>>,
+    write_locks: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Activity {
+    /// Whether an instance is being restored.
+    pub fn is_restoring(&self, instance_id: &str) -> bool {
+        lock(&self.restores).get(instance_id).is_some_and(|r| r.running || r.until > Instant::now())
+    }
+
+    /// Marks an instance as being restored, for `delay` at least; false where it is already.
+    pub fn begin_restoring(&self, instance_id: &str, delay: Duration) -> bool {
+        let mut restores = lock(&self.restores);
+        let now = Instant::now();
+        if restores.get(instance_id).is_some_and(|r| r.running || r.until > now) {
+            return false;
+        }
+        restores.insert(instance_id.to_owned(), Restore { running: true, until: now + delay });
+        true
+    }
+
+    /// Marks the restore of an instance as over.
+    pub fn end_restoring(&self, instance_id: &str) {
+        if let Some(restore) = lock(&self.restores).get_mut(instance_id) {
+            restore.running = false;
+        }
+    }
+
+    /// Takes back that an instance is being restored: the restore was refused.
+    pub fn cancel_restoring(&self, instance_id: &str) {
+        lock(&self.restores).remove(instance_id);
+    }
+
+    /// Has the end of a backup told only after `delay`.
+    pub fn delay_backup(&self, backup_id: &str, delay: Duration) {
+        if delay > Duration::ZERO {
+            lock(&self.delayed).insert(backup_id.to_owned(), Delayed { from: Instant::now(), delay });
+        }
+    }
+
+    /// Which share of the time for which a backup is delayed has passed; `None` where the backup is not delayed.
+    pub fn delayed(&self, backup_id: &str) -> Option<f64> {
+        let mut all = lock(&self.delayed);
+        all.retain(|_, d| d.from.elapsed() < d.delay);
+        all.get(backup_id).map(|d| d.from.elapsed().as_secs_f64() / d.delay.as_secs_f64())
+    }
+
+    /// Marks a spare instance as being filled by this process.
+    pub fn begin_filling(&self, instance_id: &str) {
+        lock(&self.filling).insert(instance_id.to_owned());
+    }
+
+    /// Whether this process fills a spare instance.
+    pub fn is_filling(&self, instance_id: &str) -> bool {
+        lock(&self.filling).contains(instance_id)
+    }
+
+    /// Marks the filling of a spare instance as over.
+    pub fn end_filling(&self, instance_id: &str) {
+        lock(&self.filling).remove(instance_id);
+    }
+
+    /// The mutex of whoever locks or unlocks an instance for writes: one call at a time.
+    pub fn write_lock_mutex(&self, instance_id: &str) -> Arc<tokio::sync::Mutex<()>> {
+        Arc::clone(lock(&self.write_locks).entry(instance_id.to_owned()).or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! A restore is told for as long as asked, and one that was refused leaves nothing.
+    use super::*;
+
+    #[test]
+    fn a_delayed_restore_outlasts_its_end() {
+        let activity = Activity::default();
+        assert!(activity.begin_restoring("a", Duration::from_secs(3600)));
+        assert!(!activity.begin_restoring("a", Duration::ZERO));
+        activity.end_restoring("a");
+        assert!(activity.is_restoring("a"));
+        assert!(activity.begin_restoring("b", Duration::ZERO));
+        activity.end_restoring("b");
+        assert!(!activity.is_restoring("b"));
+        assert!(activity.begin_restoring("c", Duration::from_secs(3600)));
+        activity.cancel_restoring("c");
+        assert!(!activity.is_restoring("c"));
+    }
+}

@@ -1,0 +1,131 @@
+//! The emulated account: which instances there are, what state each is in, and what the cloud would remember of them.
+//!
+//! Everything real comes from the provider. What is only emulated (spare instances handed out, write locks, states told for
+//! longer than they last) is laid over it here. Knows nothing of actions or of HTTP.
+
+pub mod activity;
+pub mod instance;
+pub mod monitor;
+pub mod records;
+pub mod records_file;
+pub mod sets;
+mod spares;
+
+use crate::config::SANDBOX;
+use crate::config::instance::Emulate;
+use crate::emulator::answer::Refused;
+use crate::emulator::faults::FaultInjection;
+use crate::emulator::signed_url::Signer;
+use crate::model::job::{Job, JobKind, JobStatus};
+use crate::tools::App;
+use activity::Activity;
+use instance::{EmulatedInstance, Status};
+use monitor::Monitor;
+use records_file::RecordsFile;
+use std::sync::Arc;
+use tokio_util::task::TaskTracker;
+
+/// Everything an action works with.
+pub struct Account {
+    /// Provider, state, configuration.
+    pub app: Arc<App>,
+    /// What outlasts the process.
+    pub records: RecordsFile,
+    /// What goes wrong on demand.
+    pub faults: FaultInjection,
+    /// Signs download URLs.
+    pub signer: Signer,
+    /// Measures instances.
+    pub monitor: Monitor,
+    /// The one region there is; every region asked for without it.
+    pub region: Option<String>,
+    /// Restores in the background, awaited when the process is asked to stop.
+    pub tasks: TaskTracker,
+    /// What this process is doing.
+    pub activity: Activity,
+}
+
+impl Account {
+    /// An account without restores under way.
+    #[must_use]
+    pub fn new(app: Arc<App>, records: RecordsFile, signer: Signer, region: Option<String>) -> Self {
+        Self {
+            app,
+            records,
+            signer,
+            region,
+            faults: FaultInjection::default(),
+            monitor: Monitor::default(),
+            tasks: TaskTracker::new(),
+            activity: Activity::default(),
+        }
+    }
+
+    /// All instances, spare ones that nobody has got included.
+    fn everything(&self) -> Vec<EmulatedInstance> {
+        let config = &self.app.config;
+        let named = config.instances.iter().map(|i| (i.id.clone(), i.emulate));
+        let sandbox = config.sandbox.then(|| (SANDBOX.to_owned(), Emulate::default()));
+        let of = |(id, kind): (String, Emulate)| {
+            let created = self.records.of(&id).created;
+            EmulatedInstance { id, kind, created }
+        };
+        named.chain(sandbox).map(of).collect()
+    }
+
+    /// The instances that a client sees.
+    #[must_use]
+    pub fn instances(&self) -> Vec<EmulatedInstance> {
+        self.everything().into_iter().filter(|i| !i.kind.spare || i.created.is_some()).collect()
+    }
+
+    /// Spare instances that nobody has got.
+    #[must_use]
+    pub fn spares(&self) -> Vec<EmulatedInstance> {
+        self.everything().into_iter().filter(|i| i.kind.spare && i.created.is_none()).collect()
+    }
+
+    /// One instance.
+    ///
+    /// # Errors
+    /// `InvalidInstanceId.NotFound`.
+    pub fn instance(&self, id: &str) -> Result<EmulatedInstance, Refused> {
+        self.instances().into_iter().find(|i| i.id == id).ok_or_else(|| Refused::new("InvalidInstanceId.NotFound"))
+    }
+
+    /// The state of an instance. Whether its server answers is another question.
+    ///
+    /// # Errors
+    /// What the state store refuses.
+    pub async fn status(&self, instance: &EmulatedInstance) -> Result<Status, Refused> {
+        if let Some(created) = instance.created.as_ref().filter(|c| c.normal_at.is_none()) {
+            return match (created.failed, self.activity.is_filling(&instance.id)) {
+                (true, _) => Ok(Status::Error),
+                (false, true) => Ok(Status::Creating),
+                // An earlier process filled the instance, and what became of its restore could not be decided at once.
+                (false, false) => self.reconcile_spare(&instance.id, created).await,
+            };
+        }
+        if self.activity.is_restoring(&instance.id) {
+            return Ok(Status::BackupRecovering);
+        }
+        let restores = |job: &Job| job.kind == JobKind::Restore && job.status == JobStatus::Running;
+        if !self.jobs(instance).await?.iter().any(restores) {
+            return Ok(Status::Normal);
+        }
+        // Not ours: another process does it, or one that is dead did.
+        self.app.provider.recover().await?;
+        Ok(if self.jobs(instance).await?.iter().any(restores) { Status::BackupRecovering } else { Status::Normal })
+    }
+
+    /// Refuses where an instance cannot take a change now.
+    ///
+    /// # Errors
+    /// `IncorrectDBInstanceState`.
+    pub async fn must_be_normal(&self, instance: &EmulatedInstance) -> Result<(), Refused> {
+        match self.status(instance).await? {
+            Status::Normal => Ok(()),
+            _ => Err(Refused::new("IncorrectDBInstanceState")),
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! The file in which the emulated account's records last: small, written whole, and made durable before a call is answered.
+//!
+//! It stands under the home directory, is fsynced and renamed into place, and belongs to one process at a time. Nothing else
+//! reads or writes it.
+
+use crate::config::home::private_dir;
+use crate::emulator::account::records::{InstanceRecord, Records};
+use crate::model::fault::{Fault, Kind};
+use crate::state::owner::try_lock_exclusive;
+use jiff::Timestamp;
+use std::fs::File;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+/// The file, and the records in it.
+#[derive(Debug)]
+pub struct RecordsFile {
+    path: PathBuf,
+    /// As the file has them: replaced only after the file was.
+    records: Mutex<Records>,
+    /// Held while this process lives.
+    _lock: File,
+}
+
+fn failed(what: &str, path: &Path, e: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Fault {
+    Fault::new(Kind::Unexpected, "emulator.memory", format!("cannot {what} {}", path.display()))
+        .hint("Check that the home directory (--home) is on a disk with room and belongs to this user.")
+        .because(e)
+}
+
+impl RecordsFile {
+    /// Reads the file under a home directory, if there is one.
+    ///
+    /// # Errors
+    /// `emulator.memory`; `emulator.running` where another process serves this home.
+    pub fn open(home: &Path) -> Result<Self, Fault> {
+        private_dir(home)?;
+        let lock = try_lock_exclusive(&home.join("emulator.lock"))?.ok_or_else(|| {
+            Fault::new(Kind::Usage, "emulator.running", "another process emulates with this home directory")
+                .hint("Stop it, or name another --home.")
+        })?;
+        let path = home.join("emulator.json");
+        let records = match std::fs::read(&path) {
+            Ok(text) => serde_json::from_slice(&text).map_err(|e| failed("read", &path, e))?,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Records::default(),
+            Err(e) => return Err(failed("read", &path, e)),
+        };
+        Ok(Self { path, records: Mutex::new(records), _lock: lock })
+    }
+
+    /// Looks at the records.
+    pub fn read<T>(&self, look: impl FnOnce(&Records) -> T) -> T {
+        look(&self.records.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// A copy of an instance's record.
+    pub fn of(&self, instance_id: &str) -> InstanceRecord {
+        self.read(|records| records.instances.get(instance_id).cloned().unwrap_or_default())
+    }
+
+    /// Changes the records, and returns when the change is durable. What `change` refuses is not written.
+    ///
+    /// # Errors
+    /// Those of `change`, and `emulator.memory`.
+    pub fn change<T, E: From<Fault>>(&self, change: impl FnOnce(&mut Records) -> Result<T, E>) -> Result<T, E> {
+        let mut held = self.records.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut records = held.clone();
+        records.prune(Timestamp::now());
+        let done = change(&mut records)?;
+        self.write(&records)?;
+        *held = records;
+        Ok(done)
+    }
+
+    /// A few kilobytes, seldom: not worth a thread of its own.
+    fn write(&self, records: &Records) -> Result<(), Fault> {
+        let text = serde_json::to_vec_pretty(records).map_err(|e| failed("write", &self.path, e))?;
+        let draft = self.path.with_extension("json.draft");
+        let all = || -> std::io::Result<()> {
+            let mut file =
+                std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+            file.write_all(&text)?;
+            file.sync_all()?;
+            std::fs::rename(&draft, &self.path)?;
+            // The name itself has to last, too.
+            File::open(self.path.parent().unwrap_or(Path::new(".")))?.sync_all()
+        };
+        all().map_err(|e| failed("write", &self.path, e))
+    }
+}

@@ -1,0 +1,66 @@
+//! Spare instances: hidden servers that become the new instances asked for, and what became of filling them.
+//!
+//! Whether a spare was filled is read from the provider's job of its restore, never from this process's own memory, so that a
+//! later process comes to the same end.
+
+use crate::emulator::account::Account;
+use crate::emulator::account::instance::Status;
+use crate::emulator::account::records::Creation;
+use crate::emulator::answer::Refused;
+use crate::model::job::{Job, JobKind, JobStatus};
+use jiff::Timestamp;
+
+/// Whether a restore's end is not known yet: it runs, or it left its target in a state that is still to be rolled back.
+fn is_undecided(job: &Job) -> bool {
+    job.status == JobStatus::Running || job.needs_reconciliation()
+}
+
+/// The restore that fills a spare instance, of all jobs on it: newest first, and none from before it was handed out. Jobs
+/// are dated to the millisecond.
+fn filling(jobs: Vec<Job>, created: &Creation) -> Option<Job> {
+    let since = created.at.as_millisecond();
+    jobs.into_iter().find(|job| {
+        job.kind == JobKind::Restore && job.backup_id == created.backup_id && job.created_at.as_millisecond() >= since
+    })
+}
+
+impl Account {
+    /// Ends what the end of an earlier process cut off: spare instances half filled.
+    ///
+    /// # Errors
+    /// What the state store refuses.
+    pub async fn reconcile(&self) -> Result<(), Refused> {
+        for instance in self.instances() {
+            if let Some(created) = instance.created.as_ref().filter(|c| c.normal_at.is_none() && !c.failed) {
+                self.reconcile_spare(&instance.id, created).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the filling of a spare instance by what became of its restore. While that is not decided the instance is still
+    /// being created, and is looked at again whenever its status is asked for.
+    ///
+    /// # Errors
+    /// What the state store and the file refuse.
+    pub async fn reconcile_spare(&self, instance_id: &str, created: &Creation) -> Result<Status, Refused> {
+        let mut job = filling(self.all_jobs(instance_id).await?, created);
+        if job.as_ref().is_some_and(is_undecided) {
+            self.app.provider.recover().await?;
+            job = filling(self.all_jobs(instance_id).await?, created);
+        }
+        if job.as_ref().is_some_and(is_undecided) {
+            return Ok(Status::Creating);
+        }
+        let well = job.is_some_and(|job| job.status == JobStatus::Succeeded);
+        self.records.change(|records| {
+            // Ended once: a second look at the same time says the same, and no later moment.
+            if let Some(created) = records.of(instance_id).created.as_mut().filter(|c| c.normal_at.is_none()) {
+                created.failed = !well;
+                created.normal_at = well.then(Timestamp::now);
+            }
+            Ok::<_, Refused>(())
+        })?;
+        Ok(if well { Status::Normal } else { Status::Error })
+    }
+}

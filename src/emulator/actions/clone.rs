@@ -1,0 +1,255 @@
+//! New instances from a backup: a spare instance of the configuration is handed out and filled.
+//!
+//! What a call asks for beside the data (class, zone, network) is taken and not made: the spare instance is what its operator
+//! started. There is no way back: a spare instance that was handed out is a new instance for good.
+
+use crate::emulator::account::instance::{EmulatedInstance, Status};
+use crate::emulator::account::records::{ClientToken, Creation, Records};
+use crate::emulator::account::sets::ListedSet;
+use crate::emulator::actions::figures::{capacity, host_and_port};
+use crate::emulator::actions::overwrite::fill;
+use crate::emulator::actions::sets::find;
+use crate::emulator::answer::Refused;
+use crate::emulator::ids::{Of, number};
+use crate::emulator::request::ActionRequest;
+use crate::model::ids::hex;
+use crate::model::text::clean;
+use crate::tair::params::{Params, canonical};
+use crate::tair::wire::clone::NewInstance;
+use crate::tair::wire::{Scalar as _, Second};
+use jiff::Timestamp;
+use sha2::{Digest as _, Sha256};
+
+/// Parameters that do not make a call another one.
+const ENVELOPE: [&str; 6] =
+    ["Token", "ClientToken", "OwnerId", "OwnerAccount", "ResourceOwnerId", "ResourceOwnerAccount"];
+
+/// Which of the two actions an order came by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Via {
+    /// `CreateInstance`.
+    Classic,
+    /// `CreateTairInstance`.
+    Tair,
+}
+
+/// What a new instance is ordered with, beside its source.
+pub struct Order<'a> {
+    via: Via,
+    /// `PostPaid` or `PrePaid`.
+    charge: &'a str,
+    /// Made up by the client, so that the call can be repeated.
+    token: Option<&'a str>,
+    /// Only says whether the call would be carried out.
+    dry_run: bool,
+    /// Hash of what makes the call another one.
+    arguments: String,
+    /// The new instance's name.
+    name: Option<String>,
+}
+
+impl<'a> Order<'a> {
+    /// The order of a `CreateInstance`.
+    ///
+    /// # Errors
+    /// `MissingParameter`, `InvalidParameter`, `InvalidToken.Malformed`.
+    pub fn classic(request: &ActionRequest<'a>) -> Result<Self, Refused> {
+        Self::read(request, Via::Classic, "PostPaid", "Token", &["RegionId"])
+    }
+
+    /// The order of a `CreateTairInstance`. Its default way to pay is another one, which is a trap the client has to know.
+    ///
+    /// # Errors
+    /// As [`Self::classic`].
+    pub fn tair(request: &ActionRequest<'a>) -> Result<Self, Refused> {
+        let mandatory = ["RegionId", "InstanceClass", "InstanceType", "VpcId", "VSwitchId"];
+        Self::read(request, Via::Tair, "PrePaid", "ClientToken", &mandatory)
+    }
+
+    fn read(
+        request: &ActionRequest<'a>,
+        via: Via,
+        charge: &'static str,
+        token: &str,
+        mandatory: &[&str],
+    ) -> Result<Self, Refused> {
+        for name in mandatory {
+            request.param(name).ok_or_else(|| Refused::missing(name))?;
+        }
+        if request.param("InstanceClass").or(request.param("Capacity")).is_none() {
+            return Err(Refused::missing("InstanceClass"));
+        }
+        let charge = request.param("ChargeType").unwrap_or(charge);
+        match charge {
+            "PostPaid" => {}
+            "PrePaid" if request.param("Period").is_none() => return Err(Refused::new("MissingParameter")),
+            "PrePaid" => {}
+            _ => return Err(Refused::malformed("ChargeType")),
+        }
+        let token = request.param(token);
+        if token.is_some_and(|t| t.len() > 64 || !t.is_ascii()) {
+            return Err(Refused::new("InvalidToken.Malformed"));
+        }
+        let dry_run = match request.param("DryRun") {
+            None => false,
+            Some(text) => bool::read(text).ok_or_else(|| Refused::malformed("DryRun"))?,
+        };
+        let arguments = arguments(request.params);
+        Ok(Self { via, charge, token, dry_run, arguments, name: request.param("InstanceName").map(clean) })
+    }
+
+    /// The code of the cloud for an account that may have no more of them.
+    fn quota(&self) -> Refused {
+        Refused::new(if self.charge == "PostPaid" { "QuotaExceed.AfterpayInstance" } else { "QuotaNotEnough" })
+    }
+
+    /// What an earlier call with this token got.
+    fn made_before(&self, records: &Records) -> Result<Option<String>, Refused> {
+        match self.token.and_then(|token| records.tokens.get(token)) {
+            None => Ok(None),
+            Some(earlier) if earlier.arguments == self.arguments => Ok(Some(earlier.instance_id.clone())),
+            Some(_) => Err(Refused::new("IdempotentParameterMismatch")),
+        }
+    }
+}
+
+fn arguments(params: &Params) -> String {
+    let same: Params = params.iter().filter(|(name, _)| !ENVELOPE.contains(&name.as_str())).cloned().collect();
+    hex(&Sha256::digest(canonical(&same)))
+}
+
+/// What came of the attempt to get a spare instance.
+enum Claim {
+    /// An earlier call with the same token got this one.
+    Before(String),
+    /// This call got this one.
+    Now(Box<EmulatedInstance>, Box<Creation>),
+}
+
+/// `CreateInstance` and `CreateTairInstance`.
+///
+/// # Errors
+/// `DryRunOperation` where the call would have been carried out but for its `DryRun`; `MissingParameter`,
+/// `InvalidBackupLogStatus`, `InvalidBinlog.NotValid`, `InvalidStatus`,
+/// `QuotaExceed.AfterpayInstance`, `QuotaNotEnough`, `IdempotentParameterMismatch`, and those of the source and the set.
+pub async fn create(request: &ActionRequest<'_>, order: Order<'_>) -> Result<NewInstance, Refused> {
+    let account = request.account;
+    if let Some(made) = account.records.read(|records| order.made_before(records))? {
+        return reply(request, &order, &account.instance(&made)?).await;
+    }
+    let (source, set) = source(request).await?;
+    let mut spares = account.spares();
+    // Of several, the kind of the source first; what differs is the emulated face, not the server.
+    let alike = |s: &EmulatedInstance| {
+        (s.kind.generation, s.kind.architecture) == (source.kind.generation, source.kind.architecture)
+    };
+    spares.sort_by_key(|s| !alike(s));
+    if spares.is_empty() {
+        return Err(order.quota());
+    }
+    if order.dry_run {
+        return Err(Refused::new("DryRunOperation"));
+    }
+    match claim(request, &order, spares, &set.id)? {
+        Claim::Before(made) => reply(request, &order, &account.instance(&made)?).await,
+        Claim::Now(new, created) => {
+            fill(request, &source.id, &set, &new.id, *created, account.faults.delay(request.action));
+            reply(request, &order, &new).await
+        }
+    }
+}
+
+/// Hands out one of the spare instances, durably.
+fn claim(
+    request: &ActionRequest<'_>,
+    order: &Order<'_>,
+    spares: Vec<EmulatedInstance>,
+    backup_id: &str,
+) -> Result<Claim, Refused> {
+    let at = Timestamp::now();
+    request.account.records.change(|records| {
+        // Another call may have been faster: with the same token, or with the same spare instance.
+        if let Some(made) = order.made_before(records)? {
+            return Ok(Claim::Before(made));
+        }
+        let spare = spares.into_iter().find(|s| records.of(&s.id).created.is_none()).ok_or_else(|| order.quota())?;
+        let created = Creation {
+            at,
+            name: order.name.clone().unwrap_or_else(|| spare.id.clone()),
+            charge: order.charge.into(),
+            normal_at: None,
+            failed: false,
+            backup_id: backup_id.into(),
+        };
+        request.account.activity.begin_filling(&spare.id);
+        records.of(&spare.id).created = Some(created.clone());
+        if let Some(token) = order.token {
+            let arguments = order.arguments.clone();
+            records.tokens.insert(token.to_owned(), ClientToken { at, arguments, instance_id: spare.id.clone() });
+        }
+        let new = EmulatedInstance { created: Some(created.clone()), ..spare };
+        Ok(Claim::Now(Box::new(new), Box::new(created)))
+    })
+}
+
+/// The source and the set that are named.
+async fn source(request: &ActionRequest<'_>) -> Result<(EmulatedInstance, ListedSet), Refused> {
+    // An empty instance cannot be made: a spare instance holds what it holds until a set overwrites it.
+    let source = request.param("SrcDBInstanceId").ok_or_else(|| Refused::new("ServiceNotSupport"))?;
+    let source = request.account.instance(source)?;
+    if request.account.status(&source).await? != Status::Normal {
+        return Err(Refused::new("InvalidStatus"));
+    }
+    let named = (request.param("BackupId"), request.param("ClusterBackupId"), request.param("RestoreTime"));
+    let set = match named {
+        (Some(id), None, None) if !id.starts_with("cb-") => find(request, &source, id).await?,
+        (None, Some(id), None) if id.starts_with("cb-") => find(request, &source, id).await?,
+        (None, None, Some(text)) => {
+            let policy = request.account.records.of(&source.id).policy;
+            if policy.is_none_or(|p| p.flashback_since.is_none()) {
+                return Err(Refused::new("InvalidBackupLogStatus"));
+            }
+            Second::read(text).ok_or_else(|| Refused::new("InvalidRestoreTime.Format"))?;
+            // The archive is not there yet; see `restore`.
+            return Err(Refused::new("InvalidBinlog.NotValid"));
+        }
+        (None, None, None) => {
+            let say = "BackupId or RestoreTime is mandatory for this action.";
+            return Err(Refused::new("MissingParameter").status(400).say(say));
+        }
+        _ => return Err(Refused::new("InvalidParameter")),
+    };
+    Ok((source, set))
+}
+
+async fn reply(request: &ActionRequest<'_>, order: &Order<'_>, new: &EmulatedInstance) -> Result<NewInstance, Refused> {
+    let local = request.account.app.provider.describe(&new.id).await?;
+    let (host, port) = host_and_port(&local);
+    let status = request.account.status(new).await?;
+    let tair = order.via == Via::Tair;
+    Ok(NewInstance {
+        request_id: String::new(),
+        instance_id: new.id.clone(),
+        instance_name: new.created.as_ref().map(|c| c.name.clone()),
+        instance_status: Some(status.as_str().into()),
+        region_id: Some(request.region.clone()),
+        zone_id: Some(request.param("ZoneId").map_or_else(|| request.zone(), str::to_owned)),
+        connection_domain: Some(host.clone()),
+        port: Some(port),
+        capacity: Some(capacity(local.live.as_ref().ok())),
+        bandwidth: Some(96),
+        connections: Some(10_000),
+        qps: Some(100_000),
+        config: Some("{}".into()),
+        charge_type: new.created.as_ref().map(|c| c.charge.clone()),
+        order_id: Some(number(Of::Task, &new.id)),
+        task_id: tair.then(|| number(Of::Task, &new.id).to_string()),
+        node_type: (!tair).then(|| "MASTER_SLAVE".to_owned()),
+        network_type: (!tair).then(|| "VPC".to_owned()),
+        private_ip_addr: (!tair).then_some(host),
+        user_name: (!tair).then(|| new.id.clone()),
+        vpc_id: (!tair).then(|| request.param("VpcId").unwrap_or("vpc-emulated").to_owned()),
+        v_switch_id: (!tair).then(|| request.param("VSwitchId").unwrap_or("vsw-emulated").to_owned()),
+        ..NewInstance::default()
+    })
+}

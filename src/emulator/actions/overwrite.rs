@@ -1,0 +1,124 @@
+//! What overwrites or deletes: handed to the guard as delegated by whoever signed the request, and recorded as that.
+//!
+//! A restore goes on when its call is answered, and when its connection is gone. How an instance is overwritten is the
+//! provider's; nothing here touches a server or a set.
+
+use crate::emulator::account::records::Creation;
+use crate::emulator::account::sets::ListedSet;
+use crate::emulator::answer::Refused;
+use crate::emulator::request::ActionRequest;
+use crate::guard::act::{Act, Source};
+use crate::model::fault::{Fault, Kind};
+use crate::model::job::{Job, JobStatus};
+use crate::provider::{Carried, Provider};
+use crate::tools::App;
+use crate::tools::delegated::{Refusal, delegated};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a call waits for its restore to be begun or refused: well below the time after which clients give up.
+const VERDICT: Duration = Duration::from_secs(4);
+/// How often a job is looked at.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Deletes a set for ever.
+///
+/// # Errors
+/// `IncorrectBackupSetState`, `IncorrectDBInstanceState`.
+pub async fn delete_backup(request: &ActionRequest<'_>, instance_id: &str, backup_id: &str) -> Result<(), Refused> {
+    let act = Act::DeleteBackup { backup_id: backup_id.into() };
+    delegated(&request.account.app, &request.caller(), instance_id, act).await?;
+    Ok(())
+}
+
+/// Begins what overwrites an instance.
+async fn begin(app: &App, caller: &str, instance_id: &str, act: Act) -> Result<Job, Refusal> {
+    match delegated(app, caller, instance_id, act).await? {
+        Carried::Job(job) => Ok(job),
+        Carried::Done(said) => Err(Fault::new(Kind::Unexpected, "job.missing", said).into()),
+    }
+}
+
+/// Waits for a job's end.
+async fn end(provider: &dyn Provider, mut job: Job) -> Result<(), Fault> {
+    while job.status == JobStatus::Running {
+        tokio::time::sleep(LOOK).await;
+        job = provider.job(&job.id).await?;
+    }
+    if job.status == JobStatus::Succeeded {
+        return Ok(());
+    }
+    Err(Fault::new(Kind::Provider, "restore.failed", format!("{}: {}", job.code, job.message)))
+}
+
+/// Restores an instance in the background. What the pre-checks refuse within a few seconds refuses the call; after that
+/// the cloud has taken it, and its end shows in the instance's status alone.
+///
+/// # Errors
+/// `IncorrectDBInstanceState`, `IncorrectBackupSetState`.
+pub async fn restore(request: &ActionRequest<'_>, instance_id: &str, backup_id: &str) -> Result<(), Refused> {
+    let delay = request.account.faults.delay(request.action);
+    if !request.account.activity.begin_restoring(instance_id, delay) {
+        return Err(Refused::new("IncorrectDBInstanceState"));
+    }
+    let (told, verdict) = tokio::sync::oneshot::channel();
+    let (account, caller) = (Arc::clone(request.account), request.caller());
+    let instance_id = instance_id.to_owned();
+    let act = Act::RestoreInstance { source: Source::Backup { backup_id: backup_id.into() }, write_fence: false };
+    request.account.tasks.spawn(async move {
+        match begin(&account.app, &caller, &instance_id, act).await {
+            Err(refusal) => {
+                account.activity.cancel_restoring(&instance_id);
+                if let Err(Err(refusal)) = told.send(Err(refusal)) {
+                    let fault = Fault::from(refusal);
+                    tracing::warn!(%instance_id, code = fault.code, "a restore was not begun: {fault}");
+                }
+            }
+            Ok(job) => {
+                // Nobody listens any more when it took long to begin.
+                let _ = told.send(Ok(()));
+                if let Err(fault) = end(account.app.provider.as_ref(), job).await {
+                    tracing::warn!(%instance_id, "{fault}");
+                }
+                account.activity.end_restoring(&instance_id);
+            }
+        }
+    });
+    match tokio::time::timeout(VERDICT, verdict).await {
+        Ok(Ok(Err(refusal))) => Err(refusal.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Fills a spare instance with another instance's set, in the background: the new instance is `Creating` until that is done,
+/// and for `delay` at least.
+pub fn fill(
+    request: &ActionRequest<'_>,
+    source_id: &str,
+    set: &ListedSet,
+    spare_id: &str,
+    created: Creation,
+    delay: Duration,
+) {
+    let (account, caller, spare_id) = (Arc::clone(request.account), request.caller(), spare_id.to_owned());
+    let act = Act::FillInstance { source_instance_id: source_id.into(), backup_id: set.id.clone() };
+    request.account.tasks.spawn(async move {
+        let at_least = tokio::time::sleep(delay);
+        match begin(&account.app, &caller, &spare_id, act).await {
+            Err(refusal) => {
+                let fault = Fault::from(refusal);
+                tracing::warn!(%spare_id, code = fault.code, "the new instance was not begun to be filled: {fault}");
+            }
+            Ok(job) => {
+                if let Err(fault) = end(account.app.provider.as_ref(), job).await {
+                    tracing::warn!(%spare_id, "the new instance could not be filled: {fault}");
+                }
+            }
+        }
+        at_least.await;
+        if let Err(refused) = account.reconcile_spare(&spare_id, &created).await {
+            tracing::error!(%spare_id, "the end of its creation could not be written down: {}", refused.message);
+        }
+        account.activity.end_filling(&spare_id);
+    });
+}

@@ -1,0 +1,57 @@
+//! One request of the API that was let in: its action and parameters, who signed it, and the account that it is about.
+//!
+//! What its parameters mean each action reads for itself, by the types of the wire.
+
+use crate::emulator::account::Account;
+use crate::emulator::answer::Refused;
+use crate::tair::params::{Params, first};
+use crate::tair::wire::Action;
+use std::sync::Arc;
+
+/// A request.
+pub struct ActionRequest<'a> {
+    /// The account that the action works with.
+    pub account: &'a Arc<Account>,
+    /// The action's name.
+    pub action: &'a str,
+    /// `GET` or `POST`.
+    pub method: &'a str,
+    /// The action's parameters.
+    pub params: &'a Params,
+    /// The host as the client names it: the endpoint, and where downloads are.
+    pub host: &'a str,
+    /// Id of the access key that signed the request.
+    pub access_key_id: &'a str,
+    /// The request's own id.
+    pub request_id: &'a str,
+    /// The region that is meant.
+    pub region: String,
+}
+
+impl<'a> ActionRequest<'a> {
+    /// A zone of the region.
+    #[must_use]
+    pub fn zone(&self) -> String {
+        format!("{}-a", self.region)
+    }
+
+    /// The value of a parameter; `None` where it is missing or empty.
+    #[must_use]
+    pub fn param(&self, name: &str) -> Option<&'a str> {
+        first(self.params, name).filter(|value| !value.is_empty())
+    }
+
+    /// The action's parameters, typed.
+    ///
+    /// # Errors
+    /// A mandatory one is missing, or one has a value of the wrong form.
+    pub fn read<A: Action>(&self) -> Result<A, Refused> {
+        Ok(A::from_params(self.params)?)
+    }
+
+    /// The one who acts, for the audit.
+    #[must_use]
+    pub fn caller(&self) -> String {
+        format!("emulator: {}", self.access_key_id)
+    }
+}
