@@ -7,13 +7,13 @@ use crate::emulator::call::Call;
 use crate::emulator::memory::Created;
 use crate::emulator::world::World;
 use crate::guard::act::{Act, Source};
-use crate::model::backup::{BackupSet, Mode};
+use crate::model::backup::{BackupSet, Mode, Origin};
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, JobStatus};
 use crate::provider::Carried;
 use crate::tools::delegated::delegated;
 use crate::vault::Vault;
-use std::io::Read as _;
+use crate::vault::ingest::{IngestError, Metadata};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,8 +21,6 @@ use std::time::Duration;
 const VERDICT: Duration = Duration::from_secs(4);
 /// How often a job is looked at.
 const LOOK: Duration = Duration::from_millis(100);
-/// Bytes copied at once.
-const CHUNK: usize = 1 << 20;
 
 /// Who the audit names.
 pub fn caller(access_key_id: &str) -> String {
@@ -124,39 +122,35 @@ pub fn fill(call: &Call<'_>, spare_id: &str, set: BackupSet, created: Created, h
 
 async fn filled(world: &World, who: &str, spare_id: &str, set: BackupSet, copied: String) -> Result<(), Fault> {
     // A restore reads the sets of its own instance, so the spare gets a copy for as long as that takes.
-    let (vault, to, id) = (world.vault.clone(), spare_id.to_owned(), copied.clone());
-    tokio::task::spawn_blocking(move || copy(&vault, set, &to, id))
-        .await
-        .map_err(|e| Fault::new(Kind::Unexpected, "job.crashed", "a worker thread died").because(e))??;
+    copy(&world.vault, set, spare_id, &copied).await?;
     let job = begin(world, who, spare_id, &copied).await?;
     end(world, job).await
 }
 
-fn copy(vault: &Vault, set: BackupSet, to: &str, id: String) -> Result<(), Fault> {
-    let failed = |e: std::io::Error| {
-        Fault::new(Kind::Damaged, "backup.damaged", format!("{} of {}: {e}", set.id, set.instance_id))
-    };
-    let mut data = vault.open_data(&set)?;
-    let mut draft = vault.draft(to, &id)?;
-    let mut chunk = vec![0; CHUNK];
-    loop {
-        let n = data.read(&mut chunk).map_err(failed)?;
-        if n == 0 {
-            break;
-        }
-        draft.push(chunk.get(..n).unwrap_or_default()).map_err(failed)?;
-    }
-    let sealed = draft.seal()?;
-    if sealed.sha256 != set.sha256 {
-        return Err(failed(std::io::Error::other("its checksum is another")));
+async fn copy(vault: &Vault, set: BackupSet, to: &str, id: &str) -> Result<(), Fault> {
+    let data = vault.open_data(&set).await?;
+    let origin = Origin::Copy { instance_id: set.instance_id.clone(), backup_id: set.id.clone() };
+    let staged = vault.ingest(to, id, origin, data, |_, rest| rest.is_empty()).await.map_err(|e| match e {
+        IngestError::Vault(fault) => fault,
+        e => vault.damaged(&set, e),
+    })?;
+    if staged.sha256() != set.sha256 {
+        return Err(vault.damaged(&set, "its checksum is another"));
     }
     let note = format!("copy of {} of {}, to fill a new instance", set.id, set.instance_id);
-    draft.publish(&BackupSet {
-        id,
-        instance_id: to.to_owned(),
+    let metadata = Metadata {
         mode: Mode::Manual,
         note,
-        stored_bytes: sealed.stored_bytes,
-        ..set
-    })
+        engine: set.engine,
+        version: set.version,
+        run_id: set.run_id,
+        replication_id: set.replication_id,
+        replication_offset: set.replication_offset,
+        announced_version: set.announced_version,
+        write_calls: set.write_calls,
+        started_at: set.started_at,
+        expires_at: set.expires_at,
+        locked_until: None,
+    };
+    staged.commit(metadata).await.map(|_| ())
 }

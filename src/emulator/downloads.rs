@@ -201,7 +201,8 @@ fn send(world: &World, set: &Set, host: &str, wanted: Option<&str>) -> Reply {
             let sent = handle.block_on(async { tokio::time::timeout(STALL, tx.send(piece)).await });
             matches!(sent, Ok(Ok(())))
         };
-        if let Err(e) = pump(&vault, &whole, from, to, &push) {
+        let open = || handle.block_on(vault.open_data(&whole)).map_err(|fault| io::Error::other(fault.message));
+        if let Err(e) = open().and_then(|data| pump(data, &whole, from, to, &push)) {
             tracing::warn!(backup_id = %whole.id, "a download is broken off: {e}");
             push(Err(e));
         }
@@ -217,13 +218,12 @@ fn send(world: &World, set: &Set, host: &str, wanted: Option<&str>) -> Reply {
 
 /// Sends the bytes of a range; `push` says whether anybody still wants them.
 fn pump(
-    vault: &crate::vault::Vault,
+    mut data: crate::vault::frames::FrameReader,
     set: &crate::model::backup::BackupSet,
     from: u64,
     to: u64,
     push: &dyn Fn(io::Result<Bytes>) -> bool,
 ) -> io::Result<()> {
-    let mut data = vault.open_data(set).map_err(|fault| io::Error::other(fault.message))?;
     let (mut at, mut sha) = (0, Sha256::new());
     // Held back until the hash is known to be right.
     let mut last: Option<Bytes> = None;

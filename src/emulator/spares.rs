@@ -49,8 +49,8 @@ impl World {
 
     /// Deletes the copy that a spare was filled from, whole or half.
     async fn discard_copy(&self, instance_id: &str, copy: &str) -> Result<(), Refused> {
-        self.vault.discard_draft(instance_id, copy)?;
-        if self.vault.set_dir(instance_id, copy).is_dir()
+        self.vault.discard_staging(instance_id, copy).await?;
+        if self.vault.find(instance_id, copy, &()).await.is_ok()
             && let Err(refused) = acts::delete_backup(self, "settling", instance_id, copy).await
         {
             // It only takes room, and is tried again at the next start.

@@ -8,14 +8,13 @@ use crate::model::fault::Fault;
 use crate::model::instance::total_keys;
 use crate::model::text::bytes;
 use crate::model::time::written;
-use crate::provider::blocking;
 use crate::provider::local::Inner;
 
 impl Inner {
     /// What deleting a set would mean.
     pub async fn survey_deletion(&self, instance_id: &str, backup_id: &str) -> Result<Survey, Fault> {
-        let (vault, id, set_id) = (self.vault.clone(), instance_id.to_owned(), backup_id.to_owned());
-        let (set, all) = blocking(move || Ok((vault.find(&id, &set_id)?, vault.list(&id)?))).await?;
+        let set = self.vault.find(instance_id, backup_id, self).await?;
+        let all = self.vault.list(instance_id, self).await?;
         let left = all.iter().flatten().filter(|s| s.id != set.id).count();
         let ours = "taken by the guard before a restore, so that it can be undone: only manual backups can be deleted";
         let manual = judge::deletable(set.mode == Mode::Manual, (set.mode == Mode::Safety).then_some(ours));
@@ -40,18 +39,16 @@ impl Inner {
 
     /// Deletes as permitted.
     pub async fn delete(&self, permit: Permit, backup_id: &str) -> Result<String, Fault> {
-        let (vault, id, set_id) = (self.vault.clone(), permit.plan().instance_id.clone(), backup_id.to_owned());
-        let sha256 = permit.plan().pin("sha256").to_owned();
-        blocking(move || {
-            let set = vault.find(&id, &set_id)?;
-            if set.mode != Mode::Manual || set.sha256 != sha256 {
-                return Err(permit::changed("the backup is not the one that was planned; it is kept"));
-            }
-            vault.delete(&id, &set_id)
-        })
-        .await?;
+        let plan = permit.plan();
+        let (instance_id, sha256) = (plan.instance_id.clone(), plan.pin("sha256"));
+        let set = self.vault.find(&instance_id, backup_id, self).await?;
+        if set.mode != Mode::Manual || set.sha256 != sha256 {
+            return Err(permit::changed("the backup is not the one that was planned; it is kept"));
+        }
         let message = format!("backup {backup_id} is deleted");
-        self.jobs.note(permit.record("backup.deleted", message.clone())).await;
+        let record = permit.record("backup.deleted", message.clone());
+        self.vault.delete(permit.delete()?, &instance_id, backup_id).await?;
+        self.jobs.note(record).await;
         Ok(message)
     }
 }

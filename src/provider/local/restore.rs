@@ -15,7 +15,7 @@ use crate::provider::local::recover::RecoveryRecord;
 use crate::provider::local::survey::slots_pin;
 use crate::provider::local::{COMMAND_TIMEOUT, Inner};
 use crate::provider::trace::Trace;
-use crate::provider::{blocking, with_way_back};
+use crate::provider::with_way_back;
 use crate::redis::RedisError;
 use crate::redis::conn::Conn;
 use crate::redis::facts::{ServerFacts, key_counts, write_calls};
@@ -65,17 +65,13 @@ impl Inner {
 
     async fn restore(&self, job: &Job, plan: &Plan, trace: &Trace) -> Result<String, Fault> {
         self.state.progress(&job.id, "verifying the backup", 0, 0).await?;
-        let (vault, id, set_id) = (self.vault.clone(), plan.instance_id.clone(), job.backup_id.clone());
-        let (sha256, stored_sha256) = (plan.pin("sha256").to_owned(), plan.pin("stored_sha256").to_owned());
-        let (set, data) = blocking(move || {
-            let set = vault.find(&id, &set_id)?;
-            // A bad RDB makes its target exit. The set was verified whole for the plan; before the first byte leaves us,
-            // every byte of its file is shown to be the one that was verified then.
-            let known = if set.sha256 == sha256 { vault.open_known(&set, &stored_sha256)? } else { None };
-            let another = "the backup is not the one that was planned; the target was not touched";
-            Ok((set, known.ok_or_else(|| permit::changed(another))?))
-        })
-        .await?;
+        let set = self.vault.find(&plan.instance_id, &job.backup_id, self).await?;
+        // A bad RDB makes its target exit. The set was verified whole for the plan; before the first byte leaves us, every
+        // byte of its file is shown to be the one that was verified then.
+        let planned = set.sha256 == plan.pin("sha256");
+        let known = if planned { self.vault.open_known(&set, plan.pin("stored_sha256")).await? } else { None };
+        let another = "the backup is not the one that was planned; the target was not touched";
+        let data = known.ok_or_else(|| permit::changed(another))?;
         let undo = RecoveryRecord::of(plan, &set, trace);
         if plan.pin("way") == Way::Replication.as_str() {
             self.by_replication(job, plan, undo, &set, data).await?;
@@ -191,7 +187,7 @@ impl Inner {
             let (vault, set, spool) = (self.vault.clone(), set.clone(), self.state.home().join("run"));
             tokio::task::spawn_blocking(move || {
                 let walked = rdb::walk(data, (), RestoreEncoder::new(tx, set.rdb_version, spool))
-                    .map_err(|e| crate::vault::damaged(&vault.set_dir(&set.instance_id, &set.id), e))?;
+                    .map_err(|e| vault.damaged(&set, e))?;
                 walked.visitor.finish().map_err(|e| {
                     Fault::new(Kind::Provider, "restore.interrupted", "the target stopped taking commands").because(e)
                 })

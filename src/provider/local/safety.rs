@@ -6,7 +6,6 @@ use crate::model::fault::{Fault, Kind};
 use crate::model::instance::total_keys;
 use crate::model::job::JobStatus;
 use crate::model::restore::{SafetyFacts, SafetyStatus};
-use crate::provider::blocking;
 use crate::provider::local::Inner;
 use crate::state::jobs::Begun;
 use jiff::Timestamp;
@@ -19,8 +18,7 @@ const FRESH_SECONDS: i64 = 300;
 impl Inner {
     /// A fresh backup of what the target holds: an earlier one where no write came since, else a new one.
     pub async fn safety_backup(self: &Arc<Self>, instance_id: &str, survey: &Survey) -> Result<SafetyFacts, Fault> {
-        let (vault, id) = (self.vault.clone(), instance_id.to_owned());
-        let sets = blocking(move || vault.list(&id)).await?;
+        let sets = self.vault.list(instance_id, &**self).await?;
         let now = Timestamp::now();
         let fresh = sets.into_iter().flatten().find(|set| {
             now.as_second() - set.started_at.as_second() < FRESH_SECONDS
@@ -59,8 +57,7 @@ impl Inner {
                 JobStatus::Succeeded => {}
             }
         }
-        let (vault, id, set) = (self.vault.clone(), instance_id.to_owned(), backup_id.to_owned());
-        match blocking(move || vault.find(&id, &set)).await {
+        match self.vault.find(instance_id, backup_id, self).await {
             Ok(set) => Ok(facts(SafetyStatus::Whole {
                 keys: Some(total_keys(&set.counts)),
                 taken_at: set.started_at,

@@ -10,7 +10,6 @@ use crate::model::job::JobStatus;
 use crate::model::restore::{Look, SourceFacts, TargetFacts, Way};
 use crate::model::text::{bytes, clean};
 use crate::model::time::written;
-use crate::provider::blocking;
 use crate::provider::local::describe::{counts_of, engine};
 use crate::provider::local::{COMMAND_TIMEOUT, Inner};
 use crate::redis::RedisError;
@@ -120,19 +119,14 @@ impl Inner {
             // A target that an earlier restore left following a dead address must not be planned for as it stands.
             self.recover().await?;
         }
-        let (vault, id, set_id) = (self.vault.clone(), instance_id.to_owned(), backup_id.to_owned());
-        let set = blocking(move || vault.find(&id, &set_id)).await?;
+        let set = self.vault.find(instance_id, backup_id, &**self).await?;
         let verify = async {
             if look == Look::Again {
                 return Ok(None);
             }
-            let (vault, set) = (self.vault.clone(), set.clone());
-            blocking(move || {
-                // In this order: what is known to be whole is then the file that the checksum names.
-                let stored_sha256 = vault.stored_sha256(&set)?;
-                vault.verify(&set).map(|statistics| Some((stored_sha256, statistics)))
-            })
-            .await
+            // In this order: what is known to be whole is then the file that the checksum names.
+            let stored_sha256 = self.vault.stored_sha256(&set).await?;
+            self.vault.verify(&set).await.map(|statistics| Some((stored_sha256, statistics)))
         };
         let (verified, target) = tokio::join!(verify, self.target(instance_id, &set, look));
         let (mut target, server, mut conn) = target?;

@@ -3,7 +3,7 @@
 //! A cluster has one row for each shard. Shards of one job belong together by its id; older clusters have one job for each
 //! shard, and there only time tells which belong together. The id of such a set is its shards' ids, joined by commas.
 
-use crate::model::backup::{BackupSet, DamagedSet, Mode};
+use crate::model::backup::{BackupSet, DamagedSet, Mode, Origin};
 use crate::tair::client::Client;
 use crate::tair::error::TairError;
 use crate::tair::wire::backups::{Backup, DescribeBackups, RecoverConfig};
@@ -130,6 +130,9 @@ fn blank(instance_id: &str, id: String, mode: Mode) -> BackupSet {
         used_memory: 0,
         types: BTreeMap::new(),
         expires_at: None,
+        locked_until: None,
+        origin: Origin::Capture { address: String::new() },
+        announced_version: None,
     }
 }
 

@@ -130,9 +130,9 @@ fn a_filling_survives_a_kill() {
         ("BackupId", number.as_str()),
         ("InstanceClass", "redis.master.small.default"),
     ];
-    let names = |id: &str| -> Vec<String> {
+    let folders = |id: &str| -> Vec<std::path::PathBuf> {
         let Ok(entries) = std::fs::read_dir(bench.home().join("vault").join(id)) else { return Vec::new() };
-        entries.map(|e| e.unwrap().file_name().to_string_lossy().into_owned()).collect()
+        entries.map(|e| e.unwrap().path()).collect()
     };
     // Once while it is copied, once when the copy is whole and its restore about to begin or begun.
     let mut emulator = Some(emulator);
@@ -140,7 +140,7 @@ fn a_filling_survives_a_kill() {
         let running = emulator.take().unwrap();
         let id = text(&running.call("CreateInstance", &order).ok()["InstanceId"]);
         wait("the copy", Duration::from_secs(60), || {
-            names(&id).iter().any(|name| name.starts_with('.') != whole).then_some(())
+            folders(&id).iter().any(|set| set.join("manifest.json").exists() == whole).then_some(())
         });
         drop(running);
         let next = Emulator::start(&bench, &[]);
@@ -150,7 +150,7 @@ fn a_filling_survives_a_kill() {
         } else {
             assert_eq!(status, "Error", "{id}");
         }
-        assert!(names(&id).is_empty(), "{id}: {:?}", names(&id));
+        assert!(folders(&id).is_empty(), "{id}: {:?}", folders(&id));
         assert_eq!(spares[n].info("role"), "master", "{id}");
         emulator = Some(next);
     }
