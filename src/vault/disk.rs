@@ -51,12 +51,11 @@ impl Disk {
         for entry in std::fs::read_dir(dir)? {
             let entry = entry?;
             let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
-            let is_dir = entry.file_type().is_ok_and(|t| t.is_dir());
-            match if is_dir {
-                Self::walk(&entry.path(), &format!("{name}/"), found)
-            } else {
-                Ok(found.push(name.clone()))
-            } {
+            if !entry.file_type().is_ok_and(|t| t.is_dir()) {
+                found.push(name);
+                continue;
+            }
+            match Self::walk(&entry.path(), &format!("{name}/"), found) {
                 // Removed since the directory was read.
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
                 Err(_) => found.push(name),

@@ -158,7 +158,7 @@ impl Manifest {
             return Err(format!("manifest format {format} is not known to this version"));
         }
         let written = json.get_mut("checksum").map_or(Value::Null, |field| std::mem::replace(field, "".into()));
-        if written != Value::from(checksum(&json)) {
+        if written != checksum(&json) {
             return Err("is not what was written: its checksum differs".into());
         }
         let manifest: Self = serde_json::from_value(json).map_err(|e| e.to_string())?;
