@@ -2,8 +2,10 @@
 //! a whole set, a set that is named as damaged until it is discarded, or nothing, which is swept.
 
 use super::{Place, expired, metadata};
-use crate::support::{Bench, Redis};
+use crate::support::{Bench, Redis, finish, text, wait};
 use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
 
 const ID: &str = "b-20260101T000000Z-aaaaaa";
 const OTHER: &str = "b-20260102T000000Z-bbbbbb";
@@ -177,10 +179,54 @@ fn data_without_a_job_lists_as_damaged() {
     for _ in 0..2 {
         let listed = bench.backups();
         assert_eq!((&listed[0]["status"], &listed[0]["backup_id"]), (&"damaged".into(), &backup.as_str().into()));
-        assert!(crate::support::text(&listed[0]["damage"]).contains("data without a manifest"), "{listed:?}");
+        assert!(text(&listed[0]["damage"]).contains("data without a manifest"), "{listed:?}");
     }
     assert!(Path::new(&bench.home().join("vault/orders").join(&backup).join("data.rdb.zst")).is_file());
     let verb = ["restore-instance", "--instance-id", "orders", "--backup-id", &backup, "--json"];
     let refused = bench.run(&verb);
     assert_eq!((refused.code, &refused.json()["code"]), (6, &"backup.damaged".into()), "{refused:?}");
+}
+
+/// What another process is making is neither a set nor damage, however long that takes; stopped in the middle it is as alive as
+/// any. It becomes a set when its process goes on.
+#[test]
+fn what_another_process_makes_is_not_damage() {
+    let redis = Redis::start("redis-7.0", &["--rdbcompression", "no"]);
+    redis.fill(60, 9);
+    let bench = Bench::unattended(&redis);
+    let vault = bench.home().join("vault/orders");
+    let signal =
+        |name: &str, id: u32| assert!(Command::new("kill").args([name, &id.to_string()]).status().unwrap().success());
+    let staged = || bench.left_over().into_iter().find(|set| set.join("data.rdb.zst").exists());
+    for _ in 0..10 {
+        let mut child = bench.spawn(&["create-backup", "--instance-id", "orders", "--json"]);
+        let over = wait("the backup to be staged", Duration::from_secs(60), || {
+            if staged().is_some() { Some(false) } else { child.try_wait().unwrap().map(|_| true) }
+        });
+        if over {
+            continue;
+        }
+        signal("-STOP", child.id());
+        let Some(set) = staged().filter(|set| !set.join("manifest.json").exists()) else {
+            // Stopped too late, when the set was whole.
+            signal("-CONT", child.id());
+            assert_eq!(finish(child).code, 0);
+            continue;
+        };
+        let id = set.file_name().unwrap().to_str().unwrap().to_owned();
+        let before = bench.backups();
+        assert!(before.iter().all(|row| row["status"] == "whole" && row["backup_id"] != id.as_str()), "{before:?}");
+        let asked = bench.run(&["describe-backups", "--instance-id", "orders", "--backup-id", &id, "--json"]);
+        assert_eq!((asked.code, &asked.json()["code"]), (4, &"backup.not_found".into()), "{asked:?}");
+        assert!(set.join("data.rdb.zst").exists(), "it was taken from a living process");
+        signal("-CONT", child.id());
+        let done = finish(child).json();
+        assert_eq!((&done["status"], &done["backup_id"]), (&"succeeded".into(), &id.as_str().into()), "{done}");
+        let after = bench.backups();
+        assert_eq!(after.len(), before.len() + 1);
+        assert!(after.iter().any(|row| row["status"] == "whole" && row["backup_id"] == id.as_str()), "{after:?}");
+        assert!(vault.join(&id).join("manifest.json").is_file() && bench.left_over().is_empty());
+        return;
+    }
+    panic!("no backup was met while it was staged");
 }
