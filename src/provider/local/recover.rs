@@ -49,7 +49,7 @@ struct SwitchRecord {
 impl RecoveryRecord {
     /// Of a restore by commands, or of one that has not been told how yet.
     pub fn of(plan: &Plan, set: &BackupSet, trace: &Trace) -> Self {
-        Self { back: plan.words.back.clone(), keys: total_keys(&set.counts), switch: None, trace: trace.clone() }
+        Self { back: plan.impact.way_back.clone(), keys: total_keys(&set.counts), switch: None, trace: trace.clone() }
     }
 
     /// Of a restore by replication.

@@ -1,18 +1,19 @@
 //! Restore: the one place that overwrites data. It cannot begin without the guard's permit.
 
 use crate::config::instance::Announce;
+use crate::guard::facts::restore::LastLook;
 use crate::guard::ledger::Ledger as _;
-use crate::guard::permit::{self, Permit};
-use crate::guard::plan::Plan;
-use crate::guard::survey::Writes;
+use crate::guard::permit::Permit;
+use crate::guard::plan::{Plan, changed};
+use crate::guard::writes::Writes;
 use crate::model::backup::BackupSet;
 use crate::model::fault::{Fault, Kind};
 use crate::model::instance::{Counts, total_keys};
 use crate::model::job::{Job, JobKind};
-use crate::model::restore::Way;
+use crate::model::restore::Method;
 use crate::provider::local::capture::TICK;
+use crate::provider::local::facts::slots_served;
 use crate::provider::local::recover::RecoveryRecord;
-use crate::provider::local::survey::slots_pin;
 use crate::provider::local::{COMMAND_TIMEOUT, Inner};
 use crate::provider::trace::Trace;
 use crate::provider::with_way_back;
@@ -48,8 +49,10 @@ impl Inner {
                 let started = format!("job {}, human_verified {verified}", job.id);
                 inner.state.record(permit.record("restore.started", started)).await?;
                 let trace = Trace::of(&permit);
-                let done =
-                    inner.restore(&job, plan, &trace).await.map_err(|fault| with_way_back(fault, &plan.words.back));
+                let done = inner
+                    .restore(&job, plan, &trace)
+                    .await
+                    .map_err(|fault| with_way_back(fault, &plan.impact.way_back));
                 inner.jobs.note_end(&trace, &job, &done).await;
                 done
             })
@@ -65,18 +68,21 @@ impl Inner {
 
     async fn restore(&self, job: &Job, plan: &Plan, trace: &Trace) -> Result<String, Fault> {
         self.state.progress(&job.id, "verifying the backup", 0, 0).await?;
+        let planned = plan.direct_restore()?;
         let set = self.vault.find(&plan.instance_id, &job.backup_id, self).await?;
         // A bad RDB makes its target exit. The set was verified whole for the plan; before the first byte leaves us, every
         // byte of its file is shown to be the one that was verified then.
-        let planned = set.sha256 == plan.pin("sha256");
-        let known = if planned { self.vault.open_known(&set, plan.pin("stored_sha256")).await? } else { None };
-        let another = "the backup is not the one that was planned; the target was not touched";
-        let data = known.ok_or_else(|| permit::changed(another))?;
-        let undo = RecoveryRecord::of(plan, &set, trace);
-        if plan.pin("way") == Way::Replication.as_str() {
-            self.by_replication(job, plan, undo, &set, data).await?;
+        let known = if set.sha256 == planned.sha256 {
+            self.vault.open_known(&set, &planned.stored_sha256).await?
         } else {
-            self.by_commands(job, plan, undo, &set, data).await?;
+            None
+        };
+        let another = "the backup is not the one that was planned; the target was not touched";
+        let data = known.ok_or_else(|| changed(another))?;
+        let recovery = RecoveryRecord::of(plan, &set, trace);
+        match planned.method {
+            Method::Replication => self.by_replication(job, plan, recovery, &set, data).await?,
+            Method::Commands => self.by_commands(job, plan, recovery, &set, data).await?,
         }
         // Data that is in must not be called lost because of what comes after it.
         let _ = self.state.progress(&job.id, "counting keys", set.rdb_bytes, set.rdb_bytes).await;
@@ -102,24 +108,16 @@ impl Inner {
         let calls = write_calls(conn).await?;
         let read_at = Timestamp::now();
         let facts = ServerFacts::read(conn).await?;
-        let slots = slots_pin(&facts, conn).await?;
-        let mut changes =
-            plan.moved([("run_id", &*facts.run_id), ("replication_id", &*facts.replid), ("slots", &*slots)]);
-        changes.extend(plan.writes_since(Writes { calls, read_at }));
-        if changes.is_empty() {
-            return Ok(());
-        }
-        Err(permit::changed(format!(
-            "the target was not touched, for the plan no longer holds: {}",
-            changes.join("; ")
-        )))
+        let slots = slots_served(&facts, conn).await?;
+        let (run_id, replication_id) = (facts.run_id, facts.replid);
+        plan.last_look(&LastLook { run_id, replication_id, slots, writes: Writes { calls, read_at } })
     }
 
     async fn by_replication(
         &self,
         job: &Job,
         plan: &Plan,
-        undo: RecoveryRecord,
+        recovery: RecoveryRecord,
         set: &BackupSet,
         data: FrameReader,
     ) -> Result<(), Fault> {
@@ -137,7 +135,7 @@ impl Inner {
         let stage = Stage::prepare(&endpoint, options).await?;
         self.still_as_planned(&mut Conn::open(&endpoint, COMMAND_TIMEOUT).await?, plan).await?;
         // From here on a crash is settled at the next start.
-        self.state.save_recovery(&job.id, &undo.switching(stage.switch()).to_json()?).await?;
+        self.state.save_recovery(&job.id, &recovery.switching(stage.switch()).to_json()?).await?;
         let (tx, rx) = mpsc::channel(IN_FLIGHT);
         let supplier = {
             let bytes = set.rdb_bytes;
@@ -175,13 +173,13 @@ impl Inner {
         &self,
         job: &Job,
         plan: &Plan,
-        undo: RecoveryRecord,
+        recovery: RecoveryRecord,
         set: &BackupSet,
         data: FrameReader,
     ) -> Result<(), Fault> {
         let mut conn = Conn::open(&self.endpoint(&plan.instance_id).await?, COMMAND_TIMEOUT).await?;
         self.still_as_planned(&mut conn, plan).await?;
-        self.state.save_recovery(&job.id, &undo.to_json()?).await?;
+        self.state.save_recovery(&job.id, &recovery.to_json()?).await?;
         let (tx, rx) = mpsc::channel(IN_FLIGHT);
         let reader = {
             let (vault, set, spool) = (self.vault.clone(), set.clone(), self.state.home().join("run"));
