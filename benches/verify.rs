@@ -53,7 +53,11 @@ fn plain(path: &str, hash: bool) -> Result<String, String> {
 
 fn set(vault: &str, instance_id: &str, backup_id: &str) -> Result<String, String> {
     let vault = Vault::new(vault.into());
-    let set = vault.find(instance_id, backup_id).map_err(|f| f.to_string())?;
-    let statistics = vault.verify(&set).map_err(|f| f.to_string())?;
+    let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(|e| e.to_string())?;
+    let verify = async {
+        let set = vault.find(instance_id, backup_id, &()).await?;
+        vault.verify(&set).await
+    };
+    let statistics = runtime.block_on(verify).map_err(|f| f.to_string())?;
     Ok(format!("{} keys, {} bytes, {:?}", statistics.keys(), statistics.bytes, statistics.checksum))
 }

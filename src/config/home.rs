@@ -1,5 +1,6 @@
 //! Where things are kept: the home directory and the places in it.
 
+use crate::config::durable;
 use crate::model::fault::{Fault, Kind};
 use etcetera::BaseStrategy as _;
 use std::path::{Path, PathBuf};
@@ -79,10 +80,5 @@ pub(crate) fn file_fault(what: &str, path: &Path, e: std::io::Error) -> Fault {
 /// # Errors
 /// `home.failed`.
 pub fn private_dir(path: &Path) -> Result<(), Fault> {
-    use std::os::unix::fs::DirBuilderExt as _;
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .map_err(|e| file_fault("make the directory", path, e))
+    durable::private_dir(path).map_err(|e| file_fault("make the directory", path, e))
 }

@@ -2,6 +2,7 @@
 //!
 //! Without a file there is one instance, `sandbox`, a server of our own. With a file there is only what it names.
 
+pub mod durable;
 pub mod home;
 pub mod instance;
 pub mod tair;

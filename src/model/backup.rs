@@ -33,6 +33,31 @@ impl Mode {
     }
 }
 
+/// How a set came to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// Captured from a running server.
+    Capture {
+        /// The server that gave the data: the instance itself, or the replica named for it. Without credentials; empty where
+        /// that was not written down.
+        address: String,
+    },
+    /// Read from a file that somebody handed in.
+    Import {
+        /// The file's name.
+        file: String,
+        /// SHA-256 of the file as it was handed in.
+        sha256: String,
+    },
+    /// Copied from another set.
+    Copy {
+        /// The instance that set belongs to.
+        instance_id: String,
+        /// The other set.
+        backup_id: String,
+    },
+}
+
 /// What is known of a set. What its provider does not tell is empty: the cloud tells neither checksum nor what is in a set.
 #[derive(Debug, Clone)]
 pub struct BackupSet {
@@ -78,6 +103,13 @@ pub struct BackupSet {
     pub types: BTreeMap<u8, u64>,
     /// Until when it is kept; `None` for ever.
     pub expires_at: Option<Timestamp>,
+    /// Until when nobody may delete it, whatever its expiry and whoever agrees; `None`: it is not locked.
+    pub locked_until: Option<Timestamp>,
+    /// How it came to be.
+    pub origin: Origin,
+    /// The server version that was announced to the source as our own, which decides what format it writes; `None` where none
+    /// was.
+    pub announced_version: Option<String>,
 }
 
 /// A set whose manifest or data cannot be read: named, never passed over.

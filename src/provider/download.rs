@@ -1,6 +1,7 @@
 //! A download's file: written beside its place, resumed where it stopped, verified, and put in place without ever
 //! replacing another file. Blocking.
 
+use crate::config::durable::name_new;
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::hex;
 use crate::provider::Downloaded;
@@ -103,7 +104,7 @@ pub fn write(
         if total != wanted.bytes || hex(&sha.clone().finalize()) != wanted.sha256 {
             return Ok(false);
         }
-        put_in_place(&file, &part, to)?;
+        name_new(&file, &part, to)?;
         Ok(true)
     };
     match finish() {
@@ -115,18 +116,6 @@ pub fn write(
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => already_there(to, wanted).map(done),
         Err(e) => Err(failed("finish", to, e)),
     }
-}
-
-/// Gives a finished file its name, durably, never over another file.
-///
-/// # Errors
-/// What the file system says; `AlreadyExists` where the name was taken meanwhile.
-pub fn put_in_place(file: &File, part: &Path, to: &Path) -> io::Result<()> {
-    file.sync_all()?;
-    // A link, not a rename: it fails where the name was taken meanwhile.
-    std::fs::hard_link(part, to)?;
-    std::fs::remove_file(part)?;
-    to.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
 }
 
 /// A failure of a download's own file.

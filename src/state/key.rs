@@ -1,12 +1,11 @@
 //! The guard's signing key on disk: 32 random bytes that only this user can read.
 
+use crate::config::durable::put_new;
 use crate::config::home::{file_fault, private_dir};
 use crate::guard::token::Key;
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::random;
 use crate::state::owner::lock_exclusive;
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 /// Reads the key, or makes it where there is none.
@@ -24,16 +23,7 @@ pub fn load_or_make(home: &Path) -> Result<Key, Fault> {
         }),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
             let key = random::<32>()?;
-            let temp = home.join("guard.key.new");
-            let write = || -> std::io::Result<()> {
-                let mut file =
-                    std::fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&temp)?;
-                file.write_all(&key)?;
-                file.sync_all()?;
-                std::fs::rename(&temp, &path)?;
-                std::fs::File::open(home)?.sync_all()
-            };
-            write().map_err(|e| file_fault("write", &path, e))?;
+            put_new(&path, &key).map_err(|e| file_fault("write", &path, e))?;
             Ok(Key(key))
         }
         Err(e) => Err(file_fault("read", &path, e)),

@@ -1,11 +1,11 @@
 //! The data object: a zstd file of independent frames of 1 MiB with a seek table at its end.
 //!
 //! Plain `zstd -d` reads it; the seek table is the one of zstd's seekable format (a skippable frame). Independent frames
-//! let two threads decompress, and let each be verified by its own checksum before a byte of it goes anywhere.
+//! let two threads decompress, and let each be verified by its own checksum before a byte of it goes anywhere. The object is
+//! read by ranges: its end, then frame by frame.
 
-use std::fs::File;
+use crate::vault::store::Ranges;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use zstd::zstd_safe::CParameter;
@@ -122,7 +122,8 @@ struct Place {
 /// Reads frames in order; two threads decompress ahead, each at most one frame.
 #[derive(Debug)]
 pub struct FrameReader {
-    lanes: Vec<Receiver<io::Result<Vec<u8>>>>,
+    /// One of each worker, which gives every `WORKERS`th frame.
+    workers: Vec<Receiver<io::Result<Vec<u8>>>>,
     next: usize,
     frames: usize,
     current: Vec<u8>,
@@ -133,22 +134,21 @@ impl FrameReader {
     /// Reads an open object, after a look at its seek table.
     ///
     /// # Errors
-    /// `InvalidData` where the table does not fit the file.
-    pub fn new(file: File) -> io::Result<Self> {
-        let file = Arc::new(file);
-        let places = Arc::new(seek_table(&file)?);
+    /// `InvalidData` where the table does not fit the object.
+    pub fn new(object: Arc<dyn Ranges>) -> io::Result<Self> {
+        let places = Arc::new(seek_table(&*object)?);
         let frames = places.len();
-        let lanes = (0..WORKERS)
-            .map(|lane| {
+        let workers = (0..WORKERS)
+            .map(|worker| {
                 let (tx, rx) = sync_channel(1);
-                let (file, places) = (Arc::clone(&file), Arc::clone(&places));
+                let (object, places) = (Arc::clone(&object), Arc::clone(&places));
                 std::thread::Builder::new()
                     .name("frames".into())
-                    .spawn(move || decompress(&file, &places, lane, &tx))?;
+                    .spawn(move || decompress(&*object, &places, worker, &tx))?;
                 Ok(rx)
             })
             .collect::<io::Result<_>>()?;
-        Ok(Self { lanes, next: 0, frames, current: Vec::new(), used: 0 })
+        Ok(Self { workers, next: 0, frames, current: Vec::new(), used: 0 })
     }
 
     /// The next frame's data, verified by its checksum; `None` at the end.
@@ -159,9 +159,9 @@ impl FrameReader {
         if self.next == self.frames {
             return Ok(None);
         }
-        let lane = self.lanes.get(self.next % WORKERS).ok_or_else(|| bad("no lane"))?;
+        let worker = self.workers.get(self.next % WORKERS).ok_or_else(|| bad("no worker"))?;
         self.next += 1;
-        lane.recv().map_err(|_| bad("a decompressing thread died"))?.map(Some)
+        worker.recv().map_err(|_| bad("a decompressing thread died"))?.map(Some)
     }
 }
 
@@ -180,15 +180,15 @@ impl Read for FrameReader {
     }
 }
 
-/// Decompresses every `WORKERS`th frame from `lane` on, until the reader is gone or a frame is damaged.
-fn decompress(file: &File, places: &[Place], lane: usize, out: &SyncSender<io::Result<Vec<u8>>>) {
+/// Decompresses every `WORKERS`th frame from the worker's own on, until the reader is gone or a frame is damaged.
+fn decompress(object: &dyn Ranges, places: &[Place], worker: usize, out: &SyncSender<io::Result<Vec<u8>>>) {
     let run = || -> io::Result<()> {
         let mut zstd = zstd::bulk::Decompressor::new()?;
         let mut packed = Vec::new();
-        for place in places.iter().skip(lane).step_by(WORKERS) {
+        for place in places.iter().skip(worker).step_by(WORKERS) {
             packed.resize(place.packed as usize, 0);
             let damage = |e: io::Error| bad(format!("frame at offset {}: {e}", place.offset));
-            file.read_exact_at(&mut packed, place.offset).map_err(damage)?;
+            object.read_exact_at(&mut packed, place.offset).map_err(damage)?;
             let plain = zstd.decompress(&packed, place.plain as usize).map_err(damage)?;
             if plain.len() != place.plain as usize {
                 return Err(damage(bad("is shorter than its seek table says")));
@@ -205,11 +205,11 @@ fn decompress(file: &File, places: &[Place], lane: usize, out: &SyncSender<io::R
     }
 }
 
-fn seek_table(file: &File) -> io::Result<Vec<Place>> {
-    let len = file.metadata()?.len();
+fn seek_table(object: &dyn Ranges) -> io::Result<Vec<Place>> {
+    let len = object.size()?;
     let mut footer = [0; FOOTER as usize];
     let at = len.checked_sub(FOOTER).ok_or_else(|| bad("too short to be a data object"))?;
-    file.read_exact_at(&mut footer, at)?;
+    object.read_exact_at(&mut footer, at)?;
     let [n0, n1, n2, n3, descriptor, m0, m1, m2, m3] = footer;
     if u32::from_le_bytes([m0, m1, m2, m3]) != SEEKABLE || descriptor != 0 {
         return Err(bad("its seek table is missing or damaged (the file is cut?)"));
@@ -218,15 +218,15 @@ fn seek_table(file: &File) -> io::Result<Vec<Place>> {
     let table_len = count * ENTRY;
     let start = at.checked_sub(table_len + 8).ok_or_else(|| bad("its seek table is longer than the file"))?;
     let mut table = vec![0; usize::try_from(table_len + 8).map_err(|_| bad("seek table too long"))?];
-    file.read_exact_at(&mut table, start)?;
-    let (words, _) = table.as_chunks::<4>();
-    let mut words = words.iter().map(|w| u32::from_le_bytes(*w));
-    if words.next() != Some(SKIPPABLE) || words.next().map(u64::from) != Some(table_len + FOOTER) {
+    object.read_exact_at(&mut table, start)?;
+    let (numbers, _) = table.as_chunks::<4>();
+    let mut numbers = numbers.iter().map(|n| u32::from_le_bytes(*n));
+    if numbers.next() != Some(SKIPPABLE) || numbers.next().map(u64::from) != Some(table_len + FOOTER) {
         return Err(bad("its seek table is damaged"));
     }
     let mut places = Vec::with_capacity(usize::try_from(count).unwrap_or_default());
     let mut offset = 0;
-    while let (Some(packed), Some(plain)) = (words.next(), words.next()) {
+    while let (Some(packed), Some(plain)) = (numbers.next(), numbers.next()) {
         if plain as usize > FRAME || packed as usize > zstd::zstd_safe::compress_bound(FRAME) {
             return Err(bad(format!("its seek table names an impossible frame at offset {offset}")));
         }

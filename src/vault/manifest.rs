@@ -1,19 +1,28 @@
 //! `manifest.json`: what a set is, in a form that outlives this version. The file is the truth; any index is a cache.
+//!
+//! Format 2 is written; format 1, which had no origin, no announced version, no lock and no predecessor, is read as well. The
+//! checksum of both is SHA-256 over the manifest's own compact JSON, its fields in the order in which they stand, with the
+//! checksum's value empty: a changed byte anywhere is damage, not another set.
 
-use crate::model::backup::{BackupSet, Mode};
+use crate::model::backup::{BackupSet, Mode, Origin};
 use crate::model::ids::hex;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 
-/// Version of this shape. A reader refuses a later one.
-const FORMAT: u32 = 1;
+/// Version of the shape that is written. A reader refuses a later one.
+const FORMAT: u64 = 2;
+/// The oldest version that is read.
+const OLDEST: u64 = 1;
+/// The first version that says how its set came to be.
+const WITH_ORIGIN: u64 = 2;
 
 /// The manifest as written.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Manifest {
-    format: u32,
+    format: u64,
     backup_id: String,
     instance_id: String,
     mode: String,
@@ -23,10 +32,25 @@ pub struct Manifest {
     started_at: Timestamp,
     finished_at: Timestamp,
     expires_at: Option<Timestamp>,
+    #[serde(default)]
+    locked_until: Option<Timestamp>,
+    #[serde(default)]
+    origin: Option<OriginRecord>,
     rdb: Rdb,
     data: Data,
-    /// SHA-256 of this manifest's compact JSON with this field empty: a changed byte anywhere is damage, not another set.
+    /// Digest of the manifest before this one, once manifests are chained. Until then null.
+    #[serde(default)]
+    previous: Option<String>,
     checksum: String,
+}
+
+/// [`Origin`], as written.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+enum OriginRecord {
+    Capture { address: String },
+    Import { file: String, sha256: String },
+    Copy { instance_id: String, backup_id: String },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -42,6 +66,8 @@ struct Server {
 struct Replication {
     id: String,
     offset: u64,
+    #[serde(default)]
+    announced_version: Option<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -69,10 +95,12 @@ struct Data {
 }
 
 impl Manifest {
-    /// The manifest of a set.
-    #[must_use]
-    pub fn of(set: &BackupSet) -> Self {
-        let mut manifest = Self {
+    /// The manifest of a set, as it is put on the vault.
+    ///
+    /// # Errors
+    /// None that can be met: it holds only strings, numbers and plain lists.
+    pub fn of(set: &BackupSet) -> serde_json::Result<Vec<u8>> {
+        let manifest = Self {
             format: FORMAT,
             backup_id: set.id.clone(),
             instance_id: set.instance_id.clone(),
@@ -85,10 +113,16 @@ impl Manifest {
                 write_calls: set.write_calls,
                 used_memory: set.used_memory,
             },
-            replication: Replication { id: set.replication_id.clone(), offset: set.replication_offset },
+            replication: Replication {
+                id: set.replication_id.clone(),
+                offset: set.replication_offset,
+                announced_version: set.announced_version.clone(),
+            },
             started_at: set.started_at,
             finished_at: set.finished_at,
             expires_at: set.expires_at,
+            locked_until: set.locked_until,
+            origin: Some(OriginRecord::of(&set.origin)),
             rdb: Rdb {
                 version: set.rdb_version,
                 bytes: set.rdb_bytes,
@@ -101,31 +135,43 @@ impl Manifest {
                 functions: set.functions,
                 types: set.types.clone(),
             },
-            data: Data { file: super::DATA.into(), compression: "zstd".into(), bytes: set.stored_bytes },
+            data: Data { file: crate::vault::layout::DATA.into(), compression: "zstd".into(), bytes: set.stored_bytes },
+            previous: None,
             checksum: String::new(),
         };
-        manifest.checksum = manifest.sum();
-        manifest
-    }
-
-    fn sum(&self) -> String {
-        // Only strings, numbers and plain lists: writing them as JSON does not fail.
-        hex(&Sha256::digest(serde_json::to_vec(self).unwrap_or_default()))
+        let mut json = serde_json::to_value(manifest)?;
+        let checksum = checksum(&json);
+        if let Some(field) = json.get_mut("checksum") {
+            *field = checksum.into();
+        }
+        serde_json::to_vec_pretty(&json)
     }
 
     /// The set of a manifest.
     ///
     /// # Errors
     /// What is not understood, in words.
-    pub fn into_set(mut self) -> Result<BackupSet, String> {
-        if self.format != FORMAT {
-            return Err(format!("manifest format {} is not known to this version", self.format));
+    pub fn read(text: &[u8]) -> Result<BackupSet, String> {
+        let mut json: Value = serde_json::from_slice(text).map_err(|e| e.to_string())?;
+        let format = json.get("format").and_then(Value::as_u64).ok_or("does not say which format it has")?;
+        if !(OLDEST..=FORMAT).contains(&format) {
+            return Err(format!("manifest format {format} is not known to this version"));
         }
-        let checksum = std::mem::take(&mut self.checksum);
-        if self.sum() != checksum {
+        let written = json.get_mut("checksum").map_or(Value::Null, |field| std::mem::replace(field, "".into()));
+        if written != checksum(&json) {
             return Err("is not what was written: its checksum differs".into());
         }
-        if self.data.file != super::DATA || self.data.compression != "zstd" {
+        let manifest: Self = serde_json::from_value(json).map_err(|e| e.to_string())?;
+        manifest.into_set()
+    }
+
+    fn into_set(self) -> Result<BackupSet, String> {
+        let origin = match self.origin {
+            Some(record) => record.origin(),
+            None if self.format < WITH_ORIGIN => Origin::Capture { address: String::new() },
+            None => return Err("does not say how its set came to be".into()),
+        };
+        if self.data.file != crate::vault::layout::DATA || self.data.compression != "zstd" {
             return Err(format!(
                 "data object {} ({}) is not known to this version",
                 self.data.file, self.data.compression
@@ -154,8 +200,34 @@ impl Manifest {
             used_memory: self.server.used_memory,
             types: self.rdb.types,
             expires_at: self.expires_at,
+            locked_until: self.locked_until,
+            origin,
+            announced_version: self.replication.announced_version,
         })
     }
+}
+
+impl OriginRecord {
+    fn of(origin: &Origin) -> Self {
+        match origin.clone() {
+            Origin::Capture { address } => Self::Capture { address },
+            Origin::Import { file, sha256 } => Self::Import { file, sha256 },
+            Origin::Copy { instance_id, backup_id } => Self::Copy { instance_id, backup_id },
+        }
+    }
+
+    fn origin(self) -> Origin {
+        match self {
+            Self::Capture { address } => Origin::Capture { address },
+            Self::Import { file, sha256 } => Origin::Import { file, sha256 },
+            Self::Copy { instance_id, backup_id } => Origin::Copy { instance_id, backup_id },
+        }
+    }
+}
+
+/// Checksum of a manifest whose own is empty.
+fn checksum(json: &Value) -> String {
+    hex(&Sha256::digest(json.to_string()))
 }
 
 /// Keys per database as the walker counted them, in the words of the model.

@@ -1,206 +1,219 @@
-//! The vault: backup sets at rest. `<root>/<instance_id>/<backup_id>/{data.rdb.zst, manifest.json}`.
+//! The vault: backup sets at rest. `<instance_id>/<backup_id>/{data.rdb.zst, manifest.json}` on a store.
 //!
-//! A set is a folder that appears whole by one rename, after both files were fsynced; anything else is a draft
-//! (`.draft-…`) and never lists. Manifests are the truth. Blocking: call it from a worker thread.
+//! A set exists from the moment its manifest is there, which is put last and never over another, to the moment the manifest is
+//! renamed, which a deletion does first. Data without a manifest is a set that a job is making, or damage: the caller says which,
+//! for the vault knows no jobs. Manifests are the truth. Every method does its blocking work on threads of its own.
 
-pub mod draft;
+mod delete;
+mod disk;
 pub mod frames;
-pub mod manifest;
-mod stored;
-pub mod verify;
+pub mod ingest;
+mod layout;
+mod manifest;
+mod parts;
+pub mod staging;
+pub mod store;
+mod verify;
+mod worker;
+mod writeback;
 
 use crate::model::backup::{BackupSet, DamagedSet};
 use crate::model::fault::{Fault, Kind};
 use crate::model::text::nearer_than;
+use disk::Disk;
 use frames::FrameReader;
+use layout::{DATA, Folder, MANIFEST, folder, object};
 use manifest::Manifest;
-use std::fs::File;
+use staging::Staging;
+use std::collections::BTreeMap;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
+use store::{Store, read_whole};
 
-/// The data object of a set.
-pub const DATA: &str = "data.rdb.zst";
-/// The manifest of a set, written last.
-pub const MANIFEST: &str = "manifest.json";
+/// A manifest of this many bytes is none of ours.
+const LONGEST_MANIFEST: u64 = 1 << 20;
 
-/// What the folder of a set being deleted begins with. The dot keeps it out of every listing.
-const GRAVE: &str = ".grave-";
-
-/// Backup sets under one directory.
+/// Backup sets on one store.
 #[derive(Debug, Clone)]
 pub struct Vault {
-    root: PathBuf,
+    store: Arc<dyn Store>,
 }
 
-/// A failed file operation on the vault.
-pub(crate) fn vault_fault(what: &str, path: &Path, e: io::Error) -> Fault {
+/// A failed operation on the vault.
+fn vault_fault(what: &str, place: &str, e: io::Error) -> Fault {
     let hint = if e.kind() == io::ErrorKind::StorageFull {
         "The disk of the vault is full; free space under the home directory."
     } else {
         "Check that the home directory (--home) is there, has room and belongs to this user."
     };
-    Fault::new(Kind::Unexpected, "vault.failed", format!("cannot {what} {}: {e}", path.display())).hint(hint).because(e)
+    Fault::new(Kind::Unexpected, "vault.failed", format!("cannot {what} {place}: {e}")).hint(hint).because(e)
 }
 
 /// Stored data is not what was written.
-pub(crate) fn damaged(path: &Path, why: impl std::fmt::Display) -> Fault {
-    Fault::new(Kind::Damaged, "backup.damaged", format!("{}: {why}", path.display()))
+fn damaged(place: &str, why: impl std::fmt::Display) -> Fault {
+    Fault::new(Kind::Damaged, "backup.damaged", format!("{place}: {why}"))
         .hint("This set cannot be used; choose another from describe_backups. Nothing was sent to any instance.")
+}
+
+/// The data object of a set.
+fn data_of(set: &BackupSet) -> String {
+    object(&set.instance_id, &set.id, DATA)
 }
 
 impl Vault {
     /// The vault in a directory. Touches nothing yet.
     #[must_use]
     pub fn new(root: PathBuf) -> Self {
-        Self { root }
+        Self { store: Arc::new(Disk::new(root)) }
     }
 
-    fn instance_dir(&self, instance_id: &str) -> PathBuf {
-        self.root.join(instance_id)
-    }
-
-    /// The folder of a set.
+    /// Says that what lies there of a set is not what was written; `why` is part of a sentence about its data.
     #[must_use]
-    pub fn set_dir(&self, instance_id: &str, backup_id: &str) -> PathBuf {
-        self.instance_dir(instance_id).join(backup_id)
+    pub fn damaged(&self, set: &BackupSet, why: impl std::fmt::Display) -> Fault {
+        damaged(&self.store.place(&data_of(set)), why)
     }
 
-    /// All sets of an instance, newest first; those that cannot be read are named, not passed over.
+    /// What lies under an instance, by folder.
+    async fn folders(&self, instance_id: &str) -> Result<BTreeMap<String, Vec<String>>, Fault> {
+        let (vault, instance_id) = (self.clone(), instance_id.to_owned());
+        worker::on_a_thread(move || {
+            let listed = vault.store.list(&instance_id);
+            let names = listed.map_err(|e| vault_fault("read", &vault.store.place(&instance_id), e))?;
+            let mut folders: BTreeMap<String, Vec<String>> = BTreeMap::new();
+            for name in names {
+                let (id, object) = name.split_once('/').unwrap_or((&name, ""));
+                folders.entry(id.to_owned()).or_default().push(object.to_owned());
+            }
+            Ok(folders)
+        })
+        .await
+    }
+
+    /// All sets of an instance, newest first; those that cannot be read are named, not passed over. Data without a manifest is
+    /// one of those, unless `staging` says that it is being made.
     ///
     /// # Errors
-    /// `vault.failed`.
-    pub fn list(&self, instance_id: &str) -> Result<Vec<Result<BackupSet, DamagedSet>>, Fault> {
-        let dir = self.instance_dir(instance_id);
-        let entries = match std::fs::read_dir(&dir) {
-            Ok(entries) => entries,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(e) => return Err(vault_fault("read", &dir, e)),
-        };
-        let mut sets = Vec::new();
-        for entry in entries {
-            let entry = entry.map_err(|e| vault_fault("read", &dir, e))?;
-            let name = entry.file_name().to_string_lossy().into_owned();
-            if name.starts_with('.') {
-                continue;
-            }
-            match self.read(instance_id, &name) {
-                // Deleted since the folder was read.
-                Err(_) if !entry.path().exists() => {}
-                read => sets.push(read.map_err(|f| DamagedSet { id: name, reason: f.message })),
+    /// `vault.failed`; those of `staging`.
+    pub async fn list(
+        &self,
+        instance_id: &str,
+        staging: &dyn Staging,
+    ) -> Result<Vec<Result<BackupSet, DamagedSet>>, Fault> {
+        let (mut ids, mut without) = (Vec::new(), Vec::new());
+        for (id, names) in self.folders(instance_id).await? {
+            match folder(&names) {
+                _ if id.starts_with('.') => {}
+                Folder::Set => ids.push(id),
+                Folder::Staging => without.push(id),
+                Folder::Deleting | Folder::Nothing => {}
             }
         }
-        // The id begins with the time to the second, so it orders the damaged ones too; within a second the set's own does.
-        let key = |s: &Result<BackupSet, DamagedSet>| {
-            let (id, at) = match s {
-                Ok(set) => (&set.id, Some(set.started_at)),
-                Err(damaged) => (&damaged.id, None),
+        if !without.is_empty() {
+            let made = staging.of(instance_id).await?;
+            ids.extend(without.into_iter().filter(|id| !made.contains(id)));
+        }
+        let (vault, instance_id) = (self.clone(), instance_id.to_owned());
+        worker::on_a_thread(move || {
+            let read = |id: String| match vault.read(&instance_id, &id) {
+                // Deleted or discarded since it was seen.
+                Ok(None) => None,
+                Ok(Some(set)) => Some(Ok(set)),
+                Err(fault) => Some(Err(DamagedSet { id, reason: fault.message })),
             };
-            (id.split_inclusive('Z').next().map(str::to_owned), at, id.clone())
+            let mut sets: Vec<_> = ids.into_iter().filter_map(read).collect();
+            sets.sort_by_key(|set| std::cmp::Reverse(order(set)));
+            Ok(sets)
+        })
+        .await
+    }
+
+    /// Reads a set that is made by nobody; `None` where there is none.
+    fn read(&self, instance_id: &str, backup_id: &str) -> Result<Option<BackupSet>, Fault> {
+        let name = object(instance_id, backup_id, MANIFEST);
+        let place = self.store.place(&name);
+        let manifest = || read_whole(&*self.store, &name, LONGEST_MANIFEST);
+        let text = match manifest() {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                let names = self.store.list(&layout::set(instance_id, backup_id)).map_err(|e| damaged(&place, e))?;
+                match folder(&names) {
+                    Folder::Deleting | Folder::Nothing => return Ok(None),
+                    // Put since, by whoever made the set as it was asked for.
+                    Folder::Set => manifest().map_err(|e| damaged(&place, e))?,
+                    Folder::Staging => {
+                        return Err(damaged(&place, "is not there: data without a manifest, made by no running job"));
+                    }
+                }
+            }
+            text => text.map_err(|e| damaged(&place, e))?,
         };
-        sets.sort_by_key(|s| std::cmp::Reverse(key(s)));
-        Ok(sets)
-    }
-
-    fn read(&self, instance_id: &str, backup_id: &str) -> Result<BackupSet, Fault> {
-        let dir = self.set_dir(instance_id, backup_id);
-        let path = dir.join(MANIFEST);
-        let text = std::fs::read(&path).map_err(|e| damaged(&path, e))?;
-        let manifest: Manifest = serde_json::from_slice(&text).map_err(|e| damaged(&path, e))?;
-        let set = manifest.into_set().map_err(|why| damaged(&path, why))?;
+        let set = Manifest::read(&text).map_err(|why| damaged(&place, why))?;
         if set.id != backup_id || set.instance_id != instance_id {
-            return Err(damaged(&path, format!("says it is {} of {}", set.id, set.instance_id)));
+            return Err(damaged(&place, format!("says it is {} of {}", set.id, set.instance_id)));
         }
-        let data = dir.join(DATA);
-        let bytes = std::fs::metadata(&data).map_err(|e| damaged(&data, e))?.len();
+        let bytes = self.store.open(&data_of(&set)).and_then(|data| data.size()).map_err(|e| self.damaged(&set, e))?;
         if bytes != set.stored_bytes {
-            return Err(damaged(&data, format!("has {bytes} bytes, {} were written", set.stored_bytes)));
+            return Err(self.damaged(&set, format!("has {bytes} bytes, {} were written", set.stored_bytes)));
         }
-        Ok(set)
+        Ok(Some(set))
     }
 
-    /// One set.
+    /// One set. One that `staging` says is being made is not there yet.
     ///
     /// # Errors
-    /// `backup.not_found` with the nearest id there is; `backup.damaged`.
-    pub fn find(&self, instance_id: &str, backup_id: &str) -> Result<BackupSet, Fault> {
-        if self.set_dir(instance_id, backup_id).is_dir() {
-            return self.read(instance_id, backup_id);
+    /// `backup.not_found` with the nearest id there is; `backup.damaged`; `vault.failed`; those of `staging`.
+    pub async fn find(&self, instance_id: &str, backup_id: &str, staging: &dyn Staging) -> Result<BackupSet, Fault> {
+        let look = async || {
+            let (vault, instance_id, backup_id) = (self.clone(), instance_id.to_owned(), backup_id.to_owned());
+            worker::on_a_thread(move || vault.read(&instance_id, &backup_id)).await
+        };
+        let found = match look().await {
+            // Damage, or a set that is not complete yet. Looked at again, for it may have been completed between.
+            Err(_) if staging.of(instance_id).await?.iter().any(|made| made == backup_id) => {
+                look().await.unwrap_or(None)
+            }
+            Err(_) => look().await?,
+            found => found?,
+        };
+        match found {
+            Some(set) => Ok(set),
+            None => Err(self.not_found(instance_id, backup_id, staging).await?),
         }
-        let known: Vec<String> = self.list(instance_id)?.into_iter().flatten().map(|s| s.id).collect();
+    }
+
+    async fn not_found(&self, instance_id: &str, backup_id: &str, staging: &dyn Staging) -> Result<Fault, Fault> {
+        let listed = self.list(instance_id, staging).await?;
+        let known: Vec<String> = listed.into_iter().flatten().map(|s| s.id).collect();
         // All ids look alike: another set is no slip for one that is gone.
         let hint = match (nearer_than(0.9, backup_id, known.iter().map(String::as_str)), known.first()) {
             (Some(near), _) => format!("Did you mean {near}? Call describe_backups for the list."),
             (None, Some(latest)) => format!("The latest is {latest}. Call describe_backups for the list."),
             (None, None) => "This instance has no backup set yet; call create_backup.".into(),
         };
-        Err(Fault::new(
-            Kind::NotFound,
-            "backup.not_found",
-            format!("{instance_id} has no backup set {}", crate::model::text::quoted(backup_id)),
-        )
-        .hint(hint)
-        .next(&["describe_backups"]))
+        let message = format!("{instance_id} has no backup set {}", crate::model::text::quoted(backup_id));
+        Ok(Fault::new(Kind::NotFound, "backup.not_found", message).hint(hint).next(&["describe_backups"]))
     }
 
-    /// Opens the data of a set for reading, frame by frame, each verified by its checksum.
+    /// Opens the data of a set for reading, frame by frame, each verified by its checksum. What is read is what was opened; the
+    /// reader itself blocks.
     ///
     /// # Errors
     /// `backup.damaged`.
-    pub fn open_data(&self, set: &BackupSet) -> Result<FrameReader, Fault> {
-        let path = self.data_path(set);
-        File::open(&path).and_then(FrameReader::new).map_err(|e| damaged(&path, e))
+    pub async fn open_data(&self, set: &BackupSet) -> Result<FrameReader, Fault> {
+        let (vault, set) = (self.clone(), set.clone());
+        worker::on_a_thread(move || {
+            vault.store.open(&data_of(&set)).and_then(FrameReader::new).map_err(|e| vault.damaged(&set, e))
+        })
+        .await
     }
+}
 
-    fn data_path(&self, set: &BackupSet) -> PathBuf {
-        self.set_dir(&set.instance_id, &set.id).join(DATA)
-    }
-
-    /// Deletes a set for ever. From the rename on it does not exist; what a crash leaves of its files [`Self::sweep`] removes.
-    ///
-    /// # Errors
-    /// `vault.failed`, and then it is whole or gone.
-    pub fn delete(&self, instance_id: &str, backup_id: &str) -> Result<(), Fault> {
-        let dir = self.set_dir(instance_id, backup_id);
-        let grave = self.instance_dir(instance_id).join(format!("{GRAVE}{backup_id}"));
-        let unlink = || -> io::Result<()> {
-            std::fs::rename(&dir, &grave)?;
-            File::open(self.instance_dir(instance_id))?.sync_all()?;
-            std::fs::remove_dir_all(&grave)
-        };
-        unlink().map_err(|e| vault_fault("delete", &dir, e))
-    }
-
-    /// Removes what crashes have left of deleted sets.
-    ///
-    /// # Errors
-    /// `vault.failed`.
-    pub fn sweep(&self, instance_id: &str) -> Result<(), Fault> {
-        let dir = self.instance_dir(instance_id);
-        let sweep = || -> io::Result<()> {
-            for entry in std::fs::read_dir(&dir)? {
-                let entry = entry?;
-                if entry.file_name().to_string_lossy().starts_with(GRAVE) {
-                    std::fs::remove_dir_all(entry.path())?;
-                }
-            }
-            Ok(())
-        };
-        match sweep() {
-            // No set of it was ever there, or another process swept too.
-            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(vault_fault("sweep", &dir, e)),
-            _ => Ok(()),
-        }
-    }
-
-    /// Removes what an interrupted capture left of a set that never became visible.
-    ///
-    /// # Errors
-    /// `vault.failed`.
-    pub fn discard_draft(&self, instance_id: &str, backup_id: &str) -> Result<(), Fault> {
-        let dir = draft::dir(&self.instance_dir(instance_id), backup_id);
-        match std::fs::remove_dir_all(&dir) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(vault_fault("remove", &dir, e)),
-            _ => Ok(()),
-        }
-    }
+/// By which sets are listed. The id begins with the time to the second, so it orders the damaged ones too; within a second the
+/// set's own does.
+fn order(set: &Result<BackupSet, DamagedSet>) -> (Option<String>, Option<jiff::Timestamp>, String) {
+    let (id, at) = match set {
+        Ok(set) => (&set.id, Some(set.started_at)),
+        Err(damaged) => (&damaged.id, None),
+    };
+    (id.split_inclusive('Z').next().map(str::to_owned), at, id.clone())
 }

@@ -391,11 +391,18 @@ impl Bench {
         self.run(&Self::echo(backup, &token))
     }
 
-    /// Drafts and other hidden things on the vault.
-    pub fn drafts(&self) -> Vec<PathBuf> {
+    /// What lies on the vault beside whole sets: every folder that has not exactly data and manifest in it.
+    pub fn left_over(&self) -> Vec<PathBuf> {
         let Ok(entries) = std::fs::read_dir(self.home().join("vault/orders")) else { return Vec::new() };
-        let hidden = |p: &PathBuf| p.file_name().unwrap().to_string_lossy().starts_with('.');
-        entries.map(|e| e.unwrap().path()).filter(hidden).collect()
+        let names = |dir: &Path| {
+            let entries = std::fs::read_dir(dir).map(|all| all.map(|e| e.unwrap().file_name()).collect());
+            let mut names: Vec<_> = entries.unwrap_or_default();
+            names.sort();
+            names
+        };
+        let hidden = |p: &Path| p.file_name().unwrap().to_string_lossy().starts_with('.');
+        let left = |p: &PathBuf| hidden(p) || names(p) != ["data.rdb.zst", "manifest.json"];
+        entries.map(|e| e.unwrap().path()).filter(left).collect()
     }
 }
 

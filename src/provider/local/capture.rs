@@ -1,36 +1,25 @@
-//! Capture: the RDB of an instance, streamed once through walker, hash and compressor onto the vault.
+//! Capture: the RDB of an instance, read once as its replica and ingested by the vault meanwhile.
 
-use crate::model::backup::{BackupSet, Mode};
+use crate::model::backup::{Mode, Origin};
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::new_id;
 use crate::model::instance::total_keys;
 use crate::model::job::{Job, JobKind, stage};
 use crate::model::text::bytes;
+use crate::provider::local::feed::{self, CHUNK, Sink};
 use crate::provider::local::{COMMAND_TIMEOUT, Inner};
 use crate::redis::conn::Conn;
 use crate::redis::facts::{ServerFacts, write_calls};
-use crate::redis::rdb;
 use crate::redis::rdb::error::RdbError;
-use crate::redis::rdb::statistics::KeyStatistics;
 use crate::redis::replica::handshake::{CaptureOptions, Framing};
 use crate::redis::replica::snapshot::Snapshot;
 use crate::redis::slots::SLOTS;
 use crate::state::jobs::Begun;
-use crate::vault::draft::{Draft, Sealed};
-use crate::vault::manifest::counts;
+use crate::vault::ingest::{Ingest, IngestError, Metadata};
 use jiff::Timestamp;
-use std::io::{self, Read};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::{mpsc, oneshot};
 
-/// Bytes handed to the worker at once.
-const CHUNK: usize = 256 << 10;
-/// How far the worker's priority is lowered.
-#[cfg(target_os = "linux")]
-const GIVE_WAY: i32 = 10;
-/// Chunks on their way to the worker.
-const IN_FLIGHT: usize = 8;
 /// How often a job's progress is written down.
 pub const TICK: Duration = Duration::from_millis(500);
 
@@ -60,13 +49,12 @@ impl Inner {
             snapshot = open => snapshot?,
             () = self.jobs.stop.cancelled() => return Err(cancelled()),
         };
-        let draft = self.vault.draft(&job.instance_id, &job.backup_id)?;
-        let Captured { statistics, sealed, draft } = self.stream(job, &mut snapshot, draft).await?;
+        let origin = Origin::Capture { address: endpoint.to_string() };
+        let staged = self.stream(job, &mut snapshot, origin).await?;
+        let statistics = staged.statistics();
         let engine = statistics.aux("valkey-ver").map_or("redis", |_| "valkey");
         let version = statistics.aux("valkey-ver").or_else(|| statistics.aux("redis-ver")).unwrap_or_default();
-        let set = BackupSet {
-            id: job.backup_id.clone(),
-            instance_id: job.instance_id.clone(),
+        let metadata = Metadata {
             mode,
             note,
             engine: told.as_ref().map_or(engine, |t| t.engine).into(),
@@ -74,20 +62,14 @@ impl Inner {
             run_id: told.as_ref().map(|t| t.run_id.clone()).unwrap_or_default(),
             replication_id: snapshot.replid.clone(),
             replication_offset: snapshot.offset,
+            announced_version: None,
             // Counted on the instance itself: of a replica's data, which may lag, that says nothing.
             write_calls: told.as_ref().and_then(|t| t.write_calls).filter(|_| !self.by_replica(&job.instance_id, mode)),
             started_at,
-            finished_at: Timestamp::now(),
-            rdb_version: statistics.rdb_version,
-            rdb_bytes: statistics.bytes,
-            sha256: sealed.sha256,
-            stored_bytes: sealed.stored_bytes,
-            counts: counts(&statistics),
-            functions: statistics.functions,
-            used_memory: statistics.aux("used-mem").and_then(|m| m.parse().ok()).unwrap_or_default(),
-            types: statistics.types.clone(),
             expires_at: None,
+            locked_until: None,
         };
+        let set = staged.commit(metadata).await?;
         let mut message = format!(
             "{} keys, {} RDB, {} stored, verified",
             total_keys(&set.counts),
@@ -99,7 +81,6 @@ impl Inner {
                 "{message}; ONE SHARD of a cluster only: {slots} of {SLOTS} slots; the others are instances of their own"
             );
         }
-        crate::provider::blocking(move || draft.publish(&set)).await?;
         Ok(message)
     }
 
@@ -119,73 +100,47 @@ impl Inner {
         }))
     }
 
-    /// Moves the data from the source to a worker thread that checks, hashes, compresses and writes it.
-    async fn stream(&self, job: &Job, snapshot: &mut Snapshot, mut draft: Draft) -> Result<Captured, Fault> {
-        let (tx, rx) = mpsc::channel::<Chunk>(IN_FLIGHT);
-        let (returned, mut spare) = mpsc::unbounded_channel();
+    /// Moves the data from the source to the vault, whose thread checks, hashes, compresses and stages it meanwhile.
+    async fn stream(&self, job: &Job, snapshot: &mut Snapshot, origin: Origin) -> Result<Ingest, Fault> {
+        let (sink, feed) = feed::channel();
         let framing = snapshot.framing;
-        let worker = giving_way(move || {
-            let feed = Feed { rx, returned, chunk: Chunk::default(), used: 0 };
-            let statistics = check(feed, framing, &mut draft)?;
-            let sealed = draft.seal()?;
-            Ok::<_, Fault>(Captured { statistics, sealed, draft })
-        })?;
-        let total = if let Framing::Length(n) = framing { n } else { 0 };
-        let mut chunk = Chunk::empty();
+        let ends = move |bytes: u64, rest: &[u8]| framing.ends(bytes, rest);
+        let ingest = self.vault.ingest(&job.instance_id, &job.backup_id, origin, feed, ends);
+        // Whatever ends the feeding drops its end of the channel, and with that the ingesting ends too.
+        let (fed, staged) = tokio::join!(self.feed(job, snapshot, sink), ingest);
+        fed?;
+        staged.map_err(refused)
+    }
+
+    async fn feed(&self, job: &Job, snapshot: &mut Snapshot, mut sink: Sink) -> Result<(), Fault> {
+        let total = if let Framing::Length(n) = snapshot.framing { n } else { 0 };
+        let mut chunk = sink.next();
         let (mut received, mut told) = (0, Instant::now());
-        let failed = loop {
-            let room = chunk.bytes.get_mut(chunk.filled..).unwrap_or_default();
-            let read = tokio::select! {
-                read = snapshot.read(room) => read,
-                () = self.jobs.stop.cancelled() => break Some(cancelled()),
-            };
-            let n = match read {
-                Ok(n) => n,
-                Err(e) => break Some(e.into()),
+        loop {
+            let n = tokio::select! {
+                read = snapshot.read(chunk.room()) => read?,
+                () = self.jobs.stop.cancelled() => return Err(cancelled()),
             };
             chunk.filled += n;
             received += n as u64;
             if chunk.filled > 0 && (n == 0 || chunk.filled > CHUNK / 2) {
-                // Memory that has been used costs neither zeroes nor page faults.
-                let next = spare.try_recv().unwrap_or_else(|_| Chunk::empty());
-                // A worker that is gone has found something: its result says what.
-                if tx.send(std::mem::replace(&mut chunk, next)).await.is_err() {
-                    break None;
+                let next = sink.next();
+                // A thread that is gone has found something: its result says what.
+                if !sink.send(std::mem::replace(&mut chunk, next)).await {
+                    break;
                 }
             }
             if n == 0 {
-                break None;
+                break;
             }
             if told.elapsed() >= TICK {
                 told = Instant::now();
                 self.state.progress(&job.id, "receiving and verifying", received, total).await?;
             }
-        };
-        drop(tx);
-        if failed.is_none() {
-            self.state.progress(&job.id, "writing to disk", received, total).await?;
         }
-        let done = worker.await;
-        if let Some(fault) = failed {
-            return Err(fault);
-        }
-        done.map_err(|e| Fault::new(Kind::Unexpected, "job.crashed", "the capturing thread died").because(e))?
+        drop(sink);
+        self.state.progress(&job.id, "writing to disk", received, total).await
     }
-}
-
-/// Runs work on a thread of its own, and at a lower priority: where the source is on this machine, it comes first.
-fn giving_way<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<oneshot::Receiver<T>, Fault> {
-    let (tx, rx) = oneshot::channel();
-    let run = move || {
-        // On Linux this is the thread's own priority; elsewhere it is the process's, which would slow a restore too.
-        #[cfg(target_os = "linux")]
-        let _ = rustix::process::nice(GIVE_WAY);
-        // Whoever waited may be gone.
-        let _ = tx.send(work());
-    };
-    let started = std::thread::Builder::new().name("capture".into()).spawn(run);
-    started.map_err(|e| Fault::new(Kind::Unexpected, "system.thread", "no thread for the capture").because(e))?;
-    Ok(rx)
 }
 
 fn cancelled() -> Fault {
@@ -206,77 +161,23 @@ struct Told {
     slots: Option<u32>,
 }
 
-struct Captured {
-    statistics: KeyStatistics,
-    sealed: Sealed,
-    draft: Draft,
-}
-
-/// Walks the RDB and what follows it, down to the end that the framing promises.
-fn check(feed: Feed, framing: Framing, draft: &mut Draft) -> Result<KeyStatistics, Fault> {
+/// Why nothing came of what the source sent.
+fn refused(error: IngestError) -> Fault {
     let bad = |what: String| {
         Fault::new(Kind::Provider, "capture.damaged", format!("what the source sent is not a whole RDB: {what}"))
             .hint("Nothing was kept. Look at the source's log, then call create_backup again.")
     };
-    let walked = rdb::walk(feed, |b: &[u8]| draft.push(b), ()).map_err(|e| match e {
-        RdbError::Sink { source: e, .. } => {
+    match error {
+        IngestError::Vault(fault) => fault,
+        IngestError::Rdb(RdbError::Sink { source: e, .. }) => {
             Fault::new(Kind::Unexpected, "vault.failed", format!("the vault cannot be written: {e}"))
                 .hint("Free space under the home directory, then call create_backup again.")
                 .because(e)
         }
-        e @ (RdbError::UnsupportedVersion { .. } | RdbError::UnsupportedType { .. } | RdbError::BadOpcode { .. }) => {
-            Fault::new(Kind::Provider, "capture.unsupported", format!("nothing was kept: {e}"))
-                .hint("This instance writes a newer format than this program reads; a later version may.")
-        }
+        IngestError::Rdb(
+            e @ (RdbError::UnsupportedVersion { .. } | RdbError::UnsupportedType { .. } | RdbError::BadOpcode { .. }),
+        ) => Fault::new(Kind::Provider, "capture.unsupported", format!("nothing was kept: {e}"))
+            .hint("This instance writes a newer format than this program reads; a later version may."),
         e => bad(e.to_string()),
-    })?;
-    let (mut rest, feed) = (walked.rest, walked.src);
-    // One byte more than may follow: a source that never ends must not fill our memory.
-    feed.take(41).read_to_end(&mut rest).map_err(|e| bad(e.to_string()))?;
-    if framing.ends(walked.statistics.bytes, &rest) {
-        Ok(walked.statistics)
-    } else {
-        Err(bad("it is followed by something else than its end".into()))
-    }
-}
-
-/// Received bytes, and the room for more.
-#[derive(Default)]
-struct Chunk {
-    /// Always `CHUNK` long, but for the reader's first.
-    bytes: Vec<u8>,
-    /// So many of them count.
-    filled: usize,
-}
-
-impl Chunk {
-    fn empty() -> Self {
-        Self { bytes: vec![0; CHUNK], filled: 0 }
-    }
-}
-
-/// The received chunks as a blocking reader. They go back when they are read.
-struct Feed {
-    rx: mpsc::Receiver<Chunk>,
-    returned: mpsc::UnboundedSender<Chunk>,
-    chunk: Chunk,
-    used: usize,
-}
-
-impl Read for Feed {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        if self.used == self.chunk.filled {
-            let Some(next) = self.rx.blocking_recv() else { return Ok(0) };
-            let bytes = std::mem::replace(&mut self.chunk, next).bytes;
-            self.used = 0;
-            if !bytes.is_empty() {
-                // After the last chunk nobody wants one back.
-                let _ = self.returned.send(Chunk { bytes, filled: 0 });
-            }
-        }
-        let mut rest = self.chunk.bytes.get(self.used..self.chunk.filled).unwrap_or_default();
-        let n = rest.read(buf)?;
-        self.used += n;
-        Ok(n)
     }
 }

@@ -8,14 +8,13 @@ use crate::guard::preconditions::Preconditions;
 use crate::model::backup::Mode;
 use crate::model::fault::Fault;
 use crate::model::instance::total_keys;
-use crate::provider::blocking;
 use crate::provider::local::Inner;
 
 impl Inner {
     /// What a deletion is about.
     pub async fn deletion_facts(&self, instance_id: &str, backup_id: &str) -> Result<Facts, Fault> {
-        let (vault, id, set_id) = (self.vault.clone(), instance_id.to_owned(), backup_id.to_owned());
-        let (set, all) = blocking(move || Ok((vault.find(&id, &set_id)?, vault.list(&id)?))).await?;
+        let set = self.vault.find(instance_id, backup_id, self).await?;
+        let all = self.vault.list(instance_id, self).await?;
         Ok(Facts::VaultDeletion(VaultDeletion {
             mode: set.mode,
             taken_at: set.started_at,
@@ -28,20 +27,18 @@ impl Inner {
 
     /// Deletes as permitted.
     pub async fn delete(&self, permit: Permit, backup_id: &str) -> Result<String, Fault> {
-        let (vault, id, set_id) = (self.vault.clone(), permit.plan().instance_id.clone(), backup_id.to_owned());
-        let Preconditions::VaultDeletion { sha256, .. } = permit.plan().preconditions.clone() else {
+        let instance_id = permit.plan().instance_id.clone();
+        let Preconditions::VaultDeletion { sha256, .. } = &permit.plan().preconditions else {
             return Err(permit.plan().unsupported());
         };
-        blocking(move || {
-            let set = vault.find(&id, &set_id)?;
-            if set.mode != Mode::Manual || set.sha256 != sha256 {
-                return Err(changed("the backup is not the one that was planned; it is kept"));
-            }
-            vault.delete(&id, &set_id)
-        })
-        .await?;
+        let set = self.vault.find(&instance_id, backup_id, self).await?;
+        if set.mode != Mode::Manual || set.sha256 != *sha256 {
+            return Err(changed("the backup is not the one that was planned; it is kept"));
+        }
         let message = format!("backup {backup_id} is deleted");
-        self.jobs.note(permit.record("backup.deleted", message.clone())).await;
+        let record = permit.record("backup.deleted", message.clone());
+        self.vault.delete(permit.delete()?, &instance_id, backup_id).await?;
+        self.jobs.note(record).await;
         Ok(message)
     }
 }

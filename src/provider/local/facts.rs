@@ -12,7 +12,6 @@ use crate::model::fault::Fault;
 use crate::model::job::JobStatus;
 use crate::model::restore::Method;
 use crate::model::text::clean;
-use crate::provider::blocking;
 use crate::provider::local::describe::{counts_of, engine};
 use crate::provider::local::{COMMAND_TIMEOUT, Inner};
 use crate::redis::conn::Conn;
@@ -65,8 +64,7 @@ impl Inner {
             // A target that an earlier restore left following a dead address must not be planned for as it is.
             self.recover().await?;
         }
-        let (vault, id, set_id) = (self.vault.clone(), set_of.to_owned(), backup_id.to_owned());
-        let set = blocking(move || vault.find(&id, &set_id)).await?;
+        let set = self.vault.find(set_of, backup_id, &**self).await?;
         let (look, target) =
             tokio::join!(self.look_at(&set, earlier.is_none()), self.target(instance_id, earlier.is_none()));
         let (mut target, server, mut conn) = target?;
@@ -104,13 +102,9 @@ impl Inner {
         if !whole {
             return Ok(None);
         }
-        let (vault, set) = (self.vault.clone(), set.clone());
-        blocking(move || {
-            // In this order: what is known to be whole is then the file that the checksum names.
-            let stored_sha256 = vault.stored_sha256(&set)?;
-            vault.verify(&set).map(|statistics| Some((stored_sha256, statistics)))
-        })
-        .await
+        // In this order: what is known to be whole is then the file that the checksum names.
+        let stored_sha256 = self.vault.stored_sha256(set).await?;
+        self.vault.verify(set).await.map(|statistics| Some((stored_sha256, statistics)))
     }
 
     /// The job that must end before a restore can begin: without this look it would cost the person's yes.

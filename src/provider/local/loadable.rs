@@ -59,13 +59,13 @@ impl Inner {
     /// Why the set cannot be written as commands; `None` where it can. By then the target would be empty: what would stop such a
     /// restore half way has to stop its plan.
     async fn cannot_replay(&self, set: &BackupSet, owned: Option<Vec<(u16, u16)>>) -> Result<Option<String>, Fault> {
+        let data = self.vault.open_data(set).await?;
         let (vault, set) = (self.vault.clone(), set.clone());
         blocking(move || {
-            let data = vault.open_data(&set)?;
             let found = match rdb::walk(data, (), Commands { owned, outside: 0, meta: 0 }) {
                 Ok(walked) => walked.visitor,
                 Err(too_large @ RdbError::TooLarge { .. }) => return Ok(Some(too_large.to_string())),
-                Err(e) => return Err(crate::vault::damaged(&vault.set_dir(&set.instance_id, &set.id), e)),
+                Err(e) => return Err(vault.damaged(&set, e)),
             };
             Ok(match (found.outside, found.meta) {
                 (0, 0) => None,

@@ -5,12 +5,14 @@ mod counters;
 mod delete;
 mod describe;
 mod facts;
+mod feed;
 mod loadable;
 mod recover;
 mod restore;
 mod safety;
 pub mod sandbox;
 mod set_stream;
+mod staging;
 mod write_lock;
 
 use crate::config::instance::{InstanceConfig, Password};
@@ -38,7 +40,7 @@ use crate::provider::{
 use crate::redis::endpoint::{Endpoint, TlsSettings};
 use crate::state::State;
 use crate::state::jobs::{Begun, Filter};
-use crate::vault::{Vault, damaged};
+use crate::vault::Vault;
 use async_trait::async_trait;
 use std::path::Path;
 use std::sync::Arc;
@@ -242,27 +244,24 @@ impl Provider for Local {
         instance_id: &str,
         range: Option<Range>,
     ) -> Result<Vec<Result<BackupSet, DamagedSet>>, Fault> {
-        let (vault, id) = (self.inner.vault.clone(), instance_id.to_owned());
-        let mut sets = blocking(move || vault.list(&id)).await?;
+        let mut sets = self.inner.vault.list(instance_id, &*self.inner).await?;
         // A damaged set has no time that could be trusted: it is always listed.
         sets.retain(|s| s.as_ref().map_or(true, |set| range.is_none_or(|range| range.holds(set.started_at))));
         Ok(sets)
     }
 
     async fn backup(&self, instance_id: &str, backup_id: &str) -> Result<BackupSet, Fault> {
-        let (vault, id, set) = (self.inner.vault.clone(), instance_id.to_owned(), backup_id.to_owned());
-        blocking(move || vault.find(&id, &set)).await
+        self.inner.vault.find(instance_id, backup_id, &*self.inner).await
     }
 
     async fn download(&self, set: &BackupSet, to: &Path, on_bytes: &OnBytes) -> Result<Downloaded, Fault> {
+        let data = self.inner.vault.open_data(set).await?;
         let (vault, set, to) = (self.inner.vault.clone(), set.clone(), to.to_owned());
         // The callback is borrowed, the thread is not: bytes travel through a channel.
         let (tx, mut rx) = tokio::sync::watch::channel((0, set.rdb_bytes));
         let work = blocking(move || {
-            let data = vault.open_data(&set)?;
-            let path = vault.set_dir(&set.instance_id, &set.id);
             let wanted = download::Known { bytes: set.rdb_bytes, sha256: &set.sha256, rdb_version: set.rdb_version };
-            download::write(data, &to, wanted, |e| damaged(&path, e), &|done, total| {
+            download::write(data, &to, wanted, |e| vault.damaged(&set, e), &|done, total| {
                 tx.send_replace((done, total));
             })
         });

@@ -7,7 +7,6 @@ use crate::model::fault::{Fault, Kind};
 use crate::model::instance::total_keys;
 use crate::model::job::{Job, JobKind, JobStatus};
 use crate::model::secret::Secret;
-use crate::provider::blocking;
 use crate::provider::local::{Inner, PROVIDER};
 use crate::provider::trace::Trace;
 use crate::redis::conn::Conn;
@@ -98,9 +97,10 @@ impl SwitchRecord {
 impl Inner {
     /// Settles every job whose process is dead. What is adopted is settled whoever asked for it and goes away.
     pub async fn recover(self: &Arc<Self>) -> Result<(), Fault> {
-        let (vault, ids) = (self.vault.clone(), self.ids.clone());
-        if let Err(fault) = blocking(move || ids.iter().try_for_each(|id| vault.sweep(id))).await {
-            tracing::warn!("what is left of deleted sets could not be removed: {fault}");
+        for id in &self.ids {
+            if let Err(fault) = self.vault.sweep(id, &**self).await {
+                tracing::warn!("what is left of deleted sets could not be removed: {fault}");
+            }
         }
         let inner = Arc::clone(self);
         self.jobs
@@ -114,7 +114,7 @@ impl Inner {
     /// The error: not now.
     async fn settle_orphan(&self, orphan: &Orphan) -> Result<(), Fault> {
         let outcome = match orphan.job.kind {
-            JobKind::Backup | JobKind::Clone => self.settle_backup(&orphan.job),
+            JobKind::Backup | JobKind::Clone => self.settle_backup(&orphan.job).await,
             JobKind::Restore => self.settle_restore(orphan).await.map_err(|away| {
                 let stage = format!("its target cannot be asked yet ({})", away.message);
                 Fault::new(away.kind, away.code, stage).because(away)
@@ -136,12 +136,12 @@ impl Inner {
         }
     }
 
-    fn settle_backup(&self, job: &Job) -> Result<String, Fault> {
-        // The rename may have been the last thing its process did.
-        if self.vault.find(&job.instance_id, &job.backup_id).is_ok() {
+    async fn settle_backup(&self, job: &Job) -> Result<String, Fault> {
+        // The manifest may have been the last thing its process put.
+        if self.vault.find(&job.instance_id, &job.backup_id, &()).await.is_ok() {
             return Ok("the set was whole when its process died".into());
         }
-        self.vault.discard_draft(&job.instance_id, &job.backup_id)?;
+        self.vault.discard_staging(&job.instance_id, &job.backup_id).await?;
         Err(Fault::new(
             Kind::Unexpected,
             "job.interrupted",

@@ -17,7 +17,7 @@ use crate::provider::local::facts::slots_served;
 use crate::provider::local::recover::RecoveryRecord;
 use crate::provider::local::{COMMAND_TIMEOUT, Inner};
 use crate::provider::trace::Trace;
-use crate::provider::{blocking, with_way_back};
+use crate::provider::with_way_back;
 use crate::redis::conn::Conn;
 use crate::redis::error::RedisError;
 use crate::redis::facts::{ServerFacts, key_counts, write_calls};
@@ -72,19 +72,17 @@ impl Inner {
 
     async fn restore(&self, grant: Grant<Overwrite>, job: &Job, plan: &Plan, trace: &Trace) -> Result<String, Fault> {
         self.state.progress(&job.id, "verifying the backup", 0, 0).await?;
-        let set_of = plan.act.set_of(&plan.instance_id).to_owned();
-        let (vault, set_id) = (self.vault.clone(), job.backup_id.clone());
         let planned = plan.direct_restore()?;
-        let (sha256, stored_sha256) = (planned.sha256.clone(), planned.stored_sha256.clone());
-        let (set, data) = blocking(move || {
-            let set = vault.find(&set_of, &set_id)?;
-            // A bad RDB makes its target exit. The set was verified whole for the plan; before the first byte leaves us,
-            // every byte of its file is shown to be the one that was verified then.
-            let known = if set.sha256 == sha256 { vault.open_known(&set, &stored_sha256)? } else { None };
-            let another = "the backup is not the one that was planned; the target was not touched";
-            Ok((set, known.ok_or_else(|| changed(another))?))
-        })
-        .await?;
+        let set = self.vault.find(plan.act.set_of(&plan.instance_id), &job.backup_id, self).await?;
+        // A bad RDB makes its target exit. The set was verified whole for the plan; before the first byte leaves us, every
+        // byte of its file is shown to be the one that was verified then.
+        let known = if set.sha256 == planned.sha256 {
+            self.vault.open_known(&set, &planned.stored_sha256).await?
+        } else {
+            None
+        };
+        let another = "the backup is not the one that was planned; the target was not touched";
+        let data = known.ok_or_else(|| changed(another))?;
         let recovery = RecoveryRecord::of(plan, &set, trace);
         match planned.method {
             Method::Replication => self.by_replication(grant, job, plan, recovery, &set, data).await?,
@@ -193,7 +191,7 @@ impl Inner {
             let (vault, set, spool) = (self.vault.clone(), set.clone(), self.state.home().join("run"));
             tokio::task::spawn_blocking(move || {
                 let walked = rdb::walk(data, (), RestoreEncoder::new(tx, set.rdb_version, spool))
-                    .map_err(|e| crate::vault::damaged(&vault.set_dir(&set.instance_id, &set.id), e))?;
+                    .map_err(|e| vault.damaged(&set, e))?;
                 walked.visitor.finish().map_err(|e| {
                     Fault::new(Kind::Provider, "restore.interrupted", "the target stopped taking commands").because(e)
                 })

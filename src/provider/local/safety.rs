@@ -7,7 +7,6 @@ use crate::model::backup::Mode;
 use crate::model::fault::{Fault, Kind};
 use crate::model::instance::total_keys;
 use crate::model::job::JobStatus;
-use crate::provider::blocking;
 use crate::provider::local::Inner;
 use crate::state::jobs::Begun;
 use jiff::Timestamp;
@@ -24,8 +23,7 @@ impl Inner {
         instance_id: &str,
         assessment: &Assessment,
     ) -> Result<SafetyFacts, Fault> {
-        let (vault, id) = (self.vault.clone(), instance_id.to_owned());
-        let sets = blocking(move || vault.list(&id)).await?;
+        let sets = self.vault.list(instance_id, &**self).await?;
         let now = Timestamp::now();
         let Preconditions::DirectRestore(target) = &assessment.preconditions else {
             return Err(Fault::new(Kind::Unexpected, "act.unsupported", "a safety backup is for a restore"));
@@ -67,8 +65,7 @@ impl Inner {
                 JobStatus::Succeeded => {}
             }
         }
-        let (vault, id, set) = (self.vault.clone(), instance_id.to_owned(), backup_id.to_owned());
-        match blocking(move || vault.find(&id, &set)).await {
+        match self.vault.find(instance_id, backup_id, self).await {
             Ok(set) => Ok(facts(SafetyStatus::Whole {
                 keys: Some(total_keys(&set.counts)),
                 taken_at: set.started_at,

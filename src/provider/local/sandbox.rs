@@ -3,6 +3,7 @@
 //! Started on first use, shared by all processes of one home, stopped by the last of them to end. What it holds is saved
 //! and there again at the next start.
 
+use crate::config::durable::replace;
 use crate::config::home::{file_fault, private_dir};
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::{hex, random};
@@ -11,8 +12,6 @@ use crate::redis::conn::Conn;
 use crate::redis::endpoint::{Address, Endpoint};
 use crate::state::owner::{lock_exclusive, try_lock_exclusive};
 use std::fs::File;
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -166,12 +165,7 @@ impl Inner {
 
     fn write(&self, name: &str, text: &str) -> Result<(), Fault> {
         let path = self.dir.join(name);
-        let write = || -> std::io::Result<()> {
-            let mut file =
-                std::fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&path)?;
-            file.write_all(text.as_bytes())
-        };
-        write().map_err(|e| file_fault("write", &path, e))
+        replace(&path, text.as_bytes()).map_err(|e| file_fault("write", &path, e))
     }
 }
 

@@ -4,8 +4,9 @@
 //! The cloud tells no checksum. What proves the file is the RDB's own CRC64 and structure; its SHA-256 is computed for
 //! whoever keeps it.
 
+use crate::config::durable::name_new;
 use crate::model::fault::{Fault, Kind};
-use crate::provider::download::{failed, open_part, part_of, put_in_place, taken};
+use crate::provider::download::{failed, open_part, part_of, taken};
 use crate::provider::tair::polling::Polling;
 use crate::provider::tair::proof::{Sound, damaged, has_magic, prove};
 use crate::provider::tair::sets::{CloudSet, Shard};
@@ -140,7 +141,7 @@ pub async fn download(
             Ok(sound) => {
                 let (path, to) = (part.clone(), to.to_owned());
                 let placed = blocking(move || {
-                    put_in_place(&file, &path, &to).map_err(|e| match e.kind() {
+                    name_new(&file, &path, &to).map_err(|e| match e.kind() {
                         io::ErrorKind::AlreadyExists => taken(&to),
                         _ => failed("finish", &to, e),
                     })

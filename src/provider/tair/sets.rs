@@ -4,7 +4,7 @@
 //! shard, and there only time tells which belong together. The id of such a set is its shards' ids, joined by commas.
 
 use crate::guard::facts::backup::{CloudSet as SetFacts, ListedSet};
-use crate::model::backup::{BackupSet, DamagedSet, Mode};
+use crate::model::backup::{BackupSet, DamagedSet, Mode, Origin};
 use crate::tair::client::Client;
 use crate::tair::error::TairError;
 use crate::tair::wire::backups::{Backup, DescribeBackups, RecoverConfig};
@@ -155,6 +155,9 @@ fn blank(instance_id: &str, id: String, mode: Mode) -> BackupSet {
         used_memory: 0,
         types: BTreeMap::new(),
         expires_at: None,
+        locked_until: None,
+        origin: Origin::Capture { address: String::new() },
+        announced_version: None,
     }
 }
 

@@ -48,7 +48,7 @@ fn job<'a>(jobs: &'a [Value], id: &str) -> &'a Value {
     jobs.iter().find(|j| j["job_id"] == id).unwrap_or_else(|| panic!("no job {id} in {jobs:?}"))
 }
 
-/// Nothing half done is to be seen: jobs are over, sets are whole, drafts are gone.
+/// Nothing half done is to be seen: jobs are over, sets are whole, what was staged is gone.
 fn assert_settled(bench: &Bench, when: &str) -> Vec<Value> {
     let jobs = bench.jobs();
     for job in &jobs {
@@ -64,7 +64,7 @@ fn assert_settled(bench: &Bench, when: &str) -> Vec<Value> {
         assert!(succeeded.iter().any(|j| j["backup_id"] == set["backup_id"]), "{when}: {set} belongs to no job");
     }
     assert_eq!(sets.len(), succeeded.len(), "{when}: a backup that succeeded does not list");
-    assert!(bench.drafts().is_empty(), "{when}: {:?}", bench.drafts());
+    assert!(bench.left_over().is_empty(), "{when}: {:?}", bench.left_over());
     jobs
 }
 

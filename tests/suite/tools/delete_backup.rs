@@ -34,7 +34,7 @@ fn a_manual_set_is_deleted_once_planned() {
     let done = delete(&bench, &gone, &["--confirmation-token", &token]);
     assert_eq!((done.code, &done.json()["status"]), (0, &"succeeded".into()), "{done:?}");
     assert_eq!(ids(&bench), std::slice::from_ref(&kept));
-    assert!(bench.drafts().is_empty(), "nothing of it is left");
+    assert!(bench.left_over().is_empty(), "nothing of it is left");
     let again = delete(&bench, &gone, &["--confirmation-token", &token]);
     assert_eq!(again.code, 3, "{again:?}");
     assert_eq!(delete(&bench, &gone, &[]).code, 4, "it is unknown now");

@@ -1,51 +1,158 @@
-//! The vault by itself: frames at the level that fits their data, and what crashes leave of deleted sets.
+//! Sets by themselves: how one comes to be and ends, who gets a name, and what may not be deleted.
 
-use crate::support::{Bench, Dice, Redis};
-use std::fs::File;
-use std::io::Read as _;
-use tair_backup_mcp::vault::frames::{FrameReader, FrameWriter};
-use tempfile::TempDir;
+use super::{Made, Place, RDB, expired, metadata};
+use jiff::Timestamp;
+use std::io::{self, Read};
+use tair_backup_mcp::model::backup::{BackupSet, Mode, Origin};
+use tair_backup_mcp::model::fault::Kind;
+use tair_backup_mcp::vault::ingest::{IngestError, Metadata};
 
-const MIB: usize = 1 << 20;
+const ID: &str = "b-20260101T000000Z-aaaaaa";
 
-/// What is written is what is read, through changes of the level; text behind noise is compressed as well as text alone; noise
-/// takes no more room than it has.
+/// All that is told of a set is there when it is read; the data is the RDB; nothing lies beside the two objects.
 #[test]
-fn frames_fit_their_data() {
-    let mut dice = Dice::new("frames_fit_their_data");
-    let noise: Vec<u8> = (0..3 * MIB + 7).map(|_| (dice.share() * 255.0) as u8).collect();
-    let line = |n: usize| format!("{{\"id\":{n},\"user\":\"u{}\",\"cart\":[{},{}]}}\n", n % 97, n * 7 % 1009, n % 13);
-    let words: Vec<u8> = (0..200_000).flat_map(|n| line(n).into_bytes()).take(6 * MIB).collect();
-    let write = |parts: &[&[u8]]| {
-        let dir = TempDir::new().unwrap();
-        let path = dir.path().join("data");
-        let mut frames = FrameWriter::new(File::create(&path).unwrap()).unwrap();
-        parts.iter().for_each(|part| frames.push(part).unwrap());
-        let (_, bytes) = frames.finish().unwrap();
-        let mut read = Vec::new();
-        FrameReader::new(File::open(&path).unwrap()).unwrap().read_to_end(&mut read).unwrap();
-        assert!(read == parts.concat(), "what is read is not what was written");
-        usize::try_from(bytes).unwrap()
-    };
-    let (alone, hard) = (write(&[&words]), write(&[&noise]));
-    assert!(hard < noise.len() + noise.len() / 100, "{hard}");
-    assert!(alone < words.len() / 2, "{alone}");
-    let mixed = write(&[&noise, &words, &noise]);
-    // The first frame of each kind is still at the other's level, and two frames are of both kinds.
-    assert!(mixed < alone + 2 * hard + MIB, "{mixed}: {alone} and twice {hard}");
+fn what_is_committed_is_what_is_read() {
+    let place = Place::new();
+    let origins = [
+        Origin::Capture { address: "redis://10.0.0.1:6379".into() },
+        Origin::Import { file: "dump.rdb".into(), sha256: "abc".into() },
+        Origin::Copy { instance_id: "other".into(), backup_id: "b-1".into() },
+    ];
+    for (n, origin) in origins.into_iter().enumerate() {
+        let id = format!("{ID}{n}");
+        let staged = place.run(place.vault.ingest("orders", &id, origin.clone(), RDB, |bytes, rest| {
+            assert_eq!(bytes, RDB.len() as u64);
+            rest.is_empty()
+        }));
+        let until = Timestamp::from_second(4_102_444_800).unwrap();
+        let of = Metadata { expires_at: Some(until), locked_until: Some(until), ..metadata() };
+        let made = place.run(staged.unwrap().commit(of)).unwrap();
+        let read = place.run(place.vault.find("orders", &id, &())).unwrap();
+        assert_eq!(format!("{made:?}"), format!("{read:?}"));
+        assert_eq!((read.origin, read.locked_until, read.expires_at), (origin, Some(until), Some(until)));
+        assert_eq!(read.announced_version.as_deref(), Some("8.1.0"));
+        assert_eq!((read.replication_id.as_str(), read.replication_offset), ("replid", 42));
+        assert_eq!(read.counts.get(&0), Some(&(1, 0)));
+        let mut data = Vec::new();
+        place.run(place.vault.open_data(&made)).unwrap().read_to_end(&mut data).unwrap();
+        assert_eq!(data, RDB);
+        place.run(place.vault.verify(&made)).unwrap();
+        assert_eq!(place.names(&id), ["data.rdb.zst", "manifest.json"]);
+    }
+    let manifest: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(place.path(&format!("{ID}2"), "manifest.json")).unwrap()).unwrap();
+    assert_eq!(manifest["format"], 2);
+    assert_eq!(manifest["origin"], serde_json::json!({"kind": "copy", "instance_id": "other", "backup_id": "b-1"}));
+    // Room for the digest of the manifest before this one.
+    assert_eq!(manifest.get("previous"), Some(&serde_json::Value::Null));
 }
 
-/// Files that a crash left of a deleted set go with the next look, and never list.
+/// A source that breaks off.
+struct Broken(&'static [u8]);
+
+impl Read for Broken {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if self.0.is_empty() { Err(io::Error::other("broken off")) } else { self.0.read(buf) }
+    }
+}
+
+/// What is no whole RDB, or is followed by something, or breaks off, leaves nothing; nor does what is never committed.
 #[test]
-fn what_is_left_of_deleted_sets_is_swept() {
-    let redis = Redis::start("redis-7.0", &[]);
-    let bench = Bench::unattended(&redis);
-    let backup = bench.backup();
-    let vault = bench.home().join("vault/orders");
-    std::fs::create_dir(vault.join(".grave-b-20200101T000000Z-aaaaaa")).unwrap();
-    std::fs::write(vault.join(".grave-b-20200101T000000Z-aaaaaa/data.rdb.zst"), "half deleted").unwrap();
-    bench.jobs();
-    assert_eq!(bench.drafts(), Vec::<std::path::PathBuf>::new());
-    assert_eq!(bench.backups().len(), 1);
-    assert!(vault.join(backup).is_dir());
+fn what_is_not_whole_leaves_nothing() {
+    let place = Place::new();
+    let origin = || Origin::Capture { address: String::new() };
+    let mut flipped = RDB.to_vec();
+    flipped[RDB.len() - 9] ^= 1;
+    let followed = [RDB, b"more"].concat();
+    let followed_for_ever = || RDB.chain(io::repeat(0));
+    let none = |_: u64, rest: &[u8]| rest.is_empty();
+    let ingest = |from: Box<dyn Read + Send>| place.run(place.vault.ingest("orders", ID, origin(), from, none));
+    let cut = |n: usize| Box::new(&RDB[..n]);
+    for n in [0, 1, 9, RDB.len() - 1] {
+        assert!(matches!(ingest(cut(n)), Err(IngestError::Rdb(_))), "{n}");
+    }
+    assert!(matches!(ingest(Box::new(io::Cursor::new(flipped))), Err(IngestError::Rdb(_))));
+    assert!(matches!(ingest(Box::new(io::Cursor::new(followed))), Err(IngestError::Follows)));
+    assert!(matches!(ingest(Box::new(followed_for_ever())), Err(IngestError::Follows)));
+    assert!(matches!(ingest(Box::new(Broken(&RDB[..50]))), Err(IngestError::Rdb(_))));
+    assert!(matches!(ingest(Box::new(Broken(RDB))), Err(IngestError::Read(_))));
+    assert_eq!(place.names(""), Vec::<String>::new());
+    let staged = place.staged(ID).unwrap();
+    assert_eq!(place.names(ID), ["data.rdb.zst"]);
+    drop(staged);
+    assert_eq!(place.names(""), Vec::<String>::new());
+}
+
+/// A name is had once. Who comes second while the first is staging gets nothing and takes nothing away; of two that both come to
+/// the commit, one wins; a manifest is never written over.
+#[test]
+fn a_name_is_had_once() {
+    let place = Place::new();
+    let first = place.staged(ID).unwrap();
+    let Err(IngestError::Vault(fault)) = place.staged(ID) else { panic!("two have one name") };
+    assert_eq!(fault.code, "vault.failed");
+    assert_eq!(place.names(ID), ["data.rdb.zst"]);
+    // As if two processes took each other for dead: the second begins anew while the first is about to commit.
+    place.run(place.vault.discard_staging("orders", ID)).unwrap();
+    let second = place.staged(ID).unwrap();
+    let won = place.run(second.commit(Metadata { note: "second".into(), ..metadata() })).unwrap();
+    let manifest = std::fs::read(place.path(ID, "manifest.json")).unwrap();
+    let lost = place.run(first.commit(Metadata { note: "first".into(), ..metadata() })).unwrap_err();
+    assert_eq!(lost.code, "vault.failed");
+    assert_eq!(std::fs::read(place.path(ID, "manifest.json")).unwrap(), manifest, "it was written over");
+    assert_eq!(place.names(ID), ["data.rdb.zst", "manifest.json"]);
+    assert_eq!(place.run(place.vault.find("orders", ID, &())).unwrap().note, "second");
+    place.run(place.vault.verify(&won)).unwrap();
+    // A set cannot be ingested over, nor discarded as if it were none.
+    assert!(place.staged(ID).is_err());
+    place.run(place.vault.discard_staging("orders", ID)).unwrap();
+    assert_eq!(place.list(&[]), [(ID.to_owned(), true)]);
+}
+
+/// Deletion takes a grant for the very instance, spares what is locked, and leaves nothing.
+#[test]
+fn deletion() {
+    let place = Place::new();
+    let set = place.set(ID);
+    let other = BackupSet { instance_id: "payments".into(), ..set.clone() };
+    let fault = place.run(place.vault.delete(expired(&other), "orders", ID)).unwrap_err();
+    assert_eq!((fault.kind, fault.code), (Kind::Unexpected, "act.unsupported"));
+    assert_eq!(place.list(&[]), [(ID.to_owned(), true)]);
+
+    let locked = "b-20260102T000000Z-bbbbbb";
+    let staged = place.staged(locked).unwrap();
+    let hour = jiff::SignedDuration::from_hours(1);
+    let until = |at: Timestamp| Metadata { locked_until: Some(at), ..metadata() };
+    let kept = place.run(staged.commit(until(Timestamp::now() + hour))).unwrap();
+    let fault = place.run(place.vault.delete(expired(&kept), "orders", locked)).unwrap_err();
+    assert_eq!((fault.kind, fault.code), (Kind::Refused, "backup.locked"));
+    place.run(place.vault.verify(&kept)).unwrap();
+
+    let over = "b-20260103T000000Z-cccccc";
+    let staged = place.staged(over).unwrap();
+    let unlocked = place.run(staged.commit(until(Timestamp::now() - hour))).unwrap();
+    place.run(place.vault.delete(expired(&unlocked), "orders", over)).unwrap();
+    place.run(place.vault.delete(expired(&set), "orders", ID)).unwrap();
+    assert_eq!(place.names(""), [locked]);
+    let fault = place.run(place.vault.delete(expired(&set), "orders", ID)).unwrap_err();
+    assert_eq!(fault.code, "backup.not_found");
+    assert!(fault.hint.contains(locked), "{}", fault.hint);
+}
+
+/// A set that a running job makes is not there yet: it neither lists nor is found. Once nobody makes it, both say what it is.
+#[test]
+fn a_set_being_made_is_not_there() {
+    let place = Place::new();
+    let staged = place.staged(ID).unwrap();
+    let made = Made(vec![ID.into()]);
+    assert_eq!(place.list(&[ID]), []);
+    assert_eq!(place.run(place.vault.find("orders", ID, &made)).unwrap_err().code, "backup.not_found");
+    assert_eq!(place.list(&[]), [(ID.to_owned(), false)]);
+    let fault = place.run(place.vault.find("orders", ID, &())).unwrap_err();
+    assert_eq!(fault.code, "backup.damaged");
+    assert!(fault.message.contains("data without a manifest"), "{}", fault.message);
+    place.run(staged.commit(metadata())).unwrap();
+    // Committed while it was asked who makes it.
+    assert_eq!(place.list(&[ID]), [(ID.to_owned(), true)]);
+    assert_eq!(place.run(place.vault.find("orders", ID, &made)).unwrap().mode, Mode::Manual);
 }

@@ -1,0 +1,138 @@
+//! Files that last: bytes are on the disk under their name, whole, or the name is as it was before.
+//!
+//! Everything is written beside its place, brought to the disk, given its name in one step, and the directory is brought to the
+//! disk too. No other module writes a file that must survive a power cut. Blocking.
+
+use crate::model::ids::{hex, random};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+/// Makes a directory that only this user may enter, and its parents.
+///
+/// # Errors
+/// What the file system says.
+pub fn private_dir(path: &Path) -> io::Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// Makes a file that only this user may read, and that was not there.
+///
+/// # Errors
+/// What the file system says; `AlreadyExists` where the name is taken.
+pub fn private_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
+}
+
+/// Brings a directory's names to the disk.
+///
+/// # Errors
+/// What the file system says.
+pub fn sync_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
+/// Writes a private file under a name that nobody has.
+///
+/// # Errors
+/// What the file system says; `AlreadyExists` where the name is taken, and then the file that has it is as it was.
+pub fn put_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    beside(path, bytes, |file, written| name_new(file, written, path))
+}
+
+/// Writes a private file in the place of whatever has its name.
+///
+/// # Errors
+/// What the file system says; the old content is then there, whole, or the new.
+pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    beside(path, bytes, |file, written| {
+        file.sync_all()?;
+        std::fs::rename(written, path)?;
+        sync_parent(path)
+    })
+}
+
+/// Gives a file that is written its name, never that of another file.
+///
+/// # Errors
+/// What the file system says; `AlreadyExists` where the name is taken.
+pub fn name_new(file: &File, written: &Path, to: &Path) -> io::Result<()> {
+    file.sync_all()?;
+    // A link, not a rename: a rename would replace a file that took the name meanwhile.
+    std::fs::hard_link(written, to)?;
+    // A crash before this line leaves a second name of the same file, which harms nobody and which others may have removed.
+    match std::fs::remove_file(written) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    sync_parent(to)
+}
+
+fn sync_parent(path: &Path) -> io::Result<()> {
+    path.parent().map_or(Ok(()), sync_dir)
+}
+
+/// Where the bytes for a name are written first. The dot says that it is nothing yet; two writers do not share one.
+fn beside_of(path: &Path) -> io::Result<PathBuf> {
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_string_lossy();
+    Ok(path.with_file_name(format!(".{name}.{}.new", hex(&random::<8>().map_err(io::Error::other)?))))
+}
+
+fn beside(path: &Path, bytes: &[u8], place: impl FnOnce(&File, &Path) -> io::Result<()>) -> io::Result<()> {
+    let written = beside_of(path)?;
+    let done = private_file(&written).and_then(|mut file| {
+        file.write_all(bytes)?;
+        place(&file, &written)
+    });
+    if done.is_err() {
+        // It has not got its name, or has it beside this one.
+        let _ = std::fs::remove_file(&written);
+    }
+    done
+}
+
+#[cfg(test)]
+mod tests {
+    //! What has a name keeps its content whole, and nothing stays beside it.
+    use super::{put_new, replace};
+    use std::io::ErrorKind;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn a_name_is_taken_once_and_its_content_is_replaced_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        put_new(&path, b"first").unwrap();
+        assert_eq!(put_new(&path, b"second").unwrap_err().kind(), ErrorKind::AlreadyExists);
+        assert_eq!(std::fs::read(&path).unwrap(), b"first");
+        replace(&path, b"third").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"third");
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        let names: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        assert_eq!(names, ["file"]);
+        assert!(put_new(&dir.path().join("none/file"), b"").is_err());
+    }
+
+    /// Of many that take one name at once, one has it, and what it wrote is there whole.
+    #[test]
+    fn of_many_one_gets_the_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        let content = |n: u8| vec![n; 100_000];
+        let won: Vec<u8> = std::thread::scope(|scope| {
+            let all: Vec<_> = (0..8)
+                .map(|n| {
+                    scope.spawn({
+                        let path = &path;
+                        move || put_new(path, &content(n)).map(|()| n)
+                    })
+                })
+                .collect();
+            all.into_iter().filter_map(|t| t.join().unwrap().ok()).collect()
+        });
+        assert_eq!(won.len(), 1);
+        assert_eq!(std::fs::read(&path).unwrap(), content(won[0]));
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+}

@@ -1,0 +1,140 @@
+//! A store on a disk of this machine: an object is a private file, a prefix a directory.
+
+use crate::config::durable;
+use crate::vault::store::{Ranges, Store, Upload};
+use crate::vault::writeback::Writeback;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Times a file is made in a directory that another process removes meanwhile, because it is empty.
+const ATTEMPTS: u32 = 8;
+
+/// Objects under one directory.
+#[derive(Debug)]
+pub struct Disk {
+    root: PathBuf,
+}
+
+impl Disk {
+    /// A store in a directory. Touches nothing yet.
+    #[must_use]
+    pub fn new(root: PathBuf) -> Self {
+        Self { root }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
+    /// Does something in an object's directory, which is made where it is not there.
+    fn in_dir_of<T>(&self, name: &str, make: impl Fn(&Path) -> io::Result<T>) -> io::Result<T> {
+        let path = self.path(name);
+        for _ in 1..ATTEMPTS {
+            durable::private_dir(path.parent().unwrap_or(&self.root))?;
+            match make(&path) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                done => return done,
+            }
+        }
+        make(&path)
+    }
+
+    /// Brings the names of every directory from a file's up to the root to the disk: each may be new.
+    fn sync_up(&self, path: &Path) -> io::Result<()> {
+        let within = |dir: &&Path| dir.starts_with(&self.root);
+        path.ancestors().skip(1).take_while(within).try_for_each(durable::sync_dir)
+    }
+
+    fn walk(dir: &Path, prefix: &str, found: &mut Vec<String>) -> io::Result<()> {
+        for entry in std::fs::read_dir(dir)? {
+            let entry = entry?;
+            let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
+            if !entry.file_type().is_ok_and(|t| t.is_dir()) {
+                found.push(name);
+                continue;
+            }
+            match Self::walk(&entry.path(), &format!("{name}/"), found) {
+                // Removed since the directory was read.
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(_) => found.push(name),
+                Ok(()) => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Store for Disk {
+    fn upload_new(&self, name: &str) -> io::Result<Box<dyn Upload>> {
+        let file = self.in_dir_of(name, durable::private_file)?;
+        // Now, not at the end: whatever refers to the object can rely on its name.
+        self.sync_up(&self.path(name))?;
+        Ok(Box::new(Writeback::new(file)?))
+    }
+
+    fn put_new(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        self.in_dir_of(name, |path| durable::put_new(path, bytes))?;
+        self.sync_up(&self.path(name))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn Ranges>> {
+        Ok(Arc::new(File::open(self.path(name))?))
+    }
+
+    fn list(&self, prefix: &str) -> io::Result<Vec<String>> {
+        let mut found = Vec::new();
+        match Self::walk(&self.path(prefix), "", &mut found) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+            _ => Ok(found),
+        }
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        std::fs::rename(self.path(from), self.path(to))?;
+        self.path(to).parent().map_or(Ok(()), durable::sync_dir)
+    }
+
+    fn delete(&self, name: &str) -> io::Result<()> {
+        gone(std::fs::remove_file(self.path(name)))
+    }
+
+    fn prune(&self, prefix: &str) -> io::Result<()> {
+        let entries = match std::fs::read_dir(self.path(prefix)) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            entries => entries?,
+        };
+        for entry in entries {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                match std::fs::remove_dir(entry.path()) {
+                    Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+                    removed => gone(removed)?,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn place(&self, name: &str) -> String {
+        self.path(name).display().to_string()
+    }
+}
+
+fn gone(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
+impl Ranges for File {
+    fn size(&self) -> io::Result<u64> {
+        self.metadata().map(|meta| meta.len())
+    }
+
+    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        std::os::unix::fs::FileExt::read_exact_at(self, buf, offset)
+    }
+}

@@ -1,0 +1,20 @@
+//! Who says which sets are being made: the vault knows no jobs.
+
+use crate::model::fault::Fault;
+use async_trait::async_trait;
+
+/// Knows which sets of an instance are being made at this moment.
+#[async_trait]
+pub trait Staging: Sync {
+    /// Their ids. Asked only where data without a manifest was seen, and after that; what is not named here is then looked at
+    /// again, for whoever made it may have committed it between.
+    async fn of(&self, instance_id: &str) -> Result<Vec<String>, Fault>;
+}
+
+/// Nobody makes a set.
+#[async_trait]
+impl Staging for () {
+    async fn of(&self, _: &str) -> Result<Vec<String>, Fault> {
+        Ok(Vec::new())
+    }
+}
