@@ -10,10 +10,10 @@ mod stage;
 mod story;
 
 use crate::config::home::Home;
-use crate::mcp::signals::Signals;
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::{hex, random};
 use crate::provider::local::sandbox::{Sandbox, find_server};
+use crate::runtime::signals::Signals;
 use client::Client;
 use std::ffi::OsStr;
 use std::io::Write as _;
@@ -46,7 +46,7 @@ pub async fn run(home: Option<PathBuf>) -> Result<u8, Fault> {
     let everyday = std::env::var_os("TAIR_BACKUP_MCP_HOME");
     let home = home.filter(|home| everyday.as_deref() != Some(home.as_os_str()));
     let mut scene = Scene::new(home)?;
-    let mut interrupted = Signals::new().map_err(|e| failed(format!("signals cannot be heard: {e}")))?;
+    let mut interrupted = Signals::new()?;
     let played = tokio::select! {
         played = story::play(&mut scene, &program) => Some(played),
         () = interrupted.asked_to_end() => None,

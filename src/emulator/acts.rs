@@ -8,6 +8,7 @@ use crate::emulator::memory::Created;
 use crate::emulator::world::World;
 use crate::guard::act::{Act, Source};
 use crate::model::backup::{BackupSet, Mode};
+use crate::model::caller::Caller;
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, JobStatus};
 use crate::provider::Carried;
@@ -25,8 +26,8 @@ const LOOK: Duration = Duration::from_millis(100);
 const CHUNK: usize = 1 << 20;
 
 /// Who the audit names.
-pub fn caller(access_key_id: &str) -> String {
-    format!("emulator: {access_key_id}")
+pub fn caller(access_key_id: &str) -> Caller {
+    Caller::signed(access_key_id)
 }
 
 /// Deletes a set for ever.

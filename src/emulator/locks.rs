@@ -53,7 +53,7 @@ fn before(call: &Call<'_>, instance_id: &str) -> String {
 }
 
 async fn audit(call: &Call<'_>, instance_id: &str, event: &str, detail: &str) -> Result<(), Refused> {
-    let record = AuditRecord::now(event, &caller(call.caller), instance_id, detail);
+    let record = AuditRecord::now(event, caller(call.caller).id(), instance_id, detail);
     Ok(call.world.app.state.record(record).await?)
 }
 

@@ -8,6 +8,7 @@ use crate::guard::ledger::{AuditRecord, Confirmation, ConfirmationStatus, Ledger
 use crate::guard::permit;
 use crate::guard::person::Yes;
 use crate::guard::plan::{Plan, Policy};
+use crate::model::caller::Caller;
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::{hex, random};
 use crate::provider::Carried;
@@ -23,7 +24,7 @@ const GOOD_FOR: SignedDuration = SignedDuration::from_mins(1);
 ///
 /// # Errors
 /// `precheck.blocked`, naming the checks; those of the instance.
-pub async fn delegated(app: &App, caller: &str, instance_id: &str, act: Act) -> Result<Carried, Fault> {
+pub async fn delegated(app: &App, caller: &Caller, instance_id: &str, act: Act) -> Result<Carried, Fault> {
     let what = act.on(instance_id);
     let outcome = carry_out(app, caller, instance_id, act).await;
     // What blocks has a line of its own, with the plan it blocked.
@@ -31,12 +32,12 @@ pub async fn delegated(app: &App, caller: &str, instance_id: &str, act: Act) -> 
         && fault.code != BLOCKED
     {
         let detail = format!("{what}: {}: {}", fault.code, fault.message);
-        app.state.record(AuditRecord::now("refused", caller, instance_id, detail)).await?;
+        app.state.record(AuditRecord::now("refused", caller.id(), instance_id, detail)).await?;
     }
     outcome
 }
 
-async fn carry_out(app: &App, caller: &str, instance_id: &str, act: Act) -> Result<Carried, Fault> {
+async fn carry_out(app: &App, caller: &Caller, instance_id: &str, act: Act) -> Result<Carried, Fault> {
     let policy = Policy { confirmation: app.config.guard.confirmation, max_writes_per_second: f64::MAX };
     let survey = app.provider.survey(instance_id, &act, None, policy).await?;
     let why = blocking(&survey.checks);
@@ -45,7 +46,7 @@ async fn carry_out(app: &App, caller: &str, instance_id: &str, act: Act) -> Resu
     let open = Confirmation {
         nonce: hex(&random::<12>()?),
         plan,
-        caller: caller.into(),
+        caller: caller.id().into(),
         created_at: now,
         expires_at: now + GOOD_FOR,
         status: ConfirmationStatus::Open,

@@ -3,9 +3,9 @@
 use crate::config::home::private_dir;
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::check_backup_id;
-use crate::model::text::{bytes, quoted};
+use crate::model::text::quoted;
 use crate::model::time::written;
-use crate::tools::{App, Reply, ToolCall};
+use crate::tools::{App, ToolCall};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::{Component, Path, PathBuf};
@@ -143,21 +143,4 @@ fn place(app: &App, directory: Option<&str>, name: &str) -> Result<PathBuf, Faul
     private_dir(&dir)?;
     // Looked at again: what was made may have been swapped for a link meanwhile.
     Ok(inside(&dir)?.join(name))
-}
-
-impl Reply for Download {
-    fn human(&self) -> String {
-        if let Some(url) = &self.url {
-            let until = self.expires_at.as_ref().map_or(String::new(), |t| format!(" until {t}"));
-            return format!("{url}\n{}; whoever has this URL can read the backup{until}", bytes(self.bytes));
-        }
-        let was = if self.already_there { " (was there already, equal)" } else { "" };
-        format!(
-            "{}{was}\n{}, RDB version {}, SHA-256 {}",
-            self.path.as_deref().unwrap_or_default(),
-            bytes(self.bytes),
-            self.rdb_version.unwrap_or_default(),
-            self.sha256.as_deref().unwrap_or_default()
-        )
-    }
 }

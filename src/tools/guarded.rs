@@ -81,7 +81,7 @@ fn with_token(act: &Act) -> String {
 
 /// Writes down what happened before there was a plan.
 async fn audit(call: &ToolCall<'_>, event: &str, instance_id: &str, detail: String) -> Result<(), Fault> {
-    call.app.state.record(AuditRecord::now(event, call.caller, instance_id, detail)).await
+    call.app.state.record(AuditRecord::now(event, call.caller.id(), instance_id, detail)).await
 }
 
 /// The first call.
@@ -113,11 +113,12 @@ async fn plan(call: &ToolCall<'_>, asked: &Request<'_>) -> Result<Guarded, Fault
     }
     let now = Timestamp::now();
     let expires_at = now + SignedDuration::from_mins(i64::from(call.app.config.guard.token_minutes));
-    let (token, nonce) = token::mint(call.app.state.key().await?, random()?, call.caller, &plan.digest()?, expires_at)?;
+    let (token, nonce) =
+        token::mint(call.app.state.key().await?, random()?, call.caller.id(), &plan.digest()?, expires_at)?;
     let open = Confirmation {
         nonce,
         plan,
-        caller: call.caller.into(),
+        caller: call.caller.id().into(),
         created_at: now,
         expires_at,
         status: ConfirmationStatus::Open,
@@ -296,7 +297,7 @@ async fn verified(call: &ToolCall<'_>, asked: &Request<'_>, token: &str) -> Resu
         .find(&echo.nonce)
         .await?
         .ok_or_else(|| token::mismatch("confirmation_token stands for no plan of this home directory"))?;
-    echo.verify(key, call.caller, &open.plan.digest()?, Timestamp::now())?;
+    echo.verify(key, call.caller.id(), &open.plan.digest()?, Timestamp::now())?;
     if open.plan.instance_id != asked.instance_id || open.plan.act != asked.act {
         return Err(token::mismatch(format!(
             "confirmation_token is for the {}, not for the {}",

@@ -5,7 +5,7 @@ use crate::guard::ledger::{AuditRecord, Ledger as _};
 use crate::model::fault::{Fault, Kind};
 use crate::tools::describe_backup_policy::PolicyRow;
 use crate::tools::guarded::reply::Guarded;
-use crate::tools::{Outcome, Reply as _, ToolCall, guarded, run_detached};
+use crate::tools::{Outcome, ToolCall, guarded, run_detached};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -58,18 +58,17 @@ pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Outcome, Fault> {
     }
     if args.confirmation_token.is_none() {
         let (provider, instance_id, raise) = (Arc::clone(&call.app.provider), id.clone(), change.clone());
-        let (state, caller) = (Arc::clone(&call.app.state), call.caller.to_owned());
+        let (state, caller) = (Arc::clone(&call.app.state), call.caller.clone());
         let work = async move {
             let policy = provider.raise_backup_policy(&instance_id, &raise).await?;
-            state.record(AuditRecord::now("policy.changed", &caller, &instance_id, raise.describe())).await?;
+            state.record(AuditRecord::now("policy.changed", caller.id(), &instance_id, raise.describe())).await?;
             Ok(policy)
         };
         match run_detached(call, "changing the policy", work).await {
             Ok(policy) => {
-                let now = PolicyRow::of(&policy);
                 return Outcome::reply(&Guarded {
                     status: "succeeded",
-                    message: format!("the policy is changed and was read back: {}", now.human().replace('\n', "; ")),
+                    message: format!("the policy is changed and was read back: {}", PolicyRow::of(&policy).describe()),
                     ..Guarded::default()
                 });
             }

@@ -37,7 +37,7 @@ pub async fn play(scene: &mut Scene, program: &Path) -> Result<(), Fault> {
     let mut conn = data::connect(&scene.home).await?;
     let before = data::read(&mut conn).await?;
     stage.step("A release goes wrong and damages the data");
-    stage.says(Who::Mishap, &data::damage(&mut conn).await?);
+    stage.says(Who::Damage, &data::damage(&mut conn).await?);
     let damaged = data::read(&mut conn).await?;
     let found = compare(&before, &damaged);
     ensure(found.same < before.len(), || "the damage did no damage".into())?;

@@ -16,6 +16,7 @@ use tair_backup_mcp::guard::person::{Answer, Channel, Yes, question, typed_answe
 use tair_backup_mcp::guard::plan::{Plan, Policy, Safety};
 use tair_backup_mcp::guard::survey::{Words, Writes, pins};
 use tair_backup_mcp::guard::token::{Key, mint, read};
+use tair_backup_mcp::model::caller::Caller;
 use tair_backup_mcp::provider::local::Local;
 use tair_backup_mcp::state::State;
 use tair_backup_mcp::tools::{self, App, Asked, Outcome, Person, Progress, ToolCall};
@@ -372,7 +373,8 @@ impl Progress for Silent {
 }
 
 async fn call(app: &App, person: &Typist, caller: &str, name: &str, arguments: Value) -> Result<Value, &'static str> {
-    let call = ToolCall { app, caller, person, progress: &Silent };
+    let caller = if caller == "local" { Caller::mcp() } else { Caller::signed(caller) };
+    let call = ToolCall { app, caller: &caller, person, progress: &Silent };
     match tools::run(&call, name, arguments).await {
         Ok(Outcome::Reply { json, .. }) => Ok(json),
         Ok(Outcome::AskPerson { .. }) => panic!("nobody defers here"),

@@ -11,6 +11,7 @@ use tair_backup_mcp::guard::permit;
 use tair_backup_mcp::guard::person::{Answer, Channel, typed_answer};
 use tair_backup_mcp::guard::survey::Survey;
 use tair_backup_mcp::model::backup::Mode;
+use tair_backup_mcp::model::caller::Caller;
 use tair_backup_mcp::model::job::JobStatus;
 use tair_backup_mcp::provider::Carried;
 use tair_backup_mcp::tools::{self, App, Asked, Outcome, Person, ToolCall};
@@ -108,7 +109,7 @@ impl Person for Slow<'_> {
 }
 
 async fn restore(app: &App, person: &dyn Person, arguments: Value) -> Value {
-    let call = ToolCall { app, caller: "local", person, progress: &Silent };
+    let call = ToolCall { app, caller: &Caller::mcp(), person, progress: &Silent };
     match tools::run(&call, "restore_instance", arguments).await {
         Ok(Outcome::Reply { json, .. }) => json,
         Ok(Outcome::AskPerson { .. }) => panic!("nobody defers here"),
