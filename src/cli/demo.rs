@@ -100,6 +100,7 @@ impl Scene {
             // A configuration file of the user's would switch the sandbox off.
             .env("XDG_CONFIG_HOME", self.dir.join("config"))
             .env_remove("TAIR_BACKUP_MCP_CONFIG")
+            .env_remove("TAIR_BACKUP_MCP_URL")
             // Ctrl-C at the terminal is for us: it would end the server under our hands, and look like a failure.
             .process_group(0)
             .kill_on_drop(true);

@@ -18,7 +18,7 @@ use std::sync::Arc;
 const DETAIL: usize = 400;
 
 /// Arguments.
-#[derive(clap::Args)]
+#[derive(clap::Args, Default)]
 pub struct Args {
     /// Print one JSON object
     #[arg(long)]

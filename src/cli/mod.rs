@@ -7,16 +7,18 @@ mod audit;
 mod demo;
 mod doctor;
 mod emulate;
+mod init;
 mod render;
 mod terminal;
 mod tool;
 
-use crate::config::Config;
+use crate::config::{Config, named_url};
 use crate::model::fault::Fault;
 use crate::runtime::signals::Signals;
 use crate::runtime::{drain, wiring};
 use crate::tools::App;
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -36,24 +38,39 @@ struct Cli {
     /// Refuse everything that changes an instance or makes a backup
     #[arg(long)]
     read_only: bool,
+    /// An instance by its url, where no file is wanted: redis://host:6379, rediss:// (TLS) or unix:///socket. Repeatable, and
+    /// beside those of the file. Without an id it is called by its host, with the port where that is not 6379. The variable
+    /// takes several, between commas or blanks
+    #[arg(long, value_name = "[ID=]URL", env = URL_ENV, hide_env_values = true)]
+    url: Vec<String>,
     #[command(subcommand)]
     command: Command,
 }
 
+/// The option that names an instance by its url.
+const URL: &str = "url";
+/// Instances named by their urls, in the environment: there a password is read by nobody else.
+const URL_ENV: &str = "TAIR_BACKUP_MCP_URL";
+
 const EXAMPLES: &str = "Examples:
   tair-backup-mcp demo                                     see a guarded restore from end to end
+  tair-backup-mcp init                                     write a configuration, and the lines for your host
   tair-backup-mcp serve                                    MCP over stdio, for an agent's configuration
+  tair-backup-mcp serve --url redis://localhost:6379       the same for one instance, without a file
+  tair-backup-mcp doctor --url orders=redis://10.0.0.5     check one that is called orders
   tair-backup-mcp create-backup --instance-id orders
   tair-backup-mcp describe-backups --instance-id orders --start-time 2026-11-01T00:00Z
   tair-backup-mcp restore-instance --instance-id orders --backup-id b-20261123T061500Z-3f9a1c
   tair-backup-mcp approve                                  say yes or no to what an agent has planned
 
-Without a configuration file there is one instance, `sandbox`: a real server of our own with sample data.
+Without a configuration file and --url there is one instance, `sandbox`: a real server of our own with sample data.
 Exit codes: 0 done, or planned and nothing done yet (confirmation_required, prechecks_pending), 1 unexpected, 2 usage,
 3 refused, 4 not found, 5 instance or provider, 6 damaged data, 130 interrupted.";
 
 #[derive(Subcommand)]
 enum Command {
+    /// Write a configuration file, check it, and print the lines for Claude Code, Codex, Cursor and VS Code
+    Init(init::Args),
     /// Serve MCP over standard input and output
     Serve,
     #[command(flatten)]
@@ -80,16 +97,53 @@ const INTERRUPTED: u8 = 130;
 
 /// Everything a subcommand may need.
 fn app(cli: &Cli) -> Result<Arc<App>, Fault> {
-    let config = Config::load(cli.home.clone(), cli.config.clone(), cli.read_only)?;
+    let config = Config::load_with_urls(cli.home.clone(), cli.config.clone(), &cli.url, cli.read_only)?;
     if matches!(cli.command, Command::Emulate(_)) { wiring::app_without_cloud(config) } else { wiring::app(config) }
 }
+
+/// The whole command line. `--url` may stand before a subcommand as well as behind it, where hosts put it.
+fn command() -> clap::Command {
+    let command = Cli::command();
+    let url = command.get_arguments().find(|arg| arg.get_id() == URL).cloned();
+    let Some(url) = url else { return command };
+    // What the environment says is read in one place.
+    let url = url.env(None::<&'static str>);
+    command.mut_subcommands(|subcommand| subcommand.arg(url.clone()))
+}
+
+/// The urls of the command line, wherever they stand; where there are none, those of the environment.
+fn urls(given: &ArgMatches) -> Vec<String> {
+    let of = |matches: &ArgMatches| -> Vec<String> {
+        matches.get_many::<String>(URL).into_iter().flatten().cloned().collect()
+    };
+    let (before, typed) = (of(given), given.value_source(URL) == Some(ValueSource::CommandLine));
+    let behind = given.subcommand().map(|(_, matches)| of(matches)).unwrap_or_default();
+    if !typed && behind.is_empty() {
+        return before.iter().flat_map(|text| named_url::split(text)).collect();
+    }
+    let all = if typed { [before, behind].concat() } else { behind };
+    if all.iter().any(|url| named_url::has_password(url)) {
+        let warning = "warning: whoever may list the processes of this machine can read the password in --url";
+        let _ = writeln!(std::io::stderr(), "{warning}; put the url into {URL_ENV}");
+    }
+    all
+}
+
+/// The SDK logs whole requests at debug; only our own messages are worth a default.
+const LOG_OF_A_SERVICE: &str = "error,tair_backup_mcp=warn";
+/// A command prints by itself what came of its job: it need not be logged beside that.
+const LOG_OF_A_COMMAND: &str = "error,tair_backup_mcp=warn,tair_backup_mcp::job_failed=off";
 
 /// Parses, runs, prints.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
-    // The SDK logs whole requests at debug; only our own messages are worth a default.
-    crate::runtime::log("error,tair_backup_mcp=warn");
+    let given = command().get_matches();
+    let mut cli = Cli::from_arg_matches(&given).unwrap_or_else(|e| e.exit());
+    crate::runtime::log(match cli.command {
+        Command::Serve | Command::Emulate(_) => LOG_OF_A_SERVICE,
+        _ => LOG_OF_A_COMMAND,
+    });
+    cli.url = urls(&given);
     match crate::runtime::run(run(cli)) {
         Ok(Ok(code)) => ExitCode::from(code),
         Ok(Err(fault)) | Err(fault) => fail(&fault),
@@ -126,28 +180,35 @@ async fn run(cli: Cli) -> Result<u8, Fault> {
         Command::Audit(args) => audit::run(&*app?, args).await,
         Command::Emulate(args) => emulate::run(app?, args).await,
         Command::Demo => {
-            if cli.config.is_some() || cli.read_only {
-                let note =
-                    "note: the demo plays on a sandbox of its own; --config and --read-only are for other commands";
+            if cli.config.is_some() || cli.read_only || !cli.url.is_empty() {
+                let note = "note: the demo plays on a sandbox of its own; --config, --url and --read-only are for other commands";
                 let _ = writeln!(std::io::stderr(), "{note}");
             }
             demo::run(cli.home).await
         }
-        Command::Doctor(args) => {
-            let (seen, mut signals) = (app.as_ref().ok().map(Arc::clone), signals()?);
-            match drain::unless_asked_to_end(&mut signals, doctor::run(app, args)).await {
-                Some(done) => done,
-                None => {
-                    if let Some(app) = seen {
-                        drain::stop(&app, &mut signals).await;
-                    }
-                    Ok(INTERRUPTED)
-                }
-            }
+        Command::Doctor(args) => check(app, args).await,
+        Command::Init(args) => {
+            let given = init::Given { home: cli.home, config: cli.config, urls: cli.url };
+            let Some(made) = init::run(given, args).await? else { return Ok(0) };
+            let code = check(wiring::app(made.config), doctor::Args::default()).await;
+            print(&made.next);
+            code
         }
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "tair-backup-mcp", &mut std::io::stdout());
+            clap_complete::generate(shell, &mut command(), "tair-backup-mcp", &mut std::io::stdout());
             Ok(0)
         }
     }
+}
+
+/// Looks at everything, unless a signal comes.
+async fn check(app: Result<Arc<App>, Fault>, args: doctor::Args) -> Result<u8, Fault> {
+    let (looked_at, mut signals) = (app.as_ref().ok().map(Arc::clone), signals()?);
+    if let Some(done) = drain::unless_asked_to_end(&mut signals, doctor::run(app, args)).await {
+        return done;
+    }
+    if let Some(app) = looked_at {
+        drain::stop(&app, &mut signals).await;
+    }
+    Ok(INTERRUPTED)
 }

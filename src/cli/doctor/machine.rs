@@ -90,7 +90,8 @@ fn configuration(app: &App, findings: &mut Findings) {
     const NAME: &str = "configuration";
     let ids = app.config.instance_ids();
     match &app.config.file {
-        None => findings.pass(NAME, "no file: the sandbox is the only instance"),
+        None if app.config.sandbox => findings.pass(NAME, "no file: the sandbox is the only instance"),
+        None => findings.pass(NAME, format!("no file: {} by url ({})", count(ids.len(), "instance"), ids.join(", "))),
         Some(file) if ids.is_empty() && app.config.tair.is_none() => findings.warn(
             NAME,
             format!("{} names no instance", file.display()),
