@@ -360,7 +360,7 @@ impl World {
     /// Those of its address and password.
     pub async fn endpoint(&self, instance_id: &str) -> Result<Endpoint, Fault> {
         match self.app.config.instances.iter().find(|i| i.id == instance_id) {
-            Some(config) => endpoint_of(config, &config.url),
+            Some(config) => endpoint_of(config, &config.url).await,
             None => self.sandbox.endpoint().await,
         }
     }
