@@ -127,7 +127,7 @@ impl Scene {
             None => Ok(()),
         };
         // A plan that still waits for its person keeps the sandbox's server alive; here nobody will come. And one that was
-        // just being started when we were interrupted may need a moment until it hears us.
+        // just being started when we were interrupted may need a moment until it answers us.
         let mut tries = if interrupted && self.home.sandbox().join("server").exists() { LISTEN_TRIES } else { 1 };
         while tries > 0 {
             tries -= 1;

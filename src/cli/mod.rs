@@ -72,6 +72,7 @@ enum Command {
     /// Write a configuration file, check it, and print the lines for Claude Code, Codex, Cursor and VS Code
     Init(init::Args),
     /// Serve MCP over standard input and output
+    #[command(after_help = HOSTS)]
     Serve,
     #[command(flatten)]
     Tool(ToolCommand),
@@ -91,6 +92,11 @@ enum Command {
         shell: clap_complete::Shell,
     },
 }
+
+const HOSTS: &str = "A host starts it; tell one of it by a line such as
+  claude mcp add tair-backup -- tair-backup-mcp serve --url redis://localhost:6379
+  codex mcp add tair-backup -- tair-backup-mcp serve --url orders=redis://10.0.0.5:6379
+`tair-backup-mcp init` prints these lines for your configuration, and those for Cursor and VS Code.";
 
 /// Exit code after Ctrl-C, as shells have it.
 const INTERRUPTED: u8 = 130;

@@ -10,7 +10,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 use std::sync::OnceLock;
 
-/// Of a reply that another tool's listing has whole, what is said again.
+/// Of a reply that another tool's listing has whole, what is listed again.
 const ESSENCE: [&str; 4] = ["status", "message", "confirmation_token", "job_id"];
 
 /// The tools as listed.

@@ -20,7 +20,7 @@ use std::sync::Arc;
 /// A client that is connected.
 pub struct Session(RunningService<RoleServer, Server>);
 
-/// Answers the client on standard input and output; `None` where it went away before it said anything.
+/// Answers the client on standard input and output; `None` where it went away before its first message.
 ///
 /// # Errors
 /// `mcp.failed` where the transport breaks.

@@ -108,7 +108,7 @@ impl<'a> McpPerson<'a> {
             tokio::select! {
                 answer = &mut asking => return match answer {
                     Ok(Ok(result)) => answer_of(open, &result),
-                    // The client could not ask after all: nobody said anything.
+                    // The client could not ask after all: nobody gave an answer.
                     Ok(Err(e)) => {
                         tracing::warn!("the client did not carry the question: {e}");
                         Answer::NoChannel

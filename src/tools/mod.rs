@@ -43,7 +43,7 @@ pub struct App {
     pub state: Arc<State>,
 }
 
-/// Hears how far long work is; a face shows it.
+/// Is told how far long work is; a face shows it.
 #[async_trait]
 pub trait Progress: Send + Sync {
     /// `done` of `total` (0: unknown), and what is being done. Called at least every few seconds.
@@ -78,7 +78,7 @@ pub struct ToolCall<'a> {
     pub caller: &'a Caller,
     /// The way to the person.
     pub person: &'a dyn Person,
-    /// Hears progress.
+    /// Is told of progress.
     pub progress: &'a dyn Progress,
 }
 
@@ -140,13 +140,13 @@ pub fn arguments<A: DeserializeOwned>(mut json: serde_json::Value) -> Result<A, 
     }
     serde_path_to_error::deserialize(json).map_err(|e| {
         let at = e.path().to_string();
-        let said = e.into_inner().to_string().replace("expected usize", "expected a whole number").replace("expected u64", "expected a whole number");
-        let hint = match unknown_word(&said).filter(|_| said.starts_with("unknown field")) {
+        let reason = e.into_inner().to_string().replace("expected usize", "expected a whole number").replace("expected u64", "expected a whole number");
+        let hint = match unknown_word(&reason).filter(|_| reason.starts_with("unknown field")) {
             Some((_, Some(near))) => format!("Did you mean {near}? The tool's input schema names every argument."),
             Some((_, None)) => "Leave it out; the tool's input schema names every argument. No argument can stand in for a person's yes.".into(),
             None => "The tool's input schema gives each argument's type; ids are strings, numbers stand without quotes.".into(),
         };
-        let message = if at == "." || said.contains(" field `") { said } else { format!("{at}: {said}") };
+        let message = if at == "." || reason.contains(" field `") { reason } else { format!("{at}: {reason}") };
         Fault::new(Kind::Usage, "arguments.invalid", clean(&message)).hint(hint)
     })
 }
@@ -183,10 +183,10 @@ impl App {
 
 /// How often a waiting call looks at its job.
 const LOOK: Duration = Duration::from_millis(50);
-/// How often it reports, so that a client which hears nothing does not give up.
+/// How often it reports, so that a client does not take silence for an end.
 const REPORT: Duration = Duration::from_secs(1);
 
-/// Works with a heartbeat, so that a client which hears nothing does not give up.
+/// Works with a heartbeat, so that a client does not take silence for an end.
 pub async fn with_progress<T>(call: &ToolCall<'_>, what: &str, work: impl Future<Output = T>) -> T {
     tokio::pin!(work);
     loop {

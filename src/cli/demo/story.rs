@@ -166,9 +166,9 @@ async fn download(stage: &mut Stage, scene: &mut Scene, backup_id: &str) -> Resu
     stage.says(Who::Server, &format!("{path}, SHA-256 {}…", text(&reply, "/sha256").get(..16).unwrap_or_default()));
     let bytes = tokio::fs::read(path).await.map_err(|e| failed(format!("cannot read {path}: {e}")))?;
     let is_rdb = bytes.starts_with(b"REDIS") || bytes.starts_with(b"VALKEY");
-    let as_said = reply.get("bytes").and_then(Value::as_u64) == Some(bytes.len() as u64)
+    let as_replied = reply.get("bytes").and_then(Value::as_u64) == Some(bytes.len() as u64)
         && hex(&Sha256::digest(&bytes)) == text(&reply, "/sha256");
-    ensure(is_rdb && as_said, || format!("{path} is not what the reply says"))?;
+    ensure(is_rdb && as_replied, || format!("{path} is not what the reply says"))?;
     stage.says(Who::Proof, &format!("the file is an RDB of {} bytes with that SHA-256", bytes.len()));
     Ok(())
 }
