@@ -15,6 +15,7 @@
 //! config
 //! model                      ids, caller, instance, backup, job, restore, time, Fault
 //! ```
+#![doc = include_str!("../docs/crate.md")]
 
 pub mod cli;
 pub mod config;

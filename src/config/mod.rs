@@ -209,7 +209,7 @@ fn read(path: &Path, named: bool) -> Result<Option<String>, Fault> {
 
 fn refused(path: &Path, why: &str) -> Fault {
     Fault::new(Kind::Usage, "config.invalid", format!("{}: {why}", path.display()))
-        .hint("The README's section Configuration lists every key.")
+        .hint("docs/configuration.md lists every key.")
 }
 
 /// Turns a TOML error into one line, with the nearest right key for an unknown one.
@@ -221,6 +221,6 @@ fn invalid(path: &Path, text: &str, e: &toml::de::Error) -> Fault {
     let fault = Fault::new(Kind::Usage, "config.invalid", format!("{}{at}: {message}", path.display()));
     match near {
         Some(near) => fault.hint(format!("Did you mean `{near}`?")),
-        None => fault.hint("The README's section Configuration lists every key."),
+        None => fault.hint("docs/configuration.md lists every key."),
     }
 }

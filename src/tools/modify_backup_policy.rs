@@ -3,6 +3,8 @@
 use crate::guard::act::{Act, PolicyChange};
 use crate::guard::ledger::{AuditRecord, Ledger as _};
 use crate::model::fault::{Fault, Kind};
+use crate::model::instance::Capability;
+use crate::provider::Raised;
 use crate::tools::describe_backup_policy::PolicyRow;
 use crate::tools::guarded::reply::Guarded;
 use crate::tools::{Outcome, ToolCall, guarded, run_detached};
@@ -59,21 +61,23 @@ pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Outcome, Fault> {
     if args.confirmation_token.is_none() {
         let (provider, instance_id, raise) = (Arc::clone(&call.app.provider), id.clone(), change.clone());
         let (state, caller) = (Arc::clone(&call.app.state), call.caller.clone());
+        provider.capabilities(id).await?.need(&[Capability::BackupPolicy])?;
         let work = async move {
-            let policy = provider.raise_backup_policy(&instance_id, &raise).await?;
-            state.record(AuditRecord::now("policy.changed", caller.id(), &instance_id, raise.describe())).await?;
-            Ok(policy)
+            let raised = provider.raise_backup_policy(&instance_id, &raise).await?;
+            if matches!(raised, Raised::Changed(_)) {
+                state.record(AuditRecord::now("policy.changed", caller.id(), &instance_id, raise.describe())).await?;
+            }
+            Ok(raised)
         };
-        match run_detached(call, "changing the policy", work).await {
-            Ok(policy) => {
+        match run_detached(call, "changing the policy", work).await? {
+            Raised::Changed(policy) => {
                 return Outcome::reply(&Guarded {
                     status: "succeeded",
                     message: format!("the policy is changed and was read back: {}", PolicyRow::of(&policy).describe()),
                     ..Guarded::default()
                 });
             }
-            Err(fault) if fault.code == "policy.lowers" => {}
-            Err(fault) => return Err(fault),
+            Raised::Lowers => {}
         }
     }
     let act = Act::ModifyBackupPolicy { change };

@@ -1,5 +1,6 @@
 //! Recovery: what a process that died left behind is found, settled, and said, at the next start of any process.
 
+use crate::guard::grant::Recovery;
 use crate::guard::plan::Plan;
 use crate::model::backup::BackupSet;
 use crate::model::fault::{Fault, Kind};
@@ -11,7 +12,8 @@ use crate::provider::local::{Inner, PROVIDER};
 use crate::provider::trace::Trace;
 use crate::redis::conn::Conn;
 use crate::redis::facts::key_counts;
-use crate::redis::master::{Found, Switch, settle};
+use crate::redis::master::rollback::{Found, roll_back};
+use crate::redis::master::types::RollbackRecord;
 use crate::redis::settings::Settings;
 use crate::state::jobs::Orphan;
 use serde::{Deserialize, Serialize};
@@ -34,7 +36,7 @@ pub struct RecoveryRecord {
     trace: Trace,
 }
 
-/// [`Switch`], as stored.
+/// [`RollbackRecord`], as stored.
 #[derive(Debug, Serialize, Deserialize)]
 struct SwitchRecord {
     repl_diskless_load: String,
@@ -50,11 +52,11 @@ struct SwitchRecord {
 impl RecoveryRecord {
     /// Of a restore by commands, or of one that has not been told how yet.
     pub fn of(plan: &Plan, set: &BackupSet, trace: &Trace) -> Self {
-        Self { back: plan.words.back.clone(), keys: total_keys(&set.counts), switch: None, trace: trace.clone() }
+        Self { back: plan.impact.way_back.clone(), keys: total_keys(&set.counts), switch: None, trace: trace.clone() }
     }
 
     /// Of a restore by replication.
-    pub fn switching(self, switch: &Switch) -> Self {
+    pub fn switching(self, switch: &RollbackRecord) -> Self {
         let s = &switch.settings;
         let record = SwitchRecord {
             repl_diskless_load: s.repl_diskless_load.clone(),
@@ -77,8 +79,8 @@ impl RecoveryRecord {
 }
 
 impl SwitchRecord {
-    fn switch(&self) -> Switch {
-        Switch {
+    fn switch(&self) -> RollbackRecord {
+        RollbackRecord {
             settings: Settings {
                 repl_diskless_load: self.repl_diskless_load.clone(),
                 masterauth: self.masterauth.clone().map(Secret::new),
@@ -169,7 +171,8 @@ impl Inner {
             );
             return Ok(Err(interrupted(message, format!("Restore again to complete it. {back}"))));
         };
-        let settled = settle(&mut conn, &record.switch()).await?;
+        let grant = Recovery { instance_id: id.clone(), record: orphan.undo.clone() }.roll_back();
+        let settled = roll_back(grant, &mut conn, &record.switch()).await?;
         let keys = total_keys(&key_counts(&mut conn).await?);
         if let Some(problem) = settled.problem {
             return Err(Fault::new(Kind::Provider, "restore.unsettled", problem));

@@ -1,27 +1,31 @@
 //! Restore: the one place that overwrites data. It cannot begin without the guard's permit.
 
 use crate::config::instance::Announce;
+use crate::guard::facts::restore::LastLook;
+use crate::guard::grant::{Grant, Overwrite};
 use crate::guard::ledger::Ledger as _;
-use crate::guard::permit::{self, Permit};
-use crate::guard::plan::Plan;
-use crate::guard::survey::Writes;
+use crate::guard::permit::Permit;
+use crate::guard::plan::{Plan, changed};
+use crate::guard::writes::Writes;
 use crate::model::backup::BackupSet;
 use crate::model::fault::{Fault, Kind};
 use crate::model::instance::{Counts, total_keys};
 use crate::model::job::{Job, JobKind};
-use crate::model::restore::Way;
+use crate::model::restore::Method;
 use crate::provider::local::capture::TICK;
+use crate::provider::local::facts::slots_served;
 use crate::provider::local::recover::RecoveryRecord;
-use crate::provider::local::survey::slots_pin;
 use crate::provider::local::{COMMAND_TIMEOUT, Inner};
 use crate::provider::trace::Trace;
 use crate::provider::{blocking, with_way_back};
-use crate::redis::RedisError;
 use crate::redis::conn::Conn;
+use crate::redis::error::RedisError;
 use crate::redis::facts::{ServerFacts, key_counts, write_calls};
-use crate::redis::master::{MasterOptions, Stage, Step, Supply};
+use crate::redis::master::session::Session;
+use crate::redis::master::types::{MasterOptions, Step, Supply};
 use crate::redis::rdb;
-use crate::redis::replay::{RestoreEncoder, drive};
+use crate::redis::replay::encoder::RestoreEncoder;
+use crate::redis::replay::{ReplayMode, drive};
 use crate::state::jobs::Begun;
 use crate::vault::frames::FrameReader;
 use jiff::Timestamp;
@@ -43,13 +47,16 @@ impl Inner {
         let begun = self
             .jobs
             .begin(JobKind::Restore, &instance_id, backup_id, |job| async move {
-                let plan = permit.plan();
+                let plan = permit.plan().clone();
                 let verified = permit.human_verified();
                 let started = format!("job {}, human_verified {verified}", job.id);
-                inner.state.record(permit.record("restore.started", started)).await?;
-                let trace = Trace::of(&permit);
-                let done =
-                    inner.restore(&job, plan, &trace).await.map_err(|fault| with_way_back(fault, &plan.words.back));
+                let (record, trace) = (permit.record("restore.started", started), Trace::of(&permit));
+                let grant = permit.overwrite()?;
+                inner.state.record(record).await?;
+                let done = inner
+                    .restore(grant, &job, &plan, &trace)
+                    .await
+                    .map_err(|fault| with_way_back(fault, &plan.impact.way_back));
                 inner.jobs.note_end(&trace, &job, &done).await;
                 done
             })
@@ -63,24 +70,24 @@ impl Inner {
         }
     }
 
-    async fn restore(&self, job: &Job, plan: &Plan, trace: &Trace) -> Result<String, Fault> {
+    async fn restore(&self, grant: Grant<Overwrite>, job: &Job, plan: &Plan, trace: &Trace) -> Result<String, Fault> {
         self.state.progress(&job.id, "verifying the backup", 0, 0).await?;
         let (vault, id, set_id) = (self.vault.clone(), plan.instance_id.clone(), job.backup_id.clone());
-        let (sha256, stored_sha256) = (plan.pin("sha256").to_owned(), plan.pin("stored_sha256").to_owned());
+        let planned = plan.direct_restore()?;
+        let (sha256, stored_sha256) = (planned.sha256.clone(), planned.stored_sha256.clone());
         let (set, data) = blocking(move || {
             let set = vault.find(&id, &set_id)?;
             // A bad RDB makes its target exit. The set was verified whole for the plan; before the first byte leaves us,
             // every byte of its file is shown to be the one that was verified then.
             let known = if set.sha256 == sha256 { vault.open_known(&set, &stored_sha256)? } else { None };
             let another = "the backup is not the one that was planned; the target was not touched";
-            Ok((set, known.ok_or_else(|| permit::changed(another))?))
+            Ok((set, known.ok_or_else(|| changed(another))?))
         })
         .await?;
-        let undo = RecoveryRecord::of(plan, &set, trace);
-        if plan.pin("way") == Way::Replication.as_str() {
-            self.by_replication(job, plan, undo, &set, data).await?;
-        } else {
-            self.by_commands(job, plan, undo, &set, data).await?;
+        let recovery = RecoveryRecord::of(plan, &set, trace);
+        match planned.method {
+            Method::Replication => self.by_replication(grant, job, plan, recovery, &set, data).await?,
+            Method::Commands => self.by_commands(grant, job, plan, recovery, &set, data).await?,
         }
         // Data that is in must not be called lost because of what comes after it.
         let _ = self.state.progress(&job.id, "counting keys", set.rdb_bytes, set.rdb_bytes).await;
@@ -106,24 +113,17 @@ impl Inner {
         let calls = write_calls(conn).await?;
         let read_at = Timestamp::now();
         let facts = ServerFacts::read(conn).await?;
-        let slots = slots_pin(&facts, conn).await?;
-        let mut changes =
-            plan.moved([("run_id", &*facts.run_id), ("replication_id", &*facts.replid), ("slots", &*slots)]);
-        changes.extend(plan.writes_since(Writes { calls, read_at }));
-        if changes.is_empty() {
-            return Ok(());
-        }
-        Err(permit::changed(format!(
-            "the target was not touched, for the plan no longer holds: {}",
-            changes.join("; ")
-        )))
+        let slots = slots_served(&facts, conn).await?;
+        let (run_id, replication_id) = (facts.run_id, facts.replid);
+        plan.last_look(&LastLook { run_id, replication_id, slots, writes: Writes { calls, read_at } })
     }
 
     async fn by_replication(
         &self,
+        grant: Grant<Overwrite>,
         job: &Job,
         plan: &Plan,
-        undo: RecoveryRecord,
+        recovery: RecoveryRecord,
         set: &BackupSet,
         data: FrameReader,
     ) -> Result<(), Fault> {
@@ -138,17 +138,17 @@ impl Inner {
             total: Some(set.rdb_bytes),
             ..MasterOptions::default()
         };
-        let stage = Stage::prepare(&endpoint, options).await?;
+        let session = Session::prepare(&endpoint, options).await?;
         self.still_as_planned(&mut Conn::open(&endpoint, COMMAND_TIMEOUT).await?, plan).await?;
-        // From here on a crash is settled at the next start.
-        self.state.save_recovery(&job.id, &undo.switching(stage.switch()).to_json()?).await?;
+        // From here on a crash is rolled back at the next start.
+        self.state.save_recovery(&job.id, &recovery.switching(session.rollback_record()).to_json()?).await?;
         let (tx, rx) = mpsc::channel(IN_FLIGHT);
         let supplier = {
             let bytes = set.rdb_bytes;
             tokio::task::spawn_blocking(move || supply(data, bytes, &tx))
         };
         let shown = Mutex::new(("preparing the target", 0));
-        let run = stage.run(rx, |step| {
+        let run = session.run(grant, rx, |step| {
             let now = match step {
                 Step::SettingsSaved => ("preparing the target", 0),
                 Step::Switched => ("waiting for the target to connect", 0),
@@ -177,15 +177,16 @@ impl Inner {
 
     async fn by_commands(
         &self,
+        grant: Grant<Overwrite>,
         job: &Job,
         plan: &Plan,
-        undo: RecoveryRecord,
+        recovery: RecoveryRecord,
         set: &BackupSet,
         data: FrameReader,
     ) -> Result<(), Fault> {
         let mut conn = Conn::open(&self.endpoint(&plan.instance_id).await?, COMMAND_TIMEOUT).await?;
         self.still_as_planned(&mut conn, plan).await?;
-        self.state.save_recovery(&job.id, &undo.to_json()?).await?;
+        self.state.save_recovery(&job.id, &recovery.to_json()?).await?;
         let (tx, rx) = mpsc::channel(IN_FLIGHT);
         let reader = {
             let (vault, set, spool) = (self.vault.clone(), set.clone(), self.state.home().join("run"));
@@ -199,7 +200,9 @@ impl Inner {
         };
         let done = std::sync::atomic::AtomicU64::new(0);
         let keys = total_keys(&set.counts);
-        let run = drive(&mut conn, rx, |report| done.store(report.keys, std::sync::atomic::Ordering::Relaxed));
+        let run = drive(grant, &mut conn, rx, ReplayMode::ReplaceEverything, |report| {
+            done.store(report.keys, std::sync::atomic::Ordering::Relaxed)
+        });
         tokio::pin!(run);
         let driven = loop {
             tokio::select! {
@@ -222,7 +225,7 @@ impl Inner {
 /// Whether a restore ended without the target being off us with its own settings: then its undo record is still needed.
 pub fn needs_rollback(fault: &Fault) -> bool {
     let source = std::error::Error::source(fault).and_then(|e| e.downcast_ref::<RedisError>());
-    matches!(source, Some(RedisError::Restore { unsettled: Some(_), .. }))
+    matches!(source, Some(RedisError::Restore { not_rolled_back: Some(_), .. }))
 }
 
 /// Reads data whose file was just shown to be the one that was verified. Each frame's own checksum is right before it goes

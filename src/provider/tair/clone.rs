@@ -3,8 +3,11 @@
 //! An idempotency token makes a repeated order the same order: one yes is one instance, whatever becomes of replies.
 
 use crate::guard::act::{CloneOrder, Source};
+use crate::guard::grant::{Grant, Order as Ordering, Recovery};
 use crate::guard::ledger::Ledger as _;
-use crate::guard::permit::{self, Permit};
+use crate::guard::permit::Permit;
+use crate::guard::plan::changed;
+use crate::guard::preconditions::Preconditions;
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::hex;
 use crate::model::job::{Job, JobKind};
@@ -15,9 +18,10 @@ use crate::provider::tair::poller::{Poller, passes};
 use crate::provider::tair::{Inner, recovery_json};
 use crate::provider::trace::Trace;
 use crate::state::jobs::Begun;
-use crate::tair::codes::Retry;
+use crate::tair::client::Granted;
 use crate::tair::error::TairError;
-use crate::tair::wire::clone::NewInstance;
+use crate::tair::retry::Retry;
+use crate::tair::wire::clone::{DryRun, NewInstance};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -48,16 +52,16 @@ pub fn needs_rollback(fault: &Fault) -> bool {
 }
 
 impl Inner {
-    async fn order(&self, order: &Order) -> Result<NewInstance, TairError> {
+    async fn check_order(&self, order: &Order) -> Result<NewInstance, TairError> {
         match order {
-            Order::Redis(o) => self.client.call(o).await,
-            Order::Tair(o) => self.client.call(o).await,
+            Order::Redis(o) => self.client.call(&DryRun(o.clone())).await,
+            Order::Tair(o) => self.client.call(&DryRun(o.clone())).await,
         }
     }
 
     /// Has the cloud check an order without taking it. `Err` inside: why it would not.
     pub async fn dry_run(&self, order: &Order) -> Result<Result<(), String>, Fault> {
-        match self.order(&order.clone().with(None, true)).await {
+        match self.check_order(order).await {
             // Its success comes as an error.
             Err(e) if e.is_code("DryRunOperation") => Ok(Ok(())),
             // An instance from a dry run would cost money that nobody agreed to.
@@ -81,16 +85,18 @@ impl Inner {
             Source::Moment { .. } => None,
         };
         let order = Order::new(self.client.region(), &source, set.as_ref(), wanted)?;
-        let details = order.details();
-        let planned = permit.plan().pins.keys().filter(|name| name.starts_with("new_")).count();
-        if planned != details.len() || details.iter().any(|(name, value)| permit.plan().pin(name) != value) {
+        let planned = match &permit.plan().preconditions {
+            Preconditions::Clone { terms, .. } => terms.as_deref(),
+            _ => return Err(permit.plan().unsupported()),
+        };
+        if planned != Some(&order.terms()) {
             let message = "the source has changed since the plan, and the order with it; nothing was ordered";
-            return Err(permit::changed(message));
+            return Err(changed(message));
         }
         // One yes is one instance: the token is that of the permit.
         let nonce = permit.record("", String::new()).nonce;
         let token = hex(&Sha256::digest(format!("{id} {nonce}").as_bytes()));
-        let order = order.with(Some(token), false);
+        let order = order.with_token(token);
         let inner = Arc::clone(self);
         let backup_id = set.map(|s| s.set.id).unwrap_or_default();
         let begun = self
@@ -98,8 +104,9 @@ impl Inner {
             .begin(JobKind::Clone, &id, &backup_id, |job| async move {
                 let started = format!("job {}, human_verified {}", job.id, permit.human_verified());
                 inner.jobs.state.record(permit.record("clone.started", started)).await?;
-                let done = inner.clone_instance(&job, order, Trace::of(&permit)).await;
-                inner.jobs.note_end(&Trace::of(&permit), &job, &done).await;
+                let trace = Trace::of(&permit);
+                let done = inner.clone_instance(&job, order, permit.order()?, trace.clone()).await;
+                inner.jobs.note_end(&trace, &job, &done).await;
                 done
             })
             .await?;
@@ -112,7 +119,13 @@ impl Inner {
         }
     }
 
-    async fn clone_instance(&self, job: &Job, order: Order, trace: Trace) -> Result<String, Fault> {
+    async fn clone_instance(
+        &self,
+        job: &Job,
+        order: Order,
+        grant: Grant<Ordering>,
+        trace: Trace,
+    ) -> Result<String, Fault> {
         let mut record = Record {
             ordered_at: Timestamp::now(),
             order: order.stored(),
@@ -123,11 +136,17 @@ impl Inner {
         // Written before it is sent: a crash in between is settled by sending the same order under the same token.
         self.jobs.state.save_recovery(&job.id, &recovery_json(&record)?).await?;
         self.jobs.state.progress(&job.id, "ordering", 0, 0).await?;
-        self.order_and_follow(job, &order, &mut record).await
+        self.order_and_follow(job, &order, grant, &mut record).await
     }
 
-    async fn order_and_follow(&self, job: &Job, order: &Order, record: &mut Record) -> Result<String, Fault> {
-        let new = self.send_order(job, order, record).await?;
+    async fn order_and_follow(
+        &self,
+        job: &Job,
+        order: &Order,
+        grant: Grant<Ordering>,
+        record: &mut Record,
+    ) -> Result<String, Fault> {
+        let new = self.send_order(job, order, &self.client.granted(grant), record).await?;
         record.new_instance_id = Some(new.clone());
         self.keep(job, record).await;
         self.follow_clone(job, &new).await
@@ -165,14 +184,25 @@ impl Inner {
             .next(&["describe_instances"]));
         }
         let order = record.order.order()?;
-        self.order_and_follow(job, &order, &mut record).await
+        let recovery = Recovery { instance_id: job.instance_id.clone(), record: String::new() };
+        self.order_and_follow(job, &order, recovery.repeat_order(), &mut record).await
     }
 
     /// Sends the order, again under its token where no reply came: that makes one instance, not two.
-    async fn send_order(&self, job: &Job, order: &Order, record: &mut Record) -> Result<String, Fault> {
+    async fn send_order(
+        &self,
+        job: &Job,
+        order: &Order,
+        client: &Granted<'_, Ordering>,
+        record: &mut Record,
+    ) -> Result<String, Fault> {
         let mut poller = Poller::new(&self.polling, self.polling.away.saturating_mul(2), &self.jobs.stop);
         loop {
-            let e = match self.order(order).await {
+            let sent = match order {
+                Order::Redis(o) => client.call(o).await,
+                Order::Tair(o) => client.call(o).await,
+            };
+            let e = match sent {
                 Ok(new) => return Ok(new.instance_id),
                 Err(e) => e,
             };

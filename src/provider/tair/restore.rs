@@ -4,8 +4,12 @@
 //! the next one: that it is up is written down before it is raised.
 
 use crate::guard::act::Source;
+use crate::guard::facts::restore::CountedKeys;
+use crate::guard::grant::{Grant, Overwrite};
 use crate::guard::ledger::Ledger as _;
-use crate::guard::permit::{self, Permit};
+use crate::guard::permit::Permit;
+use crate::guard::plan::changed;
+use crate::guard::preconditions::{Preconditions, SetIdentity};
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, JobKind, JobStatus};
 use crate::model::text::clean;
@@ -13,8 +17,7 @@ use crate::model::time::written;
 use crate::provider::tair::architecture::{Architecture, Shape};
 use crate::provider::tair::filter_key;
 use crate::provider::tair::poller::{Poller, passes};
-use crate::provider::tair::survey::set_pins;
-use crate::provider::tair::traffic::{self, Counted};
+use crate::provider::tair::traffic;
 use crate::provider::tair::{Inner, recovery_json};
 use crate::provider::trace::Trace;
 use crate::provider::with_way_back;
@@ -80,9 +83,13 @@ impl Inner {
         match source {
             Source::Backup { backup_id } => {
                 let set = self.cloud_set(&id, backup_id).await?;
-                if set_pins(&set).iter().any(|(name, value)| permit.plan().pin(name) != value) {
+                let planned = match &permit.plan().preconditions {
+                    Preconditions::CloudRestore { set, .. } => set.as_ref(),
+                    _ => return Err(permit.plan().unsupported()),
+                };
+                if planned != Some(&SetIdentity::from(&set.facts())) {
                     let message = "the backup is not the one that was planned; the instance was not touched";
-                    return Err(permit::changed(message));
+                    return Err(changed(message));
                 }
                 call.backup_id = Some(set.set.id);
             }
@@ -101,8 +108,9 @@ impl Inner {
             .begin(JobKind::Restore, &id, &backup_id, |job| async move {
                 let started = format!("job {}, human_verified {}", job.id, permit.human_verified());
                 inner.jobs.state.record(permit.record("restore.started", started)).await?;
-                let done = inner.restore(&job, call, fence, &permit.plan().words.back, Trace::of(&permit)).await;
-                inner.jobs.note_end(&Trace::of(&permit), &job, &done).await;
+                let (trace, way_back) = (Trace::of(&permit), permit.plan().impact.way_back.clone());
+                let done = inner.restore(&job, call, permit.overwrite()?, fence, &way_back, trace.clone()).await;
+                inner.jobs.note_end(&trace, &job, &done).await;
                 done
             })
             .await?;
@@ -124,6 +132,7 @@ impl Inner {
         &self,
         job: &Job,
         call: RestoreInstance,
+        grant: Grant<Overwrite>,
         fence: bool,
         back: &str,
         trace: Trace,
@@ -152,7 +161,7 @@ impl Inner {
                 }
             }
         }
-        let followed = self.send_and_follow(job, call, &mut record).await;
+        let followed = self.send_and_follow(job, call, grant, &mut record).await;
         self.conclude(job, &mut record, followed).await
     }
 
@@ -180,12 +189,18 @@ impl Inner {
         Ok(told(record, Some(after), &done))
     }
 
-    async fn send_and_follow(&self, job: &Job, call: RestoreInstance, record: &mut Record) -> Result<Followed, Fault> {
+    async fn send_and_follow(
+        &self,
+        job: &Job,
+        call: RestoreInstance,
+        grant: Grant<Overwrite>,
+        record: &mut Record,
+    ) -> Result<Followed, Fault> {
         let state = &self.jobs.state;
         record.sent_at = Some(Timestamp::now());
         state.save_recovery(&job.id, &recovery_json(record)?).await?;
         state.progress(&job.id, "asking for the restore", 0, 0).await?;
-        match self.client.call(&call).await {
+        match self.client.granted(grant).call(&call).await {
             Ok(_) => {
                 record.taken = true;
                 self.keep(job, record).await;
@@ -260,7 +275,7 @@ impl Inner {
     }
 
     /// The key count measured after the restore; the last one there is, where the cloud measures too late.
-    async fn count_after(&self, job: &Job) -> Option<(Counted, bool)> {
+    async fn count_after(&self, job: &Job) -> Option<(CountedKeys, bool)> {
         let done_at = Timestamp::now();
         let shape = self.shape(&job.instance_id).await;
         let mut poller = Poller::new(&self.polling, self.polling.restore, &self.jobs.stop);
@@ -353,13 +368,13 @@ impl Inner {
 }
 
 /// What came of it. `after`: what the cloud counts now; `None` where that was not asked.
-fn told(record: &Record, after: Option<Option<(Counted, bool)>>, done: &Followed) -> String {
+fn told(record: &Record, after: Option<Option<(CountedKeys, bool)>>, done: &Followed) -> String {
     let before = record.keys_before.map_or("an unknown number of".into(), |n| n.to_string());
     let Followed { took, sure } = done;
     let Some(after) = after else { return format!("in {took} s: {before} keys before{sure}") };
     let after = match after {
-        Some((Counted { keys, .. }, true)) => format!("{keys} keys after it"),
-        Some((Counted { keys, at }, false)) => {
+        Some((CountedKeys { keys, .. }, true)) => format!("{keys} keys after it"),
+        Some((CountedKeys { keys, at }, false)) => {
             let at = at.map(|at| format!(" of {}", written(at))).unwrap_or_default();
             format!("{keys} keys in the cloud's last figure{at}, which lags")
         }

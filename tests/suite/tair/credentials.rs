@@ -9,13 +9,15 @@ use std::time::{Duration, Instant};
 use tair_backup_mcp::config::tair::{TairConfig, address};
 use tair_backup_mcp::model::secret::Secret;
 use tair_backup_mcp::model::time::written;
+use tair_backup_mcp::tair::access_key::Credentials;
 use tair_backup_mcp::tair::client::Client;
-use tair_backup_mcp::tair::credentials::{Chain, Credentials};
+use tair_backup_mcp::tair::credentials::Chain;
 use tair_backup_mcp::tair::environment::Environment;
 use tair_backup_mcp::tair::error::TairError;
 use tair_backup_mcp::tair::http::Http;
-use tair_backup_mcp::tair::incoming::{Incoming, verify};
+use tair_backup_mcp::tair::incoming::Incoming;
 use tair_backup_mcp::tair::params::{first, parse};
+use tair_backup_mcp::tair::verify::verify;
 use tempfile::TempDir;
 
 const FOREVER: &str = "2999-01-01T00:00:00Z";

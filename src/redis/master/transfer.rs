@@ -1,0 +1,230 @@
+//! The transfer itself: a proven target on one side, the supplier's chunks on the other.
+//!
+//! It must hold back the last chunk until the supplier is done, and close the socket without an end mark when the supplier is
+//! not; it must not be silent for long, for a target gives up after its `repl-timeout`.
+
+use std::cell::Cell;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::listener::{Link, START_OFFSET, bytes};
+use super::types::{MasterOptions, Step, Supply};
+use crate::model::ids::{hex, random};
+use crate::redis::conn::Conn;
+use crate::redis::endpoint::Endpoint;
+use crate::redis::error::RedisError;
+use crate::redis::facts::info;
+use crate::redis::resp::Decoder;
+
+/// At least so many bytes are held back: an RDB without its last byte is a truncated one, so any number would do.
+const HELD_BYTES: usize = 64;
+/// Bytes of one write to the socket.
+const WRITE_BYTES: usize = 256 << 10;
+/// Between empty lines while the supplier has not begun.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(1);
+/// Between readings of the target's INFO while it loads.
+const INFO_INTERVAL: Duration = Duration::from_secs(2);
+/// One reading of the target's INFO, connection included.
+const INFO_TIMEOUT: Duration = Duration::from_secs(4);
+/// Between two reports of progress.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
+
+/// The target has loaded. Dropping this closes the link.
+#[derive(Debug)]
+pub(super) struct Transferred {
+    pub(super) sent: u64,
+    pub(super) peer: SocketAddr,
+    _link: (OwnedWriteHalf, OwnedReadHalf),
+}
+
+/// Sends the supply under `replid`, and waits until the target has loaded all of it.
+pub(super) async fn transfer(
+    link: Link,
+    supply: &mut mpsc::Receiver<Supply>,
+    options: &MasterOptions,
+    target: &Endpoint,
+    replid: &str,
+    on_step: &mut impl FnMut(Step),
+) -> Result<Transferred, RedisError> {
+    let peer = link.peer;
+    let (read, write) = link.tcp.into_split();
+    let mut reader = Reader { read, decoder: link.decoder, last_read: Cell::new(Instant::now()) };
+    let mut writer = Writer { write, sent: 0, stall: options.stall, reported: None };
+    let sent = {
+        let acknowledged = reader.acknowledged();
+        tokio::pin!(acknowledged);
+        tokio::select! {
+            written = writer.stream(supply, options.total, on_step) => written,
+            early = &mut acknowledged => Err(match early {
+                Ok(()) => "it claims to have loaded what it has not yet got".to_owned(),
+                Err(reason) => reason,
+            }.into()),
+        }
+    };
+    match sent {
+        Ok(()) => {}
+        Err(Cut::Target(reason)) => return Err(RedisError::Rejected { sent: writer.sent, reason }),
+        Err(Cut::Supply(reason)) => return Err(RedisError::Supply { reason }),
+    }
+    reader.last_read.set(Instant::now());
+    confirm(&mut reader, options, target, replid)
+        .await
+        .map_err(|reason| RedisError::Rejected { sent: writer.sent, reason })?;
+    Ok(Transferred { sent: writer.sent, peer, _link: (writer.write, reader.read) })
+}
+
+/// Who ended a transfer, and why.
+enum Cut {
+    Target(String),
+    Supply(String),
+}
+
+impl From<String> for Cut {
+    fn from(reason: String) -> Self {
+        Self::Target(reason)
+    }
+}
+
+/// The half of the link on which the data goes out.
+struct Writer {
+    write: OwnedWriteHalf,
+    sent: u64,
+    stall: Duration,
+    reported: Option<Instant>,
+}
+
+impl Writer {
+    async fn stream(
+        &mut self,
+        supply: &mut mpsc::Receiver<Supply>,
+        total: Option<u64>,
+        on_step: &mut impl FnMut(Step),
+    ) -> Result<(), Cut> {
+        let mut held = loop {
+            tokio::select! {
+                item = supply.recv() => match item {
+                    Some(Supply::Chunk(chunk)) => break chunk,
+                    Some(Supply::Done) => return Err(Cut::Supply("there was no data".to_owned())),
+                    Some(Supply::Failed(reason)) => return Err(Cut::Supply(reason)),
+                    None => return Err(Cut::Supply("the supplier went away".to_owned())),
+                },
+                () = sleep(KEEP_ALIVE_INTERVAL) => self.put(b"\n").await?,
+            }
+        };
+        let mark = hex(&random::<20>().map_err(|fault| Cut::Supply(fault.to_string()))?);
+        self.put(format!("$EOF:{mark}\r\n").as_bytes()).await?;
+        loop {
+            match supply.recv().await {
+                Some(Supply::Chunk(chunk)) if chunk.len() < HELD_BYTES => held.extend_from_slice(&chunk),
+                Some(Supply::Chunk(chunk)) => {
+                    let ready = std::mem::replace(&mut held, chunk);
+                    self.data(&ready, total, on_step).await?;
+                }
+                Some(Supply::Done) => break,
+                Some(Supply::Failed(reason)) => return Err(Cut::Supply(reason)),
+                None => return Err(Cut::Supply("the supplier went away before it was done".to_owned())),
+            }
+            // Many small chunks must not pile up.
+            if held.len() > 4 * WRITE_BYTES {
+                let keep = held.split_off(held.len() - HELD_BYTES);
+                let ready = std::mem::replace(&mut held, keep);
+                self.data(&ready, total, on_step).await?;
+            }
+        }
+        if held.is_empty() {
+            return Err(Cut::Supply("there was no data".to_owned()));
+        }
+        self.reported = None;
+        self.data(&held, total, on_step).await?;
+        self.put(mark.as_bytes()).await?;
+        Ok(())
+    }
+
+    async fn data(&mut self, data: &[u8], total: Option<u64>, on_step: &mut impl FnMut(Step)) -> Result<(), Cut> {
+        for piece in data.chunks(WRITE_BYTES) {
+            self.put(piece).await?;
+            self.sent += piece.len() as u64;
+            // Progress is for people: four reports a second are plenty, and the last piece is always reported.
+            if self.reported.is_none_or(|t| t.elapsed() > PROGRESS_INTERVAL) || Some(self.sent) == total {
+                self.reported = Some(Instant::now());
+                on_step(Step::Streaming { sent: self.sent, total });
+            }
+        }
+        Ok(())
+    }
+
+    async fn put(&mut self, bytes: &[u8]) -> Result<(), String> {
+        match timeout(self.stall, self.write.write_all(bytes)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(format!("it closed the connection ({error})")),
+            Err(_) => Err(format!("it took nothing for {} s", self.stall.as_secs())),
+        }
+    }
+}
+
+/// The half of the link on which the target answers.
+struct Reader {
+    read: OwnedReadHalf,
+    decoder: Decoder,
+    /// When the target last showed a sign of life.
+    last_read: Cell<Instant>,
+}
+
+impl Reader {
+    /// Until the target acknowledges the offset it was told, which it does when it has loaded. Before that it sends empty
+    /// lines, or nothing. May be dropped and called again.
+    async fn acknowledged(&mut self) -> Result<(), String> {
+        loop {
+            while let Some(value) = self.decoder.next()? {
+                let args: Vec<&[u8]> = value.as_array().unwrap_or_default().iter().map(bytes).collect();
+                if let [name, what, offset, ..] = args.as_slice()
+                    && name.eq_ignore_ascii_case(b"REPLCONF")
+                    && what.eq_ignore_ascii_case(b"ACK")
+                    && let Some(offset) = std::str::from_utf8(offset).ok().and_then(|o| o.parse::<u64>().ok())
+                    && offset >= START_OFFSET
+                {
+                    return Ok(());
+                }
+            }
+            match self.read.read_buf(self.decoder.space()).await {
+                Ok(0) => return Err("it closed the connection".to_owned()),
+                Ok(_) => self.last_read.set(Instant::now()),
+                Err(error) => return Err(format!("the connection failed ({error})")),
+            }
+        }
+    }
+}
+
+/// Waits until the target says that it has loaded. It may say nothing on the link for long; INFO on a connection of its own
+/// tells whether it still loads.
+async fn confirm(reader: &mut Reader, options: &MasterOptions, target: &Endpoint, replid: &str) -> Result<(), String> {
+    loop {
+        match timeout(INFO_INTERVAL, reader.acknowledged()).await {
+            Ok(acknowledged) => return acknowledged,
+            Err(_) if reader.last_read.get().elapsed() > options.stall => {
+                return Err(format!("no sign of life for {} s", options.stall.as_secs()));
+            }
+            Err(_) => {}
+        }
+        // An INFO that fails says nothing: the link's own silence decides.
+        if let Ok(Ok(text)) = timeout(INFO_TIMEOUT, read_info(target)).await {
+            let has = |line: &str| text.lines().any(|l| l.trim_end() == line);
+            if has(&format!("master_replid:{replid}")) && has("master_link_status:up") {
+                return Ok(());
+            }
+            if has("loading:1") || has("async_loading:1") || has("master_sync_in_progress:1") {
+                reader.last_read.set(Instant::now());
+            }
+        }
+    }
+}
+
+async fn read_info(target: &Endpoint) -> Result<String, RedisError> {
+    let mut conn = Conn::open(target, INFO_INTERVAL).await?;
+    info(&mut conn, None).await
+}

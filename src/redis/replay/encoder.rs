@@ -1,0 +1,236 @@
+//! The RDB's entries as RESTORE commands: the blocking half of a restore by commands.
+//!
+//! It must not decode values: the bytes of an RDB value are the bytes of a RESTORE payload, between a type byte and a footer.
+//! It must not keep a large value in memory: such a value goes through a nameless file.
+
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::path::PathBuf;
+
+use crc_fast::{CrcAlgorithm, Digest};
+use tokio::sync::mpsc;
+
+use super::frame::{Command, Frame, Sent};
+use crate::model::ids::{hex, random};
+use crate::redis::rdb::{EntryHead, Visitor};
+use crate::redis::resp::encode;
+
+/// A value of more bytes goes through a file.
+const VALUE_IN_MEMORY_MAX: usize = 1 << 20;
+/// Bytes of a frame: small commands travel together.
+const FRAME_BYTES: usize = 256 << 10;
+/// Bytes of a key by which the key is named in a refusal.
+const KEY_NAME_MAX: usize = 80;
+
+/// Turns entries into commands. Blocking: an encoder belongs on a worker thread, never on the runtime's.
+#[derive(Debug)]
+pub struct RestoreEncoder {
+    to: mpsc::Sender<Frame>,
+    rdb_version: u16,
+    spool_dir: PathBuf,
+    db: u64,
+    /// The current key's command up to the payload's length, which is known at the end of the entry.
+    key: Vec<u8>,
+    /// Arguments after the payload, as RESP.
+    options: Vec<u8>,
+    option_count: usize,
+    ttl: i64,
+    value: Vec<u8>,
+    spool: Option<File>,
+    /// Bytes of type and value so far, those in the file included.
+    len: u64,
+    crc: Digest,
+    wire: Vec<u8>,
+    ends: Vec<Sent>,
+    begun: bool,
+}
+
+impl RestoreEncoder {
+    /// `rdb_version` is that of the data; `spool_dir` must have room for the largest value.
+    #[must_use]
+    pub fn new(to: mpsc::Sender<Frame>, rdb_version: u16, spool_dir: PathBuf) -> Self {
+        Self {
+            to,
+            rdb_version,
+            spool_dir,
+            db: 0,
+            key: Vec::new(),
+            options: Vec::new(),
+            option_count: 0,
+            ttl: 0,
+            value: Vec::new(),
+            spool: None,
+            len: 0,
+            crc: Digest::new(CrcAlgorithm::Crc64Redis),
+            wire: Vec::new(),
+            ends: Vec::new(),
+            begun: false,
+        }
+    }
+
+    /// Sends what is left and says that the walk is complete. Only for a walk that went well to its end.
+    ///
+    /// # Errors
+    /// When the other side has given up.
+    pub fn finish(mut self) -> io::Result<()> {
+        self.begin()?;
+        self.flush()?;
+        self.send(Frame::End)
+    }
+
+    fn begin(&mut self) -> io::Result<()> {
+        if !self.begun {
+            self.begun = true;
+            self.send(Frame::Begin { rdb_version: self.rdb_version })?;
+        }
+        Ok(())
+    }
+
+    fn send(&self, frame: Frame) -> io::Result<()> {
+        let gone = |_| io::Error::new(io::ErrorKind::BrokenPipe, "the target stopped taking commands");
+        self.to.blocking_send(frame).map_err(gone)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.wire.is_empty() && self.ends.is_empty() {
+            return Ok(());
+        }
+        let wire = std::mem::replace(&mut self.wire, Vec::with_capacity(FRAME_BYTES + (FRAME_BYTES >> 2)));
+        let ends = std::mem::take(&mut self.ends);
+        self.send(Frame::Bytes { wire, ends })
+    }
+
+    fn ended(&mut self, command: Command, bytes: usize) -> io::Result<()> {
+        self.ends.push(Sent { command, bytes });
+        if self.wire.len() >= FRAME_BYTES { self.flush() } else { Ok(()) }
+    }
+
+    /// A value too large for memory, from the file in pieces.
+    fn unspool(&mut self, mut file: File) -> io::Result<()> {
+        file.rewind()?;
+        loop {
+            let mut piece = Vec::with_capacity(FRAME_BYTES);
+            (&mut file).take(FRAME_BYTES as u64).read_to_end(&mut piece)?;
+            if piece.is_empty() {
+                return Ok(());
+            }
+            self.flush()?;
+            self.wire = piece;
+        }
+    }
+
+    /// A file without a name, which is gone when closed, also by a crash.
+    fn spool_file(&self) -> io::Result<File> {
+        let name = random::<8>().map_err(io::Error::other)?;
+        let path = self.spool_dir.join(format!(".restore-{}", hex(&name)));
+        let file = File::options().read(true).write(true).create_new(true).open(&path)?;
+        std::fs::remove_file(&path)?;
+        Ok(file)
+    }
+}
+
+impl Visitor for RestoreEncoder {
+    const WANTS_VALUES: bool = true;
+    const WANTS_KEYS: bool = true;
+
+    fn key(&mut self, head: &EntryHead<'_>) -> io::Result<()> {
+        if head.has_meta {
+            // The plan refuses such data; to drop the metadata silently would be worse than to stop.
+            return Err(io::Error::other("a key carries metadata of a module, which commands cannot restore"));
+        }
+        self.begin()?;
+        if head.db != self.db {
+            self.db = head.db;
+            let before = self.wire.len();
+            encode(&mut self.wire, &[b"SELECT", head.db.to_string().as_bytes()]);
+            let bytes = self.wire.len() - before;
+            self.ended(Command::Select(head.db), bytes)?;
+        }
+        self.key.clear();
+        self.key.extend_from_slice(head.key);
+        // A moment before 1970 would be refused as invalid; 1 is as expired as it gets.
+        self.ttl = head.expiry_ms.map_or(0, |t| t.max(1));
+        self.options.clear();
+        self.option_count = 0;
+        let eviction = match (head.idle, head.freq) {
+            (Some(idle), _) => Some(("IDLETIME", idle)),
+            (None, Some(freq)) => Some(("FREQ", u64::from(freq))),
+            (None, None) => None,
+        };
+        if let Some((name, number)) = eviction {
+            let number = number.to_string();
+            self.options.extend_from_slice(
+                format!("${}\r\n{name}\r\n${}\r\n{number}\r\n", name.len(), number.len()).as_bytes(),
+            );
+            self.option_count = 2;
+        }
+        self.value.clear();
+        self.spool = None;
+        self.len = 0;
+        self.crc = Digest::new(CrcAlgorithm::Crc64Redis);
+        self.value(&[head.type_byte])
+    }
+
+    fn value(&mut self, piece: &[u8]) -> io::Result<()> {
+        self.crc.update(piece);
+        self.len += piece.len() as u64;
+        if self.value.len() + piece.len() > VALUE_IN_MEMORY_MAX {
+            if self.spool.is_none() {
+                self.spool = Some(self.spool_file()?);
+            }
+            if let Some(file) = &mut self.spool {
+                file.write_all(&self.value)?;
+                file.write_all(piece)?;
+            }
+            self.value.clear();
+        } else {
+            self.value.extend_from_slice(piece);
+        }
+        Ok(())
+    }
+
+    fn entry_end(&mut self) -> io::Result<()> {
+        let version = self.rdb_version.to_le_bytes();
+        self.crc.update(&version);
+        let crc = self.crc.finalize().to_le_bytes();
+        let ttl = self.ttl.to_string();
+        let head = format!("*{}\r\n$7\r\nRESTORE\r\n${}\r\n", 6 + self.option_count, self.key.len());
+        let middle = format!("\r\n${}\r\n{ttl}\r\n${}\r\n", ttl.len(), self.len + 10);
+        self.wire.extend_from_slice(head.as_bytes());
+        self.wire.extend_from_slice(&self.key);
+        self.wire.extend_from_slice(middle.as_bytes());
+        if let Some(mut file) = self.spool.take() {
+            file.write_all(&self.value)?;
+            self.unspool(file)?;
+        } else {
+            self.wire.extend_from_slice(&self.value);
+        }
+        self.value.clear();
+        self.wire.extend_from_slice(&version);
+        self.wire.extend_from_slice(&crc);
+        self.wire.extend_from_slice(b"\r\n$7\r\nREPLACE\r\n$6\r\nABSTTL\r\n");
+        self.wire.extend_from_slice(&self.options);
+        let name = self.key.get(..self.key.len().min(KEY_NAME_MAX)).unwrap_or_default().into();
+        let bytes = usize::try_from(self.len).unwrap_or(usize::MAX).saturating_add(self.key.len() + 100);
+        self.ended(Command::Key(name), bytes)
+    }
+
+    fn function(&mut self, code: &[u8]) -> io::Result<()> {
+        self.begin()?;
+        encode(&mut self.wire, &[b"FUNCTION", b"LOAD", b"REPLACE", code]);
+        self.ended(Command::Function, code.len() + 60)
+    }
+}
+
+/// What follows type and value in a payload: the version, and the checksum of all before it.
+pub(super) fn footer(body: &[u8], rdb_version: u16) -> [u8; 10] {
+    let mut crc = Digest::new(CrcAlgorithm::Crc64Redis);
+    crc.update(body);
+    let version = rdb_version.to_le_bytes();
+    crc.update(&version);
+    let mut out = [0; 10];
+    for (to, from) in out.iter_mut().zip(version.into_iter().chain(crc.finalize().to_le_bytes())) {
+        *to = from;
+    }
+    out
+}
