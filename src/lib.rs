@@ -4,14 +4,16 @@
 //! A room imports only rooms below it (the order is held by `tests/tidy.rs`):
 //!
 //! ```text
-//! main → cli                 parse, wire up, print, exit code
+//! main → cli                 parse, render for people, exit code
+//! runtime                    one process: threads, what is wired to what, signals, how it ends
 //! mcp            emulator    the face for agents · the cloud's API over local instances
-//! tools                      one verb a file; the only room where guard and provider meet
+//! tools                      the registry, one verb a file; the only room where guard and provider meet
 //! provider                   the Provider trait and its makers
 //! vault   tair   state       backup sets at rest · the cloud's wire and client · jobs, confirmations, audit
-//! redis   guard              the replication protocol and RDB · plan, token, permit (no I/O)
+//! redis                      the replication protocol and RDB
+//! guard                      plan, token, permit, grant (no I/O)
 //! config
-//! model                      ids, instance, backup, job, restore, time, Fault
+//! model                      ids, caller, instance, backup, job, restore, time, Fault
 //! ```
 #![doc = include_str!("../docs/crate.md")]
 
@@ -23,6 +25,7 @@ pub mod mcp;
 pub mod model;
 pub mod provider;
 pub mod redis;
+pub mod runtime;
 pub mod state;
 pub mod tair;
 pub mod tools;

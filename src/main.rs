@@ -1,4 +1,4 @@
-//! `tair-backup-mcp`: parses, wires up, prints, and ends with an exit code. Everything else is in the library.
+//! `tair-backup-mcp`: the program. All of it is in the library.
 
 use std::process::ExitCode;
 

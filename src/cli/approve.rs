@@ -41,7 +41,7 @@ pub async fn run(app: &App, args: Args) -> Result<u8, Fault> {
     }
     for open in waiting {
         print(&format!("Planned {}, good until {}.", written(open.created_at), written(open.expires_at)));
-        let (status, event, said) = match terminal::ask(&open, &question(&open.plan, &open.plan.warnings)).await {
+        let (status, event, reply) = match terminal::ask(&open, &question(&open.plan, &open.plan.warnings)).await {
             Answer::Yes(_) => (
                 Some(ConfirmationStatus::Approved),
                 "approved",
@@ -59,7 +59,7 @@ pub async fn run(app: &App, args: Args) -> Result<u8, Fault> {
         }
         let detail = format!("by terminal: {}", open.plan.act.on(&open.plan.instance_id));
         app.state.record(open.record(event, detail)).await?;
-        print(said);
+        print(reply);
     }
     Ok(0)
 }

@@ -1,10 +1,10 @@
 //! `audit`: what the guard has recorded.
 
 use crate::cli::print;
+use crate::cli::render::table;
 use crate::model::fault::Fault;
 use crate::model::time::written;
 use crate::tools::App;
-use crate::tools::rows::table;
 use serde_json::json;
 
 /// Arguments.

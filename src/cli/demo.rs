@@ -10,10 +10,10 @@ mod stage;
 mod story;
 
 use crate::config::home::Home;
-use crate::mcp::signals::Signals;
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::{hex, random};
 use crate::provider::local::sandbox::{Sandbox, find_server};
+use crate::runtime::signals::Signals;
 use client::Client;
 use std::ffi::OsStr;
 use std::io::Write as _;
@@ -46,7 +46,7 @@ pub async fn run(home: Option<PathBuf>) -> Result<u8, Fault> {
     let everyday = std::env::var_os("TAIR_BACKUP_MCP_HOME");
     let home = home.filter(|home| everyday.as_deref() != Some(home.as_os_str()));
     let mut scene = Scene::new(home)?;
-    let mut interrupted = Signals::new().map_err(|e| failed(format!("signals cannot be heard: {e}")))?;
+    let mut interrupted = Signals::new()?;
     let played = tokio::select! {
         played = story::play(&mut scene, &program) => Some(played),
         () = interrupted.asked_to_end() => None,
@@ -100,6 +100,7 @@ impl Scene {
             // A configuration file of the user's would switch the sandbox off.
             .env("XDG_CONFIG_HOME", self.dir.join("config"))
             .env_remove("TAIR_BACKUP_MCP_CONFIG")
+            .env_remove("TAIR_BACKUP_MCP_URL")
             // Ctrl-C at the terminal is for us: it would end the server under our hands, and look like a failure.
             .process_group(0)
             .kill_on_drop(true);
@@ -126,7 +127,7 @@ impl Scene {
             None => Ok(()),
         };
         // A plan that still waits for its person keeps the sandbox's server alive; here nobody will come. And one that was
-        // just being started when we were interrupted may need a moment until it hears us.
+        // just being started when we were interrupted may need a moment until it answers us.
         let mut tries = if interrupted && self.home.sandbox().join("server").exists() { LISTEN_TRIES } else { 1 };
         while tries > 0 {
             tries -= 1;

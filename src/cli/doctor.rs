@@ -1,6 +1,6 @@
 //! `doctor`: looks at the home, the configuration and every instance, and says of each finding what to do next.
 //!
-//! It must not change an instance. Like every command it makes the home directory where there is none, and settles what
+//! It must not change an instance. Like every command it makes the home directory where there is none, and reconciles what
 //! dead processes left behind.
 
 mod cloud;
@@ -18,7 +18,7 @@ use std::sync::Arc;
 const DETAIL: usize = 400;
 
 /// Arguments.
-#[derive(clap::Args)]
+#[derive(clap::Args, Default)]
 pub struct Args {
     /// Print one JSON object
     #[arg(long)]

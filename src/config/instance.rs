@@ -101,7 +101,7 @@ impl fmt::Display for Announce {
 }
 
 /// As written in the file.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RawInstance {
     id: String,
@@ -184,6 +184,12 @@ pub struct InstanceConfig {
 }
 
 impl RawInstance {
+    /// As if the file had nothing but an id and a url.
+    #[must_use]
+    pub fn of_url(id: String, url: String) -> Self {
+        Self { id, url, ..Self::default() }
+    }
+
     /// Checks what was written; relative file names are relative to `base`, the file's directory.
     ///
     /// # Errors

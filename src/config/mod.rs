@@ -1,10 +1,12 @@
 //! Configuration: one TOML file, read once, refused with the nearest right word where it is wrong.
 //!
-//! Without a file there is one instance, `sandbox`, a server of our own. With a file there is only what it names.
+//! Without a file there is one instance, `sandbox`, a server of our own. With a file, or with urls on the command line, there
+//! is only what they name.
 
 pub mod durable;
 pub mod home;
 pub mod instance;
+pub mod named_url;
 pub mod tair;
 
 use crate::model::fault::{Fault, Kind};
@@ -83,7 +85,7 @@ pub struct Config {
     pub download_roots: Vec<PathBuf>,
     /// How Alibaba Cloud is reached; `None` where the file does not speak of it.
     pub tair: Option<TairConfig>,
-    /// The instances of the file.
+    /// The instances of the file, and those named by their url alone.
     pub instances: Vec<InstanceConfig>,
     /// Whether the sandbox is an instance.
     pub sandbox: bool,
@@ -104,40 +106,73 @@ impl Config {
     /// # Errors
     /// `config.missing`, `config.invalid`.
     pub fn load(home: Option<PathBuf>, file: Option<PathBuf>, read_only: bool) -> Result<Self, Fault> {
+        Self::load_with_urls(home, file, &[], read_only)
+    }
+
+    /// The same with instances beside those of the file that are named by their url alone: `[id=]redis://host:port`.
+    ///
+    /// # Errors
+    /// `config.missing`, `config.invalid`, also where two have the same id.
+    pub fn load_with_urls(
+        home: Option<PathBuf>,
+        file: Option<PathBuf>,
+        urls: &[String],
+        read_only: bool,
+    ) -> Result<Self, Fault> {
         let home = Home::new(home)?;
         let named = file.is_some();
         let path = match file {
-            Some(path) => path,
-            None => home::default_config_file()?,
+            Some(path) => Ok(path),
+            None => home::default_config_file(),
         };
-        let text = match std::fs::read_to_string(&path) {
-            Ok(text) => Some(text),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound && !named => None,
-            Err(e) => {
-                return Err(Fault::new(Kind::Usage, "config.missing", format!("cannot read {}: {e}", path.display()))
-                    .hint("Name an existing file with --config, or leave it out to work with the sandbox.")
-                    .because(e));
+        let (path, text) = match path {
+            // Who has no home directory has no file in it.
+            Err(_) if !urls.is_empty() => (PathBuf::new(), None),
+            Err(fault) => return Err(fault),
+            Ok(path) => {
+                let text = read(&path, named)?;
+                (path, text)
             }
         };
-        let Some(text) = text else {
-            return Ok(Self {
-                home,
-                file: None,
-                guard: GuardConfig::default(),
-                download_roots: Vec::new(),
-                tair: None,
-                instances: Vec::new(),
-                sandbox: true,
-                read_only,
-            });
+        let mut config = match text {
+            Some(text) => Self::parse(home, path, &text, read_only)?,
+            None => Self::empty(home, read_only),
         };
-        let raw: File = toml::from_str(&text).map_err(|e| invalid(&path, &e))?;
+        for text in urls {
+            let instance = named_url::instance(text)?;
+            if config.instances.iter().any(|i| i.id == instance.id) {
+                let message = format!("--url: instance id \"{}\" is given twice", instance.id);
+                return Err(Fault::new(Kind::Usage, "config.invalid", message)
+                    .hint("Give each an id of its own: --url orders=redis://host:6379."));
+            }
+            config.sandbox = false;
+            config.instances.push(instance);
+        }
+        Ok(config)
+    }
+
+    /// Nothing configured: the sandbox is the only instance.
+    fn empty(home: Home, read_only: bool) -> Self {
+        Self {
+            home,
+            file: None,
+            guard: GuardConfig::default(),
+            download_roots: Vec::new(),
+            tair: None,
+            instances: Vec::new(),
+            sandbox: true,
+            read_only,
+        }
+    }
+
+    fn parse(home: Home, path: PathBuf, text: &str, read_only: bool) -> Result<Self, Fault> {
+        let raw: File = toml::from_str(text).map_err(|e| invalid(&path, text, &e))?;
         let base = path.parent().unwrap_or(Path::new("."));
         let mut instances: Vec<InstanceConfig> = Vec::new();
         for raw in raw.instance {
             let instance = raw.check(base).map_err(|why| refused(&path, &why))?;
             if instances.iter().any(|i| i.id == instance.id) {
-                return Err(refused(&path, &format!("instance id \"{}\" stands twice", instance.id)));
+                return Err(refused(&path, &format!("instance id \"{}\" is given twice", instance.id)));
             }
             instances.push(instance);
         }
@@ -162,19 +197,27 @@ impl Config {
     }
 }
 
+/// The text of the configuration file; `None` where it is missing and nobody named it.
+fn read(path: &Path, named: bool) -> Result<Option<String>, Fault> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound && !named => Ok(None),
+        Err(e) => Err(Fault::new(Kind::Usage, "config.missing", format!("cannot read {}: {e}", path.display()))
+            .hint("Name an existing file with --config, make one with `tair-backup-mcp init`, or leave --config out to work with the sandbox.")
+            .because(e)),
+    }
+}
+
 fn refused(path: &Path, why: &str) -> Fault {
     Fault::new(Kind::Usage, "config.invalid", format!("{}: {why}", path.display()))
         .hint("docs/configuration.md lists every key.")
 }
 
 /// Turns a TOML error into one line, with the nearest right key for an unknown one.
-fn invalid(path: &Path, e: &toml::de::Error) -> Fault {
+fn invalid(path: &Path, text: &str, e: &toml::de::Error) -> Fault {
     let message = clean(e.message());
     let near = unknown_word(e.message()).and_then(|(_, near)| near);
-    let line = e.span().map(|s| {
-        let text = std::fs::read_to_string(path).unwrap_or_default();
-        text.get(..s.start).map_or(1, |t| t.matches('\n').count() + 1)
-    });
+    let line = e.span().map(|s| text.get(..s.start).map_or(1, |t| t.matches('\n').count() + 1));
     let at = line.map(|n| format!(" line {n}")).unwrap_or_default();
     let fault = Fault::new(Kind::Usage, "config.invalid", format!("{}{at}: {message}", path.display()));
     match near {

@@ -4,6 +4,7 @@
 
 use crate::emulator::account::Account;
 use crate::emulator::answer::Refused;
+use crate::model::caller::Caller;
 use crate::tair::params::{Params, first};
 use crate::tair::wire::Action;
 use std::sync::Arc;
@@ -51,7 +52,7 @@ impl<'a> ActionRequest<'a> {
 
     /// The one who acts, for the audit.
     #[must_use]
-    pub fn caller(&self) -> String {
-        format!("emulator: {}", self.access_key_id)
+    pub fn caller(&self) -> Caller {
+        Caller::signed(self.access_key_id)
     }
 }

@@ -4,94 +4,34 @@
 //! the repository and compared by a test. Schemas are slimmed: every token is paid for by every user on every turn.
 
 use crate::model::fault::Fault;
-use crate::tools::guarded::reply::Guarded;
-use crate::tools::{
-    create_backup, create_instance_from_backup, delete_backup, describe_backup_policy, describe_backups,
-    describe_instances, describe_jobs, download_backup, modify_backup_policy, restore_instance,
-};
+use crate::tools::registry::{self, Listing, TOOLS};
 use rmcp::model::{CallToolResult, ContentBlock, Tool};
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 use std::sync::OnceLock;
 
-/// A verb's embedded files: name, description, frozen listing.
-const FILES: [(&str, &str, &str); 10] = [
-    (
-        "describe_instances",
-        include_str!("../../tools/describe_instances.md"),
-        include_str!("../../tools/describe_instances.json"),
-    ),
-    ("create_backup", include_str!("../../tools/create_backup.md"), include_str!("../../tools/create_backup.json")),
-    (
-        "describe_backups",
-        include_str!("../../tools/describe_backups.md"),
-        include_str!("../../tools/describe_backups.json"),
-    ),
-    (
-        "download_backup",
-        include_str!("../../tools/download_backup.md"),
-        include_str!("../../tools/download_backup.json"),
-    ),
-    (
-        "restore_instance",
-        include_str!("../../tools/restore_instance.md"),
-        include_str!("../../tools/restore_instance.json"),
-    ),
-    ("describe_jobs", include_str!("../../tools/describe_jobs.md"), include_str!("../../tools/describe_jobs.json")),
-    (
-        "describe_backup_policy",
-        include_str!("../../tools/describe_backup_policy.md"),
-        include_str!("../../tools/describe_backup_policy.json"),
-    ),
-    (
-        "modify_backup_policy",
-        include_str!("../../tools/modify_backup_policy.md"),
-        include_str!("../../tools/modify_backup_policy.json"),
-    ),
-    ("delete_backup", include_str!("../../tools/delete_backup.md"), include_str!("../../tools/delete_backup.json")),
-    (
-        "create_instance_from_backup",
-        include_str!("../../tools/create_instance_from_backup.md"),
-        include_str!("../../tools/create_instance_from_backup.json"),
-    ),
-];
-
-/// Guarded tools that answer in the form of `restore_instance`, whose listing has it whole.
-const SISTERS: [&str; 3] = ["modify_backup_policy", "delete_backup", "create_instance_from_backup"];
-/// What of it is said again.
+/// Of a reply that another tool's listing has whole, what is listed again.
 const ESSENCE: [&str; 4] = ["status", "message", "confirmation_token", "job_id"];
 
 /// The tools as listed.
 pub fn tools() -> &'static [Tool] {
-    static TOOLS: OnceLock<Vec<Tool>> = OnceLock::new();
+    static LISTED: OnceLock<Vec<Tool>> = OnceLock::new();
     // A frozen file that is no tool fails the contract test, so none is dropped here in practice.
-    TOOLS.get_or_init(|| FILES.iter().filter_map(|(_, _, json)| serde_json::from_str(json).ok()).collect())
+    LISTED.get_or_init(|| TOOLS.iter().filter_map(|tool| serde_json::from_str(tool.frozen).ok()).collect())
 }
 
 /// What a verb's listing must be, from its description and types.
 #[must_use]
 pub fn generate(verb: &str) -> Option<Value> {
-    let (_, md, _) = FILES.iter().find(|(name, _, _)| *name == verb)?;
-    let (input, mut output) = match verb {
-        "describe_instances" => schemas::<describe_instances::Args, describe_instances::Instances>(),
-        "create_backup" => schemas::<create_backup::Args, create_backup::Created>(),
-        "describe_backups" => schemas::<describe_backups::Args, describe_backups::Backups>(),
-        "download_backup" => schemas::<download_backup::Args, download_backup::Download>(),
-        "restore_instance" => schemas::<restore_instance::Args, Guarded>(),
-        "describe_backup_policy" => schemas::<describe_backup_policy::Args, describe_backup_policy::PolicyRow>(),
-        "modify_backup_policy" => schemas::<modify_backup_policy::Args, Guarded>(),
-        "delete_backup" => schemas::<delete_backup::Args, Guarded>(),
-        "create_instance_from_backup" => schemas::<create_instance_from_backup::Args, Guarded>(),
-        "describe_jobs" => schemas::<describe_jobs::Args, describe_jobs::Jobs>(),
-        _ => return None,
-    };
-    if SISTERS.contains(&verb)
+    let tool = registry::find(verb)?;
+    let (input, mut output) = schemas(tool);
+    if tool.listing == Listing::Essence
         && let Some(properties) = output.get_mut("properties").and_then(Value::as_object_mut)
     {
         properties.retain(|name, _| ESSENCE.contains(&name.as_str()));
         properties.insert("status".into(), json!({ "type": "string" }));
     }
-    let (front, description) = front_matter(md);
+    let (front, description) = front_matter(tool.description);
     let hint = |name: &str| front.get(name).is_some_and(|v| v == "true");
     Some(json!({
         "name": verb,
@@ -117,15 +57,15 @@ pub fn front_matter(md: &str) -> (Map<String, Value>, &str) {
     (pairs.map(|(k, v)| (k.to_owned(), Value::from(v.trim()))).collect(), body.trim())
 }
 
-fn schemas<A: schemars::JsonSchema, R: schemars::JsonSchema>() -> (Value, Value) {
+fn schemas(tool: &registry::Tool) -> (Value, Value) {
     let settings = SchemaSettings::draft2020_12().with(|s| s.inline_subschemas = true);
-    let mut input = settings.clone().into_generator().into_root_schema_for::<A>().to_value();
+    let mut input = (tool.input)(settings.clone().into_generator()).to_value();
     slim(&mut input, true);
     if let Some(input) = input.as_object_mut() {
         // The type's own description says nothing that the tool's does not.
         input.remove("description");
     }
-    let mut output = settings.for_serialize().into_generator().into_root_schema_for::<R>().to_value();
+    let mut output = (tool.output)(settings.for_serialize().into_generator()).to_value();
     slim(&mut output, false);
     if let Some(properties) = output.get_mut("properties").and_then(Value::as_object_mut) {
         properties.values_mut().for_each(names_only);

@@ -7,7 +7,7 @@
 use crate::guard::ledger::Confirmation;
 use crate::guard::person::{Answer, Channel, FIELD, typed_answer};
 use crate::mcp::progress::McpProgress;
-use crate::mcp::server::CALLER;
+use crate::model::caller::Caller;
 use crate::model::fault::{Fault, Kind};
 use crate::tools::{App, Asked, Person, Progress as _};
 use async_trait::async_trait;
@@ -42,12 +42,13 @@ impl<'a> McpPerson<'a> {
     #[must_use]
     pub fn new(
         app: &'a App,
+        caller: &Caller,
         cx: &'a RequestContext<RoleServer>,
         request: &'a CallToolRequestParams,
         progress: &'a McpProgress,
         arguments: &Value,
     ) -> Self {
-        let bound = Sha256::digest(format!("{CALLER}\n{}\n{arguments}", request.name)).to_vec();
+        let bound = Sha256::digest(format!("{}\n{}\n{arguments}", caller.id(), request.name)).to_vec();
         Self { app, cx, request, progress, bound }
     }
 
@@ -107,7 +108,7 @@ impl<'a> McpPerson<'a> {
             tokio::select! {
                 answer = &mut asking => return match answer {
                     Ok(Ok(result)) => answer_of(open, &result),
-                    // The client could not ask after all: nobody said anything.
+                    // The client could not ask after all: nobody gave an answer.
                     Ok(Err(e)) => {
                         tracing::warn!("the client did not carry the question: {e}");
                         Answer::NoChannel

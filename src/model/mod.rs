@@ -3,6 +3,7 @@
 //! No serde and no I/O here: what travels or is stored has its own shape in the room that sends or stores it.
 
 pub mod backup;
+pub mod caller;
 pub mod fault;
 pub mod ids;
 pub mod instance;

@@ -82,7 +82,8 @@ impl Jobs {
             if let Err(fault) = &outcome
                 && fault.code != LET_GO
             {
-                tracing::warn!(job = %id, code = fault.code, cause = ?std::error::Error::source(fault), "{fault}");
+                // A target of its own: a command that prints by itself what came of its job leaves it out of the log.
+                tracing::warn!(target: "tair_backup_mcp::job_failed", job = %id, code = fault.code, cause = ?std::error::Error::source(fault), "{fault}");
             }
             let mut wait = Duration::from_millis(100);
             for _ in 0..WRITINGS {

@@ -15,7 +15,7 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use super::endpoint::{Address, Endpoint, TlsSettings};
 use super::error::RedisError;
 use super::resp::{Decoder, Value, encode};
-use super::tls;
+use super::{tls, tls_probe};
 
 trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
@@ -35,6 +35,8 @@ pub struct Conn {
     /// Replies are no longer where they are expected. Set before each write and cleared after it, so that a write that is
     /// dropped half way leaves it set.
     broken: bool,
+    /// Where to ask whether this port speaks TLS, until the server's first byte has come: then it is known.
+    unproven: Option<(String, u16)>,
     /// Whether a command, by name, has the flag `write`. Learned by `facts::write_calls`.
     pub(super) write_flags: BTreeMap<String, bool>,
 }
@@ -79,7 +81,7 @@ impl Conn {
                 peer = tcp.peer_addr().ok();
                 match &endpoint.tls {
                     None => Box::new(tcp),
-                    Some(settings) => Self::wrap_tls(tcp, settings, host, label).await?,
+                    Some(settings) => Self::secured(tcp, settings, (host.as_str(), *port), label).await?,
                 }
             }
         };
@@ -92,8 +94,35 @@ impl Conn {
             peer,
             pending: Vec::new(),
             broken: false,
+            unproven: match &endpoint.address {
+                Address::Tcp { host, port } if endpoint.tls.is_none() => Some((host.clone(), *port)),
+                _ => None,
+            },
             write_flags: BTreeMap::new(),
         })
+    }
+
+    /// TLS over a connection. A server that does not speak it may stay silent for ever, waiting for the end of a command in
+    /// our first bytes: so one that is slow, or fails, is asked on another connection whether it is a plain one.
+    async fn secured(
+        tcp: TcpStream,
+        settings: &TlsSettings,
+        (host, port): (&str, u16),
+        label: &str,
+    ) -> Result<Box<dyn Io>, RedisError> {
+        let handshake = Self::wrap_tls(tcp, settings, host, label);
+        tokio::pin!(handshake);
+        let early = timeout(tls_probe::SLOW_HANDSHAKE, &mut handshake).await;
+        if let Ok(Ok(io)) = early {
+            return Ok(io);
+        }
+        if tls_probe::is_plain(host, port).await {
+            return Err(RedisError::NoTls { address: label.to_owned() });
+        }
+        match early {
+            Ok(failed) => failed,
+            Err(_) => handshake.await,
+        }
     }
 
     async fn wrap_tls(
@@ -281,10 +310,22 @@ impl Conn {
     pub(super) async fn fill(&mut self, during: &str) -> Result<(), RedisError> {
         let source = match self.io.read_buf(self.decoder.space()).await {
             Ok(0) => io::ErrorKind::UnexpectedEof.into(),
-            Ok(_) => return Ok(()),
+            Ok(_) => {
+                if self.unproven.take().is_some() && self.decoder.rest().first() == Some(&tls_probe::ALERT) {
+                    self.broken = true;
+                    return Err(RedisError::OnlyTls { address: self.label.clone() });
+                }
+                return Ok(());
+            }
             Err(source) => source,
         };
         self.broken = true;
+        // Hung up on at the first command: as a server does that waited for a handshake.
+        if let Some((host, port)) = self.unproven.take()
+            && tls_probe::is_tls(&host, port).await
+        {
+            return Err(RedisError::OnlyTls { address: self.label.clone() });
+        }
         Err(RedisError::Lost { address: self.label.clone(), during: during.to_owned(), source })
     }
 

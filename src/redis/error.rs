@@ -37,6 +37,18 @@ pub enum RedisError {
         /// What is wrong.
         reason: String,
     },
+    /// TLS was asked for, and the server speaks plain Redis on this port.
+    #[error("{address} does not speak TLS on this port: write redis://")]
+    NoTls {
+        /// Who was called.
+        address: String,
+    },
+    /// TLS was not asked for, and the server speaks nothing else on this port.
+    #[error("{address} speaks TLS on this port: write rediss://")]
+    OnlyTls {
+        /// Who was called.
+        address: String,
+    },
     /// The server did not answer in time.
     #[error("{address} did not answer {during} within {} s", after.as_secs_f32())]
     Timeout {
@@ -241,6 +253,18 @@ fn describe(error: &RedisError) -> (Kind, &'static str, String, Option<u64>) {
             Kind::Provider,
             "instance.tls",
             "check the certificate files, the server's name, and whether this port speaks TLS",
+            None,
+        ),
+        E::NoTls { .. } => (
+            Kind::Provider,
+            "instance.tls",
+            "write redis:// instead of rediss://, or name the port on which the server does speak TLS",
+            None,
+        ),
+        E::OnlyTls { .. } => (
+            Kind::Provider,
+            "instance.protocol",
+            "write rediss:// instead of redis://; tls_ca_file in the configuration names the authority to trust",
             None,
         ),
         E::Timeout { .. } => {

@@ -19,3 +19,4 @@ pub mod slots;
 pub mod target;
 
 mod tls;
+mod tls_probe;

@@ -5,7 +5,7 @@ use crate::model::fault::{Fault, Kind};
 use crate::model::job::JobStatus;
 use crate::model::text::clean;
 use crate::tools::rows::JobRow;
-use crate::tools::{Reply, ToolCall, follow, run_detached};
+use crate::tools::{ToolCall, follow, run_detached};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -92,14 +92,4 @@ pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Created, Fault> {
         code: row.code,
         hint: row.hint,
     })
-}
-
-impl Reply for Created {
-    fn human(&self) -> String {
-        let mut lines = vec![format!("{}  {}", self.status, self.backup_job_id)];
-        lines.extend(self.backup_id.iter().map(|id| format!("backup  {id}")));
-        lines.push(self.message.clone());
-        lines.extend(self.hint.iter().map(|h| format!("hint: {h}")));
-        lines.join("\n")
-    }
 }

@@ -10,6 +10,7 @@ use crate::guard::permit;
 use crate::guard::person::Yes;
 use crate::guard::plan::Plan;
 use crate::guard::rules::Rules;
+use crate::model::caller::Caller;
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::{hex, random};
 use crate::provider::Carried;
@@ -50,18 +51,18 @@ impl From<Refusal> for Fault {
 ///
 /// # Errors
 /// The checks that block; the faults of the instance.
-pub async fn delegated(app: &App, caller: &str, instance_id: &str, act: Act) -> Result<Carried, Refusal> {
+pub async fn delegated(app: &App, caller: &Caller, instance_id: &str, act: Act) -> Result<Carried, Refusal> {
     let what = act.on(instance_id);
     let outcome = carry_out(app, caller, instance_id, act).await;
     // What blocks has a line of its own, with the plan it blocked.
     if let Err(Refusal::Fault(fault)) = &outcome {
         let detail = format!("{what}: {}: {}", fault.code, fault.message);
-        app.state.record(AuditRecord::now("refused", caller, instance_id, detail)).await?;
+        app.state.record(AuditRecord::now("refused", caller.id(), instance_id, detail)).await?;
     }
     outcome
 }
 
-async fn carry_out(app: &App, caller: &str, instance_id: &str, act: Act) -> Result<Carried, Refusal> {
+async fn carry_out(app: &App, caller: &Caller, instance_id: &str, act: Act) -> Result<Carried, Refusal> {
     let rules = Rules { confirmation: app.config.guard.confirmation, max_writes_per_second: f64::MAX };
     app.provider.capabilities(instance_id).await?.need(&act.needs())?;
     let facts = app.provider.facts(instance_id, &act, None).await?;
@@ -71,7 +72,7 @@ async fn carry_out(app: &App, caller: &str, instance_id: &str, act: Act) -> Resu
     let open = Confirmation {
         nonce: hex(&random::<12>()?),
         plan: Plan::new(act, instance_id, assessment, &checks, None, rules),
-        caller: caller.into(),
+        caller: caller.id().into(),
         created_at: now,
         expires_at: now + GOOD_FOR,
         status: ConfirmationStatus::Open,

@@ -3,7 +3,7 @@
 use crate::model::fault::Fault;
 use crate::model::policy::BackupPolicy;
 use crate::model::time::written;
-use crate::tools::{Reply, ToolCall};
+use crate::tools::ToolCall;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -48,6 +48,19 @@ impl PolicyRow {
             backup_log_start_time: policy.backup_log_start_time.map(written),
         }
     }
+
+    /// The policy in one sentence, for a message.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let mut parts = vec![
+            format!("backups on {} within {}", self.preferred_backup_period.join(", "), self.preferred_backup_time),
+            format!("kept for {} days", self.backup_retention_period),
+            format!("flashback {}", if self.enable_backup_log { "on" } else { "off" }),
+        ];
+        parts.extend(self.preferred_next_backup_time.iter().map(|at| format!("the next at {at}")));
+        parts.extend(self.backup_log_start_time.iter().map(|at| format!("back to {at}")));
+        parts.join("; ")
+    }
 }
 
 /// Reads the policy.
@@ -57,17 +70,4 @@ impl PolicyRow {
 pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<PolicyRow, Fault> {
     call.app.known(&args.instance_id).await?;
     Ok(PolicyRow::of(&call.app.provider.backup_policy(&args.instance_id).await?))
-}
-
-impl Reply for PolicyRow {
-    fn human(&self) -> String {
-        let mut lines = vec![
-            format!("backups    {} within {}", self.preferred_backup_period.join(", "), self.preferred_backup_time),
-            format!("kept for   {} days", self.backup_retention_period),
-            format!("flashback  {}", if self.enable_backup_log { "on" } else { "off" }),
-        ];
-        lines.extend(self.preferred_next_backup_time.iter().map(|t| format!("next       {t}")));
-        lines.extend(self.backup_log_start_time.iter().map(|t| format!("back to    {t}")));
-        lines.join("\n")
-    }
 }

@@ -2,11 +2,10 @@
 
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::check_backup_id;
-use crate::model::text::bytes;
 use crate::model::time::{parse, written};
 use crate::provider::Range;
-use crate::tools::rows::{BackupRow, table};
-use crate::tools::{Reply, ToolCall};
+use crate::tools::ToolCall;
+use crate::tools::rows::BackupRow;
 use jiff::{Timestamp, ToSpan as _};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -131,32 +130,4 @@ pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Backups, Fault> {
         end_time: Some(written(end)),
         outside_range,
     })
-}
-
-impl Reply for Backups {
-    fn human(&self) -> String {
-        let rows = self.backups.iter().map(|b| {
-            [
-                b.backup_id.clone(),
-                b.status.into(),
-                b.mode.unwrap_or_default().into(),
-                b.taken_at.clone().unwrap_or_default(),
-                b.keys.map_or(String::new(), |k| k.to_string()),
-                b.rdb_bytes.map_or(String::new(), bytes),
-                b.stored_bytes.map_or(String::new(), bytes),
-                b.damage.clone().or_else(|| b.note.clone()).unwrap_or_default(),
-            ]
-        });
-        let list = table(["BACKUP", "STATUS", "MODE", "TAKEN", "KEYS", "RDB", "STORED", "NOTE"], rows);
-        let range = match (&self.start_time, &self.end_time) {
-            (Some(s), Some(e)) => format!(
-                "{} of {} from {s} to {e}{}",
-                self.backups.len(),
-                self.total,
-                self.outside_range.map_or(String::new(), |n| format!("; {n} outside that range"))
-            ),
-            _ => String::new(),
-        };
-        format!("{list}\n{range}").trim_end().into()
-    }
 }

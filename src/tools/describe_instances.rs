@@ -2,11 +2,10 @@
 
 use crate::model::fault::{Fault, Kind};
 use crate::model::instance::{Instance, total_keys};
-use crate::model::text::bytes;
 use crate::model::time::{age, written};
 use crate::provider::InstanceQuery;
-use crate::tools::rows::{DatabaseRow, databases, table};
-use crate::tools::{Reply, ToolCall};
+use crate::tools::ToolCall;
+use crate::tools::rows::{DatabaseRow, databases};
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -215,37 +214,4 @@ fn row(call: &ToolCall<'_>, instance: Instance) -> InstanceRow {
         }
     }
     row
-}
-
-impl Reply for Instances {
-    fn human(&self) -> String {
-        let rows = self.instances.iter().map(|i| {
-            let engine = match (&i.engine, &i.engine_version) {
-                (Some(e), Some(v)) => format!("{e} {v}"),
-                _ => i.reason.clone().unwrap_or_default(),
-            };
-            [
-                i.instance_id.clone(),
-                i.status.clone(),
-                engine,
-                i.address.clone(),
-                i.keys.map_or(String::new(), |k| k.to_string()),
-                i.used_memory.map_or(String::new(), bytes),
-                i.protection.last_backup_at.clone().unwrap_or_else(|| "never".into()),
-                i.protection.backups.to_string(),
-            ]
-        });
-        let shown = table(["INSTANCE", "STATUS", "ENGINE", "ADDRESS", "KEYS", "MEMORY", "LAST BACKUP", "SETS"], rows);
-        let mut lines = vec![shown];
-        for i in &self.instances {
-            lines.push(format!("{}: cannot be recovered: {}", i.instance_id, i.protection.not_recoverable));
-        }
-        if self.instances.iter().any(|i| i.confirmation == crate::config::ConfirmationPolicy::Token.as_str()) {
-            lines.push("confirmation = \"token\": an agent restores without a person's yes".into());
-        }
-        if self.total > self.instances.len() as u64 {
-            lines.push(format!("{} of {}; more with --page-number, or --search", self.instances.len(), self.total));
-        }
-        lines.join("\n")
-    }
 }

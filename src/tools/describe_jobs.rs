@@ -1,8 +1,8 @@
 //! `describe_jobs`: backups and restores, running and over.
 
 use crate::model::fault::Fault;
-use crate::tools::rows::{JobRow, table};
-use crate::tools::{Reply, ToolCall};
+use crate::tools::ToolCall;
+use crate::tools::rows::JobRow;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -41,21 +41,4 @@ pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Jobs, Fault> {
         None => call.app.provider.jobs(args.instance_id.as_deref()).await?,
     };
     Ok(Jobs { jobs: jobs.iter().map(JobRow::of).collect() })
-}
-
-impl Reply for Jobs {
-    fn human(&self) -> String {
-        let rows = self.jobs.iter().map(|j| {
-            [
-                j.job_id.clone(),
-                j.kind.into(),
-                j.instance_id.clone(),
-                j.status.into(),
-                j.progress.map_or(String::new(), |p| format!("{:.0}%", p * 100.0)),
-                j.started_at.clone(),
-                j.message.clone().unwrap_or_else(|| j.stage.clone()),
-            ]
-        });
-        table(["JOB", "KIND", "INSTANCE", "STATUS", "DONE", "STARTED", "MESSAGE"], rows)
-    }
 }

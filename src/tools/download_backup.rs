@@ -3,9 +3,9 @@
 use crate::config::home::private_dir;
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::check_backup_id;
-use crate::model::text::{bytes, quoted};
+use crate::model::text::quoted;
 use crate::model::time::written;
-use crate::tools::{App, Reply, ToolCall};
+use crate::tools::ToolCall;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::{Component, Path, PathBuf};
@@ -79,7 +79,12 @@ pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Download, Fault> {
         });
     }
     let name = args.file_name.unwrap_or_else(|| format!("{}.rdb", set.id));
-    let to = place(call.app, args.directory.as_deref(), &name)?;
+    let (own, roots) = (call.app.config.home.downloads(), call.app.config.download_roots.clone());
+    let directory = args.directory.unwrap_or_default();
+    // Another machine's disk may answer late, or never.
+    let to = tokio::task::spawn_blocking(move || place(own, roots, Path::new(&directory), &name))
+        .await
+        .map_err(|e| Fault::new(Kind::Unexpected, "job.crashed", "a worker thread died").because(e))??;
     let done = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&done);
     let on_bytes = move |n: u64, _: u64| counted.store(n, Ordering::Relaxed);
@@ -103,15 +108,14 @@ pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Download, Fault> {
     })
 }
 
-/// Where a download may go: under a root, by no `..`, through no link that leads out.
-fn place(app: &App, directory: Option<&str>, name: &str) -> Result<PathBuf, Fault> {
+/// Where a download may go: under our own root or the operator's, by no `..`, through no link that leads out. Blocking.
+fn place(own: PathBuf, others: Vec<PathBuf>, asked: &Path, name: &str) -> Result<PathBuf, Fault> {
     let plain = Path::new(name).components().eq([Component::Normal(name.as_ref())]);
     if !plain || name.starts_with('.') || name.len() > 200 || name.chars().any(char::is_control) {
         return Err(Fault::new(Kind::Usage, "download.bad_name", format!("{} is not a plain file name", quoted(name)))
             .hint("Give a name without directories, not starting with a dot, like orders.rdb; put the directory into `directory`."));
     }
-    let own = app.config.home.downloads();
-    let roots: Vec<PathBuf> = std::iter::once(own.clone()).chain(app.config.download_roots.iter().cloned()).collect();
+    let roots: Vec<PathBuf> = std::iter::once(own.clone()).chain(others.iter().cloned()).collect();
     let outside = |dir: &Path| {
         let list: Vec<String> = roots.iter().map(|r| r.display().to_string()).collect();
         Fault::new(
@@ -121,13 +125,12 @@ fn place(app: &App, directory: Option<&str>, name: &str) -> Result<PathBuf, Faul
         )
         .hint(format!("Allowed: {}. An operator adds others as download_roots in the configuration.", list.join(", ")))
     };
-    let asked = Path::new(directory.unwrap_or_default());
     let dir = own.join(asked);
     if asked.components().any(|c| c == Component::ParentDir) {
         return Err(outside(&dir));
     }
     private_dir(&own)?;
-    if let Some(missing) = app.config.download_roots.iter().find(|root| dir.starts_with(root) && !root.is_dir()) {
+    if let Some(missing) = others.iter().find(|root| dir.starts_with(root) && !root.is_dir()) {
         let message = format!("the download root {} is no directory", missing.display());
         return Err(Fault::new(Kind::Usage, "download.no_root", message)
             .hint("Its operator makes it, or corrects download_roots in the configuration."));
@@ -143,21 +146,4 @@ fn place(app: &App, directory: Option<&str>, name: &str) -> Result<PathBuf, Faul
     private_dir(&dir)?;
     // Looked at again: what was made may have been swapped for a link meanwhile.
     Ok(inside(&dir)?.join(name))
-}
-
-impl Reply for Download {
-    fn human(&self) -> String {
-        if let Some(url) = &self.url {
-            let until = self.expires_at.as_ref().map_or(String::new(), |t| format!(" until {t}"));
-            return format!("{url}\n{}; whoever has this URL can read the backup{until}", bytes(self.bytes));
-        }
-        let was = if self.already_there { " (was there already, equal)" } else { "" };
-        format!(
-            "{}{was}\n{}, RDB version {}, SHA-256 {}",
-            self.path.as_deref().unwrap_or_default(),
-            bytes(self.bytes),
-            self.rdb_version.unwrap_or_default(),
-            self.sha256.as_deref().unwrap_or_default()
-        )
-    }
 }

@@ -13,12 +13,14 @@ pub mod describe_jobs;
 pub mod download_backup;
 pub mod guarded;
 pub mod modify_backup_policy;
+pub mod registry;
 pub mod restore_instance;
 pub mod rows;
 
 use crate::config::Config;
 use crate::guard::ledger::Confirmation;
 use crate::guard::person::Answer;
+use crate::model::caller::Caller;
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, JobStatus};
 use crate::model::text::{clean, unknown_word};
@@ -26,7 +28,6 @@ use crate::provider::Provider;
 use crate::state::State;
 use async_trait::async_trait;
 use jiff::Timestamp;
-use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
@@ -42,7 +43,7 @@ pub struct App {
     pub state: Arc<State>,
 }
 
-/// Hears how far long work is; a face shows it.
+/// Is told how far long work is; a face shows it.
 #[async_trait]
 pub trait Progress: Send + Sync {
     /// `done` of `total` (0: unknown), and what is being done. Called at least every few seconds.
@@ -73,28 +74,20 @@ pub trait Person: Send + Sync {
 pub struct ToolCall<'a> {
     /// Everything a tool works with.
     pub app: &'a App,
-    /// Who calls; a token is bound to it.
-    pub caller: &'a str,
+    /// Who calls; a token is bound to their id.
+    pub caller: &'a Caller,
     /// The way to the person.
     pub person: &'a dyn Person,
-    /// Hears progress.
+    /// Is told of progress.
     pub progress: &'a dyn Progress,
-}
-
-/// A tool's reply: a structured result for programs, a table for people.
-pub trait Reply: Serialize + JsonSchema + Send {
-    /// For a terminal.
-    fn human(&self) -> String;
 }
 
 /// What a call came to.
 pub enum Outcome {
-    /// The structured result, and the same for people.
+    /// The structured result: exactly what `--json` prints and an MCP client gets.
     Reply {
-        /// Exactly what `--json` prints.
+        /// The reply's fields.
         json: serde_json::Value,
-        /// For a terminal.
-        human: String,
     },
     /// The face must ask the person and call again with the answer.
     AskPerson {
@@ -112,31 +105,30 @@ impl Outcome {
     ///
     /// # Errors
     /// `reply.failed`: a bug.
-    pub fn reply<R: Reply>(reply: &R) -> Result<Self, Fault> {
+    pub fn reply(reply: &impl Serialize) -> Result<Self, Fault> {
         let json = serde_json::to_value(reply).map_err(|e| {
             Fault::new(Kind::Unexpected, "reply.failed", "the reply could not be written as JSON").because(e)
         })?;
-        Ok(Self::Reply { json, human: reply.human() })
+        Ok(Self::Reply { json })
     }
 }
 
-/// Names of all tools, in the order they are listed.
-pub const NAMES: [&str; 10] = [
-    "describe_instances",
-    "create_backup",
-    "describe_backups",
-    "download_backup",
-    "restore_instance",
-    "describe_jobs",
-    "describe_backup_policy",
-    "modify_backup_policy",
-    "delete_backup",
-    "create_instance_from_backup",
-];
+/// What a verb's `run` returns: its reply, or of a guarded one the outcome already.
+trait IntoOutcome {
+    fn into_outcome(self) -> Result<Outcome, Fault>;
+}
 
-/// Tools that change something; refused with `--read-only`.
-const WRITERS: [&str; 5] =
-    ["create_backup", "restore_instance", "modify_backup_policy", "delete_backup", "create_instance_from_backup"];
+impl<R: Serialize> IntoOutcome for R {
+    fn into_outcome(self) -> Result<Outcome, Fault> {
+        Outcome::reply(&self)
+    }
+}
+
+impl IntoOutcome for Outcome {
+    fn into_outcome(self) -> Result<Outcome, Fault> {
+        Ok(self)
+    }
+}
 
 /// Reads a tool's arguments from JSON. An explicit null is an argument left out: some clients send all they know of.
 ///
@@ -148,13 +140,13 @@ pub fn arguments<A: DeserializeOwned>(mut json: serde_json::Value) -> Result<A, 
     }
     serde_path_to_error::deserialize(json).map_err(|e| {
         let at = e.path().to_string();
-        let said = e.into_inner().to_string().replace("expected usize", "expected a whole number").replace("expected u64", "expected a whole number");
-        let hint = match unknown_word(&said).filter(|_| said.starts_with("unknown field")) {
+        let reason = e.into_inner().to_string().replace("expected usize", "expected a whole number").replace("expected u64", "expected a whole number");
+        let hint = match unknown_word(&reason).filter(|_| reason.starts_with("unknown field")) {
             Some((_, Some(near))) => format!("Did you mean {near}? The tool's input schema names every argument."),
             Some((_, None)) => "Leave it out; the tool's input schema names every argument. No argument can stand in for a person's yes.".into(),
             None => "The tool's input schema gives each argument's type; ids are strings, numbers stand without quotes.".into(),
         };
-        let message = if at == "." || said.contains(" field `") { said } else { format!("{at}: {said}") };
+        let message = if at == "." || reason.contains(" field `") { reason } else { format!("{at}: {reason}") };
         Fault::new(Kind::Usage, "arguments.invalid", clean(&message)).hint(hint)
     })
 }
@@ -164,33 +156,18 @@ pub fn arguments<A: DeserializeOwned>(mut json: serde_json::Value) -> Result<A, 
 /// # Errors
 /// `tool.unknown`, `arguments.invalid`, `mode.read_only`, and each tool's own.
 pub async fn run(call: &ToolCall<'_>, name: &str, json: serde_json::Value) -> Result<Outcome, Fault> {
-    if call.app.config.read_only && WRITERS.contains(&name) {
-        return Err(Fault::new(
-            Kind::Refused,
-            "mode.read_only",
-            format!("{name} is refused: this server runs with --read-only"),
-        )
-        .hint("Its operator can start it without --read-only.")
-        .next(&["describe_instances", "describe_backups"]));
+    let Some(tool) = registry::find(name) else {
+        let message = format!("there is no tool {}", crate::model::text::quoted(name));
+        return Err(Fault::new(Kind::Usage, "tool.unknown", message)
+            .hint(format!("The tools are {}.", registry::NAMES.join(", "))));
+    };
+    if call.app.config.read_only && tool.is_writer() {
+        let message = format!("{name} is refused: this server runs with --read-only");
+        return Err(Fault::new(Kind::Refused, "mode.read_only", message)
+            .hint("Its operator can start it without --read-only.")
+            .next(&["describe_instances", "describe_backups"]));
     }
-    match name {
-        "describe_instances" => Outcome::reply(&describe_instances::run(call, arguments(json)?).await?),
-        "create_backup" => Outcome::reply(&create_backup::run(call, arguments(json)?).await?),
-        "describe_backups" => Outcome::reply(&describe_backups::run(call, arguments(json)?).await?),
-        "download_backup" => Outcome::reply(&download_backup::run(call, arguments(json)?).await?),
-        "restore_instance" => restore_instance::run(call, arguments(json)?).await,
-        "modify_backup_policy" => modify_backup_policy::run(call, arguments(json)?).await,
-        "delete_backup" => delete_backup::run(call, arguments(json)?).await,
-        "create_instance_from_backup" => create_instance_from_backup::run(call, arguments(json)?).await,
-        "describe_backup_policy" => Outcome::reply(&describe_backup_policy::run(call, arguments(json)?).await?),
-        "describe_jobs" => Outcome::reply(&describe_jobs::run(call, arguments(json)?).await?),
-        _ => Err(Fault::new(
-            Kind::Usage,
-            "tool.unknown",
-            format!("there is no tool {}", crate::model::text::quoted(name)),
-        )
-        .hint(format!("The tools are {}.", NAMES.join(", ")))),
-    }
+    (tool.run)(call, json).await
 }
 
 impl App {
@@ -206,10 +183,10 @@ impl App {
 
 /// How often a waiting call looks at its job.
 const LOOK: Duration = Duration::from_millis(50);
-/// How often it reports, so that a client which hears nothing does not give up.
+/// How often it reports, so that a client does not take silence for an end.
 const REPORT: Duration = Duration::from_secs(1);
 
-/// Works with a heartbeat, so that a client which hears nothing does not give up.
+/// Works with a heartbeat, so that a client does not take silence for an end.
 pub async fn with_progress<T>(call: &ToolCall<'_>, what: &str, work: impl Future<Output = T>) -> T {
     tokio::pin!(work);
     loop {

@@ -7,7 +7,7 @@ use crate::model::instance::Capability;
 use crate::provider::Raised;
 use crate::tools::describe_backup_policy::PolicyRow;
 use crate::tools::guarded::reply::Guarded;
-use crate::tools::{Outcome, Reply as _, ToolCall, guarded, run_detached};
+use crate::tools::{Outcome, ToolCall, guarded, run_detached};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -60,21 +60,20 @@ pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Outcome, Fault> {
     }
     if args.confirmation_token.is_none() {
         let (provider, instance_id, raise) = (Arc::clone(&call.app.provider), id.clone(), change.clone());
-        let (state, caller) = (Arc::clone(&call.app.state), call.caller.to_owned());
+        let (state, caller) = (Arc::clone(&call.app.state), call.caller.clone());
         provider.capabilities(id).await?.need(&[Capability::BackupPolicy])?;
         let work = async move {
             let raised = provider.raise_backup_policy(&instance_id, &raise).await?;
             if matches!(raised, Raised::Changed(_)) {
-                state.record(AuditRecord::now("policy.changed", &caller, &instance_id, raise.describe())).await?;
+                state.record(AuditRecord::now("policy.changed", caller.id(), &instance_id, raise.describe())).await?;
             }
             Ok(raised)
         };
         match run_detached(call, "changing the policy", work).await? {
             Raised::Changed(policy) => {
-                let now = PolicyRow::of(&policy);
                 return Outcome::reply(&Guarded {
                     status: "succeeded",
-                    message: format!("the policy is changed and was read back: {}", now.human().replace('\n', "; ")),
+                    message: format!("the policy is changed and was read back: {}", PolicyRow::of(&policy).describe()),
                     ..Guarded::default()
                 });
             }

@@ -1,9 +1,8 @@
-//! Rows that several replies share, and tables for people.
+//! Rows that several replies share.
 
 use crate::model::backup::BackupSet;
 use crate::model::job::Job;
 use crate::model::time::written;
-use comfy_table::{ContentArrangement, Table, presets};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -189,15 +188,4 @@ impl JobRow {
             hint: filled(&job.hint),
         }
     }
-}
-
-/// A table for a terminal, as wide as it is.
-#[must_use]
-pub fn table<const N: usize>(head: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled).set_header(head);
-    for row in rows {
-        table.add_row(row);
-    }
-    table.trim_fmt()
 }

@@ -441,3 +441,9 @@ pub fn run_by_socket(socket: &Path, words: &[&str]) -> std::io::Result<Reply> {
     to.write_all(out.as_bytes())?;
     read_reply(&mut BufReader::new(to))
 }
+
+/// Every file under a folder, at any depth.
+pub fn files_under(dir: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().map(|e| e.unwrap().path());
+    entries.flat_map(|p| if p.is_dir() { files_under(&p) } else { vec![p] }).collect()
+}

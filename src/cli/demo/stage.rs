@@ -20,8 +20,8 @@ pub enum Who {
     Refused,
     /// The person sees or types.
     Person,
-    /// What goes wrong in the world.
-    Mishap,
+    /// What damages the data.
+    Damage,
     /// What the data itself shows.
     Proof,
 }
@@ -32,7 +32,7 @@ impl Who {
             Self::Agent => "agent",
             Self::Server | Self::Refused => "server",
             Self::Person => "person",
-            Self::Mishap => "mishap",
+            Self::Damage => "damage",
             Self::Proof => "proof",
         }
     }
@@ -43,7 +43,7 @@ impl Who {
             Self::Server => AnsiColor::Blue,
             Self::Refused => AnsiColor::Yellow,
             Self::Person => AnsiColor::Magenta,
-            Self::Mishap => AnsiColor::Red,
+            Self::Damage => AnsiColor::Red,
             Self::Proof => AnsiColor::Green,
         };
         colour.on_default().bold()

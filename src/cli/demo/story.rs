@@ -37,7 +37,7 @@ pub async fn play(scene: &mut Scene, program: &Path) -> Result<(), Fault> {
     let mut conn = data::connect(&scene.home).await?;
     let before = data::read(&mut conn).await?;
     stage.step("A release goes wrong and damages the data");
-    stage.says(Who::Mishap, &data::damage(&mut conn).await?);
+    stage.says(Who::Damage, &data::damage(&mut conn).await?);
     let damaged = data::read(&mut conn).await?;
     let found = compare(&before, &damaged);
     ensure(found.same < before.len(), || "the damage did no damage".into())?;
@@ -166,9 +166,9 @@ async fn download(stage: &mut Stage, scene: &mut Scene, backup_id: &str) -> Resu
     stage.says(Who::Server, &format!("{path}, SHA-256 {}…", text(&reply, "/sha256").get(..16).unwrap_or_default()));
     let bytes = tokio::fs::read(path).await.map_err(|e| failed(format!("cannot read {path}: {e}")))?;
     let is_rdb = bytes.starts_with(b"REDIS") || bytes.starts_with(b"VALKEY");
-    let as_said = reply.get("bytes").and_then(Value::as_u64) == Some(bytes.len() as u64)
+    let as_replied = reply.get("bytes").and_then(Value::as_u64) == Some(bytes.len() as u64)
         && hex(&Sha256::digest(&bytes)) == text(&reply, "/sha256");
-    ensure(is_rdb && as_said, || format!("{path} is not what the reply says"))?;
+    ensure(is_rdb && as_replied, || format!("{path} is not what the reply says"))?;
     stage.says(Who::Proof, &format!("the file is an RDB of {} bytes with that SHA-256", bytes.len()));
     Ok(())
 }

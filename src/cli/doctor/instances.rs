@@ -37,7 +37,7 @@ pub async fn look(app: &App, id: &str) -> Findings {
 async fn live(app: &App, id: &str, findings: &mut Findings) -> Result<(), Fault> {
     let config = app.config.instances.iter().find(|i| i.id == id);
     let endpoint = match config {
-        Some(config) => endpoint_of(config, &config.url)?,
+        Some(config) => endpoint_of(config, &config.url).await?,
         None => sandbox(app, id).await?,
     };
     let mut conn = Conn::open(&endpoint, PATIENCE).await?;
@@ -61,7 +61,7 @@ async fn live(app: &App, id: &str, findings: &mut Findings) -> Result<(), Fault>
     match config.and_then(|c| c.backup_from.as_ref().map(|from| (c, from))) {
         None => capture(&mut conn, &user, findings).await?,
         Some((config, from)) => {
-            let source = endpoint_of(config, from)?;
+            let source = endpoint_of(config, from).await?;
             if let Err(fault) = replica(&source, findings).await {
                 findings.fail("backup_from", &fault);
             }

@@ -90,7 +90,8 @@ fn configuration(app: &App, findings: &mut Findings) {
     const NAME: &str = "configuration";
     let ids = app.config.instance_ids();
     match &app.config.file {
-        None => findings.pass(NAME, "no file: the sandbox is the only instance"),
+        None if app.config.sandbox => findings.pass(NAME, "no file: the sandbox is the only instance"),
+        None => findings.pass(NAME, format!("no file: {} by url ({})", count(ids.len(), "instance"), ids.join(", "))),
         Some(file) if ids.is_empty() && app.config.tair.is_none() => findings.warn(
             NAME,
             format!("{} names no instance", file.display()),
@@ -133,7 +134,7 @@ async fn server(app: &App, findings: &mut Findings) {
     }
 }
 
-/// What dead processes left is settled by every command; what cannot be is a finding.
+/// Every command reconciles what dead processes left; what cannot be reconciled is a finding.
 async fn jobs(app: &App, findings: &mut Findings) {
     const NAME: &str = "jobs";
     let looked: Result<Vec<_>, Fault> = match app.provider.recover().await {
@@ -148,9 +149,8 @@ async fn jobs(app: &App, findings: &mut Findings) {
     for job in &jobs {
         if job.needs_reconciliation() {
             let detail =
-                format!("{} {} of {} is not settled: {}", job.kind.as_str(), job.id, job.instance_id, job.stage);
-            let next =
-                "Make the instance reachable again; the next command settles the job and says what its target holds.";
+                format!("{} {} of {} is not reconciled: {}", job.kind.as_str(), job.id, job.instance_id, job.stage);
+            let next = "Make the instance reachable again; the next command reconciles the job and says what its target holds.";
             findings.add(Status::Fail, NAME, detail, next);
         } else if job.status == JobStatus::Running {
             running += 1;
@@ -162,7 +162,7 @@ async fn jobs(app: &App, findings: &mut Findings) {
 
 async fn waiting(app: &App, findings: &mut Findings) {
     const NAME: &str = "approvals";
-    // An error has been said of the state store already.
+    // An error is a finding of the state store already.
     let open = app.state.waiting().await.unwrap_or_default();
     if open.is_empty() {
         return findings.pass(NAME, "none waiting");

@@ -43,7 +43,7 @@ fn setting_before(account: &Account, instance_id: &str) -> String {
 }
 
 async fn audit(request: &ActionRequest<'_>, instance_id: &str, event: &str, detail: &str) -> Result<(), Refused> {
-    let record = AuditRecord::now(event, &request.caller(), instance_id, detail);
+    let record = AuditRecord::now(event, request.caller().id(), instance_id, detail);
     Ok(request.account.app.state.record(record).await?)
 }
 

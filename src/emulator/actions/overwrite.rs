@@ -8,6 +8,7 @@ use crate::emulator::account::sets::ListedSet;
 use crate::emulator::answer::Refused;
 use crate::emulator::request::ActionRequest;
 use crate::guard::act::{Act, Source};
+use crate::model::caller::Caller;
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, JobStatus};
 use crate::provider::{Carried, Provider};
@@ -32,7 +33,7 @@ pub async fn delete_backup(request: &ActionRequest<'_>, instance_id: &str, backu
 }
 
 /// Begins what overwrites an instance.
-async fn begin(app: &App, caller: &str, instance_id: &str, act: Act) -> Result<Job, Refusal> {
+async fn begin(app: &App, caller: &Caller, instance_id: &str, act: Act) -> Result<Job, Refusal> {
     match delegated(app, caller, instance_id, act).await? {
         Carried::Job(job) => Ok(job),
         Carried::Done(said) => Err(Fault::new(Kind::Unexpected, "job.missing", said).into()),

@@ -135,7 +135,7 @@ impl Inner {
     /// Where an instance is and how to get in. Starts the sandbox when it is the one.
     async fn endpoint(&self, instance_id: &str) -> Result<Endpoint, Fault> {
         match (self.config(instance_id), &self.sandbox) {
-            (Some(config), _) => endpoint_of(config, &config.url),
+            (Some(config), _) => endpoint_of(config, &config.url).await,
             (None, Some(sandbox)) if instance_id == SANDBOX => sandbox.endpoint().await,
             _ => Err(Fault::new(Kind::NotFound, "instance.not_found", format!("there is no instance {instance_id}"))
                 .hint("Call describe_instances for the list.")),
@@ -152,7 +152,7 @@ impl Inner {
     async fn capture_endpoint(&self, instance_id: &str, mode: Mode) -> Result<Endpoint, Fault> {
         match self.config(instance_id) {
             Some(config @ InstanceConfig { backup_from: Some(replica), .. }) if self.by_replica(instance_id, mode) => {
-                endpoint_of(config, replica)
+                endpoint_of(config, replica).await
             }
             _ => self.endpoint(instance_id).await,
         }
@@ -168,7 +168,7 @@ impl Inner {
 ///
 /// # Errors
 /// `instance.bad_address`, `config.password`.
-pub fn endpoint_of(config: &InstanceConfig, url: &str) -> Result<Endpoint, Fault> {
+pub async fn endpoint_of(config: &InstanceConfig, url: &str) -> Result<Endpoint, Fault> {
     let mut endpoint = Endpoint::parse(url).map_err(Fault::from)?;
     let unreadable = |why: String| {
         Fault::new(Kind::Usage, "config.password", format!("the password of {} cannot be read: {why}", config.id))
@@ -178,7 +178,8 @@ pub fn endpoint_of(config: &InstanceConfig, url: &str) -> Result<Endpoint, Fault
         Password::None => None,
         Password::Given(secret) => Some(secret.clone()),
         Password::File(path) => {
-            let text = std::fs::read_to_string(path).map_err(|e| unreadable(format!("{}: {e}", path.display())))?;
+            let text = tokio::fs::read_to_string(path).await;
+            let text = text.map_err(|e| unreadable(format!("{}: {e}", path.display())))?;
             Some(Secret::new(text.lines().next().unwrap_or_default()))
         }
         Password::Env(name) => Some(Secret::new(

@@ -87,18 +87,23 @@ impl Inner {
         if let Some(running) = &*running {
             return Ok(running.endpoint.clone());
         }
-        private_dir(&self.dir)?;
         // One process at a time starts or stops it.
-        let gate_path = self.dir.join("start.lock");
-        let gate = super::blocking(move || lock_exclusive(&gate_path)).await?;
+        let dir = self.dir.clone();
+        let gate = super::blocking(move || {
+            private_dir(&dir)?;
+            lock_exclusive(&dir.join("start.lock"))
+        })
+        .await?;
         let endpoint = match self.left_running().await {
             Some(endpoint) => endpoint,
             None => self.start().await?,
         };
         let use_path = self.dir.join("use.lock");
-        let use_lock = File::create(&use_path)
-            .and_then(|f| f.lock_shared().map(|()| f))
-            .map_err(|e| file_fault("lock", &use_path, e))?;
+        let use_lock = super::blocking(move || {
+            let lock = File::create(&use_path).and_then(|f| f.lock_shared().map(|()| f));
+            lock.map_err(|e| file_fault("lock", &use_path, e))
+        })
+        .await?;
         drop(gate);
         *running = Some(Running { endpoint: endpoint.clone(), use_lock });
         Ok(endpoint)
@@ -106,7 +111,7 @@ impl Inner {
 
     /// The server of another process, or of one that was killed.
     async fn left_running(&self) -> Option<Endpoint> {
-        let text = std::fs::read_to_string(self.dir.join("server")).ok()?;
+        let text = tokio::fs::read_to_string(self.dir.join("server")).await.ok()?;
         let (port, password) = text.trim().split_once(' ')?;
         let endpoint = local(port.parse().ok()?, password);
         // The password is random, so whoever lets us in is our server.
@@ -115,8 +120,8 @@ impl Inner {
     }
 
     async fn start(&self) -> Result<Endpoint, Fault> {
-        let program = find_server()?;
-        let fresh = !self.dir.join("dump.rdb").exists();
+        let program = super::blocking(find_server).await?;
+        let fresh = !tokio::fs::try_exists(self.dir.join("dump.rdb")).await.unwrap_or(false);
         let failed = |why: String| {
             Fault::new(Kind::Provider, "sandbox.failed", format!("the sandbox's server did not start: {why}"))
                 .hint(format!("Its log is {}.", self.dir.join("server.log").display()))
@@ -126,8 +131,8 @@ impl Inner {
             .map_err(|e| failed(e.to_string()))?
             .port();
         let password = hex(&random::<16>()?);
-        self.write("server.conf", &configuration(port, &password))?;
-        self.write("server", &format!("{port} {password}"))?;
+        self.write("server.conf", configuration(port, &password)).await?;
+        self.write("server", format!("{port} {password}")).await?;
         let mut child = Command::new(&program)
             .arg("server.conf")
             .current_dir(&self.dir)
@@ -163,9 +168,9 @@ impl Inner {
         Ok(endpoint)
     }
 
-    fn write(&self, name: &str, text: &str) -> Result<(), Fault> {
+    async fn write(&self, name: &str, text: String) -> Result<(), Fault> {
         let path = self.dir.join(name);
-        replace(&path, text.as_bytes()).map_err(|e| file_fault("write", &path, e))
+        super::blocking(move || replace(&path, text.as_bytes()).map_err(|e| file_fault("write", &path, e))).await
     }
 }
 

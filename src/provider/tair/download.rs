@@ -115,7 +115,7 @@ pub async fn download(
     on_bytes: &OnBytes,
 ) -> Result<Downloaded, Fault> {
     let shard = renew.shard().await?;
-    if let Ok(meta) = std::fs::symlink_metadata(to) {
+    if let Ok(meta) = tokio::fs::symlink_metadata(to).await {
         if !meta.is_file() || meta.len() != shard.bytes {
             return Err(taken(to));
         }
@@ -124,8 +124,13 @@ pub async fn download(
     let part = part_of(to);
     // A file that some earlier call began may be of another set; then it is begun anew, once.
     for attempt in 0..2 {
-        let file = open_part(&part)?;
-        let had = file.metadata().map_err(|e| failed("read", &part, e))?.len();
+        let path = part.clone();
+        let (file, had) = blocking(move || {
+            let file = open_part(&path)?;
+            let had = file.metadata().map_err(|e| failed("read", &path, e))?.len();
+            Ok((file, had))
+        })
+        .await?;
         let file = transfer(client, renew, &shard, file, &part, polling, on_bytes).await?;
         let (path, id, bytes) = (part.clone(), shard.id.clone(), shard.bytes);
         let (file, proven) = blocking(move || {
@@ -136,7 +141,7 @@ pub async fn download(
         match proven {
             // Without a checksum nothing tells whether what was resumed is of one set.
             Ok(sound) if had > 0 && sound.checksum == Checksum::Absent && attempt == 0 => {
-                std::fs::remove_file(&part).map_err(|e| failed("remove", &part, e))?;
+                tokio::fs::remove_file(&part).await.map_err(|e| failed("remove", &part, e))?;
             }
             Ok(sound) => {
                 let (path, to) = (part.clone(), to.to_owned());
@@ -156,7 +161,7 @@ pub async fn download(
             }
             // What a damaged set gave is of no use to anybody, and must not be taken for a backup.
             Err(fault) => {
-                std::fs::remove_file(&part).map_err(|e| failed("remove", &part, e))?;
+                tokio::fs::remove_file(&part).await.map_err(|e| failed("remove", &part, e))?;
                 if attempt > 0 || had == 0 {
                     return Err(fault);
                 }

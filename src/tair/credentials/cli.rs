@@ -10,6 +10,7 @@ use crate::tair::wire::parse;
 use jiff::Timestamp;
 use serde_json::Value;
 use std::future::Future;
+use std::path::PathBuf;
 use std::pin::Pin;
 
 /// Profiles that may stand on one another.
@@ -21,13 +22,17 @@ struct Profiles {
 }
 
 impl Profiles {
-    fn load(means: &Means) -> Result<Self, String> {
+    /// Where they stand, where they may be read.
+    fn file(means: &Means) -> Result<PathBuf, String> {
         let named = means.config.profile.is_some();
         if !named && means.env.is_on("ALIBABA_CLOUD_CLI_PROFILE_DISABLED") {
             return Err("it is switched off by ALIBABA_CLOUD_CLI_PROFILE_DISABLED".to_owned());
         }
-        let path = means.env.in_home(".aliyun/config.json").ok_or("this user has no home directory")?;
-        let body = std::fs::read(&path).map_err(|e| match e.kind() {
+        means.env.in_home(".aliyun/config.json").ok_or_else(|| "this user has no home directory".to_owned())
+    }
+
+    fn read(body: std::io::Result<Vec<u8>>) -> Result<Self, String> {
+        let body = body.map_err(|e| match e.kind() {
             std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
             _ => format!("it cannot be read: {e}"),
         })?;
@@ -50,15 +55,15 @@ impl Profiles {
     }
 }
 
-/// The region of the profile in use.
+/// The region of the profile in use. Blocking: for the start, before anybody is served.
 pub(super) fn region(means: &Means) -> Option<String> {
-    let profiles = Profiles::load(means).ok()?;
+    let profiles = Profiles::read(std::fs::read(Profiles::file(means).ok()?)).ok()?;
     text(profiles.get(&profiles.chosen(means)).ok()?, "region_id")
 }
 
 /// Credentials of the profile in use.
 pub(super) async fn find(means: &Means) -> Found {
-    let profiles = Profiles::load(means)?;
+    let profiles = Profiles::read(tokio::fs::read(Profiles::file(means)?).await)?;
     let name = profiles.chosen(means);
     let found =
         of(means, &profiles, &name, DEEPEST).await.map_err(|why| format!("profile {}: {why}", quoted(&name)))?;

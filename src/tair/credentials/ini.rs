@@ -13,7 +13,7 @@ pub(super) async fn find(means: &Means) -> Found {
     let named = means.env.get("ALIBABA_CLOUD_CREDENTIALS_FILE").map(PathBuf::from);
     let path = named.or_else(|| means.env.in_home(".alibabacloud/credentials.ini"));
     let path = path.ok_or("this user has no home directory")?;
-    let body = std::fs::read_to_string(&path).map_err(|e| match e.kind() {
+    let body = tokio::fs::read_to_string(&path).await.map_err(|e| match e.kind() {
         std::io::ErrorKind::NotFound => format!("there is no file {}", path.display()),
         _ => format!("{} cannot be read: {e}", path.display()),
     })?;

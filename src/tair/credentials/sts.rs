@@ -82,7 +82,8 @@ pub(super) async fn assume(
 /// Assumes a role by an identity token in a file, which its issuer renews.
 pub(super) async fn assume_with_oidc(means: &Means, role: &OidcRole) -> Found {
     let service = service(means, &role.more)?;
-    let token = std::fs::read_to_string(&role.token_file)
+    let token = tokio::fs::read_to_string(&role.token_file)
+        .await
         .map_err(|e| format!("the token file {} cannot be read: {e}", role.token_file.display()))?;
     let session = Session { name: role.session.clone(), ..role.more.clone() };
     let mut body = common(&role.role_arn, &session);

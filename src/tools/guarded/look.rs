@@ -31,7 +31,7 @@ impl Flow<'_> {
             .find(&echo.nonce)
             .await?
             .ok_or_else(|| token::mismatch("confirmation_token stands for no plan of this home directory"))?;
-        echo.verify(key, self.call.caller, &open.plan.digest()?, Timestamp::now())?;
+        echo.verify(key, self.call.caller.id(), &open.plan.digest()?, Timestamp::now())?;
         if open.plan.instance_id != self.instance_id || open.plan.act != self.act {
             return Err(token::mismatch(format!(
                 "confirmation_token is for the {}, not for the {}",

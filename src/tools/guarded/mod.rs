@@ -110,7 +110,7 @@ pub async fn run(call: &ToolCall<'_>, instance_id: &str, act: Act, token: Option
 impl Flow<'_> {
     /// Writes down what happened before there was a plan.
     async fn audit(&self, event: &str, detail: String) -> Result<(), Fault> {
-        self.call.app.state.record(AuditRecord::now(event, self.call.caller, self.instance_id, detail)).await
+        self.call.app.state.record(AuditRecord::now(event, self.call.caller.id(), self.instance_id, detail)).await
     }
 
     /// The call that follows a plan.

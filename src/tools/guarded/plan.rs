@@ -67,9 +67,9 @@ impl Flow<'_> {
         let now = Timestamp::now();
         let expires_at = now + SignedDuration::from_mins(i64::from(call.app.config.guard.token_minutes));
         let key = call.app.state.key().await?;
-        let (token, nonce) = token::mint(key, random()?, call.caller, &plan.digest()?, expires_at)?;
+        let (token, nonce) = token::mint(key, random()?, call.caller.id(), &plan.digest()?, expires_at)?;
         let status = ConfirmationStatus::Open;
-        let open = Confirmation { nonce, plan, caller: call.caller.into(), created_at: now, expires_at, status };
+        let open = Confirmation { nonce, plan, caller: call.caller.id().into(), created_at: now, expires_at, status };
         call.app.state.open(&open).await?;
         let planned = format!("{}, plan {}", act.on(id), open.plan.digest_hex()?);
         call.app.state.record(open.record("planned", planned)).await?;

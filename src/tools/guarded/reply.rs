@@ -7,7 +7,6 @@ use crate::model::fault::Kind;
 use crate::model::job::JobStatus;
 use crate::model::time::written;
 use crate::provider::Carried;
-use crate::tools::Reply;
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -123,6 +122,10 @@ pub(super) fn rows(prechecks: &[Precheck]) -> Vec<PrecheckRow> {
 }
 
 impl PlanRow {
+    /// The fields that every plan has a place for; whatever else a plan's JSON holds is one of its details.
+    pub const NAMED: [&str; 8] =
+        ["act", "instance_id", "address", "backup_id", "way", "way_meaning", "safety_backup_id", "confirmation"];
+
     fn of(plan: &Plan) -> Self {
         Self {
             act: plan.act.verb(),
@@ -203,35 +206,5 @@ impl Guarded {
             "plan.changed" => Kind::Refused,
             _ => Kind::Provider,
         }
-    }
-}
-
-impl Reply for Guarded {
-    fn human(&self) -> String {
-        let mut out = vec![format!("{}: {}", self.status, self.message)];
-        out.extend(self.code.iter().map(|c| format!("code   {c}")));
-        out.extend(self.prechecks.iter().map(|c| format!("  [{:<7}] {:<18} {}", c.status, c.name, c.detail)));
-        if let Some(p) = &self.plan {
-            out.push(format!(
-                "plan   {} {} at {}{} by {}",
-                p.act,
-                p.instance_id,
-                p.address,
-                p.backup_id.as_ref().map_or(String::new(), |id| format!(" <- {id}")),
-                p.way
-            ));
-        }
-        if let Some(i) = &self.impact {
-            out.extend(self.plan.iter().flat_map(|p| &p.details).map(|(name, value)| format!("       {name} {value}")));
-            out.push(format!("now    {}\nafter  {}\nlost   {}\nback   {}", i.now, i.after, i.lost, i.way_back));
-        }
-        if let (Some(t), Some(e)) = (&self.confirmation_token, &self.expires_at) {
-            out.push(format!("token  {t}  (until {e})"));
-        }
-        out.extend(self.job_id.iter().map(|j| format!("job    {j}")));
-        out.extend(self.human_verified.map(|v| format!("human_verified {v}")));
-        out.extend(self.next_actions.iter().map(|n| format!("next   {n}")));
-        out.extend(self.hint.iter().map(|h| format!("hint: {h}")));
-        out.join("\n")
     }
 }

@@ -1,9 +1,9 @@
-//! The command line: what it prints is the tool's own result, its exit codes tell what kind of failure it was, and neither
-//! damage on the vault nor a download can harm what is there.
+//! The command line: what it prints is the tool's own result, its exit codes tell what kind of failure it was, and damage
+//! on the vault harms nothing.
 
-use crate::support::{Bench, Done, Redis, finish, program, root, text, unattended, wait};
+use crate::support::{Bench, Done, Redis, files_under, finish, root, text, wait};
 use serde_json::Value;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -179,11 +179,6 @@ fn flip(path: &Path, at: usize) {
     std::fs::write(path, bytes).unwrap();
 }
 
-fn files_under(dir: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(dir).into_iter().flatten().map(|e| e.unwrap().path());
-    entries.flat_map(|p| if p.is_dir() { files_under(&p) } else { vec![p] }).collect()
-}
-
 /// Damage anywhere in a set's data: a restore is blocked and names file and offset, a download refuses with exit code 6, and
 /// neither leaves anything behind. A cut file is named by the listing already.
 #[test]
@@ -266,74 +261,6 @@ fn damaged_manifest() {
     assert_eq!(bench.backups()[0]["status"], "damaged");
 }
 
-/// Downloads go only where they may, over nothing that is there, and end as a file that the server's own check accepts.
-#[test]
-fn downloads() {
-    let (redis, bench) = bench();
-    let allowed = bench.dir.path().join("allowed");
-    let outside = bench.dir.path().join("outside");
-    std::fs::create_dir_all(&allowed).unwrap();
-    std::fs::create_dir_all(&outside).unwrap();
-    let config = format!("download_roots = [{:?}]\n{}", allowed.to_str().unwrap(), unattended(&redis, ""));
-    bench.configure(&config);
-    let backup = bench.backup();
-    let get = |more: &[&str]| {
-        bench.run(&[&["download-backup", "--json", "--instance-id", "orders", "--backup-id", &backup], more].concat())
-    };
-    let (allowed_text, outside_text) = (allowed.to_str().unwrap(), outside.to_str().unwrap());
-    let first = get(&[]).json();
-    let file = PathBuf::from(text(&first["path"]));
-    let rdb = std::fs::read(&file).unwrap();
-    assert_eq!((first["bytes"].as_u64(), rdb.starts_with(b"REDIS0010")), (Some(rdb.len() as u64), true), "{first}");
-    let check = Command::new(program("redis-7.0", "check-rdb")).arg(&file).output().unwrap();
-    assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stdout));
-    assert_eq!(get(&[]).json()["already_there"], true);
-    assert_eq!(get(&["--directory", allowed_text, "--file-name", "a.rdb"]).code, 0);
-    assert_eq!(get(&["--directory", &format!("{allowed_text}/new/deep")]).code, 0);
-
-    std::os::unix::fs::symlink(&outside, allowed.join("link")).unwrap();
-    std::os::unix::fs::symlink(outside.join("victim"), allowed.join("file.rdb")).unwrap();
-    std::os::unix::fs::symlink(outside.join("victim"), allowed.join(".p.rdb.part")).unwrap();
-    std::os::unix::fs::symlink(&file, allowed.join("same.rdb")).unwrap();
-    for (dir, code) in [
-        (outside_text.to_owned(), "download.outside_roots"),
-        ("/etc".into(), "download.outside_roots"),
-        ("..".into(), "download.outside_roots"),
-        ("a/../../x".into(), "download.outside_roots"),
-        (format!("{allowed_text}/../outside"), "download.outside_roots"),
-        (format!("{allowed_text}/link"), "download.outside_roots"),
-        (format!("{allowed_text}/link/new"), "download.outside_roots"),
-    ] {
-        let done = get(&["--directory", &dir]);
-        assert_eq!((done.code, text(&done.json()["code"])), (3, code.into()), "{dir}: {done:?}");
-    }
-    for name in ["../x.rdb", "/tmp/x.rdb", "a/b.rdb", "..", ".", "", ".hidden", "a\nb", &"x".repeat(201)] {
-        let done = get(&["--file-name", name]);
-        assert_eq!((done.code, &done.json()["code"]), (2, &"download.bad_name".into()), "{name:?}: {done:?}");
-    }
-    std::fs::write(allowed.join("other.rdb"), "something else").unwrap();
-    std::fs::create_dir(allowed.join("dir.rdb")).unwrap();
-    for name in ["other.rdb", "file.rdb", "p.rdb", "same.rdb", "dir.rdb"] {
-        let done = get(&["--directory", allowed_text, "--file-name", name]);
-        assert_eq!((done.code, &done.json()["code"]), (3, &"download.exists".into()), "{name}: {done:?}");
-    }
-    assert_eq!(std::fs::read(allowed.join("other.rdb")).unwrap(), b"something else");
-    assert!(files_under(&outside).is_empty(), "{:?}", files_under(&outside));
-
-    // A part of it is gone on with; one with wrong content, or too long, is written anew from the first difference.
-    let half = rdb.len() / 2;
-    let wrong = [&rdb[..half], b"wrong", &rdb[half..]].concat();
-    let long = [&rdb[..], b"and more"].concat();
-    for (n, part) in [&rdb[..half], &rdb[..], b"", b"nothing of it", &wrong, &long].into_iter().enumerate() {
-        let name = format!("resumed-{n}.rdb");
-        std::fs::write(allowed.join(format!(".{name}.part")), part).unwrap();
-        let done = get(&["--directory", allowed_text, "--file-name", &name]);
-        assert_eq!(done.code, 0, "part {n}: {done:?}");
-        assert_eq!(std::fs::read(allowed.join(&name)).unwrap(), rdb, "part {n}");
-        assert!(!allowed.join(format!(".{name}.part")).exists(), "part {n}");
-    }
-}
-
 /// Ctrl-C during a backup leaves nothing of it, says so, and the job is settled.
 #[test]
 fn ctrl_c_during_a_backup() {
@@ -353,19 +280,6 @@ fn ctrl_c_during_a_backup() {
     assert_eq!((&jobs[0]["status"], &jobs[0]["code"]), (&"failed".into(), &"job.cancelled".into()), "{jobs:?}");
     assert!(bench.backups().is_empty() && bench.left_over().is_empty());
     bench.backup();
-}
-
-/// A backup that is not waited for is not cut off: the reply comes at once, the process stays until the set is whole.
-#[test]
-fn a_backup_not_waited_for_is_finished() {
-    let redis = Redis::start("redis-7.0", &[]);
-    redis.fill(20, 1);
-    let bench = Bench::unattended(&redis);
-    let made = bench.json(&["create-backup", "--instance-id", "orders", "--wait-seconds", "0"]);
-    assert_eq!(made["status"], "running", "{made}");
-    let jobs = bench.jobs();
-    assert_eq!(jobs[0]["status"], "succeeded", "{jobs:?}");
-    assert_eq!(bench.backups().len(), 1);
 }
 
 /// Completions for shells name the subcommands, and need no home.

@@ -21,6 +21,7 @@ use tair_backup_mcp::guard::person::Answer;
 use tair_backup_mcp::guard::plan::Plan;
 use tair_backup_mcp::guard::writes::Writes;
 use tair_backup_mcp::model::backup::{BackupSet, DamagedSet, Mode};
+use tair_backup_mcp::model::caller::Caller;
 use tair_backup_mcp::model::fault::{Fault, Kind};
 use tair_backup_mcp::model::instance::{Capabilities, Instance};
 use tair_backup_mcp::model::job::Job;
@@ -165,7 +166,7 @@ async fn restore(facts: DirectRestore, safety: SafetyStatus) -> (String, String,
     let state = Arc::new(State::new(config.home.dir()));
     let provider = Arc::new(Careless { facts, safety, overwritten: AtomicU32::new(0) });
     let app = App { config, provider: Arc::clone(&provider) as Arc<dyn Provider>, state };
-    let call = ToolCall { app: &app, caller: "test", person: &Nobody, progress: &Silent };
+    let call = ToolCall { app: &app, caller: &Caller::mcp(), person: &Nobody, progress: &Silent };
     let mut arguments = json!({"instance_id": "orders", "backup_id": "b-1"});
     let mut reply = json!(null);
     for _ in 0..2 {

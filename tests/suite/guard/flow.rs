@@ -19,6 +19,7 @@ use tair_backup_mcp::guard::preconditions::{DirectRestore, Preconditions};
 use tair_backup_mcp::guard::rules::Rules;
 use tair_backup_mcp::guard::token::{Key, mint, read};
 use tair_backup_mcp::guard::writes::Writes;
+use tair_backup_mcp::model::caller::Caller;
 use tair_backup_mcp::model::restore::Method;
 use tair_backup_mcp::provider::local::Local;
 use tair_backup_mcp::state::State;
@@ -379,7 +380,8 @@ impl Progress for Silent {
 }
 
 async fn call(app: &App, person: &Typist, caller: &str, name: &str, arguments: Value) -> Result<Value, &'static str> {
-    let call = ToolCall { app, caller, person, progress: &Silent };
+    let caller = if caller == "local" { Caller::mcp() } else { Caller::signed(caller) };
+    let call = ToolCall { app, caller: &caller, person, progress: &Silent };
     match tools::run(&call, name, arguments).await {
         Ok(Outcome::Reply { json, .. }) => Ok(json),
         Ok(Outcome::AskPerson { .. }) => panic!("nobody defers here"),

@@ -15,6 +15,7 @@ use tair_backup_mcp::guard::preconditions::{DirectRestore, Others, Preconditions
 use tair_backup_mcp::guard::rules::Rules;
 use tair_backup_mcp::guard::writes::Writes;
 use tair_backup_mcp::model::backup::Mode;
+use tair_backup_mcp::model::caller::Caller;
 use tair_backup_mcp::model::job::JobStatus;
 use tair_backup_mcp::model::restore::Method;
 use tair_backup_mcp::provider::Carried;
@@ -141,7 +142,7 @@ impl Person for Slow<'_> {
 }
 
 async fn restore(app: &App, person: &dyn Person, arguments: Value) -> Value {
-    let call = ToolCall { app, caller: "local", person, progress: &Silent };
+    let call = ToolCall { app, caller: &Caller::mcp(), person, progress: &Silent };
     match tools::run(&call, "restore_instance", arguments).await {
         Ok(Outcome::Reply { json, .. }) => json,
         Ok(Outcome::AskPerson { .. }) => panic!("nobody defers here"),

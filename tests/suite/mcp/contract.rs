@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use tair_backup_mcp::mcp::{contract, prompts};
-use tair_backup_mcp::tools::NAMES;
+use tair_backup_mcp::tools::registry::{NAMES, Risk, TOOLS};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
@@ -133,21 +133,73 @@ fn what_destroys_says_so_and_that_a_person_must_approve() {
     assert!(restore.description.as_ref().unwrap().contains("a person must approve"));
 }
 
-/// One verb is one word: description, listing, source, subcommand.
+/// One verb is one word: a row in the registry, description, listing, source, test, subcommand; and the row says of its risk
+/// what the description says.
 #[test]
 fn no_verb_misses_a_corner() {
     let help = std::process::Command::new(env!("CARGO_BIN_EXE_tair-backup-mcp")).arg("--help").output().unwrap();
     let help = String::from_utf8(help.stdout).unwrap();
-    for verb in NAMES {
-        for corner in [format!("tools/{verb}.md"), format!("tools/{verb}.json"), format!("src/tools/{verb}.rs")] {
+    for tool in &TOOLS {
+        let verb = tool.name;
+        let files = [
+            format!("tools/{verb}.md"),
+            format!("tools/{verb}.json"),
+            format!("src/tools/{verb}.rs"),
+            format!("tests/suite/tools/{verb}.rs"),
+        ];
+        for corner in files {
             assert!(root().join(&corner).is_file(), "{corner} is missing");
         }
-        assert!(help.contains(&verb.replace('_', "-")), "the command line has no {verb}");
+        let tests = std::fs::read_to_string(root().join(format!("tests/suite/tools/{verb}.rs"))).unwrap();
+        assert!(tests.contains("#[test]"), "tests/suite/tools/{verb}.rs has no test");
+        let tested = std::fs::read_to_string(root().join("tests/suite/tools/mod.rs")).unwrap();
+        assert!(tested.contains(&format!("mod {verb};")), "tests/suite/tools/{verb}.rs is not compiled");
+        let line = help.lines().find(|l| l.split_whitespace().next() == Some(&verb.replace('_', "-")));
+        assert!(
+            line.is_some_and(|l| l.contains(tool.about)) || help.contains(tool.about),
+            "the command line has no {verb}"
+        );
+
+        let (front, _) = contract::front_matter(tool.description);
+        let says = |key: &str| front[key] == "true";
+        let reads = front["risk"] == "none";
+        assert_eq!(says("read_only"), reads, "{verb}");
+        assert!(!reads || tool.risk == Risk::Reads, "{verb} is said to read only");
+        assert_eq!(says("destructive"), matches!(tool.risk, Risk::Destroys | Risk::Lowers), "{verb}");
+        assert_eq!(front["risk"] == "destructive", tool.risk == Risk::Destroys, "{verb}");
+        assert_eq!(front["risk"] == "costs", tool.risk == Risk::Costs, "{verb}");
     }
-    for entry in std::fs::read_dir(root().join("tools")).unwrap() {
-        let name = entry.unwrap().file_name().into_string().unwrap();
-        let verb = name.rsplit_once('.').unwrap().0;
-        assert!(NAMES.contains(&verb), "tools/{name} belongs to no verb");
+    for folder in ["tools", "tests/suite/tools"] {
+        for entry in std::fs::read_dir(root().join(folder)).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            let verb = name.rsplit_once('.').unwrap().0;
+            assert!(NAMES.contains(&verb) || name == "mod.rs", "{folder}/{name} belongs to no verb");
+        }
+    }
+}
+
+/// `--read-only` refuses every tool that is more than reading, at the door, whatever its arguments; and no other.
+#[test]
+fn read_only_refuses_by_risk() {
+    let home = tempfile::TempDir::new().unwrap();
+    let text = "[[instance]]\nid = \"orders\"\nurl = \"redis://127.0.0.1:1\"\n";
+    let file = home.path().join("config.toml");
+    std::fs::write(&file, text).unwrap();
+    for tool in &TOOLS {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_tair-backup-mcp"));
+        command.arg("--home").arg(home.path().join("home")).arg("--config").arg(&file).arg("--read-only");
+        command.arg(tool.name.replace('_', "-"));
+        if tool.name != "describe_instances" && tool.name != "describe_jobs" {
+            command.args(["--instance-id", "orders"]);
+        }
+        if matches!(tool.name, "delete_backup" | "download_backup") {
+            command.args(["--backup-id", "b-1"]);
+        }
+        let done = command.output().unwrap();
+        let err = String::from_utf8_lossy(&done.stderr).into_owned();
+        let refused = done.status.code() == Some(3) && err.contains("[mode.read_only]");
+        assert_eq!(refused, tool.risk != Risk::Reads, "{}: {err}", tool.name);
+        assert!(!err.contains("Usage:"), "{}: {err}", tool.name);
     }
 }
 

@@ -1,3 +1,4 @@
-//! Tests of the face for agents: the published contract and the server behind it.
+//! Tests of the face for agents: what is published, and the server on a pipe.
 
 mod contract;
+mod server;

@@ -20,6 +20,7 @@ use tair_backup_mcp::guard::person::Answer;
 use tair_backup_mcp::guard::plan::Plan;
 use tair_backup_mcp::guard::rules::Rules;
 use tair_backup_mcp::model::backup::{BackupSet, Mode};
+use tair_backup_mcp::model::caller::Caller;
 use tair_backup_mcp::model::fault::{Fault, Kind};
 use tair_backup_mcp::model::job::{Job, JobStatus};
 use tair_backup_mcp::provider::Raised;
@@ -206,7 +207,7 @@ impl Ours {
         args: &Value,
         tool: impl AsyncFnOnce(&ToolCall<'_>, A) -> Result<Outcome, Fault>,
     ) -> Result<Value, Fault> {
-        let call = ToolCall { app: &self.app, caller: "test", person: &Nobody, progress: &Nobody };
+        let call = ToolCall { app: &self.app, caller: &Caller::mcp(), person: &Nobody, progress: &Nobody };
         let outcome = self.run(tool(&call, serde_json::from_value(args.clone()).unwrap()))?;
         let Outcome::Reply { json, .. } = outcome else { panic!("a question") };
         Ok(json)
@@ -592,7 +593,7 @@ fn a_fence_is_lifted_after_a_crash() {
     // The call waits for the job; it dies with its process.
     let (app, commit) = (Arc::clone(&ours.app), again);
     let task = ours.runtime.spawn(async move {
-        let call = ToolCall { app: &app, caller: "test", person: &Nobody, progress: &Nobody };
+        let call = ToolCall { app: &app, caller: &Caller::mcp(), person: &Nobody, progress: &Nobody };
         restore_instance::run(&call, serde_json::from_value(commit).unwrap()).await.map(|_| ())
     });
     let job = wait("the restore to be followed", Duration::from_secs(30), || {
@@ -739,7 +740,7 @@ fn a_clone_outlives_its_process() {
     cloud.mishap(&json!({"kind": "slow", "action": "CreateTairInstance", "seconds": 3}));
     let app = Arc::clone(&ours.app);
     let task = ours.runtime.spawn(async move {
-        let call = ToolCall { app: &app, caller: "test", person: &Nobody, progress: &Nobody };
+        let call = ToolCall { app: &app, caller: &Caller::mcp(), person: &Nobody, progress: &Nobody };
         create_instance_from_backup::run(&call, serde_json::from_value(commit).unwrap()).await.map(|_| ())
     });
     let job = wait("the new instance to be made", Duration::from_secs(30), || {

@@ -79,29 +79,3 @@ fn without_a_person_nothing_is_deleted() {
     let read_only = bench.run(&["--read-only", "delete-backup", "--instance-id", "orders", "--backup-id", "b-1"]);
     assert!(read_only.code == 3 && read_only.err.contains("mode.read_only"), "{read_only:?}");
 }
-
-/// What only the cloud has is refused on an instance of our own, with what to do instead.
-#[test]
-fn what_only_the_cloud_has_is_said() {
-    let redis = Redis::start("redis-7.0", &[]);
-    let bench = Bench::unattended(&redis);
-    let long = "x".repeat(161);
-    let moment = ["restore-instance", "--restore-time", "2026-11-23T06:15:00Z", "--filter-key"];
-    let unseen = [&moment[..], &[long.as_str()]].concat();
-    let hidden = [&moment[..], &["user:\u{202e}.*"]].concat();
-    let cases: [(&[&str], &str); 8] = [
-        (&unseen, "arguments.invalid"),
-        (&hidden, "arguments.invalid"),
-        (&["describe-backup-policy"], "policy.unsupported"),
-        (&["modify-backup-policy", "--enable-backup-log", "true"], "policy.unsupported"),
-        (&["modify-backup-policy"], "arguments.invalid"),
-        (&["restore-instance", "--restore-time", "2026-11-23T06:15:00Z"], "restore.no_flashback"),
-        (&["restore-instance", "--backup-id", "b-1", "--filter-key", "user:.*"], "arguments.invalid"),
-        (&["create-instance-from-backup", "--backup-id", "b-1"], "clone.unsupported"),
-    ];
-    for (words, stable) in cases {
-        let done = bench.run(&[words, &["--instance-id", "orders"]].concat());
-        assert!(done.code != 0 && done.err.contains(&format!("[{stable}]")), "{words:?}: {done:?}");
-        assert!(done.err.contains("hint: "), "{words:?}: {done:?}");
-    }
-}

@@ -1,5 +1,6 @@
 //! The signals that ask a process to end. What follows from them is for whoever waits.
 
+use crate::model::fault::{Fault, Kind};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Ctrl-C, an order to end, or a terminal that went away. From when this is made on, none of them ends the process by itself.
@@ -9,10 +10,13 @@ impl Signals {
     /// Begins to listen.
     ///
     /// # Errors
-    /// What the system refused.
-    pub fn new() -> std::io::Result<Self> {
-        let hear = |kind| signal(kind);
-        Ok(Self([hear(SignalKind::interrupt())?, hear(SignalKind::terminate())?, hear(SignalKind::hangup())?]))
+    /// `system.signals`: what the system refused.
+    pub fn new() -> Result<Self, Fault> {
+        let listen = |kind| {
+            signal(kind)
+                .map_err(|e| Fault::new(Kind::Unexpected, "system.signals", "signals cannot be waited for").because(e))
+        };
+        Ok(Self([listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?, listen(SignalKind::hangup())?]))
     }
 
     /// Waits for the next one. May be dropped and called again.

@@ -1,0 +1,108 @@
+//! The configuration file that `init` writes: its text, with a word on every key, and how it gets onto the disk whole.
+
+use crate::config::ConfirmationPolicy;
+use crate::config::home::{file_fault, private_dir};
+use crate::config::instance::Password;
+use crate::model::fault::{Fault, Kind};
+use crate::model::ids::{hex, random};
+use std::fs::{File, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+/// An instance as it is written.
+pub struct Written {
+    /// Its id.
+    pub id: String,
+    /// Its url.
+    pub url: String,
+    /// Where its password comes from.
+    pub password: Password,
+}
+
+const HEAD: &str = "\
+# What tair-backup-mcp backs up and restores, and who has to approve. Every key is in the README's section Configuration.
+# After a change: tair-backup-mcp doctor
+
+# Directories under which downloads may be written, beside the home's own.
+# download_roots = [\"/srv/backups\"]
+
+[guard]
+# Who says yes before data is overwritten or deleted: \"person\", asked through a channel that the model does not control,
+# or \"token\": nobody, an agent's second call is enough.
+";
+
+const GUARD: &str = "\
+# Minutes for which a plan can be confirmed.
+# token_minutes = 15
+# Writes a second up to which an instance may be restored all the same.
+# max_writes_per_second = 0.0
+";
+
+const OPTIONAL: &str = "\
+# A user of the server's ACL, where it is not the default one.
+# username = \"backup\"
+# Under which address the instance reaches this machine for a restore, where it is not the one that it sees.
+# announce = \"10.0.0.9:7400\"
+# A replica to take backups from, so that the master need not fork.
+# backup_from = \"redis://replica:6379\"
+# TLS (rediss://): certificates to trust instead of the machine's, and ours where the server asks for one.
+# tls_ca_file = \"ca.crt\"
+# tls_cert_file = \"client.crt\"
+# tls_key_file = \"client.key\"
+";
+
+fn quoted(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}
+
+/// The text of the file.
+pub fn text(instances: &[Written], confirmation: ConfirmationPolicy) -> String {
+    let mut text = format!("{HEAD}confirmation = {}\n{GUARD}", quoted(confirmation.as_str()));
+    for instance in instances {
+        text += "\n[[instance]]\n# A person types this id to approve a restore.\n";
+        text += &format!("id = {}\nurl = {}\n", quoted(&instance.id), quoted(&instance.url));
+        text +=
+            "# The password stands in the environment (password_env) or in the first line of a file (password_file).\n";
+        text += &match &instance.password {
+            Password::Env(name) => format!("password_env = {}\n", quoted(name)),
+            Password::File(path) => format!("password_file = {}\n", quoted(&path.to_string_lossy())),
+            Password::None | Password::Given(_) => "# password_env = \"REDIS_PASSWORD\"\n".to_owned(),
+        };
+        text += OPTIONAL;
+    }
+    text
+}
+
+/// That there is a file already.
+pub fn exists(path: &Path) -> Fault {
+    Fault::new(Kind::Refused, "config.exists", format!("{} is there already; nothing has been written", path.display()))
+        .hint("Write over it with --force, name another file with --config, or look at the text with --print.")
+}
+
+/// Writes the file whole or not at all, for its owner alone, and on the disk when this returns. Blocking.
+///
+/// # Errors
+/// `config.exists` where there is one and `force` is not set, also when it came meanwhile; `home.failed`.
+pub fn write(path: &Path, text: &str, force: bool) -> Result<(), Fault> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    private_dir(folder)?;
+    let draft = folder.join(format!(".config-{}.new", hex(&random::<6>()?)));
+    let put = || -> std::io::Result<()> {
+        let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&draft)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        if force {
+            std::fs::rename(&draft, path)?;
+        } else {
+            // Unlike a rename a link is refused where there is something.
+            std::fs::hard_link(&draft, path)?;
+            std::fs::remove_file(&draft)?;
+        }
+        File::open(folder)?.sync_all()
+    };
+    put().map_err(|e| {
+        let _ = std::fs::remove_file(&draft);
+        if e.kind() == std::io::ErrorKind::AlreadyExists { exists(path) } else { file_fault("write", path, e) }
+    })
+}

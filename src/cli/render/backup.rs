@@ -1,0 +1,99 @@
+//! Backups for people: one just made, the sets there are, a file written, and the policy.
+
+use super::{cell, count, items, number, size, table, text};
+use crate::model::text::bytes;
+use serde_json::Value;
+
+/// The reply of `create_backup`.
+pub fn created(json: &Value) -> String {
+    let mut lines = vec![format!("{}  {}", cell(json, "status"), cell(json, "backup_job_id"))];
+    lines.extend(text(json, "backup_id").map(|id| format!("backup  {id}")));
+    lines.push(cell(json, "message"));
+    lines.extend(text(json, "hint").map(|hint| format!("hint: {hint}")));
+    lines.join("\n")
+}
+
+/// The reply of `describe_backups`.
+pub fn list(json: &Value) -> String {
+    let backups = items(json, "backups");
+    let rows = backups.iter().map(|b| {
+        [
+            cell(b, "backup_id"),
+            cell(b, "status"),
+            cell(b, "mode"),
+            cell(b, "taken_at"),
+            count(b, "keys"),
+            size(b, "rdb_bytes"),
+            size(b, "stored_bytes"),
+            text(b, "damage").or_else(|| text(b, "note")).unwrap_or_default().to_owned(),
+        ]
+    });
+    let list = table(["BACKUP", "STATUS", "MODE", "TAKEN", "KEYS", "RDB", "STORED", "NOTE"], rows);
+    let range = match (text(json, "start_time"), text(json, "end_time")) {
+        (Some(start), Some(end)) => {
+            let outside = number(json, "outside_range").map_or(String::new(), |n| format!("; {n} outside that range"));
+            format!("{} of {} from {start} to {end}{outside}", backups.len(), count(json, "total"))
+        }
+        _ => String::new(),
+    };
+    format!("{list}\n{range}").trim_end().into()
+}
+
+/// The reply of `download_backup`.
+pub fn download(json: &Value) -> String {
+    let size = bytes(number(json, "bytes").unwrap_or_default());
+    if let Some(url) = text(json, "url") {
+        let until = text(json, "expires_at").map_or(String::new(), |at| format!(" until {at}"));
+        return format!("{url}\n{size}; whoever has this URL can read the backup{until}");
+    }
+    let already = json.get("already_there").and_then(Value::as_bool) == Some(true);
+    format!(
+        "{}{}\n{size}, RDB version {}, SHA-256 {}",
+        cell(json, "path"),
+        if already { " (was there already, equal)" } else { "" },
+        number(json, "rdb_version").unwrap_or_default(),
+        cell(json, "sha256")
+    )
+}
+
+/// The reply of `describe_backup_policy`.
+pub fn policy(json: &Value) -> String {
+    let days: Vec<&str> = items(json, "preferred_backup_period").iter().filter_map(Value::as_str).collect();
+    let flashback = json.get("enable_backup_log").and_then(Value::as_bool) == Some(true);
+    let mut lines = vec![
+        format!("backups    {} within {}", days.join(", "), cell(json, "preferred_backup_time")),
+        format!("kept for   {} days", number(json, "backup_retention_period").unwrap_or_default()),
+        format!("flashback  {}", if flashback { "on" } else { "off" }),
+    ];
+    lines.extend(text(json, "preferred_next_backup_time").map(|at| format!("next       {at}")));
+    lines.extend(text(json, "backup_log_start_time").map(|at| format!("back to    {at}")));
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{created, download, list, policy};
+    use serde_json::json;
+
+    /// Every field of the replies that people need is shown, and an absent one leaves no line behind.
+    #[test]
+    fn backups_as_people_see_them() {
+        let failed =
+            json!({ "status": "failed", "backup_job_id": "bj-1", "joined": false, "message": "gone", "hint": "Try." });
+        assert_eq!(created(&failed), "failed  bj-1\ngone\nhint: Try.");
+        let made = json!({ "status": "succeeded", "backup_job_id": "bj-1", "backup_id": "b-1", "message": "12 keys" });
+        assert_eq!(created(&made), "succeeded  bj-1\nbackup  b-1\n12 keys");
+        let none = json!({ "backups": [], "total": 0, "start_time": "S", "end_time": "E", "outside_range": 4 });
+        assert!(list(&none).ends_with("0 of 0 from S to E; 4 outside that range"), "{}", list(&none));
+        let damaged = json!({ "backups": [{ "backup_id": "b-1", "status": "damaged", "damage": "cut", "note": "n" }] });
+        assert!(list(&damaged).ends_with("cut"), "{}", list(&damaged));
+        let file = json!({ "path": "/x.rdb", "bytes": 9, "rdb_version": 10, "sha256": "ab", "already_there": true });
+        assert_eq!(download(&file), "/x.rdb (was there already, equal)\n9 B, RDB version 10, SHA-256 ab");
+        let url = json!({ "url": "https://x", "bytes": 9, "already_there": false, "expires_at": "T" });
+        assert_eq!(download(&url), "https://x\n9 B; whoever has this URL can read the backup until T");
+        let daily = json!({ "preferred_backup_time": "02:00Z-03:00Z", "preferred_backup_period": ["Monday", "Friday"],
+            "backup_retention_period": 7, "enable_backup_log": true, "backup_log_start_time": "T" });
+        let shown = "backups    Monday, Friday within 02:00Z-03:00Z\nkept for   7 days\nflashback  on\nback to    T";
+        assert_eq!(policy(&daily), shown);
+    }
+}

@@ -1,0 +1,41 @@
+//! Jobs for people: a line each, newest first.
+
+use super::{cell, items, table, text};
+use serde_json::Value;
+
+/// The reply of `describe_jobs`.
+pub fn list(json: &Value) -> String {
+    let rows = items(json, "jobs").iter().map(|j| {
+        let done = j.get("progress").and_then(Value::as_f64);
+        [
+            cell(j, "job_id"),
+            cell(j, "kind"),
+            cell(j, "instance_id"),
+            cell(j, "status"),
+            done.map_or(String::new(), |share| format!("{:.0}%", share * 100.0)),
+            cell(j, "started_at"),
+            text(j, "message").map_or_else(|| cell(j, "stage"), str::to_owned),
+        ]
+    });
+    table(["JOB", "KIND", "INSTANCE", "STATUS", "DONE", "STARTED", "MESSAGE"], rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::list;
+    use serde_json::json;
+
+    /// What a job came to is shown, or while it runs what it is doing and how far it is.
+    #[test]
+    fn a_job_shows_its_end_or_its_stage() {
+        let shown = list(&json!({ "jobs": [
+            { "job_id": "rj-2", "kind": "restore", "instance_id": "orders", "status": "running", "stage": "sending",
+              "progress": 0.426, "started_at": "T" },
+            { "job_id": "bj-1", "kind": "backup", "instance_id": "orders", "status": "succeeded", "stage": "done",
+              "started_at": "S", "message": "12 keys" },
+        ] }));
+        let lines: Vec<Vec<&str>> = shown.lines().skip(1).map(|l| l.split_whitespace().collect()).collect();
+        assert_eq!(lines[0], ["rj-2", "restore", "orders", "running", "43%", "T", "sending"]);
+        assert_eq!(lines[1], ["bj-1", "backup", "orders", "succeeded", "S", "12", "keys"]);
+    }
+}

@@ -1,0 +1,156 @@
+//! Every tool as a subcommand, made from the registry: its arguments, its run to the end, and what is printed of it.
+
+use crate::cli::{INTERRUPTED, print, render, terminal};
+use crate::config::ConfirmationPolicy;
+use crate::model::caller::Caller;
+use crate::model::fault::{Fault, Kind};
+use crate::model::job::JobStatus;
+use crate::runtime::drain::{self, Ended};
+use crate::runtime::signals::Signals;
+use crate::tools::guarded::reply::Guarded;
+use crate::tools::registry::{TOOLS, Tool};
+use crate::tools::{App, Outcome, ToolCall, create_backup};
+use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches, Subcommand};
+use serde_json::Value;
+use std::io::Write as _;
+use std::sync::LazyLock;
+use terminal::{Bar, TerminalPerson};
+
+/// The option that every tool has.
+const JSON: &str = "json";
+
+/// The tools by the names of their subcommands.
+static SUBCOMMANDS: LazyLock<Vec<(String, &Tool)>> =
+    LazyLock::new(|| TOOLS.iter().map(|tool| (tool.name.replace('_', "-"), tool)).collect());
+
+fn find(subcommand: &str) -> Option<&'static Tool> {
+    SUBCOMMANDS.iter().find(|(name, _)| name == subcommand).map(|(_, tool)| *tool)
+}
+
+/// A tool's subcommand, as it was typed.
+pub struct ToolCommand {
+    tool: &'static Tool,
+    arguments: Value,
+    as_json: bool,
+}
+
+impl FromArgMatches for ToolCommand {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let found = matches.subcommand().and_then(|(name, given)| find(name).map(|tool| (tool, given)));
+        let (tool, given) = found.ok_or_else(|| clap::Error::new(clap::error::ErrorKind::InvalidSubcommand))?;
+        Ok(Self { tool, arguments: (tool.read)(given)?, as_json: given.get_flag(JSON) })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl Subcommand for ToolCommand {
+    fn augment_subcommands(command: Command) -> Command {
+        let json = Arg::new(JSON).long(JSON).action(ArgAction::SetTrue);
+        let json = json.help("Print exactly the tool's structured result");
+        SUBCOMMANDS.iter().fold(command, |command, (name, tool)| {
+            command.subcommand((tool.options)(Command::new(name.as_str())).about(tool.about).arg(json.clone()))
+        })
+    }
+
+    fn augment_subcommands_for_update(command: Command) -> Command {
+        Self::augment_subcommands(command)
+    }
+
+    fn has_subcommand(name: &str) -> bool {
+        find(name).is_some()
+    }
+}
+
+impl ToolCommand {
+    /// Runs it to its end, or until Ctrl-C or another signal; then ends cleanly what it began.
+    ///
+    /// # Errors
+    /// The tool's own.
+    pub async fn run(mut self, app: &App) -> Result<u8, Fault> {
+        if self.tool.name == "create_backup"
+            && let Some(wait) = self.arguments.get_mut("wait_seconds").filter(|wait| wait.is_null())
+        {
+            // A person waits, as long as a tool may.
+            *wait = create_backup::MAX_WAIT.into();
+        }
+        drain::recover(app).await?;
+        let (person, bar, mut signals) = (TerminalPerson::new(self.as_json), Bar::new(), Signals::new()?);
+        let caller = Caller::command_line();
+        let call = ToolCall { app, caller: &caller, person: &person, progress: &bar };
+        let outcome = drain::unless_asked_to_end(&mut signals, self.conversation(&call)).await;
+        bar.clear();
+        let Some(outcome) = outcome else {
+            stopping();
+            drain::stop(app, &mut signals).await;
+            return Ok(INTERRUPTED);
+        };
+        let (code, running) = self.show(outcome);
+        // What the call began outlives its reply, but not this process.
+        if running.is_some() {
+            let _ = writeln!(std::io::stderr(), "its job goes on (Ctrl-C cancels a backup of our own making)");
+        }
+        if drain::finish(app, &mut signals, stopping).await != Ended::Done {
+            return Ok(INTERRUPTED);
+        }
+        let Some(job) = running.filter(|_| !self.as_json) else { return code };
+        let job = app.provider.job(&job).await?;
+        // The cloud goes on by itself; whoever looks next follows it.
+        let came_to = if job.status == JobStatus::Running { "follow it with describe-jobs" } else { &job.message };
+        print(&format!("{}  {}  {came_to}", job.status.as_str(), job.id));
+        if job.status == JobStatus::Failed { Ok(Guarded::failed(&job.code).exit_code()) } else { code }
+    }
+
+    /// One call; for a guarded tool at a terminal also the second one, since the person is right here.
+    async fn conversation(&self, call: &ToolCall<'_>) -> Result<Outcome, Fault> {
+        let mut arguments = self.arguments.clone();
+        let first = crate::tools::run(call, self.tool.name, arguments.clone()).await?;
+        let Outcome::Reply { json } = &first else { return Ok(first) };
+        let planned = json.get("status").and_then(Value::as_str) == Some("confirmation_required");
+        // Where the token alone is enough, echoing it is the person's own second step.
+        let asked = call.app.config.guard.confirmation == ConfirmationPolicy::Person;
+        if !planned || !asked || self.as_json || !terminal::is_there() {
+            return Ok(first);
+        }
+        let _ = writeln!(std::io::stderr(), "{}\n", render::reply(self.tool.name, json));
+        if let (Some(arguments), Some(token)) = (arguments.as_object_mut(), json.get("confirmation_token")) {
+            arguments.insert("confirmation_token".into(), token.clone());
+        }
+        loop {
+            let next = crate::tools::run(call, self.tool.name, arguments.clone()).await?;
+            match &next {
+                Outcome::Reply { json } if json.get("status").and_then(Value::as_str) == Some("prechecks_pending") => {}
+                _ => return Ok(next),
+            }
+        }
+    }
+
+    /// Prints what came of a call. Returns the exit code and, where a job of the call still runs, its id.
+    fn show(&self, outcome: Result<Outcome, Fault>) -> (Result<u8, Fault>, Option<String>) {
+        let json = match outcome {
+            Ok(Outcome::Reply { json }) => json,
+            // A terminal answers at once; nothing is deferred here.
+            Ok(Outcome::AskPerson { .. }) => return (Ok(Kind::Unexpected.exit_code()), None),
+            Err(fault) => {
+                if self.as_json {
+                    print(&crate::mcp::contract::error_json(&fault).to_string());
+                }
+                return (Err(fault), None);
+            }
+        };
+        print(&if self.as_json { json.to_string() } else { render::reply(self.tool.name, &json) });
+        let field = |key: &str| json.get(key).and_then(Value::as_str);
+        let status = field("status").unwrap_or_default();
+        let running =
+            matches!(status, "running" | "started").then(|| field("backup_job_id").or(field("job_id"))).flatten();
+        let refused = Guarded::refused(status, field("code").unwrap_or_default());
+        (Ok(refused.map_or(0, Kind::exit_code)), running.map(str::to_owned))
+    }
+}
+
+fn stopping() {
+    let _ = writeln!(std::io::stderr(), "stopping: a backup is cancelled, a restore that has begun is seen to its end");
+}

@@ -1,0 +1,52 @@
+//! How a process ends well: what it began is finished, or cancelled on a signal; a second signal ends it at once.
+
+use crate::model::fault::Fault;
+use crate::runtime::signals::Signals;
+use crate::tools::App;
+
+/// How it came to an end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// All is done.
+    Done,
+    /// By a signal; captures were cancelled, and a restore that had begun was finished.
+    Interrupted,
+    /// By a second signal, at once. The next start reconciles what ran.
+    Abandoned,
+}
+
+/// Finds what dead processes left behind. Nothing is asked where nothing was ever stored: nothing can have been left.
+///
+/// # Errors
+/// `state.failed`, `home.failed`.
+pub async fn recover(app: &App) -> Result<(), Fault> {
+    let store = app.config.home.dir().join("state.db");
+    if tokio::fs::try_exists(store).await.unwrap_or(true) { app.provider.recover().await } else { Ok(()) }
+}
+
+/// Does something, unless a signal comes first: then `None`, and what it began is still to be stopped.
+pub async fn unless_asked_to_end<T>(signals: &mut Signals, work: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        done = work => Some(done),
+        () = signals.asked_to_end() => None,
+    }
+}
+
+/// Waits for the jobs of this process; on a signal stops them, after `stopping` has told whoever waits.
+pub async fn finish(app: &App, signals: &mut Signals, stopping: impl FnOnce()) -> Ended {
+    match unless_asked_to_end(signals, app.provider.shut_down(false)).await {
+        Some(()) => Ended::Done,
+        None => {
+            stopping();
+            stop(app, signals).await
+        }
+    }
+}
+
+/// Cancels captures, which leave nothing, and waits for a restore that has begun.
+pub async fn stop(app: &App, signals: &mut Signals) -> Ended {
+    match unless_asked_to_end(signals, app.provider.shut_down(true)).await {
+        Some(()) => Ended::Interrupted,
+        None => Ended::Abandoned,
+    }
+}

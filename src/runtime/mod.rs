@@ -1,0 +1,36 @@
+//! One process: its threads, what is wired to what, which faces run, signals, and how it ends well.
+//!
+//! It parses nothing and prints nothing: that is the command line's.
+//!
+//! One thread serves. All it does is to move bytes between sockets and to wait; whatever can block (hashing, compressing,
+//! disks, the state store, certificates) runs on tokio's blocking threads, which come and go with the work. So the process
+//! has as many threads as there is work for, and an idle server has one.
+
+pub mod drain;
+pub mod serve;
+pub mod signals;
+pub mod wiring;
+
+use crate::model::fault::{Fault, Kind};
+
+/// Runs the process's work to its end.
+///
+/// # Errors
+/// `system.runtime` where the system gives no threads or sockets.
+pub fn run<T>(work: impl Future<Output = T>) -> Result<T, Fault> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| {
+        Fault::new(Kind::Unexpected, "system.runtime", format!("the runtime did not start: {e}")).because(e)
+    })?;
+    let done = runtime.block_on(work);
+    // Jobs have been waited for. A thread that still reads or writes for a call that is over must not keep us: a download
+    // resumes, and verifying leaves nothing.
+    runtime.shutdown_background();
+    Ok(done)
+}
+
+/// Sends the log to standard error, for standard output is data: what `TAIR_BACKUP_MCP_LOG` asks for, else `default`.
+pub fn log(default: &str) {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("TAIR_BACKUP_MCP_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}

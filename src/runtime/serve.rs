@@ -1,0 +1,42 @@
+//! The MCP service: serves until the client leaves or a signal comes, and then ends well.
+
+use crate::mcp;
+use crate::model::fault::Fault;
+use crate::runtime::drain::{self, Ended};
+use crate::runtime::signals::Signals;
+use crate::tools::App;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Recovery of what dead processes left waits until the first list has been answered.
+const RECONCILE_AFTER: Duration = Duration::from_millis(300);
+
+/// Serves MCP on standard input and output.
+///
+/// # Errors
+/// `mcp.failed` where the transport breaks, `system.signals`.
+pub async fn stdio(app: Arc<App>) -> Result<(), Fault> {
+    let Some(session) = mcp::stdio(Arc::clone(&app)).await? else { return Ok(()) };
+    let reconciling = Arc::clone(&app);
+    tokio::spawn(async move {
+        tokio::time::sleep(RECONCILE_AFTER).await;
+        if let Err(fault) = drain::recover(&reconciling).await {
+            tracing::warn!("what an earlier process left behind could not be reconciled: {fault}");
+        }
+    });
+    let (stop, mut signals) = (session.stop(), Signals::new()?);
+    let closed = session.closed();
+    tokio::pin!(closed);
+    let ended = match drain::unless_asked_to_end(&mut signals, &mut closed).await {
+        // Only the client left: what it began goes on, for a job outlives its caller, unless a signal comes after all.
+        Some(()) => drain::finish(&app, &mut signals, || ()).await,
+        None => {
+            stop();
+            drain::stop(&app, &mut signals).await
+        }
+    };
+    if ended == Ended::Abandoned {
+        tracing::warn!("ended by a second signal; the next start reconciles what runs");
+    }
+    Ok(())
+}

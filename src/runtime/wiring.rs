@@ -1,0 +1,39 @@
+//! What is wired to what: from a configuration to everything that a face works with. Nothing is touched yet.
+
+use crate::config::Config;
+use crate::model::fault::Fault;
+use crate::provider::Provider;
+use crate::provider::local::Local;
+use crate::provider::routed::Routed;
+use crate::provider::tair::Tair;
+use crate::state::State;
+use crate::tair::client::Client;
+use crate::tair::environment::Environment;
+use crate::tools::App;
+use std::sync::Arc;
+
+/// The application of a configuration.
+///
+/// # Errors
+/// Those of the cloud's client: a region or an endpoint that is none.
+pub fn app(config: Config) -> Result<Arc<App>, Fault> {
+    let state = Arc::new(State::new(config.home.dir()));
+    let local = Local::new(&config, Arc::clone(&state));
+    let provider: Arc<dyn Provider> = match &config.tair {
+        None => Arc::new(local),
+        Some(tair) => {
+            let client = Client::new(tair.clone(), &Environment::process())?;
+            Arc::new(Routed::new(local, Tair::new(client, Arc::clone(&state))))
+        }
+    };
+    Ok(Arc::new(App { config, provider, state }))
+}
+
+/// The same without the cloud: what stands in for the cloud is what is here, and nothing of it may come from there.
+///
+/// # Errors
+/// None today; as [`app`].
+pub fn app_without_cloud(mut config: Config) -> Result<Arc<App>, Fault> {
+    config.tair = None;
+    app(config)
+}

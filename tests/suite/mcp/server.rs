@@ -1,0 +1,400 @@
+//! The MCP server on a bare pipe, in both eras of the protocol: it lists and calls, asks the person as each era does, takes
+//! nothing but the asked-for answer as a yes, and survives whatever is written to it.
+
+use crate::support::{Bench, Redis, text};
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+use tair_backup_mcp::tools::registry::NAMES;
+
+/// No answer takes so long.
+const WITHIN: Duration = Duration::from_secs(60);
+
+/// How a client speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Era {
+    /// With the `initialize` handshake; the server asks with a request of its own.
+    Handshake,
+    /// Each request says for itself what it can do; the server asks in its result.
+    Stateless,
+}
+
+const ERAS: [Era; 2] = [Era::Handshake, Era::Stateless];
+
+/// A client that writes lines and reads lines.
+struct Wire {
+    era: Era,
+    can_ask: bool,
+    child: Child,
+    stdin: Option<ChildStdin>,
+    lines: Receiver<Value>,
+    id: u64,
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+impl Wire {
+    fn new(bench: &Bench, era: Era, can_ask: bool) -> Self {
+        let mut child = bench.command(&["serve"]).stdin(std::process::Stdio::piped()).spawn().unwrap();
+        let (stdin, stdout) = (child.stdin.take(), child.stdout.take().unwrap());
+        let (to, lines) = channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                // Whatever is on standard output is the protocol.
+                let message = serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line}"));
+                if to.send(message).is_err() {
+                    return;
+                }
+            }
+        });
+        let mut wire = Self { era, can_ask, child, stdin, lines, id: 0 };
+        if era == Era::Handshake {
+            let hello = json!({
+                "protocolVersion": "2025-11-25",
+                "capabilities": if can_ask { json!({ "elicitation": {} }) } else { json!({}) },
+                "clientInfo": { "name": "test", "version": "1" },
+            });
+            let welcome = wire.request("initialize", hello);
+            assert_eq!(welcome["result"]["protocolVersion"], "2025-11-25", "{welcome}");
+            assert!(welcome["result"]["instructions"].is_string(), "{welcome}");
+            wire.send(&json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }));
+        }
+        wire
+    }
+
+    fn line(&mut self, line: &str) {
+        let stdin = self.stdin.as_mut().unwrap();
+        stdin.write_all(line.as_bytes()).unwrap();
+        stdin.write_all(b"\n").unwrap();
+        stdin.flush().unwrap();
+    }
+
+    fn send(&mut self, message: &Value) {
+        self.line(&message.to_string());
+    }
+
+    fn next(&self) -> Value {
+        self.lines.recv_timeout(WITHIN).expect("the server said nothing")
+    }
+
+    /// Sends a request; its id.
+    fn begin(&mut self, method: &str, mut params: Value) -> u64 {
+        self.id += 1;
+        if self.era == Era::Stateless {
+            params["_meta"] = json!({
+                "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+                "io.modelcontextprotocol/clientCapabilities": if self.can_ask { json!({ "elicitation": {} }) } else { json!({}) },
+                "io.modelcontextprotocol/clientInfo": { "name": "test", "version": "1" },
+            });
+        }
+        let id = self.id;
+        self.send(&json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params }));
+        id
+    }
+
+    /// The answer to a request; no question may come before it.
+    fn answer(&self, id: u64) -> Value {
+        loop {
+            let message = self.next();
+            assert!(message["method"].is_null() || message["id"].is_null(), "an unexpected question: {message}");
+            if message["id"] == id {
+                return message;
+            }
+        }
+    }
+
+    fn request(&mut self, method: &str, params: Value) -> Value {
+        let id = self.begin(method, params);
+        self.answer(id)
+    }
+
+    /// A tool's result.
+    fn call(&mut self, tool: &str, arguments: Value) -> Value {
+        let reply = self.request("tools/call", json!({ "name": tool, "arguments": arguments }));
+        assert!(reply["error"].is_null(), "{reply}");
+        reply["result"].clone()
+    }
+
+    /// The question that a call leads to: its text, and what an answer needs.
+    fn question(&mut self, arguments: &Value) -> (String, Asked) {
+        let call = json!({ "name": "restore_instance", "arguments": arguments });
+        let id = self.begin("tools/call", call.clone());
+        loop {
+            let message = self.next();
+            if message["method"] == "elicitation/create" {
+                assert_eq!(self.era, Era::Handshake, "a server of 2026-07-28 sends no requests: {message}");
+                return (
+                    text(&message["params"]["message"]),
+                    Asked { call, id, request: message["id"].clone(), state: Value::Null },
+                );
+            }
+            if message["id"] == id {
+                let result = &message["result"];
+                assert_eq!((self.era, &result["resultType"]), (Era::Stateless, &"input_required".into()), "{message}");
+                let form = &result["inputRequests"]["approval"]["params"];
+                return (
+                    text(&form["message"]),
+                    Asked { call, id, request: Value::Null, state: result["requestState"].clone() },
+                );
+            }
+        }
+    }
+
+    /// Answers a question, as each era does; the structured result of the call.
+    fn reply(&mut self, asked: Asked, answer: Value) -> Value {
+        let message = if self.era == Era::Handshake {
+            self.send(&json!({ "jsonrpc": "2.0", "id": asked.request, "result": answer }));
+            self.answer(asked.id)
+        } else {
+            let mut call = asked.call;
+            call["inputResponses"] = json!({ "approval": answer });
+            call["requestState"] = asked.state;
+            self.request("tools/call", call)
+        };
+        message["result"]["structuredContent"].clone()
+    }
+}
+
+/// A question that waits for its answer.
+struct Asked {
+    call: Value,
+    id: u64,
+    request: Value,
+    state: Value,
+}
+
+fn accept(typed: &str) -> Value {
+    json!({ "action": "accept", "content": { "instance_id": typed } })
+}
+
+/// A server with a backup in it and a write since; the digest of the backup.
+fn bench() -> (Redis, Bench, String, String) {
+    let redis = Redis::start("redis-7.0", &[]);
+    redis.fill(0, 1);
+    let bench = Bench::new(&format!("[[instance]]\nid = \"orders\"\nurl = \"{}\"\n", redis.url()));
+    let (intact, backup) = (redis.digest(), bench.backup());
+    redis.run(&["SET", "marker", "written since"]);
+    (redis, bench, backup, intact)
+}
+
+/// The arguments of a second call, from a first one.
+fn planned(wire: &mut Wire, backup: &str) -> Value {
+    let mut arguments = json!({ "instance_id": "orders", "backup_id": backup });
+    let plan = wire.call("restore_instance", arguments.clone());
+    let token = plan["structuredContent"]["confirmation_token"].clone();
+    assert!(token.is_string(), "{plan}");
+    arguments["confirmation_token"] = token;
+    arguments
+}
+
+/// Every tool is listed as it is published, and a call answers structured and, the same, as text.
+#[test]
+fn lists_and_calls_in_both_eras() {
+    let redis = Redis::start("redis-7.0", &[]);
+    redis.run(&["SET", "a", "1"]);
+    let bench = Bench::unattended(&redis);
+    for era in ERAS {
+        let mut wire = Wire::new(&bench, era, false);
+        let listed = wire.request("tools/list", json!({}))["result"].clone();
+        let names: Vec<&str> =
+            listed["tools"].as_array().unwrap().iter().map(|t| t["name"].as_str().unwrap()).collect();
+        assert_eq!(names, NAMES, "{era:?}");
+        if era == Era::Stateless {
+            assert_eq!(listed["resultType"], "complete", "{listed}");
+            assert!(listed["ttlMs"].as_u64() > Some(0) && listed["cacheScope"] == "public", "{listed}");
+        }
+        let prompts = wire.request("prompts/list", json!({}))["result"]["prompts"].clone();
+        assert_eq!(prompts.as_array().map(Vec::len), Some(2), "{prompts}");
+        let result = wire.call("describe_instances", json!({}));
+        let instance = &result["structuredContent"]["instances"][0];
+        assert_eq!((&instance["instance_id"], &instance["keys"]), (&"orders".into(), &1.into()), "{result}");
+        let same: Value = serde_json::from_str(result["content"][0]["text"].as_str().unwrap()).unwrap();
+        assert_eq!((same, &result["isError"]), (result["structuredContent"].clone(), &false.into()), "{era:?}");
+        let made = wire.call("create_backup", json!({ "instance_id": "orders", "wait_seconds": 60 }));
+        assert_eq!(made["structuredContent"]["status"], "succeeded", "{made}");
+    }
+}
+
+/// The person sees the plan and types the id: only then is anything overwritten, and the reply says that a person agreed.
+#[test]
+fn the_typed_id_is_a_yes_in_both_eras() {
+    for era in ERAS {
+        let (redis, bench, backup, intact) = bench();
+        let mut wire = Wire::new(&bench, era, true);
+        let arguments = planned(&mut wire, &backup);
+        let before = redis.digest();
+        let (question, asked) = wire.question(&arguments);
+        assert!(question.contains(&backup) && question.contains("orders"), "{question}");
+        assert_eq!(redis.digest(), before, "asking changes nothing");
+        let done = wire.reply(asked, accept("orders"));
+        assert_eq!((&done["status"], &done["human_verified"]), (&"succeeded".into(), &true.into()), "{era:?}: {done}");
+        assert_eq!(redis.digest(), intact, "{era:?}");
+        let again = wire.call("restore_instance", arguments);
+        assert_eq!(
+            (&again["isError"], &again["structuredContent"]["code"]),
+            (&true.into(), &"confirm.used".into()),
+            "{again}"
+        );
+    }
+}
+
+/// A no voids the token; a closed question and a wrong answer leave it open; none of them overwrites anything.
+#[test]
+fn anything_else_is_no_yes_in_both_eras() {
+    for era in ERAS {
+        let (redis, bench, backup, _) = bench();
+        let mut wire = Wire::new(&bench, era, true);
+        let arguments = planned(&mut wire, &backup);
+        let before = redis.digest();
+        for (answer, code) in [
+            (json!({ "action": "cancel" }), "person.dismissed"),
+            (accept("order"), "person.not_confirmed"),
+            (
+                json!({ "action": "accept", "content": { "instance_id": "orders", "sure": false } }),
+                "person.not_confirmed",
+            ),
+        ] {
+            let (_, asked) = wire.question(&arguments);
+            let reply = wire.reply(asked, answer.clone());
+            assert_eq!(
+                (&reply["status"], &reply["code"]),
+                (&"approval_required".into(), &code.into()),
+                "{era:?} {answer}"
+            );
+        }
+        let (_, asked) = wire.question(&arguments);
+        let declined = wire.reply(asked, json!({ "action": "decline" }));
+        assert_eq!(
+            (&declined["status"], &declined["code"]),
+            (&"declined".into(), &"person.declined".into()),
+            "{declined}"
+        );
+        let after = wire.call("restore_instance", arguments);
+        assert_eq!(after["structuredContent"]["code"], "confirm.used", "{era:?}: {after}");
+        assert_eq!(redis.digest(), before, "{era:?}");
+    }
+}
+
+/// A client that declared no way to ask is told who can approve; an answer that nobody asked for counts for nothing.
+#[test]
+fn without_a_question_there_is_no_answer() {
+    let (redis, bench, backup, _) = bench();
+    let before = redis.digest();
+    for era in ERAS {
+        let mut wire = Wire::new(&bench, era, false);
+        let arguments = planned(&mut wire, &backup);
+        let reply = wire.call("restore_instance", arguments)["structuredContent"].clone();
+        assert_eq!(reply["code"], "person.no_channel", "{era:?}: {reply}");
+        assert!(reply["hint"].as_str().unwrap().contains("approve"), "{reply}");
+    }
+    let mut wire = Wire::new(&bench, Era::Stateless, true);
+    let arguments = planned(&mut wire, &backup);
+    let (_, asked) = wire.question(&arguments);
+    let sealed = text(&asked.state);
+    let forged = format!("{}{}", if sealed.starts_with('A') { "B" } else { "A" }, &sealed[1..]);
+    for state in [Value::Null, "".into(), forged.into()] {
+        let mut call = asked.call.clone();
+        call["inputResponses"] = json!({ "approval": accept("orders") });
+        if !state.is_null() {
+            call["requestState"] = state.clone();
+        }
+        let reply = wire.request("tools/call", call);
+        assert_ne!(reply["result"]["structuredContent"]["status"], "succeeded", "{state}: {reply}");
+        assert_eq!(redis.digest(), before, "{state}");
+    }
+}
+
+/// A call that is cancelled while the person thinks overwrites nothing, and its late answer neither; the token stays good.
+#[test]
+fn a_cancelled_call_changes_nothing() {
+    let (redis, bench, backup, intact) = bench();
+    let mut wire = Wire::new(&bench, Era::Handshake, true);
+    let arguments = planned(&mut wire, &backup);
+    let before = redis.digest();
+    let (_, asked) = wire.question(&arguments);
+    let cancelled = json!({ "requestId": asked.id, "reason": "the user stopped it" });
+    wire.send(&json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": cancelled }));
+    wire.send(&json!({ "jsonrpc": "2.0", "id": asked.request, "result": accept("orders") }));
+    let id = wire.begin("tools/list", json!({}));
+    loop {
+        let message = wire.next();
+        if message["id"] == asked.id {
+            assert_ne!(message["result"]["structuredContent"]["status"], "succeeded", "{message}");
+        }
+        if message["id"] == id {
+            break;
+        }
+    }
+    assert_eq!(redis.digest(), before);
+    let (_, asked) = wire.question(&arguments);
+    let done = wire.reply(asked, accept("orders"));
+    assert_eq!(done["status"], "succeeded", "{done}");
+    assert_eq!(redis.digest(), intact);
+}
+
+/// An unknown tool is a fault of the protocol; wrong arguments are the model's to mend, so they are a result that names them.
+#[test]
+fn what_is_wrong_is_named_in_both_eras() {
+    let redis = Redis::start("redis-7.0", &[]);
+    let bench = Bench::unattended(&redis);
+    for era in ERAS {
+        let mut wire = Wire::new(&bench, era, false);
+        let unknown = wire.request("tools/call", json!({ "name": "flush_instance", "arguments": {} }));
+        assert_eq!(unknown["error"]["code"], -32602, "{unknown}");
+        assert!(text(&unknown["error"]["message"]).contains("restore_instance"), "{unknown}");
+        for (tool, arguments, code, named) in [
+            ("describe_backups", json!({}), "arguments.invalid", "instance_id"),
+            ("describe_backups", json!({ "instance_id": 7 }), "arguments.invalid", "instance_id"),
+            (
+                "describe_backups",
+                json!({ "instance_id": "orders", "page_size": "20" }),
+                "arguments.invalid",
+                "page_size",
+            ),
+            ("restore_instance", json!({ "instance_id": "orders", "yes": true }), "arguments.invalid", "yes"),
+            ("restore_instance", json!({ "instance_id": "orders" }), "arguments.invalid", "backup_id"),
+            ("create_backup", json!({ "instance_id": "order" }), "instance.not_found", "orders"),
+            ("create_backup", json!({ "instance_id": "../orders" }), "instance.bad_id", "letters"),
+        ] {
+            let result = wire.call(tool, arguments.clone());
+            let fault = &result["structuredContent"];
+            assert_eq!(
+                (&result["isError"], &fault["code"]),
+                (&true.into(), &code.into()),
+                "{era:?} {arguments}: {result}"
+            );
+            let said = format!("{} {}", fault["message"], fault["hint"]);
+            assert!(said.contains(named), "{era:?} {arguments}: {said}");
+        }
+        let prompt = wire.request("prompts/get", json!({ "name": "safe_restor" }));
+        assert!(text(&prompt["error"]["message"]).contains("safe_restore"), "{prompt}");
+    }
+}
+
+/// Lines that are no messages do not end the server, and a client that leaves does, well.
+#[test]
+fn nonsense_is_survived_and_leaving_ends_it() {
+    let redis = Redis::start("redis-7.0", &[]);
+    let bench = Bench::unattended(&redis);
+    for era in ERAS {
+        let mut wire = Wire::new(&bench, era, false);
+        wire.request("tools/list", json!({}));
+        for line in
+            ["nonsense", "{}", "[]", "{\"jsonrpc\":\"2.0\"", "\u{0}", "{\"jsonrpc\":\"2.0\",\"method\":\"no/such\"}"]
+        {
+            wire.line(line);
+        }
+        let listed = wire.request("tools/list", json!({}));
+        assert_eq!(listed["result"]["tools"].as_array().map(Vec::len), Some(NAMES.len()), "{era:?}: {listed}");
+        drop(wire.stdin.take());
+        let ended = crate::support::wait("the server to end", WITHIN, || wire.child.try_wait().unwrap());
+        assert!(ended.success(), "{era:?}: {ended}");
+    }
+}

@@ -1,0 +1,49 @@
+//! Backups: waited for or not, joined where one runs already, and bounded in how long a call may wait.
+
+use crate::support::{Bench, Redis, text};
+
+/// A backup that is not waited for is not cut off: the reply comes at once, the process stays until the set is whole.
+#[test]
+fn a_backup_not_waited_for_is_finished() {
+    let redis = Redis::start("redis-7.0", &[]);
+    redis.fill(20, 1);
+    let bench = Bench::unattended(&redis);
+    let made = bench.json(&["create-backup", "--instance-id", "orders", "--wait-seconds", "0"]);
+    assert_eq!(made["status"], "running", "{made}");
+    let jobs = bench.jobs();
+    assert_eq!(jobs[0]["status"], "succeeded", "{jobs:?}");
+    assert_eq!(bench.backups().len(), 1);
+}
+
+/// Of two calls at once one makes the backup and the other joins it: there is one job and one set.
+#[test]
+fn a_second_call_joins_the_first() {
+    let redis = Redis::start("redis-7.0", &[]);
+    redis.fill(20, 1);
+    let bench = Bench::unattended(&redis);
+    let replies: Vec<_> = std::thread::scope(|threads| {
+        let calls = [0, 1].map(|_| threads.spawn(|| bench.json(&["create-backup", "--instance-id", "orders"])));
+        calls.into_iter().map(|call| call.join().unwrap()).collect()
+    });
+    let joined = replies.iter().filter(|reply| reply["joined"] == true).count();
+    // The second may also have come after the first was done; then it made one of its own.
+    assert_eq!(bench.backups().len(), 2 - joined, "{replies:?}");
+    assert_eq!(bench.jobs().len(), 2 - joined, "{replies:?}");
+    for reply in &replies {
+        let listed = bench.backups();
+        assert!(listed.iter().any(|set| set["backup_id"] == reply["backup_id"]), "{reply} is not in {listed:?}");
+    }
+}
+
+/// A note is kept with its set; a wait beyond an hour is refused before anything is begun.
+#[test]
+fn a_note_is_kept_and_a_wait_is_bounded() {
+    let redis = Redis::start("redis-7.0", &[]);
+    let bench = Bench::unattended(&redis);
+    let long = bench.run(&["create-backup", "--instance-id", "orders", "--wait-seconds", "3601"]);
+    assert!(long.code == 2 && long.err.contains("at most 3600"), "{long:?}");
+    assert!(!bench.home().join("vault/orders").exists() && bench.jobs().is_empty());
+    let made = bench.json(&["create-backup", "--instance-id", "orders", "--note", "before the release"]);
+    assert_eq!((text(&made["status"]), made["joined"] == false), ("succeeded".into(), true), "{made}");
+    assert_eq!(bench.backups()[0]["note"], "before the release");
+}

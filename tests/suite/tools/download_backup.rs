@@ -1,0 +1,75 @@
+//! Downloads: a set as a plain file that the server's own check accepts, and nothing outside the directories that are allowed.
+
+use crate::support::{Bench, Redis, files_under, program, text, unattended};
+use std::path::PathBuf;
+use std::process::Command;
+
+/// Downloads go only where they may, over nothing that is there, and end as a file that the server's own check accepts.
+#[test]
+fn downloads() {
+    let redis = Redis::start("redis-7.0", &[]);
+    redis.fill(0, 1);
+    let bench = Bench::unattended(&redis);
+    let allowed = bench.dir.path().join("allowed");
+    let outside = bench.dir.path().join("outside");
+    std::fs::create_dir_all(&allowed).unwrap();
+    std::fs::create_dir_all(&outside).unwrap();
+    let config = format!("download_roots = [{:?}]\n{}", allowed.to_str().unwrap(), unattended(&redis, ""));
+    bench.configure(&config);
+    let backup = bench.backup();
+    let get = |more: &[&str]| {
+        bench.run(&[&["download-backup", "--json", "--instance-id", "orders", "--backup-id", &backup], more].concat())
+    };
+    let (allowed_text, outside_text) = (allowed.to_str().unwrap(), outside.to_str().unwrap());
+    let first = get(&[]).json();
+    let file = PathBuf::from(text(&first["path"]));
+    let rdb = std::fs::read(&file).unwrap();
+    assert_eq!((first["bytes"].as_u64(), rdb.starts_with(b"REDIS0010")), (Some(rdb.len() as u64), true), "{first}");
+    let check = Command::new(program("redis-7.0", "check-rdb")).arg(&file).output().unwrap();
+    assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stdout));
+    assert_eq!(get(&[]).json()["already_there"], true);
+    assert_eq!(get(&["--directory", allowed_text, "--file-name", "a.rdb"]).code, 0);
+    assert_eq!(get(&["--directory", &format!("{allowed_text}/new/deep")]).code, 0);
+
+    std::os::unix::fs::symlink(&outside, allowed.join("link")).unwrap();
+    std::os::unix::fs::symlink(outside.join("victim"), allowed.join("file.rdb")).unwrap();
+    std::os::unix::fs::symlink(outside.join("victim"), allowed.join(".p.rdb.part")).unwrap();
+    std::os::unix::fs::symlink(&file, allowed.join("same.rdb")).unwrap();
+    for (dir, code) in [
+        (outside_text.to_owned(), "download.outside_roots"),
+        ("/etc".into(), "download.outside_roots"),
+        ("..".into(), "download.outside_roots"),
+        ("a/../../x".into(), "download.outside_roots"),
+        (format!("{allowed_text}/../outside"), "download.outside_roots"),
+        (format!("{allowed_text}/link"), "download.outside_roots"),
+        (format!("{allowed_text}/link/new"), "download.outside_roots"),
+    ] {
+        let done = get(&["--directory", &dir]);
+        assert_eq!((done.code, text(&done.json()["code"])), (3, code.into()), "{dir}: {done:?}");
+    }
+    for name in ["../x.rdb", "/tmp/x.rdb", "a/b.rdb", "..", ".", "", ".hidden", "a\nb", &"x".repeat(201)] {
+        let done = get(&["--file-name", name]);
+        assert_eq!((done.code, &done.json()["code"]), (2, &"download.bad_name".into()), "{name:?}: {done:?}");
+    }
+    std::fs::write(allowed.join("other.rdb"), "something else").unwrap();
+    std::fs::create_dir(allowed.join("dir.rdb")).unwrap();
+    for name in ["other.rdb", "file.rdb", "p.rdb", "same.rdb", "dir.rdb"] {
+        let done = get(&["--directory", allowed_text, "--file-name", name]);
+        assert_eq!((done.code, &done.json()["code"]), (3, &"download.exists".into()), "{name}: {done:?}");
+    }
+    assert_eq!(std::fs::read(allowed.join("other.rdb")).unwrap(), b"something else");
+    assert!(files_under(&outside).is_empty(), "{:?}", files_under(&outside));
+
+    // A part of it is gone on with; one with wrong content, or too long, is written anew from the first difference.
+    let half = rdb.len() / 2;
+    let wrong = [&rdb[..half], b"wrong", &rdb[half..]].concat();
+    let long = [&rdb[..], b"and more"].concat();
+    for (n, part) in [&rdb[..half], &rdb[..], b"", b"nothing of it", &wrong, &long].into_iter().enumerate() {
+        let name = format!("resumed-{n}.rdb");
+        std::fs::write(allowed.join(format!(".{name}.part")), part).unwrap();
+        let done = get(&["--directory", allowed_text, "--file-name", &name]);
+        assert_eq!(done.code, 0, "part {n}: {done:?}");
+        assert_eq!(std::fs::read(allowed.join(&name)).unwrap(), rdb, "part {n}");
+        assert!(!allowed.join(format!(".{name}.part")).exists(), "part {n}");
+    }
+}

@@ -1,0 +1,45 @@
+//! Restores: planned, echoed and done, to the byte; and what they cannot be asked for is refused before anything is read.
+
+use crate::support::{Bench, Redis, text};
+
+/// The call is refused with this code, and says what to do instead.
+fn refused(bench: &Bench, words: &[&str], stable: &str) {
+    let done = bench.run(&[words, &["--instance-id", "orders"]].concat());
+    assert!(done.code != 0 && done.err.contains(&format!("[{stable}]")), "{words:?}: {done:?}");
+    assert!(done.err.contains("hint: "), "{words:?}: {done:?}");
+}
+
+/// A plan changes nothing; its echo brings back what the set holds; and the plan names the set that undoes it.
+#[test]
+fn a_plan_and_its_echo() {
+    let redis = Redis::start("redis-7.0", &[]);
+    redis.fill(0, 1);
+    let bench = Bench::unattended(&redis);
+    let (intact, backup) = (redis.digest(), bench.backup());
+    redis.run(&["SET", "marker", "written since"]);
+    let damaged = redis.digest();
+    let plan = bench.ask(&backup).json();
+    assert_eq!(plan["status"], "confirmation_required", "{plan}");
+    assert_eq!(redis.digest(), damaged, "a plan changes nothing");
+    let safety = text(&plan["plan"]["safety_backup_id"]);
+    let done = bench.run(&Bench::echo(&backup, &text(&plan["confirmation_token"])));
+    assert_eq!((done.code, &done.json()["status"]), (0, &"succeeded".into()), "{done:?}");
+    assert_eq!(redis.digest(), intact);
+    assert_eq!(bench.restore(&safety).json()["status"], "succeeded");
+    assert_eq!(redis.digest(), damaged, "the safety backup brings back what the restore overwrote");
+}
+
+/// What only the cloud can do, or nobody could show to a person, is refused on an instance of our own.
+#[test]
+fn what_cannot_be_asked_for_is_said() {
+    let redis = Redis::start("redis-7.0", &[]);
+    let bench = Bench::unattended(&redis);
+    let long = "x".repeat(161);
+    let moment = ["restore-instance", "--restore-time", "2026-11-23T06:15:00Z"];
+    refused(&bench, &[&moment[..], &["--filter-key", &long]].concat(), "arguments.invalid");
+    refused(&bench, &[&moment[..], &["--filter-key", "user:\u{202e}.*"]].concat(), "arguments.invalid");
+    refused(&bench, &moment, "restore.no_flashback");
+    refused(&bench, &["restore-instance", "--backup-id", "b-1", "--filter-key", "user:.*"], "arguments.invalid");
+    refused(&bench, &["restore-instance"], "arguments.invalid");
+    refused(&bench, &[&moment[..], &["--backup-id", "b-1"]].concat(), "arguments.invalid");
+}
