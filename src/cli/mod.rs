@@ -272,7 +272,7 @@ async fn tool(app: &App, name: &str, arguments: Value, as_json: bool) -> Result<
         }
     }
     let Some(job) = goes_on.filter(|_| !as_json) else { return code };
-    let job = app.provider.job(&job).await?;
+    let job = app.state.job(&job).await?;
     // The cloud goes on by itself; whoever looks next follows it.
     let told = if job.status == JobStatus::Running { "follow it with describe-jobs" } else { &job.message };
     print(&format!("{}  {}  {told}", job.status.as_str(), job.id));

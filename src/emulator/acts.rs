@@ -51,7 +51,7 @@ async fn end(world: &World, job: Job) -> Result<(), Fault> {
     let mut job = job;
     while job.status == JobStatus::Running {
         tokio::time::sleep(LOOK).await;
-        job = world.app.provider.job(&job.id).await?;
+        job = world.app.state.job(&job.id).await?;
     }
     if job.status == JobStatus::Succeeded {
         return Ok(());

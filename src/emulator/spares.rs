@@ -33,10 +33,10 @@ impl World {
     pub async fn settle_spare(&self, instance_id: &str, created: &Created) -> Result<Status, Refused> {
         let restore =
             |jobs: Vec<Job>| jobs.into_iter().find(|job| job.kind == JobKind::Restore && job.backup_id == created.copy);
-        let mut job = restore(self.app.provider.jobs(Some(instance_id)).await?);
+        let mut job = restore(self.app.state.jobs(Some(instance_id)).await?);
         if job.as_ref().is_some_and(is_undecided) {
             self.app.provider.recover().await?;
-            job = restore(self.app.provider.jobs(Some(instance_id)).await?);
+            job = restore(self.app.state.jobs(Some(instance_id)).await?);
         }
         if job.as_ref().is_some_and(is_undecided) {
             return Ok(Status::Creating);

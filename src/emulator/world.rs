@@ -216,7 +216,7 @@ impl World {
     /// # Errors
     /// What the state store refuses.
     pub async fn jobs(&self, instance: &Emulated) -> Result<Vec<Job>, Refused> {
-        let mut jobs = self.app.provider.jobs(Some(&instance.id)).await?;
+        let mut jobs = self.app.state.jobs(Some(&instance.id)).await?;
         if let Some(created) = &instance.created {
             jobs.retain(|job| created.normal_at.is_some_and(|at| job.created_at >= at));
         }

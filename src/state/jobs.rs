@@ -29,15 +29,6 @@ pub struct Orphan {
     pub undo: String,
 }
 
-/// Which jobs to list.
-#[derive(Debug, Default)]
-pub struct Filter<'a> {
-    /// Only this one.
-    pub job_id: Option<&'a str>,
-    /// Only of this instance.
-    pub instance_id: Option<&'a str>,
-}
-
 fn job(row: &SqliteRow) -> Result<Job, Fault> {
     let kind: String = row.try_get("kind")?;
     let status: String = row.try_get("status")?;
@@ -235,16 +226,15 @@ impl State {
         })
     }
 
-    /// The latest jobs, newest first, at most 50.
+    /// The latest jobs, newest first, at most 50; of one instance if named.
     ///
     /// # Errors
     /// `state.failed`.
-    pub async fn jobs(&self, filter: Filter<'_>) -> Result<Vec<Job>, Fault> {
+    pub async fn jobs(&self, instance_id: Option<&str>) -> Result<Vec<Job>, Fault> {
         let rows = sqlx::query(
-            "SELECT * FROM jobs WHERE (?1 IS NULL OR id = ?1) AND (?2 IS NULL OR instance_id = ?2) ORDER BY created_at DESC, id DESC LIMIT 50",
+            "SELECT * FROM jobs WHERE ?1 IS NULL OR instance_id = ?1 ORDER BY created_at DESC, id DESC LIMIT 50",
         )
-        .bind(filter.job_id)
-        .bind(filter.instance_id)
+        .bind(instance_id)
         .fetch_all(self.pool().await?)
         .await?;
         rows.iter().map(job).collect()

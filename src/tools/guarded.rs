@@ -176,7 +176,7 @@ async fn wait_for_safety(call: &ToolCall<'_>, id: &str, safety: SafetyFacts) -> 
     if safety.status != SafetyStatus::Running {
         return Ok(safety);
     }
-    let job = call.app.provider.job(&safety.job_id).await?;
+    let job = call.app.state.job(&safety.job_id).await?;
     follow(call, job, SAFETY_WAIT).await?;
     call.app.provider.safety_status(id, &safety.job_id, &safety.backup_id).await
 }

@@ -243,7 +243,7 @@ pub async fn follow(call: &ToolCall<'_>, mut job: Job, wait: Duration) -> Result
     let mut reported = Instant::now().checked_sub(REPORT).unwrap_or_else(Instant::now);
     while job.status == JobStatus::Running && Instant::now() < deadline {
         tokio::time::sleep(LOOK).await;
-        job = call.app.provider.job(&job.id).await?;
+        job = call.app.state.job(&job.id).await?;
         if reported.elapsed() >= REPORT {
             reported = Instant::now();
             call.progress

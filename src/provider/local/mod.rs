@@ -29,7 +29,7 @@ use crate::provider::jobs::Jobs;
 use crate::provider::{Carried, Downloaded, InstanceQuery, OnBytes, Provider, Range, SignedUrl, blocking};
 use crate::redis::endpoint::{Endpoint, TlsSettings};
 use crate::state::State;
-use crate::state::jobs::{Begun, Filter};
+use crate::state::jobs::Begun;
 use crate::vault::{Vault, damaged};
 use async_trait::async_trait;
 use std::path::Path;
@@ -309,14 +309,6 @@ impl Provider for Local {
                 format!("{} was permitted, but this instance cannot do it", act.verb()),
             )),
         }
-    }
-
-    async fn job(&self, job_id: &str) -> Result<Job, Fault> {
-        self.inner.state.job(job_id).await
-    }
-
-    async fn jobs(&self, instance_id: Option<&str>) -> Result<Vec<Job>, Fault> {
-        self.inner.state.jobs(Filter { job_id: None, instance_id }).await
     }
 
     async fn recover(&self) -> Result<(), Fault> {

@@ -19,7 +19,6 @@ use crate::redis::facts::{Role, ServerFacts, write_calls};
 use crate::redis::master::{Refusal, can_replicate_from_us};
 use crate::redis::rdb::Checksum;
 use crate::redis::slots::owned_slots;
-use crate::state::jobs::Filter;
 use jiff::Timestamp;
 use std::sync::Arc;
 use std::time::Duration;
@@ -101,7 +100,7 @@ impl Inner {
     /// The job that must end before a restore can begin: without this look it would cost the person's yes.
     async fn busy(&self, instance_id: &str, plan: &Plan) -> Result<Option<checks::Precheck>, Fault> {
         let safety = plan.safety.as_ref().map_or("", |s| s.job_id.as_str());
-        let jobs = self.state.jobs(Filter { job_id: None, instance_id: Some(instance_id) }).await?;
+        let jobs = self.state.jobs(Some(instance_id)).await?;
         let running = jobs.into_iter().find(|j| j.status == JobStatus::Running && j.id != safety);
         Ok(running.map(|j| {
             let detail = format!("{} job {} is running on this instance", j.kind.as_str(), j.id);

@@ -36,7 +36,6 @@ use crate::model::text::{nearest, quoted};
 use crate::provider::jobs::Jobs;
 use crate::provider::{Carried, Downloaded, InstanceQuery, OnBytes, Provider, Range, SignedUrl};
 use crate::state::State;
-use crate::state::jobs::Filter;
 use crate::tair::client::Client;
 use crate::tair::error::TairError;
 use crate::tair::wire::attribute::{DescribeInstanceAttribute, InstanceAttribute};
@@ -357,14 +356,6 @@ impl Provider for Tair {
             Act::ModifyBackupPolicy { change } => self.inner.modify_policy(permit, &change).await.map(Carried::Done),
             Act::CreateInstanceFromBackup { order } => self.inner.start_clone(permit, &order).await.map(Carried::Job),
         }
-    }
-
-    async fn job(&self, job_id: &str) -> Result<Job, Fault> {
-        self.inner.jobs.state.job(job_id).await
-    }
-
-    async fn jobs(&self, instance_id: Option<&str>) -> Result<Vec<Job>, Fault> {
-        self.inner.jobs.state.jobs(Filter { job_id: None, instance_id }).await
     }
 
     async fn recover(&self) -> Result<(), Fault> {

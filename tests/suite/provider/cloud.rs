@@ -161,7 +161,7 @@ impl Ours {
     pub(crate) fn job(&self, id: &str) -> Job {
         self.run(async {
             tokio::time::sleep(Duration::from_millis(20)).await;
-            self.provider().job(id).await.unwrap()
+            self.app.state.job(id).await.unwrap()
         })
     }
 
@@ -578,7 +578,7 @@ fn a_fence_is_lifted_after_a_crash() {
     let job = wait("the restore to be followed", Duration::from_secs(30), || {
         let jobs = ours.run(async {
             tokio::time::sleep(Duration::from_millis(20)).await;
-            ours.provider().jobs(Some(ID)).await.unwrap()
+            ours.app.state.jobs(Some(ID)).await.unwrap()
         });
         assert!(!task.is_finished(), "it ended too soon");
         jobs.into_iter().find(|j| j.stage.starts_with("BackupRecovering"))
@@ -692,7 +692,7 @@ fn a_fence_that_stays_is_lifted_later() {
     let args = json!({"instance_id": ID, "backup_id": set.id, "write_fence": true});
     let (_, done) = ours.guarded(&args, restore_instance::run);
     assert_eq!(done["status"], "failed", "{done:#}");
-    let job = ours.run(ours.provider().jobs(Some(ID))).unwrap().remove(0);
+    let job = ours.run(ours.app.state.jobs(Some(ID))).unwrap().remove(0);
     assert_eq!((job.code.as_str(), job.stage.contains("unsettled")), ("restore.still_locked", true), "{job:?}");
     assert!(job.hint.contains("safety backup"), "{job:?}");
     ours.run(ours.provider().recover()).unwrap();
@@ -722,7 +722,7 @@ fn a_clone_outlives_its_process() {
     let job = wait("the new instance to be made", Duration::from_secs(30), || {
         let jobs = ours.run(async {
             tokio::time::sleep(Duration::from_millis(20)).await;
-            ours.provider().jobs(Some(ID)).await.unwrap()
+            ours.app.state.jobs(Some(ID)).await.unwrap()
         });
         assert!(!task.is_finished(), "it ended too soon");
         jobs.into_iter().find(|j| j.stage.contains("Creating"))

@@ -108,7 +108,7 @@ fn an_order_without_reply_is_said_to_be_possible() {
     let done = ours.tool(&commit, create_instance_from_backup::run).unwrap();
     assert_eq!(done["status"], "failed", "{done:#}");
     assert!(done.to_string().contains("may exist and be billed"), "{done:#}");
-    let job = ours.run(ours.provider().jobs(Some(ID))).unwrap().remove(0);
+    let job = ours.run(ours.app.state.jobs(Some(ID))).unwrap().remove(0);
     assert_eq!((job.kind, job.code.as_str()), (JobKind::Clone, "clone.uncertain"), "{job:?}");
     assert!(job.stage.contains("unsettled"), "{job:?}");
     ours.run(ours.provider().recover()).unwrap();
