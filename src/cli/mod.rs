@@ -19,6 +19,7 @@ use crate::provider::local::Local;
 use crate::provider::routed::Routed;
 use crate::provider::tair::Tair;
 use crate::state::State;
+use crate::state::sqlite::Sqlite;
 use crate::tair::client::Client;
 use crate::tair::environment::Environment;
 use crate::tools::guarded::reply::Guarded;
@@ -124,7 +125,7 @@ fn app(cli: &Cli) -> Result<Arc<App>, Fault> {
         // What stands in for the cloud is what is here; nothing of it may come from the cloud.
         config.tair = None;
     }
-    let state = Arc::new(State::new(config.home.dir()));
+    let state: Arc<dyn State> = Arc::new(Sqlite::new(config.home.dir()));
     let local = Local::new(&config, Arc::clone(&state));
     let provider: Arc<dyn Provider> = match &config.tair {
         None => Arc::new(local),

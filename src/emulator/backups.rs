@@ -10,7 +10,7 @@ use crate::emulator::instances::{cut, engine_version, page};
 use crate::emulator::memory::Taken;
 use crate::emulator::world::{Emulated, Set};
 use crate::model::backup::Mode;
-use crate::model::job::{Job, JobKind, JobStatus, stage};
+use crate::model::job::{Job, JobKind, JobStatus, Phase};
 use crate::model::time::written;
 use crate::tair::params::first;
 use crate::tair::wire::backups::{
@@ -190,9 +190,9 @@ pub fn progress(call: &Call<'_>, job: &Job) -> (&'static str, i64) {
             _ => ("Uploading", percent),
         };
     }
-    match (job.status, job.stage.as_str()) {
-        (JobStatus::Running, stage::STARTING) => ("NoStart", 0),
-        (JobStatus::Running, stage::FORKING) => ("Preparing", 0),
+    match (job.status, job.phase) {
+        (JobStatus::Running, Phase::Starting) => ("NoStart", 0),
+        (JobStatus::Running, Phase::Forking) => ("Preparing", 0),
         (JobStatus::Running, _) => {
             let done = job.done.saturating_mul(100).checked_div(job.total).unwrap_or(50);
             ("Uploading", i64::try_from(done).unwrap_or(99).min(99))

@@ -11,7 +11,7 @@ use crate::emulator::call::Call;
 use crate::emulator::ids::{Of, number};
 use crate::emulator::memory::Lock;
 use crate::emulator::world::World;
-use crate::guard::ledger::{AuditRecord, Ledger as _};
+use crate::guard::ledger::AuditRecord;
 use crate::model::fault::Fault;
 use crate::model::text::clean;
 use crate::redis::conn::{Conn, Value};

@@ -127,7 +127,7 @@ pub struct Set {
 
 /// Whether nobody can say yet what a restore has done to its target.
 pub(super) fn is_undecided(job: &Job) -> bool {
-    job.status == JobStatus::Running || job.is_unsettled()
+    job.status == JobStatus::Running || job.needs_reconciliation()
 }
 
 /// Status of an instance.

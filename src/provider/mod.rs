@@ -5,7 +5,6 @@ pub mod jobs;
 pub mod local;
 pub mod routed;
 pub mod tair;
-pub mod trace;
 
 use crate::guard::act::{Act, PolicyChange};
 use crate::guard::permit::Permit;

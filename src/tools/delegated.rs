@@ -4,7 +4,7 @@
 
 use crate::guard::act::Act;
 use crate::guard::checks::blocking;
-use crate::guard::ledger::{AuditRecord, Confirmation, ConfirmationStatus, Ledger as _};
+use crate::guard::ledger::{AuditRecord, Confirmation, ConfirmationStatus};
 use crate::guard::permit;
 use crate::guard::person::Yes;
 use crate::guard::plan::{Plan, Policy};

@@ -7,7 +7,7 @@ pub mod reply;
 
 use crate::guard::act::Act;
 use crate::guard::checks::{self, Precheck};
-use crate::guard::ledger::{AuditRecord, Confirmation, ConfirmationStatus, Ledger as _};
+use crate::guard::ledger::{AuditRecord, Confirmation, ConfirmationStatus};
 use crate::guard::person::{Answer, Yes, question};
 use crate::guard::plan::{PLAN_AGAIN, Plan, Policy};
 use crate::guard::survey::Instead;

@@ -146,11 +146,10 @@ async fn jobs(app: &App, findings: &mut Findings) {
     };
     let mut running = 0;
     for job in &jobs {
-        if job.is_unsettled() {
+        if job.needs_reconciliation() {
             let detail =
-                format!("{} {} of {} is not settled: {}", job.kind.as_str(), job.id, job.instance_id, job.stage);
-            let next =
-                "Make the instance reachable again; the next command settles the job and says what its target holds.";
+                format!("{} {} of {} is not reconciled: {}", job.kind.as_str(), job.id, job.instance_id, job.stage);
+            let next = "Make the instance reachable again; the next command reconciles the job and says what its target holds.";
             findings.add(Status::Fail, NAME, detail, next);
         } else if job.status == JobStatus::Running {
             running += 1;

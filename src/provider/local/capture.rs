@@ -4,7 +4,7 @@ use crate::model::backup::{BackupSet, Mode};
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::new_id;
 use crate::model::instance::total_keys;
-use crate::model::job::{Job, JobKind, stage};
+use crate::model::job::{Job, JobKind, Phase, Unfinished};
 use crate::model::text::bytes;
 use crate::provider::local::{COMMAND_TIMEOUT, Inner};
 use crate::redis::conn::Conn;
@@ -28,6 +28,8 @@ const CHUNK: usize = 256 << 10;
 const GIVE_WAY: i32 = 10;
 /// Chunks on their way to the worker.
 const IN_FLIGHT: usize = 8;
+/// Stage of a capture while its source has been asked and has not begun to send.
+const FORKING: &str = "waiting for the source to fork";
 /// How often a job's progress is written down.
 pub const TICK: Duration = Duration::from_millis(500);
 
@@ -43,7 +45,9 @@ impl Inner {
         let note = note.to_owned();
         let inner = Arc::clone(self);
         self.jobs
-            .begin(JobKind::Backup, instance_id, &backup_id, |job| async move { inner.capture(&job, mode, note).await })
+            .begin(JobKind::Backup, instance_id, &backup_id, |job| async move {
+                inner.capture(&job, mode, note).await.map_err(Unfinished::Failed)
+            })
             .await
     }
 
@@ -51,7 +55,7 @@ impl Inner {
         let told = self.tell(&job.instance_id).await?;
         let endpoint = self.capture_endpoint(&job.instance_id, mode).await?;
         let started_at = Timestamp::now();
-        self.state.progress(&job.id, stage::FORKING, 0, 0).await?;
+        self.state.progress(&job.id, Phase::Forking, FORKING, 0, 0).await?;
         let open = Snapshot::open(&endpoint, CaptureOptions::default());
         let mut snapshot = tokio::select! {
             snapshot = open => snapshot?,
@@ -155,12 +159,12 @@ impl Inner {
             }
             if told.elapsed() >= TICK {
                 told = Instant::now();
-                self.state.progress(&job.id, "receiving and verifying", received, total).await?;
+                self.jobs.progress(job, "receiving and verifying", received, total).await?;
             }
         };
         drop(tx);
         if failed.is_none() {
-            self.state.progress(&job.id, "writing to disk", received, total).await?;
+            self.jobs.progress(job, "writing to disk", received, total).await?;
         }
         let done = worker.await;
         if let Some(fault) = failed {

@@ -51,7 +51,7 @@ impl Inner {
         })
         .await?;
         let message = format!("backup {backup_id} is deleted");
-        self.jobs.note(permit.record("backup.deleted", message.clone())).await;
+        self.jobs.audit(permit.record("backup.deleted", message.clone())).await;
         Ok(message)
     }
 }

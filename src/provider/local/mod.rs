@@ -49,7 +49,7 @@ struct Inner {
     ids: Vec<String>,
     instances: Vec<InstanceConfig>,
     sandbox: Option<sandbox::Sandbox>,
-    state: Arc<State>,
+    state: Arc<dyn State>,
     vault: Vault,
     /// Told to stop, captures do and restores go on.
     jobs: Jobs,
@@ -61,13 +61,13 @@ const PROVIDER: &str = "local";
 impl Local {
     /// The provider of what is configured. Touches nothing yet.
     #[must_use]
-    pub fn new(config: &Config, state: Arc<State>) -> Self {
+    pub fn new(config: &Config, state: Arc<dyn State>) -> Self {
         Self {
             inner: Arc::new(Inner {
                 ids: config.instance_ids(),
                 instances: config.instances.clone(),
                 sandbox: config.sandbox.then(|| sandbox::Sandbox::new(config.home.sandbox())),
-                jobs: Jobs::new(PROVIDER, Arc::clone(&state), restore::needs_rollback),
+                jobs: Jobs::new(PROVIDER, Arc::clone(&state)),
                 state,
                 vault: Vault::new(config.home.vault()),
             }),

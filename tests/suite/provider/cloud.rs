@@ -22,6 +22,7 @@ use tair_backup_mcp::provider::tair::Tair;
 use tair_backup_mcp::provider::tair::polling::Polling;
 use tair_backup_mcp::provider::{InstanceQuery, Provider};
 use tair_backup_mcp::state::State;
+use tair_backup_mcp::state::sqlite::Sqlite;
 use tair_backup_mcp::tair::client::Client;
 use tair_backup_mcp::tools::{
     App, Asked, Outcome, Person, Progress, ToolCall, create_instance_from_backup, delete_backup, modify_backup_policy,
@@ -135,7 +136,7 @@ impl Ours {
         let guard = format!("[guard]\nconfirmation = \"token\"\nmax_writes_per_second = {max_writes:?}\n");
         std::fs::write(&file, guard).unwrap();
         let config = Config::load(Some(home.path().join("home")), Some(file), false).unwrap();
-        let state = Arc::new(State::new(config.home.dir()));
+        let state: Arc<dyn State> = Arc::new(Sqlite::new(config.home.dir()));
         let provider = Arc::new(Tair::with(client, Arc::clone(&state), pace()));
         // As the program's: one thread, which works while somebody waits.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -681,7 +682,7 @@ fn manual_sets_are_deleted_where_the_cloud_can() {
     assert_eq!(ours.sets("r-classic").len(), 1);
 }
 
-/// A fence that cannot be lifted is said to be up, and lifted at the next look; until then the restore is not settled.
+/// A fence that cannot be lifted is said to be up, and lifted at the next look; until then its rollback is pending.
 #[test]
 fn a_fence_that_stays_is_lifted_later() {
     let server = redis(50);
@@ -693,11 +694,11 @@ fn a_fence_that_stays_is_lifted_later() {
     let (_, done) = ours.guarded(&args, restore_instance::run);
     assert_eq!(done["status"], "failed", "{done:#}");
     let job = ours.run(ours.app.state.jobs(Some(ID))).unwrap().remove(0);
-    assert_eq!((job.code.as_str(), job.stage.contains("unsettled")), ("restore.still_locked", true), "{job:?}");
+    assert_eq!((job.code.as_str(), job.stage.contains("rollback pending")), ("restore.still_locked", true), "{job:?}");
     assert!(job.hint.contains("safety backup"), "{job:?}");
     ours.run(ours.provider().recover()).unwrap();
     let job = ours.job(&job.id);
-    assert!(job.message.contains("writes are unlocked") && !job.stage.contains("unsettled"), "{job:?}");
+    assert!(job.message.contains("writes are unlocked") && !job.stage.contains("rollback pending"), "{job:?}");
     assert_eq!(server.run(&["SET", "after", "1"]).text(), "OK");
 }
 

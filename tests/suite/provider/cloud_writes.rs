@@ -9,8 +9,7 @@ use tair_backup_mcp::config::ConfirmationPolicy;
 use tair_backup_mcp::guard::act::{Act, CloneOrder, PolicyChange, Source};
 use tair_backup_mcp::guard::plan::{Plan, Policy};
 use tair_backup_mcp::model::backup::Mode;
-use tair_backup_mcp::model::fault::Fault;
-use tair_backup_mcp::model::job::{JobKind, JobStatus};
+use tair_backup_mcp::model::job::{JobEnd, JobKind, JobStatus, RecoveryKind, StoredRecovery};
 use tair_backup_mcp::provider::jobs::Jobs;
 use tair_backup_mcp::provider::tair::{policy, sets, traffic};
 use tair_backup_mcp::tools::{create_instance_from_backup, delete_backup, restore_instance};
@@ -110,10 +109,10 @@ fn an_order_without_reply_is_said_to_be_possible() {
     assert!(done.to_string().contains("may exist and be billed"), "{done:#}");
     let job = ours.run(ours.app.state.jobs(Some(ID))).unwrap().remove(0);
     assert_eq!((job.kind, job.code.as_str()), (JobKind::Clone, "clone.uncertain"), "{job:?}");
-    assert!(job.stage.contains("unsettled"), "{job:?}");
+    assert!(job.stage.contains("rollback pending"), "{job:?}");
     ours.run(ours.provider().recover()).unwrap();
     let job = ours.job(&job.id);
-    assert!(job.hint.contains("may exist") && !job.stage.contains("unsettled"), "{job:?}");
+    assert!(job.hint.contains("may exist") && !job.stage.contains("rollback pending"), "{job:?}");
 }
 
 /// A code that nobody published with a status of the server's: what it did is not known, and looked at.
@@ -153,26 +152,27 @@ fn a_fence_that_stays_does_not_hide_the_restore() {
     assert!(said.contains("the restore worked") && said.contains("still locked"), "{done:#}");
 }
 
-/// A job that dies of a bug keeps its record, so that what it left is settled like that of a process that died.
+/// A job that dies of a bug keeps its record, so that what it left is reconciled like that of a process that died.
 #[test]
 fn a_crash_keeps_the_record() {
     let server = redis(5);
     let cloud = Cloud::start(&[(ID, &server, "")]);
     let ours = Ours::new(&cloud);
-    let jobs = Jobs::new("tair", Arc::clone(&ours.app.state), |_| false);
+    let jobs = Jobs::new("tair", Arc::clone(&ours.app.state));
     let state = Arc::clone(&ours.app.state);
     let begun = ours.run(jobs.begin(JobKind::Restore, ID, "1", |job| async move {
-        state.save_recovery(&job.id, "{}").await?;
+        let json = r#"{"fence":false,"sent_at":null,"taken":false,"keys_before":null,"back":""}"#.into();
+        state.save_recovery(&job.id, &StoredRecovery { kind: RecoveryKind::CloudRestore, json }).await?;
         panic!("a bug");
         #[allow(unreachable_code, reason = "the type of the work")]
-        Ok::<String, Fault>(String::new())
+        JobEnd::Ok(String::new())
     }));
     let tair_backup_mcp::state::jobs::Begun::Started(job) = begun.unwrap() else { panic!("joined") };
     let job = ours.ended(&job.id);
     assert_eq!((job.status, job.code.as_str()), (JobStatus::Failed, "job.crashed"));
-    assert!(job.stage.contains("unsettled"), "{job:?}");
+    assert!(job.stage.contains("rollback pending"), "{job:?}");
     ours.run(ours.provider().recover()).unwrap();
-    assert!(!ours.job(&job.id).stage.contains("unsettled"));
+    assert!(!ours.job(&job.id).stage.contains("rollback pending"));
 }
 
 /// Whoever asks for jobs and goes away at once takes no job of a dead process along.
