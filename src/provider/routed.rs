@@ -132,7 +132,7 @@ impl Provider for Routed {
     }
 
     async fn recover(&self) -> Result<(), Fault> {
-        // One that is away must not keep the other from being settled.
+        // One that is away must not keep the other from being reconciled.
         let (ours, theirs) = tokio::join!(self.local.recover(), self.tair.recover());
         ours.and(theirs)
     }

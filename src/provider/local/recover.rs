@@ -142,8 +142,8 @@ impl Inner {
     async fn reconcile_restore(&self, orphan: &Orphan) -> Result<Result<String, Fault>, Fault> {
         let interrupted =
             |message: String, hint: String| Fault::new(Kind::Unexpected, "job.interrupted", message).hint(hint);
-        let undo = match RecoveryRecord::read(orphan.recovery.as_ref()) {
-            Ok(Some(undo)) => undo,
+        let recovery = match RecoveryRecord::read(orphan.recovery.as_ref()) {
+            Ok(Some(recovery)) => recovery,
             Ok(None) => {
                 return Ok(Err(interrupted(
                     "the process died before it touched the target; its data is as it was".into(),
@@ -154,12 +154,12 @@ impl Inner {
         };
         let id = &orphan.job.instance_id;
         let mut conn = Conn::open(&self.endpoint(id).await?, GLANCE).await?;
-        let back = format!("What was there before: {}.", undo.back);
-        let Some(record) = &undo.switch else {
+        let back = format!("What was there before: {}.", recovery.back);
+        let Some(record) = &recovery.switch else {
             let keys = total_keys(&key_counts(&mut conn).await?);
             let message = format!(
                 "the process died while keys were written one by one: the target holds {keys} keys, the backup has {}",
-                undo.keys
+                recovery.keys
             );
             return Ok(Err(interrupted(message, format!("Restore again to complete it. {back}"))));
         };

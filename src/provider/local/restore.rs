@@ -57,11 +57,11 @@ impl Inner {
             Ok((set, known.ok_or_else(|| permit::changed(another))?))
         })
         .await?;
-        let undo = RecoveryRecord::of(plan, &set);
+        let recovery = RecoveryRecord::of(plan, &set);
         if plan.pin("way") == Way::Replication.as_str() {
-            self.by_replication(job, plan, undo, &set, data).await?;
+            self.by_replication(job, plan, recovery, &set, data).await?;
         } else {
-            self.by_commands(job, plan, undo, &set, data).await?;
+            self.by_commands(job, plan, recovery, &set, data).await?;
         }
         // Data that is in must not be called lost because of what comes after it.
         let _ = self.jobs.progress(job, "counting keys", set.rdb_bytes, set.rdb_bytes).await;
@@ -104,7 +104,7 @@ impl Inner {
         &self,
         job: &Job,
         plan: &Plan,
-        undo: RecoveryRecord,
+        recovery: RecoveryRecord,
         set: &BackupSet,
         data: FrameReader,
     ) -> Result<(), Unfinished> {
@@ -122,7 +122,7 @@ impl Inner {
         let stage = Stage::prepare(&endpoint, options).await.map_err(Fault::from)?;
         self.still_as_planned(&mut Conn::open(&endpoint, COMMAND_TIMEOUT).await.map_err(Fault::from)?, plan).await?;
         // From here on a crash is rolled back at the next start.
-        self.jobs.save_recovery(job, &undo.switching(stage.switch())).await?;
+        self.jobs.save_recovery(job, &recovery.switching(stage.switch())).await?;
         let (tx, rx) = mpsc::channel(IN_FLIGHT);
         let supplier = {
             let bytes = set.rdb_bytes;
@@ -160,13 +160,13 @@ impl Inner {
         &self,
         job: &Job,
         plan: &Plan,
-        undo: RecoveryRecord,
+        recovery: RecoveryRecord,
         set: &BackupSet,
         data: FrameReader,
     ) -> Result<(), Fault> {
         let mut conn = Conn::open(&self.endpoint(&plan.instance_id).await?, COMMAND_TIMEOUT).await?;
         self.still_as_planned(&mut conn, plan).await?;
-        self.jobs.save_recovery(job, &undo).await?;
+        self.jobs.save_recovery(job, &recovery).await?;
         let (tx, rx) = mpsc::channel(IN_FLIGHT);
         let reader = {
             let (vault, set, spool) = (self.vault.clone(), set.clone(), self.state.home().join("run"));

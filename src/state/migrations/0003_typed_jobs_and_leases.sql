@@ -39,6 +39,3 @@ CREATE TABLE leases (
   name TEXT PRIMARY KEY, holder TEXT NOT NULL, epoch INTEGER NOT NULL, renewed_at INTEGER NOT NULL);
 -- Processes that share only this database, and when each was last seen alive.
 CREATE TABLE owners (name TEXT PRIMARY KEY, seen_at INTEGER NOT NULL);
-
--- What programs from before this table of migrations look at: they refuse this database.
-PRAGMA user_version = 3;

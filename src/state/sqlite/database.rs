@@ -6,7 +6,7 @@ use crate::state::owner::lock_exclusive;
 use jiff::Timestamp;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
-use sqlx::{Row as _, SqlSafeStr as _, SqlitePool};
+use sqlx::{AssertSqlSafe, Row as _, SqlSafeStr as _, SqlitePool};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -128,6 +128,8 @@ async fn migrate(pool: &SqlitePool) -> Result<(), Fault> {
         migrator.run_direct(Some(found), &mut *tx, true).await.map_err(failed)?;
     }
     migrator.run_direct(None, &mut *tx, false).await.map_err(failed)?;
+    // What programs from before the table of migrations look at, and what tells at once that there is nothing to do.
+    sqlx::raw_sql(AssertSqlSafe(format!("PRAGMA user_version = {known}"))).execute(&mut *tx).await?;
     tx.commit().await?;
     Ok(())
 }

@@ -172,6 +172,17 @@ impl Ours {
         })
     }
 
+    /// The audit says once that a permitted job began, and once how it ended, for the same caller and confirmation,
+    /// whichever process ended it.
+    pub(crate) fn assert_audited(&self, job: &Job, events: [&str; 2]) {
+        let audit = self.run(self.app.state.audit(Some(&job.instance_id), 99)).unwrap();
+        let of_job: Vec<_> = audit.iter().filter(|r| r.detail.contains(&job.id)).collect();
+        let said: Vec<&str> = of_job.iter().map(|r| r.event.as_str()).collect();
+        assert_eq!(said, events, "{audit:?}");
+        assert!(of_job.iter().all(|r| r.caller == "test" && r.nonce == job.confirmation), "{audit:?}");
+        assert!(!job.confirmation.is_empty(), "{job:?}");
+    }
+
     pub(crate) fn backup(&self, id: &str) -> BackupSet {
         let (job, joined) = self.run(self.provider().create_backup(id, Mode::Manual, "")).unwrap();
         assert!(!joined);
@@ -589,6 +600,7 @@ fn a_fence_is_lifted_after_a_crash() {
     next.run(next.provider().recover()).unwrap();
     let done = next.ended(&job.id);
     assert_eq!(done.status, JobStatus::Succeeded, "{done:?}");
+    next.assert_audited(&done, ["restore.started", "restore.succeeded"]);
     assert_eq!(server.digest(), before);
     assert_eq!(server.run(&["SET", "after", "1"]).text(), "OK");
 }
@@ -734,6 +746,7 @@ fn a_clone_outlives_its_process() {
     let done = next.ended(&job.id);
     assert_eq!(done.status, JobStatus::Succeeded, "{done:?}");
     assert!(done.message.contains("r-spare") && done.message.contains("billed"), "{done:?}");
+    next.assert_audited(&done, ["clone.started", "clone.succeeded"]);
     assert_eq!(spare.digest(), source.digest());
 }
 

@@ -9,7 +9,7 @@ use tair_backup_mcp::config::ConfirmationPolicy;
 use tair_backup_mcp::guard::act::{Act, CloneOrder, PolicyChange, Source};
 use tair_backup_mcp::guard::plan::{Plan, Policy};
 use tair_backup_mcp::model::backup::Mode;
-use tair_backup_mcp::model::job::{JobEnd, JobKind, JobStatus, RecoveryKind, StoredRecovery};
+use tair_backup_mcp::model::job::{Job, JobEnd, JobKind, JobStatus, RecoveryKind, StoredRecovery};
 use tair_backup_mcp::provider::jobs::Jobs;
 use tair_backup_mcp::provider::tair::{policy, sets, traffic};
 use tair_backup_mcp::tools::{create_instance_from_backup, delete_backup, restore_instance};
@@ -152,16 +152,12 @@ fn a_fence_that_stays_does_not_hide_the_restore() {
     assert!(said.contains("the restore worked") && said.contains("still locked"), "{done:#}");
 }
 
-/// A job that dies of a bug keeps its record, so that what it left is reconciled like that of a process that died.
-#[test]
-fn a_crash_keeps_the_record() {
-    let server = redis(5);
-    let cloud = Cloud::start(&[(ID, &server, "")]);
-    let ours = Ours::new(&cloud);
+/// Leaves a restore that died of a bug after it had written that record down.
+fn crashed_with(ours: &Ours, json: &str) -> Job {
+    let json = json.to_owned();
     let jobs = Jobs::new("tair", Arc::clone(&ours.app.state));
     let state = Arc::clone(&ours.app.state);
     let begun = ours.run(jobs.begin(JobKind::Restore, ID, "1", |job| async move {
-        let json = r#"{"fence":false,"sent_at":null,"taken":false,"keys_before":null,"back":""}"#.into();
         state.save_recovery(&job.id, &StoredRecovery { kind: RecoveryKind::CloudRestore, json }).await?;
         panic!("a bug");
         #[allow(unreachable_code, reason = "the type of the work")]
@@ -171,8 +167,30 @@ fn a_crash_keeps_the_record() {
     let job = ours.ended(&job.id);
     assert_eq!((job.status, job.code.as_str()), (JobStatus::Failed, "job.crashed"));
     assert!(job.stage.contains("rollback pending"), "{job:?}");
+    job
+}
+
+/// A job that dies of a bug keeps its record, so that what it left is reconciled like that of a process that died.
+#[test]
+fn a_crash_keeps_the_record() {
+    let server = redis(5);
+    let cloud = Cloud::start(&[(ID, &server, "")]);
+    let ours = Ours::new(&cloud);
+    let job = crashed_with(&ours, r#"{"fence":false,"sent_at":null,"taken":false,"keys_before":null,"back":""}"#);
     ours.run(ours.provider().recover()).unwrap();
     assert!(!ours.job(&job.id).stage.contains("rollback pending"));
+}
+
+/// A record that cannot be read is not taken for one that says nothing: the job says that nobody knows what it touched.
+#[test]
+fn a_record_that_cannot_be_read_is_said() {
+    let server = redis(5);
+    let cloud = Cloud::start(&[(ID, &server, "")]);
+    let ours = Ours::new(&cloud);
+    let job = crashed_with(&ours, r#"{"fence":"#);
+    ours.run(ours.provider().recover()).unwrap();
+    let job = ours.job(&job.id);
+    assert!(!job.needs_reconciliation() && job.message.contains("recovery record cannot be read"), "{job:?}");
 }
 
 /// Whoever asks for jobs and goes away at once takes no job of a dead process along.
