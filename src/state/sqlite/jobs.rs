@@ -17,7 +17,7 @@ const STARTING: &str = "starting";
 const ROLLBACK_PENDING: &str = "failed; rollback pending";
 
 /// Reads a word strictly: one that is none of ours is damage, not a default.
-fn word<T>(row: &SqliteRow, column: &str, parse: impl Fn(&str) -> Option<T>) -> Result<T, Fault> {
+fn parsed<T>(row: &SqliteRow, column: &str, parse: impl Fn(&str) -> Option<T>) -> Result<T, Fault> {
     let stored: String = row.try_get(column)?;
     parse(&stored).ok_or_else(|| {
         let id: String = row.try_get("id").unwrap_or_default();
@@ -28,11 +28,11 @@ fn word<T>(row: &SqliteRow, column: &str, parse: impl Fn(&str) -> Option<T>) -> 
 fn job(row: &SqliteRow) -> Result<Job, Fault> {
     Ok(Job {
         id: row.try_get("id")?,
-        kind: word(row, "kind", JobKind::parse)?,
+        kind: parsed(row, "kind", JobKind::parse)?,
         instance_id: row.try_get("instance_id")?,
         backup_id: row.try_get("backup_id")?,
-        status: word(row, "status", JobStatus::parse)?,
-        phase: word(row, "phase", Phase::parse)?,
+        status: parsed(row, "status", JobStatus::parse)?,
+        phase: parsed(row, "phase", Phase::parse)?,
         stage: row.try_get("stage")?,
         rollback_pending: row.try_get("rollback_pending")?,
         done: unsigned(row, "done")?,
@@ -52,12 +52,12 @@ fn recovery(row: &SqliteRow) -> Result<Option<StoredRecovery>, Fault> {
     if json.is_empty() {
         return Ok(None);
     }
-    Ok(Some(StoredRecovery { kind: word(row, "recovery_kind", RecoveryKind::parse)?, json }))
+    Ok(Some(StoredRecovery { kind: parsed(row, "recovery_kind", RecoveryKind::parse)?, json }))
 }
 
 impl Sqlite {
     /// Tells those who wait, once something is written.
-    fn written(&self, _: SqliteQueryResult) {
+    fn notify(&self, _: SqliteQueryResult) {
         self.changed.send_modify(|n| *n = n.wrapping_add(1));
     }
 }
@@ -121,7 +121,7 @@ impl JobStore for Sqlite {
         let row = sqlx::query("SELECT * FROM jobs WHERE id = ?").bind(new.id).fetch_one(&mut *tx).await?;
         let started = job(&row)?;
         tx.commit().await?;
-        self.written(done);
+        self.notify(done);
         Ok(Begun::Started(started))
     }
 
@@ -135,7 +135,7 @@ impl JobStore for Sqlite {
             .bind(JobStatus::Running.as_str())
             .execute(self.database.pool().await?)
             .await?;
-        self.written(done);
+        self.notify(done);
         Ok(())
     }
 
@@ -155,7 +155,7 @@ impl JobStore for Sqlite {
             .bind(id)
             .execute(self.database.pool().await?)
             .await?;
-        self.written(done);
+        self.notify(done);
         Ok(())
     }
 
@@ -178,7 +178,7 @@ impl JobStore for Sqlite {
         .bind(JobStatus::Running.as_str())
         .execute(self.database.pool().await?)
         .await?;
-        self.written(done);
+        self.notify(done);
         Ok(())
     }
 
@@ -199,7 +199,7 @@ impl JobStore for Sqlite {
         .bind(JobStatus::Running.as_str())
         .execute(self.database.pool().await?)
         .await?;
-        self.written(done);
+        self.notify(done);
         Ok(())
     }
 
@@ -214,7 +214,7 @@ impl JobStore for Sqlite {
         .bind(JobStatus::Failed.as_str())
         .execute(self.database.pool().await?)
         .await?;
-        self.written(done);
+        self.notify(done);
         Ok(())
     }
 
@@ -245,7 +245,7 @@ impl JobStore for Sqlite {
         .bind(&me)
         .fetch_all(pool)
         .await?;
-        let mut orphans = Vec::new();
+        let (mut orphans, mut failed) = (Vec::new(), None);
         for row in &rows {
             let claimed = async {
                 let owner: String = row.try_get("owner")?;
@@ -266,12 +266,17 @@ impl JobStore for Sqlite {
             };
             match claimed.await {
                 Ok(orphan) => orphans.extend(orphan),
-                // Those that are ours by now must not be lost with it.
-                Err(fault) if !orphans.is_empty() => tracing::error!("an orphan could not be adopted: {fault}"),
-                Err(fault) => return Err(fault),
+                // One that cannot be read keeps none of the others from being reconciled.
+                Err(fault) => {
+                    tracing::error!("an orphan could not be adopted: {fault}");
+                    failed = Some(fault);
+                }
             }
         }
-        Ok(orphans)
+        match failed {
+            Some(fault) if orphans.is_empty() => Err(fault),
+            _ => Ok(orphans),
+        }
     }
 
     async fn release(&self, id: &str, phase: Phase, stage: &str) -> Result<(), Fault> {
@@ -286,7 +291,7 @@ impl JobStore for Sqlite {
         .bind(id)
         .execute(self.database.pool().await?)
         .await?;
-        self.written(done);
+        self.notify(done);
         Ok(())
     }
 
