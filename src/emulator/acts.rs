@@ -11,7 +11,7 @@ use crate::model::backup::{BackupSet, Mode};
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, JobStatus};
 use crate::provider::Carried;
-use crate::tools::delegated::delegated;
+use crate::tools::delegated::{Refusal, delegated};
 use crate::vault::Vault;
 use std::io::Read as _;
 use std::sync::Arc;
@@ -35,15 +35,15 @@ pub fn caller(access_key_id: &str) -> String {
 /// `IncorrectBackupSetState`, `IncorrectDBInstanceState`.
 pub async fn delete_backup(world: &World, who: &str, instance_id: &str, backup_id: &str) -> Result<(), Refused> {
     let act = Act::DeleteBackup { backup_id: backup_id.into() };
-    delegated(&world.app, &caller(who), instance_id, act).await?;
+    delegated(&world.app, &caller(who), instance_id, act).await.map_err(Fault::from)?;
     Ok(())
 }
 
-async fn begin(world: &World, who: &str, instance_id: &str, backup_id: &str) -> Result<Job, Fault> {
+async fn begin(world: &World, who: &str, instance_id: &str, backup_id: &str) -> Result<Job, Refusal> {
     let act = Act::RestoreInstance { source: Source::Backup { backup_id: backup_id.into() }, write_fence: false };
     match delegated(&world.app, &caller(who), instance_id, act).await? {
         Carried::Job(job) => Ok(job),
-        Carried::Done(said) => Err(Fault::new(Kind::Unexpected, "job.missing", said)),
+        Carried::Done(said) => Err(Fault::new(Kind::Unexpected, "job.missing", said).into()),
     }
 }
 
@@ -74,9 +74,10 @@ pub async fn restore(call: &Call<'_>, instance_id: &str, backup_id: &str) -> Res
     let (instance_id, backup_id) = (instance_id.to_owned(), backup_id.to_owned());
     call.world.tasks.spawn(async move {
         match begin(&world, &who, &instance_id, &backup_id).await {
-            Err(fault) => {
+            Err(refusal) => {
                 world.end_restoring(&instance_id, true);
-                if let Err(Err(fault)) = told.send(Err(fault)) {
+                if let Err(Err(refusal)) = told.send(Err(refusal)) {
+                    let fault = Fault::from(refusal);
                     tracing::warn!(%instance_id, code = fault.code, "a restore was not begun: {fault}");
                 }
             }
@@ -91,15 +92,16 @@ pub async fn restore(call: &Call<'_>, instance_id: &str, backup_id: &str) -> Res
         }
     });
     match tokio::time::timeout(VERDICT, verdict).await {
-        Ok(Ok(Err(fault))) => Err(refused(fault)),
+        Ok(Ok(Err(refusal))) => Err(refused(refusal)),
         _ => Ok(()),
     }
 }
 
 /// A set that cannot be loaded is the set's trouble, not the instance's.
-fn refused(fault: Fault) -> Refused {
-    let of_the_set = ["source", "backup_", "engine_compatible"].iter().any(|name| fault.message.starts_with(name));
-    if fault.code == "precheck.blocked" && of_the_set {
+fn refused(refusal: Refusal) -> Refused {
+    let of_the_set = matches!(&refusal, Refusal::Blocked(checks) if checks.iter().any(|c| c.name.is_about_the_set()));
+    let fault = Fault::from(refusal);
+    if of_the_set {
         tracing::warn!("a restore is refused: {fault}");
         return Refused::new("IncorrectBackupSetState");
     }
@@ -128,7 +130,7 @@ async fn filled(world: &World, who: &str, spare_id: &str, set: BackupSet, copied
     tokio::task::spawn_blocking(move || copy(&vault, set, &to, id))
         .await
         .map_err(|e| Fault::new(Kind::Unexpected, "job.crashed", "a worker thread died").because(e))??;
-    let job = begin(world, who, spare_id, &copied).await?;
+    let job = begin(world, who, spare_id, &copied).await.map_err(Fault::from)?;
     end(world, job).await
 }
 

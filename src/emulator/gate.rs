@@ -6,7 +6,8 @@
 use crate::emulator::answer::Refused;
 use crate::model::secret::Secret;
 use crate::tair::client::VERSION;
-use crate::tair::incoming::{Incoming, Signed, WINDOW, verify};
+use crate::tair::incoming::{Incoming, Signed, WINDOW};
+use crate::tair::verify::verify;
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;

@@ -1,5 +1,6 @@
 //! Acts: what may only be done with a person's yes, with its arguments in canonical form. What a token stands for.
 
+use crate::model::instance::Capability;
 use crate::model::time::written;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -142,6 +143,20 @@ impl Act {
             Self::CreateInstanceFromBackup { order } => {
                 format!("new instance from {instance_id}, {}", order.source.describe())
             }
+        }
+    }
+
+    /// What an instance must be able to do for it.
+    #[must_use]
+    pub fn needs(&self) -> Vec<Capability> {
+        match self {
+            Self::RestoreInstance { source: Source::Moment { .. }, .. } => vec![Capability::RestoreToMoment],
+            Self::RestoreInstance { source: Source::Backup { .. }, write_fence: true } => vec![Capability::WriteFence],
+            Self::RestoreInstance { source: Source::Backup { .. }, write_fence: false } | Self::DeleteBackup { .. } => {
+                Vec::new()
+            }
+            Self::ModifyBackupPolicy { .. } => vec![Capability::BackupPolicy],
+            Self::CreateInstanceFromBackup { .. } => vec![Capability::Clone],
         }
     }
 

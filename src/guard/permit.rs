@@ -102,13 +102,7 @@ pub fn token_used_up(mut fault: Fault) -> Fault {
     fault.hint(hint.trim()).next(&["describe_jobs", PLAN_AGAIN])
 }
 
-/// The plan does not hold any more; `what` says why, and what was left as it was.
-#[must_use]
-pub fn changed(what: impl Into<String>) -> Fault {
-    Fault::new(Kind::Refused, "plan.changed", what).hint("Make a new plan.").next(&[PLAN_AGAIN])
-}
-
-/// Spends the token atomically, before anything is touched. Of two calls at once, one gets the permit.
+/// Redeems the token atomically, before anything is touched. Of two calls at once, one gets the permit.
 ///
 /// # Errors
 /// `confirm.used`; whatever the ledger fails with, and then there is no permit.

@@ -3,9 +3,10 @@
 //! A yes is typed content, the instance id, never just an action: hosts that accept empty forms by themselves exist.
 
 use crate::config::ConfirmationPolicy;
+use crate::guard::impact::Impact;
 use crate::guard::ledger::{Confirmation, ConfirmationStatus};
-use crate::guard::plan::{Plan, Policy};
-use crate::guard::survey::Words;
+use crate::guard::plan::Plan;
+use crate::guard::rules::Rules;
 use crate::model::text::{clean, clean_to};
 
 /// The field of the form in which the person types the instance id.
@@ -78,10 +79,10 @@ impl Yes {
         Self { channel: Channel::SignedCaller }
     }
 
-    /// The operator's standing yes, where the policy says that the token alone is enough.
+    /// The operator's yes in advance, where the rules say that the token alone is enough.
     #[must_use]
-    pub fn by_policy(policy: Policy) -> Option<Self> {
-        (policy.confirmation == ConfirmationPolicy::Token).then_some(Self { channel: Channel::TokenOnly })
+    pub fn by_rules(rules: Rules) -> Option<Self> {
+        (rules.confirmation == ConfirmationPolicy::Token).then_some(Self { channel: Channel::TokenOnly })
     }
 }
 
@@ -95,7 +96,7 @@ pub fn typed_answer(plan: &Plan, typed: &str, channel: Channel) -> Answer {
 /// is cleaned.
 #[must_use]
 pub fn question(plan: &Plan, warnings: &[String]) -> String {
-    let Words { now, after, lost, how, how_meaning, back } = &plan.words;
+    let Impact { now, after, lost, how, how_meaning, way_back } = &plan.impact;
     let mut lines = vec![format!(
         "{}. Instance \"{}\" ({}): {}.",
         plan.act.warning(),
@@ -110,7 +111,7 @@ pub fn question(plan: &Plan, warnings: &[String]) -> String {
     lines.push(format!("How: {}: {}.", clean_to(how, 64), clean(how_meaning)));
     lines.extend(plan.details.iter().map(|(name, value)| format!("{}: {}.", clean_to(name, 64), clean(value))));
     lines.extend(warnings.iter().map(|warning| format!("Mind: {}.", clean_to(warning, 300))));
-    lines.push(format!("Way back: {}.", clean_to(back, 300)));
+    lines.push(format!("Way back: {}.", clean_to(way_back, 300)));
     lines.push(format!("To approve, type the instance id: {}", clean_to(&plan.instance_id, 64)));
     lines.join("\n")
 }

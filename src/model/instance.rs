@@ -1,5 +1,6 @@
 //! An instance as it stands: what it is, whether it serves, and what it holds.
 
+use crate::model::fault::Fault;
 use std::collections::BTreeMap;
 
 /// Keys per database: `db → (keys, keys with an expiry)`.
@@ -49,4 +50,51 @@ pub struct Live {
     pub region: Option<String>,
     /// The earliest second that can be restored, with data flashback on.
     pub backup_log_start_time: Option<jiff::Timestamp>,
+}
+
+/// Something that not every instance can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Capability {
+    /// Restoring in place to a moment, or only some keys of a moment.
+    RestoreToMoment,
+    /// Locking writes while it is restored.
+    WriteFence,
+    /// A policy by which backups are taken.
+    BackupPolicy,
+    /// Making a new instance from a backup.
+    Clone,
+    /// A URL from which a set can be read.
+    DownloadUrl,
+}
+
+/// What an instance can do: asked before anything is tried, not learnt from a failure.
+#[derive(Debug, Default)]
+pub struct Capabilities {
+    lacking: Vec<(Capability, Fault)>,
+}
+
+impl Capabilities {
+    /// Every capability there is.
+    #[must_use]
+    pub fn all() -> Self {
+        Self::default()
+    }
+
+    /// Takes one away; the fault says why, and what to do instead.
+    #[must_use]
+    pub fn without(mut self, capability: Capability, fault: Fault) -> Self {
+        self.lacking.push((capability, fault));
+        self
+    }
+
+    /// Asks for capabilities.
+    ///
+    /// # Errors
+    /// Why the first of those asked for is lacking.
+    pub fn need(self, wanted: &[Capability]) -> Result<(), Fault> {
+        match self.lacking.into_iter().find(|(lacking, _)| wanted.contains(lacking)) {
+            Some((_, fault)) => Err(fault),
+            None => Ok(()),
+        }
+    }
 }

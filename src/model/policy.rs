@@ -18,3 +18,31 @@ pub struct BackupPolicy {
     /// The earliest second that can be restored.
     pub backup_log_start_time: Option<Timestamp>,
 }
+
+impl BackupPolicy {
+    /// What would be less protected under another policy, each as a sentence's part.
+    #[must_use]
+    pub fn lowered_by(&self, then: &Self) -> Vec<String> {
+        let mut lowered = Vec::new();
+        if then.backup_retention_period < self.backup_retention_period {
+            lowered.push(format!(
+                "sets are kept {} days instead of {}: older ones go",
+                then.backup_retention_period, self.backup_retention_period
+            ));
+        }
+        let gone: Vec<&str> = self
+            .preferred_backup_period
+            .iter()
+            .filter(|day| !then.preferred_backup_period.contains(day))
+            .map(String::as_str)
+            .collect();
+        if !gone.is_empty() {
+            let (few, many) = (then.preferred_backup_period.len(), self.preferred_backup_period.len());
+            lowered.push(format!("no backups on {} any more ({few} days a week instead of {many})", gone.join(", ")));
+        }
+        if self.enable_backup_log && !then.enable_backup_log {
+            lowered.push("data flashback goes off: no moment can be restored any more, only backup sets".into());
+        }
+        lowered
+    }
+}

@@ -7,15 +7,16 @@ pub mod routed;
 pub mod tair;
 
 use crate::guard::act::{Act, PolicyChange};
+use crate::guard::assess::Assessment;
+use crate::guard::facts::Facts;
+use crate::guard::facts::restore::SafetyFacts;
 use crate::guard::permit::Permit;
-use crate::guard::plan::{Plan, Policy};
-use crate::guard::survey::Survey;
+use crate::guard::plan::Plan;
 use crate::model::backup::{BackupSet, DamagedSet, Mode};
 use crate::model::fault::{Fault, Kind};
-use crate::model::instance::Instance;
+use crate::model::instance::{Capabilities, Instance};
 use crate::model::job::Job;
 use crate::model::policy::BackupPolicy;
-use crate::model::restore::SafetyFacts;
 use crate::model::secret::Secret;
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -75,6 +76,15 @@ impl Range {
     }
 }
 
+/// What a change of policy without a permit came to.
+#[derive(Debug)]
+pub enum Raised {
+    /// It is changed; the policy as it was read back.
+    Changed(BackupPolicy),
+    /// It would lower protection, so nothing was changed.
+    Lowers,
+}
+
 /// What carrying out a permitted act came to.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "one is made for an act, which takes seconds")]
@@ -126,24 +136,19 @@ pub trait Provider: Send + Sync {
     /// The backup policy.
     async fn backup_policy(&self, instance_id: &str) -> Result<BackupPolicy, Fault>;
 
-    /// Changes the backup policy in a way that lowers no protection; all that is not named stays as it is.
-    ///
-    /// # Errors
-    /// `policy.lowers` where it would: that takes a permit.
-    async fn raise_backup_policy(&self, instance_id: &str, change: &PolicyChange) -> Result<BackupPolicy, Fault>;
+    /// Changes the backup policy where that lowers no protection; all that is not named stays as it is. Where it would lower
+    /// something, nothing is changed: that takes a permit.
+    async fn raise_backup_policy(&self, instance_id: &str, change: &PolicyChange) -> Result<Raised, Fault>;
 
-    /// Reads what an act is about. What stands against it is in its checks, not an error. With `earlier` it is looked at
-    /// again for that plan, and what was proved for it need not be proved anew.
-    async fn survey(
-        &self,
-        instance_id: &str,
-        act: &Act,
-        earlier: Option<&Plan>,
-        policy: Policy,
-    ) -> Result<Survey, Fault>;
+    /// What the instance can do.
+    async fn capabilities(&self, instance_id: &str) -> Result<Capabilities, Fault>;
+
+    /// Reads what an act is about, and judges nothing: that is the guard's. With `earlier` the act is looked at again for that
+    /// plan, and what was proved for the plan need not be proved anew.
+    async fn facts(&self, instance_id: &str, act: &Act, earlier: Option<&Plan>) -> Result<Facts, Fault>;
 
     /// Finds a fresh backup of what the instance holds, or starts one.
-    async fn safety_backup(&self, instance_id: &str, survey: &Survey) -> Result<SafetyFacts, Fault>;
+    async fn safety_backup(&self, instance_id: &str, assessment: &Assessment) -> Result<SafetyFacts, Fault>;
 
     /// How far a safety backup is.
     async fn safety_status(&self, instance_id: &str, job_id: &str, backup_id: &str) -> Result<SafetyFacts, Fault>;

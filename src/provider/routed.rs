@@ -2,19 +2,20 @@
 //! names is ours; any other is the cloud's, where it is configured.
 
 use crate::guard::act::{Act, PolicyChange};
+use crate::guard::assess::Assessment;
+use crate::guard::facts::Facts;
+use crate::guard::facts::restore::SafetyFacts;
 use crate::guard::permit::Permit;
-use crate::guard::plan::{Plan, Policy};
-use crate::guard::survey::Survey;
+use crate::guard::plan::Plan;
 use crate::model::backup::{BackupSet, DamagedSet, Mode};
 use crate::model::fault::Fault;
-use crate::model::instance::Instance;
+use crate::model::instance::{Capabilities, Instance};
 use crate::model::job::Job;
 use crate::model::policy::BackupPolicy;
-use crate::model::restore::SafetyFacts;
 use crate::model::text::nearest;
 use crate::provider::local::Local;
 use crate::provider::tair::Tair;
-use crate::provider::{Carried, Downloaded, InstanceQuery, OnBytes, Provider, Range, SignedUrl};
+use crate::provider::{Carried, Downloaded, InstanceQuery, OnBytes, Provider, Raised, Range, SignedUrl};
 use async_trait::async_trait;
 use std::path::Path;
 
@@ -104,22 +105,20 @@ impl Provider for Routed {
         self.of(instance_id).backup_policy(instance_id).await
     }
 
-    async fn raise_backup_policy(&self, instance_id: &str, change: &PolicyChange) -> Result<BackupPolicy, Fault> {
+    async fn raise_backup_policy(&self, instance_id: &str, change: &PolicyChange) -> Result<Raised, Fault> {
         self.of(instance_id).raise_backup_policy(instance_id, change).await
     }
 
-    async fn survey(
-        &self,
-        instance_id: &str,
-        act: &Act,
-        earlier: Option<&Plan>,
-        policy: Policy,
-    ) -> Result<Survey, Fault> {
-        self.of(instance_id).survey(instance_id, act, earlier, policy).await
+    async fn capabilities(&self, instance_id: &str) -> Result<Capabilities, Fault> {
+        self.of(instance_id).capabilities(instance_id).await
     }
 
-    async fn safety_backup(&self, instance_id: &str, survey: &Survey) -> Result<SafetyFacts, Fault> {
-        self.of(instance_id).safety_backup(instance_id, survey).await
+    async fn facts(&self, instance_id: &str, act: &Act, earlier: Option<&Plan>) -> Result<Facts, Fault> {
+        self.of(instance_id).facts(instance_id, act, earlier).await
+    }
+
+    async fn safety_backup(&self, instance_id: &str, assessment: &Assessment) -> Result<SafetyFacts, Fault> {
+        self.of(instance_id).safety_backup(instance_id, assessment).await
     }
 
     async fn safety_status(&self, instance_id: &str, job_id: &str, backup_id: &str) -> Result<SafetyFacts, Fault> {

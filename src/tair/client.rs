@@ -4,6 +4,7 @@
 //! it is certain that nothing was done; otherwise the answer is [`TairError::Uncertain`], and who called reads the state.
 
 use crate::config::tair::TairConfig;
+use crate::guard::grant::Grant;
 use crate::tair::attempt::{ApiCall, Failure, attempt};
 use crate::tair::codes::Retry;
 use crate::tair::credentials::{Chain, Credentials};
@@ -14,7 +15,7 @@ use crate::tair::http::Http;
 use crate::tair::limiter::Limiter;
 use crate::tair::paging::{MAX_PAGES, Paged, more};
 use crate::tair::params::first;
-use crate::tair::wire::{Action, read_reply};
+use crate::tair::wire::{Action, Harmless, read_reply};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -60,6 +61,24 @@ pub struct Client {
     account: Arc<Account>,
     region: String,
     endpoint: Url,
+}
+
+/// A client that holds a grant.
+#[derive(Debug)]
+pub struct Granted<'a, Kind> {
+    client: &'a Client,
+    /// Held until the calls are over: nobody else has it meanwhile.
+    _grant: Grant<Kind>,
+}
+
+impl<Kind> Granted<'_, Kind> {
+    /// Calls an action that takes this kind of grant.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub async fn call<A: Action<Needs = Kind>>(&self, request: &A) -> Result<A::Reply, TairError> {
+        self.client.send(request).await
+    }
 }
 
 /// What to do after a failure.
@@ -125,11 +144,38 @@ impl Client {
         self.account.chain.get().await
     }
 
-    /// Calls an action.
+    /// Calls an action that destroys nothing and costs nothing.
+    ///
+    /// One that does needs a grant, and does not compile without:
+    ///
+    /// ```compile_fail
+    /// use tair_backup_mcp::tair::{client::Client, wire::backups::DeleteBackup};
+    /// async fn delete(client: &Client, request: &DeleteBackup) {
+    ///     let _ = client.call(request).await;
+    /// }
+    /// ```
     ///
     /// # Errors
     /// Any [`TairError`]; [`TairError::Uncertain`] only for actions that write.
-    pub async fn call<A: Action>(&self, request: &A) -> Result<A::Reply, TairError> {
+    pub async fn call<A: Action<Needs = Harmless>>(&self, request: &A) -> Result<A::Reply, TairError> {
+        self.send(request).await
+    }
+
+    /// Spends a grant on calls of its kind: one call, or the same one again while it is not known whether it arrived.
+    ///
+    /// ```
+    /// use tair_backup_mcp::guard::grant::{Delete, Grant};
+    /// use tair_backup_mcp::tair::{client::Client, wire::backups::DeleteBackup};
+    /// async fn delete(client: &Client, grant: Grant<Delete>, request: &DeleteBackup) {
+    ///     let _ = client.granted(grant).call(request).await;
+    /// }
+    /// ```
+    #[must_use]
+    pub const fn granted<Kind>(&self, grant: Grant<Kind>) -> Granted<'_, Kind> {
+        Granted { client: self, _grant: grant }
+    }
+
+    async fn send<A: Action>(&self, request: &A) -> Result<A::Reply, TairError> {
         let mut params = request.params();
         // Two regions may share an endpoint; the official tools name the region on every call.
         if first(&params, "RegionId").is_none() {
@@ -145,7 +191,7 @@ impl Client {
     ///
     /// # Errors
     /// Any [`TairError`]; a list that cannot be read to its end is an error, never a shorter list.
-    pub async fn list<A: Paged>(&self, request: &A) -> Result<Vec<A::Row>, TairError> {
+    pub async fn list<A: Paged<Needs = Harmless>>(&self, request: &A) -> Result<Vec<A::Row>, TairError> {
         let size = A::SIZES.last().copied().unwrap_or(30);
         let (mut rows, mut seen) = (Vec::new(), HashSet::new());
         for number in 1..=MAX_PAGES {

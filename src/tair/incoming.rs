@@ -4,7 +4,6 @@
 
 use crate::model::secret::Secret;
 use crate::tair::params::{Params, parse};
-use crate::tair::{acs3, rpc1};
 use jiff::{SignedDuration, Timestamp};
 
 /// How far a request's date may be from the server's clock.
@@ -90,22 +89,6 @@ impl Refusal {
             Self::DateFormat => "InvalidTimeStamp.Format",
             Self::DateExpired => "InvalidTimeStamp.Expired",
         }
-    }
-}
-
-/// Verifies a request by whichever signature it carries.
-///
-/// # Errors
-/// The refusal that the cloud would send, in its code.
-pub fn verify(
-    request: &Incoming<'_>,
-    secret_of: impl Fn(&str) -> Option<Secret>,
-    now: Timestamp,
-) -> Result<Signed, Refusal> {
-    if rpc1::is_signed_so(request) {
-        rpc1::verify(request, secret_of, now)
-    } else {
-        acs3::verify(request, secret_of, now)
     }
 }
 

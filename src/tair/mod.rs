@@ -21,4 +21,5 @@ pub mod paging;
 pub mod params;
 pub mod published;
 pub mod rpc1;
+pub mod verify;
 pub mod wire;

@@ -1,67 +1,92 @@
 //! An act on behalf of a caller who signed for it: for a face that speaks the cloud's own API, where there is nobody to ask.
 //!
-//! It takes the guard's street all the same: surveyed, refused where a check blocks, planned, recorded, spent once.
+//! It takes the guard's way all the same: assessed, refused where a check blocks, planned, recorded, redeemed once.
 
 use crate::guard::act::Act;
-use crate::guard::checks::blocking;
+use crate::guard::assess::assess;
+use crate::guard::check::{Precheck, Status, blocked, of_status};
 use crate::guard::ledger::{AuditRecord, Confirmation, ConfirmationStatus};
 use crate::guard::permit;
 use crate::guard::person::Yes;
-use crate::guard::plan::{Plan, Policy};
+use crate::guard::plan::Plan;
+use crate::guard::rules::Rules;
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::{hex, random};
 use crate::provider::Carried;
 use crate::tools::App;
 use jiff::{SignedDuration, Timestamp};
 
-/// The code of an act that a check blocks.
-const BLOCKED: &str = "precheck.blocked";
 /// How long the plan may take to be carried out: it is at once.
 const GOOD_FOR: SignedDuration = SignedDuration::from_mins(1);
+
+/// Why a signed caller's act was not begun.
+#[derive(Debug)]
+pub enum Refusal {
+    /// Checks block it: those that do.
+    Blocked(Vec<Precheck>),
+    /// Anything else.
+    Fault(Fault),
+}
+
+impl From<Fault> for Refusal {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl From<Refusal> for Fault {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Fault(fault) => fault,
+            Refusal::Blocked(checks) => {
+                let why = of_status(Status::Block, &checks).join("; ");
+                Self::new(Kind::Refused, "precheck.blocked", why).hint("Cure what blocks, then call again.")
+            }
+        }
+    }
+}
 
 /// Carries out an act for a signed caller. Like the cloud it asks nobody, minds no write traffic and takes no safety backup.
 ///
 /// # Errors
-/// `precheck.blocked`, naming the checks; those of the instance.
-pub async fn delegated(app: &App, caller: &str, instance_id: &str, act: Act) -> Result<Carried, Fault> {
+/// The checks that block; the faults of the instance.
+pub async fn delegated(app: &App, caller: &str, instance_id: &str, act: Act) -> Result<Carried, Refusal> {
     let what = act.on(instance_id);
     let outcome = carry_out(app, caller, instance_id, act).await;
     // What blocks has a line of its own, with the plan it blocked.
-    if let Err(fault) = outcome.as_ref()
-        && fault.code != BLOCKED
-    {
+    if let Err(Refusal::Fault(fault)) = &outcome {
         let detail = format!("{what}: {}: {}", fault.code, fault.message);
         app.state.record(AuditRecord::now("refused", caller, instance_id, detail)).await?;
     }
     outcome
 }
 
-async fn carry_out(app: &App, caller: &str, instance_id: &str, act: Act) -> Result<Carried, Fault> {
-    let policy = Policy { confirmation: app.config.guard.confirmation, max_writes_per_second: f64::MAX };
-    let survey = app.provider.survey(instance_id, &act, None, policy).await?;
-    let why = blocking(&survey.checks);
-    let plan = Plan::new(act, instance_id, &survey, &survey.checks, None, policy);
+async fn carry_out(app: &App, caller: &str, instance_id: &str, act: Act) -> Result<Carried, Refusal> {
+    let rules = Rules { confirmation: app.config.guard.confirmation, max_writes_per_second: f64::MAX };
+    app.provider.capabilities(instance_id).await?.need(&act.needs())?;
+    let facts = app.provider.facts(instance_id, &act, None).await?;
     let now = Timestamp::now();
+    let mut assessment = assess(&facts, None, rules, now);
+    let checks = std::mem::take(&mut assessment.checks);
     let open = Confirmation {
         nonce: hex(&random::<12>()?),
-        plan,
+        plan: Plan::new(act, instance_id, assessment, &checks, None, rules),
         caller: caller.into(),
         created_at: now,
         expires_at: now + GOOD_FOR,
         status: ConfirmationStatus::Open,
     };
     let state = &app.state;
-    if !why.is_empty() {
-        state.record(open.record("blocked", why.join("; "))).await?;
-        return Err(Fault::new(Kind::Refused, BLOCKED, why.join("; ")).hint("Cure what blocks, then call again."));
+    if blocked(&checks) {
+        state.record(open.record("blocked", of_status(Status::Block, &checks).join("; "))).await?;
+        return Err(Refusal::Blocked(checks.into_iter().filter(|c| c.status == Status::Block).collect()));
     }
     state.open(&open).await?;
     let planned = format!("{}, plan {}", open.plan.act.on(instance_id), open.plan.digest_hex()?);
     state.record(open.record("planned", planned)).await?;
     let yes = Yes::delegated();
-    state
-        .record(open.record("approved", format!("by {}: delegated by a signed caller", yes.channel().as_str())))
-        .await?;
+    let by = format!("by {}: delegated by a signed caller", yes.channel().as_str());
+    state.record(open.record("approved", by)).await?;
     let permit = permit::redeem(state.as_ref(), &open, yes).await?;
-    app.provider.carry_out(permit).await
+    Ok(app.provider.carry_out(permit).await?)
 }

@@ -84,7 +84,7 @@ pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Backups, Fault> {
         let set = call.app.provider.backup(&args.instance_id, id).await;
         let row = match set {
             Ok(set) => BackupRow::whole(&set),
-            Err(f) if f.code == "backup.damaged" => {
+            Err(f) if f.kind == Kind::Damaged => {
                 BackupRow::damaged(&crate::model::backup::DamagedSet { id: id.clone(), reason: f.message })
             }
             Err(f) => return Err(f),

@@ -3,6 +3,8 @@
 use crate::guard::act::{Act, PolicyChange};
 use crate::guard::ledger::AuditRecord;
 use crate::model::fault::{Fault, Kind};
+use crate::model::instance::Capability;
+use crate::provider::Raised;
 use crate::tools::describe_backup_policy::PolicyRow;
 use crate::tools::guarded::reply::Guarded;
 use crate::tools::{Outcome, Reply as _, ToolCall, guarded, run_detached};
@@ -59,13 +61,16 @@ pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Outcome, Fault> {
     if args.confirmation_token.is_none() {
         let (provider, instance_id, raise) = (Arc::clone(&call.app.provider), id.clone(), change.clone());
         let (state, caller) = (Arc::clone(&call.app.state), call.caller.to_owned());
+        provider.capabilities(id).await?.need(&[Capability::BackupPolicy])?;
         let work = async move {
-            let policy = provider.raise_backup_policy(&instance_id, &raise).await?;
-            state.record(AuditRecord::now("policy.changed", &caller, &instance_id, raise.describe())).await?;
-            Ok(policy)
+            let raised = provider.raise_backup_policy(&instance_id, &raise).await?;
+            if matches!(raised, Raised::Changed(_)) {
+                state.record(AuditRecord::now("policy.changed", &caller, &instance_id, raise.describe())).await?;
+            }
+            Ok(raised)
         };
-        match run_detached(call, "changing the policy", work).await {
-            Ok(policy) => {
+        match run_detached(call, "changing the policy", work).await? {
+            Raised::Changed(policy) => {
                 let now = PolicyRow::of(&policy);
                 return Outcome::reply(&Guarded {
                     status: "succeeded",
@@ -73,8 +78,7 @@ pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Outcome, Fault> {
                     ..Guarded::default()
                 });
             }
-            Err(fault) if fault.code == "policy.lowers" => {}
-            Err(fault) => return Err(fault),
+            Raised::Lowers => {}
         }
     }
     let act = Act::ModifyBackupPolicy { change };

@@ -2,7 +2,7 @@
 
 use crate::model::backup::BackupSet;
 use crate::model::fault::Fault;
-use crate::model::restore::Way;
+use crate::model::restore::Method;
 use crate::provider::blocking;
 use crate::provider::local::Inner;
 use crate::redis::RedisError;
@@ -16,18 +16,18 @@ use std::io;
 const BULK: u64 = (512 << 20) - 11;
 
 impl Inner {
-    /// Why this server cannot take this set; empty when it can.
+    /// Why this server cannot take this set; `None` where it can.
     pub(super) async fn cannot_load(
         &self,
         set: &BackupSet,
         statistics: &KeyStatistics,
         facts: &ServerFacts,
-        way: Way,
+        method: Method,
         conn: &mut Conn,
-    ) -> Result<String, Fault> {
+    ) -> Result<Option<String>, Fault> {
         let modules = facts.modules.clone().unwrap_or_default();
         if let Err(why) = loadable(statistics, facts.server(), &modules) {
-            return Ok(why);
+            return Ok(Some(why));
         }
         // A server with fewer databases than the set needs exits while it loads.
         let highest = statistics.databases_needed().saturating_sub(1);
@@ -35,39 +35,41 @@ impl Inner {
             match conn.cmd_str(&["SELECT", &highest.to_string()]).await {
                 Ok(_) => conn.cmd_str(&["SELECT", "0"]).await.map(|_| ())?,
                 Err(RedisError::Server { .. }) => {
-                    return Ok(format!("the set uses database {highest}, which the target does not have"));
+                    return Ok(Some(format!("the set uses database {highest}, which the target does not have")));
                 }
                 Err(e) => return Err(e.into()),
             }
         }
-        if way == Way::Commands {
+        if method == Method::Commands {
             if statistics.largest_value > BULK {
-                return Ok(format!(
+                return Ok(Some(format!(
                     "the set has a value of {} bytes; by commands at most {BULK} can be restored",
                     statistics.largest_value
-                ));
+                )));
             }
             let owned = if facts.cluster_enabled { Some(owned_slots(conn).await?) } else { None };
             return self.cannot_replay(set, owned).await;
         }
-        Ok(String::new())
+        Ok(None)
     }
 
-    /// Why the set cannot be written as commands; empty where it can. By then the target would be empty: what would stop such a
+    /// Why the set cannot be written as commands; `None` where it can. By then the target would be empty: what would stop such a
     /// restore half way has to stop its plan.
-    async fn cannot_replay(&self, set: &BackupSet, owned: Option<Vec<(u16, u16)>>) -> Result<String, Fault> {
+    async fn cannot_replay(&self, set: &BackupSet, owned: Option<Vec<(u16, u16)>>) -> Result<Option<String>, Fault> {
         let (vault, set) = (self.vault.clone(), set.clone());
         blocking(move || {
             let data = vault.open_data(&set)?;
             let found = match rdb::walk(data, (), Commands { owned, outside: 0, meta: 0 }) {
                 Ok(walked) => walked.visitor,
-                Err(too_large @ RdbError::TooLarge { .. }) => return Ok(too_large.to_string()),
+                Err(too_large @ RdbError::TooLarge { .. }) => return Ok(Some(too_large.to_string())),
                 Err(e) => return Err(crate::vault::damaged(&vault.set_dir(&set.instance_id, &set.id), e)),
             };
             Ok(match (found.outside, found.meta) {
-                (0, 0) => String::new(),
-                (0, n) => format!("{n} keys carry metadata of a module, which commands cannot restore"),
-                (n, _) => format!("{n} keys of the set belong to slots that this node of the cluster does not serve"),
+                (0, 0) => None,
+                (0, n) => Some(format!("{n} keys carry metadata of a module, which commands cannot restore")),
+                (n, _) => {
+                    Some(format!("{n} keys of the set belong to slots that this node of the cluster does not serve"))
+                }
             })
         })
         .await

@@ -3,30 +3,31 @@
 mod capture;
 mod delete;
 mod describe;
+mod facts;
 mod loadable;
 mod recover;
 mod restore;
 mod safety;
 pub mod sandbox;
-mod survey;
 
 use crate::config::instance::{InstanceConfig, Password};
 use crate::config::{Config, SANDBOX};
 use crate::guard::act::{Act, PolicyChange, Source};
+use crate::guard::assess::Assessment;
+use crate::guard::facts::Facts;
+use crate::guard::facts::restore::SafetyFacts;
 use crate::guard::permit::Permit;
-use crate::guard::plan::{Plan, Policy};
-use crate::guard::survey::Survey;
+use crate::guard::plan::Plan;
 use crate::model::backup::{BackupSet, DamagedSet, Mode};
 use crate::model::fault::{Fault, Kind};
-use crate::model::instance::Instance;
+use crate::model::instance::{Capabilities, Capability, Instance};
 use crate::model::job::Job;
 use crate::model::policy::BackupPolicy;
-use crate::model::restore::SafetyFacts;
 use crate::model::secret::Secret;
 use crate::model::text::{nearest, quoted};
 use crate::provider::download;
 use crate::provider::jobs::Jobs;
-use crate::provider::{Carried, Downloaded, InstanceQuery, OnBytes, Provider, Range, SignedUrl, blocking};
+use crate::provider::{Carried, Downloaded, InstanceQuery, OnBytes, Provider, Raised, Range, SignedUrl, blocking};
 use crate::redis::endpoint::{Endpoint, TlsSettings};
 use crate::state::State;
 use crate::state::jobs::Begun;
@@ -81,6 +82,35 @@ impl Local {
     pub fn instance_ids(&self) -> &[String] {
         &self.inner.ids
     }
+}
+
+/// What a server that this program reaches itself can do.
+fn capabilities(instance_id: &str) -> Capabilities {
+    let no_moment = format!("{instance_id} has no archive of changes, so it cannot be restored to a moment");
+    let no_fence = format!("{instance_id} is restored as a whole at one moment, so there is no write_fence for it");
+    let no_clone = format!("{instance_id} is no instance of the cloud, where new ones could be made");
+    Capabilities::all()
+        .without(
+            Capability::RestoreToMoment,
+            Fault::new(Kind::Provider, "restore.no_flashback", no_moment)
+                .hint("Restore a backup set: take its backup_id from describe_backups."),
+        )
+        .without(
+            Capability::WriteFence,
+            Fault::new(Kind::Usage, "restore.no_fence", no_fence).hint("Leave write_fence out."),
+        )
+        .without(Capability::BackupPolicy, no_policy(instance_id))
+        .without(
+            Capability::Clone,
+            Fault::new(Kind::Usage, "clone.unsupported", no_clone)
+                .hint("Start a server of your own, configure it as an instance, and restore its data by hand from download_backup's file."),
+        )
+        .without(Capability::DownloadUrl, no_url())
+}
+
+fn no_url() -> Fault {
+    Fault::new(Kind::Usage, "download.no_url", "the sets of this instance are on this machine and have no URL")
+        .hint("Call download_backup without it: the set is written to a file.")
 }
 
 fn no_policy(instance_id: &str) -> Fault {
@@ -242,51 +272,37 @@ impl Provider for Local {
     }
 
     async fn download_url(&self, _: &BackupSet) -> Result<SignedUrl, Fault> {
-        Err(Fault::new(Kind::Usage, "download.no_url", "the sets of this instance are on this machine and have no URL")
-            .hint("Call download_backup without it: the set is written to a file."))
+        Err(no_url())
     }
 
     async fn backup_policy(&self, instance_id: &str) -> Result<BackupPolicy, Fault> {
         Err(no_policy(instance_id))
     }
 
-    async fn raise_backup_policy(&self, instance_id: &str, _: &PolicyChange) -> Result<BackupPolicy, Fault> {
+    async fn raise_backup_policy(&self, instance_id: &str, _: &PolicyChange) -> Result<Raised, Fault> {
         Err(no_policy(instance_id))
     }
 
-    async fn survey(
-        &self,
-        instance_id: &str,
-        act: &Act,
-        earlier: Option<&Plan>,
-        policy: Policy,
-    ) -> Result<Survey, Fault> {
+    async fn capabilities(&self, instance_id: &str) -> Result<Capabilities, Fault> {
+        Ok(capabilities(instance_id))
+    }
+
+    async fn facts(&self, instance_id: &str, act: &Act, earlier: Option<&Plan>) -> Result<Facts, Fault> {
         match act {
             Act::RestoreInstance { source: Source::Backup { backup_id }, write_fence: false } => {
-                self.inner.survey_restore(instance_id, backup_id, earlier, policy).await
+                self.inner.restore_facts(instance_id, backup_id, earlier).await
             }
-            Act::RestoreInstance { source: Source::Backup { .. }, write_fence: true } => {
-                let message =
-                    format!("{instance_id} is restored as a whole at one moment, so there is no write_fence for it");
-                Err(Fault::new(Kind::Usage, "restore.no_fence", message).hint("Leave write_fence out."))
-            }
-            Act::RestoreInstance { source: Source::Moment { .. }, .. } => {
-                let message = format!("{instance_id} has no archive of changes, so it cannot be restored to a moment");
-                Err(Fault::new(Kind::Provider, "restore.no_flashback", message)
-                    .hint("Restore a backup set: take its backup_id from describe_backups."))
-            }
-            Act::DeleteBackup { backup_id } => self.inner.survey_deletion(instance_id, backup_id).await,
-            Act::ModifyBackupPolicy { .. } => Err(no_policy(instance_id)),
-            Act::CreateInstanceFromBackup { .. } => {
-                let message = format!("{instance_id} is no instance of the cloud, where new ones could be made");
-                Err(Fault::new(Kind::Usage, "clone.unsupported", message)
-                    .hint("Start a server of your own, configure it as an instance, and restore its data by hand from download_backup's file."))
+            Act::DeleteBackup { backup_id } => self.inner.deletion_facts(instance_id, backup_id).await,
+            Act::RestoreInstance { .. } | Act::ModifyBackupPolicy { .. } | Act::CreateInstanceFromBackup { .. } => {
+                capabilities(instance_id).need(&act.needs())?;
+                let message = format!("{instance_id} cannot do a {}", act.noun());
+                Err(Fault::new(Kind::Usage, "act.unsupported", message))
             }
         }
     }
 
-    async fn safety_backup(&self, instance_id: &str, survey: &Survey) -> Result<SafetyFacts, Fault> {
-        self.inner.safety_backup(instance_id, survey).await
+    async fn safety_backup(&self, instance_id: &str, assessment: &Assessment) -> Result<SafetyFacts, Fault> {
+        self.inner.safety_backup(instance_id, assessment).await
     }
 
     async fn safety_status(&self, instance_id: &str, job_id: &str, backup_id: &str) -> Result<SafetyFacts, Fault> {
@@ -303,11 +319,9 @@ impl Provider for Local {
                 let backup_id = backup_id.clone();
                 self.inner.start_restore(permit, &backup_id).await.map(Carried::Job)
             }
-            act => Err(Fault::new(
-                Kind::Unexpected,
-                "act.unsupported",
-                format!("{} was permitted, but this instance cannot do it", act.verb()),
-            )),
+            Act::RestoreInstance { source: Source::Moment { .. }, .. }
+            | Act::ModifyBackupPolicy { .. }
+            | Act::CreateInstanceFromBackup { .. } => Err(permit.plan().unsupported()),
         }
     }
 

@@ -52,7 +52,7 @@ struct SwitchRecord {
 impl RecoveryRecord {
     /// Of a restore by commands, or of one that has not been told how yet.
     pub fn of(plan: &Plan, set: &BackupSet) -> Self {
-        Self { back: plan.words.back.clone(), keys: total_keys(&set.counts), switch: None }
+        Self { back: plan.impact.way_back.clone(), keys: total_keys(&set.counts), switch: None }
     }
 
     /// Of a restore by replication.

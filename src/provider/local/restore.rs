@@ -1,17 +1,18 @@
 //! Restore: the one place that overwrites data. It cannot begin without the guard's permit.
 
 use crate::config::instance::Announce;
-use crate::guard::permit::{self, Permit};
-use crate::guard::plan::Plan;
-use crate::guard::survey::Writes;
+use crate::guard::facts::restore::LastLook;
+use crate::guard::permit::Permit;
+use crate::guard::plan::{Plan, changed};
+use crate::guard::writes::Writes;
 use crate::model::backup::BackupSet;
 use crate::model::fault::{Fault, Kind};
 use crate::model::instance::{Counts, total_keys};
 use crate::model::job::{Job, JobEnd, JobKind, Unfinished};
-use crate::model::restore::Way;
+use crate::model::restore::Method;
 use crate::provider::local::capture::TICK;
+use crate::provider::local::facts::slots_served;
 use crate::provider::local::recover::RecoveryRecord;
-use crate::provider::local::survey::slots_pin;
 use crate::provider::local::{COMMAND_TIMEOUT, Inner};
 use crate::provider::{blocking, with_way_back};
 use crate::redis::RedisError;
@@ -39,7 +40,7 @@ impl Inner {
         self.jobs
             .begin_permitted(permit, JobKind::Restore, backup_id, |job, plan, _permit| async move {
                 let done = inner.restore(&job, &plan).await;
-                done.map_err(|end| end.map(|fault| with_way_back(fault, &plan.words.back)))
+                done.map_err(|end| end.map(|fault| with_way_back(fault, &plan.impact.way_back)))
             })
             .await
     }
@@ -47,21 +48,21 @@ impl Inner {
     async fn restore(&self, job: &Job, plan: &Plan) -> JobEnd {
         self.jobs.progress(job, "verifying the backup", 0, 0).await?;
         let (vault, id, set_id) = (self.vault.clone(), plan.instance_id.clone(), job.backup_id.clone());
-        let (sha256, stored_sha256) = (plan.pin("sha256").to_owned(), plan.pin("stored_sha256").to_owned());
+        let planned = plan.direct_restore()?;
+        let (sha256, stored_sha256) = (planned.sha256.clone(), planned.stored_sha256.clone());
         let (set, data) = blocking(move || {
             let set = vault.find(&id, &set_id)?;
             // A bad RDB makes its target exit. The set was verified whole for the plan; before the first byte leaves us,
             // every byte of its file is shown to be the one that was verified then.
             let known = if set.sha256 == sha256 { vault.open_known(&set, &stored_sha256)? } else { None };
             let another = "the backup is not the one that was planned; the target was not touched";
-            Ok((set, known.ok_or_else(|| permit::changed(another))?))
+            Ok((set, known.ok_or_else(|| changed(another))?))
         })
         .await?;
         let recovery = RecoveryRecord::of(plan, &set);
-        if plan.pin("way") == Way::Replication.as_str() {
-            self.by_replication(job, plan, recovery, &set, data).await?;
-        } else {
-            self.by_commands(job, plan, recovery, &set, data).await?;
+        match planned.method {
+            Method::Replication => self.by_replication(job, plan, recovery, &set, data).await?,
+            Method::Commands => self.by_commands(job, plan, recovery, &set, data).await?,
         }
         // Data that is in must not be called lost because of what comes after it.
         let _ = self.jobs.progress(job, "counting keys", set.rdb_bytes, set.rdb_bytes).await;
@@ -87,17 +88,9 @@ impl Inner {
         let calls = write_calls(conn).await?;
         let read_at = Timestamp::now();
         let facts = ServerFacts::read(conn).await?;
-        let slots = slots_pin(&facts, conn).await?;
-        let mut changes =
-            plan.moved([("run_id", &*facts.run_id), ("replication_id", &*facts.replid), ("slots", &*slots)]);
-        changes.extend(plan.writes_since(Writes { calls, read_at }));
-        if changes.is_empty() {
-            return Ok(());
-        }
-        Err(permit::changed(format!(
-            "the target was not touched, for the plan no longer holds: {}",
-            changes.join("; ")
-        )))
+        let slots = slots_served(&facts, conn).await?;
+        let (run_id, replication_id) = (facts.run_id, facts.replid);
+        plan.last_look(&LastLook { run_id, replication_id, slots, writes: Writes { calls, read_at } })
     }
 
     async fn by_replication(

@@ -1,11 +1,12 @@
 //! The safety backup: what undoes a restore, taken or found before it.
 
-use crate::guard::survey::Survey;
+use crate::guard::assess::Assessment;
+use crate::guard::facts::restore::{SafetyFacts, SafetyStatus};
+use crate::guard::preconditions::Preconditions;
 use crate::model::backup::Mode;
 use crate::model::fault::{Fault, Kind};
 use crate::model::instance::total_keys;
 use crate::model::job::JobStatus;
-use crate::model::restore::{SafetyFacts, SafetyStatus};
 use crate::provider::blocking;
 use crate::provider::local::Inner;
 use crate::state::jobs::Begun;
@@ -18,17 +19,24 @@ const FRESH_SECONDS: i64 = 300;
 
 impl Inner {
     /// A fresh backup of what the target holds: an earlier one where no write came since, else a new one.
-    pub async fn safety_backup(self: &Arc<Self>, instance_id: &str, survey: &Survey) -> Result<SafetyFacts, Fault> {
+    pub async fn safety_backup(
+        self: &Arc<Self>,
+        instance_id: &str,
+        assessment: &Assessment,
+    ) -> Result<SafetyFacts, Fault> {
         let (vault, id) = (self.vault.clone(), instance_id.to_owned());
         let sets = blocking(move || vault.list(&id)).await?;
         let now = Timestamp::now();
+        let Preconditions::DirectRestore(target) = &assessment.preconditions else {
+            return Err(Fault::new(Kind::Unexpected, "act.unsupported", "a safety backup is for a restore"));
+        };
         let fresh = sets.into_iter().flatten().find(|set| {
             now.as_second() - set.started_at.as_second() < FRESH_SECONDS
-                && survey.pins.get("run_id") == Some(&set.run_id)
+                && target.run_id == set.run_id
                 // A restore changes data without a write command, and the replication id with it.
-                && survey.pins.get("replication_id") == Some(&set.replication_id)
+                && target.replication_id == set.replication_id
                 && set.write_calls.is_some()
-                && set.write_calls == survey.writes.map(|w| w.calls)
+                && set.write_calls == assessment.writes.map(|w| w.calls)
         });
         if let Some(set) = fresh {
             let status =

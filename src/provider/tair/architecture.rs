@@ -1,6 +1,7 @@
 //! What an instance of the cloud is, and what follows from it: where its sets are listed, whether it can be restored in
 //! place, and which call does it where it cannot. Reads nothing itself.
 
+use crate::guard::facts::NotPossible;
 use crate::tair::wire::attribute::InstanceAttribute;
 use crate::tair::wire::instances::Generation;
 use crate::tair::wire::moment;
@@ -15,15 +16,6 @@ pub enum Shape {
     Cluster,
     /// One shard, with replicas that are read through a proxy.
     ReadWriteSplit,
-}
-
-/// Something that this instance cannot do: why, in a sentence, and the call that gets there by another way.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct No {
-    /// Why not.
-    pub why: String,
-    /// The call that works instead; empty where none does.
-    pub call: String,
 }
 
 /// What an instance is.
@@ -119,13 +111,13 @@ impl Architecture {
     ///
     /// # Errors
     /// Why not.
-    pub fn can_back_up(&self) -> Result<(), No> {
+    pub fn can_back_up(&self) -> Result<(), NotPossible> {
         if !self.single {
             return Ok(());
         }
-        Err(No {
+        Err(NotPossible {
             why: "it is a single node without a replica, and Alibaba Cloud neither backs up nor restores those".into(),
-            call: String::new(),
+            call: None,
         })
     }
 
@@ -133,14 +125,14 @@ impl Architecture {
     ///
     /// # Errors
     /// Why not, and the call that restores into a new instance instead.
-    pub fn can_restore_in_place(&self, instance_id: &str, wanted: RestoreScope<'_>) -> Result<String, No> {
-        let no = |why: &str| Err(No { why: why.into(), call: wanted.clone_call(instance_id) });
+    pub fn can_restore_in_place(&self, instance_id: &str, wanted: RestoreScope<'_>) -> Result<String, NotPossible> {
+        let no = |why: &str| Err(NotPossible { why: why.into(), call: Some(wanted.clone_call(instance_id)) });
         self.can_back_up()?;
         let to_a_moment = !matches!(wanted, RestoreScope::Set(_));
         if to_a_moment && self.log_start.is_none() {
-            return Err(No {
+            return Err(NotPossible {
                 why: "data flashback is off, so no moment can be restored, only backup sets".into(),
-                call: format!("describe_backups {{\"instance_id\": \"{instance_id}\"}}"),
+                call: Some(format!("describe_backups {{\"instance_id\": \"{instance_id}\"}}")),
             });
         }
         match self.generation {
@@ -174,14 +166,14 @@ impl Architecture {
     ///
     /// # Errors
     /// Why not.
-    pub fn can_delete_sets(&self) -> Result<(), No> {
+    pub fn can_delete_sets(&self) -> Result<(), NotPossible> {
         // An instance that does not tell what it is may be asked: the cloud refuses by itself, and nothing is lost.
         if self.generation != Generation::Classic {
             return Ok(());
         }
-        Err(No {
+        Err(NotPossible {
             why: "it is classic: Alibaba Cloud deletes backup sets of cloud-native instances only, those of classic ones go when their retention ends".into(),
-            call: String::new(),
+            call: None,
         })
     }
 }

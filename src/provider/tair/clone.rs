@@ -3,7 +3,10 @@
 //! An idempotency token makes a repeated order the same order: one yes is one instance, whatever becomes of replies.
 
 use crate::guard::act::{CloneOrder, Source};
-use crate::guard::permit::{self, Permit};
+use crate::guard::grant::{Grant, Order as Ordering, Recovery};
+use crate::guard::permit::Permit;
+use crate::guard::plan::changed;
+use crate::guard::preconditions::Preconditions;
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::hex;
 use crate::model::job::{Job, JobEnd, JobKind, RecoveryKind, StoredRecovery, Unfinished};
@@ -12,9 +15,10 @@ use crate::provider::jobs::Recoverable;
 use crate::provider::tair::Inner;
 use crate::provider::tair::order::{Order, Stored};
 use crate::provider::tair::poller::{Poller, passes};
+use crate::tair::client::Granted;
 use crate::tair::codes::Retry;
 use crate::tair::error::TairError;
-use crate::tair::wire::clone::NewInstance;
+use crate::tair::wire::clone::{DryRun, NewInstance};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -40,16 +44,16 @@ impl Recoverable for Record {
 }
 
 impl Inner {
-    async fn order(&self, order: &Order) -> Result<NewInstance, TairError> {
+    async fn check_order(&self, order: &Order) -> Result<NewInstance, TairError> {
         match order {
-            Order::Redis(o) => self.client.call(o).await,
-            Order::Tair(o) => self.client.call(o).await,
+            Order::Redis(o) => self.client.call(&DryRun(o.clone())).await,
+            Order::Tair(o) => self.client.call(&DryRun(o.clone())).await,
         }
     }
 
     /// Has the cloud check an order without taking it. `Err` inside: why it would not.
     pub async fn dry_run(&self, order: &Order) -> Result<Result<(), String>, Fault> {
-        match self.order(&order.clone().with(None, true)).await {
+        match self.check_order(order).await {
             // Its success comes as an error.
             Err(e) if e.is_code("DryRunOperation") => Ok(Ok(())),
             // An instance from a dry run would cost money that nobody agreed to.
@@ -73,36 +77,38 @@ impl Inner {
             Source::Moment { .. } => None,
         };
         let order = Order::new(self.client.region(), &source, set.as_ref(), wanted)?;
-        let details = order.details();
-        let planned = permit.plan().pins.keys().filter(|name| name.starts_with("new_")).count();
-        if planned != details.len() || details.iter().any(|(name, value)| permit.plan().pin(name) != value) {
+        let planned = match &permit.plan().preconditions {
+            Preconditions::Clone { terms, .. } => terms.as_deref(),
+            _ => return Err(permit.plan().unsupported()),
+        };
+        if planned != Some(&order.terms()) {
             let message = "the source has changed since the plan, and the order with it; nothing was ordered";
-            return Err(permit::changed(message));
+            return Err(changed(message));
         }
         // One yes is one instance: the token is that of the permit.
         let nonce = permit.record("", String::new()).nonce;
         let token = hex(&Sha256::digest(format!("{id} {nonce}").as_bytes()));
-        let order = order.with(Some(token), false);
+        let order = order.with_token(token);
         let inner = Arc::clone(self);
         let backup_id = set.map(|s| s.set.id).unwrap_or_default();
         self.jobs
-            .begin_permitted(permit, JobKind::Clone, &backup_id, move |job, _plan, _permit| async move {
-                inner.clone_instance(&job, order).await
+            .begin_permitted(permit, JobKind::Clone, &backup_id, move |job, _plan, permit| async move {
+                inner.clone_instance(&job, order, permit.order()?).await
             })
             .await
     }
 
-    async fn clone_instance(&self, job: &Job, order: Order) -> JobEnd {
+    async fn clone_instance(&self, job: &Job, order: Order, grant: Grant<Ordering>) -> JobEnd {
         let mut record =
             Record { ordered_at: Timestamp::now(), order: order.stored(), uncertain: false, new_instance_id: None };
         // Written before it is sent: a crash in between is reconciled by sending the same order under the same token.
         self.jobs.save_recovery(job, &record).await?;
         self.jobs.progress(job, "ordering", 0, 0).await?;
-        self.order_and_follow(job, &order, &mut record).await
+        self.order_and_follow(job, &order, grant, &mut record).await
     }
 
-    async fn order_and_follow(&self, job: &Job, order: &Order, record: &mut Record) -> JobEnd {
-        let new = self.send_order(job, order, record).await?;
+    async fn order_and_follow(&self, job: &Job, order: &Order, grant: Grant<Ordering>, record: &mut Record) -> JobEnd {
+        let new = self.send_order(job, order, &self.client.granted(grant), record).await?;
         record.new_instance_id = Some(new.clone());
         self.keep(job, record).await;
         self.follow_clone(job, &new).await
@@ -135,14 +141,25 @@ impl Inner {
             .into());
         }
         let order = record.order.order()?;
-        self.order_and_follow(job, &order, &mut record).await
+        let recovery = Recovery { instance_id: job.instance_id.clone(), record: String::new() };
+        self.order_and_follow(job, &order, recovery.repeat_order(), &mut record).await
     }
 
     /// Sends the order, again under its token where no reply came: that makes one instance, not two.
-    async fn send_order(&self, job: &Job, order: &Order, record: &mut Record) -> Result<String, Unfinished> {
+    async fn send_order(
+        &self,
+        job: &Job,
+        order: &Order,
+        client: &Granted<'_, Ordering>,
+        record: &mut Record,
+    ) -> Result<String, Unfinished> {
         let mut poller = Poller::new(&self.polling, self.polling.away.saturating_mul(2), &self.jobs.stop);
         loop {
-            let e = match self.order(order).await {
+            let sent = match order {
+                Order::Redis(o) => client.call(o).await,
+                Order::Tair(o) => client.call(o).await,
+            };
+            let e = match sent {
                 Ok(new) => return Ok(new.instance_id),
                 Err(e) => e,
             };

@@ -1,13 +1,15 @@
 //! Deletion of a manual set of a cloud-native instance. What the cloud would refuse is refused before it is asked.
 
-use crate::guard::permit::{self, Permit};
+use crate::guard::ledger::AuditRecord;
+use crate::guard::permit::Permit;
+use crate::guard::plan::changed;
+use crate::guard::preconditions::{Preconditions, SetIdentity};
 use crate::model::backup::Mode;
 use crate::model::fault::Fault;
 use crate::model::job::Unfinished;
 use crate::provider::tair::Inner;
 use crate::provider::tair::poller::Poller;
 use crate::provider::tair::sets;
-use crate::provider::tair::survey::set_pins;
 use crate::tair::wire::backups::DeleteBackup;
 
 impl Inner {
@@ -16,13 +18,17 @@ impl Inner {
         let id = permit.plan().instance_id.clone();
         let set = self.cloud_set(&id, backup_id).await?;
         // The permit is for what was shown to the person.
-        let changed = set_pins(&set).iter().any(|(name, value)| permit.plan().pin(name) != value);
-        if set.set.mode != Mode::Manual || changed {
-            return Err(permit::changed("the backup is not the one that was planned; it is kept"));
+        let planned = match &permit.plan().preconditions {
+            Preconditions::CloudDeletion { set, .. } => set.as_ref(),
+            _ => return Err(permit.plan().unsupported()),
+        };
+        if set.set.mode != Mode::Manual || planned != Some(&SetIdentity::from(&set.facts())) {
+            return Err(changed("the backup is not the one that was planned; it is kept"));
         }
         let call = DeleteBackup { instance_id: id.clone(), backup_id: backup_id.to_owned() };
+        let audit = permit.record("", String::new());
         let deleted = format!("backup {backup_id} is deleted");
-        let failed = match self.client.call(&call).await {
+        let failed = match self.client.granted(permit.delete()?).call(&call).await {
             Ok(_) => None,
             // That it cannot be looked at now changes nothing about what is not known.
             Err(e) if e.is_uncertain() && self.is_gone(&id, backup_id).await.unwrap_or(false) => None,
@@ -33,7 +39,7 @@ impl Inner {
             Some((true, fault)) => ("backup.delete_uncertain", fault.message.clone()),
             Some((false, fault)) => ("backup.not_deleted", format!("{}: {}", fault.code, fault.message)),
         };
-        self.jobs.audit(permit.record(event, detail)).await;
+        self.jobs.audit(AuditRecord { event: event.into(), detail, ..audit }).await;
         failed.map_or(Ok(deleted), |(_, fault)| Err(fault))
     }
 

@@ -1,6 +1,7 @@
 //! `filter_key`, looked at before the cloud sees it: a comma-separated list of regular expressions, which people and
 //! agents write as globs. Whether the cloud matches whole keys or parts of them is not documented, and said.
 
+use crate::guard::facts::restore::FilterFacts;
 use crate::model::fault::{Fault, Kind};
 use crate::model::text::quoted;
 
@@ -11,15 +12,6 @@ const PATTERNS: usize = 3;
 /// Longest list: it travels in a URL.
 const LONGEST: usize = 4096;
 
-/// A list that can be sent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Filter {
-    /// Its items, in order.
-    pub items: Vec<String>,
-    /// What the person should know.
-    pub warnings: Vec<String>,
-}
-
 fn refused(message: String, hint: impl Into<String>) -> Fault {
     Fault::new(Kind::Usage, "restore.filter_key", message).hint(hint)
 }
@@ -28,7 +20,7 @@ fn refused(message: String, hint: impl Into<String>) -> Fault {
 ///
 /// # Errors
 /// `restore.filter_key`, naming the item and what is wrong with it.
-pub fn lint(text: &str) -> Result<Filter, Fault> {
+pub fn lint(text: &str) -> Result<FilterFacts, Fault> {
     if text.len() > LONGEST {
         return Err(refused(
             format!("filter_key has {} bytes, at most {LONGEST} can be sent", text.len()),
@@ -50,7 +42,7 @@ pub fn lint(text: &str) -> Result<Filter, Fault> {
     if patterns > PATTERNS {
         warnings.push(format!("{patterns} regular expressions: Alibaba Cloud advises {PATTERNS} at most"));
     }
-    Ok(Filter { items, warnings })
+    Ok(FilterFacts { items, warnings })
 }
 
 fn is_pattern(item: &str) -> bool {

@@ -9,6 +9,7 @@ mod backup_follow;
 mod clone;
 mod delete;
 mod download;
+mod facts;
 pub mod filter_key;
 pub mod order;
 pub mod policy;
@@ -18,23 +19,24 @@ mod proof;
 mod recover;
 mod restore;
 pub mod sets;
-mod survey;
 pub mod traffic;
 
 use crate::guard::act::{Act, PolicyChange};
-use crate::guard::permit::{self, Permit};
-use crate::guard::plan::{Plan, Policy};
-use crate::guard::survey::Survey;
+use crate::guard::assess::Assessment;
+use crate::guard::facts::Facts;
+use crate::guard::facts::restore::{SafetyFacts, SafetyStatus};
+use crate::guard::permit::Permit;
+use crate::guard::plan::{Plan, changed};
+use crate::guard::preconditions::{PolicyValues, Preconditions};
 use crate::model::backup::{BackupSet, DamagedSet, Mode};
 use crate::model::fault::{Fault, Kind};
-use crate::model::instance::{Instance, Live};
+use crate::model::instance::{Capabilities, Instance, Live};
 use crate::model::job::{Job, JobStatus, Unfinished};
 use crate::model::policy::BackupPolicy;
-use crate::model::restore::{SafetyFacts, SafetyStatus};
 use crate::model::secret::Secret;
 use crate::model::text::{nearest, quoted};
 use crate::provider::jobs::{Jobs, Recoverable};
-use crate::provider::{Carried, Downloaded, InstanceQuery, OnBytes, Provider, Range, SignedUrl};
+use crate::provider::{Carried, Downloaded, InstanceQuery, OnBytes, Provider, Raised, Range, SignedUrl};
 use crate::state::State;
 use crate::tair::client::Client;
 use crate::tair::error::TairError;
@@ -210,12 +212,15 @@ impl Inner {
     /// Lowers, or changes otherwise, a policy as permitted.
     async fn modify_policy(&self, permit: Permit, change: &PolicyChange) -> Result<String, Fault> {
         let id = permit.plan().instance_id.clone();
-        let turn = self.policy_lock(&id);
-        let _turn = turn.lock().await;
+        let lock = self.policy_lock(&id);
+        let _held = lock.lock().await;
         let now = self.policy_before(&id, change).await?;
-        if survey::policy_pins(&now).iter().any(|(name, value)| permit.plan().pin(name) != value) {
-            let message = "the policy has been changed since the plan; it was left as it is";
-            return Err(permit::changed(message));
+        let planned = match &permit.plan().preconditions {
+            Preconditions::PolicyChange { policy, .. } => policy,
+            _ => return Err(permit.plan().unsupported()),
+        };
+        if *planned != PolicyValues::from(&now) {
+            return Err(changed("the policy has been changed since the plan; it was left as it is"));
         }
         let then = policy::changed(&now, change)?;
         let done = self.write_policy(&id, &now, then).await;
@@ -319,21 +324,20 @@ impl Provider for Tair {
         self.inner.policy(instance_id).await
     }
 
-    async fn raise_backup_policy(&self, instance_id: &str, change: &PolicyChange) -> Result<BackupPolicy, Fault> {
+    async fn raise_backup_policy(&self, instance_id: &str, change: &PolicyChange) -> Result<Raised, Fault> {
         self.inner.raise_policy(instance_id, change).await
     }
 
-    async fn survey(
-        &self,
-        instance_id: &str,
-        act: &Act,
-        earlier: Option<&Plan>,
-        policy: Policy,
-    ) -> Result<Survey, Fault> {
-        self.inner.survey(instance_id, act, earlier, policy).await
+    /// What an instance lacks follows from its architecture, and is among the facts of each act.
+    async fn capabilities(&self, _: &str) -> Result<Capabilities, Fault> {
+        Ok(Capabilities::all())
     }
 
-    async fn safety_backup(&self, instance_id: &str, _survey: &Survey) -> Result<SafetyFacts, Fault> {
+    async fn facts(&self, instance_id: &str, act: &Act, earlier: Option<&Plan>) -> Result<Facts, Fault> {
+        self.inner.facts(instance_id, act, earlier).await
+    }
+
+    async fn safety_backup(&self, instance_id: &str, _: &Assessment) -> Result<SafetyFacts, Fault> {
         let job = self.inner.safety_backup(instance_id).await?;
         Ok(SafetyFacts { job_id: job.id, backup_id: job.backup_id, status: SafetyStatus::Running })
     }

@@ -3,6 +3,7 @@
 //! Pure: it is made of what was read, and asks nothing.
 
 use crate::guard::act::{CloneOrder, Source};
+use crate::guard::facts::clone::{OrderCall, OrderTerms};
 use crate::model::fault::{Fault, Kind};
 use crate::model::text::quoted;
 use crate::provider::tair::architecture::{Architecture, Shape};
@@ -197,50 +198,46 @@ impl Order {
         }))
     }
 
-    /// The class ordered.
+    /// All that sets the price or the place.
     #[must_use]
-    pub fn class(&self) -> &str {
+    pub fn terms(&self) -> OrderTerms {
         match self {
-            Self::Redis(o) => o.instance_class.as_deref().unwrap_or_default(),
-            Self::Tair(o) => &o.instance_class,
+            Self::Redis(o) => OrderTerms {
+                call: OrderCall::CreateInstance,
+                instance_class: o.instance_class.clone().unwrap_or_default(),
+                charge_type: POST_PAID.into(),
+                zone_id: o.zone_id.clone(),
+                secondary_zone_id: o.secondary_zone_id.clone(),
+                resource_group_id: o.resource_group_id.clone(),
+                storage_gb: None,
+                storage_type: None,
+                vpc_id: o.vpc_id.clone(),
+                vswitch_id: o.v_switch_id.clone(),
+                engine_version: o.engine_version.clone(),
+                shard_count: o.shard_count,
+            },
+            Self::Tair(o) => OrderTerms {
+                call: OrderCall::CreateTairInstance,
+                instance_class: o.instance_class.clone(),
+                charge_type: POST_PAID.into(),
+                zone_id: o.zone_id.clone(),
+                secondary_zone_id: o.secondary_zone_id.clone(),
+                resource_group_id: o.resource_group_id.clone(),
+                storage_gb: o.storage,
+                storage_type: o.storage_type.clone(),
+                vpc_id: Some(o.vpc_id.clone()),
+                vswitch_id: Some(o.v_switch_id.clone()),
+                engine_version: o.engine_version.clone(),
+                shard_count: o.shard_count,
+            },
         }
     }
 
-    /// All that sets the price or the place, by name, for the reader.
-    #[must_use]
-    pub fn details(&self) -> Vec<(&'static str, String)> {
-        let (zone, vpc, switch, version, shards) = match self {
-            Self::Redis(o) => (&o.zone_id, o.vpc_id.clone(), o.v_switch_id.clone(), &o.engine_version, o.shard_count),
-            Self::Tair(o) => {
-                (&o.zone_id, Some(o.vpc_id.clone()), Some(o.v_switch_id.clone()), &o.engine_version, o.shard_count)
-            }
-        };
-        let (second, group, storage, storage_type) = match self {
-            Self::Redis(o) => (&o.secondary_zone_id, &o.resource_group_id, None, None),
-            Self::Tair(o) => (&o.secondary_zone_id, &o.resource_group_id, o.storage, o.storage_type.clone()),
-        };
-        let mut details =
-            vec![("new_instance_class", self.class().to_owned()), ("new_charge_type", POST_PAID.to_owned())];
-        let optional = [
-            ("new_zone_id", zone.clone()),
-            ("new_secondary_zone_id", second.clone()),
-            ("new_resource_group_id", group.clone()),
-            ("new_storage_gb", storage.map(|n| n.to_string())),
-            ("new_storage_type", storage_type),
-            ("new_vpc_id", vpc),
-            ("new_vswitch_id", switch),
-            ("new_engine_version", version.clone()),
-            ("new_shard_count", shards.map(|n| n.to_string())),
-        ];
-        details.extend(optional.into_iter().filter_map(|(name, value)| Some((name, value?))));
-        details
-    }
-
-    /// The same under a token, or as a dry run.
-    pub(super) fn with(mut self, token: Option<String>, dry: bool) -> Self {
+    /// The same under an idempotency token.
+    pub(super) fn with_token(mut self, token: String) -> Self {
         match &mut self {
-            Self::Redis(o) => (o.token, o.dry_run) = (token, dry.then_some(true)),
-            Self::Tair(o) => (o.client_token, o.dry_run) = (token, dry.then_some(true)),
+            Self::Redis(o) => o.token = Some(token),
+            Self::Tair(o) => o.client_token = Some(token),
         }
         self
     }

@@ -6,6 +6,7 @@ use crate::guard::act::PolicyChange;
 use crate::model::fault::{Fault, Kind};
 use crate::model::policy::BackupPolicy;
 use crate::model::text::quoted;
+use crate::provider::Raised;
 use crate::provider::tair::Inner;
 use crate::provider::tair::architecture::Architecture;
 use crate::provider::tair::poller::Poller;
@@ -122,32 +123,6 @@ pub fn changed(now: &BackupPolicy, change: &PolicyChange) -> Result<BackupPolicy
     })
 }
 
-/// What would be less protected than it is, each in a sentence's part.
-#[must_use]
-pub fn lowered(now: &BackupPolicy, then: &BackupPolicy) -> Vec<String> {
-    let mut lowered = Vec::new();
-    if then.backup_retention_period < now.backup_retention_period {
-        lowered.push(format!(
-            "sets are kept {} days instead of {}: older ones go",
-            then.backup_retention_period, now.backup_retention_period
-        ));
-    }
-    let gone: Vec<&str> = now
-        .preferred_backup_period
-        .iter()
-        .filter(|day| !then.preferred_backup_period.contains(day))
-        .map(String::as_str)
-        .collect();
-    if !gone.is_empty() {
-        let (few, many) = (then.preferred_backup_period.len(), now.preferred_backup_period.len());
-        lowered.push(format!("no backups on {} any more ({few} days a week instead of {many})", gone.join(", ")));
-    }
-    if now.enable_backup_log && !then.enable_backup_log {
-        lowered.push("data flashback goes off: no moment can be restored any more, only backup sets".into());
-    }
-    lowered
-}
-
 /// Whether what can be set is the same.
 fn same(a: &BackupPolicy, b: &BackupPolicy) -> bool {
     differences(a, b).is_empty()
@@ -210,28 +185,22 @@ impl Inner {
         }
     }
 
-    /// Whose turn it is with the policy of an instance: what one call reads must still be so when it writes.
+    /// Held while the policy of an instance is changed: what one call reads must still hold when it writes.
     pub fn policy_lock(&self, instance_id: &str) -> Arc<tokio::sync::Mutex<()>> {
         let mut turns = self.policies.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(turns.entry(instance_id.to_owned()).or_default())
     }
 
-    /// Changes it where nothing is lowered.
-    pub async fn raise_policy(&self, instance_id: &str, change: &PolicyChange) -> Result<BackupPolicy, Fault> {
-        let turn = self.policy_lock(instance_id);
-        let _turn = turn.lock().await;
+    /// Changes the policy where that lowers nothing.
+    pub async fn raise_policy(&self, instance_id: &str, change: &PolicyChange) -> Result<Raised, Fault> {
+        let lock = self.policy_lock(instance_id);
+        let _held = lock.lock().await;
         let now = self.policy_before(instance_id, change).await?;
         let then = changed(&now, change)?;
-        let lowered = lowered(&now, &then);
-        if !lowered.is_empty() {
-            return Err(Fault::new(
-                Kind::Refused,
-                "policy.lowers",
-                format!("this lowers protection: {}", lowered.join("; ")),
-            )
-            .hint("It takes a person's yes: call modify_backup_policy, which plans it."));
+        if !now.lowered_by(&then).is_empty() {
+            return Ok(Raised::Lowers);
         }
-        Ok(self.write_policy(instance_id, &now, then).await?)
+        Ok(Raised::Changed(self.write_policy(instance_id, &now, then).await?))
     }
 
     /// Writes a whole policy and reads it back. `before` is what it was made from.

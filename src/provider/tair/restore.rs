@@ -4,7 +4,11 @@
 //! the next one: that it is up is written down before it is raised.
 
 use crate::guard::act::Source;
-use crate::guard::permit::{self, Permit};
+use crate::guard::facts::restore::CountedKeys;
+use crate::guard::grant::{Grant, Overwrite};
+use crate::guard::permit::Permit;
+use crate::guard::plan::changed;
+use crate::guard::preconditions::{Preconditions, SetIdentity};
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, JobEnd, JobKind, RecoveryKind, StoredRecovery, Unfinished};
 use crate::model::text::clean;
@@ -14,8 +18,7 @@ use crate::provider::tair::Inner;
 use crate::provider::tair::architecture::{Architecture, Shape};
 use crate::provider::tair::filter_key;
 use crate::provider::tair::poller::{Poller, passes};
-use crate::provider::tair::survey::set_pins;
-use crate::provider::tair::traffic::{self, Counted};
+use crate::provider::tair::traffic;
 use crate::provider::with_way_back;
 use crate::state::jobs::Orphan;
 use crate::tair::wire::Second;
@@ -74,9 +77,13 @@ impl Inner {
         match source {
             Source::Backup { backup_id } => {
                 let set = self.cloud_set(&id, backup_id).await?;
-                if set_pins(&set).iter().any(|(name, value)| permit.plan().pin(name) != value) {
+                let planned = match &permit.plan().preconditions {
+                    Preconditions::CloudRestore { set, .. } => set.as_ref(),
+                    _ => return Err(permit.plan().unsupported()),
+                };
+                if planned != Some(&SetIdentity::from(&set.facts())) {
                     let message = "the backup is not the one that was planned; the instance was not touched";
-                    return Err(permit::changed(message));
+                    return Err(changed(message));
                 }
                 call.backup_id = Some(set.set.id);
             }
@@ -91,8 +98,8 @@ impl Inner {
         let inner = Arc::clone(self);
         let backup_id = call.backup_id.clone().unwrap_or_default();
         self.jobs
-            .begin_permitted(permit, JobKind::Restore, &backup_id, move |job, plan, _permit| async move {
-                inner.restore(&job, call, fence, &plan.words.back).await
+            .begin_permitted(permit, JobKind::Restore, &backup_id, move |job, plan, permit| async move {
+                inner.restore(&job, call, permit.overwrite()?, fence, &plan.impact.way_back).await
             })
             .await
     }
@@ -102,7 +109,14 @@ impl Inner {
         self.attribute(instance_id).await.map_or(Shape::Standard, |a| Architecture::of(&a).shape)
     }
 
-    async fn restore(&self, job: &Job, call: RestoreInstance, fence: bool, back: &str) -> JobEnd {
+    async fn restore(
+        &self,
+        job: &Job,
+        call: RestoreInstance,
+        grant: Grant<Overwrite>,
+        fence: bool,
+        back: &str,
+    ) -> JobEnd {
         let id = &job.instance_id;
         let shape = self.shape(id).await;
         let before = traffic::keys(&self.client, id, shape).await.ok().flatten();
@@ -127,7 +141,7 @@ impl Inner {
                 }
             }
         }
-        let followed = self.send_and_follow(job, call, &mut record).await;
+        let followed = self.send_and_follow(job, call, grant, &mut record).await;
         self.conclude(job, &mut record, followed).await
     }
 
@@ -155,12 +169,13 @@ impl Inner {
         &self,
         job: &Job,
         call: RestoreInstance,
+        grant: Grant<Overwrite>,
         record: &mut Record,
     ) -> Result<Followed, Unfinished> {
         record.sent_at = Some(Timestamp::now());
         self.jobs.save_recovery(job, record).await?;
         self.jobs.progress(job, "asking for the restore", 0, 0).await?;
-        match self.client.call(&call).await {
+        match self.client.granted(grant).call(&call).await {
             Ok(_) => {
                 record.taken = true;
                 self.keep(job, record).await;
@@ -238,7 +253,7 @@ impl Inner {
     }
 
     /// The key count measured after the restore; the last one there is, where the cloud measures too late.
-    async fn count_after(&self, job: &Job) -> Option<(Counted, bool)> {
+    async fn count_after(&self, job: &Job) -> Option<(CountedKeys, bool)> {
         let done_at = Timestamp::now();
         let shape = self.shape(&job.instance_id).await;
         let mut poller = Poller::new(&self.polling, self.polling.restore, &self.jobs.stop);
@@ -332,13 +347,13 @@ impl Inner {
 }
 
 /// What came of it. `after`: what the cloud counts now; `None` where that was not asked.
-fn told(record: &Record, after: Option<Option<(Counted, bool)>>, done: &Followed) -> String {
+fn told(record: &Record, after: Option<Option<(CountedKeys, bool)>>, done: &Followed) -> String {
     let before = record.keys_before.map_or("an unknown number of".into(), |n| n.to_string());
     let Followed { took, sure } = done;
     let Some(after) = after else { return format!("in {took} s: {before} keys before{sure}") };
     let after = match after {
-        Some((Counted { keys, .. }, true)) => format!("{keys} keys after it"),
-        Some((Counted { keys, at }, false)) => {
+        Some((CountedKeys { keys, .. }, true)) => format!("{keys} keys after it"),
+        Some((CountedKeys { keys, at }, false)) => {
             let at = at.map(|at| format!(" of {}", written(at))).unwrap_or_default();
             format!("{keys} keys in the cloud's last figure{at}, which lags")
         }

@@ -3,6 +3,7 @@
 //! A cluster has one row for each shard. Shards of one job belong together by its id; older clusters have one job for each
 //! shard, and there only time tells which belong together. The id of such a set is its shards' ids, joined by commas.
 
+use crate::guard::facts::backup::{CloudSet as SetFacts, ListedSet};
 use crate::model::backup::{BackupSet, DamagedSet, Mode};
 use crate::tair::client::Client;
 use crate::tair::error::TairError;
@@ -43,6 +44,27 @@ pub struct CloudSet {
     pub recover: RecoverConfig,
     /// Of a cloud-native cluster: `cb-…`.
     pub of_cluster: bool,
+}
+
+impl CloudSet {
+    /// What the guard has to know of the set.
+    #[must_use]
+    pub fn facts(&self) -> SetFacts {
+        SetFacts {
+            backup_id: self.set.id.clone(),
+            bytes: self.set.rdb_bytes,
+            taken_at: self.set.started_at,
+            finished_at: self.set.finished_at,
+            expires_at: self.set.expires_at,
+            jobs: self.jobs.clone(),
+            manual: self.set.mode == Mode::Manual,
+        }
+    }
+}
+
+/// What the guard has to know of a set, whole or broken.
+pub fn listed_facts(listed: &Listed) -> ListedSet {
+    listed.as_ref().map(CloudSet::facts).map_err(|damaged| damaged.reason.clone())
 }
 
 /// A set, or what is known of a broken one.

@@ -1,6 +1,7 @@
 //! What the cloud has measured of an instance: writes a second, and how many keys it holds. Both lag by up to two minutes,
 //! and what is zero is left out.
 
+use crate::guard::facts::restore::{CountedKeys, MeasuredWrites};
 use crate::provider::tair::architecture::Shape;
 use crate::tair::client::Client;
 use crate::tair::error::TairError;
@@ -12,15 +13,6 @@ use jiff::{SignedDuration, Timestamp};
 const WINDOW: SignedDuration = SignedDuration::from_mins(5);
 /// By which the cloud's figures may be late: what was written so shortly before a look may be missing in it.
 const LAG: SignedDuration = SignedDuration::from_mins(2);
-
-/// Writes as measured.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Traffic {
-    /// The highest writes a second of any point.
-    pub peak: f64,
-    /// The seconds looked back over.
-    pub window_seconds: f64,
-}
 
 /// The name a metric group has on an architecture.
 fn group(name: &str, shape: Shape) -> String {
@@ -73,36 +65,32 @@ pub fn looked_from(earlier: Option<Timestamp>, now: Timestamp) -> Timestamp {
 ///
 /// # Errors
 /// Any [`TairError`].
-pub async fn writes(client: &Client, instance_id: &str, shape: Shape, from: Timestamp) -> Result<Traffic, TairError> {
+pub async fn writes(
+    client: &Client,
+    instance_id: &str,
+    shape: Shape,
+    from: Timestamp,
+) -> Result<MeasuredWrites, TairError> {
     let now = Timestamp::now();
     let history = ask(client, instance_id, group("UsedQPS", shape), (from, now)).await?;
-    Ok(Traffic { peak: peak(&history, "PutQps"), window_seconds: now.duration_since(from).as_secs_f64() })
-}
-
-/// A key count, and when it was measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Counted {
-    /// So many.
-    pub keys: u64,
-    /// When.
-    pub at: Option<Timestamp>,
+    Ok(MeasuredWrites { peak: peak(&history, "PutQps"), window_seconds: now.duration_since(from).as_secs_f64() })
 }
 
 /// The latest key count in what was measured. A point with other values and no keys is a zero.
 #[must_use]
-pub fn counted(history: &History) -> Option<Counted> {
+pub fn counted(history: &History) -> Option<CountedKeys> {
     let (at, _) = history.last_key_value()?;
     let of_latest = values(history, "Keys").filter(|(when, _)| when == at).map(|(_, keys)| keys).next();
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count, never negative")]
     let keys = of_latest.unwrap_or(0.0).max(0.0) as u64;
-    Some(Counted { keys, at: moment(Some(at)) })
+    Some(CountedKeys { keys, at: moment(Some(at)) })
 }
 
 /// How many keys it holds. `None`: the cloud sent nothing at all, and so does not even say zero.
 ///
 /// # Errors
 /// Any [`TairError`].
-pub async fn keys(client: &Client, instance_id: &str, shape: Shape) -> Result<Option<Counted>, TairError> {
+pub async fn keys(client: &Client, instance_id: &str, shape: Shape) -> Result<Option<CountedKeys>, TairError> {
     let now = Timestamp::now();
     let range = (looked_from(None, now), now);
     Ok(counted(&ask(client, instance_id, group("Redis_Basic_Monitor", shape), range).await?))

@@ -31,8 +31,10 @@ UPDATE jobs SET exclusive = 0 WHERE status = 'running' AND EXISTS (
   WHERE other.instance_id = jobs.instance_id AND other.status = 'running' AND other.rowid < jobs.rowid);
 CREATE UNIQUE INDEX jobs_exclusive ON jobs (instance_id) WHERE status = 'running' AND exclusive = 1;
 
+-- Plans of version 2 were written in another form, and a token stands for the digest of its form: they are withdrawn, and
+-- their callers plan again. What was done under them is in the audit.
+DELETE FROM confirmations;
 ALTER TABLE confirmations RENAME COLUMN standing TO status;
-UPDATE confirmations SET status = 'redeemed' WHERE status = 'spent';
 
 -- One holder a name. A row stays when its lease is given back, so that the next epoch is a later one.
 CREATE TABLE leases (

@@ -260,7 +260,7 @@ action! {
 
 action! {
     /// Deletes a manual set of a cloud-native instance.
-    DeleteBackup, Post, writes: true, Done, {
+    DeleteBackup, Post, writes: true, needs: crate::guard::grant::Delete, Done, {
         /// The instance.
         instance_id: String = "InstanceId",
         /// The set.

@@ -2,7 +2,9 @@
 //!
 //! It costs money until it is released, so the charge type is never left to the API, whose default may be a subscription.
 
+use crate::tair::params::Params;
 use crate::tair::wire::lenient::{id, number, plain_text, text};
+use crate::tair::wire::{Action, BadParam, Harmless, Method};
 use crate::tair::wire::{Second, action};
 use serde::{Deserialize, Serialize};
 
@@ -83,7 +85,7 @@ pub struct NewInstance {
 
 action! {
     /// Creates a Redis instance, with a backup's data when it names one.
-    CreateInstance, Post, writes: true, NewInstance, {
+    CreateInstance, Post, writes: true, needs: crate::guard::grant::Order, NewInstance, {
         /// The region.
         region_id: String = "RegionId",
         /// The instance whose data it gets.
@@ -131,7 +133,7 @@ action! {
 
 action! {
     /// Creates a Tair instance, with a backup's data when it names one.
-    CreateTairInstance, Post, writes: true, NewInstance, {
+    CreateTairInstance, Post, writes: true, needs: crate::guard::grant::Order, NewInstance, {
         /// The region.
         region_id: String = "RegionId",
         /// The instance whose data it gets.
@@ -176,5 +178,28 @@ action! {
         dry_run: Option<bool> = "DryRun",
         /// Makes a repeated call create one instance, not two; at most 64 ASCII characters.
         client_token: Option<String> = "ClientToken",
+    }
+}
+
+/// An order that is only checked: the cloud makes nothing, so it takes no grant. `DryRun` is sent whatever the order itself says.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DryRun<A>(pub A);
+
+impl<A: Action<Needs = crate::guard::grant::Order>> Action for DryRun<A> {
+    const NAME: &'static str = A::NAME;
+    const METHOD: Method = A::METHOD;
+    const WRITES: bool = A::WRITES;
+    type Reply = A::Reply;
+    type Needs = Harmless;
+
+    fn params(&self) -> Params {
+        let mut params = self.0.params();
+        params.retain(|(name, _)| name != "DryRun");
+        params.push(("DryRun".to_owned(), "true".to_owned()));
+        params
+    }
+
+    fn from_params(params: &Params) -> Result<Self, BadParam> {
+        A::from_params(params).map(Self)
     }
 }

@@ -47,6 +47,10 @@ impl Method {
     }
 }
 
+/// Kind of an action that destroys nothing and costs nothing: it takes no grant.
+#[derive(Debug)]
+pub enum Harmless {}
+
 /// An action of the API: its parameters, and the reply that it gets.
 pub trait Action: Sync {
     /// Its name.
@@ -57,6 +61,8 @@ pub trait Action: Sync {
     const WRITES: bool;
     /// Its reply.
     type Reply: DeserializeOwned + Send;
+    /// The kind of grant that it takes: [`Harmless`] for what neither overwrites, nor deletes, nor costs money.
+    type Needs;
 
     /// Its parameters as they are sent.
     fn params(&self) -> Params;
@@ -229,7 +235,12 @@ impl Param for Vec<Tag> {
 
 /// Declares an action: its parameters by field, each with its name on the wire.
 macro_rules! action {
-    ($(#[$doc:meta])* $name:ident, $method:ident, writes: $writes:literal, $reply:ty,
+    ($(#[$doc:meta])* $name:ident, $method:ident, writes: $writes:literal, $reply:ty, { $($fields:tt)* }) => {
+        $crate::tair::wire::action! {
+            $(#[$doc])* $name, $method, writes: $writes, needs: $crate::tair::wire::Harmless, $reply, { $($fields)* }
+        }
+    };
+    ($(#[$doc:meta])* $name:ident, $method:ident, writes: $writes:literal, needs: $needs:ty, $reply:ty,
      { $($(#[$fdoc:meta])* $field:ident: $type:ty = $wire:literal,)* }) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq)]
@@ -240,6 +251,7 @@ macro_rules! action {
             const METHOD: $crate::tair::wire::Method = $crate::tair::wire::Method::$method;
             const WRITES: bool = $writes;
             type Reply = $reply;
+            type Needs = $needs;
 
             fn params(&self) -> $crate::tair::params::Params {
                 let mut params = $crate::tair::params::Params::new();

@@ -26,7 +26,7 @@ pub struct WriteLock {
 
 action! {
     /// Overwrites an instance with a set, or with the state it had at a moment. Classic instances only.
-    RestoreInstance, Post, writes: true, Done, {
+    RestoreInstance, Post, writes: true, needs: crate::guard::grant::Overwrite, Done, {
         /// The instance.
         instance_id: String = "InstanceId",
         /// The set; not together with a moment.

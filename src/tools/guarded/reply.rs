@@ -1,6 +1,6 @@
 //! What a guarded tool answers: status, plan, pre-checks with their figures, and what is at stake.
 
-use crate::guard::checks::Precheck;
+use crate::guard::check::Precheck;
 use crate::guard::ledger::Confirmation;
 use crate::guard::plan::{PLAN_AGAIN, Plan};
 use crate::model::fault::Kind;
@@ -118,7 +118,7 @@ pub(super) fn shown(open: &Confirmation, prechecks: &[Precheck]) -> Guarded {
 pub(super) fn rows(prechecks: &[Precheck]) -> Vec<PrecheckRow> {
     prechecks
         .iter()
-        .map(|c| PrecheckRow { name: c.name, status: c.status.as_str(), detail: c.detail.clone() })
+        .map(|c| PrecheckRow { name: c.name.as_str(), status: c.status.as_str(), detail: c.detail.clone() })
         .collect()
 }
 
@@ -129,18 +129,18 @@ impl PlanRow {
             instance_id: plan.instance_id.clone(),
             address: plan.address.clone(),
             backup_id: plan.act.backup_id().map(Into::into),
-            way: plan.words.how.clone(),
-            way_meaning: plan.words.how_meaning.clone(),
+            way: plan.impact.how.clone(),
+            way_meaning: plan.impact.how_meaning.clone(),
             safety_backup_id: plan.safety.as_ref().map(|s| s.backup_id.clone()).filter(|id| !id.is_empty()),
-            confirmation: plan.policy.confirmation.as_str(),
+            confirmation: plan.rules.confirmation.as_str(),
             details: plan.details.clone(),
         }
     }
 }
 
 pub(super) fn impact(plan: &Plan) -> Impact {
-    let words = plan.words.clone();
-    Impact { now: words.now, after: words.after, lost: words.lost, way_back: words.back }
+    let impact = plan.impact.clone();
+    Impact { now: impact.now, after: impact.after, lost: impact.lost, way_back: impact.way_back }
 }
 
 pub(super) fn refusal(status: &'static str, code: &str, message: &str, hint: &str) -> Guarded {
@@ -156,7 +156,7 @@ pub(super) fn refusal(status: &'static str, code: &str, message: &str, hint: &st
 
 /// The reply about an act that runs or is over.
 pub(super) fn carried_out(open: &Confirmation, carried: Carried, human_verified: bool) -> Guarded {
-    let back = format!("to get back: {}", open.plan.words.back);
+    let back = format!("to get back: {}", open.plan.impact.way_back);
     let reply = Guarded {
         plan: Some(PlanRow::of(&open.plan)),
         human_verified: Some(human_verified),

@@ -6,35 +6,68 @@ use crate::support::{Bench, Redis, Reply, finish, text, unattended, wait};
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use std::time::Duration;
+use tair_backup_mcp::guard::assess::Assessment;
 use tair_backup_mcp::guard::ledger::Confirmation;
 use tair_backup_mcp::guard::permit;
 use tair_backup_mcp::guard::person::{Answer, Channel, typed_answer};
-use tair_backup_mcp::guard::survey::Survey;
+use tair_backup_mcp::guard::plan::Plan;
+use tair_backup_mcp::guard::preconditions::{DirectRestore, Others, Preconditions};
+use tair_backup_mcp::guard::rules::Rules;
+use tair_backup_mcp::guard::writes::Writes;
 use tair_backup_mcp::model::backup::Mode;
 use tair_backup_mcp::model::job::JobStatus;
+use tair_backup_mcp::model::restore::Method;
 use tair_backup_mcp::provider::Carried;
 use tair_backup_mcp::tools::{self, App, Asked, Outcome, Person, ToolCall};
 
-/// Each fact that a plan pins is missed when it is another, and named; and so is one that was not there.
-#[test]
-fn every_pin_that_moves_is_named() {
-    let plan = plan();
-    let same = Survey { pins: plan.pins.clone(), writes: plan.writes, ..Survey::default() };
-    assert_eq!(plan.changes(&same, plan.policy), Vec::<String>::new());
-    for name in plan.pins.keys() {
-        let mut moved = same.clone();
-        moved.pins.insert(name.clone(), "another".into());
-        let changes = plan.changes(&moved, plan.policy);
-        assert!(changes.len() == 1 && changes[0].contains("is another"), "{name}: {changes:?}");
-        moved.pins.remove(name);
-        assert_eq!(plan.changes(&moved, plan.policy).len(), 1, "{name} is gone");
+/// What a second look at the plan's act comes to.
+fn again(plan: &Plan, preconditions: Preconditions) -> Assessment {
+    Assessment {
+        address: plan.address.clone(),
+        checks: Vec::new(),
+        preconditions,
+        writes: plan.writes,
+        needs_safety_backup: true,
+        impact: plan.impact.clone(),
+        details: plan.details.clone(),
+        alternative: None,
     }
-    let mut more = same.clone();
-    more.pins.insert("slots".into(), "0-5460".into());
-    assert_eq!(plan.changes(&more, plan.policy).len(), 1);
-    let mut written = same;
-    written.writes = written.writes.map(|w| tair_backup_mcp::guard::survey::Writes { calls: w.calls + 1, ..w });
-    assert_eq!(plan.changes(&written, plan.policy).len(), 1);
+}
+
+/// Each precondition of a plan is missed when it is another, and named; and so is a write.
+#[test]
+fn every_precondition_that_changes_is_named() {
+    let plan = plan();
+    let Preconditions::DirectRestore(was) = plan.preconditions.clone() else { panic!("a restore") };
+    let changes = |now: DirectRestore| plan.changes(&again(&plan, Preconditions::DirectRestore(now)), plan.rules);
+    assert_eq!(changes(was.clone()), Vec::<String>::new());
+    let other = || "another".to_owned();
+    let moved = [
+        ("address", DirectRestore { address: other(), ..was.clone() }),
+        ("run_id", DirectRestore { run_id: other(), ..was.clone() }),
+        ("replication id", DirectRestore { replication_id: other(), ..was.clone() }),
+        ("slots", DirectRestore { slots: other(), ..was.clone() }),
+        ("checksum", DirectRestore { sha256: other(), ..was.clone() }),
+        ("file", DirectRestore { stored_sha256: other(), ..was.clone() }),
+    ];
+    for (name, now) in moved {
+        let changes = changes(now);
+        assert!(changes.len() == 1 && changes[0].contains("is another") && changes[0].contains(name), "{changes:?}");
+    }
+    for name in
+        [DirectRestore { run_id: String::new(), ..was.clone() }, DirectRestore { sha256: String::new(), ..was.clone() }]
+    {
+        assert_eq!(changes(name).len(), 1, "one is gone");
+    }
+    let commands = changes(DirectRestore { method: Method::Commands, ..was.clone() });
+    assert!(commands.len() == 1 && commands[0].contains("is commands"), "{commands:?}");
+    let kind = Preconditions::VaultDeletion { sha256: was.sha256.clone(), mode: "manual".into(), others: Others::Some };
+    assert_eq!(plan.changes(&again(&plan, kind), plan.rules).len(), 1);
+    let mut written = again(&plan, plan.preconditions.clone());
+    written.writes = written.writes.map(|w| Writes { calls: w.calls + 1, ..w });
+    assert_eq!(plan.changes(&written, plan.rules).len(), 1);
+    let rules = Rules { max_writes_per_second: 1.0, ..plan.rules };
+    assert_eq!(plan.changes(&again(&plan, plan.preconditions.clone()), rules).len(), 1);
 }
 
 /// A server that restarted, failed over or was written to between the two calls is not the one that was planned for.

@@ -13,11 +13,16 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tair_backup_mcp::config::Config;
 use tair_backup_mcp::guard::act::PolicyChange;
+use tair_backup_mcp::guard::assess::{Assessment, assess};
+use tair_backup_mcp::guard::check::CheckName;
 use tair_backup_mcp::guard::ledger::Confirmation;
 use tair_backup_mcp::guard::person::Answer;
+use tair_backup_mcp::guard::plan::Plan;
+use tair_backup_mcp::guard::rules::Rules;
 use tair_backup_mcp::model::backup::{BackupSet, Mode};
 use tair_backup_mcp::model::fault::{Fault, Kind};
 use tair_backup_mcp::model::job::{Job, JobStatus};
+use tair_backup_mcp::provider::Raised;
 use tair_backup_mcp::provider::tair::Tair;
 use tair_backup_mcp::provider::tair::polling::Polling;
 use tair_backup_mcp::provider::{InstanceQuery, Provider};
@@ -149,6 +154,17 @@ impl Ours {
         self.runtime.shutdown_timeout(Duration::from_secs(10));
         drop(self.app);
         Self::with(cloud, home, 1e9)
+    }
+
+    /// What an act's facts come to.
+    pub(crate) fn assess(
+        &self,
+        act: &tair_backup_mcp::guard::act::Act,
+        earlier: Option<&Plan>,
+        rules: Rules,
+    ) -> Assessment {
+        let facts = self.run(self.provider().facts(ID, act, earlier)).unwrap();
+        assess(&facts, earlier.map(Plan::earlier), rules, jiff::Timestamp::now())
     }
 
     pub(crate) fn provider(&self) -> &dyn Provider {
@@ -506,22 +522,26 @@ fn a_policy_keeps_what_is_not_named() {
     let server = redis(1);
     let cloud = Cloud::start(&[(ID, &server, "flashback = true")]);
     let ours = Ours::new(&cloud);
-    let change = |change: PolicyChange| ours.run(ours.provider().raise_backup_policy(ID, &change));
-    let on = change(PolicyChange { enable_backup_log: Some(true), ..PolicyChange::default() }).unwrap();
+    let raise = |change: PolicyChange| ours.run(ours.provider().raise_backup_policy(ID, &change)).unwrap();
+    let change = |change: PolicyChange| match raise(change) {
+        Raised::Changed(policy) => policy,
+        Raised::Lowers => panic!("it lowers nothing"),
+    };
+    let on = change(PolicyChange { enable_backup_log: Some(true), ..PolicyChange::default() });
     assert!(on.enable_backup_log);
     let longer = PolicyChange { backup_retention_period: Some(30), ..PolicyChange::default() };
     cloud.mishap(&json!({"kind": "cut_after", "action": "ModifyBackupPolicy"}));
-    let kept = change(longer).unwrap();
+    let kept = change(longer);
     assert_eq!((kept.backup_retention_period, kept.enable_backup_log), (30, true));
     cloud.mishap(&json!({"kind": "error", "action": "ModifyBackupPolicy", "code": "IncorrectDBInstanceState"}));
     let last = PolicyChange { preferred_backup_time: Some("23:00Z-00:00Z".into()), ..PolicyChange::default() };
-    let last = change(last).unwrap();
+    let last = change(last);
     assert_eq!(last.preferred_backup_time, "23:00Z-24:00Z");
     let described = ours.run(ours.provider().backup_policy(ID)).unwrap();
     assert_eq!((described.backup_retention_period, described.enable_backup_log), (30, true));
     assert_eq!(described.preferred_backup_period, on.preferred_backup_period);
     let off = PolicyChange { enable_backup_log: Some(false), ..PolicyChange::default() };
-    assert_eq!(change(off).unwrap_err().code, "policy.lowers");
+    assert!(matches!(raise(off), Raised::Lowers));
     let (plan, done) = ours.guarded(&json!({"instance_id": ID, "enable_backup_log": false}), modify_backup_policy::run);
     assert!(plan.to_string().contains("flashback goes off"), "{plan:#}");
     assert_eq!(done["status"], "succeeded", "{done:#}");
@@ -618,18 +638,21 @@ fn writes_and_moments_out_of_reach_block() {
             server.run(&["INCR", &format!("n:{n}")]);
         }
         std::thread::sleep(Duration::from_millis(300));
-        let survey = tair_backup_mcp::guard::act::Act::RestoreInstance {
+        let act = tair_backup_mcp::guard::act::Act::RestoreInstance {
             source: tair_backup_mcp::guard::act::Source::Backup { backup_id: set.id.clone() },
             write_fence: false,
         };
-        let rules = tair_backup_mcp::guard::plan::Policy {
+        let rules = tair_backup_mcp::guard::rules::Rules {
             confirmation: tair_backup_mcp::config::ConfirmationPolicy::Token,
             max_writes_per_second: 0.0,
         };
-        let survey = ours.run(ours.provider().survey(ID, &survey, None, rules)).unwrap();
-        tair_backup_mcp::guard::checks::blocked(&survey.checks).then_some(survey)
+        let now = ours.assess(&act, None, rules);
+        tair_backup_mcp::guard::check::blocked(&now.checks).then_some(now)
     });
-    assert!(blocked.checks.iter().any(|c| c.name == "write_traffic" && c.detail.contains("PutQps")), "{blocked:?}");
+    assert!(
+        blocked.checks.iter().any(|c| c.name == CheckName::WriteTraffic && c.detail.contains("PutQps")),
+        "{blocked:?}"
+    );
     let refused = ours.tool(&args, restore_instance::run).unwrap();
     assert_eq!(refused["status"], "blocked", "{refused:#}");
     let moment = json!({"instance_id": ID, "restore_time": "2020-01-01T00:00:00Z"});

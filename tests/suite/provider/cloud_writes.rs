@@ -7,7 +7,10 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use tair_backup_mcp::config::ConfirmationPolicy;
 use tair_backup_mcp::guard::act::{Act, CloneOrder, PolicyChange, Source};
-use tair_backup_mcp::guard::plan::{Plan, Policy};
+use tair_backup_mcp::guard::check::CheckName;
+use tair_backup_mcp::guard::plan::Plan;
+use tair_backup_mcp::guard::preconditions::{Others, Preconditions};
+use tair_backup_mcp::guard::rules::Rules;
 use tair_backup_mcp::model::backup::Mode;
 use tair_backup_mcp::model::job::{Job, JobEnd, JobKind, JobStatus, RecoveryKind, StoredRecovery};
 use tair_backup_mcp::provider::jobs::Jobs;
@@ -16,8 +19,8 @@ use tair_backup_mcp::tools::{create_instance_from_backup, delete_backup, restore
 
 const NATIVE: &str = "generation = \"cloud_native\"";
 
-fn rules() -> Policy {
-    Policy { confirmation: ConfirmationPolicy::Token, max_writes_per_second: 1e9 }
+fn rules() -> Rules {
+    Rules { confirmation: ConfirmationPolicy::Token, max_writes_per_second: 1e9 }
 }
 
 /// The time that writes are looked for in reaches back to the plan, however long ago that was.
@@ -33,17 +36,17 @@ fn writes_since_the_plan_are_looked_for() {
     let ours = Ours::new(&cloud);
     let set = ours.backup(ID);
     let act = Act::RestoreInstance { source: Source::Backup { backup_id: set.id }, write_fence: false };
-    let survey = ours.run(ours.provider().survey(ID, &act, None, rules())).unwrap();
-    let read_at = survey.writes.expect("nothing to measure from").read_at;
-    let mut plan = Plan::new(act.clone(), ID, &survey, &survey.checks, None, rules());
+    let first = ours.assess(&act, None, rules());
+    let read_at = first.writes.expect("nothing to measure from").read_at;
+    let mut plan = Plan::new(act.clone(), ID, first.clone(), &first.checks, None, rules());
     plan.writes.as_mut().unwrap().read_at = read_at - SignedDuration::from_mins(30);
-    let again = ours.run(ours.provider().survey(ID, &act, Some(&plan), rules())).unwrap();
-    let traffic = again.checks.iter().find(|c| c.name == "write_traffic").unwrap();
+    let again = ours.assess(&act, Some(&plan), rules());
+    let traffic = again.checks.iter().find(|c| c.name == CheckName::WriteTraffic).unwrap();
     let seconds: u64 =
         traffic.detail.split("over the last ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
     assert!((1800..2400).contains(&seconds), "{}", traffic.detail);
     assert!(plan.changes(&again, rules()).is_empty(), "{:?}", plan.changes(&again, rules()));
-    assert!(survey.words.back.contains("create_instance_from_backup"), "{}", survey.words.back);
+    assert!(first.impact.way_back.contains("create_instance_from_backup"), "{}", first.impact.way_back);
 }
 
 /// A backup of ours that runs since before the last writes is not taken for what undoes a restore.
@@ -57,13 +60,13 @@ fn an_older_backup_is_no_safety_backup_after_writes() {
     cloud.mishap(&json!({"kind": "slow", "action": "CreateBackup", "seconds": 20}));
     let (job, joined) = ours.run(ours.provider().create_backup(ID, Mode::Manual, "")).unwrap();
     assert!(!joined);
-    let survey = ours.run(ours.provider().survey(ID, &act, None, rules())).unwrap();
+    let assessed = ours.assess(&act, None, rules());
     let fault = crate::support::wait("the writes to be measured", std::time::Duration::from_secs(15), || {
         for n in 0..50 {
             server.run(&["INCR", &format!("n:{n}")]);
         }
         std::thread::sleep(std::time::Duration::from_millis(300));
-        ours.run(ours.provider().safety_backup(ID, &survey)).err()
+        ours.run(ours.provider().safety_backup(ID, &assessed)).err()
     });
     assert_eq!(fault.code, "job.busy", "{fault:?}");
     assert!(fault.message.contains(&job.id) && fault.hint.contains("describe_jobs"), "{fault:?}");
@@ -213,19 +216,19 @@ fn a_cancelled_look_loses_no_job() {
 
 /// The last set is not deleted on a yes for one of several.
 #[test]
-fn whether_others_stay_is_pinned() {
+fn whether_others_stay_is_a_precondition() {
     let server = redis(5);
     let cloud = Cloud::start(&[(ID, &server, NATIVE)]);
     let ours = Ours::new(&cloud);
     let set = ours.backup(ID);
     let act = Act::DeleteBackup { backup_id: set.id };
-    let pin = || {
-        let survey = ours.run(ours.provider().survey(ID, &act, None, rules())).unwrap();
-        survey.pins["other_backups"].clone()
+    let others = || match ours.assess(&act, None, rules()).preconditions {
+        Preconditions::CloudDeletion { others, .. } => others,
+        other => panic!("{other:?}"),
     };
-    assert_eq!(pin(), "none");
+    assert_eq!(others(), Others::None);
     ours.backup(ID);
-    assert_eq!(pin(), "some");
+    assert_eq!(others(), Others::Some);
 }
 
 /// A weekday that goes is protection that goes, also where another comes.
@@ -243,8 +246,8 @@ fn every_weekday_that_goes_counts() {
         policy::changed(&now, &change).unwrap()
     };
     let (before, after) = (with(&["Monday", "Thursday"]), with(&["Monday", "Friday"]));
-    assert!(policy::lowered(&before, &after)[0].contains("Thursday"));
-    assert!(policy::lowered(&before, &with(&["Monday", "Thursday", "Sunday"])).is_empty());
+    assert!(before.lowered_by(&after)[0].contains("Thursday"));
+    assert!(before.lowered_by(&with(&["Monday", "Thursday", "Sunday"])).is_empty());
 }
 
 /// What sets the place and the price is shown, and nothing empty is sent.
@@ -263,7 +266,7 @@ fn an_order_shows_what_it_costs_and_where() {
         recover_config_mode: Vec::new(),
     };
     let order = tair_backup_mcp::provider::tair::order::Order::new("cn-hangzhou", &source, None, &order).unwrap();
-    let shown: Value = order.details().into_iter().map(|(k, v)| (k.to_owned(), Value::from(v))).collect();
+    let shown: Value = order.terms().by_name().into_iter().map(|(k, v)| (k.to_owned(), Value::from(v))).collect();
     for (name, value) in [
         ("new_instance_class", "tair.essd.standard.xlarge"),
         ("new_zone_id", "cn-hangzhou-a"),

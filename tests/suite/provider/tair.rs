@@ -3,9 +3,13 @@
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use tair_backup_mcp::config::ConfirmationPolicy;
 use tair_backup_mcp::guard::act::{CloneOrder, PolicyChange, Source};
-use tair_backup_mcp::guard::checks::Status;
-use tair_backup_mcp::guard::cloud_checks;
+use tair_backup_mcp::guard::assess::assess;
+use tair_backup_mcp::guard::check::{CheckName, Status};
+use tair_backup_mcp::guard::facts::restore::{CloudRestore, CloudSource, InPlace, MeasuredWrites};
+use tair_backup_mcp::guard::facts::{CloudInstance, CloudState, Facts};
+use tair_backup_mcp::guard::rules::Rules;
 use tair_backup_mcp::model::backup::Mode;
 use tair_backup_mcp::model::ids::check_backup_id;
 use tair_backup_mcp::model::policy::BackupPolicy;
@@ -50,11 +54,12 @@ fn what_an_instance_can_do_follows_from_what_it_is() {
     let native = Architecture::of(&attribute(json!({"ComputingType": "Ecs", "ArchitectureType": "cluster"})));
     assert!(native.lists_cluster_sets() && native.can_delete_sets().is_ok());
     let no = native.can_restore_in_place("r-1", RestoreScope::Set("cb-1")).unwrap_err();
-    assert_eq!(no.call, "create_instance_from_backup {\"instance_id\": \"r-1\", \"backup_id\": \"cb-1\"}");
+    let call = "create_instance_from_backup {\"instance_id\": \"r-1\", \"backup_id\": \"cb-1\"}";
+    assert_eq!(no.call.as_deref(), Some(call));
     let classic = Architecture::of(&attribute(json!({"ArchitectureType": "cluster"})));
     assert!(!classic.lists_cluster_sets() && classic.can_delete_sets().is_err());
     let single = Architecture::of(&attribute(json!({"NodeType": "STAND_ALONE"})));
-    assert!(single.can_back_up().unwrap_err().call.is_empty());
+    assert!(single.can_back_up().unwrap_err().call.is_none());
 }
 
 fn row(id: i64, job: i64, node: &str, start: &str, more: Value) -> Value {
@@ -220,7 +225,7 @@ fn a_policy_is_changed_in_what_is_named() {
     // What the cloud does not tell cannot be written back.
     let untold = BackupPolicy { backup_retention_period: 0, ..kept() };
     assert!(policy::changed(&untold, &PolicyChange::default()).is_err());
-    let lowered = |change: PolicyChange| policy::lowered(&kept(), &policy::changed(&kept(), &change).unwrap()).len();
+    let lowered = |change: PolicyChange| kept().lowered_by(&policy::changed(&kept(), &change).unwrap()).len();
     assert_eq!(lowered(PolicyChange { enable_backup_log: Some(false), ..PolicyChange::default() }), 1);
     assert_eq!(lowered(PolicyChange { backup_retention_period: Some(29), ..PolicyChange::default() }), 1);
     assert_eq!(
@@ -313,16 +318,43 @@ fn measurements_are_read() {
 fn moments_are_judged() {
     let at = |text: &str| text.parse::<Timestamp>().unwrap();
     let (start, now) = (at("2026-11-01T00:00:00Z"), at("2026-11-03T00:00:00Z"));
-    let restore = |time: &str, start| cloud_checks::restore_time(at(time), start, now).status;
+    // One restore to a moment, and what one of its checks comes to.
+    let judged = |check, time: Timestamp, shift, start, peak, most, write_fence| {
+        let instance = CloudInstance {
+            address: "r-1.redis:6379".into(),
+            architecture: "classic standard".into(),
+            instance_class: "tair.rdb.1g".into(),
+            engine_version: "7.0".into(),
+            created_at: "2026-01-01T00:00:00Z".into(),
+        };
+        let facts = Facts::CloudRestore(Box::new(CloudRestore {
+            instance_id: "r-1".into(),
+            state: CloudState { instance, status: "Normal".into() },
+            filter: None,
+            in_place: Ok(InPlace {
+                remark: "it may refuse".into(),
+                source: CloudSource::Moment { at: time, time_shift: shift, log_start: start },
+                traffic: MeasuredWrites { peak, window_seconds: 300.0 },
+                keys: None,
+                read_at: now,
+                write_fence,
+            }),
+        }));
+        let rules = Rules { confirmation: ConfirmationPolicy::Person, max_writes_per_second: most };
+        let checks = assess(&facts, None, rules, now).checks;
+        checks.into_iter().find(|c| c.name == check).unwrap().status
+    };
+    let restore = |time: &str, start| judged(CheckName::RestoreTime, at(time), None, start, 0.0, 0.0, false);
     assert_eq!(restore("2026-11-02T00:00:00Z", Some(start)), Status::Pass);
     assert_eq!(restore("2026-11-01T00:00:00Z", Some(start)), Status::Pass);
     assert_eq!(restore("2026-10-31T23:59:59Z", Some(start)), Status::Block);
     assert_eq!(restore("2026-11-03T00:00:01Z", Some(start)), Status::Block);
     assert_eq!(restore("2026-11-02T00:00:00Z", None), Status::Block);
-    let shift = |time: &str| cloud_checks::time_shift(at(time), at("2026-11-02T00:00:00Z"), now).status;
+    let moment = at("2026-11-02T00:00:00Z");
+    let shift = |time: &str| judged(CheckName::TimeShift, moment, Some(at(time)), Some(start), 0.0, 0.0, false);
     assert_eq!((shift("2026-11-02T12:00:00Z"), shift("2026-11-01T12:00:00Z")), (Status::Pass, Status::Block));
     assert_eq!(shift("2026-11-03T00:00:01Z"), Status::Block);
-    let traffic = |peak, most, fenced| cloud_checks::write_traffic(peak, 300.0, most, fenced).status;
+    let traffic = |peak, most, fenced| judged(CheckName::WriteTraffic, moment, None, Some(start), peak, most, fenced);
     assert_eq!((traffic(0.0, 0.0, false), traffic(1.0, 0.0, false)), (Status::Pass, Status::Block));
     assert_eq!((traffic(1.0, 0.0, true), traffic(1.0, 5.0, false)), (Status::Warn, Status::Warn));
 }

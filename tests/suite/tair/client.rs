@@ -11,8 +11,9 @@ use tair_backup_mcp::model::secret::Secret;
 use tair_backup_mcp::tair::client::{Client, RetryPolicy};
 use tair_backup_mcp::tair::environment::Environment;
 use tair_backup_mcp::tair::error::TairError;
-use tair_backup_mcp::tair::incoming::{Incoming, verify};
+use tair_backup_mcp::tair::incoming::Incoming;
 use tair_backup_mcp::tair::limiter::Limiter;
+use tair_backup_mcp::tair::verify::verify;
 use tair_backup_mcp::tair::wire::backups::{CreateBackup, DescribeBackups};
 use tair_backup_mcp::tair::wire::clusters::DescribeClusterBackupList;
 use tair_backup_mcp::tair::wire::instances::DescribeInstances;
@@ -402,7 +403,7 @@ async fn through_the_proxy() {
 #[tokio::test]
 async fn proxies_of_the_environment_are_used() {
     let proxy = Server::start(|_, _| Answer::ok(r#"{"RequestId":"proxy"}"#)).await;
-    run_again("tair_client::through_the_proxy", &[("http_proxy", proxy.url())]).await;
+    run_again("tair::client::through_the_proxy", &[("http_proxy", proxy.url())]).await;
     let seen = &proxy.seen()[0];
     assert_eq!(seen.path, "http://r-kvstore.invalid/");
     assert_eq!(seen.header("host"), Some("r-kvstore.invalid"));
@@ -469,7 +470,7 @@ openssl x509 -req -in csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -extf
     assert!(matches!(untrusting.call(&backup()).await.unwrap_err(), TairError::Unreachable { .. }));
     assert!(seen.lock().unwrap().is_empty());
     let authority = dir.path().join("ca.crt").display().to_string();
-    run_again("tair_client::over_tls", &[("SSL_CERT_FILE", authority), ("TEST_TLS_PORT", port.to_string())]).await;
+    run_again("tair::client::over_tls", &[("SSL_CERT_FILE", authority), ("TEST_TLS_PORT", port.to_string())]).await;
     assert_eq!(seen.lock().unwrap().len(), 1);
 }
 

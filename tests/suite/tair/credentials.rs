@@ -14,8 +14,9 @@ use tair_backup_mcp::tair::credentials::{Chain, Credentials};
 use tair_backup_mcp::tair::environment::Environment;
 use tair_backup_mcp::tair::error::TairError;
 use tair_backup_mcp::tair::http::Http;
-use tair_backup_mcp::tair::incoming::{Incoming, verify};
+use tair_backup_mcp::tair::incoming::Incoming;
 use tair_backup_mcp::tair::params::{first, parse};
+use tair_backup_mcp::tair::verify::verify;
 use tempfile::TempDir;
 
 const FOREVER: &str = "2999-01-01T00:00:00Z";

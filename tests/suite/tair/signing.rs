@@ -3,8 +3,9 @@
 use jiff::Timestamp;
 use std::cell::Cell;
 use tair_backup_mcp::model::secret::Secret;
-use tair_backup_mcp::tair::incoming::{Incoming, Refusal, verify};
+use tair_backup_mcp::tair::incoming::{Incoming, Refusal};
 use tair_backup_mcp::tair::params::{Params, canonical};
+use tair_backup_mcp::tair::verify::verify;
 use tair_backup_mcp::tair::{acs3, rpc1};
 
 const QUERY: &str = "EndTime=2026-01-02T23%3A59Z&InstanceId=r-bp1zxszhcgatnx0001&PageNumber=1&PageSize=30&StartTime=2026-01-01T00%3A00Z";

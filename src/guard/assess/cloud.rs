@@ -1,0 +1,168 @@
+//! Assessment of a restore in place of an instance of the cloud.
+
+use crate::guard::assess::Assessment;
+use crate::guard::assess::wording::{backup_exists, cloud_ready, restore_time, short_id};
+use crate::guard::check::{CheckName, Precheck, Status};
+use crate::guard::facts::restore::{CloudRestore, CloudSource, CountedKeys, FilterFacts, InPlace, MeasuredWrites};
+use crate::guard::impact::{Alternative, Impact};
+use crate::guard::preconditions::{Preconditions, SetIdentity};
+use crate::guard::rules::Rules;
+use crate::guard::writes::Writes;
+use crate::model::text::bytes;
+use crate::model::time::written;
+use jiff::Timestamp;
+use std::collections::BTreeMap;
+
+/// The mandatory checks, in the order in which they are shown.
+pub(super) fn assess(facts: &CloudRestore, rules: Rules, now: Timestamp) -> Assessment {
+    let mut checks = vec![cloud_ready(&facts.state)];
+    let instance = facts.state.instance.clone();
+    let filter = facts.filter.as_ref();
+    let in_place = match &facts.in_place {
+        Ok(in_place) => in_place,
+        Err(no) => {
+            checks.push(Precheck::new(CheckName::RestoreInPlace, Status::Block, &no.why));
+            // The call that is offered instead takes no keys; that an expression was wrong is worth knowing all the same.
+            checks.extend(filter.map(filter_key));
+            let alternative = no.call.clone().map(|call| Alternative { why: no.why.clone(), call });
+            return Assessment {
+                address: instance.address.clone(),
+                checks,
+                preconditions: Preconditions::CloudRestore { instance, set: None },
+                writes: None,
+                needs_safety_backup: false,
+                impact: Impact::default(),
+                details: BTreeMap::new(),
+                alternative,
+            };
+        }
+    };
+    checks.push(Precheck::new(CheckName::RestoreInPlace, Status::Warn, &in_place.remark));
+    let mut details = BTreeMap::new();
+    let mut set = None;
+    let (after, since) = match &in_place.source {
+        CloudSource::Set(listed) => {
+            checks.push(backup_exists(listed, now));
+            set = listed.as_ref().ok().map(SetIdentity::from);
+            listed.as_ref().map_or_else(
+                |_| Default::default(),
+                |set| {
+                    let taken = written(set.taken_at);
+                    details.insert("backup_taken_at".to_owned(), taken.clone());
+                    (format!("backup {} of {taken}, {}", short_id(&set.backup_id), bytes(set.bytes)), taken)
+                },
+            )
+        }
+        CloudSource::Moment { at, time_shift, log_start } => {
+            checks.push(restore_time(*at, *log_start, now));
+            if let Some(shift) = time_shift {
+                checks.push(check_time_shift(*shift, *at, now));
+                details.insert("time_shift".to_owned(), written(*shift));
+            }
+            // From when moments are kept is no precondition: that rolls on by itself.
+            let moment = written(*at);
+            (format!("the data of {moment}, from the archive of changes"), moment)
+        }
+    };
+    if let Some(filter) = filter {
+        checks.push(filter_key(filter));
+        details.insert("filter_key".to_owned(), filter.items.join(","));
+    }
+    checks.push(write_traffic(in_place.traffic, rules.max_writes_per_second, in_place.write_fence));
+    if in_place.write_fence {
+        let detail = "writes are refused from the restore's beginning to its end, and let in again after it, also if this program dies";
+        checks.push(Precheck::new(CheckName::WriteFence, Status::Pass, detail));
+    }
+    Assessment {
+        address: instance.address.clone(),
+        checks,
+        preconditions: Preconditions::CloudRestore { instance, set },
+        // The cloud has no counter of writes, only rates: the moment is what the next look measures from.
+        writes: Some(Writes { calls: 0, read_at: in_place.read_at }),
+        needs_safety_backup: true,
+        impact: impact(&facts.instance_id, in_place, filter.is_some(), after, &since),
+        details,
+        alternative: None,
+    }
+}
+
+fn impact(instance_id: &str, in_place: &InPlace, keys_only: bool, after: String, since: &str) -> Impact {
+    let now = match in_place.keys {
+        None => "a number of keys that the cloud has not measured".into(),
+        Some(CountedKeys { keys, at }) => {
+            let at = at.map(|at| format!(" (the cloud's figure of {})", written(at))).unwrap_or_default();
+            format!("{keys} keys{at}")
+        }
+    };
+    let lost = if keys_only {
+        format!("only keys that match filter_key are deleted and made again as of {since}; all others stay")
+    } else {
+        format!("all of what is there now, and every change since {since}")
+    };
+    let locked = if in_place.write_fence { ", and writes are locked until it is over" } else { "" };
+    Impact {
+        now,
+        after,
+        lost,
+        how: "RestoreInstance".into(),
+        how_meaning: format!(
+            "Alibaba Cloud overwrites the instance; it does not serve while it is BackupRecovering{locked}"
+        ),
+        way_back: remark(instance_id, keys_only),
+    }
+}
+
+/// What is to be known of the way back.
+fn remark(id: &str, keys_only: bool) -> String {
+    let refused = format!(
+        "the cloud may refuse a restore in place; then create_instance_from_backup with instance_id {id} and the same backup_id"
+    );
+    if keys_only {
+        return format!("{refused}; restoring it would overwrite every key, not only those that match filter_key");
+    }
+    refused
+}
+
+/// Whether keys' time to live counts on from a moment that makes sense.
+fn check_time_shift(shift: Timestamp, restore_time: Timestamp, now: Timestamp) -> Precheck {
+    let detail = format!("remaining times to live count on from {}", written(shift));
+    if shift < restore_time || shift > now {
+        let detail =
+            format!("{detail}, which is not between restore_time {} and now {}", written(restore_time), written(now));
+        return Precheck::new(CheckName::TimeShift, Status::Block, detail);
+    }
+    Precheck::new(CheckName::TimeShift, Status::Pass, detail)
+}
+
+fn filter_key(filter: &FilterFacts) -> Precheck {
+    let unsaid = "Alibaba Cloud does not document whether a pattern must match the whole key";
+    if filter.warnings.is_empty() {
+        let detail = format!("{} items, regular expressions; {unsaid}", filter.items.len());
+        return Precheck::new(CheckName::FilterKey, Status::Pass, detail);
+    }
+    Precheck::new(CheckName::FilterKey, Status::Warn, format!("{}; {unsaid}", filter.warnings.join("; ")))
+}
+
+/// Write traffic as the cloud has measured it, which lags.
+fn write_traffic(measured: MeasuredWrites, most: f64, fenced: bool) -> Precheck {
+    let MeasuredWrites { peak, window_seconds } = measured;
+    let measured = format!(
+        "PutQps at most {peak} over the last {window_seconds:.0} s, measured by the cloud with up to two minutes' delay"
+    );
+    let (status, detail) = if peak > most && fenced {
+        let detail = format!(
+            "{measured}; the write fence will stop writers, and what they wrote since the safety backup is in no backup"
+        );
+        (Status::Warn, detail)
+    } else if peak > most {
+        let detail = format!(
+            "{measured}, {most} allowed: stop the writers first; what they write after the safety backup would be in no backup"
+        );
+        (Status::Block, detail)
+    } else if peak > 0.0 {
+        (Status::Warn, format!("{measured}, within the {most} allowed"))
+    } else {
+        (Status::Pass, measured)
+    };
+    Precheck::new(CheckName::WriteTraffic, status, detail)
+}

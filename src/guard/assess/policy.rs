@@ -1,0 +1,49 @@
+//! Assessment of a change of a backup policy.
+
+use crate::guard::assess::Assessment;
+use crate::guard::assess::wording::cloud_ready;
+use crate::guard::check::{CheckName, Precheck, Status};
+use crate::guard::facts::policy::PolicyFacts;
+use crate::guard::impact::Impact;
+use crate::guard::preconditions::Preconditions;
+use crate::model::policy::BackupPolicy;
+use std::collections::BTreeMap;
+
+/// The mandatory checks, in the order in which they are shown.
+pub(super) fn assess(facts: &PolicyFacts) -> Assessment {
+    let PolicyFacts { state, now, then } = facts;
+    let lowered = now.lowered_by(then);
+    let protection = if lowered.is_empty() {
+        Precheck::new(CheckName::Protection, Status::Pass, "it lowers nothing")
+    } else {
+        Precheck::new(CheckName::Protection, Status::Warn, lowered.join("; "))
+    };
+    Assessment {
+        address: state.instance.address.clone(),
+        checks: vec![cloud_ready(state), protection],
+        preconditions: Preconditions::PolicyChange { instance: state.instance.clone(), policy: now.into() },
+        writes: None,
+        needs_safety_backup: false,
+        impact: Impact {
+            now: describe(now),
+            after: describe(then),
+            lost: lowered.join("; "),
+            how: "ModifyBackupPolicy".into(),
+            how_meaning: "the whole policy is written, with what is not named as it is now, and read back".into(),
+            way_back: "modify_backup_policy with the values of now; what has expired meanwhile does not come back"
+                .into(),
+        },
+        details: BTreeMap::new(),
+        alternative: None,
+    }
+}
+
+fn describe(policy: &BackupPolicy) -> String {
+    let log = if policy.enable_backup_log { "on" } else { "off" };
+    format!(
+        "{} on {} days a week, kept {} days, flashback {log}",
+        policy.preferred_backup_time,
+        policy.preferred_backup_period.len(),
+        policy.backup_retention_period
+    )
+}

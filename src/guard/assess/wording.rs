@@ -1,0 +1,77 @@
+//! Sentences that several assessments share.
+
+use crate::guard::check::{CheckName, Precheck, Status};
+use crate::guard::facts::CloudState;
+use crate::guard::facts::backup::ListedSet;
+use crate::model::instance::{Counts, total_keys};
+use crate::model::text::{bytes, clean_to};
+use crate::model::time::written;
+use jiff::Timestamp;
+
+/// Keys per database, for the reader.
+#[must_use]
+pub fn counts_in_words(counts: &Counts) -> String {
+    if counts.is_empty() {
+        return "no keys".into();
+    }
+    let dbs: Vec<String> = counts.iter().map(|(db, (keys, _))| format!("db{db} {keys}")).collect();
+    format!("{} keys ({})", total_keys(counts), dbs.join(", "))
+}
+
+/// Long lists of shards are shortened where people read them.
+pub fn short_id(id: &str) -> String {
+    clean_to(id, 40)
+}
+
+/// Whether an instance of the cloud takes changes now.
+pub fn cloud_ready(state: &CloudState) -> Precheck {
+    let class = if state.instance.instance_class.is_empty() { "unknown class" } else { &state.instance.instance_class };
+    let (status, detail) = match state.status.as_str() {
+        "Normal" => (Status::Pass, format!("Normal, {}, {class}", state.instance.architecture)),
+        "" => (Status::Block, "the cloud does not tell its status".into()),
+        other => (Status::Block, format!("its status is {other}: wait until describe_instances shows Normal")),
+    };
+    Precheck::new(CheckName::InstanceReady, status, detail)
+}
+
+/// Expiring within this, a set may be gone before it is used.
+const SOON_SECONDS: i64 = 3600;
+
+/// Whether a set of the cloud is whole and stays long enough.
+pub fn backup_exists(set: &ListedSet, now: Timestamp) -> Precheck {
+    let check = |status, detail: String| Precheck::new(CheckName::BackupExists, status, detail);
+    let set = match set {
+        Ok(set) => set,
+        Err(damage) => return check(Status::Block, damage.clone()),
+    };
+    let what = format!(
+        "{} of {}, {}; the cloud says Success, and tells no checksum",
+        set.backup_id,
+        written(set.taken_at),
+        bytes(set.bytes)
+    );
+    match set.expires_at.map(|at| at.as_second() - now.as_second()) {
+        Some(left) if left <= 0 => check(Status::Block, format!("{what}; it has expired")),
+        Some(left) if left < SOON_SECONDS => {
+            check(Status::Warn, format!("{what}; it expires in {} minutes", left / 60))
+        }
+        _ => check(Status::Pass, what),
+    }
+}
+
+/// Whether the archive of changes reaches a moment.
+pub fn restore_time(at: Timestamp, log_start: Option<Timestamp>, now: Timestamp) -> Precheck {
+    let check = |status, detail: String| Precheck::new(CheckName::RestoreTime, status, detail);
+    let Some(start) = log_start else {
+        let detail = "data flashback is off: no moment can be restored, only backup sets";
+        return check(Status::Block, detail.into());
+    };
+    let window = format!("the recovery window is {} to {}", written(start), written(now));
+    if at < start {
+        check(Status::Block, format!("{} is before the first moment kept: {window}", written(at)))
+    } else if at > now {
+        check(Status::Block, format!("{} has not been yet: {window}", written(at)))
+    } else {
+        check(Status::Pass, format!("{} is in it: {window}", written(at)))
+    }
+}

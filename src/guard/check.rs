@@ -1,0 +1,149 @@
+//! Pre-checks: a name, a verdict, and the figures behind it. What the verdicts are is for `assess` alone.
+
+/// The pre-checks there are. A provider cannot name one: only `assess` decides which an act needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CheckName {
+    /// The instance takes changes now.
+    InstanceReady,
+    /// No other job runs on the instance.
+    InstanceIdle,
+    /// The backup set is whole, by what was read of it.
+    BackupVerified,
+    /// The backup set is listed as whole by the cloud, and stays long enough.
+    BackupExists,
+    /// The target's engine and version load what is in the set.
+    EngineCompatible,
+    /// How the data gets in, and what that means.
+    RestoreWay,
+    /// The cloud restores this instance in place.
+    RestoreInPlace,
+    /// The archive of changes reaches the moment.
+    RestoreTime,
+    /// Remaining times to live count on from a moment that makes sense.
+    TimeShift,
+    /// What the list of expressions means.
+    FilterKey,
+    /// How much is written.
+    WriteTraffic,
+    /// Writes are locked meanwhile.
+    WriteFence,
+    /// Memory for the data.
+    RoomForData,
+    /// A fresh backup of what will be overwritten.
+    SafetyBackup,
+    /// The set was taken by hand, so it may be deleted.
+    ManualBackup,
+    /// Sets that stay after a deletion.
+    OtherBackups,
+    /// What a change of policy lowers.
+    Protection,
+    /// The cloud's own check of an order.
+    DryRun,
+    /// What is billed.
+    Billing,
+}
+
+impl CheckName {
+    /// The name in replies.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::InstanceReady => "instance_ready",
+            Self::InstanceIdle => "instance_idle",
+            Self::BackupVerified => "backup_verified",
+            Self::BackupExists => "backup_exists",
+            Self::EngineCompatible => "engine_compatible",
+            Self::RestoreWay => "restore_way",
+            Self::RestoreInPlace => "restore_in_place",
+            Self::RestoreTime => "restore_time",
+            Self::TimeShift => "time_shift",
+            Self::FilterKey => "filter_key",
+            Self::WriteTraffic => "write_traffic",
+            Self::WriteFence => "write_fence",
+            Self::RoomForData => "room_for_data",
+            Self::SafetyBackup => "safety_backup",
+            Self::ManualBackup => "manual_backup",
+            Self::OtherBackups => "other_backups",
+            Self::Protection => "protection",
+            Self::DryRun => "dry_run",
+            Self::Billing => "billing",
+        }
+    }
+
+    /// Whether the check looks at the backup set rather than at the instance.
+    #[must_use]
+    pub const fn is_about_the_set(self) -> bool {
+        matches!(self, Self::BackupVerified | Self::BackupExists | Self::EngineCompatible)
+    }
+}
+
+/// A verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// Nothing stands against the act.
+    Pass,
+    /// The act may go on, but the person should know.
+    Warn,
+    /// The act has to wait.
+    Pending,
+    /// The act is refused while this holds.
+    Block,
+}
+
+impl Status {
+    /// The word in replies.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Warn => "warn",
+            Self::Pending => "pending",
+            Self::Block => "block",
+        }
+    }
+}
+
+/// One pre-check with its figures.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Precheck {
+    /// Which check it is.
+    pub name: CheckName,
+    /// The verdict.
+    pub status: Status,
+    /// The figures behind the verdict, for a reader.
+    pub detail: String,
+}
+
+impl Precheck {
+    pub(super) fn new(name: CheckName, status: Status, detail: impl Into<String>) -> Self {
+        Self { name, status, detail: detail.into() }
+    }
+}
+
+impl std::fmt::Display for Precheck {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.name.as_str(), self.detail)
+    }
+}
+
+/// Whether any check blocks.
+#[must_use]
+pub fn blocked(checks: &[Precheck]) -> bool {
+    checks.iter().any(|c| c.status == Status::Block)
+}
+
+/// The checks of one verdict, each as `name: figures`.
+#[must_use]
+pub fn of_status(status: Status, checks: &[Precheck]) -> Vec<String> {
+    checks.iter().filter(|c| c.status == status).map(ToString::to_string).collect()
+}
+
+/// What the person has to be told: what is warned of now, and what the plan warned of and is not looked at again.
+#[must_use]
+pub fn all_warnings(planned: &[String], now: &[Precheck]) -> Vec<String> {
+    let mut all = of_status(Status::Warn, now);
+    let name = |warning: &str| warning.split(':').next().unwrap_or_default().to_owned();
+    let known: Vec<String> = all.iter().map(|w| name(w)).collect();
+    all.extend(planned.iter().filter(|w| !known.contains(&name(w))).cloned());
+    all
+}

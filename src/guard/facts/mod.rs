@@ -1,0 +1,57 @@
+//! Facts: what a provider read before an act, typed per act. Nothing here is a verdict and nothing is worded for the person:
+//! both are for `assess`, so that no provider can forget a check or soften its sentence.
+
+pub mod backup;
+pub mod clone;
+pub mod policy;
+pub mod restore;
+
+/// What was read for an act.
+#[derive(Debug, Clone)]
+pub enum Facts {
+    /// A restore of an instance that this program reaches itself.
+    DirectRestore(Box<restore::DirectRestore>),
+    /// A restore of an instance of the cloud.
+    CloudRestore(Box<restore::CloudRestore>),
+    /// A deletion of a set in this program's own vault.
+    VaultDeletion(backup::VaultDeletion),
+    /// A deletion of a set that the cloud keeps.
+    CloudDeletion(backup::CloudDeletion),
+    /// A change of a backup policy.
+    PolicyChange(policy::PolicyFacts),
+    /// A new instance of the cloud.
+    Clone(Box<clone::CloneFacts>),
+}
+
+/// An instance of the cloud as its attributes tell.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct CloudInstance {
+    /// Where clients connect to it.
+    pub address: String,
+    /// Generation, shape and edition, for a reader: `classic standard, Community`.
+    pub architecture: String,
+    /// The class it is billed as; empty where the cloud does not tell.
+    pub instance_class: String,
+    /// The engine's version; empty where the cloud does not tell.
+    pub engine_version: String,
+    /// When it was created, as the cloud writes it.
+    pub created_at: String,
+}
+
+/// An instance of the cloud, and whether it takes changes now.
+#[derive(Debug, Clone)]
+pub struct CloudState {
+    /// What it is. That must not change between plan and act.
+    pub instance: CloudInstance,
+    /// The cloud's word for its status; empty where the cloud does not tell.
+    pub status: String,
+}
+
+/// Something that an instance of the cloud cannot do: why, and the call that gets there by another way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotPossible {
+    /// Why not, as a part of a sentence.
+    pub why: String,
+    /// The call that works instead; `None` where none does.
+    pub call: Option<String>,
+}

@@ -1,0 +1,13 @@
+//! The operator's rules that a plan is made under.
+
+use crate::config::ConfirmationPolicy;
+use serde::{Deserialize, Serialize};
+
+/// The rules. They are part of a plan: editing them voids it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Rules {
+    /// Who has to say yes.
+    pub confirmation: ConfirmationPolicy,
+    /// Writes per second up to which a restore may go ahead.
+    pub max_writes_per_second: f64,
+}

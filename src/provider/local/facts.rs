@@ -1,0 +1,194 @@
+//! What a restore is about: facts of target and set, read whole for a plan and again for its act. The guard judges them.
+
+use crate::config::instance::RestoreWay;
+use crate::guard::facts::Facts;
+use crate::guard::facts::restore::{
+    DirectRestore, MethodReason, NotReady, RunningJob, SetLook, SourceFacts, TargetFacts,
+};
+use crate::guard::plan::Plan;
+use crate::guard::writes::Writes;
+use crate::model::backup::BackupSet;
+use crate::model::fault::Fault;
+use crate::model::job::JobStatus;
+use crate::model::restore::Method;
+use crate::model::text::clean;
+use crate::provider::blocking;
+use crate::provider::local::describe::{counts_of, engine};
+use crate::provider::local::{COMMAND_TIMEOUT, Inner};
+use crate::redis::RedisError;
+use crate::redis::conn::{Conn, Value};
+use crate::redis::facts::{Role, ServerFacts, write_calls};
+use crate::redis::master::{Refusal, can_replicate_from_us};
+use crate::redis::rdb::{Checksum, KeyStatistics};
+use crate::redis::slots::owned_slots;
+use jiff::Timestamp;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Over which write traffic is measured.
+const WINDOW: Duration = Duration::from_secs(1);
+/// The opcode of what modules keep beside the keys.
+const MODULE_AUX: u8 = 247;
+
+/// The slots that a cluster's node serves, as a plan keeps them; empty outside a cluster.
+pub async fn slots_served(facts: &ServerFacts, conn: &mut Conn) -> Result<String, RedisError> {
+    if !facts.cluster_enabled {
+        return Ok(String::new());
+    }
+    let mut owned = owned_slots(conn).await?;
+    owned.sort_unstable();
+    Ok(owned.iter().map(|(from, to)| format!("{from}-{to}")).collect::<Vec<_>>().join(" "))
+}
+
+/// Whether a Sentinel listens on the instance, as far as it says.
+async fn sentinel_listens(conn: &mut Conn) -> Result<bool, RedisError> {
+    match conn.cmd_str(&["PUBSUB", "NUMSUB", "__sentinel__:hello"]).await {
+        Ok(reply) => Ok(reply.as_array().and_then(|r| r.get(1)).and_then(Value::as_int).is_some_and(|n| n > 0)),
+        Err(RedisError::Denied { .. } | RedisError::Server { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+impl Inner {
+    /// Target and set, for a restore.
+    pub async fn restore_facts(
+        self: &Arc<Self>,
+        instance_id: &str,
+        backup_id: &str,
+        earlier: Option<&Plan>,
+    ) -> Result<Facts, Fault> {
+        if earlier.is_none() {
+            // A target that an earlier restore left following a dead address must not be planned for as it is.
+            self.recover().await?;
+        }
+        let (vault, id, set_id) = (self.vault.clone(), instance_id.to_owned(), backup_id.to_owned());
+        let set = blocking(move || vault.find(&id, &set_id)).await?;
+        let (look, target) =
+            tokio::join!(self.look_at(&set, earlier.is_none()), self.target(instance_id, earlier.is_none()));
+        let (mut target, server, mut conn) = target?;
+        let look = match look {
+            Err(fault) => SetLook::Damaged(fault.message),
+            Ok(None) => SetLook::KnownFromPlan,
+            Ok(Some((stored_sha256, statistics))) => {
+                target.cannot_load = self.cannot_load(&set, &statistics, &server, target.method, &mut conn).await?;
+                SetLook::Verified {
+                    stored_sha256,
+                    crc64: statistics.checksum == Checksum::Verified,
+                    module_data: statistics.opcodes.contains(&MODULE_AUX),
+                }
+            }
+        };
+        let source = SourceFacts {
+            taken_at: set.started_at,
+            rdb_bytes: set.rdb_bytes,
+            used_memory: set.used_memory,
+            origin_known: !set.run_id.is_empty(),
+            backup_id: set.id,
+            sha256: set.sha256,
+            counts: set.counts,
+            look,
+        };
+        let running = match earlier {
+            Some(plan) => self.running_job(instance_id, plan).await?,
+            None => None,
+        };
+        Ok(Facts::DirectRestore(Box::new(DirectRestore { target, source, running })))
+    }
+
+    /// Verifies a set whole, for a plan; nothing where a plan has done that.
+    async fn look_at(&self, set: &BackupSet, whole: bool) -> Result<Option<(String, KeyStatistics)>, Fault> {
+        if !whole {
+            return Ok(None);
+        }
+        let (vault, set) = (self.vault.clone(), set.clone());
+        blocking(move || {
+            // In this order: what is known to be whole is then the file that the checksum names.
+            let stored_sha256 = vault.stored_sha256(&set)?;
+            vault.verify(&set).map(|statistics| Some((stored_sha256, statistics)))
+        })
+        .await
+    }
+
+    /// The job that must end before a restore can begin: without this look it would cost the person's yes.
+    async fn running_job(&self, instance_id: &str, plan: &Plan) -> Result<Option<RunningJob>, Fault> {
+        let safety = plan.safety.as_ref().map_or("", |s| s.job_id.as_str());
+        let jobs = self.state.jobs(Some(instance_id)).await?;
+        let running = jobs.into_iter().find(|j| j.status == JobStatus::Running && j.id != safety);
+        Ok(running.map(|job| RunningJob { kind: job.kind.as_str(), id: job.id }))
+    }
+
+    async fn target(&self, instance_id: &str, measure: bool) -> Result<(TargetFacts, ServerFacts, Conn), Fault> {
+        let endpoint = self.endpoint(instance_id).await?;
+        let mut conn = Conn::open(&endpoint, COMMAND_TIMEOUT).await?;
+        let before = if measure {
+            let before = write_calls(&mut conn).await?;
+            tokio::time::sleep(WINDOW).await;
+            Some(before)
+        } else {
+            None
+        };
+        let calls = write_calls(&mut conn).await?;
+        let read_at = Timestamp::now();
+        let facts = ServerFacts::read(&mut conn).await?;
+        let (method, method_reason, not_ready) = self.method(instance_id, &facts, &mut conn).await?;
+        let slots = slots_served(&facts, &mut conn).await?;
+        let sentinel = method == Method::Replication && sentinel_listens(&mut conn).await?;
+        #[expect(clippy::cast_precision_loss, reason = "a rate")]
+        let measured = before.map(|b| {
+            let seconds = WINDOW.as_secs_f64();
+            (calls.saturating_sub(b) as f64 / seconds, seconds)
+        });
+        let target = TargetFacts {
+            address: endpoint.to_string(),
+            engine: engine(facts.flavor).into(),
+            version: facts.version.clone(),
+            run_id: facts.run_id.clone(),
+            replication_id: facts.replid.clone(),
+            not_ready,
+            sentinel,
+            replicas: facts.connected_slaves,
+            append_only: facts.aof_enabled,
+            counts: counts_of(&facts),
+            writes: Writes { calls, read_at },
+            measured,
+            used_memory: facts.used_memory,
+            maxmemory: facts.maxmemory,
+            free_memory: (facts.total_system_memory > 0)
+                .then(|| facts.total_system_memory.saturating_sub(facts.used_memory_rss)),
+            method,
+            method_reason,
+            cannot_load: None,
+            slots,
+        };
+        Ok((target, facts, conn))
+    }
+
+    /// How data would get in, why so, and what keeps the target from taking it now.
+    async fn method(
+        &self,
+        instance_id: &str,
+        facts: &ServerFacts,
+        conn: &mut Conn,
+    ) -> Result<(Method, MethodReason, Option<NotReady>), Fault> {
+        let not_ready = |why| Ok((Method::Replication, MethodReason::NotJudged, Some(why)));
+        if facts.loading || facts.async_loading {
+            return not_ready(NotReady::Loading);
+        }
+        if let (Role::Replica, Some(master)) = (&facts.role, &facts.master) {
+            return not_ready(NotReady::Replica { host: clean(&master.host), port: master.port });
+        }
+        if self.config(instance_id).is_some_and(|c| c.restore_way == RestoreWay::Commands) {
+            return Ok((Method::Commands, MethodReason::Configured, None));
+        }
+        match can_replicate_from_us(facts, conn).await {
+            Ok(()) => Ok((Method::Replication, MethodReason::CanFollow, None)),
+            Err(RedisError::Refused(refusal @ Refusal::Replica { .. })) => {
+                not_ready(NotReady::Refused(refusal.to_string()))
+            }
+            Err(RedisError::Refused(refusal)) => {
+                Ok((Method::Commands, MethodReason::CannotFollow(refusal.to_string()), None))
+            }
+            Err(e) => Err(e.into()),
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Asking the person, and what follows from an answer that is no yes.
+
+use super::reply::{Guarded, impact, refusal, shown};
+use super::{Echoed, Flow, State};
+use crate::guard::check::{Precheck, all_warnings};
+use crate::guard::ledger::ConfirmationStatus;
+use crate::guard::permit;
+use crate::guard::person::{Answer, Yes, question};
+use crate::model::fault::Fault;
+use crate::tools::{Asked, Outcome};
+
+/// Answers that are no yes before the token is withdrawn.
+const WRONG_ANSWERS: u32 = 3;
+const APPROVE: &str = "A person can approve at a terminal on this machine: tair-backup-mcp approve";
+const UNCHANGED: &str = "Nothing has been changed.";
+
+impl Flow<'_> {
+    /// Asks the person, unless their yes is recorded already or the rules do without it.
+    pub(super) async fn ask(&self, echoed: Echoed, prechecks: Vec<Precheck>) -> Result<State, Fault> {
+        let (state, open) = (&self.call.app.state, &echoed.open);
+        let yes = match Yes::recorded(open).or_else(|| Yes::by_rules(self.rules)) {
+            Some(yes) => yes,
+            None => {
+                let question = question(&open.plan, &all_warnings(&open.plan.warnings, &prechecks));
+                if self.call.person.puts_the_question() {
+                    state.record(open.record("asked", "the person was asked")).await?;
+                }
+                match self.call.person.ask(open, &question).await {
+                    Asked::Deferred => {
+                        let nonce = open.nonce.clone();
+                        return Ok(State::Over(Outcome::AskPerson { nonce, question, until: open.expires_at }));
+                    }
+                    Asked::Answered(Answer::Yes(yes)) => yes,
+                    Asked::Answered(answer) => return State::over(&self.no_yes(&echoed, answer, &prechecks).await?),
+                }
+            }
+        };
+        state.record(open.record("approved", format!("by {}", yes.channel().as_str()))).await?;
+        Ok(State::Approved(echoed, yes))
+    }
+
+    /// Withdraws the token for good. Another call with the same token may have got its yes meanwhile: then this answer comes too
+    /// late to be a no.
+    async fn void(&self, echoed: &Echoed, status: ConfirmationStatus) -> Result<(), Fault> {
+        let redeemable = [ConfirmationStatus::Open, ConfirmationStatus::Approved];
+        let moved = self.call.app.state.transition(&echoed.open.nonce, &redeemable, status).await?;
+        if moved { Ok(()) } else { Err(permit::used()) }
+    }
+
+    async fn no_yes(&self, echoed: &Echoed, answer: Answer, prechecks: &[Precheck]) -> Result<Guarded, Fault> {
+        let (state, open) = (&self.call.app.state, &echoed.open);
+        let (event, refused) = match answer {
+            Answer::Declined => {
+                self.void(echoed, ConfirmationStatus::Declined).await?;
+                let hint = "Do not ask again unless the person wants it; doing it needs a new plan. A client that declines by \
+                    itself cannot be asked through: there the person runs tair-backup-mcp approve between the two calls.";
+                let message = format!("{UNCHANGED} The person declined; the token is void.");
+                let refused = refusal("declined", "person.declined", &message, hint);
+                state.record(open.record("declined", message)).await?;
+                return Ok(refused);
+            }
+            Answer::NoChannel => {
+                let message = format!("{UNCHANGED} A person must approve, and this client cannot ask one.");
+                let hint = format!("{APPROVE}; then call again with the same confirmation_token.");
+                ("no_channel", refusal("approval_required", "person.no_channel", &message, &hint))
+            }
+            Answer::Dismissed => {
+                let message = format!("{UNCHANGED} The person closed the question without an answer.");
+                let hint = format!("Ask them, then call again with the same confirmation_token. {APPROVE}.");
+                ("dismissed", refusal("approval_required", "person.dismissed", &message, &hint))
+            }
+            Answer::Yes(_) | Answer::NotAYes => {
+                let message = format!("{UNCHANGED} The answer did not contain the instance id, so it is not a yes.");
+                let refused = |hint: &str| refusal("approval_required", "person.not_confirmed", &message, hint);
+                if state.count_wrong_answer(&open.nonce).await? >= WRONG_ANSWERS {
+                    self.void(echoed, ConfirmationStatus::Superseded).await?;
+                    state.record(open.record("not_confirmed", format!("{message} The token is void."))).await?;
+                    return Ok(refused(
+                        "Too many answers without the instance id: the token is void. Call without it for a new plan.",
+                    ));
+                }
+                let hint = format!(
+                    "The person has to type the instance id. Call again with the same confirmation_token. {APPROVE}."
+                );
+                ("not_confirmed", refused(&hint))
+            }
+        };
+        state.record(open.record(event, refused.message.clone())).await?;
+        Ok(Guarded {
+            status: refused.status,
+            code: refused.code,
+            message: refused.message,
+            hint: refused.hint,
+            next_actions: vec!["the person runs: tair-backup-mcp approve".into(), self.with_token()],
+            confirmation_token: Some(echoed.token.clone()),
+            impact: Some(impact(&open.plan)),
+            ..shown(open, prechecks)
+        })
+    }
+}

@@ -1,0 +1,49 @@
+//! Carrying out what was agreed to: the token is redeemed and the act begun in one go, then followed for a while.
+
+use super::Flow;
+use super::reply::carried_out;
+use crate::guard::ledger::Confirmation;
+use crate::guard::permit;
+use crate::guard::person::Yes;
+use crate::model::fault::Fault;
+use crate::provider::Carried;
+use crate::tools::{Outcome, follow, run_detached};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long the last call follows the job before it says "started".
+const JOB_WAIT: Duration = Duration::from_secs(45);
+
+impl Flow<'_> {
+    /// Does what was agreed to.
+    pub(super) async fn carry_out(&self, open: Confirmation, yes: Yes) -> Result<Outcome, Fault> {
+        let app = self.call.app;
+        let (state, provider, agreed) = (Arc::clone(&app.state), Arc::clone(&app.provider), open.clone());
+        // Redeemed and begun in one go: a client that goes away in between must not leave a used token and nothing begun.
+        let begun = run_detached(self.call, open.plan.act.noun(), async move {
+            let done = async {
+                let permit = permit::redeem(state.as_ref(), &agreed, yes).await?;
+                let human_verified = permit.human_verified();
+                let carried = provider.carry_out(permit).await.map_err(permit::token_used_up)?;
+                Ok((carried, human_verified))
+            };
+            let done: Result<_, Fault> = done.await;
+            if let Err(fault) = &done
+                && let Err(e) =
+                    state.record(agreed.record("refused", format!("{}: {}", fault.code, fault.message))).await
+            {
+                tracing::error!("the audit could not be written: {e}");
+            }
+            done
+        });
+        let (mut carried, human_verified) = begun.await?;
+        if let Carried::Job(job) = &mut carried {
+            match follow(self.call, job.clone(), JOB_WAIT).await {
+                Ok(followed) => *job = followed,
+                // It has begun, whatever keeps us from watching it: the caller must get its id.
+                Err(fault) => tracing::error!(job = %job.id, "the job cannot be followed: {fault}"),
+            }
+        }
+        Outcome::reply(&carried_out(&open, carried, human_verified))
+    }
+}

@@ -1,0 +1,114 @@
+//! Looking again: at the echoed token, and at all that its plan was made of, before the person is asked and after their yes.
+
+use super::reply::{Guarded, shown};
+use super::{Echoed, Flow, State};
+use crate::guard::assess::{assess, safety_backup};
+use crate::guard::check::{Precheck, Status, blocked};
+use crate::guard::ledger::ConfirmationStatus;
+use crate::guard::person::Yes;
+use crate::guard::{permit, token};
+use crate::model::fault::Fault;
+use crate::tools::with_progress;
+use jiff::Timestamp;
+
+/// What looking again found.
+enum Look {
+    /// The plan holds; the pre-checks as they are now.
+    Holds(Vec<Precheck>),
+    /// It does not, because of these changes.
+    Changed(Vec<String>),
+    /// A check blocks or waits; the reply that says so.
+    Stopped(Box<Guarded>),
+}
+
+impl Flow<'_> {
+    /// Finds the plan that an echoed token stands for, if it may still be used for this act by this caller.
+    pub(super) async fn verify(&self, token: String) -> Result<State, Fault> {
+        let state = &self.call.app.state;
+        let key = state.key().await?;
+        let echo = token::read(key, &token)?;
+        let open = state
+            .find(&echo.nonce)
+            .await?
+            .ok_or_else(|| token::mismatch("confirmation_token stands for no plan of this home directory"))?;
+        echo.verify(key, self.call.caller, &open.plan.digest()?, Timestamp::now())?;
+        if open.plan.instance_id != self.instance_id || open.plan.act != self.act {
+            return Err(token::mismatch(format!(
+                "confirmation_token is for the {}, not for the {}",
+                open.plan.act.on(&open.plan.instance_id),
+                self.act.on(self.instance_id)
+            )));
+        }
+        match open.status {
+            ConfirmationStatus::Open | ConfirmationStatus::Approved => {
+                Ok(State::Verified(Echoed { open: Box::new(open), token, safety: None }))
+            }
+            ConfirmationStatus::Declined | ConfirmationStatus::Redeemed | ConfirmationStatus::Superseded => {
+                Err(permit::used())
+            }
+        }
+    }
+
+    /// Looks again before the person is asked: what no longer holds must not cost them a question.
+    pub(super) async fn look_before_asking(&self, mut echoed: Echoed) -> Result<State, Fault> {
+        if let Some(planned) = echoed.open.plan.safety.clone() {
+            let provider = &self.call.app.provider;
+            let waiting = provider.safety_status(self.instance_id, &planned.job_id, &planned.backup_id).await?;
+            echoed.safety = Some(safety_backup(&self.wait_for_safety(waiting).await?));
+        }
+        match self.look(&echoed).await? {
+            Look::Holds(prechecks) => Ok(State::Holds(echoed, prechecks)),
+            Look::Changed(changes) => self.withdraw(&echoed, changes).await,
+            Look::Stopped(reply) => State::over(&reply),
+        }
+    }
+
+    /// Looks again after the yes. The person may have taken minutes: what they agreed to must still be what there is.
+    pub(super) async fn look_after_yes(&self, echoed: Echoed, yes: Yes) -> Result<State, Fault> {
+        match self.look(&echoed).await? {
+            Look::Holds(_) => Ok(State::Agreed(echoed.open, yes)),
+            Look::Changed(changes) => self.withdraw(&echoed, changes).await,
+            Look::Stopped(reply) => State::over(&reply),
+        }
+    }
+
+    /// Looks again at all that the plan was made of.
+    async fn look(&self, echoed: &Echoed) -> Result<Look, Fault> {
+        let Echoed { open, token, safety } = echoed;
+        let plan = &open.plan;
+        let reading = self.call.app.provider.facts(&plan.instance_id, &plan.act, Some(plan));
+        let facts = with_progress(self.call, "pre-checks", reading).await?;
+        let mut now = assess(&facts, Some(plan.earlier()), self.rules, Timestamp::now());
+        let changes = plan.changes(&now, self.rules);
+        if !changes.is_empty() {
+            return Ok(Look::Changed(changes));
+        }
+        let mut prechecks = std::mem::take(&mut now.checks);
+        prechecks.extend(safety.clone());
+        if blocked(&prechecks) {
+            return Ok(Look::Stopped(Box::new(self.blocked(Some(open), &prechecks, now.alternative).await?)));
+        }
+        let pending: Vec<&str> =
+            prechecks.iter().filter(|c| c.status == Status::Pending).map(|c| c.detail.as_str()).collect();
+        if pending.is_empty() {
+            return Ok(Look::Holds(prechecks));
+        }
+        Ok(Look::Stopped(Box::new(Guarded {
+            status: "prechecks_pending",
+            message: format!("Nothing has been changed. Not yet: {}.", pending.join("; ")),
+            hint: Some("Call again in a few seconds.".into()),
+            next_actions: vec![self.with_token()],
+            confirmation_token: Some(token.clone()),
+            ..shown(open, &prechecks)
+        })))
+    }
+
+    /// Withdraws a token whose plan no longer holds; a new plan follows.
+    async fn withdraw(&self, echoed: &Echoed, changes: Vec<String>) -> Result<State, Fault> {
+        let (state, open) = (&self.call.app.state, &echoed.open);
+        let redeemable = [ConfirmationStatus::Open, ConfirmationStatus::Approved];
+        state.transition(&open.nonce, &redeemable, ConfirmationStatus::Superseded).await?;
+        state.record(open.record("plan_changed", changes.join("; "))).await?;
+        Ok(State::Unplanned { changes })
+    }
+}

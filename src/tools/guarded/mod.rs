@@ -1,0 +1,147 @@
+//! The way of every guarded tool: two calls and a person between them, as a state machine.
+//!
+//! ```text
+//! first call    Unplanned ──plan──────────────────────────────────────────────▶ Over (the plan and its token)
+//! second call   Echoed ──verify──▶ Verified ──look──▶ Holds ──ask──▶ Approved ──look──▶ Agreed ──carry out──▶ Over
+//!                                     │                 │                │
+//!                                     │                 └ no yes ────────│──────────▶ Over
+//!                                     ├ blocked, or not yet ─────────────┴──────────▶ Over
+//!                                     └ changed ──▶ Unplanned (the token is withdrawn, a new plan is made)
+//! ```
+//!
+//! Nothing here touches an instance but `Provider::carry_out`, which takes the permit that only the guard makes.
+
+mod ask;
+mod carry_out;
+mod look;
+mod plan;
+pub mod reply;
+
+use crate::guard::act::Act;
+use crate::guard::check::{self, Precheck, Status};
+use crate::guard::impact::Alternative;
+use crate::guard::ledger::{AuditRecord, Confirmation};
+use crate::guard::person::Yes;
+use crate::guard::plan::PLAN_AGAIN;
+use crate::guard::rules::Rules;
+use crate::model::fault::Fault;
+use crate::tools::{Outcome, ToolCall};
+use reply::{Guarded, rows};
+
+/// Where a guarded call is. Each state holds what the next transition needs.
+enum State {
+    /// There is no plan; an earlier one was withdrawn because of these changes.
+    Unplanned {
+        /// What no longer held of the earlier plan; empty on a first call.
+        changes: Vec<String>,
+    },
+    /// A token was echoed.
+    Echoed {
+        /// The token as it came.
+        token: String,
+    },
+    /// The token stands for a plan of this very act that nobody has redeemed.
+    Verified(Echoed),
+    /// The plan was looked at again, and holds.
+    Holds(Echoed, Vec<Precheck>),
+    /// There is a yes, which may have taken minutes.
+    Approved(Echoed, Yes),
+    /// After the yes the plan was looked at once more, and holds.
+    Agreed(Box<Confirmation>, Yes),
+    /// There is a reply.
+    Over(Outcome),
+}
+
+/// A plan whose token was echoed.
+struct Echoed {
+    open: Box<Confirmation>,
+    token: String,
+    /// The check of the plan's safety backup, where it has one.
+    safety: Option<Precheck>,
+}
+
+impl State {
+    fn over(reply: &Guarded) -> Result<Self, Fault> {
+        Outcome::reply(reply).map(Self::Over)
+    }
+}
+
+/// One guarded call.
+struct Flow<'a> {
+    call: &'a ToolCall<'a>,
+    instance_id: &'a str,
+    act: Act,
+    rules: Rules,
+}
+
+/// Plans an act, or carries out what was planned.
+///
+/// # Errors
+/// `confirm.*`, `backup.not_found`, `backup.damaged`, and those of the instance.
+pub async fn run(call: &ToolCall<'_>, instance_id: &str, act: Act, token: Option<&str>) -> Result<Outcome, Fault> {
+    let guard = &call.app.config.guard;
+    let rules = Rules { confirmation: guard.confirmation, max_writes_per_second: guard.max_writes_per_second };
+    let flow = Flow { call, instance_id, act, rules };
+    let mut state = match token {
+        None => State::Unplanned { changes: Vec::new() },
+        Some(token) => State::Echoed { token: token.to_owned() },
+    };
+    loop {
+        let next = match state {
+            State::Over(outcome) => return Ok(outcome),
+            // From the yes on the audit is told by what carries the act out.
+            State::Agreed(open, yes) => return flow.carry_out(*open, yes).await,
+            State::Unplanned { changes } => flow.plan(changes).await,
+            State::Echoed { token } => flow.verify(token).await,
+            State::Verified(echoed) => flow.look_before_asking(echoed).await,
+            State::Holds(echoed, prechecks) => flow.ask(echoed, prechecks).await,
+            State::Approved(echoed, yes) => flow.look_after_yes(echoed, yes).await,
+        };
+        state = match next {
+            Ok(next) => next,
+            Err(fault) => {
+                flow.audit("refused", format!("{}: {}", fault.code, fault.message)).await?;
+                return Err(fault);
+            }
+        };
+    }
+}
+
+impl Flow<'_> {
+    /// Writes down what happened before there was a plan.
+    async fn audit(&self, event: &str, detail: String) -> Result<(), Fault> {
+        self.call.app.state.record(AuditRecord::now(event, self.call.caller, self.instance_id, detail)).await
+    }
+
+    /// The call that follows a plan.
+    fn with_token(&self) -> String {
+        format!("{} with the same arguments and confirmation_token", self.act.verb())
+    }
+
+    /// The reply where a check blocks.
+    async fn blocked(
+        &self,
+        open: Option<&Confirmation>,
+        prechecks: &[Precheck],
+        alternative: Option<Alternative>,
+    ) -> Result<Guarded, Fault> {
+        let why = check::of_status(Status::Block, prechecks).join("; ");
+        match open {
+            Some(open) => self.call.app.state.record(open.record("blocked", why.clone())).await?,
+            None => self.audit("blocked", format!("{}: {why}", self.act.verb())).await?,
+        }
+        let (hint, next) = match alternative {
+            Some(Alternative { why, call }) => (why, call),
+            None => ("Cure what blocks, then make a new plan.".into(), PLAN_AGAIN.into()),
+        };
+        Ok(Guarded {
+            status: "blocked",
+            code: Some("precheck.blocked".into()),
+            message: format!("Nothing has been changed. {why}"),
+            hint: Some(hint),
+            next_actions: vec![next],
+            prechecks: rows(prechecks),
+            ..Guarded::default()
+        })
+    }
+}

@@ -1,0 +1,106 @@
+//! The first call: facts are read and assessed, what is there now is backed up, and a plan is made with its token.
+
+use super::reply::{Guarded, impact, shown};
+use super::{Flow, State};
+use crate::config::ConfirmationPolicy;
+use crate::guard::assess::{assess, safety_backup};
+use crate::guard::check::blocked;
+use crate::guard::facts::restore::{SafetyFacts, SafetyStatus};
+use crate::guard::ledger::{Confirmation, ConfirmationStatus};
+use crate::guard::plan::Plan;
+use crate::guard::token;
+use crate::model::fault::Fault;
+use crate::model::ids::random;
+use crate::tools::{follow, run_detached, with_progress};
+use jiff::{SignedDuration, Timestamp};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a call waits for the safety backup before it says "pending".
+const SAFETY_WAIT: Duration = Duration::from_secs(20);
+
+impl Flow<'_> {
+    /// Makes a plan. `changes`: what no longer held of the earlier one, which was withdrawn.
+    pub(super) async fn plan(&self, changes: Vec<String>) -> Result<State, Fault> {
+        let planned = self.make_plan().await?;
+        if changes.is_empty() || planned.status == "blocked" {
+            return State::over(&planned);
+        }
+        State::over(&Guarded {
+            status: "plan_changed",
+            code: Some("plan.changed".into()),
+            message: format!("Nothing has been changed. The earlier plan no longer holds: {}", changes.join("; ")),
+            hint: Some("Show the new impact to the person, then call again with the new confirmation_token.".into()),
+            ..planned
+        })
+    }
+
+    async fn make_plan(&self) -> Result<Guarded, Fault> {
+        let (call, id, act, rules) = (self.call, self.instance_id, &self.act, self.rules);
+        let provider = &call.app.provider;
+        provider.capabilities(id).await?.need(&act.needs())?;
+        let facts = with_progress(call, "pre-checks", provider.facts(id, act, None)).await?;
+        let mut assessment = assess(&facts, None, rules, Timestamp::now());
+        let mut prechecks = std::mem::take(&mut assessment.checks);
+        if blocked(&prechecks) {
+            return self.blocked(None, &prechecks, assessment.alternative).await;
+        }
+        let mut safety = None;
+        if assessment.needs_safety_backup {
+            let (place, instance_id, assessed) = (Arc::clone(provider), id.to_owned(), assessment.clone());
+            let backing_up = async move { place.safety_backup(&instance_id, &assessed).await };
+            let started = run_detached(call, "safety backup", backing_up).await?;
+            let taken = self.wait_for_safety(started).await?;
+            prechecks.push(safety_backup(&taken));
+            if blocked(&prechecks) {
+                return self.blocked(None, &prechecks, None).await;
+            }
+            safety = Some(taken);
+        }
+        let mut plan = Plan::new(act.clone(), id, assessment, &prechecks, safety.as_ref(), rules);
+        if safety.is_some() {
+            // Changes that our own backup has caused are none of the world. The count of writes stays the one from before it.
+            let again = provider.facts(id, act, Some(&plan)).await?;
+            let again = assess(&again, Some(plan.earlier()), rules, Timestamp::now());
+            plan.preconditions.after_safety_backup(&again.preconditions);
+        }
+        let now = Timestamp::now();
+        let expires_at = now + SignedDuration::from_mins(i64::from(call.app.config.guard.token_minutes));
+        let key = call.app.state.key().await?;
+        let (token, nonce) = token::mint(key, random()?, call.caller, &plan.digest()?, expires_at)?;
+        let status = ConfirmationStatus::Open;
+        let open = Confirmation { nonce, plan, caller: call.caller.into(), created_at: now, expires_at, status };
+        call.app.state.open(&open).await?;
+        let planned = format!("{}, plan {}", act.on(id), open.plan.digest_hex()?);
+        call.app.state.record(open.record("planned", planned)).await?;
+        Ok(Guarded {
+            status: "confirmation_required",
+            message: format!("Nothing has been changed. Show the impact to the person. {}.", act.warning()),
+            hint: Some(match rules.confirmation {
+                ConfirmationPolicy::Person => format!(
+                    "Call {} again with the same arguments and this confirmation_token; the person will then be asked.",
+                    act.verb()
+                ),
+                ConfirmationPolicy::Token => {
+                    "The operator waived the person's yes: calling again with this confirmation_token does it at once."
+                        .into()
+                }
+            }),
+            next_actions: vec![self.with_token()],
+            confirmation_token: Some(token),
+            impact: Some(impact(&open.plan)),
+            ..shown(&open, &prechecks)
+        })
+    }
+
+    /// Waits a while for a safety backup that is being taken.
+    pub(super) async fn wait_for_safety(&self, safety: SafetyFacts) -> Result<SafetyFacts, Fault> {
+        if safety.status != SafetyStatus::Running {
+            return Ok(safety);
+        }
+        let provider = &self.call.app.provider;
+        let job = self.call.app.state.job(&safety.job_id).await?;
+        follow(self.call, job, SAFETY_WAIT).await?;
+        provider.safety_status(self.instance_id, &safety.job_id, &safety.backup_id).await
+    }
+}

@@ -1,0 +1,218 @@
+//! A provider reports facts and nothing else: one that is careless about them cannot restore, because the guard decides which
+//! checks an act needs, and what is not known is not taken for fine.
+
+use crate::guard::flow::Silent;
+use async_trait::async_trait;
+use jiff::Timestamp;
+use serde_json::json;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use tair_backup_mcp::config::Config;
+use tair_backup_mcp::guard::act::{Act, PolicyChange};
+use tair_backup_mcp::guard::assess::Assessment;
+use tair_backup_mcp::guard::facts::Facts;
+use tair_backup_mcp::guard::facts::restore::{
+    DirectRestore, MethodReason, NotReady, SafetyFacts, SafetyStatus, SetLook, SourceFacts, TargetFacts,
+};
+use tair_backup_mcp::guard::ledger::Confirmation;
+use tair_backup_mcp::guard::permit::Permit;
+use tair_backup_mcp::guard::person::Answer;
+use tair_backup_mcp::guard::plan::Plan;
+use tair_backup_mcp::guard::writes::Writes;
+use tair_backup_mcp::model::backup::{BackupSet, DamagedSet, Mode};
+use tair_backup_mcp::model::fault::{Fault, Kind};
+use tair_backup_mcp::model::instance::{Capabilities, Instance};
+use tair_backup_mcp::model::job::Job;
+use tair_backup_mcp::model::policy::BackupPolicy;
+use tair_backup_mcp::model::restore::Method;
+use tair_backup_mcp::provider::{Carried, Downloaded, InstanceQuery, OnBytes, Provider, Raised, Range, SignedUrl};
+use tair_backup_mcp::state::sqlite::Sqlite;
+use tair_backup_mcp::tools::{self, App, Asked, Outcome, Person, ToolCall};
+use tempfile::TempDir;
+
+/// Facts against which nothing speaks.
+fn fine() -> DirectRestore {
+    let writes = Writes { calls: 7, read_at: Timestamp::now() };
+    DirectRestore {
+        target: TargetFacts {
+            address: "redis://127.0.0.1:1".into(),
+            engine: "redis".into(),
+            version: "7.0.15".into(),
+            run_id: "a".repeat(40),
+            replication_id: "b".repeat(40),
+            not_ready: None,
+            sentinel: false,
+            replicas: 0,
+            append_only: false,
+            counts: [(0, (12, 0))].into(),
+            writes,
+            measured: Some((0.0, 1.0)),
+            used_memory: 1 << 20,
+            maxmemory: 0,
+            free_memory: Some(1 << 30),
+            method: Method::Replication,
+            method_reason: MethodReason::CanFollow,
+            cannot_load: None,
+            slots: String::new(),
+        },
+        source: SourceFacts {
+            backup_id: "b-1".into(),
+            taken_at: Timestamp::now(),
+            sha256: "c".repeat(64),
+            rdb_bytes: 1 << 20,
+            counts: [(0, (37, 0))].into(),
+            used_memory: 2 << 20,
+            origin_known: true,
+            look: SetLook::Verified { stored_sha256: "d".repeat(64), crc64: true, module_data: false },
+        },
+        running: None,
+    }
+}
+
+/// A provider that reports what it is told to, checks nothing, and counts how often it overwrites.
+struct Careless {
+    facts: DirectRestore,
+    safety: SafetyStatus,
+    overwritten: AtomicU32,
+}
+
+/// The rules do without a person.
+struct Nobody;
+
+#[async_trait]
+impl Person for Nobody {
+    fn puts_the_question(&self) -> bool {
+        false
+    }
+    async fn ask(&self, _: &Confirmation, _: &str) -> Asked {
+        Asked::Answered(Answer::NoChannel)
+    }
+}
+
+fn no<T>() -> Result<T, Fault> {
+    Err(Fault::new(Kind::Unexpected, "test.not_asked_for", "the trial provider has none"))
+}
+
+#[async_trait]
+impl Provider for Careless {
+    async fn check_instance(&self, _: &str) -> Result<(), Fault> {
+        Ok(())
+    }
+    async fn instances(&self, _: &InstanceQuery) -> Result<(Vec<Instance>, u64), Fault> {
+        no()
+    }
+    async fn describe(&self, _: &str) -> Result<Instance, Fault> {
+        no()
+    }
+    async fn create_backup(&self, _: &str, _: Mode, _: &str) -> Result<(Job, bool), Fault> {
+        no()
+    }
+    async fn backups(&self, _: &str, _: Option<Range>) -> Result<Vec<Result<BackupSet, DamagedSet>>, Fault> {
+        no()
+    }
+    async fn backup(&self, _: &str, _: &str) -> Result<BackupSet, Fault> {
+        no()
+    }
+    async fn download(&self, _: &BackupSet, _: &Path, _: &OnBytes) -> Result<Downloaded, Fault> {
+        no()
+    }
+    async fn download_url(&self, _: &BackupSet) -> Result<SignedUrl, Fault> {
+        no()
+    }
+    async fn backup_policy(&self, _: &str) -> Result<BackupPolicy, Fault> {
+        no()
+    }
+    async fn raise_backup_policy(&self, _: &str, _: &PolicyChange) -> Result<Raised, Fault> {
+        no()
+    }
+    async fn capabilities(&self, _: &str) -> Result<Capabilities, Fault> {
+        Ok(Capabilities::all())
+    }
+    async fn facts(&self, _: &str, _: &Act, _: Option<&Plan>) -> Result<Facts, Fault> {
+        Ok(Facts::DirectRestore(Box::new(self.facts.clone())))
+    }
+    async fn safety_backup(&self, _: &str, _: &Assessment) -> Result<SafetyFacts, Fault> {
+        self.safety_status("", "", "b-2").await
+    }
+    async fn safety_status(&self, _: &str, job_id: &str, backup_id: &str) -> Result<SafetyFacts, Fault> {
+        Ok(SafetyFacts { job_id: job_id.into(), backup_id: backup_id.into(), status: self.safety.clone() })
+    }
+    async fn carry_out(&self, permit: Permit) -> Result<Carried, Fault> {
+        permit.overwrite()?;
+        self.overwritten.fetch_add(1, Ordering::Relaxed);
+        Ok(Carried::Done("overwritten".into()))
+    }
+    async fn recover(&self) -> Result<(), Fault> {
+        Ok(())
+    }
+    async fn shut_down(&self, _: bool) {}
+}
+
+/// Restores with that provider, by two calls where the rules do without a person. Status, the whole of the last reply, and how
+/// often the provider overwrote anything.
+async fn restore(facts: DirectRestore, safety: SafetyStatus) -> (String, String, u32) {
+    let home = TempDir::new().unwrap();
+    let file = home.path().join("config.toml");
+    std::fs::write(&file, "[guard]\nconfirmation = \"token\"\n").unwrap();
+    let config = Config::load(Some(home.path().join("home")), Some(file), false).unwrap();
+    let state = Arc::new(Sqlite::new(config.home.dir()));
+    let provider = Arc::new(Careless { facts, safety, overwritten: AtomicU32::new(0) });
+    let app = App { config, provider: Arc::clone(&provider) as Arc<dyn Provider>, state };
+    let call = ToolCall { app: &app, caller: "test", person: &Nobody, progress: &Silent };
+    let mut arguments = json!({"instance_id": "orders", "backup_id": "b-1"});
+    let mut reply = json!(null);
+    for _ in 0..2 {
+        let outcome = tools::run(&call, "restore_instance", arguments.clone()).await;
+        let Ok(Outcome::Reply { json, .. }) = outcome else { panic!("no reply") };
+        arguments["confirmation_token"] = json["confirmation_token"].clone();
+        reply = json;
+    }
+    assert!(!app.state.audit(None, 50).await.unwrap().is_empty());
+    let status = reply["status"].as_str().unwrap().to_owned();
+    (status, reply.to_string(), provider.overwritten.load(Ordering::Relaxed))
+}
+
+fn whole() -> SafetyStatus {
+    SafetyStatus::Whole { keys: Some(12), taken_at: Timestamp::now(), reused: false }
+}
+
+/// The trial provider can restore where nothing speaks against it: so what stops it below is what is wrong there.
+#[tokio::test]
+async fn facts_against_which_nothing_speaks() {
+    let (status, reply, overwritten) = restore(fine(), whole()).await;
+    assert_eq!((status.as_str(), overwritten), ("succeeded", 1), "{reply}");
+}
+
+/// Each mandatory check stops the restore by itself, though the provider checked nothing.
+#[tokio::test]
+async fn a_provider_that_forgets_its_checks_cannot_restore() {
+    let target = |change: fn(&mut TargetFacts)| {
+        let mut facts = fine();
+        change(&mut facts.target);
+        facts
+    };
+    let source = |change: fn(&mut SourceFacts)| {
+        let mut facts = fine();
+        change(&mut facts.source);
+        facts
+    };
+    for (check, facts) in [
+        ("instance_ready", target(|t| t.not_ready = Some(NotReady::Loading))),
+        ("instance_ready", target(|t| t.not_ready = Some(NotReady::Replica { host: "h".into(), port: 1 }))),
+        ("backup_verified", source(|s| s.look = SetLook::Damaged("cut".into()))),
+        ("backup_verified", source(|s| s.look = SetLook::KnownFromPlan)),
+        ("engine_compatible", target(|t| t.cannot_load = Some("a newer format".into()))),
+        ("write_traffic", target(|t| t.measured = Some((5.0, 1.0)))),
+        // Not measured is not idle.
+        ("write_traffic", target(|t| t.measured = None)),
+        ("room_for_data", target(|t| t.maxmemory = 1)),
+        ("room_for_data", target(|t| t.free_memory = Some(1))),
+    ] {
+        let (status, reply, overwritten) = restore(facts, whole()).await;
+        assert_eq!((status.as_str(), overwritten), ("blocked", 0), "{check}: {reply}");
+        assert!(reply.contains(check), "{check}: {reply}");
+    }
+    let (status, reply, overwritten) = restore(fine(), SafetyStatus::Failed("no room".into())).await;
+    assert_eq!((status.as_str(), overwritten), ("blocked", 0), "{reply}");
+}
