@@ -13,6 +13,7 @@
 //! config
 //! model                      ids, instance, backup, job, restore, time, Fault
 //! ```
+#![doc = include_str!("../docs/crate.md")]
 
 pub mod cli;
 pub mod config;

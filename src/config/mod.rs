@@ -163,7 +163,7 @@ impl Config {
 
 fn refused(path: &Path, why: &str) -> Fault {
     Fault::new(Kind::Usage, "config.invalid", format!("{}: {why}", path.display()))
-        .hint("The README's section Configuration lists every key.")
+        .hint("docs/configuration.md lists every key.")
 }
 
 /// Turns a TOML error into one line, with the nearest right key for an unknown one.
@@ -178,6 +178,6 @@ fn invalid(path: &Path, e: &toml::de::Error) -> Fault {
     let fault = Fault::new(Kind::Usage, "config.invalid", format!("{}{at}: {message}", path.display()));
     match near {
         Some(near) => fault.hint(format!("Did you mean `{near}`?")),
-        None => fault.hint("The README's section Configuration lists every key."),
+        None => fault.hint("docs/configuration.md lists every key."),
     }
 }

@@ -13,10 +13,9 @@ use tokio::time::timeout;
 use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::endpoint::{Address, Endpoint, TlsSettings};
-use super::resp::{Decoder, encode};
-use super::{RedisError, error_reply, tls};
-
-pub use super::resp::Value;
+use super::error::RedisError;
+use super::resp::{Decoder, Value, encode};
+use super::tls;
 
 trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
@@ -31,12 +30,12 @@ pub struct Conn {
     local: Option<std::net::SocketAddr>,
     /// The far address of a TCP connection.
     peer: Option<std::net::SocketAddr>,
-    /// Commands sent whose replies have not been read. A `cmd` that is dropped while it waits leaves this above zero.
+    /// Commands sent whose replies have not been read. A `cmd` that is dropped while it waits leaves its command here.
     pending: Vec<String>,
-    /// Replies are no longer where we expect them. Set before each write and cleared after it, so that a write that is
+    /// Replies are no longer where they are expected. Set before each write and cleared after it, so that a write that is
     /// dropped half way leaves it set.
     broken: bool,
-    /// Command name → has it the flag `write`? Learned by `facts::write_calls`.
+    /// Whether a command, by name, has the flag `write`. Learned by `facts::write_calls`.
     pub(super) write_flags: BTreeMap<String, bool>,
 }
 
@@ -122,14 +121,14 @@ impl Conn {
         &self.label
     }
 
-    /// Our own address on this connection, where it is TCP: the address under which the instance can see us, unless
+    /// This program's own address on a TCP connection: the address under which the instance can see us, unless
     /// there is address translation between.
     #[must_use]
     pub fn local_addr(&self) -> Option<std::net::SocketAddr> {
         self.local
     }
 
-    /// The address that answered, where it is TCP.
+    /// The address that answered on a TCP connection.
     #[must_use]
     pub fn peer_addr(&self) -> Option<std::net::SocketAddr> {
         self.peer
@@ -192,12 +191,12 @@ impl Conn {
             self.pending.remove(0);
         }
         match value {
-            Value::Error(text) => Err(error_reply(&self.label, &during, &text)),
+            Value::Error(text) => Err(RedisError::from_reply(&self.label, &during, &text)),
             value => Ok(value),
         }
     }
 
-    /// The next value whatever it is; errors stay values.
+    /// The next value of any kind; errors stay values.
     pub(super) async fn next_value(&mut self, during: &str) -> Result<Value, RedisError> {
         self.usable()?;
         loop {
@@ -240,7 +239,7 @@ impl Conn {
         }
     }
 
-    /// A line as it is, without its end; empty for a keep-alive. No time limit: the caller has its own. May be dropped
+    /// A line as it came, without its end; empty for a keep-alive. No time limit: the caller has its own. May be dropped
     /// and called again.
     pub(super) async fn read_line(&mut self, during: &str) -> Result<Vec<u8>, RedisError> {
         self.usable()?;
@@ -253,7 +252,7 @@ impl Conn {
         }
     }
 
-    /// Bytes as they are, first those already received; 0 at the end of the connection. No time limit. May be dropped
+    /// Bytes as they came, first those already received; 0 at the end of the connection. No time limit. May be dropped
     /// and called again.
     pub(super) async fn read_raw(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let rest = self.decoder.rest();
@@ -268,8 +267,18 @@ impl Conn {
         Ok(n)
     }
 
-    /// One read into the decoder.
-    async fn fill(&mut self, during: &str) -> Result<(), RedisError> {
+    /// Bytes received and not used.
+    pub(super) fn buffered(&self) -> &[u8] {
+        self.decoder.rest()
+    }
+
+    /// Marks `n` of the bytes received as used.
+    pub(super) fn consume(&mut self, n: usize) {
+        self.decoder.advance(n);
+    }
+
+    /// One read behind the bytes received. No time limit. May be dropped and called again.
+    pub(super) async fn fill(&mut self, during: &str) -> Result<(), RedisError> {
         let source = match self.io.read_buf(self.decoder.space()).await {
             Ok(0) => io::ErrorKind::UnexpectedEof.into(),
             Ok(_) => return Ok(()),
@@ -292,10 +301,10 @@ impl Conn {
 /// What a command is called in a message: its first word, and the second of those that have subcommands. Never an
 /// argument, which may be a password.
 fn name_of(args: &[&[u8]]) -> String {
-    let word = |i: usize| args.get(i).map(|a| String::from_utf8_lossy(a).to_ascii_uppercase()).unwrap_or_default();
-    let first = word(0);
+    let part = |i: usize| args.get(i).map(|a| String::from_utf8_lossy(a).to_ascii_uppercase()).unwrap_or_default();
+    let first = part(0);
     match first.as_str() {
-        "CONFIG" | "CLUSTER" | "MODULE" | "COMMAND" | "FUNCTION" | "CLIENT" | "ACL" => format!("{first} {}", word(1)),
+        "CONFIG" | "CLUSTER" | "MODULE" | "COMMAND" | "FUNCTION" | "CLIENT" | "ACL" => format!("{first} {}", part(1)),
         _ => first,
     }
 }

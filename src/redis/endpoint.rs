@@ -5,7 +5,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use super::RedisError;
+use super::error::RedisError;
 use crate::model::secret::Secret;
 
 /// The place where the instance listens.
@@ -40,7 +40,7 @@ pub struct TlsSettings {
 /// An instance's address together with what is needed to be let in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
-    /// Where it listens.
+    /// Where the instance listens.
     pub address: Address,
     /// ACL user; `None` is the default user.
     pub username: Option<String>,

@@ -5,19 +5,18 @@
 
 use std::collections::BTreeMap;
 
-use super::RedisError;
-use super::conn::{Conn, Value};
-use super::rdb::Server;
+use super::conn::Conn;
+use super::error::RedisError;
+use super::rdb::compat::{Flavor, Server};
+use super::resp::Value;
 use crate::model::text::clean_to;
-
-pub use super::rdb::Flavor;
 
 /// The instance's role in replication.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// Follows nobody.
+    /// The instance follows nobody.
     Master,
-    /// Follows a master.
+    /// The instance follows a master.
     Replica,
 }
 
@@ -56,7 +55,7 @@ pub struct ServerFacts {
     pub role: Role,
     /// `Some` for a replica.
     pub master: Option<MasterLink>,
-    /// Replicas attached to it, our own captures included while they run.
+    /// Replicas attached to the instance, our own captures included while they run.
     pub connected_slaves: u64,
     /// Replication id of the history this instance is on.
     pub replid: String,
@@ -66,11 +65,11 @@ pub struct ServerFacts {
     pub used_memory_rss: u64,
     /// Limit; zero is none.
     pub maxmemory: u64,
-    /// Memory of the machine; zero where it is not said.
+    /// Memory of the machine; zero where the instance does not say.
     pub total_system_memory: u64,
-    /// Loading its data, and not answering.
+    /// The instance loads its data and does not answer.
     pub loading: bool,
-    /// Loading its master's data while it still answers from the old.
+    /// The instance loads its master's data and still answers from the old.
     pub async_loading: bool,
     /// Runs as a node of a cluster.
     pub cluster_enabled: bool,
@@ -106,14 +105,14 @@ impl ServerFacts {
     pub fn from_info(text: &str) -> Self {
         let fields: BTreeMap<&str, &str> = text.lines().filter_map(|l| l.trim_end().split_once(':')).collect();
         // Shown to models and people, so cleaned: a server may claim any text.
-        let word = |name: &str| clean_to(fields.get(name).copied().unwrap_or_default(), 64);
+        let text_of = |name: &str| clean_to(fields.get(name).copied().unwrap_or_default(), 64);
         let number = |name: &str| fields.get(name).and_then(|v| v.parse::<u64>().ok()).unwrap_or(0);
-        let yes = |name: &str| number(name) != 0;
+        let flag = |name: &str| number(name) != 0;
         let valkey = fields.contains_key("valkey_version") || fields.get("server_name").is_some_and(|n| *n == "valkey");
         let version = if valkey && fields.contains_key("valkey_version") {
-            word("valkey_version")
+            text_of("valkey_version")
         } else {
-            word("redis_version")
+            text_of("redis_version")
         };
         let replica = fields.get("role").is_some_and(|r| *r == "slave" || *r == "replica");
         let master = replica.then(|| MasterLink {
@@ -125,25 +124,25 @@ impl ServerFacts {
             flavor: if valkey { Flavor::Valkey } else { Flavor::Redis },
             version_number: version_number(&version),
             version,
-            run_id: word("run_id"),
+            run_id: text_of("run_id"),
             role: if replica { Role::Replica } else { Role::Master },
             master,
             connected_slaves: number("connected_slaves"),
-            replid: word("master_replid"),
+            replid: text_of("master_replid"),
             used_memory: number("used_memory"),
             used_memory_rss: number("used_memory_rss"),
             maxmemory: number("maxmemory"),
             total_system_memory: number("total_system_memory"),
-            loading: yes("loading"),
-            async_loading: yes("async_loading"),
-            cluster_enabled: yes("cluster_enabled"),
-            aof_enabled: yes("aof_enabled"),
+            loading: flag("loading"),
+            async_loading: flag("async_loading"),
+            cluster_enabled: flag("cluster_enabled"),
+            aof_enabled: flag("aof_enabled"),
             modules: None,
             keyspace: keyspace(text),
         }
     }
 
-    /// What decides which RDBs it can load.
+    /// What decides which RDBs the instance can load.
     #[must_use]
     pub fn server(&self) -> Server {
         let (major, minor, _) = self.version_number;

@@ -50,12 +50,14 @@ impl Value {
     }
 }
 
-/// Redis itself refuses to make longer strings unless told otherwise.
-const BULK_MAX: usize = 512 << 20;
+/// The longest bulk string: Redis itself refuses to make longer ones unless told otherwise.
+const BULK_STRING_BYTES_MAX: usize = 512 << 20;
 /// A longer line is not RESP; whoever sends it is not a Redis.
-const LINE_MAX: usize = 64 << 10;
-const ITEMS_MAX: usize = 16 << 20;
-const DEPTH_MAX: usize = 32;
+const LINE_BYTES_MAX: usize = 64 << 10;
+/// The longest array that a server can send, and far more than any it does send.
+const ARRAY_ITEMS_MAX: usize = 16 << 20;
+/// Arrays within arrays; replies of servers have five at most.
+const ARRAY_DEPTH_MAX: usize = 32;
 
 /// Turns bytes into values, one at a time, keeping everything not yet used.
 #[derive(Debug, Default)]
@@ -103,7 +105,7 @@ impl Decoder {
         let tail = self.buf.get(from..).unwrap_or_default();
         let Some(i) = tail.iter().position(|b| *b == b'\n') else {
             self.searched = self.buf.len();
-            if self.rest().len() > LINE_MAX {
+            if self.rest().len() > LINE_BYTES_MAX {
                 return Err("a line without an end".to_owned());
             }
             return Ok(None);
@@ -172,7 +174,10 @@ impl Decoder {
             b'$' => match number()? {
                 -1 => Ok(Some(Value::Nil)),
                 n => {
-                    let len = usize::try_from(n).ok().filter(|n| *n <= BULK_MAX).ok_or("a string of absurd length")?;
+                    let len = usize::try_from(n)
+                        .ok()
+                        .filter(|n| *n <= BULK_STRING_BYTES_MAX)
+                        .ok_or("a string of absurd length")?;
                     self.bulk = Some(len);
                     self.scalar()
                 }
@@ -181,8 +186,9 @@ impl Decoder {
                 -1 => Ok(Some(Value::Nil)),
                 0 => Ok(Some(Value::Array(Vec::new()))),
                 n => {
-                    let len = usize::try_from(n).ok().filter(|n| *n <= ITEMS_MAX).ok_or("an array of absurd length")?;
-                    if self.open.len() >= DEPTH_MAX {
+                    let len =
+                        usize::try_from(n).ok().filter(|n| *n <= ARRAY_ITEMS_MAX).ok_or("an array of absurd length")?;
+                    if self.open.len() >= ARRAY_DEPTH_MAX {
                         return Err("arrays nested too deep".to_owned());
                     }
                     self.open.push((Vec::with_capacity(len.min(256)), len));

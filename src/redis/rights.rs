@@ -3,17 +3,18 @@
 //! It must not change anything: `ACL DRYRUN` judges a command and does not run it, and where a server or a user lacks that,
 //! only commands without an effect are tried.
 
-use super::RedisError;
-use super::conn::{Conn, Value};
+use super::conn::Conn;
+use super::error::RedisError;
+use super::resp::Value;
 
 /// What came of asking for one right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Right {
-    /// The user has it.
+    /// The user has the right.
     Granted,
-    /// The user does not.
+    /// The user does not have the right.
     Denied,
-    /// It could not be asked.
+    /// The server could not be asked about the right.
     Unknown,
 }
 
@@ -68,7 +69,7 @@ pub async fn ask(conn: &mut Conn, user: &str, needs: &[Need]) -> Result<Vec<(&'s
         dry.extend(*command);
         let right = match conn.cmd_str(&dry).await {
             Ok(Value::Simple(_)) => Right::Granted,
-            // It says in words what is lacking.
+            // The text of the reply names the right that is lacking.
             Ok(_) => Right::Denied,
             Err(RedisError::Denied { .. } | RedisError::Server { .. }) if HARMLESS.contains(rule) => {
                 match conn.cmd_str(command).await {

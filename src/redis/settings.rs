@@ -1,17 +1,20 @@
 //! The settings of a target that a restore changes, and whether a target can be restored through replication at all.
 //!
-//! It must be able to put back what it read, however often it is asked and however far the restore had come; and it
-//! must not print the password among them.
+//! Whatever was read can be put back, however often that is asked and however far the restore had come. The password among
+//! the settings must not be printed; and nobody outside this room can change a setting here.
 
 use std::fmt;
 
-use super::RedisError;
-use super::conn::{Conn, Value};
+use super::conn::Conn;
+use super::error::RedisError;
 use super::facts::{Role, ServerFacts};
+use super::prefix::ErrorPrefix;
+use super::resp::Value;
+use super::target::Refusal;
 use crate::model::secret::Secret;
 use crate::model::text::clean;
 
-/// The originals of all settings that a restore changes. Write it down before the restore begins.
+/// The originals of all settings that a restore changes. Write them down before the restore begins.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Settings {
     /// `repl-diskless-load`
@@ -35,77 +38,10 @@ impl fmt::Debug for Settings {
     }
 }
 
-/// Why a target cannot be restored through replication. Restoring by commands may still be possible.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Refusal {
-    /// It follows a master, which would be restored in its place.
-    #[error("the target is a replica of {master}")]
-    Replica {
-        /// host:port
-        master: String,
-    },
-    /// REPLICAOF does not exist in cluster mode.
-    #[error("the target is a node of a cluster, where REPLICAOF is not allowed")]
-    Cluster,
-    /// A managed service, or a user without the right.
-    #[error("the target does not let us read its settings: {message}")]
-    Config {
-        /// What it said.
-        message: String,
-    },
-    /// It would expect TLS of us.
-    #[error("the target has tls-replication on, and restoring as a master is not offered over TLS")]
-    TlsReplication,
-    /// The server is older than the setting that keeps its old data until the new is whole.
-    #[error("the target (version {version}) has no repl-diskless-load, so a broken transfer would cost its old data")]
-    NoSwap {
-        /// Its version.
-        version: String,
-    },
-    /// A module without support for asynchronous loading makes the server load from disk, over its own dump file.
-    #[error("the target has modules that may force it to load over its own dump file: {names}")]
-    Modules {
-        /// Their names.
-        names: String,
-    },
-    /// It would not say which modules it has.
-    #[error("the target does not say which modules it has loaded")]
-    ModulesUnknown,
-}
-
-impl Refusal {
-    /// The stable code.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Replica { .. } => "restore.target_is_replica",
-            Self::Cluster => "restore.target_is_cluster",
-            Self::Config { .. } => "restore.target_config_refused",
-            Self::TlsReplication => "restore.target_tls_replication",
-            Self::NoSwap { .. } => "restore.target_too_old",
-            Self::Modules { .. } | Self::ModulesUnknown => "restore.target_modules",
-        }
-    }
-
-    /// The next step.
-    #[must_use]
-    pub fn hint(&self) -> String {
-        match self {
-            Self::Replica { master } => format!("restore its master, {master}; replicas follow"),
-            Self::Config { .. } => {
-                "restore by commands, or give the user +config|get +config|set +replicaof".to_owned()
-            }
-            Self::ModulesUnknown => "give the user +module|list, or restore by commands".to_owned(),
-            _ => "restore by commands".to_owned(),
-        }
-    }
-}
-
 /// Modules that declare both error handling and asynchronous loading. `vectorset` is built in to Redis 8.
-const GOOD_MODULES: [&str; 1] = ["vectorset"];
+const ASYNC_LOADING_MODULES: [&str; 1] = ["vectorset"];
 
-/// Asks whether the target can be restored by playing its master. Replicas of its own (`facts.connected_slaves`) are no
+/// Asks whether the target can be restored by acting as its master. Replicas of its own (`facts.connected_slaves`) are no
 /// obstacle, but they are cut off and copy everything anew.
 ///
 /// # Errors
@@ -134,7 +70,8 @@ pub async fn can_replicate_from_us(facts: &ServerFacts, conn: &mut Conn) -> Resu
         return Err(Refusal::TlsReplication.into());
     }
     let Some(modules) = &facts.modules else { return Err(Refusal::ModulesUnknown.into()) };
-    let bad: Vec<String> = modules.iter().filter(|m| !GOOD_MODULES.contains(&m.as_str())).map(|m| clean(m)).collect();
+    let bad: Vec<String> =
+        modules.iter().filter(|m| !ASYNC_LOADING_MODULES.contains(&m.as_str())).map(|m| clean(m)).collect();
     if !bad.is_empty() {
         return Err(Refusal::Modules { names: bad.join(", ") }.into());
     }
@@ -145,7 +82,7 @@ pub async fn can_replicate_from_us(facts: &ServerFacts, conn: &mut Conn) -> Resu
 ///
 /// # Errors
 /// What the connection or the server refused.
-pub async fn read_settings(conn: &mut Conn) -> Result<Settings, RedisError> {
+pub(super) async fn read_settings(conn: &mut Conn) -> Result<Settings, RedisError> {
     let repl_diskless_load = required(conn, "repl-diskless-load").await?;
     let masterauth = get(conn, "masterauth").await?.filter(|p| !p.is_empty()).map(Secret::new);
     let masteruser = get(conn, "masteruser").await?.filter(|u| !u.is_empty());
@@ -153,8 +90,9 @@ pub async fn read_settings(conn: &mut Conn) -> Result<Settings, RedisError> {
     Ok(Settings { repl_diskless_load, masterauth, masteruser, replica_read_only })
 }
 
-/// Makes the target keep its old data until the new is whole, expect our one-time password, and refuse writes while it
-/// follows us. A crash in here leaves some of it done: [`put_back`] undoes any part.
+/// Makes the target keep its old data until the new is whole, send our one-time password, and refuse writes while it
+/// follows us. A crash in here leaves some of the settings changed: [`put_back`] undoes any part. Part of a session, which has
+/// the grant.
 pub(super) async fn prepare(conn: &mut Conn, password: &Secret) -> Result<(), RedisError> {
     set(conn, "repl-diskless-load", "swapdb").await?;
     // Some services answer OK and change nothing. Without swapdb a transfer that breaks costs the old data.
@@ -166,11 +104,11 @@ pub(super) async fn prepare(conn: &mut Conn, password: &Secret) -> Result<(), Re
     set(conn, "masterauth", password.expose()).await
 }
 
-/// Puts the originals back. Idempotent; each is tried even when another fails.
+/// Puts the originals back. Idempotent; each setting is tried even when another fails. Part of a roll-back, which has the grant.
 ///
 /// # Errors
 /// The first failure.
-pub async fn put_back(conn: &mut Conn, settings: &Settings) -> Result<(), RedisError> {
+pub(super) async fn put_back(conn: &mut Conn, settings: &Settings) -> Result<(), RedisError> {
     let masterauth = settings.masterauth.as_ref().map_or("", Secret::expose);
     let masteruser = settings.masteruser.as_deref().unwrap_or("");
     let originals = [
@@ -181,7 +119,7 @@ pub async fn put_back(conn: &mut Conn, settings: &Settings) -> Result<(), RedisE
     ];
     let mut first = None;
     for (name, value) in originals {
-        // What is as it was needs no right to set it.
+        // A setting that has its original value needs no right to set it.
         if get(conn, name).await.ok().flatten().as_deref() == Some(value) {
             continue;
         }
@@ -193,7 +131,7 @@ pub async fn put_back(conn: &mut Conn, settings: &Settings) -> Result<(), RedisE
 }
 
 /// Seconds that the server waits for further replicas before it begins to send; zero where it does not wait. `None` where
-/// it does not say.
+/// the server does not say.
 ///
 /// # Errors
 /// What broke on the way.
@@ -213,7 +151,11 @@ pub async fn sync_delay(conn: &mut Conn) -> Result<Option<u64>, RedisError> {
 }
 
 async fn required(conn: &mut Conn, name: &str) -> Result<String, RedisError> {
-    let missing = || RedisError::Server { command: "CONFIG GET".to_owned(), message: format!("no setting {name}") };
+    let missing = || RedisError::Server {
+        command: "CONFIG GET".to_owned(),
+        prefix: ErrorPrefix::Other,
+        message: format!("no setting {name}"),
+    };
     get(conn, name).await?.ok_or_else(missing)
 }
 
@@ -235,8 +177,9 @@ async fn set(conn: &mut Conn, name: &str, value: &str) -> Result<(), RedisError>
     match conn.cmd_str(&["CONFIG", "SET", name, value]).await {
         Ok(_) => Ok(()),
         // The reply to a refused CONFIG SET may quote the value, which may be the password.
-        Err(RedisError::Server { .. }) => Err(RedisError::Server {
+        Err(RedisError::Server { prefix, .. }) => Err(RedisError::Server {
             command: format!("CONFIG SET {name}"),
+            prefix,
             message: "the server refused the value".to_owned(),
         }),
         Err(error) => Err(error),

@@ -2,8 +2,9 @@
 //!
 //! It must not route: a key that belongs elsewhere is for the plan to refuse.
 
-use super::RedisError;
-use super::conn::{Conn, Value};
+use super::conn::Conn;
+use super::error::RedisError;
+use super::resp::Value;
 
 /// Slots in a cluster.
 pub const SLOTS: u16 = 16384;

@@ -5,8 +5,8 @@
 use crate::model::secret::Secret;
 use crate::model::text::clean;
 use crate::model::time::written;
+use crate::tair::access_key::Credentials;
 use crate::tair::acs3::{self, Outgoing};
-use crate::tair::credentials::Credentials;
 use crate::tair::error::{CloudError, TairError};
 use crate::tair::http::{Http, Reply, Request, Trouble};
 use crate::tair::params::canonical;

@@ -5,16 +5,17 @@
 
 use crate::config::tair::TairConfig;
 use crate::guard::grant::Grant;
+use crate::tair::access_key::Credentials;
 use crate::tair::attempt::{ApiCall, Failure, attempt};
-use crate::tair::codes::Retry;
-use crate::tair::credentials::{Chain, Credentials};
+use crate::tair::credentials::Chain;
 use crate::tair::endpoint;
 use crate::tair::environment::Environment;
 use crate::tair::error::TairError;
 use crate::tair::http::Http;
 use crate::tair::limiter::Limiter;
-use crate::tair::paging::{MAX_PAGES, Paged, more};
 use crate::tair::params::first;
+use crate::tair::retry::Retry;
+use crate::tair::wire::paging::{MAX_PAGES, Paged, more};
 use crate::tair::wire::{Action, Harmless, read_reply};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::HashSet;

@@ -3,60 +3,7 @@
 //! Decided by code and never by HTTP status, because the gateway gives one code different statuses. A code that nobody
 //! published falls to a rule by its form, or to `cloud.refused`.
 
-use crate::model::fault::Kind;
-use crate::tair::meanings::{MEANINGS, UNKNOWN};
-use std::time::Duration;
-
-/// What sending the same call again is good for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Retry {
-    /// Nothing: it fails again.
-    Never,
-    /// The call was turned away before anything was done: slow down and send it again.
-    SlowDown,
-    /// The server failed: a read may be sent again; whether a write took effect is not known.
-    Transient,
-    /// A copy of the request arrived before: a read may be sent again; a write may have taken effect.
-    NonceUsed,
-    /// Our clock is off: send it again with the server's time.
-    Clock,
-    /// The STS token has expired: send it again with a new one.
-    NewToken,
-    /// The instance is busy: look at its state, and send it again when it is ready.
-    WhenReady,
-    /// Not before tomorrow.
-    Tomorrow,
-}
-
-impl Retry {
-    /// How long to wait before another call makes sense, when waiting alone may cure it.
-    #[must_use]
-    pub const fn after(self) -> Option<Duration> {
-        match self {
-            Self::Never | Self::NewToken => None,
-            Self::SlowDown | Self::Transient | Self::NonceUsed | Self::Clock => Some(Duration::from_secs(5)),
-            Self::WhenReady => Some(Duration::from_secs(30)),
-            Self::Tomorrow => Some(Duration::from_secs(24 * 3600)),
-        }
-    }
-}
-
-/// What a group of codes means.
-#[derive(Debug)]
-pub struct Meaning {
-    /// The fault's code.
-    pub fault: &'static str,
-    /// The fault's kind.
-    pub kind: Kind,
-    /// What sending it again is good for.
-    pub retry: Retry,
-    /// The next step.
-    pub hint: &'static str,
-    /// Calls of ours that make sense now.
-    pub next: &'static [&'static str],
-    /// The cloud's codes, apart by white space.
-    pub(super) codes: &'static str,
-}
+use crate::tair::meanings::{MEANINGS, Meaning, UNKNOWN};
 
 /// The meaning of a code; letter case does not matter, because the cloud varies it.
 #[must_use]

@@ -4,7 +4,9 @@
 
 use crate::model::fault::{Fault, Kind};
 use crate::model::text::{clean, clean_to};
-use crate::tair::codes::{Meaning, Retry, meaning};
+use crate::tair::codes::meaning;
+use crate::tair::meanings::Meaning;
+use crate::tair::retry::Retry;
 use std::fmt;
 use std::time::Duration;
 

@@ -3,7 +3,24 @@
 //! One group is one fault. A code stands in one group only.
 
 use crate::model::fault::Kind;
-use crate::tair::codes::{Meaning, Retry};
+use crate::tair::retry::Retry;
+
+/// What a group of codes means.
+#[derive(Debug)]
+pub struct Meaning {
+    /// The fault's code.
+    pub fault: &'static str,
+    /// The fault's kind.
+    pub kind: Kind,
+    /// What sending it again is good for.
+    pub retry: Retry,
+    /// The next step.
+    pub hint: &'static str,
+    /// Calls of ours that make sense now.
+    pub next: &'static [&'static str],
+    /// The cloud's codes, apart by white space.
+    pub(super) codes: &'static str,
+}
 
 const fn row(
     fault: &'static str,

@@ -4,6 +4,7 @@
 //! done above. A write whose outcome is not known is never sent again here; see [`error::TairError::Uncertain`]. The
 //! types of [`wire`], [`incoming`] and [`published`] serve a server of the API as well.
 
+pub mod access_key;
 pub mod acs3;
 mod attempt;
 pub mod client;
@@ -17,9 +18,9 @@ pub mod http;
 pub mod incoming;
 pub mod limiter;
 mod meanings;
-pub mod paging;
 pub mod params;
 pub mod published;
+pub mod retry;
 pub mod rpc1;
 pub mod verify;
 pub mod wire;

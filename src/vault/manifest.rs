@@ -160,6 +160,6 @@ impl Manifest {
 
 /// Keys per database as the walker counted them, in the words of the model.
 #[must_use]
-pub fn counts(statistics: &crate::redis::rdb::KeyStatistics) -> crate::model::instance::Counts {
+pub fn counts(statistics: &crate::redis::rdb::statistics::KeyStatistics) -> crate::model::instance::Counts {
     statistics.dbs.iter().map(|d| (d.db, (d.keys, d.expires))).collect()
 }

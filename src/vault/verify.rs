@@ -4,7 +4,8 @@
 use crate::model::backup::BackupSet;
 use crate::model::fault::Fault;
 use crate::model::ids::hex;
-use crate::redis::rdb::{self, KeyStatistics};
+use crate::redis::rdb;
+use crate::redis::rdb::statistics::KeyStatistics;
 use crate::vault::frames::FrameReader;
 use crate::vault::stored::parts_sha256;
 use crate::vault::{Vault, damaged};

@@ -10,6 +10,7 @@
 )]
 
 mod cli;
+mod docs;
 mod emulator;
 mod guard;
 mod mcp;

@@ -11,6 +11,10 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
+use tair_backup_mcp::guard::grant::Scratch;
+use tair_backup_mcp::model::secret::Secret;
+use tair_backup_mcp::redis::conn::Conn;
+use tair_backup_mcp::redis::endpoint::{Address, Endpoint};
 use tempfile::TempDir;
 
 /// Every server the program promises to work with.
@@ -174,6 +178,26 @@ impl Redis {
     pub fn url(&self) -> String {
         let login = self.password.as_ref().map(|p| format!(":{p}@")).unwrap_or_default();
         format!("redis://{login}127.0.0.1:{}", self.port)
+    }
+
+    /// Where the server is, as the program's own connections take it.
+    pub fn endpoint(&self) -> Endpoint {
+        Endpoint {
+            address: Address::Tcp { host: "127.0.0.1".into(), port: self.port },
+            username: None,
+            password: self.password.as_deref().map(Secret::new),
+            tls: None,
+        }
+    }
+
+    /// One of the program's own connections.
+    pub async fn conn(&self) -> Conn {
+        Conn::open(&self.endpoint(), Duration::from_secs(15)).await.unwrap()
+    }
+
+    /// The proof that the server is a test's own, from which grants come.
+    pub fn scratch(&self) -> Scratch {
+        Scratch::started(&self.child)
     }
 
     /// Several commands on one connection.

@@ -3,9 +3,10 @@
 use crate::model::fault::Fault;
 use crate::model::instance::{Counts, Instance, Live};
 use crate::provider::local::Inner;
-use crate::redis::RedisError;
 use crate::redis::conn::Conn;
-use crate::redis::facts::{Flavor, Role, ServerFacts};
+use crate::redis::error::RedisError;
+use crate::redis::facts::{Role, ServerFacts};
+use crate::redis::rdb::compat::Flavor;
 use crate::redis::slots::{SLOTS, owned_slots};
 use std::time::Duration;
 

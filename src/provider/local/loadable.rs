@@ -5,10 +5,13 @@ use crate::model::fault::Fault;
 use crate::model::restore::Method;
 use crate::provider::blocking;
 use crate::provider::local::Inner;
-use crate::redis::RedisError;
 use crate::redis::conn::Conn;
+use crate::redis::error::RedisError;
 use crate::redis::facts::ServerFacts;
-use crate::redis::rdb::{self, EntryHead, KeyStatistics, RdbError, Visitor, loadable};
+use crate::redis::rdb::compat::loadable;
+use crate::redis::rdb::error::RdbError;
+use crate::redis::rdb::statistics::KeyStatistics;
+use crate::redis::rdb::{self, EntryHead, Visitor};
 use crate::redis::slots::{owned_slots, slot};
 use std::io;
 

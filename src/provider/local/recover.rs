@@ -1,5 +1,6 @@
 //! Recovery: what a process that died left behind is found, reconciled, and said, at the next start of any process.
 
+use crate::guard::grant::Recovery;
 use crate::guard::plan::Plan;
 use crate::model::backup::BackupSet;
 use crate::model::fault::{Fault, Kind};
@@ -11,7 +12,8 @@ use crate::provider::jobs::{Reconciled, Recoverable};
 use crate::provider::local::Inner;
 use crate::redis::conn::Conn;
 use crate::redis::facts::key_counts;
-use crate::redis::master::{Found, Switch, settle};
+use crate::redis::master::rollback::{Found, roll_back};
+use crate::redis::master::types::RollbackRecord;
 use crate::redis::settings::Settings;
 use crate::state::jobs::Orphan;
 use serde::{Deserialize, Serialize};
@@ -36,7 +38,7 @@ impl Recoverable for RecoveryRecord {
     const KIND: RecoveryKind = RecoveryKind::LocalRestore;
 }
 
-/// [`Switch`], as stored.
+/// [`RollbackRecord`], as stored.
 #[derive(Debug, Serialize, Deserialize)]
 struct SwitchRecord {
     repl_diskless_load: String,
@@ -56,7 +58,7 @@ impl RecoveryRecord {
     }
 
     /// Of a restore by replication.
-    pub fn switching(self, switch: &Switch) -> Self {
+    pub fn switching(self, switch: &RollbackRecord) -> Self {
         let s = &switch.settings;
         let record = SwitchRecord {
             repl_diskless_load: s.repl_diskless_load.clone(),
@@ -73,8 +75,8 @@ impl RecoveryRecord {
 }
 
 impl SwitchRecord {
-    fn switch(&self) -> Switch {
-        Switch {
+    fn switch(&self) -> RollbackRecord {
+        RollbackRecord {
             settings: Settings {
                 repl_diskless_load: self.repl_diskless_load.clone(),
                 masterauth: self.masterauth.clone().map(Secret::new),
@@ -163,19 +165,21 @@ impl Inner {
             );
             return Ok(Err(interrupted(message, format!("Restore again to complete it. {back}"))));
         };
-        let settled = settle(&mut conn, &record.switch()).await?;
+        let stored = orphan.recovery.as_ref().map(|stored| stored.json.clone()).unwrap_or_default();
+        let grant = Recovery { instance_id: id.clone(), record: stored }.roll_back();
+        let rolled_back = roll_back(grant, &mut conn, &record.switch()).await?;
         let keys = total_keys(&key_counts(&mut conn).await?);
-        if let Some(problem) = settled.problem {
+        if let Some(problem) = rolled_back.problem {
             return Err(Fault::new(Kind::Provider, "restore.unsettled", problem));
         }
-        let put_back = match &settled.found {
+        let put_back = match &rolled_back.found {
             Found::Master => "it follows nobody and its settings are as they were".to_owned(),
             Found::FollowedUs => "it has been taken off this program and its settings are as they were".to_owned(),
             Found::FollowsAnother { master } => {
                 format!("it follows {master}, which is not our doing, and was left alone")
             }
         };
-        let holds = match (settled.loaded, settled.same_process) {
+        let holds = match (rolled_back.loaded, rolled_back.same_process) {
             (true, _) => format!("the target holds the restored backup ({keys} keys)"),
             (false, true) => {
                 format!("the target holds its old data ({keys} keys): the restore had not been swapped in")
@@ -188,7 +192,7 @@ impl Inner {
             JobStatus::Failed => format!("{}; reconciled since: {holds}; {put_back}", orphan.job.message),
             _ => format!("the process died during this restore; {holds}; {put_back}"),
         };
-        if settled.loaded && orphan.job.status == JobStatus::Running {
+        if rolled_back.loaded && orphan.job.status == JobStatus::Running {
             return Ok(Ok(format!("{message}. {back}")));
         }
         Ok(Err(interrupted(message, format!("Make a new plan to restore again. {back}"))))

@@ -2,6 +2,7 @@
 
 use crate::config::instance::Announce;
 use crate::guard::facts::restore::LastLook;
+use crate::guard::grant::{Grant, Overwrite};
 use crate::guard::permit::Permit;
 use crate::guard::plan::{Plan, changed};
 use crate::guard::writes::Writes;
@@ -15,12 +16,14 @@ use crate::provider::local::facts::slots_served;
 use crate::provider::local::recover::RecoveryRecord;
 use crate::provider::local::{COMMAND_TIMEOUT, Inner};
 use crate::provider::{blocking, with_way_back};
-use crate::redis::RedisError;
 use crate::redis::conn::Conn;
+use crate::redis::error::RedisError;
 use crate::redis::facts::{ServerFacts, key_counts, write_calls};
-use crate::redis::master::{MasterOptions, Stage, Step, Supply};
+use crate::redis::master::session::Session;
+use crate::redis::master::types::{MasterOptions, Step, Supply};
 use crate::redis::rdb;
-use crate::redis::replay::{RestoreEncoder, drive};
+use crate::redis::replay::encoder::RestoreEncoder;
+use crate::redis::replay::{ReplayMode, drive};
 use crate::vault::frames::FrameReader;
 use jiff::Timestamp;
 use std::sync::Arc;
@@ -38,14 +41,14 @@ impl Inner {
     pub async fn start_restore(self: &Arc<Self>, permit: Permit, backup_id: &str) -> Result<Job, Fault> {
         let inner = Arc::clone(self);
         self.jobs
-            .begin_permitted(permit, JobKind::Restore, backup_id, |job, plan, _permit| async move {
-                let done = inner.restore(&job, &plan).await;
+            .begin_permitted(permit, JobKind::Restore, backup_id, |job, plan, permit| async move {
+                let done = inner.restore(permit.overwrite()?, &job, &plan).await;
                 done.map_err(|end| end.map(|fault| with_way_back(fault, &plan.impact.way_back)))
             })
             .await
     }
 
-    async fn restore(&self, job: &Job, plan: &Plan) -> JobEnd {
+    async fn restore(&self, grant: Grant<Overwrite>, job: &Job, plan: &Plan) -> JobEnd {
         self.jobs.progress(job, "verifying the backup", 0, 0).await?;
         let (vault, id, set_id) = (self.vault.clone(), plan.instance_id.clone(), job.backup_id.clone());
         let planned = plan.direct_restore()?;
@@ -61,8 +64,8 @@ impl Inner {
         .await?;
         let recovery = RecoveryRecord::of(plan, &set);
         match planned.method {
-            Method::Replication => self.by_replication(job, plan, recovery, &set, data).await?,
-            Method::Commands => self.by_commands(job, plan, recovery, &set, data).await?,
+            Method::Replication => self.by_replication(grant, job, plan, recovery, &set, data).await?,
+            Method::Commands => self.by_commands(grant, job, plan, recovery, &set, data).await?,
         }
         // Data that is in must not be called lost because of what comes after it.
         let _ = self.jobs.progress(job, "counting keys", set.rdb_bytes, set.rdb_bytes).await;
@@ -95,6 +98,7 @@ impl Inner {
 
     async fn by_replication(
         &self,
+        grant: Grant<Overwrite>,
         job: &Job,
         plan: &Plan,
         recovery: RecoveryRecord,
@@ -112,17 +116,17 @@ impl Inner {
             total: Some(set.rdb_bytes),
             ..MasterOptions::default()
         };
-        let stage = Stage::prepare(&endpoint, options).await.map_err(Fault::from)?;
+        let session = Session::prepare(&endpoint, options).await.map_err(Fault::from)?;
         self.still_as_planned(&mut Conn::open(&endpoint, COMMAND_TIMEOUT).await.map_err(Fault::from)?, plan).await?;
         // From here on a crash is rolled back at the next start.
-        self.jobs.save_recovery(job, &recovery.switching(stage.switch())).await?;
+        self.jobs.save_recovery(job, &recovery.switching(session.rollback_record())).await?;
         let (tx, rx) = mpsc::channel(IN_FLIGHT);
         let supplier = {
             let bytes = set.rdb_bytes;
             tokio::task::spawn_blocking(move || supply(data, bytes, &tx))
         };
         let shown = Mutex::new(("preparing the target", 0));
-        let run = stage.run(rx, |step| {
+        let run = session.run(grant, rx, |step| {
             let now = match step {
                 Step::SettingsSaved => ("preparing the target", 0),
                 Step::Switched => ("waiting for the target to connect", 0),
@@ -151,6 +155,7 @@ impl Inner {
 
     async fn by_commands(
         &self,
+        grant: Grant<Overwrite>,
         job: &Job,
         plan: &Plan,
         recovery: RecoveryRecord,
@@ -173,7 +178,9 @@ impl Inner {
         };
         let done = std::sync::atomic::AtomicU64::new(0);
         let keys = total_keys(&set.counts);
-        let run = drive(&mut conn, rx, |report| done.store(report.keys, std::sync::atomic::Ordering::Relaxed));
+        let run = drive(grant, &mut conn, rx, ReplayMode::ReplaceEverything, |report| {
+            done.store(report.keys, std::sync::atomic::Ordering::Relaxed)
+        });
         tokio::pin!(run);
         let driven = loop {
             tokio::select! {
@@ -195,7 +202,7 @@ impl Inner {
 
 /// How a restore by replication ended. Where the target is not off us with its own settings, the recovery record is still needed.
 fn ended_by(e: RedisError) -> Unfinished {
-    if matches!(e, RedisError::Restore { unsettled: Some(_), .. }) {
+    if matches!(e, RedisError::Restore { not_rolled_back: Some(_), .. }) {
         Unfinished::RollbackPending(e.into())
     } else {
         Unfinished::Failed(e.into())

@@ -10,7 +10,7 @@ use crate::provider::tair::polling::Polling;
 use crate::provider::tair::proof::{Sound, damaged, has_magic, prove};
 use crate::provider::tair::sets::{CloudSet, Shard};
 use crate::provider::{Downloaded, OnBytes, blocking};
-use crate::redis::rdb::Checksum;
+use crate::redis::rdb::statistics::Checksum;
 use crate::tair::client::Client;
 use crate::tair::fetch::{self, FetchError};
 use crate::tair::wire::DownloadUrl;

@@ -10,7 +10,7 @@ use crate::provider::Raised;
 use crate::provider::tair::Inner;
 use crate::provider::tair::architecture::Architecture;
 use crate::provider::tair::poller::Poller;
-use crate::tair::codes::Retry;
+use crate::tair::retry::Retry;
 use crate::tair::wire::policy::{self as wire, DescribeBackupPolicy, ModifyBackupPolicy};
 use crate::tair::wire::{OneZero, moment};
 use std::sync::{Arc, PoisonError};

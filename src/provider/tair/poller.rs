@@ -4,8 +4,8 @@
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::Unfinished;
 use crate::provider::tair::polling::{Backoff, Polling};
-use crate::tair::codes::Retry;
 use crate::tair::error::TairError;
+use crate::tair::retry::Retry;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 

@@ -3,7 +3,9 @@
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::hex;
 use crate::provider::download::failed;
-use crate::redis::rdb::{self, Checksum, RdbError};
+use crate::redis::rdb;
+use crate::redis::rdb::error::RdbError;
+use crate::redis::rdb::statistics::Checksum;
 use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::Seek as _;
@@ -74,7 +76,7 @@ pub(super) fn prove(mut file: &File, path: &Path, id: &str, bytes: u64) -> Resul
                 sha.update(block);
                 Ok(())
             };
-            match rdb::checksum(file, tap).map_err(|e| damaged(id, e))? {
+            match rdb::checksum::checksum(file, tap).map_err(|e| damaged(id, e))? {
                 Checksum::Absent => Err(damaged(id, format!("{e}, and it has no checksum"))),
                 checksum @ Checksum::Verified => {
                     tracing::warn!(backup = id, "the file's structure is not known ({e}); its CRC64 holds");

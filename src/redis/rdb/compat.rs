@@ -35,7 +35,7 @@ impl std::fmt::Display for Server {
 }
 
 impl Server {
-    /// The highest version it loads with the magic `REDIS`.
+    /// The highest version that the server loads with the magic `REDIS`.
     fn newest_redis_version(self) -> u16 {
         if self.flavor == Flavor::Valkey {
             // 12 to 79 belong to Redis alone, in every Valkey.
@@ -55,7 +55,7 @@ impl Server {
         }
     }
 
-    /// The highest version it loads with the magic `VALKEY`, if it knows that magic.
+    /// The highest version that the server loads with the magic `VALKEY`, if it knows that magic.
     fn newest_valkey_version(self) -> Option<u16> {
         match (self.flavor, self.major, self.minor) {
             (Flavor::Redis, ..) | (Flavor::Valkey, 0..=8, _) => None,
@@ -64,7 +64,7 @@ impl Server {
         }
     }
 
-    /// The version it writes itself, which also says which types and opcodes it knows.
+    /// The version that the server writes, which also says which types and opcodes it knows.
     fn own_version(self) -> u16 {
         self.newest_valkey_version().unwrap_or(self.newest_redis_version())
     }

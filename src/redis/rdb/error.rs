@@ -36,7 +36,7 @@ pub enum RdbError {
         type_byte: u8,
         /// Where the type byte is.
         offset: u64,
-        /// Whose format it is.
+        /// Whose format the magic announces.
         dialect: Dialect,
         /// The version in the header.
         version: u16,
@@ -48,7 +48,7 @@ pub enum RdbError {
         opcode: u8,
         /// Where the opcode is.
         offset: u64,
-        /// Whose format it is.
+        /// Whose format the magic announces.
         dialect: Dialect,
         /// The version in the header.
         version: u16,
@@ -58,17 +58,17 @@ pub enum RdbError {
     BadLength {
         /// The byte.
         byte: u8,
-        /// Where it is.
+        /// Offset of the byte.
         offset: u64,
     },
     /// Something that would have to be held in memory whole is larger than the walker agrees to hold.
     #[error("{what} at byte {offset} has {length} bytes, more than the {limit} this program handles")]
     TooLarge {
-        /// What it is.
+        /// What is too large.
         what: &'static str,
-        /// Where it begins.
+        /// Offset of the first byte of what is too large.
         offset: u64,
-        /// Its announced length.
+        /// The length that the RDB announces.
         length: u64,
         /// The limit.
         limit: u64,
@@ -78,7 +78,7 @@ pub enum RdbError {
     Corrupt {
         /// Where the contradiction was met.
         offset: u64,
-        /// What is wrong, in a few words.
+        /// The contradiction, for a message.
         what: &'static str,
     },
     /// The CRC64 trailer does not fit the bytes before it.

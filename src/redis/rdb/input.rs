@@ -12,15 +12,15 @@ use super::error::{RdbError, Step};
 use super::{Tap, Visitor};
 
 /// Small enough to stay in the second-level cache between the read, the parse and the checksum.
-pub(super) const BUFFER: usize = 256 * 1024;
+pub(super) const BUFFER_BYTES: usize = 256 * 1024;
 /// `ensure` promises this many contiguous bytes and no more.
-pub(super) const CONTIGUOUS: usize = BUFFER / 2;
+pub(super) const CONTIGUOUS_BYTES_MAX: usize = BUFFER_BYTES / 2;
 
 pub(super) struct Input<R, T, V> {
     pub(super) src: R,
     pub(super) tap: T,
     pub(super) visitor: V,
-    /// Always `BUFFER` long.
+    /// Always `BUFFER_BYTES` long.
     pub(super) buf: Vec<u8>,
     /// Next byte to parse. `done <= pos <= end <= buf.len()`.
     pub(super) pos: usize,
@@ -40,7 +40,7 @@ pub(super) struct Input<R, T, V> {
 impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
     pub(super) fn new(src: R, tap: T, visitor: V) -> Self {
         let digest = Digest::new(CrcAlgorithm::Crc64Redis);
-        let buf = vec![0; BUFFER];
+        let buf = vec![0; BUFFER_BYTES];
         Self { src, tap, visitor, buf, pos: 0, end: 0, done: 0, piece: None, base: 0, digest, summing: true }
     }
 
@@ -113,7 +113,7 @@ impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
     #[inline(never)]
     fn fill(&mut self, want: usize) -> Step<()> {
         // Compacting on every short read would cut the checksum's blocks to the size of the reads.
-        if BUFFER - self.pos < want || BUFFER - self.end < BUFFER / 16 {
+        if BUFFER_BYTES - self.pos < want || BUFFER_BYTES - self.end < BUFFER_BYTES / 16 {
             self.flush()?;
             self.buf.copy_within(self.pos..self.end, 0);
             self.base += self.pos as u64;
@@ -138,7 +138,7 @@ impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
         }
     }
 
-    /// Makes sure that `n` (at most `CONTIGUOUS`) bytes are there, without consuming them.
+    /// Makes sure that `n` (at most `CONTIGUOUS_BYTES_MAX`) bytes are there, without consuming them.
     #[inline]
     pub(super) fn ensure(&mut self, n: usize) -> Step<()> {
         while self.end - self.pos < n {
@@ -201,7 +201,7 @@ impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
     }
 
     /// Copies the next `n` bytes, which may be more than the buffer holds, into `out` (cleared first). `out` grows as
-    /// bytes really arrive, so a length that lies costs nothing.
+    /// bytes really arrive, so a length that is wrong costs nothing.
     pub(super) fn collect(&mut self, mut n: usize, out: &mut Vec<u8>) -> Step<()> {
         out.clear();
         while n > 0 {

@@ -2,7 +2,7 @@
 //!
 //! Never allocates more than the caller's announced length, and never trusts a back reference.
 
-/// One control byte and two more give at most 264 bytes, so no honest string grows by more than this.
+/// One control byte and two more give at most 264 bytes, so no string grows by more than this.
 pub(super) const MAX_RATIO: u64 = 88;
 
 /// Unpacks `packed` into `out` (cleared first). False: the bytes are not LZF of exactly `length` bytes.

@@ -11,22 +11,21 @@
 //!
 //! The call blocks; run it on a thread that may.
 
-mod checksum;
-mod compat;
-mod error;
+pub mod checksum;
+pub mod compat;
+pub mod error;
+pub mod statistics;
+
 mod input;
 mod lzf;
-mod statistics;
 mod string;
 mod value;
 mod walk;
 
 use std::io::{self, Read};
 
-pub use checksum::checksum;
-pub use compat::{Flavor, Server, loadable};
-pub use error::RdbError;
-pub use statistics::{Checksum, DbCount, Dialect, KeyStatistics};
+use self::error::RdbError;
+use self::statistics::KeyStatistics;
 
 /// Sees every byte of the RDB exactly once, in order, trailer included, in blocks of up to 256 KiB.
 ///
@@ -55,19 +54,19 @@ impl<F: FnMut(&[u8]) -> io::Result<()>> Tap for F {
 /// What is known about an entry before its value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EntryHead<'a> {
-    /// The database it is in.
+    /// The database of the key.
     pub db: u64,
     /// The key, decompressed, numbers as decimal text. Empty if [`Visitor::WANTS_KEYS`] is false.
     pub key: &'a [u8],
     /// The type byte, which a DUMP payload begins with.
     pub type_byte: u8,
-    /// When it expires: milliseconds since 1970, UTC.
+    /// When the key expires: milliseconds since 1970, UTC.
     pub expiry_ms: Option<i64>,
-    /// Seconds since it was last used, where the server evicts by LRU.
+    /// Seconds since the key was last used, where the server evicts by LRU.
     pub idle: Option<u64>,
-    /// How often it was used, where the server evicts by LFU.
+    /// How often the key was used, where the server evicts by LFU.
     pub freq: Option<u8>,
-    /// Modules attached metadata to the key (Redis 8.6). It is not among the value's bytes: a DUMP payload built from
+    /// Modules attached metadata to the key (Redis 8.6). Such metadata is not among the value's bytes: a DUMP payload built from
     /// them restores the key without it.
     pub has_meta: bool,
 }

@@ -48,7 +48,7 @@ pub struct DbCount {
 /// Everything a walk counted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyStatistics {
-    /// Whose format it is.
+    /// Whose format the magic announces.
     pub dialect: Dialect,
     /// The version in the header; a DUMP payload made of the visitor's pieces carries it in its footer.
     pub rdb_version: u16,
@@ -108,10 +108,10 @@ pub(super) struct Tally {
     modules: BTreeSet<String>,
 }
 
-/// More databases with keys than any configuration has; the bound keeps hostile data from growing the map.
-const MAX_DBS: usize = 16_384;
-/// Same for module types: a server cannot have more than 64 by far.
-const MAX_MODULES: usize = 256;
+/// More databases with keys than any configuration has; the bound keeps a forged RDB from growing the map.
+const DATABASES_MAX: usize = 16_384;
+/// More module types than a server can have, which is 64 by far.
+const MODULE_TYPES_MAX: usize = 256;
 
 impl Tally {
     pub(super) fn new() -> Self {
@@ -127,7 +127,7 @@ impl Tally {
         }
     }
 
-    /// Puts the current database's counts away and turns to another. False: more databases than can be.
+    /// Puts the current database's counts away and begins with another. False: more databases than can be.
     #[must_use]
     pub(super) fn select(&mut self, db: u64) -> bool {
         if self.current.keys > 0 {
@@ -136,14 +136,14 @@ impl Tally {
             sums.1 += self.current.expires;
         }
         self.current = DbCount { db, keys: 0, expires: 0 };
-        self.dbs.len() <= MAX_DBS
+        self.dbs.len() <= DATABASES_MAX
     }
 
     /// Remembers a module type in use. False: more types than can be.
     #[must_use]
     pub(super) fn module(&mut self, name: String) -> bool {
         self.modules.insert(name);
-        self.modules.len() <= MAX_MODULES
+        self.modules.len() <= MODULE_TYPES_MAX
     }
 
     pub(super) fn into_statistics(
@@ -153,7 +153,7 @@ impl Tally {
         crc64: u64,
         checksum: Checksum,
     ) -> KeyStatistics {
-        // The last database is put away; the bound was checked on every earlier turn.
+        // The last database is put away; the bound was checked with every earlier one.
         let _within = self.select(0);
         KeyStatistics {
             dialect,

@@ -5,7 +5,7 @@
 use std::io::Read;
 
 use super::error::{RdbError, Step};
-use super::input::{CONTIGUOUS, Input};
+use super::input::{CONTIGUOUS_BYTES_MAX, Input};
 use super::{Tap, Visitor, lzf};
 
 /// A length, or what stands in its place for a specially encoded string.
@@ -126,11 +126,11 @@ impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
             return self.corrupt("an encoded container is shorter than its own header");
         }
         self.ensure(header as usize)?;
-        let word =
+        let field =
             |at: usize| u32::from_le_bytes([self.peek(at), self.peek(at + 1), self.peek(at + 2), self.peek(at + 3)]);
         let fits = match kind {
-            Blob::Listpack | Blob::Ziplist => u64::from(word(0)) == length,
-            Blob::Intset => matches!(word(0), 2 | 4 | 8) && 8 + u64::from(word(0)) * u64::from(word(4)) == length,
+            Blob::Listpack | Blob::Ziplist => u64::from(field(0)) == length,
+            Blob::Intset => matches!(field(0), 2 | 4 | 8) && 8 + u64::from(field(0)) * u64::from(field(4)) == length,
             Blob::Zipmap => true,
         };
         if !fits {
@@ -153,7 +153,7 @@ impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
             }
             Len::Plain(n) => {
                 let n = n as usize;
-                if n <= CONTIGUOUS {
+                if n <= CONTIGUOUS_BYTES_MAX {
                     self.ensure(n)?;
                     self.pos += n;
                     return Ok(Text::Buffered(n));
@@ -168,7 +168,7 @@ impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
                     return Ok(Text::Omitted(unpacked.max(packed)));
                 }
                 let (packed, unpacked) = (packed as usize, unpacked as usize);
-                let sound = if packed <= CONTIGUOUS {
+                let sound = if packed <= CONTIGUOUS_BYTES_MAX {
                     self.ensure(packed)?;
                     let bytes = self.rest().get(..packed).unwrap_or_default();
                     lzf::unpack(bytes, unpacked, &mut scratch.text)
@@ -182,7 +182,7 @@ impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
                 if !sound {
                     return self.corrupt("a compressed string cannot be decompressed");
                 }
-                if packed <= CONTIGUOUS {
+                if packed <= CONTIGUOUS_BYTES_MAX {
                     self.pos += packed;
                 }
                 Ok(Text::Scratch)

@@ -15,19 +15,19 @@ use super::{EntryHead, Tap, Visitor, Walked};
 const NEWEST_REDIS: u16 = 15;
 /// Valkey's own versions begin here, clear of those that Redis took.
 const OLDEST_VALKEY: u16 = 80;
-/// See `NEWEST_REDIS`.
+/// The newest Valkey version whose opcodes and types are known.
 const NEWEST_VALKEY: u16 = 81;
 /// Versions before this have no trailer.
-const FIRST_WITH_CHECKSUM: u16 = 5;
+const CHECKSUM_SINCE_VERSION: u16 = 5;
 
 /// Longest key that is handed to a visitor, and longest function library. Held in memory whole, hence the limit.
-pub(super) const TEXT_LIMIT: u64 = 16 * 1024 * 1024;
+pub(super) const TEXT_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// Longest AUX name or value that is kept; `lua` in old files can hold whole scripts.
-const AUX_TEXT: u64 = 4096;
+const AUX_TEXT_BYTES_MAX: u64 = 4096;
 /// How many AUX fields are kept.
-const AUX_FIELDS: usize = 64;
+const AUX_FIELDS_MAX: usize = 64;
 /// A decoding vector that grew past this is given back after use.
-const KEEP: usize = 1024 * 1024;
+const SCRATCH_BYTES_KEPT: usize = 1024 * 1024;
 
 /// What opcodes said about the key that comes next.
 #[derive(Default)]
@@ -38,7 +38,7 @@ struct Pending {
     has_meta: bool,
 }
 
-/// What a byte where an opcode or a type belongs turned out to be.
+/// What a byte is that stands where an opcode or a type belongs.
 enum Met {
     End,
     Handled,
@@ -180,7 +180,7 @@ impl<R: Read, T: Tap, V: Visitor> Walk<R, T, V> {
         let db = self.tally.current.db;
         let told = self.input.visitor.key(&EntryHead { db, key, type_byte, expiry_ms, idle, freq, has_meta });
         told.map_err(|e| self.input.sink(e))?;
-        if self.scratch.text.capacity() > KEEP {
+        if self.scratch.text.capacity() > SCRATCH_BYTES_KEPT {
             self.scratch.text = Vec::new();
         }
         Ok(())
@@ -189,7 +189,7 @@ impl<R: Read, T: Tap, V: Visitor> Walk<R, T, V> {
     fn aux(&mut self) -> Step<()> {
         let name = self.aux_text()?;
         let value = self.aux_text()?;
-        if self.tally.aux.len() < AUX_FIELDS {
+        if self.tally.aux.len() < AUX_FIELDS_MAX {
             self.tally.aux.push((name, value));
         }
         Ok(())
@@ -197,7 +197,7 @@ impl<R: Read, T: Tap, V: Visitor> Walk<R, T, V> {
 
     /// A short string as text. One that is too long to be worth keeping is passed over.
     fn aux_text(&mut self) -> Step<String> {
-        match self.input.text(&mut self.scratch, AUX_TEXT)? {
+        match self.input.text(&mut self.scratch, AUX_TEXT_BYTES_MAX)? {
             Text::Omitted(_) => Ok(String::new()),
             text => Ok(String::from_utf8_lossy(self.input.show(&text, &self.scratch)).into_owned()),
         }
@@ -207,8 +207,8 @@ impl<R: Read, T: Tap, V: Visitor> Walk<R, T, V> {
     #[inline]
     fn required_text(&mut self, what: &'static str) -> Step<Text> {
         let offset = self.input.offset();
-        match self.input.text(&mut self.scratch, TEXT_LIMIT)? {
-            Text::Omitted(length) => Err(Box::new(RdbError::TooLarge { what, offset, length, limit: TEXT_LIMIT })),
+        match self.input.text(&mut self.scratch, TEXT_BYTES_MAX)? {
+            Text::Omitted(length) => Err(Box::new(RdbError::TooLarge { what, offset, length, limit: TEXT_BYTES_MAX })),
             text => Ok(text),
         }
     }
@@ -227,7 +227,7 @@ impl<R: Read, T: Tap, V: Visitor> Walk<R, T, V> {
         };
         let told = self.input.visitor.function(code);
         told.map_err(|e| self.input.sink(e))?;
-        if self.scratch.text.capacity() > KEEP {
+        if self.scratch.text.capacity() > SCRATCH_BYTES_KEPT {
             self.scratch.text = Vec::new();
         }
         Ok(())
@@ -239,7 +239,7 @@ impl<R: Read, T: Tap, V: Visitor> Walk<R, T, V> {
         let expected = self.input.crc64();
         self.input.summing = false;
         let mut checksum = Checksum::Absent;
-        if self.format.version >= FIRST_WITH_CHECKSUM {
+        if self.format.version >= CHECKSUM_SINCE_VERSION {
             let offset = self.input.offset();
             let found = u64::from_le_bytes(self.input.array()?);
             if found != 0 {

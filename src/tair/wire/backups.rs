@@ -2,8 +2,8 @@
 //!
 //! Ids are numbers in these replies and text in the calls that use them; a set has no row, or no id, until it is done.
 
-use crate::tair::paging::{Page, Paged};
 use crate::tair::wire::lenient::{as_text, flag, id, list, number, plain_text, text};
+use crate::tair::wire::paging::{Page, Paged};
 use crate::tair::wire::{Done, DownloadUrl, Minute, Second, action, lenient, url};
 use serde::{Deserialize, Serialize};
 

@@ -2,8 +2,8 @@
 //!
 //! `DescribeBackups` does not apply to these instances, and this call to no others.
 
-use crate::tair::paging::{Page, Paged};
 use crate::tair::wire::lenient::{as_one_zero, as_one_zero_text, as_text, flag, id, list, number, plain_text, text};
+use crate::tair::wire::paging::{Page, Paged};
 use crate::tair::wire::{DownloadUrl, Minute, action, url};
 use serde::{Deserialize, Serialize};
 

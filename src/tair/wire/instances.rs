@@ -3,8 +3,8 @@
 //! What the list and the attribute call tell alike stands here once; where they disagree about the form of a field, each has
 //! its own.
 
-use crate::tair::paging::{Page, Paged};
 use crate::tair::wire::lenient::{as_text, flag, id, number, plain_text, text};
+use crate::tair::wire::paging::{Page, Paged};
 use crate::tair::wire::{Tag, action, lenient};
 use serde::{Deserialize, Serialize};
 use std::ops::Deref;

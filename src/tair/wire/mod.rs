@@ -10,6 +10,7 @@ pub mod clone;
 pub mod clusters;
 pub mod instances;
 pub mod monitor;
+pub mod paging;
 pub mod policy;
 pub mod regions;
 pub mod restore;

@@ -2,8 +2,8 @@
 //!
 //! Classic instances refuse the call that tells the settings.
 
-use crate::tair::paging::{Page, Paged};
 use crate::tair::wire::lenient::{id, list, number, plain_text, text};
+use crate::tair::wire::paging::{Page, Paged};
 use crate::tair::wire::{Second, action};
 use serde::{Deserialize, Serialize};
 

@@ -181,11 +181,11 @@ fn prompts_agree_with_themselves_and_with_the_tools() {
     }
 }
 
-/// The RAM policies of the README are JSON, each action is called by the provider, and each that it calls is in one of them.
+/// The RAM policies of the documents are JSON, each action is called by the provider, and each that it calls is in one of them.
 #[test]
 fn the_ram_policies_name_what_is_called() {
-    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
-    let (_, rest) = readme.split_once("<!-- ram -->").unwrap();
+    let document = std::fs::read_to_string(root().join("docs/alibaba-cloud.md")).unwrap();
+    let (_, rest) = document.split_once("<!-- ram -->").unwrap();
     let (section, _) = rest.split_once("<!-- /ram -->").unwrap();
     let mut named = std::collections::BTreeSet::new();
     for block in section.split("```json\n").skip(1) {

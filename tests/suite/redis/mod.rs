@@ -1,4 +1,9 @@
-//! Tests of the protocol room against real servers: the RDB walker, capture as a replica, restore as a master.
+//! Tests of the protocol room against real servers: the RDB walker, capture as a replica, restore as a master and by commands.
 
+mod conn;
+mod facts;
+mod fixture;
+mod master;
 mod rdb;
-mod replication;
+mod replay;
+mod replica;

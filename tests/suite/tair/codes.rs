@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 use tair_backup_mcp::model::fault::{Fault, Kind};
-use tair_backup_mcp::tair::codes::{self, Retry, meaning};
+use tair_backup_mcp::tair::codes::{self, meaning};
 use tair_backup_mcp::tair::error::{CloudError, FailedLink, NoCredentials, TairError};
 use tair_backup_mcp::tair::published;
+use tair_backup_mcp::tair::retry::Retry;
 
 fn error(code: &str) -> CloudError {
     CloudError {

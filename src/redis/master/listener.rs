@@ -1,7 +1,7 @@
-//! The door through which a target comes to fetch its data: one port, one visitor, who must prove to be the target.
+//! The port on which a target fetches its data: one port, one connection that counts, whose owner must prove to be the target.
 //!
 //! It must not hand a byte of data to anyone who does not know the one-time password that only the target was told; and
-//! whoever does not know it must not be able to use up the target's place or our memory.
+//! whoever does not know the password must not be able to use up the target's place or our memory.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -10,27 +10,31 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::RedisError;
-use super::resp::{Decoder, Value};
 use crate::model::secret::Secret;
+use crate::redis::error::RedisError;
+use crate::redis::resp::{Decoder, Value};
 
-/// A visitor has so long to prove itself.
-const PROOF_WITHIN: Duration = Duration::from_secs(5);
-/// A handshake is a few hundred bytes.
-const PROOF_MAX: usize = 16 << 10;
-/// More at once are turned away unheard.
-const VISITORS_MAX: usize = 32;
+/// Whoever connects must have completed the handshake within this.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// A replica's handshake is a few hundred bytes.
+const HANDSHAKE_BYTES_MAX: usize = 16 << 10;
+/// Connections that may be in their handshake at once; more are closed unread.
+const HANDSHAKES_MAX: usize = 32;
+/// After a failed `accept`: a peer that left, or no free descriptor; both pass.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
+/// The replication offset that the target is told to start from.
+pub(super) const START_OFFSET: u64 = 1;
 
 /// A port that waits for the target.
 #[derive(Debug)]
-pub struct Listener {
+pub(super) struct Listener {
     tcp: TcpListener,
     addr: SocketAddr,
 }
 
-/// The target, proven, waiting for `$EOF`.
+/// The target's connection, proven, behind PSYNC: the target waits for `$EOF`.
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) tcp: TcpStream,
@@ -43,23 +47,22 @@ impl Listener {
     ///
     /// # Errors
     /// [`RedisError::System`] when the address cannot be had.
-    pub async fn bind(ip: IpAddr, port: u16) -> Result<Self, RedisError> {
+    pub(super) async fn bind(ip: IpAddr, port: u16) -> Result<Self, RedisError> {
         let failed = |source: io::Error| RedisError::System { what: format!("cannot listen on {ip}"), source };
         let tcp = TcpListener::bind((ip, port)).await.map_err(failed)?;
         let addr = tcp.local_addr().map_err(failed)?;
         Ok(Self { tcp, addr })
     }
 
-    /// Where it listens.
-    #[must_use]
-    pub fn addr(&self) -> SocketAddr {
+    /// The address of the port.
+    pub(super) fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// Waits for the one who knows `password`. `only` is the address the target must come from, where that is known.
+    /// Waits for whoever knows `password`. `only` is the address the target must come from, where that is known.
     ///
-    /// The port stays ours, deaf, until this is dropped: were it free while the target still follows it, anybody on this
-    /// machine could take it and be the target's master.
+    /// The port stays bound, and nothing is accepted any more, until the listener is dropped: were the port free while the
+    /// target still follows it, anybody on this machine could bind it and be the target's master.
     pub(super) async fn accept(
         &self,
         password: &Secret,
@@ -68,33 +71,37 @@ impl Listener {
         within: Duration,
     ) -> Result<Link, RedisError> {
         let deadline = Instant::now() + within;
-        let mut turned_away = 0;
-        let mut visitors = JoinSet::new();
+        let mut rejected = 0;
+        let mut handshakes = JoinSet::new();
         loop {
             tokio::select! {
                 () = sleep_until(deadline) => {
-                    return Err(RedisError::TargetDidNotConnect { address: self.addr.to_string(), waited: within, turned_away });
+                    return Err(RedisError::TargetDidNotConnect { address: self.addr.to_string(), waited: within, rejected });
                 }
-                Some(heard) = visitors.join_next() => match heard {
+                Some(ended) = handshakes.join_next() => match ended {
                     Ok(Ok(link)) => return Ok(link),
                     Ok(Err(reason)) => {
-                        turned_away += 1;
-                        tracing::warn!(reason, "turned a visitor away from the restore port");
+                        rejected += 1;
+                        tracing::warn!(reason, "rejected a connection to the restore port");
                     }
-                    Err(_) => turned_away += 1,
+                    Err(_) => rejected += 1,
                 },
-                met = self.tcp.accept() => {
-                    // A failed accept is a visitor who left, or no free descriptor: both pass.
-                    let Ok((tcp, peer)) = met else { tokio::time::sleep(Duration::from_millis(50)).await; continue };
-                    if only.is_some_and(|ip| ip.to_canonical() != peer.ip().to_canonical()) || visitors.len() >= VISITORS_MAX {
-                        turned_away += 1;
-                        tracing::warn!(%peer, "turned a visitor away from the restore port: not the target's address");
+                accepted = self.tcp.accept() => {
+                    let Ok((tcp, peer)) = accepted else { sleep(ACCEPT_RETRY_DELAY).await; continue };
+                    if only.is_some_and(|ip| ip.to_canonical() != peer.ip().to_canonical()) {
+                        rejected += 1;
+                        tracing::warn!(%peer, "rejected a connection to the restore port: not the target's address");
+                        continue;
+                    }
+                    if handshakes.len() >= HANDSHAKES_MAX {
+                        rejected += 1;
+                        tracing::warn!(%peer, "rejected a connection to the restore port: too many at once");
                         continue;
                     }
                     let (password, replid) = (password.clone(), replid.to_owned());
-                    visitors.spawn(async move {
-                        match timeout(PROOF_WITHIN, hear(tcp, peer, &password, &replid)).await {
-                            Ok(heard) => heard,
+                    handshakes.spawn(async move {
+                        match timeout(HANDSHAKE_TIMEOUT, handshake(tcp, peer, &password, &replid)).await {
+                            Ok(ended) => ended,
                             Err(_) => Err("no proof in time"),
                         }
                     });
@@ -105,29 +112,34 @@ impl Listener {
 }
 
 /// A replica's handshake up to PSYNC.
-async fn hear(mut tcp: TcpStream, peer: SocketAddr, password: &Secret, replid: &str) -> Result<Link, &'static str> {
-    // Without it each small answer waits for the visitor's delayed acknowledgement.
+async fn handshake(
+    mut tcp: TcpStream,
+    peer: SocketAddr,
+    password: &Secret,
+    replid: &str,
+) -> Result<Link, &'static str> {
+    // Without this option each small answer waits for the peer's delayed acknowledgement.
     tcp.set_nodelay(true).map_err(|_| "the socket failed")?;
     let mut decoder = Decoder::default();
     let mut proven = false;
-    let mut heard = 0;
+    let mut received = 0;
     loop {
         let Some(value) = decoder.next().map_err(|_| "not the protocol")? else {
             let n = tcp.read_buf(decoder.space()).await.map_err(|_| "the connection failed")?;
-            heard += n;
+            received += n;
             if n == 0 {
                 return Err("it hung up");
             }
-            if heard > PROOF_MAX {
+            if received > HANDSHAKE_BYTES_MAX {
                 return Err("it talked too much");
             }
             continue;
         };
-        let words: Vec<&[u8]> = value.as_array().unwrap_or_default().iter().map(bytes).collect();
-        let name = words.first().map(|w| w.to_ascii_uppercase()).unwrap_or_default();
+        let args: Vec<&[u8]> = value.as_array().unwrap_or_default().iter().map(bytes).collect();
+        let name = args.first().map(|name| name.to_ascii_uppercase()).unwrap_or_default();
         let answer = match (name.as_slice(), proven) {
             (b"AUTH", _) => {
-                proven = match words.as_slice() {
+                proven = match args.as_slice() {
                     [_, given] => same(given, password.expose().as_bytes()),
                     [_, b"default", given] => same(given, password.expose().as_bytes()),
                     _ => false,
@@ -141,7 +153,7 @@ async fn hear(mut tcp: TcpStream, peer: SocketAddr, password: &Secret, replid: &
             (b"PING", false) => "-NOAUTH Authentication required.\r\n".to_owned(),
             (b"PING", true) => "+PONG\r\n".to_owned(),
             (b"REPLCONF", true) => "+OK\r\n".to_owned(),
-            (b"PSYNC", true) => format!("+FULLRESYNC {replid} {START}\r\n"),
+            (b"PSYNC", true) => format!("+FULLRESYNC {replid} {START_OFFSET}\r\n"),
             (_, false) => return Err("a command before the password"),
             (_, true) => "-ERR unknown command\r\n".to_owned(),
         };
@@ -152,9 +164,7 @@ async fn hear(mut tcp: TcpStream, peer: SocketAddr, password: &Secret, replid: &
     }
 }
 
-/// The offset that we tell the target it starts from.
-pub(super) const START: u64 = 1;
-
+/// The bytes of a command's argument.
 pub(super) fn bytes(value: &Value) -> &[u8] {
     match value {
         Value::Bulk(bytes) => bytes,

@@ -1,7 +1,7 @@
 //! The transfer itself: a proven target on one side, the supplier's chunks on the other.
 //!
 //! It must hold back the last chunk until the supplier is done, and close the socket without an end mark when the supplier is
-//! not; it must not be silent for long, for the target's patience is `repl-timeout`.
+//! not; it must not be silent for long, for a target gives up after its `repl-timeout`.
 
 use std::cell::Cell;
 use std::net::SocketAddr;
@@ -12,56 +12,55 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::RedisError;
-use super::conn::Conn;
-use super::endpoint::Endpoint;
-use super::facts::info;
-use super::listener::{Link, START, bytes};
-use super::master::{MasterOptions, Step, Supply, Switch, random_hex};
-use super::resp::Decoder;
+use super::listener::{Link, START_OFFSET, bytes};
+use super::types::{MasterOptions, Step, Supply};
+use crate::model::ids::{hex, random};
+use crate::redis::conn::Conn;
+use crate::redis::endpoint::Endpoint;
+use crate::redis::error::RedisError;
+use crate::redis::facts::info;
+use crate::redis::resp::Decoder;
 
-/// Held back at least this much: an RDB without its last byte is a truncated one, so any would do.
-const HOLD: usize = 64;
-const PIECE: usize = 256 << 10;
-/// Empty lines while the supplier has not begun.
-const KEEP_ALIVE: Duration = Duration::from_secs(1);
-/// Between looks at the target through the control connection while it loads.
-const LOOK: Duration = Duration::from_secs(2);
+/// At least so many bytes are held back: an RDB without its last byte is a truncated one, so any number would do.
+const HELD_BYTES: usize = 64;
+/// Bytes of one write to the socket.
+const WRITE_BYTES: usize = 256 << 10;
+/// Between empty lines while the supplier has not begun.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(1);
+/// Between readings of the target's INFO while it loads.
+const INFO_INTERVAL: Duration = Duration::from_secs(2);
+/// One reading of the target's INFO, connection included.
+const INFO_TIMEOUT: Duration = Duration::from_secs(4);
+/// Between two reports of progress.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
 
-/// The target has loaded. Dropping it closes the link.
+/// The target has loaded. Dropping this closes the link.
 #[derive(Debug)]
-pub(super) struct Served {
+pub(super) struct Transferred {
     pub(super) sent: u64,
     pub(super) peer: SocketAddr,
     _link: (OwnedWriteHalf, OwnedReadHalf),
 }
 
-/// What the target says while it is served.
-struct Ear {
-    read: OwnedReadHalf,
-    decoder: Decoder,
-    /// When anything was last heard.
-    heard: Cell<Instant>,
-}
-
-pub(super) async fn serve(
+/// Sends the supply under `replid`, and waits until the target has loaded all of it.
+pub(super) async fn transfer(
     link: Link,
     supply: &mut mpsc::Receiver<Supply>,
     options: &MasterOptions,
     target: &Endpoint,
-    switch: &Switch,
+    replid: &str,
     on_step: &mut impl FnMut(Step),
-) -> Result<Served, RedisError> {
+) -> Result<Transferred, RedisError> {
     let peer = link.peer;
     let (read, write) = link.tcp.into_split();
-    let mut ear = Ear { read, decoder: link.decoder, heard: Cell::new(Instant::now()) };
-    let mut pen = Pen { write, sent: 0, stall: options.stall, told: None };
+    let mut reader = Reader { read, decoder: link.decoder, last_read: Cell::new(Instant::now()) };
+    let mut writer = Writer { write, sent: 0, stall: options.stall, reported: None };
     let sent = {
-        let listen = ear.listen();
-        tokio::pin!(listen);
+        let acknowledged = reader.acknowledged();
+        tokio::pin!(acknowledged);
         tokio::select! {
-            written = pen.stream(supply, options.total, on_step) => written,
-            heard = &mut listen => Err(match heard {
+            written = writer.stream(supply, options.total, on_step) => written,
+            early = &mut acknowledged => Err(match early {
                 Ok(()) => "it claims to have loaded what it has not yet got".to_owned(),
                 Err(reason) => reason,
             }.into()),
@@ -69,14 +68,14 @@ pub(super) async fn serve(
     };
     match sent {
         Ok(()) => {}
-        Err(Cut::Target(reason)) => return Err(RedisError::Rejected { sent: pen.sent, reason }),
+        Err(Cut::Target(reason)) => return Err(RedisError::Rejected { sent: writer.sent, reason }),
         Err(Cut::Supply(reason)) => return Err(RedisError::Supply { reason }),
     }
-    ear.heard.set(Instant::now());
-    confirm(&mut ear, options, target, switch)
+    reader.last_read.set(Instant::now());
+    confirm(&mut reader, options, target, replid)
         .await
-        .map_err(|reason| RedisError::Rejected { sent: pen.sent, reason })?;
-    Ok(Served { sent: pen.sent, peer, _link: (pen.write, ear.read) })
+        .map_err(|reason| RedisError::Rejected { sent: writer.sent, reason })?;
+    Ok(Transferred { sent: writer.sent, peer, _link: (writer.write, reader.read) })
 }
 
 /// Who ended a transfer, and why.
@@ -91,14 +90,15 @@ impl From<String> for Cut {
     }
 }
 
-struct Pen {
+/// The half of the link on which the data goes out.
+struct Writer {
     write: OwnedWriteHalf,
     sent: u64,
     stall: Duration,
-    told: Option<Instant>,
+    reported: Option<Instant>,
 }
 
-impl Pen {
+impl Writer {
     async fn stream(
         &mut self,
         supply: &mut mpsc::Receiver<Supply>,
@@ -113,14 +113,14 @@ impl Pen {
                     Some(Supply::Failed(reason)) => return Err(Cut::Supply(reason)),
                     None => return Err(Cut::Supply("the supplier went away".to_owned())),
                 },
-                () = sleep(KEEP_ALIVE) => self.put(b"\n").await?,
+                () = sleep(KEEP_ALIVE_INTERVAL) => self.put(b"\n").await?,
             }
         };
-        let mark = random_hex(20).map_err(|e| Cut::Supply(e.to_string()))?;
+        let mark = hex(&random::<20>().map_err(|fault| Cut::Supply(fault.to_string()))?);
         self.put(format!("$EOF:{mark}\r\n").as_bytes()).await?;
         loop {
             match supply.recv().await {
-                Some(Supply::Chunk(chunk)) if chunk.len() < HOLD => held.extend_from_slice(&chunk),
+                Some(Supply::Chunk(chunk)) if chunk.len() < HELD_BYTES => held.extend_from_slice(&chunk),
                 Some(Supply::Chunk(chunk)) => {
                     let ready = std::mem::replace(&mut held, chunk);
                     self.data(&ready, total, on_step).await?;
@@ -129,8 +129,9 @@ impl Pen {
                 Some(Supply::Failed(reason)) => return Err(Cut::Supply(reason)),
                 None => return Err(Cut::Supply("the supplier went away before it was done".to_owned())),
             }
-            if held.len() > 4 * PIECE {
-                let keep = held.split_off(held.len() - HOLD);
+            // Many small chunks must not pile up.
+            if held.len() > 4 * WRITE_BYTES {
+                let keep = held.split_off(held.len() - HELD_BYTES);
                 let ready = std::mem::replace(&mut held, keep);
                 self.data(&ready, total, on_step).await?;
             }
@@ -138,19 +139,19 @@ impl Pen {
         if held.is_empty() {
             return Err(Cut::Supply("there was no data".to_owned()));
         }
-        self.told = None;
+        self.reported = None;
         self.data(&held, total, on_step).await?;
         self.put(mark.as_bytes()).await?;
         Ok(())
     }
 
     async fn data(&mut self, data: &[u8], total: Option<u64>, on_step: &mut impl FnMut(Step)) -> Result<(), Cut> {
-        for piece in data.chunks(PIECE) {
+        for piece in data.chunks(WRITE_BYTES) {
             self.put(piece).await?;
             self.sent += piece.len() as u64;
-            // Progress is for people: four times a second is plenty, and the last piece is always told.
-            if self.told.is_none_or(|t| t.elapsed() > Duration::from_millis(250)) || Some(self.sent) == total {
-                self.told = Some(Instant::now());
+            // Progress is for people: four reports a second are plenty, and the last piece is always reported.
+            if self.reported.is_none_or(|t| t.elapsed() > PROGRESS_INTERVAL) || Some(self.sent) == total {
+                self.reported = Some(Instant::now());
                 on_step(Step::Streaming { sent: self.sent, total });
             }
         }
@@ -166,55 +167,64 @@ impl Pen {
     }
 }
 
-impl Ear {
+/// The half of the link on which the target answers.
+struct Reader {
+    read: OwnedReadHalf,
+    decoder: Decoder,
+    /// When the target last showed a sign of life.
+    last_read: Cell<Instant>,
+}
+
+impl Reader {
     /// Until the target acknowledges the offset it was told, which it does when it has loaded. Before that it sends empty
     /// lines, or nothing. May be dropped and called again.
-    async fn listen(&mut self) -> Result<(), String> {
+    async fn acknowledged(&mut self) -> Result<(), String> {
         loop {
             while let Some(value) = self.decoder.next()? {
-                let words: Vec<&[u8]> = value.as_array().unwrap_or_default().iter().map(bytes).collect();
-                if let [name, what, offset, ..] = words.as_slice()
+                let args: Vec<&[u8]> = value.as_array().unwrap_or_default().iter().map(bytes).collect();
+                if let [name, what, offset, ..] = args.as_slice()
                     && name.eq_ignore_ascii_case(b"REPLCONF")
                     && what.eq_ignore_ascii_case(b"ACK")
-                    && std::str::from_utf8(offset).ok().and_then(|o| o.parse::<u64>().ok()).is_some_and(|o| o >= START)
+                    && let Some(offset) = std::str::from_utf8(offset).ok().and_then(|o| o.parse::<u64>().ok())
+                    && offset >= START_OFFSET
                 {
                     return Ok(());
                 }
             }
             match self.read.read_buf(self.decoder.space()).await {
                 Ok(0) => return Err("it closed the connection".to_owned()),
-                Ok(_) => self.heard.set(Instant::now()),
+                Ok(_) => self.last_read.set(Instant::now()),
                 Err(error) => return Err(format!("the connection failed ({error})")),
             }
         }
     }
 }
 
-/// Waits until the target says that it has loaded. It may say nothing on the link for long; a look through the control
-/// connection tells whether it is still at it.
-async fn confirm(ear: &mut Ear, options: &MasterOptions, target: &Endpoint, switch: &Switch) -> Result<(), String> {
+/// Waits until the target says that it has loaded. It may say nothing on the link for long; INFO on a connection of its own
+/// tells whether it still loads.
+async fn confirm(reader: &mut Reader, options: &MasterOptions, target: &Endpoint, replid: &str) -> Result<(), String> {
     loop {
-        match timeout(LOOK, ear.listen()).await {
-            Ok(heard) => return heard,
-            Err(_) if ear.heard.get().elapsed() > options.stall => {
+        match timeout(INFO_INTERVAL, reader.acknowledged()).await {
+            Ok(acknowledged) => return acknowledged,
+            Err(_) if reader.last_read.get().elapsed() > options.stall => {
                 return Err(format!("no sign of life for {} s", options.stall.as_secs()));
             }
             Err(_) => {}
         }
-        // A failed look says nothing: the link's own silence decides.
-        if let Ok(Ok(text)) = timeout(LOOK * 2, look(target)).await {
+        // An INFO that fails says nothing: the link's own silence decides.
+        if let Ok(Ok(text)) = timeout(INFO_TIMEOUT, read_info(target)).await {
             let has = |line: &str| text.lines().any(|l| l.trim_end() == line);
-            if has(&format!("master_replid:{}", switch.replid)) && has("master_link_status:up") {
+            if has(&format!("master_replid:{replid}")) && has("master_link_status:up") {
                 return Ok(());
             }
             if has("loading:1") || has("async_loading:1") || has("master_sync_in_progress:1") {
-                ear.heard.set(Instant::now());
+                reader.last_read.set(Instant::now());
             }
         }
     }
 }
 
-async fn look(target: &Endpoint) -> Result<String, RedisError> {
-    let mut conn = Conn::open(target, LOOK).await?;
+async fn read_info(target: &Endpoint) -> Result<String, RedisError> {
+    let mut conn = Conn::open(target, INFO_INTERVAL).await?;
     info(&mut conn, None).await
 }

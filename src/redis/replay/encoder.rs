@@ -1,7 +1,7 @@
 //! The RDB's entries as RESTORE commands: the blocking half of a restore by commands.
 //!
 //! It must not decode values: the bytes of an RDB value are the bytes of a RESTORE payload, between a type byte and a footer.
-//! It must not keep a large value in memory: those go through a nameless file.
+//! It must not keep a large value in memory: such a value goes through a nameless file.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, Write as _};
@@ -10,19 +10,19 @@ use std::path::PathBuf;
 use crc_fast::{CrcAlgorithm, Digest};
 use tokio::sync::mpsc;
 
-use super::master::random_hex;
-use super::rdb::{EntryHead, Visitor};
-use super::replay::{Frame, Sent, What};
-use super::resp::encode;
+use super::frame::{Command, Frame, Sent};
+use crate::model::ids::{hex, random};
+use crate::redis::rdb::{EntryHead, Visitor};
+use crate::redis::resp::encode;
 
-/// A larger value goes through a file.
-const SPOOL_ABOVE: usize = 1 << 20;
-/// Small commands travel together.
-const FRAME: usize = 256 << 10;
-/// A key is named by so many of its bytes.
-const NAME_MAX: usize = 80;
+/// A value of more bytes goes through a file.
+const VALUE_IN_MEMORY_MAX: usize = 1 << 20;
+/// Bytes of a frame: small commands travel together.
+const FRAME_BYTES: usize = 256 << 10;
+/// Bytes of a key by which the key is named in a refusal.
+const KEY_NAME_MAX: usize = 80;
 
-/// Turns entries into commands. Blocking: it belongs on a worker thread, never on the runtime's.
+/// Turns entries into commands. Blocking: an encoder belongs on a worker thread, never on the runtime's.
 #[derive(Debug)]
 pub struct RestoreEncoder {
     to: mpsc::Sender<Frame>,
@@ -95,22 +95,22 @@ impl RestoreEncoder {
         if self.wire.is_empty() && self.ends.is_empty() {
             return Ok(());
         }
-        let wire = std::mem::replace(&mut self.wire, Vec::with_capacity(FRAME + (FRAME >> 2)));
+        let wire = std::mem::replace(&mut self.wire, Vec::with_capacity(FRAME_BYTES + (FRAME_BYTES >> 2)));
         let ends = std::mem::take(&mut self.ends);
         self.send(Frame::Bytes { wire, ends })
     }
 
-    fn ended(&mut self, what: What, bytes: usize) -> io::Result<()> {
-        self.ends.push(Sent { what, bytes });
-        if self.wire.len() >= FRAME { self.flush() } else { Ok(()) }
+    fn ended(&mut self, command: Command, bytes: usize) -> io::Result<()> {
+        self.ends.push(Sent { command, bytes });
+        if self.wire.len() >= FRAME_BYTES { self.flush() } else { Ok(()) }
     }
 
     /// A value too large for memory, from the file in pieces.
     fn unspool(&mut self, mut file: File) -> io::Result<()> {
         file.rewind()?;
         loop {
-            let mut piece = Vec::with_capacity(FRAME);
-            (&mut file).take(FRAME as u64).read_to_end(&mut piece)?;
+            let mut piece = Vec::with_capacity(FRAME_BYTES);
+            (&mut file).take(FRAME_BYTES as u64).read_to_end(&mut piece)?;
             if piece.is_empty() {
                 return Ok(());
             }
@@ -119,10 +119,10 @@ impl RestoreEncoder {
         }
     }
 
-    /// A file without a name: it is gone when closed, also by a crash.
+    /// A file without a name, which is gone when closed, also by a crash.
     fn spool_file(&self) -> io::Result<File> {
-        let name = random_hex(8).map_err(|e| io::Error::other(e.to_string()))?;
-        let path = self.spool_dir.join(format!(".restore-{name}"));
+        let name = random::<8>().map_err(io::Error::other)?;
+        let path = self.spool_dir.join(format!(".restore-{}", hex(&name)));
         let file = File::options().read(true).write(true).create_new(true).open(&path)?;
         std::fs::remove_file(&path)?;
         Ok(file)
@@ -144,7 +144,7 @@ impl Visitor for RestoreEncoder {
             let before = self.wire.len();
             encode(&mut self.wire, &[b"SELECT", head.db.to_string().as_bytes()]);
             let bytes = self.wire.len() - before;
-            self.ended(What::Select(head.db), bytes)?;
+            self.ended(Command::Select(head.db), bytes)?;
         }
         self.key.clear();
         self.key.extend_from_slice(head.key);
@@ -174,7 +174,7 @@ impl Visitor for RestoreEncoder {
     fn value(&mut self, piece: &[u8]) -> io::Result<()> {
         self.crc.update(piece);
         self.len += piece.len() as u64;
-        if self.value.len() + piece.len() > SPOOL_ABOVE {
+        if self.value.len() + piece.len() > VALUE_IN_MEMORY_MAX {
             if self.spool.is_none() {
                 self.spool = Some(self.spool_file()?);
             }
@@ -210,15 +210,15 @@ impl Visitor for RestoreEncoder {
         self.wire.extend_from_slice(&crc);
         self.wire.extend_from_slice(b"\r\n$7\r\nREPLACE\r\n$6\r\nABSTTL\r\n");
         self.wire.extend_from_slice(&self.options);
-        let name = self.key.get(..self.key.len().min(NAME_MAX)).unwrap_or_default().into();
+        let name = self.key.get(..self.key.len().min(KEY_NAME_MAX)).unwrap_or_default().into();
         let bytes = usize::try_from(self.len).unwrap_or(usize::MAX).saturating_add(self.key.len() + 100);
-        self.ended(What::Key(name), bytes)
+        self.ended(Command::Key(name), bytes)
     }
 
     fn function(&mut self, code: &[u8]) -> io::Result<()> {
         self.begin()?;
         encode(&mut self.wire, &[b"FUNCTION", b"LOAD", b"REPLACE", code]);
-        self.ended(What::Function, code.len() + 60)
+        self.ended(Command::Function, code.len() + 60)
     }
 }
 

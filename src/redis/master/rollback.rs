@@ -1,0 +1,171 @@
+//! Rolling a target's role and settings back, right after a restore or at the next start after a crash.
+//!
+//! It must work however far the restore had come and however often it is called, must not touch data, and must not change the
+//! role of a target that follows somebody else, which is not this program's doing.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::types::{MasterOptions, RollbackRecord};
+use crate::guard::grant::{Grant, RollBack};
+use crate::model::text::clean;
+use crate::redis::conn::Conn;
+use crate::redis::endpoint::Endpoint;
+use crate::redis::error::RedisError;
+use crate::redis::facts::{Role, ServerFacts, info};
+use crate::redis::settings::put_back;
+use crate::redis::target::TargetState;
+
+/// A target that is busy noticing a broken transfer, or freeing what it had loaded of it, is given this long.
+const ROLLBACK_TIMEOUT: Duration = Duration::from_secs(60);
+/// Between two attempts at a target that cannot be asked yet.
+const RETRY_DELAY: Duration = Duration::from_millis(100);
+
+/// The target's role when it was asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// The target followed nobody.
+    Master,
+    /// The target followed this program, and no longer does.
+    FollowedUs,
+    /// The target follows somebody else, and its role was left alone.
+    FollowsAnother {
+        /// The other master, as host:port.
+        master: String,
+    },
+}
+
+/// What a roll-back found and did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RolledBack {
+    /// The target's role when it was asked.
+    pub found: Found,
+    /// The target has loaded the data under the replication id of that restore.
+    pub loaded: bool,
+    /// The target is the process that it was before the restore.
+    pub same_process: bool,
+    /// Why the settings are not all as they were, where they are not; roll back again.
+    pub problem: Option<String>,
+}
+
+/// Makes the target its own master again if it follows this program, and puts its settings back. For the next start after a
+/// crash.
+///
+/// Without a grant nothing is rolled back:
+///
+/// ```
+/// use tair_backup_mcp::{guard::grant::*, redis::{conn::Conn, master::{rollback::roll_back, types::RollbackRecord}}};
+/// async fn recover(grant: Grant<RollBack>, conn: &mut Conn, record: &RollbackRecord) {
+///     let _ = roll_back(grant, conn, record).await;
+/// }
+/// ```
+///
+/// ```compile_fail,E0061
+/// use tair_backup_mcp::{guard::grant::*, redis::{conn::Conn, master::{rollback::roll_back, types::RollbackRecord}}};
+/// async fn recover(conn: &mut Conn, record: &RollbackRecord) {
+///     let _ = roll_back(conn, record).await;
+/// }
+/// ```
+///
+/// # Errors
+/// What the connection or the server refused: nothing is known then, and the target must be rolled back later.
+pub async fn roll_back(
+    grant: Grant<RollBack>,
+    conn: &mut Conn,
+    record: &RollbackRecord,
+) -> Result<RolledBack, RedisError> {
+    tracing::debug!(instance = grant.instance_id(), "rolls role and settings back");
+    roll_back_by(conn, record, Instant::now() + ROLLBACK_TIMEOUT).await
+}
+
+async fn roll_back_by(conn: &mut Conn, record: &RollbackRecord, deadline: Instant) -> Result<RolledBack, RedisError> {
+    let mut found = Found::Master;
+    let mut facts;
+    loop {
+        facts = ServerFacts::from_info(&info(conn, None).await?);
+        match (&facts.role, &facts.master) {
+            (Role::Replica, Some(link)) if link.host == record.host && link.port == record.port => {
+                found = Found::FollowedUs;
+                // The replication id that tells what the target has loaded is `master_replid` while the target follows this
+                // program and `master_replid2` right after; both are asked below.
+                match conn.cmd_str(&["REPLICAOF", "NO", "ONE"]).await {
+                    Ok(_) => {}
+                    Err(RedisError::Loading { .. }) if Instant::now() < deadline => sleep(RETRY_DELAY).await,
+                    Err(error) => return Err(error),
+                }
+            }
+            (Role::Replica, link) => {
+                if found == Found::Master {
+                    let master = link.as_ref().map(|l| format!("{}:{}", clean(&l.host), l.port)).unwrap_or_default();
+                    found = Found::FollowsAnother { master };
+                }
+                break;
+            }
+            // A transfer that broke leaves the target loading for a moment, and what it holds is only certain after that.
+            (Role::Master, _) if (facts.loading || facts.async_loading) && Instant::now() < deadline => {
+                sleep(RETRY_DELAY).await;
+            }
+            (Role::Master, _) => break,
+        }
+    }
+    let loaded =
+        facts.replid == record.replid || previous_replid(conn).await?.as_deref() == Some(record.replid.as_str());
+    let same_process = facts.run_id == record.run_id;
+    // Settings are put back also where the target follows another by now: they are its owner's, not ours.
+    let problem =
+        put_back(conn, &record.settings).await.err().map(|e| format!("its settings could not all be put back ({e})"));
+    Ok(RolledBack { found, loaded, same_process, problem })
+}
+
+/// [`roll_back`] at the end of a session, with new connections where the old one is of no more use.
+pub(super) async fn roll_back_with_retries(
+    target: &Endpoint,
+    conn: Conn,
+    record: &RollbackRecord,
+    options: &MasterOptions,
+) -> Result<RolledBack, RedisError> {
+    let deadline = Instant::now() + options.rollback_within;
+    // A call that failed or was dropped left its reply behind; only a connection that is in step may go on.
+    let mut conn = Some(conn).filter(|c| !c.is_broken());
+    loop {
+        let attempt = match conn.take() {
+            Some(conn) => Ok(conn),
+            None => Conn::open(target, options.command_within).await,
+        };
+        let rolled_back = match attempt {
+            Ok(mut conn) => roll_back_by(&mut conn, record, deadline).await,
+            Err(error) => Err(error),
+        };
+        match rolled_back {
+            Err(error) if is_transient(&error) && Instant::now() < deadline => sleep(RETRY_DELAY).await,
+            rolled_back => return rolled_back,
+        }
+    }
+}
+
+/// The target may be restarting, or busy with what it had loaded. A refusal will not change.
+fn is_transient(error: &RedisError) -> bool {
+    use RedisError as E;
+    matches!(error, E::Connect { .. } | E::Timeout { .. } | E::Lost { .. } | E::Broken { .. } | E::Loading { .. })
+}
+
+/// What the target holds, as far as that could be told.
+pub(super) fn state_after(rolled_back: &Result<RolledBack, RedisError>, confirmed: bool) -> TargetState {
+    match rolled_back {
+        // Whoever pointed the target elsewhere has given it that master's data, or is about to.
+        Ok(RolledBack { found: Found::FollowsAnother { .. }, .. }) => TargetState::Unknown,
+        _ if confirmed => TargetState::Replaced,
+        Ok(RolledBack { loaded: true, .. }) => TargetState::Replaced,
+        // The old data is in memory still, because nothing replaces it but a whole load.
+        Ok(RolledBack { same_process: true, .. }) => TargetState::Untouched,
+        // After a restart the target holds what its own files had.
+        Ok(_) | Err(_) => TargetState::Unknown,
+    }
+}
+
+/// `master_replid2`: after REPLICAOF NO ONE the id of the data that was loaded from the master.
+async fn previous_replid(conn: &mut Conn) -> Result<Option<String>, RedisError> {
+    let text = info(conn, Some("replication")).await?;
+    Ok(text.lines().find_map(|l| l.trim_end().strip_prefix("master_replid2:")).map(str::to_owned))
+}

@@ -1,0 +1,154 @@
+//! One restore by replication from its preparation to its end: settings, REPLICAOF, transfer, roll-back.
+//!
+//! It must change nothing before [`Session::run`] has its grant, and must not return from there before the target's role and
+//! settings are rolled back or known not to be.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use tokio::sync::mpsc;
+
+use super::listener::Listener;
+use super::rollback::{self, Found, RolledBack};
+use super::transfer::{self, Transferred};
+use super::types::{MasterOptions, Restored, RollbackRecord, Step, Supply};
+use crate::guard::grant::{Grant, Overwrite};
+use crate::model::ids::{hex, random};
+use crate::model::secret::Secret;
+use crate::redis::conn::Conn;
+use crate::redis::endpoint::Endpoint;
+use crate::redis::error::RedisError;
+use crate::redis::facts::ServerFacts;
+use crate::redis::settings;
+
+/// A restore that has read all it needs and changed nothing yet.
+#[derive(Debug)]
+pub struct Session {
+    target: Endpoint,
+    options: MasterOptions,
+    conn: Conn,
+    listener: Listener,
+    /// The only address from which the target can connect, where that is known.
+    only: Option<IpAddr>,
+    password: Secret,
+    record: RollbackRecord,
+}
+
+impl Session {
+    /// Connects to the target, asks whether replication can restore it, reads its settings, and opens the port. Changes
+    /// nothing on the target.
+    ///
+    /// # Errors
+    /// [`RedisError::Refused`] with the reason why not, or what the connection or the system refused.
+    pub async fn prepare(target: &Endpoint, options: MasterOptions) -> Result<Self, RedisError> {
+        let mut conn = Conn::open(target, options.command_within).await?;
+        let facts = ServerFacts::read(&mut conn).await?;
+        settings::can_replicate_from_us(&facts, &mut conn).await?;
+        let settings = settings::read_settings(&mut conn).await?;
+        // A target on a socket file is on this machine.
+        let seen = conn.local_addr().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |a| a.ip().to_canonical());
+        let listener = Listener::bind(options.bind.unwrap_or(seen), options.port).await?;
+        let bound = listener.addr();
+        let (host, port) = match &options.announce {
+            Some((host, port)) => (host.clone(), port.unwrap_or(bound.port())),
+            None if bound.ip().is_unspecified() => (seen.to_string(), bound.port()),
+            None => (bound.ip().to_string(), bound.port()),
+        };
+        let only = match &options.announce {
+            Some(_) => None,
+            None => conn.peer_addr().map(|a| a.ip()),
+        };
+        let replid = hex(&random::<20>().map_err(RedisError::no_randomness)?);
+        let password = Secret::new(hex(&random::<16>().map_err(RedisError::no_randomness)?));
+        let record = RollbackRecord { settings, host, port, replid, run_id: facts.run_id };
+        Ok(Self { target: target.clone(), options, conn, listener, only, password, record })
+    }
+
+    /// What [`roll_back`](rollback::roll_back) needs after a crash. Write the record down before [`Session::run`].
+    #[must_use]
+    pub fn rollback_record(&self) -> &RollbackRecord {
+        &self.record
+    }
+
+    /// The address on which this program waits for the target.
+    #[must_use]
+    pub fn listening_on(&self) -> SocketAddr {
+        self.listener.addr()
+    }
+
+    /// Restores: all data of the target is replaced by the supply. `on_step` is told each step, so that a step can be
+    /// written down.
+    ///
+    /// Without a grant there is no restore:
+    ///
+    /// ```
+    /// use tair_backup_mcp::{guard::grant::*, redis::master::{session::Session, types::Supply}};
+    /// async fn restore(grant: Grant<Overwrite>, session: Session, supply: tokio::sync::mpsc::Receiver<Supply>) {
+    ///     let _ = session.run(grant, supply, |_| ()).await;
+    /// }
+    /// ```
+    ///
+    /// ```compile_fail,E0061
+    /// use tair_backup_mcp::{guard::grant::*, redis::master::{session::Session, types::Supply}};
+    /// async fn restore(session: Session, supply: tokio::sync::mpsc::Receiver<Supply>) {
+    ///     let _ = session.run(supply, |_| ()).await;
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// [`RedisError::Restore`] with the state in which the target was left. Its role and settings have been rolled back,
+    /// unless `not_rolled_back` says otherwise.
+    pub async fn run(
+        self,
+        grant: Grant<Overwrite>,
+        mut supply: mpsc::Receiver<Supply>,
+        mut on_step: impl FnMut(Step),
+    ) -> Result<Restored, RedisError> {
+        let Self { target, options, mut conn, listener, only, password, record } = self;
+        tracing::debug!(instance = grant.instance_id(), "replaces all data by replication");
+        on_step(Step::SettingsSaved);
+        let attempt = async {
+            settings::prepare(&mut conn, &password).await?;
+            on_step(Step::Switched);
+            conn.cmd_str(&["REPLICAOF", &record.host, &record.port.to_string()]).await?;
+            let link = listener.accept(&password, only, &record.replid, options.connect_within).await?;
+            on_step(Step::Connected);
+            let transferred =
+                transfer::transfer(link, &mut supply, &options, &target, &record.replid, &mut on_step).await?;
+            on_step(Step::Loaded);
+            Ok(transferred)
+        };
+        let transferred: Result<Transferred, RedisError> = attempt.await;
+        // The link (in `transferred`) and the port stay open until the target follows nobody: were the link closed first, the
+        // target would connect again; were the port free, somebody else might be listening there.
+        let rolled_back = rollback::roll_back_with_retries(&target, conn, &record, &options).await;
+        drop(listener);
+        let state = rollback::state_after(&rolled_back, transferred.is_ok());
+        match (transferred, rolled_back) {
+            (Ok(_), Ok(RolledBack { found: Found::FollowsAnother { master }, problem, .. })) => {
+                let what = format!("it was told meanwhile to follow {master}, which is not our doing");
+                let source = Box::new(RedisError::RollbackIncomplete { what });
+                Err(RedisError::Restore { state, not_rolled_back: problem, source })
+            }
+            (Ok(transferred), Ok(RolledBack { problem: None, .. })) => {
+                on_step(Step::Promoted);
+                on_step(Step::Restored);
+                Ok(Restored { sent: transferred.sent, peer: transferred.peer })
+            }
+            (Ok(_), Ok(RolledBack { problem: Some(what), .. })) => {
+                let source = Box::new(RedisError::RollbackIncomplete { what: what.clone() });
+                Err(RedisError::Restore { state, not_rolled_back: Some(what), source })
+            }
+            (Ok(_), Err(error)) => {
+                let not_rolled_back = Some(format!("it may still follow us ({error})"));
+                Err(RedisError::Restore { state, not_rolled_back, source: Box::new(error) })
+            }
+            (Err(source), Ok(RolledBack { problem, .. })) => {
+                Err(RedisError::Restore { state, not_rolled_back: problem, source: Box::new(source) })
+            }
+            (Err(source), Err(error)) => {
+                let not_rolled_back = Some(format!("it may still follow us ({error})"));
+                Err(RedisError::Restore { state, not_rolled_back, source: Box::new(source) })
+            }
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! Restore by commands: the data as RESTORE commands, for clusters and for targets that cannot reach us.
+//!
+//! It must not begin before it has asked whether the target would take such commands at all, for [`ReplayMode`] may say to
+//! begin by deleting everything. A replay is not atomic: what fails half way leaves a part, and says so. Memory stays bounded
+//! however big a value is.
+//!
+//! The walker of the format blocks and runs on a thread of its own; [`encoder::RestoreEncoder`] turns the entries into wire
+//! bytes and sends them through a bounded channel to [`drive`], which owns the connection.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use self::encoder::footer;
+use self::frame::{Command, Frame, Sent};
+use super::conn::Conn;
+use super::error::RedisError;
+use super::prefix::ErrorPrefix;
+use super::resp::Value;
+use crate::guard::grant::{Grant, Overwrite};
+use crate::model::ids::{hex, random};
+use crate::model::text::clean;
+
+pub mod encoder;
+pub mod frame;
+
+/// Commands in flight hold at most about so many bytes, of which one command may be more.
+const WINDOW_BYTES: usize = 4 << 20;
+/// Commands in flight.
+const WINDOW_COMMANDS: usize = 4096;
+/// Deleting everything, and taking one very large value, may each take the target this long.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(600);
+/// Refusals that are quoted.
+const QUOTED_MAX: usize = 5;
+
+/// What a replay does with the data that the target has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReplayMode {
+    /// All keys and functions of the target are deleted first: afterwards the target holds the backup and nothing else.
+    ReplaceEverything,
+    /// Nothing is deleted. Keys and libraries of the backup replace those of the same name; all others stay.
+    MergeKeys,
+}
+
+/// What was restored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ReplayReport {
+    /// Keys accepted. Those that had expired are accepted and vanish.
+    pub keys: u64,
+    /// Function libraries loaded.
+    pub functions: u64,
+    /// Bytes written.
+    pub bytes: u64,
+}
+
+/// Fills the target from `frames`, as the mode says. `on_progress` is told after each frame.
+///
+/// Without a grant not a key is written:
+///
+/// ```
+/// use tair_backup_mcp::{guard::grant::*, redis::{conn::Conn, replay::{ReplayMode, drive, frame::Frame}}};
+/// async fn restore(grant: Grant<Overwrite>, conn: &mut Conn, frames: tokio::sync::mpsc::Receiver<Frame>) {
+///     let _ = drive(grant, conn, frames, ReplayMode::MergeKeys, |_| ()).await;
+/// }
+/// ```
+///
+/// ```compile_fail,E0061
+/// use tair_backup_mcp::{guard::grant::*, redis::{conn::Conn, replay::{ReplayMode, drive, frame::Frame}}};
+/// async fn restore(conn: &mut Conn, frames: tokio::sync::mpsc::Receiver<Frame>) {
+///     let _ = drive(conn, frames, ReplayMode::MergeKeys, |_| ()).await;
+/// }
+/// ```
+///
+/// # Errors
+/// Before anything was changed: what the target refused, as itself. After: [`RedisError::Replay`], and the target holds a part.
+pub async fn drive(
+    grant: Grant<Overwrite>,
+    conn: &mut Conn,
+    mut frames: mpsc::Receiver<Frame>,
+    mode: ReplayMode,
+    mut on_progress: impl FnMut(&ReplayReport),
+) -> Result<ReplayReport, RedisError> {
+    let Some(Frame::Begin { rdb_version }) = frames.recv().await else {
+        return Err(RedisError::Supply {
+            reason: "the backup could not be read; the target was not touched".to_owned(),
+        });
+    };
+    tracing::debug!(instance = grant.instance_id(), ?mode, "restores by commands");
+    probe(conn, rdb_version, mode).await?;
+    conn.set_timeout(COMMAND_TIMEOUT);
+    // From here on the target may have lost something, so every failure says that it holds a part.
+    match mode {
+        ReplayMode::ReplaceEverything => delete_everything(conn).await?,
+        ReplayMode::MergeKeys => {}
+    }
+    let mut run = Run {
+        report: ReplayReport::default(),
+        in_flight: VecDeque::new(),
+        in_flight_bytes: 0,
+        failed: 0,
+        first: Vec::new(),
+    };
+    match run.all(conn, &mut frames, &mut on_progress).await {
+        Ok(()) if run.failed == 0 => Ok(run.report),
+        Ok(()) => Err(partial(&run.report, run.failed, run.first)),
+        Err(error) => {
+            run.first.push(error.to_string());
+            Err(partial(&run.report, run.failed, run.first))
+        }
+    }
+}
+
+fn partial(report: &ReplayReport, failed: u64, first: Vec<String>) -> RedisError {
+    RedisError::Replay { done: report.keys, failed, first }
+}
+
+/// Would the target take our payloads? One that expired long ago is checked whole (rights, version, checksum, writable
+/// server) and creates nothing.
+async fn probe(conn: &mut Conn, rdb_version: u16, mode: ReplayMode) -> Result<(), RedisError> {
+    let key = format!("tair-backup-mcp:probe:{}", hex(&random::<8>().map_err(RedisError::no_randomness)?));
+    let mut payload = vec![0, 0];
+    let tail = footer(&payload, rdb_version);
+    payload.extend_from_slice(&tail);
+    let Err(error) = conn.cmd(&[b"RESTORE", key.as_bytes(), b"1", &payload, b"ABSTTL"]).await else { return Ok(()) };
+    let RedisError::Server { prefix, .. } = &error else { return Err(error) };
+    match (prefix, mode) {
+        // The slot of the probe's key is another node's: rights are as asked, the version is the plan's to compare.
+        (ErrorPrefix::Moved, _) => Ok(()),
+        // The target is full of what is about to be deleted.
+        (ErrorPrefix::Oom, ReplayMode::ReplaceEverything) => Ok(()),
+        (ErrorPrefix::Oom, ReplayMode::MergeKeys) => Err(error),
+        _ => Err(error),
+    }
+}
+
+/// Deletes keys and functions.
+async fn delete_everything(conn: &mut Conn) -> Result<(), RedisError> {
+    let half_deleted = |error: RedisError| partial(&ReplayReport::default(), 0, vec![error.to_string()]);
+    match conn.cmd_str(&["FLUSHALL", "SYNC"]).await {
+        Ok(_) => {}
+        // Refused, FLUSHALL has deleted nothing.
+        Err(error @ (RedisError::Denied { .. } | RedisError::Server { .. })) => return Err(error),
+        Err(error) => return Err(half_deleted(error)),
+    }
+    match conn.cmd_str(&["FUNCTION", "FLUSH", "SYNC"]).await {
+        Ok(_) => Ok(()),
+        // Before 7.0 there are no functions; if the backup has some, loading them will fail by name.
+        Err(RedisError::Server { prefix: ErrorPrefix::UnknownCommand, .. }) => Ok(()),
+        Err(error) => Err(half_deleted(error)),
+    }
+}
+
+struct Run {
+    report: ReplayReport,
+    in_flight: VecDeque<Sent>,
+    in_flight_bytes: usize,
+    failed: u64,
+    first: Vec<String>,
+}
+
+impl Run {
+    /// Writes frames and reads replies until the end or the first refusal; then reads what is still in flight.
+    async fn all(
+        &mut self,
+        conn: &mut Conn,
+        frames: &mut mpsc::Receiver<Frame>,
+        on_progress: &mut impl FnMut(&ReplayReport),
+    ) -> Result<(), RedisError> {
+        loop {
+            match frames.recv().await {
+                Some(Frame::Begin { .. }) => {}
+                Some(Frame::End) => break,
+                None => {
+                    return Err(RedisError::Supply { reason: "the backup could not be read to its end".to_owned() });
+                }
+                Some(Frame::Bytes { wire, ends }) => {
+                    conn.write_raw(&wire, "RESTORE").await?;
+                    self.report.bytes += wire.len() as u64;
+                    self.in_flight_bytes += ends.iter().map(|s| s.bytes).sum::<usize>();
+                    self.in_flight.extend(ends);
+                }
+            }
+            // With nothing complete in flight there is nothing to wait for: a large value is still on its way out.
+            while self.in_flight_bytes > WINDOW_BYTES || self.in_flight.len() > WINDOW_COMMANDS {
+                if !self.reply(conn).await? {
+                    break;
+                }
+            }
+            on_progress(&self.report);
+            if self.failed > 0 {
+                break;
+            }
+        }
+        while self.reply(conn).await? {}
+        Ok(())
+    }
+
+    /// Reads one reply; false when none is due.
+    async fn reply(&mut self, conn: &mut Conn) -> Result<bool, RedisError> {
+        let Some(Sent { command, bytes }) = self.in_flight.front() else { return Ok(false) };
+        match conn.next_value("RESTORE").await? {
+            Value::Error(text) => {
+                self.failed += 1;
+                if self.first.len() < QUOTED_MAX {
+                    self.first.push(format!("{command}: {}", clean(&text)));
+                }
+            }
+            _ => match command {
+                Command::Key(_) => self.report.keys += 1,
+                Command::Function => self.report.functions += 1,
+                Command::Select(_) => {}
+            },
+        }
+        self.in_flight_bytes -= bytes;
+        self.in_flight.pop_front();
+        Ok(true)
+    }
+}

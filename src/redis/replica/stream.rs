@@ -1,0 +1,154 @@
+//! The stream: the commands that a source applies after the snapshot, as bytes and arguments, each with its offset.
+//!
+//! It must not apply or judge a command, must hold no more than one command and what came with it in one read, and must not
+//! acknowledge anything but offset 0: that starts the stream and keeps the link, and satisfies no WAIT.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+
+use crate::redis::conn::Conn;
+use crate::redis::error::RedisError;
+use crate::redis::resp::encode;
+
+/// Between two acknowledgements. The source may miss the first ones, while it still waits for its own child.
+const ACK_INTERVAL: Duration = Duration::from_secs(1);
+/// Bytes of `*n` or `$n` and their line end.
+const HEADER_BYTES_MAX: usize = 24;
+
+/// One command of the stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Command {
+    /// Offset in the source's history behind the last byte of the command.
+    pub offset: u64,
+    /// The command as it came.
+    pub bytes: Vec<u8>,
+    args: Vec<Range<usize>>,
+}
+
+impl Command {
+    /// The command's name and its arguments.
+    pub fn args(&self) -> impl Iterator<Item = &[u8]> {
+        self.args.iter().map(|range| self.bytes.get(range.clone()).unwrap_or_default())
+    }
+}
+
+/// A capture that stays attached behind its snapshot. Dropping it ends it, at the source too.
+#[derive(Debug)]
+pub struct Stream {
+    conn: Conn,
+    stall: Duration,
+    command_bytes_max: usize,
+    offset: u64,
+    ack_due: Instant,
+    last_read: Instant,
+    /// Arguments the next command has; `None` before its first line has come.
+    expected: Option<usize>,
+    /// Arguments of the next command that are there, as ranges of what is buffered.
+    args: Vec<Range<usize>>,
+    /// Where the next argument begins in what is buffered.
+    at: usize,
+}
+
+impl Stream {
+    pub(super) fn new(conn: Conn, offset: u64, stall: Duration, command_bytes_max: usize) -> Self {
+        let now = Instant::now();
+        let (expected, args, at) = (None, Vec::new(), 0);
+        Self { conn, stall, command_bytes_max, offset, ack_due: now, last_read: now, expected, args, at }
+    }
+
+    /// Offset in the source's history up to which commands have been given out.
+    #[must_use]
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// The next command, the source's own PING and `REPLCONF GETACK` among them. May be dropped and called again; must be
+    /// called again before the source's `repl-timeout`.
+    ///
+    /// # Errors
+    /// [`RedisError::Lost`]; [`RedisError::Timeout`] after a silence; [`RedisError::Protocol`] for anything that is no
+    /// command, and for a command that is too large. Nothing more can be read then.
+    pub async fn next(&mut self) -> Result<Command, RedisError> {
+        loop {
+            if Instant::now() >= self.ack_due {
+                self.acknowledge().await?;
+            }
+            match self.parse() {
+                Ok(Some(command)) => {
+                    self.last_read = Instant::now();
+                    return Ok(command);
+                }
+                Ok(None) => {}
+                Err(what) => return Err(self.conn.protocol(what)),
+            }
+            match timeout_at(self.ack_due, self.conn.fill("the stream")).await {
+                Ok(filled) => {
+                    filled?;
+                    self.last_read = Instant::now();
+                }
+                Err(_) if self.last_read.elapsed() > self.stall => {
+                    let address = self.conn.label().to_owned();
+                    return Err(RedisError::Timeout { address, during: "the stream".to_owned(), after: self.stall });
+                }
+                Err(_) => {}
+            }
+        }
+    }
+
+    async fn acknowledge(&mut self) -> Result<(), RedisError> {
+        let mut ack = Vec::new();
+        encode(&mut ack, &[b"REPLCONF", b"ACK", b"0"]);
+        self.conn.write_raw(&ack, "REPLCONF ACK").await?;
+        self.ack_due = Instant::now() + ACK_INTERVAL;
+        Ok(())
+    }
+
+    /// Goes on with the next command; `None` when more bytes are needed.
+    fn parse(&mut self) -> Result<Option<Command>, &'static str> {
+        // Keep-alives before the stream are no part of it and have no offset.
+        let blank = self.conn.buffered().iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
+        if self.expected.is_none() {
+            self.conn.consume(blank);
+        }
+        let buffered = self.conn.buffered();
+        let expected = match self.expected {
+            Some(expected) => expected,
+            None => {
+                let Some((expected, at)) = header(buffered, 0, b'*')? else { return Ok(None) };
+                self.at = at;
+                *self.expected.insert(expected)
+            }
+        };
+        while self.args.len() < expected {
+            let Some((length, from)) = header(buffered, self.at, b'$')? else { return Ok(None) };
+            let end = from.saturating_add(length);
+            if end.saturating_add(2) > self.command_bytes_max {
+                return Err("a command of the stream is larger than this program handles");
+            }
+            let Some(line_end) = buffered.get(end..end + 2) else { return Ok(None) };
+            if line_end != b"\r\n" {
+                return Err("an argument without its end");
+            }
+            self.args.push(from..end);
+            self.at = end + 2;
+        }
+        let bytes = buffered.get(..self.at).unwrap_or_default().to_vec();
+        self.conn.consume(self.at);
+        self.offset += self.at as u64;
+        (self.expected, self.at) = (None, 0);
+        Ok(Some(Command { offset: self.offset, bytes, args: std::mem::take(&mut self.args) }))
+    }
+}
+
+/// `*n` or `$n` at a place, and where the next begins; `None` when the line has not all come.
+fn header(bytes: &[u8], at: usize, kind: u8) -> Result<Option<(usize, usize)>, &'static str> {
+    let line = bytes.get(at..).unwrap_or_default();
+    let Some(end) = line.iter().take(HEADER_BYTES_MAX).position(|b| *b == b'\n') else {
+        return if line.len() < HEADER_BYTES_MAX { Ok(None) } else { Err("a command without a length") };
+    };
+    let digits = line.get(..end).and_then(|l| l.strip_suffix(b"\r")).and_then(|l| l.strip_prefix(&[kind]));
+    let number = digits.and_then(|d| std::str::from_utf8(d).ok()).and_then(|d| d.parse().ok());
+    number.map(|n| Some((n, at + end + 1))).ok_or("something in the stream that is no command")
+}

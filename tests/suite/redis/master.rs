@@ -1,0 +1,215 @@
+//! A restore as the target's master gives the same data and leaves the target's settings as they were; and whatever goes wrong
+//! on the way, the old data is still there, or the error says that it is not.
+
+use crate::redis::fixture::{KIND, capture, facts, fill, supply};
+use crate::support::{Redis, Reply, free_port};
+use std::time::Duration;
+use tair_backup_mcp::model::fault::Fault;
+use tair_backup_mcp::redis::error::RedisError;
+use tair_backup_mcp::redis::facts::Role;
+use tair_backup_mcp::redis::master::rollback::{Found, roll_back};
+use tair_backup_mcp::redis::master::session::Session;
+use tair_backup_mcp::redis::master::types::{MasterOptions, Step};
+use tair_backup_mcp::redis::target::TargetState;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+
+/// Settings of the target's own, which a restore must put back.
+async fn originals(server: &Redis) {
+    for (name, value) in [("masterauth", "old secret"), ("masteruser", "olduser"), ("repl-diskless-load", "disabled")] {
+        server.run(&["CONFIG", "SET", name, value]);
+    }
+}
+
+async fn assert_as_before(server: &Redis) {
+    assert_eq!(server.setting("masterauth"), "old secret");
+    assert_eq!(server.setting("masteruser"), "olduser");
+    assert_eq!(server.setting("repl-diskless-load"), "disabled");
+    assert_eq!(server.setting("replica-read-only"), "yes");
+    assert_eq!(facts(server).await.role, Role::Master);
+}
+
+fn state(error: &RedisError) -> (TargetState, Option<&str>, &RedisError) {
+    match error {
+        RedisError::Restore { state, not_rolled_back, source } => (*state, not_rolled_back.as_deref(), source),
+        other => panic!("not a failed restore: {other:?}"),
+    }
+}
+
+/// The data arrives whole in a target that had other data, replicas, a password and settings of its own.
+#[tokio::test]
+async fn restore_as_master_gives_the_same_data() {
+    let source = Redis::start(KIND, &[]);
+    fill(&source).await;
+    let (data, _, _) = capture(&source.endpoint()).await.unwrap();
+    let target = Redis::start(KIND, &["--requirepass", "p w", "--appendonly", "yes"]);
+    target.run(&["DEBUG", "POPULATE", "20000", "old"]);
+    originals(&target).await;
+
+    let options = MasterOptions { total: Some(data.len() as u64), ..MasterOptions::default() };
+    let session = Session::prepare(&target.endpoint(), options).await.unwrap();
+    assert!(!format!("{session:?}").contains("old secret") && !format!("{session:?}").contains("p w"));
+    let mut steps = Vec::new();
+    let total = data.len() as u64;
+    let restored = session.run(target.scratch().overwrite(), supply(data, None), |s| steps.push(s)).await.unwrap();
+    assert_eq!(restored.sent, total);
+    steps.dedup_by_key(|s| std::mem::discriminant(s));
+    let named = |s: &Step| format!("{s:?}").split(' ').next().unwrap().to_owned();
+    let names: Vec<String> = steps.iter().map(named).collect();
+    assert_eq!(names, ["SettingsSaved", "Switched", "Connected", "Streaming", "Loaded", "Promoted", "Restored"]);
+
+    assert_eq!(target.digest(), source.digest());
+    assert_eq!(target.run(&["FCALL", "f", "0"]), Reply::Int(42));
+    assert_as_before(&target).await;
+    target.run(&["SET", "writable", "again"]);
+}
+
+/// Data that turns out bad on the way is never completed: the old data stays, at whatever point it happens.
+#[tokio::test]
+async fn restore_from_a_failing_supplier_keeps_the_old_data() {
+    let source = Redis::start(KIND, &["--rdbcompression", "no"]);
+    source.run(&["DEBUG", "POPULATE", "200", "big", "100000"]);
+    let (data, _, _) = capture(&source.endpoint()).await.unwrap();
+    let target = Redis::start(KIND, &[]);
+    fill(&target).await;
+    originals(&target).await;
+    let before = target.digest();
+    for fail_at in [0, 1, data.len() / 2, data.len()] {
+        let session = Session::prepare(&target.endpoint(), MasterOptions::default()).await.unwrap();
+        let error =
+            session.run(target.scratch().overwrite(), supply(data.clone(), Some(fail_at)), |_| ()).await.unwrap_err();
+        let (state, not_rolled_back, source) = state(&error);
+        assert_eq!((state, not_rolled_back), (TargetState::Untouched, None), "{error}");
+        assert!(matches!(source, RedisError::Supply { .. }), "{source}");
+        assert_eq!(target.digest(), before);
+        assert_as_before(&target).await;
+    }
+}
+
+/// A complete but corrupt RDB takes the target down (its own doing); then the error does not claim to know what it holds.
+#[tokio::test]
+async fn restore_that_kills_the_target_says_unknown() {
+    let target = Redis::start(KIND, &[]);
+    fill(&target).await;
+    let (mut data, _, _) = capture(&target.endpoint()).await.unwrap();
+    let last = data.len() - 1;
+    data[last] ^= 1;
+    let options = MasterOptions { rollback_within: Duration::from_secs(2), ..MasterOptions::default() };
+    let session = Session::prepare(&target.endpoint(), options).await.unwrap();
+    let error = session.run(target.scratch().overwrite(), supply(data, None), |_| ()).await.unwrap_err();
+    let (state, not_rolled_back, source) = state(&error);
+    assert!(matches!(source, RedisError::Rejected { .. }), "{source}");
+    // Later servers return the error instead of exiting, and then the old data is still there.
+    match state {
+        TargetState::Unknown => assert!(not_rolled_back.is_some()),
+        TargetState::Untouched => assert!(facts(&target).await.key_count() > 5000),
+        TargetState::Replaced => panic!("{error}"),
+    }
+}
+
+/// Nobody but the target gets data, and nobody else uses up its place.
+#[tokio::test]
+async fn restore_port_turns_impostors_away() {
+    let source = Redis::start(KIND, &[]);
+    fill(&source).await;
+    let (data, _, _) = capture(&source.endpoint()).await.unwrap();
+    let target = Redis::start(KIND, &[]);
+    let session = Session::prepare(&target.endpoint(), MasterOptions::default()).await.unwrap();
+    let addr = session.listening_on();
+    let mut impostors = Vec::new();
+    for greeting in [
+        "PING\r\n",
+        "*3\r\n$5\r\nPSYNC\r\n$1\r\n?\r\n$2\r\n-1\r\n",
+        "*2\r\n$4\r\nAUTH\r\n$1\r\nx\r\n*3\r\n$5\r\nPSYNC\r\n$1\r\n?\r\n$2\r\n-1\r\n",
+        "",
+    ] {
+        let mut tcp = TcpStream::connect(addr).await.unwrap();
+        tcp.write_all(greeting.as_bytes()).await.unwrap();
+        impostors.push(tcp);
+    }
+    session.run(target.scratch().overwrite(), supply(data, None), |_| ()).await.unwrap();
+    assert_eq!(target.digest(), source.digest());
+    for mut tcp in impostors {
+        let mut got = Vec::new();
+        tcp.read_to_end(&mut got).await.ok();
+        assert!(!String::from_utf8_lossy(&got).contains("FULLRESYNC"), "{}", String::from_utf8_lossy(&got));
+    }
+    assert!(TcpStream::connect(addr).await.is_err(), "the port is open for one connection only");
+}
+
+/// A target that cannot reach us is left as it was.
+#[tokio::test]
+async fn restore_of_a_target_that_cannot_reach_us() {
+    let target = Redis::start(KIND, &[]);
+    fill(&target).await;
+    originals(&target).await;
+    let before = target.digest();
+    let options = MasterOptions {
+        announce: Some(("127.0.0.1".into(), Some(free_port()))),
+        connect_within: Duration::from_secs(2),
+        ..MasterOptions::default()
+    };
+    let session = Session::prepare(&target.endpoint(), options).await.unwrap();
+    let error = session.run(target.scratch().overwrite(), supply(vec![0; 100], None), |_| ()).await.unwrap_err();
+    let (state, not_rolled_back, source) = state(&error);
+    assert_eq!((state, not_rolled_back), (TargetState::Untouched, None));
+    assert!(matches!(source, RedisError::TargetDidNotConnect { .. }), "{source}");
+    assert_eq!(Fault::from(error).code, "restore.target_did_not_connect");
+    assert_eq!(target.digest(), before);
+    assert_as_before(&target).await;
+}
+
+/// A crash at any step is rolled back from what was written down before it, once or twice.
+#[tokio::test]
+async fn roll_back_after_a_crash_at_each_step() {
+    let source = Redis::start(KIND, &[]);
+    fill(&source).await;
+    let (data, _, _) = capture(&source.endpoint()).await.unwrap();
+    let target = Redis::start(KIND, &[]);
+    target.run(&["SET", "old", "data"]);
+    originals(&target).await;
+    let before = target.digest();
+    for crash_at in [Step::Switched, Step::Connected, Step::Loaded] {
+        let session = Session::prepare(&target.endpoint(), MasterOptions::default()).await.unwrap();
+        let record = session.rollback_record().clone();
+        let (reached, mut at) = mpsc::unbounded_channel();
+        // A supplier that ends only where the crash comes later; one that is silent keeps the transfer open.
+        let (hold, silent) = mpsc::channel(1);
+        let feed = if crash_at == Step::Loaded { supply(data.clone(), None) } else { silent };
+        let run = session.run(target.scratch().overwrite(), feed, |s| reached.send(s).unwrap());
+        let crash = async { while at.recv().await.unwrap() != crash_at {} };
+        // Dropping the future at a step is what a crash looks like to the target.
+        tokio::select! { biased; () = crash => {}, done = run => assert!(crash_at == Step::Loaded, "{done:?}") }
+        drop(hold);
+        let grant = target.scratch().roll_back();
+        let rolled_back = roll_back(grant, &mut target.conn().await, &record).await.unwrap();
+        assert_eq!(rolled_back.loaded, crash_at == Step::Loaded, "{crash_at:?}");
+        assert!(rolled_back.same_process && rolled_back.problem.is_none());
+        assert_as_before(&target).await;
+        let after = target.digest();
+        assert_eq!(after, if rolled_back.loaded { source.digest() } else { before.clone() });
+        let grant = target.scratch().roll_back();
+        let again = roll_back(grant, &mut target.conn().await, &record).await.unwrap();
+        assert_eq!(again.found, Found::Master);
+    }
+}
+
+/// Targets that replication cannot restore are refused with the reason, before anything changes.
+#[tokio::test]
+async fn restore_is_refused_where_it_cannot_work() {
+    let master = Redis::start(KIND, &[]);
+    let replica = Redis::start(KIND, &[]);
+    replica.run(&["REPLICAOF", "127.0.0.1", &master.port.to_string()]);
+    let cluster = Redis::start(KIND, &["--cluster-enabled", "yes"]);
+    let managed = Redis::start(KIND, &["--rename-command", "CONFIG", "hidden"]);
+    let cases = [
+        (&replica, "restore.target_is_replica"),
+        (&cluster, "restore.target_is_cluster"),
+        (&managed, "restore.target_config_refused"),
+    ];
+    for (server, code) in cases {
+        let error = Session::prepare(&server.endpoint(), MasterOptions::default()).await.unwrap_err();
+        assert_eq!(Fault::from(error).code, code);
+    }
+}

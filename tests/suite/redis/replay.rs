@@ -1,0 +1,173 @@
+//! A restore by commands gives the same data, or merges it without touching anything else; it refuses before it deletes, and
+//! says when it leaves a part.
+
+use crate::redis::fixture::{KIND, capture, facts, fill};
+use crate::support::{KINDS, Redis, Reply, wait};
+use std::time::Duration;
+use tair_backup_mcp::model::fault::Fault;
+use tair_backup_mcp::redis::error::RedisError;
+use tair_backup_mcp::redis::facts::key_counts;
+use tair_backup_mcp::redis::prefix::ErrorPrefix;
+use tair_backup_mcp::redis::rdb::{EntryHead, Visitor, walk};
+use tair_backup_mcp::redis::replay::encoder::RestoreEncoder;
+use tair_backup_mcp::redis::replay::{ReplayMode, drive};
+use tair_backup_mcp::redis::slots::owned_slots;
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+
+const REPLACE: ReplayMode = ReplayMode::ReplaceEverything;
+
+/// Restores an RDB by commands through the walker, and gives the number of keys.
+async fn replay(data: Vec<u8>, target: &Redis, mode: ReplayMode) -> Result<u64, RedisError> {
+    let dir = TempDir::new().unwrap();
+    let (to, frames) = mpsc::channel(4);
+    let spool = dir.path().to_owned();
+    let version = std::str::from_utf8(&data[5..9]).unwrap().parse().unwrap();
+    let walk = tokio::task::spawn_blocking(move || {
+        let walked = walk(data.as_slice(), (), RestoreEncoder::new(to, version, spool)).map_err(|e| e.to_string())?;
+        walked.visitor.finish().map_err(|e| e.to_string())
+    });
+    let report = drive(target.scratch().overwrite(), &mut target.conn().await, frames, mode, |_| ()).await;
+    let walked = walk.await.unwrap();
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "spool files have no names");
+    let report = report?;
+    walked.unwrap();
+    assert_eq!(report.functions, 1);
+    Ok(report.keys)
+}
+
+/// Entries made by hand: the given keys, each with a type byte and value; complete or broken off.
+async fn by_hand(
+    entries: &[(&[u8], &[u8])],
+    version: u16,
+    complete: bool,
+    target: &Redis,
+    mode: ReplayMode,
+) -> Result<(), RedisError> {
+    let (to, frames) = mpsc::channel(4);
+    let mut encoder = RestoreEncoder::new(to, version, std::env::temp_dir());
+    let entries: Vec<_> = entries.iter().map(|(k, b)| (k.to_vec(), b.to_vec())).collect();
+    let walk = tokio::task::spawn_blocking(move || {
+        for (key, body) in &entries {
+            let idle = Some(10);
+            let head = EntryHead { db: 0, key, type_byte: body[0], expiry_ms: None, idle, freq: None, has_meta: false };
+            encoder.key(&head)?;
+            encoder.value(&body[1..])?;
+            encoder.entry_end()?;
+        }
+        if complete { encoder.finish() } else { Ok(()) }
+    });
+    let driven = drive(target.scratch().overwrite(), &mut target.conn().await, frames, mode, |_| ()).await;
+    walk.await.unwrap().ok();
+    driven.map(|_| ())
+}
+
+async fn replay_by_hand(entries: &[(&[u8], &[u8])], version: u16, complete: bool, target: &Redis) -> RedisError {
+    by_hand(entries, version, complete, target, REPLACE).await.unwrap_err()
+}
+
+/// By commands the same data arrives, large values, functions and expiries included, in a standalone and in a cluster node.
+#[tokio::test]
+async fn restore_by_commands_gives_the_same_data() {
+    for cluster in [false, true] {
+        let source = Redis::start(KIND, &["--rdbcompression", "no"]);
+        fill(&source).await;
+        let mut c = source.conn().await;
+        c.cmd(&[b"SET", b"huge", &vec![b'x'; 20 << 20]]).await.unwrap();
+        c.cmd_str(&["RPUSH", "longlist", &"y".repeat(3000), &"z".repeat(9 << 20)]).await.unwrap();
+        let mut args = vec![];
+        if cluster {
+            args.extend(["--cluster-enabled", "yes"]);
+            c.cmd_str(&["SELECT", "3"]).await.unwrap();
+            c.cmd_str(&["FLUSHDB"]).await.unwrap();
+        }
+        let target = Redis::start(KIND, &args);
+        if cluster {
+            target.run(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
+            let serves = || target.try_run(&["SET", "a", "b"]).ok().filter(|r| *r == Reply::Text("OK".into()));
+            wait("the cluster", Duration::from_secs(30), serves);
+            assert_eq!(owned_slots(&mut target.conn().await).await.unwrap(), [(0, 16383)]);
+        }
+        target.run(&["SET", "old", "data"]);
+        let (data, _, _) = capture(&source.endpoint()).await.unwrap();
+        assert_eq!(replay(data, &target, REPLACE).await.unwrap(), facts(&source).await.key_count());
+        assert_eq!(
+            key_counts(&mut target.conn().await).await.unwrap(),
+            key_counts(&mut source.conn().await).await.unwrap()
+        );
+        assert_eq!(target.digest(), source.digest());
+        assert_eq!(target.run(&["PEXPIRETIME", "ttl:7"]), source.run(&["PEXPIRETIME", "ttl:7"]));
+        assert_eq!(target.run(&["FCALL", "f", "0"]), Reply::Int(42));
+    }
+}
+
+/// A version that the target does not read is refused before anything is deleted; a refusal or a broken walk after that says
+/// that the target holds a part, and names the key.
+#[tokio::test]
+async fn restore_by_commands_says_when_it_is_partial() {
+    let target = Redis::start(KIND, &[]);
+    fill(&target).await;
+    let before = target.digest();
+    let text: &[u8] = &[0, 1, b'v'];
+    let error = replay_by_hand(&[(b"k", text)], 79, true, &target).await;
+    assert!(matches!(&error, RedisError::Server { command, .. } if command == "RESTORE"), "{error}");
+    target.run(&["ACL", "SETUSER", "default", "-flushall"]);
+    let error = replay_by_hand(&[(b"k", text)], 9, true, &target).await;
+    assert!(matches!(error, RedisError::Denied { .. }), "{error}");
+    target.run(&["ACL", "SETUSER", "default", "+@all"]);
+    assert_eq!(target.digest(), before);
+
+    let broken: (&[u8], &[u8]) = (b"broken\n\xe2\x80\xaekey", &[4, 0xff]);
+    let error = replay_by_hand(&[(b"a", text), broken, (b"z", text)], 9, true, &target).await;
+    let RedisError::Replay { done: 2, failed: 1, first } = &error else { panic!("{error:?}") };
+    assert!(first[0].starts_with("key \"broken key\": ERR Bad data format"), "{first:?}");
+    assert_eq!(Fault::from(error).code, "restore.partial");
+    let error = replay_by_hand(&[(b"a", text)], 9, false, &target).await;
+    assert!(matches!(error, RedisError::Replay { .. }), "{error}");
+}
+
+/// A merge replaces keys and libraries of the same name, and leaves every other key, database and library alone.
+#[tokio::test]
+async fn a_merge_deletes_nothing() {
+    for kind in KINDS {
+        let source = Redis::start(kind, &[]);
+        fill(&source).await;
+        let (data, _, _) = capture(&source.endpoint()).await.unwrap();
+        let target = Redis::start(kind, &[]);
+        target.run(&["SET", "mine", "stays"]);
+        target.run(&["SET", "n", "is replaced"]);
+        target.run_in(7, &["RPUSH", "mine too", "a", "b"]);
+        for library in ["lib", "other"] {
+            let function = if library == "lib" { "f" } else { "g" };
+            let code = format!("#!lua name={library}\nredis.register_function('{function}', function() return 1 end)");
+            target.run(&["FUNCTION", "LOAD", &code]);
+        }
+        let keys = facts(&source).await.key_count();
+        assert_eq!(replay(data, &target, ReplayMode::MergeKeys).await.unwrap(), keys);
+        assert_eq!(facts(&target).await.key_count(), keys + 2, "{kind}");
+        assert_eq!(target.run(&["GET", "mine"]), Reply::Text("stays".into()));
+        assert_eq!(target.run(&["GET", "n"]), Reply::Text("12345".into()));
+        assert_eq!(target.run_in(7, &["LRANGE", "mine too", "0", "-1"]).text(), "a b");
+        assert_eq!(target.run_in(3, &["GET", "three"]).text(), "x");
+        assert_eq!(target.run(&["FCALL", "f", "0"]), Reply::Int(42));
+        assert_eq!(target.run(&["FCALL", "g", "0"]), Reply::Int(1));
+    }
+}
+
+/// A full target is no obstacle where everything is deleted first; a merge is refused before it begins.
+#[tokio::test]
+async fn a_full_target_refuses_a_merge_only() {
+    let target = Redis::start(KIND, &[]);
+    fill(&target).await;
+    target.run(&["DEBUG", "POPULATE", "20000", "more", "500"]);
+    let before = target.digest();
+    let half = target.info("used_memory").parse::<u64>().unwrap() / 2;
+    target.run(&["CONFIG", "SET", "maxmemory", &half.to_string()]);
+    let entries: [(&[u8], &[u8]); 1] = [(b"k", &[0, 1, b'v'])];
+    let refused = by_hand(&entries, 9, true, &target, ReplayMode::MergeKeys).await.unwrap_err();
+    assert!(matches!(refused, RedisError::Server { prefix: ErrorPrefix::Oom, .. }), "{refused:?}");
+    assert_eq!(target.digest(), before);
+    by_hand(&entries, 9, true, &target, REPLACE).await.unwrap();
+    assert_eq!(facts(&target).await.key_count(), 1);
+    assert_eq!(target.run(&["GET", "k"]), Reply::Text("v".into()));
+}
