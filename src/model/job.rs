@@ -142,10 +142,10 @@ impl RecoveryKind {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::LocalRestore => "local.restore",
-            Self::CloudBackup => "tair.backup",
-            Self::CloudRestore => "tair.restore",
-            Self::CloudClone => "tair.clone",
+            Self::LocalRestore => "local_restore",
+            Self::CloudBackup => "tair_backup",
+            Self::CloudRestore => "tair_restore",
+            Self::CloudClone => "tair_clone",
         }
     }
 

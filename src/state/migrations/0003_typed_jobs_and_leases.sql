@@ -15,7 +15,7 @@ UPDATE jobs SET phase = CASE
   ELSE 'working' END;
 UPDATE jobs SET rollback_pending = 1, stage = replace(stage, 'unsettled', 'rollback pending')
   WHERE status = 'failed' AND recovery <> '';
-UPDATE jobs SET recovery_kind = provider || '.' || kind WHERE recovery <> '';
+UPDATE jobs SET recovery_kind = provider || '_' || kind WHERE recovery <> '';
 -- Who asked, and under which confirmation, stood in the recovery record.
 UPDATE jobs SET
     caller = coalesce(json_extract(recovery, '$.trace.caller'), ''),
