@@ -1,7 +1,7 @@
 //! `approve`: a person's yes or no at a terminal, for clients that cannot ask.
 
 use crate::cli::{print, terminal};
-use crate::guard::ledger::{Confirmation, ConfirmationStatus, Ledger as _};
+use crate::guard::ledger::{Confirmation, ConfirmationStatus};
 use crate::guard::person::{Answer, question};
 use crate::model::fault::{Fault, Kind};
 use crate::model::time::written;

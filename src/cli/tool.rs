@@ -97,7 +97,7 @@ impl ToolCommand {
             return Ok(INTERRUPTED);
         }
         let Some(job) = running.filter(|_| !self.as_json) else { return code };
-        let job = app.provider.job(&job).await?;
+        let job = app.state.job(&job).await?;
         // The cloud goes on by itself; whoever looks next follows it.
         let came_to = if job.status == JobStatus::Running { "follow it with describe-jobs" } else { &job.message };
         print(&format!("{}  {}  {came_to}", job.status.as_str(), job.id));

@@ -28,7 +28,7 @@ impl ConfirmationStatus {
             Self::Open => "open",
             Self::Approved => "approved",
             Self::Declined => "declined",
-            Self::Redeemed => "spent",
+            Self::Redeemed => "redeemed",
             Self::Superseded => "superseded",
         }
     }

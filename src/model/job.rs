@@ -1,6 +1,12 @@
-//! A job: long work that outlives the call which started it.
+//! A job: long work that outlives the call which started it. What code asks of a job is a type here; its texts are for people.
 
+use crate::model::fault::{Fault, Kind};
 use jiff::Timestamp;
+
+/// Reads a stored word back as one of an enum's values.
+fn parsed<T: Copy>(all: &[T], as_str: impl Fn(T) -> &'static str, text: &str) -> Option<T> {
+    all.iter().copied().find(|value| as_str(*value) == text)
+}
 
 /// What a job does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,8 +32,8 @@ impl JobKind {
 
     /// Reads the word back.
     #[must_use]
-    pub fn parse(word: &str) -> Option<Self> {
-        [Self::Backup, Self::Restore, Self::Clone].into_iter().find(|k| k.as_str() == word)
+    pub fn parse(text: &str) -> Option<Self> {
+        parsed(&[Self::Backup, Self::Restore, Self::Clone], Self::as_str, text)
     }
 
     /// What ids of such jobs begin with.
@@ -39,24 +45,60 @@ impl JobKind {
             Self::Clone => "cj",
         }
     }
+
+    /// Whether such a job begins only with a permit. The audit is then told how the job began and how it ended.
+    #[must_use]
+    pub const fn takes_permit(self) -> bool {
+        match self {
+            Self::Backup => false,
+            Self::Restore | Self::Clone => true,
+        }
+    }
 }
 
-/// Stages that others than people read.
-pub mod stage {
+/// What a job is doing, as far as others than people must know. The job's `stage` says the same for people, in more detail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
     /// Nothing has been done yet.
-    pub const STARTING: &str = "starting";
+    Starting,
     /// The server that is backed up has been asked, and has not begun to send.
-    pub const FORKING: &str = "waiting for the source to fork";
-    /// What the stage of a running job begins with whose process died, while it cannot be settled.
-    pub const INTERRUPTED: &str = "interrupted";
-    /// Part of the stage of a restore that failed, or whose process died, while its target could not be asked.
-    pub const UNSETTLED: &str = "unsettled";
+    Forking,
+    /// Its work is under way.
+    Working,
+    /// The work goes on elsewhere, in the cloud, and no process follows it just now; the next one does.
+    Detached,
+    /// Its process died, or could not say how it ended, and nobody has been able to find out yet.
+    Interrupted,
+    /// The job is over.
+    Ended,
 }
 
-/// Where a job stands.
+impl Phase {
+    /// The word stored.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Forking => "forking",
+            Self::Working => "working",
+            Self::Detached => "detached",
+            Self::Interrupted => "interrupted",
+            Self::Ended => "ended",
+        }
+    }
+
+    /// Reads the word back.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let all = [Self::Starting, Self::Forking, Self::Working, Self::Detached, Self::Interrupted, Self::Ended];
+        parsed(&all, Self::as_str, text)
+    }
+}
+
+/// The status of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JobStatus {
-    /// Some process works on it.
+    /// Some process works on it, or will.
     Running,
     /// Done, result durable.
     Succeeded,
@@ -74,6 +116,106 @@ impl JobStatus {
             Self::Failed => "failed",
         }
     }
+
+    /// Reads the word back.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        parsed(&[Self::Running, Self::Succeeded, Self::Failed], Self::as_str, text)
+    }
+}
+
+/// Whose recovery record it is: each has a form of its own, which its provider alone reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RecoveryKind {
+    /// Of a restore of an instance that this program reaches itself: what takes the target off this program again.
+    LocalRestore,
+    /// Of a backup in the cloud: what tells which of the cloud's jobs it is.
+    CloudBackup,
+    /// Of a restore in the cloud: whether it was sent, and whether writes are locked for it.
+    CloudRestore,
+    /// Of a new instance in the cloud: the order, and the instance once it is named.
+    CloudClone,
+}
+
+impl RecoveryKind {
+    /// The word stored.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::LocalRestore => "local_restore",
+            Self::CloudBackup => "tair_backup",
+            Self::CloudRestore => "tair_restore",
+            Self::CloudClone => "tair_clone",
+        }
+    }
+
+    /// Reads the word back.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        parsed(&[Self::LocalRestore, Self::CloudBackup, Self::CloudRestore, Self::CloudClone], Self::as_str, text)
+    }
+}
+
+/// What a job wrote down before it touched anything, in order to be rolled back or gone on with after a crash.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredRecovery {
+    /// Whose record it is, and so how its text is to be read.
+    pub kind: RecoveryKind,
+    /// The record as JSON. It may hold a password of the target.
+    pub json: String,
+}
+
+/// Why a job's work came to its end without success.
+#[derive(Debug)]
+pub enum Unfinished {
+    /// The job has failed, and nothing is left to do.
+    Failed(Fault),
+    /// The job has failed, and what it did could not be undone yet: its recovery record stays until somebody can.
+    RollbackPending(Fault),
+    /// The job has not ended: the work goes on elsewhere, and the next process follows it. The text is the job's stage.
+    Detached(String),
+}
+
+/// How a job's work ended: with what came of it, for the reader, or without.
+pub type JobEnd = Result<String, Unfinished>;
+
+impl From<Fault> for Unfinished {
+    fn from(fault: Fault) -> Self {
+        Self::Failed(fault)
+    }
+}
+
+impl Unfinished {
+    /// The same end with its fault told differently.
+    #[must_use]
+    pub fn map(self, tell: impl FnOnce(Fault) -> Fault) -> Self {
+        match self {
+            Self::Failed(fault) => Self::Failed(tell(fault)),
+            Self::RollbackPending(fault) => Self::RollbackPending(tell(fault)),
+            detached @ Self::Detached(_) => detached,
+        }
+    }
+
+    /// What happened, for the reader.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        match self {
+            Self::Failed(fault) | Self::RollbackPending(fault) => &fault.message,
+            Self::Detached(stage) => stage,
+        }
+    }
+
+    /// The fault for a caller who waits for the work itself and not for a job.
+    #[must_use]
+    pub fn into_fault(self) -> Fault {
+        match self {
+            Self::Failed(fault) | Self::RollbackPending(fault) => fault,
+            Self::Detached(stage) => {
+                let message = format!("the program was asked to end: {stage}");
+                Fault::new(Kind::Provider, "job.cancelled", message).hint("Look with describe_jobs.")
+            }
+        }
+    }
 }
 
 /// A job as stored.
@@ -88,10 +230,14 @@ pub struct Job {
     /// The set it makes or restores. For a backup the set exists only once the job has succeeded; empty until then where
     /// the place it is made in gives out the id.
     pub backup_id: String,
-    /// Where it stands.
+    /// Whether it runs or how it ended.
     pub status: JobStatus,
-    /// What it is doing now, in a few words.
+    /// What it is doing now, for code to branch on.
+    pub phase: Phase,
+    /// What it is doing now, in a few words for people.
     pub stage: String,
+    /// Whether it has failed and its rollback is still to be done.
+    pub rollback_pending: bool,
     /// Bytes done.
     pub done: u64,
     /// Bytes in all; 0 while unknown.
@@ -102,6 +248,10 @@ pub struct Job {
     pub message: String,
     /// The next step.
     pub hint: String,
+    /// Who asked for it; empty where that is not known.
+    pub caller: String,
+    /// The confirmation that permitted it; empty where none was needed.
+    pub confirmation: String,
     /// When it began.
     pub created_at: Timestamp,
     /// When it ended.
@@ -109,14 +259,10 @@ pub struct Job {
 }
 
 impl Job {
-    /// Whether its process is gone, or gave up, and what it left behind waits to be settled.
+    /// Whether its process is gone, or gave up, and what it left behind waits to be reconciled.
     #[must_use]
     pub fn needs_reconciliation(&self) -> bool {
-        match self.status {
-            JobStatus::Running => self.stage.starts_with(stage::INTERRUPTED),
-            JobStatus::Failed => self.stage.contains(stage::UNSETTLED),
-            JobStatus::Succeeded => false,
-        }
+        self.rollback_pending || (self.status == JobStatus::Running && self.phase == Phase::Interrupted)
     }
 
     /// Share done between 0 and 1, when it can be known.

@@ -1,31 +1,79 @@
-//! Jobs of a provider: begun once, run in the background to their end whoever waits for them, and their end written down.
+//! Jobs of a provider: begun once, run in the background to their end whoever waits for them, and their end written down, in the
+//! store and, where a permit stands behind the job, in the audit.
 
+use crate::guard::ledger::AuditRecord;
+use crate::guard::permit::Permit;
+use crate::guard::plan::Plan;
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::new_id;
-use crate::model::job::{Job, JobKind, JobStatus, stage};
+use crate::model::job::{Job, JobEnd, JobKind, JobStatus, Phase, RecoveryKind, StoredRecovery, Unfinished};
 use crate::state::State;
-use crate::state::jobs::{Begun, Orphan};
+use crate::state::jobs::{Begun, NewJob, Orphan};
 use jiff::Timestamp;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// The code by which a job's work says that it ends without the job ending.
-pub const LET_GO: &str = "job.let_go";
-
-/// The code of a job that a bug of ours ended. What it left behind is settled like that of a process that died.
-const CRASHED: &str = "job.crashed";
-/// How long somebody who asks for jobs waits for those of dead processes to be settled; that goes on without them.
+/// How long somebody who asks for jobs waits for those of dead processes to be reconciled; that goes on without them.
 const ADOPTING: Duration = Duration::from_secs(8);
 /// Times the end of a job is written down, with growing waits, before it is left for another process.
 const WRITINGS: u32 = 6;
+/// Stage of a failed job whose rollback could not be done at the latest look either; the reason follows.
+const ROLLBACK_PENDING: &str = "failed; rollback pending";
+/// Stage of a running job whose process died, while it cannot be reconciled; the reason follows.
+const INTERRUPTED: &str = "interrupted";
 
-/// Says that a job goes on elsewhere, followed by nobody from here on: it stays running in the store, for the next process
-/// to adopt.
-#[must_use]
-pub fn let_go(stage: &str) -> Fault {
-    Fault::new(Kind::Provider, LET_GO, stage)
+/// A recovery record in its own type: what a job writes down before it touches anything.
+pub trait Recoverable: Serialize + DeserializeOwned {
+    /// Whose record it is.
+    const KIND: RecoveryKind;
+
+    /// The record as it is stored.
+    ///
+    /// # Errors
+    /// `job.undo`: a bug.
+    fn stored(&self) -> Result<StoredRecovery, Fault> {
+        let json = serde_json::to_string(self).map_err(|e| {
+            Fault::new(Kind::Unexpected, "job.undo", "the recovery record could not be written").because(e)
+        })?;
+        Ok(StoredRecovery { kind: Self::KIND, json })
+    }
+
+    /// Reads a record back. `None`: nothing was written, because nothing had been touched.
+    ///
+    /// # Errors
+    /// `state.damaged` where it is no such record: then it is not known what was touched.
+    fn read(stored: Option<&StoredRecovery>) -> Result<Option<Self>, Fault> {
+        let damaged = || {
+            let message = "the job's recovery record cannot be read: it is not known what the job has touched";
+            Fault::new(Kind::Damaged, "state.damaged", message)
+                .hint("Look at the instance: whom it follows, its settings, whether it can be written.")
+        };
+        match stored {
+            None => Ok(None),
+            Some(stored) if stored.kind != Self::KIND => Err(damaged()),
+            Some(stored) => serde_json::from_str(&stored.json).map(Some).map_err(|e| damaged().because(e)),
+        }
+    }
+}
+
+/// What reconciling a job that nobody worked on came to.
+#[derive(Debug)]
+pub enum Reconciled {
+    /// It was running, and this is how it ended.
+    Ended(Result<String, Fault>),
+    /// It had failed before, with a code that stays; nothing of it is pending any more.
+    RolledBack {
+        /// What happened, for the reader.
+        message: String,
+        /// The next step.
+        hint: String,
+    },
+    /// This process goes on with it.
+    Resumed,
 }
 
 /// What runs for a provider.
@@ -34,22 +82,20 @@ pub struct Jobs {
     /// The provider's word in the store.
     provider: &'static str,
     /// Where jobs are written down.
-    pub state: Arc<State>,
+    pub state: Arc<dyn State>,
     /// Told when the process is asked to end.
     pub stop: CancellationToken,
     running: TaskTracker,
-    /// Whether what a job failed of leaves something to be settled later: its undo record then stays.
-    needs_rollback: fn(&Fault) -> bool,
 }
 
 impl Jobs {
     /// No jobs yet.
     #[must_use]
-    pub fn new(provider: &'static str, state: Arc<State>, needs_rollback: fn(&Fault) -> bool) -> Self {
-        Self { provider, state, stop: CancellationToken::new(), running: TaskTracker::new(), needs_rollback }
+    pub fn new(provider: &'static str, state: Arc<dyn State>) -> Self {
+        Self { provider, state, stop: CancellationToken::new(), running: TaskTracker::new() }
     }
 
-    /// Begins a job and runs it in the background; or joins the one of its kind that runs on the instance.
+    /// Begins a job that takes no permit and runs it in the background; or joins the one of its kind that runs on the instance.
     ///
     /// # Errors
     /// `job.busy` when another kind runs there; `state.failed`.
@@ -61,99 +107,219 @@ impl Jobs {
         work: impl FnOnce(Job) -> F,
     ) -> Result<Begun, Fault>
     where
-        F: Future<Output = Result<String, Fault>> + Send + 'static,
+        F: Future<Output = JobEnd> + Send + 'static,
+    {
+        self.begin_for(kind, instance_id, backup_id, ("", ""), work).await
+    }
+
+    /// Begins what is permitted and runs it in the background. The work gets the plan, and the permit to make its grant of. The
+    /// audit is told that it has started, before anything is touched, and how it ended, whichever process ends it.
+    ///
+    /// # Errors
+    /// `job.busy` when any job runs there, and then nothing came of the permit; `restore.unsettled`; `state.failed`.
+    pub async fn begin_permitted<F>(
+        &self,
+        permit: Permit,
+        kind: JobKind,
+        backup_id: &str,
+        work: impl FnOnce(Job, Plan, Permit) -> F + Send + 'static,
+    ) -> Result<Job, Fault>
+    where
+        F: Future<Output = JobEnd> + Send + 'static,
+    {
+        let plan = permit.plan().clone();
+        let instance_id = plan.instance_id.clone();
+        let AuditRecord { caller, nonce, .. } = permit.record("", String::new());
+        let state = Arc::clone(&self.state);
+        let begun = self
+            .begin_for(kind, &instance_id, backup_id, (&caller, &nonce), |job| async move {
+                let started = format!("job {}, human_verified {}", job.id, permit.human_verified());
+                state.record(permit.record(&format!("{}.started", kind.as_str()), started)).await?;
+                work(job, plan, permit).await
+            })
+            .await?;
+        let other = match begun {
+            Begun::Started(job) => return Ok(job),
+            Begun::Joined(other) => other,
+        };
+        let what = match kind {
+            JobKind::Clone => format!("clone {} of {instance_id} is running", other.id),
+            kind => format!("{} {} is running on {instance_id}", kind.as_str(), other.id),
+        };
+        Err(Fault::new(Kind::Provider, "job.busy", what).hint("Wait for it with describe_jobs; then make a new plan."))
+    }
+
+    async fn begin_for<F>(
+        &self,
+        kind: JobKind,
+        instance_id: &str,
+        backup_id: &str,
+        (caller, confirmation): (&str, &str),
+        work: impl FnOnce(Job) -> F,
+    ) -> Result<Begun, Fault>
+    where
+        F: Future<Output = JobEnd> + Send + 'static,
     {
         let id = new_id(kind.prefix(), Timestamp::now())?;
-        let begun = self.state.begin(self.provider, kind, &id, instance_id, backup_id).await?;
+        let provider = self.provider;
+        let new = NewJob { id: &id, provider, kind, instance_id, backup_id, exclusive: true, caller, confirmation };
+        let begun = self.state.begin(new).await?;
         if let Begun::Started(job) = &begun {
-            self.run(job.id.clone(), work(job.clone()));
+            self.run(job.clone(), work(job.clone()));
         }
         Ok(begun)
     }
 
-    /// Runs work in the background as a job that stands in the store: one just begun, or one adopted.
-    pub fn run(&self, id: String, work: impl Future<Output = Result<String, Fault>> + Send + 'static) {
-        let (state, needs_rollback) = (Arc::clone(&self.state), self.needs_rollback);
-        let work = tokio::spawn(work);
+    /// Runs work in the background as a job that is in the store: one just begun, or one adopted.
+    pub fn run(&self, job: Job, work: impl Future<Output = JobEnd> + Send + 'static) {
+        let (jobs, work) = (self.clone(), tokio::spawn(work));
         self.running.spawn(async move {
-            let outcome = work.await.unwrap_or_else(|e| {
-                Err(Fault::new(Kind::Unexpected, CRASHED, "the job died of a bug in this program").because(e))
+            // What a bug left behind is reconciled like that of a process that died.
+            let end = work.await.unwrap_or_else(|e| {
+                let message = "the job died of a bug in this program";
+                Err(Unfinished::RollbackPending(Fault::new(Kind::Unexpected, "job.crashed", message).because(e)))
             });
-            if let Err(fault) = &outcome
-                && fault.code != LET_GO
-            {
+            if let Err(Unfinished::Failed(fault) | Unfinished::RollbackPending(fault)) = &end {
                 // A target of its own: a command that prints by itself what came of its job leaves it out of the log.
-                tracing::warn!(target: "tair_backup_mcp::job_failed", job = %id, code = fault.code, cause = ?std::error::Error::source(fault), "{fault}");
+                tracing::warn!(target: "tair_backup_mcp::job_failed", job = %job.id, code = fault.code, cause = ?std::error::Error::source(fault), "{fault}");
             }
-            let mut wait = Duration::from_millis(100);
-            for _ in 0..WRITINGS {
-                let written = match &outcome {
-                    Err(fault) if fault.code == LET_GO => state.release(&id, &fault.message).await,
-                    Err(fault) if fault.code == CRASHED || needs_rollback(fault) => {
-                        state.fail_unsettled(&id, fault).await
-                    }
-                    outcome => state.finish(&id, outcome).await,
-                };
-                let Err(fault) = written else { return };
-                tracing::error!(job = %id, "the job's end could not be written down: {fault}");
-                tokio::time::sleep(wait).await;
-                wait = wait.saturating_mul(2);
-            }
-            // Whoever looks next finds out anew what became of it.
-            if let Err(fault) = state.release(&id, "its end could not be written down").await {
-                tracing::error!(job = %id, "the job could not be given up: {fault}");
-            }
+            jobs.end(&job, &end).await;
         });
     }
 
-    /// Adopts what nobody works on and has each settled by itself. All of it is seen to its end by this process, and waited
-    /// for here only for a while: who asks may go away. What cannot be settled is given back, to be tried again.
+    /// Writes down how a job's work ended. A job that cannot even be written about is left for the next process.
+    async fn end(&self, job: &Job, end: &JobEnd) {
+        match end {
+            Ok(message) => self.audit_end(job, Ok(message)).await,
+            Err(Unfinished::Failed(fault) | Unfinished::RollbackPending(fault)) => {
+                self.audit_end(job, Err((fault.code, &fault.message))).await;
+            }
+            Err(Unfinished::Detached(_)) => {}
+        }
+        let mut wait = Duration::from_millis(100);
+        for _ in 0..WRITINGS {
+            let written = match end {
+                Ok(message) => self.state.finish(&job.id, Ok(message)).await,
+                Err(Unfinished::Failed(fault)) => self.state.finish(&job.id, Err(fault)).await,
+                Err(Unfinished::RollbackPending(fault)) => self.state.fail_with_rollback_pending(&job.id, fault).await,
+                Err(Unfinished::Detached(stage)) => self.release(job, Phase::Detached, stage).await,
+            };
+            let Err(fault) = written else { return };
+            tracing::error!(job = %job.id, "the job's end could not be written down: {fault}");
+            tokio::time::sleep(wait).await;
+            wait = wait.saturating_mul(2);
+        }
+        // Whoever looks next finds out anew what became of it.
+        if let Err(fault) = self.release(job, Phase::Interrupted, "its end could not be written down").await {
+            tracing::error!(job = %job.id, "the job could not be given up: {fault}");
+        }
+    }
+
+    async fn release(&self, job: &Job, phase: Phase, stage: &str) -> Result<(), Fault> {
+        // Leases are released too, so the trait is named.
+        crate::state::jobs::JobStore::release(self.state.as_ref(), &job.id, phase, stage).await
+    }
+
+    /// Says how far a job is: `done` of `total` bytes.
+    ///
+    /// # Errors
+    /// `state.failed`.
+    pub async fn progress(&self, job: &Job, stage: &str, done: u64, total: u64) -> Result<(), Fault> {
+        self.state.progress(&job.id, Phase::Working, stage, done, total).await
+    }
+
+    /// Writes down what a crash from here on would need rolled back. Durable when it returns.
+    ///
+    /// # Errors
+    /// `state.failed`, `job.undo`.
+    pub async fn save_recovery(&self, job: &Job, record: &impl Recoverable) -> Result<(), Fault> {
+        self.state.save_recovery(&job.id, &record.stored()?).await
+    }
+
+    /// Writes down in the audit what came of something that cannot be undone any more: a full disk must not turn it into a
+    /// failure.
+    pub async fn audit(&self, record: AuditRecord) {
+        if let Err(fault) = self.state.record(record).await {
+            tracing::error!("the audit could not be written: {fault}");
+        }
+    }
+
+    /// Tells the audit how a permitted job ended: who had asked for it, and under which confirmation, the job knows.
+    async fn audit_end(&self, job: &Job, outcome: Result<&str, (&str, &str)>) {
+        if !job.kind.takes_permit() {
+            return;
+        }
+        let (how, detail) = match outcome {
+            Ok(message) => ("succeeded", message.to_owned()),
+            Err((code, message)) => ("failed", format!("{code}: {message}")),
+        };
+        let (event, detail) = (format!("{}.{how}", job.kind.as_str()), format!("job {}: {detail}", job.id));
+        let record = AuditRecord::now(&event, &job.caller, &job.instance_id, detail);
+        self.audit(AuditRecord { nonce: job.confirmation.clone(), ..record }).await;
+    }
+
+    /// Adopts what nobody works on and has each reconciled by itself. All of it is seen to its end by this process, and waited
+    /// for here only for a while: who asks may go away. What cannot be reconciled is given back, to be tried again.
     ///
     /// # Errors
     /// `state.failed`, `home.failed`.
-    pub async fn adopt<F>(
-        &self,
-        provider: &'static str,
-        settle: impl Fn(Orphan) -> F + Send + 'static,
-    ) -> Result<(), Fault>
+    pub async fn adopt<F>(&self, reconcile: impl Fn(Orphan) -> F + Send + 'static) -> Result<(), Fault>
     where
-        F: Future<Output = Result<(), Fault>> + Send + 'static,
+        F: Future<Output = Result<Reconciled, Fault>> + Send + 'static,
     {
-        let (state, running) = (Arc::clone(&self.state), self.running.clone());
+        let crashed = |e: tokio::task::JoinError| {
+            Fault::new(Kind::Unexpected, "job.crashed", "reconciling died of a bug in this program").because(e)
+        };
+        let jobs = self.clone();
         let adopting = self.running.spawn(async move {
-            let mut settling = Vec::new();
-            for orphan in state.adopt_orphans(provider).await? {
-                let (id, status) = (orphan.job.id.clone(), orphan.job.status);
-                let (state, work) = (Arc::clone(&state), tokio::spawn(settle(orphan)));
-                settling.push(running.spawn(async move {
-                    let settled = work.await.unwrap_or_else(|e| {
-                        Err(Fault::new(Kind::Unexpected, CRASHED, "settling it died of a bug in this program")
-                            .because(e))
-                    });
-                    let Err(fault) = settled else { return };
-                    // Nobody may forget it: it stays an orphan, and is tried again at the next look.
-                    tracing::warn!(job = %id, "what a dead process left cannot be settled yet: {fault}");
-                    let how = if status == JobStatus::Failed {
-                        format!("failed; {}", stage::UNSETTLED)
-                    } else {
-                        stage::INTERRUPTED.into()
+            let mut reconciling = Vec::new();
+            for orphan in jobs.state.adopt(jobs.provider).await? {
+                let (jobs, job) = (jobs.clone(), orphan.job.clone());
+                let (running, work) = (jobs.running.clone(), tokio::spawn(reconcile(orphan)));
+                reconciling.push(running.spawn(async move {
+                    let written = match work.await.unwrap_or_else(|e| Err(crashed(e))) {
+                        Ok(reconciled) => jobs.write_reconciled(&job, reconciled).await,
+                        Err(fault) => Err(fault),
                     };
-                    if let Err(fault) = state.release(&id, &format!("{how}; {}", fault.message)).await {
-                        tracing::error!(job = %id, "the job could not be given back: {fault}");
+                    if let Err(fault) = written {
+                        jobs.give_back(&job, &fault).await;
                     }
                 }));
             }
-            for one in settling {
+            for one in reconciling {
                 let _ = one.await;
             }
             Ok(())
         });
         match tokio::time::timeout(ADOPTING, adopting).await {
             Ok(Ok(outcome)) => outcome,
-            Ok(Err(e)) => {
-                Err(Fault::new(Kind::Unexpected, CRASHED, "settling jobs died of a bug in this program").because(e))
-            }
+            Ok(Err(e)) => Err(crashed(e)),
             Err(_) => Ok(()),
+        }
+    }
+
+    async fn write_reconciled(&self, job: &Job, reconciled: Reconciled) -> Result<(), Fault> {
+        match reconciled {
+            Reconciled::Resumed => Ok(()),
+            Reconciled::Ended(outcome) => {
+                let told = outcome.as_ref().map(String::as_str);
+                self.audit_end(job, told.map_err(|fault| (fault.code, fault.message.as_str()))).await;
+                self.state.finish(&job.id, told).await
+            }
+            Reconciled::RolledBack { message, hint } => {
+                self.audit_end(job, Err((&job.code, &message))).await;
+                self.state.reconciled(&job.id, &message, &hint).await
+            }
+        }
+    }
+
+    /// Nobody may forget a job that cannot be reconciled yet: it stays an orphan, and is tried again at the next look.
+    async fn give_back(&self, job: &Job, why: &Fault) {
+        tracing::warn!(job = %job.id, "what a dead process left cannot be reconciled yet: {why}");
+        let how = if job.status == JobStatus::Failed { ROLLBACK_PENDING } else { INTERRUPTED };
+        let stage = format!("{how}; {}", why.message);
+        if let Err(fault) = self.release(job, Phase::Interrupted, &stage).await {
+            tracing::error!(job = %job.id, "the job could not be given back: {fault}");
         }
     }
 

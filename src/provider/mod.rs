@@ -6,7 +6,6 @@ pub mod local;
 pub mod routed;
 pub mod set_stream;
 pub mod tair;
-pub mod trace;
 pub mod traffic;
 
 use crate::guard::act::{Act, PolicyChange};
@@ -172,12 +171,6 @@ pub trait Provider: Send + Sync {
 
     /// Does what is permitted. Long work is a job that goes on.
     async fn carry_out(&self, permit: Permit) -> Result<Carried, Fault>;
-
-    /// One job.
-    async fn job(&self, job_id: &str) -> Result<Job, Fault>;
-
-    /// The latest jobs, newest first.
-    async fn jobs(&self, instance_id: Option<&str>) -> Result<Vec<Job>, Fault>;
 
     /// Settles what dead processes left behind. Called once at the start, again before jobs are listed.
     async fn recover(&self) -> Result<(), Fault>;

@@ -132,17 +132,8 @@ impl Provider for Routed {
         self.of(&instance_id).carry_out(permit).await
     }
 
-    /// Jobs of all are in one store.
-    async fn job(&self, job_id: &str) -> Result<Job, Fault> {
-        self.local.job(job_id).await
-    }
-
-    async fn jobs(&self, instance_id: Option<&str>) -> Result<Vec<Job>, Fault> {
-        self.local.jobs(instance_id).await
-    }
-
     async fn recover(&self) -> Result<(), Fault> {
-        // One that is away must not keep the other from being settled.
+        // One that is away must not keep the other from being reconciled.
         let (ours, theirs) = tokio::join!(self.local.recover(), self.tair.recover());
         ours.and(theirs)
     }

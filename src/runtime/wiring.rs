@@ -7,6 +7,7 @@ use crate::provider::local::Local;
 use crate::provider::routed::Routed;
 use crate::provider::tair::Tair;
 use crate::state::State;
+use crate::state::sqlite::Sqlite;
 use crate::tair::client::Client;
 use crate::tair::environment::Environment;
 use crate::tools::App;
@@ -17,7 +18,7 @@ use std::sync::Arc;
 /// # Errors
 /// Those of the cloud's client: a region or an endpoint that is none.
 pub fn app(config: Config) -> Result<Arc<App>, Fault> {
-    let state = Arc::new(State::new(config.home.dir()));
+    let state: Arc<dyn State> = Arc::new(Sqlite::new(config.home.dir()));
     let local = Local::new(&config, Arc::clone(&state));
     let provider: Arc<dyn Provider> = match &config.tair {
         None => Arc::new(local),

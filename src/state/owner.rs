@@ -6,8 +6,11 @@
 use crate::config::home::{file_fault, private_dir};
 use crate::model::fault::Fault;
 use crate::model::ids::{hex, random};
+use crate::state::liveness::Liveness;
+use async_trait::async_trait;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
+use tokio::sync::OnceCell;
 
 /// A live owner; its lock goes with it.
 #[derive(Debug)]
@@ -20,6 +23,33 @@ pub struct Owner {
 
 fn open(path: &Path) -> Result<File, Fault> {
     OpenOptions::new().create(true).truncate(false).write(true).open(path).map_err(|e| file_fault("open", path, e))
+}
+
+/// Liveness where processes share a disk: the lock of a dead process is gone at once, so it is told without a clock.
+#[derive(Debug)]
+pub struct LockFiles {
+    run: PathBuf,
+    me: OnceCell<Owner>,
+}
+
+impl LockFiles {
+    /// Lock files in that directory, which is made on first use.
+    #[must_use]
+    pub fn new(run: PathBuf) -> Self {
+        Self { run, me: OnceCell::new() }
+    }
+}
+
+#[async_trait]
+impl Liveness for LockFiles {
+    async fn me(&self) -> Result<String, Fault> {
+        let me = self.me.get_or_try_init(|| async { Owner::new(&self.run) }).await?;
+        Ok(me.name.clone())
+    }
+
+    async fn lives(&self, owner: &str) -> Result<bool, Fault> {
+        Owner::lives(&self.run, owner)
+    }
 }
 
 /// Opens and locks a file, waiting for whoever holds it.

@@ -5,7 +5,7 @@
 use crate::guard::act::Act;
 use crate::guard::assess::assess;
 use crate::guard::check::{Precheck, Status, blocked, of_status};
-use crate::guard::ledger::{AuditRecord, Confirmation, ConfirmationStatus, Ledger as _};
+use crate::guard::ledger::{AuditRecord, Confirmation, ConfirmationStatus};
 use crate::guard::permit;
 use crate::guard::person::Yes;
 use crate::guard::plan::Plan;

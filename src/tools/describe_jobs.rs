@@ -37,8 +37,8 @@ pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Jobs, Fault> {
     }
     call.app.provider.recover().await?;
     let jobs = match &args.job_id {
-        Some(id) => vec![call.app.provider.job(id).await?],
-        None => call.app.provider.jobs(args.instance_id.as_deref()).await?,
+        Some(id) => vec![call.app.state.job(id).await?],
+        None => call.app.state.jobs(args.instance_id.as_deref()).await?,
     };
     Ok(Jobs { jobs: jobs.iter().map(JobRow::of).collect() })
 }

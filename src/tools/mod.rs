@@ -40,7 +40,7 @@ pub struct App {
     /// The instances' provider.
     pub provider: Arc<dyn Provider>,
     /// Jobs, confirmations, audit.
-    pub state: Arc<State>,
+    pub state: Arc<dyn State>,
 }
 
 /// Is told how far long work is; a face shows it.
@@ -181,9 +181,7 @@ impl App {
     }
 }
 
-/// How often a waiting call looks at its job.
-const LOOK: Duration = Duration::from_millis(50);
-/// How often it reports, so that a client does not take silence for an end.
+/// How often a waiting call reports, so that a client does not take silence for an end.
 const REPORT: Duration = Duration::from_secs(1);
 
 /// Works with a heartbeat, so that a client does not take silence for an end.
@@ -217,10 +215,16 @@ pub async fn run_detached<T: Send + 'static>(
 /// `state.failed`.
 pub async fn follow(call: &ToolCall<'_>, mut job: Job, wait: Duration) -> Result<Job, Fault> {
     let deadline = Instant::now() + wait;
+    let mut changes = call.app.state.changes();
+    if job.status == JobStatus::Running {
+        // It may have changed since it was handed in, of which nobody notifies any more.
+        job = call.app.state.job(&job.id).await?;
+    }
     let mut reported = Instant::now().checked_sub(REPORT).unwrap_or_else(Instant::now);
     while job.status == JobStatus::Running && Instant::now() < deadline {
-        tokio::time::sleep(LOOK).await;
-        job = call.app.provider.job(&job.id).await?;
+        // Where the wait is over first, the job is read once more all the same.
+        let _ = tokio::time::timeout_at(deadline.into(), changes.changed()).await;
+        job = call.app.state.job(&job.id).await?;
         if reported.elapsed() >= REPORT {
             reported = Instant::now();
             call.progress

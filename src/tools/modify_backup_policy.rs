@@ -1,7 +1,7 @@
 //! `modify_backup_policy`: changes what is named and keeps the rest. What lowers protection takes a person's yes.
 
 use crate::guard::act::{Act, PolicyChange};
-use crate::guard::ledger::{AuditRecord, Ledger as _};
+use crate::guard::ledger::AuditRecord;
 use crate::model::fault::{Fault, Kind};
 use crate::model::instance::Capability;
 use crate::provider::Raised;

@@ -16,6 +16,7 @@ mod guard;
 mod mcp;
 mod provider;
 mod redis;
+mod state;
 mod tair;
 mod tools;
 mod vault;

@@ -138,7 +138,7 @@ async fn server(app: &App, findings: &mut Findings) {
 async fn jobs(app: &App, findings: &mut Findings) {
     const NAME: &str = "jobs";
     let looked: Result<Vec<_>, Fault> = match app.provider.recover().await {
-        Ok(()) => app.provider.jobs(None).await,
+        Ok(()) => app.state.jobs(None).await,
         Err(fault) => Err(fault),
     };
     let jobs = match looked {

@@ -42,7 +42,7 @@ impl Account {
     /// # Errors
     /// What the state store refuses.
     pub async fn all_jobs(&self, instance_id: &str) -> Result<Vec<Job>, Refused> {
-        Ok(self.app.provider.jobs(Some(instance_id)).await?)
+        Ok(self.app.state.jobs(Some(instance_id)).await?)
     }
 
     /// The latest jobs of an instance that a client may know of.

@@ -8,7 +8,7 @@ use crate::emulator::account::records::LockRecord;
 use crate::emulator::answer::Refused;
 use crate::emulator::ids::{Of, number};
 use crate::emulator::request::ActionRequest;
-use crate::guard::ledger::{AuditRecord, Ledger as _};
+use crate::guard::ledger::AuditRecord;
 use crate::model::text::clean;
 use crate::provider::WriteLock as Lock;
 use crate::tair::wire::restore::{LockDBInstanceWrite, UnlockDBInstanceWrite, WriteLock};

@@ -11,7 +11,8 @@ use crate::guard::act::{Act, Source};
 use crate::model::caller::Caller;
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, JobStatus};
-use crate::provider::{Carried, Provider};
+use crate::provider::Carried;
+use crate::state::State;
 use crate::tools::App;
 use crate::tools::delegated::{Refusal, delegated};
 use std::sync::Arc;
@@ -19,8 +20,6 @@ use std::time::Duration;
 
 /// How long a call waits for its restore to be begun or refused: well below the time after which clients give up.
 const VERDICT: Duration = Duration::from_secs(4);
-/// How often a job is looked at.
-const LOOK: Duration = Duration::from_millis(100);
 
 /// Deletes a set for ever.
 ///
@@ -41,10 +40,13 @@ async fn begin(app: &App, caller: &Caller, instance_id: &str, act: Act) -> Resul
 }
 
 /// Waits for a job's end.
-async fn end(provider: &dyn Provider, mut job: Job) -> Result<(), Fault> {
+async fn end(state: &dyn State, mut job: Job) -> Result<(), Fault> {
+    let mut changes = state.changes();
     while job.status == JobStatus::Running {
-        tokio::time::sleep(LOOK).await;
-        job = provider.job(&job.id).await?;
+        job = state.job(&job.id).await?;
+        if job.status == JobStatus::Running {
+            changes.changed().await;
+        }
     }
     if job.status == JobStatus::Succeeded {
         return Ok(());
@@ -78,7 +80,7 @@ pub async fn restore(request: &ActionRequest<'_>, instance_id: &str, backup_id: 
             Ok(job) => {
                 // Nobody listens any more when it took long to begin.
                 let _ = told.send(Ok(()));
-                if let Err(fault) = end(account.app.provider.as_ref(), job).await {
+                if let Err(fault) = end(account.app.state.as_ref(), job).await {
                     tracing::warn!(%instance_id, "{fault}");
                 }
                 account.activity.end_restoring(&instance_id);
@@ -111,7 +113,7 @@ pub fn fill(
                 tracing::warn!(%spare_id, code = fault.code, "the new instance was not begun to be filled: {fault}");
             }
             Ok(job) => {
-                if let Err(fault) = end(account.app.provider.as_ref(), job).await {
+                if let Err(fault) = end(account.app.state.as_ref(), job).await {
                     tracing::warn!(%spare_id, "the new instance could not be filled: {fault}");
                 }
             }

@@ -5,7 +5,7 @@ use crate::emulator::account::sets::ListedSet;
 use crate::emulator::answer::Refused;
 use crate::emulator::ids::cluster;
 use crate::emulator::request::ActionRequest;
-use crate::model::job::{Job, JobStatus, stage};
+use crate::model::job::{Job, JobStatus, Phase};
 use crate::tair::wire::DownloadUrl;
 use jiff::Timestamp;
 
@@ -65,9 +65,9 @@ pub fn progress(request: &ActionRequest<'_>, job: &Job) -> (&'static str, i64) {
             _ => ("Uploading", percent),
         };
     }
-    match (job.status, job.stage.as_str()) {
-        (JobStatus::Running, stage::STARTING) => ("NoStart", 0),
-        (JobStatus::Running, stage::FORKING) => ("Preparing", 0),
+    match (job.status, job.phase) {
+        (JobStatus::Running, Phase::Starting) => ("NoStart", 0),
+        (JobStatus::Running, Phase::Forking) => ("Preparing", 0),
         (JobStatus::Running, _) => {
             let done = job.done.saturating_mul(100).checked_div(job.total).unwrap_or(50);
             ("Uploading", i64::try_from(done).unwrap_or(99).min(99))

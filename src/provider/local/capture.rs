@@ -4,7 +4,7 @@ use crate::model::backup::{Mode, Origin};
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::new_id;
 use crate::model::instance::total_keys;
-use crate::model::job::{Job, JobKind, stage};
+use crate::model::job::{Job, JobKind, Phase, Unfinished};
 use crate::model::text::bytes;
 use crate::provider::local::feed::{self, CHUNK, Sink};
 use crate::provider::local::{COMMAND_TIMEOUT, Inner};
@@ -20,6 +20,8 @@ use jiff::Timestamp;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// Stage of a capture while its source has been asked and has not begun to send.
+const FORKING: &str = "waiting for the source to fork";
 /// How often a job's progress is written down.
 pub const TICK: Duration = Duration::from_millis(500);
 
@@ -35,7 +37,9 @@ impl Inner {
         let note = note.to_owned();
         let inner = Arc::clone(self);
         self.jobs
-            .begin(JobKind::Backup, instance_id, &backup_id, |job| async move { inner.capture(&job, mode, note).await })
+            .begin(JobKind::Backup, instance_id, &backup_id, |job| async move {
+                inner.capture(&job, mode, note).await.map_err(Unfinished::Failed)
+            })
             .await
     }
 
@@ -43,7 +47,7 @@ impl Inner {
         let told = self.tell(&job.instance_id).await?;
         let endpoint = self.capture_endpoint(&job.instance_id, mode).await?;
         let started_at = Timestamp::now();
-        self.state.progress(&job.id, stage::FORKING, 0, 0).await?;
+        self.state.progress(&job.id, Phase::Forking, FORKING, 0, 0).await?;
         let open = Snapshot::open(&endpoint, CaptureOptions::default());
         let mut snapshot = tokio::select! {
             snapshot = open => snapshot?,
@@ -135,11 +139,11 @@ impl Inner {
             }
             if told.elapsed() >= TICK {
                 told = Instant::now();
-                self.state.progress(&job.id, "receiving and verifying", received, total).await?;
+                self.jobs.progress(job, "receiving and verifying", received, total).await?;
             }
         }
         drop(sink);
-        self.state.progress(&job.id, "writing to disk", received, total).await
+        self.jobs.progress(job, "writing to disk", received, total).await
     }
 }
 

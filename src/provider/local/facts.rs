@@ -22,7 +22,6 @@ use crate::redis::resp::Value;
 use crate::redis::settings::can_replicate_from_us;
 use crate::redis::slots::owned_slots;
 use crate::redis::target::Refusal;
-use crate::state::jobs::Filter;
 use jiff::Timestamp;
 use std::sync::Arc;
 use std::time::Duration;
@@ -110,7 +109,7 @@ impl Inner {
     /// The job that must end before a restore can begin: without this look it would cost the person's yes.
     async fn running_job(&self, instance_id: &str, plan: &Plan) -> Result<Option<RunningJob>, Fault> {
         let safety = plan.safety.as_ref().map_or("", |s| s.job_id.as_str());
-        let jobs = self.state.jobs(Filter { job_id: None, instance_id: Some(instance_id) }).await?;
+        let jobs = self.state.jobs(Some(instance_id)).await?;
         let running = jobs.into_iter().find(|j| j.status == JobStatus::Running && j.id != safety);
         Ok(running.map(|job| RunningJob { kind: job.kind.as_str(), id: job.id }))
     }

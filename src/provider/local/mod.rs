@@ -39,7 +39,7 @@ use crate::provider::{
 };
 use crate::redis::endpoint::{Endpoint, TlsSettings};
 use crate::state::State;
-use crate::state::jobs::{Begun, Filter};
+use crate::state::jobs::Begun;
 use crate::vault::Vault;
 use async_trait::async_trait;
 use std::path::Path;
@@ -59,7 +59,7 @@ struct Inner {
     ids: Vec<String>,
     instances: Vec<InstanceConfig>,
     sandbox: Option<sandbox::Sandbox>,
-    state: Arc<State>,
+    state: Arc<dyn State>,
     vault: Vault,
     /// Told to stop, captures do and restores go on.
     jobs: Jobs,
@@ -71,13 +71,13 @@ const PROVIDER: &str = "local";
 impl Local {
     /// The provider of what is configured. Touches nothing yet.
     #[must_use]
-    pub fn new(config: &Config, state: Arc<State>) -> Self {
+    pub fn new(config: &Config, state: Arc<dyn State>) -> Self {
         Self {
             inner: Arc::new(Inner {
                 ids: config.instance_ids(),
                 instances: config.instances.clone(),
                 sandbox: config.sandbox.then(|| sandbox::Sandbox::new(config.home.sandbox())),
-                jobs: Jobs::new(PROVIDER, Arc::clone(&state), restore::needs_rollback),
+                jobs: Jobs::new(PROVIDER, Arc::clone(&state)),
                 state,
                 vault: Vault::new(config.home.vault()),
             }),
@@ -333,14 +333,6 @@ impl Provider for Local {
             | Act::ModifyBackupPolicy { .. }
             | Act::CreateInstanceFromBackup { .. } => Err(permit.plan().unsupported()),
         }
-    }
-
-    async fn job(&self, job_id: &str) -> Result<Job, Fault> {
-        self.inner.state.job(job_id).await
-    }
-
-    async fn jobs(&self, instance_id: Option<&str>) -> Result<Vec<Job>, Fault> {
-        self.inner.state.jobs(Filter { job_id: None, instance_id }).await
     }
 
     async fn recover(&self) -> Result<(), Fault> {

@@ -1,14 +1,14 @@
-//! Recovery: what a process that died left behind is found, settled, and said, at the next start of any process.
+//! Recovery: what a process that died left behind is found, reconciled, and said, at the next start of any process.
 
 use crate::guard::grant::Recovery;
 use crate::guard::plan::Plan;
 use crate::model::backup::BackupSet;
 use crate::model::fault::{Fault, Kind};
 use crate::model::instance::total_keys;
-use crate::model::job::{Job, JobKind, JobStatus};
+use crate::model::job::{Job, JobKind, JobStatus, RecoveryKind};
 use crate::model::secret::Secret;
-use crate::provider::local::{Inner, PROVIDER};
-use crate::provider::trace::Trace;
+use crate::provider::jobs::{Reconciled, Recoverable};
+use crate::provider::local::Inner;
 use crate::redis::conn::Conn;
 use crate::redis::facts::key_counts;
 use crate::redis::master::rollback::{Found, roll_back};
@@ -29,10 +29,12 @@ pub struct RecoveryRecord {
     back: String,
     /// Keys the set has, for judging how far it came.
     keys: u64,
+    /// What the target was before it was told to follow us; `None` for a restore by commands.
     switch: Option<SwitchRecord>,
-    /// For the audit.
-    #[serde(default)]
-    trace: Trace,
+}
+
+impl Recoverable for RecoveryRecord {
+    const KIND: RecoveryKind = RecoveryKind::LocalRestore;
 }
 
 /// [`RollbackRecord`], as stored.
@@ -50,8 +52,8 @@ struct SwitchRecord {
 
 impl RecoveryRecord {
     /// Of a restore by commands, or of one that has not been told how yet.
-    pub fn of(plan: &Plan, set: &BackupSet, trace: &Trace) -> Self {
-        Self { back: plan.impact.way_back.clone(), keys: total_keys(&set.counts), switch: None, trace: trace.clone() }
+    pub fn of(plan: &Plan, set: &BackupSet) -> Self {
+        Self { back: plan.impact.way_back.clone(), keys: total_keys(&set.counts), switch: None }
     }
 
     /// Of a restore by replication.
@@ -68,12 +70,6 @@ impl RecoveryRecord {
             run_id: switch.run_id.clone(),
         };
         Self { switch: Some(record), ..self }
-    }
-
-    /// As stored.
-    pub fn to_json(&self) -> Result<String, Fault> {
-        serde_json::to_string(self)
-            .map_err(|e| Fault::new(Kind::Unexpected, "job.undo", "the undo record could not be written").because(e))
     }
 }
 
@@ -95,7 +91,7 @@ impl SwitchRecord {
 }
 
 impl Inner {
-    /// Settles every job whose process is dead. What is adopted is settled whoever asked for it and goes away.
+    /// Reconciles every job whose process is dead. What is adopted is reconciled whoever asked for it and goes away.
     pub async fn recover(self: &Arc<Self>) -> Result<(), Fault> {
         for id in &self.ids {
             if let Err(fault) = self.vault.sweep(id, &**self).await {
@@ -104,39 +100,33 @@ impl Inner {
         }
         let inner = Arc::clone(self);
         self.jobs
-            .adopt(PROVIDER, move |orphan| {
+            .adopt(move |orphan| {
                 let inner = Arc::clone(&inner);
-                async move { inner.settle_orphan(&orphan).await }
+                async move { inner.reconcile(&orphan).await }
             })
             .await
     }
 
     /// The error: not now.
-    async fn settle_orphan(&self, orphan: &Orphan) -> Result<(), Fault> {
+    async fn reconcile(&self, orphan: &Orphan) -> Result<Reconciled, Fault> {
         let outcome = match orphan.job.kind {
-            JobKind::Backup | JobKind::Clone => self.settle_backup(&orphan.job).await,
-            JobKind::Restore => self.settle_restore(orphan).await.map_err(|away| {
+            JobKind::Backup | JobKind::Clone => self.reconcile_backup(&orphan.job).await,
+            JobKind::Restore => self.reconcile_restore(orphan).await.map_err(|away| {
                 let stage = format!("its target cannot be asked yet ({})", away.message);
                 Fault::new(away.kind, away.code, stage).because(away)
             })?,
         };
-        if orphan.job.kind == JobKind::Restore {
-            let trace = serde_json::from_str::<RecoveryRecord>(&orphan.undo).map(|undo| undo.trace).unwrap_or_default();
-            self.jobs.note_end(&trace, &orphan.job, &outcome).await;
+        if orphan.job.status != JobStatus::Failed {
+            return Ok(Reconciled::Ended(outcome));
         }
-        match outcome {
+        Ok(match outcome {
             // It had ended before, with a code of its own.
-            Err(fault) if orphan.job.status == JobStatus::Failed => {
-                self.state.settled(&orphan.job.id, &fault.message, &fault.hint).await
-            }
-            Ok(message) if orphan.job.status == JobStatus::Failed => {
-                self.state.settled(&orphan.job.id, &message, &orphan.job.hint).await
-            }
-            outcome => self.state.finish(&orphan.job.id, &outcome).await,
-        }
+            Err(fault) => Reconciled::RolledBack { message: fault.message, hint: fault.hint },
+            Ok(message) => Reconciled::RolledBack { message, hint: orphan.job.hint.clone() },
+        })
     }
 
-    async fn settle_backup(&self, job: &Job) -> Result<String, Fault> {
+    async fn reconcile_backup(&self, job: &Job) -> Result<String, Fault> {
         // The manifest may have been the last thing its process put.
         if self.vault.find(&job.instance_id, &job.backup_id, &()).await.is_ok() {
             return Ok("the set was whole when its process died".into());
@@ -151,40 +141,45 @@ impl Inner {
     }
 
     /// The outer error: the target cannot be asked now.
-    async fn settle_restore(&self, orphan: &Orphan) -> Result<Result<String, Fault>, Fault> {
+    async fn reconcile_restore(&self, orphan: &Orphan) -> Result<Result<String, Fault>, Fault> {
         let interrupted =
             |message: String, hint: String| Fault::new(Kind::Unexpected, "job.interrupted", message).hint(hint);
-        let Ok(undo) = serde_json::from_str::<RecoveryRecord>(&orphan.undo) else {
-            return Ok(Err(interrupted(
-                "the process died before it touched the target; its data is as it was".into(),
-                "Make a new plan with restore_instance.".into(),
-            )));
+        let recovery = match RecoveryRecord::read(orphan.recovery.as_ref()) {
+            Ok(Some(recovery)) => recovery,
+            Ok(None) => {
+                return Ok(Err(interrupted(
+                    "the process died before it touched the target; its data is as it was".into(),
+                    "Make a new plan with restore_instance.".into(),
+                )));
+            }
+            Err(damaged) => return Ok(Err(damaged)),
         };
         let id = &orphan.job.instance_id;
         let mut conn = Conn::open(&self.endpoint(id).await?, GLANCE).await?;
-        let back = format!("What was there before: {}.", undo.back);
-        let Some(record) = &undo.switch else {
+        let back = format!("What was there before: {}.", recovery.back);
+        let Some(record) = &recovery.switch else {
             let keys = total_keys(&key_counts(&mut conn).await?);
             let message = format!(
                 "the process died while keys were written one by one: the target holds {keys} keys, the backup has {}",
-                undo.keys
+                recovery.keys
             );
             return Ok(Err(interrupted(message, format!("Restore again to complete it. {back}"))));
         };
-        let grant = Recovery { instance_id: id.clone(), record: orphan.undo.clone() }.roll_back();
-        let settled = roll_back(grant, &mut conn, &record.switch()).await?;
+        let stored = orphan.recovery.as_ref().map(|stored| stored.json.clone()).unwrap_or_default();
+        let grant = Recovery { instance_id: id.clone(), record: stored }.roll_back();
+        let rolled_back = roll_back(grant, &mut conn, &record.switch()).await?;
         let keys = total_keys(&key_counts(&mut conn).await?);
-        if let Some(problem) = settled.problem {
+        if let Some(problem) = rolled_back.problem {
             return Err(Fault::new(Kind::Provider, "restore.unsettled", problem));
         }
-        let put_back = match &settled.found {
+        let put_back = match &rolled_back.found {
             Found::Master => "it follows nobody and its settings are as they were".to_owned(),
             Found::FollowedUs => "it has been taken off this program and its settings are as they were".to_owned(),
             Found::FollowsAnother { master } => {
                 format!("it follows {master}, which is not our doing, and was left alone")
             }
         };
-        let holds = match (settled.loaded, settled.same_process) {
+        let holds = match (rolled_back.loaded, rolled_back.same_process) {
             (true, _) => format!("the target holds the restored backup ({keys} keys)"),
             (false, true) => {
                 format!("the target holds its old data ({keys} keys): the restore had not been swapped in")
@@ -194,10 +189,10 @@ impl Inner {
             }
         };
         let message = match orphan.job.status {
-            JobStatus::Failed => format!("{}; settled since: {holds}; {put_back}", orphan.job.message),
+            JobStatus::Failed => format!("{}; reconciled since: {holds}; {put_back}", orphan.job.message),
             _ => format!("the process died during this restore; {holds}; {put_back}"),
         };
-        if settled.loaded && orphan.job.status == JobStatus::Running {
+        if rolled_back.loaded && orphan.job.status == JobStatus::Running {
             return Ok(Ok(format!("{message}. {back}")));
         }
         Ok(Err(interrupted(message, format!("Make a new plan to restore again. {back}"))))

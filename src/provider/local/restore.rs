@@ -3,20 +3,18 @@
 use crate::config::instance::Announce;
 use crate::guard::facts::restore::LastLook;
 use crate::guard::grant::{Grant, Overwrite};
-use crate::guard::ledger::Ledger as _;
 use crate::guard::permit::Permit;
 use crate::guard::plan::{Plan, changed};
 use crate::guard::writes::Writes;
 use crate::model::backup::BackupSet;
 use crate::model::fault::{Fault, Kind};
 use crate::model::instance::{Counts, total_keys};
-use crate::model::job::{Job, JobKind};
+use crate::model::job::{Job, JobEnd, JobKind, Unfinished};
 use crate::model::restore::Method;
 use crate::provider::local::capture::TICK;
 use crate::provider::local::facts::slots_served;
 use crate::provider::local::recover::RecoveryRecord;
 use crate::provider::local::{COMMAND_TIMEOUT, Inner};
-use crate::provider::trace::Trace;
 use crate::provider::with_way_back;
 use crate::redis::conn::Conn;
 use crate::redis::error::RedisError;
@@ -26,7 +24,6 @@ use crate::redis::master::types::{MasterOptions, Step, Supply};
 use crate::redis::rdb;
 use crate::redis::replay::encoder::RestoreEncoder;
 use crate::redis::replay::{ReplayMode, drive};
-use crate::state::jobs::Begun;
 use crate::vault::frames::FrameReader;
 use jiff::Timestamp;
 use std::sync::Arc;
@@ -42,36 +39,17 @@ const STALL: Duration = Duration::from_secs(60);
 impl Inner {
     /// Starts what is permitted.
     pub async fn start_restore(self: &Arc<Self>, permit: Permit, backup_id: &str) -> Result<Job, Fault> {
-        let instance_id = permit.plan().instance_id.clone();
         let inner = Arc::clone(self);
-        let begun = self
-            .jobs
-            .begin(JobKind::Restore, &instance_id, backup_id, |job| async move {
-                let plan = permit.plan().clone();
-                let verified = permit.human_verified();
-                let started = format!("job {}, human_verified {verified}", job.id);
-                let (record, trace) = (permit.record("restore.started", started), Trace::of(&permit));
-                let grant = permit.overwrite()?;
-                inner.state.record(record).await?;
-                let done = inner
-                    .restore(grant, &job, &plan, &trace)
-                    .await
-                    .map_err(|fault| with_way_back(fault, &plan.impact.way_back));
-                inner.jobs.note_end(&trace, &job, &done).await;
-                done
+        self.jobs
+            .begin_permitted(permit, JobKind::Restore, backup_id, |job, plan, permit| async move {
+                let done = inner.restore(permit.overwrite()?, &job, &plan).await;
+                done.map_err(|end| end.map(|fault| with_way_back(fault, &plan.impact.way_back)))
             })
-            .await?;
-        match begun {
-            Begun::Started(job) => Ok(job),
-            Begun::Joined(job) => {
-                Err(Fault::new(Kind::Provider, "job.busy", format!("restore {} is running on {instance_id}", job.id))
-                    .hint("Wait for it with describe_jobs; then make a new plan."))
-            }
-        }
+            .await
     }
 
-    async fn restore(&self, grant: Grant<Overwrite>, job: &Job, plan: &Plan, trace: &Trace) -> Result<String, Fault> {
-        self.state.progress(&job.id, "verifying the backup", 0, 0).await?;
+    async fn restore(&self, grant: Grant<Overwrite>, job: &Job, plan: &Plan) -> JobEnd {
+        self.jobs.progress(job, "verifying the backup", 0, 0).await?;
         let planned = plan.direct_restore()?;
         let set = self.vault.find(plan.act.set_of(&plan.instance_id), &job.backup_id, self).await?;
         // A bad RDB makes its target exit. The set was verified whole for the plan; before the first byte leaves us, every
@@ -83,23 +61,23 @@ impl Inner {
         };
         let another = "the backup is not the one that was planned; the target was not touched";
         let data = known.ok_or_else(|| changed(another))?;
-        let recovery = RecoveryRecord::of(plan, &set, trace);
+        let recovery = RecoveryRecord::of(plan, &set);
         match planned.method {
             Method::Replication => self.by_replication(grant, job, plan, recovery, &set, data).await?,
             Method::Commands => self.by_commands(grant, job, plan, recovery, &set, data).await?,
         }
         // Data that is in must not be called lost because of what comes after it.
-        let _ = self.state.progress(&job.id, "counting keys", set.rdb_bytes, set.rdb_bytes).await;
+        let _ = self.jobs.progress(job, "counting keys", set.rdb_bytes, set.rdb_bytes).await;
         let found = match self.count(&plan.instance_id).await {
             Ok(found) => found,
             Err(fault) => {
                 return Ok(format!("restored: the target took the whole set; its keys could not be counted ({fault})"));
             }
         };
-        compare_key_counts(&set.counts, &found).map_err(|why| {
+        Ok(compare_key_counts(&set.counts, &found).map_err(|why| {
             Fault::new(Kind::Provider, "restore.census_differs", format!("the target took the whole set, but {why}"))
                 .hint("A client may have written meanwhile; compare before you go on.")
-        })
+        })?)
     }
 
     async fn count(&self, instance_id: &str) -> Result<Counts, Fault> {
@@ -125,7 +103,7 @@ impl Inner {
         recovery: RecoveryRecord,
         set: &BackupSet,
         data: FrameReader,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), Unfinished> {
         let endpoint = self.endpoint(&plan.instance_id).await?;
         let announce = self.config(&plan.instance_id).and_then(|c| c.announce.clone());
         let options = MasterOptions {
@@ -137,10 +115,10 @@ impl Inner {
             total: Some(set.rdb_bytes),
             ..MasterOptions::default()
         };
-        let session = Session::prepare(&endpoint, options).await?;
-        self.still_as_planned(&mut Conn::open(&endpoint, COMMAND_TIMEOUT).await?, plan).await?;
+        let session = Session::prepare(&endpoint, options).await.map_err(Fault::from)?;
+        self.still_as_planned(&mut Conn::open(&endpoint, COMMAND_TIMEOUT).await.map_err(Fault::from)?, plan).await?;
         // From here on a crash is rolled back at the next start.
-        self.state.save_recovery(&job.id, &recovery.switching(session.rollback_record()).to_json()?).await?;
+        self.jobs.save_recovery(job, &recovery.switching(session.rollback_record())).await?;
         let (tx, rx) = mpsc::channel(IN_FLIGHT);
         let supplier = {
             let bytes = set.rdb_bytes;
@@ -165,13 +143,13 @@ impl Inner {
                 () = tokio::time::sleep(TICK) => {
                     let (stage, bytes) = *shown.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
                     // Progress that cannot be written down is no reason to drop a restore half way.
-                    let _ = self.state.progress(&job.id, stage, bytes, set.rdb_bytes).await;
+                    let _ = self.jobs.progress(job, stage, bytes, set.rdb_bytes).await;
                 }
             }
         };
         // The thread ends by itself: its channel is closed.
         let _ = supplier.await;
-        done.map(|_| ()).map_err(Fault::from)
+        done.map(|_| ()).map_err(ended_by)
     }
 
     async fn by_commands(
@@ -185,7 +163,7 @@ impl Inner {
     ) -> Result<(), Fault> {
         let mut conn = Conn::open(&self.endpoint(&plan.instance_id).await?, COMMAND_TIMEOUT).await?;
         self.still_as_planned(&mut conn, plan).await?;
-        self.state.save_recovery(&job.id, &recovery.to_json()?).await?;
+        self.jobs.save_recovery(job, &recovery).await?;
         let (tx, rx) = mpsc::channel(IN_FLIGHT);
         let reader = {
             let (vault, set, spool) = (self.vault.clone(), set.clone(), self.state.home().join("run"));
@@ -211,7 +189,7 @@ impl Inner {
                     let n = u128::from(done.load(std::sync::atomic::Ordering::Relaxed));
                     let share = n * u128::from(set.rdb_bytes) / u128::from(keys.max(1));
                     let bytes = u64::try_from(share).unwrap_or(u64::MAX).min(set.rdb_bytes);
-                    let _ = self.state.progress(&job.id, "writing keys", bytes, set.rdb_bytes).await;
+                    let _ = self.jobs.progress(job, "writing keys", bytes, set.rdb_bytes).await;
                 }
             }
         };
@@ -221,10 +199,13 @@ impl Inner {
     }
 }
 
-/// Whether a restore ended without the target being off us with its own settings: then its undo record is still needed.
-pub fn needs_rollback(fault: &Fault) -> bool {
-    let source = std::error::Error::source(fault).and_then(|e| e.downcast_ref::<RedisError>());
-    matches!(source, Some(RedisError::Restore { not_rolled_back: Some(_), .. }))
+/// How a restore by replication ended. Where the target is not off us with its own settings, the recovery record is still needed.
+fn ended_by(e: RedisError) -> Unfinished {
+    if matches!(e, RedisError::Restore { not_rolled_back: Some(_), .. }) {
+        Unfinished::RollbackPending(e.into())
+    } else {
+        Unfinished::Failed(e.into())
+    }
 }
 
 /// Reads data whose file was just shown to be the one that was verified. Each frame's own checksum is right before it goes

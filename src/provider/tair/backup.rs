@@ -5,12 +5,13 @@
 
 use crate::model::backup::Mode;
 use crate::model::fault::{Fault, Kind};
-use crate::model::job::{Job, JobKind};
+use crate::model::job::{Job, JobEnd, JobKind, RecoveryKind, StoredRecovery, Unfinished};
 use crate::model::time::written;
+use crate::provider::jobs::Recoverable;
 use crate::provider::tair::architecture::Architecture;
 use crate::provider::tair::poller::Poller;
 use crate::provider::tair::sets;
-use crate::provider::tair::{Inner, recovery_json, same_fault, traffic};
+use crate::provider::tair::{Inner, same_fault, traffic};
 use crate::state::jobs::Begun;
 use crate::tair::error::TairError;
 use crate::tair::retry::Retry;
@@ -44,6 +45,10 @@ pub struct Record {
     pub known: BTreeSet<String>,
     /// The jobs that are followed; empty while they are not known.
     pub jobs: Vec<i64>,
+}
+
+impl Recoverable for Record {
+    const KIND: RecoveryKind = RecoveryKind::CloudBackup;
 }
 
 type Started = oneshot::Sender<Result<bool, Fault>>;
@@ -102,16 +107,16 @@ impl Inner {
             .retry_after(std::time::Duration::from_secs(5)))
     }
 
-    async fn backup(&self, job: &Job, of: &InstanceAttribute, mode: Mode, tx: Started) -> Result<String, Fault> {
+    async fn backup(&self, job: &Job, of: &InstanceAttribute, mode: Mode, tx: Started) -> JobEnd {
         let mut tx = Some(tx);
         let started = self.call_for_backup(job, of, mode, &mut tx).await;
         let (record, joined) = match started {
             Ok(started) => started,
-            Err(fault) => {
+            Err(end) => {
                 if let Some(tx) = tx.take() {
-                    let _ = tx.send(Err(same_fault(&fault)));
+                    let _ = tx.send(Err(same_fault(&end)));
                 }
-                return Err(fault);
+                return Err(end);
             }
         };
         if let Some(tx) = tx.take() {
@@ -121,21 +126,22 @@ impl Inner {
     }
 
     /// Goes on with a job whose process died.
-    pub async fn resume_backup(&self, job: &Job, undo: &str) -> Result<String, Fault> {
-        let Ok(record) = serde_json::from_str::<Record>(undo) else {
+    pub async fn resume_backup(&self, job: &Job, record: Option<&StoredRecovery>) -> JobEnd {
+        let Some(record) = Record::read(record)? else {
             return Err(Fault::new(
                 Kind::Unexpected,
                 "job.interrupted",
                 "the process died before it asked the cloud for this backup",
             )
-            .hint("Call create_backup again."));
+            .hint("Call create_backup again.")
+            .into());
         };
         if !record.cluster && record.jobs.is_empty() {
             // It died between the call and its reply.
             let found = self.look_for_new(job, &record).await?;
             return match found {
                 Some(record) => self.follow_backup(job, record).await,
-                None => Err(lost_call(record.called_at)),
+                None => Err(lost_call(record.called_at).into()),
             };
         }
         self.follow_backup(job, record).await
@@ -148,7 +154,7 @@ impl Inner {
         of: &InstanceAttribute,
         mode: Mode,
         tx: &mut Option<Started>,
-    ) -> Result<(Record, bool), Fault> {
+    ) -> Result<(Record, bool), Unfinished> {
         let architecture = Architecture::of(of);
         let shards = of.shard_count.and_then(|n| usize::try_from(n).ok()).filter(|n| *n > 1);
         let mut poller = Poller::new(&self.polling, self.polling.backup, &self.jobs.stop);
@@ -163,8 +169,8 @@ impl Inner {
             };
             record.known = self.there_now(&job.instance_id, record.cluster).await?;
             // A crash from here on is looked into by the next process.
-            self.jobs.state.save_recovery(&job.id, &recovery_json(&record)?).await?;
-            self.jobs.state.progress(&job.id, "asking for a backup", 0, 0).await?;
+            self.jobs.save_recovery(job, &record).await?;
+            self.jobs.progress(job, "asking for a backup", 0, 0).await?;
             let call = CreateBackup { instance_id: job.instance_id.clone(), backup_retention_period: None };
             match self.client.call(&call).await {
                 Ok(reply) => {
@@ -172,7 +178,7 @@ impl Inner {
                     if record.jobs.is_empty() && !record.cluster {
                         // It was taken; which job it is can still be seen.
                         let found = self.look_for_new(job, &record).await?;
-                        return found.map(|record| (record, false)).ok_or_else(|| lost_call(Timestamp::now()));
+                        return found.map(|record| (record, false)).ok_or_else(|| lost_call(Timestamp::now()).into());
                     }
                     self.keep(job, &record).await;
                     return Ok((record, false));
@@ -184,11 +190,11 @@ impl Inner {
                         return Ok((record, false));
                     }
                     if self.running(&job.instance_id).await?.is_empty() {
-                        return Err(lost_call(record.called_at).because(e));
+                        return Err(lost_call(record.called_at).because(e).into());
                     }
                     // One that ran before still runs: then this call was refused, whatever became of the reply.
                 }
-                Err(e) => return Err(refused(e)),
+                Err(e) => return Err(refused(e).into()),
             }
             let running = self.running(&job.instance_id).await?;
             match mode {
@@ -197,7 +203,7 @@ impl Inner {
                     if let Some(tx) = tx.take() {
                         let _ = tx.send(Ok(false));
                     }
-                    self.jobs.state.progress(&job.id, "waiting for the backup that runs already", 0, 0).await?;
+                    self.jobs.progress(job, "waiting for the backup that runs already", 0, 0).await?;
                 }
                 _ if !running.is_empty() => {
                     record.jobs = running.iter().filter_map(|t| t.backup_job_id).filter(|id| *id > 0).collect();
@@ -214,7 +220,8 @@ impl Inner {
                         "the cloud says that a backup job runs, and lists none",
                     )
                     .hint("Wait a minute and call create_backup again.")
-                    .retry_after(std::time::Duration::from_secs(60)));
+                    .retry_after(std::time::Duration::from_secs(60))
+                    .into());
                 }
             }
             poller.wait("the backup that ran before").await?;
@@ -251,7 +258,7 @@ impl Inner {
     }
 
     /// Looks for what was not there before the call, until it would have to be seen.
-    async fn look_for_new(&self, job: &Job, record: &Record) -> Result<Option<Record>, Fault> {
+    async fn look_for_new(&self, job: &Job, record: &Record) -> Result<Option<Record>, Unfinished> {
         let mut poller = Poller::new(&self.polling, self.polling.backup, &self.jobs.stop);
         loop {
             if record.cluster {

@@ -1,7 +1,7 @@
 //! Following a backup of the cloud from its jobs to the set they make.
 
 use crate::model::fault::{Fault, Kind};
-use crate::model::job::Job;
+use crate::model::job::{Job, JobEnd, Unfinished};
 use crate::model::text::{bytes, clean};
 use crate::model::time::written;
 use crate::provider::tair::Inner;
@@ -13,7 +13,7 @@ use crate::tair::wire::clusters::ClusterBackup;
 
 impl Inner {
     /// Follows to the set.
-    pub(super) async fn follow_backup(&self, job: &Job, record: Record) -> Result<String, Fault> {
+    pub(super) async fn follow_backup(&self, job: &Job, record: Record) -> JobEnd {
         let mut poller = Poller::new(&self.polling, self.polling.backup, &self.jobs.stop);
         let set = if record.cluster {
             self.follow_cluster(job, &record, &mut poller).await?
@@ -26,7 +26,7 @@ impl Inner {
         Ok(format!("backup {} of {}, {}", set.set.id, written(set.set.started_at), bytes(set.set.rdb_bytes)))
     }
 
-    async fn follow_jobs(&self, job: &Job, record: &Record, poller: &mut Poller) -> Result<CloudSet, Fault> {
+    async fn follow_jobs(&self, job: &Job, record: &Record, poller: &mut Poller) -> Result<CloudSet, Unfinished> {
         let mut over_since = None;
         loop {
             let (mut running, mut percent, mut stage, mut all_read) = (false, 0, String::new(), true);
@@ -71,7 +71,8 @@ impl Inner {
                         "the cloud's job is over, and the set it should have made is not listed, or not whole",
                     )
                     .hint("Look with describe_backups in some minutes; if it is not there, call create_backup again.")
-                    .next(&["describe_backups"]));
+                    .next(&["describe_backups"])
+                    .into());
                 }
                 self.tell(job, "waiting for the set to be listed").await;
             }
@@ -79,7 +80,7 @@ impl Inner {
         }
     }
 
-    async fn follow_cluster(&self, job: &Job, record: &Record, poller: &mut Poller) -> Result<CloudSet, Fault> {
+    async fn follow_cluster(&self, job: &Job, record: &Record, poller: &mut Poller) -> Result<CloudSet, Unfinished> {
         loop {
             let read = sets::cluster_rows(&self.client, &job.instance_id, since(record.called_at)).await;
             let rows = poller.tolerate(read)?;
@@ -93,11 +94,11 @@ impl Inner {
                 }
                 Some(row) => match sets::of_cluster_rows(&job.instance_id, vec![row]).pop() {
                     Some(Ok(set)) => return Ok(set),
-                    Some(Err(broken)) => return Err(failed(&broken.reason)),
+                    Some(Err(broken)) => return Err(failed(&broken.reason).into()),
                     None => {}
                 },
                 None if poller.elapsed() >= self.polling.visible.saturating_mul(5) => {
-                    return Err(lost_call(record.called_at));
+                    return Err(lost_call(record.called_at).into());
                 }
                 None => {}
             }

@@ -4,20 +4,17 @@
 
 use crate::guard::act::{CloneOrder, Source};
 use crate::guard::grant::{Grant, Order as Ordering, Recovery};
-use crate::guard::ledger::Ledger as _;
 use crate::guard::permit::Permit;
 use crate::guard::plan::changed;
 use crate::guard::preconditions::Preconditions;
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::hex;
-use crate::model::job::{Job, JobKind};
+use crate::model::job::{Job, JobEnd, JobKind, RecoveryKind, StoredRecovery, Unfinished};
 use crate::model::text::clean;
-use crate::provider::jobs::LET_GO;
+use crate::provider::jobs::Recoverable;
+use crate::provider::tair::Inner;
 use crate::provider::tair::order::{Order, Stored};
 use crate::provider::tair::poller::{Poller, passes};
-use crate::provider::tair::{Inner, recovery_json};
-use crate::provider::trace::Trace;
-use crate::state::jobs::Begun;
 use crate::tair::client::Granted;
 use crate::tair::error::TairError;
 use crate::tair::retry::Retry;
@@ -29,8 +26,6 @@ use std::sync::Arc;
 
 /// How long the cloud is trusted to remember an idempotency token across a crash of ours.
 const TOKEN_GOOD: SignedDuration = SignedDuration::from_hours(1);
-/// The code of a clone of which it is not known whether the cloud has made the instance.
-const UNCERTAIN: &str = "clone.uncertain";
 
 /// What a later process needs to go on.
 #[derive(Debug, Serialize, Deserialize)]
@@ -42,13 +37,10 @@ pub struct Record {
     uncertain: bool,
     /// The new instance, once the cloud has named it.
     new_instance_id: Option<String>,
-    /// Whose yes it was.
-    trace: Trace,
 }
 
-/// Whether a clone ended with an instance that may be there: then its record is still needed.
-pub fn needs_rollback(fault: &Fault) -> bool {
-    fault.code == UNCERTAIN
+impl Recoverable for Record {
+    const KIND: RecoveryKind = RecoveryKind::CloudClone;
 }
 
 impl Inner {
@@ -99,53 +91,23 @@ impl Inner {
         let order = order.with_token(token);
         let inner = Arc::clone(self);
         let backup_id = set.map(|s| s.set.id).unwrap_or_default();
-        let begun = self
-            .jobs
-            .begin(JobKind::Clone, &id, &backup_id, |job| async move {
-                let started = format!("job {}, human_verified {}", job.id, permit.human_verified());
-                inner.jobs.state.record(permit.record("clone.started", started)).await?;
-                let trace = Trace::of(&permit);
-                let done = inner.clone_instance(&job, order, permit.order()?, trace.clone()).await;
-                inner.jobs.note_end(&trace, &job, &done).await;
-                done
+        self.jobs
+            .begin_permitted(permit, JobKind::Clone, &backup_id, move |job, _plan, permit| async move {
+                inner.clone_instance(&job, order, permit.order()?).await
             })
-            .await?;
-        match begun {
-            Begun::Started(job) => Ok(job),
-            Begun::Joined(job) => {
-                Err(Fault::new(Kind::Provider, "job.busy", format!("clone {} of {id} is running", job.id))
-                    .hint("Wait for it with describe_jobs; then make a new plan."))
-            }
-        }
+            .await
     }
 
-    async fn clone_instance(
-        &self,
-        job: &Job,
-        order: Order,
-        grant: Grant<Ordering>,
-        trace: Trace,
-    ) -> Result<String, Fault> {
-        let mut record = Record {
-            ordered_at: Timestamp::now(),
-            order: order.stored(),
-            uncertain: false,
-            new_instance_id: None,
-            trace,
-        };
-        // Written before it is sent: a crash in between is settled by sending the same order under the same token.
-        self.jobs.state.save_recovery(&job.id, &recovery_json(&record)?).await?;
-        self.jobs.state.progress(&job.id, "ordering", 0, 0).await?;
+    async fn clone_instance(&self, job: &Job, order: Order, grant: Grant<Ordering>) -> JobEnd {
+        let mut record =
+            Record { ordered_at: Timestamp::now(), order: order.stored(), uncertain: false, new_instance_id: None };
+        // Written before it is sent: a crash in between is reconciled by sending the same order under the same token.
+        self.jobs.save_recovery(job, &record).await?;
+        self.jobs.progress(job, "ordering", 0, 0).await?;
         self.order_and_follow(job, &order, grant, &mut record).await
     }
 
-    async fn order_and_follow(
-        &self,
-        job: &Job,
-        order: &Order,
-        grant: Grant<Ordering>,
-        record: &mut Record,
-    ) -> Result<String, Fault> {
+    async fn order_and_follow(&self, job: &Job, order: &Order, grant: Grant<Ordering>, record: &mut Record) -> JobEnd {
         let new = self.send_order(job, order, &self.client.granted(grant), record).await?;
         record.new_instance_id = Some(new.clone());
         self.keep(job, record).await;
@@ -153,22 +115,16 @@ impl Inner {
     }
 
     /// Goes on with a job whose process died.
-    pub async fn resume_clone(&self, job: &Job, undo: &str) -> Result<String, Fault> {
-        let Ok(record) = serde_json::from_str::<Record>(undo) else {
+    pub async fn resume_clone(&self, job: &Job, record: Option<&StoredRecovery>) -> JobEnd {
+        let Some(mut record) = Record::read(record)? else {
             return Err(Fault::new(
                 Kind::Unexpected,
                 "job.interrupted",
                 "the process died before it ordered the instance",
             )
-            .hint("Make a new plan with create_instance_from_backup."));
+            .hint("Make a new plan with create_instance_from_backup.")
+            .into());
         };
-        let trace = record.trace.clone();
-        let outcome = self.resume_order(job, record).await;
-        self.jobs.note_end(&trace, job, &outcome).await;
-        outcome
-    }
-
-    async fn resume_order(&self, job: &Job, mut record: Record) -> Result<String, Fault> {
         if let Some(new) = &record.new_instance_id {
             return self.follow_clone(job, new).await;
         }
@@ -181,7 +137,8 @@ impl Inner {
                 "the process died while it ordered the instance, too long ago to ask again under the same token",
             )
             .hint(MAY_BE)
-            .next(&["describe_instances"]));
+            .next(&["describe_instances"])
+            .into());
         }
         let order = record.order.order()?;
         let recovery = Recovery { instance_id: job.instance_id.clone(), record: String::new() };
@@ -195,7 +152,7 @@ impl Inner {
         order: &Order,
         client: &Granted<'_, Ordering>,
         record: &mut Record,
-    ) -> Result<String, Fault> {
+    ) -> Result<String, Unfinished> {
         let mut poller = Poller::new(&self.polling, self.polling.away.saturating_mul(2), &self.jobs.stop);
         loop {
             let sent = match order {
@@ -212,22 +169,25 @@ impl Inner {
             }
             let again = (e.is_uncertain() || passes(&e)) && poller.elapsed() < self.polling.away;
             if !again {
-                return Err(if record.uncertain { may_be(&e.to_string()).because(e) } else { e.into() });
+                if !record.uncertain {
+                    return Err(e.into());
+                }
+                return Err(Unfinished::RollbackPending(may_be(&e.to_string()).because(e)));
             }
             tracing::warn!(job = %job.id, "the order is sent again under its token: {e}");
             if record.uncertain {
                 self.tell(job, "ordering again under the same token; an instance may exist already, and be billed")
                     .await;
             }
-            // Let go of: the next process goes on under the token.
-            poller.wait("the order").await.map_err(|f| match (f.code == LET_GO, record.uncertain) {
-                (false, true) => may_be(&f.message),
-                _ => f,
+            poller.wait("the order").await.map_err(|end| match end {
+                Unfinished::Failed(fault) if record.uncertain => Unfinished::RollbackPending(may_be(&fault.message)),
+                // Detached from: the next process goes on under the token.
+                end => end,
             })?;
         }
     }
 
-    async fn follow_clone(&self, job: &Job, new: &str) -> Result<String, Fault> {
+    async fn follow_clone(&self, job: &Job, new: &str) -> JobEnd {
         let billed = format!("{} is billed (PostPaid) until somebody releases it", clean(new));
         let mut poller = Poller::new(&self.polling, self.polling.clone, &self.jobs.stop);
         loop {
@@ -246,13 +206,14 @@ impl Inner {
                 "Normal" => return Ok(format!("new instance {} is ready; {billed}", clean(new))),
                 "Error" | "Unavailable" | "Released" | "Inactive" => {
                     let message = format!("new instance {} became {status}", clean(new));
-                    return Err(with_hint(Fault::new(Kind::Provider, "clone.failed", message), &billed));
+                    return Err(with_hint(Fault::new(Kind::Provider, "clone.failed", message), &billed).into());
                 }
                 _ => {}
             }
             let stage = format!("{} is {}, {} s", clean(new), clean(&status), poller.seconds());
             self.tell(job, &stage).await;
-            poller.wait(&format!("the making of {}", clean(new))).await.map_err(|f| with_hint(f, &billed))?;
+            let waited = poller.wait(&format!("the making of {}", clean(new))).await;
+            waited.map_err(|end| end.map(|fault| with_hint(fault, &billed)))?;
         }
     }
 }
@@ -260,22 +221,21 @@ impl Inner {
 /// What to do where nobody knows.
 const MAY_BE: &str = "A new instance may exist and be billed: look with describe_instances, and release it in the console if it is not wanted.";
 
-/// An order that had no reply, and what was said last.
+/// An order that had no reply, and what was said last. The record of it is still needed.
 fn may_be(last: &str) -> Fault {
     let message = format!(
         "an attempt at the order had no reply, so a new instance may exist and be billed; the last attempt: {last}"
     );
-    Fault::new(Kind::Provider, UNCERTAIN, message).hint(MAY_BE).next(&["describe_instances"])
+    Fault::new(Kind::Provider, "clone.uncertain", message).hint(MAY_BE).next(&["describe_instances"])
 }
 
-/// What is to be said of a failed clone that is looked at again.
-pub fn settled_hint(undo: &str, hint: &str) -> String {
-    let record = serde_json::from_str::<Record>(undo).ok();
-    match record.as_ref().map(|r| r.new_instance_id.as_deref()) {
-        Some(Some(new)) => {
-            format!("New instance {} is billed (PostPaid) until somebody releases it. {hint}", clean(new))
+/// The next step after a failed clone that is looked at again.
+pub fn reconciled_hint(record: Option<&StoredRecovery>, hint: &str) -> String {
+    match Record::read(record) {
+        Ok(Some(Record { new_instance_id: Some(new), .. })) => {
+            format!("New instance {} is billed (PostPaid) until somebody releases it. {hint}", clean(&new))
         }
-        Some(None) if !hint.contains(MAY_BE) => format!("{MAY_BE} {hint}"),
+        Ok(Some(_)) | Err(_) if !hint.contains(MAY_BE) => format!("{MAY_BE} {hint}"),
         _ => hint.to_owned(),
     }
 }

@@ -6,6 +6,7 @@ use crate::guard::plan::changed;
 use crate::guard::preconditions::{Preconditions, SetIdentity};
 use crate::model::backup::Mode;
 use crate::model::fault::Fault;
+use crate::model::job::Unfinished;
 use crate::provider::tair::Inner;
 use crate::provider::tair::poller::Poller;
 use crate::provider::tair::sets;
@@ -26,25 +27,24 @@ impl Inner {
         }
         let call = DeleteBackup { instance_id: id.clone(), backup_id: backup_id.to_owned() };
         let audit = permit.record("", String::new());
-        let outcome = match self.client.granted(permit.delete()?).call(&call).await {
-            Ok(_) => Ok(()),
-            Err(e) if e.is_uncertain() => {
-                // That it cannot be looked at now changes nothing about what is not known.
-                if self.is_gone(&id, backup_id).await.unwrap_or(false) { Ok(()) } else { Err(Fault::from(e)) }
-            }
-            Err(e) => Err(e.into()),
+        let deleted = format!("backup {backup_id} is deleted");
+        let failed = match self.client.granted(permit.delete()?).call(&call).await {
+            Ok(_) => None,
+            // That it cannot be looked at now changes nothing about what is not known.
+            Err(e) if e.is_uncertain() && self.is_gone(&id, backup_id).await.unwrap_or(false) => None,
+            Err(e) => Some((e.is_uncertain(), Fault::from(e))),
         };
-        let (event, message) = match &outcome {
-            Ok(()) => ("backup.deleted", format!("backup {backup_id} is deleted")),
-            Err(fault) if fault.code == "cloud.uncertain" => ("backup.delete_uncertain", fault.message.clone()),
-            Err(fault) => ("backup.not_deleted", format!("{}: {}", fault.code, fault.message)),
+        let (event, detail) = match &failed {
+            None => ("backup.deleted", deleted.clone()),
+            Some((true, fault)) => ("backup.delete_uncertain", fault.message.clone()),
+            Some((false, fault)) => ("backup.not_deleted", format!("{}: {}", fault.code, fault.message)),
         };
-        self.jobs.note(AuditRecord { event: event.into(), detail: message.clone(), ..audit }).await;
-        outcome.map(|()| message)
+        self.jobs.audit(AuditRecord { event: event.into(), detail, ..audit }).await;
+        failed.map_or(Ok(deleted), |(_, fault)| Err(fault))
     }
 
     /// Whether a set disappears from the list, soon.
-    async fn is_gone(&self, instance_id: &str, backup_id: &str) -> Result<bool, Fault> {
+    async fn is_gone(&self, instance_id: &str, backup_id: &str) -> Result<bool, Unfinished> {
         let mut poller = Poller::new(&self.polling, self.polling.visible.saturating_mul(2), &self.jobs.stop);
         loop {
             let listed = self.listed(instance_id, sets::always()).await?;

@@ -31,14 +31,13 @@ use crate::guard::preconditions::{PolicyValues, Preconditions};
 use crate::model::backup::{BackupSet, DamagedSet, Mode};
 use crate::model::fault::{Fault, Kind};
 use crate::model::instance::{Capabilities, Capability, Instance, Live};
-use crate::model::job::{Job, JobStatus};
+use crate::model::job::{Job, JobStatus, Unfinished};
 use crate::model::policy::BackupPolicy;
 use crate::model::secret::Secret;
 use crate::model::text::{nearest, quoted};
-use crate::provider::jobs::Jobs;
+use crate::provider::jobs::{Jobs, Recoverable};
 use crate::provider::{Carried, Downloaded, InstanceQuery, OnBytes, Provider, Raised, Range, SignedUrl, unsupported};
 use crate::state::State;
-use crate::state::jobs::Filter;
 use crate::tair::client::Client;
 use crate::tair::error::TairError;
 use crate::tair::wire::attribute::{DescribeInstanceAttribute, InstanceAttribute};
@@ -46,8 +45,8 @@ use crate::tair::wire::instances::{DescribeInstances, Instance as Row};
 use architecture::Architecture;
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
+use policy::NotWritten;
 use polling::Polling;
-use serde::Serialize;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -73,29 +72,27 @@ struct Inner {
 impl Tair {
     /// The instances of one account in one region. Asks nothing yet.
     #[must_use]
-    pub fn new(client: Client, state: Arc<State>) -> Self {
+    pub fn new(client: Client, state: Arc<dyn State>) -> Self {
         Self::with(client, state, Polling::default())
     }
 
     /// As [`Tair::new`], at another pace.
     #[must_use]
-    pub fn with(client: Client, state: Arc<State>, polling: Polling) -> Self {
-        let jobs = Jobs::new(PROVIDER, state, |fault| restore::needs_rollback(fault) || clone::needs_rollback(fault));
+    pub fn with(client: Client, state: Arc<dyn State>, polling: Polling) -> Self {
+        let jobs = Jobs::new(PROVIDER, state);
         Self { inner: Arc::new(Inner { client, jobs, polling, policies: std::sync::Mutex::default() }) }
     }
 }
 
-/// A fault as another may hear of it too; its cause stays with the first.
-fn same_fault(fault: &Fault) -> Fault {
+/// An end of work as a fault that another is told of too; its cause stays with the first.
+fn same_fault(end: &Unfinished) -> Fault {
+    let fault = match end {
+        Unfinished::Failed(fault) | Unfinished::RollbackPending(fault) => fault,
+        Unfinished::Detached(stage) => return Unfinished::Detached(stage.clone()).into_fault(),
+    };
     let mut same = Fault::new(fault.kind, fault.code, &fault.message).hint(&fault.hint).next(fault.next_actions);
     same.retry_after = fault.retry_after;
     same
-}
-
-/// What a later process needs, as stored.
-fn recovery_json(record: &impl Serialize) -> Result<String, Fault> {
-    serde_json::to_string(record)
-        .map_err(|e| Fault::new(Kind::Unexpected, "job.undo", "the undo record could not be written").because(e))
 }
 
 fn address(domain: Option<&str>, port: Option<i64>, region: Option<&str>) -> String {
@@ -184,18 +181,14 @@ impl Inner {
 
     /// Says how far a job is. What the cloud does goes on whether that could be written down or not.
     async fn tell(&self, job: &Job, stage: &str) {
-        if let Err(fault) = self.jobs.state.progress(&job.id, stage, 0, 0).await {
+        if let Err(fault) = self.jobs.progress(job, stage, 0, 0).await {
             tracing::error!(job = %job.id, "how far the job is could not be written down: {fault}");
         }
     }
 
     /// Writes down what a later process needs, once the cloud has taken the call: failing at that must not end the following.
-    async fn keep(&self, job: &Job, record: &impl Serialize) {
-        let kept = match recovery_json(record) {
-            Ok(json) => self.jobs.state.save_recovery(&job.id, &json).await,
-            Err(fault) => Err(fault),
-        };
-        if let Err(fault) = kept {
+    async fn keep(&self, job: &Job, record: &impl Recoverable) {
+        if let Err(fault) = self.jobs.save_recovery(job, record).await {
             tracing::error!(job = %job.id, "the job's record could not be written down: {fault}");
         }
     }
@@ -233,11 +226,12 @@ impl Inner {
         let done = self.write_policy(&id, &now, then).await;
         let (event, detail) = match &done {
             Ok(_) => ("policy.changed", change.describe()),
-            Err(fault) if fault.code == "cloud.uncertain" => ("policy.uncertain", fault.message.clone()),
-            Err(fault) => ("policy.not_changed", format!("{}: {}", fault.code, fault.message)),
+            Err(NotWritten::Uncertain(fault)) => ("policy.uncertain", fault.message.clone()),
+            Err(NotWritten::Refused(fault)) => ("policy.not_changed", format!("{}: {}", fault.code, fault.message)),
         };
-        self.jobs.note(permit.record(event, detail)).await;
-        done.map(|_| format!("the policy is changed and was read back: {}", change.describe()))
+        self.jobs.audit(permit.record(event, detail)).await;
+        done?;
+        Ok(format!("the policy is changed and was read back: {}", change.describe()))
     }
 }
 
@@ -363,14 +357,6 @@ impl Provider for Tair {
             // New instances are ordered from the cloud; none is filled by this program.
             Act::FillInstance { .. } => Err(unsupported("fill_instance")),
         }
-    }
-
-    async fn job(&self, job_id: &str) -> Result<Job, Fault> {
-        self.inner.jobs.state.job(job_id).await
-    }
-
-    async fn jobs(&self, instance_id: Option<&str>) -> Result<Vec<Job>, Fault> {
-        self.inner.jobs.state.jobs(Filter { job_id: None, instance_id }).await
     }
 
     async fn recover(&self) -> Result<(), Fault> {

@@ -200,7 +200,7 @@ impl Inner {
         if !now.lowered_by(&then).is_empty() {
             return Ok(Raised::Lowers);
         }
-        self.write_policy(instance_id, &now, then).await.map(Raised::Changed)
+        Ok(Raised::Changed(self.write_policy(instance_id, &now, then).await?))
     }
 
     /// Writes a whole policy and reads it back. `before` is what it was made from.
@@ -209,7 +209,7 @@ impl Inner {
         instance_id: &str,
         before: &BackupPolicy,
         then: BackupPolicy,
-    ) -> Result<BackupPolicy, Fault> {
+    ) -> Result<BackupPolicy, NotWritten> {
         if same(before, &then) {
             return Ok(before.clone());
         }
@@ -233,40 +233,45 @@ impl Inner {
                 Err(e) if e.is_uncertain() => {
                     writes += 1;
                     // That it cannot be looked at now changes nothing about what is not known.
-                    let Ok(found) = self.policy_told(instance_id).await else { return Err(e.into()) };
+                    let Ok(found) = self.policy_told(instance_id).await else {
+                        return Err(NotWritten::Uncertain(e.into()));
+                    };
                     if is(&found, &then) {
                         break;
                     }
                     // The whole policy is written, so a copy that arrives late changes nothing more. Somebody else's
                     // change in between must not be written over.
                     if writes >= WRITES || !is(&found, before) {
-                        return Err(e.into());
+                        return Err(NotWritten::Uncertain(e.into()));
                     }
                 }
                 // Refused before anything was done.
                 Err(e) if e.cloud().is_some_and(|c| c.meaning().retry == Retry::WhenReady) => {
                     if poller.elapsed() >= self.polling.ready {
-                        return Err(e.into());
+                        return Err(NotWritten::Refused(e.into()));
                     }
                 }
-                Err(e) => return Err(e.into()),
+                Err(e) => return Err(NotWritten::Refused(e.into())),
             }
-            let waited = poller.wait("the change of policy").await;
-            waited.map_err(|f| if writes > 0 { uncertain("the reply to the change was lost", &f) } else { f })?;
-            // Somebody else may have changed it meanwhile, and the whole of it would be written over.
-            let found = match self.policy_told(instance_id).await {
-                Ok(found) => found,
-                Err(fault) if writes > 0 => return Err(uncertain("the reply to the change was lost", &fault)),
-                Err(fault) => return Err(fault),
+            let lost = |fault: Fault| {
+                if writes > 0 {
+                    uncertain("the reply to the change was lost", &fault)
+                } else {
+                    NotWritten::Refused(fault)
+                }
             };
+            poller.wait("the change of policy").await.map_err(|end| lost(end.into_fault()))?;
+            // Somebody else may have changed it meanwhile, and the whole of it would be written over.
+            let found = self.policy_told(instance_id).await.map_err(lost)?;
             if is(&found, &then) {
                 break;
             }
             if !is(&found, before) {
                 let message = "somebody else has changed the policy meanwhile; theirs was not written over";
-                return Err(Fault::new(Kind::Provider, "policy.changed_meanwhile", message)
+                let fault = Fault::new(Kind::Provider, "policy.changed_meanwhile", message)
                     .hint("Look at describe_backup_policy, then call again.")
-                    .next(&["describe_backup_policy"]));
+                    .next(&["describe_backup_policy"]);
+                return Err(NotWritten::Refused(fault));
             }
         }
         let mut poller = Poller::new(&self.polling, self.polling.visible.saturating_mul(2), &self.jobs.stop);
@@ -281,27 +286,41 @@ impl Inner {
                 }
                 let found = found.0;
                 if poller.elapsed() >= self.polling.visible {
-                    return Err(Fault::new(
-                        Kind::Provider,
-                        "policy.not_kept",
-                        format!("the cloud took the policy, and keeps another: {}", differences(&then, &found)),
-                    )
-                    .hint("Look at describe_backup_policy; the instance may not offer what was asked for.")
-                    .next(&["describe_backup_policy"]));
+                    let message =
+                        format!("the cloud took the policy, and keeps another: {}", differences(&then, &found));
+                    let fault = Fault::new(Kind::Provider, "policy.not_kept", message)
+                        .hint("Look at describe_backup_policy; the instance may not offer what was asked for.")
+                        .next(&["describe_backup_policy"]);
+                    return Err(NotWritten::Refused(fault));
                 }
             }
-            poller.wait("the change of policy").await.map_err(taken)?;
+            poller.wait("the change of policy").await.map_err(|end| taken(end.into_fault()))?;
+        }
+    }
+}
+
+/// Why a policy was not written.
+#[derive(Debug)]
+pub enum NotWritten {
+    /// It was not, or another is in force.
+    Refused(Fault),
+    /// It may have been: that could not be read back.
+    Uncertain(Fault),
+}
+
+impl From<NotWritten> for Fault {
+    fn from(e: NotWritten) -> Self {
+        match e {
+            NotWritten::Refused(fault) | NotWritten::Uncertain(fault) => fault,
         }
     }
 }
 
 /// A change of which it is not known what came of it.
-fn uncertain(what: &str, fault: &Fault) -> Fault {
-    Fault::new(
-        Kind::Provider,
-        "cloud.uncertain",
-        format!("{what}, and the policy cannot be read back: {}", fault.message),
-    )
-    .hint("Look at describe_backup_policy before you call again: it may have taken effect.")
-    .next(&["describe_backup_policy"])
+fn uncertain(what: &str, fault: &Fault) -> NotWritten {
+    let message = format!("{what}, and the policy cannot be read back: {}", fault.message);
+    let fault = Fault::new(Kind::Provider, "cloud.uncertain", message)
+        .hint("Look at describe_backup_policy before you call again: it may have taken effect.")
+        .next(&["describe_backup_policy"]);
+    NotWritten::Uncertain(fault)
 }

@@ -1,8 +1,8 @@
-//! Following what runs in the cloud: asked at a growing pace, forgiving while the cloud is out of reach, never for ever, and
-//! let go of when this process ends, so that the next one goes on.
+//! Following what runs in the cloud: asked ever less often, patient while the cloud is out of reach, never for ever, and
+//! detached from when this process ends, so that the next one goes on.
 
 use crate::model::fault::{Fault, Kind};
-use crate::provider::jobs::let_go;
+use crate::model::job::Unfinished;
 use crate::provider::tair::polling::{Backoff, Polling};
 use crate::tair::error::TairError;
 use crate::tair::retry::Retry;
@@ -65,8 +65,8 @@ impl Poller {
     /// Waits until it is time to look again.
     ///
     /// # Errors
-    /// `job.too_slow` when it has taken longer than anything should; that this process ends.
-    pub async fn wait(&mut self, what: &str) -> Result<(), Fault> {
+    /// `job.too_slow` when it has taken longer than anything should; detached when this process ends.
+    pub async fn wait(&mut self, what: &str) -> Result<(), Unfinished> {
         if self.began.elapsed() >= self.budget {
             return Err(Fault::new(
                 Kind::Provider,
@@ -77,12 +77,19 @@ impl Poller {
                 ),
             )
             .hint("Look at the instance with describe_instances and at its sets with describe_backups.")
-            .next(&["describe_instances", "describe_backups"]));
+            .next(&["describe_instances", "describe_backups"])
+            .into());
         }
         tokio::select! {
             () = self.backoff.wait() => Ok(()),
-            () = self.stop.cancelled() => Err(let_go("it goes on in the cloud, followed by nobody now")),
+            () = self.stop.cancelled() => Err(Unfinished::Detached("it goes on in the cloud, followed by nobody now".into())),
         }
+    }
+}
+
+impl From<TairError> for Unfinished {
+    fn from(e: TairError) -> Self {
+        Self::Failed(e.into())
     }
 }
 

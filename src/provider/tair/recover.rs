@@ -2,7 +2,8 @@
 
 use crate::model::fault::Fault;
 use crate::model::job::{JobKind, JobStatus};
-use crate::provider::tair::{Inner, PROVIDER, clone};
+use crate::provider::jobs::Reconciled;
+use crate::provider::tair::{Inner, clone};
 use crate::state::jobs::Orphan;
 use std::sync::Arc;
 
@@ -14,46 +15,47 @@ impl Inner {
         }
         let inner = Arc::clone(self);
         self.jobs
-            .adopt(PROVIDER, move |orphan| {
+            .adopt(move |orphan| {
                 let inner = Arc::clone(&inner);
-                async move { inner.take_up(orphan).await }
+                async move { inner.reconcile(orphan).await }
             })
             .await
     }
 
-    async fn take_up(self: Arc<Self>, orphan: Orphan) -> Result<(), Fault> {
-        let job = orphan.job.clone();
-        if job.status == JobStatus::Failed {
-            return self.settle_failed(&orphan).await;
+    /// The error: not now.
+    async fn reconcile(self: Arc<Self>, orphan: Orphan) -> Result<Reconciled, Fault> {
+        if orphan.job.status == JobStatus::Failed {
+            return self.roll_back(&orphan).await;
         }
-        if let Err(fault) = self.jobs.state.progress(&job.id, "found again", job.done, job.total).await {
+        let Orphan { job, recovery } = orphan;
+        if let Err(fault) = self.jobs.progress(&job, "found again", job.done, job.total).await {
             tracing::error!(job = %job.id, "how far the job is could not be written down: {fault}");
         }
         let inner = Arc::clone(&self);
-        self.jobs.run(job.id.clone(), async move {
+        self.jobs.run(job.clone(), async move {
             match job.kind {
-                JobKind::Backup => inner.resume_backup(&job, &orphan.undo).await,
-                JobKind::Restore => inner.resume_restore(&job, &orphan.undo).await,
-                JobKind::Clone => inner.resume_clone(&job, &orphan.undo).await,
+                JobKind::Backup => inner.resume_backup(&job, recovery.as_ref()).await,
+                JobKind::Restore => inner.resume_restore(&job, recovery.as_ref()).await,
+                JobKind::Clone => inner.resume_clone(&job, recovery.as_ref()).await,
             }
         });
-        Ok(())
+        Ok(Reconciled::Resumed)
     }
 
-    /// Settles what a job that has failed left behind. An error: not now.
-    async fn settle_failed(&self, orphan: &Orphan) -> Result<(), Fault> {
+    /// Rolls back what a job that has failed left behind. An error: not now.
+    async fn roll_back(&self, orphan: &Orphan) -> Result<Reconciled, Fault> {
         let job = &orphan.job;
         let (message, hint) = match job.kind {
-            JobKind::Restore => match self.settle_fence(orphan).await {
+            JobKind::Restore => match self.roll_back_fence(orphan).await {
                 Ok(message) => (message, job.hint.clone()),
                 Err(fault) => {
                     let stage = format!("writes are still locked ({})", fault.message);
                     return Err(Fault::new(fault.kind, fault.code, stage).because(fault));
                 }
             },
-            JobKind::Clone => (job.message.clone(), clone::settled_hint(&orphan.undo, &job.hint)),
+            JobKind::Clone => (job.message.clone(), clone::reconciled_hint(orphan.recovery.as_ref(), &job.hint)),
             JobKind::Backup => (job.message.clone(), job.hint.clone()),
         };
-        self.jobs.state.settled(&job.id, &message, &hint).await
+        Ok(Reconciled::RolledBack { message, hint })
     }
 }

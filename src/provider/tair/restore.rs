@@ -6,22 +6,21 @@
 use crate::guard::act::Source;
 use crate::guard::facts::restore::CountedKeys;
 use crate::guard::grant::{Grant, Overwrite};
-use crate::guard::ledger::Ledger as _;
 use crate::guard::permit::Permit;
 use crate::guard::plan::changed;
 use crate::guard::preconditions::{Preconditions, SetIdentity};
 use crate::model::fault::{Fault, Kind};
-use crate::model::job::{Job, JobKind, JobStatus};
+use crate::model::job::{Job, JobEnd, JobKind, RecoveryKind, StoredRecovery, Unfinished};
 use crate::model::text::clean;
 use crate::model::time::written;
+use crate::provider::jobs::Recoverable;
+use crate::provider::tair::Inner;
 use crate::provider::tair::architecture::{Architecture, Shape};
 use crate::provider::tair::filter_key;
 use crate::provider::tair::poller::{Poller, passes};
 use crate::provider::tair::traffic;
-use crate::provider::tair::{Inner, recovery_json};
-use crate::provider::trace::Trace;
 use crate::provider::with_way_back;
-use crate::state::jobs::{Begun, Orphan};
+use crate::state::jobs::Orphan;
 use crate::tair::wire::Second;
 use crate::tair::wire::restore::{LockDBInstanceWrite, RestoreInstance, UnlockDBInstanceWrite};
 use jiff::Timestamp;
@@ -32,8 +31,6 @@ use tokio_util::sync::CancellationToken;
 
 /// So many times the time in which effects are seen is waited for that of a call which was taken.
 const LATE: u32 = 3;
-/// The code of a restore whose fence could not be lifted.
-const STILL_LOCKED: &str = "restore.still_locked";
 
 /// What a later process needs to go on, and to lift the fence.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -51,8 +48,10 @@ pub struct Record {
     keys_before: Option<u64>,
     /// The call that brings back what was there.
     back: String,
-    /// Whose yes it was.
-    trace: Trace,
+}
+
+impl Recoverable for Record {
+    const KIND: RecoveryKind = RecoveryKind::CloudRestore;
 }
 
 /// How the following of a restore ended well.
@@ -61,11 +60,6 @@ struct Followed {
     took: u64,
     /// What there is to say of how sure it is; empty where its effect was seen.
     sure: &'static str,
-}
-
-/// Whether a restore ended with the fence up: then its record is still needed.
-pub fn needs_rollback(fault: &Fault) -> bool {
-    fault.code == STILL_LOCKED
 }
 
 impl Inner {
@@ -103,24 +97,11 @@ impl Inner {
         }
         let inner = Arc::clone(self);
         let backup_id = call.backup_id.clone().unwrap_or_default();
-        let begun = self
-            .jobs
-            .begin(JobKind::Restore, &id, &backup_id, |job| async move {
-                let started = format!("job {}, human_verified {}", job.id, permit.human_verified());
-                inner.jobs.state.record(permit.record("restore.started", started)).await?;
-                let (trace, way_back) = (Trace::of(&permit), permit.plan().impact.way_back.clone());
-                let done = inner.restore(&job, call, permit.overwrite()?, fence, &way_back, trace.clone()).await;
-                inner.jobs.note_end(&trace, &job, &done).await;
-                done
+        self.jobs
+            .begin_permitted(permit, JobKind::Restore, &backup_id, move |job, plan, permit| async move {
+                inner.restore(&job, call, permit.overwrite()?, fence, &plan.impact.way_back).await
             })
-            .await?;
-        match begun {
-            Begun::Started(job) => Ok(job),
-            Begun::Joined(job) => {
-                Err(Fault::new(Kind::Provider, "job.busy", format!("restore {} is running on {id}", job.id))
-                    .hint("Wait for it with describe_jobs; then make a new plan."))
-            }
-        }
+            .await
     }
 
     async fn shape(&self, instance_id: &str) -> Shape {
@@ -135,18 +116,16 @@ impl Inner {
         grant: Grant<Overwrite>,
         fence: bool,
         back: &str,
-        trace: Trace,
-    ) -> Result<String, Fault> {
-        let (id, state) = (&job.instance_id, &self.jobs.state);
+    ) -> JobEnd {
+        let id = &job.instance_id;
         let shape = self.shape(id).await;
         let before = traffic::keys(&self.client, id, shape).await.ok().flatten();
         let keys_before = before.map(|c| c.keys);
-        let mut record =
-            Record { fence, sent_at: None, taken: false, seen: false, keys_before, back: back.to_owned(), trace };
+        let mut record = Record { fence, sent_at: None, taken: false, seen: false, keys_before, back: back.to_owned() };
         if fence {
             // Before it is raised: a crash right after the call would leave an instance that nobody can write.
-            state.save_recovery(&job.id, &recovery_json(&record)?).await?;
-            state.progress(&job.id, "locking writes", 0, 0).await?;
+            self.jobs.save_recovery(job, &record).await?;
+            self.jobs.progress(job, "locking writes", 0, 0).await?;
             let lock = LockDBInstanceWrite {
                 db_instance_id: id.clone(),
                 lock_reason: Some(format!("restore {} by tair-backup-mcp", job.id)),
@@ -157,7 +136,8 @@ impl Inner {
                 Err(e) if e.is_uncertain() => tracing::warn!(job = %job.id, "{e}"),
                 Err(e) => {
                     return Err(Fault::from(e)
-                        .hint("Nothing was changed. Call without write_fence, with the writers stopped by hand."));
+                        .hint("Nothing was changed. Call without write_fence, with the writers stopped by hand.")
+                        .into());
                 }
             }
         }
@@ -166,19 +146,15 @@ impl Inner {
     }
 
     /// Lifts the fence, whatever went wrong: nobody may be left unable to write. Keys are counted after that.
-    async fn conclude(
-        &self,
-        job: &Job,
-        record: &mut Record,
-        followed: Result<Followed, Fault>,
-    ) -> Result<String, Fault> {
+    async fn conclude(&self, job: &Job, record: &mut Record, followed: Result<Followed, Unfinished>) -> JobEnd {
         if let Err(locked) = self.lift_fence(job, record).await {
             let outcome = match &followed {
                 Ok(done) => format!("the restore worked ({})", told(record, None, done)),
-                Err(fault) => format!("the restore: {}", fault.message),
+                Err(end) => format!("the restore: {}", end.message()),
             };
             let message = format!("{outcome}; {}", locked.message);
-            return Err(Fault::new(locked.kind, locked.code, message).hint(&locked.hint));
+            let locked = Fault::new(locked.kind, locked.code, message).hint(&locked.hint);
+            return Err(Unfinished::RollbackPending(locked));
         }
         let done = followed?;
         if record.fence {
@@ -195,11 +171,10 @@ impl Inner {
         call: RestoreInstance,
         grant: Grant<Overwrite>,
         record: &mut Record,
-    ) -> Result<Followed, Fault> {
-        let state = &self.jobs.state;
+    ) -> Result<Followed, Unfinished> {
         record.sent_at = Some(Timestamp::now());
-        state.save_recovery(&job.id, &recovery_json(record)?).await?;
-        state.progress(&job.id, "asking for the restore", 0, 0).await?;
+        self.jobs.save_recovery(job, record).await?;
+        self.jobs.progress(job, "asking for the restore", 0, 0).await?;
         match self.client.granted(grant).call(&call).await {
             Ok(_) => {
                 record.taken = true;
@@ -210,14 +185,14 @@ impl Inner {
             Err(e) => {
                 let fault = Fault::from(e);
                 let hint = format!("Nothing was overwritten. {}", fault.hint);
-                return Err(fault.hint(hint.trim()));
+                return Err(fault.hint(hint.trim()).into());
             }
         }
         self.follow_restore(job, record, false).await
     }
 
     /// Follows the status until the instance serves again.
-    async fn follow_restore(&self, job: &Job, record: &mut Record, resumed: bool) -> Result<Followed, Fault> {
+    async fn follow_restore(&self, job: &Job, record: &mut Record, resumed: bool) -> Result<Followed, Unfinished> {
         let id = &job.instance_id;
         // With the fence up this process stays until it can be lifted.
         let stop = if record.fence { CancellationToken::new() } else { self.jobs.stop.clone() };
@@ -253,12 +228,14 @@ impl Inner {
                         Fault::new(Kind::Provider, "cloud.uncertain", message)
                             .hint("Look at the data. If it is the old data, make a new plan."),
                         &record.back,
-                    ));
+                    )
+                    .into());
                 }
                 "Normal" | "" => {}
                 "Error" | "Unavailable" | "Released" | "Inactive" => {
                     let message = format!("the instance became {} during the restore", clean(&status));
-                    return Err(with_way_back(Fault::new(Kind::Provider, "restore.failed", message), &record.back));
+                    let failed = Fault::new(Kind::Provider, "restore.failed", message);
+                    return Err(with_way_back(failed, &record.back).into());
                 }
                 "BackupRecovering" if !record.seen => {
                     record.seen = true;
@@ -269,7 +246,8 @@ impl Inner {
             }
             let stage = if status.is_empty() { "status unknown".into() } else { clean(&status) };
             self.tell(job, &format!("{stage}, {} s", poller.seconds())).await;
-            poller.wait("the restore").await.map_err(|f| with_way_back(f, &record.back))?;
+            let waited = poller.wait("the restore").await;
+            waited.map_err(|end| end.map(|fault| with_way_back(fault, &record.back)))?;
         };
         Ok(Followed { took: if resumed { since_sent().as_secs() } else { poller.seconds() }, sure })
     }
@@ -304,9 +282,9 @@ impl Inner {
         }
         self.tell(job, "unlocking writes").await;
         self.unlock(&job.instance_id).await.map_err(|e| {
-            let message = format!("writes on {} are still locked: {}", job.instance_id, e.message);
+            let message = format!("writes on {} are still locked: {}", job.instance_id, e.message());
             with_way_back(
-                Fault::new(Kind::Provider, STILL_LOCKED, message)
+                Fault::new(Kind::Provider, "restore.still_locked", message)
                     .hint("describe_jobs tries again to unlock them; or unlock the instance in the console."),
                 &record.back,
             )
@@ -314,7 +292,7 @@ impl Inner {
     }
 
     /// Unlocking twice does no harm, so it is repeated until an answer comes.
-    async fn unlock(&self, instance_id: &str) -> Result<(), Fault> {
+    async fn unlock(&self, instance_id: &str) -> Result<(), Unfinished> {
         let call = UnlockDBInstanceWrite { db_instance_id: instance_id.into() };
         let mut poller = Poller::new(&self.polling, self.polling.away, &CancellationToken::new());
         loop {
@@ -330,7 +308,7 @@ impl Inner {
     }
 
     /// Goes on with a job whose process died: follows what was sent, and lifts the fence once it is over.
-    pub async fn resume_restore(&self, job: &Job, undo: &str) -> Result<String, Fault> {
+    pub async fn resume_restore(&self, job: &Job, record: Option<&StoredRecovery>) -> JobEnd {
         let before_anything = || {
             Fault::new(
                 Kind::Unexpected,
@@ -339,22 +317,23 @@ impl Inner {
             )
             .hint("The instance's data is as it was. Make a new plan with restore_instance.")
         };
-        let Ok(mut record) = serde_json::from_str::<Record>(undo) else { return Err(before_anything()) };
+        let mut record = Record::read(record)?.ok_or_else(before_anything)?;
         let followed = match record.sent_at {
             Some(_) => self.follow_restore(job, &mut record, true).await,
-            None => Err(before_anything()),
+            None => Err(before_anything().into()),
         };
-        let outcome = self.conclude(job, &mut record, followed).await;
-        self.jobs.note_end(&record.trace, job, &outcome).await;
-        outcome
+        self.conclude(job, &mut record, followed).await
     }
 
-    /// Tries once more to lift the fence of a restore that has failed. The outer error: not now either.
-    pub async fn settle_fence(&self, orphan: &Orphan) -> Result<String, Fault> {
-        debug_assert_eq!(orphan.job.status, JobStatus::Failed);
+    /// Tries once more to lift the fence of a restore that has failed; what there is to say of the job then. The error: not now
+    /// either.
+    pub async fn roll_back_fence(&self, orphan: &Orphan) -> Result<String, Fault> {
         let id = &orphan.job.instance_id;
-        if !serde_json::from_str::<Record>(&orphan.undo).is_ok_and(|record| record.fence) {
-            return Ok(orphan.job.message.clone());
+        let before = &orphan.job.message;
+        match Record::read(orphan.recovery.as_ref()) {
+            Ok(Some(record)) if record.fence => {}
+            Ok(_) => return Ok(before.clone()),
+            Err(damaged) => return Ok(format!("{before}; {}. {}", damaged.message, damaged.hint)),
         }
         // Nobody follows it any more: while the cloud still restores, the fence is needed.
         let status = self.attribute_raw(id).await?.and_then(|a| a.facts.instance_status).unwrap_or_default();
@@ -363,7 +342,7 @@ impl Inner {
         }
         let call = UnlockDBInstanceWrite { db_instance_id: id.clone() };
         self.client.call(&call).await?;
-        Ok(format!("{}; settled since: writes are unlocked", orphan.job.message))
+        Ok(format!("{before}; reconciled since: writes are unlocked"))
     }
 }
 

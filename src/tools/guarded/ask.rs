@@ -3,7 +3,7 @@
 use super::reply::{Guarded, impact, refusal, shown};
 use super::{Echoed, Flow, State};
 use crate::guard::check::{Precheck, all_warnings};
-use crate::guard::ledger::{ConfirmationStatus, Ledger as _};
+use crate::guard::ledger::ConfirmationStatus;
 use crate::guard::permit;
 use crate::guard::person::{Answer, Yes, question};
 use crate::model::fault::Fault;

@@ -2,7 +2,7 @@
 
 use super::Flow;
 use super::reply::carried_out;
-use crate::guard::ledger::{Confirmation, Ledger as _};
+use crate::guard::ledger::Confirmation;
 use crate::guard::permit;
 use crate::guard::person::Yes;
 use crate::model::fault::Fault;

@@ -4,7 +4,7 @@ use super::reply::{Guarded, shown};
 use super::{Echoed, Flow, State};
 use crate::guard::assess::{assess, safety_backup};
 use crate::guard::check::{Precheck, Status, blocked};
-use crate::guard::ledger::{ConfirmationStatus, Ledger as _};
+use crate::guard::ledger::ConfirmationStatus;
 use crate::guard::person::Yes;
 use crate::guard::{permit, token};
 use crate::model::fault::Fault;

@@ -20,7 +20,7 @@ pub mod reply;
 use crate::guard::act::Act;
 use crate::guard::check::{self, Precheck, Status};
 use crate::guard::impact::Alternative;
-use crate::guard::ledger::{AuditRecord, Confirmation, Ledger as _};
+use crate::guard::ledger::{AuditRecord, Confirmation};
 use crate::guard::person::Yes;
 use crate::guard::plan::PLAN_AGAIN;
 use crate::guard::rules::Rules;

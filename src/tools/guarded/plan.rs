@@ -6,7 +6,7 @@ use crate::config::ConfirmationPolicy;
 use crate::guard::assess::{assess, safety_backup};
 use crate::guard::check::blocked;
 use crate::guard::facts::restore::{SafetyFacts, SafetyStatus};
-use crate::guard::ledger::{Confirmation, ConfirmationStatus, Ledger as _};
+use crate::guard::ledger::{Confirmation, ConfirmationStatus};
 use crate::guard::plan::Plan;
 use crate::guard::token;
 use crate::model::fault::Fault;
@@ -99,7 +99,7 @@ impl Flow<'_> {
             return Ok(safety);
         }
         let provider = &self.call.app.provider;
-        let job = provider.job(&safety.job_id).await?;
+        let job = self.call.app.state.job(&safety.job_id).await?;
         follow(self.call, job, SAFETY_WAIT).await?;
         provider.safety_status(self.instance_id, &safety.job_id, &safety.backup_id).await
     }

@@ -28,7 +28,7 @@ use tair_backup_mcp::model::job::Job;
 use tair_backup_mcp::model::policy::BackupPolicy;
 use tair_backup_mcp::model::restore::Method;
 use tair_backup_mcp::provider::{Carried, Downloaded, InstanceQuery, OnBytes, Provider, Raised, Range, SignedUrl};
-use tair_backup_mcp::state::State;
+use tair_backup_mcp::state::sqlite::Sqlite;
 use tair_backup_mcp::tools::{self, App, Asked, Outcome, Person, ToolCall};
 use tempfile::TempDir;
 
@@ -144,12 +144,6 @@ impl Provider for Careless {
         self.overwritten.fetch_add(1, Ordering::Relaxed);
         Ok(Carried::Done("overwritten".into()))
     }
-    async fn job(&self, _: &str) -> Result<Job, Fault> {
-        no()
-    }
-    async fn jobs(&self, _: Option<&str>) -> Result<Vec<Job>, Fault> {
-        no()
-    }
     async fn recover(&self) -> Result<(), Fault> {
         Ok(())
     }
@@ -163,7 +157,7 @@ async fn restore(facts: DirectRestore, safety: SafetyStatus) -> (String, String,
     let file = home.path().join("config.toml");
     std::fs::write(&file, "[guard]\nconfirmation = \"token\"\n").unwrap();
     let config = Config::load(Some(home.path().join("home")), Some(file), false).unwrap();
-    let state = Arc::new(State::new(config.home.dir()));
+    let state = Arc::new(Sqlite::new(config.home.dir()));
     let provider = Arc::new(Careless { facts, safety, overwritten: AtomicU32::new(0) });
     let app = App { config, provider: Arc::clone(&provider) as Arc<dyn Provider>, state };
     let call = ToolCall { app: &app, caller: &Caller::mcp(), person: &Nobody, progress: &Silent };

@@ -23,6 +23,7 @@ use tair_backup_mcp::model::caller::Caller;
 use tair_backup_mcp::model::restore::Method;
 use tair_backup_mcp::provider::local::Local;
 use tair_backup_mcp::state::State;
+use tair_backup_mcp::state::sqlite::Sqlite;
 use tair_backup_mcp::tools::{self, App, Asked, Outcome, Person, Progress, ToolCall};
 use tempfile::TempDir;
 
@@ -234,11 +235,11 @@ fn one_token_makes_one_permit() {
     let dir = TempDir::new().unwrap();
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let start = Arc::new(Barrier::new(20));
-    let first = State::new(dir.path());
+    let first = Sqlite::new(dir.path());
     runtime().block_on(first.open(&open("nonce", 15))).unwrap();
     let callers: Vec<_> = (0..20)
         .map(|_| {
-            let (start, store) = (Arc::clone(&start), State::new(dir.path()));
+            let (start, store) = (Arc::clone(&start), Sqlite::new(dir.path()));
             std::thread::spawn(move || {
                 runtime().block_on(async {
                     // Opened before, so that all of them only spend.
@@ -262,7 +263,7 @@ fn one_token_makes_one_permit() {
 #[tokio::test]
 async fn standings_outlive_a_restart_and_only_open_ones_can_be_spent() {
     let dir = TempDir::new().unwrap();
-    let store = State::new(dir.path());
+    let store = Sqlite::new(dir.path());
     // Each for an instance of its own, for one permit withdraws its instance's other plans.
     let of = |nonce: &str, minutes| {
         let mut confirmation = open(nonce, minutes);
@@ -283,7 +284,7 @@ async fn standings_outlive_a_restart_and_only_open_ones_can_be_spent() {
     }
     let key = store.key().await.unwrap().0;
     drop(store);
-    let store = State::new(dir.path());
+    let store = Sqlite::new(dir.path());
     assert_eq!(store.key().await.unwrap().0, key);
     assert_eq!(store.find("open").await.unwrap().unwrap().plan, of("open", 15).plan);
     for nonce in ["spent", "declined", "superseded", "expired", "never"] {
@@ -330,7 +331,7 @@ fn the_question_shows_data_as_data() {
 #[tokio::test]
 async fn one_permit_withdraws_the_instances_other_plans() {
     let dir = TempDir::new().unwrap();
-    let store = State::new(dir.path());
+    let store = Sqlite::new(dir.path());
     let mut elsewhere = open("elsewhere", 15);
     elsewhere.plan.instance_id = "carts".into();
     for confirmation in [open("first", 15), open("second", 15), elsewhere] {
@@ -392,7 +393,7 @@ async fn call(app: &App, person: &Typist, caller: &str, name: &str, arguments: V
 /// The program as a server has it, in this process.
 pub fn app(bench: &Bench) -> App {
     let config = Config::load(Some(bench.home()), Some(bench.dir.path().join("config.toml")), false).unwrap();
-    let state = Arc::new(State::new(config.home.dir()));
+    let state: Arc<dyn State> = Arc::new(Sqlite::new(config.home.dir()));
     let provider = Arc::new(Local::new(&config, Arc::clone(&state)));
     App { config, provider, state }
 }

@@ -116,7 +116,7 @@ async fn a_write_after_the_yes_stops_the_restore() {
         let before = redis.digest();
         let Carried::Job(job) = app.provider.carry_out(permit).await.unwrap() else { panic!("a job") };
         app.provider.shut_down(false).await;
-        let ended = app.provider.job(&job.id).await.unwrap();
+        let ended = app.state.job(&job.id).await.unwrap();
         assert_eq!((ended.status, ended.code.as_str()), (JobStatus::Failed, "plan.changed"), "{way}: {ended:?}");
         assert!(ended.message.contains("not touched"), "{ended:?}");
         assert_eq!(redis.digest(), before, "{way}");
@@ -173,7 +173,7 @@ async fn a_busy_instance_does_not_burn_the_token() {
     );
     assert!(text(&pending["message"]).contains("backup job"), "{pending}");
     let deadline = std::time::Instant::now() + Duration::from_secs(30);
-    while app.provider.jobs(None).await.unwrap().iter().any(|j| j.status == JobStatus::Running) {
+    while app.state.jobs(None).await.unwrap().iter().any(|j| j.status == JobStatus::Running) {
         assert!(std::time::Instant::now() < deadline, "the backup does not end");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -222,7 +222,7 @@ async fn a_dead_process_backup_is_not_joined() {
     let app = app(&bench);
     let mut dying = bench.spawn(&["create-backup", "--instance-id", "orders"]);
     let deadline = std::time::Instant::now() + Duration::from_secs(30);
-    while app.provider.jobs(None).await.unwrap().is_empty() {
+    while app.state.jobs(None).await.unwrap().is_empty() {
         assert!(std::time::Instant::now() < deadline, "no job begins");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
@@ -231,5 +231,5 @@ async fn a_dead_process_backup_is_not_joined() {
     let (job, joined) = app.provider.create_backup("orders", Mode::Manual, "").await.unwrap();
     assert!(!joined, "{job:?}");
     app.provider.shut_down(false).await;
-    assert_eq!(app.provider.job(&job.id).await.unwrap().status, JobStatus::Succeeded);
+    assert_eq!(app.state.job(&job.id).await.unwrap().status, JobStatus::Succeeded);
 }

@@ -28,6 +28,7 @@ use tair_backup_mcp::provider::tair::Tair;
 use tair_backup_mcp::provider::tair::polling::Polling;
 use tair_backup_mcp::provider::{InstanceQuery, Provider};
 use tair_backup_mcp::state::State;
+use tair_backup_mcp::state::sqlite::Sqlite;
 use tair_backup_mcp::tair::client::Client;
 use tair_backup_mcp::tools::{
     App, Asked, Outcome, Person, Progress, ToolCall, create_instance_from_backup, delete_backup, modify_backup_policy,
@@ -141,7 +142,7 @@ impl Ours {
         let guard = format!("[guard]\nconfirmation = \"token\"\nmax_writes_per_second = {max_writes:?}\n");
         std::fs::write(&file, guard).unwrap();
         let config = Config::load(Some(home.path().join("home")), Some(file), false).unwrap();
-        let state = Arc::new(State::new(config.home.dir()));
+        let state: Arc<dyn State> = Arc::new(Sqlite::new(config.home.dir()));
         let provider = Arc::new(Tair::with(client, Arc::clone(&state), pace()));
         // As the program's: one thread, which works while somebody waits.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -178,7 +179,7 @@ impl Ours {
     pub(crate) fn job(&self, id: &str) -> Job {
         self.run(async {
             tokio::time::sleep(Duration::from_millis(20)).await;
-            self.provider().job(id).await.unwrap()
+            self.app.state.job(id).await.unwrap()
         })
     }
 
@@ -186,6 +187,17 @@ impl Ours {
         wait(&format!("job {id}"), Duration::from_secs(60), || {
             Some(self.job(id)).filter(|job| job.status != JobStatus::Running)
         })
+    }
+
+    /// The audit says once that a permitted job began, and once how it ended, for the same caller and confirmation,
+    /// whichever process ended it.
+    pub(crate) fn assert_audited(&self, job: &Job, events: [&str; 2]) {
+        let audit = self.run(self.app.state.audit(Some(&job.instance_id), 99)).unwrap();
+        let of_job: Vec<_> = audit.iter().filter(|r| r.detail.contains(&job.id)).collect();
+        let said: Vec<&str> = of_job.iter().map(|r| r.event.as_str()).collect();
+        assert_eq!(said, events, "{audit:?}");
+        assert!(of_job.iter().all(|r| r.caller == "test" && r.nonce == job.confirmation), "{audit:?}");
+        assert!(!job.confirmation.is_empty(), "{job:?}");
     }
 
     pub(crate) fn backup(&self, id: &str) -> BackupSet {
@@ -599,7 +611,7 @@ fn a_fence_is_lifted_after_a_crash() {
     let job = wait("the restore to be followed", Duration::from_secs(30), || {
         let jobs = ours.run(async {
             tokio::time::sleep(Duration::from_millis(20)).await;
-            ours.provider().jobs(Some(ID)).await.unwrap()
+            ours.app.state.jobs(Some(ID)).await.unwrap()
         });
         assert!(!task.is_finished(), "it ended too soon");
         jobs.into_iter().find(|j| j.stage.starts_with("BackupRecovering"))
@@ -609,6 +621,7 @@ fn a_fence_is_lifted_after_a_crash() {
     next.run(next.provider().recover()).unwrap();
     let done = next.ended(&job.id);
     assert_eq!(done.status, JobStatus::Succeeded, "{done:?}");
+    next.assert_audited(&done, ["restore.started", "restore.succeeded"]);
     assert_eq!(server.digest(), before);
     assert_eq!(server.run(&["SET", "after", "1"]).text(), "OK");
 }
@@ -705,7 +718,7 @@ fn manual_sets_are_deleted_where_the_cloud_can() {
     assert_eq!(ours.sets("r-classic").len(), 1);
 }
 
-/// A fence that cannot be lifted is said to be up, and lifted at the next look; until then the restore is not settled.
+/// A fence that cannot be lifted is said to be up, and lifted at the next look; until then its rollback is pending.
 #[test]
 fn a_fence_that_stays_is_lifted_later() {
     let server = redis(50);
@@ -716,12 +729,12 @@ fn a_fence_that_stays_is_lifted_later() {
     let args = json!({"instance_id": ID, "backup_id": set.id, "write_fence": true});
     let (_, done) = ours.guarded(&args, restore_instance::run);
     assert_eq!(done["status"], "failed", "{done:#}");
-    let job = ours.run(ours.provider().jobs(Some(ID))).unwrap().remove(0);
-    assert_eq!((job.code.as_str(), job.stage.contains("unsettled")), ("restore.still_locked", true), "{job:?}");
+    let job = ours.run(ours.app.state.jobs(Some(ID))).unwrap().remove(0);
+    assert_eq!((job.code.as_str(), job.stage.contains("rollback pending")), ("restore.still_locked", true), "{job:?}");
     assert!(job.hint.contains("safety backup"), "{job:?}");
     ours.run(ours.provider().recover()).unwrap();
     let job = ours.job(&job.id);
-    assert!(job.message.contains("writes are unlocked") && !job.stage.contains("unsettled"), "{job:?}");
+    assert!(job.message.contains("writes are unlocked") && !job.stage.contains("rollback pending"), "{job:?}");
     assert_eq!(server.run(&["SET", "after", "1"]).text(), "OK");
 }
 
@@ -746,7 +759,7 @@ fn a_clone_outlives_its_process() {
     let job = wait("the new instance to be made", Duration::from_secs(30), || {
         let jobs = ours.run(async {
             tokio::time::sleep(Duration::from_millis(20)).await;
-            ours.provider().jobs(Some(ID)).await.unwrap()
+            ours.app.state.jobs(Some(ID)).await.unwrap()
         });
         assert!(!task.is_finished(), "it ended too soon");
         jobs.into_iter().find(|j| j.stage.contains("Creating"))
@@ -757,6 +770,7 @@ fn a_clone_outlives_its_process() {
     let done = next.ended(&job.id);
     assert_eq!(done.status, JobStatus::Succeeded, "{done:?}");
     assert!(done.message.contains("r-spare") && done.message.contains("billed"), "{done:?}");
+    next.assert_audited(&done, ["clone.started", "clone.succeeded"]);
     assert_eq!(spare.digest(), source.digest());
 }
 

@@ -12,8 +12,7 @@ use tair_backup_mcp::guard::plan::Plan;
 use tair_backup_mcp::guard::preconditions::{Others, Preconditions};
 use tair_backup_mcp::guard::rules::Rules;
 use tair_backup_mcp::model::backup::Mode;
-use tair_backup_mcp::model::fault::Fault;
-use tair_backup_mcp::model::job::{JobKind, JobStatus};
+use tair_backup_mcp::model::job::{Job, JobEnd, JobKind, JobStatus, RecoveryKind, StoredRecovery};
 use tair_backup_mcp::provider::jobs::Jobs;
 use tair_backup_mcp::provider::tair::{policy, sets, traffic};
 use tair_backup_mcp::tools::{create_instance_from_backup, delete_backup, restore_instance};
@@ -111,12 +110,12 @@ fn an_order_without_reply_is_said_to_be_possible() {
     let done = ours.tool(&commit, create_instance_from_backup::run).unwrap();
     assert_eq!(done["status"], "failed", "{done:#}");
     assert!(done.to_string().contains("may exist and be billed"), "{done:#}");
-    let job = ours.run(ours.provider().jobs(Some(ID))).unwrap().remove(0);
+    let job = ours.run(ours.app.state.jobs(Some(ID))).unwrap().remove(0);
     assert_eq!((job.kind, job.code.as_str()), (JobKind::Clone, "clone.uncertain"), "{job:?}");
-    assert!(job.stage.contains("unsettled"), "{job:?}");
+    assert!(job.stage.contains("rollback pending"), "{job:?}");
     ours.run(ours.provider().recover()).unwrap();
     let job = ours.job(&job.id);
-    assert!(job.hint.contains("may exist") && !job.stage.contains("unsettled"), "{job:?}");
+    assert!(job.hint.contains("may exist") && !job.stage.contains("rollback pending"), "{job:?}");
 }
 
 /// A code that nobody published with a status of the server's: what it did is not known, and looked at.
@@ -156,26 +155,45 @@ fn a_fence_that_stays_does_not_hide_the_restore() {
     assert!(said.contains("the restore worked") && said.contains("still locked"), "{done:#}");
 }
 
-/// A job that dies of a bug keeps its record, so that what it left is settled like that of a process that died.
+/// Leaves a restore that died of a bug after it had written that record down.
+fn crashed_with(ours: &Ours, json: &str) -> Job {
+    let json = json.to_owned();
+    let jobs = Jobs::new("tair", Arc::clone(&ours.app.state));
+    let state = Arc::clone(&ours.app.state);
+    let begun = ours.run(jobs.begin(JobKind::Restore, ID, "1", |job| async move {
+        state.save_recovery(&job.id, &StoredRecovery { kind: RecoveryKind::CloudRestore, json }).await?;
+        panic!("a bug");
+        #[allow(unreachable_code, reason = "the type of the work")]
+        JobEnd::Ok(String::new())
+    }));
+    let tair_backup_mcp::state::jobs::Begun::Started(job) = begun.unwrap() else { panic!("joined") };
+    let job = ours.ended(&job.id);
+    assert_eq!((job.status, job.code.as_str()), (JobStatus::Failed, "job.crashed"));
+    assert!(job.stage.contains("rollback pending"), "{job:?}");
+    job
+}
+
+/// A job that dies of a bug keeps its record, so that what it left is reconciled like that of a process that died.
 #[test]
 fn a_crash_keeps_the_record() {
     let server = redis(5);
     let cloud = Cloud::start(&[(ID, &server, "")]);
     let ours = Ours::new(&cloud);
-    let jobs = Jobs::new("tair", Arc::clone(&ours.app.state), |_| false);
-    let state = Arc::clone(&ours.app.state);
-    let begun = ours.run(jobs.begin(JobKind::Restore, ID, "1", |job| async move {
-        state.save_recovery(&job.id, "{}").await?;
-        panic!("a bug");
-        #[allow(unreachable_code, reason = "the type of the work")]
-        Ok::<String, Fault>(String::new())
-    }));
-    let tair_backup_mcp::state::jobs::Begun::Started(job) = begun.unwrap() else { panic!("joined") };
-    let job = ours.ended(&job.id);
-    assert_eq!((job.status, job.code.as_str()), (JobStatus::Failed, "job.crashed"));
-    assert!(job.stage.contains("unsettled"), "{job:?}");
+    let job = crashed_with(&ours, r#"{"fence":false,"sent_at":null,"taken":false,"keys_before":null,"back":""}"#);
     ours.run(ours.provider().recover()).unwrap();
-    assert!(!ours.job(&job.id).stage.contains("unsettled"));
+    assert!(!ours.job(&job.id).stage.contains("rollback pending"));
+}
+
+/// A record that cannot be read is not taken for one that says nothing: the job says that nobody knows what it touched.
+#[test]
+fn a_record_that_cannot_be_read_is_said() {
+    let server = redis(5);
+    let cloud = Cloud::start(&[(ID, &server, "")]);
+    let ours = Ours::new(&cloud);
+    let job = crashed_with(&ours, r#"{"fence":"#);
+    ours.run(ours.provider().recover()).unwrap();
+    let job = ours.job(&job.id);
+    assert!(!job.needs_reconciliation() && job.message.contains("recovery record cannot be read"), "{job:?}");
 }
 
 /// Whoever asks for jobs and goes away at once takes no job of a dead process along.

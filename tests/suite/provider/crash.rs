@@ -49,7 +49,7 @@ fn job<'a>(jobs: &'a [Value], id: &str) -> &'a Value {
 }
 
 /// Nothing half done is to be seen: jobs are over, sets are whole, what was staged is gone.
-fn assert_settled(bench: &Bench, when: &str) -> Vec<Value> {
+fn assert_reconciled(bench: &Bench, when: &str) -> Vec<Value> {
     let jobs = bench.jobs();
     for job in &jobs {
         assert_ne!(job["status"], "running", "{when}: {job}");
@@ -87,7 +87,7 @@ fn killed_during_capture() {
         child.kill().unwrap();
         child.wait().unwrap();
         let when = format!("killed after {delay:?} of {whole:?}");
-        let jobs = assert_settled(&bench, &when);
+        let jobs = assert_reconciled(&bench, &when);
         let last = &jobs[0];
         if last["code"] == "job.interrupted" {
             interrupted += 1;
@@ -100,7 +100,7 @@ fn killed_during_capture() {
     println!("{interrupted} of {POINTS} points met a capture under way");
     assert!(interrupted >= POINTS / 3, "the points did not meet the capture");
     bench.backup();
-    assert_settled(&bench, "at the end");
+    assert_reconciled(&bench, "at the end");
 }
 
 /// Our process killed at random points of a restore leaves the target with the old data or the new, whole, serving, on its
@@ -149,7 +149,7 @@ fn killed_during_restore() {
         child.wait().unwrap();
         let since = if *once_following { "it followed us" } else { "the start" };
         let when = format!("killed {delay:?} after {since} (of {following:?}, {whole:?})");
-        let jobs = assert_settled(&bench, &when);
+        let jobs = assert_reconciled(&bench, &when);
         assert_as_before(&target, &when);
         let now = target.digest();
         assert!(now == old || now == new, "{when}: the target holds neither the old data nor the new");
@@ -201,7 +201,7 @@ fn source_killed_during_capture() {
         source.kill();
         let done = finish(child);
         let when = format!("source killed after {delay:?} of {whole:?}");
-        let jobs = assert_settled(&bench, &when);
+        let jobs = assert_reconciled(&bench, &when);
         if jobs[0]["status"] == "failed" {
             failed += 1;
             println!("{when}: {} {}", jobs[0]["code"], jobs[0]["message"]);
@@ -236,7 +236,7 @@ fn target_killed_and_restarted_during_restore() {
     let done = finish(child);
     assert_eq!(done.code, 5, "{done:?}");
     assert_eq!(done.json()["status"], "failed", "{done:?}");
-    let jobs = assert_settled(&bench, "after the restart");
+    let jobs = assert_reconciled(&bench, "after the restart");
     let failed = job(&jobs, &text(&done.json()["job_id"]));
     println!("{failed}");
     assert!(text(&failed["hint"]).contains("safety backup"), "{failed}");
@@ -244,8 +244,8 @@ fn target_killed_and_restarted_during_restore() {
     assert_eq!(target.digest(), saved);
 }
 
-/// A target that dies during a restore and stays away: the job fails and says that the target is unsettled, the record is
-/// kept as long as it takes, no other restore begins meanwhile, and once the target is back the next look settles it.
+/// A target that dies during a restore and stays away: the job fails and says that its rollback is pending, the record is
+/// kept as long as it takes, no other restore begins meanwhile, and once the target is back the next look rolls it back.
 #[test]
 fn target_killed_during_restore_and_away() {
     let mut target = target(5);
@@ -267,7 +267,7 @@ fn target_killed_during_restore_and_away() {
         let seen = job(&jobs, &text(&failed["job_id"]));
         println!("{seen}");
         assert_eq!(seen["status"], "failed", "{seen}");
-        assert!(text(&seen["stage"]).contains("unsettled"), "{seen}");
+        assert!(text(&seen["stage"]).contains("rollback pending"), "{seen}");
         assert!(seen["code"].is_string() && text(&seen["hint"]).contains("safety backup"), "{seen}");
     }
     // It comes back following the dead address and with the one-time password, as one that rewrites its configuration would.
@@ -278,13 +278,13 @@ fn target_killed_during_restore_and_away() {
     println!("{seen}");
     assert_eq!((&seen["status"], &seen["stage"]), (&"failed".into(), &"failed".into()), "{seen}");
     assert!(text(&seen["message"]).contains("restarted since"), "{seen}");
-    assert_as_before(&target, "settled");
+    assert_as_before(&target, "reconciled");
     assert_eq!(target.digest(), saved);
     let done = bench.restore(&backup);
     assert_eq!(done.code, 0, "{done:?}");
 }
 
-/// Target and process both die: the job stays in sight as interrupted while the target is away, and is settled once it is back.
+/// Target and process both die: the job stays in sight as interrupted while the target is away, and is reconciled once it is back.
 #[test]
 fn target_and_process_killed_during_restore() {
     let mut target = target(6);
@@ -310,12 +310,12 @@ fn target_and_process_killed_during_restore() {
     let busy = bench.run(&["create-backup", "--instance-id", "orders", "--json"]);
     assert_eq!((busy.code, &busy.json()["code"]), (5, &"job.busy".into()), "{busy:?}");
     target.restart();
-    let jobs = assert_settled(&bench, "after the restart");
+    let jobs = assert_reconciled(&bench, "after the restart");
     let restore = jobs.iter().find(|j| j["kind"] == "restore").unwrap();
     println!("{restore}");
     assert_eq!(restore["code"], "job.interrupted", "{restore}");
     assert!(text(&restore["message"]).contains("restarted since"), "{restore}");
-    assert_as_before(&target, "settled");
+    assert_as_before(&target, "reconciled");
     assert_eq!(target.digest(), saved);
 }
 
@@ -330,14 +330,14 @@ fn two_processes_join_and_adopt_nothing_alive() {
     let running = wait("the first backup to run", Duration::from_secs(30), || {
         bench.home().join("state.db").exists().then(|| bench.jobs()).filter(|j| !j.is_empty())
     });
-    assert_eq!(running[0]["status"], "running", "a look from another process must not settle it: {running:?}");
+    assert_eq!(running[0]["status"], "running", "a look from another process must not reconcile it: {running:?}");
     let second = bench.spawn(&["create-backup", "--instance-id", "orders", "--json", "--note", "second"]);
     let (first, second) = (finish(first).json(), finish(second).json());
     assert_eq!((&first["joined"], &second["joined"]), (&false.into(), &true.into()), "{first} {second}");
     assert_eq!(first["backup_job_id"], second["backup_job_id"]);
     assert_eq!((&first["status"], &second["status"]), (&"succeeded".into(), &"succeeded".into()), "{first} {second}");
     assert_eq!(first["backup_id"], second["backup_id"]);
-    let jobs = assert_settled(&bench, "at the end");
+    let jobs = assert_reconciled(&bench, "at the end");
     assert_eq!(jobs.len(), 1);
     assert_eq!(bench.backups()[0]["note"], "first");
 }
@@ -355,5 +355,5 @@ fn many_processes_on_a_fresh_home() {
     // A process that came late begins one of its own.
     println!("{} backups by 6 processes", ids.len());
     assert!(ids.len() < 6, "{ids:?}");
-    assert_settled(&bench, "at the end");
+    assert_reconciled(&bench, "at the end");
 }

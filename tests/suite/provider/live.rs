@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tair_backup_mcp::config::tair::TairConfig;
 use tair_backup_mcp::provider::tair::Tair;
 use tair_backup_mcp::provider::{InstanceQuery, Provider as _};
-use tair_backup_mcp::state::State;
+use tair_backup_mcp::state::sqlite::Sqlite;
 use tair_backup_mcp::tair::client::Client;
 use tair_backup_mcp::tair::environment::Environment;
 
@@ -22,7 +22,7 @@ fn a_real_account_is_read() {
     let home = tempfile::TempDir::new().unwrap();
     let config = TairConfig { region: Some(region.to_owned()), ..TairConfig::default() };
     let client = Client::new(config, &Environment::process()).unwrap();
-    let provider = Tair::new(client, Arc::new(State::new(home.path())));
+    let provider = Tair::new(client, Arc::new(Sqlite::new(home.path())));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let wanted = InstanceQuery { search: None, page_number: 1, page_size: 30 };

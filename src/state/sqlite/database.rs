@@ -1,0 +1,162 @@
+//! The database file: opened once a process, brought to the present tables by the migrations beside this room.
+
+use crate::config::home::{file_fault, private_dir};
+use crate::model::fault::{Fault, Kind};
+use crate::state::owner::lock_exclusive;
+use jiff::Timestamp;
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
+use sqlx::{AssertSqlSafe, Row as _, SqlSafeStr as _, SqlitePool};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::sync::OnceCell;
+
+/// The migrations: version, what it does, its statements. A file that has been released is never edited; a change is a new one.
+const MIGRATIONS: [(i64, &str, &str); 3] = [
+    (1, "jobs confirmations audit", include_str!("../migrations/0001_jobs_confirmations_audit.sql")),
+    (2, "provider of a job", include_str!("../migrations/0002_provider_of_a_job.sql")),
+    (3, "typed jobs and leases", include_str!("../migrations/0003_typed_jobs_and_leases.sql")),
+];
+
+/// The last version that was told by `PRAGMA user_version` alone, before there was a table of migrations.
+const LAST_UNLISTED: i64 = 2;
+
+/// The database of one home directory.
+#[derive(Debug)]
+pub struct Database {
+    home: PathBuf,
+    pool: OnceCell<SqlitePool>,
+}
+
+impl From<sqlx::Error> for Fault {
+    fn from(e: sqlx::Error) -> Self {
+        let full = e.as_database_error().and_then(|d| d.code()).is_some_and(|c| c == "13");
+        let fault = if full {
+            Self::new(Kind::Unexpected, "state.disk_full", "the state store has no room left on its disk")
+                .hint("Free space under the home directory.")
+        } else {
+            Self::new(Kind::Unexpected, "state.failed", "the state store failed")
+                .hint("Run `tair-backup-mcp doctor`; the log on standard error has the cause.")
+        };
+        fault.because(e)
+    }
+}
+
+impl Database {
+    /// The database under a home directory. Touches nothing yet.
+    #[must_use]
+    pub fn new(home: &Path) -> Self {
+        Self { home: home.into(), pool: OnceCell::new() }
+    }
+
+    /// The home directory.
+    #[must_use]
+    pub fn home(&self) -> &Path {
+        &self.home
+    }
+
+    /// The way in, opened by whoever comes first.
+    pub(super) async fn pool(&self) -> Result<&SqlitePool, Fault> {
+        self.pool.get_or_try_init(|| self.open()).await
+    }
+
+    async fn open(&self) -> Result<SqlitePool, Fault> {
+        private_dir(&self.home)?;
+        // Two processes that open a fresh home at once must not both switch it to WAL, nor both migrate it.
+        let lock_path = self.home.join("state.lock");
+        let lock = tokio::task::spawn_blocking(move || lock_exclusive(&lock_path)).await.map_err(|e| {
+            Fault::new(Kind::Unexpected, "state.failed", "the state store could not be locked").because(e)
+        })??;
+        let file = self.home.join("state.db");
+        // Recovery records are written down here, a password of the target included; SQLite would let others read it
+        // where the home directory does. Its other files get the mode of this one.
+        std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .mode(0o600)
+            .open(&file)
+            .map_err(|e| file_fault("open", &file, e))?;
+        let options = SqliteConnectOptions::new()
+            .filename(&file)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            // A redeemed token or a finished job must not come back after power loss.
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(Duration::from_secs(20))
+            .statement_cache_capacity(32);
+        let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await?;
+        migrate(&pool).await?;
+        drop(lock);
+        Ok(pool)
+    }
+}
+
+/// Brings a database of any earlier version, or an empty one, to the present one.
+async fn migrate(pool: &SqlitePool) -> Result<(), Fault> {
+    let known = MIGRATIONS.iter().map(|(version, ..)| *version).max().unwrap_or_default();
+    let found: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(pool).await?;
+    if found == known {
+        return Ok(());
+    }
+    let newer = |found: i64| {
+        let message =
+            format!("the home directory was written by a later version (state {found}, this program knows {known})");
+        Fault::new(Kind::Unexpected, "state.newer", message).hint("Use the later program, or another --home.")
+    };
+    if found > known {
+        return Err(newer(found));
+    }
+    let migrator = Migrator::with_migrations(
+        MIGRATIONS
+            .iter()
+            .map(|(version, description, sql)| {
+                Migration::new(*version, (*description).into(), MigrationType::Simple, sql.into_sql_str(), false)
+            })
+            .collect(),
+    );
+    let failed = |e: MigrateError| match e {
+        MigrateError::VersionMissing(found) => newer(found),
+        e => Fault::new(Kind::Unexpected, "state.failed", "the state store could not be brought to this version")
+            .hint("Run `tair-backup-mcp doctor`; the log on standard error has the cause.")
+            .because(e),
+    };
+    // All or nothing: a crash between two of these must not leave tables that no version knows.
+    let mut tx = pool.begin_with("BEGIN IMMEDIATE").await?;
+    if (1..=LAST_UNLISTED).contains(&found) {
+        // The tables are there; what is missing is the list that says so.
+        migrator.run_direct(Some(found), &mut *tx, true).await.map_err(failed)?;
+    }
+    migrator.run_direct(None, &mut *tx, false).await.map_err(failed)?;
+    // What programs from before the table of migrations look at, and what tells at once that there is nothing to do.
+    sqlx::raw_sql(AssertSqlSafe(format!("PRAGMA user_version = {known}"))).execute(&mut *tx).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Something stored that no version of this program writes.
+pub(super) fn damaged(what: impl std::fmt::Display) -> Fault {
+    Fault::new(Kind::Damaged, "state.damaged", format!("the state store cannot be read: {what}"))
+        .hint("Run `tair-backup-mcp doctor`. Another --home starts with an empty store; backup sets are on the vault.")
+}
+
+/// A count, read back.
+pub(super) fn unsigned(row: &SqliteRow, column: &str) -> Result<u64, Fault> {
+    let stored: i64 = row.try_get(column)?;
+    u64::try_from(stored).map_err(|_| damaged(format!("{column} is {stored}")))
+}
+
+/// A count, as it is stored.
+pub(super) fn signed(n: u64) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+/// A moment, as it is stored.
+pub(super) fn ms(at: Timestamp) -> i64 {
+    at.as_millisecond()
+}
+
+/// A moment, read back.
+pub(super) fn at(ms: i64) -> Result<Timestamp, Fault> {
+    Timestamp::from_millisecond(ms).map_err(|_| damaged(format!("{ms} is no time")))
+}

@@ -1,0 +1,318 @@
+//! Jobs on SQLite. What a job is stands in columns; its texts are written here and never read for what they say.
+
+use crate::model::fault::{Fault, Kind};
+use crate::model::job::{Job, JobKind, JobStatus, Phase, RecoveryKind, StoredRecovery};
+use crate::state::jobs::{Begun, Changes, JobStore, NewJob, Orphan, not_found};
+use crate::state::liveness::NOBODY;
+use crate::state::sqlite::Sqlite;
+use crate::state::sqlite::database::{at, damaged, ms, signed, unsigned};
+use async_trait::async_trait;
+use jiff::Timestamp;
+use sqlx::Row as _;
+use sqlx::sqlite::{SqliteQueryResult, SqliteRow};
+
+/// Stage of a job that has just been begun.
+const STARTING: &str = "starting";
+/// Stage of a failed job while its rollback is pending.
+const ROLLBACK_PENDING: &str = "failed; rollback pending";
+
+/// Reads a word strictly: one that is none of ours is damage, not a default.
+fn parsed<T>(row: &SqliteRow, column: &str, parse: impl Fn(&str) -> Option<T>) -> Result<T, Fault> {
+    let stored: String = row.try_get(column)?;
+    parse(&stored).ok_or_else(|| {
+        let id: String = row.try_get("id").unwrap_or_default();
+        damaged(format!("the {column} of job {id} is {}", crate::model::text::quoted(&stored)))
+    })
+}
+
+fn job(row: &SqliteRow) -> Result<Job, Fault> {
+    Ok(Job {
+        id: row.try_get("id")?,
+        kind: parsed(row, "kind", JobKind::parse)?,
+        instance_id: row.try_get("instance_id")?,
+        backup_id: row.try_get("backup_id")?,
+        status: parsed(row, "status", JobStatus::parse)?,
+        phase: parsed(row, "phase", Phase::parse)?,
+        stage: row.try_get("stage")?,
+        rollback_pending: row.try_get("rollback_pending")?,
+        done: unsigned(row, "done")?,
+        total: unsigned(row, "total")?,
+        code: row.try_get("code")?,
+        message: row.try_get("message")?,
+        hint: row.try_get("hint")?,
+        caller: row.try_get("caller")?,
+        confirmation: row.try_get("confirmation")?,
+        created_at: at(row.try_get("created_at")?)?,
+        finished_at: row.try_get::<Option<i64>, _>("finished_at")?.map(at).transpose()?,
+    })
+}
+
+fn recovery(row: &SqliteRow) -> Result<Option<StoredRecovery>, Fault> {
+    let json: String = row.try_get("recovery")?;
+    if json.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(StoredRecovery { kind: parsed(row, "recovery_kind", RecoveryKind::parse)?, json }))
+}
+
+impl Sqlite {
+    /// Tells those who wait, once something is written.
+    fn notify(&self, _: SqliteQueryResult) {
+        self.changed.send_modify(|n| *n = n.wrapping_add(1));
+    }
+}
+
+#[async_trait]
+impl JobStore for Sqlite {
+    async fn begin(&self, new: NewJob<'_>) -> Result<Begun, Fault> {
+        let owner = self.liveness.me().await?;
+        let pool = self.database.pool().await?;
+        let mut tx = pool.begin_with("BEGIN IMMEDIATE").await?;
+        let running =
+            sqlx::query("SELECT * FROM jobs WHERE instance_id = ? AND status = ? AND exclusive = 1 AND ? = 1")
+                .bind(new.instance_id)
+                .bind(JobStatus::Running.as_str())
+                .bind(new.exclusive)
+                .fetch_optional(&mut *tx)
+                .await?;
+        if let Some(row) = running {
+            let other = job(&row)?;
+            if other.kind == new.kind {
+                return Ok(Begun::Joined(other));
+            }
+            let what = format!("{} job {} is running on {}", other.kind.as_str(), other.id, new.instance_id);
+            return Err(Fault::new(Kind::Provider, "job.busy", what)
+                .hint("Follow it with describe_jobs and call again when it is over.")
+                .retry_after(std::time::Duration::from_secs(5)));
+        }
+        let pending: Option<String> =
+            sqlx::query_scalar("SELECT id FROM jobs WHERE instance_id = ? AND rollback_pending = 1")
+                .bind(new.instance_id)
+                .fetch_optional(&mut *tx)
+                .await?;
+        // Rolling the old restore back while a new one runs would take the target off the new one.
+        if let Some(other) = pending.filter(|_| new.kind == JobKind::Restore) {
+            let what = format!(
+                "the rollback of restore job {other} on {} is pending: the instance could not be reached afterwards",
+                new.instance_id
+            );
+            return Err(Fault::new(Kind::Provider, "restore.unsettled", what)
+                .hint("Bring the instance back and call describe_jobs, which rolls it back; then make a new plan."));
+        }
+        let done = sqlx::query(
+            "INSERT INTO jobs (id, provider, kind, instance_id, backup_id, status, phase, stage, owner, exclusive, caller, confirmation, created_at)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        )
+        .bind(new.id)
+        .bind(new.provider)
+        .bind(new.kind.as_str())
+        .bind(new.instance_id)
+        .bind(new.backup_id)
+        .bind(JobStatus::Running.as_str())
+        .bind(Phase::Starting.as_str())
+        .bind(STARTING)
+        .bind(owner)
+        .bind(new.exclusive)
+        .bind(new.caller)
+        .bind(new.confirmation)
+        .bind(ms(Timestamp::now()))
+        .execute(&mut *tx)
+        .await?;
+        let row = sqlx::query("SELECT * FROM jobs WHERE id = ?").bind(new.id).fetch_one(&mut *tx).await?;
+        let started = job(&row)?;
+        tx.commit().await?;
+        self.notify(done);
+        Ok(Begun::Started(started))
+    }
+
+    async fn progress(&self, id: &str, phase: Phase, stage: &str, done: u64, total: u64) -> Result<(), Fault> {
+        let done = sqlx::query("UPDATE jobs SET phase = ?, stage = ?, done = ?, total = ? WHERE id = ? AND status = ?")
+            .bind(phase.as_str())
+            .bind(stage)
+            .bind(signed(done))
+            .bind(signed(total))
+            .bind(id)
+            .bind(JobStatus::Running.as_str())
+            .execute(self.database.pool().await?)
+            .await?;
+        self.notify(done);
+        Ok(())
+    }
+
+    async fn save_recovery(&self, id: &str, recovery: &StoredRecovery) -> Result<(), Fault> {
+        sqlx::query("UPDATE jobs SET recovery = ?, recovery_kind = ? WHERE id = ?")
+            .bind(&recovery.json)
+            .bind(recovery.kind.as_str())
+            .bind(id)
+            .execute(self.database.pool().await?)
+            .await?;
+        Ok(())
+    }
+
+    async fn set_backup_id(&self, id: &str, backup_id: &str) -> Result<(), Fault> {
+        let done = sqlx::query("UPDATE jobs SET backup_id = ? WHERE id = ?")
+            .bind(backup_id)
+            .bind(id)
+            .execute(self.database.pool().await?)
+            .await?;
+        self.notify(done);
+        Ok(())
+    }
+
+    async fn finish(&self, id: &str, outcome: Result<&str, &Fault>) -> Result<(), Fault> {
+        let (status, code, message, hint) = match outcome {
+            Ok(message) => (JobStatus::Succeeded, "", message, ""),
+            Err(fault) => (JobStatus::Failed, fault.code, fault.message.as_str(), fault.hint.as_str()),
+        };
+        let done = sqlx::query(
+            "UPDATE jobs SET status = ?1, stage = ?1, phase = ?2, code = ?3, message = ?4, hint = ?5, recovery = '', recovery_kind = '', finished_at = ?6
+             WHERE id = ?7 AND status = ?8",
+        )
+        .bind(status.as_str())
+        .bind(Phase::Ended.as_str())
+        .bind(code)
+        .bind(message)
+        .bind(hint)
+        .bind(ms(Timestamp::now()))
+        .bind(id)
+        .bind(JobStatus::Running.as_str())
+        .execute(self.database.pool().await?)
+        .await?;
+        self.notify(done);
+        Ok(())
+    }
+
+    async fn fail_with_rollback_pending(&self, id: &str, fault: &Fault) -> Result<(), Fault> {
+        let done = sqlx::query(
+            "UPDATE jobs SET status = ?1, rollback_pending = recovery <> '', stage = CASE recovery WHEN '' THEN ?1 ELSE ?2 END,
+             phase = ?3, owner = ?4, code = ?5, message = ?6, hint = ?7, finished_at = ?8 WHERE id = ?9 AND status = ?10",
+        )
+        .bind(JobStatus::Failed.as_str())
+        .bind(ROLLBACK_PENDING)
+        .bind(Phase::Ended.as_str())
+        .bind(NOBODY)
+        .bind(fault.code)
+        .bind(&fault.message)
+        .bind(&fault.hint)
+        .bind(ms(Timestamp::now()))
+        .bind(id)
+        .bind(JobStatus::Running.as_str())
+        .execute(self.database.pool().await?)
+        .await?;
+        self.notify(done);
+        Ok(())
+    }
+
+    async fn reconciled(&self, id: &str, message: &str, hint: &str) -> Result<(), Fault> {
+        let done = sqlx::query(
+            "UPDATE jobs SET rollback_pending = 0, stage = status, message = ?, hint = ?, recovery = '', recovery_kind = ''
+             WHERE id = ? AND status = ?",
+        )
+        .bind(message)
+        .bind(hint)
+        .bind(id)
+        .bind(JobStatus::Failed.as_str())
+        .execute(self.database.pool().await?)
+        .await?;
+        self.notify(done);
+        Ok(())
+    }
+
+    async fn job(&self, id: &str) -> Result<Job, Fault> {
+        let row =
+            sqlx::query("SELECT * FROM jobs WHERE id = ?").bind(id).fetch_optional(self.database.pool().await?).await?;
+        row.as_ref().map(job).transpose()?.ok_or_else(|| not_found(id))
+    }
+
+    async fn jobs(&self, instance_id: Option<&str>) -> Result<Vec<Job>, Fault> {
+        let rows = sqlx::query(
+            "SELECT * FROM jobs WHERE ?1 IS NULL OR instance_id = ?1 ORDER BY created_at DESC, id DESC LIMIT 50",
+        )
+        .bind(instance_id)
+        .fetch_all(self.database.pool().await?)
+        .await?;
+        rows.iter().map(job).collect()
+    }
+
+    async fn adopt(&self, provider: &str) -> Result<Vec<Orphan>, Fault> {
+        let me = self.liveness.me().await?;
+        let pool = self.database.pool().await?;
+        let rows = sqlx::query(
+            "SELECT * FROM jobs WHERE provider = ? AND (status = ? OR rollback_pending = 1) AND owner <> ?",
+        )
+        .bind(provider)
+        .bind(JobStatus::Running.as_str())
+        .bind(&me)
+        .fetch_all(pool)
+        .await?;
+        let (mut orphans, mut failed) = (Vec::new(), None);
+        for row in &rows {
+            let claimed = async {
+                let owner: String = row.try_get("owner")?;
+                if self.liveness.lives(&owner).await? {
+                    return Ok(None);
+                }
+                let orphan = Orphan { job: job(row)?, recovery: recovery(row)? };
+                let claimed = sqlx::query(
+                    "UPDATE jobs SET owner = ? WHERE id = ? AND owner = ? AND (status = ? OR rollback_pending = 1)",
+                )
+                .bind(&me)
+                .bind(&orphan.job.id)
+                .bind(&owner)
+                .bind(JobStatus::Running.as_str())
+                .execute(pool)
+                .await?;
+                Ok::<_, Fault>((claimed.rows_affected() == 1).then_some(orphan))
+            };
+            match claimed.await {
+                Ok(orphan) => orphans.extend(orphan),
+                // One that cannot be read keeps none of the others from being reconciled.
+                Err(fault) => {
+                    tracing::error!("an orphan could not be adopted: {fault}");
+                    failed = Some(fault);
+                }
+            }
+        }
+        match failed {
+            Some(fault) if orphans.is_empty() => Err(fault),
+            _ => Ok(orphans),
+        }
+    }
+
+    async fn sets_in_the_making(&self, instance_id: &str) -> Result<Vec<String>, Fault> {
+        let rows: Vec<(String, String)> =
+            sqlx::query_as("SELECT backup_id, owner FROM jobs WHERE instance_id = ? AND kind = ? AND status = ?")
+                .bind(instance_id)
+                .bind(JobKind::Backup.as_str())
+                .bind(JobStatus::Running.as_str())
+                .fetch_all(self.database.pool().await?)
+                .await?;
+        let mut sets = Vec::new();
+        for (backup_id, owner) in rows {
+            if self.liveness.lives(&owner).await? {
+                sets.push(backup_id);
+            }
+        }
+        Ok(sets)
+    }
+
+    async fn release(&self, id: &str, phase: Phase, stage: &str) -> Result<(), Fault> {
+        let done = sqlx::query(
+            "UPDATE jobs SET owner = ?1, stage = ?2, phase = CASE status WHEN ?3 THEN ?4 ELSE phase END
+             WHERE id = ?5 AND (status = ?3 OR rollback_pending = 1)",
+        )
+        .bind(NOBODY)
+        .bind(stage)
+        .bind(JobStatus::Running.as_str())
+        .bind(phase.as_str())
+        .bind(id)
+        .execute(self.database.pool().await?)
+        .await?;
+        self.notify(done);
+        Ok(())
+    }
+
+    fn changes(&self) -> Changes {
+        Changes::new(self.changed.subscribe())
+    }
+}

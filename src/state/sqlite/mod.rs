@@ -1,0 +1,63 @@
+//! The state store on SQLite: one file under the home directory, shared by the processes of one machine.
+//!
+//! Opened on first use, so that a server that only lists its tools touches no disk.
+
+pub mod database;
+pub mod heartbeats;
+mod jobs;
+mod leases;
+mod ledger;
+
+use crate::guard::ledger::{AuditRecord, Confirmation};
+use crate::guard::token::Key;
+use crate::model::fault::Fault;
+use crate::state::liveness::Liveness;
+use crate::state::owner::LockFiles;
+use crate::state::{State, key};
+use async_trait::async_trait;
+use database::Database;
+use std::path::Path;
+use std::sync::Arc;
+use tokio::sync::{OnceCell, watch};
+
+/// The store of one home directory.
+pub struct Sqlite {
+    database: Arc<Database>,
+    liveness: Box<dyn Liveness>,
+    key: OnceCell<Key>,
+    /// How often this process has changed a job, for those who wait.
+    changed: watch::Sender<u64>,
+}
+
+impl Sqlite {
+    /// The store under a home directory. Touches nothing yet.
+    #[must_use]
+    pub fn new(home: &Path) -> Self {
+        Self::with(Arc::new(Database::new(home)), Box::new(LockFiles::new(home.join("run"))))
+    }
+
+    /// A store that asks otherwise who lives.
+    #[must_use]
+    pub fn with(database: Arc<Database>, liveness: Box<dyn Liveness>) -> Self {
+        Self { database, liveness, key: OnceCell::new(), changed: watch::Sender::new(0) }
+    }
+}
+
+#[async_trait]
+impl State for Sqlite {
+    fn home(&self) -> &Path {
+        self.database.home()
+    }
+
+    async fn key(&self) -> Result<&Key, Fault> {
+        self.key.get_or_try_init(|| async { key::load_or_make(self.home()) }).await
+    }
+
+    async fn redeemable(&self) -> Result<Vec<Confirmation>, Fault> {
+        ledger::redeemable(self.database.pool().await?).await
+    }
+
+    async fn audit(&self, instance_id: Option<&str>, limit: u32) -> Result<Vec<AuditRecord>, Fault> {
+        ledger::audit(self.database.pool().await?, instance_id, limit).await
+    }
+}

@@ -1,0 +1,323 @@
+//! The contract of a state store, for whatever implements its traits: each promise is checked through the traits alone, by
+//! stores that share one place as processes do. Run on SQLite here.
+
+use crate::guard::flow::plan;
+use jiff::{SignedDuration, Timestamp};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tair_backup_mcp::guard::ledger::{AuditRecord, Confirmation, ConfirmationStatus as Status};
+use tair_backup_mcp::model::fault::{Fault, Kind};
+use tair_backup_mcp::model::job::{Job, JobKind, JobStatus, Phase, RecoveryKind, StoredRecovery};
+use tair_backup_mcp::state::State;
+use tair_backup_mcp::state::jobs::{Begun, JobStore, NewJob};
+use tair_backup_mcp::state::leases::Leases;
+use tair_backup_mcp::state::sqlite::Sqlite;
+use tempfile::TempDir;
+
+/// A place that several stores share, as processes share a home.
+trait Place {
+    /// A store as another process has it. It dies when it is dropped.
+    fn open(&self) -> Arc<dyn State>;
+}
+
+impl Place for TempDir {
+    fn open(&self) -> Arc<dyn State> {
+        Arc::new(Sqlite::new(self.path()))
+    }
+}
+
+/// Runs each promise on a place of its own.
+macro_rules! promises {
+    ($($name:ident),* $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test] async fn $name() { super::$name(&tempfile::TempDir::new().unwrap()).await; })*
+        }
+    };
+}
+
+promises! {
+    one_exclusive_job_an_instance,
+    a_job_remembers_who_asked,
+    a_job_goes_from_phase_to_phase_and_ends_once,
+    a_failed_job_keeps_its_record_until_it_is_reconciled,
+    a_pending_rollback_keeps_other_restores_out,
+    a_dead_owners_jobs_are_handed_to_exactly_one,
+    what_is_released_is_adopted_again,
+    changes_are_told_at_once_here_and_soon_from_elsewhere,
+    a_lease_has_one_holder_and_a_growing_epoch,
+    a_dead_holders_lease_is_taken_over,
+    a_confirmation_moves_once,
+    the_audit_is_in_order,
+}
+
+fn new<'a>(id: &'a str, kind: JobKind, instance_id: &'a str) -> NewJob<'a> {
+    NewJob { id, provider: "local", kind, instance_id, backup_id: "b-1", exclusive: true, caller: "", confirmation: "" }
+}
+
+async fn started(store: &Arc<dyn State>, new: NewJob<'_>) -> Job {
+    match store.begin(new).await.unwrap() {
+        Begun::Started(job) => job,
+        Begun::Joined(job) => panic!("joined {job:?}"),
+    }
+}
+
+fn record() -> StoredRecovery {
+    StoredRecovery { kind: RecoveryKind::LocalRestore, json: r#"{"back":"the way"}"#.into() }
+}
+
+fn fault() -> Fault {
+    Fault::new(Kind::Provider, "restore.failed", "the target is away").hint("Bring it back.")
+}
+
+async fn one_exclusive_job_an_instance(place: &impl Place) {
+    let (one, two) = (place.open(), place.open());
+    let first = started(&one, new("bj-1", JobKind::Backup, "orders")).await;
+    let Begun::Joined(same) = two.begin(new("bj-2", JobKind::Backup, "orders")).await.unwrap() else { panic!("two") };
+    assert_eq!(same.id, first.id);
+    let busy = two.begin(new("rj-1", JobKind::Restore, "orders")).await.unwrap_err();
+    assert_eq!((busy.code, busy.retry_after.is_some()), ("job.busy", true), "{busy:?}");
+    // Another instance is free, and what is not exclusive runs beside.
+    started(&two, new("rj-2", JobKind::Restore, "carts")).await;
+    started(&two, NewJob { exclusive: false, ..new("bj-3", JobKind::Backup, "orders") }).await;
+    one.finish("bj-1", Ok("done")).await.unwrap();
+    started(&two, new("rj-3", JobKind::Restore, "orders")).await;
+    assert_eq!(one.jobs(Some("orders")).await.unwrap().len(), 3);
+    assert_eq!(one.jobs(None).await.unwrap().len(), 4);
+    assert_eq!(one.job("rj-9").await.unwrap_err().code, "job.not_found");
+}
+
+async fn a_job_remembers_who_asked(place: &impl Place) {
+    let store = place.open();
+    let asked = NewJob { caller: "agent", confirmation: "0a1b", ..new("rj-1", JobKind::Restore, "orders") };
+    let job = started(&store, asked).await;
+    assert_eq!((job.caller.as_str(), job.confirmation.as_str()), ("agent", "0a1b"));
+    drop(store);
+    let orphan = place.open().adopt("local").await.unwrap().remove(0);
+    assert_eq!((orphan.job.caller.as_str(), orphan.job.confirmation.as_str()), ("agent", "0a1b"));
+}
+
+async fn a_job_goes_from_phase_to_phase_and_ends_once(place: &impl Place) {
+    let store = place.open();
+    let job = started(&store, new("bj-1", JobKind::Backup, "orders")).await;
+    assert_eq!((job.status, job.phase, job.stage.as_str()), (JobStatus::Running, Phase::Starting, "starting"));
+    store.progress("bj-1", Phase::Working, "receiving", 7, 10).await.unwrap();
+    store.set_backup_id("bj-1", "b-2").await.unwrap();
+    let job = store.job("bj-1").await.unwrap();
+    assert_eq!((job.phase, job.stage.as_str(), job.done, job.total), (Phase::Working, "receiving", 7, 10));
+    assert_eq!((job.backup_id.as_str(), job.finished_at), ("b-2", None));
+    store.save_recovery("bj-1", &record()).await.unwrap();
+    store.finish("bj-1", Ok("10 keys")).await.unwrap();
+    // Whoever comes late changes nothing.
+    store.progress("bj-1", Phase::Working, "late", 1, 1).await.unwrap();
+    store.finish("bj-1", Err(&fault())).await.unwrap();
+    store.fail_with_rollback_pending("bj-1", &fault()).await.unwrap();
+    let job = place.open().job("bj-1").await.unwrap();
+    assert_eq!((job.status, job.phase, job.stage.as_str()), (JobStatus::Succeeded, Phase::Ended, "succeeded"));
+    assert_eq!((job.message.as_str(), job.code.as_str(), job.rollback_pending), ("10 keys", "", false));
+    assert!(job.finished_at.is_some() && !job.needs_reconciliation());
+    started(&store, new("bj-2", JobKind::Backup, "orders")).await;
+    store.finish("bj-2", Err(&fault())).await.unwrap();
+    let job = store.job("bj-2").await.unwrap();
+    assert_eq!((job.status, job.stage.as_str(), job.code.as_str()), (JobStatus::Failed, "failed", "restore.failed"));
+    assert_eq!((job.message.as_str(), job.hint.as_str()), ("the target is away", "Bring it back."));
+}
+
+async fn a_failed_job_keeps_its_record_until_it_is_reconciled(place: &impl Place) {
+    let store = place.open();
+    started(&store, new("rj-1", JobKind::Restore, "orders")).await;
+    store.save_recovery("rj-1", &record()).await.unwrap();
+    store.fail_with_rollback_pending("rj-1", &fault()).await.unwrap();
+    let job = store.job("rj-1").await.unwrap();
+    assert_eq!((job.status, job.stage.as_str()), (JobStatus::Failed, "failed; rollback pending"));
+    assert!(job.rollback_pending && job.needs_reconciliation() && job.finished_at.is_some(), "{job:?}");
+    // The process that gave it up may be the one to adopt it.
+    let orphan = store.adopt("local").await.unwrap().remove(0);
+    assert_eq!((orphan.job.id.as_str(), orphan.recovery), ("rj-1", Some(record())));
+    store.reconciled("rj-1", "taken off", "Plan again.").await.unwrap();
+    let job = store.job("rj-1").await.unwrap();
+    assert_eq!((job.status, job.stage.as_str(), job.code.as_str()), (JobStatus::Failed, "failed", "restore.failed"));
+    assert_eq!((job.message.as_str(), job.hint.as_str()), ("taken off", "Plan again."));
+    assert!(!job.needs_reconciliation() && place.open().adopt("local").await.unwrap().is_empty());
+    // One that had written nothing down left nothing to roll back.
+    started(&store, new("rj-2", JobKind::Restore, "orders")).await;
+    store.fail_with_rollback_pending("rj-2", &fault()).await.unwrap();
+    let job = store.job("rj-2").await.unwrap();
+    assert!(job.stage == "failed" && !job.needs_reconciliation(), "{job:?}");
+}
+
+async fn a_pending_rollback_keeps_other_restores_out(place: &impl Place) {
+    let store = place.open();
+    started(&store, new("rj-1", JobKind::Restore, "orders")).await;
+    store.save_recovery("rj-1", &record()).await.unwrap();
+    store.fail_with_rollback_pending("rj-1", &fault()).await.unwrap();
+    let refused = store.begin(new("rj-2", JobKind::Restore, "orders")).await.unwrap_err();
+    assert_eq!(refused.code, "restore.unsettled", "{refused:?}");
+    assert!(refused.message.contains("rj-1"), "{refused:?}");
+    started(&store, new("bj-1", JobKind::Backup, "orders")).await;
+    store.finish("bj-1", Ok("")).await.unwrap();
+    store.reconciled("rj-1", "", "").await.unwrap();
+    started(&store, new("rj-3", JobKind::Restore, "orders")).await;
+}
+
+async fn a_dead_owners_jobs_are_handed_to_exactly_one(place: &impl Place) {
+    let (dying, living) = (place.open(), place.open());
+    started(&dying, new("rj-1", JobKind::Restore, "orders")).await;
+    dying.save_recovery("rj-1", &record()).await.unwrap();
+    started(&dying, new("bj-1", JobKind::Backup, "carts")).await;
+    started(&dying, NewJob { provider: "tair", ..new("bj-2", JobKind::Backup, "r-1") }).await;
+    started(&living, new("bj-3", JobKind::Backup, "users")).await;
+    let next = [place.open(), place.open()];
+    assert!(next[0].adopt("local").await.unwrap().is_empty(), "their owners live");
+    drop(dying);
+    let (one, two) = tokio::join!(next[0].adopt("local"), next[1].adopt("local"));
+    let mut orphans = one.unwrap();
+    orphans.extend(two.unwrap());
+    orphans.sort_by(|a, b| a.job.id.cmp(&b.job.id));
+    let ids: Vec<&str> = orphans.iter().map(|o| o.job.id.as_str()).collect();
+    assert_eq!(ids, ["bj-1", "rj-1"]);
+    assert_eq!((&orphans[0].recovery, &orphans[1].recovery), (&None, &Some(record())));
+    assert_eq!(next[0].adopt("tair").await.unwrap()[0].job.id, "bj-2");
+}
+
+async fn what_is_released_is_adopted_again(place: &impl Place) {
+    let store = place.open();
+    started(&store, new("rj-1", JobKind::Restore, "orders")).await;
+    JobStore::release(&*store, "rj-1", Phase::Interrupted, "interrupted; away").await.unwrap();
+    let job = store.job("rj-1").await.unwrap();
+    assert_eq!((job.status, job.phase), (JobStatus::Running, Phase::Interrupted));
+    assert!(job.stage == "interrupted; away" && job.needs_reconciliation(), "{job:?}");
+    assert_eq!(store.adopt("local").await.unwrap().len(), 1);
+    JobStore::release(&*store, "rj-1", Phase::Detached, "goes on").await.unwrap();
+    let job = store.job("rj-1").await.unwrap();
+    assert!(job.phase == Phase::Detached && !job.needs_reconciliation(), "{job:?}");
+    assert_eq!(place.open().adopt("local").await.unwrap().len(), 1);
+    // A failed one stays failed, and says why its rollback is pending.
+    store.save_recovery("rj-1", &record()).await.unwrap();
+    store.fail_with_rollback_pending("rj-1", &fault()).await.unwrap();
+    JobStore::release(&*store, "rj-1", Phase::Interrupted, "failed; rollback pending; away").await.unwrap();
+    let job = store.job("rj-1").await.unwrap();
+    assert_eq!((job.status, job.phase), (JobStatus::Failed, Phase::Ended));
+    assert!(job.stage.ends_with("away") && job.needs_reconciliation(), "{job:?}");
+    // What has ended is nobody's to release.
+    store.reconciled("rj-1", "", "").await.unwrap();
+    JobStore::release(&*store, "rj-1", Phase::Interrupted, "late").await.unwrap();
+    assert_eq!(store.job("rj-1").await.unwrap().stage, "failed");
+}
+
+async fn changes_are_told_at_once_here_and_soon_from_elsewhere(place: &impl Place) {
+    let (here, there) = (place.open(), place.open());
+    started(&here, new("bj-1", JobKind::Backup, "orders")).await;
+    // A change between asking for changes and waiting for them is not missed.
+    let mut changes = here.changes();
+    here.progress("bj-1", Phase::Working, "one", 1, 2).await.unwrap();
+    let fallback = Duration::from_millis(500);
+    let waited = async |changes: &mut tair_backup_mcp::state::jobs::Changes| {
+        let begun = Instant::now();
+        changes.changed().await;
+        begun.elapsed()
+    };
+    assert!(waited(&mut changes).await < fallback);
+    // The fastest of several, for the machine may be busy.
+    let mut fastest = Duration::MAX;
+    for done in 0..5 {
+        let (took, written) = tokio::join!(waited(&mut changes), here.progress("bj-1", Phase::Working, "two", done, 5));
+        written.unwrap();
+        fastest = fastest.min(took);
+    }
+    assert!(fastest < fallback / 2, "{fastest:?}");
+    // Nobody notifies of another process's, so the wait ends by itself.
+    there.progress("bj-1", Phase::Working, "three", 1, 2).await.unwrap();
+    let took = waited(&mut changes).await;
+    assert!(took >= fallback && took < fallback * 10, "{took:?}");
+    assert_eq!(here.job("bj-1").await.unwrap().stage, "three");
+}
+
+async fn a_lease_has_one_holder_and_a_growing_epoch(place: &impl Place) {
+    let (one, two) = (place.open(), place.open());
+    assert_eq!(one.holder("archive/orders").await.unwrap(), None);
+    let first = one.acquire("archive/orders").await.unwrap().unwrap();
+    assert_eq!((first.name.as_str(), first.epoch), ("archive/orders", 1));
+    assert_eq!(two.holder("archive/orders").await.unwrap().as_ref(), Some(&first));
+    // Neither another process nor a second task of the holder.
+    assert_eq!(two.acquire("archive/orders").await.unwrap(), None);
+    assert_eq!(one.acquire("archive/orders").await.unwrap(), None);
+    assert!(one.renew(&first).await.unwrap());
+    let other = two.acquire("archive/carts").await.unwrap().unwrap();
+    assert_ne!(other.holder, first.holder);
+    Leases::release(&*one, &first).await.unwrap();
+    assert_eq!(two.holder("archive/orders").await.unwrap(), None);
+    assert!(!one.renew(&first).await.unwrap());
+    let second = two.acquire("archive/orders").await.unwrap().unwrap();
+    assert!(second.epoch > first.epoch, "{second:?}");
+    // What the earlier holder still says is not heeded.
+    Leases::release(&*one, &first).await.unwrap();
+    assert!(!one.renew(&first).await.unwrap() && two.renew(&second).await.unwrap());
+    assert_eq!(one.holder("archive/orders").await.unwrap(), Some(second));
+}
+
+async fn a_dead_holders_lease_is_taken_over(place: &impl Place) {
+    let dying = place.open();
+    let lost = dying.acquire("archive/orders").await.unwrap().unwrap();
+    drop(dying);
+    let next: Vec<Arc<dyn State>> = (0..4).map(|_| place.open()).collect();
+    assert_eq!(next[0].holder("archive/orders").await.unwrap(), None);
+    let taken = futures::future::join_all(next.iter().map(|store| store.acquire("archive/orders"))).await;
+    let taken: Vec<_> = taken.into_iter().filter_map(Result::unwrap).collect();
+    assert_eq!(taken.len(), 1, "{taken:?}");
+    assert!(taken[0].epoch > lost.epoch && taken[0].holder != lost.holder, "{taken:?}");
+    assert!(!next[0].renew(&lost).await.unwrap());
+}
+
+async fn a_confirmation_moves_once(place: &impl Place) {
+    let (one, two) = (place.open(), place.open());
+    let confirmation = |nonce: &str, instance_id: &str, minutes: i64| {
+        let now = Timestamp::now();
+        let mut plan = plan();
+        plan.instance_id = instance_id.into();
+        let expires_at = now + SignedDuration::from_mins(minutes);
+        Confirmation {
+            nonce: nonce.into(),
+            plan,
+            caller: "a".into(),
+            created_at: now,
+            expires_at,
+            status: Status::Open,
+        }
+    };
+    one.open(&confirmation("1", "orders", 15)).await.unwrap();
+    one.open(&confirmation("2", "orders", 15)).await.unwrap();
+    one.open(&confirmation("3", "carts", 15)).await.unwrap();
+    one.open(&confirmation("4", "carts", -1)).await.unwrap();
+    let (a, b) = tokio::join!(
+        one.transition("1", &[Status::Open, Status::Approved], Status::Redeemed),
+        two.transition("1", &[Status::Open, Status::Approved], Status::Redeemed)
+    );
+    assert!(a.unwrap() != b.unwrap(), "one of two");
+    assert!(!one.transition("4", &[Status::Open], Status::Redeemed).await.unwrap(), "expired");
+    assert!(one.transition("2", &[Status::Open], Status::Approved).await.unwrap());
+    assert_eq!(two.find("1").await.unwrap().unwrap().status, Status::Redeemed);
+    let nonces = |all: Vec<Confirmation>| {
+        let mut nonces: Vec<String> = all.into_iter().map(|c| c.nonce).collect();
+        nonces.sort();
+        nonces
+    };
+    assert_eq!(nonces(two.redeemable().await.unwrap()), ["2", "3"]);
+    assert_eq!(nonces(two.waiting().await.unwrap()), ["3"]);
+    one.withdraw_others("orders", "1").await.unwrap();
+    assert_eq!(two.find("2").await.unwrap().unwrap().status, Status::Superseded);
+    assert_eq!(two.find("3").await.unwrap().unwrap().status, Status::Open);
+    assert_eq!(one.count_wrong_answer("3").await.unwrap(), 1);
+    assert_eq!(two.count_wrong_answer("3").await.unwrap(), 2);
+    assert!(two.find("9").await.unwrap().is_none());
+}
+
+async fn the_audit_is_in_order(place: &impl Place) {
+    let store = place.open();
+    for n in 0..5 {
+        let instance_id = if n % 2 == 0 { "orders" } else { "carts" };
+        store.record(AuditRecord::now("asked", "a", instance_id, format!("{n}"))).await.unwrap();
+    }
+    let details = |all: Vec<AuditRecord>| all.into_iter().map(|r| r.detail).collect::<Vec<_>>();
+    assert_eq!(details(place.open().audit(None, 3).await.unwrap()), ["2", "3", "4"]);
+    assert_eq!(details(store.audit(Some("orders"), 2).await.unwrap()), ["2", "4"]);
+}

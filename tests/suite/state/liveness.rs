@@ -1,0 +1,109 @@
+//! Who counts as alive: by a lock that goes with its process at once, and by heartbeats that stop coming, on a clock turned by
+//! hand.
+
+use crate::support::wait;
+use jiff::Timestamp;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+use tair_backup_mcp::state::leases::Leases as _;
+use tair_backup_mcp::state::liveness::{Liveness, NOBODY};
+use tair_backup_mcp::state::owner::LockFiles;
+use tair_backup_mcp::state::sqlite::Sqlite;
+use tair_backup_mcp::state::sqlite::database::Database;
+use tair_backup_mcp::state::sqlite::heartbeats::{Clock, Heartbeats};
+use tempfile::TempDir;
+
+const HOUR_MS: i64 = 3_600_000;
+
+/// A clock turned by hand.
+fn clock() -> (Arc<AtomicI64>, Clock) {
+    let now = Arc::new(AtomicI64::new(1_790_000_000_000));
+    let read = Arc::clone(&now);
+    (now, Arc::new(move || Timestamp::from_millisecond(read.load(Ordering::SeqCst)).unwrap()))
+}
+
+/// What both promise: a name of one's own that stays, alive from the first to the last; nobody else is.
+async fn one_lives_and_strangers_do_not(ours: &dyn Liveness, theirs: &dyn Liveness) {
+    let (one, two) = (ours.me().await.unwrap(), theirs.me().await.unwrap());
+    assert_ne!(one, two);
+    assert_eq!(ours.me().await.unwrap(), one);
+    for liveness in [ours, theirs] {
+        assert!(liveness.lives(&one).await.unwrap() && liveness.lives(&two).await.unwrap());
+        assert!(!liveness.lives(NOBODY).await.unwrap() && !liveness.lives("1-never").await.unwrap());
+    }
+}
+
+#[tokio::test]
+async fn a_lock_file_is_free_at_once_when_its_owner_is_gone() {
+    let dir = TempDir::new().unwrap();
+    let (ours, theirs) = (LockFiles::new(dir.path().join("run")), LockFiles::new(dir.path().join("run")));
+    one_lives_and_strangers_do_not(&ours, &theirs).await;
+    let gone = theirs.me().await.unwrap();
+    drop(theirs);
+    assert!(!ours.lives(&gone).await.unwrap());
+}
+
+#[tokio::test]
+async fn an_owner_is_dead_once_too_many_heartbeats_are_missed() {
+    let dir = TempDir::new().unwrap();
+    let (now, clock) = clock();
+    // An hour of real time passes in no test: nothing is renewed here.
+    let of = || {
+        let database = Arc::new(Database::new(dir.path()));
+        Heartbeats::new(database, Arc::clone(&clock), Duration::from_secs(3600), 3)
+    };
+    let (ours, theirs) = (of(), of());
+    one_lives_and_strangers_do_not(&ours, &theirs).await;
+    let one = theirs.me().await.unwrap();
+    // Three are missed: the fourth may still be on its way.
+    now.fetch_add(4 * HOUR_MS, Ordering::SeqCst);
+    assert!(ours.lives(&one).await.unwrap());
+    now.fetch_add(1, Ordering::SeqCst);
+    assert!(!ours.lives(&one).await.unwrap());
+}
+
+#[test]
+fn heartbeats_are_renewed_by_themselves_until_their_owner_goes() {
+    let dir = TempDir::new().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (now, clock) = clock();
+    let of = || {
+        let database = Arc::new(Database::new(dir.path()));
+        Heartbeats::new(database, Arc::clone(&clock), Duration::from_millis(20), 3)
+    };
+    let (ours, theirs) = (of(), of());
+    let one = runtime.block_on(theirs.me()).unwrap();
+    for _ in 0..3 {
+        // All that was written until now is long ago.
+        now.fetch_add(HOUR_MS, Ordering::SeqCst);
+        wait("a heartbeat", Duration::from_secs(20), || {
+            runtime.block_on(async {
+                // The renewing task runs while somebody waits here.
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                ours.lives(&one).await.unwrap().then_some(())
+            })
+        });
+    }
+    drop(theirs);
+    now.fetch_add(HOUR_MS, Ordering::SeqCst);
+    assert!(!runtime.block_on(ours.lives(&one)).unwrap());
+}
+
+/// The store asks whichever it is given: behind heartbeats a lease is taken over once its holder has been silent for too long.
+#[tokio::test]
+async fn a_lease_behind_heartbeats_is_taken_over_from_the_silent() {
+    let dir = TempDir::new().unwrap();
+    let (now, clock) = clock();
+    let of = || {
+        let database = Arc::new(Database::new(dir.path()));
+        let beats = Heartbeats::new(Arc::clone(&database), Arc::clone(&clock), Duration::from_secs(3600), 1);
+        Sqlite::with(database, Box::new(beats))
+    };
+    let (silent, next) = (of(), of());
+    let lost = silent.acquire("archive/orders").await.unwrap().unwrap();
+    assert_eq!(next.acquire("archive/orders").await.unwrap(), None);
+    now.fetch_add(3 * HOUR_MS, Ordering::SeqCst);
+    let taken = next.acquire("archive/orders").await.unwrap().unwrap();
+    assert!(taken.epoch > lost.epoch && !silent.renew(&lost).await.unwrap());
+}

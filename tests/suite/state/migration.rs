@@ -1,0 +1,237 @@
+//! Databases of earlier versions, made by the statements that those versions made them with: they open, keep their jobs and
+//! their audit, withdraw plans of another form, and what stood in texts is in columns. A later version's is refused.
+
+use jiff::Timestamp;
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
+use std::path::Path;
+use tair_backup_mcp::guard::ledger::{ConfirmationStatus as Status, Ledger as _};
+use tair_backup_mcp::model::job::{JobKind, JobStatus, Phase, RecoveryKind};
+use tair_backup_mcp::state::State as _;
+use tair_backup_mcp::state::jobs::{Begun, JobStore as _, NewJob};
+use tair_backup_mcp::state::sqlite::Sqlite;
+use tempfile::TempDir;
+
+/// The tables of the first program.
+const TABLES_1: &str = "
+CREATE TABLE IF NOT EXISTS jobs (
+  id TEXT PRIMARY KEY, kind TEXT NOT NULL, instance_id TEXT NOT NULL, backup_id TEXT NOT NULL, status TEXT NOT NULL,
+  stage TEXT NOT NULL, done INTEGER NOT NULL DEFAULT 0, total INTEGER NOT NULL DEFAULT 0,
+  code TEXT NOT NULL DEFAULT '', message TEXT NOT NULL DEFAULT '', hint TEXT NOT NULL DEFAULT '',
+  owner TEXT NOT NULL, undo TEXT NOT NULL DEFAULT '', created_at INTEGER NOT NULL, finished_at INTEGER);
+-- One job of a kind at a time for an instance, whichever process asks.
+CREATE UNIQUE INDEX IF NOT EXISTS jobs_running ON jobs (instance_id, kind) WHERE status = 'running';
+CREATE INDEX IF NOT EXISTS jobs_by_time ON jobs (created_at);
+CREATE TABLE IF NOT EXISTS confirmations (
+  nonce TEXT PRIMARY KEY, plan TEXT NOT NULL, caller TEXT NOT NULL, standing TEXT NOT NULL,
+  wrong_answers INTEGER NOT NULL DEFAULT 0, created_at INTEGER NOT NULL, expires_at INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS audit (
+  seq INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, event TEXT NOT NULL, caller TEXT NOT NULL,
+  instance_id TEXT NOT NULL, nonce TEXT NOT NULL, detail TEXT NOT NULL);
+PRAGMA user_version = 1;
+";
+
+/// The tables of the second.
+const TABLES_2: &str = "
+CREATE TABLE IF NOT EXISTS jobs (
+  id TEXT PRIMARY KEY, kind TEXT NOT NULL, instance_id TEXT NOT NULL, backup_id TEXT NOT NULL, status TEXT NOT NULL,
+  stage TEXT NOT NULL, done INTEGER NOT NULL DEFAULT 0, total INTEGER NOT NULL DEFAULT 0,
+  code TEXT NOT NULL DEFAULT '', message TEXT NOT NULL DEFAULT '', hint TEXT NOT NULL DEFAULT '',
+  provider TEXT NOT NULL DEFAULT 'local', owner TEXT NOT NULL, undo TEXT NOT NULL DEFAULT '', created_at INTEGER NOT NULL, finished_at INTEGER);
+-- One job at a time for an instance, whichever process asks.
+CREATE UNIQUE INDEX IF NOT EXISTS jobs_running ON jobs (instance_id) WHERE status = 'running';
+CREATE INDEX IF NOT EXISTS jobs_by_time ON jobs (created_at);
+CREATE TABLE IF NOT EXISTS confirmations (
+  nonce TEXT PRIMARY KEY, plan TEXT NOT NULL, caller TEXT NOT NULL, standing TEXT NOT NULL,
+  wrong_answers INTEGER NOT NULL DEFAULT 0, created_at INTEGER NOT NULL, expires_at INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS audit (
+  seq INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, event TEXT NOT NULL, caller TEXT NOT NULL,
+  instance_id TEXT NOT NULL, nonce TEXT NOT NULL, detail TEXT NOT NULL);
+PRAGMA user_version = 2;
+";
+
+/// Jobs that both versions could have left, of a process that is dead.
+const JOBS: &str = r#"
+INSERT INTO jobs (id, kind, instance_id, backup_id, status, stage, done, total, code, message, hint, owner, undo, created_at, finished_at) VALUES
+  ('bj-done', 'backup', 'orders', 'b-1', 'succeeded', 'succeeded', 10, 10, '', '7 keys', '', '11-aa', '', 1790000000000, 1790000001000),
+  ('rj-failed', 'restore', 'orders', 'b-1', 'failed', 'failed', 0, 0, 'plan.changed', 'it moved', 'Make a new plan.', '11-aa', '', 1790000002000, 1790000003000),
+  ('rj-unsettled', 'restore', 'users', 'b-2', 'failed', 'failed; unsettled; its target cannot be asked yet (away)', 5, 10, 'restore.stalled', 'the target went silent', 'Look at it.', 'nobody',
+   '{"back":"restore_instance with backup_id b-0","keys":7,"switch":{"repl_diskless_load":"disabled","masterauth":"old-secret","masteruser":null,"replica_read_only":"yes","host":"127.0.0.1","port":7000,"replid":"ab","run_id":"cd"},"trace":{"caller":"agent","nonce":"0a1b"}}', 1790000004000, 1790000005000),
+  ('rj-interrupted', 'restore', 'stock', 'b-3', 'running', 'interrupted; its target cannot be asked yet (away)', 5, 10, '', '', '', 'nobody',
+   '{"back":"the way back","keys":7,"switch":null,"trace":{"caller":"agent","nonce":"2c3d"}}', 1790000006000, NULL),
+  ('bj-starting', 'backup', 'mail', 'b-4', 'running', 'starting', 0, 0, '', '', '', '11-aa', '', 1790000007000, NULL),
+  ('bj-forking', 'backup', 'news', 'b-5', 'running', 'waiting for the source to fork', 0, 0, '', '', '', '11-aa', '', 1790000008000, NULL),
+  ('bj-running', 'backup', 'logs', 'b-6', 'running', 'receiving and verifying', 5, 0, '', '', '', '11-aa', '', 1790000009000, NULL);
+INSERT INTO audit (at, event, caller, instance_id, nonce, detail) VALUES
+  (1790000000000, 'planned', 'agent', 'orders', '0a1b', 'a plan'), (1790000001000, 'redeemed', 'agent', 'orders', '0a1b', 'used');
+"#;
+
+async fn made(home: &Path, statements: &[&'static str]) -> SqlitePool {
+    let options = SqliteConnectOptions::new().filename(home.join("state.db")).create_if_missing(true);
+    let pool = SqlitePool::connect_with(options).await.unwrap();
+    for sql in statements {
+        sqlx::raw_sql(*sql).execute(&pool).await.unwrap();
+    }
+    pool
+}
+
+/// What every job of [`JOBS`] must have become.
+async fn assert_jobs_kept(store: &Sqlite) {
+    let of = async |id: &str| store.job(id).await.unwrap();
+    assert_eq!(store.jobs(None).await.unwrap().len(), 7);
+    let done = of("bj-done").await;
+    assert_eq!((done.kind, done.status, done.phase), (JobKind::Backup, JobStatus::Succeeded, Phase::Ended));
+    assert_eq!((done.message.as_str(), done.stage.as_str(), done.done, done.total), ("7 keys", "succeeded", 10, 10));
+    assert_eq!(done.finished_at, Some(Timestamp::from_millisecond(1_790_000_001_000).unwrap()));
+    let failed = of("rj-failed").await;
+    assert_eq!((failed.status, failed.code.as_str()), (JobStatus::Failed, "plan.changed"));
+    assert!(failed.stage == "failed" && failed.hint == "Make a new plan." && !failed.needs_reconciliation());
+    let pending = of("rj-unsettled").await;
+    assert!(pending.rollback_pending && pending.needs_reconciliation(), "{pending:?}");
+    assert_eq!(pending.stage, "failed; rollback pending; its target cannot be asked yet (away)");
+    assert_eq!((pending.caller.as_str(), pending.confirmation.as_str()), ("agent", "0a1b"));
+    assert_eq!((pending.code.as_str(), pending.phase), ("restore.stalled", Phase::Ended));
+    let interrupted = of("rj-interrupted").await;
+    assert_eq!((interrupted.status, interrupted.phase), (JobStatus::Running, Phase::Interrupted));
+    assert_eq!((interrupted.confirmation.as_str(), interrupted.needs_reconciliation()), ("2c3d", true));
+    assert_eq!(of("bj-starting").await.phase, Phase::Starting);
+    assert_eq!(of("bj-forking").await.phase, Phase::Forking);
+    let running = of("bj-running").await;
+    assert_eq!((running.phase, running.stage.as_str()), (Phase::Working, "receiving and verifying"));
+    assert!(!running.needs_reconciliation() && running.confirmation.is_empty());
+    let events: Vec<_> = store.audit(None, 9).await.unwrap().into_iter().map(|r| (r.event, r.nonce)).collect();
+    assert_eq!(events, [("planned".into(), "0a1b".into()), ("redeemed".into(), "0a1b".to_owned())]);
+    // The rule of one exclusive job holds for the old ones too.
+    let new = NewJob {
+        id: "bj-new",
+        provider: "local",
+        kind: JobKind::Backup,
+        instance_id: "logs",
+        backup_id: "",
+        exclusive: true,
+        caller: "",
+        confirmation: "",
+    };
+    let Begun::Joined(joined) = store.begin(new).await.unwrap() else { panic!("two at once") };
+    assert_eq!(joined.id, "bj-running");
+    // All that a dead process left is there to be reconciled, with its record.
+    let mut orphans = store.adopt("local").await.unwrap();
+    orphans.sort_by(|a, b| a.job.id.cmp(&b.job.id));
+    let ids: Vec<&str> = orphans.iter().map(|o| o.job.id.as_str()).collect();
+    assert_eq!(ids, ["bj-forking", "bj-running", "bj-starting", "rj-interrupted", "rj-unsettled"]);
+    assert!(orphans[..3].iter().all(|o| o.recovery.is_none()), "{orphans:?}");
+    for orphan in &orphans[3..] {
+        let record = orphan.recovery.as_ref().unwrap();
+        assert_eq!(record.kind, RecoveryKind::LocalRestore);
+        let json: serde_json::Value = serde_json::from_str(&record.json).unwrap();
+        assert!(json["keys"] == 7 && json["back"].is_string() && json.get("trace").is_none(), "{json}");
+    }
+    let with_switch: serde_json::Value = serde_json::from_str(&orphans[4].recovery.as_ref().unwrap().json).unwrap();
+    assert_eq!(with_switch["switch"]["masterauth"], "old-secret");
+}
+
+#[tokio::test]
+async fn version_1_keeps_its_jobs_and_audit_and_withdraws_its_plans() {
+    let home = TempDir::new().unwrap();
+    let plans = "INSERT INTO confirmations (nonce, plan, caller, standing, created_at, expires_at)
+        VALUES ('0a', '{}', 'a', 'open', 1790000000000, 9999999999999)";
+    made(home.path(), &[TABLES_1, JOBS, plans]).await.close().await;
+    let store = Sqlite::new(home.path());
+    assert!(store.find("0a").await.unwrap().is_none());
+    assert_jobs_kept(&store).await;
+    // It opens the second time as it did the first.
+    drop(store);
+    assert_eq!(Sqlite::new(home.path()).jobs(None).await.unwrap().len(), 7);
+}
+
+/// The first program let a backup and a restore of one instance run at once, and may have left both.
+#[tokio::test]
+async fn version_1_with_two_jobs_at_once_on_an_instance_opens() {
+    let home = TempDir::new().unwrap();
+    let two = "INSERT INTO jobs (id, kind, instance_id, backup_id, status, stage, owner, created_at) VALUES
+        ('bj-1', 'backup', 'orders', 'b-1', 'running', 'starting', '11-aa', 1790000000000),
+        ('rj-1', 'restore', 'orders', 'b-1', 'running', 'starting', '11-aa', 1790000000001)";
+    made(home.path(), &[TABLES_1, two]).await.close().await;
+    let store = Sqlite::new(home.path());
+    assert_eq!(store.adopt("local").await.unwrap().len(), 2);
+}
+
+/// A token stands for the digest of its plan's form, which is another by now: no plan of version 2 can be redeemed, and none
+/// makes the store unreadable.
+#[tokio::test]
+async fn version_2_keeps_its_jobs_and_audit_and_withdraws_its_plans() {
+    let home = TempDir::new().unwrap();
+    let plans = r#"INSERT INTO confirmations (nonce, plan, caller, standing, created_at, expires_at) VALUES
+        ('0a', '{"instance_id":"orders","pins":{},"words":{}}', 'a', 'open', 1790000000000, 9999999999999),
+        ('0b', '{"instance_id":"orders","pins":{},"words":{}}', 'a', 'approved', 1790000000000, 9999999999999),
+        ('0c', '{"instance_id":"orders","pins":{},"words":{}}', 'a', 'spent', 1790000000000, 9999999999999)"#;
+    made(home.path(), &[TABLES_2, JOBS, plans]).await.close().await;
+    let store = Sqlite::new(home.path());
+    assert!(store.redeemable().await.unwrap().is_empty());
+    for nonce in ["0a", "0b", "0c"] {
+        assert!(store.find(nonce).await.unwrap().is_none(), "{nonce}");
+        assert!(!store.transition(nonce, &[Status::Open, Status::Approved], Status::Redeemed).await.unwrap());
+    }
+    assert_jobs_kept(&store).await;
+}
+
+/// Of processes that open an old database at once, one brings it to this version and all of them work.
+#[test]
+fn an_old_database_is_brought_over_once() {
+    let home = TempDir::new().unwrap();
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime().block_on(async { made(home.path(), &[TABLES_2, JOBS]).await.close().await });
+    let all: Vec<_> = (0..6)
+        .map(|_| {
+            let store = Sqlite::new(home.path());
+            std::thread::spawn(move || runtime().block_on(store.jobs(None)).unwrap().len())
+        })
+        .collect();
+    for one in all {
+        assert_eq!(one.join().unwrap(), 7);
+    }
+}
+
+#[tokio::test]
+async fn a_later_version_is_refused() {
+    let home = TempDir::new().unwrap();
+    drop(Sqlite::new(home.path()).jobs(None).await.unwrap());
+    let pool = made(home.path(), &[]).await;
+    let version: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&pool).await.unwrap();
+    assert_eq!(version, 3, "what the programs before this one look at");
+    sqlx::raw_sql("PRAGMA user_version = 4").execute(&pool).await.unwrap();
+    let refused = Sqlite::new(home.path()).jobs(None).await.unwrap_err();
+    assert_eq!(refused.code, "state.newer", "{refused:?}");
+    // Nor one that only its list of migrations tells.
+    sqlx::raw_sql(
+        "PRAGMA user_version = 0; INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (9, 'later', 1, x'00', 0)",
+    )
+    .execute(&pool)
+    .await
+    .unwrap();
+    let refused = Sqlite::new(home.path()).jobs(None).await.unwrap_err();
+    assert_eq!(refused.code, "state.newer", "{refused:?}");
+}
+
+/// A word that no version writes is damage, not a default.
+#[tokio::test]
+async fn an_unknown_word_is_damage() {
+    for (column, value) in [("kind", "backups"), ("status", "done"), ("phase", ""), ("recovery_kind", "tair")] {
+        let home = TempDir::new().unwrap();
+        made(home.path(), &[TABLES_2, JOBS]).await.close().await;
+        drop(Sqlite::new(home.path()).jobs(None).await.unwrap());
+        let pool = made(home.path(), &[]).await;
+        let sql = format!("UPDATE jobs SET {column} = ? WHERE id = 'rj-unsettled'");
+        sqlx::query(sqlx::AssertSqlSafe(sql)).bind(value).execute(&pool).await.unwrap();
+        let store = Sqlite::new(home.path());
+        let read = if column == "recovery_kind" {
+            // Read only by who adopts it; those that are adopted before it must not be lost with it.
+            sqlx::raw_sql("DELETE FROM jobs WHERE id <> 'rj-unsettled'").execute(&pool).await.unwrap();
+            store.adopt("local").await.map(|orphans| orphans.len())
+        } else {
+            store.jobs(None).await.map(|jobs| jobs.len())
+        };
+        let damaged = read.unwrap_err();
+        assert_eq!(damaged.code, "state.damaged", "{column}: {damaged:?}");
+        assert!(damaged.message.contains("rj-unsettled"), "{damaged:?}");
+    }
+}
