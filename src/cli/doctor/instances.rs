@@ -6,7 +6,7 @@ use crate::config::instance::{InstanceConfig, RestoreWay};
 use crate::model::backup::BackupSet;
 use crate::model::fault::{Fault, Kind};
 use crate::model::time::age;
-use crate::provider::local::endpoint_of;
+use crate::provider::local::endpoint::endpoint_of;
 use crate::provider::local::sandbox::Sandbox;
 use crate::redis::conn::Conn;
 use crate::redis::endpoint::Endpoint;

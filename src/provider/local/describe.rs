@@ -11,7 +11,7 @@ use crate::redis::slots::{SLOTS, owned_slots};
 use std::time::Duration;
 
 /// Describing must stay quick where an instance is away.
-const GLANCE: Duration = Duration::from_secs(3);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The engine's name.
 pub fn engine(flavor: Flavor) -> &'static str {
@@ -43,7 +43,7 @@ impl Inner {
             }
         };
         let read = async {
-            let mut conn = Conn::open(&endpoint, GLANCE).await?;
+            let mut conn = Conn::open(&endpoint, CONNECT_TIMEOUT).await?;
             let facts = ServerFacts::read(&mut conn).await?;
             let slots = if facts.cluster_enabled { slots_served(&mut conn).await.ok() } else { None };
             Ok::<_, RedisError>((facts, slots))

@@ -6,7 +6,7 @@ use crate::model::ids::new_id;
 use crate::model::instance::total_keys;
 use crate::model::job::{Job, JobKind, Phase, Unfinished};
 use crate::model::text::bytes;
-use crate::provider::local::feed::{self, CHUNK, Sink};
+use crate::provider::local::backup::feed::{self, CHUNK, Sink};
 use crate::provider::local::{COMMAND_TIMEOUT, Inner};
 use crate::redis::conn::Conn;
 use crate::redis::facts::{ServerFacts, write_calls};
@@ -92,11 +92,15 @@ impl Inner {
     async fn tell(&self, instance_id: &str) -> Result<Option<Told>, Fault> {
         let mut conn = Conn::open(&self.endpoint(instance_id).await?, COMMAND_TIMEOUT).await?;
         let Ok(facts) = ServerFacts::read(&mut conn).await else { return Ok(None) };
-        let slots = if facts.cluster_enabled { super::describe::slots_served(&mut conn).await.ok() } else { None };
+        let slots = if facts.cluster_enabled {
+            crate::provider::local::describe::slots_served(&mut conn).await.ok()
+        } else {
+            None
+        };
         // Read before the source forks: a write after this moment makes the counter differ.
         let write_calls = write_calls(&mut conn).await.ok();
         Ok(Some(Told {
-            engine: super::describe::engine(facts.flavor),
+            engine: crate::provider::local::describe::engine(facts.flavor),
             version: facts.version,
             run_id: facts.run_id,
             write_calls,

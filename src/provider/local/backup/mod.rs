@@ -1,0 +1,8 @@
+//! Backups of instances that this program reaches itself: the capture, the safety backup before a restore, and which sets are being
+//! made meanwhile.
+
+pub(super) mod capture;
+mod feed;
+mod reconcile;
+mod safety;
+mod staging;

@@ -1,0 +1,21 @@
+//! Reconciling a backup whose process died: its set was whole by then, or nothing of it is kept.
+
+use crate::model::fault::{Fault, Kind};
+use crate::model::job::Job;
+use crate::provider::local::Inner;
+
+impl Inner {
+    pub(in crate::provider::local) async fn reconcile_backup(&self, job: &Job) -> Result<String, Fault> {
+        // The manifest may have been the last thing its process put.
+        if self.vault.find(&job.instance_id, &job.backup_id, &()).await.is_ok() {
+            return Ok("the set was whole when its process died".into());
+        }
+        self.vault.discard_staging(&job.instance_id, &job.backup_id).await?;
+        Err(Fault::new(
+            Kind::Unexpected,
+            "job.interrupted",
+            "the process taking this backup died; nothing of it is kept",
+        )
+        .hint("Call create_backup again."))
+    }
+}

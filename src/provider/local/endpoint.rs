@@ -1,0 +1,78 @@
+//! Where an instance is and how to get in: addresses, passwords and TLS settings of the configuration.
+
+use crate::config::SANDBOX;
+use crate::config::instance::{InstanceConfig, Password};
+use crate::model::backup::Mode;
+use crate::model::fault::{Fault, Kind};
+use crate::model::secret::Secret;
+use crate::provider::local::Inner;
+use crate::redis::endpoint::{Endpoint, TlsSettings};
+
+impl Inner {
+    /// Where an instance is and how to get in. Starts the sandbox when it is the one.
+    pub(super) async fn endpoint(&self, instance_id: &str) -> Result<Endpoint, Fault> {
+        match (self.config(instance_id), &self.sandbox) {
+            (Some(config), _) => endpoint_of(config, &config.url).await,
+            (None, Some(sandbox)) if instance_id == SANDBOX => sandbox.endpoint().await,
+            _ => Err(Fault::new(Kind::NotFound, "instance.not_found", format!("there is no instance {instance_id}"))
+                .hint("Call describe_instances for the list.")),
+        }
+    }
+
+    /// Whether such a backup is taken from a replica of the instance. It may lag; what undoes a restore must hold the very
+    /// last write, so a safety backup never is.
+    pub(super) fn by_replica(&self, instance_id: &str, mode: Mode) -> bool {
+        mode != Mode::Safety && self.config(instance_id).is_some_and(|c| c.backup_from.is_some())
+    }
+
+    /// Where to capture from: the replica named for it, else the instance itself.
+    pub(super) async fn capture_endpoint(&self, instance_id: &str, mode: Mode) -> Result<Endpoint, Fault> {
+        match self.config(instance_id) {
+            Some(config @ InstanceConfig { backup_from: Some(replica), .. }) if self.by_replica(instance_id, mode) => {
+                endpoint_of(config, replica).await
+            }
+            _ => self.endpoint(instance_id).await,
+        }
+    }
+}
+
+/// Where `url` is, with the credentials and TLS settings of the instance. Passwords are read now, so that a rotated one is
+/// picked up.
+///
+/// # Errors
+/// `instance.bad_address`, `config.password`.
+pub async fn endpoint_of(config: &InstanceConfig, url: &str) -> Result<Endpoint, Fault> {
+    let mut endpoint = Endpoint::parse(url).map_err(Fault::from)?;
+    let unreadable = |why: String| {
+        Fault::new(Kind::Usage, "config.password", format!("the password of {} cannot be read: {why}", config.id))
+            .hint("Check password_file or password_env of the instance in the configuration.")
+    };
+    let password = match &config.password {
+        Password::None => None,
+        Password::Given(secret) => Some(secret.clone()),
+        Password::File(path) => {
+            let text = tokio::fs::read_to_string(path).await;
+            let text = text.map_err(|e| unreadable(format!("{}: {e}", path.display())))?;
+            Some(Secret::new(text.lines().next().unwrap_or_default()))
+        }
+        Password::Env(name) => Some(Secret::new(
+            std::env::var(name).map_err(|_| unreadable(format!("the environment variable {name} is not set")))?,
+        )),
+    };
+    if let Some(password) = password {
+        endpoint.password = Some(password);
+    }
+    if let Some(username) = &config.username {
+        endpoint.username = Some(username.clone());
+    }
+    if let Some(tls) = &mut endpoint.tls {
+        *tls = TlsSettings {
+            ca_file: config.tls.ca_file.clone(),
+            cert_file: config.tls.cert_file.clone(),
+            key_file: config.tls.key_file.clone(),
+            server_name: config.tls.server_name.clone(),
+            insecure_skip_verify: config.tls.insecure,
+        };
+    }
+    Ok(endpoint)
+}

@@ -1,0 +1,80 @@
+//! Reconciling a restore whose process died: the target is taken off this program, and what it holds now is said.
+
+use crate::guard::grant::Recovery;
+use crate::model::fault::{Fault, Kind};
+use crate::model::instance::total_keys;
+use crate::model::job::JobStatus;
+use crate::provider::jobs::Recoverable as _;
+use crate::provider::local::Inner;
+use crate::provider::local::restore::recovery::RecoveryRecord;
+use crate::redis::conn::Conn;
+use crate::redis::facts::key_counts;
+use crate::redis::master::rollback::{Found, roll_back};
+use crate::state::jobs::Orphan;
+use std::time::Duration;
+
+/// A target that is away must not hold up a start.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+impl Inner {
+    /// The outer error: the target cannot be asked now.
+    pub(in crate::provider::local) async fn reconcile_restore(
+        &self,
+        orphan: &Orphan,
+    ) -> Result<Result<String, Fault>, Fault> {
+        let interrupted =
+            |message: String, hint: String| Fault::new(Kind::Unexpected, "job.interrupted", message).hint(hint);
+        let recovery = match RecoveryRecord::read(orphan.recovery.as_ref()) {
+            Ok(Some(recovery)) => recovery,
+            Ok(None) => {
+                return Ok(Err(interrupted(
+                    "the process died before it touched the target; its data is as it was".into(),
+                    "Make a new plan with restore_instance.".into(),
+                )));
+            }
+            Err(damaged) => return Ok(Err(damaged)),
+        };
+        let id = &orphan.job.instance_id;
+        let mut conn = Conn::open(&self.endpoint(id).await?, CONNECT_TIMEOUT).await?;
+        let back = format!("What was there before: {}.", recovery.back);
+        let Some(record) = &recovery.switch else {
+            let keys = total_keys(&key_counts(&mut conn).await?);
+            let message = format!(
+                "the process died while keys were written one by one: the target holds {keys} keys, the backup has {}",
+                recovery.keys
+            );
+            return Ok(Err(interrupted(message, format!("Restore again to complete it. {back}"))));
+        };
+        let stored = orphan.recovery.as_ref().map(|stored| stored.json.clone()).unwrap_or_default();
+        let grant = Recovery { instance_id: id.clone(), record: stored }.roll_back();
+        let rolled_back = roll_back(grant, &mut conn, &record.switch()).await?;
+        let keys = total_keys(&key_counts(&mut conn).await?);
+        if let Some(problem) = rolled_back.problem {
+            return Err(Fault::new(Kind::Provider, "restore.unsettled", problem));
+        }
+        let put_back = match &rolled_back.found {
+            Found::Master => "it follows nobody and its settings are as they were".to_owned(),
+            Found::FollowedUs => "it has been taken off this program and its settings are as they were".to_owned(),
+            Found::FollowsAnother { master } => {
+                format!("it follows {master}, which is not our doing, and was left alone")
+            }
+        };
+        let holds = match (rolled_back.loaded, rolled_back.same_process) {
+            (true, _) => format!("the target holds the restored backup ({keys} keys)"),
+            (false, true) => {
+                format!("the target holds its old data ({keys} keys): the restore had not been swapped in")
+            }
+            (false, false) => {
+                format!("the target has been restarted since and holds {keys} keys, whichever it had saved")
+            }
+        };
+        let message = match orphan.job.status {
+            JobStatus::Failed => format!("{}; reconciled since: {holds}; {put_back}", orphan.job.message),
+            _ => format!("the process died during this restore; {holds}; {put_back}"),
+        };
+        if rolled_back.loaded && orphan.job.status == JobStatus::Running {
+            return Ok(Ok(format!("{message}. {back}")));
+        }
+        Ok(Err(interrupted(message, format!("Make a new plan to restore again. {back}"))))
+    }
+}

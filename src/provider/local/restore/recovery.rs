@@ -1,0 +1,80 @@
+//! The recovery record of a restore: written before its target is touched, and all that is needed to take the target off this
+//! program again.
+
+use crate::guard::plan::Plan;
+use crate::model::backup::BackupSet;
+use crate::model::instance::total_keys;
+use crate::model::job::RecoveryKind;
+use crate::model::secret::Secret;
+use crate::provider::jobs::Recoverable;
+use crate::redis::master::types::RollbackRecord;
+use crate::redis::settings::Settings;
+use serde::{Deserialize, Serialize};
+
+/// Written before a restore touches its target; all that is needed to take it off us again.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct RecoveryRecord {
+    /// The call that brings back what was there.
+    pub(super) back: String,
+    /// Keys the set has, for judging how far it came.
+    pub(super) keys: u64,
+    /// What the target was before it was told to follow us; `None` for a restore by commands.
+    pub(super) switch: Option<SwitchRecord>,
+}
+
+impl Recoverable for RecoveryRecord {
+    const KIND: RecoveryKind = RecoveryKind::LocalRestore;
+}
+
+/// [`RollbackRecord`], as stored.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct SwitchRecord {
+    repl_diskless_load: String,
+    masterauth: Option<String>,
+    masteruser: Option<String>,
+    replica_read_only: String,
+    host: String,
+    port: u16,
+    replid: String,
+    run_id: String,
+}
+
+impl RecoveryRecord {
+    /// Of a restore by commands, or of one that has not been told how yet.
+    pub fn of(plan: &Plan, set: &BackupSet) -> Self {
+        Self { back: plan.impact.way_back.clone(), keys: total_keys(&set.counts), switch: None }
+    }
+
+    /// Of a restore by replication.
+    pub fn switching(self, switch: &RollbackRecord) -> Self {
+        let s = &switch.settings;
+        let record = SwitchRecord {
+            repl_diskless_load: s.repl_diskless_load.clone(),
+            masterauth: s.masterauth.as_ref().map(|p| p.expose().to_owned()),
+            masteruser: s.masteruser.clone(),
+            replica_read_only: s.replica_read_only.clone(),
+            host: switch.host.clone(),
+            port: switch.port,
+            replid: switch.replid.clone(),
+            run_id: switch.run_id.clone(),
+        };
+        Self { switch: Some(record), ..self }
+    }
+}
+
+impl SwitchRecord {
+    pub(super) fn switch(&self) -> RollbackRecord {
+        RollbackRecord {
+            settings: Settings {
+                repl_diskless_load: self.repl_diskless_load.clone(),
+                masterauth: self.masterauth.clone().map(Secret::new),
+                masteruser: self.masteruser.clone(),
+                replica_read_only: self.replica_read_only.clone(),
+            },
+            host: self.host.clone(),
+            port: self.port,
+            replid: self.replid.clone(),
+            run_id: self.run_id.clone(),
+        }
+    }
+}
