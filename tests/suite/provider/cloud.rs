@@ -196,7 +196,10 @@ impl Ours {
         let of_job: Vec<_> = audit.iter().filter(|r| r.detail.contains(&job.id)).collect();
         let said: Vec<&str> = of_job.iter().map(|r| r.event.as_str()).collect();
         assert_eq!(said, events, "{audit:?}");
-        assert!(of_job.iter().all(|r| r.caller == "test" && r.nonce == job.confirmation), "{audit:?}");
+        assert!(
+            of_job.iter().all(|r| r.caller == job.caller && r.caller == "local" && r.nonce == job.confirmation),
+            "{audit:?}"
+        );
         assert!(!job.confirmation.is_empty(), "{job:?}");
     }
 
