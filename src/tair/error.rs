@@ -40,10 +40,47 @@ impl CloudError {
         std::ptr::eq(self.meaning(), &raw const crate::tair::meanings::UNKNOWN)
     }
 
-    /// Whether it has this code, in any letter case.
+    /// Whether the error has this code, in any letter case.
     #[must_use]
     pub fn is(&self, code: &str) -> bool {
         self.code.eq_ignore_ascii_case(code)
+    }
+
+    /// Whether the account has no such instance in the region that was asked.
+    #[must_use]
+    pub fn says_no_such_instance(&self) -> bool {
+        std::ptr::eq(self.meaning(), meaning("InvalidInstanceId.NotFound"))
+    }
+
+    /// Whether a backup job runs on the instance, so that no second one begins.
+    #[must_use]
+    pub fn says_backup_runs(&self) -> bool {
+        self.is("BackupJobExists")
+    }
+
+    /// Whether a dry run passed: the cloud reports its success as an error.
+    #[must_use]
+    pub fn says_dry_run_passed(&self) -> bool {
+        self.is("DryRunOperation")
+    }
+
+    /// Whether the instance is busy for now, and nothing was done.
+    #[must_use]
+    pub fn says_wait_until_ready(&self) -> bool {
+        self.meaning().retry == Retry::WhenReady
+    }
+
+    /// Whether the same call fails however often it is sent.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        self.meaning().retry == Retry::Never
+    }
+
+    /// Whether only the message says that the day's backups by hand are used up: the message is documented, and does not
+    /// come everywhere under its published code.
+    #[must_use]
+    pub fn says_daily_limit_by_message(&self) -> bool {
+        self.meaning().retry != Retry::Tomorrow && self.message.to_ascii_lowercase().contains("daily backup times")
     }
 }
 
@@ -153,6 +190,22 @@ impl TairError {
     #[must_use]
     pub fn is_code(&self, code: &str) -> bool {
         self.cloud().is_some_and(|e| e.is(code))
+    }
+
+    /// Whether the cloud answered with an error of which `says` holds.
+    #[must_use]
+    pub fn is_cloud(&self, says: impl FnOnce(&CloudError) -> bool) -> bool {
+        self.cloud().is_some_and(says)
+    }
+
+    /// Whether the failure may pass by itself, so that the same question is worth asking again later.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::NoReply { .. } | Self::BadReply { .. } | Self::NoCredentials(_) => true,
+            Self::Cloud(cloud) => !matches!(cloud.meaning().retry, Retry::Never | Retry::Tomorrow),
+            _ => false,
+        }
     }
 
     /// Whether a write may have taken effect although it failed.

@@ -3,14 +3,13 @@
 //! It stands under the home directory, is fsynced and renamed into place, and belongs to one process at a time. Nothing else
 //! reads or writes it.
 
+use crate::config::durable::replace;
 use crate::config::home::private_dir;
 use crate::emulator::account::records::{InstanceRecord, Records};
 use crate::model::fault::{Fault, Kind};
 use crate::state::owner::try_lock_exclusive;
 use jiff::Timestamp;
 use std::fs::File;
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -77,16 +76,6 @@ impl RecordsFile {
     /// A few kilobytes, seldom: not worth a thread of its own.
     fn write(&self, records: &Records) -> Result<(), Fault> {
         let text = serde_json::to_vec_pretty(records).map_err(|e| failed("write", &self.path, e))?;
-        let draft = self.path.with_extension("json.draft");
-        let all = || -> std::io::Result<()> {
-            let mut file =
-                std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
-            file.write_all(&text)?;
-            file.sync_all()?;
-            std::fs::rename(&draft, &self.path)?;
-            // The name itself has to last, too.
-            File::open(self.path.parent().unwrap_or(Path::new(".")))?.sync_all()
-        };
-        all().map_err(|e| failed("write", &self.path, e))
+        replace(&self.path, &text).map_err(|e| failed("write", &self.path, e))
     }
 }

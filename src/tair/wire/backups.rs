@@ -193,7 +193,25 @@ impl RecoverConfig {
     }
 }
 
+/// Whether a backup of this mode was taken by the policy. What is not told counts as taken by hand.
+#[must_use]
+pub fn is_automated(mode: Option<&str>) -> bool {
+    mode.is_some_and(|mode| mode.eq_ignore_ascii_case("Automated"))
+}
+
 impl Backup {
+    /// Whether the cloud could not take this backup.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.backup_status.as_deref().is_some_and(|status| status.eq_ignore_ascii_case("Failed"))
+    }
+
+    /// The status of a backup that cannot be used; `None` where the backup is good, or has no status.
+    #[must_use]
+    pub fn bad_status(&self) -> Option<&str> {
+        self.backup_status.as_deref().filter(|status| !status.eq_ignore_ascii_case("Success"))
+    }
+
     /// The set's id as text, as the calls that use it want it.
     #[must_use]
     pub fn id(&self) -> Option<String> {

@@ -151,10 +151,22 @@ pub struct ClusterBackups {
 }
 
 impl ClusterBackup {
-    /// Whether it is whole and can be restored.
+    /// Whether its job still runs.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.cluster_backup_status.as_deref() == Some("RUNNING")
+    }
+
+    /// The status of a set that cannot be used, empty where the reply has none; `None` for a good one.
+    #[must_use]
+    pub fn bad_status(&self) -> Option<&str> {
+        Some(self.cluster_backup_status.as_deref().unwrap_or_default()).filter(|status| *status != "OK")
+    }
+
+    /// Whether the set is whole and can be restored.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        self.cluster_backup_status.as_deref() == Some("OK") && self.is_avail != Some(false)
+        self.bad_status().is_none() && self.is_avail != Some(false)
     }
 }
 

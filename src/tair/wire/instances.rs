@@ -188,7 +188,42 @@ pub enum Generation {
     Unknown,
 }
 
+/// What an instance's status means for whoever follows the instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InstanceState {
+    /// `Normal`: the instance serves.
+    Normal,
+    /// `BackupRecovering`: a restore overwrites the instance.
+    Recovering,
+    /// The instance will not serve again by itself.
+    Lost,
+    /// The reply has no status.
+    Untold,
+    /// Any other status: the instance is on its way to one of the above.
+    Changing,
+}
+
+impl InstanceState {
+    /// Reads a status.
+    #[must_use]
+    pub fn of(status: &str) -> Self {
+        match status {
+            "Normal" => Self::Normal,
+            "BackupRecovering" => Self::Recovering,
+            "Error" | "Unavailable" | "Released" | "Inactive" => Self::Lost,
+            "" => Self::Untold,
+            _ => Self::Changing,
+        }
+    }
+}
+
 impl InstanceFacts {
+    /// The instance's status, read.
+    #[must_use]
+    pub fn state(&self) -> InstanceState {
+        InstanceState::of(self.instance_status.as_deref().unwrap_or_default())
+    }
+
     /// Its generation: by `ComputingType`, and where that is missing by `NodeType`.
     #[must_use]
     pub fn generation(&self) -> Generation {
