@@ -1,6 +1,6 @@
 //! The order of a new instance: like its source, but for what is asked to differ, and always pay-as-you-go.
 //!
-//! Pure: it is made of what was read, and asks nothing.
+//! Pure: an order is made of what was read, and nothing is asked.
 
 use crate::guard::act::{CloneOrder, Source};
 use crate::guard::facts::clone::{OrderCall, OrderTerms};
@@ -17,12 +17,13 @@ use serde::{Deserialize, Serialize};
 
 /// What every new instance is charged by.
 const POST_PAID: &str = "PostPaid";
+
 /// An order, as one of the two calls that take it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Order {
-    /// For Redis.
+    /// An order of Redis, by `CreateInstance`.
     Redis(CreateInstance),
-    /// For Tair.
+    /// An order of Tair, by `CreateTairInstance`.
     Tair(CreateTairInstance),
 }
 
@@ -77,7 +78,7 @@ fn recover_mode(
     Ok(Some(order.recover_config_mode.join(",")))
 }
 
-/// What is left empty is not asked for.
+/// The order without what was left empty: that is not asked for.
 fn plain(order: &CloneOrder) -> CloneOrder {
     let given = |text: &Option<String>| text.as_ref().map(|t| t.trim().to_owned()).filter(|t| !t.is_empty());
     CloneOrder {
@@ -198,7 +199,7 @@ impl Order {
         }))
     }
 
-    /// All that sets the price or the place.
+    /// All of the order that sets the price or the place.
     #[must_use]
     pub fn terms(&self) -> OrderTerms {
         match self {
@@ -233,7 +234,7 @@ impl Order {
         }
     }
 
-    /// The same under an idempotency token.
+    /// The same order under an idempotency token.
     pub(super) fn with_token(mut self, token: String) -> Self {
         match &mut self {
             Self::Redis(o) => o.token = Some(token),
@@ -242,7 +243,7 @@ impl Order {
         self
     }
 
-    /// As it is written down.
+    /// The order as it is written down.
     pub(super) fn stored(&self) -> Stored {
         match self {
             Self::Redis(o) => Stored { tair: false, params: o.params() },
@@ -253,13 +254,13 @@ impl Order {
 
 /// An order as it is written down.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Stored {
+pub struct Stored {
     tair: bool,
     params: Params,
 }
 
 impl Stored {
-    /// Reads it back.
+    /// Reads the order back.
     pub(super) fn order(&self) -> Result<Order, Fault> {
         let read = if self.tair {
             CreateTairInstance::from_params(&self.params).map(Order::Tair)
