@@ -12,7 +12,7 @@ const MARGIN: SignedDuration = SignedDuration::from_mins(15);
 pub struct Credentials {
     /// Access key id.
     pub access_key_id: String,
-    /// Its secret.
+    /// The secret that belongs to the id.
     pub secret: Secret,
     /// STS token of temporary credentials.
     pub token: Option<Secret>,

@@ -52,7 +52,7 @@ struct Account {
     limiter: Limiter,
     retries: RetryPolicy,
     config: TairConfig,
-    /// Seconds by which the cloud's clock is ahead of ours, once it has told us.
+    /// Seconds by which the cloud's clock is ahead of ours, once a reply has shown the difference.
     clock: AtomicI64,
 }
 
@@ -101,7 +101,7 @@ impl Client {
         Self::with(config, env, RetryPolicy::default())
     }
 
-    /// As [`Client::new`], with another retries.
+    /// As [`Client::new`], with another retry policy.
     ///
     /// # Errors
     /// As [`Client::new`].
@@ -162,7 +162,7 @@ impl Client {
         self.send(request).await
     }
 
-    /// Spends a grant on calls of its kind: one call, or the same one again while it is not known whether it arrived.
+    /// Uses up a grant for calls of its kind: one call, or the same one again while it is not known whether it arrived.
     ///
     /// ```
     /// use tair_backup_mcp::guard::grant::{Delete, Grant};

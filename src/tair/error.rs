@@ -1,4 +1,4 @@
-//! What can go wrong on the way to the cloud and back, and the one place where it becomes a `Fault`.
+//! What can go wrong on the way to the cloud and back, and the one place where a failure becomes a `Fault`.
 //!
 //! Nothing here holds a credential, a signed URL or a query: what is shown comes cleaned.
 
@@ -28,13 +28,13 @@ pub struct CloudError {
 }
 
 impl CloudError {
-    /// What its code means.
+    /// The meaning of the error's code.
     #[must_use]
     pub fn meaning(&self) -> &'static Meaning {
         meaning(&self.code)
     }
 
-    /// Whether no table and no rule knows its code.
+    /// Whether no table and no rule knows the error's code.
     #[must_use]
     pub fn is_unpublished(&self) -> bool {
         std::ptr::eq(self.meaning(), &raw const crate::tair::meanings::UNKNOWN)
@@ -101,9 +101,9 @@ impl std::error::Error for CloudError {}
 /// A link of the credentials chain that gave nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FailedLink {
-    /// Which link.
+    /// The link's name.
     pub link: String,
-    /// Why, without secrets.
+    /// Why the link gave nothing, without secrets.
     pub why: String,
 }
 
@@ -171,7 +171,7 @@ pub enum TairError {
     BadReply {
         /// The action that was called.
         action: String,
-        /// What is wrong with it.
+        /// What is wrong with the reply.
         why: String,
     },
 }

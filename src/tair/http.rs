@@ -22,13 +22,13 @@ const MAX_AGENT: usize = 256;
 /// A request, ready to be sent.
 #[derive(Debug)]
 pub struct Request {
-    /// Method.
+    /// The HTTP method.
     pub method: reqwest::Method,
     /// The whole address, encoded.
     pub url: String,
-    /// Headers.
+    /// The request's headers.
     pub headers: Vec<(String, String)>,
-    /// Body.
+    /// The request's body.
     pub body: Vec<u8>,
     /// Whether proxies are passed by: for services of this machine and its host.
     pub direct: bool,
@@ -43,7 +43,7 @@ pub struct Reply {
     pub retry_after: Option<Duration>,
     /// The server's clock.
     pub date: Option<Timestamp>,
-    /// Body.
+    /// The reply's body.
     pub body: Vec<u8>,
 }
 

@@ -1,5 +1,5 @@
-//! What an instance of the cloud is, and what follows from it: where its sets are listed, whether it can be restored in
-//! place, and which call does it where it cannot. Reads nothing itself.
+//! What an instance of the cloud is, and what follows from that: where its sets are listed, whether it can be restored in
+//! place, and which call restores where it cannot. Reads nothing itself.
 
 use crate::guard::facts::NotPossible;
 use crate::tair::wire::attribute::InstanceAttribute;
@@ -7,7 +7,7 @@ use crate::tair::wire::instances::Generation;
 use crate::tair::wire::moment;
 use jiff::Timestamp;
 
-/// How its data is spread.
+/// How an instance's data is spread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
     /// One shard.
@@ -18,7 +18,7 @@ pub enum Shape {
     ReadWriteSplit,
 }
 
-/// What an instance is.
+/// All of an instance from which it follows what can be done to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Architecture {
     /// Classic or cloud-native.
@@ -45,7 +45,7 @@ pub enum RestoreScope<'a> {
 }
 
 impl RestoreScope<'_> {
-    /// The call that restores it into a new instance.
+    /// The call that restores the same into a new instance.
     #[must_use]
     pub fn clone_call(self, instance_id: &str) -> String {
         match self {
@@ -62,10 +62,10 @@ impl RestoreScope<'_> {
 }
 
 impl Architecture {
-    /// Reads it off an instance's attributes.
+    /// Reads the architecture off an instance's attributes.
     #[must_use]
     pub fn of(a: &InstanceAttribute) -> Self {
-        let is = |field: &Option<String>, word: &str| field.as_deref().is_some_and(|t| t.eq_ignore_ascii_case(word));
+        let is = |field: &Option<String>, value: &str| field.as_deref().is_some_and(|t| t.eq_ignore_ascii_case(value));
         let shape = match a.architecture_type.as_deref() {
             Some(t) if t.eq_ignore_ascii_case("cluster") => Shape::Cluster,
             Some(t) if t.eq_ignore_ascii_case("rwsplit") => Shape::ReadWriteSplit,
@@ -83,7 +83,7 @@ impl Architecture {
         }
     }
 
-    /// In words, for people: `classic cluster, Tair Enterprise`.
+    /// For people: `classic cluster, Tair Enterprise`.
     #[must_use]
     pub fn describe(&self) -> String {
         let generation = match self.generation {
@@ -100,14 +100,14 @@ impl Architecture {
         format!("{generation} {shape}, {edition}{}", if self.single { ", single node" } else { "" })
     }
 
-    /// Whether its sets are listed by `DescribeClusterBackupList`, under one id for all shards, and not by
+    /// Whether the instance's sets are listed by `DescribeClusterBackupList`, under one id for all shards, and not by
     /// `DescribeBackups`.
     #[must_use]
     pub fn lists_cluster_sets(&self) -> bool {
         self.generation == Generation::CloudNative && self.shape == Shape::Cluster
     }
 
-    /// Whether it can be backed up at all.
+    /// Whether the instance can be backed up at all.
     ///
     /// # Errors
     /// Why not.
@@ -121,7 +121,7 @@ impl Architecture {
         })
     }
 
-    /// Whether it can be restored in place, and what a person should know about it.
+    /// Whether the instance can be restored in place, and what a person should know about it.
     ///
     /// # Errors
     /// Why not, and the call that restores into a new instance instead.
@@ -162,12 +162,12 @@ impl Architecture {
         }
     }
 
-    /// Whether its manual sets can be deleted.
+    /// Whether the instance's manual sets can be deleted.
     ///
     /// # Errors
     /// Why not.
     pub fn can_delete_sets(&self) -> Result<(), NotPossible> {
-        // An instance that does not tell what it is may be asked: the cloud refuses by itself, and nothing is lost.
+        // Of an instance of unknown generation the cloud is asked: it refuses by itself, and nothing is lost.
         if self.generation != Generation::Classic {
             return Ok(());
         }

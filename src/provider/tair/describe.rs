@@ -51,7 +51,7 @@ pub fn instance(a: &InstanceAttribute) -> Instance {
     }
 }
 
-/// A row of the list says a little less.
+/// An instance of the list, whose rows have a little less than the attributes.
 fn instance_of_row(row: Row) -> Instance {
     instance(&InstanceAttribute { facts: row.facts, ..InstanceAttribute::default() })
 }

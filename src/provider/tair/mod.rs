@@ -51,7 +51,7 @@ struct Inner {
     client: Client,
     jobs: Jobs,
     polling: Polling,
-    /// Held while the policy of an instance is read, written and read back.
+    /// One lock an instance, held while its policy is read, written and read back.
     policies: std::sync::Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
 }
 

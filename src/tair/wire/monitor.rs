@@ -54,9 +54,9 @@ fn written<S: Serializer>(history: &History, to: S) -> Result<S::Ok, S::Error> {
 }
 
 action! {
-    /// Tells what was measured.
+    /// Reads what was measured of an instance.
     DescribeHistoryMonitorValues, Post, writes: false, MonitorValues, {
-        /// The instance.
+        /// Id of the instance.
         instance_id: String = "InstanceId",
         /// From when; at most a month back.
         start_time: Second = "StartTime",

@@ -299,11 +299,11 @@ fn a_backup_is_taken_listed_and_downloaded() {
     assert_eq!(ours.sets(ID).len(), 1);
     let dir = TempDir::new().unwrap();
     let to = dir.path().join("set.rdb");
-    let heard = Arc::new(Mutex::new(0));
-    let hears = Arc::clone(&heard);
-    let on_bytes = move |done: u64, _: u64| *hears.lock().unwrap() = done;
+    let reported = Arc::new(Mutex::new(0));
+    let progress = Arc::clone(&reported);
+    let on_bytes = move |done: u64, _: u64| *progress.lock().unwrap() = done;
     let done = ours.run(ours.provider().download(&set, &to, &on_bytes)).unwrap();
-    assert_eq!((done.bytes, done.already_there, *heard.lock().unwrap()), (set.rdb_bytes, false, set.rdb_bytes));
+    assert_eq!((done.bytes, done.already_there, *reported.lock().unwrap()), (set.rdb_bytes, false, set.rdb_bytes));
     assert_eq!((done.sha256.len(), done.rdb_version > 0), (64, true));
     check_rdb(&to);
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "the part file is left");
@@ -338,9 +338,9 @@ fn a_download_is_resumed() {
     for (n, begun) in begun.iter().enumerate() {
         std::fs::write(&part, begun).unwrap();
         let least = Arc::new(Mutex::new(u64::MAX));
-        let hears = Arc::clone(&least);
+        let shared = Arc::clone(&least);
         let on_bytes = move |done: u64, _: u64| {
-            let mut least = hears.lock().unwrap();
+            let mut least = shared.lock().unwrap();
             *least = done.min(*least);
         };
         ours.run(ours.provider().download(&set, &to, &on_bytes)).unwrap_or_else(|e| panic!("case {n}: {e:?}"));

@@ -23,7 +23,7 @@ fn fault(code: &str) -> Fault {
     TairError::Cloud(Box::new(error(code))).into()
 }
 
-/// The whole published table: each code has a row of its own, and its fault a dotted code, a hint, and our words.
+/// The whole published table: each code has a row of its own, and its fault a dotted code, a hint, and a message of ours.
 #[test]
 fn every_published_code_becomes_a_fault() {
     let mut codes = BTreeSet::new();
@@ -46,7 +46,7 @@ fn the_rows_are_disjoint_and_published() {
     let published: BTreeSet<String> = published::all().map(|p| p.code.to_ascii_lowercase()).collect();
     let mut seen = BTreeSet::new();
     for code in codes::all().iter().flat_map(|m| m.codes()) {
-        assert!(seen.insert(code.to_ascii_lowercase()), "{code} stands twice");
+        assert!(seen.insert(code.to_ascii_lowercase()), "{code} is in two rows");
         assert!(published.contains(&code.to_ascii_lowercase()), "{code} is not published");
     }
 }

@@ -64,7 +64,7 @@ async fn download(source: &Source<'_>, to: &Path, on_bytes: &OnBytes) -> Result<
         })
         .await?;
         match proven {
-            // Without a checksum nothing tells whether what was resumed is of one set.
+            // Without a checksum nothing proves that the resumed parts are of one set.
             Ok(sound) if had > 0 && sound.checksum == Checksum::Absent && attempt == 0 => {
                 tokio::fs::remove_file(&part).await.map_err(|e| failed("remove", &part, e))?;
             }

@@ -85,7 +85,7 @@ pub fn read(reply: &wire::BackupPolicy) -> BackupPolicy {
 /// The policy that a change makes of one; all that is not named stays.
 ///
 /// # Errors
-/// `backup.policy_invalid`, also where the cloud does not tell a value that has to be written again.
+/// `backup.policy_invalid`, also where the cloud leaves out a value that has to be written again.
 pub fn changed(now: &BackupPolicy, change: &PolicyChange) -> Result<BackupPolicy, Fault> {
     let missing =
         |what: &str| invalid(format!("the cloud does not tell {what} that is in force, so it cannot be kept: give it"));

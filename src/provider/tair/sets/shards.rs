@@ -1,7 +1,7 @@
 //! Sets made of the rows of `DescribeBackups`.
 //!
 //! A cluster has one row for each shard. Shards of one job belong together by its id; older clusters have one job for each
-//! shard, and there only time tells which belong together. The id of such a set is its shards' ids, joined by commas.
+//! shard, and there only their times say which belong together. The id of such a set is its shards' ids, joined by commas.
 
 use crate::model::backup::{BackupSet, DamagedSet};
 use crate::model::text::clean;
