@@ -69,7 +69,7 @@ pub enum Reconciled {
     RolledBack {
         /// What happened, for the reader.
         message: String,
-        /// The next step.
+        /// The next step for whoever reads of the job.
         hint: String,
     },
     /// This process goes on with the job.
@@ -89,7 +89,7 @@ pub struct Jobs {
 }
 
 impl Jobs {
-    /// No jobs yet.
+    /// The jobs of a provider, of which none runs yet.
     #[must_use]
     pub fn new(provider: &'static str, state: Arc<dyn State>) -> Self {
         Self { provider, state, stop: CancellationToken::new(), running: TaskTracker::new() }

@@ -65,9 +65,9 @@ pub struct InstanceQuery {
 /// From when to when, both included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Range {
-    /// The first moment.
+    /// The first moment of the range.
     pub start: Timestamp,
-    /// The last moment.
+    /// The last moment of the range.
     pub end: Timestamp,
 }
 
@@ -124,7 +124,7 @@ pub trait Provider: Send + Sync {
     /// such, not an error.
     async fn instances(&self, wanted: &InstanceQuery) -> Result<(Vec<Instance>, u64), Fault>;
 
-    /// Reads one instance.
+    /// Reads an instance as it is now.
     async fn describe(&self, instance_id: &str) -> Result<Instance, Fault>;
 
     /// Starts a backup, or joins the one that runs. `true` beside the job: joined.
@@ -137,7 +137,7 @@ pub trait Provider: Send + Sync {
         range: Option<Range>,
     ) -> Result<Vec<Result<BackupSet, DamagedSet>>, Fault>;
 
-    /// One set.
+    /// Reads a set of an instance, whole and found by its id.
     async fn backup(&self, instance_id: &str, backup_id: &str) -> Result<BackupSet, Fault>;
 
     /// Writes a set's RDB to a file, verified, resumable; never over a different file.
@@ -149,7 +149,7 @@ pub trait Provider: Send + Sync {
     /// `download.no_url` where sets have none.
     async fn download_url(&self, set: &BackupSet) -> Result<SignedUrl, Fault>;
 
-    /// The backup policy.
+    /// Reads the backup policy in force.
     async fn backup_policy(&self, instance_id: &str) -> Result<BackupPolicy, Fault>;
 
     /// Changes the backup policy where that lowers no protection; all that is not named stays as it is. Where it would lower

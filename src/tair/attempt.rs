@@ -24,7 +24,7 @@ pub struct ApiCall<'a> {
     pub version: &'a str,
     /// The action's name.
     pub action: &'a str,
-    /// GET or POST.
+    /// The HTTP method, GET or POST.
     pub method: Method,
     /// The action's parameters; they travel in the query.
     pub params: &'a [(String, String)],

@@ -30,7 +30,7 @@ pub const VERSION: &str = "2015-01-01";
 /// How long a call is repeated.
 #[derive(Debug, Clone, Copy)]
 pub struct RetryPolicy {
-    /// Attempts at most.
+    /// How often a call is attempted at most.
     pub attempts: u32,
     /// Wait before the second attempt where the cloud names none; doubled for each further one.
     pub first: Duration,
@@ -115,13 +115,13 @@ impl Client {
         Ok(Self { account: Arc::new(account), region, endpoint })
     }
 
-    /// The region.
+    /// The region whose instances this client calls.
     #[must_use]
     pub fn region(&self) -> &str {
         &self.region
     }
 
-    /// Where calls go.
+    /// The endpoint that calls go to.
     #[must_use]
     pub const fn endpoint(&self) -> &Url {
         &self.endpoint

@@ -133,10 +133,10 @@ pub enum TairError {
     /// A setting that makes calls impossible; says which and why.
     #[error("{0}")]
     Setup(String),
-    /// No region anywhere.
+    /// No region is configured, in the environment or in a profile.
     #[error("no region is configured for Alibaba Cloud")]
     NoRegion,
-    /// No credentials anywhere.
+    /// No link of the credentials chain gave credentials.
     #[error("{0}")]
     NoCredentials(NoCredentials),
     /// The cloud answered with an error.
@@ -147,7 +147,7 @@ pub enum TairError {
     Unreachable {
         /// The host of the endpoint.
         host: String,
-        /// What happened.
+        /// What kept the call from its reply.
         why: String,
     },
     /// The request went out, and no usable reply came back.
@@ -155,7 +155,7 @@ pub enum TairError {
     NoReply {
         /// The action that was called.
         action: String,
-        /// What happened.
+        /// What kept the call from its reply.
         why: String,
     },
     /// A write went out and its outcome is not known: read the state before anything is sent again.
@@ -163,7 +163,7 @@ pub enum TairError {
     Uncertain {
         /// The action that was called.
         action: String,
-        /// What happened.
+        /// What kept the call from its reply.
         why: String,
     },
     /// A reply that says something else than the API promises.

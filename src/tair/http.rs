@@ -37,7 +37,7 @@ pub struct Request {
 /// What came back, whatever its status.
 #[derive(Debug)]
 pub struct Reply {
-    /// HTTP status.
+    /// The reply's HTTP status.
     pub status: u16,
     /// What `x-acs-retry-after` asks for.
     pub retry_after: Option<Duration>,

@@ -14,7 +14,7 @@ pub struct Meaning {
     pub kind: Kind,
     /// What sending the same call again is good for.
     pub retry: Retry,
-    /// The next step.
+    /// The next step for whoever called.
     pub hint: &'static str,
     /// Calls of ours that make sense now.
     pub next: &'static [&'static str],

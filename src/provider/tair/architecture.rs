@@ -10,9 +10,9 @@ use jiff::Timestamp;
 /// How an instance's data is spread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
-    /// One shard.
+    /// One shard, without a proxy for reads.
     Standard,
-    /// Several shards.
+    /// Several shards, each with a part of the keys.
     Cluster,
     /// One shard, with replicas that are read through a proxy.
     ReadWriteSplit,
@@ -21,13 +21,13 @@ pub enum Shape {
 /// All of an instance from which it follows what can be done to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Architecture {
-    /// Classic or cloud-native.
+    /// Whether the instance is classic or cloud-native.
     pub generation: Generation,
-    /// Standard, cluster or read/write splitting.
+    /// How the instance's data is spread.
     pub shape: Shape,
-    /// Tair (Enterprise) rather than Community.
+    /// Whether the instance is Tair (Enterprise) rather than Community.
     pub enterprise: bool,
-    /// Without a replica.
+    /// Whether the instance has no replica.
     pub single: bool,
     /// From when any moment can be restored; `None` while data flashback is off.
     pub log_start: Option<Timestamp>,
@@ -65,19 +65,17 @@ impl Architecture {
     /// Reads the architecture off an instance's attributes.
     #[must_use]
     pub fn of(a: &InstanceAttribute) -> Self {
-        let is = |field: &Option<String>, value: &str| field.as_deref().is_some_and(|t| t.eq_ignore_ascii_case(value));
-        let shape = match a.architecture_type.as_deref() {
-            Some(t) if t.eq_ignore_ascii_case("cluster") => Shape::Cluster,
-            Some(t) if t.eq_ignore_ascii_case("rwsplit") => Shape::ReadWriteSplit,
-            Some(_) => Shape::Standard,
-            None if is(&a.replication_mode, "cluster") || a.shard_count.is_some_and(|n| n > 1) => Shape::Cluster,
-            None => Shape::Standard,
+        let shape = if a.is_cluster() {
+            Shape::Cluster
+        } else if a.is_read_write_split() {
+            Shape::ReadWriteSplit
+        } else {
+            Shape::Standard
         };
-        let tair = a.instance_type.as_deref().is_some_and(|t| t.to_ascii_lowercase().starts_with("tair"));
         Self {
             generation: a.generation(),
             shape,
-            enterprise: tair || is(&a.edition_type, "Enterprise"),
+            enterprise: a.is_enterprise(),
             single: a.is_single(),
             log_start: moment(a.backup_log_start_time.as_deref()),
         }
@@ -110,7 +108,7 @@ impl Architecture {
     /// Whether the instance can be backed up at all.
     ///
     /// # Errors
-    /// Why not.
+    /// `NotPossible`, with the reason.
     pub fn can_back_up(&self) -> Result<(), NotPossible> {
         if !self.single {
             return Ok(());
@@ -165,7 +163,7 @@ impl Architecture {
     /// Whether the instance's manual sets can be deleted.
     ///
     /// # Errors
-    /// Why not.
+    /// `NotPossible`, with the reason.
     pub fn can_delete_sets(&self) -> Result<(), NotPossible> {
         // Of an instance of unknown generation the cloud is asked: it refuses by itself, and nothing is lost.
         if self.generation != Generation::Classic {

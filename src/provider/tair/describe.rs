@@ -101,7 +101,7 @@ impl Inner {
         })
     }
 
-    /// Reads one instance.
+    /// Reads an instance as it is now.
     pub async fn describe(&self, instance_id: &str) -> Result<Instance, Fault> {
         Ok(instance(&self.attribute(instance_id).await?))
     }

@@ -45,7 +45,7 @@ impl Inner {
         find_set(listed, id, backup_id)
     }
 
-    /// A whole set.
+    /// A set that is whole; a damaged one is a fault.
     pub async fn cloud_set(&self, id: &str, backup_id: &str) -> Result<CloudSet, Fault> {
         self.listed_set(id, backup_id).await?.map_err(|d| damaged(id, &d))
     }

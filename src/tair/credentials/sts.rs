@@ -94,7 +94,7 @@ pub(super) async fn assume_with_oidc(means: &Means, role: &OidcRole) -> Found {
 
 /// A role asked for.
 enum Asked<'a> {
-    /// As somebody.
+    /// A call signed by the credentials of who assumes the role.
     Signed(ApiCall<'a>, &'a Credentials),
     /// By an identity token: the service, and the form that holds the token.
     WithOidc(Url, String),

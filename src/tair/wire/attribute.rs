@@ -42,7 +42,7 @@ pub struct InstanceAttribute {
     /// Addresses that may connect.
     #[serde(rename = "SecurityIPList", default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub security_ip_list: Option<String>,
-    /// GB of storage.
+    /// Storage in GB.
     #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub storage: Option<String>,
     /// The kind of storage.
@@ -97,6 +97,17 @@ impl Deref for InstanceAttribute {
 
     fn deref(&self) -> &InstanceFacts {
         &self.facts
+    }
+}
+
+impl InstanceAttribute {
+    /// Whether the instance has several shards: by its type, and where that is missing by the other fields that show it.
+    #[must_use]
+    pub fn is_cluster(&self) -> bool {
+        self.is_cluster_type().unwrap_or_else(|| {
+            let mode = self.replication_mode.as_deref();
+            mode.is_some_and(|mode| mode.eq_ignore_ascii_case("cluster")) || self.shard_count.is_some_and(|n| n > 1)
+        })
     }
 }
 

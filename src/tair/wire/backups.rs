@@ -84,7 +84,7 @@ pub struct Backups {
     /// Rows a page has at most.
     #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
     pub page_size: Option<i64>,
-    /// Rows in all.
+    /// How many rows all pages have.
     #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
     pub total_count: Option<i64>,
     /// Bytes of all full sets.
@@ -186,6 +186,20 @@ fn yes<'de, D: serde::Deserializer<'de>>(from: D) -> Result<bool, D::Error> {
 }
 
 impl RecoverConfig {
+    /// The names of all settings, as an order has them.
+    pub const NAMES: [&str; 3] = ["whitelist", "config", "account"];
+
+    /// Whether the set holds the setting of a name.
+    #[must_use]
+    pub fn holds(&self, name: &str) -> bool {
+        match name {
+            "whitelist" => self.whitelist,
+            "config" => self.config,
+            "account" => self.account,
+            _ => false,
+        }
+    }
+
     /// Reads a set's `RecoverConfigMode`; nothing for an empty text or `null`.
     #[must_use]
     pub fn read(text: Option<&str>) -> Self {
@@ -253,7 +267,7 @@ action! {
         start_time: Minute = "StartTime",
         /// Sets begun before this.
         end_time: Minute = "EndTime",
-        /// Only this set.
+        /// Lists the set of this id only.
         backup_id: Option<i64> = "BackupId",
         /// Only the set of this job.
         backup_job_id: Option<i64> = "BackupJobId",

@@ -15,7 +15,7 @@ pub struct NewInstance {
     /// For Alibaba Cloud's support.
     #[serde(default, deserialize_with = "plain_text")]
     pub request_id: String,
-    /// The new instance.
+    /// Id of the new instance.
     #[serde(deserialize_with = "id")]
     pub instance_id: String,
     /// The new instance's name.
@@ -30,19 +30,19 @@ pub struct NewInstance {
     /// The new instance's zone.
     #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub zone_id: Option<String>,
-    /// Its host name.
+    /// The new instance's host name.
     #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub connection_domain: Option<String>,
     /// The new instance's port.
     #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
     pub port: Option<i64>,
-    /// MB of memory.
+    /// Memory in MB.
     #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
     pub capacity: Option<i64>,
     /// MB/s.
     #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
     pub bandwidth: Option<i64>,
-    /// Connections at most.
+    /// How many connections the new instance takes at most.
     #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
     pub connections: Option<i64>,
     /// Queries a second, as expected.
@@ -102,7 +102,7 @@ action! {
         instance_name: Option<String> = "InstanceName",
         /// Its class; this or the capacity.
         instance_class: Option<String> = "InstanceClass",
-        /// MB of memory.
+        /// Memory in MB.
         capacity: Option<i64> = "Capacity",
         /// `Redis`.
         instance_type: Option<String> = "InstanceType",
@@ -116,11 +116,11 @@ action! {
         zone_id: Option<String> = "ZoneId",
         /// The zone of its replicas.
         secondary_zone_id: Option<String> = "SecondaryZoneId",
-        /// Its engine version.
+        /// The new instance's engine version.
         engine_version: Option<String> = "EngineVersion",
         /// How many shards the new instance has.
         shard_count: Option<i64> = "ShardCount",
-        /// Its resource group.
+        /// The new instance's resource group.
         resource_group_id: Option<String> = "ResourceGroupId",
         /// `PostPaid`, always: what is created can be released, and billing ends with it.
         charge_type: String = "ChargeType",
@@ -158,7 +158,7 @@ action! {
         vpc_id: String = "VpcId",
         /// The new instance's vSwitch.
         v_switch_id: String = "VSwitchId",
-        /// GB of storage.
+        /// Storage in GB, for the kinds of Tair on disk.
         storage: Option<i64> = "Storage",
         /// The kind of storage.
         storage_type: Option<String> = "StorageType",
@@ -166,11 +166,11 @@ action! {
         zone_id: Option<String> = "ZoneId",
         /// The zone of its replicas.
         secondary_zone_id: Option<String> = "SecondaryZoneId",
-        /// Its engine version.
+        /// The new instance's engine version.
         engine_version: Option<String> = "EngineVersion",
         /// How many shards the new instance has.
         shard_count: Option<i64> = "ShardCount",
-        /// Its resource group.
+        /// The new instance's resource group.
         resource_group_id: Option<String> = "ResourceGroupId",
         /// `PostPaid`, always: what is created can be released, and billing ends with it.
         charge_type: String = "ChargeType",

@@ -181,7 +181,7 @@ action! {
         start_time: Minute = "StartTime",
         /// Sets begun before this.
         end_time: Minute = "EndTime",
-        /// Only this set.
+        /// Lists the set of this id only.
         cluster_backup_id: Option<String> = "ClusterBackupId",
         /// Number of the page, from 1.
         page_number: Option<i64> = "PageNumber",

@@ -103,10 +103,10 @@ pub struct InstanceFacts {
     /// Bandwidth in MB/s.
     #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
     pub bandwidth: Option<i64>,
-    /// MB of memory.
+    /// Memory in MB.
     #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
     pub capacity: Option<i64>,
-    /// Connections at most.
+    /// How many connections the instance takes at most.
     #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
     pub connections: Option<i64>,
     /// The instance's port.
@@ -169,7 +169,7 @@ pub struct Instances {
     /// Rows a page has at most.
     #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
     pub page_size: Option<i64>,
-    /// Rows in all.
+    /// How many rows all pages have.
     #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
     pub total_count: Option<i64>,
     /// The instances of this page.
@@ -204,7 +204,7 @@ pub enum InstanceState {
 }
 
 impl InstanceState {
-    /// Reads a status.
+    /// Reads the text of a status.
     #[must_use]
     pub fn of(status: &str) -> Self {
         match status {
@@ -234,6 +234,25 @@ impl InstanceFacts {
             (_, Some("double" | "single")) => Generation::Classic,
             _ => Generation::Unknown,
         }
+    }
+
+    /// Whether the instance has several shards by its type; `None` where the reply has no type.
+    #[must_use]
+    pub fn is_cluster_type(&self) -> Option<bool> {
+        self.architecture_type.as_deref().map(|t| t.eq_ignore_ascii_case("cluster"))
+    }
+
+    /// Whether the instance has replicas that are read through a proxy.
+    #[must_use]
+    pub fn is_read_write_split(&self) -> bool {
+        self.architecture_type.as_deref().is_some_and(|t| t.eq_ignore_ascii_case("rwsplit"))
+    }
+
+    /// Whether the instance is Tair (Enterprise) rather than Community.
+    #[must_use]
+    pub fn is_enterprise(&self) -> bool {
+        let tair = self.instance_type.as_deref().is_some_and(|t| t.to_ascii_lowercase().starts_with("tair"));
+        tair || self.edition_type.as_deref().is_some_and(|t| t.eq_ignore_ascii_case("Enterprise"))
     }
 
     /// Whether the instance has no replica: then it cannot be backed up.
@@ -281,7 +300,7 @@ action! {
         tags: Vec<Tag> = "Tag",
         /// The page, from 1.
         page_number: Option<i64> = "PageNumber",
-        /// At most 50.
+        /// Rows a page has, at most 50.
         page_size: Option<i64> = "PageSize",
     }
 }

@@ -66,7 +66,7 @@ action! {
         interval_for_history: String = "IntervalForHistory",
         /// Metrics, joined by commas: `UsedQPS`, `Redis_Basic_Monitor`, `UsedMemory`; of a cluster `UsedQPS$db`.
         monitor_keys: Option<String> = "MonitorKeys",
-        /// Only this node.
+        /// Reads the figures of this node only.
         node_id: Option<String> = "NodeId",
     }
 }

@@ -42,7 +42,7 @@ pub struct BackupPolicy {
 }
 
 action! {
-    /// Reads the policy.
+    /// Reads the backup policy of an instance.
     DescribeBackupPolicy, Post, writes: false, BackupPolicy, {
         /// Id of the instance.
         instance_id: String = "InstanceId",

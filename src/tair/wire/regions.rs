@@ -6,7 +6,7 @@ use crate::tair::wire::lenient::{id, plain_text, text};
 use crate::tair::wire::{action, lenient};
 use serde::{Deserialize, Serialize};
 
-/// One region.
+/// A region that sells instances.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Region {
@@ -40,7 +40,7 @@ pub struct Regions {
 }
 
 action! {
-    /// Lists the regions.
+    /// Lists the regions that sell instances.
     DescribeRegions, Post, writes: false, Regions, {
         /// `zh-CN` or `en-US`.
         accept_language: Option<String> = "AcceptLanguage",

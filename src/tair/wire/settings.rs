@@ -44,10 +44,10 @@ pub struct HistoryTask {
     /// When the task ended.
     #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub end_time: Option<String>,
-    /// Seconds left.
+    /// Seconds that the task still takes.
     #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
     pub remain_time: Option<i64>,
-    /// Per cent.
+    /// How much of the task is done, in per cent.
     #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
     pub progress: Option<i64>,
     /// Why the task runs or failed.
@@ -68,7 +68,7 @@ pub struct HistoryTasks {
     /// Rows a page has at most.
     #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
     pub page_size: Option<i64>,
-    /// Rows in all.
+    /// How many rows all pages have.
     #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
     pub total_count: Option<i64>,
     /// The tasks of this page.
@@ -99,7 +99,7 @@ action! {
         status: Option<String> = "Status",
         /// The page, from 1.
         page_number: Option<i64> = "PageNumber",
-        /// 10 to 100.
+        /// Rows a page has, 10 to 100.
         page_size: Option<i64> = "PageSize",
     }
 }

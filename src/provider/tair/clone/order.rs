@@ -10,6 +10,7 @@ use crate::provider::tair::architecture::{Architecture, Shape};
 use crate::provider::tair::sets::CloudSet;
 use crate::tair::params::Params;
 use crate::tair::wire::attribute::InstanceAttribute;
+use crate::tair::wire::backups::RecoverConfig;
 use crate::tair::wire::clone::{CreateInstance, CreateTairInstance};
 use crate::tair::wire::instances::Generation;
 use crate::tair::wire::{Action as _, Second};
@@ -58,22 +59,16 @@ fn recover_mode(
             "Leave recover_config_mode out and set the new instance up by hand.",
         ));
     }
-    if let Some(set) = set {
-        let has = |word: &str| match word {
-            "whitelist" => set.recover.whitelist,
-            "config" => set.recover.config,
-            "account" => set.recover.account,
-            _ => false,
-        };
-        if let Some(missing) = order.recover_config_mode.iter().find(|m| !has(m)) {
-            let offered: Vec<&str> = ["whitelist", "config", "account"].into_iter().filter(|w| has(w)).collect();
-            let offered = if offered.is_empty() { "none of them".into() } else { offered.join(", ") };
-            return Err(unfit(
-                "clone.recover_config",
-                format!("backup {} cannot give back {}: it holds {offered}", set.set.id, quoted(missing)),
-                "Leave out of recover_config_mode what the set does not hold.",
-            ));
-        }
+    if let Some(set) = set
+        && let Some(missing) = order.recover_config_mode.iter().find(|name| !set.recover.holds(name))
+    {
+        let offered: Vec<&str> = RecoverConfig::NAMES.into_iter().filter(|name| set.recover.holds(name)).collect();
+        let offered = if offered.is_empty() { "none of them".into() } else { offered.join(", ") };
+        return Err(unfit(
+            "clone.recover_config",
+            format!("backup {} cannot give back {}: it holds {offered}", set.set.id, quoted(missing)),
+            "Leave out of recover_config_mode what the set does not hold.",
+        ));
     }
     Ok(Some(order.recover_config_mode.join(",")))
 }

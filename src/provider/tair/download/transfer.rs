@@ -26,7 +26,7 @@ const MAGIC: usize = 9;
 enum ToDisk {
     /// Throw away what the part file has behind this byte.
     Cut(u64),
-    /// Append these bytes.
+    /// Append these bytes to the part file.
     Piece(Vec<u8>),
 }
 

@@ -16,7 +16,7 @@ fn refused(message: String, hint: impl Into<String>) -> Fault {
     Fault::new(Kind::Usage, "restore.filter_key", message).hint(hint)
 }
 
-/// Reads a list.
+/// Reads a `filter_key` into its items and what to warn of.
 ///
 /// # Errors
 /// `restore.filter_key`, naming the item and its mistake.
