@@ -66,7 +66,7 @@ impl Cloud {
             ));
         }
         let bench = Bench::new(&config);
-        Self { emulator: Emulator::start(&bench, &["--mishap-control"]), _bench: bench }
+        Self { emulator: Emulator::start(&bench, &["--fault-control"]), _bench: bench }
     }
 
     /// Sets a fault; those set before have struck.
@@ -353,7 +353,7 @@ fn a_download_is_resumed() {
     }
 }
 
-/// What stands between us and the emulator: of the downloads that pass, the first is told that its URL is too old, the
+/// What stands between us and the emulator: of the downloads that pass, the first is answered that its URL is too old, the
 /// second is cut in its middle, and all further ones pass. Gives its port, and counts downloads and calls.
 fn between(emulator: u16) -> (u16, Arc<Mutex<(u32, u32)>>) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -419,7 +419,7 @@ fn an_expired_url_is_renewed_and_a_broken_connection_resumed() {
     assert_eq!(calls, 4);
 }
 
-/// URLs that are too old whenever they are given are given up, without one of them being told.
+/// URLs that are too old whenever they are given are given up, and none of them is in a message.
 #[test]
 fn urls_that_expire_at_once_are_given_up() {
     let server = redis(10);
@@ -688,8 +688,8 @@ fn a_cloud_native_instance_is_cloned_instead() {
     let args: Value = serde_json::from_str(arguments).unwrap();
     cloud.inject(&json!({"kind": "cut_after", "action": "CreateTairInstance"}));
     let (plan, done) = ours.guarded(&args, create_instance_from_backup::run);
-    for word in ["PostPaid", "billed", "dry_run"] {
-        assert!(plan.to_string().contains(word), "{word}: {plan:#}");
+    for part in ["PostPaid", "billed", "dry_run"] {
+        assert!(plan.to_string().contains(part), "{part}: {plan:#}");
     }
     assert_eq!(done["status"], "succeeded", "{done:#}");
     assert!(done.to_string().contains("r-spare"), "{done:#}");
@@ -700,7 +700,7 @@ fn a_cloud_native_instance_is_cloned_instead() {
     assert!(refused.to_string().contains("QuotaExceed"), "{refused:#}");
 }
 
-/// A manual set of a cloud-native instance is deleted, also when the reply is lost; on a classic one the reason is told
+/// A manual set of a cloud-native instance is deleted, also when the reply is lost; on a classic one the reason is given
 /// before anything is asked of the cloud.
 #[test]
 fn manual_sets_are_deleted_where_the_cloud_can() {

@@ -260,7 +260,7 @@ fn target_killed_during_restore_and_away() {
     target.kill();
     let done = finish(child);
     let failed = done.json();
-    // Whoever waited longer than a call lasts is told where to look.
+    // Whoever waited longer than a call lasts learns where to look.
     assert!(failed["status"] == "failed" || failed["status"] == "started", "{done:?}");
     for _ in 0..2 {
         let jobs = bench.jobs();

@@ -62,7 +62,7 @@ fn facts(redis: &Redis) -> Vec<String> {
             facts.push(format!("db{db} {command:?} {:?}", redis.run_in(db, command)));
         }
         for key in ["expiring:string", "expiring:hash", "expiring:list", "int:0", "geo"] {
-            let of = |word| redis.run_in(db, &[word, key]).text();
+            let of = |command| redis.run_in(db, &[command, key]).text();
             facts.push(format!("db{db} {key} {} {}", of("TYPE"), of("PEXPIRETIME")));
         }
     }
@@ -173,7 +173,7 @@ fn through_a_socket_file() {
     assert_eq!(redis.info("role"), "master");
 }
 
-/// With a password, from a file; and a user who may do no more than capture can do that, and is told what a restore needs.
+/// With a password, from a file; and a user who may do no more than capture can do that, and learns what a restore needs.
 #[test]
 fn with_a_password_and_with_the_least_rights() {
     let redis = Redis::start("redis-8.0", &["--requirepass", "s3cret word"]);

@@ -1,4 +1,4 @@
-//! What follows from what the cloud tells, without the cloud: what an instance can do, which rows make a set, what a policy
+//! What follows from the cloud's answers, without the cloud: what an instance can do, which rows make a set, what a policy
 //! keeps, what a filter means, what an order says. Rows are read by the wire's own reader.
 
 use jiff::Timestamp;
@@ -196,7 +196,7 @@ fn kept() -> BackupPolicy {
 }
 
 /// What is not named stays, above all data flashback; what is wrong is refused before the cloud hears of it; what lowers
-/// protection is told apart.
+/// protection is known as such.
 #[test]
 fn a_policy_is_changed_in_what_is_named() {
     let same = policy::values::changed(&kept(), &PolicyChange::default()).unwrap();
@@ -224,7 +224,7 @@ fn a_policy_is_changed_in_what_is_named() {
         let change = PolicyChange { backup_retention_period: Some(days), ..PolicyChange::default() };
         assert!(policy::values::changed(&kept(), &change).is_err(), "{days}");
     }
-    // What the cloud does not tell cannot be written back.
+    // A value that the cloud leaves out cannot be written back.
     let untold = BackupPolicy { backup_retention_period: 0, ..kept() };
     assert!(policy::values::changed(&untold, &PolicyChange::default()).is_err());
     let lowered = |change: PolicyChange| kept().lowered_by(&policy::values::changed(&kept(), &change).unwrap()).len();
