@@ -9,10 +9,10 @@
 //! mcp            emulator    the face for agents · the cloud's API over local instances
 //! tools                      the registry, one verb a file; the only room where guard and provider meet
 //! provider                   the Provider trait and its makers
-//! vault   tair   state       backup sets at rest · the cloud's wire and client · jobs, confirmations, audit
+//! vault   tair   state       backup sets at rest · the cloud's wire and client · jobs, leases, confirmations, audit
 //! redis                      the replication protocol and RDB
-//! guard                      plan, token, permit, grant (no I/O)
-//! config
+//! guard                      facts, assessment, plan, token, permit, grant (no I/O)
+//! config                     the file, instances by url, the home, durable files
 //! model                      ids, caller, instance, backup, job, restore, time, Fault
 //! ```
 #![doc = include_str!("../docs/crate.md")]

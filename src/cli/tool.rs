@@ -7,9 +7,8 @@ use crate::model::fault::{Fault, Kind};
 use crate::model::job::JobStatus;
 use crate::runtime::drain::{self, Ended};
 use crate::runtime::signals::Signals;
-use crate::tools::guarded::reply::Guarded;
 use crate::tools::registry::{TOOLS, Tool};
-use crate::tools::{App, Outcome, ToolCall, create_backup};
+use crate::tools::{App, FollowUp, Outcome, ToolCall, create_backup};
 use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches, Subcommand};
 use serde_json::Value;
 use std::io::Write as _;
@@ -101,18 +100,17 @@ impl ToolCommand {
         // The cloud goes on by itself; whoever looks next follows it.
         let came_to = if job.status == JobStatus::Running { "follow it with describe-jobs" } else { &job.message };
         print(&format!("{}  {}  {came_to}", job.status.as_str(), job.id));
-        if job.status == JobStatus::Failed { Ok(Guarded::failed(&job.code).exit_code()) } else { code }
+        if job.status == JobStatus::Failed { Ok(job.failure.unwrap_or(Kind::Unexpected).exit_code()) } else { code }
     }
 
     /// One call; for a guarded tool at a terminal also the second one, since the person is right here.
     async fn conversation(&self, call: &ToolCall<'_>) -> Result<Outcome, Fault> {
         let mut arguments = self.arguments.clone();
         let first = crate::tools::run(call, self.tool.name, arguments.clone()).await?;
-        let Outcome::Reply { json } = &first else { return Ok(first) };
-        let planned = json.get("status").and_then(Value::as_str) == Some("confirmation_required");
+        let Outcome::Reply { json, follow_up: FollowUp::Echo } = &first else { return Ok(first) };
         // Where the token alone is enough, echoing it is the person's own second step.
         let asked = call.app.config.guard.confirmation == ConfirmationPolicy::Person;
-        if !planned || !asked || self.as_json || !terminal::is_there() {
+        if !asked || self.as_json || !terminal::is_there() {
             return Ok(first);
         }
         let _ = writeln!(std::io::stderr(), "{}\n", render::reply(self.tool.name, json));
@@ -121,17 +119,16 @@ impl ToolCommand {
         }
         loop {
             let next = crate::tools::run(call, self.tool.name, arguments.clone()).await?;
-            match &next {
-                Outcome::Reply { json } if json.get("status").and_then(Value::as_str) == Some("prechecks_pending") => {}
-                _ => return Ok(next),
+            if !matches!(next, Outcome::Reply { follow_up: FollowUp::CallAgain, .. }) {
+                return Ok(next);
             }
         }
     }
 
     /// Prints what came of a call. Returns the exit code and, where a job of the call still runs, its id.
     fn show(&self, outcome: Result<Outcome, Fault>) -> (Result<u8, Fault>, Option<String>) {
-        let json = match outcome {
-            Ok(Outcome::Reply { json }) => json,
+        let (json, follow_up) = match outcome {
+            Ok(Outcome::Reply { json, follow_up }) => (json, follow_up),
             // A terminal answers at once; nothing is deferred here.
             Ok(Outcome::AskPerson { .. }) => return (Ok(Kind::Unexpected.exit_code()), None),
             Err(fault) => {
@@ -142,12 +139,11 @@ impl ToolCommand {
             }
         };
         print(&if self.as_json { json.to_string() } else { render::reply(self.tool.name, &json) });
-        let field = |key: &str| json.get(key).and_then(Value::as_str);
-        let status = field("status").unwrap_or_default();
-        let running =
-            matches!(status, "running" | "started").then(|| field("backup_job_id").or(field("job_id"))).flatten();
-        let refused = Guarded::refused(status, field("code").unwrap_or_default());
-        (Ok(refused.map_or(0, Kind::exit_code)), running.map(str::to_owned))
+        match follow_up {
+            FollowUp::Job(id) => (Ok(0), Some(id)),
+            FollowUp::Failed(kind) => (Ok(kind.exit_code()), None),
+            FollowUp::Nothing | FollowUp::Echo | FollowUp::CallAgain => (Ok(0), None),
+        }
     }
 }
 

@@ -53,7 +53,7 @@ impl Server {
         let person = McpPerson::new(&self.app, &self.caller, cx, request, &progress, &arguments);
         let call = ToolCall { app: &self.app, caller: &self.caller, person: &person, progress: &progress };
         match tools::run(&call, &request.name, arguments).await? {
-            Outcome::Reply { json } => Ok(reply_result(json).into()),
+            Outcome::Reply { json, .. } => Ok(reply_result(json).into()),
             Outcome::AskPerson { nonce, question, until } => {
                 Ok(person.input_required(&nonce, &question, until).await?.into())
             }

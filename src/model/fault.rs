@@ -37,6 +37,26 @@ impl Kind {
             Self::Damaged => 6,
         }
     }
+
+    /// The word stored with a job that failed.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unexpected => "unexpected",
+            Self::Usage => "usage",
+            Self::Refused => "refused",
+            Self::NotFound => "not_found",
+            Self::Provider => "provider",
+            Self::Damaged => "damaged",
+        }
+    }
+
+    /// Reads the word back.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let all = [Self::Unexpected, Self::Usage, Self::Refused, Self::NotFound, Self::Provider, Self::Damaged];
+        all.into_iter().find(|kind| kind.as_str() == text)
+    }
 }
 
 /// A failure, ready to be shown. Made by each room's one `From`, or directly where a rule is broken.

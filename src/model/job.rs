@@ -244,6 +244,8 @@ pub struct Job {
     pub total: u64,
     /// Stable code of a failure; empty otherwise.
     pub code: String,
+    /// Of which kind the failure was; `None` otherwise.
+    pub failure: Option<Kind>,
     /// What happened, for the reader.
     pub message: String,
     /// The next step.

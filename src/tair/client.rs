@@ -68,16 +68,24 @@ pub struct Client {
 #[derive(Debug)]
 pub struct Granted<'a, Kind> {
     client: &'a Client,
-    /// Held until the calls are over: nobody else has it meanwhile.
-    _grant: Grant<Kind>,
+    grant: Grant<Kind>,
 }
 
 impl<Kind> Granted<'_, Kind> {
-    /// Calls an action that takes this kind of grant.
+    /// Calls an action that takes this kind of grant, on the instance that the grant is for. A new instance is ordered by a
+    /// grant for its source.
     ///
     /// # Errors
-    /// As [`Client::call`].
+    /// [`TairError::NotGranted`], and as [`Client::call`].
     pub async fn call<A: Action<Needs = Kind>>(&self, request: &A) -> Result<A::Reply, TairError> {
+        let params = request.params();
+        let instance = first(&params, "InstanceId").or_else(|| first(&params, "SrcDBInstanceId"));
+        if instance != Some(self.grant.instance_id()) {
+            return Err(TairError::NotGranted {
+                action: A::NAME,
+                instance: instance.unwrap_or("no instance").to_owned(),
+            });
+        }
         self.client.send(request).await
     }
 }
@@ -147,9 +155,30 @@ impl Client {
 
     /// Calls an action that destroys nothing and costs nothing.
     ///
-    /// One that does needs a grant, and does not compile without:
+    /// One that does needs a grant, and does not compile without. None of what overwrites, costs or deletes does:
     ///
-    /// ```compile_fail
+    /// ```compile_fail,E0271
+    /// use tair_backup_mcp::tair::{client::Client, wire::restore::RestoreInstance};
+    /// async fn restore(client: &Client, request: &RestoreInstance) {
+    ///     let _ = client.call(request).await;
+    /// }
+    /// ```
+    ///
+    /// ```compile_fail,E0271
+    /// use tair_backup_mcp::tair::{client::Client, wire::clone::CreateInstance};
+    /// async fn order(client: &Client, request: &CreateInstance) {
+    ///     let _ = client.call(request).await;
+    /// }
+    /// ```
+    ///
+    /// ```compile_fail,E0271
+    /// use tair_backup_mcp::tair::{client::Client, wire::clone::CreateTairInstance};
+    /// async fn order(client: &Client, request: &CreateTairInstance) {
+    ///     let _ = client.call(request).await;
+    /// }
+    /// ```
+    ///
+    /// ```compile_fail,E0271
     /// use tair_backup_mcp::tair::{client::Client, wire::backups::DeleteBackup};
     /// async fn delete(client: &Client, request: &DeleteBackup) {
     ///     let _ = client.call(request).await;
@@ -162,18 +191,28 @@ impl Client {
         self.send(request).await
     }
 
-    /// Uses up a grant for calls of its kind: one call, or the same one again while it is not known whether it arrived.
+    /// Uses a grant up on calls of its kind: one call, or the same one again while it is not known whether it arrived.
     ///
     /// ```
-    /// use tair_backup_mcp::guard::grant::{Delete, Grant};
-    /// use tair_backup_mcp::tair::{client::Client, wire::backups::DeleteBackup};
+    /// use tair_backup_mcp::guard::grant::{Delete, Grant, Order, Overwrite};
+    /// use tair_backup_mcp::tair::client::Client;
+    /// use tair_backup_mcp::tair::wire::{backups::DeleteBackup, clone::CreateInstance, clone::CreateTairInstance, restore::RestoreInstance};
+    /// async fn restore(client: &Client, grant: Grant<Overwrite>, request: &RestoreInstance) {
+    ///     let _ = client.granted(grant).call(request).await;
+    /// }
+    /// async fn order(client: &Client, grant: Grant<Order>, request: &CreateInstance) {
+    ///     let _ = client.granted(grant).call(request).await;
+    /// }
+    /// async fn order_tair(client: &Client, grant: Grant<Order>, request: &CreateTairInstance) {
+    ///     let _ = client.granted(grant).call(request).await;
+    /// }
     /// async fn delete(client: &Client, grant: Grant<Delete>, request: &DeleteBackup) {
     ///     let _ = client.granted(grant).call(request).await;
     /// }
     /// ```
     #[must_use]
     pub const fn granted<Kind>(&self, grant: Grant<Kind>) -> Granted<'_, Kind> {
-        Granted { client: self, _grant: grant }
+        Granted { client: self, grant }
     }
 
     async fn send<A: Action>(&self, request: &A) -> Result<A::Reply, TairError> {

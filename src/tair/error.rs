@@ -142,6 +142,14 @@ pub enum TairError {
     /// The cloud answered with an error.
     #[error("{0}")]
     Cloud(Box<CloudError>),
+    /// The grant for this call was for another instance: a bug. Nothing was sent.
+    #[error("the grant for {action} is not for {instance}")]
+    NotGranted {
+        /// The action that was not called.
+        action: &'static str,
+        /// The instance that it would have been called on.
+        instance: String,
+    },
     /// No connection was made, so nothing was sent.
     #[error("cannot reach {host}: {why}")]
     Unreachable {
@@ -225,6 +233,7 @@ impl From<TairError> for Fault {
             TairError::NoRandomness => fault(Kind::Unexpected, "system.no_randomness"),
             TairError::UnusableKey => fault(Kind::Unexpected, "credentials.unusable"),
             TairError::Setup(_) => fault(Kind::Usage, "tair.invalid_setup").hint("Check [tair] in the configuration."),
+            TairError::NotGranted { .. } => fault(Kind::Unexpected, "act.unsupported"),
             TairError::NoRegion => fault(Kind::Usage, "tair.no_region")
                 .hint("Set [tair] region, such as \"cn-hangzhou\", or ALIBABA_CLOUD_REGION_ID."),
             TairError::NoCredentials(_) => fault(Kind::Usage, "credentials.none")

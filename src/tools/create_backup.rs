@@ -5,7 +5,7 @@ use crate::model::fault::{Fault, Kind};
 use crate::model::job::JobStatus;
 use crate::model::text::clean;
 use crate::tools::rows::JobRow;
-use crate::tools::{ToolCall, follow, run_detached};
+use crate::tools::{FollowUp, Outcome, ToolCall, follow, run_detached};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -60,7 +60,7 @@ pub struct Created {
 ///
 /// # Errors
 /// `instance.not_found`, `arguments.invalid`, `job.busy`.
-pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Created, Fault> {
+pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Outcome, Fault> {
     call.app.known(&args.instance_id).await?;
     let wait = args.wait_seconds.unwrap_or(0);
     if wait > MAX_WAIT {
@@ -82,7 +82,7 @@ pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Created, Fault> {
         JobStatus::Running => job.stage.clone(),
         _ => job.message.clone(),
     };
-    Ok(Created {
+    let created = Created {
         backup_job_id: row.job_id,
         status: row.status,
         backup_id: row.backup_id,
@@ -91,5 +91,6 @@ pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Created, Fault> {
         progress: row.progress,
         code: row.code,
         hint: row.hint,
-    })
+    };
+    Outcome::reply(&created, FollowUp::of(&job))
 }

@@ -88,6 +88,8 @@ pub enum Outcome {
     Reply {
         /// The reply's fields.
         json: serde_json::Value,
+        /// What a face that goes on by itself does next; the text is for readers.
+        follow_up: FollowUp,
     },
     /// The face must ask the person and call again with the answer.
     AskPerson {
@@ -100,16 +102,43 @@ pub enum Outcome {
     },
 }
 
+/// What follows from a reply, for a face that goes on by itself, as the command line does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FollowUp {
+    /// Nothing: the call did what it could.
+    Nothing,
+    /// A plan was made: the call is made again with its token.
+    Echo,
+    /// Pre-checks are pending: the call is made again in a moment.
+    CallAgain,
+    /// This job of the call still runs.
+    Job(String),
+    /// It was not done, and why decides the exit code.
+    Failed(Kind),
+}
+
+impl FollowUp {
+    /// What follows from where a job of the call stands.
+    #[must_use]
+    pub fn of(job: &Job) -> Self {
+        match job.status {
+            JobStatus::Running => Self::Job(job.id.clone()),
+            JobStatus::Succeeded => Self::Nothing,
+            JobStatus::Failed => Self::Failed(job.failure.unwrap_or(Kind::Unexpected)),
+        }
+    }
+}
+
 impl Outcome {
     /// Wraps a reply.
     ///
     /// # Errors
     /// `reply.failed`: a bug.
-    pub fn reply(reply: &impl Serialize) -> Result<Self, Fault> {
+    pub fn reply(reply: &impl Serialize, follow_up: FollowUp) -> Result<Self, Fault> {
         let json = serde_json::to_value(reply).map_err(|e| {
             Fault::new(Kind::Unexpected, "reply.failed", "the reply could not be written as JSON").because(e)
         })?;
-        Ok(Self::Reply { json })
+        Ok(Self::Reply { json, follow_up })
     }
 }
 
@@ -120,7 +149,7 @@ trait IntoOutcome {
 
 impl<R: Serialize> IntoOutcome for R {
     fn into_outcome(self) -> Result<Outcome, Fault> {
-        Outcome::reply(&self)
+        Outcome::reply(&self, FollowUp::Nothing)
     }
 }
 

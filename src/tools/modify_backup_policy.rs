@@ -6,7 +6,7 @@ use crate::model::fault::{Fault, Kind};
 use crate::model::instance::Capability;
 use crate::provider::Raised;
 use crate::tools::describe_backup_policy::PolicyRow;
-use crate::tools::guarded::reply::Guarded;
+use crate::tools::guarded::reply::{Guarded, GuardedStatus};
 use crate::tools::{Outcome, ToolCall, guarded, run_detached};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -71,11 +71,8 @@ pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Outcome, Fault> {
         };
         match run_detached(call, "changing the policy", work).await? {
             Raised::Changed(policy) => {
-                return Outcome::reply(&Guarded {
-                    status: "succeeded",
-                    message: format!("the policy is changed and was read back: {}", PolicyRow::of(&policy).describe()),
-                    ..Guarded::default()
-                });
+                let message = format!("the policy is changed and was read back: {}", PolicyRow::of(&policy).describe());
+                return Guarded { status: GuardedStatus::Succeeded, message, ..Guarded::default() }.outcome();
             }
             Raised::Lowers => {}
         }

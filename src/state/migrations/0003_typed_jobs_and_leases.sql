@@ -4,6 +4,7 @@ ALTER TABLE jobs ADD COLUMN recovery_kind TEXT NOT NULL DEFAULT '';
 ALTER TABLE jobs ADD COLUMN phase TEXT NOT NULL DEFAULT 'working';
 ALTER TABLE jobs ADD COLUMN rollback_pending INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE jobs ADD COLUMN exclusive INTEGER NOT NULL DEFAULT 1;
+ALTER TABLE jobs ADD COLUMN failure TEXT NOT NULL DEFAULT '';
 ALTER TABLE jobs ADD COLUMN caller TEXT NOT NULL DEFAULT '';
 ALTER TABLE jobs ADD COLUMN confirmation TEXT NOT NULL DEFAULT '';
 
@@ -15,6 +16,11 @@ UPDATE jobs SET phase = CASE
   ELSE 'working' END;
 UPDATE jobs SET rollback_pending = 1, stage = replace(stage, 'unsettled', 'rollback pending')
   WHERE status = 'failed' AND recovery <> '';
+UPDATE jobs SET failure = CASE
+    WHEN code IN ('backup.damaged', 'capture.damaged') THEN 'damaged'
+    WHEN code = 'plan.changed' THEN 'refused'
+    ELSE 'provider' END
+  WHERE status = 'failed';
 UPDATE jobs SET recovery_kind = provider || '_' || kind WHERE recovery <> '';
 -- Who asked, and under which confirmation, stood in the recovery record.
 UPDATE jobs SET

@@ -26,18 +26,23 @@ fn parsed<T>(row: &SqliteRow, column: &str, parse: impl Fn(&str) -> Option<T>) -
 }
 
 fn job(row: &SqliteRow) -> Result<Job, Fault> {
+    let status = parsed(row, "status", JobStatus::parse)?;
     Ok(Job {
         id: row.try_get("id")?,
         kind: parsed(row, "kind", JobKind::parse)?,
         instance_id: row.try_get("instance_id")?,
         backup_id: row.try_get("backup_id")?,
-        status: parsed(row, "status", JobStatus::parse)?,
+        status,
         phase: parsed(row, "phase", Phase::parse)?,
         stage: row.try_get("stage")?,
         rollback_pending: row.try_get("rollback_pending")?,
         done: unsigned(row, "done")?,
         total: unsigned(row, "total")?,
         code: row.try_get("code")?,
+        failure: match status {
+            JobStatus::Failed => Some(parsed(row, "failure", Kind::parse)?),
+            _ => None,
+        },
         message: row.try_get("message")?,
         hint: row.try_get("hint")?,
         caller: row.try_get("caller")?,
@@ -160,13 +165,15 @@ impl JobStore for Sqlite {
     }
 
     async fn finish(&self, id: &str, outcome: Result<&str, &Fault>) -> Result<(), Fault> {
-        let (status, code, message, hint) = match outcome {
-            Ok(message) => (JobStatus::Succeeded, "", message, ""),
-            Err(fault) => (JobStatus::Failed, fault.code, fault.message.as_str(), fault.hint.as_str()),
+        let (status, failure, code, message, hint) = match outcome {
+            Ok(message) => (JobStatus::Succeeded, "", "", message, ""),
+            Err(fault) => {
+                (JobStatus::Failed, fault.kind.as_str(), fault.code, fault.message.as_str(), fault.hint.as_str())
+            }
         };
         let done = sqlx::query(
-            "UPDATE jobs SET status = ?1, stage = ?1, phase = ?2, code = ?3, message = ?4, hint = ?5, recovery = '', recovery_kind = '', finished_at = ?6
-             WHERE id = ?7 AND status = ?8",
+            "UPDATE jobs SET status = ?1, stage = ?1, phase = ?2, code = ?3, message = ?4, hint = ?5, recovery = '', recovery_kind = '', finished_at = ?6, failure = ?7
+             WHERE id = ?8 AND status = ?9",
         )
         .bind(status.as_str())
         .bind(Phase::Ended.as_str())
@@ -174,6 +181,7 @@ impl JobStore for Sqlite {
         .bind(message)
         .bind(hint)
         .bind(ms(Timestamp::now()))
+        .bind(failure)
         .bind(id)
         .bind(JobStatus::Running.as_str())
         .execute(self.database.pool().await?)
@@ -185,7 +193,8 @@ impl JobStore for Sqlite {
     async fn fail_with_rollback_pending(&self, id: &str, fault: &Fault) -> Result<(), Fault> {
         let done = sqlx::query(
             "UPDATE jobs SET status = ?1, rollback_pending = recovery <> '', stage = CASE recovery WHEN '' THEN ?1 ELSE ?2 END,
-             phase = ?3, owner = ?4, code = ?5, message = ?6, hint = ?7, finished_at = ?8 WHERE id = ?9 AND status = ?10",
+             phase = ?3, owner = ?4, code = ?5, message = ?6, hint = ?7, finished_at = ?8, failure = ?9
+             WHERE id = ?10 AND status = ?11",
         )
         .bind(JobStatus::Failed.as_str())
         .bind(ROLLBACK_PENDING)
@@ -195,6 +204,7 @@ impl JobStore for Sqlite {
         .bind(&fault.message)
         .bind(&fault.hint)
         .bind(ms(Timestamp::now()))
+        .bind(fault.kind.as_str())
         .bind(id)
         .bind(JobStatus::Running.as_str())
         .execute(self.database.pool().await?)

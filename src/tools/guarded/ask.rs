@@ -1,6 +1,6 @@
 //! Asking the person, and what follows from an answer that is no yes.
 
-use super::reply::{Guarded, impact, refusal, shown};
+use super::reply::{Guarded, GuardedStatus, impact, refusal, shown};
 use super::{Echoed, Flow, State};
 use crate::guard::check::{Precheck, all_warnings};
 use crate::guard::ledger::ConfirmationStatus;
@@ -55,23 +55,24 @@ impl Flow<'_> {
                 let hint = "Do not ask again unless the person wants it; doing it needs a new plan. A client that declines by \
                     itself cannot be asked through: there the person runs tair-backup-mcp approve between the two calls.";
                 let message = format!("{UNCHANGED} The person declined; the token is void.");
-                let refused = refusal("declined", "person.declined", &message, hint);
+                let refused = refusal(GuardedStatus::Declined, "person.declined", &message, hint);
                 state.record(open.record("declined", message)).await?;
                 return Ok(refused);
             }
             Answer::NoChannel => {
                 let message = format!("{UNCHANGED} A person must approve, and this client cannot ask one.");
                 let hint = format!("{APPROVE}; then call again with the same confirmation_token.");
-                ("no_channel", refusal("approval_required", "person.no_channel", &message, &hint))
+                ("no_channel", refusal(GuardedStatus::ApprovalRequired, "person.no_channel", &message, &hint))
             }
             Answer::Dismissed => {
                 let message = format!("{UNCHANGED} The person closed the question without an answer.");
                 let hint = format!("Ask them, then call again with the same confirmation_token. {APPROVE}.");
-                ("dismissed", refusal("approval_required", "person.dismissed", &message, &hint))
+                ("dismissed", refusal(GuardedStatus::ApprovalRequired, "person.dismissed", &message, &hint))
             }
             Answer::Yes(_) | Answer::NotAYes => {
                 let message = format!("{UNCHANGED} The answer did not contain the instance id, so it is not a yes.");
-                let refused = |hint: &str| refusal("approval_required", "person.not_confirmed", &message, hint);
+                let refused =
+                    |hint: &str| refusal(GuardedStatus::ApprovalRequired, "person.not_confirmed", &message, hint);
                 if state.count_wrong_answer(&open.nonce).await? >= WRONG_ANSWERS {
                     self.void(echoed, ConfirmationStatus::Superseded).await?;
                     state.record(open.record("not_confirmed", format!("{message} The token is void."))).await?;

@@ -44,6 +44,6 @@ impl Flow<'_> {
                 Err(fault) => tracing::error!(job = %job.id, "the job cannot be followed: {fault}"),
             }
         }
-        Outcome::reply(&carried_out(&open, carried, human_verified))
+        carried_out(&open, carried, human_verified)
     }
 }

@@ -1,6 +1,6 @@
 //! Looking again: at the echoed token, and at all that its plan was made of, before the person is asked and after their yes.
 
-use super::reply::{Guarded, shown};
+use super::reply::{Guarded, GuardedStatus, shown};
 use super::{Echoed, Flow, State};
 use crate::guard::assess::{assess, safety_backup};
 use crate::guard::check::{Precheck, Status, blocked};
@@ -94,7 +94,7 @@ impl Flow<'_> {
             return Ok(Look::Holds(prechecks));
         }
         Ok(Look::Stopped(Box::new(Guarded {
-            status: "prechecks_pending",
+            status: GuardedStatus::Pending,
             message: format!("Nothing has been changed. Not yet: {}.", pending.join("; ")),
             hint: Some("Call again in a few seconds.".into()),
             next_actions: vec![self.with_token()],

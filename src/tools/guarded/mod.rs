@@ -26,7 +26,7 @@ use crate::guard::plan::PLAN_AGAIN;
 use crate::guard::rules::Rules;
 use crate::model::fault::Fault;
 use crate::tools::{Outcome, ToolCall};
-use reply::{Guarded, rows};
+use reply::{Guarded, GuardedStatus, rows};
 
 /// Where a guarded call is. Each state holds what the next transition needs.
 enum State {
@@ -62,7 +62,7 @@ struct Echoed {
 
 impl State {
     fn over(reply: &Guarded) -> Result<Self, Fault> {
-        Outcome::reply(reply).map(Self::Over)
+        reply.outcome().map(Self::Over)
     }
 }
 
@@ -135,7 +135,7 @@ impl Flow<'_> {
             None => ("Cure what blocks, then make a new plan.".into(), PLAN_AGAIN.into()),
         };
         Ok(Guarded {
-            status: "blocked",
+            status: GuardedStatus::Blocked,
             code: Some("precheck.blocked".into()),
             message: format!("Nothing has been changed. {why}"),
             hint: Some(hint),

@@ -1,6 +1,6 @@
 //! The first call: facts are read and assessed, what is there now is backed up, and a plan is made with its token.
 
-use super::reply::{Guarded, impact, shown};
+use super::reply::{Guarded, GuardedStatus, impact, shown};
 use super::{Flow, State};
 use crate::config::ConfirmationPolicy;
 use crate::guard::assess::{assess, safety_backup};
@@ -23,11 +23,11 @@ impl Flow<'_> {
     /// Makes a plan. `changes`: what no longer held of the earlier one, which was withdrawn.
     pub(super) async fn plan(&self, changes: Vec<String>) -> Result<State, Fault> {
         let planned = self.make_plan().await?;
-        if changes.is_empty() || planned.status == "blocked" {
+        if changes.is_empty() || planned.status == GuardedStatus::Blocked {
             return State::over(&planned);
         }
         State::over(&Guarded {
-            status: "plan_changed",
+            status: GuardedStatus::PlanChanged,
             code: Some("plan.changed".into()),
             message: format!("Nothing has been changed. The earlier plan no longer holds: {}", changes.join("; ")),
             hint: Some("Show the new impact to the person, then call again with the new confirmation_token.".into()),
@@ -74,7 +74,7 @@ impl Flow<'_> {
         let planned = format!("{}, plan {}", act.on(id), open.plan.digest_hex()?);
         call.app.state.record(open.record("planned", planned)).await?;
         Ok(Guarded {
-            status: "confirmation_required",
+            status: GuardedStatus::ConfirmationRequired,
             message: format!("Nothing has been changed. Show the impact to the person. {}.", act.warning()),
             hint: Some(match rules.confirmation {
                 ConfirmationPolicy::Person => format!(

@@ -3,10 +3,11 @@
 use crate::guard::check::Precheck;
 use crate::guard::ledger::Confirmation;
 use crate::guard::plan::{PLAN_AGAIN, Plan};
-use crate::model::fault::Kind;
+use crate::model::fault::{Fault, Kind};
 use crate::model::job::JobStatus;
 use crate::model::time::written;
 use crate::provider::Carried;
+use crate::tools::{FollowUp, Outcome};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -61,15 +62,30 @@ pub struct Impact {
     pub way_back: String,
 }
 
+// Without a line for each: every reader of the list of tools would pay for it. The tool's description says what they mean.
+#[expect(missing_docs, reason = "a variant's line would become part of the schema")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema, Default)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub enum GuardedStatus {
+    ConfirmationRequired,
+    ApprovalRequired,
+    #[serde(rename = "prechecks_pending")]
+    Pending,
+    PlanChanged,
+    Blocked,
+    Declined,
+    Started,
+    #[default]
+    Succeeded,
+    Failed,
+}
+
 /// Reply.
 #[derive(Debug, Serialize, JsonSchema, Default)]
 pub struct Guarded {
     /// Where it stands.
-    #[schemars(extend("enum" = [
-        "confirmation_required", "approval_required", "prechecks_pending", "plan_changed", "blocked", "declined", "started",
-        "succeeded", "failed"
-    ]))]
-    pub status: &'static str,
+    pub status: GuardedStatus,
     /// Stable code of a refusal or failure.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
@@ -146,7 +162,7 @@ pub(super) fn impact(plan: &Plan) -> Impact {
     Impact { now: impact.now, after: impact.after, lost: impact.lost, way_back: impact.way_back }
 }
 
-pub(super) fn refusal(status: &'static str, code: &str, message: &str, hint: &str) -> Guarded {
+pub(super) fn refusal(status: GuardedStatus, code: &str, message: &str, hint: &str) -> Guarded {
     Guarded {
         status,
         code: Some(code.into()),
@@ -158,7 +174,10 @@ pub(super) fn refusal(status: &'static str, code: &str, message: &str, hint: &st
 }
 
 /// The reply about an act that runs or is over.
-pub(super) fn carried_out(open: &Confirmation, carried: Carried, human_verified: bool) -> Guarded {
+///
+/// # Errors
+/// `reply.failed`: a bug.
+pub(super) fn carried_out(open: &Confirmation, carried: Carried, human_verified: bool) -> Result<Outcome, Fault> {
     let back = format!("to get back: {}", open.plan.impact.way_back);
     let reply = Guarded {
         plan: Some(PlanRow::of(&open.plan)),
@@ -167,16 +186,17 @@ pub(super) fn carried_out(open: &Confirmation, carried: Carried, human_verified:
         ..Guarded::default()
     };
     let job = match carried {
-        Carried::Done(message) => return Guarded { status: "succeeded", message, ..reply },
+        Carried::Done(message) => return Guarded { status: GuardedStatus::Succeeded, message, ..reply }.outcome(),
         Carried::Job(job) => job,
     };
     let follow = format!("describe_jobs with job_id {}", job.id);
     let status = match job.status {
-        JobStatus::Running => "started",
-        JobStatus::Succeeded => "succeeded",
-        JobStatus::Failed => "failed",
+        JobStatus::Running => GuardedStatus::Started,
+        JobStatus::Succeeded => GuardedStatus::Succeeded,
+        JobStatus::Failed => GuardedStatus::Failed,
     };
-    Guarded {
+    let follow_up = FollowUp::of(&job);
+    let told = Guarded {
         status,
         code: (!job.code.is_empty()).then_some(job.code),
         message: if job.message.is_empty() { job.stage } else { job.message },
@@ -184,27 +204,28 @@ pub(super) fn carried_out(open: &Confirmation, carried: Carried, human_verified:
         next_actions: if job.status == JobStatus::Running { vec![follow] } else { reply.next_actions },
         job_id: Some(job.id),
         ..reply
-    }
+    };
+    Outcome::reply(&told, follow_up)
 }
 
 impl Guarded {
-    /// The kind of the refusal, for an exit code; `None` where the call did what it could.
-    #[must_use]
-    pub fn refused(status: &str, code: &str) -> Option<Kind> {
-        match status {
-            "blocked" | "declined" | "approval_required" | "plan_changed" => Some(Kind::Refused),
-            "failed" => Some(Self::failed(code)),
-            _ => None,
-        }
-    }
-
-    /// The kind of a failed job, of which only the code is kept.
-    #[must_use]
-    pub fn failed(code: &str) -> Kind {
-        match code {
-            "backup.damaged" | "capture.damaged" => Kind::Damaged,
-            "plan.changed" => Kind::Refused,
-            _ => Kind::Provider,
-        }
+    /// The outcome of a call that answers with this.
+    ///
+    /// # Errors
+    /// `reply.failed`: a bug.
+    pub fn outcome(&self) -> Result<Outcome, Fault> {
+        Outcome::reply(
+            self,
+            match self.status {
+                GuardedStatus::ConfirmationRequired => FollowUp::Echo,
+                GuardedStatus::Pending => FollowUp::CallAgain,
+                // A job that runs or has failed says more: see carried_out.
+                GuardedStatus::Started | GuardedStatus::Succeeded | GuardedStatus::Failed => FollowUp::Nothing,
+                GuardedStatus::ApprovalRequired
+                | GuardedStatus::PlanChanged
+                | GuardedStatus::Blocked
+                | GuardedStatus::Declined => FollowUp::Failed(Kind::Refused),
+            },
+        )
     }
 }

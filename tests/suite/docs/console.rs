@@ -3,17 +3,18 @@
 //! Lines that begin with `$ ` are run in order by one bash for each block, in the home of a new user of each document, with the
 //! program and a Redis server in PATH. A block must end with 0; a line that ends in `# exit N` must end with N. Lines
 //! without `$ ` are output: each must be found in what the block printed, in order, where `…` stands for anything and spaces
-//! are not counted. A port of this machine in a block is replaced by a free one. A block behind `<!-- not run: why -->` is left out.
+//! are not counted. `127.0.0.1:7070` in a block stands for a free port of this machine, and `127.0.0.1:6379` for a Redis that
+//! the reader has: one that the test starts. A block behind `<!-- not run: why -->` is left out.
 
 use super::{documents, read};
-use crate::support::{free_port, program};
+use crate::support::{Redis, free_port, program};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
 /// Blocks that may be left out in all: those that install, build or ask a person.
-const NOT_RUN: usize = 6;
+const NOT_RUN: usize = 5;
 
 /// A console block.
 struct Block {
@@ -43,15 +44,31 @@ fn blocks(document: &str) -> Vec<Block> {
     found
 }
 
+/// What the addresses of a document stand for.
+struct Ports {
+    /// Nobody listens there yet.
+    free: u16,
+    redis: u16,
+}
+
+const FREE: &str = "127.0.0.1:7070";
+const REDIS: &str = "127.0.0.1:6379";
+
+impl Ports {
+    fn placed(&self, line: &str) -> String {
+        line.replace(FREE, &format!("127.0.0.1:{}", self.free)).replace(REDIS, &format!("127.0.0.1:{}", self.redis))
+    }
+}
+
 /// The block as a script. Everything it started ends with it.
-fn script(block: &Block, port: u16) -> String {
+fn script(block: &Block, ports: &Ports) -> String {
     let mut lines = vec![
         "set -euo pipefail".to_owned(),
         // Programs in the background are told to end and waited for, so that they end what they started.
         "trap 'rc=$?; jobs -p | xargs -r kill 2>/dev/null || true; wait || true; exit $rc' EXIT".to_owned(),
     ];
     for line in block.text.iter().filter_map(|l| l.strip_prefix("$ ")) {
-        let line = line.replace("127.0.0.1:7070", &format!("127.0.0.1:{port}"));
+        let line = ports.placed(line);
         match line.split_once("# exit ") {
             None => lines.push(line),
             Some((command, code)) => lines.push(format!(
@@ -80,15 +97,16 @@ fn holds(line: &str, pattern: &str) -> bool {
 }
 
 /// The first line of output that is shown in a block and was not printed.
-fn missing(block: &Block, printed: &str) -> Option<String> {
+fn missing(block: &Block, ports: &Ports, printed: &str) -> Option<String> {
     let mut lines = printed.lines().map(squeezed);
     let shown = block.text.iter().filter(|l| !l.starts_with("$ ") && !l.trim().is_empty());
-    shown.into_iter().find(|pattern| !lines.any(|line| holds(&line, pattern))).cloned()
+    shown.into_iter().find(|pattern| !lines.any(|line| holds(&line, &ports.placed(pattern)))).cloned()
 }
 
-fn run(block: &Block, user: &Path, bin: &Path) -> Result<(), String> {
+fn run(block: &Block, redis: u16, user: &Path, bin: &Path) -> Result<(), String> {
+    let ports = Ports { free: free_port(), redis };
     let mut command = Command::new("bash");
-    command.arg("-c").arg(script(block, free_port())).current_dir(user).env_clear();
+    command.arg("-c").arg(script(block, &ports)).current_dir(user).env_clear();
     let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
     command.env("PATH", path).env("HOME", user).env("TMPDIR", user.join("tmp")).env("LANG", "C.UTF-8");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
@@ -101,7 +119,7 @@ fn run(block: &Block, user: &Path, bin: &Path) -> Result<(), String> {
     if !done.status.success() {
         return Err(format!("ended with {}", done.status) + "\n" + &printed);
     }
-    match missing(block, &printed) {
+    match missing(block, &ports, &printed) {
         None => Ok(()),
         Some(line) => Err(format!("did not print {line:?}\n{printed}")),
     }
@@ -126,6 +144,7 @@ impl Drop for User {
 #[test]
 fn every_command_of_the_documents_runs() {
     let (mut ran, mut left_out, mut failed) = (0, Vec::new(), Vec::new());
+    let redis = Redis::start("redis-7.0", &[]);
     for document in documents() {
         let user = User(TempDir::new().unwrap());
         let (home, bin) = (user.0.path(), user.0.path().join("bin"));
@@ -145,7 +164,7 @@ fn every_command_of_the_documents_runs() {
                 Some(why) => left_out.push(format!("{place}: {why}")),
                 None => {
                     ran += 1;
-                    if let Err(why) = run(&block, home, &bin) {
+                    if let Err(why) = run(&block, redis.port, home, &bin) {
                         failed.push(format!("{place} {why}"));
                     }
                 }
@@ -162,10 +181,13 @@ fn every_command_of_the_documents_runs() {
 #[test]
 fn the_comparison_can_fail() {
     let block = |text: &str| Block { line: 1, not_run: None, text: text.lines().map(str::to_owned).collect() };
-    let printed = "one  two three\nfour\n";
+    let printed = "one  two three\nfour\nat 127.0.0.1:2\n";
+    let missing = |block: &Block, printed: &str| missing(block, &Ports { free: 1, redis: 2 }, printed);
     assert_eq!(missing(&block("$ x\none two…\nfour"), printed), None);
     assert_eq!(missing(&block("two … three"), printed), None);
     assert_eq!(missing(&block("four\none two three"), printed), Some("one two three".to_owned()));
     assert_eq!(missing(&block("three … one"), printed), Some("three … one".to_owned()));
     assert_eq!(missing(&block("five"), printed), Some("five".to_owned()));
+    assert_eq!(missing(&block("at 127.0.0.1:6379"), printed), None);
+    assert_eq!(missing(&block("at 127.0.0.1:7070"), printed), Some("at 127.0.0.1:7070".to_owned()));
 }

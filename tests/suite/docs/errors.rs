@@ -3,6 +3,7 @@
 
 use super::{read, sources};
 use std::collections::{BTreeMap, BTreeSet};
+use tair_backup_mcp::model::job::JobKind;
 
 /// A dotted literal that ends so is a file, not a code.
 const FILES: [&str; 12] = ["toml", "lock", "db", "log", "rdb", "conf", "json", "ini", "tsv", "zst", "draft", "html"];
@@ -94,10 +95,15 @@ fn every_code_is_in_the_document_and_every_one_of_the_document_is_a_code() {
     assert!(missing.is_empty(), "rows to be written in docs/errors.md:\n{}", missing.join("\n"));
     let gone: Vec<&String> = codes.keys().filter(|code| !sources.contains_key(*code)).collect();
     assert!(gone.is_empty(), "docs/errors.md lists what no source says: {gone:?}");
-    // The end of a job is put together of its kind and how it ended.
-    let put_together = |event: &str| event.ends_with(".succeeded") || event.ends_with(".failed");
+    // Beginning and end of a job that takes a permit are put together of its kind and what became of it.
+    let permitted = [JobKind::Backup, JobKind::Restore, JobKind::Clone].into_iter().filter(|kind| kind.takes_permit());
+    let of_jobs: Vec<String> = permitted
+        .flat_map(|kind| ["started", "succeeded", "failed"].map(|what| format!("{}.{what}", kind.as_str())))
+        .collect();
+    let missing: Vec<&String> = of_jobs.iter().filter(|event| !events.contains_key(*event)).collect();
+    assert!(missing.is_empty(), "docs/guard.md lacks events of jobs: {missing:?}");
     let gone: Vec<&String> =
-        events.keys().filter(|event| !sources.contains_key(*event) && !put_together(event)).collect();
+        events.keys().filter(|event| !sources.contains_key(*event) && !of_jobs.contains(event)).collect();
     assert!(gone.is_empty(), "docs/guard.md lists what no source says: {gone:?}");
 }
 

@@ -1,9 +1,11 @@
-//! The documents are true: codes, keys, paths, links and the compiler they name are those of the tree, and their commands run.
+//! The documents are true: codes, keys, paths, links, imports, grants and the compiler they name are those of the tree, and their
+//! commands run.
 
 mod configuration;
 mod console;
 mod errors;
 mod places;
+mod rooms;
 mod toolchain;
 
 use std::path::{Path, PathBuf};
