@@ -2,7 +2,7 @@
 //!
 //! Such text is shown as data, in quotes or in a field of its own; it is never made part of an instruction.
 
-/// Longest free text shown anywhere.
+/// Longest free text shown anywhere, in characters.
 const MAX: usize = 200;
 
 /// Strips control, bidirectional and invisible characters, folds white space, and caps at `max` characters.
@@ -39,8 +39,8 @@ pub fn quoted(text: &str) -> String {
     format!("\"{}\"", clean_to(text, 80).replace('"', "'"))
 }
 
-/// What serde says of an unknown word, and the known one that is nearest: it lists what it expected in back quotes, the unknown
-/// word first. `None` where it is about something else.
+/// The unknown field or variant that a serde error is about, and the known one nearest to it: serde lists both kinds in back
+/// quotes, the unknown one first. `None` for another error.
 #[must_use]
 pub fn unknown_word(message: &str) -> Option<(String, Option<String>)> {
     let mut words = message.split('`').skip(1).step_by(2);

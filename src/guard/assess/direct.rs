@@ -17,7 +17,7 @@ pub(super) fn assess(facts: &DirectRestore, earlier: Option<Earlier<'_>>, rules:
     let (rate, seconds) = match (target.measured, earlier.and_then(|e| e.writes)) {
         (Some(measured), _) => measured,
         (None, Some(then)) => target.writes.traffic_since(then),
-        // Neither measured nor planned: nothing is known, and unknown traffic is not "no traffic".
+        // Neither measured nor planned: the traffic is unknown, and unknown traffic is not "no traffic".
         (None, None) => (f64::INFINITY, 0.0),
     };
     let mut checks = vec![
@@ -158,17 +158,17 @@ fn restore_way(t: &TargetFacts, s: &SourceFacts) -> Precheck {
     Precheck::new(CheckName::RestoreWay, status, detail)
 }
 
-/// Judges write traffic: writes a second, over so many seconds.
+/// Judges write traffic: `rate` writes a second, over `window_seconds`.
 fn write_traffic(rate: f64, window_seconds: f64, rules: Rules) -> Precheck {
     let measured = format!("{rate:.2} writes per second over {window_seconds:.1} s");
-    let most = rules.max_writes_per_second;
-    let (status, detail) = if rate > most {
+    let limit = rules.max_writes_per_second;
+    let (status, detail) = if rate > limit {
         let detail = format!(
-            "{measured}, {most} allowed: stop the writers first; what they write between the safety backup and the restore would be in no backup"
+            "{measured}, {limit} allowed: stop the writers first; what they write between the safety backup and the restore would be in no backup"
         );
         (Status::Block, detail)
     } else if rate > 0.0 {
-        (Status::Warn, format!("{measured}, within the {most} allowed"))
+        (Status::Warn, format!("{measured}, within the {limit} allowed"))
     } else {
         (Status::Pass, measured)
     };
