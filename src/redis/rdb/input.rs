@@ -1,8 +1,8 @@
 //! One buffer between the source and the walk: bytes come in once, are parsed in place, and leave once, in order, to
 //! the checksum, the tap and (inside a value) the visitor.
 //!
-//! It must not read ahead of need: the peer may stay silent after the RDB's last byte. It must not grow: whatever is
-//! longer than the buffer streams through it.
+//! It must not read ahead of need: the peer may stay silent after the RDB's last byte. The buffer must not grow: a string
+//! that is longer streams through it.
 
 use std::io::{ErrorKind, Read};
 
@@ -11,9 +11,9 @@ use crc_fast::{CrcAlgorithm, Digest};
 use super::error::{RdbError, Step};
 use super::{Tap, Visitor};
 
-/// Small enough to stay in the second-level cache between the read, the parse and the checksum.
+/// Size of the buffer: small enough for the second-level cache between the read, the parse and the checksum.
 pub(super) const BUFFER_BYTES: usize = 256 * 1024;
-/// `ensure` promises this many contiguous bytes and no more.
+/// Most contiguous bytes that `ensure` can fetch.
 pub(super) const CONTIGUOUS_BYTES_MAX: usize = BUFFER_BYTES / 2;
 
 pub(super) struct Input<R, T, V> {
@@ -24,16 +24,16 @@ pub(super) struct Input<R, T, V> {
     pub(super) buf: Vec<u8>,
     /// Next byte to parse. `done <= pos <= end <= buf.len()`.
     pub(super) pos: usize,
-    /// End of what was read.
+    /// End of the bytes read.
     end: usize,
-    /// Everything before this has been given to the checksum and the tap.
+    /// End of the bytes already given to the checksum and the tap.
     done: usize,
-    /// Inside a value that the visitor wants: where the part begins that it has not had yet.
+    /// Inside a value that the visitor wants: start of the bytes that the visitor has not been given yet.
     piece: Option<usize>,
-    /// Offset in the RDB of `buf[0]`.
+    /// Offset of `buf[0]` in the RDB.
     base: u64,
     digest: Digest,
-    /// Cleared for the trailer, which the checksum does not cover.
+    /// Whether parsed bytes go to the checksum; not so for the trailer.
     pub(super) summing: bool,
 }
 
@@ -55,7 +55,7 @@ impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
         self.digest.finalize()
     }
 
-    /// What was read beyond the parsed bytes.
+    /// The bytes read beyond the parsed ones.
     pub(super) fn rest(&self) -> &[u8] {
         self.buf.get(self.pos..self.end).unwrap_or_default()
     }
@@ -108,7 +108,7 @@ impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
         self.tap.bytes(block).map_err(|e| self.sink(e))
     }
 
-    /// Reads once, so that at least one more byte is there; makes room for `want` contiguous bytes first.
+    /// Reads once, so that at least one more byte is available; makes room for `want` contiguous bytes first.
     #[cold]
     #[inline(never)]
     fn fill(&mut self, want: usize) -> Step<()> {
@@ -138,7 +138,7 @@ impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
         }
     }
 
-    /// Makes sure that `n` (at most `CONTIGUOUS_BYTES_MAX`) bytes are there, without consuming them.
+    /// Makes sure that `n` (at most `CONTIGUOUS_BYTES_MAX`) bytes are available, without consuming them.
     #[inline]
     pub(super) fn ensure(&mut self, n: usize) -> Step<()> {
         while self.end - self.pos < n {
@@ -177,8 +177,8 @@ impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
     /// Passes over `n` bytes; they go to the checksum, the tap and the visitor like all others.
     #[inline]
     pub(super) fn skip(&mut self, n: u64) -> Step<()> {
-        let there = self.end - self.pos;
-        if n <= there as u64 {
+        let available = self.end - self.pos;
+        if n <= available as u64 {
             self.pos += n as usize;
             return Ok(());
         }
@@ -189,12 +189,12 @@ impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
     #[inline(never)]
     fn skip_far(&mut self, mut n: u64) -> Step<()> {
         loop {
-            let there = self.end - self.pos;
-            if n <= there as u64 {
+            let available = self.end - self.pos;
+            if n <= available as u64 {
                 self.pos += n as usize;
                 return Ok(());
             }
-            n -= there as u64;
+            n -= available as u64;
             self.pos = self.end;
             self.fill(1)?;
         }
@@ -206,8 +206,8 @@ impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
         out.clear();
         while n > 0 {
             self.ensure(1)?;
-            let there = self.rest();
-            let part = there.get(..n.min(there.len())).unwrap_or_default();
+            let available = self.rest();
+            let part = available.get(..n.min(available.len())).unwrap_or_default();
             out.extend_from_slice(part);
             let taken = part.len();
             n -= taken;

@@ -8,7 +8,7 @@ use super::error::{RdbError, Step};
 use super::input::{CONTIGUOUS_BYTES_MAX, Input};
 use super::{Tap, Visitor, lzf};
 
-/// A length, or what stands in its place for a specially encoded string.
+/// A length, or the special encoding of a string in its place.
 #[derive(Clone, Copy)]
 pub(super) enum Len {
     Plain(u64),
@@ -16,17 +16,17 @@ pub(super) enum Len {
     Special(u8),
 }
 
-/// Where a decoded string is.
+/// Where a decoded string can be read.
 pub(super) enum Text {
-    /// In the buffer, just before `pos`, this long.
+    /// In the buffer, just before `pos`; its length.
     Buffered(usize),
     /// In the scratch vector.
     Scratch,
-    /// Longer than the limit, this long: passed over.
+    /// Skipped, because longer than the limit; its length.
     Omitted(u64),
 }
 
-/// The encoded containers whose headers tell their own length.
+/// Encoded containers, whose headers hold their own length.
 #[derive(Clone, Copy)]
 pub(super) enum Blob {
     Listpack,

@@ -11,7 +11,7 @@ use super::statistics::{Dialect, Tally};
 use super::string::Blob;
 use super::{Tap, Visitor};
 
-/// Dialect and version: what a type byte or an opcode means depends on both.
+/// Dialect and version, which decide the meaning of a type byte or an opcode.
 #[derive(Clone, Copy)]
 pub(super) struct Format {
     pub(super) dialect: Dialect,
@@ -29,13 +29,13 @@ impl Format {
 }
 
 /// Module ids hold nine characters of six bits and ten bits of version.
-const NAME_CHARACTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+const MODULE_NAME_CHARACTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 /// The last `length` six-bit characters of `packed`.
 fn unpack_name(packed: u64, length: u32) -> String {
     let character = |i: u32| {
         let index = (packed >> (6 * (length - 1 - i))) & 63;
-        NAME_CHARACTERS.get(index as usize).map_or('?', |c| char::from(*c))
+        MODULE_NAME_CHARACTERS.get(index as usize).map_or('?', |c| char::from(*c))
     };
     (0..length).map(character).collect()
 }
@@ -263,7 +263,7 @@ mod tests {
     fn module_ids_spell_their_names() {
         let id = b"ReJSON-RL"
             .iter()
-            .fold(0u64, |id, c| id << 6 | super::NAME_CHARACTERS.iter().position(|n| n == c).unwrap_or(0) as u64);
+            .fold(0u64, |id, c| id << 6 | super::MODULE_NAME_CHARACTERS.iter().position(|n| n == c).unwrap_or(0) as u64);
         assert_eq!(unpack_name(id, 9), "ReJSON-RL");
     }
 }

@@ -29,7 +29,7 @@ const AUX_FIELDS_MAX: usize = 64;
 /// A decoding vector that grew past this is given back after use.
 const SCRATCH_BYTES_KEPT: usize = 1024 * 1024;
 
-/// What opcodes said about the key that comes next.
+/// Attributes of the next key, from the opcodes before it.
 #[derive(Default)]
 struct Pending {
     expiry_ms: Option<i64>,
@@ -38,7 +38,7 @@ struct Pending {
     has_meta: bool,
 }
 
-/// What a byte is that stands where an opcode or a type belongs.
+/// What the byte at the place of an opcode or a type turned out to be.
 enum Met {
     End,
     Handled,
@@ -132,7 +132,7 @@ impl<R: Read, T: Tap, V: Visitor> Walk<R, T, V> {
         Ok(Met::Handled)
     }
 
-    /// One key and its value; the type byte is just behind.
+    /// One key and its value; the type byte has just been read.
     #[inline]
     fn entry(&mut self, type_byte: u8, at: u64) -> Step<()> {
         let watched = V::WANTS_KEYS || V::WANTS_VALUES;
@@ -178,8 +178,8 @@ impl<R: Read, T: Tap, V: Visitor> Walk<R, T, V> {
         };
         let Pending { expiry_ms, idle, freq, has_meta } = self.pending;
         let db = self.tally.current.db;
-        let told = self.input.visitor.key(&EntryHead { db, key, type_byte, expiry_ms, idle, freq, has_meta });
-        told.map_err(|e| self.input.sink(e))?;
+        let visited = self.input.visitor.key(&EntryHead { db, key, type_byte, expiry_ms, idle, freq, has_meta });
+        visited.map_err(|e| self.input.sink(e))?;
         if self.scratch.text.capacity() > SCRATCH_BYTES_KEPT {
             self.scratch.text = Vec::new();
         }
@@ -203,7 +203,7 @@ impl<R: Read, T: Tap, V: Visitor> Walk<R, T, V> {
         }
     }
 
-    /// A string that somebody waits for: too long is an error.
+    /// A string that the visitor wants whole: too long is an error.
     #[inline]
     fn required_text(&mut self, what: &'static str) -> Step<Text> {
         let offset = self.input.offset();
@@ -225,15 +225,15 @@ impl<R: Read, T: Tap, V: Visitor> Walk<R, T, V> {
             }
             Text::Scratch | Text::Omitted(_) => self.scratch.text.as_slice(),
         };
-        let told = self.input.visitor.function(code);
-        told.map_err(|e| self.input.sink(e))?;
+        let visited = self.input.visitor.function(code);
+        visited.map_err(|e| self.input.sink(e))?;
         if self.scratch.text.capacity() > SCRATCH_BYTES_KEPT {
             self.scratch.text = Vec::new();
         }
         Ok(())
     }
 
-    /// Behind the end opcode: the trailer, and what was read past it.
+    /// After the end opcode: checks the trailer, and hands out what was read past it.
     fn finish(mut self) -> Step<Walked<R, T, V>> {
         self.input.flush()?;
         let expected = self.input.crc64();

@@ -17,7 +17,7 @@ use crate::redis::resp::encode;
 
 /// A value of more bytes goes through a file.
 const VALUE_IN_MEMORY_MAX: usize = 1 << 20;
-/// Bytes of a frame: small commands travel together.
+/// Bytes of a frame: small commands are sent together.
 const FRAME_BYTES: usize = 256 << 10;
 /// Bytes of a key by which the key is named in a refusal.
 const KEY_NAME_MAX: usize = 80;
@@ -29,15 +29,15 @@ pub struct RestoreEncoder {
     rdb_version: u16,
     spool_dir: PathBuf,
     db: u64,
-    /// The current key's command up to the payload's length, which is known at the end of the entry.
+    /// The current key, between command head and payload.
     key: Vec<u8>,
-    /// Arguments after the payload, as RESP.
+    /// Arguments after the payload, encoded as RESP.
     options: Vec<u8>,
     option_count: usize,
     ttl: i64,
     value: Vec<u8>,
     spool: Option<File>,
-    /// Bytes of type and value so far, those in the file included.
+    /// Bytes of type and value so far, spooled bytes included.
     len: u64,
     crc: Digest,
     wire: Vec<u8>,
@@ -46,7 +46,7 @@ pub struct RestoreEncoder {
 }
 
 impl RestoreEncoder {
-    /// `rdb_version` is that of the data; `spool_dir` must have room for the largest value.
+    /// `rdb_version` is the version of the data; `spool_dir` must have room for the largest value.
     #[must_use]
     pub fn new(to: mpsc::Sender<Frame>, rdb_version: u16, spool_dir: PathBuf) -> Self {
         Self {
@@ -68,7 +68,7 @@ impl RestoreEncoder {
         }
     }
 
-    /// Sends what is left and says that the walk is complete. Only for a walk that went well to its end.
+    /// Sends the remaining bytes and the end frame. Only for a walk that reached its end.
     ///
     /// # Errors
     /// When the other side has given up.
@@ -105,7 +105,7 @@ impl RestoreEncoder {
         if self.wire.len() >= FRAME_BYTES { self.flush() } else { Ok(()) }
     }
 
-    /// A value too large for memory, from the file in pieces.
+    /// Sends a spooled value, too large for memory, in pieces.
     fn unspool(&mut self, mut file: File) -> io::Result<()> {
         file.rewind()?;
         loop {
@@ -119,7 +119,7 @@ impl RestoreEncoder {
         }
     }
 
-    /// A file without a name, which is gone when closed, also by a crash.
+    /// A file without a name, which is gone when closed, also after a crash.
     fn spool_file(&self) -> io::Result<File> {
         let name = random::<8>().map_err(io::Error::other)?;
         let path = self.spool_dir.join(format!(".restore-{}", hex(&name)));
@@ -222,7 +222,7 @@ impl Visitor for RestoreEncoder {
     }
 }
 
-/// What follows type and value in a payload: the version, and the checksum of all before it.
+/// The end of a DUMP payload, after type and value: the RDB version, and the CRC64 of all before it.
 pub(super) fn footer(body: &[u8], rdb_version: u16) -> [u8; 10] {
     let mut crc = Digest::new(CrcAlgorithm::Crc64Redis);
     crc.update(body);
