@@ -10,7 +10,7 @@ pub mod named_url;
 pub mod tair;
 
 use crate::model::fault::{Fault, Kind};
-use crate::model::text::{clean, unknown_word};
+use crate::model::text::{clean, unknown_field};
 use home::Home;
 use instance::{InstanceConfig, RawInstance};
 use serde::{Deserialize, Serialize};
@@ -216,7 +216,7 @@ fn refused(path: &Path, why: &str) -> Fault {
 /// Turns a TOML error into one line, with the nearest right key for an unknown one.
 fn invalid(path: &Path, text: &str, e: &toml::de::Error) -> Fault {
     let message = clean(e.message());
-    let near = unknown_word(e.message()).and_then(|(_, near)| near);
+    let near = unknown_field(e.message()).and_then(|(_, near)| near);
     let line = e.span().map(|s| text.get(..s.start).map_or(1, |t| t.matches('\n').count() + 1));
     let at = line.map(|n| format!(" line {n}")).unwrap_or_default();
     let fault = Fault::new(Kind::Usage, "config.invalid", format!("{}{at}: {message}", path.display()));

@@ -92,7 +92,7 @@ impl RawTair {
     /// Checks the values as written.
     ///
     /// # Errors
-    /// What is wrong and what would be right, in words.
+    /// What is wrong and what would be right, as a sentence.
     pub fn check(self) -> Result<TairConfig, String> {
         if let Some(region) = self.region.as_deref().filter(|r| !is_region(r)) {
             return Err(format!(
@@ -141,7 +141,7 @@ pub fn is_this_machine(url: &Url) -> bool {
 /// tokens and data would be readable on the way.
 ///
 /// # Errors
-/// What is wrong and what would be right, in words.
+/// What is wrong and what would be right, as a sentence.
 pub fn address(name: &str, text: &str, allow_http: bool) -> Result<Url, String> {
     let text = text.trim();
     let whole = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };

@@ -6,7 +6,7 @@ use crate::model::fault::{Fault, Kind};
 use crate::tair::incoming;
 use crate::tair::published::{all, find};
 use crate::tair::wire::BadParam;
-use crate::tools::delegated::Refusal;
+use crate::tools::delegated::DelegatedRefusal;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -129,15 +129,15 @@ impl From<Fault> for Refused {
     }
 }
 
-impl From<Refusal> for Refused {
+impl From<DelegatedRefusal> for Refused {
     /// A set that cannot be loaded is the set's trouble, anything else that blocks is the instance's.
-    fn from(refusal: Refusal) -> Self {
+    fn from(refusal: DelegatedRefusal) -> Self {
         match refusal {
-            Refusal::Fault(fault) => fault.into(),
-            Refusal::Blocked(checks) => {
+            DelegatedRefusal::Fault(fault) => fault.into(),
+            DelegatedRefusal::Blocked(checks) => {
                 let of_the_set = checks.first().is_some_and(|check| check.name.is_about_the_set());
                 let code = if of_the_set { "IncorrectBackupSetState" } else { "IncorrectDBInstanceState" };
-                tracing::warn!("answered with {code}: {}", Fault::from(Refusal::Blocked(checks)));
+                tracing::warn!("answered with {code}: {}", Fault::from(DelegatedRefusal::Blocked(checks)));
                 Self::new(code)
             }
         }

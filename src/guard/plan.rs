@@ -5,7 +5,7 @@ use crate::guard::assess::{Assessment, Earlier};
 use crate::guard::check::{Precheck, Status, of_status};
 use crate::guard::facts::restore::{LastLook, SafetyFacts};
 use crate::guard::impact::Impact;
-use crate::guard::preconditions::{DirectRestore, Preconditions};
+use crate::guard::preconditions::{DirectPreconditions, Preconditions};
 use crate::guard::rules::Rules;
 use crate::guard::writes::Writes;
 use crate::model::fault::{Fault, Kind};
@@ -135,7 +135,7 @@ impl Plan {
     ///
     /// # Errors
     /// `act.unsupported` where the plan is about something else.
-    pub fn direct_restore(&self) -> Result<&DirectRestore, Fault> {
+    pub fn direct_restore(&self) -> Result<&DirectPreconditions, Fault> {
         match &self.preconditions {
             Preconditions::DirectRestore(preconditions) => Ok(preconditions),
             _ => Err(self.unsupported()),

@@ -15,7 +15,7 @@ use std::fmt::Display;
 #[serde(tag = "of", rename_all = "snake_case")]
 pub enum Preconditions {
     /// Of a restore of a server that this program reaches itself.
-    DirectRestore(DirectRestore),
+    DirectRestore(DirectPreconditions),
     /// Of a restore of an instance of the cloud; where the restore is refused, only the instance.
     CloudRestore {
         /// The instance that is overwritten.
@@ -61,7 +61,7 @@ pub enum Preconditions {
 
 /// What must still hold of a server and of the set that overwrites it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DirectRestore {
+pub struct DirectPreconditions {
     /// Where the server listens.
     pub address: String,
     /// The server's `run_id`: another one after a restart.
@@ -149,9 +149,9 @@ impl From<&BackupPolicy> for PolicyValues {
 
 /// Gathers what has changed, each as part of a sentence.
 #[derive(Default)]
-struct Changes(Vec<String>);
+struct Differences(Vec<String>);
 
-impl Changes {
+impl Differences {
     fn compare<T: PartialEq + Display>(&mut self, name: &str, was: &T, is: &T) {
         if was != is {
             self.0.push(format!("{name} was {was}, is {is}"));
@@ -188,7 +188,7 @@ impl Changes {
         self.compare("other backups", &was.as_str(), &is.as_str());
     }
 
-    fn server(&mut self, was: &DirectRestore, run_id: &str, replication_id: &str, slots: &str) {
+    fn server(&mut self, was: &DirectPreconditions, run_id: &str, replication_id: &str, slots: &str) {
         let process = "the server process (run_id; it restarted or another took its place)";
         self.compare(process, &was.run_id.as_str(), &run_id);
         let history = "the replication id (a failover or another restore)";
@@ -197,11 +197,11 @@ impl Changes {
     }
 }
 
-impl DirectRestore {
+impl DirectPreconditions {
     /// What the server shows now and did not show for the plan. Empty: this is the server of the plan.
     #[must_use]
     pub fn server_changes(&self, run_id: &str, replication_id: &str, slots: &str) -> Vec<String> {
-        let mut changes = Changes::default();
+        let mut changes = Differences::default();
         changes.server(self, run_id, replication_id, slots);
         changes.0
     }
@@ -211,7 +211,7 @@ impl Preconditions {
     /// What no longer holds, each as part of a sentence. Empty: all preconditions hold.
     #[must_use]
     pub fn changes(&self, now: &Self) -> Vec<String> {
-        let mut changes = Changes::default();
+        let mut changes = Differences::default();
         match (self, now) {
             (Self::DirectRestore(was), Self::DirectRestore(is)) => {
                 changes.compare("the instance's address", &was.address, &is.address);
@@ -272,7 +272,7 @@ impl Preconditions {
 }
 
 impl PolicyValues {
-    fn compare(&self, now: &Self, changes: &mut Changes) {
+    fn compare(&self, now: &Self, changes: &mut Differences) {
         changes.compare("preferred backup time", &self.preferred_backup_time, &now.preferred_backup_time);
         let days = |policy: &Self| policy.preferred_backup_period.join(",");
         changes.compare("preferred backup period", &days(self), &days(now));

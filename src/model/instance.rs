@@ -28,7 +28,7 @@ pub struct Instance {
 /// What was read from a serving instance. What its provider does not tell is `None`.
 #[derive(Debug, Clone)]
 pub struct Live {
-    /// `running`, or the cloud's own word, such as `Normal` or `BackupRecovering`.
+    /// `running`, or the cloud's own status, such as `Normal` or `BackupRecovering`.
     pub status: String,
     /// `redis`, `valkey` or `tair`.
     pub engine: String,

@@ -33,7 +33,7 @@ impl Vault {
     ///
     /// # Errors
     /// `act.unsupported` where the grant is for another instance; `backup.locked`, `backup.not_found`, `backup.damaged`;
-    /// `vault.failed`, and then the set is whole or removable.
+    /// `vault.failed`, and then the set is whole or gone.
     pub async fn delete(&self, grant: Grant<Delete>, instance_id: &str, backup_id: &str) -> Result<(), Fault> {
         if grant.instance_id() != instance_id {
             let message = format!(
@@ -74,7 +74,7 @@ impl Vault {
                     if in_the_making.is_none() {
                         in_the_making = Some(staging.of(instance_id).await?);
                     }
-                    !in_the_making.iter().flatten().any(|in_the_making| in_the_making == backup_id)
+                    !in_the_making.iter().flatten().any(|id| id == backup_id)
                 }
                 None => id.starts_with(EARLIER_DELETING) || folder(&names) == Folder::Deleting,
             };

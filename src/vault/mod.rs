@@ -50,7 +50,7 @@ fn vault_fault(what: &str, place: &str, e: io::Error) -> Fault {
     Fault::new(Kind::Unexpected, "vault.failed", format!("cannot {what} {place}: {e}")).hint(hint).because(e)
 }
 
-/// Stored data is not what was written.
+/// The fault of stored data that differs from what was written.
 fn damaged(place: &str, why: impl std::fmt::Display) -> Fault {
     Fault::new(Kind::Damaged, "backup.damaged", format!("{place}: {why}"))
         .hint("This set cannot be used; choose another from describe_backups. Nothing was sent to any instance.")
@@ -62,7 +62,7 @@ fn data_of(set: &BackupSet) -> String {
 }
 
 impl Vault {
-    /// The vault in a directory, which is in_the_making when something is first written.
+    /// The vault in a directory, which is made when something is first written.
     #[must_use]
     pub fn new(root: PathBuf) -> Self {
         Self { store: Arc::new(Disk::new(root)) }
@@ -90,7 +90,7 @@ impl Vault {
         .await
     }
 
-    /// All sets of an instance, newest first; those that cannot be read are listed as damaged, not left out. Data without_manifest a
+    /// All sets of an instance, newest first; those that cannot be read are listed as damaged, not left out. Data without a
     /// manifest is one of those, unless `staging` says that a job is making it.
     ///
     /// # Errors
@@ -169,7 +169,7 @@ impl Vault {
         };
         let found = match read().await {
             // Damage, or a set that is not complete yet. Read again, for the set may have been completed in between.
-            Err(_) if staging.of(instance_id).await?.iter().any(|in_the_making| in_the_making == backup_id) => {
+            Err(_) if staging.of(instance_id).await?.iter().any(|id| id == backup_id) => {
                 read().await.unwrap_or(None)
             }
             Err(_) => read().await?,

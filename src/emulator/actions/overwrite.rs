@@ -14,7 +14,7 @@ use crate::model::job::{Job, JobStatus};
 use crate::provider::Carried;
 use crate::state::State;
 use crate::tools::App;
-use crate::tools::delegated::{Refusal, delegated};
+use crate::tools::delegated::{DelegatedRefusal, delegated};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ pub async fn delete_backup(request: &ActionRequest<'_>, instance_id: &str, backu
 }
 
 /// Begins what overwrites an instance.
-async fn begin(app: &App, caller: &Caller, instance_id: &str, act: Act) -> Result<Job, Refusal> {
+async fn begin(app: &App, caller: &Caller, instance_id: &str, act: Act) -> Result<Job, DelegatedRefusal> {
     match delegated(app, caller, instance_id, act).await? {
         Carried::Job(job) => Ok(job),
         Carried::Done(said) => Err(Fault::new(Kind::Unexpected, "job.missing", said).into()),

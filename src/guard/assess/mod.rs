@@ -19,7 +19,7 @@ use crate::model::time::written;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 
-pub use wording::counts_in_words;
+pub use wording::describe_counts;
 
 /// What the plan's own look at the same act found, where a plan exists.
 #[derive(Debug, Clone, Copy)]

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 /// Keys per database, for the reader.
 #[must_use]
-pub fn counts_in_words(counts: &Counts) -> String {
+pub fn describe_counts(counts: &Counts) -> String {
     if counts.is_empty() {
         return "no keys".into();
     }

@@ -110,4 +110,4 @@ pub enum RdbError {
 }
 
 /// Result of one step of the walk. The error is boxed: the hot functions return in registers only if it is one pointer wide.
-pub(super) type Step<T> = Result<T, Box<RdbError>>;
+pub(super) type RdbResult<T> = Result<T, Box<RdbError>>;

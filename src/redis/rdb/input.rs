@@ -8,7 +8,7 @@ use std::io::{ErrorKind, Read};
 
 use crc_fast::{CrcAlgorithm, Digest};
 
-use super::error::{RdbError, Step};
+use super::error::{RdbError, RdbResult};
 use super::{Tap, Visitor};
 
 /// Size of the buffer: small enough for the second-level cache between the read, the parse and the checksum.
@@ -61,7 +61,7 @@ impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
     }
 
     #[cold]
-    pub(super) fn corrupt<X>(&self, what: &'static str) -> Step<X> {
+    pub(super) fn corrupt<X>(&self, what: &'static str) -> RdbResult<X> {
         Err(Box::new(RdbError::Corrupt { offset: self.offset(), what }))
     }
 
@@ -78,13 +78,13 @@ impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
 
     /// The visitor's value ended with the last byte parsed.
     #[inline]
-    pub(super) fn end_value(&mut self) -> Step<()> {
+    pub(super) fn end_value(&mut self) -> RdbResult<()> {
         self.hand_piece()?;
         self.piece = None;
         Ok(())
     }
 
-    fn hand_piece(&mut self) -> Step<()> {
+    fn hand_piece(&mut self) -> RdbResult<()> {
         let Some(from) = self.piece else { return Ok(()) };
         let piece = self.buf.get(from..self.pos).unwrap_or_default();
         self.piece = Some(self.pos);
@@ -95,7 +95,7 @@ impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
     }
 
     /// Gives all parsed bytes to the checksum and the tap, in one block.
-    pub(super) fn flush(&mut self) -> Step<()> {
+    pub(super) fn flush(&mut self) -> RdbResult<()> {
         self.hand_piece()?;
         let block = self.buf.get(self.done..self.pos).unwrap_or_default();
         if block.is_empty() {
@@ -111,7 +111,7 @@ impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
     /// Reads once, so that at least one more byte is available; makes room for `want` contiguous bytes first.
     #[cold]
     #[inline(never)]
-    fn fill(&mut self, want: usize) -> Step<()> {
+    fn fill(&mut self, want: usize) -> RdbResult<()> {
         // Compacting on every short read would cut the checksum's blocks to the size of the reads.
         if BUFFER_BYTES - self.pos < want || BUFFER_BYTES - self.end < BUFFER_BYTES / 16 {
             self.flush()?;
@@ -140,7 +140,7 @@ impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
 
     /// Makes sure that `n` (at most `CONTIGUOUS_BYTES_MAX`) bytes are available, without consuming them.
     #[inline]
-    pub(super) fn ensure(&mut self, n: usize) -> Step<()> {
+    pub(super) fn ensure(&mut self, n: usize) -> RdbResult<()> {
         while self.end - self.pos < n {
             self.fill(n)?;
         }
@@ -149,7 +149,7 @@ impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
 
     /// The next byte.
     #[inline]
-    pub(super) fn byte(&mut self) -> Step<u8> {
+    pub(super) fn byte(&mut self) -> RdbResult<u8> {
         self.ensure(1)?;
         let Some(&byte) = self.buf.get(self.pos) else { return self.corrupt("the buffer lost a byte") };
         self.pos += 1;
@@ -164,7 +164,7 @@ impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
 
     /// The next `N` bytes.
     #[inline]
-    pub(super) fn array<const N: usize>(&mut self) -> Step<[u8; N]> {
+    pub(super) fn array<const N: usize>(&mut self) -> RdbResult<[u8; N]> {
         self.ensure(N)?;
         let Some(bytes) = self.buf.get(self.pos..).and_then(<[u8]>::first_chunk::<N>) else {
             return self.corrupt("the buffer lost bytes");
@@ -176,7 +176,7 @@ impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
 
     /// Passes over `n` bytes; they go to the checksum, the tap and the visitor like all others.
     #[inline]
-    pub(super) fn skip(&mut self, n: u64) -> Step<()> {
+    pub(super) fn skip(&mut self, n: u64) -> RdbResult<()> {
         let available = self.end - self.pos;
         if n <= available as u64 {
             self.pos += n as usize;
@@ -187,7 +187,7 @@ impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
 
     #[cold]
     #[inline(never)]
-    fn skip_far(&mut self, mut n: u64) -> Step<()> {
+    fn skip_far(&mut self, mut n: u64) -> RdbResult<()> {
         loop {
             let available = self.end - self.pos;
             if n <= available as u64 {
@@ -202,7 +202,7 @@ impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
 
     /// Copies the next `n` bytes, which may be more than the buffer holds, into `out` (cleared first). `out` grows as
     /// bytes really arrive, so a length that is wrong costs nothing.
-    pub(super) fn collect(&mut self, mut n: usize, out: &mut Vec<u8>) -> Step<()> {
+    pub(super) fn collect(&mut self, mut n: usize, out: &mut Vec<u8>) -> RdbResult<()> {
         out.clear();
         while n > 0 {
             self.ensure(1)?;

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use crc_fast::{CrcAlgorithm, Digest};
 use tokio::sync::mpsc;
 
-use super::frame::{Command, Frame, Sent};
+use super::frame::{RestoreCommand, Frame, Sent};
 use crate::model::ids::{hex, random};
 use crate::redis::rdb::{EntryHead, Visitor};
 use crate::redis::resp::encode;
@@ -100,7 +100,7 @@ impl RestoreEncoder {
         self.send(Frame::Bytes { wire, ends })
     }
 
-    fn ended(&mut self, command: Command, bytes: usize) -> io::Result<()> {
+    fn ended(&mut self, command: RestoreCommand, bytes: usize) -> io::Result<()> {
         self.ends.push(Sent { command, bytes });
         if self.wire.len() >= FRAME_BYTES { self.flush() } else { Ok(()) }
     }
@@ -144,7 +144,7 @@ impl Visitor for RestoreEncoder {
             let before = self.wire.len();
             encode(&mut self.wire, &[b"SELECT", head.db.to_string().as_bytes()]);
             let bytes = self.wire.len() - before;
-            self.ended(Command::Select(head.db), bytes)?;
+            self.ended(RestoreCommand::Select(head.db), bytes)?;
         }
         self.key.clear();
         self.key.extend_from_slice(head.key);
@@ -212,13 +212,13 @@ impl Visitor for RestoreEncoder {
         self.wire.extend_from_slice(&self.options);
         let name = self.key.get(..self.key.len().min(KEY_NAME_MAX)).unwrap_or_default().into();
         let bytes = usize::try_from(self.len).unwrap_or(usize::MAX).saturating_add(self.key.len() + 100);
-        self.ended(Command::Key(name), bytes)
+        self.ended(RestoreCommand::Key(name), bytes)
     }
 
     fn function(&mut self, code: &[u8]) -> io::Result<()> {
         self.begin()?;
         encode(&mut self.wire, &[b"FUNCTION", b"LOAD", b"REPLACE", code]);
-        self.ended(Command::Function, code.len() + 60)
+        self.ended(RestoreCommand::Function, code.len() + 60)
     }
 }
 

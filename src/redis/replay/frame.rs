@@ -28,20 +28,20 @@ pub enum Frame {
 /// A command under way, until its reply comes.
 #[derive(Debug)]
 pub struct Sent {
-    pub(super) command: Command,
+    pub(super) command: RestoreCommand,
     pub(super) bytes: usize,
 }
 
 /// What a command under way restores.
 #[derive(Debug)]
-pub(super) enum Command {
+pub(super) enum RestoreCommand {
     /// RESTORE of a key; its first bytes, to name the key in a refusal.
     Key(Box<[u8]>),
     Function,
     Select(u64),
 }
 
-impl fmt::Display for Command {
+impl fmt::Display for RestoreCommand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Key(key) => write!(f, "key \"{}\"", clean(&String::from_utf8_lossy(key))),

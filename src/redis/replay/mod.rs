@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use self::encoder::footer;
-use self::frame::{Command, Frame, Sent};
+use self::frame::{RestoreCommand, Frame, Sent};
 use super::conn::Conn;
 use super::error::RedisError;
 use super::prefix::ErrorPrefix;
@@ -207,9 +207,9 @@ impl Run {
                 }
             }
             _ => match command {
-                Command::Key(_) => self.report.keys += 1,
-                Command::Function => self.report.functions += 1,
-                Command::Select(_) => {}
+                RestoreCommand::Key(_) => self.report.keys += 1,
+                RestoreCommand::Function => self.report.functions += 1,
+                RestoreCommand::Select(_) => {}
             },
         }
         self.in_flight_bytes -= bytes;

@@ -1,4 +1,4 @@
-//! What a guarded tool answers: status, plan, pre-checks with their figures, and what is at stake.
+//! The reply of a guarded tool: status, plan, pre-checks with their figures, and impact.
 
 use crate::guard::check::Precheck;
 use crate::guard::ledger::Confirmation;
@@ -11,60 +11,60 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// One pre-check.
+/// One pre-check in a reply.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct PrecheckRow {
-    /// Its name.
+    /// Name of the check, such as `write_traffic`.
     pub name: &'static str,
-    /// pass, warn, pending or block.
+    /// `pass`, `warn`, `pending` or `block`.
     pub status: &'static str,
-    /// Its figures.
+    /// The figures behind the verdict, in a sentence.
     pub detail: String,
 }
 
-/// What would be done.
+/// A plan in a reply.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct PlanRow {
-    /// The tool that does it.
+    /// Name of the tool that carries the act out.
     pub act: &'static str,
-    /// To which instance.
+    /// Id of the instance that is acted on.
     pub instance_id: String,
-    /// Where it is.
+    /// Where the instance, or the set, is, without credentials.
     pub address: String,
-    /// The set it is about.
+    /// Id of the set that the act is about, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backup_id: Option<String>,
-    /// How it is done, such as `replication` (atomic) or `commands` (not atomic).
+    /// The method, such as `replication` (atomic) or `commands` (not atomic).
     pub way: String,
-    /// What the way means.
+    /// What the method means for the instance.
     pub way_meaning: String,
-    /// The set that brings back what is there now.
+    /// Id of the safety backup, which brings the current data back.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub safety_backup_id: Option<String>,
-    /// `person` or `token`.
+    /// Who has to say yes: `person` or `token` (nobody).
     pub confirmation: &'static str,
-    /// More, by name: when the set was taken, its checksum, the class and price model of a new instance.
+    /// Further facts by name: when the set was taken, its checksum, the class and price model of a new instance.
     #[serde(flatten)]
     pub details: BTreeMap<String, String>,
 }
 
-/// What is at stake.
+/// The impact of an act in a reply.
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct Impact {
-    /// What is there now.
+pub struct ImpactRow {
+    /// What the instance, or the vault, holds now.
     pub now: String,
-    /// What will be there.
+    /// What the instance, or the vault, holds afterwards.
     pub after: String,
-    /// What goes.
+    /// What is lost, or what is paid.
     pub lost: String,
-    /// How to get back.
+    /// How to get the old state back.
     pub way_back: String,
 }
 
-/// Reply.
+/// Reply of a guarded tool.
 #[derive(Debug, Serialize, JsonSchema, Default)]
 pub struct Guarded {
-    /// Where it stands.
+    /// How far the call came.
     #[schemars(extend("enum" = [
         "confirmation_required", "approval_required", "prechecks_pending", "plan_changed", "blocked", "declined", "started",
         "succeeded", "failed"
@@ -73,7 +73,7 @@ pub struct Guarded {
     /// Stable code of a refusal or failure.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
-    /// What that means.
+    /// The result of the call, in a sentence or two.
     pub message: String,
     /// The next step.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -81,25 +81,25 @@ pub struct Guarded {
     /// Calls that make sense now.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub next_actions: Vec<String>,
-    /// To be echoed.
+    /// The token, to be echoed unchanged in the second call.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub confirmation_token: Option<String>,
-    /// Until when it is good.
+    /// Until when the token may be echoed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<String>,
-    /// What would be done.
+    /// The plan that the token stands for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plan: Option<PlanRow>,
     /// The pre-checks with their figures.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub prechecks: Vec<PrecheckRow>,
-    /// What is at stake.
+    /// What the act would change and cost.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub impact: Option<Impact>,
-    /// The job that does it.
+    pub impact: Option<ImpactRow>,
+    /// Id of the job that carries the act out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub job_id: Option<String>,
-    /// A person said yes, rather than a policy.
+    /// Whether a person said yes, rather than a policy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub human_verified: Option<bool>,
 }
@@ -122,7 +122,7 @@ pub(super) fn rows(prechecks: &[Precheck]) -> Vec<PrecheckRow> {
 }
 
 impl PlanRow {
-    /// The fields that every plan has a place for; whatever else a plan's JSON holds is one of its details.
+    /// The fields of this type; any other field of a plan's JSON is one of its details.
     pub const NAMED: [&str; 8] =
         ["act", "instance_id", "address", "backup_id", "way", "way_meaning", "safety_backup_id", "confirmation"];
 
@@ -141,9 +141,9 @@ impl PlanRow {
     }
 }
 
-pub(super) fn impact(plan: &Plan) -> Impact {
+pub(super) fn impact(plan: &Plan) -> ImpactRow {
     let impact = plan.impact.clone();
-    Impact { now: impact.now, after: impact.after, lost: impact.lost, way_back: impact.way_back }
+    ImpactRow { now: impact.now, after: impact.after, lost: impact.lost, way_back: impact.way_back }
 }
 
 pub(super) fn refusal(status: &'static str, code: &str, message: &str, hint: &str) -> Guarded {
@@ -157,7 +157,7 @@ pub(super) fn refusal(status: &'static str, code: &str, message: &str, hint: &st
     }
 }
 
-/// The reply about an act that runs or is over.
+/// The reply about an act that runs or has ended.
 pub(super) fn carried_out(open: &Confirmation, carried: Carried, human_verified: bool) -> Guarded {
     let back = format!("to get back: {}", open.plan.impact.way_back);
     let reply = Guarded {
@@ -188,7 +188,7 @@ pub(super) fn carried_out(open: &Confirmation, carried: Carried, human_verified:
 }
 
 impl Guarded {
-    /// The kind of the refusal, for an exit code; `None` where the call did what it could.
+    /// The fault kind of a reply with this status and code, for an exit code; `None` where the call did what it could.
     #[must_use]
     pub fn refused(status: &str, code: &str) -> Option<Kind> {
         match status {
@@ -198,7 +198,7 @@ impl Guarded {
         }
     }
 
-    /// The kind of a failed job, of which only the code is kept.
+    /// The fault kind of a failed job, of which only the code is kept.
     #[must_use]
     pub fn failed(code: &str) -> Kind {
         match code {
