@@ -15,7 +15,7 @@ use tair_backup_mcp::guard::ledger::{Confirmation, ConfirmationStatus, Ledger};
 use tair_backup_mcp::guard::permit;
 use tair_backup_mcp::guard::person::{Answer, Channel, Yes, question, typed_answer};
 use tair_backup_mcp::guard::plan::{Plan, Safety};
-use tair_backup_mcp::guard::preconditions::{DirectRestore, Preconditions};
+use tair_backup_mcp::guard::preconditions::{DirectPreconditions, Preconditions};
 use tair_backup_mcp::guard::rules::Rules;
 use tair_backup_mcp::guard::token::{Key, mint, read};
 use tair_backup_mcp::guard::writes::Writes;
@@ -36,7 +36,7 @@ pub fn plan() -> Plan {
         },
         instance_id: "orders".into(),
         address: "redis://127.0.0.1:6379".into(),
-        preconditions: Preconditions::DirectRestore(DirectRestore {
+        preconditions: Preconditions::DirectRestore(DirectPreconditions {
             address: "redis://127.0.0.1:6379".into(),
             run_id: "a".repeat(40),
             replication_id: "b".repeat(40),

@@ -11,7 +11,7 @@ use tair_backup_mcp::guard::ledger::Confirmation;
 use tair_backup_mcp::guard::permit;
 use tair_backup_mcp::guard::person::{Answer, Channel, typed_answer};
 use tair_backup_mcp::guard::plan::Plan;
-use tair_backup_mcp::guard::preconditions::{DirectRestore, Others, Preconditions};
+use tair_backup_mcp::guard::preconditions::{DirectPreconditions, Others, Preconditions};
 use tair_backup_mcp::guard::rules::Rules;
 use tair_backup_mcp::guard::writes::Writes;
 use tair_backup_mcp::model::backup::Mode;
@@ -40,27 +40,27 @@ fn again(plan: &Plan, preconditions: Preconditions) -> Assessment {
 fn every_precondition_that_changes_is_named() {
     let plan = plan();
     let Preconditions::DirectRestore(was) = plan.preconditions.clone() else { panic!("a restore") };
-    let changes = |now: DirectRestore| plan.changes(&again(&plan, Preconditions::DirectRestore(now)), plan.rules);
+    let changes = |now: DirectPreconditions| plan.changes(&again(&plan, Preconditions::DirectRestore(now)), plan.rules);
     assert_eq!(changes(was.clone()), Vec::<String>::new());
     let other = || "another".to_owned();
     let moved = [
-        ("address", DirectRestore { address: other(), ..was.clone() }),
-        ("run_id", DirectRestore { run_id: other(), ..was.clone() }),
-        ("replication id", DirectRestore { replication_id: other(), ..was.clone() }),
-        ("slots", DirectRestore { slots: other(), ..was.clone() }),
-        ("checksum", DirectRestore { sha256: other(), ..was.clone() }),
-        ("file", DirectRestore { stored_sha256: other(), ..was.clone() }),
+        ("address", DirectPreconditions { address: other(), ..was.clone() }),
+        ("run_id", DirectPreconditions { run_id: other(), ..was.clone() }),
+        ("replication id", DirectPreconditions { replication_id: other(), ..was.clone() }),
+        ("slots", DirectPreconditions { slots: other(), ..was.clone() }),
+        ("checksum", DirectPreconditions { sha256: other(), ..was.clone() }),
+        ("file", DirectPreconditions { stored_sha256: other(), ..was.clone() }),
     ];
     for (name, now) in moved {
         let changes = changes(now);
         assert!(changes.len() == 1 && changes[0].contains("is another") && changes[0].contains(name), "{changes:?}");
     }
     for name in
-        [DirectRestore { run_id: String::new(), ..was.clone() }, DirectRestore { sha256: String::new(), ..was.clone() }]
+        [DirectPreconditions { run_id: String::new(), ..was.clone() }, DirectPreconditions { sha256: String::new(), ..was.clone() }]
     {
         assert_eq!(changes(name).len(), 1, "one is gone");
     }
-    let commands = changes(DirectRestore { method: Method::Commands, ..was.clone() });
+    let commands = changes(DirectPreconditions { method: Method::Commands, ..was.clone() });
     assert!(commands.len() == 1 && commands[0].contains("is commands"), "{commands:?}");
     let kind = Preconditions::VaultDeletion { sha256: was.sha256.clone(), mode: "manual".into(), others: Others::Some };
     assert_eq!(plan.changes(&again(&plan, kind), plan.rules).len(), 1);
