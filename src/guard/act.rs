@@ -49,8 +49,8 @@ pub enum Source {
     Backup {
         /// The set's id.
         backup_id: String,
-        },
-        /// The data as it was at a second, from the archive.
+    },
+    /// The data as it was at a second, from the archive.
     Moment {
         /// The second whose data is restored.
         restore_time: Timestamp,

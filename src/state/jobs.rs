@@ -54,13 +54,13 @@ pub struct Orphan {
 #[derive(Debug)]
 pub struct Changes {
     counter: watch::Receiver<u64>,
-    }
+}
 
 impl Changes {
     /// Changes from now on; `counter` grows with every change of the store.
     #[must_use]
     pub const fn new(counter: watch::Receiver<u64>) -> Self {
-    Self { counter }
+        Self { counter }
     }
 
     /// Returns when some job has changed since the last call, or since this value was made: at once where this process made the

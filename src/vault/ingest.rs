@@ -169,7 +169,7 @@ impl Ingest {
     /// # Errors
     /// `vault.failed`, and then there is no set, or another that had the name first and is unchanged.
     pub async fn commit(self, metadata: Metadata) -> Result<BackupSet, Fault> {
-    worker::on_a_thread(move || self.commit_blocking(metadata)).await
+        worker::on_a_thread(move || self.commit_blocking(metadata)).await
     }
 
     fn commit_blocking(self, metadata: Metadata) -> Result<BackupSet, Fault> {

@@ -169,9 +169,7 @@ impl Vault {
         };
         let found = match read().await {
             // Damage, or a set that is not complete yet. Read again, for the set may have been completed in between.
-            Err(_) if staging.of(instance_id).await?.iter().any(|id| id == backup_id) => {
-                read().await.unwrap_or(None)
-            }
+            Err(_) if staging.of(instance_id).await?.iter().any(|id| id == backup_id) => read().await.unwrap_or(None),
             Err(_) => read().await?,
             found => found?,
         };

@@ -45,14 +45,18 @@ pub fn lines(home: Option<&Path>, config: Option<&Path>, instances: &[Written]) 
         })
         .collect();
     if !variables.is_empty() {
-        lines.push(format!("The server reads {} from its environment: the host has to pass it on.", variables.join(", ")));
+        lines.push(format!(
+            "The server reads {} from its environment: the host has to pass it on.",
+            variables.join(", ")
+        ));
     }
     Ok(lines.join("\n"))
 }
 
 /// An argument, quoted for a shell_quoted where it needs quotes.
 fn shell_quoted(argument: &str) -> String {
-    let plain = !argument.is_empty() && argument.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-=:@%+,".contains(&b));
+    let plain =
+        !argument.is_empty() && argument.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-=:@%+,".contains(&b));
     if plain { argument.to_owned() } else { format!("'{}'", argument.replace('\'', r"'\''")) }
 }
 

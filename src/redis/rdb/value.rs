@@ -261,9 +261,9 @@ mod tests {
 
     #[test]
     fn module_ids_spell_their_names() {
-        let id = b"ReJSON-RL"
-            .iter()
-            .fold(0u64, |id, c| id << 6 | super::MODULE_NAME_CHARACTERS.iter().position(|n| n == c).unwrap_or(0) as u64);
+        let id = b"ReJSON-RL".iter().fold(0u64, |id, c| {
+            id << 6 | super::MODULE_NAME_CHARACTERS.iter().position(|n| n == c).unwrap_or(0) as u64
+        });
         assert_eq!(unpack_name(id, 9), "ReJSON-RL");
     }
 }

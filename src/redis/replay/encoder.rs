@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use crc_fast::{CrcAlgorithm, Digest};
 use tokio::sync::mpsc;
 
-use super::frame::{RestoreCommand, Frame, Sent};
+use super::frame::{Frame, RestoreCommand, Sent};
 use crate::model::ids::{hex, random};
 use crate::redis::rdb::{EntryHead, Visitor};
 use crate::redis::resp::encode;

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use self::encoder::footer;
-use self::frame::{RestoreCommand, Frame, Sent};
+use self::frame::{Frame, RestoreCommand, Sent};
 use super::conn::Conn;
 use super::error::RedisError;
 use super::prefix::ErrorPrefix;

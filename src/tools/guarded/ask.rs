@@ -31,7 +31,9 @@ impl Flow<'_> {
                         return Ok(FlowState::Over(Outcome::AskPerson { nonce, question, until: open.expires_at }));
                     }
                     Asked::Answered(Answer::Yes(yes)) => yes,
-                    Asked::Answered(answer) => return FlowState::over(&self.no_yes(&echoed, answer, &prechecks).await?),
+                    Asked::Answered(answer) => {
+                        return FlowState::over(&self.no_yes(&echoed, answer, &prechecks).await?);
+                    }
                 }
             }
         };
