@@ -1,4 +1,4 @@
-//! The guard: no data is overwritten or deleted, no protection lowered and no money spent without a person's yes.
+//! The guard: no data is overwritten or deleted, no protection lowered and no costly order placed without a person's yes.
 //!
 //! The guard judges the [`facts`] it is given and calls nobody but its [`ledger::Ledger`]. There is one way to a
 //! [`permit::Permit`], which every act of a provider takes by value, and to the [`grant::Grant`] that every primitive below takes:

@@ -113,7 +113,7 @@ fn forged_tokens() {
     assert_eq!(code(judge(&key, &token(&forged), "local", &digest)), "confirm.mismatch");
 }
 
-/// Row 17: any bit of any character turned, any cut, any prefix of another version: refused with a `confirm.` code.
+/// Row 17: any bit of any character flipped, any cut, any prefix of another version: refused with a `confirm.` code.
 #[test]
 fn altered_tokens() {
     let (key, digest) = (Key([7; 32]), plan().digest().unwrap());
