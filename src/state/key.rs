@@ -8,7 +8,7 @@ use crate::model::ids::random;
 use crate::state::owner::lock_exclusive;
 use std::path::Path;
 
-/// Reads the key, or makes it where there is none.
+/// Reads the key, or makes one where there is none.
 ///
 /// # Errors
 /// `home.failed`; `guard.key` when the file is not a key: it is never replaced silently.

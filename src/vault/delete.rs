@@ -1,7 +1,8 @@
-//! How a set ends: the manifest goes first, so that there is never a manifest without data; and what crashes leave is removed.
+//! Deletion of sets: the manifest is renamed first, so that there is never a manifest without data. Sweeping removes the remains
+//! of crashes.
 //!
-//! From the manifest's renaming on the set does not exist. A crash after it leaves a folder that says so, which never lists and
-//! which the next sweep removes.
+//! From the manifest's renaming on, the set does not exist. A crash after the renaming leaves a folder marked as deleting, which is
+//! never listed and which the next sweep removes.
 
 use crate::guard::grant::{Delete, Grant};
 use crate::model::fault::{Fault, Kind};
@@ -52,39 +53,39 @@ impl Vault {
             let name = |name| object(&found.instance_id, &found.id, name);
             let hidden = vault.store.rename(&name(MANIFEST), &name(DELETING));
             hidden.map_err(|e| vault_fault("delete", &vault.store.place(&name(MANIFEST)), e))?;
-            // A crash from here on leaves what the next sweep removes.
-            let left = remove(&vault, &set(&found.instance_id, &found.id), &found.instance_id);
-            left.map_err(|e| vault_fault("delete", &vault.store.place(&name(MANIFEST)), e))
+            // A crash from here on leaves a folder that the next sweep removes.
+            let removed = remove(&vault, &set(&found.instance_id, &found.id), &found.instance_id);
+            removed.map_err(|e| vault_fault("delete", &vault.store.place(&name(MANIFEST)), e))
         })
         .await
     }
 
-    /// Removes what crashes have left of deleted sets, and what earlier versions left of sets that nobody makes any more.
+    /// Removes what crashes left of deleted sets, and what earlier versions left of sets that no job makes any more.
     ///
     /// # Errors
     /// `vault.failed`; those of `staging`.
     pub async fn sweep(&self, instance_id: &str, staging: &dyn Staging) -> Result<(), Fault> {
-        let left = self.folders(instance_id).await?;
-        let mut gone: Vec<String> = Vec::new();
-        let mut made = None;
-        for (id, names) in left {
-            let over = match id.strip_prefix(EARLIER_STAGING) {
+        let folders = self.folders(instance_id).await?;
+        let mut removable: Vec<String> = Vec::new();
+        let mut in_the_making = None;
+        for (id, names) in folders {
+            let is_over = match id.strip_prefix(EARLIER_STAGING) {
                 Some(backup_id) => {
-                    if made.is_none() {
-                        made = Some(staging.of(instance_id).await?);
+                    if in_the_making.is_none() {
+                        in_the_making = Some(staging.of(instance_id).await?);
                     }
-                    !made.iter().flatten().any(|made| made == backup_id)
+                    !in_the_making.iter().flatten().any(|id| id == backup_id)
                 }
                 None => id.starts_with(EARLIER_DELETING) || folder(&names) == Folder::Deleting,
             };
-            if over {
-                gone.push(id);
+            if is_over {
+                removable.push(id);
             }
         }
         let (vault, instance_id) = (self.clone(), instance_id.to_owned());
         worker::on_a_thread(move || {
             let all = || -> io::Result<()> {
-                gone.iter().try_for_each(|id| remove(&vault, &set(&instance_id, id), &instance_id))?;
+                removable.iter().try_for_each(|id| remove(&vault, &set(&instance_id, id), &instance_id))?;
                 vault.store.prune(&instance_id)
             };
             all().map_err(|e| vault_fault("sweep", &vault.store.place(&instance_id), e))
@@ -92,7 +93,7 @@ impl Vault {
         .await
     }
 
-    /// Removes what a dead process left of a set that it was making. A set that has its manifest stays.
+    /// Removes the data of a set whose making process died. A set that has its manifest stays.
     ///
     /// # Errors
     /// `vault.failed`.
@@ -108,7 +109,7 @@ pub(super) fn discard(vault: &Vault, instance_id: &str, backup_id: &str) -> Resu
     let all = || -> io::Result<()> {
         let earlier = set(instance_id, &format!("{EARLIER_STAGING}{backup_id}"));
         remove(vault, &earlier, instance_id)?;
-        // Of a set that is being deleted the manifest's remains go last, in a sweep.
+        // The renamed manifest of a set that is being deleted is removed last, by a sweep.
         if matches!(folder(&vault.store.list(&place)?), Folder::Staging | Folder::Nothing) {
             remove(vault, &place, instance_id)?;
         }
@@ -117,7 +118,7 @@ pub(super) fn discard(vault: &Vault, instance_id: &str, backup_id: &str) -> Resu
     all().map_err(|e| vault_fault("remove", &vault.store.place(&place), e))
 }
 
-/// Removes all that lies in a folder; the word that it is being deleted last, so that a crash leaves nothing without it.
+/// Removes all objects of a folder, the renamed manifest last, so that a crash leaves no data without that mark.
 fn remove(vault: &Vault, place: &str, instance_id: &str) -> io::Result<()> {
     let (last, first): (Vec<_>, Vec<_>) = vault.store.list(place)?.into_iter().partition(|name| name == DELETING);
     first.iter().chain(&last).try_for_each(|name| vault.store.delete(&format!("{place}/{name}")))?;

@@ -8,10 +8,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Times a file is made in a directory that another process removes meanwhile, because it is empty.
+/// How often making a file is tried while another process removes its still empty directory.
 const ATTEMPTS: u32 = 8;
 
-/// Objects under one directory.
+/// A store of objects as files under one directory.
 #[derive(Debug)]
 pub struct Disk {
     root: PathBuf,
@@ -28,7 +28,7 @@ impl Disk {
         self.root.join(name)
     }
 
-    /// Does something in an object's directory, which is made where it is not there.
+    /// Runs `make` with an object's path, after making its directory where there is none.
     fn in_dir_of<T>(&self, name: &str, make: impl Fn(&Path) -> io::Result<T>) -> io::Result<T> {
         let path = self.path(name);
         for _ in 1..ATTEMPTS {
@@ -41,7 +41,7 @@ impl Disk {
         make(&path)
     }
 
-    /// Brings the names of every directory from a file's up to the root to the disk: each may be new.
+    /// Syncs every directory from a file's up to the root: each of their names may be new.
     fn sync_up(&self, path: &Path) -> io::Result<()> {
         let within = |dir: &&Path| dir.starts_with(&self.root);
         path.ancestors().skip(1).take_while(within).try_for_each(durable::sync_dir)
@@ -56,7 +56,7 @@ impl Disk {
                 continue;
             }
             match Self::walk(&entry.path(), &format!("{name}/"), found) {
-                // Removed since the directory was read.
+                // The directory was removed since its parent was read.
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
                 Err(_) => found.push(name),
                 Ok(()) => {}
@@ -69,7 +69,7 @@ impl Disk {
 impl Store for Disk {
     fn upload_new(&self, name: &str) -> io::Result<Box<dyn Upload>> {
         let file = self.in_dir_of(name, durable::private_file)?;
-        // Now, not at the end: whatever refers to the object can rely on its name.
+        // Synced now, not at the end: whatever refers to the object can rely on its name.
         self.sync_up(&self.path(name))?;
         Ok(Box::new(Writeback::new(file)?))
     }
@@ -97,7 +97,7 @@ impl Store for Disk {
     }
 
     fn delete(&self, name: &str) -> io::Result<()> {
-        gone(std::fs::remove_file(self.path(name)))
+        absent_is_ok(std::fs::remove_file(self.path(name)))
     }
 
     fn prune(&self, prefix: &str) -> io::Result<()> {
@@ -110,7 +110,7 @@ impl Store for Disk {
             if entry.file_type()?.is_dir() {
                 match std::fs::remove_dir(entry.path()) {
                     Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty => {}
-                    removed => gone(removed)?,
+                    removed => absent_is_ok(removed)?,
                 }
             }
         }
@@ -122,7 +122,7 @@ impl Store for Disk {
     }
 }
 
-fn gone(removed: io::Result<()>) -> io::Result<()> {
+fn absent_is_ok(removed: io::Result<()>) -> io::Result<()> {
     match removed {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
         removed => removed,

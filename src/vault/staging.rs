@@ -1,4 +1,4 @@
-//! Who says which sets are being made: the vault knows no jobs.
+//! Which sets are being made, as a trait: the vault knows no jobs.
 
 use crate::model::fault::Fault;
 use async_trait::async_trait;
@@ -6,12 +6,12 @@ use async_trait::async_trait;
 /// Knows which sets of an instance are being made at this moment.
 #[async_trait]
 pub trait Staging: Sync {
-    /// Their ids. Asked only where data without a manifest was seen, and after that; what is not named here is then looked at
-    /// again, for whoever made it may have committed it between.
+    /// Ids of the sets being made. Called only after data without a manifest was found. Such data whose id is not returned
+    /// here is read again, for its job may have committed it in between.
     async fn of(&self, instance_id: &str) -> Result<Vec<String>, Fault>;
 }
 
-/// Nobody makes a set.
+/// No set is being made.
 #[async_trait]
 impl Staging for () {
     async fn of(&self, _: &str) -> Result<Vec<String>, Fault> {

@@ -1,70 +1,69 @@
-//! What the vault asks of the place where its objects lie: a disk now, an object store as well as that.
+//! The store of the vault's objects, as a trait: a disk now; an object store can implement it too.
 //!
-//! Names are relative, with `/` between their parts. An object appears whole and is never written again; what cannot be done to
-//! an object of a bucket is not asked for here. Blocking: the vault calls it from worker threads.
+//! Names are relative, with `/` between their parts. An object appears whole and is never written again; no method needs more than
+//! a bucket offers. Blocking: the vault calls the store from worker threads.
 
 use std::fmt::Debug;
 use std::io::{self, Write};
 use std::sync::Arc;
 
-/// An object's bytes, read anywhere.
+/// An object open for reading at any offset.
 pub trait Ranges: Send + Sync {
-    /// Bytes it has.
+    /// Bytes of the object.
     ///
     /// # Errors
     /// Those of the store.
     fn size(&self) -> io::Result<u64>;
 
-    /// Fills `buf` from `offset` on.
+    /// Fills `buf` with the bytes from `offset` on.
     ///
     /// # Errors
-    /// Those of the store; `UnexpectedEof` where the object ends before.
+    /// Those of the store; `UnexpectedEof` where the object ends sooner.
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()>;
 }
 
-/// An object on its way to the store.
+/// An object that is being written to the store.
 pub trait Upload: Write + Send {
-    /// Ends it. It lasts when this returns.
+    /// Completes the object, which is durable when this returns.
     ///
     /// # Errors
-    /// Those of the store, from any of the writes before as well.
+    /// Those of the store, those of earlier writes included.
     fn finish(self: Box<Self>) -> io::Result<()>;
 }
 
-/// Where objects lie.
+/// A store of objects.
 pub trait Store: Debug + Send + Sync {
-    /// Begins an object that is too large for memory, under a name that nobody has. What a crash leaves of it may be there, cut
-    /// off.
+    /// Begins an object that is too large for memory, under a name that no object has. A crash may leave the object cut off.
     ///
     /// # Errors
     /// Those of the store; `AlreadyExists`.
     fn upload_new(&self, name: &str) -> io::Result<Box<dyn Upload>>;
 
-    /// Puts an object under a name that nobody has, whole or not at all. It lasts when this returns.
+    /// Puts an object under a name that no object has, whole or not at all. The object is durable when this returns.
     ///
     /// # Errors
-    /// Those of the store; `AlreadyExists`, and then what has the name is as it was.
+    /// Those of the store; `AlreadyExists`, and then the object of that name is unchanged.
     fn put_new(&self, name: &str, bytes: &[u8]) -> io::Result<()>;
 
-    /// Opens an object. What is read is what was opened, whatever takes its name meanwhile.
+    /// Opens an object. The object opened is the one read, whatever takes its name meanwhile.
     ///
     /// # Errors
     /// Those of the store; `NotFound`.
     fn open(&self, name: &str) -> io::Result<Arc<dyn Ranges>>;
 
-    /// Every object under a prefix, by its name behind that prefix. A part that cannot be looked into is named itself.
+    /// Every object under a prefix, by its name behind that prefix. A folder that cannot be read is listed itself.
     ///
     /// # Errors
-    /// Those of the store. A prefix under which nothing lies is no error.
+    /// Those of the store. A prefix without objects is no error.
     fn list(&self, prefix: &str) -> io::Result<Vec<String>>;
 
-    /// Gives an object another name, in one step and durably.
+    /// Renames an object, in one step and durably.
     ///
     /// # Errors
     /// Those of the store; `NotFound`.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
 
-    /// Deletes an object for ever. One that is gone already is no error.
+    /// Deletes an object for ever. An object that does not exist is no error.
     ///
     /// # Errors
     /// Those of the store.
@@ -76,7 +75,7 @@ pub trait Store: Debug + Send + Sync {
     /// Those of the store.
     fn prune(&self, prefix: &str) -> io::Result<()>;
 
-    /// Where a name is, for messages.
+    /// The place of a name, for messages: a path.
     fn place(&self, name: &str) -> String;
 }
 

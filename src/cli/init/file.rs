@@ -1,4 +1,4 @@
-//! The configuration file that `init` writes: its text, with a word on every key, and how it gets onto the disk whole.
+//! The configuration file that `init` writes: its text, with a comment on every key, and writing it whole.
 
 use crate::config::ConfirmationPolicy;
 use crate::config::home::{file_fault, private_dir};
@@ -10,13 +10,13 @@ use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-/// An instance as it is written.
+/// An instance as it is written to the file.
 pub struct Written {
-    /// Its id.
+    /// The instance's id.
     pub id: String,
-    /// Its url.
+    /// The instance's url.
     pub url: String,
-    /// Where its password comes from.
+    /// Where the instance's password comes from.
     pub password: Password,
 }
 
@@ -56,7 +56,7 @@ fn quoted(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }
 
-/// The text of the file.
+/// The text of the configuration file.
 pub fn text(instances: &[Written], confirmation: ConfirmationPolicy) -> String {
     let mut text = format!("{HEAD}confirmation = {}\n{GUARD}", quoted(confirmation.as_str()));
     for instance in instances {
@@ -74,35 +74,35 @@ pub fn text(instances: &[Written], confirmation: ConfirmationPolicy) -> String {
     text
 }
 
-/// That there is a file already.
+/// The fault of a file that exists already.
 pub fn exists(path: &Path) -> Fault {
     Fault::new(Kind::Refused, "config.exists", format!("{} is there already; nothing has been written", path.display()))
         .hint("Write over it with --force, name another file with --config, or look at the text with --print.")
 }
 
-/// Writes the file whole or not at all, for its owner alone, and on the disk when this returns. Blocking.
+/// Writes the file whole or not at all, for its owner alone, and durably. Blocking.
 ///
 /// # Errors
-/// `config.exists` where there is one and `force` is not set, also when it came meanwhile; `home.failed`.
+/// `config.exists` where the file exists and `force` is not set, also when it appeared meanwhile; `home.failed`.
 pub fn write(path: &Path, text: &str, force: bool) -> Result<(), Fault> {
     let folder = path.parent().unwrap_or(Path::new("."));
     private_dir(folder)?;
-    let draft = folder.join(format!(".config-{}.new", hex(&random::<6>()?)));
+    let temporary = folder.join(format!(".config-{}.new", hex(&random::<6>()?)));
     let put = || -> std::io::Result<()> {
-        let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&draft)?;
+        let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&temporary)?;
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
         if force {
-            std::fs::rename(&draft, path)?;
+            std::fs::rename(&temporary, path)?;
         } else {
-            // Unlike a rename a link is refused where there is something.
-            std::fs::hard_link(&draft, path)?;
-            std::fs::remove_file(&draft)?;
+            // Unlike a rename, a link is refused where a file of that name exists.
+            std::fs::hard_link(&temporary, path)?;
+            std::fs::remove_file(&temporary)?;
         }
         File::open(folder)?.sync_all()
     };
     put().map_err(|e| {
-        let _ = std::fs::remove_file(&draft);
+        let _ = std::fs::remove_file(&temporary);
         if e.kind() == std::io::ErrorKind::AlreadyExists { exists(path) } else { file_fault("write", path, e) }
     })
 }

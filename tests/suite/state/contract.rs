@@ -14,9 +14,9 @@ use tair_backup_mcp::state::leases::Leases;
 use tair_backup_mcp::state::sqlite::Sqlite;
 use tempfile::TempDir;
 
-/// A place that several stores share, as processes share a home.
+/// A place that several stores share, as processes share a home directory.
 trait Place {
-    /// A store as another process has it. It dies when it is dropped.
+    /// A store, as another process would open it. Dropping the store ends that process's liveness.
     fn open(&self) -> Arc<dyn State>;
 }
 
@@ -43,7 +43,7 @@ promises! {
     a_pending_rollback_keeps_other_restores_out,
     a_dead_owners_jobs_are_handed_to_exactly_one,
     what_is_released_is_adopted_again,
-    changes_are_told_at_once_here_and_soon_from_elsewhere,
+    changes_are_notified_at_once_here_and_soon_from_elsewhere,
     a_lease_has_one_holder_and_a_growing_epoch,
     a_dead_holders_lease_is_taken_over,
     a_confirmation_moves_once,
@@ -88,8 +88,8 @@ async fn one_exclusive_job_an_instance(place: &impl Place) {
 
 async fn a_job_remembers_who_asked(place: &impl Place) {
     let store = place.open();
-    let asked = NewJob { caller: "agent", confirmation: "0a1b", ..new("rj-1", JobKind::Restore, "orders") };
-    let job = started(&store, asked).await;
+    let new = NewJob { caller: "agent", confirmation: "0a1b", ..new("rj-1", JobKind::Restore, "orders") };
+    let job = started(&store, new).await;
     assert_eq!((job.caller.as_str(), job.confirmation.as_str()), ("agent", "0a1b"));
     drop(store);
     let orphan = place.open().adopt("local").await.unwrap().remove(0);
@@ -107,7 +107,7 @@ async fn a_job_goes_from_phase_to_phase_and_ends_once(place: &impl Place) {
     assert_eq!((job.backup_id.as_str(), job.finished_at), ("b-2", None));
     store.save_recovery("bj-1", &record()).await.unwrap();
     store.finish("bj-1", Ok("10 keys")).await.unwrap();
-    // Whoever comes late changes nothing.
+    // A late call changes nothing.
     store.progress("bj-1", Phase::Working, "late", 1, 1).await.unwrap();
     store.finish("bj-1", Err(&fault())).await.unwrap();
     store.fail_with_rollback_pending("bj-1", &fault()).await.unwrap();
@@ -138,7 +138,7 @@ async fn a_failed_job_keeps_its_record_until_it_is_reconciled(place: &impl Place
     assert_eq!((job.status, job.stage.as_str(), job.code.as_str()), (JobStatus::Failed, "failed", "restore.failed"));
     assert_eq!((job.message.as_str(), job.hint.as_str()), ("taken off", "Plan again."));
     assert!(!job.needs_reconciliation() && place.open().adopt("local").await.unwrap().is_empty());
-    // One that had written nothing down left nothing to roll back.
+    // A job without a recovery record left nothing to roll back.
     started(&store, new("rj-2", JobKind::Restore, "orders")).await;
     store.fail_with_rollback_pending("rj-2", &fault()).await.unwrap();
     let job = store.job("rj-2").await.unwrap();
@@ -204,8 +204,8 @@ async fn what_is_released_is_adopted_again(place: &impl Place) {
     assert_eq!(store.job("rj-1").await.unwrap().stage, "failed");
 }
 
-async fn changes_are_told_at_once_here_and_soon_from_elsewhere(place: &impl Place) {
-    let (here, there) = (place.open(), place.open());
+async fn changes_are_notified_at_once_here_and_soon_from_elsewhere(place: &impl Place) {
+    let (here, elsewhere) = (place.open(), place.open());
     started(&here, new("bj-1", JobKind::Backup, "orders")).await;
     // A change between asking for changes and waiting for them is not missed.
     let mut changes = here.changes();
@@ -226,7 +226,7 @@ async fn changes_are_told_at_once_here_and_soon_from_elsewhere(place: &impl Plac
     }
     assert!(fastest < fallback / 2, "{fastest:?}");
     // Nobody notifies of another process's, so the wait ends by itself.
-    there.progress("bj-1", Phase::Working, "three", 1, 2).await.unwrap();
+    elsewhere.progress("bj-1", Phase::Working, "three", 1, 2).await.unwrap();
     let took = waited(&mut changes).await;
     assert!(took >= fallback && took < fallback * 10, "{took:?}");
     assert_eq!(here.job("bj-1").await.unwrap().stage, "three");
@@ -249,7 +249,7 @@ async fn a_lease_has_one_holder_and_a_growing_epoch(place: &impl Place) {
     assert!(!one.renew(&first).await.unwrap());
     let second = two.acquire("archive/orders").await.unwrap().unwrap();
     assert!(second.epoch > first.epoch, "{second:?}");
-    // What the earlier holder still says is not heeded.
+    // Calls of the earlier holder have no effect.
     Leases::release(&*one, &first).await.unwrap();
     assert!(!one.renew(&first).await.unwrap() && two.renew(&second).await.unwrap());
     assert_eq!(one.holder("archive/orders").await.unwrap(), Some(second));
