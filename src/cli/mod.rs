@@ -12,7 +12,8 @@ mod render;
 mod terminal;
 mod tool;
 
-use crate::config::{Config, named_url};
+use crate::config::Config;
+use crate::config::named_url::{self, NamedUrls, URL_OPTION, URL_VARIABLE};
 use crate::model::fault::Fault;
 use crate::runtime::signals::Signals;
 use crate::runtime::{drain, wiring};
@@ -41,16 +42,17 @@ struct Cli {
     /// An instance by its url, where no file is wanted: redis://host:6379, rediss:// (TLS) or unix:///socket. Repeatable, and
     /// beside those of the file. Without an id it is called by its host, with the port where that is not 6379. The variable
     /// takes several, between commas or blanks
-    #[arg(long, value_name = "[ID=]URL", env = URL_ENV, hide_env_values = true)]
+    #[arg(long, value_name = "[ID=]URL", env = URL_VARIABLE, hide_env_values = true)]
     url: Vec<String>,
+    /// What `url` and its variable come to.
+    #[arg(skip)]
+    named_urls: NamedUrls,
     #[command(subcommand)]
     command: Command,
 }
 
 /// The option that names an instance by its url.
 const URL: &str = "url";
-/// Instances named by their urls, in the environment: there a password is read by nobody else.
-const URL_ENV: &str = "TAIR_BACKUP_MCP_URL";
 
 const EXAMPLES: &str = "Examples:
   tair-backup-mcp demo                                     see a guarded restore from end to end
@@ -103,7 +105,7 @@ const INTERRUPTED: u8 = 130;
 
 /// Everything a subcommand may need.
 fn app(cli: &Cli) -> Result<Arc<App>, Fault> {
-    let config = Config::load_with_urls(cli.home.clone(), cli.config.clone(), &cli.url, cli.read_only)?;
+    let config = Config::load_with_urls(cli.home.clone(), cli.config.clone(), &cli.named_urls, cli.read_only)?;
     if matches!(cli.command, Command::Emulate(_)) { wiring::app_without_cloud(config) } else { wiring::app(config) }
 }
 
@@ -118,21 +120,22 @@ fn command() -> clap::Command {
 }
 
 /// The urls of the command line, wherever they stand; where there are none, those of the environment.
-fn urls(given: &ArgMatches) -> Vec<String> {
+fn urls(given: &ArgMatches) -> NamedUrls {
     let of = |matches: &ArgMatches| -> Vec<String> {
         matches.get_many::<String>(URL).into_iter().flatten().cloned().collect()
     };
     let (before, typed) = (of(given), given.value_source(URL) == Some(ValueSource::CommandLine));
     let behind = given.subcommand().map(|(_, matches)| of(matches)).unwrap_or_default();
     if !typed && behind.is_empty() {
-        return before.iter().flat_map(|text| named_url::split(text)).collect();
+        let urls = before.iter().flat_map(|text| named_url::split(text)).collect();
+        return NamedUrls { origin: URL_VARIABLE, urls };
     }
     let all = if typed { [before, behind].concat() } else { behind };
     if all.iter().any(|url| named_url::has_password(url)) {
         let warning = "warning: whoever may list the processes of this machine can read the password in --url";
-        let _ = writeln!(std::io::stderr(), "{warning}; put the url into {URL_ENV}");
+        let _ = writeln!(std::io::stderr(), "{warning}; put the url into {URL_VARIABLE}");
     }
-    all
+    NamedUrls { origin: URL_OPTION, urls: all }
 }
 
 /// The SDK logs whole requests at debug; only our own messages are worth a default.
@@ -149,7 +152,7 @@ pub fn main() -> ExitCode {
         Command::Serve | Command::Emulate(_) => LOG_OF_A_SERVICE,
         _ => LOG_OF_A_COMMAND,
     });
-    cli.url = urls(&given);
+    cli.named_urls = urls(&given);
     match crate::runtime::run(run(cli)) {
         Ok(Ok(code)) => ExitCode::from(code),
         Ok(Err(fault)) | Err(fault) => fail(&fault),
@@ -186,7 +189,7 @@ async fn run(cli: Cli) -> Result<u8, Fault> {
         Command::Audit(args) => audit::run(&*app?, args).await,
         Command::Emulate(args) => emulate::run(app?, args).await,
         Command::Demo => {
-            if cli.config.is_some() || cli.read_only || !cli.url.is_empty() {
+            if cli.config.is_some() || cli.read_only || !cli.named_urls.urls.is_empty() {
                 let note = "note: the demo plays on a sandbox of its own; --config, --url and --read-only are for other commands";
                 let _ = writeln!(std::io::stderr(), "{note}");
             }
@@ -194,7 +197,8 @@ async fn run(cli: Cli) -> Result<u8, Fault> {
         }
         Command::Doctor(args) => check(app, args).await,
         Command::Init(args) => {
-            let given = init::Given { home: cli.home, config: cli.config, urls: cli.url };
+            let given =
+                init::Given { home: cli.home, config: cli.config, urls: cli.named_urls, read_only: cli.read_only };
             let Some(made) = init::run(given, args).await? else { return Ok(0) };
             let code = check(wiring::app(made.config), doctor::Args::default()).await;
             print(&made.next);

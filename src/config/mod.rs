@@ -6,6 +6,7 @@
 pub mod durable;
 pub mod home;
 pub mod instance;
+pub mod instance_url;
 pub mod named_url;
 pub mod tair;
 
@@ -13,6 +14,7 @@ use crate::model::fault::{Fault, Kind};
 use crate::model::text::{clean, unknown_word};
 use home::Home;
 use instance::{InstanceConfig, RawInstance};
+use named_url::NamedUrls;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use tair::{RawTair, TairConfig};
@@ -106,7 +108,7 @@ impl Config {
     /// # Errors
     /// `config.missing`, `config.invalid`.
     pub fn load(home: Option<PathBuf>, file: Option<PathBuf>, read_only: bool) -> Result<Self, Fault> {
-        Self::load_with_urls(home, file, &[], read_only)
+        Self::load_with_urls(home, file, &NamedUrls::default(), read_only)
     }
 
     /// The same with instances beside those of the file that are named by their url alone: `[id=]redis://host:port`.
@@ -116,9 +118,10 @@ impl Config {
     pub fn load_with_urls(
         home: Option<PathBuf>,
         file: Option<PathBuf>,
-        urls: &[String],
+        named_urls: &NamedUrls,
         read_only: bool,
     ) -> Result<Self, Fault> {
+        let NamedUrls { origin, urls } = named_urls;
         let home = Home::new(home)?;
         let named = file.is_some();
         let path = match file {
@@ -139,11 +142,11 @@ impl Config {
             None => Self::empty(home, read_only),
         };
         for text in urls {
-            let instance = named_url::instance(text)?;
+            let instance = named_url::instance(text, origin)?;
             if config.instances.iter().any(|i| i.id == instance.id) {
-                let message = format!("--url: instance id \"{}\" is given twice", instance.id);
+                let message = format!("{origin}: instance id \"{}\" is given twice", instance.id);
                 return Err(Fault::new(Kind::Usage, "config.invalid", message)
-                    .hint("Give each an id of its own: --url orders=redis://host:6379."));
+                    .hint("Give each an id of its own: orders=redis://host:6379."));
             }
             config.sandbox = false;
             config.instances.push(instance);
