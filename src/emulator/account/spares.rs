@@ -53,14 +53,16 @@ impl Account {
             return Ok(Status::Creating);
         }
         let well = job.is_some_and(|job| job.status == JobStatus::Succeeded);
-        self.records.change(|records| {
-            // Ended once: a second look at the same time says the same, and no later moment.
-            if let Some(created) = records.of(instance_id).created.as_mut().filter(|c| c.normal_at.is_none()) {
-                created.failed = !well;
-                created.normal_at = well.then(Timestamp::now);
-            }
-            Ok::<_, Refused>(())
-        })?;
+        self.records
+            .change(|records| {
+                // Ended once: a second look at the same time says the same, and no later moment.
+                if let Some(created) = records.of(instance_id).created.as_mut().filter(|c| c.normal_at.is_none()) {
+                    created.failed = !well;
+                    created.normal_at = well.then(Timestamp::now);
+                }
+                Ok::<_, Refused>(())
+            })
+            .await?;
         Ok(if well { Status::Normal } else { Status::Error })
     }
 }
