@@ -11,7 +11,7 @@ pub mod named_url;
 pub mod tair;
 
 use crate::model::fault::{Fault, Kind};
-use crate::model::text::{clean, unknown_word};
+use crate::model::text::{clean, shell_word, unknown_word};
 use home::Home;
 use instance::{InstanceConfig, RawInstance};
 use named_url::NamedUrls;
@@ -101,6 +101,26 @@ impl Config {
     pub fn instance_ids(&self) -> Vec<String> {
         let named = self.instances.iter().map(|i| i.id.clone());
         named.chain(self.sandbox.then(|| SANDBOX.into())).collect()
+    }
+
+    /// What a person types at a terminal to run a subcommand on what this process works with: a home or a file that is not the
+    /// one read anyway is named.
+    #[must_use]
+    pub fn command(&self, subcommand: &str) -> String {
+        let mut command = String::from("tair-backup-mcp");
+        let mut option = |name: &str, path: &Path| {
+            let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+            command += &format!(" {name} {}", shell_word(&path.to_string_lossy()));
+        };
+        if Home::new(None).map_or(true, |usual| usual.dir() != self.home.dir()) {
+            option("--home", self.home.dir());
+        }
+        if let Some(file) = &self.file
+            && home::default_config_file().map_or(true, |usual| usual != *file)
+        {
+            option("--config", file);
+        }
+        format!("{command} {subcommand}")
     }
 
     /// Reads the file named, or the one in the XDG directory when it exists, or none.
