@@ -14,7 +14,7 @@ mod tool;
 
 use crate::config::Config;
 use crate::config::named_url::{self, NamedUrls, URL_OPTION, URL_VARIABLE};
-use crate::model::fault::Fault;
+use crate::model::fault::{Fault, Kind};
 use crate::runtime::signals::Signals;
 use crate::runtime::{drain, wiring};
 use crate::tools::App;
@@ -31,18 +31,18 @@ use tool::ToolCommand;
 #[command(name = "tair-backup-mcp", version, max_term_width = 100, after_help = EXAMPLES)]
 struct Cli {
     /// Where backups and state are kept [default: the XDG data directory]
-    #[arg(long, value_name = "DIR", env = "TAIR_BACKUP_MCP_HOME")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "DIR", env = "TAIR_BACKUP_MCP_HOME")]
     home: Option<PathBuf>,
     /// Configuration file, TOML [default: tair-backup-mcp/config.toml in the XDG config directory]
-    #[arg(long, value_name = "FILE", env = "TAIR_BACKUP_MCP_CONFIG")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "FILE", env = "TAIR_BACKUP_MCP_CONFIG")]
     config: Option<PathBuf>,
     /// Refuse everything that changes an instance or makes a backup
-    #[arg(long)]
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
     read_only: bool,
     /// An instance by its url, where no file is wanted: redis://host:6379, rediss:// (TLS) or unix:///socket. Repeatable, and
     /// beside those of the file. Without an id it is called by its host, with the port where that is not 6379. The variable
-    /// takes several, between commas or blanks
-    #[arg(long, value_name = "[ID=]URL", env = URL_VARIABLE, hide_env_values = true)]
+    /// takes several, between commas or blanks, and is not read where this option is given
+    #[arg(long, help_heading = EVERYWHERE, value_name = "[ID=]URL", env = URL_VARIABLE, hide_env_values = true)]
     url: Vec<String>,
     /// What `url` and its variable come to.
     #[arg(skip)]
@@ -51,6 +51,8 @@ struct Cli {
     command: Command,
 }
 
+/// The heading of what every command takes, before its subcommand as well as behind.
+const EVERYWHERE: &str = "Options of every command";
 /// The option that names an instance by its url.
 const URL: &str = "url";
 
@@ -159,17 +161,22 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn signals() -> Result<Signals, Fault> {
-    Signals::new()
-}
-
 fn fail(fault: &Fault) -> ExitCode {
-    tracing::debug!(cause = ?std::error::Error::source(fault), "failed");
+    let cause = std::error::Error::source(fault);
     let mut err = std::io::stderr();
     // Nobody left to tell when standard error is gone.
     let _ = writeln!(err, "error: {} [{}]", fault.message, fault.code);
     if !fault.hint.is_empty() {
         let _ = writeln!(err, "hint: {}", fault.hint);
+    }
+    match cause {
+        // Nobody can do anything about what has no cause. Many messages name theirs.
+        Some(cause) if fault.kind == Kind::Unexpected => {
+            if !fault.message.ends_with(&cause.to_string()) {
+                let _ = writeln!(err, "cause: {cause}");
+            }
+        }
+        cause => tracing::debug!(cause = ?cause, "failed"),
     }
     ExitCode::from(fault.kind.exit_code())
 }
@@ -213,7 +220,7 @@ async fn run(cli: Cli) -> Result<u8, Fault> {
 
 /// Looks at everything, unless a signal comes.
 async fn check(app: Result<Arc<App>, Fault>, args: doctor::Args) -> Result<u8, Fault> {
-    let (looked_at, mut signals) = (app.as_ref().ok().map(Arc::clone), signals()?);
+    let (looked_at, mut signals) = (app.as_ref().ok().map(Arc::clone), Signals::new()?);
     if let Some(done) = drain::unless_asked_to_end(&mut signals, doctor::run(app, args)).await {
         return done;
     }

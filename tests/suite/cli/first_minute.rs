@@ -85,6 +85,17 @@ fn an_instance_by_its_url() {
         );
     }
 
+    // What every command takes may stand behind it, too.
+    let (home, file) = (machine.0.path().join("elsewhere"), machine.0.path().join("named.toml"));
+    std::fs::write(&file, format!("[[instance]]\nid = \"named\"\nurl = \"{url}\"\n")).unwrap();
+    let options = ["--home", home.to_str().unwrap(), "--config", file.to_str().unwrap()];
+    assert_eq!(ids(&of(&[], &options)), ["named"]);
+    let backup = ["create-backup", "--instance-id", "named"];
+    let refused = machine.run(&[&backup[..], &options, &["--read-only"]].concat());
+    assert!(refused.code == 3 && refused.err.contains("[mode.read_only]"), "{refused:?}");
+    let made = machine.run(&[&backup[..], &options].concat());
+    assert!(made.code == 0 && home.join("vault").exists(), "{made:?}");
+
     // A whole backup with nothing but the url; the instance keeps its id, and so its sets.
     let made = machine.run(&["create-backup", "--instance-id", "orders", "--url", &named, "--json"]);
     assert_eq!((made.code, &made.json()["status"]), (0, &"succeeded".into()), "{made:?}");
@@ -362,4 +373,10 @@ fn a_failure_is_said_once() {
     assert_eq!(unknown.err.lines().count(), 2, "an error and a hint: {unknown:?}");
     let asked = machine.run_with("TAIR_BACKUP_MCP_LOG", "warn", &args);
     assert!(asked.err.contains("cannot connect"), "who asks for the log gets it: {asked:?}");
+    assert!(!asked.err.contains('\u{1b}'), "colours are for a terminal: {asked:?}");
+    // What nobody expected has its cause beside it, once.
+    std::fs::write(machine.0.path().join("data/tair-backup-mcp/state.db"), "this is no database".repeat(500)).unwrap();
+    let broken = machine.run(&["describe-jobs"]);
+    assert!(broken.code == 1 && broken.err.contains("[state.failed]"), "{broken:?}");
+    assert_eq!(broken.err.matches("not a database").count(), 1, "{broken:?}");
 }
