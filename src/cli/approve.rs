@@ -26,7 +26,7 @@ pub async fn run(app: &App, args: Args) -> Result<u8, Fault> {
             "person.no_channel",
             "approve needs a person at a terminal; standard input is not one",
         )
-        .hint("Run `tair-backup-mcp approve` yourself in a terminal, with the same --home and --config."));
+        .hint(format!("Run `{}` yourself in a terminal.", app.config.command("approve"))));
     }
     let waiting: Vec<Confirmation> = app
         .state
@@ -36,7 +36,7 @@ pub async fn run(app: &App, args: Args) -> Result<u8, Fault> {
         .filter(|c| args.instance_id.as_ref().is_none_or(|id| *id == c.plan.instance_id))
         .collect();
     if waiting.is_empty() {
-        print("Nothing waits for approval.");
+        print(&format!("Nothing waits for approval in {}.", app.config.home.dir().display()));
         return Ok(0);
     }
     for open in waiting {

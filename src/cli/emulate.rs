@@ -95,7 +95,7 @@ pub async fn run(app: Arc<App>, args: Args) -> Result<u8, Fault> {
     let announce = |at: SocketAddr, n: usize| print(&format!("emulating {n} instances at http://{at}"));
     let serving = serve(app, options, announce, stop.clone());
     tokio::pin!(serving);
-    let mut signals = super::signals()?;
+    let mut signals = crate::runtime::signals::Signals::new()?;
     tokio::select! {
         ended = &mut serving => return ended.map(|()| 0),
         () = signals.asked_to_end() => stop.cancel(),

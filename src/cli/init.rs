@@ -8,9 +8,11 @@ mod hosts;
 use crate::cli::{print, terminal};
 use crate::config::home::default_config_file;
 use crate::config::instance::{InstanceConfig, Password};
-use crate::config::{Config, ConfirmationPolicy, named_url};
+use crate::config::named_url::{self, NamedUrls};
+use crate::config::{Config, ConfirmationPolicy};
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::check_instance_id;
+use crate::model::text::quoted;
 use file::Written;
 use std::path::PathBuf;
 
@@ -47,8 +49,10 @@ pub struct Given {
     pub home: Option<PathBuf>,
     /// `--config`: the file to write.
     pub config: Option<PathBuf>,
-    /// The instances of `--url`.
-    pub urls: Vec<String>,
+    /// `--url`, or its variable.
+    pub urls: NamedUrls,
+    /// `--read-only`: the hosts' lines have it too.
+    pub read_only: bool,
 }
 
 /// The configuration that was written.
@@ -62,7 +66,7 @@ pub struct Made {
 /// Writes the configuration; `None` where it was only to be printed.
 ///
 /// # Errors
-/// `config.exists`, `init.no_terminal`, `config.invalid`, `home.failed`.
+/// `config.exists`, `init.no_terminal`, `config.invalid`, `arguments.invalid`, `config.failed`.
 pub async fn run(given: Given, args: Args) -> Result<Option<Made>, Fault> {
     let default = default_config_file();
     let is_default = given.config.is_none();
@@ -80,15 +84,23 @@ pub async fn run(given: Given, args: Args) -> Result<Option<Made>, Fault> {
     let (to, force) = (path.clone(), args.force);
     tokio::task::spawn_blocking(move || file::write(&to, &text, force))
         .await
-        .map_err(|e| Fault::new(Kind::Unexpected, "home.failed", "writing the file died of a bug").because(e))??;
+        .map_err(|e| Fault::new(Kind::Unexpected, "config.failed", "writing the file died of a bug").because(e))??;
     print(&format!("wrote {}, for its owner alone\n", path.display()));
-    let config = Config::load(given.home.clone(), Some(path.clone()), false)?;
-    let next = hosts::lines(given.home.as_deref(), (!is_default).then_some(&path), &instances)?;
+    let config = Config::load(given.home.clone(), Some(path.clone()), given.read_only)?;
+    let next = hosts::lines(given.home.as_deref(), (!is_default).then_some(&path), given.read_only, &instances)?;
     Ok(Some(Made { config, next }))
 }
 
-/// The instances, and who approves, from the options or by asking.
-async fn answers(urls: &[String], args: &Args) -> Result<(Vec<Written>, ConfirmationPolicy), Fault> {
+/// The instances, from the options or by asking, and who approves.
+async fn answers(given: &NamedUrls, args: &Args) -> Result<(Vec<Written>, ConfirmationPolicy), Fault> {
+    let NamedUrls { origin, urls } = given;
+    if let Some(name) = args.password_env.as_deref().filter(|name| !is_variable(name)) {
+        let message = format!("--password-env: {} is not the name of an environment variable", quoted(name));
+        return Err(Fault::new(Kind::Usage, "arguments.invalid", message).hint(A_VARIABLE));
+    }
+    if let Some(id) = &args.id {
+        check_instance_id(id)?;
+    }
     let policy = |text: &str| if text == "token" { ConfirmationPolicy::Token } else { ConfirmationPolicy::Person };
     let of_options = args.confirmation.as_deref().map_or(ConfirmationPolicy::Person, policy);
     if !urls.is_empty() {
@@ -100,11 +112,11 @@ async fn answers(urls: &[String], args: &Args) -> Result<(Vec<Written>, Confirma
         }
         let mut instances: Vec<Written> = Vec::new();
         for url in urls {
-            let instance = written(url, args)?;
+            let instance = written(url, origin, args)?;
             if instances.iter().any(|other| other.id == instance.id) {
-                let message = format!("--url: instance id \"{}\" is given twice", instance.id);
+                let message = format!("{origin}: instance id \"{}\" is given twice", instance.id);
                 return Err(Fault::new(Kind::Usage, "config.invalid", message)
-                    .hint("Give each an id of its own: --url orders=redis://host:6379."));
+                    .hint("Give each an id of its own: orders=redis://host:6379."));
             }
             instances.push(instance);
         }
@@ -115,16 +127,15 @@ async fn answers(urls: &[String], args: &Args) -> Result<(Vec<Written>, Confirma
         return Err(Fault::new(Kind::Usage, "init.no_terminal", message)
             .hint("Give it: tair-backup-mcp init --url redis://host:6379 [--id ID] [--password-env NAME]."));
     }
-    let url = loop {
+    let (url, mut instance) = loop {
         let url =
             ask("Where is the instance? redis://host:port, rediss:// for TLS, unix:///path", "redis://127.0.0.1:6379")
                 .await?;
-        match named_url::instance(&url) {
-            Ok(_) => break url,
+        match written(&url, "The answer", args) {
+            Ok(instance) => break (url, instance),
             Err(fault) => eprint_line(&format!("{}. {}", fault.message, fault.hint)),
         }
     };
-    let mut instance = written(&url, args)?;
     while args.id.is_none() {
         let id = ask("What is it called? A person types this to approve a restore", &instance.id).await?;
         match check_instance_id(&id) {
@@ -135,11 +146,13 @@ async fn answers(urls: &[String], args: &Args) -> Result<(Vec<Written>, Confirma
             Err(fault) => eprint_line(&fault.hint),
         }
     }
-    if matches!(instance.password, Password::None) && !named_url::has_password(&url) {
+    while matches!(instance.password, Password::None) && !named_url::has_password(&url) {
         let name = ask("Which environment variable holds its password? Enter: it has none", "").await?;
-        if !name.is_empty() {
-            instance.password = Password::Env(name);
+        if name.is_empty() {
+            break;
         }
+        // Who types the password itself must not find it in a file.
+        if is_variable(&name) { instance.password = Password::Env(name) } else { eprint_line(A_VARIABLE) }
     }
     let confirmation = match args.confirmation {
         Some(_) => of_options,
@@ -153,11 +166,28 @@ async fn answers(urls: &[String], args: &Args) -> Result<(Vec<Written>, Confirma
     Ok((vec![instance], confirmation))
 }
 
-/// An instance as it is to be written to the file.
-fn written(url: &str, args: &Args) -> Result<Written, Fault> {
-    let InstanceConfig { id, url, .. } = named_url::instance(url)?;
+/// What may stand behind `--password-env`.
+const A_VARIABLE: &str =
+    "A variable's name has letters, digits and _, such as ORDERS_PASSWORD; the password itself is its value.";
+
+fn is_variable(name: &str) -> bool {
+    !name.is_empty()
+        && !name.starts_with(|c: char| c.is_ascii_digit())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+/// An instance as it is to be written.
+fn written(text: &str, origin: &str, args: &Args) -> Result<Written, Fault> {
+    let both = |message: &str, hint: &str| Fault::new(Kind::Usage, "arguments.invalid", message).hint(hint);
+    let InstanceConfig { id, url, .. } = named_url::instance(text, origin)?;
+    if args.id.is_some() && named_url::given_id(text).is_some() {
+        return Err(both("the instance has an id before its url and another in --id", "Give one of them."));
+    }
+    if (args.password_env.is_some() || args.password_file.is_some()) && named_url::has_password(text) {
+        let message = "the url has a password, and --password-env or --password-file names another";
+        return Err(both(message, "Leave the password out of the url: redis://host:6379."));
+    }
     let id = args.id.clone().unwrap_or(id);
-    check_instance_id(&id)?;
     let password = match (&args.password_env, &args.password_file) {
         (Some(name), _) => Password::Env(name.clone()),
         // A path in the file would be relative to the file's directory.

@@ -12,8 +12,9 @@ mod render;
 mod terminal;
 mod tool;
 
-use crate::config::{Config, named_url};
-use crate::model::fault::Fault;
+use crate::config::Config;
+use crate::config::named_url::{self, NamedUrls, URL_OPTION, URL_VARIABLE};
+use crate::model::fault::{Fault, Kind};
 use crate::runtime::signals::Signals;
 use crate::runtime::{drain, wiring};
 use crate::tools::App;
@@ -30,27 +31,30 @@ use tool::ToolCommand;
 #[command(name = "tair-backup-mcp", version, max_term_width = 100, after_help = EXAMPLES)]
 struct Cli {
     /// Where backups and state are kept [default: the XDG data directory]
-    #[arg(long, value_name = "DIR", env = "TAIR_BACKUP_MCP_HOME")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "DIR", env = "TAIR_BACKUP_MCP_HOME")]
     home: Option<PathBuf>,
     /// Configuration file, TOML [default: tair-backup-mcp/config.toml in the XDG config directory]
-    #[arg(long, value_name = "FILE", env = "TAIR_BACKUP_MCP_CONFIG")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "FILE", env = "TAIR_BACKUP_MCP_CONFIG")]
     config: Option<PathBuf>,
     /// Refuse everything that changes an instance or makes a backup
-    #[arg(long)]
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
     read_only: bool,
     /// An instance by its url, where no file is wanted: redis://host:6379, rediss:// (TLS) or unix:///socket. Repeatable, and
     /// beside those of the file. Without an id it is called by its host, with the port where that is not 6379. The variable
-    /// takes several, between commas or blanks
-    #[arg(long, value_name = "[ID=]URL", env = URL_ENV, hide_env_values = true)]
+    /// takes several, between commas or blanks, and is not read where this option is given
+    #[arg(long, help_heading = EVERYWHERE, value_name = "[ID=]URL", env = URL_VARIABLE, hide_env_values = true)]
     url: Vec<String>,
+    /// What `url` and its variable come to.
+    #[arg(skip)]
+    named_urls: NamedUrls,
     #[command(subcommand)]
     command: Command,
 }
 
+/// The heading of what every command takes, before its subcommand as well as behind.
+const EVERYWHERE: &str = "Options of every command";
 /// The option that names an instance by its url.
 const URL: &str = "url";
-/// Environment variable with instances by their urls: unlike a command line, other users cannot read a password there.
-const URL_ENV: &str = "TAIR_BACKUP_MCP_URL";
 
 const EXAMPLES: &str = "Examples:
   tair-backup-mcp demo                                     see a guarded restore from end to end
@@ -103,7 +107,7 @@ const INTERRUPTED: u8 = 130;
 
 /// Makes the application that a subcommand works with.
 fn app(cli: &Cli) -> Result<Arc<App>, Fault> {
-    let config = Config::load_with_urls(cli.home.clone(), cli.config.clone(), &cli.url, cli.read_only)?;
+    let config = Config::load_with_urls(cli.home.clone(), cli.config.clone(), &cli.named_urls, cli.read_only)?;
     if matches!(cli.command, Command::Emulate(_)) { wiring::app_without_cloud(config) } else { wiring::app(config) }
 }
 
@@ -117,22 +121,23 @@ fn command() -> clap::Command {
     command.mut_subcommands(|subcommand| subcommand.arg(url.clone()))
 }
 
-/// The urls of the command line, before or after the subcommand; where there are none, those of the environment.
-fn urls(given: &ArgMatches) -> Vec<String> {
+/// The urls of the command line, wherever they stand; where there are none, those of the environment.
+fn urls(given: &ArgMatches) -> NamedUrls {
     let urls_in = |matches: &ArgMatches| -> Vec<String> {
         matches.get_many::<String>(URL).into_iter().flatten().cloned().collect()
     };
     let (before, typed) = (urls_in(given), given.value_source(URL) == Some(ValueSource::CommandLine));
     let behind = given.subcommand().map(|(_, matches)| urls_in(matches)).unwrap_or_default();
     if !typed && behind.is_empty() {
-        return before.iter().flat_map(|text| named_url::split(text)).collect();
+        let urls = before.iter().flat_map(|text| named_url::split(text)).collect();
+        return NamedUrls { origin: URL_VARIABLE, urls };
     }
     let all = if typed { [before, behind].concat() } else { behind };
     if all.iter().any(|url| named_url::has_password(url)) {
         let warning = "warning: whoever may list the processes of this machine can read the password in --url";
-        let _ = writeln!(std::io::stderr(), "{warning}; put the url into {URL_ENV}");
+        let _ = writeln!(std::io::stderr(), "{warning}; put the url into {URL_VARIABLE}");
     }
-    all
+    NamedUrls { origin: URL_OPTION, urls: all }
 }
 
 /// Default filter of a service: the SDK logs whole requests at debug, so only our own messages are logged.
@@ -149,24 +154,29 @@ pub fn main() -> ExitCode {
         Command::Serve | Command::Emulate(_) => LOG_OF_A_SERVICE,
         _ => LOG_OF_A_COMMAND,
     });
-    cli.url = urls(&given);
+    cli.named_urls = urls(&given);
     match crate::runtime::run(run(cli)) {
         Ok(Ok(code)) => ExitCode::from(code),
         Ok(Err(fault)) | Err(fault) => fail(&fault),
     }
 }
 
-fn signals() -> Result<Signals, Fault> {
-    Signals::new()
-}
-
 fn fail(fault: &Fault) -> ExitCode {
-    tracing::debug!(cause = ?std::error::Error::source(fault), "failed");
+    let cause = std::error::Error::source(fault);
     let mut err = std::io::stderr();
     // Nobody reads the message when standard error is closed.
     let _ = writeln!(err, "error: {} [{}]", fault.message, fault.code);
     if !fault.hint.is_empty() {
         let _ = writeln!(err, "hint: {}", fault.hint);
+    }
+    match cause {
+        // Nobody can do anything about what has no cause. Many messages name theirs.
+        Some(cause) if fault.kind == Kind::Unexpected => {
+            if !fault.message.ends_with(&cause.to_string()) {
+                let _ = writeln!(err, "cause: {cause}");
+            }
+        }
+        cause => tracing::debug!(cause = ?cause, "failed"),
     }
     ExitCode::from(fault.kind.exit_code())
 }
@@ -186,15 +196,16 @@ async fn run(cli: Cli) -> Result<u8, Fault> {
         Command::Audit(args) => audit::run(&*app?, args).await,
         Command::Emulate(args) => emulate::run(app?, args).await,
         Command::Demo => {
-            if cli.config.is_some() || cli.read_only || !cli.url.is_empty() {
-                let notice = "note: the demo plays on a sandbox of its own; --config, --url and --read-only are for other commands";
-                let _ = writeln!(std::io::stderr(), "{notice}");
+            if cli.config.is_some() || cli.read_only || !cli.named_urls.urls.is_empty() {
+                let note = "note: the demo plays on a sandbox of its own; --config, --url and --read-only are for other commands";
+                let _ = writeln!(std::io::stderr(), "{note}");
             }
             demo::run(cli.home).await
         }
         Command::Doctor(args) => check(app, args).await,
         Command::Init(args) => {
-            let given = init::Given { home: cli.home, config: cli.config, urls: cli.url };
+            let given =
+                init::Given { home: cli.home, config: cli.config, urls: cli.named_urls, read_only: cli.read_only };
             let Some(made) = init::run(given, args).await? else { return Ok(0) };
             let code = check(wiring::app(made.config), doctor::Args::default()).await;
             print(&made.next);
@@ -209,7 +220,7 @@ async fn run(cli: Cli) -> Result<u8, Fault> {
 
 /// Runs the doctor, unless a signal comes.
 async fn check(app: Result<Arc<App>, Fault>, args: doctor::Args) -> Result<u8, Fault> {
-    let (checked, mut signals) = (app.as_ref().ok().map(Arc::clone), signals()?);
+    let (checked, mut signals) = (app.as_ref().ok().map(Arc::clone), Signals::new()?);
     if let Some(done) = drain::unless_asked_to_end(&mut signals, doctor::run(app, args)).await {
         return done;
     }

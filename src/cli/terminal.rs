@@ -36,20 +36,21 @@ pub async fn read_line(question: String) -> Option<String> {
 }
 
 /// The person who typed the command.
-pub struct TerminalPerson {
+pub struct TerminalPerson<'a> {
     quiet: bool,
+    bar: &'a Bar,
 }
 
-impl TerminalPerson {
-    /// `quiet`: a program reads our output, so nobody is asked.
+impl<'a> TerminalPerson<'a> {
+    /// `quiet`: a program reads our output, so nobody is asked. The bar is taken away before a question.
     #[must_use]
-    pub const fn new(quiet: bool) -> Self {
-        Self { quiet }
+    pub const fn new(quiet: bool, bar: &'a Bar) -> Self {
+        Self { quiet, bar }
     }
 }
 
 #[async_trait]
-impl Person for TerminalPerson {
+impl Person for TerminalPerson<'_> {
     fn puts_the_question(&self) -> bool {
         !self.quiet && is_interactive()
     }
@@ -58,6 +59,8 @@ impl Person for TerminalPerson {
         if !self.puts_the_question() {
             return Asked::Answered(Answer::NoChannel);
         }
+        // Its spinner goes on by itself, and would draw over the question.
+        self.bar.clear();
         Asked::Answered(ask(open, question).await)
     }
 }

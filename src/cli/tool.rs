@@ -77,10 +77,11 @@ impl ToolCommand {
             *wait = create_backup::MAX_WAIT.into();
         }
         drain::recover(app).await?;
-        let (person, bar, mut signals) = (TerminalPerson::new(self.as_json), Bar::new(), Signals::new()?);
+        let (bar, mut signals) = (Bar::new(), Signals::new()?);
+        let person = TerminalPerson::new(self.as_json, &bar);
         let caller = Caller::command_line();
         let call = ToolCall { app, caller: &caller, person: &person, progress: &bar };
-        let outcome = drain::unless_asked_to_end(&mut signals, self.conversation(&call)).await;
+        let outcome = drain::unless_asked_to_end(&mut signals, self.conversation(&call, &bar)).await;
         bar.clear();
         let Some(outcome) = outcome else {
             stopping();
@@ -104,7 +105,7 @@ impl ToolCommand {
     }
 
     /// Makes one call; for a guarded tool at a terminal also the second call, since the person is right here.
-    async fn conversation(&self, call: &ToolCall<'_>) -> Result<Outcome, Fault> {
+    async fn conversation(&self, call: &ToolCall<'_>, bar: &Bar) -> Result<Outcome, Fault> {
         let mut arguments = self.arguments.clone();
         let first = crate::tools::run(call, self.tool.name, arguments.clone()).await?;
         let Outcome::Reply { json, follow_up: FollowUp::Echo } = &first else { return Ok(first) };
@@ -113,6 +114,7 @@ impl ToolCommand {
         if !needs_person || self.as_json || !terminal::is_interactive() {
             return Ok(first);
         }
+        bar.clear();
         let _ = writeln!(std::io::stderr(), "{}\n", render::reply(self.tool.name, json));
         if let (Some(arguments), Some(token)) = (arguments.as_object_mut(), json.get("confirmation_token")) {
             arguments.insert("confirmation_token".into(), token.clone());

@@ -1,5 +1,6 @@
 //! `[[instance]]`: one Redis or Valkey that we look after, as its operator wrote it down, checked.
 
+use crate::config::instance_url::InstanceUrl;
 use crate::model::ids::check_instance_id;
 use crate::model::secret::Secret;
 use serde::Deserialize;
@@ -204,15 +205,15 @@ impl RawInstance {
             (None, None, Some(e)) => Password::Env(e),
             _ => return Err(format!("instance \"{}\": give one of password, password_file, password_env", self.id)),
         };
-        let urls = std::iter::once(&self.url).chain(self.backup_from.as_ref());
-        for url in urls.clone() {
-            let scheme = url.split_once(':').map_or("", |(s, _)| s);
-            if !matches!(scheme, "redis" | "rediss" | "unix" | "redis+unix" | "valkey" | "valkeys") {
-                return Err(format!(
-                    "instance \"{}\": a url is redis://host:port, rediss://host:port (TLS) or unix:///path/to/socket",
+        let mut by_tls = false;
+        for url in std::iter::once(&self.url).chain(self.backup_from.as_ref()) {
+            let read = InstanceUrl::parse(url).map_err(|why| {
+                format!(
+                    "instance \"{}\": {why}; a url is redis://host:port, rediss://host:port (TLS) or unix:///path/to/socket",
                     self.id
-                ));
-            }
+                )
+            })?;
+            by_tls |= read.tls;
         }
         let announce = self.announce.as_deref().map(|text| {
             Announce::parse(text).ok_or_else(|| {
@@ -229,8 +230,8 @@ impl RawInstance {
             server_name: self.tls_server_name,
             insecure: self.tls_insecure,
         };
-        // Without TLS these settings would do nothing, and the password would be sent in clear.
-        if tls.is_set() && !urls.clone().any(|url| url.starts_with("rediss:") || url.starts_with("valkeys:")) {
+        // Without TLS they would do nothing, and the password would go out in clear.
+        if tls.is_set() && !by_tls {
             return Err(format!("instance \"{}\": tls_… needs a url with TLS: rediss://host:port", self.id));
         }
         Ok(InstanceConfig {

@@ -6,13 +6,15 @@
 pub mod durable;
 pub mod home;
 pub mod instance;
+pub mod instance_url;
 pub mod named_url;
 pub mod tair;
 
 use crate::model::fault::{Fault, Kind};
-use crate::model::text::{clean, unknown_field};
+use crate::model::text::{clean, shell_word, unknown_field};
 use home::Home;
 use instance::{InstanceConfig, RawInstance};
+use named_url::NamedUrls;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use tair::{RawTair, TairConfig};
@@ -101,12 +103,32 @@ impl Config {
         named.chain(self.sandbox.then(|| SANDBOX.into())).collect()
     }
 
+    /// What a person types at a terminal to run a subcommand on what this process works with: a home or a file that is not the
+    /// one read anyway is named.
+    #[must_use]
+    pub fn command(&self, subcommand: &str) -> String {
+        let mut command = String::from("tair-backup-mcp");
+        let mut option = |name: &str, path: &Path| {
+            let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+            command += &format!(" {name} {}", shell_word(&path.to_string_lossy()));
+        };
+        if Home::new(None).map_or(true, |usual| usual.dir() != self.home.dir()) {
+            option("--home", self.home.dir());
+        }
+        if let Some(file) = &self.file
+            && home::default_config_file().map_or(true, |usual| usual != *file)
+        {
+            option("--config", file);
+        }
+        format!("{command} {subcommand}")
+    }
+
     /// Reads the file named, or the one in the XDG directory when it exists, or none.
     ///
     /// # Errors
     /// `config.missing`, `config.invalid`.
     pub fn load(home: Option<PathBuf>, file: Option<PathBuf>, read_only: bool) -> Result<Self, Fault> {
-        Self::load_with_urls(home, file, &[], read_only)
+        Self::load_with_urls(home, file, &NamedUrls::default(), read_only)
     }
 
     /// [`Self::load`], with further instances given by their url alone: `[id=]redis://host:port`.
@@ -116,9 +138,10 @@ impl Config {
     pub fn load_with_urls(
         home: Option<PathBuf>,
         file: Option<PathBuf>,
-        urls: &[String],
+        named_urls: &NamedUrls,
         read_only: bool,
     ) -> Result<Self, Fault> {
+        let NamedUrls { origin, urls } = named_urls;
         let home = Home::new(home)?;
         let named = file.is_some();
         let path = match file {
@@ -139,11 +162,11 @@ impl Config {
             None => Self::empty(home, read_only),
         };
         for text in urls {
-            let instance = named_url::instance(text)?;
+            let instance = named_url::instance(text, origin)?;
             if config.instances.iter().any(|i| i.id == instance.id) {
-                let message = format!("--url: instance id \"{}\" is given twice", instance.id);
+                let message = format!("{origin}: instance id \"{}\" is given twice", instance.id);
                 return Err(Fault::new(Kind::Usage, "config.invalid", message)
-                    .hint("Give each an id of its own: --url orders=redis://host:6379."));
+                    .hint("Give each an id of its own: orders=redis://host:6379."));
             }
             config.sandbox = false;
             config.instances.push(instance);

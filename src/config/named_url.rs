@@ -3,12 +3,31 @@
 //! Messages never quote a url, which may hold a password.
 
 use crate::config::instance::{InstanceConfig, RawInstance};
+use crate::config::instance_url::{Address, DEFAULT_PORT, InstanceUrl, has_userinfo};
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::check_instance_id;
+use crate::model::text::quoted;
 use std::path::Path;
 
-/// Redis's port, for a url that names none.
-const DEFAULT_PORT: u16 = 6379;
+/// Where a url on the command line stands.
+pub const URL_OPTION: &str = "--url";
+/// Instances named by their urls, in the environment: there a password is read by nobody else.
+pub const URL_VARIABLE: &str = "TAIR_BACKUP_MCP_URL";
+
+/// Urls, and where they stood.
+#[derive(Debug, Clone)]
+pub struct NamedUrls {
+    /// [`URL_OPTION`] or [`URL_VARIABLE`]: what messages about the urls begin with.
+    pub origin: &'static str,
+    /// The urls, each with an id before it where one was given.
+    pub urls: Vec<String>,
+}
+
+impl Default for NamedUrls {
+    fn default() -> Self {
+        Self { origin: URL_OPTION, urls: Vec::new() }
+    }
+}
 
 /// The forms of a url, for messages.
 pub const SHAPES: &str = "Write redis://host:6379, rediss://host:6379 (TLS) or unix:///path/to/socket, with an id of your \
@@ -29,55 +48,59 @@ fn parts(text: &str) -> (Option<&str>, &str) {
     }
 }
 
-fn parsed(url: &str) -> Option<url::Url> {
-    // A scheme that the URL standard does not know is read the same for all of ours.
-    let (scheme, rest) = url.split_once("://")?;
-    matches!(scheme, "redis" | "rediss" | "valkey" | "valkeys")
-        .then(|| url::Url::parse(&format!("redis://{rest}")).ok())?
-}
-
-/// Whether the url holds a password: on a command line, whoever may list this machine's processes can read it.
+/// Whether the url holds a password, or what may be one: whoever may list the processes of this machine can read it on a
+/// command line.
 #[must_use]
 pub fn has_password(text: &str) -> bool {
-    parsed(parts(text).1).is_some_and(|url| url.password().is_some_and(|p| !p.is_empty()))
+    has_userinfo(parts(text).1)
+}
+
+/// The id that is given before the url, where one is.
+#[must_use]
+pub fn given_id(text: &str) -> Option<&str> {
+    parts(text).0
 }
 
 /// The id of an instance for which none was given: its host, with the port where that is not the usual one; of a socket
 /// file, its name.
-fn id_of(url: &str) -> Option<String> {
-    if let Some((_, path)) = url.split_once("unix://") {
-        return Path::new(path).file_stem().and_then(|name| name.to_str()).map(str::to_owned);
-    }
-    let parsed = parsed(url)?;
-    let host: String = parsed.host_str()?.chars().map(|c| if c == ':' { '-' } else { c }).collect();
-    let host = host.trim_matches(['[', ']', '-']);
-    Some(match parsed.port() {
-        Some(port) if port != DEFAULT_PORT => format!("{host}-{port}"),
-        _ => host.to_owned(),
-    })
+fn id_of(url: &InstanceUrl) -> Option<String> {
+    let id = match &url.address {
+        Address::Unix(path) => path.file_stem()?.to_str()?.to_owned(),
+        Address::Tcp { host, port } => {
+            let host = host.replace(':', "-");
+            let host = host.trim_matches('-');
+            if *port == DEFAULT_PORT { host.to_owned() } else { format!("{host}-{port}") }
+        }
+    };
+    check_instance_id(&id).is_ok().then_some(id)
 }
 
-/// The instance that a text names, checked.
+/// The instance that a text names, checked; `origin` is where the text stood, and what a message begins with.
 ///
 /// # Errors
 /// `config.invalid`.
-pub fn instance(text: &str) -> Result<InstanceConfig, Fault> {
-    let wrong = |why: &str| Fault::new(Kind::Usage, "config.invalid", format!("--url: {why}")).hint(SHAPES);
+pub fn instance(text: &str, origin: &str) -> Result<InstanceConfig, Fault> {
+    let wrong = |why: &str| Fault::new(Kind::Usage, "config.invalid", format!("{origin}: {why}")).hint(SHAPES);
     let (id, url) = parts(text);
     if !url.contains("://") {
         return Err(wrong("this is not the url of a Redis or Valkey"));
     }
+    let read = InstanceUrl::parse(url).map_err(wrong)?;
     let id = match id {
-        Some(id) => id.to_owned(),
-        None => id_of(url).ok_or_else(|| wrong("the url names no host"))?,
+        Some(id) => {
+            // A url whose :// was mistyped is read as an id, with the password in it.
+            let shown = if id.contains(['/', '@', ':']) { "what stands before the =".to_owned() } else { quoted(id) };
+            check_instance_id(id).map_err(|_| wrong(&format!("{shown} is not an instance id")))?;
+            id.to_owned()
+        }
+        None => id_of(&read).ok_or_else(|| wrong("no id follows from the url: give one before it"))?,
     };
-    check_instance_id(&id).map_err(|fault| wrong(&fault.message))?;
     RawInstance::of_url(id, url.to_owned()).check(Path::new(".")).map_err(|why| wrong(&why))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{has_password, instance, split};
+    use super::{URL_OPTION, URL_VARIABLE, has_password, instance, split};
 
     /// An instance gets the id that was given, or one from its host; and nothing of a password gets into an id or a message.
     #[test]
@@ -92,20 +115,43 @@ mod tests {
             ("orders=redis://10.0.0.1", "orders"),
             ("carts=rediss://user:a=b@h:1", "carts"),
         ] {
-            assert_eq!(instance(text).unwrap().id, id, "{text}");
+            assert_eq!(instance(text, URL_OPTION).unwrap().id, id, "{text}");
         }
-        for text in
-            ["", "localhost", "localhost:6379", "http://h:1", "a b=redis://h", "=redis://h", "redis://", "x=s3cret"]
-        {
-            let fault = instance(text).unwrap_err();
+        for text in [
+            "",
+            "localhost",
+            "localhost:6379",
+            "http://h:1",
+            "a b=redis://h",
+            "=redis://h",
+            "redis://",
+            "x=s3cret",
+            "redis:/:s3cret@h=redis://h",
+            "unix:///x.sock?password=s3cret",
+            "unix:///run/.s3cret",
+            "redis://s3cret@h",
+            "redis://:s3/cret@h",
+        ] {
+            let fault = instance(text, URL_OPTION).unwrap_err();
             assert_eq!(fault.code, "config.invalid", "{text}");
-            assert!(!fault.message.contains("s3cret") && fault.hint.contains("redis://host"), "{text}: {fault}");
+            assert!(
+                !fault.message.contains("s3cret")
+                    && fault.message.starts_with("--url: ")
+                    && fault.hint.contains("redis://host"),
+                "{text}: {fault}"
+            );
         }
     }
 
     #[test]
+    fn a_message_says_where_the_text_stood() {
+        let fault = instance("redis://h:99999", URL_VARIABLE).unwrap_err();
+        assert!(fault.message.starts_with("TAIR_BACKUP_MCP_URL: bad port"), "{fault}");
+    }
+
+    #[test]
     fn passwords_are_noticed() {
-        for text in ["redis://:p@h", "a=rediss://u:p@h:1", "valkey://u:p@h"] {
+        for text in ["redis://:p@h", "a=rediss://u:p@h:1", "valkey://u:p@h", "redis://p@h", "a=unix://:p@/x"] {
             assert!(has_password(text), "{text}");
         }
         for text in ["redis://h", "a=redis://h:1", "redis://:@h", "unix:///a:b@c"] {

@@ -6,7 +6,7 @@ use crate::mcp::progress::McpProgress;
 use crate::mcp::prompts;
 use crate::model::caller::Caller;
 use crate::model::fault::{Fault, Kind};
-use crate::tools::registry::{self, NAMES};
+use crate::tools::registry;
 use crate::tools::{self, App, Outcome, ToolCall};
 use futures::FutureExt as _;
 use rmcp::ErrorData;
@@ -89,10 +89,8 @@ impl ServerHandler for Server {
         cx: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         if registry::find(&request.name).is_none() {
-            return Err(ErrorData::invalid_params(
-                format!("there is no tool {:?}; the tools are {}", request.name, NAMES.join(", ")),
-                None,
-            ));
+            let Fault { message, hint, .. } = tools::unknown_tool(&request.name);
+            return Err(ErrorData::invalid_params(format!("{message}. {hint}"), None));
         }
         // A panic in a handler would never be answered, and the client would wait for ever.
         let work = AssertUnwindSafe(self.call(&request, &cx)).catch_unwind();

@@ -48,6 +48,13 @@ pub fn unknown_field(message: &str) -> Option<(String, Option<String>)> {
     Some((given.to_owned(), nearest(given, names).map(str::to_owned)))
 }
 
+/// A word as a shell takes it, for commands that a person is told to type.
+#[must_use]
+pub fn shell_word(word: &str) -> String {
+    let plain = !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-=:@%+,".contains(&b));
+    if plain { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+}
+
 /// Characters that change how the rest is shown, or are not shown at all.
 fn is_hidden(c: char) -> bool {
     c.is_control()
@@ -93,4 +100,17 @@ pub fn nearer_than<'a>(least: f64, given: &str, candidates: impl IntoIterator<It
         .filter(|(score, _)| *score >= least)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, c)| c)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shell_word;
+
+    /// A path with blanks or quotes stays one word.
+    #[test]
+    fn words_of_a_shell() {
+        assert_eq!(shell_word("/usr/bin/x-1.0"), "/usr/bin/x-1.0");
+        assert_eq!(shell_word("/my files/x"), "'/my files/x'");
+        assert_eq!(shell_word("it's"), r"'it'\''s'");
+    }
 }

@@ -205,7 +205,7 @@ impl Jobs {
                 Err(Unfinished::Detached(stage)) => self.release(job, Phase::Detached, stage).await,
             };
             let Err(fault) = written else { return };
-            tracing::error!(job = %job.id, "the job's end could not be written down: {fault}");
+            tracing::error!(job = %job.id, cause = ?std::error::Error::source(&fault), "the job's end could not be written down: {fault}");
             tokio::time::sleep(wait).await;
             wait = wait.saturating_mul(2);
         }
@@ -315,7 +315,7 @@ impl Jobs {
 
     /// Nobody may forget a job that cannot be reconciled yet: it stays an orphan, and is tried again at the next look.
     async fn give_back(&self, job: &Job, why: &Fault) {
-        tracing::warn!(job = %job.id, "what a dead process left cannot be reconciled yet: {why}");
+        tracing::warn!(job = %job.id, cause = ?std::error::Error::source(why), "what a dead process left cannot be reconciled yet: {why}");
         let how = if job.status == JobStatus::Failed { ROLLBACK_PENDING } else { INTERRUPTED };
         let stage = format!("{how}; {}", why.message);
         if let Err(fault) = self.release(job, Phase::Interrupted, &stage).await {

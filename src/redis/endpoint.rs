@@ -1,4 +1,4 @@
-//! Where an instance listens and how to log in: addresses parsed from `redis://`-like URLs.
+//! Where an instance is and how to be let in: the url of its configuration, with what TLS needs.
 //!
 //! It must not open sockets, and nothing in it may print a password: an endpoint's `Display` and `Debug` are safe to log.
 
@@ -6,21 +6,9 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::error::RedisError;
+pub use crate::config::instance_url::Address;
+use crate::config::instance_url::InstanceUrl;
 use crate::model::secret::Secret;
-
-/// The address at which the instance listens.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Address {
-    /// Host name or IP address (an IPv6 address without brackets), and port.
-    Tcp {
-        /// Host name or IP address.
-        host: String,
-        /// TCP port.
-        port: u16,
-    },
-    /// A socket file on this machine.
-    Unix(PathBuf),
-}
 
 /// How TLS is spoken. The default trusts what the machine trusts.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -54,7 +42,7 @@ pub struct Endpoint {
 const SHAPES: &str = "write redis://[user:password@]host[:6379], rediss:// for TLS, or unix:///path/to/redis.sock";
 
 impl Endpoint {
-    /// Parses `redis://`, `rediss://`, `valkey://`, `valkeys://`, `unix://` and `redis+unix://`.
+    /// Reads `redis://`, `rediss://`, `valkey://`, `valkeys://`, `unix://`, `redis+unix://` and `valkey+unix://`.
     ///
     /// A database number in the path is accepted and ignored: a backup is of the whole instance.
     ///
@@ -62,59 +50,9 @@ impl Endpoint {
     /// [`RedisError::BadAddress`] says what is wrong and what would be right; it never quotes the URL, which may hold a
     /// password.
     pub fn parse(text: &str) -> Result<Self, RedisError> {
-        let bad = |why: &str| RedisError::BadAddress { reason: format!("{why}; {SHAPES}") };
-        let text = text.trim();
-        let Some((scheme, rest)) = text.split_once("://") else {
-            return Err(bad("the address has no scheme"));
-        };
-        let scheme = scheme.to_ascii_lowercase();
-        let tls = match scheme.as_str() {
-            "redis" | "valkey" => false,
-            "rediss" | "valkeys" => true,
-            "unix" | "redis+unix" | "valkey+unix" => return Self::unix(rest),
-            _ => return Err(bad("the address has a scheme that is not Redis's")),
-        };
-        let url =
-            url::Url::parse(&format!("redis://{rest}")).map_err(|e| bad(&format!("the address is not a URL: {e}")))?;
-        if url.query().is_some() || url.fragment().is_some() {
-            return Err(bad(
-                "the address has a part after ? or #, which is not read (escape ? as %3F and # as %23 in a password)",
-            ));
-        }
-        let path = url.path().trim_matches('/');
-        if !path.bytes().all(|b| b.is_ascii_digit()) {
-            return Err(bad("the path of the address is not a database number (escape / as %2F in a password)"));
-        }
-        let host = match url.host() {
-            Some(url::Host::Domain(name)) if !name.is_empty() => percent_decode(name),
-            Some(url::Host::Ipv4(ip)) => Some(ip.to_string()),
-            Some(url::Host::Ipv6(ip)) => Some(ip.to_string()),
-            _ => None,
-        };
-        let host = host.ok_or_else(|| bad("the address names no host"))?;
-        let decode =
-            |part: &str| percent_decode(part).ok_or_else(|| bad("the user or password is not valid percent-encoding"));
-        let username = decode(url.username())?;
-        let password = url.password().map(decode).transpose()?.filter(|p| !p.is_empty());
-        if password.is_none() && !username.is_empty() {
-            return Err(bad(
-                "the address has a user without a password (a password alone is written redis://:password@host)",
-            ));
-        }
-        Ok(Self {
-            address: Address::Tcp { host, port: url.port().unwrap_or(6379) },
-            username: Some(username).filter(|u| !u.is_empty()),
-            password: password.map(Secret::new),
-            tls: tls.then(TlsSettings::default),
-        })
-    }
-
-    fn unix(path: &str) -> Result<Self, RedisError> {
-        if !path.starts_with('/') || path.len() < 2 {
-            let reason = "a socket address needs an absolute path: unix:///run/redis/redis.sock".to_owned();
-            return Err(RedisError::BadAddress { reason });
-        }
-        Ok(Self { address: Address::Unix(PathBuf::from(path)), username: None, password: None, tls: None })
+        let InstanceUrl { address, username, password, tls } =
+            InstanceUrl::parse(text).map_err(|why| RedisError::BadAddress { reason: format!("{why}; {SHAPES}") })?;
+        Ok(Self { address, username, password, tls: tls.then(TlsSettings::default) })
     }
 }
 
@@ -127,22 +65,6 @@ impl fmt::Display for Endpoint {
             Address::Unix(path) => write!(f, "unix://{}", path.display()),
         }
     }
-}
-
-/// `None` where an escape is broken or the result is not UTF-8.
-fn percent_decode(text: &str) -> Option<String> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut bytes = text.bytes();
-    while let Some(b) = bytes.next() {
-        if b == b'%' {
-            let high = char::from(bytes.next()?).to_digit(16)?;
-            let low = char::from(bytes.next()?).to_digit(16)?;
-            out.push(u8::try_from(high * 16 + low).ok()?);
-        } else {
-            out.push(b);
-        }
-    }
-    String::from_utf8(out).ok()
 }
 
 #[cfg(test)]
@@ -176,6 +98,8 @@ mod tests {
             "redis://hunter2@h",
             "redis://:hunter2@h/x",
             "unix://r.sock",
+            "unix:///r.sock?password=hunter2",
+            "unix://:hunter2@/r.sock",
             "redis://:hunter2@h?a",
         ];
         for text in wrong {

@@ -2,6 +2,7 @@
 
 use crate::model::fault::Fault;
 use crate::runtime::signals::Signals;
+use crate::state::sqlite::Sqlite;
 use crate::tools::App;
 
 /// How the process's work came to an end.
@@ -20,8 +21,7 @@ pub enum Ended {
 /// # Errors
 /// `state.failed`, `home.failed`.
 pub async fn recover(app: &App) -> Result<(), Fault> {
-    let store = app.config.home.dir().join("state.db");
-    if tokio::fs::try_exists(store).await.unwrap_or(true) { app.provider.recover().await } else { Ok(()) }
+    if Sqlite::exists(app.config.home.dir()).await { app.provider.recover().await } else { Ok(()) }
 }
 
 /// Runs work unless a signal comes first: then `None`, and the jobs that the work began are still to be stopped.

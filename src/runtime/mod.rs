@@ -12,6 +12,7 @@ pub mod signals;
 pub mod wiring;
 
 use crate::model::fault::{Fault, Kind};
+use std::io::IsTerminal as _;
 
 /// Runs the process's work to its end.
 ///
@@ -32,5 +33,7 @@ pub fn run<T>(work: impl Future<Output = T>) -> Result<T, Fault> {
 pub fn log(default: &str) {
     let filter = tracing_subscriber::EnvFilter::try_from_env("TAIR_BACKUP_MCP_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    // Colours are for a terminal, and for people who want them.
+    let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
 }

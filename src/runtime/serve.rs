@@ -21,7 +21,8 @@ pub async fn stdio(app: Arc<App>) -> Result<(), Fault> {
     tokio::spawn(async move {
         tokio::time::sleep(RECONCILE_AFTER).await;
         if let Err(fault) = drain::recover(&reconciling).await {
-            tracing::warn!("what an earlier process left behind could not be reconciled: {fault}");
+            let cause = std::error::Error::source(&fault);
+            tracing::warn!(cause = ?cause, "what an earlier process left behind could not be reconciled: {fault}");
         }
     });
     let (stop, mut signals) = (session.stop(), Signals::new()?);

@@ -23,7 +23,7 @@ use crate::guard::person::Answer;
 use crate::model::caller::Caller;
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, JobStatus};
-use crate::model::text::{clean, unknown_field};
+use crate::model::text::{clean, nearest, quoted, unknown_field};
 use crate::provider::Provider;
 use crate::state::State;
 use async_trait::async_trait;
@@ -181,16 +181,20 @@ pub fn arguments<A: DeserializeOwned>(mut json: serde_json::Value) -> Result<A, 
     })
 }
 
-/// Runs a tool by its name with JSON arguments: the single entry point for MCP and the command line.
+/// That there is no such tool, with the nearest one that there is.
+#[must_use]
+pub fn unknown_tool(name: &str) -> Fault {
+    let near = nearest(name, registry::NAMES).map(|near| format!("Did you mean {near}? ")).unwrap_or_default();
+    Fault::new(Kind::Usage, "tool.unknown", format!("there is no tool {}", quoted(name)))
+        .hint(format!("{near}The tools are {}.", registry::NAMES.join(", ")))
+}
+
+/// Runs a tool by its name with JSON arguments: the one door for MCP and the command line.
 ///
 /// # Errors
 /// `tool.unknown`, `arguments.invalid`, `mode.read_only`, and each tool's own.
 pub async fn run(call: &ToolCall<'_>, name: &str, json: serde_json::Value) -> Result<Outcome, Fault> {
-    let Some(tool) = registry::find(name) else {
-        let message = format!("there is no tool {}", crate::model::text::quoted(name));
-        return Err(Fault::new(Kind::Usage, "tool.unknown", message)
-            .hint(format!("The tools are {}.", registry::NAMES.join(", "))));
-    };
+    let tool = registry::find(name).ok_or_else(|| unknown_tool(name))?;
     if call.app.config.read_only && tool.is_writer() {
         let message = format!("{name} is refused: this server runs with --read-only");
         return Err(Fault::new(Kind::Refused, "mode.read_only", message)

@@ -173,7 +173,7 @@ async fn waiting(app: &App, findings: &mut Findings) {
             open.plan.act.on(&open.plan.instance_id),
             written(open.expires_at)
         );
-        findings.warn(NAME, detail, "tair-backup-mcp approve");
+        findings.warn(NAME, detail, app.config.command("approve"));
     }
 }
 

@@ -1,7 +1,7 @@
 //! The configuration file that `init` writes: its text, with a comment on every key, and writing it whole.
 
 use crate::config::ConfirmationPolicy;
-use crate::config::home::{file_fault, private_dir};
+use crate::config::durable::private_dir;
 use crate::config::instance::Password;
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::{hex, random};
@@ -80,13 +80,19 @@ pub fn exists(path: &Path) -> Fault {
         .hint("Write over it with --force, name another file with --config, or look at the text with --print.")
 }
 
-/// Writes the file whole or not at all, for its owner alone, and durably. Blocking.
+fn failed(what: &str, path: &Path, e: std::io::Error) -> Fault {
+    Fault::new(Kind::Unexpected, "config.failed", format!("cannot {what} {}: {e}", path.display()))
+        .hint("Name a file that this user may write with --config, or look at the text with --print.")
+        .because(e)
+}
+
+/// Writes the file whole or not at all, for its owner alone, and on the disk when this returns. Blocking.
 ///
 /// # Errors
-/// `config.exists` where the file exists and `force` is not set, also when it appeared meanwhile; `home.failed`.
+/// `config.exists` where there is one and `force` is not set, also when it came meanwhile; `config.failed`.
 pub fn write(path: &Path, text: &str, force: bool) -> Result<(), Fault> {
     let folder = path.parent().unwrap_or(Path::new("."));
-    private_dir(folder)?;
+    private_dir(folder).map_err(|e| failed("make the directory", folder, e))?;
     let temporary = folder.join(format!(".config-{}.new", hex(&random::<6>()?)));
     let put = || -> std::io::Result<()> {
         let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&temporary)?;
@@ -103,6 +109,6 @@ pub fn write(path: &Path, text: &str, force: bool) -> Result<(), Fault> {
     };
     put().map_err(|e| {
         let _ = std::fs::remove_file(&temporary);
-        if e.kind() == std::io::ErrorKind::AlreadyExists { exists(path) } else { file_fault("write", path, e) }
+        if e.kind() == std::io::ErrorKind::AlreadyExists { exists(path) } else { failed("write", path, e) }
     })
 }

@@ -3,7 +3,9 @@
 use super::file::Written;
 use crate::config::instance::Password;
 use crate::model::fault::{Fault, Kind};
+use crate::model::text::shell_word;
 use serde_json::json;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// The name under which a host knows this server.
@@ -13,7 +15,12 @@ const NAME: &str = "tair-backup";
 ///
 /// # Errors
 /// `system.program`, where this program cannot find its own file.
-pub fn lines(home: Option<&Path>, config: Option<&Path>, instances: &[Written]) -> Result<String, Fault> {
+pub fn lines(
+    home: Option<&Path>,
+    config: Option<&Path>,
+    read_only: bool,
+    instances: &[Written],
+) -> Result<String, Fault> {
     let program = std::env::current_exe().map_err(|e| {
         Fault::new(Kind::Unexpected, "system.program", "this program cannot find its own file").because(e)
     })?;
@@ -25,50 +32,43 @@ pub fn lines(home: Option<&Path>, config: Option<&Path>, instances: &[Written]) 
             args.extend([option.to_owned(), path.to_string_lossy().into_owned()]);
         }
     }
+    if read_only {
+        args.push("--read-only".into());
+    }
     args.push("serve".into());
-    let command: Vec<String> = std::iter::once(&program).chain(&args).map(|argument| shell_quoted(argument)).collect();
+    let command: Vec<String> = std::iter::once(&program).chain(&args).map(|word| shell_word(word)).collect();
     let command = command.join(" ");
-    let cursor = json!({ "mcpServers": { NAME: { "command": program, "args": args } } });
-    let code = json!({ "servers": { NAME: { "type": "stdio", "command": program, "args": args } } });
-    let mut lines = vec![
-        "\nTell your host of it:".to_owned(),
-        format!("  Claude Code  claude mcp add {NAME} -- {command}"),
-        format!("  Codex        codex mcp add {NAME} -- {command}"),
-        format!("  Cursor       in .cursor/mcp.json: {cursor}"),
-        format!("  VS Code      in .vscode/mcp.json: {code}"),
-    ];
-    let variables: Vec<&str> = instances
+    let wanted: BTreeSet<&str> = instances
         .iter()
         .filter_map(|i| match &i.password {
             Password::Env(name) => Some(name.as_str()),
             _ => None,
         })
         .collect();
-    if !variables.is_empty() {
+    let pass_on = |option: &str| wanted.iter().map(|name| format!("{option} {name}=\"${name}\" ")).collect::<String>();
+    let mut cursor = json!({ "command": program, "args": args });
+    let mut code = json!({ "type": "stdio", "command": program, "args": args });
+    if !wanted.is_empty() {
+        let env: BTreeMap<&str, String> = wanted.iter().map(|name| (*name, format!("${{env:{name}}}"))).collect();
+        for server in [&mut cursor, &mut code] {
+            if let Some(fields) = server.as_object_mut() {
+                fields.insert("env".into(), json!(env));
+            }
+        }
+    }
+    let mut lines = vec![
+        "\nTell your host of it:".to_owned(),
+        format!("  Claude Code  claude mcp add {NAME} {}-- {command}", pass_on("-e")),
+        format!("  Codex        codex mcp add {NAME} {}-- {command}", pass_on("--env")),
+        format!("  Cursor       in .cursor/mcp.json: {}", json!({ "mcpServers": { NAME: cursor } })),
+        format!("  VS Code      in .vscode/mcp.json: {}", json!({ "servers": { NAME: code } })),
+    ];
+    if !wanted.is_empty() {
+        let wanted = Vec::from_iter(wanted).join(", ");
         lines.push(format!(
-            "The server reads {} from its environment: the host has to pass it on.",
-            variables.join(", ")
+            "The server reads {wanted} from its environment. The first two lines store the value that it has in your shell now; the \
+             others pass on what the host's own environment has."
         ));
     }
     Ok(lines.join("\n"))
-}
-
-/// An argument, quoted for a shell_quoted where it needs quotes.
-fn shell_quoted(argument: &str) -> String {
-    let plain =
-        !argument.is_empty() && argument.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-=:@%+,".contains(&b));
-    if plain { argument.to_owned() } else { format!("'{}'", argument.replace('\'', r"'\''")) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::shell_quoted;
-
-    /// A path with blanks or quotes stays one argument.
-    #[test]
-    fn arguments_are_quoted_for_a_shell() {
-        assert_eq!(shell_quoted("/usr/bin/x-1.0"), "/usr/bin/x-1.0");
-        assert_eq!(shell_quoted("/my files/x"), "'/my files/x'");
-        assert_eq!(shell_quoted("it's"), r"'it'\''s'");
-    }
 }

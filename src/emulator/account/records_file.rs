@@ -11,16 +11,23 @@ use crate::state::owner::try_lock_exclusive;
 use jiff::Timestamp;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The file, and the records in it.
 #[derive(Debug)]
 pub struct RecordsFile {
+    held: Arc<Held>,
+    /// One change at a time, from the look at the records until the file is durable.
+    changing: Arc<tokio::sync::Mutex<()>>,
+    /// Held while this process lives.
+    _lock: File,
+}
+
+#[derive(Debug)]
+struct Held {
     path: PathBuf,
     /// The records as the file has them: replaced only after the file was.
     records: Mutex<Records>,
-    /// Held while this process lives.
-    _lock: File,
 }
 
 fn failed(what: &str, path: &Path, e: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Fault {
@@ -46,12 +53,13 @@ impl RecordsFile {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Records::default(),
             Err(e) => return Err(failed("read", &path, e)),
         };
-        Ok(Self { path, records: Mutex::new(records), _lock: lock })
+        let held = Arc::new(Held { path, records: Mutex::new(records) });
+        Ok(Self { held, changing: Arc::default(), _lock: lock })
     }
 
-    /// Reads the records.
-    pub fn read<T>(&self, query: impl FnOnce(&Records) -> T) -> T {
-        query(&self.records.lock().unwrap_or_else(PoisonError::into_inner))
+    /// Looks at the records.
+    pub fn read<T>(&self, look: impl FnOnce(&Records) -> T) -> T {
+        look(&self.held.records.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// A copy of an instance's record.
@@ -59,21 +67,30 @@ impl RecordsFile {
         self.read(|records| records.instances.get(instance_id).cloned().unwrap_or_default())
     }
 
-    /// Changes the records, and returns when the change is durable. A change that `change` refuses is not written.
+    /// Changes the records, and returns when the change is durable. What `change` refuses is not written. Begun, the writing is
+    /// seen to its end, also where nobody waits for it any more.
     ///
     /// # Errors
     /// Those of `change`, and `emulator.memory`.
-    pub fn change<T, E: From<Fault>>(&self, change: impl FnOnce(&mut Records) -> Result<T, E>) -> Result<T, E> {
-        let mut held = self.records.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut records = held.clone();
+    pub async fn change<T, E: From<Fault>>(&self, change: impl FnOnce(&mut Records) -> Result<T, E>) -> Result<T, E> {
+        let one_at_a_time = Arc::clone(&self.changing).lock_owned().await;
+        let mut records = self.read(Records::clone);
         records.prune(Timestamp::now());
         let done = change(&mut records)?;
-        self.write(&records)?;
-        *held = records;
+        let held = Arc::clone(&self.held);
+        // A disk can block, and one thread serves all calls.
+        let written = tokio::task::spawn_blocking(move || {
+            held.write(&records)?;
+            *held.records.lock().unwrap_or_else(PoisonError::into_inner) = records;
+            drop(one_at_a_time);
+            Ok::<_, Fault>(())
+        });
+        written.await.map_err(|e| failed("write", &self.held.path, e))??;
         Ok(done)
     }
+}
 
-    /// Writes the file: a few kilobytes, seldom, so not worth a thread of its own.
+impl Held {
     fn write(&self, records: &Records) -> Result<(), Fault> {
         let text = serde_json::to_vec_pretty(records).map_err(|e| failed("write", &self.path, e))?;
         replace(&self.path, &text).map_err(|e| failed("write", &self.path, e))

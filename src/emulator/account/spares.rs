@@ -52,15 +52,17 @@ impl Account {
         if job.as_ref().is_some_and(is_undecided) {
             return Ok(Status::Creating);
         }
-        let succeeded = job.is_some_and(|job| job.status == JobStatus::Succeeded);
-        self.records.change(|records| {
-            // Recorded once: two calls at the same time record one moment.
-            if let Some(created) = records.of(instance_id).created.as_mut().filter(|c| c.normal_at.is_none()) {
-                created.failed = !succeeded;
-                created.normal_at = succeeded.then(Timestamp::now);
-            }
-            Ok::<_, Refused>(())
-        })?;
-        Ok(if succeeded { Status::Normal } else { Status::Error })
+        let well = job.is_some_and(|job| job.status == JobStatus::Succeeded);
+        self.records
+            .change(|records| {
+                // Ended once: a second look at the same time says the same, and no later moment.
+                if let Some(created) = records.of(instance_id).created.as_mut().filter(|c| c.normal_at.is_none()) {
+                    created.failed = !well;
+                    created.normal_at = well.then(Timestamp::now);
+                }
+                Ok::<_, Refused>(())
+            })
+            .await?;
+        Ok(if well { Status::Normal } else { Status::Error })
     }
 }

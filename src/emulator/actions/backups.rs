@@ -74,15 +74,18 @@ pub async fn create(request: &ActionRequest<'_>, params: CreateBackup) -> Result
         return Err(Refused::new("BackupJobExists"));
     }
     account.activity.delay_backup(&job.backup_id, account.faults.delay(request.action));
-    account.records.change(|records| {
-        let record = records.of(&instance.id);
-        record.taken.push(RequestedBackup { at: now, backup_id: job.backup_id.clone() });
-        if let Some(days) = keep {
-            let until = (days > 0).then(|| days_after(now, days));
-            record.expiry.insert(job.backup_id.clone(), until);
-        }
-        Ok::<_, Refused>(())
-    })?;
+    account
+        .records
+        .change(|records| {
+            let record = records.of(&instance.id);
+            record.taken.push(RequestedBackup { at: now, backup_id: job.backup_id.clone() });
+            if let Some(days) = keep {
+                let until = (days > 0).then(|| days_after(now, days));
+                record.expiry.insert(job.backup_id.clone(), until);
+            }
+            Ok::<_, Refused>(())
+        })
+        .await?;
     Ok(BackupStarted { request_id: String::new(), backup_job_id: number(IdKind::Job, &job.backup_id).to_string() })
 }
 
@@ -200,10 +203,14 @@ pub async fn delete(request: &ActionRequest<'_>, params: DeleteBackup) -> Result
         return Err(Refused::new("IncorrectBackupSetState"));
     }
     overwrite::delete_backup(request, &instance.id, &set.id).await?;
-    request.account.records.change(|records| {
-        records.of(&instance.id).expiry.remove(&set.id);
-        Ok::<_, Refused>(())
-    })?;
+    request
+        .account
+        .records
+        .change(|records| {
+            records.of(&instance.id).expiry.remove(&set.id);
+            Ok::<_, Refused>(())
+        })
+        .await?;
     Ok(Done::default())
 }
 
@@ -225,8 +232,12 @@ pub async fn expire(request: &ActionRequest<'_>, params: ModifyBackupExpireTime)
     if request.account.expiry(&instance, &set).is_none_or(|now| until < now) {
         return Err(Refused::malformed("ExpectExpireTime"));
     }
-    request.account.records.change(|records| {
-        records.of(&instance.id).expiry.insert(set.id.clone(), Some(until));
-        Ok::<_, Refused>(Done::default())
-    })
+    request
+        .account
+        .records
+        .change(|records| {
+            records.of(&instance.id).expiry.insert(set.id.clone(), Some(until));
+            Ok::<_, Refused>(Done::default())
+        })
+        .await
 }

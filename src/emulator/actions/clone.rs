@@ -150,7 +150,7 @@ pub async fn create(request: &ActionRequest<'_>, order: Order<'_>) -> Result<New
     if order.dry_run {
         return Err(Refused::new("DryRunOperation"));
     }
-    match claim(request, &order, spares, &set.id)? {
+    match claim(request, &order, spares, &set.id).await? {
         Claim::Before(made) => reply(request, &order, &account.instance(&made)?).await,
         Claim::Now(new, created) => {
             fill(request, &source.id, &set, &new.id, *created, account.faults.delay(request.action));
@@ -159,37 +159,42 @@ pub async fn create(request: &ActionRequest<'_>, order: Order<'_>) -> Result<New
     }
 }
 
-/// Claims one of the spare instances, durably.
-fn claim(
+/// Hands out one of the spare instances, durably.
+async fn claim(
     request: &ActionRequest<'_>,
     order: &Order<'_>,
     spares: Vec<EmulatedInstance>,
     backup_id: &str,
 ) -> Result<Claim, Refused> {
     let at = Timestamp::now();
-    request.account.records.change(|records| {
-        // Another call may have been faster: with the same token, or with the same spare instance.
-        if let Some(made) = order.made_before(records)? {
-            return Ok(Claim::Before(made));
-        }
-        let spare = spares.into_iter().find(|s| records.of(&s.id).created.is_none()).ok_or_else(|| order.quota())?;
-        let created = Creation {
-            at,
-            name: order.name.clone().unwrap_or_else(|| spare.id.clone()),
-            charge: order.charge.into(),
-            normal_at: None,
-            failed: false,
-            backup_id: backup_id.into(),
-        };
-        request.account.activity.begin_filling(&spare.id);
-        records.of(&spare.id).created = Some(created.clone());
-        if let Some(token) = order.token {
-            let arguments = order.arguments.clone();
-            records.tokens.insert(token.to_owned(), ClientToken { at, arguments, instance_id: spare.id.clone() });
-        }
-        let new = EmulatedInstance { created: Some(created.clone()), ..spare };
-        Ok(Claim::Now(Box::new(new), Box::new(created)))
-    })
+    request
+        .account
+        .records
+        .change(|records| {
+            // Another call may have been faster: with the same token, or with the same spare instance.
+            if let Some(made) = order.made_before(records)? {
+                return Ok(Claim::Before(made));
+            }
+            let spare =
+                spares.into_iter().find(|s| records.of(&s.id).created.is_none()).ok_or_else(|| order.quota())?;
+            let created = Creation {
+                at,
+                name: order.name.clone().unwrap_or_else(|| spare.id.clone()),
+                charge: order.charge.into(),
+                normal_at: None,
+                failed: false,
+                backup_id: backup_id.into(),
+            };
+            request.account.activity.begin_filling(&spare.id);
+            records.of(&spare.id).created = Some(created.clone());
+            if let Some(token) = order.token {
+                let arguments = order.arguments.clone();
+                records.tokens.insert(token.to_owned(), ClientToken { at, arguments, instance_id: spare.id.clone() });
+            }
+            let new = EmulatedInstance { created: Some(created.clone()), ..spare };
+            Ok(Claim::Now(Box::new(new), Box::new(created)))
+        })
+        .await
 }
 
 /// The source instance and the set that the call names.

@@ -22,7 +22,7 @@ pub fn regions(request: &ActionRequest<'_>) -> Regions {
     let zone = request.zone();
     let region = Region {
         region_id: request.region.clone(),
-        local_name: Some("EmulatedInstance".into()),
+        local_name: Some("Emulated".into()),
         region_endpoint: Some(request.host.to_owned()),
         zone_ids: Some(zone.clone()),
         zone_id_list: vec![zone],

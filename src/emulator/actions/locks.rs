@@ -27,11 +27,14 @@ pub async fn lock(request: &ActionRequest<'_>, params: LockDBInstanceWrite) -> R
         Lock::Locked => setting_before(account, &instance.id),
         Lock::Unlocked { setting } => setting,
     };
-    // Recorded before the server is touched.
-    account.records.change(|records| {
-        records.of(&instance.id).locked = Some(LockRecord { reason: reason.clone(), replicas_to_write });
-        Ok::<_, Refused>(())
-    })?;
+    // Written down before the server is touched.
+    account
+        .records
+        .change(|records| {
+            records.of(&instance.id).locked = Some(LockRecord { reason: reason.clone(), replicas_to_write });
+            Ok::<_, Refused>(())
+        })
+        .await?;
     account.app.provider.set_write_lock(&instance.id, &Lock::Locked).await?;
     audit(request, &instance.id, "write.locked", &reason).await?;
     Ok(reply(&instance.id, reason))
@@ -53,7 +56,7 @@ pub fn warn_of_locks(account: &Account) {
         if let Some(lock) = account.records.of(&instance.id).locked {
             tracing::warn!(
                 instance_id = %instance.id,
-                "locked for writes (min-replicas-to-write; reason: {:?}) until UnlockDBInstanceWrite is called",
+                "locked for writes (min-replicas-to-write 1000000; reason: {:?}) until UnlockDBInstanceWrite is called",
                 lock.reason
             );
         }
@@ -78,10 +81,13 @@ pub async fn unlock(request: &ActionRequest<'_>, params: UnlockDBInstanceWrite) 
         account.app.provider.set_write_lock(&instance.id, &Lock::Unlocked { setting }).await?;
     }
     if lock.is_some() {
-        account.records.change(|records| {
-            records.of(&instance.id).locked = None;
-            Ok::<_, Refused>(())
-        })?;
+        account
+            .records
+            .change(|records| {
+                records.of(&instance.id).locked = None;
+                Ok::<_, Refused>(())
+            })
+            .await?;
     }
     if lifted || lock.is_some() {
         let found = if lifted { "the setting is as it was" } else { "the server was not locked any more" };

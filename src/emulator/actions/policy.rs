@@ -85,13 +85,17 @@ pub async fn modify(request: &ActionRequest<'_>, params: ModifyBackupPolicy) -> 
         return Err(Refused::new("InstanceType.NotSupport").status(400));
     }
     request.account.must_be_normal(&instance).await?;
-    request.account.records.change(|records| {
-        let record = records.of(&instance.id);
-        let since = record.policy.as_ref().and_then(|p| p.flashback_since);
-        let flashback_since = wants.then(|| since.unwrap_or_else(Timestamp::now));
-        record.policy = Some(Policy { time, days, retention, flashback_since });
-        Ok::<_, Refused>(Done::default())
-    })
+    request
+        .account
+        .records
+        .change(|records| {
+            let record = records.of(&instance.id);
+            let since = record.policy.as_ref().and_then(|p| p.flashback_since);
+            let flashback_since = wants.then(|| since.unwrap_or_else(Timestamp::now));
+            record.policy = Some(Policy { time, days, retention, flashback_since });
+            Ok::<_, Refused>(Done::default())
+        })
+        .await
 }
 
 /// Parses one whole hour. The last hour of the day ends at 24:00 for some clients and at 00:00 for others.

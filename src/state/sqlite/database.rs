@@ -22,6 +22,11 @@ const MIGRATIONS: [(i64, &str, &str); 3] = [
 /// The last version that only `PRAGMA user_version` recorded, before there was a table of migrations.
 const LAST_UNLISTED: i64 = 2;
 
+/// The file under a home directory.
+pub(super) fn file_of(home: &Path) -> PathBuf {
+    home.join("state.db")
+}
+
 /// The database of one home directory.
 #[derive(Debug)]
 pub struct Database {
@@ -68,7 +73,7 @@ impl Database {
         let lock = tokio::task::spawn_blocking(move || lock_exclusive(&lock_path)).await.map_err(|e| {
             Fault::new(Kind::Unexpected, "state.failed", "the state store could not be locked").because(e)
         })??;
-        let file = self.home.join("state.db");
+        let file = file_of(&self.home);
         // Recovery records are written down here, a password of the target included; SQLite would let others read it
         // where the home directory does. Its other files get the mode of this one.
         std::fs::OpenOptions::new()

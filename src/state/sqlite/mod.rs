@@ -36,7 +36,12 @@ impl Sqlite {
         Self::with(Arc::new(Database::new(home)), Box::new(LockFiles::new(home.join("run"))))
     }
 
-    /// A store with another way to tell living owners from dead ones.
+    /// Whether anything was ever stored under a home directory. Where that cannot be told it may have been.
+    pub async fn exists(home: &Path) -> bool {
+        tokio::fs::try_exists(database::file_of(home)).await.unwrap_or(true)
+    }
+
+    /// A store that asks otherwise who lives.
     #[must_use]
     pub fn with(database: Arc<Database>, liveness: Box<dyn Liveness>) -> Self {
         Self { database, liveness, key: OnceCell::new(), changed: watch::Sender::new(0) }

@@ -11,7 +11,6 @@ use crate::tools::{Asked, Outcome};
 
 /// Wrong answers after which the token is withdrawn.
 const WRONG_ANSWERS: u32 = 3;
-const APPROVE: &str = "A person can approve at a terminal on this machine: tair-backup-mcp approve";
 const UNCHANGED: &str = "Nothing has been changed.";
 
 impl Flow<'_> {
@@ -51,24 +50,28 @@ impl Flow<'_> {
 
     async fn no_yes(&self, echoed: &Echoed, answer: Answer, prechecks: &[Precheck]) -> Result<Guarded, Fault> {
         let (state, open) = (&self.call.app.state, &echoed.open);
+        let command = self.call.app.config.command("approve");
+        let approve = format!("A person can approve at a terminal on this machine: {command}");
         let (event, refused) = match answer {
             Answer::Declined => {
                 self.void(echoed, ConfirmationStatus::Declined).await?;
-                let hint = "Do not ask again unless the person wants it; doing it needs a new plan. A client that declines by \
-                    itself cannot be asked through: there the person runs tair-backup-mcp approve between the two calls.";
+                let hint = format!(
+                    "Do not ask again unless the person wants it; doing it needs a new plan. A client that declines by itself \
+                     cannot be asked through: there the person runs {command} between the two calls."
+                );
                 let message = format!("{UNCHANGED} The person declined; the token is void.");
-                let refused = refusal(GuardedStatus::Declined, "person.declined", &message, hint);
+                let refused = refusal(GuardedStatus::Declined, "person.declined", &message, &hint);
                 state.record(open.record("declined", message)).await?;
                 return Ok(refused);
             }
             Answer::NoChannel => {
                 let message = format!("{UNCHANGED} A person must approve, and this client cannot ask one.");
-                let hint = format!("{APPROVE}; then call again with the same confirmation_token.");
+                let hint = format!("{approve}; then call again with the same confirmation_token.");
                 ("no_channel", refusal(GuardedStatus::ApprovalRequired, "person.no_channel", &message, &hint))
             }
             Answer::Dismissed => {
                 let message = format!("{UNCHANGED} The person closed the question without an answer.");
-                let hint = format!("Ask them, then call again with the same confirmation_token. {APPROVE}.");
+                let hint = format!("Ask them, then call again with the same confirmation_token. {approve}.");
                 ("dismissed", refusal(GuardedStatus::ApprovalRequired, "person.dismissed", &message, &hint))
             }
             Answer::Yes(_) | Answer::NotAYes => {
@@ -83,7 +86,7 @@ impl Flow<'_> {
                     ));
                 }
                 let hint = format!(
-                    "The person has to type the instance id. Call again with the same confirmation_token. {APPROVE}."
+                    "The person has to type the instance id. Call again with the same confirmation_token. {approve}."
                 );
                 ("not_confirmed", refused(&hint))
             }
@@ -94,7 +97,7 @@ impl Flow<'_> {
             code: refused.code,
             message: refused.message,
             hint: refused.hint,
-            next_actions: vec!["the person runs: tair-backup-mcp approve".into(), self.with_token()],
+            next_actions: vec![format!("the person runs: {command}"), self.with_token()],
             confirmation_token: Some(echoed.token.clone()),
             impact: Some(impact(&open.plan)),
             ..shown(open, prechecks)

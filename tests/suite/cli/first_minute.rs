@@ -85,6 +85,17 @@ fn an_instance_by_its_url() {
         );
     }
 
+    // What every command takes may stand behind it, too.
+    let (home, file) = (machine.0.path().join("elsewhere"), machine.0.path().join("named.toml"));
+    std::fs::write(&file, format!("[[instance]]\nid = \"named\"\nurl = \"{url}\"\n")).unwrap();
+    let options = ["--home", home.to_str().unwrap(), "--config", file.to_str().unwrap()];
+    assert_eq!(ids(&of(&[], &options)), ["named"]);
+    let backup = ["create-backup", "--instance-id", "named"];
+    let refused = machine.run(&[&backup[..], &options, &["--read-only"]].concat());
+    assert!(refused.code == 3 && refused.err.contains("[mode.read_only]"), "{refused:?}");
+    let made = machine.run(&[&backup[..], &options].concat());
+    assert!(made.code == 0 && home.join("vault").exists(), "{made:?}");
+
     // A whole backup with nothing but the url; the instance keeps its id, and so its sets.
     let made = machine.run(&["create-backup", "--instance-id", "orders", "--url", &named, "--json"]);
     assert_eq!((made.code, &made.json()["status"]), (0, &"succeeded".into()), "{made:?}");
@@ -129,14 +140,15 @@ fn init_from_options() {
     assert_eq!(std::fs::metadata(machine.file()).unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(std::fs::read_dir(machine.file().parent().unwrap()).unwrap().count(), 1, "no draft is left");
     let exe = env!("CARGO_BIN_EXE_tair-backup-mcp");
+    let env = "\"env\":{\"ORDERS_PASSWORD\":\"${env:ORDERS_PASSWORD}\"}";
     for line in [
-        format!("claude mcp add tair-backup -- {exe} serve"),
-        format!("codex mcp add tair-backup -- {exe} serve"),
-        format!("{{\"mcpServers\":{{\"tair-backup\":{{\"command\":\"{exe}\",\"args\":[\"serve\"]}}}}}}"),
+        format!("claude mcp add tair-backup -e ORDERS_PASSWORD=\"$ORDERS_PASSWORD\" -- {exe} serve"),
+        format!("codex mcp add tair-backup --env ORDERS_PASSWORD=\"$ORDERS_PASSWORD\" -- {exe} serve"),
+        format!("{{\"mcpServers\":{{\"tair-backup\":{{\"command\":\"{exe}\",\"args\":[\"serve\"],{env}}}}}}}"),
         format!(
-            "{{\"servers\":{{\"tair-backup\":{{\"type\":\"stdio\",\"command\":\"{exe}\",\"args\":[\"serve\"]}}}}}}"
+            "{{\"servers\":{{\"tair-backup\":{{\"type\":\"stdio\",\"command\":\"{exe}\",\"args\":[\"serve\"],{env}}}}}}}"
         ),
-        "ORDERS_PASSWORD".into(),
+        "reads ORDERS_PASSWORD from its environment".into(),
         "pass  reachable".into(),
     ] {
         assert!(done.out.contains(&line), "{line}: {}", done.out);
@@ -158,6 +170,90 @@ fn init_from_options() {
         "it is written, and what is wrong is said: {forced:?}"
     );
     assert_eq!(ids(&machine.run(&["describe-instances", "--json"])), ["carts"]);
+    for line in [
+        format!("claude mcp add tair-backup -- {exe} serve"),
+        format!("codex mcp add tair-backup -- {exe} serve"),
+        format!("{{\"mcpServers\":{{\"tair-backup\":{{\"command\":\"{exe}\",\"args\":[\"serve\"]}}}}}}"),
+        format!(
+            "{{\"servers\":{{\"tair-backup\":{{\"type\":\"stdio\",\"command\":\"{exe}\",\"args\":[\"serve\"]}}}}}}"
+        ),
+    ] {
+        assert!(forced.out.contains(&line), "{line}: {}", forced.out);
+    }
+    let careful = machine.run(&["--read-only", "init", "--url", "carts=redis://127.0.0.1:1", "--force"]);
+    assert!(careful.out.contains(&format!("claude mcp add tair-backup -- {exe} --read-only serve")), "{careful:?}");
+    assert!(careful.out.contains("\"args\":[\"--read-only\",\"serve\"]"), "{careful:?}");
+}
+
+/// A url that can never work is refused before anything is written, with what is wrong and where it stood; whatever may be
+/// a password in it is nowhere in what is printed.
+#[test]
+fn a_url_that_cannot_work_is_refused_at_once() {
+    let machine = Machine::new();
+    for (url, why) in [
+        ("redis://", "names no host"),
+        ("redis://h?db=1", "after ? or #"),
+        ("redis://h/db", "database number"),
+        ("redis://:s3%zzcret@h", "percent-encoding"),
+        ("redis://:s3/cret@h", "write / as %2F in a password"),
+        ("http://h", "wrong scheme"),
+        ("redis://h:99999", "bad port"),
+        ("redis://s3cret@h", "without a password"),
+        ("unix:///x.sock?password=s3cret", "after ? or #"),
+        ("orders=unix:///x.sock?password=s3cret", "after ? or #"),
+        ("redis+unix://:s3cret@/x.sock", "no user and password"),
+    ] {
+        for command in ["serve", "init", "doctor"] {
+            let typed = machine.run(&[command, "--url", url]);
+            let told = if command == "doctor" { &typed.out } else { &typed.err };
+            assert!(told.contains("--url: ") && told.contains(why), "{command} {url}: {typed:?}");
+            let set = machine.run_with("TAIR_BACKUP_MCP_URL", url, &[command]);
+            let told = if command == "doctor" { &set.out } else { &set.err };
+            assert!(told.contains("TAIR_BACKUP_MCP_URL: ") && !told.contains("--url: "), "{command} {url}: {set:?}");
+            assert_eq!(typed.err.contains("warning: "), url.contains('@'), "{command} {url}: {typed:?}");
+            for done in [typed, set] {
+                // To the doctor it is a finding.
+                assert_eq!(done.code, if command == "doctor" { 5 } else { 2 }, "{command} {url}: {done:?}");
+                assert!(!done.out.contains("s3") && !done.err.contains("s3"), "{command} {url}: {done:?}");
+            }
+        }
+        let file = machine.0.path().join("wrong.toml");
+        std::fs::write(
+            &file,
+            format!("[[instance]]\nid = \"orders\"\nurl = \"{}\"\n", url.trim_start_matches("orders=")),
+        )
+        .unwrap();
+        let done = machine.run(&["--config", file.to_str().unwrap(), "serve"]);
+        assert!(done.code == 2 && done.err.contains(why) && done.err.contains("[config.invalid]"), "{url}: {done:?}");
+        assert!(!done.err.contains("s3"), "{done:?}");
+    }
+    assert!(!machine.file().exists() && !machine.0.path().join("data").exists());
+}
+
+/// What contradicts itself is refused, and where the file cannot be written the hint points at `--config`.
+#[test]
+fn init_refuses_what_it_cannot_write() {
+    let machine = Machine::new();
+    for (args, why) in [
+        (["--url", "redis://:s3cret@127.0.0.1:1", "--password-env", "ORDERS"], "names another"),
+        (["--url", "redis://127.0.0.1:1", "--password-env", "s3cret!"], "not the name of an environment variable"),
+        (["--url", "redis://127.0.0.1:1", "--password-env", "1A"], "not the name of an environment variable"),
+        (["--url", "a=redis://127.0.0.1:1", "--id", "zz"], "another in --id"),
+    ] {
+        let done = machine.run(&[&["init"], &args[..]].concat());
+        assert!(done.code == 2 && done.err.contains("[arguments.invalid]") && done.err.contains(why), "{done:?}");
+    }
+    assert!(!machine.file().exists());
+    let folder = machine.0.path().join("folder");
+    std::fs::create_dir(&folder).unwrap();
+    for file in ["/dev/null/x.toml", folder.to_str().unwrap()] {
+        let done = machine.run(&["--config", file, "init", "--url", "a=redis://127.0.0.1:1", "--force"]);
+        assert!(done.code == 1 && done.err.contains("[config.failed]"), "{done:?}");
+        assert!(
+            done.err.contains("hint: ") && done.err.contains("with --config") && !done.err.contains("--home"),
+            "{done:?}"
+        );
+    }
 }
 
 /// Every key that the file has as a comment may be used as it is.
@@ -275,6 +371,12 @@ fn a_failure_is_printed_once() {
     let unknown = machine.run(&["create-backup", "--instance-id", "carts", "--url", "orders=redis://127.0.0.1:1"]);
     assert_eq!(unknown.err.matches("no instance").count(), 1, "{unknown:?}");
     assert_eq!(unknown.err.lines().count(), 2, "an error and a hint: {unknown:?}");
-    let logged = machine.run_with("TAIR_BACKUP_MCP_LOG", "warn", &args);
-    assert!(logged.err.contains("cannot connect"), "who asks for the log gets it: {logged:?}");
+    let asked = machine.run_with("TAIR_BACKUP_MCP_LOG", "warn", &args);
+    assert!(asked.err.contains("cannot connect"), "who asks for the log gets it: {asked:?}");
+    assert!(!asked.err.contains('\u{1b}'), "colours are for a terminal: {asked:?}");
+    // What nobody expected has its cause beside it, once.
+    std::fs::write(machine.0.path().join("data/tair-backup-mcp/state.db"), "this is no database".repeat(500)).unwrap();
+    let broken = machine.run(&["describe-jobs"]);
+    assert!(broken.code == 1 && broken.err.contains("[state.failed]"), "{broken:?}");
+    assert_eq!(broken.err.matches("not a database").count(), 1, "{broken:?}");
 }

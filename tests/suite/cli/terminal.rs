@@ -40,6 +40,11 @@ fn assert_open(redis: &Redis, bench: &Bench, backup: &str, token: &str) {
     let echo = bench.run(&Bench::echo(backup, token));
     assert_eq!((echo.code, &echo.json()["code"]), (3, &"person.no_channel".into()), "{echo:?}");
     assert_eq!(redis.digest(), before);
+    // The command that is named is the one that finds the plan.
+    let (home, file) = (bench.home(), bench.dir.path().join("config.toml"));
+    let command = format!("tair-backup-mcp --home {} --config {} approve", home.display(), file.display());
+    let told = echo.json();
+    assert!(text(&told["hint"]).contains(&command) && text(&told["next_actions"][0]).contains(&command), "{told}");
 }
 
 /// Without a terminal nobody is asked; a wrong answer or none leaves it open; the typed id approves, once.
@@ -56,11 +61,12 @@ fn approve_by_the_typed_id() {
         assert!(done.code == 0 && done.out.contains(says), "{typed:?}: {done:?}");
         assert_open(&redis, &bench, &backup, &token);
     }
-    let done = at_terminal(&bench, &[], &["approve", "--instance-id", "carts"]);
-    assert!(done.out.contains("Nothing waits"), "{done:?}");
-    let done = at_terminal(&bench, &[(QUESTION, "orders")], &["approve", "--instance-id", "orders"]);
-    assert!(done.code == 0 && done.out.contains("Approved"), "{done:?}");
-    assert!(done.out.contains("RESTORE OVERWRITES DATA") && done.out.contains(&backup), "{done:?}");
+    let seen = at_terminal(&bench, &[], &["approve", "--instance-id", "carts"]);
+    let home = bench.home();
+    assert!(seen.out.contains(&format!("Nothing waits for approval in {}.", home.display())), "{seen:?}");
+    let seen = at_terminal(&bench, &[(QUESTION, "orders")], &["approve", "--instance-id", "orders"]);
+    assert!(seen.code == 0 && seen.out.contains("Approved"), "{seen:?}");
+    assert!(seen.out.contains("RESTORE OVERWRITES DATA") && seen.out.contains(&backup), "{seen:?}");
     let echo = bench.run(&Bench::echo(&backup, &token));
     assert_eq!(echo.code, 0, "{echo:?}");
     let reply = echo.json();

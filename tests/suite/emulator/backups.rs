@@ -41,6 +41,7 @@ async fn a_round_with_our_own_client() {
     let emulator = Emulator::start(&bench, &[]);
     let client = emulator.client();
     let regions = client.call(&DescribeRegions { accept_language: None }).await.unwrap();
+    assert_eq!(regions.region_ids[0].local_name.as_deref(), Some("Emulated"));
     assert_eq!(regions.region_ids[0].region_endpoint, Some(format!("127.0.0.1:{}", emulator.port)));
     let listed = client.list(&DescribeInstances::default()).await.unwrap();
     assert_eq!(

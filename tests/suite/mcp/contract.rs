@@ -264,8 +264,11 @@ fn the_ram_policies_name_what_is_called() {
 
 #[allow(clippy::unwrap_used, reason = "a test that cannot go on says so by failing")]
 fn sources(folder: &str) -> Vec<String> {
-    std::fs::read_dir(root().join(folder))
-        .unwrap()
-        .map(|e| std::fs::read_to_string(e.unwrap().path()).unwrap())
+    let paths = std::fs::read_dir(root().join(folder)).unwrap().map(|e| e.unwrap().path());
+    paths
+        .flat_map(|path| match path.strip_prefix(root()) {
+            Ok(inside) if path.is_dir() => sources(inside.to_str().unwrap()),
+            _ => vec![std::fs::read_to_string(&path).unwrap()],
+        })
         .collect()
 }

@@ -349,6 +349,13 @@ fn what_is_wrong_is_named_in_both_eras() {
         let unknown = wire.request("tools/call", json!({ "name": "flush_instance", "arguments": {} }));
         assert_eq!(unknown["error"]["code"], -32602, "{unknown}");
         assert!(text(&unknown["error"]["message"]).contains("restore_instance"), "{unknown}");
+        let long = format!("restore_instanse{}", " \u{202e}and more".repeat(100));
+        for (name, near) in [("restore_instanse", true), (long.as_str(), false)] {
+            let unknown = wire.request("tools/call", json!({ "name": name, "arguments": {} }));
+            let told = text(&unknown["error"]["message"]);
+            assert_eq!(told.contains("Did you mean restore_instance?"), near, "{told}");
+            assert!(told.len() < 400 && !told.contains('\u{202e}'), "what was sent is cleaned and capped: {told}");
+        }
         for (tool, arguments, code, named) in [
             ("describe_backups", json!({}), "arguments.invalid", "instance_id"),
             ("describe_backups", json!({ "instance_id": 7 }), "arguments.invalid", "instance_id"),
