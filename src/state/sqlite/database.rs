@@ -2,11 +2,12 @@
 
 use crate::config::home::{file_fault, private_dir};
 use crate::model::fault::{Fault, Kind};
-use crate::state::owner::lock_exclusive;
+use crate::state::owner::{blocking, lock_exclusive};
 use jiff::Timestamp;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, Row as _, SqlSafeStr as _, SqlitePool};
+use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -62,21 +63,23 @@ impl Database {
     }
 
     async fn open(&self) -> Result<SqlitePool, Fault> {
-        private_dir(&self.home)?;
+        let (home, file) = (self.home.clone(), self.home.join("state.db"));
+        let made = file.clone();
         // Two processes that open a fresh home at once must not both switch it to WAL, nor both migrate it.
-        let lock_path = self.home.join("state.lock");
-        let lock = tokio::task::spawn_blocking(move || lock_exclusive(&lock_path)).await.map_err(|e| {
-            Fault::new(Kind::Unexpected, "state.failed", "the state store could not be locked").because(e)
-        })??;
-        let file = self.home.join("state.db");
-        // Recovery records are written down here, a password of the target included; SQLite would let others read it
-        // where the home directory does. Its other files get the mode of this one.
-        std::fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .mode(0o600)
-            .open(&file)
-            .map_err(|e| file_fault("open", &file, e))?;
+        let lock = blocking("the state store could not be locked", move || {
+            private_dir(&home)?;
+            let lock = lock_exclusive(&home.join("state.lock"))?;
+            // Recovery records are written down here, a password of the target included; SQLite would let others read it
+            // where the home directory does. Its other files get the mode of this one.
+            OpenOptions::new()
+                .create(true)
+                .append(true)
+                .mode(0o600)
+                .open(&made)
+                .map_err(|e| file_fault("open", &made, e))?;
+            Ok(lock)
+        })
+        .await?;
         let options = SqliteConnectOptions::new()
             .filename(&file)
             .create_if_missing(true)
