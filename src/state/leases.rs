@@ -27,7 +27,7 @@ pub trait Leases: Send + Sync {
     async fn renew(&self, lease: &Lease) -> Result<bool, Fault>;
 
     /// Gives a lease back. Nothing happens where it is another's by now.
-    async fn release(&self, lease: &Lease) -> Result<(), Fault>;
+    async fn give_back(&self, lease: &Lease) -> Result<(), Fault>;
 
     /// Who holds a lease now and lives, if anybody.
     async fn holder(&self, name: &str) -> Result<Option<Lease>, Fault>;
