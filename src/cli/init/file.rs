@@ -1,13 +1,10 @@
 //! The configuration file that `init` writes: its text, with a word on every key, and how it gets onto the disk whole.
 
 use crate::config::ConfirmationPolicy;
+use crate::config::durable;
 use crate::config::home::{file_fault, private_dir};
 use crate::config::instance::Password;
 use crate::model::fault::{Fault, Kind};
-use crate::model::ids::{hex, random};
-use std::fs::{File, OpenOptions};
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 /// An instance as it is written.
@@ -87,22 +84,8 @@ pub fn exists(path: &Path) -> Fault {
 pub fn write(path: &Path, text: &str, force: bool) -> Result<(), Fault> {
     let folder = path.parent().unwrap_or(Path::new("."));
     private_dir(folder)?;
-    let draft = folder.join(format!(".config-{}.new", hex(&random::<6>()?)));
-    let put = || -> std::io::Result<()> {
-        let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&draft)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        if force {
-            std::fs::rename(&draft, path)?;
-        } else {
-            // Unlike a rename a link is refused where there is something.
-            std::fs::hard_link(&draft, path)?;
-            std::fs::remove_file(&draft)?;
-        }
-        File::open(folder)?.sync_all()
-    };
-    put().map_err(|e| {
-        let _ = std::fs::remove_file(&draft);
+    let put = if force { durable::replace } else { durable::put_new };
+    put(path, text.as_bytes()).map_err(|e| {
         if e.kind() == std::io::ErrorKind::AlreadyExists { exists(path) } else { file_fault("write", path, e) }
     })
 }
