@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! main → cli                 parse, render for people, exit code
-//! runtime                    one process: threads, what is wired to what, signals, how it ends
+//! runtime                    one process: threads, wiring of rooms, signals, drain
 //! mcp            emulator    the face for agents · the cloud's API over local instances
 //! tools                      the registry, one verb a file; the only room where guard and provider meet
 //! provider                   the Provider trait and its makers

@@ -35,9 +35,6 @@ const VAGUE: [&str; 11] = [
     "census",
 ];
 
-/// Rooms whose circles or words are still to be mended.
-const UNMENDED: [&str; 1] = ["provider"];
-
 /// Words, and the only room that may say them: what they do must have one place.
 const OWNED: [(&str, &str); 9] = [
     ("\"REPLICAOF\"", "redis"),
@@ -293,7 +290,7 @@ fn files_of_one_room_do_not_import_each_other_in_circles() {
     let modules: BTreeSet<Vec<String>> = files.iter().map(|(p, _)| module_of(p)).collect();
     for (path, text) in &files {
         let module = module_of(path);
-        if module.first().is_none_or(|room| UNMENDED.contains(&room.as_str())) {
+        if module.is_empty() {
             continue;
         }
         for named in paths(&module, &own_code(text)) {
@@ -336,9 +333,6 @@ fn files_of_one_room_do_not_import_each_other_in_circles() {
 #[test]
 fn the_field_has_a_better_word() {
     for (path, text) in sources() {
-        if room(&path).is_none_or(|room| UNMENDED.contains(&room.as_str())) && path.starts_with("src") {
-            continue;
-        }
         if path.ends_with("tidy.rs") || !path.starts_with("src") {
             continue;
         }
@@ -371,9 +365,6 @@ fn no_code_asks_a_text_what_it_says() {
     for (path, text) in sources() {
         // Serde tells of an unknown field in words alone.
         if !path.starts_with("src") || path == Path::new("src/model/text.rs") {
-            continue;
-        }
-        if room(&path).is_some_and(|room| UNMENDED.contains(&room.as_str())) {
             continue;
         }
         let own = text.lines().take_while(|l| l.trim() != "#[cfg(test)]");

@@ -15,12 +15,12 @@ pub struct Args {
     instance_id: Option<String>,
 }
 
-/// Shows each waiting plan and records what the person says.
+/// Shows each waiting plan and records the person's answer.
 ///
 /// # Errors
 /// `person.no_channel` where there is no terminal.
 pub async fn run(app: &App, args: Args) -> Result<u8, Fault> {
-    if !terminal::is_there() {
+    if !terminal::is_interactive() {
         return Err(Fault::new(
             Kind::Refused,
             "person.no_channel",

@@ -1,4 +1,4 @@
-//! `audit`: what the guard has recorded.
+//! `audit`: prints the guard's records.
 
 use crate::cli::print;
 use crate::cli::render::table;

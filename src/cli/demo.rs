@@ -1,8 +1,8 @@
 //! `demo`: a guarded restore from end to end, on a real server with sample data.
 //!
-//! Our own binary serves MCP over a pipe; this file plays the agent, its client and its person against it, says what
-//! happens, and proves it on the data itself. Any step that does not do what it should ends it with an error, so it is a
-//! smoke test too. It must not touch the user's own home directory or configuration, and leaves nothing behind.
+//! Our own binary serves MCP over a pipe; the demo plays the agent, its client and its person, prints each step, and proves
+//! the outcome on the data itself. A step that fails ends the demo with an error, so the demo is a smoke test too. It must not
+//! touch the user's own home directory or configuration, and leaves nothing behind.
 
 mod client;
 mod data;
@@ -22,24 +22,24 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tokio::process::Command;
 
-/// Lines of the server's log that are shown when a step fails.
+/// Lines of the server's log that are printed when a step fails.
 const LOG_LINES: usize = 12;
 
-/// Looks for a server that may just be starting, 50 ms apart.
+/// Attempts, 50 ms apart, to reach a server that may just be starting.
 const LISTEN_TRIES: u32 = 10;
 
-/// A step did not do what it should.
+/// The fault of a step that went wrong.
 fn failed(what: impl Into<String>) -> Fault {
     Fault::new(Kind::Unexpected, "demo.failed", what)
         .hint("Run `tair-backup-mcp doctor`; with TAIR_BACKUP_MCP_LOG=debug the demo's server says more.")
 }
 
-/// Plays. `home` is where to, when it was named on the command line; else a temporary directory.
+/// Plays the demo. `home` is its home directory where one was named on the command line, else a temporary one.
 ///
 /// # Errors
 /// `sandbox.no_server` where there is no server to play on, `demo.failed` where a step goes wrong.
 pub async fn run(home: Option<PathBuf>) -> Result<u8, Fault> {
-    // Before anything else: without a server there is nothing to show but how to get one.
+    // Before anything else: without a server only the hint how to get one can be shown.
     let program = find_server()?;
     let begun = Instant::now();
     // A home that comes from the environment is the user's everyday one, not one meant for the demo.
@@ -65,14 +65,15 @@ pub async fn run(home: Option<PathBuf>) -> Result<u8, Fault> {
     Ok(0)
 }
 
-/// Where it plays, and what has to be put away afterwards.
+/// The demo's directories and server, which have to be removed afterwards.
 struct Scene {
-    /// Ours alone, removed at the end: the servers' log, an empty configuration directory, and the home unless one was named.
+    /// A directory of the demo alone, removed at the end: the servers' log, an empty configuration directory, and the home
+    /// unless one was named.
     dir: PathBuf,
     home: Home,
-    /// The home is under `dir`.
+    /// Whether the home is under `dir`.
     temporary: bool,
-    /// The server that is talked to, while there is one.
+    /// The MCP client of the running server, while there is one.
     client: Option<Client>,
 }
 
@@ -101,7 +102,7 @@ impl Scene {
             .env("XDG_CONFIG_HOME", self.dir.join("config"))
             .env_remove("TAIR_BACKUP_MCP_CONFIG")
             .env_remove("TAIR_BACKUP_MCP_URL")
-            // Ctrl-C at the terminal is for us: it would end the server under our hands, and look like a failure.
+            // Ctrl-C at the terminal is for the demo: it would end the server during a step, and look like a failure.
             .process_group(0)
             .kill_on_drop(true);
         Ok(command)
@@ -111,7 +112,7 @@ impl Scene {
         self.dir.join("serve.log")
     }
 
-    /// What the server logged, for whoever has to find out why a step failed.
+    /// Prints the end of the server's log, to find out why a step failed.
     fn show_log(&self) {
         let text = std::fs::read_to_string(self.log()).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
@@ -120,14 +121,14 @@ impl Scene {
         }
     }
 
-    /// Ends the server, then the sandbox, then removes what is ours: in this order, for each writes into the next.
+    /// Ends the server, then the sandbox, then removes the demo's directory: in this order, for each writes into the next.
     async fn clean_up(mut self, interrupted: bool) -> Result<(), Fault> {
         let ended = match self.client.take() {
             Some(client) => client.close().await,
             None => Ok(()),
         };
-        // A plan that still waits for its person keeps the sandbox's server alive; here nobody will come. And one that was
-        // just being started when we were interrupted may need a moment until it answers us.
+        // A plan that still waits for its person keeps the sandbox's server alive; here nobody will answer. And a server that was
+        // just being started when the demo was interrupted may need a moment until it answers.
         let mut tries = if interrupted && self.home.sandbox().join("server").exists() { LISTEN_TRIES } else { 1 };
         while tries > 0 {
             tries -= 1;
@@ -147,7 +148,7 @@ impl Scene {
 
 impl Drop for Scene {
     fn drop(&mut self) {
-        // Only where `clean_up` never came to it.
+        // Only where `clean_up` did not run.
         let _ = std::fs::remove_dir_all(&self.dir);
     }
 }

@@ -1,4 +1,4 @@
-//! `doctor`: looks at the home, the configuration and every instance, and says of each finding what to do next.
+//! `doctor`: checks the home, the configuration and every instance, and prints each finding with the next step.
 //!
 //! It must not change an instance. Like every command it makes the home directory where there is none, and reconciles what
 //! dead processes left behind.
@@ -14,7 +14,7 @@ use crate::tools::App;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// Longest detail; reasons from a server are capped before they come here.
+/// Longest detail, in characters; reasons from a server are capped before.
 const DETAIL: usize = 400;
 
 /// Arguments.
@@ -25,11 +25,11 @@ pub struct Args {
     json: bool,
 }
 
-/// How a check came out.
+/// The result of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Status {
     Pass,
-    /// It works, but somebody should know.
+    /// The feature works, but the operator should know.
     Warn,
     /// Something does not work.
     Fail,
@@ -45,9 +45,9 @@ impl Status {
     }
 }
 
-/// One finding.
+/// One finding of the doctor.
 struct Check {
-    /// Empty for what concerns no single instance.
+    /// Id of the instance; empty for a finding about the machine.
     instance_id: String,
     name: &'static str,
     status: Status,
@@ -56,7 +56,7 @@ struct Check {
     next: String,
 }
 
-/// Findings of one place.
+/// The findings about one instance, or about the machine.
 struct Findings {
     instance_id: String,
     checks: Vec<Check>,
@@ -93,7 +93,7 @@ impl Findings {
 /// Checks everything; exit code 5 when something fails.
 ///
 /// # Errors
-/// None of its own: what is wrong is a finding.
+/// None of its own: a failed check is a finding.
 pub async fn run(app: Result<Arc<App>, Fault>, args: Args) -> Result<u8, Fault> {
     let mut found = Vec::new();
     match app {
@@ -103,11 +103,11 @@ pub async fn run(app: Result<Arc<App>, Fault>, args: Args) -> Result<u8, Fault> 
             found.extend(findings.checks);
         }
         Ok(app) => {
-            found.extend(machine::look(&app).await.checks);
+            found.extend(machine::check(&app).await.checks);
             for id in app.config.instance_ids() {
-                found.extend(instances::look(&app, &id).await.checks);
+                found.extend(instances::check(&app, &id).await.checks);
             }
-            found.extend(cloud::look(&app).await.checks);
+            found.extend(cloud::check(&app).await.checks);
             app.provider.shut_down(true).await;
         }
     }

@@ -92,8 +92,8 @@ pub async fn run(app: Arc<App>, args: Args) -> Result<u8, Fault> {
         fault_control: args.fault_control,
     };
     let stop = CancellationToken::new();
-    let said = |at: SocketAddr, n: usize| print(&format!("emulating {n} instances at http://{at}"));
-    let serving = serve(app, options, said, stop.clone());
+    let announce = |at: SocketAddr, n: usize| print(&format!("emulating {n} instances at http://{at}"));
+    let serving = serve(app, options, announce, stop.clone());
     tokio::pin!(serving);
     let mut signals = super::signals()?;
     tokio::select! {
@@ -102,7 +102,7 @@ pub async fn run(app: Arc<App>, args: Args) -> Result<u8, Fault> {
     }
     tokio::select! {
         ended = serving => ended.map(|()| 0),
-        // Asked twice. What runs is reconciled at the next start.
+        // A second signal. Jobs that run are reconciled at the next start.
         () = signals.asked_to_end() => Ok(INTERRUPTED),
     }
 }

@@ -1,6 +1,6 @@
-//! `init`: writes the first configuration, checks it, and says how each host is told of this program.
+//! `init`: writes the first configuration, checks it, and prints the lines that register this program with each host.
 //!
-//! It asks at a terminal, or takes everything from its options. It never writes over a file unless told to.
+//! The values come from the options, else from a person at the terminal. A file is overwritten only with `--force`.
 
 mod file;
 mod hosts;
@@ -41,21 +41,21 @@ pub struct Args {
     print: bool,
 }
 
-/// What stands before the subcommand.
+/// The global options, which precede the subcommand.
 pub struct Given {
-    /// `--home`.
+    /// The home directory of `--home`.
     pub home: Option<PathBuf>,
     /// `--config`: the file to write.
     pub config: Option<PathBuf>,
-    /// `--url`.
+    /// The instances of `--url`.
     pub urls: Vec<String>,
 }
 
-/// What was written, to be checked and used.
+/// The configuration that was written.
 pub struct Made {
-    /// The configuration as it is read back.
+    /// The configuration, read back from the file.
     pub config: Config,
-    /// What to say once it has been checked: the lines for the hosts.
+    /// The lines for the hosts, to be printed once the configuration has been checked.
     pub next: String,
 }
 
@@ -87,7 +87,7 @@ pub async fn run(given: Given, args: Args) -> Result<Option<Made>, Fault> {
     Ok(Some(Made { config, next }))
 }
 
-/// The instances, from the options or by asking, and who approves.
+/// The instances, and who approves, from the options or by asking.
 async fn answers(urls: &[String], args: &Args) -> Result<(Vec<Written>, ConfirmationPolicy), Fault> {
     let policy = |text: &str| if text == "token" { ConfirmationPolicy::Token } else { ConfirmationPolicy::Person };
     let of_options = args.confirmation.as_deref().map_or(ConfirmationPolicy::Person, policy);
@@ -110,7 +110,7 @@ async fn answers(urls: &[String], args: &Args) -> Result<(Vec<Written>, Confirma
         }
         return Ok((instances, of_options));
     }
-    if !terminal::is_there() {
+    if !terminal::is_interactive() {
         let message = "init needs the url of an instance, and there is no terminal to ask at";
         return Err(Fault::new(Kind::Usage, "init.no_terminal", message)
             .hint("Give it: tair-backup-mcp init --url redis://host:6379 [--id ID] [--password-env NAME]."));
@@ -153,14 +153,14 @@ async fn answers(urls: &[String], args: &Args) -> Result<(Vec<Written>, Confirma
     Ok((vec![instance], confirmation))
 }
 
-/// An instance as it is to be written.
+/// An instance as it is to be written to the file.
 fn written(url: &str, args: &Args) -> Result<Written, Fault> {
     let InstanceConfig { id, url, .. } = named_url::instance(url)?;
     let id = args.id.clone().unwrap_or(id);
     check_instance_id(&id)?;
     let password = match (&args.password_env, &args.password_file) {
         (Some(name), _) => Password::Env(name.clone()),
-        // What is relative in the file is relative to the file.
+        // A path in the file would be relative to the file's directory.
         (None, Some(path)) => Password::File(std::path::absolute(path).unwrap_or_else(|_| path.clone())),
         (None, None) => Password::None,
     };

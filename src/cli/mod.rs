@@ -1,4 +1,4 @@
-//! The command line: every tool as a subcommand with the same arguments, and what only people do.
+//! The command line: every tool as a subcommand with the same arguments, and commands for people alone.
 //!
 //! Standard output carries the result alone; logs, bars and questions go to standard error or the terminal.
 
@@ -49,7 +49,7 @@ struct Cli {
 
 /// The option that names an instance by its url.
 const URL: &str = "url";
-/// Instances named by their urls, in the environment: there a password is read by nobody else.
+/// Environment variable with instances by their urls: unlike a command line, other users cannot read a password there.
 const URL_ENV: &str = "TAIR_BACKUP_MCP_URL";
 
 const EXAMPLES: &str = "Examples:
@@ -98,32 +98,32 @@ const HOSTS: &str = "A host starts it; tell one of it by a line such as
   codex mcp add tair-backup -- tair-backup-mcp serve --url orders=redis://10.0.0.5:6379
 `tair-backup-mcp init` prints these lines for your configuration, and those for Cursor and VS Code.";
 
-/// Exit code after Ctrl-C, as shells have it.
+/// Exit code after Ctrl-C, by the convention of shells.
 const INTERRUPTED: u8 = 130;
 
-/// Everything a subcommand may need.
+/// Makes the application that a subcommand works with.
 fn app(cli: &Cli) -> Result<Arc<App>, Fault> {
     let config = Config::load_with_urls(cli.home.clone(), cli.config.clone(), &cli.url, cli.read_only)?;
     if matches!(cli.command, Command::Emulate(_)) { wiring::app_without_cloud(config) } else { wiring::app(config) }
 }
 
-/// The whole command line. `--url` may stand before a subcommand as well as behind it, where hosts put it.
+/// The whole command line. `--url` may precede a subcommand as well as follow it, where hosts put it.
 fn command() -> clap::Command {
     let command = Cli::command();
     let url = command.get_arguments().find(|arg| arg.get_id() == URL).cloned();
     let Some(url) = url else { return command };
-    // What the environment says is read in one place.
+    // The environment variable is read by the global option alone.
     let url = url.env(None::<&'static str>);
     command.mut_subcommands(|subcommand| subcommand.arg(url.clone()))
 }
 
-/// The urls of the command line, wherever they stand; where there are none, those of the environment.
+/// The urls of the command line, before or after the subcommand; where there are none, those of the environment.
 fn urls(given: &ArgMatches) -> Vec<String> {
-    let of = |matches: &ArgMatches| -> Vec<String> {
+    let urls_in = |matches: &ArgMatches| -> Vec<String> {
         matches.get_many::<String>(URL).into_iter().flatten().cloned().collect()
     };
-    let (before, typed) = (of(given), given.value_source(URL) == Some(ValueSource::CommandLine));
-    let behind = given.subcommand().map(|(_, matches)| of(matches)).unwrap_or_default();
+    let (before, typed) = (urls_in(given), given.value_source(URL) == Some(ValueSource::CommandLine));
+    let behind = given.subcommand().map(|(_, matches)| urls_in(matches)).unwrap_or_default();
     if !typed && behind.is_empty() {
         return before.iter().flat_map(|text| named_url::split(text)).collect();
     }
@@ -135,12 +135,12 @@ fn urls(given: &ArgMatches) -> Vec<String> {
     all
 }
 
-/// The SDK logs whole requests at debug; only our own messages are worth a default.
+/// Default filter of a service: the SDK logs whole requests at debug, so only our own messages are logged.
 const LOG_OF_A_SERVICE: &str = "error,tair_backup_mcp=warn";
-/// A command prints by itself what came of its job: it need not be logged beside that.
+/// Default filter of a command, which prints the result of its job itself: the job's failure is not logged too.
 const LOG_OF_A_COMMAND: &str = "error,tair_backup_mcp=warn,tair_backup_mcp::job_failed=off";
 
-/// Parses, runs, prints.
+/// Parses the command line, runs the command, prints the outcome.
 #[must_use]
 pub fn main() -> ExitCode {
     let given = command().get_matches();
@@ -163,7 +163,7 @@ fn signals() -> Result<Signals, Fault> {
 fn fail(fault: &Fault) -> ExitCode {
     tracing::debug!(cause = ?std::error::Error::source(fault), "failed");
     let mut err = std::io::stderr();
-    // Nobody left to tell when standard error is gone.
+    // Nobody reads the message when standard error is closed.
     let _ = writeln!(err, "error: {} [{}]", fault.message, fault.code);
     if !fault.hint.is_empty() {
         let _ = writeln!(err, "hint: {}", fault.hint);
@@ -177,7 +177,7 @@ fn print(text: &str) {
 }
 
 async fn run(cli: Cli) -> Result<u8, Fault> {
-    // Not every command needs it: completions and the demo go without, and to the doctor what is wrong with it is a finding.
+    // Not every command needs the application: completions and the demo do without, and the doctor reports its fault as a finding.
     let app = app(&cli);
     match cli.command {
         Command::Serve => crate::runtime::serve::stdio(app?).await.map(|()| 0),
@@ -187,8 +187,8 @@ async fn run(cli: Cli) -> Result<u8, Fault> {
         Command::Emulate(args) => emulate::run(app?, args).await,
         Command::Demo => {
             if cli.config.is_some() || cli.read_only || !cli.url.is_empty() {
-                let note = "note: the demo plays on a sandbox of its own; --config, --url and --read-only are for other commands";
-                let _ = writeln!(std::io::stderr(), "{note}");
+                let notice = "note: the demo plays on a sandbox of its own; --config, --url and --read-only are for other commands";
+                let _ = writeln!(std::io::stderr(), "{notice}");
             }
             demo::run(cli.home).await
         }
@@ -207,13 +207,13 @@ async fn run(cli: Cli) -> Result<u8, Fault> {
     }
 }
 
-/// Looks at everything, unless a signal comes.
+/// Runs the doctor, unless a signal comes.
 async fn check(app: Result<Arc<App>, Fault>, args: doctor::Args) -> Result<u8, Fault> {
-    let (looked_at, mut signals) = (app.as_ref().ok().map(Arc::clone), signals()?);
+    let (checked, mut signals) = (app.as_ref().ok().map(Arc::clone), signals()?);
     if let Some(done) = drain::unless_asked_to_end(&mut signals, doctor::run(app, args)).await {
         return done;
     }
-    if let Some(app) = looked_at {
+    if let Some(app) = checked {
         drain::stop(&app, &mut signals).await;
     }
     Ok(INTERRUPTED)

@@ -12,9 +12,9 @@ use std::io::{BufRead as _, BufReader, IsTerminal as _, Write as _};
 use std::sync::Mutex;
 use std::time::Duration;
 
-/// Whether a person sits at this process's terminal, as far as that can be told.
+/// Whether a person sits at this process's terminal: standard input and standard error are terminals.
 #[must_use]
-pub fn is_there() -> bool {
+pub fn is_interactive() -> bool {
     std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
 }
 
@@ -51,7 +51,7 @@ impl TerminalPerson {
 #[async_trait]
 impl Person for TerminalPerson {
     fn puts_the_question(&self) -> bool {
-        !self.quiet && is_there()
+        !self.quiet && is_interactive()
     }
 
     async fn ask(&self, open: &Confirmation, question: &str) -> Asked {
@@ -62,7 +62,7 @@ impl Person for TerminalPerson {
     }
 }
 
-/// Asks for the instance id; `no` declines, an empty line leaves it open.
+/// Asks for the instance id; `no` declines, an empty line leaves the plan open.
 pub async fn ask(open: &Confirmation, question: &str) -> Answer {
     match read_line(format!("{question}\n(`no` declines, Enter leaves it open) > ")).await.as_deref() {
         None | Some("") => Answer::Dismissed,
@@ -71,17 +71,17 @@ pub async fn ask(open: &Confirmation, question: &str) -> Answer {
     }
 }
 
-/// A bar on standard error, where that is a terminal.
+/// A progress bar on standard error, where that is a terminal.
 pub struct Bar(Mutex<Option<ProgressBar>>);
 
 impl Bar {
-    /// Shows nothing until there is progress.
+    /// A bar that shows nothing until there is progress.
     #[must_use]
     pub const fn new() -> Self {
         Self(Mutex::new(None))
     }
 
-    /// Takes it away.
+    /// Removes the bar.
     pub fn clear(&self) {
         if let Some(bar) = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take() {
             bar.finish_and_clear();

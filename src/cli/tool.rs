@@ -1,4 +1,4 @@
-//! Every tool as a subcommand, made from the registry: its arguments, its run to the end, and what is printed of it.
+//! Every tool as a subcommand, made from the registry: its arguments, its run to the end, and the output.
 
 use crate::cli::{INTERRUPTED, print, render, terminal};
 use crate::config::ConfirmationPolicy;
@@ -15,7 +15,7 @@ use std::io::Write as _;
 use std::sync::LazyLock;
 use terminal::{Bar, TerminalPerson};
 
-/// The option that every tool has.
+/// The option of every tool that prints the structured result.
 const JSON: &str = "json";
 
 /// The tools by the names of their subcommands.
@@ -26,7 +26,7 @@ fn find(subcommand: &str) -> Option<&'static Tool> {
     SUBCOMMANDS.iter().find(|(name, _)| name == subcommand).map(|(_, tool)| *tool)
 }
 
-/// A tool's subcommand, as it was typed.
+/// A tool's subcommand, parsed.
 pub struct ToolCommand {
     tool: &'static Tool,
     arguments: Value,
@@ -65,7 +65,7 @@ impl Subcommand for ToolCommand {
 }
 
 impl ToolCommand {
-    /// Runs it to its end, or until Ctrl-C or another signal; then ends cleanly what it began.
+    /// Runs the tool to its end, or until Ctrl-C or another signal; then drains the jobs it began.
     ///
     /// # Errors
     /// The tool's own.
@@ -73,7 +73,7 @@ impl ToolCommand {
         if self.tool.name == "create_backup"
             && let Some(wait) = self.arguments.get_mut("wait_seconds").filter(|wait| wait.is_null())
         {
-            // A person waits, as long as a tool may.
+            // For a person the command waits, for as long as a tool may.
             *wait = create_backup::MAX_WAIT.into();
         }
         drain::recover(app).await?;
@@ -88,7 +88,7 @@ impl ToolCommand {
             return Ok(INTERRUPTED);
         };
         let (code, running) = self.show(outcome);
-        // What the call began outlives its reply, but not this process.
+        // A job that the call began outlives the reply, but not this process.
         if running.is_some() {
             let _ = writeln!(std::io::stderr(), "its job goes on (Ctrl-C cancels a backup of our own making)");
         }
@@ -97,20 +97,20 @@ impl ToolCommand {
         }
         let Some(job) = running.filter(|_| !self.as_json) else { return code };
         let job = app.state.job(&job).await?;
-        // The cloud goes on by itself; whoever looks next follows it.
-        let came_to = if job.status == JobStatus::Running { "follow it with describe-jobs" } else { &job.message };
-        print(&format!("{}  {}  {came_to}", job.status.as_str(), job.id));
+        // The cloud goes on by itself; the next process that looks follows the job.
+        let result = if job.status == JobStatus::Running { "follow it with describe-jobs" } else { &job.message };
+        print(&format!("{}  {}  {result}", job.status.as_str(), job.id));
         if job.status == JobStatus::Failed { Ok(job.failure.unwrap_or(Kind::Unexpected).exit_code()) } else { code }
     }
 
-    /// One call; for a guarded tool at a terminal also the second one, since the person is right here.
+    /// Makes one call; for a guarded tool at a terminal also the second call, since the person is right here.
     async fn conversation(&self, call: &ToolCall<'_>) -> Result<Outcome, Fault> {
         let mut arguments = self.arguments.clone();
         let first = crate::tools::run(call, self.tool.name, arguments.clone()).await?;
         let Outcome::Reply { json, follow_up: FollowUp::Echo } = &first else { return Ok(first) };
         // Where the token alone is enough, echoing it is the person's own second step.
-        let asked = call.app.config.guard.confirmation == ConfirmationPolicy::Person;
-        if !asked || self.as_json || !terminal::is_there() {
+        let needs_person = call.app.config.guard.confirmation == ConfirmationPolicy::Person;
+        if !needs_person || self.as_json || !terminal::is_interactive() {
             return Ok(first);
         }
         let _ = writeln!(std::io::stderr(), "{}\n", render::reply(self.tool.name, json));
@@ -125,7 +125,7 @@ impl ToolCommand {
         }
     }
 
-    /// Prints what came of a call. Returns the exit code and, where a job of the call still runs, its id.
+    /// Prints the outcome of a call. Returns the exit code and, where a job of the call still runs, its id.
     fn show(&self, outcome: Result<Outcome, Fault>) -> (Result<u8, Fault>, Option<String>) {
         let (json, follow_up) = match outcome {
             Ok(Outcome::Reply { json, follow_up }) => (json, follow_up),

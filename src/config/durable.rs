@@ -1,7 +1,7 @@
 //! Files that last: bytes are on the disk under their name, whole, or the name is as it was before.
 //!
-//! Everything is written beside its place, brought to the disk, given its name in one step, and the directory is brought to the
-//! disk too. No other module writes a file that must survive a power cut. Blocking.
+//! Each file is written under another name in the same directory, synced, renamed in one step, and then the directory is synced.
+//! No other module writes a file that must survive a power cut. Blocking.
 
 use crate::model::ids::{hex, random};
 use std::fs::{File, OpenOptions};
@@ -17,7 +17,7 @@ pub fn private_dir(path: &Path) -> io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
-/// Makes a file that only this user may read, and that was not there.
+/// Makes a new file that only this user may read.
 ///
 /// # Errors
 /// What the file system says; `AlreadyExists` where the name is taken.
@@ -25,7 +25,7 @@ pub fn private_file(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
 }
 
-/// Brings a directory's names to the disk.
+/// Syncs a directory: the names in it are then on the disk.
 ///
 /// # Errors
 /// What the file system says.
@@ -33,27 +33,27 @@ pub fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
-/// Writes a private file under a name that nobody has.
+/// Writes a private file under a name that no file has.
 ///
 /// # Errors
-/// What the file system says; `AlreadyExists` where the name is taken, and then the file that has it is as it was.
+/// What the file system says; `AlreadyExists` where the name is taken, and then that file is unchanged.
 pub fn put_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    beside(path, bytes, |file, written| name_new(file, written, path))
+    write_temporary(path, bytes, |file, written| name_new(file, written, path))
 }
 
-/// Writes a private file in the place of whatever has its name.
+/// Writes a private file in place of the file of that name, if there is one.
 ///
 /// # Errors
-/// What the file system says; the old content is then there, whole, or the new.
+/// What the file system says; the name then holds the old content whole, or the new.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    beside(path, bytes, |file, written| {
+    write_temporary(path, bytes, |file, written| {
         file.sync_all()?;
         std::fs::rename(written, path)?;
         sync_parent(path)
     })
 }
 
-/// Gives a file that is written its name, never that of another file.
+/// Gives a file that is written its final name, never one that another file has.
 ///
 /// # Errors
 /// What the file system says; `AlreadyExists` where the name is taken. After any other the file may have its name.
@@ -95,20 +95,20 @@ fn sync_parent(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Where the bytes for a name are written first. The dot says that it is nothing yet; two writers do not share one.
-fn beside_of(path: &Path) -> io::Result<PathBuf> {
+/// The temporary name under which the bytes are written first: hidden by its dot, and never shared by two writers.
+fn temporary_name(path: &Path) -> io::Result<PathBuf> {
     let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_string_lossy();
     Ok(path.with_file_name(format!(".{name}.{}.new", hex(&random::<8>().map_err(io::Error::other)?))))
 }
 
-fn beside(path: &Path, bytes: &[u8], place: impl FnOnce(&File, &Path) -> io::Result<()>) -> io::Result<()> {
-    let written = beside_of(path)?;
+fn write_temporary(path: &Path, bytes: &[u8], place: impl FnOnce(&File, &Path) -> io::Result<()>) -> io::Result<()> {
+    let written = temporary_name(path)?;
     let done = private_file(&written).and_then(|mut file| {
         file.write_all(bytes)?;
         place(&file, &written)
     });
     if done.is_err() {
-        // It has not got its name, or has it beside this one.
+        // The file was not named, or has its final name besides this temporary one.
         let _ = std::fs::remove_file(&written);
     }
     done

@@ -1,4 +1,4 @@
-//! Where things are kept: the home directory and the places in it.
+//! The home directory and the directories in it.
 
 use crate::config::durable;
 use crate::model::fault::{Fault, Kind};
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 const NAME: &str = "tair-backup-mcp";
 
-/// The home directory.
+/// The home directory: all that this program keeps is under it.
 #[derive(Debug, Clone)]
 pub struct Home(PathBuf);
 
@@ -43,25 +43,25 @@ impl Home {
         })
     }
 
-    /// The directory itself.
+    /// The home directory's path.
     #[must_use]
     pub fn dir(&self) -> &Path {
         &self.0
     }
 
-    /// Backup sets.
+    /// The directory of backup sets.
     #[must_use]
     pub fn vault(&self) -> PathBuf {
         self.0.join("vault")
     }
 
-    /// Downloads that name no directory.
+    /// The directory for downloads that name none.
     #[must_use]
     pub fn downloads(&self) -> PathBuf {
         self.0.join("downloads")
     }
 
-    /// The sandbox's server.
+    /// The directory of the sandbox's server.
     #[must_use]
     pub fn sandbox(&self) -> PathBuf {
         self.0.join("sandbox")

@@ -7,18 +7,18 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
-/// Which way restores go.
+/// How restores of an instance get their data in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Default)]
 #[serde(rename_all = "snake_case")]
 pub enum RestoreWay {
-    /// By replication where the target can do it, else by commands.
+    /// By replication where the target can follow this program, else by commands.
     #[default]
     Auto,
-    /// By commands, because the target cannot reach us.
+    /// Always by commands, because the target cannot connect to this program.
     Commands,
 }
 
-/// The two generations of the cloud's instances: what can be done to one follows from it.
+/// The two generations of the cloud's instances; how one can be restored depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Default)]
 #[serde(rename_all = "snake_case")]
 pub enum Generation {
@@ -40,26 +40,26 @@ pub enum Architecture {
     Cluster,
 }
 
-/// `emulate = { … }`: which kind of instance of the cloud the emulator shows it as.
+/// `emulate = { … }`: as which kind of cloud instance the emulator shows an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 pub struct Emulate {
-    /// Its generation.
+    /// The generation shown, which decides whether a restore goes in place.
     pub generation: Generation,
-    /// Its architecture.
+    /// The architecture shown.
     pub architecture: Architecture,
     /// Whether data flashback can be switched on.
     pub flashback: bool,
-    /// Whether it is hidden until a call that creates an instance gets it; what it holds is overwritten then.
+    /// Whether the instance is a spare: hidden until a call that creates an instance gets it; its data is overwritten then.
     pub spare: bool,
-    /// Whether it has no replica, and so no backups.
+    /// Whether the instance has no replica, and so no backups.
     pub single: bool,
 }
 
 /// Where a target finds us for a restore.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Announce {
-    /// Host name or address.
+    /// Host name or address, without brackets.
     pub host: String,
     /// A fixed port, where address translation needs one.
     pub port: Option<u16>,
@@ -80,7 +80,7 @@ impl Announce {
         plain.then(|| Self { host: host.into(), port })
     }
 
-    /// The address to listen on: any, of the family that is announced.
+    /// The address to listen on: the unspecified one of the announced family.
     #[must_use]
     pub fn any(&self) -> IpAddr {
         match self.host.parse() {
@@ -100,7 +100,7 @@ impl fmt::Display for Announce {
     }
 }
 
-/// As written in the file.
+/// One `[[instance]]` as written in the file, unchecked.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RawInstance {
@@ -124,31 +124,32 @@ pub struct RawInstance {
     emulate: Emulate,
 }
 
-/// Where the password comes from. Read when a connection is made, so that a rotated one is picked up.
+/// Where the password comes from. A file or variable is read when a connection is made, so that a rotated password is picked
+/// up.
 #[derive(Debug, Clone)]
 pub enum Password {
     /// None, or the one in the URL.
     None,
-    /// In the configuration file.
+    /// Written in the configuration file.
     Given(Secret),
-    /// In a file of its own, first line.
+    /// The first line of a file of its own.
     File(PathBuf),
-    /// In an environment variable.
+    /// The value of an environment variable.
     Env(String),
 }
 
-/// TLS of a connection.
+/// TLS settings of an instance's connections.
 #[derive(Debug, Clone, Default)]
 pub struct Tls {
-    /// Certificates to trust instead of the machine's.
+    /// PEM file of the authorities to trust instead of the machine's.
     pub ca_file: Option<PathBuf>,
-    /// Our certificate, where the server wants one.
+    /// PEM file of our certificate, where the server wants one.
     pub cert_file: Option<PathBuf>,
-    /// Its key.
+    /// PEM file of the key that belongs to `cert_file`.
     pub key_file: Option<PathBuf>,
-    /// The name to expect in the server's certificate, where it is not the host's.
+    /// The name to expect in the server's certificate, where that is not the host's.
     pub server_name: Option<String>,
-    /// Accept any certificate.
+    /// Whether any certificate is accepted.
     pub insecure: bool,
 }
 
@@ -160,40 +161,40 @@ impl Tls {
     }
 }
 
-/// One instance, checked.
+/// One instance of the configuration, checked.
 #[derive(Debug, Clone)]
 pub struct InstanceConfig {
-    /// Its id.
+    /// The instance's id, which tools name it by.
     pub id: String,
-    /// `redis://`, `rediss://` or `unix://`.
+    /// The server's address: `redis://`, `rediss://` or `unix://`.
     pub url: String,
-    /// ACL user.
+    /// ACL user; `None` for the default user or the one in the URL.
     pub username: Option<String>,
-    /// Its password.
+    /// Where the user's password comes from.
     pub password: Password,
-    /// Where the target reaches us for a restore.
+    /// The address that the target is told to replicate from during a restore.
     pub announce: Option<Announce>,
-    /// Which way restores go.
+    /// How restores get their data in.
     pub restore_way: RestoreWay,
-    /// A replica of the instance to capture from, so that the master need not fork.
+    /// URL of a replica to capture from, so that the master need not fork.
     pub backup_from: Option<String>,
-    /// TLS settings.
+    /// TLS settings of the instance's connections.
     pub tls: Tls,
-    /// How the emulator shows it.
+    /// How the emulator shows the instance.
     pub emulate: Emulate,
 }
 
 impl RawInstance {
-    /// As if the file had nothing but an id and a url.
+    /// An instance of which only id and url are known.
     #[must_use]
     pub fn of_url(id: String, url: String) -> Self {
         Self { id, url, ..Self::default() }
     }
 
-    /// Checks what was written; relative file names are relative to `base`, the file's directory.
+    /// Checks the values as written; relative file names are relative to `base`, the file's directory.
     ///
     /// # Errors
-    /// What is wrong and what would be right, in words.
+    /// What is wrong and what would be right, as a sentence.
     pub fn check(self, base: &Path) -> Result<InstanceConfig, String> {
         check_instance_id(&self.id).map_err(|f| format!("{}: {}", f.message, f.hint))?;
         let password = match (self.password, self.password_file, self.password_env) {
@@ -228,7 +229,7 @@ impl RawInstance {
             server_name: self.tls_server_name,
             insecure: self.tls_insecure,
         };
-        // Without TLS they would do nothing, and the password would go out in clear.
+        // Without TLS these settings would do nothing, and the password would be sent in clear.
         if tls.is_set() && !urls.clone().any(|url| url.starts_with("rediss:") || url.starts_with("valkeys:")) {
             return Err(format!("instance \"{}\": tls_… needs a url with TLS: rediss://host:port", self.id));
         }

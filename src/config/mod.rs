@@ -1,4 +1,4 @@
-//! Configuration: one TOML file, read once, refused with the nearest right word where it is wrong.
+//! Configuration: one TOML file, read once; an unknown key is refused, with the nearest known one named.
 //!
 //! Without a file there is one instance, `sandbox`, a server of our own. With a file, or with urls on the command line, there
 //! is only what they name.
@@ -10,7 +10,7 @@ pub mod named_url;
 pub mod tair;
 
 use crate::model::fault::{Fault, Kind};
-use crate::model::text::{clean, unknown_word};
+use crate::model::text::{clean, unknown_field};
 use home::Home;
 use instance::{InstanceConfig, RawInstance};
 use serde::{Deserialize, Serialize};
@@ -32,7 +32,7 @@ pub enum ConfirmationPolicy {
 }
 
 impl ConfirmationPolicy {
-    /// The word in replies, as in the file.
+    /// The policy in replies, as written in the file.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -42,7 +42,7 @@ impl ConfirmationPolicy {
     }
 }
 
-/// `[guard]`.
+/// `[guard]`: the operator's rules for acts that need a yes.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct GuardConfig {
@@ -72,24 +72,24 @@ struct File {
     instance: Vec<RawInstance>,
 }
 
-/// Everything configured.
+/// The whole configuration, checked.
 #[derive(Debug)]
 pub struct Config {
-    /// Where we keep things.
+    /// The directory under which this program keeps its files.
     pub home: Home,
-    /// The file it was read from, if there was one.
+    /// The file that was read, if there was one.
     pub file: Option<PathBuf>,
     /// The guard's rules.
     pub guard: GuardConfig,
     /// Directories under which downloads may be written, beside the home's own.
     pub download_roots: Vec<PathBuf>,
-    /// How Alibaba Cloud is reached; `None` where the file does not speak of it.
+    /// How Alibaba Cloud is reached; `None` where the file has no `[tair]`.
     pub tair: Option<TairConfig>,
-    /// The instances of the file, and those named by their url alone.
+    /// The instances of the file, and those given by their url alone.
     pub instances: Vec<InstanceConfig>,
-    /// Whether the sandbox is an instance.
+    /// Whether the sandbox is one of the instances.
     pub sandbox: bool,
-    /// Whether tools that change anything are refused.
+    /// Whether tools that change something are refused.
     pub read_only: bool,
 }
 
@@ -109,7 +109,7 @@ impl Config {
         Self::load_with_urls(home, file, &[], read_only)
     }
 
-    /// The same with instances beside those of the file that are named by their url alone: `[id=]redis://host:port`.
+    /// [`Self::load`], with further instances given by their url alone: `[id=]redis://host:port`.
     ///
     /// # Errors
     /// `config.missing`, `config.invalid`, also where two have the same id.
@@ -126,7 +126,7 @@ impl Config {
             None => home::default_config_file(),
         };
         let (path, text) = match path {
-            // Who has no home directory has no file in it.
+            // A user without a home directory has no file there.
             Err(_) if !urls.is_empty() => (PathBuf::new(), None),
             Err(fault) => return Err(fault),
             Ok(path) => {
@@ -216,7 +216,7 @@ fn refused(path: &Path, why: &str) -> Fault {
 /// Turns a TOML error into one line, with the nearest right key for an unknown one.
 fn invalid(path: &Path, text: &str, e: &toml::de::Error) -> Fault {
     let message = clean(e.message());
-    let near = unknown_word(e.message()).and_then(|(_, near)| near);
+    let near = unknown_field(e.message()).and_then(|(_, near)| near);
     let line = e.span().map(|s| text.get(..s.start).map_or(1, |t| t.matches('\n').count() + 1));
     let at = line.map(|n| format!(" line {n}")).unwrap_or_default();
     let fault = Fault::new(Kind::Usage, "config.invalid", format!("{}{at}: {message}", path.display()));

@@ -7,14 +7,14 @@ use crate::model::fault::{Fault, Kind};
 use crate::model::ids::check_instance_id;
 use std::path::Path;
 
-/// Where no port is named.
+/// Redis's port, for a url that names none.
 const DEFAULT_PORT: u16 = 6379;
 
-/// What may be written.
+/// The forms of a url, for messages.
 pub const SHAPES: &str = "Write redis://host:6379, rediss://host:6379 (TLS) or unix:///path/to/socket, with an id of your \
 choice before it where you like: orders=redis://host:6379.";
 
-/// Splits what an environment variable holds: urls between blanks or commas. A comma in a password is written %2C.
+/// Splits the value of `TAIR_BACKUP_MCP_URL`: urls between blanks or commas. A comma in a password is written %2C.
 #[must_use]
 pub fn split(text: &str) -> Vec<String> {
     text.split(|c: char| c == ',' || c.is_whitespace()).filter(|one| !one.is_empty()).map(str::to_owned).collect()
@@ -36,7 +36,7 @@ fn parsed(url: &str) -> Option<url::Url> {
         .then(|| url::Url::parse(&format!("redis://{rest}")).ok())?
 }
 
-/// Whether the url holds a password: whoever may list the processes of this machine can read it on a command line.
+/// Whether the url holds a password: on a command line, whoever may list this machine's processes can read it.
 #[must_use]
 pub fn has_password(text: &str) -> bool {
     parsed(parts(text).1).is_some_and(|url| url.password().is_some_and(|p| !p.is_empty()))
@@ -79,7 +79,7 @@ pub fn instance(text: &str) -> Result<InstanceConfig, Fault> {
 mod tests {
     use super::{has_password, instance, split};
 
-    /// Each gets the id that was given, or one from its host; and nothing of a password gets into an id or a message.
+    /// An instance gets the id that was given, or one from its host; and nothing of a password gets into an id or a message.
     #[test]
     fn an_id_is_given_or_follows_from_the_host() {
         for (text, id) in [

@@ -1,4 +1,4 @@
-//! `[tair]`: how Alibaba Cloud is reached. Credentials are not written here: they come from where its own tools have them.
+//! `[tair]`: how Alibaba Cloud is reached. Credentials are not written here: they come from where Alibaba's own tools keep them.
 
 use serde::Deserialize;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use url::{Host, Url};
 /// What follows our own product token in `User-Agent` when nothing else is configured.
 pub const AGENT_SKILLS: &str = "AlibabaCloud-Agent-Skills/alibabacloud-tair-agent-skills";
 
-/// As written in the file.
+/// `[tair]` as written in the file, unchecked.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawTair {
@@ -40,26 +40,26 @@ impl Default for RawTair {
     }
 }
 
-/// Checked.
+/// `[tair]`, checked.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TairConfig {
     /// The region; from the profile or the environment when `None`.
     pub region: Option<String>,
-    /// The endpoint, instead of the region's.
+    /// The API's address, instead of the region's own.
     pub endpoint: Option<Url>,
-    /// The endpoint of the Security Token Service, instead of its own.
+    /// The address of the Security Token Service, instead of its public one.
     pub sts_endpoint: Option<Url>,
-    /// The profile of `~/.aliyun/config.json` to use, and nothing but it; the default chain when `None`.
+    /// The profile of `~/.aliyun/config.json` to use, to the exclusion of all other sources; the default chain when `None`.
     pub profile: Option<String>,
     /// What follows our own product token in `User-Agent`; may be empty.
     pub user_agent: String,
     /// Whether the endpoints within the region's VPC are used.
     pub vpc: bool,
-    /// Requests a second at most, for the account as a whole.
+    /// Most requests a second, for the account as a whole.
     pub requests_per_second: f64,
-    /// How long connecting may take.
+    /// How long opening a connection may take.
     pub connect_timeout: Duration,
-    /// How long the cloud may be silent.
+    /// How long the cloud may send nothing before a call fails.
     pub read_timeout: Duration,
 }
 
@@ -89,10 +89,10 @@ pub fn is_region(text: &str) -> bool {
 }
 
 impl RawTair {
-    /// Checks what was written.
+    /// Checks the values as written.
     ///
     /// # Errors
-    /// What is wrong and what would be right, in words.
+    /// What is wrong and what would be right, as a sentence.
     pub fn check(self) -> Result<TairConfig, String> {
         if let Some(region) = self.region.as_deref().filter(|r| !is_region(r)) {
             return Err(format!(
@@ -141,7 +141,7 @@ pub fn is_this_machine(url: &Url) -> bool {
 /// tokens and data would be readable on the way.
 ///
 /// # Errors
-/// What is wrong and what would be right, in words.
+/// What is wrong and what would be right, as a sentence.
 pub fn address(name: &str, text: &str, allow_http: bool) -> Result<Url, String> {
     let text = text.trim();
     let whole = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
@@ -153,7 +153,7 @@ pub fn address(name: &str, text: &str, allow_http: bool) -> Result<Url, String> 
     };
     let url = Url::parse(&whole).map_err(|e| bad(&format!("is not an address ({e})")))?;
     if !url.username().is_empty() || url.password().is_some() {
-        // Not repeated: it may hold a password.
+        // The address is not repeated: it may hold a password.
         return Err(format!("tair.{name} must not hold a user name or a password"));
     }
     if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {

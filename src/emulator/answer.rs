@@ -1,4 +1,4 @@
-//! What the emulator says: a reply with its request id, or a refusal in the cloud's shape, codes, messages and statuses.
+//! Answers of the emulator: a reply with its request id, or a refusal in the cloud's shape, codes, messages and statuses.
 //!
 //! A refusal tells the caller no more than the cloud would; the cause goes to the log.
 
@@ -6,21 +6,21 @@ use crate::model::fault::{Fault, Kind};
 use crate::tair::incoming;
 use crate::tair::published::{all, find};
 use crate::tair::wire::BadParam;
-use crate::tools::delegated::Refusal;
+use crate::tools::delegated::DelegatedRefusal;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 /// The code of a call that the account's own permissions do not allow.
 pub const DENIED_BY_RAM: &str = "Forbidden.RAM";
 
-/// A call that is not done.
+/// A call that is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused {
-    /// The cloud's code.
+    /// The cloud's code, such as `InvalidInstanceId.NotFound`.
     pub code: String,
     /// The HTTP status that the code comes with.
     pub status: u16,
-    /// The sentence for the reader.
+    /// A sentence for the reader.
     pub message: String,
     /// Milliseconds for the header `x-acs-retry-after`.
     pub retry_after: Option<u64>,
@@ -37,28 +37,28 @@ impl Refused {
         Self { code, status, message, retry_after: None }
     }
 
-    /// With another message.
+    /// Sets another message.
     #[must_use]
     pub fn say(mut self, message: impl Into<String>) -> Self {
         self.message = message.into();
         self
     }
 
-    /// With another status, where the cloud has more than one for a code.
+    /// Sets another status, where the cloud has more than one for a code.
     #[must_use]
     pub const fn status(mut self, status: u16) -> Self {
         self.status = status;
         self
     }
 
-    /// A mandatory parameter is not there.
+    /// The refusal of a call without a mandatory parameter.
     pub fn missing(name: &str) -> Self {
         let own = format!("Missing{name}");
         let code = if find(&own).is_some() { own } else { "MissingParameter".to_owned() };
         Self::new(code).status(400).say(format!("{name} is mandatory for this action."))
     }
 
-    /// A parameter has a value of the wrong form.
+    /// The refusal of a parameter with a value of the wrong form.
     pub fn malformed(name: &str) -> Self {
         let own = ["Malformed", "Format"].map(|form| format!("Invalid{name}.{form}"));
         match own.into_iter().find_map(|code| all().find(|row| row.code == code)) {
@@ -116,7 +116,7 @@ impl From<incoming::Refusal> for Refused {
 }
 
 impl From<Fault> for Refused {
-    /// What the provider refuses, as the cloud would put it. Which instance is meant the account has looked up before.
+    /// A refusal by the provider, with the code the cloud would use. The instance exists: the account has found it before.
     fn from(fault: Fault) -> Self {
         let code = match fault.kind {
             Kind::NotFound => "InvalidBackupSetID.NotFound",
@@ -129,15 +129,15 @@ impl From<Fault> for Refused {
     }
 }
 
-impl From<Refusal> for Refused {
-    /// A set that cannot be loaded is the set's trouble, anything else that blocks is the instance's.
-    fn from(refusal: Refusal) -> Self {
+impl From<DelegatedRefusal> for Refused {
+    /// Where a set cannot be loaded the code is about the set, for any other blocking check about the instance.
+    fn from(refusal: DelegatedRefusal) -> Self {
         match refusal {
-            Refusal::Fault(fault) => fault.into(),
-            Refusal::Blocked(checks) => {
+            DelegatedRefusal::Fault(fault) => fault.into(),
+            DelegatedRefusal::Blocked(checks) => {
                 let of_the_set = checks.first().is_some_and(|check| check.name.is_about_the_set());
                 let code = if of_the_set { "IncorrectBackupSetState" } else { "IncorrectDBInstanceState" };
-                tracing::warn!("answered with {code}: {}", Fault::from(Refusal::Blocked(checks)));
+                tracing::warn!("answered with {code}: {}", Fault::from(DelegatedRefusal::Blocked(checks)));
                 Self::new(code)
             }
         }

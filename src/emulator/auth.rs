@@ -1,7 +1,7 @@
-//! Authentication: who signed a request, whether it is fresh, and whether it came before.
+//! Authentication: who signed a request, whether its date is fresh, and whether its nonce is new.
 //!
-//! Nothing of a request is looked at before its signature holds, and a nonce is remembered only then: a stranger can
-//! neither fill the memory of nonces nor use up somebody else's.
+//! Nothing of a request is used before its signature is verified, and only then is its nonce stored: a stranger can neither fill
+//! the memory of nonces nor use up somebody else's.
 
 use crate::emulator::answer::Refused;
 use crate::model::secret::Secret;
@@ -13,21 +13,21 @@ use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-/// Nonces remembered at most: more than a client makes in half an hour at 50 calls a second.
+/// Most nonces kept: more than a client makes in half an hour at 50 calls a second.
 const MAX_NONCES: usize = 100_000;
 
-/// The access key that calls are signed with; there is one.
+/// The one access key that calls are signed with.
 #[derive(Debug, Clone)]
 pub struct AccessKey {
     /// The key's id.
     pub access_key_id: String,
     /// The key's secret.
     pub access_key_secret: Secret,
-    /// STS tokens that come with a temporary key, any of which will do; a client may renew its own.
+    /// STS tokens of a temporary key, any of which is accepted; a client may renew its own.
     pub security_tokens: Vec<Secret>,
 }
 
-/// Lets requests in, or not.
+/// Admits requests that are signed with the access key.
 #[derive(Debug)]
 pub struct Authenticator {
     key: AccessKey,
@@ -36,13 +36,13 @@ pub struct Authenticator {
 }
 
 impl Authenticator {
-    /// For an access key.
+    /// An authenticator for an access key.
     #[must_use]
     pub fn new(key: AccessKey) -> Self {
         Self { key, nonces: Mutex::default() }
     }
 
-    /// Lets a request in, once.
+    /// Admits a request, once.
     ///
     /// # Errors
     /// As the cloud's gateway: signature, key, date, token, version, nonce.
@@ -75,7 +75,7 @@ impl Authenticator {
         if nonces.len() >= MAX_NONCES {
             return Err(Refused::new("Throttling.User"));
         }
-        // A date may be a window ahead of our clock, and is then good for a window more.
+        // A date may be a window ahead of our clock, and is then valid for a window more.
         let until = now.saturating_add(WINDOW * 2).unwrap_or(Timestamp::MAX);
         nonces.insert(nonce, until);
         Ok(())

@@ -1,11 +1,11 @@
-//! The table of the actions that are served: name to function. A new action is one row here.
+//! The table of the actions served: name to function. A new action is one row here.
 
 use crate::emulator::actions::{backups, clone, clusters, instances, locks, monitor, policy, restore, settings};
 use crate::emulator::answer::{DENIED_BY_RAM, Refused, reply};
 use crate::emulator::request::ActionRequest;
 use serde_json::Value;
 
-/// Whether an action takes an HTTP method. Most take both; three take one.
+/// Whether an action accepts an HTTP method. Most accept both; three accept one.
 fn takes(action: &str, method: &str) -> bool {
     match action {
         "DescribeClusterBackupList" => method == "GET",
@@ -23,7 +23,7 @@ pub async fn dispatch(request: &ActionRequest<'_>) -> Result<Value, Refused> {
     if !takes(request.action, request.method) {
         return Err(Refused::new("InvalidAction.NotFound"));
     }
-    // As a RAM user who may only look.
+    // Like a RAM user with read permissions only.
     if request.account.app.config.read_only && !request.action.starts_with("Describe") {
         return Err(Refused::new(DENIED_BY_RAM));
     }

@@ -1,7 +1,7 @@
-//! Fault injection: what a client of the cloud has to survive, injected into its next calls on demand.
+//! Fault injection: failures that a client of the cloud has to survive, injected into its next calls on demand.
 //!
-//! Faults are injected after the signature was verified, so that a stranger cannot use them up. What they pretend is
-//! pretended in replies and states alone; backups and restores behind them are done in full.
+//! Faults are injected after the signature was verified, so that a stranger cannot use them up. They change replies and states
+//! alone; backups and restores are done in full.
 
 use crate::emulator::answer::Refused;
 use crate::model::fault::{Fault, Kind};
@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// For `--help`.
+/// The description of faults, for `--help`.
 pub const HELP: &str = "Faults, injected into the next calls: --fault KIND[,KEY=VALUE]...
   throttle             Throttling.User; with retry_after_ms=N the header x-acs-retry-after says so
   error                code=CODE, by default ServiceUnavailable; nothing was done
@@ -28,32 +28,32 @@ retry_after_ms=N, seconds=N. Example: --fault error_after,action=CreateBackup,co
 With --fault-control they are also set while it runs, from this machine only: POST /faults with a JSON list such as
 [{\"kind\":\"throttle\",\"action\":\"DescribeBackups\",\"times\":2}], GET /faults for those left, DELETE /faults.";
 
-/// Faults waiting at most.
+/// Most faults waiting to be injected.
 const MAX_WAITING: usize = 1000;
-/// Actions that begin something which can be slow.
+/// Actions that begin a job or state which can be slow.
 const SLOW_ACTIONS: [&str; 4] = ["CreateBackup", "RestoreInstance", "CreateInstance", "CreateTairInstance"];
 
 /// The kinds of faults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FaultKind {
-    /// Turned away for calling too often.
+    /// The call is refused for calling too often.
     Throttle,
-    /// Refused before anything is done.
+    /// The call is refused before anything is done.
     Error,
-    /// Carried out, and an error all the same.
+    /// The call is carried out, and answered with an error.
     ErrorAfter,
-    /// No reply, and nothing done.
+    /// Nothing is done, and the connection is cut without a reply.
     Cut,
-    /// No reply, and carried out.
+    /// The call is carried out, and the connection is cut without a reply.
     CutAfter,
-    /// The state that the call begins takes long.
+    /// The job or state that the call begins lasts long.
     Slow,
-    /// Too many backups today.
+    /// The call is refused because of too many backups today.
     DailyLimit,
-    /// A backup runs already.
+    /// The call is refused because a backup runs already.
     BackupJobExists,
-    /// The STS token has expired.
+    /// The call is refused because the STS token has expired.
     ExpiredToken,
 }
 
@@ -61,16 +61,16 @@ fn once() -> u32 {
     1
 }
 
-/// One fault to be injected.
+/// A fault to be injected.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InjectedFault {
-    /// What goes wrong.
+    /// The kind of the fault.
     pub kind: FaultKind,
-    /// The action into whose calls it is injected; any action where there is none.
+    /// The action into whose calls the fault is injected; any action where `None`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub action: Option<String>,
-    /// Into how many calls it is injected.
+    /// Number of calls into which the fault is injected.
     #[serde(default = "once")]
     pub times: u32,
     /// The code of an error.
@@ -79,16 +79,16 @@ pub struct InjectedFault {
     /// The HTTP status of an error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
-    /// What `x-acs-retry-after` asks for.
+    /// Milliseconds for the header `x-acs-retry-after`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,
-    /// How long a slow state lasts.
+    /// How long a slow job or state lasts at least.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seconds: Option<u64>,
 }
 
 impl InjectedFault {
-    /// Reads `kind,key=value,…`.
+    /// Parses `kind,key=value,…`.
     ///
     /// # Errors
     /// What is wrong, with the nearest name that would be right.
@@ -106,7 +106,7 @@ impl InjectedFault {
         Self::read(Value::Object(fields))
     }
 
-    /// Reads one out of JSON.
+    /// Parses a fault from JSON.
     ///
     /// # Errors
     /// As [`InjectedFault::parse`].
@@ -155,21 +155,21 @@ impl InjectedFault {
     }
 }
 
-/// What an injected fault does to a call.
+/// The effect of an injected fault on a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Injected {
     /// The call is refused.
     Refused(Refused),
-    /// The call gets no reply.
+    /// The connection is cut without a reply.
     Cut,
 }
 
-/// Faults still to be injected.
+/// The faults still to be injected.
 #[derive(Debug, Default)]
 pub struct FaultInjection(Mutex<Vec<InjectedFault>>);
 
 impl FaultInjection {
-    /// Adds faults, or none of them.
+    /// Adds all of the faults, or none.
     ///
     /// # Errors
     /// There would be too many.
@@ -183,19 +183,19 @@ impl FaultInjection {
         Ok(())
     }
 
-    /// Faults that were not injected yet.
+    /// The faults not injected yet.
     pub fn left(&self) -> Vec<InjectedFault> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Forgets all faults.
+    /// Removes all faults.
     pub fn clear(&self) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    fn take(&self, action: &str, of: impl Fn(FaultKind) -> bool) -> Option<InjectedFault> {
+    fn take(&self, action: &str, matches: impl Fn(FaultKind) -> bool) -> Option<InjectedFault> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let fault = all.iter_mut().find(|m| of(m.kind) && m.applies_to(action))?;
+        let fault = all.iter_mut().find(|m| matches(m.kind) && m.applies_to(action))?;
         fault.times -= 1;
         let taken = fault.clone();
         all.retain(|m| m.times > 0);
@@ -203,27 +203,27 @@ impl FaultInjection {
         Some(taken)
     }
 
-    /// The fault of a call that is not carried out yet.
+    /// The fault for a call that is not carried out yet.
     pub fn before(&self, action: &str) -> Option<Injected> {
         let kinds = |k| !matches!(k, FaultKind::ErrorAfter | FaultKind::CutAfter | FaultKind::Slow);
         self.take(action, kinds)
             .map(|m| if m.kind == FaultKind::Cut { Injected::Cut } else { Injected::Refused(m.refusal()) })
     }
 
-    /// The fault of a call that was carried out.
+    /// The fault for a call that was carried out.
     pub fn after(&self, action: &str) -> Option<Injected> {
         self.take(action, |k| matches!(k, FaultKind::ErrorAfter | FaultKind::CutAfter))
             .map(|m| if m.kind == FaultKind::CutAfter { Injected::Cut } else { Injected::Refused(m.refusal()) })
     }
 
-    /// For how long a state that a call begins is to last at least.
+    /// How long the job or state that a call begins has to last at least.
     pub fn delay(&self, action: &str) -> Duration {
         self.take(action, |k| k == FaultKind::Slow)
             .map_or(Duration::ZERO, |m| Duration::from_secs(m.seconds.unwrap_or(5)))
     }
 }
 
-/// Reads the faults of the command line.
+/// Parses the faults of the command line.
 ///
 /// # Errors
 /// `emulator.mishap`.

@@ -13,23 +13,23 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
-/// Bytes of a request's body at most; a form of the API is far below.
+/// Most bytes of a request's body; a form of the API is far smaller.
 const MAX_BODY: usize = 1 << 20;
-/// Bytes of a request's head at most.
+/// Most bytes of a request's head.
 pub const MAX_HEAD: usize = 64 << 10;
-/// How long a head may take to arrive, and how long a body.
+/// Time limit for a head to arrive, and for a body.
 pub const READ_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// A reply's body.
+/// The body of a reply.
 pub enum Body {
-    /// All of it.
+    /// The whole body in memory.
     Whole(Option<Bytes>),
-    /// As it comes; how much is still to come.
+    /// Pieces as they come, and the number of bytes still to come.
     Stream(mpsc::Receiver<io::Result<Bytes>>, u64),
 }
 
 impl Body {
-    /// One of a length that is known before it is there.
+    /// A streamed body of known length.
     #[must_use]
     pub const fn stream(from: mpsc::Receiver<io::Result<Bytes>>, length: u64) -> Self {
         Self::Stream(from, length)
@@ -49,7 +49,7 @@ impl hyper::body::Body for Body {
                     Some(Ok(Frame::data(piece)))
                 }
                 Some(Err(e)) => Some(Err(e)),
-                // The sender is gone before its time: that must not look like an end.
+                // The sender stopped early, which must not look like the end of the body.
                 None if *left > 0 => Some(Err(io::ErrorKind::UnexpectedEof.into())),
                 None => None,
             }),
@@ -68,7 +68,7 @@ impl hyper::body::Body for Body {
     }
 }
 
-/// A reply.
+/// A reply of HTTP.
 pub struct Reply {
     status: u16,
     headers: Vec<(&'static str, String)>,
@@ -76,29 +76,29 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// With a text.
+    /// A reply with a text as its body.
     pub fn new(status: u16, kind: &str, body: impl Into<Bytes>) -> Self {
         Self::of(status, kind, Body::Whole(Some(body.into())))
     }
 
-    /// With a body.
+    /// A reply with a body.
     pub fn of(status: u16, kind: &str, body: Body) -> Self {
         Self { status, headers: vec![("content-type", kind.to_owned())], body }
     }
 
-    /// With another header.
+    /// Adds a header.
     #[must_use]
     pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
         self
     }
 
-    /// With JSON, under a request's id.
+    /// A reply with JSON, under a request's id.
     pub fn json(status: u16, body: &Value, request_id: &str) -> Self {
         Self::new(status, "application/json;charset=utf-8", body.to_string()).with("x-acs-request-id", request_id)
     }
 
-    /// A refusal, in the cloud's shape.
+    /// A refusal in the cloud's shape.
     pub fn refused(refused: &Refused, host: &str, request_id: &str) -> Self {
         let reply = Self::json(refused.status, &refused.body(host, request_id), request_id);
         match refused.retry_after {
@@ -107,10 +107,10 @@ impl Reply {
         }
     }
 
-    /// As hyper takes it.
+    /// The reply as hyper's type.
     ///
     /// # Errors
-    /// A header that is none.
+    /// An invalid header.
     pub fn into_response(self) -> io::Result<Response<Body>> {
         let mut response = Response::builder().status(self.status);
         for (name, value) in self.headers {
@@ -120,17 +120,17 @@ impl Reply {
     }
 }
 
-/// A request, read whole.
+/// A request, read to its end.
 pub struct Arrived {
-    /// `GET`, `POST` and so on.
+    /// HTTP method: `GET`, `POST`.
     pub method: String,
-    /// The path it is for.
+    /// Path of the URL.
     pub path: String,
-    /// The query as it came, percent-encoded; empty where there is none.
+    /// Query as sent, percent-encoded; empty where there is none.
     pub query: String,
-    /// The headers in their order, names in lower case.
+    /// Headers in their order, names in lower case.
     pub headers: Vec<(String, String)>,
-    /// The body; empty where there is none.
+    /// Body; empty where there is none.
     pub body: Vec<u8>,
 }
 
@@ -138,7 +138,7 @@ impl Arrived {
     /// Reads a request to its end.
     ///
     /// # Errors
-    /// `InvalidParameter`: too large, too slow, or no text where text is due.
+    /// `InvalidParameter`: too large, too slow, or a header that is not text.
     pub async fn read(request: Request<hyper::body::Incoming>) -> Result<Self, Refused> {
         let bad = || Refused::new("InvalidParameter");
         let (head, mut body) = request.into_parts();
@@ -169,7 +169,7 @@ impl Arrived {
         })
     }
 
-    /// As signatures are verified over it.
+    /// The parts that signatures are verified over.
     #[must_use]
     pub fn incoming(&self) -> Incoming<'_> {
         Incoming { method: &self.method, query: &self.query, headers: &self.headers, body: &self.body }

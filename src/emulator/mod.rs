@@ -1,9 +1,8 @@
 //! The emulator: the cloud's API (`r-kvstore`, 2015-01-01) over local instances, for tests without a cloud.
 //!
-//! A face like MCP and the command line: it translates, and what it does is done by the rooms below. It stands on `tools`, the
+//! A face like MCP and the command line: it translates calls, and the rooms below carry them out. It uses `tools`, the
 //! `Provider` trait and the wire types of `tair`, and knows neither the vault nor a server's protocol. Its backups and restores
-//! are real. What the local provider cannot do it refuses in the words in which the cloud refuses an instance without the
-//! feature.
+//! are real. An action that the local provider cannot do is refused as the cloud refuses an instance without the feature.
 //!
 //! A request passes [`serve`] → [`router`] → [`auth`] and [`faults`] → [`dispatch`] → one of [`actions`] → [`account`]; none of
 //! these knows one before it.

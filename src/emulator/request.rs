@@ -1,6 +1,6 @@
-//! One request of the API that was let in: its action and parameters, who signed it, and the account that it is about.
+//! One admitted request of the API: its action and parameters, who signed it, and the account.
 //!
-//! What its parameters mean each action reads for itself, by the types of the wire.
+//! Each action parses its parameters itself, by the types of the wire.
 
 use crate::emulator::account::Account;
 use crate::emulator::answer::Refused;
@@ -9,7 +9,7 @@ use crate::tair::params::{Params, first};
 use crate::tair::wire::Action;
 use std::sync::Arc;
 
-/// A request.
+/// An admitted request.
 pub struct ActionRequest<'a> {
     /// The account that the action works with.
     pub account: &'a Arc<Account>,
@@ -19,13 +19,13 @@ pub struct ActionRequest<'a> {
     pub method: &'a str,
     /// The action's parameters.
     pub params: &'a Params,
-    /// The host as the client names it: the endpoint, and where downloads are.
+    /// The host as the client names it: the endpoint, which also serves downloads.
     pub host: &'a str,
     /// Id of the access key that signed the request.
     pub access_key_id: &'a str,
     /// The request's own id.
     pub request_id: &'a str,
-    /// The region that is meant.
+    /// The region that the request is for.
     pub region: String,
 }
 
@@ -42,15 +42,15 @@ impl<'a> ActionRequest<'a> {
         first(self.params, name).filter(|value| !value.is_empty())
     }
 
-    /// The action's parameters, typed.
+    /// Parses the action's parameters into their type.
     ///
     /// # Errors
-    /// A mandatory one is missing, or one has a value of the wrong form.
+    /// A mandatory parameter is missing, or one has a value of the wrong form.
     pub fn read<A: Action>(&self) -> Result<A, Refused> {
         Ok(A::from_params(self.params)?)
     }
 
-    /// The one who acts, for the audit.
+    /// The caller, for the audit.
     #[must_use]
     pub fn caller(&self) -> Caller {
         Caller::signed(self.access_key_id)

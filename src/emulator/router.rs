@@ -1,6 +1,6 @@
-//! Which of three services a path belongs to: the API, the downloads, or the control of injected faults.
+//! Routing by path to one of three services: the API, the downloads, or the control of injected faults.
 //!
-//! Nothing of a request of the API is looked at before its signature holds. Nothing that arrives may bring the process down.
+//! Nothing of a request of the API is used before its signature is verified. No request may bring the process down.
 
 use crate::emulator::account::Account;
 use crate::emulator::actions::downloads;
@@ -18,14 +18,14 @@ use serde_json::{Value, json};
 use std::io;
 use std::sync::Arc;
 
-/// The paths under which faults are set: the second is what they were called at first.
+/// The paths of fault control: the second is from earlier versions.
 const FAULT_CONTROL: [&str; 2] = ["/faults", "/mishaps"];
 
-/// What answers requests.
+/// Answers requests.
 pub struct Router {
     /// The account that requests are about.
     pub account: Arc<Account>,
-    /// Says who may call.
+    /// Admits signed requests.
     pub authenticator: Authenticator,
     /// Whether faults can be set over HTTP.
     pub fault_control: bool,
@@ -35,8 +35,8 @@ impl Router {
     /// Answers one request. An error cuts the connection.
     ///
     /// # Errors
-    /// An injected fault cuts it.
-    pub async fn answer(&self, from_here: bool, request: Request<hyper::body::Incoming>) -> io::Result<Response<Body>> {
+    /// An injected fault cuts the connection.
+    pub async fn answer(&self, is_local: bool, request: Request<hyper::body::Incoming>) -> io::Result<Response<Body>> {
         let request_id = ids::request_id();
         let arrived = match Arrived::read(request).await {
             Ok(arrived) => arrived,
@@ -56,7 +56,7 @@ impl Router {
                 downloads::serve(&self.account, &arrived.method, &arrived.path, &arrived.query, &host, range).await;
             return reply.into_response();
         }
-        if FAULT_CONTROL.contains(&arrived.path.as_str()) && self.fault_control && from_here {
+        if FAULT_CONTROL.contains(&arrived.path.as_str()) && self.fault_control && is_local {
             return self.control_faults(&arrived).into_response();
         }
         Reply::refused(&Refused::new("InvalidApi.NotFound"), &host, &request_id).into_response()
@@ -86,7 +86,7 @@ impl Router {
         account.faults.after(&signed.action).map_or(Ok(body), Err)
     }
 
-    /// Sets, lists and clears faults. A web page cannot: it would have to ask first, and is not answered.
+    /// Sets, lists and clears faults. Web pages are refused: requests with an `Origin`, and without JSON.
     fn control_faults(&self, arrived: &Arrived) -> Reply {
         let incoming = arrived.incoming();
         let json = incoming.header("content-type").is_some_and(|t| t.starts_with("application/json"));

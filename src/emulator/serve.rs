@@ -1,7 +1,6 @@
-//! Serving: listens, takes connections up to a limit, and ends well when it is asked to.
+//! Serving: listens, takes connections up to a limit, and drains when stopped.
 //!
-//! What a request means is the router's. A restore that was accepted is awaited here at the end; backups are cancelled by the
-//! provider's own end.
+//! The router answers requests. An accepted restore is awaited here at the end; the provider cancels backups when it shuts down.
 
 use crate::emulator::account::Account;
 use crate::emulator::account::monitor;
@@ -23,12 +22,12 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// Connections at once; more wait.
+/// Most connections at once; further ones wait.
 const CONNECTIONS: usize = 128;
-/// How long open requests are waited for at the end.
+/// How long open requests are awaited at the end.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// How to serve.
+/// Options of the emulator.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// The address to listen on.
@@ -37,7 +36,7 @@ pub struct Options {
     pub beyond_loopback: bool,
     /// The key that calls are signed with.
     pub access_key: AccessKey,
-    /// The one region; whatever is asked for without it.
+    /// The one region that exists; `None`: every region asked for.
     pub region: Option<String>,
     /// How long download URLs work.
     pub url_lifetime: Duration,
@@ -102,25 +101,25 @@ async fn accept(listener: TcpListener, router: Arc<Router>, stop: &CancellationT
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(e) => {
-                // Out of file descriptors, most likely: it passes.
+                // Most likely no free file descriptor, which passes.
                 tracing::warn!("a connection could not be taken: {e}");
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             }
         };
-        let place = tokio::select! {
-            place = Arc::clone(&room).acquire_owned() => place,
+        let permit = tokio::select! {
+            permit = Arc::clone(&room).acquire_owned() => permit,
             () = stop.cancelled() => break,
         };
-        let Ok(place) = place else { break };
+        let Ok(permit) = permit else { break };
         let (router, stop) = (Arc::clone(&router), stop.clone());
         open.spawn(async move {
             serve_connection(stream, peer, router, stop).await;
-            drop(place);
+            drop(permit);
         });
     }
     open.close();
-    // A download of an hour is no reason to stay.
+    // A long download must not keep the process.
     let _ = tokio::time::timeout(GRACE, open.wait()).await;
 }
 
@@ -129,7 +128,7 @@ async fn serve_connection(stream: TcpStream, peer: SocketAddr, router: Arc<Route
     let service = hyper::service::service_fn(move |request| {
         let router = Arc::clone(&router);
         async move {
-            // In a task of its own: a client that hangs up must not stop half way what it has begun.
+            // In a task of its own: a client that hangs up must not stop its request half way.
             let answer = tokio::spawn(async move { router.answer(peer.ip().is_loopback(), request).await });
             answer.await.unwrap_or_else(|e| Err(std::io::Error::other(e)))
         }

@@ -1,8 +1,8 @@
-//! Signed URLs of downloads: made for whoever lists sets, and verified when they come back.
+//! Signed URLs of downloads: made for listed sets, and verified when a client fetches them.
 //!
-//! As the cloud's object storage signs them. The key of the signatures lives as long as the process; so do the URLs.
+//! The signature is that of the cloud's object storage. Its key lives as long as the process; so do the URLs.
 
-use crate::emulator::ids::{Of, number};
+use crate::emulator::ids::{IdKind, number};
 use crate::model::fault::Fault;
 use crate::model::ids::random;
 use crate::tair::params::{encode, first, parse};
@@ -14,33 +14,33 @@ use jiff::{SignedDuration, Timestamp};
 use sha1::Sha1;
 use std::time::Duration;
 
-/// Named in URLs where the cloud names the account that may read.
+/// The access key id in URLs.
 const SIGNER: &str = "LTAIemulator";
 
-/// Signs URLs, and knows its own.
+/// Signs URLs, and verifies them.
 pub struct Signer {
     key: [u8; 32],
     /// How long a URL works.
     lifetime: SignedDuration,
 }
 
-/// Why a URL opens nothing.
+/// Why a URL is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Denied {
     /// The URL carries no signature.
     Unsigned,
-    /// The URL names a key that there is none of.
+    /// The URL names an unknown access key.
     Key,
-    /// The URL's time is over since that second.
+    /// The URL expired at that second (since 1970).
     Expired(i64),
     /// The signature is of another path, time or key.
     Signature,
 }
 
-/// The path under which an instance's sets lie.
+/// The path of an instance's sets.
 #[must_use]
 pub fn folder(instance_id: &str) -> String {
-    format!("/custins{}/", number(Of::Instance, instance_id))
+    format!("/custins{}/", number(IdKind::Instance, instance_id))
 }
 
 /// A set's file name, as the cloud writes it.
@@ -50,7 +50,7 @@ pub fn file(set: i64, begun: Timestamp) -> String {
 }
 
 impl Signer {
-    /// With a key of this process.
+    /// A signer with a new key, for this process.
     ///
     /// # Errors
     /// `system.no_randomness`.
@@ -69,7 +69,7 @@ impl Signer {
         DownloadUrl::new(format!("http://{host}{path}?OSSAccessKeyId={SIGNER}&Expires={expires}&Signature={signature}"))
     }
 
-    /// As the object storage's older signature: method, two empty headers, expiry and path.
+    /// The MAC of the object storage's older signature: over method, two empty headers, expiry and path.
     fn mac(&self, path: &str, expires: i64) -> Hmac<Sha1> {
         #[expect(clippy::expect_used, reason = "HMAC takes keys of any length")]
         let mut mac = <Hmac<Sha1>>::new_from_slice(&self.key).expect("a key of 32 bytes");
@@ -77,10 +77,10 @@ impl Signer {
         mac
     }
 
-    /// Verifies a URL that came back.
+    /// Verifies the URL of a request.
     ///
     /// # Errors
-    /// Why it opens nothing.
+    /// Why the URL is refused.
     pub fn verify(&self, path: &str, query: &str, now: Timestamp) -> Result<(), Denied> {
         let params = parse(query);
         let expires: i64 = first(&params, "Expires").and_then(|e| e.parse().ok()).ok_or(Denied::Unsigned)?;
@@ -88,7 +88,7 @@ impl Signer {
         if first(&params, "OSSAccessKeyId") != Some(SIGNER) {
             return Err(Denied::Key);
         }
-        // As the storage does: the date first, then the signature.
+        // In the storage's order: the date first, then the signature.
         if now.as_second() > expires {
             return Err(Denied::Expired(expires));
         }
@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn urls_open_what_they_name() {
+    fn a_url_opens_its_own_path_only() {
         let (ours, other) =
             (Signer::new(Duration::from_secs(60)).unwrap(), Signer::new(Duration::from_secs(60)).unwrap());
         let now: Timestamp = "2026-11-23T06:15:00Z".parse().unwrap();

@@ -1,4 +1,4 @@
-//! Acts: what may only be done with a person's yes, with its arguments in canonical form. What a token stands for.
+//! Acts: what may only be done with a person's yes, with its arguments in canonical form. A token stands for one act.
 
 use crate::model::instance::Capability;
 use crate::model::time::written;
@@ -11,88 +11,88 @@ use serde::{Deserialize, Serialize};
 pub enum Act {
     /// Overwrites an instance.
     RestoreInstance {
-        /// With what.
+        /// The set or moment whose data replaces the instance's.
         source: Source,
-        /// Writes are locked while it runs.
+        /// Whether writes are locked while the restore runs.
         write_fence: bool,
     },
     /// Deletes a backup set for ever.
     DeleteBackup {
-        /// Which.
+        /// The id of the set to delete.
         backup_id: String,
     },
     /// Changes the backup policy so that less can be recovered.
     ModifyBackupPolicy {
-        /// What to change.
+        /// The values to change.
         change: PolicyChange,
     },
     /// Makes a new instance, which is billed until it is released.
     CreateInstanceFromBackup {
-        /// What to make.
+        /// The new instance and where its data comes from.
         order: CloneOrder,
     },
-    /// Overwrites an instance with a set of another one: how a spare instance becomes a new one where there is no cloud to
-    /// order it from. No tool asks for it yet.
+    /// Overwrites an instance with a set of another one: how a spare instance becomes a new one where no cloud makes
+    /// instances. No tool offers it; only the emulator's calls do.
     FillInstance {
-        /// The instance that the set belongs to.
+        /// Id of the instance that the set belongs to.
         source_instance_id: String,
-        /// The set.
+        /// Id of the set.
         backup_id: String,
     },
 }
 
-/// What is restored.
+/// What an instance is restored from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Source {
     /// A backup set.
     Backup {
-        /// Which.
+        /// The set's id.
         backup_id: String,
     },
     /// The data as it was at a second, from the archive.
     Moment {
-        /// Which second.
+        /// The second whose data is restored.
         restore_time: Timestamp,
         /// The moment from which the time that keys had left to live counts on.
         time_shift: Option<Timestamp>,
-        /// Only keys that match: regular expressions, separated by commas.
+        /// Only keys that match are restored: regular expressions, separated by commas.
         filter_key: Option<String>,
     },
 }
 
-/// A change of a backup policy. `None` keeps what is.
+/// A change of a backup policy. `None` keeps the present value.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PolicyChange {
     /// The hour in which backups begin, UTC.
     pub preferred_backup_time: Option<String>,
-    /// Weekdays in English, in full.
+    /// Weekdays on which backups are taken, in English and in full.
     pub preferred_backup_period: Option<Vec<String>>,
-    /// Days.
+    /// Days that an automated backup is kept.
     pub backup_retention_period: Option<u32>,
-    /// Data flashback.
+    /// Whether data flashback is on.
     pub enable_backup_log: Option<bool>,
 }
 
-/// A new instance to be made from a backup. What is `None` is as the source has it.
+/// An order for a new instance with a backup's data. A field that is `None` is taken from the source instance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CloneOrder {
-    /// From what.
+    /// The set or moment whose data the new instance gets.
     pub source: Source,
-    /// Its name.
+    /// Name of the new instance.
     pub instance_name: Option<String>,
-    /// Its class.
+    /// Class of the new instance, which sets memory and price: `redis.master.small.default`.
     pub instance_class: Option<String>,
-    /// Its zone.
+    /// Zone of the new instance: `cn-hangzhou-h`.
     pub zone_id: Option<String>,
-    /// Its switch.
+    /// vSwitch (subnet of the VPC) that the new instance is attached to.
     pub vswitch_id: Option<String>,
-    /// Settings to take over: `whitelist`, `config`, `account`.
+    /// Settings of the source to take over: `whitelist`, `config`, `account`.
     pub recover_config_mode: Vec<String>,
 }
 
 impl Source {
-    /// In a few words.
+    /// The source, as part of a sentence.
     #[must_use]
     pub fn describe(&self) -> String {
         match self {
@@ -106,7 +106,7 @@ impl Source {
 }
 
 impl Act {
-    /// The tool that does it.
+    /// Name of the tool that carries the act out.
     #[must_use]
     pub const fn verb(&self) -> &'static str {
         match self {
@@ -118,7 +118,7 @@ impl Act {
         }
     }
 
-    /// The same for people, as a noun.
+    /// The act as a noun, for people.
     #[must_use]
     pub const fn noun(&self) -> &'static str {
         match self {
@@ -130,7 +130,7 @@ impl Act {
         }
     }
 
-    /// What a person must see first.
+    /// The warning that a person must see first.
     #[must_use]
     pub const fn warning(&self) -> &'static str {
         match self {
@@ -141,7 +141,7 @@ impl Act {
         }
     }
 
-    /// What it would do to an instance, in one line.
+    /// What the act would do to an instance, in one line.
     #[must_use]
     pub fn on(&self, instance_id: &str) -> String {
         match self {
@@ -159,7 +159,7 @@ impl Act {
         }
     }
 
-    /// What an instance must be able to do for it.
+    /// The capabilities that the instance must have for the act.
     #[must_use]
     pub fn needs(&self) -> Vec<Capability> {
         match self {
@@ -174,7 +174,7 @@ impl Act {
         }
     }
 
-    /// The set it is about, if it is about one.
+    /// Id of the set that the act is about, if there is one.
     #[must_use]
     pub fn backup_id(&self) -> Option<&str> {
         match self {
@@ -188,8 +188,8 @@ impl Act {
         }
     }
 
-    /// The instance whose set the act on `instance_id` is about: that one itself, but for a new instance that is filled with
-    /// another's.
+    /// The instance whose set the act on `instance_id` uses: `instance_id` itself, but for a new instance that is filled
+    /// with another's.
     #[must_use]
     pub fn set_of<'a>(&'a self, instance_id: &'a str) -> &'a str {
         match self {
@@ -200,7 +200,7 @@ impl Act {
 }
 
 impl PolicyChange {
-    /// What it changes, in words.
+    /// The changes, as part of a sentence.
     #[must_use]
     pub fn describe(&self) -> String {
         let period =

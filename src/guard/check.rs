@@ -1,45 +1,45 @@
-//! Pre-checks: a name, a verdict, and the figures behind it. What the verdicts are is for `assess` alone.
+//! Pre-checks: a name, a verdict, and the figures behind the verdict. Only `assess` decides a verdict.
 
-/// The pre-checks there are. A provider cannot name one: only `assess` decides which an act needs.
+/// The names of all pre-checks. A provider cannot choose one: only `assess` decides which an act needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CheckName {
     /// The instance takes changes now.
     InstanceReady,
     /// No other job runs on the instance.
     InstanceIdle,
-    /// The backup set is whole, by what was read of it.
+    /// The backup set is whole, by reading its data.
     BackupVerified,
-    /// The backup set is listed as whole by the cloud, and stays long enough.
+    /// The backup set is listed as whole by the cloud, and kept long enough.
     BackupExists,
-    /// The target's engine and version load what is in the set.
+    /// The target's engine and version load all types in the set.
     EngineCompatible,
-    /// How the data gets in, and what that means.
+    /// How the data gets in: by replication or by commands.
     RestoreWay,
     /// The cloud restores this instance in place.
     RestoreInPlace,
-    /// The archive of changes reaches the moment.
+    /// The moment is within the recovery window.
     RestoreTime,
     /// Remaining times to live count on from a moment that makes sense.
     TimeShift,
-    /// What the list of expressions means.
+    /// How the expressions of `filter_key` will be read.
     FilterKey,
-    /// How much is written.
+    /// How many writes a second the instance gets.
     WriteTraffic,
-    /// Writes are locked meanwhile.
+    /// Writes are locked while the restore runs.
     WriteFence,
-    /// Memory for the data.
+    /// The target has memory for the data.
     RoomForData,
-    /// A fresh backup of what will be overwritten.
+    /// A fresh backup of the data that will be overwritten exists.
     SafetyBackup,
-    /// The set was taken by hand, so it may be deleted.
+    /// The set was taken by hand, so deleting it is allowed.
     ManualBackup,
-    /// Sets that stay after a deletion.
+    /// Other sets of the instance stay after a deletion.
     OtherBackups,
-    /// What a change of policy lowers.
+    /// What a change of the policy lowers.
     Protection,
-    /// The cloud's own check of an order.
+    /// The cloud's own check of an order passed.
     DryRun,
-    /// What is billed.
+    /// How the new instance is billed.
     Billing,
 }
 
@@ -77,7 +77,7 @@ impl CheckName {
     }
 }
 
-/// A verdict.
+/// The verdict of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
     /// Nothing stands against the act.
@@ -91,7 +91,7 @@ pub enum Status {
 }
 
 impl Status {
-    /// The word in replies.
+    /// The verdict in replies.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -138,7 +138,8 @@ pub fn of_status(status: Status, checks: &[Precheck]) -> Vec<String> {
     checks.iter().filter(|c| c.status == status).map(ToString::to_string).collect()
 }
 
-/// What the person has to be told: what is warned of now, and what the plan warned of and is not looked at again.
+/// The warnings that the person has to see: those of the checks made now, and those of the plan whose check is not made
+/// again.
 #[must_use]
 pub fn all_warnings(planned: &[String], now: &[Precheck]) -> Vec<String> {
     let mut all = of_status(Status::Warn, now);

@@ -1,16 +1,16 @@
 //! Grants: what every primitive that destroys takes, by value. Made only here, of the few things that justify destroying.
 //!
-//! A grant comes from a [`Permit`](crate::guard::permit::Permit), behind which stands a yes; from [`Scratch`], a server that
-//! this program started itself; from [`Expired`], the verdict of retention on a set; or from [`Recovery`], what a restore
-//! wrote down before it touched its target, and then only to roll back. From nowhere else: the field is private, so a primitive
-//! cannot be called without one.
+//! A grant comes from a [`Permit`](crate::guard::permit::Permit), which needs a yes; from [`Scratch`], a server that this program
+//! started itself; from [`Expired`], the verdict of retention on a set; or from [`Recovery`], the recovery record of a job, and
+//! then only to roll back or to repeat the order. From nowhere else: the fields are private, so a primitive cannot be called
+//! without a grant.
 //!
 //! ```compile_fail
 //! use tair_backup_mcp::guard::grant::{Grant, Overwrite};
 //! let grant: Grant<Overwrite> = Grant { instance_id: "orders".into(), kind: std::marker::PhantomData };
 //! ```
 //!
-//! and none can be used twice, or for another kind of act:
+//! nor can one be used twice, or for another kind of act:
 //!
 //! ```compile_fail
 //! use tair_backup_mcp::guard::grant::{Grant, Overwrite};
@@ -26,19 +26,19 @@ use crate::model::backup::BackupSet;
 use jiff::Timestamp;
 use std::marker::PhantomData;
 
-/// Kind of a grant: all data of an instance may be overwritten.
+/// Kind of grant: all data of an instance may be overwritten.
 #[derive(Debug)]
 pub enum Overwrite {}
 
-/// Kind of a grant: a backup set may be deleted for ever.
+/// Kind of grant: a backup set may be deleted for ever.
 #[derive(Debug)]
 pub enum Delete {}
 
-/// Kind of a grant: something may be ordered that costs money.
+/// Kind of grant: an instance that costs money may be ordered.
 #[derive(Debug)]
 pub enum Order {}
 
-/// Kind of a grant: what a restore did to its target's role and settings may be undone; never data.
+/// Kind of grant: what a restore did to its target's role and settings may be rolled back; never data.
 #[derive(Debug)]
 pub enum RollBack {}
 
@@ -50,12 +50,12 @@ pub struct Grant<For> {
 }
 
 impl<For> Grant<For> {
-    /// For the ways to a grant that stand in this room.
+    /// For this room alone, where every way to a grant is.
     pub(super) fn new(instance_id: &str) -> Self {
         Self { instance_id: instance_id.into(), kind: PhantomData }
     }
 
-    /// The instance that may be acted on, or whose set it is.
+    /// The instance that may be acted on, or whose set may be deleted.
     #[must_use]
     pub fn instance_id(&self) -> &str {
         &self.instance_id
@@ -69,33 +69,33 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// The scratch server that runs as a child of this process. The child is the proof: no other server has one.
+    /// The scratch server that runs as a child of this process. The child is the proof: no other server is one.
     #[must_use]
     pub fn started(child: &std::process::Child) -> Self {
         Self { name: format!("scratch-{}", child.id()) }
     }
 
-    /// The right to overwrite it, as often as wanted.
+    /// The right to overwrite the scratch server, as often as wanted.
     #[must_use]
     pub fn overwrite(&self) -> Grant<Overwrite> {
         Grant::new(&self.name)
     }
 
-    /// The right to undo what was done to its role and settings.
+    /// The right to roll the scratch server's role and settings back.
     #[must_use]
     pub fn roll_back(&self) -> Grant<RollBack> {
         Grant::new(&self.name)
     }
 }
 
-/// The verdict of retention: the time for which a set is kept is over.
+/// The verdict of retention: the time for which a set is kept has passed.
 #[derive(Debug)]
 pub struct Expired {
     instance_id: String,
 }
 
 impl Expired {
-    /// Judges a set at a moment. `None`: it is still kept, or kept until somebody deletes it.
+    /// Judges a set at a moment. `None`: the set is still kept, or kept until somebody deletes it.
     #[must_use]
     pub fn of(set: &BackupSet, now: Timestamp) -> Option<Self> {
         set.expires_at.filter(|at| *at <= now).map(|_| Self { instance_id: set.instance_id.clone() })
@@ -108,12 +108,12 @@ impl Expired {
     }
 }
 
-/// A recovery record as it is found after a crash: what a job wrote down, under its permit, before it touched anything.
+/// A recovery record as found after a crash: what a job wrote down, under its permit, before it touched anything.
 #[derive(Debug, Clone)]
 pub struct Recovery {
     /// The instance that the job acted on.
     pub instance_id: String,
-    /// What its provider wrote down, as JSON; empty when nothing had been touched yet.
+    /// The record that the provider wrote, as JSON; empty when nothing had been touched yet.
     pub record: String,
 }
 
@@ -124,8 +124,8 @@ impl Recovery {
         Grant::new(&self.instance_id)
     }
 
-    /// The right to send the very order that was written down once more. Under its idempotency token it stays one order, for
-    /// which there was a yes.
+    /// The right to send once more the very order that the record holds. Its idempotency token keeps both one order, to which a
+    /// person said yes.
     #[must_use]
     pub fn repeat_order(&self) -> Grant<Order> {
         Grant::new(&self.instance_id)

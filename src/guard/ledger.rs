@@ -1,27 +1,27 @@
-//! What the guard must remember beyond one call, as a trait: the state store implements it.
+//! The guard's ledger, as a trait that the state store implements: what must be remembered beyond one call.
 
 use crate::guard::plan::Plan;
 use crate::model::fault::Fault;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-/// Where a confirmation stands. Only `Open` and `Approved` can still become a permit.
+/// The status of a confirmation. Only `Open` and `Approved` can still become a permit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConfirmationStatus {
-    /// Planned; nobody has answered.
+    /// Planned; no person has answered.
     Open,
     /// A person said yes at a terminal; the token still has to be echoed.
     Approved,
     /// A person said no.
     Declined,
-    /// Became a permit.
+    /// The token was redeemed: the confirmation became a permit.
     Redeemed,
-    /// Withdrawn: a newer plan took its place, or too many wrong answers.
+    /// Withdrawn: a newer plan took its place, or there were too many wrong answers.
     Superseded,
 }
 
 impl ConfirmationStatus {
-    /// The word stored.
+    /// The status as stored.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -33,34 +33,34 @@ impl ConfirmationStatus {
         }
     }
 
-    /// Reads the word back.
+    /// Reads [`Self::as_str`] back.
     #[must_use]
-    pub fn parse(word: &str) -> Option<Self> {
+    pub fn parse(text: &str) -> Option<Self> {
         [Self::Open, Self::Approved, Self::Declined, Self::Redeemed, Self::Superseded]
             .into_iter()
-            .find(|s| s.as_str() == word)
+            .find(|s| s.as_str() == text)
     }
 }
 
-/// A plan that waits for its token and its yes.
+/// A plan that waits for its token to be echoed and for a person's yes.
 #[derive(Debug, Clone)]
 pub struct Confirmation {
-    /// Names it; part of the token.
+    /// Hexadecimal name of the confirmation; part of its token.
     pub nonce: String,
-    /// What would be done.
+    /// The plan to be confirmed.
     pub plan: Plan,
-    /// Who asked.
+    /// Id of the caller who asked for the plan.
     pub caller: String,
-    /// When.
+    /// When the plan was made.
     pub created_at: Timestamp,
-    /// Until when it may be confirmed.
+    /// Until when the plan may be confirmed.
     pub expires_at: Timestamp,
-    /// Where it stands.
+    /// Whether the plan is open, answered, redeemed or withdrawn.
     pub status: ConfirmationStatus,
 }
 
 impl Confirmation {
-    /// The audit's line about something that happened to it.
+    /// An audit record of an event of this confirmation.
     #[must_use]
     pub fn record(&self, event: &str, detail: impl Into<String>) -> AuditRecord {
         let nonce = self.nonce.clone();
@@ -68,25 +68,25 @@ impl Confirmation {
     }
 }
 
-/// One line of the audit: what the guard did, for whom, about what.
+/// One record of the audit: an event, the caller, the instance.
 #[derive(Debug, Clone)]
 pub struct AuditRecord {
-    /// When.
+    /// When the event happened.
     pub at: Timestamp,
-    /// What happened: `planned`, `asked`, `approved`, `declined`, `refused`, `restore.started`, …
+    /// The event: `planned`, `asked`, `approved`, `declined`, `refused`, `restore.started`, …
     pub event: String,
-    /// Who asked.
+    /// Id of the caller.
     pub caller: String,
-    /// About which instance.
+    /// Id of the instance that the event is about.
     pub instance_id: String,
-    /// About which confirmation, if any.
+    /// Nonce of the confirmation that the event is about; empty where none is.
     pub nonce: String,
-    /// The rest, for the reader; no secrets.
+    /// Further facts, for the reader; no secrets.
     pub detail: String,
 }
 
 impl AuditRecord {
-    /// A line about something that no confirmation stands for.
+    /// A record of an event, now, that no confirmation belongs to.
     #[must_use]
     pub fn now(event: &str, caller: &str, instance_id: &str, detail: impl Into<String>) -> Self {
         Self {
@@ -100,20 +100,20 @@ impl AuditRecord {
     }
 }
 
-/// Memory of the guard. Every method is durable when it returns.
+/// Memory of the guard. Every method that writes is durable when it returns.
 #[async_trait]
 pub trait Ledger: Send + Sync {
-    /// Remembers a new plan.
+    /// Stores a new confirmation.
     async fn open(&self, confirmation: &Confirmation) -> Result<(), Fault>;
-    /// Finds a plan by its nonce.
+    /// Finds a confirmation by its nonce.
     async fn find(&self, nonce: &str) -> Result<Option<Confirmation>, Fault>;
-    /// Moves a confirmation from one of `from` to `to` atomically; `false` when it stood elsewhere or had expired.
+    /// Moves a confirmation from one of `from` to `to` atomically; `false` when its status was another or it had expired.
     async fn transition(&self, nonce: &str, from: &[ConfirmationStatus], to: ConfirmationStatus)
     -> Result<bool, Fault>;
-    /// Withdraws the instance's other open plans: what they were made of is about to change.
+    /// Withdraws the instance's other open plans: the facts that they were made of are about to change.
     async fn withdraw_others(&self, instance_id: &str, nonce: &str) -> Result<(), Fault>;
-    /// Counts an answer that was not a yes; returns how many there were.
+    /// Counts an answer that was not a yes; returns how many there have been.
     async fn count_wrong_answer(&self, nonce: &str) -> Result<u32, Fault>;
-    /// Appends to the audit.
+    /// Appends a record to the audit.
     async fn record(&self, record: AuditRecord) -> Result<(), Fault>;
 }

@@ -1,6 +1,6 @@
-//! The guard: no data is overwritten or deleted, no protection lowered and no money spent without a person's yes.
+//! The guard: no data is overwritten or deleted, no protection lowered and no costly order placed without a person's yes.
 //!
-//! It judges [`facts`] that are handed to it and calls nobody but its [`ledger::Ledger`]. There is one way to a
+//! The guard judges the [`facts`] it is given and calls nobody but its [`ledger::Ledger`]. There is one way to a
 //! [`permit::Permit`], which every act of a provider takes by value, and to the [`grant::Grant`] that every primitive below takes:
 //!
 //! [`act`] → [`facts`] → [`assess`] ([`check`]s, [`preconditions`], [`impact`]) → [`plan`] → [`token`] (first call) … token verified

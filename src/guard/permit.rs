@@ -1,4 +1,4 @@
-//! The permit: proof that the guard was passed. Made only here, spent by value, never copied.
+//! The permit: proof that the guard was passed. Made only here, used up by value, never copied.
 
 use crate::guard::act::Act;
 use crate::guard::grant::{Delete, Grant, Order, Overwrite};
@@ -9,13 +9,13 @@ use crate::model::fault::{Fault, Kind};
 
 /// Permission to carry out one plan, once.
 ///
-/// It cannot be made outside this file, so code that overwrites data without the guard does not compile:
+/// A permit cannot be made outside this file, so code that overwrites data without the guard does not compile:
 ///
 /// ```compile_fail
 /// let permit = tair_backup_mcp::guard::permit::Permit { open: todo!(), channel: todo!() };
 /// ```
 ///
-/// nor can it be used twice:
+/// nor can one be used twice:
 ///
 /// ```compile_fail
 /// fn twice(permit: tair_backup_mcp::guard::permit::Permit) {
@@ -30,22 +30,22 @@ pub struct Permit {
 }
 
 impl Permit {
-    /// What is permitted.
+    /// The plan that may be carried out.
     #[must_use]
     pub const fn plan(&self) -> &Plan {
         &self.open.plan
     }
 
-    fn grant<For>(self, is_it: impl Fn(&Act) -> bool) -> Result<Grant<For>, Fault> {
+    fn grant<For>(self, covers: impl Fn(&Act) -> bool) -> Result<Grant<For>, Fault> {
         let Plan { act, instance_id, .. } = &self.open.plan;
-        if is_it(act) {
+        if covers(act) {
             return Ok(Grant::new(instance_id));
         }
         let message = format!("a yes to the {} is none to anything else", act.on(instance_id));
         Err(Fault::new(Kind::Unexpected, "act.unsupported", message))
     }
 
-    /// Spends the permit on the right to overwrite the instance.
+    /// Exchanges the permit for the right to overwrite the instance.
     ///
     /// # Errors
     /// `act.unsupported` where the yes was to something else than a restore.
@@ -53,7 +53,7 @@ impl Permit {
         self.grant(|act| matches!(act, Act::RestoreInstance { .. } | Act::FillInstance { .. }))
     }
 
-    /// Spends the permit on the right to delete the backup set it names.
+    /// Exchanges the permit for the right to delete the backup set it names.
     ///
     /// # Errors
     /// `act.unsupported` where the yes was to something else than a deletion.
@@ -61,7 +61,7 @@ impl Permit {
         self.grant(|act| matches!(act, Act::DeleteBackup { .. }))
     }
 
-    /// Spends the permit on the right to order the new instance.
+    /// Exchanges the permit for the right to order the new instance.
     ///
     /// # Errors
     /// `act.unsupported` where the yes was to something else than a new instance.
@@ -69,7 +69,7 @@ impl Permit {
         self.grant(|act| matches!(act, Act::CreateInstanceFromBackup { .. }))
     }
 
-    /// The audit's line about what came of it.
+    /// An audit record of what the act resulted in.
     #[must_use]
     pub fn record(&self, event: &str, detail: String) -> AuditRecord {
         self.open.record(event, detail)
@@ -82,7 +82,7 @@ impl Permit {
     }
 }
 
-/// The token was used before.
+/// The fault of a token that was redeemed or withdrawn before.
 #[must_use]
 pub fn used() -> Fault {
     Fault::new(
@@ -94,7 +94,7 @@ pub fn used() -> Fault {
     .next(&["describe_jobs", PLAN_AGAIN])
 }
 
-/// Why nothing came of a permit. Its token is spent: waiting and calling again with it is of no use.
+/// The fault of an act that failed under its permit. The token is redeemed: calling again with it is of no use.
 #[must_use]
 pub fn token_used_up(mut fault: Fault) -> Fault {
     fault.retry_after = None;
@@ -107,7 +107,7 @@ pub fn token_used_up(mut fault: Fault) -> Fault {
 /// # Errors
 /// `confirm.used`; whatever the ledger fails with, and then there is no permit.
 pub async fn redeem(ledger: &dyn Ledger, open: &Confirmation, yes: Yes) -> Result<Permit, Fault> {
-    // A crash right after this leaves a spent token and no restore: the caller plans again, and the audit says how far it
+    // A crash right after this leaves a redeemed token and no restore: the caller plans again, and the audit says how far the act
     // came. The other order would let one yes start two restores.
     if !ledger
         .transition(

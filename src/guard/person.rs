@@ -1,4 +1,4 @@
-//! The person: what they are asked, and what counts as their yes. Asks nobody itself; a face carries the question.
+//! The person: what they are asked, and what counts as their yes. Nobody is asked here; a face carries the question.
 //!
 //! A yes is typed content, the instance id, never just an action: hosts that accept empty forms by themselves exist.
 
@@ -12,21 +12,21 @@ use crate::model::text::{clean, clean_to};
 /// The field of the form in which the person types the instance id.
 pub const FIELD: &str = "instance_id";
 
-/// How the person was reached.
+/// How the person was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Channel {
-    /// MCP elicitation.
+    /// By an MCP elicitation.
     Elicitation,
-    /// `approve`, or the command line itself, at a terminal.
+    /// At a terminal, by `approve` or by the command itself.
     Terminal,
-    /// Nobody was asked: the operator's configuration lets the token alone do.
+    /// Nobody was asked: by the operator's configuration the token alone is enough.
     TokenOnly,
     /// Nobody was asked: a caller who signed with the operator's secret answers for it, as with the cloud itself.
     SignedCaller,
 }
 
 impl Channel {
-    /// The word in the audit.
+    /// The channel in the audit.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -38,7 +38,7 @@ impl Channel {
     }
 }
 
-/// What came back from the person.
+/// The person's answer.
 #[derive(Debug)]
 pub enum Answer {
     /// They typed the instance id.
@@ -47,26 +47,26 @@ pub enum Answer {
     Declined,
     /// They closed the question without answering, or it timed out.
     Dismissed,
-    /// Something was sent, but it is not a yes: no content, or another text than the instance id.
+    /// An answer came that is not a yes: no content, or another text than the instance id.
     NotAYes,
-    /// There is nobody to ask through this caller.
+    /// This caller has no channel to a person.
     NoChannel,
 }
 
-/// Evidence of a yes. Only this file makes it.
+/// Evidence of a yes. Can be made only in this file.
 #[derive(Debug)]
 pub struct Yes {
     channel: Channel,
 }
 
 impl Yes {
-    /// How it came.
+    /// How the yes was given.
     #[must_use]
     pub const fn channel(&self) -> Channel {
         self.channel
     }
 
-    /// The yes that stands in the ledger because `approve` wrote it there.
+    /// The yes that `approve` recorded in the ledger.
     #[must_use]
     pub fn recorded(open: &Confirmation) -> Option<Self> {
         (open.status == ConfirmationStatus::Approved).then_some(Self { channel: Channel::Terminal })
@@ -86,14 +86,13 @@ impl Yes {
     }
 }
 
-/// Judges what the person typed.
+/// Judges the text that the person typed.
 #[must_use]
 pub fn typed_answer(plan: &Plan, typed: &str, channel: Channel) -> Answer {
     if typed.trim() == plan.instance_id { Answer::Yes(Yes { channel }) } else { Answer::NotAYes }
 }
 
-/// The question, complete: what will be lost, what comes instead, what the pre-checks warn of, how to get back. Text from data
-/// is cleaned.
+/// The whole question: what will be lost, what replaces it, the warnings, the way back. Text from data is cleaned.
 #[must_use]
 pub fn question(plan: &Plan, warnings: &[String]) -> String {
     let Impact { now, after, lost, how, how_meaning, way_back } = &plan.impact;

@@ -1,11 +1,11 @@
-//! The plan: what exactly would be done, to what, from what. Its digest is what a confirmation token stands for.
+//! The plan: what exactly would be done, to what, from what. A confirmation token stands for the digest of one plan.
 
 use crate::guard::act::Act;
 use crate::guard::assess::{Assessment, Earlier};
 use crate::guard::check::{Precheck, Status, of_status};
 use crate::guard::facts::restore::{LastLook, SafetyFacts};
 use crate::guard::impact::Impact;
-use crate::guard::preconditions::{DirectRestore, Preconditions};
+use crate::guard::preconditions::{DirectPreconditions, Preconditions};
 use crate::guard::rules::Rules;
 use crate::guard::writes::Writes;
 use crate::model::fault::{Fault, Kind};
@@ -17,42 +17,42 @@ use std::collections::BTreeMap;
 /// The call that makes a new plan.
 pub const PLAN_AGAIN: &str = "the same call without confirmation_token";
 
-/// The backup of what was there when a plan was made.
+/// The safety backup of a plan: that of the data which the instance held when the plan was made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Safety {
-    /// The job that takes it; empty where an earlier set is used again.
+    /// Id of the job that takes the backup; empty where an earlier set is used again.
     pub job_id: String,
-    /// The set; empty while its place has not given it an id.
+    /// Id of the set; empty while the cloud has not given one.
     pub backup_id: String,
 }
 
 /// An act, planned.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
-    /// What would be done.
+    /// The act to be carried out.
     pub act: Act,
-    /// To which instance.
+    /// Id of the instance that is acted on.
     pub instance_id: String,
-    /// Where it is.
+    /// Where the instance, or the set, is, without credentials.
     pub address: String,
-    /// What must still hold when it is done.
+    /// What must still hold when the act is carried out.
     pub preconditions: Preconditions,
-    /// What is at stake.
+    /// What the act would change and cost.
     pub impact: Impact,
-    /// More for the reader, by name.
+    /// Further facts for the reader, by name.
     pub details: BTreeMap<String, String>,
-    /// What the pre-checks let pass, but the person should know.
+    /// What the pre-checks warned of, each as `name: figures`.
     pub warnings: Vec<String>,
-    /// What brings back what the instance holds now.
+    /// The safety backup, which the way back restores.
     pub safety: Option<Safety>,
-    /// The server's counter of writes when the plan was made.
+    /// The reading of the server's counter of writes when the plan was made.
     pub writes: Option<Writes>,
-    /// The operator's rules under which the plan was made.
+    /// The operator's rules when the plan was made.
     pub rules: Rules,
 }
 
 impl Plan {
-    /// Makes the plan of an assessment. The caller has already refused what blocks.
+    /// Makes the plan of an assessment. The caller has already refused to go on where a check blocks.
     #[must_use]
     pub fn new(
         act: Act,
@@ -85,7 +85,7 @@ impl Plan {
         }
     }
 
-    /// What a second look at the same act has to know of this plan.
+    /// What a second look at the same act needs of this plan.
     #[must_use]
     pub const fn earlier(&self) -> Earlier<'_> {
         Earlier { preconditions: &self.preconditions, writes: self.writes }
@@ -116,7 +116,7 @@ impl Plan {
         Ok(hex(&self.digest()?))
     }
 
-    /// What is no longer as it was when this plan was made. Empty: the plan holds.
+    /// What has changed since this plan was made, each as part of a sentence. Empty: the plan holds.
     #[must_use]
     pub fn changes(&self, now: &Assessment, rules: Rules) -> Vec<String> {
         let mut changes = self.preconditions.changes(&now.preconditions);
@@ -131,18 +131,18 @@ impl Plan {
         self.writes.and_then(|then| now.too_many_since(then, self.rules))
     }
 
-    /// What must hold of a server that this program overwrites itself.
+    /// The preconditions of a restore of a server that this program reaches itself.
     ///
     /// # Errors
     /// `act.unsupported` where the plan is about something else.
-    pub fn direct_restore(&self) -> Result<&DirectRestore, Fault> {
+    pub fn direct_restore(&self) -> Result<&DirectPreconditions, Fault> {
         match &self.preconditions {
             Preconditions::DirectRestore(preconditions) => Ok(preconditions),
             _ => Err(self.unsupported()),
         }
     }
 
-    /// The fault of a provider that was permitted what it cannot do.
+    /// The fault of a provider that was given a permit for an act it cannot do.
     #[must_use]
     pub fn unsupported(&self) -> Fault {
         let message = format!("{} was permitted, but this instance cannot do it", self.act.verb());
@@ -165,13 +165,13 @@ impl Plan {
     }
 }
 
-/// The plan does not hold any more; `what` says why, and what was left as it was.
+/// The fault of a plan that no longer holds; `what` says why, and what was left untouched.
 #[must_use]
 pub fn changed(what: impl Into<String>) -> Fault {
     Fault::new(Kind::Refused, "plan.changed", what).hint("Make a new plan.").next(&[PLAN_AGAIN])
 }
 
-/// The call that brings back what was there.
+/// The call that restores the safety backup.
 #[must_use]
 pub fn way_back(instance_id: &str, safety: &Safety) -> String {
     if safety.backup_id.is_empty() {

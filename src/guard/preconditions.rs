@@ -10,84 +10,84 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fmt::Display;
 
-/// What must still hold.
+/// What must still hold when an act is carried out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "of", rename_all = "snake_case")]
 pub enum Preconditions {
     /// Of a restore of a server that this program reaches itself.
-    DirectRestore(DirectRestore),
-    /// Of a restore of an instance of the cloud; of one that is refused, only what the instance is.
+    DirectRestore(DirectPreconditions),
+    /// Of a restore of an instance of the cloud; where the restore is refused, only the instance.
     CloudRestore {
-        /// The instance.
+        /// The instance that is overwritten.
         instance: CloudInstance,
-        /// The set, where a whole set is restored.
+        /// The set, where a set rather than a moment is restored.
         set: Option<SetIdentity>,
     },
     /// Of a deletion from this program's vault.
     VaultDeletion {
         /// SHA-256 of the set's RDB.
         sha256: String,
-        /// Who asked for the set.
+        /// Who asked for the set, as [`Mode::as_str`](crate::model::backup::Mode::as_str).
         mode: String,
-        /// Whoever agreed to one of several going did not agree to the last one going.
+        /// Whether other sets stay: a yes to deleting one of several is none to deleting the last one.
         others: Others,
     },
     /// Of a deletion in the cloud.
     CloudDeletion {
-        /// The instance.
+        /// The instance that the set belongs to.
         instance: CloudInstance,
         /// The set; `None` where it is damaged.
         set: Option<SetIdentity>,
-        /// As in [`Self::VaultDeletion`].
+        /// Whether other sets stay, as in [`Self::VaultDeletion`].
         others: Others,
     },
     /// Of a change of a backup policy.
     PolicyChange {
-        /// The instance.
+        /// The instance whose policy is changed.
         instance: CloudInstance,
-        /// The policy that the change was made from.
+        /// The policy in force when the change was planned.
         policy: PolicyValues,
     },
     /// Of a new instance.
     Clone {
-        /// The source.
+        /// The source instance.
         instance: CloudInstance,
-        /// The set.
+        /// The set; `None` for a moment of the archive.
         set: Option<SetIdentity>,
-        /// The order; `None` where there can be none.
+        /// The terms of the order; `None` where the cloud can take none.
         terms: Option<Box<OrderTerms>>,
     },
 }
 
-/// What must still hold of a server and of the set that it is overwritten with.
+/// What must still hold of a server and of the set that overwrites it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DirectRestore {
+pub struct DirectPreconditions {
     /// Where the server listens.
     pub address: String,
-    /// The server's process.
+    /// The server's `run_id`: another one after a restart.
     pub run_id: String,
-    /// The history of changes that it is on.
+    /// The server's replication id: another one after a failover.
     pub replication_id: String,
-    /// The slots that it serves as a node of a cluster; empty outside one.
+    /// The slots that the server owns as a node of a cluster, as ranges; empty outside a cluster.
     pub slots: String,
     /// How the data gets in.
     pub method: Method,
     /// SHA-256 of the set's RDB.
     pub sha256: String,
-    /// Checksum of the set's file: which bytes were verified for the plan.
+    /// Checksum of the set's file, which identifies the bytes verified for the plan.
     pub stored_sha256: String,
 }
 
-/// A set of the cloud, by what the cloud tells of it.
+/// What identifies a set of the cloud, which tells no checksum.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SetIdentity {
-    /// Bytes of its files.
+    /// Bytes of the set's files.
     pub bytes: u64,
-    /// When it was whole.
+    /// When the set was complete.
     pub finished_at: Timestamp,
-    /// The cloud's jobs that made it.
+    /// Ids of the cloud's backup jobs that made the set.
     pub jobs: Vec<i64>,
-    /// Whether somebody asked for it.
+    /// Whether somebody asked for the set, rather than the policy.
     pub manual: bool,
 }
 
@@ -98,18 +98,18 @@ impl From<&CloudSet> for SetIdentity {
     }
 }
 
-/// Whether other whole sets stay beside one that goes.
+/// Whether other whole sets stay after a deletion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Others {
-    /// It is the last one.
+    /// The set is the last one.
     None,
-    /// There are others.
+    /// Other sets stay.
     Some,
 }
 
 impl Others {
-    /// By their number.
+    /// From the number of other sets.
     #[must_use]
     pub const fn counted(others: usize) -> Self {
         if others == 0 { Self::None } else { Self::Some }
@@ -123,16 +123,16 @@ impl Others {
     }
 }
 
-/// What can be set of a backup policy.
+/// The values of a backup policy that can be set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PolicyValues {
-    /// The hour in which backups begin.
+    /// The hour in which backups begin, UTC: `02:00Z-03:00Z`.
     pub preferred_backup_time: String,
-    /// Weekdays.
+    /// Weekdays on which backups are taken, in English and in full.
     pub preferred_backup_period: Vec<String>,
     /// Days that an automated backup is kept.
     pub backup_retention_period: u32,
-    /// Data flashback.
+    /// Whether data flashback is on.
     pub enable_backup_log: bool,
 }
 
@@ -147,18 +147,18 @@ impl From<&BackupPolicy> for PolicyValues {
     }
 }
 
-/// Gathers what is no longer as it was, each as a sentence's part.
+/// Gathers what has changed, each as part of a sentence.
 #[derive(Default)]
-struct Changes(Vec<String>);
+struct Differences(Vec<String>);
 
-impl Changes {
+impl Differences {
     fn compare<T: PartialEq + Display>(&mut self, name: &str, was: &T, is: &T) {
         if was != is {
             self.0.push(format!("{name} was {was}, is {is}"));
         }
     }
 
-    /// For what may be absent: absent is shown as nothing.
+    /// [`Self::compare`] for an optional value; an absent one is shown as nothing.
     fn optional<T: PartialEq + Display>(&mut self, name: &str, was: Option<&T>, is: Option<&T>) {
         let shown = |value: Option<&T>| value.map(ToString::to_string).unwrap_or_default();
         self.compare(name, &shown(was), &shown(is));
@@ -188,7 +188,7 @@ impl Changes {
         self.compare("other backups", &was.as_str(), &is.as_str());
     }
 
-    fn server(&mut self, was: &DirectRestore, run_id: &str, replication_id: &str, slots: &str) {
+    fn server(&mut self, was: &DirectPreconditions, run_id: &str, replication_id: &str, slots: &str) {
         let process = "the server process (run_id; it restarted or another took its place)";
         self.compare(process, &was.run_id.as_str(), &run_id);
         let history = "the replication id (a failover or another restore)";
@@ -197,21 +197,21 @@ impl Changes {
     }
 }
 
-impl DirectRestore {
-    /// What the server shows now and did not show for the plan. Empty: it is the server that was planned for.
+impl DirectPreconditions {
+    /// What the server shows now and did not show for the plan. Empty: this is the server of the plan.
     #[must_use]
     pub fn server_changes(&self, run_id: &str, replication_id: &str, slots: &str) -> Vec<String> {
-        let mut changes = Changes::default();
+        let mut changes = Differences::default();
         changes.server(self, run_id, replication_id, slots);
         changes.0
     }
 }
 
 impl Preconditions {
-    /// What no longer holds. Empty: all of it does.
+    /// What no longer holds, each as part of a sentence. Empty: all preconditions hold.
     #[must_use]
     pub fn changes(&self, now: &Self) -> Vec<String> {
-        let mut changes = Changes::default();
+        let mut changes = Differences::default();
         match (self, now) {
             (Self::DirectRestore(was), Self::DirectRestore(is)) => {
                 changes.compare("the instance's address", &was.address, &is.address);
@@ -272,7 +272,7 @@ impl Preconditions {
 }
 
 impl PolicyValues {
-    fn compare(&self, now: &Self, changes: &mut Changes) {
+    fn compare(&self, now: &Self, changes: &mut Differences) {
         changes.compare("preferred backup time", &self.preferred_backup_time, &now.preferred_backup_time);
         let days = |policy: &Self| policy.preferred_backup_period.join(",");
         changes.compare("preferred backup period", &days(self), &days(now));

@@ -3,7 +3,7 @@
 use crate::config::ConfirmationPolicy;
 use serde::{Deserialize, Serialize};
 
-/// The rules. They are part of a plan: editing them voids it.
+/// The operator's rules. They are part of a plan: editing them voids the plan.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Rules {
     /// Who has to say yes.

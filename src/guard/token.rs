@@ -1,7 +1,7 @@
-//! The confirmation token: a keyed MAC over the plan's digest, bound to the caller, expiring. Single use is the ledger's.
+//! The confirmation token: a keyed MAC over the plan's digest, bound to the caller, expiring. The ledger makes it single-use.
 //!
 //! `rt1-` and URL-safe base64 of: nonce (12 bytes), expiry (seconds since 1970, 5 bytes), key id (3 bytes), MAC (24
-//! bytes of HMAC-SHA256). It cannot be computed without the key, so it proves that this server planned exactly this
+//! bytes of HMAC-SHA256). A token cannot be computed without the key, so it proves that this server made exactly this plan
 //! for this caller; it does not prove that a person agreed.
 
 use crate::guard::plan::PLAN_AGAIN;
@@ -30,7 +30,7 @@ impl std::fmt::Debug for Key {
 }
 
 impl Key {
-    /// Names the key without telling it.
+    /// Identifies the key without revealing it.
     fn id(&self) -> [u8; KEY_ID] {
         let digest = Sha256::new().chain_update(b"key id").chain_update(self.0).finalize();
         let mut id = [0; KEY_ID];
@@ -39,11 +39,11 @@ impl Key {
     }
 }
 
-/// A token as the caller echoed it: well formed, from this key, not expired. The MAC is still to be verified against
-/// the plan its nonce stands for.
+/// A token as the caller echoed it: well formed, from this key. MAC and expiry are still to be verified against the plan
+/// that the nonce belongs to.
 #[derive(Debug)]
 pub struct Echo {
-    /// Names the confirmation in the ledger.
+    /// Name of the confirmation in the ledger, hexadecimal.
     pub nonce: String,
     head: [u8; NONCE + EXPIRY + KEY_ID],
     mac: [u8; MAC],
@@ -82,7 +82,7 @@ pub fn mint(
     Ok((format!("{VERSION}{}", URL_SAFE_NO_PAD.encode(raw)), hex(&nonce)))
 }
 
-/// Reads an echoed token as far as that goes without its plan.
+/// Parses an echoed token, as far as possible without its plan.
 ///
 /// # Errors
 /// `confirm.malformed` (cut, altered, of another version or not ours), `confirm.wrong_key` (the key was changed since),
@@ -131,7 +131,7 @@ impl Echo {
     }
 }
 
-/// The token stands for something else than what was asked.
+/// The fault of a token that belongs to another plan than the one called for.
 pub fn mismatch(why: impl Into<String>) -> Fault {
     Fault::new(Kind::Refused, "confirm.mismatch", why)
         .hint("A token is good for the one plan it was made for. Make a plan of what you want now.")

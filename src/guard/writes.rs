@@ -25,7 +25,7 @@ impl Writes {
         (rate, seconds)
     }
 
-    /// What was written since the reading of a plan, when that is more than the rules let pass.
+    /// Describes what was written since the reading of a plan, when that is more than the rules let pass.
     #[must_use]
     pub fn too_many_since(self, then: Self, rules: Rules) -> Option<String> {
         let (rate, seconds) = self.traffic_since(then);

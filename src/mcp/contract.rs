@@ -1,7 +1,7 @@
-//! The published contract: what `tools/list` sends, embedded from `tools/`, and how results and refusals are shaped.
+//! The published contract: the tools that `tools/list` sends, embedded from `tools/`, and the shape of results and refusals.
 //!
 //! `tools/<verb>.md` is written by hand; `tools/<verb>.json` is generated from it and the types by [`generate`], frozen in
-//! the repository and compared by a test. Schemas are slimmed: every token is paid for by every user on every turn.
+//! the repository and compared by a test. Schemas are slimmed: every user pays for every token in every request.
 
 use crate::model::fault::Fault;
 use crate::tools::registry::{self, Listing, TOOLS};
@@ -10,17 +10,17 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 use std::sync::OnceLock;
 
-/// Of a reply that another tool's listing has whole, what is listed again.
+/// The reply fields listed for a tool whose reply another tool's listing has whole.
 const ESSENCE: [&str; 4] = ["status", "message", "confirmation_token", "job_id"];
 
-/// The tools as listed.
+/// The tools as `tools/list` sends them.
 pub fn tools() -> &'static [Tool] {
     static LISTED: OnceLock<Vec<Tool>> = OnceLock::new();
-    // A frozen file that is no tool fails the contract test, so none is dropped here in practice.
+    // A frozen file that cannot be parsed fails the contract test, so none is dropped here in practice.
     LISTED.get_or_init(|| TOOLS.iter().filter_map(|tool| serde_json::from_str(tool.frozen).ok()).collect())
 }
 
-/// What a verb's listing must be, from its description and types.
+/// Generates a verb's listing from its description and types.
 #[must_use]
 pub fn generate(verb: &str) -> Option<Value> {
     let tool = registry::find(verb)?;
@@ -62,7 +62,7 @@ fn schemas(tool: &registry::Tool) -> (Value, Value) {
     let mut input = (tool.input)(settings.clone().into_generator()).to_value();
     slim(&mut input, true);
     if let Some(input) = input.as_object_mut() {
-        // The type's own description says nothing that the tool's does not.
+        // The type's own description adds nothing to the tool's.
         input.remove("description");
     }
     let mut output = (tool.output)(settings.for_serialize().into_generator()).to_value();
@@ -77,14 +77,14 @@ fn schemas(tool: &registry::Tool) -> (Value, Value) {
     (input, output)
 }
 
-/// Of what lies within a result's fields only the names: the values speak for themselves.
+/// Keeps only the names of nested result fields: their values explain themselves.
 fn names_only(field: &mut Value) {
     let rows = if field.get("items").is_some() { field.get_mut("items") } else { Some(field) };
     let Some(properties) = rows.and_then(|r| r.get_mut("properties")).and_then(Value::as_object_mut) else { return };
     properties.values_mut().for_each(|value| *value = json!({}));
 }
 
-/// Leaves what a model or a validator uses. Descriptions stay on arguments only.
+/// Keeps only what a model or a validator uses. Descriptions stay on arguments only.
 fn slim(schema: &mut Value, arguments: bool) {
     let Some(object) = schema.as_object_mut() else {
         if let Some(items) = schema.as_array_mut() {
@@ -122,7 +122,7 @@ fn slim(schema: &mut Value, arguments: bool) {
     object.values_mut().for_each(|s| slim(s, arguments));
 }
 
-/// A reply as a tool result: structured, and the same as text for clients that read only that.
+/// A reply as a tool result: structured, and the same as text for clients that read text only.
 #[must_use]
 pub fn reply_result(json: Value) -> CallToolResult {
     let failed = json.get("status").and_then(Value::as_str) == Some("failed");
@@ -140,7 +140,7 @@ pub fn error_result(fault: &Fault) -> CallToolResult {
     result
 }
 
-/// A fault as JSON: `code`, `message`, and where there are any `hint`, `next_actions`, `retry_after` (seconds).
+/// A fault as JSON: `code`, `message`, and where present `hint`, `next_actions`, `retry_after` (seconds).
 #[must_use]
 pub fn error_json(fault: &Fault) -> Value {
     let mut json = json!({ "code": fault.code, "message": fault.message });

@@ -1,7 +1,7 @@
 //! The face for agents: MCP over standard input and output, in both eras of the protocol.
 //!
-//! It carries calls to `tools` and questions to the person; it decides nothing, and knows neither signals nor what else runs
-//! in the process. Standard output belongs to the transport.
+//! This room carries calls to `tools` and questions to the person. It decides nothing, and knows neither signals nor the other
+//! services of the process. Standard output belongs to the transport.
 
 pub mod contract;
 mod person;
@@ -17,10 +17,10 @@ use rmcp::service::{RoleServer, RunningService, ServerInitializeError};
 use server::Server;
 use std::sync::Arc;
 
-/// A client that is connected.
+/// The session of a connected client.
 pub struct Session(RunningService<RoleServer, Server>);
 
-/// Answers the client on standard input and output; `None` where it went away before its first message.
+/// Serves the client on standard input and output; `None` where the client went away before its first message.
 ///
 /// # Errors
 /// `mcp.failed` where the transport breaks.
@@ -36,7 +36,7 @@ pub async fn stdio(app: Arc<App>) -> Result<Option<Session>, Fault> {
 }
 
 impl Session {
-    /// What ends the session from outside.
+    /// A function that ends the session from outside.
     pub fn stop(&self) -> impl FnOnce() + use<> {
         let token = self.0.cancellation_token();
         move || token.cancel()

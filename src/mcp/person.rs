@@ -1,8 +1,9 @@
-//! The way to the person through an MCP client: elicitation, in both eras of the protocol.
+//! The channel to the person through an MCP client: elicitation, in both eras of the protocol.
 //!
-//! What the client declared on this request decides, never what an earlier one did. On 2026-07-28 a server may not ask:
-//! it returns `InputRequiredResult` with a sealed state, and the answer counts only beside that state, so one that comes
-//! unasked counts for nothing. On older revisions it asks with `elicitation/create` and waits, with a heartbeat.
+//! The capabilities that the client declared on this request decide, never those of an earlier request. In revision 2026-07-28
+//! a server may not ask: it returns `InputRequiredResult` with a sealed state, and an answer counts only beside that state, so an
+//! answer to no question counts for nothing. In older revisions the server asks with `elicitation/create` and waits, with a
+//! heartbeat.
 
 use crate::guard::ledger::Confirmation;
 use crate::guard::person::{Answer, Channel, FIELD, typed_answer};
@@ -21,9 +22,9 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::time::Duration;
 
-/// The key under which the question travels.
+/// The key of the question in `InputRequiredResult`.
 const QUESTION: &str = "approval";
-/// Clients give up a silent call after a minute.
+/// Interval of progress reports while the person is asked: clients give up a silent call after a minute.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
 /// The person behind one call.
@@ -31,14 +32,14 @@ pub struct McpPerson<'a> {
     app: &'a App,
     cx: &'a RequestContext<RoleServer>,
     request: &'a CallToolRequestParams,
-    /// The call's own, for progress may only increase.
+    /// The call's one reporter: two could report decreasing progress.
     progress: &'a McpProgress,
-    /// What the sealed state is bound to: caller, tool and arguments.
+    /// What the sealed state is bound to: a digest of caller, tool and arguments.
     bound: Vec<u8>,
 }
 
 impl<'a> McpPerson<'a> {
-    /// For the call of a request.
+    /// The person behind the call of a request.
     #[must_use]
     pub fn new(
         app: &'a App,
@@ -55,7 +56,7 @@ impl<'a> McpPerson<'a> {
     /// Whether this request's client can show a form.
     fn can_be_asked(&self) -> bool {
         let declared = self.cx.client_capabilities().and_then(|c| c.elicitation);
-        // `{}` means form, for that is what it meant before there were two modes.
+        // `{}` means form mode, as before there were two modes.
         declared.is_some_and(|e| e.form.is_some() || e.url.is_none())
     }
 
@@ -70,7 +71,7 @@ impl<'a> McpPerson<'a> {
             .map_err(|e| Fault::new(Kind::Unexpected, "guard.key", "the guard's key cannot be used").because(e))
     }
 
-    /// The result that makes the client ask and call again.
+    /// The result that makes the client ask the person and call again.
     pub async fn input_required(
         &self,
         nonce: &str,
@@ -85,7 +86,7 @@ impl<'a> McpPerson<'a> {
         Ok(InputRequiredResult::new(Some(requests), Some(state)))
     }
 
-    /// The answer that came with this call, if we asked for it in this very matter.
+    /// The answer that came with this call, if it answers our question about this confirmation.
     async fn answered(&self, open: &Confirmation) -> Option<Answer> {
         let state = self.request.request_state.as_ref()?;
         let nonce = self.codec().await.ok()?.open_with(state, &self.bound).ok()?;
@@ -108,7 +109,7 @@ impl<'a> McpPerson<'a> {
             tokio::select! {
                 answer = &mut asking => return match answer {
                     Ok(Ok(result)) => answer_of(open, &result),
-                    // The client could not ask after all: nobody gave an answer.
+                    // The client could not ask after all.
                     Ok(Err(e)) => {
                         tracing::warn!("the client did not carry the question: {e}");
                         Answer::NoChannel
@@ -124,7 +125,7 @@ impl<'a> McpPerson<'a> {
 #[async_trait]
 impl Person for McpPerson<'_> {
     fn puts_the_question(&self) -> bool {
-        // A call that brings an answer was asked before.
+        // The person was asked before a call that brings an answer.
         self.can_be_asked() && !(self.modern() && self.request.input_responses.is_some())
     }
 
@@ -153,7 +154,7 @@ fn form(question: &str) -> Result<ElicitRequestParams, Fault> {
 fn answer_of(open: &Confirmation, result: &ElicitResult) -> Answer {
     match result.action {
         ElicitationAction::Accept => {
-            // Exactly the form that was asked: something beside the id may say that the answer is no.
+            // Exactly the field of the form: a further field may say that the answer is no.
             let content = result.content.as_ref().and_then(Value::as_object).filter(|c| c.len() == 1);
             let typed = content.and_then(|c| c.get(FIELD)).and_then(Value::as_str).unwrap_or_default();
             typed_answer(&open.plan, typed, Channel::Elicitation)

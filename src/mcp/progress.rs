@@ -10,13 +10,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub struct McpProgress {
     peer: Peer<RoleServer>,
     token: Option<ProgressToken>,
-    /// The protocol wants progress to increase each time; work may pause, so reports are counted, and only the message
-    /// tells bytes.
+    /// Number of reports sent. The protocol wants progress to increase each time, and work may pause, so the reports are counted,
+    /// and only the message has bytes.
     reports: AtomicU64,
 }
 
 impl McpProgress {
-    /// For the call of a request.
+    /// The reporter for the call of a request.
     #[must_use]
     pub fn new(cx: &RequestContext<RoleServer>) -> Self {
         Self { peer: cx.peer.clone(), token: cx.meta.get_progress_token(), reports: AtomicU64::new(0) }
@@ -35,8 +35,8 @@ impl Progress for McpProgress {
             (done, total) => format!("{message} ({} of {})", bytes(done), bytes(total)),
         };
         #[expect(clippy::cast_precision_loss, reason = "a count of reports")]
-        let note = ProgressNotificationParam::new(token.clone(), n as f64).with_message(message);
-        // A client that does not listen misses nothing but comfort.
-        let _ = self.peer.notify_progress(note).await;
+        let notification = ProgressNotificationParam::new(token.clone(), n as f64).with_message(message);
+        // A client that does not listen misses only the display of progress.
+        let _ = self.peer.notify_progress(notification).await;
     }
 }

@@ -1,11 +1,11 @@
-//! Prompts: the runbooks of `prompts/`, embedded. Arguments declared and placeholders used agree; a test holds it.
+//! Prompts: the runbooks of `prompts/`, embedded. A test checks that arguments declared and placeholders used agree.
 
 use crate::mcp::contract::front_matter;
 use crate::model::text::{clean, nearest};
 use rmcp::model::{GetPromptResult, JsonObject, Prompt, PromptArgument, PromptMessage, Role};
 use serde_json::Value;
 
-/// The runbooks: name and text.
+/// The runbooks: name, and text with front matter.
 pub const FILES: [(&str, &str); 2] = [
     ("safe_restore", include_str!("../../prompts/safe_restore.md")),
     ("before_risky_change", include_str!("../../prompts/before_risky_change.md")),
@@ -35,10 +35,10 @@ pub fn list() -> Vec<Prompt> {
     FILES.iter().map(prompt).collect()
 }
 
-/// One prompt, filled in.
+/// One prompt, with its arguments filled in.
 ///
 /// # Errors
-/// What is missing or unknown, in words.
+/// Which argument is missing or which prompt unknown, as a sentence.
 pub fn get(name: &str, given: Option<&JsonObject>) -> Result<GetPromptResult, String> {
     let Some((_, md)) = FILES.iter().find(|(n, _)| *n == name) else {
         let near =

@@ -7,16 +7,16 @@ use std::collections::BTreeMap;
 /// Who asked for a backup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// A person or an agent asked.
+    /// A person or an agent called `create_backup`.
     Manual,
-    /// The guard took it before a restore, so that the restore can be undone.
+    /// The guard took the set before a restore, so that the restored instance can be brought back to it.
     Safety,
-    /// A policy asked.
+    /// The backup policy of the instance had it taken.
     Automated,
 }
 
 impl Mode {
-    /// The word in manifests and replies.
+    /// The mode in manifests and replies.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -26,97 +26,98 @@ impl Mode {
         }
     }
 
-    /// Reads the word back.
+    /// Reads [`Self::as_str`] back.
     #[must_use]
-    pub fn parse(word: &str) -> Option<Self> {
-        [Self::Manual, Self::Safety, Self::Automated].into_iter().find(|m| m.as_str() == word)
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Manual, Self::Safety, Self::Automated].into_iter().find(|m| m.as_str() == text)
     }
 }
 
 /// How a set came to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
-    /// Captured from a running server.
+    /// Captured from a running server, by full synchronisation.
     Capture {
-        /// The server that gave the data: the instance itself, or the replica named for it. Without credentials; empty where
-        /// that was not written down.
+        /// The server that gave the data: the instance itself, or the replica configured as its `backup_from`. Without
+        /// credentials; empty where the manifest does not record it.
         address: String,
     },
     /// Read from a file that somebody handed in.
     Import {
-        /// The file's name.
+        /// Name of the file, without its directory.
         file: String,
         /// SHA-256 of the file as it was handed in.
         sha256: String,
     },
     /// Copied from another set.
     Copy {
-        /// The instance that set belongs to.
+        /// The instance that the copied set belongs to.
         instance_id: String,
-        /// The other set.
+        /// The copied set's id.
         backup_id: String,
     },
 }
 
-/// What is known of a set. What its provider does not tell is empty: the cloud tells neither checksum nor what is in a set.
+/// One backup set, as its manifest or the cloud describes it. What the provider does not tell is empty or zero: the cloud
+/// tells neither a checksum nor what a set holds.
 #[derive(Debug, Clone)]
 pub struct BackupSet {
-    /// Its id.
+    /// The set's id, unique within its instance: `b-20261123T061500Z-3f9a1c`, or the cloud's own.
     pub id: String,
     /// The instance it was taken from.
     pub instance_id: String,
-    /// Who asked.
+    /// Who asked for the set.
     pub mode: Mode,
-    /// Free text of who asked; cleaned when it came in.
+    /// Free text of the caller who asked for the set; cleaned on arrival.
     pub note: String,
-    /// `redis` or `valkey`.
+    /// The source's engine: `redis` or `valkey`.
     pub engine: String,
-    /// The source server's version.
+    /// The source's version, as its INFO writes it: `7.2.4`.
     pub version: String,
-    /// The source's run id: which process wrote it.
+    /// The source's `run_id`: another one after a restart.
     pub run_id: String,
-    /// Replication id at the moment captured.
+    /// The source's replication id (`master_replid`) at the moment captured.
     pub replication_id: String,
-    /// Replication offset at the moment captured.
+    /// The source's replication offset in bytes at the moment captured.
     pub replication_offset: u64,
     /// The source's count of write commands read just before the moment captured; `None` where it could not be read.
     pub write_calls: Option<u64>,
     /// When the capture began. The moment captured is not before it.
     pub started_at: Timestamp,
-    /// When the set was whole on the vault.
+    /// When the set was complete: its manifest was written.
     pub finished_at: Timestamp,
-    /// RDB format version.
+    /// RDB format version, from the header: 1 to 15 for Redis, from 80 for Valkey's own dialect.
     pub rdb_version: u16,
-    /// Bytes of the RDB.
+    /// Bytes of the RDB before compression.
     pub rdb_bytes: u64,
     /// SHA-256 of the RDB, lower-case hexadecimal.
     pub sha256: String,
-    /// Bytes on the vault.
+    /// Bytes of the set's files as stored, compressed.
     pub stored_bytes: u64,
-    /// Keys per database.
+    /// Keys per database, and how many of them carry an expiry.
     pub counts: Counts,
-    /// Function libraries.
+    /// Number of function libraries.
     pub functions: u64,
-    /// Memory the source used, as the RDB says; 0 when it does not.
+    /// Bytes of memory the source used, from the RDB's `used-mem`; 0 where the RDB does not say.
     pub used_memory: u64,
-    /// Keys per RDB value type.
+    /// Keys per RDB type byte.
     pub types: BTreeMap<u8, u64>,
-    /// Until when it is kept; `None` for ever.
+    /// When retention may delete the set; `None` for never.
     pub expires_at: Option<Timestamp>,
-    /// Until when nobody may delete it, whatever its expiry and whoever agrees; `None`: it is not locked.
+    /// Until when nobody may delete the set, whatever its expiry and whoever agrees; `None` without a lock.
     pub locked_until: Option<Timestamp>,
-    /// How it came to be.
+    /// Where the set's data came from.
     pub origin: Origin,
     /// The server version that was announced to the source as our own, which decides what format it writes; `None` where none
     /// was.
     pub announced_version: Option<String>,
 }
 
-/// A set whose manifest or data cannot be read: named, never passed over.
+/// A set whose manifest or data cannot be read: listed as damaged, never left out.
 #[derive(Debug, Clone)]
 pub struct DamagedSet {
-    /// The id its folder carries.
+    /// The set's id, from the name of its folder.
     pub id: String,
-    /// File and reason.
+    /// The damaged file and what is wrong with it.
     pub reason: String,
 }

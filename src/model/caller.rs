@@ -6,7 +6,7 @@ use std::fmt;
 /// user alone, so both are one caller, and a token of the one is good for the other.
 const LOCAL: &str = "local";
 
-/// The way a call came in.
+/// The interface through which a call came in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Face {
     /// An agent, through an MCP client.
@@ -17,7 +17,7 @@ pub enum Face {
     Emulator,
 }
 
-/// Who calls.
+/// Who calls: an id for tokens and the audit, and the interface of the call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
     id: String,
@@ -49,7 +49,7 @@ impl Caller {
         &self.id
     }
 
-    /// The way the call came in.
+    /// The interface through which the call came in.
     #[must_use]
     pub const fn face(&self) -> Face {
         self.face

@@ -7,7 +7,7 @@ use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
-/// What kind of failure it is; the command line's exit code follows from it.
+/// The class of a failure; the command line's exit code follows from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// A bug, or an operating system that refused something ordinary. Exit code 1.
@@ -62,17 +62,17 @@ impl Kind {
 /// A failure, ready to be shown. Made by each room's one `From`, or directly where a rule is broken.
 #[derive(Debug)]
 pub struct Fault {
-    /// Which kind; decides the exit code.
+    /// The class of the failure; decides the exit code.
     pub kind: Kind,
-    /// Stable, dotted: part of the contract.
+    /// Stable, dotted code such as `backup.not_found`: part of the contract, listed in `docs/errors.md`.
     pub code: &'static str,
     /// One or two sentences for the reader. No secrets, no credentials.
     pub message: String,
-    /// The next step. Empty where there is none.
+    /// The next step, for the reader. Empty where there is none.
     pub hint: String,
-    /// Calls that make sense now.
+    /// Names of the calls that make sense now, for an agent.
     pub next_actions: &'static [&'static str],
-    /// Worth trying again after this long, when waiting alone may cure it.
+    /// How long to wait before another attempt, where waiting alone may cure the failure.
     pub retry_after: Option<Duration>,
     source: Option<Box<dyn Error + Send + Sync>>,
 }
@@ -91,14 +91,14 @@ impl Fault {
         }
     }
 
-    /// Adds the next step.
+    /// Sets the next step.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = hint.into();
         self
     }
 
-    /// Names the calls that make sense now.
+    /// Sets the calls that make sense now.
     #[must_use]
     pub fn next(mut self, calls: &'static [&'static str]) -> Self {
         self.next_actions = calls;
@@ -112,7 +112,7 @@ impl Fault {
         self
     }
 
-    /// Keeps the cause for the log.
+    /// Keeps the cause, for the log alone.
     #[must_use]
     pub fn because(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.source = Some(source.into());

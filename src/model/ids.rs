@@ -4,7 +4,7 @@ use crate::model::fault::{Fault, Kind};
 use crate::model::time::compact;
 use jiff::Timestamp;
 
-/// Longest instance id; with 64 an id fits every host's limits and a file name.
+/// Longest instance id in bytes: short enough for a host name's label and for a file name with a suffix.
 const MAX_INSTANCE_ID: usize = 64;
 
 /// Checks an instance id: letters, digits, `.`, `_` and `-`, starting with a letter or digit.
@@ -19,7 +19,7 @@ pub fn check_instance_id(id: &str) -> Result<(), Fault> {
         .hint("An instance id has 1 to 64 letters, digits, '.', '_' or '-', and starts with a letter or digit. Call describe_instances for the ids."))
 }
 
-/// Longest list of the shards of a cluster's set: 256 ids of 20 digits.
+/// Longest list of shard ids of a cluster's set, in bytes: 256 ids of 20 digits and a comma.
 const MAX_SHARD_IDS: usize = 256 * 21;
 
 /// Checks the form of a backup id before it is used: a plain name, as on the vault and of the cloud (`165000050`,
@@ -59,7 +59,7 @@ pub fn random<const N: usize>() -> Result<[u8; N], Fault> {
     Ok(bytes)
 }
 
-/// Lower-case hexadecimal.
+/// Bytes as lower-case hexadecimal.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;

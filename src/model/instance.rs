@@ -1,98 +1,98 @@
-//! An instance as it stands: what it is, whether it serves, and what it holds.
+//! An instance as described: kind and address, whether it serves, its key counts, and what it is capable of.
 
 use crate::model::fault::Fault;
 use std::collections::BTreeMap;
 
-/// Keys per database: `db → (keys, keys with an expiry)`.
+/// Keys per database: `db → (keys, keys that carry an expiry)`.
 pub type Counts = BTreeMap<u64, (u64, u64)>;
 
-/// All keys of a count.
+/// Keys in all databases together.
 #[must_use]
 pub fn total_keys(counts: &Counts) -> u64 {
     counts.values().map(|(keys, _)| keys).sum()
 }
 
-/// What describing an instance tells.
+/// One instance, as `describe_instances` shows it.
 #[derive(Debug, Clone)]
 pub struct Instance {
-    /// Its id in our configuration.
+    /// The instance's id: from our configuration, or the cloud's own.
     pub id: String,
-    /// Where it is, without credentials.
+    /// Where clients connect to the instance, without credentials.
     pub address: String,
     /// `local` (reached directly), `sandbox` or `tair` (on Alibaba Cloud).
     pub kind: &'static str,
-    /// What was read from it, or why nothing could be.
+    /// What the instance told about itself, or why it could not be read.
     pub live: Result<Live, String>,
 }
 
-/// Read from a serving instance. What its provider does not tell is `None`.
+/// What was read from a serving instance. What its provider does not tell is `None`.
 #[derive(Debug, Clone)]
 pub struct Live {
-    /// `running`, or the cloud's own word, such as `Normal` or `BackupRecovering`.
+    /// `running`, or the cloud's own status, such as `Normal` or `BackupRecovering`.
     pub status: String,
     /// `redis`, `valkey` or `tair`.
     pub engine: String,
-    /// The server's version, as it says it.
+    /// The server's version, as INFO or the cloud writes it.
     pub version: String,
-    /// `master` or `slave`, as the server says it.
+    /// `master` or `slave`, as INFO writes it.
     pub role: Option<String>,
     /// `standalone`, `cluster`, `cluster shard (n of 16384 slots)`; of the cloud also the generation: `classic standard`.
     pub architecture: String,
-    /// Bytes used by data and overhead.
+    /// Bytes of memory used by data and overhead.
     pub used_memory: Option<u64>,
-    /// Bytes of the configured limit; 0 for none.
+    /// Bytes of the configured memory limit; 0 for none.
     pub maxmemory: Option<u64>,
     /// Keys per database.
     pub counts: Option<Counts>,
-    /// Replicas attached.
+    /// Number of replicas attached.
     pub replicas: Option<u64>,
-    /// The cloud's region.
+    /// The cloud's region, such as `cn-hangzhou`.
     pub region: Option<String>,
     /// The earliest second that can be restored, with data flashback on.
     pub backup_log_start_time: Option<jiff::Timestamp>,
 }
 
-/// Something that not every instance can do.
+/// An ability that not every instance has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Capability {
     /// Restoring in place to a moment, or only some keys of a moment.
     RestoreToMoment,
-    /// Locking writes while it is restored.
+    /// Having its writes locked for the length of a restore.
     WriteFence,
-    /// A policy by which backups are taken.
+    /// Having a policy by which backups are taken automatically.
     BackupPolicy,
-    /// Making a new instance from a backup.
+    /// Being the source of a new instance.
     Clone,
     /// Being overwritten with a set of another instance.
     Fill,
-    /// A URL from which a set can be read.
+    /// Handing out a URL from which a set can be read.
     DownloadUrl,
 }
 
-/// What an instance can do: asked before anything is tried, not learnt from a failure.
+/// What an instance is capable of: checked before anything is tried, not learnt from a failure.
 #[derive(Debug, Default)]
 pub struct Capabilities {
     lacking: Vec<(Capability, Fault)>,
 }
 
 impl Capabilities {
-    /// Every capability there is.
+    /// Every capability.
     #[must_use]
     pub fn all() -> Self {
         Self::default()
     }
 
-    /// Takes one away; the fault says why, and what to do instead.
+    /// Removes one capability; the fault says why the instance lacks it, and what to do instead.
     #[must_use]
     pub fn without(mut self, capability: Capability, fault: Fault) -> Self {
         self.lacking.push((capability, fault));
         self
     }
 
-    /// Asks for capabilities.
+    /// Checks that none of the capabilities wanted is lacking.
     ///
     /// # Errors
-    /// Why the first of those asked for is lacking.
+    /// The fault of the first capability that is lacking.
     pub fn need(self, wanted: &[Capability]) -> Result<(), Fault> {
         match self.lacking.into_iter().find(|(lacking, _)| wanted.contains(lacking)) {
             Some((_, fault)) => Err(fault),

@@ -3,12 +3,12 @@
 use crate::model::fault::{Fault, Kind};
 use jiff::Timestamp;
 
-/// Reads a stored word back as one of an enum's values.
+/// Reads the stored text of an enum back as one of its values.
 fn parsed<T: Copy>(all: &[T], as_str: impl Fn(T) -> &'static str, text: &str) -> Option<T> {
     all.iter().copied().find(|value| as_str(*value) == text)
 }
 
-/// What a job does.
+/// The kind of work a job does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JobKind {
     /// Captures a backup set.
@@ -20,7 +20,7 @@ pub enum JobKind {
 }
 
 impl JobKind {
-    /// The word stored and shown.
+    /// The kind as stored and shown.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -30,13 +30,13 @@ impl JobKind {
         }
     }
 
-    /// Reads the word back.
+    /// Reads [`Self::as_str`] back.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         parsed(&[Self::Backup, Self::Restore, Self::Clone], Self::as_str, text)
     }
 
-    /// What ids of such jobs begin with.
+    /// What ids of such jobs begin with, before the dash.
     #[must_use]
     pub const fn prefix(self) -> &'static str {
         match self {
@@ -46,7 +46,7 @@ impl JobKind {
         }
     }
 
-    /// Whether such a job begins only with a permit. The audit is then told how the job began and how it ended.
+    /// Whether such a job begins only with a permit. The audit then records how the job began and how it ended.
     #[must_use]
     pub const fn takes_permit(self) -> bool {
         match self {
@@ -56,25 +56,25 @@ impl JobKind {
     }
 }
 
-/// What a job is doing, as far as others than people must know. The job's `stage` says the same for people, in more detail.
+/// What a job is doing, as far as code must know. The job's `stage` says the same for people, in more detail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     /// Nothing has been done yet.
     Starting,
-    /// The server that is backed up has been asked, and has not begun to send.
+    /// The server that is backed up was sent PSYNC, and has not begun to send: it forks.
     Forking,
-    /// Its work is under way.
+    /// The job's own work is under way.
     Working,
     /// The work goes on elsewhere, in the cloud, and no process follows it just now; the next one does.
     Detached,
-    /// Its process died, or could not say how it ended, and nobody has been able to find out yet.
+    /// The job's process died, or could not find out how the work ended, and nobody has reconciled the job yet.
     Interrupted,
     /// The job is over.
     Ended,
 }
 
 impl Phase {
-    /// The word stored.
+    /// The phase as stored.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -87,7 +87,7 @@ impl Phase {
         }
     }
 
-    /// Reads the word back.
+    /// Reads [`Self::as_str`] back.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let all = [Self::Starting, Self::Forking, Self::Working, Self::Detached, Self::Interrupted, Self::Ended];
@@ -100,14 +100,14 @@ impl Phase {
 pub enum JobStatus {
     /// Some process works on it, or will.
     Running,
-    /// Done, result durable.
+    /// The work is done and its result durable.
     Succeeded,
-    /// Over without result; `code` and `message` say why.
+    /// The job is over without a result; `code` and `message` say why.
     Failed,
 }
 
 impl JobStatus {
-    /// The word stored and shown.
+    /// The status as stored and shown.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -117,28 +117,28 @@ impl JobStatus {
         }
     }
 
-    /// Reads the word back.
+    /// Reads [`Self::as_str`] back.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         parsed(&[Self::Running, Self::Succeeded, Self::Failed], Self::as_str, text)
     }
 }
 
-/// Whose recovery record it is: each has a form of its own, which its provider alone reads.
+/// Which act a recovery record belongs to: each has a form of its own, which its provider alone reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RecoveryKind {
-    /// Of a restore of an instance that this program reaches itself: what takes the target off this program again.
+    /// Of a restore of an instance that this program reaches itself: what makes the target stop following this program.
     LocalRestore,
-    /// Of a backup in the cloud: what tells which of the cloud's jobs it is.
+    /// Of a backup in the cloud: by which of the cloud's jobs it is taken.
     CloudBackup,
-    /// Of a restore in the cloud: whether it was sent, and whether writes are locked for it.
+    /// Of a restore in the cloud: whether the call was sent, and whether writes are locked for it.
     CloudRestore,
-    /// Of a new instance in the cloud: the order, and the instance once it is named.
+    /// Of a new instance in the cloud: the order, and the instance's id once the cloud has given one.
     CloudClone,
 }
 
 impl RecoveryKind {
-    /// The word stored.
+    /// The kind as stored.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -149,34 +149,35 @@ impl RecoveryKind {
         }
     }
 
-    /// Reads the word back.
+    /// Reads [`Self::as_str`] back.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         parsed(&[Self::LocalRestore, Self::CloudBackup, Self::CloudRestore, Self::CloudClone], Self::as_str, text)
     }
 }
 
-/// What a job wrote down before it touched anything, in order to be rolled back or gone on with after a crash.
+/// A recovery record: what a job wrote down before it touched anything, so that it can be rolled back or gone on with after
+/// a crash.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredRecovery {
-    /// Whose record it is, and so how its text is to be read.
+    /// Which act the record belongs to, and so how its JSON is to be read.
     pub kind: RecoveryKind,
-    /// The record as JSON. It may hold a password of the target.
+    /// The record as JSON. May hold a password of the target.
     pub json: String,
 }
 
-/// Why a job's work came to its end without success.
+/// Why a job's work ended without success.
 #[derive(Debug)]
 pub enum Unfinished {
     /// The job has failed, and nothing is left to do.
     Failed(Fault),
-    /// The job has failed, and what it did could not be undone yet: its recovery record stays until somebody can.
+    /// The job has failed, and its effects could not be rolled back yet: its recovery record stays until somebody can.
     RollbackPending(Fault),
     /// The job has not ended: the work goes on elsewhere, and the next process follows it. The text is the job's stage.
     Detached(String),
 }
 
-/// How a job's work ended: with what came of it, for the reader, or without.
+/// How a job's work ended: with a message about its result, for the reader, or without success.
 pub type JobEnd = Result<String, Unfinished>;
 
 impl From<Fault> for Unfinished {
@@ -186,17 +187,17 @@ impl From<Fault> for Unfinished {
 }
 
 impl Unfinished {
-    /// The same end with its fault told differently.
+    /// The same end with its fault changed by `change`.
     #[must_use]
-    pub fn map(self, tell: impl FnOnce(Fault) -> Fault) -> Self {
+    pub fn map(self, change: impl FnOnce(Fault) -> Fault) -> Self {
         match self {
-            Self::Failed(fault) => Self::Failed(tell(fault)),
-            Self::RollbackPending(fault) => Self::RollbackPending(tell(fault)),
+            Self::Failed(fault) => Self::Failed(change(fault)),
+            Self::RollbackPending(fault) => Self::RollbackPending(change(fault)),
             detached @ Self::Detached(_) => detached,
         }
     }
 
-    /// What happened, for the reader.
+    /// The failure's message, or the stage of a job that goes on elsewhere.
     #[must_use]
     pub fn message(&self) -> &str {
         match self {
@@ -221,53 +222,53 @@ impl Unfinished {
 /// A job as stored.
 #[derive(Debug, Clone)]
 pub struct Job {
-    /// Its id.
+    /// The job's id: `bj-…`, `rj-…` or `cj-…`.
     pub id: String,
-    /// What it does.
+    /// The kind of work.
     pub kind: JobKind,
-    /// To which instance.
+    /// The instance that is backed up, overwritten or cloned.
     pub instance_id: String,
-    /// The set it makes or restores. For a backup the set exists only once the job has succeeded; empty until then where
-    /// the place it is made in gives out the id.
+    /// The set that the job makes or restores. For a backup the set exists only once the job has succeeded; empty until then
+    /// where the cloud gives out the id.
     pub backup_id: String,
-    /// Whether it runs or how it ended.
+    /// Whether the job runs or how it ended.
     pub status: JobStatus,
-    /// What it is doing now, for code to branch on.
+    /// What the job is doing now, for code to branch on.
     pub phase: Phase,
-    /// What it is doing now, in a few words for people.
+    /// What the job is doing now, for people: half a sentence.
     pub stage: String,
-    /// Whether it has failed and its rollback is still to be done.
+    /// Whether the job has failed and its rollback is still to be done.
     pub rollback_pending: bool,
-    /// Bytes done.
+    /// Bytes done so far.
     pub done: u64,
-    /// Bytes in all; 0 while unknown.
+    /// Bytes to do in all; 0 while unknown.
     pub total: u64,
-    /// Stable code of a failure; empty otherwise.
+    /// Stable code of the failure; empty for a job that has not failed.
     pub code: String,
-    /// Of which kind the failure was; `None` otherwise.
+    /// Kind of the failure; `None` for a job that has not failed.
     pub failure: Option<Kind>,
-    /// What happened, for the reader.
+    /// Result or failure in a sentence, for the reader; empty while the job runs.
     pub message: String,
-    /// The next step.
+    /// The next step, for the reader; empty where there is none.
     pub hint: String,
-    /// Who asked for it; empty where that is not known.
+    /// Id of the caller who asked for the job; empty where unknown.
     pub caller: String,
-    /// The confirmation that permitted it; empty where none was needed.
+    /// Nonce of the confirmation that permitted the job; empty where none was needed.
     pub confirmation: String,
-    /// When it began.
+    /// When the job was created.
     pub created_at: Timestamp,
-    /// When it ended.
+    /// When the job ended; `None` while it runs.
     pub finished_at: Option<Timestamp>,
 }
 
 impl Job {
-    /// Whether its process is gone, or gave up, and what it left behind waits to be reconciled.
+    /// Whether the job's process died, or gave up, and left effects that have to be reconciled.
     #[must_use]
     pub fn needs_reconciliation(&self) -> bool {
         self.rollback_pending || (self.status == JobStatus::Running && self.phase == Phase::Interrupted)
     }
 
-    /// Share done between 0 and 1, when it can be known.
+    /// Share of the bytes done, between 0 and 1; `None` while the total is unknown.
     #[must_use]
     pub fn fraction(&self) -> Option<f64> {
         match self.status {

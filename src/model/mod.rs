@@ -1,6 +1,7 @@
-//! The words every room shares: ids, instances, backup sets, jobs, restore facts, time and `Fault`.
+//! The types every room shares: ids, instances, backup sets, jobs, restore methods, time and `Fault`.
 //!
-//! No serde and no I/O here: what travels or is stored has its own shape in the room that sends or stores it.
+//! No I/O here, and no serde but where a type is part of a plan: what travels or is stored has its own shape in the room that
+//! sends or stores it.
 
 pub mod backup;
 pub mod caller;

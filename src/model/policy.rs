@@ -2,25 +2,25 @@
 
 use jiff::Timestamp;
 
-/// What is in force.
+/// The backup policy in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BackupPolicy {
     /// The hour in which backups begin, UTC: `02:00Z-03:00Z`.
     pub preferred_backup_time: String,
-    /// Weekdays in English, in full.
+    /// Weekdays on which backups are taken, in English and in full: `Monday`.
     pub preferred_backup_period: Vec<String>,
     /// Days that an automated backup is kept.
     pub backup_retention_period: u32,
-    /// When the next one begins.
+    /// When the next automated backup begins.
     pub preferred_next_backup_time: Option<Timestamp>,
-    /// Data flashback: every change is archived, so that any second can be restored.
+    /// Whether data flashback is on: every change is archived, so that any second can be restored.
     pub enable_backup_log: bool,
     /// The earliest second that can be restored.
     pub backup_log_start_time: Option<Timestamp>,
 }
 
 impl BackupPolicy {
-    /// What would be less protected under another policy, each as a sentence's part.
+    /// What would be less protected under another policy, each as part of a sentence. Empty where nothing would be.
     #[must_use]
     pub fn lowered_by(&self, then: &Self) -> Vec<String> {
         let mut lowered = Vec::new();

@@ -13,7 +13,7 @@ pub enum Method {
 }
 
 impl Method {
-    /// The word in plans and replies.
+    /// The method in plans and replies.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

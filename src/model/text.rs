@@ -2,7 +2,7 @@
 //!
 //! Such text is shown as data, in quotes or in a field of its own; it is never made part of an instruction.
 
-/// Longest free text shown anywhere.
+/// Longest free text shown anywhere, in characters.
 const MAX: usize = 200;
 
 /// Strips control, bidirectional and invisible characters, folds white space, and caps at `max` characters.
@@ -39,13 +39,13 @@ pub fn quoted(text: &str) -> String {
     format!("\"{}\"", clean_to(text, 80).replace('"', "'"))
 }
 
-/// What serde says of an unknown word, and the known one that is nearest: it lists what it expected in back quotes, the unknown
-/// word first. `None` where it is about something else.
+/// The unknown field or variant that a serde error is about, and the known one nearest to it: serde lists both kinds in back
+/// quotes, the unknown one first. `None` for another error.
 #[must_use]
-pub fn unknown_word(message: &str) -> Option<(String, Option<String>)> {
-    let mut words = message.split('`').skip(1).step_by(2);
-    let word = message.contains("unknown").then(|| words.next()).flatten()?;
-    Some((word.to_owned(), nearest(word, words).map(str::to_owned)))
+pub fn unknown_field(message: &str) -> Option<(String, Option<String>)> {
+    let mut names = message.split('`').skip(1).step_by(2);
+    let given = message.contains("unknown").then(|| names.next()).flatten()?;
+    Some((given.to_owned(), nearest(given, names).map(str::to_owned)))
 }
 
 /// Characters that change how the rest is shown, or are not shown at all.
@@ -77,19 +77,19 @@ pub fn bytes(n: u64) -> String {
     format!("{value:.1} {unit}")
 }
 
-/// The candidate nearest to `word`, when it is near enough to be a slip.
+/// The candidate nearest to `given`, when it is near enough to be a slip.
 #[must_use]
-pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    nearer_than(0.5, word, candidates)
+pub fn nearest<'a>(given: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    nearer_than(0.5, given, candidates)
 }
 
-/// The candidate nearest to `word` that is at least `least` like it, between 0 and 1. Ids that all look alike need more than
+/// The candidate nearest to `given` that is at least `least` like it, between 0 and 1. Ids that all look alike need more than
 /// names do.
 #[must_use]
-pub fn nearer_than<'a>(least: f64, word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearer_than<'a>(least: f64, given: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     candidates
         .into_iter()
-        .map(|c| (strsim::normalized_damerau_levenshtein(&word.to_lowercase(), &c.to_lowercase()), c))
+        .map(|c| (strsim::normalized_damerau_levenshtein(&given.to_lowercase(), &c.to_lowercase()), c))
         .filter(|(score, _)| *score >= least)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, c)| c)

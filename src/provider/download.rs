@@ -16,11 +16,11 @@ const CHUNK: usize = 256 << 10;
 /// The RDB that is wanted, known before it comes.
 #[derive(Debug, Clone, Copy)]
 pub struct Known<'a> {
-    /// Bytes it has.
+    /// Bytes that the RDB has.
     pub bytes: u64,
-    /// SHA-256 it has.
+    /// SHA-256 of the RDB, in hexadecimal.
     pub sha256: &'a str,
-    /// RDB format version it has.
+    /// The RDB's format version.
     pub rdb_version: u16,
 }
 
@@ -34,7 +34,7 @@ fn sha256_of(path: &Path) -> io::Result<String> {
     }
 }
 
-/// Looks whether the file is there already.
+/// Whether the wanted file has its name already.
 ///
 /// # Errors
 /// `download.exists` where something else has its name.
@@ -84,7 +84,7 @@ pub fn write(
         let Some(new) = buf.get(..n).filter(|b| !b.is_empty()) else { break };
         sha.update(new);
         if resuming {
-            // What an earlier attempt wrote is kept as far as it is equal; from the first difference on it is rewritten.
+            // The part that an earlier attempt wrote is kept up to the first difference, and rewritten from there on.
             let had = read_up_to(&mut file, &mut old, n).map_err(|e| failed("read", &part, e))?;
             if had != n || old.get(..n) != Some(new) {
                 resuming = false;
@@ -126,7 +126,7 @@ pub fn failed(what: &str, path: &Path, e: io::Error) -> Fault {
         .because(e)
 }
 
-/// Something else has the name.
+/// The fault of a download whose name another file has.
 #[must_use]
 pub fn taken(to: &Path) -> Fault {
     Fault::new(
@@ -137,13 +137,13 @@ pub fn taken(to: &Path) -> Fault {
     .hint("Give another file_name or directory.")
 }
 
-/// Where a file is written until it is whole. No caller can give a name with a dot in front: what is there is ours.
+/// Where a file is written until it is whole. No caller can give a name with a dot in front, so a file of such a name is ours.
 #[must_use]
 pub fn part_of(to: &Path) -> PathBuf {
     to.with_file_name(format!(".{}.part", to.file_name().unwrap_or_default().to_string_lossy()))
 }
 
-/// Opens it, for this call alone.
+/// Opens a part file, for this call alone.
 ///
 /// # Errors
 /// `download.exists`, `download.busy`, `download.failed`.

@@ -28,7 +28,7 @@ const INTERRUPTED: &str = "interrupted";
 
 /// A recovery record in its own type: what a job writes down before it touches anything.
 pub trait Recoverable: Serialize + DeserializeOwned {
-    /// Whose record it is.
+    /// The kind of job whose record this is.
     const KIND: RecoveryKind;
 
     /// The record as it is stored.
@@ -45,7 +45,7 @@ pub trait Recoverable: Serialize + DeserializeOwned {
     /// Reads a record back. `None`: nothing was written, because nothing had been touched.
     ///
     /// # Errors
-    /// `state.damaged` where it is no such record: then it is not known what was touched.
+    /// `state.damaged` where the text is no such record: then it is not known what was touched.
     fn read(stored: Option<&StoredRecovery>) -> Result<Option<Self>, Fault> {
         let damaged = || {
             let message = "the job's recovery record cannot be read: it is not known what the job has touched";
@@ -63,33 +63,33 @@ pub trait Recoverable: Serialize + DeserializeOwned {
 /// What reconciling a job that nobody worked on came to.
 #[derive(Debug)]
 pub enum Reconciled {
-    /// It was running, and this is how it ended.
+    /// The job was running, and this is how it ended.
     Ended(Result<String, Fault>),
-    /// It had failed before, with a code that stays; nothing of it is pending any more.
+    /// The job had failed before, with a code that stays; nothing of it is pending any more.
     RolledBack {
         /// What happened, for the reader.
         message: String,
-        /// The next step.
+        /// The next step for whoever reads of the job.
         hint: String,
     },
-    /// This process goes on with it.
+    /// This process goes on with the job.
     Resumed,
 }
 
-/// What runs for a provider.
+/// The jobs that run for a provider.
 #[derive(Clone)]
 pub struct Jobs {
-    /// The provider's word in the store.
+    /// The provider's name in the store.
     provider: &'static str,
     /// Where jobs are written down.
     pub state: Arc<dyn State>,
-    /// Told when the process is asked to end.
+    /// Cancelled when the process is asked to end.
     pub stop: CancellationToken,
     running: TaskTracker,
 }
 
 impl Jobs {
-    /// No jobs yet.
+    /// The jobs of a provider, of which none runs yet.
     #[must_use]
     pub fn new(provider: &'static str, state: Arc<dyn State>) -> Self {
         Self { provider, state, stop: CancellationToken::new(), running: TaskTracker::new() }
@@ -113,7 +113,7 @@ impl Jobs {
     }
 
     /// Begins what is permitted and runs it in the background. The work gets the plan, and the permit to make its grant of. The
-    /// audit is told that it has started, before anything is touched, and how it ended, whichever process ends it.
+    /// start of the job is in the audit before anything is touched, and so is its end, whichever process ends it.
     ///
     /// # Errors
     /// `job.busy` when any job runs there, and then nothing came of the permit; `restore.unsettled`; `state.failed`.
@@ -209,7 +209,7 @@ impl Jobs {
             tokio::time::sleep(wait).await;
             wait = wait.saturating_mul(2);
         }
-        // Whoever looks next finds out anew what became of it.
+        // Whoever looks next reconciles the job.
         if let Err(fault) = self.release(job, Phase::Interrupted, "its end could not be written down").await {
             tracing::error!(job = %job.id, "the job could not be given up: {fault}");
         }
@@ -244,7 +244,7 @@ impl Jobs {
         }
     }
 
-    /// Tells the audit how a permitted job ended: who had asked for it, and under which confirmation, the job knows.
+    /// Audits how a permitted job ended: the job knows who had asked for it, and under which confirmation.
     async fn audit_end(&self, job: &Job, outcome: Result<&str, (&str, &str)>) {
         if !job.kind.takes_permit() {
             return;
@@ -258,7 +258,7 @@ impl Jobs {
         self.audit(AuditRecord { nonce: job.confirmation.clone(), ..record }).await;
     }
 
-    /// Adopts what nobody works on and has each reconciled by itself. All of it is seen to its end by this process, and waited
+    /// Adopts the jobs that nobody works on and has each reconciled by itself. This process sees all of them to their end, and they are waited
     /// for here only for a while: who asks may go away. What cannot be reconciled is given back, to be tried again.
     ///
     /// # Errors
@@ -302,9 +302,9 @@ impl Jobs {
         match reconciled {
             Reconciled::Resumed => Ok(()),
             Reconciled::Ended(outcome) => {
-                let told = outcome.as_ref().map(String::as_str);
-                self.audit_end(job, told.map_err(|fault| (fault.code, fault.message.as_str()))).await;
-                self.state.finish(&job.id, told).await
+                let end = outcome.as_ref().map(String::as_str);
+                self.audit_end(job, end.map_err(|fault| (fault.code, fault.message.as_str()))).await;
+                self.state.finish(&job.id, end).await
             }
             Reconciled::RolledBack { message, hint } => {
                 self.audit_end(job, Err((&job.code, &message))).await;
@@ -323,7 +323,7 @@ impl Jobs {
         }
     }
 
-    /// Waits for all that runs to end, after telling it to stop if `cancel`.
+    /// Waits for all that runs to end; with `cancel` it is asked to stop.
     pub async fn shut_down(&self, cancel: bool) {
         if cancel {
             self.stop.cancel();

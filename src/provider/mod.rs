@@ -31,9 +31,9 @@ use std::path::Path;
 pub struct Downloaded {
     /// Bytes of the RDB.
     pub bytes: u64,
-    /// Its SHA-256.
+    /// SHA-256 of the RDB, in hexadecimal.
     pub sha256: String,
-    /// RDB format version.
+    /// The RDB's format version.
     pub rdb_version: u16,
     /// The file was there already, equal to the byte.
     pub already_there: bool,
@@ -42,13 +42,13 @@ pub struct Downloaded {
 /// A URL that lets whoever has it read a backup, for a while.
 #[derive(Debug, Clone)]
 pub struct SignedUrl {
-    /// The URL.
+    /// The URL, a secret.
     pub url: Secret,
-    /// Until when it works, where it says so.
+    /// Until when the URL works, where it says so.
     pub expires_at: Option<Timestamp>,
 }
 
-/// Hears how far a piece of work is: done and total, in bytes.
+/// Called with how far a piece of work is: done and total, in bytes.
 pub type OnBytes = dyn Fn(u64, u64) + Send + Sync;
 
 /// Which instances to list.
@@ -56,23 +56,23 @@ pub type OnBytes = dyn Fn(u64, u64) + Send + Sync;
 pub struct InstanceQuery {
     /// Only those whose id or name contains this.
     pub search: Option<String>,
-    /// From 1.
+    /// The page's number, from 1.
     pub page_number: u32,
-    /// Rows a page.
+    /// How many rows a page has.
     pub page_size: u32,
 }
 
 /// From when to when, both included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Range {
-    /// From.
+    /// The first moment of the range.
     pub start: Timestamp,
-    /// To.
+    /// The last moment of the range.
     pub end: Timestamp,
 }
 
 impl Range {
-    /// Whether a moment is in it. Times are written to the second, so they are compared to the second: a set is found by the
+    /// Whether a moment is in the range. Times are written to the second, so they are compared to the second: a set is found by the
     /// time it is shown with.
     #[must_use]
     pub fn holds(&self, at: Timestamp) -> bool {
@@ -83,9 +83,9 @@ impl Range {
 /// What a change of policy without a permit came to.
 #[derive(Debug)]
 pub enum Raised {
-    /// It is changed; the policy as it was read back.
+    /// The policy is changed; this is what was read back.
     Changed(BackupPolicy),
-    /// It would lower protection, so nothing was changed.
+    /// The change would lower protection, so nothing was changed.
     Lowers,
 }
 
@@ -93,9 +93,9 @@ pub enum Raised {
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "one is made for an act, which takes seconds")]
 pub enum Carried {
-    /// It goes on as a job.
+    /// The act goes on as a job.
     Job(Job),
-    /// It is done; what came of it.
+    /// The act is done; its outcome for the reader.
     Done(String),
 }
 
@@ -124,7 +124,7 @@ pub trait Provider: Send + Sync {
     /// such, not an error.
     async fn instances(&self, wanted: &InstanceQuery) -> Result<(Vec<Instance>, u64), Fault>;
 
-    /// Reads one instance.
+    /// Reads an instance as it is now.
     async fn describe(&self, instance_id: &str) -> Result<Instance, Fault>;
 
     /// Starts a backup, or joins the one that runs. `true` beside the job: joined.
@@ -137,7 +137,7 @@ pub trait Provider: Send + Sync {
         range: Option<Range>,
     ) -> Result<Vec<Result<BackupSet, DamagedSet>>, Fault>;
 
-    /// One set.
+    /// Reads a set of an instance, whole and found by its id.
     async fn backup(&self, instance_id: &str, backup_id: &str) -> Result<BackupSet, Fault>;
 
     /// Writes a set's RDB to a file, verified, resumable; never over a different file.
@@ -149,7 +149,7 @@ pub trait Provider: Send + Sync {
     /// `download.no_url` where sets have none.
     async fn download_url(&self, set: &BackupSet) -> Result<SignedUrl, Fault>;
 
-    /// The backup policy.
+    /// Reads the backup policy in force.
     async fn backup_policy(&self, instance_id: &str) -> Result<BackupPolicy, Fault>;
 
     /// Changes the backup policy where that lowers no protection; all that is not named stays as it is. Where it would lower
@@ -172,7 +172,7 @@ pub trait Provider: Send + Sync {
     /// Does what is permitted. Long work is a job that goes on.
     async fn carry_out(&self, permit: Permit) -> Result<Carried, Fault>;
 
-    /// Settles what dead processes left behind. Called once at the start, again before jobs are listed.
+    /// Reconciles the jobs that dead processes left behind. Called once at the start, again before jobs are listed.
     async fn recover(&self) -> Result<(), Fault>;
 
     /// Ends well: running restores are seen to their end, and captures too unless `cancel_backups`.

@@ -21,14 +21,14 @@ use crate::provider::{Carried, Downloaded, InstanceQuery, OnBytes, Provider, Rai
 use async_trait::async_trait;
 use std::path::Path;
 
-/// Both kinds of place.
+/// A provider of both kinds of instance.
 pub struct Routed {
     local: Local,
     tair: Tair,
 }
 
 impl Routed {
-    /// Puts them together.
+    /// Both providers behind one.
     #[must_use]
     pub const fn new(local: Local, tair: Tair) -> Self {
         Self { local, tair }
@@ -65,7 +65,7 @@ impl Provider for Routed {
                 rows.extend(more);
                 Ok((rows, total + count))
             }
-            // What cannot be asked stands in the list as a place that is away; it must not hide our own.
+            // A cloud that cannot be asked is one row of the list; it must not hide our own instances.
             Err(away) if total > 0 => {
                 let live = Err(format!("{} {}", away.message, away.hint));
                 rows.push(Instance { id: "alibaba-cloud".into(), address: String::new(), kind: "tair", live });

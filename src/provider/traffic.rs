@@ -37,7 +37,7 @@ impl Counters {
 
 #[cfg(test)]
 mod tests {
-    //! Rates are per second, and none is told across a restart of the server.
+    //! Rates are per second, and there is none across a restart of the server.
     use super::*;
     use std::time::Duration;
 

@@ -20,7 +20,7 @@ use super::{tls, tls_probe};
 trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
-/// A connection, authenticated.
+/// An authenticated connection.
 pub struct Conn {
     io: Box<dyn Io>,
     decoder: Decoder,
@@ -35,7 +35,7 @@ pub struct Conn {
     /// Replies are no longer where they are expected. Set before each write and cleared after it, so that a write that is
     /// dropped half way leaves it set.
     broken: bool,
-    /// Where to ask whether this port speaks TLS, until the server's first byte has come: then it is known.
+    /// Where a second connection can probe whether this port speaks TLS; `None` once the server's first byte has come.
     unproven: Option<(String, u16)>,
     /// Whether a command, by name, has the flag `write`. Learned by `facts::write_calls`.
     pub(super) write_flags: BTreeMap<String, bool>,
@@ -144,7 +144,7 @@ impl Conn {
         Ok(Box::new(connector.connect(name, tcp).await.map_err(|e| failed(e.to_string()))?))
     }
 
-    /// The endpoint's name, without credentials.
+    /// The endpoint's address, without credentials.
     #[must_use]
     pub fn label(&self) -> &str {
         &self.label
@@ -168,19 +168,19 @@ impl Conn {
         self.timeout = limit;
     }
 
-    /// True when nothing more can be done with this connection.
+    /// Whether the connection is out of step and of no more use.
     #[must_use]
     pub fn is_broken(&self) -> bool {
         self.broken
     }
 
-    /// One command and its reply. An error reply is an error.
+    /// Sends one command and reads its reply. An error reply is an error.
     ///
     /// # Errors
     /// What the server refused, or what broke on the way.
     pub async fn cmd(&mut self, args: &[&[u8]]) -> Result<Value, RedisError> {
         if !self.pending.is_empty() {
-            // A reply of an earlier call is still to come, so the next reply would be taken for ours.
+            // A reply to an earlier call is still to come: it would be taken for the reply to this one.
             self.broken = true;
         }
         self.send(args).await?;
@@ -209,7 +209,7 @@ impl Conn {
         Ok(())
     }
 
-    /// The next reply, with errors as errors. May be dropped and called again: nothing read is lost.
+    /// Reads the next reply; an error reply is an error. May be dropped and called again: nothing read is lost.
     ///
     /// # Errors
     /// What the server refused, or what broke on the way.
@@ -225,7 +225,7 @@ impl Conn {
         }
     }
 
-    /// The next value of any kind; errors stay values.
+    /// The next value of any kind; error replies stay values.
     pub(super) async fn next_value(&mut self, during: &str) -> Result<Value, RedisError> {
         self.usable()?;
         loop {
@@ -248,7 +248,7 @@ impl Conn {
         }
     }
 
-    /// Writes bytes as they are.
+    /// Writes bytes to the socket, unframed.
     pub(super) async fn write_raw(&mut self, bytes: &[u8], during: &str) -> Result<(), RedisError> {
         self.usable()?;
         self.broken = true;
@@ -268,7 +268,7 @@ impl Conn {
         }
     }
 
-    /// A line as it came, without its end; empty for a keep-alive. No time limit: the caller has its own. May be dropped
+    /// The next line, without its line end; empty for a keep-alive. No time limit: the caller has its own. May be dropped
     /// and called again.
     pub(super) async fn read_line(&mut self, during: &str) -> Result<Vec<u8>, RedisError> {
         self.usable()?;
@@ -281,8 +281,8 @@ impl Conn {
         }
     }
 
-    /// Bytes as they came, first those already received; 0 at the end of the connection. No time limit. May be dropped
-    /// and called again.
+    /// The next bytes, first those already received; 0 at the end of the connection. No time limit. May be dropped and
+    /// called again.
     pub(super) async fn read_raw(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let rest = self.decoder.rest();
         if rest.is_empty() {
@@ -306,7 +306,7 @@ impl Conn {
         self.decoder.advance(n);
     }
 
-    /// One read behind the bytes received. No time limit. May be dropped and called again.
+    /// Reads once from the socket, behind the bytes already received. No time limit. May be dropped and called again.
     pub(super) async fn fill(&mut self, during: &str) -> Result<(), RedisError> {
         let source = match self.io.read_buf(self.decoder.space()).await {
             Ok(0) => io::ErrorKind::UnexpectedEof.into(),
@@ -320,7 +320,7 @@ impl Conn {
             Err(source) => source,
         };
         self.broken = true;
-        // Hung up on at the first command: as a server does that waited for a handshake.
+        // The server hung up at the first command, as one does that waited for a TLS handshake.
         if let Some((host, port)) = self.unproven.take()
             && tls_probe::is_tls(&host, port).await
         {
@@ -339,8 +339,8 @@ impl Conn {
     }
 }
 
-/// What a command is called in a message: its first word, and the second of those that have subcommands. Never an
-/// argument, which may be a password.
+/// The name of a command for messages: its first word, and the second of a command with subcommands. Never an argument,
+/// which may be a password.
 fn name_of(args: &[&[u8]]) -> String {
     let part = |i: usize| args.get(i).map(|a| String::from_utf8_lossy(a).to_ascii_uppercase()).unwrap_or_default();
     let first = part(0);

@@ -1,4 +1,4 @@
-//! Where an instance is and how to be let in: addresses read from `redis://`-like URLs.
+//! Where an instance listens and how to log in: addresses parsed from `redis://`-like URLs.
 //!
 //! It must not open sockets, and nothing in it may print a password: an endpoint's `Display` and `Debug` are safe to log.
 
@@ -8,14 +8,14 @@ use std::path::PathBuf;
 use super::error::RedisError;
 use crate::model::secret::Secret;
 
-/// The place where the instance listens.
+/// The address at which the instance listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Address {
     /// Host name or IP address (an IPv6 address without brackets), and port.
     Tcp {
-        /// Name or IP address.
+        /// Host name or IP address.
         host: String,
-        /// Port.
+        /// TCP port.
         port: u16,
     },
     /// A socket file on this machine.
@@ -37,7 +37,7 @@ pub struct TlsSettings {
     pub insecure_skip_verify: bool,
 }
 
-/// An instance's address together with what is needed to be let in.
+/// An instance's address together with the credentials and TLS settings to log in with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
     /// Where the instance listens.
@@ -46,14 +46,15 @@ pub struct Endpoint {
     pub username: Option<String>,
     /// Password; `None` sends no AUTH at all.
     pub password: Option<Secret>,
-    /// `Some` for `rediss://`.
+    /// TLS settings; `Some` for `rediss://`.
     pub tls: Option<TlsSettings>,
 }
 
+/// The forms of an address, for messages.
 const SHAPES: &str = "write redis://[user:password@]host[:6379], rediss:// for TLS, or unix:///path/to/redis.sock";
 
 impl Endpoint {
-    /// Reads `redis://`, `rediss://`, `valkey://`, `valkeys://`, `unix://` and `redis+unix://`.
+    /// Parses `redis://`, `rediss://`, `valkey://`, `valkeys://`, `unix://` and `redis+unix://`.
     ///
     /// A database number in the path is accepted and ignored: a backup is of the whole instance.
     ///
@@ -147,7 +148,7 @@ fn percent_decode(text: &str) -> Option<String> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
-    //! URLs people write become the endpoint they meant, and what cannot be read says what would be right.
+    //! URLs that people write become the endpoint they meant; a URL that cannot be parsed is refused with the right form.
     use super::*;
 
     #[test]

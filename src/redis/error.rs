@@ -40,13 +40,13 @@ pub enum RedisError {
     /// TLS was asked for, and the server speaks plain Redis on this port.
     #[error("{address} does not speak TLS on this port: write redis://")]
     NoTls {
-        /// Who was called.
+        /// The address that was called.
         address: String,
     },
     /// TLS was not asked for, and the server speaks nothing else on this port.
     #[error("{address} speaks TLS on this port: write rediss://")]
     OnlyTls {
-        /// Who was called.
+        /// The address that was called.
         address: String,
     },
     /// The server did not answer in time.
@@ -196,11 +196,11 @@ pub enum RedisError {
     },
 }
 
-/// The least that a capture needs, as an ACL rule.
+/// The fewest rights that a capture needs, as an ACL rule.
 const CAPTURE_RIGHTS: &str = "ACL SETUSER <user> on ><password> +psync +replconf +ping";
 
 impl RedisError {
-    /// What the text of an error reply (without its dash) to a command means.
+    /// The error of an error reply (without its dash) to a command.
     pub(crate) fn from_reply(address: &str, command: &str, text: &str) -> Self {
         let (address, command, message) = (address.to_owned(), command.to_owned(), clean(text));
         match ErrorPrefix::of(text) {
@@ -220,7 +220,7 @@ impl RedisError {
         }
     }
 
-    /// The operating system gave no random bytes.
+    /// The error of an operating system that gave no random bytes.
     pub(super) fn no_randomness(fault: Fault) -> Self {
         Self::System { what: "no random numbers".to_owned(), source: io::Error::other(fault) }
     }
@@ -238,7 +238,7 @@ impl From<RedisError> for Fault {
     }
 }
 
-/// Kind, code, hint and, where waiting alone may cure it, seconds to wait.
+/// Kind, code and hint of an error, and seconds to wait where waiting alone may cure it.
 fn describe(error: &RedisError) -> (Kind, &'static str, String, Option<u64>) {
     use RedisError as E;
     let (kind, code, hint, retry) = match error {

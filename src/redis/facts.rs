@@ -1,7 +1,7 @@
-//! What an instance says of itself: INFO, its modules, and how many write commands it has run.
+//! What an instance reports about itself: INFO, its modules, and how many write commands have run.
 //!
-//! It must not change anything on the server, and it must not guess: what an instance does not say is `None` or zero as
-//! the field's description tells.
+//! It must not change anything on the server, and it must not guess: a value that the instance does not report is `None` or
+//! zero, as the field's description tells.
 
 use std::collections::BTreeMap;
 
@@ -23,66 +23,66 @@ pub enum Role {
 /// The link of a replica to its master.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MasterLink {
-    /// The master's host as the replica was told.
+    /// The master's host, as set by REPLICAOF.
     pub host: String,
     /// The master's port.
     pub port: u16,
-    /// `master_link_status` is `up`.
+    /// Whether `master_link_status` is `up`.
     pub up: bool,
 }
 
-/// Keys of one database.
+/// Key counts of one database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Keyspace {
-    /// All keys.
+    /// Number of keys.
     pub keys: u64,
-    /// Keys with an expiry.
+    /// Number of keys that carry an expiry.
     pub expires: u64,
 }
 
-/// What INFO says. Sizes in bytes.
+/// The fields of INFO that this program uses. Sizes are in bytes.
 #[derive(Debug, Clone)]
 pub struct ServerFacts {
-    /// Redis or Valkey.
+    /// Whether the server is a Redis or a Valkey.
     pub flavor: Flavor,
-    /// The server's own version as written (Valkey's own, not the Redis version it is compatible with).
+    /// The server's own version as INFO writes it (for Valkey, not the Redis version that it is compatible with).
     pub version: String,
     /// `version` as numbers; parts that are missing are zero.
     pub version_number: (u32, u32, u32),
-    /// Changes with every start of the process.
+    /// `run_id`: another one with every start of the process.
     pub run_id: String,
-    /// Master or replica.
+    /// Whether the instance is a master or a replica.
     pub role: Role,
-    /// `Some` for a replica.
+    /// The link of a replica; `None` for a master.
     pub master: Option<MasterLink>,
-    /// Replicas attached to the instance, our own captures included while they run.
+    /// Number of replicas attached to the instance, our own captures included while they run.
     pub connected_slaves: u64,
-    /// Replication id of the history this instance is on.
+    /// `master_replid`: id of the replication history this instance is on.
     pub replid: String,
-    /// Memory in use by data and buffers.
+    /// Memory used by data and buffers.
     pub used_memory: u64,
     /// Resident memory of the process.
     pub used_memory_rss: u64,
-    /// Limit; zero is none.
+    /// The configured memory limit; zero is none.
     pub maxmemory: u64,
-    /// Memory of the machine; zero where the instance does not say.
+    /// Memory of the machine; zero where INFO does not say.
     pub total_system_memory: u64,
-    /// The instance loads its data and does not answer.
+    /// Whether the instance loads its data and does not answer.
     pub loading: bool,
-    /// The instance loads its master's data and still answers from the old.
+    /// Whether the instance loads its master's data and still answers from the old.
     pub async_loading: bool,
-    /// Runs as a node of a cluster.
+    /// Whether the instance runs as a node of a cluster.
     pub cluster_enabled: bool,
-    /// Keeps an append-only file.
+    /// Whether the instance keeps an append-only file.
     pub aof_enabled: bool,
-    /// Names of loaded modules; `None` when the server would not say.
+    /// Names of the loaded modules; `None` where the server does not tell.
     pub modules: Option<Vec<String>>,
-    /// Databases that hold keys.
+    /// Key counts of the databases that hold keys.
     pub keyspace: BTreeMap<u64, Keyspace>,
 }
 
 impl ServerFacts {
-    /// Asks the instance.
+    /// Reads INFO and MODULE LIST.
     ///
     /// # Errors
     /// What the connection or the server refused; INFO is the one command that is needed.
@@ -100,7 +100,7 @@ impl ServerFacts {
         Ok(facts)
     }
 
-    /// Reads the text of INFO.
+    /// Parses the text of INFO.
     #[must_use]
     pub fn from_info(text: &str) -> Self {
         let fields: BTreeMap<&str, &str> = text.lines().filter_map(|l| l.trim_end().split_once(':')).collect();
@@ -142,7 +142,7 @@ impl ServerFacts {
         }
     }
 
-    /// What decides which RDBs the instance can load.
+    /// Flavor and version, which decide which RDBs the instance can load.
     #[must_use]
     pub fn server(&self) -> Server {
         let (major, minor, _) = self.version_number;
@@ -156,7 +156,7 @@ impl ServerFacts {
     }
 }
 
-/// The text of INFO, of one section or of those that the server gives by itself.
+/// The text of INFO: one section, or the default ones.
 pub(super) async fn info(conn: &mut Conn, section: Option<&str>) -> Result<String, RedisError> {
     let reply = match section {
         Some(section) => conn.cmd_str(&["INFO", section]).await?,
@@ -178,8 +178,8 @@ pub async fn key_counts(conn: &mut Conn) -> Result<BTreeMap<u64, (u64, u64)>, Re
     Ok(keyspace(&text).into_iter().map(|(db, k)| (db, (k.keys, k.expires))).collect())
 }
 
-/// How many write commands the server has run since its statistics were reset: two readings tell whether it is being
-/// written to. Commands run by scripts count by themselves; the scripts do not.
+/// How many write commands the server has run since its statistics were reset: two readings tell whether clients write.
+/// Commands run by scripts count by themselves; the scripts do not.
 ///
 /// # Errors
 /// What the connection or the server refused; the user needs `+info` and `+command`.

@@ -6,17 +6,17 @@
 /// One RESP2 value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Value {
-    /// `+text`
+    /// A simple string: `+text`.
     Simple(String),
-    /// `-text`, without the dash.
+    /// An error reply: `-text`, without the dash.
     Error(String),
-    /// `:n`
+    /// An integer: `:n`.
     Int(i64),
-    /// `$n` and n bytes.
+    /// A bulk string: `$n` and n bytes.
     Bulk(Vec<u8>),
-    /// `$-1` or `*-1`
+    /// No value: `$-1` or `*-1`.
     Nil,
-    /// `*n` and n values.
+    /// An array: `*n` and n values.
     Array(Vec<Value>),
 }
 
@@ -31,7 +31,7 @@ impl Value {
         }
     }
 
-    /// A number, also where the server wrote it as a string.
+    /// The integer, also where the server wrote it as a string.
     #[must_use]
     pub fn as_int(&self) -> Option<i64> {
         match self {
@@ -52,14 +52,14 @@ impl Value {
 
 /// The longest bulk string: Redis itself refuses to make longer ones unless told otherwise.
 const BULK_STRING_BYTES_MAX: usize = 512 << 20;
-/// A longer line is not RESP; whoever sends it is not a Redis.
+/// The longest line: a peer that sends a longer one is not a Redis.
 const LINE_BYTES_MAX: usize = 64 << 10;
 /// The longest array that a server can send, and far more than any it does send.
 const ARRAY_ITEMS_MAX: usize = 16 << 20;
-/// Arrays within arrays; replies of servers have five at most.
+/// Deepest nesting of arrays; replies of servers have five levels at most.
 const ARRAY_DEPTH_MAX: usize = 32;
 
-/// Turns bytes into values, one at a time, keeping everything not yet used.
+/// Decodes bytes into values, one at a time, and keeps the bytes not yet used.
 #[derive(Debug, Default)]
 pub struct Decoder {
     /// Bytes received; those before `at` are used up.
@@ -67,8 +67,9 @@ pub struct Decoder {
     at: usize,
     /// Where the search for the end of the current line goes on, so that a slow line is not searched again and again.
     searched: usize,
-    /// Arrays begun and not complete: items so far, items missing.
+    /// Arrays begun and not complete: items so far, number of items missing.
     open: Vec<(Vec<Value>, usize)>,
+    /// Length of a bulk string whose bytes are still to come.
     bulk: Option<usize>,
 }
 
@@ -85,7 +86,7 @@ impl Decoder {
         &mut self.buf
     }
 
-    /// Bytes received and not used.
+    /// Bytes received and not used yet.
     pub(crate) fn rest(&self) -> &[u8] {
         self.buf.get(self.at..).unwrap_or_default()
     }
@@ -213,7 +214,7 @@ pub fn encode(out: &mut Vec<u8>, args: &[&[u8]]) {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
-    //! Values come out whole however the bytes are cut, and absurd input is an error before it is memory.
+    //! Values come out whole however the bytes are cut, and absurd lengths are refused before they allocate memory.
     use super::*;
 
     #[test]

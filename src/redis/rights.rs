@@ -1,4 +1,4 @@
-//! What a user may do on an instance, asked without doing it.
+//! Which commands a user may run on an instance, found out without running them.
 //!
 //! It must not change anything: `ACL DRYRUN` judges a command and does not run it, and where a server or a user lacks that,
 //! only commands without an effect are tried.
@@ -7,46 +7,46 @@ use super::conn::Conn;
 use super::error::RedisError;
 use super::resp::Value;
 
-/// What came of asking for one right.
+/// Whether a user has a right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Right {
     /// The user has the right.
     Granted,
     /// The user does not have the right.
     Denied,
-    /// The server could not be asked about the right.
+    /// The server could not tell.
     Unknown,
 }
 
-/// A command as an ACL rule names it, and as the server would get it.
+/// A right that is needed: a command as an ACL rule names it, and as it would be sent.
 pub type Need = (&'static str, &'static [&'static str]);
 
-/// What a capture sends.
+/// The rights that a capture needs.
 pub const CAPTURE: [Need; 3] =
     [("psync", &["PSYNC", "?", "-1"]), ("replconf", &["REPLCONF", "capa", "eof"]), ("ping", &["PING"])];
 
-/// What the plan of a restore reads, whichever way it goes.
+/// The rights that the plan of a restore needs, whatever its method.
 pub const PLAN: [Need; 3] =
     [("info", &["INFO"]), ("command", &["COMMAND", "INFO", "get"]), ("select", &["SELECT", "0"])];
 
-/// What a restore by replication sends beside that.
+/// The further rights that a restore by replication needs.
 pub const REPLICATION: [Need; 3] = [
     ("config|get", &["CONFIG", "GET", "maxmemory"]),
     ("config|set", &["CONFIG", "SET", "repl-diskless-load", "swapdb"]),
     ("replicaof", &["REPLICAOF", "NO", "ONE"]),
 ];
 
-/// What a restore by commands sends beside that.
+/// The further rights that a restore by commands needs.
 pub const COMMANDS: [Need; 3] = [
     ("flushall", &["FLUSHALL", "SYNC"]),
     ("restore", &["RESTORE", "tair-backup-mcp", "0", ""]),
     ("function", &["FUNCTION", "FLUSH", "SYNC"]),
 ];
 
-/// Without an effect on a connection that sends no PSYNC.
+/// Commands without an effect on a connection that sends no PSYNC.
 const HARMLESS: [&str; 3] = ["ping", "replconf", "info"];
 
-/// The user this connection is; `None` where the server does not say.
+/// The user that this connection is logged in as; `None` where the server does not tell.
 ///
 /// # Errors
 /// What broke on the way.
@@ -58,7 +58,7 @@ pub async fn whoami(conn: &mut Conn) -> Result<Option<String>, RedisError> {
     }
 }
 
-/// Asks for each right; `user` is the one the connection is.
+/// Checks each right; `user` is the one that the connection is logged in as.
 ///
 /// # Errors
 /// What broke on the way.

@@ -1,7 +1,7 @@
 //! The settings of a target that a restore changes, and whether a target can be restored through replication at all.
 //!
-//! Whatever was read can be put back, however often that is asked and however far the restore had come. The password among
-//! the settings must not be printed; and nobody outside this room can change a setting here.
+//! The settings that were read can be put back, however often and however far the restore had come. The password among
+//! them must not be printed; and nobody outside this room can change a setting.
 
 use std::fmt;
 
@@ -14,16 +14,16 @@ use super::target::Refusal;
 use crate::model::secret::Secret;
 use crate::model::text::clean;
 
-/// The originals of all settings that a restore changes. Write them down before the restore begins.
+/// The original values of all settings that a restore changes. To be stored before the restore begins.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// `repl-diskless-load`
+    /// Value of `repl-diskless-load`.
     pub repl_diskless_load: String,
-    /// `masterauth`; `None` is unset.
+    /// Value of `masterauth`; `None` where unset.
     pub masterauth: Option<Secret>,
-    /// `masteruser`; `None` is unset.
+    /// Value of `masteruser`; `None` where unset.
     pub masteruser: Option<String>,
-    /// `replica-read-only`
+    /// Value of `replica-read-only`.
     pub replica_read_only: String,
 }
 
@@ -41,7 +41,7 @@ impl fmt::Debug for Settings {
 /// Modules that declare both error handling and asynchronous loading. `vectorset` is built in to Redis 8.
 const ASYNC_LOADING_MODULES: [&str; 1] = ["vectorset"];
 
-/// Asks whether the target can be restored by acting as its master. Replicas of its own (`facts.connected_slaves`) are no
+/// Checks that the target can be restored by acting as its master. Replicas of its own (`facts.connected_slaves`) are no
 /// obstacle, but they are cut off and copy everything anew.
 ///
 /// # Errors
@@ -78,7 +78,7 @@ pub async fn can_replicate_from_us(facts: &ServerFacts, conn: &mut Conn) -> Resu
     Ok(())
 }
 
-/// Reads the originals.
+/// Reads the original values.
 ///
 /// # Errors
 /// What the connection or the server refused.
@@ -104,7 +104,8 @@ pub(super) async fn prepare(conn: &mut Conn, password: &Secret) -> Result<(), Re
     set(conn, "masterauth", password.expose()).await
 }
 
-/// Puts the originals back. Idempotent; each setting is tried even when another fails. Part of a roll-back, which has the grant.
+/// Puts the original values back. Idempotent; each setting is tried even when another fails. Part of a roll-back, which has
+/// the grant.
 ///
 /// # Errors
 /// The first failure.

@@ -1,7 +1,6 @@
-//! What the target of a restore is to it: why replication cannot restore a server, and what a server holds after a restore
-//! that failed.
+//! The target of a restore: why replication cannot restore a server, and what a server holds after a restore that failed.
 //!
-//! Plain data for errors and plans; nothing here asks a server anything.
+//! Plain data for errors and plans; nothing here talks to a server.
 
 use std::fmt;
 
@@ -18,7 +17,7 @@ pub enum Refusal {
     /// REPLICAOF does not exist in cluster mode.
     #[error("the target is a node of a cluster, where REPLICAOF is not allowed")]
     Cluster,
-    /// A managed service, or a user without the right.
+    /// The target is a managed service, or the user lacks the right.
     #[error("the target does not let us read its settings: {message}")]
     Config {
         /// What the target said.
@@ -45,7 +44,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// The stable code.
+    /// The stable code of the refusal.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
@@ -79,7 +78,7 @@ pub enum TargetState {
     Untouched,
     /// The target holds the new data, whole.
     Replaced,
-    /// The target could not be asked, or has been restarted since.
+    /// The target did not answer, or has restarted since.
     Unknown,
 }
 

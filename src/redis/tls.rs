@@ -1,4 +1,4 @@
-//! TLS for `rediss://`: whom we trust and who we are.
+//! TLS for `rediss://`: the authorities to trust, and our own certificate.
 //!
 //! It must not weaken anything silently: skipping verification happens only when the settings say so.
 

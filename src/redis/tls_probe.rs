@@ -1,6 +1,6 @@
-//! Whether a port speaks TLS: asked only when a connection fails in a way that a wrong scheme would explain.
+//! Whether a port speaks TLS: probed only when a connection fails in a way that a wrong scheme would explain.
 //!
-//! Each question is put on a connection of its own, with no credentials, and changes nothing on the server.
+//! Each probe is on a connection of its own, with no credentials, and changes nothing on the server.
 
 use super::endpoint::TlsSettings;
 use super::tls;
@@ -14,28 +14,28 @@ use tokio_rustls::rustls::{AlertDescription, Error};
 /// The first byte of a TLS record that is an alert: how many servers answer a client that does not speak TLS.
 pub(super) const ALERT: u8 = 0x15;
 
-/// A handshake that takes longer is looked into. It goes on meanwhile.
+/// A handshake that takes longer is probed; it goes on meanwhile.
 pub(super) const SLOW_HANDSHAKE: Duration = Duration::from_millis(300);
 
-/// The answer to a question is waited for so long.
-const WITHIN: Duration = Duration::from_millis(600);
+/// Time limit of a probe.
+const PROBE_TIMEOUT: Duration = Duration::from_millis(600);
 
 /// Whether the server answers a plain PING, as one without TLS on this port does, also before AUTH.
 pub(super) async fn is_plain(host: &str, port: u16) -> bool {
-    let ask = async {
+    let probe = async {
         let mut tcp = TcpStream::connect((host, port)).await.ok()?;
         tcp.write_all(b"PING\r\n").await.ok()?;
         let mut first = [0; 1];
         tcp.read_exact(&mut first).await.ok()?;
         Some(matches!(first, [b'+' | b'-']))
     };
-    timeout(WITHIN, ask).await.ok().flatten() == Some(true)
+    timeout(PROBE_TIMEOUT, probe).await.ok().flatten() == Some(true)
 }
 
-/// Whether the server takes part in a TLS handshake, however that ends.
+/// Whether the server takes part in a TLS handshake, successful or not.
 pub(super) async fn is_tls(host: &str, port: u16) -> bool {
-    let ask = async {
-        // Nothing is sent over it, so it does not matter who answers.
+    let probe = async {
+        // Nothing is sent over the connection, so it does not matter who answers.
         let settings = TlsSettings { insecure_skip_verify: true, ..TlsSettings::default() };
         let connector = tokio::task::spawn_blocking(move || tls::connector(&settings)).await.ok()?.ok()?;
         let name = ServerName::try_from(host.to_owned()).ok()?;
@@ -48,5 +48,5 @@ pub(super) async fn is_tls(host: &str, port: u16) -> bool {
                 .is_some_and(|e| matches!(e, Error::AlertReceived(alert) if *alert != AlertDescription::CloseNotify)),
         })
     };
-    timeout(WITHIN, ask).await.ok().flatten() == Some(true)
+    timeout(PROBE_TIMEOUT, probe).await.ok().flatten() == Some(true)
 }

@@ -1,21 +1,21 @@
-//! How a process ends well: what it began is finished, or cancelled on a signal; a second signal ends it at once.
+//! Draining a process: its jobs are finished, or cancelled on a signal; a second signal ends it at once.
 
 use crate::model::fault::Fault;
 use crate::runtime::signals::Signals;
 use crate::tools::App;
 
-/// How it came to an end.
+/// How the process's work came to an end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
-    /// All is done.
+    /// All jobs are finished.
     Done,
     /// By a signal; captures were cancelled, and a restore that had begun was finished.
     Interrupted,
-    /// By a second signal, at once. The next start reconciles what ran.
+    /// By a second signal, at once. The next start reconciles the jobs that ran.
     Abandoned,
 }
 
-/// Finds what dead processes left behind. Nothing is asked where nothing was ever stored: nothing can have been left.
+/// Reconciles the jobs of dead processes. Does nothing where no state was ever stored.
 ///
 /// # Errors
 /// `state.failed`, `home.failed`.
@@ -24,7 +24,7 @@ pub async fn recover(app: &App) -> Result<(), Fault> {
     if tokio::fs::try_exists(store).await.unwrap_or(true) { app.provider.recover().await } else { Ok(()) }
 }
 
-/// Does something, unless a signal comes first: then `None`, and what it began is still to be stopped.
+/// Runs work unless a signal comes first: then `None`, and the jobs that the work began are still to be stopped.
 pub async fn unless_asked_to_end<T>(signals: &mut Signals, work: impl Future<Output = T>) -> Option<T> {
     tokio::select! {
         done = work => Some(done),
@@ -32,7 +32,7 @@ pub async fn unless_asked_to_end<T>(signals: &mut Signals, work: impl Future<Out
     }
 }
 
-/// Waits for the jobs of this process; on a signal stops them, after `stopping` has told whoever waits.
+/// Waits for the jobs of this process; on a signal stops them, after `stopping` has told the person who waits.
 pub async fn finish(app: &App, signals: &mut Signals, stopping: impl FnOnce()) -> Ended {
     match unless_asked_to_end(signals, app.provider.shut_down(false)).await {
         Some(()) => Ended::Done,
@@ -43,7 +43,7 @@ pub async fn finish(app: &App, signals: &mut Signals, stopping: impl FnOnce()) -
     }
 }
 
-/// Cancels captures, which leave nothing, and waits for a restore that has begun.
+/// Cancels captures, which leave nothing behind, and waits for a restore that has begun.
 pub async fn stop(app: &App, signals: &mut Signals) -> Ended {
     match unless_asked_to_end(signals, app.provider.shut_down(true)).await {
         Some(()) => Ended::Interrupted,

@@ -1,10 +1,10 @@
-//! One process: its threads, what is wired to what, which faces run, signals, and how it ends well.
+//! One process: its threads, the wiring of rooms, the faces that run, signals, and draining.
 //!
-//! It parses nothing and prints nothing: that is the command line's.
+//! Nothing is parsed or printed here: the command line does both.
 //!
-//! One thread serves. All it does is to move bytes between sockets and to wait; whatever can block (hashing, compressing,
-//! disks, the state store, certificates) runs on tokio's blocking threads, which come and go with the work. So the process
-//! has as many threads as there is work for, and an idle server has one.
+//! One thread serves. It only moves bytes between sockets and waits; work that can block (hashing, compressing, disks, the state
+//! store, certificates) runs on tokio's blocking threads, which come and go with the work. So the process has as many threads as
+//! its work needs, and an idle server has one.
 
 pub mod drain;
 pub mod serve;
@@ -22,13 +22,13 @@ pub fn run<T>(work: impl Future<Output = T>) -> Result<T, Fault> {
         Fault::new(Kind::Unexpected, "system.runtime", format!("the runtime did not start: {e}")).because(e)
     })?;
     let done = runtime.block_on(work);
-    // Jobs have been waited for. A thread that still reads or writes for a call that is over must not keep us: a download
-    // resumes, and verifying leaves nothing.
+    // Jobs have been waited for. A thread that still reads or writes for a cancelled call must not keep the process: a download
+    // resumes, and verifying leaves nothing behind.
     runtime.shutdown_background();
     Ok(done)
 }
 
-/// Sends the log to standard error, for standard output is data: what `TAIR_BACKUP_MCP_LOG` asks for, else `default`.
+/// Sends the log to standard error, because standard output is data. The filter is `TAIR_BACKUP_MCP_LOG`, else `default`.
 pub fn log(default: &str) {
     let filter = tracing_subscriber::EnvFilter::try_from_env("TAIR_BACKUP_MCP_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));

@@ -1,4 +1,4 @@
-//! The MCP service: serves until the client leaves or a signal comes, and then ends well.
+//! The MCP service: serves until the client leaves or a signal comes, and then drains.
 
 use crate::mcp;
 use crate::model::fault::Fault;
@@ -8,7 +8,7 @@ use crate::tools::App;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Recovery of what dead processes left waits until the first list has been answered.
+/// Delay before jobs of dead processes are reconciled, so that the first list is answered first.
 const RECONCILE_AFTER: Duration = Duration::from_millis(300);
 
 /// Serves MCP on standard input and output.
@@ -28,7 +28,7 @@ pub async fn stdio(app: Arc<App>) -> Result<(), Fault> {
     let closed = session.closed();
     tokio::pin!(closed);
     let ended = match drain::unless_asked_to_end(&mut signals, &mut closed).await {
-        // Only the client left: what it began goes on, for a job outlives its caller, unless a signal comes after all.
+        // Only the client left: its jobs go on, for a job outlives its caller, unless a signal comes after all.
         Some(()) => drain::finish(&app, &mut signals, || ()).await,
         None => {
             stop();

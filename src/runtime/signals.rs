@@ -1,9 +1,10 @@
-//! The signals that ask a process to end. What follows from them is for whoever waits.
+//! The signals that ask a process to end. The caller who waits decides what follows.
 
 use crate::model::fault::{Fault, Kind};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Ctrl-C, an order to end, or a terminal that went away. From when this is made on, none of them ends the process by itself.
+/// SIGINT (Ctrl-C), SIGTERM, and SIGHUP (the terminal went away). While this value lives, none of them ends the process by
+/// itself.
 pub struct Signals([Signal; 3]);
 
 impl Signals {
@@ -19,7 +20,7 @@ impl Signals {
         Ok(Self([listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?, listen(SignalKind::hangup())?]))
     }
 
-    /// Waits for the next one. May be dropped and called again.
+    /// Waits for the next signal. May be dropped and called again.
     pub async fn asked_to_end(&mut self) {
         let [interrupt, terminate, hangup] = &mut self.0;
         tokio::select! {

@@ -1,4 +1,4 @@
-//! What is wired to what: from a configuration to everything that a face works with. Nothing is touched yet.
+//! Wiring: from a configuration to the application that a face works with. No disk or server is touched yet.
 
 use crate::config::Config;
 use crate::model::fault::Fault;
@@ -13,10 +13,10 @@ use crate::tair::environment::Environment;
 use crate::tools::App;
 use std::sync::Arc;
 
-/// The application of a configuration.
+/// Makes the application of a configuration.
 ///
 /// # Errors
-/// Those of the cloud's client: a region or an endpoint that is none.
+/// Those of the cloud's client: an invalid region or endpoint.
 pub fn app(config: Config) -> Result<Arc<App>, Fault> {
     let state: Arc<dyn State> = Arc::new(Sqlite::new(config.home.dir()));
     let local = Local::new(&config, Arc::clone(&state));
@@ -30,7 +30,7 @@ pub fn app(config: Config) -> Result<Arc<App>, Fault> {
     Ok(Arc::new(App { config, provider, state }))
 }
 
-/// The same without the cloud: what stands in for the cloud is what is here, and nothing of it may come from there.
+/// Makes the application without the cloud, for the emulator: what stands in for the cloud must not call it.
 ///
 /// # Errors
 /// None today; as [`app`].

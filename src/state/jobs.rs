@@ -1,4 +1,5 @@
-//! The store of jobs, as a trait: begun once, progressed, ended once; those of dead processes are handed out to be reconciled.
+//! The store of jobs, as a trait: a job is begun once, progresses, and ends once; jobs of dead processes are handed out to be
+//! reconciled.
 
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, JobKind, Phase, StoredRecovery};
@@ -6,68 +7,68 @@ use async_trait::async_trait;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// How long a change that another process has made may go unnoticed here: nobody notifies across processes.
-const UNNOTIFIED: Duration = Duration::from_millis(500);
+/// How long a change made by another process may go unnoticed here: nobody notifies across processes.
+const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// A job to begin.
 #[derive(Debug, Clone, Copy)]
 pub struct NewJob<'a> {
-    /// Its id, made by the caller.
+    /// The job's id, made by the caller.
     pub id: &'a str,
     /// The provider whose job it is.
     pub provider: &'a str,
-    /// What it does.
+    /// The kind of work.
     pub kind: JobKind,
-    /// To which instance.
+    /// The instance that is backed up, overwritten or cloned.
     pub instance_id: &'a str,
-    /// The set it makes or restores; empty while it has no id.
+    /// The set that the job makes or restores; empty while the set has no id.
     pub backup_id: &'a str,
-    /// Whether no other exclusive job may run on the instance beside it.
+    /// Whether no other exclusive job may run on the instance at the same time.
     pub exclusive: bool,
-    /// Who asked; empty where that is not known.
+    /// Id of the caller who asked for the job; empty where unknown.
     pub caller: &'a str,
-    /// The confirmation that permits it; empty where none is needed.
+    /// Nonce of the confirmation that permits the job; empty where none is needed.
     pub confirmation: &'a str,
 }
 
-/// What beginning a job came to.
+/// What beginning a job resulted in.
 #[derive(Debug)]
 pub enum Begun {
-    /// It is the caller's to do.
+    /// The job is new, and the caller does its work.
     Started(Job),
-    /// One of this kind already runs on this instance.
+    /// A job of this kind already runs on this instance.
     Joined(Job),
 }
 
-/// A job that nobody works on and that is not reconciled: its process died, or could not put its target back. Whoever holds
-/// this is the one to reconcile it.
+/// A job that nobody works on and that is not reconciled: its process died, or could not put its target back. The holder of
+/// this value reconciles the job.
 #[derive(Debug)]
 pub struct Orphan {
-    /// The job.
+    /// The job as last stored.
     pub job: Job,
-    /// What its process wrote down in order to be rolled back or gone on with; `None` where it had touched nothing yet.
+    /// The job's recovery record; `None` where the job had touched nothing yet.
     pub recovery: Option<StoredRecovery>,
 }
 
-/// Waits for jobs to change.
+/// Waits until jobs change.
 #[derive(Debug)]
 pub struct Changes {
-    seen: watch::Receiver<u64>,
+    counter: watch::Receiver<u64>,
 }
 
 impl Changes {
-    /// Changes from now on, as a store that counts them tells.
+    /// Changes from now on; `counter` grows with every change of the store.
     #[must_use]
-    pub const fn new(seen: watch::Receiver<u64>) -> Self {
-        Self { seen }
+    pub const fn new(counter: watch::Receiver<u64>) -> Self {
+        Self { counter }
     }
 
-    /// Returns when some job has changed since the last call, or since these changes were asked for: at once where this process
-    /// made the change, and after half a second in any case, because another process may have.
+    /// Returns when some job has changed since the last call, or since this value was made: at once where this process made the
+    /// change, and after half a second in any case, because another process may have made one.
     pub async fn changed(&mut self) {
-        if let Ok(Err(_)) = tokio::time::timeout(UNNOTIFIED, self.seen.changed()).await {
-            // The store is gone, and would be so at once again.
-            tokio::time::sleep(UNNOTIFIED).await;
+        if let Ok(Err(_)) = tokio::time::timeout(CHECK_INTERVAL, self.counter.changed()).await {
+            // The store was dropped, so that another wait would return at once.
+            tokio::time::sleep(CHECK_INTERVAL).await;
         }
     }
 }
@@ -75,35 +76,37 @@ impl Changes {
 /// The store of jobs. Every method that writes is durable when it returns. What is said of the course and the end of a job counts
 /// only from its owner: a process that was taken for dead writes nothing about a job that another has adopted.
 ///
-/// All of them fail with `state.failed` where the store does, and with `state.damaged` on a stored word that is none of ours.
+/// All of them fail with `state.failed` where the store does, and with `state.damaged` on a stored value that no version writes.
 #[async_trait]
 pub trait JobStore: Send + Sync {
-    /// Begins a job, or joins the one of its kind that runs on the instance. Exclusive jobs of one instance exclude each other.
+    /// Begins a job, or joins the one of that kind that runs on the instance. Exclusive jobs of one instance exclude each
+    /// other.
     ///
     /// # Errors
     /// `job.busy` when another kind runs; `restore.unsettled` where the rollback of an earlier restore is pending.
     async fn begin(&self, new: NewJob<'_>) -> Result<Begun, Fault>;
 
-    /// Says how far a running job is: `done` of `total` bytes, 0 for unknown.
+    /// Stores the progress of a running job: `done` of `total` bytes, 0 for unknown.
     async fn progress(&self, id: &str, phase: Phase, stage: &str, done: u64, total: u64) -> Result<(), Fault>;
 
-    /// Writes down what a crash from here on would need rolled back.
+    /// Stores the recovery record: what a crash from here on would need rolled back.
     async fn save_recovery(&self, id: &str, recovery: &StoredRecovery) -> Result<(), Fault>;
 
-    /// Names the set that a job makes, where its place has only now given it an id.
+    /// Names the set that a job makes, once the cloud has given an id.
     async fn set_backup_id(&self, id: &str, backup_id: &str) -> Result<(), Fault>;
 
-    /// Ends a running job: `Ok` with what came of it, or the fault. The recovery record goes with it.
+    /// Ends a running job: `Ok` with a message about its result, or the fault. The recovery record is removed.
     async fn finish(&self, id: &str, outcome: Result<&str, &Fault>) -> Result<(), Fault>;
 
-    /// Ends a running job whose target could not be put back as it was. The recovery record stays, so that the job is adopted
-    /// and reconciled later, and until then the job says that its rollback is pending. One that has no record left nothing.
+    /// Ends a running job whose target could not be put back as it was. The recovery record stays, so that the job is
+    /// adopted and reconciled later, and until then the job says that its rollback is pending. A job without a recovery
+    /// record left nothing to roll back.
     async fn fail_with_rollback_pending(&self, id: &str, fault: &Fault) -> Result<(), Fault>;
 
-    /// Writes down what reconciling a job that had failed before came to: nothing is pending any more. Its code stays.
+    /// Stores the result of reconciling a failed job: its rollback is pending no more. Its code stays.
     async fn reconciled(&self, id: &str, message: &str, hint: &str) -> Result<(), Fault>;
 
-    /// One job.
+    /// Reads one job.
     ///
     /// # Errors
     /// `job.not_found`; `state.damaged`.
@@ -128,12 +131,12 @@ pub trait JobStore: Send + Sync {
     /// that of a running job; a failed one keeps its own.
     async fn release(&self, id: &str, phase: Phase, stage: &str) -> Result<(), Fault>;
 
-    /// Changes of jobs from now on. Whoever waits for a job asks for these first and then reads the job, so that no change
-    /// falls in between.
+    /// Changes of jobs from now on. To wait for a job, call this first and then read the job, so that no change falls in
+    /// between.
     fn changes(&self) -> Changes;
 }
 
-/// No job has that id.
+/// The fault of a job id that no job has.
 #[must_use]
 pub fn not_found(id: &str) -> Fault {
     Fault::new(Kind::NotFound, "job.not_found", format!("there is no job {}", crate::model::text::quoted(id)))

@@ -1,17 +1,17 @@
-//! Leases, as a trait: long-lived work of which there must be one at a time, such as following the stream of an instance, holds
-//! one beside whatever jobs run.
+//! Leases, as a trait: long-lived work that only one process may do at a time, such as following the stream of an instance,
+//! holds a lease while it runs, independent of jobs.
 
 use crate::model::fault::Fault;
 use async_trait::async_trait;
 
-/// A lease as it is held.
+/// A lease that is held.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
-    /// What is held.
+    /// The name of the lease: what only one process may do.
     pub name: String,
-    /// Who holds it: an owner's name.
+    /// The owner's name of the process that holds the lease.
     pub holder: String,
-    /// Grows with every holder, so that whatever an earlier one still writes can be told from the present one's.
+    /// Grows with every holder, so that late writes of an earlier holder can be told from those of the present one.
     pub epoch: u64,
 }
 
@@ -20,15 +20,15 @@ pub struct Lease {
 /// All of them fail with `state.failed` where the store does.
 #[async_trait]
 pub trait Leases: Send + Sync {
-    /// Takes a lease. `None`: somebody who lives holds it, this process included. That of a dead holder is taken over.
+    /// Takes a lease. `None`: a living process holds it, this one included. The lease of a dead holder is taken over.
     async fn acquire(&self, name: &str) -> Result<Option<Lease>, Fault>;
 
-    /// Says that the holder is still at work. `false`: the lease is another's by now, and its work must stop.
+    /// Renews a lease for its holder. `false`: another process holds it by now, and the work must stop.
     async fn renew(&self, lease: &Lease) -> Result<bool, Fault>;
 
     /// Gives a lease back. Nothing happens where it is another's by now.
     async fn give_back(&self, lease: &Lease) -> Result<(), Fault>;
 
-    /// Who holds a lease now and lives, if anybody.
+    /// The lease as a living process holds it now, if any does.
     async fn holder(&self, name: &str) -> Result<Option<Lease>, Fault>;
 }

@@ -1,7 +1,7 @@
 //! The state store: jobs, leases, confirmations and the audit, behind traits.
 //!
-//! Several processes share it. It holds no backup data, and nothing here is the only copy of what a set contains: sets
-//! are on the vault. Whoever uses it knows the traits; which database is behind them only the one who opens it knows.
+//! Several processes share the store. It holds no backup data, which is on the vault alone. Its users know the traits; only
+//! the code that opens the store knows which database is behind them.
 
 pub mod jobs;
 pub mod key;
@@ -18,7 +18,7 @@ use jobs::JobStore;
 use leases::Leases;
 use std::path::Path;
 
-/// Everything that outlives a process, for one home directory.
+/// All that outlives a process, for one home directory.
 #[async_trait]
 pub trait State: JobStore + Leases + Ledger {
     /// The home directory, for files that belong to this machine alone.

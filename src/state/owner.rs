@@ -1,4 +1,4 @@
-//! Who works on a job: a process, known by a lock file it holds as long as it lives.
+//! The owner of a job: a process, known by a lock file that it holds as long as it lives.
 //!
 //! The operating system drops the lock when the process dies, however it dies, so a job of a dead owner can be told
 //! from one of a slow owner without a clock.
@@ -12,10 +12,10 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 use tokio::sync::OnceCell;
 
-/// A live owner; its lock goes with it.
+/// A living owner; dropping this value releases its lock.
 #[derive(Debug)]
 pub struct Owner {
-    /// The name written beside its jobs.
+    /// The owner's name, as stored with its jobs.
     pub name: String,
     path: PathBuf,
     _lock: File,
@@ -25,7 +25,7 @@ fn open(path: &Path) -> Result<File, Fault> {
     OpenOptions::new().create(true).truncate(false).write(true).open(path).map_err(|e| file_fault("open", path, e))
 }
 
-/// Liveness where processes share a disk: the lock of a dead process is gone at once, so it is told without a clock.
+/// Liveness where processes share a disk: the system drops the lock of a dead process at once, so no clock is needed.
 #[derive(Debug)]
 pub struct LockFiles {
     run: PathBuf,
@@ -80,7 +80,7 @@ pub fn lock_exclusive(path: &Path) -> Result<File, Fault> {
     Ok(file)
 }
 
-/// Opens and locks a file if nobody holds it.
+/// Opens and locks a file; `None` while another process holds the lock.
 ///
 /// # Errors
 /// `home.failed`.

@@ -10,13 +10,13 @@ const MARGIN: SignedDuration = SignedDuration::from_mins(15);
 /// Credentials for a call.
 #[derive(Clone)]
 pub struct Credentials {
-    /// Access key id.
+    /// The AccessKey id that requests name.
     pub access_key_id: String,
-    /// Its secret.
+    /// The secret that belongs to the id.
     pub secret: Secret,
     /// STS token of temporary credentials.
     pub token: Option<Secret>,
-    /// When they expire.
+    /// When temporary credentials expire.
     pub expires_at: Option<Timestamp>,
     /// When they were got.
     pub obtained_at: Timestamp,
@@ -34,7 +34,7 @@ impl std::fmt::Debug for Credentials {
 }
 
 impl Credentials {
-    /// Permanent credentials.
+    /// Credentials that do not expire.
     pub(super) fn fixed(id: String, secret: String, source: &str) -> Self {
         Self {
             access_key_id: id,

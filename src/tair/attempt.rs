@@ -1,6 +1,6 @@
 //! One signed attempt at a call, to any product of the cloud. Each has a date and a nonce of its own.
 //!
-//! It judges nothing: whether and when there is another attempt is decided by who called.
+//! An attempt judges nothing: whether and when there is another attempt is decided by who called.
 
 use crate::model::secret::Secret;
 use crate::model::text::clean;
@@ -18,15 +18,15 @@ use url::Url;
 /// A call, but for what every attempt has anew.
 #[derive(Debug, Clone, Copy)]
 pub struct ApiCall<'a> {
-    /// Where it goes.
+    /// The endpoint that the call goes to.
     pub endpoint: &'a Url,
     /// The version of the product's API.
     pub version: &'a str,
-    /// The action.
+    /// The action's name.
     pub action: &'a str,
-    /// GET or POST.
+    /// The HTTP method, GET or POST.
     pub method: Method,
-    /// Its parameters; they travel in the query.
+    /// The action's parameters; they travel in the query.
     pub params: &'a [(String, String)],
 }
 
@@ -41,7 +41,7 @@ pub enum Failure {
     Foreign(String),
     /// The cloud answered with an error. With it, the server's clock.
     Cloud(Box<CloudError>, Option<Timestamp>),
-    /// It could not even be made.
+    /// The attempt could not even be made.
     Setup(TairError),
 }
 
@@ -83,7 +83,7 @@ pub(super) async fn attempt(
     headers.push(("authorization".to_owned(), signature.authorization(&credentials.access_key_id)));
     headers.push(("accept".to_owned(), "application/json".to_owned()));
     if call.method == Method::Post {
-        // Not sent for an empty body unless it is asked for; servers may insist on it.
+        // Not sent for an empty body unless it is asked for; servers may demand the header.
         headers.push(("content-length".to_owned(), "0".to_owned()));
     }
     let mut url = call.endpoint.clone();
@@ -101,7 +101,7 @@ pub(super) async fn attempt(
     read(call.action, http.send(request).await)
 }
 
-/// Tells success from failure: the status says that it is one, the code says which.
+/// Separates success from failure: the status shows a failure, the code says which.
 pub(super) fn read(action: &str, sent: Result<Reply, Trouble>) -> Result<Vec<u8>, Failure> {
     let reply = match sent {
         Ok(reply) => reply,

@@ -30,7 +30,7 @@ pub const VERSION: &str = "2015-01-01";
 /// How long a call is repeated.
 #[derive(Debug, Clone, Copy)]
 pub struct RetryPolicy {
-    /// Attempts at most.
+    /// How often a call is attempted at most.
     pub attempts: u32,
     /// Wait before the second attempt where the cloud names none; doubled for each further one.
     pub first: Duration,
@@ -52,7 +52,7 @@ struct Account {
     limiter: Limiter,
     retries: RetryPolicy,
     config: TairConfig,
-    /// Seconds by which the cloud's clock is ahead of ours, once it has told us.
+    /// Seconds by which the cloud's clock is ahead of ours, once a reply has shown the difference.
     clock: AtomicI64,
 }
 
@@ -109,7 +109,7 @@ impl Client {
         Self::with(config, env, RetryPolicy::default())
     }
 
-    /// As [`Client::new`], with another retries.
+    /// As [`Client::new`], with another retry policy.
     ///
     /// # Errors
     /// As [`Client::new`].
@@ -123,13 +123,13 @@ impl Client {
         Ok(Self { account: Arc::new(account), region, endpoint })
     }
 
-    /// The region.
+    /// The region whose instances this client calls.
     #[must_use]
     pub fn region(&self) -> &str {
         &self.region
     }
 
-    /// Where calls go.
+    /// The endpoint that calls go to.
     #[must_use]
     pub const fn endpoint(&self) -> &Url {
         &self.endpoint

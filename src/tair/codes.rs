@@ -1,4 +1,4 @@
-//! What the cloud's error codes mean for a caller: which fault, whose turn it is, and what to do next.
+//! What the cloud's error codes mean for a caller: which fault, who has to act, and what to do next.
 //!
 //! Decided by code and never by HTTP status, because the gateway gives one code different statuses. A code that nobody
 //! published falls to a rule by its form, or to `cloud.refused`.

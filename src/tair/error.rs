@@ -1,4 +1,4 @@
-//! What can go wrong on the way to the cloud and back, and the one place where it becomes a `Fault`.
+//! What can go wrong on the way to the cloud and back, and the one place where a failure becomes a `Fault`.
 //!
 //! Nothing here holds a credential, a signed URL or a query: what is shown comes cleaned.
 
@@ -28,22 +28,59 @@ pub struct CloudError {
 }
 
 impl CloudError {
-    /// What its code means.
+    /// The meaning of the error's code.
     #[must_use]
     pub fn meaning(&self) -> &'static Meaning {
         meaning(&self.code)
     }
 
-    /// Whether no table and no rule knows its code.
+    /// Whether no table and no rule knows the error's code.
     #[must_use]
     pub fn is_unpublished(&self) -> bool {
         std::ptr::eq(self.meaning(), &raw const crate::tair::meanings::UNKNOWN)
     }
 
-    /// Whether it has this code, in any letter case.
+    /// Whether the error has this code, in any letter case.
     #[must_use]
     pub fn is(&self, code: &str) -> bool {
         self.code.eq_ignore_ascii_case(code)
+    }
+
+    /// Whether the account has no such instance in the region that was asked.
+    #[must_use]
+    pub fn says_no_such_instance(&self) -> bool {
+        std::ptr::eq(self.meaning(), meaning("InvalidInstanceId.NotFound"))
+    }
+
+    /// Whether a backup job runs on the instance, so that no second one begins.
+    #[must_use]
+    pub fn says_backup_runs(&self) -> bool {
+        self.is("BackupJobExists")
+    }
+
+    /// Whether a dry run passed: the cloud reports its success as an error.
+    #[must_use]
+    pub fn says_dry_run_passed(&self) -> bool {
+        self.is("DryRunOperation")
+    }
+
+    /// Whether the instance is busy for now, and nothing was done.
+    #[must_use]
+    pub fn says_wait_until_ready(&self) -> bool {
+        self.meaning().retry == Retry::WhenReady
+    }
+
+    /// Whether the same call fails however often it is sent.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        self.meaning().retry == Retry::Never
+    }
+
+    /// Whether only the message says that the day's backups by hand are used up: the message is documented, and does not
+    /// come everywhere under its published code.
+    #[must_use]
+    pub fn says_daily_limit_by_message(&self) -> bool {
+        self.meaning().retry != Retry::Tomorrow && self.message.to_ascii_lowercase().contains("daily backup times")
     }
 }
 
@@ -64,9 +101,9 @@ impl std::error::Error for CloudError {}
 /// A link of the credentials chain that gave nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FailedLink {
-    /// Which link.
+    /// The link's name.
     pub link: String,
-    /// Why, without secrets.
+    /// Why the link gave nothing, without secrets.
     pub why: String,
 }
 
@@ -96,10 +133,10 @@ pub enum TairError {
     /// A setting that makes calls impossible; says which and why.
     #[error("{0}")]
     Setup(String),
-    /// No region anywhere.
+    /// No region is configured, in the environment or in a profile.
     #[error("no region is configured for Alibaba Cloud")]
     NoRegion,
-    /// No credentials anywhere.
+    /// No link of the credentials chain gave credentials.
     #[error("{0}")]
     NoCredentials(NoCredentials),
     /// The cloud answered with an error.
@@ -118,7 +155,7 @@ pub enum TairError {
     Unreachable {
         /// The host of the endpoint.
         host: String,
-        /// What happened.
+        /// What kept the call from its reply.
         why: String,
     },
     /// The request went out, and no usable reply came back.
@@ -126,7 +163,7 @@ pub enum TairError {
     NoReply {
         /// The action that was called.
         action: String,
-        /// What happened.
+        /// What kept the call from its reply.
         why: String,
     },
     /// A write went out and its outcome is not known: read the state before anything is sent again.
@@ -134,7 +171,7 @@ pub enum TairError {
     Uncertain {
         /// The action that was called.
         action: String,
-        /// What happened.
+        /// What kept the call from its reply.
         why: String,
     },
     /// A reply that says something else than the API promises.
@@ -142,7 +179,7 @@ pub enum TairError {
     BadReply {
         /// The action that was called.
         action: String,
-        /// What is wrong with it.
+        /// What is wrong with the reply.
         why: String,
     },
 }
@@ -161,6 +198,22 @@ impl TairError {
     #[must_use]
     pub fn is_code(&self, code: &str) -> bool {
         self.cloud().is_some_and(|e| e.is(code))
+    }
+
+    /// Whether the cloud answered with an error of which `says` holds.
+    #[must_use]
+    pub fn is_cloud(&self, says: impl FnOnce(&CloudError) -> bool) -> bool {
+        self.cloud().is_some_and(says)
+    }
+
+    /// Whether the failure may pass by itself, so that the same question is worth asking again later.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::NoReply { .. } | Self::BadReply { .. } | Self::NoCredentials(_) => true,
+            Self::Cloud(cloud) => !matches!(cloud.meaning().retry, Retry::Never | Retry::Tomorrow),
+            _ => false,
+        }
     }
 
     /// Whether a write may have taken effect although it failed.

@@ -22,13 +22,13 @@ const MAX_AGENT: usize = 256;
 /// A request, ready to be sent.
 #[derive(Debug)]
 pub struct Request {
-    /// Method.
+    /// The HTTP method.
     pub method: reqwest::Method,
     /// The whole address, encoded.
     pub url: String,
-    /// Headers.
+    /// The request's headers.
     pub headers: Vec<(String, String)>,
-    /// Body.
+    /// The request's body.
     pub body: Vec<u8>,
     /// Whether proxies are passed by: for services of this machine and its host.
     pub direct: bool,
@@ -37,13 +37,13 @@ pub struct Request {
 /// What came back, whatever its status.
 #[derive(Debug)]
 pub struct Reply {
-    /// HTTP status.
+    /// The reply's HTTP status.
     pub status: u16,
     /// What `x-acs-retry-after` asks for.
     pub retry_after: Option<Duration>,
     /// The server's clock.
     pub date: Option<Timestamp>,
-    /// Body.
+    /// The reply's body.
     pub body: Vec<u8>,
 }
 

@@ -44,13 +44,13 @@ impl<'a> Incoming<'a> {
 /// A request whose signature holds.
 #[derive(Debug, Clone)]
 pub struct Signed {
-    /// Who signed.
+    /// The AccessKey id of who signed.
     pub access_key_id: String,
     /// Their STS token, to be judged by the server.
     pub security_token: Option<Secret>,
     /// To be refused the second time.
     pub nonce: String,
-    /// The action called.
+    /// The action that is called.
     pub action: String,
     /// The version of the API called.
     pub version: String,

@@ -1,4 +1,4 @@
-//! The account's rate of requests: a bucket that fills steadily, and stands still while the cloud asks for patience.
+//! The account's rate of requests: a bucket that fills steadily, and stops while the cloud asks to slow down.
 //!
 //! Every client of one account shares it, whatever the region: the cloud counts by account.
 
@@ -26,7 +26,7 @@ impl Limiter {
         Self { interval, ahead, due: Mutex::new(Instant::now()) }
     }
 
-    /// Waits for its turn. Turns are given in the order in which they were asked for.
+    /// Waits until a request may be sent. Whoever asked first sends first.
     pub async fn acquire(&self) {
         let at = {
             let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
@@ -38,7 +38,7 @@ impl Limiter {
         sleep_until(at).await;
     }
 
-    /// Nobody gets a turn for so long: the cloud has turned a request away.
+    /// Nobody sends for so long: the cloud has turned a request away.
     pub fn pause(&self, wait: Duration) {
         let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
         *due = (*due).max(Instant::now() + wait + self.ahead);

@@ -5,16 +5,16 @@
 use crate::model::fault::Kind;
 use crate::tair::retry::Retry;
 
-/// What a group of codes means.
+/// The meaning of a group of codes.
 #[derive(Debug)]
 pub struct Meaning {
     /// The fault's code.
     pub fault: &'static str,
     /// The fault's kind.
     pub kind: Kind,
-    /// What sending it again is good for.
+    /// What sending the same call again is good for.
     pub retry: Retry,
-    /// The next step.
+    /// The next step for whoever called.
     pub hint: &'static str,
     /// Calls of ours that make sense now.
     pub next: &'static [&'static str],
@@ -320,7 +320,7 @@ pub(super) static MEANINGS: [Meaning; 38] = [
         "account.billing",
         Kind::Provider,
         Retry::Never,
-        "The account cannot pay for this, or the instance's billing does not allow it. Settle it in the console.",
+        "The account cannot pay for this, or the instance's billing does not allow it. Clear that in the console.",
         &[],
         "InsufficientBalance PaymentMethodNotFound PayIllegalAgreement CASH_BOOK_INSUFFICIENT \
          SecurityRisk.AuthVerification AccountMoneyValidateError RealNameAuthenticationError \

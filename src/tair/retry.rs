@@ -19,7 +19,7 @@ pub enum Retry {
     NewToken,
     /// The instance is busy: look at its state, and send it again when it is ready.
     WhenReady,
-    /// Not before tomorrow.
+    /// Nothing before tomorrow: the day's quota is used up.
     Tomorrow,
 }
 

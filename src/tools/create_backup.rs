@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Longest wait a call may ask for, in seconds.
+/// Longest wait that a call may ask for, in seconds.
 pub const MAX_WAIT: u64 = 3600;
 
-/// Arguments.
+/// Arguments of `create_backup`.
 #[derive(Debug, Serialize, Deserialize, JsonSchema, clap::Args)]
 #[serde(deny_unknown_fields)]
 pub struct Args {
@@ -31,24 +31,24 @@ pub struct Args {
     pub note: Option<String>,
 }
 
-/// Reply.
+/// Reply of `create_backup`.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Created {
-    /// Follow it with describe_jobs.
+    /// Id of the job, to be followed with describe_jobs.
     pub backup_job_id: String,
     /// `running`, `succeeded` or `failed`.
     pub status: &'static str,
-    /// The set, once there is one.
+    /// Id of the set, once the job has succeeded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backup_id: Option<String>,
-    /// The job ran already; this call joined it, and its note was not used.
+    /// Whether the job ran already: this call joined it, and the call's note was not used.
     pub joined: bool,
-    /// What it is doing, or what came of it.
+    /// The job's stage, or its result.
     pub message: String,
-    /// Share done, 0 to 1, when known.
+    /// Share done, 0 to 1, where known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub progress: Option<f64>,
-    /// Stable code of a failure.
+    /// Stable code of the job's failure.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
     /// The next step.

@@ -1,4 +1,4 @@
-//! `create_instance_from_backup`: a new instance of the cloud from a backup or a moment of another. It costs money.
+//! `create_instance_from_backup`: a new instance of the cloud from a backup or a moment of another. The new instance costs money.
 
 use crate::guard::act::{Act, CloneOrder, Source};
 use crate::model::fault::{Fault, Kind};
@@ -8,7 +8,7 @@ use crate::tools::{Outcome, ToolCall, guarded};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Arguments.
+/// Arguments of `create_instance_from_backup`.
 #[derive(Debug, Serialize, Deserialize, JsonSchema, clap::Args)]
 #[serde(deny_unknown_fields)]
 pub struct Args {
@@ -49,7 +49,7 @@ pub struct Args {
     pub confirmation_token: Option<String>,
 }
 
-/// What may be taken over.
+/// The settings that a new instance may take over.
 const MODES: [&str; 3] = ["whitelist", "config", "account"];
 
 /// Plans, or carries out what was planned.

@@ -1,6 +1,6 @@
-//! An act on behalf of a caller who signed for it: for a face that speaks the cloud's own API, where there is nobody to ask.
+//! An act on behalf of a caller who signed the request: for a face that speaks the cloud's own API, where nobody can be asked.
 //!
-//! It takes the guard's way all the same: assessed, refused where a check blocks, planned, recorded, redeemed once.
+//! The act takes the guard's way all the same: assessed, refused where a check blocks, planned, recorded, redeemed once.
 
 use crate::guard::act::Act;
 use crate::guard::assess::assess;
@@ -17,29 +17,29 @@ use crate::provider::Carried;
 use crate::tools::App;
 use jiff::{SignedDuration, Timestamp};
 
-/// How long the plan may take to be carried out: it is at once.
-const GOOD_FOR: SignedDuration = SignedDuration::from_mins(1);
+/// Lifetime of the plan, which is carried out at once.
+const PLAN_LIFETIME: SignedDuration = SignedDuration::from_mins(1);
 
 /// Why a signed caller's act was not begun.
 #[derive(Debug)]
-pub enum Refusal {
-    /// Checks block it: those that do.
+pub enum DelegatedRefusal {
+    /// Checks block the act; these are the blocking ones.
     Blocked(Vec<Precheck>),
-    /// Anything else.
+    /// The act failed before it began, for another reason.
     Fault(Fault),
 }
 
-impl From<Fault> for Refusal {
+impl From<Fault> for DelegatedRefusal {
     fn from(fault: Fault) -> Self {
         Self::Fault(fault)
     }
 }
 
-impl From<Refusal> for Fault {
-    fn from(refusal: Refusal) -> Self {
+impl From<DelegatedRefusal> for Fault {
+    fn from(refusal: DelegatedRefusal) -> Self {
         match refusal {
-            Refusal::Fault(fault) => fault,
-            Refusal::Blocked(checks) => {
+            DelegatedRefusal::Fault(fault) => fault,
+            DelegatedRefusal::Blocked(checks) => {
                 let why = of_status(Status::Block, &checks).join("; ");
                 Self::new(Kind::Refused, "precheck.blocked", why).hint("Cure what blocks, then call again.")
             }
@@ -47,22 +47,23 @@ impl From<Refusal> for Fault {
     }
 }
 
-/// Carries out an act for a signed caller. Like the cloud it asks nobody, minds no write traffic and takes no safety backup.
+/// Carries out an act for a signed caller. As in the cloud nobody is asked, write traffic does not matter, and no safety
+/// backup is taken.
 ///
 /// # Errors
 /// The checks that block; the faults of the instance.
-pub async fn delegated(app: &App, caller: &Caller, instance_id: &str, act: Act) -> Result<Carried, Refusal> {
+pub async fn delegated(app: &App, caller: &Caller, instance_id: &str, act: Act) -> Result<Carried, DelegatedRefusal> {
     let what = act.on(instance_id);
     let outcome = carry_out(app, caller, instance_id, act).await;
-    // What blocks has a line of its own, with the plan it blocked.
-    if let Err(Refusal::Fault(fault)) = &outcome {
+    // A blocked act has a record of its own, with its plan.
+    if let Err(DelegatedRefusal::Fault(fault)) = &outcome {
         let detail = format!("{what}: {}: {}", fault.code, fault.message);
         app.state.record(AuditRecord::now("refused", caller.id(), instance_id, detail)).await?;
     }
     outcome
 }
 
-async fn carry_out(app: &App, caller: &Caller, instance_id: &str, act: Act) -> Result<Carried, Refusal> {
+async fn carry_out(app: &App, caller: &Caller, instance_id: &str, act: Act) -> Result<Carried, DelegatedRefusal> {
     let rules = Rules { confirmation: app.config.guard.confirmation, max_writes_per_second: f64::MAX };
     app.provider.capabilities(instance_id).await?.need(&act.needs())?;
     let facts = app.provider.facts(instance_id, &act, None).await?;
@@ -74,13 +75,13 @@ async fn carry_out(app: &App, caller: &Caller, instance_id: &str, act: Act) -> R
         plan: Plan::new(act, instance_id, assessment, &checks, None, rules),
         caller: caller.id().into(),
         created_at: now,
-        expires_at: now + GOOD_FOR,
+        expires_at: now + PLAN_LIFETIME,
         status: ConfirmationStatus::Open,
     };
     let state = &app.state;
     if blocked(&checks) {
         state.record(open.record("blocked", of_status(Status::Block, &checks).join("; "))).await?;
-        return Err(Refusal::Blocked(checks.into_iter().filter(|c| c.status == Status::Block).collect()));
+        return Err(DelegatedRefusal::Blocked(checks.into_iter().filter(|c| c.status == Status::Block).collect()));
     }
     state.open(&open).await?;
     let planned = format!("{}, plan {}", open.plan.act.on(instance_id), open.plan.digest_hex()?);

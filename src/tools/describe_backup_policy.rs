@@ -1,4 +1,4 @@
-//! `describe_backup_policy`: when backups are taken by themselves, how long they are kept, and how far back one can go.
+//! `describe_backup_policy`: when automated backups are taken, how long they are kept, and how far back one can go.
 
 use crate::model::fault::Fault;
 use crate::model::policy::BackupPolicy;
@@ -7,7 +7,7 @@ use crate::tools::ToolCall;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Arguments.
+/// Arguments of `describe_backup_policy`.
 #[derive(Debug, Serialize, Deserialize, JsonSchema, clap::Args)]
 #[serde(deny_unknown_fields)]
 pub struct Args {
@@ -16,19 +16,19 @@ pub struct Args {
     pub instance_id: String,
 }
 
-/// A policy in a reply.
+/// Reply of `describe_backup_policy`.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct PolicyRow {
-    /// The hour in which backups begin, UTC.
+    /// The hour in which backups begin, UTC: `02:00Z-03:00Z`.
     pub preferred_backup_time: String,
-    /// Weekdays.
+    /// Weekdays on which backups are taken, in English and in full.
     pub preferred_backup_period: Vec<String>,
     /// Days that an automated backup is kept.
     pub backup_retention_period: u32,
-    /// When the next one begins.
+    /// When the next automated backup begins.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub preferred_next_backup_time: Option<String>,
-    /// Data flashback: any second since backup_log_start_time can be restored.
+    /// Whether data flashback is on: any second since backup_log_start_time can then be restored.
     pub enable_backup_log: bool,
     /// The earliest second that can be restored.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -36,7 +36,7 @@ pub struct PolicyRow {
 }
 
 impl PolicyRow {
-    /// The row of a policy.
+    /// The reply for a policy.
     #[must_use]
     pub fn of(policy: &BackupPolicy) -> Self {
         Self {

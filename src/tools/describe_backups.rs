@@ -10,12 +10,12 @@ use jiff::{Timestamp, ToSpan as _};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Days listed when no start is given.
+/// Length of the range listed when no start is given, in days.
 const DEFAULT_DAYS: i64 = 7;
-/// Largest page.
+/// Most rows a page.
 const MAX_PAGE: usize = 100;
 
-/// Arguments.
+/// Arguments of `describe_backups`.
 #[derive(Debug, Serialize, Deserialize, JsonSchema, clap::Args)]
 #[serde(deny_unknown_fields)]
 pub struct Args {
@@ -44,24 +44,24 @@ pub struct Args {
     pub page_size: Option<usize>,
 }
 
-/// Reply.
+/// Reply of `describe_backups`.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Backups {
-    /// Newest first.
+    /// The sets of this page, newest first.
     pub backups: Vec<BackupRow>,
-    /// Sets in the range, on all pages.
+    /// Number of sets in the range, on all pages.
     pub total: usize,
-    /// This page.
+    /// Number of this page, from 1.
     pub page_number: usize,
-    /// Rows a page.
+    /// Most rows a page.
     pub page_size: usize,
-    /// The range looked at; absent with backup_id.
+    /// Start of the range listed; absent with backup_id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub start_time: Option<String>,
-    /// Its end.
+    /// End of the range listed; absent with backup_id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub end_time: Option<String>,
-    /// Sets outside the range, where none is in it.
+    /// Number of sets outside the range, where none is in it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outside_range: Option<usize>,
 }

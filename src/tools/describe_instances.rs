@@ -1,4 +1,4 @@
-//! `describe_instances`: what there is, whether it serves, and how far it is protected.
+//! `describe_instances`: the instances, whether each serves, and how far each is protected.
 
 use crate::model::fault::{Fault, Kind};
 use crate::model::instance::{Instance, total_keys};
@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Arguments.
+/// Arguments of `describe_instances`.
 #[derive(Debug, Serialize, Deserialize, JsonSchema, clap::Args)]
 #[serde(deny_unknown_fields)]
 pub struct Args {
@@ -34,47 +34,47 @@ const PAGE: u32 = 20;
 /// How far an instance can be recovered.
 #[derive(Debug, Default, Serialize, JsonSchema)]
 pub struct Protection {
-    /// The latest whole set.
+    /// Id of the latest whole set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_backup_id: Option<String>,
-    /// When it was taken.
+    /// When the latest whole set was taken.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_backup_at: Option<String>,
-    /// Its age in seconds.
+    /// Age of the latest whole set, in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub age_seconds: Option<i64>,
-    /// Whole sets.
+    /// Number of whole sets.
     pub backups: usize,
-    /// Sets that cannot be used.
+    /// Number of sets that cannot be used.
     pub damaged: usize,
-    /// What would be lost if the instance were lost now.
+    /// What would be lost if the instance were lost now, as part of a sentence.
     pub not_recoverable: String,
-    /// Where the recovery window begins, with data flashback on.
+    /// Start of the recovery window, with data flashback on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backup_log_start_time: Option<String>,
 }
 
-/// One instance.
+/// One instance in a reply.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct InstanceRow {
-    /// Its id.
+    /// The instance's id.
     pub instance_id: String,
     /// `local`, `sandbox` or `tair`.
     pub kind: &'static str,
-    /// Where it is, without credentials.
+    /// Where clients connect to the instance, without credentials.
     pub address: String,
-    /// `running`, `unreachable`, or the cloud's word, such as `Normal`.
+    /// `running`, `unreachable`, or the cloud's own status, such as `Normal`.
     pub status: String,
     /// The cloud's region.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub region: Option<String>,
-    /// Why it cannot be reached.
+    /// Why the instance cannot be reached.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// `redis` or `valkey`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub engine: Option<String>,
-    /// Version.
+    /// The server's version, as INFO or the cloud writes it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub engine_version: Option<String>,
     /// `standalone` or `cluster`, with the share of slots.
@@ -83,33 +83,33 @@ pub struct InstanceRow {
     /// `master` or `slave`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub role: Option<String>,
-    /// Replicas attached.
+    /// Number of replicas attached.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replicas: Option<u64>,
-    /// Bytes.
+    /// Bytes of memory used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub used_memory: Option<u64>,
-    /// Bytes; 0 for no limit.
+    /// Bytes of the memory limit; 0 for none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub maxmemory: Option<u64>,
-    /// Keys in all databases.
+    /// Number of keys in all databases.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keys: Option<u64>,
-    /// Keys per database.
+    /// Key counts per database.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub databases: Vec<DatabaseRow>,
     /// `person`: a restore needs a person's yes. `token`: the operator waived it.
     pub confirmation: &'static str,
-    /// How far it can be recovered.
+    /// How far the instance can be recovered.
     pub protection: Protection,
 }
 
-/// Reply.
+/// Reply of `describe_instances`.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Instances {
-    /// The instances.
+    /// The instances of this page.
     pub instances: Vec<InstanceRow>,
-    /// On all pages.
+    /// Number of instances on all pages.
     pub total: u64,
 }
 
@@ -128,8 +128,8 @@ pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Instances, Fault> {
             if page_number == 0 {
                 return Err(Fault::new(Kind::Usage, "arguments.invalid", "page_number is 0").hint("It counts from 1."));
             }
-            let wanted = InstanceQuery { search: args.search.clone(), page_number, page_size: PAGE };
-            call.app.provider.instances(&wanted).await?
+            let query = InstanceQuery { search: args.search.clone(), page_number, page_size: PAGE };
+            call.app.provider.instances(&query).await?
         }
     };
     let rows = instances.into_iter().map(async |instance| {
@@ -137,7 +137,7 @@ pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Instances, Fault> {
         let mut row = row(call, instance);
         match found {
             Ok(found) => row.protection = found,
-            // One that cannot be asked must not hide the others; what is not known is not called protected.
+            // An instance that does not answer must not hide the others; unknown protection counts as none.
             Err(fault) => {
                 row.protection.not_recoverable = format!("not known: {}", fault.message);
                 row.reason.get_or_insert(fault.message);

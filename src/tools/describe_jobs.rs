@@ -1,4 +1,4 @@
-//! `describe_jobs`: backups and restores, running and over.
+//! `describe_jobs`: the jobs of backups, restores and new instances, running and ended.
 
 use crate::model::fault::Fault;
 use crate::tools::ToolCall;
@@ -6,7 +6,7 @@ use crate::tools::rows::JobRow;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Arguments.
+/// Arguments of `describe_jobs`.
 #[derive(Debug, Serialize, Deserialize, JsonSchema, clap::Args)]
 #[serde(deny_unknown_fields)]
 pub struct Args {
@@ -20,10 +20,10 @@ pub struct Args {
     pub instance_id: Option<String>,
 }
 
-/// Reply.
+/// Reply of `describe_jobs`.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Jobs {
-    /// Newest first, at most 50.
+    /// The jobs, newest first, at most 50.
     pub jobs: Vec<JobRow>,
 }
 

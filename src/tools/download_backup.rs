@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Arguments.
+/// Arguments of `download_backup`.
 #[derive(Debug, Serialize, Deserialize, JsonSchema, clap::Args)]
 #[serde(deny_unknown_fields)]
 pub struct Args {
@@ -37,23 +37,23 @@ pub struct Args {
     pub url_only: bool,
 }
 
-/// Reply.
+/// Reply of `download_backup`.
 #[derive(Debug, Serialize, JsonSchema, Default)]
 pub struct Download {
-    /// The file.
+    /// Path of the file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
-    /// Its size.
+    /// Size of the file in bytes.
     pub bytes: u64,
-    /// Its SHA-256.
+    /// SHA-256 of the file, lower-case hexadecimal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
     /// RDB format version.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rdb_version: Option<u16>,
-    /// It was there already, equal to the byte.
+    /// Whether the file existed already, equal to the byte.
     pub already_there: bool,
-    /// Whoever has it can read the backup.
+    /// The signed URL; whoever has it can read the backup.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
     /// Until when the URL works.
@@ -81,7 +81,7 @@ pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Download, Fault> {
     let name = args.file_name.unwrap_or_else(|| format!("{}.rdb", set.id));
     let (own, roots) = (call.app.config.home.downloads(), call.app.config.download_roots.clone());
     let directory = args.directory.unwrap_or_default();
-    // Another machine's disk may answer late, or never.
+    // The directory may be on a network disk, which may answer late, or never.
     let to = tokio::task::spawn_blocking(move || place(own, roots, Path::new(&directory), &name))
         .await
         .map_err(|e| Fault::new(Kind::Unexpected, "job.crashed", "a worker thread died").because(e))??;
@@ -108,8 +108,9 @@ pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Download, Fault> {
     })
 }
 
-/// Where a download may go: under our own root or the operator's, by no `..`, through no link that leads out. Blocking.
-fn place(own: PathBuf, others: Vec<PathBuf>, asked: &Path, name: &str) -> Result<PathBuf, Fault> {
+/// The path that a download may be written to: under our own root or the operator's, without `..`, and through no link that
+/// leads out. Blocking.
+fn place(own: PathBuf, others: Vec<PathBuf>, directory: &Path, name: &str) -> Result<PathBuf, Fault> {
     let plain = Path::new(name).components().eq([Component::Normal(name.as_ref())]);
     if !plain || name.starts_with('.') || name.len() > 200 || name.chars().any(char::is_control) {
         return Err(Fault::new(Kind::Usage, "download.bad_name", format!("{} is not a plain file name", quoted(name)))
@@ -125,8 +126,8 @@ fn place(own: PathBuf, others: Vec<PathBuf>, asked: &Path, name: &str) -> Result
         )
         .hint(format!("Allowed: {}. An operator adds others as download_roots in the configuration.", list.join(", ")))
     };
-    let dir = own.join(asked);
-    if asked.components().any(|c| c == Component::ParentDir) {
+    let dir = own.join(directory);
+    if directory.components().any(|c| c == Component::ParentDir) {
         return Err(outside(&dir));
     }
     private_dir(&own)?;
@@ -144,6 +145,6 @@ fn place(own: PathBuf, others: Vec<PathBuf>, asked: &Path, name: &str) -> Result
     };
     inside(existing)?;
     private_dir(&dir)?;
-    // Looked at again: what was made may have been swapped for a link meanwhile.
+    // Checked again: a directory just made may have been swapped for a link.
     Ok(inside(&dir)?.join(name))
 }

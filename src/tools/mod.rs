@@ -23,7 +23,7 @@ use crate::guard::person::Answer;
 use crate::model::caller::Caller;
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, JobStatus};
-use crate::model::text::{clean, unknown_word};
+use crate::model::text::{clean, unknown_field};
 use crate::provider::Provider;
 use crate::state::State;
 use async_trait::async_trait;
@@ -33,56 +33,56 @@ use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// What every tool works with.
+/// What every tool works with: configuration, provider and state.
 pub struct App {
-    /// The configuration.
+    /// The configuration, checked.
     pub config: Config,
-    /// The instances' provider.
+    /// The provider of all instances.
     pub provider: Arc<dyn Provider>,
-    /// Jobs, confirmations, audit.
+    /// The store of jobs, confirmations and the audit.
     pub state: Arc<dyn State>,
 }
 
-/// Is told how far long work is; a face shows it.
+/// Receives the progress of long work; a face shows it.
 #[async_trait]
 pub trait Progress: Send + Sync {
-    /// `done` of `total` (0: unknown), and what is being done. Called at least every few seconds.
+    /// Reports `done` of `total` bytes (0: unknown), and the work's stage. Called at least every few seconds.
     async fn report(&self, done: u64, total: u64, message: &str);
 }
 
-/// What asking the person came to.
+/// What asking the person resulted in.
 #[derive(Debug)]
 pub enum Asked {
-    /// They answered, or nobody can be asked.
+    /// The person answered, or nobody can be asked.
     Answered(Answer),
     /// The face has to return to its client to ask; the same call will come again with the answer.
     Deferred,
 }
 
-/// The way to the person, as the face that was called has it.
+/// The channel to the person that the called face has.
 #[async_trait]
 pub trait Person: Send + Sync {
-    /// Whether this call puts the question: the audit must not say that somebody was asked where nobody can be, nor
-    /// again where the answer is already here.
+    /// Whether this call will ask the person: the audit must not say that somebody was asked where nobody can be, nor again
+    /// where the call already brings the answer.
     fn puts_the_question(&self) -> bool;
 
-    /// Asks, and waits for the answer no longer than the confirmation is good for.
+    /// Asks the person, and waits for the answer no longer than the confirmation is valid.
     async fn ask(&self, open: &Confirmation, question: &str) -> Asked;
 }
 
-/// One call: who calls, and how they can be reached while it runs.
+/// One call of a tool: the caller, and how they can be reached while it runs.
 pub struct ToolCall<'a> {
-    /// Everything a tool works with.
+    /// What every tool works with.
     pub app: &'a App,
-    /// Who calls; a token is bound to their id.
+    /// Who calls; a token is bound to the caller's id.
     pub caller: &'a Caller,
-    /// The way to the person.
+    /// The channel to the person.
     pub person: &'a dyn Person,
-    /// Is told of progress.
+    /// Receives the call's progress.
     pub progress: &'a dyn Progress,
 }
 
-/// What a call came to.
+/// The outcome of a call.
 pub enum Outcome {
     /// The structured result: exactly what `--json` prints and an MCP client gets.
     Reply {
@@ -93,11 +93,11 @@ pub enum Outcome {
     },
     /// The face must ask the person and call again with the answer.
     AskPerson {
-        /// The confirmation that waits.
+        /// Nonce of the confirmation that waits for the answer.
         nonce: String,
-        /// The question, complete.
+        /// The whole question, ready to be shown.
         question: String,
-        /// Until when it may be answered.
+        /// Until when the question may be answered.
         until: Timestamp,
     },
 }
@@ -142,7 +142,7 @@ impl Outcome {
     }
 }
 
-/// What a verb's `run` returns: its reply, or of a guarded one the outcome already.
+/// Turns what a verb's `run` returns into an outcome: a reply, or the outcome itself of a guarded tool.
 trait IntoOutcome {
     fn into_outcome(self) -> Result<Outcome, Fault>;
 }
@@ -159,7 +159,8 @@ impl IntoOutcome for Outcome {
     }
 }
 
-/// Reads a tool's arguments from JSON. An explicit null is an argument left out: some clients send all they know of.
+/// Parses a tool's arguments from JSON. An explicit null counts as an argument left out: some clients send every argument
+/// they know.
 ///
 /// # Errors
 /// `arguments.invalid`, naming the argument and what is wrong with it, and the nearest right name for an unknown one.
@@ -170,7 +171,7 @@ pub fn arguments<A: DeserializeOwned>(mut json: serde_json::Value) -> Result<A, 
     serde_path_to_error::deserialize(json).map_err(|e| {
         let at = e.path().to_string();
         let reason = e.into_inner().to_string().replace("expected usize", "expected a whole number").replace("expected u64", "expected a whole number");
-        let hint = match unknown_word(&reason).filter(|_| reason.starts_with("unknown field")) {
+        let hint = match unknown_field(&reason).filter(|_| reason.starts_with("unknown field")) {
             Some((_, Some(near))) => format!("Did you mean {near}? The tool's input schema names every argument."),
             Some((_, None)) => "Leave it out; the tool's input schema names every argument. No argument can stand in for a person's yes.".into(),
             None => "The tool's input schema gives each argument's type; ids are strings, numbers stand without quotes.".into(),
@@ -180,7 +181,7 @@ pub fn arguments<A: DeserializeOwned>(mut json: serde_json::Value) -> Result<A, 
     })
 }
 
-/// Runs a tool by its name with JSON arguments: the one door for MCP and the command line.
+/// Runs a tool by its name with JSON arguments: the single entry point for MCP and the command line.
 ///
 /// # Errors
 /// `tool.unknown`, `arguments.invalid`, `mode.read_only`, and each tool's own.
@@ -210,10 +211,10 @@ impl App {
     }
 }
 
-/// How often a waiting call reports, so that a client does not take silence for an end.
-const REPORT: Duration = Duration::from_secs(1);
+/// Interval at which a waiting call reports, so that a client does not take silence for an end.
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Works with a heartbeat, so that a client does not take silence for an end.
+/// Runs work and reports a heartbeat, so that a client does not take silence for an end.
 pub async fn with_progress<T>(call: &ToolCall<'_>, what: &str, work: impl Future<Output = T>) -> T {
     tokio::pin!(work);
     loop {
@@ -224,7 +225,8 @@ pub async fn with_progress<T>(call: &ToolCall<'_>, what: &str, work: impl Future
     }
 }
 
-/// Work that changes something: begun, it is seen to its end, also when the client cancels the call that waits for it.
+/// Runs work that changes something: once begun, it runs to its end, also when the client cancels the call that waits for
+/// it.
 ///
 /// # Errors
 /// Its own; `job.crashed` where it died of a bug.
@@ -246,15 +248,15 @@ pub async fn follow(call: &ToolCall<'_>, mut job: Job, wait: Duration) -> Result
     let deadline = Instant::now() + wait;
     let mut changes = call.app.state.changes();
     if job.status == JobStatus::Running {
-        // It may have changed since it was handed in, of which nobody notifies any more.
+        // The job may have changed before `changes` was taken, which `changes` does not report.
         job = call.app.state.job(&job.id).await?;
     }
-    let mut reported = Instant::now().checked_sub(REPORT).unwrap_or_else(Instant::now);
+    let mut reported = Instant::now().checked_sub(REPORT_INTERVAL).unwrap_or_else(Instant::now);
     while job.status == JobStatus::Running && Instant::now() < deadline {
-        // Where the wait is over first, the job is read once more all the same.
+        // Also where the wait ends first, the job is read once more.
         let _ = tokio::time::timeout_at(deadline.into(), changes.changed()).await;
         job = call.app.state.job(&job.id).await?;
-        if reported.elapsed() >= REPORT {
+        if reported.elapsed() >= REPORT_INTERVAL {
             reported = Instant::now();
             call.progress
                 .report(job.done, job.total, &format!("{} {}: {}", job.kind.as_str(), job.id, job.stage))

@@ -1,4 +1,4 @@
-//! `modify_backup_policy`: changes what is named and keeps the rest. What lowers protection takes a person's yes.
+//! `modify_backup_policy`: changes the values given and keeps the rest. A change that lowers protection needs a person's yes.
 
 use crate::guard::act::{Act, PolicyChange};
 use crate::guard::ledger::AuditRecord;
@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// Arguments.
+/// Arguments of `modify_backup_policy`.
 #[derive(Debug, Serialize, Deserialize, JsonSchema, clap::Args)]
 #[serde(deny_unknown_fields)]
 pub struct Args {
@@ -41,7 +41,7 @@ pub struct Args {
     pub confirmation_token: Option<String>,
 }
 
-/// Changes the policy; plans first where that lowers protection.
+/// Changes the policy; plans first where the change lowers protection.
 ///
 /// # Errors
 /// `arguments.invalid`, `confirm.*`, `instance.not_found`, `policy.unsupported`.

@@ -1,7 +1,7 @@
 //! The registry: one row a tool. The names, `--read-only`, the dispatch, the published listing and the subcommands of the
 //! command line all follow from the row, so that a tool is added by its files and one row here.
 //!
-//! A row says nothing that another place says too: the description is `tools/<verb>.md`, the schemas are those of the types.
+//! A row repeats nothing: the description is `tools/<verb>.md`, the schemas are those of the types.
 
 use crate::model::fault::Fault;
 use crate::tools::guarded::reply::Guarded;
@@ -15,12 +15,12 @@ use futures::future::BoxFuture;
 use schemars::{Schema, SchemaGenerator};
 use serde_json::Value;
 
-/// What a tool may do at worst. Whatever is more than [`Risk::Reads`] is refused with `--read-only`.
+/// The worst that a tool may do. Anything above [`Risk::Reads`] is refused with `--read-only`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Risk {
     /// Reads instances and backups; a download writes a file on this machine.
     Reads,
-    /// Adds something: a backup.
+    /// Adds data: a backup.
     Writes,
     /// May lower protection.
     Lowers,
@@ -30,38 +30,38 @@ pub enum Risk {
     Costs,
 }
 
-/// How much of its reply a tool's listing describes: every field is paid for by every user.
+/// How much of its reply a tool's listing describes: every user pays for every field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Listing {
     /// All fields.
     Whole,
-    /// What a model needs to go on; another tool's listing has the same reply whole.
+    /// Only the fields a model needs to go on; another tool's listing has the same reply whole.
     Essence,
 }
 
-/// A tool.
+/// One tool: a row of the registry.
 pub struct Tool {
-    /// Its verb, the one word for it everywhere.
+    /// The verb, which names the tool everywhere.
     pub name: &'static str,
-    /// What it may do at worst.
+    /// The worst that the tool may do.
     pub risk: Risk,
-    /// How much of its reply is listed.
+    /// How much of the reply is listed.
     pub listing: Listing,
-    /// What the command line's help says.
+    /// One line for the command line's help.
     pub about: &'static str,
-    /// `tools/<verb>.md`: front matter, and what a model reads.
+    /// `tools/<verb>.md`: front matter, and the description that a model reads.
     pub description: &'static str,
     /// `tools/<verb>.json`: what `tools/list` sends, frozen.
     pub frozen: &'static str,
-    /// The schema of its arguments.
+    /// Makes the schema of the arguments.
     pub input: fn(SchemaGenerator) -> Schema,
-    /// The schema of its reply.
+    /// Makes the schema of the reply.
     pub output: fn(SchemaGenerator) -> Schema,
-    /// Gives a subcommand its arguments.
+    /// Adds the arguments to a subcommand.
     pub options: fn(Command) -> Command,
-    /// The arguments of a subcommand as the JSON that [`Tool::run`] takes.
+    /// Turns the arguments of a subcommand into the JSON that [`Tool::run`] takes.
     pub read: fn(&ArgMatches) -> Result<Value, clap::Error>,
-    /// Does it.
+    /// Carries a call out.
     pub run: for<'a> fn(&'a ToolCall<'a>, Value) -> BoxFuture<'a, Result<Outcome, Fault>>,
 }
 
@@ -142,14 +142,14 @@ const fn names() -> [&'static str; TOOLS.len()] {
     names
 }
 
-/// The row of a verb.
+/// The tool of a verb.
 #[must_use]
 pub fn find(verb: &str) -> Option<&'static Tool> {
     TOOLS.iter().find(|tool| tool.name == verb)
 }
 
 impl Tool {
-    /// Whether `--read-only` refuses it.
+    /// Whether `--read-only` refuses the tool.
     #[must_use]
     pub fn is_writer(&self) -> bool {
         self.risk != Risk::Reads

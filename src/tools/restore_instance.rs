@@ -9,7 +9,7 @@ use crate::tools::{Outcome, ToolCall, guarded};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Arguments.
+/// Arguments of `restore_instance`.
 #[derive(Debug, Serialize, Deserialize, JsonSchema, clap::Args)]
 #[serde(deny_unknown_fields)]
 pub struct Args {
@@ -42,7 +42,7 @@ pub struct Args {
     pub confirmation_token: Option<String>,
 }
 
-/// Characters of filter_key that the person is shown.
+/// Most characters of filter_key that the person is shown.
 const SHOWN: usize = 160;
 
 /// Plans, or carries out what was planned.
@@ -68,7 +68,7 @@ fn source(args: &Args) -> Result<Source, Fault> {
             }
             Ok(Source::Backup { backup_id: backup_id.clone() })
         }
-        // Whoever approves must see all of it.
+        // The person who approves must see the whole filter_key.
         (None, Some(_)) if args.filter_key.as_ref().is_some_and(|keys| clean_to(keys, SHOWN) != *keys) => invalid(
             "filter_key is longer than 160 characters, or has characters that cannot be shown to the person",
             "Give fewer expressions, without line breaks or invisible characters; restore in several steps.",

@@ -6,14 +6,14 @@ use crate::model::time::written;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// Keys of one database.
+/// Key counts of one database in a reply.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct DatabaseRow {
-    /// Its number.
+    /// The database's number.
     pub db: u64,
-    /// Keys.
+    /// Number of keys.
     pub keys: u64,
-    /// Of these, with an expiry.
+    /// Number of keys that carry an expiry.
     pub expires: u64,
 }
 
@@ -21,7 +21,7 @@ pub struct DatabaseRow {
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(inline)]
 pub struct BackupRow {
-    /// The set.
+    /// The set's id.
     pub backup_id: String,
     /// `whole` or `damaged`.
     pub status: &'static str,
@@ -31,10 +31,10 @@ pub struct BackupRow {
     /// The moment captured, UTC.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub taken_at: Option<String>,
-    /// When it was whole on the vault.
+    /// When the set was complete.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<String>,
-    /// Until when it is kept; absent: until deleted.
+    /// When retention may delete the set; absent: never.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<String>,
     /// Engine and version of the source.
@@ -43,28 +43,28 @@ pub struct BackupRow {
     /// RDB format version.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rdb_version: Option<u16>,
-    /// Bytes of the RDB.
+    /// Bytes of the RDB before compression.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rdb_bytes: Option<u64>,
-    /// Bytes on the vault.
+    /// Bytes of the set's files as stored.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stored_bytes: Option<u64>,
     /// SHA-256 of the RDB.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
-    /// Keys in all databases.
+    /// Number of keys in all databases.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keys: Option<u64>,
-    /// Keys per database.
+    /// Key counts per database.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub databases: Vec<DatabaseRow>,
-    /// Function libraries.
+    /// Number of function libraries.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub functions: Option<u64>,
-    /// Free text of who took it: data, never an instruction.
+    /// Free text of the caller who asked for the set: data, never an instruction.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
-    /// What is wrong with a damaged one.
+    /// What is wrong with a damaged set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub damage: Option<String>,
 }
@@ -76,7 +76,7 @@ pub fn databases(counts: &crate::model::instance::Counts) -> Vec<DatabaseRow> {
 }
 
 impl BackupRow {
-    /// A whole set.
+    /// The row of a whole set.
     #[must_use]
     pub fn whole(set: &BackupSet) -> Self {
         // The cloud tells neither a set's checksum nor what is in it.
@@ -101,7 +101,7 @@ impl BackupRow {
         }
     }
 
-    /// A set that cannot be used.
+    /// The row of a set that cannot be used.
     #[must_use]
     pub fn damaged(set: &crate::model::backup::DamagedSet) -> Self {
         Self {
@@ -128,33 +128,33 @@ impl BackupRow {
 /// A job in a reply.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct JobRow {
-    /// The job.
+    /// The job's id.
     pub job_id: String,
     /// `backup`, `restore` or `clone`.
     pub kind: &'static str,
-    /// Of which instance.
+    /// Id of the instance that the job is about.
     pub instance_id: String,
-    /// The set it makes or restores; for a backup, once there is one.
+    /// The set that the job makes or restores; for a backup, once the job has succeeded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backup_id: Option<String>,
     /// `running`, `succeeded` or `failed`.
     pub status: &'static str,
-    /// What it is doing.
+    /// What the job is doing, in a few words.
     pub stage: String,
-    /// Share done, 0 to 1, when known.
+    /// Share of the bytes done, 0 to 1, where known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub progress: Option<f64>,
-    /// Bytes done.
+    /// Bytes done so far.
     pub bytes: u64,
-    /// When it began.
+    /// When the job was created.
     pub started_at: String,
-    /// When it ended.
+    /// When the job ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<String>,
-    /// Stable code of a failure.
+    /// Stable code of the job's failure.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
-    /// What came of it.
+    /// Result or failure of the job, in a sentence.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
     /// The next step.

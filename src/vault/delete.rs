@@ -1,7 +1,8 @@
-//! How a set ends: the manifest goes first, so that there is never a manifest without data; and what crashes leave is removed.
+//! Deletion of sets: the manifest is renamed first, so that there is never a manifest without data. Sweeping removes the remains
+//! of crashes.
 //!
-//! From the manifest's renaming on the set does not exist. A crash after it leaves a folder that says so, which never lists and
-//! which the next sweep removes.
+//! From the manifest's renaming on, the set does not exist. A crash after the renaming leaves a folder marked as deleting, which is
+//! never listed and which the next sweep removes.
 
 use crate::guard::grant::{Delete, Grant};
 use crate::model::fault::{Fault, Kind};
@@ -86,7 +87,7 @@ impl Vault {
         .await
     }
 
-    /// Removes what a dead process left of a set that it was making. A set that has its manifest stays.
+    /// Removes the data of a set whose making process died. A set that has its manifest stays.
     ///
     /// # Errors
     /// `vault.failed`.

@@ -8,10 +8,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Times a file is made in a directory that another process removes meanwhile, because it is empty.
+/// How often making a file is tried while another process removes its still empty directory.
 const ATTEMPTS: u32 = 8;
 
-/// Objects under one directory.
+/// A store of objects as files under one directory.
 #[derive(Debug)]
 pub struct Disk {
     root: PathBuf,
@@ -28,7 +28,7 @@ impl Disk {
         self.root.join(name)
     }
 
-    /// Does something in an object's directory, which is made where it is not there.
+    /// Runs `make` with an object's path, after making its directory where there is none.
     fn in_dir_of<T>(&self, name: &str, make: impl Fn(&Path) -> io::Result<T>) -> io::Result<T> {
         let path = self.path(name);
         for _ in 1..ATTEMPTS {
@@ -57,7 +57,7 @@ impl Disk {
                 continue;
             }
             match Self::walk(&entry.path(), &format!("{name}/"), found) {
-                // Removed since the directory was read.
+                // The directory was removed since its parent was read.
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
                 Err(_) => found.push(name),
                 Ok(()) => {}
@@ -126,7 +126,7 @@ impl Store for Disk {
     }
 
     fn delete(&self, name: &str) -> io::Result<()> {
-        gone(std::fs::remove_file(self.path(name)))
+        absent_is_ok(std::fs::remove_file(self.path(name)))
     }
 
     fn deleted(&self, folder: &str) -> io::Result<()> {

@@ -16,23 +16,23 @@ const FRAME: usize = 1 << 20;
 const WORKERS: usize = 2;
 const SKIPPABLE: u32 = 0x184D_2A5E;
 const SEEKABLE: u32 = 0x8F92_EAB1;
-/// Number of frames (4), descriptor (1), magic (4).
+/// Bytes of the seek table's footer: number of frames (4), descriptor (1), magic (4).
 const FOOTER: u64 = 9;
-/// Compressed and plain size, 4 bytes each.
+/// Bytes of a seek table's entry: compressed and plain size, 4 bytes each.
 const ENTRY: u64 = 8;
-/// The source's own compression is the bottleneck of a capture, and must stay it.
+/// Usual level: compressing here must stay faster than the source sends.
 const LEVEL: i32 = 1;
-/// For data that hardly shrinks (the source has compressed what it could, or it is random): a third of the time, and within
-/// a few hundredths of the size.
-const FAST: i32 = -1;
-/// A frame that keeps more than this of its size, in percent, is of that kind, and the next one most likely too.
-const HARD: usize = 85;
+/// Level for data that hardly shrinks (compressed by the source already, or random): a third of the time, and within a few
+/// hundredths of the size.
+const FAST_LEVEL: i32 = -1;
+/// A frame that keeps more than this share of its size, in percent, hardly shrinks, and the next one most likely does not either.
+const HARDLY_SHRINKS_PERCENT: usize = 85;
 
 fn bad(why: impl Into<String>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, why.into())
 }
 
-/// Writes frames.
+/// Compresses data into frames and writes them.
 pub struct FrameWriter<W: Write> {
     out: W,
     zstd: zstd::bulk::Compressor<'static>,
@@ -43,7 +43,7 @@ pub struct FrameWriter<W: Write> {
 }
 
 impl<W: Write> FrameWriter<W> {
-    /// Starts an object.
+    /// Begins a data object.
     ///
     /// # Errors
     /// Where zstd refuses its settings.
@@ -55,7 +55,7 @@ impl<W: Write> FrameWriter<W> {
         Ok(Self { out, zstd, plain: Vec::with_capacity(FRAME), packed, table: Vec::new(), written: 0 })
     }
 
-    /// Adds data.
+    /// Appends data.
     ///
     /// # Errors
     /// Those of the output.
@@ -74,8 +74,8 @@ impl<W: Write> FrameWriter<W> {
     fn frame(&mut self) -> io::Result<()> {
         self.packed.clear();
         self.zstd.compress_to_buffer(&self.plain, &mut self.packed)?;
-        let hard = self.packed.len() * 100 > self.plain.len() * HARD;
-        self.zstd.set_parameter(CParameter::CompressionLevel(if hard { FAST } else { LEVEL }))?;
+        let hardly_shrinks = self.packed.len() * 100 > self.plain.len() * HARDLY_SHRINKS_PERCENT;
+        self.zstd.set_parameter(CParameter::CompressionLevel(if hardly_shrinks { FAST_LEVEL } else { LEVEL }))?;
         self.out.write_all(&self.packed)?;
         let sizes = (size32(self.packed.len())?, size32(self.plain.len())?);
         self.table.push(sizes);
@@ -111,7 +111,7 @@ fn size32(n: usize) -> io::Result<u32> {
     u32::try_from(n).map_err(|_| bad("a frame or the seek table is over 4 GiB"))
 }
 
-/// Where a frame lies and how large it is, compressed and plain.
+/// Offset of a frame, and its size, compressed and plain, in bytes.
 #[derive(Debug, Clone, Copy)]
 struct Place {
     offset: u64,
@@ -122,7 +122,7 @@ struct Place {
 /// Reads frames in order; two threads decompress ahead, each at most one frame.
 #[derive(Debug)]
 pub struct FrameReader {
-    /// One of each worker, which gives every `WORKERS`th frame.
+    /// One channel from each worker, which decompresses every `WORKERS`th frame.
     workers: Vec<Receiver<io::Result<Vec<u8>>>>,
     next: usize,
     frames: usize,
@@ -131,7 +131,7 @@ pub struct FrameReader {
 }
 
 impl FrameReader {
-    /// Reads an open object, after a look at its seek table.
+    /// Reads an open object, after checking its seek table.
     ///
     /// # Errors
     /// `InvalidData` where the table does not fit the object.
@@ -180,7 +180,8 @@ impl Read for FrameReader {
     }
 }
 
-/// Decompresses every `WORKERS`th frame from the worker's own on, until the reader is gone or a frame is damaged.
+/// Decompresses every `WORKERS`th frame, beginning with frame number `worker`, until the reader is dropped or a frame is
+/// damaged.
 fn decompress(object: &dyn Ranges, places: &[Place], worker: usize, out: &SyncSender<io::Result<Vec<u8>>>) {
     let run = || -> io::Result<()> {
         let mut zstd = zstd::bulk::Decompressor::new()?;
@@ -200,7 +201,7 @@ fn decompress(object: &dyn Ranges, places: &[Place], worker: usize, out: &SyncSe
         Ok(())
     };
     if let Err(e) = run() {
-        // The reader may be gone; then nobody wants to know.
+        // The reader may have been dropped; then nobody needs the error.
         let _ = out.send(Err(e));
     }
 }

@@ -1,9 +1,9 @@
-//! How a set comes to be, whatever its data comes from: walked, hashed, compressed and staged while it arrives, then committed.
+//! Making a set, whatever its data comes from: the data is walked, hashed, compressed and staged while it arrives, then committed.
 //!
-//! The data lies under its final name from its first byte on. What makes it a set is the manifest, put last and only where there
-//! is none: no rename of a folder, so that a store which has none can do it too. A crash before the commit leaves data without a
-//! manifest, which whoever finds that its job is dead discards ([`Vault::discard_staging`]) and which lists as damaged until
-//! then; a crash after it leaves a whole set.
+//! The data is written under its final name from its first byte on. The manifest makes it a set; the manifest is put last and only
+//! where there is none. No folder is renamed, so that a store without folders can be used too. A crash before the commit leaves
+//! data without a manifest, which is listed as damaged until the dead job is reconciled and the data discarded
+//! ([`Vault::discard_staging`]); a crash after the commit leaves a whole set.
 
 use crate::model::backup::{BackupSet, Mode, Origin};
 use crate::model::fault::{Fault, Kind};
@@ -21,19 +21,19 @@ use sha2::{Digest as _, Sha256};
 use std::io::{self, Read};
 use std::sync::Arc;
 
-/// Longest end that may follow an RDB: a replication stream's mark has 40 bytes.
-const END: u64 = 40;
+/// Longest end mark that may follow an RDB: that of a replication stream has 40 bytes.
+const END_MARK_BYTES_MAX: u64 = 40;
 
-/// Why nothing came of data.
+/// Why no set could be made of the data.
 #[derive(Debug, thiserror::Error)]
 pub enum IngestError {
-    /// It is no RDB that this program can vouch for, or could not be written: the walker says which.
+    /// The data is no RDB that this program can vouch for, or could not be written: the walker says which.
     #[error(transparent)]
     Rdb(#[from] RdbError),
-    /// It is an RDB, and something follows that is not its end.
+    /// The data is an RDB followed by other bytes than its end mark.
     #[error("it is followed by something else than its end")]
     Follows,
-    /// It could not be read to its end.
+    /// The data could not be read to its end.
     #[error(transparent)]
     Read(io::Error),
     /// The vault failed.
@@ -41,22 +41,22 @@ pub enum IngestError {
     Vault(#[from] Fault),
 }
 
-/// What only whoever brings the data knows of the set it becomes.
+/// What the data itself does not tell about the set: who asked, and where and when the data was captured.
 #[derive(Debug)]
 pub struct Metadata {
-    /// Who asked.
+    /// Who asked for the set.
     pub mode: Mode,
-    /// Free text of who asked.
+    /// Free text of the caller who asked.
     pub note: String,
-    /// `redis` or `valkey`.
+    /// The source's engine: `redis` or `valkey`.
     pub engine: String,
-    /// The source server's version.
+    /// The source's version, as its INFO writes it.
     pub version: String,
-    /// The source's run id.
+    /// The source's `run_id`.
     pub run_id: String,
-    /// Replication id at the moment captured.
+    /// The source's replication id at the moment captured.
     pub replication_id: String,
-    /// Replication offset at the moment captured.
+    /// The source's replication offset in bytes at the moment captured.
     pub replication_offset: u64,
     /// The version that was announced to the source as our own.
     pub announced_version: Option<String>,
@@ -64,13 +64,13 @@ pub struct Metadata {
     pub write_calls: Option<u64>,
     /// When the capture began.
     pub started_at: Timestamp,
-    /// Until when the set is kept.
+    /// When retention may delete the set; `None` for never.
     pub expires_at: Option<Timestamp>,
-    /// Until when it may not be deleted.
+    /// Until when the set may not be deleted; `None` without a lock.
     pub locked_until: Option<Timestamp>,
 }
 
-/// Data that lies on the vault, whole and walked, and is no set yet. Dropped without a commit, it takes the data with it.
+/// Data on the vault, whole and walked, that is no set yet. Dropping it without a commit removes the data.
 #[derive(Debug)]
 pub struct Ingest {
     staging: Staged,
@@ -80,15 +80,15 @@ pub struct Ingest {
     stored_bytes: u64,
 }
 
-/// The folder of a set that is being made. Blocking where it is dropped, which is on the thread that ingests, or after a commit
+/// The folder of a set that is being made. Dropping it blocks: that happens on the thread that ingests, or after a commit
 /// that failed.
 #[derive(Debug)]
 struct Staged {
     vault: Vault,
     instance_id: String,
     backup_id: String,
-    /// Nothing of the folder may be removed by us any more.
-    over: bool,
+    /// Whether the folder is a set's by now and must not be removed.
+    is_a_set: bool,
 }
 
 impl Drop for Staged {
@@ -101,11 +101,12 @@ impl Drop for Staged {
 }
 
 impl Vault {
-    /// Reads an RDB to its end, stages it as the data of a set, and says what is in it. `ends` judges what follows the RDB, given
-    /// the RDB's length: nothing in a file, a mark in a replication stream. The work is done on a thread of its own.
+    /// Reads an RDB to its end, stages it as the data of a set, and reports its statistics. `ends` judges the bytes after
+    /// the RDB, given the RDB's length: none in a file, a mark in a replication stream. The work is done on a thread of its
+    /// own.
     ///
     /// # Errors
-    /// [`IngestError`], and then nothing of it is kept.
+    /// [`IngestError`], and then no data is kept.
     pub async fn ingest(
         &self,
         instance_id: &str,
@@ -115,7 +116,7 @@ impl Vault {
         ends: impl FnOnce(u64, &[u8]) -> bool + Send + 'static,
     ) -> Result<Ingest, IngestError> {
         let (vault, instance_id, backup_id) = (self.clone(), instance_id.to_owned(), backup_id.to_owned());
-        worker::giving_way("capture", move || stage(vault, instance_id, backup_id, origin, from, ends)).await?
+        worker::at_low_priority("capture", move || stage(vault, instance_id, backup_id, origin, from, ends)).await?
     }
 }
 
@@ -129,9 +130,9 @@ fn stage(
 ) -> Result<Ingest, IngestError> {
     let name = object(&instance_id, &backup_id, DATA);
     let failed = |e: io::Error| vault_fault("write", &vault.store.place(&name), e);
-    // Only from here on is the folder ours: where the name is taken, it is another's.
+    // Only from here on is the folder ours: where the name is taken, the folder is another writer's.
     let upload = vault.store.upload_new(&name).map_err(failed)?;
-    let staging = Staged { vault: vault.clone(), instance_id, backup_id, over: false };
+    let staging = Staged { vault: vault.clone(), instance_id, backup_id, is_a_set: false };
     let mut frames = FrameWriter::<Box<dyn Upload>>::new(upload).map_err(failed)?;
     let mut sha = Sha256::new();
     let tap = |block: &[u8]| {
@@ -140,8 +141,8 @@ fn stage(
     };
     let walked = rdb::walk(from, tap, ())?;
     let (mut rest, from) = (walked.rest, walked.src);
-    // One byte more than may follow: a source that never ends must not fill our memory.
-    from.take(END + 1).read_to_end(&mut rest).map_err(IngestError::Read)?;
+    // One byte more than an end mark has: a source that never ends must not fill our memory.
+    from.take(END_MARK_BYTES_MAX + 1).read_to_end(&mut rest).map_err(IngestError::Read)?;
     if !ends(walked.statistics.bytes, &rest) {
         return Err(IngestError::Follows);
     }
@@ -152,7 +153,7 @@ fn stage(
 }
 
 impl Ingest {
-    /// What the walk found.
+    /// The RDB's statistics.
     #[must_use]
     pub const fn statistics(&self) -> &KeyStatistics {
         &self.statistics
@@ -183,21 +184,21 @@ impl Ingest {
         worker::on_a_thread(move || self.commit_blocking(of)).await
     }
 
-    fn commit_blocking(self, of: Metadata) -> Result<BackupSet, Fault> {
+    fn commit_blocking(self, metadata: Metadata) -> Result<BackupSet, Fault> {
         let Self { mut staging, origin, statistics, sha256, stored_bytes } = self;
         let set = BackupSet {
             id: staging.backup_id.clone(),
             instance_id: staging.instance_id.clone(),
-            mode: of.mode,
-            note: of.note,
-            engine: of.engine,
-            version: of.version,
-            run_id: of.run_id,
-            replication_id: of.replication_id,
-            replication_offset: of.replication_offset,
-            announced_version: of.announced_version,
-            write_calls: of.write_calls,
-            started_at: of.started_at,
+            mode: metadata.mode,
+            note: metadata.note,
+            engine: metadata.engine,
+            version: metadata.version,
+            run_id: metadata.run_id,
+            replication_id: metadata.replication_id,
+            replication_offset: metadata.replication_offset,
+            announced_version: metadata.announced_version,
+            write_calls: metadata.write_calls,
+            started_at: metadata.started_at,
             finished_at: Timestamp::now(),
             rdb_version: statistics.rdb_version,
             rdb_bytes: statistics.bytes,
@@ -207,8 +208,8 @@ impl Ingest {
             functions: statistics.functions,
             used_memory: statistics.aux("used-mem").and_then(|m| m.parse().ok()).unwrap_or_default(),
             types: statistics.types,
-            expires_at: of.expires_at,
-            locked_until: of.locked_until,
+            expires_at: metadata.expires_at,
+            locked_until: metadata.locked_until,
             origin,
         };
         let store = Arc::clone(&staging.vault.store);

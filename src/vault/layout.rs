@@ -1,22 +1,22 @@
-//! Where things of a set lie, and what a folder is by what lies in it.
+//! The names of a set's objects, and what a folder is, judged by the names in it.
 //!
-//! | in the folder | what it is |
+//! | names in the folder | the folder is |
 //! |---|---|
 //! | `manifest.json` | a set; whole if `data.rdb.zst` is what the manifest says |
-//! | data, no manifest | being staged by a job that runs; else what a crash left of one: damage |
-//! | `manifest.json.deleting`, no manifest | being deleted, or what a crash left of that: nothing any more |
-//! | nothing, or files that never got their name | nothing |
+//! | data, no manifest | a set being staged by a running job; else the remains of a crash: damage |
+//! | `manifest.json.deleting`, no manifest | a set being deleted, or the remains of a crash: no set any more |
+//! | none, or only temporary files | no set |
 
-/// The data object of a set, written first.
+/// Name of a set's data object, which is written first.
 pub const DATA: &str = "data.rdb.zst";
-/// The manifest of a set, put last: with it the set exists, without it there is none.
+/// Name of a set's manifest, which is put last: with a manifest the set exists, without one there is none.
 pub const MANIFEST: &str = "manifest.json";
-/// What the manifest is renamed to, first of all, when its set is deleted.
+/// Name that the manifest is renamed to, first of all, when its set is deleted.
 pub const DELETING: &str = "manifest.json.deleting";
 
-/// Beginning of the folder that earlier versions wrote a set in, before they renamed the folder.
+/// Prefix of the folder in which earlier versions wrote a set before they renamed the folder.
 pub const EARLIER_STAGING: &str = ".draft-";
-/// Beginning of the folder that earlier versions renamed a set's folder to, before they removed it.
+/// Prefix to which earlier versions renamed a set's folder before they removed it.
 pub const EARLIER_DELETING: &str = ".grave-";
 
 /// What a folder of an instance is.
@@ -26,14 +26,14 @@ pub enum Folder {
     Set,
     /// Data without a manifest.
     Staging,
-    /// What is left of a set that does not exist any more.
+    /// The remains of a set that does not exist any more.
     Deleting,
-    /// Nothing that ever was a set.
+    /// A folder that never was a set.
     Nothing,
 }
 
-/// Judges a folder by the names in it. A file where a folder should be, or a folder that cannot be looked into, has the empty
-/// name in it and is taken for a set: reading it says what is wrong.
+/// Judges a folder by the names in it. A file in a folder's place, or an unreadable folder, is listed with the empty name and
+/// taken for a set: reading that set then reports the damage.
 pub fn folder(names: &[String]) -> Folder {
     let has = |wanted: &str| names.iter().any(|name| name == wanted);
     if has(MANIFEST) || has("") {
@@ -47,12 +47,12 @@ pub fn folder(names: &[String]) -> Folder {
     }
 }
 
-/// The folder of a set.
+/// The prefix of a set's objects.
 pub fn set(instance_id: &str, backup_id: &str) -> String {
     format!("{instance_id}/{backup_id}")
 }
 
-/// An object of a set.
+/// The full name of a set's object.
 pub fn object(instance_id: &str, backup_id: &str, name: &str) -> String {
     format!("{instance_id}/{backup_id}/{name}")
 }

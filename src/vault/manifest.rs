@@ -1,4 +1,4 @@
-//! `manifest.json`: what a set is, in a form that outlives this version. The file is the truth; any index is a cache.
+//! `manifest.json`: the description of a set, in a form that outlives this version. The file is the truth; any index is a cache.
 //!
 //! Format 2 is written; format 1, which had no origin, no announced version, no lock and no predecessor, is read as well. The
 //! checksum of both is SHA-256 over the manifest's own compact JSON, its fields in the order in which they stand, with the
@@ -12,14 +12,14 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 
-/// Version of the shape that is written. A reader refuses a later one.
+/// Format that is written. A reader refuses a later one.
 const FORMAT: u64 = 2;
-/// The oldest version that is read.
+/// The oldest format that is read.
 const OLDEST: u64 = 1;
-/// The first version that says how its set came to be.
+/// The first format with the set's origin.
 const WITH_ORIGIN: u64 = 2;
 
-/// The manifest as written.
+/// The manifest, field by field as written.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Manifest {
     format: u64,
@@ -38,7 +38,7 @@ pub struct Manifest {
     origin: Option<OriginRecord>,
     rdb: Rdb,
     data: Data,
-    /// Digest of the manifest before this one, once manifests are chained. Until then null.
+    /// Digest of the preceding manifest, once manifests are chained. Null until then.
     #[serde(default)]
     previous: Option<String>,
     checksum: String,
@@ -95,10 +95,10 @@ struct Data {
 }
 
 impl Manifest {
-    /// The manifest of a set, as it is put on the vault.
+    /// The manifest of a set, as bytes to be put on the vault.
     ///
     /// # Errors
-    /// None that can be met: it holds only strings, numbers and plain lists.
+    /// None in practice: a manifest holds only strings, numbers and plain lists.
     pub fn of(set: &BackupSet) -> serde_json::Result<Vec<u8>> {
         let manifest = Self {
             format: FORMAT,
@@ -147,10 +147,10 @@ impl Manifest {
         serde_json::to_vec_pretty(&json)
     }
 
-    /// The set of a manifest.
+    /// Parses a manifest into its set.
     ///
     /// # Errors
-    /// What is not understood, in words.
+    /// What cannot be understood, as part of a sentence about the manifest.
     pub fn read(text: &[u8]) -> Result<BackupSet, String> {
         let mut json: Value = serde_json::from_slice(text).map_err(|e| e.to_string())?;
         let format = json.get("format").and_then(Value::as_u64).ok_or("does not say which format it has")?;
@@ -225,12 +225,12 @@ impl OriginRecord {
     }
 }
 
-/// Checksum of a manifest whose own is empty.
+/// Checksum of a manifest whose `checksum` field is empty.
 fn checksum(json: &Value) -> String {
     hex(&Sha256::digest(json.to_string()))
 }
 
-/// Keys per database as the walker counted them, in the words of the model.
+/// Keys per database as the walker counted them, in the form of the model.
 #[must_use]
 pub fn counts(statistics: &crate::redis::rdb::statistics::KeyStatistics) -> crate::model::instance::Counts {
     statistics.dbs.iter().map(|d| (d.db, (d.keys, d.expires))).collect()

@@ -1,6 +1,6 @@
 //! The vault: backup sets at rest. `<instance_id>/<backup_id>/{data.rdb.zst, manifest.json}` on a store.
 //!
-//! A set exists from the moment its manifest is there, which is put last and never over another, to the moment the manifest is
+//! A set exists from the moment its manifest is put, which is done last and never over another, to the moment the manifest is
 //! renamed, which a deletion does first. Data without a manifest is a set that a job is making, or damage: the caller says which,
 //! for the vault knows no jobs. Manifests are the truth. Every method does its blocking work on threads of its own.
 
@@ -33,7 +33,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use store::{Store, read_whole};
 
-/// A manifest of this many bytes is none of ours.
+/// Longest manifest in bytes; a longer file is none of ours.
 const LONGEST_MANIFEST: u64 = 1 << 20;
 
 /// Backup sets on one store.
@@ -42,7 +42,7 @@ pub struct Vault {
     store: Arc<dyn Store>,
 }
 
-/// A failed operation on the vault.
+/// The fault of a failed operation on the vault.
 fn vault_fault(what: &str, place: &str, e: io::Error) -> Fault {
     let hint = if e.kind() == io::ErrorKind::StorageFull {
         "The disk of the vault is full; free space under the home directory."
@@ -52,31 +52,31 @@ fn vault_fault(what: &str, place: &str, e: io::Error) -> Fault {
     Fault::new(Kind::Unexpected, "vault.failed", format!("cannot {what} {place}: {e}")).hint(hint).because(e)
 }
 
-/// Stored data is not what was written.
+/// The fault of stored data that differs from what was written.
 fn damaged(place: &str, why: impl std::fmt::Display) -> Fault {
     Fault::new(Kind::Damaged, "backup.damaged", format!("{place}: {why}"))
         .hint("This set cannot be used; choose another from describe_backups. Nothing was sent to any instance.")
 }
 
-/// The data object of a set.
+/// Name of a set's data object.
 fn data_of(set: &BackupSet) -> String {
     object(&set.instance_id, &set.id, DATA)
 }
 
 impl Vault {
-    /// The vault in a directory. Touches nothing yet.
+    /// The vault in a directory, which is made when something is first written.
     #[must_use]
     pub fn new(root: PathBuf) -> Self {
         Self { store: Arc::new(Disk::new(root)) }
     }
 
-    /// Says that what lies there of a set is not what was written; `why` is part of a sentence about its data.
+    /// The fault of a set whose data differs from what was written; `why` is part of a sentence about the data.
     #[must_use]
     pub fn damaged(&self, set: &BackupSet, why: impl std::fmt::Display) -> Fault {
         damaged(&self.store.place(&data_of(set)), why)
     }
 
-    /// What lies under an instance, by folder.
+    /// The names under an instance, by folder.
     async fn folders(&self, instance_id: &str) -> Result<BTreeMap<String, Vec<String>>, Fault> {
         let (vault, instance_id) = (self.clone(), instance_id.to_owned());
         worker::on_a_thread(move || {
@@ -92,8 +92,8 @@ impl Vault {
         .await
     }
 
-    /// All sets of an instance, newest first; those that cannot be read are named, not passed over. Data without a manifest is
-    /// one of those, unless `staging` says that it is being made.
+    /// All sets of an instance, newest first; those that cannot be read are listed as damaged, not left out. Data without a
+    /// manifest is one of those, unless `staging` says that a job is making it.
     ///
     /// # Errors
     /// `vault.failed`; those of `staging`.
@@ -102,23 +102,23 @@ impl Vault {
         instance_id: &str,
         staging: &dyn Staging,
     ) -> Result<Vec<Result<BackupSet, DamagedSet>>, Fault> {
-        let (mut ids, mut without) = (Vec::new(), Vec::new());
+        let (mut ids, mut without_manifest) = (Vec::new(), Vec::new());
         for (id, names) in self.folders(instance_id).await? {
             match folder(&names) {
                 _ if id.starts_with('.') => {}
                 Folder::Set => ids.push(id),
-                Folder::Staging => without.push(id),
+                Folder::Staging => without_manifest.push(id),
                 Folder::Deleting | Folder::Nothing => {}
             }
         }
-        if !without.is_empty() {
-            let made = staging.of(instance_id).await?;
-            ids.extend(without.into_iter().filter(|id| !made.contains(id)));
+        if !without_manifest.is_empty() {
+            let in_the_making = staging.of(instance_id).await?;
+            ids.extend(without_manifest.into_iter().filter(|id| !in_the_making.contains(id)));
         }
         let (vault, instance_id) = (self.clone(), instance_id.to_owned());
         worker::on_a_thread(move || {
             let read = |id: String| match vault.read(&instance_id, &id) {
-                // Deleted or discarded since it was seen.
+                // The set was deleted or discarded since its folder was listed.
                 Ok(None) => None,
                 Ok(Some(set)) => Some(Ok(set)),
                 // Deleted while it was read: its manifest was there, and its data no more.
@@ -148,7 +148,7 @@ impl Vault {
                 let names = self.store.list(&layout::set(instance_id, backup_id)).map_err(|e| damaged(&place, e))?;
                 match folder(&names) {
                     Folder::Deleting | Folder::Nothing => return Ok(None),
-                    // Put since, by whoever made the set as it was asked for.
+                    // The manifest was put since, by the job that made the set.
                     Folder::Set => manifest().map_err(|e| damaged(&place, e))?,
                     Folder::Staging => {
                         return Err(damaged(&place, "is not there: data without a manifest, made by no running job"));
@@ -168,21 +168,19 @@ impl Vault {
         Ok(Some(set))
     }
 
-    /// One set. One that `staging` says is being made is not there yet.
+    /// Finds one set. A set that `staging` says is being made counts as not found.
     ///
     /// # Errors
     /// `backup.not_found` with the nearest id there is; `backup.damaged`; `vault.failed`; those of `staging`.
     pub async fn find(&self, instance_id: &str, backup_id: &str, staging: &dyn Staging) -> Result<BackupSet, Fault> {
-        let look = async || {
+        let read = async || {
             let (vault, instance_id, backup_id) = (self.clone(), instance_id.to_owned(), backup_id.to_owned());
             worker::on_a_thread(move || vault.read(&instance_id, &backup_id)).await
         };
-        let found = match look().await {
-            // Damage, or a set that is not complete yet. Looked at again, for it may have been completed between.
-            Err(_) if staging.of(instance_id).await?.iter().any(|made| made == backup_id) => {
-                look().await.unwrap_or(None)
-            }
-            Err(_) => look().await?,
+        let found = match read().await {
+            // Damage, or a set that is not complete yet. Read again, for the set may have been completed in between.
+            Err(_) if staging.of(instance_id).await?.iter().any(|id| id == backup_id) => read().await.unwrap_or(None),
+            Err(_) => read().await?,
             found => found?,
         };
         match found {
@@ -204,8 +202,8 @@ impl Vault {
         Ok(Fault::new(Kind::NotFound, "backup.not_found", message).hint(hint).next(&["describe_backups"]))
     }
 
-    /// Opens the data of a set for reading, frame by frame, each verified by its checksum. What is read is what was opened; the
-    /// reader itself blocks.
+    /// Opens the data of a set for reading, frame by frame, each verified by its checksum. The object opened is the one
+    /// read, whatever takes its name meanwhile; the reader itself blocks.
     ///
     /// # Errors
     /// `backup.damaged`.
@@ -218,8 +216,8 @@ impl Vault {
     }
 }
 
-/// By which sets are listed. The id begins with the time to the second, so it orders the damaged ones too; within a second the
-/// set's own does.
+/// The sort key of listed sets. The id begins with the time to the second, so it orders damaged sets too; within a second
+/// the set's own time does.
 fn order(set: &Result<BackupSet, DamagedSet>) -> (Option<String>, Option<jiff::Timestamp>, String) {
     let (id, at) = match set {
         Ok(set) => (&set.id, Some(set.started_at)),

@@ -1,18 +1,18 @@
-//! A data object's checksum as it lies there.
+//! The checksum of a stored data object.
 //!
-//! The checksum is SHA-256 over the SHA-256 of each part of 16 MiB, so that two cores can take it. It says that an object is
-//! the one that was looked at before, and nothing about what is in it.
+//! The checksum is SHA-256 over the SHA-256 of each part of 16 MiB, so that two cores can compute it. An equal checksum says that
+//! the object is the one that was verified before, and nothing about its contents.
 
 use crate::model::ids::hex;
 use crate::vault::store::Ranges;
 use sha2::{Digest, Sha256};
 use std::io;
 
-/// Bytes hashed by themselves.
+/// Bytes of a part, hashed by itself.
 const PART: u64 = 16 << 20;
 /// Parts hashed at once.
 const WORKERS: u64 = 2;
-/// Read at once: stays in the second-level cache until it is hashed.
+/// Bytes of one read: they stay in the second-level cache until they are hashed.
 const BLOCK: u64 = 256 << 10;
 
 /// The checksum of an object.
@@ -37,7 +37,7 @@ pub(super) fn parts_sha256(object: &dyn Ranges) -> io::Result<String> {
     Ok(hex(&whole.finalize()))
 }
 
-/// SHA-256 of a stretch of an object.
+/// SHA-256 of the bytes from `at` to `end` of an object.
 fn hash(object: &dyn Ranges, mut at: u64, end: u64, block: &mut [u8]) -> io::Result<[u8; 32]> {
     let mut sha = Sha256::new();
     while at < end {

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 /// Knows which sets of an instance are being made at this moment.
 #[async_trait]
 pub trait Staging: Sync {
-    /// Their ids. Asked only where data without a manifest was seen, and after that; what is not named here is then looked at
-    /// again, for whoever made it may have committed it between.
+    /// Ids of the sets being made. Called only after data without a manifest was found. Such data whose id is not returned
+    /// here is read again, for its job may have committed it in between.
     async fn of(&self, instance_id: &str) -> Result<Vec<String>, Fault>;
 
     /// The ids of those that were to be made by somebody who has failed: what lies of them is nobody's.

@@ -1,40 +1,39 @@
-//! What the vault asks of the place where its objects lie: a disk now, an object store as well as that.
+//! The store of the vault's objects, as a trait: a disk now; an object store can implement it too.
 //!
-//! Names are relative, with `/` between their parts. An object appears whole and is never written again; what cannot be done to
-//! an object of a bucket is not asked for here. Blocking: the vault calls it from worker threads.
+//! Names are relative, with `/` between their parts. An object appears whole and is never written again; no method needs more than
+//! a bucket offers. Blocking: the vault calls the store from worker threads.
 
 use std::fmt::Debug;
 use std::io::{self, Write};
 use std::sync::Arc;
 
-/// An object's bytes, read anywhere.
+/// An object open for reading at any offset.
 pub trait Ranges: Send + Sync {
-    /// Bytes it has.
+    /// Bytes of the object.
     ///
     /// # Errors
     /// Those of the store.
     fn size(&self) -> io::Result<u64>;
 
-    /// Fills `buf` from `offset` on.
+    /// Fills `buf` with the bytes from `offset` on.
     ///
     /// # Errors
-    /// Those of the store; `UnexpectedEof` where the object ends before.
+    /// Those of the store; `UnexpectedEof` where the object ends sooner.
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()>;
 }
 
-/// An object on its way to the store.
+/// An object that is being written to the store.
 pub trait Upload: Write + Send {
-    /// Ends it. It lasts when this returns.
+    /// Completes the object, which is durable when this returns.
     ///
     /// # Errors
-    /// Those of the store, from any of the writes before as well.
+    /// Those of the store, those of earlier writes included.
     fn finish(self: Box<Self>) -> io::Result<()>;
 }
 
-/// Where objects lie.
+/// A store of objects.
 pub trait Store: Debug + Send + Sync {
-    /// Begins an object that is too large for memory, under a name that nobody has. What a crash leaves of it may be there, cut
-    /// off.
+    /// Begins an object that is too large for memory, under a name that no object has. A crash may leave the object cut off.
     ///
     /// # Errors
     /// Those of the store; `AlreadyExists`.
@@ -47,16 +46,16 @@ pub trait Store: Debug + Send + Sync {
     /// Those of the store; `AlreadyExists`, and then what has the name is as it was. After any other the object may be there.
     fn put_new(&self, name: &str, bytes: &[u8]) -> io::Result<()>;
 
-    /// Opens an object. What is read is what was opened, whatever takes its name meanwhile.
+    /// Opens an object. The object opened is the one read, whatever takes its name meanwhile.
     ///
     /// # Errors
     /// Those of the store; `NotFound`.
     fn open(&self, name: &str) -> io::Result<Arc<dyn Ranges>>;
 
-    /// Every object under a prefix, by its name behind that prefix. A part that cannot be looked into is named itself.
+    /// Every object under a prefix, by its name behind that prefix. A folder that cannot be read is listed itself.
     ///
     /// # Errors
-    /// Those of the store. A prefix under which nothing lies is no error.
+    /// Those of the store. A prefix without objects is no error.
     fn list(&self, prefix: &str) -> io::Result<Vec<String>>;
 
     /// The folders right under a prefix, without a look into them.
@@ -93,7 +92,7 @@ pub trait Store: Debug + Send + Sync {
     /// Removes a folder that is empty, where a store has folders.
     fn prune(&self, folder: &str);
 
-    /// Where a name is, for messages.
+    /// The place of a name, for messages: a path.
     fn place(&self, name: &str) -> String;
 }
 

@@ -1,5 +1,5 @@
 //! Verification of a set at rest: every frame's checksum, SHA-256, CRC64, structure, and the counts its manifest claims;
-//! and the shorter look, whether the object is still the one that was verified.
+//! and the shorter check that the object is still the one that was verified.
 
 use crate::model::backup::BackupSet;
 use crate::model::fault::Fault;
@@ -12,7 +12,7 @@ use crate::vault::{Vault, data_of, worker};
 use sha2::{Digest, Sha256};
 use std::io;
 
-/// Hashes what passes.
+/// Hashes the bytes that pass.
 struct Hash(Sha256);
 
 impl rdb::Tap for Hash {
@@ -29,10 +29,10 @@ impl Vault {
     /// `backup.damaged`, naming file and offset.
     pub async fn verify(&self, set: &BackupSet) -> Result<KeyStatistics, Fault> {
         let (vault, set) = (self.clone(), set.clone());
-        worker::on_a_thread(move || whole(&vault, &set)).await
+        worker::on_a_thread(move || verify_whole(&vault, &set)).await
     }
 
-    /// Checksum of the data object as it lies there.
+    /// Checksum of the data object as stored.
     ///
     /// # Errors
     /// `backup.damaged`.
@@ -45,12 +45,12 @@ impl Vault {
         .await
     }
 
-    /// The data of a set that was verified whole before, if its object is, byte for byte, the one that had this checksum then;
-    /// `None` where it is another. A fraction of the work of [`Vault::verify`]; and what is read is what was looked at,
-    /// whatever comes to lie in its place.
+    /// The data of a set that was verified whole before, if its object still has the checksum of then; `None` where the
+    /// object is another. A fraction of the work of [`Vault::verify`]; and the object checked is the one read, whatever
+    /// takes its name meanwhile.
     ///
     /// # Errors
-    /// `backup.damaged`, naming file and, where it can be told, offset.
+    /// `backup.damaged`, naming the file and, where known, the offset.
     pub async fn open_known(&self, set: &BackupSet, stored_sha256: &str) -> Result<Option<FrameReader>, Fault> {
         let (vault, set, wanted) = (self.clone(), set.clone(), stored_sha256.to_owned());
         worker::on_a_thread(move || {
@@ -60,15 +60,15 @@ impl Vault {
             };
             match open().map_err(|e| vault.damaged(&set, e))? {
                 Some(data) => Ok(Some(data)),
-                // What is broken, and where, only the whole look can say.
-                None => whole(&vault, &set).map(|_| None),
+                // What is damaged, and where, only a whole verification can say.
+                None => verify_whole(&vault, &set).map(|_| None),
             }
         })
         .await
     }
 }
 
-fn whole(vault: &Vault, set: &BackupSet) -> Result<KeyStatistics, Fault> {
+fn verify_whole(vault: &Vault, set: &BackupSet) -> Result<KeyStatistics, Fault> {
     let damaged = |why: String| vault.damaged(set, why);
     let data = vault.store.open(&data_of(set)).and_then(FrameReader::new).map_err(|e| damaged(e.to_string()))?;
     let walked = rdb::walk(data, Hash(Sha256::new()), ()).map_err(|e| damaged(e.to_string()))?;

@@ -1,13 +1,13 @@
-//! Threads for the vault's blocking work: its callers serve others meanwhile.
+//! Threads for the vault's blocking work, so that its callers can serve others meanwhile.
 
 use crate::model::fault::{Fault, Kind};
 use tokio::sync::oneshot;
 
-/// How far the priority of a thread that gives way is lowered.
+/// Nice value of a thread at low priority.
 #[cfg(target_os = "linux")]
-const GIVE_WAY: i32 = 10;
+const LOW_PRIORITY: i32 = 10;
 
-/// Does a piece of work on a thread that may block.
+/// Runs blocking work on a thread that may block.
 ///
 /// # Errors
 /// Those of the work; `job.crashed`.
@@ -19,12 +19,12 @@ pub(super) async fn on_a_thread<T: Send + 'static>(
         .map_err(|e| Fault::new(Kind::Unexpected, "job.crashed", "a worker thread died").because(e))?
 }
 
-/// Does work of minutes on a thread of its own, and at a lower priority: where the server that gives the data is on this
+/// Runs work of minutes on a thread of its own, and at a lower priority: where the server that sends the data is on this
 /// machine, the server comes first.
 ///
 /// # Errors
 /// `system.thread`, `job.crashed`.
-pub(super) async fn giving_way<T: Send + 'static>(
+pub(super) async fn at_low_priority<T: Send + 'static>(
     name: &str,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Fault> {
@@ -32,8 +32,8 @@ pub(super) async fn giving_way<T: Send + 'static>(
     let run = move || {
         // On Linux this is the thread's own priority; elsewhere it is the process's, which would slow a restore too.
         #[cfg(target_os = "linux")]
-        let _ = rustix::process::nice(GIVE_WAY);
-        // Whoever waited may be gone.
+        let _ = rustix::process::nice(LOW_PRIORITY);
+        // The caller may have gone.
         let _ = tx.send(work());
     };
     let started = std::thread::Builder::new().name(name.into()).spawn(run);

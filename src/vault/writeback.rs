@@ -1,4 +1,4 @@
-//! The file of a data object while it is written: sent to the disk part by part, so that its end need not wait for all of it.
+//! The file of a data object while it is written: synced to the disk part by part, so that the last sync need not wait for all.
 
 use crate::vault::store::Upload;
 use std::fs::File;
@@ -6,30 +6,30 @@ use std::io::{self, Write};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
-/// Bytes brought to the disk together.
+/// Bytes synced together.
 const PART: u64 = 16 << 20;
 
-/// A file being written, sent to the disk part by part. Left to itself the kernel begins to write after half a minute, and the
-/// last fsync of a capture would wait for all of it.
+/// A file being written, synced part by part. Left alone the kernel begins to write after half a minute, and the last fsync
+/// of a capture would wait for all of the data.
 pub(super) struct Writeback {
     file: File,
-    /// Bytes since the disk was last told.
+    /// Bytes written since the last sync was requested.
     filled: u64,
-    poke: SyncSender<()>,
-    /// Ends when `poke` is dropped. It shares the file's description, so an error of the disk that it meets is told to it
-    /// alone: its result must be asked for.
+    sync_request: SyncSender<()>,
+    /// Ends when `sync_request` is dropped. Its file shares one description with `file`, so an error of the disk is reported
+    /// to whichever syncs first: this thread's result must be checked.
     syncing: JoinHandle<io::Result<()>>,
 }
 
 impl Writeback {
-    /// Takes a new file.
+    /// Takes a new, empty file.
     pub(super) fn new(file: File) -> io::Result<Self> {
-        let (poke, poked) = sync_channel::<()>(1);
+        let (sync_request, requests) = sync_channel::<()>(1);
         let same = file.try_clone()?;
         let syncing = std::thread::Builder::new()
             .name("writeback".into())
-            .spawn(move || poked.iter().try_for_each(|()| same.sync_data()))?;
-        Ok(Self { file, filled: 0, poke, syncing })
+            .spawn(move || requests.iter().try_for_each(|()| same.sync_data()))?;
+        Ok(Self { file, filled: 0, sync_request, syncing })
     }
 }
 
@@ -39,8 +39,8 @@ impl Write for Writeback {
         self.filled += n as u64;
         if self.filled >= PART {
             self.filled = 0;
-            // One that is still at it will take this too with the next; one that has failed says so at the end.
-            let _ = self.poke.try_send(());
+            // A sync under way leaves these bytes to the next one; a sync that failed says so at the end.
+            let _ = self.sync_request.try_send(());
         }
         Ok(n)
     }
@@ -52,15 +52,15 @@ impl Write for Writeback {
 
 impl Upload for Writeback {
     fn finish(self: Box<Self>) -> io::Result<()> {
-        drop(self.poke);
-        self.syncing.join().map_err(|_| io::Error::other("the thread that brings data to the disk died"))??;
+        drop(self.sync_request);
+        self.syncing.join().map_err(|_| io::Error::other("the thread that syncs data to the disk died"))??;
         self.file.sync_all()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    //! What is written is what lies there, whatever the sizes of the writes.
+    //! The file holds the bytes written, whatever the sizes of the writes.
     use super::{PART, Writeback};
     use crate::vault::store::Upload as _;
     use std::fs::File;

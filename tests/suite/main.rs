@@ -1,4 +1,4 @@
-//! The suite: what the library and the binary promise, against real servers. One binary, so that it links once.
+//! The suite: tests of the library and the program against real servers. One test binary, so that it links once.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,5 +1,5 @@
-//! What the tests of the emulator stand on: it runs as the program does, and is called over real sockets, by our own client
-//! and by requests put together here.
+//! Support for the tests of the emulator: it runs as a process, and is called over real sockets, by our own client and by
+//! requests put together here.
 
 use crate::support::{Bench, wait};
 use crate::tair::client::{config, env};
@@ -19,14 +19,15 @@ use tair_backup_mcp::tair::rpc1;
 pub const KEY: &str = "testAKID";
 pub const SECRET: &str = "s3cr3tOfTheTest";
 
-/// Any time.
+/// A range that includes any time.
 pub const EVER: [(&str, &str); 2] = [("StartTime", "2010-01-01T10:00Z"), ("EndTime", "2050-01-01T10:00Z")];
 
-/// The emulator, killed when dropped.
+/// A running emulator, killed when dropped.
 pub struct Emulator {
     child: Child,
     pub port: u16,
-    pub said: String,
+    /// The line that the emulator prints once it listens.
+    pub announced: String,
 }
 
 impl Drop for Emulator {
@@ -36,13 +37,13 @@ impl Drop for Emulator {
     }
 }
 
-/// What came back.
+/// A reply of the emulator, as received.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
-    /// As many bytes came as were promised.
+    /// Whether as many bytes came as `content-length` promised.
     pub whole: bool,
 }
 
@@ -65,7 +66,7 @@ impl Answer {
         self.json()
     }
 
-    /// Status and code of one that was refused.
+    /// Status and code of a call that was refused.
     pub fn refused(&self) -> (u16, String) {
         assert!(self.status >= 400, "{}", self.text());
         let body = self.json();
@@ -86,7 +87,7 @@ pub struct Signing {
     pub date: Timestamp,
     pub nonce: String,
     pub version: String,
-    /// The older signature, in the query or in a form.
+    /// The older (V1) signature, in the query or in a form.
     pub older: bool,
     pub form: bool,
 }
@@ -106,17 +107,18 @@ impl Signing {
     }
 }
 
-/// Our own client, which does not wait long, for an emulator or what stands before one.
+/// Our own client with short retries, for an emulator or a proxy before one.
 pub fn client_at(port: u16) -> Client {
     client_by(port, &env(&[("ALIBABA_CLOUD_ACCESS_KEY_ID", KEY), ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", SECRET)]))
 }
 
-/// The same with other credentials.
+/// [`client_at`] with other credentials.
 pub fn client_by(port: u16, credentials: &Environment) -> Client {
     let mut config = config(&format!("http://127.0.0.1:{port}"));
     config.read_timeout = Duration::from_secs(10);
-    let haste = RetryPolicy { attempts: 3, first: Duration::from_millis(2), longest: Duration::from_millis(900) };
-    Client::with(config, credentials, haste).unwrap()
+    let short_retries =
+        RetryPolicy { attempts: 3, first: Duration::from_millis(2), longest: Duration::from_millis(900) };
+    Client::with(config, credentials, short_retries).unwrap()
 }
 
 impl Emulator {
@@ -124,7 +126,7 @@ impl Emulator {
         Self::start_with(bench, &[], more)
     }
 
-    /// With arguments before the subcommand.
+    /// [`Self::start`] with arguments before the subcommand.
     pub fn start_with(bench: &Bench, before: &[&str], more: &[&str]) -> Self {
         let listen: &[&str] = if more.contains(&"--listen") { &[] } else { &["--listen", "127.0.0.1:0"] };
         let base = [&["emulate", "--access-key-id", KEY], listen].concat();
@@ -132,37 +134,37 @@ impl Emulator {
         command.env("ALIBABA_CLOUD_ACCESS_KEY_SECRET", SECRET).env_remove("ALIBABA_CLOUD_SECURITY_TOKEN").args(more);
         command.env("NO_COLOR", "1");
         let mut child = command.spawn().unwrap();
-        let mut said = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut said).unwrap();
+        let mut announced = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut announced).unwrap();
         let mut why = String::new();
-        if said.is_empty() {
+        if announced.is_empty() {
             child.stderr.take().unwrap().read_to_string(&mut why).unwrap();
         }
-        let port = said.trim().rsplit(':').next().and_then(|p| p.parse().ok());
-        Self { child, port: port.unwrap_or_else(|| panic!("it said {said:?}, and {why}")), said }
+        let port = announced.trim().rsplit(':').next().and_then(|p| p.parse().ok());
+        Self { child, port: port.unwrap_or_else(|| panic!("the emulator printed {announced:?}, and {why}")), announced }
     }
 
-    /// Asks it to end, and waits until it has.
+    /// Ends the emulator by SIGINT, and waits for its end.
     pub fn interrupt(self) -> Option<i32> {
         self.end("-INT").0
     }
 
-    /// The same by a signal; its exit code, and what it had to say.
+    /// Ends the emulator by a signal; its exit code, and its standard error.
     pub fn end(mut self, signal: &str) -> (Option<i32>, String) {
         let id = self.child.id().to_string();
         assert!(std::process::Command::new("kill").args([signal, &id]).status().unwrap().success());
         let code = wait("the emulator to end", Duration::from_secs(30), || self.child.try_wait().unwrap()).code();
-        let mut said = String::new();
-        self.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-        (code, said)
+        let mut log = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+        (code, log)
     }
 
-    /// Our own client, which does not wait long.
+    /// Our own client with short retries.
     pub fn client(&self) -> Client {
         client_at(self.port)
     }
 
-    /// One request as it stands; `None` where the connection ends without a reply.
+    /// Sends a request unchanged; `None` where the connection ends without a reply.
     pub fn raw(&self, method: &str, target: &str, headers: &[(String, String)], body: &[u8]) -> Option<Answer> {
         let mut tcp = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
         tcp.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
@@ -242,12 +244,12 @@ impl Emulator {
         self.signed("POST", action, params, &Signing::new()).expect("a reply")
     }
 
-    /// The same by GET.
+    /// [`Self::call`] by GET.
     pub fn get(&self, action: &str, params: &[(&str, &str)]) -> Answer {
         self.signed("GET", action, params, &Signing::new()).expect("a reply")
     }
 
-    /// A file under its URL, with these headers.
+    /// Fetches a URL, with these headers.
     pub fn fetch(&self, url: &str, headers: &[(&str, &str)]) -> Answer {
         let base = format!("http://127.0.0.1:{}", self.port);
         let target = url.strip_prefix(&base).unwrap_or_else(|| panic!("{url} is not at {base}"));
@@ -263,7 +265,7 @@ impl Emulator {
         assert_eq!(set.status, 200, "{}", set.text());
     }
 
-    /// Faults that were not injected yet.
+    /// The faults not injected yet.
     pub fn left(&self) -> Value {
         self.raw("GET", "/faults", &[self.host()], b"").unwrap().json()
     }
@@ -274,11 +276,11 @@ impl Emulator {
     }
 
     pub fn status(&self, id: &str) -> String {
-        let told = self.call("DescribeInstanceAttribute", &[("InstanceId", id)]).ok();
-        told["Instances"]["DBInstanceAttribute"][0]["InstanceStatus"].as_str().unwrap().to_owned()
+        let reply = self.call("DescribeInstanceAttribute", &[("InstanceId", id)]).ok();
+        reply["Instances"]["DBInstanceAttribute"][0]["InstanceStatus"].as_str().unwrap().to_owned()
     }
 
-    /// Waits for a status that is not this one.
+    /// Waits for a status other than this one.
     pub fn leaves(&self, id: &str, status: &str) -> String {
         wait(&format!("{id} to leave {status}"), Duration::from_secs(60), || {
             Some(self.status(id)).filter(|now| now != status)
@@ -290,7 +292,7 @@ impl Emulator {
         self.call("DescribeBackups", &params).ok()["Backups"]["Backup"].as_array().unwrap().clone()
     }
 
-    /// A backup, waited for as terraform does: the row of its job.
+    /// Takes a backup and polls as terraform does; the row of its job.
     pub fn backup(&self, id: &str) -> Value {
         let job = self.call("CreateBackup", &[("InstanceId", id)]).ok()["BackupJobID"].as_str().unwrap().to_owned();
         wait("the backup", Duration::from_secs(60), || {

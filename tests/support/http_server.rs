@@ -1,5 +1,5 @@
-//! A server of HTTP for one test: it answers as the test says, and remembers what it was asked. It stands where the
-//! network would be; what it speaks is on real sockets.
+//! An HTTP server for one test: it answers as the test says, over real sockets, and keeps the requests it received. Tests point
+//! clients of the cloud at it.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -7,7 +7,7 @@ use tair_backup_mcp::tair::params::{Params, first, parse};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
-/// A request as it came.
+/// A request as received.
 #[derive(Debug, Clone)]
 pub struct Seen {
     pub method: String,
@@ -22,7 +22,7 @@ impl Seen {
         self.headers.iter().find(|(k, _)| k.eq_ignore_ascii_case(name)).map(|(_, v)| v.as_str())
     }
 
-    /// A parameter of the query.
+    /// A parameter of the query, decoded.
     pub fn param(&self, name: &str) -> Option<String> {
         first(&parse(&self.query), name).map(str::to_owned)
     }
@@ -32,16 +32,16 @@ impl Seen {
     }
 }
 
-/// What the server does with a request.
+/// The server's answer to a request.
 pub enum Answer {
     Reply {
         status: u16,
         headers: Vec<(&'static str, String)>,
         body: String,
     },
-    /// Reads it, and never answers.
+    /// Reads the request, and never answers.
     Hang,
-    /// Reads it, and closes the connection.
+    /// Reads the request, and closes the connection.
     Close,
 }
 
@@ -72,23 +72,23 @@ impl Answer {
 
 type Handler = Box<dyn FnMut(usize, &Seen) -> Answer + Send>;
 
-/// A server; it ends with the test's runtime.
+/// A running server; it ends with the test's runtime.
 pub struct Server {
     pub port: u16,
     seen: Arc<Mutex<Vec<Seen>>>,
 }
 
 impl Server {
-    /// Answers by a function of the number of the request, from 0, and the request.
+    /// Starts a server whose answers are a function of the request's number, from 0, and the request.
     pub async fn start(handler: impl FnMut(usize, &Seen) -> Answer + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let handler: Arc<Mutex<Handler>> = Arc::new(Mutex::new(Box::new(handler)));
-        let kept = seen.clone();
+        let requests = seen.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream, handler.clone(), kept.clone()));
+                tokio::spawn(serve(stream, handler.clone(), requests.clone()));
             }
         });
         Self { port, seen }
@@ -129,8 +129,8 @@ pub async fn serve(
     }
 }
 
-pub fn handler(of: impl FnMut(usize, &Seen) -> Answer + Send + 'static) -> Arc<Mutex<Handler>> {
-    Arc::new(Mutex::new(Box::new(of)))
+pub fn handler(answer: impl FnMut(usize, &Seen) -> Answer + Send + 'static) -> Arc<Mutex<Handler>> {
+    Arc::new(Mutex::new(Box::new(answer)))
 }
 
 async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Option<Seen> {
@@ -147,8 +147,8 @@ async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Option<Seen> {
     };
     let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
     let mut lines = head.split("\r\n");
-    let mut words = lines.next()?.split(' ').map(str::to_owned);
-    let (method, target) = (words.next()?, words.next()?);
+    let mut parts = lines.next()?.split(' ').map(str::to_owned);
+    let (method, target) = (parts.next()?, parts.next()?);
     let headers: Params = lines.filter_map(|l| l.split_once(": ")).map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
     let length =
         first(&headers.iter().map(|(k, v)| (k.to_ascii_lowercase(), v.clone())).collect::<Params>(), "content-length")

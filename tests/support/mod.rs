@@ -1,5 +1,5 @@
-//! What the tests of the whole program stand on: real servers of each kind, the program on a home of its own, and polling
-//! with a deadline. A server that is missing fails the test that wanted it.
+//! Support for tests of the whole program: real servers of each kind, the program on a home of its own, and polling with a
+//! deadline. A missing server fails the test that needs it.
 
 pub mod emulator;
 pub mod http_server;
@@ -17,7 +17,7 @@ use tair_backup_mcp::redis::conn::Conn;
 use tair_backup_mcp::redis::endpoint::{Address, Endpoint};
 use tempfile::TempDir;
 
-/// Every server the program promises to work with.
+/// Every kind of server that the program promises to work with.
 pub const KINDS: [&str; 3] = ["redis-7.0", "redis-8.0", "valkey-8.1"];
 
 pub fn root() -> &'static Path {
@@ -28,19 +28,19 @@ pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// Polls until it is so.
-pub fn wait<T>(what: &str, within: Duration, mut so: impl FnMut() -> Option<T>) -> T {
+/// Polls until `found` gives something.
+pub fn wait<T>(what: &str, within: Duration, mut found: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + within;
     loop {
-        if let Some(found) = so() {
-            return found;
+        if let Some(value) = found() {
+            return value;
         }
         assert!(Instant::now() < deadline, "waited {within:?} in vain for {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
 }
 
-/// Random numbers that a printed seed brings back: `TEST_SEED` in the environment.
+/// Random numbers, whose printed seed repeats them: `TEST_SEED` in the environment.
 pub struct Dice(u64);
 
 impl Dice {
@@ -52,7 +52,7 @@ impl Dice {
         Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
     }
 
-    /// Between 0 and 1.
+    /// A number between 0 and 1.
     pub fn share(&mut self) -> f64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -66,7 +66,7 @@ impl Dice {
     }
 }
 
-/// A reply of a server.
+/// A reply of a server, decoded.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Reply {
     Text(String),
@@ -109,7 +109,7 @@ fn read_reply(from: &mut impl BufRead) -> std::io::Result<Reply> {
     })
 }
 
-/// A real server in a folder of its own, killed when dropped. DEBUG is allowed, so that a digest can be asked for.
+/// A real server in a directory of its own, killed when dropped. DEBUG is allowed, so that tests can compare digests.
 pub struct Redis {
     pub kind: String,
     pub port: u16,
@@ -125,7 +125,7 @@ impl Drop for Redis {
     }
 }
 
-/// A program that came with a kind of server: `server`, `cli`, `check-rdb`.
+/// A program of a kind of server: `server`, `cli`, `check-rdb`.
 pub fn program(kind: &str, part: &str) -> PathBuf {
     let servers = std::env::var_os("SERVERS_DIR").map_or_else(|| root().join("target/servers"), PathBuf::from);
     let path = servers.join(kind).join(format!("{}-{part}", kind.split('-').next().unwrap()));
@@ -162,13 +162,13 @@ impl Redis {
         std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
     }
 
-    /// SIGKILL.
+    /// Kills the server by SIGKILL.
     pub fn kill(&mut self) {
         self.child.kill().ok();
         self.child.wait().ok();
     }
 
-    /// Starts it again as it was started, with what it had saved.
+    /// Restarts the server with the same arguments, and the data it had saved.
     pub fn restart(&mut self) {
         self.kill();
         self.child = Self::spawn(&self.kind, self.port, self.dir.path(), &self.args);
@@ -180,7 +180,7 @@ impl Redis {
         format!("redis://{login}127.0.0.1:{}", self.port)
     }
 
-    /// Where the server is, as the program's own connections take it.
+    /// The server's endpoint, for the program's own connections.
     pub fn endpoint(&self) -> Endpoint {
         Endpoint {
             address: Address::Tcp { host: "127.0.0.1".into(), port: self.port },
@@ -190,17 +190,17 @@ impl Redis {
         }
     }
 
-    /// One of the program's own connections.
+    /// A connection of the program's own.
     pub async fn conn(&self) -> Conn {
         Conn::open(&self.endpoint(), Duration::from_secs(15)).await.unwrap()
     }
 
-    /// The proof that the server is a test's own, from which grants come.
+    /// The proof that the server is the test's own, from which grants come.
     pub fn scratch(&self) -> Scratch {
         Scratch::started(&self.child)
     }
 
-    /// Several commands on one connection.
+    /// Sends several commands on one connection.
     pub fn try_all(&self, commands: &[Vec<String>]) -> std::io::Result<Vec<Reply>> {
         let tcp = TcpStream::connect(("127.0.0.1", self.port))?;
         tcp.set_nodelay(true)?;
@@ -208,10 +208,10 @@ impl Redis {
         let login = self.password.iter().map(|p| vec!["AUTH".to_owned(), p.clone()]);
         let all: Vec<Vec<String>> = login.chain(commands.iter().cloned()).collect();
         let mut out = Vec::new();
-        for words in &all {
-            write!(out, "*{}\r\n", words.len())?;
-            for word in words {
-                write!(out, "${}\r\n{word}\r\n", word.len())?;
+        for command in &all {
+            write!(out, "*{}\r\n", command.len())?;
+            for arg in command {
+                write!(out, "${}\r\n{arg}\r\n", arg.len())?;
             }
         }
         (&tcp).write_all(&out)?;
@@ -220,22 +220,22 @@ impl Redis {
         Ok(replies[all.len() - commands.len()..].to_vec())
     }
 
-    pub fn try_run(&self, words: &[&str]) -> std::io::Result<Reply> {
-        let words = words.iter().map(|w| (*w).to_owned()).collect();
-        Ok(self.try_all(&[words])?.remove(0))
+    pub fn try_run(&self, args: &[&str]) -> std::io::Result<Reply> {
+        let args = args.iter().map(|a| (*a).to_owned()).collect();
+        Ok(self.try_all(&[args])?.remove(0))
     }
 
-    /// One command that must not fail.
-    pub fn run(&self, words: &[&str]) -> Reply {
-        let reply = self.try_run(words).unwrap_or_else(|e| panic!("{} {words:?}: {e}\n{}", self.kind, self.log()));
-        assert!(!matches!(reply, Reply::Error(_)), "{} {words:?}: {reply:?}", self.kind);
+    /// Sends one command, which must not fail.
+    pub fn run(&self, args: &[&str]) -> Reply {
+        let reply = self.try_run(args).unwrap_or_else(|e| panic!("{} {args:?}: {e}\n{}", self.kind, self.log()));
+        assert!(!matches!(reply, Reply::Error(_)), "{} {args:?}: {reply:?}", self.kind);
         reply
     }
 
-    /// One command in another database.
-    pub fn run_in(&self, db: u64, words: &[&str]) -> Reply {
+    /// Sends one command in another database.
+    pub fn run_in(&self, db: u64, args: &[&str]) -> Reply {
         let select = vec!["SELECT".to_owned(), db.to_string()];
-        self.try_all(&[select, words.iter().map(|w| (*w).to_owned()).collect()]).unwrap().remove(1)
+        self.try_all(&[select, args.iter().map(|w| (*w).to_owned()).collect()]).unwrap().remove(1)
     }
 
     pub fn info(&self, name: &str) -> String {
@@ -251,13 +251,13 @@ impl Redis {
         }
     }
 
-    /// One value for all keys, values and expiries, and the functions beside it.
+    /// One digest of all keys, values and expiries, followed by the functions.
     pub fn digest(&self) -> String {
         // A library's functions are listed in the order of a hash table.
         let functions = self.run(&["FUNCTION", "LIST", "WITHCODE"]).text();
-        let mut words: Vec<&str> = functions.split(' ').collect();
-        words.sort_unstable();
-        format!("{} {}", self.run(&["DEBUG", "DIGEST"]).text(), words.join(" "))
+        let mut parts: Vec<&str> = functions.split(' ').collect();
+        parts.sort_unstable();
+        format!("{} {}", self.run(&["DEBUG", "DIGEST"]).text(), parts.join(" "))
     }
 
     /// `db0:keys=…,expires=…` of each database.
@@ -267,7 +267,7 @@ impl Redis {
         dbs.map(|l| l.split(",avg_ttl").next().unwrap().to_owned()).collect()
     }
 
-    /// Every type and encoding; with megabytes, bulk beside it.
+    /// Fills the server with every type and encoding, and with so many megabytes of bulk.
     pub fn fill(&self, megabytes: u32, seed: u32) {
         let mut command = Command::new("python3");
         command.arg(root().join("scripts/fill")).args(["--quiet", "--port", &self.port.to_string()]);
@@ -280,7 +280,7 @@ impl Redis {
     }
 }
 
-/// What the program said.
+/// Exit code and output of the program.
 #[derive(Debug)]
 pub struct Done {
     pub code: i32,
@@ -291,7 +291,7 @@ pub struct Done {
 impl Done {
     fn of(output: &Output) -> Self {
         let text = |b: &[u8]| String::from_utf8_lossy(b).into_owned();
-        // Ended by a signal is no exit code.
+        // A program ended by a signal has no exit code.
         Self { code: output.status.code().unwrap_or(-1), out: text(&output.stdout), err: text(&output.stderr) }
     }
 
@@ -300,7 +300,7 @@ impl Done {
     }
 }
 
-/// The program with a home and a configuration of its own.
+/// A home and a configuration in a temporary directory, to run the program on.
 pub struct Bench {
     pub dir: TempDir,
 }
@@ -342,14 +342,14 @@ impl Bench {
         self.command(args).spawn().unwrap()
     }
 
-    /// Runs with `--json`; it must succeed.
+    /// Runs the program with `--json`; it must succeed.
     pub fn json(&self, args: &[&str]) -> Value {
         let done = self.run(&[args, &["--json"]].concat());
         assert_eq!(done.code, 0, "{args:?}: {done:?}");
         done.json()
     }
 
-    /// A finished backup's id.
+    /// Takes a backup; the set's id.
     pub fn backup(&self) -> String {
         let made = self.json(&["create-backup", "--instance-id", "orders"]);
         assert_eq!(made["status"], "succeeded", "{made}");
@@ -367,31 +367,31 @@ impl Bench {
         self.json(&["describe-jobs"])["jobs"].as_array().unwrap().clone()
     }
 
-    /// The first call of a restore, whatever comes of it.
+    /// The first call of a restore, whatever its result.
     pub fn ask(&self, backup: &str) -> Done {
         self.run(&["restore-instance", "--instance-id", "orders", "--backup-id", backup, "--json"])
     }
 
-    /// A token for a restore.
+    /// The token of a restore's plan.
     pub fn token(&self, backup: &str) -> String {
-        let asked = self.ask(backup);
-        assert_eq!(asked.code, 0, "{asked:?}");
-        text(&asked.json()["confirmation_token"])
+        let planned = self.ask(backup);
+        assert_eq!(planned.code, 0, "{planned:?}");
+        text(&planned.json()["confirmation_token"])
     }
 
-    /// The arguments of the second call.
+    /// The arguments of the second call of a restore.
     pub fn echo<'a>(backup: &'a str, token: &'a str) -> [&'a str; 8] {
         let id = "orders";
         ["restore-instance", "--instance-id", id, "--backup-id", backup, "--confirmation-token", token, "--json"]
     }
 
-    /// Both calls.
+    /// Both calls of a restore.
     pub fn restore(&self, backup: &str) -> Done {
         let token = self.token(backup);
         self.run(&Self::echo(backup, &token))
     }
 
-    /// What lies on the vault beside whole sets: every folder that has not exactly data and manifest in it.
+    /// Folders in the vault that are no whole set: they hold other objects than data and manifest.
     pub fn left_over(&self) -> Vec<PathBuf> {
         let Ok(entries) = std::fs::read_dir(self.home().join("vault/orders")) else { return Vec::new() };
         let names = |dir: &Path| {
@@ -415,7 +415,7 @@ pub fn text(value: &Value) -> String {
     value.as_str().unwrap_or_else(|| panic!("no text: {value}")).to_owned()
 }
 
-/// The end of a program that was started, within a minute or two.
+/// Waits for the end of a program, for at most two and a half minutes.
 pub fn finish(mut child: Child) -> Done {
     let within = Duration::from_secs(150);
     let drain = |from: Option<Box<dyn Read + Send>>| {
@@ -431,18 +431,18 @@ pub fn finish(mut child: Child) -> Done {
     Done::of(&Output { status, stdout: out.join().unwrap(), stderr: err.join().unwrap() })
 }
 
-/// A command through a socket file.
-pub fn run_by_socket(socket: &Path, words: &[&str]) -> std::io::Result<Reply> {
+/// Sends a command through a socket file.
+pub fn run_by_socket(socket: &Path, args: &[&str]) -> std::io::Result<Reply> {
     let mut to = UnixStream::connect(socket)?;
-    let mut out = format!("*{}\r\n", words.len());
-    for word in words {
-        out.push_str(&format!("${}\r\n{word}\r\n", word.len()));
+    let mut out = format!("*{}\r\n", args.len());
+    for arg in args {
+        out.push_str(&format!("${}\r\n{arg}\r\n", arg.len()));
     }
     to.write_all(out.as_bytes())?;
     read_reply(&mut BufReader::new(to))
 }
 
-/// Every file under a folder, at any depth.
+/// All files under a directory, at any depth.
 pub fn files_under(dir: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(dir).into_iter().flatten().map(|e| e.unwrap().path());
     entries.flat_map(|p| if p.is_dir() { files_under(&p) } else { vec![p] }).collect()

@@ -11,12 +11,12 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
-/// Longer than any step takes, on any machine.
-const PATIENCE: Duration = Duration::from_secs(120);
-/// A server that was told to end sees its jobs to their end first.
+/// Time limit of a reply: longer than any step takes, on any machine.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(120);
+/// Time limit for the server's end: it finishes its jobs first.
 const END_WITHIN: Duration = Duration::from_secs(60);
 
-/// What the person does when they see a question: the text they type.
+/// The person: sees a question, and returns the text they type.
 pub type Person<'a> = &'a mut (dyn FnMut(&str) -> String + Send);
 
 /// A connected client.
@@ -24,14 +24,14 @@ pub struct Client {
     child: Child,
     stdin: ChildStdin,
     lines: Lines<BufReader<ChildStdout>>,
-    /// Of the last request.
+    /// Id of the last request.
     id: u64,
-    /// Questions carried to the person so far.
+    /// Number of questions put to the person so far.
     pub asked: u32,
 }
 
 impl Client {
-    /// Starts a server and shakes hands. `can_ask`: the client declares that it can show a form.
+    /// Starts a server and initializes the session. `can_ask`: the client declares that it can show a form.
     ///
     /// # Errors
     /// `demo.failed`.
@@ -47,17 +47,17 @@ impl Client {
         };
         let mut client = Self { child, stdin, lines: BufReader::new(stdout).lines(), id: 0, asked: 0 };
         let capabilities = if can_ask { json!({ "elicitation": {} }) } else { json!({}) };
-        let hello = json!({
+        let params = json!({
             "protocolVersion": "2025-11-25",
             "capabilities": capabilities,
             "clientInfo": { "name": "tair-backup-mcp-demo", "version": env!("CARGO_PKG_VERSION") },
         });
-        client.request("initialize", hello, None).await?;
+        client.request("initialize", params, None).await?;
         client.send(&json!({ "jsonrpc": "2.0", "method": "notifications/initialized" })).await?;
         Ok(client)
     }
 
-    /// Calls a tool; gives its structured result. `person` answers what the server asks meanwhile.
+    /// Calls a tool and returns its structured result. `person` answers the server's questions meanwhile.
     ///
     /// # Errors
     /// `demo.failed`, where the tool failed or the server does not speak as it should.
@@ -74,20 +74,20 @@ impl Client {
         self.id += 1;
         let id = self.id;
         self.send(&json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params })).await?;
-        let late = || failed(format!("the server did not answer {method} within {} s", PATIENCE.as_secs()));
-        tokio::time::timeout(PATIENCE, self.answer_to(id, method, person)).await.map_err(|_| late())?
+        let late = || failed(format!("the server did not answer {method} within {} s", REPLY_TIMEOUT.as_secs()));
+        tokio::time::timeout(REPLY_TIMEOUT, self.answer_to(id, method, person)).await.map_err(|_| late())?
     }
 
-    /// Reads until the answer comes, and serves the server's own requests on the way.
+    /// Reads until the answer comes, and serves the server's own requests meanwhile.
     async fn answer_to(&mut self, id: u64, method: &str, mut person: Option<Person<'_>>) -> Result<Value, Fault> {
         loop {
             let line = self.lines.next_line().await.map_err(|e| failed(format!("the server cannot be read: {e}")))?;
             let line = line.ok_or_else(|| failed(format!("the server ended during {method}")))?;
             let message: Value = serde_json::from_str(&line)
                 .map_err(|e| failed(format!("the server wrote something that is not JSON: {e}")))?;
-            let asks = message.get("method").and_then(Value::as_str);
-            match (asks, message.get("id")) {
-                (Some("elicitation/create"), Some(theirs)) => {
+            let server_method = message.get("method").and_then(Value::as_str);
+            match (server_method, message.get("id")) {
+                (Some("elicitation/create"), Some(server_id)) => {
                     self.asked += 1;
                     let question = message.pointer("/params/message").and_then(Value::as_str).unwrap_or_default();
                     let Some(person) = &mut person else {
@@ -95,14 +95,14 @@ impl Client {
                     };
                     let typed = person(question);
                     let result = json!({ "action": "accept", "content": { "instance_id": typed } });
-                    self.send(&json!({ "jsonrpc": "2.0", "id": theirs, "result": result })).await?;
+                    self.send(&json!({ "jsonrpc": "2.0", "id": server_id, "result": result })).await?;
                 }
-                (Some(_), Some(theirs)) => {
-                    self.send(&json!({ "jsonrpc": "2.0", "id": theirs, "result": {} })).await?;
+                (Some(_), Some(server_id)) => {
+                    self.send(&json!({ "jsonrpc": "2.0", "id": server_id, "result": {} })).await?;
                 }
-                // Progress and logs: comfort that this client does without.
+                // Progress and logs, which this client does not show.
                 (Some(_), None) => {}
-                (None, theirs) if theirs.and_then(Value::as_u64) == Some(id) => {
+                (None, server_id) if server_id.and_then(Value::as_u64) == Some(id) => {
                     return match (message.get("result"), message.get("error")) {
                         (Some(result), _) => Ok(result.clone()),
                         (None, error) => Err(failed(format!("{method}: {}", error.unwrap_or(&Value::Null)))),
@@ -120,10 +120,10 @@ impl Client {
         self.stdin.flush().await.map_err(gone)
     }
 
-    /// Closes the server's standard input, as a host does when it ends, and waits for the server to go.
+    /// Closes the server's standard input, as a host does when it ends, and waits for the server's end.
     ///
     /// # Errors
-    /// `demo.failed`, where it fails or does not go.
+    /// `demo.failed`, where the server fails or does not end.
     pub async fn close(self) -> Result<(), Fault> {
         let Self { mut child, stdin, lines, .. } = self;
         drop((stdin, lines));

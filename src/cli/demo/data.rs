@@ -1,4 +1,4 @@
-//! The data itself, looked at and damaged past our own server: the demo's proofs do not rest on what it says.
+//! The data itself, read and damaged without our own server: the demo's proofs do not rely on the server's replies.
 
 use super::failed;
 use crate::config::home::Home;
@@ -14,26 +14,26 @@ use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// The sandbox is on this machine.
-const WITHIN: Duration = Duration::from_secs(5);
+/// Time limit of a command: the sandbox is on this machine.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Every key of every database, with a digest of its type, value and expiry.
 pub type Keys = BTreeMap<(u64, Vec<u8>), String>;
 
-/// What became of the keys.
+/// What changed between two readings of the keys.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Compared {
-    /// Equal in type, value and expiry.
+    /// Number of keys equal in type, value and expiry.
     pub same: usize,
-    /// There before, not now.
+    /// Number of keys that no longer exist.
     pub gone: usize,
-    /// Something else now.
+    /// Number of keys with another type, value or expiry.
     pub changed: usize,
-    /// Not there before.
+    /// Number of keys that did not exist before.
     pub added: usize,
 }
 
-/// Compares two looks.
+/// Compares two readings.
 pub fn compare(before: &Keys, now: &Keys) -> Compared {
     let mut found = Compared::default();
     for (key, digest) in before {
@@ -47,7 +47,7 @@ pub fn compare(before: &Keys, now: &Keys) -> Compared {
     found
 }
 
-/// Where the sandbox's server is, as its directory says.
+/// The endpoint of the sandbox's server, from the file in its directory.
 fn endpoint(home: &Home) -> Result<Endpoint, Fault> {
     let path = home.sandbox().join("server");
     let text = std::fs::read_to_string(&path).unwrap_or_default();
@@ -59,13 +59,13 @@ fn endpoint(home: &Home) -> Result<Endpoint, Fault> {
 
 /// A connection to the sandbox's server.
 pub async fn connect(home: &Home) -> Result<Conn, Fault> {
-    Ok(Conn::open(&endpoint(home)?, WITHIN).await?)
+    Ok(Conn::open(&endpoint(home)?, COMMAND_TIMEOUT).await?)
 }
 
-/// Looks at every key.
+/// Reads every key.
 pub async fn read(conn: &mut Conn) -> Result<Keys, Fault> {
-    // Since 7.0 the moment itself can be compared; before, only whether there is one.
-    let moment = match conn.cmd_str(&["PEXPIRETIME", "no such key"]).await {
+    // From Redis 7.0 on the moment of expiry can be compared; before, only whether the key expires.
+    let has_pexpiretime = match conn.cmd_str(&["PEXPIRETIME", "no such key"]).await {
         Ok(_) => true,
         Err(RedisError::Server { .. }) => false,
         Err(e) => return Err(e.into()),
@@ -78,11 +78,11 @@ pub async fn read(conn: &mut Conn) -> Result<Keys, Fault> {
         let kinds: Vec<&str> = types.iter().map(|t| t.as_str().unwrap_or_default()).collect();
         let pairs: Vec<(&[u8], &str)> = names.iter().map(Vec::as_slice).zip(kinds.iter().copied()).collect();
         let values = each(conn, &pairs, |(key, kind)| whole(key, kind)).await?;
-        let word: &[u8] = if moment { b"PEXPIRETIME" } else { b"PTTL" };
-        let expiries = each(conn, &names, |key| vec![word, key]).await?;
+        let expiry_command: &[u8] = if has_pexpiretime { b"PEXPIRETIME" } else { b"PTTL" };
+        let expiries = each(conn, &names, |key| vec![expiry_command, key]).await?;
         for (((name, kind), value), expiry) in names.iter().zip(&kinds).zip(values).zip(expiries) {
             let expiry = expiry.as_int().unwrap_or(-1);
-            let expiry = if moment { expiry } else { i64::from(expiry >= 0) };
+            let expiry = if has_pexpiretime { expiry } else { i64::from(expiry >= 0) };
             let value = in_order(kind, value);
             let digest = hex(&Sha256::digest(format!("{kind} {expiry} {value:?}")));
             all.insert((db, name.clone()), digest);
@@ -92,8 +92,8 @@ pub async fn read(conn: &mut Conn) -> Result<Keys, Fault> {
     Ok(all)
 }
 
-/// The command that gives a key's whole value in a form that is equal for equal values. A DUMP is not, for types that are
-/// hash tables inside: their order in memory goes into it.
+/// The command that returns a key's whole value in a form that is equal for equal values. A DUMP is not, for types that are
+/// hash tables inside: it holds their order in memory.
 fn whole<'a>(key: &'a [u8], kind: &str) -> Vec<&'a [u8]> {
     match kind {
         "string" => vec![b"GET", key],
@@ -122,7 +122,7 @@ fn in_order(kind: &str, value: Value) -> Value {
     }
 }
 
-/// One command for each, in one go; replies in order.
+/// Sends one command for each item, pipelined; the replies in order.
 async fn each<'a, T>(
     conn: &mut Conn,
     items: &'a [T],
@@ -138,7 +138,7 @@ async fn each<'a, T>(
     Ok(replies)
 }
 
-/// Keys of the selected database that match.
+/// Keys of the selected database that match a pattern.
 async fn scan(conn: &mut Conn, pattern: &str) -> Result<Vec<Vec<u8>>, Fault> {
     let mut cursor = "0".to_owned();
     let mut found = std::collections::BTreeSet::new();
@@ -157,7 +157,7 @@ async fn scan(conn: &mut Conn, pattern: &str) -> Result<Vec<Vec<u8>>, Fault> {
     }
 }
 
-/// Does what a release that goes wrong does; says it in commands.
+/// Damages the data as a bad release might; returns the commands, for people.
 pub async fn damage(conn: &mut Conn) -> Result<String, Fault> {
     let customers = scan(conn, "customer:*").await?;
     each(conn, &customers, |key| vec![b"DEL", key]).await?;

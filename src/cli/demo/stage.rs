@@ -1,12 +1,12 @@
-//! How the demo speaks to whoever watches: numbered steps, who does what, in colour where there is a terminal for it.
+//! How the demo prints: numbered steps, each with who does what, in colour at a terminal.
 
 use crate::cli::print;
 use anstyle::{AnsiColor, Style};
 use std::io::IsTerminal as _;
 
-/// Columns of text.
+/// Columns of a line.
 const WIDTH: usize = 100;
-/// Columns before the text: the label stands in them.
+/// Columns before the text, for the label.
 const INDENT: usize = 11;
 
 /// Who does or says something.
@@ -20,9 +20,9 @@ pub enum Who {
     Refused,
     /// The person sees or types.
     Person,
-    /// What damages the data.
+    /// The damage done to the data.
     Damage,
-    /// What the data itself shows.
+    /// The data itself, compared.
     Proof,
 }
 
@@ -50,14 +50,14 @@ impl Who {
     }
 }
 
-/// The stage.
+/// The demo's output: its colour and the number of the current step.
 pub struct Stage {
     colour: bool,
     step: u32,
 }
 
 impl Stage {
-    /// In colour at a terminal, unless NO_COLOR says otherwise (<https://no-color.org>).
+    /// Output in colour at a terminal, unless NO_COLOR says otherwise (<https://no-color.org>).
     pub fn new() -> Self {
         let set = |name| std::env::var_os(name).is_some_and(|v| !v.is_empty());
         let dumb = std::env::var_os("TERM").is_some_and(|t| t == "dumb");
@@ -68,26 +68,26 @@ impl Stage {
         if self.colour { format!("{style}{text}{style:#}") } else { text.to_owned() }
     }
 
-    /// A line of its own, in bold.
+    /// Prints a line of its own, in bold.
     pub fn heading(&self, text: &str) {
         print(&self.styled(Style::new().bold(), text));
     }
 
-    /// Plain text.
+    /// Prints plain text.
     pub fn text(&self, text: &str) {
         for line in wrapped(text, WIDTH) {
             print(&line);
         }
     }
 
-    /// The next step.
+    /// Begins the next step.
     pub fn step(&mut self, title: &str) {
         self.step += 1;
         print("");
         self.heading(&format!("{}. {title}", self.step));
     }
 
-    /// Somebody does or says something.
+    /// Prints what somebody does or says.
     pub fn says(&self, who: Who, text: &str) {
         let mut label = format!("   {:<width$}", who.label(), width = INDENT - 3);
         for line in wrapped(text, WIDTH - INDENT) {
@@ -96,7 +96,7 @@ impl Stage {
         }
     }
 
-    /// They go on. `head` stands before the text, and the text's further lines under its beginning.
+    /// Prints further text of the same speaker. `head` precedes the text, whose further lines are indented to its beginning.
     pub fn more(&self, head: &str, text: &str) {
         let mut before = format!("{}{head}", " ".repeat(INDENT));
         let indent = before.chars().count();
@@ -106,7 +106,7 @@ impl Stage {
         }
     }
 
-    /// Lines as they are, cut where they are too wide, fainter than the rest.
+    /// Prints lines unwrapped, cut where too wide, fainter than the rest.
     pub fn quote(&self, text: &str) {
         for line in text.lines() {
             let room = WIDTH + 20;

@@ -1,4 +1,4 @@
-//! The story, step by step. Each step says what the agent calls and what came back, and checks it.
+//! The steps of the demo. Each step prints the agent's call and the reply, and checks the reply.
 
 use super::client::Client;
 use super::data::{self, Keys, compare};
@@ -12,10 +12,10 @@ use sha2::{Digest as _, Sha256};
 use std::path::Path;
 use std::time::Duration;
 
-/// Calls while a pre-check is pending, before that counts as a failure.
-const PATIENT_CALLS: u32 = 5;
+/// Most calls while a pre-check is pending; after that the step fails.
+const PENDING_CALLS_MAX: u32 = 5;
 
-/// Stops the demo where the world is not as it should be.
+/// Fails the step unless the condition holds.
 fn ensure(holds: bool, what: impl FnOnce() -> String) -> Result<(), Fault> {
     if holds { Ok(()) } else { Err(failed(what())) }
 }
@@ -24,7 +24,7 @@ fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
     value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
-/// Plays all of it.
+/// Plays all steps.
 pub async fn play(scene: &mut Scene, program: &Path) -> Result<(), Fault> {
     let mut stage = Stage::new();
     opening(&stage, scene, program);
@@ -71,7 +71,7 @@ pub async fn play(scene: &mut Scene, program: &Path) -> Result<(), Fault> {
     Ok(())
 }
 
-/// The last words, once everything is put away.
+/// Prints the closing lines, once everything is removed.
 pub fn closing(took: Duration, temporary: bool) {
     let stage = Stage::new();
     stage.text("\n");
@@ -104,16 +104,16 @@ fn client(scene: &mut Scene) -> Result<&mut Client, Fault> {
     scene.client.as_mut().ok_or_else(|| failed("there is no client"))
 }
 
-/// What the agent calls, for people to read; a token is a long word, and its beginning is enough.
+/// The agent's call, for people to read; of a token only the beginning.
 fn shown(tool: &str, arguments: &Value) -> String {
-    let mut words = vec![tool.to_owned()];
+    let mut parts = vec![tool.to_owned()];
     for (name, value) in arguments.as_object().into_iter().flatten() {
-        words.push(match value.as_str() {
+        parts.push(match value.as_str() {
             Some(token) if name == "confirmation_token" => format!("{name}={}", short(token)),
             _ => format!("{name}={value}"),
         });
     }
-    words.join(" ")
+    parts.join(" ")
 }
 
 fn short(token: &str) -> String {
@@ -193,22 +193,22 @@ async fn plan(stage: &mut Stage, scene: &mut Scene, arguments: &Value) -> Result
 
 async fn echo_alone(stage: &mut Stage, scene: &mut Scene, arguments: &Value) -> Result<(), Fault> {
     stage.step("It echoes the token, through a client that cannot ask a person: refused");
-    let reply = patiently(stage, scene, arguments).await?;
+    let reply = call_until_checked(stage, scene, arguments).await?;
     let refused = text(&reply, "/status") == "approval_required" && text(&reply, "/code") == "person.no_channel";
     ensure(refused, || format!("a restore without a person was not refused: {reply}"))?;
     stage.says(Who::Refused, &format!("approval_required ({}). {}", text(&reply, "/code"), text(&reply, "/message")));
     Ok(())
 }
 
-/// A second call, again while a pre-check is pending.
-async fn patiently(stage: &Stage, scene: &mut Scene, arguments: &Value) -> Result<Value, Fault> {
+/// The second call, repeated while a pre-check is pending.
+async fn call_until_checked(stage: &Stage, scene: &mut Scene, arguments: &Value) -> Result<Value, Fault> {
     let mut reply = Value::Null;
-    for _ in 0..PATIENT_CALLS {
+    for _ in 0..PENDING_CALLS_MAX {
         reply = call(stage, scene, "restore_instance", arguments).await?;
         if text(&reply, "/status") != "prechecks_pending" {
             break;
         }
-        stage.says(Who::Server, "prechecks_pending: the backup of what is there now is not finished");
+        stage.says(Who::Server, "prechecks_pending: the safety backup is not finished");
     }
     Ok(reply)
 }

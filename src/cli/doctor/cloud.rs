@@ -1,4 +1,4 @@
-//! What `doctor` finds of Alibaba Cloud: region, endpoint, credentials, and whether a call that reads gets an answer.
+//! The checks of Alibaba Cloud: region, endpoint, credentials, and whether a call that reads gets an answer.
 
 use super::Findings;
 use crate::model::fault::Fault;
@@ -7,8 +7,8 @@ use crate::tair::environment::Environment;
 use crate::tair::wire::regions::DescribeRegions;
 use crate::tools::App;
 
-/// Looks; says nothing where the configuration does not speak of the cloud.
-pub async fn look(app: &App) -> Findings {
+/// Checks the cloud; no findings where the configuration has no `[tair]`.
+pub async fn check(app: &App) -> Findings {
     let mut findings = Findings::of("");
     let Some(config) = app.config.tair.clone() else { return findings };
     let client = match Client::new(config, &Environment::process()) {

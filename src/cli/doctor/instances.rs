@@ -1,5 +1,5 @@
-//! What `doctor` looks at on an instance: that it answers, what its user may do, how a restore would go, how old the last
-//! backup is. It asks and reads; it changes nothing there.
+//! The checks of an instance: that it answers, what its user may do, how a restore would go, how old the last backup is.
+//! They read, and change nothing on the instance.
 
 use super::{Findings, Status};
 use crate::config::instance::{InstanceConfig, RestoreWay};
@@ -19,13 +19,13 @@ use crate::tools::App;
 use jiff::Timestamp;
 use std::time::Duration;
 
-/// One instance that is away must not hold up the others for long.
-const PATIENCE: Duration = Duration::from_secs(3);
-/// A daily backup is never quite a day old.
+/// Time limit of a connection and of each command: an unreachable instance must not hold up the others for long.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(3);
+/// Age at which the last backup is old, in seconds: a daily backup is never quite a day old.
 const OLD_SECONDS: i64 = 25 * 3600;
 
-/// Looks.
-pub async fn look(app: &App, id: &str) -> Findings {
+/// Checks one instance.
+pub async fn check(app: &App, id: &str) -> Findings {
     let mut findings = Findings::of(id);
     if let Err(fault) = live(app, id, &mut findings).await {
         findings.fail("reachable", &fault);
@@ -40,7 +40,7 @@ async fn live(app: &App, id: &str, findings: &mut Findings) -> Result<(), Fault>
         Some(config) => endpoint_of(config, &config.url).await?,
         None => sandbox(app, id).await?,
     };
-    let mut conn = Conn::open(&endpoint, PATIENCE).await?;
+    let mut conn = Conn::open(&endpoint, COMMAND_TIMEOUT).await?;
     let user = rights::whoami(&mut conn).await?;
     let user = user.or(endpoint.username.clone()).unwrap_or_else(|| "default".into());
     let facts = match ServerFacts::read(&mut conn).await {
@@ -75,7 +75,7 @@ async fn live(app: &App, id: &str, findings: &mut Findings) -> Result<(), Fault>
     }
 }
 
-/// The sandbox, started by the provider, which also ends it.
+/// The endpoint of the sandbox, which the provider starts and ends.
 async fn sandbox(app: &App, id: &str) -> Result<Endpoint, Fault> {
     if let Err(reason) = app.provider.describe(id).await?.live {
         return Err(Fault::new(Kind::Provider, "instance.unreachable", reason));
@@ -83,27 +83,27 @@ async fn sandbox(app: &App, id: &str) -> Result<Endpoint, Fault> {
     Sandbox::new(app.config.home.sandbox()).endpoint().await
 }
 
-/// The replica that backups are taken from.
+/// Checks the replica that backups are taken from.
 async fn replica(source: &Endpoint, findings: &mut Findings) -> Result<(), Fault> {
-    let mut conn = Conn::open(source, PATIENCE).await?;
+    let mut conn = Conn::open(source, COMMAND_TIMEOUT).await?;
     let user = rights::whoami(&mut conn).await?.or(source.username.clone()).unwrap_or_else(|| "default".into());
     findings.pass("backup_from", format!("{source} answers, as user {user}"));
     capture(&mut conn, &user, findings).await
 }
 
-/// What the user of a connection may and may not.
-struct Judged {
+/// The rights that the user of a connection lacks, and those that could not be tested.
+struct MissingRights {
     denied: Vec<&'static str>,
     unknown: Vec<&'static str>,
 }
 
-async fn check_rights(conn: &mut Conn, user: &str, needs: &[Need]) -> Result<Judged, RedisError> {
+async fn check_rights(conn: &mut Conn, user: &str, needs: &[Need]) -> Result<MissingRights, RedisError> {
     let found = rights::ask(conn, user, needs).await?;
     let of = |right| found.iter().filter(|(_, r)| *r == right).map(|(rule, _)| *rule).collect();
-    Ok(Judged { denied: of(Right::Denied), unknown: of(Right::Unknown) })
+    Ok(MissingRights { denied: of(Right::Denied), unknown: of(Right::Unknown) })
 }
 
-/// `+psync +ping`
+/// Rights as ACL rules: `+psync +ping`.
 fn rules(names: &[&str]) -> String {
     names.iter().map(|n| format!("+{n}")).collect::<Vec<_>>().join(" ")
 }
@@ -111,7 +111,7 @@ fn rules(names: &[&str]) -> String {
 async fn capture(conn: &mut Conn, user: &str, findings: &mut Findings) -> Result<(), Fault> {
     const NAME: &str = "backup rights";
     let needs: Vec<&str> = rights::CAPTURE.iter().map(|(rule, _)| *rule).collect();
-    let Judged { denied, unknown } = check_rights(conn, user, &rights::CAPTURE).await?;
+    let MissingRights { denied, unknown } = check_rights(conn, user, &rights::CAPTURE).await?;
     if !denied.is_empty() {
         let detail = format!("user {user} lacks {}", rules(&denied));
         findings.add(Status::Fail, NAME, detail, format!("ACL SETUSER {user} {}", rules(&needs)));
@@ -134,7 +134,7 @@ async fn capture(conn: &mut Conn, user: &str, findings: &mut Findings) -> Result
     Ok(())
 }
 
-/// Which way a restore would go, and whether the user may go it.
+/// Checks by which method a restore would go, and whether the user has the rights for it.
 async fn restore(
     config: Option<&InstanceConfig>,
     facts: &ServerFacts,
@@ -174,7 +174,7 @@ async fn restore(
     };
     let needs: Vec<Need> = rights::PLAN.iter().chain(way).copied().collect();
     let names: Vec<&str> = needs.iter().map(|(rule, _)| *rule).collect();
-    let Judged { denied, unknown } = check_rights(conn, user, &needs).await?;
+    let MissingRights { denied, unknown } = check_rights(conn, user, &needs).await?;
     if !denied.is_empty() {
         // Not a failure: an operator may want backups alone.
         let detail = format!("user {user} lacks {}: backups only", rules(&denied));

@@ -1,4 +1,4 @@
-//! What `doctor` looks at on this machine: home, state, key, configuration, sandbox, and what waits for somebody.
+//! The checks of this machine: home, state, key, configuration, sandbox, jobs, and plans that wait for approval.
 
 use super::{Findings, Status};
 use crate::config::ConfirmationPolicy;
@@ -13,11 +13,11 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Stdio;
 
-/// Less than this is worth a word before the first backup fails for it.
+/// Free bytes below which the doctor warns, before the first backup fails for lack of room.
 const LITTLE_SPACE: u64 = 1 << 30;
 
-/// Looks.
-pub async fn look(app: &App) -> Findings {
+/// Checks this machine.
+pub async fn check(app: &App) -> Findings {
     let mut findings = Findings::of("");
     home(app, &mut findings).await;
     match app.state.waiting().await {
@@ -45,7 +45,7 @@ async fn home(app: &App, findings: &mut Findings) {
     let mode = mode(dir);
     let shown = dir.display();
     if mode & 0o077 != 0 {
-        // It holds backups, and the key that signs confirmations.
+        // The home holds backups, and the key that signs confirmations.
         let status = if mode & 0o022 != 0 { Status::Fail } else { Status::Warn };
         let detail = format!("{shown} can be entered by others (mode {mode:o})");
         findings.add(status, NAME, detail, format!("chmod 700 {shown}"));
@@ -62,7 +62,7 @@ async fn home(app: &App, findings: &mut Findings) {
     }
 }
 
-/// Free bytes, as POSIX's `df` tells: the standard library cannot.
+/// Free bytes, from POSIX's `df`: the standard library cannot tell.
 async fn free(dir: &Path) -> Option<u64> {
     let mut df = tokio::process::Command::new("df");
     df.arg("-Pk").arg(dir).stdin(Stdio::null()).stderr(Stdio::null()).env("LC_ALL", "C");
@@ -121,8 +121,8 @@ async fn server(app: &App, findings: &mut Findings) {
             match version {
                 Ok(output) => {
                     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-                    let word = text.split_ascii_whitespace().find_map(|w| w.strip_prefix("v=")).unwrap_or("?");
-                    findings.pass(NAME, format!("{}, version {word}", program.display()));
+                    let version = text.split_ascii_whitespace().find_map(|w| w.strip_prefix("v=")).unwrap_or("?");
+                    findings.pass(NAME, format!("{}, version {version}", program.display()));
                 }
                 Err(e) => {
                     let status = if app.config.sandbox { Status::Fail } else { Status::Warn };
@@ -134,14 +134,14 @@ async fn server(app: &App, findings: &mut Findings) {
     }
 }
 
-/// Every command reconciles what dead processes left; what cannot be reconciled is a finding.
+/// Every command reconciles the jobs of dead processes; a job that cannot be reconciled is a finding.
 async fn jobs(app: &App, findings: &mut Findings) {
     const NAME: &str = "jobs";
-    let looked: Result<Vec<_>, Fault> = match app.provider.recover().await {
+    let recovered: Result<Vec<_>, Fault> = match app.provider.recover().await {
         Ok(()) => app.state.jobs(None).await,
         Err(fault) => Err(fault),
     };
-    let jobs = match looked {
+    let jobs = match recovered {
         Ok(jobs) => jobs,
         Err(fault) => return findings.fail(NAME, &fault),
     };
@@ -177,7 +177,7 @@ async fn waiting(app: &App, findings: &mut Findings) {
     }
 }
 
-/// `1 instance`, `2 instances`.
+/// A count with its noun: `1 instance`, `2 instances`.
 fn count(n: usize, what: &str) -> String {
     format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }

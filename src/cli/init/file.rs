@@ -1,4 +1,4 @@
-//! The configuration file that `init` writes: its text, with a word on every key, and how it gets onto the disk whole.
+//! The configuration file that `init` writes: its text, with a comment on every key, and writing it whole.
 
 use crate::config::ConfirmationPolicy;
 use crate::config::durable;
@@ -7,13 +7,13 @@ use crate::config::instance::Password;
 use crate::model::fault::{Fault, Kind};
 use std::path::Path;
 
-/// An instance as it is written.
+/// An instance as it is written to the file.
 pub struct Written {
-    /// Its id.
+    /// The instance's id.
     pub id: String,
-    /// Its url.
+    /// The instance's url.
     pub url: String,
-    /// Where its password comes from.
+    /// Where the instance's password comes from.
     pub password: Password,
 }
 
@@ -53,7 +53,7 @@ fn quoted(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }
 
-/// The text of the file.
+/// The text of the configuration file.
 pub fn text(instances: &[Written], confirmation: ConfirmationPolicy) -> String {
     let mut text = format!("{HEAD}confirmation = {}\n{GUARD}", quoted(confirmation.as_str()));
     for instance in instances {
@@ -71,16 +71,16 @@ pub fn text(instances: &[Written], confirmation: ConfirmationPolicy) -> String {
     text
 }
 
-/// That there is a file already.
+/// The fault of a file that exists already.
 pub fn exists(path: &Path) -> Fault {
     Fault::new(Kind::Refused, "config.exists", format!("{} is there already; nothing has been written", path.display()))
         .hint("Write over it with --force, name another file with --config, or look at the text with --print.")
 }
 
-/// Writes the file whole or not at all, for its owner alone, and on the disk when this returns. Blocking.
+/// Writes the file whole or not at all, for its owner alone, and durably. Blocking.
 ///
 /// # Errors
-/// `config.exists` where there is one and `force` is not set, also when it came meanwhile; `home.failed`.
+/// `config.exists` where the file exists and `force` is not set, also when it appeared meanwhile; `home.failed`.
 pub fn write(path: &Path, text: &str, force: bool) -> Result<(), Fault> {
     let folder = path.parent().unwrap_or(Path::new("."));
     private_dir(folder)?;

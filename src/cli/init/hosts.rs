@@ -1,4 +1,4 @@
-//! How each host is told of this program: the lines to type or to paste, with this program's own path.
+//! The lines that register this program with each host: to type or to paste, with this program's own path.
 
 use super::file::Written;
 use crate::config::instance::Password;
@@ -9,7 +9,7 @@ use std::path::Path;
 /// The name under which a host knows this server.
 const NAME: &str = "tair-backup";
 
-/// One line a host. `config` is named where it is not the file that is read anyway.
+/// One line a host. `config` is named where it is not the default file.
 ///
 /// # Errors
 /// `system.program`, where this program cannot find its own file.
@@ -26,7 +26,7 @@ pub fn lines(home: Option<&Path>, config: Option<&Path>, instances: &[Written]) 
         }
     }
     args.push("serve".into());
-    let command: Vec<String> = std::iter::once(&program).chain(&args).map(|word| shell(word)).collect();
+    let command: Vec<String> = std::iter::once(&program).chain(&args).map(|argument| shell_quoted(argument)).collect();
     let command = command.join(" ");
     let cursor = json!({ "mcpServers": { NAME: { "command": program, "args": args } } });
     let code = json!({ "servers": { NAME: { "type": "stdio", "command": program, "args": args } } });
@@ -37,34 +37,38 @@ pub fn lines(home: Option<&Path>, config: Option<&Path>, instances: &[Written]) 
         format!("  Cursor       in .cursor/mcp.json: {cursor}"),
         format!("  VS Code      in .vscode/mcp.json: {code}"),
     ];
-    let wanted: Vec<&str> = instances
+    let variables: Vec<&str> = instances
         .iter()
         .filter_map(|i| match &i.password {
             Password::Env(name) => Some(name.as_str()),
             _ => None,
         })
         .collect();
-    if !wanted.is_empty() {
-        lines.push(format!("The server reads {} from its environment: the host has to pass it on.", wanted.join(", ")));
+    if !variables.is_empty() {
+        lines.push(format!(
+            "The server reads {} from its environment: the host has to pass it on.",
+            variables.join(", ")
+        ));
     }
     Ok(lines.join("\n"))
 }
 
-/// A word as a shell takes it.
-fn shell(word: &str) -> String {
-    let plain = !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-=:@%+,".contains(&b));
-    if plain { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+/// An argument, quoted for a shell_quoted where it needs quotes.
+fn shell_quoted(argument: &str) -> String {
+    let plain =
+        !argument.is_empty() && argument.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-=:@%+,".contains(&b));
+    if plain { argument.to_owned() } else { format!("'{}'", argument.replace('\'', r"'\''")) }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::shell;
+    use super::shell_quoted;
 
-    /// A path with blanks or quotes stays one word.
+    /// A path with blanks or quotes stays one argument.
     #[test]
-    fn words_of_a_shell() {
-        assert_eq!(shell("/usr/bin/x-1.0"), "/usr/bin/x-1.0");
-        assert_eq!(shell("/my files/x"), "'/my files/x'");
-        assert_eq!(shell("it's"), r"'it'\''s'");
+    fn arguments_are_quoted_for_a_shell() {
+        assert_eq!(shell_quoted("/usr/bin/x-1.0"), "/usr/bin/x-1.0");
+        assert_eq!(shell_quoted("/my files/x"), "'/my files/x'");
+        assert_eq!(shell_quoted("it's"), r"'it'\''s'");
     }
 }

@@ -1,10 +1,10 @@
-//! Backups for people: one just made, the sets there are, a file written, and the policy.
+//! Backups for people: a new backup, the list of sets, a file written, and the policy.
 
 use super::{cell, count, items, number, size, table, text};
 use crate::model::text::bytes;
 use serde_json::Value;
 
-/// The reply of `create_backup`.
+/// Renders the reply of `create_backup`.
 pub fn created(json: &Value) -> String {
     let mut lines = vec![format!("{}  {}", cell(json, "status"), cell(json, "backup_job_id"))];
     lines.extend(text(json, "backup_id").map(|id| format!("backup  {id}")));
@@ -13,7 +13,7 @@ pub fn created(json: &Value) -> String {
     lines.join("\n")
 }
 
-/// The reply of `describe_backups`.
+/// Renders the reply of `describe_backups`.
 pub fn list(json: &Value) -> String {
     let backups = items(json, "backups");
     let rows = backups.iter().map(|b| {
@@ -39,7 +39,7 @@ pub fn list(json: &Value) -> String {
     format!("{list}\n{range}").trim_end().into()
 }
 
-/// The reply of `download_backup`.
+/// Renders the reply of `download_backup`.
 pub fn download(json: &Value) -> String {
     let size = bytes(number(json, "bytes").unwrap_or_default());
     if let Some(url) = text(json, "url") {
@@ -56,7 +56,7 @@ pub fn download(json: &Value) -> String {
     )
 }
 
-/// The reply of `describe_backup_policy`.
+/// Renders the reply of `describe_backup_policy`.
 pub fn policy(json: &Value) -> String {
     let days: Vec<&str> = items(json, "preferred_backup_period").iter().filter_map(Value::as_str).collect();
     let flashback = json.get("enable_backup_log").and_then(Value::as_bool) == Some(true);

@@ -1,11 +1,10 @@
-//! A guarded tool's reply for people: where it stands, each pre-check with its figures, the plan, what is at stake, and what
-//! comes next.
+//! A guarded tool's reply for people: status, each pre-check with its figures, the plan, the impact, and the next step.
 
 use super::{cell, items, text};
 use crate::tools::guarded::reply::PlanRow;
 use serde_json::Value;
 
-/// The reply of a guarded tool.
+/// Renders the reply of a guarded tool.
 pub fn reply(json: &Value) -> String {
     let mut out = vec![format!("{}: {}", cell(json, "status"), cell(json, "message"))];
     out.extend(text(json, "code").map(|code| format!("code   {code}")));

@@ -1,10 +1,10 @@
-//! Instances for people: a line each, and of each what could not be recovered.
+//! Instances for people: a line each, and for each the changes that could not be recovered.
 
 use super::{cell, count, items, number, size, table, text};
 use crate::config::ConfirmationPolicy;
 use serde_json::Value;
 
-/// The reply of `describe_instances`.
+/// Renders the reply of `describe_instances`.
 pub fn list(json: &Value) -> String {
     let instances = items(json, "instances");
     let rows = instances.iter().map(|i| {
@@ -49,10 +49,10 @@ mod tests {
     use super::list;
     use serde_json::json;
 
-    /// One that answers and one that does not, of three: figures, the reason, what could not be recovered, and that there is
-    /// another page.
+    /// Of three instances one that answers and one that does not: figures, the reason, what could not be recovered, and that there
+    /// is another page.
     #[test]
-    fn instances_stand_one_a_line() {
+    fn each_instance_has_a_line() {
         let shown = list(&json!({ "total": 3, "instances": [
             { "instance_id": "orders", "status": "running", "engine": "redis", "engine_version": "7.0.15",
               "address": "127.0.0.1:6379", "keys": 12, "used_memory": 2048, "confirmation": "person",

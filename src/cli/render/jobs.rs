@@ -3,7 +3,7 @@
 use super::{cell, items, table, text};
 use serde_json::Value;
 
-/// The reply of `describe_jobs`.
+/// Renders the reply of `describe_jobs`.
 pub fn list(json: &Value) -> String {
     let rows = items(json, "jobs").iter().map(|j| {
         let done = j.get("progress").and_then(Value::as_f64);
@@ -25,7 +25,7 @@ mod tests {
     use super::list;
     use serde_json::json;
 
-    /// What a job came to is shown, or while it runs what it is doing and how far it is.
+    /// An ended job shows its result; a running one its stage and progress.
     #[test]
     fn a_job_shows_its_end_or_its_stage() {
         let shown = list(&json!({ "jobs": [

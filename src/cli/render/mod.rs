@@ -1,7 +1,7 @@
-//! What people see of a tool's reply: the one place with tables and their columns.
+//! Replies of tools for people: the one place with tables and their columns.
 //!
-//! It reads the structured reply, the very one that `--json` prints, and adds nothing to it: whatever is shown to a person
-//! can be read by a program too.
+//! Rendering reads the structured reply, the very one that `--json` prints, and adds nothing: a program can read all that a
+//! person is shown.
 
 mod backup;
 mod guarded;
@@ -12,7 +12,7 @@ mod plain;
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::Value;
 
-/// A tool's reply for a terminal. A verb without a form of its own is shown field by field.
+/// Renders a tool's reply for a terminal. A verb without a rendering of its own is shown field by field.
 pub fn reply(verb: &str, json: &Value) -> String {
     match verb {
         "describe_instances" => instances::list(json),
@@ -43,7 +43,7 @@ fn text<'a>(json: &'a Value, field: &str) -> Option<&'a str> {
     json.get(field).and_then(Value::as_str)
 }
 
-/// A field's text; nothing where the reply has none.
+/// A field's text; empty where the reply lacks it.
 fn cell(json: &Value, field: &str) -> String {
     text(json, field).unwrap_or_default().to_owned()
 }
@@ -53,12 +53,12 @@ fn number(json: &Value, field: &str) -> Option<u64> {
     json.get(field).and_then(Value::as_u64)
 }
 
-/// A whole number in a table; nothing where the reply has none.
+/// A whole number in a table; empty where the reply lacks it.
 fn count(json: &Value, field: &str) -> String {
     number(json, field).map_or(String::new(), |n| n.to_string())
 }
 
-/// A number of bytes in a table; nothing where the reply has none.
+/// A number of bytes in a table; empty where the reply lacks it.
 fn size(json: &Value, field: &str) -> String {
     number(json, field).map_or(String::new(), crate::model::text::bytes)
 }

@@ -1,8 +1,8 @@
-//! Any reply for people, field by field: for a tool that has no form of its own.
+//! Any reply for people, field by field: for a tool without a rendering of its own.
 
 use serde_json::Value;
 
-/// One line a field; what lies deeper is indented.
+/// One line a field; nested fields are indented.
 pub fn fields(json: &Value) -> String {
     let mut lines = Vec::new();
     add(json, 0, &mut lines);
@@ -36,7 +36,7 @@ mod tests {
     use super::fields;
     use serde_json::json;
 
-    /// Every field is there, each on a line of its own, and text stands without quotes.
+    /// Every field is on a line of its own, and text has no quotes.
     #[test]
     fn every_field_is_shown() {
         let reply = json!({ "status": "done", "rows": [{ "id": "a", "n": 1 }, { "id": "b", "n": 2 }], "tags": ["x"] });

@@ -1,28 +1,28 @@
-//! What this process is doing to instances right now: restores and fillings under way, and states that are told for longer
-//! than they last because a client asked for a slow one.
+//! The activity of this process: restores and fillings under way, and states that are reported for longer than they last because
+//! an injected fault makes them slow.
 //!
-//! In memory alone. What another process does, or a dead one did, shows in the provider's jobs.
+//! In memory alone. The activity of another process, or of a dead one, shows in the provider's jobs.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A restore, as told.
+/// A restore, as reported.
 #[derive(Debug, Clone, Copy)]
 struct Restore {
     running: bool,
-    /// Told as running until then, whatever it is.
+    /// Reported as running until then, also when it has ended.
     until: Instant,
 }
 
-/// A backup whose end is told late.
+/// A backup whose end is reported late.
 #[derive(Debug, Clone, Copy)]
 struct Delayed {
     from: Instant,
     delay: Duration,
 }
 
-/// What is under way in this process.
+/// The activity of this process, by instance or backup.
 #[derive(Debug, Default)]
 pub struct Activity {
     restores: Mutex<HashMap<String, Restore>>,
@@ -31,8 +31,8 @@ pub struct Activity {
     write_locks: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
 }
 
-fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
-    of.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Activity {
@@ -59,19 +59,19 @@ impl Activity {
         }
     }
 
-    /// Takes back that an instance is being restored: the restore was refused.
+    /// Takes back that an instance is being restored, because the restore was refused.
     pub fn cancel_restoring(&self, instance_id: &str) {
         lock(&self.restores).remove(instance_id);
     }
 
-    /// Has the end of a backup told only after `delay`.
+    /// Delays the report of a backup's end by `delay`.
     pub fn delay_backup(&self, backup_id: &str, delay: Duration) {
         if delay > Duration::ZERO {
             lock(&self.delayed).insert(backup_id.to_owned(), Delayed { from: Instant::now(), delay });
         }
     }
 
-    /// Which share of the time for which a backup is delayed has passed; `None` where the backup is not delayed.
+    /// Share of a backup's delay that has passed; `None` where the backup is not delayed.
     pub fn delayed(&self, backup_id: &str) -> Option<f64> {
         let mut all = lock(&self.delayed);
         all.retain(|_, d| d.from.elapsed() < d.delay);
@@ -93,7 +93,7 @@ impl Activity {
         lock(&self.filling).remove(instance_id);
     }
 
-    /// The mutex of whoever locks or unlocks an instance for writes: one call at a time.
+    /// The mutex held while an instance is locked or unlocked for writes: one call at a time.
     pub fn write_lock_mutex(&self, instance_id: &str) -> Arc<tokio::sync::Mutex<()>> {
         Arc::clone(lock(&self.write_locks).entry(instance_id.to_owned()).or_default())
     }
@@ -101,7 +101,7 @@ impl Activity {
 
 #[cfg(test)]
 mod tests {
-    //! A restore is told for as long as asked, and one that was refused leaves nothing.
+    //! A restore is reported for as long as its delay says, and one that was refused leaves nothing.
     use super::*;
 
     #[test]

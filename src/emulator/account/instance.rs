@@ -1,4 +1,4 @@
-//! An instance as the cloud shows it: what kind it is, how it came to be, and the states it can be in.
+//! An instance as the cloud shows it: its kind, how it was created, and its possible states.
 //!
 //! The kind is the configuration's `emulate = { … }`; the server behind the instance knows nothing of it.
 
@@ -8,18 +8,18 @@ use crate::emulator::account::records::Creation;
 /// The state of an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
-    /// Serves and takes changes.
+    /// The instance serves and takes changes.
     Normal,
-    /// Being created.
+    /// The instance is being created.
     Creating,
-    /// Being restored.
+    /// The instance is being restored.
     BackupRecovering,
-    /// Could not be created.
+    /// The instance could not be created.
     Error,
 }
 
 impl Status {
-    /// The word on the wire.
+    /// The status as the cloud's API writes it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -36,9 +36,9 @@ impl Status {
 pub struct EmulatedInstance {
     /// The instance's id, which is the configuration's own.
     pub id: String,
-    /// Which of the cloud's kinds of instances is emulated.
+    /// Which kind of cloud instance is emulated.
     pub kind: Emulate,
-    /// How the instance came to be, where a call created it.
+    /// How the instance was created, where a call created it.
     pub created: Option<Creation>,
 }
 

@@ -1,7 +1,7 @@
-//! The emulated account: which instances there are, what state each is in, and what the cloud would remember of them.
+//! The emulated account: its instances, the state of each, and the records that the cloud would keep of them.
 //!
-//! Everything real comes from the provider. What is only emulated (spare instances handed out, write locks, states told for
-//! longer than they last) is laid over it here. Knows nothing of actions or of HTTP.
+//! Everything real comes from the provider. The emulated parts (spare instances handed out, write locks, states reported for
+//! longer than they last) are added here. This module knows nothing of actions or of HTTP.
 
 pub mod activity;
 pub mod instance;
@@ -25,23 +25,23 @@ use records_file::RecordsFile;
 use std::sync::Arc;
 use tokio_util::task::TaskTracker;
 
-/// Everything an action works with.
+/// All that an action works with.
 pub struct Account {
-    /// Provider, state, configuration.
+    /// Configuration, provider and state store.
     pub app: Arc<App>,
-    /// What outlasts the process.
+    /// The records that outlast the process.
     pub records: RecordsFile,
-    /// What goes wrong on demand.
+    /// Faults to be injected into calls.
     pub faults: FaultInjection,
     /// Signs download URLs.
     pub signer: Signer,
-    /// Measures instances.
+    /// Samples the instances' counters.
     pub monitor: Monitor,
-    /// The one region there is; every region asked for without it.
+    /// The one region that exists; `None`: every region asked for.
     pub region: Option<String>,
     /// Restores in the background, awaited when the process is asked to stop.
     pub tasks: TaskTracker,
-    /// What this process is doing.
+    /// What this process is doing to instances.
     pub activity: Activity,
 }
 
@@ -61,8 +61,8 @@ impl Account {
         }
     }
 
-    /// All instances, spare ones that nobody has got included.
-    fn everything(&self) -> Vec<EmulatedInstance> {
+    /// All instances, including spare ones not handed out.
+    fn all_instances(&self) -> Vec<EmulatedInstance> {
         let config = &self.app.config;
         let named = config.instances.iter().map(|i| (i.id.clone(), i.emulate));
         let sandbox = config.sandbox.then(|| (SANDBOX.to_owned(), Emulate::default()));
@@ -76,16 +76,16 @@ impl Account {
     /// The instances that a client sees.
     #[must_use]
     pub fn instances(&self) -> Vec<EmulatedInstance> {
-        self.everything().into_iter().filter(|i| !i.kind.spare || i.created.is_some()).collect()
+        self.all_instances().into_iter().filter(|i| !i.kind.spare || i.created.is_some()).collect()
     }
 
-    /// Spare instances that nobody has got.
+    /// Spare instances that are not handed out.
     #[must_use]
     pub fn spares(&self) -> Vec<EmulatedInstance> {
-        self.everything().into_iter().filter(|i| i.kind.spare && i.created.is_none()).collect()
+        self.all_instances().into_iter().filter(|i| i.kind.spare && i.created.is_none()).collect()
     }
 
-    /// One instance.
+    /// Finds an instance that a client sees.
     ///
     /// # Errors
     /// `InvalidInstanceId.NotFound`.
@@ -93,7 +93,7 @@ impl Account {
         self.instances().into_iter().find(|i| i.id == id).ok_or_else(|| Refused::new("InvalidInstanceId.NotFound"))
     }
 
-    /// The state of an instance. Whether its server answers is another question.
+    /// The state of an instance. Its server may be unreachable all the same.
     ///
     /// # Errors
     /// What the state store refuses.
@@ -102,7 +102,7 @@ impl Account {
             return match (created.failed, self.activity.is_filling(&instance.id)) {
                 (true, _) => Ok(Status::Error),
                 (false, true) => Ok(Status::Creating),
-                // An earlier process filled the instance, and what became of its restore could not be decided at once.
+                // An earlier process filled the instance, and the end of its restore is not known yet.
                 (false, false) => self.reconcile_spare(&instance.id, created).await,
             };
         }
@@ -113,7 +113,7 @@ impl Account {
         if !self.jobs(instance).await?.iter().any(restores) {
             return Ok(Status::Normal);
         }
-        // Not ours: another process does it, or one that is dead did.
+        // Not a restore of this process: another process runs it, or a dead one did.
         self.app.provider.recover().await?;
         Ok(if self.jobs(instance).await?.iter().any(restores) { Status::BackupRecovering } else { Status::Normal })
     }

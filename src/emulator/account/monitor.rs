@@ -1,7 +1,7 @@
-//! The monitor's memory: what the local servers really do, sampled on the cloud's grid of five seconds.
+//! The monitor: the local servers' counters, sampled on the cloud's grid of five seconds.
 //!
-//! Rates are of the server's own counters; reading them is not counted. A restore can cross a restart of the server, whose
-//! counters then begin again: that stretch is told as no traffic.
+//! Rates are computed from the server's own counters; reading them does not count. A restore can include a restart of the
+//! server, whose counters then begin again: that interval is reported as no traffic.
 
 use crate::config::SANDBOX;
 use crate::emulator::account::Account;
@@ -15,32 +15,32 @@ use std::time::Duration;
 
 /// Seconds between two points of the grid.
 pub const STEP: i64 = 5;
-/// Points kept: an hour of them.
+/// Points kept of each instance: an hour of them.
 const KEPT: usize = 720;
-/// The shortest stretch that a rate is told of.
+/// The shortest interval for which a rate is computed.
 pub const SHORTEST: Duration = Duration::from_secs(1);
 
-/// What was measured for one moment of the grid.
+/// The figures of one slot of the grid.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Point {
     /// Writes per second.
     pub put: f64,
     /// Reads per second.
     pub get: f64,
-    /// Keys.
+    /// Number of keys.
     pub keys: f64,
-    /// Keys that expire.
+    /// Number of keys that carry an expiry.
     pub expires: f64,
-    /// Bytes of memory.
+    /// Bytes of memory used.
     pub memory: f64,
 }
 
-/// One instance's points.
+/// The points of one instance.
 #[derive(Debug, Default)]
 pub struct Meter {
-    /// The counters that the next point is measured from.
+    /// The counters that the next rate is computed from.
     base: Option<Counters>,
-    /// By the second at which the point's slot of the grid begins.
+    /// Points by the second at which their slot of the grid begins.
     points: BTreeMap<i64, Point>,
 }
 
@@ -67,7 +67,7 @@ impl Monitor {
 }
 
 impl Meter {
-    /// Whether nothing was sampled yet.
+    /// Whether no counters were sampled yet.
     #[must_use]
     pub const fn is_new(&self) -> bool {
         self.base.is_none()
@@ -78,7 +78,7 @@ impl Meter {
         self.points.range(slots).map(|(slot, point)| (*slot, *point))
     }
 
-    /// Reads the counters. A tick moves the base; a look in between does not, so that the next tick covers all of its five
+    /// Reads the counters. A tick moves the base; a sample in between does not, so that the next tick covers all of its five
     /// seconds.
     ///
     /// # Errors
@@ -104,7 +104,7 @@ impl Meter {
     }
 }
 
-/// Samples all instances for as long as the process lives. The sandbox is left asleep until somebody asks for it.
+/// Samples all instances for as long as the process lives. The sandbox is not started just to be sampled.
 pub async fn watch(account: Arc<Account>) {
     loop {
         let now = Timestamp::now().as_millisecond();

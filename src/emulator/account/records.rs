@@ -1,5 +1,5 @@
-//! What the emulated account has to know after a restart: policies, locks, spare instances handed out, client tokens, and who
-//! asked for which backup.
+//! The records that the emulated account needs after a restart: policies, locks, spare instances handed out, client tokens, and
+//! which backups were requested by calls.
 //!
 //! Types alone, as they are written to the file of [`RecordsFile`](crate::emulator::account::records_file::RecordsFile); the
 //! names of their fields are that file's. Sets and jobs are not in it: the provider has those.
@@ -11,10 +11,10 @@ use std::collections::BTreeMap;
 /// The days of a backup policy, in the cloud's order.
 pub const WEEKDAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
 
-/// For how long client tokens and requests for backups are remembered.
+/// How long client tokens and requests for backups are kept.
 pub const REMEMBERED: SignedDuration = SignedDuration::from_hours(24);
 
-/// A backup policy as the cloud keeps it. Nothing runs it yet: whoever schedules backups of local instances reads it here.
+/// A backup policy as the cloud keeps it. Nothing runs by it yet: a scheduler of local backups would read it here.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policy {
     /// The hour in which backups begin: `05:00Z-06:00Z`.
@@ -41,31 +41,31 @@ impl Default for Policy {
 /// A spare instance that was handed out as a new one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Creation {
-    /// When the new instance was asked for.
+    /// When the call that created the instance came.
     pub at: Timestamp,
     /// The new instance's name.
     pub name: String,
-    /// `PostPaid` or `PrePaid`.
+    /// How the instance is charged: `PostPaid` or `PrePaid`.
     pub charge: String,
-    /// When the instance was filled and became `Normal`. Sets begun before are not the new instance's.
+    /// When the instance was filled and became `Normal`. Sets begun before do not belong to the new instance.
     pub normal_at: Option<Timestamp>,
     /// Whether the instance could not be filled.
     pub failed: bool,
-    /// The set that the instance is filled from: its restore is found by that after a crash.
+    /// The set that the instance is filled with, by which its restore is found after a crash.
     #[serde(alias = "copy")]
     pub backup_id: String,
 }
 
-/// A backup that a call asked for.
+/// A backup that a call requested.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RequestedBackup {
-    /// When it was asked for.
+    /// When the call came.
     pub at: Timestamp,
-    /// The set that it makes.
+    /// Id of the set that the backup makes.
     pub backup_id: String,
 }
 
-/// What is remembered of one instance.
+/// The record of one instance.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct InstanceRecord {
@@ -73,41 +73,41 @@ pub struct InstanceRecord {
     pub policy: Option<Policy>,
     /// The instance's write lock, while there is one.
     pub locked: Option<LockRecord>,
-    /// How the instance came to be, where a call created it.
+    /// How the instance was created, where a call created it.
     pub created: Option<Creation>,
-    /// Backups asked for in the last day.
+    /// Backups requested in the last day.
     pub taken: Vec<RequestedBackup>,
-    /// Sets with an expiry of their own; `None`: kept as long as the instance lives.
+    /// Expiries set for single sets, by backup id; `None`: kept as long as the instance lives.
     pub expiry: BTreeMap<String, Option<Timestamp>>,
 }
 
 /// A write lock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LockRecord {
-    /// Why the instance is locked, as the caller says.
+    /// Why the instance is locked, as the caller wrote.
     pub reason: String,
-    /// The server's own setting, which the lock replaced and which is to be put back.
+    /// The server's own `min-replicas-to-write`, which the lock replaced and unlocking puts back.
     pub replicas_to_write: String,
 }
 
-/// A call that made an instance, for when it comes again with the same token.
+/// A call that created an instance, for when the call is repeated with the same token.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClientToken {
     /// When the call came.
     pub at: Timestamp,
-    /// Hash of the call's arguments.
+    /// Hash of the call's arguments, hexadecimal.
     pub arguments: String,
-    /// The instance that the call made.
+    /// Id of the instance that the call created.
     pub instance_id: String,
 }
 
-/// Everything that is remembered.
+/// All records of the account.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Records {
-    /// By instance id.
+    /// Records by instance id.
     pub instances: BTreeMap<String, InstanceRecord>,
-    /// By the token that a client made up.
+    /// Calls by the token that the client made up.
     pub tokens: BTreeMap<String, ClientToken>,
 }
 
@@ -117,7 +117,7 @@ impl Records {
         self.instances.entry(instance_id.to_owned()).or_default()
     }
 
-    /// Forgets what is a day old, so that the file does not grow.
+    /// Removes tokens and requests that are a day old, so that the file does not grow.
     pub fn prune(&mut self, now: Timestamp) {
         let young = |at: Timestamp| now.duration_since(at) < REMEMBERED;
         self.tokens.retain(|_, token| young(token.at));

@@ -1,16 +1,15 @@
-//! The file in which the emulated account's records last: small, written whole, and made durable before a call is answered.
+//! The file of the emulated account's records: small, written whole, and made durable before a call is answered.
 //!
-//! It stands under the home directory, is fsynced and renamed into place, and belongs to one process at a time. Nothing else
+//! The file is under the home directory, is fsynced and renamed into place, and belongs to one process at a time. Nothing else
 //! reads or writes it.
 
+use crate::config::durable::replace;
 use crate::config::home::private_dir;
 use crate::emulator::account::records::{InstanceRecord, Records};
 use crate::model::fault::{Fault, Kind};
 use crate::state::owner::try_lock_exclusive;
 use jiff::Timestamp;
 use std::fs::File;
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -18,7 +17,7 @@ use std::sync::{Mutex, PoisonError};
 #[derive(Debug)]
 pub struct RecordsFile {
     path: PathBuf,
-    /// As the file has them: replaced only after the file was.
+    /// The records as the file has them: replaced only after the file was.
     records: Mutex<Records>,
     /// Held while this process lives.
     _lock: File,
@@ -50,9 +49,9 @@ impl RecordsFile {
         Ok(Self { path, records: Mutex::new(records), _lock: lock })
     }
 
-    /// Looks at the records.
-    pub fn read<T>(&self, look: impl FnOnce(&Records) -> T) -> T {
-        look(&self.records.lock().unwrap_or_else(PoisonError::into_inner))
+    /// Reads the records.
+    pub fn read<T>(&self, query: impl FnOnce(&Records) -> T) -> T {
+        query(&self.records.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// A copy of an instance's record.
@@ -60,7 +59,7 @@ impl RecordsFile {
         self.read(|records| records.instances.get(instance_id).cloned().unwrap_or_default())
     }
 
-    /// Changes the records, and returns when the change is durable. What `change` refuses is not written.
+    /// Changes the records, and returns when the change is durable. A change that `change` refuses is not written.
     ///
     /// # Errors
     /// Those of `change`, and `emulator.memory`.
@@ -74,19 +73,9 @@ impl RecordsFile {
         Ok(done)
     }
 
-    /// A few kilobytes, seldom: not worth a thread of its own.
+    /// Writes the file: a few kilobytes, seldom, so not worth a thread of its own.
     fn write(&self, records: &Records) -> Result<(), Fault> {
         let text = serde_json::to_vec_pretty(records).map_err(|e| failed("write", &self.path, e))?;
-        let draft = self.path.with_extension("json.draft");
-        let all = || -> std::io::Result<()> {
-            let mut file =
-                std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
-            file.write_all(&text)?;
-            file.sync_all()?;
-            std::fs::rename(&draft, &self.path)?;
-            // The name itself has to last, too.
-            File::open(self.path.parent().unwrap_or(Path::new(".")))?.sync_all()
-        };
-        all().map_err(|e| failed("write", &self.path, e))
+        replace(&self.path, &text).map_err(|e| failed("write", &self.path, e))
     }
 }

@@ -1,12 +1,12 @@
 //! The sets of an instance as the cloud lists them: whole ones, those whose job failed, and those that are damaged.
 //!
-//! All of it is the provider's. Laid over it is what only the account knows: who asked for a set, until when it is kept, and
-//! whether its end is told late.
+//! The sets are the provider's. The account adds what only it knows: whether a call requested a set, until when the set is kept,
+//! and whether its end is reported late.
 
 use crate::emulator::account::Account;
 use crate::emulator::account::instance::EmulatedInstance;
 use crate::emulator::answer::Refused;
-use crate::emulator::ids::{Of, number, taken};
+use crate::emulator::ids::{IdKind, number, taken};
 use crate::model::backup::{BackupSet, Mode};
 use crate::model::job::{Job, JobKind, JobStatus};
 use jiff::{SignedDuration, Timestamp};
@@ -20,7 +20,7 @@ pub struct ListedSet {
     pub number: i64,
     /// The cloud's id of the job that made the set.
     pub job: i64,
-    /// Whether a call asked for the set.
+    /// Whether a call requested the set.
     pub manual: bool,
     /// When the backup began.
     pub begun: Timestamp,
@@ -30,14 +30,14 @@ pub struct ListedSet {
     pub whole: Option<BackupSet>,
 }
 
-/// A moment some days later.
+/// The moment so many days later.
 #[must_use]
 pub fn days_after(at: Timestamp, days: i64) -> Timestamp {
     at.saturating_add(SignedDuration::from_hours(days.saturating_mul(24))).unwrap_or(Timestamp::MAX)
 }
 
 impl Account {
-    /// The latest jobs on an instance's server, those from before it was a new instance included.
+    /// The latest jobs on an instance's server, including those from before it was handed out as a new instance.
     ///
     /// # Errors
     /// What the state store refuses.
@@ -63,9 +63,9 @@ impl Account {
     /// What vault and state store refuse.
     pub async fn sets(&self, instance: &EmulatedInstance) -> Result<Vec<ListedSet>, Refused> {
         let record = self.records.of(&instance.id);
-        let asked = |id: &str| record.taken.iter().any(|t| t.backup_id == id);
+        let requested = |id: &str| record.taken.iter().any(|t| t.backup_id == id);
         let mut sets = Vec::new();
-        // Before the sets: one whose job is not over when it is looked at is not there yet.
+        // The jobs are read before the sets: a set whose job still runs is not listed yet.
         let jobs = self.jobs(instance).await?;
         let runs = |job: &&Job| job.kind == JobKind::Backup && job.status == JobStatus::Running;
         let running: Vec<String> = jobs.iter().filter(runs).map(|job| job.backup_id.clone()).collect();
@@ -76,9 +76,9 @@ impl Account {
             };
             let begun = whole.as_ref().map(|s| s.started_at).or_else(|| taken(&id)).unwrap_or_default();
             let ended = whole.as_ref().map_or(begun, |s| s.finished_at);
-            // What the guard takes before a restore was asked for by no call, so it cannot be deleted by one either.
-            let manual = whole.as_ref().map_or_else(|| asked(&id), |s| s.mode == Mode::Manual);
-            let (number, job) = (number(Of::Set, &id), number(Of::Job, &id));
+            // A safety backup was requested by no call, so no call can delete it either.
+            let manual = whole.as_ref().map_or_else(|| requested(&id), |s| s.mode == Mode::Manual);
+            let (number, job) = (number(IdKind::Set, &id), number(IdKind::Job, &id));
             sets.push(ListedSet { id, number, job, manual, begun, ended, whole });
         }
         sets.retain(|set| !running.contains(&set.id));
@@ -86,7 +86,7 @@ impl Account {
             if job.kind == JobKind::Backup && job.status == JobStatus::Failed {
                 let id = job.backup_id;
                 let (begun, ended) = (job.created_at, job.finished_at.unwrap_or(job.created_at));
-                let (number, job, manual) = (number(Of::Set, &id), number(Of::Job, &id), asked(&id));
+                let (number, job, manual) = (number(IdKind::Set, &id), number(IdKind::Job, &id), requested(&id));
                 sets.push(ListedSet { id, number, job, manual, begun, ended, whole: None });
             }
         }

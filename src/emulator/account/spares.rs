@@ -1,7 +1,7 @@
-//! Spare instances: hidden servers that become the new instances asked for, and what became of filling them.
+//! Spare instances: hidden servers that become new instances, and how their filling ended.
 //!
 //! Whether a spare was filled is read from the provider's job of its restore, never from this process's own memory, so that a
-//! later process comes to the same end.
+//! later process comes to the same result.
 
 use crate::emulator::account::Account;
 use crate::emulator::account::instance::Status;
@@ -15,8 +15,8 @@ fn is_undecided(job: &Job) -> bool {
     job.status == JobStatus::Running || job.needs_reconciliation()
 }
 
-/// The restore that fills a spare instance, of all jobs on it: newest first, and none from before it was handed out. Jobs
-/// are dated to the millisecond.
+/// The restore that fills a spare instance, out of all jobs on it: the newest one with the right set since the instance was
+/// handed out. Jobs are dated to the millisecond.
 fn filling(jobs: Vec<Job>, created: &Creation) -> Option<Job> {
     let since = created.at.as_millisecond();
     jobs.into_iter().find(|job| {
@@ -25,7 +25,7 @@ fn filling(jobs: Vec<Job>, created: &Creation) -> Option<Job> {
 }
 
 impl Account {
-    /// Ends what the end of an earlier process cut off: spare instances half filled.
+    /// Reconciles spare instances whose filling an earlier process did not finish.
     ///
     /// # Errors
     /// What the state store refuses.
@@ -38,8 +38,8 @@ impl Account {
         Ok(())
     }
 
-    /// Ends the filling of a spare instance by what became of its restore. While that is not decided the instance is still
-    /// being created, and is looked at again whenever its status is asked for.
+    /// Ends the filling of a spare instance by the end of its restore. While that is not known the instance is still being
+    /// created, and is reconciled again whenever its status is asked for.
     ///
     /// # Errors
     /// What the state store and the file refuse.
@@ -52,15 +52,15 @@ impl Account {
         if job.as_ref().is_some_and(is_undecided) {
             return Ok(Status::Creating);
         }
-        let well = job.is_some_and(|job| job.status == JobStatus::Succeeded);
+        let succeeded = job.is_some_and(|job| job.status == JobStatus::Succeeded);
         self.records.change(|records| {
-            // Ended once: a second look at the same time says the same, and no later moment.
+            // Recorded once: two calls at the same time record one moment.
             if let Some(created) = records.of(instance_id).created.as_mut().filter(|c| c.normal_at.is_none()) {
-                created.failed = !well;
-                created.normal_at = well.then(Timestamp::now);
+                created.failed = !succeeded;
+                created.normal_at = succeeded.then(Timestamp::now);
             }
             Ok::<_, Refused>(())
         })?;
-        Ok(if well { Status::Normal } else { Status::Error })
+        Ok(if succeeded { Status::Normal } else { Status::Error })
     }
 }

@@ -11,7 +11,7 @@ use crate::emulator::actions::overwrite;
 use crate::emulator::actions::paging::{cut, page};
 use crate::emulator::actions::sets::{find, mode_name, progress, range, recoverable, url};
 use crate::emulator::answer::Refused;
-use crate::emulator::ids::{Of, number};
+use crate::emulator::ids::{IdKind, number};
 use crate::emulator::request::ActionRequest;
 use crate::model::backup::Mode;
 use crate::model::job::{Job, JobKind, JobStatus};
@@ -23,12 +23,12 @@ use crate::tair::wire::backups::{
 use crate::tair::wire::{Action as _, BadParam, Done};
 use jiff::Timestamp;
 
-/// Manual backups of an instance in 24 hours.
+/// Most manual backups of an instance in 24 hours.
 const MAX_A_DAY: usize = 30;
-/// Sizes of a page that the cloud takes.
+/// Page sizes that the cloud takes.
 const PAGES: [i64; 6] = [30, 50, 100, 200, 300, 1000];
 
-/// The parameters of `CreateBackup`, of which one has a code of its own.
+/// Parses the parameters of `CreateBackup`, of which one has a code of its own.
 ///
 /// # Errors
 /// `InvalidBackupRetentionPeriod.Malformed`.
@@ -46,13 +46,13 @@ pub fn read_create(request: &ActionRequest<'_>) -> Result<CreateBackup, Refused>
 /// # Errors
 /// `InstanceType.NotSupport`, `IncorrectDBInstanceState`, `BackupJobExists`, `BackupTimesExceeded`,
 /// `InvalidBackupRetentionPeriod.Malformed`.
-pub async fn create(request: &ActionRequest<'_>, asked: CreateBackup) -> Result<BackupStarted, Refused> {
+pub async fn create(request: &ActionRequest<'_>, params: CreateBackup) -> Result<BackupStarted, Refused> {
     let account = request.account;
-    let instance = account.instance(&asked.instance_id)?;
+    let instance = account.instance(&params.instance_id)?;
     if instance.kind.single {
         return Err(Refused::new("InstanceType.NotSupport"));
     }
-    let keep = asked.backup_retention_period;
+    let keep = params.backup_retention_period;
     if keep.is_some_and(|days| days != -1 && !(7..=730).contains(&days)) {
         return Err(Refused::new("InvalidBackupRetentionPeriod.Malformed"));
     }
@@ -83,17 +83,17 @@ pub async fn create(request: &ActionRequest<'_>, asked: CreateBackup) -> Result<
         }
         Ok::<_, Refused>(())
     })?;
-    Ok(BackupStarted { request_id: String::new(), backup_job_id: number(Of::Job, &job.backup_id).to_string() })
+    Ok(BackupStarted { request_id: String::new(), backup_job_id: number(IdKind::Job, &job.backup_id).to_string() })
 }
 
 /// `DescribeBackups`.
 ///
 /// # Errors
 /// `InstanceType.NotSupport` on a cloud-native cluster, and those of [`range`] and [`page`].
-pub async fn list(request: &ActionRequest<'_>, asked: DescribeBackups) -> Result<Backups, Refused> {
-    let instance = request.account.instance(&asked.instance_id)?;
-    let (from, to) = range(request, asked.start_time.0, asked.end_time.0)?;
-    let (number, size) = page(asked.page_number, asked.page_size, |size| PAGES.contains(&size))?;
+pub async fn list(request: &ActionRequest<'_>, params: DescribeBackups) -> Result<Backups, Refused> {
+    let instance = request.account.instance(&params.instance_id)?;
+    let (from, to) = range(request, params.start_time.0, params.end_time.0)?;
+    let (number, size) = page(params.page_number, params.page_size, |size| PAGES.contains(&size))?;
     if instance.has_cluster_sets() {
         return Err(Refused::new("InstanceType.NotSupport"));
     }
@@ -102,8 +102,8 @@ pub async fn list(request: &ActionRequest<'_>, asked: DescribeBackups) -> Result
     sets.retain(|set| {
         set.begun >= from
             && set.begun < to
-            && asked.backup_id.is_none_or(|id| id == set.number)
-            && asked.backup_job_id.is_none_or(|id| id == set.job)
+            && params.backup_id.is_none_or(|id| id == set.number)
+            && params.backup_job_id.is_none_or(|id| id == set.job)
     });
     Ok(Backups {
         request_id: String::new(),
@@ -145,9 +145,9 @@ fn row(request: &ActionRequest<'_>, instance: &EmulatedInstance, set: &ListedSet
 ///
 /// # Errors
 /// `InvalidInstanceId.NotFound`, `InvalidParameter`.
-pub async fn tasks(request: &ActionRequest<'_>, asked: DescribeBackupTasks) -> Result<BackupTasks, Refused> {
-    let instance = request.account.instance(&asked.instance_id)?;
-    let only: Option<i64> = match &asked.backup_job_id {
+pub async fn tasks(request: &ActionRequest<'_>, params: DescribeBackupTasks) -> Result<BackupTasks, Refused> {
+    let instance = request.account.instance(&params.instance_id)?;
+    let only: Option<i64> = match &params.backup_job_id {
         None => None,
         Some(text) => Some(text.parse().map_err(|_| Refused::malformed("BackupJobId"))?),
     };
@@ -156,18 +156,18 @@ pub async fn tasks(request: &ActionRequest<'_>, asked: DescribeBackupTasks) -> R
     let now = Timestamp::now();
     let mut rows = Vec::new();
     for job in request.account.jobs(&instance).await? {
-        // For how long a finished job is listed nothing says; clients have to live with its being gone.
-        let told = job.kind == JobKind::Backup
+        // The cloud does not document how long a finished job is listed; clients have to cope with its absence.
+        let listed = job.kind == JobKind::Backup
             && job.status != JobStatus::Failed
             && now.duration_since(job.created_at) < REMEMBERED;
-        let id = number(Of::Job, &job.backup_id);
-        if !told || only.is_some_and(|only| only != id) {
+        let id = number(IdKind::Job, &job.backup_id);
+        if !listed || only.is_some_and(|only| only != id) {
             continue;
         }
         let manual = taken.iter().any(|t| t.backup_id == job.backup_id)
             || sets.iter().any(|s| s.id == job.backup_id && s.manual);
         let mode = mode_name(manual);
-        if asked.job_mode.as_deref().is_some_and(|wanted| wanted != mode) {
+        if params.job_mode.as_deref().is_some_and(|wanted| wanted != mode) {
             continue;
         }
         let (status, percent) = progress(request, &job);
@@ -185,17 +185,17 @@ pub async fn tasks(request: &ActionRequest<'_>, asked: DescribeBackupTasks) -> R
     Ok(BackupTasks { request_id: String::new(), instance_id: Some(instance.id), backup_jobs: rows })
 }
 
-/// `DeleteBackup`: manual sets of cloud-native instances, as the documentation says. It publishes no codes for the refusals:
-/// a client must not branch on those given here.
+/// `DeleteBackup`: manual sets of cloud-native instances, as documented. The cloud publishes no codes for the refusals, so a
+/// client must not branch on those used here.
 ///
 /// # Errors
 /// `ServiceNotSupport` on a classic instance, `InvalidBackupSetID.NotFound`, `IncorrectBackupSetState`.
-pub async fn delete(request: &ActionRequest<'_>, asked: DeleteBackup) -> Result<Done, Refused> {
-    let instance = request.account.instance(&asked.instance_id)?;
+pub async fn delete(request: &ActionRequest<'_>, params: DeleteBackup) -> Result<Done, Refused> {
+    let instance = request.account.instance(&params.instance_id)?;
     if !instance.is_cloud_native() {
         return Err(Refused::new("ServiceNotSupport"));
     }
-    let set = find(request, &instance, &asked.backup_id).await?;
+    let set = find(request, &instance, &params.backup_id).await?;
     if !set.manual {
         return Err(Refused::new("IncorrectBackupSetState"));
     }
@@ -212,16 +212,16 @@ pub async fn delete(request: &ActionRequest<'_>, asked: DeleteBackup) -> Result<
 /// # Errors
 /// `InstanceType.NotSupport` on a classic instance, `IncorrectBackupSetState` for an automatic set, `InvalidParameter` for
 /// a date before the one that holds.
-pub async fn expire(request: &ActionRequest<'_>, asked: ModifyBackupExpireTime) -> Result<Done, Refused> {
-    let instance = request.account.instance(&asked.instance_id)?;
+pub async fn expire(request: &ActionRequest<'_>, params: ModifyBackupExpireTime) -> Result<Done, Refused> {
+    let instance = request.account.instance(&params.instance_id)?;
     if !instance.is_cloud_native() {
         return Err(Refused::new("InstanceType.NotSupport"));
     }
-    let set = find(request, &instance, asked.backup_id.as_deref().unwrap_or_default()).await?;
+    let set = find(request, &instance, params.backup_id.as_deref().unwrap_or_default()).await?;
     if !set.manual {
         return Err(Refused::new("IncorrectBackupSetState"));
     }
-    let until = asked.expect_expire_time.0;
+    let until = params.expect_expire_time.0;
     if request.account.expiry(&instance, &set).is_none_or(|now| until < now) {
         return Err(Refused::malformed("ExpectExpireTime"));
     }

@@ -1,7 +1,7 @@
 //! New instances from a backup: a spare instance of the configuration is handed out and filled.
 //!
-//! What a call asks for beside the data (class, zone, network) is taken and not made: the spare instance is what its operator
-//! started. There is no way back: a spare instance that was handed out is a new instance for good.
+//! Further terms of a call (class, zone, network) are accepted and ignored: the spare instance is as its operator started it. A
+//! spare instance that was handed out stays a new instance for good.
 
 use crate::emulator::account::instance::{EmulatedInstance, Status};
 use crate::emulator::account::records::{ClientToken, Creation, Records};
@@ -10,7 +10,7 @@ use crate::emulator::actions::figures::{capacity, host_and_port};
 use crate::emulator::actions::overwrite::fill;
 use crate::emulator::actions::sets::find;
 use crate::emulator::answer::Refused;
-use crate::emulator::ids::{Of, number};
+use crate::emulator::ids::{IdKind, number};
 use crate::emulator::request::ActionRequest;
 use crate::model::ids::hex;
 use crate::model::text::clean;
@@ -20,11 +20,11 @@ use crate::tair::wire::{Scalar as _, Second};
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
-/// Parameters that do not make a call another one.
+/// Parameters that do not count when two calls are compared.
 const ENVELOPE: [&str; 6] =
     ["Token", "ClientToken", "OwnerId", "OwnerAccount", "ResourceOwnerId", "ResourceOwnerAccount"];
 
-/// Which of the two actions an order came by.
+/// The action that an order came by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Via {
     /// `CreateInstance`.
@@ -33,23 +33,23 @@ enum Via {
     Tair,
 }
 
-/// What a new instance is ordered with, beside its source.
+/// The terms of a new instance, beside its source.
 pub struct Order<'a> {
     via: Via,
-    /// `PostPaid` or `PrePaid`.
+    /// How the instance is charged: `PostPaid` or `PrePaid`.
     charge: &'a str,
-    /// Made up by the client, so that the call can be repeated.
+    /// The client's token, by which a repeated call is recognised.
     token: Option<&'a str>,
-    /// Only says whether the call would be carried out.
+    /// Whether the call only checks if it would be carried out.
     dry_run: bool,
-    /// Hash of what makes the call another one.
+    /// Hash of the parameters that count when two calls are compared.
     arguments: String,
     /// The new instance's name.
     name: Option<String>,
 }
 
 impl<'a> Order<'a> {
-    /// The order of a `CreateInstance`.
+    /// Parses the order of a `CreateInstance`.
     ///
     /// # Errors
     /// `MissingParameter`, `InvalidParameter`, `InvalidToken.Malformed`.
@@ -57,7 +57,7 @@ impl<'a> Order<'a> {
         Self::read(request, Via::Classic, "PostPaid", "Token", &["RegionId"])
     }
 
-    /// The order of a `CreateTairInstance`. Its default way to pay is another one, which is a trap the client has to know.
+    /// Parses the order of a `CreateTairInstance`. Its default charge type differs, which is a trap the client has to know.
     ///
     /// # Errors
     /// As [`Self::classic`].
@@ -98,12 +98,12 @@ impl<'a> Order<'a> {
         Ok(Self { via, charge, token, dry_run, arguments, name: request.param("InstanceName").map(clean) })
     }
 
-    /// The code of the cloud for an account that may have no more of them.
+    /// The refusal of an account that may have no more instances.
     fn quota(&self) -> Refused {
         Refused::new(if self.charge == "PostPaid" { "QuotaExceed.AfterpayInstance" } else { "QuotaNotEnough" })
     }
 
-    /// What an earlier call with this token got.
+    /// The instance that an earlier call with this token created.
     fn made_before(&self, records: &Records) -> Result<Option<String>, Refused> {
         match self.token.and_then(|token| records.tokens.get(token)) {
             None => Ok(None),
@@ -118,11 +118,11 @@ fn arguments(params: &Params) -> String {
     hex(&Sha256::digest(canonical(&same)))
 }
 
-/// What came of the attempt to get a spare instance.
+/// The result of claiming a spare instance.
 enum Claim {
-    /// An earlier call with the same token got this one.
+    /// An earlier call with the same token created this instance.
     Before(String),
-    /// This call got this one.
+    /// This call got this instance.
     Now(Box<EmulatedInstance>, Box<Creation>),
 }
 
@@ -139,7 +139,7 @@ pub async fn create(request: &ActionRequest<'_>, order: Order<'_>) -> Result<New
     }
     let (source, set) = source(request).await?;
     let mut spares = account.spares();
-    // Of several, the kind of the source first; what differs is the emulated face, not the server.
+    // Spares of the source's kind come first; the servers are alike.
     let alike = |s: &EmulatedInstance| {
         (s.kind.generation, s.kind.architecture) == (source.kind.generation, source.kind.architecture)
     };
@@ -159,7 +159,7 @@ pub async fn create(request: &ActionRequest<'_>, order: Order<'_>) -> Result<New
     }
 }
 
-/// Hands out one of the spare instances, durably.
+/// Claims one of the spare instances, durably.
 fn claim(
     request: &ActionRequest<'_>,
     order: &Order<'_>,
@@ -192,9 +192,9 @@ fn claim(
     })
 }
 
-/// The source and the set that are named.
+/// The source instance and the set that the call names.
 async fn source(request: &ActionRequest<'_>) -> Result<(EmulatedInstance, ListedSet), Refused> {
-    // An empty instance cannot be made: a spare instance holds what it holds until a set overwrites it.
+    // An empty instance cannot be made: a spare instance keeps its data until a set overwrites it.
     let source = request.param("SrcDBInstanceId").ok_or_else(|| Refused::new("ServiceNotSupport"))?;
     let source = request.account.instance(source)?;
     if request.account.status(&source).await? != Status::Normal {
@@ -210,12 +210,12 @@ async fn source(request: &ActionRequest<'_>) -> Result<(EmulatedInstance, Listed
                 return Err(Refused::new("InvalidBackupLogStatus"));
             }
             Second::read(text).ok_or_else(|| Refused::new("InvalidRestoreTime.Format"))?;
-            // The archive is not there yet; see `restore`.
+            // There is no archive yet; see `restore`.
             return Err(Refused::new("InvalidBinlog.NotValid"));
         }
         (None, None, None) => {
-            let say = "BackupId or RestoreTime is mandatory for this action.";
-            return Err(Refused::new("MissingParameter").status(400).say(say));
+            let message = "BackupId or RestoreTime is mandatory for this action.";
+            return Err(Refused::new("MissingParameter").status(400).say(message));
         }
         _ => return Err(Refused::new("InvalidParameter")),
     };
@@ -242,8 +242,8 @@ async fn reply(request: &ActionRequest<'_>, order: &Order<'_>, new: &EmulatedIns
         qps: Some(100_000),
         config: Some("{}".into()),
         charge_type: new.created.as_ref().map(|c| c.charge.clone()),
-        order_id: Some(number(Of::Task, &new.id)),
-        task_id: tair.then(|| number(Of::Task, &new.id).to_string()),
+        order_id: Some(number(IdKind::Task, &new.id)),
+        task_id: tair.then(|| number(IdKind::Task, &new.id).to_string()),
         node_type: (!tair).then(|| "MASTER_SLAVE".to_owned()),
         network_type: (!tair).then(|| "VPC".to_owned()),
         private_ip_addr: (!tair).then_some(host),

@@ -13,24 +13,24 @@ use crate::model::job::{Job, JobKind, JobStatus};
 use crate::model::time::written;
 use crate::tair::wire::clusters::{ClusterBackup, ClusterBackups, DescribeClusterBackupList, ExtraInfo, ShardBackup};
 
-/// Sizes of a page that the cloud takes.
+/// Page sizes that the cloud takes.
 const PAGES: [i64; 9] = [5, 10, 15, 20, 30, 50, 100, 200, 300];
-/// MB of a shard, as its class says.
+/// Memory of a shard in MB, by its class.
 const SHARD_MB: i64 = 1024;
 
-/// `DescribeClusterBackupList`: running ones first, then the newest.
+/// `DescribeClusterBackupList`: running backups first, then sets, newest first.
 ///
 /// # Errors
 /// `InstanceType.NotSupport` where the sets are listed by `DescribeBackups`, and those of the range and the page.
-pub async fn list(request: &ActionRequest<'_>, asked: DescribeClusterBackupList) -> Result<ClusterBackups, Refused> {
-    let instance = request.account.instance(&asked.instance_id)?;
-    let (from, to) = range(request, asked.start_time.0, asked.end_time.0)?;
-    let (number, size) = page(asked.page_number, asked.page_size, |size| PAGES.contains(&size))?;
+pub async fn list(request: &ActionRequest<'_>, params: DescribeClusterBackupList) -> Result<ClusterBackups, Refused> {
+    let instance = request.account.instance(&params.instance_id)?;
+    let (from, to) = range(request, params.start_time.0, params.end_time.0)?;
+    let (number, size) = page(params.page_number, params.page_size, |size| PAGES.contains(&size))?;
     if !instance.has_cluster_sets() {
         return Err(Refused::new("InstanceType.NotSupport"));
     }
     let taken = request.account.records.of(&instance.id).taken;
-    let shards = !asked.no_shard_backup.is_some_and(|text| text.eq_ignore_ascii_case("true"));
+    let shards = !params.no_shard_backup.is_some_and(|text| text.eq_ignore_ascii_case("true"));
     let mut rows = Vec::new();
     for job in request.account.jobs(&instance).await? {
         let delayed = request.account.activity.delayed(&job.backup_id).is_some();
@@ -44,7 +44,7 @@ pub async fn list(request: &ActionRequest<'_>, asked: DescribeClusterBackupList)
     let stored = sets.iter().filter_map(|s| s.whole.as_ref()).map(|w| w.rdb_bytes).sum::<u64>();
     let within = sets.iter().filter(|set| set.begun >= from && set.begun < to);
     rows.extend(within.map(|set| row(request, &instance, set, shards)));
-    rows.retain(|row| asked.cluster_backup_id.as_ref().is_none_or(|id| *id == row.cluster_backup_id));
+    rows.retain(|row| params.cluster_backup_id.as_ref().is_none_or(|id| *id == row.cluster_backup_id));
     let rows = cut(rows, number, size);
     Ok(ClusterBackups {
         request_id: String::new(),

@@ -1,6 +1,6 @@
 //! Downloads: a set's plain RDB behind a signed URL, streamed from the provider.
 //!
-//! Memory is bounded by a few pieces however large the set. A set that is damaged breaks the transfer off: what arrives whole
+//! Memory is bounded by a few pieces however large the set. A damaged set breaks the transfer off: a file that arrives complete
 //! is whole, because the stream keeps its last piece back until the checksum is right.
 
 use crate::emulator::account::Account;
@@ -18,23 +18,23 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
-/// Pieces on their way to a client.
+/// Most pieces on their way to a client.
 const IN_FLIGHT: usize = 2;
-/// A client that takes nothing for so long is given up.
+/// Time after which a client that reads nothing is given up.
 const STALL: Duration = Duration::from_secs(60);
 
 /// The range that a request asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Range {
-    /// All of it.
+    /// The whole file.
     Whole,
-    /// From, and the last byte.
+    /// Offsets of the first and the last byte.
     Part(u64, u64),
-    /// None that the file has.
+    /// A range that begins behind the file's end.
     Unsatisfiable,
 }
 
-/// Reads `bytes=a-` and `a-b`; what is of another form is no range, and gives the whole.
+/// Parses `bytes=a-` and `bytes=a-b`; a header of another form is ignored, and the whole file sent.
 fn range(header: Option<&str>, length: u64) -> Range {
     let Some((from, to)) = header.and_then(|h| h.trim().strip_prefix("bytes=")).and_then(|r| r.split_once('-')) else {
         return Range::Whole;
@@ -52,7 +52,7 @@ fn range(header: Option<&str>, length: u64) -> Range {
     if from >= length { Range::Unsatisfiable } else { Range::Part(from, to.min(length - 1)) }
 }
 
-/// An error in the storage's shape.
+/// An error in the object storage's XML.
 fn error(status: u16, code: &str, message: &str, host: &str, more: &str) -> Reply {
     let id = request_id();
     let body = format!(
@@ -73,7 +73,7 @@ pub async fn serve(
     wanted: Option<&str>,
 ) -> Reply {
     if method != "GET" {
-        // A URL is signed for one method.
+        // The URL is signed for one method.
         return mismatch(host);
     }
     match account.signer.verify(path, query, Timestamp::now()) {
@@ -105,7 +105,7 @@ fn mismatch(host: &str) -> Reply {
     error(403, "SignatureDoesNotMatch", message, host, "")
 }
 
-/// The whole set under a path.
+/// The whole set with this path.
 async fn find(account: &Account, path: &str) -> Result<Option<BackupSet>, Refused> {
     for instance in account.instances() {
         if let Some(name) = path.strip_prefix(&folder(&instance.id)) {
@@ -143,7 +143,7 @@ fn send(account: &Account, set: BackupSet, host: &str, wanted: Option<&str>) -> 
     if status == 206 { reply.with("content-range", format!("bytes {from}-{}/{length}", to - 1)) } else { reply }
 }
 
-/// Sends the bytes of a range, until all are sent or nobody wants them any more.
+/// Sends the bytes of a range, until all are sent or the client is gone.
 async fn pump(
     provider: &dyn Provider,
     set: &BackupSet,

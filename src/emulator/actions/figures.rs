@@ -1,9 +1,9 @@
-//! Figures of the server behind an instance, as the cloud would tell them.
+//! Figures of the server behind an instance, in the cloud's units.
 
 use crate::emulator::account::instance::EmulatedInstance;
 use crate::model::instance::{Instance, Live};
 
-/// The class an instance is of.
+/// The class of an instance.
 pub fn class(instance: &EmulatedInstance) -> &'static str {
     match (instance.is_cloud_native(), instance.is_cluster()) {
         (true, false) => "tair.rdb.1g",
@@ -13,7 +13,7 @@ pub fn class(instance: &EmulatedInstance) -> &'static str {
     }
 }
 
-/// MB of memory: the server's limit, or where it has none a gigabyte or what it uses.
+/// Memory in MB: the server's limit, or without a limit the memory used, at least 1024.
 pub fn capacity(live: Option<&Live>) -> i64 {
     const MB: u64 = 1 << 20;
     let limit = live.and_then(|l| l.maxmemory).filter(|n| *n > 0);
@@ -22,12 +22,12 @@ pub fn capacity(live: Option<&Live>) -> i64 {
     i64::try_from(mb).unwrap_or(i64::MAX)
 }
 
-/// Major and minor version, as the cloud writes them.
+/// Major and minor version, without the patch level: `7.0`.
 pub fn engine_version(version: &str) -> String {
     version.split('.').take(2).collect::<Vec<_>>().join(".")
 }
 
-/// Host and port under which the server can be reached.
+/// Host and port at which the server can be reached.
 pub fn host_and_port(local: &Instance) -> (String, i64) {
     match local.address.rsplit_once(':') {
         Some((host, port)) if port.parse::<u16>().is_ok() => {

@@ -10,15 +10,14 @@ use crate::tair::wire::attribute::{DescribeInstanceAttribute, InstanceAttribute,
 use crate::tair::wire::instances::{DescribeInstances, Instance, InstanceFacts, Instances};
 use crate::tair::wire::regions::{Region, Regions};
 
-/// Instances in one reply at most.
+/// Most instances in one reply.
 const MAX_PAGE: i64 = 50;
-/// Ids in one call at most.
+/// Most ids in one call.
 const MAX_IDS: usize = 30;
-/// A configured server was there before anybody looked; one date for all, after the last change of how clusters number
-/// their backup jobs.
+/// Creation time of all configured instances: after the cloud's last change of how clusters number their backup jobs.
 const CREATED: &str = "2024-01-01T00:00:00Z";
 
-/// `DescribeRegions`: the one region there is.
+/// `DescribeRegions`: the one region.
 pub fn regions(request: &ActionRequest<'_>) -> Regions {
     let zone = request.zone();
     let region = Region {
@@ -35,16 +34,16 @@ pub fn regions(request: &ActionRequest<'_>) -> Regions {
 ///
 /// # Errors
 /// `InvalidInstanceIds.Malformed`, `InvalidPageSize.Malformed`, `InvalidPageNumbers.Malformed`.
-pub async fn list(request: &ActionRequest<'_>, asked: DescribeInstances) -> Result<Instances, Refused> {
-    let (number, size) = page(asked.page_number, asked.page_size, |size| (1..=MAX_PAGE).contains(&size))?;
-    let ids: Option<Vec<&str>> = asked.instance_ids.as_deref().map(|t| t.split(',').map(str::trim).collect());
+pub async fn list(request: &ActionRequest<'_>, params: DescribeInstances) -> Result<Instances, Refused> {
+    let (number, size) = page(params.page_number, params.page_size, |size| (1..=MAX_PAGE).contains(&size))?;
+    let ids: Option<Vec<&str>> = params.instance_ids.as_deref().map(|t| t.split(',').map(str::trim).collect());
     if ids.as_ref().is_some_and(|ids| ids.len() > MAX_IDS) {
         return Err(Refused::new("InvalidInstanceIds.Malformed"));
     }
-    let elsewhere = request.account.region.is_some() && asked.region_id.as_ref().is_some_and(|r| *r != request.region);
+    let elsewhere = request.account.region.is_some() && params.region_id.as_ref().is_some_and(|r| *r != request.region);
     let named = |i: &EmulatedInstance| !elsewhere && ids.as_ref().is_none_or(|ids| ids.contains(&i.id.as_str()));
     let wanted: Vec<EmulatedInstance> = request.account.instances().into_iter().filter(named).collect();
-    // At once: one server that is away must not add its patience to that of every other.
+    // Concurrently: timeouts of several unreachable servers must not add up.
     let all = futures::future::try_join_all(wanted.iter().map(|instance| row(request, instance))).await?;
     let mut rows = Vec::new();
     for row in all {
@@ -52,24 +51,24 @@ pub async fn list(request: &ActionRequest<'_>, asked: DescribeInstances) -> Resu
             wanted.is_none_or(|w| has.as_deref().is_some_and(|h| h.eq_ignore_ascii_case(w)))
         };
         let param = |name| request.param(name);
-        let found = asked.search_key.as_deref().is_none_or(|key| {
+        let found = params.search_key.as_deref().is_none_or(|key| {
             row.instance_id.contains(key) || row.instance_name.as_deref().is_some_and(|name| name.contains(key))
         });
-        let fits = is(asked.instance_status.as_deref(), &row.instance_status)
-            && is(asked.instance_type.as_deref(), &row.instance_type)
-            && is(asked.architecture_type.as_deref(), &row.architecture_type)
-            && is(asked.edition_type.as_deref(), &row.edition_type)
-            && is(asked.engine_version.as_deref(), &row.engine_version)
-            && is(asked.vpc_id.as_deref(), &row.vpc_id)
-            && is(asked.zone_id.as_deref(), &row.zone_id)
-            && is(asked.resource_group_id.as_deref(), &row.resource_group_id)
+        let fits = is(params.instance_status.as_deref(), &row.instance_status)
+            && is(params.instance_type.as_deref(), &row.instance_type)
+            && is(params.architecture_type.as_deref(), &row.architecture_type)
+            && is(params.edition_type.as_deref(), &row.edition_type)
+            && is(params.engine_version.as_deref(), &row.engine_version)
+            && is(params.vpc_id.as_deref(), &row.vpc_id)
+            && is(params.zone_id.as_deref(), &row.zone_id)
+            && is(params.resource_group_id.as_deref(), &row.resource_group_id)
             && is(param("ChargeType"), &row.charge_type)
             && is(param("NetworkType"), &row.network_type)
             && is(param("NodeType"), &row.node_type)
             && is(param("InstanceClass"), &row.instance_class)
             && is(param("VSwitchId"), &row.v_switch_id)
             && param("Expired") != Some("true")
-            && asked.tags.is_empty();
+            && params.tags.is_empty();
         if found && fits {
             rows.push(row);
         }
@@ -90,9 +89,9 @@ pub async fn list(request: &ActionRequest<'_>, asked: DescribeInstances) -> Resu
 /// `InvalidInstanceId.NotFound`.
 pub async fn attribute(
     request: &ActionRequest<'_>,
-    asked: DescribeInstanceAttribute,
+    params: DescribeInstanceAttribute,
 ) -> Result<InstanceAttributes, Refused> {
-    let instance = request.account.instance(&asked.instance_id)?;
+    let instance = request.account.instance(&params.instance_id)?;
     let facts = facts(request, &instance).await?;
     let since = request.account.records.of(&instance.id).policy.and_then(|p| p.flashback_since);
     let whole = InstanceAttribute {

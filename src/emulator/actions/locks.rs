@@ -1,12 +1,12 @@
-//! The write lock: real on the server behind the instance, and kept until it is taken off.
+//! The write lock: real on the server behind the instance, and kept until a call lifts it.
 //!
-//! The setting that the lock replaces is written down before the server is touched, so that it can be put back after a crash.
-//! Where the server does not let us, the lock is refused.
+//! The setting that the lock replaces is recorded before the server is touched, so that it can be put back after a crash. Where
+//! the server refuses the setting, the lock is refused.
 
 use crate::emulator::account::Account;
 use crate::emulator::account::records::LockRecord;
 use crate::emulator::answer::Refused;
-use crate::emulator::ids::{Of, number};
+use crate::emulator::ids::{IdKind, number};
 use crate::emulator::request::ActionRequest;
 use crate::guard::ledger::AuditRecord;
 use crate::model::text::clean;
@@ -16,18 +16,18 @@ use crate::tair::wire::restore::{LockDBInstanceWrite, UnlockDBInstanceWrite, Wri
 /// `LockDBInstanceWrite`. Locking twice is no error: a client whose reply was lost has to be able to call again.
 ///
 /// # Errors
-/// `InvalidInstanceId.NotFound`, `IncorrectDBInstanceState` where the server cannot be asked or does not let us.
-pub async fn lock(request: &ActionRequest<'_>, asked: LockDBInstanceWrite) -> Result<WriteLock, Refused> {
+/// `InvalidInstanceId.NotFound`, `IncorrectDBInstanceState` where the server cannot be params or does not let us.
+pub async fn lock(request: &ActionRequest<'_>, params: LockDBInstanceWrite) -> Result<WriteLock, Refused> {
     let account = request.account;
-    let instance = account.instance(&asked.db_instance_id)?;
-    let reason = clean(asked.lock_reason.as_deref().unwrap_or_default());
+    let instance = account.instance(&params.db_instance_id)?;
+    let reason = clean(params.lock_reason.as_deref().unwrap_or_default());
     let mutex = account.activity.write_lock_mutex(&instance.id);
     let _one_at_a_time = mutex.lock().await;
     let replicas_to_write = match account.app.provider.write_lock(&instance.id).await? {
         Lock::Locked => setting_before(account, &instance.id),
         Lock::Unlocked { setting } => setting,
     };
-    // Written down before the server is touched.
+    // Recorded before the server is touched.
     account.records.change(|records| {
         records.of(&instance.id).locked = Some(LockRecord { reason: reason.clone(), replicas_to_write });
         Ok::<_, Refused>(())
@@ -37,7 +37,7 @@ pub async fn lock(request: &ActionRequest<'_>, asked: LockDBInstanceWrite) -> Re
     Ok(reply(&instance.id, reason))
 }
 
-/// The setting that a lock replaced. A lock whose record was lost is not a setting of the operator's.
+/// The setting that a lock replaced. A locked server without a record had no setting of the operator's.
 fn setting_before(account: &Account, instance_id: &str) -> String {
     account.records.of(instance_id).locked.map_or_else(|| "0".to_owned(), |lock| lock.replicas_to_write)
 }
@@ -47,7 +47,7 @@ async fn audit(request: &ActionRequest<'_>, instance_id: &str, event: &str, deta
     Ok(request.account.app.state.record(record).await?)
 }
 
-/// Logs which instances are locked: nobody lifts a lock but by a call.
+/// Logs which instances are locked: only a call lifts a lock.
 pub fn warn_of_locks(account: &Account) {
     for instance in account.instances() {
         if let Some(lock) = account.records.of(&instance.id).locked {
@@ -60,13 +60,14 @@ pub fn warn_of_locks(account: &Account) {
     }
 }
 
-/// `UnlockDBInstanceWrite`. Unlocking what is not locked is no error, and a lock without a record is lifted, too.
+/// `UnlockDBInstanceWrite`. Unlocking an instance that is not locked is no error, and a lock without a record is lifted,
+/// too.
 ///
 /// # Errors
 /// As [`lock`].
-pub async fn unlock(request: &ActionRequest<'_>, asked: UnlockDBInstanceWrite) -> Result<WriteLock, Refused> {
+pub async fn unlock(request: &ActionRequest<'_>, params: UnlockDBInstanceWrite) -> Result<WriteLock, Refused> {
     let account = request.account;
-    let instance = account.instance(&asked.db_instance_id)?;
+    let instance = account.instance(&params.db_instance_id)?;
     let mutex = account.activity.write_lock_mutex(&instance.id);
     let _one_at_a_time = mutex.lock().await;
     let lock = account.records.of(&instance.id).locked;
@@ -94,6 +95,6 @@ fn reply(instance_id: &str, reason: String) -> WriteLock {
         request_id: String::new(),
         db_instance_name: Some(instance_id.to_owned()),
         lock_reason: Some(reason),
-        task_id: Some(number(Of::Task, &format!("lock {instance_id}"))),
+        task_id: Some(number(IdKind::Task, &format!("lock {instance_id}"))),
     }
 }

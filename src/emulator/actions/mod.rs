@@ -1,6 +1,6 @@
-//! Actions of the API, one file a group of them: each a function from a typed request and the account to a reply.
+//! Actions of the API, one file a group: each a function from a typed request and the account to a reply.
 //!
-//! None knows how requests come in or how its name is looked up, and none calls another; what several need stands in a file
+//! No action knows how requests arrive or how its name is looked up, and none calls another; code that several need is in a file
 //! of its own.
 
 pub mod backups;

@@ -1,6 +1,6 @@
 //! Monitoring: the measured points of an instance under the cloud's names, on the grid that the cloud would choose.
 //!
-//! As in the cloud only values other than zero are told.
+//! As in the cloud only values other than zero are reported.
 
 use crate::emulator::account::monitor::{Point, SHORTEST, STEP};
 use crate::emulator::answer::Refused;
@@ -16,10 +16,10 @@ use std::collections::BTreeMap;
 /// `InvalidStartTime.Malformed`, `InvalidEndTime.Malformed`, `InvalidParameter` for the interval.
 pub async fn history(
     request: &ActionRequest<'_>,
-    asked: DescribeHistoryMonitorValues,
+    params: DescribeHistoryMonitorValues,
 ) -> Result<MonitorValues, Refused> {
-    let instance = request.account.instance(&asked.instance_id)?;
-    let (from, to) = (asked.start_time.0, asked.end_time.0);
+    let instance = request.account.instance(&params.instance_id)?;
+    let (from, to) = (params.start_time.0, params.end_time.0);
     let span = to.duration_since(from);
     if span <= SignedDuration::ZERO || span > SignedDuration::from_hours(7 * 24) {
         return Err(Refused::new("InvalidEndTime.Malformed"));
@@ -27,20 +27,20 @@ pub async fn history(
     if Timestamp::now().duration_since(from) > SignedDuration::from_hours(31 * 24) {
         return Err(Refused::new("InvalidStartTime.Malformed"));
     }
-    if !["01m", "05m", "15m", "60m"].contains(&asked.interval_for_history.as_str()) {
+    if !["01m", "05m", "15m", "60m"].contains(&params.interval_for_history.as_str()) {
         return Err(Refused::malformed("IntervalForHistory"));
     }
     let provider = request.account.app.provider.as_ref();
     let meter = request.account.monitor.meter(&instance.id);
     let mut meter = meter.lock().await;
-    // Without an earlier look there is no rate, and "nothing" would read as "no writes".
+    // Without an earlier sample there is no rate, and "nothing" would read as "no writes".
     if meter.is_new() && meter.sample(provider, &instance.id, true).await.is_ok() {
         tokio::time::sleep(SHORTEST).await;
     }
     if let Err(fault) = meter.sample(provider, &instance.id, false).await {
         tracing::debug!(instance_id = %instance.id, "not sampled: {fault}");
     }
-    let keys = asked.monitor_keys.as_deref().filter(|k| !k.is_empty()).unwrap_or("UsedMemory,quotaMemory");
+    let keys = params.monitor_keys.as_deref().filter(|k| !k.is_empty()).unwrap_or("UsedMemory,quotaMemory");
     let keys: Vec<&str> = keys.split(',').map(str::trim).collect();
     // Up to ten minutes the grid is five seconds, above it a minute.
     let step = if span <= SignedDuration::from_mins(10) { STEP } else { 60 };
@@ -96,12 +96,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn zeros_are_not_told() {
+    fn zeros_are_not_reported() {
         let points = [Point { put: 2.0, ..Point::default() }, Point::default()];
-        let told = values(&["UsedQPS"], &points, false);
-        assert_eq!(told, BTreeMap::from([("PutQps".to_owned(), 1.0), ("TotalQps".to_owned(), 1.0)]));
+        let reported = values(&["UsedQPS"], &points, false);
+        assert_eq!(reported, BTreeMap::from([("PutQps".to_owned(), 1.0), ("TotalQps".to_owned(), 1.0)]));
         assert!(values(&["UsedQPS"], &points, true).is_empty());
-        assert_eq!(values(&["UsedQPS$db"], &points, true), told);
+        assert_eq!(values(&["UsedQPS$db"], &points, true), reported);
         assert!(values(&["UsedQPS", "Redis_Basic_Monitor"], &[Point::default()], false).is_empty());
     }
 }

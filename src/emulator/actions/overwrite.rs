@@ -1,7 +1,7 @@
-//! What overwrites or deletes: handed to the guard as delegated by whoever signed the request, and recorded as that.
+//! Acts that overwrite or delete: handed to the guard as delegated by the caller who signed the request, and recorded as such.
 //!
-//! A restore goes on when its call is answered, and when its connection is gone. How an instance is overwritten is the
-//! provider's; nothing here touches a server or a set.
+//! A restore goes on after its call is answered, and when its connection is gone. The provider overwrites; nothing here touches
+//! a server or a set.
 
 use crate::emulator::account::records::Creation;
 use crate::emulator::account::sets::ListedSet;
@@ -14,12 +14,12 @@ use crate::model::job::{Job, JobStatus};
 use crate::provider::Carried;
 use crate::state::State;
 use crate::tools::App;
-use crate::tools::delegated::{Refusal, delegated};
+use crate::tools::delegated::{DelegatedRefusal, delegated};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long a call waits for its restore to be begun or refused: well below the time after which clients give up.
-const VERDICT: Duration = Duration::from_secs(4);
+/// How long a call waits for its restore to begin or be refused: well below the time after which clients give up.
+const VERDICT_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Deletes a set for ever.
 ///
@@ -31,11 +31,11 @@ pub async fn delete_backup(request: &ActionRequest<'_>, instance_id: &str, backu
     Ok(())
 }
 
-/// Begins what overwrites an instance.
-async fn begin(app: &App, caller: &Caller, instance_id: &str, act: Act) -> Result<Job, Refusal> {
+/// Begins an act that overwrites an instance.
+async fn begin(app: &App, caller: &Caller, instance_id: &str, act: Act) -> Result<Job, DelegatedRefusal> {
     match delegated(app, caller, instance_id, act).await? {
         Carried::Job(job) => Ok(job),
-        Carried::Done(said) => Err(Fault::new(Kind::Unexpected, "job.missing", said).into()),
+        Carried::Done(message) => Err(Fault::new(Kind::Unexpected, "job.missing", message).into()),
     }
 }
 
@@ -54,8 +54,8 @@ async fn end(state: &dyn State, mut job: Job) -> Result<(), Fault> {
     Err(Fault::new(Kind::Provider, "restore.failed", format!("{}: {}", job.code, job.message)))
 }
 
-/// Restores an instance in the background. What the pre-checks refuse within a few seconds refuses the call; after that
-/// the cloud has taken it, and its end shows in the instance's status alone.
+/// Restores an instance in the background. A refusal by the pre-checks within a few seconds refuses the call; after that the
+/// call has succeeded, and the restore's end shows in the instance's status alone.
 ///
 /// # Errors
 /// `IncorrectDBInstanceState`, `IncorrectBackupSetState`.
@@ -64,7 +64,7 @@ pub async fn restore(request: &ActionRequest<'_>, instance_id: &str, backup_id: 
     if !request.account.activity.begin_restoring(instance_id, delay) {
         return Err(Refused::new("IncorrectDBInstanceState"));
     }
-    let (told, verdict) = tokio::sync::oneshot::channel();
+    let (verdict_sender, verdict) = tokio::sync::oneshot::channel();
     let (account, caller) = (Arc::clone(request.account), request.caller());
     let instance_id = instance_id.to_owned();
     let act = Act::RestoreInstance { source: Source::Backup { backup_id: backup_id.into() }, write_fence: false };
@@ -72,14 +72,14 @@ pub async fn restore(request: &ActionRequest<'_>, instance_id: &str, backup_id: 
         match begin(&account.app, &caller, &instance_id, act).await {
             Err(refusal) => {
                 account.activity.cancel_restoring(&instance_id);
-                if let Err(Err(refusal)) = told.send(Err(refusal)) {
+                if let Err(Err(refusal)) = verdict_sender.send(Err(refusal)) {
                     let fault = Fault::from(refusal);
                     tracing::warn!(%instance_id, code = fault.code, "a restore was not begun: {fault}");
                 }
             }
             Ok(job) => {
-                // Nobody listens any more when it took long to begin.
-                let _ = told.send(Ok(()));
+                // The call may have been answered before the restore began.
+                let _ = verdict_sender.send(Ok(()));
                 if let Err(fault) = end(account.app.state.as_ref(), job).await {
                     tracing::warn!(%instance_id, "{fault}");
                 }
@@ -87,14 +87,14 @@ pub async fn restore(request: &ActionRequest<'_>, instance_id: &str, backup_id: 
             }
         }
     });
-    match tokio::time::timeout(VERDICT, verdict).await {
+    match tokio::time::timeout(VERDICT_TIMEOUT, verdict).await {
         Ok(Ok(Err(refusal))) => Err(refusal.into()),
         _ => Ok(()),
     }
 }
 
-/// Fills a spare instance with another instance's set, in the background: the new instance is `Creating` until that is done,
-/// and for `delay` at least.
+/// Fills a spare instance with another instance's set, in the background: the new instance is `Creating` until the restore
+/// has ended, and for `delay` at least.
 pub fn fill(
     request: &ActionRequest<'_>,
     source_id: &str,
@@ -110,7 +110,7 @@ pub fn fill(
         match begin(&account.app, &caller, &spare_id, act).await {
             Err(refusal) => {
                 let fault = Fault::from(refusal);
-                tracing::warn!(%spare_id, code = fault.code, "the new instance was not begun to be filled: {fault}");
+                tracing::warn!(%spare_id, code = fault.code, "the filling of the new instance was refused: {fault}");
             }
             Ok(job) => {
                 if let Err(fault) = end(account.app.state.as_ref(), job).await {
@@ -120,7 +120,7 @@ pub fn fill(
         }
         at_least.await;
         if let Err(refused) = account.reconcile_spare(&spare_id, &created).await {
-            tracing::error!(%spare_id, "the end of its creation could not be written down: {}", refused.message);
+            tracing::error!(%spare_id, "the end of its creation could not be recorded: {}", refused.message);
         }
         account.activity.end_filling(&spare_id);
     });

@@ -1,8 +1,8 @@
-//! Pages of a listing: which one is asked for, whether that can be, and the rows of it.
+//! Pages of a listing: the page asked for, checked, and its rows.
 
 use crate::emulator::answer::Refused;
 
-/// The page and its size, checked.
+/// The page's number and size, checked.
 ///
 /// # Errors
 /// `InvalidPageSize.Malformed`, `InvalidPageNumbers.Malformed`.
@@ -17,7 +17,7 @@ pub fn page(number: Option<i64>, size: Option<i64>, fits: impl Fn(i64) -> bool) 
     Ok((number, size))
 }
 
-/// One page of rows.
+/// The rows of one page.
 pub fn cut<T>(rows: Vec<T>, number: i64, size: i64) -> Vec<T> {
     let skipped = number.saturating_sub(1).saturating_mul(size);
     let (skipped, size) = (usize::try_from(skipped).unwrap_or(usize::MAX), usize::try_from(size).unwrap_or(0));

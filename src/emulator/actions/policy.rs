@@ -1,7 +1,7 @@
 //! The backup policy: kept and read back, and validated as the cloud validates it.
 //!
-//! Nothing runs by it yet. What is left out of a change takes the cloud's default, flashback included: that is the trap
-//! which a client has to step around by writing back what it has read.
+//! Nothing runs by the policy yet. A parameter left out of a change takes the cloud's default, flashback included: a client avoids
+//! that trap by writing back the whole policy it has read.
 
 use crate::emulator::account::records::{Policy, WEEKDAYS};
 use crate::emulator::answer::Refused;
@@ -16,8 +16,8 @@ use jiff::tz::TimeZone;
 ///
 /// # Errors
 /// `InvalidInstanceId.NotFound`.
-pub fn describe(request: &ActionRequest<'_>, asked: DescribeBackupPolicy) -> Result<BackupPolicy, Refused> {
-    let instance = request.account.instance(&asked.instance_id)?;
+pub fn describe(request: &ActionRequest<'_>, params: DescribeBackupPolicy) -> Result<BackupPolicy, Refused> {
+    let instance = request.account.instance(&params.instance_id)?;
     let policy = request.account.records.of(&instance.id).policy.unwrap_or_default();
     let next = next(&policy, Timestamp::now());
     Ok(BackupPolicy {
@@ -32,7 +32,7 @@ pub fn describe(request: &ActionRequest<'_>, asked: DescribeBackupPolicy) -> Res
     })
 }
 
-/// When the next backup would be due.
+/// When the next automated backup would be due.
 fn next(policy: &Policy, now: Timestamp) -> Option<Timestamp> {
     let hour: i8 = policy.time.get(..2)?.parse().ok()?;
     let mut day = now.to_zoned(TimeZone::UTC).date();
@@ -47,7 +47,8 @@ fn next(policy: &Policy, now: Timestamp) -> Option<Timestamp> {
     None
 }
 
-/// The parameters of `ModifyBackupPolicy`. What is left out takes the cloud's default, and one has a code of its own.
+/// Parses the parameters of `ModifyBackupPolicy`. A parameter left out takes the cloud's default, and one has a code of its
+/// own.
 ///
 /// # Errors
 /// `InvalidBackupRetentionPeriod.Malformed`.
@@ -70,16 +71,16 @@ pub fn read_modify(request: &ActionRequest<'_>) -> Result<ModifyBackupPolicy, Re
 /// # Errors
 /// `InvalidPreferredBackupTime.Format`, `InvalidPreferredBackupPeriod.Malformed`,
 /// `InvalidBackupRetentionPeriod.Malformed`, `InstanceType.NotSupport` for flashback where there is none.
-pub async fn modify(request: &ActionRequest<'_>, asked: ModifyBackupPolicy) -> Result<Done, Refused> {
-    let instance = request.account.instance(&asked.instance_id)?;
-    let time = hour(&asked.preferred_backup_time).ok_or_else(|| Refused::new("InvalidPreferredBackupTime.Format"))?;
-    let days = weekdays(&asked.preferred_backup_period)
+pub async fn modify(request: &ActionRequest<'_>, params: ModifyBackupPolicy) -> Result<Done, Refused> {
+    let instance = request.account.instance(&params.instance_id)?;
+    let time = hour(&params.preferred_backup_time).ok_or_else(|| Refused::new("InvalidPreferredBackupTime.Format"))?;
+    let days = weekdays(&params.preferred_backup_period)
         .ok_or_else(|| Refused::new("InvalidPreferredBackupPeriod.Malformed"))?;
-    let retention = asked.backup_retention_period.unwrap_or(7);
+    let retention = params.backup_retention_period.unwrap_or(7);
     if !(7..=730).contains(&retention) {
         return Err(Refused::new("InvalidBackupRetentionPeriod.Malformed"));
     }
-    let wants = asked.enable_backup_log.0;
+    let wants = params.enable_backup_log.0;
     if wants && !instance.kind.flashback {
         return Err(Refused::new("InstanceType.NotSupport").status(400));
     }
@@ -93,7 +94,7 @@ pub async fn modify(request: &ActionRequest<'_>, asked: ModifyBackupPolicy) -> R
     })
 }
 
-/// One whole hour. The last one ends at 24:00 for some clients and at 00:00 for others.
+/// Parses one whole hour. The last hour of the day ends at 24:00 for some clients and at 00:00 for others.
 fn hour(text: &str) -> Option<String> {
     let (from, to) = text.trim().split_once('-')?;
     let whole = |text: &str| -> Option<u8> {
@@ -105,11 +106,11 @@ fn hour(text: &str) -> Option<String> {
     fits.then(|| format!("{from:02}:00Z-{:02}:00Z", from + 1))
 }
 
-/// Each day once, in the order of the week.
+/// Parses weekdays: each once, in the order of the week.
 fn weekdays(text: &str) -> Option<Vec<String>> {
-    let asked: Vec<&str> = text.split(',').map(str::trim).collect();
-    let known = asked.iter().all(|day| WEEKDAYS.contains(day));
-    known.then(|| WEEKDAYS.iter().filter(|day| asked.contains(day)).map(|day| (*day).to_owned()).collect())
+    let given: Vec<&str> = text.split(',').map(str::trim).collect();
+    let known = given.iter().all(|day| WEEKDAYS.contains(day));
+    known.then(|| WEEKDAYS.iter().filter(|day| given.contains(day)).map(|day| (*day).to_owned()).collect())
 }
 
 #[cfg(test)]

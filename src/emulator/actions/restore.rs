@@ -9,7 +9,7 @@ use crate::tair::wire::restore::RestoreInstance;
 use crate::tair::wire::{Action as _, BadParam, Done};
 use jiff::Timestamp;
 
-/// The parameters of `RestoreInstance`. Its moments have a code of their own.
+/// Parses the parameters of `RestoreInstance`. Its moments have a code of their own.
 ///
 /// # Errors
 /// `InvalidRestoreTime.Format`, `MissingParameter`, `InvalidParameter`.
@@ -22,27 +22,27 @@ pub fn read(request: &ActionRequest<'_>) -> Result<RestoreInstance, Refused> {
     })
 }
 
-/// `RestoreInstance`. A write lock does not stand in its way: it is how a client keeps writes out meanwhile.
+/// `RestoreInstance`. A write lock does not prevent it: clients use the lock to keep writes out meanwhile.
 ///
 /// # Errors
 /// `MissingParameter`, `ResroreParamNotMatch` (as the cloud spells it), `InvalidRestoreTime.Format`,
 /// `InvalidBinlog.NotValid`, `ServiceNotSupport`, `InvalidBackupSetID.NotFound`, `IncorrectBackupSetState`,
 /// `IncorrectDBInstanceState`.
-pub async fn restore(request: &ActionRequest<'_>, asked: RestoreInstance) -> Result<Done, Refused> {
-    let instance = request.account.instance(&asked.instance_id)?;
+pub async fn restore(request: &ActionRequest<'_>, params: RestoreInstance) -> Result<Done, Refused> {
+    let instance = request.account.instance(&params.instance_id)?;
     if instance.is_cloud_native() || instance.kind.single {
         return Err(Refused::new("ServiceNotSupport"));
     }
-    if asked.backup_id.is_none() && asked.restore_time.is_none() && asked.restore_type.is_none() {
+    if params.backup_id.is_none() && params.restore_time.is_none() && params.restore_type.is_none() {
         return Err(Refused::new("MissingParameter")
             .status(400)
             .say("Missing Required Param: BackupId or RestoreTime or RestoreType."));
     }
     let unfit = || Refused::new("ResroreParamNotMatch");
-    let backup_id = match (asked.restore_type.as_deref(), &asked.backup_id, &asked.restore_time) {
+    let backup_id = match (params.restore_type.as_deref(), &params.backup_id, &params.restore_time) {
         (None | Some("0"), Some(id), None) if request.param("FilterKey").is_none() => id,
         (Some("1"), None, Some(at)) => {
-            return Err(to_a_moment(request, &instance, at.0, asked.time_shift.map(|t| t.0)));
+            return Err(to_a_moment(request, &instance, at.0, params.time_shift.map(|t| t.0)));
         }
         _ => return Err(unfit()),
     };
@@ -52,8 +52,8 @@ pub async fn restore(request: &ActionRequest<'_>, asked: RestoreInstance) -> Res
     Ok(Done::default())
 }
 
-/// Restoring to a moment. There is no archive of a local server's writes yet, so it ends in a refusal: the one of an
-/// instance without the feature, or the one of an archive that does not reach. Whoever brings the archive begins here.
+/// Refuses a restore to a moment, for there is no archive of a local server's writes yet: with the code of an instance
+/// without the feature, or of an archive that does not reach. An archive would be read here.
 fn to_a_moment(
     request: &ActionRequest<'_>,
     instance: &EmulatedInstance,

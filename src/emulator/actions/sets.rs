@@ -1,4 +1,4 @@
-//! What the actions on backup sets have in common: which set is meant, the range of a listing, and the fields of a row.
+//! Code shared by the actions on backup sets: finding a set, the range of a listing, and fields of a row.
 
 use crate::emulator::account::instance::EmulatedInstance;
 use crate::emulator::account::sets::ListedSet;
@@ -9,7 +9,7 @@ use crate::model::job::{Job, JobStatus, Phase};
 use crate::tair::wire::DownloadUrl;
 use jiff::Timestamp;
 
-/// One whole set by its number or, of a cloud-native cluster, its `cb-…` id.
+/// Finds a whole set by its number or, for a cloud-native cluster, its `cb-…` id.
 ///
 /// # Errors
 /// `InvalidBackupSetID.NotFound`; `IncorrectBackupSetState` where it failed or is damaged.
@@ -23,7 +23,7 @@ pub async fn find(request: &ActionRequest<'_>, instance: &EmulatedInstance, id: 
     Ok(set)
 }
 
-/// The two ends of a listing, which are mandatory and written to the minute.
+/// The start and end of a listing, which are mandatory and written to the minute.
 ///
 /// # Errors
 /// `InvalidStartTime.Malformed`, `InvalidEndTime.Malformed`, `InvalidStartTimeAndEndTime.Malformed`.
@@ -37,24 +37,24 @@ pub fn range(request: &ActionRequest<'_>, from: Timestamp, to: Timestamp) -> Res
     if to > from { Ok((from, to)) } else { Err(Refused::new("InvalidStartTimeAndEndTime.Malformed")) }
 }
 
-/// The word for who asked.
+/// The cloud's name for who asked for a backup.
 pub const fn mode_name(manual: bool) -> &'static str {
     if manual { "Manual" } else { "Automated" }
 }
 
-/// Where a whole set can be fetched.
+/// The download URL of a whole set.
 pub fn url(request: &ActionRequest<'_>, instance: &EmulatedInstance, set: &ListedSet) -> Option<DownloadUrl> {
     let signer = &request.account.signer;
     set.whole.as_ref().map(|_| signer.url(request.host, &instance.id, set.number, set.begun, Timestamp::now()))
 }
 
-/// What a new instance can take from a set beside the data. Here it is told and not done: a local server's users and
-/// settings are its operator's.
+/// What a new instance can take from a set beside the data. The emulator reports this and does not do it: a local server's
+/// users and settings are its operator's.
 pub fn recoverable(instance: &EmulatedInstance) -> &'static str {
     if instance.is_cloud_native() { r#"{"whitelist":true,"config":true,"account":true}"# } else { "" }
 }
 
-/// How far a job is, as told: what it really does, held back where an injected fault says so.
+/// How far a job is, as reported: its real progress, or that of an injected delay.
 pub fn progress(request: &ActionRequest<'_>, job: &Job) -> (&'static str, i64) {
     if let Some(share) = request.account.activity.delayed(&job.backup_id) {
         #[expect(clippy::cast_possible_truncation, reason = "a share of one")]

@@ -1,10 +1,10 @@
-//! Settings and the task centre, as far as a backup tool asks for them.
+//! Settings and the task centre, as far as a backup tool uses them.
 //!
-//! The task centre knows neither backups nor restores, as the cloud's does not: it lists what created an instance.
+//! As in the cloud the task centre knows neither backups nor restores: it lists tasks that create instances.
 
 use crate::emulator::actions::paging::{cut, page};
 use crate::emulator::answer::Refused;
-use crate::emulator::ids::{Of, number};
+use crate::emulator::ids::{IdKind, number};
 use crate::emulator::request::ActionRequest;
 use crate::model::time::written;
 use crate::tair::wire::settings::{
@@ -16,8 +16,8 @@ use jiff::SignedDuration;
 ///
 /// # Errors
 /// `InstanceType.NotSupport` on a classic instance.
-pub fn config(request: &ActionRequest<'_>, asked: DescribeInstanceConfig) -> Result<InstanceConfig, Refused> {
-    let instance = request.account.instance(&asked.instance_id)?;
+pub fn config(request: &ActionRequest<'_>, params: DescribeInstanceConfig) -> Result<InstanceConfig, Refused> {
+    let instance = request.account.instance(&params.instance_id)?;
     if !instance.is_cloud_native() {
         return Err(Refused::new("InstanceType.NotSupport"));
     }
@@ -28,28 +28,28 @@ pub fn config(request: &ActionRequest<'_>, asked: DescribeInstanceConfig) -> Res
 ///
 /// # Errors
 /// `Param.Invalid`, `Param.Invalid.TimeEndBeforeStart`.
-pub async fn tasks(request: &ActionRequest<'_>, asked: DescribeHistoryTasks) -> Result<HistoryTasks, Refused> {
-    let (from, to) = (asked.from_start_time.0, asked.to_start_time.0);
+pub async fn tasks(request: &ActionRequest<'_>, params: DescribeHistoryTasks) -> Result<HistoryTasks, Refused> {
+    let (from, to) = (params.from_start_time.0, params.to_start_time.0);
     if to < from {
         return Err(Refused::new("Param.Invalid.TimeEndBeforeStart"));
     }
     if to.duration_since(from) > SignedDuration::from_hours(30 * 24) {
         return Err(Refused::new("Param.Invalid"));
     }
-    let (at, size) = page(asked.page_number, asked.page_size.or(Some(10)), |size| (10..=100).contains(&size))?;
+    let (at, size) = page(params.page_number, params.page_size.or(Some(10)), |size| (10..=100).contains(&size))?;
     let mut rows = Vec::new();
     for instance in request.account.instances() {
         let Some(created) = &instance.created else { continue };
-        let named = asked.instance_id.as_deref().is_none_or(|ids| ids.split(',').any(|id| id.trim() == instance.id));
+        let named = params.instance_id.as_deref().is_none_or(|ids| ids.split(',').any(|id| id.trim() == instance.id));
         let status = match (created.normal_at, created.failed) {
             (Some(_), _) => "Succeed",
             (None, true) => "Failed",
             (None, false) => "Running",
         };
-        let wanted = asked.status.as_deref().is_none_or(|s| s.split(',').any(|s| s.trim() == status));
+        let wanted = params.status.as_deref().is_none_or(|s| s.split(',').any(|s| s.trim() == status));
         if named && wanted && created.at >= from && created.at < to {
             rows.push(HistoryTask {
-                task_id: format!("t-{}", number(Of::Task, &instance.id)),
+                task_id: format!("t-{}", number(IdKind::Task, &instance.id)),
                 task_type: Some("CreateIns".into()),
                 status: Some(status.into()),
                 instance_id: Some(instance.id.clone()),

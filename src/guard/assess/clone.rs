@@ -28,9 +28,9 @@ pub(super) fn assess(facts: &CloneFacts, earlier: Option<Earlier<'_>>, now: Time
     };
     let CloneOrderFacts { source, terms, dry_run, name } = match order {
         Ok(order) => order,
-        Err(no) => {
-            checks.push(Precheck::new(CheckName::RestoreInPlace, Status::Block, &no.why));
-            let alternative = no.call.clone().map(|call| Alternative { why: no.why.clone(), call });
+        Err(refusal) => {
+            checks.push(Precheck::new(CheckName::RestoreInPlace, Status::Block, &refusal.why));
+            let alternative = refusal.call.clone().map(|call| Alternative { why: refusal.why.clone(), call });
             return refused(checks, alternative);
         }
     };
@@ -57,7 +57,7 @@ pub(super) fn assess(facts: &CloneFacts, earlier: Option<Earlier<'_>>, now: Time
             let detail = format!("the cloud would not take the order: {why}");
             checks.push(Precheck::new(CheckName::DryRun, Status::Block, detail));
         }
-        // A plan has it already; and what is blocked anyway need not be asked.
+        // The plan has the answer of a dry run already; and a blocked order needs none.
         None if earlier.is_some() || blocked(&checks) => {}
         None => {
             let detail = "the cloud was not asked whether it would take the order";

@@ -22,7 +22,7 @@ pub(super) fn assess(facts: &CloudRestore, rules: Rules, now: Timestamp) -> Asse
         Ok(in_place) => in_place,
         Err(no) => {
             checks.push(Precheck::new(CheckName::RestoreInPlace, Status::Block, &no.why));
-            // The call that is offered instead takes no keys; that an expression was wrong is worth knowing all the same.
+            // The call that is offered instead takes no filter_key; a wrong expression is worth knowing all the same.
             checks.extend(filter.map(filter_key));
             let alternative = no.call.clone().map(|call| Alternative { why: no.why.clone(), call });
             return Assessment {
@@ -59,7 +59,7 @@ pub(super) fn assess(facts: &CloudRestore, rules: Rules, now: Timestamp) -> Asse
                 checks.push(check_time_shift(*shift, *at, now));
                 details.insert("time_shift".to_owned(), written(*shift));
             }
-            // From when moments are kept is no precondition: that rolls on by itself.
+            // The start of the recovery window is no precondition: the window moves on by itself.
             let moment = written(*at);
             (format!("the data of {moment}, from the archive of changes"), moment)
         }
@@ -77,7 +77,7 @@ pub(super) fn assess(facts: &CloudRestore, rules: Rules, now: Timestamp) -> Asse
         address: instance.address.clone(),
         checks,
         preconditions: Preconditions::CloudRestore { instance, set },
-        // The cloud has no counter of writes, only rates: the moment is what the next look measures from.
+        // The cloud has no counter of writes, only rates: the next look measures from this moment.
         writes: Some(Writes { calls: 0, read_at: in_place.read_at }),
         needs_safety_backup: true,
         impact: impact(&facts.instance_id, in_place, filter.is_some(), after, &since),
@@ -112,7 +112,7 @@ fn impact(instance_id: &str, in_place: &InPlace, keys_only: bool, after: String,
     }
 }
 
-/// What is to be known of the way back.
+/// What the person should know about the way back.
 fn remark(id: &str, keys_only: bool) -> String {
     let refused = format!(
         "the cloud may refuse a restore in place; then create_instance_from_backup with instance_id {id} and the same backup_id"
@@ -123,7 +123,7 @@ fn remark(id: &str, keys_only: bool) -> String {
     refused
 }
 
-/// Whether keys' time to live counts on from a moment that makes sense.
+/// Whether the moment from which keys' remaining times to live count on makes sense.
 fn check_time_shift(shift: Timestamp, restore_time: Timestamp, now: Timestamp) -> Precheck {
     let detail = format!("remaining times to live count on from {}", written(shift));
     if shift < restore_time || shift > now {
@@ -135,32 +135,32 @@ fn check_time_shift(shift: Timestamp, restore_time: Timestamp, now: Timestamp) -
 }
 
 fn filter_key(filter: &FilterFacts) -> Precheck {
-    let unsaid = "Alibaba Cloud does not document whether a pattern must match the whole key";
+    let undocumented = "Alibaba Cloud does not document whether a pattern must match the whole key";
     if filter.warnings.is_empty() {
-        let detail = format!("{} items, regular expressions; {unsaid}", filter.items.len());
+        let detail = format!("{} items, regular expressions; {undocumented}", filter.items.len());
         return Precheck::new(CheckName::FilterKey, Status::Pass, detail);
     }
-    Precheck::new(CheckName::FilterKey, Status::Warn, format!("{}; {unsaid}", filter.warnings.join("; ")))
+    Precheck::new(CheckName::FilterKey, Status::Warn, format!("{}; {undocumented}", filter.warnings.join("; ")))
 }
 
 /// Write traffic as the cloud has measured it, which lags.
-fn write_traffic(measured: MeasuredWrites, most: f64, fenced: bool) -> Precheck {
+fn write_traffic(measured: MeasuredWrites, limit: f64, fenced: bool) -> Precheck {
     let MeasuredWrites { peak, window_seconds } = measured;
     let measured = format!(
         "PutQps at most {peak} over the last {window_seconds:.0} s, measured by the cloud with up to two minutes' delay"
     );
-    let (status, detail) = if peak > most && fenced {
+    let (status, detail) = if peak > limit && fenced {
         let detail = format!(
             "{measured}; the write fence will stop writers, and what they wrote since the safety backup is in no backup"
         );
         (Status::Warn, detail)
-    } else if peak > most {
+    } else if peak > limit {
         let detail = format!(
-            "{measured}, {most} allowed: stop the writers first; what they write after the safety backup would be in no backup"
+            "{measured}, {limit} allowed: stop the writers first; what they write after the safety backup would be in no backup"
         );
         (Status::Block, detail)
     } else if peak > 0.0 {
-        (Status::Warn, format!("{measured}, within the {most} allowed"))
+        (Status::Warn, format!("{measured}, within the {limit} allowed"))
     } else {
         (Status::Pass, measured)
     };

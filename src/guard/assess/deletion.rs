@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 
 const NO_WAY_BACK: &str = "none; download_backup keeps a copy if called before";
 
-/// A set of this program's vault.
+/// Assesses the deletion of a set of this program's vault.
 pub(super) fn of_vault(facts: &VaultDeletion) -> Assessment {
     let VaultDeletion { mode, sha256, taken_at, keys, rdb_bytes, others } = facts;
     let refusal = match mode {
@@ -47,7 +47,7 @@ pub(super) fn of_vault(facts: &VaultDeletion) -> Assessment {
     }
 }
 
-/// A set that the cloud keeps.
+/// Assesses the deletion of a set that the cloud keeps.
 pub(super) fn of_cloud(facts: &CloudDeletion, now: Timestamp) -> Assessment {
     let CloudDeletion { state, set, refused, others } = facts;
     let automated = !set.as_ref().is_ok_and(|set| set.manual);
@@ -90,7 +90,7 @@ fn manual_backup(refusal: Option<&str>) -> Precheck {
     super::pass_or_block(CheckName::ManualBackup, refusal, "taken by hand")
 }
 
-/// What is left after a deletion.
+/// Warns when no other set would stay.
 fn other_backups(left: usize) -> Precheck {
     if left == 0 {
         let detail = "it is the only backup of the instance: nothing could be restored any more";

@@ -1,11 +1,11 @@
 //! Assessment of a restore of a server that this program reaches itself.
 
-use crate::guard::assess::wording::counts_in_words;
+use crate::guard::assess::wording::describe_counts;
 use crate::guard::assess::{Assessment, Earlier, details, pass_or_block};
 use crate::guard::check::{CheckName, Precheck, Status};
 use crate::guard::facts::restore::{DirectRestore, MethodReason, NotReady, SetLook, SourceFacts, TargetFacts};
 use crate::guard::impact::Impact;
-use crate::guard::preconditions::{self, Preconditions};
+use crate::guard::preconditions::{DirectPreconditions, Preconditions};
 use crate::guard::rules::Rules;
 use crate::model::restore::Method;
 use crate::model::text::bytes;
@@ -17,7 +17,7 @@ pub(super) fn assess(facts: &DirectRestore, earlier: Option<Earlier<'_>>, rules:
     let (rate, seconds) = match (target.measured, earlier.and_then(|e| e.writes)) {
         (Some(measured), _) => measured,
         (None, Some(then)) => target.writes.traffic_since(then),
-        // Neither measured nor planned: nothing is known, and unknown traffic is not "no traffic".
+        // Neither measured nor planned: the traffic is unknown, and unknown traffic is not "no traffic".
         (None, None) => (f64::INFINITY, 0.0),
     };
     let mut checks = vec![
@@ -36,7 +36,7 @@ pub(super) fn assess(facts: &DirectRestore, earlier: Option<Earlier<'_>>, rules:
     Assessment {
         address: target.address.clone(),
         checks,
-        preconditions: Preconditions::DirectRestore(preconditions::DirectRestore {
+        preconditions: Preconditions::DirectRestore(DirectPreconditions {
             address: target.address.clone(),
             run_id: target.run_id.clone(),
             replication_id: target.replication_id.clone(),
@@ -48,8 +48,8 @@ pub(super) fn assess(facts: &DirectRestore, earlier: Option<Earlier<'_>>, rules:
         writes: Some(target.writes),
         needs_safety_backup: true,
         impact: Impact {
-            now: format!("{}, {}", counts_in_words(&target.counts), bytes(target.used_memory)),
-            after: format!("{} as of {taken}", counts_in_words(&source.counts)),
+            now: format!("{}, {}", describe_counts(&target.counts), bytes(target.used_memory)),
+            after: format!("{} as of {taken}", describe_counts(&source.counts)),
             lost: format!("all of what is there now, and every change since {taken}"),
             how: target.method.as_str().into(),
             how_meaning: target.method.meaning().into(),
@@ -82,7 +82,7 @@ fn instance_ready(t: &TargetFacts, s: &SourceFacts) -> Precheck {
         Some(NotReady::Refused(why)) => return check(Status::Block, why.clone()),
         None => {}
     }
-    let serving = format!("{} {} at {} serves, {}", t.engine, t.version, t.address, counts_in_words(&t.counts));
+    let serving = format!("{} {} at {} serves, {}", t.engine, t.version, t.address, describe_counts(&t.counts));
     let mut remarks: Vec<String> = Vec::new();
     if t.sentinel {
         remarks.push(
@@ -127,7 +127,7 @@ fn backup_verified(s: &SourceFacts, planned: bool) -> Precheck {
         s.backup_id,
         written(s.taken_at),
         bytes(s.rdb_bytes),
-        counts_in_words(&s.counts)
+        describe_counts(&s.counts)
     );
     Precheck::new(CheckName::BackupVerified, status, detail)
 }
@@ -158,17 +158,17 @@ fn restore_way(t: &TargetFacts, s: &SourceFacts) -> Precheck {
     Precheck::new(CheckName::RestoreWay, status, detail)
 }
 
-/// Judges write traffic: writes a second, over so many seconds.
+/// Judges write traffic: `rate` writes a second, over `window_seconds`.
 fn write_traffic(rate: f64, window_seconds: f64, rules: Rules) -> Precheck {
     let measured = format!("{rate:.2} writes per second over {window_seconds:.1} s");
-    let most = rules.max_writes_per_second;
-    let (status, detail) = if rate > most {
+    let limit = rules.max_writes_per_second;
+    let (status, detail) = if rate > limit {
         let detail = format!(
-            "{measured}, {most} allowed: stop the writers first; what they write between the safety backup and the restore would be in no backup"
+            "{measured}, {limit} allowed: stop the writers first; what they write between the safety backup and the restore would be in no backup"
         );
         (Status::Block, detail)
     } else if rate > 0.0 {
-        (Status::Warn, format!("{measured}, within the {most} allowed"))
+        (Status::Warn, format!("{measured}, within the {limit} allowed"))
     } else {
         (Status::Pass, measured)
     };

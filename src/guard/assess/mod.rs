@@ -1,5 +1,5 @@
-//! Assessment: facts in, checks, preconditions and impact out. The one place that decides which checks an act needs and what they
-//! come to; it reads nothing itself, and no provider can leave a check out or add one.
+//! Assessment: facts in, checks, preconditions and impact out. The one place that decides which checks an act needs and their
+//! verdicts. Nothing is read here, and no provider can leave a check out or add one.
 
 mod clone;
 mod cloud;
@@ -19,39 +19,39 @@ use crate::model::time::written;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 
-pub use wording::counts_in_words;
+pub use wording::describe_counts;
 
-/// What an earlier look at the same act found, where there is a plan.
+/// What the plan's own look at the same act found, where a plan exists.
 #[derive(Debug, Clone, Copy)]
 pub struct Earlier<'a> {
-    /// What must still hold.
+    /// The plan's preconditions.
     pub preconditions: &'a Preconditions,
-    /// The reading of the counter of writes.
+    /// The plan's reading of the counter of writes.
     pub writes: Option<Writes>,
 }
 
-/// What the facts come to.
+/// What assessing the facts of an act resulted in.
 #[derive(Debug, Clone)]
 pub struct Assessment {
-    /// Where the instance, or the set, is: without credentials.
+    /// Where the instance, or the set, is, without credentials.
     pub address: String,
-    /// The pre-checks, but for the one of the safety backup.
+    /// The pre-checks, without that of the safety backup.
     pub checks: Vec<Precheck>,
     /// What must still hold when the act is carried out.
     pub preconditions: Preconditions,
-    /// A counter of writes, where there is one.
+    /// A reading of the instance's counter of writes, where there is one.
     pub writes: Option<Writes>,
-    /// Whether what will be overwritten must be backed up first.
+    /// Whether the data that will be overwritten must be backed up first.
     pub needs_safety_backup: bool,
-    /// What is at stake.
+    /// What the act would change and cost, for the person.
     pub impact: Impact,
-    /// More of the plan for the reader, by name.
+    /// Further facts of the plan for the reader, by name.
     pub details: BTreeMap<String, String>,
     /// Another call that does what the act cannot do here.
     pub alternative: Option<Alternative>,
 }
 
-/// Assesses facts. With `earlier` they are those of a second look, for a plan.
+/// Assesses the facts of an act. With `earlier`, the facts are those of a second look, for an existing plan.
 #[must_use]
 pub fn assess(facts: &Facts, earlier: Option<Earlier<'_>>, rules: Rules, now: Timestamp) -> Assessment {
     match facts {
@@ -64,12 +64,12 @@ pub fn assess(facts: &Facts, earlier: Option<Earlier<'_>>, rules: Rules, now: Ti
     }
 }
 
-/// Judges the backup of what the instance holds now.
+/// Judges the safety backup: that of the data which the instance holds now.
 #[must_use]
 pub fn safety_backup(s: &SafetyFacts) -> Precheck {
     let (status, detail) = match &s.status {
         SafetyStatus::Running => (Status::Pending, format!("{} is being taken (job {})", s.backup_id, s.job_id)),
-        SafetyStatus::Failed(why) => (Status::Block, format!("what is there now could not be backed up: {why}")),
+        SafetyStatus::Failed(why) => (Status::Block, format!("the current data could not be backed up: {why}")),
         SafetyStatus::Whole { keys, taken_at, reused } => {
             let keys = keys.map_or(String::new(), |n| format!(", {n} keys"));
             let how = if *reused { "used again: no write since" } else { "taken for this plan" };

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 /// Keys per database, for the reader.
 #[must_use]
-pub fn counts_in_words(counts: &Counts) -> String {
+pub fn describe_counts(counts: &Counts) -> String {
     if counts.is_empty() {
         return "no keys".into();
     }
@@ -18,7 +18,7 @@ pub fn counts_in_words(counts: &Counts) -> String {
     format!("{} keys ({})", total_keys(counts), dbs.join(", "))
 }
 
-/// Long lists of shards are shortened where people read them.
+/// A set's id for people, who need not read a long list of shards to its end.
 pub fn short_id(id: &str) -> String {
     clean_to(id, 40)
 }
@@ -34,10 +34,10 @@ pub fn cloud_ready(state: &CloudState) -> Precheck {
     Precheck::new(CheckName::InstanceReady, status, detail)
 }
 
-/// Expiring within this, a set may be gone before it is used.
+/// A set that expires within so many seconds may be gone before it is used.
 const SOON_SECONDS: i64 = 3600;
 
-/// Whether a set of the cloud is whole and stays long enough.
+/// Whether the cloud lists the set as whole, and keeps it long enough.
 pub fn backup_exists(set: &ListedSet, now: Timestamp) -> Precheck {
     let check = |status, detail: String| Precheck::new(CheckName::BackupExists, status, detail);
     let set = match set {

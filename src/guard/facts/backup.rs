@@ -5,54 +5,54 @@ use crate::model::backup::Mode;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// A set as the cloud lists it. That must not change between plan and act.
+/// A set as the cloud lists it. Its values must not change between plan and act.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CloudSet {
-    /// The set's id; the ids of its shards, joined by commas.
+    /// The set's id; for a cluster the ids of its shards, joined by commas.
     pub backup_id: String,
     /// Bytes of all its files.
     pub bytes: u64,
-    /// When it was taken.
+    /// When the set was taken.
     pub taken_at: Timestamp,
-    /// When it was whole.
+    /// When the set was complete.
     pub finished_at: Timestamp,
     /// Until when the cloud keeps it.
     pub expires_at: Option<Timestamp>,
-    /// The cloud's jobs that made it.
+    /// Ids of the cloud's backup jobs that made the set.
     pub jobs: Vec<i64>,
-    /// Whether somebody asked for it, rather than the policy.
+    /// Whether somebody asked for the set, rather than the policy.
     pub manual: bool,
 }
 
-/// A set that is listed: whole, or what is wrong with it.
+/// A set that the cloud lists: whole, or a sentence about its damage.
 pub type ListedSet = Result<CloudSet, String>;
 
-/// What a deletion from the vault is about.
+/// The facts of a deletion from the vault.
 #[derive(Debug, Clone)]
 pub struct VaultDeletion {
     /// Who asked for the set.
     pub mode: Mode,
-    /// SHA-256 of its RDB.
+    /// SHA-256 of the set's RDB.
     pub sha256: String,
-    /// When its capture began.
+    /// When the set's capture began.
     pub taken_at: Timestamp,
-    /// Keys in it.
+    /// Number of keys in the set.
     pub keys: u64,
-    /// Bytes of its RDB.
+    /// Bytes of the set's RDB.
     pub rdb_bytes: u64,
-    /// Whole sets of the instance beside it.
+    /// Number of other whole sets of the instance.
     pub others: usize,
 }
 
-/// What a deletion in the cloud is about.
+/// The facts of a deletion in the cloud.
 #[derive(Debug, Clone)]
 pub struct CloudDeletion {
-    /// The instance.
+    /// The instance that the set belongs to.
     pub state: CloudState,
-    /// The set.
+    /// The set, or its damage.
     pub set: ListedSet,
     /// Why the cloud deletes no sets of this instance.
     pub refused: Option<NotPossible>,
-    /// Whole sets of the instance beside it.
+    /// Number of other whole sets of the instance.
     pub others: usize,
 }

@@ -5,12 +5,12 @@ use crate::guard::facts::{CloudState, NotPossible};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// The call that takes the order.
+/// The API call that takes an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OrderCall {
-    /// For Redis.
+    /// The call for instances of Redis Open-Source Edition.
     CreateInstance,
-    /// For Tair.
+    /// The call for instances of Tair (Enterprise Edition).
     CreateTairInstance,
 }
 
@@ -25,32 +25,32 @@ impl OrderCall {
     }
 }
 
-/// All that sets the price or the place of a new instance. What is `None` is left to the cloud.
+/// All terms that set the price or the place of a new instance. A term that is `None` is left to the cloud.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OrderTerms {
-    /// The call that takes the order.
+    /// The API call that takes the order.
     pub call: OrderCall,
-    /// The class it is billed as.
+    /// The class that the instance is billed as.
     pub instance_class: String,
-    /// How it is charged: `PostPaid`.
+    /// How the instance is charged: `PostPaid` is pay-as-you-go.
     pub charge_type: String,
-    /// Its zone.
+    /// Zone of the instance.
     pub zone_id: Option<String>,
-    /// The zone of its replica.
+    /// Zone of the instance's replica.
     pub secondary_zone_id: Option<String>,
-    /// Its resource group.
+    /// Resource group of the instance.
     pub resource_group_id: Option<String>,
-    /// Its storage in GB, where that is ordered.
+    /// Storage in GB, for classes whose storage is ordered separately.
     pub storage_gb: Option<i64>,
-    /// The kind of that storage.
+    /// Type of the storage ordered: `essd_pl1`.
     pub storage_type: Option<String>,
-    /// Its VPC.
+    /// VPC of the instance.
     pub vpc_id: Option<String>,
-    /// Its vSwitch.
+    /// vSwitch of the instance.
     pub vswitch_id: Option<String>,
-    /// Its engine's version.
+    /// Major version of the engine: `7.0`.
     pub engine_version: Option<String>,
-    /// Its shards, where there are several.
+    /// Number of shards of a cluster.
     pub shard_count: Option<i64>,
 }
 
@@ -79,37 +79,37 @@ impl OrderTerms {
 /// Where the new instance's data comes from.
 #[derive(Debug, Clone)]
 pub enum CloneSource {
-    /// A set, as it is listed.
+    /// A set, as the cloud lists it.
     Set(ListedSet),
-    /// A moment of the archive, which begins at `log_start`.
+    /// A moment of the archive.
     Moment {
-        /// The moment.
+        /// The moment whose data is restored.
         at: Timestamp,
-        /// From when moments are kept; `None` while data flashback is off.
+        /// Start of the recovery window; `None` while data flashback is off.
         log_start: Option<Timestamp>,
     },
 }
 
-/// What is read for an order that the cloud can take.
+/// The facts of an order that the cloud can take.
 #[derive(Debug, Clone)]
 pub struct CloneOrderFacts {
-    /// Where the data comes from.
+    /// Where the new instance's data comes from.
     pub source: CloneSource,
-    /// What is ordered.
+    /// The terms of the order.
     pub terms: OrderTerms,
-    /// What the cloud said to a dry run; `None` where a plan has it already or the source is unusable.
+    /// The cloud's answer to a dry run; `None` where a plan has one already or the source is unusable.
     pub dry_run: Option<Result<(), String>>,
-    /// The name asked for.
+    /// The name asked for, if any.
     pub name: Option<String>,
 }
 
-/// What a new instance is about.
+/// The facts of a new instance.
 #[derive(Debug, Clone)]
 pub struct CloneFacts {
-    /// The source's id.
+    /// Id of the source instance.
     pub instance_id: String,
-    /// The source.
+    /// The source instance.
     pub state: CloudState,
-    /// The order, or why there can be none.
+    /// The order, or why the cloud cannot take one.
     pub order: Result<CloneOrderFacts, NotPossible>,
 }

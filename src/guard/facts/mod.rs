@@ -6,7 +6,7 @@ pub mod clone;
 pub mod policy;
 pub mod restore;
 
-/// What was read for an act.
+/// What a provider read for an act.
 #[derive(Debug, Clone)]
 pub enum Facts {
     /// A restore of an instance that this program reaches itself.
@@ -23,31 +23,31 @@ pub enum Facts {
     Clone(Box<clone::CloneFacts>),
 }
 
-/// An instance of the cloud as its attributes tell.
+/// An instance of the cloud, by its attributes. They must not change between plan and act.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct CloudInstance {
-    /// Where clients connect to it.
+    /// Where clients connect to the instance.
     pub address: String,
     /// Generation, shape and edition, for a reader: `classic standard, Community`.
     pub architecture: String,
-    /// The class it is billed as; empty where the cloud does not tell.
+    /// The class that the instance is billed as; empty where the cloud does not tell.
     pub instance_class: String,
-    /// The engine's version; empty where the cloud does not tell.
+    /// The engine's version, such as `5.0`; empty where the cloud does not tell.
     pub engine_version: String,
-    /// When it was created, as the cloud writes it.
+    /// When the instance was created, as the cloud writes it.
     pub created_at: String,
 }
 
 /// An instance of the cloud, and whether it takes changes now.
 #[derive(Debug, Clone)]
 pub struct CloudState {
-    /// What it is. That must not change between plan and act.
+    /// The instance's attributes.
     pub instance: CloudInstance,
-    /// The cloud's word for its status; empty where the cloud does not tell.
+    /// The instance's status, as the cloud writes it: `Normal`; empty where the cloud does not tell.
     pub status: String,
 }
 
-/// Something that an instance of the cloud cannot do: why, and the call that gets there by another way.
+/// An act that the cloud cannot carry out on an instance: why, and the call that reaches the same end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NotPossible {
     /// Why not, as a part of a sentence.

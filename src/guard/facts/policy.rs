@@ -3,13 +3,13 @@
 use crate::guard::facts::CloudState;
 use crate::model::policy::BackupPolicy;
 
-/// What a change is about.
+/// The facts of a policy change.
 #[derive(Debug, Clone)]
 pub struct PolicyFacts {
-    /// The instance.
+    /// The instance whose policy is changed.
     pub state: CloudState,
     /// The policy in force.
     pub now: BackupPolicy,
-    /// The policy that the change makes of it.
+    /// The policy after the change.
     pub then: BackupPolicy,
 }

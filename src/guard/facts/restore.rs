@@ -10,20 +10,20 @@ use jiff::Timestamp;
 /// Why a server cannot take a restore now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NotReady {
-    /// The server loads its data.
+    /// The server is loading its data.
     Loading,
-    /// The server follows a master.
+    /// The server is a replica of another.
     Replica {
         /// The master's host, cleaned.
         host: String,
         /// The master's port.
         port: u16,
     },
-    /// The protocol room refused it, in its own sentence.
+    /// The server refused to be read, or cannot be restored: the sentence of the `redis` room.
     Refused(String),
 }
 
-/// Why a restore goes by its method.
+/// Why a restore uses its method.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MethodReason {
     /// The target can follow this process.
@@ -36,65 +36,65 @@ pub enum MethodReason {
     NotJudged,
 }
 
-/// A server that this program reaches itself, as it was read.
+/// A server that this program reaches itself, as read from the server.
 #[derive(Debug, Clone)]
 pub struct TargetFacts {
-    /// Where it listens, without credentials.
+    /// Where the server listens, without credentials.
     pub address: String,
     /// `redis` or `valkey`.
     pub engine: String,
-    /// Its version.
+    /// The server's version, as INFO writes it.
     pub version: String,
-    /// The process's run id: another one after a restart.
+    /// The server's `run_id`: another one after a restart.
     pub run_id: String,
-    /// Its replication id: another one after a failover.
+    /// The server's replication id: another one after a failover.
     pub replication_id: String,
-    /// Why it cannot take a restore now.
+    /// Why the server cannot take a restore now; `None` where it can.
     pub not_ready: Option<NotReady>,
-    /// Whether a Sentinel listens on it, and a restore would make it a replica for a while.
+    /// Whether a Sentinel monitors the server, which a restore makes a replica for a while.
     pub sentinel: bool,
-    /// Replicas attached to it.
+    /// Number of replicas attached to the server.
     pub replicas: u64,
-    /// Whether it keeps an append-only file.
+    /// Whether the server keeps an append-only file.
     pub append_only: bool,
     /// Keys per database.
     pub counts: Counts,
-    /// Its counter of write commands.
+    /// A reading of the server's counter of write commands.
     pub writes: Writes,
     /// Writes per second over a window, and the window's seconds; `None` where a plan exists, for then the time since the
     /// plan is the window.
     pub measured: Option<(f64, f64)>,
-    /// Bytes its data uses now.
+    /// Bytes of memory that the server's data uses now.
     pub used_memory: u64,
-    /// Bytes of its configured limit; 0 for none.
+    /// Bytes of the configured memory limit; 0 for none.
     pub maxmemory: u64,
-    /// Bytes the machine has free for it; `None` where the server does not tell.
+    /// Bytes of free memory on the server's machine; `None` where the server does not tell.
     pub free_memory: Option<u64>,
     /// How the data would get in.
     pub method: Method,
-    /// Why so.
+    /// Why by that method.
     pub method_reason: MethodReason,
-    /// Why it cannot load this set; `None` where it can.
+    /// Why the server cannot load the set; `None` where it can.
     pub cannot_load: Option<String>,
-    /// The slots it serves as a node of a cluster; empty outside one.
+    /// The slots that the server owns as a node of a cluster, as ranges; empty outside a cluster.
     pub slots: String,
 }
 
-/// What looking at a set found.
+/// What reading a set resulted in.
 #[derive(Debug, Clone)]
 pub enum SetLook {
-    /// Every byte was read and fits the manifest.
+    /// Every byte was read and agrees with the manifest.
     Verified {
-        /// Checksum of the stored file: which bytes were verified.
+        /// Checksum of the stored file, which identifies the bytes verified.
         stored_sha256: String,
-        /// Whether the RDB carries a CRC64 of its server.
+        /// Whether the RDB carries the CRC64 of the server that wrote it.
         crc64: bool,
-        /// Whether modules keep data beside the keys in it.
+        /// Whether the RDB holds module data outside the keys.
         module_data: bool,
     },
-    /// The set cannot be used.
+    /// The set cannot be used, for the reason given.
     Damaged(String),
-    /// A plan has verified it; the restore compares its file once more right before the first byte.
+    /// The set was verified for the plan; the restore compares its file again right before the first byte.
     KnownFromPlan,
 }
 
@@ -103,153 +103,153 @@ pub enum SetLook {
 pub struct SourceFacts {
     /// The set's id.
     pub backup_id: String,
-    /// When its capture began.
+    /// When the set's capture began.
     pub taken_at: Timestamp,
-    /// SHA-256 of its RDB.
+    /// SHA-256 of the set's RDB.
     pub sha256: String,
-    /// Bytes of its RDB.
+    /// Bytes of the set's RDB.
     pub rdb_bytes: u64,
-    /// Keys per database.
+    /// Keys per database of the set.
     pub counts: Counts,
-    /// Memory it will need, as far as its server told; 0 when not.
+    /// Bytes of memory that the set's source used; 0 where unknown.
     pub used_memory: u64,
-    /// Whether it is recorded which process it was taken from.
+    /// Whether the set records which server process it was taken from.
     pub origin_known: bool,
-    /// What looking at it found.
+    /// What reading the set resulted in.
     pub look: SetLook,
 }
 
 /// Another job that runs on the instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunningJob {
-    /// Its kind, as shown.
+    /// The job's kind, as shown: `backup`, `restore`, `clone`.
     pub kind: &'static str,
-    /// Its id.
+    /// The job's id.
     pub id: String,
 }
 
-/// What a restore of a server that this program reaches itself is about.
+/// The facts of a restore of a server that this program reaches itself.
 #[derive(Debug, Clone)]
 pub struct DirectRestore {
-    /// The server.
+    /// The server to be overwritten.
     pub target: TargetFacts,
-    /// The set.
+    /// The set that its data comes from.
     pub source: SourceFacts,
-    /// Another job that has to end first. Looked for where a plan exists.
+    /// Another job on the instance that has to end first. Only read where a plan exists.
     pub running: Option<RunningJob>,
 }
 
-/// What the target shows on the connection that acts, at the last moment.
+/// What the target shows at the last moment, on the connection that acts.
 #[derive(Debug, Clone)]
 pub struct LastLook {
-    /// The process's run id.
+    /// The target's `run_id`.
     pub run_id: String,
-    /// Its replication id.
+    /// The target's replication id.
     pub replication_id: String,
-    /// The slots it serves.
+    /// The slots that the target owns, as ranges; empty outside a cluster.
     pub slots: String,
-    /// Its counter of write commands.
+    /// A reading of the target's counter of write commands.
     pub writes: Writes,
 }
 
 /// Writes as the cloud has measured them.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct MeasuredWrites {
-    /// The highest writes a second of any point.
+    /// The highest rate of any point, in writes a second.
     pub peak: f64,
-    /// Seconds looked back over.
+    /// Length of the window measured, in seconds.
     pub window_seconds: f64,
 }
 
-/// A key count, and when the cloud took it.
+/// A key count of the cloud's monitoring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CountedKeys {
-    /// Keys.
+    /// Number of keys.
     pub keys: u64,
-    /// When they were counted, where the cloud tells.
+    /// When the keys were counted, where the cloud tells.
     pub at: Option<Timestamp>,
 }
 
-/// What reading `filter_key` found.
+/// What parsing `filter_key` resulted in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FilterFacts {
-    /// The expressions, as they are sent.
+    /// The expressions, as they are sent to the cloud.
     pub items: Vec<String>,
-    /// What is odd about them.
+    /// What is suspicious about the expressions, each as part of a sentence.
     pub warnings: Vec<String>,
 }
 
 /// What an instance of the cloud is restored from.
 #[derive(Debug, Clone)]
 pub enum CloudSource {
-    /// A set, as it is listed.
+    /// A set, as the cloud lists it.
     Set(ListedSet),
     /// A moment of the archive.
     Moment {
-        /// The moment.
+        /// The moment whose data is restored.
         at: Timestamp,
-        /// From when the time that keys had left to live counts on.
+        /// The moment from which the time that keys had left to live counts on.
         time_shift: Option<Timestamp>,
-        /// From when moments are kept; `None` while data flashback is off.
+        /// Start of the recovery window; `None` while data flashback is off.
         log_start: Option<Timestamp>,
     },
 }
 
-/// What is read of an instance that the cloud restores in place.
+/// The facts of a restore that the cloud does in place.
 #[derive(Debug, Clone)]
 pub struct InPlace {
-    /// What is known of how the cloud treats such a restore, for the person.
+    /// How the cloud treats such a restore, for the person.
     pub remark: String,
-    /// What it is restored from.
+    /// What the instance is restored from.
     pub source: CloudSource,
-    /// Writes, by the cloud's measure.
+    /// Write traffic, as the cloud measured it.
     pub traffic: MeasuredWrites,
-    /// Keys, by the cloud's measure; `None` where it has sent no figure at all.
+    /// Number of keys, as the cloud counted them; `None` where it has sent no figure.
     pub keys: Option<CountedKeys>,
-    /// When all this was read: the next look measures from here.
+    /// When these facts were read: the next look measures from here.
     pub read_at: Timestamp,
-    /// Whether writes are locked meanwhile.
+    /// Whether writes are locked while the restore runs.
     pub write_fence: bool,
 }
 
-/// What a restore of an instance of the cloud is about.
+/// The facts of a restore of an instance of the cloud.
 #[derive(Debug, Clone)]
 pub struct CloudRestore {
     /// The instance's id.
     pub instance_id: String,
-    /// The instance.
+    /// The instance's attributes and status.
     pub state: CloudState,
-    /// What the list of expressions means, where one was given.
+    /// What parsing `filter_key` resulted in, where one was given.
     pub filter: Option<FilterFacts>,
-    /// The restore, or why it cannot be done in place.
+    /// The facts of the restore, or why the cloud cannot do it in place.
     pub in_place: Result<InPlace, NotPossible>,
 }
 
-/// The backup of what the target holds now.
+/// The safety backup: that of the data which the target holds now.
 #[derive(Debug, Clone)]
 pub struct SafetyFacts {
-    /// The job that takes or took it; empty where an earlier set is used again.
+    /// Id of the job that takes or took the backup; empty where an earlier set is used again.
     pub job_id: String,
-    /// The set; empty while its place has not given it an id.
+    /// Id of the set; empty while the cloud has not given one.
     pub backup_id: String,
-    /// Whether it is being taken, whole, or failed.
+    /// Whether the backup is being taken, whole, or failed.
     pub status: SafetyStatus,
 }
 
 /// How far the safety backup is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SafetyStatus {
-    /// It is being taken.
+    /// The backup is being taken.
     Running,
-    /// It is whole and verified.
+    /// The backup is whole and verified.
     Whole {
-        /// Keys in it, where its place tells.
+        /// Number of keys in the set; `None` where the cloud does not tell.
         keys: Option<u64>,
-        /// When its capture began.
+        /// When the set's capture began.
         taken_at: Timestamp,
-        /// Whether it was taken earlier and is used again.
+        /// Whether the set was taken earlier and is used again.
         reused: bool,
     },
-    /// It could not be taken.
+    /// The backup could not be taken, for the reason given.
     Failed(String),
 }

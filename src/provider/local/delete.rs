@@ -25,7 +25,7 @@ impl Inner {
         }))
     }
 
-    /// Deletes as permitted.
+    /// Deletes the set that is permitted.
     pub async fn delete(&self, permit: Permit, backup_id: &str) -> Result<String, Fault> {
         let instance_id = permit.plan().instance_id.clone();
         let Preconditions::VaultDeletion { sha256, .. } = &permit.plan().preconditions else {

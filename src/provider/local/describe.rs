@@ -21,7 +21,7 @@ pub fn engine(flavor: Flavor) -> &'static str {
     }
 }
 
-/// Keys per database, in the words of the model.
+/// Keys per database, as the model has them.
 pub fn counts_of(facts: &ServerFacts) -> Counts {
     facts.keyspace.iter().map(|(db, k)| (*db, (k.keys, k.expires))).collect()
 }

@@ -9,7 +9,7 @@ use crate::provider::local::Inner;
 use crate::redis::endpoint::{Endpoint, TlsSettings};
 
 impl Inner {
-    /// Where an instance is and how to get in. Starts the sandbox when it is the one.
+    /// Where an instance is and how to get in. Starts the sandbox when that is the instance.
     pub(super) async fn endpoint(&self, instance_id: &str) -> Result<Endpoint, Fault> {
         match (self.config(instance_id), &self.sandbox) {
             (Some(config), _) => endpoint_of(config, &config.url).await,
@@ -19,8 +19,8 @@ impl Inner {
         }
     }
 
-    /// Whether such a backup is taken from a replica of the instance. It may lag; what undoes a restore must hold the very
-    /// last write, so a safety backup never is.
+    /// Whether a backup is taken from a replica of the instance. A replica may lag, and a safety backup must hold the very last
+    /// write: it never is taken from one.
     pub(super) fn by_replica(&self, instance_id: &str, mode: Mode) -> bool {
         mode != Mode::Safety && self.config(instance_id).is_some_and(|c| c.backup_from.is_some())
     }

@@ -48,23 +48,23 @@ use std::time::Duration;
 /// For connecting to an instance and for each command.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The provider.
+/// The provider of the instances that this program reaches itself.
 pub struct Local {
     inner: Arc<Inner>,
 }
 
 struct Inner {
-    /// All that it serves.
+    /// Ids of all instances that are served.
     ids: Vec<String>,
     instances: Vec<InstanceConfig>,
     sandbox: Option<sandbox::Sandbox>,
     state: Arc<dyn State>,
     vault: Vault,
-    /// Told to stop, captures do and restores go on.
+    /// When they are asked to stop, captures do and restores go on.
     jobs: Jobs,
 }
 
-/// The word for this provider's jobs in the store.
+/// The name of this provider in the store.
 const PROVIDER: &str = "local";
 
 impl Local {
@@ -85,7 +85,7 @@ impl Local {
 }
 
 impl Local {
-    /// The instances it serves.
+    /// Ids of the instances that are served.
     #[must_use]
     pub fn instance_ids(&self) -> &[String] {
         &self.inner.ids

@@ -8,7 +8,7 @@ use crate::state::jobs::Orphan;
 use std::sync::Arc;
 
 impl Inner {
-    /// Reconciles every job whose process is dead. What is adopted is reconciled whoever asked for it and goes away.
+    /// Reconciles every job whose process is dead. An adopted job is reconciled whoever asked for jobs and goes away.
     pub async fn recover(self: &Arc<Self>) -> Result<(), Fault> {
         for id in &self.ids {
             if let Err(fault) = self.vault.sweep(id, &**self).await {
@@ -24,7 +24,7 @@ impl Inner {
             .await
     }
 
-    /// The error: not now.
+    /// Reconciles one job. An error: not now.
     async fn reconcile(&self, orphan: &Orphan) -> Result<Reconciled, Fault> {
         let outcome = match orphan.job.kind {
             JobKind::Backup | JobKind::Clone => self.reconcile_backup(&orphan.job).await,
@@ -37,7 +37,7 @@ impl Inner {
             return Ok(Reconciled::Ended(outcome));
         }
         Ok(match outcome {
-            // It had ended before, with a code of its own.
+            // The job had ended before, with a code of its own.
             Err(fault) => Reconciled::RolledBack { message: fault.message, hint: fault.hint },
             Ok(message) => Reconciled::RolledBack { message, hint: orphan.job.hint.clone() },
         })

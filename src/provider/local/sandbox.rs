@@ -48,7 +48,7 @@ impl Sandbox {
         Self { inner: Arc::new(Inner { dir, running: Mutex::new(None) }) }
     }
 
-    /// The server, started if it does not run.
+    /// The server's endpoint; the server is started if it does not run.
     ///
     /// # Errors
     /// `sandbox.no_server`, `sandbox.failed`.
@@ -68,16 +68,16 @@ impl Sandbox {
     /// Lets go of the server; the last process to do so saves and stops it.
     pub async fn stop(&self) {
         let Some(Running { endpoint, use_lock }) = self.inner.running.lock().await.take() else { return };
-        let gate_path = self.inner.dir.join("start.lock");
-        let Ok(gate) = super::blocking(move || lock_exclusive(&gate_path)).await else { return };
+        let start_path = self.inner.dir.join("start.lock");
+        let Ok(start_lock) = super::blocking(move || lock_exclusive(&start_path)).await else { return };
         drop(use_lock);
         if let Ok(Some(_last)) = try_lock_exclusive(&self.inner.dir.join("use.lock"))
             && let Ok(mut conn) = Conn::open(&endpoint, Duration::from_secs(2)).await
         {
-            // It answers by closing the connection.
+            // The server answers by closing the connection.
             let _ = conn.cmd_str(&["SHUTDOWN", "SAVE"]).await;
         }
-        drop(gate);
+        drop(start_lock);
     }
 }
 
@@ -87,9 +87,9 @@ impl Inner {
         if let Some(running) = &*running {
             return Ok(running.endpoint.clone());
         }
-        // One process at a time starts or stops it.
+        // One process at a time starts or stops the server.
         let dir = self.dir.clone();
-        let gate = super::blocking(move || {
+        let start_lock = super::blocking(move || {
             private_dir(&dir)?;
             lock_exclusive(&dir.join("start.lock"))
         })
@@ -104,7 +104,7 @@ impl Inner {
             lock.map_err(|e| file_fault("lock", &use_path, e))
         })
         .await?;
-        drop(gate);
+        drop(start_lock);
         *running = Some(Running { endpoint: endpoint.clone(), use_lock });
         Ok(endpoint)
     }
@@ -139,7 +139,7 @@ impl Inner {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            // Ctrl-C in our terminal must not end it before we have saved it.
+            // Ctrl-C in our terminal must not end the server before we have saved its data.
             .process_group(0)
             .spawn()
             .map_err(|e| failed(format!("{}: {e}", program.display())))?;
@@ -160,7 +160,7 @@ impl Inner {
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         };
-        // Reaped by a thread, since it may end before us, by `stop` of another process or by a person.
+        // Reaped by a thread, since the server may end before us, by `stop` of another process or by a person.
         std::thread::spawn(move || child.wait());
         if fresh {
             fill(&mut conn).await?;
@@ -215,7 +215,7 @@ fn is_program(path: &Path) -> bool {
 /// Sample data: a small shop, with every type a newcomer knows.
 async fn fill(conn: &mut Conn) -> Result<(), Fault> {
     let mut commands: Vec<Vec<String>> = Vec::new();
-    let mut add = |words: &[&str]| commands.push(words.iter().map(|w| (*w).to_owned()).collect());
+    let mut add = |command: &[&str]| commands.push(command.iter().map(|arg| (*arg).to_owned()).collect());
     for n in 1..=400 {
         let id = n.to_string();
         add(&[
@@ -245,9 +245,9 @@ async fn fill(conn: &mut Conn) -> Result<(), Fault> {
         add(&["SET", &format!("feature:{n}"), if n % 2 == 0 { "on" } else { "off" }]);
     }
     add(&["SELECT", "0"]);
-    for words in &commands {
-        let words: Vec<&[u8]> = words.iter().map(String::as_bytes).collect();
-        conn.send(&words).await?;
+    for command in &commands {
+        let args: Vec<&[u8]> = command.iter().map(String::as_bytes).collect();
+        conn.send(&args).await?;
     }
     for _ in &commands {
         conn.recv().await?;

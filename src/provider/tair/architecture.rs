@@ -1,5 +1,5 @@
-//! What an instance of the cloud is, and what follows from it: where its sets are listed, whether it can be restored in
-//! place, and which call does it where it cannot. Reads nothing itself.
+//! What an instance of the cloud is, and what follows from that: where its sets are listed, whether it can be restored in
+//! place, and which call restores where it cannot. Reads nothing itself.
 
 use crate::guard::facts::NotPossible;
 use crate::tair::wire::attribute::InstanceAttribute;
@@ -7,27 +7,27 @@ use crate::tair::wire::instances::Generation;
 use crate::tair::wire::moment;
 use jiff::Timestamp;
 
-/// How its data is spread.
+/// How an instance's data is spread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
-    /// One shard.
+    /// One shard, without a proxy for reads.
     Standard,
-    /// Several shards.
+    /// Several shards, each with a part of the keys.
     Cluster,
     /// One shard, with replicas that are read through a proxy.
     ReadWriteSplit,
 }
 
-/// What an instance is.
+/// All of an instance from which it follows what can be done to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Architecture {
-    /// Classic or cloud-native.
+    /// Whether the instance is classic or cloud-native.
     pub generation: Generation,
-    /// Standard, cluster or read/write splitting.
+    /// How the instance's data is spread.
     pub shape: Shape,
-    /// Tair (Enterprise) rather than Community.
+    /// Whether the instance is Tair (Enterprise) rather than Community.
     pub enterprise: bool,
-    /// Without a replica.
+    /// Whether the instance has no replica.
     pub single: bool,
     /// From when any moment can be restored; `None` while data flashback is off.
     pub log_start: Option<Timestamp>,
@@ -45,7 +45,7 @@ pub enum RestoreScope<'a> {
 }
 
 impl RestoreScope<'_> {
-    /// The call that restores it into a new instance.
+    /// The call that restores the same into a new instance.
     #[must_use]
     pub fn clone_call(self, instance_id: &str) -> String {
         match self {
@@ -62,28 +62,26 @@ impl RestoreScope<'_> {
 }
 
 impl Architecture {
-    /// Reads it off an instance's attributes.
+    /// Reads the architecture off an instance's attributes.
     #[must_use]
     pub fn of(a: &InstanceAttribute) -> Self {
-        let is = |field: &Option<String>, word: &str| field.as_deref().is_some_and(|t| t.eq_ignore_ascii_case(word));
-        let shape = match a.architecture_type.as_deref() {
-            Some(t) if t.eq_ignore_ascii_case("cluster") => Shape::Cluster,
-            Some(t) if t.eq_ignore_ascii_case("rwsplit") => Shape::ReadWriteSplit,
-            Some(_) => Shape::Standard,
-            None if is(&a.replication_mode, "cluster") || a.shard_count.is_some_and(|n| n > 1) => Shape::Cluster,
-            None => Shape::Standard,
+        let shape = if a.is_cluster() {
+            Shape::Cluster
+        } else if a.is_read_write_split() {
+            Shape::ReadWriteSplit
+        } else {
+            Shape::Standard
         };
-        let tair = a.instance_type.as_deref().is_some_and(|t| t.to_ascii_lowercase().starts_with("tair"));
         Self {
             generation: a.generation(),
             shape,
-            enterprise: tair || is(&a.edition_type, "Enterprise"),
+            enterprise: a.is_enterprise(),
             single: a.is_single(),
             log_start: moment(a.backup_log_start_time.as_deref()),
         }
     }
 
-    /// In words, for people: `classic cluster, Tair Enterprise`.
+    /// For people: `classic cluster, Tair Enterprise`.
     #[must_use]
     pub fn describe(&self) -> String {
         let generation = match self.generation {
@@ -100,17 +98,17 @@ impl Architecture {
         format!("{generation} {shape}, {edition}{}", if self.single { ", single node" } else { "" })
     }
 
-    /// Whether its sets are listed by `DescribeClusterBackupList`, under one id for all shards, and not by
+    /// Whether the instance's sets are listed by `DescribeClusterBackupList`, under one id for all shards, and not by
     /// `DescribeBackups`.
     #[must_use]
     pub fn lists_cluster_sets(&self) -> bool {
         self.generation == Generation::CloudNative && self.shape == Shape::Cluster
     }
 
-    /// Whether it can be backed up at all.
+    /// Whether the instance can be backed up at all.
     ///
     /// # Errors
-    /// Why not.
+    /// `NotPossible`, with the reason.
     pub fn can_back_up(&self) -> Result<(), NotPossible> {
         if !self.single {
             return Ok(());
@@ -121,7 +119,7 @@ impl Architecture {
         })
     }
 
-    /// Whether it can be restored in place, and what a person should know about it.
+    /// Whether the instance can be restored in place, and what a person should know about it.
     ///
     /// # Errors
     /// Why not, and the call that restores into a new instance instead.
@@ -162,12 +160,12 @@ impl Architecture {
         }
     }
 
-    /// Whether its manual sets can be deleted.
+    /// Whether the instance's manual sets can be deleted.
     ///
     /// # Errors
-    /// Why not.
+    /// `NotPossible`, with the reason.
     pub fn can_delete_sets(&self) -> Result<(), NotPossible> {
-        // An instance that does not tell what it is may be asked: the cloud refuses by itself, and nothing is lost.
+        // Of an instance of unknown generation the cloud is asked: it refuses by itself, and nothing is lost.
         if self.generation != Generation::Classic {
             return Ok(());
         }

@@ -1,5 +1,8 @@
-//! Deletion of a manual set of a cloud-native instance. What the cloud would refuse is refused before it is asked.
+//! Deletion of a manual set of a cloud-native instance, and what is read before it. What the cloud would refuse is refused
+//! before the cloud is asked.
 
+use crate::guard::facts::Facts;
+use crate::guard::facts::backup::CloudDeletion;
 use crate::guard::ledger::AuditRecord;
 use crate::guard::permit::Permit;
 use crate::guard::plan::changed;
@@ -8,12 +11,25 @@ use crate::model::backup::Mode;
 use crate::model::fault::Fault;
 use crate::model::job::Unfinished;
 use crate::provider::tair::Inner;
+use crate::provider::tair::architecture::Architecture;
+use crate::provider::tair::describe::cloud_state;
+use crate::provider::tair::lookup::find_set;
 use crate::provider::tair::poller::Poller;
-use crate::provider::tair::sets;
+use crate::provider::tair::sets::{self, listed_facts};
 use crate::tair::wire::backups::DeleteBackup;
 
 impl Inner {
-    /// Deletes as permitted.
+    /// What a deletion is about.
+    pub async fn deletion_facts(&self, id: &str, backup_id: &str) -> Result<Facts, Fault> {
+        let a = self.attribute(id).await?;
+        let listed = self.listed(id, sets::always()).await?;
+        let others = listed.iter().flatten().count().saturating_sub(1);
+        let set = listed_facts(&find_set(listed, id, backup_id)?);
+        let refused = Architecture::of(&a).can_delete_sets().err();
+        Ok(Facts::CloudDeletion(CloudDeletion { state: cloud_state(&a), set, refused, others }))
+    }
+
+    /// Deletes the set that is permitted.
     pub async fn delete(&self, permit: Permit, backup_id: &str) -> Result<String, Fault> {
         let id = permit.plan().instance_id.clone();
         let set = self.cloud_set(&id, backup_id).await?;
@@ -30,7 +46,7 @@ impl Inner {
         let deleted = format!("backup {backup_id} is deleted");
         let failed = match self.client.granted(permit.delete()?).call(&call).await {
             Ok(_) => None,
-            // That it cannot be looked at now changes nothing about what is not known.
+            // That the list cannot be read now changes nothing about what is not known.
             Err(e) if e.is_uncertain() && self.is_gone(&id, backup_id).await.unwrap_or(false) => None,
             Err(e) => Some((e.is_uncertain(), Fault::from(e))),
         };
@@ -43,15 +59,15 @@ impl Inner {
         failed.map_or(Ok(deleted), |(_, fault)| Err(fault))
     }
 
-    /// Whether a set disappears from the list, soon.
+    /// Whether a set disappears from the list within the time in which changes are seen.
     async fn is_gone(&self, instance_id: &str, backup_id: &str) -> Result<bool, Unfinished> {
-        let mut poller = Poller::new(&self.polling, self.polling.visible.saturating_mul(2), &self.jobs.stop);
+        let mut poller = Poller::new(&self.polling, self.polling.visibility_delay.saturating_mul(2), &self.jobs.stop);
         loop {
             let listed = self.listed(instance_id, sets::always()).await?;
             if sets::find(listed, backup_id).is_none() {
                 return Ok(true);
             }
-            if poller.elapsed() >= self.polling.visible {
+            if poller.elapsed() >= self.polling.visibility_delay {
                 return Ok(false);
             }
             poller.wait("the deletion").await?;

@@ -1,43 +1,42 @@
-//! Following what runs in the cloud: asked ever less often, patient while the cloud is out of reach, never for ever, and
-//! detached from when this process ends, so that the next one goes on.
+//! Following what runs in the cloud: the cloud is asked ever less often, an outage is waited out, and nothing is followed for
+//! ever. When this process ends it detaches, and the next process goes on.
 
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::Unfinished;
 use crate::provider::tair::polling::{Backoff, Polling};
 use crate::tair::error::TairError;
-use crate::tair::retry::Retry;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
-/// One thing that is followed.
+/// Something in the cloud that is followed.
 pub struct Poller {
     backoff: Backoff,
     began: Instant,
-    budget: Duration,
-    away: Duration,
-    away_since: Option<Instant>,
+    timeout: Duration,
+    outage_timeout: Duration,
+    unreachable_since: Option<Instant>,
     stop: CancellationToken,
 }
 
 impl Poller {
     /// Begins to follow something that may take so long.
-    pub fn new(polling: &Polling, budget: Duration, stop: &CancellationToken) -> Self {
+    pub fn new(polling: &Polling, timeout: Duration, stop: &CancellationToken) -> Self {
         Self {
             backoff: polling.backoff(),
             began: Instant::now(),
-            budget,
-            away: polling.away,
-            away_since: None,
+            timeout,
+            outage_timeout: polling.outage_timeout,
+            unreachable_since: None,
             stop: stop.clone(),
         }
     }
 
-    /// Seconds since it began.
+    /// Whole seconds since the following began.
     pub fn seconds(&self) -> u64 {
         self.began.elapsed().as_secs()
     }
 
-    /// How long it has been followed.
+    /// Time since the following began.
     pub fn elapsed(&self) -> Duration {
         self.began.elapsed()
     }
@@ -45,17 +44,17 @@ impl Poller {
     /// A reading that succeeded, or nothing where the cloud could not be asked just now.
     ///
     /// # Errors
-    /// What will not pass, or has not passed for too long.
+    /// A failure that will not pass, or has not passed for too long.
     pub fn tolerate<T>(&mut self, read: Result<T, TairError>) -> Result<Option<T>, Fault> {
         let e = match read {
             Ok(value) => {
-                self.away_since = None;
+                self.unreachable_since = None;
                 return Ok(Some(value));
             }
             Err(e) => e,
         };
-        let since = *self.away_since.get_or_insert_with(Instant::now);
-        if !passes(&e) || since.elapsed() >= self.away {
+        let since = *self.unreachable_since.get_or_insert_with(Instant::now);
+        if !e.may_pass() || since.elapsed() >= self.outage_timeout {
             return Err(e.into());
         }
         tracing::warn!("the cloud cannot be asked just now: {e}");
@@ -67,7 +66,7 @@ impl Poller {
     /// # Errors
     /// `job.too_slow` when it has taken longer than anything should; detached when this process ends.
     pub async fn wait(&mut self, what: &str) -> Result<(), Unfinished> {
-        if self.began.elapsed() >= self.budget {
+        if self.began.elapsed() >= self.timeout {
             return Err(Fault::new(
                 Kind::Provider,
                 "job.too_slow",
@@ -90,15 +89,5 @@ impl Poller {
 impl From<TairError> for Unfinished {
     fn from(e: TairError) -> Self {
         Self::Failed(e.into())
-    }
-}
-
-/// Whether an error may pass by itself.
-pub fn passes(e: &TairError) -> bool {
-    match e {
-        TairError::Unreachable { .. } | TairError::NoReply { .. } | TairError::BadReply { .. } => true,
-        TairError::NoCredentials(_) => true,
-        TairError::Cloud(cloud) => !matches!(cloud.meaning().retry, Retry::Never | Retry::Tomorrow),
-        _ => false,
     }
 }

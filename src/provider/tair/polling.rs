@@ -2,47 +2,47 @@
 
 use std::time::Duration;
 
-/// Waiting, as configured; tests hurry it.
+/// How long is waited between looks, and for what at most. Tests hurry.
 #[derive(Debug, Clone, Copy)]
 pub struct Polling {
     /// Wait before the second look.
-    pub first: Duration,
+    pub first_wait: Duration,
     /// Longest wait between two looks.
-    pub longest: Duration,
-    /// For a backup, from the call to its set.
-    pub backup: Duration,
-    /// For a restore in place.
-    pub restore: Duration,
-    /// For a new instance.
-    pub clone: Duration,
-    /// For an instance that is busy to become ready for a change of its policy.
-    pub ready: Duration,
-    /// For a change to be seen in what is read back: the cloud is several machines.
-    pub visible: Duration,
-    /// For the cloud to measure a key count after a restore.
-    pub measure: Duration,
-    /// For the cloud to be out of reach while something is followed.
-    pub away: Duration,
+    pub longest_wait: Duration,
+    /// Longest time from the call for a backup to its set.
+    pub backup_timeout: Duration,
+    /// Longest time that a restore in place is followed.
+    pub restore_timeout: Duration,
+    /// Longest time that the making of a new instance is followed.
+    pub clone_timeout: Duration,
+    /// How long a change of policy waits for a busy instance.
+    pub ready_timeout: Duration,
+    /// How long a change may take to be seen in what is read back: the cloud is several machines.
+    pub visibility_delay: Duration,
+    /// How long the cloud may take to count an instance's keys after a restore.
+    pub metrics_delay: Duration,
+    /// How long the cloud may be out of reach while something is followed.
+    pub outage_timeout: Duration,
 }
 
 impl Default for Polling {
     fn default() -> Self {
         const HOUR: u64 = 3600;
         Self {
-            first: Duration::from_secs(2),
-            longest: Duration::from_secs(15),
-            backup: Duration::from_secs(6 * HOUR),
-            restore: Duration::from_secs(12 * HOUR),
-            clone: Duration::from_secs(12 * HOUR),
-            ready: Duration::from_secs(120),
-            visible: Duration::from_secs(60),
-            measure: Duration::from_secs(180),
-            away: Duration::from_secs(900),
+            first_wait: Duration::from_secs(2),
+            longest_wait: Duration::from_secs(15),
+            backup_timeout: Duration::from_secs(6 * HOUR),
+            restore_timeout: Duration::from_secs(12 * HOUR),
+            clone_timeout: Duration::from_secs(12 * HOUR),
+            ready_timeout: Duration::from_secs(120),
+            visibility_delay: Duration::from_secs(60),
+            metrics_delay: Duration::from_secs(180),
+            outage_timeout: Duration::from_secs(900),
         }
     }
 }
 
-/// Waits that grow.
+/// Waits that grow by half each time, up to the longest.
 #[derive(Debug)]
 pub struct Backoff {
     next: Duration,
@@ -50,10 +50,10 @@ pub struct Backoff {
 }
 
 impl Polling {
-    /// Waits from the shortest on.
+    /// A backoff that begins with the first wait.
     #[must_use]
     pub const fn backoff(&self) -> Backoff {
-        Backoff { next: self.first, longest: self.longest }
+        Backoff { next: self.first_wait, longest: self.longest_wait }
     }
 }
 

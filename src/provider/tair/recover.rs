@@ -3,12 +3,13 @@
 use crate::model::fault::Fault;
 use crate::model::job::{JobKind, JobStatus};
 use crate::provider::jobs::Reconciled;
-use crate::provider::tair::{Inner, clone};
+use crate::provider::tair::Inner;
+use crate::provider::tair::clone::record::reconciled_hint;
 use crate::state::jobs::Orphan;
 use std::sync::Arc;
 
 impl Inner {
-    /// Adopts what nobody follows any more. What is adopted is seen to its end, whoever asked for it and goes away.
+    /// Adopts the jobs that nobody follows any more. An adopted job is followed to its end, whoever asked for jobs and goes away.
     pub async fn recover(self: &Arc<Self>) -> Result<(), Fault> {
         if self.jobs.stop.is_cancelled() {
             return Ok(());
@@ -22,7 +23,7 @@ impl Inner {
             .await
     }
 
-    /// The error: not now.
+    /// Reconciles one job. An error: not now.
     async fn reconcile(self: Arc<Self>, orphan: Orphan) -> Result<Reconciled, Fault> {
         if orphan.job.status == JobStatus::Failed {
             return self.roll_back(&orphan).await;
@@ -53,7 +54,7 @@ impl Inner {
                     return Err(Fault::new(fault.kind, fault.code, stage).because(fault));
                 }
             },
-            JobKind::Clone => (job.message.clone(), clone::reconciled_hint(orphan.recovery.as_ref(), &job.hint)),
+            JobKind::Clone => (job.message.clone(), reconciled_hint(orphan.recovery.as_ref(), &job.hint)),
             JobKind::Backup => (job.message.clone(), job.hint.clone()),
         };
         Ok(Reconciled::RolledBack { message, hint })

@@ -1,4 +1,4 @@
-//! What the cloud has measured of an instance: writes a second, and how many keys it holds. Both lag by up to two minutes,
+//! What the cloud has measured of an instance: writes a second, and how many keys the instance holds. Both lag by up to two minutes,
 //! and what is zero is left out.
 
 use crate::guard::facts::restore::{CountedKeys, MeasuredWrites};
@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 
 /// Looked back over: longer than the lag, so that an empty reply means that nothing was written.
 const WINDOW: SignedDuration = SignedDuration::from_mins(5);
-/// By which the cloud's figures may be late: what was written so shortly before a look may be missing in it.
+/// By which the cloud's figures may be late: what was written so shortly before a look may be missing.
 const LAG: SignedDuration = SignedDuration::from_mins(2);
 
 /// The name a metric group has on an architecture.
@@ -86,7 +86,7 @@ pub fn counted(history: &History) -> Option<CountedKeys> {
     Some(CountedKeys { keys, at: moment(Some(at)) })
 }
 
-/// How many keys it holds. `None`: the cloud sent nothing at all, and so does not even say zero.
+/// How many keys an instance holds. `None`: the cloud sent nothing at all, and so does not even say zero.
 ///
 /// # Errors
 /// Any [`TairError`].

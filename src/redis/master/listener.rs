@@ -1,7 +1,7 @@
 //! The port on which a target fetches its data: one port, one connection that counts, whose owner must prove to be the target.
 //!
-//! It must not hand a byte of data to anyone who does not know the one-time password that only the target was told; and
-//! whoever does not know the password must not be able to use up the target's place or our memory.
+//! It must not hand a byte of data to a peer that does not know the one-time password, which was given to the target alone; and
+//! such a peer must not be able to use up the target's place or our memory.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -16,25 +16,25 @@ use crate::model::secret::Secret;
 use crate::redis::error::RedisError;
 use crate::redis::resp::{Decoder, Value};
 
-/// Whoever connects must have completed the handshake within this.
+/// A peer must have completed the handshake within this.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A replica's handshake is a few hundred bytes.
 const HANDSHAKE_BYTES_MAX: usize = 16 << 10;
 /// Connections that may be in their handshake at once; more are closed unread.
 const HANDSHAKES_MAX: usize = 32;
-/// After a failed `accept`: a peer that left, or no free descriptor; both pass.
+/// Delay after a failed `accept`: a peer that left, or no free descriptor; both pass.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
-/// The replication offset that the target is told to start from.
+/// The replication offset that FULLRESYNC announces to the target.
 pub(super) const START_OFFSET: u64 = 1;
 
-/// A port that waits for the target.
+/// A port on which the target is awaited.
 #[derive(Debug)]
 pub(super) struct Listener {
     tcp: TcpListener,
     addr: SocketAddr,
 }
 
-/// The target's connection, proven, behind PSYNC: the target waits for `$EOF`.
+/// The target's connection, authenticated, after PSYNC: the target waits for `$EOF`.
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) tcp: TcpStream,
@@ -43,7 +43,7 @@ pub(super) struct Link {
 }
 
 impl Listener {
-    /// Listens. Port 0 takes a random free one, which is right unless address translation needs a fixed one.
+    /// Opens the port. Port 0 takes a random free one, which is right unless address translation needs a fixed one.
     ///
     /// # Errors
     /// [`RedisError::System`] when the address cannot be had.
@@ -59,7 +59,7 @@ impl Listener {
         self.addr
     }
 
-    /// Waits for whoever knows `password`. `only` is the address the target must come from, where that is known.
+    /// Waits for a peer that knows `password`. `only` is the address that the target must connect from, where known.
     ///
     /// The port stays bound, and nothing is accepted any more, until the listener is dropped: were the port free while the
     /// target still follows it, anybody on this machine could bind it and be the target's master.
@@ -118,7 +118,7 @@ async fn handshake(
     password: &Secret,
     replid: &str,
 ) -> Result<Link, &'static str> {
-    // Without this option each small answer waits for the peer's delayed acknowledgement.
+    // Without TCP_NODELAY each small answer waits for the peer's delayed acknowledgement.
     tcp.set_nodelay(true).map_err(|_| "the socket failed")?;
     let mut decoder = Decoder::default();
     let mut proven = false;
@@ -173,7 +173,7 @@ pub(super) fn bytes(value: &Value) -> &[u8] {
     }
 }
 
-/// Compares without telling by its duration how much was right.
+/// Compares in constant time, so that the duration does not tell how many bytes were right.
 fn same(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && a.iter().zip(b).fold(0, |d, (x, y)| d | (x ^ y)) == 0
 }

@@ -1,7 +1,7 @@
 //! Restore by acting as master: the target follows this program for as long as it takes to load the data, and no longer.
 //!
 //! Not a byte is written that the supplier has not verified, and never the end of the data before the supplier says that all
-//! of it is good: with `repl-diskless-load swapdb` a transfer that breaks off leaves the old data in place, while a complete
+//! data is good: with `repl-diskless-load swapdb` a transfer that breaks off leaves the old data in place, while a complete
 //! but bad one makes the target exit. Whatever goes wrong after REPLICAOF, the session rolls the target's role and settings
 //! back, or says that it could not.
 //!

@@ -17,12 +17,12 @@ use crate::redis::facts::{Role, ServerFacts, info};
 use crate::redis::settings::put_back;
 use crate::redis::target::TargetState;
 
-/// A target that is busy noticing a broken transfer, or freeing what it had loaded of it, is given this long.
+/// Time for a target that is busy noticing a broken transfer, or freeing what it had loaded.
 const ROLLBACK_TIMEOUT: Duration = Duration::from_secs(60);
-/// Between two attempts at a target that cannot be asked yet.
+/// Delay between two attempts at a target that does not answer yet.
 const RETRY_DELAY: Duration = Duration::from_millis(100);
 
-/// The target's role when it was asked.
+/// The target's role before the roll-back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
     /// The target followed nobody.
@@ -39,13 +39,13 @@ pub enum Found {
 /// What a roll-back found and did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RolledBack {
-    /// The target's role when it was asked.
+    /// The target's role before the roll-back.
     pub found: Found,
-    /// The target has loaded the data under the replication id of that restore.
+    /// Whether the target has loaded the data of that restore, by its replication id.
     pub loaded: bool,
-    /// The target is the process that it was before the restore.
+    /// Whether the target is the same process as before the restore.
     pub same_process: bool,
-    /// Why the settings are not all as they were, where they are not; roll back again.
+    /// Why some settings are not as they were; `None` where all are. Roll back again.
     pub problem: Option<String>,
 }
 
@@ -112,7 +112,7 @@ async fn roll_back_by(conn: &mut Conn, record: &RollbackRecord, deadline: Instan
     let loaded =
         facts.replid == record.replid || previous_replid(conn).await?.as_deref() == Some(record.replid.as_str());
     let same_process = facts.run_id == record.run_id;
-    // Settings are put back also where the target follows another by now: they are its owner's, not ours.
+    // Settings are put back also where the target follows another by now: the originals are its owner's.
     let problem =
         put_back(conn, &record.settings).await.err().map(|e| format!("its settings could not all be put back ({e})"));
     Ok(RolledBack { found, loaded, same_process, problem })
@@ -144,13 +144,13 @@ pub(super) async fn roll_back_with_retries(
     }
 }
 
-/// The target may be restarting, or busy with what it had loaded. A refusal will not change.
+/// Whether the target may be restarting, or busy with what it had loaded. A refusal will not change.
 fn is_transient(error: &RedisError) -> bool {
     use RedisError as E;
     matches!(error, E::Connect { .. } | E::Timeout { .. } | E::Lost { .. } | E::Broken { .. } | E::Loading { .. })
 }
 
-/// What the target holds, as far as that could be told.
+/// What the target holds, as far as that is known.
 pub(super) fn state_after(rolled_back: &Result<RolledBack, RedisError>, confirmed: bool) -> TargetState {
     match rolled_back {
         // Whoever pointed the target elsewhere has given it that master's data, or is about to.

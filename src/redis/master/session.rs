@@ -27,14 +27,14 @@ pub struct Session {
     options: MasterOptions,
     conn: Conn,
     listener: Listener,
-    /// The only address from which the target can connect, where that is known.
+    /// The only address that the target can connect from, where known.
     only: Option<IpAddr>,
     password: Secret,
     record: RollbackRecord,
 }
 
 impl Session {
-    /// Connects to the target, asks whether replication can restore it, reads its settings, and opens the port. Changes
+    /// Connects to the target, checks that replication can restore it, reads its settings, and opens the port. Changes
     /// nothing on the target.
     ///
     /// # Errors
@@ -45,12 +45,12 @@ impl Session {
         settings::can_replicate_from_us(&facts, &mut conn).await?;
         let settings = settings::read_settings(&mut conn).await?;
         // A target on a socket file is on this machine.
-        let seen = conn.local_addr().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |a| a.ip().to_canonical());
-        let listener = Listener::bind(options.bind.unwrap_or(seen), options.port).await?;
+        let own_address = conn.local_addr().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |a| a.ip().to_canonical());
+        let listener = Listener::bind(options.bind.unwrap_or(own_address), options.port).await?;
         let bound = listener.addr();
         let (host, port) = match &options.announce {
             Some((host, port)) => (host.clone(), port.unwrap_or(bound.port())),
-            None if bound.ip().is_unspecified() => (seen.to_string(), bound.port()),
+            None if bound.ip().is_unspecified() => (own_address.to_string(), bound.port()),
             None => (bound.ip().to_string(), bound.port()),
         };
         let only = match &options.announce {
@@ -63,20 +63,20 @@ impl Session {
         Ok(Self { target: target.clone(), options, conn, listener, only, password, record })
     }
 
-    /// What [`roll_back`](rollback::roll_back) needs after a crash. Write the record down before [`Session::run`].
+    /// What [`roll_back`](rollback::roll_back) needs after a crash. To be stored before [`Session::run`].
     #[must_use]
     pub fn rollback_record(&self) -> &RollbackRecord {
         &self.record
     }
 
-    /// The address on which this program waits for the target.
+    /// The address on which this program awaits the target.
     #[must_use]
     pub fn listening_on(&self) -> SocketAddr {
         self.listener.addr()
     }
 
-    /// Restores: all data of the target is replaced by the supply. `on_step` is told each step, so that a step can be
-    /// written down.
+    /// Restores: all data of the target is replaced by the supply. `on_step` is called with each step, so that a step can be
+    /// stored.
     ///
     /// Without a grant there is no restore:
     ///

@@ -21,11 +21,11 @@ use crate::redis::error::RedisError;
 use crate::redis::facts::info;
 use crate::redis::resp::Decoder;
 
-/// At least so many bytes are held back: an RDB without its last byte is a truncated one, so any number would do.
+/// At least so many bytes are held back: an RDB without its last byte is truncated, so any number would do.
 const HELD_BYTES: usize = 64;
 /// Bytes of one write to the socket.
 const WRITE_BYTES: usize = 256 << 10;
-/// Between empty lines while the supplier has not begun.
+/// Between empty lines sent while the supplier has not begun.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(1);
 /// Between readings of the target's INFO while it loads.
 const INFO_INTERVAL: Duration = Duration::from_secs(2);
@@ -34,7 +34,7 @@ const INFO_TIMEOUT: Duration = Duration::from_secs(4);
 /// Between two reports of progress.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
 
-/// The target has loaded. Dropping this closes the link.
+/// A target that has loaded the data. Dropping this closes the link.
 #[derive(Debug)]
 pub(super) struct Transferred {
     pub(super) sent: u64,
@@ -61,7 +61,7 @@ pub(super) async fn transfer(
         tokio::select! {
             written = writer.stream(supply, options.total, on_step) => written,
             early = &mut acknowledged => Err(match early {
-                Ok(()) => "it claims to have loaded what it has not yet got".to_owned(),
+            Ok(()) => "it claims to have loaded data that was not sent yet".to_owned(),
                 Err(reason) => reason,
             }.into()),
         }
@@ -78,7 +78,7 @@ pub(super) async fn transfer(
     Ok(Transferred { sent: writer.sent, peer, _link: (writer.write, reader.read) })
 }
 
-/// Who ended a transfer, and why.
+/// The side that ended a transfer, and why.
 enum Cut {
     Target(String),
     Supply(String),
@@ -90,7 +90,7 @@ impl From<String> for Cut {
     }
 }
 
-/// The half of the link on which the data goes out.
+/// The half of the link that the data is written to.
 struct Writer {
     write: OwnedWriteHalf,
     sent: u64,
@@ -167,7 +167,7 @@ impl Writer {
     }
 }
 
-/// The half of the link on which the target answers.
+/// The half of the link that the target's acknowledgements come from.
 struct Reader {
     read: OwnedReadHalf,
     decoder: Decoder,
@@ -176,7 +176,7 @@ struct Reader {
 }
 
 impl Reader {
-    /// Until the target acknowledges the offset it was told, which it does when it has loaded. Before that it sends empty
+    /// Waits until the target acknowledges the start offset, which it does when it has loaded. Before that it sends empty
     /// lines, or nothing. May be dropped and called again.
     async fn acknowledged(&mut self) -> Result<(), String> {
         loop {
@@ -200,8 +200,8 @@ impl Reader {
     }
 }
 
-/// Waits until the target says that it has loaded. It may say nothing on the link for long; INFO on a connection of its own
-/// tells whether it still loads.
+/// Waits until the target has loaded. The link may stay silent for long; INFO on a connection of its own tells whether the
+/// target still loads.
 async fn confirm(reader: &mut Reader, options: &MasterOptions, target: &Endpoint, replid: &str) -> Result<(), String> {
     loop {
         match timeout(INFO_INTERVAL, reader.acknowledged()).await {

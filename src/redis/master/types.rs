@@ -1,6 +1,6 @@
-//! What a restore by replication is told and tells: the data's supply, the steps, the options, the record for a roll-back.
+//! Inputs and outputs of a restore by replication: the data's supply, the options, the steps, the record for a roll-back.
 //!
-//! Plain data, so that a caller can write the record down; nothing here touches a server.
+//! Plain data, so that a caller can store the record; nothing here touches a server.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -12,13 +12,13 @@ use crate::redis::settings::Settings;
 pub enum Supply {
     /// The next bytes, verified.
     Chunk(Vec<u8>),
-    /// The last chunk was the end, and all chunks were good. Without this the target never gets the last chunk.
+    /// The last chunk was the end, and all chunks were good. The target gets the last chunk only after this.
     Done,
-    /// The data turned out bad or could not be read: the target keeps what it has. A closed channel means the same.
+    /// The data turned out bad or unreadable: the target keeps its old data. A closed channel means the same.
     Failed(String),
 }
 
-/// What has just happened, or, where noted, is just about to.
+/// A step that has just been done, or, where its description says so, is about to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     /// About to change the target's settings.
@@ -42,25 +42,25 @@ pub enum Step {
     Restored,
 }
 
-/// How to act as master.
+/// Options of a restore by replication.
 #[derive(Debug, Clone)]
 pub struct MasterOptions {
     /// Address to listen on. By default the local address of this program's own connection to the target.
     pub bind: Option<IpAddr>,
     /// Port to listen on; 0 takes a random free one.
     pub port: u16,
-    /// Host and port to tell the target, where an address translation is in between. The address of whoever connects is then
+    /// Host and port that the target is told to follow, where address translation needs others. The peer's address is then
     /// not checked.
     pub announce: Option<(String, Option<u16>)>,
-    /// For this program's connections to the target, and each command.
+    /// Time limit of each connection to the target, and of each command.
     pub command_within: Duration,
-    /// The target must have connected within this.
+    /// Time within which the target must have connected.
     pub connect_within: Duration,
     /// Longest time without progress while sending, and without a sign of life while the target loads.
     pub stall: Duration,
     /// How long to try to roll the target's role and settings back when the transfer is over.
     pub rollback_within: Duration,
-    /// Size of the data, for progress only.
+    /// Size of the data in bytes, for progress only.
     pub total: Option<u64>,
 }
 
@@ -79,18 +79,18 @@ impl Default for MasterOptions {
     }
 }
 
-/// All that must be known to roll a target's role and settings back. Plain, so that it can be written down.
+/// What is needed to roll a target's role and settings back. Plain data, so that it can be stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RollbackRecord {
-    /// The target's own settings.
+    /// The target's original settings.
     pub settings: Settings,
     /// The host that the target is told to follow.
     pub host: String,
     /// The port that the target is told to follow.
     pub port: u16,
-    /// The replication id under which the target gets the data: a target that has this id has loaded the data.
+    /// The replication id under which the target gets the data: a target with this id has loaded the data.
     pub replid: String,
-    /// The target's process, as `run_id`. Another one means that the target has been restarted.
+    /// The target's `run_id`: another one means that the target has restarted.
     pub run_id: String,
 }
 

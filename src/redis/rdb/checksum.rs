@@ -1,4 +1,4 @@
-//! The trailer's checksum alone, for files whose structure is not known: it is the same in every dialect.
+//! The trailer's checksum alone, for files whose structure is not known: the trailer is the same in every dialect.
 //!
 //! An agreeing checksum says nothing about what is in the file, only that the file is as its server wrote it.
 
@@ -10,7 +10,7 @@ use std::io::Read;
 
 /// Bytes of the trailer.
 const TRAILER_BYTES: usize = 8;
-/// Bytes read at once.
+/// Bytes of one read.
 const READ_BYTES: usize = 256 << 10;
 
 /// Reads a source to its end and compares its last eight bytes with the CRC64 of all before them.

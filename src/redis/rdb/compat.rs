@@ -6,24 +6,24 @@
 
 use super::statistics::{Dialect, KeyStatistics};
 
-/// Which family a server belongs to.
+/// The family that a server belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Flavor {
-    /// Redis, and what follows its version numbers (Tair in its Redis-compatible editions).
+    /// Redis, and servers with its version numbers (Tair in its Redis-compatible editions).
     Redis,
     /// Valkey.
     Valkey,
 }
 
-/// A server that may be asked to load a set: what `INFO server` says (`valkey_version` before `redis_version`, which
-/// Valkey keeps at 7.2.4).
+/// A server that may be asked to load a set: flavor and version by `INFO server` (`valkey_version` before `redis_version`,
+/// which Valkey keeps at 7.2.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Server {
-    /// The family.
+    /// The family that decides what type bytes mean.
     pub flavor: Flavor,
-    /// First part of the version.
+    /// First number of the version.
     pub major: u32,
-    /// Second part of the version.
+    /// Second number of the version.
     pub minor: u32,
 }
 
@@ -55,7 +55,7 @@ impl Server {
         }
     }
 
-    /// The highest version that the server loads with the magic `VALKEY`, if it knows that magic.
+    /// The highest version that the server loads with the magic `VALKEY`; `None` where that magic is unknown to it.
     fn newest_valkey_version(self) -> Option<u16> {
         match (self.flavor, self.major, self.minor) {
             (Flavor::Redis, ..) | (Flavor::Valkey, 0..=8, _) => None,
@@ -64,7 +64,7 @@ impl Server {
         }
     }
 
-    /// The version that the server writes, which also says which types and opcodes it knows.
+    /// The version that the server writes, which also tells which types and opcodes it knows.
     fn own_version(self) -> u16 {
         self.newest_valkey_version().unwrap_or(self.newest_redis_version())
     }
@@ -114,7 +114,8 @@ const PROVIDERS: &[(&str, &[&str])] = &[
     ("exzsettyp", &["tairzset"]),
 ];
 
-/// Whether one of the loaded modules brings the type: by the table, or by sharing its name up to punctuation and case.
+/// Whether one of the loaded modules brings the type: by the table, or by a name that is the same up to punctuation and
+/// case.
 fn provided(type_name: &str, modules: &[impl AsRef<str>]) -> bool {
     let plain = |s: &str| s.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
     let known = PROVIDERS.iter().find(|(t, _)| *t == type_name).map_or(&[][..], |(_, m)| m);
@@ -126,7 +127,7 @@ fn provided(type_name: &str, modules: &[impl AsRef<str>]) -> bool {
     })
 }
 
-/// How a person would name a type byte.
+/// A type byte's name for people.
 fn type_name(type_byte: u8, dialect: Dialect) -> &'static str {
     match (type_byte, dialect) {
         (15 | 19 | 21 | 26 | 27, _) => "stream",
@@ -142,7 +143,7 @@ fn type_name(type_byte: u8, dialect: Dialect) -> &'static str {
     }
 }
 
-/// Decides whether `server`, with `modules` loaded (names from MODULE LIST), can load the set of this statistics.
+/// Decides whether `server`, with `modules` loaded (names from MODULE LIST), can load the set with these statistics.
 ///
 /// Not judged here, because the statistics alone cannot: memory, and `databases` (see [`KeyStatistics::databases_needed`]).
 ///

@@ -1,4 +1,4 @@
-//! What can be wrong with an RDB, each with the byte where it was met.
+//! What can be wrong with an RDB, each with the offset of the byte.
 //!
 //! Errors are for whoever decides about the whole set; nothing here retries, logs, or guesses a repair.
 
@@ -109,5 +109,5 @@ pub enum RdbError {
     },
 }
 
-/// Boxed inside the room: the hot functions return in registers only if their error is one pointer wide.
-pub(super) type Step<T> = Result<T, Box<RdbError>>;
+/// Result of one step of the walk. The error is boxed: the hot functions return in registers only if it is one pointer wide.
+pub(super) type RdbResult<T> = Result<T, Box<RdbError>>;

@@ -1,19 +1,19 @@
 //! One buffer between the source and the walk: bytes come in once, are parsed in place, and leave once, in order, to
 //! the checksum, the tap and (inside a value) the visitor.
 //!
-//! It must not read ahead of need: the peer may stay silent after the RDB's last byte. It must not grow: whatever is
-//! longer than the buffer streams through it.
+//! It must not read ahead of need: the peer may stay silent after the RDB's last byte. The buffer must not grow: a string
+//! that is longer streams through it.
 
 use std::io::{ErrorKind, Read};
 
 use crc_fast::{CrcAlgorithm, Digest};
 
-use super::error::{RdbError, Step};
+use super::error::{RdbError, RdbResult};
 use super::{Tap, Visitor};
 
-/// Small enough to stay in the second-level cache between the read, the parse and the checksum.
+/// Size of the buffer: small enough for the second-level cache between the read, the parse and the checksum.
 pub(super) const BUFFER_BYTES: usize = 256 * 1024;
-/// `ensure` promises this many contiguous bytes and no more.
+/// Most contiguous bytes that `ensure` can fetch.
 pub(super) const CONTIGUOUS_BYTES_MAX: usize = BUFFER_BYTES / 2;
 
 pub(super) struct Input<R, T, V> {
@@ -24,16 +24,16 @@ pub(super) struct Input<R, T, V> {
     pub(super) buf: Vec<u8>,
     /// Next byte to parse. `done <= pos <= end <= buf.len()`.
     pub(super) pos: usize,
-    /// End of what was read.
+    /// End of the bytes read.
     end: usize,
-    /// Everything before this has been given to the checksum and the tap.
+    /// End of the bytes already given to the checksum and the tap.
     done: usize,
-    /// Inside a value that the visitor wants: where the part begins that it has not had yet.
+    /// Inside a value that the visitor wants: start of the bytes that the visitor has not been given yet.
     piece: Option<usize>,
-    /// Offset in the RDB of `buf[0]`.
+    /// Offset of `buf[0]` in the RDB.
     base: u64,
     digest: Digest,
-    /// Cleared for the trailer, which the checksum does not cover.
+    /// Whether parsed bytes go to the checksum; not so for the trailer.
     pub(super) summing: bool,
 }
 
@@ -55,13 +55,13 @@ impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
         self.digest.finalize()
     }
 
-    /// What was read beyond the parsed bytes.
+    /// The bytes read beyond the parsed ones.
     pub(super) fn rest(&self) -> &[u8] {
         self.buf.get(self.pos..self.end).unwrap_or_default()
     }
 
     #[cold]
-    pub(super) fn corrupt<X>(&self, what: &'static str) -> Step<X> {
+    pub(super) fn corrupt<X>(&self, what: &'static str) -> RdbResult<X> {
         Err(Box::new(RdbError::Corrupt { offset: self.offset(), what }))
     }
 
@@ -78,13 +78,13 @@ impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
 
     /// The visitor's value ended with the last byte parsed.
     #[inline]
-    pub(super) fn end_value(&mut self) -> Step<()> {
+    pub(super) fn end_value(&mut self) -> RdbResult<()> {
         self.hand_piece()?;
         self.piece = None;
         Ok(())
     }
 
-    fn hand_piece(&mut self) -> Step<()> {
+    fn hand_piece(&mut self) -> RdbResult<()> {
         let Some(from) = self.piece else { return Ok(()) };
         let piece = self.buf.get(from..self.pos).unwrap_or_default();
         self.piece = Some(self.pos);
@@ -95,7 +95,7 @@ impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
     }
 
     /// Gives all parsed bytes to the checksum and the tap, in one block.
-    pub(super) fn flush(&mut self) -> Step<()> {
+    pub(super) fn flush(&mut self) -> RdbResult<()> {
         self.hand_piece()?;
         let block = self.buf.get(self.done..self.pos).unwrap_or_default();
         if block.is_empty() {
@@ -108,10 +108,10 @@ impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
         self.tap.bytes(block).map_err(|e| self.sink(e))
     }
 
-    /// Reads once, so that at least one more byte is there; makes room for `want` contiguous bytes first.
+    /// Reads once, so that at least one more byte is available; makes room for `want` contiguous bytes first.
     #[cold]
     #[inline(never)]
-    fn fill(&mut self, want: usize) -> Step<()> {
+    fn fill(&mut self, want: usize) -> RdbResult<()> {
         // Compacting on every short read would cut the checksum's blocks to the size of the reads.
         if BUFFER_BYTES - self.pos < want || BUFFER_BYTES - self.end < BUFFER_BYTES / 16 {
             self.flush()?;
@@ -138,9 +138,9 @@ impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
         }
     }
 
-    /// Makes sure that `n` (at most `CONTIGUOUS_BYTES_MAX`) bytes are there, without consuming them.
+    /// Makes sure that `n` (at most `CONTIGUOUS_BYTES_MAX`) bytes are available, without consuming them.
     #[inline]
-    pub(super) fn ensure(&mut self, n: usize) -> Step<()> {
+    pub(super) fn ensure(&mut self, n: usize) -> RdbResult<()> {
         while self.end - self.pos < n {
             self.fill(n)?;
         }
@@ -149,7 +149,7 @@ impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
 
     /// The next byte.
     #[inline]
-    pub(super) fn byte(&mut self) -> Step<u8> {
+    pub(super) fn byte(&mut self) -> RdbResult<u8> {
         self.ensure(1)?;
         let Some(&byte) = self.buf.get(self.pos) else { return self.corrupt("the buffer lost a byte") };
         self.pos += 1;
@@ -164,7 +164,7 @@ impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
 
     /// The next `N` bytes.
     #[inline]
-    pub(super) fn array<const N: usize>(&mut self) -> Step<[u8; N]> {
+    pub(super) fn array<const N: usize>(&mut self) -> RdbResult<[u8; N]> {
         self.ensure(N)?;
         let Some(bytes) = self.buf.get(self.pos..).and_then(<[u8]>::first_chunk::<N>) else {
             return self.corrupt("the buffer lost bytes");
@@ -176,9 +176,9 @@ impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
 
     /// Passes over `n` bytes; they go to the checksum, the tap and the visitor like all others.
     #[inline]
-    pub(super) fn skip(&mut self, n: u64) -> Step<()> {
-        let there = self.end - self.pos;
-        if n <= there as u64 {
+    pub(super) fn skip(&mut self, n: u64) -> RdbResult<()> {
+        let available = self.end - self.pos;
+        if n <= available as u64 {
             self.pos += n as usize;
             return Ok(());
         }
@@ -187,14 +187,14 @@ impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
 
     #[cold]
     #[inline(never)]
-    fn skip_far(&mut self, mut n: u64) -> Step<()> {
+    fn skip_far(&mut self, mut n: u64) -> RdbResult<()> {
         loop {
-            let there = self.end - self.pos;
-            if n <= there as u64 {
+            let available = self.end - self.pos;
+            if n <= available as u64 {
                 self.pos += n as usize;
                 return Ok(());
             }
-            n -= there as u64;
+            n -= available as u64;
             self.pos = self.end;
             self.fill(1)?;
         }
@@ -202,12 +202,12 @@ impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
 
     /// Copies the next `n` bytes, which may be more than the buffer holds, into `out` (cleared first). `out` grows as
     /// bytes really arrive, so a length that is wrong costs nothing.
-    pub(super) fn collect(&mut self, mut n: usize, out: &mut Vec<u8>) -> Step<()> {
+    pub(super) fn collect(&mut self, mut n: usize, out: &mut Vec<u8>) -> RdbResult<()> {
         out.clear();
         while n > 0 {
             self.ensure(1)?;
-            let there = self.rest();
-            let part = there.get(..n.min(there.len())).unwrap_or_default();
+            let available = self.rest();
+            let part = available.get(..n.min(available.len())).unwrap_or_default();
             out.extend_from_slice(part);
             let taken = part.len();
             n -= taken;

@@ -2,10 +2,10 @@
 //!
 //! Never allocates more than the caller's announced length, and never trusts a back reference.
 
-/// One control byte and two more give at most 264 bytes, so no string grows by more than this.
+/// Highest ratio of unpacked to packed bytes: three packed bytes give at most 264.
 pub(super) const MAX_RATIO: u64 = 88;
 
-/// Unpacks `packed` into `out` (cleared first). False: the bytes are not LZF of exactly `length` bytes.
+/// Unpacks `packed` into `out` (cleared first). False where the bytes are not LZF of exactly `length` bytes.
 #[must_use]
 pub(super) fn unpack(packed: &[u8], length: usize, out: &mut Vec<u8>) -> bool {
     out.clear();
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn lies_are_refused() {
+    fn wrong_lengths_and_references_are_refused() {
         let mut out = Vec::new();
         for (bytes, length) in [(&[2u8, b'a'][..], 3), (&[0, b'a', 6 << 5, 9], 9), (&[0, b'a'], 2), (&[7 << 5], 9)] {
             assert!(!unpack(bytes, length, &mut out), "{bytes:?}");

@@ -1,5 +1,5 @@
-//! The RDB walker: reads a Redis or Valkey snapshot once, from front to back, and says what is in it and whether it is
-//! sound, while the same bytes stream on to whoever stores, hashes or sends them.
+//! The RDB walker: reads a Redis or Valkey snapshot once, from front to back, and reports its contents and whether it is
+//! sound, while the same bytes stream on to be stored, hashed or sent.
 //!
 //! A bad RDB kills the server that loads it, so everything cheap enough at line speed is checked: every length and
 //! opcode, the headers of encoded containers, the CRC64 of the whole. Values are never decoded.
@@ -29,8 +29,8 @@ use self::statistics::KeyStatistics;
 
 /// Sees every byte of the RDB exactly once, in order, trailer included, in blocks of up to 256 KiB.
 ///
-/// Bytes come as they are parsed, so before anything is known about what follows: a tap must not pass on anything whose
-/// damage would hurt. An error stops the walk as [`RdbError::Sink`].
+/// Bytes come as they are parsed, before the rest of the RDB is known to be sound: a tap must not pass them on where damage
+/// would hurt. An error stops the walk as [`RdbError::Sink`].
 pub trait Tap {
     /// The next block.
     ///
@@ -51,7 +51,7 @@ impl<F: FnMut(&[u8]) -> io::Result<()>> Tap for F {
     }
 }
 
-/// What is known about an entry before its value.
+/// An entry before its value: all that precedes the value in the RDB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EntryHead<'a> {
     /// The database of the key.
@@ -66,8 +66,8 @@ pub struct EntryHead<'a> {
     pub idle: Option<u64>,
     /// How often the key was used, where the server evicts by LFU.
     pub freq: Option<u8>,
-    /// Modules attached metadata to the key (Redis 8.6). Such metadata is not among the value's bytes: a DUMP payload built from
-    /// them restores the key without it.
+    /// Whether modules attached metadata to the key (Redis 8.6). Such metadata is not among the value's bytes: a DUMP
+    /// payload built from them restores the key without it.
     pub has_meta: bool,
 }
 
@@ -76,11 +76,11 @@ pub struct EntryHead<'a> {
 /// Calls come as `key`, `value` any number of times, `entry_end`; if neither keys nor values are wanted, none of them.
 /// What has been visited is not vouched for until [`walk`] returns.
 pub trait Visitor {
-    /// False: value bytes are never forwarded, which is the fast way.
+    /// Whether value bytes are forwarded; the walk is faster without.
     const WANTS_VALUES: bool;
-    /// False: keys are not decoded. True: a key longer than 16 MiB is [`RdbError::TooLarge`].
+    /// Whether keys are decoded; a key longer than 16 MiB is then [`RdbError::TooLarge`].
     const WANTS_KEYS: bool;
-    /// False: function libraries are counted, not decoded. True: the same limit as for keys.
+    /// Whether function libraries are decoded rather than only counted; the same limit as for keys.
     const WANTS_FUNCTIONS: bool = true;
 
     /// An entry begins.
@@ -123,19 +123,19 @@ impl Visitor for () {
     const WANTS_FUNCTIONS: bool = false;
 }
 
-/// A walk that reached the end, with everything that was lent to it.
+/// A walk that reached the end, with the source, tap and visitor that were lent to it.
 #[derive(Debug)]
 pub struct Walked<R, T, V> {
-    /// What was found.
+    /// The statistics of the RDB.
     pub statistics: KeyStatistics,
-    /// What the source gave beyond the RDB's last byte in the same read; the rest of the stream is still in `src`.
-    /// For a file that holds one RDB, anything here or left in `src` means damage.
+    /// Bytes that the source gave beyond the RDB's last byte in the same read; the rest of the stream is still in `src`. For
+    /// a file that holds one RDB, any byte here or left in `src` means damage.
     pub rest: Vec<u8>,
     /// The source, positioned behind `rest`.
     pub src: R,
-    /// The tap.
+    /// The tap, which has had every byte.
     pub tap: T,
-    /// The visitor.
+    /// The visitor, which has had every entry.
     pub visitor: V,
 }
 
@@ -143,7 +143,7 @@ pub struct Walked<R, T, V> {
 /// goes silent after the RDB does not hold it up.
 ///
 /// # Errors
-/// See [`RdbError`]; the offset in each is where in the RDB it was met.
+/// See [`RdbError`]; each has the offset in the RDB.
 pub fn walk<R: Read, T: Tap, V: Visitor>(src: R, tap: T, visitor: V) -> Result<Walked<R, T, V>, RdbError> {
     walk::Walk::run(src, tap, visitor).map_err(|e| *e)
 }

@@ -1,11 +1,11 @@
-//! What a walk has found out about an RDB: the facts that verification and the choice of a target need.
+//! The statistics of an RDB, as counted by a walk: what verification and the choice of a target need.
 //!
 //! Sizes here are bounded by constants, never by the data. Nothing is judged; `compat` judges.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-/// Whose format the magic announces. The same opcode means different things in the two.
+/// The format that the magic announces. The same opcode means different things in the two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Dialect {
     /// Magic `REDIS` and four digits: every Redis, and Valkey up to 8.1.
@@ -45,10 +45,10 @@ pub struct DbCount {
     pub expires: u64,
 }
 
-/// Everything a walk counted.
+/// All that a walk counted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyStatistics {
-    /// Whose format the magic announces.
+    /// The format that the magic announces.
     pub dialect: Dialect,
     /// The version in the header; a DUMP payload made of the visitor's pieces carries it in its footer.
     pub rdb_version: u16,
@@ -56,14 +56,14 @@ pub struct KeyStatistics {
     pub bytes: u64,
     /// CRC-64 (Redis's, "Jones") over everything before the trailer, computed here.
     pub crc64: u64,
-    /// Whether the trailer agreed.
+    /// Whether the trailer's CRC64 was there and agreed.
     pub checksum: Checksum,
     /// AUX fields in order of appearance, lossy text: `redis-ver`, `ctime`, `repl-id`, … At most 64; a name or value
     /// longer than 4 KiB is left empty.
     pub aux: Vec<(String, String)>,
     /// Databases that hold keys, ascending.
     pub dbs: Vec<DbCount>,
-    /// Function libraries.
+    /// Number of function libraries.
     pub functions: u64,
     /// Keys per type byte.
     pub types: BTreeMap<u8, u64>,
@@ -96,7 +96,7 @@ impl KeyStatistics {
     }
 }
 
-/// The counters as the walk runs: flat and cheap, bounded by constants.
+/// The counters while the walk runs: flat and cheap, bounded by constants.
 pub(super) struct Tally {
     pub(super) types: [u64; 256],
     pub(super) aux: Vec<(String, String)>,
@@ -127,7 +127,7 @@ impl Tally {
         }
     }
 
-    /// Puts the current database's counts away and begins with another. False: more databases than can be.
+    /// Stores the current database's counts and begins with another. False: more databases than a server can have.
     #[must_use]
     pub(super) fn select(&mut self, db: u64) -> bool {
         if self.current.keys > 0 {
@@ -139,7 +139,7 @@ impl Tally {
         self.dbs.len() <= DATABASES_MAX
     }
 
-    /// Remembers a module type in use. False: more types than can be.
+    /// Records a module type in use. False: more types than a server can have.
     #[must_use]
     pub(super) fn module(&mut self, name: String) -> bool {
         self.modules.insert(name);
@@ -153,8 +153,8 @@ impl Tally {
         crc64: u64,
         checksum: Checksum,
     ) -> KeyStatistics {
-        // The last database is put away; the bound was checked with every earlier one.
-        let _within = self.select(0);
+        // The last database's counts are stored; the bound was checked with every earlier one.
+        let _within_bound = self.select(0);
         KeyStatistics {
             dialect,
             rdb_version,

@@ -4,11 +4,11 @@
 
 use std::io::Read;
 
-use super::error::{RdbError, Step};
+use super::error::{RdbError, RdbResult};
 use super::input::{CONTIGUOUS_BYTES_MAX, Input};
 use super::{Tap, Visitor, lzf};
 
-/// A length, or what stands in its place for a specially encoded string.
+/// A length, or the special encoding of a string in its place.
 #[derive(Clone, Copy)]
 pub(super) enum Len {
     Plain(u64),
@@ -16,17 +16,17 @@ pub(super) enum Len {
     Special(u8),
 }
 
-/// Where a decoded string is.
+/// Where a decoded string can be read.
 pub(super) enum Text {
-    /// In the buffer, just before `pos`, this long.
+    /// In the buffer, just before `pos`; its length.
     Buffered(usize),
     /// In the scratch vector.
     Scratch,
-    /// Longer than the limit, this long: passed over.
+    /// Skipped, because longer than the limit; its length.
     Omitted(u64),
 }
 
-/// The encoded containers whose headers tell their own length.
+/// Encoded containers, whose headers hold their own length.
 #[derive(Clone, Copy)]
 pub(super) enum Blob {
     Listpack,
@@ -44,7 +44,7 @@ pub(super) struct Scratch {
 
 impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
     #[inline]
-    pub(super) fn len(&mut self) -> Step<Len> {
+    pub(super) fn len(&mut self) -> RdbResult<Len> {
         let first = self.byte()?;
         Ok(match first >> 6 {
             0 => Len::Plain(u64::from(first)),
@@ -58,7 +58,7 @@ impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
 
     /// A length where no special encoding may stand.
     #[inline]
-    pub(super) fn count(&mut self) -> Step<u64> {
+    pub(super) fn count(&mut self) -> RdbResult<u64> {
         match self.len()? {
             Len::Plain(n) => Ok(n),
             Len::Special(_) => self.corrupt("an encoded string stands where a length belongs"),
@@ -66,7 +66,7 @@ impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
     }
 
     /// The two lengths of an LZF string: packed, unpacked.
-    fn lzf_lengths(&mut self) -> Step<(u64, u64)> {
+    fn lzf_lengths(&mut self) -> RdbResult<(u64, u64)> {
         let (packed, unpacked) = (self.count()?, self.count()?);
         if packed == 0 || unpacked == 0 || unpacked / lzf::MAX_RATIO > packed {
             return self.corrupt("the lengths of a compressed string cannot both be right");
@@ -76,7 +76,7 @@ impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
 
     /// Passes over a string.
     #[inline]
-    pub(super) fn skip_string(&mut self) -> Step<()> {
+    pub(super) fn skip_string(&mut self) -> RdbResult<()> {
         match self.len()? {
             Len::Plain(n) => self.skip(n),
             Len::Special(3) => {
@@ -89,7 +89,7 @@ impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
 
     /// Passes over `n` strings.
     #[inline]
-    pub(super) fn skip_strings(&mut self, n: u64) -> Step<()> {
+    pub(super) fn skip_strings(&mut self, n: u64) -> RdbResult<()> {
         for _ in 0..n {
             self.skip_string()?;
         }
@@ -97,7 +97,7 @@ impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
     }
 
     /// Passes over a string that must be `n` bytes of plain text (too short to be worth compressing).
-    pub(super) fn skip_exactly(&mut self, n: u64, what: &'static str) -> Step<()> {
+    pub(super) fn skip_exactly(&mut self, n: u64, what: &'static str) -> RdbResult<()> {
         match self.len()? {
             Len::Plain(found) if found == n => self.skip(n),
             _ => self.corrupt(what),
@@ -107,7 +107,7 @@ impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
     /// Passes over an encoded container. One that is not compressed has to agree with its own header: a server that
     /// meets one that does not, exits.
     #[inline]
-    pub(super) fn skip_blob(&mut self, kind: Blob) -> Step<()> {
+    pub(super) fn skip_blob(&mut self, kind: Blob) -> RdbResult<()> {
         let length = match self.len()? {
             Len::Plain(n) => n,
             Len::Special(3) => {
@@ -145,7 +145,7 @@ impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
     }
 
     /// Reads and decodes a string of at most `limit` bytes. Numbers come as decimal text.
-    pub(super) fn text(&mut self, scratch: &mut Scratch, limit: u64) -> Step<Text> {
+    pub(super) fn text(&mut self, scratch: &mut Scratch, limit: u64) -> RdbResult<Text> {
         match self.len()? {
             Len::Plain(n) if n > limit => {
                 self.skip(n)?;

@@ -5,13 +5,13 @@
 
 use std::io::Read;
 
-use super::error::{RdbError, Step};
+use super::error::{RdbError, RdbResult};
 use super::input::Input;
 use super::statistics::{Dialect, Tally};
 use super::string::Blob;
 use super::{Tap, Visitor};
 
-/// Dialect and version: what a type byte or an opcode means depends on both.
+/// Dialect and version, which decide the meaning of a type byte or an opcode.
 #[derive(Clone, Copy)]
 pub(super) struct Format {
     pub(super) dialect: Dialect,
@@ -29,13 +29,13 @@ impl Format {
 }
 
 /// Module ids hold nine characters of six bits and ten bits of version.
-const NAME_CHARACTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+const MODULE_NAME_CHARACTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 /// The last `length` six-bit characters of `packed`.
 fn unpack_name(packed: u64, length: u32) -> String {
     let character = |i: u32| {
         let index = (packed >> (6 * (length - 1 - i))) & 63;
-        NAME_CHARACTERS.get(index as usize).map_or('?', |c| char::from(*c))
+        MODULE_NAME_CHARACTERS.get(index as usize).map_or('?', |c| char::from(*c))
     };
     (0..length).map(character).collect()
 }
@@ -43,7 +43,7 @@ fn unpack_name(packed: u64, length: u32) -> String {
 impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
     /// Passes over a value of type `type_byte`, whose first byte is next; the type byte itself is at `at`.
     #[inline]
-    pub(super) fn skip_value(&mut self, type_byte: u8, at: u64, format: Format, tally: &mut Tally) -> Step<()> {
+    pub(super) fn skip_value(&mut self, type_byte: u8, at: u64, format: Format, tally: &mut Tally) -> RdbResult<()> {
         match type_byte {
             0 => self.skip_string(),
             10 | 12 | 13 => self.skip_blob(Blob::Ziplist),
@@ -53,7 +53,7 @@ impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
         }
     }
 
-    fn skip_large(&mut self, type_byte: u8, at: u64, format: Format, tally: &mut Tally) -> Step<()> {
+    fn skip_large(&mut self, type_byte: u8, at: u64, format: Format, tally: &mut Tally) -> RdbResult<()> {
         match type_byte {
             1 | 2 => {
                 let n = self.count()?;
@@ -124,7 +124,7 @@ impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
     }
 
     /// Sorted sets up to Redis 3.2: each score is text with its length, or one byte for what is not finite.
-    fn skip_zset_of_text(&mut self) -> Step<()> {
+    fn skip_zset_of_text(&mut self) -> RdbResult<()> {
         for _ in 0..self.count()? {
             self.skip_string()?;
             match self.byte()? {
@@ -136,7 +136,7 @@ impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
     }
 
     /// Each node is one plain element (1) or a listpack (2).
-    fn skip_quicklist(&mut self) -> Step<()> {
+    fn skip_quicklist(&mut self) -> RdbResult<()> {
         for _ in 0..self.count()? {
             match self.count()? {
                 1 => self.skip_string()?,
@@ -148,7 +148,7 @@ impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
     }
 
     /// Streams; `edition` 1 to 5 are types 15, 19, 21, 26, 27.
-    fn skip_stream(&mut self, edition: u8) -> Step<()> {
+    fn skip_stream(&mut self, edition: u8) -> RdbResult<()> {
         for _ in 0..self.count()? {
             self.skip_exactly(16, "a stream node whose key is not a stream id")?;
             self.skip_blob(Blob::Listpack)?;
@@ -166,7 +166,7 @@ impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
         Ok(())
     }
 
-    fn skip_consumer_group(&mut self, edition: u8) -> Step<()> {
+    fn skip_consumer_group(&mut self, edition: u8) -> RdbResult<()> {
         self.skip_string()?;
         // Last id; from edition 2 entries read.
         for _ in 0..if edition >= 2 { 3 } else { 2 } {
@@ -188,7 +188,7 @@ impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
     }
 
     /// A count and that many raw stream ids.
-    fn skip_ids(&mut self) -> Step<()> {
+    fn skip_ids(&mut self) -> RdbResult<()> {
         let n = self.count()?;
         match n.checked_mul(16) {
             Some(bytes) => self.skip(bytes),
@@ -197,7 +197,7 @@ impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
     }
 
     /// Idempotent producers: duration, limit, per producer its name and its (id, stream id) pairs, two totals.
-    fn skip_producers(&mut self) -> Step<()> {
+    fn skip_producers(&mut self) -> RdbResult<()> {
         self.count()?;
         self.count()?;
         for _ in 0..self.count()? {
@@ -214,7 +214,7 @@ impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
     }
 
     /// What a module wrote: each part says what it is, so it can be passed over without the module.
-    pub(super) fn skip_module(&mut self) -> Step<()> {
+    pub(super) fn skip_module(&mut self) -> RdbResult<()> {
         loop {
             match self.count()? {
                 0 => return Ok(()),
@@ -230,7 +230,7 @@ impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
     }
 
     /// Module data outside the key space: module id, when to load it, parts.
-    pub(super) fn skip_module_aux(&mut self, tally: &mut Tally) -> Step<()> {
+    pub(super) fn skip_module_aux(&mut self, tally: &mut Tally) -> RdbResult<()> {
         let id = self.count()?;
         if self.count()? != 2 {
             return self.corrupt("module data does not say when it is to be loaded");
@@ -243,7 +243,7 @@ impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
     }
 
     /// Metadata that modules attached to the next key (Redis 8.6): per class its 32-bit spec and parts.
-    pub(super) fn skip_key_meta(&mut self, tally: &mut Tally) -> Step<()> {
+    pub(super) fn skip_key_meta(&mut self, tally: &mut Tally) -> RdbResult<()> {
         for _ in 0..self.count()? {
             let spec = u32::from_le_bytes(self.array()?);
             if !tally.module(format!("META-{}", unpack_name(u64::from(spec >> 8), 4))) {
@@ -261,9 +261,9 @@ mod tests {
 
     #[test]
     fn module_ids_spell_their_names() {
-        let id = b"ReJSON-RL"
-            .iter()
-            .fold(0u64, |id, c| id << 6 | super::NAME_CHARACTERS.iter().position(|n| n == c).unwrap_or(0) as u64);
+        let id = b"ReJSON-RL".iter().fold(0u64, |id, c| {
+            id << 6 | super::MODULE_NAME_CHARACTERS.iter().position(|n| n == c).unwrap_or(0) as u64
+        });
         assert_eq!(unpack_name(id, 9), "ReJSON-RL");
     }
 }

@@ -4,7 +4,7 @@
 
 use std::io::Read;
 
-use super::error::{RdbError, Step};
+use super::error::{RdbError, RdbResult};
 use super::input::Input;
 use super::statistics::{Checksum, Dialect, Tally};
 use super::string::{Scratch, Text};
@@ -29,7 +29,7 @@ const AUX_FIELDS_MAX: usize = 64;
 /// A decoding vector that grew past this is given back after use.
 const SCRATCH_BYTES_KEPT: usize = 1024 * 1024;
 
-/// What opcodes said about the key that comes next.
+/// Attributes of the next key, from the opcodes before it.
 #[derive(Default)]
 struct Pending {
     expiry_ms: Option<i64>,
@@ -38,7 +38,7 @@ struct Pending {
     has_meta: bool,
 }
 
-/// What a byte is that stands where an opcode or a type belongs.
+/// What the byte at the place of an opcode or a type turned out to be.
 enum Met {
     End,
     Handled,
@@ -54,7 +54,7 @@ pub(super) struct Walk<R, T, V> {
 }
 
 impl<R: Read, T: Tap, V: Visitor> Walk<R, T, V> {
-    pub(super) fn run(src: R, tap: T, visitor: V) -> Step<Walked<R, T, V>> {
+    pub(super) fn run(src: R, tap: T, visitor: V) -> RdbResult<Walked<R, T, V>> {
         let mut input = Input::new(src, tap, visitor);
         let format = header(&mut input)?;
         let mut walk =
@@ -71,7 +71,7 @@ impl<R: Read, T: Tap, V: Visitor> Walk<R, T, V> {
     }
 
     #[inline]
-    fn opcode(&mut self, byte: u8, at: u64) -> Step<Met> {
+    fn opcode(&mut self, byte: u8, at: u64) -> RdbResult<Met> {
         match byte {
             0..=241 => return Ok(Met::Key),
             252 => self.pending.expiry_ms = Some(i64::from_le_bytes(self.input.array()?)),
@@ -88,7 +88,7 @@ impl<R: Read, T: Tap, V: Visitor> Walk<R, T, V> {
     }
 
     #[cold]
-    fn rare_opcode(&mut self, byte: u8, at: u64) -> Step<Met> {
+    fn rare_opcode(&mut self, byte: u8, at: u64) -> RdbResult<Met> {
         let Format { dialect, version } = self.format;
         match byte {
             254 => {
@@ -132,9 +132,9 @@ impl<R: Read, T: Tap, V: Visitor> Walk<R, T, V> {
         Ok(Met::Handled)
     }
 
-    /// One key and its value; the type byte is just behind.
+    /// One key and its value; the type byte has just been read.
     #[inline]
-    fn entry(&mut self, type_byte: u8, at: u64) -> Step<()> {
+    fn entry(&mut self, type_byte: u8, at: u64) -> RdbResult<()> {
         let watched = V::WANTS_KEYS || V::WANTS_VALUES;
         if V::WANTS_KEYS {
             let key = self.required_text("a key")?;
@@ -168,7 +168,7 @@ impl<R: Read, T: Tap, V: Visitor> Walk<R, T, V> {
         Ok(())
     }
 
-    fn announce(&mut self, type_byte: u8, key: &Text) -> Step<()> {
+    fn announce(&mut self, type_byte: u8, key: &Text) -> RdbResult<()> {
         // Spelled out instead of `show`: the visitor is borrowed from the same input.
         let key = match key {
             Text::Buffered(n) => {
@@ -178,15 +178,15 @@ impl<R: Read, T: Tap, V: Visitor> Walk<R, T, V> {
         };
         let Pending { expiry_ms, idle, freq, has_meta } = self.pending;
         let db = self.tally.current.db;
-        let told = self.input.visitor.key(&EntryHead { db, key, type_byte, expiry_ms, idle, freq, has_meta });
-        told.map_err(|e| self.input.sink(e))?;
+        let visited = self.input.visitor.key(&EntryHead { db, key, type_byte, expiry_ms, idle, freq, has_meta });
+        visited.map_err(|e| self.input.sink(e))?;
         if self.scratch.text.capacity() > SCRATCH_BYTES_KEPT {
             self.scratch.text = Vec::new();
         }
         Ok(())
     }
 
-    fn aux(&mut self) -> Step<()> {
+    fn aux(&mut self) -> RdbResult<()> {
         let name = self.aux_text()?;
         let value = self.aux_text()?;
         if self.tally.aux.len() < AUX_FIELDS_MAX {
@@ -196,16 +196,16 @@ impl<R: Read, T: Tap, V: Visitor> Walk<R, T, V> {
     }
 
     /// A short string as text. One that is too long to be worth keeping is passed over.
-    fn aux_text(&mut self) -> Step<String> {
+    fn aux_text(&mut self) -> RdbResult<String> {
         match self.input.text(&mut self.scratch, AUX_TEXT_BYTES_MAX)? {
             Text::Omitted(_) => Ok(String::new()),
             text => Ok(String::from_utf8_lossy(self.input.show(&text, &self.scratch)).into_owned()),
         }
     }
 
-    /// A string that somebody waits for: too long is an error.
+    /// A string that the visitor wants whole: too long is an error.
     #[inline]
-    fn required_text(&mut self, what: &'static str) -> Step<Text> {
+    fn required_text(&mut self, what: &'static str) -> RdbResult<Text> {
         let offset = self.input.offset();
         match self.input.text(&mut self.scratch, TEXT_BYTES_MAX)? {
             Text::Omitted(length) => Err(Box::new(RdbError::TooLarge { what, offset, length, limit: TEXT_BYTES_MAX })),
@@ -213,7 +213,7 @@ impl<R: Read, T: Tap, V: Visitor> Walk<R, T, V> {
         }
     }
 
-    fn function(&mut self) -> Step<()> {
+    fn function(&mut self) -> RdbResult<()> {
         self.tally.functions += 1;
         if !V::WANTS_FUNCTIONS {
             return self.input.skip_string();
@@ -225,16 +225,16 @@ impl<R: Read, T: Tap, V: Visitor> Walk<R, T, V> {
             }
             Text::Scratch | Text::Omitted(_) => self.scratch.text.as_slice(),
         };
-        let told = self.input.visitor.function(code);
-        told.map_err(|e| self.input.sink(e))?;
+        let visited = self.input.visitor.function(code);
+        visited.map_err(|e| self.input.sink(e))?;
         if self.scratch.text.capacity() > SCRATCH_BYTES_KEPT {
             self.scratch.text = Vec::new();
         }
         Ok(())
     }
 
-    /// Behind the end opcode: the trailer, and what was read past it.
-    fn finish(mut self) -> Step<Walked<R, T, V>> {
+    /// After the end opcode: checks the trailer, and hands out what was read past it.
+    fn finish(mut self) -> RdbResult<Walked<R, T, V>> {
         self.input.flush()?;
         let expected = self.input.crc64();
         self.input.summing = false;
@@ -259,7 +259,7 @@ impl<R: Read, T: Tap, V: Visitor> Walk<R, T, V> {
 }
 
 /// Nine bytes: `REDIS` and four digits, or `VALKEY` and three.
-fn header<R: Read, T: Tap, V: Visitor>(input: &mut Input<R, T, V>) -> Step<Format> {
+fn header<R: Read, T: Tap, V: Visitor>(input: &mut Input<R, T, V>) -> RdbResult<Format> {
     let magic: [u8; 9] = input.array()?;
     let parsed = if let Some(digits) = magic.strip_prefix(b"REDIS") {
         number(digits).map(|version| (Dialect::Redis, version))

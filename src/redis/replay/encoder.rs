@@ -10,14 +10,14 @@ use std::path::PathBuf;
 use crc_fast::{CrcAlgorithm, Digest};
 use tokio::sync::mpsc;
 
-use super::frame::{Command, Frame, Sent};
+use super::frame::{Frame, RestoreCommand, Sent};
 use crate::model::ids::{hex, random};
 use crate::redis::rdb::{EntryHead, Visitor};
 use crate::redis::resp::encode;
 
 /// A value of more bytes goes through a file.
 const VALUE_IN_MEMORY_MAX: usize = 1 << 20;
-/// Bytes of a frame: small commands travel together.
+/// Bytes of a frame: small commands are sent together.
 const FRAME_BYTES: usize = 256 << 10;
 /// Bytes of a key by which the key is named in a refusal.
 const KEY_NAME_MAX: usize = 80;
@@ -29,15 +29,15 @@ pub struct RestoreEncoder {
     rdb_version: u16,
     spool_dir: PathBuf,
     db: u64,
-    /// The current key's command up to the payload's length, which is known at the end of the entry.
+    /// The current key, between command head and payload.
     key: Vec<u8>,
-    /// Arguments after the payload, as RESP.
+    /// Arguments after the payload, encoded as RESP.
     options: Vec<u8>,
     option_count: usize,
     ttl: i64,
     value: Vec<u8>,
     spool: Option<File>,
-    /// Bytes of type and value so far, those in the file included.
+    /// Bytes of type and value so far, spooled bytes included.
     len: u64,
     crc: Digest,
     wire: Vec<u8>,
@@ -46,7 +46,7 @@ pub struct RestoreEncoder {
 }
 
 impl RestoreEncoder {
-    /// `rdb_version` is that of the data; `spool_dir` must have room for the largest value.
+    /// `rdb_version` is the version of the data; `spool_dir` must have room for the largest value.
     #[must_use]
     pub fn new(to: mpsc::Sender<Frame>, rdb_version: u16, spool_dir: PathBuf) -> Self {
         Self {
@@ -68,7 +68,7 @@ impl RestoreEncoder {
         }
     }
 
-    /// Sends what is left and says that the walk is complete. Only for a walk that went well to its end.
+    /// Sends the remaining bytes and the end frame. Only for a walk that reached its end.
     ///
     /// # Errors
     /// When the other side has given up.
@@ -100,12 +100,12 @@ impl RestoreEncoder {
         self.send(Frame::Bytes { wire, ends })
     }
 
-    fn ended(&mut self, command: Command, bytes: usize) -> io::Result<()> {
+    fn ended(&mut self, command: RestoreCommand, bytes: usize) -> io::Result<()> {
         self.ends.push(Sent { command, bytes });
         if self.wire.len() >= FRAME_BYTES { self.flush() } else { Ok(()) }
     }
 
-    /// A value too large for memory, from the file in pieces.
+    /// Sends a spooled value, too large for memory, in pieces.
     fn unspool(&mut self, mut file: File) -> io::Result<()> {
         file.rewind()?;
         loop {
@@ -119,7 +119,7 @@ impl RestoreEncoder {
         }
     }
 
-    /// A file without a name, which is gone when closed, also by a crash.
+    /// A file without a name, which is gone when closed, also after a crash.
     fn spool_file(&self) -> io::Result<File> {
         let name = random::<8>().map_err(io::Error::other)?;
         let path = self.spool_dir.join(format!(".restore-{}", hex(&name)));
@@ -144,7 +144,7 @@ impl Visitor for RestoreEncoder {
             let before = self.wire.len();
             encode(&mut self.wire, &[b"SELECT", head.db.to_string().as_bytes()]);
             let bytes = self.wire.len() - before;
-            self.ended(Command::Select(head.db), bytes)?;
+            self.ended(RestoreCommand::Select(head.db), bytes)?;
         }
         self.key.clear();
         self.key.extend_from_slice(head.key);
@@ -212,17 +212,17 @@ impl Visitor for RestoreEncoder {
         self.wire.extend_from_slice(&self.options);
         let name = self.key.get(..self.key.len().min(KEY_NAME_MAX)).unwrap_or_default().into();
         let bytes = usize::try_from(self.len).unwrap_or(usize::MAX).saturating_add(self.key.len() + 100);
-        self.ended(Command::Key(name), bytes)
+        self.ended(RestoreCommand::Key(name), bytes)
     }
 
     fn function(&mut self, code: &[u8]) -> io::Result<()> {
         self.begin()?;
         encode(&mut self.wire, &[b"FUNCTION", b"LOAD", b"REPLACE", code]);
-        self.ended(Command::Function, code.len() + 60)
+        self.ended(RestoreCommand::Function, code.len() + 60)
     }
 }
 
-/// What follows type and value in a payload: the version, and the checksum of all before it.
+/// The end of a DUMP payload, after type and value: the RDB version, and the CRC64 of all before it.
 pub(super) fn footer(body: &[u8], rdb_version: u16) -> [u8; 10] {
     let mut crc = Digest::new(CrcAlgorithm::Crc64Redis);
     crc.update(body);

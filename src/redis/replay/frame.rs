@@ -1,4 +1,4 @@
-//! What travels from the encoder to the driver of a restore by commands: bytes for the wire, and which commands end in them.
+//! Frames from the encoder to the driver of a restore by commands: bytes for the wire, and which commands end in them.
 //!
 //! Plain data between two threads; it must not name a key by more bytes than a message can show.
 
@@ -16,32 +16,32 @@ pub enum Frame {
     },
     /// Bytes for the wire, and the commands that end in them, in order. A command may span several frames.
     Bytes {
-        /// The bytes.
+        /// RESP bytes to be written unchanged.
         wire: Vec<u8>,
-        /// The commands.
+        /// The commands whose last byte is among `wire`, in order.
         ends: Vec<Sent>,
     },
     /// The walk is complete. A channel closed without this frame is a walk that failed.
     End,
 }
 
-/// A command under way, for the accounting of its reply.
+/// A command under way, until its reply comes.
 #[derive(Debug)]
 pub struct Sent {
-    pub(super) command: Command,
+    pub(super) command: RestoreCommand,
     pub(super) bytes: usize,
 }
 
 /// What a command under way restores.
 #[derive(Debug)]
-pub(super) enum Command {
-    /// A key; its first bytes, to name the key in a refusal.
+pub(super) enum RestoreCommand {
+    /// RESTORE of a key; its first bytes, to name the key in a refusal.
     Key(Box<[u8]>),
     Function,
     Select(u64),
 }
 
-impl fmt::Display for Command {
+impl fmt::Display for RestoreCommand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Key(key) => write!(f, "key \"{}\"", clean(&String::from_utf8_lossy(key))),

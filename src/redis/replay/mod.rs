@@ -1,8 +1,8 @@
 //! Restore by commands: the data as RESTORE commands, for clusters and for targets that cannot reach us.
 //!
-//! It must not begin before it has asked whether the target would take such commands at all, for [`ReplayMode`] may say to
-//! begin by deleting everything. A replay is not atomic: what fails half way leaves a part, and says so. Memory stays bounded
-//! however big a value is.
+//! It must not begin before a probe has shown that the target would take such commands at all, for [`ReplayMode`] may say to
+//! begin by deleting everything. A replay is not atomic: one that fails half way leaves a part of the data, and says so. Memory
+//! stays bounded however big a value is.
 //!
 //! The walker of the format blocks and runs on a thread of its own; [`encoder::RestoreEncoder`] turns the entries into wire
 //! bytes and sends them through a bounded channel to [`drive`], which owns the connection.
@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use self::encoder::footer;
-use self::frame::{Command, Frame, Sent};
+use self::frame::{Frame, RestoreCommand, Sent};
 use super::conn::Conn;
 use super::error::RedisError;
 use super::prefix::ErrorPrefix;
@@ -27,11 +27,11 @@ pub mod frame;
 
 /// Commands in flight hold at most about so many bytes, of which one command may be more.
 const WINDOW_BYTES: usize = 4 << 20;
-/// Commands in flight.
+/// Most commands in flight.
 const WINDOW_COMMANDS: usize = 4096;
-/// Deleting everything, and taking one very large value, may each take the target this long.
+/// Time that the target may take to delete everything, or to take one very large value.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(600);
-/// Refusals that are quoted.
+/// Most refusals that are quoted.
 const QUOTED_MAX: usize = 5;
 
 /// What a replay does with the data that the target has.
@@ -43,18 +43,18 @@ pub enum ReplayMode {
     MergeKeys,
 }
 
-/// What was restored.
+/// What a replay has written so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ReplayReport {
-    /// Keys accepted. Those that had expired are accepted and vanish.
+    /// Keys accepted. Keys that had expired are accepted and vanish.
     pub keys: u64,
-    /// Function libraries loaded.
+    /// Number of function libraries loaded.
     pub functions: u64,
-    /// Bytes written.
+    /// Bytes written to the socket.
     pub bytes: u64,
 }
 
-/// Fills the target from `frames`, as the mode says. `on_progress` is told after each frame.
+/// Writes the frames to the target, as the mode says. `on_progress` is called after each frame.
 ///
 /// Without a grant not a key is written:
 ///
@@ -115,8 +115,8 @@ fn partial(report: &ReplayReport, failed: u64, first: Vec<String>) -> RedisError
     RedisError::Replay { done: report.keys, failed, first }
 }
 
-/// Would the target take our payloads? One that expired long ago is checked whole (rights, version, checksum, writable
-/// server) and creates nothing.
+/// Whether the target would take our payloads. A payload that expired long ago is checked whole (rights, version, checksum,
+/// writable server) and creates nothing.
 async fn probe(conn: &mut Conn, rdb_version: u16, mode: ReplayMode) -> Result<(), RedisError> {
     let key = format!("tair-backup-mcp:probe:{}", hex(&random::<8>().map_err(RedisError::no_randomness)?));
     let mut payload = vec![0, 0];
@@ -125,7 +125,7 @@ async fn probe(conn: &mut Conn, rdb_version: u16, mode: ReplayMode) -> Result<()
     let Err(error) = conn.cmd(&[b"RESTORE", key.as_bytes(), b"1", &payload, b"ABSTTL"]).await else { return Ok(()) };
     let RedisError::Server { prefix, .. } = &error else { return Err(error) };
     match (prefix, mode) {
-        // The slot of the probe's key is another node's: rights are as asked, the version is the plan's to compare.
+        // The slot of the probe's key is another node's: the rights are shown, and the plan compares the version.
         (ErrorPrefix::Moved, _) => Ok(()),
         // The target is full of what is about to be deleted.
         (ErrorPrefix::Oom, ReplayMode::ReplaceEverything) => Ok(()),
@@ -134,12 +134,12 @@ async fn probe(conn: &mut Conn, rdb_version: u16, mode: ReplayMode) -> Result<()
     }
 }
 
-/// Deletes keys and functions.
+/// Deletes all keys and functions.
 async fn delete_everything(conn: &mut Conn) -> Result<(), RedisError> {
     let half_deleted = |error: RedisError| partial(&ReplayReport::default(), 0, vec![error.to_string()]);
     match conn.cmd_str(&["FLUSHALL", "SYNC"]).await {
         Ok(_) => {}
-        // Refused, FLUSHALL has deleted nothing.
+        // A refused FLUSHALL has deleted nothing.
         Err(error @ (RedisError::Denied { .. } | RedisError::Server { .. })) => return Err(error),
         Err(error) => return Err(half_deleted(error)),
     }
@@ -160,7 +160,7 @@ struct Run {
 }
 
 impl Run {
-    /// Writes frames and reads replies until the end or the first refusal; then reads what is still in flight.
+    /// Writes frames and reads replies until the end or the first refusal; then reads the replies still in flight.
     async fn all(
         &mut self,
         conn: &mut Conn,
@@ -207,9 +207,9 @@ impl Run {
                 }
             }
             _ => match command {
-                Command::Key(_) => self.report.keys += 1,
-                Command::Function => self.report.functions += 1,
-                Command::Select(_) => {}
+                RestoreCommand::Key(_) => self.report.keys += 1,
+                RestoreCommand::Function => self.report.functions += 1,
+                RestoreCommand::Select(_) => {}
             },
         }
         self.in_flight_bytes -= bytes;

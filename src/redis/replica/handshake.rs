@@ -1,4 +1,4 @@
-//! Attaching to a source: PING, capabilities, PSYNC, the source's answer, and how the end of the snapshot will be told.
+//! Attaching to a source: PING, capabilities, PSYNC, the source's answer, and how the end of the snapshot will be marked.
 //!
 //! It must not read a byte of the snapshot, and must leave no line of the handshake unread.
 
@@ -10,7 +10,7 @@ use crate::redis::conn::Conn;
 use crate::redis::endpoint::Endpoint;
 use crate::redis::error::RedisError;
 
-/// What a capture wants of its source.
+/// What a capture reads of its source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Extent {
     /// The snapshot alone. From Redis 7.0 on the source then keeps no buffer of the stream for the capture.
@@ -19,14 +19,14 @@ pub enum Extent {
     SnapshotAndStream,
 }
 
-/// What a capture wants, and how long it waits.
+/// What a capture reads, and how long it waits.
 #[derive(Debug, Clone, Copy)]
 pub struct CaptureOptions {
-    /// For the connection and each step of the handshake.
+    /// Time limit of the connection and of each step of the handshake.
     pub connect_within: Duration,
     /// Longest silence before and during the data. The source sends a sign of life every second while it prepares.
     pub stall: Duration,
-    /// What is wanted.
+    /// Whether the stream is read after the snapshot.
     pub extent: Extent,
 }
 
@@ -36,17 +36,17 @@ impl Default for CaptureOptions {
     }
 }
 
-/// How the source says where the data ends.
+/// How the end of the snapshot is marked, as the source announced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
-    /// So many bytes.
+    /// The snapshot has so many bytes.
     Length(u64),
-    /// When these bytes have come, which are not part of the data.
+    /// The snapshot ends before these bytes, which follow it.
     Mark([u8; 40]),
 }
 
 impl Framing {
-    /// Whether data of so many bytes, with `rest` behind it, ends as was promised.
+    /// Whether a snapshot of so many bytes, followed by `rest`, ends as announced.
     #[must_use]
     pub fn ends(&self, bytes: u64, rest: &[u8]) -> bool {
         match self {
@@ -56,7 +56,7 @@ impl Framing {
     }
 }
 
-/// A replica's place at the source; the snapshot's first byte comes next.
+/// A capture attached to its source; the snapshot's first byte comes next.
 pub(super) struct Attached {
     pub(super) conn: Conn,
     pub(super) replid: String,
@@ -100,7 +100,7 @@ pub(super) async fn attach(endpoint: &Endpoint, options: CaptureOptions) -> Resu
     Ok(Attached { conn, replid, offset, framing })
 }
 
-/// The next line that says something, with errors as errors.
+/// The next line that is not empty; an error reply is an error.
 async fn read_line(conn: &mut Conn, stall: Duration) -> Result<String, RedisError> {
     loop {
         let line = match timeout(stall, conn.read_line("PSYNC")).await {

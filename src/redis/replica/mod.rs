@@ -1,6 +1,6 @@
 //! Capture: this program attaches to an instance as a replica, for its data and, where wanted, for the commands that follow.
 //!
-//! It must never be taken for a safe copy: no `REPLCONF ACK` but of offset 0 is ever sent, so a capture cannot satisfy WAIT. It
+//! A capture must never count as a safe replica: no `REPLCONF ACK` but of offset 0 is ever sent, so it cannot satisfy WAIT. It
 //! must never announce a capability whose format is not read here: `eof` and `psync2` are all.
 
 pub mod handshake;

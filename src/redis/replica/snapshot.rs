@@ -1,6 +1,6 @@
 //! The snapshot: the bytes of the RDB as the source sends them, to their end.
 //!
-//! It does not judge the bytes; and it must not take a connection that ends early for the end of the data.
+//! The bytes are not judged here; and a connection that ends early must not be taken for the end of the data.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::redis::conn::Conn;
 use crate::redis::endpoint::Endpoint;
 use crate::redis::error::RedisError;
 
-/// A capture under way. Dropping it ends it, at the source too.
+/// A capture under way. Dropping it ends the capture, at the source too.
 #[derive(Debug)]
 pub struct Snapshot {
     conn: Conn,
@@ -20,9 +20,9 @@ pub struct Snapshot {
     extent: Extent,
     /// Replication id of the source's history.
     pub replid: String,
-    /// Offset in that history which the data is the state of.
+    /// Offset in that history at which the data was captured.
     pub offset: u64,
-    /// How the end is told.
+    /// How the end is marked.
     pub framing: Framing,
     received: u64,
     /// The last bytes received, as many as a mark has. The source writes nothing after its mark until the first

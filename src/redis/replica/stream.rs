@@ -1,7 +1,7 @@
 //! The stream: the commands that a source applies after the snapshot, as bytes and arguments, each with its offset.
 //!
-//! It must not apply or judge a command, must hold no more than one command and what came with it in one read, and must not
-//! acknowledge anything but offset 0: that starts the stream and keeps the link, and satisfies no WAIT.
+//! It must not apply or judge a command, must hold no more than one command and the bytes read with it, and must not
+//! acknowledge anything but offset 0, which starts the stream and keeps the link, and satisfies no WAIT.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -22,7 +22,7 @@ const HEADER_BYTES_MAX: usize = 24;
 pub struct Command {
     /// Offset in the source's history behind the last byte of the command.
     pub offset: u64,
-    /// The command as it came.
+    /// The command in RESP, exactly as the source sent it.
     pub bytes: Vec<u8>,
     args: Vec<Range<usize>>,
 }
@@ -34,7 +34,7 @@ impl Command {
     }
 }
 
-/// A capture that stays attached behind its snapshot. Dropping it ends it, at the source too.
+/// A capture that stays attached after its snapshot. Dropping it ends the capture, at the source too.
 #[derive(Debug)]
 pub struct Stream {
     conn: Conn,
@@ -43,11 +43,11 @@ pub struct Stream {
     offset: u64,
     ack_due: Instant,
     last_read: Instant,
-    /// Arguments the next command has; `None` before its first line has come.
+    /// Number of arguments of the next command; `None` before its first line has come.
     expected: Option<usize>,
-    /// Arguments of the next command that are there, as ranges of what is buffered.
+    /// The complete arguments of the next command, as ranges of the buffered bytes.
     args: Vec<Range<usize>>,
-    /// Where the next argument begins in what is buffered.
+    /// Where the next argument begins in the buffered bytes.
     at: usize,
 }
 
@@ -105,7 +105,7 @@ impl Stream {
         Ok(())
     }
 
-    /// Goes on with the next command; `None` when more bytes are needed.
+    /// Goes on parsing the next command; `None` when more bytes are needed.
     fn parse(&mut self) -> Result<Option<Command>, &'static str> {
         // Keep-alives before the stream are no part of it and have no offset.
         let blank = self.conn.buffered().iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
@@ -142,7 +142,7 @@ impl Stream {
     }
 }
 
-/// `*n` or `$n` at a place, and where the next begins; `None` when the line has not all come.
+/// Parses `*n` or `$n` at an offset: the number, and the offset behind the line; `None` when the line is incomplete.
 fn header(bytes: &[u8], at: usize, kind: u8) -> Result<Option<(usize, usize)>, &'static str> {
     let line = bytes.get(at..).unwrap_or_default();
     let Some(end) = line.iter().take(HEADER_BYTES_MAX).position(|b| *b == b'\n') else {

@@ -1,4 +1,4 @@
-//! The database file: opened once a process, brought to the present tables by the migrations beside this room.
+//! The database file: opened once a process, and migrated to the present tables.
 
 use crate::config::home::{file_fault, private_dir};
 use crate::model::fault::{Fault, Kind};
@@ -15,14 +15,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::sync::OnceCell;
 
-/// The migrations: version, what it does, its statements. A file that has been released is never edited; a change is a new one.
+/// The migrations: version, name, statements. A file that has been released is never edited; a change is a new one.
 const MIGRATIONS: [(i64, &str, &str); 3] = [
     (1, "jobs confirmations audit", include_str!("../migrations/0001_jobs_confirmations_audit.sql")),
     (2, "provider of a job", include_str!("../migrations/0002_provider_of_a_job.sql")),
     (3, "typed jobs and leases", include_str!("../migrations/0003_typed_jobs_and_leases.sql")),
 ];
 
-/// The last version that was told by `PRAGMA user_version` alone, before there was a table of migrations.
+/// The last version that only `PRAGMA user_version` recorded, before there was a table of migrations.
 const LAST_UNLISTED: i64 = 2;
 
 /// The database of one home directory.
@@ -59,7 +59,7 @@ impl Database {
         &self.home
     }
 
-    /// The way in, opened by whoever comes first.
+    /// The connection pool, opened at the first call.
     pub(super) async fn pool(&self) -> Result<&SqlitePool, Fault> {
         self.pool.get_or_try_init(|| self.open()).await
     }
@@ -126,7 +126,7 @@ async fn migrate(pool: &SqlitePool, run: &Path) -> Result<(), Fault> {
             .hint("Run `tair-backup-mcp doctor`; the log on standard error has the cause.")
             .because(e),
     };
-    // All or nothing: a crash between two of these must not leave tables that no version knows.
+    // All or nothing: a crash between two migrations must not leave tables that no version knows.
     let mut tx = pool.begin_with("BEGIN IMMEDIATE").await?;
     let found = if found == 0 { begun(&mut tx).await? } else { found };
     if (1..=LAST_UNLISTED).contains(&found) {
@@ -135,7 +135,7 @@ async fn migrate(pool: &SqlitePool, run: &Path) -> Result<(), Fault> {
         migrator.run_direct(Some(found), &mut *tx, true).await.map_err(failed)?;
     }
     migrator.run_direct(None, &mut *tx, false).await.map_err(failed)?;
-    // What programs from before the table of migrations look at, and what tells at once that there is nothing to do.
+    // Programs from before the table of migrations read this version, and so does the check above that skips all work.
     sqlx::raw_sql(AssertSqlSafe(format!("PRAGMA user_version = {known}"))).execute(&mut *tx).await?;
     tx.commit().await?;
     Ok(())
@@ -184,23 +184,23 @@ pub(super) fn damaged(what: impl std::fmt::Display) -> Fault {
         .hint("Run `tair-backup-mcp doctor`. Another --home starts with an empty store; backup sets are on the vault.")
 }
 
-/// A count, read back.
+/// Reads a count from a column.
 pub(super) fn unsigned(row: &SqliteRow, column: &str) -> Result<u64, Fault> {
     let stored: i64 = row.try_get(column)?;
     u64::try_from(stored).map_err(|_| damaged(format!("{column} is {stored}")))
 }
 
-/// A count, as it is stored.
+/// A count as stored.
 pub(super) fn signed(n: u64) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
 }
 
-/// A moment, as it is stored.
+/// A moment as stored: milliseconds since 1970.
 pub(super) fn ms(at: Timestamp) -> i64 {
     at.as_millisecond()
 }
 
-/// A moment, read back.
+/// Reads a stored moment: milliseconds since 1970.
 pub(super) fn at(ms: i64) -> Result<Timestamp, Fault> {
     Timestamp::from_millisecond(ms).map_err(|_| damaged(format!("{ms} is no time")))
 }

@@ -1,5 +1,5 @@
-//! Liveness where processes share only a database: each says from time to time that it lives, and one that has been silent for
-//! too long is dead. This depends on clocks that agree; where a disk is shared, lock files are the better witness.
+//! Liveness where processes share only a database: each renews a row from time to time, and a process whose row is too old is
+//! dead. This depends on clocks that agree; where processes share a disk, lock files are more reliable.
 
 use crate::model::fault::Fault;
 use crate::model::ids::{hex, random};
@@ -12,13 +12,13 @@ use std::time::Duration;
 use tokio::sync::OnceCell;
 use tokio::task::JoinHandle;
 
-/// Tells the time; tests turn it by hand.
+/// Tells the time; tests set it by hand.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
-/// Rows of processes that were last seen so long ago are removed when another process registers.
-const FORGOTTEN: SignedDuration = SignedDuration::from_hours(24);
+/// Age at which another process, when it registers, removes the row of a silent one.
+const STALE_AGE: SignedDuration = SignedDuration::from_hours(24);
 
-/// Heartbeats in a table.
+/// Heartbeats as rows of the table `owners`.
 pub struct Heartbeats {
     database: Arc<Database>,
     clock: Clock,
@@ -27,7 +27,7 @@ pub struct Heartbeats {
     me: OnceCell<Registered>,
 }
 
-/// This process's row, renewed by a task as long as this lives.
+/// This process's row, renewed by a task until this value is dropped.
 struct Registered {
     name: String,
     renewing: JoinHandle<()>,
@@ -40,7 +40,7 @@ impl Drop for Registered {
 }
 
 impl Heartbeats {
-    /// Heartbeats every so often; an owner is dead once more than `missed` of them in a row have not come.
+    /// A heartbeat every `every`; an owner is dead once more than `missed` heartbeats in a row have not come.
     #[must_use]
     pub fn new(database: Arc<Database>, clock: Clock, every: Duration, missed: u32) -> Self {
         Self { database, clock, every, missed, me: OnceCell::new() }
@@ -49,16 +49,16 @@ impl Heartbeats {
     async fn register(&self) -> Result<Registered, Fault> {
         let name = format!("{}-{}", std::process::id(), hex(&random::<8>()?));
         let (now, pool) = ((self.clock)(), self.database.pool().await?);
-        let forgotten = now.saturating_sub(FORGOTTEN).unwrap_or(now);
-        sqlx::query("DELETE FROM owners WHERE seen_at < ?").bind(ms(forgotten)).execute(pool).await?;
+        let stale = now.saturating_sub(STALE_AGE).unwrap_or(now);
+        sqlx::query("DELETE FROM owners WHERE seen_at < ?").bind(ms(stale)).execute(pool).await?;
         sqlx::query("INSERT INTO owners (name, seen_at) VALUES (?, ?)").bind(&name).bind(ms(now)).execute(pool).await?;
-        let (database, clock, every, mine) =
+        let (database, clock, every, own_name) =
             (Arc::clone(&self.database), Arc::clone(&self.clock), self.every, name.clone());
         let renewing = tokio::spawn(async move {
             loop {
                 tokio::time::sleep(every).await;
-                if let Err(fault) = renew(&database, &mine, clock()).await {
-                    // The next one may come through; others wait for several before they call this process dead.
+                if let Err(fault) = renew(&database, &own_name, clock()).await {
+                    // The next heartbeat may succeed; several must be missing before others call this process dead.
                     tracing::warn!("a heartbeat could not be written: {fault}");
                 }
             }

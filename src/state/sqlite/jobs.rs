@@ -1,4 +1,4 @@
-//! Jobs on SQLite. What a job is stands in columns; its texts are written here and never read for what they say.
+//! Jobs on SQLite. Code reads a job's typed columns; the job's texts are written for people and never interpreted.
 
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, JobKind, JobStatus, Phase, RecoveryKind, StoredRecovery};
@@ -16,7 +16,7 @@ const STARTING: &str = "starting";
 /// Stage of a failed job while its rollback is pending.
 const ROLLBACK_PENDING: &str = "failed; rollback pending";
 
-/// Reads a word strictly: one that is none of ours is damage, not a default.
+/// Reads an enum's stored text strictly: a value that no version writes is damage, not a default.
 fn parsed<T>(row: &SqliteRow, column: &str, parse: impl Fn(&str) -> Option<T>) -> Result<T, Fault> {
     let stored: String = row.try_get(column)?;
     parse(&stored).ok_or_else(|| {
@@ -68,7 +68,7 @@ fn recovery(row: &SqliteRow) -> Result<Option<StoredRecovery>, Fault> {
 }
 
 impl Sqlite {
-    /// Tells those who wait, once something is written.
+    /// Wakes those who wait for changes, once a statement has written.
     fn notify(&self, _: SqliteQueryResult) {
         self.changed.send_modify(|n| *n = n.wrapping_add(1));
     }
@@ -102,7 +102,7 @@ impl JobStore for Sqlite {
                 .bind(new.instance_id)
                 .fetch_optional(&mut *tx)
                 .await?;
-        // Rolling the old restore back while a new one runs would take the target off the new one.
+        // Rolling the old restore back while a new one runs would detach the target from the new one.
         if let Some(other) = pending.filter(|_| new.kind == JobKind::Restore) {
             let what = format!(
                 "the rollback of restore job {other} on {} is pending: the instance could not be reached afterwards",

@@ -28,7 +28,7 @@ impl Leases for Sqlite {
         {
             return Ok(None);
         }
-        // Of two that found the same holder dead, the one whose statement comes first changes the row.
+        // Of two processes that found the same holder dead, the one whose statement comes first changes the row.
         let (holder, epoch) = before.map_or((FREE.into(), 0), |held| (held.holder, held.epoch));
         let taken = sqlx::query(
             "INSERT INTO leases (name, holder, epoch, renewed_at) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (name) DO UPDATE

@@ -25,7 +25,7 @@ pub struct Sqlite {
     database: Arc<Database>,
     liveness: Box<dyn Liveness>,
     key: OnceCell<Key>,
-    /// How often this process has changed a job, for those who wait.
+    /// Number of job changes that this process has made, for those who wait.
     changed: watch::Sender<u64>,
 }
 
@@ -36,7 +36,7 @@ impl Sqlite {
         Self::with(Arc::new(Database::new(home)), Box::new(LockFiles::new(home.join("run"))))
     }
 
-    /// A store that asks otherwise who lives.
+    /// A store with another way to tell living owners from dead ones.
     #[must_use]
     pub fn with(database: Arc<Database>, liveness: Box<dyn Liveness>) -> Self {
         Self { database, liveness, key: OnceCell::new(), changed: watch::Sender::new(0) }

@@ -17,11 +17,11 @@ pub(super) async fn run(means: &Means, command: &str) -> Found {
     if means.env.is_on("ALIBABA_CLOUD_DISABLE_EXTERNAL_PROCESS") {
         return Err("it is switched off by ALIBABA_CLOUD_DISABLE_EXTERNAL_PROCESS".to_owned());
     }
-    let mut words = command.split_whitespace();
-    let program = words.next().ok_or("process_command is empty")?;
+    let mut parts = command.split_whitespace();
+    let program = parts.next().ok_or("process_command is empty")?;
     let mut command = Command::new(program);
     // Standard output is this process's wire to its client: a child never inherits it.
-    command.args(words).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
+    command.args(parts).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
     let output = match tokio::time::timeout(WAIT, command.output()).await {
         Ok(output) => output.map_err(|e| format!("its program cannot be run: {e}"))?,
         Err(_) => return Err(format!("its program took longer than {} s", WAIT.as_secs())),

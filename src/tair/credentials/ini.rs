@@ -82,7 +82,7 @@ async fn of(means: &Means, section: &Section) -> Found {
 mod tests {
     use super::*;
 
-    /// Sections, comments and white space; a section that stands twice is one.
+    /// Sections, comments and white space; a section that is opened twice is one section.
     #[test]
     fn sections_are_read() {
         let body =

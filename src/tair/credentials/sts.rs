@@ -76,7 +76,7 @@ pub(super) async fn assume(
     params.extend(external_id.map(|id| ("ExternalId".to_owned(), id)));
     let call =
         ApiCall { endpoint: &service, version: VERSION, action: "AssumeRole", method: Method::Post, params: &params };
-    insist(means, &Asked::Signed(call, by)).await
+    request_with_retries(means, &Asked::Signed(call, by)).await
 }
 
 /// Assumes a role by an identity token in a file, which its issuer renews.
@@ -89,12 +89,12 @@ pub(super) async fn assume_with_oidc(means: &Means, role: &OidcRole) -> Found {
     let mut body = common(&role.role_arn, &session);
     body.push(("OIDCProviderArn".to_owned(), role.provider_arn.clone()));
     body.push(("OIDCToken".to_owned(), token.trim().to_owned()));
-    insist(means, &Asked::WithOidc(service, canonical(&body))).await
+    request_with_retries(means, &Asked::WithOidc(service, canonical(&body))).await
 }
 
 /// A role asked for.
 enum Asked<'a> {
-    /// As somebody.
+    /// A call signed by the credentials of who assumes the role.
     Signed(ApiCall<'a>, &'a Credentials),
     /// By an identity token: the service, and the form that holds the token.
     WithOidc(Url, String),
@@ -130,7 +130,7 @@ impl Asked<'_> {
     }
 }
 
-async fn insist(means: &Means, asked: &Asked<'_>) -> Found {
+async fn request_with_retries(means: &Means, asked: &Asked<'_>) -> Found {
     let mut attempts = 0;
     loop {
         attempts += 1;

@@ -8,11 +8,11 @@ use crate::tair::wire::{action, lenient};
 use serde::{Deserialize, Serialize};
 use std::ops::Deref;
 
-/// One instance in full, as `DescribeInstanceAttribute` tells it.
+/// One instance in full, as `DescribeInstanceAttribute` describes it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct InstanceAttribute {
-    /// What the list and the attribute call tell alike.
+    /// The fields that the list has too.
     #[serde(flatten)]
     pub facts: InstanceFacts,
     /// `Redis`.
@@ -24,16 +24,16 @@ pub struct InstanceAttribute {
     /// `master-slave` or `cluster`.
     #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub replication_mode: Option<String>,
-    /// Its class, as it is.
+    /// The instance's class, where `InstanceClass` has another form.
     #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub real_instance_class: Option<String>,
-    /// The distributed instance it is part of.
+    /// The distributed instance that the instance is part of.
     #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub replica_id: Option<String>,
     /// When its maintenance window begins, `18:00Z`.
     #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub maintain_start_time: Option<String>,
-    /// When it ends.
+    /// When the instance's subscription ends.
     #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub maintain_end_time: Option<String>,
     /// Days the audit log is kept.
@@ -42,7 +42,7 @@ pub struct InstanceAttribute {
     /// Addresses that may connect.
     #[serde(rename = "SecurityIPList", default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub security_ip_list: Option<String>,
-    /// GB of storage.
+    /// Storage in GB.
     #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub storage: Option<String>,
     /// The kind of storage.
@@ -69,13 +69,13 @@ pub struct InstanceAttribute {
     /// Whether its order is complete.
     #[serde(default, deserialize_with = "flag", skip_serializing_if = "Option::is_none")]
     pub is_order_completed: Option<bool>,
-    /// Whether it can encrypt at rest.
+    /// Whether the instance can encrypt at rest.
     #[serde(rename = "IsSupportTDE", default, deserialize_with = "flag", skip_serializing_if = "Option::is_none")]
     pub is_support_tde: Option<bool>,
-    /// Whether it is protected from release.
+    /// Whether the instance is protected from release.
     #[serde(default, deserialize_with = "flag", skip_serializing_if = "Option::is_none")]
     pub instance_release_protection: Option<bool>,
-    /// Whether the other zone was chosen for it.
+    /// Whether the other zone was chosen for the instance.
     #[serde(default, deserialize_with = "flag", skip_serializing_if = "Option::is_none")]
     pub auto_secondary_zone: Option<bool>,
 }
@@ -87,7 +87,7 @@ pub struct InstanceAttributes {
     /// For Alibaba Cloud's support.
     #[serde(default, deserialize_with = "plain_text")]
     pub request_id: String,
-    /// The instance.
+    /// Id of the instance.
     #[serde(default, with = "lenient::db_instance_attribute")]
     pub instances: Vec<InstanceAttribute>,
 }
@@ -100,10 +100,21 @@ impl Deref for InstanceAttribute {
     }
 }
 
+impl InstanceAttribute {
+    /// Whether the instance has several shards: by its type, and where that is missing by the other fields that show it.
+    #[must_use]
+    pub fn is_cluster(&self) -> bool {
+        self.is_cluster_type().unwrap_or_else(|| {
+            let mode = self.replication_mode.as_deref();
+            mode.is_some_and(|mode| mode.eq_ignore_ascii_case("cluster")) || self.shard_count.is_some_and(|n| n > 1)
+        })
+    }
+}
+
 action! {
-    /// Tells everything about one instance.
+    /// Describes one instance in full.
     DescribeInstanceAttribute, Post, writes: false, InstanceAttributes, {
-        /// The instance.
+        /// Id of the instance.
         instance_id: String = "InstanceId",
     }
 }

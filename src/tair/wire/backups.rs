@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Backup {
-    /// The set; missing while the job that makes it runs.
+    /// Id of the set; missing while the job that makes the set runs.
     #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
     pub backup_id: Option<i64>,
-    /// The job that made it.
+    /// Id of the job that made the set.
     #[serde(rename = "BackupJobID", default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
     pub backup_job_id: Option<i64>,
     /// `Success` or `Failed`.
@@ -32,16 +32,16 @@ pub struct Backup {
     /// `all`.
     #[serde(rename = "BackupDBNames", default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub backup_db_names: Option<String>,
-    /// Bytes.
+    /// Size in bytes.
     #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
     pub backup_size: Option<i64>,
-    /// When it began.
+    /// When the backup began.
     #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub backup_start_time: Option<String>,
-    /// When it was done.
+    /// When the backup was done.
     #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub backup_end_time: Option<String>,
-    /// Where it can be fetched over the internet.
+    /// Where the file can be fetched over the internet.
     #[serde(
         rename = "BackupDownloadURL",
         default,
@@ -49,7 +49,7 @@ pub struct Backup {
         skip_serializing_if = "Option::is_none"
     )]
     pub backup_download_url: Option<DownloadUrl>,
-    /// Where it can be fetched from within the region's network.
+    /// Where the file can be fetched from within the region's network.
     #[serde(
         rename = "BackupIntranetDownloadURL",
         default,
@@ -57,16 +57,16 @@ pub struct Backup {
         skip_serializing_if = "Option::is_none"
     )]
     pub backup_intranet_download_url: Option<DownloadUrl>,
-    /// The engine version it was taken from.
+    /// The engine version that the backup was taken from.
     #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub engine_version: Option<String>,
     /// The shard (`r-…-db-1`), or the instance on a standard architecture.
     #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub node_instance_id: Option<String>,
-    /// JSON in text: which settings a new instance can take from it.
+    /// JSON in text: which settings a new instance can take from the set.
     #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub recover_config_mode: Option<String>,
-    /// Until when it is kept.
+    /// Until when the set is kept.
     #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub expect_expire_time: Option<String>,
 }
@@ -78,13 +78,13 @@ pub struct Backups {
     /// For Alibaba Cloud's support.
     #[serde(default, deserialize_with = "plain_text")]
     pub request_id: String,
-    /// The page.
+    /// Number of this page, from 1.
     #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
     pub page_number: Option<i64>,
     /// Rows a page has at most.
     #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
     pub page_size: Option<i64>,
-    /// Rows in all.
+    /// How many rows all pages have.
     #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
     pub total_count: Option<i64>,
     /// Bytes of all full sets.
@@ -96,7 +96,7 @@ pub struct Backups {
     /// Bytes that are free of charge.
     #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
     pub free_size: Option<i64>,
-    /// The sets.
+    /// The sets of this page.
     #[serde(default, with = "lenient::backup")]
     pub backups: Vec<Backup>,
 }
@@ -105,7 +105,7 @@ pub struct Backups {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct BackupTask {
-    /// The job.
+    /// Id of the backup job.
     #[serde(rename = "BackupJobID", default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
     pub backup_job_id: Option<i64>,
     /// `NoStart`, `Preparing`, `Waiting`, `Uploading`, `Checking` or `Finished`.
@@ -123,10 +123,10 @@ pub struct BackupTask {
     /// `TempBackupTask` (manual) or `NormalBackupTask` (automated).
     #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub task_action: Option<String>,
-    /// The shard.
+    /// Id of the shard.
     #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub node_id: Option<String>,
-    /// When it began.
+    /// When the backup began.
     #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub start_time: Option<String>,
 }
@@ -138,10 +138,10 @@ pub struct BackupTasks {
     /// For Alibaba Cloud's support.
     #[serde(default, deserialize_with = "plain_text")]
     pub request_id: String,
-    /// The instance.
+    /// Id of the instance.
     #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub instance_id: Option<String>,
-    /// Its jobs.
+    /// The instance's backup jobs.
     #[serde(default, deserialize_with = "list")]
     pub backup_jobs: Vec<BackupTask>,
 }
@@ -170,13 +170,13 @@ impl BackupStarted {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RecoverConfig {
-    /// Whitelists.
+    /// Whether the set holds the whitelists.
     #[serde(deserialize_with = "yes")]
     pub whitelist: bool,
-    /// Parameters.
+    /// Whether the set holds the parameters.
     #[serde(deserialize_with = "yes")]
     pub config: bool,
-    /// Accounts.
+    /// Whether the set holds the accounts.
     #[serde(deserialize_with = "yes")]
     pub account: bool,
 }
@@ -186,6 +186,20 @@ fn yes<'de, D: serde::Deserializer<'de>>(from: D) -> Result<bool, D::Error> {
 }
 
 impl RecoverConfig {
+    /// The names of all settings, as an order has them.
+    pub const NAMES: [&str; 3] = ["whitelist", "config", "account"];
+
+    /// Whether the set holds the setting of a name.
+    #[must_use]
+    pub fn holds(&self, name: &str) -> bool {
+        match name {
+            "whitelist" => self.whitelist,
+            "config" => self.config,
+            "account" => self.account,
+            _ => false,
+        }
+    }
+
     /// Reads a set's `RecoverConfigMode`; nothing for an empty text or `null`.
     #[must_use]
     pub fn read(text: Option<&str>) -> Self {
@@ -193,7 +207,25 @@ impl RecoverConfig {
     }
 }
 
+/// Whether a backup of this mode was taken by the policy. A backup without a mode counts as taken by hand.
+#[must_use]
+pub fn is_automated(mode: Option<&str>) -> bool {
+    mode.is_some_and(|mode| mode.eq_ignore_ascii_case("Automated"))
+}
+
 impl Backup {
+    /// Whether the cloud could not take this backup.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.backup_status.as_deref().is_some_and(|status| status.eq_ignore_ascii_case("Failed"))
+    }
+
+    /// The status of a backup that cannot be used; `None` where the backup is good, or has no status.
+    #[must_use]
+    pub fn bad_status(&self) -> Option<&str> {
+        self.backup_status.as_deref().filter(|status| !status.eq_ignore_ascii_case("Success"))
+    }
+
     /// The set's id as text, as the calls that use it want it.
     #[must_use]
     pub fn id(&self) -> Option<String> {
@@ -209,7 +241,7 @@ impl BackupTask {
         self.progress.or(self.process).map(|p| p.clamp(0, 100))
     }
 
-    /// Whether it is over. A job that is no longer listed is over too.
+    /// Whether the job is over. A job that is no longer listed is over too.
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.backup_progress_status.as_deref() == Some("Finished")
@@ -219,7 +251,7 @@ impl BackupTask {
 action! {
     /// Takes a backup now.
     CreateBackup, Post, writes: true, BackupStarted, {
-        /// The instance.
+        /// Id of the instance.
         instance_id: String = "InstanceId",
         /// Days to keep it, 7 to 730, or -1 for as long as the instance lives; the policy's when `None`.
         backup_retention_period: Option<i64> = "BackupRetentionPeriod",
@@ -229,13 +261,13 @@ action! {
 action! {
     /// Lists the sets of an instance that is not a cloud-native cluster.
     DescribeBackups, Post, writes: false, Backups, {
-        /// The instance.
+        /// Id of the instance.
         instance_id: String = "InstanceId",
         /// Sets begun at or after this.
         start_time: Minute = "StartTime",
         /// Sets begun before this.
         end_time: Minute = "EndTime",
-        /// Only this set.
+        /// Lists the set of this id only.
         backup_id: Option<i64> = "BackupId",
         /// Only the set of this job.
         backup_job_id: Option<i64> = "BackupJobId",
@@ -249,7 +281,7 @@ action! {
 action! {
     /// Lists the backup jobs of an instance.
     DescribeBackupTasks, Post, writes: false, BackupTasks, {
-        /// The instance.
+        /// Id of the instance.
         instance_id: String = "InstanceId",
         /// Only this job. One id: the cloud takes no list here.
         backup_job_id: Option<String> = "BackupJobId",
@@ -261,9 +293,9 @@ action! {
 action! {
     /// Deletes a manual set of a cloud-native instance.
     DeleteBackup, Post, writes: true, needs: crate::guard::grant::Delete, Done, {
-        /// The instance.
+        /// Id of the instance.
         instance_id: String = "InstanceId",
-        /// The set.
+        /// Id of the backup set.
         backup_id: String = "BackupId",
     }
 }
@@ -271,9 +303,9 @@ action! {
 action! {
     /// Keeps a manual set of a cloud-native instance for longer.
     ModifyBackupExpireTime, Post, writes: true, Done, {
-        /// The instance.
+        /// Id of the instance.
         instance_id: String = "InstanceId",
-        /// The set.
+        /// Id of the backup set.
         backup_id: Option<String> = "BackupId",
         /// Until when; not before what holds now.
         expect_expire_time: Second = "ExpectExpireTime",

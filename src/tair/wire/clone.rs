@@ -1,6 +1,6 @@
 //! A new instance from a backup: the way for everything that cannot be restored in place.
 //!
-//! It costs money until it is released, so the charge type is never left to the API, whose default may be a subscription.
+//! The instance costs money until it is released, so the charge type is never left to the API, whose default may be a subscription.
 
 use crate::tair::params::Params;
 use crate::tair::wire::lenient::{id, number, plain_text, text};
@@ -15,34 +15,34 @@ pub struct NewInstance {
     /// For Alibaba Cloud's support.
     #[serde(default, deserialize_with = "plain_text")]
     pub request_id: String,
-    /// The new instance.
+    /// Id of the new instance.
     #[serde(deserialize_with = "id")]
     pub instance_id: String,
-    /// Its name.
+    /// The new instance's name.
     #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub instance_name: Option<String>,
     /// `Creating`.
     #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub instance_status: Option<String>,
-    /// Its region.
+    /// The new instance's region.
     #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub region_id: Option<String>,
-    /// Its zone.
+    /// The new instance's zone.
     #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub zone_id: Option<String>,
-    /// Its host name.
+    /// The new instance's host name.
     #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub connection_domain: Option<String>,
-    /// Its port.
+    /// The new instance's port.
     #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
     pub port: Option<i64>,
-    /// MB of memory.
+    /// Memory in MB.
     #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
     pub capacity: Option<i64>,
     /// MB/s.
     #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
     pub bandwidth: Option<i64>,
-    /// Connections at most.
+    /// How many connections the new instance takes at most.
     #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
     pub connections: Option<i64>,
     /// Queries a second, as expected.
@@ -63,22 +63,22 @@ pub struct NewInstance {
     /// `VPC`.
     #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub network_type: Option<String>,
-    /// Its address.
+    /// The new instance's address.
     #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub private_ip_addr: Option<String>,
-    /// Its user.
+    /// The new instance's user.
     #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub user_name: Option<String>,
-    /// Its VPC.
+    /// The new instance's VPC.
     #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub vpc_id: Option<String>,
-    /// Its vSwitch.
+    /// The new instance's vSwitch.
     #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub v_switch_id: Option<String>,
-    /// The order.
+    /// Id of the order.
     #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
     pub order_id: Option<i64>,
-    /// The task that creates it.
+    /// Id of the task that creates the instance.
     #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub task_id: Option<String>,
 }
@@ -86,9 +86,9 @@ pub struct NewInstance {
 action! {
     /// Creates a Redis instance, with a backup's data when it names one.
     CreateInstance, Post, writes: true, needs: crate::guard::grant::Order, NewInstance, {
-        /// The region.
+        /// Id of the region.
         region_id: String = "RegionId",
-        /// The instance whose data it gets.
+        /// Id of the instance whose data the new instance gets.
         src_db_instance_id: Option<String> = "SrcDBInstanceId",
         /// The set; of a classic cluster all shards' ids, joined by commas.
         backup_id: Option<String> = "BackupId",
@@ -96,31 +96,31 @@ action! {
         cluster_backup_id: Option<String> = "ClusterBackupId",
         /// The moment, where the source has data flashback.
         restore_time: Option<Second> = "RestoreTime",
-        /// Any of `whitelist,config,account`: what else it takes from the source.
+        /// Any of `whitelist,config,account`: what else the new instance takes from its source.
         recover_config_mode: Option<String> = "RecoverConfigMode",
-        /// Its name.
+        /// The new instance's name.
         instance_name: Option<String> = "InstanceName",
         /// Its class; this or the capacity.
         instance_class: Option<String> = "InstanceClass",
-        /// MB of memory.
+        /// Memory in MB.
         capacity: Option<i64> = "Capacity",
         /// `Redis`.
         instance_type: Option<String> = "InstanceType",
         /// `MASTER_SLAVE` or `STAND_ALONE`.
         node_type: Option<String> = "NodeType",
-        /// Its VPC.
+        /// The new instance's VPC.
         vpc_id: Option<String> = "VpcId",
-        /// Its vSwitch.
+        /// The new instance's vSwitch.
         v_switch_id: Option<String> = "VSwitchId",
-        /// Its zone.
+        /// The new instance's zone.
         zone_id: Option<String> = "ZoneId",
         /// The zone of its replicas.
         secondary_zone_id: Option<String> = "SecondaryZoneId",
-        /// Its engine version.
+        /// The new instance's engine version.
         engine_version: Option<String> = "EngineVersion",
-        /// Shards.
+        /// How many shards the new instance has.
         shard_count: Option<i64> = "ShardCount",
-        /// Its resource group.
+        /// The new instance's resource group.
         resource_group_id: Option<String> = "ResourceGroupId",
         /// `PostPaid`, always: what is created can be released, and billing ends with it.
         charge_type: String = "ChargeType",
@@ -134,9 +134,9 @@ action! {
 action! {
     /// Creates a Tair instance, with a backup's data when it names one.
     CreateTairInstance, Post, writes: true, needs: crate::guard::grant::Order, NewInstance, {
-        /// The region.
+        /// Id of the region.
         region_id: String = "RegionId",
-        /// The instance whose data it gets.
+        /// Id of the instance whose data the new instance gets.
         src_db_instance_id: Option<String> = "SrcDBInstanceId",
         /// The set; of a classic cluster all shards' ids, joined by commas.
         backup_id: Option<String> = "BackupId",
@@ -144,33 +144,33 @@ action! {
         cluster_backup_id: Option<String> = "ClusterBackupId",
         /// The moment, where the source has data flashback.
         restore_time: Option<Second> = "RestoreTime",
-        /// Any of `whitelist,config,account`: what else it takes from the source.
+        /// Any of `whitelist,config,account`: what else the new instance takes from its source.
         recover_config_mode: Option<String> = "RecoverConfigMode",
-        /// Its name.
+        /// The new instance's name.
         instance_name: Option<String> = "InstanceName",
-        /// Its class.
+        /// The new instance's class.
         instance_class: String = "InstanceClass",
         /// `tair_rdb`, `tair_scm` or `tair_essd`.
         instance_type: String = "InstanceType",
         /// `MASTER_SLAVE` or `STAND_ALONE`.
         shard_type: Option<String> = "ShardType",
-        /// Its VPC.
+        /// The new instance's VPC.
         vpc_id: String = "VpcId",
-        /// Its vSwitch.
+        /// The new instance's vSwitch.
         v_switch_id: String = "VSwitchId",
-        /// GB of storage.
+        /// Storage in GB, for the kinds of Tair on disk.
         storage: Option<i64> = "Storage",
         /// The kind of storage.
         storage_type: Option<String> = "StorageType",
-        /// Its zone.
+        /// The new instance's zone.
         zone_id: Option<String> = "ZoneId",
         /// The zone of its replicas.
         secondary_zone_id: Option<String> = "SecondaryZoneId",
-        /// Its engine version.
+        /// The new instance's engine version.
         engine_version: Option<String> = "EngineVersion",
-        /// Shards.
+        /// How many shards the new instance has.
         shard_count: Option<i64> = "ShardCount",
-        /// Its resource group.
+        /// The new instance's resource group.
         resource_group_id: Option<String> = "ResourceGroupId",
         /// `PostPaid`, always: what is created can be released, and billing ends with it.
         charge_type: String = "ChargeType",

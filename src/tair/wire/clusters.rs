@@ -1,4 +1,4 @@
-//! Backup sets of cloud-native clusters: one id for all shards, in words of their own.
+//! Backup sets of cloud-native clusters: one id for all shards, with field names of their own.
 //!
 //! `DescribeBackups` does not apply to these instances, and this call to no others.
 
@@ -11,12 +11,12 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct ExtraInfo {
-    /// The engine version it was taken from.
+    /// The engine version that the backup was taken from.
     #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub custins_db_version: Option<String>,
 }
 
-/// One shard of a cluster set. Its words differ from those of `DescribeBackups`.
+/// One shard of a cluster set. Its field names differ from those of `DescribeBackups`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct ShardBackup {
@@ -32,10 +32,10 @@ pub struct ShardBackup {
     /// `OK` or `ERROR`.
     #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub backup_status: Option<String>,
-    /// Bytes.
+    /// Size in bytes.
     #[serde(default, deserialize_with = "number", serialize_with = "as_text", skip_serializing_if = "Option::is_none")]
     pub backup_size: Option<i64>,
-    /// Whether it can be used.
+    /// Whether the shard's file can be used.
     #[serde(
         default,
         deserialize_with = "flag",
@@ -43,13 +43,13 @@ pub struct ShardBackup {
         skip_serializing_if = "Option::is_none"
     )]
     pub is_avail: Option<bool>,
-    /// When it began.
+    /// When the backup began.
     #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub backup_start_time: Option<String>,
-    /// When it was done; one published sample lacks the Z.
+    /// When the backup was done; one published sample lacks the Z.
     #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub backup_end_time: Option<String>,
-    /// Where it can be fetched over the internet.
+    /// Where the file can be fetched over the internet.
     #[serde(
         rename = "BackupDownloadURL",
         default,
@@ -57,7 +57,7 @@ pub struct ShardBackup {
         skip_serializing_if = "Option::is_none"
     )]
     pub backup_download_url: Option<DownloadUrl>,
-    /// Where it can be fetched from within the region's network.
+    /// Where the file can be fetched from within the region's network.
     #[serde(
         rename = "BackupIntranetDownloadURL",
         default,
@@ -71,7 +71,7 @@ pub struct ShardBackup {
     /// JSON in text, or `null`.
     #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub recover_config_mode: Option<String>,
-    /// The rest.
+    /// The engine version and what else is known of the shard.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extra_info: Option<ExtraInfo>,
 }
@@ -94,28 +94,28 @@ pub struct ClusterBackup {
         skip_serializing_if = "Option::is_none"
     )]
     pub is_avail: Option<bool>,
-    /// Bytes.
+    /// Size in bytes.
     #[serde(default, deserialize_with = "number", serialize_with = "as_text", skip_serializing_if = "Option::is_none")]
     pub cluster_backup_size: Option<i64>,
-    /// When it began.
+    /// When the backup began.
     #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub cluster_backup_start_time: Option<String>,
-    /// When it was done.
+    /// When the backup was done.
     #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub cluster_backup_end_time: Option<String>,
     /// `Automated` or `Manual`.
     #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub cluster_backup_mode: Option<String>,
-    /// `100%`; only while it runs.
+    /// `100%`; only while the job runs.
     #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub progress: Option<String>,
     /// MB a shard has.
     #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
     pub shard_class_memory: Option<i64>,
-    /// Until when it is kept.
+    /// Until when the set is kept.
     #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub expect_expire_time: Option<String>,
-    /// Its shards.
+    /// The set's shards.
     #[serde(default, deserialize_with = "list")]
     pub backups: Vec<ShardBackup>,
 }
@@ -130,7 +130,7 @@ pub struct ClusterBackups {
     /// Rows of this page.
     #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
     pub max_results: Option<i64>,
-    /// The page.
+    /// Number of this page, from 1.
     #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
     pub page_number: Option<i64>,
     /// Rows a page has at most.
@@ -145,33 +145,45 @@ pub struct ClusterBackups {
     /// Bytes that are free of charge.
     #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
     pub free_size: Option<i64>,
-    /// The sets.
+    /// The sets of this page.
     #[serde(default, deserialize_with = "list")]
     pub cluster_backups: Vec<ClusterBackup>,
 }
 
 impl ClusterBackup {
-    /// Whether it is whole and can be restored.
+    /// Whether the set's job still runs.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.cluster_backup_status.as_deref() == Some("RUNNING")
+    }
+
+    /// The status of a set that cannot be used, empty where the reply has none; `None` for a good one.
+    #[must_use]
+    pub fn bad_status(&self) -> Option<&str> {
+        Some(self.cluster_backup_status.as_deref().unwrap_or_default()).filter(|status| *status != "OK")
+    }
+
+    /// Whether the set is whole and can be restored.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        self.cluster_backup_status.as_deref() == Some("OK") && self.is_avail != Some(false)
+        self.bad_status().is_none() && self.is_avail != Some(false)
     }
 }
 
 action! {
     /// Lists the sets of a cloud-native cluster.
     DescribeClusterBackupList, Get, writes: false, ClusterBackups, {
-        /// Its region.
+        /// Id of the instance's region.
         region_id: String = "RegionId",
-        /// The instance.
+        /// Id of the instance.
         instance_id: String = "InstanceId",
         /// Sets begun at or after this.
         start_time: Minute = "StartTime",
         /// Sets begun before this.
         end_time: Minute = "EndTime",
-        /// Only this set.
+        /// Lists the set of this id only.
         cluster_backup_id: Option<String> = "ClusterBackupId",
-        /// The page, from 1.
+        /// Number of the page, from 1.
         page_number: Option<i64> = "PageNumber",
         /// 5, 10, 15, 20, 30, 50, 100, 200 or 300.
         page_size: Option<i64> = "PageSize",

@@ -1,6 +1,6 @@
-//! The list of instances, and what tells one generation of instances from another.
+//! The list of instances, and how one generation of instances is known from another.
 //!
-//! What the list and the attribute call tell alike stands here once; where they disagree about the form of a field, each has
+//! The fields that the list and the attribute call have alike are here once; where they disagree about the form of a field, each has
 //! its own.
 
 use crate::tair::wire::lenient::{as_text, flag, id, number, plain_text, text};
@@ -9,26 +9,26 @@ use crate::tair::wire::{Tag, action, lenient};
 use serde::{Deserialize, Serialize};
 use std::ops::Deref;
 
-/// What the list and the attribute call tell of an instance alike.
+/// The fields that the list and the attribute call have alike.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct InstanceFacts {
-    /// Its id.
+    /// The instance's id.
     #[serde(deserialize_with = "id")]
     pub instance_id: String,
-    /// Its name.
+    /// The instance's name.
     #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub instance_name: Option<String>,
     /// `Normal`, `Changing`, `BackupRecovering`, …
     #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub instance_status: Option<String>,
-    /// Its region.
+    /// The instance's region.
     #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub region_id: Option<String>,
-    /// Its zone.
+    /// The instance's zone.
     #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub zone_id: Option<String>,
-    /// The zone of its replicas.
+    /// The zone of the instance's replicas.
     #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub secondary_zone_id: Option<String>,
     /// `cluster`, `standard` or `rwsplit`.
@@ -40,10 +40,10 @@ pub struct InstanceFacts {
     /// `Redis`, `Memcache`, `Tair`, `tair_rdb`, …
     #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub instance_type: Option<String>,
-    /// Its engine version.
+    /// The instance's engine version.
     #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub engine_version: Option<String>,
-    /// Its class.
+    /// The instance's class.
     #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub instance_class: Option<String>,
     /// The class of a shard.
@@ -64,58 +64,58 @@ pub struct InstanceFacts {
     /// `Ecs` (cloud-native) or `Machine` (classic).
     #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub computing_type: Option<String>,
-    /// The kind of cloud.
+    /// The kind of cloud that the instance is in.
     #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub cloud_type: Option<String>,
     /// `Standard` or `Safe`.
     #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub connection_mode: Option<String>,
-    /// Its host name.
+    /// The instance's host name.
     #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub connection_domain: Option<String>,
-    /// Its address.
+    /// The instance's address.
     #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub private_ip: Option<String>,
-    /// Its VPC.
+    /// The instance's VPC.
     #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub vpc_id: Option<String>,
-    /// Its vSwitch.
+    /// The instance's vSwitch.
     #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub v_switch_id: Option<String>,
-    /// Its resource group.
+    /// The instance's resource group.
     #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub resource_group_id: Option<String>,
-    /// The distributed instance it is part of.
+    /// The distributed instance that the instance is part of.
     #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub global_instance_id: Option<String>,
-    /// JSON in text: its settings.
+    /// JSON in text: the instance's settings.
     #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub config: Option<String>,
-    /// When it was created.
+    /// When the instance was created.
     #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub create_time: Option<String>,
     /// When a subscription ends.
     #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub end_time: Option<String>,
-    /// When it was destroyed.
+    /// When the instance was destroyed.
     #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub destroy_time: Option<String>,
-    /// MB/s.
+    /// Bandwidth in MB/s.
     #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
     pub bandwidth: Option<i64>,
-    /// MB of memory.
+    /// Memory in MB.
     #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
     pub capacity: Option<i64>,
-    /// Connections at most.
+    /// How many connections the instance takes at most.
     #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
     pub connections: Option<i64>,
-    /// Its port.
+    /// The instance's port.
     #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
     pub port: Option<i64>,
     /// Queries a second, as expected.
     #[serde(rename = "QPS", default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
     pub qps: Option<i64>,
-    /// Shards.
+    /// How many shards the instance has.
     #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
     pub shard_count: Option<i64>,
     /// Replicas a shard has.
@@ -127,10 +127,10 @@ pub struct InstanceFacts {
     /// Replicas in the other zone.
     #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
     pub slave_replica_count: Option<i64>,
-    /// Whether it is managed by RDS.
+    /// Whether the instance is managed by RDS.
     #[serde(default, deserialize_with = "flag", skip_serializing_if = "Option::is_none")]
     pub is_rds: Option<bool>,
-    /// Its labels.
+    /// The instance's labels.
     #[serde(default, with = "lenient::tag")]
     pub tags: Vec<Tag>,
 }
@@ -139,13 +139,13 @@ pub struct InstanceFacts {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Instance {
-    /// What the list and the attribute call tell alike.
+    /// The fields that the attribute call has too.
     #[serde(flatten)]
     pub facts: InstanceFacts,
-    /// The distributed instance it is part of, as the API spells it.
+    /// The distributed instance that the instance is part of, as the API spells the field.
     #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub replacate_id: Option<String>,
-    /// Its user.
+    /// The instance's user.
     #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub user_name: Option<String>,
     /// Read replicas; text here.
@@ -163,16 +163,16 @@ pub struct Instances {
     /// For Alibaba Cloud's support.
     #[serde(default, deserialize_with = "plain_text")]
     pub request_id: String,
-    /// The page.
+    /// Number of this page, from 1.
     #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
     pub page_number: Option<i64>,
     /// Rows a page has at most.
     #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
     pub page_size: Option<i64>,
-    /// Rows in all.
+    /// How many rows all pages have.
     #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
     pub total_count: Option<i64>,
-    /// The instances.
+    /// The instances of this page.
     #[serde(default, with = "lenient::kv_store_instance")]
     pub instances: Vec<Instance>,
 }
@@ -188,8 +188,43 @@ pub enum Generation {
     Unknown,
 }
 
+/// What an instance's status means for whoever follows the instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InstanceState {
+    /// `Normal`: the instance serves.
+    Normal,
+    /// `BackupRecovering`: a restore overwrites the instance.
+    Recovering,
+    /// The instance will not serve again by itself.
+    Lost,
+    /// The reply has no status.
+    Untold,
+    /// Any other status: the instance is on its way to one of the above.
+    Changing,
+}
+
+impl InstanceState {
+    /// Reads the text of a status.
+    #[must_use]
+    pub fn of(status: &str) -> Self {
+        match status {
+            "Normal" => Self::Normal,
+            "BackupRecovering" => Self::Recovering,
+            "Error" | "Unavailable" | "Released" | "Inactive" => Self::Lost,
+            "" => Self::Untold,
+            _ => Self::Changing,
+        }
+    }
+}
+
 impl InstanceFacts {
-    /// Its generation: by `ComputingType`, and where that is missing by `NodeType`.
+    /// The instance's status, read.
+    #[must_use]
+    pub fn state(&self) -> InstanceState {
+        InstanceState::of(self.instance_status.as_deref().unwrap_or_default())
+    }
+
+    /// The instance's generation: by `ComputingType`, and where that is missing by `NodeType`.
     #[must_use]
     pub fn generation(&self) -> Generation {
         match (self.computing_type.as_deref(), self.node_type.as_deref()) {
@@ -201,7 +236,26 @@ impl InstanceFacts {
         }
     }
 
-    /// Whether it has no replica: such an instance cannot be backed up.
+    /// Whether the instance has several shards by its type; `None` where the reply has no type.
+    #[must_use]
+    pub fn is_cluster_type(&self) -> Option<bool> {
+        self.architecture_type.as_deref().map(|t| t.eq_ignore_ascii_case("cluster"))
+    }
+
+    /// Whether the instance has replicas that are read through a proxy.
+    #[must_use]
+    pub fn is_read_write_split(&self) -> bool {
+        self.architecture_type.as_deref().is_some_and(|t| t.eq_ignore_ascii_case("rwsplit"))
+    }
+
+    /// Whether the instance is Tair (Enterprise) rather than Community.
+    #[must_use]
+    pub fn is_enterprise(&self) -> bool {
+        let tair = self.instance_type.as_deref().is_some_and(|t| t.to_ascii_lowercase().starts_with("tair"));
+        tair || self.edition_type.as_deref().is_some_and(|t| t.eq_ignore_ascii_case("Enterprise"))
+    }
+
+    /// Whether the instance has no replica: then it cannot be backed up.
     #[must_use]
     pub fn is_single(&self) -> bool {
         matches!(self.node_type.as_deref(), Some("STAND_ALONE" | "single"))
@@ -220,7 +274,7 @@ action! {
     /// Lists the instances of a region.
     #[derive(Default)]
     DescribeInstances, Post, writes: false, Instances, {
-        /// The region.
+        /// Id of the region.
         region_id: Option<String> = "RegionId",
         /// Only these, at most 30, joined by commas.
         instance_ids: Option<String> = "InstanceIds",
@@ -246,7 +300,7 @@ action! {
         tags: Vec<Tag> = "Tag",
         /// The page, from 1.
         page_number: Option<i64> = "PageNumber",
-        /// At most 50.
+        /// Rows a page has, at most 50.
         page_size: Option<i64> = "PageSize",
     }
 }

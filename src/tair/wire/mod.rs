@@ -38,7 +38,7 @@ pub enum Method {
 }
 
 impl Method {
-    /// The word on the wire.
+    /// The method as the wire has it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -54,13 +54,13 @@ pub enum Harmless {}
 
 /// An action of the API: its parameters, and the reply that it gets.
 pub trait Action: Sync {
-    /// Its name.
+    /// The action's name.
     const NAME: &'static str;
-    /// How it is called.
+    /// The HTTP method of the call.
     const METHOD: Method;
     /// Whether it changes something. Such a call is never repeated unless the cloud said that nothing was done.
     const WRITES: bool;
-    /// Its reply.
+    /// What the cloud answers a success with.
     type Reply: DeserializeOwned + Send;
     /// The kind of grant that it takes: [`Harmless`] for what neither overwrites, nor deletes, nor costs money.
     type Needs;
@@ -90,12 +90,12 @@ pub enum BadParam {
 
 /// Something that travels as one parameter, or as several under one name.
 pub trait Param: Sized {
-    /// Adds it.
+    /// Adds the parameter under a name.
     fn put(&self, name: &str, params: &mut Params);
-    /// Finds it.
+    /// Finds the parameter of a name.
     ///
     /// # Errors
-    /// When it is missing or of the wrong form.
+    /// When the parameter is missing or of the wrong form.
     fn take(name: &str, params: &Params) -> Result<Self, BadParam>;
 }
 
@@ -181,10 +181,10 @@ impl Scalar for Second {
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Tag {
-    /// Its key.
+    /// The label's key.
     #[serde(deserialize_with = "lenient::plain_text")]
     pub key: String,
-    /// Its value.
+    /// The label's value.
     #[serde(deserialize_with = "lenient::plain_text")]
     pub value: String,
 }

@@ -54,9 +54,9 @@ fn written<S: Serializer>(history: &History, to: S) -> Result<S::Ok, S::Error> {
 }
 
 action! {
-    /// Tells what was measured.
+    /// Reads what was measured of an instance.
     DescribeHistoryMonitorValues, Post, writes: false, MonitorValues, {
-        /// The instance.
+        /// Id of the instance.
         instance_id: String = "InstanceId",
         /// From when; at most a month back.
         start_time: Second = "StartTime",
@@ -66,7 +66,7 @@ action! {
         interval_for_history: String = "IntervalForHistory",
         /// Metrics, joined by commas: `UsedQPS`, `Redis_Basic_Monitor`, `UsedMemory`; of a cluster `UsedQPS$db`.
         monitor_keys: Option<String> = "MonitorKeys",
-        /// Only this node.
+        /// Reads the figures of this node only.
         node_id: Option<String> = "NodeId",
     }
 }

@@ -1,4 +1,4 @@
-//! Paging to the end: what a listing has to tell, so that all of it can be read.
+//! Paging to the end: what a listing has to say of itself, so that all its rows can be read.
 //!
 //! A listing that changes while it is read may repeat rows, which are dropped by their key.
 
@@ -7,9 +7,9 @@ use crate::tair::wire::Action;
 /// One page of a listing.
 #[derive(Debug)]
 pub struct Page<R> {
-    /// Its rows.
+    /// The page's rows.
     pub rows: Vec<R>,
-    /// Rows a page has at most, as the server says it; it may be less than was asked for.
+    /// Rows a page has at most, as the server gives the size; that may be less than was asked for.
     pub size: Option<i64>,
     /// Rows in all, where the listing says it.
     pub total: Option<i64>,
@@ -17,7 +17,7 @@ pub struct Page<R> {
 
 /// An action that lists by pages.
 pub trait Paged: Action {
-    /// A row.
+    /// A row of the listing.
     type Row: Send;
     /// The page sizes it takes, ascending.
     const SIZES: &'static [i64];

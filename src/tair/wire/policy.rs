@@ -33,7 +33,7 @@ pub struct BackupPolicy {
         skip_serializing_if = "Option::is_none"
     )]
     pub enable_backup_log: Option<bool>,
-    /// `1` when Database Backup looks after it.
+    /// `1` when the product Database Backup runs the policy.
     #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub dbs_instance: Option<String>,
     /// From when any moment can be restored.
@@ -42,9 +42,9 @@ pub struct BackupPolicy {
 }
 
 action! {
-    /// Tells the policy.
+    /// Reads the backup policy of an instance.
     DescribeBackupPolicy, Post, writes: false, BackupPolicy, {
-        /// The instance.
+        /// Id of the instance.
         instance_id: String = "InstanceId",
     }
 }
@@ -53,7 +53,7 @@ action! {
     /// Replaces the policy as a whole. What is left out takes the cloud's default: leaving `EnableBackupLog` out may switch
     /// data flashback off, so it is not optional here.
     ModifyBackupPolicy, Post, writes: true, Done, {
-        /// The instance.
+        /// Id of the instance.
         instance_id: String = "InstanceId",
         /// One whole hour of UTC, `05:00Z-06:00Z`.
         preferred_backup_time: String = "PreferredBackupTime",

@@ -1,6 +1,6 @@
 //! Settings of an instance, and the task centre.
 //!
-//! Classic instances refuse the call that tells the settings.
+//! Classic instances refuse the call that reads the settings.
 
 use crate::tair::wire::lenient::{id, list, number, plain_text, text};
 use crate::tair::wire::paging::{Page, Paged};
@@ -23,7 +23,7 @@ pub struct InstanceConfig {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct HistoryTask {
-    /// The task.
+    /// Id of the task.
     #[serde(deserialize_with = "id")]
     pub task_id: String,
     /// `ModifyInsSpec`, `CreateIns`, …; no backup and no restore among them.
@@ -32,25 +32,25 @@ pub struct HistoryTask {
     /// `Scheduled`, `Running`, `Succeed`, `Failed`, …; one published sample has a number.
     #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
-    /// The instance.
+    /// Id of the instance.
     #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub instance_id: Option<String>,
-    /// What it is doing.
+    /// The task's status.
     #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub current_step_name: Option<String>,
-    /// When it began.
+    /// When the task began.
     #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub start_time: Option<String>,
-    /// When it ended.
+    /// When the task ended.
     #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub end_time: Option<String>,
-    /// Seconds left.
+    /// Seconds that the task still takes.
     #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
     pub remain_time: Option<i64>,
-    /// Per cent.
+    /// How much of the task is done, in per cent.
     #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
     pub progress: Option<i64>,
-    /// Why it runs or failed.
+    /// Why the task runs or failed.
     #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub reason_code: Option<String>,
 }
@@ -62,24 +62,24 @@ pub struct HistoryTasks {
     /// For Alibaba Cloud's support.
     #[serde(default, deserialize_with = "plain_text")]
     pub request_id: String,
-    /// The page.
+    /// Number of this page, from 1.
     #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
     pub page_number: Option<i64>,
     /// Rows a page has at most.
     #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
     pub page_size: Option<i64>,
-    /// Rows in all.
+    /// How many rows all pages have.
     #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
     pub total_count: Option<i64>,
-    /// The tasks.
+    /// The tasks of this page.
     #[serde(default, deserialize_with = "list")]
     pub items: Vec<HistoryTask>,
 }
 
 action! {
-    /// Tells the settings of a cloud-native instance.
+    /// Reads the settings of a cloud-native instance.
     DescribeInstanceConfig, Post, writes: false, InstanceConfig, {
-        /// The instance.
+        /// Id of the instance.
         instance_id: String = "InstanceId",
     }
 }
@@ -87,7 +87,7 @@ action! {
 action! {
     /// Lists the tasks of a region.
     DescribeHistoryTasks, Post, writes: false, HistoryTasks, {
-        /// The region.
+        /// Id of the region.
         region_id: Option<String> = "RegionId",
         /// Tasks begun at or after this.
         from_start_time: Second = "FromStartTime",
@@ -99,7 +99,7 @@ action! {
         status: Option<String> = "Status",
         /// The page, from 1.
         page_number: Option<i64> = "PageNumber",
-        /// 10 to 100.
+        /// Rows a page has, 10 to 100.
         page_size: Option<i64> = "PageSize",
     }
 }

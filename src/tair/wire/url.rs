@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub struct DownloadUrl(Secret);
 
 impl DownloadUrl {
-    /// Wraps a URL.
+    /// Takes a URL as a secret.
     pub fn new(url: impl Into<String>) -> Self {
         Self(Secret::new(url))
     }

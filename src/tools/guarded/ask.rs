@@ -1,7 +1,7 @@
-//! Asking the person, and what follows from an answer that is no yes.
+//! Asking the person, and the reply to an answer that is no yes.
 
 use super::reply::{Guarded, GuardedStatus, impact, refusal, shown};
-use super::{Echoed, Flow, State};
+use super::{Echoed, Flow, FlowState};
 use crate::guard::check::{Precheck, all_warnings};
 use crate::guard::ledger::ConfirmationStatus;
 use crate::guard::permit;
@@ -9,14 +9,14 @@ use crate::guard::person::{Answer, Yes, question};
 use crate::model::fault::Fault;
 use crate::tools::{Asked, Outcome};
 
-/// Answers that are no yes before the token is withdrawn.
+/// Wrong answers after which the token is withdrawn.
 const WRONG_ANSWERS: u32 = 3;
 const APPROVE: &str = "A person can approve at a terminal on this machine: tair-backup-mcp approve";
 const UNCHANGED: &str = "Nothing has been changed.";
 
 impl Flow<'_> {
-    /// Asks the person, unless their yes is recorded already or the rules do without it.
-    pub(super) async fn ask(&self, echoed: Echoed, prechecks: Vec<Precheck>) -> Result<State, Fault> {
+    /// Asks the person, unless their yes is recorded already or the rules need none.
+    pub(super) async fn ask(&self, echoed: Echoed, prechecks: Vec<Precheck>) -> Result<FlowState, Fault> {
         let (state, open) = (&self.call.app.state, &echoed.open);
         let yes = match Yes::recorded(open).or_else(|| Yes::by_rules(self.rules)) {
             Some(yes) => yes,
@@ -28,19 +28,21 @@ impl Flow<'_> {
                 match self.call.person.ask(open, &question).await {
                     Asked::Deferred => {
                         let nonce = open.nonce.clone();
-                        return Ok(State::Over(Outcome::AskPerson { nonce, question, until: open.expires_at }));
+                        return Ok(FlowState::Over(Outcome::AskPerson { nonce, question, until: open.expires_at }));
                     }
                     Asked::Answered(Answer::Yes(yes)) => yes,
-                    Asked::Answered(answer) => return State::over(&self.no_yes(&echoed, answer, &prechecks).await?),
+                    Asked::Answered(answer) => {
+                        return FlowState::over(&self.no_yes(&echoed, answer, &prechecks).await?);
+                    }
                 }
             }
         };
         state.record(open.record("approved", format!("by {}", yes.channel().as_str()))).await?;
-        Ok(State::Approved(echoed, yes))
+        Ok(FlowState::Approved(echoed, yes))
     }
 
-    /// Withdraws the token for good. Another call with the same token may have got its yes meanwhile: then this answer comes too
-    /// late to be a no.
+    /// Withdraws the token for good. Another call with the same token may have got a yes meanwhile: then this answer comes
+    /// too late to be a no.
     async fn void(&self, echoed: &Echoed, status: ConfirmationStatus) -> Result<(), Fault> {
         let redeemable = [ConfirmationStatus::Open, ConfirmationStatus::Approved];
         let moved = self.call.app.state.transition(&echoed.open.nonce, &redeemable, status).await?;

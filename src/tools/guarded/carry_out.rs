@@ -1,4 +1,4 @@
-//! Carrying out what was agreed to: the token is redeemed and the act begun in one go, then followed for a while.
+//! Carrying out the act: the token is redeemed and the act begun in one go, then its job is followed for a while.
 
 use super::Flow;
 use super::reply::carried_out;
@@ -15,11 +15,11 @@ use std::time::Duration;
 const JOB_WAIT: Duration = Duration::from_secs(45);
 
 impl Flow<'_> {
-    /// Does what was agreed to.
+    /// Redeems the token and carries the act out.
     pub(super) async fn carry_out(&self, open: Confirmation, yes: Yes) -> Result<Outcome, Fault> {
         let app = self.call.app;
         let (state, provider, agreed) = (Arc::clone(&app.state), Arc::clone(&app.provider), open.clone());
-        // Redeemed and begun in one go: a client that goes away in between must not leave a used token and nothing begun.
+        // Redeemed and begun in one go: a client that goes away in between must not leave a redeemed token and no act.
         let begun = run_detached(self.call, open.plan.act.noun(), async move {
             let done = async {
                 let permit = permit::redeem(state.as_ref(), &agreed, yes).await?;
@@ -40,7 +40,7 @@ impl Flow<'_> {
         if let Carried::Job(job) = &mut carried {
             match follow(self.call, job.clone(), JOB_WAIT).await {
                 Ok(followed) => *job = followed,
-                // It has begun, whatever keeps us from watching it: the caller must get its id.
+                // The job has begun, although it cannot be followed: the caller must get its id.
                 Err(fault) => tracing::error!(job = %job.id, "the job cannot be followed: {fault}"),
             }
         }

@@ -1,7 +1,7 @@
-//! Looking again: at the echoed token, and at all that its plan was made of, before the person is asked and after their yes.
+//! The second look: at the echoed token and at the facts of its plan, before the person is asked and after their yes.
 
 use super::reply::{Guarded, GuardedStatus, shown};
-use super::{Echoed, Flow, State};
+use super::{Echoed, Flow, FlowState};
 use crate::guard::assess::{assess, safety_backup};
 use crate::guard::check::{Precheck, Status, blocked};
 use crate::guard::ledger::ConfirmationStatus;
@@ -11,19 +11,19 @@ use crate::model::fault::Fault;
 use crate::tools::with_progress;
 use jiff::Timestamp;
 
-/// What looking again found.
+/// What the second look found.
 enum Look {
     /// The plan holds; the pre-checks as they are now.
     Holds(Vec<Precheck>),
-    /// It does not, because of these changes.
+    /// The plan does not hold, because of these changes.
     Changed(Vec<String>),
-    /// A check blocks or waits; the reply that says so.
+    /// A check blocks or is pending; the reply that says so.
     Stopped(Box<Guarded>),
 }
 
 impl Flow<'_> {
-    /// Finds the plan that an echoed token stands for, if it may still be used for this act by this caller.
-    pub(super) async fn verify(&self, token: String) -> Result<State, Fault> {
+    /// Finds the plan that an echoed token stands for, and checks that this caller may use it for this act.
+    pub(super) async fn verify(&self, token: String) -> Result<FlowState, Fault> {
         let state = &self.call.app.state;
         let key = state.key().await?;
         let echo = token::read(key, &token)?;
@@ -41,7 +41,7 @@ impl Flow<'_> {
         }
         match open.status {
             ConfirmationStatus::Open | ConfirmationStatus::Approved => {
-                Ok(State::Verified(Echoed { open: Box::new(open), token, safety: None }))
+                Ok(FlowState::Verified(Echoed { open: Box::new(open), token, safety: None }))
             }
             ConfirmationStatus::Declined | ConfirmationStatus::Redeemed | ConfirmationStatus::Superseded => {
                 Err(permit::used())
@@ -49,30 +49,30 @@ impl Flow<'_> {
         }
     }
 
-    /// Looks again before the person is asked: what no longer holds must not cost them a question.
-    pub(super) async fn look_before_asking(&self, mut echoed: Echoed) -> Result<State, Fault> {
+    /// Looks again before the person is asked: a plan that no longer holds must not cost them a question.
+    pub(super) async fn look_before_asking(&self, mut echoed: Echoed) -> Result<FlowState, Fault> {
         if let Some(planned) = echoed.open.plan.safety.clone() {
             let provider = &self.call.app.provider;
             let waiting = provider.safety_status(self.instance_id, &planned.job_id, &planned.backup_id).await?;
             echoed.safety = Some(safety_backup(&self.wait_for_safety(waiting).await?));
         }
         match self.look(&echoed).await? {
-            Look::Holds(prechecks) => Ok(State::Holds(echoed, prechecks)),
+            Look::Holds(prechecks) => Ok(FlowState::Holds(echoed, prechecks)),
             Look::Changed(changes) => self.withdraw(&echoed, changes).await,
-            Look::Stopped(reply) => State::over(&reply),
+            Look::Stopped(reply) => FlowState::over(&reply),
         }
     }
 
-    /// Looks again after the yes. The person may have taken minutes: what they agreed to must still be what there is.
-    pub(super) async fn look_after_yes(&self, echoed: Echoed, yes: Yes) -> Result<State, Fault> {
+    /// Looks again after the yes. The person may have taken minutes, and their yes is to the facts they saw.
+    pub(super) async fn look_after_yes(&self, echoed: Echoed, yes: Yes) -> Result<FlowState, Fault> {
         match self.look(&echoed).await? {
-            Look::Holds(_) => Ok(State::Agreed(echoed.open, yes)),
+            Look::Holds(_) => Ok(FlowState::Agreed(echoed.open, yes)),
             Look::Changed(changes) => self.withdraw(&echoed, changes).await,
-            Look::Stopped(reply) => State::over(&reply),
+            Look::Stopped(reply) => FlowState::over(&reply),
         }
     }
 
-    /// Looks again at all that the plan was made of.
+    /// Reads and assesses the facts again, and compares them with the plan's.
     async fn look(&self, echoed: &Echoed) -> Result<Look, Fault> {
         let Echoed { open, token, safety } = echoed;
         let plan = &open.plan;
@@ -104,11 +104,11 @@ impl Flow<'_> {
     }
 
     /// Withdraws a token whose plan no longer holds; a new plan follows.
-    async fn withdraw(&self, echoed: &Echoed, changes: Vec<String>) -> Result<State, Fault> {
+    async fn withdraw(&self, echoed: &Echoed, changes: Vec<String>) -> Result<FlowState, Fault> {
         let (state, open) = (&self.call.app.state, &echoed.open);
         let redeemable = [ConfirmationStatus::Open, ConfirmationStatus::Approved];
         state.transition(&open.nonce, &redeemable, ConfirmationStatus::Superseded).await?;
         state.record(open.record("plan_changed", changes.join("; "))).await?;
-        Ok(State::Unplanned { changes })
+        Ok(FlowState::Unplanned { changes })
     }
 }

@@ -28,27 +28,27 @@ use crate::model::fault::Fault;
 use crate::tools::{Outcome, ToolCall};
 use reply::{Guarded, GuardedStatus, rows};
 
-/// Where a guarded call is. Each state holds what the next transition needs.
-enum State {
-    /// There is no plan; an earlier one was withdrawn because of these changes.
+/// How far a guarded call is. Each state holds what the next transition needs.
+enum FlowState {
+    /// No plan exists; an earlier one was withdrawn because of these changes.
     Unplanned {
-        /// What no longer held of the earlier plan; empty on a first call.
+        /// Why the earlier plan no longer held; empty on a first call.
         changes: Vec<String>,
     },
     /// A token was echoed.
     Echoed {
-        /// The token as it came.
+        /// The token as the caller sent it.
         token: String,
     },
     /// The token stands for a plan of this very act that nobody has redeemed.
     Verified(Echoed),
-    /// The plan was looked at again, and holds.
+    /// The second look found that the plan holds.
     Holds(Echoed, Vec<Precheck>),
-    /// There is a yes, which may have taken minutes.
+    /// The person said yes, which may have taken minutes.
     Approved(Echoed, Yes),
-    /// After the yes the plan was looked at once more, and holds.
+    /// A further look after the yes found that the plan still holds.
     Agreed(Box<Confirmation>, Yes),
-    /// There is a reply.
+    /// The call ends with this outcome.
     Over(Outcome),
 }
 
@@ -60,7 +60,7 @@ struct Echoed {
     safety: Option<Precheck>,
 }
 
-impl State {
+impl FlowState {
     fn over(reply: &Guarded) -> Result<Self, Fault> {
         reply.outcome().map(Self::Over)
     }
@@ -83,19 +83,19 @@ pub async fn run(call: &ToolCall<'_>, instance_id: &str, act: Act, token: Option
     let rules = Rules { confirmation: guard.confirmation, max_writes_per_second: guard.max_writes_per_second };
     let flow = Flow { call, instance_id, act, rules };
     let mut state = match token {
-        None => State::Unplanned { changes: Vec::new() },
-        Some(token) => State::Echoed { token: token.to_owned() },
+        None => FlowState::Unplanned { changes: Vec::new() },
+        Some(token) => FlowState::Echoed { token: token.to_owned() },
     };
     loop {
         let next = match state {
-            State::Over(outcome) => return Ok(outcome),
-            // From the yes on the audit is told by what carries the act out.
-            State::Agreed(open, yes) => return flow.carry_out(*open, yes).await,
-            State::Unplanned { changes } => flow.plan(changes).await,
-            State::Echoed { token } => flow.verify(token).await,
-            State::Verified(echoed) => flow.look_before_asking(echoed).await,
-            State::Holds(echoed, prechecks) => flow.ask(echoed, prechecks).await,
-            State::Approved(echoed, yes) => flow.look_after_yes(echoed, yes).await,
+            FlowState::Over(outcome) => return Ok(outcome),
+            // From the yes on, carrying the act out writes the audit.
+            FlowState::Agreed(open, yes) => return flow.carry_out(*open, yes).await,
+            FlowState::Unplanned { changes } => flow.plan(changes).await,
+            FlowState::Echoed { token } => flow.verify(token).await,
+            FlowState::Verified(echoed) => flow.look_before_asking(echoed).await,
+            FlowState::Holds(echoed, prechecks) => flow.ask(echoed, prechecks).await,
+            FlowState::Approved(echoed, yes) => flow.look_after_yes(echoed, yes).await,
         };
         state = match next {
             Ok(next) => next,
@@ -108,12 +108,12 @@ pub async fn run(call: &ToolCall<'_>, instance_id: &str, act: Act, token: Option
 }
 
 impl Flow<'_> {
-    /// Writes down what happened before there was a plan.
+    /// Records an event in the audit that no confirmation belongs to.
     async fn audit(&self, event: &str, detail: String) -> Result<(), Fault> {
         self.call.app.state.record(AuditRecord::now(event, self.call.caller.id(), self.instance_id, detail)).await
     }
 
-    /// The call that follows a plan.
+    /// The call that follows a plan, for `next_actions`.
     fn with_token(&self) -> String {
         format!("{} with the same arguments and confirmation_token", self.act.verb())
     }

@@ -1,7 +1,7 @@
-//! The first call: facts are read and assessed, what is there now is backed up, and a plan is made with its token.
+//! The first call: facts are read and assessed, the current data is backed up, and a plan is made with its token.
 
 use super::reply::{Guarded, GuardedStatus, impact, shown};
-use super::{Flow, State};
+use super::{Flow, FlowState};
 use crate::config::ConfirmationPolicy;
 use crate::guard::assess::{assess, safety_backup};
 use crate::guard::check::blocked;
@@ -20,13 +20,13 @@ use std::time::Duration;
 const SAFETY_WAIT: Duration = Duration::from_secs(20);
 
 impl Flow<'_> {
-    /// Makes a plan. `changes`: what no longer held of the earlier one, which was withdrawn.
-    pub(super) async fn plan(&self, changes: Vec<String>) -> Result<State, Fault> {
+    /// Makes a plan. `changes`: why the earlier plan, which was withdrawn, no longer held.
+    pub(super) async fn plan(&self, changes: Vec<String>) -> Result<FlowState, Fault> {
         let planned = self.make_plan().await?;
         if changes.is_empty() || planned.status == GuardedStatus::Blocked {
-            return State::over(&planned);
+            return FlowState::over(&planned);
         }
-        State::over(&Guarded {
+        FlowState::over(&Guarded {
             status: GuardedStatus::PlanChanged,
             code: Some("plan.changed".into()),
             message: format!("Nothing has been changed. The earlier plan no longer holds: {}", changes.join("; ")),
@@ -59,7 +59,7 @@ impl Flow<'_> {
         }
         let mut plan = Plan::new(act.clone(), id, assessment, &prechecks, safety.as_ref(), rules);
         if safety.is_some() {
-            // Changes that our own backup has caused are none of the world. The count of writes stays the one from before it.
+            // Changes that our own safety backup caused do not void the plan. The count of writes stays the one read before the backup.
             let again = provider.facts(id, act, Some(&plan)).await?;
             let again = assess(&again, Some(plan.earlier()), rules, Timestamp::now());
             plan.preconditions.after_safety_backup(&again.preconditions);

@@ -1,4 +1,4 @@
-//! What a guarded tool answers: status, plan, pre-checks with their figures, and what is at stake.
+//! The reply of a guarded tool: status, plan, pre-checks with their figures, and impact.
 
 use crate::guard::check::Precheck;
 use crate::guard::ledger::Confirmation;
@@ -12,57 +12,57 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// One pre-check.
+/// One pre-check in a reply.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct PrecheckRow {
-    /// Its name.
+    /// Name of the check, such as `write_traffic`.
     pub name: &'static str,
-    /// pass, warn, pending or block.
+    /// `pass`, `warn`, `pending` or `block`.
     pub status: &'static str,
-    /// Its figures.
+    /// The figures behind the verdict, in a sentence.
     pub detail: String,
 }
 
-/// What would be done.
+/// A plan in a reply.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct PlanRow {
-    /// The tool that does it.
+    /// Name of the tool that carries the act out.
     pub act: &'static str,
-    /// To which instance.
+    /// Id of the instance that is acted on.
     pub instance_id: String,
-    /// Where it is.
+    /// Where the instance, or the set, is, without credentials.
     pub address: String,
-    /// The set it is about.
+    /// Id of the set that the act is about, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backup_id: Option<String>,
-    /// How it is done, such as `replication` (atomic) or `commands` (not atomic).
+    /// The method, such as `replication` (atomic) or `commands` (not atomic).
     pub way: String,
-    /// What the way means.
+    /// What the method means for the instance.
     pub way_meaning: String,
-    /// The set that brings back what is there now.
+    /// Id of the safety backup, which brings the current data back.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub safety_backup_id: Option<String>,
-    /// `person` or `token`.
+    /// Who has to say yes: `person` or `token` (nobody).
     pub confirmation: &'static str,
-    /// More, by name: when the set was taken, its checksum, the class and price model of a new instance.
+    /// Further facts by name: when the set was taken, its checksum, the class and price model of a new instance.
     #[serde(flatten)]
     pub details: BTreeMap<String, String>,
 }
 
-/// What is at stake.
+/// The impact of an act in a reply.
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct Impact {
-    /// What is there now.
+pub struct ImpactRow {
+    /// What the instance, or the vault, holds now.
     pub now: String,
-    /// What will be there.
+    /// What the instance, or the vault, holds afterwards.
     pub after: String,
-    /// What goes.
+    /// What is lost, or what is paid.
     pub lost: String,
-    /// How to get back.
+    /// How to get the old state back.
     pub way_back: String,
 }
 
-// Without a line for each: every reader of the list of tools would pay for it. The tool's description says what they mean.
+/// How far a guarded call came. Without a line for each: every reader of the list of tools would pay for it.
 #[expect(missing_docs, reason = "a variant's line would become part of the schema")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema, Default)]
 #[serde(rename_all = "snake_case")]
@@ -81,15 +81,15 @@ pub enum GuardedStatus {
     Failed,
 }
 
-/// Reply.
+/// Reply of a guarded tool.
 #[derive(Debug, Serialize, JsonSchema, Default)]
 pub struct Guarded {
-    /// Where it stands.
+    /// How far the call came.
     pub status: GuardedStatus,
     /// Stable code of a refusal or failure.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
-    /// What that means.
+    /// The result of the call, in a sentence or two.
     pub message: String,
     /// The next step.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -97,25 +97,25 @@ pub struct Guarded {
     /// Calls that make sense now.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub next_actions: Vec<String>,
-    /// To be echoed.
+    /// The token, to be echoed unchanged in the second call.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub confirmation_token: Option<String>,
-    /// Until when it is good.
+    /// Until when the token may be echoed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<String>,
-    /// What would be done.
+    /// The plan that the token stands for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plan: Option<PlanRow>,
     /// The pre-checks with their figures.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub prechecks: Vec<PrecheckRow>,
-    /// What is at stake.
+    /// What the act would change and cost.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub impact: Option<Impact>,
-    /// The job that does it.
+    pub impact: Option<ImpactRow>,
+    /// Id of the job that carries the act out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub job_id: Option<String>,
-    /// A person said yes, rather than a policy.
+    /// Whether a person said yes, rather than a policy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub human_verified: Option<bool>,
 }
@@ -138,7 +138,7 @@ pub(super) fn rows(prechecks: &[Precheck]) -> Vec<PrecheckRow> {
 }
 
 impl PlanRow {
-    /// The fields that every plan has a place for; whatever else a plan's JSON holds is one of its details.
+    /// The fields of this type; any other field of a plan's JSON is one of its details.
     pub const NAMED: [&str; 8] =
         ["act", "instance_id", "address", "backup_id", "way", "way_meaning", "safety_backup_id", "confirmation"];
 
@@ -157,9 +157,9 @@ impl PlanRow {
     }
 }
 
-pub(super) fn impact(plan: &Plan) -> Impact {
+pub(super) fn impact(plan: &Plan) -> ImpactRow {
     let impact = plan.impact.clone();
-    Impact { now: impact.now, after: impact.after, lost: impact.lost, way_back: impact.way_back }
+    ImpactRow { now: impact.now, after: impact.after, lost: impact.lost, way_back: impact.way_back }
 }
 
 pub(super) fn refusal(status: GuardedStatus, code: &str, message: &str, hint: &str) -> Guarded {
@@ -173,7 +173,7 @@ pub(super) fn refusal(status: GuardedStatus, code: &str, message: &str, hint: &s
     }
 }
 
-/// The reply about an act that runs or is over.
+/// The outcome of an act that runs or has ended.
 ///
 /// # Errors
 /// `reply.failed`: a bug.

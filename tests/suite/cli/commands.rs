@@ -1,5 +1,5 @@
-//! The command line: what it prints is the tool's own result, its exit codes tell what kind of failure it was, and damage
-//! on the vault harms nothing.
+//! The command line: its output is the tool's own result, its exit codes tell the kind of failure, and damage on the vault harms
+//! nothing.
 
 use crate::support::{Bench, Done, Redis, files_under, finish, root, text, wait};
 use serde_json::Value;
@@ -14,9 +14,9 @@ fn bench() -> (Redis, Bench) {
     (redis, bench)
 }
 
-/// Whether a value is what its schema says, with no key that the schema does not name.
+/// Checks that a value fits its schema, with no key that the schema does not name.
 fn fits(value: &Value, schema: &Value, at: &str) {
-    let is = match value {
+    let kind = match value {
         Value::Object(_) => "object",
         Value::Array(_) => "array",
         Value::String(_) => "string",
@@ -25,10 +25,10 @@ fn fits(value: &Value, schema: &Value, at: &str) {
         Value::Number(_) => "integer",
         Value::Null => "null",
     };
-    let wants = schema["type"].as_str().unwrap_or(is);
-    assert!(wants == is || (wants, is) == ("number", "integer"), "{at} is {is}, the schema says {wants}");
+    let wanted = schema["type"].as_str().unwrap_or(kind);
+    assert!(wanted == kind || (wanted, kind) == ("number", "integer"), "{at} is {kind}, the schema says {wanted}");
     for (key, inner) in value.as_object().into_iter().flatten() {
-        // What lies deeper than the listing goes is not said there; a plan has more by name.
+        // The listing has only the names of nested fields; a plan has further details by name.
         if schema["properties"].is_null() || !schema["additionalProperties"].is_null() {
             continue;
         }
@@ -39,8 +39,8 @@ fn fits(value: &Value, schema: &Value, at: &str) {
     for inner in value.as_array().into_iter().flatten() {
         fits(inner, &schema["items"], &format!("{at}[]"));
     }
-    if let Some(words) = schema["enum"].as_array() {
-        assert!(words.contains(value), "{at} = {value}");
+    if let Some(allowed) = schema["enum"].as_array() {
+        assert!(allowed.contains(value), "{at} = {value}");
     }
 }
 
@@ -193,9 +193,12 @@ fn damaged_data() {
     // Not within a frame's header, where a byte may say how to decompress and change nothing of what comes out.
     for at in [0, 100, good.len() / 3, good.len() / 2, good.len() - 30, good.len() - 1] {
         flip(&path, at);
-        let asked = bench.ask(&backup);
-        assert_eq!((asked.code, &asked.json()["status"]), (3, &"blocked".into()), "byte {at}: {asked:?}");
-        assert!(asked.out.contains("data.rdb.zst") && asked.out.contains("backup_verified"), "byte {at}: {asked:?}");
+        let planned = bench.ask(&backup);
+        assert_eq!((planned.code, &planned.json()["status"]), (3, &"blocked".into()), "byte {at}: {planned:?}");
+        assert!(
+            planned.out.contains("data.rdb.zst") && planned.out.contains("backup_verified"),
+            "byte {at}: {planned:?}"
+        );
         refused(&bench.run(&download), 6, "backup.damaged");
         assert!(files_under(&bench.home().join("downloads")).is_empty(), "byte {at}: something half written is left");
         std::fs::write(&path, &good).unwrap();
@@ -261,7 +264,7 @@ fn damaged_manifest() {
     assert_eq!(bench.backups()[0]["status"], "damaged");
 }
 
-/// Ctrl-C during a backup leaves nothing of it, says so, and the job is settled.
+/// Ctrl-C during a backup leaves no data of the set, prints so, and the job has ended.
 #[test]
 fn ctrl_c_during_a_backup() {
     let redis = Redis::start("redis-7.0", &[]);

@@ -1,11 +1,11 @@
-//! `demo` shows what it says, end to end, and leaves nothing behind however it ends; `doctor` finds what is wrong and names it.
+//! `demo` shows every step, end to end, and leaves nothing behind however it ends; `doctor` reports what is wrong.
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-/// What each step of the demo has to show.
+/// Output of the demo's steps, in order.
 const STEPS: [&str; 13] = [
     "1. The agent looks around",
     "everything: there is no backup",
@@ -87,17 +87,17 @@ fn the_demo_shows_every_step_and_leaves_nothing() {
 /// Told to end while a plan waits for its person, which would keep the sandbox's server alive.
 #[test]
 fn an_interrupted_demo_leaves_nothing() {
-    for (last_words, signal) in [("The agent looks around", "-TERM"), ("It echoes the token", "-INT")] {
+    for (last_line, signal) in [("The agent looks around", "-TERM"), ("It echoes the token", "-INT")] {
         let dir = tempfile::tempdir().unwrap();
         let mut demo = program(dir.path()).arg("demo").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(demo.stdout.take().unwrap()).lines();
-        assert!(lines.any(|line| line.unwrap().contains(last_words)));
+        assert!(lines.any(|line| line.unwrap().contains(last_line)));
         assert!(Command::new("kill").args([signal, &demo.id().to_string()]).status().unwrap().success());
         let rest: Vec<String> = lines.map(Result::unwrap).collect();
         let status = demo.wait().unwrap();
-        let mut said = String::new();
-        demo.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-        assert_eq!(status.code(), Some(130), "{rest:?} {said}");
+        let mut stderr = String::new();
+        demo.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+        assert_eq!(status.code(), Some(130), "{rest:?} {stderr}");
         nothing_is_left(dir.path());
     }
 }

@@ -1,5 +1,5 @@
-//! The first minute: one instance needs no file, `init` writes one that works and never over another, and a wrong scheme is
-//! named at once.
+//! The first minute: one instance needs no file, `init` writes a file that works and never overwrites one, and a wrong scheme is
+//! reported at once.
 
 use crate::support::{Done, Redis, free_port, program, root, text, wait};
 use serde_json::json;
@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// Somebody's machine with nothing of ours on it yet.
+/// A user's machine without any of our files.
 struct Machine(TempDir);
 
 impl Machine {
@@ -39,7 +39,7 @@ impl Machine {
         Done { code: output.status.code().unwrap_or(-1), out: text(&output.stdout), err: text(&output.stderr) }
     }
 
-    /// Ids and whether each answers.
+    /// Ids, and whether each instance answers.
     fn instances(done: &Done) -> Vec<(String, bool)> {
         assert_eq!(done.code, 0, "{done:?}");
         let rows = done.json()["instances"].as_array().unwrap().clone();
@@ -160,7 +160,7 @@ fn init_from_options() {
     assert_eq!(ids(&machine.run(&["describe-instances", "--json"])), ["carts"]);
 }
 
-/// Every key that the file shows as a comment is one that may be used as it stands.
+/// Every key that the file has as a comment may be used as it is.
 #[test]
 fn what_init_comments_out_is_right() {
     let machine = Machine::new();
@@ -263,9 +263,9 @@ fn a_wrong_scheme_is_named_at_once() {
     }
 }
 
-/// What came of a command's job is said once: there is no log line beside it.
+/// The failure of a command's job is printed once: no log line repeats it.
 #[test]
-fn a_failure_is_said_once() {
+fn a_failure_is_printed_once() {
     let machine = Machine::new();
     let args = ["create-backup", "--instance-id", "orders", "--url", "orders=redis://127.0.0.1:1"];
     let failed = machine.run(&args);
@@ -275,6 +275,6 @@ fn a_failure_is_said_once() {
     let unknown = machine.run(&["create-backup", "--instance-id", "carts", "--url", "orders=redis://127.0.0.1:1"]);
     assert_eq!(unknown.err.matches("no instance").count(), 1, "{unknown:?}");
     assert_eq!(unknown.err.lines().count(), 2, "an error and a hint: {unknown:?}");
-    let asked = machine.run_with("TAIR_BACKUP_MCP_LOG", "warn", &args);
-    assert!(asked.err.contains("cannot connect"), "who asks for the log gets it: {asked:?}");
+    let logged = machine.run_with("TAIR_BACKUP_MCP_LOG", "warn", &args);
+    assert!(logged.err.contains("cannot connect"), "who asks for the log gets it: {logged:?}");
 }

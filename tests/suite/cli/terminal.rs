@@ -1,5 +1,5 @@
-//! A person at a real terminal: their typed id approves what an agent planned, their no declines it, anything else leaves it
-//! open; and where there is no terminal, nobody has said anything.
+//! A person at a real terminal: the typed id approves an agent's plan, a no declines it, anything else leaves it open; and
+//! without a terminal there is no answer.
 
 use crate::support::{Bench, Done, Redis, root, text};
 use serde_json::json;
@@ -52,15 +52,15 @@ fn approve_by_the_typed_id() {
     assert_eq!(piped.code, 3, "{piped:?}");
     assert!(piped.err.contains("[person.no_channel]") && piped.err.contains("hint: "), "{piped:?}");
     for (typed, says) in [("yes", "not the instance id"), ("order", "not the instance id"), ("", "Left open")] {
-        let seen = at_terminal(&bench, &[(QUESTION, typed)], &["approve"]);
-        assert!(seen.code == 0 && seen.out.contains(says), "{typed:?}: {seen:?}");
+        let done = at_terminal(&bench, &[(QUESTION, typed)], &["approve"]);
+        assert!(done.code == 0 && done.out.contains(says), "{typed:?}: {done:?}");
         assert_open(&redis, &bench, &backup, &token);
     }
-    let seen = at_terminal(&bench, &[], &["approve", "--instance-id", "carts"]);
-    assert!(seen.out.contains("Nothing waits"), "{seen:?}");
-    let seen = at_terminal(&bench, &[(QUESTION, "orders")], &["approve", "--instance-id", "orders"]);
-    assert!(seen.code == 0 && seen.out.contains("Approved"), "{seen:?}");
-    assert!(seen.out.contains("RESTORE OVERWRITES DATA") && seen.out.contains(&backup), "{seen:?}");
+    let done = at_terminal(&bench, &[], &["approve", "--instance-id", "carts"]);
+    assert!(done.out.contains("Nothing waits"), "{done:?}");
+    let done = at_terminal(&bench, &[(QUESTION, "orders")], &["approve", "--instance-id", "orders"]);
+    assert!(done.code == 0 && done.out.contains("Approved"), "{done:?}");
+    assert!(done.out.contains("RESTORE OVERWRITES DATA") && done.out.contains(&backup), "{done:?}");
     let echo = bench.run(&Bench::echo(&backup, &token));
     assert_eq!(echo.code, 0, "{echo:?}");
     let reply = echo.json();
@@ -80,8 +80,8 @@ fn approve_by_no_declines() {
     let (redis, bench, backup, _) = bench();
     let token = bench.token(&backup);
     let before = redis.digest();
-    let seen = at_terminal(&bench, &[(QUESTION, "no")], &["approve"]);
-    assert!(seen.code == 0 && seen.out.contains("Declined"), "{seen:?}");
+    let done = at_terminal(&bench, &[(QUESTION, "no")], &["approve"]);
+    assert!(done.code == 0 && done.out.contains("Declined"), "{done:?}");
     let echo = bench.run(&Bench::echo(&backup, &token));
     assert_eq!((echo.code, &echo.json()["code"]), (3, &"confirm.used".into()), "{echo:?}");
     assert!(at_terminal(&bench, &[], &["approve"]).out.contains("Nothing waits"));
@@ -97,18 +97,18 @@ fn restore_instance_asks_at_the_terminal() {
     for (typed, code, says) in
         [("no", 3, "person.declined"), ("", 3, "person.dismissed"), ("yes", 3, "person.not_confirmed")]
     {
-        let seen = at_terminal(&bench, &[(QUESTION, typed)], &args);
-        assert!(seen.code == code && seen.out.contains(says), "{typed:?}: {seen:?}");
+        let done = at_terminal(&bench, &[(QUESTION, typed)], &args);
+        assert!(done.code == code && done.out.contains(says), "{typed:?}: {done:?}");
         assert_eq!(redis.digest(), before);
     }
-    let seen = at_terminal(&bench, &[(QUESTION, "orders")], &args);
-    assert!(seen.code == 0 && seen.out.contains("human_verified true"), "{seen:?}");
-    assert!(seen.out.contains("write_traffic") && seen.out.contains("lost "), "{seen:?}");
+    let done = at_terminal(&bench, &[(QUESTION, "orders")], &args);
+    assert!(done.code == 0 && done.out.contains("human_verified true"), "{done:?}");
+    assert!(done.out.contains("write_traffic") && done.out.contains("lost "), "{done:?}");
     assert_eq!(redis.digest(), intact);
     // With --json a program reads, so nobody is asked even here.
     redis.run(&["SET", "marker", "again"]);
     let token = bench.token(&backup);
-    let seen = at_terminal(&bench, &[], &Bench::echo(&backup, &token));
-    assert!(seen.code == 3 && seen.out.contains("person.no_channel"), "{seen:?}");
+    let done = at_terminal(&bench, &[], &Bench::echo(&backup, &token));
+    assert!(done.code == 3 && done.out.contains("person.no_channel"), "{done:?}");
     assert!(text(&bench.jobs()[0]["kind"]) == "backup", "no restore was begun");
 }

@@ -1,4 +1,4 @@
-//! Authentication by the emulator: both signatures are taken, and everything that the cloud turns away is turned away in its words.
+//! Authentication by the emulator: both signatures are accepted, and each refusal has the cloud's code and message.
 
 use crate::support::emulator::{EVER, Emulator, SECRET, Signing};
 use crate::support::{Bench, Redis, finish, free_port};
@@ -13,12 +13,12 @@ fn stage() -> (Redis, Bench) {
     (redis, bench)
 }
 
-/// V3 and V1, POST and GET, in the query and in a form: each is let in, once.
+/// V3 and V1, POST and GET, in the query and in a form: each is admitted, once.
 #[test]
-fn every_way_to_sign_is_let_in_once() {
+fn every_way_to_sign_is_admitted_once() {
     let (_redis, bench) = stage();
     let emulator = Emulator::start(&bench, &[]);
-    assert_eq!(emulator.said, format!("emulating 1 instances at http://127.0.0.1:{}\n", emulator.port));
+    assert_eq!(emulator.announced, format!("emulating 1 instances at http://127.0.0.1:{}\n", emulator.port));
     let params = [("InstanceId", "orders"), ("Unknown", "h.*llo,user:[0-9]+ ~key/中")];
     for (method, older, form) in [
         ("POST", false, false),
@@ -38,7 +38,7 @@ fn every_way_to_sign_is_let_in_once() {
     }
 }
 
-/// Wrong secrets, keys, dates, versions, tokens and actions, each with the cloud's code.
+/// Wrong secrets, keys, dates, versions, tokens and actions are refused, each with the cloud's code.
 #[test]
 fn what_the_gateway_refuses() {
     let (_redis, bench) = stage();
@@ -58,8 +58,8 @@ fn what_the_gateway_refuses() {
         for minutes in [-16, 16] {
             let date = now + SignedDuration::from_mins(minutes);
             let by = Signing { older, date, ..Signing::new() };
-            let told = emulator.signed("POST", "DescribeRegions", &[], &by).unwrap();
-            assert_eq!(told.refused(), (400, "InvalidTimeStamp.Expired".into()), "{minutes}");
+            let reply = emulator.signed("POST", "DescribeRegions", &[], &by).unwrap();
+            assert_eq!(reply.refused(), (400, "InvalidTimeStamp.Expired".into()), "{minutes}");
         }
         for minutes in [-14, 14] {
             let date = now + SignedDuration::from_mins(minutes);
@@ -67,7 +67,7 @@ fn what_the_gateway_refuses() {
             emulator.signed("POST", "DescribeRegions", &[], &by).unwrap().ok();
         }
     }
-    // A wrong signature does not spend the nonce of a right one.
+    // A wrong signature does not use up the nonce of a right one.
     let right = Signing::new();
     let wrong = Signing { secret: "another".into(), ..right.clone() };
     emulator.signed("POST", "DescribeRegions", &[], &wrong).unwrap().refused();
@@ -86,15 +86,15 @@ fn what_the_gateway_refuses() {
     let nobody = emulator.call("DescribeBackupPolicy", &[("InstanceId", "order")]);
     assert_eq!(nobody.refused(), (404, "InvalidInstanceId.NotFound".into()));
     assert_eq!(emulator.raw("GET", "/else", &[emulator.host()], b"").unwrap().refused().0, 404);
-    // Not switched on.
+    // Fault control is not switched on.
     for path in ["/faults", "/mishaps"] {
         assert_eq!(emulator.raw("GET", path, &[emulator.host()], b"").unwrap().refused().0, 404, "{path}");
     }
 }
 
-/// A temporary key wants its token, and no other.
+/// A temporary key needs its token, and no other.
 #[test]
-fn a_token_is_judged() {
+fn only_the_token_of_the_key_is_accepted() {
     let (_redis, bench) = stage();
     let emulator = Emulator::start(&bench, &["--security-token", "tok=="]);
     for older in [false, true] {
@@ -108,9 +108,9 @@ fn a_token_is_judged() {
     }
 }
 
-/// Garbage, oversized heads and bodies, and connections that say nothing: it goes on serving.
+/// Garbage, oversized heads and bodies, and silent connections do not stop the emulator.
 #[test]
-fn garbage_does_not_stop_it() {
+fn garbage_does_not_stop_the_emulator() {
     let (_redis, bench) = stage();
     let emulator = Emulator::start(&bench, &[]);
     let mut silent = TcpStream::connect(("127.0.0.1", emulator.port)).unwrap();
@@ -127,21 +127,21 @@ fn garbage_does_not_stop_it() {
         }
     }
     let long = [emulator.host(), ("x-long".to_owned(), "a".repeat(1 << 20))];
-    let told = emulator.raw("GET", "/", &long, b"").map(|a| a.status);
-    assert_eq!(told, Some(431));
-    let told = emulator.raw("POST", "/", &[emulator.host()], &vec![b'a'; 2 << 20]);
-    assert!(told.is_none_or(|t| t.status == 413));
+    let reply = emulator.raw("GET", "/", &long, b"").map(|a| a.status);
+    assert_eq!(reply, Some(431));
+    let reply = emulator.raw("POST", "/", &[emulator.host()], &vec![b'a'; 2 << 20]);
+    assert!(reply.is_none_or(|t| t.status == 413));
     let odd = [emulator.host(), ("authorization".to_owned(), "ACS3-HMAC-SHA256 Credential=,,=".to_owned())];
     assert_eq!(emulator.raw("POST", "/?%zz=%&&=", &odd, b"").unwrap().refused().1, "IncompleteSignature");
     emulator.call("DescribeRegions", &[]).ok();
     assert_eq!(emulator.interrupt(), Some(0));
-    // As service managers ask.
+    // SIGTERM, as from service managers.
     assert_eq!(Emulator::start(&bench, &[]).end("-TERM").0, Some(0));
 }
 
-/// Only this machine is listened to, and one process serves a home; both are said, and the secret never is.
+/// Only loopback is listened on, and one process serves a home; a violation is refused, and the secret never printed.
 #[test]
-fn what_it_does_not_serve() {
+fn the_emulator_listens_on_loopback_and_once_a_home() {
     let (_redis, bench) = stage();
     let run = |more: &[&str]| {
         let mut command = bench.command(&["emulate", "--access-key-id", "id", "--access-key-secret", SECRET]);
@@ -149,45 +149,45 @@ fn what_it_does_not_serve() {
         assert!(!format!("{done:?}").contains(SECRET), "{done:?}");
         done
     };
-    let told = run(&["--listen", &format!("0.0.0.0:{}", free_port())]);
-    assert!(told.code == 3 && told.err.contains("[emulator.not_loopback]"), "{told:?}");
-    let told = run(&["--listen", "127.0.0.1:0", "--fault", "throtle,action=CreateBackup"]);
-    assert!(told.code == 2 && told.err.contains("did you mean throttle?"), "{told:?}");
+    let reply = run(&["--listen", &format!("0.0.0.0:{}", free_port())]);
+    assert!(reply.code == 3 && reply.err.contains("[emulator.not_loopback]"), "{reply:?}");
+    let reply = run(&["--listen", "127.0.0.1:0", "--fault", "throtle,action=CreateBackup"]);
+    assert!(reply.code == 2 && reply.err.contains("did you mean throttle?"), "{reply:?}");
     let emulator = Emulator::start(&bench, &["--listen", "0.0.0.0:0", "--listen-beyond-loopback"]);
-    assert!(emulator.said.contains("http://0.0.0.0:"), "{}", emulator.said);
+    assert!(emulator.announced.contains("http://0.0.0.0:"), "{}", emulator.announced);
     emulator.call("DescribeRegions", &[]).ok();
-    let told = run(&["--listen", "127.0.0.1:0"]);
-    assert!(told.code == 2 && told.err.contains("[emulator.running]"), "{told:?}");
+    let reply = run(&["--listen", "127.0.0.1:0"]);
+    assert!(reply.code == 2 && reply.err.contains("[emulator.running]"), "{reply:?}");
     drop(emulator);
-    let told = bench.run(&["emulate", "--help"]);
-    for word in ["--fault-control", "cloud_native", "retry_after_ms", "ALIBABA_CLOUD_ACCESS_KEY_SECRET"] {
-        assert!(told.out.contains(word), "{word}: {}", told.out);
+    let reply = bench.run(&["emulate", "--help"]);
+    for needle in ["--fault-control", "cloud_native", "retry_after_ms", "ALIBABA_CLOUD_ACCESS_KEY_SECRET"] {
+        assert!(reply.out.contains(needle), "{needle}: {}", reply.out);
     }
 }
 
-/// With `--read-only` calls may look and change nothing, as those of a user with no more rights.
+/// With `--read-only` calls may read and change nothing, as those of a RAM user without write permissions.
 #[test]
 fn read_only_holds_for_signed_callers() {
     let (_redis, bench) = stage();
     let emulator = Emulator::start_with(&bench, &["--read-only"], &[]);
     emulator.call("DescribeBackupPolicy", &[("InstanceId", "orders")]).ok();
     for action in ["CreateBackup", "RestoreInstance", "DeleteBackup", "ModifyBackupPolicy", "LockDBInstanceWrite"] {
-        let told = emulator.call(action, &[("InstanceId", "orders"), ("DBInstanceId", "orders"), ("BackupId", "1")]);
-        assert_eq!(told.refused(), (403, "Forbidden.RAM".into()), "{action}");
-        assert_eq!(told.json()["AccessDeniedDetail"]["AuthAction"], "-", "{action}");
+        let reply = emulator.call(action, &[("InstanceId", "orders"), ("DBInstanceId", "orders"), ("BackupId", "1")]);
+        assert_eq!(reply.refused(), (403, "Forbidden.RAM".into()), "{action}");
+        assert_eq!(reply.json()["AccessDeniedDetail"]["AuthAction"], "-", "{action}");
     }
     assert!(bench.backups().is_empty());
 }
 
-/// A wrong word in the configuration is refused with the right one.
+/// An unknown key or value in the configuration is refused with the nearest known one.
 #[test]
 fn the_configuration_is_read_strictly() {
     let redis = Redis::start("redis-7.0", &[]);
     let with = |emulate: &str| {
         let bench = Bench::new(&crate::support::unattended(&redis, &format!("emulate = {{ {emulate} }}")));
-        let told = bench.run(&["describe-instances"]);
-        assert_eq!(told.code, 2, "{told:?}");
-        told.err
+        let reply = bench.run(&["describe-instances"]);
+        assert_eq!(reply.code, 2, "{reply:?}");
+        reply.err
     };
     assert!(with("generatoin = \"classic\"").contains("Did you mean `generation`?"));
     assert!(with("generation = \"cloud-native\"").contains("Did you mean `cloud_native`?"));

@@ -1,4 +1,4 @@
-//! Backups through the emulated API: real sets, listed in the cloud's words, fetched by URLs that expire; and the policy.
+//! Backups through the emulated API: real sets, listed in the cloud's format, fetched by URLs that expire; and the policy.
 
 use crate::support::emulator::{EVER, Emulator};
 use crate::support::{Bench, Redis, program, text, unattended, wait};
@@ -33,7 +33,7 @@ fn all(id: &str) -> DescribeBackups {
     }
 }
 
-/// The round as a client of the cloud makes it: describe, back up, poll, list, fetch; what is fetched is the instance's data.
+/// A round of a client of the cloud: describe, back up, poll, list, fetch. The file fetched is the instance's data.
 #[tokio::test]
 async fn a_round_with_our_own_client() {
     let (redis, bench) = stage("");
@@ -57,10 +57,10 @@ async fn a_round_with_our_own_client() {
     let deadline = Instant::now() + Duration::from_secs(60);
     let set = loop {
         assert!(Instant::now() < deadline, "the job does not end");
-        let told = client.call(&tasks).await.unwrap().backup_jobs;
-        assert_eq!((told.len(), told[0].task_action.as_deref()), (1, Some("TempBackupTask")));
-        assert_eq!(told[0].backup_job_id.unwrap().to_string(), job.backup_job_id);
-        if told[0].is_finished() {
+        let reply = client.call(&tasks).await.unwrap().backup_jobs;
+        assert_eq!((reply.len(), reply[0].task_action.as_deref()), (1, Some("TempBackupTask")));
+        assert_eq!(reply[0].backup_job_id.unwrap().to_string(), job.backup_job_id);
+        if reply[0].is_finished() {
             let mut sets = client.list(&all("orders")).await.unwrap();
             assert_eq!(sets.len(), 1);
             break sets.remove(0);
@@ -87,7 +87,8 @@ fn manifest(bench: &Bench) -> Value {
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
-/// Parts of a file are parts of it; a URL that is altered, expired or for another method opens nothing; damage is not sent.
+/// Parts of a file are parts of the whole; an altered or expired URL, or one for another method, opens nothing; damage is
+/// not sent.
 #[test]
 fn urls_open_one_file_for_a_while() {
     let (redis, bench) = stage("");
@@ -119,19 +120,19 @@ fn urls_open_one_file_for_a_while() {
         (good.split('?').next().unwrap().to_owned(), "AccessDenied"),
         (good.replace("LTAIemulator", "LTAInobody"), "InvalidAccessKeyId"),
     ] {
-        let told = emulator.fetch(&bad, &[]);
-        assert_eq!(told.status, 403, "{bad}");
-        assert!(told.text().contains(&format!("<Code>{code}</Code>")), "{bad}: {}", told.text());
-        assert_eq!(told.header("content-type"), Some("application/xml"));
+        let reply = emulator.fetch(&bad, &[]);
+        assert_eq!(reply.status, 403, "{bad}");
+        assert!(reply.text().contains(&format!("<Code>{code}</Code>")), "{bad}: {}", reply.text());
+        assert_eq!(reply.header("content-type"), Some("application/xml"));
     }
     let target = good.split(&emulator.port.to_string()).nth(1).unwrap();
     assert_eq!(emulator.raw("PUT", target, &[emulator.host()], b"").unwrap().status, 403);
-    let told = wait("the URL to expire", Duration::from_secs(20), || {
-        Some(emulator.fetch(&good, &[])).filter(|told| told.status == 403)
+    let reply = wait("the URL to expire", Duration::from_secs(20), || {
+        Some(emulator.fetch(&good, &[])).filter(|reply| reply.status == 403)
     });
-    assert!(told.text().contains("<Message>Request has expired.</Message>"), "{}", told.text());
+    assert!(reply.text().contains("<Message>Request has expired.</Message>"), "{}", reply.text());
 
-    // A byte in the last frame but one: what is sent must not end as if it were whole.
+    // A damaged byte in the middle: the transfer must not end as if the file were whole.
     let id = text(&bench.backups()[0]["backup_id"]);
     let data = bench.home().join("vault/orders").join(id).join("data.rdb.zst");
     let mut bytes = std::fs::read(&data).unwrap();
@@ -143,22 +144,22 @@ fn urls_open_one_file_for_a_while() {
     assert_eq!(row["BackupStatus"], "Success");
 }
 
-/// One at a time, thirty a day, none where there is no replica; and a job that fails is told as the cloud tells it.
+/// One backup at a time, thirty a day, none without a replica; and a failed job is reported as the cloud reports it.
 #[test]
 fn backups_are_refused_as_the_cloud_refuses_them() {
     let (mut redis, bench) = stage("");
     let emulator = Emulator::start(&bench, &["--fault-control"]);
     for days in ["6", "731", "0", "-2", "x"] {
-        let told = emulator.call("CreateBackup", &[("InstanceId", "orders"), ("BackupRetentionPeriod", days)]);
-        assert_eq!(told.refused(), (400, "InvalidBackupRetentionPeriod.Malformed".into()), "{days}");
+        let reply = emulator.call("CreateBackup", &[("InstanceId", "orders"), ("BackupRetentionPeriod", days)]);
+        assert_eq!(reply.refused(), (400, "InvalidBackupRetentionPeriod.Malformed".into()), "{days}");
     }
     emulator.inject(json!({"kind": "slow", "action": "CreateBackup", "seconds": 3}));
     let job = text(&emulator.call("CreateBackup", &[("InstanceId", "orders")]).ok()["BackupJobID"]);
     assert_eq!(emulator.call("CreateBackup", &[("InstanceId", "orders")]).refused(), (400, "BackupJobExists".into()));
     let mut seen = Vec::new();
     wait("the job's end", Duration::from_secs(30), || {
-        let told = emulator.call("DescribeBackupTasks", &[("InstanceId", "orders"), ("BackupJobId", &job)]).ok();
-        let row = &told["BackupJobs"][0];
+        let reply = emulator.call("DescribeBackupTasks", &[("InstanceId", "orders"), ("BackupJobId", &job)]).ok();
+        let row = &reply["BackupJobs"][0];
         assert_eq!(row["BackupJobID"].as_i64().unwrap().to_string(), job);
         let status = text(&row["BackupProgressStatus"]);
         if seen.last() != Some(&status) {
@@ -173,9 +174,9 @@ fn backups_are_refused_as_the_cloud_refuses_them() {
     for _ in 1..30 {
         emulator.backup("orders");
     }
-    let told = emulator.call("CreateBackup", &[("InstanceId", "orders")]);
-    assert_eq!(told.refused(), (400, "BackupTimesExceeded".into()));
-    assert_eq!(told.json()["Message"], "Exceeding the daily backup times of this DB instance.");
+    let reply = emulator.call("CreateBackup", &[("InstanceId", "orders")]);
+    assert_eq!(reply.refused(), (400, "BackupTimesExceeded".into()));
+    assert_eq!(reply.json()["Message"], "Exceeding the daily backup times of this DB instance.");
 
     let page = |number: &str, size: &str| {
         let params = [&[("InstanceId", "orders"), ("PageNumber", number), ("PageSize", size)], &EVER[..]].concat();
@@ -198,7 +199,7 @@ fn backups_are_refused_as_the_cloud_refuses_them() {
     assert_eq!(range(early, "2026-01-01T00:00:00Z").refused().1, "InvalidEndTime.Malformed");
     assert_eq!(range(early, "2020-01-01T00:00Z").ok()["TotalCount"], 0);
 
-    // A server that is away: the job is taken and fails.
+    // An unreachable server: the job is accepted and fails.
     drop(emulator);
     std::fs::remove_file(bench.home().join("emulator.json")).unwrap();
     redis.kill();
@@ -209,20 +210,20 @@ fn backups_are_refused_as_the_cloud_refuses_them() {
         emulator.rows("orders", &[("BackupJobId", &job)]).into_iter().next()
     });
     assert_eq!((&failed["BackupStatus"], &failed["BackupDownloadURL"]), (&json!("Failed"), &Value::Null));
-    let told = emulator.call("DescribeBackupTasks", &[("InstanceId", "orders"), ("BackupJobId", &job)]).ok();
-    assert_eq!(told["BackupJobs"], json!([]));
+    let reply = emulator.call("DescribeBackupTasks", &[("InstanceId", "orders"), ("BackupJobId", &job)]).ok();
+    assert_eq!(reply["BackupJobs"], json!([]));
 }
 
-/// Ids, policy and who asked for what outlive the process; a manual set can be deleted, an automatic one cannot.
+/// Ids, policy and requested backups outlive the process; a manual set can be deleted, an automated one cannot.
 #[test]
 fn a_restart_changes_nothing() {
     let (redis, bench) = stage("generation = \"cloud_native\", flashback = true");
     redis.run(&["SET", "a", "1"]);
     let emulator = Emulator::start(&bench, &[]);
     let policy = |emulator: &Emulator| {
-        let mut told = emulator.call("DescribeBackupPolicy", &[("InstanceId", "orders")]).ok();
-        told.as_object_mut().unwrap().remove("RequestId");
-        told
+        let mut reply = emulator.call("DescribeBackupPolicy", &[("InstanceId", "orders")]).ok();
+        reply.as_object_mut().unwrap().remove("RequestId");
+        reply
     };
     let modify = |more: &[(&str, &str)]| {
         let base = [("InstanceId", "orders"), ("PreferredBackupPeriod", "Sunday,Monday")];
@@ -231,13 +232,13 @@ fn a_restart_changes_nothing() {
     let hour = ("PreferredBackupTime", "23:00Z-24:00Z");
     assert_eq!(policy(&emulator)["EnableBackupLog"], 0);
     modify(&[hour, ("EnableBackupLog", "1"), ("BackupRetentionPeriod", "30")]).ok();
-    let told = policy(&emulator);
-    assert_eq!((&told["BackupRetentionPeriod"], &told["EnableBackupLog"]), (&json!("30"), &json!(1)));
+    let reply = policy(&emulator);
+    assert_eq!((&reply["BackupRetentionPeriod"], &reply["EnableBackupLog"]), (&json!("30"), &json!(1)));
     assert_eq!(
-        (&told["PreferredBackupPeriod"], &told["PreferredBackupTime"]),
+        (&reply["PreferredBackupPeriod"], &reply["PreferredBackupTime"]),
         (&json!("Monday,Sunday"), &json!(hour.1))
     );
-    assert!(told["BackupLogStartTime"].is_string() && told["PreferredNextBackupTime"].is_string(), "{told}");
+    assert!(reply["BackupLogStartTime"].is_string() && reply["PreferredNextBackupTime"].is_string(), "{reply}");
     for (param, code) in [
         (("PreferredBackupTime", "05:30Z-06:30Z"), "InvalidPreferredBackupTime.Format"),
         (("PreferredBackupTime", "05:00Z-07:00Z"), "InvalidPreferredBackupTime.Format"),
@@ -245,13 +246,13 @@ fn a_restart_changes_nothing() {
         assert_eq!(modify(&[param]).refused(), (400, code.into()));
     }
     for days in ["6", "731", "x"] {
-        let told = modify(&[hour, ("BackupRetentionPeriod", days)]).refused();
-        assert_eq!(told.1, "InvalidBackupRetentionPeriod.Malformed", "{days}");
+        let reply = modify(&[hour, ("BackupRetentionPeriod", days)]).refused();
+        assert_eq!(reply.1, "InvalidBackupRetentionPeriod.Malformed", "{days}");
     }
     let odd = [("InstanceId", "orders"), ("PreferredBackupPeriod", "Mon"), hour];
     assert_eq!(emulator.call("ModifyBackupPolicy", &odd).refused().1, "InvalidPreferredBackupPeriod.Malformed");
     assert_eq!(modify(&[]).refused().1, "MissingParameter");
-    assert_eq!(policy(&emulator), told, "a refusal changed something");
+    assert_eq!(policy(&emulator), reply, "a refusal changed something");
 
     let manual = emulator.backup("orders");
     drop(emulator);
@@ -263,16 +264,16 @@ fn a_restart_changes_nothing() {
         rows
     };
     let emulator = Emulator::start(&bench, &[]);
-    assert_eq!(policy(&emulator), told);
+    assert_eq!(policy(&emulator), reply);
     assert_eq!(rows(&emulator)[0]["BackupId"], manual["BackupId"]);
     assert_eq!(rows(&emulator)[0]["BackupMode"], "Manual");
-    // What is left out takes the default: flashback is off again.
+    // A parameter left out takes the default: flashback is off again.
     let base = [("InstanceId", "orders"), ("PreferredBackupPeriod", "Monday"), hour];
     emulator.call("ModifyBackupPolicy", &base).ok();
-    let told = policy(&emulator);
-    assert_eq!((&told["EnableBackupLog"], &told["BackupRetentionPeriod"]), (&json!(0), &json!("7")));
+    let reply = policy(&emulator);
+    assert_eq!((&reply["EnableBackupLog"], &reply["BackupRetentionPeriod"]), (&json!(0), &json!("7")));
 
-    // A set that a policy asked for, as its manifest will say.
+    // An automated set, by its manifest.
     let id = text(&bench.backups()[0]["backup_id"]);
     let path = bench.home().join("vault/orders").join(&id).join("manifest.json");
     let manifest: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
@@ -304,7 +305,7 @@ fn a_restart_changes_nothing() {
     assert!(rows(&emulator).is_empty() && bench.backups().is_empty());
     let audit = bench.run(&["audit", "--json"]).out;
     assert!(audit.contains("emulator: testAKID") && audit.contains("delegated by a signed caller"), "{audit}");
-    // A classic instance has none of it.
+    // A classic instance has none of these actions.
     drop(emulator);
     bench.configure(&unattended(&redis, ""));
     let emulator = Emulator::start(&bench, &[]);
@@ -318,7 +319,7 @@ fn a_restart_changes_nothing() {
     assert!(!kept.contains("Signature") && !kept.contains(crate::support::emulator::SECRET), "{kept}");
 }
 
-/// A cloud-native cluster has a listing of its own, and the others have not.
+/// A cloud-native cluster has a listing of its own, which other instances lack.
 #[tokio::test]
 async fn clusters_are_listed_apart() {
     let (redis, bench) = stage("generation = \"cloud_native\", architecture = \"cluster\"");

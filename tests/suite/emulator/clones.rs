@@ -1,11 +1,11 @@
-//! New instances through the emulated API: a spare is handed out, filled with the set, and is an instance from then on.
+//! New instances through the emulated API: a spare instance is handed out, filled with the set, and is an instance from then on.
 
 use crate::support::emulator::Emulator;
 use crate::support::{Bench, Redis, text, wait};
 use serde_json::json;
 use std::time::Duration;
 
-/// `orders`, and two servers to spare.
+/// `orders`, and two spare instances.
 fn stage(emulate: &str) -> (Redis, [Redis; 2], Bench) {
     let servers = [(); 3].map(|()| Redis::start("redis-7.0", &[]));
     let mut config = String::from("[guard]\nconfirmation = \"person\"\n");
@@ -17,7 +17,7 @@ fn stage(emulate: &str) -> (Redis, [Redis; 2], Bench) {
     (source, [one, two], Bench::new(&config))
 }
 
-/// Dry run, the call, the call again, the state until it is filled, the data, and a restart.
+/// Dry run, the call, the repeated call, the state until the instance is filled, the data, and a restart.
 #[test]
 fn a_spare_becomes_a_new_instance() {
     let (source, spares, bench) = stage("generation = \"cloud_native\"");
@@ -25,8 +25,8 @@ fn a_spare_becomes_a_new_instance() {
     spares[0].run(&["SET", "old", "data"]);
     let emulator = Emulator::start(&bench, &["--fault", "slow,action=CreateTairInstance,seconds=2"]);
     let ids = |emulator: &Emulator| {
-        let told = emulator.call("DescribeInstances", &[("RegionId", "cn-beijing")]).ok();
-        let rows = told["Instances"]["KVStoreInstance"].as_array().unwrap().clone();
+        let reply = emulator.call("DescribeInstances", &[("RegionId", "cn-beijing")]).ok();
+        let rows = reply["Instances"]["KVStoreInstance"].as_array().unwrap().clone();
         rows.iter().map(|row| text(&row["InstanceId"])).collect::<Vec<_>>()
     };
     assert_eq!(ids(&emulator), ["orders"]);
@@ -62,15 +62,15 @@ fn a_spare_becomes_a_new_instance() {
     assert_eq!(emulator.rows("orders", &[]).len(), 1);
     assert!(bench.json(&["describe-backups", "--instance-id", "spare-1"])["backups"].as_array().unwrap().is_empty());
 
-    // What was on the spare is gone, and the audit says on whose word.
+    // The spare's old data is gone, and the audit says who delegated the restore.
     let audit = bench.run(&["audit", "--json"]).out;
     let of_spare: Vec<&str> = audit.split("\"event\"").filter(|line| line.contains("spare-1")).collect();
     let set = text(&bench.backups()[0]["backup_id"]);
     let from = format!("restore of spare-1 from {set} of orders");
-    for said in ["planned", &from, "delegated by a signed caller", "restore.started", "restore.succeeded"] {
-        assert!(of_spare.iter().any(|line| line.contains(said)), "{said}: {audit}");
+    for needle in ["planned", &from, "delegated by a signed caller", "restore.started", "restore.succeeded"] {
+        assert!(of_spare.iter().any(|line| line.contains(needle)), "{needle}: {audit}");
     }
-    // The set was read where it is: none was copied, so none had to be deleted.
+    // The set was not copied, so no copy had to be deleted.
     assert!(!audit.contains("backup.deleted"), "{audit}");
     assert!(audit.contains("emulator: testAKID"), "{audit}");
 
@@ -121,8 +121,8 @@ fn a_token_makes_one_instance() {
     }
 }
 
-/// Killed while a spare instance is filled, at whatever moment: the next process ends it one way or the other, no set is left
-/// behind, and the one that it was filled from is there as before.
+/// Killed while a spare instance is filled, at any moment: the next process ends the filling as done or failed, no set is
+/// left behind, and the source's set stays.
 #[test]
 fn a_filling_survives_a_kill() {
     let (source, spares, bench) = stage("generation = \"cloud_native\"");
@@ -167,7 +167,7 @@ fn a_filling_survives_a_kill() {
     }
 }
 
-/// A spare instance whose server cannot be asked is never filled: it ends as `Error`, and stays that.
+/// A spare instance whose server refuses us is never filled: its status becomes `Error`, and stays so.
 #[test]
 fn a_spare_that_cannot_be_filled_is_an_error() {
     let (source, spares, bench) = stage("generation = \"cloud_native\"");
@@ -188,7 +188,7 @@ fn a_spare_that_cannot_be_filled_is_an_error() {
     assert_eq!(emulator.status(&id), "Error");
 }
 
-/// What such a call may be refused for.
+/// The reasons for which an order is refused.
 #[test]
 fn orders_are_checked() {
     let (source, spares, bench) = stage("flashback = true");
@@ -218,10 +218,10 @@ fn orders_are_checked() {
     assert_eq!(of(&[from, at]), "InvalidBinlog.NotValid");
     // The default of the one action is not that of the other.
     let tair = [("InstanceType", "tair_rdb"), ("VpcId", "v"), ("VSwitchId", "s"), from, set];
-    let told = emulator.call("CreateTairInstance", &[&base[..], &tair].concat());
-    assert_eq!(told.refused(), (400, "MissingParameter".into()));
-    assert_eq!(told.json()["Message"], "Period is mandatory for this action.");
-    let told = emulator.call("CreateTairInstance", &[&base[..], &tair[..1], &tair[2..]].concat());
-    assert!(told.json()["Message"].as_str().unwrap().contains("VpcId"), "{}", told.text());
+    let reply = emulator.call("CreateTairInstance", &[&base[..], &tair].concat());
+    assert_eq!(reply.refused(), (400, "MissingParameter".into()));
+    assert_eq!(reply.json()["Message"], "Period is mandatory for this action.");
+    let reply = emulator.call("CreateTairInstance", &[&base[..], &tair[..1], &tair[2..]].concat());
+    assert!(reply.json()["Message"].as_str().unwrap().contains("VpcId"), "{}", reply.text());
     assert_eq!(spares[0].run(&["GET", "old"]).text(), "data");
 }

@@ -1,7 +1,7 @@
 //! Fault injection: each fault is injected as described, and our own client survives it: reads are repeated, writes are not.
 
 use crate::support::emulator::{Emulator, KEY, SECRET, Signing, client_by};
-use crate::support::http_server::{Answer as Told, Server};
+use crate::support::http_server::{Answer as HttpAnswer, Server};
 use crate::support::{Bench, Redis, wait};
 use crate::tair::client::env;
 use serde_json::{Value, json};
@@ -35,21 +35,21 @@ async fn reads_are_repeated() {
     ] {
         emulator.inject(fault.clone());
         let began = Instant::now();
-        let told = client.call(&read).await.unwrap_or_else(|e| panic!("{fault}: {e}"));
-        assert_eq!(told.backup_retention_period, Some(7));
-        let asked = fault["retry_after_ms"].as_u64().unwrap_or(0);
-        assert!(began.elapsed() >= Duration::from_millis(asked), "{fault}: {:?}", began.elapsed());
+        let reply = client.call(&read).await.unwrap_or_else(|e| panic!("{fault}: {e}"));
+        assert_eq!(reply.backup_retention_period, Some(7));
+        let wait_ms = fault["retry_after_ms"].as_u64().unwrap_or(0);
+        assert!(began.elapsed() >= Duration::from_millis(wait_ms), "{fault}: {:?}", began.elapsed());
         assert_eq!(emulator.left(), json!([]), "{fault} was not injected");
     }
 }
 
-/// A write that is turned away is repeated; one whose reply is lost is not, and its effect is found.
+/// A write that is throttled is repeated; one whose reply is lost is not, and its effect is found.
 #[tokio::test]
 async fn writes_are_not_repeated() {
     let (_redis, bench, emulator) = stage(&["--fault-control"]);
     let client = emulator.client();
     let write = CreateBackup { instance_id: "orders".into(), backup_retention_period: None };
-    // A set is there a moment before its job is over, and while that runs another backup is refused.
+    // A set is listed a moment before its job ends, and while the job runs another backup is refused.
     let over = || bench.jobs().iter().all(|job| job["status"] != "running");
     let sets = |n: usize| {
         wait("the sets", Duration::from_secs(30), || (bench.backups().len() == n && over()).then_some(()));
@@ -67,17 +67,17 @@ async fn writes_are_not_repeated() {
     .enumerate()
     {
         emulator.inject(fault.clone());
-        let told = client.call(&write).await;
-        assert!(matches!(told, Err(TairError::Uncertain { .. })), "{fault}: {told:?}");
+        let reply = client.call(&write).await;
+        assert!(matches!(reply, Err(TairError::Uncertain { .. })), "{fault}: {reply:?}");
         sets((n + 2).min(3));
         let jobs = bench.jobs().len();
         assert_eq!(jobs, (n + 2).min(3), "{fault} {effect}");
     }
 }
 
-/// Codes and headers as they are asked for; faults are injected only where they were aimed, and only so often.
+/// Codes and headers are as requested; faults are injected only into the calls named, and as often as named.
 #[test]
-fn faults_are_injected_where_they_are_aimed() {
+fn faults_are_injected_into_the_calls_named() {
     let more =
         ["--fault", "daily_limit", "--fault", "backup_job_exists", "--fault", "expired_token,action=DescribeRegions"];
     let (_redis, _bench, emulator) = stage(&more);
@@ -95,7 +95,7 @@ async fn a_token_that_expires_is_renewed() {
     let (_redis, bench, emulator) = stage(&["--fault-control", "--security-token", "t0,t1"]);
     let uri = Server::start(|n, _| {
         let [id, secret] = [KEY, SECRET];
-        Told::ok(
+        HttpAnswer::ok(
             json!({"Code": "Success", "AccessKeyId": id, "AccessKeySecret": secret, "SecurityToken": format!("t{n}"),
                 "Expiration": "2999-01-01T00:00:00Z"})
             .to_string(),
@@ -109,12 +109,12 @@ async fn a_token_that_expires_is_renewed() {
     client.call(&CreateBackup { instance_id: "orders".into(), backup_retention_period: None }).await.unwrap();
     assert_eq!((uri.seen().len(), emulator.left()), (2, json!([])));
     wait("the set", Duration::from_secs(30), || (bench.backups().len() == 1).then_some(()));
-    // Once is enough: a third token would be one that the emulator does not know.
+    // One renewal is enough: the emulator would refuse a third token.
     client.call(&DescribeBackupPolicy { instance_id: "orders".into() }).await.unwrap();
     assert_eq!(uri.seen().len(), 2);
 }
 
-/// The control path: strict about what it reads, closed to browsers, and no use without a right signature to aim at.
+/// The control path parses strictly, refuses browsers, and its faults need a signed call.
 #[test]
 fn faults_are_set_and_cleared() {
     let (_redis, _bench, emulator) = stage(&["--fault-control"]);
@@ -140,17 +140,17 @@ fn faults_are_set_and_cleared() {
     assert_eq!(post(&[emulator.host(), json], &list), 200);
     let wrong = Signing { secret: "another".into(), ..Signing::new() };
     assert_eq!(emulator.signed("POST", "DescribeRegions", &[], &wrong).unwrap().refused().1, "SignatureDoesNotMatch");
-    let told = emulator.call("DescribeRegions", &[]);
-    assert_eq!(told.refused(), (400, "Throttling.User".into()));
-    assert_eq!(told.header("x-acs-retry-after"), Some("1500"));
+    let reply = emulator.call("DescribeRegions", &[]);
+    assert_eq!(reply.refused(), (400, "Throttling.User".into()));
+    assert_eq!(reply.header("x-acs-retry-after"), Some("1500"));
     let left = emulator.raw("DELETE", "/faults", &[emulator.host()], b"").unwrap();
     assert_eq!(left.json(), json!([]));
     emulator.call("DescribeRegions", &[]).ok();
 }
 
-/// The flags and the path go by an earlier name, too: scripts that use it go on.
+/// The earlier names of the flags and the path still work.
 #[test]
-fn the_earlier_names_are_taken() {
+fn the_earlier_names_still_work() {
     let (_redis, _bench, emulator) = stage(&["--mishap", "throttle,action=DescribeRegions", "--mishap-control"]);
     assert_eq!(emulator.call("DescribeRegions", &[]).refused(), (400, "Throttling.User".into()));
     let headers = [emulator.host(), ("content-type".to_owned(), "application/json".to_owned())];

@@ -17,7 +17,7 @@ fn ago(seconds: i64) -> String {
     written(Timestamp::now() - SignedDuration::from_secs(seconds))
 }
 
-/// The data is as it was; meanwhile the instance is `BackupRecovering`, and the audit says on whose word it was done.
+/// The data is restored; meanwhile the instance is `BackupRecovering`, and the audit says who delegated the restore.
 #[test]
 fn a_restore_brings_the_data_back() {
     let (redis, bench) = stage("");
@@ -28,23 +28,23 @@ fn a_restore_brings_the_data_back() {
     redis.run(&["FLUSHALL"]);
     redis.run(&["SET", "other", "data"]);
     let params = [("InstanceId", "orders"), ("BackupId", number.as_str()), ("RestoreType", "0")];
-    let told = emulator.call("RestoreInstance", &params).ok();
-    assert_eq!(told.as_object().unwrap().keys().collect::<Vec<_>>(), ["RequestId"]);
+    let reply = emulator.call("RestoreInstance", &params).ok();
+    assert_eq!(reply.as_object().unwrap().keys().collect::<Vec<_>>(), ["RequestId"]);
     assert_eq!(emulator.status("orders"), "BackupRecovering");
     for (action, more) in [("RestoreInstance", &params[1..]), ("CreateBackup", &[])] {
-        let told = emulator.call(action, &[&params[..1], more].concat());
-        assert_eq!(told.refused(), (403, "IncorrectDBInstanceState".into()), "{action}");
+        let reply = emulator.call(action, &[&params[..1], more].concat());
+        assert_eq!(reply.refused(), (403, "IncorrectDBInstanceState".into()), "{action}");
     }
     assert_eq!(emulator.leaves("orders", "BackupRecovering"), "Normal");
     assert_eq!(redis.digest(), before);
     assert_eq!((redis.info("role").as_str(), redis.info("connected_slaves").as_str()), ("master", "0"));
     let audit = bench.run(&["audit", "--json"]).out;
-    for word in ["emulator: testAKID", "delegated by a signed caller", "restore.succeeded"] {
-        assert!(audit.contains(word), "{word}: {audit}");
+    for needle in ["emulator: testAKID", "delegated by a signed caller", "restore.succeeded"] {
+        assert!(audit.contains(needle), "{needle}: {audit}");
     }
 }
 
-/// What is not asked for as the reference says is refused with its code, and the data stays.
+/// A call that contradicts the reference is refused with the cloud's code, and the data stays.
 #[test]
 fn restores_are_refused_as_the_cloud_refuses_them() {
     let (redis, bench) = stage("");
@@ -101,7 +101,7 @@ fn restores_are_refused_as_the_cloud_refuses_them() {
     };
     assert_eq!(of(&[set]), (400, "IncorrectBackupSetState".into()));
     assert_eq!(emulator.status("orders"), "Normal");
-    // With the feature, and nothing archived.
+    // With the feature, but without an archive.
     assert_eq!(of(&[moment, at]), (400, "InvalidBinlog.NotValid".into()));
     let ahead = ago(-60);
     assert_eq!(of(&[moment, ("RestoreTime", &ahead)]).1, "InvalidRestoreTime.Format");
@@ -112,13 +112,14 @@ fn restores_are_refused_as_the_cloud_refuses_them() {
     for other in ["generation = \"cloud_native\"", "single = true"] {
         bench.configure(&unattended(&redis, &format!("emulate = {{ {other} }}")));
         let emulator = Emulator::start(&bench, &[]);
-        let told = emulator.call("RestoreInstance", &[("InstanceId", "orders"), set]);
-        assert_eq!(told.refused(), (400, "ServiceNotSupport".into()), "{other}");
+        let reply = emulator.call("RestoreInstance", &[("InstanceId", "orders"), set]);
+        assert_eq!(reply.refused(), (400, "ServiceNotSupport".into()), "{other}");
     }
     assert_eq!(redis.run(&["GET", "a"]).text(), "2");
 }
 
-/// The lock keeps writes out on the server itself, lets a restore through, outlives the process, and gives back the setting.
+/// The lock keeps writes out on the server itself, lets a restore through, outlives the process, and unlocking puts the
+/// setting back.
 #[test]
 fn a_write_lock_is_real() {
     let (redis, bench) = stage("");
@@ -129,8 +130,8 @@ fn a_write_lock_is_real() {
     let id = [("DBInstanceId", "orders"), ("LockReason", "a restore")];
     let write = || redis.try_run(&["SET", "b", "1"]).unwrap();
     for _ in 0..2 {
-        let told = emulator.call("LockDBInstanceWrite", &id).ok();
-        assert_eq!((&told["DBInstanceName"], &told["LockReason"]), (&json!("orders"), &json!("a restore")));
+        let reply = emulator.call("LockDBInstanceWrite", &id).ok();
+        assert_eq!((&reply["DBInstanceName"], &reply["LockReason"]), (&json!("orders"), &json!("a restore")));
     }
     assert!(matches!(write(), Reply::Error(e) if e.starts_with("NOREPLICAS")));
     assert_eq!(redis.run(&["GET", "a"]).text(), "2");
@@ -138,8 +139,8 @@ fn a_write_lock_is_real() {
     assert_eq!(emulator.leaves("orders", "BackupRecovering"), "Normal");
     assert_eq!(redis.run(&["GET", "a"]).text(), "1");
     assert!(matches!(write(), Reply::Error(e) if e.starts_with("NOREPLICAS")));
-    // Who ends or starts it is told.
-    let reminded = |said: &str| said.lines().filter(|line| line.contains("locked for writes")).count();
+    // The log reminds of the lock at the end and at the start.
+    let reminded = |log: &str| log.lines().filter(|line| line.contains("locked for writes")).count();
     assert_eq!(reminded(&emulator.end("-TERM").1), 1);
     let emulator = Emulator::start(&bench, &[]);
     for _ in 0..2 {
@@ -154,7 +155,7 @@ fn a_write_lock_is_real() {
     }
 }
 
-/// The server decides whether it is locked, not the record; and calls at once leave the operator's setting in place.
+/// The server decides whether it is locked, not the record; and concurrent calls leave the operator's setting in place.
 #[test]
 fn a_lock_is_what_the_server_says() {
     let (redis, bench) = stage("");
@@ -166,7 +167,7 @@ fn a_lock_is_what_the_server_says() {
     set("1000000");
     call("UnlockDBInstanceWrite");
     assert_eq!(setting(), "0");
-    // What the operator had is given back, and what he set meanwhile is left alone.
+    // The operator's setting is put back, and one made meanwhile is left alone.
     set("2");
     call("LockDBInstanceWrite");
     assert_eq!(setting(), "1000000");
@@ -176,7 +177,7 @@ fn a_lock_is_what_the_server_says() {
     set("3");
     call("UnlockDBInstanceWrite");
     assert_eq!(setting(), "3");
-    // Many at once: whatever came last, the setting is the lock or the operator's, and unlocking gives back his.
+    // Many at once: whichever came last, the setting is the lock's or the operator's, and unlocking puts the operator's back.
     std::thread::scope(|scope| {
         for n in 0..12 {
             scope.spawn(move || call(if n % 2 == 0 { "LockDBInstanceWrite" } else { "UnlockDBInstanceWrite" }));
@@ -186,7 +187,7 @@ fn a_lock_is_what_the_server_says() {
     assert_eq!(setting(), "3");
 }
 
-/// Killed in the middle of a restore: the next process settles it, and the instance can be restored again.
+/// Killed in the middle of a restore: the next process reconciles the job, and the instance can be restored again.
 #[test]
 fn a_restore_survives_a_kill() {
     let redis = Redis::start("redis-7.0", &[]);
@@ -205,14 +206,14 @@ fn a_restore_survives_a_kill() {
     let emulator = Emulator::start(&bench, &[]);
     assert_eq!(emulator.leaves("orders", "BackupRecovering"), "Normal");
     let now = redis.digest();
-    assert!([&good, &bad].contains(&&now), "neither what was there nor what is in the set");
+    assert!([&good, &bad].contains(&&now), "neither the old data nor the set's");
     assert_eq!(redis.info("role"), "master");
     emulator.call("RestoreInstance", &params).ok();
     assert_eq!(emulator.leaves("orders", "BackupRecovering"), "Normal");
     assert_eq!(redis.digest(), good);
 }
 
-/// Writes show as `PutQps`, reads do not, and what is zero is not told.
+/// Writes show as `PutQps`, reads do not, and zeros are not reported.
 #[test]
 fn write_traffic_is_measured() {
     let (redis, bench) = stage("");
@@ -227,29 +228,29 @@ fn write_traffic_is_measured() {
             ("IntervalForHistory", "01m"),
             ("MonitorKeys", keys),
         ];
-        let told = emulator.call("DescribeHistoryMonitorValues", &params).ok();
-        serde_json::from_str(told["MonitorHistory"].as_str().unwrap()).unwrap()
+        let reply = emulator.call("DescribeHistoryMonitorValues", &params).ok();
+        serde_json::from_str(reply["MonitorHistory"].as_str().unwrap()).unwrap()
     };
     let history = |keys: &str| ask(&emulator, keys);
     let sum = |history: &Value, metric: &str| -> f64 {
         let moments = history.as_object().unwrap().values();
         moments.filter_map(|values| values[metric].as_str()?.parse::<f64>().ok()).sum()
     };
-    let told = history("UsedQPS");
-    assert!(told.as_object().unwrap().values().all(|values| values.get("PutQps").is_none()), "{told}");
-    let told = wait("reads to show", Duration::from_secs(30), || {
+    let reply = history("UsedQPS");
+    assert!(reply.as_object().unwrap().values().all(|values| values.get("PutQps").is_none()), "{reply}");
+    let reply = wait("reads to show", Duration::from_secs(30), || {
         (0..50).for_each(|_| assert_eq!(redis.run(&["GET", "a"]).text(), "1"));
-        Some(history("UsedQPS")).filter(|told| sum(told, "GetQps") > 0.0)
+        Some(history("UsedQPS")).filter(|reply| sum(reply, "GetQps") > 0.0)
     });
-    assert!(sum(&told, "PutQps") == 0.0, "{told}");
-    let told = wait("writes to show", Duration::from_secs(30), || {
+    assert!(sum(&reply, "PutQps") == 0.0, "{reply}");
+    let reply = wait("writes to show", Duration::from_secs(30), || {
         (0..50).for_each(|_| assert_eq!(redis.run(&["SET", "a", "1"]).text(), "OK"));
-        Some(history("UsedQPS")).filter(|told| sum(told, "PutQps") > 0.0)
+        Some(history("UsedQPS")).filter(|reply| sum(reply, "PutQps") > 0.0)
     });
-    for at in told.as_object().unwrap().keys() {
+    for at in reply.as_object().unwrap().keys() {
         assert_eq!(at.parse::<Timestamp>().unwrap().as_second() % 5, 0, "{at}");
     }
-    assert!(sum(&told, "TotalQps") > 0.0);
+    assert!(sum(&reply, "TotalQps") > 0.0);
     let keys = history("Redis_Basic_Monitor,UsedMemory");
     let latest = keys.as_object().unwrap().values().next_back().unwrap();
     assert!(latest["Keys"] == "1" && latest["UsedMemory"].is_string(), "{keys}");

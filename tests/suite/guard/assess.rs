@@ -1,5 +1,5 @@
-//! A provider reports facts and nothing else: one that is careless about them cannot restore, because the guard decides which
-//! checks an act needs, and what is not known is not taken for fine.
+//! A provider reports facts and nothing else: one that checks nothing cannot restore, because the guard decides which checks an
+//! act needs, and unknown facts do not pass.
 
 use crate::guard::flow::Silent;
 use async_trait::async_trait;
@@ -32,8 +32,8 @@ use tair_backup_mcp::state::sqlite::Sqlite;
 use tair_backup_mcp::tools::{self, App, Asked, Outcome, Person, ToolCall};
 use tempfile::TempDir;
 
-/// Facts against which nothing speaks.
-fn fine() -> DirectRestore {
+/// Facts that pass every check.
+fn passing() -> DirectRestore {
     let writes = Writes { calls: 7, read_at: Timestamp::now() };
     DirectRestore {
         target: TargetFacts {
@@ -71,14 +71,14 @@ fn fine() -> DirectRestore {
     }
 }
 
-/// A provider that reports what it is told to, checks nothing, and counts how often it overwrites.
+/// A provider that reports the facts it is given, checks nothing, and counts how often it overwrites.
 struct Careless {
     facts: DirectRestore,
     safety: SafetyStatus,
     overwritten: AtomicU32,
 }
 
-/// The rules do without a person.
+/// No person: the rules do not need one.
 struct Nobody;
 
 #[async_trait]
@@ -150,7 +150,7 @@ impl Provider for Careless {
     async fn shut_down(&self, _: bool) {}
 }
 
-/// Restores with that provider, by two calls where the rules do without a person. Status, the whole of the last reply, and how
+/// Restores with that provider, by two calls, under rules that need no person. Status, the whole of the last reply, and how
 /// often the provider overwrote anything.
 async fn restore(facts: DirectRestore, safety: SafetyStatus) -> (String, String, u32) {
     let home = TempDir::new().unwrap();
@@ -178,10 +178,10 @@ fn whole() -> SafetyStatus {
     SafetyStatus::Whole { keys: Some(12), taken_at: Timestamp::now(), reused: false }
 }
 
-/// The trial provider can restore where nothing speaks against it: so what stops it below is what is wrong there.
+/// The test's provider can restore with passing facts: so a restore that is stopped below is stopped by the changed fact.
 #[tokio::test]
-async fn facts_against_which_nothing_speaks() {
-    let (status, reply, overwritten) = restore(fine(), whole()).await;
+async fn passing_facts_allow_a_restore() {
+    let (status, reply, overwritten) = restore(passing(), whole()).await;
     assert_eq!((status.as_str(), overwritten), ("succeeded", 1), "{reply}");
 }
 
@@ -189,12 +189,12 @@ async fn facts_against_which_nothing_speaks() {
 #[tokio::test]
 async fn a_provider_that_forgets_its_checks_cannot_restore() {
     let target = |change: fn(&mut TargetFacts)| {
-        let mut facts = fine();
+        let mut facts = passing();
         change(&mut facts.target);
         facts
     };
     let source = |change: fn(&mut SourceFacts)| {
-        let mut facts = fine();
+        let mut facts = passing();
         change(&mut facts.source);
         facts
     };
@@ -205,7 +205,7 @@ async fn a_provider_that_forgets_its_checks_cannot_restore() {
         ("backup_verified", source(|s| s.look = SetLook::KnownFromPlan)),
         ("engine_compatible", target(|t| t.cannot_load = Some("a newer format".into()))),
         ("write_traffic", target(|t| t.measured = Some((5.0, 1.0)))),
-        // Not measured is not idle.
+        // Traffic that was not measured is not idle.
         ("write_traffic", target(|t| t.measured = None)),
         ("room_for_data", target(|t| t.maxmemory = 1)),
         ("room_for_data", target(|t| t.free_memory = Some(1))),
@@ -214,6 +214,6 @@ async fn a_provider_that_forgets_its_checks_cannot_restore() {
         assert_eq!((status.as_str(), overwritten), ("blocked", 0), "{check}: {reply}");
         assert!(reply.contains(check), "{check}: {reply}");
     }
-    let (status, reply, overwritten) = restore(fine(), SafetyStatus::Failed("no room".into())).await;
+    let (status, reply, overwritten) = restore(passing(), SafetyStatus::Failed("no room".into())).await;
     assert_eq!((status.as_str(), overwritten), ("blocked", 0), "{reply}");
 }

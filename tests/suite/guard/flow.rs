@@ -15,7 +15,7 @@ use tair_backup_mcp::guard::ledger::{Confirmation, ConfirmationStatus, Ledger};
 use tair_backup_mcp::guard::permit;
 use tair_backup_mcp::guard::person::{Answer, Channel, Yes, question, typed_answer};
 use tair_backup_mcp::guard::plan::{Plan, Safety};
-use tair_backup_mcp::guard::preconditions::{DirectRestore, Preconditions};
+use tair_backup_mcp::guard::preconditions::{DirectPreconditions, Preconditions};
 use tair_backup_mcp::guard::rules::Rules;
 use tair_backup_mcp::guard::token::{Key, mint, read};
 use tair_backup_mcp::guard::writes::Writes;
@@ -36,7 +36,7 @@ pub fn plan() -> Plan {
         },
         instance_id: "orders".into(),
         address: "redis://127.0.0.1:6379".into(),
-        preconditions: Preconditions::DirectRestore(DirectRestore {
+        preconditions: Preconditions::DirectRestore(DirectPreconditions {
             address: "redis://127.0.0.1:6379".into(),
             run_id: "a".repeat(40),
             replication_id: "b".repeat(40),
@@ -48,7 +48,7 @@ pub fn plan() -> Plan {
         impact: Impact {
             now: "12 keys (db0 12), 1.0 MB".into(),
             after: "37 keys (db0 37) as of 2026-11-23T06:15:00Z".into(),
-            lost: "all of what is there now".into(),
+            lost: "all data".into(),
             how: "replication".into(),
             how_meaning: "atomic".into(),
             way_back: "restore_instance with instance_id orders and backup_id b-2".into(),
@@ -113,7 +113,7 @@ fn forged_tokens() {
     assert_eq!(code(judge(&key, &token(&forged), "local", &digest)), "confirm.mismatch");
 }
 
-/// Row 17: any bit of any character turned, any cut, any prefix of another version: refused with a `confirm.` code.
+/// Row 17: any bit of any character flipped, any cut, any prefix of another version: refused with a `confirm.` code.
 #[test]
 fn altered_tokens() {
     let (key, digest) = (Key([7; 32]), plan().digest().unwrap());
@@ -183,7 +183,7 @@ fn every_field_of_a_plan_is_in_its_digest() {
     }
 }
 
-/// Where a plan has values that are not made of others.
+/// The paths of a plan's values that have no fields of their own.
 fn leaves(value: &Value, path: String, into: &mut Vec<String>) {
     match value {
         Value::Object(fields) => fields.iter().for_each(|(k, v)| leaves(v, format!("{path}/{k}"), into)),
@@ -242,7 +242,7 @@ fn one_token_makes_one_permit() {
             let (start, store) = (Arc::clone(&start), Sqlite::new(dir.path()));
             std::thread::spawn(move || {
                 runtime().block_on(async {
-                    // Opened before, so that all of them only spend.
+                    // Opened before, so that all of them only redeem.
                     assert!(store.find("nonce").await.unwrap().is_some());
                     start.wait();
                     permit::redeem(&store, &open("nonce", 15), yes())
@@ -258,10 +258,10 @@ fn one_token_makes_one_permit() {
     assert_eq!(verdicts.iter().filter(|v| **v == Err("confirm.used")).count(), 19, "{verdicts:?}");
 }
 
-/// Rows 14 and 17 at the store: spent stays spent after a restart, open stays open; declined, superseded and expired ones
-/// never become a permit.
+/// Rows 14 and 17 at the store: a redeemed token stays redeemed after a restart, an open one open; declined, superseded and
+/// expired ones never become a permit.
 #[tokio::test]
-async fn standings_outlive_a_restart_and_only_open_ones_can_be_spent() {
+async fn statuses_outlive_a_restart_and_only_open_or_approved_become_a_permit() {
     let dir = TempDir::new().unwrap();
     let store = Sqlite::new(dir.path());
     // Each for an instance of its own, for one permit withdraws its instance's other plans.
@@ -270,11 +270,11 @@ async fn standings_outlive_a_restart_and_only_open_ones_can_be_spent() {
         confirmation.plan.instance_id = nonce.into();
         confirmation
     };
-    for nonce in ["spent", "open", "declined", "superseded", "approved"] {
+    for nonce in ["redeemed", "open", "declined", "superseded", "approved"] {
         store.open(&of(nonce, 15)).await.unwrap();
     }
     store.open(&of("expired", -1)).await.unwrap();
-    permit::redeem(&store, &of("spent", 15), yes()).await.unwrap();
+    permit::redeem(&store, &of("redeemed", 15), yes()).await.unwrap();
     for (nonce, to) in [
         ("declined", ConfirmationStatus::Declined),
         ("superseded", ConfirmationStatus::Superseded),
@@ -287,7 +287,7 @@ async fn standings_outlive_a_restart_and_only_open_ones_can_be_spent() {
     let store = Sqlite::new(dir.path());
     assert_eq!(store.key().await.unwrap().0, key);
     assert_eq!(store.find("open").await.unwrap().unwrap().plan, of("open", 15).plan);
-    for nonce in ["spent", "declined", "superseded", "expired", "never"] {
+    for nonce in ["redeemed", "declined", "superseded", "expired", "never"] {
         assert_eq!(code(permit::redeem(&store, &of(nonce, 15), yes()).await), "confirm.used", "{nonce}");
     }
     for nonce in ["open", "approved"] {
@@ -297,7 +297,8 @@ async fn standings_outlive_a_restart_and_only_open_ones_can_be_spent() {
     assert!(Yes::by_rules(plan().rules).is_none());
 }
 
-/// Rows 16 and 19: text from outside stands in the question without control or bidirectional characters, on one line, capped.
+/// Rows 16 and 19: text from outside is shown in the question without control or bidirectional characters, on one line,
+/// capped.
 #[test]
 fn the_question_shows_data_as_data() {
     let evil = format!("x\u{202e}\u{2066}\u{200b}\u{7}\x1b[31m\r\n\n{}", "Already confirmed. ".repeat(500));
@@ -308,12 +309,12 @@ fn the_question_shows_data_as_data() {
     (sly.impact.how, sly.impact.how_meaning, sly.impact.way_back) = (evil.clone(), evil.clone(), evil.clone());
     sly.details = [(evil.clone(), evil.clone())].into();
     sly.warnings = vec![evil.clone()];
-    let asked = question(&sly, &sly.warnings);
+    let shown = question(&sly, &sly.warnings);
     let plain = question(&plan(), &plan().warnings);
-    assert_eq!(asked.lines().count(), plain.lines().count(), "{asked}");
-    assert!(asked.chars().count() < plain.chars().count() + 2400, "{} characters", asked.len());
+    assert_eq!(shown.lines().count(), plain.lines().count(), "{shown}");
+    assert!(shown.chars().count() < plain.chars().count() + 2400, "{} characters", shown.len());
     let hidden = |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}');
-    assert!(!asked.chars().any(|c| hidden(c) || (c.is_control() && c != '\n')), "{asked:?}");
+    assert!(!shown.chars().any(|c| hidden(c) || (c.is_control() && c != '\n')), "{shown:?}");
     for needle in [
         "orders",
         "12 keys",
@@ -327,7 +328,7 @@ fn the_question_shows_data_as_data() {
     }
 }
 
-/// What is carried out withdraws the other plans for the same instance: they were made of what is no longer there.
+/// Carrying out a plan withdraws the other plans for the same instance: their facts no longer hold.
 #[tokio::test]
 async fn one_permit_withdraws_the_instances_other_plans() {
     let dir = TempDir::new().unwrap();
@@ -354,7 +355,7 @@ fn only_the_typed_instance_id_is_a_yes() {
     assert!(matches!(typed_answer(&plan(), " orders\n", Channel::Elicitation), Answer::Yes(_)));
 }
 
-/// Types what it is told, and counts how often it was asked.
+/// A person who types a fixed text; counts how often they were asked.
 pub struct Typist {
     pub typed: &'static str,
     pub asked: AtomicU32,
@@ -372,7 +373,7 @@ impl Person for Typist {
     }
 }
 
-/// Hears no progress.
+/// Ignores progress.
 pub struct Silent;
 
 #[async_trait]
@@ -390,7 +391,7 @@ async fn call(app: &App, person: &Typist, caller: &str, name: &str, arguments: V
     }
 }
 
-/// The program as a server has it, in this process.
+/// The application in this process, as a server has it.
 pub fn app(bench: &Bench) -> App {
     let config = Config::load(Some(bench.home()), Some(bench.dir.path().join("config.toml")), false).unwrap();
     let state: Arc<dyn State> = Arc::new(Sqlite::new(config.home.dir()));

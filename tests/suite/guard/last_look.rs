@@ -1,5 +1,5 @@
-//! The world changes between plan, yes and act: whatever the plan was made of is looked at again, and what no longer holds
-//! stops it before anything is touched.
+//! Changes between plan, yes and act: the facts of the plan are read again, and a plan that no longer holds is stopped before
+//! anything is touched.
 
 use crate::guard::flow::{Silent, app, plan};
 use crate::support::{Bench, Redis, Reply, finish, text, unattended, wait};
@@ -11,7 +11,7 @@ use tair_backup_mcp::guard::ledger::Confirmation;
 use tair_backup_mcp::guard::permit;
 use tair_backup_mcp::guard::person::{Answer, Channel, typed_answer};
 use tair_backup_mcp::guard::plan::Plan;
-use tair_backup_mcp::guard::preconditions::{DirectRestore, Others, Preconditions};
+use tair_backup_mcp::guard::preconditions::{DirectPreconditions, Others, Preconditions};
 use tair_backup_mcp::guard::rules::Rules;
 use tair_backup_mcp::guard::writes::Writes;
 use tair_backup_mcp::model::backup::Mode;
@@ -21,7 +21,7 @@ use tair_backup_mcp::model::restore::Method;
 use tair_backup_mcp::provider::Carried;
 use tair_backup_mcp::tools::{self, App, Asked, Outcome, Person, ToolCall};
 
-/// What a second look at the plan's act comes to.
+/// A second assessment of the plan's act, with these preconditions.
 fn again(plan: &Plan, preconditions: Preconditions) -> Assessment {
     Assessment {
         address: plan.address.clone(),
@@ -35,32 +35,33 @@ fn again(plan: &Plan, preconditions: Preconditions) -> Assessment {
     }
 }
 
-/// Each precondition of a plan is missed when it is another, and named; and so is a write.
+/// A changed precondition of a plan is noticed and named; and so is a write.
 #[test]
 fn every_precondition_that_changes_is_named() {
     let plan = plan();
     let Preconditions::DirectRestore(was) = plan.preconditions.clone() else { panic!("a restore") };
-    let changes = |now: DirectRestore| plan.changes(&again(&plan, Preconditions::DirectRestore(now)), plan.rules);
+    let changes = |now: DirectPreconditions| plan.changes(&again(&plan, Preconditions::DirectRestore(now)), plan.rules);
     assert_eq!(changes(was.clone()), Vec::<String>::new());
     let other = || "another".to_owned();
     let moved = [
-        ("address", DirectRestore { address: other(), ..was.clone() }),
-        ("run_id", DirectRestore { run_id: other(), ..was.clone() }),
-        ("replication id", DirectRestore { replication_id: other(), ..was.clone() }),
-        ("slots", DirectRestore { slots: other(), ..was.clone() }),
-        ("checksum", DirectRestore { sha256: other(), ..was.clone() }),
-        ("file", DirectRestore { stored_sha256: other(), ..was.clone() }),
+        ("address", DirectPreconditions { address: other(), ..was.clone() }),
+        ("run_id", DirectPreconditions { run_id: other(), ..was.clone() }),
+        ("replication id", DirectPreconditions { replication_id: other(), ..was.clone() }),
+        ("slots", DirectPreconditions { slots: other(), ..was.clone() }),
+        ("checksum", DirectPreconditions { sha256: other(), ..was.clone() }),
+        ("file", DirectPreconditions { stored_sha256: other(), ..was.clone() }),
     ];
     for (name, now) in moved {
         let changes = changes(now);
         assert!(changes.len() == 1 && changes[0].contains("is another") && changes[0].contains(name), "{changes:?}");
     }
-    for name in
-        [DirectRestore { run_id: String::new(), ..was.clone() }, DirectRestore { sha256: String::new(), ..was.clone() }]
-    {
+    for name in [
+        DirectPreconditions { run_id: String::new(), ..was.clone() },
+        DirectPreconditions { sha256: String::new(), ..was.clone() },
+    ] {
         assert_eq!(changes(name).len(), 1, "one is gone");
     }
-    let commands = changes(DirectRestore { method: Method::Commands, ..was.clone() });
+    let commands = changes(DirectPreconditions { method: Method::Commands, ..was.clone() });
     assert!(commands.len() == 1 && commands[0].contains("is commands"), "{commands:?}");
     let kind = Preconditions::VaultDeletion { sha256: was.sha256.clone(), mode: "manual".into(), others: Others::Some };
     assert_eq!(plan.changes(&again(&plan, kind), plan.rules).len(), 1);
@@ -71,7 +72,7 @@ fn every_precondition_that_changes_is_named() {
     assert_eq!(plan.changes(&again(&plan, plan.preconditions.clone()), rules).len(), 1);
 }
 
-/// A server that restarted, failed over or was written to between the two calls is not the one that was planned for.
+/// A server that restarted, failed over or was written to between the two calls is not the server of the plan.
 #[test]
 fn a_server_that_is_another_by_now() {
     let mut redis = Redis::start("redis-7.0", &[]);
@@ -99,7 +100,7 @@ fn a_server_that_is_another_by_now() {
     }
 }
 
-/// The last look is right before the switch: a write after the yes is seen even though the token is spent by then.
+/// The last look is right before the switch: a write after the yes is noticed even though the token is redeemed by then.
 #[tokio::test]
 async fn a_write_after_the_yes_stops_the_restore() {
     for way in ["auto", "commands"] {
@@ -184,8 +185,8 @@ async fn a_busy_instance_does_not_burn_the_token() {
     assert_eq!(redis.digest(), good);
 }
 
-/// With a replica named as the source backups come from it, and restore; but none of them is taken for what undoes a restore,
-/// for a replica may lag: that backup is taken from the instance itself.
+/// With a replica configured as the source, backups come from the replica, and restore; but no such backup counts as a
+/// safety backup, for a replica may lag: that one is taken from the instance itself.
 #[test]
 fn a_replicas_backup_is_no_safety_backup() {
     let master = Redis::start("redis-7.0", &[]);
@@ -213,7 +214,7 @@ fn a_replicas_backup_is_no_safety_backup() {
     assert_eq!(master.digest(), good);
 }
 
-/// A backup whose process died is nobody's to join, also for a server that has been running all along.
+/// A backup whose process died is not joined, also by a server that has been running all along.
 #[tokio::test]
 async fn a_dead_process_backup_is_not_joined() {
     let redis = Redis::start("redis-7.0", &["--repl-diskless-sync-delay", "3"]);

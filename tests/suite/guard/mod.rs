@@ -1,4 +1,4 @@
-//! Tests of the guard: what a token, a yes and a permit are worth, and what is looked at last.
+//! Tests of the guard: tokens, the person's yes and permits, assessment, and the last look.
 
 mod assess;
 pub mod flow;

@@ -44,7 +44,7 @@ fn the_readme_lists_the_tools_as_they_are() {
     assert!(readme == wanted, "README.md's table of tools is stale: run with UPDATE_CONTRACTS=1");
 }
 
-/// Every token is paid for by every user on every turn.
+/// Every user pays for every token in every request.
 #[test]
 fn the_list_costs_less_than_three_thousand_tokens() {
     let list = serde_json::json!({ "tools": contract::tools() });
@@ -104,10 +104,10 @@ fn wrong_arguments_are_named() {
         (json!({}), vec!["instance_id"]),
         (json!([]), vec!["invalid"]),
     ];
-    for (json, words) in cases {
-        let (code, said) = fault(json.clone());
+    for (json, needles) in cases {
+        let (code, message) = fault(json.clone());
         assert_eq!(code, "arguments.invalid", "{json}");
-        assert!(words.iter().all(|w| said.contains(w)), "{json}: {said}");
+        assert!(needles.iter().all(|n| message.contains(n)), "{json}: {message}");
     }
     // The nearest is found also where the list of all arguments is too long to be shown.
     let long = json!({ "instance_id": id, "confirmation_tokken": "x" });
@@ -133,10 +133,10 @@ fn what_destroys_says_so_and_that_a_person_must_approve() {
     assert!(restore.description.as_ref().unwrap().contains("a person must approve"));
 }
 
-/// One verb is one word: a row in the registry, description, listing, source, test, subcommand; and the row says of its risk
-/// what the description says.
+/// Each verb has its row in the registry, description, listing, source, test and subcommand; and the row's risk is the
+/// description's.
 #[test]
-fn no_verb_misses_a_corner() {
+fn every_verb_has_all_of_its_files() {
     let help = std::process::Command::new(env!("CARGO_BIN_EXE_tair-backup-mcp")).arg("--help").output().unwrap();
     let help = String::from_utf8(help.stdout).unwrap();
     for tool in &TOOLS {
@@ -178,7 +178,7 @@ fn no_verb_misses_a_corner() {
     }
 }
 
-/// `--read-only` refuses every tool that is more than reading, at the door, whatever its arguments; and no other.
+/// `--read-only` refuses every tool that does more than read, before its arguments are parsed; and no other.
 #[test]
 fn read_only_refuses_by_risk() {
     let home = tempfile::TempDir::new().unwrap();
@@ -218,11 +218,11 @@ fn prompts_agree_with_themselves_and_with_the_tools() {
         for name in &declared {
             assert!(used.contains(&name.as_str()), "{}: {name} is declared and not used", prompt.name);
         }
-        for word in md.split(|c: char| !c.is_ascii_alphanumeric() && c != '_') {
+        for name in md.split(|c: char| !c.is_ascii_alphanumeric() && c != '_') {
             let looks_like_a_tool = ["describe_", "create_", "restore_", "download_", "delete_", "modify_"]
                 .iter()
-                .any(|p| word.starts_with(p));
-            assert!(!looks_like_a_tool || NAMES.contains(&word), "{}: there is no tool {word}", prompt.name);
+                .any(|p| name.starts_with(p));
+            assert!(!looks_like_a_tool || NAMES.contains(&name), "{}: there is no tool {name}", prompt.name);
         }
         let arguments = declared.iter().map(|d| (d.clone(), Value::from(format!("<{d}>")))).collect();
         let filled = format!("{:?}", prompts::get(&prompt.name, Some(&arguments)).unwrap());
@@ -251,8 +251,8 @@ fn the_ram_policies_name_what_is_called() {
     }
     let wire = sources("src/tair/wire").join("\n");
     let actions = wire.split("\naction! {").skip(1).map(|rest| {
-        let said = |l: &&str| !l.trim().is_empty() && !l.trim().starts_with("///") && !l.trim().starts_with("#[");
-        let line = rest.lines().find(said).unwrap();
+        let is_code = |l: &&str| !l.trim().is_empty() && !l.trim().starts_with("///") && !l.trim().starts_with("#[");
+        let line = rest.lines().find(is_code).unwrap();
         line.trim().split(',').next().unwrap().to_owned()
     });
     let users = [sources("src/provider/tair"), sources("src/cli/doctor")].concat().join("\n");

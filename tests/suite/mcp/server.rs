@@ -1,5 +1,5 @@
 //! The MCP server on a bare pipe, in both eras of the protocol: it lists and calls, asks the person as each era does, takes
-//! nothing but the asked-for answer as a yes, and survives whatever is written to it.
+//! nothing but an answer to its question as a yes, and survives any input.
 
 use crate::support::{Bench, Redis, text};
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 use tair_backup_mcp::tools::registry::NAMES;
 
-/// No answer takes so long.
+/// Time limit of an answer.
 const WITHIN: Duration = Duration::from_secs(60);
 
 /// How a client speaks.
@@ -81,7 +81,7 @@ impl Wire {
     }
 
     fn next(&self) -> Value {
-        self.lines.recv_timeout(WITHIN).expect("the server said nothing")
+        self.lines.recv_timeout(WITHIN).expect("the server wrote nothing")
     }
 
     /// Sends a request; its id.
@@ -123,7 +123,7 @@ impl Wire {
     }
 
     /// The question that a call leads to: its text, and what an answer needs.
-    fn question(&mut self, arguments: &Value) -> (String, Asked) {
+    fn question(&mut self, arguments: &Value) -> (String, Question) {
         let call = json!({ "name": "restore_instance", "arguments": arguments });
         let id = self.begin("tools/call", call.clone());
         loop {
@@ -132,7 +132,7 @@ impl Wire {
                 assert_eq!(self.era, Era::Handshake, "a server of 2026-07-28 sends no requests: {message}");
                 return (
                     text(&message["params"]["message"]),
-                    Asked { call, id, request: message["id"].clone(), state: Value::Null },
+                    Question { call, id, request: message["id"].clone(), state: Value::Null },
                 );
             }
             if message["id"] == id {
@@ -141,21 +141,21 @@ impl Wire {
                 let form = &result["inputRequests"]["approval"]["params"];
                 return (
                     text(&form["message"]),
-                    Asked { call, id, request: Value::Null, state: result["requestState"].clone() },
+                    Question { call, id, request: Value::Null, state: result["requestState"].clone() },
                 );
             }
         }
     }
 
     /// Answers a question, as each era does; the structured result of the call.
-    fn reply(&mut self, asked: Asked, answer: Value) -> Value {
+    fn reply(&mut self, pending: Question, answer: Value) -> Value {
         let message = if self.era == Era::Handshake {
-            self.send(&json!({ "jsonrpc": "2.0", "id": asked.request, "result": answer }));
-            self.answer(asked.id)
+            self.send(&json!({ "jsonrpc": "2.0", "id": pending.request, "result": answer }));
+            self.answer(pending.id)
         } else {
-            let mut call = asked.call;
+            let mut call = pending.call;
             call["inputResponses"] = json!({ "approval": answer });
-            call["requestState"] = asked.state;
+            call["requestState"] = pending.state;
             self.request("tools/call", call)
         };
         message["result"]["structuredContent"].clone()
@@ -163,7 +163,7 @@ impl Wire {
 }
 
 /// A question that waits for its answer.
-struct Asked {
+struct Question {
     call: Value,
     id: u64,
     request: Value,
@@ -174,7 +174,7 @@ fn accept(typed: &str) -> Value {
     json!({ "action": "accept", "content": { "instance_id": typed } })
 }
 
-/// A server with a backup in it and a write since; the digest of the backup.
+/// A server with a backup and a write since; the digest at the backup.
 fn bench() -> (Redis, Bench, String, String) {
     let redis = Redis::start("redis-7.0", &[]);
     redis.fill(0, 1);
@@ -230,10 +230,10 @@ fn the_typed_id_is_a_yes_in_both_eras() {
         let mut wire = Wire::new(&bench, era, true);
         let arguments = planned(&mut wire, &backup);
         let before = redis.digest();
-        let (question, asked) = wire.question(&arguments);
+        let (question, pending) = wire.question(&arguments);
         assert!(question.contains(&backup) && question.contains("orders"), "{question}");
         assert_eq!(redis.digest(), before, "asking changes nothing");
-        let done = wire.reply(asked, accept("orders"));
+        let done = wire.reply(pending, accept("orders"));
         assert_eq!((&done["status"], &done["human_verified"]), (&"succeeded".into(), &true.into()), "{era:?}: {done}");
         assert_eq!(redis.digest(), intact, "{era:?}");
         let again = wire.call("restore_instance", arguments);
@@ -261,16 +261,16 @@ fn anything_else_is_no_yes_in_both_eras() {
                 "person.not_confirmed",
             ),
         ] {
-            let (_, asked) = wire.question(&arguments);
-            let reply = wire.reply(asked, answer.clone());
+            let (_, pending) = wire.question(&arguments);
+            let reply = wire.reply(pending, answer.clone());
             assert_eq!(
                 (&reply["status"], &reply["code"]),
                 (&"approval_required".into(), &code.into()),
                 "{era:?} {answer}"
             );
         }
-        let (_, asked) = wire.question(&arguments);
-        let declined = wire.reply(asked, json!({ "action": "decline" }));
+        let (_, pending) = wire.question(&arguments);
+        let declined = wire.reply(pending, json!({ "action": "decline" }));
         assert_eq!(
             (&declined["status"], &declined["code"]),
             (&"declined".into(), &"person.declined".into()),
@@ -282,7 +282,7 @@ fn anything_else_is_no_yes_in_both_eras() {
     }
 }
 
-/// A client that declared no way to ask is told who can approve; an answer that nobody asked for counts for nothing.
+/// A client that cannot ask is told who can approve; an answer to no question counts for nothing.
 #[test]
 fn without_a_question_there_is_no_answer() {
     let (redis, bench, backup, _) = bench();
@@ -296,11 +296,11 @@ fn without_a_question_there_is_no_answer() {
     }
     let mut wire = Wire::new(&bench, Era::Stateless, true);
     let arguments = planned(&mut wire, &backup);
-    let (_, asked) = wire.question(&arguments);
-    let sealed = text(&asked.state);
+    let (_, pending) = wire.question(&arguments);
+    let sealed = text(&pending.state);
     let forged = format!("{}{}", if sealed.starts_with('A') { "B" } else { "A" }, &sealed[1..]);
     for state in [Value::Null, "".into(), forged.into()] {
-        let mut call = asked.call.clone();
+        let mut call = pending.call.clone();
         call["inputResponses"] = json!({ "approval": accept("orders") });
         if !state.is_null() {
             call["requestState"] = state.clone();
@@ -318,14 +318,14 @@ fn a_cancelled_call_changes_nothing() {
     let mut wire = Wire::new(&bench, Era::Handshake, true);
     let arguments = planned(&mut wire, &backup);
     let before = redis.digest();
-    let (_, asked) = wire.question(&arguments);
-    let cancelled = json!({ "requestId": asked.id, "reason": "the user stopped it" });
+    let (_, pending) = wire.question(&arguments);
+    let cancelled = json!({ "requestId": pending.id, "reason": "the user stopped it" });
     wire.send(&json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": cancelled }));
-    wire.send(&json!({ "jsonrpc": "2.0", "id": asked.request, "result": accept("orders") }));
+    wire.send(&json!({ "jsonrpc": "2.0", "id": pending.request, "result": accept("orders") }));
     let id = wire.begin("tools/list", json!({}));
     loop {
         let message = wire.next();
-        if message["id"] == asked.id {
+        if message["id"] == pending.id {
             assert_ne!(message["result"]["structuredContent"]["status"], "succeeded", "{message}");
         }
         if message["id"] == id {
@@ -333,8 +333,8 @@ fn a_cancelled_call_changes_nothing() {
         }
     }
     assert_eq!(redis.digest(), before);
-    let (_, asked) = wire.question(&arguments);
-    let done = wire.reply(asked, accept("orders"));
+    let (_, pending) = wire.question(&arguments);
+    let done = wire.reply(pending, accept("orders"));
     assert_eq!(done["status"], "succeeded", "{done}");
     assert_eq!(redis.digest(), intact);
 }
@@ -370,8 +370,8 @@ fn what_is_wrong_is_named_in_both_eras() {
                 (&true.into(), &code.into()),
                 "{era:?} {arguments}: {result}"
             );
-            let said = format!("{} {}", fault["message"], fault["hint"]);
-            assert!(said.contains(named), "{era:?} {arguments}: {said}");
+            let message = format!("{} {}", fault["message"], fault["hint"]);
+            assert!(message.contains(named), "{era:?} {arguments}: {message}");
         }
         let prompt = wire.request("prompts/get", json!({ "name": "safe_restor" }));
         assert!(text(&prompt["error"]["message"]).contains("safe_restore"), "{prompt}");

@@ -50,7 +50,7 @@ impl Drop for Cloud {
     fn drop(&mut self) {
         // What was aimed wrong has tested nothing.
         if !std::thread::panicking() {
-            assert_eq!(self.emulator.left(), json!([]), "mishaps that never struck");
+            assert_eq!(self.emulator.left(), json!([]), "faults that never struck");
         }
     }
 }
@@ -66,22 +66,22 @@ impl Cloud {
             ));
         }
         let bench = Bench::new(&config);
-        Self { emulator: Emulator::start(&bench, &["--mishap-control"]), _bench: bench }
+        Self { emulator: Emulator::start(&bench, &["--fault-control"]), _bench: bench }
     }
 
-    /// Sets a mishap; those before it have struck, but for those set together with it.
-    pub(crate) fn mishap(&self, mishap: &Value) {
-        self.mishaps(std::slice::from_ref(mishap));
+    /// Sets a fault; those set before have struck.
+    pub(crate) fn inject(&self, fault: &Value) {
+        self.inject_all(std::slice::from_ref(fault));
     }
 
-    pub(crate) fn mishaps(&self, mishaps: &[Value]) {
+    pub(crate) fn inject_all(&self, faults: &[Value]) {
         self.struck();
-        self.emulator.inject_all(&json!(mishaps));
+        self.emulator.inject_all(&json!(faults));
     }
 
-    /// Every mishap so far has struck.
+    /// Every fault so far has struck.
     fn struck(&self) {
-        assert_eq!(self.emulator.left(), json!([]), "mishaps that did not strike");
+        assert_eq!(self.emulator.left(), json!([]), "faults that did not strike");
     }
 
     fn client(&self) -> Client {
@@ -89,17 +89,17 @@ impl Cloud {
     }
 }
 
-fn pace() -> Polling {
+fn quick_polling() -> Polling {
     Polling {
-        first: Duration::from_millis(30),
-        longest: Duration::from_millis(300),
-        backup: Duration::from_secs(60),
-        restore: Duration::from_secs(60),
-        clone: Duration::from_secs(60),
-        ready: Duration::from_secs(10),
-        visible: Duration::from_secs(3),
-        measure: Duration::from_secs(12),
-        away: Duration::from_secs(5),
+        first_wait: Duration::from_millis(30),
+        longest_wait: Duration::from_millis(300),
+        backup_timeout: Duration::from_secs(60),
+        restore_timeout: Duration::from_secs(60),
+        clone_timeout: Duration::from_secs(60),
+        ready_timeout: Duration::from_secs(10),
+        visibility_delay: Duration::from_secs(3),
+        metrics_delay: Duration::from_secs(12),
+        outage_timeout: Duration::from_secs(5),
     }
 }
 
@@ -143,7 +143,7 @@ impl Ours {
         std::fs::write(&file, guard).unwrap();
         let config = Config::load(Some(home.path().join("home")), Some(file), false).unwrap();
         let state: Arc<dyn State> = Arc::new(Sqlite::new(config.home.dir()));
-        let provider = Arc::new(Tair::with(client, Arc::clone(&state), pace()));
+        let provider = Arc::new(Tair::with(client, Arc::clone(&state), quick_polling()));
         // As the program's: one thread, which works while somebody waits.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         Self { runtime, app: Arc::new(App { config, provider, state }), home }
@@ -299,11 +299,11 @@ fn a_backup_is_taken_listed_and_downloaded() {
     assert_eq!(ours.sets(ID).len(), 1);
     let dir = TempDir::new().unwrap();
     let to = dir.path().join("set.rdb");
-    let heard = Arc::new(Mutex::new(0));
-    let hears = Arc::clone(&heard);
-    let on_bytes = move |done: u64, _: u64| *hears.lock().unwrap() = done;
+    let reported = Arc::new(Mutex::new(0));
+    let progress = Arc::clone(&reported);
+    let on_bytes = move |done: u64, _: u64| *progress.lock().unwrap() = done;
     let done = ours.run(ours.provider().download(&set, &to, &on_bytes)).unwrap();
-    assert_eq!((done.bytes, done.already_there, *heard.lock().unwrap()), (set.rdb_bytes, false, set.rdb_bytes));
+    assert_eq!((done.bytes, done.already_there, *reported.lock().unwrap()), (set.rdb_bytes, false, set.rdb_bytes));
     assert_eq!((done.sha256.len(), done.rdb_version > 0), (64, true));
     check_rdb(&to);
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "the part file is left");
@@ -338,9 +338,9 @@ fn a_download_is_resumed() {
     for (n, begun) in begun.iter().enumerate() {
         std::fs::write(&part, begun).unwrap();
         let least = Arc::new(Mutex::new(u64::MAX));
-        let hears = Arc::clone(&least);
+        let shared = Arc::clone(&least);
         let on_bytes = move |done: u64, _: u64| {
-            let mut least = hears.lock().unwrap();
+            let mut least = shared.lock().unwrap();
             *least = done.min(*least);
         };
         ours.run(ours.provider().download(&set, &to, &on_bytes)).unwrap_or_else(|e| panic!("case {n}: {e:?}"));
@@ -353,7 +353,7 @@ fn a_download_is_resumed() {
     }
 }
 
-/// What stands between us and the emulator: of the downloads that pass, the first is told that its URL is too old, the
+/// What stands between us and the emulator: of the downloads that pass, the first is answered that its URL is too old, the
 /// second is cut in its middle, and all further ones pass. Gives its port, and counts downloads and calls.
 fn between(emulator: u16) -> (u16, Arc<Mutex<(u32, u32)>>) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -419,7 +419,7 @@ fn an_expired_url_is_renewed_and_a_broken_connection_resumed() {
     assert_eq!(calls, 4);
 }
 
-/// URLs that are too old whenever they are given are given up, without one of them being told.
+/// URLs that are too old whenever they are given are given up, and none of them is in a message.
 #[test]
 fn urls_that_expire_at_once_are_given_up() {
     let server = redis(10);
@@ -448,7 +448,7 @@ fn a_running_backup_is_joined() {
     let server = redis(10);
     let cloud = Cloud::start(&[(ID, &server, "")]);
     let (ours, others) = (Ours::new(&cloud), Ours::new(&cloud));
-    cloud.mishap(&json!({"kind": "slow", "action": "CreateBackup", "seconds": 2}));
+    cloud.inject(&json!({"kind": "slow", "action": "CreateBackup", "seconds": 2}));
     let (job, joined) = ours.run(ours.provider().create_backup(ID, Mode::Manual, "")).unwrap();
     assert!(!joined);
     let (same, joined) = ours.run(ours.provider().create_backup(ID, Mode::Manual, "")).unwrap();
@@ -470,26 +470,26 @@ fn a_lost_reply_is_found_again() {
     let cloud = Cloud::start(&[(ID, &server, "")]);
     let ours = Ours::new(&cloud);
     for (n, kind) in ["error_after", "cut_after"].into_iter().enumerate() {
-        cloud.mishap(&json!({"kind": kind, "action": "CreateBackup"}));
+        cloud.inject(&json!({"kind": kind, "action": "CreateBackup"}));
         ours.backup(ID);
         assert_eq!(ours.sets(ID).len(), n + 1, "{kind}");
     }
     for kind in ["error", "cut"] {
-        cloud.mishap(&json!({"kind": kind, "action": "CreateBackup"}));
+        cloud.inject(&json!({"kind": kind, "action": "CreateBackup"}));
         let fault = ours.run(ours.provider().create_backup(ID, Mode::Manual, "")).unwrap_err();
         assert_eq!(fault.code, "cloud.uncertain", "{kind}: {fault:?}");
         assert_eq!(ours.sets(ID).len(), 2, "{kind}");
     }
     // What refuses for certain refuses at once.
-    cloud.mishap(&json!({"kind": "daily_limit"}));
+    cloud.inject(&json!({"kind": "daily_limit"}));
     let fault = ours.run(ours.provider().create_backup(ID, Mode::Manual, "")).unwrap_err();
     assert_eq!(fault.code, "cloud.backup_daily_limit", "{fault:?}");
     // A job that is said to run and is over when it is looked for is no reason to give up.
-    cloud.mishap(&json!({"kind": "backup_job_exists"}));
+    cloud.inject(&json!({"kind": "backup_job_exists"}));
     ours.backup(ID);
     assert_eq!(ours.sets(ID).len(), 3);
     // Being turned away is survived.
-    cloud.mishap(&json!({"kind": "throttle", "times": 2, "retry_after_ms": 20}));
+    cloud.inject(&json!({"kind": "throttle", "times": 2, "retry_after_ms": 20}));
     ours.backup(ID);
     assert_eq!(ours.sets(ID).len(), 4);
 }
@@ -500,7 +500,7 @@ fn a_backup_outlives_its_process() {
     let server = redis(10);
     let cloud = Cloud::start(&[(ID, &server, "")]);
     let ours = Ours::new(&cloud);
-    cloud.mishap(&json!({"kind": "slow", "action": "CreateBackup", "seconds": 2}));
+    cloud.inject(&json!({"kind": "slow", "action": "CreateBackup", "seconds": 2}));
     let (job, _) = ours.run(ours.provider().create_backup(ID, Mode::Manual, "")).unwrap();
     let next = ours.crash(&cloud);
     assert_eq!(next.job(&job.id).status, JobStatus::Running);
@@ -510,7 +510,7 @@ fn a_backup_outlives_its_process() {
     assert_eq!(next.sets(ID)[0].id, done.backup_id);
     assert_eq!(next.sets(ID).len(), 1);
     // One that ends well lets go in the same way, without waiting for the cloud.
-    cloud.mishap(&json!({"kind": "slow", "action": "CreateBackup", "seconds": 3}));
+    cloud.inject(&json!({"kind": "slow", "action": "CreateBackup", "seconds": 3}));
     let (job, _) = next.run(next.provider().create_backup(ID, Mode::Manual, "")).unwrap();
     next.run(next.provider().shut_down(false));
     assert_eq!(next.job(&job.id).status, JobStatus::Running);
@@ -534,10 +534,10 @@ fn a_policy_keeps_what_is_not_named() {
     let on = change(PolicyChange { enable_backup_log: Some(true), ..PolicyChange::default() });
     assert!(on.enable_backup_log);
     let longer = PolicyChange { backup_retention_period: Some(30), ..PolicyChange::default() };
-    cloud.mishap(&json!({"kind": "cut_after", "action": "ModifyBackupPolicy"}));
+    cloud.inject(&json!({"kind": "cut_after", "action": "ModifyBackupPolicy"}));
     let kept = change(longer);
     assert_eq!((kept.backup_retention_period, kept.enable_backup_log), (30, true));
-    cloud.mishap(&json!({"kind": "error", "action": "ModifyBackupPolicy", "code": "IncorrectDBInstanceState"}));
+    cloud.inject(&json!({"kind": "error", "action": "ModifyBackupPolicy", "code": "IncorrectDBInstanceState"}));
     let last = PolicyChange { preferred_backup_time: Some("23:00Z-00:00Z".into()), ..PolicyChange::default() };
     let last = change(last);
     assert_eq!(last.preferred_backup_time, "23:00Z-24:00Z");
@@ -576,7 +576,7 @@ fn a_guarded_restore_brings_the_data_back() {
     assert_eq!(server.digest(), before);
     // Back to what was there, by the safety backup; this time the reply is lost.
     let safety = ours.sets(ID).into_iter().find(|s| s.id != set.id).unwrap();
-    cloud.mishaps(&[
+    cloud.inject_all(&[
         json!({"kind": "cut_after", "action": "RestoreInstance"}),
         json!({"kind": "slow", "action": "RestoreInstance", "seconds": 1}),
         json!({"kind": "cut_after", "action": "LockDBInstanceWrite"}),
@@ -604,7 +604,7 @@ fn a_fence_is_lifted_after_a_crash() {
     let plan = ours.tool(&args, restore_instance::run).unwrap();
     let mut again = args;
     again["confirmation_token"] = plan["confirmation_token"].clone();
-    cloud.mishap(&json!({"kind": "slow", "action": "RestoreInstance", "seconds": 4}));
+    cloud.inject(&json!({"kind": "slow", "action": "RestoreInstance", "seconds": 4}));
     // The call waits for the job; it dies with its process.
     let (app, commit) = (Arc::clone(&ours.app), again);
     let task = ours.runtime.spawn(async move {
@@ -686,10 +686,10 @@ fn a_cloud_native_instance_is_cloned_instead() {
     assert_eq!(ours.sets(ID).len(), 1, "a safety backup was taken for nothing");
     // The refusal's own arguments are the next call's.
     let args: Value = serde_json::from_str(arguments).unwrap();
-    cloud.mishap(&json!({"kind": "cut_after", "action": "CreateTairInstance"}));
+    cloud.inject(&json!({"kind": "cut_after", "action": "CreateTairInstance"}));
     let (plan, done) = ours.guarded(&args, create_instance_from_backup::run);
-    for word in ["PostPaid", "billed", "dry_run"] {
-        assert!(plan.to_string().contains(word), "{word}: {plan:#}");
+    for part in ["PostPaid", "billed", "dry_run"] {
+        assert!(plan.to_string().contains(part), "{part}: {plan:#}");
     }
     assert_eq!(done["status"], "succeeded", "{done:#}");
     assert!(done.to_string().contains("r-spare"), "{done:#}");
@@ -700,7 +700,7 @@ fn a_cloud_native_instance_is_cloned_instead() {
     assert!(refused.to_string().contains("QuotaExceed"), "{refused:#}");
 }
 
-/// A manual set of a cloud-native instance is deleted, also when the reply is lost; on a classic one the reason is told
+/// A manual set of a cloud-native instance is deleted, also when the reply is lost; on a classic one the reason is given
 /// before anything is asked of the cloud.
 #[test]
 fn manual_sets_are_deleted_where_the_cloud_can() {
@@ -709,7 +709,7 @@ fn manual_sets_are_deleted_where_the_cloud_can() {
     let ours = Ours::new(&cloud);
     for kind in ["error_after", "cut_after"] {
         let set = ours.backup(ID);
-        cloud.mishap(&json!({"kind": kind, "action": "DeleteBackup"}));
+        cloud.inject(&json!({"kind": kind, "action": "DeleteBackup"}));
         let (_, done) = ours.guarded(&json!({"instance_id": ID, "backup_id": set.id}), delete_backup::run);
         assert_eq!(done["status"], "succeeded", "{done:#}");
         assert!(ours.sets(ID).is_empty(), "{kind}");
@@ -728,7 +728,7 @@ fn a_fence_that_stays_is_lifted_later() {
     let cloud = Cloud::start(&[(ID, &server, "")]);
     let ours = Ours::new(&cloud);
     let set = ours.backup(ID);
-    cloud.mishap(&json!({"kind": "error", "action": "UnlockDBInstanceWrite", "code": "Forbidden.RAM"}));
+    cloud.inject(&json!({"kind": "error", "action": "UnlockDBInstanceWrite", "code": "Forbidden.RAM"}));
     let args = json!({"instance_id": ID, "backup_id": set.id, "write_fence": true});
     let (_, done) = ours.guarded(&args, restore_instance::run);
     assert_eq!(done["status"], "failed", "{done:#}");
@@ -753,7 +753,7 @@ fn a_clone_outlives_its_process() {
     let plan = ours.tool(&args, create_instance_from_backup::run).unwrap();
     let mut commit = args;
     commit["confirmation_token"] = plan["confirmation_token"].clone();
-    cloud.mishap(&json!({"kind": "slow", "action": "CreateTairInstance", "seconds": 3}));
+    cloud.inject(&json!({"kind": "slow", "action": "CreateTairInstance", "seconds": 3}));
     let app = Arc::clone(&ours.app);
     let task = ours.runtime.spawn(async move {
         let call = ToolCall { app: &app, caller: &Caller::mcp(), person: &Nobody, progress: &Nobody };
@@ -783,7 +783,7 @@ fn a_safety_backup_is_its_own() {
     let server = redis(20);
     let cloud = Cloud::start(&[(ID, &server, "")]);
     let (ours, others) = (Ours::new(&cloud), Ours::new(&cloud));
-    cloud.mishap(&json!({"kind": "slow", "action": "CreateBackup", "seconds": 2}));
+    cloud.inject(&json!({"kind": "slow", "action": "CreateBackup", "seconds": 2}));
     let (running, _) = others.run(others.provider().create_backup(ID, Mode::Manual, "")).unwrap();
     let (job, joined) = ours.run(ours.provider().create_backup(ID, Mode::Safety, "")).unwrap();
     assert!(!joined);

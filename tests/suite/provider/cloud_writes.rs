@@ -57,7 +57,7 @@ fn an_older_backup_is_no_safety_backup_after_writes() {
     let ours = Ours::new(&cloud);
     let set = ours.backup(ID);
     let act = Act::RestoreInstance { source: Source::Backup { backup_id: set.id }, write_fence: false };
-    cloud.mishap(&json!({"kind": "slow", "action": "CreateBackup", "seconds": 20}));
+    cloud.inject(&json!({"kind": "slow", "action": "CreateBackup", "seconds": 20}));
     let (job, joined) = ours.run(ours.provider().create_backup(ID, Mode::Manual, "")).unwrap();
     assert!(!joined);
     let assessed = ours.assess(&act, None, rules());
@@ -83,7 +83,7 @@ fn a_shard_is_no_set() {
         )
         .unwrap()
     };
-    let listed = || sets::of_rows("r-1", vec![row(7, "r-1-db-0"), row(8, "r-1-db-1")], Some(2));
+    let listed = || sets::shards::of_rows("r-1", vec![row(7, "r-1-db-0"), row(8, "r-1-db-1")], Some(2));
     assert_eq!(sets::find(listed(), "8,7").unwrap().unwrap().set.id, "7,8");
     assert!(sets::find(listed(), "8").is_none());
     assert_eq!(sets::find_file(listed(), "8").unwrap().unwrap().shards.len(), 1);
@@ -103,7 +103,7 @@ fn an_order_without_reply_is_said_to_be_possible() {
     let mut commit = args;
     commit["confirmation_token"] = plan["confirmation_token"].clone();
     // No reply, and then a refusal for certain.
-    cloud.mishaps(&[
+    cloud.inject_all(&[
         json!({"kind": "cut", "action": "CreateTairInstance"}),
         json!({"kind": "error", "action": "CreateTairInstance", "code": "QuotaExceed"}),
     ]);
@@ -125,13 +125,13 @@ fn an_unknown_failure_of_the_server_is_uncertain() {
     let cloud = Cloud::start(&[(ID, &server, NATIVE)]);
     let ours = Ours::new(&cloud);
     let set = ours.backup(ID);
-    cloud.mishap(&json!({"kind": "error_after", "action": "DeleteBackup", "code": "Odd.Failure", "status": 500}));
+    cloud.inject(&json!({"kind": "error_after", "action": "DeleteBackup", "code": "Odd.Failure", "status": 500}));
     let (_, done) = ours.guarded(&json!({"instance_id": ID, "backup_id": set.id}), delete_backup::run);
     assert_eq!(done["status"], "succeeded", "{done:#}");
     assert!(ours.sets(ID).is_empty());
     let set = ours.backup(ID);
     // The same with a status that says that the call was wrong is a refusal.
-    cloud.mishap(&json!({"kind": "error", "action": "DeleteBackup", "code": "Odd.Failure", "status": 400}));
+    cloud.inject(&json!({"kind": "error", "action": "DeleteBackup", "code": "Odd.Failure", "status": 400}));
     let args = json!({"instance_id": ID, "backup_id": set.id});
     let plan = ours.tool(&args, delete_backup::run).unwrap();
     let mut again = args;
@@ -148,7 +148,7 @@ fn a_fence_that_stays_does_not_hide_the_restore() {
     let cloud = Cloud::start(&[(ID, &server, "")]);
     let ours = Ours::new(&cloud);
     let set = ours.backup(ID);
-    cloud.mishap(&json!({"kind": "error", "action": "UnlockDBInstanceWrite", "code": "Forbidden.RAM"}));
+    cloud.inject(&json!({"kind": "error", "action": "UnlockDBInstanceWrite", "code": "Forbidden.RAM"}));
     let args = json!({"instance_id": ID, "backup_id": set.id, "write_fence": true});
     let (_, done) = ours.guarded(&args, restore_instance::run);
     let said = done.to_string();
@@ -202,7 +202,7 @@ fn a_cancelled_look_loses_no_job() {
     let server = redis(10);
     let cloud = Cloud::start(&[(ID, &server, "")]);
     let ours = Ours::new(&cloud);
-    cloud.mishap(&json!({"kind": "slow", "action": "CreateBackup", "seconds": 2}));
+    cloud.inject(&json!({"kind": "slow", "action": "CreateBackup", "seconds": 2}));
     let (job, _) = ours.run(ours.provider().create_backup(ID, Mode::Manual, "")).unwrap();
     let next = ours.crash(&cloud);
     next.run(async {
@@ -243,7 +243,7 @@ fn every_weekday_that_goes_counts() {
             preferred_backup_period: Some(days.iter().map(|d| (*d).into()).collect()),
             ..PolicyChange::default()
         };
-        policy::changed(&now, &change).unwrap()
+        policy::values::changed(&now, &change).unwrap()
     };
     let (before, after) = (with(&["Monday", "Thursday"]), with(&["Monday", "Friday"]));
     assert!(before.lowered_by(&after)[0].contains("Thursday"));
@@ -265,7 +265,8 @@ fn an_order_shows_what_it_costs_and_where() {
         vswitch_id: None,
         recover_config_mode: Vec::new(),
     };
-    let order = tair_backup_mcp::provider::tair::order::Order::new("cn-hangzhou", &source, None, &order).unwrap();
+    let order =
+        tair_backup_mcp::provider::tair::clone::order::Order::new("cn-hangzhou", &source, None, &order).unwrap();
     let shown: Value = order.terms().by_name().into_iter().map(|(k, v)| (k.to_owned(), Value::from(v))).collect();
     for (name, value) in [
         ("new_instance_class", "tair.essd.standard.xlarge"),

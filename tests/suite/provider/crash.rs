@@ -78,9 +78,9 @@ fn killed_during_capture() {
     bench.backup();
     let whole = begun.elapsed();
     let mut dice = Dice::new("killed_during_capture");
-    let (mut interrupted, mut pace) = (0, 1.0);
+    let (mut interrupted, mut aim) = (0, 1.0);
     for delay in dice.spread(whole, POINTS) {
-        let delay = delay.mul_f64(pace);
+        let delay = delay.mul_f64(aim);
         let mut child = bench.spawn(&["create-backup", "--instance-id", "orders"]);
         // Not a guess: the moment is what the test is about.
         std::thread::sleep(delay);
@@ -94,7 +94,7 @@ fn killed_during_capture() {
             assert!(text(&last["message"]).contains("nothing of it is kept"), "{when}: {last}");
         } else {
             // Too late, or the machine is faster than when it was measured: aim earlier.
-            pace *= TOO_LATE;
+            aim *= TOO_LATE;
         }
     }
     println!("{interrupted} of {POINTS} points met a capture under way");
@@ -128,7 +128,7 @@ fn killed_during_restore() {
         assert_eq!((done.code, target.digest()), (0, new.clone()), "{done:?}");
     }
     let mut dice = Dice::new("killed_during_restore");
-    let (mut met, mut replaced, mut pace) = (0, 0, 1.0);
+    let (mut met, mut replaced, mut aim) = (0, 0, 1.0);
     // Jobs of restores so far: the three above.
     let mut begun = 3;
     // Most of the time goes into verifying; half of the points are within what comes after that.
@@ -143,7 +143,7 @@ fn killed_during_restore() {
         if *once_following {
             until_it_follows_us(&target);
         }
-        let delay = delay.mul_f64(pace);
+        let delay = delay.mul_f64(aim);
         std::thread::sleep(delay);
         child.kill().unwrap();
         child.wait().unwrap();
@@ -167,11 +167,11 @@ fn killed_during_restore() {
             let said = if message.contains("old data") || message.contains("as it was") { &old } else { &new };
             assert_eq!(&now, said, "{when}: {last}");
         } else {
-            pace *= TOO_LATE;
+            aim *= TOO_LATE;
         }
         if message.contains("during this restore") {
-            let words = format!("{message} {}", last["hint"].as_str().unwrap_or_default());
-            let (_, way_back) = words.split_once("backup_id ").unwrap_or_else(|| panic!("{when}: {last}"));
+            let explained = format!("{message} {}", last["hint"].as_str().unwrap_or_default());
+            let (_, way_back) = explained.split_once("backup_id ").unwrap_or_else(|| panic!("{when}: {last}"));
             let id = way_back.trim().trim_end_matches('.');
             assert!(bench.backups().iter().any(|b| b["backup_id"] == id), "{when}: {id} does not list");
         }
@@ -215,7 +215,7 @@ fn source_killed_during_capture() {
     assert!(failed >= 3, "the points did not meet the capture");
 }
 
-/// Waits until a restore has told the target to follow us.
+/// Waits until a restore has made the target follow us.
 fn until_it_follows_us(target: &Redis) {
     wait("the target to follow us", Duration::from_secs(60), || (target.info("role") == "slave").then_some(()));
 }
@@ -260,7 +260,7 @@ fn target_killed_during_restore_and_away() {
     target.kill();
     let done = finish(child);
     let failed = done.json();
-    // Whoever waited longer than a call lasts is told where to look.
+    // Whoever waited longer than a call lasts learns where to look.
     assert!(failed["status"] == "failed" || failed["status"] == "started", "{done:?}");
     for _ in 0..2 {
         let jobs = bench.jobs();

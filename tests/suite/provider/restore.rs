@@ -12,14 +12,14 @@ fn check<'a>(reply: &'a Value, name: &str) -> &'a Value {
     checks.iter().find(|c| c["name"] == name).unwrap_or_else(|| panic!("no {name}: {reply}"))
 }
 
-/// The plan is blocked by this check, with these words in it.
-fn blocked(asked: &Done, name: &str, words: &[&str]) {
+/// The plan is blocked by this check, with these parts in its detail.
+fn blocked(asked: &Done, name: &str, parts: &[&str]) {
     assert_eq!((asked.code, &asked.json()["status"]), (3, &"blocked".into()), "{asked:?}");
     let reply = asked.json();
     assert_eq!(check(&reply, name)["status"], "block", "{reply}");
     let detail = text(&check(&reply, name)["detail"]);
-    for word in words {
-        assert!(detail.contains(word), "{word}: {detail}");
+    for part in parts {
+        assert!(detail.contains(part), "{part}: {detail}");
     }
     assert!(reply["confirmation_token"].is_null(), "{reply}");
     println!("blocked by {name}: {detail}");
@@ -58,11 +58,11 @@ fn facts(redis: &Redis) -> Vec<String> {
         &["GEODIST", "geo", "Palermo", "Catania"],
     ];
     for db in [0, 1, 3, 15] {
-        for words in read {
-            facts.push(format!("db{db} {words:?} {:?}", redis.run_in(db, words)));
+        for command in read {
+            facts.push(format!("db{db} {command:?} {:?}", redis.run_in(db, command)));
         }
         for key in ["expiring:string", "expiring:hash", "expiring:list", "int:0", "geo"] {
-            let of = |word| redis.run_in(db, &[word, key]).text();
+            let of = |command| redis.run_in(db, &[command, key]).text();
             facts.push(format!("db{db} {key} {} {}", of("TYPE"), of("PEXPIRETIME")));
         }
     }
@@ -173,7 +173,7 @@ fn through_a_socket_file() {
     assert_eq!(redis.info("role"), "master");
 }
 
-/// With a password, from a file; and a user who may do no more than capture can do that, and is told what a restore needs.
+/// With a password, from a file; and a user who may do no more than capture can do that, and learns what a restore needs.
 #[test]
 fn with_a_password_and_with_the_least_rights() {
     let redis = Redis::start("redis-8.0", &["--requirepass", "s3cret word"]);

@@ -48,32 +48,32 @@ impl Stage {
         Self { redis, ours: Bench::new(&format!("{guard}{config}")), _between: between }
     }
 
-    fn command(&self, words: &[&str]) -> Command {
-        let mut command = self.ours.command(&[words, &["--json"]].concat());
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = self.ours.command(&[args, &["--json"]].concat());
         command.env("ALIBABA_CLOUD_ACCESS_KEY_ID", KEY).env("ALIBABA_CLOUD_ACCESS_KEY_SECRET", SECRET);
         command.env_remove("ALIBABA_CLOUD_SECURITY_TOKEN");
         command
     }
 
-    fn spawn(&self, words: &[&str]) -> Child {
-        self.command(words).spawn().unwrap()
+    fn spawn(&self, args: &[&str]) -> Child {
+        self.command(args).spawn().unwrap()
     }
 
-    fn run(&self, words: &[&str]) -> Done {
-        finish(self.spawn(words))
+    fn run(&self, args: &[&str]) -> Done {
+        finish(self.spawn(args))
     }
 
     /// A call that must succeed.
-    fn ok(&self, words: &[&str]) -> Value {
-        let done = self.run(words);
-        assert_eq!(done.code, 0, "{words:?}: {done:?}");
+    fn ok(&self, args: &[&str]) -> Value {
+        let done = self.run(args);
+        assert_eq!(done.code, 0, "{args:?}: {done:?}");
         done.json()
     }
 
     /// A call that must be refused, by exit code and stable code.
-    fn refused(&self, words: &[&str], exit: i32, code: &str) -> Value {
-        let done = self.run(words);
-        assert_eq!((done.code, text(&done.json()["code"]).as_str()), (exit, code), "{words:?}: {done:?}");
+    fn refused(&self, args: &[&str], exit: i32, code: &str) -> Value {
+        let done = self.run(args);
+        assert_eq!((done.code, text(&done.json()["code"]).as_str()), (exit, code), "{args:?}: {done:?}");
         done.json()
     }
 
@@ -101,9 +101,9 @@ impl Stage {
 
     /// The second call, followed to the end of its job.
     fn echo(&self, backup: &str, token: &str) -> Done {
-        let words = Bench::echo(backup, token);
+        let args = Bench::echo(backup, token);
         wait("the safety backup", Duration::from_secs(60), || {
-            let done = self.run(words.get(..7).unwrap());
+            let done = self.run(args.get(..7).unwrap());
             (done.json()["status"] != "prechecks_pending").then_some(done)
         })
     }
@@ -200,18 +200,18 @@ everywhere! {
     a_backup_is_downloaded(place) {
         let stage = Stage::new(place);
         let backup = stage.backup();
-        let words = ["download-backup", "--instance-id", "orders", "--backup-id", &backup];
-        let got = stage.ok(&words);
+        let args = ["download-backup", "--instance-id", "orders", "--backup-id", &backup];
+        let got = stage.ok(&args);
         let file = PathBuf::from(text(&got["path"]));
         assert_eq!(std::fs::metadata(&file).unwrap().len(), got["bytes"].as_u64().unwrap());
         let checked = Command::new(program("redis-7.0", "check-rdb")).arg(&file).output().unwrap();
         assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
-        let again = stage.ok(&words);
+        let again = stage.ok(&args);
         assert_eq!((&again["already_there"], &again["sha256"]), (&true.into(), &got["sha256"]), "{again}");
         std::fs::write(&file, "somebody else's").unwrap();
-        stage.refused(&words, 3, "download.exists");
+        stage.refused(&args, 3, "download.exists");
         assert_eq!(std::fs::read(&file).unwrap(), b"somebody else's");
-        let outside = [&words[..], &["--directory", "/etc"]].concat();
+        let outside = [&args[..], &["--directory", "/etc"]].concat();
         stage.refused(&outside, 3, "download.outside_roots");
     }
 
@@ -268,14 +268,14 @@ everywhere! {
         // Only of the cloud's newer generation can sets be deleted.
         let stage = Stage::with(place, "generation = \"cloud_native\"", &[]);
         let (kept, gone) = (stage.backup(), stage.backup());
-        let words = ["delete-backup", "--instance-id", "orders", "--backup-id", &gone];
-        let plan = stage.ok(&words);
+        let args = ["delete-backup", "--instance-id", "orders", "--backup-id", &gone];
+        let plan = stage.ok(&args);
         assert_eq!((&plan["status"], stage.backups(&[]).len()), (&"confirmation_required".into(), 2), "{plan}");
-        let echo = [&words[..], &["--confirmation-token", plan["confirmation_token"].as_str().unwrap()]].concat();
+        let echo = [&args[..], &["--confirmation-token", plan["confirmation_token"].as_str().unwrap()]].concat();
         assert_eq!(stage.ok(&echo)["status"], "succeeded");
         let left: Vec<String> = stage.backups(&[]).iter().map(|b| text(&b["backup_id"])).collect();
         assert_eq!(left, [kept]);
-        stage.refused(&words, 4, "backup.not_found");
+        stage.refused(&args, 4, "backup.not_found");
     }
 
     /// Nothing is written by a server that may only read.
@@ -295,8 +295,8 @@ everywhere! {
         assert_eq!(stage.backups(&[]).len(), 1);
     }
 
-    /// A process that dies during a backup leaves a job that is settled by the next, and no half set.
-    a_backup_whose_process_dies_is_settled(place) {
+    /// A process that dies during a backup leaves a job that is reconciled by the next, and no half set.
+    a_backup_whose_process_dies_is_reconciled(place) {
         let stage = Stage::with(place, "", &["--repl-diskless-sync-delay", "2"]);
         let mut first = stage.spawn(&["create-backup", "--instance-id", "orders"]);
         wait("the job", Duration::from_secs(20), || (!stage.jobs().is_empty()).then_some(()));

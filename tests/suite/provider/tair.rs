@@ -1,4 +1,4 @@
-//! What follows from what the cloud tells, without the cloud: what an instance can do, which rows make a set, what a policy
+//! What follows from the cloud's answers, without the cloud: what an instance can do, which rows make a set, what a policy
 //! keeps, what a filter means, what an order says. Rows are read by the wire's own reader.
 
 use jiff::Timestamp;
@@ -14,9 +14,10 @@ use tair_backup_mcp::model::backup::Mode;
 use tair_backup_mcp::model::ids::check_backup_id;
 use tair_backup_mcp::model::policy::BackupPolicy;
 use tair_backup_mcp::provider::tair::architecture::{Architecture, RestoreScope};
-use tair_backup_mcp::provider::tair::order::Order;
+use tair_backup_mcp::provider::tair::clone::order::Order;
+use tair_backup_mcp::provider::tair::restore::filter_key;
 use tair_backup_mcp::provider::tair::sets::{self, CloudSet, Listed};
-use tair_backup_mcp::provider::tair::{filter_key, policy, traffic};
+use tair_backup_mcp::provider::tair::{policy, traffic};
 use tair_backup_mcp::tair::wire::attribute::{InstanceAttribute, InstanceAttributes};
 use tair_backup_mcp::tair::wire::backups::{Backup, Backups};
 use tair_backup_mcp::tair::wire::clusters::ClusterBackups;
@@ -87,7 +88,7 @@ fn rows_make_sets() {
     let (t1, t2) = ("2026-11-01T00:00:00Z", "2026-11-02T00:00:05Z");
     let none = || json!({});
     let standard = backups(&[row(7, 1, "r-1", t1, none()), row(8, 2, "r-1", t2, none())]);
-    assert_eq!(ids(&sets::of_rows("r-1", standard, Some(1))), ["8", "7"]);
+    assert_eq!(ids(&sets::shards::of_rows("r-1", standard, Some(1))), ["8", "7"]);
     // Two shards, a job each, twice; rows in any order.
     let legacy = [
         row(1022, 11, "r-1-db-0", t1, none()),
@@ -95,7 +96,7 @@ fn rows_make_sets() {
         row(2480, 12, "r-1-db-1", "2026-11-01T00:00:40Z", none()),
         row(1023, 13, "r-1-db-0", t2, none()),
     ];
-    let listed = sets::of_rows("r-1", backups(&legacy), Some(2));
+    let listed = sets::shards::of_rows("r-1", backups(&legacy), Some(2));
     assert_eq!(ids(&listed), ["1023,2481", "1022,2480"]);
     let whole = listed[1].as_ref().unwrap();
     assert_eq!((whole.set.rdb_bytes, whole.jobs.as_slice(), whole.set.mode), (200, &[11, 12][..], Mode::Manual));
@@ -106,17 +107,18 @@ fn rows_make_sets() {
         row(3, 21, "r-1-db-1", "2026-11-01T00:02:00Z", none()),
         row(4, 22, "r-1-db-1", "2026-11-01T00:02:30Z", json!({"BackupMode": "Automated"})),
     ];
-    assert_eq!(ids(&sets::of_rows("r-1", backups(&newer), Some(2))), ["2,4", "1,3"]);
+    assert_eq!(ids(&sets::shards::of_rows("r-1", backups(&newer), Some(2))), ["2,4", "1,3"]);
     let broken = [
         row(1, 31, "r-1-db-0", t1, none()),
         row(2, 32, "r-1-db-0", t2, none()),
         row(3, 33, "r-1-db-1", t2, json!({"BackupStatus": "Failed"})),
     ];
-    assert_eq!(ids(&sets::of_rows("r-1", backups(&broken), Some(2))), ["!2,3", "!1"]);
+    assert_eq!(ids(&sets::shards::of_rows("r-1", backups(&broken), Some(2))), ["!2,3", "!1"]);
     let running = [row(0, 41, "r-1", t1, json!({"BackupStatus": ""})), row(5, 42, "r-1", t2, none())];
-    assert_eq!(ids(&sets::of_rows("r-1", backups(&running), Some(1))), ["5"]);
+    assert_eq!(ids(&sets::shards::of_rows("r-1", backups(&running), Some(1))), ["5"]);
     // A set is found by its list in any order; a shard by its own id.
-    let found = |id: &str| sets::find_file(sets::of_rows("r-1", backups(&legacy), Some(2)), id).map(Result::unwrap);
+    let found =
+        |id: &str| sets::find_file(sets::shards::of_rows("r-1", backups(&legacy), Some(2)), id).map(Result::unwrap);
     assert_eq!(found("2480,1022").unwrap().shards.len(), 2);
     let shard = found("2480").unwrap();
     assert_eq!((shard.set.id.as_str(), shard.shards.len(), shard.set.rdb_bytes), ("2480", 1, 100));
@@ -138,7 +140,7 @@ fn cluster_rows_make_sets() {
     };
     let rows = json!({"ClusterBackups": [set("cb-1", "OK", 1), set("cb-2", "RUNNING", 0), set("cb-3", "OK", 0), set("cb-4", "BAD", 1)]});
     let rows = read_reply::<ClusterBackups>(rows.to_string().as_bytes()).unwrap().cluster_backups;
-    let listed = sets::of_cluster_rows("r-1", rows);
+    let listed = sets::clusters::of_cluster_rows("r-1", rows);
     assert_eq!(ids(&listed), ["cb-1", "!cb-3", "!cb-4"]);
     let whole = listed[0].as_ref().unwrap();
     assert!(whole.of_cluster);
@@ -194,15 +196,15 @@ fn kept() -> BackupPolicy {
 }
 
 /// What is not named stays, above all data flashback; what is wrong is refused before the cloud hears of it; what lowers
-/// protection is told apart.
+/// protection is known as such.
 #[test]
 fn a_policy_is_changed_in_what_is_named() {
-    let same = policy::changed(&kept(), &PolicyChange::default()).unwrap();
+    let same = policy::values::changed(&kept(), &PolicyChange::default()).unwrap();
     assert_eq!(same, kept());
     for (good, written) in
         [("02:00Z-03:00Z", "02:00Z-03:00Z"), ("23:00Z-24:00Z", "23:00Z-24:00Z"), ("23:00Z-00:00Z", "23:00Z-24:00Z")]
     {
-        assert_eq!(policy::window(good).unwrap(), written);
+        assert_eq!(policy::values::window(good).unwrap(), written);
     }
     for bad in [
         "02:00-03:00",
@@ -214,18 +216,18 @@ fn a_policy_is_changed_in_what_is_named() {
         "03:00Z-02:00Z",
         "00:00Z-00:00Z",
     ] {
-        assert_eq!(policy::window(bad).unwrap_err().code, "backup.policy_invalid", "{bad}");
+        assert_eq!(policy::values::window(bad).unwrap_err().code, "backup.policy_invalid", "{bad}");
     }
-    assert_eq!(policy::weekdays(["sunday", "Monday", "monday"]).unwrap(), ["Monday", "Sunday"]);
-    assert!(policy::weekdays(["Mon"]).is_err() && policy::weekdays([]).is_err());
+    assert_eq!(policy::values::weekdays(["sunday", "Monday", "monday"]).unwrap(), ["Monday", "Sunday"]);
+    assert!(policy::values::weekdays(["Mon"]).is_err() && policy::values::weekdays([]).is_err());
     for days in [6, 731] {
         let change = PolicyChange { backup_retention_period: Some(days), ..PolicyChange::default() };
-        assert!(policy::changed(&kept(), &change).is_err(), "{days}");
+        assert!(policy::values::changed(&kept(), &change).is_err(), "{days}");
     }
-    // What the cloud does not tell cannot be written back.
+    // A value that the cloud leaves out cannot be written back.
     let untold = BackupPolicy { backup_retention_period: 0, ..kept() };
-    assert!(policy::changed(&untold, &PolicyChange::default()).is_err());
-    let lowered = |change: PolicyChange| kept().lowered_by(&policy::changed(&kept(), &change).unwrap()).len();
+    assert!(policy::values::changed(&untold, &PolicyChange::default()).is_err());
+    let lowered = |change: PolicyChange| kept().lowered_by(&policy::values::changed(&kept(), &change).unwrap()).len();
     assert_eq!(lowered(PolicyChange { enable_backup_log: Some(false), ..PolicyChange::default() }), 1);
     assert_eq!(lowered(PolicyChange { backup_retention_period: Some(29), ..PolicyChange::default() }), 1);
     assert_eq!(
@@ -243,7 +245,7 @@ fn a_policy_is_changed_in_what_is_named() {
 
 fn a_set(of_cluster: bool) -> CloudSet {
     let rows = backups(&[row(7, 1, "r-1", "2026-11-02T00:00:00Z", json!({}))]);
-    let set = sets::one("r-1", rows, None).unwrap().unwrap();
+    let set = sets::shards::one("r-1", rows, None).unwrap().unwrap();
     CloudSet { of_cluster, ..set }
 }
 

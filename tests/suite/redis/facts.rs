@@ -1,4 +1,4 @@
-//! What a server says of itself is read as it was meant.
+//! INFO of real servers is parsed as the servers mean it.
 
 use crate::redis::fixture::{KIND, say};
 use crate::support::Redis;

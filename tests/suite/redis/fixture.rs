@@ -1,4 +1,4 @@
-//! What the tests of this room share: a data set with a bit of everything, a capture into memory, and a supplier of data.
+//! Fixtures of this room's tests: a data set with every type, a capture into memory, and a supplier of data.
 
 use crate::support::{Redis, program};
 use std::process::Command;
@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 /// The kind of server for what all kinds do alike.
 pub const KIND: &str = "redis-7.0";
 
-/// One command, its arguments between spaces.
+/// Sends one command, its arguments between spaces.
 pub async fn say(conn: &mut Conn, command: &str) {
     conn.cmd_str(&command.split(' ').collect::<Vec<_>>()).await.unwrap();
 }
@@ -24,7 +24,7 @@ pub async fn facts(server: &Redis) -> ServerFacts {
     ServerFacts::read(&mut server.conn().await).await.unwrap()
 }
 
-/// A bit of everything, in two databases.
+/// Fills a server with keys of every type, in two databases.
 pub async fn fill(server: &Redis) {
     let mut c = server.conn().await;
     c.cmd_str(&["DEBUG", "POPULATE", "5000", "str", "200"]).await.unwrap();
@@ -54,7 +54,7 @@ pub async fn fill(server: &Redis) {
         .unwrap();
 }
 
-/// A capture into memory: the data, how its end was told, and the source's replication id.
+/// A capture into memory: the data, how its end was marked, and the source's replication id.
 pub async fn capture(endpoint: &Endpoint) -> Result<(Vec<u8>, Framing, String), RedisError> {
     let mut snapshot = Snapshot::open(endpoint, CaptureOptions::default()).await?;
     let (framing, replid) = (snapshot.framing, snapshot.replid.clone());

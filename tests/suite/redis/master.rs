@@ -110,7 +110,7 @@ async fn restore_that_kills_the_target_says_unknown() {
 
 /// Nobody but the target gets data, and nobody else uses up its place.
 #[tokio::test]
-async fn restore_port_turns_impostors_away() {
+async fn the_restore_port_rejects_impostors() {
     let source = Redis::start(KIND, &[]);
     fill(&source).await;
     let (data, _, _) = capture(&source.endpoint()).await.unwrap();
@@ -160,7 +160,7 @@ async fn restore_of_a_target_that_cannot_reach_us() {
     assert_as_before(&target).await;
 }
 
-/// A crash at any step is rolled back from what was written down before it, once or twice.
+/// A crash at any step is rolled back from the stored record, once or twice.
 #[tokio::test]
 async fn roll_back_after_a_crash_at_each_step() {
     let source = Redis::start(KIND, &[]);

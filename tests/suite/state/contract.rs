@@ -13,9 +13,9 @@ use tair_backup_mcp::state::jobs::{Begun, NewJob};
 use tair_backup_mcp::state::sqlite::Sqlite;
 use tempfile::TempDir;
 
-/// A place that several stores share, as processes share a home.
+/// A place that several stores share, as processes share a home directory.
 trait Place {
-    /// A store as another process has it. It dies when it is dropped.
+    /// A store, as another process would open it. Dropping the store ends that process's liveness.
     fn open(&self) -> Arc<dyn State>;
 }
 
@@ -89,8 +89,8 @@ async fn one_exclusive_job_an_instance(place: &impl Place) {
 
 async fn a_job_remembers_who_asked(place: &impl Place) {
     let store = place.open();
-    let asked = NewJob { caller: "agent", confirmation: "0a1b", ..new("rj-1", JobKind::Restore, "orders") };
-    let job = started(&store, asked).await;
+    let new = NewJob { caller: "agent", confirmation: "0a1b", ..new("rj-1", JobKind::Restore, "orders") };
+    let job = started(&store, new).await;
     assert_eq!((job.caller.as_str(), job.confirmation.as_str()), ("agent", "0a1b"));
     drop(store);
     let orphan = place.open().adopt("local").await.unwrap().remove(0);
@@ -108,7 +108,7 @@ async fn a_job_goes_from_phase_to_phase_and_ends_once(place: &impl Place) {
     assert_eq!((job.backup_id.as_str(), job.finished_at), ("b-2", None));
     store.save_recovery("bj-1", &record()).await.unwrap();
     store.finish("bj-1", Ok("10 keys")).await.unwrap();
-    // Whoever comes late changes nothing.
+    // A late call changes nothing.
     store.progress("bj-1", Phase::Working, "late", 1, 1).await.unwrap();
     store.finish("bj-1", Err(&fault())).await.unwrap();
     store.fail_with_rollback_pending("bj-1", &fault()).await.unwrap();
@@ -139,7 +139,7 @@ async fn a_failed_job_keeps_its_record_until_it_is_reconciled(place: &impl Place
     assert_eq!((job.status, job.stage.as_str(), job.code.as_str()), (JobStatus::Failed, "failed", "restore.failed"));
     assert_eq!((job.message.as_str(), job.hint.as_str()), ("taken off", "Plan again."));
     assert!(!job.needs_reconciliation() && place.open().adopt("local").await.unwrap().is_empty());
-    // One that had written nothing down left nothing to roll back.
+    // A job without a recovery record left nothing to roll back.
     started(&store, new("rj-2", JobKind::Restore, "orders")).await;
     store.fail_with_rollback_pending("rj-2", &fault()).await.unwrap();
     let job = store.job("rj-2").await.unwrap();

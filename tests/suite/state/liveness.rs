@@ -1,5 +1,4 @@
-//! Who counts as alive: by a lock that goes with its process at once, and by heartbeats that stop coming, on a clock turned by
-//! hand.
+//! Which owners count as alive: by a lock that ends with its process, and by heartbeats that stop coming, on a clock set by hand.
 
 use crate::support::wait;
 use jiff::Timestamp;
@@ -16,14 +15,14 @@ use tempfile::TempDir;
 
 const HOUR_MS: i64 = 3_600_000;
 
-/// A clock turned by hand.
+/// A clock set by hand.
 fn clock() -> (Arc<AtomicI64>, Clock) {
     let now = Arc::new(AtomicI64::new(1_790_000_000_000));
     let read = Arc::clone(&now);
     (now, Arc::new(move || Timestamp::from_millisecond(read.load(Ordering::SeqCst)).unwrap()))
 }
 
-/// What both promise: a name of one's own that stays, alive from the first to the last; nobody else is.
+/// The contract of both: a process keeps one name, alive from the first call to the last; a stranger's name is not alive.
 async fn one_lives_and_strangers_do_not(ours: &dyn Liveness, theirs: &dyn Liveness) {
     let (one, two) = (ours.me().await.unwrap(), theirs.me().await.unwrap());
     assert_ne!(one, two);

@@ -1,5 +1,5 @@
-//! Databases of earlier versions, made by the statements that those versions made them with: they open, keep their jobs and
-//! their audit, withdraw plans of another form, and what stood in texts is in columns. A later version's is refused.
+//! Databases of earlier versions, made by those versions' own statements: they open, keep their jobs and audit, withdraw plans of
+//! another form, and facts that were in texts are in columns. The database of a later version is refused.
 
 use jiff::Timestamp;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
@@ -268,7 +268,7 @@ async fn a_later_version_is_refused() {
 /// A word that no version writes is damage, not a default: whoever asks for that job is told, and the others are there all the
 /// same.
 #[tokio::test]
-async fn an_unknown_word_is_damage() {
+async fn an_unknown_value_is_damage() {
     for (column, value) in [("kind", "backups"), ("status", "done"), ("phase", ""), ("recovery_kind", "tair")] {
         let home = TempDir::new().unwrap();
         made(home.path(), &[TABLES_2, JOBS]).await.close().await;

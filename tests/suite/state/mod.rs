@@ -1,4 +1,4 @@
-//! The state store: what every implementation of its traits promises, who counts as alive, and that earlier databases open.
+//! Tests of the state store: the contract of its traits, which owners count as alive, and opening earlier databases.
 
 mod contract;
 mod key;

@@ -133,7 +133,7 @@ async fn reads_are_repeated_by_code() {
         ("failed", || Answer::error(500, "InternalError")),
         ("failed with an odd status", || Answer::error(403, "InternalError")),
         ("nonce used", || Answer::error(400, "SignatureNonceUsed")),
-        ("a gateway without words", || Answer::status(502, "<html>bad gateway</html>")),
+        ("a gateway without a message", || Answer::status(502, "<html>bad gateway</html>")),
         ("closed", || Answer::Close),
         ("silence", || Answer::Hang),
     ];
@@ -190,13 +190,13 @@ async fn a_write_is_never_repeated_blindly() {
     let unknown: [(&str, Bad); 9] = [
         ("silence", || Answer::Hang),
         ("closed", || Answer::Close),
-        ("500 without words", || Answer::status(500, "")),
+        ("500 without a message", || Answer::status(500, "")),
         ("InternalError", || Answer::error(500, "InternalError")),
         ("ServiceUnavailable", || Answer::error(503, "ServiceUnavailable")),
         ("SignatureNonceUsed", || Answer::error(400, "SignatureNonceUsed")),
         ("a reply that cannot be read", || Answer::ok("<html>")),
         ("a reply that lacks the job", || Answer::ok(r#"{"RequestId":"1"}"#)),
-        ("a proxy's words", || Answer::status(407, "<html>who are you?</html>")),
+        ("a proxy's message", || Answer::status(407, "<html>who are you?</html>")),
     ];
     for (what, bad) in unknown {
         let server = Server::start(move |_, _| bad()).await;

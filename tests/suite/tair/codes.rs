@@ -23,7 +23,7 @@ fn fault(code: &str) -> Fault {
     TairError::Cloud(Box::new(error(code))).into()
 }
 
-/// The whole published table: each code has a row of its own, and its fault a dotted code, a hint, and our words.
+/// The whole published table: each code has a row of its own, and its fault a dotted code, a hint, and a message of ours.
 #[test]
 fn every_published_code_becomes_a_fault() {
     let mut codes = BTreeSet::new();
@@ -46,7 +46,7 @@ fn the_rows_are_disjoint_and_published() {
     let published: BTreeSet<String> = published::all().map(|p| p.code.to_ascii_lowercase()).collect();
     let mut seen = BTreeSet::new();
     for code in codes::all().iter().flat_map(|m| m.codes()) {
-        assert!(seen.insert(code.to_ascii_lowercase()), "{code} stands twice");
+        assert!(seen.insert(code.to_ascii_lowercase()), "{code} is in two rows");
         assert!(published.contains(&code.to_ascii_lowercase()), "{code} is not published");
     }
 }
@@ -80,11 +80,40 @@ fn retries_follow_the_code() {
     assert_eq!(meaning("SomethingNobodyPublished").fault, "cloud.refused");
 }
 
-/// What the server asks to wait is what the caller is told.
+/// The wait that the server asks for reaches the caller.
 #[test]
 fn the_servers_wait_is_passed_on() {
     let e = CloudError { retry_after: Some(Duration::from_millis(1500)), ..error("Throttling") };
     assert_eq!(Fault::from(TairError::Cloud(Box::new(e))).retry_after, Some(Duration::from_millis(1500)));
+}
+
+/// What the provider decides by is asked of the error, not read off its code.
+#[test]
+fn an_error_says_what_follows_from_it() {
+    for code in ["InvalidInstanceId.NotFound", "invaliddbinstanceid.notfound", "SomeInstance.NotFound"] {
+        assert!(error(code).says_no_such_instance(), "{code}");
+    }
+    for code in ["InvalidBackupSetID.NotFound", "Forbidden.RAM", "Nobody.Knows"] {
+        assert!(!error(code).says_no_such_instance(), "{code}");
+    }
+    assert!(error("backupjobexists").says_backup_runs() && !error("TaskExists").says_backup_runs());
+    assert!(error("DryRunOperation").says_dry_run_passed() && !error("Nobody.Knows").says_dry_run_passed());
+    assert!(error("TaskExists").says_wait_until_ready() && !error("Throttling").says_wait_until_ready());
+    assert!(error("Forbidden.RAM").is_final() && !error("Throttling").is_final());
+    let daily = CloudError { message: "Exceeding the daily backup times of this instance.".into(), ..error("Odd") };
+    assert!(daily.says_daily_limit_by_message() && !error("Odd").says_daily_limit_by_message());
+    // The published code has a fault of its own, whatever the message.
+    assert!(!CloudError { code: "BackupTimesExceeded".into(), ..daily }.says_daily_limit_by_message());
+    let cloud = |code| TairError::Cloud(Box::new(error(code)));
+    for code in ["Throttling", "InternalError", "IncorrectDBInstanceState"] {
+        assert!(cloud(code).may_pass(), "{code}");
+    }
+    for code in ["BackupTimesExceeded", "Forbidden.RAM", "Nobody.Knows"] {
+        assert!(!cloud(code).may_pass(), "{code}");
+    }
+    assert!(TairError::NoReply { action: String::new(), why: String::new() }.may_pass());
+    assert!(!TairError::Uncertain { action: String::new(), why: String::new() }.may_pass());
+    assert!(!TairError::NoRegion.is_cloud(|_| true));
 }
 
 /// Text from the wire is cleaned and capped before a model reads it.

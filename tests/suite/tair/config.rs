@@ -1,4 +1,4 @@
-//! `[tair]` in the configuration: what it takes, and what it refuses with the right word.
+//! `[tair]` in the configuration: what it takes, and what it refuses by the name of the setting.
 
 use std::time::Duration;
 use tair_backup_mcp::config::Config;

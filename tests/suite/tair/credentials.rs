@@ -333,7 +333,7 @@ async fn credentials_are_renewed_before_they_expire() {
     assert_eq!(server.seen().len(), 1);
     let started = Instant::now();
     let end = chain.get().await.unwrap().expires_at.unwrap();
-    // The failed renewal is not heard of while the old ones work; when they end, the next one is.
+    // The failed renewal goes unnoticed while the old ones work; when they end, the next one is.
     loop {
         let found = chain.get().await.unwrap();
         if found.access_key_id == "U2" {
@@ -345,7 +345,7 @@ async fn credentials_are_renewed_before_they_expire() {
     assert_eq!(server.seen().len(), 3);
 }
 
-/// STS is asked again after failures that pass, and its refusals are told.
+/// STS is asked again after failures that pass, and its refusals are passed on.
 #[tokio::test]
 async fn sts_failures_are_told() {
     let dir = home(

@@ -335,8 +335,8 @@ fn every_vector_of_v1_is_signed_and_verified() {
     // What they say must be what was signed.
     for other in [("x-acs-action", "RestoreInstance"), ("X-Acs-Version", "2014-05-26")] {
         let headers = [headers.clone(), owned(&[other])].concat();
-        let told = verify(&Incoming { headers: &headers, ..request }, secret_of, now()).unwrap_err();
-        assert_eq!(told.code(), "IncompleteSignature", "{other:?}");
+        let refusal = verify(&Incoming { headers: &headers, ..request }, secret_of, now()).unwrap_err();
+        assert_eq!(refusal.code(), "IncompleteSignature", "{other:?}");
     }
     for missing in ["Action", "Version"] {
         let mut fewer = v1();
@@ -344,13 +344,13 @@ fn every_vector_of_v1_is_signed_and_verified() {
         let signature = rpc1::sign("POST", &fewer, &Secret::new("testAKSecret")).unwrap();
         fewer.push(("Signature".into(), signature));
         let query = canonical(&fewer);
-        let told = verify(&Incoming { query: &query, headers: &headers, ..request }, secret_of, now()).unwrap_err();
-        assert_eq!(told.code(), "IncompleteSignature", "{missing}");
+        let refusal = verify(&Incoming { query: &query, headers: &headers, ..request }, secret_of, now()).unwrap_err();
+        assert_eq!(refusal.code(), "IncompleteSignature", "{missing}");
     }
     // A refusal repeats the string to sign as far as a reader can use it.
     let long = format!("{query}&Z={}", "z".repeat(100_000));
-    let told = verify(&Incoming { query: &long, ..request }, secret_of, now()).unwrap_err();
-    assert!(told.to_string().len() < 5000, "{}", told.to_string().len());
+    let refusal = verify(&Incoming { query: &long, ..request }, secret_of, now()).unwrap_err();
+    assert!(refusal.to_string().len() < 5000, "{}", refusal.to_string().len());
     // Another method, another parameter: refused.
     for other in [Incoming { method: "GET", ..request }, Incoming { query: &format!("{query}&Z=1"), ..request }] {
         assert_eq!(verify(&other, secret_of, now()).unwrap_err().code(), "SignatureDoesNotMatch");

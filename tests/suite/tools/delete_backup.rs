@@ -11,7 +11,7 @@ fn ids(bench: &Bench) -> Vec<String> {
     bench.backups().iter().map(|b| text(&b["backup_id"])).collect()
 }
 
-/// A plan changes nothing; its echo deletes that set and no other; the token is then spent and the set unknown.
+/// A plan changes nothing; its echo deletes that set and no other; the token is then redeemed and the set unknown.
 #[test]
 fn a_manual_set_is_deleted_once_planned() {
     let redis = Redis::start("redis-7.0", &[]);
@@ -42,7 +42,7 @@ fn a_manual_set_is_deleted_once_planned() {
     let last = delete(&bench, &kept, &[]).json();
     let checks = last["prechecks"].as_array().unwrap();
     let others = checks.iter().find(|c| c["name"] == "other_backups").unwrap();
-    assert_eq!(others["status"], "warn", "that it is the last one is said: {last}");
+    assert_eq!(others["status"], "warn", "the last backup is warned of: {last}");
     let audit = bench.run(&["audit"]).out;
     assert!(audit.contains("backup.deleted") && audit.contains(&gone), "{audit}");
 }
@@ -55,8 +55,8 @@ fn a_safety_backup_is_kept() {
     let bench = Bench::unattended(&redis);
     let backup = bench.backup();
     redis.run(&["SET", "later", "write"]);
-    let asked = bench.ask(&backup).json();
-    let safety = text(&asked["plan"]["safety_backup_id"]);
+    let planned = bench.ask(&backup).json();
+    let safety = text(&planned["plan"]["safety_backup_id"]);
     assert_ne!(safety, backup);
     let refused = delete(&bench, &safety, &[]);
     let reply = refused.json();

@@ -1,10 +1,10 @@
-//! Jobs: each with what came of it, newest first, by instance or by id.
+//! Jobs: each with its result, newest first, by instance or by id.
 
 use crate::support::{Bench, Redis, text};
 
 /// A backup that was made and one that failed are told apart, with the code and the next step; an unknown job is not found.
 #[test]
-fn what_came_of_each_job() {
+fn each_job_shows_its_result() {
     let redis = Redis::start("redis-7.0", &[]);
     let away = "[[instance]]\nid = \"carts\"\nurl = \"redis://127.0.0.1:1\"\n";
     let bench = Bench::new(&format!("[[instance]]\nid = \"orders\"\nurl = \"{}\"\n{away}", redis.url()));

@@ -3,10 +3,10 @@
 use crate::support::{Bench, Redis, text};
 
 /// The call is refused with this code, and says what to do instead.
-fn refused(bench: &Bench, words: &[&str], stable: &str) {
-    let done = bench.run(&[words, &["--instance-id", "orders"]].concat());
-    assert!(done.code != 0 && done.err.contains(&format!("[{stable}]")), "{words:?}: {done:?}");
-    assert!(done.err.contains("hint: "), "{words:?}: {done:?}");
+fn refused(bench: &Bench, args: &[&str], stable: &str) {
+    let done = bench.run(&[args, &["--instance-id", "orders"]].concat());
+    assert!(done.code != 0 && done.err.contains(&format!("[{stable}]")), "{args:?}: {done:?}");
+    assert!(done.err.contains("hint: "), "{args:?}: {done:?}");
 }
 
 /// A plan changes nothing; its echo brings back what the set holds; and the plan names the set that undoes it.

@@ -229,8 +229,8 @@ fn what_another_process_makes_is_not_damage() {
         let id = set.file_name().unwrap().to_str().unwrap().to_owned();
         let before = bench.backups();
         assert!(before.iter().all(|row| row["status"] == "whole" && row["backup_id"] != id.as_str()), "{before:?}");
-        let asked = bench.run(&["describe-backups", "--instance-id", "orders", "--backup-id", &id, "--json"]);
-        assert_eq!((asked.code, &asked.json()["code"]), (4, &"backup.not_found".into()), "{asked:?}");
+        let shown = bench.run(&["describe-backups", "--instance-id", "orders", "--backup-id", &id, "--json"]);
+        assert_eq!((shown.code, &shown.json()["code"]), (4, &"backup.not_found".into()), "{shown:?}");
         assert!(set.join("data.rdb.zst").exists(), "it was taken from a living process");
         signal("-CONT", child.id());
         let done = finish(child).json();

@@ -1,4 +1,4 @@
-//! Data objects: frames at the level that fits their data, read by ranges of whatever serves ranges.
+//! Data objects: frames at the level that fits their data, read by ranges from any store.
 
 use crate::support::Dice;
 use std::fs::File;
@@ -40,7 +40,7 @@ fn frames_fit_their_data() {
 /// An object that serves ranges and remembers which.
 struct Served {
     bytes: Vec<u8>,
-    asked: Mutex<Vec<(u64, usize)>>,
+    requests: Mutex<Vec<(u64, usize)>>,
 }
 
 impl Ranges for Served {
@@ -49,7 +49,7 @@ impl Ranges for Served {
     }
 
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
-        self.asked.lock().unwrap().push((offset, buf.len()));
+        self.requests.lock().unwrap().push((offset, buf.len()));
         let start = usize::try_from(offset).unwrap();
         let range = self.bytes.get(start..start + buf.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
         buf.copy_from_slice(range);
@@ -67,21 +67,21 @@ fn read_by_ranges() {
     frames.push(&noise).unwrap();
     let (bytes, stored) = frames.finish().unwrap();
     assert_eq!(bytes.len() as u64, stored);
-    let served = Arc::new(Served { bytes: bytes.clone(), asked: Mutex::default() });
+    let served = Arc::new(Served { bytes: bytes.clone(), requests: Mutex::default() });
     let mut read = Vec::new();
     FrameReader::new(Arc::clone(&served) as _).unwrap().read_to_end(&mut read).unwrap();
     assert!(read == noise, "what is read is not what was written");
-    let mut asked = served.asked.lock().unwrap().clone();
-    asked.sort_unstable();
+    let mut requests = served.requests.lock().unwrap().clone();
+    requests.sort_unstable();
     // Five frames; then the table, whose last nine bytes were read by themselves.
-    assert_eq!(asked.len(), 5 + 2, "{asked:?}");
+    assert_eq!(requests.len(), 5 + 2, "{requests:?}");
     let mut at = 0;
-    for (offset, len) in &asked[..5] {
-        assert_eq!(*offset, at, "{asked:?}");
+    for (offset, len) in &requests[..5] {
+        assert_eq!(*offset, at, "{requests:?}");
         at += *len as u64;
     }
     for cut in [1, 9, 60, bytes.len() - 1] {
-        let cut = Arc::new(Served { bytes: bytes[..bytes.len() - cut].to_vec(), asked: Mutex::default() });
+        let cut = Arc::new(Served { bytes: bytes[..bytes.len() - cut].to_vec(), requests: Mutex::default() });
         assert_eq!(FrameReader::new(cut).unwrap_err().kind(), io::ErrorKind::InvalidData);
     }
 }

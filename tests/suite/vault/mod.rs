@@ -1,4 +1,4 @@
-//! Tests of the vault: sets at rest, how they come to be, and what a crash leaves of them.
+//! Tests of the vault: making, listing and deleting sets, and the remains of crashes.
 
 mod crash;
 mod format1;

@@ -1,4 +1,4 @@
-//! Sets by themselves: how one comes to be and ends, who gets a name, and what may not be deleted.
+//! Single sets: how a set is made and deleted, which of two writers gets a name, and which sets may not be deleted.
 
 use super::{Made, Place, RDB, expired, metadata};
 use jiff::Timestamp;
@@ -9,7 +9,7 @@ use tair_backup_mcp::vault::ingest::{IngestError, Metadata};
 
 const ID: &str = "b-20260101T000000Z-aaaaaa";
 
-/// All that is told of a set is there when it is read; the data is the RDB; nothing lies beside the two objects.
+/// All metadata of a set is read back; the data is the RDB; no further object is stored.
 #[test]
 fn what_is_committed_is_what_is_read() {
     let place = Place::new();
@@ -56,7 +56,8 @@ impl Read for Broken {
     }
 }
 
-/// What is no whole RDB, or is followed by something, or breaks off, leaves nothing; nor does what is never committed.
+/// An incomplete RDB, one followed by other bytes, or one that breaks off leaves nothing; nor does data that is never
+/// committed.
 #[test]
 fn what_is_not_whole_leaves_nothing() {
     let place = Place::new();
@@ -83,10 +84,10 @@ fn what_is_not_whole_leaves_nothing() {
     assert_eq!(place.names(""), Vec::<String>::new());
 }
 
-/// A name is had once. Who comes second while the first is staging gets nothing and takes nothing away; of two that both come to
-/// the commit, one wins; a manifest is never written over.
+/// A name is given once. A second writer, while the first is staging, gets nothing and removes nothing; of two that both
+/// reach the commit, one wins; a manifest is never overwritten.
 #[test]
-fn a_name_is_had_once() {
+fn a_name_is_given_once() {
     let place = Place::new();
     let first = place.staged(ID).unwrap();
     let Err(IngestError::Vault(fault)) = place.staged(ID) else { panic!("two have one name") };

@@ -44,7 +44,7 @@ impl Inner {
     }
 
     async fn capture(&self, job: &Job, mode: Mode, note: String) -> Result<String, Fault> {
-        let told = self.tell(&job.instance_id).await?;
+        let source = self.source_facts(&job.instance_id).await?;
         let endpoint = self.capture_endpoint(&job.instance_id, mode).await?;
         let started_at = Timestamp::now();
         told_anyway(self.state.progress(&job.id, Phase::Forking, FORKING, 0, 0).await);
@@ -61,14 +61,17 @@ impl Inner {
         let metadata = Metadata {
             mode,
             note,
-            engine: told.as_ref().map_or(engine, |t| t.engine).into(),
-            version: crate::model::text::clean_to(told.as_ref().map_or(version, |t| &t.version), 64),
-            run_id: told.as_ref().map(|t| t.run_id.clone()).unwrap_or_default(),
+            engine: source.as_ref().map_or(engine, |t| t.engine).into(),
+            version: crate::model::text::clean_to(source.as_ref().map_or(version, |t| &t.version), 64),
+            run_id: source.as_ref().map(|t| t.run_id.clone()).unwrap_or_default(),
             replication_id: snapshot.replid.clone(),
             replication_offset: snapshot.offset,
             announced_version: None,
             // Counted on the instance itself: of a replica's data, which may lag, that says nothing.
-            write_calls: told.as_ref().and_then(|t| t.write_calls).filter(|_| !self.by_replica(&job.instance_id, mode)),
+            write_calls: source
+                .as_ref()
+                .and_then(|t| t.write_calls)
+                .filter(|_| !self.by_replica(&job.instance_id, mode)),
             started_at,
             expires_at: None,
             locked_until: None,
@@ -80,7 +83,7 @@ impl Inner {
             bytes(set.rdb_bytes),
             bytes(set.stored_bytes)
         );
-        if let Some(slots) = told.and_then(|t| t.slots).filter(|n| *n < u32::from(SLOTS)) {
+        if let Some(slots) = source.and_then(|t| t.slots).filter(|n| *n < u32::from(SLOTS)) {
             message = format!(
                 "{message}; ONE SHARD of a cluster only: {slots} of {SLOTS} slots; the others are instances of their own"
             );
@@ -88,8 +91,8 @@ impl Inner {
         Ok(message)
     }
 
-    /// What the instance tells of itself before it is captured; nothing where the user may not ask.
-    async fn tell(&self, instance_id: &str) -> Result<Option<Told>, Fault> {
+    /// Reads the source before it is captured; nothing where the user may not ask.
+    async fn source_facts(&self, instance_id: &str) -> Result<Option<SourceFacts>, Fault> {
         let mut conn = Conn::open(&self.endpoint(instance_id).await?, COMMAND_TIMEOUT).await?;
         let Ok(facts) = ServerFacts::read(&mut conn).await else { return Ok(None) };
         let slots = if facts.cluster_enabled {
@@ -99,7 +102,7 @@ impl Inner {
         };
         // Read before the source forks: a write after this moment makes the counter differ.
         let write_calls = write_calls(&mut conn).await.ok();
-        Ok(Some(Told {
+        Ok(Some(SourceFacts {
             engine: crate::provider::local::describe::engine(facts.flavor),
             version: facts.version,
             run_id: facts.run_id,
@@ -130,7 +133,7 @@ impl Inner {
     async fn feed(&self, job: &Job, snapshot: &mut Snapshot, mut sink: Sink) -> Result<(), Fault> {
         let total = if let Framing::Length(n) = snapshot.framing { n } else { 0 };
         let mut chunk = sink.next();
-        let (mut received, mut told) = (0, Instant::now());
+        let (mut received, mut reported) = (0, Instant::now());
         loop {
             let n = tokio::select! {
                 read = snapshot.read(chunk.room()) => read?,
@@ -175,7 +178,8 @@ fn cancelled() -> Fault {
     .hint("Call create_backup again.")
 }
 
-struct Told {
+/// The source of a capture, as it was right before.
+struct SourceFacts {
     engine: &'static str,
     version: String,
     run_id: String,

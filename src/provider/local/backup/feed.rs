@@ -42,7 +42,7 @@ pub struct Feed {
     used: usize,
 }
 
-/// Both ends.
+/// Both ends of a channel whose chunks go round.
 pub fn channel() -> (Sink, Feed) {
     let (tx, rx) = mpsc::channel(IN_FLIGHT);
     let (returned, spare) = mpsc::unbounded_channel();

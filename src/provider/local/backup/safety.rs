@@ -1,4 +1,4 @@
-//! The safety backup: what undoes a restore, taken or found before it.
+//! The safety backup: the set from which a restore can be undone, taken or found before the restore.
 
 use crate::guard::assess::Assessment;
 use crate::guard::facts::restore::{SafetyFacts, SafetyStatus};
@@ -45,7 +45,7 @@ impl Inner {
             Begun::Started(job) => {
                 Ok(SafetyFacts { job_id: job.id, backup_id: job.backup_id, status: SafetyStatus::Running })
             }
-            // One that already runs began before our facts were read: it may lack the last writes.
+            // A backup that already runs began before our facts were read: it may lack the last writes.
             Begun::Joined(job) => {
                 Err(Fault::new(Kind::Provider, "job.busy", format!("backup {} is running on {instance_id}", job.id))
                     .hint("Wait for it with describe_jobs, then call restore_instance again.")

@@ -51,7 +51,7 @@ impl Inner {
             tokio::select! {
                 driven = &mut run => break driven,
                 () = tokio::time::sleep(TICK) => {
-                    // Told in bytes, as all jobs are: its share of the keys.
+                    // Progress is in bytes, as that of all jobs: the share of the keys that are written.
                     let n = u128::from(done.load(std::sync::atomic::Ordering::Relaxed));
                     let share = n * u128::from(set.rdb_bytes) / u128::from(keys.max(1));
                     let bytes = u64::try_from(share).unwrap_or(u64::MAX).min(set.rdb_bytes);

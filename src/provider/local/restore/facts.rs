@@ -28,7 +28,7 @@ use std::time::Duration;
 
 /// Over which write traffic is measured.
 const WINDOW: Duration = Duration::from_secs(1);
-/// The opcode of what modules keep beside the keys.
+/// The opcode of data that modules keep beside the keys.
 const MODULE_AUX: u8 = 247;
 
 /// The slots that a cluster's node serves, as a plan keeps them; empty outside a cluster.
@@ -41,7 +41,7 @@ pub async fn slots_served(facts: &ServerFacts, conn: &mut Conn) -> Result<String
     Ok(owned.iter().map(|(from, to)| format!("{from}-{to}")).collect::<Vec<_>>().join(" "))
 }
 
-/// Whether a Sentinel listens on the instance, as far as it says.
+/// Whether a Sentinel listens on the instance, as far as the instance says.
 async fn sentinel_listens(conn: &mut Conn) -> Result<bool, RedisError> {
     match conn.cmd_str(&["PUBSUB", "NUMSUB", "__sentinel__:hello"]).await {
         Ok(reply) => Ok(reply.as_array().and_then(|r| r.get(1)).and_then(Value::as_int).is_some_and(|n| n > 0)),
@@ -106,7 +106,7 @@ impl Inner {
         self.vault.verify(set).await.map(|statistics| Some((stored_sha256, statistics)))
     }
 
-    /// The job that must end before a restore can begin: without this look it would cost the person's yes.
+    /// The job that must end before a restore can begin: without this look the job would cost the person's yes.
     async fn running_job(&self, instance_id: &str, plan: &Plan) -> Result<Option<RunningJob>, Fault> {
         let safety = plan.safety.as_ref().map_or("", |s| s.job_id.as_str());
         let jobs = self.state.jobs(Some(instance_id)).await?;

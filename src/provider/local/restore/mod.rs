@@ -29,7 +29,7 @@ use std::sync::Arc;
 const IN_FLIGHT: usize = 4;
 
 impl Inner {
-    /// Starts what is permitted.
+    /// Starts the restore that is permitted.
     pub async fn start_restore(self: &Arc<Self>, permit: Permit, backup_id: &str) -> Result<Job, Fault> {
         let inner = Arc::clone(self);
         self.jobs

@@ -11,14 +11,14 @@ use crate::redis::master::types::RollbackRecord;
 use crate::redis::settings::Settings;
 use serde::{Deserialize, Serialize};
 
-/// Written before a restore touches its target; all that is needed to take it off us again.
+/// Written before a restore touches its target; all that is needed to take the target off this program again.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct RecoveryRecord {
-    /// The call that brings back what was there.
+    /// The call that brings back the data from before.
     pub(super) back: String,
-    /// Keys the set has, for judging how far it came.
+    /// Keys that the set has: by them it is judged how far the restore came.
     pub(super) keys: u64,
-    /// What the target was before it was told to follow us; `None` for a restore by commands.
+    /// What the target was before it was made to follow us; `None` for a restore by commands.
     pub(super) switch: Option<SwitchRecord>,
 }
 
@@ -40,12 +40,12 @@ pub(super) struct SwitchRecord {
 }
 
 impl RecoveryRecord {
-    /// Of a restore by commands, or of one that has not been told how yet.
+    /// The record of a restore by commands, or of one whose target has not been made to follow us yet.
     pub fn of(plan: &Plan, set: &BackupSet) -> Self {
         Self { back: plan.impact.way_back.clone(), keys: total_keys(&set.counts), switch: None }
     }
 
-    /// Of a restore by replication.
+    /// The record of a restore by replication.
     pub fn switching(self, switch: &RollbackRecord) -> Self {
         let s = &switch.settings;
         let record = SwitchRecord {

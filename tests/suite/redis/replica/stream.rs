@@ -80,8 +80,8 @@ async fn writes_after_the_snapshot_arrive_with_their_offsets() {
         source.run(&["SET", "too large", &"x".repeat(COMMAND_BYTES_MAX)]);
         let error = stream.next().await;
         // WAIT asked all replicas how far they are.
-        let error = if let Ok(asked) = error {
-            text(&asked);
+        let error = if let Ok(command) = error {
+            text(&command);
             stream.next().await
         } else {
             error
@@ -110,14 +110,14 @@ async fn source_that_sends(stream: &'static [u8]) -> Endpoint {
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
         let (mut tcp, _) = listener.accept().await.unwrap();
-        let mut asked = Vec::new();
+        let mut received = Vec::new();
         for (command, answer) in [
             ("PING", "+PONG\r\n".to_owned()),
             ("psync2", "+OK\r\n".to_owned()),
             ("PSYNC", format!("+FULLRESYNC {} 100\r\n$0\r\n", "a".repeat(40))),
         ] {
-            while !String::from_utf8_lossy(&asked).contains(command) {
-                assert!(tcp.read_buf(&mut asked).await.unwrap() > 0);
+            while !String::from_utf8_lossy(&received).contains(command) {
+                assert!(tcp.read_buf(&mut received).await.unwrap() > 0);
             }
             tcp.write_all(answer.as_bytes()).await.unwrap();
         }
@@ -127,13 +127,13 @@ async fn source_that_sends(stream: &'static [u8]) -> Endpoint {
             tokio::task::yield_now().await;
         }
         // Until the other side leaves.
-        while tcp.read_buf(&mut asked).await.is_ok_and(|n| n > 0) {}
+        while tcp.read_buf(&mut received).await.is_ok_and(|n| n > 0) {}
     });
     Endpoint { address: Address::Tcp { host: "127.0.0.1".into(), port }, username: None, password: None, tls: None }
 }
 
-/// However the bytes are cut, commands come out whole and empty lines before them have no offset; and what is no command, or
-/// announces more than is allowed, is an error at once.
+/// However the bytes are cut, commands come out whole and empty lines before them have no offset; bytes that are no command,
+/// or announce more than is allowed, are an error at once.
 #[tokio::test]
 async fn commands_come_out_whole_or_not_at_all() {
     let sent =

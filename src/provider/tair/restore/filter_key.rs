@@ -9,17 +9,17 @@ use crate::model::text::quoted;
 const PLAIN: usize = 10;
 /// Patterns that the cloud advises at most.
 const PATTERNS: usize = 3;
-/// Longest list: it travels in a URL.
+/// Longest list that fits the URL in which it travels, in bytes.
 const LONGEST: usize = 4096;
 
 fn refused(message: String, hint: impl Into<String>) -> Fault {
     Fault::new(Kind::Usage, "restore.filter_key", message).hint(hint)
 }
 
-/// Reads a list.
+/// Reads a `filter_key` into its items and what to warn of.
 ///
 /// # Errors
-/// `restore.filter_key`, naming the item and what is wrong with it.
+/// `restore.filter_key`, naming the item and its mistake.
 pub fn lint(text: &str) -> Result<FilterFacts, Fault> {
     if text.len() > LONGEST {
         return Err(refused(
@@ -105,7 +105,7 @@ fn lint_item(item: &str) -> Result<Option<String>, Fault> {
         format!(
             "{} looks like a glob; as a regular expression it means {}. For the keys that the glob names, write {}",
             quoted(item),
-            star_in_words(item),
+            explain_star(item),
             quoted(&meant)
         )
     }))
@@ -113,7 +113,7 @@ fn lint_item(item: &str) -> Result<Option<String>, Fault> {
 
 /// What the first star of something that was meant as a glob says as a regular expression: `"session" and any number of
 /// colons`.
-fn star_in_words(item: &str) -> String {
+fn explain_star(item: &str) -> String {
     let Some((before, _)) = item.split_once('*') else {
         return "something else".into();
     };
@@ -153,7 +153,7 @@ fn glob_as_regex(item: &str) -> Option<String> {
     Some(out)
 }
 
-/// Whether it is a regular expression, as nearly every dialect has them. The cloud's own is not documented.
+/// Whether an item is a regular expression, as nearly every dialect has them. The cloud's own is not documented.
 fn compiles(item: &str) -> Result<(), String> {
     regex_syntax::ast::parse::Parser::new().parse(item).map(|_| ()).map_err(|e| e.kind().to_string())
 }

@@ -1,6 +1,6 @@
 //! The order of a new instance: like its source, but for what is asked to differ, and always pay-as-you-go.
 //!
-//! Pure: it is made of what was read, and asks nothing.
+//! Pure: an order is made of what was read, and nothing is asked.
 
 use crate::guard::act::{CloneOrder, Source};
 use crate::guard::facts::clone::{OrderCall, OrderTerms};
@@ -10,6 +10,7 @@ use crate::provider::tair::architecture::{Architecture, Shape};
 use crate::provider::tair::sets::CloudSet;
 use crate::tair::params::Params;
 use crate::tair::wire::attribute::InstanceAttribute;
+use crate::tair::wire::backups::RecoverConfig;
 use crate::tair::wire::clone::{CreateInstance, CreateTairInstance};
 use crate::tair::wire::instances::Generation;
 use crate::tair::wire::{Action as _, Second};
@@ -17,12 +18,13 @@ use serde::{Deserialize, Serialize};
 
 /// What every new instance is charged by.
 const POST_PAID: &str = "PostPaid";
+
 /// An order, as one of the two calls that take it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Order {
-    /// For Redis.
+    /// An order of Redis, by `CreateInstance`.
     Redis(CreateInstance),
-    /// For Tair.
+    /// An order of Tair, by `CreateTairInstance`.
     Tair(CreateTairInstance),
 }
 
@@ -57,27 +59,21 @@ fn recover_mode(
             "Leave recover_config_mode out and set the new instance up by hand.",
         ));
     }
-    if let Some(set) = set {
-        let has = |word: &str| match word {
-            "whitelist" => set.recover.whitelist,
-            "config" => set.recover.config,
-            "account" => set.recover.account,
-            _ => false,
-        };
-        if let Some(missing) = order.recover_config_mode.iter().find(|m| !has(m)) {
-            let offered: Vec<&str> = ["whitelist", "config", "account"].into_iter().filter(|w| has(w)).collect();
-            let offered = if offered.is_empty() { "none of them".into() } else { offered.join(", ") };
-            return Err(unfit(
-                "clone.recover_config",
-                format!("backup {} cannot give back {}: it holds {offered}", set.set.id, quoted(missing)),
-                "Leave out of recover_config_mode what the set does not hold.",
-            ));
-        }
+    if let Some(set) = set
+        && let Some(missing) = order.recover_config_mode.iter().find(|name| !set.recover.holds(name))
+    {
+        let offered: Vec<&str> = RecoverConfig::NAMES.into_iter().filter(|name| set.recover.holds(name)).collect();
+        let offered = if offered.is_empty() { "none of them".into() } else { offered.join(", ") };
+        return Err(unfit(
+            "clone.recover_config",
+            format!("backup {} cannot give back {}: it holds {offered}", set.set.id, quoted(missing)),
+            "Leave out of recover_config_mode what the set does not hold.",
+        ));
     }
     Ok(Some(order.recover_config_mode.join(",")))
 }
 
-/// What is left empty is not asked for.
+/// The order without what was left empty: that is not asked for.
 fn plain(order: &CloneOrder) -> CloneOrder {
     let given = |text: &Option<String>| text.as_ref().map(|t| t.trim().to_owned()).filter(|t| !t.is_empty());
     CloneOrder {
@@ -198,7 +194,7 @@ impl Order {
         }))
     }
 
-    /// All that sets the price or the place.
+    /// All of the order that sets the price or the place.
     #[must_use]
     pub fn terms(&self) -> OrderTerms {
         match self {
@@ -233,7 +229,7 @@ impl Order {
         }
     }
 
-    /// The same under an idempotency token.
+    /// The same order under an idempotency token.
     pub(super) fn with_token(mut self, token: String) -> Self {
         match &mut self {
             Self::Redis(o) => o.token = Some(token),
@@ -242,7 +238,7 @@ impl Order {
         self
     }
 
-    /// As it is written down.
+    /// The order as it is written down.
     pub(super) fn stored(&self) -> Stored {
         match self {
             Self::Redis(o) => Stored { tair: false, params: o.params() },
@@ -253,13 +249,13 @@ impl Order {
 
 /// An order as it is written down.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Stored {
+pub struct Stored {
     tair: bool,
     params: Params,
 }
 
 impl Stored {
-    /// Reads it back.
+    /// Reads the order back.
     pub(super) fn order(&self) -> Result<Order, Fault> {
         let read = if self.tair {
             CreateTairInstance::from_params(&self.params).map(Order::Tair)

@@ -5,16 +5,16 @@ use crate::model::job::{Job, JobEnd, Unfinished};
 use crate::model::text::{bytes, clean};
 use crate::model::time::written;
 use crate::provider::tair::Inner;
-use crate::provider::tair::backup::{Record, lost_call, since};
+use crate::provider::tair::backup::record::{Record, lost_call, since};
 use crate::provider::tair::poller::Poller;
-use crate::provider::tair::sets::{self, CloudSet};
+use crate::provider::tair::sets::{self, CloudSet, clusters, shards};
 use crate::tair::wire::backups::Backup;
 use crate::tair::wire::clusters::ClusterBackup;
 
 impl Inner {
-    /// Follows to the set.
+    /// Follows a backup to its set.
     pub(super) async fn follow_backup(&self, job: &Job, record: Record) -> JobEnd {
-        let mut poller = Poller::new(&self.polling, self.polling.backup, &self.jobs.stop);
+        let mut poller = Poller::new(&self.polling, self.polling.backup_timeout, &self.jobs.stop);
         let set = if record.cluster {
             self.follow_cluster(job, &record, &mut poller).await?
         } else {
@@ -46,11 +46,11 @@ impl Inner {
             }
             if running {
                 over_since = None;
-                // A job's figures are bytes; the cloud tells per cents only.
+                // A job's figures are bytes; the cloud gives per cents only.
                 let percent = percent / i64::try_from(record.jobs.len()).unwrap_or(1).max(1);
-                self.tell(job, &format!("{stage}, {percent}%")).await;
+                self.report_progress(job, &format!("{stage}, {percent}%")).await;
             } else {
-                // Finished, or no longer listed: the list of sets tells which.
+                // The jobs have finished or are no longer listed: the list of sets shows which.
                 let read = sets::rows(&self.client, &job.instance_id, since(record.called_at)).await;
                 let rows = poller.tolerate(read)?;
                 all_read &= rows.is_some();
@@ -60,10 +60,10 @@ impl Inner {
                 if let Some(set) = whole(&job.instance_id, record, ours)? {
                     return Ok(set);
                 }
-                // What could not be read may still run.
+                // A job that could not be read may still run.
                 over_since = if all_read { over_since.or(Some(poller.elapsed())) } else { None };
                 if over_since.is_some_and(|since| {
-                    poller.elapsed().saturating_sub(since) >= self.polling.visible.saturating_mul(5)
+                    poller.elapsed().saturating_sub(since) >= self.polling.visibility_delay.saturating_mul(5)
                 }) {
                     return Err(Fault::new(
                         Kind::Provider,
@@ -74,7 +74,7 @@ impl Inner {
                     .next(&["describe_backups"])
                     .into());
                 }
-                self.tell(job, "waiting for the set to be listed").await;
+                self.report_progress(job, "waiting for the set to be listed").await;
             }
             poller.wait("the backup").await?;
         }
@@ -88,16 +88,16 @@ impl Inner {
             let new = rows.unwrap_or_default().into_iter().filter(|r| !record.known.contains(&r.cluster_backup_id));
             let ours: Option<ClusterBackup> = new.min_by_key(|r| r.cluster_backup_start_time.clone());
             match ours {
-                Some(row) if row.cluster_backup_status.as_deref() == Some("RUNNING") => {
+                Some(row) if row.is_running() => {
                     let percent: u8 = row.progress.as_deref().unwrap_or("0").trim_end_matches('%').parse().unwrap_or(0);
-                    self.tell(job, &format!("RUNNING, {percent}%")).await;
+                    self.report_progress(job, &format!("RUNNING, {percent}%")).await;
                 }
-                Some(row) => match sets::of_cluster_rows(&job.instance_id, vec![row]).pop() {
+                Some(row) => match clusters::of_cluster_rows(&job.instance_id, vec![row]).pop() {
                     Some(Ok(set)) => return Ok(set),
                     Some(Err(broken)) => return Err(failed(&broken.reason).into()),
                     None => {}
                 },
-                None if poller.elapsed() >= self.polling.visible.saturating_mul(5) => {
+                None if poller.elapsed() >= self.polling.visibility_delay.saturating_mul(5) => {
                     return Err(lost_call(record.called_at).into());
                 }
                 None => {}
@@ -109,9 +109,7 @@ impl Inner {
 
 /// The set that all rows of our jobs make; nothing while one is missing.
 fn whole(instance_id: &str, record: &Record, rows: Vec<Backup>) -> Result<Option<CloudSet>, Fault> {
-    if let Some(bad) =
-        rows.iter().find(|r| r.backup_status.as_deref().is_some_and(|s| s.eq_ignore_ascii_case("Failed")))
-    {
+    if let Some(bad) = rows.iter().find(|row| row.has_failed()) {
         let node = bad.node_instance_id.as_deref().unwrap_or(instance_id);
         return Err(failed(&format!("the cloud says Failed of {}", clean(node))));
     }
@@ -120,8 +118,8 @@ fn whole(instance_id: &str, record: &Record, rows: Vec<Backup>) -> Result<Option
     if !every {
         return Ok(None);
     }
-    // What is not whole yet may become so: its shards are listed one after the other.
-    Ok(sets::one(instance_id, rows, shards).and_then(Result::ok))
+    // A set that is not whole yet may become so: its shards are listed one after the other.
+    Ok(shards::one(instance_id, rows, shards).and_then(Result::ok))
 }
 
 fn failed(why: &str) -> Fault {

@@ -31,7 +31,7 @@ pub fn has_magic(head: &[u8]) -> bool {
 pub(super) struct Sound {
     /// SHA-256 of the whole file, lower-case hexadecimal.
     pub(super) sha256: String,
-    /// RDB format version.
+    /// The RDB format version that the file begins with.
     pub(super) rdb_version: u16,
     /// Whether the file ends with a checksum that holds.
     pub(super) checksum: Checksum,

@@ -1,0 +1,187 @@
+//! Calling for a backup, and finding what came of the call where its reply was lost.
+//!
+//! `CreateBackup` has no idempotency token, so what there was before the call is written down first. After a lost reply
+//! whatever is new is ours; nothing is ever sent again before that has been looked at.
+
+use crate::model::backup::Mode;
+use crate::model::fault::{Fault, Kind};
+use crate::model::job::{Job, Unfinished};
+use crate::provider::tair::architecture::Architecture;
+use crate::provider::tair::backup::Started;
+use crate::provider::tair::backup::record::{Record, lost_call, recent, since};
+use crate::provider::tair::poller::Poller;
+use crate::provider::tair::{Inner, sets};
+use crate::tair::error::{CloudError, TairError};
+use crate::tair::wire::attribute::InstanceAttribute;
+use crate::tair::wire::backups::{BackupTask, CreateBackup, DescribeBackupTasks};
+use crate::tair::wire::clusters::ClusterBackup;
+use jiff::Timestamp;
+use std::collections::BTreeSet;
+
+/// Times a call that was refused because of a job which nobody can see is sent again.
+const REFUSALS: u32 = 5;
+
+impl Inner {
+    /// Calls `CreateBackup`. Returns what to follow, and whether that ran before the call.
+    pub(super) async fn call_for_backup(
+        &self,
+        job: &Job,
+        of: &InstanceAttribute,
+        mode: Mode,
+        started: &mut Option<Started>,
+    ) -> Result<(Record, bool), Unfinished> {
+        let architecture = Architecture::of(of);
+        let shards = of.shard_count.and_then(|n| usize::try_from(n).ok()).filter(|n| *n > 1);
+        let mut poller = Poller::new(&self.polling, self.polling.backup_timeout, &self.jobs.stop);
+        let mut refusals = 0;
+        loop {
+            let mut record = Record {
+                called_at: Timestamp::now(),
+                cluster: architecture.lists_cluster_sets(),
+                shards,
+                known: BTreeSet::new(),
+                jobs: Vec::new(),
+            };
+            record.known = self.listed_now(&job.instance_id, record.cluster).await?;
+            // A crash from here on is looked into by the next process.
+            self.jobs.save_recovery(job, &record).await?;
+            self.jobs.progress(job, "asking for a backup", 0, 0).await?;
+            let call = CreateBackup { instance_id: job.instance_id.clone(), backup_retention_period: None };
+            match self.client.call(&call).await {
+                Ok(reply) => {
+                    record.jobs = reply.jobs().iter().filter_map(|id| id.parse().ok()).collect();
+                    if record.jobs.is_empty() && !record.cluster {
+                        // The call was taken; which job came of it can still be seen.
+                        let found = self.look_for_new(job, &record).await?;
+                        return found.map(|record| (record, false)).ok_or_else(|| lost_call(Timestamp::now()).into());
+                    }
+                    self.keep_recovery(job, &record).await;
+                    return Ok((record, false));
+                }
+                Err(e) if e.is_cloud(CloudError::says_backup_runs) => {}
+                Err(e) if e.is_uncertain() => {
+                    tracing::warn!(job = %job.id, "{e}; looking whether it arrived");
+                    if let Some(record) = self.look_for_new(job, &record).await? {
+                        return Ok((record, false));
+                    }
+                    if self.running(&job.instance_id).await?.is_empty() {
+                        return Err(lost_call(record.called_at).because(e).into());
+                    }
+                    // A job that ran before still runs: then this call was refused, whatever became of the reply.
+                }
+                Err(e) => return Err(refused(e).into()),
+            }
+            let running = self.running(&job.instance_id).await?;
+            match mode {
+                // A safety backup must hold the very last write, so a job that began earlier will not do.
+                Mode::Safety => {
+                    if let Some(tx) = started.take() {
+                        let _ = tx.send(Ok(false));
+                    }
+                    self.jobs.progress(job, "waiting for the backup that runs already", 0, 0).await?;
+                }
+                _ if !running.is_empty() => {
+                    record.jobs = running.iter().filter_map(|t| t.backup_job_id).filter(|id| *id > 0).collect();
+                    record.known.retain(|id| !record.jobs.iter().any(|j| j.to_string() == *id));
+                    self.keep_recovery(job, &record).await;
+                    return Ok((record, true));
+                }
+                // The call was refused because of a job that is over by now.
+                _ if refusals < REFUSALS => refusals += 1,
+                _ => {
+                    return Err(Fault::new(
+                        Kind::Provider,
+                        "cloud.backup_running",
+                        "the cloud says that a backup job runs, and lists none",
+                    )
+                    .hint("Wait a minute and call create_backup again.")
+                    .retry_after(std::time::Duration::from_secs(60))
+                    .into());
+                }
+            }
+            poller.wait("the backup that ran before").await?;
+        }
+    }
+
+    /// The jobs or sets that are listed now: whatever is not among them later is new.
+    async fn listed_now(&self, instance_id: &str, cluster: bool) -> Result<BTreeSet<String>, Fault> {
+        if cluster {
+            let rows = sets::cluster_rows(&self.client, instance_id, recent()).await?;
+            let over = rows.into_iter().filter(|r| !r.is_running());
+            return Ok(over.map(|r| r.cluster_backup_id).collect());
+        }
+        let rows = sets::rows(&self.client, instance_id, recent()).await?;
+        let tasks = self.tasks(instance_id, None).await?;
+        let jobs = rows.iter().filter_map(|r| r.backup_job_id).chain(tasks.iter().filter_map(|t| t.backup_job_id));
+        Ok(jobs.map(|id| id.to_string()).collect())
+    }
+
+    /// Backup jobs as the cloud lists them: all, or one of them.
+    pub(super) async fn tasks(&self, instance_id: &str, job: Option<i64>) -> Result<Vec<BackupTask>, TairError> {
+        let ask = DescribeBackupTasks {
+            instance_id: instance_id.into(),
+            backup_job_id: job.map(|id| id.to_string()),
+            job_mode: None,
+        };
+        Ok(self.client.call(&ask).await?.backup_jobs)
+    }
+
+    /// The jobs that run in the cloud, whoever asked for them.
+    pub(super) async fn running(&self, instance_id: &str) -> Result<Vec<BackupTask>, Fault> {
+        let mut tasks = self.tasks(instance_id, None).await?;
+        tasks.retain(|t| !t.is_finished());
+        Ok(tasks)
+    }
+
+    /// Looks for what was not listed before the call, for as long as a new job may take to be listed.
+    pub(super) async fn look_for_new(&self, job: &Job, record: &Record) -> Result<Option<Record>, Unfinished> {
+        let mut poller = Poller::new(&self.polling, self.polling.backup_timeout, &self.jobs.stop);
+        loop {
+            if record.cluster {
+                let rows = sets::cluster_rows(&self.client, &job.instance_id, since(record.called_at)).await;
+                let rows = poller.tolerate(rows)?.unwrap_or_default();
+                let ours = |r: &ClusterBackup| {
+                    !record.known.contains(&r.cluster_backup_id)
+                        && record.may_be(r.cluster_backup_mode.as_deref(), r.cluster_backup_start_time.as_deref())
+                };
+                if rows.iter().any(ours) {
+                    return Ok(Some(record.clone()));
+                }
+            } else {
+                let tasks = poller.tolerate(self.tasks(&job.instance_id, None).await)?.unwrap_or_default();
+                let rows = sets::rows(&self.client, &job.instance_id, since(record.called_at)).await;
+                let rows = poller.tolerate(rows)?.unwrap_or_default();
+                let tasks = tasks
+                    .iter()
+                    .filter(|t| record.may_be(t.job_mode.as_deref(), t.start_time.as_deref()))
+                    .filter_map(|t| t.backup_job_id);
+                let rows = rows
+                    .iter()
+                    .filter(|r| record.may_be(r.backup_mode.as_deref(), r.backup_start_time.as_deref()))
+                    .filter_map(|r| r.backup_job_id);
+                let ids = tasks.chain(rows);
+                let new: BTreeSet<i64> = ids.filter(|id| *id > 0 && !record.known.contains(&id.to_string())).collect();
+                if !new.is_empty() {
+                    let record = Record { jobs: new.into_iter().collect(), ..record.clone() };
+                    self.keep_recovery(job, &record).await;
+                    return Ok(Some(record));
+                }
+            }
+            if poller.elapsed() >= self.polling.visibility_delay {
+                return Ok(None);
+            }
+            poller.wait("the call for a backup").await?;
+        }
+    }
+}
+
+/// The fault of a call that the cloud refused.
+fn refused(e: TairError) -> Fault {
+    if e.is_cloud(CloudError::says_daily_limit_by_message) {
+        return Fault::new(Kind::Provider, "cloud.backup_daily_limit", e.to_string())
+            .hint("An instance can be backed up by hand 30 times in 24 hours. Use a set that exists.")
+            .next(&["describe_backups"])
+            .because(e);
+    }
+    e.into()
+}

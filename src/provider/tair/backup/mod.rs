@@ -1,0 +1,99 @@
+//! Taking a backup in the cloud: one call, one job, followed to the set it makes, across the end of this process.
+
+mod call;
+mod follow;
+mod record;
+mod safety;
+
+use crate::model::backup::Mode;
+use crate::model::fault::{Fault, Kind};
+use crate::model::job::{Job, JobEnd, JobKind, StoredRecovery, Unfinished};
+use crate::provider::jobs::Recoverable as _;
+use crate::provider::tair::Inner;
+use crate::provider::tair::architecture::Architecture;
+use crate::provider::tair::backup::record::{Record, lost_call};
+use crate::state::jobs::Begun;
+use crate::tair::wire::attribute::InstanceAttribute;
+use std::sync::Arc;
+use tokio::sync::oneshot;
+
+/// Where whoever asked for a backup waits to hear whether a job that ran before was joined.
+type Started = oneshot::Sender<Result<bool, Fault>>;
+
+impl Inner {
+    /// Starts a backup, or joins the one that runs, here or in the cloud.
+    pub async fn start_backup(self: &Arc<Self>, instance_id: &str, mode: Mode) -> Result<(Job, bool), Fault> {
+        let attribute = self.attribute(instance_id).await?;
+        Architecture::of(&attribute).can_back_up().map_err(|no| {
+            Fault::new(Kind::Provider, "backup.unsupported", format!("{instance_id} cannot be backed up: {}", no.why))
+                .hint("Change it to an instance with a replica in the console; then it can be backed up.")
+        })?;
+        let (tx, rx) = oneshot::channel();
+        let inner = Arc::clone(self);
+        let begun = self
+            .jobs
+            .begin(
+                JobKind::Backup,
+                instance_id,
+                "",
+                |job| async move { inner.backup(&job, &attribute, mode, tx).await },
+            )
+            .await?;
+        match begun {
+            Begun::Joined(job) => Ok((job, true)),
+            // A job that died before it could say whether it joined another shows by its own end what went wrong.
+            Begun::Started(job) => rx.await.unwrap_or(Ok(false)).map(|joined| (job, joined)),
+        }
+    }
+
+    async fn backup(&self, job: &Job, of: &InstanceAttribute, mode: Mode, tx: Started) -> JobEnd {
+        let mut tx = Some(tx);
+        let started = self.call_for_backup(job, of, mode, &mut tx).await;
+        let (record, joined) = match started {
+            Ok(started) => started,
+            Err(end) => {
+                if let Some(tx) = tx.take() {
+                    let _ = tx.send(Err(same_fault(&end)));
+                }
+                return Err(end);
+            }
+        };
+        if let Some(tx) = tx.take() {
+            let _ = tx.send(Ok(joined));
+        }
+        self.follow_backup(job, record).await
+    }
+
+    /// Goes on with a job whose process died.
+    pub async fn resume_backup(&self, job: &Job, record: Option<&StoredRecovery>) -> JobEnd {
+        let Some(record) = Record::read(record)? else {
+            return Err(Fault::new(
+                Kind::Unexpected,
+                "job.interrupted",
+                "the process died before it asked the cloud for this backup",
+            )
+            .hint("Call create_backup again.")
+            .into());
+        };
+        if !record.cluster && record.jobs.is_empty() {
+            // The process died between the call and its reply.
+            let found = self.look_for_new(job, &record).await?;
+            return match found {
+                Some(record) => self.follow_backup(job, record).await,
+                None => Err(lost_call(record.called_at).into()),
+            };
+        }
+        self.follow_backup(job, record).await
+    }
+}
+
+/// An end of work as a fault that a second caller gets too; its cause stays with the first.
+fn same_fault(end: &Unfinished) -> Fault {
+    let fault = match end {
+        Unfinished::Failed(fault) | Unfinished::RollbackPending(fault) => fault,
+        Unfinished::Detached(stage) => return Unfinished::Detached(stage.clone()).into_fault(),
+    };
+    let mut same = Fault::new(fault.kind, fault.code, &fault.message).hint(&fault.hint).next(fault.next_actions);
+    same.retry_after = fault.retry_after;
+    same
+}

@@ -1,0 +1,70 @@
+//! The recovery record of a backup: what was listed before the call, so that whatever is new can be known as ours.
+
+use crate::model::fault::{Fault, Kind};
+use crate::model::job::RecoveryKind;
+use crate::model::time::written;
+use crate::provider::jobs::Recoverable;
+use crate::tair::wire::backups::is_automated;
+use crate::tair::wire::moment;
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+/// How far back rows are read: a job that is joined may have begun this long before the call.
+const BEFORE: SignedDuration = SignedDuration::from_hours(48);
+/// A job that begins so long before or after the call is not the call's own; clocks differ a little.
+const NEAR: SignedDuration = SignedDuration::from_mins(10);
+
+/// What a later process needs to go on with a backup.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Record {
+    /// When `CreateBackup` was called.
+    pub called_at: Timestamp,
+    /// Whether sets are listed as a cloud-native cluster's.
+    pub cluster: bool,
+    /// How many shards the instance has, where there are several.
+    pub shards: Option<usize>,
+    /// The jobs, or a cluster's sets, that were listed before the call.
+    pub known: BTreeSet<String>,
+    /// The jobs that are followed; empty while their ids are not known.
+    pub jobs: Vec<i64>,
+}
+
+impl Recoverable for Record {
+    const KIND: RecoveryKind = RecoveryKind::CloudBackup;
+}
+
+impl Record {
+    /// Whether a new job or set may have come of our call: asked for by hand, and begun when we called. A field that the cloud
+    /// leaves out does not speak against the job.
+    pub fn may_be(&self, mode: Option<&str>, began: Option<&str>) -> bool {
+        !is_automated(mode) && moment(began).is_none_or(|at| at.duration_since(self.called_at).abs() <= NEAR)
+    }
+}
+
+/// The range of what may be of a job that is called for now.
+pub fn recent() -> (Timestamp, Timestamp) {
+    since(Timestamp::now())
+}
+
+/// The range of what may be of a job that was called for at a moment, or joined then.
+pub fn since(called_at: Timestamp) -> (Timestamp, Timestamp) {
+    let now = Timestamp::now();
+    let from = called_at.min(now);
+    let day = SignedDuration::from_hours(24);
+    (from.saturating_sub(BEFORE).unwrap_or(from), now.saturating_add(day).unwrap_or(now))
+}
+
+/// The fault of a call whose reply was lost and of which nothing has come.
+pub fn lost_call(called_at: Timestamp) -> Fault {
+    Fault::new(
+        Kind::Provider,
+        "cloud.uncertain",
+        format!(
+            "the reply to the call of {} was lost, and no backup has appeared since: most likely it never arrived",
+            written(called_at)
+        ),
+    )
+    .hint("Look with describe_backups once more; if there is no new set, call create_backup again.")
+    .next(&["describe_backups", "create_backup"])
+}

@@ -1,0 +1,173 @@
+//! Bringing a part file to its full length: fetched in ranges, resumed where a connection ended, with new URLs for expired ones.
+
+use crate::model::fault::{Fault, Kind};
+use crate::provider::OnBytes;
+use crate::provider::download::failed;
+use crate::provider::tair::download::TRAILER;
+use crate::provider::tair::download::proof::{damaged, has_magic};
+use crate::provider::tair::download::source::{RENEWALS, Source, incomplete, url_of};
+use crate::provider::tair::sets::Shard;
+use crate::tair::client::Client;
+use crate::tair::fetch::{self, FetchError};
+use crate::tair::wire::DownloadUrl;
+use std::fs::File;
+use std::io::{Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
+use tokio::sync::mpsc;
+
+/// Failures in a row, without a byte between them, after which a download gives up.
+const TRIES: u32 = 6;
+/// Pieces on their way to the disk.
+const IN_FLIGHT: usize = 16;
+/// `REDIS` and four digits, or `VALKEY` and three.
+const MAGIC: usize = 9;
+
+/// Bytes handed to the thread that writes.
+enum ToDisk {
+    /// Throw away what the part file has behind this byte.
+    Cut(u64),
+    /// Append these bytes to the part file.
+    Piece(Vec<u8>),
+}
+
+/// Writes pieces to the part file until nobody sends any.
+fn write_pieces(mut file: File, part: &Path, mut from: mpsc::Receiver<ToDisk>) -> Result<File, Fault> {
+    file.seek(SeekFrom::End(0)).map_err(|e| failed("resume", part, e))?;
+    while let Some(step) = from.blocking_recv() {
+        match step {
+            ToDisk::Cut(at) => {
+                file.set_len(at).and_then(|()| file.seek(SeekFrom::Start(at))).map_err(|e| failed("write", part, e))?;
+            }
+            ToDisk::Piece(bytes) => file.write_all(&bytes).map_err(|e| failed("write", part, e))?,
+        }
+    }
+    Ok(file)
+}
+
+/// Brings the part file to its full length.
+pub async fn transfer(
+    source: &Source<'_>,
+    shard: &Shard,
+    file: File,
+    part: &Path,
+    on_bytes: &OnBytes,
+) -> Result<File, Fault> {
+    let mut done = file.metadata().map_err(|e| failed("read", part, e))?.len();
+    let (tx, rx) = mpsc::channel(IN_FLIGHT);
+    let path: PathBuf = part.to_owned();
+    let writer = tokio::task::spawn_blocking(move || write_pieces(file, &path, rx));
+    let fetched = fetch_all(source, shard, &mut done, &tx, on_bytes).await;
+    drop(tx);
+    // A full disk is the better account of why the fetching stopped.
+    let file =
+        writer.await.map_err(|e| Fault::new(Kind::Unexpected, "job.crashed", "a worker thread died").because(e))??;
+    fetched.map(|()| file)
+}
+
+async fn fetch_all(
+    source: &Source<'_>,
+    shard: &Shard,
+    done: &mut u64,
+    to_disk: &mpsc::Sender<ToDisk>,
+    on_bytes: &OnBytes,
+) -> Result<(), Fault> {
+    let client = &source.inner.client;
+    let stopped = |_| incomplete("the file could not be written");
+    let mut url = url_of(shard, client.is_in_vpc())?.clone();
+    let (mut tries, mut renewals, mut backoff) = (0, 0, source.inner.polling.backoff());
+    if *done >= shard.bytes {
+        // The part file may be of another set of that size. With the trailer fetched from this set, its CRC64 shows that.
+        *done = shard.bytes.saturating_sub(TRAILER);
+        to_disk.send(ToDisk::Cut(*done)).await.map_err(stopped)?;
+    }
+    // A file of no bytes is asked for too: that it is no RDB is found by looking at it.
+    while *done < shard.bytes || shard.bytes == 0 {
+        let before = *done;
+        match fetch_some(client, &url, shard, done, to_disk, on_bytes).await {
+            Ok(()) => return Ok(()),
+            Err(Stop::Fault(fault)) => return Err(fault),
+            Err(Stop::Fetch(e)) => {
+                if *done > before {
+                    (tries, renewals, backoff) = (0, 0, source.inner.polling.backoff());
+                }
+                tracing::debug!(done = *done, "the download is interrupted: {e}");
+                match e {
+                    FetchError::Expired if renewals < RENEWALS => {
+                        renewals += 1;
+                        let again = source.shard().await?;
+                        if again.bytes != shard.bytes {
+                            return Err(damaged(&shard.id, "its size has changed since it was listed"));
+                        }
+                        url = url_of(&again, client.is_in_vpc())?.clone();
+                    }
+                    FetchError::BehindEnd(_) => {
+                        return Err(damaged(&shard.id, format!("it has fewer than the {} bytes listed", shard.bytes)));
+                    }
+                    FetchError::Broken(_) if tries < TRIES => {
+                        tries += 1;
+                        backoff.wait().await;
+                    }
+                    FetchError::Gone => {
+                        return Err(Fault::new(
+                            Kind::NotFound,
+                            "backup.not_found",
+                            format!("the file of backup {} is no longer there", shard.id),
+                        )
+                        .hint("Sets go when their retention ends. Choose another with describe_backups."));
+                    }
+                    e => return Err(incomplete(&e.to_string())),
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Why a connection gave no more bytes.
+enum Stop {
+    /// The download fails with this.
+    Fault(Fault),
+    /// The transfer failed; another connection may do.
+    Fetch(FetchError),
+}
+
+/// One connection, for as long as it lasts.
+async fn fetch_some(
+    client: &Client,
+    url: &DownloadUrl,
+    shard: &Shard,
+    done: &mut u64,
+    to_disk: &mpsc::Sender<ToDisk>,
+    on_bytes: &OnBytes,
+) -> Result<(), Stop> {
+    let stopped = |_| Stop::Fault(incomplete("the file could not be written"));
+    let mut arriving = fetch::open(client, url, *done).await.map_err(Stop::Fetch)?;
+    if arriving.total != shard.bytes {
+        let why = format!("it has {} bytes, the list says {}", arriving.total, shard.bytes);
+        return Err(Stop::Fault(damaged(&shard.id, why)));
+    }
+    if arriving.from != *done {
+        if arriving.from != 0 {
+            return Err(Stop::Fetch(FetchError::Refused("the storage sends another range than was asked for".into())));
+        }
+        to_disk.send(ToDisk::Cut(0)).await.map_err(stopped)?;
+        *done = 0;
+    }
+    // An error page, or something that is not a backup, is not worth the rest of its bytes.
+    let mut head: Option<Vec<u8>> = (*done == 0).then(Vec::new);
+    while let Some(piece) = arriving.next().await.map_err(Stop::Fetch)? {
+        if let Some(seen) = &mut head {
+            seen.extend(piece.iter().take(MAGIC - seen.len()));
+            if seen.len() == MAGIC {
+                if !has_magic(seen) {
+                    return Err(Stop::Fault(damaged(&shard.id, "it does not begin as an RDB does")));
+                }
+                head = None;
+            }
+        }
+        *done += u64::try_from(piece.len()).unwrap_or_default();
+        to_disk.send(ToDisk::Piece(piece)).await.map_err(stopped)?;
+        on_bytes(*done, shard.bytes);
+    }
+    Ok(())
+}

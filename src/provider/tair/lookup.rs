@@ -1,0 +1,93 @@
+//! Finding a backup set of an instance by its id, whole or damaged, and saying so where there is none.
+
+use crate::model::backup::{BackupSet, DamagedSet};
+use crate::model::fault::{Fault, Kind};
+use crate::model::text::{clean_to, quoted};
+use crate::provider::Range;
+use crate::provider::tair::Inner;
+use crate::provider::tair::architecture::Architecture;
+use crate::provider::tair::sets::{self, CloudSet, Listed, clusters, shards};
+use jiff::{SignedDuration, Timestamp};
+
+impl Inner {
+    /// The sets of an instance, newest first, damaged ones named: all of them, or those begun in a range.
+    pub async fn sets(
+        &self,
+        instance_id: &str,
+        range: Option<Range>,
+    ) -> Result<Vec<Result<BackupSet, DamagedSet>>, Fault> {
+        // The cloud counts in minutes and leaves the end out; the shards of a set begin one after the other.
+        let margin = SignedDuration::from_mins(60);
+        let asked = range.map_or_else(sets::always, |r| {
+            (r.start.saturating_sub(margin).unwrap_or(r.start), r.end.saturating_add(margin).unwrap_or(r.end))
+        });
+        let listed = self.listed(instance_id, asked).await?;
+        let mut sets: Vec<Result<BackupSet, DamagedSet>> = listed.into_iter().map(|l| l.map(|set| set.set)).collect();
+        sets.retain(|s| s.as_ref().map_or(true, |set| range.is_none_or(|range| range.holds(set.started_at))));
+        Ok(sets)
+    }
+
+    /// The sets of an instance in a range, newest first.
+    pub async fn listed(&self, instance_id: &str, range: (Timestamp, Timestamp)) -> Result<Vec<Listed>, Fault> {
+        let attribute = self.attribute(instance_id).await?;
+        if Architecture::of(&attribute).lists_cluster_sets() {
+            let rows = sets::cluster_rows(&self.client, instance_id, range).await?;
+            return Ok(clusters::of_cluster_rows(instance_id, rows));
+        }
+        let shards = attribute.shard_count.and_then(|n| usize::try_from(n).ok());
+        let rows = sets::rows(&self.client, instance_id, range).await?;
+        Ok(shards::of_rows(instance_id, rows, shards))
+    }
+
+    /// A set as it is listed, broken or whole.
+    pub async fn listed_set(&self, id: &str, backup_id: &str) -> Result<Listed, Fault> {
+        let listed = self.listed(id, sets::always()).await?;
+        find_set(listed, id, backup_id)
+    }
+
+    /// A set that is whole; a damaged one is a fault.
+    pub async fn cloud_set(&self, id: &str, backup_id: &str) -> Result<CloudSet, Fault> {
+        self.listed_set(id, backup_id).await?.map_err(|d| damaged(id, &d))
+    }
+
+    /// A whole set, or one file of one: what can be looked at and downloaded.
+    pub async fn set_or_file(&self, id: &str, backup_id: &str) -> Result<CloudSet, Fault> {
+        let listed = self.listed(id, sets::always()).await?;
+        let found = sets::find_file(listed, backup_id).ok_or_else(|| not_found(id, backup_id))?;
+        found.map_err(|d| damaged(id, &d))
+    }
+}
+
+fn damaged(id: &str, set: &DamagedSet) -> Fault {
+    Fault::new(
+        Kind::Damaged,
+        "backup.damaged",
+        format!("backup {} of {id} cannot be used: {}", shown(&set.id), set.reason),
+    )
+    .hint("Choose another with describe_backups.")
+    .next(&["describe_backups"])
+}
+
+/// Finds a set. The id of one of its files is not the set: restored alone it would be a part of the data.
+pub fn find_set(listed: Vec<Listed>, id: &str, backup_id: &str) -> Result<Listed, Fault> {
+    let of = sets::set_of_file(&listed, backup_id);
+    if let Some(found) = sets::find(listed, backup_id) {
+        return Ok(found);
+    }
+    let Some(set) = of else { return Err(not_found(id, backup_id)) };
+    let message = format!("{} is one shard of backup {set}, and only downloads take a single shard", shown(backup_id));
+    Err(Fault::new(Kind::Usage, "backup.one_shard", message)
+        .hint(format!("Give the whole set: backup_id {set}."))
+        .next(&["describe_backups"]))
+}
+
+/// Long lists of shards are shortened where people read them.
+fn shown(id: &str) -> String {
+    clean_to(id, 40)
+}
+
+fn not_found(id: &str, backup_id: &str) -> Fault {
+    Fault::new(Kind::NotFound, "backup.not_found", format!("{id} has no backup {}", quoted(backup_id)))
+        .hint("Use a backup_id from describe_backups, unchanged; expired sets are gone.")
+        .next(&["describe_backups"])
+}

@@ -1,0 +1,138 @@
+//! Writing a backup policy whole, and reading it back.
+//!
+//! The cloud knows no partial change, and what is left out takes its default: data flashback would go off by omission.
+
+use crate::model::fault::{Fault, Kind};
+use crate::model::policy::BackupPolicy;
+use crate::provider::tair::Inner;
+use crate::provider::tair::policy::values::{differences, read, same};
+use crate::provider::tair::poller::Poller;
+use crate::tair::error::CloudError;
+use crate::tair::wire::OneZero;
+use crate::tair::wire::policy::{DescribeBackupPolicy, ModifyBackupPolicy};
+
+/// Times the same policy is written while it cannot be seen whether an earlier copy arrived.
+const WRITES: u32 = 3;
+
+impl Inner {
+    /// Writes a whole policy and reads it back. `before` is the policy that it was made from.
+    pub(super) async fn write_policy(
+        &self,
+        instance_id: &str,
+        before: &BackupPolicy,
+        then: BackupPolicy,
+    ) -> Result<BackupPolicy, NotWritten> {
+        if same(before, &then) {
+            return Ok(before.clone());
+        }
+        let call = ModifyBackupPolicy {
+            instance_id: instance_id.into(),
+            preferred_backup_time: then.preferred_backup_time.clone(),
+            preferred_backup_period: then.preferred_backup_period.join(","),
+            backup_retention_period: Some(then.backup_retention_period.into()),
+            enable_backup_log: OneZero(then.enable_backup_log),
+        };
+        let mut poller = Poller::new(&self.polling, self.polling.ready_timeout, &self.jobs.stop);
+        let mut writes = 0;
+        // A value that is not known cannot differ.
+        let is = |(found, flashback_known): &(BackupPolicy, bool), wanted: &BackupPolicy| {
+            let log = if *flashback_known { found.enable_backup_log } else { wanted.enable_backup_log };
+            same(&BackupPolicy { enable_backup_log: log, ..found.clone() }, wanted)
+        };
+        loop {
+            match self.client.call(&call).await {
+                Ok(_) => break,
+                Err(e) if e.is_uncertain() => {
+                    writes += 1;
+                    // That the policy cannot be read now changes nothing about what is not known.
+                    let Ok(found) = self.read_policy(instance_id).await else {
+                        return Err(NotWritten::Uncertain(e.into()));
+                    };
+                    if is(&found, &then) {
+                        break;
+                    }
+                    // The whole policy is written, so a copy that arrives late changes nothing more. Somebody else's
+                    // change in between must not be written over.
+                    if writes >= WRITES || !is(&found, before) {
+                        return Err(NotWritten::Uncertain(e.into()));
+                    }
+                }
+                // Refused before anything was done.
+                Err(e) if e.is_cloud(CloudError::says_wait_until_ready) => {
+                    if poller.elapsed() >= self.polling.ready_timeout {
+                        return Err(NotWritten::Refused(e.into()));
+                    }
+                }
+                Err(e) => return Err(NotWritten::Refused(e.into())),
+            }
+            let lost = |fault: Fault| {
+                if writes > 0 {
+                    uncertain("the reply to the change was lost", &fault)
+                } else {
+                    NotWritten::Refused(fault)
+                }
+            };
+            poller.wait("the change of policy").await.map_err(|end| lost(end.into_fault()))?;
+            // Somebody else may have changed the policy meanwhile, and theirs would be written over whole.
+            let found = self.read_policy(instance_id).await.map_err(lost)?;
+            if is(&found, &then) {
+                break;
+            }
+            if !is(&found, before) {
+                let message = "somebody else has changed the policy meanwhile; theirs was not written over";
+                let fault = Fault::new(Kind::Provider, "policy.changed_meanwhile", message)
+                    .hint("Look at describe_backup_policy, then call again.")
+                    .next(&["describe_backup_policy"]);
+                return Err(NotWritten::Refused(fault));
+            }
+        }
+        let mut poller = Poller::new(&self.polling, self.polling.visibility_delay.saturating_mul(2), &self.jobs.stop);
+        loop {
+            let taken = |fault: Fault| uncertain("the cloud took the change", &fault);
+            let answer = self.client.call(&DescribeBackupPolicy { instance_id: instance_id.into() }).await;
+            if let Some(reply) = poller.tolerate(answer).map_err(taken)? {
+                let flashback_known = reply.enable_backup_log.is_some() || reply.backup_log_start_time.is_some();
+                let found = (read(&reply), flashback_known);
+                if is(&found, &then) {
+                    return Ok(found.0);
+                }
+                let found = found.0;
+                if poller.elapsed() >= self.polling.visibility_delay {
+                    let message =
+                        format!("the cloud took the policy, and keeps another: {}", differences(&then, &found));
+                    let fault = Fault::new(Kind::Provider, "policy.not_kept", message)
+                        .hint("Look at describe_backup_policy; the instance may not offer what was asked for.")
+                        .next(&["describe_backup_policy"]);
+                    return Err(NotWritten::Refused(fault));
+                }
+            }
+            poller.wait("the change of policy").await.map_err(|end| taken(end.into_fault()))?;
+        }
+    }
+}
+
+/// Why a policy was not written.
+#[derive(Debug)]
+pub enum NotWritten {
+    /// The policy was not written, or another is in force.
+    Refused(Fault),
+    /// The policy may have been written: it could not be read back.
+    Uncertain(Fault),
+}
+
+impl From<NotWritten> for Fault {
+    fn from(e: NotWritten) -> Self {
+        match e {
+            NotWritten::Refused(fault) | NotWritten::Uncertain(fault) => fault,
+        }
+    }
+}
+
+/// A change of which nobody knows whether it took effect.
+fn uncertain(what: &str, fault: &Fault) -> NotWritten {
+    let message = format!("{what}, and the policy cannot be read back: {}", fault.message);
+    let fault = Fault::new(Kind::Provider, "cloud.uncertain", message)
+        .hint("Look at describe_backup_policy before you call again: it may have taken effect.")
+        .next(&["describe_backup_policy"]);
+    NotWritten::Uncertain(fault)
+}

@@ -1,0 +1,64 @@
+//! What is read before a restore in place: the instance, the set or the moment, the writes and the keys. The guard judges it.
+
+use crate::guard::act::Source;
+use crate::guard::facts::Facts;
+use crate::guard::facts::restore::{CloudRestore, CloudSource, InPlace};
+use crate::guard::plan::Plan;
+use crate::model::fault::Fault;
+use crate::model::time::written;
+use crate::provider::tair::architecture::{Architecture, RestoreScope};
+use crate::provider::tair::describe::cloud_state;
+use crate::provider::tair::restore::filter_key;
+use crate::provider::tair::sets::listed_facts;
+use crate::provider::tair::{Inner, traffic};
+use jiff::Timestamp;
+
+impl Inner {
+    /// What a restore in place is about.
+    pub async fn restore_facts(
+        &self,
+        id: &str,
+        source: &Source,
+        write_fence: bool,
+        earlier: Option<&Plan>,
+    ) -> Result<Facts, Fault> {
+        let filter = match source {
+            Source::Moment { filter_key: Some(text), .. } => Some(filter_key::lint(text)?),
+            _ => None,
+        };
+        let a = self.attribute(id).await?;
+        let architecture = Architecture::of(&a);
+        let moment = match source {
+            Source::Moment { restore_time, .. } => written(*restore_time),
+            Source::Backup { .. } => String::new(),
+        };
+        let scope = match source {
+            Source::Backup { backup_id } => RestoreScope::Set(backup_id),
+            Source::Moment { filter_key: Some(_), .. } => RestoreScope::Keys(&moment),
+            Source::Moment { .. } => RestoreScope::Moment(&moment),
+        };
+        let in_place = match architecture.can_restore_in_place(id, scope) {
+            Err(no) => Err(no),
+            Ok(remark) => {
+                let read_at = Timestamp::now();
+                let source = match source {
+                    Source::Backup { backup_id } => {
+                        CloudSource::Set(listed_facts(&self.listed_set(id, backup_id).await?))
+                    }
+                    Source::Moment { restore_time, time_shift, .. } => CloudSource::Moment {
+                        at: *restore_time,
+                        time_shift: *time_shift,
+                        log_start: architecture.log_start,
+                    },
+                };
+                // Whatever was written since the plan may be in no backup, however long the person took.
+                let from = traffic::looked_from(earlier.and_then(|plan| plan.writes).map(|w| w.read_at), read_at);
+                let traffic = traffic::writes(&self.client, id, architecture.shape, from).await?;
+                let keys = traffic::keys(&self.client, id, architecture.shape).await?;
+                Ok(InPlace { remark, source, traffic, keys, read_at, write_fence })
+            }
+        };
+        let instance_id = id.to_owned();
+        Ok(Facts::CloudRestore(Box::new(CloudRestore { instance_id, state: cloud_state(&a), filter, in_place })))
+    }
+}

@@ -1,0 +1,142 @@
+//! Following a restore by the instance's status until the instance serves again, and counting its keys after that.
+
+use crate::guard::facts::restore::CountedKeys;
+use crate::model::fault::{Fault, Kind};
+use crate::model::job::{Job, Unfinished};
+use crate::model::text::clean;
+use crate::model::time::written;
+use crate::provider::tair::architecture::{Architecture, Shape};
+use crate::provider::tair::poller::Poller;
+use crate::provider::tair::restore::record::Record;
+use crate::provider::tair::{Inner, traffic};
+use crate::provider::with_way_back;
+use crate::tair::wire::instances::InstanceState;
+use jiff::Timestamp;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// The effect of a call which was taken is waited for so many times longer than any effect needs to be seen.
+const LATE: u32 = 3;
+
+/// How the following of a restore ended well.
+pub struct Followed {
+    /// Seconds that the restore took.
+    pub seconds: u64,
+    /// Why the restore is not certain, for the reader; empty where its effect was seen.
+    pub caveat: &'static str,
+}
+
+impl Inner {
+    /// The instance's shape, as key counts need it.
+    pub(super) async fn shape(&self, instance_id: &str) -> Shape {
+        // Only for counting keys: the restore does not depend on the shape.
+        self.attribute(instance_id).await.map_or(Shape::Standard, |a| Architecture::of(&a).shape)
+    }
+
+    /// Follows the status until the instance serves again.
+    pub(super) async fn follow_restore(
+        &self,
+        job: &Job,
+        record: &mut Record,
+        resumed: bool,
+    ) -> Result<Followed, Unfinished> {
+        let id = &job.instance_id;
+        // With the fence up this process stays until the fence can be lifted.
+        let stop = if record.fence { CancellationToken::new() } else { self.jobs.stop.clone() };
+        let mut poller = Poller::new(&self.polling, self.polling.restore_timeout, &stop);
+        let sent_at = record.sent_at.unwrap_or(job.created_at);
+        let since_sent = || Duration::try_from(Timestamp::now().duration_since(sent_at)).unwrap_or_default();
+        let caveat = loop {
+            let read = poller.tolerate(self.attribute_raw(id).await).map_err(|f| with_way_back(f, &record.back))?;
+            let status = read.flatten().and_then(|a| a.facts.instance_status).unwrap_or_default();
+            match InstanceState::of(&status) {
+                InstanceState::Normal if record.seen && record.taken => break "",
+                InstanceState::Normal if record.seen => break "; the reply to the call was lost, its effect was seen",
+                // The call was taken, so its effect may come late; or the restore was over between two looks.
+                InstanceState::Normal
+                    if record.taken && since_sent() >= self.polling.visibility_delay.saturating_mul(LATE) =>
+                {
+                    break if resumed {
+                        "; the cloud took the call, and nobody looked while the process was dead: that the instance recovered was not seen"
+                    } else {
+                        "; the cloud took the call, but that the instance was BackupRecovering was not seen: look at the data"
+                    };
+                }
+                InstanceState::Normal if !record.taken && poller.elapsed() >= self.polling.visibility_delay => {
+                    let at = written(sent_at);
+                    let message = if resumed {
+                        format!(
+                            "the process died around the restore of {at}, before it had a reply, and the instance is Normal now: it is not known whether the restore took place meanwhile"
+                        )
+                    } else {
+                        format!(
+                            "the reply to the restore of {at} was lost, and the instance was not seen BackupRecovering since: most likely it never arrived"
+                        )
+                    };
+                    return Err(with_way_back(
+                        Fault::new(Kind::Provider, "cloud.uncertain", message)
+                            .hint("Look at the data. If it is the old data, make a new plan."),
+                        &record.back,
+                    )
+                    .into());
+                }
+                InstanceState::Normal | InstanceState::Untold => {}
+                InstanceState::Lost => {
+                    let message = format!("the instance became {} during the restore", clean(&status));
+                    let failed = Fault::new(Kind::Provider, "restore.failed", message);
+                    return Err(with_way_back(failed, &record.back).into());
+                }
+                InstanceState::Recovering if !record.seen => {
+                    record.seen = true;
+                    self.keep_recovery(job, record).await;
+                }
+                // A change may be somebody else's doing.
+                InstanceState::Recovering | InstanceState::Changing => {}
+            }
+            let stage = if status.is_empty() { "status unknown".into() } else { clean(&status) };
+            self.report_progress(job, &format!("{stage}, {} s", poller.seconds())).await;
+            let waited = poller.wait("the restore").await;
+            waited.map_err(|end| end.map(|fault| with_way_back(fault, &record.back)))?;
+        };
+        Ok(Followed { seconds: if resumed { since_sent().as_secs() } else { poller.seconds() }, caveat })
+    }
+
+    /// The key count measured after the restore, and `true`; the latest earlier one where the cloud measures too late.
+    pub(super) async fn count_after(&self, job: &Job) -> Option<(CountedKeys, bool)> {
+        let done_at = Timestamp::now();
+        let shape = self.shape(&job.instance_id).await;
+        let mut poller = Poller::new(&self.polling, self.polling.restore_timeout, &self.jobs.stop);
+        let mut last = None;
+        loop {
+            if let Ok(Some(counted)) = traffic::keys(&self.client, &job.instance_id, shape).await {
+                if counted.at.is_some_and(|at| at >= done_at) {
+                    return Some((counted, true));
+                }
+                last = Some((counted, false));
+            }
+            if poller.elapsed() >= self.polling.metrics_delay {
+                return last;
+            }
+            self.report_progress(job, "restored; waiting for the key count").await;
+            if poller.wait("the key count").await.is_err() {
+                return last;
+            }
+        }
+    }
+}
+
+/// What came of a restore, for the reader. `after`: what the cloud counts now; `None` where that was not asked.
+pub fn outcome(record: &Record, after: Option<Option<(CountedKeys, bool)>>, done: &Followed) -> String {
+    let before = record.keys_before.map_or("an unknown number of".into(), |n| n.to_string());
+    let Followed { seconds, caveat } = done;
+    let Some(after) = after else { return format!("in {seconds} s: {before} keys before{caveat}") };
+    let after = match after {
+        Some((CountedKeys { keys, .. }, true)) => format!("{keys} keys after it"),
+        Some((CountedKeys { keys, at }, false)) => {
+            let at = at.map(|at| format!(" of {}", written(at))).unwrap_or_default();
+            format!("{keys} keys in the cloud's last figure{at}, which lags")
+        }
+        None => "the cloud has not counted its keys yet".into(),
+    };
+    format!("restored in {seconds} s: {before} keys before, {after}{caveat}")
+}

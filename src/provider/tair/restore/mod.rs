@@ -1,0 +1,153 @@
+//! Restore in place: the one call of this provider that overwrites data. It cannot begin without the guard's permit.
+//!
+//! The cloud shows no progress but the instance's status. A write fence is lifted whatever happens, by this process or by
+//! the next one: that the fence is up is written down before it is raised.
+
+mod facts;
+mod fence;
+pub mod filter_key;
+mod follow;
+mod record;
+
+use crate::guard::act::Source;
+use crate::guard::grant::{Grant, Overwrite};
+use crate::guard::permit::Permit;
+use crate::guard::plan::changed;
+use crate::guard::preconditions::{Preconditions, SetIdentity};
+use crate::model::fault::{Fault, Kind};
+use crate::model::job::{Job, JobEnd, JobKind, StoredRecovery, Unfinished};
+use crate::provider::jobs::Recoverable as _;
+use crate::provider::tair::restore::follow::{Followed, outcome};
+use crate::provider::tair::restore::record::Record;
+use crate::provider::tair::{Inner, traffic};
+use crate::tair::wire::Second;
+use crate::tair::wire::restore::RestoreInstance;
+use jiff::Timestamp;
+use std::sync::Arc;
+
+impl Inner {
+    /// Starts the restore that is permitted.
+    pub async fn start_restore(self: &Arc<Self>, permit: Permit, source: &Source, fence: bool) -> Result<Job, Fault> {
+        let id = permit.plan().instance_id.clone();
+        let mut call = RestoreInstance {
+            instance_id: id.clone(),
+            backup_id: None,
+            restore_type: None,
+            restore_time: None,
+            filter_key: None,
+            time_shift: None,
+        };
+        match source {
+            Source::Backup { backup_id } => {
+                let set = self.cloud_set(&id, backup_id).await?;
+                let planned = match &permit.plan().preconditions {
+                    Preconditions::CloudRestore { set, .. } => set.as_ref(),
+                    _ => return Err(permit.plan().unsupported()),
+                };
+                if planned != Some(&SetIdentity::from(&set.facts())) {
+                    let message = "the backup is not the one that was planned; the instance was not touched";
+                    return Err(changed(message));
+                }
+                call.backup_id = Some(set.set.id);
+            }
+            Source::Moment { restore_time, time_shift, filter_key } => {
+                call.restore_type = Some("1".into());
+                call.restore_time = Some(Second(*restore_time));
+                call.time_shift = time_shift.map(Second);
+                // The list that was read and shown, not the text that it was read from.
+                call.filter_key = filter_key.as_deref().map(filter_key::lint).transpose()?.map(|f| f.items.join(","));
+            }
+        }
+        let inner = Arc::clone(self);
+        let backup_id = call.backup_id.clone().unwrap_or_default();
+        self.jobs
+            .begin_permitted(permit, JobKind::Restore, &backup_id, move |job, plan, permit| async move {
+                inner.restore(&job, call, permit.overwrite()?, fence, &plan.impact.way_back).await
+            })
+            .await
+    }
+
+    async fn restore(
+        &self,
+        job: &Job,
+        call: RestoreInstance,
+        grant: Grant<Overwrite>,
+        fence: bool,
+        back: &str,
+    ) -> JobEnd {
+        let id = &job.instance_id;
+        let shape = self.shape(id).await;
+        let before = traffic::keys(&self.client, id, shape).await.ok().flatten();
+        let keys_before = before.map(|c| c.keys);
+        let mut record = Record { fence, sent_at: None, taken: false, seen: false, keys_before, back: back.to_owned() };
+        if fence {
+            self.raise_fence(job, &record).await?;
+        }
+        let followed = self.send_and_follow(job, call, grant, &mut record).await;
+        self.conclude(job, &mut record, followed).await
+    }
+
+    /// Lifts the fence, whatever went wrong: nobody may be left unable to write. Keys are counted after that.
+    async fn conclude(&self, job: &Job, record: &mut Record, followed: Result<Followed, Unfinished>) -> JobEnd {
+        if let Err(locked) = self.lift_fence(job, record).await {
+            let so_far = match &followed {
+                Ok(done) => format!("the restore worked ({})", outcome(record, None, done)),
+                Err(end) => format!("the restore: {}", end.message()),
+            };
+            let message = format!("{so_far}; {}", locked.message);
+            let locked = Fault::new(locked.kind, locked.code, message).hint(&locked.hint);
+            return Err(Unfinished::RollbackPending(locked));
+        }
+        let done = followed?;
+        if record.fence {
+            record.fence = false;
+            self.keep_recovery(job, record).await;
+        }
+        let after = self.count_after(job).await;
+        Ok(outcome(record, Some(after), &done))
+    }
+
+    async fn send_and_follow(
+        &self,
+        job: &Job,
+        call: RestoreInstance,
+        grant: Grant<Overwrite>,
+        record: &mut Record,
+    ) -> Result<Followed, Unfinished> {
+        record.sent_at = Some(Timestamp::now());
+        self.jobs.save_recovery(job, record).await?;
+        self.jobs.progress(job, "asking for the restore", 0, 0).await?;
+        match self.client.granted(grant).call(&call).await {
+            Ok(_) => {
+                record.taken = true;
+                self.keep_recovery(job, record).await;
+            }
+            // Never sent again: the status shows whether the call arrived.
+            Err(e) if e.is_uncertain() => tracing::warn!(job = %job.id, "{e}; looking at the status"),
+            Err(e) => {
+                let fault = Fault::from(e);
+                let hint = format!("Nothing was overwritten. {}", fault.hint);
+                return Err(fault.hint(hint.trim()).into());
+            }
+        }
+        self.follow_restore(job, record, false).await
+    }
+
+    /// Goes on with a job whose process died: follows what was sent, and lifts the fence once it is over.
+    pub async fn resume_restore(&self, job: &Job, record: Option<&StoredRecovery>) -> JobEnd {
+        let before_anything = || {
+            Fault::new(
+                Kind::Unexpected,
+                "job.interrupted",
+                "the process died before it asked the cloud for this restore",
+            )
+            .hint("The instance's data is as it was. Make a new plan with restore_instance.")
+        };
+        let mut record = Record::read(record)?.ok_or_else(before_anything)?;
+        let followed = match record.sent_at {
+            Some(_) => self.follow_restore(job, &mut record, true).await,
+            None => Err(before_anything().into()),
+        };
+        self.conclude(job, &mut record, followed).await
+    }
+}

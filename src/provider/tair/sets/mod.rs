@@ -1,0 +1,199 @@
+//! Backup sets of the cloud: what a set is, how the rows of the two listings are read, and how a set is found among others.
+//! Each listing has a module that makes sets of its rows.
+
+pub mod clusters;
+pub mod shards;
+
+use crate::guard::facts::backup::{CloudSet as SetFacts, ListedSet};
+use crate::model::backup::{BackupSet, DamagedSet, Mode, Origin};
+use crate::tair::client::Client;
+use crate::tair::error::TairError;
+use crate::tair::wire::backups::{Backup, DescribeBackups, RecoverConfig, is_automated};
+use crate::tair::wire::clusters::{ClusterBackup, DescribeClusterBackupList};
+use crate::tair::wire::{DownloadUrl, Minute};
+use jiff::{SignedDuration, Timestamp};
+use std::collections::BTreeMap;
+
+/// A file of a set: a shard's, or the one of an instance that has no shards.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shard {
+    /// The file's id.
+    pub id: String,
+    /// The shard, or the instance.
+    pub node: String,
+    /// Bytes that the file has.
+    pub bytes: u64,
+    /// Where the file is, over the internet.
+    pub public: Option<DownloadUrl>,
+    /// Where the file is, within the region.
+    pub intranet: Option<DownloadUrl>,
+}
+
+/// A set, with what only this provider needs to know of it.
+#[derive(Debug, Clone)]
+pub struct CloudSet {
+    /// The set as everybody sees it.
+    pub set: BackupSet,
+    /// The set's files, in order of their shards.
+    pub shards: Vec<Shard>,
+    /// The jobs that made the set; empty for a set of a cloud-native cluster.
+    pub jobs: Vec<i64>,
+    /// Which settings of its source the set can give to a new instance.
+    pub recover: RecoverConfig,
+    /// Whether the set is a cloud-native cluster's, with an id such as `cb-…`.
+    pub of_cluster: bool,
+}
+
+impl CloudSet {
+    /// What the guard has to know of the set.
+    #[must_use]
+    pub fn facts(&self) -> SetFacts {
+        SetFacts {
+            backup_id: self.set.id.clone(),
+            bytes: self.set.rdb_bytes,
+            taken_at: self.set.started_at,
+            finished_at: self.set.finished_at,
+            expires_at: self.set.expires_at,
+            jobs: self.jobs.clone(),
+            manual: self.set.mode == Mode::Manual,
+        }
+    }
+}
+
+/// What the guard has to know of a set, whole or broken.
+///
+/// # Errors
+/// Why the set is broken: that is a fact, not a failure.
+pub fn listed_facts(listed: &Listed) -> ListedSet {
+    listed.as_ref().map(CloudSet::facts).map_err(|damaged| damaged.reason.clone())
+}
+
+/// A set, or what is known of a broken one.
+pub type Listed = Result<CloudSet, DamagedSet>;
+
+/// The widest range: from before the product existed to a day after now, so that clocks need not agree.
+#[must_use]
+pub fn always() -> (Timestamp, Timestamp) {
+    let from = Timestamp::from_second(1_262_304_000).unwrap_or_default();
+    (from, Timestamp::now().saturating_add(SignedDuration::from_hours(24)).unwrap_or(Timestamp::MAX))
+}
+
+/// Reads all rows of `DescribeBackups` in a range.
+///
+/// # Errors
+/// Any [`TairError`].
+pub async fn rows(client: &Client, instance_id: &str, range: (Timestamp, Timestamp)) -> Result<Vec<Backup>, TairError> {
+    let ask = DescribeBackups {
+        instance_id: instance_id.into(),
+        start_time: Minute(range.0),
+        end_time: Minute(range.1),
+        backup_id: None,
+        backup_job_id: None,
+        page_number: None,
+        page_size: None,
+    };
+    client.list(&ask).await
+}
+
+/// Reads all rows of `DescribeClusterBackupList` in a range.
+///
+/// # Errors
+/// Any [`TairError`].
+pub async fn cluster_rows(
+    client: &Client,
+    instance_id: &str,
+    range: (Timestamp, Timestamp),
+) -> Result<Vec<ClusterBackup>, TairError> {
+    let ask = DescribeClusterBackupList {
+        region_id: client.region().into(),
+        instance_id: instance_id.into(),
+        start_time: Minute(range.0),
+        end_time: Minute(range.1),
+        cluster_backup_id: None,
+        page_number: None,
+        page_size: None,
+        no_shard_backup: None,
+    };
+    client.list(&ask).await
+}
+
+fn mode_of(mode: Option<&str>) -> Mode {
+    if is_automated(mode) { Mode::Automated } else { Mode::Manual }
+}
+
+fn unsigned(n: Option<i64>) -> u64 {
+    n.and_then(|n| u64::try_from(n).ok()).unwrap_or_default()
+}
+
+/// An empty set with what every set of the cloud has.
+fn blank(instance_id: &str, id: String, mode: Mode) -> BackupSet {
+    BackupSet {
+        id,
+        instance_id: instance_id.into(),
+        mode,
+        note: String::new(),
+        engine: "redis".into(),
+        version: String::new(),
+        run_id: String::new(),
+        replication_id: String::new(),
+        replication_offset: 0,
+        write_calls: None,
+        started_at: Timestamp::default(),
+        finished_at: Timestamp::default(),
+        rdb_version: 0,
+        rdb_bytes: 0,
+        sha256: String::new(),
+        stored_bytes: 0,
+        counts: BTreeMap::new(),
+        functions: 0,
+        used_memory: 0,
+        types: BTreeMap::new(),
+        expires_at: None,
+        locked_until: None,
+        origin: Origin::Capture { address: String::new() },
+        announced_version: None,
+    }
+}
+
+/// Finds a set by its id.
+#[must_use]
+pub fn find(listed: Vec<Listed>, id: &str) -> Option<Listed> {
+    let as_set = |entry: &Listed| match entry {
+        Ok(set) => same_ids(&set.set.id, id),
+        Err(damaged) => same_ids(&damaged.id, id),
+    };
+    listed.into_iter().find(as_set)
+}
+
+/// The set that a file of several belongs to, whole or not.
+#[must_use]
+pub fn set_of_file(listed: &[Listed], id: &str) -> Option<String> {
+    listed.iter().find_map(|entry| match entry {
+        Ok(whole) => whole.shards.iter().any(|s| s.id == id).then(|| whole.set.id.clone()),
+        Err(damaged) => damaged.id.split(',').any(|part| part == id).then(|| damaged.id.clone()),
+    })
+}
+
+/// Finds a set by its id, or one shard of a set by its own: that is what a download of a cluster names.
+#[must_use]
+pub fn find_file(listed: Vec<Listed>, id: &str) -> Option<Listed> {
+    if let Some(set) = find(listed.clone(), id) {
+        return Some(set);
+    }
+    listed.into_iter().flatten().find_map(|whole| {
+        let shard = whole.shards.iter().find(|s| s.id == id)?.clone();
+        let set =
+            BackupSet { id: shard.id.clone(), rdb_bytes: shard.bytes, stored_bytes: shard.bytes, ..whole.set.clone() };
+        Some(Ok(CloudSet { set, shards: vec![shard], ..whole }))
+    })
+}
+
+/// Whether two comma lists name the same, in whatever order.
+fn same_ids(a: &str, b: &str) -> bool {
+    let sorted = |t: &str| {
+        let mut ids: Vec<String> = t.split(',').map(str::to_owned).collect();
+        ids.sort();
+        ids
+    };
+    a == b || sorted(a) == sorted(b)
+}
