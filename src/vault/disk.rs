@@ -130,7 +130,7 @@ impl Store for Disk {
     }
 
     fn deleted(&self, folder: &str) -> io::Result<()> {
-        gone(durable::sync_dir(&self.path(folder)))
+        absent_is_ok(durable::sync_dir(&self.path(folder)))
     }
 
     fn prune(&self, folder: &str) {
@@ -144,7 +144,7 @@ impl Store for Disk {
 }
 
 /// Takes what is not there for done.
-fn gone(removed: io::Result<()>) -> io::Result<()> {
+fn absent_is_ok(removed: io::Result<()>) -> io::Result<()> {
     match removed {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
         removed => removed,

@@ -87,13 +87,13 @@ struct Staged {
     vault: Vault,
     instance_id: String,
     backup_id: String,
-    /// Whether the folder is a set's by now and must not be removed.
-    is_a_set: bool,
+    /// Whether the folder is a set's or another writer's by now and must not be removed.
+    disowned: bool,
 }
 
 impl Drop for Staged {
     fn drop(&mut self) {
-        if !self.over {
+        if !self.disowned {
             // What stays behind here goes in a sweep once its job has failed, or when that is found dead.
             let _ = delete::discard(&self.vault, &self.instance_id, &self.backup_id);
         }
@@ -132,7 +132,7 @@ fn stage(
     let failed = |e: io::Error| vault_fault("write", &vault.store.place(&name), e);
     // Only from here on is the folder ours: where the name is taken, the folder is another writer's.
     let upload = vault.store.upload_new(&name).map_err(failed)?;
-    let staging = Staged { vault: vault.clone(), instance_id, backup_id, is_a_set: false };
+    let staging = Staged { vault: vault.clone(), instance_id, backup_id, disowned: false };
     let mut frames = FrameWriter::<Box<dyn Upload>>::new(upload).map_err(failed)?;
     let mut sha = Sha256::new();
     let tap = |block: &[u8]| {
@@ -217,7 +217,7 @@ impl Ingest {
         // Who took us for dead may have removed the data, or put their own in its place, which is not ours to remove.
         let bytes = store.open(&data).and_then(|data| data.size());
         if !bytes.as_ref().is_ok_and(|bytes| *bytes == set.stored_bytes) {
-            staging.over = true;
+            staging.disowned = true;
             let why = format!("what was written is not there any more ({} bytes)", set.stored_bytes);
             return Err(vault_fault(
                 "commit",
@@ -227,13 +227,13 @@ impl Ingest {
         }
         let json = Manifest::of(&set).map_err(|e| vault_fault("put", &store.place(&name), e.into()))?;
         let Err(e) = store.put_new(&name, &json) else {
-            staging.over = true;
+            staging.disowned = true;
             return Ok(set);
         };
         // Where another's manifest is there, the folder is that set's.
-        staging.over = e.kind() == io::ErrorKind::AlreadyExists;
-        if !staging.over && read_whole(&*store, &name, LONGEST_MANIFEST).is_ok_and(|there| there == json) {
-            staging.over = true;
+        staging.disowned = e.kind() == io::ErrorKind::AlreadyExists;
+        if !staging.disowned && read_whole(&*store, &name, LONGEST_MANIFEST).is_ok_and(|there| there == json) {
+            staging.disowned = true;
             let message =
                 format!("the set is whole and listed, but may not outlast a power cut: {}: {e}", store.place(&name));
             return Err(Fault::new(Kind::Unexpected, "vault.failed", message)

@@ -151,8 +151,8 @@ impl Inner {
             if n == 0 {
                 break;
             }
-            if told.elapsed() >= TICK {
-                told = Instant::now();
+            if reported.elapsed() >= TICK {
+                reported = Instant::now();
                 told_anyway(self.jobs.progress(job, "receiving and verifying", received, total).await);
             }
         }
