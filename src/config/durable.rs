@@ -56,21 +56,43 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// Gives a file that is written its final name, never one that another file has.
 ///
 /// # Errors
-/// What the file system says; `AlreadyExists` where the name is taken.
+/// What the file system says; `AlreadyExists` where the name is taken. After any other the file may have its name.
 pub fn name_new(file: &File, written: &Path, to: &Path) -> io::Result<()> {
     file.sync_all()?;
     // A link, not a rename: a rename would replace a file that took the name meanwhile.
-    std::fs::hard_link(written, to)?;
-    // A crash before this line leaves a second name of the same file, which harms nobody. Another process may have removed it.
-    match std::fs::remove_file(written) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-        _ => {}
+    match std::fs::hard_link(written, to) {
+        Err(e) if matches!(e.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported) => {
+            // A file system without links, such as FAT.
+            rename_new(written, to)?;
+        }
+        linked => {
+            linked?;
+            // A second name of the same file harms nobody, and others may have removed it: it has its name all the same.
+            let _ = std::fs::remove_file(written);
+        }
     }
     sync_parent(to)
 }
+/// Renames a file to a name that nobody has, in one step.
+#[cfg(any(target_os = "linux", target_os = "macos"))]
+fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE).map_err(io::Error::from)
+}
 
+#[cfg(not(any(target_os = "linux", target_os = "macos")))]
+fn rename_new(_: &Path, _: &Path) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Brings the name of a file to the disk.
 fn sync_parent(path: &Path) -> io::Result<()> {
-    path.parent().map_or(Ok(()), sync_dir)
+    match path.parent() {
+        // The working directory has no name in a relative path.
+        Some(here) if here.as_os_str().is_empty() => sync_dir(Path::new(".")),
+        Some(dir) => sync_dir(dir),
+        None => Ok(()),
+    }
 }
 
 /// The temporary name under which the bytes are written first: hidden by its dot, and never shared by two writers.
@@ -94,8 +116,8 @@ fn write_temporary(path: &Path, bytes: &[u8], place: impl FnOnce(&File, &Path) -
 
 #[cfg(test)]
 mod tests {
-    //! A named file always has whole content, and no temporary file stays.
-    use super::{put_new, replace};
+    //! What has a name keeps its content whole, and nothing stays beside it.
+    use super::{put_new, rename_new, replace};
     use std::io::ErrorKind;
     use std::os::unix::fs::PermissionsExt as _;
 
@@ -114,7 +136,21 @@ mod tests {
         assert!(put_new(&dir.path().join("none/file"), b"").is_err());
     }
 
-    /// Of many writers that take one name at once, one gets it, and the file has that writer's content, whole.
+    /// What stands in for a link on a file system that has none.
+    #[test]
+    fn a_rename_to_a_new_name_replaces_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+        std::fs::write(&from, "new").unwrap();
+        std::fs::write(&to, "old").unwrap();
+        assert_eq!(rename_new(&from, &to).unwrap_err().kind(), ErrorKind::AlreadyExists);
+        assert_eq!(std::fs::read_to_string(&to).unwrap(), "old");
+        std::fs::remove_file(&to).unwrap();
+        rename_new(&from, &to).unwrap();
+        assert!(std::fs::read_to_string(&to).unwrap() == "new" && !from.exists());
+    }
+
+    /// Of many that take one name at once, one has it, and what it wrote is there whole.
     #[test]
     fn of_many_one_gets_the_name() {
         let dir = tempfile::tempdir().unwrap();

@@ -73,7 +73,8 @@ impl Changes {
     }
 }
 
-/// The store of jobs. Every method that writes is durable when it returns.
+/// The store of jobs. Every method that writes is durable when it returns. What is said of the course and the end of a job counts
+/// only from its owner: a process that was taken for dead writes nothing about a job that another has adopted.
 ///
 /// All of them fail with `state.failed` where the store does, and with `state.damaged` on a stored value that no version writes.
 #[async_trait]
@@ -108,20 +109,25 @@ pub trait JobStore: Send + Sync {
     /// Reads one job.
     ///
     /// # Errors
-    /// `job.not_found`.
+    /// `job.not_found`; `state.damaged`.
     async fn job(&self, id: &str) -> Result<Job, Fault>;
 
-    /// The latest jobs, newest first, at most 50; of one instance if named.
+    /// The latest jobs, newest first, at most 50; of one instance if named. One that cannot be read is passed over, with a word in
+    /// the log.
     async fn jobs(&self, instance_id: Option<&str>) -> Result<Vec<Job>, Fault>;
 
     /// A provider's running jobs whose process is dead, and failed ones whose rollback is pending, each handed to exactly one
-    /// caller.
+    /// caller. One that cannot be read is passed over, with a word in the log.
     async fn adopt(&self, provider: &str) -> Result<Vec<Orphan>, Fault>;
 
-    /// Ids of the backup sets of an instance that running backup jobs of living processes are making.
+    /// The backup sets of an instance that running backup jobs are making: also those of a dead process, until somebody has
+    /// reconciled its job.
     async fn sets_in_the_making(&self, instance_id: &str) -> Result<Vec<String>, Fault>;
 
-    /// Gives a job up, so that it is adopted again: its target did not answer, or its work goes on elsewhere. `phase` is
+    /// The backup sets of an instance that failed backup jobs were to make: nobody makes them any more.
+    async fn sets_given_up(&self, instance_id: &str) -> Result<Vec<String>, Fault>;
+
+    /// Gives a job up, so that it is adopted again: its target could not be asked, or its work goes on elsewhere. `phase` is
     /// that of a running job; a failed one keeps its own.
     async fn release(&self, id: &str, phase: Phase, stage: &str) -> Result<(), Fault>;
 

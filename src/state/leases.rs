@@ -26,8 +26,8 @@ pub trait Leases: Send + Sync {
     /// Renews a lease for its holder. `false`: another process holds it by now, and the work must stop.
     async fn renew(&self, lease: &Lease) -> Result<bool, Fault>;
 
-    /// Gives a lease back. Nothing happens where another process holds it by now.
-    async fn release(&self, lease: &Lease) -> Result<(), Fault>;
+    /// Gives a lease back. Nothing happens where it is another's by now.
+    async fn give_back(&self, lease: &Lease) -> Result<(), Fault>;
 
     /// The lease as a living process holds it now, if any does.
     async fn holder(&self, name: &str) -> Result<Option<Lease>, Fault>;

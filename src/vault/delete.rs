@@ -53,42 +53,36 @@ impl Vault {
             let name = |name| object(&found.instance_id, &found.id, name);
             let hidden = vault.store.rename(&name(MANIFEST), &name(DELETING));
             hidden.map_err(|e| vault_fault("delete", &vault.store.place(&name(MANIFEST)), e))?;
-            // A crash from here on leaves a folder that the next sweep removes.
-            let removed = remove(&vault, &set(&found.instance_id, &found.id), &found.instance_id);
-            removed.map_err(|e| vault_fault("delete", &vault.store.place(&name(MANIFEST)), e))
+            // A crash from here on leaves what the next sweep removes.
+            let left = remove(&vault, &set(&found.instance_id, &found.id));
+            left.map_err(|e| vault_fault("delete", &vault.store.place(&name(MANIFEST)), e))
         })
         .await
     }
 
-    /// Removes what crashes left of deleted sets, and what earlier versions left of sets that no job makes any more.
+    /// Removes what crashes have left of deleted sets, what is left of sets that nobody makes any more because their job has
+    /// failed, and what earlier versions left. Data without a manifest of which no job says that it has failed stays: it may be all
+    /// there is of a set.
     ///
     /// # Errors
     /// `vault.failed`; those of `staging`.
     pub async fn sweep(&self, instance_id: &str, staging: &dyn Staging) -> Result<(), Fault> {
-        let folders = self.folders(instance_id).await?;
-        let mut removable: Vec<String> = Vec::new();
-        let mut in_the_making = None;
-        for (id, names) in folders {
-            let is_over = match id.strip_prefix(EARLIER_STAGING) {
-                Some(backup_id) => {
-                    if in_the_making.is_none() {
-                        in_the_making = Some(staging.of(instance_id).await?);
-                    }
-                    !in_the_making.iter().flatten().any(|id| id == backup_id)
-                }
-                None => id.starts_with(EARLIER_DELETING) || folder(&names) == Folder::Deleting,
-            };
-            if is_over {
-                removable.push(id);
-            }
-        }
-        let (vault, instance_id) = (self.clone(), instance_id.to_owned());
+        let (vault, of) = (self.clone(), instance_id.to_owned());
+        let left = worker::on_a_thread(move || {
+            leftovers(&vault, &of).map_err(|e| vault_fault("sweep", &vault.store.place(&of), e))
+        })
+        .await?;
+        let (vault, of) = (self.clone(), instance_id.to_owned());
+        // What was seen before is asked for only now: a set that is begun meanwhile is not among it.
+        let made = if left.earlier.is_empty() { Vec::new() } else { staging.of(instance_id).await? };
+        let given_up = if left.staging.is_empty() { Vec::new() } else { staging.given_up(instance_id).await? };
         worker::on_a_thread(move || {
-            let all = || -> io::Result<()> {
-                removable.iter().try_for_each(|id| remove(&vault, &set(&instance_id, id), &instance_id))?;
-                vault.store.prune(&instance_id)
-            };
-            all().map_err(|e| vault_fault("sweep", &vault.store.place(&instance_id), e))
+            let earlier =
+                left.earlier.iter().filter(|id| !made.contains(id)).map(|id| format!("{EARLIER_STAGING}{id}"));
+            let all = || left.gone.into_iter().chain(earlier).try_for_each(|id| remove(&vault, &set(&of, &id)));
+            all().map_err(|e| vault_fault("sweep", &vault.store.place(&of), e))?;
+            left.empty.iter().for_each(|id| vault.store.prune(&set(&of, id)));
+            left.staging.iter().filter(|id| given_up.contains(id)).try_for_each(|id| discard(&vault, &of, id))
         })
         .await
     }
@@ -103,24 +97,64 @@ impl Vault {
     }
 }
 
+/// What a sweep has to look at under an instance.
+#[derive(Default)]
+struct Leftovers {
+    /// Folders of what is no set any more.
+    gone: Vec<String>,
+    /// Folders that were empty: somebody may have begun a set there since.
+    empty: Vec<String>,
+    /// Sets that lie as earlier versions staged them.
+    earlier: Vec<String>,
+    /// Sets of which there is data and no manifest.
+    staging: Vec<String>,
+}
+
+/// Looks for leftovers. Of a folder that has a manifest this looks at nothing else: almost all have one. One that cannot be looked
+/// into stays.
+fn leftovers(vault: &Vault, instance_id: &str) -> io::Result<Leftovers> {
+    let mut left = Leftovers::default();
+    for id in vault.store.folders(instance_id)? {
+        if let Some(backup_id) = id.strip_prefix(EARLIER_STAGING) {
+            left.earlier.push(backup_id.to_owned());
+        } else if id.starts_with(EARLIER_DELETING) {
+            left.gone.push(id);
+        } else if !vault.store.has(&object(instance_id, &id, MANIFEST)).unwrap_or(true) {
+            match folder(&vault.store.list(&set(instance_id, &id))?) {
+                Folder::Deleting => left.gone.push(id),
+                Folder::Nothing => left.empty.push(id),
+                Folder::Staging => left.staging.push(id),
+                Folder::Set => {}
+            }
+        }
+    }
+    Ok(left)
+}
+
 /// [`Vault::discard_staging`], blocking.
 pub(super) fn discard(vault: &Vault, instance_id: &str, backup_id: &str) -> Result<(), Fault> {
     let place = set(instance_id, backup_id);
     let all = || -> io::Result<()> {
-        let earlier = set(instance_id, &format!("{EARLIER_STAGING}{backup_id}"));
-        remove(vault, &earlier, instance_id)?;
-        // The renamed manifest of a set that is being deleted is removed last, by a sweep.
+        remove(vault, &set(instance_id, &format!("{EARLIER_STAGING}{backup_id}")))?;
+        // Of a set that is being deleted the manifest's remains go last, in a sweep.
         if matches!(folder(&vault.store.list(&place)?), Folder::Staging | Folder::Nothing) {
-            remove(vault, &place, instance_id)?;
+            remove(vault, &place)?;
         }
         Ok(())
     };
     all().map_err(|e| vault_fault("remove", &vault.store.place(&place), e))
 }
 
-/// Removes all objects of a folder, the renamed manifest last, so that a crash leaves no data without that mark.
-fn remove(vault: &Vault, place: &str, instance_id: &str) -> io::Result<()> {
+/// Removes all that lies in a folder, and the folder; the word that it is being deleted last, so that a crash leaves nothing
+/// without it.
+fn remove(vault: &Vault, place: &str) -> io::Result<()> {
     let (last, first): (Vec<_>, Vec<_>) = vault.store.list(place)?.into_iter().partition(|name| name == DELETING);
-    first.iter().chain(&last).try_for_each(|name| vault.store.delete(&format!("{place}/{name}")))?;
-    vault.store.prune(instance_id)
+    let delete = |name: &String| vault.store.delete(&format!("{place}/{name}"));
+    first.iter().try_for_each(delete)?;
+    if !last.is_empty() {
+        vault.store.deleted(place)?;
+        last.iter().try_for_each(delete)?;
+    }
+    vault.store.prune(place);
+    Ok(())
 }

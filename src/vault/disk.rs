@@ -41,10 +41,11 @@ impl Disk {
         make(&path)
     }
 
-    /// Syncs every directory from a file's up to the root: each of their names may be new.
+    /// Brings the names of every directory from a file's up to the root to the disk, and the root's own: each may be new.
     fn sync_up(&self, path: &Path) -> io::Result<()> {
         let within = |dir: &&Path| dir.starts_with(&self.root);
-        path.ancestors().skip(1).take_while(within).try_for_each(durable::sync_dir)
+        path.ancestors().skip(1).take_while(within).try_for_each(durable::sync_dir)?;
+        self.root.parent().filter(|dir| !dir.as_os_str().is_empty()).map_or(Ok(()), durable::sync_dir)
     }
 
     fn walk(dir: &Path, prefix: &str, found: &mut Vec<String>) -> io::Result<()> {
@@ -69,14 +70,20 @@ impl Disk {
 impl Store for Disk {
     fn upload_new(&self, name: &str) -> io::Result<Box<dyn Upload>> {
         let file = self.in_dir_of(name, durable::private_file)?;
-        // Synced now, not at the end: whatever refers to the object can rely on its name.
-        self.sync_up(&self.path(name))?;
-        Ok(Box::new(Writeback::new(file)?))
+        let begin = || -> io::Result<Box<dyn Upload>> {
+            // Now, not at the end: whatever refers to the object can rely on its name.
+            self.sync_up(&self.path(name))?;
+            Ok(Box::new(Writeback::new(file)?))
+        };
+        begin().inspect_err(|_| {
+            // Nobody else knows of it yet.
+            let _ = self.delete(name);
+            self.prune(name.rsplit_once('/').map_or(name, |(dir, _)| dir));
+        })
     }
 
     fn put_new(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        self.in_dir_of(name, |path| durable::put_new(path, bytes))?;
-        self.sync_up(&self.path(name))
+        durable::put_new(&self.path(name), bytes)
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn Ranges>> {
@@ -91,6 +98,28 @@ impl Store for Disk {
         }
     }
 
+    fn folders(&self, prefix: &str) -> io::Result<Vec<String>> {
+        let entries = match std::fs::read_dir(self.path(prefix)) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries?,
+        };
+        let mut found = Vec::new();
+        for entry in entries {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                found.push(entry.file_name().to_string_lossy().into_owned());
+            }
+        }
+        Ok(found)
+    }
+
+    fn has(&self, name: &str) -> io::Result<bool> {
+        match std::fs::symlink_metadata(self.path(name)) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+            looked => looked.map(|_| true),
+        }
+    }
+
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         std::fs::rename(self.path(from), self.path(to))?;
         self.path(to).parent().map_or(Ok(()), durable::sync_dir)
@@ -100,21 +129,13 @@ impl Store for Disk {
         absent_is_ok(std::fs::remove_file(self.path(name)))
     }
 
-    fn prune(&self, prefix: &str) -> io::Result<()> {
-        let entries = match std::fs::read_dir(self.path(prefix)) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-            entries => entries?,
-        };
-        for entry in entries {
-            let entry = entry?;
-            if entry.file_type()?.is_dir() {
-                match std::fs::remove_dir(entry.path()) {
-                    Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty => {}
-                    removed => absent_is_ok(removed)?,
-                }
-            }
-        }
-        Ok(())
+    fn deleted(&self, folder: &str) -> io::Result<()> {
+        absent_is_ok(durable::sync_dir(&self.path(folder)))
+    }
+
+    fn prune(&self, folder: &str) {
+        // Another process may have put something into it, or removed it; an empty folder harms nobody.
+        let _ = std::fs::remove_dir(self.path(folder));
     }
 
     fn place(&self, name: &str) -> String {
@@ -122,6 +143,7 @@ impl Store for Disk {
     }
 }
 
+/// Takes what is not there for done.
 fn absent_is_ok(removed: io::Result<()>) -> io::Result<()> {
     match removed {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),

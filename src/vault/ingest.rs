@@ -6,7 +6,7 @@
 //! ([`Vault::discard_staging`]); a crash after the commit leaves a whole set.
 
 use crate::model::backup::{BackupSet, Mode, Origin};
-use crate::model::fault::Fault;
+use crate::model::fault::{Fault, Kind};
 use crate::model::ids::hex;
 use crate::redis::rdb;
 use crate::redis::rdb::error::RdbError;
@@ -14,11 +14,12 @@ use crate::redis::rdb::statistics::KeyStatistics;
 use crate::vault::frames::FrameWriter;
 use crate::vault::layout::{DATA, MANIFEST, object};
 use crate::vault::manifest::{self, Manifest};
-use crate::vault::store::Upload;
-use crate::vault::{Vault, delete, vault_fault, worker};
+use crate::vault::store::{Upload, read_whole};
+use crate::vault::{LONGEST_MANIFEST, Vault, data_of, delete, vault_fault, worker};
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 use std::io::{self, Read};
+use std::sync::Arc;
 
 /// Longest end mark that may follow an RDB: that of a replication stream has 40 bytes.
 const END_MARK_BYTES_MAX: u64 = 40;
@@ -86,14 +87,14 @@ struct Staged {
     vault: Vault,
     instance_id: String,
     backup_id: String,
-    /// Whether the folder is a set's by now and must not be removed.
-    is_a_set: bool,
+    /// Whether the folder is a set's or another writer's by now and must not be removed.
+    disowned: bool,
 }
 
 impl Drop for Staged {
     fn drop(&mut self) {
-        if !self.is_a_set {
-            // Data that cannot be removed here is discarded when its job is found dead.
+        if !self.disowned {
+            // What stays behind here goes in a sweep once its job has failed, or when that is found dead.
             let _ = delete::discard(&self.vault, &self.instance_id, &self.backup_id);
         }
     }
@@ -131,7 +132,7 @@ fn stage(
     let failed = |e: io::Error| vault_fault("write", &vault.store.place(&name), e);
     // Only from here on is the folder ours: where the name is taken, the folder is another writer's.
     let upload = vault.store.upload_new(&name).map_err(failed)?;
-    let staging = Staged { vault: vault.clone(), instance_id, backup_id, is_a_set: false };
+    let staging = Staged { vault: vault.clone(), instance_id, backup_id, disowned: false };
     let mut frames = FrameWriter::<Box<dyn Upload>>::new(upload).map_err(failed)?;
     let mut sha = Sha256::new();
     let tap = |block: &[u8]| {
@@ -164,12 +165,23 @@ impl Ingest {
         &self.sha256
     }
 
-    /// Puts the manifest: from then on the set exists.
+    /// Takes the data away, on a thread of its own: dropping it does that where it is dropped.
+    pub async fn discard(self) {
+        // What stays behind goes when its job has ended.
+        let _ = worker::on_a_thread(move || {
+            drop(self);
+            Ok(())
+        })
+        .await;
+    }
+
+    /// Puts the manifest: the point from which the set exists.
     ///
     /// # Errors
-    /// `vault.failed`, and then there is no set, or another that had the name first and is unchanged.
-    pub async fn commit(self, metadata: Metadata) -> Result<BackupSet, Fault> {
-        worker::on_a_thread(move || self.commit_blocking(metadata)).await
+    /// `vault.failed`, and then there is no set, or another had the name first and is as it was, or the set is there and may not
+    /// outlast a power cut: the message says which.
+    pub async fn commit(self, of: Metadata) -> Result<BackupSet, Fault> {
+        worker::on_a_thread(move || self.commit_blocking(of)).await
     }
 
     fn commit_blocking(self, metadata: Metadata) -> Result<BackupSet, Fault> {
@@ -200,15 +212,34 @@ impl Ingest {
             locked_until: metadata.locked_until,
             origin,
         };
-        let store = &staging.vault.store;
-        let name = object(&set.instance_id, &set.id, MANIFEST);
-        let put = Manifest::of(&set).map_err(io::Error::from).and_then(|json| store.put_new(&name, &json));
-        if let Err(e) = put {
-            // Where another manifest exists already, the folder is that set's.
-            staging.is_a_set = e.kind() == io::ErrorKind::AlreadyExists;
-            return Err(vault_fault("put", &staging.vault.store.place(&name), e));
+        let store = Arc::clone(&staging.vault.store);
+        let (data, name) = (data_of(&set), object(&set.instance_id, &set.id, MANIFEST));
+        // Who took us for dead may have removed the data, or put their own in its place, which is not ours to remove.
+        let bytes = store.open(&data).and_then(|data| data.size());
+        if !bytes.as_ref().is_ok_and(|bytes| *bytes == set.stored_bytes) {
+            staging.disowned = true;
+            let why = format!("what was written is not there any more ({} bytes)", set.stored_bytes);
+            return Err(vault_fault(
+                "commit",
+                &store.place(&data),
+                bytes.err().unwrap_or_else(|| io::Error::other(why)),
+            ));
         }
-        staging.is_a_set = true;
-        Ok(set)
+        let json = Manifest::of(&set).map_err(|e| vault_fault("put", &store.place(&name), e.into()))?;
+        let Err(e) = store.put_new(&name, &json) else {
+            staging.disowned = true;
+            return Ok(set);
+        };
+        // Where another's manifest is there, the folder is that set's.
+        staging.disowned = e.kind() == io::ErrorKind::AlreadyExists;
+        if !staging.disowned && read_whole(&*store, &name, LONGEST_MANIFEST).is_ok_and(|there| there == json) {
+            staging.disowned = true;
+            let message =
+                format!("the set is whole and listed, but may not outlast a power cut: {}: {e}", store.place(&name));
+            return Err(Fault::new(Kind::Unexpected, "vault.failed", message)
+                .hint("Check the disk of the home directory, then take another backup.")
+                .because(e));
+        }
+        Err(vault_fault("put", &store.place(&name), e))
     }
 }

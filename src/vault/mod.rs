@@ -6,6 +6,8 @@
 
 mod delete;
 mod disk;
+#[cfg(test)]
+mod faulty;
 pub mod frames;
 pub mod ingest;
 mod layout;
@@ -119,6 +121,8 @@ impl Vault {
                 // The set was deleted or discarded since its folder was listed.
                 Ok(None) => None,
                 Ok(Some(set)) => Some(Ok(set)),
+                // Deleted while it was read: its manifest was there, and its data no more.
+                Err(_) if vault.is_gone(&instance_id, &id) => None,
                 Err(fault) => Some(Err(DamagedSet { id, reason: fault.message })),
             };
             let mut sets: Vec<_> = ids.into_iter().filter_map(read).collect();
@@ -128,7 +132,13 @@ impl Vault {
         .await
     }
 
-    /// Reads a set that no job is making; `None` where there is none.
+    /// Whether what lies there says that there is no set any more.
+    fn is_gone(&self, instance_id: &str, backup_id: &str) -> bool {
+        let names = self.store.list(&layout::set(instance_id, backup_id));
+        names.is_ok_and(|names| matches!(folder(&names), Folder::Deleting | Folder::Nothing))
+    }
+
+    /// Reads a set that is made by nobody; `None` where there is none.
     fn read(&self, instance_id: &str, backup_id: &str) -> Result<Option<BackupSet>, Fault> {
         let name = object(instance_id, backup_id, MANIFEST);
         let place = self.store.place(&name);

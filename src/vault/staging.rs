@@ -1,4 +1,4 @@
-//! Which sets are being made, as a trait: the vault knows no jobs.
+//! Who says which sets are being made, and which are given up: the vault knows no jobs.
 
 use crate::model::fault::Fault;
 use async_trait::async_trait;
@@ -9,12 +9,19 @@ pub trait Staging: Sync {
     /// Ids of the sets being made. Called only after data without a manifest was found. Such data whose id is not returned
     /// here is read again, for its job may have committed it in between.
     async fn of(&self, instance_id: &str) -> Result<Vec<String>, Fault>;
+
+    /// The ids of those that were to be made by somebody who has failed: what lies of them is nobody's.
+    async fn given_up(&self, instance_id: &str) -> Result<Vec<String>, Fault>;
 }
 
-/// No set is being made.
+/// Nobody makes a set, nor was anybody to.
 #[async_trait]
 impl Staging for () {
     async fn of(&self, _: &str) -> Result<Vec<String>, Fault> {
+        Ok(Vec::new())
+    }
+
+    async fn given_up(&self, _: &str) -> Result<Vec<String>, Fault> {
         Ok(Vec::new())
     }
 }

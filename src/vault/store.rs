@@ -39,10 +39,11 @@ pub trait Store: Debug + Send + Sync {
     /// Those of the store; `AlreadyExists`.
     fn upload_new(&self, name: &str) -> io::Result<Box<dyn Upload>>;
 
-    /// Puts an object under a name that no object has, whole or not at all. The object is durable when this returns.
+    /// Puts an object under a name that nobody has, whole or not at all, beside one that was uploaded before: a store with folders
+    /// makes none for it. It lasts when this returns.
     ///
     /// # Errors
-    /// Those of the store; `AlreadyExists`, and then the object of that name is unchanged.
+    /// Those of the store; `AlreadyExists`, and then what has the name is as it was. After any other the object may be there.
     fn put_new(&self, name: &str, bytes: &[u8]) -> io::Result<()>;
 
     /// Opens an object. The object opened is the one read, whatever takes its name meanwhile.
@@ -57,23 +58,39 @@ pub trait Store: Debug + Send + Sync {
     /// Those of the store. A prefix without objects is no error.
     fn list(&self, prefix: &str) -> io::Result<Vec<String>>;
 
-    /// Renames an object, in one step and durably.
+    /// The folders right under a prefix, without a look into them.
+    ///
+    /// # Errors
+    /// Those of the store. A prefix under which nothing lies is no error.
+    fn folders(&self, prefix: &str) -> io::Result<Vec<String>>;
+
+    /// Whether an object has this name.
+    ///
+    /// # Errors
+    /// Those of the store.
+    fn has(&self, name: &str) -> io::Result<bool>;
+
+    /// Gives an object another name, in one step and durably.
     ///
     /// # Errors
     /// Those of the store; `NotFound`.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
 
-    /// Deletes an object for ever. An object that does not exist is no error.
+    /// Deletes an object for ever. One that is gone already is no error. It may be there again after a power cut until
+    /// [`Store::deleted`] is called.
     ///
     /// # Errors
     /// Those of the store.
     fn delete(&self, name: &str) -> io::Result<()>;
 
-    /// Removes empty folders right under a prefix, where a store has folders.
+    /// Makes what was deleted right under a folder last.
     ///
     /// # Errors
-    /// Those of the store.
-    fn prune(&self, prefix: &str) -> io::Result<()>;
+    /// Those of the store. A folder that is gone is no error.
+    fn deleted(&self, folder: &str) -> io::Result<()>;
+
+    /// Removes a folder that is empty, where a store has folders.
+    fn prune(&self, folder: &str);
 
     /// The place of a name, for messages: a path.
     fn place(&self, name: &str) -> String;

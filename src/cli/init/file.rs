@@ -1,13 +1,9 @@
 //! The configuration file that `init` writes: its text, with a comment on every key, and writing it whole.
 
 use crate::config::ConfirmationPolicy;
-use crate::config::durable::private_dir;
+use crate::config::durable::{private_dir, put_new, replace};
 use crate::config::instance::Password;
 use crate::model::fault::{Fault, Kind};
-use crate::model::ids::{hex, random};
-use std::fs::{File, OpenOptions};
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 /// An instance as it is written to the file.
@@ -93,22 +89,8 @@ fn failed(what: &str, path: &Path, e: std::io::Error) -> Fault {
 pub fn write(path: &Path, text: &str, force: bool) -> Result<(), Fault> {
     let folder = path.parent().unwrap_or(Path::new("."));
     private_dir(folder).map_err(|e| failed("make the directory", folder, e))?;
-    let temporary = folder.join(format!(".config-{}.new", hex(&random::<6>()?)));
-    let put = || -> std::io::Result<()> {
-        let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&temporary)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        if force {
-            std::fs::rename(&temporary, path)?;
-        } else {
-            // Unlike a rename, a link is refused where a file of that name exists.
-            std::fs::hard_link(&temporary, path)?;
-            std::fs::remove_file(&temporary)?;
-        }
-        File::open(folder)?.sync_all()
-    };
-    put().map_err(|e| {
-        let _ = std::fs::remove_file(&temporary);
+    let put = if force { replace } else { put_new };
+    put(path, text.as_bytes()).map_err(|e| {
         if e.kind() == std::io::ErrorKind::AlreadyExists { exists(path) } else { failed("write", path, e) }
     })
 }

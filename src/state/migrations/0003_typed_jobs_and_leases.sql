@@ -28,6 +28,13 @@ UPDATE jobs SET
     confirmation = coalesce(json_extract(recovery, '$.trace.nonce'), ''),
     recovery = json_remove(recovery, '$.trace')
   WHERE recovery <> '' AND json_valid(recovery);
+-- Records of version 1 named the safety backup, not the call that brings back what was there.
+UPDATE jobs SET recovery = json_remove(
+    json_set(recovery, '$.back', printf('restore_instance with instance_id %s and backup_id %s',
+      instance_id, json_extract(recovery, '$.safety_backup_id'))),
+    '$.safety_backup_id')
+  WHERE CASE WHEN json_valid(recovery)
+    THEN json_type(recovery, '$.safety_backup_id') = 'text' AND json_type(recovery, '$.back') IS NULL END;
 
 -- One exclusive job at a time for an instance, whichever process asks. Early databases let a backup and a restore of one
 -- instance run at once: the later of two such jobs counts as one beside.

@@ -2,11 +2,14 @@
 
 use crate::config::home::{file_fault, private_dir};
 use crate::model::fault::{Fault, Kind};
-use crate::state::owner::lock_exclusive;
+use crate::state::owner::{Owner, blocking, lock_exclusive};
 use jiff::Timestamp;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
+};
 use sqlx::{AssertSqlSafe, Row as _, SqlSafeStr as _, SqlitePool};
+use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -67,21 +70,23 @@ impl Database {
     }
 
     async fn open(&self) -> Result<SqlitePool, Fault> {
-        private_dir(&self.home)?;
+        let (home, file) = (self.home.clone(), file_of(&self.home));
+        let made = file.clone();
         // Two processes that open a fresh home at once must not both switch it to WAL, nor both migrate it.
-        let lock_path = self.home.join("state.lock");
-        let lock = tokio::task::spawn_blocking(move || lock_exclusive(&lock_path)).await.map_err(|e| {
-            Fault::new(Kind::Unexpected, "state.failed", "the state store could not be locked").because(e)
-        })??;
-        let file = file_of(&self.home);
-        // Recovery records are written down here, a password of the target included; SQLite would let others read it
-        // where the home directory does. Its other files get the mode of this one.
-        std::fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .mode(0o600)
-            .open(&file)
-            .map_err(|e| file_fault("open", &file, e))?;
+        let lock = blocking("the state store could not be locked", move || {
+            private_dir(&home)?;
+            let lock = lock_exclusive(&home.join("state.lock"))?;
+            // Recovery records are written down here, a password of the target included; SQLite would let others read it
+            // where the home directory does. Its other files get the mode of this one.
+            OpenOptions::new()
+                .create(true)
+                .append(true)
+                .mode(0o600)
+                .open(&made)
+                .map_err(|e| file_fault("open", &made, e))?;
+            Ok(lock)
+        })
+        .await?;
         let options = SqliteConnectOptions::new()
             .filename(&file)
             .create_if_missing(true)
@@ -91,14 +96,14 @@ impl Database {
             .busy_timeout(Duration::from_secs(20))
             .statement_cache_capacity(32);
         let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await?;
-        migrate(&pool).await?;
+        migrate(&pool, &self.home.join("run")).await?;
         drop(lock);
         Ok(pool)
     }
 }
 
-/// Migrates a database of any earlier version, or an empty one, to the present version.
-async fn migrate(pool: &SqlitePool) -> Result<(), Fault> {
+/// Brings a database of any earlier version, or an empty one, to the present one.
+async fn migrate(pool: &SqlitePool, run: &Path) -> Result<(), Fault> {
     let known = MIGRATIONS.iter().map(|(version, ..)| *version).max().unwrap_or_default();
     let found: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(pool).await?;
     if found == known {
@@ -128,8 +133,10 @@ async fn migrate(pool: &SqlitePool) -> Result<(), Fault> {
     };
     // All or nothing: a crash between two migrations must not leave tables that no version knows.
     let mut tx = pool.begin_with("BEGIN IMMEDIATE").await?;
+    let found = if found == 0 { begun(&mut tx).await? } else { found };
     if (1..=LAST_UNLISTED).contains(&found) {
-        // The tables exist; only the list of migrations is missing.
+        in_no_use(&mut tx, run).await?;
+        // The tables are there; what is missing is the list that says so.
         migrator.run_direct(Some(found), &mut *tx, true).await.map_err(failed)?;
     }
     migrator.run_direct(None, &mut *tx, false).await.map_err(failed)?;
@@ -139,7 +146,44 @@ async fn migrate(pool: &SqlitePool) -> Result<(), Fault> {
     Ok(())
 }
 
-/// The fault of a stored value that no version of this program writes.
+/// The version of a database that says it has none: 1 where the first program died between its tables, which it made one by one,
+/// and the version, which it wrote last.
+async fn begun(tx: &mut SqliteConnection) -> Result<i64, Fault> {
+    let has = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'jobs')
+        AND NOT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = '_sqlx_migrations')";
+    let there: bool = sqlx::query_scalar(has).fetch_one(&mut *tx).await?;
+    if !there {
+        return Ok(0);
+    }
+    let [(first, _, tables), ..] = MIGRATIONS;
+    let missing = ["TABLE", "UNIQUE INDEX", "INDEX"].iter().fold(tables.to_owned(), |sql, what| {
+        sql.replace(&format!("CREATE {what} "), &format!("CREATE {what} IF NOT EXISTS "))
+    });
+    sqlx::raw_sql(AssertSqlSafe(missing)).execute(&mut *tx).await?;
+    Ok(first)
+}
+
+/// That no process of an earlier version is at work: it could not write down how its job ends, nor what a crash would need rolled
+/// back. Those versions told the living by lock files alone.
+async fn in_no_use(tx: &mut SqliteConnection, run: &Path) -> Result<(), Fault> {
+    let running: Vec<(String, String)> =
+        sqlx::query_as("SELECT id, owner FROM jobs WHERE status = 'running'").fetch_all(&mut *tx).await?;
+    let run = run.to_owned();
+    blocking("the owners of running jobs could not be looked up", move || {
+        for (id, owner) in running {
+            if Owner::lives(&run, &owner)? {
+                let pid = owner.split('-').next().unwrap_or_default();
+                let message = format!("process {pid} of an earlier version of this program runs job {id}");
+                return Err(Fault::new(Kind::Unexpected, "state.in_use", message)
+                    .hint("Wait until the job has ended, or end that process; then call again."));
+            }
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// Something stored that no version of this program writes.
 pub(super) fn damaged(what: impl std::fmt::Display) -> Fault {
     Fault::new(Kind::Damaged, "state.damaged", format!("the state store cannot be read: {what}"))
         .hint("Run `tair-backup-mcp doctor`. Another --home starts with an empty store; backup sets are on the vault.")

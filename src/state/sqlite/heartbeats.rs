@@ -68,11 +68,13 @@ impl Heartbeats {
 }
 
 async fn renew(database: &Database, name: &str, now: Timestamp) -> Result<(), Fault> {
-    sqlx::query("UPDATE owners SET seen_at = ? WHERE name = ?")
-        .bind(ms(now))
-        .bind(name)
-        .execute(database.pool().await?)
-        .await?;
+    let pool = database.pool().await?;
+    let renewed =
+        sqlx::query("UPDATE owners SET seen_at = ? WHERE name = ?").bind(ms(now)).bind(name).execute(pool).await?;
+    if renewed.rows_affected() == 0 {
+        tracing::error!("this process was forgotten, and its jobs may be another's by now; it registers again");
+        sqlx::query("INSERT INTO owners (name, seen_at) VALUES (?, ?)").bind(name).bind(ms(now)).execute(pool).await?;
+    }
     Ok(())
 }
 

@@ -52,6 +52,13 @@ fn job(row: &SqliteRow) -> Result<Job, Fault> {
     })
 }
 
+/// What was read of a row of several. One that cannot be read keeps none of the others from being seen: who asks for that job
+/// alone is told, and the log is.
+fn logged<T>(row: &SqliteRow, read: Result<T, Fault>) -> Option<T> {
+    let id: String = row.try_get("id").unwrap_or_default();
+    read.inspect_err(|fault| tracing::error!(job = %id, "a job is passed over: {fault}")).ok()
+}
+
 fn recovery(row: &SqliteRow) -> Result<Option<StoredRecovery>, Fault> {
     let json: String = row.try_get("recovery")?;
     if json.is_empty() {
@@ -131,24 +138,28 @@ impl JobStore for Sqlite {
     }
 
     async fn progress(&self, id: &str, phase: Phase, stage: &str, done: u64, total: u64) -> Result<(), Fault> {
-        let done = sqlx::query("UPDATE jobs SET phase = ?, stage = ?, done = ?, total = ? WHERE id = ? AND status = ?")
-            .bind(phase.as_str())
-            .bind(stage)
-            .bind(signed(done))
-            .bind(signed(total))
-            .bind(id)
-            .bind(JobStatus::Running.as_str())
-            .execute(self.database.pool().await?)
-            .await?;
+        let done = sqlx::query(
+            "UPDATE jobs SET phase = ?, stage = ?, done = ?, total = ? WHERE id = ? AND status = ? AND owner = ?",
+        )
+        .bind(phase.as_str())
+        .bind(stage)
+        .bind(signed(done))
+        .bind(signed(total))
+        .bind(id)
+        .bind(JobStatus::Running.as_str())
+        .bind(self.liveness.me().await?)
+        .execute(self.database.pool().await?)
+        .await?;
         self.notify(done);
         Ok(())
     }
 
     async fn save_recovery(&self, id: &str, recovery: &StoredRecovery) -> Result<(), Fault> {
-        sqlx::query("UPDATE jobs SET recovery = ?, recovery_kind = ? WHERE id = ?")
+        sqlx::query("UPDATE jobs SET recovery = ?, recovery_kind = ? WHERE id = ? AND owner = ?")
             .bind(&recovery.json)
             .bind(recovery.kind.as_str())
             .bind(id)
+            .bind(self.liveness.me().await?)
             .execute(self.database.pool().await?)
             .await?;
         Ok(())
@@ -173,7 +184,7 @@ impl JobStore for Sqlite {
         };
         let done = sqlx::query(
             "UPDATE jobs SET status = ?1, stage = ?1, phase = ?2, code = ?3, message = ?4, hint = ?5, recovery = '', recovery_kind = '', finished_at = ?6, failure = ?7
-             WHERE id = ?8 AND status = ?9",
+             WHERE id = ?8 AND status = ?9 AND owner = ?10",
         )
         .bind(status.as_str())
         .bind(Phase::Ended.as_str())
@@ -184,6 +195,7 @@ impl JobStore for Sqlite {
         .bind(failure)
         .bind(id)
         .bind(JobStatus::Running.as_str())
+        .bind(self.liveness.me().await?)
         .execute(self.database.pool().await?)
         .await?;
         self.notify(done);
@@ -194,7 +206,7 @@ impl JobStore for Sqlite {
         let done = sqlx::query(
             "UPDATE jobs SET status = ?1, rollback_pending = recovery <> '', stage = CASE recovery WHEN '' THEN ?1 ELSE ?2 END,
              phase = ?3, owner = ?4, code = ?5, message = ?6, hint = ?7, finished_at = ?8, failure = ?9
-             WHERE id = ?10 AND status = ?11",
+             WHERE id = ?10 AND status = ?11 AND owner = ?12",
         )
         .bind(JobStatus::Failed.as_str())
         .bind(ROLLBACK_PENDING)
@@ -207,6 +219,7 @@ impl JobStore for Sqlite {
         .bind(fault.kind.as_str())
         .bind(id)
         .bind(JobStatus::Running.as_str())
+        .bind(self.liveness.me().await?)
         .execute(self.database.pool().await?)
         .await?;
         self.notify(done);
@@ -241,7 +254,7 @@ impl JobStore for Sqlite {
         .bind(instance_id)
         .fetch_all(self.database.pool().await?)
         .await?;
-        rows.iter().map(job).collect()
+        Ok(rows.iter().filter_map(|row| logged(row, job(row))).collect())
     }
 
     async fn adopt(&self, provider: &str) -> Result<Vec<Orphan>, Fault> {
@@ -262,7 +275,8 @@ impl JobStore for Sqlite {
                 if self.liveness.lives(&owner).await? {
                     return Ok(None);
                 }
-                let orphan = Orphan { job: job(row)?, recovery: recovery(row)? };
+                let read = job(row).and_then(|job| Ok(Orphan { job, recovery: recovery(row)? }));
+                let Some(orphan) = logged(row, read) else { return Ok(None) };
                 let claimed = sqlx::query(
                     "UPDATE jobs SET owner = ? WHERE id = ? AND owner = ? AND (status = ? OR rollback_pending = 1)",
                 )
@@ -276,7 +290,7 @@ impl JobStore for Sqlite {
             };
             match claimed.await {
                 Ok(orphan) => orphans.extend(orphan),
-                // A job that cannot be read must not keep the others from being reconciled.
+                // One that cannot be adopted keeps none of the others from being reconciled.
                 Err(fault) => {
                     tracing::error!("an orphan could not be adopted: {fault}");
                     failed = Some(fault);
@@ -290,32 +304,37 @@ impl JobStore for Sqlite {
     }
 
     async fn sets_in_the_making(&self, instance_id: &str) -> Result<Vec<String>, Fault> {
-        let rows: Vec<(String, String)> =
-            sqlx::query_as("SELECT backup_id, owner FROM jobs WHERE instance_id = ? AND kind = ? AND status = ?")
-                .bind(instance_id)
-                .bind(JobKind::Backup.as_str())
-                .bind(JobStatus::Running.as_str())
-                .fetch_all(self.database.pool().await?)
-                .await?;
-        let mut sets = Vec::new();
-        for (backup_id, owner) in rows {
-            if self.liveness.lives(&owner).await? {
-                sets.push(backup_id);
-            }
-        }
+        // Whoever owns it: one whose process is dead is no damage either until it is reconciled.
+        let sets = sqlx::query_scalar("SELECT backup_id FROM jobs WHERE instance_id = ? AND kind = ? AND status = ?")
+            .bind(instance_id)
+            .bind(JobKind::Backup.as_str())
+            .bind(JobStatus::Running.as_str())
+            .fetch_all(self.database.pool().await?)
+            .await?;
+        Ok(sets)
+    }
+
+    async fn sets_given_up(&self, instance_id: &str) -> Result<Vec<String>, Fault> {
+        let sets = sqlx::query_scalar("SELECT backup_id FROM jobs WHERE instance_id = ? AND kind = ? AND status = ?")
+            .bind(instance_id)
+            .bind(JobKind::Backup.as_str())
+            .bind(JobStatus::Failed.as_str())
+            .fetch_all(self.database.pool().await?)
+            .await?;
         Ok(sets)
     }
 
     async fn release(&self, id: &str, phase: Phase, stage: &str) -> Result<(), Fault> {
         let done = sqlx::query(
             "UPDATE jobs SET owner = ?1, stage = ?2, phase = CASE status WHEN ?3 THEN ?4 ELSE phase END
-             WHERE id = ?5 AND (status = ?3 OR rollback_pending = 1)",
+             WHERE id = ?5 AND (status = ?3 OR rollback_pending = 1) AND owner IN (?1, ?6)",
         )
         .bind(NOBODY)
         .bind(stage)
         .bind(JobStatus::Running.as_str())
         .bind(phase.as_str())
         .bind(id)
+        .bind(self.liveness.me().await?)
         .execute(self.database.pool().await?)
         .await?;
         self.notify(done);

@@ -57,7 +57,7 @@ impl Leases for Sqlite {
         Ok(done.rows_affected() == 1)
     }
 
-    async fn release(&self, lease: &Lease) -> Result<(), Fault> {
+    async fn give_back(&self, lease: &Lease) -> Result<(), Fault> {
         sqlx::query("UPDATE leases SET holder = ? WHERE name = ? AND holder = ? AND epoch = ?")
             .bind(FREE)
             .bind(&lease.name)

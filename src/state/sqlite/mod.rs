@@ -12,7 +12,7 @@ use crate::guard::ledger::{AuditRecord, Confirmation};
 use crate::guard::token::Key;
 use crate::model::fault::Fault;
 use crate::state::liveness::Liveness;
-use crate::state::owner::LockFiles;
+use crate::state::owner::{LockFiles, blocking};
 use crate::state::{State, key};
 use async_trait::async_trait;
 use database::Database;
@@ -55,7 +55,11 @@ impl State for Sqlite {
     }
 
     async fn key(&self) -> Result<&Key, Fault> {
-        self.key.get_or_try_init(|| async { key::load_or_make(self.home()) }).await
+        let load = || async {
+            let home = self.home().to_owned();
+            blocking("the guard's key could not be read", move || key::load_or_make(&home)).await
+        };
+        self.key.get_or_try_init(load).await
     }
 
     async fn redeemable(&self) -> Result<Vec<Confirmation>, Fault> {

@@ -375,7 +375,12 @@ fn a_failure_is_printed_once() {
     assert!(asked.err.contains("cannot connect"), "who asks for the log gets it: {asked:?}");
     assert!(!asked.err.contains('\u{1b}'), "colours are for a terminal: {asked:?}");
     // What nobody expected has its cause beside it, once.
-    std::fs::write(machine.0.path().join("data/tair-backup-mcp/state.db"), "this is no database".repeat(500)).unwrap();
+    let home = machine.0.path().join("data/tair-backup-mcp");
+    // A log that a process did not fold in when it ended would bring the database back.
+    for log in ["state.db-wal", "state.db-shm"] {
+        std::fs::remove_file(home.join(log)).ok();
+    }
+    std::fs::write(home.join("state.db"), "this is no database".repeat(500)).unwrap();
     let broken = machine.run(&["describe-jobs"]);
     assert!(broken.code == 1 && broken.err.contains("[state.failed]"), "{broken:?}");
     assert_eq!(broken.err.matches("not a database").count(), 1, "{broken:?}");

@@ -9,8 +9,7 @@ use tair_backup_mcp::guard::ledger::{AuditRecord, Confirmation, ConfirmationStat
 use tair_backup_mcp::model::fault::{Fault, Kind};
 use tair_backup_mcp::model::job::{Job, JobKind, JobStatus, Phase, RecoveryKind, StoredRecovery};
 use tair_backup_mcp::state::State;
-use tair_backup_mcp::state::jobs::{Begun, JobStore, NewJob};
-use tair_backup_mcp::state::leases::Leases;
+use tair_backup_mcp::state::jobs::{Begun, NewJob};
 use tair_backup_mcp::state::sqlite::Sqlite;
 use tempfile::TempDir;
 
@@ -43,7 +42,9 @@ promises! {
     a_pending_rollback_keeps_other_restores_out,
     a_dead_owners_jobs_are_handed_to_exactly_one,
     what_is_released_is_adopted_again,
-    changes_are_notified_at_once_here_and_soon_from_elsewhere,
+    what_is_adopted_is_the_adopters_alone,
+    a_set_is_in_the_making_until_its_job_has_ended,
+    changes_are_told_at_once_here_and_soon_from_elsewhere,
     a_lease_has_one_holder_and_a_growing_epoch,
     a_dead_holders_lease_is_taken_over,
     a_confirmation_moves_once,
@@ -182,31 +183,75 @@ async fn a_dead_owners_jobs_are_handed_to_exactly_one(place: &impl Place) {
 async fn what_is_released_is_adopted_again(place: &impl Place) {
     let store = place.open();
     started(&store, new("rj-1", JobKind::Restore, "orders")).await;
-    JobStore::release(&*store, "rj-1", Phase::Interrupted, "interrupted; away").await.unwrap();
+    store.release("rj-1", Phase::Interrupted, "interrupted; away").await.unwrap();
     let job = store.job("rj-1").await.unwrap();
     assert_eq!((job.status, job.phase), (JobStatus::Running, Phase::Interrupted));
     assert!(job.stage == "interrupted; away" && job.needs_reconciliation(), "{job:?}");
     assert_eq!(store.adopt("local").await.unwrap().len(), 1);
-    JobStore::release(&*store, "rj-1", Phase::Detached, "goes on").await.unwrap();
+    store.release("rj-1", Phase::Detached, "goes on").await.unwrap();
     let job = store.job("rj-1").await.unwrap();
     assert!(job.phase == Phase::Detached && !job.needs_reconciliation(), "{job:?}");
     assert_eq!(place.open().adopt("local").await.unwrap().len(), 1);
+    assert_eq!(store.adopt("local").await.unwrap().len(), 1);
     // A failed one stays failed, and says why its rollback is pending.
     store.save_recovery("rj-1", &record()).await.unwrap();
     store.fail_with_rollback_pending("rj-1", &fault()).await.unwrap();
-    JobStore::release(&*store, "rj-1", Phase::Interrupted, "failed; rollback pending; away").await.unwrap();
+    store.release("rj-1", Phase::Interrupted, "failed; rollback pending; away").await.unwrap();
     let job = store.job("rj-1").await.unwrap();
     assert_eq!((job.status, job.phase), (JobStatus::Failed, Phase::Ended));
     assert!(job.stage.ends_with("away") && job.needs_reconciliation(), "{job:?}");
     // What has ended is nobody's to release.
     store.reconciled("rj-1", "", "").await.unwrap();
-    JobStore::release(&*store, "rj-1", Phase::Interrupted, "late").await.unwrap();
+    store.release("rj-1", Phase::Interrupted, "late").await.unwrap();
     assert_eq!(store.job("rj-1").await.unwrap().stage, "failed");
 }
 
-async fn changes_are_notified_at_once_here_and_soon_from_elsewhere(place: &impl Place) {
-    let (here, elsewhere) = (place.open(), place.open());
+/// A process that was taken for dead and goes on: here one that gave its job up.
+async fn what_is_adopted_is_the_adopters_alone(place: &impl Place) {
+    let (late, next) = (place.open(), place.open());
+    started(&late, new("rj-1", JobKind::Restore, "orders")).await;
+    late.release("rj-1", Phase::Interrupted, "interrupted").await.unwrap();
+    assert_eq!(next.adopt("local").await.unwrap().len(), 1);
+    next.save_recovery("rj-1", &record()).await.unwrap();
+    late.progress("rj-1", Phase::Working, "late", 1, 2).await.unwrap();
+    late.save_recovery("rj-1", &StoredRecovery { json: "{}".into(), ..record() }).await.unwrap();
+    late.finish("rj-1", Ok("late")).await.unwrap();
+    late.fail_with_rollback_pending("rj-1", &fault()).await.unwrap();
+    late.release("rj-1", Phase::Detached, "late").await.unwrap();
+    let job = late.job("rj-1").await.unwrap();
+    assert_eq!((job.status, job.phase), (JobStatus::Running, Phase::Interrupted));
+    assert!(job.stage == "interrupted" && place.open().adopt("local").await.unwrap().is_empty(), "{job:?}");
+    next.release("rj-1", Phase::Interrupted, "interrupted; away").await.unwrap();
+    assert_eq!(next.adopt("local").await.unwrap()[0].recovery, Some(record()));
+    next.finish("rj-1", Ok("ended")).await.unwrap();
+    assert_eq!(late.job("rj-1").await.unwrap().message, "ended");
+}
+
+/// That its process is dead does not make it damage: nobody has looked at it yet.
+async fn a_set_is_in_the_making_until_its_job_has_ended(place: &impl Place) {
+    let (dying, next) = (place.open(), place.open());
+    let sets = async || {
+        let (made, given_up) = (next.sets_in_the_making("orders").await, next.sets_given_up("orders").await);
+        (made.unwrap(), given_up.unwrap())
+    };
+    started(&dying, NewJob { backup_id: "b-1", ..new("bj-1", JobKind::Backup, "orders") }).await;
+    started(&dying, NewJob { backup_id: "b-2", ..new("bj-2", JobKind::Backup, "carts") }).await;
+    assert_eq!(sets().await, (vec!["b-1".to_owned()], vec![]));
+    drop(dying);
+    assert_eq!(sets().await, (vec!["b-1".to_owned()], vec![]));
+    assert_eq!(next.adopt("local").await.unwrap().len(), 2);
+    next.finish("bj-1", Err(&fault())).await.unwrap();
+    assert_eq!(sets().await, (vec![], vec!["b-1".to_owned()]));
+    started(&next, NewJob { backup_id: "b-3", ..new("bj-3", JobKind::Backup, "orders") }).await;
+    next.finish("bj-3", Ok("")).await.unwrap();
+    started(&next, NewJob { backup_id: "b-2", ..new("rj-1", JobKind::Restore, "orders") }).await;
+    assert_eq!(sets().await, (vec![], vec!["b-1".to_owned()]));
+}
+
+async fn changes_are_told_at_once_here_and_soon_from_elsewhere(place: &impl Place) {
+    let (here, there) = (place.open(), place.open());
     started(&here, new("bj-1", JobKind::Backup, "orders")).await;
+    started(&there, new("bj-2", JobKind::Backup, "carts")).await;
     // A change between asking for changes and waiting for them is not missed.
     let mut changes = here.changes();
     here.progress("bj-1", Phase::Working, "one", 1, 2).await.unwrap();
@@ -226,10 +271,10 @@ async fn changes_are_notified_at_once_here_and_soon_from_elsewhere(place: &impl 
     }
     assert!(fastest < fallback / 2, "{fastest:?}");
     // Nobody notifies of another process's, so the wait ends by itself.
-    elsewhere.progress("bj-1", Phase::Working, "three", 1, 2).await.unwrap();
+    there.progress("bj-2", Phase::Working, "three", 1, 2).await.unwrap();
     let took = waited(&mut changes).await;
     assert!(took >= fallback && took < fallback * 10, "{took:?}");
-    assert_eq!(here.job("bj-1").await.unwrap().stage, "three");
+    assert_eq!(here.job("bj-2").await.unwrap().stage, "three");
 }
 
 async fn a_lease_has_one_holder_and_a_growing_epoch(place: &impl Place) {
@@ -244,13 +289,13 @@ async fn a_lease_has_one_holder_and_a_growing_epoch(place: &impl Place) {
     assert!(one.renew(&first).await.unwrap());
     let other = two.acquire("archive/carts").await.unwrap().unwrap();
     assert_ne!(other.holder, first.holder);
-    Leases::release(&*one, &first).await.unwrap();
+    one.give_back(&first).await.unwrap();
     assert_eq!(two.holder("archive/orders").await.unwrap(), None);
     assert!(!one.renew(&first).await.unwrap());
     let second = two.acquire("archive/orders").await.unwrap().unwrap();
     assert!(second.epoch > first.epoch, "{second:?}");
-    // Calls of the earlier holder have no effect.
-    Leases::release(&*one, &first).await.unwrap();
+    // What the earlier holder still says is not heeded.
+    one.give_back(&first).await.unwrap();
     assert!(!one.renew(&first).await.unwrap() && two.renew(&second).await.unwrap());
     assert_eq!(one.holder("archive/orders").await.unwrap(), Some(second));
 }

@@ -84,6 +84,19 @@ fn heartbeats_are_renewed_by_themselves_until_their_owner_goes() {
             })
         });
     }
+    // One that was forgotten while it could not write comes back under its name.
+    runtime.block_on(async {
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(dir.path().join("state.db"));
+        let pool = sqlx::SqlitePool::connect_with(options).await.unwrap();
+        sqlx::query("DELETE FROM owners WHERE name = ?").bind(&one).execute(&pool).await.unwrap();
+        assert!(!ours.lives(&one).await.unwrap());
+    });
+    wait("the process to register again", Duration::from_secs(20), || {
+        runtime.block_on(async {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            ours.lives(&one).await.unwrap().then_some(())
+        })
+    });
     drop(theirs);
     now.fetch_add(HOUR_MS, Ordering::SeqCst);
     assert!(!runtime.block_on(ours.lives(&one)).unwrap());

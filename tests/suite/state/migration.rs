@@ -9,6 +9,8 @@ use tair_backup_mcp::model::fault::Kind;
 use tair_backup_mcp::model::job::{JobKind, JobStatus, Phase, RecoveryKind};
 use tair_backup_mcp::state::State as _;
 use tair_backup_mcp::state::jobs::{Begun, JobStore as _, NewJob};
+use tair_backup_mcp::state::liveness::Liveness as _;
+use tair_backup_mcp::state::owner::LockFiles;
 use tair_backup_mcp::state::sqlite::Sqlite;
 use tempfile::TempDir;
 
@@ -50,7 +52,7 @@ CREATE TABLE IF NOT EXISTS audit (
 PRAGMA user_version = 2;
 ";
 
-/// Jobs that both versions could have left, of a process that is dead.
+/// Jobs that version 2 could have left, of a process that is dead; with [`RECORDS_1`] those of version 1.
 const JOBS: &str = r#"
 INSERT INTO jobs (id, kind, instance_id, backup_id, status, stage, done, total, code, message, hint, owner, undo, created_at, finished_at) VALUES
   ('bj-done', 'backup', 'orders', 'b-1', 'succeeded', 'succeeded', 10, 10, '', '7 keys', '', '11-aa', '', 1790000000000, 1790000001000),
@@ -66,6 +68,12 @@ INSERT INTO audit (at, event, caller, instance_id, nonce, detail) VALUES
   (1790000000000, 'planned', 'agent', 'orders', '0a1b', 'a plan'), (1790000001000, 'redeemed', 'agent', 'orders', '0a1b', 'used');
 "#;
 
+/// The form that version 1 gave the records in [`JOBS`]: it named the safety backup, and knew nothing of who had asked.
+const RECORDS_1: &str = r#"
+UPDATE jobs SET undo = '{"safety_backup_id":"b-0","keys":7,"switch":{"repl_diskless_load":"disabled","masterauth":"old-secret","masteruser":null,"replica_read_only":"yes","host":"127.0.0.1","port":7000,"replid":"ab","run_id":"cd"}}' WHERE id = 'rj-unsettled';
+UPDATE jobs SET undo = '{"safety_backup_id":"b-9","keys":7,"switch":null}' WHERE id = 'rj-interrupted';
+"#;
+
 async fn made(home: &Path, statements: &[&'static str]) -> SqlitePool {
     let options = SqliteConnectOptions::new().filename(home.join("state.db")).create_if_missing(true);
     let pool = SqlitePool::connect_with(options).await.unwrap();
@@ -76,7 +84,7 @@ async fn made(home: &Path, statements: &[&'static str]) -> SqlitePool {
 }
 
 /// What every job of [`JOBS`] must have become.
-async fn assert_jobs_kept(store: &Sqlite) {
+async fn assert_jobs_kept(store: &Sqlite, asked: bool, back: [&str; 2]) {
     let of = async |id: &str| store.job(id).await.unwrap();
     assert_eq!(store.jobs(None).await.unwrap().len(), 7);
     let done = of("bj-done").await;
@@ -90,12 +98,14 @@ async fn assert_jobs_kept(store: &Sqlite) {
     let pending = of("rj-unsettled").await;
     assert!(pending.rollback_pending && pending.needs_reconciliation(), "{pending:?}");
     assert_eq!(pending.stage, "failed; rollback pending; its target cannot be asked yet (away)");
-    assert_eq!((pending.caller.as_str(), pending.confirmation.as_str()), ("agent", "0a1b"));
+    let by = |confirmation| if asked { ("agent", confirmation) } else { ("", "") };
+    assert_eq!((pending.caller.as_str(), pending.confirmation.as_str()), by("0a1b"));
     assert_eq!((pending.code.as_str(), pending.phase), ("restore.stalled", Phase::Ended));
     assert_eq!(pending.failure, Some(Kind::Provider));
     let interrupted = of("rj-interrupted").await;
     assert_eq!((interrupted.status, interrupted.phase), (JobStatus::Running, Phase::Interrupted));
-    assert_eq!((interrupted.confirmation.as_str(), interrupted.needs_reconciliation()), ("2c3d", true));
+    assert_eq!((interrupted.caller.as_str(), interrupted.confirmation.as_str()), by("2c3d"));
+    assert!(interrupted.needs_reconciliation());
     assert_eq!(of("bj-starting").await.phase, Phase::Starting);
     assert_eq!(of("bj-forking").await.phase, Phase::Forking);
     let running = of("bj-running").await;
@@ -122,11 +132,12 @@ async fn assert_jobs_kept(store: &Sqlite) {
     let ids: Vec<&str> = orphans.iter().map(|o| o.job.id.as_str()).collect();
     assert_eq!(ids, ["bj-forking", "bj-running", "bj-starting", "rj-interrupted", "rj-unsettled"]);
     assert!(orphans[..3].iter().all(|o| o.recovery.is_none()), "{orphans:?}");
-    for orphan in &orphans[3..] {
+    for (orphan, back) in orphans[3..].iter().zip(back) {
         let record = orphan.recovery.as_ref().unwrap();
         assert_eq!(record.kind, RecoveryKind::LocalRestore);
         let json: serde_json::Value = serde_json::from_str(&record.json).unwrap();
-        assert!(json["keys"] == 7 && json["back"].is_string() && json.get("trace").is_none(), "{json}");
+        assert_eq!((&json["keys"], &json["back"]), (&7.into(), &back.into()));
+        assert!(json.get("trace").is_none() && json.get("safety_backup_id").is_none(), "{json}");
     }
     let with_switch: serde_json::Value = serde_json::from_str(&orphans[4].recovery.as_ref().unwrap().json).unwrap();
     assert_eq!(with_switch["switch"]["masterauth"], "old-secret");
@@ -137,13 +148,52 @@ async fn version_1_keeps_its_jobs_and_audit_and_withdraws_its_plans() {
     let home = TempDir::new().unwrap();
     let plans = "INSERT INTO confirmations (nonce, plan, caller, standing, created_at, expires_at)
         VALUES ('0a', '{}', 'a', 'open', 1790000000000, 9999999999999)";
-    made(home.path(), &[TABLES_1, JOBS, plans]).await.close().await;
+    made(home.path(), &[TABLES_1, JOBS, RECORDS_1, plans]).await.close().await;
     let store = Sqlite::new(home.path());
     assert!(store.find("0a").await.unwrap().is_none());
-    assert_jobs_kept(&store).await;
+    let back = [
+        "restore_instance with instance_id stock and backup_id b-9",
+        "restore_instance with instance_id users and backup_id b-0",
+    ];
+    assert_jobs_kept(&store, false, back).await;
     // It opens the second time as it did the first.
     drop(store);
     assert_eq!(Sqlite::new(home.path()).jobs(None).await.unwrap().len(), 7);
+}
+
+/// The first program made its tables one by one and wrote its version last: it may have died between any two of these.
+#[tokio::test]
+async fn what_version_1_left_half_made_opens() {
+    let statements: Vec<&'static str> = TABLES_1.trim().split_inclusive(";\n").collect();
+    for done in 1..statements.len() {
+        let home = TempDir::new().unwrap();
+        made(home.path(), &statements[..done]).await.close().await;
+        let store = Sqlite::new(home.path());
+        assert!(store.jobs(None).await.unwrap().is_empty(), "{done}");
+        assert!(store.redeemable().await.unwrap().is_empty() && store.audit(None, 9).await.unwrap().is_empty());
+    }
+}
+
+/// A process of an earlier version that is at work could not write on, and is left alone; once it is gone its job is adopted.
+#[tokio::test]
+async fn what_a_living_process_uses_is_not_brought_over() {
+    for tables in [TABLES_1, TABLES_2] {
+        let home = TempDir::new().unwrap();
+        let owner = LockFiles::new(home.path().join("run"));
+        let name = owner.me().await.unwrap();
+        let pool = made(home.path(), &[tables, JOBS]).await;
+        sqlx::query("UPDATE jobs SET owner = ? WHERE id = 'bj-running'").bind(&name).execute(&pool).await.unwrap();
+        let store = Sqlite::new(home.path());
+        let refused = store.jobs(None).await.unwrap_err();
+        assert_eq!(refused.code, "state.in_use", "{refused:?}");
+        let process = format!("process {} ", std::process::id());
+        assert!(refused.message.contains("bj-running") && refused.message.contains(&process), "{refused:?}");
+        let at_work = "UPDATE jobs SET undo = '{}', stage = 'writing' WHERE id = 'bj-running'";
+        sqlx::raw_sql(at_work).execute(&pool).await.unwrap();
+        drop(owner);
+        assert_eq!(store.jobs(None).await.unwrap().len(), 7);
+        assert_eq!(store.job("bj-running").await.unwrap().stage, "writing");
+    }
 }
 
 /// The first program let a backup and a restore of one instance run at once, and may have left both.
@@ -174,7 +224,7 @@ async fn version_2_keeps_its_jobs_and_audit_and_withdraws_its_plans() {
         assert!(store.find(nonce).await.unwrap().is_none(), "{nonce}");
         assert!(!store.transition(nonce, &[Status::Open, Status::Approved], Status::Redeemed).await.unwrap());
     }
-    assert_jobs_kept(&store).await;
+    assert_jobs_kept(&store, true, ["the way back", "restore_instance with backup_id b-0"]).await;
 }
 
 /// Of processes that open an old database at once, one brings it to this version and all of them work.
@@ -215,7 +265,8 @@ async fn a_later_version_is_refused() {
     assert_eq!(refused.code, "state.newer", "{refused:?}");
 }
 
-/// A stored value that no version writes is damage, not a default.
+/// A word that no version writes is damage, not a default: whoever asks for that job is told, and the others are there all the
+/// same.
 #[tokio::test]
 async fn an_unknown_value_is_damage() {
     for (column, value) in [("kind", "backups"), ("status", "done"), ("phase", ""), ("recovery_kind", "tair")] {
@@ -226,15 +277,21 @@ async fn an_unknown_value_is_damage() {
         let sql = format!("UPDATE jobs SET {column} = ? WHERE id = 'rj-unsettled'");
         sqlx::query(sqlx::AssertSqlSafe(sql)).bind(value).execute(&pool).await.unwrap();
         let store = Sqlite::new(home.path());
-        let read = if column == "recovery_kind" {
-            // Read only by who adopts it; those that are adopted before it must not be lost with it.
-            sqlx::raw_sql("DELETE FROM jobs WHERE id <> 'rj-unsettled'").execute(&pool).await.unwrap();
-            store.adopt("local").await.map(|orphans| orphans.len())
-        } else {
-            store.jobs(None).await.map(|jobs| jobs.len())
-        };
-        let damaged = read.unwrap_err();
-        assert_eq!(damaged.code, "state.damaged", "{column}: {damaged:?}");
-        assert!(damaged.message.contains("rj-unsettled"), "{damaged:?}");
+        // A record is read only by who adopts its job.
+        let readable = column == "recovery_kind";
+        assert_eq!(store.jobs(None).await.unwrap().len(), if readable { 7 } else { 6 }, "{column}");
+        if !readable {
+            let damaged = store.job("rj-unsettled").await.unwrap_err();
+            assert_eq!(damaged.code, "state.damaged", "{column}: {damaged:?}");
+            assert!(damaged.message.contains("rj-unsettled"), "{damaged:?}");
+        }
+        let adopted: Vec<String> = store.adopt("local").await.unwrap().into_iter().map(|o| o.job.id).collect();
+        assert_eq!(adopted.len(), 4, "{column}: {adopted:?}");
+        assert!(!adopted.iter().any(|id| id == "rj-unsettled"), "{column}: {adopted:?}");
+        // Nor is it an error where it is the only one; it stays for a program that can read it.
+        assert!(store.adopt("local").await.unwrap().is_empty());
+        let owner: String =
+            sqlx::query_scalar("SELECT owner FROM jobs WHERE id = 'rj-unsettled'").fetch_one(&pool).await.unwrap();
+        assert_eq!(owner, "nobody", "{column}");
     }
 }

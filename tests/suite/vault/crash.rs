@@ -83,6 +83,19 @@ fn what_is_swept() {
     });
 }
 
+/// What is left of a set whose job has failed is removed too; a set that is there by then is not, whatever became of its job.
+#[test]
+fn what_is_given_up_is_swept() {
+    states(|place, is, state| {
+        let other = place.staged(OTHER).unwrap();
+        place.run(place.vault.sweep("orders", &super::GivenUp(vec![ID.into()]))).unwrap();
+        assert_eq!(place.names(ID).is_empty(), is != Is::Whole, "{state}: {:?}", place.names(ID));
+        place.run(other.commit(metadata())).unwrap();
+        let whole: &[&str] = if is == Is::Whole { &[ID, OTHER] } else { &[OTHER] };
+        assert_eq!(place.names(""), whole, "{state}");
+    });
+}
+
 /// A dead job's set is discarded where it was never committed, and kept where it was.
 #[test]
 fn what_is_discarded() {

@@ -78,6 +78,25 @@ impl tair_backup_mcp::vault::staging::Staging for Made {
         assert_eq!(instance_id, "orders");
         Ok(self.0.clone())
     }
+
+    async fn given_up(&self, _: &str) -> Result<Vec<String>, tair_backup_mcp::model::fault::Fault> {
+        Ok(Vec::new())
+    }
+}
+
+/// Of these sets the jobs have failed.
+pub struct GivenUp(pub Vec<String>);
+
+#[async_trait::async_trait]
+impl tair_backup_mcp::vault::staging::Staging for GivenUp {
+    async fn of(&self, _: &str) -> Result<Vec<String>, tair_backup_mcp::model::fault::Fault> {
+        Ok(Vec::new())
+    }
+
+    async fn given_up(&self, instance_id: &str) -> Result<Vec<String>, tair_backup_mcp::model::fault::Fault> {
+        assert_eq!(instance_id, "orders");
+        Ok(self.0.clone())
+    }
 }
 
 pub fn metadata() -> Metadata {

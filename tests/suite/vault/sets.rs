@@ -110,6 +110,20 @@ fn a_name_is_given_once() {
     assert_eq!(place.list(&[]), [(ID.to_owned(), true)]);
 }
 
+/// Where the data was taken away, or is another's by now, no manifest is put beside nothing; and what is another's stays.
+#[test]
+fn nothing_is_committed_without_its_data() {
+    let place = Place::new();
+    let staged = place.staged(ID).unwrap();
+    place.run(place.vault.discard_staging("orders", ID)).unwrap();
+    assert_eq!(place.run(staged.commit(metadata())).unwrap_err().code, "vault.failed");
+    assert_eq!(place.names(""), Vec::<String>::new());
+    let staged = place.staged(ID).unwrap();
+    std::fs::write(place.path(ID, "data.rdb.zst"), "another's").unwrap();
+    assert_eq!(place.run(staged.commit(metadata())).unwrap_err().code, "vault.failed");
+    assert_eq!(place.names(ID), ["data.rdb.zst"]);
+}
+
 /// Deletion takes a grant for the very instance, spares what is locked, and leaves nothing.
 #[test]
 fn deletion() {

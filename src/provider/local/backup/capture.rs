@@ -47,7 +47,7 @@ impl Inner {
         let source = self.source_facts(&job.instance_id).await?;
         let endpoint = self.capture_endpoint(&job.instance_id, mode).await?;
         let started_at = Timestamp::now();
-        self.state.progress(&job.id, Phase::Forking, FORKING, 0, 0).await?;
+        told_anyway(self.state.progress(&job.id, Phase::Forking, FORKING, 0, 0).await);
         let open = Snapshot::open(&endpoint, CaptureOptions::default());
         let mut snapshot = tokio::select! {
             snapshot = open => snapshot?,
@@ -119,8 +119,15 @@ impl Inner {
         let ingest = self.vault.ingest(&job.instance_id, &job.backup_id, origin, feed, ends);
         // Whatever ends the feeding drops its end of the channel, and with that the ingesting ends too.
         let (fed, staged) = tokio::join!(self.feed(job, snapshot, sink), ingest);
-        fed?;
-        staged.map_err(refused)
+        match (fed, staged) {
+            (Ok(()), staged) => staged.map_err(refused),
+            (Err(fault), staged) => {
+                if let Ok(staged) = staged {
+                    staged.discard().await;
+                }
+                Err(fault)
+            }
+        }
     }
 
     async fn feed(&self, job: &Job, snapshot: &mut Snapshot, mut sink: Sink) -> Result<(), Fault> {
@@ -146,11 +153,19 @@ impl Inner {
             }
             if reported.elapsed() >= TICK {
                 reported = Instant::now();
-                self.jobs.progress(job, "receiving and verifying", received, total).await?;
+                told_anyway(self.jobs.progress(job, "receiving and verifying", received, total).await);
             }
         }
         drop(sink);
-        self.jobs.progress(job, "writing to disk", received, total).await
+        told_anyway(self.jobs.progress(job, "writing to disk", received, total).await);
+        Ok(())
+    }
+}
+
+/// How far a capture is matters less than the capture.
+fn told_anyway(progress: Result<(), Fault>) {
+    if let Err(fault) = progress {
+        tracing::warn!("the progress of a backup could not be written down: {fault}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! Which sets are being made: the jobs say that, and the vault asks.
+//! Which sets are being made, and which are given up: the jobs say that, and the vault asks.
 
 use crate::model::fault::Fault;
 use crate::provider::local::Inner;
@@ -9,5 +9,9 @@ use async_trait::async_trait;
 impl Staging for Inner {
     async fn of(&self, instance_id: &str) -> Result<Vec<String>, Fault> {
         self.state.sets_in_the_making(instance_id).await
+    }
+
+    async fn given_up(&self, instance_id: &str) -> Result<Vec<String>, Fault> {
+        self.state.sets_given_up(instance_id).await
     }
 }

@@ -1,0 +1,129 @@
+//! Tests of what the vault does where its store fails, or changes, in the middle of something.
+
+use crate::model::backup::{Mode, Origin};
+use crate::vault::Vault;
+use crate::vault::disk::Disk;
+use crate::vault::ingest::{Ingest, Metadata};
+use crate::vault::store::{Ranges, Store, Upload};
+use jiff::Timestamp;
+use std::io;
+use std::sync::Arc;
+use tempfile::TempDir;
+
+/// When a [`Faulty`] store acts.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum At {
+    /// Once an object is put, which is then told to have failed.
+    Put,
+    /// Before the data of a set is opened: the set is deleted.
+    Open,
+}
+
+/// A disk on which something happens.
+#[derive(Debug)]
+struct Faulty {
+    disk: Disk,
+    at: At,
+}
+
+impl Store for Faulty {
+    fn upload_new(&self, name: &str) -> io::Result<Box<dyn Upload>> {
+        self.disk.upload_new(name)
+    }
+
+    fn put_new(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        self.disk.put_new(name, bytes)?;
+        if self.at == At::Put { Err(io::Error::other("the folder was not brought to the disk")) } else { Ok(()) }
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn Ranges>> {
+        if let Some(set) = name.strip_suffix("/data.rdb.zst").filter(|_| self.at == At::Open) {
+            let _ = self.disk.rename(&format!("{set}/manifest.json"), &format!("{set}/manifest.json.deleting"));
+            self.disk.delete(name)?;
+        }
+        self.disk.open(name)
+    }
+
+    fn list(&self, prefix: &str) -> io::Result<Vec<String>> {
+        self.disk.list(prefix)
+    }
+
+    fn folders(&self, prefix: &str) -> io::Result<Vec<String>> {
+        self.disk.folders(prefix)
+    }
+
+    fn has(&self, name: &str) -> io::Result<bool> {
+        self.disk.has(name)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.disk.rename(from, to)
+    }
+
+    fn delete(&self, name: &str) -> io::Result<()> {
+        self.disk.delete(name)
+    }
+
+    fn deleted(&self, folder: &str) -> io::Result<()> {
+        self.disk.deleted(folder)
+    }
+
+    fn prune(&self, folder: &str) {
+        self.disk.prune(folder);
+    }
+
+    fn place(&self, name: &str) -> String {
+        self.disk.place(name)
+    }
+}
+
+const RDB: &[u8] = include_bytes!("../../tests/fixtures/vault/one_key.rdb");
+const ID: &str = "b-20260101T000000Z-aaaaaa";
+
+fn on(dir: &TempDir, at: At) -> Vault {
+    Vault { store: Arc::new(Faulty { disk: Disk::new(dir.path().join("vault")), at }) }
+}
+
+async fn staged(vault: &Vault) -> Ingest {
+    let origin = Origin::Capture { address: String::new() };
+    vault.ingest("orders", ID, origin, RDB, |_, rest| rest.is_empty()).await.unwrap()
+}
+
+fn metadata() -> Metadata {
+    Metadata {
+        mode: Mode::Manual,
+        note: String::new(),
+        engine: "redis".into(),
+        version: "7.0.15".into(),
+        run_id: String::new(),
+        replication_id: String::new(),
+        replication_offset: 0,
+        announced_version: None,
+        write_calls: None,
+        started_at: Timestamp::UNIX_EPOCH,
+        expires_at: None,
+        locked_until: None,
+    }
+}
+
+/// What is listed is not told to be gone, nor taken away.
+#[tokio::test]
+async fn a_set_whose_manifest_is_there_is_there() {
+    let dir = TempDir::new().unwrap();
+    let vault = on(&dir, At::Put);
+    let fault = staged(&vault).await.commit(metadata()).await.unwrap_err();
+    assert_eq!(fault.code, "vault.failed");
+    assert_eq!(fault.message.split(',').next(), Some("the set is whole and listed"));
+    let set = vault.find("orders", ID, &()).await.unwrap();
+    vault.verify(&set).await.unwrap();
+}
+
+/// A set that another process deletes while it is listed is not damaged: it is gone.
+#[tokio::test]
+async fn a_set_deleted_while_it_is_listed_is_not_damaged() {
+    let dir = TempDir::new().unwrap();
+    let whole = Vault::new(dir.path().join("vault"));
+    staged(&whole).await.commit(metadata()).await.unwrap();
+    assert_eq!(whole.list("orders", &()).await.unwrap().len(), 1);
+    assert!(on(&dir, At::Open).list("orders", &()).await.unwrap().is_empty());
+}
