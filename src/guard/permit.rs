@@ -36,13 +36,13 @@ impl Permit {
         &self.open.plan
     }
 
-    fn grant<For>(self, is_it: impl Fn(&Act) -> bool) -> Result<Grant<For>, Fault> {
+    /// `make` says of the instance and the act whether they give the grant.
+    fn grant<For>(self, make: impl FnOnce(&str, &Act) -> Option<Grant<For>>) -> Result<Grant<For>, Fault> {
         let Plan { act, instance_id, .. } = &self.open.plan;
-        if is_it(act) {
-            return Ok(Grant::new(instance_id));
-        }
-        let message = format!("a yes to the {} is none to anything else", act.on(instance_id));
-        Err(Fault::new(Kind::Unexpected, "act.unsupported", message))
+        make(instance_id, act).ok_or_else(|| {
+            let message = format!("a yes to the {} is none to anything else", act.on(instance_id));
+            Fault::new(Kind::Unexpected, "act.unsupported", message)
+        })
     }
 
     /// Spends the permit on the right to overwrite the instance.
@@ -50,7 +50,9 @@ impl Permit {
     /// # Errors
     /// `act.unsupported` where the yes was to something else than a restore.
     pub fn overwrite(self) -> Result<Grant<Overwrite>, Fault> {
-        self.grant(|act| matches!(act, Act::RestoreInstance { .. } | Act::FillInstance { .. }))
+        self.grant(|id, act| {
+            matches!(act, Act::RestoreInstance { .. } | Act::FillInstance { .. }).then(|| Grant::new(id))
+        })
     }
 
     /// Spends the permit on the right to delete the backup set it names.
@@ -58,7 +60,10 @@ impl Permit {
     /// # Errors
     /// `act.unsupported` where the yes was to something else than a deletion.
     pub fn delete(self) -> Result<Grant<Delete>, Fault> {
-        self.grant(|act| matches!(act, Act::DeleteBackup { .. }))
+        self.grant(|id, act| match act {
+            Act::DeleteBackup { backup_id } => Some(Grant::of_set(id, backup_id)),
+            _ => None,
+        })
     }
 
     /// Spends the permit on the right to order the new instance.
@@ -66,7 +71,7 @@ impl Permit {
     /// # Errors
     /// `act.unsupported` where the yes was to something else than a new instance.
     pub fn order(self) -> Result<Grant<Order>, Fault> {
-        self.grant(|act| matches!(act, Act::CreateInstanceFromBackup { .. }))
+        self.grant(|id, act| matches!(act, Act::CreateInstanceFromBackup { .. }).then(|| Grant::new(id)))
     }
 
     /// The audit's line about what came of it.

@@ -79,7 +79,7 @@ async fn one_exclusive_job_an_instance(place: &impl Place) {
     // Another instance is free, and what is not exclusive runs beside.
     started(&two, new("rj-2", JobKind::Restore, "carts")).await;
     started(&two, NewJob { exclusive: false, ..new("bj-3", JobKind::Backup, "orders") }).await;
-    one.finish("bj-1", Ok("done")).await.unwrap();
+    one.finish("bj-1", Ok("done"), None).await.unwrap();
     started(&two, new("rj-3", JobKind::Restore, "orders")).await;
     assert_eq!(one.jobs(Some("orders")).await.unwrap().len(), 3);
     assert_eq!(one.jobs(None).await.unwrap().len(), 4);
@@ -106,17 +106,17 @@ async fn a_job_goes_from_phase_to_phase_and_ends_once(place: &impl Place) {
     assert_eq!((job.phase, job.stage.as_str(), job.done, job.total), (Phase::Working, "receiving", 7, 10));
     assert_eq!((job.backup_id.as_str(), job.finished_at), ("b-2", None));
     store.save_recovery("bj-1", &record()).await.unwrap();
-    store.finish("bj-1", Ok("10 keys")).await.unwrap();
+    store.finish("bj-1", Ok("10 keys"), None).await.unwrap();
     // Whoever comes late changes nothing.
     store.progress("bj-1", Phase::Working, "late", 1, 1).await.unwrap();
-    store.finish("bj-1", Err(&fault())).await.unwrap();
-    store.fail_with_rollback_pending("bj-1", &fault()).await.unwrap();
+    store.finish("bj-1", Err(&fault()), None).await.unwrap();
+    store.fail_with_rollback_pending("bj-1", &fault(), None).await.unwrap();
     let job = place.open().job("bj-1").await.unwrap();
     assert_eq!((job.status, job.phase, job.stage.as_str()), (JobStatus::Succeeded, Phase::Ended, "succeeded"));
     assert_eq!((job.message.as_str(), job.code.as_str(), job.rollback_pending), ("10 keys", "", false));
     assert!(job.finished_at.is_some() && !job.needs_reconciliation());
     started(&store, new("bj-2", JobKind::Backup, "orders")).await;
-    store.finish("bj-2", Err(&fault())).await.unwrap();
+    store.finish("bj-2", Err(&fault()), None).await.unwrap();
     let job = store.job("bj-2").await.unwrap();
     assert_eq!((job.status, job.stage.as_str(), job.code.as_str()), (JobStatus::Failed, "failed", "restore.failed"));
     assert_eq!((job.message.as_str(), job.hint.as_str()), ("the target is away", "Bring it back."));
@@ -126,21 +126,21 @@ async fn a_failed_job_keeps_its_record_until_it_is_reconciled(place: &impl Place
     let store = place.open();
     started(&store, new("rj-1", JobKind::Restore, "orders")).await;
     store.save_recovery("rj-1", &record()).await.unwrap();
-    store.fail_with_rollback_pending("rj-1", &fault()).await.unwrap();
+    store.fail_with_rollback_pending("rj-1", &fault(), None).await.unwrap();
     let job = store.job("rj-1").await.unwrap();
     assert_eq!((job.status, job.stage.as_str()), (JobStatus::Failed, "failed; rollback pending"));
     assert!(job.rollback_pending && job.needs_reconciliation() && job.finished_at.is_some(), "{job:?}");
     // The process that gave it up may be the one to adopt it.
     let orphan = store.adopt("local").await.unwrap().remove(0);
     assert_eq!((orphan.job.id.as_str(), orphan.recovery), ("rj-1", Some(record())));
-    store.reconciled("rj-1", "taken off", "Plan again.").await.unwrap();
+    store.reconciled("rj-1", "taken off", "Plan again.", None).await.unwrap();
     let job = store.job("rj-1").await.unwrap();
     assert_eq!((job.status, job.stage.as_str(), job.code.as_str()), (JobStatus::Failed, "failed", "restore.failed"));
     assert_eq!((job.message.as_str(), job.hint.as_str()), ("taken off", "Plan again."));
     assert!(!job.needs_reconciliation() && place.open().adopt("local").await.unwrap().is_empty());
     // One that had written nothing down left nothing to roll back.
     started(&store, new("rj-2", JobKind::Restore, "orders")).await;
-    store.fail_with_rollback_pending("rj-2", &fault()).await.unwrap();
+    store.fail_with_rollback_pending("rj-2", &fault(), None).await.unwrap();
     let job = store.job("rj-2").await.unwrap();
     assert!(job.stage == "failed" && !job.needs_reconciliation(), "{job:?}");
 }
@@ -149,13 +149,13 @@ async fn a_pending_rollback_keeps_other_restores_out(place: &impl Place) {
     let store = place.open();
     started(&store, new("rj-1", JobKind::Restore, "orders")).await;
     store.save_recovery("rj-1", &record()).await.unwrap();
-    store.fail_with_rollback_pending("rj-1", &fault()).await.unwrap();
+    store.fail_with_rollback_pending("rj-1", &fault(), None).await.unwrap();
     let refused = store.begin(new("rj-2", JobKind::Restore, "orders")).await.unwrap_err();
     assert_eq!(refused.code, "restore.unsettled", "{refused:?}");
     assert!(refused.message.contains("rj-1"), "{refused:?}");
     started(&store, new("bj-1", JobKind::Backup, "orders")).await;
-    store.finish("bj-1", Ok("")).await.unwrap();
-    store.reconciled("rj-1", "", "").await.unwrap();
+    store.finish("bj-1", Ok(""), None).await.unwrap();
+    store.reconciled("rj-1", "", "", None).await.unwrap();
     started(&store, new("rj-3", JobKind::Restore, "orders")).await;
 }
 
@@ -193,13 +193,13 @@ async fn what_is_released_is_adopted_again(place: &impl Place) {
     assert_eq!(place.open().adopt("local").await.unwrap().len(), 1);
     // A failed one stays failed, and says why its rollback is pending.
     store.save_recovery("rj-1", &record()).await.unwrap();
-    store.fail_with_rollback_pending("rj-1", &fault()).await.unwrap();
+    store.fail_with_rollback_pending("rj-1", &fault(), None).await.unwrap();
     JobStore::release(&*store, "rj-1", Phase::Interrupted, "failed; rollback pending; away").await.unwrap();
     let job = store.job("rj-1").await.unwrap();
     assert_eq!((job.status, job.phase), (JobStatus::Failed, Phase::Ended));
     assert!(job.stage.ends_with("away") && job.needs_reconciliation(), "{job:?}");
     // What has ended is nobody's to release.
-    store.reconciled("rj-1", "", "").await.unwrap();
+    store.reconciled("rj-1", "", "", None).await.unwrap();
     JobStore::release(&*store, "rj-1", Phase::Interrupted, "late").await.unwrap();
     assert_eq!(store.job("rj-1").await.unwrap().stage, "failed");
 }
