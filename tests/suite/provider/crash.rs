@@ -280,6 +280,13 @@ fn target_killed_during_restore_and_away() {
     assert!(text(&seen["message"]).contains("restarted since"), "{seen}");
     assert_as_before(&target, "reconciled");
     assert_eq!(target.digest(), saved);
+    // However often it is looked at, it began, failed and was rolled back once.
+    bench.jobs();
+    let audit = bench.run(&["audit", "--json"]).out;
+    let lines = audit.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let of_job = lines.filter(|line| text(&line["detail"]).contains(&text(&failed["job_id"])));
+    let events: Vec<String> = of_job.map(|line| text(&line["event"])).collect();
+    assert_eq!(events, ["restore.started", "restore.failed", "restore.rolled_back"], "{audit}");
     let done = bench.restore(&backup);
     assert_eq!(done.code, 0, "{done:?}");
 }

@@ -40,6 +40,7 @@ promises! {
     a_job_remembers_who_asked,
     a_job_goes_from_phase_to_phase_and_ends_once,
     a_failed_job_keeps_its_record_until_it_is_reconciled,
+    a_job_ends_once_in_the_audit,
     a_pending_rollback_keeps_other_restores_out,
     a_dead_owners_jobs_are_handed_to_exactly_one,
     what_is_released_is_adopted_again,
@@ -143,6 +144,26 @@ async fn a_failed_job_keeps_its_record_until_it_is_reconciled(place: &impl Place
     store.fail_with_rollback_pending("rj-2", &fault(), None).await.unwrap();
     let job = store.job("rj-2").await.unwrap();
     assert!(job.stage == "failed" && !job.needs_reconciliation(), "{job:?}");
+}
+
+/// The audit's line about an end comes with that end: whoever ends or reconciles a job that has ended, or is reconciled, adds none.
+async fn a_job_ends_once_in_the_audit(place: &impl Place) {
+    let store = place.open();
+    let line = |event: &str| Some(AuditRecord::now(event, "agent", "orders", "detail"));
+    started(&store, new("rj-1", JobKind::Restore, "orders")).await;
+    assert!(store.finish("rj-1", Ok("10 keys"), line("first")).await.unwrap());
+    assert!(!store.finish("rj-1", Ok("10 keys"), line("late")).await.unwrap());
+    assert!(!store.fail_with_rollback_pending("rj-1", &fault(), line("late")).await.unwrap());
+    assert!(!store.reconciled("rj-1", "", "", line("late")).await.unwrap());
+    started(&store, new("rj-2", JobKind::Restore, "orders")).await;
+    store.save_recovery("rj-2", &record()).await.unwrap();
+    assert!(!store.reconciled("rj-2", "", "", line("early")).await.unwrap());
+    assert!(store.fail_with_rollback_pending("rj-2", &fault(), line("second")).await.unwrap());
+    assert!(!store.finish("rj-2", Err(&fault()), line("late")).await.unwrap());
+    assert!(store.reconciled("rj-2", "taken off", "", line("third")).await.unwrap());
+    assert!(!store.reconciled("rj-2", "taken off", "", line("late")).await.unwrap());
+    let events: Vec<String> = place.open().audit(None, 99).await.unwrap().into_iter().map(|r| r.event).collect();
+    assert_eq!(events, ["first", "second", "third"]);
 }
 
 async fn a_pending_rollback_keeps_other_restores_out(place: &impl Place) {
