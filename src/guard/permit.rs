@@ -5,6 +5,7 @@ use crate::guard::grant::{Delete, Grant, Order, Overwrite};
 use crate::guard::ledger::{AuditRecord, Confirmation, ConfirmationStatus, Ledger};
 use crate::guard::person::{Channel, Yes};
 use crate::guard::plan::{PLAN_AGAIN, Plan};
+use crate::guard::token::mismatch;
 use crate::model::fault::{Fault, Kind};
 
 /// Permission to carry out one plan, once.
@@ -107,24 +108,29 @@ pub fn token_used_up(mut fault: Fault) -> Fault {
     fault.hint(hint.trim()).next(&["describe_jobs", PLAN_AGAIN])
 }
 
-/// Redeems the token atomically, before anything is touched. Of two calls at once, one gets the permit.
+/// Redeems the token atomically, before anything is touched. Of two calls at once, one gets the permit. What is permitted is what
+/// the ledger holds: `open`, whose fields anybody may write, has to be the same, and the yes has to be one to that.
 ///
 /// # Errors
-/// `confirm.used`; whatever the ledger fails with, and then there is no permit.
+/// `confirm.used`; `confirm.mismatch`; whatever the ledger fails with, and then there is no permit.
 pub async fn redeem(ledger: &dyn Ledger, open: &Confirmation, yes: Yes) -> Result<Permit, Fault> {
+    let stored = ledger.find(&open.nonce).await?.ok_or_else(used)?;
+    let same = stored.plan.digest()? == open.plan.digest()?
+        && stored.plan.instance_id == open.plan.instance_id
+        && stored.caller == open.caller;
+    if !same {
+        return Err(mismatch("what was to be carried out is not what was planned"));
+    }
+    if !yes.is_for(&stored)? {
+        return Err(mismatch("the yes was given for another plan"));
+    }
     // A crash right after this leaves a spent token and no restore: the caller plans again, and the audit says how far it
     // came. The other order would let one yes start two restores.
-    if !ledger
-        .transition(
-            &open.nonce,
-            &[ConfirmationStatus::Open, ConfirmationStatus::Approved],
-            ConfirmationStatus::Redeemed,
-        )
-        .await?
-    {
+    let redeemable = [ConfirmationStatus::Open, ConfirmationStatus::Approved];
+    if !ledger.transition(&stored.nonce, &redeemable, ConfirmationStatus::Redeemed).await? {
         return Err(used());
     }
-    ledger.record(open.record("redeemed", "the token is used up; the act begins")).await?;
-    ledger.withdraw_others(&open.plan.instance_id, &open.nonce).await?;
-    Ok(Permit { open: open.clone(), channel: yes.channel() })
+    ledger.record(stored.record("redeemed", "the token is used up; the act begins")).await?;
+    ledger.withdraw_others(&stored.plan.instance_id, &stored.nonce).await?;
+    Ok(Permit { open: stored, channel: yes.channel() })
 }
