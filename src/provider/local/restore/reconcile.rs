@@ -24,7 +24,7 @@ impl Inner {
     /// The outer error: the target cannot be asked now.
     pub(in crate::provider::local) async fn reconcile_restore(&self, orphan: &Orphan) -> Result<JobEnd, Fault> {
         let interrupted = |message: String, hint: String| {
-            Unfinished::Failed(Fault::new(Kind::Unexpected, "job.interrupted", message).hint(hint))
+            Unfinished::Failed(Fault::new(Kind::Unexpected, "job.interrupted", message).hint(hint.trim_end()))
         };
         let (recovery, stored) = match (RecoveryRecord::read(orphan.recovery.as_ref()), &orphan.recovery) {
             (Ok(Some(recovery)), Some(stored)) => (recovery, stored),
@@ -76,7 +76,7 @@ impl Inner {
             _ => format!("the process died during this restore; {holds}; {put_back}"),
         };
         if rolled_back.loaded && orphan.job.status == JobStatus::Running {
-            return Ok(Ok(format!("{message}. {back}")));
+            return Ok(Ok(format!("{message}. {back}").trim_end().to_owned()));
         }
         Ok(Err(interrupted(message, format!("Make a new plan to restore again. {back}"))))
     }
