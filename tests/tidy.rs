@@ -36,13 +36,19 @@ const VAGUE: [&str; 11] = [
 ];
 
 /// Words, and the only room that may say them: what they do must have one place.
-const OWNED: [(&str, &str); 9] = [
+const OWNED: [(&str, &str); 14] = [
     ("\"REPLICAOF\"", "redis"),
     ("\"PSYNC\"", "redis"),
     ("\"FLUSHALL\"", "redis"),
     ("Permit {", "guard"),
     ("Yes {", "guard"),
     ("Yes::delegated", "tools"),
+    // What a grant is made of. Nobody in the program has a server of its own to overwrite yet, or retires sets.
+    ("Scratch::started", "guard"),
+    ("Expired::of", "guard"),
+    ("Expired {", "guard"),
+    ("Orphaned::of", "provider"),
+    ("Orphaned {", "guard"),
     ("sqlx::", "state"),
     ("rmcp::", "mcp"),
     ("reqwest::", "tair"),

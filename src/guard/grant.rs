@@ -1,13 +1,19 @@
 //! Grants: what every primitive that destroys takes, by value. Made only here, of the few things that justify destroying.
 //!
-//! A grant comes from a [`Permit`](crate::guard::permit::Permit), which needs a yes; from [`Scratch`], a server that this program
-//! started itself; from [`Expired`], the verdict of retention on a set; or from [`Recovery`], the recovery record of a job, and
-//! then only to roll back or to repeat the order. From nowhere else: the fields are private, so a primitive cannot be called
-//! without a grant.
+//! A grant comes from a [`Permit`](crate::guard::permit::Permit), behind which stands a yes; from [`Scratch`], a server that
+//! this program started itself; from [`Expired`], the verdict of retention on a set; or from [`Orphaned`], what a job wrote down
+//! before it touched anything, and then only to roll back or to repeat the very order. From nowhere else: the fields are private,
+//! so a primitive cannot be called without one.
 //!
 //! ```compile_fail
 //! use tair_backup_mcp::guard::grant::{Grant, Overwrite};
-//! let grant: Grant<Overwrite> = Grant { instance_id: "orders".into(), kind: std::marker::PhantomData };
+//! let grant: Grant<Overwrite> = Grant { instance_id: "orders".into(), backup_id: None, kind: std::marker::PhantomData };
+//! ```
+//!
+//! ```compile_fail,E0451
+//! use tair_backup_mcp::guard::grant::Orphaned;
+//! use tair_backup_mcp::model::job::RecoveryKind;
+//! let orphaned = Orphaned { instance_id: "orders".into(), kind: RecoveryKind::LocalRestore };
 //! ```
 //!
 //! nor can one be used twice, or for another kind of act:
@@ -23,6 +29,8 @@
 //! ```
 
 use crate::model::backup::BackupSet;
+use crate::model::fault::{Fault, Kind};
+use crate::model::job::{Job, JobKind, JobStatus, RecoveryKind, StoredRecovery};
 use jiff::Timestamp;
 use std::marker::PhantomData;
 
@@ -46,19 +54,33 @@ pub enum RollBack {}
 #[derive(Debug)]
 pub struct Grant<For> {
     instance_id: String,
+    backup_id: Option<String>,
     kind: PhantomData<For>,
 }
 
 impl<For> Grant<For> {
     /// For this room alone, where every way to a grant is.
     pub(super) fn new(instance_id: &str) -> Self {
-        Self { instance_id: instance_id.into(), kind: PhantomData }
+        Self { instance_id: instance_id.into(), backup_id: None, kind: PhantomData }
     }
 
     /// The instance that may be acted on, or whose set may be deleted.
     #[must_use]
     pub fn instance_id(&self) -> &str {
         &self.instance_id
+    }
+
+    /// The one set that may be deleted; `None` where the grant is for something else than a deletion.
+    #[must_use]
+    pub fn backup_id(&self) -> Option<&str> {
+        self.backup_id.as_deref()
+    }
+}
+
+impl Grant<Delete> {
+    /// A deletion is always that of one named set.
+    pub(super) fn of_set(instance_id: &str, backup_id: &str) -> Self {
+        Self { instance_id: instance_id.into(), backup_id: Some(backup_id.into()), kind: PhantomData }
     }
 }
 
@@ -88,46 +110,78 @@ impl Scratch {
     }
 }
 
-/// The verdict of retention: the time for which a set is kept has passed.
+/// The verdict of retention: the time for which a set is kept is over, and nothing locks the set.
 #[derive(Debug)]
 pub struct Expired {
     instance_id: String,
+    backup_id: String,
 }
 
 impl Expired {
-    /// Judges a set at a moment. `None`: the set is still kept, or kept until somebody deletes it.
+    /// Judges a set at a moment. `None`: the set is still kept, or kept until somebody deletes it, or locked.
     #[must_use]
     pub fn of(set: &BackupSet, now: Timestamp) -> Option<Self> {
-        set.expires_at.filter(|at| *at <= now).map(|_| Self { instance_id: set.instance_id.clone() })
+        let over = set.expires_at.is_some_and(|at| at <= now);
+        let locked = set.locked_until.is_some_and(|until| until > now);
+        (over && !locked).then(|| Self { instance_id: set.instance_id.clone(), backup_id: set.id.clone() })
     }
 
-    /// The right to delete the set.
+    /// The right to delete that set.
     #[must_use]
     pub fn delete(self) -> Grant<Delete> {
-        Grant::new(&self.instance_id)
+        Grant::of_set(&self.instance_id, &self.backup_id)
     }
 }
 
-/// A recovery record as found after a crash: what a job wrote down, under its permit, before it touched anything.
-#[derive(Debug, Clone)]
-pub struct Recovery {
-    /// The instance that the job acted on.
-    pub instance_id: String,
-    /// The record that the provider wrote, as JSON; empty when nothing had been touched yet.
-    pub record: String,
+/// A job found without a process, and that it had written down, under its permit, what it was about to touch.
+#[derive(Debug)]
+pub struct Orphaned {
+    instance_id: String,
+    kind: RecoveryKind,
 }
 
-impl Recovery {
+impl Orphaned {
+    /// Judges a job and the recovery record that is stored with it.
+    ///
+    /// # Errors
+    /// `act.unsupported` where nothing of the job waits to be reconciled, or where the record is not one of such a job.
+    pub fn of(job: &Job, stored: &StoredRecovery) -> Result<Self, Fault> {
+        let fits = match stored.kind {
+            RecoveryKind::LocalRestore | RecoveryKind::CloudRestore => job.kind == JobKind::Restore,
+            RecoveryKind::CloudClone => job.kind == JobKind::Clone,
+            RecoveryKind::CloudBackup => false,
+        };
+        let waits = job.status == JobStatus::Running || job.rollback_pending;
+        if fits && waits {
+            return Ok(Self { instance_id: job.instance_id.clone(), kind: stored.kind });
+        }
+        Err(refused(&job.instance_id, "what the job wrote down gives no right to anything"))
+    }
+
     /// The right to put a target's role and settings back as they were.
-    #[must_use]
-    pub fn roll_back(&self) -> Grant<RollBack> {
-        Grant::new(&self.instance_id)
+    ///
+    /// # Errors
+    /// `act.unsupported` where the job was no restore.
+    pub fn roll_back(&self) -> Result<Grant<RollBack>, Fault> {
+        match self.kind {
+            RecoveryKind::LocalRestore | RecoveryKind::CloudRestore => Ok(Grant::new(&self.instance_id)),
+            _ => Err(refused(&self.instance_id, "only a restore is rolled back")),
+        }
     }
 
-    /// The right to send once more the very order that the record holds. Its idempotency token keeps both one order, to which a
-    /// person said yes.
-    #[must_use]
-    pub fn repeat_order(&self) -> Grant<Order> {
-        Grant::new(&self.instance_id)
+    /// The right to send the very order that was written down once more. Under its idempotency token it stays one order, for
+    /// which there was a yes.
+    ///
+    /// # Errors
+    /// `act.unsupported` where the job was no order.
+    pub fn repeat_order(&self) -> Result<Grant<Order>, Fault> {
+        match self.kind {
+            RecoveryKind::CloudClone => Ok(Grant::new(&self.instance_id)),
+            _ => Err(refused(&self.instance_id, "only an order is repeated")),
+        }
     }
+}
+
+fn refused(instance_id: &str, why: &str) -> Fault {
+    Fault::new(Kind::Unexpected, "act.unsupported", format!("{why}; {instance_id} is not touched"))
 }

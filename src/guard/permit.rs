@@ -5,6 +5,7 @@ use crate::guard::grant::{Delete, Grant, Order, Overwrite};
 use crate::guard::ledger::{AuditRecord, Confirmation, ConfirmationStatus, Ledger};
 use crate::guard::person::{Channel, Yes};
 use crate::guard::plan::{PLAN_AGAIN, Plan};
+use crate::guard::token::mismatch;
 use crate::model::fault::{Fault, Kind};
 
 /// Permission to carry out one plan, once.
@@ -36,13 +37,13 @@ impl Permit {
         &self.open.plan
     }
 
-    fn grant<For>(self, covers: impl Fn(&Act) -> bool) -> Result<Grant<For>, Fault> {
+    /// `make` says of the instance and the act whether they give the grant.
+    fn grant<For>(self, make: impl FnOnce(&str, &Act) -> Option<Grant<For>>) -> Result<Grant<For>, Fault> {
         let Plan { act, instance_id, .. } = &self.open.plan;
-        if covers(act) {
-            return Ok(Grant::new(instance_id));
-        }
-        let message = format!("a yes to the {} is none to anything else", act.on(instance_id));
-        Err(Fault::new(Kind::Unexpected, "act.unsupported", message))
+        make(instance_id, act).ok_or_else(|| {
+            let message = format!("a yes to the {} is none to anything else", act.on(instance_id));
+            Fault::new(Kind::Unexpected, "act.unsupported", message)
+        })
     }
 
     /// Exchanges the permit for the right to overwrite the instance.
@@ -50,7 +51,9 @@ impl Permit {
     /// # Errors
     /// `act.unsupported` where the yes was to something else than a restore.
     pub fn overwrite(self) -> Result<Grant<Overwrite>, Fault> {
-        self.grant(|act| matches!(act, Act::RestoreInstance { .. } | Act::FillInstance { .. }))
+        self.grant(|id, act| {
+            matches!(act, Act::RestoreInstance { .. } | Act::FillInstance { .. }).then(|| Grant::new(id))
+        })
     }
 
     /// Exchanges the permit for the right to delete the backup set it names.
@@ -58,7 +61,10 @@ impl Permit {
     /// # Errors
     /// `act.unsupported` where the yes was to something else than a deletion.
     pub fn delete(self) -> Result<Grant<Delete>, Fault> {
-        self.grant(|act| matches!(act, Act::DeleteBackup { .. }))
+        self.grant(|id, act| match act {
+            Act::DeleteBackup { backup_id } => Some(Grant::of_set(id, backup_id)),
+            _ => None,
+        })
     }
 
     /// Exchanges the permit for the right to order the new instance.
@@ -66,7 +72,7 @@ impl Permit {
     /// # Errors
     /// `act.unsupported` where the yes was to something else than a new instance.
     pub fn order(self) -> Result<Grant<Order>, Fault> {
-        self.grant(|act| matches!(act, Act::CreateInstanceFromBackup { .. }))
+        self.grant(|id, act| matches!(act, Act::CreateInstanceFromBackup { .. }).then(|| Grant::new(id)))
     }
 
     /// An audit record of what the act resulted in.
@@ -102,24 +108,29 @@ pub fn token_used_up(mut fault: Fault) -> Fault {
     fault.hint(hint.trim()).next(&["describe_jobs", PLAN_AGAIN])
 }
 
-/// Redeems the token atomically, before anything is touched. Of two calls at once, one gets the permit.
+/// Redeems the token atomically, before anything is touched. Of two calls at once, one gets the permit. What is permitted is what
+/// the ledger holds: `open`, whose fields anybody may write, has to be the same, and the yes has to be one to that.
 ///
 /// # Errors
-/// `confirm.used`; whatever the ledger fails with, and then there is no permit.
+/// `confirm.used`; `confirm.mismatch`; whatever the ledger fails with, and then there is no permit.
 pub async fn redeem(ledger: &dyn Ledger, open: &Confirmation, yes: Yes) -> Result<Permit, Fault> {
+    let stored = ledger.find(&open.nonce).await?.ok_or_else(used)?;
+    let same = stored.plan.digest()? == open.plan.digest()?
+        && stored.plan.instance_id == open.plan.instance_id
+        && stored.caller == open.caller;
+    if !same {
+        return Err(mismatch("what was to be carried out is not what was planned"));
+    }
+    if !yes.is_for(&stored)? {
+        return Err(mismatch("the yes was given for another plan"));
+    }
     // A crash right after this leaves a redeemed token and no restore: the caller plans again, and the audit says how far the act
     // came. The other order would let one yes start two restores.
-    if !ledger
-        .transition(
-            &open.nonce,
-            &[ConfirmationStatus::Open, ConfirmationStatus::Approved],
-            ConfirmationStatus::Redeemed,
-        )
-        .await?
-    {
+    let redeemable = [ConfirmationStatus::Open, ConfirmationStatus::Approved];
+    if !ledger.transition(&stored.nonce, &redeemable, ConfirmationStatus::Redeemed).await? {
         return Err(used());
     }
-    ledger.record(open.record("redeemed", "the token is used up; the act begins")).await?;
-    ledger.withdraw_others(&open.plan.instance_id, &open.nonce).await?;
-    Ok(Permit { open: open.clone(), channel: yes.channel() })
+    ledger.record(stored.record("redeemed", "the token is used up; the act begins")).await?;
+    ledger.withdraw_others(&stored.plan.instance_id, &stored.nonce).await?;
+    Ok(Permit { open: stored, channel: yes.channel() })
 }

@@ -7,6 +7,7 @@ use crate::guard::impact::Impact;
 use crate::guard::ledger::{Confirmation, ConfirmationStatus};
 use crate::guard::plan::Plan;
 use crate::guard::rules::Rules;
+use crate::model::fault::Fault;
 use crate::model::text::{clean, clean_to};
 
 /// The field of the form in which the person types the instance id.
@@ -53,10 +54,14 @@ pub enum Answer {
     NoChannel,
 }
 
-/// Evidence of a yes. Can be made only in this file.
+/// Evidence of a yes, to one plan. Only this file makes it.
 #[derive(Debug)]
 pub struct Yes {
     channel: Channel,
+    /// Digest of the plan that was agreed to.
+    digest: [u8; 32],
+    /// Nonce of the confirmation, where the yes was given to one and not to a question about its plan.
+    nonce: Option<String>,
 }
 
 impl Yes {
@@ -66,30 +71,51 @@ impl Yes {
         self.channel
     }
 
-    /// The yes that `approve` recorded in the ledger.
-    #[must_use]
-    pub fn recorded(open: &Confirmation) -> Option<Self> {
-        (open.status == ConfirmationStatus::Approved).then_some(Self { channel: Channel::Terminal })
+    /// Whether it was given for this confirmation.
+    ///
+    /// # Errors
+    /// As [`Plan::digest`].
+    pub fn is_for(&self, open: &Confirmation) -> Result<bool, Fault> {
+        Ok(self.digest == open.plan.digest()? && self.nonce.as_ref().is_none_or(|nonce| *nonce == open.nonce))
+    }
+
+    fn of(open: &Confirmation, channel: Channel) -> Result<Self, Fault> {
+        Ok(Self { channel, digest: open.plan.digest()?, nonce: Some(open.nonce.clone()) })
+    }
+
+    /// The yes that stands in the ledger because `approve` wrote it there.
+    ///
+    /// # Errors
+    /// As [`Plan::digest`].
+    pub fn recorded(open: &Confirmation) -> Result<Option<Self>, Fault> {
+        (open.status == ConfirmationStatus::Approved).then(|| Self::of(open, Channel::Terminal)).transpose()
     }
 
     /// The yes of a caller who has proved to hold the operator's secret: for a face that speaks the cloud's own API, whose
     /// callers answer for what they send.
-    #[must_use]
-    pub const fn delegated() -> Self {
-        Self { channel: Channel::SignedCaller }
+    ///
+    /// # Errors
+    /// As [`Plan::digest`].
+    pub fn delegated(open: &Confirmation) -> Result<Self, Fault> {
+        Self::of(open, Channel::SignedCaller)
     }
 
     /// The operator's yes in advance, where the rules say that the token alone is enough.
-    #[must_use]
-    pub fn by_rules(rules: Rules) -> Option<Self> {
-        (rules.confirmation == ConfirmationPolicy::Token).then_some(Self { channel: Channel::TokenOnly })
+    ///
+    /// # Errors
+    /// As [`Plan::digest`].
+    pub fn by_rules(open: &Confirmation, rules: Rules) -> Result<Option<Self>, Fault> {
+        (rules.confirmation == ConfirmationPolicy::Token).then(|| Self::of(open, Channel::TokenOnly)).transpose()
     }
 }
 
-/// Judges the text that the person typed.
+/// Judges what the person typed. A yes is one to that plan.
 #[must_use]
 pub fn typed_answer(plan: &Plan, typed: &str, channel: Channel) -> Answer {
-    if typed.trim() == plan.instance_id { Answer::Yes(Yes { channel }) } else { Answer::NotAYes }
+    match plan.digest() {
+        Ok(digest) if typed.trim() == plan.instance_id => Answer::Yes(Yes { channel, digest, nonce: None }),
+        _ => Answer::NotAYes,
+    }
 }
 
 /// The whole question: what will be lost, what replaces it, the warnings, the way back. Text from data is cleaned.

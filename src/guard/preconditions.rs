@@ -262,6 +262,12 @@ impl Preconditions {
         changes.0
     }
 
+    /// Whether this program's own safety backup may change any of it. What the cloud backs up stays as it is.
+    #[must_use]
+    pub const fn may_change_by_safety_backup(&self) -> bool {
+        matches!(self, Self::DirectRestore(_))
+    }
+
     /// Takes over what this program's own safety backup may have changed: a server without a replication backlog takes a new
     /// replication id when it is first captured.
     pub fn after_safety_backup(&mut self, now: &Self) {

@@ -65,7 +65,9 @@ pub trait Recoverable: Serialize + DeserializeOwned {
 pub enum Reconciled {
     /// The job was running, and this is how it ended.
     Ended(Result<String, Fault>),
-    /// The job had failed before, with a code that stays; nothing of it is pending any more.
+    /// It was running and has failed, and what it did cannot be undone yet.
+    RollbackPending(Fault),
+    /// It had failed before, with a code that stays; nothing of it is pending any more.
     RolledBack {
         /// What happened, for the reader.
         message: String,
@@ -189,20 +191,16 @@ impl Jobs {
 
     /// Writes down how a job's work ended. A job that cannot even be written about is left for the next process.
     async fn end(&self, job: &Job, end: &JobEnd) {
-        match end {
-            Ok(message) => self.audit_end(job, Ok(message)).await,
-            Err(Unfinished::Failed(fault) | Unfinished::RollbackPending(fault)) => {
-                self.audit_end(job, Err((fault.code, &fault.message))).await;
-            }
-            Err(Unfinished::Detached(_)) => {}
-        }
         let mut wait = Duration::from_millis(100);
         for _ in 0..WRITINGS {
+            let line = self.end_line(job, end);
             let written = match end {
-                Ok(message) => self.state.finish(&job.id, Ok(message)).await,
-                Err(Unfinished::Failed(fault)) => self.state.finish(&job.id, Err(fault)).await,
-                Err(Unfinished::RollbackPending(fault)) => self.state.fail_with_rollback_pending(&job.id, fault).await,
-                Err(Unfinished::Detached(stage)) => self.release(job, Phase::Detached, stage).await,
+                Ok(message) => self.state.finish(&job.id, Ok(message), line).await,
+                Err(Unfinished::Failed(fault)) => self.state.finish(&job.id, Err(fault), line).await,
+                Err(Unfinished::RollbackPending(fault)) => {
+                    self.state.fail_with_rollback_pending(&job.id, fault, line).await
+                }
+                Err(Unfinished::Detached(stage)) => self.release(job, Phase::Detached, stage).await.map(|()| true),
             };
             let Err(fault) = written else { return };
             tracing::error!(job = %job.id, cause = ?std::error::Error::source(&fault), "the job's end could not be written down: {fault}");
@@ -244,18 +242,22 @@ impl Jobs {
         }
     }
 
-    /// Audits how a permitted job ended: the job knows who had asked for it, and under which confirmation.
-    async fn audit_end(&self, job: &Job, outcome: Result<&str, (&str, &str)>) {
-        if !job.kind.takes_permit() {
-            return;
-        }
-        let (how, detail) = match outcome {
-            Ok(message) => ("succeeded", message.to_owned()),
-            Err((code, message)) => ("failed", format!("{code}: {message}")),
+    /// The audit's line about how a permitted job ended: who had asked for it, and under which confirmation, the job knows.
+    fn end_line(&self, job: &Job, end: &JobEnd) -> Option<AuditRecord> {
+        let (how, detail) = match end {
+            Ok(message) => ("succeeded", message.clone()),
+            Err(Unfinished::Failed(fault) | Unfinished::RollbackPending(fault)) => {
+                ("failed", format!("{}: {}", fault.code, fault.message))
+            }
+            Err(Unfinished::Detached(_)) => return None,
         };
+        self.line(job, how, &detail)
+    }
+
+    fn line(&self, job: &Job, how: &str, detail: &str) -> Option<AuditRecord> {
         let (event, detail) = (format!("{}.{how}", job.kind.as_str()), format!("job {}: {detail}", job.id));
         let record = AuditRecord::now(&event, &job.caller, &job.instance_id, detail);
-        self.audit(AuditRecord { nonce: job.confirmation.clone(), ..record }).await;
+        job.kind.takes_permit().then(|| AuditRecord { nonce: job.confirmation.clone(), ..record })
     }
 
     /// Adopts the jobs that nobody works on and has each reconciled by itself. This process sees all of them to their end, and they are waited
@@ -302,13 +304,18 @@ impl Jobs {
         match reconciled {
             Reconciled::Resumed => Ok(()),
             Reconciled::Ended(outcome) => {
-                let end = outcome.as_ref().map(String::as_str);
-                self.audit_end(job, end.map_err(|fault| (fault.code, fault.message.as_str()))).await;
-                self.state.finish(&job.id, end).await
+                let end = outcome.map_err(Unfinished::Failed);
+                self.end(job, &end).await;
+                Ok(())
+            }
+            Reconciled::RollbackPending(fault) => {
+                self.end(job, &Err(Unfinished::RollbackPending(fault))).await;
+                Ok(())
             }
             Reconciled::RolledBack { message, hint } => {
-                self.audit_end(job, Err((&job.code, &message))).await;
-                self.state.reconciled(&job.id, &message, &hint).await
+                // The failure has its line already. Only of a restore is there more to say: it was rolled back.
+                let line = (job.kind == JobKind::Restore).then(|| self.line(job, "rolled_back", &message)).flatten();
+                self.state.reconciled(&job.id, &message, &hint, line).await.map(drop)
             }
         }
     }

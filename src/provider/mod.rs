@@ -229,8 +229,11 @@ pub(crate) async fn blocking<T: Send + 'static>(
         .map_err(|e| Fault::new(Kind::Unexpected, "job.crashed", "a worker thread died").because(e))?
 }
 
-/// Says how to get back, whatever went wrong; `back` is the call that does it.
+/// Says how to get back, whatever went wrong; `back` is the call that does it, and empty where there is no safety backup.
 pub(crate) fn with_way_back(fault: Fault, back: &str) -> Fault {
+    if back.is_empty() {
+        return fault;
+    }
     let hint = format!("{} What was there before is in the safety backup: {back}.", fault.hint);
     fault.hint(hint.trim())
 }

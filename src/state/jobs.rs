@@ -1,6 +1,7 @@
 //! The store of jobs, as a trait: a job is begun once, progresses, and ends once; jobs of dead processes are handed out to be
 //! reconciled.
 
+use crate::guard::ledger::AuditRecord;
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, JobKind, Phase, StoredRecovery};
 use async_trait::async_trait;
@@ -95,16 +96,24 @@ pub trait JobStore: Send + Sync {
     /// Names the set that a job makes, once the cloud has given an id.
     async fn set_backup_id(&self, id: &str, backup_id: &str) -> Result<(), Fault>;
 
-    /// Ends a running job: `Ok` with a message about its result, or the fault. The recovery record is removed.
-    async fn finish(&self, id: &str, outcome: Result<&str, &Fault>) -> Result<(), Fault>;
+    /// Ends a running job: `Ok` with what came of it, or the fault. The recovery record goes with it. `audit` is the audit's
+    /// line about that end: it is written together with the end or not at all, so that a job ends once in the audit too. `false`:
+    /// the job had ended before, and nothing was written.
+    async fn finish(&self, id: &str, outcome: Result<&str, &Fault>, audit: Option<AuditRecord>) -> Result<bool, Fault>;
 
-    /// Ends a running job whose target could not be put back as it was. The recovery record stays, so that the job is
-    /// adopted and reconciled later, and until then the job says that its rollback is pending. A job without a recovery
-    /// record left nothing to roll back.
-    async fn fail_with_rollback_pending(&self, id: &str, fault: &Fault) -> Result<(), Fault>;
+    /// Ends a running job whose target could not be put back as it was. The recovery record stays, so that the job is adopted
+    /// and reconciled later, and until then the job says that its rollback is pending. One that has no record left nothing.
+    /// `audit` and what is returned are as with [`Self::finish`].
+    async fn fail_with_rollback_pending(
+        &self,
+        id: &str,
+        fault: &Fault,
+        audit: Option<AuditRecord>,
+    ) -> Result<bool, Fault>;
 
-    /// Stores the result of reconciling a failed job: its rollback is pending no more. Its code stays.
-    async fn reconciled(&self, id: &str, message: &str, hint: &str) -> Result<(), Fault>;
+    /// Writes down what reconciling a job that had failed before came to: nothing is pending any more. Its code stays. `audit`
+    /// and what is returned are as with [`Self::finish`], `false` meaning that nothing was pending.
+    async fn reconciled(&self, id: &str, message: &str, hint: &str, audit: Option<AuditRecord>) -> Result<bool, Fault>;
 
     /// Reads one job.
     ///

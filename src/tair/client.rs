@@ -72,8 +72,8 @@ pub struct Granted<'a, Kind> {
 }
 
 impl<Kind> Granted<'_, Kind> {
-    /// Calls an action that takes this kind of grant, on the instance that the grant is for. A new instance is ordered by a
-    /// grant for its source.
+    /// Calls an action that takes this kind of grant, on the instance that the grant is for, and on the set where it is for
+    /// one. A new instance is ordered by a grant for its source.
     ///
     /// # Errors
     /// [`TairError::NotGranted`], and as [`Client::call`].
@@ -85,6 +85,15 @@ impl<Kind> Granted<'_, Kind> {
                 action: A::NAME,
                 instance: instance.unwrap_or("no instance").to_owned(),
             });
+        }
+        if let Some(set) = self.grant.backup_id() {
+            let named = first(&params, "BackupId");
+            if named != Some(set) {
+                return Err(TairError::NotGranted {
+                    action: A::NAME,
+                    instance: format!("{} of {}", named.unwrap_or("no backup"), self.grant.instance_id()),
+                });
+            }
         }
         self.client.send(request).await
     }

@@ -68,7 +68,7 @@ async fn carry_out(app: &App, caller: &Caller, instance_id: &str, act: Act) -> R
     app.provider.capabilities(instance_id).await?.need(&act.needs())?;
     let facts = app.provider.facts(instance_id, &act, None).await?;
     let now = Timestamp::now();
-    let mut assessment = assess(&facts, None, rules, now);
+    let mut assessment = assess(&act, &facts, None, rules, now)?;
     let checks = std::mem::take(&mut assessment.checks);
     let open = Confirmation {
         nonce: hex(&random::<12>()?),
@@ -86,7 +86,7 @@ async fn carry_out(app: &App, caller: &Caller, instance_id: &str, act: Act) -> R
     state.open(&open).await?;
     let planned = format!("{}, plan {}", open.plan.act.on(instance_id), open.plan.digest_hex()?);
     state.record(open.record("planned", planned)).await?;
-    let yes = Yes::delegated();
+    let yes = Yes::delegated(&open)?;
     let by = format!("by {}: delegated by a signed caller", yes.channel().as_str());
     state.record(open.record("approved", by)).await?;
     let permit = permit::redeem(state.as_ref(), &open, yes).await?;

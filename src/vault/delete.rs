@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use std::io;
 
 impl Vault {
-    /// Deletes a set for ever, by a grant for its instance. Without one this cannot be called:
+    /// Deletes a set for ever, by a grant for that very set. Without one this cannot be called:
     ///
     /// ```no_run
     /// use tair_backup_mcp::guard::grant::{Delete, Grant};
@@ -32,12 +32,13 @@ impl Vault {
     /// ```
     ///
     /// # Errors
-    /// `act.unsupported` where the grant is for another instance; `backup.locked`, `backup.not_found`, `backup.damaged`;
-    /// `vault.failed`, and then the set is whole or gone.
+    /// `act.unsupported` where the grant is for another set; `backup.locked`, `backup.not_found`, `backup.damaged`;
+    /// `vault.failed`, and then the set is whole.
     pub async fn delete(&self, grant: Grant<Delete>, instance_id: &str, backup_id: &str) -> Result<(), Fault> {
-        if grant.instance_id() != instance_id {
+        if (grant.instance_id(), grant.backup_id()) != (instance_id, Some(backup_id)) {
             let message = format!(
-                "the right to delete a set of {} is none to delete one of {instance_id}; nothing is deleted",
+                "the right to delete {} of {} is none to delete {backup_id} of {instance_id}; nothing is deleted",
+                grant.backup_id().unwrap_or("no set"),
                 grant.instance_id()
             );
             return Err(Fault::new(Kind::Unexpected, "act.unsupported", message));
@@ -53,9 +54,13 @@ impl Vault {
             let name = |name| object(&found.instance_id, &found.id, name);
             let hidden = vault.store.rename(&name(MANIFEST), &name(DELETING));
             hidden.map_err(|e| vault_fault("delete", &vault.store.place(&name(MANIFEST)), e))?;
-            // A crash from here on leaves what the next sweep removes.
-            let left = remove(&vault, &set(&found.instance_id, &found.id));
-            left.map_err(|e| vault_fault("delete", &vault.store.place(&name(MANIFEST)), e))
+            // The set is gone from here on. What a crash or a failure leaves of its folder, the next sweep removes.
+            let place = set(&found.instance_id, &found.id);
+            if let Err(e) = remove(&vault, &place) {
+                let folder = vault.store.place(&place);
+                tracing::warn!("backup {} is deleted; the rest of {folder} is left to the next sweep: {e}", found.id);
+            }
+            Ok(())
         })
         .await
     }

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use std::collections::BTreeMap;
 
 /// The mandatory checks, in the order in which they are shown.
-pub(super) fn assess(facts: &CloudRestore, rules: Rules, now: Timestamp) -> Assessment {
+pub(super) fn assess(facts: &CloudRestore, write_fence: bool, rules: Rules, now: Timestamp) -> Assessment {
     let mut checks = vec![cloud_ready(&facts.state)];
     let instance = facts.state.instance.clone();
     let filter = facts.filter.as_ref();
@@ -68,8 +68,8 @@ pub(super) fn assess(facts: &CloudRestore, rules: Rules, now: Timestamp) -> Asse
         checks.push(filter_key(filter));
         details.insert("filter_key".to_owned(), filter.items.join(","));
     }
-    checks.push(write_traffic(in_place.traffic, rules.max_writes_per_second, in_place.write_fence));
-    if in_place.write_fence {
+    checks.push(write_traffic(in_place.traffic, rules.max_writes_per_second, write_fence));
+    if write_fence {
         let detail = "writes are refused from the restore's beginning to its end, and let in again after it, also if this program dies";
         checks.push(Precheck::new(CheckName::WriteFence, Status::Pass, detail));
     }
@@ -80,13 +80,20 @@ pub(super) fn assess(facts: &CloudRestore, rules: Rules, now: Timestamp) -> Asse
         // The cloud has no counter of writes, only rates: the next look measures from this moment.
         writes: Some(Writes { calls: 0, read_at: in_place.read_at }),
         needs_safety_backup: true,
-        impact: impact(&facts.instance_id, in_place, filter.is_some(), after, &since),
+        impact: impact(&facts.instance_id, in_place, write_fence, filter.is_some(), after, &since),
         details,
         alternative: None,
     }
 }
 
-fn impact(instance_id: &str, in_place: &InPlace, keys_only: bool, after: String, since: &str) -> Impact {
+fn impact(
+    instance_id: &str,
+    in_place: &InPlace,
+    write_fence: bool,
+    keys_only: bool,
+    after: String,
+    since: &str,
+) -> Impact {
     let now = match in_place.keys {
         None => "a number of keys that the cloud has not measured".into(),
         Some(CountedKeys { keys, at }) => {
@@ -99,7 +106,7 @@ fn impact(instance_id: &str, in_place: &InPlace, keys_only: bool, after: String,
     } else {
         format!("all of what is there now, and every change since {since}")
     };
-    let locked = if in_place.write_fence { ", and writes are locked until it is over" } else { "" };
+    let locked = if write_fence { ", and writes are locked until it is over" } else { "" };
     Impact {
         now,
         after,

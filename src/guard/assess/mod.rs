@@ -8,13 +8,15 @@ mod direct;
 mod policy;
 mod wording;
 
+use crate::guard::act::{Act, Source};
 use crate::guard::check::{CheckName, Precheck, Status};
 use crate::guard::facts::Facts;
-use crate::guard::facts::restore::{SafetyFacts, SafetyStatus};
+use crate::guard::facts::restore::{CloudRestore, CloudSource, SafetyFacts, SafetyStatus};
 use crate::guard::impact::{Alternative, Impact};
 use crate::guard::preconditions::Preconditions;
 use crate::guard::rules::Rules;
 use crate::guard::writes::Writes;
+use crate::model::fault::{Fault, Kind};
 use crate::model::time::written;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
@@ -51,16 +53,49 @@ pub struct Assessment {
     pub alternative: Option<Alternative>,
 }
 
-/// Assesses the facts of an act. With `earlier`, the facts are those of a second look, for an existing plan.
-#[must_use]
-pub fn assess(facts: &Facts, earlier: Option<Earlier<'_>>, rules: Rules, now: Timestamp) -> Assessment {
-    match facts {
-        Facts::DirectRestore(facts) => direct::assess(facts, earlier, rules),
-        Facts::CloudRestore(facts) => cloud::assess(facts, rules, now),
-        Facts::VaultDeletion(facts) => deletion::of_vault(facts),
-        Facts::CloudDeletion(facts) => deletion::of_cloud(facts, now),
-        Facts::PolicyChange(facts) => policy::assess(facts),
-        Facts::Clone(facts) => clone::assess(facts, earlier, now),
+/// Assesses the facts about an act. With `earlier` they are those of a second look, for a plan. What act and facts both say, such
+/// as whether writes are locked, is the act's.
+///
+/// # Errors
+/// `act.unsupported` where the facts are none about this act: which checks are mandatory is for the act to say, so a provider
+/// that reads something else has not been able to have any of them made.
+pub fn assess(
+    act: &Act,
+    facts: &Facts,
+    earlier: Option<Earlier<'_>>,
+    rules: Rules,
+    now: Timestamp,
+) -> Result<Assessment, Fault> {
+    Ok(match (act, facts) {
+        (
+            Act::RestoreInstance { source: Source::Backup { backup_id }, write_fence: false },
+            Facts::DirectRestore(facts),
+        )
+        | (Act::FillInstance { backup_id, .. }, Facts::DirectRestore(facts))
+            if facts.source.backup_id == *backup_id =>
+        {
+            direct::assess(facts, earlier, rules)
+        }
+        (Act::RestoreInstance { source, write_fence }, Facts::CloudRestore(facts)) if is_from(facts, source) => {
+            cloud::assess(facts, *write_fence, rules, now)
+        }
+        (Act::DeleteBackup { .. }, Facts::VaultDeletion(facts)) => deletion::of_vault(facts),
+        (Act::DeleteBackup { .. }, Facts::CloudDeletion(facts)) => deletion::of_cloud(facts, now),
+        (Act::ModifyBackupPolicy { .. }, Facts::PolicyChange(facts)) => policy::assess(facts),
+        (Act::CreateInstanceFromBackup { .. }, Facts::Clone(facts)) => clone::assess(facts, earlier, now),
+        _ => {
+            let message = format!("what was read is not about the {}; nothing was changed", act.noun());
+            return Err(Fault::new(Kind::Unexpected, "act.unsupported", message));
+        }
+    })
+}
+
+/// Whether facts are about a restore from that kind of source. Of one that cannot be done in place no source is read.
+fn is_from(facts: &CloudRestore, source: &Source) -> bool {
+    match (&facts.in_place, source) {
+        (Err(_), _) => true,
+        (Ok(in_place), Source::Backup { .. }) => matches!(in_place.source, CloudSource::Set(_)),
+        (Ok(in_place), Source::Moment { .. }) => matches!(in_place.source, CloudSource::Moment { .. }),
     }
 }
 

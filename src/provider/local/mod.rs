@@ -204,7 +204,8 @@ impl Provider for Local {
                 let backup_id = backup_id.clone();
                 self.inner.delete(permit, &backup_id).await.map(Carried::Done)
             }
-            Act::RestoreInstance { source: Source::Backup { backup_id }, .. } => {
+            // Nothing here can lock writes meanwhile: who agreed to a restore behind a write lock did not agree to one without.
+            Act::RestoreInstance { source: Source::Backup { backup_id }, write_fence: false } => {
                 let backup_id = backup_id.clone();
                 self.inner.start_restore(permit, &backup_id).await.map(Carried::Job)
             }
@@ -212,9 +213,9 @@ impl Provider for Local {
                 let backup_id = backup_id.clone();
                 self.inner.start_filling(permit, &backup_id).await.map(Carried::Job)
             }
-            Act::RestoreInstance { source: Source::Moment { .. }, .. }
-            | Act::ModifyBackupPolicy { .. }
-            | Act::CreateInstanceFromBackup { .. } => Err(permit.plan().unsupported()),
+            Act::RestoreInstance { .. } | Act::ModifyBackupPolicy { .. } | Act::CreateInstanceFromBackup { .. } => {
+                Err(permit.plan().unsupported())
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! Recovery: what a process that died left behind is found, reconciled, and said, at the next start of any process.
 
 use crate::model::fault::Fault;
-use crate::model::job::{JobKind, JobStatus};
+use crate::model::job::{JobKind, JobStatus, Unfinished};
 use crate::provider::jobs::Reconciled;
 use crate::provider::local::Inner;
 use crate::state::jobs::Orphan;
@@ -27,19 +27,24 @@ impl Inner {
     /// Reconciles one job. An error: not now.
     async fn reconcile(&self, orphan: &Orphan) -> Result<Reconciled, Fault> {
         let outcome = match orphan.job.kind {
-            JobKind::Backup | JobKind::Clone => self.reconcile_backup(&orphan.job).await,
+            JobKind::Backup | JobKind::Clone => self.reconcile_backup(&orphan.job).await.map_err(Unfinished::Failed),
             JobKind::Restore => self.reconcile_restore(orphan).await.map_err(|away| {
                 let stage = format!("its target cannot be asked yet ({})", away.message);
                 Fault::new(away.kind, away.code, stage).because(away)
             })?,
         };
-        if orphan.job.status != JobStatus::Failed {
-            return Ok(Reconciled::Ended(outcome));
-        }
+        let had_failed = orphan.job.status == JobStatus::Failed;
         Ok(match outcome {
-            // The job had ended before, with a code of its own.
-            Err(fault) => Reconciled::RolledBack { message: fault.message, hint: fault.hint },
-            Ok(message) => Reconciled::RolledBack { message, hint: orphan.job.hint.clone() },
+            // It had ended before, with a code of its own.
+            Ok(message) if had_failed => Reconciled::RolledBack { message, hint: orphan.job.hint.clone() },
+            Err(Unfinished::Failed(fault)) if had_failed => {
+                Reconciled::RolledBack { message: fault.message, hint: fault.hint }
+            }
+            Ok(message) => Reconciled::Ended(Ok(message)),
+            Err(Unfinished::Failed(fault)) => Reconciled::Ended(Err(fault)),
+            Err(Unfinished::RollbackPending(fault)) if had_failed => return Err(fault),
+            Err(Unfinished::RollbackPending(fault)) => Reconciled::RollbackPending(fault),
+            Err(detached @ Unfinished::Detached(_)) => return Err(detached.into_fault()),
         })
     }
 }

@@ -1,15 +1,16 @@
 //! Jobs on SQLite. Code reads a job's typed columns; the job's texts are written for people and never interpreted.
 
+use crate::guard::ledger::AuditRecord;
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, JobKind, JobStatus, Phase, RecoveryKind, StoredRecovery};
 use crate::state::jobs::{Begun, Changes, JobStore, NewJob, Orphan, not_found};
 use crate::state::liveness::NOBODY;
-use crate::state::sqlite::Sqlite;
 use crate::state::sqlite::database::{at, damaged, ms, signed, unsigned};
+use crate::state::sqlite::{Sqlite, ledger};
 use async_trait::async_trait;
 use jiff::Timestamp;
-use sqlx::Row as _;
 use sqlx::sqlite::{SqliteQueryResult, SqliteRow};
+use sqlx::{Row as _, Transaction};
 
 /// Stage of a job that has just been begun.
 const STARTING: &str = "starting";
@@ -71,6 +72,22 @@ impl Sqlite {
     /// Wakes those who wait for changes, once a statement has written.
     fn notify(&self, _: SqliteQueryResult) {
         self.changed.send_modify(|n| *n = n.wrapping_add(1));
+    }
+
+    /// Commits how a job ended, and the audit's line about that end where the row has changed.
+    async fn commit_end(
+        &self,
+        mut tx: Transaction<'_, sqlx::Sqlite>,
+        done: SqliteQueryResult,
+        audit: Option<AuditRecord>,
+    ) -> Result<bool, Fault> {
+        let changed = done.rows_affected() == 1;
+        if let Some(record) = audit.filter(|_| changed) {
+            ledger::append(&mut tx, record).await?;
+        }
+        tx.commit().await?;
+        self.notify(done);
+        Ok(changed)
     }
 }
 
@@ -175,13 +192,16 @@ impl JobStore for Sqlite {
         Ok(())
     }
 
-    async fn finish(&self, id: &str, outcome: Result<&str, &Fault>) -> Result<(), Fault> {
+    async fn finish(&self, id: &str, outcome: Result<&str, &Fault>, audit: Option<AuditRecord>) -> Result<bool, Fault> {
         let (status, failure, code, message, hint) = match outcome {
             Ok(message) => (JobStatus::Succeeded, "", "", message, ""),
             Err(fault) => {
                 (JobStatus::Failed, fault.kind.as_str(), fault.code, fault.message.as_str(), fault.hint.as_str())
             }
         };
+        // Asked before the only connection is taken.
+        let me = self.liveness.me().await?;
+        let mut tx = self.database.pool().await?.begin_with("BEGIN IMMEDIATE").await?;
         let done = sqlx::query(
             "UPDATE jobs SET status = ?1, stage = ?1, phase = ?2, code = ?3, message = ?4, hint = ?5, recovery = '', recovery_kind = '', finished_at = ?6, failure = ?7
              WHERE id = ?8 AND status = ?9 AND owner = ?10",
@@ -195,14 +215,21 @@ impl JobStore for Sqlite {
         .bind(failure)
         .bind(id)
         .bind(JobStatus::Running.as_str())
-        .bind(self.liveness.me().await?)
-        .execute(self.database.pool().await?)
+        .bind(me)
+        .execute(&mut *tx)
         .await?;
-        self.notify(done);
-        Ok(())
+        self.commit_end(tx, done, audit).await
     }
 
-    async fn fail_with_rollback_pending(&self, id: &str, fault: &Fault) -> Result<(), Fault> {
+    async fn fail_with_rollback_pending(
+        &self,
+        id: &str,
+        fault: &Fault,
+        audit: Option<AuditRecord>,
+    ) -> Result<bool, Fault> {
+        // Asked before the only connection is taken.
+        let me = self.liveness.me().await?;
+        let mut tx = self.database.pool().await?.begin_with("BEGIN IMMEDIATE").await?;
         let done = sqlx::query(
             "UPDATE jobs SET status = ?1, rollback_pending = recovery <> '', stage = CASE recovery WHEN '' THEN ?1 ELSE ?2 END,
              phase = ?3, owner = ?4, code = ?5, message = ?6, hint = ?7, finished_at = ?8, failure = ?9
@@ -219,26 +246,25 @@ impl JobStore for Sqlite {
         .bind(fault.kind.as_str())
         .bind(id)
         .bind(JobStatus::Running.as_str())
-        .bind(self.liveness.me().await?)
-        .execute(self.database.pool().await?)
+        .bind(me)
+        .execute(&mut *tx)
         .await?;
-        self.notify(done);
-        Ok(())
+        self.commit_end(tx, done, audit).await
     }
 
-    async fn reconciled(&self, id: &str, message: &str, hint: &str) -> Result<(), Fault> {
+    async fn reconciled(&self, id: &str, message: &str, hint: &str, audit: Option<AuditRecord>) -> Result<bool, Fault> {
+        let mut tx = self.database.pool().await?.begin_with("BEGIN IMMEDIATE").await?;
         let done = sqlx::query(
             "UPDATE jobs SET rollback_pending = 0, stage = status, message = ?, hint = ?, recovery = '', recovery_kind = ''
-             WHERE id = ? AND status = ?",
+             WHERE id = ? AND status = ? AND rollback_pending = 1",
         )
         .bind(message)
         .bind(hint)
         .bind(id)
         .bind(JobStatus::Failed.as_str())
-        .execute(self.database.pool().await?)
+        .execute(&mut *tx)
         .await?;
-        self.notify(done);
-        Ok(())
+        self.commit_end(tx, done, audit).await
     }
 
     async fn job(&self, id: &str) -> Result<Job, Fault> {

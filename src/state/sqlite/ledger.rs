@@ -7,7 +7,7 @@ use crate::state::sqlite::database::{at, ms};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Row as _, SqlitePool};
+use sqlx::{Row as _, SqliteConnection, SqlitePool};
 
 fn confirmation(row: &SqliteRow) -> Result<Confirmation, Fault> {
     let broken = |e: &dyn std::fmt::Display| {
@@ -97,17 +97,22 @@ impl Ledger for Sqlite {
     }
 
     async fn record(&self, r: AuditRecord) -> Result<(), Fault> {
-        sqlx::query("INSERT INTO audit (at, event, caller, instance_id, nonce, detail) VALUES (?, ?, ?, ?, ?, ?)")
-            .bind(ms(r.at))
-            .bind(r.event)
-            .bind(r.caller)
-            .bind(r.instance_id)
-            .bind(r.nonce)
-            .bind(r.detail)
-            .execute(self.database.pool().await?)
-            .await?;
-        Ok(())
+        append(&mut *self.database.pool().await?.acquire().await?, r).await
     }
+}
+
+/// Appends a line to the audit, on a connection that may be within a transaction.
+pub(super) async fn append(connection: &mut SqliteConnection, r: AuditRecord) -> Result<(), Fault> {
+    sqlx::query("INSERT INTO audit (at, event, caller, instance_id, nonce, detail) VALUES (?, ?, ?, ?, ?, ?)")
+        .bind(ms(r.at))
+        .bind(r.event)
+        .bind(r.caller)
+        .bind(r.instance_id)
+        .bind(r.nonce)
+        .bind(r.detail)
+        .execute(connection)
+        .await?;
+    Ok(())
 }
 
 /// Plans whose token may still be echoed, approved or not yet, newest first.

@@ -17,7 +17,11 @@ impl Flow<'_> {
     /// Asks the person, unless their yes is recorded already or the rules need none.
     pub(super) async fn ask(&self, echoed: Echoed, prechecks: Vec<Precheck>) -> Result<FlowState, Fault> {
         let (state, open) = (&self.call.app.state, &echoed.open);
-        let yes = match Yes::recorded(open).or_else(|| Yes::by_rules(self.rules)) {
+        let given = match Yes::recorded(open)? {
+            None => Yes::by_rules(open, self.rules)?,
+            recorded => recorded,
+        };
+        let yes = match given {
             Some(yes) => yes,
             None => {
                 let question = question(&open.plan, &all_warnings(&open.plan.warnings, &prechecks));

@@ -4,7 +4,7 @@ use super::reply::{Guarded, GuardedStatus, shown};
 use super::{Echoed, Flow, FlowState};
 use crate::guard::assess::{assess, safety_backup};
 use crate::guard::check::{Precheck, Status, blocked};
-use crate::guard::ledger::ConfirmationStatus;
+use crate::guard::ledger::{Confirmation, ConfirmationStatus};
 use crate::guard::person::Yes;
 use crate::guard::{permit, token};
 use crate::model::fault::Fault;
@@ -49,13 +49,9 @@ impl Flow<'_> {
         }
     }
 
-    /// Looks again before the person is asked: a plan that no longer holds must not cost them a question.
+    /// Looks again before the person is asked: what no longer holds must not cost them a question.
     pub(super) async fn look_before_asking(&self, mut echoed: Echoed) -> Result<FlowState, Fault> {
-        if let Some(planned) = echoed.open.plan.safety.clone() {
-            let provider = &self.call.app.provider;
-            let waiting = provider.safety_status(self.instance_id, &planned.job_id, &planned.backup_id).await?;
-            echoed.safety = Some(safety_backup(&self.wait_for_safety(waiting).await?));
-        }
+        echoed.safety = self.look_at_safety(&echoed.open).await?;
         match self.look(&echoed).await? {
             Look::Holds(prechecks) => Ok(FlowState::Holds(echoed, prechecks)),
             Look::Changed(changes) => self.withdraw(&echoed, changes).await,
@@ -63,8 +59,10 @@ impl Flow<'_> {
         }
     }
 
-    /// Looks again after the yes. The person may have taken minutes, and their yes is to the facts they saw.
-    pub(super) async fn look_after_yes(&self, echoed: Echoed, yes: Yes) -> Result<FlowState, Fault> {
+    /// Looks again after the yes. The person may have taken minutes: what they agreed to must still be what there is.
+    pub(super) async fn look_after_yes(&self, mut echoed: Echoed, yes: Yes) -> Result<FlowState, Fault> {
+        // What undoes the act may have been removed while the person thought.
+        echoed.safety = self.look_at_safety(&echoed.open).await?;
         match self.look(&echoed).await? {
             Look::Holds(_) => Ok(FlowState::Agreed(echoed.open, yes)),
             Look::Changed(changes) => self.withdraw(&echoed, changes).await,
@@ -72,13 +70,21 @@ impl Flow<'_> {
         }
     }
 
-    /// Reads and assesses the facts again, and compares them with the plan's.
+    /// The check of the plan's safety backup as it is now, where the plan has one.
+    async fn look_at_safety(&self, open: &Confirmation) -> Result<Option<Precheck>, Fault> {
+        let Some(planned) = &open.plan.safety else { return Ok(None) };
+        let provider = &self.call.app.provider;
+        let found = provider.safety_status(self.instance_id, &planned.job_id, &planned.backup_id).await?;
+        Ok(Some(safety_backup(&self.wait_for_safety(found).await?)))
+    }
+
+    /// Looks again at all that the plan was made of.
     async fn look(&self, echoed: &Echoed) -> Result<Look, Fault> {
         let Echoed { open, token, safety } = echoed;
         let plan = &open.plan;
         let reading = self.call.app.provider.facts(&plan.instance_id, &plan.act, Some(plan));
         let facts = with_progress(self.call, "pre-checks", reading).await?;
-        let mut now = assess(&facts, Some(plan.earlier()), self.rules, Timestamp::now());
+        let mut now = assess(&plan.act, &facts, Some(plan.earlier()), self.rules, Timestamp::now())?;
         let changes = plan.changes(&now, self.rules);
         if !changes.is_empty() {
             return Ok(Look::Changed(changes));

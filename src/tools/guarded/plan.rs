@@ -40,7 +40,7 @@ impl Flow<'_> {
         let provider = &call.app.provider;
         provider.capabilities(id).await?.need(&act.needs())?;
         let facts = with_progress(call, "pre-checks", provider.facts(id, act, None)).await?;
-        let mut assessment = assess(&facts, None, rules, Timestamp::now());
+        let mut assessment = assess(act, &facts, None, rules, Timestamp::now())?;
         let mut prechecks = std::mem::take(&mut assessment.checks);
         if blocked(&prechecks) {
             return self.blocked(None, &prechecks, assessment.alternative).await;
@@ -58,10 +58,10 @@ impl Flow<'_> {
             safety = Some(taken);
         }
         let mut plan = Plan::new(act.clone(), id, assessment, &prechecks, safety.as_ref(), rules);
-        if safety.is_some() {
+        if safety.is_some() && plan.preconditions.may_change_by_safety_backup() {
             // Changes that our own safety backup caused do not void the plan. The count of writes stays the one read before the backup.
             let again = provider.facts(id, act, Some(&plan)).await?;
-            let again = assess(&again, Some(plan.earlier()), rules, Timestamp::now());
+            let again = assess(act, &again, Some(plan.earlier()), rules, Timestamp::now())?;
             plan.preconditions.after_safety_backup(&again.preconditions);
         }
         let now = Timestamp::now();

@@ -4,7 +4,7 @@
 use crate::guard::flow::Silent;
 use async_trait::async_trait;
 use jiff::Timestamp;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -12,6 +12,7 @@ use tair_backup_mcp::config::Config;
 use tair_backup_mcp::guard::act::{Act, PolicyChange};
 use tair_backup_mcp::guard::assess::Assessment;
 use tair_backup_mcp::guard::facts::Facts;
+use tair_backup_mcp::guard::facts::backup::VaultDeletion;
 use tair_backup_mcp::guard::facts::restore::{
     DirectRestore, MethodReason, NotReady, SafetyFacts, SafetyStatus, SetLook, SourceFacts, TargetFacts,
 };
@@ -73,7 +74,7 @@ fn passing() -> DirectRestore {
 
 /// A provider that reports the facts it is given, checks nothing, and counts how often it overwrites.
 struct Careless {
-    facts: DirectRestore,
+    facts: Facts,
     safety: SafetyStatus,
     overwritten: AtomicU32,
 }
@@ -131,7 +132,7 @@ impl Provider for Careless {
         Ok(Capabilities::all())
     }
     async fn facts(&self, _: &str, _: &Act, _: Option<&Plan>) -> Result<Facts, Fault> {
-        Ok(Facts::DirectRestore(Box::new(self.facts.clone())))
+        Ok(self.facts.clone())
     }
     async fn safety_backup(&self, _: &str, _: &Assessment) -> Result<SafetyFacts, Fault> {
         self.safety_status("", "", "b-2").await
@@ -153,6 +154,13 @@ impl Provider for Careless {
 /// Restores with that provider, by two calls, under rules that need no person. Status, the whole of the last reply, and how
 /// often the provider overwrote anything.
 async fn restore(facts: DirectRestore, safety: SafetyStatus) -> (String, String, u32) {
+    let (replies, overwritten) = run(Facts::DirectRestore(Box::new(facts)), safety).await;
+    let reply = replies.unwrap();
+    (reply["status"].as_str().unwrap().to_owned(), reply.to_string(), overwritten)
+}
+
+/// The last reply, or the code of the fault, and how often anything was overwritten.
+async fn run(facts: Facts, safety: SafetyStatus) -> (Result<Value, &'static str>, u32) {
     let home = TempDir::new().unwrap();
     let file = home.path().join("config.toml");
     std::fs::write(&file, "[guard]\nconfirmation = \"token\"\n").unwrap();
@@ -165,13 +173,16 @@ async fn restore(facts: DirectRestore, safety: SafetyStatus) -> (String, String,
     let mut reply = json!(null);
     for _ in 0..2 {
         let outcome = tools::run(&call, "restore_instance", arguments.clone()).await;
-        let Ok(Outcome::Reply { json, .. }) = outcome else { panic!("no reply") };
+        let json = match outcome {
+            Ok(Outcome::Reply { json, .. }) => json,
+            Ok(Outcome::AskPerson { .. }) => panic!("nobody defers here"),
+            Err(fault) => return (Err(fault.code), provider.overwritten.load(Ordering::Relaxed)),
+        };
         arguments["confirmation_token"] = json["confirmation_token"].clone();
         reply = json;
     }
     assert!(!app.state.audit(None, 50).await.unwrap().is_empty());
-    let status = reply["status"].as_str().unwrap().to_owned();
-    (status, reply.to_string(), provider.overwritten.load(Ordering::Relaxed))
+    (Ok(reply), provider.overwritten.load(Ordering::Relaxed))
 }
 
 fn whole() -> SafetyStatus {
@@ -216,4 +227,24 @@ async fn a_provider_that_forgets_its_checks_cannot_restore() {
     }
     let (status, reply, overwritten) = restore(passing(), SafetyStatus::Failed("no room".into())).await;
     assert_eq!((status.as_str(), overwritten), ("blocked", 0), "{reply}");
+}
+
+/// Facts of another kind have other mandatory checks, which a restore would pass: they are no answer to what was asked.
+#[tokio::test]
+async fn facts_about_another_act_are_no_answer() {
+    let others = || VaultDeletion {
+        mode: Mode::Manual,
+        sha256: "c".repeat(64),
+        taken_at: Timestamp::now(),
+        keys: 12,
+        rdb_bytes: 1,
+        others: 3,
+    };
+    let mut another_set = passing();
+    another_set.source.backup_id = "b-9".into();
+    for facts in [Facts::VaultDeletion(others()), Facts::DirectRestore(Box::new(another_set))] {
+        let shown = format!("{facts:?}");
+        let (reply, overwritten) = run(facts, whole()).await;
+        assert_eq!((reply.unwrap_err(), overwritten), ("act.unsupported", 0), "{shown}");
+    }
 }

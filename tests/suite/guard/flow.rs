@@ -222,8 +222,9 @@ fn open(nonce: &str, minutes: i64) -> Confirmation {
     }
 }
 
-fn yes() -> Yes {
-    match typed_answer(&plan(), "orders", Channel::Terminal) {
+/// The yes to a confirmation's plan.
+fn yes(open: &Confirmation) -> Yes {
+    match typed_answer(&open.plan, &open.plan.instance_id, Channel::Terminal) {
         Answer::Yes(yes) => yes,
         other => panic!("{other:?}"),
     }
@@ -245,7 +246,7 @@ fn one_token_makes_one_permit() {
                     // Opened before, so that all of them only redeem.
                     assert!(store.find("nonce").await.unwrap().is_some());
                     start.wait();
-                    permit::redeem(&store, &open("nonce", 15), yes())
+                    permit::redeem(&store, &open("nonce", 15), yes(&open("nonce", 15)))
                         .await
                         .map(|p| p.human_verified())
                         .map_err(|f| f.code)
@@ -274,7 +275,7 @@ async fn statuses_outlive_a_restart_and_only_open_or_approved_become_a_permit() 
         store.open(&of(nonce, 15)).await.unwrap();
     }
     store.open(&of("expired", -1)).await.unwrap();
-    permit::redeem(&store, &of("redeemed", 15), yes()).await.unwrap();
+    permit::redeem(&store, &of("redeemed", 15), yes(&of("redeemed", 15))).await.unwrap();
     for (nonce, to) in [
         ("declined", ConfirmationStatus::Declined),
         ("superseded", ConfirmationStatus::Superseded),
@@ -288,13 +289,45 @@ async fn statuses_outlive_a_restart_and_only_open_or_approved_become_a_permit() 
     assert_eq!(store.key().await.unwrap().0, key);
     assert_eq!(store.find("open").await.unwrap().unwrap().plan, of("open", 15).plan);
     for nonce in ["redeemed", "declined", "superseded", "expired", "never"] {
-        assert_eq!(code(permit::redeem(&store, &of(nonce, 15), yes()).await), "confirm.used", "{nonce}");
+        assert_eq!(code(permit::redeem(&store, &of(nonce, 15), yes(&of(nonce, 15))).await), "confirm.used", "{nonce}");
     }
     for nonce in ["open", "approved"] {
-        permit::redeem(&store, &of(nonce, 15), yes()).await.unwrap();
+        permit::redeem(&store, &of(nonce, 15), yes(&of(nonce, 15))).await.unwrap();
     }
-    assert!(Yes::recorded(&store.find("open").await.unwrap().unwrap()).is_none());
-    assert!(Yes::by_rules(plan().rules).is_none());
+    assert!(Yes::recorded(&store.find("open").await.unwrap().unwrap()).unwrap().is_none());
+    assert!(Yes::by_rules(&open("nonce", 15), plan().rules).unwrap().is_none());
+}
+
+/// A permit is for what the ledger holds, by a yes to that: neither an altered confirmation nor a yes to another makes one, and
+/// neither costs the token.
+#[tokio::test]
+async fn a_permit_is_for_what_was_recorded() {
+    let dir = TempDir::new().unwrap();
+    let store = Sqlite::new(dir.path());
+    let mut carts = open("carts", 15);
+    carts.plan.instance_id = "carts".into();
+    let mut approved = open("approved", 15);
+    approved.status = ConfirmationStatus::Approved;
+    for confirmation in [open("one", 15), carts.clone(), approved.clone()] {
+        store.open(&confirmation).await.unwrap();
+    }
+    let altered = |change: fn(&mut Confirmation)| {
+        let mut other = open("one", 15);
+        change(&mut other);
+        other
+    };
+    for other in [
+        altered(|c| c.plan.act = Act::DeleteBackup { backup_id: "b-2".into() }),
+        altered(|c| c.plan.instance_id = "carts".into()),
+        altered(|c| c.plan.warnings.clear()),
+        altered(|c| c.caller = "other".into()),
+    ] {
+        assert_eq!(code(permit::redeem(&store, &other, yes(&other)).await), "confirm.mismatch", "{other:?}");
+    }
+    for other in [yes(&carts), Yes::recorded(&approved).unwrap().unwrap(), Yes::delegated(&approved).unwrap()] {
+        assert_eq!(code(permit::redeem(&store, &open("one", 15), other).await), "confirm.mismatch");
+    }
+    permit::redeem(&store, &open("one", 15), yes(&open("one", 15))).await.unwrap();
 }
 
 /// Rows 16 and 19: text from outside is shown in the question without control or bidirectional characters, on one line,
@@ -338,12 +371,12 @@ async fn one_permit_withdraws_the_instances_other_plans() {
     for confirmation in [open("first", 15), open("second", 15), elsewhere] {
         store.open(&confirmation).await.unwrap();
     }
-    permit::redeem(&store, &open("first", 15), yes()).await.unwrap();
+    permit::redeem(&store, &open("first", 15), yes(&open("first", 15))).await.unwrap();
     let status = async |nonce: &str| store.find(nonce).await.unwrap().unwrap().status;
     assert_eq!(status("first").await, ConfirmationStatus::Redeemed);
     assert_eq!(status("second").await, ConfirmationStatus::Superseded);
     assert_eq!(status("elsewhere").await, ConfirmationStatus::Open);
-    assert_eq!(code(permit::redeem(&store, &open("second", 15), yes()).await), "confirm.used");
+    assert_eq!(code(permit::redeem(&store, &open("second", 15), yes(&open("second", 15))).await), "confirm.used");
 }
 
 /// Row 4: only the instance id, typed, is a yes.

@@ -185,6 +185,45 @@ async fn a_busy_instance_does_not_burn_the_token() {
     assert_eq!(redis.digest(), good);
 }
 
+/// A person who says yes after somebody has removed all that would undo the restore.
+struct Without<'a> {
+    bench: &'a Bench,
+    safety: &'a str,
+}
+
+#[async_trait]
+impl Person for Without<'_> {
+    fn puts_the_question(&self) -> bool {
+        true
+    }
+
+    async fn ask(&self, open: &Confirmation, _: &str) -> Asked {
+        std::fs::remove_dir_all(self.bench.home().join("vault/orders").join(self.safety)).unwrap();
+        Asked::Answered(typed_answer(&open.plan, "orders", Channel::Elicitation))
+    }
+}
+
+/// A restore whose safety backup is removed while the question is open does not begin: nothing could undo it.
+#[tokio::test]
+async fn a_safety_backup_that_is_removed_meanwhile() {
+    let redis = Redis::start("redis-7.0", &[]);
+    redis.fill(0, 1);
+    let bench = Bench::new(&format!("[[instance]]\nid = \"orders\"\nurl = \"{}\"\n", redis.url()));
+    let backup = bench.backup();
+    redis.run(&["SET", "marker", "written since"]);
+    let before = redis.digest();
+    let app = app(&bench);
+    let nobody = crate::guard::flow::Typist { typed: "", asked: 0.into() };
+    let planned = restore(&app, &nobody, json!({ "instance_id": "orders", "backup_id": backup })).await;
+    let token = text(&planned["confirmation_token"]);
+    let safety = app.state.waiting().await.unwrap().remove(0).plan.safety.unwrap().backup_id;
+    let echo = json!({ "instance_id": "orders", "backup_id": backup, "confirmation_token": token });
+    let stopped = restore(&app, &Without { bench: &bench, safety: &safety }, echo).await;
+    assert_eq!((&stopped["status"], &stopped["code"]), (&"blocked".into(), &"precheck.blocked".into()), "{stopped}");
+    assert!(text(&stopped["message"]).contains("safety_backup"), "{stopped}");
+    assert_eq!(redis.digest(), before);
+}
+
 /// With a replica configured as the source, backups come from the replica, and restore; but no such backup counts as a
 /// safety backup, for a replica may lag: that one is taken from the instance itself.
 #[test]

@@ -165,7 +165,7 @@ impl Ours {
         rules: Rules,
     ) -> Assessment {
         let facts = self.run(self.provider().facts(ID, act, earlier)).unwrap();
-        assess(&facts, earlier.map(Plan::earlier), rules, jiff::Timestamp::now())
+        assess(act, &facts, earlier.map(Plan::earlier), rules, jiff::Timestamp::now()).unwrap()
     }
 
     pub(crate) fn provider(&self) -> &dyn Provider {

@@ -4,6 +4,10 @@
 use crate::support::{Bench, Dice, Redis, finish, text, wait};
 use serde_json::Value;
 use std::time::{Duration, Instant};
+use tair_backup_mcp::guard::grant::Orphaned;
+use tair_backup_mcp::model::job::{Job, JobKind, JobStatus, RecoveryKind, StoredRecovery};
+use tair_backup_mcp::state::jobs::{Begun, JobStore as _, NewJob};
+use tair_backup_mcp::state::sqlite::Sqlite;
 
 const POINTS: u32 = 12;
 /// How much earlier to aim after a kill that came when the work was done.
@@ -280,6 +284,13 @@ fn target_killed_during_restore_and_away() {
     assert!(text(&seen["message"]).contains("restarted since"), "{seen}");
     assert_as_before(&target, "reconciled");
     assert_eq!(target.digest(), saved);
+    // However often it is looked at, it began, failed and was rolled back once.
+    bench.jobs();
+    let audit = bench.run(&["audit", "--json"]).out;
+    let lines = audit.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let of_job = lines.filter(|line| text(&line["detail"]).contains(&text(&failed["job_id"])));
+    let events: Vec<String> = of_job.map(|line| text(&line["event"])).collect();
+    assert_eq!(events, ["restore.started", "restore.failed", "restore.rolled_back"], "{audit}");
     let done = bench.restore(&backup);
     assert_eq!(done.code, 0, "{done:?}");
 }
@@ -356,4 +367,46 @@ fn many_processes_on_a_fresh_home() {
     println!("{} backups by 6 processes", ids.len());
     assert!(ids.len() < 6, "{ids:?}");
     assert_reconciled(&bench, "at the end");
+}
+
+/// Nobody knows what a restore did whose recovery record cannot be read: the job waits for a person with its record, instead of
+/// being called over.
+#[tokio::test]
+async fn a_damaged_recovery_record_is_kept() {
+    let redis = Redis::start("redis-7.0", &[]);
+    let bench = Bench::unattended(&redis);
+    let dying = Sqlite::new(&bench.home());
+    let new = NewJob {
+        id: "rj-1",
+        provider: "local",
+        kind: JobKind::Restore,
+        instance_id: "orders",
+        backup_id: "b-1",
+        exclusive: true,
+        caller: "agent",
+        confirmation: "0a1b",
+    };
+    let Begun::Started(begun) = dying.begin(new).await.unwrap() else { panic!("a job") };
+    let record = StoredRecovery { kind: RecoveryKind::LocalRestore, json: "{\"back\":".into() };
+    // Such a record gives the right to roll back, and to nothing else.
+    let orphaned = Orphaned::of(&begun, &record).unwrap();
+    assert!(orphaned.roll_back().is_ok());
+    assert_eq!(orphaned.repeat_order().unwrap_err().code, "act.unsupported");
+    let another = StoredRecovery { kind: RecoveryKind::CloudClone, ..record.clone() };
+    assert_eq!(Orphaned::of(&begun, &another).unwrap_err().code, "act.unsupported");
+    let over = Job { status: JobStatus::Succeeded, ..begun.clone() };
+    assert_eq!(Orphaned::of(&over, &record).unwrap_err().code, "act.unsupported");
+    dying.save_recovery(&begun.id, &record).await.unwrap();
+    drop(dying);
+    for _ in 0..2 {
+        let jobs = bench.jobs();
+        let seen = job(&jobs, "rj-1");
+        assert_eq!((&seen["status"], &seen["code"]), (&"failed".into(), &"state.damaged".into()), "{seen}");
+        assert!(text(&seen["stage"]).contains("rollback pending"), "{seen}");
+        assert!(text(&seen["hint"]).contains("INFO replication"), "{seen}");
+    }
+    let audit = bench.run(&["audit", "--json"]).out;
+    assert_eq!(audit.matches("restore.failed").count(), 1, "{audit}");
+    let kept = Sqlite::new(&bench.home()).adopt("local").await.unwrap().remove(0);
+    assert_eq!(kept.recovery, Some(record));
 }

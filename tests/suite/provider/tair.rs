@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tair_backup_mcp::config::ConfirmationPolicy;
-use tair_backup_mcp::guard::act::{CloneOrder, PolicyChange, Source};
+use tair_backup_mcp::guard::act::{Act, CloneOrder, PolicyChange, Source};
 use tair_backup_mcp::guard::assess::assess;
 use tair_backup_mcp::guard::check::{CheckName, Status};
 use tair_backup_mcp::guard::facts::restore::{CloudRestore, CloudSource, InPlace, MeasuredWrites};
@@ -343,7 +343,9 @@ fn moments_are_judged() {
             }),
         }));
         let rules = Rules { confirmation: ConfirmationPolicy::Person, max_writes_per_second: most };
-        let checks = assess(&facts, None, rules, now).checks;
+        let source = Source::Moment { restore_time: time, time_shift: shift, filter_key: None };
+        let act = Act::RestoreInstance { source, write_fence };
+        let checks = assess(&act, &facts, None, rules, now).unwrap().checks;
         checks.into_iter().find(|c| c.name == check).unwrap().status
     };
     let restore = |time: &str, start| judged(CheckName::RestoreTime, at(time), None, start, 0.0, 0.0, false);

@@ -39,6 +39,7 @@ promises! {
     a_job_remembers_who_asked,
     a_job_goes_from_phase_to_phase_and_ends_once,
     a_failed_job_keeps_its_record_until_it_is_reconciled,
+    a_job_ends_once_in_the_audit,
     a_pending_rollback_keeps_other_restores_out,
     a_dead_owners_jobs_are_handed_to_exactly_one,
     what_is_released_is_adopted_again,
@@ -80,7 +81,7 @@ async fn one_exclusive_job_an_instance(place: &impl Place) {
     // Another instance is free, and what is not exclusive runs beside.
     started(&two, new("rj-2", JobKind::Restore, "carts")).await;
     started(&two, NewJob { exclusive: false, ..new("bj-3", JobKind::Backup, "orders") }).await;
-    one.finish("bj-1", Ok("done")).await.unwrap();
+    one.finish("bj-1", Ok("done"), None).await.unwrap();
     started(&two, new("rj-3", JobKind::Restore, "orders")).await;
     assert_eq!(one.jobs(Some("orders")).await.unwrap().len(), 3);
     assert_eq!(one.jobs(None).await.unwrap().len(), 4);
@@ -107,17 +108,17 @@ async fn a_job_goes_from_phase_to_phase_and_ends_once(place: &impl Place) {
     assert_eq!((job.phase, job.stage.as_str(), job.done, job.total), (Phase::Working, "receiving", 7, 10));
     assert_eq!((job.backup_id.as_str(), job.finished_at), ("b-2", None));
     store.save_recovery("bj-1", &record()).await.unwrap();
-    store.finish("bj-1", Ok("10 keys")).await.unwrap();
-    // A late call changes nothing.
+    store.finish("bj-1", Ok("10 keys"), None).await.unwrap();
+    // Whoever comes late changes nothing.
     store.progress("bj-1", Phase::Working, "late", 1, 1).await.unwrap();
-    store.finish("bj-1", Err(&fault())).await.unwrap();
-    store.fail_with_rollback_pending("bj-1", &fault()).await.unwrap();
+    store.finish("bj-1", Err(&fault()), None).await.unwrap();
+    store.fail_with_rollback_pending("bj-1", &fault(), None).await.unwrap();
     let job = place.open().job("bj-1").await.unwrap();
     assert_eq!((job.status, job.phase, job.stage.as_str()), (JobStatus::Succeeded, Phase::Ended, "succeeded"));
     assert_eq!((job.message.as_str(), job.code.as_str(), job.rollback_pending), ("10 keys", "", false));
     assert!(job.finished_at.is_some() && !job.needs_reconciliation());
     started(&store, new("bj-2", JobKind::Backup, "orders")).await;
-    store.finish("bj-2", Err(&fault())).await.unwrap();
+    store.finish("bj-2", Err(&fault()), None).await.unwrap();
     let job = store.job("bj-2").await.unwrap();
     assert_eq!((job.status, job.stage.as_str(), job.code.as_str()), (JobStatus::Failed, "failed", "restore.failed"));
     assert_eq!((job.message.as_str(), job.hint.as_str()), ("the target is away", "Bring it back."));
@@ -127,36 +128,56 @@ async fn a_failed_job_keeps_its_record_until_it_is_reconciled(place: &impl Place
     let store = place.open();
     started(&store, new("rj-1", JobKind::Restore, "orders")).await;
     store.save_recovery("rj-1", &record()).await.unwrap();
-    store.fail_with_rollback_pending("rj-1", &fault()).await.unwrap();
+    store.fail_with_rollback_pending("rj-1", &fault(), None).await.unwrap();
     let job = store.job("rj-1").await.unwrap();
     assert_eq!((job.status, job.stage.as_str()), (JobStatus::Failed, "failed; rollback pending"));
     assert!(job.rollback_pending && job.needs_reconciliation() && job.finished_at.is_some(), "{job:?}");
     // The process that gave it up may be the one to adopt it.
     let orphan = store.adopt("local").await.unwrap().remove(0);
     assert_eq!((orphan.job.id.as_str(), orphan.recovery), ("rj-1", Some(record())));
-    store.reconciled("rj-1", "taken off", "Plan again.").await.unwrap();
+    store.reconciled("rj-1", "taken off", "Plan again.", None).await.unwrap();
     let job = store.job("rj-1").await.unwrap();
     assert_eq!((job.status, job.stage.as_str(), job.code.as_str()), (JobStatus::Failed, "failed", "restore.failed"));
     assert_eq!((job.message.as_str(), job.hint.as_str()), ("taken off", "Plan again."));
     assert!(!job.needs_reconciliation() && place.open().adopt("local").await.unwrap().is_empty());
     // A job without a recovery record left nothing to roll back.
     started(&store, new("rj-2", JobKind::Restore, "orders")).await;
-    store.fail_with_rollback_pending("rj-2", &fault()).await.unwrap();
+    store.fail_with_rollback_pending("rj-2", &fault(), None).await.unwrap();
     let job = store.job("rj-2").await.unwrap();
     assert!(job.stage == "failed" && !job.needs_reconciliation(), "{job:?}");
+}
+
+/// The audit's line about an end comes with that end: whoever ends or reconciles a job that has ended, or is reconciled, adds none.
+async fn a_job_ends_once_in_the_audit(place: &impl Place) {
+    let store = place.open();
+    let line = |event: &str| Some(AuditRecord::now(event, "agent", "orders", "detail"));
+    started(&store, new("rj-1", JobKind::Restore, "orders")).await;
+    assert!(store.finish("rj-1", Ok("10 keys"), line("first")).await.unwrap());
+    assert!(!store.finish("rj-1", Ok("10 keys"), line("late")).await.unwrap());
+    assert!(!store.fail_with_rollback_pending("rj-1", &fault(), line("late")).await.unwrap());
+    assert!(!store.reconciled("rj-1", "", "", line("late")).await.unwrap());
+    started(&store, new("rj-2", JobKind::Restore, "orders")).await;
+    store.save_recovery("rj-2", &record()).await.unwrap();
+    assert!(!store.reconciled("rj-2", "", "", line("early")).await.unwrap());
+    assert!(store.fail_with_rollback_pending("rj-2", &fault(), line("second")).await.unwrap());
+    assert!(!store.finish("rj-2", Err(&fault()), line("late")).await.unwrap());
+    assert!(store.reconciled("rj-2", "taken off", "", line("third")).await.unwrap());
+    assert!(!store.reconciled("rj-2", "taken off", "", line("late")).await.unwrap());
+    let events: Vec<String> = place.open().audit(None, 99).await.unwrap().into_iter().map(|r| r.event).collect();
+    assert_eq!(events, ["first", "second", "third"]);
 }
 
 async fn a_pending_rollback_keeps_other_restores_out(place: &impl Place) {
     let store = place.open();
     started(&store, new("rj-1", JobKind::Restore, "orders")).await;
     store.save_recovery("rj-1", &record()).await.unwrap();
-    store.fail_with_rollback_pending("rj-1", &fault()).await.unwrap();
+    store.fail_with_rollback_pending("rj-1", &fault(), None).await.unwrap();
     let refused = store.begin(new("rj-2", JobKind::Restore, "orders")).await.unwrap_err();
     assert_eq!(refused.code, "restore.unsettled", "{refused:?}");
     assert!(refused.message.contains("rj-1"), "{refused:?}");
     started(&store, new("bj-1", JobKind::Backup, "orders")).await;
-    store.finish("bj-1", Ok("")).await.unwrap();
-    store.reconciled("rj-1", "", "").await.unwrap();
+    store.finish("bj-1", Ok(""), None).await.unwrap();
+    store.reconciled("rj-1", "", "", None).await.unwrap();
     started(&store, new("rj-3", JobKind::Restore, "orders")).await;
 }
 
@@ -195,13 +216,13 @@ async fn what_is_released_is_adopted_again(place: &impl Place) {
     assert_eq!(store.adopt("local").await.unwrap().len(), 1);
     // A failed one stays failed, and says why its rollback is pending.
     store.save_recovery("rj-1", &record()).await.unwrap();
-    store.fail_with_rollback_pending("rj-1", &fault()).await.unwrap();
+    store.fail_with_rollback_pending("rj-1", &fault(), None).await.unwrap();
     store.release("rj-1", Phase::Interrupted, "failed; rollback pending; away").await.unwrap();
     let job = store.job("rj-1").await.unwrap();
     assert_eq!((job.status, job.phase), (JobStatus::Failed, Phase::Ended));
     assert!(job.stage.ends_with("away") && job.needs_reconciliation(), "{job:?}");
     // What has ended is nobody's to release.
-    store.reconciled("rj-1", "", "").await.unwrap();
+    store.reconciled("rj-1", "", "", None).await.unwrap();
     store.release("rj-1", Phase::Interrupted, "late").await.unwrap();
     assert_eq!(store.job("rj-1").await.unwrap().stage, "failed");
 }
@@ -215,15 +236,15 @@ async fn what_is_adopted_is_the_adopters_alone(place: &impl Place) {
     next.save_recovery("rj-1", &record()).await.unwrap();
     late.progress("rj-1", Phase::Working, "late", 1, 2).await.unwrap();
     late.save_recovery("rj-1", &StoredRecovery { json: "{}".into(), ..record() }).await.unwrap();
-    late.finish("rj-1", Ok("late")).await.unwrap();
-    late.fail_with_rollback_pending("rj-1", &fault()).await.unwrap();
+    late.finish("rj-1", Ok("late"), None).await.unwrap();
+    late.fail_with_rollback_pending("rj-1", &fault(), None).await.unwrap();
     late.release("rj-1", Phase::Detached, "late").await.unwrap();
     let job = late.job("rj-1").await.unwrap();
     assert_eq!((job.status, job.phase), (JobStatus::Running, Phase::Interrupted));
     assert!(job.stage == "interrupted" && place.open().adopt("local").await.unwrap().is_empty(), "{job:?}");
     next.release("rj-1", Phase::Interrupted, "interrupted; away").await.unwrap();
     assert_eq!(next.adopt("local").await.unwrap()[0].recovery, Some(record()));
-    next.finish("rj-1", Ok("ended")).await.unwrap();
+    next.finish("rj-1", Ok("ended"), None).await.unwrap();
     assert_eq!(late.job("rj-1").await.unwrap().message, "ended");
 }
 
@@ -240,10 +261,10 @@ async fn a_set_is_in_the_making_until_its_job_has_ended(place: &impl Place) {
     drop(dying);
     assert_eq!(sets().await, (vec!["b-1".to_owned()], vec![]));
     assert_eq!(next.adopt("local").await.unwrap().len(), 2);
-    next.finish("bj-1", Err(&fault())).await.unwrap();
+    next.finish("bj-1", Err(&fault()), None).await.unwrap();
     assert_eq!(sets().await, (vec![], vec!["b-1".to_owned()]));
     started(&next, NewJob { backup_id: "b-3", ..new("bj-3", JobKind::Backup, "orders") }).await;
-    next.finish("bj-3", Ok("")).await.unwrap();
+    next.finish("bj-3", Ok(""), None).await.unwrap();
     started(&next, NewJob { backup_id: "b-2", ..new("rj-1", JobKind::Restore, "orders") }).await;
     assert_eq!(sets().await, (vec![], vec!["b-1".to_owned()]));
 }

@@ -14,7 +14,7 @@ use tair_backup_mcp::tair::error::TairError;
 use tair_backup_mcp::tair::incoming::Incoming;
 use tair_backup_mcp::tair::limiter::Limiter;
 use tair_backup_mcp::tair::verify::verify;
-use tair_backup_mcp::tair::wire::backups::{CreateBackup, DescribeBackups};
+use tair_backup_mcp::tair::wire::backups::{CreateBackup, DeleteBackup, DescribeBackups};
 use tair_backup_mcp::tair::wire::clusters::DescribeClusterBackupList;
 use tair_backup_mcp::tair::wire::instances::DescribeInstances;
 use tair_backup_mcp::tair::wire::policy::DescribeBackupPolicy;
@@ -513,4 +513,20 @@ async fn a_write_on_a_used_connection_is_sent_once() {
     client.call(&policy()).await.unwrap();
     assert!(client.call(&backup()).await.unwrap_err().is_uncertain());
     assert_eq!((*requests.lock().unwrap(), *connections.lock().unwrap()), (2, 1));
+}
+
+/// The right to delete one set deletes no other, neither of the instance nor elsewhere: nothing is sent.
+#[test]
+fn a_deletion_is_of_the_set_that_was_granted() {
+    let place = crate::vault::Place::new();
+    let set = place.set("b-20260101T000000Z-aaaaaa");
+    let client = Client::with(config("http://127.0.0.1:1"), &keys(), HASTE).unwrap();
+    let delete = |instance_id: &str, backup_id: &str| {
+        let request = DeleteBackup { instance_id: instance_id.into(), backup_id: backup_id.into() };
+        place.run(client.granted(crate::vault::expired(&set)).call(&request)).unwrap_err()
+    };
+    assert!(matches!(delete("orders", "b-2"), TairError::NotGranted { .. }));
+    assert!(matches!(delete("carts", &set.id), TairError::NotGranted { .. }));
+    // What was granted goes out, to nobody here.
+    assert!(matches!(delete("orders", &set.id), TairError::Unreachable { .. }));
 }

@@ -3,6 +3,7 @@
 use super::{Made, Place, RDB, expired, metadata};
 use jiff::Timestamp;
 use std::io::{self, Read};
+use tair_backup_mcp::guard::grant::Expired;
 use tair_backup_mcp::model::backup::{BackupSet, Mode, Origin};
 use tair_backup_mcp::model::fault::Kind;
 use tair_backup_mcp::vault::ingest::{IngestError, Metadata};
@@ -132,6 +133,9 @@ fn deletion() {
     let other = BackupSet { instance_id: "payments".into(), ..set.clone() };
     let fault = place.run(place.vault.delete(expired(&other), "orders", ID)).unwrap_err();
     assert_eq!((fault.kind, fault.code), (Kind::Unexpected, "act.unsupported"));
+    let beside = BackupSet { id: "b-20260104T000000Z-dddddd".into(), ..set.clone() };
+    let fault = place.run(place.vault.delete(expired(&beside), "orders", ID)).unwrap_err();
+    assert_eq!((fault.kind, fault.code), (Kind::Unexpected, "act.unsupported"), "another set of the same instance");
     assert_eq!(place.list(&[]), [(ID.to_owned(), true)]);
 
     let locked = "b-20260102T000000Z-bbbbbb";
@@ -139,7 +143,14 @@ fn deletion() {
     let hour = jiff::SignedDuration::from_hours(1);
     let until = |at: Timestamp| Metadata { locked_until: Some(at), ..metadata() };
     let kept = place.run(staged.commit(until(Timestamp::now() + hour))).unwrap();
-    let fault = place.run(place.vault.delete(expired(&kept), "orders", locked)).unwrap_err();
+    let now = Timestamp::now();
+    let expired_at = |at| BackupSet { expires_at: Some(at), locked_until: None, ..kept.clone() };
+    assert!(Expired::of(&expired_at(now + hour), now).is_none(), "it is still kept");
+    assert!(Expired::of(&BackupSet { expires_at: None, ..expired_at(now) }, now).is_none(), "it is kept for ever");
+    assert!(Expired::of(&BackupSet { expires_at: Some(now - hour), ..kept.clone() }, now).is_none(), "it is locked");
+    // The vault looks for itself: a verdict on what the set was before it was locked deletes nothing.
+    let unlocked_view = expired_at(now);
+    let fault = place.run(place.vault.delete(expired(&unlocked_view), "orders", locked)).unwrap_err();
     assert_eq!((fault.kind, fault.code), (Kind::Refused, "backup.locked"));
     place.run(place.vault.verify(&kept)).unwrap();
 

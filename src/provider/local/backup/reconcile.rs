@@ -7,10 +7,23 @@ use crate::provider::local::Inner;
 impl Inner {
     pub(in crate::provider::local) async fn reconcile_backup(&self, job: &Job) -> Result<String, Fault> {
         // The manifest may have been the last thing its process put.
-        if self.vault.find(&job.instance_id, &job.backup_id, &()).await.is_ok() {
+        let find = async || self.vault.find(&job.instance_id, &job.backup_id, &()).await;
+        if find().await.is_ok() {
             return Ok("the set was whole when its process died".into());
         }
         self.vault.discard_staging(&job.instance_id, &job.backup_id).await?;
+        // A set with a manifest is no staging and stays, also where it cannot be read.
+        if let Err(fault) = find().await
+            && fault.kind != Kind::NotFound
+        {
+            let message = format!(
+                "the process taking this backup died, and what there is of its set cannot be looked at: {}",
+                fault.message
+            );
+            return Err(Fault::new(Kind::Unexpected, "job.interrupted", message)
+                .hint("Look at it with describe_backups. Call create_backup again.")
+                .because(fault));
+        }
         Err(Fault::new(
             Kind::Unexpected,
             "job.interrupted",

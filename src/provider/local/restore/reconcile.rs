@@ -1,9 +1,9 @@
 //! Reconciling a restore whose process died: the target is taken off this program, and what it holds now is said.
 
-use crate::guard::grant::Recovery;
+use crate::guard::grant::Orphaned;
 use crate::model::fault::{Fault, Kind};
 use crate::model::instance::total_keys;
-use crate::model::job::JobStatus;
+use crate::model::job::{JobEnd, JobStatus, Unfinished};
 use crate::provider::jobs::Recoverable as _;
 use crate::provider::local::Inner;
 use crate::provider::local::restore::recovery::RecoveryRecord;
@@ -15,28 +15,32 @@ use std::time::Duration;
 
 /// A target that is away must not hold up a start.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// What to do where the recovery record cannot be read.
+const LOOK_AT: &str = "Look at the instance: whom it follows (INFO replication), masterauth, masteruser, repl-diskless-load and \
+    replica-read-only (CONFIG GET), whether it can be written. What there was before is in its safety backup, if one was taken: \
+    describe_backups.";
 
 impl Inner {
     /// The outer error: the target cannot be asked now.
-    pub(in crate::provider::local) async fn reconcile_restore(
-        &self,
-        orphan: &Orphan,
-    ) -> Result<Result<String, Fault>, Fault> {
-        let interrupted =
-            |message: String, hint: String| Fault::new(Kind::Unexpected, "job.interrupted", message).hint(hint);
-        let recovery = match RecoveryRecord::read(orphan.recovery.as_ref()) {
-            Ok(Some(recovery)) => recovery,
-            Ok(None) => {
+    pub(in crate::provider::local) async fn reconcile_restore(&self, orphan: &Orphan) -> Result<JobEnd, Fault> {
+        let interrupted = |message: String, hint: String| {
+            Unfinished::Failed(Fault::new(Kind::Unexpected, "job.interrupted", message).hint(hint.trim_end()))
+        };
+        let (recovery, stored) = match (RecoveryRecord::read(orphan.recovery.as_ref()), &orphan.recovery) {
+            (Ok(Some(recovery)), Some(stored)) => (recovery, stored),
+            (Ok(_), _) => {
                 return Ok(Err(interrupted(
                     "the process died before it touched the target; its data is as it was".into(),
                     "Make a new plan with restore_instance.".into(),
                 )));
             }
-            Err(damaged) => return Ok(Err(damaged)),
+            // The record stays, and the restore counts as not rolled back: nobody knows that the target is off this program.
+            (Err(damaged), _) => return Ok(Err(Unfinished::RollbackPending(damaged.hint(LOOK_AT)))),
         };
         let id = &orphan.job.instance_id;
         let mut conn = Conn::open(&self.endpoint(id).await?, CONNECT_TIMEOUT).await?;
-        let back = format!("What was there before: {}.", recovery.back);
+        let back = recovery.back.as_str();
+        let back = if back.is_empty() { String::new() } else { format!("What was there before: {back}.") };
         let Some(record) = &recovery.switch else {
             let keys = total_keys(&key_counts(&mut conn).await?);
             let message = format!(
@@ -45,8 +49,7 @@ impl Inner {
             );
             return Ok(Err(interrupted(message, format!("Restore again to complete it. {back}"))));
         };
-        let stored = orphan.recovery.as_ref().map(|stored| stored.json.clone()).unwrap_or_default();
-        let grant = Recovery { instance_id: id.clone(), record: stored }.roll_back();
+        let grant = Orphaned::of(&orphan.job, stored)?.roll_back()?;
         let rolled_back = roll_back(grant, &mut conn, &record.switch()).await?;
         let keys = total_keys(&key_counts(&mut conn).await?);
         if let Some(problem) = rolled_back.problem {
@@ -73,7 +76,7 @@ impl Inner {
             _ => format!("the process died during this restore; {holds}; {put_back}"),
         };
         if rolled_back.loaded && orphan.job.status == JobStatus::Running {
-            return Ok(Ok(format!("{message}. {back}")));
+            return Ok(Ok(format!("{message}. {back}").trim_end().to_owned()));
         }
         Ok(Err(interrupted(message, format!("Make a new plan to restore again. {back}"))))
     }

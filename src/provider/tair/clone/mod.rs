@@ -8,7 +8,7 @@ pub mod order;
 pub(super) mod record;
 
 use crate::guard::act::{CloneOrder, Source};
-use crate::guard::grant::{Grant, Order as Ordering, Recovery};
+use crate::guard::grant::{Grant, Order as Ordering, Orphaned};
 use crate::guard::permit::Permit;
 use crate::guard::plan::changed;
 use crate::guard::preconditions::Preconditions;
@@ -76,8 +76,8 @@ impl Inner {
     }
 
     /// Goes on with a job whose process died.
-    pub async fn resume_clone(&self, job: &Job, record: Option<&StoredRecovery>) -> JobEnd {
-        let Some(mut record) = Record::read(record)? else {
+    pub async fn resume_clone(&self, job: &Job, stored: Option<&StoredRecovery>) -> JobEnd {
+        let (Some(mut record), Some(stored)) = (Record::read(stored)?, stored) else {
             return Err(Fault::new(
                 Kind::Unexpected,
                 "job.interrupted",
@@ -102,8 +102,8 @@ impl Inner {
             .into());
         }
         let order = record.order.order()?;
-        let recovery = Recovery { instance_id: job.instance_id.clone(), record: String::new() };
-        self.order_and_follow(job, &order, recovery.repeat_order(), &mut record).await
+        let grant = Orphaned::of(job, stored)?.repeat_order()?;
+        self.order_and_follow(job, &order, grant, &mut record).await
     }
 
     /// Sends the order, again under its token where no reply came: that makes one instance, not two.
