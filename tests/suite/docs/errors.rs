@@ -95,10 +95,12 @@ fn every_code_is_in_the_document_and_every_one_of_the_document_is_a_code() {
     assert!(missing.is_empty(), "rows to be written in docs/errors.md:\n{}", missing.join("\n"));
     let gone: Vec<&String> = codes.keys().filter(|code| !sources.contains_key(*code)).collect();
     assert!(gone.is_empty(), "docs/errors.md lists what no source says: {gone:?}");
-    // Beginning and end of a job that takes a permit are put together of its kind and what became of it.
+    // Beginning and end of a job that takes a permit are put together of its kind and what became of it, as is that a restore was
+    // rolled back later.
     let permitted = [JobKind::Backup, JobKind::Restore, JobKind::Clone].into_iter().filter(|kind| kind.takes_permit());
     let of_jobs: Vec<String> = permitted
         .flat_map(|kind| ["started", "succeeded", "failed"].map(|what| format!("{}.{what}", kind.as_str())))
+        .chain(["restore.rolled_back".to_owned()])
         .collect();
     let missing: Vec<&String> = of_jobs.iter().filter(|event| !events.contains_key(*event)).collect();
     assert!(missing.is_empty(), "docs/guard.md lacks events of jobs: {missing:?}");

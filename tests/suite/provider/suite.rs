@@ -299,7 +299,10 @@ everywhere! {
     a_backup_whose_process_dies_is_reconciled(place) {
         let stage = Stage::with(place, "", &["--repl-diskless-sync-delay", "2"]);
         let mut first = stage.spawn(&["create-backup", "--instance-id", "orders"]);
-        wait("the job", Duration::from_secs(20), || (!stage.jobs().is_empty()).then_some(()));
+        // A process that dies earlier has not asked the cloud for anything, and says so.
+        wait("the backup to be under way", Duration::from_secs(20), || {
+            stage.jobs().first().is_some_and(|job| job["stage"] != "starting").then_some(())
+        });
         first.kill().unwrap();
         first.wait().unwrap();
         let job = wait("the job's end", Duration::from_secs(60), || {
