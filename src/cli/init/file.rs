@@ -17,7 +17,7 @@ pub struct Written {
 }
 
 const HEAD: &str = "\
-# What tair-backup-mcp backs up and restores, and who has to approve. Every key is in the README's section Configuration.
+# What tair-backup-mcp backs up and restores, and who has to approve. docs/configuration.md of the project describes every key.
 # After a change: tair-backup-mcp doctor
 
 # Directories under which downloads may be written, beside the home's own.

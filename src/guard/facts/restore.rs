@@ -208,8 +208,6 @@ pub struct InPlace {
     pub keys: Option<CountedKeys>,
     /// When these facts were read: the next look measures from here.
     pub read_at: Timestamp,
-    /// Whether writes are locked while the restore runs.
-    pub write_fence: bool,
 }
 
 /// The facts of a restore of an instance of the cloud.

@@ -139,9 +139,7 @@ impl Provider for Tair {
 
     async fn facts(&self, instance_id: &str, act: &Act, earlier: Option<&Plan>) -> Result<Facts, Fault> {
         match act {
-            Act::RestoreInstance { source, write_fence } => {
-                self.inner.restore_facts(instance_id, source, *write_fence, earlier).await
-            }
+            Act::RestoreInstance { source, .. } => self.inner.restore_facts(instance_id, source, earlier).await,
             Act::DeleteBackup { backup_id } => self.inner.deletion_facts(instance_id, backup_id).await,
             Act::ModifyBackupPolicy { change } => self.inner.policy_facts(instance_id, change).await,
             Act::CreateInstanceFromBackup { order } => {

@@ -339,7 +339,6 @@ fn moments_are_judged() {
                 traffic: MeasuredWrites { peak, window_seconds: 300.0 },
                 keys: None,
                 read_at: now,
-                write_fence,
             }),
         }));
         let rules = Rules { confirmation: ConfirmationPolicy::Person, max_writes_per_second: most };

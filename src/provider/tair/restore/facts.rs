@@ -15,13 +15,7 @@ use jiff::Timestamp;
 
 impl Inner {
     /// What a restore in place is about.
-    pub async fn restore_facts(
-        &self,
-        id: &str,
-        source: &Source,
-        write_fence: bool,
-        earlier: Option<&Plan>,
-    ) -> Result<Facts, Fault> {
+    pub async fn restore_facts(&self, id: &str, source: &Source, earlier: Option<&Plan>) -> Result<Facts, Fault> {
         let filter = match source {
             Source::Moment { filter_key: Some(text), .. } => Some(filter_key::lint(text)?),
             _ => None,
@@ -55,7 +49,7 @@ impl Inner {
                 let from = traffic::looked_from(earlier.and_then(|plan| plan.writes).map(|w| w.read_at), read_at);
                 let traffic = traffic::writes(&self.client, id, architecture.shape, from).await?;
                 let keys = traffic::keys(&self.client, id, architecture.shape).await?;
-                Ok(InPlace { remark, source, traffic, keys, read_at, write_fence })
+                Ok(InPlace { remark, source, traffic, keys, read_at })
             }
         };
         let instance_id = id.to_owned();
