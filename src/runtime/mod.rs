@@ -13,6 +13,9 @@ pub mod wiring;
 
 use crate::model::fault::{Fault, Kind};
 use std::io::IsTerminal as _;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// Runs the process's work to its end.
 ///
@@ -31,9 +34,10 @@ pub fn run<T>(work: impl Future<Output = T>) -> Result<T, Fault> {
 
 /// Sends the log to standard error, because standard output is data. The filter is `TAIR_BACKUP_MCP_LOG`, else `default`.
 pub fn log(default: &str) {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("TAIR_BACKUP_MCP_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
+    let given = std::env::var("TAIR_BACKUP_MCP_LOG").ok().and_then(|text| text.parse::<Targets>().ok());
+    let filter = given.or_else(|| default.parse().ok()).unwrap_or_default();
     // Colours are for a terminal, and for people who want them.
     let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
+    let lines = tracing_subscriber::fmt::layer().with_ansi(colours).with_writer(std::io::stderr);
+    tracing_subscriber::registry().with(lines).with(filter).init();
 }
