@@ -8,7 +8,7 @@ use crate::model::fault::{Fault, Kind};
 use crate::model::ids::new_id;
 use crate::model::job::{Job, JobEnd, JobKind, JobStatus, Phase, RecoveryKind, StoredRecovery, Unfinished};
 use crate::state::State;
-use crate::state::jobs::{Begun, NewJob, Orphan};
+use crate::state::jobs::{Begun, NewJob, Orphan, ROLLBACK_PENDING};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -21,8 +21,6 @@ use tokio_util::task::TaskTracker;
 const ADOPTING: Duration = Duration::from_secs(8);
 /// Times the end of a job is written down, with growing waits, before it is left for another process.
 const WRITINGS: u32 = 6;
-/// Stage of a failed job whose rollback could not be done at the latest look either; the reason follows.
-const ROLLBACK_PENDING: &str = "failed; rollback pending";
 /// Stage of a running job whose process died, while it cannot be reconciled; the reason follows.
 const INTERRUPTED: &str = "interrupted";
 

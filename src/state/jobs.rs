@@ -8,6 +8,9 @@ use async_trait::async_trait;
 use std::time::Duration;
 use tokio::sync::watch;
 
+/// Stage of a failed job while its rollback is pending; where an attempt at it has failed, the reason follows.
+pub const ROLLBACK_PENDING: &str = "failed; rollback pending";
+
 /// How long a change made by another process may go unnoticed here: nobody notifies across processes.
 const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 

@@ -3,7 +3,7 @@
 use crate::guard::ledger::AuditRecord;
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, JobKind, JobStatus, Phase, RecoveryKind, StoredRecovery};
-use crate::state::jobs::{Begun, Changes, JobStore, NewJob, Orphan, not_found};
+use crate::state::jobs::{Begun, Changes, JobStore, NewJob, Orphan, ROLLBACK_PENDING, not_found};
 use crate::state::liveness::NOBODY;
 use crate::state::sqlite::database::{at, damaged, ms, signed, unsigned};
 use crate::state::sqlite::{Sqlite, ledger};
@@ -14,8 +14,6 @@ use sqlx::{Row as _, Transaction};
 
 /// Stage of a job that has just been begun.
 const STARTING: &str = "starting";
-/// Stage of a failed job while its rollback is pending.
-const ROLLBACK_PENDING: &str = "failed; rollback pending";
 
 /// Reads an enum's stored text strictly: a value that no version writes is damage, not a default.
 fn parsed<T>(row: &SqliteRow, column: &str, parse: impl Fn(&str) -> Option<T>) -> Result<T, Fault> {
@@ -88,6 +86,17 @@ impl Sqlite {
         tx.commit().await?;
         self.notify(done);
         Ok(changed)
+    }
+
+    /// The sets that an instance's backup jobs of this status were to make.
+    async fn sets_of_backups(&self, instance_id: &str, status: JobStatus) -> Result<Vec<String>, Fault> {
+        let sets = sqlx::query_scalar("SELECT backup_id FROM jobs WHERE instance_id = ? AND kind = ? AND status = ?")
+            .bind(instance_id)
+            .bind(JobKind::Backup.as_str())
+            .bind(status.as_str())
+            .fetch_all(self.database.pool().await?)
+            .await?;
+        Ok(sets)
     }
 }
 
@@ -331,23 +340,11 @@ impl JobStore for Sqlite {
 
     async fn sets_in_the_making(&self, instance_id: &str) -> Result<Vec<String>, Fault> {
         // Whoever owns it: one whose process is dead is no damage either until it is reconciled.
-        let sets = sqlx::query_scalar("SELECT backup_id FROM jobs WHERE instance_id = ? AND kind = ? AND status = ?")
-            .bind(instance_id)
-            .bind(JobKind::Backup.as_str())
-            .bind(JobStatus::Running.as_str())
-            .fetch_all(self.database.pool().await?)
-            .await?;
-        Ok(sets)
+        self.sets_of_backups(instance_id, JobStatus::Running).await
     }
 
     async fn sets_given_up(&self, instance_id: &str) -> Result<Vec<String>, Fault> {
-        let sets = sqlx::query_scalar("SELECT backup_id FROM jobs WHERE instance_id = ? AND kind = ? AND status = ?")
-            .bind(instance_id)
-            .bind(JobKind::Backup.as_str())
-            .bind(JobStatus::Failed.as_str())
-            .fetch_all(self.database.pool().await?)
-            .await?;
-        Ok(sets)
+        self.sets_of_backups(instance_id, JobStatus::Failed).await
     }
 
     async fn release(&self, id: &str, phase: Phase, stage: &str) -> Result<(), Fault> {
