@@ -321,12 +321,9 @@ fn describe(error: &RedisError) -> (Kind, &'static str, String, Option<u64>) {
             }
             return (kind, code, hint.trim().to_owned(), None);
         }
-        E::Replay { .. } => (
-            Kind::Provider,
-            "restore.partial",
-            "the target holds a part of the backup; restore again, or restore its safety backup",
-            None,
-        ),
+        E::Replay { .. } => {
+            (Kind::Provider, "restore.partial", "the target holds a part of the backup; restore again", None)
+        }
         E::System { .. } => (Kind::Unexpected, "system", "", None),
     };
     (kind, code, hint.to_owned(), retry)
