@@ -47,7 +47,7 @@ fn assert_open(redis: &Redis, bench: &Bench, backup: &str, token: &str) {
     assert!(text(&told["hint"]).contains(&command) && text(&told["next_actions"][0]).contains(&command), "{told}");
 }
 
-/// Without a terminal nobody is asked; a wrong answer or none leaves it open; the typed id approves, once.
+/// Without a terminal nobody is asked; a wrong answer or none leaves it open, twice; the typed id approves, once.
 #[test]
 fn approve_by_the_typed_id() {
     let (redis, bench, backup, intact) = bench();
@@ -56,7 +56,7 @@ fn approve_by_the_typed_id() {
     let piped = bench.run(&["approve"]);
     assert_eq!(piped.code, 3, "{piped:?}");
     assert!(piped.err.contains("[person.no_channel]") && piped.err.contains("hint: "), "{piped:?}");
-    for (typed, says) in [("yes", "not the instance id"), ("order", "not the instance id"), ("", "Left open")] {
+    for (typed, says) in [("order", "not the instance id"), ("", "Left open")] {
         let done = at_terminal(&bench, &[(QUESTION, typed)], &["approve"]);
         assert!(done.code == 0 && done.out.contains(says), "{typed:?}: {done:?}");
         assert_open(&redis, &bench, &backup, &token);
@@ -78,6 +78,22 @@ fn approve_by_the_typed_id() {
     for event in ["planned", "no_channel", "not_confirmed", "dismissed", "approved", "restore.started", "refused"] {
         assert!(audit.contains(&format!("\"event\":\"{event}\"")), "{event}: {audit}");
     }
+}
+
+/// Nobody is asked without end: the third question that gets no yes voids the token, and says so.
+#[test]
+fn the_third_closed_question_voids_the_token() {
+    let (redis, bench, backup, _) = bench();
+    let token = bench.token(&backup);
+    let before = redis.digest();
+    for says in ["Left open", "Left open", "the token is void"] {
+        let done = at_terminal(&bench, &[(QUESTION, "")], &["approve"]);
+        assert!(done.code == 0 && done.out.contains(says), "{says}: {done:?}");
+    }
+    assert!(at_terminal(&bench, &[], &["approve"]).out.contains("Nothing waits"));
+    let echo = bench.run(&Bench::echo(&backup, &token));
+    assert_eq!((echo.code, &echo.json()["code"]), (3, &"confirm.used".into()), "{echo:?}");
+    assert_eq!(redis.digest(), before);
 }
 
 /// `no` voids the token for good.

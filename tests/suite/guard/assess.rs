@@ -309,6 +309,7 @@ async fn facts_about_another_act_are_no_answer() {
         keys: 12,
         rdb_bytes: 1,
         others: 3,
+        dependents: Vec::new(),
     };
     let mut another_set = passing();
     another_set.source.backup_id = "b-9".into();

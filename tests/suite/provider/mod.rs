@@ -6,5 +6,6 @@ mod crash;
 mod live;
 mod memory;
 mod restore;
+mod retention;
 mod suite;
 mod tair;
