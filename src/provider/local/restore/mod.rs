@@ -12,10 +12,12 @@ use crate::guard::grant::{Grant, Overwrite};
 use crate::guard::permit::Permit;
 use crate::guard::plan::{Plan, changed};
 use crate::guard::writes::Writes;
+use crate::model::backup::BackupSet;
 use crate::model::fault::{Fault, Kind};
 use crate::model::instance::{Counts, total_keys};
 use crate::model::job::{Job, JobEnd, JobKind};
 use crate::model::restore::Method;
+use crate::provider::local::backup::capture::TICK;
 use crate::provider::local::restore::facts::slots_served;
 use crate::provider::local::restore::recovery::RecoveryRecord;
 use crate::provider::local::{COMMAND_TIMEOUT, Inner};
@@ -70,6 +72,29 @@ impl Inner {
             Fault::new(Kind::Provider, "restore.census_differs", format!("the target took the whole set, but {why}"))
                 .hint("A client may have written meanwhile; compare before you go on.")
         })?)
+    }
+
+    /// Runs a transfer to its end and writes down, at every tick, the stage and the bytes that `how_far` gives. The disk must not
+    /// hold the transfer up, so the two go on beside each other.
+    async fn reporting<T>(
+        &self,
+        job: &Job,
+        set: &BackupSet,
+        how_far: impl Fn() -> (&'static str, u64),
+        run: impl Future<Output = T>,
+    ) -> T {
+        let ticks = async {
+            loop {
+                tokio::time::sleep(TICK).await;
+                let (stage, bytes) = how_far();
+                // Progress that cannot be written down is no reason to drop a restore half way.
+                let _ = self.jobs.progress(job, stage, bytes, set.rdb_bytes).await;
+            }
+        };
+        tokio::select! {
+            done = run => done,
+            never = ticks => never,
+        }
     }
 
     async fn count(&self, instance_id: &str) -> Result<Counts, Fault> {
