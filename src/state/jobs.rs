@@ -5,6 +5,7 @@ use crate::guard::ledger::AuditRecord;
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, JobKind, Phase, StoredRecovery};
 use async_trait::async_trait;
+use jiff::Timestamp;
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -99,6 +100,9 @@ pub trait JobStore: Send + Sync {
     /// Names the set that a job makes, once the cloud has given an id.
     async fn set_backup_id(&self, id: &str, backup_id: &str) -> Result<(), Fault>;
 
+    /// Stores when the instance began to serve what a restore put in; the job goes on until that is on disk.
+    async fn serving(&self, id: &str, at: Timestamp) -> Result<(), Fault>;
+
     /// Ends a running job: `Ok` with what came of it, or the fault. The recovery record goes with it. `audit` is the audit's
     /// line about that end: it is written together with the end or not at all, so that a job ends once in the audit too. `false`:
     /// the job had ended before, and nothing was written.
@@ -117,6 +121,14 @@ pub trait JobStore: Send + Sync {
     /// Writes down what reconciling a job that had failed before came to: nothing is pending any more. Its code stays. `audit`
     /// and what is returned are as with [`Self::finish`], `false` meaning that nothing was pending.
     async fn reconciled(&self, id: &str, message: &str, hint: &str, audit: Option<AuditRecord>) -> Result<bool, Fault>;
+
+    /// Ends what is pending of a restore without rolling anything back, because a person says that nothing is left to roll back:
+    /// its recovery record goes. `audit` is as with [`Self::finish`]. `false`: nothing of it was pending, or a living process works
+    /// on it.
+    async fn clear_rollback(&self, id: &str, message: &str, hint: &str, audit: AuditRecord) -> Result<bool, Fault>;
+
+    /// The restore of an instance whose rollback is pending, if there is one: until it is rolled back or cleared, no other begins.
+    async fn pending_rollback(&self, instance_id: &str) -> Result<Option<String>, Fault>;
 
     /// Reads one job.
     ///
@@ -146,6 +158,12 @@ pub trait JobStore: Send + Sync {
     /// Changes of jobs from now on. To wait for a job, call this first and then read the job, so that no change falls in
     /// between.
     fn changes(&self) -> Changes;
+}
+
+/// What a person types to say that nothing of a restore is left to roll back.
+#[must_use]
+pub fn clear_command(job_id: &str) -> String {
+    format!("tair-backup-mcp clear-rollback --job-id {job_id}")
 }
 
 /// The fault of a job id that no job has.

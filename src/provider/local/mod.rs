@@ -34,9 +34,7 @@ use crate::provider::local::download::no_url;
 use crate::provider::local::policy::no_policy;
 use crate::provider::set_stream::SetStream;
 use crate::provider::traffic::Counters;
-use crate::provider::{
-    Carried, Downloaded, InstanceQuery, OnBytes, Provider, Raised, Range, SignedUrl, WriteLock, blocking,
-};
+use crate::provider::{Carried, Downloaded, InstanceQuery, OnBytes, Provider, Raised, Range, SignedUrl, WriteLock};
 use crate::state::State;
 use crate::state::jobs::Begun;
 use crate::vault::Vault;
@@ -65,6 +63,8 @@ struct Inner {
     safety_retention_days: u32,
     /// When expired sets were last looked for, in seconds since the epoch; 0: not yet.
     expired_deleted_at: AtomicI64,
+    /// Whether nothing may be changed here: then nothing that has expired is deleted either.
+    read_only: bool,
     /// When they are asked to stop, captures do and restores go on.
     jobs: Jobs,
 }
@@ -86,6 +86,7 @@ impl Local {
                 vault: Vault::new(config.home.vault()),
                 safety_retention_days: config.guard.safety_retention_days,
                 expired_deleted_at: AtomicI64::new(0),
+                read_only: config.read_only,
             }),
         }
     }

@@ -8,13 +8,15 @@ pub mod heartbeats;
 mod jobs;
 mod leases;
 mod ledger;
+mod rollback;
 
+use crate::config::blocking::blocking;
 use crate::guard::facts::backup::Dependent;
 use crate::guard::ledger::{AuditRecord, Confirmation};
 use crate::guard::token::Key;
 use crate::model::fault::Fault;
 use crate::state::liveness::Liveness;
-use crate::state::owner::{LockFiles, blocking};
+use crate::state::owner::LockFiles;
 use crate::state::{State, key};
 use async_trait::async_trait;
 use database::Database;
@@ -60,7 +62,7 @@ impl State for Sqlite {
     async fn key(&self) -> Result<&Key, Fault> {
         let load = || async {
             let home = self.home().to_owned();
-            blocking("the guard's key could not be read", move || key::load_or_make(&home)).await
+            blocking(move || key::load_or_make(&home)).await
         };
         self.key.get_or_try_init(load).await
     }

@@ -72,7 +72,7 @@ impl Flow<'_> {
                 ("no_channel", refusal(GuardedStatus::ApprovalRequired, "person.no_channel", &message, &hint))
             }
             Answer::Dismissed => {
-                let message = format!("{UNCHANGED} The person closed the question without an answer.");
+                let message = format!("{UNCHANGED} The question was closed without an answer.");
                 let hint = format!("Ask them, then call again with the same confirmation_token. {approve}.");
                 let refused = refusal(GuardedStatus::ApprovalRequired, "person.dismissed", &message, &hint);
                 if let Some(void) = self.asked_too_often(echoed, "dismissed", &refused, &command).await? {

@@ -76,6 +76,7 @@ fn passing() -> DirectRestore {
             look: SetLook::Verified { stored_sha256: "d".repeat(64), crc64: true, module_data: false },
         },
         running: None,
+        pending_rollback: None,
     }
 }
 
@@ -238,6 +239,7 @@ async fn a_provider_that_forgets_its_checks_cannot_restore() {
         ("write_traffic", target(|t| t.measured = None)),
         ("room_for_data", target(|t| t.maxmemory = 1)),
         ("room_for_data", target(|t| t.free_memory = Some(1))),
+        ("instance_idle", DirectRestore { pending_rollback: Some("rj-1".into()), ..passing() }),
     ] {
         let (status, reply, overwritten) = restore(facts, whole()).await;
         assert_eq!((status.as_str(), overwritten), ("blocked", 0), "{check}: {reply}");

@@ -30,7 +30,7 @@ impl Inner {
         let due = now.as_second().saturating_sub(last).abs() >= INTERVAL;
         let won =
             || self.expired_deleted_at.compare_exchange(last, now.as_second(), Ordering::Relaxed, Ordering::Relaxed);
-        if !due || won().is_err() {
+        if self.read_only || !due || won().is_err() {
             return;
         }
         for id in &self.ids {

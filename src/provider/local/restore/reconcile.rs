@@ -7,10 +7,11 @@ use crate::model::job::{JobEnd, JobStatus, Unfinished};
 use crate::provider::jobs::Recoverable as _;
 use crate::provider::local::Inner;
 use crate::provider::local::restore::recovery::RecoveryRecord;
+use crate::provider::with_way_back;
 use crate::redis::conn::Conn;
 use crate::redis::facts::key_counts;
 use crate::redis::master::rollback::{Found, roll_back};
-use crate::state::jobs::Orphan;
+use crate::state::jobs::{Orphan, clear_command};
 use std::time::Duration;
 
 /// A target that is away must not hold up a start.
@@ -35,7 +36,11 @@ impl Inner {
                 )));
             }
             // The record stays, and the restore counts as not rolled back: nobody knows that the target is off this program.
-            (Err(damaged), _) => return Ok(Err(Unfinished::RollbackPending(damaged.hint(LOOK_AT)))),
+            (Err(damaged), _) => {
+                let hint =
+                    format!("{LOOK_AT} Then a person clears it at a terminal: {}.", clear_command(&orphan.job.id));
+                return Ok(Err(Unfinished::RollbackPending(damaged.hint(hint))));
+            }
         };
         let id = &orphan.job.instance_id;
         let mut conn = Conn::open(&self.endpoint(id).await?, CONNECT_TIMEOUT).await?;
@@ -76,7 +81,11 @@ impl Inner {
             _ => format!("the process died during this restore; {holds}; {put_back}"),
         };
         if rolled_back.loaded && orphan.job.status == JobStatus::Running {
-            return Ok(Ok(format!("{message}. {back}").trim_end().to_owned()));
+            let kept = match self.keep(id, &record.switch().run_id).await {
+                Ok(kept) => kept.describe(),
+                Err(fault) => return Ok(Err(with_way_back(fault, &recovery.back).into())),
+            };
+            return Ok(Ok(format!("{message}; {kept}. {back}").trim_end().to_owned()));
         }
         Ok(Err(interrupted(message, format!("Make a new plan to restore again. {back}"))))
     }
