@@ -1,5 +1,6 @@
 //! Assessment of a restore of a server that this program reaches itself.
 
+use crate::guard::assess::target::{describe_libraries, expired_by_now, restore_rights, room_for_data};
 use crate::guard::assess::wording::describe_counts;
 use crate::guard::assess::{Assessment, Earlier, details, pass_or_block};
 use crate::guard::check::{CheckName, Precheck, Status};
@@ -25,6 +26,7 @@ pub(super) fn assess(facts: &DirectRestore, earlier: Option<Earlier<'_>>, rules:
         backup_verified(source, earlier.is_some()),
         engine_compatible(target, source),
         restore_way(target, source),
+        restore_rights(target),
         write_traffic(rate, seconds, rules),
         room_for_data(target, source),
     ];
@@ -48,9 +50,17 @@ pub(super) fn assess(facts: &DirectRestore, earlier: Option<Earlier<'_>>, rules:
         writes: Some(target.writes),
         needs_safety_backup: true,
         impact: Impact {
-            now: format!("{}, {}", describe_counts(&target.counts), bytes(target.used_memory)),
-            after: format!("{} as of {taken}", describe_counts(&source.counts)),
-            lost: format!("all of what is there now, and every change since {taken}"),
+            now: format!(
+                "{}{}, {}",
+                describe_counts(&target.counts),
+                describe_libraries(&target.libraries),
+                bytes(target.used_memory)
+            ),
+            after: format!("{}{} as of {taken}", describe_counts(&source.counts), after(source)),
+            lost: format!(
+                "all of what is there now{}, and every change since {taken}",
+                describe_libraries(&target.libraries)
+            ),
             how: target.method.as_str().into(),
             how_meaning: target.method.meaning().into(),
             way_back: String::new(),
@@ -58,6 +68,16 @@ pub(super) fn assess(facts: &DirectRestore, earlier: Option<Earlier<'_>>, rules:
         details: details([("backup_taken_at", taken), ("sha256", source.sha256.clone())]),
         alternative: None,
     }
+}
+
+/// What the person has to know of the set beside its key counts.
+fn after(s: &SourceFacts) -> String {
+    let libraries = match s.functions {
+        0 => String::new(),
+        1 => ", 1 function library".into(),
+        n => format!(", {n} function libraries"),
+    };
+    format!("{}{libraries}", expired_by_now(s))
 }
 
 /// Which bytes were verified: those of the plan, where the file was not read again.
@@ -173,31 +193,4 @@ fn write_traffic(rate: f64, window_seconds: f64, rules: Rules) -> Precheck {
         (Status::Pass, measured)
     };
     Precheck::new(CheckName::WriteTraffic, status, detail)
-}
-
-/// Memory: while `swapdb` loads, the old data and the new are both in memory.
-fn room_for_data(t: &TargetFacts, s: &SourceFacts) -> Precheck {
-    let check = |status, detail: String| Precheck::new(CheckName::RoomForData, status, detail);
-    let need = s.used_memory.max(s.rdb_bytes);
-    if t.maxmemory > 0 && need > t.maxmemory {
-        let detail = format!(
-            "the set needs about {}, maxmemory is {}: keys would be evicted or writes refused",
-            bytes(need),
-            bytes(t.maxmemory)
-        );
-        return check(Status::Block, detail);
-    }
-    match t.free_memory {
-        Some(free) if t.method == Method::Replication && need > free => {
-            let detail = format!(
-                "the set needs about {} beside the {} held now until it is swapped in; about {} is free",
-                bytes(need),
-                bytes(t.used_memory),
-                bytes(free)
-            );
-            check(Status::Block, detail)
-        }
-        Some(free) => check(Status::Pass, format!("needs about {}, about {} free", bytes(need), bytes(free))),
-        None => check(Status::Warn, format!("needs about {}; the server does not tell what is free", bytes(need))),
-    }
 }

@@ -6,6 +6,7 @@ mod cloud;
 mod deletion;
 mod direct;
 mod policy;
+mod target;
 mod wording;
 
 use crate::guard::act::{Act, Source};

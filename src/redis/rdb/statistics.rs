@@ -63,6 +63,10 @@ pub struct KeyStatistics {
     pub aux: Vec<(String, String)>,
     /// Databases that hold keys, ascending.
     pub dbs: Vec<DbCount>,
+    /// The highest database that is selected, with keys or without.
+    pub highest_database: u64,
+    /// Keys whose expiry had passed when the walk began, by this machine's clock.
+    pub expired: u64,
     /// Number of function libraries.
     pub functions: u64,
     /// Keys per type byte.
@@ -89,10 +93,11 @@ impl KeyStatistics {
         self.aux.iter().find(|(k, _)| k == name).map(|(_, v)| v.as_str())
     }
 
-    /// How many databases (`databases` in the configuration) a target needs: a server with fewer exits on the load.
+    /// How many databases (`databases` in the configuration) a target needs: a server with fewer exits on the load, also where
+    /// the database that it lacks is selected and has no keys.
     #[must_use]
-    pub fn databases_needed(&self) -> u64 {
-        self.dbs.last().map_or(1, |d| d.db.saturating_add(1))
+    pub const fn databases_needed(&self) -> u64 {
+        self.highest_database.saturating_add(1)
     }
 }
 
@@ -104,6 +109,10 @@ pub(super) struct Tally {
     pub(super) opcodes: BTreeSet<u8>,
     pub(super) largest_value: u64,
     pub(super) current: DbCount,
+    pub(super) expired: u64,
+    highest_database: u64,
+    /// When the walk began, in milliseconds since 1970.
+    began_ms: i64,
     dbs: BTreeMap<u64, (u64, u64)>,
     modules: BTreeSet<String>,
 }
@@ -122,6 +131,9 @@ impl Tally {
             opcodes: BTreeSet::new(),
             largest_value: 0,
             current: DbCount { db: 0, keys: 0, expires: 0 },
+            expired: 0,
+            highest_database: 0,
+            began_ms: jiff::Timestamp::now().as_millisecond(),
             dbs: BTreeMap::new(),
             modules: BTreeSet::new(),
         }
@@ -135,8 +147,16 @@ impl Tally {
             sums.0 += self.current.keys;
             sums.1 += self.current.expires;
         }
+        self.highest_database = self.highest_database.max(db);
         self.current = DbCount { db, keys: 0, expires: 0 };
         self.dbs.len() <= DATABASES_MAX
+    }
+
+    /// Counts a key's expiry.
+    #[inline]
+    pub(super) fn expiry(&mut self, at_ms: i64) {
+        self.current.expires += 1;
+        self.expired += u64::from(at_ms <= self.began_ms);
     }
 
     /// Records a module type in use. False: more types than a server can have.
@@ -163,6 +183,8 @@ impl Tally {
             checksum,
             aux: self.aux,
             dbs: self.dbs.into_iter().map(|(db, (keys, expires))| DbCount { db, keys, expires }).collect(),
+            highest_database: self.highest_database,
+            expired: self.expired,
             functions: self.functions,
             types: (0..=u8::MAX).zip(self.types).filter(|(_, n)| *n > 0).collect(),
             modules: self.modules.into_iter().collect(),

@@ -160,7 +160,9 @@ impl<R: Read, T: Tap, V: Visitor> Walk<R, T, V> {
         }
         self.tally.largest_value = self.tally.largest_value.max(length);
         self.tally.current.keys += 1;
-        self.tally.current.expires += u64::from(self.pending.expiry_ms.is_some());
+        if let Some(at) = self.pending.expiry_ms {
+            self.tally.expiry(at);
+        }
         if let Some(count) = self.tally.types.get_mut(usize::from(type_byte)) {
             *count += 1;
         }

@@ -14,8 +14,9 @@ use tair_backup_mcp::guard::assess::Assessment;
 use tair_backup_mcp::guard::facts::Facts;
 use tair_backup_mcp::guard::facts::backup::VaultDeletion;
 use tair_backup_mcp::guard::facts::restore::{
-    DirectRestore, MethodReason, NotReady, SafetyFacts, SafetyStatus, SetLook, SourceFacts, TargetFacts,
+    DirectRestore, Libraries, MethodReason, NotReady, SafetyFacts, SafetyStatus, SetLook, SourceFacts, TargetFacts,
 };
+use tair_backup_mcp::guard::facts::rights::{Right, StepRight};
 use tair_backup_mcp::guard::ledger::Confirmation;
 use tair_backup_mcp::guard::permit::Permit;
 use tair_backup_mcp::guard::person::Answer;
@@ -52,9 +53,14 @@ fn passing() -> DirectRestore {
             measured: Some((0.0, 1.0)),
             used_memory: 1 << 20,
             maxmemory: 0,
+            eviction_policy: "noeviction".into(),
             free_memory: Some(1 << 30),
             method: Method::Replication,
             method_reason: MethodReason::CanFollow,
+            rights: vec![StepRight { rule: "+replicaof", right: Right::Granted }],
+            libraries: Libraries::default(),
+            unpacked: 0,
+            unread: Vec::new(),
             cannot_load: None,
             slots: String::new(),
         },
@@ -64,6 +70,8 @@ fn passing() -> DirectRestore {
             sha256: "c".repeat(64),
             rdb_bytes: 1 << 20,
             counts: [(0, (37, 0))].into(),
+            expired: Some(0),
+            functions: 0,
             used_memory: 2 << 20,
             origin_known: true,
             look: SetLook::Verified { stored_sha256: "d".repeat(64), crc64: true, module_data: false },
@@ -218,13 +226,25 @@ async fn a_provider_that_forgets_its_checks_cannot_restore() {
         ("write_traffic", target(|t| t.measured = Some((5.0, 1.0)))),
         // Traffic that was not measured is not idle.
         ("write_traffic", target(|t| t.measured = None)),
+        ("restore_rights", target(|t| t.rights.push(StepRight { rule: "+flushall", right: Right::Denied }))),
+        ("restore_rights", target(|t| t.rights.push(StepRight { rule: "+swapdb", right: Right::Absent }))),
+        ("restore_rights", target(|t| t.rights[0].right = Right::Refused("MISCONF the disk is full".into()))),
         ("room_for_data", target(|t| t.maxmemory = 1)),
+        // It holds the set as the source packed it, and not as this target would keep it.
+        ("room_for_data", target(|t| (t.maxmemory, t.unpacked) = (3 << 20, 1 << 20))),
         ("room_for_data", target(|t| t.free_memory = Some(1))),
     ] {
         let (status, reply, overwritten) = restore(facts, whole()).await;
         assert_eq!((status.as_str(), overwritten), ("blocked", 0), "{check}: {reply}");
         assert!(reply.contains(check), "{check}: {reply}");
     }
+    let unknown = target(|t| t.rights[0].right = Right::Unknown);
+    let (status, reply, overwritten) = restore(unknown, whole()).await;
+    assert_eq!(
+        (status.as_str(), overwritten),
+        ("succeeded", 1),
+        "what cannot be tested is told, and stops nothing: {reply}"
+    );
     let (status, reply, overwritten) = restore(passing(), SafetyStatus::Failed("no room".into())).await;
     assert_eq!((status.as_str(), overwritten), ("blocked", 0), "{reply}");
 }

@@ -3,25 +3,28 @@
 mod commands;
 pub(super) mod facts;
 mod loadable;
+mod outcome;
+mod packing;
 mod reconcile;
 mod recovery;
 mod replication;
+mod steps;
 
 use crate::guard::facts::restore::LastLook;
 use crate::guard::grant::{Grant, Overwrite};
 use crate::guard::permit::Permit;
 use crate::guard::plan::{Plan, changed};
 use crate::guard::writes::Writes;
-use crate::model::fault::{Fault, Kind};
-use crate::model::instance::{Counts, total_keys};
+use crate::model::fault::Fault;
 use crate::model::job::{Job, JobEnd, JobKind};
 use crate::model::restore::Method;
 use crate::provider::local::restore::facts::slots_served;
+use crate::provider::local::restore::outcome::{Counted, outcome};
 use crate::provider::local::restore::recovery::RecoveryRecord;
 use crate::provider::local::{COMMAND_TIMEOUT, Inner};
 use crate::provider::with_way_back;
 use crate::redis::conn::Conn;
-use crate::redis::facts::{ServerFacts, key_counts, write_calls};
+use crate::redis::facts::{ServerFacts, write_calls};
 use jiff::Timestamp;
 use std::sync::Arc;
 
@@ -54,27 +57,24 @@ impl Inner {
         let another = "the backup is not the one that was planned; the target was not touched";
         let data = known.ok_or_else(|| changed(another))?;
         let recovery = RecoveryRecord::of(plan, &set);
-        match planned.method {
-            Method::Replication => self.by_replication(grant, job, plan, recovery, &set, data).await?,
+        let before = self.counted(&plan.instance_id).await.ok();
+        let unseen = match planned.method {
+            Method::Replication => self.by_replication(grant, job, plan, recovery, &set, data).await.map(|()| 0)?,
             Method::Commands => self.by_commands(grant, job, plan, recovery, &set, data).await?,
-        }
+        };
         // Data that is in must not be called lost because of what comes after it.
         let _ = self.jobs.progress(job, "counting keys", set.rdb_bytes, set.rdb_bytes).await;
-        let found = match self.count(&plan.instance_id).await {
-            Ok(found) => found,
+        match self.counted(&plan.instance_id).await {
+            Ok(after) => Ok(outcome(&set, before.as_ref(), &after, unseen)?),
             Err(fault) => {
-                return Ok(format!("restored: the target took the whole set; its keys could not be counted ({fault})"));
+                Ok(format!("restored: the target took the whole set; its keys could not be counted ({fault})"))
             }
-        };
-        Ok(compare_key_counts(&set.counts, &found).map_err(|why| {
-            Fault::new(Kind::Provider, "restore.census_differs", format!("the target took the whole set, but {why}"))
-                .hint("A client may have written meanwhile; compare before you go on.")
-        })?)
+        }
     }
 
-    async fn count(&self, instance_id: &str) -> Result<Counts, Fault> {
+    async fn counted(&self, instance_id: &str) -> Result<Counted, Fault> {
         let mut conn = Conn::open(&self.endpoint(instance_id).await?, COMMAND_TIMEOUT).await?;
-        Ok(key_counts(&mut conn).await?)
+        Ok(Counted::from(&ServerFacts::read(&mut conn).await?))
     }
 
     /// Looks at the target for the last time: nothing may have been written to it since the plan, or taken its place.
@@ -86,25 +86,4 @@ impl Inner {
         let (run_id, replication_id) = (facts.run_id, facts.replid);
         plan.last_look(&LastLook { run_id, replication_id, slots, writes: Writes { calls, read_at } })
     }
-}
-
-/// Whether the target holds what the set does. Keys whose expiry has passed since the backup may be gone.
-fn compare_key_counts(set: &Counts, found: &Counts) -> Result<String, String> {
-    let mut gone = 0;
-    for db in set.keys().chain(found.keys()) {
-        let (want, expires) = set.get(db).copied().unwrap_or_default();
-        let (have, _) = found.get(db).copied().unwrap_or_default();
-        if have > want || want - have > expires {
-            return Err(format!("db{db} has {have} keys where the set has {want}"));
-        }
-        gone += want - have;
-    }
-    // Databases of the set were seen twice above where both have them.
-    let gone = gone.min(total_keys(set).saturating_sub(total_keys(found)));
-    let keys = total_keys(found);
-    Ok(if gone == 0 {
-        format!("restored: {keys} keys, as many as in the backup in every database")
-    } else {
-        format!("restored: {keys} keys; {gone} others of the backup had an expiry that has passed since, and are gone")
-    })
 }
