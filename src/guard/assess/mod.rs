@@ -7,6 +7,7 @@ mod deletion;
 mod direct;
 mod policy;
 mod safety;
+mod target;
 mod wording;
 
 use crate::guard::act::{Act, Source};
