@@ -59,10 +59,10 @@ pub struct ServerFacts {
     pub connected_slaves: u64,
     /// `master_replid`: id of the replication history this instance is on.
     pub replid: String,
-    /// `master_repl_offset`: how many bytes of that history there are.
-    pub replication_offset: u64,
-    /// Whether the instance keeps a replication backlog. Without one the offset stands still, whatever is written.
-    pub has_backlog: bool,
+    /// `master_repl_offset`: the instance's position in that history. Stands still while there is no backlog.
+    pub offset: u64,
+    /// The first offset that the replication backlog still has; `None` without a backlog, and then `offset` proves nothing.
+    pub backlog_from: Option<u64>,
     /// Memory used by data and buffers.
     pub used_memory: u64,
     /// Resident memory of the process.
@@ -141,8 +141,8 @@ impl ServerFacts {
             master,
             connected_slaves: number("connected_slaves"),
             replid: text_of("master_replid"),
-            replication_offset: number("master_repl_offset"),
-            has_backlog: flag("repl_backlog_active"),
+            offset: number("master_repl_offset"),
+            backlog_from: flag("repl_backlog_active").then(|| number("repl_backlog_first_byte_offset")),
             used_memory: number("used_memory"),
             used_memory_rss: number("used_memory_rss"),
             maxmemory: number("maxmemory"),

@@ -14,7 +14,7 @@ use crate::model::time::written;
 
 /// The mandatory checks, in the order in which they are shown.
 pub(super) fn assess(facts: &DirectRestore, earlier: Option<Earlier<'_>>, rules: Rules) -> Assessment {
-    let DirectRestore { target, source, running } = facts;
+    let DirectRestore { target, source, running, pending_rollback } = facts;
     let (rate, seconds) = match (target.measured, earlier.and_then(|e| e.writes)) {
         (Some(measured), _) => measured,
         (None, Some(then)) => target.writes.traffic_since(then),
@@ -33,6 +33,12 @@ pub(super) fn assess(facts: &DirectRestore, earlier: Option<Earlier<'_>>, rules:
     checks.extend(running.as_ref().map(|job| {
         let detail = format!("{} job {} is running on this instance", job.kind, job.id);
         Precheck::new(CheckName::InstanceIdle, Status::Pending, detail)
+    }));
+    checks.extend(pending_rollback.as_ref().map(|id| {
+        let detail = format!(
+            "the rollback of restore {id} is pending: describe_jobs tries it again and says what to look at; a person who has looked can clear it at a terminal (clear-rollback)"
+        );
+        Precheck::new(CheckName::InstanceIdle, Status::Block, detail)
     }));
     let taken = written(source.taken_at);
     Assessment {

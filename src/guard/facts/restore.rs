@@ -161,6 +161,8 @@ pub struct DirectRestore {
     pub source: SourceFacts,
     /// Another job on the instance that has to end first. Only read where a plan exists.
     pub running: Option<RunningJob>,
+    /// Id of an earlier restore of the instance that is neither rolled back nor cleared.
+    pub pending_rollback: Option<String>,
 }
 
 /// What the target shows at the last moment, on the connection that acts.

@@ -82,6 +82,7 @@ fn passing() -> DirectRestore {
             look: SetLook::Verified { stored_sha256: "d".repeat(64), crc64: true, module_data: false },
         },
         running: None,
+        pending_rollback: None,
     }
 }
 
@@ -249,6 +250,7 @@ async fn a_provider_that_forgets_its_checks_cannot_restore() {
         // It holds the set as the source packed it, and not as this target would keep it.
         ("room_for_data", target(|t| (t.maxmemory, t.unpacked) = (3 << 20, 1 << 20))),
         ("room_for_data", target(|t| t.free_memory = Some(1))),
+        ("instance_idle", DirectRestore { pending_rollback: Some("rj-1".into()), ..passing() }),
     ] {
         let (status, reply, overwritten) = restore(facts, whole()).await;
         assert_eq!((status.as_str(), overwritten), ("blocked", 0), "{check}: {reply}");
@@ -326,6 +328,7 @@ async fn facts_about_another_act_are_no_answer() {
         keys: 12,
         rdb_bytes: 1,
         others: 3,
+        dependents: Vec::new(),
     };
     let mut another_set = passing();
     another_set.source.backup_id = "b-9".into();

@@ -107,7 +107,8 @@ impl Inner {
             Some(plan) => self.running_job(instance_id, plan).await?,
             None => None,
         };
-        Ok(Facts::DirectRestore(Box::new(DirectRestore { target, source, running })))
+        let pending_rollback = self.state.pending_rollback(instance_id).await?;
+        Ok(Facts::DirectRestore(Box::new(DirectRestore { target, source, running, pending_rollback })))
     }
 
     /// Verifies a set whole, for a plan; nothing where a plan has done that.
