@@ -239,7 +239,7 @@ fn succeeded_implies_a_way_back() {
     let bench = Bench::unattended(&redis);
     let mut succeeded = 0;
     // Each event alone, and as many rounds of two of them.
-    let pairs = (0..all.len()).map(|_| [0, 1].map(|_| all[pick(&mut dice, all.len())]));
+    let pairs: Vec<_> = (0..all.len()).map(|_| [0, 1].map(|_| all[pick(&mut dice, all.len())])).collect();
     for (round, events) in all.map(|one| [one, Nothing]).into_iter().chain(pairs).enumerate() {
         let backup = bench.backup();
         let held = redis.digest();
