@@ -237,9 +237,21 @@ fn refused(path: &Path, why: &str) -> Fault {
         .hint("docs/configuration.md lists every key.")
 }
 
+/// The message of a TOML error without the value that it is about, which may be a password: of a value that is wrong only what was
+/// expected is kept. Names of keys stay, and so do the words that a setting can have.
+fn without_values(message: &str) -> String {
+    for what in ["invalid type", "invalid value", "invalid length"] {
+        if let Some(rest) = message.strip_prefix(what) {
+            let expected = rest.rsplit_once(", expected ").map_or("something else", |(_, expected)| expected);
+            return format!("{what}: expected {expected}");
+        }
+    }
+    message.to_owned()
+}
+
 /// Turns a TOML error into one line, with the nearest right key for an unknown one.
 fn invalid(path: &Path, text: &str, e: &toml::de::Error) -> Fault {
-    let message = clean(e.message());
+    let message = clean(&without_values(e.message()));
     let near = unknown_field(e.message()).and_then(|(_, near)| near);
     let line = e.span().map(|s| text.get(..s.start).map_or(1, |t| t.matches('\n').count() + 1));
     let at = line.map(|n| format!(" line {n}")).unwrap_or_default();

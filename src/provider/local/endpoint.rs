@@ -52,11 +52,13 @@ pub async fn endpoint_of(config: &InstanceConfig, url: &str) -> Result<Endpoint,
         Password::Given(secret) => Some(secret.clone()),
         Password::File(path) => {
             let text = tokio::fs::read_to_string(path).await;
-            let text = text.map_err(|e| unreadable(format!("{}: {e}", path.display())))?;
+            // The password itself may stand where its file or variable is to be named: neither is quoted.
+            let text = text.map_err(|e| unreadable(format!("the file that password_file names: {e}")))?;
             Some(Secret::new(text.lines().next().unwrap_or_default()))
         }
         Password::Env(name) => Some(Secret::new(
-            std::env::var(name).map_err(|_| unreadable(format!("the environment variable {name} is not set")))?,
+            std::env::var(name)
+                .map_err(|_| unreadable("the environment variable that password_env names is not set".into()))?,
         )),
     };
     if let Some(password) = password {
