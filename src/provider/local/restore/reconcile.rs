@@ -57,7 +57,7 @@ impl Inner {
         }
         let settings = match rolled_back.left_alone.as_slice() {
             [] => "its settings are as they were".to_owned(),
-            changed => format!("{} was changed since by somebody else and was left alone", changed.join(", ")),
+            changed => format!("somebody else has changed {} since, which was left alone", changed.join(" and ")),
         };
         let put_back = match &rolled_back.found {
             Found::Master => format!("it follows nobody and {settings}"),
