@@ -62,7 +62,11 @@ pub async fn transfer(
         writer.await.map_err(|e| Fault::new(Kind::Unexpected, "job.crashed", "a worker thread died").because(e))??;
     if let Err(fault) = fetched {
         // Closing a file may wait for a disk.
-        let _ = blocking(move || Ok(drop(part))).await;
+        let close = blocking(move || {
+            drop(part);
+            Ok(())
+        });
+        let _ = close.await;
         return Err(fault);
     }
     Ok(part)
