@@ -17,6 +17,7 @@ use home::Home;
 use instance::{InstanceConfig, RawInstance};
 use named_url::NamedUrls;
 use serde::{Deserialize, Serialize};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use tair::{RawTair, TairConfig};
 
@@ -221,10 +222,17 @@ impl Config {
     }
 }
 
+/// Longest configuration file, in bytes: a thousand instances have a fifth of it.
+const FILE_MAX: u64 = 1 << 20;
+
 /// The text of the configuration file; `None` where it is missing and nobody named it.
 fn read(path: &Path, named: bool) -> Result<Option<String>, Fault> {
-    match std::fs::read_to_string(path) {
-        Ok(text) => Ok(Some(text)),
+    // It may be a link or a pipe: operators hand files over so.
+    let mut text = String::new();
+    let read = std::fs::File::open(path).and_then(|file| file.take(FILE_MAX + 1).read_to_string(&mut text));
+    match read {
+        Ok(n) if n as u64 > FILE_MAX => Err(refused(path, &format!("the file has more than {FILE_MAX} bytes"))),
+        Ok(_) => Ok(Some(text)),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound && !named => Ok(None),
         Err(e) => Err(Fault::new(Kind::Usage, "config.missing", format!("cannot read {}: {e}", path.display()))
             .hint("Name an existing file with --config, make one with `tair-backup-mcp init`, or leave --config out to work with the sandbox.")

@@ -5,11 +5,11 @@ use crate::config::durable::open_regular;
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::hex;
 use crate::provider::Downloaded;
-use crate::provider::part::Part;
+use crate::provider::part::{Part, failed};
 use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::{self, Read, Seek as _, SeekFrom, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Bytes read at once.
 const CHUNK: usize = 256 << 10;
@@ -23,12 +23,6 @@ pub struct Known<'a> {
     pub sha256: &'a str,
     /// The RDB's format version.
     pub rdb_version: u16,
-}
-
-/// Where a home records which part files are its own.
-#[must_use]
-pub fn parts(home: &Path) -> PathBuf {
-    home.join("parts")
 }
 
 fn sha256_of(path: &Path) -> io::Result<String> {
@@ -119,14 +113,6 @@ pub fn write(
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => already_there(to, wanted).map(done),
         Err(e) => Err(failed("finish", to, e)),
     }
-}
-
-/// A failure of a download's own file.
-#[must_use]
-pub fn failed(what: &str, path: &Path, e: io::Error) -> Fault {
-    Fault::new(Kind::Unexpected, "download.failed", format!("cannot {what} {}: {e}", path.display()))
-        .hint("Check room and rights; call download_backup again to resume where it stopped.")
-        .because(e)
 }
 
 /// The fault of a download whose name another file has.

@@ -9,7 +9,6 @@ use crate::config::durable::{self, name_new, private_file};
 use crate::config::home::private_dir;
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::{hex, random};
-use crate::provider::download::failed;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::fs::{File, Metadata, TryLockError};
@@ -173,6 +172,20 @@ impl Part {
             let _ = std::fs::remove_file(&self.record);
         }
     }
+}
+
+/// A failure of a download's own file.
+#[must_use]
+pub fn failed(what: &str, path: &Path, e: io::Error) -> Fault {
+    Fault::new(Kind::Unexpected, "download.failed", format!("cannot {what} {}: {e}", path.display()))
+        .hint("Check room and rights; call download_backup again to resume where it stopped.")
+        .because(e)
+}
+
+/// Where a home records which part files are its own.
+#[must_use]
+pub fn parts(home: &Path) -> PathBuf {
+    home.join("parts")
 }
 
 fn record_of(records: &Path, to: &Path) -> PathBuf {

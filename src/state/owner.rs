@@ -25,13 +25,14 @@ use tokio::sync::OnceCell;
 /// Names of the owners that this process is. Of itself a process knows without looking.
 static OURS: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
-/// Beginning of the names of the files through which a restore by commands passes large values.
-const SPOOL: &str = ".restore-";
+/// Beginnings of the names of files that lose their name as soon as they are made: those through which a restore by commands passes
+/// large values, and those of a verification.
+const SPOOLS: [&str; 2] = [".restore-", ".numbers-"];
 /// Most files of a directory that are looked at when what was left there is removed.
 const SWEPT_MAX: usize = 10_000;
 /// Times registering is tried while others take the new lock file for one left behind.
 const REGISTERING: u32 = 8;
-/// Age from which a file of a restore was left by a process that was killed: such a file has a name for an instant.
+/// Age from which such a file was left by a process that was killed: it has a name for an instant.
 const SPOOL_AGE: Duration = Duration::from_secs(60);
 
 fn ours() -> MutexGuard<'static, BTreeSet<String>> {
@@ -178,7 +179,7 @@ fn sweep(run: &Path) {
         let name = name.to_string_lossy();
         if name.ends_with(".lock") {
             let _ = open_regular(&path, true).map(|file| remove_free(&file, &path));
-        } else if name.starts_with(SPOOL) && age(&path).is_some_and(|age| age > SPOOL_AGE) {
+        } else if SPOOLS.iter().any(|spool| name.starts_with(spool)) && age(&path).is_some_and(|age| age > SPOOL_AGE) {
             let _ = std::fs::remove_file(&path);
         }
     }

@@ -5,8 +5,8 @@
 use crate::config::blocking::blocking;
 use crate::model::backup::BackupSet;
 use crate::model::fault::{Fault, Kind};
-use crate::provider::download::parts;
 use crate::provider::local::Inner;
+use crate::provider::part::parts;
 use crate::provider::set_stream::{Gone, SetSink, SetStream};
 use crate::provider::{Downloaded, OnBytes, download};
 use crate::vault::Vault;

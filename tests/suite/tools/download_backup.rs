@@ -5,8 +5,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
-use tair_backup_mcp::provider::download::parts;
-use tair_backup_mcp::provider::part::Part;
+use tair_backup_mcp::provider::part::{Part, parts};
 
 /// Downloads go only where they may, over nothing that is there, and end as a file that the server's own check accepts.
 #[test]

@@ -3,8 +3,7 @@
 use crate::config::blocking::blocking;
 use crate::model::fault::{Fault, Kind};
 use crate::provider::OnBytes;
-use crate::provider::download::failed;
-use crate::provider::part::Part;
+use crate::provider::part::{Part, failed};
 use crate::provider::tair::download::TRAILER;
 use crate::provider::tair::download::proof::{damaged, has_magic};
 use crate::provider::tair::download::source::{RENEWALS, Source, incomplete, url_of};
