@@ -134,30 +134,52 @@ impl Owner {
     /// # Errors
     /// `home.failed`.
     pub fn lives(run: &Path, name: &str) -> Result<bool, Fault> {
-        let mut parts = name.split('-');
-        let pid: Option<u32> = parts.next().and_then(|pid| pid.parse().ok());
-        let born = parts.next().filter(|_| parts.next().is_some());
-        if pid == Some(std::process::id()) && (born.is_none() || born == started(std::process::id()).as_deref()) {
+        let process = process_of(name);
+        if process == Process::This {
             return Ok(ours().contains(name));
         }
         let path = run.join(format!("{name}.lock"));
         match open_regular(&path, true) {
             Ok(file) => Ok(!remove_free(&file, &path)?),
-            // The names of earlier versions do not say when their process began.
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                Ok(pid.is_some_and(|pid| born.is_some_and(|born| started(pid).as_deref() == Some(born))))
-            }
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(process == Process::Another),
             Err(e) => Err(file_fault("open", &path, e)),
         }
     }
 }
 
-/// Removes a lock file that nobody holds; whether it was free.
+/// The process that an owner's name is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Process {
+    /// This one.
+    This,
+    /// Another one, which lives.
+    Another,
+    /// None that lives, as far as this machine shows. The names of earlier versions do not say when their process began, so that
+    /// a living one cannot be told from one that has its number now.
+    None,
+}
+
+fn process_of(name: &str) -> Process {
+    let mut parts = name.split('-');
+    let Some(pid) = parts.next().and_then(|pid| pid.parse().ok()) else { return Process::None };
+    let Some(born) = parts.next().filter(|_| parts.next().is_some()) else { return Process::None };
+    match started(pid) {
+        Some(started) if started == born && pid == std::process::id() => Process::This,
+        Some(started) if started == born => Process::Another,
+        _ => Process::None,
+    }
+}
+
+/// Removes a lock file that nobody holds; whether it was free. While its process lives the free lock is what says that the owner is
+/// gone, and stays.
 fn remove_free(file: &File, path: &Path) -> Result<bool, Fault> {
     match file.try_lock() {
         Ok(()) => {
             // Under the lock: whoever opened it in between sees that it has lost its name. A leftover harms nobody.
-            let _ = std::fs::remove_file(path);
+            let owner = path.file_stem().map(|name| process_of(&name.to_string_lossy()));
+            if owner != Some(Process::Another) {
+                let _ = std::fs::remove_file(path);
+            }
             Ok(true)
         }
         Err(TryLockError::WouldBlock) => Ok(false),
