@@ -169,11 +169,18 @@ fn engine_compatible(t: &TargetFacts, s: &SourceFacts) -> Precheck {
 fn restore_way(t: &TargetFacts, s: &SourceFacts) -> Precheck {
     let reason = match &t.method_reason {
         MethodReason::CanFollow => "it can follow us",
+        MethodReason::CanFollowInClear => {
+            "it can follow us; allow_plain_replication is set, so the whole data and a one-time password cross the network IN CLEAR, not encrypted"
+        }
+        MethodReason::WouldBeInClear => {
+            "the instance is reached by TLS, and replication from us would send its data in clear; allow_plain_replication = true would allow that"
+        }
         MethodReason::Configured => "the configuration says so: restore_way = \"commands\"",
         MethodReason::CannotFollow(why) => why,
         MethodReason::NotJudged => "not judged",
     };
     let (status, lost) = match (t.method, &s.look) {
+        (Method::Replication, _) if t.method_reason == MethodReason::CanFollowInClear => (Status::Warn, ""),
         (Method::Replication, _) => (Status::Pass, ""),
         (Method::Commands, SetLook::Verified { module_data: true, .. }) => {
             (Status::Warn, "; what modules keep beside the keys, such as search indexes, is LOST")

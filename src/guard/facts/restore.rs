@@ -29,8 +29,12 @@ pub enum NotReady {
 pub enum MethodReason {
     /// The target can follow this process.
     CanFollow,
+    /// The target can follow this process; the operator allows that its data goes over the network in clear.
+    CanFollowInClear,
     /// The operator's configuration asks for commands.
     Configured,
+    /// The instance is reached by TLS, and what a target fetches as a replica of this process is not encrypted.
+    WouldBeInClear,
     /// The target cannot follow this process, for the reason given.
     CannotFollow(String),
     /// The target is not ready, so nothing was tried.

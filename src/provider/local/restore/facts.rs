@@ -197,8 +197,15 @@ impl Inner {
         if self.config(instance_id).is_some_and(|c| c.restore_way == RestoreWay::Commands) {
             return Ok((Method::Commands, MethodReason::Configured, None));
         }
+        let encrypted = self.config(instance_id).filter(|config| config.is_encrypted());
         match can_replicate_from_us(facts, conn).await {
-            Ok(()) => Ok((Method::Replication, MethodReason::CanFollow, None)),
+            Ok(()) => Ok(match encrypted {
+                None => (Method::Replication, MethodReason::CanFollow, None),
+                Some(config) if config.allow_plain_replication => {
+                    (Method::Replication, MethodReason::CanFollowInClear, None)
+                }
+                Some(_) => (Method::Commands, MethodReason::WouldBeInClear, None),
+            }),
             Err(RedisError::Refused(refusal @ Refusal::Replica { .. })) => {
                 not_ready(NotReady::Refused(refusal.to_string()))
             }

@@ -60,9 +60,13 @@ impl Inner {
         if let Some(problem) = rolled_back.problem {
             return Err(Fault::new(Kind::Provider, "restore.unsettled", problem));
         }
+        let settings = match rolled_back.left_alone.as_slice() {
+            [] => "its settings are as they were".to_owned(),
+            changed => format!("somebody else has changed {} since, which was left alone", changed.join(" and ")),
+        };
         let put_back = match &rolled_back.found {
-            Found::Master => "it follows nobody and its settings are as they were".to_owned(),
-            Found::FollowedUs => "it has been taken off this program and its settings are as they were".to_owned(),
+            Found::Master => format!("it follows nobody and {settings}"),
+            Found::FollowedUs => format!("it has been taken off this program and {settings}"),
             Found::FollowsAnother { master } => {
                 format!("it follows {master}, which is not our doing, and was left alone")
             }
