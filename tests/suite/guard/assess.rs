@@ -66,6 +66,7 @@ fn passing() -> DirectRestore {
             counts: [(0, (37, 0))].into(),
             used_memory: 2 << 20,
             origin_known: true,
+            without_crc64: false,
             look: SetLook::Verified { stored_sha256: "d".repeat(64), crc64: true, module_data: false },
         },
         running: None,

@@ -87,6 +87,7 @@ impl Inner {
             backup_id: set.id,
             sha256: set.sha256,
             counts: set.counts,
+            without_crc64: set.proof.is_some_and(|proof| !proof.crc64),
             look,
         };
         let running = match earlier {
