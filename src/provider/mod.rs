@@ -220,15 +220,6 @@ pub(crate) fn unsupported(what: &str) -> Fault {
     Fault::new(Kind::Unexpected, "act.unsupported", format!("{what} was asked of an instance that has no way to do it"))
 }
 
-/// Runs blocking work on a thread of its own.
-pub(crate) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Fault> + Send + 'static,
-) -> Result<T, Fault> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|e| Fault::new(Kind::Unexpected, "job.crashed", "a worker thread died").because(e))?
-}
-
 /// Says how to get back, whatever went wrong; `back` is the call that does it, and empty where there is no safety backup.
 pub(crate) fn with_way_back(fault: Fault, back: &str) -> Fault {
     if back.is_empty() {

@@ -8,6 +8,7 @@ pub mod endpoint;
 pub mod error;
 pub mod facts;
 pub mod master;
+pub mod persistence;
 pub mod prefix;
 pub mod rdb;
 pub mod replay;

@@ -34,9 +34,7 @@ use crate::provider::local::download::no_url;
 use crate::provider::local::policy::no_policy;
 use crate::provider::set_stream::SetStream;
 use crate::provider::traffic::Counters;
-use crate::provider::{
-    Carried, Downloaded, InstanceQuery, OnBytes, Provider, Raised, Range, SignedUrl, WriteLock, blocking,
-};
+use crate::provider::{Carried, Downloaded, InstanceQuery, OnBytes, Provider, Raised, Range, SignedUrl, WriteLock};
 use crate::state::State;
 use crate::state::jobs::Begun;
 use crate::vault::Vault;

@@ -221,7 +221,7 @@ fn reply(from: &mut impl BufRead) -> std::io::Result<Option<String>> {
 struct Loader {
     kind: &'static str,
     server: Redis,
-    /// Of the last death: what the client saw, and the server's log.
+    /// Of the last death: what the client saw, and what the server's log says of it.
     last_words: String,
 }
 
@@ -239,7 +239,10 @@ impl Loader {
         match self.run(cases, tiny) {
             Ok(()) => true,
             Err(e) => {
-                self.last_words = format!("{e}; {}", self.server.log());
+                let log = self.server.log();
+                let telling = ["==>", "Guru", "crashed by", "Accessing address", "RDB", "corrupt", "argv["];
+                let lines = log.lines().filter(|line| telling.iter().any(|word| line.contains(word))).take(20);
+                self.last_words = format!("{e}\n{}", lines.collect::<Vec<_>>().join("\n"));
                 self.server = Self::new(self.kind).server;
                 false
             }

@@ -8,4 +8,4 @@ mod master;
 mod rdb;
 mod replay;
 mod replica;
-mod values;
+pub mod values;
