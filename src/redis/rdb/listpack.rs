@@ -134,8 +134,7 @@ pub(super) fn ziplist<S: Source>(
         return Err(src.corrupt(NO_END));
     }
     let count = u16::from_le_bytes([n0, n1]);
-    if u64::from(u32::from_le_bytes([t0, t1, t2, t3])) != last
-        || (count != COUNT_UNKNOWN && u64::from(count) != found)
+    if u64::from(u32::from_le_bytes([t0, t1, t2, t3])) != last || (count != COUNT_UNKNOWN && u64::from(count) != found)
     {
         return Err(src.corrupt(DISAGREES));
     }
@@ -166,10 +165,7 @@ pub(super) fn intset<S: Source>(src: &mut S) -> RdbResult<u64> {
 }
 
 /// Checks a zipmap; returns the number of its elements, fields and values, which is never none: servers refuse that.
-pub(super) fn zipmap<S: Source>(
-    src: &mut S,
-    mut each: impl FnMut(&mut S, Element) -> RdbResult<()>,
-) -> RdbResult<u64> {
+pub(super) fn zipmap<S: Source>(src: &mut S, mut each: impl FnMut(&mut S, Element) -> RdbResult<()>) -> RdbResult<u64> {
     let count = src.byte()?;
     let mut found = 0_u64;
     while src.left() > 1 {

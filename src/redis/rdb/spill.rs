@@ -105,7 +105,8 @@ impl Spill {
                         held.push(number);
                     }
                     // Only numbers that come very often can fill a range.
-                    held.len() < self.held_max || (take_equals_keeping(&mut held, &mut equal) && held.len() < self.held_max)
+                    held.len() < self.held_max
+                        || (take_equals_keeping(&mut held, &mut equal) && held.len() < self.held_max)
                 };
                 let mut going = part.tail.iter().all(|number| keep(*number));
                 let (mut at, mut block) = (part.latest, vec![0; BLOCK_BYTES]);

@@ -25,7 +25,8 @@ struct Node;
 
 impl Check for Node {
     fn run<S: Source>(self, src: &mut S, _: Option<&mut Unique>) -> RdbResult<u64> {
-        let mut entries = Entries { at: At::Count, live: 0, deleted: 0, node_fields: 0, fields: 0, left: 0, seen: (0, 0) };
+        let mut entries =
+            Entries { at: At::Count, live: 0, deleted: 0, node_fields: 0, fields: 0, left: 0, seen: (0, 0) };
         listpack(src, |src, element| {
             let number = match element {
                 Element::Int(number) => Some(number),

@@ -61,12 +61,7 @@ pub(super) struct Walk<'u, R, T, V> {
 }
 
 impl<'u, R: Read, T: Tap, V: Visitor> Walk<'u, R, T, V> {
-    pub(super) fn run(
-        src: R,
-        tap: T,
-        visitor: V,
-        mut unique: Option<&'u mut Unique>,
-    ) -> RdbResult<Walked<R, T, V>> {
+    pub(super) fn run(src: R, tap: T, visitor: V, mut unique: Option<&'u mut Unique>) -> RdbResult<Walked<R, T, V>> {
         if let Some(unique) = &mut unique {
             unique.begin();
         }

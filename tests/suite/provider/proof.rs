@@ -51,11 +51,20 @@ fn a_set_with_empty_containers_is_restored_in_both_ways() {
         redis.run(&["SET", "old", "data"]);
         let bench = Bench::new(&unattended(&redis, &format!("restore_way = \"{way}\"")));
         lay(&bench, rdb("REDIS0010", &empty.concat(), true));
-        assert_eq!(bench.backups()[0]["keys"], 2);
+        let listed = bench.json(&["describe-backups", "--instance-id", "orders", "--backup-id", ID]);
+        assert_eq!(listed["backups"][0]["keys"], 2, "{listed}");
         let done = bench.restore(ID);
         assert_eq!(done.code, 0, "{way}: {done:?}");
-        assert_eq!((redis.run(&["DBSIZE"]).text(), redis.run(&["GET", "old"]).text()), ("2".into(), String::new()), "{way}");
-        assert_eq!(redis.run(&["PTTL", "z"]).text(), "-1", "{way}: the expiry of a key that is passed over is not the next one's");
+        assert_eq!(
+            (redis.run(&["DBSIZE"]).text(), redis.run(&["GET", "old"]).text()),
+            ("2".into(), String::new()),
+            "{way}"
+        );
+        assert_eq!(
+            redis.run(&["PTTL", "z"]).text(),
+            "-1",
+            "{way}: the expiry of a key that is passed over is not the next one's"
+        );
     }
 }
 

@@ -58,7 +58,9 @@ fn a_set_is_proven_and_says_how_far() {
     let place = Place::new();
     let made = |n: usize, rdb: Vec<u8>| {
         let origin = Origin::Capture { address: String::new() };
-        place.run(place.vault.ingest("orders", &format!("{ID}{n}"), origin, io::Cursor::new(rdb), |_, rest| rest.is_empty()))
+        place.run(
+            place.vault.ingest("orders", &format!("{ID}{n}"), origin, io::Cursor::new(rdb), |_, rest| rest.is_empty()),
+        )
     };
     let key = |name: &str| entry(0, name, &string(b"v"));
     let pair = |field: &[u8]| listpack(&[Item::Text(field.into()), "v".into(), "f".into(), "v".into()]);
