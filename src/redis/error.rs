@@ -327,12 +327,9 @@ fn describe(error: &RedisError) -> (Kind, &'static str, String, Option<u64>) {
             }
             return (kind, code, hint.trim().to_owned(), None);
         }
-        E::Replay { .. } => (
-            Kind::Provider,
-            "restore.partial",
-            "the target holds a part of the backup; restore again, or restore its safety backup",
-            None,
-        ),
+        E::Replay { .. } => {
+            (Kind::Provider, "restore.partial", "the target holds a part of the backup; restore again", None)
+        }
         E::NotOnDisk { .. } => (
             Kind::Provider,
             "restore.not_on_disk",

@@ -16,7 +16,7 @@ use crate::provider::local::describe::{counts_of, engine};
 use crate::provider::local::{COMMAND_TIMEOUT, Inner};
 use crate::redis::conn::Conn;
 use crate::redis::error::RedisError;
-use crate::redis::facts::{Role, ServerFacts, write_calls};
+use crate::redis::facts::{Role, ServerFacts, function_libraries, write_calls};
 use crate::redis::rdb::statistics::{Checksum, KeyStatistics};
 use crate::redis::resp::Value;
 use crate::redis::settings::can_replicate_from_us;
@@ -88,6 +88,7 @@ impl Inner {
             sha256: set.sha256,
             counts: set.counts,
             without_crc64: set.proof.is_some_and(|proof| !proof.crc64),
+            functions: set.functions,
             look,
         };
         let running = match earlier {
@@ -147,6 +148,7 @@ impl Inner {
             replicas: facts.connected_slaves,
             append_only: facts.aof_enabled,
             counts: counts_of(&facts),
+            libraries: function_libraries(&mut conn, &facts).await?,
             writes: Writes { calls, read_at },
             measured,
             used_memory: facts.used_memory,

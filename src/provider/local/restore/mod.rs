@@ -37,6 +37,8 @@ impl Inner {
         let inner = Arc::clone(self);
         self.jobs
             .begin_permitted(permit, JobKind::Restore, backup_id, |job, plan, permit| async move {
+                // A fault up to here says nothing of a way back: that there is none may be what it says.
+                inner.prove_way_back(&job, &plan).await?;
                 let done = inner.restore(permit.overwrite()?, &job, &plan).await;
                 done.map_err(|end| end.map(|fault| with_way_back(fault, &plan.impact.way_back)))
             })
