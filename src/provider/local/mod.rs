@@ -39,7 +39,7 @@ use crate::state::State;
 use crate::state::jobs::Begun;
 use crate::vault::Vault;
 use async_trait::async_trait;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -58,6 +58,8 @@ struct Inner {
     sandbox: Option<sandbox::Sandbox>,
     state: Arc<dyn State>,
     vault: Vault,
+    /// Where scratch servers live.
+    scratch: PathBuf,
     /// When they are asked to stop, captures do and restores go on.
     jobs: Jobs,
 }
@@ -77,6 +79,7 @@ impl Local {
                 jobs: Jobs::new(PROVIDER, Arc::clone(&state)),
                 state,
                 vault: Vault::new(config.home.vault()),
+                scratch: config.home.scratch(),
             }),
         }
     }

@@ -13,6 +13,7 @@ use crate::model::job::JobStatus;
 use crate::model::restore::Method;
 use crate::model::text::clean;
 use crate::provider::local::describe::{counts_of, engine};
+use crate::provider::local::restore::proven::{Trial, planned_for_commands};
 use crate::provider::local::{COMMAND_TIMEOUT, Inner};
 use crate::redis::conn::Conn;
 use crate::redis::error::RedisError;
@@ -67,9 +68,20 @@ impl Inner {
         let (look, target) =
             tokio::join!(self.look_at(&set, earlier.is_none()), self.target(instance_id, earlier.is_none()));
         let (mut target, server, mut conn) = target?;
+        let mut trial = Trial::Passed;
+        if let (Ok(Some((_, statistics))), Method::Replication, None) = (&look, target.method, &target.not_ready) {
+            trial = self.try_load(&set, statistics).await?;
+        }
+        if let Trial::NotTried(why) = &trial {
+            (target.method, target.method_reason) = (Method::Commands, MethodReason::CannotFollow(why.clone()));
+        }
+        if planned_for_commands(&set, earlier) {
+            target.method = Method::Commands;
+        }
         let look = match look {
             Err(fault) => SetLook::Damaged(fault.message),
             Ok(None) => SetLook::KnownFromPlan,
+            Ok(Some(_)) if matches!(trial, Trial::Failed(_)) => SetLook::Damaged(trial.into_reason()),
             Ok(Some((stored_sha256, statistics))) => {
                 target.cannot_load = self.cannot_load(&set, &statistics, &server, target.method, &mut conn).await?;
                 SetLook::Verified {

@@ -3,6 +3,7 @@
 mod commands;
 pub(super) mod facts;
 mod loadable;
+mod proven;
 mod reconcile;
 mod recovery;
 mod replication;
