@@ -17,6 +17,7 @@ pub mod replay;
 pub mod replica;
 pub mod resp;
 pub mod rights;
+pub mod scratch;
 pub mod settings;
 pub mod slots;
 pub mod target;

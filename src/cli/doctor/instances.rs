@@ -160,7 +160,7 @@ async fn restore(
                     detail,
                     "allow_plain_replication = true for the instance, where the network is safe",
                 );
-                &rights::COMMANDS
+                &rights::IN_PLACE
             }
             Ok(()) => {
                 let reach = match config.and_then(|c| c.announce.as_ref()) {

@@ -5,6 +5,7 @@ mod cloud_writes;
 mod crash;
 mod live;
 mod memory;
+mod proof;
 mod refusals;
 mod restore;
 mod retention;

@@ -88,10 +88,11 @@ impl Inner {
         };
         let set = staged.commit(metadata).await?;
         let mut message = format!(
-            "{} keys, {} RDB, {} stored, verified",
+            "{} keys, {} RDB, {} stored, verified{}",
             total_keys(&set.counts),
             bytes(set.rdb_bytes),
-            bytes(set.stored_bytes)
+            bytes(set.stored_bytes),
+            set.proof.map(|proof| format!(" ({proof})")).unwrap_or_default()
         );
         if let Some(slots) = source.and_then(|t| t.slots).filter(|n| *n < u32::from(SLOTS)) {
             message = format!(

@@ -5,6 +5,7 @@ pub(super) mod facts;
 mod loadable;
 mod outcome;
 mod packing;
+mod proven;
 mod reconcile;
 mod recovery;
 mod replication;

@@ -145,6 +145,7 @@ mod tests {
             expires_at: None,
             locked_until: None,
             origin: Origin::Capture { address: String::new() },
+            proof: None,
             announced_version: None,
         }
     }
