@@ -7,6 +7,7 @@ pub mod conn;
 pub mod endpoint;
 pub mod error;
 pub mod facts;
+mod faults;
 pub mod master;
 pub mod prefix;
 pub mod rdb;

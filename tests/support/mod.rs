@@ -3,6 +3,7 @@
 
 pub mod emulator;
 pub mod http_server;
+pub mod source;
 
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
