@@ -384,8 +384,8 @@ impl Conn {
 
 /// The failure of TLS that an error of its connection tells.
 fn refused_tls(label: &str, error: &io::Error) -> RedisError {
-    let problem = tls::problem(error).unwrap_or(TlsProblem::Other);
-    RedisError::Tls { address: label.to_owned(), problem, reason: error.to_string() }
+    let (problem, reason) = tls::problem(error).unwrap_or_else(|| (TlsProblem::Other, error.to_string()));
+    RedisError::Tls { address: label.to_owned(), problem, reason }
 }
 
 /// The name of a command for messages: its first word, and the second of a command with subcommands. Never an argument,

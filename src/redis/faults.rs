@@ -156,7 +156,7 @@ fn describe(error: &RedisError) -> (Kind, &'static str, String, Option<u64>) {
 fn tls_hint(problem: TlsProblem) -> &'static str {
     match problem {
         TlsProblem::OwnAuthority => {
-            "have the authority sign a certificate of the server's own; or make the server a self-signed one that is no authority: openssl req -x509 … -addext basicConstraints=critical,CA:FALSE"
+            "have the authority sign a certificate of the server's own; or make the server a self-signed one that is no authority: openssl req -x509 … -addext basicConstraints=critical,CA:FALSE -addext subjectAltName=DNS:<its name>"
         }
         TlsProblem::UnknownAuthority => "name the authority's certificate as tls_ca_file in the configuration",
         TlsProblem::WrongName => {

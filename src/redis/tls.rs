@@ -81,10 +81,17 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     if list.is_empty() { Err(wrong(&"it has none")) } else { Ok(list) }
 }
 
-/// What kind of failure an error of a TLS connection is; `None` where it is none of TLS.
-pub(super) fn problem(error: &io::Error) -> Option<TlsProblem> {
+/// What kind of failure an error of a TLS connection is, and its reason in words; `None` where it is none of TLS.
+pub(super) fn problem(error: &io::Error) -> Option<(TlsProblem, String)> {
     let error = error.get_ref()?.downcast_ref::<Error>()?;
-    Some(match error {
+    Some(match kind(error) {
+        TlsProblem::OwnAuthority => (TlsProblem::OwnAuthority, OwnAuthority.to_string()),
+        problem => (problem, error.to_string()),
+    })
+}
+
+fn kind(error: &Error) -> TlsProblem {
+    match error {
         Error::InvalidMessage(_) => TlsProblem::NotTls,
         Error::InvalidCertificate(why) => match why {
             CertificateError::Other(OtherError(e)) if e.is::<OwnAuthority>() => TlsProblem::OwnAuthority,
@@ -107,7 +114,7 @@ pub(super) fn problem(error: &io::Error) -> Option<TlsProblem> {
             | AlertDescription::CertificateExpired,
         ) => TlsProblem::ClientCertificate,
         _ => TlsProblem::Other,
-    })
+    }
 }
 
 /// Verifies as usual, and tells where a server shows the very certificate that is named as the authority: `openssl req -x509` makes

@@ -6,5 +6,6 @@ mod crash;
 mod live;
 mod memory;
 mod restore;
+mod sources;
 mod suite;
 mod tair;

@@ -107,31 +107,27 @@ impl Inner {
     async fn feed(&self, job: &Job, snapshot: &mut Snapshot, mut sink: Sink) -> Result<(), Fault> {
         let total = if let Framing::Length(n) = snapshot.framing { n } else { 0 };
         let mut chunk = sink.next();
-        let (mut received, mut reported) = (0, Instant::now());
+        let (mut received, mut reported, mut handed_over) = (0, Instant::now(), Instant::now());
         loop {
             let n = tokio::select! {
-                read = snapshot.read(chunk.room()) => read?,
-                // What has come is looked at also where nothing follows it.
-                () = tokio::time::sleep(TICK), if chunk.filled > 0 => {
-                    let next = sink.next();
-                    if !sink.send(std::mem::replace(&mut chunk, next)).await {
-                        break;
-                    }
-                    continue;
-                }
+                read = snapshot.read(chunk.room()) => Some(read?),
+                // What has come is looked at also where little or nothing follows it.
+                () = tokio::time::sleep_until((handed_over + TICK).into()), if chunk.filled > 0 => None,
                 // A thread that is gone has found something: its result says what.
                 () = sink.closed() => break,
                 () = self.jobs.stop.cancelled() => return Err(cancelled()),
             };
-            chunk.filled += n;
-            received += n as u64;
-            if chunk.filled > 0 && (n == 0 || chunk.filled > CHUNK / 2) {
+            chunk.filled += n.unwrap_or_default();
+            received += n.unwrap_or_default() as u64;
+            let due = n.is_none_or(|n| n == 0) || chunk.filled > CHUNK / 2 || handed_over.elapsed() >= TICK;
+            if chunk.filled > 0 && due {
                 let next = sink.next();
                 if !sink.send(std::mem::replace(&mut chunk, next)).await {
                     break;
                 }
+                handed_over = Instant::now();
             }
-            if n == 0 {
+            if n == Some(0) {
                 break;
             }
             if reported.elapsed() >= TICK {
