@@ -315,6 +315,26 @@ fn a_cluster_node_by_commands() {
     }
 }
 
+/// By commands each version takes back all that it has, fields that expire and its own encodings among them.
+#[test]
+fn by_commands_on_every_version() {
+    std::thread::scope(|scope| {
+        for kind in MATRIX {
+            scope.spawn(move || {
+                let (source, target) = (Redis::start(kind, &[]), Redis::start(kind, &[]));
+                source.fill(0, 1);
+                target.run(&["SET", "old", "data"]);
+                let (bench, backup) = moved(&source, &target, "restore_way = \"commands\"");
+                let reply = succeeded(&bench.restore(&backup));
+                assert_eq!(reply["plan"]["way"], "commands", "{kind}");
+                let facts = if kind == "redis-6.2" { facts_since_6_2 } else { facts };
+                assert_eq!(facts(&target), facts(&source), "{kind}");
+                assert_eq!(target.digest(), source.digest(), "{kind}");
+            });
+        }
+    });
+}
+
 /// By configuration the same goes for any target; and its failure half way says that a part is there, and the way back.
 #[test]
 fn by_commands_when_configured() {
