@@ -220,6 +220,12 @@ pub enum RedisError {
         /// What failed.
         source: Box<RedisError>,
     },
+    /// The server could not write to its disk what it holds.
+    #[error("the instance could not finish {what}; its log says why")]
+    NotOnDisk {
+        /// What failed, or did not end.
+        what: &'static str,
+    },
     /// A restore by commands failed half way.
     #[error("the restore by commands stopped after {done} keys: {}; {failed} refused in all, and the target now holds only a part", first.join("; "))]
     Replay {

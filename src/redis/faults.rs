@@ -141,10 +141,13 @@ fn describe(error: &RedisError) -> (Kind, &'static str, String, Option<u64>) {
             }
             return (kind, code, hint.trim().to_owned(), None);
         }
-        E::Replay { .. } => (
+        E::Replay { .. } => {
+            (Kind::Provider, "restore.partial", "the target holds a part of the backup; restore again", None)
+        }
+        E::NotOnDisk { .. } => (
             Kind::Provider,
-            "restore.partial",
-            "the target holds a part of the backup; restore again, or restore its safety backup",
+            "restore.not_on_disk",
+            "see that its disk has room and can be written, then send it BGSAVE",
             None,
         ),
         E::System { .. } => (Kind::Unexpected, "system", "", None),

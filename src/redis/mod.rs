@@ -9,6 +9,7 @@ pub mod error;
 pub mod facts;
 mod faults;
 pub mod master;
+pub mod persistence;
 pub mod prefix;
 pub mod rdb;
 pub mod replay;

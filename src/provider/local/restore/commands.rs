@@ -6,7 +6,6 @@ use crate::model::backup::BackupSet;
 use crate::model::fault::{Fault, Kind};
 use crate::model::instance::total_keys;
 use crate::model::job::Job;
-use crate::provider::local::backup::capture::TICK;
 use crate::provider::local::restore::IN_FLIGHT;
 use crate::provider::local::restore::recovery::RecoveryRecord;
 use crate::provider::local::{COMMAND_TIMEOUT, Inner};
@@ -46,19 +45,13 @@ impl Inner {
         let run = drive(grant, &mut conn, rx, ReplayMode::ReplaceEverything, |report| {
             done.store(report.keys, std::sync::atomic::Ordering::Relaxed)
         });
-        tokio::pin!(run);
-        let driven = loop {
-            tokio::select! {
-                driven = &mut run => break driven,
-                () = tokio::time::sleep(TICK) => {
-                    // Progress is in bytes, as that of all jobs: the share of the keys that are written.
-                    let n = u128::from(done.load(std::sync::atomic::Ordering::Relaxed));
-                    let share = n * u128::from(set.rdb_bytes) / u128::from(keys.max(1));
-                    let bytes = u64::try_from(share).unwrap_or(u64::MAX).min(set.rdb_bytes);
-                    let _ = self.jobs.progress(job, "writing keys", bytes, set.rdb_bytes).await;
-                }
-            }
+        // Progress is in bytes, as that of all jobs: the share of the keys that are written.
+        let how_far = || {
+            let n = u128::from(done.load(std::sync::atomic::Ordering::Relaxed));
+            let share = n * u128::from(set.rdb_bytes) / u128::from(keys.max(1));
+            ("writing keys", u64::try_from(share).unwrap_or(u64::MAX).min(set.rdb_bytes))
         };
+        let driven = self.reporting(job, set, how_far, run).await;
         let read = reader.await;
         driven.map_err(Fault::from)?;
         read.map_err(|e| Fault::new(Kind::Unexpected, "job.crashed", "the reading thread died").because(e))?

@@ -16,7 +16,7 @@ use crate::provider::local::describe::{counts_of, engine};
 use crate::provider::local::{COMMAND_TIMEOUT, Inner};
 use crate::redis::conn::Conn;
 use crate::redis::error::RedisError;
-use crate::redis::facts::{Role, ServerFacts, write_calls};
+use crate::redis::facts::{Role, ServerFacts, function_libraries, write_calls};
 use crate::redis::rdb::statistics::{Checksum, KeyStatistics};
 use crate::redis::resp::Value;
 use crate::redis::settings::can_replicate_from_us;
@@ -87,6 +87,7 @@ impl Inner {
             backup_id: set.id,
             sha256: set.sha256,
             counts: set.counts,
+            functions: set.functions,
             look,
         };
         let running = match earlier {
@@ -146,6 +147,7 @@ impl Inner {
             replicas: facts.connected_slaves,
             append_only: facts.aof_enabled,
             counts: counts_of(&facts),
+            libraries: function_libraries(&mut conn, &facts).await?,
             writes: Writes { calls, read_at },
             measured,
             used_memory: facts.used_memory,
