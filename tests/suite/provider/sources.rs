@@ -89,6 +89,8 @@ fn a_source_that_cannot_save_is_backed_up() {
         for part in ["1 keys", "verified", "CANNOT SAVE", "MISCONF", "read its log"] {
             assert!(text(&made["message"]).contains(part), "{part}: {made}");
         }
+        let checked = bench.run(&["doctor"]);
+        assert!(checked.code == 0 && checked.out.contains("rdb_last_bgsave_status"), "{checked:?}");
         // Where writes are not refused for it, INFO tells all the same.
         source.run(&["CONFIG", "SET", "stop-writes-on-bgsave-error", "no"]);
         let made = backed_up(&bench);
