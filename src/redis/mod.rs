@@ -7,6 +7,7 @@ pub mod conn;
 pub mod endpoint;
 pub mod error;
 pub mod facts;
+mod faults;
 pub mod limits;
 pub mod master;
 pub mod moment;

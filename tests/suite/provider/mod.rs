@@ -9,5 +9,6 @@ mod proof;
 mod refusals;
 mod restore;
 mod retention;
+mod sources;
 mod suite;
 mod tair;
