@@ -182,6 +182,16 @@ pub enum RedisError {
         /// What failed.
         source: Box<RedisError>,
     },
+    /// A restore by commands beside the old data failed before the cutover.
+    #[error("the set could not be loaded beside the old data: stopped after {done} keys: {}; {failed} refused in all, and the target still has its old data", first.join("; "))]
+    NotCutOver {
+        /// Keys accepted.
+        done: u64,
+        /// Commands refused.
+        failed: u64,
+        /// The first few refusals with their keys, and what else stopped it.
+        first: Vec<String>,
+    },
     /// A restore by commands failed half way.
     #[error("the restore by commands stopped after {done} keys: {}; {failed} refused in all, and the target now holds only a part", first.join("; "))]
     Replay {
@@ -328,6 +338,12 @@ fn describe(error: &RedisError) -> (Kind, &'static str, String, Option<u64>) {
             }
             return (kind, code, hint.trim().to_owned(), None);
         }
+        E::NotCutOver { .. } => (
+            Kind::Provider,
+            "restore.not_cut_over",
+            "mend what the message names and make a new plan; nothing of the set is left in the target",
+            None,
+        ),
         E::Replay { .. } => (
             Kind::Provider,
             "restore.partial",

@@ -44,20 +44,24 @@ pub const DELETE_FUNCTIONS: Need = ("+function|flush", &["FUNCTION", "FLUSH", "S
 pub const LOAD_FUNCTIONS: Need = ("+function|load", &["FUNCTION", "LOAD", "REPLACE", "#!lua name=probe\n"]);
 
 /// The further rights that a restore by commands needs which loads beside the old data and cuts over.
-pub const BESIDE: [Need; 8] = [
+pub const BESIDE: [Need; 9] = [
     ("+multi", &["MULTI"]),
     ("+exec", &["EXEC"]),
     ("+dbsize", &["DBSIZE"]),
     WRITE_KEYS,
     ("+set ~*", &["SET", ANY_KEY, "", "NX"]),
     ("+get ~*", &["GET", ANY_KEY]),
+    ("+del ~*", &["DEL", ANY_KEY]),
     ("+swapdb", &["SWAPDB", "0", "1"]),
     ("+flushdb", &["FLUSHDB", "SYNC"]),
 ];
 
-/// The further rights of that way on a server that has functions.
-pub const BESIDE_FUNCTIONS: [Need; 2] =
-    [("+function|dump", &["FUNCTION", "DUMP"]), ("+function|restore", &["FUNCTION", "RESTORE", "", "FLUSH"])];
+/// The further rights of that way where there are function libraries, in the set or in the target.
+pub const BESIDE_FUNCTIONS: [Need; 3] = [
+    ("+function|dump", &["FUNCTION", "DUMP"]),
+    ("+function|restore", &["FUNCTION", "RESTORE", "", "FLUSH"]),
+    DELETE_FUNCTIONS,
+];
 
 /// Commands without an effect on a connection that sends no PSYNC.
 const HARMLESS: [&str; 3] = ["+ping", "+replconf", "+info"];

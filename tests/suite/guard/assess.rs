@@ -57,6 +57,7 @@ fn passing() -> DirectRestore {
             free_memory: Some(1 << 30),
             method: Method::Replication,
             method_reason: MethodReason::CanFollow,
+            in_place: None,
             rights: vec![StepRight { rule: "+replicaof", right: Right::Granted }],
             libraries: Libraries::default(),
             unpacked: 0,

@@ -69,17 +69,21 @@ impl Inner {
         let (look, target) =
             tokio::join!(self.look_at(&set, earlier.is_none()), self.target(instance_id, earlier.is_none()));
         let (mut target, server, mut conn) = target?;
+        let limits = limits::read(&mut conn).await?;
+        if let Ok(Some((_, statistics))) = &look {
+            target.unpacked = self.unpacked(&set, statistics, &server, limits).await?;
+        }
+        let unpacked = target.unpacked;
+        self.choose_beside(instance_id, &set, &server, unpacked, earlier, &mut target, &mut conn).await?;
         self.read_steps(instance_id, &set, &server, &mut target, &mut conn).await?;
         let mut expired = None;
         let look = match look {
             Err(fault) => SetLook::Damaged(fault.message),
             Ok(None) => SetLook::KnownFromPlan,
             Ok(Some((stored_sha256, statistics))) => {
-                let limits = limits::read(&mut conn).await?;
                 let own = instance_id == set_of;
                 target.cannot_load =
                     self.cannot_load(&set, own, &statistics, &server, target.method, limits, &mut conn).await?;
-                target.unpacked = self.unpacked(&set, &statistics, &server, limits).await?;
                 if target.method != Method::Replication {
                     target.unread.extend(unread(&statistics, limits));
                 }
@@ -169,6 +173,7 @@ impl Inner {
                 .then(|| facts.total_system_memory.saturating_sub(facts.used_memory_rss)),
             method,
             method_reason,
+            in_place: None,
             rights: Vec::new(),
             libraries: Libraries::default(),
             unpacked: 0,
