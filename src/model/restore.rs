@@ -45,7 +45,7 @@ impl Method {
                 "atomic: keys are written one by one into empty databases beside the old data, and one transaction swaps them all in; if anything fails before that, the old data stays"
             }
             Self::Commands => {
-                "NOT atomic: the target is emptied (FLUSHALL) and keys are written one by one; a failure leaves it partly filled until the safety backup is restored"
+                "NOT atomic: the target is emptied (FLUSHALL) and keys are written one by one; a failure leaves it partly filled until a restore succeeds"
             }
         }
     }

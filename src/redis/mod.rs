@@ -10,6 +10,7 @@ pub mod facts;
 pub mod limits;
 pub mod master;
 pub mod moment;
+pub mod persistence;
 pub mod prefix;
 pub mod rdb;
 pub mod replay;

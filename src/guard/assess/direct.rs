@@ -1,6 +1,6 @@
 //! Assessment of a restore of a server that this program reaches itself.
 
-use crate::guard::assess::target::{describe_libraries, expired_by_now, in_place, restore_rights, room_for_data};
+use crate::guard::assess::target::{expired_by_now, in_place, restore_rights, room_for_data};
 use crate::guard::assess::wording::describe_counts;
 use crate::guard::assess::{Assessment, Earlier, details, pass_or_block};
 use crate::guard::check::{CheckName, Precheck, Status};
@@ -9,8 +9,11 @@ use crate::guard::impact::Impact;
 use crate::guard::preconditions::{DirectPreconditions, Preconditions};
 use crate::guard::rules::Rules;
 use crate::model::restore::Method;
-use crate::model::text::bytes;
+use crate::model::text::{bytes, clean_to};
 use crate::model::time::written;
+
+/// Most characters of the names of function libraries that one sentence shows.
+const LIBRARY_NAMES: usize = 80;
 
 /// The mandatory checks, in the order in which they are shown.
 pub(super) fn assess(facts: &DirectRestore, earlier: Option<Earlier<'_>>, rules: Rules) -> Assessment {
@@ -53,14 +56,19 @@ pub(super) fn assess(facts: &DirectRestore, earlier: Option<Earlier<'_>>, rules:
             now: format!(
                 "{}{}, {}",
                 describe_counts(&target.counts),
-                describe_libraries(&target.libraries),
+                libraries(target, ", "),
                 bytes(target.used_memory)
             ),
-            after: format!("{}{} as of {taken}", describe_counts(&source.counts), after(source)),
-            lost: format!(
-                "all of what is there now{}, and every change since {taken}",
-                describe_libraries(&target.libraries)
-            ),
+            after: match source.functions {
+                0 => format!("{}{} as of {taken}", describe_counts(&source.counts), expired_by_now(source)),
+                n => format!(
+                    "{}{}, {} as of {taken}",
+                    describe_counts(&source.counts),
+                    expired_by_now(source),
+                    count_libraries(n)
+                ),
+            },
+            lost: format!("all of what is there now{}, and every change since {taken}", libraries(target, ", also ")),
             how: target.method.as_str().into(),
             how_meaning: target.method.meaning().into(),
             way_back: String::new(),
@@ -70,14 +78,20 @@ pub(super) fn assess(facts: &DirectRestore, earlier: Option<Earlier<'_>>, rules:
     }
 }
 
-/// What the person has to know of the set beside its key counts.
-fn after(s: &SourceFacts) -> String {
-    let libraries = match s.functions {
-        0 => String::new(),
-        1 => ", 1 function library".into(),
-        n => format!(", {n} function libraries"),
+/// Function libraries of a target, behind `lead`; nothing where there are none. A restore replaces them as it does the keys.
+fn libraries(t: &TargetFacts, lead: &str) -> String {
+    let Some(names) = &t.libraries else {
+        return format!("{lead}function libraries, if any: this user may not list them");
     };
-    format!("{}{libraries}", expired_by_now(s))
+    if names.is_empty() {
+        return String::new();
+    }
+    let shown = clean_to(&names.join(", "), LIBRARY_NAMES);
+    format!("{lead}{} ({shown})", count_libraries(names.len() as u64))
+}
+
+fn count_libraries(n: u64) -> String {
+    if n == 1 { "1 function library".into() } else { format!("{n} function libraries") }
 }
 
 /// Which bytes were verified: those of the plan, where the file was not read again.

@@ -39,15 +39,6 @@ pub enum MethodReason {
     NotJudged,
 }
 
-/// The function libraries of a server.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Libraries {
-    /// How many libraries there are.
-    pub count: u64,
-    /// Names of the first of them, cleaned; empty where the user may not list them.
-    pub names: Vec<String>,
-}
-
 /// Why commands have to empty the target before they load the set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum InPlaceReason {
@@ -87,6 +78,8 @@ pub struct TargetFacts {
     pub append_only: bool,
     /// Keys per database.
     pub counts: Counts,
+    /// Names of the function libraries that the server holds; `None` where it does not tell.
+    pub libraries: Option<Vec<String>>,
     /// A reading of the server's counter of write commands.
     pub writes: Writes,
     /// Writes per second over a window, and the window's seconds; `None` where a plan exists, for then the time since the
@@ -108,8 +101,6 @@ pub struct TargetFacts {
     pub in_place: Option<InPlaceReason>,
     /// The steps of that method and the right to each.
     pub rights: Vec<StepRight>,
-    /// The function libraries that the server has now.
-    pub libraries: Libraries,
     /// Elements of the set's values that this server, by its own settings, keeps unpacked, which takes far more memory.
     pub unpacked: u64,
     /// What about the server's own limits could not be read, each as part of a sentence.
@@ -121,7 +112,7 @@ pub struct TargetFacts {
 }
 
 /// What reading a set resulted in.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SetLook {
     /// Every byte was read and agrees with the manifest.
     Verified {
@@ -153,7 +144,7 @@ pub struct SourceFacts {
     pub counts: Counts,
     /// Keys of the set whose expiry had passed when the set was read; `None` where it was not read.
     pub expired: Option<u64>,
-    /// Number of function libraries in the set.
+    /// Number of function libraries of the set.
     pub functions: u64,
     /// Bytes of memory that the set's source used; 0 where unknown.
     pub used_memory: u64,
@@ -278,6 +269,47 @@ pub struct SafetyFacts {
     pub status: SafetyStatus,
 }
 
+/// A position in the replication history of a server's process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Position {
+    /// The server's `run_id`: another one after a restart.
+    pub run_id: String,
+    /// The server's replication id: another one after a failover.
+    pub replication_id: String,
+    /// The server's replication offset, in bytes.
+    pub offset: u64,
+}
+
+/// What shows that a safety backup brings back what its target holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SafetyProof {
+    /// A set of this program's vault.
+    Vault {
+        /// What reading the set resulted in.
+        look: SetLook,
+        /// Where the set was taken from. Empty texts where its manifest does not tell.
+        origin: Position,
+        /// The target, as it was when the set was looked at.
+        target: Position,
+    },
+    /// The cloud lists the set as whole, and tells neither a checksum nor where its data came from.
+    Listed,
+}
+
+impl SafetyFacts {
+    /// Checksum of the set's file, where all of the set was read now and agrees with its manifest.
+    #[must_use]
+    pub fn stored_sha256(&self) -> Option<&str> {
+        match &self.status {
+            SafetyStatus::Whole {
+                proof: SafetyProof::Vault { look: SetLook::Verified { stored_sha256, .. }, .. },
+                ..
+            } => Some(stored_sha256),
+            _ => None,
+        }
+    }
+}
+
 /// How far the safety backup is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SafetyStatus {
@@ -291,7 +323,13 @@ pub enum SafetyStatus {
         taken_at: Timestamp,
         /// Whether the set was taken earlier and is used again.
         reused: bool,
+        /// What shows that the set brings back what the target holds.
+        proof: SafetyProof,
     },
+    /// The set is there and cannot be read, for the reason given.
+    Damaged(String),
+    /// There is no such set any more: it was deleted, or another took its place.
+    Gone,
     /// The backup could not be taken, for the reason given.
     Failed(String),
 }

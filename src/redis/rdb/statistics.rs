@@ -63,10 +63,12 @@ pub struct KeyStatistics {
     pub aux: Vec<(String, String)>,
     /// Databases that hold keys, ascending.
     pub dbs: Vec<DbCount>,
-    /// The highest database that is selected, with keys or without.
-    pub highest_database: u64,
+    /// The highest database that is selected, with or without keys.
+    pub highest_db: u64,
     /// Keys whose expiry had passed when the walk began, by this machine's clock.
     pub expired: u64,
+    /// Keys of containers without elements, which old servers wrote. Every server passes over them, so that they are in no other count.
+    pub empty_keys: u64,
     /// Number of function libraries.
     pub functions: u64,
     /// Keys per type byte.
@@ -93,11 +95,11 @@ impl KeyStatistics {
         self.aux.iter().find(|(k, _)| k == name).map(|(_, v)| v.as_str())
     }
 
-    /// How many databases (`databases` in the configuration) a target needs: a server with fewer exits on the load, also where
-    /// the database that it lacks is selected and has no keys.
+    /// How many databases (`databases` in the configuration) a target needs: a server with fewer exits on the load, also where the
+    /// highest has no keys.
     #[must_use]
-    pub const fn databases_needed(&self) -> u64 {
-        self.highest_database.saturating_add(1)
+    pub fn databases_needed(&self) -> u64 {
+        self.highest_db.saturating_add(1)
     }
 }
 
@@ -106,11 +108,12 @@ pub(super) struct Tally {
     pub(super) types: [u64; 256],
     pub(super) aux: Vec<(String, String)>,
     pub(super) functions: u64,
+    pub(super) empty_keys: u64,
+    highest_db: u64,
     pub(super) opcodes: BTreeSet<u8>,
     pub(super) largest_value: u64,
     pub(super) current: DbCount,
     pub(super) expired: u64,
-    highest_database: u64,
     /// When the walk began, in milliseconds since 1970.
     began_ms: i64,
     dbs: BTreeMap<u64, (u64, u64)>,
@@ -128,11 +131,12 @@ impl Tally {
             types: [0; 256],
             aux: Vec::new(),
             functions: 0,
+            empty_keys: 0,
+            highest_db: 0,
             opcodes: BTreeSet::new(),
             largest_value: 0,
             current: DbCount { db: 0, keys: 0, expires: 0 },
             expired: 0,
-            highest_database: 0,
             began_ms: jiff::Timestamp::now().as_millisecond(),
             dbs: BTreeMap::new(),
             modules: BTreeSet::new(),
@@ -147,8 +151,8 @@ impl Tally {
             sums.0 += self.current.keys;
             sums.1 += self.current.expires;
         }
-        self.highest_database = self.highest_database.max(db);
         self.current = DbCount { db, keys: 0, expires: 0 };
+        self.highest_db = self.highest_db.max(db);
         self.dbs.len() <= DATABASES_MAX
     }
 
@@ -183,8 +187,9 @@ impl Tally {
             checksum,
             aux: self.aux,
             dbs: self.dbs.into_iter().map(|(db, (keys, expires))| DbCount { db, keys, expires }).collect(),
-            highest_database: self.highest_database,
             expired: self.expired,
+            highest_db: self.highest_db,
+            empty_keys: self.empty_keys,
             functions: self.functions,
             types: (0..=u8::MAX).zip(self.types).filter(|(_, n)| *n > 0).collect(),
             modules: self.modules.into_iter().collect(),

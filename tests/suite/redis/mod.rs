@@ -2,9 +2,11 @@
 
 mod beside;
 mod conn;
+mod damage;
 mod facts;
 mod fixture;
 mod master;
 mod rdb;
 mod replay;
 mod replica;
+mod values;

@@ -8,7 +8,6 @@ use crate::model::backup::BackupSet;
 use crate::model::fault::{Fault, Kind};
 use crate::model::instance::total_keys;
 use crate::model::job::Job;
-use crate::provider::local::backup::capture::TICK;
 use crate::provider::local::restore::IN_FLIGHT;
 use crate::provider::local::restore::recovery::RecoveryRecord;
 use crate::provider::local::{COMMAND_TIMEOUT, Inner};
@@ -77,17 +76,11 @@ impl Inner {
         run: impl Future<Output = Result<T, RedisError>>,
     ) -> Result<T, RedisError> {
         let keys = total_keys(&set.counts);
-        tokio::pin!(run);
-        loop {
-            tokio::select! {
-                driven = &mut run => return driven,
-                () = tokio::time::sleep(TICK) => {
-                    let share = u128::from(done.load(Ordering::Relaxed)) * u128::from(set.rdb_bytes) / u128::from(keys.max(1));
-                    let bytes = u64::try_from(share).unwrap_or(u64::MAX).min(set.rdb_bytes);
-                    let _ = self.jobs.progress(job, "writing keys", bytes, set.rdb_bytes).await;
-                }
-            }
-        }
+        let how_far = || {
+            let share = u128::from(done.load(Ordering::Relaxed)) * u128::from(set.rdb_bytes) / u128::from(keys.max(1));
+            ("writing keys", u64::try_from(share).unwrap_or(u64::MAX).min(set.rdb_bytes))
+        };
+        self.reporting(job, set, how_far, run).await
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::config::instance::RestoreWay;
 use crate::guard::facts::Facts;
 use crate::guard::facts::restore::{
-    DirectRestore, Libraries, MethodReason, NotReady, RunningJob, SetLook, SourceFacts, TargetFacts,
+    DirectRestore, MethodReason, NotReady, RunningJob, SetLook, SourceFacts, TargetFacts,
 };
 use crate::guard::plan::Plan;
 use crate::guard::writes::Writes;
@@ -17,7 +17,7 @@ use crate::provider::local::restore::steps::unread;
 use crate::provider::local::{COMMAND_TIMEOUT, Inner};
 use crate::redis::conn::Conn;
 use crate::redis::error::RedisError;
-use crate::redis::facts::{Role, ServerFacts, write_calls};
+use crate::redis::facts::{Role, ServerFacts, function_libraries, write_calls};
 use crate::redis::limits;
 use crate::redis::rdb::statistics::{Checksum, KeyStatistics};
 use crate::redis::resp::Value;
@@ -164,6 +164,7 @@ impl Inner {
             replicas: facts.connected_slaves,
             append_only: facts.aof_enabled,
             counts: counts_of(&facts),
+            libraries: function_libraries(&mut conn, &facts).await?,
             writes: Writes { calls, read_at },
             measured,
             used_memory: facts.used_memory,
@@ -175,7 +176,6 @@ impl Inner {
             method_reason,
             in_place: None,
             rights: Vec::new(),
-            libraries: Libraries::default(),
             unpacked: 0,
             unread: Vec::new(),
             cannot_load: None,

@@ -16,9 +16,11 @@ use crate::guard::grant::{Grant, Overwrite};
 use crate::guard::permit::Permit;
 use crate::guard::plan::{Plan, changed};
 use crate::guard::writes::Writes;
-use crate::model::fault::Fault;
+use crate::model::backup::BackupSet;
+use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, JobEnd, JobKind};
 use crate::model::restore::Method;
+use crate::provider::local::backup::capture::TICK;
 use crate::provider::local::restore::facts::slots_served;
 use crate::provider::local::restore::outcome::{Counted, outcome};
 use crate::provider::local::restore::recovery::RecoveryRecord;
@@ -26,6 +28,7 @@ use crate::provider::local::{COMMAND_TIMEOUT, Inner};
 use crate::provider::with_way_back;
 use crate::redis::conn::Conn;
 use crate::redis::facts::{ServerFacts, write_calls};
+use crate::redis::persistence::{self, Kept};
 use jiff::Timestamp;
 use std::sync::Arc;
 
@@ -38,6 +41,8 @@ impl Inner {
         let inner = Arc::clone(self);
         self.jobs
             .begin_permitted(permit, JobKind::Restore, backup_id, |job, plan, permit| async move {
+                // A fault up to here says nothing of a way back: that there is none may be what it says.
+                inner.prove_way_back(&job, &plan).await?;
                 let done = inner.restore(permit.overwrite()?, &job, &plan).await;
                 done.map_err(|end| end.map(|fault| with_way_back(fault, &plan.impact.way_back)))
             })
@@ -65,12 +70,58 @@ impl Inner {
             Method::Commands => self.by_commands(grant, job, plan, recovery, &set, data).await?,
         };
         // Data that is in must not be called lost because of what comes after it.
+        let _ = self.state.serving(&job.id, Timestamp::now()).await;
         let _ = self.jobs.progress(job, "counting keys", set.rdb_bytes, set.rdb_bytes).await;
-        match self.counted(&plan.instance_id).await {
-            Ok(after) => Ok(outcome(&set, before.as_ref(), &after, unseen)?),
-            Err(fault) => {
-                Ok(format!("restored: the target took the whole set; its keys could not be counted ({fault})"))
+        // Counted at once, for clients may write again; and kept on disk whatever the counts are.
+        let found = self.counted(&plan.instance_id).await;
+        let _ = self.jobs.progress(job, "the target serves; writing to its disk", set.rdb_bytes, set.rdb_bytes).await;
+        let kept = self.keep(&plan.instance_id, &planned.run_id).await?;
+        let restored = match found {
+            Ok(after) => outcome(&set, before.as_ref(), &after, unseen).map_err(|mut fault| {
+                fault.message = format!("{}; the data is {}", fault.message, kept.describe());
+                fault
+            })?,
+            Err(fault) => format!("restored: the target took the whole set; its keys could not be counted ({fault})"),
+        };
+        Ok(format!("{restored}; {}", kept.describe()))
+    }
+
+    /// Sees to it that what the target holds is on its disk, where it keeps data on disk at all. `run_id`: the process that holds the
+    /// restored data; another one has read what the disk had before.
+    async fn keep(&self, instance_id: &str, run_id: &str) -> Result<Kept, Fault> {
+        let kept = async {
+            let mut conn = Conn::open(&self.endpoint(instance_id).await?, COMMAND_TIMEOUT).await?;
+            let now = ServerFacts::read(&mut conn).await?.run_id;
+            Ok(if now == run_id { Some(persistence::keep(&mut conn).await?) } else { None })
+        };
+        let fault = match kept.await {
+            Ok(Some(kept)) => return Ok(kept),
+            Ok(None) => not_on_disk("its process has been started anew since, from what the disk held"),
+            Err(fault) => not_on_disk(&Fault::to_string(&fault)).because(fault),
+        };
+        Err(fault)
+    }
+
+    /// Runs a transfer to its end and writes down, at every tick, the stage and the bytes that `how_far` gives. The disk must not
+    /// hold the transfer up, so the two go on beside each other.
+    async fn reporting<T>(
+        &self,
+        job: &Job,
+        set: &BackupSet,
+        how_far: impl Fn() -> (&'static str, u64),
+        run: impl Future<Output = T>,
+    ) -> T {
+        let ticks = async {
+            loop {
+                tokio::time::sleep(TICK).await;
+                let (stage, bytes) = how_far();
+                // Progress that cannot be written down is no reason to drop a restore half way.
+                let _ = self.jobs.progress(job, stage, bytes, set.rdb_bytes).await;
             }
+        };
+        tokio::select! {
+            done = run => done,
+            never = ticks => never,
         }
     }
 
@@ -88,4 +139,13 @@ impl Inner {
         let (run_id, replication_id) = (facts.run_id, facts.replid);
         plan.last_look(&LastLook { run_id, replication_id, slots, writes: Writes { calls, read_at } })
     }
+}
+
+/// The whole set is in, and a crash of the target may lose it again.
+fn not_on_disk(why: &str) -> Fault {
+    let message = format!("the target took the whole set, but it is not known to be on its disk: {why}");
+    Fault::new(Kind::Provider, "restore.not_on_disk", message).hint(
+        "A crash may bring back what the disk held before. See why it does not save, then send it BGSAVE (BGREWRITEAOF where it \
+         keeps an append-only file), or restore again.",
+    )
 }

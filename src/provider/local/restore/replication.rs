@@ -6,7 +6,6 @@ use crate::guard::plan::Plan;
 use crate::model::backup::BackupSet;
 use crate::model::fault::Fault;
 use crate::model::job::{Job, Unfinished};
-use crate::provider::local::backup::capture::TICK;
 use crate::provider::local::restore::IN_FLIGHT;
 use crate::provider::local::restore::recovery::RecoveryRecord;
 use crate::provider::local::{COMMAND_TIMEOUT, Inner};
@@ -64,17 +63,8 @@ impl Inner {
             };
             *shown.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = now;
         });
-        tokio::pin!(run);
-        let done = loop {
-            tokio::select! {
-                done = &mut run => break done,
-                () = tokio::time::sleep(TICK) => {
-                    let (stage, bytes) = *shown.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                    // Progress that cannot be written down is no reason to drop a restore half way.
-                    let _ = self.jobs.progress(job, stage, bytes, set.rdb_bytes).await;
-                }
-            }
-        };
+        let how_far = || *shown.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let done = self.reporting(job, set, how_far, run).await;
         // The thread ends by itself: its channel is closed.
         let _ = supplier.await;
         done.map(|_| ()).map_err(ended_by)
