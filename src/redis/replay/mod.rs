@@ -27,6 +27,7 @@ pub mod beside;
 mod empty;
 pub mod encoder;
 pub mod frame;
+pub mod swap;
 mod transaction;
 
 /// Commands in flight hold at most about so many bytes, of which one command may be more.

@@ -11,8 +11,9 @@ use tair_backup_mcp::redis::error::RedisError;
 use tair_backup_mcp::redis::moment::Moment;
 use tair_backup_mcp::redis::rdb::walk;
 use tair_backup_mcp::redis::replay::ReplayReport;
-use tair_backup_mcp::redis::replay::beside::{Pair, Placement, Remains, load_beside, partners, remove};
+use tair_backup_mcp::redis::replay::beside::{Pair, Placement, Remains, partners, remove};
 use tair_backup_mcp::redis::replay::encoder::RestoreEncoder;
+use tair_backup_mcp::redis::replay::swap::load_beside;
 use tokio::sync::mpsc;
 
 const LIBRARY: &str = "#!lua name=mine\nredis.register_function('g', function() return 1 end)";
