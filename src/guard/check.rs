@@ -33,8 +33,10 @@ pub enum CheckName {
     RoomForData,
     /// A fresh backup of the data that will be overwritten exists.
     SafetyBackup,
-    /// The set was taken by hand, so deleting it is allowed.
+    /// The set was taken by hand or for a restore, so deleting it is allowed.
     ManualBackup,
+    /// What counts on the set that is deleted.
+    Dependents,
     /// Other sets of the instance stay after a deletion.
     OtherBackups,
     /// What a change of the policy lowers.
@@ -66,6 +68,7 @@ impl CheckName {
             Self::RoomForData => "room_for_data",
             Self::SafetyBackup => "safety_backup",
             Self::ManualBackup => "manual_backup",
+            Self::Dependents => "dependents",
             Self::OtherBackups => "other_backups",
             Self::Protection => "protection",
             Self::DryRun => "dry_run",

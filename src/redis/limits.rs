@@ -1,10 +1,12 @@
-//! A server's own limits, as far as its user may read them.
+//! A server's own limits and what it holds beside keys, as far as its user may read them.
 //!
 //! It must not change anything, and it must not guess: what cannot be read is `None`, and the caller says so.
 
 use super::conn::Conn;
 use super::error::RedisError;
+use super::resp::Value;
 use super::settings;
+use crate::model::text::clean_to;
 
 /// The limits that decide what a server takes by commands, and how it keeps what it loads. `None`: it could not be read, or this
 /// version has no such setting.
@@ -23,6 +25,11 @@ pub struct Limits {
     /// `set-max-intset-entries`: members up to which a set of numbers stays packed.
     pub packed_integers: Option<u64>,
 }
+
+/// Most libraries that are named.
+const LIBRARIES_NAMED: usize = 20;
+/// Characters of a library's name that are shown.
+const LIBRARY_NAME_MAX: usize = 40;
 
 /// Reads the limits.
 ///
@@ -50,4 +57,28 @@ async fn number(conn: &mut Conn, names: &[&str]) -> Result<Option<u64>, RedisErr
         }
     }
     Ok(None)
+}
+
+/// Names of the server's function libraries, cleaned, at most twenty; empty where it has none or the user may not list them.
+///
+/// # Errors
+/// What broke on the way.
+pub async fn library_names(conn: &mut Conn) -> Result<Vec<String>, RedisError> {
+    let list = match conn.cmd_str(&["FUNCTION", "LIST"]).await {
+        Ok(list) => list,
+        Err(RedisError::Denied { .. } | RedisError::Server { .. }) => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let name = |library: &Value| {
+        library.as_array()?.chunks(2).find_map(|pair| match pair {
+            [key, value] if key.as_str() == Some("library_name") => {
+                value.as_str().map(|name| clean_to(name, LIBRARY_NAME_MAX))
+            }
+            _ => None,
+        })
+    };
+    let mut names: Vec<String> = list.as_array().unwrap_or_default().iter().filter_map(name).collect();
+    names.sort_unstable();
+    names.truncate(LIBRARIES_NAMED);
+    Ok(names)
 }

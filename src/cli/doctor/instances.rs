@@ -153,6 +153,15 @@ async fn restore(
         &rights::IN_PLACE
     } else {
         match can_replicate_from_us(facts, conn).await {
+            Ok(()) if config.is_some_and(|c| c.is_encrypted() && !c.allow_plain_replication) => {
+                let detail = format!("{by_commands}; over TLS, for replication would send the data in clear");
+                findings.warn(
+                    NAME,
+                    detail,
+                    "allow_plain_replication = true for the instance, where the network is safe",
+                );
+                &rights::IN_PLACE
+            }
             Ok(()) => {
                 let reach = match config.and_then(|c| c.announce.as_ref()) {
                     Some(announce) => format!("it has to reach us at {announce}"),

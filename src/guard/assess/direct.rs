@@ -1,6 +1,6 @@
 //! Assessment of a restore of a server that this program reaches itself.
 
-use crate::guard::assess::target::{expired_by_now, in_place, restore_rights, room_for_data};
+use crate::guard::assess::target::{describe_libraries, expired_by_now, in_place, restore_rights, room_for_data};
 use crate::guard::assess::wording::describe_counts;
 use crate::guard::assess::{Assessment, Earlier, details, pass_or_block};
 use crate::guard::check::{CheckName, Precheck, Status};
@@ -9,15 +9,12 @@ use crate::guard::impact::Impact;
 use crate::guard::preconditions::{DirectPreconditions, Preconditions};
 use crate::guard::rules::Rules;
 use crate::model::restore::Method;
-use crate::model::text::{bytes, clean_to};
+use crate::model::text::bytes;
 use crate::model::time::written;
-
-/// Most characters of the names of function libraries that one sentence shows.
-const LIBRARY_NAMES: usize = 80;
 
 /// The mandatory checks, in the order in which they are shown.
 pub(super) fn assess(facts: &DirectRestore, earlier: Option<Earlier<'_>>, rules: Rules) -> Assessment {
-    let DirectRestore { target, source, running } = facts;
+    let DirectRestore { target, source, running, pending_rollback } = facts;
     let (rate, seconds) = match (target.measured, earlier.and_then(|e| e.writes)) {
         (Some(measured), _) => measured,
         (None, Some(then)) => target.writes.traffic_since(then),
@@ -36,6 +33,12 @@ pub(super) fn assess(facts: &DirectRestore, earlier: Option<Earlier<'_>>, rules:
     checks.extend(running.as_ref().map(|job| {
         let detail = format!("{} job {} is running on this instance", job.kind, job.id);
         Precheck::new(CheckName::InstanceIdle, Status::Pending, detail)
+    }));
+    checks.extend(pending_rollback.as_ref().map(|id| {
+        let detail = format!(
+            "the rollback of restore {id} is pending: describe_jobs tries it again and says what to look at; a person who has looked can clear it at a terminal (clear-rollback)"
+        );
+        Precheck::new(CheckName::InstanceIdle, Status::Block, detail)
     }));
     let taken = written(source.taken_at);
     Assessment {
@@ -56,19 +59,14 @@ pub(super) fn assess(facts: &DirectRestore, earlier: Option<Earlier<'_>>, rules:
             now: format!(
                 "{}{}, {}",
                 describe_counts(&target.counts),
-                libraries(target, ", "),
+                describe_libraries(&target.libraries),
                 bytes(target.used_memory)
             ),
-            after: match source.functions {
-                0 => format!("{}{} as of {taken}", describe_counts(&source.counts), expired_by_now(source)),
-                n => format!(
-                    "{}{}, {} as of {taken}",
-                    describe_counts(&source.counts),
-                    expired_by_now(source),
-                    count_libraries(n)
-                ),
-            },
-            lost: format!("all of what is there now{}, and every change since {taken}", libraries(target, ", also ")),
+            after: format!("{}{} as of {taken}", describe_counts(&source.counts), after(source)),
+            lost: format!(
+                "all of what is there now{}, and every change since {taken}",
+                describe_libraries(&target.libraries)
+            ),
             how: target.method.as_str().into(),
             how_meaning: target.method.meaning().into(),
             way_back: String::new(),
@@ -78,20 +76,14 @@ pub(super) fn assess(facts: &DirectRestore, earlier: Option<Earlier<'_>>, rules:
     }
 }
 
-/// Function libraries of a target, behind `lead`; nothing where there are none. A restore replaces them as it does the keys.
-fn libraries(t: &TargetFacts, lead: &str) -> String {
-    let Some(names) = &t.libraries else {
-        return format!("{lead}function libraries, if any: this user may not list them");
+/// What the person has to know of the set beside its key counts.
+fn after(s: &SourceFacts) -> String {
+    let libraries = match s.functions {
+        0 => String::new(),
+        1 => ", 1 function library".into(),
+        n => format!(", {n} function libraries"),
     };
-    if names.is_empty() {
-        return String::new();
-    }
-    let shown = clean_to(&names.join(", "), LIBRARY_NAMES);
-    format!("{lead}{} ({shown})", count_libraries(names.len() as u64))
-}
-
-fn count_libraries(n: u64) -> String {
-    if n == 1 { "1 function library".into() } else { format!("{n} function libraries") }
+    format!("{}{libraries}", expired_by_now(s))
 }
 
 /// Which bytes were verified: those of the plan, where the file was not read again.
@@ -177,12 +169,19 @@ fn engine_compatible(t: &TargetFacts, s: &SourceFacts) -> Precheck {
 fn restore_way(t: &TargetFacts, s: &SourceFacts) -> Precheck {
     let reason = match &t.method_reason {
         MethodReason::CanFollow => "it can follow us",
+        MethodReason::CanFollowInClear => {
+            "it can follow us; allow_plain_replication is set, so the whole data and a one-time password cross the network IN CLEAR, not encrypted"
+        }
+        MethodReason::WouldBeInClear => {
+            "the instance is reached by TLS, and replication from us would send its data in clear; allow_plain_replication = true would allow that"
+        }
         MethodReason::Configured => "the configuration says so: restore_way = \"commands\"",
         MethodReason::CannotFollow(why) => why,
         MethodReason::Watched => "Sentinel watches it, and would fail over if it followed us for long",
         MethodReason::NotJudged => "not judged",
     };
     let (status, lost) = match (t.method, &s.look) {
+        (Method::Replication, _) if t.method_reason == MethodReason::CanFollowInClear => (Status::Warn, ""),
         (Method::Replication, _) => (Status::Pass, ""),
         (Method::Commands | Method::Beside, SetLook::Verified { module_data: true, .. }) => {
             (Status::Warn, "; what modules keep beside the keys, such as search indexes, is LOST")

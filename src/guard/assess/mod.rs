@@ -23,7 +23,7 @@ use jiff::Timestamp;
 use std::collections::BTreeMap;
 
 pub use safety::safety_backup;
-pub use wording::describe_counts;
+pub use wording::{describe_counts, describe_dependent};
 
 /// What the plan's own look at the same act found, where a plan exists.
 #[derive(Debug, Clone, Copy)]

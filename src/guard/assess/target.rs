@@ -1,7 +1,7 @@
 //! What a target could refuse or lose, judged before anybody is asked: rights, limits, room, and what is there beside keys.
 
 use crate::guard::check::{CheckName, Precheck, Status};
-use crate::guard::facts::restore::{InPlaceReason, SourceFacts, TargetFacts};
+use crate::guard::facts::restore::{InPlaceReason, Libraries, SourceFacts, TargetFacts};
 use crate::guard::facts::rights::{Right, rules};
 use crate::guard::room::{evicts, fits_beside, need};
 use crate::model::instance::total_keys;
@@ -10,6 +10,22 @@ use crate::model::text::{bytes, clean};
 
 /// Of a memory limit, the share above which an estimate of what the set needs is no promise, in percent.
 const TIGHT_PERCENT: u64 = 90;
+
+/// The function libraries of a target, as a part of a sentence behind its keys; nothing where it has none.
+pub(super) fn describe_libraries(libraries: &Libraries) -> String {
+    let Libraries { count, names } = libraries;
+    let noun = match count {
+        0 => return String::new(),
+        1 => "1 function library".to_owned(),
+        n => format!("{n} function libraries"),
+    };
+    let more = count.saturating_sub(names.len() as u64);
+    match (names.is_empty(), more) {
+        (true, _) => format!(", {noun}"),
+        (false, 0) => format!(", {noun} ({})", names.join(", ")),
+        (false, more) => format!(", {noun} ({} and {more} more)", names.join(", ")),
+    }
+}
 
 /// Why a restore by commands begins by emptying its target, as part of a sentence.
 pub(super) fn in_place(why: &InPlaceReason) -> String {

@@ -29,14 +29,27 @@ pub enum NotReady {
 pub enum MethodReason {
     /// The target can follow this process.
     CanFollow,
+    /// The target can follow this process; the operator allows that its data goes over the network in clear.
+    CanFollowInClear,
     /// The operator's configuration asks for commands.
     Configured,
+    /// The instance is reached by TLS, and what a target fetches as a replica of this process is not encrypted.
+    WouldBeInClear,
     /// The target cannot follow this process, for the reason given.
     CannotFollow(String),
     /// A Sentinel watches the target, and would fail over if it followed this process for long.
     Watched,
     /// The target is not ready, so nothing was tried.
     NotJudged,
+}
+
+/// The function libraries of a server.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Libraries {
+    /// How many libraries there are.
+    pub count: u64,
+    /// Names of the first of them, cleaned; empty where the user may not list them.
+    pub names: Vec<String>,
 }
 
 /// Why commands have to empty the target before they load the set.
@@ -78,8 +91,6 @@ pub struct TargetFacts {
     pub append_only: bool,
     /// Keys per database.
     pub counts: Counts,
-    /// Names of the function libraries that the server holds; `None` where it does not tell.
-    pub libraries: Option<Vec<String>>,
     /// A reading of the server's counter of write commands.
     pub writes: Writes,
     /// Writes per second over a window, and the window's seconds; `None` where a plan exists, for then the time since the
@@ -101,6 +112,8 @@ pub struct TargetFacts {
     pub in_place: Option<InPlaceReason>,
     /// The steps of that method and the right to each.
     pub rights: Vec<StepRight>,
+    /// The function libraries that the server has now.
+    pub libraries: Libraries,
     /// Elements of the set's values that this server, by its own settings, keeps unpacked, which takes far more memory.
     pub unpacked: u64,
     /// What about the server's own limits could not be read, each as part of a sentence.
@@ -144,7 +157,7 @@ pub struct SourceFacts {
     pub counts: Counts,
     /// Keys of the set whose expiry had passed when the set was read; `None` where it was not read.
     pub expired: Option<u64>,
-    /// Number of function libraries of the set.
+    /// Number of function libraries in the set.
     pub functions: u64,
     /// Bytes of memory that the set's source used; 0 where unknown.
     pub used_memory: u64,
@@ -172,6 +185,8 @@ pub struct DirectRestore {
     pub source: SourceFacts,
     /// Another job on the instance that has to end first. Only read where a plan exists.
     pub running: Option<RunningJob>,
+    /// Id of an earlier restore of the instance that is neither rolled back nor cleared.
+    pub pending_rollback: Option<String>,
 }
 
 /// What the target shows at the last moment, on the connection that acts.

@@ -65,10 +65,10 @@ pub struct KeyStatistics {
     pub dbs: Vec<DbCount>,
     /// The highest database that is selected, with or without keys.
     pub highest_db: u64,
-    /// Keys whose expiry had passed when the walk began, by this machine's clock.
-    pub expired: u64,
     /// Keys of containers without elements, which old servers wrote. Every server passes over them, so that they are in no other count.
     pub empty_keys: u64,
+    /// Keys whose expiry had passed when the walk began, by this machine's clock.
+    pub expired: u64,
     /// Number of function libraries.
     pub functions: u64,
     /// Keys per type byte.
@@ -98,7 +98,7 @@ impl KeyStatistics {
     /// How many databases (`databases` in the configuration) a target needs: a server with fewer exits on the load, also where the
     /// highest has no keys.
     #[must_use]
-    pub fn databases_needed(&self) -> u64 {
+    pub const fn databases_needed(&self) -> u64 {
         self.highest_db.saturating_add(1)
     }
 }
@@ -187,9 +187,9 @@ impl Tally {
             checksum,
             aux: self.aux,
             dbs: self.dbs.into_iter().map(|(db, (keys, expires))| DbCount { db, keys, expires }).collect(),
-            expired: self.expired,
             highest_db: self.highest_db,
             empty_keys: self.empty_keys,
+            expired: self.expired,
             functions: self.functions,
             types: (0..=u8::MAX).zip(self.types).filter(|(_, n)| *n > 0).collect(),
             modules: self.modules.into_iter().collect(),

@@ -8,5 +8,6 @@ mod live;
 mod memory;
 mod refusals;
 mod restore;
+mod retention;
 mod suite;
 mod tair;

@@ -3,7 +3,7 @@
 use crate::config::instance::RestoreWay;
 use crate::guard::facts::Facts;
 use crate::guard::facts::restore::{
-    DirectRestore, MethodReason, NotReady, RunningJob, SetLook, SourceFacts, TargetFacts,
+    DirectRestore, Libraries, MethodReason, NotReady, RunningJob, SetLook, SourceFacts, TargetFacts,
 };
 use crate::guard::plan::Plan;
 use crate::guard::writes::Writes;
@@ -17,7 +17,7 @@ use crate::provider::local::restore::steps::unread;
 use crate::provider::local::{COMMAND_TIMEOUT, Inner};
 use crate::redis::conn::Conn;
 use crate::redis::error::RedisError;
-use crate::redis::facts::{Role, ServerFacts, function_libraries, write_calls};
+use crate::redis::facts::{Role, ServerFacts, write_calls};
 use crate::redis::limits;
 use crate::redis::rdb::statistics::{Checksum, KeyStatistics};
 use crate::redis::resp::Value;
@@ -111,7 +111,8 @@ impl Inner {
             Some(plan) => self.running_job(instance_id, plan).await?,
             None => None,
         };
-        Ok(Facts::DirectRestore(Box::new(DirectRestore { target, source, running })))
+        let pending_rollback = self.state.pending_rollback(instance_id).await?;
+        Ok(Facts::DirectRestore(Box::new(DirectRestore { target, source, running, pending_rollback })))
     }
 
     /// Verifies a set whole, for a plan; nothing where a plan has done that.
@@ -164,7 +165,6 @@ impl Inner {
             replicas: facts.connected_slaves,
             append_only: facts.aof_enabled,
             counts: counts_of(&facts),
-            libraries: function_libraries(&mut conn, &facts).await?,
             writes: Writes { calls, read_at },
             measured,
             used_memory: facts.used_memory,
@@ -176,6 +176,7 @@ impl Inner {
             method_reason,
             in_place: None,
             rights: Vec::new(),
+            libraries: Libraries::default(),
             unpacked: 0,
             unread: Vec::new(),
             cannot_load: None,
@@ -201,8 +202,15 @@ impl Inner {
         if self.config(instance_id).is_some_and(|c| c.restore_way == RestoreWay::Commands) {
             return Ok((Method::Commands, MethodReason::Configured, None));
         }
+        let encrypted = self.config(instance_id).filter(|config| config.is_encrypted());
         match can_replicate_from_us(facts, conn).await {
-            Ok(()) => Ok((Method::Replication, MethodReason::CanFollow, None)),
+            Ok(()) => Ok(match encrypted {
+                None => (Method::Replication, MethodReason::CanFollow, None),
+                Some(config) if config.allow_plain_replication => {
+                    (Method::Replication, MethodReason::CanFollowInClear, None)
+                }
+                Some(_) => (Method::Commands, MethodReason::WouldBeInClear, None),
+            }),
             Err(RedisError::Refused(refusal @ Refusal::Replica { .. })) => {
                 not_ready(NotReady::Refused(refusal.to_string()))
             }

@@ -73,10 +73,10 @@ impl Inner {
         let _ = self.state.serving(&job.id, Timestamp::now()).await;
         let _ = self.jobs.progress(job, "counting keys", set.rdb_bytes, set.rdb_bytes).await;
         // Counted at once, for clients may write again; and kept on disk whatever the counts are.
-        let found = self.counted(&plan.instance_id).await;
+        let after = self.counted(&plan.instance_id).await;
         let _ = self.jobs.progress(job, "the target serves; writing to its disk", set.rdb_bytes, set.rdb_bytes).await;
         let kept = self.keep(&plan.instance_id, &planned.run_id).await?;
-        let restored = match found {
+        let restored = match after {
             Ok(after) => outcome(&set, before.as_ref(), &after, unseen).map_err(|mut fault| {
                 fault.message = format!("{}; the data is {}", fault.message, kept.describe());
                 fault

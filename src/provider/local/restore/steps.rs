@@ -2,7 +2,7 @@
 //! server's own limits, and what it holds beside keys. Facts alone; the guard judges them.
 
 use crate::config::blocking::blocking;
-use crate::guard::facts::restore::TargetFacts;
+use crate::guard::facts::restore::{Libraries, TargetFacts};
 use crate::model::backup::BackupSet;
 use crate::model::fault::Fault;
 use crate::model::restore::Method;
@@ -12,7 +12,7 @@ use crate::provider::local::restore::packing::Packing;
 use crate::redis::conn::Conn;
 use crate::redis::error::RedisError;
 use crate::redis::facts::ServerFacts;
-use crate::redis::limits::Limits;
+use crate::redis::limits::{Limits, library_names};
 use crate::redis::rdb;
 use crate::redis::rdb::statistics::KeyStatistics;
 use crate::redis::rights::{self, Need};
@@ -25,7 +25,7 @@ const LIMIT_BYTES_MIN: u64 = 1 << 20;
 const BESIDE_A_VALUE: u64 = 64 << 10;
 
 impl Inner {
-    /// Reads the rights to a target, whose method is known by now.
+    /// Reads the rights and the libraries of a target, whose method is known by now.
     pub(super) async fn read_steps(
         &self,
         instance_id: &str,
@@ -37,6 +37,8 @@ impl Inner {
         if target.not_ready.is_some() {
             return Ok(());
         }
+        let names = if server.libraries > 0 { library_names(conn).await? } else { Vec::new() };
+        target.libraries = Libraries { count: server.libraries, names };
         let user = self.user(instance_id, conn).await?;
         target.rights = rights::ask(conn, &user, &needs(target.method, set, server)).await?;
         Ok(())
