@@ -1,5 +1,6 @@
 //! Restore: the one place that overwrites data. It cannot begin without the guard's permit.
 
+mod beside;
 mod commands;
 pub(super) mod facts;
 mod loadable;
@@ -66,6 +67,7 @@ impl Inner {
         let before = self.counted(&plan.instance_id).await.ok();
         let unseen = match planned.method {
             Method::Replication => self.by_replication(grant, job, plan, recovery, &set, data).await.map(|()| 0)?,
+            Method::Beside => self.beside_the_old(grant, job, plan, recovery, &set, data).await?,
             Method::Commands => self.by_commands(grant, job, plan, recovery, &set, data).await?,
         };
         // Data that is in must not be called lost because of what comes after it.
