@@ -160,6 +160,18 @@ pub enum RedisError {
         /// What the supplier said.
         reason: String,
     },
+    /// The target refuses writes now, and the look at it then found that the restore must not go on.
+    #[error("{}", fault.message)]
+    Withheld {
+        /// Why not, and the next step.
+        fault: Fault,
+    },
+    /// What answers on the connection is not what was switched.
+    #[error("the target is not what it was a moment ago: {what}")]
+    AnotherTarget {
+        /// What differs.
+        what: String,
+    },
     /// A restore went well up to its last step: the target's role or settings are not as they were.
     #[error("the data is restored, but {what}")]
     RollbackIncomplete {
@@ -305,16 +317,27 @@ fn describe(error: &RedisError) -> (Kind, &'static str, String, Option<u64>) {
             (Kind::Provider, "restore.rejected_by_target", "the target's log says why it refused the data", None)
         }
         E::Supply { .. } => (Kind::Provider, "restore.source_failed", "check the backup set", None),
+        E::Withheld { fault } => return (fault.kind, fault.code, fault.hint.clone(), None),
+        E::AnotherTarget { .. } => (
+            Kind::Provider,
+            "restore.target_changed",
+            "nothing was sent; look whether a proxy or a failover puts other servers behind the address, then make a new plan",
+            None,
+        ),
         E::RollbackIncomplete { .. } => {
             (Kind::Provider, "restore.unsettled", "put the target's settings back by hand", None)
         }
         E::Restore { state, not_rolled_back, source } => {
             let (kind, code, inner, _) = describe(source);
             let mut hint = inner;
-            if *state == TargetState::Unknown {
-                hint = format!(
-                    "look at the target before anything else: it may hold the old data, the new, or be down. {hint}"
-                );
+            match state {
+                TargetState::Unknown => {
+                    hint = format!(
+                        "look at the target before anything else: it may hold the old data, the new, or be down. {hint}"
+                    );
+                }
+                TargetState::Gone => hint = format!("start the target again and look at what it holds. {hint}"),
+                TargetState::Untouched | TargetState::Replaced => {}
             }
             if let Some(what) = not_rolled_back {
                 hint = format!("the target is not as it was: {what}. {hint}");

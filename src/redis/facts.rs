@@ -59,6 +59,14 @@ pub struct ServerFacts {
     pub connected_slaves: u64,
     /// `master_replid`: id of the replication history this instance is on.
     pub replid: String,
+    /// `master_repl_offset`: the instance's position in that history. Stands still while there is no backlog.
+    pub offset: u64,
+    /// The first offset that the replication backlog still has; `None` without a backlog, and then `offset` proves nothing.
+    pub backlog_from: Option<u64>,
+    /// Keys evicted since the server's statistics began.
+    pub evicted_keys: u64,
+    /// Keys whose expiry passed, since the server's statistics began.
+    pub expired_keys: u64,
     /// Memory used by data and buffers.
     pub used_memory: u64,
     /// Resident memory of the process.
@@ -129,6 +137,10 @@ impl ServerFacts {
             master,
             connected_slaves: number("connected_slaves"),
             replid: text_of("master_replid"),
+            offset: number("master_repl_offset"),
+            backlog_from: flag("repl_backlog_active").then(|| number("repl_backlog_first_byte_offset")),
+            evicted_keys: number("evicted_keys"),
+            expired_keys: number("expired_keys"),
             used_memory: number("used_memory"),
             used_memory_rss: number("used_memory_rss"),
             maxmemory: number("maxmemory"),
@@ -186,15 +198,18 @@ pub async fn key_counts(conn: &mut Conn) -> Result<BTreeMap<u64, (u64, u64)>, Re
 pub async fn write_calls(conn: &mut Conn) -> Result<u64, RedisError> {
     let text = info(conn, Some("commandstats")).await?;
     let calls: Vec<(String, u64)> = text.lines().filter_map(command_stat).collect();
-    let unknown: Vec<&str> =
-        calls.iter().map(|(n, _)| n.as_str()).filter(|n| !conn.write_flags.contains_key(*n)).collect();
+    let unknown: Vec<&str> = calls
+        .iter()
+        .map(|(n, _)| n.as_str())
+        .filter(|n| !conn.write_flags.contains_key(*n) && !is_known_reader(n))
+        .collect();
     if !unknown.is_empty() {
         let mut args = vec!["COMMAND", "INFO"];
         args.extend(&unknown);
         let reply = conn.cmd_str(&args).await?;
         let entries = reply.as_array().unwrap_or_default();
         for (name, entry) in unknown.iter().zip(entries) {
-            conn.write_flags.insert((*name).to_owned(), has_write_flag(entry));
+            conn.write_flags.insert((*name).to_owned(), is_write(name, entry));
         }
     }
     let writes = |name: &str| {
@@ -212,7 +227,36 @@ fn command_stat(line: &str) -> Option<(String, u64)> {
     Some((name.to_ascii_lowercase(), calls))
 }
 
-fn has_write_flag(entry: &Value) -> bool {
+/// Commands without the flag `write` that operators like to rename: under their own name the server does not know them then.
+const RENAMED_READERS: [&str; 16] = [
+    "acl",
+    "bgrewriteaof",
+    "bgsave",
+    "client",
+    "cluster",
+    "config",
+    "debug",
+    "info",
+    "keys",
+    "module",
+    "monitor",
+    "psync",
+    "replicaof",
+    "save",
+    "slaveof",
+    "sync",
+];
+
+fn is_known_reader(name: &str) -> bool {
+    RENAMED_READERS.contains(&name.split('|').next().unwrap_or_default())
+}
+
+/// Whether a command that ran is one that writes. The server does not know a command by its name that its operator renamed: that
+/// one counts as a write unless it is known to be none.
+fn is_write(name: &str, entry: &Value) -> bool {
+    if !matches!(entry, Value::Array(_)) {
+        return !is_known_reader(name);
+    }
     let flags = entry.as_array().and_then(|e| e.get(2)).and_then(Value::as_array).unwrap_or_default();
     flags.iter().any(|f| f.as_str() == Some("write"))
 }

@@ -8,6 +8,7 @@ pub mod endpoint;
 pub mod error;
 pub mod facts;
 pub mod master;
+pub mod pause;
 pub mod prefix;
 pub mod rdb;
 pub mod replay;

@@ -6,3 +6,4 @@
 pub mod handshake;
 pub mod snapshot;
 pub mod stream;
+pub mod tail;

@@ -35,7 +35,7 @@ use tempfile::TempDir;
 
 /// Facts that pass every check.
 fn passing() -> DirectRestore {
-    let writes = Writes { calls: 7, read_at: Timestamp::now() };
+    let writes = Writes::counted(7, Timestamp::now());
     DirectRestore {
         target: TargetFacts {
             address: "redis://127.0.0.1:1".into(),
@@ -215,7 +215,6 @@ async fn a_provider_that_forgets_its_checks_cannot_restore() {
         ("backup_verified", source(|s| s.look = SetLook::Damaged("cut".into()))),
         ("backup_verified", source(|s| s.look = SetLook::KnownFromPlan)),
         ("engine_compatible", target(|t| t.cannot_load = Some("a newer format".into()))),
-        ("write_traffic", target(|t| t.measured = Some((5.0, 1.0)))),
         // Traffic that was not measured is not idle.
         ("write_traffic", target(|t| t.measured = None)),
         ("room_for_data", target(|t| t.maxmemory = 1)),

@@ -56,8 +56,8 @@ pub fn plan() -> Plan {
         details: [("backup_taken_at".to_owned(), "2026-11-23T06:15:00Z".to_owned())].into(),
         warnings: vec!["write_traffic: 3.00 writes per second".into()],
         safety: Some(Safety { job_id: "bj-1".into(), backup_id: "b-2".into() }),
-        writes: Some(Writes { calls: 7, read_at: Timestamp::from_second(1_790_000_000).unwrap() }),
-        rules: Rules { confirmation: Rule::Person, max_writes_per_second: 0.0 },
+        writes: Some(Writes::counted(7, Timestamp::from_second(1_790_000_000).unwrap())),
+        rules: Rules { confirmation: Rule::Person, max_writes_per_second: None },
     }
 }
 

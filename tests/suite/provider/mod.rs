@@ -3,6 +3,7 @@
 pub mod cloud;
 mod cloud_writes;
 mod crash;
+mod cutover;
 mod live;
 mod memory;
 mod restore;

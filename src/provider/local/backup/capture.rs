@@ -1,6 +1,6 @@
 //! Capture: the RDB of an instance, read once as its replica and ingested by the vault meanwhile.
 
-use crate::model::backup::{Mode, Origin};
+use crate::model::backup::{BackupSet, Mode, Origin};
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::new_id;
 use crate::model::instance::total_keys;
@@ -11,7 +11,7 @@ use crate::provider::local::{COMMAND_TIMEOUT, Inner};
 use crate::redis::conn::Conn;
 use crate::redis::facts::{ServerFacts, write_calls};
 use crate::redis::rdb::error::RdbError;
-use crate::redis::replica::handshake::{CaptureOptions, Framing};
+use crate::redis::replica::handshake::{CaptureOptions, Extent, Framing};
 use crate::redis::replica::snapshot::Snapshot;
 use crate::redis::slots::SLOTS;
 use crate::state::jobs::Begun;
@@ -44,11 +44,35 @@ impl Inner {
     }
 
     async fn capture(&self, job: &Job, mode: Mode, note: String) -> Result<String, Fault> {
+        let (set, slots, _) = self.take(job, mode, note, Extent::Snapshot).await?;
+        let mut message = format!(
+            "{} keys, {} RDB, {} stored, verified",
+            total_keys(&set.counts),
+            bytes(set.rdb_bytes),
+            bytes(set.stored_bytes)
+        );
+        if let Some(slots) = slots.filter(|n| *n < u32::from(SLOTS)) {
+            message = format!(
+                "{message}; ONE SHARD of a cluster only: {slots} of {SLOTS} slots; the others are instances of their own"
+            );
+        }
+        Ok(message)
+    }
+
+    /// Takes the set that a job names: the set, the slots served where the source is a cluster's node, and the capture, which may
+    /// stay attached.
+    pub(in crate::provider::local) async fn take(
+        &self,
+        job: &Job,
+        mode: Mode,
+        note: String,
+        extent: Extent,
+    ) -> Result<(BackupSet, Option<u32>, Snapshot), Fault> {
         let source = self.source_facts(&job.instance_id).await?;
         let endpoint = self.capture_endpoint(&job.instance_id, mode).await?;
         let started_at = Timestamp::now();
         told_anyway(self.state.progress(&job.id, Phase::Forking, FORKING, 0, 0).await);
-        let open = Snapshot::open(&endpoint, CaptureOptions::default());
+        let open = Snapshot::open(&endpoint, CaptureOptions { extent, ..CaptureOptions::default() });
         let mut snapshot = tokio::select! {
             snapshot = open => snapshot?,
             () = self.jobs.stop.cancelled() => return Err(cancelled()),
@@ -77,18 +101,7 @@ impl Inner {
             locked_until: None,
         };
         let set = staged.commit(metadata).await?;
-        let mut message = format!(
-            "{} keys, {} RDB, {} stored, verified",
-            total_keys(&set.counts),
-            bytes(set.rdb_bytes),
-            bytes(set.stored_bytes)
-        );
-        if let Some(slots) = source.and_then(|t| t.slots).filter(|n| *n < u32::from(SLOTS)) {
-            message = format!(
-                "{message}; ONE SHARD of a cluster only: {slots} of {SLOTS} slots; the others are instances of their own"
-            );
-        }
-        Ok(message)
+        Ok((set, source.and_then(|t| t.slots), snapshot))
     }
 
     /// Reads the source before it is captured; nothing where the user may not ask.

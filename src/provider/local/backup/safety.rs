@@ -33,6 +33,8 @@ impl Inner {
                 && target.run_id == set.run_id
                 // A restore changes data without a write command, and the replication id with it.
                 && target.replication_id == set.replication_id
+                // An equal position proves that nothing was written, while there is a backlog; the counter is a second witness.
+                && assessment.writes.and_then(|w| w.offset) == Some(set.replication_offset)
                 && set.write_calls.is_some()
                 && set.write_calls == assessment.writes.map(|w| w.calls)
         });

@@ -2,10 +2,13 @@
 
 mod commands;
 pub(super) mod facts;
+pub(super) mod last_safety;
 mod loadable;
+mod outcome;
 mod reconcile;
 mod recovery;
 mod replication;
+mod tail;
 
 use crate::guard::facts::restore::LastLook;
 use crate::guard::grant::{Grant, Overwrite};
@@ -18,7 +21,7 @@ use crate::model::instance::{Counts, total_keys};
 use crate::model::job::{Job, JobEnd, JobKind};
 use crate::model::restore::Method;
 use crate::provider::local::backup::capture::TICK;
-use crate::provider::local::restore::facts::slots_served;
+use crate::provider::local::restore::facts::{position, slots_served};
 use crate::provider::local::restore::recovery::RecoveryRecord;
 use crate::provider::local::{COMMAND_TIMEOUT, Inner};
 use crate::provider::with_way_back;
@@ -37,7 +40,13 @@ impl Inner {
         self.jobs
             .begin_permitted(permit, JobKind::Restore, backup_id, |job, plan, permit| async move {
                 let done = inner.restore(permit.overwrite()?, &job, &plan).await;
-                done.map_err(|end| end.map(|fault| with_way_back(fault, &plan.impact.way_back)))
+                match done {
+                    Ok(message) => Ok(message),
+                    Err(end) => {
+                        let back = inner.way_back_of(&job.id, &plan.instance_id, &plan.impact.way_back).await;
+                        Err(end.map(|fault| with_way_back(fault, &back)))
+                    }
+                }
             })
             .await
     }
@@ -56,9 +65,16 @@ impl Inner {
         let another = "the backup is not the one that was planned; the target was not touched";
         let data = known.ok_or_else(|| changed(another))?;
         let recovery = RecoveryRecord::of(plan, &set);
-        match planned.method {
-            Method::Replication => self.by_replication(grant, job, plan, recovery, &set, data).await?,
-            Method::Commands => self.by_commands(grant, job, plan, recovery, &set, data).await?,
+        self.sweep_tails().await;
+        let switched = match planned.method {
+            Method::Replication => Some(self.by_replication(grant, job, plan, recovery, &set, data).await?),
+            Method::Commands => {
+                self.by_commands(grant, job, plan, recovery, &set, data).await?;
+                None
+            }
+        };
+        if let Some(ended) = switched {
+            return Ok(self.replicated(job, plan, &set, ended).await?);
         }
         // Data that is in must not be called lost because of what comes after it.
         let _ = self.jobs.progress(job, "counting keys", set.rdb_bytes, set.rdb_bytes).await;
@@ -102,14 +118,21 @@ impl Inner {
         Ok(key_counts(&mut conn).await?)
     }
 
-    /// Looks at the target for the last time: nothing may have been written to it since the plan, or taken its place.
-    pub(super) async fn still_as_planned(&self, conn: &mut Conn, plan: &Plan) -> Result<(), Fault> {
+    /// Looks at the target right before it is acted on: nothing may have been written to it since the plan that the plan does not
+    /// tell of, and nobody may have taken its place. The facts read, and the counter of write commands.
+    pub(super) async fn still_as_planned(&self, conn: &mut Conn, plan: &Plan) -> Result<(ServerFacts, u64), Fault> {
         let calls = write_calls(conn).await?;
         let read_at = Timestamp::now();
         let facts = ServerFacts::read(conn).await?;
         let slots = slots_served(&facts, conn).await?;
-        let (run_id, replication_id) = (facts.run_id, facts.replid);
-        plan.last_look(&LastLook { run_id, replication_id, slots, writes: Writes { calls, read_at } })
+        let endpoint = self.endpoint(&plan.instance_id).await?;
+        let mut writes = Writes { offset: position(&facts), ..Writes::counted(calls, read_at) };
+        if let Some(set) = self.planned_safety(plan).await {
+            writes.streamed = self.stream_behind(&endpoint, &facts, &set).await.map(|(_, seen)| seen);
+        }
+        let (run_id, replication_id) = (facts.run_id.clone(), facts.replid.clone());
+        plan.last_look(&LastLook { run_id, replication_id, slots, writes })?;
+        Ok((facts, calls))
     }
 }
 
