@@ -6,6 +6,7 @@ mod file;
 mod hosts;
 
 use crate::cli::{print, terminal};
+use crate::config::blocking::blocking;
 use crate::config::home::default_config_file;
 use crate::config::instance::{InstanceConfig, Password};
 use crate::config::named_url::{self, NamedUrls};
@@ -82,9 +83,7 @@ pub async fn run(given: Given, args: Args) -> Result<Option<Made>, Fault> {
         return Ok(None);
     }
     let (to, force) = (path.clone(), args.force);
-    tokio::task::spawn_blocking(move || file::write(&to, &text, force))
-        .await
-        .map_err(|e| Fault::new(Kind::Unexpected, "config.failed", "writing the file died of a bug").because(e))??;
+    blocking(move || file::write(&to, &text, force)).await?;
     print(&format!("wrote {}, for its owner alone\n", path.display()));
     let config = Config::load(given.home.clone(), Some(path.clone()), given.read_only)?;
     let next = hosts::lines(given.home.as_deref(), (!is_default).then_some(&path), given.read_only, &instances)?;

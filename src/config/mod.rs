@@ -3,6 +3,7 @@
 //! Without a file there is one instance, `sandbox`, a server of our own. With a file, or with urls on the command line, there
 //! is only what they name.
 
+pub mod blocking;
 pub mod durable;
 pub mod home;
 pub mod instance;

@@ -1,7 +1,7 @@
 //! The plan: what exactly would be done, to what, from what. A confirmation token stands for the digest of one plan.
 
 use crate::guard::act::Act;
-use crate::guard::assess::{Assessment, Earlier};
+use crate::guard::assess::{Assessment, Earlier, safety_backup};
 use crate::guard::check::{Precheck, Status, of_status};
 use crate::guard::facts::restore::{CutoverLook, LastLook, SafetyFacts};
 use crate::guard::impact::Impact;
@@ -24,6 +24,22 @@ pub struct Safety {
     pub job_id: String,
     /// Id of the set; empty while the cloud has not given one.
     pub backup_id: String,
+    /// Checksum of the set's file, which identifies the bytes that were read back for the plan. Empty where the set was still
+    /// being taken then, and for a set of the cloud.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub stored_sha256: String,
+}
+
+impl Safety {
+    /// What a plan keeps of the facts.
+    #[must_use]
+    pub fn of(facts: &SafetyFacts) -> Self {
+        Self {
+            job_id: facts.job_id.clone(),
+            backup_id: facts.backup_id.clone(),
+            stored_sha256: facts.stored_sha256().unwrap_or_default().to_owned(),
+        }
+    }
 }
 
 /// An act, planned.
@@ -63,7 +79,7 @@ impl Plan {
         rules: Rules,
     ) -> Self {
         let mut impact = assessment.impact;
-        let safety = safety.map(|s| Safety { job_id: s.job_id.clone(), backup_id: s.backup_id.clone() });
+        let safety = safety.map(Safety::of);
         if let Some(safety) = &safety {
             let remark = std::mem::take(&mut impact.way_back);
             impact.way_back = way_back(instance_id, safety);
@@ -135,6 +151,27 @@ impl Plan {
     #[must_use]
     pub fn tells_of_traffic(&self) -> bool {
         self.writes.is_some_and(|writes| writes.traffic)
+    }
+
+    /// Judges the plan's safety backup as it is now.
+    #[must_use]
+    pub fn safety_check(&self, now: &SafetyFacts) -> Precheck {
+        let read = self.safety.as_ref().is_some_and(|safety| !safety.stored_sha256.is_empty());
+        safety_backup(now, &self.preconditions, read)
+    }
+
+    /// The last look at what undoes the act, before anything is touched.
+    ///
+    /// # Errors
+    /// `plan.changed`, saying why there is no way back any more.
+    pub fn way_back_holds(&self, now: &SafetyFacts) -> Result<(), Fault> {
+        let check = self.safety_check(now);
+        match check.status {
+            Status::Pass | Status::Warn => Ok(()),
+            Status::Pending | Status::Block => {
+                Err(changed(format!("the target was not touched, for there is no way back: {}", check.detail)))
+            }
+        }
     }
 
     /// The preconditions of a restore of a server that this program reaches itself.

@@ -4,10 +4,12 @@
 //! services of the process. Standard output belongs to the transport.
 
 pub mod contract;
+mod envelope;
 mod person;
 mod progress;
 pub mod prompts;
 pub mod server;
+pub mod transport;
 
 use crate::model::caller::Caller;
 use crate::model::fault::{Fault, Kind};
@@ -16,6 +18,7 @@ use rmcp::ServiceExt as _;
 use rmcp::service::{RoleServer, RunningService, ServerInitializeError};
 use server::Server;
 use std::sync::Arc;
+use transport::Lines;
 
 /// The session of a connected client.
 pub struct Session(RunningService<RoleServer, Server>);
@@ -26,7 +29,8 @@ pub struct Session(RunningService<RoleServer, Server>);
 /// `mcp.failed` where the transport breaks.
 pub async fn stdio(app: Arc<App>) -> Result<Option<Session>, Fault> {
     let server = Server::new(app, Caller::mcp());
-    match server.serve(rmcp::transport::stdio_pipes()).await {
+    let (read, write) = rmcp::transport::stdio_pipes();
+    match server.serve(Lines::new(read, write)).await {
         Ok(service) => Ok(Some(Session(service))),
         Err(ServerInitializeError::ConnectionClosed(_)) => Ok(None),
         Err(e) => Err(Fault::new(Kind::Unexpected, "mcp.failed", "the MCP transport failed")

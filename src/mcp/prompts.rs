@@ -5,6 +5,11 @@ use crate::model::text::{clean, nearest};
 use rmcp::model::{GetPromptResult, JsonObject, Prompt, PromptArgument, PromptMessage, Role};
 use serde_json::Value;
 
+/// Longest name of a prompt or its argument, in bytes.
+const NAME_MAX: usize = 64;
+/// Longest text of an argument, in bytes.
+const ARGUMENT_MAX: usize = 1024;
+
 /// The runbooks: name, and text with front matter.
 pub const FILES: [(&str, &str); 2] = [
     ("safe_restore", include_str!("../../prompts/safe_restore.md")),
@@ -40,12 +45,24 @@ pub fn list() -> Vec<Prompt> {
 /// # Errors
 /// Which argument is missing or which prompt unknown, as a sentence.
 pub fn get(name: &str, given: Option<&JsonObject>) -> Result<GetPromptResult, String> {
+    if name.len() > NAME_MAX {
+        return Err(format!("the name of the prompt has {} bytes; at most {NAME_MAX}", name.len()));
+    }
     let Some((_, md)) = FILES.iter().find(|(n, _)| *n == name) else {
         let near =
             nearest(name, FILES.iter().map(|(n, _)| *n)).map(|n| format!("; did you mean {n}?")).unwrap_or_default();
         return Err(format!("there is no prompt {}{near}", crate::model::text::quoted(name)));
     };
     let (front, body) = front_matter(md);
+    for (argument, value) in given.into_iter().flatten() {
+        let bytes = value.as_str().map_or(0, str::len);
+        if argument.len() > NAME_MAX || bytes > ARGUMENT_MAX {
+            return Err(format!(
+                "an argument of a prompt has a name of at most {NAME_MAX} bytes and a text of at most {ARGUMENT_MAX}; here are {} and {bytes}",
+                argument.len()
+            ));
+        }
+    }
     let mut filled = body.to_owned();
     for argument in arguments(&front) {
         let value = given.and_then(|g| g.get(&argument.name)).and_then(Value::as_str).map(clean).unwrap_or_default();

@@ -13,7 +13,8 @@ use rmcp::ErrorData;
 use rmcp::ServerHandler;
 use rmcp::model::{
     CacheScope, CallToolRequestParams, CallToolResponse, GetPromptRequestParams, GetPromptResponse, Implementation,
-    ListPromptsResult, ListToolsResult, PaginatedRequestParams, ServerCapabilities, ServerConfig, Tool,
+    ListPromptsResult, ListToolsResult, PaginatedRequestParams, ProgressToken, RequestId, ServerCapabilities,
+    ServerConfig, Tool,
 };
 use rmcp::service::{RequestContext, RoleServer};
 use std::panic::AssertUnwindSafe;
@@ -21,6 +22,9 @@ use std::sync::Arc;
 
 /// How long clients may cache lists, in milliseconds: lists do not change while a server runs.
 const LIST_TTL_MS: u64 = 3_600_000;
+
+/// Longest progress token that is a text, in bytes.
+const PROGRESS_TOKEN_MAX: usize = 256;
 
 /// The server's instructions, which a client gives to its model.
 pub const INSTRUCTIONS: &str = "Backs up and restores Redis, Valkey and Tair instances. Start with describe_instances. \
@@ -91,6 +95,13 @@ impl ServerHandler for Server {
         if registry::find(&request.name).is_none() {
             let Fault { message, hint, .. } = tools::unknown_tool(&request.name);
             return Err(ErrorData::invalid_params(format!("{message}. {hint}"), None));
+        }
+        if let Some(ProgressToken(RequestId::String(token))) = cx.meta.get_progress_token()
+            && token.len() > PROGRESS_TOKEN_MAX
+        {
+            // It is repeated with every report.
+            let why = format!("_meta.progressToken has {} bytes; at most {PROGRESS_TOKEN_MAX}", token.len());
+            return Err(ErrorData::invalid_params(why, None));
         }
         // A panic in a handler would never be answered, and the client would wait for ever.
         let work = AssertUnwindSafe(self.call(&request, &cx)).catch_unwind();

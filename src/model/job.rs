@@ -257,6 +257,8 @@ pub struct Job {
     pub confirmation: String,
     /// When the job was created.
     pub created_at: Timestamp,
+    /// When the instance began to serve the restored data, which its disk may not have yet; `None` before, and for other work.
+    pub serving_at: Option<Timestamp>,
     /// When the job ended; `None` while it runs.
     pub finished_at: Option<Timestamp>,
 }

@@ -30,7 +30,7 @@ impl Method {
                 "atomic: the target loads the set as a replica of this process and swaps it in whole; if anything fails before that, the old data stays"
             }
             Self::Commands => {
-                "NOT atomic: the target is emptied (FLUSHALL) and keys are written one by one; a failure leaves it partly filled until the safety backup is restored"
+                "NOT atomic: the target is emptied (FLUSHALL) and keys are written one by one; a failure leaves it partly filled until a restore succeeds"
             }
         }
     }

@@ -90,12 +90,20 @@ pub fn nearest<'a>(given: &str, candidates: impl IntoIterator<Item = &'a str>) -
     nearer_than(0.5, given, candidates)
 }
 
+/// Longest text that is compared with others, in bytes: the comparison takes time and memory in the product of both lengths, and no
+/// name of ours is half as long.
+const COMPARED_MAX: usize = 128;
+
 /// The candidate nearest to `given` that is at least `least` like it, between 0 and 1. Ids that all look alike need more than
 /// names do.
 #[must_use]
 pub fn nearer_than<'a>(least: f64, given: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    if given.len() > COMPARED_MAX {
+        return None;
+    }
     candidates
         .into_iter()
+        .filter(|c| c.len() <= COMPARED_MAX)
         .map(|c| (strsim::normalized_damerau_levenshtein(&given.to_lowercase(), &c.to_lowercase()), c))
         .filter(|(score, _)| *score >= least)
         .max_by(|a, b| a.0.total_cmp(&b.0))
@@ -104,7 +112,16 @@ pub fn nearer_than<'a>(least: f64, given: &str, candidates: impl IntoIterator<It
 
 #[cfg(test)]
 mod tests {
-    use super::shell_word;
+    use super::{nearest, shell_word};
+
+    /// A slip has its name; a long text is compared with nothing, nor a name with a long one.
+    #[test]
+    fn only_short_texts_are_compared() {
+        assert_eq!(nearest("restore_instanse", ["create_backup", "restore_instance"]), Some("restore_instance"));
+        let long = "x".repeat(8 << 20);
+        assert_eq!(nearest(&long, [long.as_str()]), None);
+        assert_eq!(nearest("x", [long.as_str(), "x"]), Some("x"));
+    }
 
     /// A path with blanks or quotes stays one word.
     #[test]

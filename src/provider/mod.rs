@@ -13,7 +13,7 @@ use crate::guard::assess::Assessment;
 use crate::guard::facts::Facts;
 use crate::guard::facts::restore::SafetyFacts;
 use crate::guard::permit::Permit;
-use crate::guard::plan::Plan;
+use crate::guard::plan::{Plan, Safety};
 use crate::model::backup::{BackupSet, DamagedSet, Mode};
 use crate::model::fault::{Fault, Kind};
 use crate::model::instance::{Capabilities, Instance};
@@ -167,8 +167,9 @@ pub trait Provider: Send + Sync {
     /// Finds a fresh backup of what the instance holds, or starts one.
     async fn safety_backup(&self, instance_id: &str, assessment: &Assessment) -> Result<SafetyFacts, Fault>;
 
-    /// How far a safety backup is.
-    async fn safety_status(&self, instance_id: &str, job_id: &str, backup_id: &str) -> Result<SafetyFacts, Fault>;
+    /// How far a safety backup is, and once it is there whether it brings back what the instance holds. Where its file was not
+    /// read for a plan, all of it is read now.
+    async fn safety_status(&self, instance_id: &str, safety: &Safety) -> Result<SafetyFacts, Fault>;
 
     /// Does what is permitted. Long work is a job that goes on.
     async fn carry_out(&self, permit: Permit) -> Result<Carried, Fault>;
@@ -225,15 +226,6 @@ pub trait Provider: Send + Sync {
 /// An act, or a look, that a kind of place has no way to do.
 pub(crate) fn unsupported(what: &str) -> Fault {
     Fault::new(Kind::Unexpected, "act.unsupported", format!("{what} was asked of an instance that has no way to do it"))
-}
-
-/// Runs blocking work on a thread of its own.
-pub(crate) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Fault> + Send + 'static,
-) -> Result<T, Fault> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|e| Fault::new(Kind::Unexpected, "job.crashed", "a worker thread died").because(e))?
 }
 
 /// Says how to get back, whatever went wrong; `back` is the call that does it, and empty where there is no safety backup.

@@ -6,7 +6,7 @@ use crate::guard::assess::Assessment;
 use crate::guard::facts::Facts;
 use crate::guard::facts::restore::SafetyFacts;
 use crate::guard::permit::Permit;
-use crate::guard::plan::Plan;
+use crate::guard::plan::{Plan, Safety};
 use crate::model::backup::{BackupSet, DamagedSet, Mode};
 use crate::model::fault::Fault;
 use crate::model::instance::{Capabilities, Instance};
@@ -124,8 +124,8 @@ impl Provider for Routed {
         self.of(instance_id).safety_backup(instance_id, assessment).await
     }
 
-    async fn safety_status(&self, instance_id: &str, job_id: &str, backup_id: &str) -> Result<SafetyFacts, Fault> {
-        self.of(instance_id).safety_status(instance_id, job_id, backup_id).await
+    async fn safety_status(&self, instance_id: &str, safety: &Safety) -> Result<SafetyFacts, Fault> {
+        self.of(instance_id).safety_status(instance_id, safety).await
     }
 
     async fn carry_out(&self, permit: Permit) -> Result<Carried, Fault> {

@@ -188,6 +188,12 @@ pub enum RedisError {
         /// What failed.
         source: Box<RedisError>,
     },
+    /// The server could not write to its disk what it holds.
+    #[error("the instance could not finish {what}; its log says why")]
+    NotOnDisk {
+        /// What failed, or did not end.
+        what: &'static str,
+    },
     /// A restore by commands failed half way.
     #[error("the restore by commands stopped after {done} keys: {}; {failed} refused in all, and the target now holds only a part", first.join("; "))]
     Replay {
@@ -344,10 +350,13 @@ fn describe(error: &RedisError) -> (Kind, &'static str, String, Option<u64>) {
             }
             return (kind, code, hint.trim().to_owned(), None);
         }
-        E::Replay { .. } => (
+        E::Replay { .. } => {
+            (Kind::Provider, "restore.partial", "the target holds a part of the backup; restore again", None)
+        }
+        E::NotOnDisk { .. } => (
             Kind::Provider,
-            "restore.partial",
-            "the target holds a part of the backup; restore again, or restore its safety backup",
+            "restore.not_on_disk",
+            "see that its disk has room and can be written, then send it BGSAVE",
             None,
         ),
         E::System { .. } => (Kind::Unexpected, "system", "", None),

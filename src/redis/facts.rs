@@ -59,9 +59,11 @@ pub struct ServerFacts {
     pub connected_slaves: u64,
     /// `master_replid`: id of the replication history this instance is on.
     pub replid: String,
-    /// `master_repl_offset`: the instance's position in that history. Stands still while there is no backlog.
-    pub offset: u64,
-    /// The first offset that the replication backlog still has; `None` without a backlog, and then `offset` proves nothing.
+    /// `master_repl_offset`: how many bytes of that history there are.
+    pub replication_offset: u64,
+    /// Whether the instance keeps a replication backlog. Without one the offset stands still, whatever is written.
+    pub has_backlog: bool,
+    /// The first offset that the replication backlog still has; `None` without a backlog.
     pub backlog_from: Option<u64>,
     /// Keys evicted since the server's statistics began.
     pub evicted_keys: u64,
@@ -137,7 +139,8 @@ impl ServerFacts {
             master,
             connected_slaves: number("connected_slaves"),
             replid: text_of("master_replid"),
-            offset: number("master_repl_offset"),
+            replication_offset: number("master_repl_offset"),
+            has_backlog: flag("repl_backlog_active"),
             backlog_from: flag("repl_backlog_active").then(|| number("repl_backlog_first_byte_offset")),
             evicted_keys: number("evicted_keys"),
             expired_keys: number("expired_keys"),
@@ -188,6 +191,30 @@ pub(super) async fn info(conn: &mut Conn, section: Option<&str>) -> Result<Strin
 pub async fn key_counts(conn: &mut Conn) -> Result<BTreeMap<u64, (u64, u64)>, RedisError> {
     let text = info(conn, Some("keyspace")).await?;
     Ok(keyspace(&text).into_iter().map(|(db, k)| (db, (k.keys, k.expires))).collect())
+}
+
+/// Names of the function libraries that a server holds, cleaned. `None` where the server does not tell; a server before 7.0 has
+/// none.
+///
+/// # Errors
+/// What the connection refused.
+pub async fn function_libraries(conn: &mut Conn, of: &ServerFacts) -> Result<Option<Vec<String>>, RedisError> {
+    if of.version_number < (7, 0, 0) {
+        return Ok(Some(Vec::new()));
+    }
+    match conn.cmd_str(&["FUNCTION", "LIST"]).await {
+        Ok(list) => Ok(list.as_array().map(|all| all.iter().filter_map(library_name).collect())),
+        Err(RedisError::Denied { .. } | RedisError::Server { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// One library of FUNCTION LIST: names and values in turn.
+fn library_name(library: &Value) -> Option<String> {
+    library.as_array()?.chunks(2).find_map(|pair| match pair {
+        [key, value] if key.as_str() == Some("library_name") => value.as_str().map(|name| clean_to(name, 64)),
+        _ => None,
+    })
 }
 
 /// How many write commands the server has run since its statistics were reset: two readings tell whether clients write.

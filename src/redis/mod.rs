@@ -9,6 +9,7 @@ pub mod error;
 pub mod facts;
 pub mod master;
 pub mod pause;
+pub mod persistence;
 pub mod prefix;
 pub mod rdb;
 pub mod replay;

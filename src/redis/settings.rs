@@ -180,7 +180,8 @@ async fn required(conn: &mut Conn, name: &str) -> Result<String, RedisError> {
     get(conn, name).await?.ok_or_else(missing)
 }
 
-async fn get(conn: &mut Conn, name: &str) -> Result<Option<String>, RedisError> {
+/// The value of a setting; `None` where the server does not have it.
+pub(super) async fn get(conn: &mut Conn, name: &str) -> Result<Option<String>, RedisError> {
     match conn.cmd_str(&["CONFIG", "GET", name]).await? {
         Value::Array(pair) => match pair.get(1) {
             None => Ok(None),

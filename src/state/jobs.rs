@@ -5,6 +5,7 @@ use crate::guard::ledger::AuditRecord;
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, JobKind, Phase, StoredRecovery};
 use async_trait::async_trait;
+use jiff::Timestamp;
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -98,6 +99,9 @@ pub trait JobStore: Send + Sync {
 
     /// Names the set that a job makes, once the cloud has given an id.
     async fn set_backup_id(&self, id: &str, backup_id: &str) -> Result<(), Fault>;
+
+    /// Stores when the instance began to serve what a restore put in; the job goes on until that is on disk.
+    async fn serving(&self, id: &str, at: Timestamp) -> Result<(), Fault>;
 
     /// Ends a running job: `Ok` with what came of it, or the fault. The recovery record goes with it. `audit` is the audit's
     /// line about that end: it is written together with the end or not at all, so that a job ends once in the audit too. `false`:

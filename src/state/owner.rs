@@ -3,8 +3,9 @@
 //! The operating system drops the lock when the process dies, however it dies, so a job of a dead owner can be told
 //! from one of a slow owner without a clock.
 
+use crate::config::blocking::blocking;
 use crate::config::home::{file_fault, private_dir};
-use crate::model::fault::{Fault, Kind};
+use crate::model::fault::Fault;
 use crate::model::ids::{hex, random};
 use crate::state::liveness::Liveness;
 use async_trait::async_trait;
@@ -45,29 +46,15 @@ impl Liveness for LockFiles {
     async fn me(&self) -> Result<String, Fault> {
         let register = || async {
             let run = self.run.clone();
-            blocking("this process could not be registered", move || Owner::new(&run)).await
+            blocking(move || Owner::new(&run)).await
         };
         Ok(self.me.get_or_try_init(register).await?.name.clone())
     }
 
     async fn lives(&self, owner: &str) -> Result<bool, Fault> {
         let (run, owner) = (self.run.clone(), owner.to_owned());
-        blocking("an owner could not be looked up", move || Owner::lives(&run, &owner)).await
+        blocking(move || Owner::lives(&run, &owner)).await
     }
-}
-
-/// Does work on files on a thread that may block: the one thread that serves must not wait for a disk, and least of all for a
-/// lock, whose holder may need that very thread in order to go on.
-///
-/// # Errors
-/// Those of the work; `state.failed` with `what` where the work died.
-pub(super) async fn blocking<T: Send + 'static>(
-    what: &str,
-    work: impl FnOnce() -> Result<T, Fault> + Send + 'static,
-) -> Result<T, Fault> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|e| Fault::new(Kind::Unexpected, "state.failed", what.to_owned()).because(e))?
 }
 
 /// Opens and locks a file, waiting for whoever holds it. Blocking.

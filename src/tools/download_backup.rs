@@ -1,5 +1,6 @@
 //! `download_backup`: a set as a plain `.rdb` file, only under directories the operator allowed.
 
+use crate::config::blocking::blocking;
 use crate::config::home::private_dir;
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::check_backup_id;
@@ -82,9 +83,7 @@ pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Download, Fault> {
     let (own, roots) = (call.app.config.home.downloads(), call.app.config.download_roots.clone());
     let directory = args.directory.unwrap_or_default();
     // The directory may be on a network disk, which may answer late, or never.
-    let to = tokio::task::spawn_blocking(move || place(own, roots, Path::new(&directory), &name))
-        .await
-        .map_err(|e| Fault::new(Kind::Unexpected, "job.crashed", "a worker thread died").because(e))??;
+    let to = blocking(move || place(own, roots, Path::new(&directory), &name)).await?;
     let done = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&done);
     let on_bytes = move |n: u64, _: u64| counted.store(n, Ordering::Relaxed);

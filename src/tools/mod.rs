@@ -2,6 +2,7 @@
 //!
 //! A tool knows neither MCP nor the terminal: faces hand in a [`ToolCall`] and get a reply, a question, or a `Fault`.
 
+pub mod arguments;
 pub mod create_backup;
 pub mod create_instance_from_backup;
 pub mod delegated;
@@ -23,13 +24,12 @@ use crate::guard::person::Answer;
 use crate::model::caller::Caller;
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, JobStatus};
-use crate::model::text::{clean, nearest, quoted, unknown_field};
+use crate::model::text::{nearest, quoted};
 use crate::provider::Provider;
 use crate::state::State;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -159,31 +159,14 @@ impl IntoOutcome for Outcome {
     }
 }
 
-/// Parses a tool's arguments from JSON. An explicit null counts as an argument left out: some clients send every argument
-/// they know.
-///
-/// # Errors
-/// `arguments.invalid`, naming the argument and what is wrong with it, and the nearest right name for an unknown one.
-pub fn arguments<A: DeserializeOwned>(mut json: serde_json::Value) -> Result<A, Fault> {
-    if let Some(given) = json.as_object_mut() {
-        given.retain(|_, value| !value.is_null());
-    }
-    serde_path_to_error::deserialize(json).map_err(|e| {
-        let at = e.path().to_string();
-        let reason = e.into_inner().to_string().replace("expected usize", "expected a whole number").replace("expected u64", "expected a whole number");
-        let hint = match unknown_field(&reason).filter(|_| reason.starts_with("unknown field")) {
-            Some((_, Some(near))) => format!("Did you mean {near}? The tool's input schema names every argument."),
-            Some((_, None)) => "Leave it out; the tool's input schema names every argument. No argument can stand in for a person's yes.".into(),
-            None => "The tool's input schema gives each argument's type; ids are strings, numbers stand without quotes.".into(),
-        };
-        let message = if at == "." || reason.contains(" field `") { reason } else { format!("{at}: {reason}") };
-        Fault::new(Kind::Usage, "arguments.invalid", clean(&message)).hint(hint)
-    })
-}
-
 /// That there is no such tool, with the nearest one that there is.
 #[must_use]
 pub fn unknown_tool(name: &str) -> Fault {
+    if name.len() > arguments::NAME_MAX {
+        let message = format!("the name of the tool has {} bytes; at most {}", name.len(), arguments::NAME_MAX);
+        return Fault::new(Kind::Usage, "tool.unknown", message)
+            .hint(format!("The tools are {}.", registry::NAMES.join(", ")));
+    }
     let near = nearest(name, registry::NAMES).map(|near| format!("Did you mean {near}? ")).unwrap_or_default();
     Fault::new(Kind::Usage, "tool.unknown", format!("there is no tool {}", quoted(name)))
         .hint(format!("{near}The tools are {}.", registry::NAMES.join(", ")))

@@ -4,9 +4,10 @@
 //! A row repeats nothing: the description is `tools/<verb>.md`, the schemas are those of the types.
 
 use crate::model::fault::Fault;
+use crate::tools::arguments;
 use crate::tools::guarded::reply::Guarded;
 use crate::tools::{
-    IntoOutcome as _, Outcome, ToolCall, arguments, create_backup, create_instance_from_backup, delete_backup,
+    IntoOutcome as _, Outcome, ToolCall, create_backup, create_instance_from_backup, delete_backup,
     describe_backup_policy, describe_backups, describe_instances, describe_jobs, download_backup, modify_backup_policy,
     restore_instance,
 };
@@ -79,7 +80,7 @@ macro_rules! tool {
             output: |schemas| schemas.into_root_schema_for::<$reply>(),
             options: $verb::Args::augment_args,
             read: |given| to_json(&$verb::Args::from_arg_matches(given)?),
-            run: |call, json| Box::pin(async move { $verb::run(call, arguments(json)?).await?.into_outcome() }),
+            run: |call, json| Box::pin(async move { $verb::run(call, arguments::parse(json)?).await?.into_outcome() }),
         }
     };
 }

@@ -148,6 +148,9 @@ pub struct JobRow {
     pub bytes: u64,
     /// When the job was created.
     pub started_at: String,
+    /// When the instance began to serve the restored data; its disk had it when the job ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub serving_at: Option<String>,
     /// When the job ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<String>,
@@ -182,6 +185,7 @@ impl JobRow {
             progress: job.fraction().map(|f| (f * 1000.0).round() / 1000.0),
             bytes: job.done,
             started_at: written(job.created_at),
+            serving_at: job.serving_at.map(written),
             finished_at: job.finished_at.map(written),
             code: filled(&job.code),
             message: filled(&job.message),

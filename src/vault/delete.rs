@@ -4,12 +4,13 @@
 //! From the manifest's renaming on, the set does not exist. A crash after the renaming leaves a folder marked as deleting, which is
 //! never listed and which the next sweep removes.
 
+use crate::config::blocking::blocking;
 use crate::guard::grant::{Delete, Grant};
 use crate::model::fault::{Fault, Kind};
 use crate::model::time::written;
 use crate::vault::layout::{DELETING, EARLIER_DELETING, EARLIER_STAGING, Folder, MANIFEST, folder, object, set};
 use crate::vault::staging::Staging;
-use crate::vault::{Vault, vault_fault, worker};
+use crate::vault::{Vault, vault_fault};
 use jiff::Timestamp;
 use std::io;
 
@@ -50,7 +51,7 @@ impl Vault {
                 .hint("Nobody can delete it before; call delete_backup again after that time."));
         }
         let vault = self.clone();
-        worker::on_a_thread(move || {
+        blocking(move || {
             let name = |name| object(&found.instance_id, &found.id, name);
             let hidden = vault.store.rename(&name(MANIFEST), &name(DELETING));
             hidden.map_err(|e| vault_fault("delete", &vault.store.place(&name(MANIFEST)), e))?;
@@ -73,15 +74,14 @@ impl Vault {
     /// `vault.failed`; those of `staging`.
     pub async fn sweep(&self, instance_id: &str, staging: &dyn Staging) -> Result<(), Fault> {
         let (vault, of) = (self.clone(), instance_id.to_owned());
-        let left = worker::on_a_thread(move || {
-            leftovers(&vault, &of).map_err(|e| vault_fault("sweep", &vault.store.place(&of), e))
-        })
-        .await?;
+        let left =
+            blocking(move || leftovers(&vault, &of).map_err(|e| vault_fault("sweep", &vault.store.place(&of), e)))
+                .await?;
         let (vault, of) = (self.clone(), instance_id.to_owned());
         // What was seen before is asked for only now: a set that is begun meanwhile is not among it.
         let made = if left.earlier.is_empty() { Vec::new() } else { staging.of(instance_id).await? };
         let given_up = if left.staging.is_empty() { Vec::new() } else { staging.given_up(instance_id).await? };
-        worker::on_a_thread(move || {
+        blocking(move || {
             let earlier =
                 left.earlier.iter().filter(|id| !made.contains(id)).map(|id| format!("{EARLIER_STAGING}{id}"));
             let all = || left.gone.into_iter().chain(earlier).try_for_each(|id| remove(&vault, &set(&of, &id)));
@@ -98,7 +98,7 @@ impl Vault {
     /// `vault.failed`.
     pub async fn discard_staging(&self, instance_id: &str, backup_id: &str) -> Result<(), Fault> {
         let (vault, instance_id, backup_id) = (self.clone(), instance_id.to_owned(), backup_id.to_owned());
-        worker::on_a_thread(move || discard(&vault, &instance_id, &backup_id)).await
+        blocking(move || discard(&vault, &instance_id, &backup_id)).await
     }
 }
 

@@ -5,6 +5,7 @@
 //! data without a manifest, which is listed as damaged until the dead job is reconciled and the data discarded
 //! ([`Vault::discard_staging`]); a crash after the commit leaves a whole set.
 
+use crate::config::blocking::blocking;
 use crate::model::backup::{BackupSet, Mode, Origin};
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::hex;
@@ -168,7 +169,7 @@ impl Ingest {
     /// Takes the data away, on a thread of its own: dropping it does that where it is dropped.
     pub async fn discard(self) {
         // What stays behind goes when its job has ended.
-        let _ = worker::on_a_thread(move || {
+        let _ = blocking(move || {
             drop(self);
             Ok(())
         })
@@ -181,7 +182,7 @@ impl Ingest {
     /// `vault.failed`, and then there is no set, or another had the name first and is as it was, or the set is there and may not
     /// outlast a power cut: the message says which.
     pub async fn commit(self, of: Metadata) -> Result<BackupSet, Fault> {
-        worker::on_a_thread(move || self.commit_blocking(of)).await
+        blocking(move || self.commit_blocking(of)).await
     }
 
     fn commit_blocking(self, metadata: Metadata) -> Result<BackupSet, Fault> {

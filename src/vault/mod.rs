@@ -19,6 +19,7 @@ mod verify;
 mod worker;
 mod writeback;
 
+use crate::config::blocking::blocking;
 use crate::model::backup::{BackupSet, DamagedSet};
 use crate::model::fault::{Fault, Kind};
 use crate::model::text::nearer_than;
@@ -79,7 +80,7 @@ impl Vault {
     /// The names under an instance, by folder.
     async fn folders(&self, instance_id: &str) -> Result<BTreeMap<String, Vec<String>>, Fault> {
         let (vault, instance_id) = (self.clone(), instance_id.to_owned());
-        worker::on_a_thread(move || {
+        blocking(move || {
             let listed = vault.store.list(&instance_id);
             let names = listed.map_err(|e| vault_fault("read", &vault.store.place(&instance_id), e))?;
             let mut folders: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -116,7 +117,7 @@ impl Vault {
             ids.extend(without_manifest.into_iter().filter(|id| !in_the_making.contains(id)));
         }
         let (vault, instance_id) = (self.clone(), instance_id.to_owned());
-        worker::on_a_thread(move || {
+        blocking(move || {
             let read = |id: String| match vault.read(&instance_id, &id) {
                 // The set was deleted or discarded since its folder was listed.
                 Ok(None) => None,
@@ -175,7 +176,7 @@ impl Vault {
     pub async fn find(&self, instance_id: &str, backup_id: &str, staging: &dyn Staging) -> Result<BackupSet, Fault> {
         let read = async || {
             let (vault, instance_id, backup_id) = (self.clone(), instance_id.to_owned(), backup_id.to_owned());
-            worker::on_a_thread(move || vault.read(&instance_id, &backup_id)).await
+            blocking(move || vault.read(&instance_id, &backup_id)).await
         };
         let found = match read().await {
             // Damage, or a set that is not complete yet. Read again, for the set may have been completed in between.
@@ -209,7 +210,7 @@ impl Vault {
     /// `backup.damaged`.
     pub async fn open_data(&self, set: &BackupSet) -> Result<FrameReader, Fault> {
         let (vault, set) = (self.clone(), set.clone());
-        worker::on_a_thread(move || {
+        blocking(move || {
             vault.store.open(&data_of(&set)).and_then(FrameReader::new).map_err(|e| vault.damaged(&set, e))
         })
         .await

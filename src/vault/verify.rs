@@ -1,6 +1,7 @@
 //! Verification of a set at rest: every frame's checksum, SHA-256, CRC64, structure, and the counts its manifest claims;
 //! and the shorter check that the object is still the one that was verified.
 
+use crate::config::blocking::blocking;
 use crate::model::backup::BackupSet;
 use crate::model::fault::Fault;
 use crate::model::ids::hex;
@@ -8,7 +9,7 @@ use crate::redis::rdb;
 use crate::redis::rdb::statistics::KeyStatistics;
 use crate::vault::frames::FrameReader;
 use crate::vault::parts::parts_sha256;
-use crate::vault::{Vault, data_of, worker};
+use crate::vault::{Vault, data_of};
 use sha2::{Digest, Sha256};
 use std::io;
 
@@ -29,7 +30,7 @@ impl Vault {
     /// `backup.damaged`, naming file and offset.
     pub async fn verify(&self, set: &BackupSet) -> Result<KeyStatistics, Fault> {
         let (vault, set) = (self.clone(), set.clone());
-        worker::on_a_thread(move || verify_whole(&vault, &set)).await
+        blocking(move || verify_whole(&vault, &set)).await
     }
 
     /// Checksum of the data object as stored.
@@ -38,7 +39,7 @@ impl Vault {
     /// `backup.damaged`.
     pub async fn stored_sha256(&self, set: &BackupSet) -> Result<String, Fault> {
         let (vault, set) = (self.clone(), set.clone());
-        worker::on_a_thread(move || {
+        blocking(move || {
             let sum = vault.store.open(&data_of(&set)).and_then(|object| parts_sha256(&*object));
             sum.map_err(|e| vault.damaged(&set, e))
         })
@@ -53,7 +54,7 @@ impl Vault {
     /// `backup.damaged`, naming the file and, where known, the offset.
     pub async fn open_known(&self, set: &BackupSet, stored_sha256: &str) -> Result<Option<FrameReader>, Fault> {
         let (vault, set, wanted) = (self.clone(), set.clone(), stored_sha256.to_owned());
-        worker::on_a_thread(move || {
+        blocking(move || {
             let open = || -> io::Result<Option<FrameReader>> {
                 let object = vault.store.open(&data_of(&set))?;
                 if parts_sha256(&*object)? == wanted { FrameReader::new(object).map(Some) } else { Ok(None) }

@@ -1,4 +1,4 @@
-//! Threads for the vault's blocking work, so that its callers can serve others meanwhile.
+//! A thread of its own for the vault's long work, at low priority. Short blocking work has the threads of `config::blocking`.
 
 use crate::model::fault::{Fault, Kind};
 use tokio::sync::oneshot;
@@ -6,18 +6,6 @@ use tokio::sync::oneshot;
 /// Nice value of a thread at low priority.
 #[cfg(target_os = "linux")]
 const LOW_PRIORITY: i32 = 10;
-
-/// Runs blocking work on a thread that may block.
-///
-/// # Errors
-/// Those of the work; `job.crashed`.
-pub(super) async fn on_a_thread<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Fault> + Send + 'static,
-) -> Result<T, Fault> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|e| Fault::new(Kind::Unexpected, "job.crashed", "a worker thread died").because(e))?
-}
 
 /// Runs work of minutes on a thread of its own, and at a lower priority: where the server that sends the data is on this
 /// machine, the server comes first.

@@ -3,6 +3,7 @@
 //! The file is under the home directory, is fsynced and renamed into place, and belongs to one process at a time. Nothing else
 //! reads or writes it.
 
+use crate::config::blocking::blocking;
 use crate::config::durable::replace;
 use crate::config::home::private_dir;
 use crate::emulator::account::records::{InstanceRecord, Records};
@@ -79,13 +80,13 @@ impl RecordsFile {
         let done = change(&mut records)?;
         let held = Arc::clone(&self.held);
         // A disk can block, and one thread serves all calls.
-        let written = tokio::task::spawn_blocking(move || {
+        blocking(move || {
             held.write(&records)?;
             *held.records.lock().unwrap_or_else(PoisonError::into_inner) = records;
             drop(one_at_a_time);
-            Ok::<_, Fault>(())
-        });
-        written.await.map_err(|e| failed("write", &self.held.path, e))??;
+            Ok(())
+        })
+        .await?;
         Ok(done)
     }
 }

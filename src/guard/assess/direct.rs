@@ -9,8 +9,11 @@ use crate::guard::preconditions::{DirectPreconditions, Preconditions};
 use crate::guard::rules::Rules;
 use crate::guard::writes::{Since, Writes};
 use crate::model::restore::Method;
-use crate::model::text::bytes;
+use crate::model::text::{bytes, clean_to};
 use crate::model::time::written;
+
+/// Most characters of the names of function libraries that one sentence shows.
+const LIBRARY_NAMES: usize = 80;
 
 /// The mandatory checks, in the order in which they are shown.
 pub(super) fn assess(
@@ -50,9 +53,17 @@ pub(super) fn assess(
         writes: Some(Writes { traffic: traffic.any(), ..target.writes }),
         needs_safety_backup: true,
         impact: Impact {
-            now: format!("{}, {}", describe_counts(&target.counts), bytes(target.used_memory)),
-            after: format!("{} as of {taken}", describe_counts(&source.counts)),
-            lost: format!("all of what is there now, and every change since {taken}"),
+            now: format!(
+                "{}{}, {}",
+                describe_counts(&target.counts),
+                libraries(target, ", "),
+                bytes(target.used_memory)
+            ),
+            after: match source.functions {
+                0 => format!("{} as of {taken}", describe_counts(&source.counts)),
+                n => format!("{}, {} as of {taken}", describe_counts(&source.counts), count_libraries(n)),
+            },
+            lost: format!("all of what is there now{}, and every change since {taken}", libraries(target, ", also ")),
             how: target.method.as_str().into(),
             how_meaning: target.method.meaning().into(),
             way_back: String::new(),
@@ -60,6 +71,22 @@ pub(super) fn assess(
         details: details([("backup_taken_at", taken), ("sha256", source.sha256.clone())]),
         alternative: None,
     }
+}
+
+/// Function libraries of a target, behind `lead`; nothing where there are none. A restore replaces them as it does the keys.
+fn libraries(t: &TargetFacts, lead: &str) -> String {
+    let Some(names) = &t.libraries else {
+        return format!("{lead}function libraries, if any: this user may not list them");
+    };
+    if names.is_empty() {
+        return String::new();
+    }
+    let shown = clean_to(&names.join(", "), LIBRARY_NAMES);
+    format!("{lead}{} ({shown})", count_libraries(names.len() as u64))
+}
+
+fn count_libraries(n: u64) -> String {
+    if n == 1 { "1 function library".into() } else { format!("{n} function libraries") }
 }
 
 /// Which bytes were verified: those of the plan, where the file was not read again.

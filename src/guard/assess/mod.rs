@@ -6,21 +6,22 @@ mod cloud;
 mod deletion;
 mod direct;
 mod policy;
+mod safety;
 mod wording;
 
 use crate::guard::act::{Act, Source};
 use crate::guard::check::{CheckName, Precheck, Status};
 use crate::guard::facts::Facts;
-use crate::guard::facts::restore::{CloudRestore, CloudSource, SafetyFacts, SafetyStatus};
+use crate::guard::facts::restore::{CloudRestore, CloudSource};
 use crate::guard::impact::{Alternative, Impact};
 use crate::guard::preconditions::Preconditions;
 use crate::guard::rules::Rules;
 use crate::guard::writes::{Since, Writes};
 use crate::model::fault::{Fault, Kind};
-use crate::model::time::written;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 
+pub use safety::safety_backup;
 pub use wording::describe_counts;
 
 /// What the plan's own look at the same act found, where a plan exists.
@@ -111,21 +112,6 @@ fn is_from(facts: &CloudRestore, source: &Source) -> bool {
         (Ok(in_place), Source::Backup { .. }) => matches!(in_place.source, CloudSource::Set(_)),
         (Ok(in_place), Source::Moment { .. }) => matches!(in_place.source, CloudSource::Moment { .. }),
     }
-}
-
-/// Judges the safety backup: that of the data which the instance holds now.
-#[must_use]
-pub fn safety_backup(s: &SafetyFacts) -> Precheck {
-    let (status, detail) = match &s.status {
-        SafetyStatus::Running => (Status::Pending, format!("{} is being taken (job {})", s.backup_id, s.job_id)),
-        SafetyStatus::Failed(why) => (Status::Block, format!("the current data could not be backed up: {why}")),
-        SafetyStatus::Whole { keys, taken_at, reused } => {
-            let keys = keys.map_or(String::new(), |n| format!(", {n} keys"));
-            let how = if *reused { "used again: no write since" } else { "taken for this plan" };
-            (Status::Pass, format!("{} of {}{keys}, {how}", s.backup_id, written(*taken_at)))
-        }
-    };
-    Precheck::new(CheckName::SafetyBackup, status, detail)
 }
 
 /// A check that passes, or blocks with a reason.

@@ -59,6 +59,8 @@ pub struct TargetFacts {
     pub append_only: bool,
     /// Keys per database.
     pub counts: Counts,
+    /// Names of the function libraries that the server holds; `None` where it does not tell.
+    pub libraries: Option<Vec<String>>,
     /// What is known of the server's writes now.
     pub writes: Writes,
     /// Writes per second over a window, and the window's seconds; `None` where a plan exists, for then the time since the
@@ -81,7 +83,7 @@ pub struct TargetFacts {
 }
 
 /// What reading a set resulted in.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SetLook {
     /// Every byte was read and agrees with the manifest.
     Verified {
@@ -111,6 +113,8 @@ pub struct SourceFacts {
     pub rdb_bytes: u64,
     /// Keys per database of the set.
     pub counts: Counts,
+    /// Number of function libraries of the set.
+    pub functions: u64,
     /// Bytes of memory that the set's source used; 0 where unknown.
     pub used_memory: u64,
     /// Whether the set records which server process it was taken from.
@@ -260,6 +264,47 @@ pub struct SafetyFacts {
     pub status: SafetyStatus,
 }
 
+/// A position in the replication history of a server's process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Position {
+    /// The server's `run_id`: another one after a restart.
+    pub run_id: String,
+    /// The server's replication id: another one after a failover.
+    pub replication_id: String,
+    /// The server's replication offset, in bytes.
+    pub offset: u64,
+}
+
+/// What shows that a safety backup brings back what its target holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SafetyProof {
+    /// A set of this program's vault.
+    Vault {
+        /// What reading the set resulted in.
+        look: SetLook,
+        /// Where the set was taken from. Empty texts where its manifest does not tell.
+        origin: Position,
+        /// The target, as it was when the set was looked at.
+        target: Position,
+    },
+    /// The cloud lists the set as whole, and tells neither a checksum nor where its data came from.
+    Listed,
+}
+
+impl SafetyFacts {
+    /// Checksum of the set's file, where all of the set was read now and agrees with its manifest.
+    #[must_use]
+    pub fn stored_sha256(&self) -> Option<&str> {
+        match &self.status {
+            SafetyStatus::Whole {
+                proof: SafetyProof::Vault { look: SetLook::Verified { stored_sha256, .. }, .. },
+                ..
+            } => Some(stored_sha256),
+            _ => None,
+        }
+    }
+}
+
 /// How far the safety backup is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SafetyStatus {
@@ -273,7 +318,13 @@ pub enum SafetyStatus {
         taken_at: Timestamp,
         /// Whether the set was taken earlier and is used again.
         reused: bool,
+        /// What shows that the set brings back what the target holds.
+        proof: SafetyProof,
     },
+    /// The set is there and cannot be read, for the reason given.
+    Damaged(String),
+    /// There is no such set any more: it was deleted, or another took its place.
+    Gone,
     /// The backup could not be taken, for the reason given.
     Failed(String),
 }

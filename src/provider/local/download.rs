@@ -2,11 +2,12 @@
 //!
 //! Each frame's own checksum is right before it is given on; that the whole is right [`SetStream`] sees to.
 
+use crate::config::blocking::blocking;
 use crate::model::backup::BackupSet;
 use crate::model::fault::{Fault, Kind};
 use crate::provider::local::Inner;
 use crate::provider::set_stream::{Gone, SetSink, SetStream};
-use crate::provider::{Downloaded, OnBytes, blocking, download};
+use crate::provider::{Downloaded, OnBytes, download};
 use crate::vault::Vault;
 use crate::vault::frames::FrameReader;
 use std::path::Path;

@@ -21,7 +21,7 @@ use crate::guard::assess::Assessment;
 use crate::guard::facts::Facts;
 use crate::guard::facts::restore::SafetyFacts;
 use crate::guard::permit::Permit;
-use crate::guard::plan::Plan;
+use crate::guard::plan::{Plan, Safety};
 use crate::model::backup::{BackupSet, DamagedSet, Mode};
 use crate::model::fault::{Fault, Kind};
 use crate::model::instance::{Capabilities, Instance};
@@ -35,9 +35,7 @@ use crate::provider::local::download::no_url;
 use crate::provider::local::policy::no_policy;
 use crate::provider::set_stream::SetStream;
 use crate::provider::traffic::Counters;
-use crate::provider::{
-    Carried, Downloaded, InstanceQuery, OnBytes, Provider, Raised, Range, SignedUrl, WriteLock, blocking,
-};
+use crate::provider::{Carried, Downloaded, InstanceQuery, OnBytes, Provider, Raised, Range, SignedUrl, WriteLock};
 use crate::state::State;
 use crate::state::jobs::Begun;
 use crate::vault::Vault;
@@ -199,8 +197,8 @@ impl Provider for Local {
         self.inner.safety_backup(instance_id, assessment).await
     }
 
-    async fn safety_status(&self, instance_id: &str, job_id: &str, backup_id: &str) -> Result<SafetyFacts, Fault> {
-        self.inner.safety_status(instance_id, job_id, backup_id).await
+    async fn safety_status(&self, instance_id: &str, safety: &Safety) -> Result<SafetyFacts, Fault> {
+        self.inner.safety_status(instance_id, safety).await
     }
 
     async fn carry_out(&self, permit: Permit) -> Result<Carried, Fault> {

@@ -3,6 +3,7 @@
 //! Started on first use, shared by all processes of one home, stopped by the last of them to end. What it holds is saved
 //! and there again at the next start.
 
+use crate::config::blocking::blocking;
 use crate::config::durable::replace;
 use crate::config::home::{file_fault, private_dir};
 use crate::model::fault::{Fault, Kind};
@@ -69,7 +70,7 @@ impl Sandbox {
     pub async fn stop(&self) {
         let Some(Running { endpoint, use_lock }) = self.inner.running.lock().await.take() else { return };
         let start_path = self.inner.dir.join("start.lock");
-        let Ok(start_lock) = super::blocking(move || lock_exclusive(&start_path)).await else { return };
+        let Ok(start_lock) = blocking(move || lock_exclusive(&start_path)).await else { return };
         drop(use_lock);
         if let Ok(Some(_last)) = try_lock_exclusive(&self.inner.dir.join("use.lock"))
             && let Ok(mut conn) = Conn::open(&endpoint, Duration::from_secs(2)).await
@@ -89,7 +90,7 @@ impl Inner {
         }
         // One process at a time starts or stops the server.
         let dir = self.dir.clone();
-        let start_lock = super::blocking(move || {
+        let start_lock = blocking(move || {
             private_dir(&dir)?;
             lock_exclusive(&dir.join("start.lock"))
         })
@@ -99,7 +100,7 @@ impl Inner {
             None => self.start().await?,
         };
         let use_path = self.dir.join("use.lock");
-        let use_lock = super::blocking(move || {
+        let use_lock = blocking(move || {
             let lock = File::create(&use_path).and_then(|f| f.lock_shared().map(|()| f));
             lock.map_err(|e| file_fault("lock", &use_path, e))
         })
@@ -120,7 +121,7 @@ impl Inner {
     }
 
     async fn start(&self) -> Result<Endpoint, Fault> {
-        let program = super::blocking(find_server).await?;
+        let program = blocking(find_server).await?;
         let fresh = !tokio::fs::try_exists(self.dir.join("dump.rdb")).await.unwrap_or(false);
         let failed = |why: String| {
             Fault::new(Kind::Provider, "sandbox.failed", format!("the sandbox's server did not start: {why}"))
@@ -170,7 +171,7 @@ impl Inner {
 
     async fn write(&self, name: &str, text: String) -> Result<(), Fault> {
         let path = self.dir.join(name);
-        super::blocking(move || replace(&path, text.as_bytes()).map_err(|e| file_fault("write", &path, e))).await
+        blocking(move || replace(&path, text.as_bytes()).map_err(|e| file_fault("write", &path, e))).await
     }
 }
 

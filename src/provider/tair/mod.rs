@@ -23,7 +23,7 @@ use crate::guard::assess::Assessment;
 use crate::guard::facts::Facts;
 use crate::guard::facts::restore::SafetyFacts;
 use crate::guard::permit::Permit;
-use crate::guard::plan::Plan;
+use crate::guard::plan::{Plan, Safety};
 use crate::model::backup::{BackupSet, DamagedSet, Mode};
 use crate::model::fault::Fault;
 use crate::model::instance::{Capabilities, Capability, Instance};
@@ -154,8 +154,8 @@ impl Provider for Tair {
         self.inner.safety_backup(instance_id).await
     }
 
-    async fn safety_status(&self, instance_id: &str, job_id: &str, _: &str) -> Result<SafetyFacts, Fault> {
-        self.inner.safety_status(instance_id, job_id).await
+    async fn safety_status(&self, instance_id: &str, safety: &Safety) -> Result<SafetyFacts, Fault> {
+        self.inner.safety_status(instance_id, &safety.job_id).await
     }
 
     async fn carry_out(&self, permit: Permit) -> Result<Carried, Fault> {

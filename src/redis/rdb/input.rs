@@ -200,6 +200,15 @@ impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
         }
     }
 
+    /// The next bytes, at least one and at most `n` of them, which are thereby taken.
+    #[inline]
+    pub(super) fn part(&mut self, n: u64) -> RdbResult<&[u8]> {
+        self.ensure(1)?;
+        let from = self.pos;
+        self.pos += (self.end - from).min(usize::try_from(n).unwrap_or(usize::MAX));
+        Ok(self.buf.get(from..self.pos).unwrap_or_default())
+    }
+
     /// Copies the next `n` bytes, which may be more than the buffer holds, into `out` (cleared first). `out` grows as
     /// bytes really arrive, so a length that is wrong costs nothing.
     pub(super) fn collect(&mut self, mut n: usize, out: &mut Vec<u8>) -> RdbResult<()> {

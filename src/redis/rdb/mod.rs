@@ -1,13 +1,14 @@
 //! The RDB walker: reads a Redis or Valkey snapshot once, from front to back, and reports its contents and whether it is
 //! sound, while the same bytes stream on to be stored, hashed or sent.
 //!
-//! A bad RDB kills the server that loads it, so everything cheap enough at line speed is checked: every length and
-//! opcode, the headers of encoded containers, the CRC64 of the whole. Values are never decoded.
+//! A bad RDB kills the server that loads it, or waits in it for the first command that reads it. So the inside of every value is checked:
+//! every length and opcode, every element of an encoded container, every compressed string, what a stream says of itself, the CRC64
+//! of the whole; and with [`walk_unique`] that no key and no member is there twice. What a module wrote is followed, not understood.
 //!
 //! It must not: guess a layout it does not know (the dialects of Redis and Valkey use the same numbers for different
 //! things), panic on any input, allocate by lengths found in the data, or ask the source for bytes behind the end.
-//! Memory is about half a megabyte, plus at most two strings of 16 MiB while a visitor is handed a key or function that
-//! long.
+//! Memory is about a megabyte, plus at most two strings of 16 MiB while a visitor is handed a key or function that
+//! long, plus what [`unique::Unique`] holds.
 //!
 //! The call blocks; run it on a thread that may.
 
@@ -15,9 +16,15 @@ pub mod checksum;
 pub mod compat;
 pub mod error;
 pub mod statistics;
+pub mod unique;
 
+mod deep;
 mod input;
+mod listpack;
 mod lzf;
+mod source;
+mod spill;
+mod stream;
 mod string;
 mod value;
 mod walk;
@@ -73,7 +80,7 @@ pub struct EntryHead<'a> {
 
 /// Receives the entries. An error from any method stops the walk as [`RdbError::Sink`].
 ///
-/// Calls come as `key`, `value` any number of times, `entry_end`; if neither keys nor values are wanted, none of them.
+/// Calls come as `key`, `value` any number of times, `entry_end` or `empty_entry`; if neither keys nor values are wanted, none of them.
 /// What has been visited is not vouched for until [`walk`] returns.
 pub trait Visitor {
     /// Whether value bytes are forwarded; the walk is faster without.
@@ -105,6 +112,14 @@ pub trait Visitor {
     /// # Errors
     /// Whatever makes going on pointless.
     fn entry_end(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// The value is complete and has no elements: servers pass over such a key when they load it, and refuse it as RESTORE.
+    ///
+    /// # Errors
+    /// Whatever makes going on pointless.
+    fn empty_entry(&mut self) -> io::Result<()> {
         Ok(())
     }
 
@@ -145,5 +160,19 @@ pub struct Walked<R, T, V> {
 /// # Errors
 /// See [`RdbError`]; each has the offset in the RDB.
 pub fn walk<R: Read, T: Tap, V: Visitor>(src: R, tap: T, visitor: V) -> Result<Walked<R, T, V>, RdbError> {
-    walk::Walk::run(src, tap, visitor).map_err(|e| *e)
+    walk::Walk::run(src, tap, visitor, None).map_err(|e| *e)
+}
+
+/// As [`walk`], and remembers in `unique` what may be there only once. Whoever calls this asks
+/// [`needs_second_walk`](unique::Unique::needs_second_walk) afterwards, and walks again if so.
+///
+/// # Errors
+/// See [`RdbError`]; of a second walk also [`RdbError::Corrupt`] where something is there twice.
+pub fn walk_unique<R: Read, T: Tap, V: Visitor>(
+    src: R,
+    tap: T,
+    visitor: V,
+    unique: &mut unique::Unique,
+) -> Result<Walked<R, T, V>, RdbError> {
+    walk::Walk::run(src, tap, visitor, Some(unique)).map_err(|e| *e)
 }

@@ -63,6 +63,10 @@ pub struct KeyStatistics {
     pub aux: Vec<(String, String)>,
     /// Databases that hold keys, ascending.
     pub dbs: Vec<DbCount>,
+    /// The highest database that is selected, with or without keys.
+    pub highest_db: u64,
+    /// Keys of containers without elements, which old servers wrote. Every server passes over them, so that they are in no other count.
+    pub empty_keys: u64,
     /// Number of function libraries.
     pub functions: u64,
     /// Keys per type byte.
@@ -89,10 +93,11 @@ impl KeyStatistics {
         self.aux.iter().find(|(k, _)| k == name).map(|(_, v)| v.as_str())
     }
 
-    /// How many databases (`databases` in the configuration) a target needs: a server with fewer exits on the load.
+    /// How many databases (`databases` in the configuration) a target needs: a server with fewer exits on the load, also where the
+    /// highest has no keys.
     #[must_use]
     pub fn databases_needed(&self) -> u64 {
-        self.dbs.last().map_or(1, |d| d.db.saturating_add(1))
+        self.highest_db.saturating_add(1)
     }
 }
 
@@ -101,6 +106,8 @@ pub(super) struct Tally {
     pub(super) types: [u64; 256],
     pub(super) aux: Vec<(String, String)>,
     pub(super) functions: u64,
+    pub(super) empty_keys: u64,
+    highest_db: u64,
     pub(super) opcodes: BTreeSet<u8>,
     pub(super) largest_value: u64,
     pub(super) current: DbCount,
@@ -119,6 +126,8 @@ impl Tally {
             types: [0; 256],
             aux: Vec::new(),
             functions: 0,
+            empty_keys: 0,
+            highest_db: 0,
             opcodes: BTreeSet::new(),
             largest_value: 0,
             current: DbCount { db: 0, keys: 0, expires: 0 },
@@ -136,6 +145,7 @@ impl Tally {
             sums.1 += self.current.expires;
         }
         self.current = DbCount { db, keys: 0, expires: 0 };
+        self.highest_db = self.highest_db.max(db);
         self.dbs.len() <= DATABASES_MAX
     }
 
@@ -163,6 +173,8 @@ impl Tally {
             checksum,
             aux: self.aux,
             dbs: self.dbs.into_iter().map(|(db, (keys, expires))| DbCount { db, keys, expires }).collect(),
+            highest_db: self.highest_db,
+            empty_keys: self.empty_keys,
             functions: self.functions,
             types: (0..=u8::MAX).zip(self.types).filter(|(_, n)| *n > 0).collect(),
             modules: self.modules.into_iter().collect(),

@@ -6,7 +6,15 @@ use std::io::Read;
 
 use super::error::{RdbError, RdbResult};
 use super::input::{CONTIGUOUS_BYTES_MAX, Input};
+use super::lzf::{OPERANDS_MAX, Step};
+use super::source::{Raw, Source as _, Unpacked};
+use super::unique::MemberHash;
 use super::{Tap, Visitor, lzf};
+
+/// Longest string or container that is unpacked whole; longer ones are unpacked through a window.
+const UNPACKED_BYTES_MAX: u64 = 256 * 1024;
+
+pub(super) const NO_LZF: &str = "a compressed string cannot be decompressed";
 
 /// A length, or the special encoding of a string in its place.
 #[derive(Clone, Copy)]
@@ -26,13 +34,31 @@ pub(super) enum Text {
     Omitted(u64),
 }
 
-/// Encoded containers, whose headers hold their own length.
-#[derive(Clone, Copy)]
-pub(super) enum Blob {
-    Listpack,
-    Ziplist,
-    Intset,
-    Zipmap,
+/// A whole number as decimal text, on the stack.
+pub(super) struct Decimal {
+    text: [u8; 20],
+    from: usize,
+}
+
+impl Decimal {
+    #[inline]
+    pub(super) fn of(number: i64) -> Self {
+        let (mut text, mut from, mut rest) = ([b'-'; 20], 20, number.unsigned_abs());
+        for (at, digit) in text.iter_mut().enumerate().rev() {
+            *digit = b'0' + (rest % 10) as u8;
+            (from, rest) = (at, rest / 10);
+            if rest == 0 {
+                break;
+            }
+        }
+        // The twenty places have room for the sign: the lowest number has nineteen digits.
+        Self { text, from: from - usize::from(number < 0) }
+    }
+
+    #[inline]
+    pub(super) fn text(&self) -> &[u8] {
+        self.text.get(self.from..).unwrap_or_default()
+    }
 }
 
 /// Vectors for strings that cannot be shown in place; they keep their capacity, bounded by the limits of `text`.
@@ -66,7 +92,7 @@ impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
     }
 
     /// The two lengths of an LZF string: packed, unpacked.
-    fn lzf_lengths(&mut self) -> RdbResult<(u64, u64)> {
+    pub(super) fn lzf_lengths(&mut self) -> RdbResult<(u64, u64)> {
         let (packed, unpacked) = (self.count()?, self.count()?);
         if packed == 0 || unpacked == 0 || unpacked / lzf::MAX_RATIO > packed {
             return self.corrupt("the lengths of a compressed string cannot both be right");
@@ -74,17 +100,97 @@ impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
         Ok((packed, unpacked))
     }
 
-    /// Passes over a string.
+    /// Passes over a string. One that is compressed is followed through its packed form, for a server that cannot unpack it exits.
     #[inline]
     pub(super) fn skip_string(&mut self) -> RdbResult<()> {
         match self.len()? {
             Len::Plain(n) => self.skip(n),
             Len::Special(3) => {
-                let (packed, _) = self.lzf_lengths()?;
-                self.skip(packed)
+                let (packed, unpacked) = self.lzf_lengths()?;
+                self.skip_lzf(packed, unpacked)
             }
             Len::Special(kind) => self.skip(1 << kind),
         }
+    }
+
+    fn skip_lzf(&mut self, packed: u64, unpacked: u64) -> RdbResult<()> {
+        if packed > CONTIGUOUS_BYTES_MAX as u64 {
+            return self.skip_far_lzf(packed, unpacked);
+        }
+        self.ensure(packed as usize)?;
+        let bytes = self.rest().get(..packed as usize).unwrap_or_default();
+        if !lzf::is_sound(bytes, unpacked) {
+            return self.corrupt(NO_LZF);
+        }
+        self.skip(packed)
+    }
+
+    #[cold]
+    fn skip_far_lzf(&mut self, mut packed: u64, unpacked: u64) -> RdbResult<()> {
+        let mut out = 0_u64;
+        while packed > 0 {
+            let control = self.byte()?;
+            packed -= 1;
+            let ahead = packed.min(OPERANDS_MAX as u64) as usize;
+            self.ensure(ahead)?;
+            let (more, taken, reach) = match Step::read(control, [self.peek(0), self.peek(1)]) {
+                Step::Literal(n) => (n, n, 0),
+                Step::Back { run, distance, operands } => (run, operands, distance),
+            };
+            if reach as u64 > out || taken as u64 > packed {
+                return self.corrupt(NO_LZF);
+            }
+            self.skip(taken as u64)?;
+            packed -= taken as u64;
+            out += more as u64;
+        }
+        if out == unpacked { Ok(()) } else { self.corrupt(NO_LZF) }
+    }
+
+    /// Passes over a string and feeds it, decoded, to a hash. `unpacked` is used where that saves time.
+    #[inline]
+    pub(super) fn hash_string(&mut self, hash: &mut MemberHash, unpacked: &mut Vec<u8>) -> RdbResult<()> {
+        match self.len()? {
+            Len::Plain(n) => Raw { input: self, left: n }.feed(n, hash),
+            Len::Special(3) => {
+                let (packed, length) = self.lzf_lengths()?;
+                if self.unpack(packed, length, unpacked)? {
+                    hash.write(unpacked);
+                    return Ok(());
+                }
+                let mut source = Unpacked::new(self, packed, length);
+                source.feed(length, hash)?;
+                source.finish()
+            }
+            Len::Special(kind) => {
+                let number = self.number(kind)?;
+                hash.write(Decimal::of(number).text());
+                Ok(())
+            }
+        }
+    }
+
+    /// The whole number that a string of such a kind is.
+    fn number(&mut self, kind: u8) -> RdbResult<i64> {
+        Ok(match kind {
+            0 => i64::from(i8::from_le_bytes(self.array()?)),
+            1 => i64::from(i16::from_le_bytes(self.array()?)),
+            _ => i64::from(i32::from_le_bytes(self.array()?)),
+        })
+    }
+
+    /// Unpacks what is small enough to be held, and passes over it; false, and nothing is passed over, where it is not.
+    pub(super) fn unpack(&mut self, packed: u64, length: u64, unpacked: &mut Vec<u8>) -> RdbResult<bool> {
+        if packed > CONTIGUOUS_BYTES_MAX as u64 || length > UNPACKED_BYTES_MAX {
+            return Ok(false);
+        }
+        self.ensure(packed as usize)?;
+        let bytes = self.rest().get(..packed as usize).unwrap_or_default();
+        if !lzf::unpack(bytes, length as usize, unpacked) {
+            return self.corrupt(NO_LZF);
+        }
+        self.skip(packed)?;
+        Ok(true)
     }
 
     /// Passes over `n` strings.
@@ -92,54 +198,6 @@ impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
     pub(super) fn skip_strings(&mut self, n: u64) -> RdbResult<()> {
         for _ in 0..n {
             self.skip_string()?;
-        }
-        Ok(())
-    }
-
-    /// Passes over a string that must be `n` bytes of plain text (too short to be worth compressing).
-    pub(super) fn skip_exactly(&mut self, n: u64, what: &'static str) -> RdbResult<()> {
-        match self.len()? {
-            Len::Plain(found) if found == n => self.skip(n),
-            _ => self.corrupt(what),
-        }
-    }
-
-    /// Passes over an encoded container. One that is not compressed has to agree with its own header: a server that
-    /// meets one that does not, exits.
-    #[inline]
-    pub(super) fn skip_blob(&mut self, kind: Blob) -> RdbResult<()> {
-        let length = match self.len()? {
-            Len::Plain(n) => n,
-            Len::Special(3) => {
-                let (packed, _) = self.lzf_lengths()?;
-                return self.skip(packed);
-            }
-            Len::Special(_) => return self.corrupt("a number stands where an encoded container belongs"),
-        };
-        let header = match kind {
-            Blob::Listpack => 7,
-            Blob::Ziplist => 11,
-            Blob::Intset => 8,
-            Blob::Zipmap => 2,
-        };
-        if length < header {
-            return self.corrupt("an encoded container is shorter than its own header");
-        }
-        self.ensure(header as usize)?;
-        let field =
-            |at: usize| u32::from_le_bytes([self.peek(at), self.peek(at + 1), self.peek(at + 2), self.peek(at + 3)]);
-        let fits = match kind {
-            Blob::Listpack | Blob::Ziplist => u64::from(field(0)) == length,
-            Blob::Intset => matches!(field(0), 2 | 4 | 8) && 8 + u64::from(field(0)) * u64::from(field(4)) == length,
-            Blob::Zipmap => true,
-        };
-        if !fits {
-            return self.corrupt("an encoded container disagrees with its own header");
-        }
-        self.skip(length - 1)?;
-        let last = self.byte()?;
-        if last != 0xff && !matches!(kind, Blob::Intset) {
-            return self.corrupt("an encoded container does not end where it says");
         }
         Ok(())
     }
@@ -180,7 +238,7 @@ impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
                     sound
                 };
                 if !sound {
-                    return self.corrupt("a compressed string cannot be decompressed");
+                    return self.corrupt(NO_LZF);
                 }
                 if packed <= CONTIGUOUS_BYTES_MAX {
                     self.pos += packed;
@@ -188,13 +246,9 @@ impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
                 Ok(Text::Scratch)
             }
             Len::Special(kind) => {
-                let number = match kind {
-                    0 => i64::from(i8::from_le_bytes(self.array()?)),
-                    1 => i64::from(i16::from_le_bytes(self.array()?)),
-                    _ => i64::from(i32::from_le_bytes(self.array()?)),
-                };
+                let number = Decimal::of(self.number(kind)?);
                 scratch.text.clear();
-                scratch.text.extend_from_slice(number.to_string().as_bytes());
+                scratch.text.extend_from_slice(number.text());
                 Ok(Text::Scratch)
             }
         }
@@ -207,6 +261,18 @@ impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
             Text::Buffered(n) => self.buf.get(self.pos.saturating_sub(*n)..self.pos).unwrap_or_default(),
             Text::Scratch => &scratch.text,
             Text::Omitted(_) => &[],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Decimal;
+
+    #[test]
+    fn whole_numbers_are_spelled() {
+        for number in [0, 7, -7, 10, 1_234_567_890_123, i64::MAX, i64::MIN, i64::MIN + 1] {
+            assert_eq!(String::from_utf8_lossy(Decimal::of(number).text()), number.to_string());
         }
     }
 }

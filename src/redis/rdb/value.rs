@@ -1,14 +1,14 @@
-//! The shape of every value type: where its bytes end. Nothing is decoded.
+//! The shape of every value type, and what its elements are. Nothing is decoded that need not be.
 //!
 //! A type is here only if its layout is certain for that dialect and version; all others are refused by name. Guessing
 //! would put the walk out of step, and what comes after would be counted as something it is not.
 
 use std::io::Read;
 
-use super::error::{RdbError, RdbResult};
+use super::deep::{Deep, FIELD_EXPIRY_MAX, NO_SCORE, Rows, Shape, is_score};
+use super::error::RdbResult;
 use super::input::Input;
 use super::statistics::{Dialect, Tally};
-use super::string::Blob;
 use super::{Tap, Visitor};
 
 /// Dialect and version, which decide the meaning of a type byte or an opcode.
@@ -40,177 +40,155 @@ fn unpack_name(packed: u64, length: u32) -> String {
     (0..length).map(character).collect()
 }
 
-impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
-    /// Passes over a value of type `type_byte`, whose first byte is next; the type byte itself is at `at`.
-    #[inline]
-    pub(super) fn skip_value(&mut self, type_byte: u8, at: u64, format: Format, tally: &mut Tally) -> RdbResult<()> {
+impl Format {
+    /// Whether the layout of a value type is certain in this dialect and version.
+    pub(super) fn has_type(self, type_byte: u8) -> bool {
         match type_byte {
-            0 => self.skip_string(),
-            10 | 12 | 13 => self.skip_blob(Blob::Ziplist),
-            11 => self.skip_blob(Blob::Intset),
-            16 | 17 | 20 => self.skip_blob(Blob::Listpack),
-            _ => self.skip_large(type_byte, at, format, tally),
+            0..=5 | 7 | 9..=21 => true,
+            22 => self.valkey_from(80),
+            24 | 25 => self.redis_from(12),
+            26 => self.redis_from(13),
+            27 => self.redis_from(14),
+            _ => false,
         }
     }
+}
 
-    fn skip_large(&mut self, type_byte: u8, at: u64, format: Format, tally: &mut Tally) -> RdbResult<()> {
-        match type_byte {
-            1 | 2 => {
-                let n = self.count()?;
-                self.skip_strings(n)
+/// Whether a value holds anything.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Content {
+    Some,
+    /// A container without elements, which older servers wrote: every server passes over its key.
+    Empty,
+}
+
+impl Content {
+    #[inline]
+    fn of(elements: u64) -> Self {
+        if elements == 0 { Self::Empty } else { Self::Some }
+    }
+}
+
+impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
+    /// Checks a value of type `type_byte`, one of [`Format::has_type`], whose first byte is next.
+    #[inline]
+    pub(super) fn value(&mut self, type_byte: u8, deep: &mut Deep<'_>, tally: &mut Tally) -> RdbResult<Content> {
+        let shape = match type_byte {
+            0 => return self.skip_string().map(|()| Content::Some),
+            9 => Shape::Zipmap,
+            10 => Shape::Ziplist(Rows::List),
+            11 => Shape::Intset,
+            12 => Shape::Ziplist(Rows::Zset),
+            13 => Shape::Ziplist(Rows::Hash),
+            16 => Shape::Listpack(Rows::Hash),
+            17 => Shape::Listpack(Rows::Zset),
+            20 => Shape::Listpack(Rows::Set),
+            25 => {
+                self.skip(8)?;
+                Shape::Listpack(Rows::HashTtl)
             }
-            4 => {
-                for _ in 0..self.count()? {
-                    self.skip_strings(2)?;
-                }
-                Ok(())
-            }
-            3 => self.skip_zset_of_text(),
-            5 => {
-                for _ in 0..self.count()? {
-                    self.skip_string()?;
-                    self.skip(8)?;
-                }
-                Ok(())
-            }
+            _ => return self.large_value(type_byte, deep, tally),
+        };
+        self.blob(shape, deep).map(Content::of)
+    }
+
+    fn large_value(&mut self, type_byte: u8, deep: &mut Deep<'_>, tally: &mut Tally) -> RdbResult<Content> {
+        let edition = match type_byte {
+            15 => 1,
+            19 => 2,
+            21 => 3,
+            26 => 4,
+            27 => 5,
             7 => {
                 let id = self.count()?;
                 if !tally.module(unpack_name(id >> 10, 9)) {
                     return self.corrupt("more module types than a server can have");
                 }
-                self.skip_module()
+                return self.skip_module().map(|()| Content::Some);
             }
-            9 => self.skip_blob(Blob::Zipmap),
-            14 => {
-                for _ in 0..self.count()? {
-                    self.skip_blob(Blob::Ziplist)?;
-                }
-                Ok(())
-            }
-            18 => self.skip_quicklist(),
-            15 => self.skip_stream(1),
-            19 => self.skip_stream(2),
-            21 => self.skip_stream(3),
-            // Valkey 9: field, value, expiry in milliseconds (−1: none).
-            22 if format.valkey_from(80) => {
-                for _ in 0..self.count()? {
-                    self.skip_strings(2)?;
-                    self.skip(8)?;
-                }
-                Ok(())
-            }
-            // Redis 7.4: earliest expiry, then per field its expiry relative to that, field, value.
-            24 if format.redis_from(12) => {
-                self.skip(8)?;
-                for _ in 0..self.count()? {
-                    self.count()?;
-                    self.skip_strings(2)?;
-                }
-                Ok(())
-            }
-            25 if format.redis_from(12) => {
-                self.skip(8)?;
-                self.skip_blob(Blob::Listpack)
-            }
-            26 if format.redis_from(13) => self.skip_stream(4),
-            27 if format.redis_from(14) => self.skip_stream(5),
-            _ => Err(Box::new(RdbError::UnsupportedType {
-                type_byte,
-                offset: at,
-                dialect: format.dialect,
-                version: format.version,
-            })),
+            14 | 18 => return self.quicklist(type_byte, deep),
+            _ => return self.elements(type_byte, deep),
+        };
+        // A stream without entries is one.
+        self.stream(edition, deep).map(|()| Content::Some)
+    }
+
+    /// Containers that are written element by element.
+    fn elements(&mut self, type_byte: u8, deep: &mut Deep<'_>) -> RdbResult<Content> {
+        let earliest = if type_byte == 24 { u64::from_le_bytes(self.array()?) } else { 0 };
+        let count = self.count()?;
+        if type_byte == 1 {
+            return self.skip_strings(count).map(|()| Content::of(count));
         }
+        let group = deep.open();
+        for _ in 0..count {
+            // Redis 7.4: when the field expires, counted from one before the earliest; 0 for never.
+            if type_byte == 24 {
+                let after = self.count()?;
+                if after > 0 && earliest.checked_add(after - 1).is_none_or(|expiry| expiry > FIELD_EXPIRY_MAX) {
+                    return self.corrupt("the expiry of a field is no time");
+                }
+            }
+            self.name(group, deep)?;
+            match type_byte {
+                4 | 24 => self.skip_string()?,
+                3 => self.text_score()?,
+                5 => {
+                    if f64::from_le_bytes(self.array()?).is_nan() {
+                        return self.corrupt(NO_SCORE);
+                    }
+                }
+                // Valkey 9: value, expiry in milliseconds (−1: none).
+                22 => {
+                    self.skip_string()?;
+                    if i64::from_le_bytes(self.array()?) < -1 {
+                        return self.corrupt("the expiry of a field is no time");
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.close(group, deep)?;
+        Ok(Content::of(count))
     }
 
     /// Sorted sets up to Redis 3.2: each score is text with its length, or one byte for what is not finite.
-    fn skip_zset_of_text(&mut self) -> RdbResult<()> {
-        for _ in 0..self.count()? {
-            self.skip_string()?;
-            match self.byte()? {
-                253..=255 => {}
-                n => self.skip(u64::from(n))?,
+    fn text_score(&mut self) -> RdbResult<()> {
+        match self.byte()? {
+            254 | 255 => Ok(()),
+            253 => self.corrupt(NO_SCORE),
+            n => {
+                let n = usize::from(n);
+                self.ensure(n)?;
+                if !is_score(self.rest().get(..n).unwrap_or_default()) {
+                    return self.corrupt(NO_SCORE);
+                }
+                self.skip(n as u64)
             }
         }
-        Ok(())
     }
 
-    /// Each node is one plain element (1) or a listpack (2).
-    fn skip_quicklist(&mut self) -> RdbResult<()> {
+    /// Each node is a ziplist, or from Redis 7 on one plain element (1) or a listpack (2).
+    fn quicklist(&mut self, type_byte: u8, deep: &mut Deep<'_>) -> RdbResult<Content> {
+        let mut elements = 0_u64;
         for _ in 0..self.count()? {
-            match self.count()? {
-                1 => self.skip_string()?,
-                2 => self.skip_blob(Blob::Listpack)?,
+            let kind = if type_byte == 14 { 0 } else { self.count()? };
+            elements = elements.saturating_add(match kind {
+                0 if type_byte == 14 => self.blob(Shape::Ziplist(Rows::List), deep)?,
+                1 => {
+                    let from = self.offset();
+                    self.skip_string()?;
+                    // One byte is the length of an empty string.
+                    if self.offset() - from == 1 {
+                        return self.corrupt("a list node without an element");
+                    }
+                    1
+                }
+                2 => self.blob(Shape::Listpack(Rows::List), deep)?,
                 _ => return self.corrupt("a list node of a kind that does not exist"),
-            }
+            });
         }
-        Ok(())
-    }
-
-    /// Streams; `edition` 1 to 5 are types 15, 19, 21, 26, 27.
-    fn skip_stream(&mut self, edition: u8) -> RdbResult<()> {
-        for _ in 0..self.count()? {
-            self.skip_exactly(16, "a stream node whose key is not a stream id")?;
-            self.skip_blob(Blob::Listpack)?;
-        }
-        // Length and last id; from edition 2 first id, highest deleted id, entries added.
-        for _ in 0..if edition >= 2 { 8 } else { 3 } {
-            self.count()?;
-        }
-        for _ in 0..self.count()? {
-            self.skip_consumer_group(edition)?;
-        }
-        if edition >= 4 {
-            self.skip_producers()?;
-        }
-        Ok(())
-    }
-
-    fn skip_consumer_group(&mut self, edition: u8) -> RdbResult<()> {
-        self.skip_string()?;
-        // Last id; from edition 2 entries read.
-        for _ in 0..if edition >= 2 { 3 } else { 2 } {
-            self.count()?;
-        }
-        for _ in 0..self.count()? {
-            // Pending entry: id, delivery time, delivery count.
-            self.skip(16 + 8)?;
-            self.count()?;
-        }
-        for _ in 0..self.count()? {
-            self.skip_string()?;
-            // Seen time; from edition 3 active time.
-            self.skip(if edition >= 3 { 16 } else { 8 })?;
-            self.skip_ids()?;
-        }
-        // From edition 5 the entries given back by XNACK, owned by no consumer.
-        if edition >= 5 { self.skip_ids() } else { Ok(()) }
-    }
-
-    /// A count and that many raw stream ids.
-    fn skip_ids(&mut self) -> RdbResult<()> {
-        let n = self.count()?;
-        match n.checked_mul(16) {
-            Some(bytes) => self.skip(bytes),
-            None => self.corrupt("more stream ids than can be"),
-        }
-    }
-
-    /// Idempotent producers: duration, limit, per producer its name and its (id, stream id) pairs, two totals.
-    fn skip_producers(&mut self) -> RdbResult<()> {
-        self.count()?;
-        self.count()?;
-        for _ in 0..self.count()? {
-            self.skip_string()?;
-            for _ in 0..self.count()? {
-                self.skip_string()?;
-                self.count()?;
-                self.count()?;
-            }
-        }
-        self.count()?;
-        self.count()?;
-        Ok(())
+        Ok(Content::of(elements))
     }
 
     /// What a module wrote: each part says what it is, so it can be passed over without the module.

@@ -4,11 +4,13 @@
 
 use std::io::Read;
 
+use super::deep::Deep;
 use super::error::{RdbError, RdbResult};
 use super::input::Input;
 use super::statistics::{Checksum, Dialect, Tally};
 use super::string::{Scratch, Text};
-use super::value::Format;
+use super::unique::Unique;
+use super::value::{Content, Format};
 use super::{EntryHead, Tap, Visitor, Walked};
 
 /// The newest Redis version whose opcodes and types are known; those without a known layout are refused one by one.
@@ -26,6 +28,8 @@ pub(super) const TEXT_BYTES_MAX: u64 = 16 * 1024 * 1024;
 const AUX_TEXT_BYTES_MAX: u64 = 4096;
 /// How many AUX fields are kept.
 const AUX_FIELDS_MAX: usize = 64;
+/// A database may announce so many keys more than it has: room for them harms no server.
+const ANNOUNCED_SLACK: u64 = 1 << 20;
 /// A decoding vector that grew past this is given back after use.
 const SCRATCH_BYTES_KEPT: usize = 1024 * 1024;
 
@@ -45,25 +49,34 @@ enum Met {
     Key,
 }
 
-pub(super) struct Walk<R, T, V> {
+pub(super) struct Walk<'u, R, T, V> {
     input: Input<R, T, V>,
     format: Format,
     tally: Tally,
     scratch: Scratch,
     pending: Pending,
+    deep: Deep<'u>,
+    /// Most keys that the current database announced.
+    announced: u64,
 }
 
-impl<R: Read, T: Tap, V: Visitor> Walk<R, T, V> {
-    pub(super) fn run(src: R, tap: T, visitor: V) -> RdbResult<Walked<R, T, V>> {
+impl<'u, R: Read, T: Tap, V: Visitor> Walk<'u, R, T, V> {
+    pub(super) fn run(src: R, tap: T, visitor: V, mut unique: Option<&'u mut Unique>) -> RdbResult<Walked<R, T, V>> {
+        if let Some(unique) = &mut unique {
+            unique.begin();
+        }
         let mut input = Input::new(src, tap, visitor);
         let format = header(&mut input)?;
-        let mut walk =
-            Self { input, format, tally: Tally::new(), scratch: Scratch::default(), pending: Pending::default() };
+        let (tally, scratch, pending) = (Tally::new(), Scratch::default(), Pending::default());
+        let mut walk = Self { input, format, tally, scratch, pending, deep: Deep::new(unique), announced: 0 };
         loop {
             let at = walk.input.offset();
             let byte = walk.input.byte()?;
             match walk.opcode(byte, at)? {
-                Met::End => return walk.finish(),
+                Met::End => {
+                    walk.end_database()?;
+                    return walk.finish();
+                }
                 Met::Handled => {}
                 Met::Key => walk.entry(byte, at)?,
             }
@@ -93,13 +106,14 @@ impl<R: Read, T: Tap, V: Visitor> Walk<R, T, V> {
         match byte {
             254 => {
                 let db = self.input.count()?;
+                self.end_database()?;
                 if !self.tally.select(db) {
                     return self.input.corrupt("more databases than a server can have");
                 }
             }
             251 => {
-                self.input.count()?;
-                self.input.count()?;
+                let (keys, expires) = (self.input.count()?, self.input.count()?);
+                self.announced = self.announced.max(keys.max(expires));
             }
             250 => self.aux()?,
             247 => {
@@ -109,9 +123,9 @@ impl<R: Read, T: Tap, V: Visitor> Walk<R, T, V> {
             245 if version >= 10 => self.function()?,
             244 if version >= 12 => {
                 self.tally.opcodes.insert(byte);
-                for _ in 0..3 {
-                    self.input.count()?;
-                }
+                self.input.count()?;
+                let (keys, expires) = (self.input.count()?, self.input.count()?);
+                self.announced = self.announced.max(keys.max(expires));
             }
             243 if self.format.redis_from(13) => {
                 self.tally.opcodes.insert(byte);
@@ -132,15 +146,35 @@ impl<R: Read, T: Tap, V: Visitor> Walk<R, T, V> {
         Ok(Met::Handled)
     }
 
+    /// No more keys of this database follow. A server makes room for as many as were announced, and exits where there is no such room.
+    fn end_database(&mut self) -> RdbResult<()> {
+        let seen = self.tally.current.keys + self.tally.empty_keys;
+        if std::mem::take(&mut self.announced) > ANNOUNCED_SLACK + 2 * seen {
+            return self.input.corrupt("the database before has by far not as many keys as it announced");
+        }
+        Ok(())
+    }
+
     /// One key and its value; the type byte has just been read.
     #[inline]
     fn entry(&mut self, type_byte: u8, at: u64) -> RdbResult<()> {
+        if !self.format.has_type(type_byte) {
+            let Format { dialect, version } = self.format;
+            return Err(Box::new(RdbError::UnsupportedType { type_byte, offset: at, dialect, version }));
+        }
         let watched = V::WANTS_KEYS || V::WANTS_VALUES;
+        let mut hash = self.deep.unique.as_deref().map(|unique| unique.key(self.tally.current.db));
         if V::WANTS_KEYS {
             let key = self.required_text("a key")?;
+            if let Some(hash) = &mut hash {
+                hash.write(self.input.show(&key, &self.scratch));
+            }
             self.announce(type_byte, &key)?;
         } else {
-            self.input.skip_string()?;
+            match &mut hash {
+                Some(hash) => self.input.hash_string(hash, &mut self.deep.unpacked)?,
+                None => self.input.skip_string()?,
+            }
             if watched {
                 self.scratch.text.clear();
                 self.announce(type_byte, &Text::Scratch)?;
@@ -150,21 +184,32 @@ impl<R: Read, T: Tap, V: Visitor> Walk<R, T, V> {
             self.input.begin_value();
         }
         let from = self.input.offset();
-        self.input.skip_value(type_byte, at, self.format, &mut self.tally)?;
+        let content = self.input.value(type_byte, &mut self.deep, &mut self.tally)?;
         let length = self.input.offset() - from;
         if V::WANTS_VALUES {
             self.input.end_value()?;
         }
+        let expires = std::mem::take(&mut self.pending).expiry_ms.is_some();
+        if content == Content::Empty {
+            self.tally.empty_keys += 1;
+            return if watched { self.input.visitor.empty_entry().map_err(|e| self.input.sink(e)) } else { Ok(()) };
+        }
         if watched {
             self.input.visitor.entry_end().map_err(|e| self.input.sink(e))?;
         }
+        if let (Some(hash), Some(unique)) = (hash, self.deep.unique.as_deref_mut()) {
+            match unique.push_key(hash) {
+                Ok(true) => {}
+                Ok(false) => return self.input.corrupt("the key before is in its database twice"),
+                Err(e) => return Err(self.input.sink(e)),
+            }
+        }
         self.tally.largest_value = self.tally.largest_value.max(length);
         self.tally.current.keys += 1;
-        self.tally.current.expires += u64::from(self.pending.expiry_ms.is_some());
+        self.tally.current.expires += u64::from(expires);
         if let Some(count) = self.tally.types.get_mut(usize::from(type_byte)) {
             *count += 1;
         }
-        self.pending = Pending::default();
         Ok(())
     }
 

@@ -215,6 +215,13 @@ impl Visitor for RestoreEncoder {
         self.ended(RestoreCommand::Key(name), bytes)
     }
 
+    fn empty_entry(&mut self) -> io::Result<()> {
+        // What servers pass over when they load it they refuse as a command.
+        self.value.clear();
+        self.spool = None;
+        Ok(())
+    }
+
     fn function(&mut self, code: &[u8]) -> io::Result<()> {
         self.begin()?;
         encode(&mut self.wire, &[b"FUNCTION", b"LOAD", b"REPLACE", code]);

@@ -1,8 +1,9 @@
 //! The database file: opened once a process, and migrated to the present tables.
 
+use crate::config::blocking::blocking;
 use crate::config::home::{file_fault, private_dir};
 use crate::model::fault::{Fault, Kind};
-use crate::state::owner::{Owner, blocking, lock_exclusive};
+use crate::state::owner::{Owner, lock_exclusive};
 use jiff::Timestamp;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::sqlite::{
@@ -16,10 +17,11 @@ use std::time::Duration;
 use tokio::sync::OnceCell;
 
 /// The migrations: version, name, statements. A file that has been released is never edited; a change is a new one.
-const MIGRATIONS: [(i64, &str, &str); 3] = [
+const MIGRATIONS: [(i64, &str, &str); 4] = [
     (1, "jobs confirmations audit", include_str!("../migrations/0001_jobs_confirmations_audit.sql")),
     (2, "provider of a job", include_str!("../migrations/0002_provider_of_a_job.sql")),
     (3, "typed jobs and leases", include_str!("../migrations/0003_typed_jobs_and_leases.sql")),
+    (4, "serving before on disk", include_str!("../migrations/0004_serving_before_on_disk.sql")),
 ];
 
 /// The last version that only `PRAGMA user_version` recorded, before there was a table of migrations.
@@ -73,7 +75,7 @@ impl Database {
         let (home, file) = (self.home.clone(), file_of(&self.home));
         let made = file.clone();
         // Two processes that open a fresh home at once must not both switch it to WAL, nor both migrate it.
-        let lock = blocking("the state store could not be locked", move || {
+        let lock = blocking(move || {
             private_dir(&home)?;
             let lock = lock_exclusive(&home.join("state.lock"))?;
             // Recovery records are written down here, a password of the target included; SQLite would let others read it
@@ -169,7 +171,7 @@ async fn in_no_use(tx: &mut SqliteConnection, run: &Path) -> Result<(), Fault> {
     let running: Vec<(String, String)> =
         sqlx::query_as("SELECT id, owner FROM jobs WHERE status = 'running'").fetch_all(&mut *tx).await?;
     let run = run.to_owned();
-    blocking("the owners of running jobs could not be looked up", move || {
+    blocking(move || {
         for (id, owner) in running {
             if Owner::lives(&run, &owner)? {
                 let pid = owner.split('-').next().unwrap_or_default();

@@ -47,6 +47,7 @@ fn job(row: &SqliteRow) -> Result<Job, Fault> {
         caller: row.try_get("caller")?,
         confirmation: row.try_get("confirmation")?,
         created_at: at(row.try_get("created_at")?)?,
+        serving_at: row.try_get::<Option<i64>, _>("serving_at")?.map(at).transpose()?,
         finished_at: row.try_get::<Option<i64>, _>("finished_at")?.map(at).transpose()?,
     })
 }
@@ -194,6 +195,16 @@ impl JobStore for Sqlite {
     async fn set_backup_id(&self, id: &str, backup_id: &str) -> Result<(), Fault> {
         let done = sqlx::query("UPDATE jobs SET backup_id = ? WHERE id = ?")
             .bind(backup_id)
+            .bind(id)
+            .execute(self.database.pool().await?)
+            .await?;
+        self.notify(done);
+        Ok(())
+    }
+
+    async fn serving(&self, id: &str, at: Timestamp) -> Result<(), Fault> {
+        let done = sqlx::query("UPDATE jobs SET serving_at = ? WHERE id = ?")
+            .bind(ms(at))
             .bind(id)
             .execute(self.database.pool().await?)
             .await?;

@@ -8,11 +8,12 @@ mod jobs;
 mod leases;
 mod ledger;
 
+use crate::config::blocking::blocking;
 use crate::guard::ledger::{AuditRecord, Confirmation};
 use crate::guard::token::Key;
 use crate::model::fault::Fault;
 use crate::state::liveness::Liveness;
-use crate::state::owner::{LockFiles, blocking};
+use crate::state::owner::LockFiles;
 use crate::state::{State, key};
 use async_trait::async_trait;
 use database::Database;
@@ -57,7 +58,7 @@ impl State for Sqlite {
     async fn key(&self) -> Result<&Key, Fault> {
         let load = || async {
             let home = self.home().to_owned();
-            blocking("the guard's key could not be read", move || key::load_or_make(&home)).await
+            blocking(move || key::load_or_make(&home)).await
         };
         self.key.get_or_try_init(load).await
     }

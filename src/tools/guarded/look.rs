@@ -2,7 +2,7 @@
 
 use super::reply::{Guarded, GuardedStatus, shown};
 use super::{Echoed, Flow, FlowState};
-use crate::guard::assess::{assess, safety_backup};
+use crate::guard::assess::assess;
 use crate::guard::check::{Precheck, Status, blocked};
 use crate::guard::ledger::{Confirmation, ConfirmationStatus};
 use crate::guard::person::Yes;
@@ -74,8 +74,9 @@ impl Flow<'_> {
     async fn look_at_safety(&self, open: &Confirmation) -> Result<Option<Precheck>, Fault> {
         let Some(planned) = &open.plan.safety else { return Ok(None) };
         let provider = &self.call.app.provider;
-        let found = provider.safety_status(self.instance_id, &planned.job_id, &planned.backup_id).await?;
-        Ok(Some(safety_backup(&self.wait_for_safety(found).await?)))
+        let reading = provider.safety_status(self.instance_id, planned);
+        let found = with_progress(self.call, "verifying the safety backup", reading).await?;
+        Ok(Some(open.plan.safety_check(&self.wait_for_safety(found).await?)))
     }
 
     /// Looks again at all that the plan was made of.

@@ -7,7 +7,7 @@ use crate::guard::assess::{assess, safety_backup};
 use crate::guard::check::blocked;
 use crate::guard::facts::restore::{SafetyFacts, SafetyStatus};
 use crate::guard::ledger::{Confirmation, ConfirmationStatus};
-use crate::guard::plan::Plan;
+use crate::guard::plan::{Plan, Safety};
 use crate::guard::token;
 use crate::guard::writes::Writes;
 use crate::model::fault::Fault;
@@ -55,7 +55,7 @@ impl Flow<'_> {
             let backing_up = async move { place.safety_backup(&instance_id, &assessed).await };
             let started = run_detached(call, "safety backup", backing_up).await?;
             let taken = self.wait_for_safety(started).await?;
-            prechecks.push(safety_backup(&taken));
+            prechecks.push(safety_backup(&taken, &assessment.preconditions, false));
             if blocked(&prechecks) {
                 return self.blocked(None, &prechecks, None).await;
             }
@@ -108,6 +108,8 @@ impl Flow<'_> {
         let provider = &self.call.app.provider;
         let job = self.call.app.state.job(&safety.job_id).await?;
         follow(self.call, job, SAFETY_WAIT).await?;
-        provider.safety_status(self.instance_id, &safety.job_id, &safety.backup_id).await
+        let safety = Safety::of(&safety);
+        let reading = provider.safety_status(self.instance_id, &safety);
+        with_progress(self.call, "verifying the safety backup", reading).await
     }
 }

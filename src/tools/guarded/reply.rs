@@ -187,7 +187,10 @@ pub(super) fn carried_out(
     let mut plan = PlanRow::of(&open.plan);
     let mut back = open.plan.impact.way_back.clone();
     if let Some(id) = cutover.filter(|c| c.taken_after_yes).map(|c| c.safety_backup_id) {
-        back = way_back(&plan.instance_id, &Safety { job_id: String::new(), backup_id: id.clone() });
+        back = way_back(
+            &plan.instance_id,
+            &Safety { job_id: String::new(), backup_id: id.clone(), stored_sha256: String::new() },
+        );
         plan.safety_backup_id = Some(id);
     }
     let back = format!("to get back: {back}");

@@ -1,25 +1,28 @@
 //! A provider reports facts and nothing else: one that checks nothing cannot restore, because the guard decides which checks an
 //! act needs, and unknown facts do not pass.
 
-use crate::guard::flow::Silent;
+use crate::guard::flow::{self, Silent};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use tair_backup_mcp::config::Config;
-use tair_backup_mcp::guard::act::{Act, PolicyChange};
-use tair_backup_mcp::guard::assess::Assessment;
+use tair_backup_mcp::config::{Config, ConfirmationPolicy};
+use tair_backup_mcp::guard::act::{Act, PolicyChange, Source};
+use tair_backup_mcp::guard::assess::{Assessment, assess, safety_backup};
+use tair_backup_mcp::guard::check::Status;
 use tair_backup_mcp::guard::facts::Facts;
 use tair_backup_mcp::guard::facts::backup::VaultDeletion;
 use tair_backup_mcp::guard::facts::restore::{
-    DirectRestore, MethodReason, NotReady, SafetyFacts, SafetyStatus, SetLook, SourceFacts, TargetFacts,
+    DirectRestore, MethodReason, NotReady, Position, SafetyFacts, SafetyProof, SafetyStatus, SetLook, SourceFacts,
+    TargetFacts,
 };
 use tair_backup_mcp::guard::ledger::Confirmation;
 use tair_backup_mcp::guard::permit::Permit;
 use tair_backup_mcp::guard::person::Answer;
-use tair_backup_mcp::guard::plan::Plan;
+use tair_backup_mcp::guard::plan::{Plan, Safety};
+use tair_backup_mcp::guard::rules::Rules;
 use tair_backup_mcp::guard::writes::Writes;
 use tair_backup_mcp::model::backup::{BackupSet, DamagedSet, Mode};
 use tair_backup_mcp::model::caller::Caller;
@@ -32,6 +35,8 @@ use tair_backup_mcp::provider::{Carried, Downloaded, InstanceQuery, OnBytes, Pro
 use tair_backup_mcp::state::sqlite::Sqlite;
 use tair_backup_mcp::tools::{self, App, Asked, Outcome, Person, ToolCall};
 use tempfile::TempDir;
+
+const RULES: Rules = Rules { confirmation: ConfirmationPolicy::Person, max_writes_per_second: None };
 
 /// Facts that pass every check.
 fn passing() -> DirectRestore {
@@ -48,6 +53,7 @@ fn passing() -> DirectRestore {
             replicas: 0,
             append_only: false,
             counts: [(0, (12, 0))].into(),
+            libraries: Some(Vec::new()),
             writes,
             measured: Some((0.0, 1.0)),
             used_memory: 1 << 20,
@@ -64,6 +70,7 @@ fn passing() -> DirectRestore {
             sha256: "c".repeat(64),
             rdb_bytes: 1 << 20,
             counts: [(0, (37, 0))].into(),
+            functions: 0,
             used_memory: 2 << 20,
             origin_known: true,
             look: SetLook::Verified { stored_sha256: "d".repeat(64), crc64: true, module_data: false },
@@ -135,10 +142,11 @@ impl Provider for Careless {
         Ok(self.facts.clone())
     }
     async fn safety_backup(&self, _: &str, _: &Assessment) -> Result<SafetyFacts, Fault> {
-        self.safety_status("", "", "b-2").await
+        Ok(SafetyFacts { job_id: String::new(), backup_id: "b-2".into(), status: self.safety.clone() })
     }
-    async fn safety_status(&self, _: &str, job_id: &str, backup_id: &str) -> Result<SafetyFacts, Fault> {
-        Ok(SafetyFacts { job_id: job_id.into(), backup_id: backup_id.into(), status: self.safety.clone() })
+    async fn safety_status(&self, _: &str, safety: &Safety) -> Result<SafetyFacts, Fault> {
+        let Safety { job_id, backup_id, .. } = safety.clone();
+        Ok(SafetyFacts { job_id, backup_id, status: self.safety.clone() })
     }
     async fn carry_out(&self, permit: Permit) -> Result<Carried, Fault> {
         permit.overwrite()?;
@@ -186,7 +194,17 @@ async fn run(facts: Facts, safety: SafetyStatus) -> (Result<Value, &'static str>
 }
 
 fn whole() -> SafetyStatus {
-    SafetyStatus::Whole { keys: Some(12), taken_at: Timestamp::now(), reused: false }
+    proven(|_, _, _| ())
+}
+
+/// A safety backup that was read back and is of the target, but for what is changed.
+fn proven(change: fn(&mut SetLook, &mut Position, &mut Position)) -> SafetyStatus {
+    let mut look = SetLook::Verified { stored_sha256: "e".repeat(64), crc64: true, module_data: false };
+    let mut origin = Position { run_id: "a".repeat(40), replication_id: "b".repeat(40), offset: 100 };
+    let mut target = origin.clone();
+    change(&mut look, &mut origin, &mut target);
+    let proof = SafetyProof::Vault { look, origin, target };
+    SafetyStatus::Whole { keys: Some(12), taken_at: Timestamp::now(), reused: false, proof }
 }
 
 /// The test's provider can restore with passing facts: so a restore that is stopped below is stopped by the changed fact.
@@ -224,8 +242,60 @@ async fn a_provider_that_forgets_its_checks_cannot_restore() {
         assert_eq!((status.as_str(), overwritten), ("blocked", 0), "{check}: {reply}");
         assert!(reply.contains(check), "{check}: {reply}");
     }
-    let (status, reply, overwritten) = restore(passing(), SafetyStatus::Failed("no room".into())).await;
-    assert_eq!((status.as_str(), overwritten), ("blocked", 0), "{reply}");
+}
+
+/// A way back that is not there, not whole, not read, or not one to this very server stops the restore by itself.
+#[tokio::test]
+async fn a_safety_backup_that_proves_nothing_is_no_way_back() {
+    let listed =
+        SafetyStatus::Whole { keys: None, taken_at: Timestamp::now(), reused: false, proof: SafetyProof::Listed };
+    for (why, safety) in [
+        ("no room", SafetyStatus::Failed("no room".into())),
+        ("is damaged", SafetyStatus::Damaged("cut".into())),
+        ("not there any more", SafetyStatus::Gone),
+        ("nobody has read it", listed),
+        ("nobody has read it", proven(|look, _, _| *look = SetLook::KnownFromPlan)),
+        ("is damaged", proven(|look, _, _| *look = SetLook::Damaged("flipped".into()))),
+        ("does not tell", proven(|_, origin, _| origin.run_id.clear())),
+        ("another process", proven(|_, origin, _| origin.run_id = "c".repeat(40))),
+        ("another replication history", proven(|_, _, target| target.replication_id = "c".repeat(40))),
+        ("has not reached", proven(|_, origin, _| origin.offset += 1)),
+    ] {
+        let (status, reply, overwritten) = restore(passing(), safety).await;
+        assert_eq!((status.as_str(), overwritten), ("blocked", 0), "{why}: {reply}");
+        assert!(reply.contains("safety_backup") && reply.contains(why), "{why}: {reply}");
+    }
+    // Written to since is no other server, and a set without CRC64 is one that the person is told of.
+    let (status, reply, _) = restore(passing(), proven(|_, _, target| target.offset += 1)).await;
+    assert_eq!(status, "succeeded", "{reply}");
+    let unsummed = proven(|look, _, _| {
+        *look = SetLook::Verified { stored_sha256: "e".repeat(64), crc64: false, module_data: false };
+    });
+    let facts = SafetyFacts { job_id: String::new(), backup_id: "b-2".into(), status: unsummed };
+    let check = safety_backup(&facts, &flow::plan().preconditions, false);
+    assert!(check.status == Status::Warn && check.detail.contains("no CRC64"), "{check:?}");
+}
+
+/// Function libraries are data too: what is lost names them, and what is not told is not called nothing.
+#[test]
+fn function_libraries_are_named_as_lost() {
+    let act = Act::RestoreInstance { source: Source::Backup { backup_id: "b-1".into() }, write_fence: false };
+    let impact = |libraries: Option<Vec<String>>, functions: u64| {
+        let mut facts = passing();
+        (facts.target.libraries, facts.source.functions) = (libraries, functions);
+        let facts = Facts::DirectRestore(Box::new(facts));
+        assess(&act, &facts, None, RULES, Timestamp::now()).unwrap().impact
+    };
+    let none = impact(Some(Vec::new()), 0);
+    assert!(![&none.now, &none.after, &none.lost].into_iter().any(|line| line.contains("function")), "{none:?}");
+    let two = impact(Some(vec!["precious".into(), "other".into()]), 1);
+    assert!(two.now.contains("2 function libraries (precious, other)"), "{two:?}");
+    assert!(two.lost.contains("precious") && two.after.contains("1 function library"), "{two:?}");
+    let unknown = impact(None, 0);
+    assert!(unknown.now.contains("may not list") && unknown.lost.contains("function libraries"), "{unknown:?}");
+    // However many there are, the person gets one line.
+    let many = impact(Some((0..1000).map(|n| format!("library{n}")).collect()), 0);
+    assert!(many.lost.contains("1000 function libraries") && many.lost.chars().count() < 200, "{many:?}");
 }
 
 /// Facts of another kind have other mandatory checks, which a restore would pass: they are no answer to what was asked.

@@ -3,3 +3,4 @@
 mod assess;
 pub mod flow;
 mod last_look;
+mod way_back;

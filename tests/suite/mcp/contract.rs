@@ -92,7 +92,7 @@ fn every_tool_has_a_title_all_hints_and_plain_schemas() {
 fn wrong_arguments_are_named() {
     use tair_backup_mcp::tools::{arguments, create_instance_from_backup, describe_backups, restore_instance};
     let fault = |json: Value| {
-        let fault = arguments::<describe_backups::Args>(json).unwrap_err();
+        let fault = arguments::parse::<describe_backups::Args>(json).unwrap_err();
         (fault.code, format!("{} {}", fault.message, fault.hint))
     };
     let id = "orders";
@@ -111,9 +111,9 @@ fn wrong_arguments_are_named() {
     }
     // The nearest is found also where the list of all arguments is too long to be shown.
     let long = json!({ "instance_id": id, "confirmation_tokken": "x" });
-    assert!(arguments::<restore_instance::Args>(long).unwrap_err().hint.contains("confirmation_token"));
+    assert!(arguments::parse::<restore_instance::Args>(long).unwrap_err().hint.contains("confirmation_token"));
     let nulls = json!({ "instance_id": id, "backup_id": "b-1", "restore_time": null, "recover_config_mode": null });
-    arguments::<create_instance_from_backup::Args>(nulls).unwrap();
+    arguments::parse::<create_instance_from_backup::Args>(nulls).unwrap();
 }
 
 #[test]

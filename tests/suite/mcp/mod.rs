@@ -1,4 +1,5 @@
 //! Tests of the face for agents: what is published, and the server on a pipe.
 
+mod bounds;
 mod contract;
 mod server;

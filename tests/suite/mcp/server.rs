@@ -10,25 +10,25 @@ use std::time::Duration;
 use tair_backup_mcp::tools::registry::NAMES;
 
 /// Time limit of an answer.
-const WITHIN: Duration = Duration::from_secs(60);
+pub(super) const WITHIN: Duration = Duration::from_secs(60);
 
 /// How a client speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Era {
+pub(super) enum Era {
     /// With the `initialize` handshake; the server asks with a request of its own.
     Handshake,
     /// Each request says for itself what it can do; the server asks in its result.
     Stateless,
 }
 
-const ERAS: [Era; 2] = [Era::Handshake, Era::Stateless];
+pub(super) const ERAS: [Era; 2] = [Era::Handshake, Era::Stateless];
 
 /// A client that writes lines and reads lines.
-struct Wire {
+pub(super) struct Wire {
     era: Era,
     can_ask: bool,
-    child: Child,
-    stdin: Option<ChildStdin>,
+    pub(super) child: Child,
+    pub(super) stdin: Option<ChildStdin>,
     lines: Receiver<Value>,
     id: u64,
 }
@@ -41,7 +41,8 @@ impl Drop for Wire {
 }
 
 impl Wire {
-    fn new(bench: &Bench, era: Era, can_ask: bool) -> Self {
+    /// A server that has been sent nothing yet.
+    pub(super) fn bare(bench: &Bench, era: Era, can_ask: bool) -> Self {
         let mut child = bench.command(&["serve"]).stdin(std::process::Stdio::piped()).spawn().unwrap();
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take().unwrap());
         let (to, lines) = channel();
@@ -54,7 +55,12 @@ impl Wire {
                 }
             }
         });
-        let mut wire = Self { era, can_ask, child, stdin, lines, id: 0 };
+        Self { era, can_ask, child, stdin, lines, id: 0 }
+    }
+
+    /// A session that has begun, as its era begins one.
+    pub(super) fn new(bench: &Bench, era: Era, can_ask: bool) -> Self {
+        let mut wire = Self::bare(bench, era, can_ask);
         if era == Era::Handshake {
             let hello = json!({
                 "protocolVersion": "2025-11-25",
@@ -69,23 +75,27 @@ impl Wire {
         wire
     }
 
-    fn line(&mut self, line: &str) {
+    pub(super) fn line(&mut self, line: &str) {
+        self.bytes(line.as_bytes());
+    }
+
+    pub(super) fn bytes(&mut self, line: &[u8]) {
         let stdin = self.stdin.as_mut().unwrap();
-        stdin.write_all(line.as_bytes()).unwrap();
+        stdin.write_all(line).unwrap();
         stdin.write_all(b"\n").unwrap();
         stdin.flush().unwrap();
     }
 
-    fn send(&mut self, message: &Value) {
+    pub(super) fn send(&mut self, message: &Value) {
         self.line(&message.to_string());
     }
 
-    fn next(&self) -> Value {
+    pub(super) fn next(&self) -> Value {
         self.lines.recv_timeout(WITHIN).expect("the server wrote nothing")
     }
 
     /// Sends a request; its id.
-    fn begin(&mut self, method: &str, mut params: Value) -> u64 {
+    pub(super) fn begin(&mut self, method: &str, mut params: Value) -> u64 {
         self.id += 1;
         if self.era == Era::Stateless {
             params["_meta"] = json!({
@@ -100,7 +110,7 @@ impl Wire {
     }
 
     /// The answer to a request; no question may come before it.
-    fn answer(&self, id: u64) -> Value {
+    pub(super) fn answer(&self, id: u64) -> Value {
         loop {
             let message = self.next();
             assert!(message["method"].is_null() || message["id"].is_null(), "an unexpected question: {message}");
@@ -110,20 +120,20 @@ impl Wire {
         }
     }
 
-    fn request(&mut self, method: &str, params: Value) -> Value {
+    pub(super) fn request(&mut self, method: &str, params: Value) -> Value {
         let id = self.begin(method, params);
         self.answer(id)
     }
 
     /// A tool's result.
-    fn call(&mut self, tool: &str, arguments: Value) -> Value {
+    pub(super) fn call(&mut self, tool: &str, arguments: Value) -> Value {
         let reply = self.request("tools/call", json!({ "name": tool, "arguments": arguments }));
         assert!(reply["error"].is_null(), "{reply}");
         reply["result"].clone()
     }
 
     /// The question that a call leads to: its text, and what an answer needs.
-    fn question(&mut self, arguments: &Value) -> (String, Question) {
+    pub(super) fn question(&mut self, arguments: &Value) -> (String, Question) {
         let call = json!({ "name": "restore_instance", "arguments": arguments });
         let id = self.begin("tools/call", call.clone());
         loop {
@@ -163,19 +173,19 @@ impl Wire {
 }
 
 /// A question that waits for its answer.
-struct Question {
+pub(super) struct Question {
     call: Value,
-    id: u64,
-    request: Value,
+    pub(super) id: u64,
+    pub(super) request: Value,
     state: Value,
 }
 
-fn accept(typed: &str) -> Value {
+pub(super) fn accept(typed: &str) -> Value {
     json!({ "action": "accept", "content": { "instance_id": typed } })
 }
 
 /// A server with a backup and a write since; the digest at the backup.
-fn bench() -> (Redis, Bench, String, String) {
+pub(super) fn bench() -> (Redis, Bench, String, String) {
     let redis = Redis::start("redis-7.0", &[]);
     redis.fill(0, 1);
     let bench = Bench::new(&format!("[[instance]]\nid = \"orders\"\nurl = \"{}\"\n", redis.url()));
@@ -185,7 +195,7 @@ fn bench() -> (Redis, Bench, String, String) {
 }
 
 /// The arguments of a second call, from a first one.
-fn planned(wire: &mut Wire, backup: &str) -> Value {
+pub(super) fn planned(wire: &mut Wire, backup: &str) -> Value {
     let mut arguments = json!({ "instance_id": "orders", "backup_id": backup });
     let plan = wire.call("restore_instance", arguments.clone());
     let token = plan["structuredContent"]["confirmation_token"].clone();

@@ -336,31 +336,72 @@ fn a_target_that_cannot_reach_us_is_untouched() {
     assert_eq!(target.info("role"), "master");
 }
 
-/// A target with an append-only file keeps one that holds the restored data, also over a restart.
+/// What a succeeded restore put in is on the target's disk: killed at that moment, the target comes back with it, whether it keeps
+/// an append-only file or saves.
 #[test]
-fn a_target_with_an_append_only_file() {
-    for kind in KINDS {
-        // Written before it is acknowledged: under everysec a write waits for a sync that runs, and a kill loses it.
-        let mut target = Redis::start(kind, &["--appendonly", "yes", "--appendfsync", "always"]);
+fn a_restored_target_may_crash_at_once() {
+    // Written before it is acknowledged: under everysec a write waits for a sync that runs, and a kill loses it.
+    let append_only = ["--appendonly", "yes", "--appendfsync", "always"];
+    let saves = ["--save", "3600 1"];
+    for (kind, args, where_it_is) in KINDS.into_iter().flat_map(|kind| {
+        [(kind, &append_only[..], "on its disk, in the append-only file"), (kind, &saves[..], "on its disk, saved")]
+    }) {
+        let mut target = Redis::start(kind, args);
         target.fill(2, 1);
         let bench = Bench::unattended(&target);
         let intact = target.digest();
         let backup = bench.backup();
         target.run(&["FLUSHALL"]);
         target.run(&["SET", "marker", "1"]);
+        if args == saves {
+            // The capture's own child may still be there.
+            wait("the target to save", Duration::from_secs(30), || {
+                (target.try_run(&["SAVE"]).unwrap() == Reply::Text("OK".into())).then_some(())
+            });
+        }
         let reply = succeeded(&bench.restore(&backup));
-        println!("{kind}: {}", reply["message"]);
-        assert_eq!(target.digest(), intact);
-        assert_eq!(target.setting("appendonly"), "yes");
-        wait("the append-only file to be rewritten", Duration::from_secs(30), || {
-            // One reading: between two, a scheduled rewrite may have become a running one.
-            let text = target.run(&["INFO", "persistence"]).text();
-            ["aof_rewrite_in_progress:0\r", "aof_rewrite_scheduled:0\r"].iter().all(|l| text.contains(l)).then_some(())
-        });
-        target.run(&["SET", "after", "1"]);
-        let with_more = target.digest();
         target.restart();
-        assert_eq!(target.digest(), with_more, "{kind}");
+        assert_eq!(target.digest(), intact, "{kind} {args:?}");
+        assert!(text(&reply["message"]).ends_with(where_it_is), "{kind} {args:?}: {reply}");
+        assert_eq!(target.setting("appendonly"), if args == saves { "no" } else { "yes" });
+        // Both moments are kept, in their order.
+        let job =
+            bench.run(&["describe-jobs", "--job-id", &text(&reply["job_id"]), "--json"]).json()["jobs"][0].clone();
+        assert!(text(&job["started_at"]) <= text(&job["serving_at"]), "{job}");
+        assert!(text(&job["serving_at"]) <= text(&job["finished_at"]), "{job}");
+    }
+}
+
+/// A target that keeps nothing on disk is not made to, and the reply says where the data is.
+#[test]
+fn a_target_without_a_disk_says_so() {
+    let target = Redis::start("redis-7.0", &[]);
+    target.fill(0, 1);
+    let bench = Bench::unattended(&target);
+    let backup = bench.backup();
+    let reply = succeeded(&bench.restore(&backup));
+    assert!(text(&reply["message"]).ends_with("in memory only, for the instance keeps nothing on disk"), "{reply}");
+    assert!(!target.dir.path().join("dump.rdb").exists());
+}
+
+/// A target that serves the restored data and cannot save it is no success: a crash would bring back the data from before.
+#[test]
+fn a_target_that_cannot_save_is_no_success() {
+    for way in ["", "restore_way = \"commands\""] {
+        let target = Redis::start("redis-7.0", &["--save", "3600 1", "--enable-protected-configs", "yes"]);
+        target.fill(0, 1);
+        let bench = Bench::new(&unattended(&target, way));
+        let (backup, intact) = (bench.backup(), target.digest());
+        target.run(&["SET", "marker", "1"]);
+        let gone = target.dir.path().join("gone");
+        std::fs::create_dir(&gone).unwrap();
+        target.run(&["CONFIG", "SET", "dir", gone.to_str().unwrap()]);
+        std::fs::remove_dir(&gone).unwrap();
+        let done = bench.restore(&backup);
+        let reply = done.json();
+        assert_eq!((&reply["status"], &reply["code"]), (&"failed".into(), &"restore.not_on_disk".into()), "{done:?}");
+        assert!(text(&reply["hint"]).contains("BGSAVE") && text(&reply["hint"]).contains("safety backup"), "{reply}");
+        assert_eq!(target.digest(), intact, "{reply}");
     }
 }
 

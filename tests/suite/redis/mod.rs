@@ -1,9 +1,11 @@
 //! Tests of the protocol room against real servers: the RDB walker, capture as a replica, restore as a master and by commands.
 
 mod conn;
+mod damage;
 mod facts;
 mod fixture;
 mod master;
 mod rdb;
 mod replay;
 mod replica;
+mod values;

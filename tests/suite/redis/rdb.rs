@@ -2,6 +2,7 @@
 //! bytes DUMP gives, that damage anywhere is reported, and that no input makes it panic or read past the end.
 
 use crate::redis::fixture::KIND;
+use crate::redis::values::{Item, listpack, stream, string, ziplist};
 use crate::support::{Redis, program};
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
@@ -129,7 +130,7 @@ impl Visitor for Collect {
 }
 
 /// CRC-64 as Redis has it, bit by bit: slow, and not the code under test.
-fn crc64(bytes: &[u8]) -> u64 {
+pub fn crc64(bytes: &[u8]) -> u64 {
     let table: Vec<u64> = (0..256u64)
         .map(|i| (0..8).fold(i, |c, _| if c & 1 == 1 { c >> 1 ^ 0x95AC_9329_AC4B_C9B5 } else { c >> 1 }))
         .collect();
@@ -312,56 +313,9 @@ fn no_bytes_make_it_panic() {
     }
 }
 
-fn string(bytes: &[u8]) -> Vec<u8> {
-    assert!(bytes.len() < 64);
-    [&[bytes.len() as u8], bytes].concat()
-}
-
-fn listpack(element: &[u8]) -> Vec<u8> {
-    let total = 7 + element.len() as u32 + 2;
-    let mut lp = total.to_le_bytes().to_vec();
-    lp.extend([1, 0, 0x80 | element.len() as u8]);
-    lp.extend(element);
-    lp.extend([element.len() as u8 + 1, 0xff]);
-    string(&lp)
-}
-
-/// Two elements of one byte each.
-fn ziplist() -> Vec<u8> {
-    string(&[17, 0, 0, 0, 13, 0, 0, 0, 2, 0, 0, 1, b'a', 3, 1, b'b', 0xff])
-}
-
-fn stream(edition: u8) -> Vec<u8> {
-    let mut v = vec![1];
-    v.extend(string(&[0; 16]));
-    v.extend(listpack(b"not a stream's, but a listpack"));
-    v.extend(if edition >= 2 { vec![1; 8] } else { vec![1; 3] });
-    v.push(1);
-    v.extend(string(b"group"));
-    v.extend(if edition >= 2 { vec![1; 3] } else { vec![1; 2] });
-    v.push(1);
-    v.extend([9; 16 + 8]);
-    v.push(1);
-    v.push(1);
-    v.extend(string(b"consumer"));
-    v.extend(if edition >= 3 { vec![0; 16] } else { vec![0; 8] });
-    v.push(1);
-    v.extend([9; 16]);
-    if edition >= 5 {
-        v.push(2);
-        v.extend([8; 32]);
-    }
-    if edition >= 4 {
-        v.extend([50, 60, 1]);
-        v.extend(string(b"producer"));
-        v.push(2);
-        for id in [b"one", b"two"] {
-            v.extend(string(id));
-            v.extend([1, 1]);
-        }
-        v.extend([2, 0]);
-    }
-    v
+/// An encoded container of these items.
+fn blob(of: fn(&[Item]) -> Vec<u8>, items: &[&str]) -> Vec<u8> {
+    string(&of(&items.iter().map(|text| Item::from(*text)).collect::<Vec<_>>()))
 }
 
 /// Types that this machine's server no longer or not yet writes, built by hand from the servers' sources.
@@ -401,33 +355,33 @@ fn types_of_older_servers_are_walked_and_accepted_by_redis_check_rdb() {
         (4, [&[1][..], &string(b"f"), &[0xc1, 5, 1]].concat()),
         (5, [&[1][..], &string(b"a"), &1.5f64.to_le_bytes()].concat()),
         (9, string(&[1, 1, b'f', 1, 0, b'v', 0xff])),
-        (10, ziplist()),
+        (10, blob(ziplist, &["a", "b"])),
         (11, intset),
-        (13, ziplist()),
-        (14, [&[1][..], &ziplist()].concat()),
+        (13, blob(ziplist, &["a", "b"])),
+        (14, [&[1][..], &blob(ziplist, &["a"])].concat()),
     ];
     let rdb = check_types("REDIS0009", &types);
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), rdb).unwrap();
     let checked = Command::new(program(KIND, "check-rdb")).arg(file.path()).output().unwrap();
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
-    check_types("REDIS0009", &[(12, ziplist()), (15, stream(1))]);
+    check_types("REDIS0009", &[(12, blob(ziplist, &["a", "1.5"])), (15, stream(1, 5, string))]);
 }
 
 #[test]
 fn types_of_newer_servers_are_walked_in_their_dialect_and_refused_in_others() {
-    let expiring = [&[7; 8][..], &[1, 1], &string(b"f"), &string(b"v")].concat();
+    let expiring = [&[7, 7, 7, 7, 0, 0, 0, 0][..], &[1, 1], &string(b"f"), &string(b"v")].concat();
     let redis = [
         (7, module(&[1, 5, 2, 0x80, 0, 0, 1, 0, 3, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 5, 1, b'x', 0])),
-        (16, listpack(b"x")),
-        (18, [&[2, 1][..], &string(b"plain"), &[2], &listpack(b"packed")].concat()),
-        (19, stream(2)),
-        (20, listpack(b"x")),
-        (21, stream(3)),
+        (16, blob(listpack, &["f", "v"])),
+        (18, [&[2, 1][..], &string(b"plain"), &[2], &blob(listpack, &["packed"])].concat()),
+        (19, stream(2, 5, string)),
+        (20, blob(listpack, &["x"])),
+        (21, stream(3, 5, string)),
         (24, expiring),
-        (25, [&[7; 8][..], &listpack(b"x")].concat()),
-        (26, stream(4)),
-        (27, stream(5)),
+        (25, [&[7, 7, 7, 7, 0, 0, 0, 0][..], &string(&listpack(&["f".into(), "v".into(), 7.into()]))].concat()),
+        (26, stream(4, 5, string)),
+        (27, stream(5, 5, string)),
     ];
     check_types("REDIS0014", &redis);
     let valkey = (22, [&[1][..], &string(b"f"), &string(b"v"), &[0xff; 8]].concat());

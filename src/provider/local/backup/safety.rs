@@ -1,20 +1,35 @@
-//! The safety backup: the set from which a restore can be undone, taken or found before the restore.
+//! The safety backup: the set from which a restore can be undone, taken or found before the restore, and read back: a way back
+//! that nobody has looked at is none.
 
 use crate::guard::assess::Assessment;
-use crate::guard::facts::restore::{SafetyFacts, SafetyStatus};
+use crate::guard::facts::restore::{Position, SafetyFacts, SafetyProof, SafetyStatus, SetLook};
+use crate::guard::plan::{Plan, Safety};
 use crate::guard::preconditions::Preconditions;
-use crate::model::backup::Mode;
+use crate::model::backup::{BackupSet, Mode};
 use crate::model::fault::{Fault, Kind};
 use crate::model::instance::total_keys;
-use crate::model::job::JobStatus;
-use crate::provider::local::Inner;
+use crate::model::job::{Job, JobStatus};
+use crate::provider::local::{COMMAND_TIMEOUT, Inner};
+use crate::redis::conn::Conn;
+use crate::redis::facts::ServerFacts;
+use crate::redis::rdb::statistics::Checksum;
 use crate::state::jobs::Begun;
 use jiff::Timestamp;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// An earlier backup counts as fresh for this long, if no write came since.
-const FRESH_SECONDS: i64 = 300;
+/// An earlier backup is looked at for this long: as long as a server keeps the backlog by which it is known that nothing was
+/// written since (`repl-backlog-ttl`), and short against the time that a safety backup is kept.
+const RECENT_SECONDS: i64 = 3600;
+
+/// How much of a set is read.
+#[derive(Clone, Copy, PartialEq)]
+enum Reading {
+    /// All of a set that was not read for its plan; of another only that it is there.
+    ForPlan,
+    /// The file of a set that was read for its plan is compared with the one that was read; of another all is read.
+    BeforeActing,
+}
 
 impl Inner {
     /// A fresh backup of what the target holds: an earlier one where no write came since, else a new one.
@@ -23,25 +38,12 @@ impl Inner {
         instance_id: &str,
         assessment: &Assessment,
     ) -> Result<SafetyFacts, Fault> {
-        let sets = self.vault.list(instance_id, &**self).await?;
-        let now = Timestamp::now();
-        let Preconditions::DirectRestore(target) = &assessment.preconditions else {
+        let Preconditions::DirectRestore(_) = &assessment.preconditions else {
             return Err(Fault::new(Kind::Unexpected, "act.unsupported", "a safety backup is for a restore"));
         };
-        let fresh = sets.into_iter().flatten().find(|set| {
-            now.as_second() - set.started_at.as_second() < FRESH_SECONDS
-                && target.run_id == set.run_id
-                // A restore changes data without a write command, and the replication id with it.
-                && target.replication_id == set.replication_id
-                // An equal position proves that nothing was written, while there is a backlog; the counter is a second witness.
-                && assessment.writes.and_then(|w| w.offset) == Some(set.replication_offset)
-                && set.write_calls.is_some()
-                && set.write_calls == assessment.writes.map(|w| w.calls)
-        });
-        if let Some(set) = fresh {
-            let status =
-                SafetyStatus::Whole { keys: Some(total_keys(&set.counts)), taken_at: set.started_at, reused: true };
-            return Ok(SafetyFacts { job_id: String::new(), backup_id: set.id, status });
+        if let Some(set) = self.taken_since_the_last_write(instance_id, assessment).await? {
+            let safety = Safety { job_id: String::new(), backup_id: set.id, stored_sha256: String::new() };
+            return self.safety_status(instance_id, &safety).await;
         }
         match self.start_capture(instance_id, Mode::Safety, "taken before a restore").await? {
             Begun::Started(job) => {
@@ -56,9 +58,48 @@ impl Inner {
         }
     }
 
-    /// How far a safety backup is.
-    pub async fn safety_status(&self, instance_id: &str, job_id: &str, backup_id: &str) -> Result<SafetyFacts, Fault> {
-        let facts = |status| SafetyFacts { job_id: job_id.into(), backup_id: backup_id.into(), status };
+    /// The latest set of what the target holds now. An equal replication id and offset prove that nothing was written, but only
+    /// while there is a backlog: without one the offset stands still. The count of write commands is a second witness.
+    async fn taken_since_the_last_write(
+        &self,
+        instance_id: &str,
+        assessment: &Assessment,
+    ) -> Result<Option<BackupSet>, Fault> {
+        let sets = self.vault.list(instance_id, self).await?;
+        let (target, has_backlog) = self.position(instance_id).await?;
+        let now = Timestamp::now();
+        let is_fresh = |set: &BackupSet| {
+            now.as_second() - set.started_at.as_second() < RECENT_SECONDS
+                && origin(set) == target
+                && set.write_calls.is_some()
+                && set.write_calls == assessment.writes.map(|w| w.calls)
+        };
+        Ok(sets.into_iter().flatten().find(|set| has_backlog && is_fresh(set)))
+    }
+
+    /// Where the instance is in its replication history now, and whether it keeps a backlog.
+    async fn position(&self, instance_id: &str) -> Result<(Position, bool), Fault> {
+        let mut conn = Conn::open(&self.endpoint(instance_id).await?, COMMAND_TIMEOUT).await?;
+        let facts = ServerFacts::read(&mut conn).await?;
+        let (run_id, replication_id, offset) = (facts.run_id, facts.replid, facts.replication_offset);
+        Ok((Position { run_id, replication_id, offset }, facts.has_backlog))
+    }
+
+    /// How far a safety backup is, and what reading it resulted in once it is there.
+    pub async fn safety_status(&self, instance_id: &str, safety: &Safety) -> Result<SafetyFacts, Fault> {
+        self.look_at_safety(instance_id, safety, Reading::ForPlan).await
+    }
+
+    /// Proves once more, before anything is touched, that there is a way back: what the plan named is read again.
+    pub async fn prove_way_back(&self, job: &Job, plan: &Plan) -> Result<(), Fault> {
+        let Some(safety) = &plan.safety else { return Ok(()) };
+        self.jobs.progress(job, "verifying the safety backup", 0, 0).await?;
+        plan.way_back_holds(&self.look_at_safety(&plan.instance_id, safety, Reading::BeforeActing).await?)
+    }
+
+    async fn look_at_safety(&self, instance_id: &str, safety: &Safety, reading: Reading) -> Result<SafetyFacts, Fault> {
+        let Safety { job_id, backup_id, stored_sha256 } = safety;
+        let facts = |status| SafetyFacts { job_id: job_id.clone(), backup_id: backup_id.clone(), status };
         if !job_id.is_empty() {
             let job = self.state.job(job_id).await?;
             match job.status {
@@ -67,13 +108,47 @@ impl Inner {
                 JobStatus::Succeeded => {}
             }
         }
-        match self.vault.find(instance_id, backup_id, self).await {
-            Ok(set) => Ok(facts(SafetyStatus::Whole {
-                keys: Some(total_keys(&set.counts)),
-                taken_at: set.started_at,
-                reused: job_id.is_empty(),
-            })),
-            Err(fault) => Ok(facts(SafetyStatus::Failed(fault.message))),
+        let set = match self.vault.find(instance_id, backup_id, self).await {
+            Ok(set) => set,
+            Err(fault) if fault.kind == Kind::NotFound => return Ok(facts(SafetyStatus::Gone)),
+            Err(fault) if fault.kind == Kind::Damaged => return Ok(facts(SafetyStatus::Damaged(fault.message))),
+            Err(fault) => return Err(fault),
+        };
+        let look = self.read_back(&set, stored_sha256, reading).await?;
+        // After the set: of what is read of both, the target's is the later.
+        let (target, _) = self.position(instance_id).await?;
+        Ok(facts(SafetyStatus::Whole {
+            keys: Some(total_keys(&set.counts)),
+            taken_at: set.started_at,
+            reused: job_id.is_empty(),
+            proof: SafetyProof::Vault { look, origin: origin(&set), target },
+        }))
+    }
+
+    async fn read_back(&self, set: &BackupSet, stored_sha256: &str, reading: Reading) -> Result<SetLook, Fault> {
+        let read = async {
+            if !stored_sha256.is_empty() {
+                if reading == Reading::ForPlan || self.vault.open_known(set, stored_sha256).await?.is_some() {
+                    return Ok(SetLook::KnownFromPlan);
+                }
+                return Ok(SetLook::Damaged("its file is not the one that was read for the plan".into()));
+            }
+            // In this order: what is known to be whole is then the file that the checksum names.
+            let stored_sha256 = self.vault.stored_sha256(set).await?;
+            let statistics = self.vault.verify(set).await?;
+            // A module's data beside the keys is judged for a set that is restored, not for one that is kept.
+            let crc64 = statistics.checksum == Checksum::Verified;
+            Ok(SetLook::Verified { stored_sha256, crc64, module_data: false })
+        };
+        let read: Result<_, Fault> = read.await;
+        match read {
+            Err(fault) if fault.kind == Kind::Damaged => Ok(SetLook::Damaged(fault.message)),
+            read => read,
         }
     }
+}
+
+/// Where a set was taken from, as its manifest says.
+fn origin(set: &BackupSet) -> Position {
+    Position { run_id: set.run_id.clone(), replication_id: set.replication_id.clone(), offset: set.replication_offset }
 }

@@ -16,7 +16,7 @@ use crate::provider::local::describe::{counts_of, engine};
 use crate::provider::local::{COMMAND_TIMEOUT, Inner};
 use crate::redis::conn::Conn;
 use crate::redis::error::RedisError;
-use crate::redis::facts::{Role, ServerFacts, write_calls};
+use crate::redis::facts::{Role, ServerFacts, function_libraries, write_calls};
 use crate::redis::pause::can_pause;
 use crate::redis::rdb::statistics::{Checksum, KeyStatistics};
 use crate::redis::resp::Value;
@@ -44,7 +44,7 @@ pub async fn slots_served(facts: &ServerFacts, conn: &mut Conn) -> Result<String
 
 /// A server's position in its history; `None` without a backlog, for then the position stands still whatever is written.
 pub fn position(facts: &ServerFacts) -> Option<u64> {
-    facts.backlog_from.map(|_| facts.offset)
+    facts.has_backlog.then_some(facts.replication_offset)
 }
 
 /// Whether a Sentinel listens on the instance, as far as the instance says.
@@ -92,6 +92,7 @@ impl Inner {
             backup_id: set.id,
             sha256: set.sha256,
             counts: set.counts,
+            functions: set.functions,
             look,
         };
         let running = match earlier {
@@ -181,6 +182,7 @@ impl Inner {
             replicas: facts.connected_slaves,
             append_only: facts.aof_enabled,
             counts: counts_of(&facts),
+            libraries: function_libraries(&mut conn, &facts).await?,
             writes,
             measured,
             used_memory: facts.used_memory,

@@ -58,7 +58,7 @@ impl Inner {
         let (from, behind) = (facts.backlog_from?, set.replication_offset);
         let same = set.run_id == facts.run_id && set.replication_id == facts.replid;
         // Another answer than "go on" would make the server fork for a snapshot that nobody wants.
-        if !same || behind.saturating_add(1) < from || behind > facts.offset {
+        if !same || behind.saturating_add(1) < from || behind > facts.replication_offset {
             return None;
         }
         let resumed = Tail::resume(endpoint, &set.replication_id, behind, CaptureOptions::default()).await;
@@ -69,7 +69,7 @@ impl Inner {
                 return None;
             }
         };
-        let seen = read_to(&mut tail, facts.offset, READING).await.ok()??;
+        let seen = read_to(&mut tail, facts.replication_offset, READING).await.ok()??;
         Some((tail, Streamed { writes: seen.writes, removals: seen.removals }))
     }
 
@@ -126,7 +126,10 @@ impl Inner {
     ) -> String {
         let last = last_safety_id(job_id);
         match self.vault.find(instance_id, &last, self).await {
-            Ok(set) => way_back(instance_id, &Safety { job_id: String::new(), backup_id: set.id }),
+            Ok(set) => way_back(
+                instance_id,
+                &Safety { job_id: String::new(), backup_id: set.id, stored_sha256: String::new() },
+            ),
             Err(_) => planned.to_owned(),
         }
     }

@@ -1,9 +1,9 @@
 //! Whether a target can take a set, judged before its restore is planned: what would stop it half way is found here.
 
+use crate::config::blocking::blocking;
 use crate::model::backup::BackupSet;
 use crate::model::fault::Fault;
 use crate::model::restore::Method;
-use crate::provider::blocking;
 use crate::provider::local::Inner;
 use crate::redis::conn::Conn;
 use crate::redis::error::RedisError;

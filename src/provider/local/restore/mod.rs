@@ -23,10 +23,12 @@ use crate::model::restore::Method;
 use crate::provider::local::backup::capture::TICK;
 use crate::provider::local::restore::facts::{position, slots_served};
 use crate::provider::local::restore::recovery::RecoveryRecord;
+use crate::provider::local::restore::replication::Replicated;
 use crate::provider::local::{COMMAND_TIMEOUT, Inner};
 use crate::provider::with_way_back;
 use crate::redis::conn::Conn;
 use crate::redis::facts::{ServerFacts, key_counts, write_calls};
+use crate::redis::persistence::{self, Kept};
 use jiff::Timestamp;
 use std::sync::Arc;
 
@@ -39,6 +41,8 @@ impl Inner {
         let inner = Arc::clone(self);
         self.jobs
             .begin_permitted(permit, JobKind::Restore, backup_id, |job, plan, permit| async move {
+                // A fault up to here says nothing of a way back: that there is none may be what it says.
+                inner.prove_way_back(&job, &plan).await?;
                 let done = inner.restore(permit.overwrite()?, &job, &plan).await;
                 match done {
                     Ok(message) => Ok(message),
@@ -73,21 +77,53 @@ impl Inner {
                 None
             }
         };
-        if let Some(ended) = switched {
-            return Ok(self.replicated(job, plan, &set, ended).await?);
-        }
         // Data that is in must not be called lost because of what comes after it.
+        let _ = self.state.serving(&job.id, Timestamp::now()).await;
         let _ = self.jobs.progress(job, "counting keys", set.rdb_bytes, set.rdb_bytes).await;
-        let found = match self.count(&plan.instance_id).await {
-            Ok(found) => found,
-            Err(fault) => {
-                return Ok(format!("restored: the target took the whole set; its keys could not be counted ({fault})"));
-            }
+        // Counted at once, for clients may write again; and kept on disk whatever the counts are.
+        let (found, behind) = match switched {
+            Some(Replicated { restored, cutover }) => (
+                self.loaded(&plan.instance_id, &set, restored).await,
+                cutover.map(|c| format!("; {}", c.describe())).unwrap_or_default(),
+            ),
+            None => (self.written(&plan.instance_id, &set).await, String::new()),
         };
-        Ok(compare_key_counts(&set.counts, &found).map_err(|why| {
-            Fault::new(Kind::Provider, "restore.census_differs", format!("the target took the whole set, but {why}"))
-                .hint("A client may have written meanwhile; compare before you go on.")
-        })?)
+        let _ = self.jobs.progress(job, "the target serves; writing to its disk", set.rdb_bytes, set.rdb_bytes).await;
+        let more = |mut fault: Fault, what: &str| {
+            fault.message = format!("{}{what}", fault.message);
+            fault
+        };
+        let kept = self.keep(&plan.instance_id, &planned.run_id).await.map_err(|fault| more(fault, &behind))?;
+        match found {
+            Ok(restored) => Ok(format!("{restored}; {}{behind}", kept.describe())),
+            Err(differs) => Err(more(differs, &format!("; the data is {}{behind}", kept.describe())).into()),
+        }
+    }
+
+    /// Counts what was written by commands.
+    async fn written(&self, instance_id: &str, set: &BackupSet) -> Result<String, Fault> {
+        match self.count(instance_id).await {
+            Ok(found) => compare_key_counts(&set.counts, &found).map_err(|why| differs("restore.census_differs", &why)),
+            Err(fault) => {
+                Ok(format!("restored: the target took the whole set; its keys could not be counted ({fault})"))
+            }
+        }
+    }
+
+    /// Sees to it that what the target holds is on its disk, where it keeps data on disk at all. `run_id`: the process that holds the
+    /// restored data; another one has read what the disk had before.
+    async fn keep(&self, instance_id: &str, run_id: &str) -> Result<Kept, Fault> {
+        let kept = async {
+            let mut conn = Conn::open(&self.endpoint(instance_id).await?, COMMAND_TIMEOUT).await?;
+            let now = ServerFacts::read(&mut conn).await?.run_id;
+            Ok(if now == run_id { Some(persistence::keep(&mut conn).await?) } else { None })
+        };
+        let fault = match kept.await {
+            Ok(Some(kept)) => return Ok(kept),
+            Ok(None) => not_on_disk("its process has been started anew since, from what the disk held"),
+            Err(fault) => not_on_disk(&Fault::to_string(&fault)).because(fault),
+        };
+        Err(fault)
     }
 
     /// Runs a transfer to its end and writes down, at every tick, the stage and the bytes that `how_far` gives. The disk must not
@@ -134,6 +170,21 @@ impl Inner {
         plan.last_look(&LastLook { run_id, replication_id, slots, writes })?;
         Ok((facts, calls))
     }
+}
+
+/// The whole set is in, and a crash of the target may lose it again.
+fn not_on_disk(why: &str) -> Fault {
+    let message = format!("the target took the whole set, but it is not known to be on its disk: {why}");
+    Fault::new(Kind::Provider, "restore.not_on_disk", message).hint(
+        "A crash may bring back what the disk held before. See why it does not save, then send it BGSAVE (BGREWRITEAOF where it \
+         keeps an append-only file), or restore again.",
+    )
+}
+
+/// The fault of a target that does not hold what it took.
+fn differs(code: &'static str, why: &str) -> Fault {
+    let hint = "A client may have written meanwhile; compare before you go on.";
+    Fault::new(Kind::Provider, code, format!("the target took the whole set, but {why}")).hint(hint)
 }
 
 /// Whether the target holds what the set does. Keys whose expiry has passed since the backup may be gone.

@@ -8,6 +8,7 @@ use crate::provider::jobs::Recoverable as _;
 use crate::provider::local::Inner;
 use crate::provider::local::restore::last_safety::last_safety_id;
 use crate::provider::local::restore::recovery::RecoveryRecord;
+use crate::provider::with_way_back;
 use crate::redis::conn::Conn;
 use crate::redis::facts::key_counts;
 use crate::redis::master::rollback::{Found, roll_back};
@@ -79,7 +80,11 @@ impl Inner {
             _ => format!("the process died during this restore; {holds}; {put_back}"),
         };
         if rolled_back.loaded && orphan.job.status == JobStatus::Running {
-            return Ok(Ok(format!("{message}. {back}").trim_end().to_owned()));
+            let kept = match self.keep(id, &record.switch().run_id).await {
+                Ok(kept) => kept.describe(),
+                Err(fault) => return Ok(Err(with_way_back(fault, &recovery.back).into())),
+            };
+            return Ok(Ok(format!("{message}; {kept}. {back}").trim_end().to_owned()));
         }
         Ok(Err(interrupted(message, format!("Make a new plan to restore again. {back}"))))
     }

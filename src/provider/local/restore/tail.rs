@@ -3,10 +3,10 @@
 //! It must hold no more than a few pieces in memory, and must not let a full disk stop it from counting: what was not kept is
 //! said. Files are kept as long as their safety backup.
 
+use crate::config::blocking::blocking;
 use crate::config::durable;
 use crate::model::fault::{Fault, Kind};
 use crate::model::restore::Cutover;
-use crate::provider::blocking;
 use crate::provider::local::Inner;
 use crate::redis::error::RedisError;
 use crate::redis::replica::tail::{Seen, Tail};

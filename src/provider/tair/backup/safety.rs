@@ -1,6 +1,6 @@
 //! The safety backup of a restore: one that holds the very last write, and how far it is.
 
-use crate::guard::facts::restore::{SafetyFacts, SafetyStatus};
+use crate::guard::facts::restore::{SafetyFacts, SafetyProof, SafetyStatus};
 use crate::model::backup::Mode;
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, JobStatus};
@@ -52,10 +52,14 @@ impl Inner {
             JobStatus::Running => SafetyStatus::Running,
             JobStatus::Failed => SafetyStatus::Failed(job.message),
             JobStatus::Succeeded => match self.cloud_set(instance_id, &job.backup_id).await {
-                Ok(set) => SafetyStatus::Whole { keys: None, taken_at: set.set.started_at, reused: false },
-                Err(fault) if matches!(fault.kind, Kind::NotFound | Kind::Damaged) => {
-                    SafetyStatus::Failed(fault.message)
-                }
+                Ok(set) => SafetyStatus::Whole {
+                    keys: None,
+                    taken_at: set.set.started_at,
+                    reused: false,
+                    proof: SafetyProof::Listed,
+                },
+                Err(fault) if fault.kind == Kind::NotFound => SafetyStatus::Gone,
+                Err(fault) if fault.kind == Kind::Damaged => SafetyStatus::Damaged(fault.message),
                 Err(fault) => return Err(fault),
             },
         };

@@ -8,6 +8,7 @@ mod proof;
 mod source;
 mod transfer;
 
+use crate::config::blocking::blocking;
 use crate::config::durable::name_new;
 use crate::model::backup::BackupSet;
 use crate::model::fault::Fault;
@@ -17,7 +18,7 @@ use crate::provider::tair::download::proof::{Sound, prove};
 use crate::provider::tair::download::source::{RENEWALS, Source, incomplete, url_of};
 use crate::provider::tair::download::transfer::transfer;
 use crate::provider::tair::sets::Shard;
-use crate::provider::{Downloaded, OnBytes, blocking};
+use crate::provider::{Downloaded, OnBytes};
 use crate::redis::rdb::statistics::Checksum;
 use crate::tair::fetch::{self, FetchError};
 use std::fs::File;

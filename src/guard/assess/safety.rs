@@ -1,0 +1,81 @@
+//! Assessment of the safety backup: whether there is a way back from a restore, and whether it leads back to this very server.
+
+use crate::guard::check::{CheckName, Precheck, Status};
+use crate::guard::facts::restore::{Position, SafetyFacts, SafetyProof, SafetyStatus, SetLook};
+use crate::guard::preconditions::Preconditions;
+use crate::model::time::written;
+
+/// Judges the safety backup: that of the data which the instance holds now. `planned`: a plan exists that the set's file was
+/// verified whole for.
+#[must_use]
+pub fn safety_backup(s: &SafetyFacts, of: &Preconditions, planned: bool) -> Precheck {
+    let check = |status, detail: String| Precheck::new(CheckName::SafetyBackup, status, detail);
+    let (keys, taken_at, reused, proof) = match &s.status {
+        SafetyStatus::Running => {
+            return check(Status::Pending, format!("{} is being taken (job {})", s.backup_id, s.job_id));
+        }
+        SafetyStatus::Failed(why) => {
+            return check(Status::Block, format!("the current data could not be backed up: {why}"));
+        }
+        SafetyStatus::Damaged(why) => return check(Status::Block, damaged(&s.backup_id, why)),
+        SafetyStatus::Gone => {
+            let detail = format!(
+                "{} is not there any more, and nothing else brings the current data back: it was deleted, or a later plan's took its place",
+                s.backup_id
+            );
+            return check(Status::Block, detail);
+        }
+        SafetyStatus::Whole { keys, taken_at, reused, proof } => (keys, taken_at, *reused, proof),
+    };
+    let keys = keys.map_or(String::new(), |n| format!(", {n} keys"));
+    let how = if reused { "used again: no write since" } else { "taken for this plan" };
+    let what = format!("{} of {}{keys}, {how}", s.backup_id, written(*taken_at));
+    let (look, origin, target) = match (proof, of) {
+        (SafetyProof::Listed, Preconditions::CloudRestore { .. }) => return check(Status::Pass, what),
+        (SafetyProof::Listed, _) => return check(Status::Block, format!("{what}: nobody has read it")),
+        (SafetyProof::Vault { look, origin, target }, _) => (look, origin, target),
+    };
+    if let Some(why) = of_another(origin, target) {
+        return check(Status::Block, format!("{what}, does not bring back what this server holds: {why}"));
+    }
+    let (status, how) = match look {
+        SetLook::Damaged(why) => {
+            return check(Status::Block, damaged(&what, why));
+        }
+        SetLook::KnownFromPlan if !planned => {
+            return check(
+                Status::Block,
+                format!("{what}: nobody has read it, and there is no plan that it was read for"),
+            );
+        }
+        SetLook::KnownFromPlan => {
+            (Status::Pass, "verified for the plan; its file is compared again before anything is touched")
+        }
+        SetLook::Verified { crc64: true, .. } => (Status::Pass, "read back: SHA-256, CRC64 and structure verified now"),
+        SetLook::Verified { crc64: false, .. } => (
+            Status::Warn,
+            "read back: SHA-256 and structure verified now; its server wrote no CRC64 (rdbchecksum no), so damage from before it reached us would not show",
+        ),
+    };
+    check(status, format!("{what}; {how}"))
+}
+
+fn damaged(what: &str, why: &str) -> String {
+    format!("{what}, is damaged and brings nothing back: {why}; look at the disk of the vault, and delete that set")
+}
+
+/// Why a set that was taken at `origin` is none of what the server at `target` has held; `None` where it is one.
+fn of_another(origin: &Position, target: &Position) -> Option<String> {
+    if origin.run_id.is_empty() || origin.replication_id.is_empty() {
+        return Some("the set does not tell which server process it was taken from".into());
+    }
+    if origin.run_id != target.run_id {
+        return Some("it was taken from another process (a restart, or another server took its place)".into());
+    }
+    if origin.replication_id != target.replication_id {
+        return Some("it belongs to another replication history (a failover or another restore)".into());
+    }
+    (origin.offset > target.offset).then(|| {
+        format!("it was taken at offset {}, which this server, at {}, has not reached", origin.offset, target.offset)
+    })
+}

@@ -1,0 +1,152 @@
+//! The arguments of every tool: bounded first, then read. What is too much is refused by the name of its limit and its figure, and
+//! nothing of it is repeated, compared or copied.
+
+use crate::model::fault::{Fault, Kind};
+use crate::model::text::{clean, quoted, unknown_field};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+/// Longest name of a tool or an argument, in bytes.
+pub const NAME_MAX: usize = 64;
+/// Most arguments of a call; no tool has half as many.
+const ARGUMENTS_MAX: usize = 32;
+/// Most items of an argument that is a list.
+const ITEMS_MAX: usize = 32;
+/// Levels that arguments may be nested: the arguments themselves, and the list that one of them may be.
+const DEPTH_MAX: usize = 2;
+/// Longest text of an argument, in bytes, where [`LONGER`] has no other limit. Most have a shorter one of their own.
+const TEXT_MAX: usize = 1024;
+/// The arguments whose text may be longer: a path as long as the system takes them, and the ids of all shards of a large cluster.
+const LONGER: [(&str, usize); 2] = [("directory", 4096), ("backup_id", 256 * 21)];
+
+/// Reads a tool's arguments from JSON. An explicit null counts as an argument left out: some clients send every argument they know.
+///
+/// # Errors
+/// `arguments.invalid`, naming the argument and what is wrong with it, and the nearest right name for an unknown one.
+pub fn parse<A: DeserializeOwned>(mut json: Value) -> Result<A, Fault> {
+    check(&json)?;
+    if let Some(given) = json.as_object_mut() {
+        given.retain(|_, value| !value.is_null());
+    }
+    serde_path_to_error::deserialize(json).map_err(|e| {
+        let at = e.path().to_string();
+        let reason = e
+            .into_inner()
+            .to_string()
+            .replace("expected usize", "expected a whole number")
+            .replace("expected u64", "expected a whole number");
+        let hint = match unknown_field(&reason).filter(|_| reason.starts_with("unknown field")) {
+            Some((_, Some(near))) => format!("Did you mean {near}? The tool's input schema names every argument."),
+            Some((_, None)) => "Leave it out; the tool's input schema names every argument. No argument can stand in for a person's yes.".into(),
+            None => "The tool's input schema gives each argument's type; ids are strings, numbers stand without quotes.".into(),
+        };
+        let message = if at == "." || reason.contains(" field `") { reason } else { format!("{at}: {reason}") };
+        Fault::new(Kind::Usage, "arguments.invalid", clean(&message)).hint(hint)
+    })
+}
+
+/// Checks that arguments are within their limits.
+fn check(json: &Value) -> Result<(), Fault> {
+    let too_much = |message: String| {
+        Err(Fault::new(Kind::Usage, "arguments.invalid", message)
+            .hint("The tool's input schema names every argument. Nothing was looked at or changed."))
+    };
+    let Some(given) = json.as_object() else { return Ok(()) };
+    if given.len() > ARGUMENTS_MAX {
+        return too_much(format!("there are {} arguments; at most {ARGUMENTS_MAX}", given.len()));
+    }
+    for (name, value) in given {
+        if name.len() > NAME_MAX {
+            return too_much(format!("the name of an argument has {} bytes; at most {NAME_MAX}", name.len()));
+        }
+        let limit = LONGER.iter().find(|(longer, _)| longer == name).map_or(TEXT_MAX, |(_, limit)| *limit);
+        if let Err(why) = bounded(value, limit, DEPTH_MAX) {
+            return too_much(format!("{} {why}", shown(name)));
+        }
+    }
+    Ok(())
+}
+
+/// The name of an argument, for a message: as it is where it can be one of ours.
+fn shown(name: &str) -> String {
+    let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    if plain { name.to_owned() } else { quoted(name) }
+}
+
+/// Whether a value is within its limits; else which one it breaks, as part of a sentence.
+fn bounded(value: &Value, text_max: usize, levels: usize) -> Result<(), String> {
+    let items: &mut dyn Iterator<Item = (Option<&String>, &Value)> = match value {
+        Value::String(text) if text.len() > text_max => {
+            return Err(format!("has {} bytes; at most {text_max}", text.len()));
+        }
+        Value::Array(items) if items.len() > ITEMS_MAX => {
+            return Err(format!("has {} items; at most {ITEMS_MAX}", items.len()));
+        }
+        Value::Object(fields) if fields.len() > ITEMS_MAX => {
+            return Err(format!("has {} fields; at most {ITEMS_MAX}", fields.len()));
+        }
+        Value::Array(_) | Value::Object(_) if levels <= 1 => {
+            return Err(format!("is nested too deep; at most {DEPTH_MAX} levels, the arguments themselves included"));
+        }
+        Value::Array(items) => &mut items.iter().map(|item| (None, item)),
+        Value::Object(fields) => &mut fields.iter().map(|(name, field)| (Some(name), field)),
+        _ => return Ok(()),
+    };
+    for (name, item) in items {
+        if let Some(name) = name.filter(|name| name.len() > NAME_MAX) {
+            return Err(format!("has a field whose name has {} bytes; at most {NAME_MAX}", name.len()));
+        }
+        bounded(item, text_max, levels - 1).map_err(|why| format!("has an item that {why}"))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{NAME_MAX, TEXT_MAX, parse};
+    use crate::tools::download_backup::Args;
+    use serde_json::{Value, json};
+
+    fn refused(arguments: Value) -> String {
+        let fault = parse::<Args>(arguments).unwrap_err();
+        assert_eq!(fault.code, "arguments.invalid");
+        assert!(fault.message.len() < 300, "{}", fault.message);
+        fault.message
+    }
+
+    /// What is beyond a limit is refused by that limit, and nothing of it is repeated; what is at the limit is read.
+    #[test]
+    fn every_limit_is_named_and_nothing_is_echoed() {
+        let long = |n: usize| "z".repeat(n);
+        let given = |name: &str, value: Value| json!({ "instance_id": "a", "backup_id": "b", name: value });
+        for (name, limit) in
+            [("instance_id", TEXT_MAX), ("file_name", TEXT_MAX), ("directory", 4096), ("backup_id", 5376)]
+        {
+            assert!(parse::<Args>(given(name, long(limit).into())).is_ok(), "{name}");
+            let message = refused(given(name, long(limit + 1).into()));
+            assert!(
+                message.contains(name) && message.contains(&limit.to_string()) && !message.contains("zz"),
+                "{message}"
+            );
+        }
+        let mut nested = json!("x");
+        for _ in 0..100 {
+            nested = json!([nested]);
+        }
+        let many: serde_json::Map<String, Value> = (0..33).map(|n| (format!("a{n}"), Value::Null)).collect();
+        for (arguments, told) in [
+            (given(&long(NAME_MAX + 1), 1.into()), "64"),
+            (given(&long(8 << 20), 1.into()), "64"),
+            (given("directory", nested), "2 levels"),
+            (given("directory", json!({ "a": { "b": 1 } })), "2 levels"),
+            (given("directory", json!({ long(65): 1 })), "64"),
+            (given("directory", json!(vec![1; 33])), "32"),
+            (given("x", json!([long(TEXT_MAX + 1)])), "1024"),
+            (many.into(), "32"),
+        ] {
+            let message = refused(arguments);
+            assert!(message.contains(told) && !message.contains("zz"), "{told}: {message}");
+        }
+        assert!(refused(given("note", "x".into())).contains("unknown field"));
+    }
+}
