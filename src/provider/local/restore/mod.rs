@@ -95,8 +95,8 @@ impl Inner {
         };
         let kept = self.keep(&plan.instance_id, &planned.run_id).await.map_err(|fault| more(fault, &behind))?;
         match found {
-            Ok(restored) => Ok(format!("{restored}; {}{behind}", kept.describe())),
-            Err(differs) => Err(more(differs, &format!("; the data is {}{behind}", kept.describe())).into()),
+            Ok(restored) => Ok(format!("{restored}{behind}; {}", kept.describe())),
+            Err(differs) => Err(more(differs, &format!("{behind}; the data is {}", kept.describe())).into()),
         }
     }
 

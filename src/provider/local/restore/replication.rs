@@ -188,7 +188,7 @@ fn fenced(plan: &Plan) -> bool {
 
 fn no_pause(error: RedisError) -> Fault {
     let message = format!("writers cannot be held up, and the target was not touched: {error}");
-    Fault::new(Kind::Provider, "restore.no_fence", message).hint("Leave write_fence out.").because(error)
+    Fault::new(Kind::Usage, "restore.no_fence", message).hint("Leave write_fence out.").because(error)
 }
 
 /// Reads data whose file was just shown to be the one that was verified. Each frame's own checksum is right before it goes
