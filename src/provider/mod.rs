@@ -3,6 +3,7 @@
 pub mod download;
 pub mod jobs;
 pub mod local;
+pub mod part;
 pub mod routed;
 pub mod set_stream;
 pub mod tair;

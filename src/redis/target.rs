@@ -32,6 +32,9 @@ pub enum Refusal {
     /// The target speaks TLS to its master, which this program does not.
     #[error("the target has tls-replication on, and restoring as a master is not offered over TLS")]
     TlsReplication,
+    /// The target is reached by TLS, and what a replica of this program fetches is not encrypted.
+    #[error("the target is reached by TLS, and replication would send its data in clear")]
+    InClear,
     /// The server is older than the setting that keeps its old data until the new is whole.
     #[error("the target (version {version}) has no repl-diskless-load, so a broken transfer would cost its old data")]
     NoSwap {
@@ -59,6 +62,7 @@ impl Refusal {
             Self::Config { .. } => "restore.target_config_refused",
             Self::ReplicaOf { .. } => "restore.target_replicaof_refused",
             Self::TlsReplication => "restore.target_tls_replication",
+            Self::InClear => "restore.in_clear",
             Self::NoSwap { .. } => "restore.target_too_old",
             Self::Modules { .. } | Self::ModulesUnknown => "restore.target_modules",
         }
@@ -72,6 +76,7 @@ impl Refusal {
             Self::Config { .. } | Self::ReplicaOf { .. } => {
                 "restore by commands, or give the user +config|get +config|set +replicaof".to_owned()
             }
+            Self::InClear => "restore by commands, or set allow_plain_replication for the instance".to_owned(),
             Self::ModulesUnknown => "give the user +module|list, or restore by commands".to_owned(),
             _ => "restore by commands".to_owned(),
         }

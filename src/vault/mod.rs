@@ -22,7 +22,7 @@ mod writeback;
 use crate::config::blocking::blocking;
 use crate::model::backup::{BackupSet, DamagedSet};
 use crate::model::fault::{Fault, Kind};
-use crate::model::text::nearer_than;
+use crate::model::text::{clean, clean_to, nearer_than, quoted};
 use disk::Disk;
 use frames::FrameReader;
 use layout::{DATA, Folder, MANIFEST, folder, object};
@@ -36,6 +36,9 @@ use store::{Store, read_whole};
 
 /// Longest manifest in bytes; a longer file is none of ours.
 const LONGEST_MANIFEST: u64 = 1 << 20;
+
+/// Longest reason why a set is damaged, in characters: it names a path.
+const REASON_MAX: usize = 600;
 
 /// Backup sets on one store.
 #[derive(Debug, Clone)]
@@ -124,7 +127,8 @@ impl Vault {
                 Ok(Some(set)) => Some(Ok(set)),
                 // Deleted while it was read: its manifest was there, and its data no more.
                 Err(_) if vault.is_gone(&instance_id, &id) => None,
-                Err(fault) => Some(Err(DamagedSet { id, reason: fault.message })),
+                // Whatever lies there has its name from anybody.
+                Err(fault) => Some(Err(DamagedSet { id: clean(&id), reason: clean_to(&fault.message, REASON_MAX) })),
             };
             let mut sets: Vec<_> = ids.into_iter().filter_map(read).collect();
             sets.sort_by_key(|set| std::cmp::Reverse(order(set)));
@@ -160,7 +164,7 @@ impl Vault {
         };
         let set = Manifest::read(&text).map_err(|why| damaged(&place, why))?;
         if set.id != backup_id || set.instance_id != instance_id {
-            return Err(damaged(&place, format!("says it is {} of {}", set.id, set.instance_id)));
+            return Err(damaged(&place, format!("says it is {} of {}", quoted(&set.id), quoted(&set.instance_id))));
         }
         let bytes = self.store.open(&data_of(&set)).and_then(|data| data.size()).map_err(|e| self.damaged(&set, e))?;
         if bytes != set.stored_bytes {
@@ -199,8 +203,17 @@ impl Vault {
             (None, Some(latest)) => format!("The latest is {latest}. Call describe_backups for the list."),
             (None, None) => "This instance has no backup set yet; call create_backup.".into(),
         };
-        let message = format!("{instance_id} has no backup set {}", crate::model::text::quoted(backup_id));
+        let message = format!("{instance_id} has no backup set {}", quoted(backup_id));
         Ok(Fault::new(Kind::NotFound, "backup.not_found", message).hint(hint).next(&["describe_backups"]))
+    }
+
+    /// Bytes that may still be written to the vault; `None` where nothing limits them.
+    ///
+    /// # Errors
+    /// `vault.failed`.
+    pub async fn free(&self) -> Result<Option<u64>, Fault> {
+        let vault = self.clone();
+        blocking(move || vault.store.free().map_err(|e| vault_fault("look at", &vault.store.place(""), e))).await
     }
 
     /// Opens the data of a set for reading, frame by frame, each verified by its checksum. The object opened is the one

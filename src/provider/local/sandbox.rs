@@ -69,10 +69,14 @@ impl Sandbox {
     /// Lets go of the server; the last process to do so saves and stops it.
     pub async fn stop(&self) {
         let Some(Running { endpoint, use_lock }) = self.inner.running.lock().await.take() else { return };
-        let start_path = self.inner.dir.join("start.lock");
-        let Ok(start_lock) = blocking(move || lock_exclusive(&start_path)).await else { return };
-        drop(use_lock);
-        if let Ok(Some(_last)) = try_lock_exclusive(&self.inner.dir.join("use.lock"))
+        let dir = self.inner.dir.clone();
+        let locks = blocking(move || {
+            let start_lock = lock_exclusive(&dir.join("start.lock"))?;
+            drop(use_lock);
+            Ok((start_lock, try_lock_exclusive(&dir.join("use.lock"))?))
+        });
+        let Ok((start_lock, last)) = locks.await else { return };
+        if last.is_some()
             && let Ok(mut conn) = Conn::open(&endpoint, Duration::from_secs(2)).await
         {
             // The server answers by closing the connection.
@@ -134,16 +138,17 @@ impl Inner {
         let password = hex(&random::<16>()?);
         self.write("server.conf", configuration(port, &password)).await?;
         self.write("server", format!("{port} {password}")).await?;
-        let mut child = Command::new(&program)
-            .arg("server.conf")
-            .current_dir(&self.dir)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
+        let dir = self.dir.clone();
+        // Starting a program reads it from its disk.
+        let spawned = blocking(move || {
+            let mut command = Command::new(&program);
+            command.arg("server.conf").current_dir(dir);
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
             // Ctrl-C in our terminal must not end the server before we have saved its data.
-            .process_group(0)
-            .spawn()
-            .map_err(|e| failed(format!("{}: {e}", program.display())))?;
+            command.process_group(0);
+            Ok(command.spawn().map_err(|e| format!("{}: {e}", program.display())))
+        });
+        let mut child = spawned.await?.map_err(failed)?;
         let endpoint = local(port, &password);
         let begun = Instant::now();
         let mut conn = loop {

@@ -65,7 +65,7 @@ pub(super) async fn switched(conn: &mut Conn, record: &RollbackRecord) -> Result
     Ok(Switched {
         run_id: facts.run_id,
         replication_id: facts.replid,
-        offset: facts.replication_offset,
+        offset: facts.offset,
         write_calls,
         evicted_keys: facts.evicted_keys,
         expired_keys: facts.expired_keys,

@@ -1,7 +1,7 @@
 //! Rolling a target's role and settings back, right after a restore or at the next start after a crash.
 //!
 //! It must work however far the restore had come and however often it is called, must not touch data, and must not change the
-//! role of a target that follows somebody else, which is not this program's doing.
+//! role of a target that follows somebody else, nor a setting that somebody else has changed, which is not this program's doing.
 
 use std::time::Duration;
 
@@ -45,8 +45,10 @@ pub struct RolledBack {
     pub loaded: bool,
     /// Whether the target is the same process as before the restore.
     pub same_process: bool,
-    /// Why some settings are not as they were; `None` where all are. Roll back again.
+    /// Why some settings are not as they were; `None` where all are, but for `left_alone`. Roll back again.
     pub problem: Option<String>,
+    /// Names of settings that somebody has changed since the restore set them, and that were left as they are.
+    pub left_alone: Vec<&'static str>,
 }
 
 /// Makes the target its own master again if it follows this program, and puts its settings back. For the next start after a
@@ -113,9 +115,14 @@ async fn roll_back_by(conn: &mut Conn, record: &RollbackRecord, deadline: Instan
         facts.replid == record.replid || previous_replid(conn).await?.as_deref() == Some(record.replid.as_str());
     let same_process = facts.run_id == record.run_id;
     // Settings are put back also where the target follows another by now: the originals are its owner's.
-    let problem =
-        put_back(conn, &record.settings).await.err().map(|e| format!("its settings could not all be put back ({e})"));
-    Ok(RolledBack { found, loaded, same_process, problem })
+    let (problem, left_alone) = match put_back(conn, &record.settings, &record.set_by_us, same_process).await {
+        Ok(left_alone) => (None, left_alone),
+        Err(e) => (Some(format!("its settings could not all be put back ({e})")), Vec::new()),
+    };
+    if !left_alone.is_empty() {
+        tracing::warn!("settings of the target were changed meanwhile and are left alone: {}", left_alone.join(", "));
+    }
+    Ok(RolledBack { found, loaded, same_process, problem, left_alone })
 }
 
 /// [`roll_back`] at the end of a session, with new connections where the old one is of no more use.

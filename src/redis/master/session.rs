@@ -19,7 +19,8 @@ use crate::redis::conn::Conn;
 use crate::redis::endpoint::Endpoint;
 use crate::redis::error::RedisError;
 use crate::redis::facts::ServerFacts;
-use crate::redis::settings;
+use crate::redis::settings::{self, SetByUs};
+use crate::redis::target::Refusal;
 
 /// A restore that has read all it needs and changed nothing yet.
 #[derive(Debug)]
@@ -41,6 +42,9 @@ impl Session {
     /// # Errors
     /// [`RedisError::Refused`] with the reason why not, or what the connection or the system refused.
     pub async fn prepare(target: &Endpoint, options: MasterOptions) -> Result<Self, RedisError> {
+        if target.tls.is_some() && !options.allow_plain {
+            return Err(Refusal::InClear.into());
+        }
         let mut conn = Conn::open(target, options.command_within).await?;
         let facts = ServerFacts::read(&mut conn).await?;
         settings::can_replicate_from_us(&facts, &mut conn).await?;
@@ -60,7 +64,8 @@ impl Session {
         };
         let replid = hex(&random::<20>().map_err(RedisError::no_randomness)?);
         let password = Secret::new(hex(&random::<16>().map_err(RedisError::no_randomness)?));
-        let record = RollbackRecord { settings, host, port, replid, run_id: facts.run_id };
+        let set_by_us = SetByUs::of(&password);
+        let record = RollbackRecord { settings, set_by_us, host, port, replid, run_id: facts.run_id };
         Ok(Self { target: target.clone(), options, conn, listener, only, password, record })
     }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use crate::redis::settings::Settings;
+use crate::redis::settings::{SetByUs, Settings};
 
 /// What the supplier of the data sends. Chunks may have any size; a megabyte is good.
 #[derive(Debug)]
@@ -55,6 +55,8 @@ pub struct MasterOptions {
     /// Host and port that the target is told to follow, where address translation needs others. The peer's address is then
     /// not checked.
     pub announce: Option<(String, Option<u16>)>,
+    /// Whether a target that is reached by TLS may be sent its data all the same: what it fetches as a replica is not encrypted.
+    pub allow_plain: bool,
     /// Time limit of each connection to the target, and of each command.
     pub command_within: Duration,
     /// Time within which the target must have connected.
@@ -75,6 +77,7 @@ impl Default for MasterOptions {
             bind: None,
             port: 0,
             announce: None,
+            allow_plain: false,
             command_within: Duration::from_secs(15),
             connect_within: Duration::from_secs(15),
             stall: Duration::from_secs(60),
@@ -90,6 +93,8 @@ impl Default for MasterOptions {
 pub struct RollbackRecord {
     /// The target's original settings.
     pub settings: Settings,
+    /// What the restore set in their place.
+    pub set_by_us: SetByUs,
     /// The host that the target is told to follow.
     pub host: String,
     /// The port that the target is told to follow.

@@ -4,7 +4,7 @@
 use crate::support::{Bench, Redis, text};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, ChildStdin};
+use std::process::{Child, ChildStdin, Command};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 use tair_backup_mcp::tools::registry::NAMES;
@@ -43,7 +43,11 @@ impl Drop for Wire {
 impl Wire {
     /// A server that has been sent nothing yet.
     pub(super) fn bare(bench: &Bench, era: Era, can_ask: bool) -> Self {
-        let mut child = bench.command(&["serve"]).stdin(std::process::Stdio::piped()).spawn().unwrap();
+        Self::over(bench.command(&["serve"]), era, can_ask)
+    }
+
+    fn over(mut command: Command, era: Era, can_ask: bool) -> Self {
+        let mut child = command.stdin(std::process::Stdio::piped()).spawn().unwrap();
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take().unwrap());
         let (to, lines) = channel();
         std::thread::spawn(move || {
@@ -60,7 +64,12 @@ impl Wire {
 
     /// A session that has begun, as its era begins one.
     pub(super) fn new(bench: &Bench, era: Era, can_ask: bool) -> Self {
-        let mut wire = Self::bare(bench, era, can_ask);
+        Self::of(bench.command(&["serve"]), era, can_ask)
+    }
+
+    /// The same with a server that is started otherwise.
+    pub(super) fn of(command: Command, era: Era, can_ask: bool) -> Self {
+        let mut wire = Self::over(command, era, can_ask);
         if era == Era::Handshake {
             let hello = json!({
                 "protocolVersion": "2025-11-25",
@@ -158,7 +167,7 @@ impl Wire {
     }
 
     /// Answers a question, as each era does; the structured result of the call.
-    fn reply(&mut self, pending: Question, answer: Value) -> Value {
+    pub(super) fn reply(&mut self, pending: Question, answer: Value) -> Value {
         let message = if self.era == Era::Handshake {
             self.send(&json!({ "jsonrpc": "2.0", "id": pending.request, "result": answer }));
             self.answer(pending.id)
@@ -177,7 +186,7 @@ pub(super) struct Question {
     call: Value,
     pub(super) id: u64,
     pub(super) request: Value,
-    state: Value,
+    pub(super) state: Value,
 }
 
 pub(super) fn accept(typed: &str) -> Value {
@@ -263,14 +272,9 @@ fn anything_else_is_no_yes_in_both_eras() {
         let mut wire = Wire::new(&bench, era, true);
         let arguments = planned(&mut wire, &backup);
         let before = redis.digest();
-        for (answer, code) in [
-            (json!({ "action": "cancel" }), "person.dismissed"),
-            (accept("order"), "person.not_confirmed"),
-            (
-                json!({ "action": "accept", "content": { "instance_id": "orders", "sure": false } }),
-                "person.not_confirmed",
-            ),
-        ] {
+        for (answer, code) in
+            [(json!({ "action": "cancel" }), "person.dismissed"), (accept("order"), "person.not_confirmed")]
+        {
             let (_, pending) = wire.question(&arguments);
             let reply = wire.reply(pending, answer.clone());
             assert_eq!(
@@ -286,6 +290,39 @@ fn anything_else_is_no_yes_in_both_eras() {
             (&"declined".into(), &"person.declined".into()),
             "{declined}"
         );
+        let after = wire.call("restore_instance", arguments);
+        assert_eq!(after["structuredContent"]["code"], "confirm.used", "{era:?}: {after}");
+        assert_eq!(redis.digest(), before, "{era:?}");
+    }
+}
+
+/// Nobody is asked without end: the third question that is closed, or answered with something else than a yes, voids the token, also
+/// where a client answers with an error after it has asked.
+#[test]
+fn the_third_question_without_a_yes_is_the_last_in_both_eras() {
+    for era in ERAS {
+        let (redis, bench, backup, _) = bench();
+        let mut wire = Wire::new(&bench, era, true);
+        let arguments = planned(&mut wire, &backup);
+        let before = redis.digest();
+        let (_, pending) = wire.question(&arguments);
+        if era == Era::Handshake {
+            let error = json!({ "code": -32000, "message": "the user has gone" });
+            wire.send(&json!({ "jsonrpc": "2.0", "id": pending.request, "error": error }));
+            let reply = wire.answer(pending.id)["result"]["structuredContent"].clone();
+            assert_eq!(reply["code"], "person.dismissed", "{reply}");
+        } else {
+            let reply = wire.reply(pending, json!({ "action": "cancel" }));
+            assert_eq!(reply["code"], "person.dismissed", "{reply}");
+        }
+        let more = json!({ "action": "accept", "content": { "instance_id": "orders", "sure": false } });
+        for (answer, void) in [(more, false), (json!({ "action": "cancel" }), true)] {
+            let (_, pending) = wire.question(&arguments);
+            let reply = wire.reply(pending, answer);
+            assert_eq!(reply["status"], "approval_required", "{era:?}: {reply}");
+            assert_eq!(reply["confirmation_token"].is_null(), void, "{era:?}: {reply}");
+            assert_eq!(text(&reply["message"]).contains("token is void"), void, "{era:?}: {reply}");
+        }
         let after = wire.call("restore_instance", arguments);
         assert_eq!(after["structuredContent"]["code"], "confirm.used", "{era:?}: {after}");
         assert_eq!(redis.digest(), before, "{era:?}");

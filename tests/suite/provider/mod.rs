@@ -6,6 +6,8 @@ mod crash;
 mod cutover;
 mod live;
 mod memory;
+mod refusals;
 mod restore;
+mod retention;
 mod suite;
 mod tair;

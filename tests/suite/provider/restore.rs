@@ -151,8 +151,25 @@ fn over_tls() {
     )));
     let backup = bench.backup();
     redis.run(&["FLUSHALL"]);
+    // What comes by TLS goes back by TLS: a replica of ours would fetch it in clear.
+    let plan = bench.ask(&backup);
+    assert_eq!(plan.json()["plan"]["way"], "commands");
+    assert!(["in clear", "NOT atomic"].iter().all(|told| plan.out.contains(told)), "{plan:?}");
     succeeded(&bench.restore(&backup));
     assert_eq!(redis.digest(), intact);
+    assert!(!redis.log().contains("MASTER <-> REPLICA"), "{}", redis.log());
+    let settings = format!(
+        "tls_ca_file = {:?}\ntls_cert_file = {:?}\ntls_key_file = {:?}\nallow_plain_replication = true\n",
+        more[0], more[1], more[2]
+    );
+    bench.configure(&config(&settings));
+    redis.run(&["FLUSHALL"]);
+    let plan = bench.ask(&backup);
+    assert_eq!(plan.json()["plan"]["way"], "replication");
+    assert!(plan.out.contains("IN CLEAR"), "{plan:?}");
+    succeeded(&bench.restore(&backup));
+    assert_eq!(redis.digest(), intact);
+    assert!(redis.log().contains("MASTER <-> REPLICA"), "{}", redis.log());
 }
 
 /// Through a socket file, for capture and for restore.

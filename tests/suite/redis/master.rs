@@ -220,6 +220,51 @@ async fn roll_back_after_a_crash_at_each_step() {
     }
 }
 
+/// Rolling back undoes what the restore set and nothing else: what somebody has set since stays as it is, and is named.
+#[tokio::test]
+async fn roll_back_leaves_alone_what_others_have_set_since() {
+    let mut target = Redis::start(KIND, &["--masteruser", "by file"]);
+    for restarted in [false, true] {
+        originals(&target).await;
+        let session = Session::prepare(&target.endpoint(), MasterOptions::default()).await.unwrap();
+        let record = session.rollback_record().clone();
+        let (reached, mut at) = mpsc::unbounded_channel();
+        let (_hold, silent) = mpsc::channel(1);
+        let run = session.run(target.scratch().overwrite(), silent, |s| reached.send(s).unwrap());
+        let crash = async { while at.recv().await.unwrap() != Step::Connected {} };
+        tokio::select! { biased; () = crash => {}, done = run => panic!("{done:?}") }
+        let one_time = target.setting("masterauth");
+        assert!(!format!("{record:?}").contains(&one_time), "{record:?}");
+        target.run(&["REPLICAOF", "NO", "ONE"]);
+        if restarted {
+            // Its own file says what the restore says, and was not written by it.
+            target.restart();
+            target.run(&["CONFIG", "SET", "repl-diskless-load", "swapdb"]);
+        } else {
+            target.run(&["CONFIG", "SET", "replica-read-only", "no"]);
+        }
+        target.run(&["CONFIG", "SET", "masterauth", "of the operator"]);
+        for _ in 0..2 {
+            let grant = target.scratch().roll_back();
+            let rolled_back = roll_back(grant, &mut target.conn().await, &record).await.unwrap();
+            assert_eq!((&rolled_back.found, &rolled_back.problem), (&Found::Master, &None));
+            let left: &[&str] = if restarted {
+                &["masteruser", "repl-diskless-load", "masterauth"]
+            } else {
+                &["replica-read-only", "masterauth"]
+            };
+            assert_eq!(rolled_back.left_alone, left);
+        }
+        let now = ["masterauth", "masteruser", "repl-diskless-load", "replica-read-only"].map(|s| target.setting(s));
+        let expected = match restarted {
+            false => ["of the operator", "olduser", "disabled", "no"],
+            true => ["of the operator", "by file", "swapdb", "yes"],
+        };
+        assert_eq!(now, expected);
+        target.run(&["CONFIG", "SET", "replica-read-only", "yes"]);
+    }
+}
+
 /// Targets that replication cannot restore are refused with the reason, before anything changes.
 #[tokio::test]
 async fn restore_is_refused_where_it_cannot_work() {

@@ -38,13 +38,23 @@ impl Inner {
         let inner = Arc::clone(self);
         self.jobs
             .begin(JobKind::Backup, instance_id, &backup_id, |job| async move {
-                inner.capture(&job, mode, note).await.map_err(Unfinished::Failed)
+                inner.take(&job, mode, note).await.map_err(Unfinished::Failed)
             })
             .await
     }
 
+    /// Captures the source, if there is room for the set; one safety backup too many replaces the oldest.
+    async fn take(&self, job: &Job, mode: Mode, note: String) -> Result<String, Fault> {
+        self.has_room_for_a_set(&job.instance_id).await?;
+        let message = self.capture(job, mode, note).await?;
+        if mode == Mode::Safety {
+            self.replace_oldest_safety_backup(&job.instance_id, &job.backup_id).await;
+        }
+        Ok(message)
+    }
+
     async fn capture(&self, job: &Job, mode: Mode, note: String) -> Result<String, Fault> {
-        let (set, slots, _) = self.take(job, mode, note, Extent::Snapshot).await?;
+        let (set, slots, _) = self.take_set(job, mode, note, Extent::Snapshot).await?;
         let mut message = format!(
             "{} keys, {} RDB, {} stored, verified",
             total_keys(&set.counts),
@@ -61,7 +71,7 @@ impl Inner {
 
     /// Takes the set that a job names: the set, the slots served where the source is a cluster's node, and the capture, which may
     /// stay attached.
-    pub(in crate::provider::local) async fn take(
+    pub(in crate::provider::local) async fn take_set(
         &self,
         job: &Job,
         mode: Mode,
@@ -97,7 +107,7 @@ impl Inner {
                 .and_then(|t| t.write_calls)
                 .filter(|_| !self.by_replica(&job.instance_id, mode)),
             started_at,
-            expires_at: None,
+            expires_at: self.expires_at(mode, started_at),
             locked_until: None,
         };
         let set = staged.commit(metadata).await?;

@@ -58,7 +58,7 @@ impl Inner {
         let (from, behind) = (facts.backlog_from?, set.replication_offset);
         let same = set.run_id == facts.run_id && set.replication_id == facts.replid;
         // Another answer than "go on" would make the server fork for a snapshot that nobody wants.
-        if !same || behind.saturating_add(1) < from || behind > facts.replication_offset {
+        if !same || behind.saturating_add(1) < from || behind > facts.offset {
             return None;
         }
         let resumed = Tail::resume(endpoint, &set.replication_id, behind, CaptureOptions::default()).await;
@@ -69,7 +69,7 @@ impl Inner {
                 return None;
             }
         };
-        let seen = read_to(&mut tail, facts.replication_offset, READING).await.ok()??;
+        let seen = read_to(&mut tail, facts.offset, READING).await.ok()??;
         Some((tail, Streamed { writes: seen.writes, removals: seen.removals }))
     }
 
@@ -104,7 +104,7 @@ impl Inner {
         let capture = Job { backup_id: last_safety_id(&job.id), ..job.clone() };
         let note = "taken after the yes, before the restore";
         let (set, _, snapshot) =
-            self.take(&capture, Mode::Safety, note.to_owned(), Extent::SnapshotAndStream).await.map_err(|fault| {
+            self.take_set(&capture, Mode::Safety, note.to_owned(), Extent::SnapshotAndStream).await.map_err(|fault| {
                 let message = format!(
                     "the last safety backup could not be taken, and the target was not touched: {}",
                     fault.message

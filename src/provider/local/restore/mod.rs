@@ -5,9 +5,11 @@ pub(super) mod facts;
 pub(super) mod last_safety;
 mod loadable;
 mod outcome;
+mod packing;
 mod reconcile;
 mod recovery;
 mod replication;
+mod steps;
 mod tail;
 
 use crate::guard::facts::restore::LastLook;
@@ -17,17 +19,16 @@ use crate::guard::plan::{Plan, changed};
 use crate::guard::writes::Writes;
 use crate::model::backup::BackupSet;
 use crate::model::fault::{Fault, Kind};
-use crate::model::instance::{Counts, total_keys};
 use crate::model::job::{Job, JobEnd, JobKind};
 use crate::model::restore::Method;
 use crate::provider::local::backup::capture::TICK;
 use crate::provider::local::restore::facts::{position, slots_served};
+use crate::provider::local::restore::outcome::{Counted, outcome, outcome_as_loaded};
 use crate::provider::local::restore::recovery::RecoveryRecord;
-use crate::provider::local::restore::replication::Replicated;
 use crate::provider::local::{COMMAND_TIMEOUT, Inner};
 use crate::provider::with_way_back;
 use crate::redis::conn::Conn;
-use crate::redis::facts::{ServerFacts, key_counts, write_calls};
+use crate::redis::facts::{ServerFacts, write_calls};
 use crate::redis::persistence::{self, Kept};
 use jiff::Timestamp;
 use std::sync::Arc;
@@ -70,23 +71,24 @@ impl Inner {
         let data = known.ok_or_else(|| changed(another))?;
         let recovery = RecoveryRecord::of(plan, &set);
         self.sweep_tails().await;
-        let switched = match planned.method {
-            Method::Replication => Some(self.by_replication(grant, job, plan, recovery, &set, data).await?),
-            Method::Commands => {
-                self.by_commands(grant, job, plan, recovery, &set, data).await?;
-                None
+        let before = self.counted(&plan.instance_id).await.ok();
+        let (restored, behind, unseen) = match planned.method {
+            Method::Replication => {
+                let done = self.by_replication(grant, job, plan, recovery, &set, data).await?;
+                (Some(done.restored), done.cutover.map(|c| format!("; {}", c.describe())).unwrap_or_default(), 0)
             }
+            Method::Commands => (None, String::new(), self.by_commands(grant, job, plan, recovery, &set, data).await?),
         };
         // Data that is in must not be called lost because of what comes after it.
         let _ = self.state.serving(&job.id, Timestamp::now()).await;
         let _ = self.jobs.progress(job, "counting keys", set.rdb_bytes, set.rdb_bytes).await;
         // Counted at once, for clients may write again; and kept on disk whatever the counts are.
-        let (found, behind) = match switched {
-            Some(Replicated { restored, cutover }) => (
-                self.loaded(&plan.instance_id, &set, restored).await,
-                cutover.map(|c| format!("; {}", c.describe())).unwrap_or_default(),
-            ),
-            None => (self.written(&plan.instance_id, &set).await, String::new()),
+        let found = match (self.counted(&plan.instance_id).await, restored) {
+            (Ok(after), Some(restored)) => outcome_as_loaded(&set, &restored, &after),
+            (Ok(after), None) => outcome(&set, before.as_ref(), &after, unseen),
+            (Err(fault), _) => {
+                Ok(format!("restored: the target took the whole set; its keys could not be counted ({fault})"))
+            }
         };
         let _ = self.jobs.progress(job, "the target serves; writing to its disk", set.rdb_bytes, set.rdb_bytes).await;
         let more = |mut fault: Fault, what: &str| {
@@ -97,16 +99,6 @@ impl Inner {
         match found {
             Ok(restored) => Ok(format!("{restored}{behind}; {}", kept.describe())),
             Err(differs) => Err(more(differs, &format!("{behind}; the data is {}", kept.describe())).into()),
-        }
-    }
-
-    /// Counts what was written by commands.
-    async fn written(&self, instance_id: &str, set: &BackupSet) -> Result<String, Fault> {
-        match self.count(instance_id).await {
-            Ok(found) => compare_key_counts(&set.counts, &found).map_err(|why| differs("restore.census_differs", &why)),
-            Err(fault) => {
-                Ok(format!("restored: the target took the whole set; its keys could not be counted ({fault})"))
-            }
         }
     }
 
@@ -149,9 +141,9 @@ impl Inner {
         }
     }
 
-    async fn count(&self, instance_id: &str) -> Result<Counts, Fault> {
+    async fn counted(&self, instance_id: &str) -> Result<Counted, Fault> {
         let mut conn = Conn::open(&self.endpoint(instance_id).await?, COMMAND_TIMEOUT).await?;
-        Ok(key_counts(&mut conn).await?)
+        Ok(Counted::from(&ServerFacts::read(&mut conn).await?))
     }
 
     /// Looks at the target right before it is acted on: nothing may have been written to it since the plan that the plan does not
@@ -179,31 +171,4 @@ fn not_on_disk(why: &str) -> Fault {
         "A crash may bring back what the disk held before. See why it does not save, then send it BGSAVE (BGREWRITEAOF where it \
          keeps an append-only file), or restore again.",
     )
-}
-
-/// The fault of a target that does not hold what it took.
-fn differs(code: &'static str, why: &str) -> Fault {
-    let hint = "A client may have written meanwhile; compare before you go on.";
-    Fault::new(Kind::Provider, code, format!("the target took the whole set, but {why}")).hint(hint)
-}
-
-/// Whether the target holds what the set does. Keys whose expiry has passed since the backup may be gone.
-fn compare_key_counts(set: &Counts, found: &Counts) -> Result<String, String> {
-    let mut gone = 0;
-    for db in set.keys().chain(found.keys()) {
-        let (want, expires) = set.get(db).copied().unwrap_or_default();
-        let (have, _) = found.get(db).copied().unwrap_or_default();
-        if have > want || want - have > expires {
-            return Err(format!("db{db} has {have} keys where the set has {want}"));
-        }
-        gone += want - have;
-    }
-    // Databases of the set were seen twice above where both have them.
-    let gone = gone.min(total_keys(set).saturating_sub(total_keys(found)));
-    let keys = total_keys(found);
-    Ok(if gone == 0 {
-        format!("restored: {keys} keys, as many as in the backup in every database")
-    } else {
-        format!("restored: {keys} keys; {gone} others of the backup had an expiry that has passed since, and are gone")
-    })
 }

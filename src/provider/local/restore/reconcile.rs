@@ -12,7 +12,7 @@ use crate::provider::with_way_back;
 use crate::redis::conn::Conn;
 use crate::redis::facts::key_counts;
 use crate::redis::master::rollback::{Found, roll_back};
-use crate::state::jobs::Orphan;
+use crate::state::jobs::{Orphan, clear_command};
 use std::time::Duration;
 
 /// A target that is away must not hold up a start.
@@ -39,7 +39,11 @@ impl Inner {
                 )));
             }
             // The record stays, and the restore counts as not rolled back: nobody knows that the target is off this program.
-            (Err(damaged), _) => return Ok(Err(Unfinished::RollbackPending(damaged.hint(LOOK_AT)))),
+            (Err(damaged), _) => {
+                let hint =
+                    format!("{LOOK_AT} Then a person clears it at a terminal: {}.", clear_command(&orphan.job.id));
+                return Ok(Err(Unfinished::RollbackPending(damaged.hint(hint))));
+            }
         };
         let id = &orphan.job.instance_id;
         let mut conn = Conn::open(&self.endpoint(id).await?, CONNECT_TIMEOUT).await?;
@@ -59,9 +63,13 @@ impl Inner {
         if let Some(problem) = rolled_back.problem {
             return Err(Fault::new(Kind::Provider, "restore.unsettled", problem));
         }
+        let settings = match rolled_back.left_alone.as_slice() {
+            [] => "its settings are as they were".to_owned(),
+            changed => format!("somebody else has changed {} since, which was left alone", changed.join(" and ")),
+        };
         let put_back = match &rolled_back.found {
-            Found::Master => "it follows nobody and its settings are as they were".to_owned(),
-            Found::FollowedUs => "it has been taken off this program and its settings are as they were".to_owned(),
+            Found::Master => format!("it follows nobody and {settings}"),
+            Found::FollowedUs => format!("it has been taken off this program and {settings}"),
             Found::FollowsAnother { master } => {
                 format!("it follows {master}, which is not our doing, and was left alone")
             }

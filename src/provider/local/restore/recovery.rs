@@ -8,7 +8,7 @@ use crate::model::job::RecoveryKind;
 use crate::model::secret::Secret;
 use crate::provider::jobs::Recoverable;
 use crate::redis::master::types::RollbackRecord;
-use crate::redis::settings::Settings;
+use crate::redis::settings::{SetByUs, Settings};
 use serde::{Deserialize, Serialize};
 
 /// Written before a restore touches its target; all that is needed to take the target off this program again.
@@ -31,6 +31,9 @@ impl Recoverable for RecoveryRecord {
 pub(super) struct SwitchRecord {
     repl_diskless_load: String,
     masterauth: Option<String>,
+    /// Of the one-time password; absent in the records of earlier versions.
+    #[serde(default)]
+    set_masterauth_sha256: String,
     masteruser: Option<String>,
     replica_read_only: String,
     host: String,
@@ -51,6 +54,7 @@ impl RecoveryRecord {
         let record = SwitchRecord {
             repl_diskless_load: s.repl_diskless_load.clone(),
             masterauth: s.masterauth.as_ref().map(|p| p.expose().to_owned()),
+            set_masterauth_sha256: switch.set_by_us.masterauth_sha256.clone(),
             masteruser: s.masteruser.clone(),
             replica_read_only: s.replica_read_only.clone(),
             host: switch.host.clone(),
@@ -71,6 +75,7 @@ impl SwitchRecord {
                 masteruser: self.masteruser.clone(),
                 replica_read_only: self.replica_read_only.clone(),
             },
+            set_by_us: SetByUs { masterauth_sha256: self.set_masterauth_sha256.clone() },
             host: self.host.clone(),
             port: self.port,
             replid: self.replid.clone(),

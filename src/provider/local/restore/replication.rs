@@ -46,6 +46,7 @@ impl Inner {
             bind: announce.as_ref().map(Announce::any),
             // An announced port is one that somebody forwards to us: it must be the one we listen on.
             port: announce.as_ref().and_then(|a| a.port).unwrap_or(0),
+            allow_plain: self.config(&plan.instance_id).is_some_and(|c| c.allow_plain_replication),
             announce: announce.map(|a| (a.host, a.port)),
             stall: STALL_TIMEOUT,
             total: Some(set.rdb_bytes),
