@@ -7,6 +7,7 @@ use serde::Deserialize;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// How restores of an instance get their data in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Default)]
@@ -101,6 +102,11 @@ impl fmt::Display for Announce {
     }
 }
 
+/// Long enough for a source that saves its data to its own disk before it sends a byte.
+pub const NO_DATA_SECONDS: u64 = 1800;
+/// A day.
+const NO_DATA_SECONDS_MAX: u64 = 86_400;
+
 /// One `[[instance]]` as written in the file, unchecked.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -115,6 +121,9 @@ pub struct RawInstance {
     #[serde(default)]
     restore_way: RestoreWay,
     backup_from: Option<String>,
+    #[serde(default)]
+    allow_plain_replication: bool,
+    no_data_seconds: Option<u64>,
     tls_ca_file: Option<PathBuf>,
     tls_cert_file: Option<PathBuf>,
     tls_key_file: Option<PathBuf>,
@@ -177,12 +186,38 @@ pub struct InstanceConfig {
     pub announce: Option<Announce>,
     /// How restores get their data in.
     pub restore_way: RestoreWay,
+    /// Whether an instance that is reached by TLS may be restored by replication, which is not encrypted.
+    pub allow_plain_replication: bool,
     /// URL of a replica to capture from, so that the master need not fork.
     pub backup_from: Option<String>,
+    /// How long a source may send signs of life and no data before its backup is given up.
+    pub no_data: Duration,
     /// TLS settings of the instance's connections.
     pub tls: Tls,
     /// How the emulator shows the instance.
     pub emulate: Emulate,
+}
+
+/// Whether a text can be the name of an environment variable.
+#[must_use]
+pub fn is_variable(name: &str) -> bool {
+    !name.is_empty()
+        && !name.starts_with(|c: char| c.is_ascii_digit())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+/// Whether a text can be the name of a file, and is not what the file is to hold.
+fn is_file_name(path: &Path) -> bool {
+    let text = path.to_string_lossy();
+    !text.is_empty() && text.len() < 4096 && !text.contains(char::is_control) && !text.contains("-----BEGIN")
+}
+
+impl InstanceConfig {
+    /// Whether the instance is reached by TLS.
+    #[must_use]
+    pub fn is_encrypted(&self) -> bool {
+        InstanceUrl::parse(&self.url).is_ok_and(|url| url.tls)
+    }
 }
 
 impl RawInstance {
@@ -197,7 +232,22 @@ impl RawInstance {
     /// # Errors
     /// What is wrong and what would be right, as a sentence.
     pub fn check(self, base: &Path) -> Result<InstanceConfig, String> {
+        if self.id.contains(['/', '@', ':']) {
+            // A url in the wrong place, with the password in it.
+            return Err("an instance's id is no address: 1 to 64 letters, digits, '.', '_' or '-'".to_owned());
+        }
         check_instance_id(&self.id).map_err(|f| format!("{}: {}", f.message, f.hint))?;
+        let files = [("password_file", &self.password_file), ("tls_key_file", &self.tls_key_file)];
+        if let Some((key, _)) = files.iter().find(|(_, file)| file.as_deref().is_some_and(|file| !is_file_name(file))) {
+            return Err(format!("instance \"{}\": {key} is the name of a file, not what is in it", self.id));
+        }
+        if self.password_env.as_deref().is_some_and(|name| !is_variable(name)) {
+            // Most likely the password itself, which no message may hold.
+            return Err(format!(
+                "instance \"{}\": password_env is the name of an environment variable, in letters, digits and _; the password is its value",
+                self.id
+            ));
+        }
         let password = match (self.password, self.password_file, self.password_env) {
             (None, None, None) => Password::None,
             (Some(p), None, None) => Password::Given(Secret::new(p)),
@@ -205,6 +255,13 @@ impl RawInstance {
             (None, None, Some(e)) => Password::Env(e),
             _ => return Err(format!("instance \"{}\": give one of password, password_file, password_env", self.id)),
         };
+        let no_data = self.no_data_seconds.unwrap_or(NO_DATA_SECONDS);
+        if !(1..=NO_DATA_SECONDS_MAX).contains(&no_data) {
+            return Err(format!(
+                "instance \"{}\": no_data_seconds must be between 1 and {NO_DATA_SECONDS_MAX}",
+                self.id
+            ));
+        }
         let mut by_tls = false;
         for url in std::iter::once(&self.url).chain(self.backup_from.as_ref()) {
             let read = InstanceUrl::parse(url).map_err(|why| {
@@ -242,7 +299,9 @@ impl RawInstance {
             username: self.username,
             password,
             restore_way: self.restore_way,
+            allow_plain_replication: self.allow_plain_replication,
             backup_from: self.backup_from,
+            no_data: Duration::from_secs(no_data),
             emulate: self.emulate,
         })
     }

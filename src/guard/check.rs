@@ -15,6 +15,8 @@ pub enum CheckName {
     EngineCompatible,
     /// How the data gets in: by replication or by commands.
     RestoreWay,
+    /// The user may take every step of the planned way, and the server knows its commands.
+    RestoreRights,
     /// The cloud restores this instance in place.
     RestoreInPlace,
     /// The moment is within the recovery window.
@@ -56,6 +58,7 @@ impl CheckName {
             Self::BackupExists => "backup_exists",
             Self::EngineCompatible => "engine_compatible",
             Self::RestoreWay => "restore_way",
+            Self::RestoreRights => "restore_rights",
             Self::RestoreInPlace => "restore_in_place",
             Self::RestoreTime => "restore_time",
             Self::TimeShift => "time_shift",

@@ -69,6 +69,14 @@ pub struct ServerFacts {
     pub used_memory_rss: u64,
     /// The configured memory limit; zero is none.
     pub maxmemory: u64,
+    /// What the instance does at that limit, such as `noeviction`; empty where INFO does not say.
+    pub maxmemory_policy: String,
+    /// Keys deleted because their expiry had passed, since the statistics began.
+    pub expired_keys: u64,
+    /// Keys deleted to make room, since the statistics began.
+    pub evicted_keys: u64,
+    /// Number of function libraries; zero before Redis 7.0.
+    pub libraries: u64,
     /// Memory of the machine; zero where INFO does not say.
     pub total_system_memory: u64,
     /// Whether the instance loads its data and does not answer.
@@ -79,11 +87,16 @@ pub struct ServerFacts {
     pub cluster_enabled: bool,
     /// Whether the instance keeps an append-only file.
     pub aof_enabled: bool,
+    /// Which of the server's own ways of saving failed last, by the names of INFO's fields; empty where none did.
+    pub failed_saves: Vec<&'static str>,
     /// Names of the loaded modules; `None` where the server does not tell.
     pub modules: Option<Vec<String>>,
     /// Key counts of the databases that hold keys.
     pub keyspace: BTreeMap<u64, Keyspace>,
 }
+
+/// Fields of INFO that say whether a server could save its data.
+const SAVES: [&str; 3] = ["rdb_last_bgsave_status", "aof_last_bgrewrite_status", "aof_last_write_status"];
 
 impl ServerFacts {
     /// Reads INFO and MODULE LIST.
@@ -138,11 +151,16 @@ impl ServerFacts {
             used_memory: number("used_memory"),
             used_memory_rss: number("used_memory_rss"),
             maxmemory: number("maxmemory"),
+            maxmemory_policy: text_of("maxmemory_policy"),
+            expired_keys: number("expired_keys"),
+            evicted_keys: number("evicted_keys"),
+            libraries: number("number_of_libraries"),
             total_system_memory: number("total_system_memory"),
             loading: flag("loading"),
             async_loading: flag("async_loading"),
             cluster_enabled: flag("cluster_enabled"),
             aof_enabled: flag("aof_enabled"),
+            failed_saves: SAVES.into_iter().filter(|name| fields.get(name).is_some_and(|s| *s == "err")).collect(),
             modules: None,
             keyspace: keyspace(text),
         }
@@ -160,6 +178,20 @@ impl ServerFacts {
     pub fn key_count(&self) -> u64 {
         self.keyspace.values().map(|k| k.keys).sum()
     }
+}
+
+/// Flavor and version by HELLO, which any user may send; `None` where the reply tells neither.
+pub(super) async fn hello(conn: &mut Conn) -> Result<Option<Server>, RedisError> {
+    let reply = conn.cmd_str(&["HELLO"]).await?;
+    let field = |name: &str| {
+        reply.as_array()?.chunks(2).find_map(|pair| match pair {
+            [key, value] if key.as_str() == Some(name) => value.as_str(),
+            _ => None,
+        })
+    };
+    let flavor = if field("server") == Some("valkey") { Flavor::Valkey } else { Flavor::Redis };
+    let (major, minor, _) = version_number(field("version").unwrap_or_default());
+    Ok((major > 0).then_some(Server { flavor, major, minor }))
 }
 
 /// The text of INFO: one section, or the default ones.
@@ -184,30 +216,6 @@ pub async fn key_counts(conn: &mut Conn) -> Result<BTreeMap<u64, (u64, u64)>, Re
     Ok(keyspace(&text).into_iter().map(|(db, k)| (db, (k.keys, k.expires))).collect())
 }
 
-/// Names of the function libraries that a server holds, cleaned. `None` where the server does not tell; a server before 7.0 has
-/// none.
-///
-/// # Errors
-/// What the connection refused.
-pub async fn function_libraries(conn: &mut Conn, of: &ServerFacts) -> Result<Option<Vec<String>>, RedisError> {
-    if of.version_number < (7, 0, 0) {
-        return Ok(Some(Vec::new()));
-    }
-    match conn.cmd_str(&["FUNCTION", "LIST"]).await {
-        Ok(list) => Ok(list.as_array().map(|all| all.iter().filter_map(library_name).collect())),
-        Err(RedisError::Denied { .. } | RedisError::Server { .. }) => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-/// One library of FUNCTION LIST: names and values in turn.
-fn library_name(library: &Value) -> Option<String> {
-    library.as_array()?.chunks(2).find_map(|pair| match pair {
-        [key, value] if key.as_str() == Some("library_name") => value.as_str().map(|name| clean_to(name, 64)),
-        _ => None,
-    })
-}
-
 /// How many write commands the server has run since its statistics were reset: two readings tell whether clients write.
 /// Commands run by scripts count by themselves; the scripts do not.
 ///
@@ -215,24 +223,38 @@ fn library_name(library: &Value) -> Option<String> {
 /// What the connection or the server refused; the user needs `+info` and `+command`.
 pub async fn write_calls(conn: &mut Conn) -> Result<u64, RedisError> {
     let text = info(conn, Some("commandstats")).await?;
-    let calls: Vec<(String, u64)> = text.lines().filter_map(command_stat).collect();
-    let unknown: Vec<&str> =
-        calls.iter().map(|(n, _)| n.as_str()).filter(|n| !conn.write_flags.contains_key(*n)).collect();
+    resolve_writes(conn, &text).await?;
+    Ok(write_counters(conn, &text))
+}
+
+/// Learns which of the commands in this text of `commandstats` write.
+pub(super) async fn resolve_writes(conn: &mut Conn, text: &str) -> Result<(), RedisError> {
+    let names: Vec<String> = text.lines().filter_map(command_stat).map(|(name, _)| name).collect();
+    let unknown: Vec<&str> = names
+        .iter()
+        .map(String::as_str)
+        .filter(|n| !conn.write_flags.contains_key(*n) && !is_known_reader(n))
+        .collect();
     if !unknown.is_empty() {
         let mut args = vec!["COMMAND", "INFO"];
         args.extend(&unknown);
         let reply = conn.cmd_str(&args).await?;
         let entries = reply.as_array().unwrap_or_default();
         for (name, entry) in unknown.iter().zip(entries) {
-            conn.write_flags.insert((*name).to_owned(), has_write_flag(entry));
+            conn.write_flags.insert((*name).to_owned(), is_write(name, entry));
         }
     }
+    Ok(())
+}
+
+/// The write commands in this text of `commandstats`, of those that [`resolve_writes`] has learned.
+pub(super) fn write_counters(conn: &Conn, text: &str) -> u64 {
     let writes = |name: &str| {
         // A script may carry the flag on some servers, and then its effects would count twice.
         let script = name.starts_with("eval") || name.starts_with("fcall");
         !script && conn.write_flags.get(name).copied().unwrap_or(false)
     };
-    Ok(calls.iter().filter(|(name, _)| writes(name)).map(|(_, n)| n).sum())
+    text.lines().filter_map(command_stat).filter(|(name, _)| writes(name)).map(|(_, n)| n).sum()
 }
 
 /// `cmdstat_set:calls=12,usec=…` → (`set`, 12)
@@ -242,7 +264,36 @@ fn command_stat(line: &str) -> Option<(String, u64)> {
     Some((name.to_ascii_lowercase(), calls))
 }
 
-fn has_write_flag(entry: &Value) -> bool {
+/// Commands without the flag `write` that operators like to rename: under their own name the server does not know them then.
+const RENAMED_READERS: [&str; 16] = [
+    "acl",
+    "bgrewriteaof",
+    "bgsave",
+    "client",
+    "cluster",
+    "config",
+    "debug",
+    "info",
+    "keys",
+    "module",
+    "monitor",
+    "psync",
+    "replicaof",
+    "save",
+    "slaveof",
+    "sync",
+];
+
+fn is_known_reader(name: &str) -> bool {
+    RENAMED_READERS.contains(&name.split('|').next().unwrap_or_default())
+}
+
+/// Whether a command that ran is one that writes. The server does not know a command by its name that its operator renamed: that
+/// one counts as a write unless it is known to be none.
+fn is_write(name: &str, entry: &Value) -> bool {
+    if !matches!(entry, Value::Array(_)) {
+        return !is_known_reader(name);
+    }
     let flags = entry.as_array().and_then(|e| e.get(2)).and_then(Value::as_array).unwrap_or_default();
     flags.iter().any(|f| f.as_str() == Some("write"))
 }

@@ -3,6 +3,7 @@
 
 use super::{Findings, Status};
 use crate::config::instance::{InstanceConfig, RestoreWay};
+use crate::guard::facts::rights::{Right, rules as rules_of};
 use crate::model::backup::BackupSet;
 use crate::model::fault::{Fault, Kind};
 use crate::model::time::age;
@@ -13,7 +14,7 @@ use crate::redis::endpoint::Endpoint;
 use crate::redis::error::RedisError;
 use crate::redis::facts::{Role, ServerFacts};
 use crate::redis::rdb::compat::Flavor;
-use crate::redis::rights::{self, Need, Right};
+use crate::redis::rights::{self, Need};
 use crate::redis::settings::{can_replicate_from_us, sync_delay};
 use crate::tools::App;
 use jiff::Timestamp;
@@ -49,6 +50,11 @@ async fn live(app: &App, id: &str, findings: &mut Findings) -> Result<(), Fault>
             let role = if facts.role == Role::Replica { "slave" } else { "master" };
             let detail = format!("{endpoint}: {engine} {}, {role}, as user {user}", facts.version);
             findings.pass("reachable", detail);
+            if !facts.failed_saves.is_empty() {
+                let detail =
+                    format!("it could not save its own data the last time ({})", facts.failed_saves.join(", "));
+                findings.warn("saves", detail, "free its disk, and read its log; backups go on");
+            }
             Some(facts)
         }
         Err(RedisError::Denied { .. }) => {
@@ -99,18 +105,20 @@ struct MissingRights {
 
 async fn check_rights(conn: &mut Conn, user: &str, needs: &[Need]) -> Result<MissingRights, RedisError> {
     let found = rights::ask(conn, user, needs).await?;
-    let of = |right| found.iter().filter(|(_, r)| *r == right).map(|(rule, _)| *rule).collect();
-    Ok(MissingRights { denied: of(Right::Denied), unknown: of(Right::Unknown) })
+    Ok(MissingRights {
+        denied: rules_of(&found, |right| matches!(right, Right::Denied | Right::Absent)),
+        unknown: rules_of(&found, |right| matches!(right, Right::Unknown | Right::Refused(_))),
+    })
 }
 
 /// Rights as ACL rules: `+psync +ping`.
 fn rules(names: &[&str]) -> String {
-    names.iter().map(|n| format!("+{n}")).collect::<Vec<_>>().join(" ")
+    names.join(" ")
 }
 
 async fn capture(conn: &mut Conn, user: &str, findings: &mut Findings) -> Result<(), Fault> {
     const NAME: &str = "backup rights";
-    let needs: Vec<&str> = rights::CAPTURE.iter().map(|(rule, _)| *rule).collect();
+    let needs: Vec<&str> = rights::CAPTURE.iter().map(|need| need.rule).collect();
     let MissingRights { denied, unknown } = check_rights(conn, user, &rights::CAPTURE).await?;
     if !denied.is_empty() {
         let detail = format!("user {user} lacks {}", rules(&denied));
@@ -147,9 +155,18 @@ async fn restore(
     let forced = config.is_some_and(|c| c.restore_way == RestoreWay::Commands);
     let way: &[Need] = if forced {
         findings.pass(NAME, format!("{by_commands} (restore_way = \"commands\")"));
-        &rights::COMMANDS
+        &rights::IN_PLACE
     } else {
         match can_replicate_from_us(facts, conn).await {
+            Ok(()) if config.is_some_and(|c| c.is_encrypted() && !c.allow_plain_replication) => {
+                let detail = format!("{by_commands}; over TLS, for replication would send the data in clear");
+                findings.warn(
+                    NAME,
+                    detail,
+                    "allow_plain_replication = true for the instance, where the network is safe",
+                );
+                &rights::IN_PLACE
+            }
             Ok(()) => {
                 let reach = match config.and_then(|c| c.announce.as_ref()) {
                     Some(announce) => format!("it has to reach us at {announce}"),
@@ -167,13 +184,13 @@ async fn restore(
             }
             Err(RedisError::Refused(refusal)) => {
                 findings.warn(NAME, format!("{by_commands}; {refusal}"), "The plan of a restore says so too.");
-                &rights::COMMANDS
+                &rights::IN_PLACE
             }
             Err(e) => return Err(e.into()),
         }
     };
     let needs: Vec<Need> = rights::PLAN.iter().chain(way).copied().collect();
-    let names: Vec<&str> = needs.iter().map(|(rule, _)| *rule).collect();
+    let names: Vec<&str> = needs.iter().map(|need| need.rule).collect();
     let MissingRights { denied, unknown } = check_rights(conn, user, &needs).await?;
     if !denied.is_empty() {
         // Not a failure: an operator may want backups alone.

@@ -1,8 +1,9 @@
 //! Facts about a restore in place: the target, what it is restored from, and the backup of what it holds now.
 
 use crate::guard::facts::backup::ListedSet;
+use crate::guard::facts::rights::StepRight;
 use crate::guard::facts::{CloudState, NotPossible};
-use crate::guard::writes::Writes;
+use crate::guard::writes::{Streamed, Writes};
 use crate::model::instance::Counts;
 use crate::model::restore::Method;
 use jiff::Timestamp;
@@ -28,12 +29,43 @@ pub enum NotReady {
 pub enum MethodReason {
     /// The target can follow this process.
     CanFollow,
+    /// The target can follow this process; the operator allows that its data goes over the network in clear.
+    CanFollowInClear,
     /// The operator's configuration asks for commands.
     Configured,
+    /// The instance is reached by TLS, and what a target fetches as a replica of this process is not encrypted.
+    WouldBeInClear,
     /// The target cannot follow this process, for the reason given.
     CannotFollow(String),
+    /// A Sentinel watches the target, and would fail over if it followed this process for long.
+    Watched,
     /// The target is not ready, so nothing was tried.
     NotJudged,
+}
+
+/// The function libraries of a server.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Libraries {
+    /// How many libraries there are.
+    pub count: u64,
+    /// Names of the first of them, cleaned; empty where the user may not list them.
+    pub names: Vec<String>,
+}
+
+/// Why commands have to empty the target before they load the set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum InPlaceReason {
+    /// A cluster's node has one database.
+    Cluster,
+    /// There are fewer empty databases than there are databases with keys.
+    Databases,
+    /// The set does not fit beside the old data.
+    Room {
+        /// Bytes that the set needs, about.
+        need: u64,
+    },
+    /// The user lacks these rights, or the server these commands.
+    Rights(String),
 }
 
 /// A server that this program reaches itself, as read from the server.
@@ -59,9 +91,7 @@ pub struct TargetFacts {
     pub append_only: bool,
     /// Keys per database.
     pub counts: Counts,
-    /// Names of the function libraries that the server holds; `None` where it does not tell.
-    pub libraries: Option<Vec<String>>,
-    /// A reading of the server's counter of write commands.
+    /// What is known of the server's writes now.
     pub writes: Writes,
     /// Writes per second over a window, and the window's seconds; `None` where a plan exists, for then the time since the
     /// plan is the window.
@@ -70,12 +100,24 @@ pub struct TargetFacts {
     pub used_memory: u64,
     /// Bytes of the configured memory limit; 0 for none.
     pub maxmemory: u64,
+    /// The server's `maxmemory-policy`; empty where the server does not tell.
+    pub eviction_policy: String,
     /// Bytes of free memory on the server's machine; `None` where the server does not tell.
     pub free_memory: Option<u64>,
     /// How the data would get in.
     pub method: Method,
     /// Why by that method.
     pub method_reason: MethodReason,
+    /// Why commands cannot load the set beside the old data; `None` where they do, or are not the method.
+    pub in_place: Option<InPlaceReason>,
+    /// The steps of that method and the right to each.
+    pub rights: Vec<StepRight>,
+    /// The function libraries that the server has now.
+    pub libraries: Libraries,
+    /// Elements of the set's values that this server, by its own settings, keeps unpacked, which takes far more memory.
+    pub unpacked: u64,
+    /// What about the server's own limits could not be read, each as part of a sentence.
+    pub unread: Vec<String>,
     /// Why the server cannot load the set; `None` where it can.
     pub cannot_load: Option<String>,
     /// The slots that the server owns as a node of a cluster, as ranges; empty outside a cluster.
@@ -113,12 +155,16 @@ pub struct SourceFacts {
     pub rdb_bytes: u64,
     /// Keys per database of the set.
     pub counts: Counts,
-    /// Number of function libraries of the set.
+    /// Keys of the set whose expiry had passed when the set was read; `None` where it was not read.
+    pub expired: Option<u64>,
+    /// Number of function libraries in the set.
     pub functions: u64,
     /// Bytes of memory that the set's source used; 0 where unknown.
     pub used_memory: u64,
     /// Whether the set records which server process it was taken from.
     pub origin_known: bool,
+    /// Whether the set is known to lack the CRC64 of the server that wrote it.
+    pub without_crc64: bool,
     /// What reading the set resulted in.
     pub look: SetLook,
 }
@@ -154,8 +200,34 @@ pub struct LastLook {
     pub replication_id: String,
     /// The slots that the target owns, as ranges; empty outside a cluster.
     pub slots: String,
-    /// A reading of the target's counter of write commands.
+    /// What is known of the target's writes.
     pub writes: Writes,
+}
+
+/// What the target shows once it follows this program and refuses writes, before anything is sent to it.
+#[derive(Debug, Clone)]
+pub struct CutoverLook {
+    /// The target's `run_id`.
+    pub run_id: String,
+    /// The replication id of the target's own history.
+    pub replication_id: String,
+    /// The target's position in it, behind its very last write.
+    pub offset: u64,
+    /// The stream behind the last safety backup; `None` where the plan has no safety backup.
+    pub tail: Option<TailLook>,
+}
+
+/// The stream behind the last safety backup, read up to the moment at which the target refused writes.
+#[derive(Debug, Clone)]
+pub struct TailLook {
+    /// The replication id of the history that the stream belongs to.
+    pub replication_id: String,
+    /// The position that the stream was read to.
+    pub reached: u64,
+    /// What the stream holds.
+    pub seen: Streamed,
+    /// Whether write commands were called since the stream began, as far as the server tells.
+    pub calls_moved: bool,
 }
 
 /// Writes as the cloud has measured them.

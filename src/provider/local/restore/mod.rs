@@ -1,11 +1,18 @@
 //! Restore: the one place that overwrites data. It cannot begin without the guard's permit.
 
+mod beside;
 mod commands;
 pub(super) mod facts;
+pub(super) mod last_safety;
 mod loadable;
+mod outcome;
+mod packing;
+mod proven;
 mod reconcile;
 mod recovery;
 mod replication;
+mod steps;
+mod tail;
 
 use crate::guard::facts::restore::LastLook;
 use crate::guard::grant::{Grant, Overwrite};
@@ -14,16 +21,16 @@ use crate::guard::plan::{Plan, changed};
 use crate::guard::writes::Writes;
 use crate::model::backup::BackupSet;
 use crate::model::fault::{Fault, Kind};
-use crate::model::instance::{Counts, total_keys};
 use crate::model::job::{Job, JobEnd, JobKind};
 use crate::model::restore::Method;
 use crate::provider::local::backup::capture::TICK;
-use crate::provider::local::restore::facts::slots_served;
+use crate::provider::local::restore::facts::{position, slots_served};
+use crate::provider::local::restore::outcome::{Counted, outcome, outcome_as_loaded};
 use crate::provider::local::restore::recovery::RecoveryRecord;
 use crate::provider::local::{COMMAND_TIMEOUT, Inner};
 use crate::provider::with_way_back;
 use crate::redis::conn::Conn;
-use crate::redis::facts::{ServerFacts, key_counts, write_calls};
+use crate::redis::facts::{ServerFacts, write_calls};
 use crate::redis::persistence::{self, Kept};
 use jiff::Timestamp;
 use std::sync::Arc;
@@ -40,7 +47,13 @@ impl Inner {
                 // A fault up to here says nothing of a way back: that there is none may be what it says.
                 inner.prove_way_back(&job, &plan).await?;
                 let done = inner.restore(permit.overwrite()?, &job, &plan).await;
-                done.map_err(|end| end.map(|fault| with_way_back(fault, &plan.impact.way_back)))
+                match done {
+                    Ok(message) => Ok(message),
+                    Err(end) => {
+                        let back = inner.way_back_of(&job.id, &plan.instance_id, &plan.impact.way_back).await;
+                        Err(end.map(|fault| with_way_back(fault, &back)))
+                    }
+                }
             })
             .await
     }
@@ -59,26 +72,40 @@ impl Inner {
         let another = "the backup is not the one that was planned; the target was not touched";
         let data = known.ok_or_else(|| changed(another))?;
         let recovery = RecoveryRecord::of(plan, &set);
-        match planned.method {
-            Method::Replication => self.by_replication(grant, job, plan, recovery, &set, data).await?,
-            Method::Commands => self.by_commands(grant, job, plan, recovery, &set, data).await?,
-        }
+        self.sweep_tails().await;
+        let before = self.counted(&plan.instance_id).await.ok();
+        let (restored, behind, unseen) = match planned.method {
+            Method::Replication => {
+                let done = self.by_replication(grant, job, plan, recovery, &set, data).await?;
+                (Some(done.restored), done.cutover.map(|c| format!("; {}", c.describe())).unwrap_or_default(), 0)
+            }
+            Method::Beside => {
+                let unseen = self.beside_the_old(grant, job, plan, recovery, &set, data).await?;
+                (None, String::new(), unseen)
+            }
+            Method::Commands => (None, String::new(), self.by_commands(grant, job, plan, recovery, &set, data).await?),
+        };
         // Data that is in must not be called lost because of what comes after it.
         let _ = self.state.serving(&job.id, Timestamp::now()).await;
         let _ = self.jobs.progress(job, "counting keys", set.rdb_bytes, set.rdb_bytes).await;
         // Counted at once, for clients may write again; and kept on disk whatever the counts are.
-        let found = self.count(&plan.instance_id).await;
-        let _ = self.jobs.progress(job, "the target serves; writing to its disk", set.rdb_bytes, set.rdb_bytes).await;
-        let kept = self.keep(&plan.instance_id, &planned.run_id).await?;
-        let restored = match found {
-            Ok(found) => compare_key_counts(&set.counts, &found).map_err(|why| {
-                let message = format!("the target took the whole set, but {why}; the data is {}", kept.describe());
-                Fault::new(Kind::Provider, "restore.census_differs", message)
-                    .hint("A client may have written meanwhile; compare before you go on.")
-            })?,
-            Err(fault) => format!("restored: the target took the whole set; its keys could not be counted ({fault})"),
+        let found = match (self.counted(&plan.instance_id).await, restored) {
+            (Ok(after), Some(restored)) => outcome_as_loaded(&set, &restored, &after),
+            (Ok(after), None) => outcome(&set, before.as_ref(), &after, unseen),
+            (Err(fault), _) => {
+                Ok(format!("restored: the target took the whole set; its keys could not be counted ({fault})"))
+            }
         };
-        Ok(format!("{restored}; {}", kept.describe()))
+        let _ = self.jobs.progress(job, "the target serves; writing to its disk", set.rdb_bytes, set.rdb_bytes).await;
+        let more = |mut fault: Fault, what: &str| {
+            fault.message = format!("{}{what}", fault.message);
+            fault
+        };
+        let kept = self.keep(&plan.instance_id, &planned.run_id).await.map_err(|fault| more(fault, &behind))?;
+        match found {
+            Ok(restored) => Ok(format!("{restored}{behind}; {}", kept.describe())),
+            Err(differs) => Err(more(differs, &format!("{behind}; the data is {}", kept.describe())).into()),
+        }
     }
 
     /// Sees to it that what the target holds is on its disk, where it keeps data on disk at all. `run_id`: the process that holds the
@@ -120,19 +147,26 @@ impl Inner {
         }
     }
 
-    async fn count(&self, instance_id: &str) -> Result<Counts, Fault> {
+    async fn counted(&self, instance_id: &str) -> Result<Counted, Fault> {
         let mut conn = Conn::open(&self.endpoint(instance_id).await?, COMMAND_TIMEOUT).await?;
-        Ok(key_counts(&mut conn).await?)
+        Ok(Counted::from(&ServerFacts::read(&mut conn).await?))
     }
 
-    /// Looks at the target for the last time: nothing may have been written to it since the plan, or taken its place.
-    pub(super) async fn still_as_planned(&self, conn: &mut Conn, plan: &Plan) -> Result<(), Fault> {
+    /// Looks at the target right before it is acted on: nothing may have been written to it since the plan that the plan does not
+    /// tell of, and nobody may have taken its place. The facts read, and the counter of write commands.
+    pub(super) async fn still_as_planned(&self, conn: &mut Conn, plan: &Plan) -> Result<(ServerFacts, u64), Fault> {
         let calls = write_calls(conn).await?;
         let read_at = Timestamp::now();
         let facts = ServerFacts::read(conn).await?;
         let slots = slots_served(&facts, conn).await?;
-        let (run_id, replication_id) = (facts.run_id, facts.replid);
-        plan.last_look(&LastLook { run_id, replication_id, slots, writes: Writes { calls, read_at } })
+        let endpoint = self.endpoint(&plan.instance_id).await?;
+        let mut writes = Writes { offset: position(&facts), ..Writes::counted(calls, read_at) };
+        if let Some(set) = self.planned_safety(plan).await {
+            writes.streamed = self.stream_behind(&endpoint, &facts, &set).await.map(|(_, seen)| seen);
+        }
+        let (run_id, replication_id) = (facts.run_id.clone(), facts.replid.clone());
+        plan.last_look(&LastLook { run_id, replication_id, slots, writes })?;
+        Ok((facts, calls))
     }
 }
 
@@ -143,25 +177,4 @@ fn not_on_disk(why: &str) -> Fault {
         "A crash may bring back what the disk held before. See why it does not save, then send it BGSAVE (BGREWRITEAOF where it \
          keeps an append-only file), or restore again.",
     )
-}
-
-/// Whether the target holds what the set does. Keys whose expiry has passed since the backup may be gone.
-fn compare_key_counts(set: &Counts, found: &Counts) -> Result<String, String> {
-    let mut gone = 0;
-    for db in set.keys().chain(found.keys()) {
-        let (want, expires) = set.get(db).copied().unwrap_or_default();
-        let (have, _) = found.get(db).copied().unwrap_or_default();
-        if have > want || want - have > expires {
-            return Err(format!("db{db} has {have} keys where the set has {want}"));
-        }
-        gone += want - have;
-    }
-    // Databases of the set were seen twice above where both have them.
-    let gone = gone.min(total_keys(set).saturating_sub(total_keys(found)));
-    let keys = total_keys(found);
-    Ok(if gone == 0 {
-        format!("restored: {keys} keys, as many as in the backup in every database")
-    } else {
-        format!("restored: {keys} keys; {gone} others of the backup had an expiry that has passed since, and are gone")
-    })
 }
