@@ -1,7 +1,7 @@
 //! A person at a real terminal: the typed id approves an agent's plan, a no declines it, anything else leaves it open; and
 //! without a terminal there is no answer.
 
-use crate::support::{Bench, Done, Redis, root, text};
+use crate::support::{Bench, Done, Redis, files_under, root, text};
 use serde_json::json;
 use std::process::{Command, Stdio};
 use tair_backup_mcp::model::job::{JobKind, RecoveryKind, StoredRecovery};
@@ -161,9 +161,15 @@ async fn clear_rollback_by_the_typed_id() {
     let clear = ["clear-rollback", "--job-id", "rj-1"];
     let late = at_terminal(&bench, &[("leaves it) > ", "orders")], &clear);
     assert!(late.code == 0 && late.out.contains("Too late"), "{late:?}");
+    // A process that dies leaves its lock file, which nobody holds any more.
+    let lock = files_under(&bench.home().join("run")).remove(0);
     drop(dying);
+    std::fs::write(lock, "").unwrap();
 
-    let hint = text(&bench.jobs()[0]["hint"]);
+    let jobs = bench.jobs();
+    let seen = jobs.iter().find(|j| j["job_id"] == "rj-1").unwrap();
+    assert_eq!(seen["status"], "failed", "{seen}");
+    let hint = text(&seen["hint"]);
     assert!(hint.contains("INFO replication") && hint.contains("clear-rollback --job-id rj-1"), "{hint}");
     let blocked = bench.ask(&backup);
     assert_eq!((blocked.code, &blocked.json()["status"]), (3, &"blocked".into()), "{blocked:?}");
