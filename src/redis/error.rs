@@ -160,6 +160,12 @@ pub enum RedisError {
         /// What the supplier said.
         reason: String,
     },
+    /// The target refuses writes now, and the look at it then found that the restore must not go on.
+    #[error("{}", fault.message)]
+    Withheld {
+        /// Why not, and the next step.
+        fault: Fault,
+    },
     /// A restore went well up to its last step: the target's role or settings are not as they were.
     #[error("the data is restored, but {what}")]
     RollbackIncomplete {
@@ -311,6 +317,7 @@ fn describe(error: &RedisError) -> (Kind, &'static str, String, Option<u64>) {
             (Kind::Provider, "restore.rejected_by_target", "the target's log says why it refused the data", None)
         }
         E::Supply { .. } => (Kind::Provider, "restore.source_failed", "check the backup set", None),
+        E::Withheld { fault } => return (fault.kind, fault.code, fault.hint.clone(), None),
         E::RollbackIncomplete { .. } => {
             (Kind::Provider, "restore.unsettled", "put the target's settings back by hand", None)
         }

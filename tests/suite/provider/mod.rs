@@ -5,6 +5,8 @@ mod cloud_writes;
 mod crash;
 mod live;
 mod memory;
+mod refusals;
 mod restore;
+mod retention;
 mod suite;
 mod tair;

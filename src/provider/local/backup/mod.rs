@@ -4,5 +4,7 @@
 pub(super) mod capture;
 mod feed;
 mod reconcile;
+mod retention;
+mod room;
 mod safety;
 mod staging;
