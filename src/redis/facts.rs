@@ -87,11 +87,16 @@ pub struct ServerFacts {
     pub cluster_enabled: bool,
     /// Whether the instance keeps an append-only file.
     pub aof_enabled: bool,
+    /// Which of the server's own ways of saving failed last, by the names of INFO's fields; empty where none did.
+    pub failed_saves: Vec<&'static str>,
     /// Names of the loaded modules; `None` where the server does not tell.
     pub modules: Option<Vec<String>>,
     /// Key counts of the databases that hold keys.
     pub keyspace: BTreeMap<u64, Keyspace>,
 }
+
+/// Fields of INFO that say whether a server could save its data.
+const SAVES: [&str; 3] = ["rdb_last_bgsave_status", "aof_last_bgrewrite_status", "aof_last_write_status"];
 
 impl ServerFacts {
     /// Reads INFO and MODULE LIST.
@@ -155,6 +160,7 @@ impl ServerFacts {
             async_loading: flag("async_loading"),
             cluster_enabled: flag("cluster_enabled"),
             aof_enabled: flag("aof_enabled"),
+            failed_saves: SAVES.into_iter().filter(|name| fields.get(name).is_some_and(|s| *s == "err")).collect(),
             modules: None,
             keyspace: keyspace(text),
         }
@@ -172,6 +178,20 @@ impl ServerFacts {
     pub fn key_count(&self) -> u64 {
         self.keyspace.values().map(|k| k.keys).sum()
     }
+}
+
+/// Flavor and version by HELLO, which any user may send; `None` where the reply tells neither.
+pub(super) async fn hello(conn: &mut Conn) -> Result<Option<Server>, RedisError> {
+    let reply = conn.cmd_str(&["HELLO"]).await?;
+    let field = |name: &str| {
+        reply.as_array()?.chunks(2).find_map(|pair| match pair {
+            [key, value] if key.as_str() == Some(name) => value.as_str(),
+            _ => None,
+        })
+    };
+    let flavor = if field("server") == Some("valkey") { Flavor::Valkey } else { Flavor::Redis };
+    let (major, minor, _) = version_number(field("version").unwrap_or_default());
+    Ok((major > 0).then_some(Server { flavor, major, minor }))
 }
 
 /// The text of INFO: one section, or the default ones.
@@ -210,14 +230,18 @@ pub async fn write_calls(conn: &mut Conn) -> Result<u64, RedisError> {
 /// Learns which of the commands in this text of `commandstats` write.
 pub(super) async fn resolve_writes(conn: &mut Conn, text: &str) -> Result<(), RedisError> {
     let names: Vec<String> = text.lines().filter_map(command_stat).map(|(name, _)| name).collect();
-    let unknown: Vec<&str> = names.iter().map(String::as_str).filter(|n| !conn.write_flags.contains_key(*n)).collect();
+    let unknown: Vec<&str> = names
+        .iter()
+        .map(String::as_str)
+        .filter(|n| !conn.write_flags.contains_key(*n) && !is_known_reader(n))
+        .collect();
     if !unknown.is_empty() {
         let mut args = vec!["COMMAND", "INFO"];
         args.extend(&unknown);
         let reply = conn.cmd_str(&args).await?;
         let entries = reply.as_array().unwrap_or_default();
         for (name, entry) in unknown.iter().zip(entries) {
-            conn.write_flags.insert((*name).to_owned(), has_write_flag(entry));
+            conn.write_flags.insert((*name).to_owned(), is_write(name, entry));
         }
     }
     Ok(())
@@ -240,7 +264,36 @@ fn command_stat(line: &str) -> Option<(String, u64)> {
     Some((name.to_ascii_lowercase(), calls))
 }
 
-fn has_write_flag(entry: &Value) -> bool {
+/// Commands without the flag `write` that operators like to rename: under their own name the server does not know them then.
+const RENAMED_READERS: [&str; 16] = [
+    "acl",
+    "bgrewriteaof",
+    "bgsave",
+    "client",
+    "cluster",
+    "config",
+    "debug",
+    "info",
+    "keys",
+    "module",
+    "monitor",
+    "psync",
+    "replicaof",
+    "save",
+    "slaveof",
+    "sync",
+];
+
+fn is_known_reader(name: &str) -> bool {
+    RENAMED_READERS.contains(&name.split('|').next().unwrap_or_default())
+}
+
+/// Whether a command that ran is one that writes. The server does not know a command by its name that its operator renamed: that
+/// one counts as a write unless it is known to be none.
+fn is_write(name: &str, entry: &Value) -> bool {
+    if !matches!(entry, Value::Array(_)) {
+        return !is_known_reader(name);
+    }
     let flags = entry.as_array().and_then(|e| e.get(2)).and_then(Value::as_array).unwrap_or_default();
     flags.iter().any(|f| f.as_str() == Some("write"))
 }
