@@ -36,16 +36,17 @@ const VAGUE: [&str; 11] = [
 ];
 
 /// Words, and the only room that may say them: what they do must have one place.
-const OWNED: [(&str, &str); 14] = [
+const OWNED: [(&str, &str); 15] = [
     ("\"REPLICAOF\"", "redis"),
     ("\"PSYNC\"", "redis"),
     ("\"FLUSHALL\"", "redis"),
     ("Permit {", "guard"),
     ("Yes {", "guard"),
     ("Yes::delegated", "tools"),
-    // What a grant is made of. Nobody in the program has a server of its own to overwrite yet, or retires sets.
+    // What a grant is made of. Nobody in the program has a server of its own to overwrite yet.
     ("Scratch::started", "guard"),
-    ("Expired::of", "guard"),
+    ("Expired::of", "provider"),
+    ("Expired::crowded_out", "provider"),
     ("Expired {", "guard"),
     ("Orphaned::of", "provider"),
     ("Orphaned {", "guard"),

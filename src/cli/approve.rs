@@ -2,7 +2,7 @@
 
 use crate::cli::{print, terminal};
 use crate::guard::ledger::{Confirmation, ConfirmationStatus};
-use crate::guard::person::{Answer, question};
+use crate::guard::person::{ANSWERS_BEFORE_VOID, Answer, question};
 use crate::model::fault::{Fault, Kind};
 use crate::model::time::written;
 use crate::tools::App;
@@ -45,11 +45,13 @@ pub async fn run(app: &App, args: Args) -> Result<u8, Fault> {
             Answer::Yes(_) => (
                 Some(ConfirmationStatus::Approved),
                 "approved",
-                "Approved. The agent may now call again with its token.",
+                "Approved. The agent may now call again with its token.".to_owned(),
             ),
-            Answer::Declined => (Some(ConfirmationStatus::Declined), "declined", "Declined. The token is void."),
-            Answer::Dismissed | Answer::NoChannel => (None, "dismissed", "Left open."),
-            Answer::NotAYes => (None, "not_confirmed", "That is not the instance id. Left open."),
+            Answer::Declined => {
+                (Some(ConfirmationStatus::Declined), "declined", "Declined. The token is void.".to_owned())
+            }
+            Answer::Dismissed | Answer::NoChannel => without_a_yes(app, &open, "dismissed", "No answer.").await?,
+            Answer::NotAYes => without_a_yes(app, &open, "not_confirmed", "That is not the instance id.").await?,
         };
         if let Some(status) = status
             && !app.state.transition(&open.nonce, &[ConfirmationStatus::Open], status).await?
@@ -59,7 +61,21 @@ pub async fn run(app: &App, args: Args) -> Result<u8, Fault> {
         }
         let detail = format!("by terminal: {}", open.plan.act.on(&open.plan.instance_id));
         app.state.record(open.record(event, detail)).await?;
-        print(reply);
+        print(&reply);
     }
     Ok(0)
+}
+
+/// What comes of a question that got no yes: the plan is left open, until there were too many.
+async fn without_a_yes(
+    app: &App,
+    open: &Confirmation,
+    event: &'static str,
+    what: &str,
+) -> Result<(Option<ConfirmationStatus>, &'static str, String), Fault> {
+    if app.state.count_wrong_answer(&open.nonce).await? < ANSWERS_BEFORE_VOID {
+        return Ok((None, event, format!("{what} Left open.")));
+    }
+    let reply = format!("{what} Asked {ANSWERS_BEFORE_VOID} times: the token is void, and the agent has to plan anew.");
+    Ok((Some(ConfirmationStatus::Superseded), event, reply))
 }

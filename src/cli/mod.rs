@@ -4,6 +4,7 @@
 
 mod approve;
 mod audit;
+mod clear_rollback;
 mod demo;
 mod doctor;
 mod emulate;
@@ -82,6 +83,8 @@ enum Command {
     Tool(ToolCommand),
     /// Say yes or no, at a terminal, to what an agent has planned: a restore, a deletion, a policy, a new instance
     Approve(approve::Args),
+    /// Say, at a terminal, that nothing of a failed restore is left to roll back, so that others may begin
+    ClearRollback(clear_rollback::Args),
     /// Show what the guard has recorded
     Audit(audit::Args),
     /// Play a guarded restore from end to end on the sandbox
@@ -193,6 +196,7 @@ async fn run(cli: Cli) -> Result<u8, Fault> {
         Command::Serve => crate::runtime::serve::stdio(app?).await.map(|()| 0),
         Command::Tool(command) => command.run(&*app?).await,
         Command::Approve(args) => approve::run(&*app?, args).await,
+        Command::ClearRollback(args) => clear_rollback::run(&*app?, args).await,
         Command::Audit(args) => audit::run(&*app?, args).await,
         Command::Emulate(args) => emulate::run(app?, args).await,
         Command::Demo => {

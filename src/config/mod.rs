@@ -55,11 +55,18 @@ pub struct GuardConfig {
     pub max_writes_per_second: f64,
     /// Minutes a confirmation token is good for.
     pub token_minutes: u32,
+    /// Days that a safety backup is kept.
+    pub safety_retention_days: u32,
 }
 
 impl Default for GuardConfig {
     fn default() -> Self {
-        Self { confirmation: ConfirmationPolicy::Person, max_writes_per_second: 0.0, token_minutes: 15 }
+        Self {
+            confirmation: ConfirmationPolicy::Person,
+            max_writes_per_second: 0.0,
+            token_minutes: 15,
+            safety_retention_days: 7,
+        }
     }
 }
 
@@ -205,6 +212,9 @@ impl Config {
         }
         if !(1..=1440).contains(&raw.guard.token_minutes) {
             return Err(refused(&path, "guard.token_minutes must be between 1 and 1440"));
+        }
+        if !(1..=3650).contains(&raw.guard.safety_retention_days) {
+            return Err(refused(&path, "guard.safety_retention_days must be between 1 and 3650"));
         }
         let tair = raw.tair.map(RawTair::check).transpose().map_err(|why| refused(&path, &why))?;
         let download_roots = raw.download_roots.into_iter().map(|root| base.join(root)).collect();

@@ -15,6 +15,8 @@ pub enum CheckName {
     EngineCompatible,
     /// How the data gets in: by replication or by commands.
     RestoreWay,
+    /// The user may take every step of the planned way, and the server knows its commands.
+    RestoreRights,
     /// The cloud restores this instance in place.
     RestoreInPlace,
     /// The moment is within the recovery window.
@@ -31,8 +33,10 @@ pub enum CheckName {
     RoomForData,
     /// A fresh backup of the data that will be overwritten exists.
     SafetyBackup,
-    /// The set was taken by hand, so deleting it is allowed.
+    /// The set was taken by hand or for a restore, so deleting it is allowed.
     ManualBackup,
+    /// What counts on the set that is deleted.
+    Dependents,
     /// Other sets of the instance stay after a deletion.
     OtherBackups,
     /// What a change of the policy lowers.
@@ -54,6 +58,7 @@ impl CheckName {
             Self::BackupExists => "backup_exists",
             Self::EngineCompatible => "engine_compatible",
             Self::RestoreWay => "restore_way",
+            Self::RestoreRights => "restore_rights",
             Self::RestoreInPlace => "restore_in_place",
             Self::RestoreTime => "restore_time",
             Self::TimeShift => "time_shift",
@@ -63,6 +68,7 @@ impl CheckName {
             Self::RoomForData => "room_for_data",
             Self::SafetyBackup => "safety_backup",
             Self::ManualBackup => "manual_backup",
+            Self::Dependents => "dependents",
             Self::OtherBackups => "other_backups",
             Self::Protection => "protection",
             Self::DryRun => "dry_run",

@@ -28,10 +28,10 @@
 //! fn another(grant: Grant<Delete>) -> Grant<Overwrite> { grant }
 //! ```
 
-use crate::model::backup::BackupSet;
+use crate::model::backup::{BackupSet, Mode};
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, JobKind, JobStatus, RecoveryKind, StoredRecovery};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use std::marker::PhantomData;
 
 /// Kind of grant: all data of an instance may be overwritten.
@@ -110,7 +110,10 @@ impl Scratch {
     }
 }
 
-/// The verdict of retention: the time for which a set is kept is over, and nothing locks the set.
+/// Most safety backups of an instance that the plans of one hour leave.
+const SAFETY_BACKUPS_AN_HOUR: usize = 5;
+
+/// The verdict of retention: the time for which a set is kept is over, or a later one takes its place, and nothing locks the set.
 #[derive(Debug)]
 pub struct Expired {
     instance_id: String,
@@ -124,6 +127,28 @@ impl Expired {
         let over = set.expires_at.is_some_and(|at| at <= now);
         let locked = set.locked_until.is_some_and(|until| until > now);
         (over && !locked).then(|| Self { instance_id: set.instance_id.clone(), backup_id: set.id.clone() })
+    }
+
+    /// Judges the safety backups of an instance, of which each plan may leave one and asks nobody: of more than five begun within
+    /// an hour the oldest goes that is not among `needed`, the ids of those that undo a restore. `None`: none has to go, or none
+    /// may.
+    #[must_use]
+    pub fn crowded_out(sets: &[BackupSet], needed: &[String], now: Timestamp) -> Option<Self> {
+        let within = |set: &BackupSet| now.duration_since(set.started_at) < SignedDuration::from_hours(1);
+        let recent = || sets.iter().filter(|set| set.mode == Mode::Safety && within(set));
+        if recent().count() <= SAFETY_BACKUPS_AN_HOUR {
+            return None;
+        }
+        let locked = |set: &BackupSet| set.locked_until.is_some_and(|until| until > now);
+        let oldest =
+            recent().filter(|set| !needed.contains(&set.id) && !locked(set)).min_by_key(|set| set.started_at)?;
+        Some(Self { instance_id: oldest.instance_id.clone(), backup_id: oldest.id.clone() })
+    }
+
+    /// Id of the set that the verdict is about.
+    #[must_use]
+    pub fn backup_id(&self) -> &str {
+        &self.backup_id
     }
 
     /// The right to delete that set.

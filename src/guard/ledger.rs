@@ -16,7 +16,7 @@ pub enum ConfirmationStatus {
     Declined,
     /// The token was redeemed: the confirmation became a permit.
     Redeemed,
-    /// Withdrawn: a newer plan took its place, or there were too many wrong answers.
+    /// Withdrawn: a newer plan took its place, or the person was asked too often without a yes.
     Superseded,
 }
 
@@ -112,7 +112,7 @@ pub trait Ledger: Send + Sync {
     -> Result<bool, Fault>;
     /// Withdraws the instance's other open plans: the facts that they were made of are about to change.
     async fn withdraw_others(&self, instance_id: &str, nonce: &str) -> Result<(), Fault>;
-    /// Counts an answer that was not a yes; returns how many there have been.
+    /// Counts a question that got no yes, an answer that is none or no answer; returns how many there have been.
     async fn count_wrong_answer(&self, nonce: &str) -> Result<u32, Fault>;
     /// Appends a record to the audit.
     async fn record(&self, record: AuditRecord) -> Result<(), Fault>;

@@ -13,6 +13,9 @@ use crate::model::text::{clean, clean_to};
 /// The field of the form in which the person types the instance id.
 pub const FIELD: &str = "instance_id";
 
+/// Answers that are no yes, and questions closed without one, after which the token is withdrawn: nobody is asked without end.
+pub const ANSWERS_BEFORE_VOID: u32 = 3;
+
 /// How the person was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Channel {

@@ -15,9 +15,9 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use rmcp::model::{
     CallToolRequestParams, ElicitRequest, ElicitRequestParams, ElicitResult, ElicitationAction, ElicitationSchema,
-    InputRequest, InputRequests, InputRequiredResult, ProtocolVersion, RequestStateCodec, SealOptions,
+    ErrorCode, InputRequest, InputRequests, InputRequiredResult, ProtocolVersion, RequestStateCodec, SealOptions,
 };
-use rmcp::service::{RequestContext, RoleServer};
+use rmcp::service::{RequestContext, RoleServer, ServiceError};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::time::Duration;
@@ -110,9 +110,14 @@ impl<'a> McpPerson<'a> {
                 answer = &mut asking => return match answer {
                     Ok(Ok(result)) => answer_of(open, &result),
                     // The client could not ask after all.
-                    Ok(Err(e)) => {
+                    Ok(Err(e)) if knows_no_such_request(&e) => {
                         tracing::warn!("the client did not carry the question: {e}");
                         Answer::NoChannel
+                    }
+                    // The person may have been asked: that counts, or an agent could have them asked without end.
+                    Ok(Err(e)) => {
+                        tracing::warn!("the client brought no answer: {e}");
+                        Answer::Dismissed
                     }
                     Err(_) => Answer::Dismissed,
                 },
@@ -138,6 +143,12 @@ impl Person for McpPerson<'_> {
         }
         self.answered(open).await.map_or(Asked::Deferred, Asked::Answered)
     }
+}
+
+/// Whether a client answered that it takes no such request at all, or not this one, so that nobody was shown anything.
+fn knows_no_such_request(e: &ServiceError) -> bool {
+    let refused = [ErrorCode::METHOD_NOT_FOUND, ErrorCode::INVALID_REQUEST, ErrorCode::INVALID_PARAMS];
+    matches!(e, ServiceError::McpError(error) if refused.contains(&error.code))
 }
 
 fn form(question: &str) -> Result<ElicitRequestParams, Fault> {

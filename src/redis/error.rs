@@ -204,6 +204,12 @@ pub enum RedisError {
         /// What the supplier said.
         reason: String,
     },
+    /// The target refuses writes now, and the look at it then found that the restore must not go on.
+    #[error("{}", fault.message)]
+    Withheld {
+        /// Why not, and the next step.
+        fault: Fault,
+    },
     /// A restore went well up to its last step: the target's role or settings are not as they were.
     #[error("the data is restored, but {what}")]
     RollbackIncomplete {

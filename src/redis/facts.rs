@@ -59,16 +59,24 @@ pub struct ServerFacts {
     pub connected_slaves: u64,
     /// `master_replid`: id of the replication history this instance is on.
     pub replid: String,
-    /// `master_repl_offset`: how many bytes of that history there are.
-    pub replication_offset: u64,
-    /// Whether the instance keeps a replication backlog. Without one the offset stands still, whatever is written.
-    pub has_backlog: bool,
+    /// `master_repl_offset`: the instance's position in that history. Stands still while there is no backlog.
+    pub offset: u64,
+    /// The first offset that the replication backlog still has; `None` without a backlog, and then `offset` proves nothing.
+    pub backlog_from: Option<u64>,
     /// Memory used by data and buffers.
     pub used_memory: u64,
     /// Resident memory of the process.
     pub used_memory_rss: u64,
     /// The configured memory limit; zero is none.
     pub maxmemory: u64,
+    /// What the instance does at that limit, such as `noeviction`; empty where INFO does not say.
+    pub maxmemory_policy: String,
+    /// Keys deleted because their expiry had passed, since the statistics began.
+    pub expired_keys: u64,
+    /// Keys deleted to make room, since the statistics began.
+    pub evicted_keys: u64,
+    /// Number of function libraries; zero before Redis 7.0.
+    pub libraries: u64,
     /// Memory of the machine; zero where INFO does not say.
     pub total_system_memory: u64,
     /// Whether the instance loads its data and does not answer.
@@ -138,11 +146,15 @@ impl ServerFacts {
             master,
             connected_slaves: number("connected_slaves"),
             replid: text_of("master_replid"),
-            replication_offset: number("master_repl_offset"),
-            has_backlog: flag("repl_backlog_active"),
+            offset: number("master_repl_offset"),
+            backlog_from: flag("repl_backlog_active").then(|| number("repl_backlog_first_byte_offset")),
             used_memory: number("used_memory"),
             used_memory_rss: number("used_memory_rss"),
             maxmemory: number("maxmemory"),
+            maxmemory_policy: text_of("maxmemory_policy"),
+            expired_keys: number("expired_keys"),
+            evicted_keys: number("evicted_keys"),
+            libraries: number("number_of_libraries"),
             total_system_memory: number("total_system_memory"),
             loading: flag("loading"),
             async_loading: flag("async_loading"),
@@ -204,30 +216,6 @@ pub async fn key_counts(conn: &mut Conn) -> Result<BTreeMap<u64, (u64, u64)>, Re
     Ok(keyspace(&text).into_iter().map(|(db, k)| (db, (k.keys, k.expires))).collect())
 }
 
-/// Names of the function libraries that a server holds, cleaned. `None` where the server does not tell; a server before 7.0 has
-/// none.
-///
-/// # Errors
-/// What the connection refused.
-pub async fn function_libraries(conn: &mut Conn, of: &ServerFacts) -> Result<Option<Vec<String>>, RedisError> {
-    if of.version_number < (7, 0, 0) {
-        return Ok(Some(Vec::new()));
-    }
-    match conn.cmd_str(&["FUNCTION", "LIST"]).await {
-        Ok(list) => Ok(list.as_array().map(|all| all.iter().filter_map(library_name).collect())),
-        Err(RedisError::Denied { .. } | RedisError::Server { .. }) => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-/// One library of FUNCTION LIST: names and values in turn.
-fn library_name(library: &Value) -> Option<String> {
-    library.as_array()?.chunks(2).find_map(|pair| match pair {
-        [key, value] if key.as_str() == Some("library_name") => value.as_str().map(|name| clean_to(name, 64)),
-        _ => None,
-    })
-}
-
 /// How many write commands the server has run since its statistics were reset: two readings tell whether clients write.
 /// Commands run by scripts count by themselves; the scripts do not.
 ///
@@ -235,9 +223,14 @@ fn library_name(library: &Value) -> Option<String> {
 /// What the connection or the server refused; the user needs `+info` and `+command`.
 pub async fn write_calls(conn: &mut Conn) -> Result<u64, RedisError> {
     let text = info(conn, Some("commandstats")).await?;
-    let calls: Vec<(String, u64)> = text.lines().filter_map(command_stat).collect();
-    let unknown: Vec<&str> =
-        calls.iter().map(|(n, _)| n.as_str()).filter(|n| !conn.write_flags.contains_key(*n)).collect();
+    resolve_writes(conn, &text).await?;
+    Ok(write_counters(conn, &text))
+}
+
+/// Learns which of the commands in this text of `commandstats` write.
+pub(super) async fn resolve_writes(conn: &mut Conn, text: &str) -> Result<(), RedisError> {
+    let names: Vec<String> = text.lines().filter_map(command_stat).map(|(name, _)| name).collect();
+    let unknown: Vec<&str> = names.iter().map(String::as_str).filter(|n| !conn.write_flags.contains_key(*n)).collect();
     if !unknown.is_empty() {
         let mut args = vec!["COMMAND", "INFO"];
         args.extend(&unknown);
@@ -247,12 +240,17 @@ pub async fn write_calls(conn: &mut Conn) -> Result<u64, RedisError> {
             conn.write_flags.insert((*name).to_owned(), has_write_flag(entry));
         }
     }
+    Ok(())
+}
+
+/// The write commands in this text of `commandstats`, of those that [`resolve_writes`] has learned.
+pub(super) fn write_counters(conn: &Conn, text: &str) -> u64 {
     let writes = |name: &str| {
         // A script may carry the flag on some servers, and then its effects would count twice.
         let script = name.starts_with("eval") || name.starts_with("fcall");
         !script && conn.write_flags.get(name).copied().unwrap_or(false)
     };
-    Ok(calls.iter().filter(|(name, _)| writes(name)).map(|(_, n)| n).sum())
+    text.lines().filter_map(command_stat).filter(|(name, _)| writes(name)).map(|(_, n)| n).sum()
 }
 
 /// `cmdstat_set:calls=12,usec=…` → (`set`, 12)

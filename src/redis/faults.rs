@@ -125,6 +125,7 @@ fn describe(error: &RedisError) -> (Kind, &'static str, String, Option<u64>) {
             (Kind::Provider, "restore.rejected_by_target", "the target's log says why it refused the data", None)
         }
         E::Supply { .. } => (Kind::Provider, "restore.source_failed", "check the backup set", None),
+        E::Withheld { fault } => return (fault.kind, fault.code, fault.hint.clone(), None),
         E::RollbackIncomplete { .. } => {
             (Kind::Provider, "restore.unsettled", "put the target's settings back by hand", None)
         }

@@ -122,6 +122,14 @@ pub trait JobStore: Send + Sync {
     /// and what is returned are as with [`Self::finish`], `false` meaning that nothing was pending.
     async fn reconciled(&self, id: &str, message: &str, hint: &str, audit: Option<AuditRecord>) -> Result<bool, Fault>;
 
+    /// Ends what is pending of a restore without rolling anything back, because a person says that nothing is left to roll back:
+    /// its recovery record goes. `audit` is as with [`Self::finish`]. `false`: nothing of it was pending, or a living process works
+    /// on it.
+    async fn clear_rollback(&self, id: &str, message: &str, hint: &str, audit: AuditRecord) -> Result<bool, Fault>;
+
+    /// The restore of an instance whose rollback is pending, if there is one: until it is rolled back or cleared, no other begins.
+    async fn pending_rollback(&self, instance_id: &str) -> Result<Option<String>, Fault>;
+
     /// Reads one job.
     ///
     /// # Errors
@@ -150,6 +158,12 @@ pub trait JobStore: Send + Sync {
     /// Changes of jobs from now on. To wait for a job, call this first and then read the job, so that no change falls in
     /// between.
     fn changes(&self) -> Changes;
+}
+
+/// What a person types to say that nothing of a restore is left to roll back.
+#[must_use]
+pub fn clear_command(job_id: &str) -> String {
+    format!("tair-backup-mcp clear-rollback --job-id {job_id}")
 }
 
 /// The fault of a job id that no job has.

@@ -10,12 +10,14 @@ pub mod liveness;
 pub mod owner;
 pub mod sqlite;
 
+use crate::guard::facts::backup::Dependent;
 use crate::guard::ledger::{AuditRecord, Confirmation, ConfirmationStatus, Ledger};
 use crate::guard::token::Key;
 use crate::model::fault::Fault;
 use async_trait::async_trait;
 use jobs::JobStore;
 use leases::Leases;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// All that outlives a process, for one home directory.
@@ -45,6 +47,18 @@ pub trait State: JobStore + Leases + Ledger {
         redeemable.retain(|c| c.status == ConfirmationStatus::Open);
         Ok(redeemable)
     }
+
+    /// What counts on sets of an instance, by set, newest first: restores that were begun, whose plans named the set as the one to
+    /// undo them with, and plans whose token may still be used. A restore that was refused before it touched anything has nothing
+    /// to undo. Derived from jobs and confirmations at every call.
+    ///
+    /// # Errors
+    /// `state.failed`, `state.damaged`.
+    async fn dependents(
+        &self,
+        instance_id: &str,
+        backup_ids: &[String],
+    ) -> Result<BTreeMap<String, Vec<Dependent>>, Fault>;
 
     /// The audit, oldest first: the last `limit` records, of one instance if named.
     ///

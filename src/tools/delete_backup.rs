@@ -1,4 +1,4 @@
-//! `delete_backup`: deletes a manual backup set for ever, with a person's yes.
+//! `delete_backup`: deletes a manual or safety backup set for ever, with a person's yes.
 
 use crate::guard::act::Act;
 use crate::model::fault::Fault;
@@ -14,7 +14,7 @@ pub struct Args {
     /// The instance
     #[arg(long)]
     pub instance_id: String,
-    /// A manual set
+    /// A manual or safety set
     #[arg(long)]
     pub backup_id: String,
     /// Second call: the token, unchanged

@@ -1,5 +1,6 @@
 //! `describe_backups`: the sets of an instance in a time range, damaged ones named.
 
+use crate::guard::assess::describe_dependent;
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::check_backup_id;
 use crate::model::time::{parse, written};
@@ -14,6 +15,8 @@ use serde::{Deserialize, Serialize};
 const DEFAULT_DAYS: i64 = 7;
 /// Most rows a page.
 const MAX_PAGE: usize = 100;
+/// Most of what counts on a set that its row names.
+const MAX_DEPENDENTS: usize = 5;
 
 /// Arguments of `describe_backups`.
 #[derive(Debug, Serialize, Deserialize, JsonSchema, clap::Args)]
@@ -88,8 +91,9 @@ pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Backups, Fault> {
             }
             Err(f) => return Err(f),
         };
+        let backups = needed(call, &args.instance_id, vec![row]).await?;
         return Ok(Backups {
-            backups: vec![row],
+            backups,
             total: 1,
             page_number: 1,
             page_size,
@@ -121,7 +125,8 @@ pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Backups, Fault> {
         _ => None,
     };
     let total = rows.len();
-    let backups = rows.into_iter().skip((page_number - 1).saturating_mul(page_size)).take(page_size).collect();
+    let page = rows.into_iter().skip((page_number - 1).saturating_mul(page_size)).take(page_size).collect();
+    let backups = needed(call, &args.instance_id, page).await?;
     Ok(Backups {
         backups,
         total,
@@ -131,4 +136,15 @@ pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Backups, Fault> {
         end_time: Some(written(end)),
         outside_range,
     })
+}
+
+/// Adds to each row what counts on its set, the latest first.
+async fn needed(call: &ToolCall<'_>, instance_id: &str, mut rows: Vec<BackupRow>) -> Result<Vec<BackupRow>, Fault> {
+    let ids: Vec<String> = rows.iter().map(|row| row.backup_id.clone()).collect();
+    let dependents = call.app.state.dependents(instance_id, &ids).await?;
+    for row in &mut rows {
+        let of_it = dependents.get(&row.backup_id).into_iter().flatten();
+        row.needed_by = of_it.take(MAX_DEPENDENTS).map(describe_dependent).collect();
+    }
+    Ok(rows)
 }

@@ -119,7 +119,7 @@ pub static TOOLS: [Tool; 10] = [
         "Show when an instance is backed up by itself, and how far back it can go"
     ),
     tool!(modify_backup_policy, Lowers, Guarded, Essence, "Change that; what lowers protection takes your yes"),
-    tool!(delete_backup, Destroys, Guarded, Essence, "Delete a manual backup set for ever, after your yes"),
+    tool!(delete_backup, Destroys, Guarded, Essence, "Delete a manual or safety backup set for ever, after your yes"),
     tool!(
         create_instance_from_backup,
         Costs,

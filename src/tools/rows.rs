@@ -67,6 +67,9 @@ pub struct BackupRow {
     /// What is wrong with a damaged set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub damage: Option<String>,
+    /// What counts on the set and is lost with it: restores that it undoes, plans that wait for a yes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub needed_by: Vec<String>,
 }
 
 /// Keys per database as rows.
@@ -98,6 +101,7 @@ impl BackupRow {
             functions: walked.then_some(set.functions),
             note: (!set.note.is_empty()).then(|| set.note.clone()),
             damage: None,
+            needed_by: Vec::new(),
         }
     }
 
@@ -121,6 +125,7 @@ impl BackupRow {
             functions: None,
             note: None,
             damage: Some(crate::model::text::clean(&set.reason)),
+            needed_by: Vec::new(),
         }
     }
 }

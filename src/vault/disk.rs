@@ -138,6 +138,13 @@ impl Store for Disk {
         let _ = std::fs::remove_dir(self.path(folder));
     }
 
+    fn free(&self) -> io::Result<Option<u64>> {
+        // The directory is made when something is first written.
+        let there = self.root.ancestors().find(|dir| dir.exists()).unwrap_or(&self.root);
+        let disk = rustix::fs::statvfs(there)?;
+        Ok(Some(disk.f_bavail.saturating_mul(disk.f_frsize)))
+    }
+
     fn place(&self, name: &str) -> String {
         self.path(name).display().to_string()
     }

@@ -72,6 +72,10 @@ impl Store for Faulty {
         self.disk.prune(folder);
     }
 
+    fn free(&self) -> io::Result<Option<u64>> {
+        self.disk.free()
+    }
+
     fn place(&self, name: &str) -> String {
         self.disk.place(name)
     }

@@ -203,6 +203,15 @@ impl Vault {
         Ok(Fault::new(Kind::NotFound, "backup.not_found", message).hint(hint).next(&["describe_backups"]))
     }
 
+    /// Bytes that may still be written to the vault; `None` where nothing limits them.
+    ///
+    /// # Errors
+    /// `vault.failed`.
+    pub async fn free(&self) -> Result<Option<u64>, Fault> {
+        let vault = self.clone();
+        blocking(move || vault.store.free().map_err(|e| vault_fault("look at", &vault.store.place(""), e))).await
+    }
+
     /// Opens the data of a set for reading, frame by frame, each verified by its checksum. The object opened is the one
     /// read, whatever takes its name meanwhile; the reader itself blocks.
     ///

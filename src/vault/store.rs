@@ -92,6 +92,12 @@ pub trait Store: Debug + Send + Sync {
     /// Removes a folder that is empty, where a store has folders.
     fn prune(&self, folder: &str);
 
+    /// Bytes that may still be written; `None` where a store has no such limit.
+    ///
+    /// # Errors
+    /// Those of the store.
+    fn free(&self) -> io::Result<Option<u64>>;
+
     /// The place of a name, for messages: a path.
     fn place(&self, name: &str) -> String;
 }

@@ -3,6 +3,7 @@
 
 use super::{Findings, Status};
 use crate::config::instance::{InstanceConfig, RestoreWay};
+use crate::guard::facts::rights::{Right, rules as rules_of};
 use crate::model::backup::BackupSet;
 use crate::model::fault::{Fault, Kind};
 use crate::model::time::age;
@@ -13,7 +14,7 @@ use crate::redis::endpoint::Endpoint;
 use crate::redis::error::RedisError;
 use crate::redis::facts::{Role, ServerFacts};
 use crate::redis::rdb::compat::Flavor;
-use crate::redis::rights::{self, Need, Right};
+use crate::redis::rights::{self, Need};
 use crate::redis::settings::{can_replicate_from_us, sync_delay};
 use crate::tools::App;
 use jiff::Timestamp;
@@ -104,13 +105,15 @@ struct MissingRights {
 
 async fn check_rights(conn: &mut Conn, user: &str, needs: &[Need]) -> Result<MissingRights, RedisError> {
     let found = rights::ask(conn, user, needs).await?;
-    let of = |right| found.iter().filter(|(_, r)| *r == right).map(|(rule, _)| *rule).collect();
-    Ok(MissingRights { denied: of(Right::Denied), unknown: of(Right::Unknown) })
+    Ok(MissingRights {
+        denied: rules_of(&found, |right| matches!(right, Right::Denied | Right::Absent)),
+        unknown: rules_of(&found, |right| matches!(right, Right::Unknown | Right::Refused(_))),
+    })
 }
 
 /// Rights as ACL rules: `+psync +ping`.
 fn rules(names: &[&str]) -> String {
-    names.iter().map(|n| format!("+{n}")).collect::<Vec<_>>().join(" ")
+    names.join(" ")
 }
 
 async fn capture(conn: &mut Conn, user: &str, findings: &mut Findings) -> Result<(), Fault> {
@@ -152,7 +155,7 @@ async fn restore(
     let forced = config.is_some_and(|c| c.restore_way == RestoreWay::Commands);
     let way: &[Need] = if forced {
         findings.pass(NAME, format!("{by_commands} (restore_way = \"commands\")"));
-        &rights::COMMANDS
+        &rights::IN_PLACE
     } else {
         match can_replicate_from_us(facts, conn).await {
             Ok(()) => {
@@ -172,7 +175,7 @@ async fn restore(
             }
             Err(RedisError::Refused(refusal)) => {
                 findings.warn(NAME, format!("{by_commands}; {refusal}"), "The plan of a restore says so too.");
-                &rights::COMMANDS
+                &rights::IN_PLACE
             }
             Err(e) => return Err(e.into()),
         }

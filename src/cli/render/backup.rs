@@ -25,7 +25,7 @@ pub fn list(json: &Value) -> String {
             count(b, "keys"),
             size(b, "rdb_bytes"),
             size(b, "stored_bytes"),
-            text(b, "damage").or_else(|| text(b, "note")).unwrap_or_default().to_owned(),
+            remark(b),
         ]
     });
     let list = table(["BACKUP", "STATUS", "MODE", "TAKEN", "KEYS", "RDB", "STORED", "NOTE"], rows);
@@ -37,6 +37,16 @@ pub fn list(json: &Value) -> String {
         _ => String::new(),
     };
     format!("{list}\n{range}").trim_end().into()
+}
+
+/// What stands behind a set: what is wrong with it, else what counts on it, else why it was taken.
+fn remark(set: &Value) -> String {
+    let needed = items(set, "needed_by").iter().filter_map(Value::as_str).collect::<Vec<_>>().join("; ");
+    match text(set, "damage") {
+        Some(damage) => damage.to_owned(),
+        None if !needed.is_empty() => format!("needed by {needed}"),
+        None => text(set, "note").unwrap_or_default().to_owned(),
+    }
 }
 
 /// Renders the reply of `download_backup`.
@@ -87,6 +97,8 @@ mod tests {
         assert!(list(&none).ends_with("0 of 0 from S to E; 4 outside that range"), "{}", list(&none));
         let damaged = json!({ "backups": [{ "backup_id": "b-1", "status": "damaged", "damage": "cut", "note": "n" }] });
         assert!(list(&damaged).ends_with("cut"), "{}", list(&damaged));
+        let needed = json!({ "backups": [{ "backup_id": "b-1", "note": "n", "needed_by": ["restore rj-1 of T"] }] });
+        assert!(list(&needed).ends_with("needed by restore rj-1 of T"), "{}", list(&needed));
         let file = json!({ "path": "/x.rdb", "bytes": 9, "rdb_version": 10, "sha256": "ab", "already_there": true });
         assert_eq!(download(&file), "/x.rdb (was there already, equal)\n9 B, RDB version 10, SHA-256 ab");
         let url = json!({ "url": "https://x", "bytes": 9, "already_there": false, "expires_at": "T" });

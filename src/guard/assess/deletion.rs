@@ -1,12 +1,13 @@
 //! Assessment of the deletion of a backup set.
 
 use crate::guard::assess::Assessment;
-use crate::guard::assess::wording::backup_exists;
+use crate::guard::assess::wording::{backup_exists, describe_dependent, lost_with_the_set};
 use crate::guard::check::{CheckName, Precheck, Status};
-use crate::guard::facts::backup::{CloudDeletion, VaultDeletion};
+use crate::guard::facts::backup::{CloudDeletion, Dependent, VaultDeletion};
 use crate::guard::impact::Impact;
 use crate::guard::preconditions::{Others, Preconditions, SetIdentity};
 use crate::model::backup::Mode;
+use crate::model::job::JobStatus;
 use crate::model::text::bytes;
 use crate::model::time::written;
 use jiff::Timestamp;
@@ -14,19 +15,20 @@ use std::collections::BTreeMap;
 
 const NO_WAY_BACK: &str = "none; download_backup keeps a copy if called before";
 
+/// Most of what counts on a set that the person is told by name.
+const SHOWN_DEPENDENTS: usize = 2;
+
 /// Assesses the deletion of a set of this program's vault.
 pub(super) fn of_vault(facts: &VaultDeletion) -> Assessment {
-    let VaultDeletion { mode, sha256, taken_at, keys, rdb_bytes, others } = facts;
-    let refusal = match mode {
-        Mode::Manual => None,
-        Mode::Safety => {
-            Some("taken by the guard before a restore, so that it can be undone: only manual backups can be deleted")
-        }
-        Mode::Automated => Some(AUTOMATED),
+    let VaultDeletion { mode, sha256, taken_at, keys, rdb_bytes, others, dependents } = facts;
+    let (refusal, how) = match mode {
+        Mode::Manual => (None, BY_HAND),
+        Mode::Safety => (None, "taken by the guard before a restore, so that it can be undone"),
+        Mode::Automated => (Some(AUTOMATED), ""),
     };
     Assessment {
         address: "the vault of this machine".into(),
-        checks: vec![manual_backup(refusal), other_backups(*others)],
+        checks: vec![manual_backup(refusal, how), count_on_it(dependents), other_backups(*others)],
         preconditions: Preconditions::VaultDeletion {
             sha256: sha256.clone(),
             mode: mode.as_str().into(),
@@ -37,7 +39,12 @@ pub(super) fn of_vault(facts: &VaultDeletion) -> Assessment {
         impact: Impact {
             now: format!("{others} other backups beside it"),
             after: "the set is gone from the vault".into(),
-            lost: format!("the backup of {}, {keys} keys, {}, for ever", written(*taken_at), bytes(*rdb_bytes)),
+            lost: format!(
+                "the backup of {}, {keys} keys, {}, for ever{}",
+                written(*taken_at),
+                bytes(*rdb_bytes),
+                lost_with_it(dependents)
+            ),
             how: "delete".into(),
             how_meaning: "its folder is removed from the vault".into(),
             way_back: NO_WAY_BACK.into(),
@@ -49,10 +56,10 @@ pub(super) fn of_vault(facts: &VaultDeletion) -> Assessment {
 
 /// Assesses the deletion of a set that the cloud keeps.
 pub(super) fn of_cloud(facts: &CloudDeletion, now: Timestamp) -> Assessment {
-    let CloudDeletion { state, set, refused, others } = facts;
+    let CloudDeletion { state, set, refused, others, dependents } = facts;
     let automated = !set.as_ref().is_ok_and(|set| set.manual);
     let refusal = refused.as_ref().map(|no| no.why.as_str()).or_else(|| automated.then_some(AUTOMATED));
-    let mut checks = vec![manual_backup(refusal)];
+    let mut checks = vec![manual_backup(refusal, BY_HAND), count_on_it(dependents)];
     let mut impact = Impact {
         after: "the set is gone from the cloud".into(),
         how: "DeleteBackup".into(),
@@ -64,7 +71,12 @@ pub(super) fn of_cloud(facts: &CloudDeletion, now: Timestamp) -> Assessment {
         Ok(whole) => {
             checks.push(other_backups(*others));
             impact.now = format!("{others} other backups beside it");
-            impact.lost = format!("the backup of {}, {}, for ever", written(whole.taken_at), bytes(whole.bytes));
+            impact.lost = format!(
+                "the backup of {}, {}, for ever{}",
+                written(whole.taken_at),
+                bytes(whole.bytes),
+                lost_with_it(dependents)
+            );
         }
         Err(_) => checks.push(backup_exists(set, now)),
     }
@@ -84,10 +96,36 @@ pub(super) fn of_cloud(facts: &CloudDeletion, now: Timestamp) -> Assessment {
     }
 }
 
-const AUTOMATED: &str = "taken by the backup policy: only manual backups can be deleted";
+const AUTOMATED: &str = "taken by the backup policy: only manual and safety backups can be deleted";
+const BY_HAND: &str = "taken by hand";
 
-fn manual_backup(refusal: Option<&str>) -> Precheck {
-    super::pass_or_block(CheckName::ManualBackup, refusal, "taken by hand")
+fn manual_backup(refusal: Option<&str>, how: &str) -> Precheck {
+    super::pass_or_block(CheckName::ManualBackup, refusal, how)
+}
+
+/// Warns of what is lost beside the set, and blocks while a restore runs that nothing else could undo.
+fn count_on_it(dependents: &[Dependent]) -> Precheck {
+    let check = |status, detail: String| Precheck::new(CheckName::Dependents, status, detail);
+    let running = |d: &&Dependent| matches!(d, Dependent::Restore { status: JobStatus::Running, .. });
+    if let Some(restore) = dependents.iter().find(running) {
+        return check(Status::Block, format!("{}, counts on it: wait for its end", describe_dependent(restore)));
+    }
+    if dependents.is_empty() {
+        return check(Status::Pass, "no restore and no plan counts on it".into());
+    }
+    let mut lost: Vec<String> = dependents.iter().take(SHOWN_DEPENDENTS).map(lost_with_the_set).collect();
+    let more = dependents.len().saturating_sub(SHOWN_DEPENDENTS);
+    lost.extend((more > 0).then(|| format!("the same goes for {more} more")));
+    check(Status::Warn, lost.join("; "))
+}
+
+/// What is lost beside the set, behind the sentence about the set itself.
+fn lost_with_it(dependents: &[Dependent]) -> String {
+    let more = match dependents.len() {
+        0 | 1 => String::new(),
+        n => format!(" ({} more count on it)", n - 1),
+    };
+    dependents.first().map_or(String::new(), |first| format!("; {}{more}", lost_with_the_set(first)))
 }
 
 /// Warns when no other set would stay.

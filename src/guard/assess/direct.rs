@@ -1,5 +1,6 @@
 //! Assessment of a restore of a server that this program reaches itself.
 
+use crate::guard::assess::target::{describe_libraries, expired_by_now, restore_rights, room_for_data};
 use crate::guard::assess::wording::describe_counts;
 use crate::guard::assess::{Assessment, Earlier, details, pass_or_block};
 use crate::guard::check::{CheckName, Precheck, Status};
@@ -8,15 +9,12 @@ use crate::guard::impact::Impact;
 use crate::guard::preconditions::{DirectPreconditions, Preconditions};
 use crate::guard::rules::Rules;
 use crate::model::restore::Method;
-use crate::model::text::{bytes, clean_to};
+use crate::model::text::bytes;
 use crate::model::time::written;
-
-/// Most characters of the names of function libraries that one sentence shows.
-const LIBRARY_NAMES: usize = 80;
 
 /// The mandatory checks, in the order in which they are shown.
 pub(super) fn assess(facts: &DirectRestore, earlier: Option<Earlier<'_>>, rules: Rules) -> Assessment {
-    let DirectRestore { target, source, running } = facts;
+    let DirectRestore { target, source, running, pending_rollback } = facts;
     let (rate, seconds) = match (target.measured, earlier.and_then(|e| e.writes)) {
         (Some(measured), _) => measured,
         (None, Some(then)) => target.writes.traffic_since(then),
@@ -28,12 +26,19 @@ pub(super) fn assess(facts: &DirectRestore, earlier: Option<Earlier<'_>>, rules:
         backup_verified(source, earlier.is_some()),
         engine_compatible(target, source),
         restore_way(target, source),
+        restore_rights(target),
         write_traffic(rate, seconds, rules),
         room_for_data(target, source),
     ];
     checks.extend(running.as_ref().map(|job| {
         let detail = format!("{} job {} is running on this instance", job.kind, job.id);
         Precheck::new(CheckName::InstanceIdle, Status::Pending, detail)
+    }));
+    checks.extend(pending_rollback.as_ref().map(|id| {
+        let detail = format!(
+            "the rollback of restore {id} is pending: describe_jobs tries it again and says what to look at; a person who has looked can clear it at a terminal (clear-rollback)"
+        );
+        Precheck::new(CheckName::InstanceIdle, Status::Block, detail)
     }));
     let taken = written(source.taken_at);
     Assessment {
@@ -54,14 +59,14 @@ pub(super) fn assess(facts: &DirectRestore, earlier: Option<Earlier<'_>>, rules:
             now: format!(
                 "{}{}, {}",
                 describe_counts(&target.counts),
-                libraries(target, ", "),
+                describe_libraries(&target.libraries),
                 bytes(target.used_memory)
             ),
-            after: match source.functions {
-                0 => format!("{} as of {taken}", describe_counts(&source.counts)),
-                n => format!("{}, {} as of {taken}", describe_counts(&source.counts), count_libraries(n)),
-            },
-            lost: format!("all of what is there now{}, and every change since {taken}", libraries(target, ", also ")),
+            after: format!("{}{} as of {taken}", describe_counts(&source.counts), after(source)),
+            lost: format!(
+                "all of what is there now{}, and every change since {taken}",
+                describe_libraries(&target.libraries)
+            ),
             how: target.method.as_str().into(),
             how_meaning: target.method.meaning().into(),
             way_back: String::new(),
@@ -71,20 +76,14 @@ pub(super) fn assess(facts: &DirectRestore, earlier: Option<Earlier<'_>>, rules:
     }
 }
 
-/// Function libraries of a target, behind `lead`; nothing where there are none. A restore replaces them as it does the keys.
-fn libraries(t: &TargetFacts, lead: &str) -> String {
-    let Some(names) = &t.libraries else {
-        return format!("{lead}function libraries, if any: this user may not list them");
+/// What the person has to know of the set beside its key counts.
+fn after(s: &SourceFacts) -> String {
+    let libraries = match s.functions {
+        0 => String::new(),
+        1 => ", 1 function library".into(),
+        n => format!(", {n} function libraries"),
     };
-    if names.is_empty() {
-        return String::new();
-    }
-    let shown = clean_to(&names.join(", "), LIBRARY_NAMES);
-    format!("{lead}{} ({shown})", count_libraries(names.len() as u64))
-}
-
-fn count_libraries(n: u64) -> String {
-    if n == 1 { "1 function library".into() } else { format!("{n} function libraries") }
+    format!("{}{libraries}", expired_by_now(s))
 }
 
 /// Which bytes were verified: those of the plan, where the file was not read again.
@@ -200,31 +199,4 @@ fn write_traffic(rate: f64, window_seconds: f64, rules: Rules) -> Precheck {
         (Status::Pass, measured)
     };
     Precheck::new(CheckName::WriteTraffic, status, detail)
-}
-
-/// Memory: while `swapdb` loads, the old data and the new are both in memory.
-fn room_for_data(t: &TargetFacts, s: &SourceFacts) -> Precheck {
-    let check = |status, detail: String| Precheck::new(CheckName::RoomForData, status, detail);
-    let need = s.used_memory.max(s.rdb_bytes);
-    if t.maxmemory > 0 && need > t.maxmemory {
-        let detail = format!(
-            "the set needs about {}, maxmemory is {}: keys would be evicted or writes refused",
-            bytes(need),
-            bytes(t.maxmemory)
-        );
-        return check(Status::Block, detail);
-    }
-    match t.free_memory {
-        Some(free) if t.method == Method::Replication && need > free => {
-            let detail = format!(
-                "the set needs about {} beside the {} held now until it is swapped in; about {} is free",
-                bytes(need),
-                bytes(t.used_memory),
-                bytes(free)
-            );
-            check(Status::Block, detail)
-        }
-        Some(free) => check(Status::Pass, format!("needs about {}, about {} free", bytes(need), bytes(free))),
-        None => check(Status::Warn, format!("needs about {}; the server does not tell what is free", bytes(need))),
-    }
 }

@@ -7,6 +7,7 @@ mod deletion;
 mod direct;
 mod policy;
 mod safety;
+mod target;
 mod wording;
 
 use crate::guard::act::{Act, Source};
@@ -22,7 +23,7 @@ use jiff::Timestamp;
 use std::collections::BTreeMap;
 
 pub use safety::safety_backup;
-pub use wording::describe_counts;
+pub use wording::{describe_counts, describe_dependent};
 
 /// What the plan's own look at the same act found, where a plan exists.
 #[derive(Debug, Clone, Copy)]

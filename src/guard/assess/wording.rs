@@ -2,8 +2,9 @@
 
 use crate::guard::check::{CheckName, Precheck, Status};
 use crate::guard::facts::CloudState;
-use crate::guard::facts::backup::ListedSet;
+use crate::guard::facts::backup::{Dependent, ListedSet};
 use crate::model::instance::{Counts, total_keys};
+use crate::model::job::JobStatus;
 use crate::model::text::{bytes, clean_to};
 use crate::model::time::written;
 use jiff::Timestamp;
@@ -16,6 +17,33 @@ pub fn describe_counts(counts: &Counts) -> String {
     }
     let dbs: Vec<String> = counts.iter().map(|(db, (keys, _))| format!("db{db} {keys}")).collect();
     format!("{} keys ({})", total_keys(counts), dbs.join(", "))
+}
+
+/// What counts on a set, for the reader.
+#[must_use]
+pub fn describe_dependent(dependent: &Dependent) -> String {
+    match dependent {
+        Dependent::Restore { job_id, began_at, status } => {
+            let how = match status {
+                JobStatus::Running => ", which runs",
+                JobStatus::Succeeded => "",
+                JobStatus::Failed => ", which failed",
+            };
+            format!("restore {job_id} of {}{how}", written(*began_at))
+        }
+        Dependent::Plan { act, planned_at, expires_at } => {
+            format!("plan of {}, good until {}: {act}", written(*planned_at), written(*expires_at))
+        }
+    }
+}
+
+/// What is lost for what counts on a set when the set is deleted, as part of a sentence.
+pub fn lost_with_the_set(dependent: &Dependent) -> String {
+    let what = describe_dependent(dependent);
+    match dependent {
+        Dependent::Restore { .. } => format!("{what} can no longer be undone"),
+        Dependent::Plan { .. } => format!("{what}, can no longer be carried out"),
+    }
 }
 
 /// A set's id for people, who need not read a long list of shards to its end.

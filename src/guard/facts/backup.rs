@@ -2,6 +2,7 @@
 
 use crate::guard::facts::{CloudState, NotPossible};
 use crate::model::backup::Mode;
+use crate::model::job::JobStatus;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +28,29 @@ pub struct CloudSet {
 /// A set that the cloud lists: whole, or a sentence about its damage.
 pub type ListedSet = Result<CloudSet, String>;
 
+/// What counts on a set: whoever deletes the set takes something from it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Dependent {
+    /// A restore that was begun: the set holds what was there before.
+    Restore {
+        /// Id of the restore's job.
+        job_id: String,
+        /// When the restore began.
+        began_at: Timestamp,
+        /// Whether the restore runs or how it ended.
+        status: JobStatus,
+    },
+    /// A plan whose token may still be used.
+    Plan {
+        /// What the plan would do, in one line.
+        act: String,
+        /// When the plan was made.
+        planned_at: Timestamp,
+        /// Until when the plan may be carried out.
+        expires_at: Timestamp,
+    },
+}
+
 /// The facts of a deletion from the vault.
 #[derive(Debug, Clone)]
 pub struct VaultDeletion {
@@ -42,6 +66,8 @@ pub struct VaultDeletion {
     pub rdb_bytes: u64,
     /// Number of other whole sets of the instance.
     pub others: usize,
+    /// What counts on the set, newest first.
+    pub dependents: Vec<Dependent>,
 }
 
 /// The facts of a deletion in the cloud.
@@ -55,4 +81,6 @@ pub struct CloudDeletion {
     pub refused: Option<NotPossible>,
     /// Number of other whole sets of the instance.
     pub others: usize,
+    /// What counts on the set, newest first.
+    pub dependents: Vec<Dependent>,
 }

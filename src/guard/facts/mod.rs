@@ -5,6 +5,7 @@ pub mod backup;
 pub mod clone;
 pub mod policy;
 pub mod restore;
+pub mod rights;
 
 /// What a provider read for an act.
 #[derive(Debug, Clone)]

@@ -1,6 +1,7 @@
 //! Facts about a restore in place: the target, what it is restored from, and the backup of what it holds now.
 
 use crate::guard::facts::backup::ListedSet;
+use crate::guard::facts::rights::StepRight;
 use crate::guard::facts::{CloudState, NotPossible};
 use crate::guard::writes::Writes;
 use crate::model::instance::Counts;
@@ -36,6 +37,15 @@ pub enum MethodReason {
     NotJudged,
 }
 
+/// The function libraries of a server.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Libraries {
+    /// How many libraries there are.
+    pub count: u64,
+    /// Names of the first of them, cleaned; empty where the user may not list them.
+    pub names: Vec<String>,
+}
+
 /// A server that this program reaches itself, as read from the server.
 #[derive(Debug, Clone)]
 pub struct TargetFacts {
@@ -59,8 +69,6 @@ pub struct TargetFacts {
     pub append_only: bool,
     /// Keys per database.
     pub counts: Counts,
-    /// Names of the function libraries that the server holds; `None` where it does not tell.
-    pub libraries: Option<Vec<String>>,
     /// A reading of the server's counter of write commands.
     pub writes: Writes,
     /// Writes per second over a window, and the window's seconds; `None` where a plan exists, for then the time since the
@@ -70,12 +78,22 @@ pub struct TargetFacts {
     pub used_memory: u64,
     /// Bytes of the configured memory limit; 0 for none.
     pub maxmemory: u64,
+    /// The server's `maxmemory-policy`; empty where the server does not tell.
+    pub eviction_policy: String,
     /// Bytes of free memory on the server's machine; `None` where the server does not tell.
     pub free_memory: Option<u64>,
     /// How the data would get in.
     pub method: Method,
     /// Why by that method.
     pub method_reason: MethodReason,
+    /// The steps of that method and the right to each.
+    pub rights: Vec<StepRight>,
+    /// The function libraries that the server has now.
+    pub libraries: Libraries,
+    /// Elements of the set's values that this server, by its own settings, keeps unpacked, which takes far more memory.
+    pub unpacked: u64,
+    /// What about the server's own limits could not be read, each as part of a sentence.
+    pub unread: Vec<String>,
     /// Why the server cannot load the set; `None` where it can.
     pub cannot_load: Option<String>,
     /// The slots that the server owns as a node of a cluster, as ranges; empty outside a cluster.
@@ -113,7 +131,9 @@ pub struct SourceFacts {
     pub rdb_bytes: u64,
     /// Keys per database of the set.
     pub counts: Counts,
-    /// Number of function libraries of the set.
+    /// Keys of the set whose expiry had passed when the set was read; `None` where it was not read.
+    pub expired: Option<u64>,
+    /// Number of function libraries in the set.
     pub functions: u64,
     /// Bytes of memory that the set's source used; 0 where unknown.
     pub used_memory: u64,
@@ -141,6 +161,8 @@ pub struct DirectRestore {
     pub source: SourceFacts,
     /// Another job on the instance that has to end first. Only read where a plan exists.
     pub running: Option<RunningJob>,
+    /// Id of an earlier restore of the instance that is neither rolled back nor cleared.
+    pub pending_rollback: Option<String>,
 }
 
 /// What the target shows at the last moment, on the connection that acts.

@@ -41,6 +41,7 @@ use crate::vault::Vault;
 use async_trait::async_trait;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 /// For connecting to an instance and for each command.
@@ -58,6 +59,12 @@ struct Inner {
     sandbox: Option<sandbox::Sandbox>,
     state: Arc<dyn State>,
     vault: Vault,
+    /// Days that a safety backup is kept.
+    safety_retention_days: u32,
+    /// When expired sets were last looked for, in seconds since the epoch; 0: not yet.
+    expired_deleted_at: AtomicI64,
+    /// Whether nothing may be changed here: then nothing that has expired is deleted either.
+    read_only: bool,
     /// When they are asked to stop, captures do and restores go on.
     jobs: Jobs,
 }
@@ -77,6 +84,9 @@ impl Local {
                 jobs: Jobs::new(PROVIDER, Arc::clone(&state)),
                 state,
                 vault: Vault::new(config.home.vault()),
+                safety_retention_days: config.guard.safety_retention_days,
+                expired_deleted_at: AtomicI64::new(0),
+                read_only: config.read_only,
             }),
         }
     }

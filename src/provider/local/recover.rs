@@ -15,6 +15,7 @@ impl Inner {
                 tracing::warn!("what is left of deleted sets could not be removed: {fault}");
             }
         }
+        self.delete_expired().await;
         let inner = Arc::clone(self);
         self.jobs
             .adopt(move |orphan| {

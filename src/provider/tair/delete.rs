@@ -26,7 +26,9 @@ impl Inner {
         let others = listed.iter().flatten().count().saturating_sub(1);
         let set = listed_facts(&find_set(listed, id, backup_id)?);
         let refused = Architecture::of(&a).can_delete_sets().err();
-        Ok(Facts::CloudDeletion(CloudDeletion { state: cloud_state(&a), set, refused, others }))
+        let ids = [backup_id.to_owned()];
+        let dependents = self.jobs.state.dependents(id, &ids).await?.remove(backup_id).unwrap_or_default();
+        Ok(Facts::CloudDeletion(CloudDeletion { state: cloud_state(&a), set, refused, others, dependents }))
     }
 
     /// Deletes the set that is permitted.

@@ -112,19 +112,50 @@ const PROVIDERS: &[(&str, &[&str])] = &[
     ("exstrtype", &["exstrtype", "tairstring"]),
     ("tairhash-", &["tairhash"]),
     ("exzsettyp", &["tairzset"]),
+    ("exgistype", &["tairgis"]),
+    ("tair-json", &["tairdoc"]),
+    ("AI_TENSOR", &["ai"]),
+    ("AI__MODEL", &["ai"]),
+    ("AI_SCRIPT", &["ai"]),
 ];
 
-/// Whether one of the loaded modules brings the type: by the table, or by a name that is the same up to punctuation and
-/// case.
-fn provided(type_name: &str, modules: &[impl AsRef<str>]) -> bool {
+/// What is known of a target's modules.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Modules<'a> {
+    /// Names of the loaded modules, from MODULE LIST.
+    pub loaded: &'a [String],
+    /// Names of types that the server is known to have: it said so itself, or it is the very process that wrote them.
+    pub brought: &'a [String],
+}
+
+impl Modules<'_> {
+    /// Whether the type is there: by what the server is known to have, by the table, or by a module of the type's own name.
+    fn bring(self, type_name: &str) -> bool {
+        let known = PROVIDERS.iter().find(|(t, _)| *t == type_name).map_or(&[][..], |(_, m)| m);
+        self.brought.iter().any(|brought| brought == type_name)
+            || self
+                .loaded
+                .iter()
+                .any(|module| known.iter().any(|k| k.eq_ignore_ascii_case(module)) || is_named_after(type_name, module))
+    }
+}
+
+/// Whether a module is loaded of which the table knows no types, so that it may bring any.
+#[must_use]
+pub fn any_of_own(loaded: &[String]) -> bool {
+    let known =
+        |module: &String| PROVIDERS.iter().any(|(_, names)| names.iter().any(|n| n.eq_ignore_ascii_case(module)));
+    loaded.iter().any(|module| !known(module))
+}
+
+/// Whether a type bears the name of its module. Names of types have nine characters, so shorter ones are padded with what is no
+/// letter. The start of a name says nothing: a type of another module may begin alike, and a server exits on a type it lacks.
+fn is_named_after(type_name: &str, module: &str) -> bool {
+    let unpadded =
+        type_name.strip_prefix("META-").unwrap_or(type_name).trim_end_matches(|c: char| !c.is_ascii_alphabetic());
     let plain = |s: &str| s.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
-    let known = PROVIDERS.iter().find(|(t, _)| *t == type_name).map_or(&[][..], |(_, m)| m);
-    let wanted = plain(type_name.strip_prefix("META-").unwrap_or(type_name));
-    modules.iter().map(AsRef::as_ref).any(|module| {
-        let loaded = plain(module);
-        known.iter().any(|k| k.eq_ignore_ascii_case(module))
-            || (loaded.len() >= 3 && wanted.len() >= 3 && (loaded.starts_with(&wanted) || wanted.starts_with(&loaded)))
-    })
+    let module = plain(module);
+    !module.is_empty() && (module == plain(type_name) || module == plain(unpadded))
 }
 
 /// A type byte's name for people.
@@ -143,13 +174,13 @@ fn type_name(type_byte: u8, dialect: Dialect) -> &'static str {
     }
 }
 
-/// Decides whether `server`, with `modules` loaded (names from MODULE LIST), can load the set with these statistics.
+/// Decides whether `server`, with these modules, can load the set with these statistics.
 ///
 /// Not judged here, because the statistics alone cannot: memory, and `databases` (see [`KeyStatistics::databases_needed`]).
 ///
 /// # Errors
 /// Why not, for a person: what the set is, what the target is, what stands between them.
-pub fn loadable(statistics: &KeyStatistics, server: Server, modules: &[impl AsRef<str>]) -> Result<(), String> {
+pub fn loadable(statistics: &KeyStatistics, server: Server, modules: &Modules<'_>) -> Result<(), String> {
     let set = describe(statistics);
     version_fits(statistics, server).map_err(|why| format!("{set}. The target is {server}: {why}."))?;
 
@@ -184,7 +215,7 @@ pub fn loadable(statistics: &KeyStatistics, server: Server, modules: &[impl AsRe
         };
         return Err(format!("{set}. It holds {why}; the target, {server}, cannot load it."));
     }
-    let missing: Vec<&str> = statistics.modules.iter().map(String::as_str).filter(|m| !provided(m, modules)).collect();
+    let missing: Vec<&str> = statistics.modules.iter().map(String::as_str).filter(|m| !modules.bring(m)).collect();
     if !missing.is_empty() {
         return Err(format!(
             "{set}. It holds data of module types that no module loaded on the target, {server}, is known to bring: \
@@ -232,7 +263,7 @@ fn version_fits(statistics: &KeyStatistics, server: Server) -> Result<(), String
 #[cfg(test)]
 mod tests {
     use super::super::statistics::{Checksum, Tally};
-    use super::{Dialect, Flavor, KeyStatistics, Server, loadable};
+    use super::{Dialect, Flavor, KeyStatistics, Modules, Server, loadable};
 
     fn statistics(dialect: Dialect, version: u16, types: &[u8]) -> KeyStatistics {
         let mut statistics = Tally::new().into_statistics(dialect, version, 0, Checksum::Verified);
@@ -242,7 +273,7 @@ mod tests {
 
     fn takes(server: (Flavor, u32, u32), statistics: &KeyStatistics) -> bool {
         let (flavor, major, minor) = server;
-        loadable(statistics, Server { flavor, major, minor }, &[] as &[&str]).is_ok()
+        loadable(statistics, Server { flavor, major, minor }, &Modules::default()).is_ok()
     }
 
     #[test]
@@ -272,8 +303,32 @@ mod tests {
         let mut set = statistics(Dialect::Redis, 11, &[7]);
         set.modules = vec!["ReJSON-RL".to_owned(), "mytype--1".to_owned()];
         let server = Server { flavor: Flavor::Redis, major: 7, minor: 2 };
-        assert!(loadable(&set, server, &["ReJSON", "mytype"]).is_ok());
-        let why = loadable(&set, server, &["mytype"]).err().unwrap_or_default();
+        let of = |loaded: &[&str], brought: &[&str]| {
+            let owned = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
+            let (loaded, brought) = (owned(loaded), owned(brought));
+            loadable(&set, server, &Modules { loaded: &loaded, brought: &brought })
+        };
+        assert!(of(&["ReJSON", "mytype"], &[]).is_ok());
+        let why = of(&["mytype"], &[]).err().unwrap_or_default();
         assert!(why.contains("ReJSON-RL") && !why.contains("mytype"), "{why}");
+        // What the server itself is known to have needs no name.
+        assert!(of(&[], &["ReJSON-RL", "mytype--1"]).is_ok());
+        // A name that begins alike is another module's.
+        assert!(of(&["ReJSON", "mytypes"], &[]).is_err() && of(&["ReJSON", "my"], &[]).is_err());
+    }
+
+    #[test]
+    fn types_that_do_not_bear_their_modules_name() {
+        let server = Server { flavor: Flavor::Redis, major: 7, minor: 2 };
+        for (name, module) in
+            [("exgistype", "tairgis"), ("tair-json", "tairdoc"), ("AI_TENSOR", "ai"), ("tairhash-", "tairhash")]
+        {
+            let mut set = statistics(Dialect::Redis, 10, &[7]);
+            set.modules = vec![name.to_owned()];
+            let loaded = [module.to_owned()];
+            assert!(loadable(&set, server, &Modules { loaded: &loaded, brought: &[] }).is_ok(), "{name}");
+            let other = ["tairstring".to_owned()];
+            assert!(loadable(&set, server, &Modules { loaded: &other, brought: &[] }).is_err(), "{name}");
+        }
     }
 }

@@ -67,6 +67,8 @@ pub struct KeyStatistics {
     pub highest_db: u64,
     /// Keys of containers without elements, which old servers wrote. Every server passes over them, so that they are in no other count.
     pub empty_keys: u64,
+    /// Keys whose expiry had passed when the walk began, by this machine's clock.
+    pub expired: u64,
     /// Number of function libraries.
     pub functions: u64,
     /// Keys per type byte.
@@ -96,7 +98,7 @@ impl KeyStatistics {
     /// How many databases (`databases` in the configuration) a target needs: a server with fewer exits on the load, also where the
     /// highest has no keys.
     #[must_use]
-    pub fn databases_needed(&self) -> u64 {
+    pub const fn databases_needed(&self) -> u64 {
         self.highest_db.saturating_add(1)
     }
 }
@@ -111,6 +113,9 @@ pub(super) struct Tally {
     pub(super) opcodes: BTreeSet<u8>,
     pub(super) largest_value: u64,
     pub(super) current: DbCount,
+    pub(super) expired: u64,
+    /// When the walk began, in milliseconds since 1970.
+    began_ms: i64,
     dbs: BTreeMap<u64, (u64, u64)>,
     modules: BTreeSet<String>,
 }
@@ -131,6 +136,8 @@ impl Tally {
             opcodes: BTreeSet::new(),
             largest_value: 0,
             current: DbCount { db: 0, keys: 0, expires: 0 },
+            expired: 0,
+            began_ms: jiff::Timestamp::now().as_millisecond(),
             dbs: BTreeMap::new(),
             modules: BTreeSet::new(),
         }
@@ -147,6 +154,13 @@ impl Tally {
         self.current = DbCount { db, keys: 0, expires: 0 };
         self.highest_db = self.highest_db.max(db);
         self.dbs.len() <= DATABASES_MAX
+    }
+
+    /// Counts a key's expiry.
+    #[inline]
+    pub(super) fn expiry(&mut self, at_ms: i64) {
+        self.current.expires += 1;
+        self.expired += u64::from(at_ms <= self.began_ms);
     }
 
     /// Records a module type in use. False: more types than a server can have.
@@ -175,6 +189,7 @@ impl Tally {
             dbs: self.dbs.into_iter().map(|(db, (keys, expires))| DbCount { db, keys, expires }).collect(),
             highest_db: self.highest_db,
             empty_keys: self.empty_keys,
+            expired: self.expired,
             functions: self.functions,
             types: (0..=u8::MAX).zip(self.types).filter(|(_, n)| *n > 0).collect(),
             modules: self.modules.into_iter().collect(),

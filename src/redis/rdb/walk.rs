@@ -189,7 +189,7 @@ impl<'u, R: Read, T: Tap, V: Visitor> Walk<'u, R, T, V> {
         if V::WANTS_VALUES {
             self.input.end_value()?;
         }
-        let expires = std::mem::take(&mut self.pending).expiry_ms.is_some();
+        let expiry_ms = std::mem::take(&mut self.pending).expiry_ms;
         if content == Content::Empty {
             self.tally.empty_keys += 1;
             return if watched { self.input.visitor.empty_entry().map_err(|e| self.input.sink(e)) } else { Ok(()) };
@@ -206,7 +206,9 @@ impl<'u, R: Read, T: Tap, V: Visitor> Walk<'u, R, T, V> {
         }
         self.tally.largest_value = self.tally.largest_value.max(length);
         self.tally.current.keys += 1;
-        self.tally.current.expires += u64::from(expires);
+        if let Some(at) = expiry_ms {
+            self.tally.expiry(at);
+        }
         if let Some(count) = self.tally.types.get_mut(usize::from(type_byte)) {
             *count += 1;
         }

@@ -19,6 +19,8 @@ use crate::redis::resp::encode;
 const VALUE_IN_MEMORY_MAX: usize = 1 << 20;
 /// Bytes of a frame: small commands are sent together.
 const FRAME_BYTES: usize = 256 << 10;
+/// A key that expires within so many milliseconds may have expired by the time that the server reads it, and by the server's clock.
+const ABOUT_TO_MS: i64 = 60_000;
 /// Bytes of a key by which the key is named in a refusal.
 const KEY_NAME_MAX: usize = 80;
 
@@ -43,6 +45,7 @@ pub struct RestoreEncoder {
     wire: Vec<u8>,
     ends: Vec<Sent>,
     begun: bool,
+    expired: u64,
 }
 
 impl RestoreEncoder {
@@ -65,7 +68,15 @@ impl RestoreEncoder {
             wire: Vec::new(),
             ends: Vec::new(),
             begun: false,
+            expired: 0,
         }
+    }
+
+    /// Keys so far whose expiry had passed, or was about to, when they were sent. A server takes such a key and keeps nothing, and
+    /// does not count it as expired.
+    #[must_use]
+    pub const fn expired(&self) -> u64 {
+        self.expired
     }
 
     /// Sends the remaining bytes and the end frame. Only for a walk that reached its end.
@@ -150,6 +161,8 @@ impl Visitor for RestoreEncoder {
         self.key.extend_from_slice(head.key);
         // A moment before 1970 would be refused as invalid; 1 is as expired as it gets.
         self.ttl = head.expiry_ms.map_or(0, |t| t.max(1));
+        let soon = jiff::Timestamp::now().as_millisecond().saturating_add(ABOUT_TO_MS);
+        self.expired += u64::from(head.expiry_ms.is_some_and(|t| t <= soon));
         self.options.clear();
         self.option_count = 0;
         let eviction = match (head.idle, head.freq) {

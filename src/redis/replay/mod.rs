@@ -16,12 +16,14 @@ use self::encoder::footer;
 use self::frame::{Frame, RestoreCommand, Sent};
 use super::conn::Conn;
 use super::error::RedisError;
+use super::moment::Look;
 use super::prefix::ErrorPrefix;
 use super::resp::Value;
 use crate::guard::grant::{Grant, Overwrite};
 use crate::model::ids::{hex, random};
 use crate::model::text::clean;
 
+mod empty;
 pub mod encoder;
 pub mod frame;
 
@@ -35,10 +37,12 @@ const COMMAND_TIMEOUT: Duration = Duration::from_secs(600);
 const QUOTED_MAX: usize = 5;
 
 /// What a replay does with the data that the target has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ReplayMode {
+pub enum ReplayMode<'a> {
     /// All keys and functions of the target are deleted first: afterwards the target holds the backup and nothing else.
     ReplaceEverything,
+    /// The same, if the last look at the server lets it. Where the server runs scripts, what was looked at is compared in the
+    /// command that deletes.
+    ReplaceIf(&'a mut Look<'a>),
     /// Nothing is deleted. Keys and libraries of the backup replace those of the same name; all others stay.
     MergeKeys,
 }
@@ -78,7 +82,7 @@ pub async fn drive(
     grant: Grant<Overwrite>,
     conn: &mut Conn,
     mut frames: mpsc::Receiver<Frame>,
-    mode: ReplayMode,
+    mode: ReplayMode<'_>,
     mut on_progress: impl FnMut(&ReplayReport),
 ) -> Result<ReplayReport, RedisError> {
     let Some(Frame::Begin { rdb_version }) = frames.recv().await else {
@@ -86,14 +90,15 @@ pub async fn drive(
             reason: "the backup could not be read; the target was not touched".to_owned(),
         });
     };
-    tracing::debug!(instance = grant.instance_id(), ?mode, "restores by commands");
-    probe(conn, rdb_version, mode).await?;
+    tracing::debug!(instance = grant.instance_id(), "restores by commands");
+    let own = probe(conn, rdb_version, !matches!(mode, ReplayMode::MergeKeys)).await?;
     conn.set_timeout(COMMAND_TIMEOUT);
-    // From here on the target may have lost something, so every failure says that it holds a part.
     match mode {
-        ReplayMode::ReplaceEverything => delete_everything(conn).await?,
+        ReplayMode::ReplaceEverything => empty::everything(conn, None, own).await?,
+        ReplayMode::ReplaceIf(look) => empty::everything(conn, Some(look), own).await?,
         ReplayMode::MergeKeys => {}
     }
+    // From here on the target may have lost something, so every failure says that it holds a part.
     let mut run = Run {
         report: ReplayReport::default(),
         in_flight: VecDeque::new(),
@@ -116,38 +121,20 @@ fn partial(report: &ReplayReport, failed: u64, first: Vec<String>) -> RedisError
 }
 
 /// Whether the target would take our payloads. A payload that expired long ago is checked whole (rights, version, checksum,
-/// writable server) and creates nothing.
-async fn probe(conn: &mut Conn, rdb_version: u16, mode: ReplayMode) -> Result<(), RedisError> {
+/// writable server) and creates nothing. How many write commands of the server's own count that was.
+async fn probe(conn: &mut Conn, rdb_version: u16, empties: bool) -> Result<u64, RedisError> {
     let key = format!("tair-backup-mcp:probe:{}", hex(&random::<8>().map_err(RedisError::no_randomness)?));
     let mut payload = vec![0, 0];
     let tail = footer(&payload, rdb_version);
     payload.extend_from_slice(&tail);
-    let Err(error) = conn.cmd(&[b"RESTORE", key.as_bytes(), b"1", &payload, b"ABSTTL"]).await else { return Ok(()) };
+    let Err(error) = conn.cmd(&[b"RESTORE", key.as_bytes(), b"1", &payload, b"ABSTTL"]).await else { return Ok(1) };
     let RedisError::Server { prefix, .. } = &error else { return Err(error) };
-    match (prefix, mode) {
+    match prefix {
         // The slot of the probe's key is another node's: the rights are shown, and the plan compares the version.
-        (ErrorPrefix::Moved, _) => Ok(()),
+        ErrorPrefix::Moved => Ok(0),
         // The target is full of what is about to be deleted.
-        (ErrorPrefix::Oom, ReplayMode::ReplaceEverything) => Ok(()),
-        (ErrorPrefix::Oom, ReplayMode::MergeKeys) => Err(error),
+        ErrorPrefix::Oom if empties => Ok(0),
         _ => Err(error),
-    }
-}
-
-/// Deletes all keys and functions.
-async fn delete_everything(conn: &mut Conn) -> Result<(), RedisError> {
-    let half_deleted = |error: RedisError| partial(&ReplayReport::default(), 0, vec![error.to_string()]);
-    match conn.cmd_str(&["FLUSHALL", "SYNC"]).await {
-        Ok(_) => {}
-        // A refused FLUSHALL has deleted nothing.
-        Err(error @ (RedisError::Denied { .. } | RedisError::Server { .. })) => return Err(error),
-        Err(error) => return Err(half_deleted(error)),
-    }
-    match conn.cmd_str(&["FUNCTION", "FLUSH", "SYNC"]).await {
-        Ok(_) => Ok(()),
-        // Before 7.0 there are no functions; if the backup has some, loading them will fail by name.
-        Err(RedisError::Server { prefix: ErrorPrefix::UnknownCommand, .. }) => Ok(()),
-        Err(error) => Err(half_deleted(error)),
     }
 }
 

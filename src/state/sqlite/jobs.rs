@@ -3,9 +3,10 @@
 use crate::guard::ledger::AuditRecord;
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, JobKind, JobStatus, Phase, RecoveryKind, StoredRecovery};
-use crate::state::jobs::{Begun, Changes, JobStore, NewJob, Orphan, ROLLBACK_PENDING, not_found};
+use crate::state::jobs::{Begun, Changes, JobStore, NewJob, Orphan, ROLLBACK_PENDING, clear_command, not_found};
 use crate::state::liveness::NOBODY;
 use crate::state::sqlite::database::{at, damaged, ms, signed, unsigned};
+use crate::state::sqlite::rollback::{self, PENDING};
 use crate::state::sqlite::{Sqlite, ledger};
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -74,7 +75,7 @@ impl Sqlite {
     }
 
     /// Commits how a job ended, and the audit's line about that end where the row has changed.
-    async fn commit_end(
+    pub(super) async fn commit_end(
         &self,
         mut tx: Transaction<'_, sqlx::Sqlite>,
         done: SqliteQueryResult,
@@ -125,18 +126,18 @@ impl JobStore for Sqlite {
                 .retry_after(std::time::Duration::from_secs(5)));
         }
         let pending: Option<String> =
-            sqlx::query_scalar("SELECT id FROM jobs WHERE instance_id = ? AND rollback_pending = 1")
-                .bind(new.instance_id)
-                .fetch_optional(&mut *tx)
-                .await?;
+            sqlx::query_scalar(PENDING).bind(new.instance_id).fetch_optional(&mut *tx).await?;
         // Rolling the old restore back while a new one runs would detach the target from the new one.
         if let Some(other) = pending.filter(|_| new.kind == JobKind::Restore) {
             let what = format!(
-                "the rollback of restore job {other} on {} is pending: the instance could not be reached afterwards",
+                "the rollback of restore job {other} on {} is pending: the instance could not be reached afterwards, or it is not known what was touched",
                 new.instance_id
             );
-            return Err(Fault::new(Kind::Provider, "restore.unsettled", what)
-                .hint("Bring the instance back and call describe_jobs, which rolls it back; then make a new plan."));
+            return Err(Fault::new(Kind::Provider, "restore.unsettled", what).hint(format!(
+                "Bring the instance back and call describe_jobs, which rolls it back, or says what to look at; then make a new plan. Where \
+                 that is of no use, a person who has looked at the instance clears it at a terminal: {}.",
+                clear_command(&other)
+            )));
         }
         let done = sqlx::query(
             "INSERT INTO jobs (id, provider, kind, instance_id, backup_id, status, phase, stage, owner, exclusive, caller, confirmation, created_at)
@@ -285,6 +286,15 @@ impl JobStore for Sqlite {
         .execute(&mut *tx)
         .await?;
         self.commit_end(tx, done, audit).await
+    }
+
+    async fn clear_rollback(&self, id: &str, message: &str, hint: &str, audit: AuditRecord) -> Result<bool, Fault> {
+        rollback::clear(self, id, (message, hint), audit).await
+    }
+
+    async fn pending_rollback(&self, instance_id: &str) -> Result<Option<String>, Fault> {
+        let pool = self.database.pool().await?;
+        Ok(sqlx::query_scalar(PENDING).bind(instance_id).fetch_optional(pool).await?)
     }
 
     async fn job(&self, id: &str) -> Result<Job, Fault> {

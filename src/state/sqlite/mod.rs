@@ -3,12 +3,15 @@
 //! Opened on first use, so that a server that only lists its tools touches no disk.
 
 pub mod database;
+mod dependents;
 pub mod heartbeats;
 mod jobs;
 mod leases;
 mod ledger;
+mod rollback;
 
 use crate::config::blocking::blocking;
+use crate::guard::facts::backup::Dependent;
 use crate::guard::ledger::{AuditRecord, Confirmation};
 use crate::guard::token::Key;
 use crate::model::fault::Fault;
@@ -17,6 +20,7 @@ use crate::state::owner::LockFiles;
 use crate::state::{State, key};
 use async_trait::async_trait;
 use database::Database;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::{OnceCell, watch};
@@ -65,6 +69,15 @@ impl State for Sqlite {
 
     async fn redeemable(&self) -> Result<Vec<Confirmation>, Fault> {
         ledger::redeemable(self.database.pool().await?).await
+    }
+
+    async fn dependents(
+        &self,
+        instance_id: &str,
+        backup_ids: &[String],
+    ) -> Result<BTreeMap<String, Vec<Dependent>>, Fault> {
+        let pool = self.database.pool().await?;
+        dependents::of_sets(pool, instance_id, backup_ids).await
     }
 
     async fn audit(&self, instance_id: Option<&str>, limit: u32) -> Result<Vec<AuditRecord>, Fault> {

@@ -5,12 +5,10 @@ use super::{Echoed, Flow, FlowState};
 use crate::guard::check::{Precheck, all_warnings};
 use crate::guard::ledger::ConfirmationStatus;
 use crate::guard::permit;
-use crate::guard::person::{Answer, Yes, question};
+use crate::guard::person::{ANSWERS_BEFORE_VOID, Answer, Yes, question};
 use crate::model::fault::Fault;
 use crate::tools::{Asked, Outcome};
 
-/// Wrong answers after which the token is withdrawn.
-const WRONG_ANSWERS: u32 = 3;
 const UNCHANGED: &str = "Nothing has been changed.";
 
 impl Flow<'_> {
@@ -74,25 +72,24 @@ impl Flow<'_> {
                 ("no_channel", refusal(GuardedStatus::ApprovalRequired, "person.no_channel", &message, &hint))
             }
             Answer::Dismissed => {
-                let message = format!("{UNCHANGED} The person closed the question without an answer.");
+                let message = format!("{UNCHANGED} The question was closed without an answer.");
                 let hint = format!("Ask them, then call again with the same confirmation_token. {approve}.");
-                ("dismissed", refusal(GuardedStatus::ApprovalRequired, "person.dismissed", &message, &hint))
+                let refused = refusal(GuardedStatus::ApprovalRequired, "person.dismissed", &message, &hint);
+                if let Some(void) = self.asked_too_often(echoed, "dismissed", &refused, &command).await? {
+                    return Ok(void);
+                }
+                ("dismissed", refused)
             }
             Answer::Yes(_) | Answer::NotAYes => {
                 let message = format!("{UNCHANGED} The answer did not contain the instance id, so it is not a yes.");
-                let refused =
-                    |hint: &str| refusal(GuardedStatus::ApprovalRequired, "person.not_confirmed", &message, hint);
-                if state.count_wrong_answer(&open.nonce).await? >= WRONG_ANSWERS {
-                    self.void(echoed, ConfirmationStatus::Superseded).await?;
-                    state.record(open.record("not_confirmed", format!("{message} The token is void."))).await?;
-                    return Ok(refused(
-                        "Too many answers without the instance id: the token is void. Call without it for a new plan.",
-                    ));
-                }
                 let hint = format!(
                     "The person has to type the instance id. Call again with the same confirmation_token. {approve}."
                 );
-                ("not_confirmed", refused(&hint))
+                let refused = refusal(GuardedStatus::ApprovalRequired, "person.not_confirmed", &message, &hint);
+                if let Some(void) = self.asked_too_often(echoed, "not_confirmed", &refused, &command).await? {
+                    return Ok(void);
+                }
+                ("not_confirmed", refused)
             }
         };
         state.record(open.record(event, refused.message.clone())).await?;
@@ -106,5 +103,28 @@ impl Flow<'_> {
             impact: Some(impact(&open.plan)),
             ..shown(open, prechecks)
         })
+    }
+
+    /// Counts a question that got no yes. Once there were too many the token is withdrawn, and this is the reply.
+    async fn asked_too_often(
+        &self,
+        echoed: &Echoed,
+        event: &str,
+        refused: &Guarded,
+        command: &str,
+    ) -> Result<Option<Guarded>, Fault> {
+        let (state, open) = (&self.call.app.state, &echoed.open);
+        if state.count_wrong_answer(&open.nonce).await? < ANSWERS_BEFORE_VOID {
+            return Ok(None);
+        }
+        self.void(echoed, ConfirmationStatus::Superseded).await?;
+        let message =
+            format!("{} The token is void: the person was asked {ANSWERS_BEFORE_VOID} times.", refused.message);
+        let hint = format!(
+            "Do not ask again unless the person wants it. Then call without the token for a new plan; they can approve it with {command}."
+        );
+        let void = refusal(refused.status, refused.code.as_deref().unwrap_or_default(), &message, &hint);
+        state.record(open.record(event, message)).await?;
+        Ok(Some(void))
     }
 }

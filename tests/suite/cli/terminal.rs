@@ -4,6 +4,9 @@
 use crate::support::{Bench, Done, Redis, root, text};
 use serde_json::json;
 use std::process::{Command, Stdio};
+use tair_backup_mcp::model::job::{JobKind, RecoveryKind, StoredRecovery};
+use tair_backup_mcp::state::jobs::{Begun, JobStore as _, NewJob};
+use tair_backup_mcp::state::sqlite::Sqlite;
 
 const QUESTION: &str = "leaves it open) > ";
 
@@ -47,7 +50,7 @@ fn assert_open(redis: &Redis, bench: &Bench, backup: &str, token: &str) {
     assert!(text(&told["hint"]).contains(&command) && text(&told["next_actions"][0]).contains(&command), "{told}");
 }
 
-/// Without a terminal nobody is asked; a wrong answer or none leaves it open; the typed id approves, once.
+/// Without a terminal nobody is asked; a wrong answer or none leaves it open, twice; the typed id approves, once.
 #[test]
 fn approve_by_the_typed_id() {
     let (redis, bench, backup, intact) = bench();
@@ -56,7 +59,7 @@ fn approve_by_the_typed_id() {
     let piped = bench.run(&["approve"]);
     assert_eq!(piped.code, 3, "{piped:?}");
     assert!(piped.err.contains("[person.no_channel]") && piped.err.contains("hint: "), "{piped:?}");
-    for (typed, says) in [("yes", "not the instance id"), ("order", "not the instance id"), ("", "Left open")] {
+    for (typed, says) in [("order", "not the instance id"), ("", "Left open")] {
         let done = at_terminal(&bench, &[(QUESTION, typed)], &["approve"]);
         assert!(done.code == 0 && done.out.contains(says), "{typed:?}: {done:?}");
         assert_open(&redis, &bench, &backup, &token);
@@ -78,6 +81,22 @@ fn approve_by_the_typed_id() {
     for event in ["planned", "no_channel", "not_confirmed", "dismissed", "approved", "restore.started", "refused"] {
         assert!(audit.contains(&format!("\"event\":\"{event}\"")), "{event}: {audit}");
     }
+}
+
+/// Nobody is asked without end: the third question that gets no yes voids the token, and says so.
+#[test]
+fn the_third_closed_question_voids_the_token() {
+    let (redis, bench, backup, _) = bench();
+    let token = bench.token(&backup);
+    let before = redis.digest();
+    for says in ["Left open", "Left open", "the token is void"] {
+        let done = at_terminal(&bench, &[(QUESTION, "")], &["approve"]);
+        assert!(done.code == 0 && done.out.contains(says), "{says}: {done:?}");
+    }
+    assert!(at_terminal(&bench, &[], &["approve"]).out.contains("Nothing waits"));
+    let echo = bench.run(&Bench::echo(&backup, &token));
+    assert_eq!((echo.code, &echo.json()["code"]), (3, &"confirm.used".into()), "{echo:?}");
+    assert_eq!(redis.digest(), before);
 }
 
 /// `no` voids the token for good.
@@ -117,4 +136,55 @@ fn restore_instance_asks_at_the_terminal() {
     let done = at_terminal(&bench, &[], &Bench::echo(&backup, &token));
     assert!(done.code == 3 && done.out.contains("person.no_channel"), "{done:?}");
     assert!(text(&bench.jobs()[0]["kind"]) == "backup", "no restore was begun");
+}
+
+/// A restore whose recovery record cannot be read keeps others from being planned, and says what to do: a person looks at the
+/// instance and clears it at a terminal, by its id; an agent cannot. The audit has it.
+#[tokio::test]
+async fn clear_rollback_by_the_typed_id() {
+    let (redis, bench, backup, intact) = bench();
+    let dying = Sqlite::new(&bench.home());
+    let new = NewJob {
+        id: "rj-1",
+        provider: "local",
+        kind: JobKind::Restore,
+        instance_id: "orders",
+        backup_id: &backup,
+        exclusive: true,
+        caller: "local",
+        confirmation: "",
+    };
+    let Begun::Started(begun) = dying.begin(new).await.unwrap() else { panic!("a job") };
+    let record = StoredRecovery { kind: RecoveryKind::LocalRestore, json: "{\"back\":".into() };
+    dying.save_recovery(&begun.id, &record).await.unwrap();
+    // While its process lives, nobody clears it.
+    let clear = ["clear-rollback", "--job-id", "rj-1"];
+    let late = at_terminal(&bench, &[("leaves it) > ", "orders")], &clear);
+    assert!(late.code == 0 && late.out.contains("Too late"), "{late:?}");
+    drop(dying);
+
+    let hint = text(&bench.jobs()[0]["hint"]);
+    assert!(hint.contains("INFO replication") && hint.contains("clear-rollback --job-id rj-1"), "{hint}");
+    let blocked = bench.ask(&backup);
+    assert_eq!((blocked.code, &blocked.json()["status"]), (3, &"blocked".into()), "{blocked:?}");
+    let why = text(&blocked.json()["message"]);
+    assert!(why.contains("instance_idle") && why.contains("rj-1") && why.contains("clear-rollback"), "{why}");
+    assert_eq!(bench.run(&clear).code, 3, "a program is no person");
+    let unknown = bench.run(&["clear-rollback", "--job-id", "rj-2"]);
+    assert!(unknown.code == 4 && unknown.err.contains("job.not_found"), "{unknown:?}");
+    for typed in ["", "yes"] {
+        let left = at_terminal(&bench, &[("leaves it) > ", typed)], &clear);
+        assert!(left.code == 0 && left.out.contains("Left as it is"), "{left:?}");
+        assert_eq!(bench.ask(&backup).code, 3);
+    }
+    let cleared = at_terminal(&bench, &[("leaves it) > ", "orders")], &clear);
+    assert!(cleared.code == 0 && cleared.out.contains("Cleared.") && cleared.out.contains("REPLICAOF"), "{cleared:?}");
+    assert!(at_terminal(&bench, &[], &clear).out.contains("Nothing of rj-1 is pending"));
+    let audit = bench.run(&["audit", "--json"]).out;
+    assert_eq!(audit.matches("restore.cleared").count(), 1, "{audit}");
+
+    let token = bench.token(&backup);
+    at_terminal(&bench, &[(QUESTION, "orders")], &["approve"]);
+    let done = bench.run(&Bench::echo(&backup, &token));
+    assert_eq!((done.code, redis.digest()), (0, intact), "{done:?}");
 }

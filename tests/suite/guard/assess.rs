@@ -15,9 +15,10 @@ use tair_backup_mcp::guard::check::Status;
 use tair_backup_mcp::guard::facts::Facts;
 use tair_backup_mcp::guard::facts::backup::VaultDeletion;
 use tair_backup_mcp::guard::facts::restore::{
-    DirectRestore, MethodReason, NotReady, Position, SafetyFacts, SafetyProof, SafetyStatus, SetLook, SourceFacts,
-    TargetFacts,
+    DirectRestore, Libraries, MethodReason, NotReady, Position, SafetyFacts, SafetyProof, SafetyStatus, SetLook,
+    SourceFacts, TargetFacts,
 };
+use tair_backup_mcp::guard::facts::rights::{Right, StepRight};
 use tair_backup_mcp::guard::ledger::Confirmation;
 use tair_backup_mcp::guard::permit::Permit;
 use tair_backup_mcp::guard::person::Answer;
@@ -53,14 +54,18 @@ fn passing() -> DirectRestore {
             replicas: 0,
             append_only: false,
             counts: [(0, (12, 0))].into(),
-            libraries: Some(Vec::new()),
             writes,
             measured: Some((0.0, 1.0)),
             used_memory: 1 << 20,
             maxmemory: 0,
+            eviction_policy: "noeviction".into(),
             free_memory: Some(1 << 30),
             method: Method::Replication,
             method_reason: MethodReason::CanFollow,
+            rights: vec![StepRight { rule: "+replicaof", right: Right::Granted }],
+            libraries: Libraries::default(),
+            unpacked: 0,
+            unread: Vec::new(),
             cannot_load: None,
             slots: String::new(),
         },
@@ -70,12 +75,14 @@ fn passing() -> DirectRestore {
             sha256: "c".repeat(64),
             rdb_bytes: 1 << 20,
             counts: [(0, (37, 0))].into(),
+            expired: Some(0),
             functions: 0,
             used_memory: 2 << 20,
             origin_known: true,
             look: SetLook::Verified { stored_sha256: "d".repeat(64), crc64: true, module_data: false },
         },
         running: None,
+        pending_rollback: None,
     }
 }
 
@@ -236,13 +243,26 @@ async fn a_provider_that_forgets_its_checks_cannot_restore() {
         ("write_traffic", target(|t| t.measured = Some((5.0, 1.0)))),
         // Traffic that was not measured is not idle.
         ("write_traffic", target(|t| t.measured = None)),
+        ("restore_rights", target(|t| t.rights.push(StepRight { rule: "+flushall", right: Right::Denied }))),
+        ("restore_rights", target(|t| t.rights.push(StepRight { rule: "+swapdb", right: Right::Absent }))),
+        ("restore_rights", target(|t| t.rights[0].right = Right::Refused("MISCONF the disk is full".into()))),
         ("room_for_data", target(|t| t.maxmemory = 1)),
+        // It holds the set as the source packed it, and not as this target would keep it.
+        ("room_for_data", target(|t| (t.maxmemory, t.unpacked) = (3 << 20, 1 << 20))),
         ("room_for_data", target(|t| t.free_memory = Some(1))),
+        ("instance_idle", DirectRestore { pending_rollback: Some("rj-1".into()), ..passing() }),
     ] {
         let (status, reply, overwritten) = restore(facts, whole()).await;
         assert_eq!((status.as_str(), overwritten), ("blocked", 0), "{check}: {reply}");
         assert!(reply.contains(check), "{check}: {reply}");
     }
+    let unknown = target(|t| t.rights[0].right = Right::Unknown);
+    let (status, reply, overwritten) = restore(unknown, whole()).await;
+    assert_eq!(
+        (status.as_str(), overwritten),
+        ("succeeded", 1),
+        "what cannot be tested is told, and stops nothing: {reply}"
+    );
 }
 
 /// A way back that is not there, not whole, not read, or not one to this very server stops the restore by itself.
@@ -277,26 +297,25 @@ async fn a_safety_backup_that_proves_nothing_is_no_way_back() {
     assert!(check.status == Status::Warn && check.detail.contains("no CRC64"), "{check:?}");
 }
 
-/// Function libraries are data too: what is lost names them, and what is not told is not called nothing.
+/// Function libraries are data too: what is lost counts them, and names them where the user may list them.
 #[test]
 fn function_libraries_are_named_as_lost() {
     let act = Act::RestoreInstance { source: Source::Backup { backup_id: "b-1".into() }, write_fence: false };
-    let impact = |libraries: Option<Vec<String>>, functions: u64| {
+    let impact = |libraries: Libraries, functions: u64| {
         let mut facts = passing();
         (facts.target.libraries, facts.source.functions) = (libraries, functions);
         let facts = Facts::DirectRestore(Box::new(facts));
         assess(&act, &facts, None, RULES, Timestamp::now()).unwrap().impact
     };
-    let none = impact(Some(Vec::new()), 0);
+    let none = impact(Libraries::default(), 0);
     assert!(![&none.now, &none.after, &none.lost].into_iter().any(|line| line.contains("function")), "{none:?}");
-    let two = impact(Some(vec!["precious".into(), "other".into()]), 1);
+    let two = impact(Libraries { count: 2, names: vec!["precious".into(), "other".into()] }, 1);
     assert!(two.now.contains("2 function libraries (precious, other)"), "{two:?}");
     assert!(two.lost.contains("precious") && two.after.contains("1 function library"), "{two:?}");
-    let unknown = impact(None, 0);
-    assert!(unknown.now.contains("may not list") && unknown.lost.contains("function libraries"), "{unknown:?}");
-    // However many there are, the person gets one line.
-    let many = impact(Some((0..1000).map(|n| format!("library{n}")).collect()), 0);
-    assert!(many.lost.contains("1000 function libraries") && many.lost.chars().count() < 200, "{many:?}");
+    let unnamed = impact(Libraries { count: 2, names: Vec::new() }, 0);
+    assert!(unnamed.now.contains("2 function libraries") && unnamed.lost.contains("function libraries"), "{unnamed:?}");
+    let many = impact(Libraries { count: 1000, names: vec!["one".into()] }, 0);
+    assert!(many.lost.contains("1000 function libraries (one and 999 more)"), "{many:?}");
 }
 
 /// Facts of another kind have other mandatory checks, which a restore would pass: they are no answer to what was asked.
@@ -309,6 +328,7 @@ async fn facts_about_another_act_are_no_answer() {
         keys: 12,
         rdb_bytes: 1,
         others: 3,
+        dependents: Vec::new(),
     };
     let mut another_set = passing();
     another_set.source.backup_id = "b-9".into();

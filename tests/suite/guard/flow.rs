@@ -406,6 +406,54 @@ impl Person for Typist {
     }
 }
 
+/// A person who closes every question; counts how often they were asked.
+struct Closing(AtomicU32);
+
+#[async_trait]
+impl Person for Closing {
+    fn puts_the_question(&self) -> bool {
+        true
+    }
+
+    async fn ask(&self, _: &Confirmation, _: &str) -> Asked {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Asked::Answered(Answer::Dismissed)
+    }
+}
+
+/// A question that is closed counts: after the third the token is withdrawn, so that nobody is asked without end, and the reply
+/// says so and what to do. It is one count with answers that are no yes.
+#[tokio::test]
+async fn a_closed_question_counts() {
+    let redis = Redis::start("redis-7.0", &[]);
+    redis.fill(0, 1);
+    let bench = Bench::new(&format!("[[instance]]\nid = \"orders\"\nurl = \"{}\"\n", redis.url()));
+    let backup = bench.backup();
+    let app = app(&bench);
+    for wrong_first in [0, 2] {
+        let token = bench.token(&backup);
+        let echo = json!({ "instance_id": "orders", "backup_id": backup, "confirmation_token": token });
+        let wrong = Typist { typed: "yes", asked: AtomicU32::new(0) };
+        for _ in 0..wrong_first {
+            let reply = call(&app, &wrong, "local", "restore_instance", echo.clone()).await.unwrap();
+            assert_eq!(reply["code"], "person.not_confirmed", "{reply}");
+        }
+        let closing = Closing(AtomicU32::new(0));
+        for n in wrong_first + 1..=3 {
+            let reply = call(&app, &closing, "local", "restore_instance", echo.clone()).await.unwrap();
+            assert_eq!((&reply["status"], &reply["code"]), (&"approval_required".into(), &"person.dismissed".into()));
+            assert_eq!(reply["confirmation_token"].is_string(), n < 3, "{reply}");
+            assert_eq!(text(&reply["message"]).contains("token is void"), n == 3, "{reply}");
+            assert_eq!(text(&reply["next_actions"][0]).contains("without confirmation_token"), n == 3, "{reply}");
+        }
+        for _ in 0..20 {
+            let void = call(&app, &closing, "local", "restore_instance", echo.clone()).await;
+            assert_eq!(void, Err("confirm.used"));
+        }
+        assert_eq!(closing.0.load(Ordering::Relaxed), 3 - wrong_first);
+    }
+}
+
 /// Ignores progress.
 pub struct Silent;
 
@@ -414,7 +462,13 @@ impl Progress for Silent {
     async fn report(&self, _: u64, _: u64, _: &str) {}
 }
 
-async fn call(app: &App, person: &Typist, caller: &str, name: &str, arguments: Value) -> Result<Value, &'static str> {
+async fn call(
+    app: &App,
+    person: &dyn Person,
+    caller: &str,
+    name: &str,
+    arguments: Value,
+) -> Result<Value, &'static str> {
     let caller = if caller == "local" { Caller::mcp() } else { Caller::signed(caller) };
     let call = ToolCall { app, caller: &caller, person, progress: &Silent };
     match tools::run(&call, name, arguments).await {

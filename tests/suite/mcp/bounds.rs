@@ -118,7 +118,7 @@ fn an_unreadable_answer_ends_the_question() {
         let reply = wire.answer(pending.id)["result"]["structuredContent"].clone();
         assert_eq!(
             (&reply["status"], &reply["code"]),
-            (&"approval_required".into(), &"person.no_channel".into()),
+            (&"approval_required".into(), &"person.dismissed".into()),
             "{reply}"
         );
     }

@@ -263,14 +263,9 @@ fn anything_else_is_no_yes_in_both_eras() {
         let mut wire = Wire::new(&bench, era, true);
         let arguments = planned(&mut wire, &backup);
         let before = redis.digest();
-        for (answer, code) in [
-            (json!({ "action": "cancel" }), "person.dismissed"),
-            (accept("order"), "person.not_confirmed"),
-            (
-                json!({ "action": "accept", "content": { "instance_id": "orders", "sure": false } }),
-                "person.not_confirmed",
-            ),
-        ] {
+        for (answer, code) in
+            [(json!({ "action": "cancel" }), "person.dismissed"), (accept("order"), "person.not_confirmed")]
+        {
             let (_, pending) = wire.question(&arguments);
             let reply = wire.reply(pending, answer.clone());
             assert_eq!(
@@ -286,6 +281,39 @@ fn anything_else_is_no_yes_in_both_eras() {
             (&"declined".into(), &"person.declined".into()),
             "{declined}"
         );
+        let after = wire.call("restore_instance", arguments);
+        assert_eq!(after["structuredContent"]["code"], "confirm.used", "{era:?}: {after}");
+        assert_eq!(redis.digest(), before, "{era:?}");
+    }
+}
+
+/// Nobody is asked without end: the third question that is closed, or answered with something else than a yes, voids the token, also
+/// where a client answers with an error after it has asked.
+#[test]
+fn the_third_question_without_a_yes_is_the_last_in_both_eras() {
+    for era in ERAS {
+        let (redis, bench, backup, _) = bench();
+        let mut wire = Wire::new(&bench, era, true);
+        let arguments = planned(&mut wire, &backup);
+        let before = redis.digest();
+        let (_, pending) = wire.question(&arguments);
+        if era == Era::Handshake {
+            let error = json!({ "code": -32000, "message": "the user has gone" });
+            wire.send(&json!({ "jsonrpc": "2.0", "id": pending.request, "error": error }));
+            let reply = wire.answer(pending.id)["result"]["structuredContent"].clone();
+            assert_eq!(reply["code"], "person.dismissed", "{reply}");
+        } else {
+            let reply = wire.reply(pending, json!({ "action": "cancel" }));
+            assert_eq!(reply["code"], "person.dismissed", "{reply}");
+        }
+        let more = json!({ "action": "accept", "content": { "instance_id": "orders", "sure": false } });
+        for (answer, void) in [(more, false), (json!({ "action": "cancel" }), true)] {
+            let (_, pending) = wire.question(&arguments);
+            let reply = wire.reply(pending, answer);
+            assert_eq!(reply["status"], "approval_required", "{era:?}: {reply}");
+            assert_eq!(reply["confirmation_token"].is_null(), void, "{era:?}: {reply}");
+            assert_eq!(text(&reply["message"]).contains("token is void"), void, "{era:?}: {reply}");
+        }
         let after = wire.call("restore_instance", arguments);
         assert_eq!(after["structuredContent"]["code"], "confirm.used", "{era:?}: {after}");
         assert_eq!(redis.digest(), before, "{era:?}");

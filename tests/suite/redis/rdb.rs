@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
 use std::process::Command;
-use tair_backup_mcp::redis::rdb::compat::{Flavor, Server, loadable};
+use tair_backup_mcp::redis::rdb::compat::{Flavor, Modules, Server, loadable};
 use tair_backup_mcp::redis::rdb::error::RdbError;
 use tair_backup_mcp::redis::rdb::statistics::{Checksum, Dialect};
 use tair_backup_mcp::redis::rdb::{EntryHead, Visitor, Walked, walk};
@@ -179,8 +179,8 @@ async fn the_statistics_are_what_the_server_says_and_values_are_what_dump_gives(
     assert_eq!((statistics.functions, visitor.functions), (1, vec![LIBRARY.as_bytes().to_vec()]));
     assert_eq!(statistics.databases_needed(), 12);
     let target = |major| Server { flavor: Flavor::Redis, major, minor: 2 };
-    assert_eq!(loadable(&statistics, target(7), &[] as &[&str]), Ok(()));
-    let why = loadable(&statistics, target(6), &[] as &[&str]).unwrap_err();
+    assert_eq!(loadable(&statistics, target(7), &Modules::default()), Ok(()));
+    let why = loadable(&statistics, target(6), &Modules::default()).unwrap_err();
     assert!(why.contains("version 10") && why.contains("written by Redis 7") && why.contains("Redis 6.2"), "{why}");
 
     let keyspace = server.run(&["INFO", "keyspace"]).text();

@@ -4,9 +4,10 @@
 use crate::redis::fixture::{KIND, capture, facts, fill};
 use crate::support::{KINDS, Redis, Reply, wait};
 use std::time::Duration;
-use tair_backup_mcp::model::fault::Fault;
+use tair_backup_mcp::model::fault::{Fault, Kind};
 use tair_backup_mcp::redis::error::RedisError;
 use tair_backup_mcp::redis::facts::key_counts;
+use tair_backup_mcp::redis::moment::Moment;
 use tair_backup_mcp::redis::prefix::ErrorPrefix;
 use tair_backup_mcp::redis::rdb::{EntryHead, Visitor, walk};
 use tair_backup_mcp::redis::replay::encoder::RestoreEncoder;
@@ -15,10 +16,10 @@ use tair_backup_mcp::redis::slots::owned_slots;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
-const REPLACE: ReplayMode = ReplayMode::ReplaceEverything;
+const REPLACE: ReplayMode<'_> = ReplayMode::ReplaceEverything;
 
 /// Restores an RDB by commands through the walker, and gives the number of keys.
-async fn replay(data: Vec<u8>, target: &Redis, mode: ReplayMode) -> Result<u64, RedisError> {
+async fn replay(data: Vec<u8>, target: &Redis, mode: ReplayMode<'_>) -> Result<u64, RedisError> {
     let dir = TempDir::new().unwrap();
     let (to, frames) = mpsc::channel(4);
     let spool = dir.path().to_owned();
@@ -42,7 +43,7 @@ async fn by_hand(
     version: u16,
     complete: bool,
     target: &Redis,
-    mode: ReplayMode,
+    mode: ReplayMode<'_>,
 ) -> Result<(), RedisError> {
     let (to, frames) = mpsc::channel(4);
     let mut encoder = RestoreEncoder::new(to, version, std::env::temp_dir());
@@ -170,4 +171,40 @@ async fn a_full_target_refuses_a_merge_only() {
     by_hand(&entries, 9, true, &target, REPLACE).await.unwrap();
     assert_eq!(facts(&target).await.key_count(), 1);
     assert_eq!(target.run(&["GET", "k"]), Reply::Text("v".into()));
+}
+
+/// The last look decides on the connection that empties, and what it saw is compared in the command that does: a server that was
+/// written to between the two keeps its data, and is looked at anew.
+#[tokio::test]
+async fn a_target_is_emptied_only_as_it_was_looked_at() {
+    for kind in KINDS {
+        let target = Redis::start(kind, &[]);
+        fill(&target).await;
+        // A position moves only where there is a backlog.
+        capture(&target.endpoint()).await.unwrap();
+        let before = target.digest();
+        let entries: [(&[u8], &[u8]); 1] = [(b"k", &[0, 1, b'v'])];
+        let refuse = |_: &Moment| Err(Fault::new(Kind::Refused, "plan.changed", "another server"));
+        let error = by_hand(&entries, 9, true, &target, ReplayMode::ReplaceIf(&mut { refuse })).await.unwrap_err();
+        assert!(matches!(error, RedisError::Withheld { .. }), "{error:?}");
+        assert_eq!((Fault::from(error).code, target.digest()), ("plan.changed", before), "{kind}");
+        let mut seen = Vec::new();
+        let mut look = |moment: &Moment| {
+            // Somebody writes between the first looks and what they are for.
+            if seen.len() < 2 {
+                target.run(&["SET", "meanwhile", &seen.len().to_string()]);
+            }
+            seen.push(moment.clone());
+            Ok(())
+        };
+        by_hand(&entries, 9, true, &target, ReplayMode::ReplaceIf(&mut look)).await.unwrap();
+        assert!(seen.len() == 3 && seen[0].offset < seen[2].offset, "{kind}: {seen:?}");
+        assert_eq!(seen[2].writes - seen[0].writes, 2, "{kind}: {seen:?}");
+        assert_eq!((facts(&target).await.key_count(), target.run(&["GET", "k"]).text()), (1, "v".into()));
+        // A user without scripts does without that comparison.
+        target.run(&["ACL", "SETUSER", "default", "-@scripting"]);
+        let mut allow = |_: &Moment| Ok(());
+        by_hand(&entries, 9, true, &target, ReplayMode::ReplaceIf(&mut allow)).await.unwrap();
+        assert_eq!(facts(&target).await.key_count(), 1);
+    }
 }

@@ -1,7 +1,7 @@
-//! Deletion of backups: only manual ones, only after a plan was echoed, for ever, and never another set than the one planned.
+//! Deletion of backups: only after a plan was echoed that says what else is lost, for ever, and never another set than the one
+//! planned.
 
 use crate::support::{Bench, Done, Redis, text};
-use serde_json::Value;
 
 fn delete(bench: &Bench, backup: &str, more: &[&str]) -> Done {
     bench.run(&[&["delete-backup", "--instance-id", "orders", "--backup-id", backup, "--json"], more].concat())
@@ -47,22 +47,69 @@ fn a_manual_set_is_deleted_once_planned() {
     assert!(audit.contains("backup.deleted") && audit.contains(&gone), "{audit}");
 }
 
-/// What undoes a restore cannot be deleted: the plan is blocked, and there is no token.
+/// A set that undoes a restore says so where it is listed, and in the plan of its deletion: who agrees to that knows what is lost.
 #[test]
-fn a_safety_backup_is_kept() {
+fn what_counts_on_a_set_is_said() {
+    let redis = Redis::start("redis-7.0", &[]);
+    redis.fill(0, 1);
+    let bench = Bench::unattended(&redis);
+    let backup = bench.backup();
+    redis.run(&["SET", "later", "write"]);
+    let manual = bench.backup();
+    let needed = |id: &str| {
+        let rows = bench.backups();
+        let row = rows.iter().find(|b| b["backup_id"] == id).unwrap_or_else(|| panic!("no {id}: {rows:?}"));
+        row["needed_by"].to_string()
+    };
+    assert_eq!((needed(&backup), needed(&manual)), ("null".into(), "null".into()));
+
+    // A plan counts on the set that it restores, and on the one that undoes it, whoever took that.
+    let token = bench.token(&backup);
+    for id in [&backup, &manual] {
+        assert!(needed(id).contains("plan of ") && needed(id).contains(&backup), "{}", needed(id));
+    }
+    let planned = delete(&bench, &manual, &[]).json();
+    assert!(text(&planned["impact"]["lost"]).contains("can no longer be carried out"), "{planned}");
+
+    let done = bench.run(&Bench::echo(&backup, &token));
+    assert_eq!(done.code, 0, "{done:?}");
+    let job = text(&done.json()["job_id"]);
+    assert_eq!(needed(&backup), "null", "no plan waits any more");
+    assert!(needed(&manual).contains(&format!("restore {job} of ")), "{}", needed(&manual));
+    let planned = delete(&bench, &manual, &[]).json();
+    let lost = text(&planned["impact"]["lost"]);
+    assert!(lost.contains(&job) && lost.contains("can no longer be undone"), "{lost}");
+    let checks = planned["prechecks"].as_array().unwrap();
+    let check = checks.iter().find(|c| c["name"] == "dependents").unwrap();
+    assert!(check["status"] == "warn" && text(&check["detail"]).contains(&job), "{check}");
+    // Deleted all the same by a yes: the set is somebody's own.
+    let token = text(&planned["confirmation_token"]);
+    let gone = delete(&bench, &manual, &["--confirmation-token", &token]);
+    assert_eq!((gone.code, ids(&bench)), (0, vec![backup]), "{gone:?}");
+}
+
+/// A safety backup is listed as one with its end, and deleted like any other, by a yes to what is lost with it. What the plan
+/// that counted on it is left with is no way back.
+#[test]
+fn a_safety_backup_can_be_deleted() {
     let redis = Redis::start("redis-7.0", &[]);
     redis.fill(0, 1);
     let bench = Bench::unattended(&redis);
     let backup = bench.backup();
     redis.run(&["SET", "later", "write"]);
     let planned = bench.ask(&backup).json();
-    let safety = text(&planned["plan"]["safety_backup_id"]);
-    assert_ne!(safety, backup);
-    let refused = delete(&bench, &safety, &[]);
-    let reply = refused.json();
-    assert_eq!((refused.code, &reply["status"]), (3, &"blocked".into()), "{refused:?}");
-    assert!(reply["confirmation_token"] == Value::Null && text(&reply["message"]).contains("only manual"), "{reply}");
-    assert!(ids(&bench).contains(&safety));
+    let (safety, token) = (text(&planned["plan"]["safety_backup_id"]), text(&planned["confirmation_token"]));
+    let rows = bench.backups();
+    let row = rows.iter().find(|b| b["backup_id"] == safety.as_str()).unwrap();
+    assert_eq!(row["mode"], "safety", "{row}");
+    let before = redis.digest();
+    let plan = delete(&bench, &safety, &[]).json();
+    assert_eq!(plan["status"], "confirmation_required", "{plan}");
+    assert!(text(&plan["impact"]["lost"]).contains("can no longer be carried out"), "{plan}");
+    let gone = delete(&bench, &safety, &["--confirmation-token", &text(&plan["confirmation_token"])]);
+    assert_eq!((gone.code, ids(&bench)), (0, vec![backup.clone()]), "{gone:?}");
+    let void = bench.run(&Bench::echo(&backup, &token));
+    assert_eq!((void.code, redis.digest()), (3, before), "{void:?}");
 }
 
 /// With a person required and none there, nothing is deleted.

@@ -35,9 +35,19 @@ impl Inner {
         let inner = Arc::clone(self);
         self.jobs
             .begin(JobKind::Backup, instance_id, &backup_id, |job| async move {
-                inner.capture(&job, mode, note).await.map_err(Unfinished::Failed)
+                inner.take(&job, mode, note).await.map_err(Unfinished::Failed)
             })
             .await
+    }
+
+    /// Captures the source, if there is room for the set; one safety backup too many replaces the oldest.
+    async fn take(&self, job: &Job, mode: Mode, note: String) -> Result<String, Fault> {
+        self.has_room_for_a_set(&job.instance_id).await?;
+        let message = self.capture(job, mode, note).await?;
+        if mode == Mode::Safety {
+            self.replace_oldest_safety_backup(&job.instance_id, &job.backup_id).await;
+        }
+        Ok(message)
     }
 
     async fn capture(&self, job: &Job, mode: Mode, note: String) -> Result<String, Fault> {
@@ -64,7 +74,7 @@ impl Inner {
                 .and_then(|t| t.write_calls)
                 .filter(|_| !self.by_replica(&job.instance_id, mode)),
             started_at,
-            expires_at: None,
+            expires_at: self.expires_at(mode, started_at),
             locked_until: None,
         };
         let set = staged.commit(metadata).await?;

@@ -5,5 +5,7 @@ mod attach;
 pub(super) mod capture;
 mod feed;
 mod reconcile;
+mod retention;
+mod room;
 mod safety;
 mod staging;

@@ -81,8 +81,8 @@ impl Inner {
     async fn position(&self, instance_id: &str) -> Result<(Position, bool), Fault> {
         let mut conn = Conn::open(&self.endpoint(instance_id).await?, COMMAND_TIMEOUT).await?;
         let facts = ServerFacts::read(&mut conn).await?;
-        let (run_id, replication_id, offset) = (facts.run_id, facts.replid, facts.replication_offset);
-        Ok((Position { run_id, replication_id, offset }, facts.has_backlog))
+        let (run_id, replication_id, offset) = (facts.run_id, facts.replid, facts.offset);
+        Ok((Position { run_id, replication_id, offset }, facts.backlog_from.is_some()))
     }
 
     /// How far a safety backup is, and what reading it resulted in once it is there.

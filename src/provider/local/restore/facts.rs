@@ -3,7 +3,7 @@
 use crate::config::instance::RestoreWay;
 use crate::guard::facts::Facts;
 use crate::guard::facts::restore::{
-    DirectRestore, MethodReason, NotReady, RunningJob, SetLook, SourceFacts, TargetFacts,
+    DirectRestore, Libraries, MethodReason, NotReady, RunningJob, SetLook, SourceFacts, TargetFacts,
 };
 use crate::guard::plan::Plan;
 use crate::guard::writes::Writes;
@@ -13,10 +13,12 @@ use crate::model::job::JobStatus;
 use crate::model::restore::Method;
 use crate::model::text::clean;
 use crate::provider::local::describe::{counts_of, engine};
+use crate::provider::local::restore::steps::unread;
 use crate::provider::local::{COMMAND_TIMEOUT, Inner};
 use crate::redis::conn::Conn;
 use crate::redis::error::RedisError;
-use crate::redis::facts::{Role, ServerFacts, function_libraries, write_calls};
+use crate::redis::facts::{Role, ServerFacts, write_calls};
+use crate::redis::limits;
 use crate::redis::rdb::statistics::{Checksum, KeyStatistics};
 use crate::redis::resp::Value;
 use crate::redis::settings::can_replicate_from_us;
@@ -67,11 +69,21 @@ impl Inner {
         let (look, target) =
             tokio::join!(self.look_at(&set, earlier.is_none()), self.target(instance_id, earlier.is_none()));
         let (mut target, server, mut conn) = target?;
+        self.read_steps(instance_id, &set, &server, &mut target, &mut conn).await?;
+        let mut expired = None;
         let look = match look {
             Err(fault) => SetLook::Damaged(fault.message),
             Ok(None) => SetLook::KnownFromPlan,
             Ok(Some((stored_sha256, statistics))) => {
-                target.cannot_load = self.cannot_load(&set, &statistics, &server, target.method, &mut conn).await?;
+                let limits = limits::read(&mut conn).await?;
+                let own = instance_id == set_of;
+                target.cannot_load =
+                    self.cannot_load(&set, own, &statistics, &server, target.method, limits, &mut conn).await?;
+                target.unpacked = self.unpacked(&set, &statistics, &server, limits).await?;
+                if target.method != Method::Replication {
+                    target.unread.extend(unread(&statistics, limits));
+                }
+                expired = Some(statistics.expired);
                 SetLook::Verified {
                     stored_sha256,
                     crc64: statistics.checksum == Checksum::Verified,
@@ -87,6 +99,7 @@ impl Inner {
             backup_id: set.id,
             sha256: set.sha256,
             counts: set.counts,
+            expired,
             functions: set.functions,
             look,
         };
@@ -94,7 +107,8 @@ impl Inner {
             Some(plan) => self.running_job(instance_id, plan).await?,
             None => None,
         };
-        Ok(Facts::DirectRestore(Box::new(DirectRestore { target, source, running })))
+        let pending_rollback = self.state.pending_rollback(instance_id).await?;
+        Ok(Facts::DirectRestore(Box::new(DirectRestore { target, source, running, pending_rollback })))
     }
 
     /// Verifies a set whole, for a plan; nothing where a plan has done that.
@@ -147,15 +161,19 @@ impl Inner {
             replicas: facts.connected_slaves,
             append_only: facts.aof_enabled,
             counts: counts_of(&facts),
-            libraries: function_libraries(&mut conn, &facts).await?,
             writes: Writes { calls, read_at },
             measured,
             used_memory: facts.used_memory,
             maxmemory: facts.maxmemory,
+            eviction_policy: facts.maxmemory_policy.clone(),
             free_memory: (facts.total_system_memory > 0)
                 .then(|| facts.total_system_memory.saturating_sub(facts.used_memory_rss)),
             method,
             method_reason,
+            rights: Vec::new(),
+            libraries: Libraries::default(),
+            unpacked: 0,
+            unread: Vec::new(),
             cannot_load: None,
             slots,
         };

@@ -5,50 +5,52 @@ use crate::model::backup::BackupSet;
 use crate::model::fault::Fault;
 use crate::model::restore::Method;
 use crate::provider::local::Inner;
+use crate::provider::local::restore::steps::{has_database, too_large};
 use crate::redis::conn::Conn;
-use crate::redis::error::RedisError;
 use crate::redis::facts::ServerFacts;
-use crate::redis::rdb::compat::loadable;
+use crate::redis::limits::Limits;
+use crate::redis::rdb::compat::{Modules, any_of_own, loadable};
 use crate::redis::rdb::error::RdbError;
 use crate::redis::rdb::statistics::KeyStatistics;
 use crate::redis::rdb::{self, EntryHead, Visitor};
 use crate::redis::slots::{owned_slots, slot};
 use std::io;
 
-/// Largest value that fits a RESTORE command with default settings of the server, beside its type byte and footer.
-const BULK: u64 = (512 << 20) - 11;
+/// Bytes of the longest argument that a server takes unless it is told otherwise.
+const BULK_DEFAULT: u64 = 512 << 20;
 
 impl Inner {
-    /// Why this server cannot take this set; `None` where it can.
+    /// Why this server cannot take this set; `None` where it can. `own`: the set is one of this instance.
+    #[expect(clippy::too_many_arguments, reason = "each is another fact that the answer depends on")]
     pub(super) async fn cannot_load(
         &self,
         set: &BackupSet,
+        own: bool,
         statistics: &KeyStatistics,
         facts: &ServerFacts,
         method: Method,
+        limits: Limits,
         conn: &mut Conn,
     ) -> Result<Option<String>, Fault> {
         let modules = facts.modules.clone().unwrap_or_default();
-        if let Err(why) = loadable(statistics, facts.server(), &modules) {
+        // A process that wrote a type has its module, and cannot have let go of it: a module with types is never unloaded. One that
+        // was started anew is believed where a command would be refused and not kill it.
+        let same_process = !set.run_id.is_empty() && set.run_id == facts.run_id;
+        let believed = own && method != Method::Replication && any_of_own(&modules);
+        let brought = if same_process || believed { statistics.modules.as_slice() } else { &[] };
+        if let Err(why) = loadable(statistics, facts.server(), &Modules { loaded: &modules, brought }) {
             return Ok(Some(why));
         }
         // A server with fewer databases than the set needs exits while it loads.
         let highest = statistics.databases_needed().saturating_sub(1);
-        if highest > 0 {
-            match conn.cmd_str(&["SELECT", &highest.to_string()]).await {
-                Ok(_) => conn.cmd_str(&["SELECT", "0"]).await.map(|_| ())?,
-                Err(RedisError::Server { .. }) => {
-                    return Ok(Some(format!("the set uses database {highest}, which the target does not have")));
-                }
-                Err(e) => return Err(e.into()),
-            }
+        if highest > 0 && !has_database(conn, highest).await? {
+            return Ok(Some(format!("the set uses database {highest}, which the target does not have")));
         }
-        if method == Method::Commands {
-            if statistics.largest_value > BULK {
-                return Ok(Some(format!(
-                    "the set has a value of {} bytes; by commands at most {BULK} can be restored",
-                    statistics.largest_value
-                )));
+        if method != Method::Replication {
+            // Where the target does not tell its limits, they are taken to be a server's own.
+            let limits = Limits { bulk: limits.bulk.or(Some(BULK_DEFAULT)), ..limits };
+            if let Some(why) = too_large(statistics, limits) {
+                return Ok(Some(why));
             }
             let owned = if facts.cluster_enabled { Some(owned_slots(conn).await?) } else { None };
             return self.cannot_replay(set, owned).await;

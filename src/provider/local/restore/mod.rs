@@ -3,9 +3,12 @@
 mod commands;
 pub(super) mod facts;
 mod loadable;
+mod outcome;
+mod packing;
 mod reconcile;
 mod recovery;
 mod replication;
+mod steps;
 
 use crate::guard::facts::restore::LastLook;
 use crate::guard::grant::{Grant, Overwrite};
@@ -14,16 +17,16 @@ use crate::guard::plan::{Plan, changed};
 use crate::guard::writes::Writes;
 use crate::model::backup::BackupSet;
 use crate::model::fault::{Fault, Kind};
-use crate::model::instance::{Counts, total_keys};
 use crate::model::job::{Job, JobEnd, JobKind};
 use crate::model::restore::Method;
 use crate::provider::local::backup::capture::TICK;
 use crate::provider::local::restore::facts::slots_served;
+use crate::provider::local::restore::outcome::{Counted, outcome};
 use crate::provider::local::restore::recovery::RecoveryRecord;
 use crate::provider::local::{COMMAND_TIMEOUT, Inner};
 use crate::provider::with_way_back;
 use crate::redis::conn::Conn;
-use crate::redis::facts::{ServerFacts, key_counts, write_calls};
+use crate::redis::facts::{ServerFacts, write_calls};
 use crate::redis::persistence::{self, Kept};
 use jiff::Timestamp;
 use std::sync::Arc;
@@ -59,22 +62,22 @@ impl Inner {
         let another = "the backup is not the one that was planned; the target was not touched";
         let data = known.ok_or_else(|| changed(another))?;
         let recovery = RecoveryRecord::of(plan, &set);
-        match planned.method {
-            Method::Replication => self.by_replication(grant, job, plan, recovery, &set, data).await?,
+        let before = self.counted(&plan.instance_id).await.ok();
+        let unseen = match planned.method {
+            Method::Replication => self.by_replication(grant, job, plan, recovery, &set, data).await.map(|()| 0)?,
             Method::Commands => self.by_commands(grant, job, plan, recovery, &set, data).await?,
-        }
+        };
         // Data that is in must not be called lost because of what comes after it.
         let _ = self.state.serving(&job.id, Timestamp::now()).await;
         let _ = self.jobs.progress(job, "counting keys", set.rdb_bytes, set.rdb_bytes).await;
         // Counted at once, for clients may write again; and kept on disk whatever the counts are.
-        let found = self.count(&plan.instance_id).await;
+        let after = self.counted(&plan.instance_id).await;
         let _ = self.jobs.progress(job, "the target serves; writing to its disk", set.rdb_bytes, set.rdb_bytes).await;
         let kept = self.keep(&plan.instance_id, &planned.run_id).await?;
-        let restored = match found {
-            Ok(found) => compare_key_counts(&set.counts, &found).map_err(|why| {
-                let message = format!("the target took the whole set, but {why}; the data is {}", kept.describe());
-                Fault::new(Kind::Provider, "restore.census_differs", message)
-                    .hint("A client may have written meanwhile; compare before you go on.")
+        let restored = match after {
+            Ok(after) => outcome(&set, before.as_ref(), &after, unseen).map_err(|mut fault| {
+                fault.message = format!("{}; the data is {}", fault.message, kept.describe());
+                fault
             })?,
             Err(fault) => format!("restored: the target took the whole set; its keys could not be counted ({fault})"),
         };
@@ -120,9 +123,9 @@ impl Inner {
         }
     }
 
-    async fn count(&self, instance_id: &str) -> Result<Counts, Fault> {
+    async fn counted(&self, instance_id: &str) -> Result<Counted, Fault> {
         let mut conn = Conn::open(&self.endpoint(instance_id).await?, COMMAND_TIMEOUT).await?;
-        Ok(key_counts(&mut conn).await?)
+        Ok(Counted::from(&ServerFacts::read(&mut conn).await?))
     }
 
     /// Looks at the target for the last time: nothing may have been written to it since the plan, or taken its place.
@@ -143,25 +146,4 @@ fn not_on_disk(why: &str) -> Fault {
         "A crash may bring back what the disk held before. See why it does not save, then send it BGSAVE (BGREWRITEAOF where it \
          keeps an append-only file), or restore again.",
     )
-}
-
-/// Whether the target holds what the set does. Keys whose expiry has passed since the backup may be gone.
-fn compare_key_counts(set: &Counts, found: &Counts) -> Result<String, String> {
-    let mut gone = 0;
-    for db in set.keys().chain(found.keys()) {
-        let (want, expires) = set.get(db).copied().unwrap_or_default();
-        let (have, _) = found.get(db).copied().unwrap_or_default();
-        if have > want || want - have > expires {
-            return Err(format!("db{db} has {have} keys where the set has {want}"));
-        }
-        gone += want - have;
-    }
-    // Databases of the set were seen twice above where both have them.
-    let gone = gone.min(total_keys(set).saturating_sub(total_keys(found)));
-    let keys = total_keys(found);
-    Ok(if gone == 0 {
-        format!("restored: {keys} keys, as many as in the backup in every database")
-    } else {
-        format!("restored: {keys} keys; {gone} others of the backup had an expiry that has passed since, and are gone")
-    })
 }

@@ -11,7 +11,7 @@ use crate::provider::with_way_back;
 use crate::redis::conn::Conn;
 use crate::redis::facts::key_counts;
 use crate::redis::master::rollback::{Found, roll_back};
-use crate::state::jobs::Orphan;
+use crate::state::jobs::{Orphan, clear_command};
 use std::time::Duration;
 
 /// A target that is away must not hold up a start.
@@ -36,7 +36,11 @@ impl Inner {
                 )));
             }
             // The record stays, and the restore counts as not rolled back: nobody knows that the target is off this program.
-            (Err(damaged), _) => return Ok(Err(Unfinished::RollbackPending(damaged.hint(LOOK_AT)))),
+            (Err(damaged), _) => {
+                let hint =
+                    format!("{LOOK_AT} Then a person clears it at a terminal: {}.", clear_command(&orphan.job.id));
+                return Ok(Err(Unfinished::RollbackPending(damaged.hint(hint))));
+            }
         };
         let id = &orphan.job.instance_id;
         let mut conn = Conn::open(&self.endpoint(id).await?, CONNECT_TIMEOUT).await?;

@@ -1,0 +1,46 @@
+//! Room for a set on the vault, judged before its source is asked for anything: a full disk stops the state store too, and with it
+//! what must be written down.
+
+use crate::model::backup::BackupSet;
+use crate::model::fault::{Fault, Kind};
+use crate::model::text::bytes;
+use crate::provider::local::{COMMAND_TIMEOUT, Inner};
+use crate::redis::conn::Conn;
+use crate::redis::facts::ServerFacts;
+
+/// Bytes that a set must leave free, for jobs, confirmations and the audit.
+const RESERVE: u64 = 16 << 20;
+
+impl Inner {
+    /// Refuses a capture that will not fit. Where source or disk do not tell, nothing is refused: a capture that meets a full disk
+    /// ends there, and nothing of it is kept.
+    pub async fn has_room_for_a_set(&self, instance_id: &str) -> Result<(), Fault> {
+        let Some(used) = self.memory_in_use(instance_id).await else { return Ok(()) };
+        let Some(free) = self.vault.free().await? else { return Ok(()) };
+        let sets = self.vault.list(instance_id, self).await?;
+        let need = estimate(used, sets.iter().flatten().find(|set| set.used_memory > 0));
+        if need.saturating_add(RESERVE) <= free {
+            return Ok(());
+        }
+        let message = format!(
+            "there is no room for a backup of {instance_id}: about {} are needed, {} are free on the disk of the vault",
+            bytes(need),
+            bytes(free)
+        );
+        Err(Fault::new(Kind::Unexpected, "vault.no_room", message)
+            .hint("Free space under the home directory, or delete backups with delete_backup; then call again."))
+    }
+
+    async fn memory_in_use(&self, instance_id: &str) -> Option<u64> {
+        let mut conn = Conn::open(&self.endpoint(instance_id).await.ok()?, COMMAND_TIMEOUT).await.ok()?;
+        ServerFacts::read(&mut conn).await.ok().map(|facts| facts.used_memory)
+    }
+}
+
+/// Bytes that a set will about take. An RDB is smaller than the memory that its data uses, and how much smaller its compressed form
+/// is the latest set tells, of which half as much again is reckoned with. Without one it is the memory in use.
+fn estimate(used_memory: u64, latest: Option<&BackupSet>) -> u64 {
+    let Some(set) = latest else { return used_memory };
+    let in_proportion = u128::from(used_memory) * u128::from(set.stored_bytes) / u128::from(set.used_memory.max(1));
+    u64::try_from(in_proportion * 3 / 2).unwrap_or(u64::MAX).min(used_memory)
+}

@@ -1,0 +1,194 @@
+//! How a restore that went through ended: what the target holds, and of what it does not hold, whether it expired, was evicted or is
+//! missing. Told apart by the server's own counters, never by what would be likely.
+
+use crate::model::backup::BackupSet;
+use crate::model::fault::{Fault, Kind};
+use crate::model::instance::{Counts, total_keys};
+use crate::provider::local::describe::counts_of;
+use crate::redis::facts::ServerFacts;
+
+/// From here on a set is in Valkey's own format.
+const OLDEST_VALKEY: u16 = 80;
+
+/// What a server has counted, at a moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Counted {
+    run_id: String,
+    expired: u64,
+    evicted: u64,
+    counts: Counts,
+}
+
+impl From<&ServerFacts> for Counted {
+    fn from(facts: &ServerFacts) -> Self {
+        Self {
+            run_id: facts.run_id.clone(),
+            expired: facts.expired_keys,
+            evicted: facts.evicted_keys,
+            counts: counts_of(facts),
+        }
+    }
+}
+
+impl Counted {
+    /// Keys that expired and keys that were evicted since an earlier moment; `None` where the statistics were reset meanwhile, or
+    /// the server was started anew.
+    fn since(&self, earlier: &Self) -> Option<(u64, u64)> {
+        (self.run_id == earlier.run_id)
+            .then(|| Some((self.expired.checked_sub(earlier.expired)?, self.evicted.checked_sub(earlier.evicted)?)))
+            .flatten()
+    }
+}
+
+/// Keys of the set that may be gone though they carry no expiry: hashes whose fields do.
+fn with_expiring_fields(set: &BackupSet) -> u64 {
+    let types = if set.rdb_version >= OLDEST_VALKEY { 22..=22 } else { 22..=25 };
+    set.types.range(types).map(|(_, keys)| keys).sum()
+}
+
+/// What the target holds of the set. `before`: what it had counted before it was touched. `unseen`: keys that it may have taken as
+/// expired without counting them.
+///
+/// # Errors
+/// `restore.evicted` and `restore.census_differs`: the target took the whole set and does not hold all of it.
+pub(super) fn outcome(
+    set: &BackupSet,
+    before: Option<&Counted>,
+    after: &Counted,
+    unseen: u64,
+) -> Result<String, Fault> {
+    let (found, fields) = (&after.counts, with_expiring_fields(set));
+    let mut gone = 0;
+    for (db, (have, _)) in found {
+        let (want, _) = set.counts.get(db).copied().unwrap_or_default();
+        if *have > want {
+            return Err(differs(format!("db{db} has {have} keys where the set has {want}")));
+        }
+    }
+    for (db, (want, expires)) in &set.counts {
+        let (have, _) = found.get(db).copied().unwrap_or_default();
+        let less = want.saturating_sub(have);
+        gone += less;
+        let evicted = before.and_then(|b| after.since(b)).is_some_and(|(_, evicted)| evicted > 0);
+        if less > expires.saturating_add(fields) && !evicted {
+            return Err(differs(format!("db{db} has {have} keys where the set has {want}")));
+        }
+    }
+    let keys = total_keys(found);
+    let counted = before.and_then(|before| after.since(before));
+    match counted {
+        Some((expired, evicted)) if evicted > 0 && gone > 0 => Err(Fault::new(
+            Kind::Provider,
+            "restore.evicted",
+            format!(
+                "the target took the whole set and holds {keys} keys of {}: meanwhile it evicted {evicted} keys to make room, and {expired} expired",
+                keys + gone
+            ),
+        )
+        .hint("Give the target more memory (maxmemory) or maxmemory-policy noeviction, then restore again.")),
+        Some((expired, _)) if gone > expired.saturating_add(unseen).saturating_add(fields) => {
+            let missing = gone - expired.saturating_add(unseen).saturating_add(fields);
+            Err(differs(format!(
+                "{missing} keys are missing: {gone} are not there, {expired} have expired by the server's own count, none were evicted"
+            )))
+        }
+        _ if gone == 0 => {
+            let evicted = counted.map_or(0, |(_, evicted)| evicted);
+            let more = if evicted > 0 { format!("; the target evicted {evicted} keys meanwhile") } else { String::new() };
+            Ok(format!("restored: {keys} keys, as many as in the backup in every database{more}"))
+        }
+        Some(_) => Ok(format!(
+            "restored: {keys} keys; {gone} others of the backup had an expiry that has passed since, and are gone; none were evicted"
+        )),
+        None => Ok(format!(
+            "restored: {keys} keys; {gone} others of the backup are gone. All could have expired since; the server's statistics were reset meanwhile, so its own count does not tell"
+        )),
+    }
+}
+
+fn differs(why: String) -> Fault {
+    Fault::new(Kind::Provider, "restore.census_differs", format!("the target took the whole set, but {why}"))
+        .hint("A client may have written meanwhile; compare before you go on.")
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    //! Keys that are not there are expired, evicted or missing, by what the server counted.
+    use super::{Counted, outcome};
+    use crate::model::backup::{BackupSet, Mode, Origin};
+    use jiff::Timestamp;
+    use std::collections::BTreeMap;
+
+    fn set(keys: u64, expires: u64) -> BackupSet {
+        BackupSet {
+            id: "b-1".into(),
+            instance_id: "orders".into(),
+            mode: Mode::Manual,
+            note: String::new(),
+            engine: "redis".into(),
+            version: "8.0.2".into(),
+            run_id: "a".into(),
+            replication_id: "b".into(),
+            replication_offset: 0,
+            write_calls: None,
+            started_at: Timestamp::UNIX_EPOCH,
+            finished_at: Timestamp::UNIX_EPOCH,
+            rdb_version: 12,
+            rdb_bytes: 1,
+            sha256: String::new(),
+            stored_bytes: 1,
+            counts: [(0, (keys, expires))].into(),
+            functions: 0,
+            used_memory: 0,
+            types: BTreeMap::new(),
+            expires_at: None,
+            locked_until: None,
+            origin: Origin::Capture { address: String::new() },
+            announced_version: None,
+        }
+    }
+
+    fn counted(keys: u64, expired: u64, evicted: u64) -> Counted {
+        Counted { run_id: "a".into(), expired, evicted, counts: [(0, (keys, 0))].into() }
+    }
+
+    #[test]
+    fn expired_evicted_and_missing() {
+        let before = counted(3, 10, 5);
+        let end = |set: &BackupSet, after: Counted, unseen| match outcome(set, Some(&before), &after, unseen) {
+            Ok(message) => message,
+            Err(fault) => format!("{}: {}", fault.code, fault.message),
+        };
+        let set = set(100, 40);
+        assert!(end(&set, counted(100, 10, 5), 0).contains("as many as in the backup"));
+        assert!(end(&set, counted(70, 40, 5), 0).contains("30 others of the backup had an expiry that has passed"));
+        // Taken as expired without being counted.
+        assert!(end(&set, counted(70, 10, 5), 30).contains("30 others of the backup had an expiry"));
+        let missing = end(&set, counted(70, 20, 5), 5);
+        assert!(missing.starts_with("restore.census_differs") && missing.contains("15 keys are missing"), "{missing}");
+        let evicted = end(&set, counted(30, 12, 73), 0);
+        assert!(evicted.starts_with("restore.evicted") && evicted.contains("evicted 68 keys"), "{evicted}");
+        // What was evicted was not of the set.
+        assert!(end(&set, counted(100, 10, 9), 0).contains("the target evicted 4 keys meanwhile"));
+        // More than carry an expiry cannot have expired.
+        assert!(end(&set, counted(50, 500, 5), 0).starts_with("restore.census_differs"));
+        assert!(end(&set, counted(101, 10, 5), 0).starts_with("restore.census_differs"));
+        // Statistics that were reset are no witness, and nothing is made up in their place.
+        assert!(end(&set, counted(70, 1, 0), 0).contains("does not tell"));
+        let other = Counted { run_id: "b".into(), ..counted(70, 40, 5) };
+        assert!(end(&set, other, 0).contains("does not tell"));
+    }
+
+    #[test]
+    fn hashes_vanish_with_their_last_field() {
+        let mut set = set(100, 0);
+        set.types.insert(24, 30);
+        let before = counted(3, 0, 0);
+        assert!(outcome(&set, Some(&before), &counted(75, 0, 0), 0).is_ok());
+        assert_eq!(outcome(&set, Some(&before), &counted(69, 0, 0), 0).unwrap_err().code, "restore.census_differs");
+        // The same type bytes mean another thing in Valkey's format.
+        set.rdb_version = 80;
+        assert_eq!(outcome(&set, Some(&before), &counted(75, 0, 0), 0).unwrap_err().code, "restore.census_differs");
+    }
+}

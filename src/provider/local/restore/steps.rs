@@ -1,0 +1,128 @@
+//! What stands between a target and a restore by the planned way, read before anybody is asked: the right to every step, the
+//! server's own limits, and what it holds beside keys. Facts alone; the guard judges them.
+
+use crate::config::blocking::blocking;
+use crate::guard::facts::restore::{Libraries, TargetFacts};
+use crate::model::backup::BackupSet;
+use crate::model::fault::Fault;
+use crate::model::restore::Method;
+use crate::provider::local::Inner;
+use crate::provider::local::restore::packing::Packing;
+use crate::redis::conn::Conn;
+use crate::redis::error::RedisError;
+use crate::redis::facts::ServerFacts;
+use crate::redis::limits::{Limits, library_names};
+use crate::redis::rdb;
+use crate::redis::rdb::statistics::KeyStatistics;
+use crate::redis::rights::{self, Need};
+
+/// Encodings of values that a target may unpack as it loads them.
+const PACKED_TYPES: [u8; 6] = [11, 12, 13, 16, 17, 20];
+/// A limit of a server is never set below this, so values that are smaller need no look at it.
+const LIMIT_BYTES_MIN: u64 = 1 << 20;
+/// What a server reads of a client beside one value: its command's other words, and a read of the next.
+const BESIDE_A_VALUE: u64 = 64 << 10;
+
+impl Inner {
+    /// Reads the rights and the libraries of a target, whose method is known by now.
+    pub(super) async fn read_steps(
+        &self,
+        instance_id: &str,
+        set: &BackupSet,
+        server: &ServerFacts,
+        target: &mut TargetFacts,
+        conn: &mut Conn,
+    ) -> Result<(), Fault> {
+        if target.not_ready.is_some() {
+            return Ok(());
+        }
+        let names = if server.libraries > 0 { library_names(conn).await? } else { Vec::new() };
+        target.libraries = Libraries { count: server.libraries, names };
+        let user = match rights::whoami(conn).await? {
+            Some(user) => user,
+            None => self.endpoint(instance_id).await?.username.unwrap_or_else(|| "default".into()),
+        };
+        target.rights = rights::ask(conn, &user, &needs(target.method, set, server)).await?;
+        Ok(())
+    }
+}
+
+/// The steps of a method for this set on this server.
+fn needs(method: Method, set: &BackupSet, server: &ServerFacts) -> Vec<Need> {
+    let mut needs = rights::PLAN.to_vec();
+    match method {
+        Method::Replication => needs.extend(rights::REPLICATION),
+        Method::Commands => {
+            needs.extend(rights::IN_PLACE);
+            // Where there is nothing to delete and nothing to load, the right is not used.
+            needs.extend((server.libraries > 0).then_some(rights::DELETE_FUNCTIONS));
+            needs.extend((set.functions > 0).then_some(rights::LOAD_FUNCTIONS));
+        }
+    }
+    needs
+}
+
+/// Why a target would refuse the largest value of a set as a command; `None` where it would not, or cannot be judged.
+pub(super) fn too_large(statistics: &KeyStatistics, limits: Limits) -> Option<String> {
+    // A payload is the type byte, the value, and a footer of ten bytes.
+    let payload = statistics.largest_value.saturating_add(11);
+    let (name, limit) = [
+        ("proto-max-bulk-len", limits.bulk.map(|limit| (payload, limit))),
+        ("client-query-buffer-limit", limits.query_buffer.map(|limit| (payload.saturating_add(BESIDE_A_VALUE), limit))),
+    ]
+    .into_iter()
+    .find_map(|(name, limit)| limit.filter(|(needed, limit)| needed > limit).map(|(_, limit)| (name, limit)))?;
+    let largest = statistics.largest_value;
+    Some(format!(
+        "the set has a value of {largest} bytes, and the target takes none so large by commands: {name} is {limit}"
+    ))
+}
+
+/// Limits that matter for this set and could not be read.
+pub(super) fn unread(statistics: &KeyStatistics, limits: Limits) -> Option<String> {
+    let matters = statistics.largest_value.saturating_add(BESIDE_A_VALUE) > LIMIT_BYTES_MIN;
+    (matters && (limits.bulk.is_none() || limits.query_buffer.is_none())).then(|| {
+        format!(
+            "proto-max-bulk-len and client-query-buffer-limit of the target could not be read; the set's largest value has {} bytes",
+            statistics.largest_value
+        )
+    })
+}
+
+impl Inner {
+    /// Elements of the set that the target would unpack. Only asked where memory is limited.
+    pub(super) async fn unpacked(
+        &self,
+        set: &BackupSet,
+        statistics: &KeyStatistics,
+        server: &ServerFacts,
+        limits: Limits,
+    ) -> Result<u64, Fault> {
+        let any = PACKED_TYPES.iter().any(|t| statistics.types.contains_key(t));
+        if server.maxmemory == 0
+            || !any
+            || limits == (Limits { bulk: limits.bulk, query_buffer: limits.query_buffer, ..Limits::default() })
+        {
+            return Ok(0);
+        }
+        let data = self.vault.open_data(set).await?;
+        let (vault, set) = (self.vault.clone(), set.clone());
+        blocking(move || {
+            let walked = rdb::walk(data, (), Packing::new(limits)).map_err(|e| vault.damaged(&set, e))?;
+            Ok(walked.visitor.unpacked)
+        })
+        .await
+    }
+}
+
+/// Whether a server has that database.
+///
+/// # Errors
+/// What broke on the way.
+pub(super) async fn has_database(conn: &mut Conn, db: u64) -> Result<bool, RedisError> {
+    match conn.cmd_str(&["SELECT", &db.to_string()]).await {
+        Ok(_) => conn.cmd_str(&["SELECT", "0"]).await.map(|_| true),
+        Err(RedisError::Server { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,63 @@
+//! One moment of a server: who it is, whom it follows, and how far it has come. Read in one piece where the caller sends it so.
+//!
+//! It must not judge: whether a moment is the one that was planned for is for the caller's look.
+
+use super::conn::Conn;
+use super::error::RedisError;
+use super::facts::{Role, ServerFacts, info, resolve_writes, write_counters};
+use crate::model::fault::Fault;
+
+/// A server at a moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Moment {
+    /// `run_id`: another one with every start of the process.
+    pub run_id: String,
+    /// `master_replid`: another one after a failover.
+    pub replid: String,
+    /// Whether the server follows nobody.
+    pub master: bool,
+    /// `master_repl_offset`.
+    pub offset: u64,
+    /// Write commands that the server has run since its statistics began, without those that this program is known to have sent.
+    pub writes: u64,
+}
+
+/// The look of a caller at a moment, right before what cannot be undone: an error stops it.
+pub type Look<'a> = dyn FnMut(&Moment) -> Result<(), Fault> + Send + 'a;
+
+impl Moment {
+    /// Reads the server now. `own` write commands were this program's.
+    ///
+    /// # Errors
+    /// What the connection or the server refused.
+    pub async fn read(conn: &mut Conn, own: u64) -> Result<Self, RedisError> {
+        let who = info(conn, Some("server")).await?;
+        let place = info(conn, Some("replication")).await?;
+        let commands = info(conn, Some("commandstats")).await?;
+        Self::of(conn, &who, &place, &commands, own).await
+    }
+
+    /// The moment that these sections of INFO tell of. `own` write commands were this program's.
+    ///
+    /// # Errors
+    /// As [`Self::read`]: which commands write is asked of the server where it is not known yet.
+    pub(super) async fn of(
+        conn: &mut Conn,
+        who: &str,
+        place: &str,
+        commands: &str,
+        own: u64,
+    ) -> Result<Self, RedisError> {
+        let facts = ServerFacts::from_info(&format!("{who}\r\n{place}"));
+        let offset = place.lines().find_map(|l| l.trim_end().strip_prefix("master_repl_offset:")?.parse().ok());
+        resolve_writes(conn, commands).await?;
+        Ok(Self {
+            run_id: facts.run_id,
+            replid: facts.replid,
+            master: facts.role == Role::Master,
+            offset: offset.unwrap_or(0),
+            // Statistics that were reset meanwhile count from zero: fewer than our own is a counter that went back.
+            writes: write_counters(conn, commands).saturating_sub(own),
+        })
+    }
+}

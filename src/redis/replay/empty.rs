@@ -1,0 +1,106 @@
+//! Emptying a target before a restore by commands in place: the one step of that way which cannot be undone.
+//!
+//! It must not begin where a step behind it would be refused, and it compares the server in the very command that destroys, where
+//! the server runs scripts.
+
+use super::partial;
+use crate::guard::facts::rights::Right;
+use crate::model::fault::Fault;
+use crate::redis::conn::Conn;
+use crate::redis::error::RedisError;
+use crate::redis::facts::{ServerFacts, info};
+use crate::redis::moment::{Look, Moment};
+use crate::redis::prefix::ErrorPrefix;
+use crate::redis::replay::ReplayReport;
+use crate::redis::resp::Value;
+use crate::redis::rights::{self, Need};
+
+/// Looks at a target whose position moves before it is compared by its identity alone. What the caller's look lets pass has
+/// been let pass by then.
+const LOOKS: u32 = 6;
+
+/// Compares, then empties or refuses, in one command. An empty argument is not compared.
+const EMPTY_IF: &str = "if redis.replicate_commands then redis.replicate_commands() end
+local function field(text, name) return string.match(text, name .. ':([^\\r\\n]*)') or '' end
+local server, replication = redis.call('INFO', 'server'), redis.call('INFO', 'replication')
+local found = {field(server, 'run_id'), field(replication, 'master_replid'), field(replication, 'role'),
+    field(replication, 'master_repl_offset')}
+for i = 1, #ARGV do if ARGV[i] ~= '' and ARGV[i] ~= found[i] then return 0 end end
+redis.call('FLUSHALL', 'SYNC')
+return 1";
+
+/// Deletes all keys and functions, if the last look at the server lets it. `own`: write commands that the server has counted of
+/// this restore.
+///
+/// # Errors
+/// What was refused, as itself, while nothing has been deleted; [`RedisError::Replay`] from then on.
+pub(super) async fn everything(conn: &mut Conn, look: Option<&mut Look<'_>>, own: u64) -> Result<(), RedisError> {
+    let libraries = ServerFacts::from_info(&info(conn, Some("memory")).await?).libraries;
+    let mut needs = rights::IN_PLACE.to_vec();
+    needs.extend((libraries > 0).then_some(rights::DELETE_FUNCTIONS));
+    all_granted(conn, &needs).await?;
+    match look {
+        None => flush(conn).await?,
+        Some(look) => flush_if(conn, look, own).await?,
+    }
+    if libraries == 0 {
+        return Ok(());
+    }
+    let half_deleted = |error: RedisError| partial(&ReplayReport::default(), 0, vec![error.to_string()]);
+    conn.cmd_str(&["FUNCTION", "FLUSH", "SYNC"]).await.map(|_| ()).map_err(half_deleted)
+}
+
+/// What is refused now would be refused when the target is empty.
+async fn all_granted(conn: &mut Conn, needs: &[Need]) -> Result<(), RedisError> {
+    let user = rights::whoami(conn).await?.unwrap_or_else(|| "default".to_owned());
+    let found = rights::ask(conn, &user, needs).await?;
+    let Some(step) = found.into_iter().find(|s| !matches!(s.right, Right::Granted | Right::Unknown)) else {
+        return Ok(());
+    };
+    let command = step.rule.trim_start_matches('+').to_ascii_uppercase().replace('|', " ");
+    Err(match step.right {
+        Right::Refused(message) => RedisError::Server { command, prefix: ErrorPrefix::Other, message },
+        _ => RedisError::Denied {
+            command,
+            message: "found out without running it".to_owned(),
+            hint: format!("give the user the right: {}", step.rule),
+        },
+    })
+}
+
+async fn flush(conn: &mut Conn) -> Result<(), RedisError> {
+    match conn.cmd_str(&["FLUSHALL", "SYNC"]).await {
+        Ok(_) => Ok(()),
+        // A refused FLUSHALL has deleted nothing.
+        Err(error @ (RedisError::Denied { .. } | RedisError::Server { .. })) => Err(error),
+        Err(error) => Err(partial(&ReplayReport::default(), 0, vec![error.to_string()])),
+    }
+}
+
+async fn flush_if(conn: &mut Conn, look: &mut Look<'_>, own: u64) -> Result<(), RedisError> {
+    for left in (0..LOOKS).rev() {
+        let moment = Moment::read(conn, own).await?;
+        let held = if moment.master { look(&moment) } else { Err(no_master()) };
+        held.map_err(|fault| RedisError::Withheld { fault })?;
+        let offset = if left == 0 { String::new() } else { moment.offset.to_string() };
+        let args = ["EVAL", EMPTY_IF, "0", &moment.run_id, &moment.replid, "master", &offset];
+        match conn.cmd_str(&args).await {
+            Ok(Value::Int(1)) => return Ok(()),
+            // The server has moved on between the look and the comparison.
+            Ok(_) => {}
+            // No scripts here: the look was right before, and that is as near as it gets.
+            Err(RedisError::Denied { .. } | RedisError::Server { prefix: ErrorPrefix::UnknownCommand, .. }) => {
+                return flush(conn).await;
+            }
+            // A script that failed has not got past its FLUSHALL.
+            Err(error @ RedisError::Server { .. }) => return Err(error),
+            Err(error) => return Err(partial(&ReplayReport::default(), 0, vec![error.to_string()])),
+        }
+    }
+    Err(RedisError::Withheld { fault: no_master() })
+}
+
+/// The fault of a server that is another at the moment of the cutover.
+pub(super) fn no_master() -> Fault {
+    crate::guard::plan::changed("the target was not touched: it has become a replica, or another server took its place")
+}

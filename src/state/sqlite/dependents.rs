@@ -1,0 +1,80 @@
+//! What counts on backup sets, derived from jobs and confirmations: nothing here is stored a second time.
+
+use crate::guard::act::Act;
+use crate::guard::facts::backup::Dependent;
+use crate::guard::ledger::Confirmation;
+use crate::model::fault::{Fault, Kind};
+use crate::model::job::JobStatus;
+use crate::state::sqlite::database::{at, damaged};
+use crate::state::sqlite::ledger;
+use sqlx::{Row as _, SqlitePool};
+use std::collections::BTreeMap;
+
+/// Most restores that are read at once: the latest.
+const MOST: u32 = 1000;
+
+/// The restores that sets of an instance undo: as the confirmation of each restore's job names the set, or, where the set had no id
+/// when its plan was made, the job that took the set.
+const RESTORES: &str = "
+    SELECT jobs.id, jobs.status, jobs.created_at,
+      coalesce(nullif(json_extract(c.plan, '$.safety.backup_id'), ''), took.backup_id) AS undone_with
+    FROM jobs JOIN confirmations AS c ON c.nonce = jobs.confirmation
+    LEFT JOIN jobs AS took ON took.id = json_extract(c.plan, '$.safety.job_id')
+    WHERE jobs.instance_id = ?1 AND jobs.kind = 'restore' AND jobs.failure <> ?2
+      AND undone_with IN (SELECT value FROM json_each(?3))
+    ORDER BY jobs.created_at DESC, jobs.id DESC LIMIT ?4";
+
+pub(super) async fn of_sets(
+    pool: &SqlitePool,
+    instance_id: &str,
+    backup_ids: &[String],
+) -> Result<BTreeMap<String, Vec<Dependent>>, Fault> {
+    let mut found: BTreeMap<String, Vec<Dependent>> = BTreeMap::new();
+    let wanted = serde_json::Value::from(backup_ids).to_string();
+    let rows = sqlx::query(RESTORES)
+        .bind(instance_id)
+        .bind(Kind::Refused.as_str())
+        .bind(&wanted)
+        .bind(MOST)
+        .fetch_all(pool)
+        .await?;
+    for row in rows {
+        let status: String = row.try_get("status")?;
+        let restore = Dependent::Restore {
+            job_id: row.try_get("id")?,
+            began_at: at(row.try_get("created_at")?)?,
+            status: JobStatus::parse(&status).ok_or_else(|| damaged(format!("a restore has the status {status}")))?,
+        };
+        found.entry(row.try_get("undone_with")?).or_default().push(restore);
+    }
+    for open in ledger::redeemable(pool).await? {
+        for id in counted_on(pool, instance_id, &open).await?.into_iter().filter(|id| backup_ids.contains(id)) {
+            found.entry(id).or_default().push(Dependent::Plan {
+                act: open.plan.act.on(&open.plan.instance_id),
+                planned_at: open.created_at,
+                expires_at: open.expires_at,
+            });
+        }
+    }
+    Ok(found)
+}
+
+/// The sets of an instance that a plan counts on: the one that it restores, and the one that undoes it. A plan to delete a set does
+/// not count on the set.
+async fn counted_on(pool: &SqlitePool, instance_id: &str, open: &Confirmation) -> Result<Vec<String>, Fault> {
+    let plan = &open.plan;
+    if matches!(plan.act, Act::DeleteBackup { .. }) {
+        return Ok(Vec::new());
+    }
+    let of_it = plan.act.set_of(&plan.instance_id) == instance_id;
+    let mut ids: Vec<String> = plan.act.backup_id().filter(|_| of_it).map(str::to_owned).into_iter().collect();
+    if let Some(safety) = plan.safety.as_ref().filter(|_| plan.instance_id == instance_id) {
+        if safety.backup_id.is_empty() {
+            let took = sqlx::query_scalar("SELECT backup_id FROM jobs WHERE id = ?").bind(&safety.job_id);
+            ids.extend(took.fetch_optional(pool).await?);
+        } else {
+            ids.push(safety.backup_id.clone());
+        }
+    }
+    Ok(ids)
+}

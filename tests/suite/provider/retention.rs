@@ -1,0 +1,211 @@
+//! Retention of sets here: safety backups expire by the setting and not while something needs them, plans leave no more than five an
+//! hour, and a set for which there is no room is refused before its source is asked.
+
+use crate::support::{Bench, Redis, text, unattended, wait};
+use jiff::{SignedDuration, Timestamp};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpListener;
+use std::time::Duration;
+use tair_backup_mcp::guard::grant::Expired;
+use tair_backup_mcp::model::backup::{BackupSet, Mode, Origin};
+use tair_backup_mcp::vault::Vault;
+use tair_backup_mcp::vault::ingest::Metadata;
+
+const RDB: &[u8] = include_bytes!("../../fixtures/vault/one_key.rdb");
+
+/// Puts a safety backup on a bench's vault, begun and expiring at these moments.
+async fn put(bench: &Bench, id: &str, started_at: Timestamp, expires_at: Option<Timestamp>) -> BackupSet {
+    let origin = Origin::Import { file: "one_key.rdb".into(), sha256: String::new() };
+    let vault = Vault::new(bench.home().join("vault"));
+    let staged = vault.ingest("orders", id, origin, RDB, |_, rest| rest.is_empty()).await.unwrap();
+    let metadata = Metadata {
+        mode: Mode::Safety,
+        note: String::new(),
+        engine: "redis".into(),
+        version: "7.0.15".into(),
+        run_id: "r".into(),
+        replication_id: "i".into(),
+        replication_offset: 0,
+        announced_version: None,
+        write_calls: None,
+        started_at,
+        expires_at,
+        locked_until: None,
+    };
+    staged.commit(metadata).await.unwrap()
+}
+
+fn ids(bench: &Bench) -> Vec<String> {
+    let mut ids: Vec<String> = bench.backups().iter().map(|b| text(&b["backup_id"])).collect();
+    ids.sort();
+    ids
+}
+
+/// What has expired is gone at the next start, and the audit says who took it; what has not, or is needed by a plan that waits,
+/// stays, and the plan can be carried out.
+#[tokio::test]
+async fn expired_sets_go_unless_they_are_needed() {
+    let redis = Redis::start("redis-7.0", &[]);
+    redis.run(&["SET", "a", "1"]);
+    let bench = Bench::unattended(&redis);
+    let now = Timestamp::now();
+    let (past, future) = (now - SignedDuration::from_hours(1), now + SignedDuration::from_hours(1));
+    put(&bench, "b-20260101T000000Z-000001", past, Some(future)).await;
+    put(&bench, "b-20260101T000000Z-000002", past, None).await;
+    let needed = put(&bench, "b-20260101T000000Z-000003", past, Some(now + SignedDuration::from_secs(5))).await;
+    let token = bench.token(&needed.id);
+    put(&bench, "b-20260101T000000Z-000004", past, Some(past)).await;
+    wait("the set to expire", Duration::from_secs(10), || (needed.expires_at <= Some(Timestamp::now())).then_some(()));
+    bench.json(&["--read-only", "describe-jobs"]);
+    assert_eq!(ids(&bench).len(), 5 + 1, "nothing is deleted by who may only read");
+    // Any command is a start, and this one reconciles what was left behind.
+    bench.jobs();
+    let left = ids(&bench);
+    assert_eq!(left[..3], [1, 2, 3].map(|n| format!("b-20260101T000000Z-00000{n}")), "{left:?}");
+    assert!(!left.contains(&"b-20260101T000000Z-000004".to_owned()), "{left:?}");
+    let audit = bench.run(&["audit", "--json"]).out;
+    assert!(audit.contains("backup.expired") && audit.contains("retention"), "{audit}");
+    let done = bench.run(&Bench::echo(&needed.id, &token));
+    assert_eq!(done.code, 0, "{done:?}");
+    // Now nothing needs it any more.
+    bench.jobs();
+    assert!(!ids(&bench).contains(&needed.id), "{:?}", ids(&bench));
+}
+
+/// A safety backup says when it expires, by the setting; a manual one never does.
+#[test]
+fn safety_backups_expire_by_the_setting() {
+    let redis = Redis::start("redis-7.0", &[]);
+    redis.run(&["SET", "a", "1"]);
+    let bench = Bench::new(&unattended(&redis, "").replace("[guard]\n", "[guard]\nsafety_retention_days = 2\n"));
+    let backup = bench.backup();
+    redis.run(&["SET", "a", "2"]);
+    bench.token(&backup);
+    let at = |row: &serde_json::Value, name: &str| text(&row[name]).parse::<Timestamp>().unwrap();
+    for row in bench.backups() {
+        if row["backup_id"] == backup.as_str() {
+            assert!(row["expires_at"].is_null(), "{row}");
+        } else {
+            assert_eq!(row["mode"], "safety", "{row}");
+            assert_eq!(at(&row, "expires_at").duration_since(at(&row, "taken_at")), SignedDuration::from_hours(48));
+        }
+    }
+    for wrong in ["0", "3651", "-1", "\"7\""] {
+        bench.configure(
+            &unattended(&redis, "").replace("[guard]\n", &format!("[guard]\nsafety_retention_days = {wrong}\n")),
+        );
+        let refused = bench.run(&["describe-instances"]);
+        assert!(refused.code == 2 && refused.err.contains("config.invalid"), "{wrong}: {refused:?}");
+    }
+}
+
+/// Plans ask nobody, so they must not fill the disk: however many are made, five safety backups of an hour are left, the latest
+/// and those that a carried-out restore is undone with; and each plan can be carried out as long as it is the latest.
+#[test]
+fn plans_leave_no_more_than_five_safety_backups_an_hour() {
+    let redis = Redis::start("redis-7.0", &[]);
+    redis.run(&["SET", "n", "start"]);
+    let bench = Bench::unattended(&redis);
+    let backup = bench.backup();
+    redis.run(&["SET", "n", "precious"]);
+    let precious = redis.digest();
+    let done = bench.restore(&backup);
+    assert_eq!(done.code, 0, "{done:?}");
+    let undoes = text(&done.json()["plan"]["safety_backup_id"]);
+    let mut taken = vec![undoes.clone()];
+    for n in 0..7 {
+        redis.run(&["SET", "n", &n.to_string()]);
+        taken.push(text(&bench.ask(&backup).json()["plan"]["safety_backup_id"]));
+    }
+    let mut wanted = [&[backup.clone(), undoes.clone()], &taken[4..]].concat();
+    wanted.sort();
+    assert_eq!(ids(&bench), wanted, "of {taken:?}");
+    assert_eq!(bench.run(&["audit", "--json"]).out.matches("backup.replaced").count(), 3);
+    let back = bench.restore(&undoes);
+    assert_eq!((back.code, redis.digest()), (0, precious), "{back:?}");
+}
+
+/// The verdict itself: of six within an hour the oldest that may go; none of five, none that is older, manual, locked or needed.
+#[tokio::test]
+async fn who_is_crowded_out() {
+    let bench = Bench::new("");
+    let now = Timestamp::now();
+    let mut sets = Vec::new();
+    for n in 0..6 {
+        let at = now - SignedDuration::from_mins(50 - n);
+        sets.push(put(&bench, &format!("b-20260101T000000Z-00000{n}"), at, None).await);
+    }
+    let verdict = |sets: &[BackupSet], needed: &[&str]| {
+        let needed: Vec<String> = needed.iter().map(|id| (*id).to_owned()).collect();
+        Expired::crowded_out(sets, &needed, now).map(|verdict| verdict.backup_id().to_owned())
+    };
+    let id = |n: usize| sets[n].id.clone();
+    assert_eq!(verdict(&sets, &[]), Some(id(0)));
+    assert_eq!(verdict(&sets[1..], &[]), None);
+    assert_eq!(verdict(&sets, &[&id(0), &id(1)]), Some(id(2)));
+    let all: Vec<&str> = sets.iter().map(|set| set.id.as_str()).collect();
+    assert_eq!(verdict(&sets, &all), None);
+    let changed = |change: fn(&mut BackupSet)| {
+        let mut sets = sets.clone();
+        change(&mut sets[0]);
+        sets
+    };
+    assert_eq!(verdict(&changed(|set| set.mode = Mode::Manual), &[]), None);
+    assert_eq!(verdict(&changed(|set| set.started_at -= SignedDuration::from_hours(2)), &[]), None);
+    assert_eq!(verdict(&changed(|set| set.locked_until = Some(Timestamp::MAX)), &[]), Some(id(1)));
+}
+
+/// A server that says it holds more than any disk does. Nobody ever asks it for its data.
+fn boasting() -> (u16, std::thread::JoinHandle<Vec<String>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let serve = std::thread::spawn(move || {
+        let mut asked = Vec::new();
+        // One connection after the other; the last is the test's own, which says that it is over.
+        for stream in listener.incoming().map_while(Result::ok) {
+            let mut from = BufReader::new(stream.try_clone().unwrap());
+            let mut line = String::new();
+            while from.read_line(&mut line).is_ok_and(|n| n > 0) {
+                let count: usize = line.trim_end().trim_start_matches('*').parse().unwrap();
+                let mut words = Vec::new();
+                for _ in 0..count {
+                    line.clear();
+                    from.read_line(&mut line).unwrap();
+                    let mut word = vec![0; line.trim_end().trim_start_matches('$').parse::<usize>().unwrap() + 2];
+                    from.read_exact(&mut word).unwrap();
+                    words.push(String::from_utf8_lossy(&word).trim_end().to_uppercase());
+                }
+                line.clear();
+                if words == ["QUIT"] {
+                    return asked;
+                }
+                let info = "redis_version:7.0.15\r\nrun_id:abc\r\nrole:master\r\nused_memory:1000000000000000\r\n";
+                let reply = if words[0] == "INFO" {
+                    format!("${}\r\n{info}\r\n", info.len())
+                } else {
+                    "-ERR not here\r\n".to_owned()
+                };
+                asked.push(words.join(" "));
+                let _ = (&stream).write_all(reply.as_bytes());
+            }
+        }
+        asked
+    });
+    (port, serve)
+}
+
+/// A backup for which the disk of the vault has no room is refused with both figures, before the source is asked for its data.
+#[test]
+fn no_room_is_said_before_anything_is_asked_for() {
+    let (port, server) = boasting();
+    let bench = Bench::new(&format!("[[instance]]\nid = \"orders\"\nurl = \"redis://127.0.0.1:{port}\"\n"));
+    let refused = bench.run(&["create-backup", "--instance-id", "orders", "--json"]);
+    assert_eq!((refused.code, &refused.json()["code"]), (1, &"vault.no_room".into()), "{refused:?}");
+    let message = text(&refused.json()["message"]);
+    assert!(message.contains("909.5 TiB are needed") && message.contains("free on the disk"), "{message}");
+    assert!(bench.backups().is_empty() && bench.left_over().is_empty());
+    let mut over = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+    over.write_all(b"*1\r\n$4\r\nQUIT\r\n").unwrap();
+    let asked = server.join().unwrap();
+    assert!(!asked.is_empty() && !asked.iter().any(|words| words.contains("SYNC")), "{asked:?}");
+}
