@@ -8,12 +8,11 @@ mod hosts;
 use crate::cli::{print, terminal};
 use crate::config::blocking::blocking;
 use crate::config::home::default_config_file;
-use crate::config::instance::{InstanceConfig, Password};
+use crate::config::instance::{InstanceConfig, Password, is_variable};
 use crate::config::named_url::{self, NamedUrls};
 use crate::config::{Config, ConfirmationPolicy};
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::check_instance_id;
-use crate::model::text::quoted;
 use file::Written;
 use std::path::PathBuf;
 
@@ -93,8 +92,9 @@ pub async fn run(given: Given, args: Args) -> Result<Option<Made>, Fault> {
 /// The instances, from the options or by asking, and who approves.
 async fn answers(given: &NamedUrls, args: &Args) -> Result<(Vec<Written>, ConfirmationPolicy), Fault> {
     let NamedUrls { origin, urls } = given;
-    if let Some(name) = args.password_env.as_deref().filter(|name| !is_variable(name)) {
-        let message = format!("--password-env: {} is not the name of an environment variable", quoted(name));
+    if args.password_env.as_deref().is_some_and(|name| !is_variable(name)) {
+        // Most likely the password itself.
+        let message = "--password-env: this is not the name of an environment variable";
         return Err(Fault::new(Kind::Usage, "arguments.invalid", message).hint(A_VARIABLE));
     }
     if let Some(id) = &args.id {
@@ -168,12 +168,6 @@ async fn answers(given: &NamedUrls, args: &Args) -> Result<(Vec<Written>, Confir
 /// What may stand behind `--password-env`.
 const A_VARIABLE: &str =
     "A variable's name has letters, digits and _, such as ORDERS_PASSWORD; the password itself is its value.";
-
-fn is_variable(name: &str) -> bool {
-    !name.is_empty()
-        && !name.starts_with(|c: char| c.is_ascii_digit())
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
-}
 
 /// An instance as it is to be written.
 fn written(text: &str, origin: &str, args: &Args) -> Result<Written, Fault> {

@@ -4,6 +4,12 @@
 //! No other module writes a file that must survive a power cut. Blocking.
 
 use crate::model::ids::{hex, random};
+#[cfg(target_os = "linux")]
+use rustix::fs::AtFlags;
+#[cfg(any(target_os = "linux", target_os = "macos"))]
+use rustix::fs::CWD;
+use rustix::fs::OFlags;
+use rustix::io::Errno;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
@@ -24,6 +30,35 @@ pub fn private_dir(path: &Path) -> io::Result<()> {
 pub fn private_file(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
 }
+
+/// Opens a plain file: no link at its end is followed, and no pipe, device or directory is taken for one, nor waited for.
+///
+/// # Errors
+/// What the file system says; `InvalidData` where it is something else than a plain file.
+pub fn open_regular(path: &Path, write: bool) -> io::Result<File> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let opened = OpenOptions::new().read(true).write(write).custom_flags(flags.bits().cast_signed()).open(path);
+    regular(opened.map_err(no_link)?)
+}
+
+/// The file, where it is a plain one.
+///
+/// # Errors
+/// `InvalidData` where it is not.
+pub fn regular(file: File) -> io::Result<File> {
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::new(io::ErrorKind::InvalidData, NOT_PLAIN)) }
+}
+
+/// Says of a link that was not followed what it is: the system's own word for that is a loop.
+#[must_use]
+pub fn no_link(e: io::Error) -> io::Error {
+    if e.raw_os_error() == Some(Errno::LOOP.raw_os_error()) {
+        return io::Error::new(io::ErrorKind::InvalidData, NOT_PLAIN);
+    }
+    e
+}
+
+const NOT_PLAIN: &str = "this is a link, a pipe or something else than a plain file, and is not read";
 
 /// Syncs a directory: the names in it are then on the disk.
 ///
@@ -60,7 +95,7 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 pub fn name_new(file: &File, written: &Path, to: &Path) -> io::Result<()> {
     file.sync_all()?;
     // A link, not a rename: a rename would replace a file that took the name meanwhile.
-    match std::fs::hard_link(written, to) {
+    match link(file, written, to) {
         Err(e) if matches!(e.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported) => {
             // A file system without links, such as FAT.
             rename_new(written, to)?;
@@ -73,10 +108,27 @@ pub fn name_new(file: &File, written: &Path, to: &Path) -> io::Result<()> {
     }
     sync_parent(to)
 }
+
+/// Gives a file a second name: by its handle where that works, so that it is this very file whatever took its first name meanwhile.
+fn link(file: &File, written: &Path, to: &Path) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    {
+        use std::os::fd::AsRawFd as _;
+        let handle = format!("/proc/self/fd/{}", file.as_raw_fd());
+        match rustix::fs::linkat(CWD, handle, CWD, to, AtFlags::SYMLINK_FOLLOW) {
+            // There is no /proc, or the file has no name any more.
+            Err(Errno::NOENT | Errno::NOTDIR) => {}
+            linked => return linked.map_err(io::Error::from),
+        }
+    }
+    let _ = file;
+    std::fs::hard_link(written, to)
+}
+
 /// Renames a file to a name that nobody has, in one step.
 #[cfg(any(target_os = "linux", target_os = "macos"))]
 fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
-    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    use rustix::fs::{RenameFlags, renameat_with};
     renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE).map_err(io::Error::from)
 }
 

@@ -121,6 +121,8 @@ pub struct RawInstance {
     #[serde(default)]
     restore_way: RestoreWay,
     backup_from: Option<String>,
+    #[serde(default)]
+    allow_plain_replication: bool,
     no_data_seconds: Option<u64>,
     tls_ca_file: Option<PathBuf>,
     tls_cert_file: Option<PathBuf>,
@@ -184,6 +186,8 @@ pub struct InstanceConfig {
     pub announce: Option<Announce>,
     /// How restores get their data in.
     pub restore_way: RestoreWay,
+    /// Whether an instance that is reached by TLS may be restored by replication, which is not encrypted.
+    pub allow_plain_replication: bool,
     /// URL of a replica to capture from, so that the master need not fork.
     pub backup_from: Option<String>,
     /// How long a source may send signs of life and no data before its backup is given up.
@@ -192,6 +196,28 @@ pub struct InstanceConfig {
     pub tls: Tls,
     /// How the emulator shows the instance.
     pub emulate: Emulate,
+}
+
+/// Whether a text can be the name of an environment variable.
+#[must_use]
+pub fn is_variable(name: &str) -> bool {
+    !name.is_empty()
+        && !name.starts_with(|c: char| c.is_ascii_digit())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+/// Whether a text can be the name of a file, and is not what the file is to hold.
+fn is_file_name(path: &Path) -> bool {
+    let text = path.to_string_lossy();
+    !text.is_empty() && text.len() < 4096 && !text.contains(char::is_control) && !text.contains("-----BEGIN")
+}
+
+impl InstanceConfig {
+    /// Whether the instance is reached by TLS.
+    #[must_use]
+    pub fn is_encrypted(&self) -> bool {
+        InstanceUrl::parse(&self.url).is_ok_and(|url| url.tls)
+    }
 }
 
 impl RawInstance {
@@ -206,7 +232,22 @@ impl RawInstance {
     /// # Errors
     /// What is wrong and what would be right, as a sentence.
     pub fn check(self, base: &Path) -> Result<InstanceConfig, String> {
+        if self.id.contains(['/', '@', ':']) {
+            // A url in the wrong place, with the password in it.
+            return Err("an instance's id is no address: 1 to 64 letters, digits, '.', '_' or '-'".to_owned());
+        }
         check_instance_id(&self.id).map_err(|f| format!("{}: {}", f.message, f.hint))?;
+        let files = [("password_file", &self.password_file), ("tls_key_file", &self.tls_key_file)];
+        if let Some((key, _)) = files.iter().find(|(_, file)| file.as_deref().is_some_and(|file| !is_file_name(file))) {
+            return Err(format!("instance \"{}\": {key} is the name of a file, not what is in it", self.id));
+        }
+        if self.password_env.as_deref().is_some_and(|name| !is_variable(name)) {
+            // Most likely the password itself, which no message may hold.
+            return Err(format!(
+                "instance \"{}\": password_env is the name of an environment variable, in letters, digits and _; the password is its value",
+                self.id
+            ));
+        }
         let password = match (self.password, self.password_file, self.password_env) {
             (None, None, None) => Password::None,
             (Some(p), None, None) => Password::Given(Secret::new(p)),
@@ -258,6 +299,7 @@ impl RawInstance {
             username: self.username,
             password,
             restore_way: self.restore_way,
+            allow_plain_replication: self.allow_plain_replication,
             backup_from: self.backup_from,
             no_data: Duration::from_secs(no_data),
             emulate: self.emulate,

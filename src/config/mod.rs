@@ -17,6 +17,7 @@ use home::Home;
 use instance::{InstanceConfig, RawInstance};
 use named_url::NamedUrls;
 use serde::{Deserialize, Serialize};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use tair::{RawTair, TairConfig};
 
@@ -51,8 +52,8 @@ impl ConfirmationPolicy {
 pub struct GuardConfig {
     /// Who has to say yes.
     pub confirmation: ConfirmationPolicy,
-    /// Writes per second up to which a restore may go ahead.
-    pub max_writes_per_second: f64,
+    /// Writes per second above which a restore is blocked; `None`: never.
+    pub max_writes_per_second: Option<f64>,
     /// Minutes a confirmation token is good for.
     pub token_minutes: u32,
     /// Days that a safety backup is kept.
@@ -63,7 +64,7 @@ impl Default for GuardConfig {
     fn default() -> Self {
         Self {
             confirmation: ConfirmationPolicy::Person,
-            max_writes_per_second: 0.0,
+            max_writes_per_second: None,
             token_minutes: 15,
             safety_retention_days: 7,
         }
@@ -207,7 +208,7 @@ impl Config {
             }
             instances.push(instance);
         }
-        if !raw.guard.max_writes_per_second.is_finite() || raw.guard.max_writes_per_second < 0.0 {
+        if raw.guard.max_writes_per_second.is_some_and(|most| !most.is_finite() || most < 0.0) {
             return Err(refused(&path, "guard.max_writes_per_second must be 0 or more"));
         }
         if !(1..=1440).contains(&raw.guard.token_minutes) {
@@ -231,10 +232,17 @@ impl Config {
     }
 }
 
+/// Longest configuration file, in bytes: a thousand instances have a fifth of it.
+const FILE_MAX: u64 = 1 << 20;
+
 /// The text of the configuration file; `None` where it is missing and nobody named it.
 fn read(path: &Path, named: bool) -> Result<Option<String>, Fault> {
-    match std::fs::read_to_string(path) {
-        Ok(text) => Ok(Some(text)),
+    // It may be a link or a pipe: operators hand files over so.
+    let mut text = String::new();
+    let read = std::fs::File::open(path).and_then(|file| file.take(FILE_MAX + 1).read_to_string(&mut text));
+    match read {
+        Ok(n) if n as u64 > FILE_MAX => Err(refused(path, &format!("the file has more than {FILE_MAX} bytes"))),
+        Ok(_) => Ok(Some(text)),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound && !named => Ok(None),
         Err(e) => Err(Fault::new(Kind::Usage, "config.missing", format!("cannot read {}: {e}", path.display()))
             .hint("Name an existing file with --config, make one with `tair-backup-mcp init`, or leave --config out to work with the sandbox.")
@@ -247,9 +255,21 @@ fn refused(path: &Path, why: &str) -> Fault {
         .hint("docs/configuration.md lists every key.")
 }
 
+/// The message of a TOML error without the value that it is about, which may be a password: of a value that is wrong only what was
+/// expected is kept. Names of keys stay, and so do the words that a setting can have.
+fn without_values(message: &str) -> String {
+    for what in ["invalid type", "invalid value", "invalid length"] {
+        if let Some(rest) = message.strip_prefix(what) {
+            let expected = rest.rsplit_once(", expected ").map_or("something else", |(_, expected)| expected);
+            return format!("{what}: expected {expected}");
+        }
+    }
+    message.to_owned()
+}
+
 /// Turns a TOML error into one line, with the nearest right key for an unknown one.
 fn invalid(path: &Path, text: &str, e: &toml::de::Error) -> Fault {
-    let message = clean(e.message());
+    let message = clean(&without_values(e.message()));
     let near = unknown_field(e.message()).and_then(|(_, near)| near);
     let line = e.span().map(|s| text.get(..s.start).map_or(1, |t| t.matches('\n').count() + 1));
     let at = line.map(|n| format!(" line {n}")).unwrap_or_default();

@@ -151,11 +151,11 @@ pub fn address(name: &str, text: &str, allow_http: bool) -> Result<Url, String> 
             crate::model::text::quoted(text)
         )
     };
-    let url = Url::parse(&whole).map_err(|e| bad(&format!("is not an address ({e})")))?;
-    if !url.username().is_empty() || url.password().is_some() {
+    if text.contains('@') {
         // The address is not repeated: it may hold a password.
         return Err(format!("tair.{name} must not hold a user name or a password"));
     }
+    let url = Url::parse(&whole).map_err(|e| bad(&format!("is not an address ({e})")))?;
     if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
         return Err(bad("has more than a host and a port"));
     }

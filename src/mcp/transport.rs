@@ -20,6 +20,8 @@ pub const MESSAGE_MAX: usize = 1 << 20;
 const DEPTH_MAX: usize = 64;
 /// Longest name of a method, in bytes.
 const METHOD_MAX: usize = 128;
+/// Longest version of the protocol, in bytes.
+const VERSION_MAX: usize = 64;
 /// Memory of a line that is kept for the next one, in bytes.
 const KEPT: usize = 64 << 10;
 /// UTF-8's byte order mark, which some clients begin with.
@@ -141,7 +143,7 @@ impl<R: AsyncRead + Send + Unpin, W: AsyncWrite + Send + Unpin + 'static> Lines<
         }
     }
 
-    /// A message whose method has a name that can be repeated.
+    /// A message of which all that is repeated in answers is short.
     fn bounded(&self, message: RxJsonRpcMessage<RoleServer>) -> Verdict {
         let method = match &message {
             JsonRpcMessage::Request(request) => request.request.method(),
@@ -150,6 +152,15 @@ impl<R: AsyncRead + Send + Unpin, W: AsyncWrite + Send + Unpin + 'static> Lines<
         if method.len() > METHOD_MAX {
             let why = format!("the name of the method has {} bytes; at most {METHOD_MAX}", method.len());
             return self.refuse(ErrorCode::METHOD_NOT_FOUND, why);
+        }
+        let version = match &message {
+            JsonRpcMessage::Request(request) => request.request.get_meta().protocol_version(),
+            _ => None,
+        };
+        if let Some(version) = version.filter(|version| version.as_str().len() > VERSION_MAX) {
+            // A version that is not known is repeated in the answer.
+            let why = format!("the version in _meta has {} bytes; at most {VERSION_MAX}", version.as_str().len());
+            return self.refuse(ErrorCode::INVALID_PARAMS, why);
         }
         if matches!(message, JsonRpcMessage::Request(_)) && self.envelope.id().is_empty() {
             return self.refuse(ErrorCode::INVALID_REQUEST, "the message's id has more than 256 bytes".into());

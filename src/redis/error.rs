@@ -210,6 +210,12 @@ pub enum RedisError {
         /// Why not, and the next step.
         fault: Fault,
     },
+    /// What answers on the connection is not what was switched.
+    #[error("the target is not what it was a moment ago: {what}")]
+    AnotherTarget {
+        /// What differs.
+        what: String,
+    },
     /// A restore went well up to its last step: the target's role or settings are not as they were.
     #[error("the data is restored, but {what}")]
     RollbackIncomplete {
@@ -225,6 +231,16 @@ pub enum RedisError {
         not_rolled_back: Option<String>,
         /// What failed.
         source: Box<RedisError>,
+    },
+    /// A restore by commands beside the old data failed before the cutover.
+    #[error("the set could not be loaded beside the old data: stopped after {done} keys: {}; {failed} refused in all, and the target still has its old data", first.join("; "))]
+    NotCutOver {
+        /// Keys accepted.
+        done: u64,
+        /// Commands refused.
+        failed: u64,
+        /// The first few refusals with their keys, and what else stopped it.
+        first: Vec<String>,
     },
     /// The server could not write to its disk what it holds.
     #[error("the instance could not finish {what}; its log says why")]

@@ -1,7 +1,8 @@
 //! The settings of a target that a restore changes, and whether a target can be restored through replication at all.
 //!
-//! The settings that were read can be put back, however often and however far the restore had come. The password among
-//! them must not be printed; and nobody outside this room can change a setting.
+//! The settings that were read can be put back, however often and however far the restore had come; but only what is still as
+//! the restore set it, for everything else is somebody's later decision. The passwords among them must not be printed; and nobody
+//! outside this room can change a setting.
 
 use std::fmt;
 
@@ -11,8 +12,10 @@ use super::facts::{Role, ServerFacts};
 use super::prefix::ErrorPrefix;
 use super::resp::Value;
 use super::target::Refusal;
+use crate::model::ids::hex;
 use crate::model::secret::Secret;
 use crate::model::text::clean;
+use sha2::{Digest as _, Sha256};
 
 /// The original values of all settings that a restore changes. To be stored before the restore begins.
 #[derive(Clone, PartialEq, Eq)]
@@ -38,8 +41,42 @@ impl fmt::Debug for Settings {
     }
 }
 
-/// Modules that declare both error handling and asynchronous loading. `vectorset` is built in to Redis 8.
-const ASYNC_LOADING_MODULES: [&str; 1] = ["vectorset"];
+/// What a restore sets, as far as it must be known to be told from what somebody else set later. Its password is kept as a digest:
+/// the record outlives the restore, and the password lets whoever knows it be the target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SetByUs {
+    /// SHA-256 of the one-time `masterauth`, in hexadecimal. The password is 128 random bits, so that nothing follows from it.
+    pub masterauth_sha256: String,
+}
+
+impl SetByUs {
+    /// What a restore with this one-time password sets.
+    #[must_use]
+    pub fn of(password: &Secret) -> Self {
+        Self { masterauth_sha256: digest(password.expose()) }
+    }
+
+    /// Whether a setting has the value that the restore gave it.
+    fn is(&self, name: &str, value: &str) -> bool {
+        match name {
+            MASTERAUTH => digest(value) == self.masterauth_sha256,
+            name => PREPARED.iter().any(|(prepared, ours)| *prepared == name && *ours == value),
+        }
+    }
+}
+
+fn digest(text: &str) -> String {
+    hex(&Sha256::digest(text))
+}
+
+const MASTERAUTH: &str = "masterauth";
+/// The settings that every restore gives the same value, in the order in which they are set; [`MASTERAUTH`] comes last.
+const PREPARED: [(&str, &str); 3] =
+    [("repl-diskless-load", "swapdb"), ("replica-read-only", "yes"), ("masteruser", "")];
+
+/// Modules that declare both error handling and asynchronous loading, or have no data: `vectorset` is built in to Redis 8, and
+/// `lua` is the scripting engine of Valkey 9.1.
+const ASYNC_LOADING_MODULES: [&str; 2] = ["vectorset", "lua"];
 
 /// Checks that the target can be restored by acting as its master. Replicas of its own (`facts.connected_slaves`) are no
 /// obstacle, but they are cut off and copy everything anew.
@@ -63,8 +100,14 @@ pub async fn can_replicate_from_us(facts: &ServerFacts, conn: &mut Conn) -> Resu
         }
         other => other?,
     };
-    if diskless.is_none() {
-        return Err(Refusal::NoSwap { version: clean(&facts.version) }.into());
+    let Some(diskless) = diskless else { return Err(Refusal::NoSwap { version: clean(&facts.version) }.into()) };
+    // The same value again changes nothing, and shows the right to set one.
+    if let Some(message) = refusal_of(conn, &["CONFIG", "SET", "repl-diskless-load", &diskless]).await? {
+        return Err(Refusal::Config { message }.into());
+    }
+    // Rights are looked at before a port that is none is refused, so nothing is followed.
+    if let Some(message) = refusal_of(conn, &["REPLICAOF", "NO", "PORT"]).await? {
+        return Err(Refusal::ReplicaOf { message }.into());
     }
     if get(conn, "tls-replication").await?.as_deref() == Some("yes") {
         return Err(Refusal::TlsReplication.into());
@@ -76,6 +119,19 @@ pub async fn can_replicate_from_us(facts: &ServerFacts, conn: &mut Conn) -> Resu
         return Err(Refusal::Modules { names: bad.join(", ") }.into());
     }
     Ok(())
+}
+
+/// Why a command cannot be run: the user may not, or there is none of that name. `None` where it was run, or refused for what it
+/// says.
+async fn refusal_of(conn: &mut Conn, command: &[&str]) -> Result<Option<String>, RedisError> {
+    match conn.cmd_str(command).await {
+        Err(
+            RedisError::Denied { message, .. }
+            | RedisError::Server { prefix: ErrorPrefix::UnknownCommand, message, .. },
+        ) => Ok(Some(message)),
+        Ok(_) | Err(RedisError::Server { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Reads the original values.
@@ -94,41 +150,60 @@ pub(super) async fn read_settings(conn: &mut Conn) -> Result<Settings, RedisErro
 /// follows us. A crash in here leaves some of the settings changed: [`put_back`] undoes any part. Part of a session, which has
 /// the grant.
 pub(super) async fn prepare(conn: &mut Conn, password: &Secret) -> Result<(), RedisError> {
-    set(conn, "repl-diskless-load", "swapdb").await?;
-    // Some services answer OK and change nothing. Without swapdb a transfer that breaks costs the old data.
-    if get(conn, "repl-diskless-load").await?.as_deref() != Some("swapdb") {
-        return Err(Refusal::Config { message: "repl-diskless-load does not become swapdb".to_owned() }.into());
+    for (name, value) in PREPARED {
+        set(conn, name, value).await?;
+        // Some services answer OK and change nothing. Without swapdb a transfer that breaks costs the old data.
+        if value == "swapdb" && get(conn, name).await?.as_deref() != Some(value) {
+            return Err(Refusal::Config { message: format!("{name} does not become {value}") }.into());
+        }
     }
-    set(conn, "replica-read-only", "yes").await?;
-    set(conn, "masteruser", "").await?;
-    set(conn, "masterauth", password.expose()).await
+    set(conn, MASTERAUTH, password.expose()).await
 }
 
-/// Puts the original values back. Idempotent; each setting is tried even when another fails. Part of a roll-back, which has
-/// the grant.
+/// Puts the original values back, of what is still as the restore set it. Idempotent; each setting is tried even when another
+/// fails. Part of a roll-back, which has the grant. Returns the names of the settings that have a third value by now: somebody
+/// else's, which is left alone.
+///
+/// A process that was started since has its settings from its own file. They are the restore's only where that file was written
+/// anew meanwhile, as Sentinel does: then the one-time password is among them.
 ///
 /// # Errors
 /// The first failure.
-pub(super) async fn put_back(conn: &mut Conn, settings: &Settings) -> Result<(), RedisError> {
+pub(super) async fn put_back(
+    conn: &mut Conn,
+    settings: &Settings,
+    ours: &SetByUs,
+    same_process: bool,
+) -> Result<Vec<&'static str>, RedisError> {
     let masterauth = settings.masterauth.as_ref().map_or("", Secret::expose);
     let masteruser = settings.masteruser.as_deref().unwrap_or("");
+    // The password comes last: it is what tells that the others are ours, should this be broken off.
     let originals = [
-        ("masterauth", masterauth),
         ("masteruser", masteruser),
         ("repl-diskless-load", settings.repl_diskless_load.as_str()),
         ("replica-read-only", settings.replica_read_only.as_str()),
+        (MASTERAUTH, masterauth),
     ];
-    let mut first = None;
-    for (name, value) in originals {
-        // A setting that has its original value needs no right to set it.
-        if get(conn, name).await.ok().flatten().as_deref() == Some(value) {
-            continue;
-        }
-        if let Err(error) = set(conn, name, value).await {
+    let changed_by_us = same_process || ours.is(MASTERAUTH, &required(conn, MASTERAUTH).await?);
+    let (mut first, mut others) = (None, Vec::new());
+    for (name, original) in originals {
+        let tried = match required(conn, name).await {
+            // A setting that has its original value needs no right to set it.
+            Ok(now) if now == original => Ok(()),
+            Ok(_) if name == MASTERAUTH && !same_process && first.is_some() => Ok(()),
+            Ok(now) if changed_by_us && ours.is(name, &now) => set(conn, name, original).await,
+            Ok(_) => {
+                others.push(name);
+                Ok(())
+            }
+            // What cannot be read may be anybody's.
+            Err(error) => Err(error),
+        };
+        if let Err(error) = tried {
             first.get_or_insert(error);
         }
     }
-    first.map_or(Ok(()), Err)
+    first.map_or(Ok(others), Err)
 }
 
 /// Seconds that the server waits for further replicas before it begins to send; zero where it does not wait. `None` where

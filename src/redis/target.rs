@@ -23,9 +23,18 @@ pub enum Refusal {
         /// What the target said.
         message: String,
     },
+    /// REPLICAOF is hidden, or the user lacks the right.
+    #[error("the target does not let us use REPLICAOF: {message}")]
+    ReplicaOf {
+        /// What the target said.
+        message: String,
+    },
     /// The target speaks TLS to its master, which this program does not.
     #[error("the target has tls-replication on, and restoring as a master is not offered over TLS")]
     TlsReplication,
+    /// The target is reached by TLS, and what a replica of this program fetches is not encrypted.
+    #[error("the target is reached by TLS, and replication would send its data in clear")]
+    InClear,
     /// The server is older than the setting that keeps its old data until the new is whole.
     #[error("the target (version {version}) has no repl-diskless-load, so a broken transfer would cost its old data")]
     NoSwap {
@@ -51,7 +60,9 @@ impl Refusal {
             Self::Replica { .. } => "restore.target_is_replica",
             Self::Cluster => "restore.target_is_cluster",
             Self::Config { .. } => "restore.target_config_refused",
+            Self::ReplicaOf { .. } => "restore.target_replicaof_refused",
             Self::TlsReplication => "restore.target_tls_replication",
+            Self::InClear => "restore.in_clear",
             Self::NoSwap { .. } => "restore.target_too_old",
             Self::Modules { .. } | Self::ModulesUnknown => "restore.target_modules",
         }
@@ -62,9 +73,10 @@ impl Refusal {
     pub fn hint(&self) -> String {
         match self {
             Self::Replica { master } => format!("restore its master, {master}; replicas follow"),
-            Self::Config { .. } => {
+            Self::Config { .. } | Self::ReplicaOf { .. } => {
                 "restore by commands, or give the user +config|get +config|set +replicaof".to_owned()
             }
+            Self::InClear => "restore by commands, or set allow_plain_replication for the instance".to_owned(),
             Self::ModulesUnknown => "give the user +module|list, or restore by commands".to_owned(),
             _ => "restore by commands".to_owned(),
         }
@@ -80,6 +92,8 @@ pub enum TargetState {
     Replaced,
     /// The target did not answer, or has restarted since.
     Unknown,
+    /// The target's process has ended, and with it what was in its memory.
+    Gone,
 }
 
 impl fmt::Display for TargetState {
@@ -88,6 +102,7 @@ impl fmt::Display for TargetState {
             Self::Untouched => "the target still has its old data",
             Self::Replaced => "the target has the new data",
             Self::Unknown => "what the target holds now is not known",
+            Self::Gone => "the target's process has ended: at its next start it holds what its own files have",
         })
     }
 }

@@ -42,8 +42,8 @@ pub(super) fn connector(settings: &TlsSettings) -> Result<TlsConnector, String> 
         (None, None) => builder.with_no_client_auth(),
         (Some(cert), Some(key)) => {
             let chain = certificates(cert)?;
-            let key =
-                PrivateKeyDer::from_pem_file(key).map_err(|e| format!("cannot read the key {}: {e}", key.display()))?;
+            let key = PrivateKeyDer::from_pem_file(key)
+                .map_err(|e| format!("cannot read the key that tls_key_file names: {e}"))?;
             builder.with_client_auth_cert(chain, key).map_err(|e| format!("certificate and key do not fit: {e}"))?
         }
         _ => return Err("a client certificate needs both its certificate file and its key file".to_owned()),

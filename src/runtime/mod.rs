@@ -13,7 +13,8 @@ pub mod wiring;
 
 use crate::model::fault::{Fault, Kind};
 use std::io::IsTerminal as _;
-use tracing_subscriber::filter::Targets;
+use tracing::{Level, Metadata};
+use tracing_subscriber::filter::{Targets, filter_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
@@ -32,6 +33,12 @@ pub fn run<T>(work: impl Future<Output = T>) -> Result<T, Fault> {
     Ok(done)
 }
 
+/// Whether a message may be in the log whatever the filter asks for: ours, which hold no secret, and of libraries only what went
+/// wrong. Below that they log what they carry: the MCP SDK whole requests and replies, with confirmation tokens and signed URLs.
+fn may_be_logged(message: &Metadata<'_>) -> bool {
+    message.target().starts_with(env!("CARGO_CRATE_NAME")) || *message.level() <= Level::WARN
+}
+
 /// Sends the log to standard error, because standard output is data. The filter is `TAIR_BACKUP_MCP_LOG`, else `default`.
 pub fn log(default: &str) {
     let given = std::env::var("TAIR_BACKUP_MCP_LOG").ok().and_then(|text| text.parse::<Targets>().ok());
@@ -39,5 +46,5 @@ pub fn log(default: &str) {
     // Colours are for a terminal, and for people who want them.
     let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
     let lines = tracing_subscriber::fmt::layer().with_ansi(colours).with_writer(std::io::stderr);
-    tracing_subscriber::registry().with(lines).with(filter).init();
+    tracing_subscriber::registry().with(lines).with(filter).with(filter_fn(may_be_logged)).init();
 }

@@ -2,13 +2,16 @@
 //!
 //! No lock is taken: the file appears whole under its name, and of processes that make one at once the first has the name.
 
-use crate::config::durable::put_new;
+use crate::config::durable::{open_regular, put_new};
 use crate::config::home::{file_fault, private_dir};
 use crate::guard::token::Key;
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::random;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read as _};
 use std::path::Path;
+
+/// Length of the key, in bytes.
+const KEY_BYTES: u64 = 32;
 
 /// Reads the key, or makes it where there is none. Blocking.
 ///
@@ -31,7 +34,12 @@ pub fn load_or_make(home: &Path) -> Result<Key, Fault> {
 }
 
 fn load(path: &Path) -> Result<Option<Key>, Fault> {
-    match std::fs::read(path) {
+    let read = open_regular(path, false).and_then(|file| {
+        let mut bytes = Vec::new();
+        // One byte more shows that a file is too long.
+        file.take(KEY_BYTES + 1).read_to_end(&mut bytes).map(|_| bytes)
+    });
+    match read {
         Ok(bytes) => bytes.try_into().map(|bytes| Some(Key(bytes))).map_err(|_| {
             Fault::new(Kind::Unexpected, "guard.key", format!("{} is not a key of 32 bytes", path.display()))
                 .hint("Move the file away; a new key is made, and tokens from before are refused.")

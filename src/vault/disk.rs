@@ -3,6 +3,8 @@
 use crate::config::durable;
 use crate::vault::store::{Ranges, Store, Upload};
 use crate::vault::writeback::Writeback;
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::Errno;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,6 +12,9 @@ use std::sync::Arc;
 
 /// How often making a file is tried while another process removes its still empty directory.
 const ATTEMPTS: u32 = 8;
+
+/// Levels of folders that are listed under a prefix; what lies deeper is none of ours.
+const FOLDERS_DEEP: u32 = 3;
 
 /// A store of objects as files under one directory.
 #[derive(Debug)]
@@ -48,15 +53,16 @@ impl Disk {
         self.root.parent().filter(|dir| !dir.as_os_str().is_empty()).map_or(Ok(()), durable::sync_dir)
     }
 
-    fn walk(dir: &Path, prefix: &str, found: &mut Vec<String>) -> io::Result<()> {
+    fn walk(dir: &Path, prefix: &str, levels: u32, found: &mut Vec<String>) -> io::Result<()> {
         for entry in std::fs::read_dir(dir)? {
             let entry = entry?;
             let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
-            if !entry.file_type().is_ok_and(|t| t.is_dir()) {
+            // A link to a directory is none.
+            if levels == 0 || !entry.file_type().is_ok_and(|t| t.is_dir()) {
                 found.push(name);
                 continue;
             }
-            match Self::walk(&entry.path(), &format!("{name}/"), found) {
+            match Self::walk(&entry.path(), &format!("{name}/"), levels - 1, found) {
                 // The directory was removed since its parent was read.
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
                 Err(_) => found.push(name),
@@ -86,13 +92,24 @@ impl Store for Disk {
         durable::put_new(&self.path(name), bytes)
     }
 
+    /// Opens a plain file. Only the root itself may be a link; what lies under it was made by this program, which makes none.
     fn open(&self, name: &str) -> io::Result<Arc<dyn Ranges>> {
-        Ok(Arc::new(File::open(self.path(name))?))
+        let no_link = |e: Errno| if e == Errno::NOTDIR { Errno::LOOP } else { e };
+        let (folders, file) = name.rsplit_once('/').unwrap_or(("", name));
+        let mut at = openat(CWD, &self.root, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        for folder in folders.split('/').filter(|folder| !folder.is_empty()) {
+            let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            at = openat(&at, plain(folder)?, flags, Mode::empty()).map_err(no_link).map_err(said)?;
+        }
+        // A pipe must not be waited for.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = openat(&at, plain(file)?, flags, Mode::empty()).map_err(said)?;
+        Ok(Arc::new(durable::regular(File::from(file))?))
     }
 
     fn list(&self, prefix: &str) -> io::Result<Vec<String>> {
         let mut found = Vec::new();
-        match Self::walk(&self.path(prefix), "", &mut found) {
+        match Self::walk(&self.path(prefix), "", FOLDERS_DEEP, &mut found) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
             _ => Ok(found),
         }
@@ -148,6 +165,15 @@ impl Store for Disk {
     fn place(&self, name: &str) -> String {
         self.path(name).display().to_string()
     }
+}
+
+/// A part of a name, which leads nowhere else.
+fn plain(part: &str) -> io::Result<&str> {
+    if matches!(part, "" | "." | "..") { Err(io::ErrorKind::InvalidInput.into()) } else { Ok(part) }
+}
+
+fn said(e: Errno) -> io::Error {
+    durable::no_link(e.into())
 }
 
 /// Takes what is not there for done.

@@ -4,8 +4,9 @@
 //! checksum of both is SHA-256 over the manifest's own compact JSON, its fields in the order in which they stand, with the
 //! checksum's value empty: a changed byte anywhere is damage, not another set.
 
-use crate::model::backup::{BackupSet, Mode, Origin};
+use crate::model::backup::{BackupSet, Depth, Mode, Origin, Proof};
 use crate::model::ids::hex;
+use crate::model::text::{clean, clean_to, quoted};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -78,6 +79,16 @@ struct Rdb {
     databases: Vec<Database>,
     functions: u64,
     types: BTreeMap<u8, u64>,
+    /// Absent in manifests of versions that recorded none, which pass over it where it is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    proof: Option<ProofRecord>,
+}
+
+/// [`Proof`], as written.
+#[derive(Debug, Serialize, Deserialize)]
+struct ProofRecord {
+    depth: String,
+    crc64: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -134,6 +145,7 @@ impl Manifest {
                     .collect(),
                 functions: set.functions,
                 types: set.types.clone(),
+                proof: set.proof.map(|p| ProofRecord { depth: p.depth.as_str().into(), crc64: p.crc64 }),
             },
             data: Data { file: crate::vault::layout::DATA.into(), compression: "zstd".into(), bytes: set.stored_bytes },
             previous: None,
@@ -152,7 +164,7 @@ impl Manifest {
     /// # Errors
     /// What cannot be understood, as part of a sentence about the manifest.
     pub fn read(text: &[u8]) -> Result<BackupSet, String> {
-        let mut json: Value = serde_json::from_slice(text).map_err(|e| e.to_string())?;
+        let mut json: Value = serde_json::from_slice(text).map_err(|e| clean(&e.to_string()))?;
         let format = json.get("format").and_then(Value::as_u64).ok_or("does not say which format it has")?;
         if !(OLDEST..=FORMAT).contains(&format) {
             return Err(format!("manifest format {format} is not known to this version"));
@@ -161,7 +173,7 @@ impl Manifest {
         if written != checksum(&json) {
             return Err("is not what was written: its checksum differs".into());
         }
-        let manifest: Self = serde_json::from_value(json).map_err(|e| e.to_string())?;
+        let manifest: Self = serde_json::from_value(json).map_err(|e| clean(&e.to_string()))?;
         manifest.into_set()
     }
 
@@ -174,26 +186,29 @@ impl Manifest {
         if self.data.file != crate::vault::layout::DATA || self.data.compression != "zstd" {
             return Err(format!(
                 "data object {} ({}) is not known to this version",
-                self.data.file, self.data.compression
+                quoted(&self.data.file),
+                quoted(&self.data.compression)
             ));
         }
-        let mode = Mode::parse(&self.mode).ok_or_else(|| format!("mode {} is not known to this version", self.mode))?;
+        let mode = Mode::parse(&self.mode)
+            .ok_or_else(|| format!("mode {} is not known to this version", quoted(&self.mode)))?;
         Ok(BackupSet {
             id: self.backup_id,
             instance_id: self.instance_id,
             mode,
-            note: self.note,
-            engine: self.server.engine,
-            version: self.server.version,
-            run_id: self.server.run_id,
-            replication_id: self.replication.id,
+            // Whoever can write to the vault can write a checksum too.
+            note: clean(&self.note),
+            engine: clean(&self.server.engine),
+            version: clean(&self.server.version),
+            run_id: clean(&self.server.run_id),
+            replication_id: clean(&self.replication.id),
             replication_offset: self.replication.offset,
             write_calls: self.server.write_calls,
             started_at: self.started_at,
             finished_at: self.finished_at,
             rdb_version: self.rdb.version,
             rdb_bytes: self.rdb.bytes,
-            sha256: self.rdb.sha256,
+            sha256: clean(&self.rdb.sha256),
             stored_bytes: self.data.bytes,
             counts: self.rdb.databases.into_iter().map(|d| (d.db, (d.keys, d.expires))).collect(),
             functions: self.rdb.functions,
@@ -202,7 +217,9 @@ impl Manifest {
             expires_at: self.expires_at,
             locked_until: self.locked_until,
             origin,
-            announced_version: self.replication.announced_version,
+            // A depth that only a later version knows proves nothing to this one.
+            proof: self.rdb.proof.and_then(|p| Some(Proof { depth: Depth::parse(&p.depth)?, crc64: p.crc64 })),
+            announced_version: self.replication.announced_version.as_deref().map(clean),
         })
     }
 }
@@ -218,12 +235,17 @@ impl OriginRecord {
 
     fn origin(self) -> Origin {
         match self {
-            Self::Capture { address } => Origin::Capture { address },
-            Self::Import { file, sha256 } => Origin::Import { file, sha256 },
-            Self::Copy { instance_id, backup_id } => Origin::Copy { instance_id, backup_id },
+            Self::Capture { address } => Origin::Capture { address: clean(&address) },
+            Self::Import { file, sha256 } => Origin::Import { file: clean_to(&file, PATH_MAX), sha256: clean(&sha256) },
+            Self::Copy { instance_id, backup_id } => {
+                Origin::Copy { instance_id: clean(&instance_id), backup_id: clean(&backup_id) }
+            }
         }
     }
 }
+
+/// Longest path in a manifest, in characters.
+const PATH_MAX: usize = 4096;
 
 /// Checksum of a manifest whose `checksum` field is empty.
 fn checksum(json: &Value) -> String {

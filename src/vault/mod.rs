@@ -22,7 +22,7 @@ mod writeback;
 use crate::config::blocking::blocking;
 use crate::model::backup::{BackupSet, DamagedSet};
 use crate::model::fault::{Fault, Kind};
-use crate::model::text::nearer_than;
+use crate::model::text::{clean, clean_to, nearer_than, quoted};
 use disk::Disk;
 use frames::FrameReader;
 use layout::{DATA, Folder, MANIFEST, folder, object};
@@ -37,10 +37,15 @@ use store::{Store, read_whole};
 /// Longest manifest in bytes; a longer file is none of ours.
 const LONGEST_MANIFEST: u64 = 1 << 20;
 
+/// Longest reason why a set is damaged, in characters: it names a path.
+const REASON_MAX: usize = 600;
+
 /// Backup sets on one store.
 #[derive(Debug, Clone)]
 pub struct Vault {
     store: Arc<dyn Store>,
+    /// A directory of this machine for nameless files.
+    spill_dir: PathBuf,
 }
 
 /// The fault of a failed operation on the vault.
@@ -68,7 +73,12 @@ impl Vault {
     /// The vault in a directory, which is made when something is first written.
     #[must_use]
     pub fn new(root: PathBuf) -> Self {
-        Self { store: Arc::new(Disk::new(root)) }
+        Self { store: Arc::new(Disk::new(root.clone())), spill_dir: root }
+    }
+
+    /// Where files without a name are made.
+    fn spill_dir(&self) -> PathBuf {
+        self.spill_dir.clone()
     }
 
     /// The fault of a set whose data differs from what was written; `why` is part of a sentence about the data.
@@ -124,7 +134,8 @@ impl Vault {
                 Ok(Some(set)) => Some(Ok(set)),
                 // Deleted while it was read: its manifest was there, and its data no more.
                 Err(_) if vault.is_gone(&instance_id, &id) => None,
-                Err(fault) => Some(Err(DamagedSet { id, reason: fault.message })),
+                // Whatever lies there has its name from anybody.
+                Err(fault) => Some(Err(DamagedSet { id: clean(&id), reason: clean_to(&fault.message, REASON_MAX) })),
             };
             let mut sets: Vec<_> = ids.into_iter().filter_map(read).collect();
             sets.sort_by_key(|set| std::cmp::Reverse(order(set)));
@@ -160,7 +171,7 @@ impl Vault {
         };
         let set = Manifest::read(&text).map_err(|why| damaged(&place, why))?;
         if set.id != backup_id || set.instance_id != instance_id {
-            return Err(damaged(&place, format!("says it is {} of {}", set.id, set.instance_id)));
+            return Err(damaged(&place, format!("says it is {} of {}", quoted(&set.id), quoted(&set.instance_id))));
         }
         let bytes = self.store.open(&data_of(&set)).and_then(|data| data.size()).map_err(|e| self.damaged(&set, e))?;
         if bytes != set.stored_bytes {
@@ -199,7 +210,7 @@ impl Vault {
             (None, Some(latest)) => format!("The latest is {latest}. Call describe_backups for the list."),
             (None, None) => "This instance has no backup set yet; call create_backup.".into(),
         };
-        let message = format!("{instance_id} has no backup set {}", crate::model::text::quoted(backup_id));
+        let message = format!("{instance_id} has no backup set {}", quoted(backup_id));
         Ok(Fault::new(Kind::NotFound, "backup.not_found", message).hint(hint).next(&["describe_backups"]))
     }
 

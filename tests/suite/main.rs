@@ -10,6 +10,7 @@
 )]
 
 mod cli;
+mod config;
 mod docs;
 mod emulator;
 mod guard;

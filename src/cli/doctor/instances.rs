@@ -118,7 +118,7 @@ fn rules(names: &[&str]) -> String {
 
 async fn capture(conn: &mut Conn, user: &str, findings: &mut Findings) -> Result<(), Fault> {
     const NAME: &str = "backup rights";
-    let needs: Vec<&str> = rights::CAPTURE.iter().map(|(rule, _)| *rule).collect();
+    let needs: Vec<&str> = rights::CAPTURE.iter().map(|need| need.rule).collect();
     let MissingRights { denied, unknown } = check_rights(conn, user, &rights::CAPTURE).await?;
     if !denied.is_empty() {
         let detail = format!("user {user} lacks {}", rules(&denied));
@@ -158,6 +158,15 @@ async fn restore(
         &rights::IN_PLACE
     } else {
         match can_replicate_from_us(facts, conn).await {
+            Ok(()) if config.is_some_and(|c| c.is_encrypted() && !c.allow_plain_replication) => {
+                let detail = format!("{by_commands}; over TLS, for replication would send the data in clear");
+                findings.warn(
+                    NAME,
+                    detail,
+                    "allow_plain_replication = true for the instance, where the network is safe",
+                );
+                &rights::IN_PLACE
+            }
             Ok(()) => {
                 let reach = match config.and_then(|c| c.announce.as_ref()) {
                     Some(announce) => format!("it has to reach us at {announce}"),
@@ -181,7 +190,7 @@ async fn restore(
         }
     };
     let needs: Vec<Need> = rights::PLAN.iter().chain(way).copied().collect();
-    let names: Vec<&str> = needs.iter().map(|(rule, _)| *rule).collect();
+    let names: Vec<&str> = needs.iter().map(|need| need.rule).collect();
     let MissingRights { denied, unknown } = check_rights(conn, user, &needs).await?;
     if !denied.is_empty() {
         // Not a failure: an operator may want backups alone.

@@ -3,7 +3,7 @@
 use crate::guard::facts::backup::ListedSet;
 use crate::guard::facts::rights::StepRight;
 use crate::guard::facts::{CloudState, NotPossible};
-use crate::guard::writes::Writes;
+use crate::guard::writes::{Streamed, Writes};
 use crate::model::instance::Counts;
 use crate::model::restore::Method;
 use jiff::Timestamp;
@@ -29,10 +29,16 @@ pub enum NotReady {
 pub enum MethodReason {
     /// The target can follow this process.
     CanFollow,
+    /// The target can follow this process; the operator allows that its data goes over the network in clear.
+    CanFollowInClear,
     /// The operator's configuration asks for commands.
     Configured,
+    /// The instance is reached by TLS, and what a target fetches as a replica of this process is not encrypted.
+    WouldBeInClear,
     /// The target cannot follow this process, for the reason given.
     CannotFollow(String),
+    /// A Sentinel watches the target, and would fail over if it followed this process for long.
+    Watched,
     /// The target is not ready, so nothing was tried.
     NotJudged,
 }
@@ -44,6 +50,22 @@ pub struct Libraries {
     pub count: u64,
     /// Names of the first of them, cleaned; empty where the user may not list them.
     pub names: Vec<String>,
+}
+
+/// Why commands have to empty the target before they load the set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum InPlaceReason {
+    /// A cluster's node has one database.
+    Cluster,
+    /// There are fewer empty databases than there are databases with keys.
+    Databases,
+    /// The set does not fit beside the old data.
+    Room {
+        /// Bytes that the set needs, about.
+        need: u64,
+    },
+    /// The user lacks these rights, or the server these commands.
+    Rights(String),
 }
 
 /// A server that this program reaches itself, as read from the server.
@@ -69,7 +91,7 @@ pub struct TargetFacts {
     pub append_only: bool,
     /// Keys per database.
     pub counts: Counts,
-    /// A reading of the server's counter of write commands.
+    /// What is known of the server's writes now.
     pub writes: Writes,
     /// Writes per second over a window, and the window's seconds; `None` where a plan exists, for then the time since the
     /// plan is the window.
@@ -86,6 +108,8 @@ pub struct TargetFacts {
     pub method: Method,
     /// Why by that method.
     pub method_reason: MethodReason,
+    /// Why commands cannot load the set beside the old data; `None` where they do, or are not the method.
+    pub in_place: Option<InPlaceReason>,
     /// The steps of that method and the right to each.
     pub rights: Vec<StepRight>,
     /// The function libraries that the server has now.
@@ -139,6 +163,8 @@ pub struct SourceFacts {
     pub used_memory: u64,
     /// Whether the set records which server process it was taken from.
     pub origin_known: bool,
+    /// Whether the set is known to lack the CRC64 of the server that wrote it.
+    pub without_crc64: bool,
     /// What reading the set resulted in.
     pub look: SetLook,
 }
@@ -174,8 +200,34 @@ pub struct LastLook {
     pub replication_id: String,
     /// The slots that the target owns, as ranges; empty outside a cluster.
     pub slots: String,
-    /// A reading of the target's counter of write commands.
+    /// What is known of the target's writes.
     pub writes: Writes,
+}
+
+/// What the target shows once it follows this program and refuses writes, before anything is sent to it.
+#[derive(Debug, Clone)]
+pub struct CutoverLook {
+    /// The target's `run_id`.
+    pub run_id: String,
+    /// The replication id of the target's own history.
+    pub replication_id: String,
+    /// The target's position in it, behind its very last write.
+    pub offset: u64,
+    /// The stream behind the last safety backup; `None` where the plan has no safety backup.
+    pub tail: Option<TailLook>,
+}
+
+/// The stream behind the last safety backup, read up to the moment at which the target refused writes.
+#[derive(Debug, Clone)]
+pub struct TailLook {
+    /// The replication id of the history that the stream belongs to.
+    pub replication_id: String,
+    /// The position that the stream was read to.
+    pub reached: u64,
+    /// What the stream holds.
+    pub seen: Streamed,
+    /// Whether write commands were called since the stream began, as far as the server tells.
+    pub calls_moved: bool,
 }
 
 /// Writes as the cloud has measured them.

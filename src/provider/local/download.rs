@@ -6,6 +6,7 @@ use crate::config::blocking::blocking;
 use crate::model::backup::BackupSet;
 use crate::model::fault::{Fault, Kind};
 use crate::provider::local::Inner;
+use crate::provider::part::parts;
 use crate::provider::set_stream::{Gone, SetSink, SetStream};
 use crate::provider::{Downloaded, OnBytes, download};
 use crate::vault::Vault;
@@ -17,11 +18,12 @@ impl Inner {
     pub(super) async fn download(&self, set: &BackupSet, to: &Path, on_bytes: &OnBytes) -> Result<Downloaded, Fault> {
         let data = self.vault.open_data(set).await?;
         let (vault, set, to) = (self.vault.clone(), set.clone(), to.to_owned());
+        let records = parts(self.state.home());
         // The callback is borrowed, the thread is not: bytes travel through a channel.
         let (tx, mut rx) = tokio::sync::watch::channel((0, set.rdb_bytes));
         let work = blocking(move || {
             let wanted = download::Known { bytes: set.rdb_bytes, sha256: &set.sha256, rdb_version: set.rdb_version };
-            download::write(data, &to, wanted, |e| vault.damaged(&set, e), &|done, total| {
+            download::write(data, &records, &to, wanted, |e| vault.damaged(&set, e), &|done, total| {
                 tx.send_replace((done, total));
             })
         });

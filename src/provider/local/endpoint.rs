@@ -1,12 +1,16 @@
 //! Where an instance is and how to get in: addresses, passwords and TLS settings of the configuration.
 
 use crate::config::SANDBOX;
+use crate::config::blocking::blocking;
 use crate::config::instance::{InstanceConfig, Password};
 use crate::model::backup::Mode;
 use crate::model::fault::{Fault, Kind};
 use crate::model::secret::Secret;
 use crate::provider::local::Inner;
 use crate::redis::endpoint::{Endpoint, TlsSettings};
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::PathBuf;
 
 impl Inner {
     /// Where an instance is and how to get in. Starts the sandbox when that is the instance.
@@ -36,6 +40,20 @@ impl Inner {
     }
 }
 
+/// Longest file of a password that is read, in bytes: its first line is the password.
+const PASSWORD_FILE_MAX: u64 = 64 << 10;
+
+/// The beginning of a file. The file may be a link or a pipe: so secrets are handed over.
+async fn first_of(path: PathBuf) -> io::Result<String> {
+    blocking(move || {
+        let mut text = String::new();
+        let read = File::open(path).and_then(|file| file.take(PASSWORD_FILE_MAX).read_to_string(&mut text));
+        Ok(read.map(|_| text))
+    })
+    .await
+    .map_err(io::Error::other)?
+}
+
 /// Where `url` is, with the credentials and TLS settings of the instance. Passwords are read now, so that a rotated one is
 /// picked up.
 ///
@@ -51,12 +69,14 @@ pub async fn endpoint_of(config: &InstanceConfig, url: &str) -> Result<Endpoint,
         Password::None => None,
         Password::Given(secret) => Some(secret.clone()),
         Password::File(path) => {
-            let text = tokio::fs::read_to_string(path).await;
-            let text = text.map_err(|e| unreadable(format!("{}: {e}", path.display())))?;
+            let text = first_of(path.clone()).await;
+            // The password itself may stand where its file or variable is to be named: neither is quoted.
+            let text = text.map_err(|e| unreadable(format!("the file that password_file names: {e}")))?;
             Some(Secret::new(text.lines().next().unwrap_or_default()))
         }
         Password::Env(name) => Some(Secret::new(
-            std::env::var(name).map_err(|_| unreadable(format!("the environment variable {name} is not set")))?,
+            std::env::var(name)
+                .map_err(|_| unreadable("the environment variable that password_env names is not set".into()))?,
         )),
     };
     if let Some(password) = password {

@@ -27,6 +27,7 @@ use crate::model::fault::{Fault, Kind};
 use crate::model::instance::{Capabilities, Instance};
 use crate::model::job::Job;
 use crate::model::policy::BackupPolicy;
+use crate::model::restore::Cutover;
 use crate::model::text::{nearest, quoted};
 use crate::provider::jobs::Jobs;
 use crate::provider::local::capabilities::capabilities;
@@ -39,7 +40,7 @@ use crate::state::State;
 use crate::state::jobs::Begun;
 use crate::vault::Vault;
 use async_trait::async_trait;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 use std::time::Duration;
@@ -65,6 +66,8 @@ struct Inner {
     expired_deleted_at: AtomicI64,
     /// Whether nothing may be changed here: then nothing that has expired is deleted either.
     read_only: bool,
+    /// Where scratch servers live.
+    scratch: PathBuf,
     /// When they are asked to stop, captures do and restores go on.
     jobs: Jobs,
 }
@@ -87,6 +90,7 @@ impl Local {
                 safety_retention_days: config.guard.safety_retention_days,
                 expired_deleted_at: AtomicI64::new(0),
                 read_only: config.read_only,
+                scratch: config.home.scratch(),
             }),
         }
     }
@@ -183,8 +187,12 @@ impl Provider for Local {
 
     async fn facts(&self, instance_id: &str, act: &Act, earlier: Option<&Plan>) -> Result<Facts, Fault> {
         match act {
-            Act::RestoreInstance { source: Source::Backup { backup_id }, write_fence: false } => {
-                self.inner.restore_facts(instance_id, instance_id, backup_id, earlier).await
+            Act::RestoreInstance { source: Source::Backup { backup_id }, write_fence } => {
+                let facts = self.inner.restore_facts(instance_id, instance_id, backup_id, earlier).await?;
+                if *write_fence {
+                    self.inner.can_fence(instance_id, &facts).await?;
+                }
+                Ok(facts)
             }
             Act::FillInstance { source_instance_id, backup_id } => {
                 self.inner.filling_facts(instance_id, source_instance_id, backup_id, earlier).await
@@ -212,8 +220,7 @@ impl Provider for Local {
                 let backup_id = backup_id.clone();
                 self.inner.delete(permit, &backup_id).await.map(Carried::Done)
             }
-            // Nothing here can lock writes meanwhile: who agreed to a restore behind a write lock did not agree to one without.
-            Act::RestoreInstance { source: Source::Backup { backup_id }, write_fence: false } => {
+            Act::RestoreInstance { source: Source::Backup { backup_id }, .. } => {
                 let backup_id = backup_id.clone();
                 self.inner.start_restore(permit, &backup_id).await.map(Carried::Job)
             }
@@ -225,6 +232,10 @@ impl Provider for Local {
                 Err(permit.plan().unsupported())
             }
         }
+    }
+
+    async fn cutover(&self, job: &Job) -> Option<Cutover> {
+        self.inner.read_cutover(&job.id).await
     }
 
     async fn recover(&self) -> Result<(), Fault> {

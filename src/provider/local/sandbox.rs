@@ -11,18 +11,16 @@ use crate::model::ids::{hex, random};
 use crate::model::secret::Secret;
 use crate::redis::conn::Conn;
 use crate::redis::endpoint::{Address, Endpoint};
+use crate::redis::scratch::program::programs;
 use crate::state::owner::{lock_exclusive, try_lock_exclusive};
 use std::fs::File;
 use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 
-/// Names a server program to use instead of the first one found.
-const SERVER_ENV: &str = "TAIR_BACKUP_MCP_SANDBOX_SERVER";
-const PROGRAMS: [&str; 2] = ["redis-server", "valkey-server"];
 /// A server of this size starts in well under a second.
 const START_WITHIN: Duration = Duration::from_secs(15);
 
@@ -69,10 +67,14 @@ impl Sandbox {
     /// Lets go of the server; the last process to do so saves and stops it.
     pub async fn stop(&self) {
         let Some(Running { endpoint, use_lock }) = self.inner.running.lock().await.take() else { return };
-        let start_path = self.inner.dir.join("start.lock");
-        let Ok(start_lock) = blocking(move || lock_exclusive(&start_path)).await else { return };
-        drop(use_lock);
-        if let Ok(Some(_last)) = try_lock_exclusive(&self.inner.dir.join("use.lock"))
+        let dir = self.inner.dir.clone();
+        let locks = blocking(move || {
+            let start_lock = lock_exclusive(&dir.join("start.lock"))?;
+            drop(use_lock);
+            Ok((start_lock, try_lock_exclusive(&dir.join("use.lock"))?))
+        });
+        let Ok((start_lock, last)) = locks.await else { return };
+        if last.is_some()
             && let Ok(mut conn) = Conn::open(&endpoint, Duration::from_secs(2)).await
         {
             // The server answers by closing the connection.
@@ -134,16 +136,17 @@ impl Inner {
         let password = hex(&random::<16>()?);
         self.write("server.conf", configuration(port, &password)).await?;
         self.write("server", format!("{port} {password}")).await?;
-        let mut child = Command::new(&program)
-            .arg("server.conf")
-            .current_dir(&self.dir)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
+        let dir = self.dir.clone();
+        // Starting a program reads it from its disk.
+        let spawned = blocking(move || {
+            let mut command = Command::new(&program);
+            command.arg("server.conf").current_dir(dir);
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
             // Ctrl-C in our terminal must not end the server before we have saved its data.
-            .process_group(0)
-            .spawn()
-            .map_err(|e| failed(format!("{}: {e}", program.display())))?;
+            command.process_group(0);
+            Ok(command.spawn().map_err(|e| format!("{}: {e}", program.display())))
+        });
+        let mut child = spawned.await?.map_err(failed)?;
         let endpoint = local(port, &password);
         let begun = Instant::now();
         let mut conn = loop {
@@ -196,21 +199,10 @@ fn configuration(port: u16, password: &str) -> String {
 /// # Errors
 /// `sandbox.no_server` with the line to type.
 pub fn find_server() -> Result<PathBuf, Fault> {
-    if let Some(named) = std::env::var_os(SERVER_ENV) {
-        return Ok(named.into());
-    }
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let found =
-        PROGRAMS.iter().find_map(|name| std::env::split_paths(&path).map(|dir| dir.join(name)).find(|p| is_program(p)));
-    found.ok_or_else(|| {
+    programs().into_iter().next().ok_or_else(|| {
         Fault::new(Kind::Provider, "sandbox.no_server", "the sandbox needs a Redis or Valkey server, and there is none in PATH")
             .hint("Install one (Debian, Ubuntu: apt-get install redis-server; Fedora: dnf install valkey; macOS: brew install redis), or name your instances in a configuration file.")
     })
-}
-
-fn is_program(path: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt as _;
-    std::fs::metadata(path).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
 }
 
 /// Sample data: a small shop, with every type a newcomer knows.

@@ -1,7 +1,7 @@
 //! Rolling a target's role and settings back, right after a restore or at the next start after a crash.
 //!
 //! It must work however far the restore had come and however often it is called, must not touch data, and must not change the
-//! role of a target that follows somebody else, which is not this program's doing.
+//! role of a target that follows somebody else, nor a setting that somebody else has changed, which is not this program's doing.
 
 use std::time::Duration;
 
@@ -45,8 +45,10 @@ pub struct RolledBack {
     pub loaded: bool,
     /// Whether the target is the same process as before the restore.
     pub same_process: bool,
-    /// Why some settings are not as they were; `None` where all are. Roll back again.
+    /// Why some settings are not as they were; `None` where all are, but for `left_alone`. Roll back again.
     pub problem: Option<String>,
+    /// Names of settings that somebody has changed since the restore set them, and that were left as they are.
+    pub left_alone: Vec<&'static str>,
 }
 
 /// Makes the target its own master again if it follows this program, and puts its settings back. For the next start after a
@@ -113,9 +115,14 @@ async fn roll_back_by(conn: &mut Conn, record: &RollbackRecord, deadline: Instan
         facts.replid == record.replid || previous_replid(conn).await?.as_deref() == Some(record.replid.as_str());
     let same_process = facts.run_id == record.run_id;
     // Settings are put back also where the target follows another by now: the originals are its owner's.
-    let problem =
-        put_back(conn, &record.settings).await.err().map(|e| format!("its settings could not all be put back ({e})"));
-    Ok(RolledBack { found, loaded, same_process, problem })
+    let (problem, left_alone) = match put_back(conn, &record.settings, &record.set_by_us, same_process).await {
+        Ok(left_alone) => (None, left_alone),
+        Err(e) => (Some(format!("its settings could not all be put back ({e})")), Vec::new()),
+    };
+    if !left_alone.is_empty() {
+        tracing::warn!("settings of the target were changed meanwhile and are left alone: {}", left_alone.join(", "));
+    }
+    Ok(RolledBack { found, loaded, same_process, problem, left_alone })
 }
 
 /// [`roll_back`] at the end of a session, with new connections where the old one is of no more use.
@@ -128,6 +135,7 @@ pub(super) async fn roll_back_with_retries(
     let deadline = Instant::now() + options.rollback_within;
     // A call that failed or was dropped left its reply behind; only a connection that is in step may go on.
     let mut conn = Some(conn).filter(|c| !c.is_broken());
+    let mut refused_since = None;
     loop {
         let attempt = match conn.take() {
             Some(conn) => Ok(conn),
@@ -137,8 +145,15 @@ pub(super) async fn roll_back_with_retries(
             Ok(mut conn) => roll_back_by(&mut conn, record, deadline).await,
             Err(error) => Err(error),
         };
+        let refused = rolled_back.as_ref().is_err_and(is_gone);
+        let since = *refused_since.get_or_insert_with(Instant::now);
+        if !refused {
+            refused_since = None;
+        }
+        // Where no process listens any more, waiting for an answer would only keep the news from everybody.
+        let gone = refused && since.elapsed() >= options.gone_after;
         match rolled_back {
-            Err(error) if is_transient(&error) && Instant::now() < deadline => sleep(RETRY_DELAY).await,
+            Err(error) if is_transient(&error) && !gone && Instant::now() < deadline => sleep(RETRY_DELAY).await,
             rolled_back => return rolled_back,
         }
     }
@@ -150,11 +165,19 @@ fn is_transient(error: &RedisError) -> bool {
     matches!(error, E::Connect { .. } | E::Timeout { .. } | E::Lost { .. } | E::Broken { .. } | E::Loading { .. })
 }
 
+/// Whether no process listens on the target's address.
+fn is_gone(error: &RedisError) -> bool {
+    use std::io::ErrorKind as K;
+    matches!(error, RedisError::Connect { source, .. } if matches!(source.kind(), K::ConnectionRefused | K::NotFound))
+}
+
 /// What the target holds, as far as that is known.
 pub(super) fn state_after(rolled_back: &Result<RolledBack, RedisError>, confirmed: bool) -> TargetState {
     match rolled_back {
         // Whoever pointed the target elsewhere has given it that master's data, or is about to.
         Ok(RolledBack { found: Found::FollowsAnother { .. }, .. }) => TargetState::Unknown,
+        // What was loaded was in memory, and went with it.
+        Err(error) if is_gone(error) => TargetState::Gone,
         _ if confirmed => TargetState::Replaced,
         Ok(RolledBack { loaded: true, .. }) => TargetState::Replaced,
         // The old data is in memory still, because nothing replaces it but a whole load.

@@ -37,11 +37,11 @@ use tair_backup_mcp::state::sqlite::Sqlite;
 use tair_backup_mcp::tools::{self, App, Asked, Outcome, Person, ToolCall};
 use tempfile::TempDir;
 
-const RULES: Rules = Rules { confirmation: ConfirmationPolicy::Person, max_writes_per_second: 0.0 };
+const RULES: Rules = Rules { confirmation: ConfirmationPolicy::Person, max_writes_per_second: None };
 
 /// Facts that pass every check.
 fn passing() -> DirectRestore {
-    let writes = Writes { calls: 7, read_at: Timestamp::now() };
+    let writes = Writes::counted(7, Timestamp::now());
     DirectRestore {
         target: TargetFacts {
             address: "redis://127.0.0.1:1".into(),
@@ -62,6 +62,7 @@ fn passing() -> DirectRestore {
             free_memory: Some(1 << 30),
             method: Method::Replication,
             method_reason: MethodReason::CanFollow,
+            in_place: None,
             rights: vec![StepRight { rule: "+replicaof", right: Right::Granted }],
             libraries: Libraries::default(),
             unpacked: 0,
@@ -79,6 +80,7 @@ fn passing() -> DirectRestore {
             functions: 0,
             used_memory: 2 << 20,
             origin_known: true,
+            without_crc64: false,
             look: SetLook::Verified { stored_sha256: "d".repeat(64), crc64: true, module_data: false },
         },
         running: None,
@@ -240,7 +242,6 @@ async fn a_provider_that_forgets_its_checks_cannot_restore() {
         ("backup_verified", source(|s| s.look = SetLook::Damaged("cut".into()))),
         ("backup_verified", source(|s| s.look = SetLook::KnownFromPlan)),
         ("engine_compatible", target(|t| t.cannot_load = Some("a newer format".into()))),
-        ("write_traffic", target(|t| t.measured = Some((5.0, 1.0)))),
         // Traffic that was not measured is not idle.
         ("write_traffic", target(|t| t.measured = None)),
         ("restore_rights", target(|t| t.rights.push(StepRight { rule: "+flushall", right: Right::Denied }))),
@@ -258,11 +259,8 @@ async fn a_provider_that_forgets_its_checks_cannot_restore() {
     }
     let unknown = target(|t| t.rights[0].right = Right::Unknown);
     let (status, reply, overwritten) = restore(unknown, whole()).await;
-    assert_eq!(
-        (status.as_str(), overwritten),
-        ("succeeded", 1),
-        "what cannot be tested is told, and stops nothing: {reply}"
-    );
+    let told = "what cannot be tested is told, and stops nothing";
+    assert_eq!((status.as_str(), overwritten), ("succeeded", 1), "{told}: {reply}");
 }
 
 /// A way back that is not there, not whole, not read, or not one to this very server stops the restore by itself.

@@ -24,7 +24,12 @@ fn what_cannot_be_read_is_answered() {
     let method =
         |name: &str| format!("{{\"jsonrpc\":\"2.0\",\"id\":99,\"method\":\"{name}\",\"params\":{{}}}}").into_bytes();
     let many = format!("{MESSAGE_MAX}");
-    let cases: [(Vec<u8>, i64, Value, &str); 14] = [
+    let version = format!(
+        "{{\"jsonrpc\":\"2.0\",\"id\":99,\"method\":\"tools/list\",\"params\":{{\"_meta\":{{\"io.modelcontextprotocol/protocolVersion\":\"{}\"}}}}}}",
+        "z".repeat(1000)
+    );
+    let cases: [(Vec<u8>, i64, Value, &str); 15] = [
+        (version.into_bytes(), -32602, 99.into(), "64"),
         (call(&quoted(&long), "99"), -32600, 99.into(), &many),
         (call(&quoted(&long), "\"a b\""), -32600, "a b".into(), &many),
         (long.clone().into_bytes(), -32600, Value::Null, &many),

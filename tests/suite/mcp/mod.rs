@@ -2,4 +2,5 @@
 
 mod bounds;
 mod contract;
+mod log;
 mod server;

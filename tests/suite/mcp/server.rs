@@ -4,7 +4,7 @@
 use crate::support::{Bench, Redis, text};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, ChildStdin};
+use std::process::{Child, ChildStdin, Command};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 use tair_backup_mcp::tools::registry::NAMES;
@@ -43,7 +43,11 @@ impl Drop for Wire {
 impl Wire {
     /// A server that has been sent nothing yet.
     pub(super) fn bare(bench: &Bench, era: Era, can_ask: bool) -> Self {
-        let mut child = bench.command(&["serve"]).stdin(std::process::Stdio::piped()).spawn().unwrap();
+        Self::over(bench.command(&["serve"]), era, can_ask)
+    }
+
+    fn over(mut command: Command, era: Era, can_ask: bool) -> Self {
+        let mut child = command.stdin(std::process::Stdio::piped()).spawn().unwrap();
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take().unwrap());
         let (to, lines) = channel();
         std::thread::spawn(move || {
@@ -60,7 +64,12 @@ impl Wire {
 
     /// A session that has begun, as its era begins one.
     pub(super) fn new(bench: &Bench, era: Era, can_ask: bool) -> Self {
-        let mut wire = Self::bare(bench, era, can_ask);
+        Self::of(bench.command(&["serve"]), era, can_ask)
+    }
+
+    /// The same with a server that is started otherwise.
+    pub(super) fn of(command: Command, era: Era, can_ask: bool) -> Self {
+        let mut wire = Self::over(command, era, can_ask);
         if era == Era::Handshake {
             let hello = json!({
                 "protocolVersion": "2025-11-25",
@@ -158,7 +167,7 @@ impl Wire {
     }
 
     /// Answers a question, as each era does; the structured result of the call.
-    fn reply(&mut self, pending: Question, answer: Value) -> Value {
+    pub(super) fn reply(&mut self, pending: Question, answer: Value) -> Value {
         let message = if self.era == Era::Handshake {
             self.send(&json!({ "jsonrpc": "2.0", "id": pending.request, "result": answer }));
             self.answer(pending.id)
@@ -177,7 +186,7 @@ pub(super) struct Question {
     call: Value,
     pub(super) id: u64,
     pub(super) request: Value,
-    state: Value,
+    pub(super) state: Value,
 }
 
 pub(super) fn accept(typed: &str) -> Value {

@@ -24,6 +24,7 @@ use tair_backup_mcp::model::caller::Caller;
 use tair_backup_mcp::model::fault::{Fault, Kind};
 use tair_backup_mcp::model::job::{Job, JobStatus};
 use tair_backup_mcp::provider::Raised;
+use tair_backup_mcp::provider::part::{Part, parts};
 use tair_backup_mcp::provider::tair::Tair;
 use tair_backup_mcp::provider::tair::polling::Polling;
 use tair_backup_mcp::provider::{InstanceQuery, Provider};
@@ -336,7 +337,10 @@ fn a_download_is_resumed() {
     // Half of it; half with an error in it; all of it with one; more than all of it; what is no RDB.
     let begun = [&bytes[..half], &spoiled[..half], &spoiled[..], &long, &b"<html>"[..]];
     for (n, begun) in begun.iter().enumerate() {
-        std::fs::write(&part, begun).unwrap();
+        let mut left = Part::open(&parts(ours.app.config.home.dir()), &to).unwrap();
+        assert_eq!(left.path, part);
+        left.file.write_all(begun).unwrap();
+        drop(left);
         let least = Arc::new(Mutex::new(u64::MAX));
         let shared = Arc::clone(&least);
         let on_bytes = move |done: u64, _: u64| {
@@ -648,7 +652,7 @@ fn writes_and_moments_out_of_reach_block() {
         };
         let rules = tair_backup_mcp::guard::rules::Rules {
             confirmation: tair_backup_mcp::config::ConfirmationPolicy::Token,
-            max_writes_per_second: 0.0,
+            max_writes_per_second: Some(0.0),
         };
         let now = ours.assess(&act, None, rules);
         tair_backup_mcp::guard::check::blocked(&now.checks).then_some(now)

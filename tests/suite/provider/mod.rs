@@ -1,10 +1,13 @@
 //! Tests of the providers: backups and restores of real servers, reached by ourselves or through the emulated cloud.
 
+mod beside;
 pub mod cloud;
 mod cloud_writes;
 mod crash;
+mod cutover;
 mod live;
 mod memory;
+mod proof;
 mod refusals;
 mod restore;
 mod retention;

@@ -1,7 +1,9 @@
 //! Which owners count as alive: by a lock that ends with its process, and by heartbeats that stop coming, on a clock set by hand.
 
-use crate::support::wait;
+use crate::support::{Bench, Redis, files_under, finish, wait};
 use jiff::Timestamp;
+use std::path::PathBuf;
+use std::process::Child;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -41,6 +43,79 @@ async fn a_lock_file_is_free_at_once_when_its_owner_is_gone() {
     let gone = theirs.me().await.unwrap();
     drop(theirs);
     assert!(!ours.lives(&gone).await.unwrap());
+}
+
+/// Takes a backup that waits for a while before anything comes, and gives its process once its job is listed.
+fn waiting(bench: &Bench, source: &Redis) -> Child {
+    source.run(&["CONFIG", "SET", "repl-diskless-sync-delay", "5"]);
+    let child = bench.spawn(&["create-backup", "--instance-id", "orders", "--json"]);
+    wait("the backup to run", Duration::from_secs(30), || {
+        bench
+            .home()
+            .join("state.db")
+            .exists()
+            .then(|| bench.jobs())
+            .filter(|jobs| jobs.first().is_some_and(|job| job["status"] == "running"))
+    });
+    child
+}
+
+fn lock_files(bench: &Bench) -> Vec<PathBuf> {
+    let mut found = files_under(&bench.home().join("run"));
+    found.retain(|path| path.extension().is_some_and(|end| end == "lock"));
+    found
+}
+
+/// Whoever removes the lock file of a living process has not killed it: its job stays its own and ends well. Once it is dead, its
+/// job is reconciled, with the lock file or without.
+#[test]
+fn a_missing_lock_file_is_no_proof_of_death() {
+    let source = Redis::start("redis-7.0", &[]);
+    let bench = Bench::unattended(&source);
+    let child = waiting(&bench, &source);
+    assert_eq!(lock_files(&bench).len(), 1);
+    std::fs::remove_file(&lock_files(&bench)[0]).unwrap();
+    for _ in 0..2 {
+        let jobs = bench.jobs();
+        assert_eq!((jobs.len(), &jobs[0]["status"]), (1, &"running".into()), "{jobs:?}");
+    }
+    let done = finish(child);
+    assert_eq!((done.code, &done.json()["status"]), (0, &"succeeded".into()), "{done:?}");
+
+    let mut child = waiting(&bench, &source);
+    std::fs::remove_file(&lock_files(&bench)[0]).unwrap();
+    child.kill().unwrap();
+    // Dead, and not yet waited for: it has its number still.
+    wait("the job to be reconciled", Duration::from_secs(30), || {
+        (bench.jobs()[0]["code"] == "job.interrupted").then_some(())
+    });
+    child.wait().unwrap();
+}
+
+/// What killed processes left in `run/` is gone after the next one that begins a job, and what is alive stays.
+#[test]
+fn what_killed_processes_left_goes() {
+    let source = Redis::start("redis-7.0", &[]);
+    let bench = Bench::unattended(&source);
+    let mut child = waiting(&bench, &source);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let run = bench.home().join("run");
+    let (old, new) = (run.join(".restore-00"), run.join(".restore-01"));
+    for path in [&old, &new] {
+        std::fs::write(path, "").unwrap();
+    }
+    let long_ago = std::time::SystemTime::now() - Duration::from_secs(3600);
+    std::fs::File::options().write(true).open(&old).unwrap().set_modified(long_ago).unwrap();
+    std::fs::write(run.join("1-00000000-00000000.lock"), "").unwrap();
+    assert_eq!(lock_files(&bench).len(), 2);
+    bench.jobs();
+    let child = waiting(&bench, &source);
+    let alive = lock_files(&bench);
+    assert!(alive.len() == 1 && alive[0].to_str().unwrap().contains(&child.id().to_string()), "{alive:?}");
+    assert!(!old.exists() && new.exists());
+    assert_eq!(finish(child).code, 0);
+    assert!(lock_files(&bench).is_empty());
 }
 
 #[tokio::test]

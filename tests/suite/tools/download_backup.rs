@@ -1,8 +1,11 @@
 //! Downloads: a set as a plain file that the server's own check accepts, and nothing outside the directories that are allowed.
 
-use crate::support::{Bench, Redis, files_under, program, text, unattended};
+use crate::support::{Bench, Redis, files_under, finish, program, text, unattended, wait};
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
+use tair_backup_mcp::provider::part::{Part, parts};
 
 /// Downloads go only where they may, over nothing that is there, and end as a file that the server's own check accepts.
 #[test]
@@ -53,11 +56,15 @@ fn downloads() {
     }
     std::fs::write(allowed.join("other.rdb"), "something else").unwrap();
     std::fs::create_dir(allowed.join("dir.rdb")).unwrap();
-    for name in ["other.rdb", "file.rdb", "p.rdb", "same.rdb", "dir.rdb"] {
+    for name in ["other.rdb", "file.rdb", "same.rdb", "dir.rdb"] {
         let done = get(&["--directory", allowed_text, "--file-name", name]);
         assert_eq!((done.code, &done.json()["code"]), (3, &"download.exists".into()), "{name}: {done:?}");
     }
     assert_eq!(std::fs::read(allowed.join("other.rdb")).unwrap(), b"something else");
+    // A link under the name that its part file would have is somebody else's, and another name is free.
+    assert_eq!(get(&["--directory", allowed_text, "--file-name", "p.rdb"]).code, 0);
+    assert_eq!(std::fs::read(allowed.join("p.rdb")).unwrap(), rdb);
+    assert!(allowed.join(".p.rdb.part").is_symlink());
     assert!(files_under(&outside).is_empty(), "{:?}", files_under(&outside));
 
     // A part of it is gone on with; one with wrong content, or too long, is written anew from the first difference.
@@ -66,10 +73,57 @@ fn downloads() {
     let long = [&rdb[..], b"and more"].concat();
     for (n, part) in [&rdb[..half], &rdb[..], b"", b"nothing of it", &wrong, &long].into_iter().enumerate() {
         let name = format!("resumed-{n}.rdb");
-        std::fs::write(allowed.join(format!(".{name}.part")), part).unwrap();
+        let mut left = Part::open(&parts(&bench.home()), &allowed.join(&name)).unwrap();
+        left.file.write_all(part).unwrap();
+        drop(left);
         let done = get(&["--directory", allowed_text, "--file-name", &name]);
         assert_eq!(done.code, 0, "part {n}: {done:?}");
         assert_eq!(std::fs::read(allowed.join(&name)).unwrap(), rdb, "part {n}");
         assert!(!allowed.join(format!(".{name}.part")).exists(), "part {n}");
     }
+    assert!(files_under(&parts(&bench.home())).is_empty());
+    // The same bytes under the same name, and no call of ours that wrote them: they are left alone.
+    std::fs::write(allowed.join(".theirs.rdb.part"), &rdb[..half]).unwrap();
+    assert_eq!(get(&["--directory", allowed_text, "--file-name", "theirs.rdb"]).code, 0);
+    assert_eq!(std::fs::read(allowed.join(".theirs.rdb.part")).unwrap(), &rdb[..half]);
+    assert_eq!(std::fs::read(allowed.join("theirs.rdb")).unwrap(), rdb);
+}
+
+/// Who takes the name while a download runs keeps it, and nothing of the download is left; who kills the download leaves what the
+/// next one goes on with.
+#[test]
+fn a_lost_race_and_a_killed_download_leave_nothing_to_mend() {
+    let redis = Redis::start("redis-7.0", &[]);
+    redis.fill(60, 3);
+    let bench = Bench::unattended(&redis);
+    let backup = bench.backup();
+    let downloads = bench.home().join("downloads");
+    let call = |name: &str| {
+        let (id, file) = ("--instance-id", "--file-name");
+        bench.spawn(&["download-backup", "--json", id, "orders", "--backup-id", &backup, file, name])
+    };
+    let begun = |name: &str| {
+        wait("the download to begin", Duration::from_secs(60), || {
+            let part = std::fs::metadata(downloads.join(format!(".{name}.part"))).ok();
+            part.filter(|part| part.len() > 1 << 20).map(|_| ())
+        });
+    };
+    let race = call("race.rdb");
+    begun("race.rdb");
+    std::fs::write(downloads.join("race.rdb"), "another's").unwrap();
+    let lost = finish(race);
+    assert_eq!((lost.code, &lost.json()["code"]), (3, &"download.exists".into()), "{lost:?}");
+    assert_eq!(std::fs::read(downloads.join("race.rdb")).unwrap(), b"another's");
+    assert_eq!(files_under(&downloads), [downloads.join("race.rdb")]);
+
+    let mut killed = call("killed.rdb");
+    begun("killed.rdb");
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    assert!(downloads.join(".killed.rdb.part").exists());
+    assert_eq!(finish(call("killed.rdb")).code, 0);
+    let mut left = files_under(&downloads);
+    left.sort();
+    assert_eq!(left, [downloads.join("killed.rdb"), downloads.join("race.rdb")]);
+    assert!(files_under(&parts(&bench.home())).is_empty());
 }

@@ -1,6 +1,7 @@
 //! Tests of the vault: making, listing and deleting sets, and the remains of crashes.
 
 mod crash;
+mod files;
 mod format1;
 mod frames;
 mod sets;

@@ -8,17 +8,19 @@ use crate::guard::facts::restore::{
 use crate::guard::plan::Plan;
 use crate::guard::writes::Writes;
 use crate::model::backup::BackupSet;
-use crate::model::fault::Fault;
+use crate::model::fault::{Fault, Kind};
 use crate::model::job::JobStatus;
 use crate::model::restore::Method;
 use crate::model::text::clean;
 use crate::provider::local::describe::{counts_of, engine};
+use crate::provider::local::restore::proven::{Trial, planned_for_commands};
 use crate::provider::local::restore::steps::unread;
 use crate::provider::local::{COMMAND_TIMEOUT, Inner};
 use crate::redis::conn::Conn;
 use crate::redis::error::RedisError;
 use crate::redis::facts::{Role, ServerFacts, write_calls};
 use crate::redis::limits;
+use crate::redis::pause::can_pause;
 use crate::redis::rdb::statistics::{Checksum, KeyStatistics};
 use crate::redis::resp::Value;
 use crate::redis::settings::can_replicate_from_us;
@@ -41,6 +43,11 @@ pub async fn slots_served(facts: &ServerFacts, conn: &mut Conn) -> Result<String
     let mut owned = owned_slots(conn).await?;
     owned.sort_unstable();
     Ok(owned.iter().map(|(from, to)| format!("{from}-{to}")).collect::<Vec<_>>().join(" "))
+}
+
+/// A server's position in its history; `None` without a backlog, for then the position stands still whatever is written.
+pub fn position(facts: &ServerFacts) -> Option<u64> {
+    facts.backlog_from.map(|_| facts.offset)
 }
 
 /// Whether a Sentinel listens on the instance, as far as the instance says.
@@ -66,20 +73,34 @@ impl Inner {
             self.recover().await?;
         }
         let set = self.vault.find(set_of, backup_id, &**self).await?;
-        let (look, target) =
-            tokio::join!(self.look_at(&set, earlier.is_none()), self.target(instance_id, earlier.is_none()));
+        let (look, target) = tokio::join!(self.look_at(&set, earlier.is_none()), self.target(instance_id, earlier));
         let (mut target, server, mut conn) = target?;
+        let mut trial = Trial::Passed;
+        if let (Ok(Some((_, statistics))), Method::Replication, None) = (&look, target.method, &target.not_ready) {
+            trial = self.try_load(&set, statistics).await?;
+        }
+        if let Trial::NotTried(why) = &trial {
+            (target.method, target.method_reason) = (Method::Commands, MethodReason::CannotFollow(why.clone()));
+        }
+        if planned_for_commands(&set, earlier) {
+            target.method = Method::Commands;
+        }
+        let limits = limits::read(&mut conn).await?;
+        if let Ok(Some((_, statistics))) = &look {
+            target.unpacked = self.unpacked(&set, statistics, &server, limits).await?;
+        }
+        let unpacked = target.unpacked;
+        self.choose_beside(instance_id, &set, &server, unpacked, earlier, &mut target, &mut conn).await?;
         self.read_steps(instance_id, &set, &server, &mut target, &mut conn).await?;
         let mut expired = None;
         let look = match look {
             Err(fault) => SetLook::Damaged(fault.message),
             Ok(None) => SetLook::KnownFromPlan,
+            Ok(Some(_)) if matches!(trial, Trial::Failed(_)) => SetLook::Damaged(trial.into_reason()),
             Ok(Some((stored_sha256, statistics))) => {
-                let limits = limits::read(&mut conn).await?;
                 let own = instance_id == set_of;
                 target.cannot_load =
                     self.cannot_load(&set, own, &statistics, &server, target.method, limits, &mut conn).await?;
-                target.unpacked = self.unpacked(&set, &statistics, &server, limits).await?;
                 if target.method != Method::Replication {
                     target.unread.extend(unread(&statistics, limits));
                 }
@@ -100,6 +121,7 @@ impl Inner {
             sha256: set.sha256,
             counts: set.counts,
             expired,
+            without_crc64: set.proof.is_some_and(|proof| !proof.crc64),
             functions: set.functions,
             look,
         };
@@ -109,6 +131,26 @@ impl Inner {
         };
         let pending_rollback = self.state.pending_rollback(instance_id).await?;
         Ok(Facts::DirectRestore(Box::new(DirectRestore { target, source, running, pending_rollback })))
+    }
+
+    /// Whether writers of the instance can be held up, as a restore with `write_fence` promises.
+    pub async fn can_fence(&self, instance_id: &str, facts: &Facts) -> Result<(), Fault> {
+        let refused = |why: String| {
+            let message = format!("there is no write_fence for {instance_id}: {why}");
+            Err(Fault::new(Kind::Usage, "restore.no_fence", message).hint("Leave write_fence out."))
+        };
+        if let Facts::DirectRestore(facts) = facts
+            && facts.target.method == Method::Commands
+        {
+            return refused("it is restored by commands, and those would wait behind the fence as well".into());
+        }
+        let mut conn = Conn::open(&self.endpoint(instance_id).await?, COMMAND_TIMEOUT).await?;
+        match can_pause(&mut conn).await {
+            Err(e @ (RedisError::Denied { .. } | RedisError::Server { .. })) => {
+                refused(format!("its writers cannot be held up ({e}); it takes Redis 6.2 and +client|pause"))
+            }
+            other => Ok(other?),
+        }
     }
 
     /// Verifies a set whole, for a plan; nothing where a plan has done that.
@@ -129,10 +171,14 @@ impl Inner {
         Ok(running.map(|job| RunningJob { kind: job.kind.as_str(), id: job.id }))
     }
 
-    async fn target(&self, instance_id: &str, measure: bool) -> Result<(TargetFacts, ServerFacts, Conn), Fault> {
+    async fn target(
+        &self,
+        instance_id: &str,
+        earlier: Option<&Plan>,
+    ) -> Result<(TargetFacts, ServerFacts, Conn), Fault> {
         let endpoint = self.endpoint(instance_id).await?;
         let mut conn = Conn::open(&endpoint, COMMAND_TIMEOUT).await?;
-        let before = if measure {
+        let before = if earlier.is_none() {
             let before = write_calls(&mut conn).await?;
             tokio::time::sleep(WINDOW).await;
             Some(before)
@@ -150,6 +196,12 @@ impl Inner {
             let seconds = WINDOW.as_secs_f64();
             (calls.saturating_sub(b) as f64 / seconds, seconds)
         });
+        let mut writes = Writes { offset: position(&facts), ..Writes::counted(calls, read_at) };
+        if let Some(plan) = earlier
+            && let Some(set) = self.planned_safety(plan).await
+        {
+            writes.streamed = self.stream_behind(&endpoint, &facts, &set).await.map(|(_, seen)| seen);
+        }
         let target = TargetFacts {
             address: endpoint.to_string(),
             engine: engine(facts.flavor).into(),
@@ -161,7 +213,7 @@ impl Inner {
             replicas: facts.connected_slaves,
             append_only: facts.aof_enabled,
             counts: counts_of(&facts),
-            writes: Writes { calls, read_at },
+            writes,
             measured,
             used_memory: facts.used_memory,
             maxmemory: facts.maxmemory,
@@ -170,6 +222,7 @@ impl Inner {
                 .then(|| facts.total_system_memory.saturating_sub(facts.used_memory_rss)),
             method,
             method_reason,
+            in_place: None,
             rights: Vec::new(),
             libraries: Libraries::default(),
             unpacked: 0,
@@ -197,8 +250,15 @@ impl Inner {
         if self.config(instance_id).is_some_and(|c| c.restore_way == RestoreWay::Commands) {
             return Ok((Method::Commands, MethodReason::Configured, None));
         }
+        let encrypted = self.config(instance_id).filter(|config| config.is_encrypted());
         match can_replicate_from_us(facts, conn).await {
-            Ok(()) => Ok((Method::Replication, MethodReason::CanFollow, None)),
+            Ok(()) => Ok(match encrypted {
+                None => (Method::Replication, MethodReason::CanFollow, None),
+                Some(config) if config.allow_plain_replication => {
+                    (Method::Replication, MethodReason::CanFollowInClear, None)
+                }
+                Some(_) => (Method::Commands, MethodReason::WouldBeInClear, None),
+            }),
             Err(RedisError::Refused(refusal @ Refusal::Replica { .. })) => {
                 not_ready(NotReady::Refused(refusal.to_string()))
             }

@@ -8,7 +8,8 @@ use crate::model::job::RecoveryKind;
 use crate::model::secret::Secret;
 use crate::provider::jobs::Recoverable;
 use crate::redis::master::types::RollbackRecord;
-use crate::redis::settings::Settings;
+use crate::redis::replay::beside::Placement;
+use crate::redis::settings::{SetByUs, Settings};
 use serde::{Deserialize, Serialize};
 
 /// Written before a restore touches its target; all that is needed to take the target off this program again.
@@ -20,6 +21,12 @@ pub struct RecoveryRecord {
     pub(super) keys: u64,
     /// What the target was before it was made to follow us; `None` for a restore by commands.
     pub(super) switch: Option<SwitchRecord>,
+    /// Where the set is loaded beside the old data; `None` for the other ways.
+    #[serde(default)]
+    pub(super) placement: Option<Placement>,
+    /// Whether the databases have been swapped for good.
+    #[serde(default)]
+    pub(super) swapped: bool,
 }
 
 impl Recoverable for RecoveryRecord {
@@ -31,6 +38,9 @@ impl Recoverable for RecoveryRecord {
 pub(super) struct SwitchRecord {
     repl_diskless_load: String,
     masterauth: Option<String>,
+    /// Of the one-time password; absent in the records of earlier versions.
+    #[serde(default)]
+    set_masterauth_sha256: String,
     masteruser: Option<String>,
     replica_read_only: String,
     host: String,
@@ -42,7 +52,23 @@ pub(super) struct SwitchRecord {
 impl RecoveryRecord {
     /// The record of a restore by commands, or of one whose target has not been made to follow us yet.
     pub fn of(plan: &Plan, set: &BackupSet) -> Self {
-        Self { back: plan.impact.way_back.clone(), keys: total_keys(&set.counts), switch: None }
+        Self {
+            back: plan.impact.way_back.clone(),
+            keys: total_keys(&set.counts),
+            switch: None,
+            placement: None,
+            swapped: false,
+        }
+    }
+
+    /// The record of a restore by commands that loads beside the old data.
+    pub fn beside(self, placement: Placement) -> Self {
+        Self { placement: Some(placement), ..self }
+    }
+
+    /// From here on the target holds the set, whatever comes.
+    pub fn swapped(&mut self) {
+        self.swapped = true;
     }
 
     /// The record of a restore by replication.
@@ -51,6 +77,7 @@ impl RecoveryRecord {
         let record = SwitchRecord {
             repl_diskless_load: s.repl_diskless_load.clone(),
             masterauth: s.masterauth.as_ref().map(|p| p.expose().to_owned()),
+            set_masterauth_sha256: switch.set_by_us.masterauth_sha256.clone(),
             masteruser: s.masteruser.clone(),
             replica_read_only: s.replica_read_only.clone(),
             host: switch.host.clone(),
@@ -71,6 +98,7 @@ impl SwitchRecord {
                 masteruser: self.masteruser.clone(),
                 replica_read_only: self.replica_read_only.clone(),
             },
+            set_by_us: SetByUs { masterauth_sha256: self.set_masterauth_sha256.clone() },
             host: self.host.clone(),
             port: self.port,
             replid: self.replid.clone(),

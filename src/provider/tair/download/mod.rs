@@ -9,10 +9,11 @@ mod source;
 mod transfer;
 
 use crate::config::blocking::blocking;
-use crate::config::durable::name_new;
+use crate::config::durable::open_regular;
 use crate::model::backup::BackupSet;
 use crate::model::fault::Fault;
-use crate::provider::download::{failed, open_part, part_of, taken};
+use crate::provider::download::taken;
+use crate::provider::part::{Part, failed, parts};
 use crate::provider::tair::Inner;
 use crate::provider::tair::download::proof::{Sound, prove};
 use crate::provider::tair::download::source::{RENEWALS, Source, incomplete, url_of};
@@ -21,7 +22,6 @@ use crate::provider::tair::sets::Shard;
 use crate::provider::{Downloaded, OnBytes};
 use crate::redis::rdb::statistics::Checksum;
 use crate::tair::fetch::{self, FetchError};
-use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 
@@ -47,55 +47,47 @@ async fn download(source: &Source<'_>, to: &Path, on_bytes: &OnBytes) -> Result<
         }
         return equal(source, to, &shard).await;
     }
-    let part = part_of(to);
+    let records = parts(source.inner.jobs.state.home());
     // A file that some earlier call began may be of another set; then it is begun anew, once.
     for attempt in 0..2 {
-        let path = part.clone();
-        let (file, had) = blocking(move || {
-            let file = open_part(&path)?;
-            let had = file.metadata().map_err(|e| failed("read", &path, e))?.len();
-            Ok((file, had))
+        let (records, place) = (records.clone(), to.to_owned());
+        let (part, had) = blocking(move || {
+            let part = Part::open(&records, &place)?;
+            let had = part.length()?;
+            Ok((part, had))
         })
         .await?;
-        let file = transfer(source, &shard, file, &part, on_bytes).await?;
-        let (path, id, bytes) = (part.clone(), shard.id.clone(), shard.bytes);
-        let (file, proven) = blocking(move || {
-            let proven = prove(&file, &path, &id, bytes);
-            Ok((file, proven))
-        })
-        .await?;
-        match proven {
-            // Without a checksum nothing proves that the resumed parts are of one set.
-            Ok(sound) if had > 0 && sound.checksum == Checksum::Absent && attempt == 0 => {
-                tokio::fs::remove_file(&part).await.map_err(|e| failed("remove", &part, e))?;
-            }
-            Ok(sound) => {
-                let (path, to) = (part.clone(), to.to_owned());
-                let placed = blocking(move || {
-                    name_new(&file, &path, &to).map_err(|e| match e.kind() {
-                        io::ErrorKind::AlreadyExists => taken(&to),
-                        _ => failed("finish", &to, e),
-                    })
-                });
-                placed.await?;
-                return Ok(Downloaded {
-                    bytes: shard.bytes,
-                    sha256: sound.sha256,
-                    rdb_version: sound.rdb_version,
-                    already_there: false,
-                });
-            }
-            // What a damaged set gave is of no use to anybody, and must not be taken for a backup.
-            Err(fault) => {
-                tokio::fs::remove_file(&part).await.map_err(|e| failed("remove", &part, e))?;
-                if attempt > 0 || had == 0 {
-                    return Err(fault);
-                }
-                tracing::info!("what an earlier download left does not fit; it is begun anew");
-            }
+        let part = transfer(source, &shard, part, had, on_bytes).await?;
+        let (to, id, bytes) = (to.to_owned(), shard.id.clone(), shard.bytes);
+        let again = had > 0 && attempt == 0;
+        if let Some(Sound { sha256, rdb_version, .. }) = blocking(move || finish(part, &to, &id, bytes, again)).await? {
+            return Ok(Downloaded { bytes, sha256, rdb_version, already_there: false });
         }
+        tracing::info!("what an earlier download left does not fit; it is begun anew");
     }
     Err(incomplete("it was begun anew twice"))
+}
+
+/// Proves a part of full length and puts it in place. `None`: its bytes are not of one sound set, and as some of them are of an
+/// earlier call, it may be begun `again`. Blocking.
+fn finish(part: Part, to: &Path, id: &str, bytes: u64, again: bool) -> Result<Option<Sound>, Fault> {
+    match prove(&part.file, &part.path, id, bytes) {
+        // Without a checksum nothing proves that the resumed parts are of one set.
+        Ok(sound) if again && sound.checksum == Checksum::Absent => {
+            part.discard();
+            Ok(None)
+        }
+        Ok(sound) => match part.place(to) {
+            Ok(()) => Ok(Some(sound)),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Err(taken(to)),
+            Err(e) => Err(failed("finish", to, e)),
+        },
+        // What a damaged set gave is of no use to anybody, and must not be taken for a backup.
+        Err(fault) => {
+            part.discard();
+            if again { Ok(None) } else { Err(fault) }
+        }
+    }
 }
 
 /// Whether a file that is there already is the set: of its size, sound, and of the same CRC64. That needs eight bytes of the
@@ -104,7 +96,7 @@ async fn equal(source: &Source<'_>, to: &Path, shard: &Shard) -> Result<Download
     let client = &source.inner.client;
     let (path, id, bytes) = (to.to_owned(), shard.id.clone(), shard.bytes);
     let (there, sound) = blocking(move || {
-        let mut file = File::open(&path).map_err(|e| failed("read", &path, e))?;
+        let mut file = open_regular(&path, false).map_err(|e| failed("read", &path, e))?;
         let sound = prove(&file, &path, &id, bytes).map_err(|_| taken(&path))?;
         let mut trailer = [0; 8];
         file.seek(SeekFrom::End(-8))

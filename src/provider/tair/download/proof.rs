@@ -2,7 +2,7 @@
 
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::hex;
-use crate::provider::download::failed;
+use crate::provider::part::failed;
 use crate::redis::rdb;
 use crate::redis::rdb::error::RdbError;
 use crate::redis::rdb::statistics::Checksum;

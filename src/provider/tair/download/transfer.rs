@@ -1,8 +1,9 @@
 //! Bringing a part file to its full length: fetched in ranges, resumed where a connection ended, with new URLs for expired ones.
 
+use crate::config::blocking::blocking;
 use crate::model::fault::{Fault, Kind};
 use crate::provider::OnBytes;
-use crate::provider::download::failed;
+use crate::provider::part::{Part, failed};
 use crate::provider::tair::download::TRAILER;
 use crate::provider::tair::download::proof::{damaged, has_magic};
 use crate::provider::tair::download::source::{RENEWALS, Source, incomplete, url_of};
@@ -10,9 +11,7 @@ use crate::provider::tair::sets::Shard;
 use crate::tair::client::Client;
 use crate::tair::fetch::{self, FetchError};
 use crate::tair::wire::DownloadUrl;
-use std::fs::File;
 use std::io::{Seek as _, SeekFrom, Write as _};
-use std::path::{Path, PathBuf};
 use tokio::sync::mpsc;
 
 /// Failures in a row, without a byte between them, after which a download gives up.
@@ -31,37 +30,45 @@ enum ToDisk {
 }
 
 /// Writes pieces to the part file until nobody sends any.
-fn write_pieces(mut file: File, part: &Path, mut from: mpsc::Receiver<ToDisk>) -> Result<File, Fault> {
-    file.seek(SeekFrom::End(0)).map_err(|e| failed("resume", part, e))?;
+fn write_pieces(mut part: Part, mut from: mpsc::Receiver<ToDisk>) -> Result<Part, Fault> {
+    let (file, path) = (&mut part.file, &part.path);
+    file.seek(SeekFrom::End(0)).map_err(|e| failed("resume", path, e))?;
     while let Some(step) = from.blocking_recv() {
         match step {
             ToDisk::Cut(at) => {
-                file.set_len(at).and_then(|()| file.seek(SeekFrom::Start(at))).map_err(|e| failed("write", part, e))?;
+                file.set_len(at).and_then(|()| file.seek(SeekFrom::Start(at))).map_err(|e| failed("write", path, e))?;
             }
-            ToDisk::Piece(bytes) => file.write_all(&bytes).map_err(|e| failed("write", part, e))?,
+            ToDisk::Piece(bytes) => file.write_all(&bytes).map_err(|e| failed("write", path, e))?,
         }
     }
-    Ok(file)
+    Ok(part)
 }
 
-/// Brings the part file to its full length.
+/// Brings the part file, which has `done` bytes, to its full length.
 pub async fn transfer(
     source: &Source<'_>,
     shard: &Shard,
-    file: File,
-    part: &Path,
+    part: Part,
+    mut done: u64,
     on_bytes: &OnBytes,
-) -> Result<File, Fault> {
-    let mut done = file.metadata().map_err(|e| failed("read", part, e))?.len();
+) -> Result<Part, Fault> {
     let (tx, rx) = mpsc::channel(IN_FLIGHT);
-    let path: PathBuf = part.to_owned();
-    let writer = tokio::task::spawn_blocking(move || write_pieces(file, &path, rx));
+    let writer = tokio::spawn(blocking(move || write_pieces(part, rx)));
     let fetched = fetch_all(source, shard, &mut done, &tx, on_bytes).await;
     drop(tx);
     // A full disk is the better account of why the fetching stopped.
-    let file =
+    let part =
         writer.await.map_err(|e| Fault::new(Kind::Unexpected, "job.crashed", "a worker thread died").because(e))??;
-    fetched.map(|()| file)
+    if let Err(fault) = fetched {
+        // Closing a file may wait for a disk.
+        let close = blocking(move || {
+            drop(part);
+            Ok(())
+        });
+        let _ = close.await;
+        return Err(fault);
+    }
+    Ok(part)
 }
 
 async fn fetch_all(

@@ -1,0 +1,3 @@
+//! Tests of the configuration file.
+
+mod secrets;
