@@ -207,10 +207,10 @@ fn judged(reply: Result<Value, RedisError>) -> Result<Right, RedisError> {
         // A slot of another node, or a memory that is full: rights are judged before either, and both are checks of their own.
         Err(RedisError::Server { prefix: P::Moved | P::Ask | P::Oom, .. }) => Ok(Right::Granted),
         Err(RedisError::Server {
-            prefix: P::Misconf | P::ReadOnly | P::NoReplicas | P::ClusterDown | P::MasterDown | P::Busy,
-            message,
-            ..
+            prefix: P::Misconf | P::ReadOnly | P::NoReplicas | P::ClusterDown, message, ..
         }) => Ok(Right::Refused(message)),
+        Err(RedisError::NoReplication { .. }) => Ok(Right::Absent),
+        Err(error @ (RedisError::MasterDown { .. } | RedisError::Busy { .. })) => Ok(Right::Refused(error.to_string())),
         Err(RedisError::Server { .. }) => Ok(Right::Unknown),
         Err(error) => Err(error),
     }
