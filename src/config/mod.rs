@@ -52,8 +52,8 @@ impl ConfirmationPolicy {
 pub struct GuardConfig {
     /// Who has to say yes.
     pub confirmation: ConfirmationPolicy,
-    /// Writes per second up to which a restore may go ahead.
-    pub max_writes_per_second: f64,
+    /// Writes per second above which a restore is blocked; `None`: never.
+    pub max_writes_per_second: Option<f64>,
     /// Minutes a confirmation token is good for.
     pub token_minutes: u32,
     /// Days that a safety backup is kept.
@@ -64,7 +64,7 @@ impl Default for GuardConfig {
     fn default() -> Self {
         Self {
             confirmation: ConfirmationPolicy::Person,
-            max_writes_per_second: 0.0,
+            max_writes_per_second: None,
             token_minutes: 15,
             safety_retention_days: 7,
         }
@@ -208,7 +208,7 @@ impl Config {
             }
             instances.push(instance);
         }
-        if !raw.guard.max_writes_per_second.is_finite() || raw.guard.max_writes_per_second < 0.0 {
+        if raw.guard.max_writes_per_second.is_some_and(|most| !most.is_finite() || most < 0.0) {
             return Err(refused(&path, "guard.max_writes_per_second must be 0 or more"));
         }
         if !(1..=1440).contains(&raw.guard.token_minutes) {

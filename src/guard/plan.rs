@@ -3,7 +3,7 @@
 use crate::guard::act::Act;
 use crate::guard::assess::{Assessment, Earlier, safety_backup};
 use crate::guard::check::{Precheck, Status, of_status};
-use crate::guard::facts::restore::{LastLook, SafetyFacts};
+use crate::guard::facts::restore::{CutoverLook, LastLook, SafetyFacts};
 use crate::guard::impact::Impact;
 use crate::guard::preconditions::{DirectPreconditions, Preconditions};
 use crate::guard::rules::Rules;
@@ -144,7 +144,13 @@ impl Plan {
     }
 
     fn too_many_writes(&self, now: Writes) -> Option<String> {
-        self.writes.and_then(|then| now.too_many_since(then, self.rules))
+        self.writes.and_then(|then| now.void_the_plan_of(then, self.rules))
+    }
+
+    /// Whether the person is told of write traffic, and agrees to it.
+    #[must_use]
+    pub fn tells_of_traffic(&self) -> bool {
+        self.writes.is_some_and(|writes| writes.traffic)
     }
 
     /// Judges the plan's safety backup as it is now.
@@ -194,6 +200,52 @@ impl Plan {
     pub fn last_look(&self, now: &LastLook) -> Result<(), Fault> {
         let mut changes = self.direct_restore()?.server_changes(&now.run_id, &now.replication_id, &now.slots);
         changes.extend(self.too_many_writes(now.writes));
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let changes = changes.join("; ");
+        Err(changed(format!("the target was not touched, for the plan no longer holds: {changes}")))
+    }
+}
+
+impl Plan {
+    /// Whether a process is the one that was planned for, before anything at all is said to it.
+    ///
+    /// # Errors
+    /// `plan.changed`.
+    pub fn same_process(&self, run_id: &str) -> Result<(), Fault> {
+        let planned = self.direct_restore()?;
+        let changes = planned.server_changes(run_id, &planned.replication_id, &planned.slots);
+        if changes.is_empty() {
+            return Ok(());
+        }
+        Err(changed(format!("the target was not touched, for the plan no longer holds: {}", changes.join("; "))))
+    }
+
+    /// The look at a target that follows this program and refuses writes, before anything is sent to it: the same process, in the
+    /// history of its last safety backup, every write behind that backup in the stream, and none where the plan told of none.
+    ///
+    /// # Errors
+    /// `plan.changed`, naming what does not hold.
+    pub fn cutover_look(&self, now: &CutoverLook) -> Result<(), Fault> {
+        let planned = self.direct_restore()?;
+        let replication_id = now.tail.as_ref().map_or(&planned.replication_id, |tail| &tail.replication_id);
+        let was = DirectPreconditions { replication_id: replication_id.clone(), ..planned.clone() };
+        let mut changes = was.server_changes(&now.run_id, &now.replication_id, &planned.slots);
+        if let Some(tail) = &now.tail {
+            if tail.reached != now.offset {
+                changes.push(format!(
+                    "the stream behind the safety backup was read to {}, the instance is at {}",
+                    tail.reached, now.offset
+                ));
+            }
+            let removals = if tail.calls_moved { tail.seen.removals } else { 0 };
+            let written = tail.seen.writes.saturating_add(removals);
+            if written > 0 && !self.tells_of_traffic() {
+                changes
+                    .push(format!("{written} write commands came behind the safety backup, and the plan told of none"));
+            }
+        }
         if changes.is_empty() {
             return Ok(());
         }

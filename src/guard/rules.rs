@@ -8,6 +8,6 @@ use serde::{Deserialize, Serialize};
 pub struct Rules {
     /// Who has to say yes.
     pub confirmation: ConfirmationPolicy,
-    /// Writes per second up to which a restore may go ahead.
-    pub max_writes_per_second: f64,
+    /// Writes per second above which a restore is blocked; `None`: never, for the person is told of the writes.
+    pub max_writes_per_second: Option<f64>,
 }

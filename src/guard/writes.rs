@@ -1,42 +1,166 @@
-//! Writes between two readings of a server's counter of write commands.
+//! Writes between two looks at a server: by the stream behind the safety backup where it can be read, else by position and by the
+//! counter of write commands.
 
 use crate::guard::rules::Rules;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// A counter of write commands, read at a moment.
+/// What the stream behind a safety backup holds, up to the moment of the look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct Streamed {
+    /// Commands that change data, without the removals.
+    pub writes: u64,
+    /// Removals of keys or fields: expiries and evictions, or commands of clients.
+    pub removals: u64,
+}
+
+/// What is known of a server's writes at a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Writes {
     /// Write commands since the server's statistics began.
     pub calls: u64,
     /// When the counter was read.
     pub read_at: Timestamp,
+    /// The server's position in its history; `None` without a replication backlog, for then the position stands still.
+    #[serde(default)]
+    pub offset: Option<u64>,
+    /// What the stream behind the plan's safety backup holds; `None` where there is no plan yet, or the stream cannot be read.
+    #[serde(default)]
+    pub streamed: Option<Streamed>,
+    /// Whether there is write traffic. In a plan: whether the person is told of any.
+    #[serde(default)]
+    pub traffic: bool,
+}
+
+/// What was written between two looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Since {
+    /// Nothing.
+    Nothing,
+    /// So many write commands.
+    Counted(u64),
+    /// The statistics were reset, and nothing else tells.
+    Unknown,
 }
 
 impl Writes {
-    /// Writes per second since an earlier reading, and the seconds since. A counter that went back counts as endless writes.
+    /// A reading of the counter alone.
     #[must_use]
-    pub fn traffic_since(self, then: Self) -> (f64, f64) {
+    pub const fn counted(calls: u64, read_at: Timestamp) -> Self {
+        Self { calls, read_at, offset: None, streamed: None, traffic: false }
+    }
+
+    /// What was written since an earlier look at the same process under the same replication id.
+    #[must_use]
+    pub fn since(self, then: Self) -> Since {
+        let counted = |n| if n == 0 { Since::Nothing } else { Since::Counted(n) };
+        if let Some(streamed) = self.streamed {
+            // Where no write command was called, what was removed had expired or was evicted.
+            let removals = if self.calls == then.calls { 0 } else { streamed.removals };
+            return counted(streamed.writes.saturating_add(removals));
+        }
+        if self.offset.is_some() && self.offset == then.offset {
+            return Since::Nothing;
+        }
+        self.calls.checked_sub(then.calls).map_or(Since::Unknown, counted)
+    }
+
+    /// Seconds since an earlier look, one at least.
+    #[must_use]
+    pub fn seconds_since(self, then: Self) -> f64 {
         let millis = self.read_at.as_millisecond() - then.read_at.as_millisecond();
         #[expect(clippy::cast_precision_loss, reason = "a rate for a comparison, not an account")]
         let seconds = millis.max(1000) as f64 / 1000.0;
-        #[expect(clippy::cast_precision_loss, reason = "a rate for a comparison, not an account")]
-        let rate = self.calls.checked_sub(then.calls).map_or(f64::INFINITY, |n| n as f64 / seconds);
-        (rate, seconds)
+        seconds
     }
 
-    /// Describes what was written since the reading of a plan, when that is more than the rules let pass.
+    /// Writes per second since an earlier look; endless where nobody can tell.
     #[must_use]
-    pub fn too_many_since(self, then: Self, rules: Rules) -> Option<String> {
-        let (rate, seconds) = self.traffic_since(then);
-        if rate <= rules.max_writes_per_second {
-            return None;
+    pub fn rate_since(self, then: Self) -> f64 {
+        match self.since(then) {
+            Since::Nothing => 0.0,
+            #[expect(clippy::cast_precision_loss, reason = "a rate for a comparison, not an account")]
+            Since::Counted(n) => n as f64 / self.seconds_since(then),
+            Since::Unknown => f64::INFINITY,
         }
-        Some(match self.calls.checked_sub(then.calls) {
-            None => "the server's command statistics were reset, so writes since the plan cannot be counted".into(),
-            Some(n) => format!(
-                "{n} write commands reached the instance in the {seconds:.0} s since the plan; they are in no backup"
-            ),
-        })
+    }
+
+    /// Describes what was written since the look of a plan, where that voids the plan: any write where the person was told of none,
+    /// else only more than the operator allows.
+    #[must_use]
+    pub fn void_the_plan_of(self, then: Self, rules: Rules) -> Option<String> {
+        let since = self.since(then);
+        if !then.traffic {
+            return match since {
+                Since::Nothing if self.traffic => {
+                    Some("the instance is written to now, and the plan told of no write traffic".into())
+                }
+                Since::Nothing => None,
+                Since::Counted(n) => Some(format!(
+                    "{n} write commands reached the instance since the plan, which told of no write traffic"
+                )),
+                Since::Unknown => Some(
+                    "the server's command statistics were reset, so writes since the plan, which told of none, cannot be counted"
+                        .into(),
+                ),
+            };
+        }
+        let (rate, seconds) = (self.rate_since(then), self.seconds_since(then));
+        let limit = rules.max_writes_per_second.filter(|limit| rate.is_finite() && rate > *limit)?;
+        let n = if let Since::Counted(n) = since { n } else { 0 };
+        Some(format!(
+            "{n} write commands reached the instance in the {seconds:.0} s since the plan, {rate:.1} a second; the operator allows {limit}"
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! The stream decides where it was read; a position that has not moved proves that nothing was written, whatever became of
+    //! the statistics; the counter decides only where neither is known.
+    use super::*;
+
+    fn look(calls: u64, offset: Option<u64>, streamed: Option<(u64, u64)>) -> Writes {
+        let streamed = streamed.map(|(writes, removals)| Streamed { writes, removals });
+        Writes { offset, streamed, ..Writes::counted(calls, Timestamp::UNIX_EPOCH) }
+    }
+
+    #[test]
+    fn what_was_written_since() {
+        let then = look(10, Some(500), None);
+        for (now, since) in [
+            // Renamed commands do not move the counter, and a reset moves it back.
+            (look(10, Some(900), Some((7, 0))), Since::Counted(7)),
+            (look(0, Some(900), Some((7, 0))), Since::Counted(7)),
+            // A PING moved the position; keys expired.
+            (look(10, Some(900), Some((0, 0))), Since::Nothing),
+            (look(10, Some(900), Some((0, 3))), Since::Nothing),
+            // Somebody may have deleted them.
+            (look(12, Some(900), Some((0, 3))), Since::Counted(3)),
+            (look(0, Some(500), None), Since::Nothing),
+            (look(10, Some(900), None), Since::Nothing),
+            (look(14, Some(900), None), Since::Counted(4)),
+            (look(0, Some(900), None), Since::Unknown),
+        ] {
+            assert_eq!(now.since(then), since, "{now:?}");
+        }
+        // Without a backlog an equal position says nothing.
+        assert_eq!(look(14, None, None).since(look(10, None, None)), Since::Counted(4));
+    }
+
+    #[test]
+    fn a_plan_is_void_at_what_it_did_not_tell() {
+        use crate::config::ConfirmationPolicy;
+        let rules = |max_writes_per_second| Rules { confirmation: ConfirmationPolicy::Person, max_writes_per_second };
+        let then = look(10, None, None);
+        let now = look(16, None, None);
+        assert!(now.void_the_plan_of(then, rules(None)).is_some_and(|why| why.contains("6 write commands")));
+        assert!(now.void_the_plan_of(then, rules(Some(1e9))).is_some());
+        let told = Writes { traffic: true, ..then };
+        assert_eq!(now.void_the_plan_of(told, rules(None)), None);
+        assert_eq!(now.void_the_plan_of(told, rules(Some(6.0))), None);
+        assert!(now.void_the_plan_of(told, rules(Some(5.0))).is_some_and(|why| why.contains("6 write commands")));
+        // Statistics that were reset are no traffic.
+        assert_eq!(look(0, None, None).void_the_plan_of(told, rules(Some(0.0))), None);
     }
 }

@@ -50,3 +50,47 @@ impl Method {
         }
     }
 }
+
+/// What the cutover of a restore by replication came to: what the way back has, and what was written behind it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Cutover {
+    /// The instance that was restored.
+    pub instance_id: String,
+    /// The set that brings back what was there: the last safety backup.
+    pub safety_backup_id: String,
+    /// Whether that set was taken after the yes, because something had been written since the plan's.
+    pub taken_after_yes: bool,
+    /// Write commands accepted after that set and before the target refused writes, removals included.
+    pub writes_after: u64,
+    /// The file that holds them, in RESP; `None` where there are none.
+    pub tail: Option<String>,
+    /// Whether the file holds all of them.
+    pub tail_whole: bool,
+    /// Seconds for which writers waited; `None` without a write fence.
+    pub waited_seconds: Option<f64>,
+    /// Seconds for which writes were refused.
+    pub refused_seconds: f64,
+}
+
+impl Cutover {
+    /// The cutover in half a sentence or two, for the reader.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let taken = if self.taken_after_yes { "taken after the yes" } else { "of the plan" };
+        let behind = match (self.writes_after, &self.tail) {
+            (0, _) => "nothing was written after it".to_owned(),
+            (n, Some(tail)) if self.tail_whole => {
+                format!("{n} write commands were accepted after it, and lie in {tail}")
+            }
+            (n, Some(tail)) => format!(
+                "{n} write commands were accepted after it; {tail} holds only the first of them, for the rest did not fit"
+            ),
+            (n, None) => format!("{n} write commands were accepted after it, and are kept nowhere"),
+        };
+        let waited = self.waited_seconds.map(|s| format!("writers waited {s:.1} s, then ")).unwrap_or_default();
+        format!(
+            "what was there is in the safety backup {} ({taken}); {behind}; {waited}writes were refused for {:.1} s",
+            self.safety_backup_id, self.refused_seconds
+        )
+    }
+}

@@ -20,6 +20,7 @@ use crate::model::fault::{Fault, Kind};
 use crate::model::instance::{Capabilities, Instance};
 use crate::model::job::Job;
 use crate::model::policy::BackupPolicy;
+use crate::model::restore::Cutover;
 use crate::model::secret::Secret;
 use crate::provider::set_stream::SetStream;
 use crate::provider::traffic::Counters;
@@ -173,6 +174,12 @@ pub trait Provider: Send + Sync {
 
     /// Does what is permitted. Long work is a job that goes on.
     async fn carry_out(&self, permit: Permit) -> Result<Carried, Fault>;
+
+    /// What the cutover of a restore came to; `None` where there was none, or nobody knows.
+    async fn cutover(&self, job: &Job) -> Option<Cutover> {
+        let _ = job;
+        None
+    }
 
     /// Reconciles the jobs that dead processes left behind. Called once at the start, again before jobs are listed.
     async fn recover(&self) -> Result<(), Fault>;

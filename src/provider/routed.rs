@@ -12,6 +12,7 @@ use crate::model::fault::Fault;
 use crate::model::instance::{Capabilities, Instance};
 use crate::model::job::Job;
 use crate::model::policy::BackupPolicy;
+use crate::model::restore::Cutover;
 use crate::model::text::nearest;
 use crate::provider::local::Local;
 use crate::provider::set_stream::SetStream;
@@ -130,6 +131,10 @@ impl Provider for Routed {
     async fn carry_out(&self, permit: Permit) -> Result<Carried, Fault> {
         let instance_id = permit.plan().instance_id.clone();
         self.of(&instance_id).carry_out(permit).await
+    }
+
+    async fn cutover(&self, job: &Job) -> Option<Cutover> {
+        self.of(&job.instance_id).cutover(job).await
     }
 
     async fn recover(&self) -> Result<(), Fault> {

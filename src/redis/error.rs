@@ -210,6 +210,12 @@ pub enum RedisError {
         /// Why not, and the next step.
         fault: Fault,
     },
+    /// What answers on the connection is not what was switched.
+    #[error("the target is not what it was a moment ago: {what}")]
+    AnotherTarget {
+        /// What differs.
+        what: String,
+    },
     /// A restore went well up to its last step: the target's role or settings are not as they were.
     #[error("the data is restored, but {what}")]
     RollbackIncomplete {

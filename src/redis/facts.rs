@@ -230,14 +230,18 @@ pub async fn write_calls(conn: &mut Conn) -> Result<u64, RedisError> {
 /// Learns which of the commands in this text of `commandstats` write.
 pub(super) async fn resolve_writes(conn: &mut Conn, text: &str) -> Result<(), RedisError> {
     let names: Vec<String> = text.lines().filter_map(command_stat).map(|(name, _)| name).collect();
-    let unknown: Vec<&str> = names.iter().map(String::as_str).filter(|n| !conn.write_flags.contains_key(*n)).collect();
+    let unknown: Vec<&str> = names
+        .iter()
+        .map(String::as_str)
+        .filter(|n| !conn.write_flags.contains_key(*n) && !is_known_reader(n))
+        .collect();
     if !unknown.is_empty() {
         let mut args = vec!["COMMAND", "INFO"];
         args.extend(&unknown);
         let reply = conn.cmd_str(&args).await?;
         let entries = reply.as_array().unwrap_or_default();
         for (name, entry) in unknown.iter().zip(entries) {
-            conn.write_flags.insert((*name).to_owned(), has_write_flag(entry));
+            conn.write_flags.insert((*name).to_owned(), is_write(name, entry));
         }
     }
     Ok(())
@@ -260,7 +264,36 @@ fn command_stat(line: &str) -> Option<(String, u64)> {
     Some((name.to_ascii_lowercase(), calls))
 }
 
-fn has_write_flag(entry: &Value) -> bool {
+/// Commands without the flag `write` that operators like to rename: under their own name the server does not know them then.
+const RENAMED_READERS: [&str; 16] = [
+    "acl",
+    "bgrewriteaof",
+    "bgsave",
+    "client",
+    "cluster",
+    "config",
+    "debug",
+    "info",
+    "keys",
+    "module",
+    "monitor",
+    "psync",
+    "replicaof",
+    "save",
+    "slaveof",
+    "sync",
+];
+
+fn is_known_reader(name: &str) -> bool {
+    RENAMED_READERS.contains(&name.split('|').next().unwrap_or_default())
+}
+
+/// Whether a command that ran is one that writes. The server does not know a command by its name that its operator renamed: that
+/// one counts as a write unless it is known to be none.
+fn is_write(name: &str, entry: &Value) -> bool {
+    if !matches!(entry, Value::Array(_)) {
+        return !is_known_reader(name);
+    }
     let flags = entry.as_array().and_then(|e| e.get(2)).and_then(Value::as_array).unwrap_or_default();
     flags.iter().any(|f| f.as_str() == Some("write"))
 }

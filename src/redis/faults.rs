@@ -126,16 +126,26 @@ fn describe(error: &RedisError) -> (Kind, &'static str, String, Option<u64>) {
         }
         E::Supply { .. } => (Kind::Provider, "restore.source_failed", "check the backup set", None),
         E::Withheld { fault } => return (fault.kind, fault.code, fault.hint.clone(), None),
+        E::AnotherTarget { .. } => (
+            Kind::Provider,
+            "restore.target_changed",
+            "nothing was sent; look whether a proxy or a failover puts other servers behind the address, then make a new plan",
+            None,
+        ),
         E::RollbackIncomplete { .. } => {
             (Kind::Provider, "restore.unsettled", "put the target's settings back by hand", None)
         }
         E::Restore { state, not_rolled_back, source } => {
             let (kind, code, inner, _) = describe(source);
             let mut hint = inner;
-            if *state == TargetState::Unknown {
-                hint = format!(
-                    "look at the target before anything else: it may hold the old data, the new, or be down. {hint}"
-                );
+            match state {
+                TargetState::Unknown => {
+                    hint = format!(
+                        "look at the target before anything else: it may hold the old data, the new, or be down. {hint}"
+                    );
+                }
+                TargetState::Gone => hint = format!("start the target again and look at what it holds. {hint}"),
+                TargetState::Untouched | TargetState::Replaced => {}
             }
             if let Some(what) = not_rolled_back {
                 hint = format!("the target is not as it was: {what}. {hint}");

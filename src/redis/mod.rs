@@ -11,6 +11,7 @@ mod faults;
 pub mod limits;
 pub mod master;
 pub mod moment;
+pub mod pause;
 pub mod persistence;
 pub mod prefix;
 pub mod rdb;

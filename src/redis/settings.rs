@@ -74,8 +74,9 @@ const MASTERAUTH: &str = "masterauth";
 const PREPARED: [(&str, &str); 3] =
     [("repl-diskless-load", "swapdb"), ("replica-read-only", "yes"), ("masteruser", "")];
 
-/// Modules that declare both error handling and asynchronous loading. `vectorset` is built in to Redis 8.
-const ASYNC_LOADING_MODULES: [&str; 1] = ["vectorset"];
+/// Modules that declare both error handling and asynchronous loading, or have no data: `vectorset` is built in to Redis 8, and
+/// `lua` is the scripting engine of Valkey 9.1.
+const ASYNC_LOADING_MODULES: [&str; 2] = ["vectorset", "lua"];
 
 /// Checks that the target can be restored by acting as its master. Replicas of its own (`facts.connected_slaves`) are no
 /// obstacle, but they are cut off and copy everything anew.
@@ -99,8 +100,14 @@ pub async fn can_replicate_from_us(facts: &ServerFacts, conn: &mut Conn) -> Resu
         }
         other => other?,
     };
-    if diskless.is_none() {
-        return Err(Refusal::NoSwap { version: clean(&facts.version) }.into());
+    let Some(diskless) = diskless else { return Err(Refusal::NoSwap { version: clean(&facts.version) }.into()) };
+    // The same value again changes nothing, and shows the right to set one.
+    if let Some(message) = refusal_of(conn, &["CONFIG", "SET", "repl-diskless-load", &diskless]).await? {
+        return Err(Refusal::Config { message }.into());
+    }
+    // Rights are looked at before a port that is none is refused, so nothing is followed.
+    if let Some(message) = refusal_of(conn, &["REPLICAOF", "NO", "PORT"]).await? {
+        return Err(Refusal::ReplicaOf { message }.into());
     }
     if get(conn, "tls-replication").await?.as_deref() == Some("yes") {
         return Err(Refusal::TlsReplication.into());
@@ -112,6 +119,19 @@ pub async fn can_replicate_from_us(facts: &ServerFacts, conn: &mut Conn) -> Resu
         return Err(Refusal::Modules { names: bad.join(", ") }.into());
     }
     Ok(())
+}
+
+/// Why a command cannot be run: the user may not, or there is none of that name. `None` where it was run, or refused for what it
+/// says.
+async fn refusal_of(conn: &mut Conn, command: &[&str]) -> Result<Option<String>, RedisError> {
+    match conn.cmd_str(command).await {
+        Err(
+            RedisError::Denied { message, .. }
+            | RedisError::Server { prefix: ErrorPrefix::UnknownCommand, message, .. },
+        ) => Ok(Some(message)),
+        Ok(_) | Err(RedisError::Server { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Reads the original values.

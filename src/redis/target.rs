@@ -23,6 +23,12 @@ pub enum Refusal {
         /// What the target said.
         message: String,
     },
+    /// REPLICAOF is hidden, or the user lacks the right.
+    #[error("the target does not let us use REPLICAOF: {message}")]
+    ReplicaOf {
+        /// What the target said.
+        message: String,
+    },
     /// The target speaks TLS to its master, which this program does not.
     #[error("the target has tls-replication on, and restoring as a master is not offered over TLS")]
     TlsReplication,
@@ -54,6 +60,7 @@ impl Refusal {
             Self::Replica { .. } => "restore.target_is_replica",
             Self::Cluster => "restore.target_is_cluster",
             Self::Config { .. } => "restore.target_config_refused",
+            Self::ReplicaOf { .. } => "restore.target_replicaof_refused",
             Self::TlsReplication => "restore.target_tls_replication",
             Self::InClear => "restore.in_clear",
             Self::NoSwap { .. } => "restore.target_too_old",
@@ -66,7 +73,7 @@ impl Refusal {
     pub fn hint(&self) -> String {
         match self {
             Self::Replica { master } => format!("restore its master, {master}; replicas follow"),
-            Self::Config { .. } => {
+            Self::Config { .. } | Self::ReplicaOf { .. } => {
                 "restore by commands, or give the user +config|get +config|set +replicaof".to_owned()
             }
             Self::InClear => "restore by commands, or set allow_plain_replication for the instance".to_owned(),
@@ -85,6 +92,8 @@ pub enum TargetState {
     Replaced,
     /// The target did not answer, or has restarted since.
     Unknown,
+    /// The target's process has ended, and with it what was in its memory.
+    Gone,
 }
 
 impl fmt::Display for TargetState {
@@ -93,6 +102,7 @@ impl fmt::Display for TargetState {
             Self::Untouched => "the target still has its old data",
             Self::Replaced => "the target has the new data",
             Self::Unknown => "what the target holds now is not known",
+            Self::Gone => "the target's process has ended: at its next start it holds what its own files have",
         })
     }
 }

@@ -64,12 +64,15 @@ pub async fn delegated(app: &App, caller: &Caller, instance_id: &str, act: Act) 
 }
 
 async fn carry_out(app: &App, caller: &Caller, instance_id: &str, act: Act) -> Result<Carried, DelegatedRefusal> {
-    let rules = Rules { confirmation: app.config.guard.confirmation, max_writes_per_second: f64::MAX };
+    let rules = Rules { confirmation: app.config.guard.confirmation, max_writes_per_second: None };
     app.provider.capabilities(instance_id).await?.need(&act.needs())?;
     let facts = app.provider.facts(instance_id, &act, None).await?;
     let now = Timestamp::now();
     let mut assessment = assess(&act, &facts, None, rules, now)?;
     let checks = std::mem::take(&mut assessment.checks);
+    if let Some(writes) = &mut assessment.writes {
+        writes.traffic = true;
+    }
     let open = Confirmation {
         nonce: hex(&random::<12>()?),
         plan: Plan::new(act, instance_id, assessment, &checks, None, rules),

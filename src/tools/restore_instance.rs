@@ -32,7 +32,7 @@ pub struct Args {
     #[serde(default)]
     #[arg(long)]
     pub time_shift: Option<String>,
-    /// Tair: lock writes meanwhile
+    /// Hold writers up meanwhile
     #[serde(default)]
     #[arg(long)]
     pub write_fence: bool,

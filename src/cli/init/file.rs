@@ -31,8 +31,8 @@ const HEAD: &str = "\
 const GUARD: &str = "\
 # Minutes for which a plan can be confirmed.
 # token_minutes = 15
-# Writes a second up to which an instance may be restored all the same.
-# max_writes_per_second = 0.0
+# Writes a second above which no restore begins. Without it they are told to whoever says yes.
+# max_writes_per_second = 100
 ";
 
 const OPTIONAL: &str = "\

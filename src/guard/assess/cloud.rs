@@ -78,7 +78,7 @@ pub(super) fn assess(facts: &CloudRestore, write_fence: bool, rules: Rules, now:
         checks,
         preconditions: Preconditions::CloudRestore { instance, set },
         // The cloud has no counter of writes, only rates: the next look measures from this moment.
-        writes: Some(Writes { calls: 0, read_at: in_place.read_at }),
+        writes: Some(Writes { traffic: in_place.traffic.peak > 0.0, ..Writes::counted(0, in_place.read_at) }),
         needs_safety_backup: true,
         impact: impact(&facts.instance_id, in_place, write_fence, filter.is_some(), after, &since),
         details,
@@ -151,23 +151,21 @@ fn filter_key(filter: &FilterFacts) -> Precheck {
 }
 
 /// Write traffic as the cloud has measured it, which lags.
-fn write_traffic(measured: MeasuredWrites, limit: f64, fenced: bool) -> Precheck {
+fn write_traffic(measured: MeasuredWrites, limit: Option<f64>, fenced: bool) -> Precheck {
     let MeasuredWrites { peak, window_seconds } = measured;
     let measured = format!(
         "PutQps at most {peak} over the last {window_seconds:.0} s, measured by the cloud with up to two minutes' delay"
     );
-    let (status, detail) = if peak > limit && fenced {
+    let (status, detail) = if limit.is_some_and(|limit| peak > limit) && !fenced {
+        let limit = limit.unwrap_or_default();
+        (Status::Block, format!("{measured}, {limit} allowed (max_writes_per_second): stop the writers first"))
+    } else if peak > 0.0 && fenced {
         let detail = format!(
             "{measured}; the write fence will stop writers, and what they wrote since the safety backup is in no backup"
         );
         (Status::Warn, detail)
-    } else if peak > limit {
-        let detail = format!(
-            "{measured}, {limit} allowed: stop the writers first; what they write after the safety backup would be in no backup"
-        );
-        (Status::Block, detail)
     } else if peak > 0.0 {
-        (Status::Warn, format!("{measured}, within the {limit} allowed"))
+        (Status::Warn, format!("{measured}: what is written after the safety backup is overwritten and in no backup"))
     } else {
         (Status::Pass, measured)
     };

@@ -8,28 +8,30 @@ use crate::guard::facts::restore::{DirectRestore, MethodReason, NotReady, SetLoo
 use crate::guard::impact::Impact;
 use crate::guard::preconditions::{DirectPreconditions, Preconditions};
 use crate::guard::rules::Rules;
+use crate::guard::writes::{Since, Writes};
 use crate::model::restore::Method;
 use crate::model::text::bytes;
 use crate::model::time::written;
 
 /// The mandatory checks, in the order in which they are shown.
-pub(super) fn assess(facts: &DirectRestore, earlier: Option<Earlier<'_>>, rules: Rules) -> Assessment {
+pub(super) fn assess(
+    facts: &DirectRestore,
+    write_fence: bool,
+    earlier: Option<Earlier<'_>>,
+    rules: Rules,
+) -> Assessment {
     let DirectRestore { target, source, running, pending_rollback } = facts;
-    let (rate, seconds) = match (target.measured, earlier.and_then(|e| e.writes)) {
-        (Some(measured), _) => measured,
-        (None, Some(then)) => target.writes.traffic_since(then),
-        // Neither measured nor planned: the traffic is unknown, and unknown traffic is not "no traffic".
-        (None, None) => (f64::INFINITY, 0.0),
-    };
+    let traffic = Traffic::of(target, earlier.and_then(|e| e.writes));
     let mut checks = vec![
         instance_ready(target, source),
         backup_verified(source, earlier.is_some()),
         engine_compatible(target, source),
         restore_way(target, source),
         restore_rights(target),
-        write_traffic(rate, seconds, rules),
+        traffic.judge(rules),
         room_for_data(target, source),
     ];
+    checks.extend(write_fence.then(|| fence(target, source)));
     checks.extend(running.as_ref().map(|job| {
         let detail = format!("{} job {} is running on this instance", job.kind, job.id);
         Precheck::new(CheckName::InstanceIdle, Status::Pending, detail)
@@ -53,7 +55,7 @@ pub(super) fn assess(facts: &DirectRestore, earlier: Option<Earlier<'_>>, rules:
             sha256: source.sha256.clone(),
             stored_sha256: stored_sha256(source, earlier),
         }),
-        writes: Some(target.writes),
+        writes: Some(Writes { traffic: traffic.any(), ..target.writes }),
         needs_safety_backup: true,
         impact: Impact {
             now: format!(
@@ -200,19 +202,94 @@ fn restore_way(t: &TargetFacts, s: &SourceFacts) -> Precheck {
     Precheck::new(CheckName::RestoreWay, status, detail)
 }
 
-/// Judges write traffic: `rate` writes a second, over `window_seconds`.
-fn write_traffic(rate: f64, window_seconds: f64, rules: Rules) -> Precheck {
-    let measured = format!("{rate:.2} writes per second over {window_seconds:.1} s");
-    let limit = rules.max_writes_per_second;
-    let (status, detail) = if rate > limit {
-        let detail = format!(
-            "{measured}, {limit} allowed: stop the writers first; what they write between the safety backup and the restore would be in no backup"
-        );
-        (Status::Block, detail)
-    } else if rate > 0.0 {
-        (Status::Warn, format!("{measured}, within the {limit} allowed"))
-    } else {
-        (Status::Pass, measured)
-    };
-    Precheck::new(CheckName::WriteTraffic, status, detail)
+/// Write traffic as it was found out.
+enum Traffic {
+    /// Measured over a window, for a plan: writes a second, and the window's seconds.
+    Measured(f64, f64),
+    /// Since the plan.
+    SincePlan {
+        since: Since,
+        rate: f64,
+        seconds: f64,
+        /// Whether the count is of the stream behind the safety backup, and so exact.
+        streamed: bool,
+    },
+    /// Neither measured nor planned: unknown traffic is not "no traffic".
+    Unknown,
+}
+
+impl Traffic {
+    fn of(target: &TargetFacts, planned: Option<Writes>) -> Self {
+        let now = target.writes;
+        match (target.measured, planned) {
+            (Some((rate, seconds)), _) => Self::Measured(rate, seconds),
+            (None, Some(then)) => Self::SincePlan {
+                since: now.since(then),
+                rate: now.rate_since(then),
+                seconds: now.seconds_since(then),
+                streamed: now.streamed.is_some(),
+            },
+            (None, None) => Self::Unknown,
+        }
+    }
+
+    fn any(&self) -> bool {
+        match self {
+            Self::Measured(rate, _) => *rate > 0.0,
+            Self::SincePlan { since, .. } => *since != Since::Nothing,
+            Self::Unknown => true,
+        }
+    }
+
+    fn judge(&self, rules: Rules) -> Precheck {
+        let check = |status, detail: String| Precheck::new(CheckName::WriteTraffic, status, detail);
+        let (rate, measured) = match self {
+            Self::Unknown => return check(Status::Block, "nobody has measured it".into()),
+            Self::Measured(rate, seconds) => (*rate, format!("{rate:.2} writes per second over {seconds:.1} s")),
+            Self::SincePlan { since: Since::Unknown, .. } => {
+                (0.0, "the server's statistics were reset since the plan, so its writes cannot be counted".into())
+            }
+            Self::SincePlan { since, rate, seconds, streamed } => {
+                let n = if let Since::Counted(n) = since { *n } else { 0 };
+                let since = if *streamed { "after the safety backup so far" } else { "since the plan" };
+                (*rate, format!("{n} writes {since}, {rate:.2} writes per second over {seconds:.1} s"))
+            }
+        };
+        match rules.max_writes_per_second {
+            Some(limit) if rate > limit => check(
+                Status::Block,
+                format!("{measured}, {limit} allowed (max_writes_per_second): stop the writers first"),
+            ),
+            _ if self.any() => check(
+                Status::Warn,
+                format!(
+                    "{measured}: what is written after the last safety backup is overwritten; it is counted, and kept as a stream of \
+                     commands that this program does not replay"
+                ),
+            ),
+            _ => check(Status::Pass, measured),
+        }
+    }
+}
+
+/// How fast a capture is taken to be, in bytes a second, for the time that writers will wait.
+const CAPTURED_A_SECOND: u64 = 50 << 20;
+/// How fast a set is taken to load, in bytes a second, for the time that writes will be refused.
+const LOADED_A_SECOND: u64 = 100 << 20;
+
+fn fence(t: &TargetFacts, s: &SourceFacts) -> Precheck {
+    let check = |status, detail: String| Precheck::new(CheckName::WriteFence, status, detail);
+    if t.method == Method::Commands {
+        let detail = "by commands there is no write fence: what is written here would wait behind it as well";
+        return check(Status::Block, detail.into());
+    }
+    // A server waits up to five seconds for other replicas before it captures.
+    let wait = 1 + t.used_memory / CAPTURED_A_SECOND;
+    let refused = 1 + s.rdb_bytes / LOADED_A_SECOND;
+    let detail = format!(
+        "writers wait for about {wait} to {} s while the last safety backup is taken, unless nothing was written since the plan's; \
+         then writes are refused for about {refused} s, by size",
+        wait + 5
+    );
+    check(Status::Warn, detail)
 }

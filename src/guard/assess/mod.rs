@@ -17,7 +17,7 @@ use crate::guard::facts::restore::{CloudRestore, CloudSource};
 use crate::guard::impact::{Alternative, Impact};
 use crate::guard::preconditions::Preconditions;
 use crate::guard::rules::Rules;
-use crate::guard::writes::Writes;
+use crate::guard::writes::{Since, Writes};
 use crate::model::fault::{Fault, Kind};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
@@ -69,14 +69,13 @@ pub fn assess(
     now: Timestamp,
 ) -> Result<Assessment, Fault> {
     Ok(match (act, facts) {
-        (
-            Act::RestoreInstance { source: Source::Backup { backup_id }, write_fence: false },
-            Facts::DirectRestore(facts),
-        )
-        | (Act::FillInstance { backup_id, .. }, Facts::DirectRestore(facts))
+        (Act::RestoreInstance { source: Source::Backup { backup_id }, write_fence }, Facts::DirectRestore(facts))
             if facts.source.backup_id == *backup_id =>
         {
-            direct::assess(facts, earlier, rules)
+            direct::assess(facts, *write_fence, earlier, rules)
+        }
+        (Act::FillInstance { backup_id, .. }, Facts::DirectRestore(facts)) if facts.source.backup_id == *backup_id => {
+            direct::assess(facts, false, earlier, rules)
         }
         (Act::RestoreInstance { source, write_fence }, Facts::CloudRestore(facts)) if is_from(facts, source) => {
             cloud::assess(facts, *write_fence, rules, now)
@@ -90,6 +89,21 @@ pub fn assess(
             return Err(Fault::new(Kind::Unexpected, "act.unsupported", message));
         }
     })
+}
+
+impl Assessment {
+    /// Has the person told of what was written between an earlier plan, withdrawn since, and this one: a slow writer may have
+    /// written nothing while traffic was measured, and would void every plan.
+    pub fn tell_of_writes_since(&mut self, then: Writes) {
+        let Some(writes) = self.writes.as_mut().filter(|w| !w.traffic) else { return };
+        let Since::Counted(n) = writes.since(then) else { return };
+        let seconds = writes.seconds_since(then);
+        writes.traffic = true;
+        if let Some(check) = self.checks.iter_mut().find(|c| c.name == CheckName::WriteTraffic) {
+            let detail = format!("{}; {n} writes in the {seconds:.0} s since the earlier plan", check.detail);
+            *check = Precheck::new(CheckName::WriteTraffic, Status::Warn, detail);
+        }
+    }
 }
 
 /// Whether facts are about a restore from that kind of source. Of one that cannot be done in place no source is read.

@@ -3,7 +3,7 @@
 use crate::guard::facts::backup::ListedSet;
 use crate::guard::facts::rights::StepRight;
 use crate::guard::facts::{CloudState, NotPossible};
-use crate::guard::writes::Writes;
+use crate::guard::writes::{Streamed, Writes};
 use crate::model::instance::Counts;
 use crate::model::restore::Method;
 use jiff::Timestamp;
@@ -91,7 +91,7 @@ pub struct TargetFacts {
     pub append_only: bool,
     /// Keys per database.
     pub counts: Counts,
-    /// A reading of the server's counter of write commands.
+    /// What is known of the server's writes now.
     pub writes: Writes,
     /// Writes per second over a window, and the window's seconds; `None` where a plan exists, for then the time since the
     /// plan is the window.
@@ -200,8 +200,34 @@ pub struct LastLook {
     pub replication_id: String,
     /// The slots that the target owns, as ranges; empty outside a cluster.
     pub slots: String,
-    /// A reading of the target's counter of write commands.
+    /// What is known of the target's writes.
     pub writes: Writes,
+}
+
+/// What the target shows once it follows this program and refuses writes, before anything is sent to it.
+#[derive(Debug, Clone)]
+pub struct CutoverLook {
+    /// The target's `run_id`.
+    pub run_id: String,
+    /// The replication id of the target's own history.
+    pub replication_id: String,
+    /// The target's position in it, behind its very last write.
+    pub offset: u64,
+    /// The stream behind the last safety backup; `None` where the plan has no safety backup.
+    pub tail: Option<TailLook>,
+}
+
+/// The stream behind the last safety backup, read up to the moment at which the target refused writes.
+#[derive(Debug, Clone)]
+pub struct TailLook {
+    /// The replication id of the history that the stream belongs to.
+    pub replication_id: String,
+    /// The position that the stream was read to.
+    pub reached: u64,
+    /// What the stream holds.
+    pub seen: Streamed,
+    /// Whether write commands were called since the stream began, as far as the server tells.
+    pub calls_moved: bool,
 }
 
 /// Writes as the cloud has measured them.

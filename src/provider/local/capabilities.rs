@@ -9,16 +9,11 @@ use crate::provider::local::policy::no_policy;
 /// What a server that this program reaches itself can do.
 pub(super) fn capabilities(instance_id: &str) -> Capabilities {
     let no_moment = format!("{instance_id} has no archive of changes, so it cannot be restored to a moment");
-    let no_fence = format!("{instance_id} is restored as a whole at one moment, so there is no write_fence for it");
     Capabilities::all()
         .without(
             Capability::RestoreToMoment,
             Fault::new(Kind::Provider, "restore.no_flashback", no_moment)
                 .hint("Restore a backup set: take its backup_id from describe_backups."),
-        )
-        .without(
-            Capability::WriteFence,
-            Fault::new(Kind::Usage, "restore.no_fence", no_fence).hint("Leave write_fence out."),
         )
         .without(Capability::BackupPolicy, no_policy(instance_id))
         .without(Capability::Clone, no_clone(instance_id))

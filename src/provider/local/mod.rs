@@ -27,6 +27,7 @@ use crate::model::fault::{Fault, Kind};
 use crate::model::instance::{Capabilities, Instance};
 use crate::model::job::Job;
 use crate::model::policy::BackupPolicy;
+use crate::model::restore::Cutover;
 use crate::model::text::{nearest, quoted};
 use crate::provider::jobs::Jobs;
 use crate::provider::local::capabilities::capabilities;
@@ -186,8 +187,12 @@ impl Provider for Local {
 
     async fn facts(&self, instance_id: &str, act: &Act, earlier: Option<&Plan>) -> Result<Facts, Fault> {
         match act {
-            Act::RestoreInstance { source: Source::Backup { backup_id }, write_fence: false } => {
-                self.inner.restore_facts(instance_id, instance_id, backup_id, earlier).await
+            Act::RestoreInstance { source: Source::Backup { backup_id }, write_fence } => {
+                let facts = self.inner.restore_facts(instance_id, instance_id, backup_id, earlier).await?;
+                if *write_fence {
+                    self.inner.can_fence(instance_id, &facts).await?;
+                }
+                Ok(facts)
             }
             Act::FillInstance { source_instance_id, backup_id } => {
                 self.inner.filling_facts(instance_id, source_instance_id, backup_id, earlier).await
@@ -215,8 +220,7 @@ impl Provider for Local {
                 let backup_id = backup_id.clone();
                 self.inner.delete(permit, &backup_id).await.map(Carried::Done)
             }
-            // Nothing here can lock writes meanwhile: who agreed to a restore behind a write lock did not agree to one without.
-            Act::RestoreInstance { source: Source::Backup { backup_id }, write_fence: false } => {
+            Act::RestoreInstance { source: Source::Backup { backup_id }, .. } => {
                 let backup_id = backup_id.clone();
                 self.inner.start_restore(permit, &backup_id).await.map(Carried::Job)
             }
@@ -228,6 +232,10 @@ impl Provider for Local {
                 Err(permit.plan().unsupported())
             }
         }
+    }
+
+    async fn cutover(&self, job: &Job) -> Option<Cutover> {
+        self.inner.read_cutover(&job.id).await
     }
 
     async fn recover(&self) -> Result<(), Fault> {

@@ -34,12 +34,33 @@ pub(super) struct Listener {
     addr: SocketAddr,
 }
 
-/// The target's connection, authenticated, after PSYNC: the target waits for `$EOF`.
+/// The position in the target's own history that it must ask for: it was a master until it was told to follow us.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Asked {
+    pub(super) replication_id: String,
+    pub(super) next: u64,
+}
+
+/// The target's connection, authenticated, after PSYNC: the target waits for the answer to that.
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) tcp: TcpStream,
     pub(super) decoder: Decoder,
     pub(super) peer: SocketAddr,
+}
+
+impl Link {
+    /// Answers the target's PSYNC: from here on the target waits for data, and drops its own when it has all of it.
+    pub(super) async fn full_resync(&mut self, replid: &str) -> Result<(), RedisError> {
+        let line = format!("+FULLRESYNC {replid} {START_OFFSET}\r\n");
+        let written = timeout(HANDSHAKE_TIMEOUT, self.tcp.write_all(line.as_bytes())).await;
+        let reason = match written {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) => format!("it closed the connection ({error})"),
+            Err(_) => "it took no answer".to_owned(),
+        };
+        Err(RedisError::Rejected { sent: 0, reason })
+    }
 }
 
 impl Listener {
@@ -59,7 +80,8 @@ impl Listener {
         self.addr
     }
 
-    /// Waits for a peer that knows `password`. `only` is the address that the target must connect from, where known.
+    /// Waits for a peer that knows `password` and, where it asks for a position, for the target's. `only` is the address that the
+    /// target must connect from, where known.
     ///
     /// The port stays bound, and nothing is accepted any more, until the listener is dropped: were the port free while the
     /// target still follows it, anybody on this machine could bind it and be the target's master.
@@ -67,7 +89,7 @@ impl Listener {
         &self,
         password: &Secret,
         only: Option<IpAddr>,
-        replid: &str,
+        asked: &Asked,
         within: Duration,
     ) -> Result<Link, RedisError> {
         let deadline = Instant::now() + within;
@@ -98,9 +120,9 @@ impl Listener {
                         tracing::warn!(%peer, "rejected a connection to the restore port: too many at once");
                         continue;
                     }
-                    let (password, replid) = (password.clone(), replid.to_owned());
+                    let (password, asked) = (password.clone(), asked.clone());
                     handshakes.spawn(async move {
-                        match timeout(HANDSHAKE_TIMEOUT, handshake(tcp, peer, &password, &replid)).await {
+                        match timeout(HANDSHAKE_TIMEOUT, handshake(tcp, peer, &password, &asked)).await {
                             Ok(ended) => ended,
                             Err(_) => Err("no proof in time"),
                         }
@@ -116,7 +138,7 @@ async fn handshake(
     mut tcp: TcpStream,
     peer: SocketAddr,
     password: &Secret,
-    replid: &str,
+    asked: &Asked,
 ) -> Result<Link, &'static str> {
     // Without TCP_NODELAY each small answer waits for the peer's delayed acknowledgement.
     tcp.set_nodelay(true).map_err(|_| "the socket failed")?;
@@ -153,14 +175,21 @@ async fn handshake(
             (b"PING", false) => "-NOAUTH Authentication required.\r\n".to_owned(),
             (b"PING", true) => "+PONG\r\n".to_owned(),
             (b"REPLCONF", true) => "+OK\r\n".to_owned(),
-            (b"PSYNC", true) => format!("+FULLRESYNC {replid} {START_OFFSET}\r\n"),
+            (b"PSYNC", true) if asked.is_by(&args) => return Ok(Link { tcp, decoder, peer }),
+            (b"PSYNC", true) => return Err("it asked for another server's position"),
             (_, false) => return Err("a command before the password"),
             (_, true) => "-ERR unknown command\r\n".to_owned(),
         };
         tcp.write_all(answer.as_bytes()).await.map_err(|_| "the connection failed")?;
-        if name == b"PSYNC" {
-            return Ok(Link { tcp, decoder, peer });
-        }
+    }
+}
+
+impl Asked {
+    /// Whether a PSYNC is the target's: it asks for its own position, or for none.
+    fn is_by(&self, args: &[&[u8]]) -> bool {
+        let [_, id, next, ..] = args else { return false };
+        *id == b"?"
+            || (id.eq_ignore_ascii_case(self.replication_id.as_bytes()) && *next == self.next.to_string().as_bytes())
     }
 }
 

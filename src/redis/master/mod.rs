@@ -9,6 +9,7 @@
 //! down before [`session::Session::run`], and hands the record to [`rollback::roll_back`] at the next start. Dropping the
 //! future of `run` is such a crash.
 
+pub mod cutover;
 pub mod rollback;
 pub mod session;
 pub mod types;

@@ -135,6 +135,7 @@ pub(super) async fn roll_back_with_retries(
     let deadline = Instant::now() + options.rollback_within;
     // A call that failed or was dropped left its reply behind; only a connection that is in step may go on.
     let mut conn = Some(conn).filter(|c| !c.is_broken());
+    let mut refused_since = None;
     loop {
         let attempt = match conn.take() {
             Some(conn) => Ok(conn),
@@ -144,8 +145,15 @@ pub(super) async fn roll_back_with_retries(
             Ok(mut conn) => roll_back_by(&mut conn, record, deadline).await,
             Err(error) => Err(error),
         };
+        let refused = rolled_back.as_ref().is_err_and(is_gone);
+        let since = *refused_since.get_or_insert_with(Instant::now);
+        if !refused {
+            refused_since = None;
+        }
+        // Where no process listens any more, waiting for an answer would only keep the news from everybody.
+        let gone = refused && since.elapsed() >= options.gone_after;
         match rolled_back {
-            Err(error) if is_transient(&error) && Instant::now() < deadline => sleep(RETRY_DELAY).await,
+            Err(error) if is_transient(&error) && !gone && Instant::now() < deadline => sleep(RETRY_DELAY).await,
             rolled_back => return rolled_back,
         }
     }
@@ -157,11 +165,19 @@ fn is_transient(error: &RedisError) -> bool {
     matches!(error, E::Connect { .. } | E::Timeout { .. } | E::Lost { .. } | E::Broken { .. } | E::Loading { .. })
 }
 
+/// Whether no process listens on the target's address.
+fn is_gone(error: &RedisError) -> bool {
+    use std::io::ErrorKind as K;
+    matches!(error, RedisError::Connect { source, .. } if matches!(source.kind(), K::ConnectionRefused | K::NotFound))
+}
+
 /// What the target holds, as far as that is known.
 pub(super) fn state_after(rolled_back: &Result<RolledBack, RedisError>, confirmed: bool) -> TargetState {
     match rolled_back {
         // Whoever pointed the target elsewhere has given it that master's data, or is about to.
         Ok(RolledBack { found: Found::FollowsAnother { .. }, .. }) => TargetState::Unknown,
+        // What was loaded was in memory, and went with it.
+        Err(error) if is_gone(error) => TargetState::Gone,
         _ if confirmed => TargetState::Replaced,
         Ok(RolledBack { loaded: true, .. }) => TargetState::Replaced,
         // The old data is in memory still, because nothing replaces it but a whole load.

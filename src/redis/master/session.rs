@@ -7,10 +7,11 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use tokio::sync::mpsc;
 
-use super::listener::Listener;
+use super::cutover::{BeforeStream, loaded_keys, old_data_freed, switched, unchanged};
+use super::listener::{Asked, Listener};
 use super::rollback::{self, Found, RolledBack};
 use super::transfer::{self, Transferred};
-use super::types::{MasterOptions, Restored, RollbackRecord, Step, Supply};
+use super::types::{MasterOptions, Restored, RollbackRecord, Step, Supply, Switched};
 use crate::guard::grant::{Grant, Overwrite};
 use crate::model::ids::{hex, random};
 use crate::model::secret::Secret;
@@ -80,22 +81,22 @@ impl Session {
         self.listener.addr()
     }
 
-    /// Restores: all data of the target is replaced by the supply. `on_step` is called with each step, so that a step can be
-    /// stored.
+    /// Restores: all data of the target is replaced by the supply. `before` is asked once the target refuses writes and before
+    /// anything is sent; `on_step` is called with each step, so that a step can be stored.
     ///
     /// Without a grant there is no restore:
     ///
     /// ```
-    /// use tair_backup_mcp::{guard::grant::*, redis::master::{session::Session, types::Supply}};
-    /// async fn restore(grant: Grant<Overwrite>, session: Session, supply: tokio::sync::mpsc::Receiver<Supply>) {
-    ///     let _ = session.run(grant, supply, |_| ()).await;
+    /// use tair_backup_mcp::{guard::grant::*, redis::master::{cutover::OwnServer, session::Session, types::Supply}};
+    /// async fn restore(scratch: &Scratch, session: Session, supply: tokio::sync::mpsc::Receiver<Supply>) {
+    ///     let _ = session.run(scratch.overwrite(), supply, &mut OwnServer::of(scratch), |_| ()).await;
     /// }
     /// ```
     ///
     /// ```compile_fail,E0061
-    /// use tair_backup_mcp::{guard::grant::*, redis::master::{session::Session, types::Supply}};
-    /// async fn restore(session: Session, supply: tokio::sync::mpsc::Receiver<Supply>) {
-    ///     let _ = session.run(supply, |_| ()).await;
+    /// use tair_backup_mcp::{guard::grant::*, redis::master::{cutover::OwnServer, session::Session, types::Supply}};
+    /// async fn restore(scratch: &Scratch, session: Session, supply: tokio::sync::mpsc::Receiver<Supply>) {
+    ///     let _ = session.run(supply, &mut OwnServer::of(scratch), |_| ()).await;
     /// }
     /// ```
     ///
@@ -106,6 +107,7 @@ impl Session {
         self,
         grant: Grant<Overwrite>,
         mut supply: mpsc::Receiver<Supply>,
+        before: &mut impl BeforeStream,
         mut on_step: impl FnMut(Step),
     ) -> Result<Restored, RedisError> {
         let Self { target, options, mut conn, listener, only, password, record } = self;
@@ -115,14 +117,24 @@ impl Session {
             settings::prepare(&mut conn, &password).await?;
             on_step(Step::Switched);
             conn.cmd_str(&["REPLICAOF", &record.host, &record.port.to_string()]).await?;
-            let link = listener.accept(&password, only, &record.replid, options.connect_within).await?;
+            // From here on the target takes no write of a client: what is read now is its last state under its old data.
+            let seen = switched(&mut conn, &record).await?;
+            on_step(Step::Refusing);
+            before.allow(&seen).await.map_err(|fault| RedisError::Withheld { fault })?;
+            let asked = Asked { replication_id: seen.replication_id.clone(), next: seen.offset.saturating_add(1) };
+            let mut link = listener.accept(&password, only, &asked, options.connect_within).await?;
+            unchanged(&seen, &switched(&mut conn, &record).await?)?;
+            link.full_resync(&record.replid).await?;
             on_step(Step::Connected);
             let transferred =
                 transfer::transfer(link, &mut supply, &options, &target, &record.replid, &mut on_step).await?;
             on_step(Step::Loaded);
-            Ok(transferred)
+            old_data_freed(&target, &options).await;
+            // Counted before anybody can write again.
+            let loaded = loaded_keys(&target).await;
+            Ok((transferred, seen, loaded))
         };
-        let transferred: Result<Transferred, RedisError> = attempt.await;
+        let transferred: Result<(Transferred, Switched, _), RedisError> = attempt.await;
         // The link (in `transferred`) and the port stay open until the target follows nobody: were the link closed first, the
         // target would connect again; were the port free, somebody else might be listening there.
         let rolled_back = rollback::roll_back_with_retries(&target, conn, &record, &options).await;
@@ -134,10 +146,10 @@ impl Session {
                 let source = Box::new(RedisError::RollbackIncomplete { what });
                 Err(RedisError::Restore { state, not_rolled_back: problem, source })
             }
-            (Ok(transferred), Ok(RolledBack { problem: None, .. })) => {
+            (Ok((transferred, switched, loaded)), Ok(RolledBack { problem: None, .. })) => {
                 on_step(Step::Promoted);
                 on_step(Step::Restored);
-                Ok(Restored { sent: transferred.sent, peer: transferred.peer })
+                Ok(Restored { sent: transferred.sent, peer: transferred.peer, switched, loaded })
             }
             (Ok(_), Ok(RolledBack { problem: Some(what), .. })) => {
                 let source = Box::new(RedisError::RollbackIncomplete { what: what.clone() });

@@ -2,6 +2,7 @@
 //!
 //! Plain data, so that a caller can store the record; nothing here touches a server.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -25,7 +26,9 @@ pub enum Step {
     SettingsSaved,
     /// About to send REPLICAOF: from here on a crash needs [`roll_back`](super::rollback::roll_back).
     Switched,
-    /// The target connected and proved to be the target.
+    /// The target follows us and refuses writes; nothing has been sent to it.
+    Refusing,
+    /// The target connected and proved to be the target, and nothing speaks against sending.
     Connected,
     /// The target is being sent the data.
     Streaming {
@@ -34,7 +37,7 @@ pub enum Step {
         /// Bytes expected in all, where the caller said so.
         total: Option<u64>,
     },
-    /// The target has loaded the data: the old data is gone.
+    /// The target has loaded the data: the old data is gone, and is being freed.
     Loaded,
     /// The target is its own master again.
     Promoted,
@@ -62,6 +65,8 @@ pub struct MasterOptions {
     pub stall: Duration,
     /// How long to try to roll the target's role and settings back when the transfer is over.
     pub rollback_within: Duration,
+    /// How long to try a target that refuses connections: its process has ended, unless somebody starts it again at once.
+    pub gone_after: Duration,
     /// Size of the data in bytes, for progress only.
     pub total: Option<u64>,
 }
@@ -77,6 +82,7 @@ impl Default for MasterOptions {
             connect_within: Duration::from_secs(15),
             stall: Duration::from_secs(60),
             rollback_within: Duration::from_secs(60),
+            gone_after: Duration::from_secs(3),
             total: None,
         }
     }
@@ -99,11 +105,33 @@ pub struct RollbackRecord {
     pub run_id: String,
 }
 
+/// A target right after REPLICAOF, read on the very connection that sent it. The target takes no write any more, so this is its last
+/// state under its old data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Switched {
+    /// The target's `run_id`.
+    pub run_id: String,
+    /// The replication id of the target's own history.
+    pub replication_id: String,
+    /// The target's position in that history, behind its very last write.
+    pub offset: u64,
+    /// Write commands since the target's statistics began; `None` where the user may not ask.
+    pub write_calls: Option<u64>,
+    /// Keys evicted since the target's statistics began.
+    pub evicted_keys: u64,
+    /// Keys whose expiry passed, since the target's statistics began.
+    pub expired_keys: u64,
+}
+
 /// A restore that went well.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Restored {
     /// Bytes sent, without the end mark.
     pub sent: u64,
     /// The address from which the target connected.
     pub peer: SocketAddr,
+    /// The target as it was when it refused writes and still had its old data.
+    pub switched: Switched,
+    /// Keys per database, and keys with an expiry, read before clients could write again; `None` where the target did not tell.
+    pub loaded: Option<BTreeMap<u64, (u64, u64)>>,
 }

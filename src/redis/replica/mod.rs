@@ -8,3 +8,4 @@ pub mod handshake;
 mod mark;
 pub mod snapshot;
 pub mod stream;
+pub mod tail;

@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout_at};
 use super::handshake::{Attached, CaptureOptions, Extent, Framing, Source, attach};
 use super::mark::MarkSearch;
 use super::stream::Stream;
+use super::tail::Tail;
 use crate::redis::conn::Conn;
 use crate::redis::endpoint::Endpoint;
 use crate::redis::error::RedisError;
@@ -144,6 +145,17 @@ impl Snapshot {
                 Err(self.interrupted("the stream was asked for before its end".to_owned()))
             }
             Extent::SnapshotAndStream => Ok(Stream::new(self.conn, self.offset, self.options.stall, command_bytes_max)),
+        }
+    }
+
+    /// Stays attached to read what is written after the data, which must have been read to its end.
+    ///
+    /// # Errors
+    /// As [`Self::into_stream`].
+    pub fn into_tail(self) -> Result<Tail, RedisError> {
+        match self.options.extent {
+            Extent::SnapshotAndStream if self.ended => Ok(Tail::new(self.conn, self.offset, self.options.stall)),
+            _ => Err(self.interrupted("the stream was not asked for, or before the end of the data".to_owned())),
         }
     }
 

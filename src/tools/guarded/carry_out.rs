@@ -44,6 +44,10 @@ impl Flow<'_> {
                 Err(fault) => tracing::error!(job = %job.id, "the job cannot be followed: {fault}"),
             }
         }
-        carried_out(&open, carried, human_verified)
+        let cutover = match &carried {
+            Carried::Job(job) => app.provider.cutover(job).await,
+            Carried::Done(_) => None,
+        };
+        carried_out(&open, carried, cutover, human_verified)
     }
 }

@@ -116,6 +116,6 @@ impl Flow<'_> {
         let redeemable = [ConfirmationStatus::Open, ConfirmationStatus::Approved];
         state.transition(&open.nonce, &redeemable, ConfirmationStatus::Superseded).await?;
         state.record(open.record("plan_changed", changes.join("; "))).await?;
-        Ok(FlowState::Unplanned { changes })
+        Ok(FlowState::Unplanned { changes, earlier: open.plan.writes })
     }
 }

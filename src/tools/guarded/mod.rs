@@ -24,6 +24,7 @@ use crate::guard::ledger::{AuditRecord, Confirmation};
 use crate::guard::person::Yes;
 use crate::guard::plan::PLAN_AGAIN;
 use crate::guard::rules::Rules;
+use crate::guard::writes::Writes;
 use crate::model::fault::Fault;
 use crate::tools::{Outcome, ToolCall};
 use reply::{Guarded, GuardedStatus, rows};
@@ -34,6 +35,8 @@ enum FlowState {
     Unplanned {
         /// Why the earlier plan no longer held; empty on a first call.
         changes: Vec<String>,
+        /// What was known of the instance's writes when that plan was made.
+        earlier: Option<Writes>,
     },
     /// A token was echoed.
     Echoed {
@@ -83,7 +86,7 @@ pub async fn run(call: &ToolCall<'_>, instance_id: &str, act: Act, token: Option
     let rules = Rules { confirmation: guard.confirmation, max_writes_per_second: guard.max_writes_per_second };
     let flow = Flow { call, instance_id, act, rules };
     let mut state = match token {
-        None => FlowState::Unplanned { changes: Vec::new() },
+        None => FlowState::Unplanned { changes: Vec::new(), earlier: None },
         Some(token) => FlowState::Echoed { token: token.to_owned() },
     };
     loop {
@@ -91,7 +94,7 @@ pub async fn run(call: &ToolCall<'_>, instance_id: &str, act: Act, token: Option
             FlowState::Over(outcome) => return Ok(outcome),
             // From the yes on, carrying the act out writes the audit.
             FlowState::Agreed(open, yes) => return flow.carry_out(*open, yes).await,
-            FlowState::Unplanned { changes } => flow.plan(changes).await,
+            FlowState::Unplanned { changes, earlier } => flow.plan(changes, earlier).await,
             FlowState::Echoed { token } => flow.verify(token).await,
             FlowState::Verified(echoed) => flow.look_before_asking(echoed).await,
             FlowState::Holds(echoed, prechecks) => flow.ask(echoed, prechecks).await,

@@ -9,6 +9,7 @@ use crate::guard::facts::restore::{SafetyFacts, SafetyStatus};
 use crate::guard::ledger::{Confirmation, ConfirmationStatus};
 use crate::guard::plan::{Plan, Safety};
 use crate::guard::token;
+use crate::guard::writes::Writes;
 use crate::model::fault::Fault;
 use crate::model::ids::random;
 use crate::tools::{follow, run_detached, with_progress};
@@ -20,9 +21,9 @@ use std::time::Duration;
 const SAFETY_WAIT: Duration = Duration::from_secs(20);
 
 impl Flow<'_> {
-    /// Makes a plan. `changes`: why the earlier plan, which was withdrawn, no longer held.
-    pub(super) async fn plan(&self, changes: Vec<String>) -> Result<FlowState, Fault> {
-        let planned = self.make_plan().await?;
+    /// Makes a plan. `changes`: why the earlier plan, which was withdrawn, no longer held; `earlier`: what was known of writes then.
+    pub(super) async fn plan(&self, changes: Vec<String>, earlier: Option<Writes>) -> Result<FlowState, Fault> {
+        let planned = self.make_plan(earlier).await?;
         if changes.is_empty() || planned.status == GuardedStatus::Blocked {
             return FlowState::over(&planned);
         }
@@ -35,12 +36,15 @@ impl Flow<'_> {
         })
     }
 
-    async fn make_plan(&self) -> Result<Guarded, Fault> {
+    async fn make_plan(&self, earlier: Option<Writes>) -> Result<Guarded, Fault> {
         let (call, id, act, rules) = (self.call, self.instance_id, &self.act, self.rules);
         let provider = &call.app.provider;
         provider.capabilities(id).await?.need(&act.needs())?;
         let facts = with_progress(call, "pre-checks", provider.facts(id, act, None)).await?;
         let mut assessment = assess(act, &facts, None, rules, Timestamp::now())?;
+        if let Some(then) = earlier {
+            assessment.tell_of_writes_since(then);
+        }
         let mut prechecks = std::mem::take(&mut assessment.checks);
         if blocked(&prechecks) {
             return self.blocked(None, &prechecks, assessment.alternative).await;
@@ -63,6 +67,9 @@ impl Flow<'_> {
             let again = provider.facts(id, act, Some(&plan)).await?;
             let again = assess(act, &again, Some(plan.earlier()), rules, Timestamp::now())?;
             plan.preconditions.after_safety_backup(&again.preconditions);
+            if let (Some(was), Some(is)) = (&mut plan.writes, again.writes) {
+                was.offset = is.offset;
+            }
         }
         let now = Timestamp::now();
         let expires_at = now + SignedDuration::from_mins(i64::from(call.app.config.guard.token_minutes));

@@ -2,9 +2,10 @@
 
 use crate::guard::check::Precheck;
 use crate::guard::ledger::Confirmation;
-use crate::guard::plan::{PLAN_AGAIN, Plan};
+use crate::guard::plan::{PLAN_AGAIN, Plan, Safety, way_back};
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::JobStatus;
+use crate::model::restore::Cutover;
 use crate::model::time::written;
 use crate::provider::Carried;
 use crate::tools::{FollowUp, Outcome};
@@ -177,10 +178,24 @@ pub(super) fn refusal(status: GuardedStatus, code: &str, message: &str, hint: &s
 ///
 /// # Errors
 /// `reply.failed`: a bug.
-pub(super) fn carried_out(open: &Confirmation, carried: Carried, human_verified: bool) -> Result<Outcome, Fault> {
-    let back = format!("to get back: {}", open.plan.impact.way_back);
+pub(super) fn carried_out(
+    open: &Confirmation,
+    carried: Carried,
+    cutover: Option<Cutover>,
+    human_verified: bool,
+) -> Result<Outcome, Fault> {
+    let mut plan = PlanRow::of(&open.plan);
+    let mut back = open.plan.impact.way_back.clone();
+    if let Some(id) = cutover.filter(|c| c.taken_after_yes).map(|c| c.safety_backup_id) {
+        back = way_back(
+            &plan.instance_id,
+            &Safety { job_id: String::new(), backup_id: id.clone(), stored_sha256: String::new() },
+        );
+        plan.safety_backup_id = Some(id);
+    }
+    let back = format!("to get back: {back}");
     let reply = Guarded {
-        plan: Some(PlanRow::of(&open.plan)),
+        plan: Some(plan),
         human_verified: Some(human_verified),
         next_actions: vec![back],
         ..Guarded::default()

@@ -76,8 +76,10 @@ fn the_example_loads_as_it_is_and_with_every_setting() {
     std::fs::write(&file, switched_on(&read("config.example.toml"))).unwrap();
     let whole = load(&file);
     assert_eq!(whole.instance_ids().len(), 3);
-    let same = |of: &Config| (of.guard.confirmation, of.guard.max_writes_per_second, of.guard.token_minutes);
+    let same = |of: &Config| (of.guard.confirmation, of.guard.token_minutes);
     assert_eq!(same(&whole), same(&plain));
+    // Unset, nothing blocks.
+    assert_eq!((plain.guard.max_writes_per_second, whole.guard.max_writes_per_second), (None, Some(100.0)));
     let (shown, default) = (whole.tair.unwrap(), TairConfig::default());
     assert_eq!(shown.user_agent, default.user_agent);
     assert_eq!(shown.requests_per_second, default.requests_per_second);

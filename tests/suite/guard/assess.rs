@@ -37,11 +37,11 @@ use tair_backup_mcp::state::sqlite::Sqlite;
 use tair_backup_mcp::tools::{self, App, Asked, Outcome, Person, ToolCall};
 use tempfile::TempDir;
 
-const RULES: Rules = Rules { confirmation: ConfirmationPolicy::Person, max_writes_per_second: 0.0 };
+const RULES: Rules = Rules { confirmation: ConfirmationPolicy::Person, max_writes_per_second: None };
 
 /// Facts that pass every check.
 fn passing() -> DirectRestore {
-    let writes = Writes { calls: 7, read_at: Timestamp::now() };
+    let writes = Writes::counted(7, Timestamp::now());
     DirectRestore {
         target: TargetFacts {
             address: "redis://127.0.0.1:1".into(),
@@ -242,7 +242,6 @@ async fn a_provider_that_forgets_its_checks_cannot_restore() {
         ("backup_verified", source(|s| s.look = SetLook::Damaged("cut".into()))),
         ("backup_verified", source(|s| s.look = SetLook::KnownFromPlan)),
         ("engine_compatible", target(|t| t.cannot_load = Some("a newer format".into()))),
-        ("write_traffic", target(|t| t.measured = Some((5.0, 1.0)))),
         // Traffic that was not measured is not idle.
         ("write_traffic", target(|t| t.measured = None)),
         ("restore_rights", target(|t| t.rights.push(StepRight { rule: "+flushall", right: Right::Denied }))),

@@ -66,9 +66,9 @@ fn every_precondition_that_changes_is_named() {
     let kind = Preconditions::VaultDeletion { sha256: was.sha256.clone(), mode: "manual".into(), others: Others::Some };
     assert_eq!(plan.changes(&again(&plan, kind), plan.rules).len(), 1);
     let mut written = again(&plan, plan.preconditions.clone());
-    written.writes = written.writes.map(|w| Writes { calls: w.calls + 1, ..w });
+    written.writes = written.writes.map(|w| Writes { calls: w.calls + 1, offset: None, streamed: None, ..w });
     assert_eq!(plan.changes(&written, plan.rules).len(), 1);
-    let rules = Rules { max_writes_per_second: 1.0, ..plan.rules };
+    let rules = Rules { max_writes_per_second: Some(1.0), ..plan.rules };
     assert_eq!(plan.changes(&again(&plan, plan.preconditions.clone()), rules).len(), 1);
 }
 

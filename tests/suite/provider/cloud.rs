@@ -652,7 +652,7 @@ fn writes_and_moments_out_of_reach_block() {
         };
         let rules = tair_backup_mcp::guard::rules::Rules {
             confirmation: tair_backup_mcp::config::ConfirmationPolicy::Token,
-            max_writes_per_second: 0.0,
+            max_writes_per_second: Some(0.0),
         };
         let now = ours.assess(&act, None, rules);
         tair_backup_mcp::guard::check::blocked(&now.checks).then_some(now)

@@ -20,7 +20,7 @@ use tair_backup_mcp::tools::{create_instance_from_backup, delete_backup, restore
 const NATIVE: &str = "generation = \"cloud_native\"";
 
 fn rules() -> Rules {
-    Rules { confirmation: ConfirmationPolicy::Token, max_writes_per_second: 1e9 }
+    Rules { confirmation: ConfirmationPolicy::Token, max_writes_per_second: Some(1e9) }
 }
 
 /// The time that writes are looked for in reaches back to the plan, however long ago that was.

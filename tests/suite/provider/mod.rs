@@ -4,6 +4,7 @@ mod beside;
 pub mod cloud;
 mod cloud_writes;
 mod crash;
+mod cutover;
 mod live;
 mod memory;
 mod proof;

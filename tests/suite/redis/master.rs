@@ -7,6 +7,7 @@ use std::time::Duration;
 use tair_backup_mcp::model::fault::Fault;
 use tair_backup_mcp::redis::error::RedisError;
 use tair_backup_mcp::redis::facts::Role;
+use tair_backup_mcp::redis::master::cutover::OwnServer;
 use tair_backup_mcp::redis::master::rollback::{Found, roll_back};
 use tair_backup_mcp::redis::master::session::Session;
 use tair_backup_mcp::redis::master::types::{MasterOptions, Step};
@@ -52,12 +53,18 @@ async fn restore_as_master_gives_the_same_data() {
     assert!(!format!("{session:?}").contains("old secret") && !format!("{session:?}").contains("p w"));
     let mut steps = Vec::new();
     let total = data.len() as u64;
-    let restored = session.run(target.scratch().overwrite(), supply(data, None), |s| steps.push(s)).await.unwrap();
+    let restored = session
+        .run(target.scratch().overwrite(), supply(data, None), &mut OwnServer::of(&target.scratch()), |s| steps.push(s))
+        .await
+        .unwrap();
     assert_eq!(restored.sent, total);
     steps.dedup_by_key(|s| std::mem::discriminant(s));
     let named = |s: &Step| format!("{s:?}").split(' ').next().unwrap().to_owned();
     let names: Vec<String> = steps.iter().map(named).collect();
-    assert_eq!(names, ["SettingsSaved", "Switched", "Connected", "Streaming", "Loaded", "Promoted", "Restored"]);
+    assert_eq!(
+        names,
+        ["SettingsSaved", "Switched", "Refusing", "Connected", "Streaming", "Loaded", "Promoted", "Restored"]
+    );
 
     assert_eq!(target.digest(), source.digest());
     assert_eq!(target.run(&["FCALL", "f", "0"]), Reply::Int(42));
@@ -77,8 +84,15 @@ async fn restore_from_a_failing_supplier_keeps_the_old_data() {
     let before = target.digest();
     for fail_at in [0, 1, data.len() / 2, data.len()] {
         let session = Session::prepare(&target.endpoint(), MasterOptions::default()).await.unwrap();
-        let error =
-            session.run(target.scratch().overwrite(), supply(data.clone(), Some(fail_at)), |_| ()).await.unwrap_err();
+        let error = session
+            .run(
+                target.scratch().overwrite(),
+                supply(data.clone(), Some(fail_at)),
+                &mut OwnServer::of(&target.scratch()),
+                |_| (),
+            )
+            .await
+            .unwrap_err();
         let (state, not_rolled_back, source) = state(&error);
         assert_eq!((state, not_rolled_back), (TargetState::Untouched, None), "{error}");
         assert!(matches!(source, RedisError::Supply { .. }), "{source}");
@@ -97,14 +111,18 @@ async fn restore_that_kills_the_target_says_unknown() {
     data[last] ^= 1;
     let options = MasterOptions { rollback_within: Duration::from_secs(2), ..MasterOptions::default() };
     let session = Session::prepare(&target.endpoint(), options).await.unwrap();
-    let error = session.run(target.scratch().overwrite(), supply(data, None), |_| ()).await.unwrap_err();
+    let error = session
+        .run(target.scratch().overwrite(), supply(data, None), &mut OwnServer::of(&target.scratch()), |_| ())
+        .await
+        .unwrap_err();
     let (state, not_rolled_back, source) = state(&error);
     assert!(matches!(source, RedisError::Rejected { .. }), "{source}");
     // Later servers return the error instead of exiting, and then the old data is still there.
     match state {
-        TargetState::Unknown => assert!(not_rolled_back.is_some()),
+        // Its process has ended, which is said within seconds.
+        TargetState::Gone => assert!(not_rolled_back.is_some()),
         TargetState::Untouched => assert!(facts(&target).await.key_count() > 5000),
-        TargetState::Replaced => panic!("{error}"),
+        TargetState::Replaced | TargetState::Unknown => panic!("{error}"),
     }
 }
 
@@ -128,7 +146,10 @@ async fn the_restore_port_rejects_impostors() {
         tcp.write_all(greeting.as_bytes()).await.unwrap();
         impostors.push(tcp);
     }
-    session.run(target.scratch().overwrite(), supply(data, None), |_| ()).await.unwrap();
+    session
+        .run(target.scratch().overwrite(), supply(data, None), &mut OwnServer::of(&target.scratch()), |_| ())
+        .await
+        .unwrap();
     assert_eq!(target.digest(), source.digest());
     for mut tcp in impostors {
         let mut got = Vec::new();
@@ -151,7 +172,10 @@ async fn restore_of_a_target_that_cannot_reach_us() {
         ..MasterOptions::default()
     };
     let session = Session::prepare(&target.endpoint(), options).await.unwrap();
-    let error = session.run(target.scratch().overwrite(), supply(vec![0; 100], None), |_| ()).await.unwrap_err();
+    let error = session
+        .run(target.scratch().overwrite(), supply(vec![0; 100], None), &mut OwnServer::of(&target.scratch()), |_| ())
+        .await
+        .unwrap_err();
     let (state, not_rolled_back, source) = state(&error);
     assert_eq!((state, not_rolled_back), (TargetState::Untouched, None));
     assert!(matches!(source, RedisError::TargetDidNotConnect { .. }), "{source}");
@@ -177,7 +201,8 @@ async fn roll_back_after_a_crash_at_each_step() {
         // A supplier that ends only where the crash comes later; one that is silent keeps the transfer open.
         let (hold, silent) = mpsc::channel(1);
         let feed = if crash_at == Step::Loaded { supply(data.clone(), None) } else { silent };
-        let run = session.run(target.scratch().overwrite(), feed, |s| reached.send(s).unwrap());
+        let mut own = OwnServer::of(&target.scratch());
+        let run = session.run(target.scratch().overwrite(), feed, &mut own, |s| reached.send(s).unwrap());
         let crash = async { while at.recv().await.unwrap() != crash_at {} };
         // Dropping the future at a step is what a crash looks like to the target.
         tokio::select! { biased; () = crash => {}, done = run => assert!(crash_at == Step::Loaded, "{done:?}") }
@@ -205,7 +230,8 @@ async fn roll_back_leaves_alone_what_others_have_set_since() {
         let record = session.rollback_record().clone();
         let (reached, mut at) = mpsc::unbounded_channel();
         let (_hold, silent) = mpsc::channel(1);
-        let run = session.run(target.scratch().overwrite(), silent, |s| reached.send(s).unwrap());
+        let mut own = OwnServer::of(&target.scratch());
+        let run = session.run(target.scratch().overwrite(), silent, &mut own, |s| reached.send(s).unwrap());
         let crash = async { while at.recv().await.unwrap() != Step::Connected {} };
         tokio::select! { biased; () = crash => {}, done = run => panic!("{done:?}") }
         let one_time = target.setting("masterauth");

@@ -12,7 +12,7 @@ use crate::redis::conn::Conn;
 use crate::redis::endpoint::Endpoint;
 use crate::redis::error::RedisError;
 use crate::redis::facts::{ServerFacts, write_calls};
-use crate::redis::replica::handshake::CaptureOptions;
+use crate::redis::replica::handshake::{CaptureOptions, Extent};
 use crate::redis::replica::snapshot::Snapshot;
 use jiff::Timestamp;
 use std::time::{Duration, Instant};
@@ -51,11 +51,11 @@ pub struct SourceFacts {
 
 impl Inner {
     /// Attaches to where the backup is taken from.
-    pub async fn attach(&self, job: &Job, mode: Mode) -> Result<Attached, Fault> {
+    pub async fn attach(&self, job: &Job, mode: Mode, extent: Extent) -> Result<Attached, Fault> {
         let instance = self.endpoint(&job.instance_id).await?;
         let source = self.capture_endpoint(&job.instance_id, mode).await?;
         let no_data = self.config(&job.instance_id).map_or(Duration::from_secs(NO_DATA_SECONDS), |c| c.no_data);
-        let options = CaptureOptions { no_data, ..CaptureOptions::default() };
+        let options = CaptureOptions { no_data, extent, ..CaptureOptions::default() };
         let deadline = Instant::now() + ASKED_AGAIN_FOR;
         loop {
             told_anyway(self.state.progress(&job.id, Phase::Forking, FORKING, 0, 0).await);

@@ -1,6 +1,6 @@
 //! Capture: the RDB of an instance, read once as its replica and ingested by the vault meanwhile.
 
-use crate::model::backup::{Mode, Origin};
+use crate::model::backup::{BackupSet, Mode, Origin};
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::new_id;
 use crate::model::instance::total_keys;
@@ -10,7 +10,7 @@ use crate::provider::local::Inner;
 use crate::provider::local::backup::attach::{Attached, cancelled, told_anyway};
 use crate::provider::local::backup::feed::{self, CHUNK, Sink};
 use crate::redis::rdb::error::RdbError;
-use crate::redis::replica::handshake::Framing;
+use crate::redis::replica::handshake::{Extent, Framing};
 use crate::redis::replica::snapshot::Snapshot;
 use crate::redis::slots::SLOTS;
 use crate::state::jobs::Begun;
@@ -21,6 +21,17 @@ use std::time::{Duration, Instant};
 
 /// How often a job's progress is written down.
 pub const TICK: Duration = Duration::from_millis(500);
+
+/// A set that was taken.
+pub(in crate::provider::local) struct Taken {
+    pub set: BackupSet,
+    /// Slots served, where the source is a cluster's node.
+    slots: Option<u32>,
+    /// What is wrong with the source, although it could be backed up.
+    trouble: Option<String>,
+    /// The capture, which may go on with the stream behind the set.
+    pub snapshot: Snapshot,
+}
 
 impl Inner {
     /// Starts a capture, or joins the one that runs.
@@ -40,9 +51,8 @@ impl Inner {
             .await
     }
 
-    /// Captures the source, if there is room for the set; one safety backup too many replaces the oldest.
+    /// Captures the source; one safety backup too many replaces the oldest.
     async fn take(&self, job: &Job, mode: Mode, note: String) -> Result<String, Fault> {
-        self.has_room_for_a_set(&job.instance_id).await?;
         let message = self.capture(job, mode, note).await?;
         if mode == Mode::Safety {
             self.replace_oldest_safety_backup(&job.instance_id, &job.backup_id).await;
@@ -51,7 +61,36 @@ impl Inner {
     }
 
     async fn capture(&self, job: &Job, mode: Mode, note: String) -> Result<String, Fault> {
-        let mut attached = self.attach(job, mode).await?;
+        let taken = self.take_set(job, mode, note, Extent::Snapshot).await?;
+        let set = taken.set;
+        let mut message = format!(
+            "{} keys, {} RDB, {} stored, verified{}",
+            total_keys(&set.counts),
+            bytes(set.rdb_bytes),
+            bytes(set.stored_bytes),
+            set.proof.map(|proof| format!(" ({proof})")).unwrap_or_default()
+        );
+        if let Some(slots) = taken.slots.filter(|n| *n < u32::from(SLOTS)) {
+            message = format!(
+                "{message}; ONE SHARD of a cluster only: {slots} of {SLOTS} slots; the others are instances of their own"
+            );
+        }
+        if let Some(trouble) = taken.trouble {
+            message = format!("{message}; {trouble}");
+        }
+        Ok(message)
+    }
+
+    /// Takes the set that a job names, if there is room for it. The capture may stay attached.
+    pub(in crate::provider::local) async fn take_set(
+        &self,
+        job: &Job,
+        mode: Mode,
+        note: String,
+        extent: Extent,
+    ) -> Result<Taken, Fault> {
+        self.has_room_for_a_set(&job.instance_id).await?;
+        let mut attached = self.attach(job, mode, extent).await?;
         let origin = Origin::Capture { address: attached.address.clone() };
         let staged = self.stream(job, &mut attached.snapshot, origin).await?;
         let trouble = attached.trouble();
@@ -78,22 +117,7 @@ impl Inner {
             locked_until: None,
         };
         let set = staged.commit(metadata).await?;
-        let mut message = format!(
-            "{} keys, {} RDB, {} stored, verified{}",
-            total_keys(&set.counts),
-            bytes(set.rdb_bytes),
-            bytes(set.stored_bytes),
-            set.proof.map(|proof| format!(" ({proof})")).unwrap_or_default()
-        );
-        if let Some(slots) = source.and_then(|t| t.slots).filter(|n| *n < u32::from(SLOTS)) {
-            message = format!(
-                "{message}; ONE SHARD of a cluster only: {slots} of {SLOTS} slots; the others are instances of their own"
-            );
-        }
-        if let Some(trouble) = trouble {
-            message = format!("{message}; {trouble}");
-        }
-        Ok(message)
+        Ok(Taken { set, slots: source.and_then(|t| t.slots), trouble, snapshot })
     }
 
     /// Moves the data from the source to the vault, whose thread checks, hashes, compresses and stages it meanwhile.

@@ -1,17 +1,32 @@
 //! Which sets are being made, and which are given up: the jobs say that, and the vault asks.
 
 use crate::model::fault::Fault;
+use crate::model::job::{JobKind, JobStatus};
 use crate::provider::local::Inner;
+use crate::provider::local::restore::last_safety::last_safety_id;
 use crate::vault::staging::Staging;
 use async_trait::async_trait;
 
 #[async_trait]
 impl Staging for Inner {
     async fn of(&self, instance_id: &str) -> Result<Vec<String>, Fault> {
-        self.state.sets_in_the_making(instance_id).await
+        let mut sets = self.state.sets_in_the_making(instance_id).await?;
+        sets.extend(self.last_safety_ids(instance_id, JobStatus::Running).await?);
+        Ok(sets)
     }
 
     async fn given_up(&self, instance_id: &str) -> Result<Vec<String>, Fault> {
-        self.state.sets_given_up(instance_id).await
+        let mut sets = self.state.sets_given_up(instance_id).await?;
+        sets.extend(self.last_safety_ids(instance_id, JobStatus::Failed).await?);
+        Ok(sets)
+    }
+}
+
+impl Inner {
+    /// The sets that restores take themselves, right before they touch their target.
+    async fn last_safety_ids(&self, instance_id: &str, status: JobStatus) -> Result<Vec<String>, Fault> {
+        let jobs = self.state.jobs(Some(instance_id)).await?;
+        let restores = jobs.iter().filter(|job| job.kind == JobKind::Restore && job.status == status);
+        Ok(restores.map(|job| last_safety_id(&job.id)).collect())
     }
 }

@@ -97,7 +97,7 @@ pub(super) fn last_look(plan: &Plan) -> impl FnMut(&Moment) -> Result<(), Fault>
     |moment| {
         let slots = plan.direct_restore()?.slots.clone();
         let (run_id, replication_id) = (moment.run_id.clone(), moment.replid.clone());
-        let writes = Writes { calls: moment.writes, read_at: Timestamp::now() };
+        let writes = Writes::counted(moment.writes, Timestamp::now());
         plan.last_look(&LastLook { run_id, replication_id, slots, writes })
     }
 }

@@ -8,7 +8,7 @@ use crate::guard::facts::restore::{
 use crate::guard::plan::Plan;
 use crate::guard::writes::Writes;
 use crate::model::backup::BackupSet;
-use crate::model::fault::Fault;
+use crate::model::fault::{Fault, Kind};
 use crate::model::job::JobStatus;
 use crate::model::restore::Method;
 use crate::model::text::clean;
@@ -20,6 +20,7 @@ use crate::redis::conn::Conn;
 use crate::redis::error::RedisError;
 use crate::redis::facts::{Role, ServerFacts, write_calls};
 use crate::redis::limits;
+use crate::redis::pause::can_pause;
 use crate::redis::rdb::statistics::{Checksum, KeyStatistics};
 use crate::redis::resp::Value;
 use crate::redis::settings::can_replicate_from_us;
@@ -42,6 +43,11 @@ pub async fn slots_served(facts: &ServerFacts, conn: &mut Conn) -> Result<String
     let mut owned = owned_slots(conn).await?;
     owned.sort_unstable();
     Ok(owned.iter().map(|(from, to)| format!("{from}-{to}")).collect::<Vec<_>>().join(" "))
+}
+
+/// A server's position in its history; `None` without a backlog, for then the position stands still whatever is written.
+pub fn position(facts: &ServerFacts) -> Option<u64> {
+    facts.backlog_from.map(|_| facts.offset)
 }
 
 /// Whether a Sentinel listens on the instance, as far as the instance says.
@@ -67,8 +73,7 @@ impl Inner {
             self.recover().await?;
         }
         let set = self.vault.find(set_of, backup_id, &**self).await?;
-        let (look, target) =
-            tokio::join!(self.look_at(&set, earlier.is_none()), self.target(instance_id, earlier.is_none()));
+        let (look, target) = tokio::join!(self.look_at(&set, earlier.is_none()), self.target(instance_id, earlier));
         let (mut target, server, mut conn) = target?;
         let mut trial = Trial::Passed;
         if let (Ok(Some((_, statistics))), Method::Replication, None) = (&look, target.method, &target.not_ready) {
@@ -128,6 +133,26 @@ impl Inner {
         Ok(Facts::DirectRestore(Box::new(DirectRestore { target, source, running, pending_rollback })))
     }
 
+    /// Whether writers of the instance can be held up, as a restore with `write_fence` promises.
+    pub async fn can_fence(&self, instance_id: &str, facts: &Facts) -> Result<(), Fault> {
+        let refused = |why: String| {
+            let message = format!("there is no write_fence for {instance_id}: {why}");
+            Err(Fault::new(Kind::Usage, "restore.no_fence", message).hint("Leave write_fence out."))
+        };
+        if let Facts::DirectRestore(facts) = facts
+            && facts.target.method == Method::Commands
+        {
+            return refused("it is restored by commands, and those would wait behind the fence as well".into());
+        }
+        let mut conn = Conn::open(&self.endpoint(instance_id).await?, COMMAND_TIMEOUT).await?;
+        match can_pause(&mut conn).await {
+            Err(e @ (RedisError::Denied { .. } | RedisError::Server { .. })) => {
+                refused(format!("its writers cannot be held up ({e}); it takes Redis 6.2 and +client|pause"))
+            }
+            other => Ok(other?),
+        }
+    }
+
     /// Verifies a set whole, for a plan; nothing where a plan has done that.
     async fn look_at(&self, set: &BackupSet, whole: bool) -> Result<Option<(String, KeyStatistics)>, Fault> {
         if !whole {
@@ -146,10 +171,14 @@ impl Inner {
         Ok(running.map(|job| RunningJob { kind: job.kind.as_str(), id: job.id }))
     }
 
-    async fn target(&self, instance_id: &str, measure: bool) -> Result<(TargetFacts, ServerFacts, Conn), Fault> {
+    async fn target(
+        &self,
+        instance_id: &str,
+        earlier: Option<&Plan>,
+    ) -> Result<(TargetFacts, ServerFacts, Conn), Fault> {
         let endpoint = self.endpoint(instance_id).await?;
         let mut conn = Conn::open(&endpoint, COMMAND_TIMEOUT).await?;
-        let before = if measure {
+        let before = if earlier.is_none() {
             let before = write_calls(&mut conn).await?;
             tokio::time::sleep(WINDOW).await;
             Some(before)
@@ -167,6 +196,12 @@ impl Inner {
             let seconds = WINDOW.as_secs_f64();
             (calls.saturating_sub(b) as f64 / seconds, seconds)
         });
+        let mut writes = Writes { offset: position(&facts), ..Writes::counted(calls, read_at) };
+        if let Some(plan) = earlier
+            && let Some(set) = self.planned_safety(plan).await
+        {
+            writes.streamed = self.stream_behind(&endpoint, &facts, &set).await.map(|(_, seen)| seen);
+        }
         let target = TargetFacts {
             address: endpoint.to_string(),
             engine: engine(facts.flavor).into(),
@@ -178,7 +213,7 @@ impl Inner {
             replicas: facts.connected_slaves,
             append_only: facts.aof_enabled,
             counts: counts_of(&facts),
-            writes: Writes { calls, read_at },
+            writes,
             measured,
             used_memory: facts.used_memory,
             maxmemory: facts.maxmemory,

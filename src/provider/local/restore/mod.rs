@@ -3,6 +3,7 @@
 mod beside;
 mod commands;
 pub(super) mod facts;
+pub(super) mod last_safety;
 mod loadable;
 mod outcome;
 mod packing;
@@ -11,6 +12,7 @@ mod reconcile;
 mod recovery;
 mod replication;
 mod steps;
+mod tail;
 
 use crate::guard::facts::restore::LastLook;
 use crate::guard::grant::{Grant, Overwrite};
@@ -22,8 +24,8 @@ use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, JobEnd, JobKind};
 use crate::model::restore::Method;
 use crate::provider::local::backup::capture::TICK;
-use crate::provider::local::restore::facts::slots_served;
-use crate::provider::local::restore::outcome::{Counted, outcome};
+use crate::provider::local::restore::facts::{position, slots_served};
+use crate::provider::local::restore::outcome::{Counted, outcome, outcome_as_loaded};
 use crate::provider::local::restore::recovery::RecoveryRecord;
 use crate::provider::local::{COMMAND_TIMEOUT, Inner};
 use crate::provider::with_way_back;
@@ -45,7 +47,13 @@ impl Inner {
                 // A fault up to here says nothing of a way back: that there is none may be what it says.
                 inner.prove_way_back(&job, &plan).await?;
                 let done = inner.restore(permit.overwrite()?, &job, &plan).await;
-                done.map_err(|end| end.map(|fault| with_way_back(fault, &plan.impact.way_back)))
+                match done {
+                    Ok(message) => Ok(message),
+                    Err(end) => {
+                        let back = inner.way_back_of(&job.id, &plan.instance_id, &plan.impact.way_back).await;
+                        Err(end.map(|fault| with_way_back(fault, &back)))
+                    }
+                }
             })
             .await
     }
@@ -64,27 +72,40 @@ impl Inner {
         let another = "the backup is not the one that was planned; the target was not touched";
         let data = known.ok_or_else(|| changed(another))?;
         let recovery = RecoveryRecord::of(plan, &set);
+        self.sweep_tails().await;
         let before = self.counted(&plan.instance_id).await.ok();
-        let unseen = match planned.method {
-            Method::Replication => self.by_replication(grant, job, plan, recovery, &set, data).await.map(|()| 0)?,
-            Method::Beside => self.beside_the_old(grant, job, plan, recovery, &set, data).await?,
-            Method::Commands => self.by_commands(grant, job, plan, recovery, &set, data).await?,
+        let (restored, behind, unseen) = match planned.method {
+            Method::Replication => {
+                let done = self.by_replication(grant, job, plan, recovery, &set, data).await?;
+                (Some(done.restored), done.cutover.map(|c| format!("; {}", c.describe())).unwrap_or_default(), 0)
+            }
+            Method::Beside => {
+                let unseen = self.beside_the_old(grant, job, plan, recovery, &set, data).await?;
+                (None, String::new(), unseen)
+            }
+            Method::Commands => (None, String::new(), self.by_commands(grant, job, plan, recovery, &set, data).await?),
         };
         // Data that is in must not be called lost because of what comes after it.
         let _ = self.state.serving(&job.id, Timestamp::now()).await;
         let _ = self.jobs.progress(job, "counting keys", set.rdb_bytes, set.rdb_bytes).await;
         // Counted at once, for clients may write again; and kept on disk whatever the counts are.
-        let after = self.counted(&plan.instance_id).await;
-        let _ = self.jobs.progress(job, "the target serves; writing to its disk", set.rdb_bytes, set.rdb_bytes).await;
-        let kept = self.keep(&plan.instance_id, &planned.run_id).await?;
-        let restored = match after {
-            Ok(after) => outcome(&set, before.as_ref(), &after, unseen).map_err(|mut fault| {
-                fault.message = format!("{}; the data is {}", fault.message, kept.describe());
-                fault
-            })?,
-            Err(fault) => format!("restored: the target took the whole set; its keys could not be counted ({fault})"),
+        let found = match (self.counted(&plan.instance_id).await, restored) {
+            (Ok(after), Some(restored)) => outcome_as_loaded(&set, &restored, &after),
+            (Ok(after), None) => outcome(&set, before.as_ref(), &after, unseen),
+            (Err(fault), _) => {
+                Ok(format!("restored: the target took the whole set; its keys could not be counted ({fault})"))
+            }
         };
-        Ok(format!("{restored}; {}", kept.describe()))
+        let _ = self.jobs.progress(job, "the target serves; writing to its disk", set.rdb_bytes, set.rdb_bytes).await;
+        let more = |mut fault: Fault, what: &str| {
+            fault.message = format!("{}{what}", fault.message);
+            fault
+        };
+        let kept = self.keep(&plan.instance_id, &planned.run_id).await.map_err(|fault| more(fault, &behind))?;
+        match found {
+            Ok(restored) => Ok(format!("{restored}{behind}; {}", kept.describe())),
+            Err(differs) => Err(more(differs, &format!("{behind}; the data is {}", kept.describe())).into()),
+        }
     }
 
     /// Sees to it that what the target holds is on its disk, where it keeps data on disk at all. `run_id`: the process that holds the
@@ -131,14 +152,21 @@ impl Inner {
         Ok(Counted::from(&ServerFacts::read(&mut conn).await?))
     }
 
-    /// Looks at the target for the last time: nothing may have been written to it since the plan, or taken its place.
-    pub(super) async fn still_as_planned(&self, conn: &mut Conn, plan: &Plan) -> Result<(), Fault> {
+    /// Looks at the target right before it is acted on: nothing may have been written to it since the plan that the plan does not
+    /// tell of, and nobody may have taken its place. The facts read, and the counter of write commands.
+    pub(super) async fn still_as_planned(&self, conn: &mut Conn, plan: &Plan) -> Result<(ServerFacts, u64), Fault> {
         let calls = write_calls(conn).await?;
         let read_at = Timestamp::now();
         let facts = ServerFacts::read(conn).await?;
         let slots = slots_served(&facts, conn).await?;
-        let (run_id, replication_id) = (facts.run_id, facts.replid);
-        plan.last_look(&LastLook { run_id, replication_id, slots, writes: Writes { calls, read_at } })
+        let endpoint = self.endpoint(&plan.instance_id).await?;
+        let mut writes = Writes { offset: position(&facts), ..Writes::counted(calls, read_at) };
+        if let Some(set) = self.planned_safety(plan).await {
+            writes.streamed = self.stream_behind(&endpoint, &facts, &set).await.map(|(_, seen)| seen);
+        }
+        let (run_id, replication_id) = (facts.run_id.clone(), facts.replid.clone());
+        plan.last_look(&LastLook { run_id, replication_id, slots, writes })?;
+        Ok((facts, calls))
     }
 }
 

@@ -6,6 +6,7 @@ use crate::model::fault::{Fault, Kind};
 use crate::model::instance::{Counts, total_keys};
 use crate::provider::local::describe::counts_of;
 use crate::redis::facts::ServerFacts;
+use crate::redis::master::types::{Restored, Switched};
 
 /// From here on a set is in Valkey's own format.
 const OLDEST_VALKEY: u16 = 80;
@@ -104,6 +105,30 @@ pub(super) fn outcome(
             "restored: {keys} keys; {gone} others of the backup are gone. All could have expired since; the server's statistics were reset meanwhile, so its own count does not tell"
         )),
     }
+}
+
+/// [`outcome`] of a restore by replication, whose target was counted before its clients could write again: what they have written
+/// since is none of the set's.
+///
+/// # Errors
+/// As [`outcome`].
+pub(super) fn outcome_as_loaded(set: &BackupSet, restored: &Restored, after: &Counted) -> Result<String, Fault> {
+    let Switched { run_id, evicted_keys, expired_keys, .. } = &restored.switched;
+    let before =
+        Counted { run_id: run_id.clone(), expired: *expired_keys, evicted: *evicted_keys, counts: Counts::default() };
+    let Some(loaded) = &restored.loaded else { return outcome(set, Some(&before), after, 0) };
+    // A target that follows us evicts nothing: what it evicted since was of what it had just loaded, or written behind that.
+    if let Some((_, evicted @ 1..)) = after.since(&before) {
+        let message = format!(
+            "the target took the whole set and has evicted {evicted} keys since to make room; it holds {} keys, the set has {}",
+            total_keys(&after.counts),
+            total_keys(&set.counts)
+        );
+        return Err(Fault::new(Kind::Provider, "restore.evicted", message)
+            .hint("Give the target more memory (maxmemory) or maxmemory-policy noeviction, then restore again."));
+    }
+    let whole = outcome(set, Some(&before), &Counted { counts: loaded.clone(), ..after.clone() }, 0)?;
+    Ok(outcome(set, Some(&before), after, 0).unwrap_or(whole))
 }
 
 fn differs(why: String) -> Fault {

@@ -6,6 +6,7 @@ use crate::model::instance::total_keys;
 use crate::model::job::{JobEnd, JobStatus, Unfinished};
 use crate::provider::jobs::Recoverable as _;
 use crate::provider::local::Inner;
+use crate::provider::local::restore::last_safety::last_safety_id;
 use crate::provider::local::restore::recovery::RecoveryRecord;
 use crate::provider::with_way_back;
 use crate::redis::conn::Conn;
@@ -25,6 +26,8 @@ const LOOK_AT: &str = "Look at the instance: whom it follows (INFO replication),
 impl Inner {
     /// The outer error: the target cannot be asked now.
     pub(in crate::provider::local) async fn reconcile_restore(&self, orphan: &Orphan) -> Result<JobEnd, Fault> {
+        // What the job was taking itself before it touched its target; a whole set stays.
+        self.vault.discard_staging(&orphan.job.instance_id, &last_safety_id(&orphan.job.id)).await?;
         let (recovery, stored) = match (RecoveryRecord::read(orphan.recovery.as_ref()), &orphan.recovery) {
             (Ok(Some(recovery)), Some(stored)) => (recovery, stored),
             (Ok(_), _) => {
@@ -42,7 +45,7 @@ impl Inner {
         };
         let id = &orphan.job.instance_id;
         let mut conn = Conn::open(&self.endpoint(id).await?, CONNECT_TIMEOUT).await?;
-        let back = recovery.back.as_str();
+        let back = self.way_back_of(&orphan.job.id, id, &recovery.back).await;
         let back = if back.is_empty() { String::new() } else { format!("What was there before: {back}.") };
         if let Some(placement) = &recovery.placement {
             let grant = Orphaned::of(&orphan.job, stored)?.roll_back()?;

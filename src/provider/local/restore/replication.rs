@@ -1,25 +1,34 @@
 //! Restore by replication: this process acts as the target's master, and the target swaps the set in whole.
 
 use crate::config::instance::Announce;
+use crate::guard::act::Act;
+use crate::guard::facts::restore::{CutoverLook, TailLook};
 use crate::guard::grant::{Grant, Overwrite};
 use crate::guard::plan::Plan;
+use crate::guard::writes::Streamed;
 use crate::model::backup::BackupSet;
-use crate::model::fault::Fault;
+use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, Unfinished};
+use crate::model::restore::Cutover;
 use crate::provider::local::restore::IN_FLIGHT;
+use crate::provider::local::restore::last_safety::LastSafety;
 use crate::provider::local::restore::recovery::RecoveryRecord;
 use crate::provider::local::{COMMAND_TIMEOUT, Inner};
 use crate::redis::conn::Conn;
 use crate::redis::error::RedisError;
+use crate::redis::master::cutover::BeforeStream;
 use crate::redis::master::session::Session;
-use crate::redis::master::types::{MasterOptions, Step, Supply};
+use crate::redis::master::types::{MasterOptions, Restored, Step, Supply, Switched};
+use crate::redis::pause::Pause;
 use crate::vault::frames::FrameReader;
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 /// A target of many gigabytes loads for minutes, but shows signs of life all along.
 const STALL_TIMEOUT: Duration = Duration::from_secs(60);
+/// A target that takes no writes any more has sent all of its stream, but for what is on its way.
+const CATCH_UP: Duration = Duration::from_secs(20);
 
 impl Inner {
     pub(super) async fn by_replication(
@@ -30,7 +39,7 @@ impl Inner {
         recovery: RecoveryRecord,
         set: &BackupSet,
         data: FrameReader,
-    ) -> Result<(), Unfinished> {
+    ) -> Result<Replicated, Unfinished> {
         let endpoint = self.endpoint(&plan.instance_id).await?;
         let announce = self.config(&plan.instance_id).and_then(|c| c.announce.clone());
         let options = MasterOptions {
@@ -44,22 +53,38 @@ impl Inner {
             ..MasterOptions::default()
         };
         let session = Session::prepare(&endpoint, options).await.map_err(Fault::from)?;
-        self.still_as_planned(&mut Conn::open(&endpoint, COMMAND_TIMEOUT).await.map_err(Fault::from)?, plan).await?;
+        // On the connection that will act: a wrong server is not even told to follow us.
+        plan.same_process(&session.rollback_record().run_id)?;
+        let mut conn = Conn::open(&endpoint, COMMAND_TIMEOUT).await.map_err(Fault::from)?;
+        // Writers wait from here on, so that nothing is written behind the last safety backup.
+        let pause = match fenced(plan) {
+            true => Some(Pause::begin(&endpoint, COMMAND_TIMEOUT).await.map_err(no_pause)?),
+            false => None,
+        };
+        let (facts, calls) = self.still_as_planned(&mut conn, plan).await?;
+        let _ = self.jobs.progress(job, "making sure of the way back", 0, 0).await;
+        let safety = self.last_safety(job, plan, &endpoint, &facts, calls).await?;
         // From here on a crash is rolled back at the next start.
         self.jobs.save_recovery(job, &recovery.switching(session.rollback_record())).await?;
+        let mut watch = Watch { plan, safety, pause, fenced: fenced(plan), waited: None, accepted: None };
+        let refusing_since = Mutex::new(None);
         let (tx, rx) = mpsc::channel(IN_FLIGHT);
         let supplier = {
             let bytes = set.rdb_bytes;
             tokio::task::spawn_blocking(move || supply(data, bytes, &tx))
         };
         let shown = Mutex::new(("preparing the target", 0));
-        let run = session.run(grant, rx, |step| {
+        let run = session.run(grant, rx, &mut watch, |step| {
+            if step == Step::Switched {
+                *refusing_since.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(Instant::now());
+            }
             let now = match step {
                 Step::SettingsSaved => ("preparing the target", 0),
-                Step::Switched => ("waiting for the target to connect", 0),
+                Step::Switched => ("making the target follow us", 0),
+                Step::Refusing => ("waiting for the target to connect", 0),
                 Step::Connected => ("the target is connected", 0),
                 Step::Streaming { sent, .. } => ("sending; the target loads", sent),
-                Step::Loaded => ("loaded; promoting", set.rdb_bytes),
+                Step::Loaded => ("loaded; the old data is freed, then the target is promoted", set.rdb_bytes),
                 Step::Promoted | Step::Restored => ("promoted; settings put back", set.rdb_bytes),
             };
             *shown.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = now;
@@ -68,8 +93,103 @@ impl Inner {
         let done = self.reporting(job, set, how_far, run).await;
         // The thread ends by itself: its channel is closed.
         let _ = supplier.await;
-        done.map(|_| ()).map_err(ended_by)
+        let refused = refusing_since.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let refused = refused.map_or(0.0, |at| at.elapsed().as_secs_f64());
+        // Whatever became of the restore, writers go on.
+        watch.lift().await;
+        let cutover = self.conclude(job, watch, refused).await;
+        let restored = done.map_err(ended_by)?;
+        Ok(Replicated { restored, cutover })
     }
+
+    /// Ends the tail, and writes down what the cutover came to where the target refused writes.
+    async fn conclude(&self, job: &Job, watch: Watch<'_>, refused_seconds: f64) -> Option<Cutover> {
+        let LastSafety { backup_id, taken, tail, .. } = watch.safety?;
+        let whole = tail.finish().await.whole;
+        let mut cutover = Cutover {
+            instance_id: job.instance_id.clone(),
+            safety_backup_id: backup_id,
+            taken_after_yes: taken,
+            writes_after: watch.accepted?,
+            tail: None,
+            tail_whole: whole,
+            waited_seconds: watch.waited.map(|waited| waited.as_secs_f64()),
+            refused_seconds,
+        };
+        self.write_cutover(&job.id, &mut cutover, whole).await;
+        Some(cutover)
+    }
+}
+
+/// A restore by replication that went well.
+#[derive(Debug)]
+pub(super) struct Replicated {
+    pub(super) restored: Restored,
+    /// `None` where the plan promised no way back.
+    pub(super) cutover: Option<Cutover>,
+}
+
+/// Looks at the target once it refuses writes, for the guard to judge, and lets the writers go before anything is sent.
+struct Watch<'a> {
+    plan: &'a Plan,
+    safety: Option<LastSafety>,
+    pause: Option<Pause>,
+    fenced: bool,
+    waited: Option<Duration>,
+    /// Write commands behind the last safety backup, once that is known.
+    accepted: Option<u64>,
+}
+
+impl Watch<'_> {
+    async fn lift(&mut self) {
+        let Some(pause) = self.pause.take() else { return };
+        match pause.lift().await {
+            Ok(waited) => self.waited = Some(waited),
+            // A pause ends by itself in seconds.
+            Err(error) => tracing::warn!("the writers' pause could not be lifted: {error}"),
+        }
+    }
+}
+
+impl BeforeStream for Watch<'_> {
+    async fn allow(&mut self, seen: &Switched) -> Result<(), Fault> {
+        if self.fenced && !self.pause.as_ref().is_some_and(Pause::holds) {
+            let message = "writers could not be held up all along, as write_fence promises; the target was not touched";
+            return Err(Fault::new(Kind::Provider, "restore.fence_broken", message).hint("Make a new plan."));
+        }
+        let (mut accepted, mut tail) = (0, None);
+        if let Some(safety) = &mut self.safety {
+            let read = safety.tail.reach(seen.offset, CATCH_UP).await?;
+            let calls_moved = safety.write_calls.is_none() || safety.write_calls != seen.write_calls;
+            accepted = read.writes + if calls_moved { read.removals } else { 0 };
+            tail = Some(TailLook {
+                replication_id: safety.replication_id.clone(),
+                reached: read.offset,
+                seen: Streamed { writes: read.writes, removals: read.removals },
+                calls_moved,
+            });
+        }
+        self.plan.cutover_look(&CutoverLook {
+            run_id: seen.run_id.clone(),
+            replication_id: seen.replication_id.clone(),
+            offset: seen.offset,
+            tail,
+        })?;
+        self.accepted = Some(accepted);
+        // A target that is paused does not apply what its master sends.
+        self.lift().await;
+        Ok(())
+    }
+}
+
+/// Whether the plan's person was told that writers will wait.
+fn fenced(plan: &Plan) -> bool {
+    matches!(plan.act, Act::RestoreInstance { write_fence: true, .. })
+}
+
+fn no_pause(error: RedisError) -> Fault {
+    let message = format!("writers cannot be held up, and the target was not touched: {error}");
+    Fault::new(Kind::Usage, "restore.no_fence", message).hint("Leave write_fence out.").because(error)
 }
 
 /// Reads data whose file was just shown to be the one that was verified. Each frame's own checksum is right before it goes
@@ -92,9 +212,13 @@ fn supply(mut data: FrameReader, bytes: u64, to: &mpsc::Sender<Supply>) {
 
 /// How a restore by replication ended. Where the target is not off us with its own settings, the recovery record is still needed.
 pub(super) fn ended_by(e: RedisError) -> Unfinished {
-    if matches!(e, RedisError::Restore { not_rolled_back: Some(_), .. }) {
-        Unfinished::RollbackPending(e.into())
-    } else {
-        Unfinished::Failed(e.into())
+    match e {
+        RedisError::Restore { not_rolled_back: Some(_), .. } => Unfinished::RollbackPending(e.into()),
+        // The guard's own word, with its next step: the target is as it was.
+        RedisError::Restore { source, .. } if matches!(*source, RedisError::Withheld { .. }) => match *source {
+            RedisError::Withheld { fault } => Unfinished::Failed(fault),
+            other => Unfinished::Failed(other.into()),
+        },
+        e => Unfinished::Failed(e.into()),
     }
 }

@@ -1,0 +1,343 @@
+//! The cutover of a restore by replication: what is overwritten is what was planned for, every write that was accepted is in the way
+//! back or counted, and a look that does not hold leaves the target as it was.
+
+use crate::support::{Bench, Redis, Reply, files_under, finish, text, unattended, wait};
+use serde_json::Value;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+/// What a proxy does with bytes on their way to the server, before they are passed on.
+type Tap = Arc<dyn Fn(&[u8]) + Send + Sync>;
+
+/// A proxy in front of a server that can be told to put another one behind the same address.
+struct Proxy {
+    port: u16,
+    to: Arc<AtomicU16>,
+    accepted: Arc<AtomicU32>,
+}
+
+impl Proxy {
+    fn start(to: &Redis, tap: Tap) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (to, accepted) = (Arc::new(AtomicU16::new(to.port)), Arc::new(AtomicU32::new(0)));
+        let (target, count) = (Arc::clone(&to), Arc::clone(&accepted));
+        std::thread::spawn(move || {
+            for client in listener.incoming() {
+                let Ok(client) = client else { continue };
+                count.fetch_add(1, Ordering::SeqCst);
+                let Ok(server) = TcpStream::connect(("127.0.0.1", target.load(Ordering::SeqCst))) else { continue };
+                let (from, back, tap) = (client.try_clone().unwrap(), server.try_clone().unwrap(), Arc::clone(&tap));
+                std::thread::spawn(move || pump(from, server, &*tap));
+                std::thread::spawn(move || pump(back, client, &|_| ()));
+            }
+        });
+        Self { port, to, accepted }
+    }
+
+    fn config(&self) -> String {
+        format!(
+            "[guard]\nconfirmation = \"token\"\n[[instance]]\nid = \"orders\"\nurl = \"redis://127.0.0.1:{}\"\n",
+            self.port
+        )
+    }
+}
+
+fn pump(mut from: TcpStream, mut to: TcpStream, tap: &dyn Fn(&[u8])) {
+    let mut bytes = vec![0; 1 << 16];
+    while let Ok(n) = from.read(&mut bytes) {
+        if n == 0 {
+            break;
+        }
+        tap(&bytes[..n]);
+        if to.write_all(&bytes[..n]).is_err() {
+            break;
+        }
+    }
+    let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
+}
+
+fn contains(bytes: &[u8], what: &str) -> bool {
+    bytes.to_ascii_uppercase().windows(what.len()).any(|w| w == what.as_bytes())
+}
+
+/// Whether these bytes tell a server to follow somebody.
+fn switches(bytes: &[u8]) -> bool {
+    contains(bytes, "REPLICAOF\r\n$") && !contains(bytes, "\r\nNO\r\n")
+}
+
+const SETTINGS: [&str; 4] = ["masterauth", "masteruser", "repl-diskless-load", "replica-read-only"];
+
+fn state(redis: &Redis) -> (String, String, Vec<String>) {
+    (redis.digest(), redis.info("role"), SETTINGS.map(|s| redis.setting(s)).to_vec())
+}
+
+/// The number in front of `what` in a sentence.
+fn number_before(sentence: &str, what: &str) -> u64 {
+    let (before, _) = sentence.split_once(what).unwrap_or_else(|| panic!("no {what}: {sentence}"));
+    before.trim_end().rsplit(' ').next().unwrap().parse().unwrap_or_else(|e| panic!("{e}: {sentence}"))
+}
+
+fn live_keys(redis: &Redis) -> u64 {
+    match redis.run(&["EVAL", "return #redis.call('KEYS', 'live:*')", "0"]) {
+        Reply::Int(n) => u64::try_from(n).unwrap(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn restore_args<'a>(backup: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    [&["restore-instance", "--instance-id", "orders", "--backup-id", backup, "--json"][..], more].concat()
+}
+
+/// Under thousands of writes a second: told, agreed to, done; and what was accepted before the target refused writes is in the
+/// way back, or counted and kept. Behind a write fence nothing is left to count.
+#[test]
+fn every_accepted_write_is_in_the_way_back_or_counted() {
+    for (kind, fence) in [("redis-7.0", false), ("valkey-8.1", false), ("redis-8.0", true)] {
+        let redis = Redis::start(kind, &[]);
+        redis.fill(1, 1);
+        let bench = Bench::unattended(&redis);
+        let backup = bench.backup();
+        let (done, accepted) = (AtomicBool::new(false), AtomicU64::new(0));
+        let more: &[&str] = if fence { &["--write-fence"] } else { &[] };
+        let reply = std::thread::scope(|scope| {
+            for writer in 0..2 {
+                let (redis, done, accepted) = (&redis, &done, &accepted);
+                // Keys of each writer are its own: each accepted SET is one key.
+                scope.spawn(move || {
+                    let own = |i: u64, n: u64| format!("live:{writer}:{n}:{i}");
+                    for n in 0.. {
+                        if done.load(Ordering::SeqCst) {
+                            return;
+                        }
+                        let batch: Vec<Vec<String>> =
+                            (0..10).map(|i| vec!["SET".into(), own(i, n), "paid".into()]).collect();
+                        let Ok(replies) = redis.try_all(&batch) else { continue };
+                        let ok = replies.iter().filter(|r| **r == Reply::Text("OK".into())).count();
+                        accepted.fetch_add(ok as u64, Ordering::SeqCst);
+                        if ok < 10 {
+                            // Refused: this is the cutover. What is accepted after it is the restored instance's.
+                            return;
+                        }
+                        std::thread::sleep(Duration::from_millis(2));
+                    }
+                });
+            }
+            let planned = bench.run(&restore_args(&backup, more));
+            assert_eq!(planned.code, 0, "{planned:?}");
+            let plan = planned.json();
+            let traffic = plan["prechecks"].as_array().unwrap().iter().find(|c| c["name"] == "write_traffic").unwrap();
+            assert_eq!(traffic["status"], "warn", "{traffic}");
+            let token = text(&plan["confirmation_token"]);
+            let echo = [more, &["--confirmation-token", &token]].concat();
+            let ended = bench.run(&restore_args(&backup, &echo));
+            done.store(true, Ordering::SeqCst);
+            assert_eq!((ended.code, &ended.json()["status"]), (0, &"succeeded".into()), "{ended:?}");
+            ended.json()
+        });
+        let message = text(&reply["message"]);
+        println!("{kind}, fence {fence}: {message}");
+        let accepted = accepted.load(Ordering::SeqCst);
+        let counted = if message.contains("nothing was written after it") {
+            0
+        } else {
+            number_before(&message, "write commands were accepted after it")
+        };
+        assert_eq!(live_keys(&redis), 0, "{kind}: the set has none of them");
+        let kept = files_under(&bench.home().join("tails"));
+        let resp: Vec<_> = kept.iter().filter(|p| p.extension().is_some_and(|e| e == "resp")).collect();
+        if counted > 0 {
+            let stream = std::fs::read(resp[0]).unwrap();
+            let sets = stream.windows(5).filter(|w| w.eq_ignore_ascii_case(b"live:")).count();
+            assert_eq!(sets as u64, counted, "{kind}: the tail holds what was counted");
+        } else {
+            assert!(resp.is_empty(), "{resp:?}");
+        }
+        if fence {
+            assert_eq!(counted, 0, "{kind}: {message}");
+            assert!(message.contains("writers waited"), "{message}");
+        }
+        // Writers go on at once.
+        redis.run(&["SET", "after", "1"]);
+        let way_back = text(&reply["plan"]["safety_backup_id"]);
+        let back = bench.restore(&way_back);
+        assert_eq!(back.code, 0, "{back:?}");
+        assert_eq!(live_keys(&redis) + counted, accepted, "{kind}: {message}");
+    }
+}
+
+/// Nobody writes: the plan's safety backup is the last one, no second is taken, and the end says that nothing came after it.
+#[test]
+fn without_a_write_the_plans_safety_backup_is_the_last_one() {
+    let redis = Redis::start("redis-7.0", &[]);
+    redis.fill(0, 1);
+    let bench = Bench::unattended(&redis);
+    let backup = bench.backup();
+    redis.run(&["SET", "marker", "1"]);
+    let token = bench.token(&backup);
+    let sets = bench.backups().len();
+    // Neither messages nor statistics that are reset are writes.
+    redis.run(&["PUBLISH", "channel", "message"]);
+    redis.run(&["CONFIG", "RESETSTAT"]);
+    let done = bench.run(&Bench::echo(&backup, &token));
+    assert_eq!(done.code, 0, "{done:?}");
+    assert!(text(&done.json()["message"]).contains("nothing was written after it"), "{done:?}");
+    assert_eq!(bench.backups().len(), sets);
+}
+
+/// A write that the counter does not see, because its command was renamed, or because the statistics were reset, voids a plan that
+/// told of none.
+#[test]
+fn a_write_that_no_counter_shows_voids_the_plan() {
+    let redis = Redis::start("redis-7.0", &["--rename-command", "SET", "xset"]);
+    redis.run(&["xset", "a", "1"]);
+    let bench = Bench::unattended(&redis);
+    let backup = bench.backup();
+    redis.run(&["xset", "b", "2"]);
+    for reset in [false, true] {
+        let token = bench.token(&backup);
+        let before = redis.info("total_commands_processed");
+        redis.run(&["xset", "order", "paid"]);
+        if reset {
+            redis.run(&["CONFIG", "RESETSTAT"]);
+        }
+        let (void, now) = (bench.run(&Bench::echo(&backup, &token)), redis.digest());
+        assert_eq!((void.code, &void.json()["code"]), (3, &"plan.changed".into()), "{before}: {void:?}");
+        assert!(text(&void.json()["message"]).contains("1 write commands"), "{void:?}");
+        assert_eq!(redis.digest(), now);
+    }
+}
+
+/// A write between the last look at the server and REPLICAOF is found by the look that follows REPLICAOF: the target is taken off
+/// this program again, with its data and its settings, and the fault says so.
+#[test]
+fn a_write_right_before_the_switch_is_found() {
+    let redis = Redis::start("redis-7.0", &["--masterauth", "own"]);
+    redis.fill(0, 1);
+    let port = redis.port;
+    let written = Arc::new(AtomicBool::new(false));
+    let once = Arc::clone(&written);
+    let tap: Tap = Arc::new(move |bytes| {
+        if switches(bytes) && !once.swap(true, Ordering::SeqCst) {
+            let mut tcp = TcpStream::connect(("127.0.0.1", port)).unwrap();
+            tcp.write_all(b"SET order:1 paid\r\n").unwrap();
+            assert_eq!(tcp.read(&mut [0; 16]).unwrap(), 5);
+        }
+    });
+    let proxy = Proxy::start(&redis, tap);
+    let bench = Bench::new(&proxy.config());
+    let backup = bench.backup();
+    redis.run(&["SET", "marker", "1"]);
+    let token = bench.token(&backup);
+    let settings = state(&redis).2;
+    let done = bench.run(&Bench::echo(&backup, &token));
+    assert!(written.load(Ordering::SeqCst), "{done:?}");
+    let failed = done.json();
+    assert_eq!((&failed["status"], &failed["code"]), (&"failed".into(), &"plan.changed".into()), "{failed}");
+    assert!(text(&failed["message"]).contains("not touched"), "{failed}");
+    assert_eq!(redis.run(&["GET", "order:1"]), Reply::Text("paid".into()));
+    assert_eq!((redis.info("role"), state(&redis).2), ("master".into(), settings));
+    redis.run(&["SET", "writable", "1"]);
+}
+
+/// Another server behind the address, on whichever connection: neither is overwritten, and the other one keeps its settings.
+#[test]
+fn another_server_behind_the_address_is_not_overwritten() {
+    for which in 1..=9 {
+        let (ours, other) = (Redis::start("redis-7.0", &[]), Redis::start("redis-7.0", &[]));
+        ours.run(&["SET", "who", "ours"]);
+        other.run(&["SET", "who", "the other"]);
+        let proxy = Proxy::start(&ours, Arc::new(|_| ()));
+        let bench = Bench::new(&proxy.config());
+        let backup = bench.backup();
+        ours.run(&["SET", "marker", "1"]);
+        let token = bench.token(&backup);
+        let (before, another) = (ours.digest(), state(&other));
+        let from = proxy.accepted.load(Ordering::SeqCst);
+        let (to, accepted, port) = (Arc::clone(&proxy.to), Arc::clone(&proxy.accepted), other.port);
+        let ended = AtomicBool::new(false);
+        let done = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while accepted.load(Ordering::SeqCst) < from + which && !ended.load(Ordering::SeqCst) {
+                    std::hint::spin_loop();
+                }
+                to.store(port, Ordering::SeqCst);
+            });
+            let done = bench.run(&Bench::echo(&backup, &token));
+            ended.store(true, Ordering::SeqCst);
+            done
+        });
+        assert_eq!(state(&other), another, "from connection {which} on: {done:?}");
+        let now = ours.digest();
+        if done.code != 0 {
+            assert_eq!(now, before, "from connection {which} on: {done:?}");
+        }
+        println!("from connection {which} on: {} {}", done.code, done.json()["code"]);
+    }
+}
+
+/// Promoted only when its old data is freed, a target with a memory limit keeps all that was restored.
+#[test]
+fn nothing_is_evicted_after_the_swap() {
+    let redis = Redis::start("redis-7.0", &[]);
+    redis.run(&["DEBUG", "POPULATE", "300000", "k", "60"]);
+    let used: u64 = redis.info("used_memory").parse().unwrap();
+    let bench = Bench::unattended(&redis);
+    let backup = bench.backup();
+    redis.run(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
+    redis.run(&["CONFIG", "SET", "maxmemory", &(used * 13 / 10).to_string()]);
+    let done = bench.restore(&backup);
+    assert_eq!(done.code, 0, "{done:?}");
+    wait("the old data to be freed", Duration::from_secs(30), || {
+        (redis.info("lazyfree_pending_objects") == "0").then_some(())
+    });
+    assert_eq!((redis.run(&["DBSIZE"]), redis.info("evicted_keys")), (Reply::Int(300_000), "0".into()), "{done:?}");
+}
+
+/// A target that hides REPLICAOF, or whose user may not use it, is restored by commands.
+#[test]
+fn without_replicaof_it_goes_by_commands() {
+    let hidden = Redis::start("redis-7.0", &["--rename-command", "REPLICAOF", "", "--rename-command", "SLAVEOF", ""]);
+    let denied = Redis::start("redis-7.0", &[]);
+    denied.run(&["ACL", "SETUSER", "bk", "on", ">pw", "~*", "&*", "+@all", "-replicaof"]);
+    for (redis, more) in [(&hidden, ""), (&denied, "username = \"bk\"\npassword = \"pw\"")] {
+        redis.run(&["SET", "a", "1"]);
+        let bench = Bench::new(&unattended(redis, more));
+        let (backup, good) = (bench.backup(), redis.digest());
+        redis.run(&["SET", "a", "2"]);
+        let done = bench.restore(&backup);
+        assert_eq!((done.code, &done.json()["plan"]["way"]), (0, &"commands".into()), "{done:?}");
+        assert_eq!(redis.digest(), good);
+        // There the fence has nothing to stand on, and says so.
+        let fence = bench.run(&restore_args(&backup, &["--write-fence"]));
+        assert_eq!((fence.code, &fence.json()["code"]), (2, &"restore.no_fence".into()), "{fence:?}");
+    }
+}
+
+/// A target that dies while it loads ends the job within seconds, with what is known of it and the way back.
+#[test]
+fn a_target_that_dies_while_it_loads_is_said_at_once() {
+    let slow = ["--key-load-delay", "50", "--loading-process-events-interval-bytes", "1024"];
+    let mut target = Redis::start("redis-7.0", &slow);
+    target.run(&["DEBUG", "POPULATE", "50000", "k", "60"]);
+    let bench = Bench::unattended(&target);
+    let backup = bench.backup();
+    target.run(&["SET", "marker", "1"]);
+    let token = bench.token(&backup);
+    let child = bench.spawn(&Bench::echo(&backup, &token));
+    wait("the target to load", Duration::from_secs(60), || {
+        ["loading", "async_loading"].iter().any(|flag| target.info(flag) == "1").then_some(())
+    });
+    target.kill();
+    let begun = std::time::Instant::now();
+    let done = finish(child);
+    let failed: Value = done.json();
+    println!("after {:?}: {failed}", begun.elapsed());
+    assert_eq!((done.code, &failed["status"]), (5, &"failed".into()), "{done:?}");
+    assert!(text(&failed["message"]).contains("process has ended"), "{failed}");
+    assert!(text(&failed["hint"]).contains("safety backup"), "{failed}");
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
+}
