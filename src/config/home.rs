@@ -61,6 +61,12 @@ impl Home {
         self.0.join("downloads")
     }
 
+    /// The directory of scratch servers, each in one of its own.
+    #[must_use]
+    pub fn scratch(&self) -> PathBuf {
+        self.0.join("scratch")
+    }
+
     /// The directory of the sandbox's server.
     #[must_use]
     pub fn sandbox(&self) -> PathBuf {

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// How restores of an instance get their data in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Default)]
@@ -101,6 +102,11 @@ impl fmt::Display for Announce {
     }
 }
 
+/// Long enough for a source that saves its data to its own disk before it sends a byte.
+pub const NO_DATA_SECONDS: u64 = 1800;
+/// A day.
+const NO_DATA_SECONDS_MAX: u64 = 86_400;
+
 /// One `[[instance]]` as written in the file, unchecked.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -117,6 +123,7 @@ pub struct RawInstance {
     backup_from: Option<String>,
     #[serde(default)]
     allow_plain_replication: bool,
+    no_data_seconds: Option<u64>,
     tls_ca_file: Option<PathBuf>,
     tls_cert_file: Option<PathBuf>,
     tls_key_file: Option<PathBuf>,
@@ -183,6 +190,8 @@ pub struct InstanceConfig {
     pub allow_plain_replication: bool,
     /// URL of a replica to capture from, so that the master need not fork.
     pub backup_from: Option<String>,
+    /// How long a source may send signs of life and no data before its backup is given up.
+    pub no_data: Duration,
     /// TLS settings of the instance's connections.
     pub tls: Tls,
     /// How the emulator shows the instance.
@@ -246,6 +255,13 @@ impl RawInstance {
             (None, None, Some(e)) => Password::Env(e),
             _ => return Err(format!("instance \"{}\": give one of password, password_file, password_env", self.id)),
         };
+        let no_data = self.no_data_seconds.unwrap_or(NO_DATA_SECONDS);
+        if !(1..=NO_DATA_SECONDS_MAX).contains(&no_data) {
+            return Err(format!(
+                "instance \"{}\": no_data_seconds must be between 1 and {NO_DATA_SECONDS_MAX}",
+                self.id
+            ));
+        }
         let mut by_tls = false;
         for url in std::iter::once(&self.url).chain(self.backup_from.as_ref()) {
             let read = InstanceUrl::parse(url).map_err(|why| {
@@ -285,6 +301,7 @@ impl RawInstance {
             restore_way: self.restore_way,
             allow_plain_replication: self.allow_plain_replication,
             backup_from: self.backup_from,
+            no_data: Duration::from_secs(no_data),
             emulate: self.emulate,
         })
     }

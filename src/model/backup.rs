@@ -3,6 +3,7 @@
 use crate::model::instance::Counts;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// Who asked for a backup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +59,45 @@ pub enum Origin {
     },
 }
 
+/// How deep a set was looked at when it was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// The inside of every value, and that no key and no member is there twice.
+    Deep,
+}
+
+impl Depth {
+    /// The depth in manifests and replies.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Deep => "deep",
+        }
+    }
+
+    /// Reads [`Self::as_str`] back.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Deep].into_iter().find(|d| d.as_str() == text)
+    }
+}
+
+/// What is known of a set beyond that its bytes are those that were written: whether a server will load it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Proof {
+    /// How deep the set was looked at.
+    pub depth: Depth,
+    /// Whether the RDB ends with the CRC64 of the server that wrote it, and that held. Without it, bytes that changed before they
+    /// reached us and make sense nevertheless would not show.
+    pub crc64: bool,
+}
+
+impl fmt::Display for Proof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, {}", self.depth.as_str(), if self.crc64 { "CRC64 held" } else { "without CRC64" })
+    }
+}
+
 /// One backup set, as its manifest or the cloud describes it. What the provider does not tell is empty or zero: the cloud
 /// tells neither a checksum nor what a set holds.
 #[derive(Debug, Clone)]
@@ -108,6 +148,8 @@ pub struct BackupSet {
     pub locked_until: Option<Timestamp>,
     /// Where the set's data came from.
     pub origin: Origin,
+    /// How far the set was proven to load when it was made; `None` where that is not recorded.
+    pub proof: Option<Proof>,
     /// The server version that was announced to the source as our own, which decides what format it writes; `None` where none
     /// was.
     pub announced_version: Option<String>,

@@ -69,8 +69,8 @@ pub struct InstanceQuery {
 pub struct Range {
     /// The first moment of the range.
     pub start: Timestamp,
-    /// The last moment of the range.
-    pub end: Timestamp,
+    /// The last moment of the range. `None`: no moment is the last, so that a set is found that was taken while the clock was ahead.
+    pub end: Option<Timestamp>,
 }
 
 impl Range {
@@ -78,7 +78,7 @@ impl Range {
     /// time it is shown with.
     #[must_use]
     pub fn holds(&self, at: Timestamp) -> bool {
-        (self.start.as_second()..=self.end.as_second()).contains(&at.as_second())
+        self.start.as_second() <= at.as_second() && self.end.is_none_or(|end| at.as_second() <= end.as_second())
     }
 }
 

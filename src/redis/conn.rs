@@ -13,9 +13,12 @@ use tokio::time::timeout;
 use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::endpoint::{Address, Endpoint, TlsSettings};
-use super::error::RedisError;
+use super::error::{RedisError, TlsProblem};
 use super::resp::{Decoder, Value, encode};
 use super::{tls, tls_probe};
+
+/// How long the reason is waited for why a server closed the connection at once.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
@@ -35,6 +38,8 @@ pub struct Conn {
     /// Replies are no longer where they are expected. Set before each write and cleared after it, so that a write that is
     /// dropped half way leaves it set.
     broken: bool,
+    /// Whether the server has answered anything yet.
+    answered: bool,
     /// Where a second connection can probe whether this port speaks TLS; `None` once the server's first byte has come.
     unproven: Option<(String, u16)>,
     /// Whether a command, by name, has the flag `write`. Learned by `facts::write_calls`.
@@ -94,6 +99,7 @@ impl Conn {
             peer,
             pending: Vec::new(),
             broken: false,
+            answered: false,
             unproven: match &endpoint.address {
                 Address::Tcp { host, port } if endpoint.tls.is_none() => Some((host.clone(), *port)),
                 _ => None,
@@ -112,7 +118,7 @@ impl Conn {
     ) -> Result<Box<dyn Io>, RedisError> {
         let handshake = Self::wrap_tls(tcp, settings, host, label);
         tokio::pin!(handshake);
-        let early = timeout(tls_probe::SLOW_HANDSHAKE, &mut handshake).await;
+        let early = timeout(tls_probe::SLOW, &mut handshake).await;
         if let Ok(Ok(io)) = early {
             return Ok(io);
         }
@@ -131,7 +137,7 @@ impl Conn {
         host: &str,
         label: &str,
     ) -> Result<Box<dyn Io>, RedisError> {
-        let failed = |reason: String| RedisError::Tls { address: label.to_owned(), reason };
+        let failed = |reason: String| RedisError::Tls { address: label.to_owned(), problem: TlsProblem::Other, reason };
         let owned = settings.clone();
         // The machine's certificate store is a hundred files; reading them must not hold up the one thread.
         let connector = tokio::task::spawn_blocking(move || tls::connector(&owned))
@@ -141,7 +147,7 @@ impl Conn {
         let name = settings.server_name.as_deref().unwrap_or(host).to_owned();
         let name = ServerName::try_from(name)
             .map_err(|_| failed("the server's name is not one a certificate can carry".to_owned()))?;
-        Ok(Box::new(connector.connect(name, tcp).await.map_err(|e| failed(e.to_string()))?))
+        Ok(Box::new(connector.connect(name, tcp).await.map_err(|e| refused_tls(label, &e))?))
     }
 
     /// The endpoint's address, without credentials.
@@ -260,12 +266,24 @@ impl Conn {
             Err(_) => {
                 Err(RedisError::Timeout { address: self.label.clone(), during: during.to_owned(), after: self.timeout })
             }
-            Ok(Err(source)) => Err(RedisError::Lost { address: self.label.clone(), during: during.to_owned(), source }),
+            Ok(Err(source)) => Err(self.last_words(during, source).await),
             Ok(Ok(())) => {
                 self.broken = false;
                 Ok(())
             }
         }
+    }
+
+    /// Why a connection ended as it was written to. A server that takes no client, for it has too many or is in protected mode,
+    /// says so at once and closes: that is the reason, and stands in what was received.
+    async fn last_words(&mut self, during: &str, source: io::Error) -> RedisError {
+        if !self.answered {
+            let read = timeout(self.timeout.min(LAST_WORDS), self.io.read_buf(self.decoder.space())).await;
+            if let (Ok(Ok(_)), Ok(Some(Value::Error(text)))) = (read, self.decoder.next()) {
+                return RedisError::from_reply(&self.label, during, &text);
+            }
+        }
+        RedisError::Lost { address: self.label.clone(), during: during.to_owned(), source }
     }
 
     /// The next line, without its line end; empty for a keep-alive. No time limit: the caller has its own. May be dropped
@@ -296,6 +314,11 @@ impl Conn {
         Ok(n)
     }
 
+    /// Makes bytes the next ones again.
+    pub(super) fn put_back(&mut self, bytes: &[u8]) {
+        self.decoder.put_back(bytes);
+    }
+
     /// Bytes received and not used.
     pub(super) fn buffered(&self) -> &[u8] {
         self.decoder.rest()
@@ -308,12 +331,23 @@ impl Conn {
 
     /// Reads once from the socket, behind the bytes already received. No time limit. May be dropped and called again.
     pub(super) async fn fill(&mut self, during: &str) -> Result<(), RedisError> {
-        let source = match self.io.read_buf(self.decoder.space()).await {
+        let read = match self.unproven.clone() {
+            None => self.io.read_buf(self.decoder.space()).await,
+            Some((host, port)) => match timeout(tls_probe::SLOW, self.io.read_buf(self.decoder.space())).await {
+                Ok(read) => read,
+                // One that waits for a TLS handshake may do so for ever.
+                Err(_) => tokio::select! {
+                    read = self.io.read_buf(self.decoder.space()) => read,
+                    () = tls_probe::until_tls(&host, port) => return Err(self.only_tls()),
+                },
+            },
+        };
+        let source = match read {
             Ok(0) => io::ErrorKind::UnexpectedEof.into(),
             Ok(_) => {
+                self.answered = true;
                 if self.unproven.take().is_some() && self.decoder.rest().first() == Some(&tls_probe::ALERT) {
-                    self.broken = true;
-                    return Err(RedisError::OnlyTls { address: self.label.clone() });
+                    return Err(self.only_tls());
                 }
                 return Ok(());
             }
@@ -324,9 +358,18 @@ impl Conn {
         if let Some((host, port)) = self.unproven.take()
             && tls_probe::is_tls(&host, port).await
         {
-            return Err(RedisError::OnlyTls { address: self.label.clone() });
+            return Err(self.only_tls());
+        }
+        // A server tells what it thinks of our certificate only after the handshake.
+        if tls::problem(&source).is_some() {
+            return Err(refused_tls(&self.label, &source));
         }
         Err(RedisError::Lost { address: self.label.clone(), during: during.to_owned(), source })
+    }
+
+    fn only_tls(&mut self) -> RedisError {
+        self.broken = true;
+        RedisError::OnlyTls { address: self.label.clone() }
     }
 
     pub(super) fn protocol(&mut self, what: impl Into<String>) -> RedisError {
@@ -337,6 +380,12 @@ impl Conn {
     fn usable(&self) -> Result<(), RedisError> {
         if self.broken { Err(RedisError::Broken { address: self.label.clone() }) } else { Ok(()) }
     }
+}
+
+/// The failure of TLS that an error of its connection tells.
+fn refused_tls(label: &str, error: &io::Error) -> RedisError {
+    let (problem, reason) = tls::problem(error).unwrap_or_else(|| (TlsProblem::Other, error.to_string()));
+    RedisError::Tls { address: label.to_owned(), problem, reason }
 }
 
 /// The name of a command for messages: its first word, and the second of a command with subcommands. Never an argument,

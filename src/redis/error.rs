@@ -1,4 +1,4 @@
-//! Everything that can go wrong between this program and an instance, and the `Fault` that each failure becomes.
+//! Everything that can go wrong between this program and an instance.
 //!
 //! Code branches on these types and on [`ErrorPrefix`], never on a server's text. That text comes from outside: it is shortened
 //! and cleaned here, before it travels further.
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::prefix::ErrorPrefix;
 use super::target::{Refusal, TargetState};
-use crate::model::fault::{Fault, Kind};
+use crate::model::fault::Fault;
 use crate::model::text::clean;
 
 /// Everything that can go wrong between us and an instance.
@@ -34,6 +34,8 @@ pub enum RedisError {
     Tls {
         /// The address that was called.
         address: String,
+        /// What kind of failure that is.
+        problem: TlsProblem,
         /// What is wrong.
         reason: String,
     },
@@ -105,6 +107,38 @@ pub enum RedisError {
         /// The address of the replica.
         address: String,
     },
+    /// The source is a replica that has lost its master and serves nothing meanwhile.
+    #[error("{address} is a replica without a link to its master and is configured to serve nothing meanwhile")]
+    MasterDown {
+        /// The address of the replica.
+        address: String,
+    },
+    /// A script or function runs on the server, which answers nothing else until it ends.
+    #[error("{address} is busy running a script or function")]
+    Busy {
+        /// The address of the busy server.
+        address: String,
+    },
+    /// The server takes no more connections.
+    #[error("{address} has as many clients as it takes (maxclients)")]
+    MaxClients {
+        /// The address of the full server.
+        address: String,
+    },
+    /// The server has no password and lets nobody in from another machine.
+    #[error("{address} is in protected mode: it has no password and lets in nobody from another machine")]
+    ProtectedMode {
+        /// The address that refused.
+        address: String,
+    },
+    /// The server hands out no data by replication: a command that this needs is unknown there, or was renamed.
+    #[error("{address} does not know {command}, so it hands out no data by replication")]
+    NoReplication {
+        /// The address of the server.
+        address: String,
+        /// The command.
+        command: String,
+    },
     /// An error reply that none of the variants above stands for.
     #[error("{command} was answered with an error: {message}")]
     Server {
@@ -132,6 +166,16 @@ pub enum RedisError {
         received: u64,
         /// Why the transfer ended.
         reason: String,
+    },
+    /// A source sent signs of life and no data.
+    #[error("{address} has sent signs of life and no data for {} s, after {received} bytes of data", after.as_secs())]
+    NoData {
+        /// The address of the source.
+        address: String,
+        /// Bytes received until then.
+        received: u64,
+        /// For how long.
+        after: Duration,
     },
     /// The target cannot be restored through replication.
     #[error(transparent)]
@@ -214,6 +258,25 @@ pub enum RedisError {
     },
 }
 
+/// Why TLS failed, as far as the next step depends on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TlsProblem {
+    /// The server's certificate is the authority's own: one that may sign others is not taken for a server's.
+    OwnAuthority,
+    /// No authority that is trusted has signed the server's certificate.
+    UnknownAuthority,
+    /// The server's certificate is for another name.
+    WrongName,
+    /// The server's certificate is not valid yet, or not any more.
+    Expired,
+    /// The server wants a certificate of ours, or another one.
+    ClientCertificate,
+    /// What answers speaks no TLS.
+    NotTls,
+    /// Something else; the reason says what.
+    Other,
+}
+
 /// The fewest rights that a capture needs, as an ACL rule.
 const CAPTURE_RIGHTS: &str = "ACL SETUSER <user> on ><password> +psync +replconf +ping";
 
@@ -229,137 +292,50 @@ impl RedisError {
                 };
                 Self::Denied { command, message, hint }
             }
-            ErrorPrefix::NoAuth | ErrorPrefix::WrongPass | ErrorPrefix::Denied => Self::Auth { address, message },
+            ErrorPrefix::NoAuth | ErrorPrefix::WrongPass => Self::Auth { address, message },
+            ErrorPrefix::Denied => Self::ProtectedMode { address },
             ErrorPrefix::Loading => Self::Loading { address },
             ErrorPrefix::NoMasterLink => Self::NoMasterLink { address },
+            ErrorPrefix::MasterDown => Self::MasterDown { address },
+            ErrorPrefix::Busy => Self::Busy { address },
+            ErrorPrefix::MaxClients => Self::MaxClients { address },
+            ErrorPrefix::UnknownCommand if matches!(command.as_str(), "PSYNC" | "REPLCONF") => {
+                Self::NoReplication { address, command }
+            }
             // Before 6.0 a wrong password is an ERR.
             ErrorPrefix::Err if command == "AUTH" => Self::Auth { address, message },
             prefix => Self::Server { command, prefix, message },
         }
     }
 
+    /// Whether a reply of the server says this, and the connection may go on.
+    pub(super) fn is_reply(&self) -> bool {
+        self.passes()
+            || matches!(
+                self,
+                Self::Auth { .. }
+                    | Self::Denied { .. }
+                    | Self::ProtectedMode { .. }
+                    | Self::NoReplication { .. }
+                    | Self::Server { .. }
+            )
+    }
+
+    /// Whether the server is in a state that passes by itself, so that a later attempt may go well.
+    #[must_use]
+    pub fn passes(&self) -> bool {
+        matches!(
+            self,
+            Self::Loading { .. }
+                | Self::NoMasterLink { .. }
+                | Self::MasterDown { .. }
+                | Self::Busy { .. }
+                | Self::MaxClients { .. }
+        )
+    }
+
     /// The error of an operating system that gave no random bytes.
     pub(super) fn no_randomness(fault: Fault) -> Self {
         Self::System { what: "no random numbers".to_owned(), source: io::Error::other(fault) }
     }
-}
-
-impl From<RedisError> for Fault {
-    fn from(error: RedisError) -> Self {
-        let message = error.to_string();
-        let (kind, code, hint, retry) = describe(&error);
-        let mut fault = Fault::new(kind, code, message).hint(hint).because(error);
-        if let Some(seconds) = retry {
-            fault = fault.retry_after(Duration::from_secs(seconds));
-        }
-        fault
-    }
-}
-
-/// Kind, code and hint of an error, and seconds to wait where waiting alone may cure it.
-fn describe(error: &RedisError) -> (Kind, &'static str, String, Option<u64>) {
-    use RedisError as E;
-    let (kind, code, hint, retry) = match error {
-        E::BadAddress { .. } => (Kind::Usage, "instance.bad_address", "", None),
-        E::Connect { .. } => (
-            Kind::Provider,
-            "instance.unreachable",
-            "check that the instance runs and that its address and port are right",
-            Some(5),
-        ),
-        E::Tls { .. } => (
-            Kind::Provider,
-            "instance.tls",
-            "check the certificate files, the server's name, and whether this port speaks TLS",
-            None,
-        ),
-        E::NoTls { .. } => (
-            Kind::Provider,
-            "instance.tls",
-            "write redis:// instead of rediss://, or name the port on which the server does speak TLS",
-            None,
-        ),
-        E::OnlyTls { .. } => (
-            Kind::Provider,
-            "instance.protocol",
-            "write rediss:// instead of redis://; tls_ca_file in the configuration names the authority to trust",
-            None,
-        ),
-        E::Timeout { .. } => {
-            (Kind::Provider, "instance.timeout", "the instance may be busy or out of reach; try again", Some(10))
-        }
-        E::Lost { .. } | E::Broken { .. } => (Kind::Provider, "instance.connection_lost", "try again", Some(5)),
-        E::Auth { .. } => {
-            (Kind::Provider, "instance.auth", "set the user and password of the instance in the configuration", None)
-        }
-        E::Denied { hint, .. } => return (Kind::Provider, "instance.denied", hint.clone(), None),
-        E::Loading { .. } => {
-            (Kind::Provider, "instance.busy_loading", "wait until the instance has loaded its data", Some(10))
-        }
-        E::NoMasterLink { .. } => (
-            Kind::Provider,
-            "instance.no_master_link",
-            "repair the replica's link, or name its master as the source",
-            Some(30),
-        ),
-        E::Server { .. } => (Kind::Provider, "instance.error_reply", "", None),
-        E::Protocol { .. } => (
-            Kind::Provider,
-            "instance.protocol",
-            "check that the address is a Redis or Valkey server, and whether its port speaks TLS (rediss://)",
-            None,
-        ),
-        E::Interrupted { .. } => {
-            (Kind::Provider, "capture.interrupted", "nothing was kept of it; start the backup again", Some(10))
-        }
-        E::Refused(refusal) => return (Kind::Provider, refusal.code(), refusal.hint(), None),
-        E::TargetDidNotConnect { .. } => (
-            Kind::Provider,
-            "restore.target_did_not_connect",
-            "the target must be able to open a connection to this machine: check firewalls and the announced address, or restore by commands",
-            None,
-        ),
-        E::Rejected { .. } => {
-            (Kind::Provider, "restore.rejected_by_target", "the target's log says why it refused the data", None)
-        }
-        E::Supply { .. } => (Kind::Provider, "restore.source_failed", "check the backup set", None),
-        E::Withheld { fault } => return (fault.kind, fault.code, fault.hint.clone(), None),
-        E::AnotherTarget { .. } => (
-            Kind::Provider,
-            "restore.target_changed",
-            "nothing was sent; look whether a proxy or a failover puts other servers behind the address, then make a new plan",
-            None,
-        ),
-        E::RollbackIncomplete { .. } => {
-            (Kind::Provider, "restore.unsettled", "put the target's settings back by hand", None)
-        }
-        E::Restore { state, not_rolled_back, source } => {
-            let (kind, code, inner, _) = describe(source);
-            let mut hint = inner;
-            match state {
-                TargetState::Unknown => {
-                    hint = format!(
-                        "look at the target before anything else: it may hold the old data, the new, or be down. {hint}"
-                    );
-                }
-                TargetState::Gone => hint = format!("start the target again and look at what it holds. {hint}"),
-                TargetState::Untouched | TargetState::Replaced => {}
-            }
-            if let Some(what) = not_rolled_back {
-                hint = format!("the target is not as it was: {what}. {hint}");
-            }
-            return (kind, code, hint.trim().to_owned(), None);
-        }
-        E::Replay { .. } => {
-            (Kind::Provider, "restore.partial", "the target holds a part of the backup; restore again", None)
-        }
-        E::NotOnDisk { .. } => (
-            Kind::Provider,
-            "restore.not_on_disk",
-            "see that its disk has room and can be written, then send it BGSAVE",
-            None,
-        ),
-        E::System { .. } => (Kind::Unexpected, "system", "", None),
-    };
-    (kind, code, hint.to_owned(), retry)
 }

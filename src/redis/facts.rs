@@ -87,11 +87,16 @@ pub struct ServerFacts {
     pub cluster_enabled: bool,
     /// Whether the instance keeps an append-only file.
     pub aof_enabled: bool,
+    /// Which of the server's own ways of saving failed last, by the names of INFO's fields; empty where none did.
+    pub failed_saves: Vec<&'static str>,
     /// Names of the loaded modules; `None` where the server does not tell.
     pub modules: Option<Vec<String>>,
     /// Key counts of the databases that hold keys.
     pub keyspace: BTreeMap<u64, Keyspace>,
 }
+
+/// Fields of INFO that say whether a server could save its data.
+const SAVES: [&str; 3] = ["rdb_last_bgsave_status", "aof_last_bgrewrite_status", "aof_last_write_status"];
 
 impl ServerFacts {
     /// Reads INFO and MODULE LIST.
@@ -155,6 +160,7 @@ impl ServerFacts {
             async_loading: flag("async_loading"),
             cluster_enabled: flag("cluster_enabled"),
             aof_enabled: flag("aof_enabled"),
+            failed_saves: SAVES.into_iter().filter(|name| fields.get(name).is_some_and(|s| *s == "err")).collect(),
             modules: None,
             keyspace: keyspace(text),
         }
@@ -172,6 +178,20 @@ impl ServerFacts {
     pub fn key_count(&self) -> u64 {
         self.keyspace.values().map(|k| k.keys).sum()
     }
+}
+
+/// Flavor and version by HELLO, which any user may send; `None` where the reply tells neither.
+pub(super) async fn hello(conn: &mut Conn) -> Result<Option<Server>, RedisError> {
+    let reply = conn.cmd_str(&["HELLO"]).await?;
+    let field = |name: &str| {
+        reply.as_array()?.chunks(2).find_map(|pair| match pair {
+            [key, value] if key.as_str() == Some(name) => value.as_str(),
+            _ => None,
+        })
+    };
+    let flavor = if field("server") == Some("valkey") { Flavor::Valkey } else { Flavor::Redis };
+    let (major, minor, _) = version_number(field("version").unwrap_or_default());
+    Ok((major > 0).then_some(Server { flavor, major, minor }))
 }
 
 /// The text of INFO: one section, or the default ones.

@@ -10,6 +10,8 @@ pub enum ErrorPrefix {
     Err,
     /// `ERR unknown command …`: an older server, or a command that its operator renamed away.
     UnknownCommand,
+    /// `ERR max number of clients …`: the server takes no more connections.
+    MaxClients,
     /// `NOPERM`: the ACL of the user does not allow the command.
     NoPerm,
     /// `NOAUTH`: nobody has logged in on this connection.
@@ -55,6 +57,7 @@ impl ErrorPrefix {
         let (prefix, rest) = text.split_once(' ').unwrap_or((text, ""));
         match prefix.trim_end() {
             "ERR" if rest.trim_start().starts_with("unknown command") => Self::UnknownCommand,
+            "ERR" if rest.trim_start().starts_with("max number of clients") => Self::MaxClients,
             "ERR" => Self::Err,
             "NOPERM" => Self::NoPerm,
             "NOAUTH" => Self::NoAuth,
@@ -90,6 +93,8 @@ mod tests {
             ("ERR unknown command `RESTORE`, with args beginning with: ", ErrorPrefix::UnknownCommand),
             ("ERR Bad data format", ErrorPrefix::Err),
             ("ERR no MOVED here, nor an unknown command", ErrorPrefix::Err),
+            ("ERR max number of clients reached", ErrorPrefix::MaxClients),
+            ("ERR max number of clients + cluster connections reached", ErrorPrefix::MaxClients),
             ("MOVED 3999 127.0.0.1:6381", ErrorPrefix::Moved),
             ("OOM command not allowed when used memory > 'maxmemory'.", ErrorPrefix::Oom),
             ("NOPERM User bk has no permissions to run the 'psync' command", ErrorPrefix::NoPerm),

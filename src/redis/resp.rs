@@ -59,6 +59,9 @@ const ARRAY_ITEMS_MAX: usize = 16 << 20;
 /// Deepest nesting of arrays; replies of servers have five levels at most.
 const ARRAY_DEPTH_MAX: usize = 32;
 
+/// What is wrong with a reply that does not begin as any does.
+const NOT_RESP: &str = "a reply that is not RESP (is this a Redis, and does it want TLS?)";
+
 /// Decodes bytes into values, one at a time, and keeps the bytes not yet used.
 #[derive(Debug, Default)]
 pub struct Decoder {
@@ -95,6 +98,12 @@ impl Decoder {
     pub(crate) fn advance(&mut self, n: usize) {
         self.at = (self.at + n).min(self.buf.len());
         self.searched = self.searched.max(self.at);
+    }
+
+    /// Puts bytes back before the remaining ones.
+    pub(crate) fn put_back(&mut self, bytes: &[u8]) {
+        self.buf.splice(..self.at, bytes.iter().copied());
+        (self.at, self.searched) = (0, 0);
     }
 
     /// The next line without its end (`\n` or `\r\n`), or `None` when it has not all arrived.
@@ -159,6 +168,10 @@ impl Decoder {
             return Ok(Some(Value::Bulk(body)));
         }
         let line = loop {
+            // Whatever else begins so is no reply, and its line may never end.
+            if self.rest().first().is_some_and(|first| !b"+-:$*\r\n".contains(first)) {
+                return Err(NOT_RESP.to_owned());
+            }
             match self.line()? {
                 None => return Ok(None),
                 Some(line) if line.is_empty() => {}
@@ -196,7 +209,7 @@ impl Decoder {
                     Ok(Some(Value::Array(Vec::with_capacity(1))))
                 }
             },
-            _ => Err("a reply that is not RESP (is this a Redis, and does it want TLS?)".to_owned()),
+            _ => Err(NOT_RESP.to_owned()),
         }
     }
 }
@@ -241,6 +254,8 @@ mod tests {
             "$-2\r\n",
             "*99999999\r\n",
             "HTTP/1.1 400\r\n",
+            // A greeting whose line does not end.
+            "SSH-2.0-x",
             ":x\r\n",
             "$1\r\nabc",
             &"*1\r\n".repeat(40),

@@ -85,7 +85,11 @@ pub async fn ask(conn: &mut Conn, user: &str, needs: &[Need]) -> Result<Vec<Step
     for (rule, command) in needs {
         let mut right = dry_run(conn, user, command).await?;
         if right == Right::Unknown && HARMLESS.contains(rule) {
-            right = judged(conn.cmd_str(command).await)?;
+            right = match judged(conn.cmd_str(command).await)? {
+                // Who may not write because the server cannot save may still send it.
+                Right::Refused(_) => Right::Granted,
+                right => right,
+            };
         }
         found.push(StepRight { rule, right });
     }

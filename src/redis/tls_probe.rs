@@ -14,8 +14,8 @@ use tokio_rustls::rustls::{AlertDescription, Error};
 /// The first byte of a TLS record that is an alert: how many servers answer a client that does not speak TLS.
 pub(super) const ALERT: u8 = 0x15;
 
-/// A handshake that takes longer is probed; it goes on meanwhile.
-pub(super) const SLOW_HANDSHAKE: Duration = Duration::from_millis(300);
+/// A handshake, or a first reply, that takes longer is probed.
+pub(super) const SLOW: Duration = Duration::from_millis(300);
 
 /// Time limit of a probe.
 const PROBE_TIMEOUT: Duration = Duration::from_millis(600);
@@ -38,15 +38,24 @@ pub(super) async fn is_tls(host: &str, port: u16) -> bool {
         // Nothing is sent over the connection, so it does not matter who answers.
         let settings = TlsSettings { insecure_skip_verify: true, ..TlsSettings::default() };
         let connector = tokio::task::spawn_blocking(move || tls::connector(&settings)).await.ok()?.ok()?;
-        let name = ServerName::try_from(host.to_owned()).ok()?;
+        let name = ServerName::try_from(host.to_owned()).or_else(|_| ServerName::try_from("localhost")).ok()?;
         let tcp = TcpStream::connect((host, port)).await.ok()?;
         Some(match connector.connect(name, tcp).await {
             Ok(_) => true,
-            Err(e) => e
-                .get_ref()
-                .and_then(|e| e.downcast_ref::<Error>())
-                .is_some_and(|e| matches!(e, Error::AlertReceived(alert) if *alert != AlertDescription::CloseNotify)),
+            // An older version than ours, or a wish that we do not fulfil, is TLS as well. A plain server says something else,
+            // or hangs up.
+            Err(e) => e.get_ref().and_then(|e| e.downcast_ref::<Error>()).is_some_and(|e| {
+                matches!(e, Error::AlertReceived(alert) if *alert != AlertDescription::CloseNotify)
+                    || matches!(e, Error::PeerIncompatible(_) | Error::InvalidCertificate(_))
+            }),
         })
     };
     timeout(PROBE_TIMEOUT, probe).await.ok().flatten() == Some(true)
+}
+
+/// Comes back once it is known that the server takes part in a TLS handshake; else never.
+pub(super) async fn until_tls(host: &str, port: u16) {
+    if !is_tls(host, port).await {
+        std::future::pending().await
+    }
 }

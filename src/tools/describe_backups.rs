@@ -103,7 +103,8 @@ pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Backups, Fault> {
         });
     }
     let now = Timestamp::now();
-    let end = args.end_time.map_or(Ok(now), |t| parse("end_time", &t))?;
+    let named_end = args.end_time.map(|t| parse("end_time", &t)).transpose()?;
+    let end = named_end.unwrap_or(now);
     let start = match args.start_time {
         Some(t) => parse("start_time", &t)?,
         None => end.checked_sub((DEFAULT_DAYS * 24).hours()).unwrap_or(Timestamp::MIN),
@@ -116,7 +117,7 @@ pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Backups, Fault> {
         )
         .hint("Swap them; both are UTC."));
     }
-    let found = call.app.provider.backups(&args.instance_id, Some(Range { start, end })).await?;
+    let found = call.app.provider.backups(&args.instance_id, Some(Range { start, end: named_end })).await?;
     let rows: Vec<BackupRow> =
         found.iter().map(|s| s.as_ref().map_or_else(BackupRow::damaged, BackupRow::whole)).collect();
     let outside_range = match rows.len() {

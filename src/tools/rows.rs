@@ -52,6 +52,9 @@ pub struct BackupRow {
     /// SHA-256 of the RDB.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
+    /// How far the set was proven to load when it was made; absent: not recorded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verified: Option<String>,
     /// Number of keys in all databases.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keys: Option<u64>,
@@ -96,6 +99,7 @@ impl BackupRow {
             rdb_bytes: Some(set.rdb_bytes),
             stored_bytes: walked.then_some(set.stored_bytes),
             sha256: walked.then(|| set.sha256.clone()),
+            verified: set.proof.map(|proof| proof.to_string()),
             keys: walked.then(|| crate::model::instance::total_keys(&set.counts)),
             databases: databases(&set.counts),
             functions: walked.then_some(set.functions),
@@ -120,6 +124,7 @@ impl BackupRow {
             rdb_bytes: None,
             stored_bytes: None,
             sha256: None,
+            verified: None,
             keys: None,
             databases: Vec::new(),
             functions: None,

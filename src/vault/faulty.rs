@@ -85,7 +85,8 @@ const RDB: &[u8] = include_bytes!("../../tests/fixtures/vault/one_key.rdb");
 const ID: &str = "b-20260101T000000Z-aaaaaa";
 
 fn on(dir: &TempDir, at: At) -> Vault {
-    Vault { store: Arc::new(Faulty { disk: Disk::new(dir.path().join("vault")), at }) }
+    let root = dir.path().join("vault");
+    Vault { store: Arc::new(Faulty { disk: Disk::new(root.clone()), at }), spill_dir: root }
 }
 
 async fn staged(vault: &Vault) -> Ingest {

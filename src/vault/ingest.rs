@@ -6,13 +6,14 @@
 //! ([`Vault::discard_staging`]); a crash after the commit leaves a whole set.
 
 use crate::config::blocking::blocking;
-use crate::model::backup::{BackupSet, Mode, Origin};
+use crate::model::backup::{BackupSet, Depth, Mode, Origin, Proof};
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::hex;
 use crate::redis::rdb;
 use crate::redis::rdb::error::RdbError;
-use crate::redis::rdb::statistics::KeyStatistics;
-use crate::vault::frames::FrameWriter;
+use crate::redis::rdb::statistics::{Checksum, KeyStatistics};
+use crate::redis::rdb::unique::Unique;
+use crate::vault::frames::{FrameReader, FrameWriter};
 use crate::vault::layout::{DATA, MANIFEST, object};
 use crate::vault::manifest::{self, Manifest};
 use crate::vault::store::{Upload, read_whole};
@@ -140,7 +141,8 @@ fn stage(
         sha.update(block);
         frames.push(block)
     };
-    let walked = rdb::walk(from, tap, ())?;
+    let mut unique = Unique::new(vault.spill_dir());
+    let walked = rdb::walk_unique(from, tap, (), &mut unique)?;
     let (mut rest, from) = (walked.rest, walked.src);
     // One byte more than an end mark has: a source that never ends must not fill our memory.
     from.take(END_MARK_BYTES_MAX + 1).read_to_end(&mut rest).map_err(IngestError::Read)?;
@@ -150,6 +152,11 @@ fn stage(
     let statistics = walked.statistics;
     let (upload, stored_bytes) = frames.finish().map_err(failed)?;
     upload.finish().map_err(failed)?;
+    if unique.needs_second_walk().map_err(failed)? {
+        // The source has sent its data once; what is staged is the same.
+        let staged = vault.store.open(&name).and_then(FrameReader::new).map_err(failed)?;
+        rdb::walk_unique(staged, (), (), &mut unique)?;
+    }
     Ok(Ingest { staging, origin, statistics, sha256: hex(&sha.finalize()), stored_bytes })
 }
 
@@ -212,6 +219,7 @@ impl Ingest {
             expires_at: metadata.expires_at,
             locked_until: metadata.locked_until,
             origin,
+            proof: Some(Proof { depth: Depth::Deep, crc64: statistics.checksum == Checksum::Verified }),
         };
         let store = Arc::clone(&staging.vault.store);
         let (data, name) = (data_of(&set), object(&set.instance_id, &set.id, MANIFEST));

@@ -4,7 +4,7 @@
 //! checksum of both is SHA-256 over the manifest's own compact JSON, its fields in the order in which they stand, with the
 //! checksum's value empty: a changed byte anywhere is damage, not another set.
 
-use crate::model::backup::{BackupSet, Mode, Origin};
+use crate::model::backup::{BackupSet, Depth, Mode, Origin, Proof};
 use crate::model::ids::hex;
 use crate::model::text::{clean, clean_to, quoted};
 use jiff::Timestamp;
@@ -79,6 +79,16 @@ struct Rdb {
     databases: Vec<Database>,
     functions: u64,
     types: BTreeMap<u8, u64>,
+    /// Absent in manifests of versions that recorded none, which pass over it where it is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    proof: Option<ProofRecord>,
+}
+
+/// [`Proof`], as written.
+#[derive(Debug, Serialize, Deserialize)]
+struct ProofRecord {
+    depth: String,
+    crc64: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -135,6 +145,7 @@ impl Manifest {
                     .collect(),
                 functions: set.functions,
                 types: set.types.clone(),
+                proof: set.proof.map(|p| ProofRecord { depth: p.depth.as_str().into(), crc64: p.crc64 }),
             },
             data: Data { file: crate::vault::layout::DATA.into(), compression: "zstd".into(), bytes: set.stored_bytes },
             previous: None,
@@ -206,6 +217,8 @@ impl Manifest {
             expires_at: self.expires_at,
             locked_until: self.locked_until,
             origin,
+            // A depth that only a later version knows proves nothing to this one.
+            proof: self.rdb.proof.and_then(|p| Some(Proof { depth: Depth::parse(&p.depth)?, crc64: p.crc64 })),
             announced_version: self.replication.announced_version.as_deref().map(clean),
         })
     }

@@ -44,6 +44,8 @@ const REASON_MAX: usize = 600;
 #[derive(Debug, Clone)]
 pub struct Vault {
     store: Arc<dyn Store>,
+    /// A directory of this machine for nameless files.
+    spill_dir: PathBuf,
 }
 
 /// The fault of a failed operation on the vault.
@@ -71,7 +73,12 @@ impl Vault {
     /// The vault in a directory, which is made when something is first written.
     #[must_use]
     pub fn new(root: PathBuf) -> Self {
-        Self { store: Arc::new(Disk::new(root)) }
+        Self { store: Arc::new(Disk::new(root.clone())), spill_dir: root }
+    }
+
+    /// Where files without a name are made.
+    fn spill_dir(&self) -> PathBuf {
+        self.spill_dir.clone()
     }
 
     /// The fault of a set whose data differs from what was written; `why` is part of a sentence about the data.

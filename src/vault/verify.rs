@@ -1,15 +1,17 @@
-//! Verification of a set at rest: every frame's checksum, SHA-256, CRC64, structure, and the counts its manifest claims;
-//! and the shorter check that the object is still the one that was verified.
+//! Verification of a set at rest: every frame's checksum, SHA-256, CRC64, the inside of every value, that nothing is there twice, and the
+//! counts its manifest claims; and the shorter check that the object is still the one that was verified.
 
 use crate::config::blocking::blocking;
 use crate::model::backup::BackupSet;
 use crate::model::fault::Fault;
 use crate::model::ids::hex;
 use crate::redis::rdb;
+use crate::redis::rdb::error::RdbError;
 use crate::redis::rdb::statistics::KeyStatistics;
+use crate::redis::rdb::unique::Unique;
 use crate::vault::frames::FrameReader;
 use crate::vault::parts::parts_sha256;
-use crate::vault::{Vault, data_of};
+use crate::vault::{Vault, data_of, vault_fault};
 use sha2::{Digest, Sha256};
 use std::io;
 
@@ -71,8 +73,14 @@ impl Vault {
 
 fn verify_whole(vault: &Vault, set: &BackupSet) -> Result<KeyStatistics, Fault> {
     let damaged = |why: String| vault.damaged(set, why);
-    let data = vault.store.open(&data_of(set)).and_then(FrameReader::new).map_err(|e| damaged(e.to_string()))?;
-    let walked = rdb::walk(data, Hash(Sha256::new()), ()).map_err(|e| damaged(e.to_string()))?;
+    let open = || vault.store.open(&data_of(set)).and_then(FrameReader::new).map_err(|e| damaged(e.to_string()));
+    // What cannot be read or written on our side is not damage of the set.
+    let refused = |e| match e {
+        RdbError::Sink { source, .. } => vault_fault("write", &vault.spill_dir().display().to_string(), source),
+        e => damaged(e.to_string()),
+    };
+    let mut unique = Unique::new(vault.spill_dir());
+    let walked = rdb::walk_unique(open()?, Hash(Sha256::new()), (), &mut unique).map_err(refused)?;
     let mut data = walked.src;
     let rest = walked.rest.len() + io::copy(&mut data, &mut io::sink()).map_or(1, |n| usize::try_from(n).unwrap_or(1));
     if rest > 0 {
@@ -81,6 +89,9 @@ fn verify_whole(vault: &Vault, set: &BackupSet) -> Result<KeyStatistics, Fault> 
     let sha256 = hex(&walked.tap.0.finalize());
     if sha256 != set.sha256 {
         return Err(damaged(format!("SHA-256 is {sha256}, the manifest says {}", set.sha256)));
+    }
+    if unique.needs_second_walk().map_err(|e| refused(RdbError::Sink { offset: 0, source: e }))? {
+        rdb::walk_unique(open()?, (), (), &mut unique).map_err(refused)?;
     }
     let statistics = walked.statistics;
     if crate::vault::manifest::counts(&statistics) != set.counts || statistics.rdb_version != set.rdb_version {

@@ -50,6 +50,11 @@ async fn live(app: &App, id: &str, findings: &mut Findings) -> Result<(), Fault>
             let role = if facts.role == Role::Replica { "slave" } else { "master" };
             let detail = format!("{endpoint}: {engine} {}, {role}, as user {user}", facts.version);
             findings.pass("reachable", detail);
+            if !facts.failed_saves.is_empty() {
+                let detail =
+                    format!("it could not save its own data the last time ({})", facts.failed_saves.join(", "));
+                findings.warn("saves", detail, "free its disk, and read its log; backups go on");
+            }
             Some(facts)
         }
         Err(RedisError::Denied { .. }) => {
@@ -160,7 +165,7 @@ async fn restore(
                     detail,
                     "allow_plain_replication = true for the instance, where the network is safe",
                 );
-                &rights::COMMANDS
+                &rights::IN_PLACE
             }
             Ok(()) => {
                 let reach = match config.and_then(|c| c.announce.as_ref()) {

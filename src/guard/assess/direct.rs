@@ -137,15 +137,21 @@ fn instance_ready(t: &TargetFacts, s: &SourceFacts) -> Precheck {
 fn backup_verified(s: &SourceFacts, planned: bool) -> Precheck {
     let (status, how) = match &s.look {
         SetLook::Damaged(why) => return Precheck::new(CheckName::BackupVerified, Status::Block, why),
-        SetLook::Verified { crc64: true, .. } => (Status::Pass, "SHA-256, CRC64 and structure verified now"),
+        SetLook::Verified { crc64: true, .. } => {
+            (Status::Pass, "SHA-256, CRC64, structure and the inside of every value verified now")
+        }
         SetLook::Verified { crc64: false, .. } => (
             Status::Warn,
-            "SHA-256 and structure verified now; its server wrote no CRC64 (rdbchecksum no), so damage from before it reached us would not show",
+            "SHA-256, structure and the inside of every value verified now, WITHOUT CRC64: its server wrote none (rdbchecksum no), so bytes that changed before they reached us and still make sense would not show",
         ),
         SetLook::KnownFromPlan if !planned => {
             let detail = "the backup was not looked at, and there is no plan that it was verified for";
             return Precheck::new(CheckName::BackupVerified, Status::Block, detail);
         }
+        SetLook::KnownFromPlan if s.without_crc64 => (
+            Status::Warn,
+            "verified for the plan, WITHOUT CRC64: its server wrote none; its file is compared again right before the first byte",
+        ),
         SetLook::KnownFromPlan => {
             (Status::Pass, "verified for the plan; its file is compared again right before the first byte")
         }

@@ -143,6 +143,8 @@ pub struct SourceFacts {
     pub used_memory: u64,
     /// Whether the set records which server process it was taken from.
     pub origin_known: bool,
+    /// Whether the set is known to lack the CRC64 of the server that wrote it.
+    pub without_crc64: bool,
     /// What reading the set resulted in.
     pub look: SetLook,
 }

@@ -40,7 +40,7 @@ use crate::state::State;
 use crate::state::jobs::Begun;
 use crate::vault::Vault;
 use async_trait::async_trait;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 use std::time::Duration;
@@ -66,6 +66,8 @@ struct Inner {
     expired_deleted_at: AtomicI64,
     /// Whether nothing may be changed here: then nothing that has expired is deleted either.
     read_only: bool,
+    /// Where scratch servers live.
+    scratch: PathBuf,
     /// When they are asked to stop, captures do and restores go on.
     jobs: Jobs,
 }
@@ -88,6 +90,7 @@ impl Local {
                 safety_retention_days: config.guard.safety_retention_days,
                 expired_deleted_at: AtomicI64::new(0),
                 read_only: config.read_only,
+                scratch: config.home.scratch(),
             }),
         }
     }

@@ -11,18 +11,16 @@ use crate::model::ids::{hex, random};
 use crate::model::secret::Secret;
 use crate::redis::conn::Conn;
 use crate::redis::endpoint::{Address, Endpoint};
+use crate::redis::scratch::program::programs;
 use crate::state::owner::{lock_exclusive, try_lock_exclusive};
 use std::fs::File;
 use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 
-/// Names a server program to use instead of the first one found.
-const SERVER_ENV: &str = "TAIR_BACKUP_MCP_SANDBOX_SERVER";
-const PROGRAMS: [&str; 2] = ["redis-server", "valkey-server"];
 /// A server of this size starts in well under a second.
 const START_WITHIN: Duration = Duration::from_secs(15);
 
@@ -201,21 +199,10 @@ fn configuration(port: u16, password: &str) -> String {
 /// # Errors
 /// `sandbox.no_server` with the line to type.
 pub fn find_server() -> Result<PathBuf, Fault> {
-    if let Some(named) = std::env::var_os(SERVER_ENV) {
-        return Ok(named.into());
-    }
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let found =
-        PROGRAMS.iter().find_map(|name| std::env::split_paths(&path).map(|dir| dir.join(name)).find(|p| is_program(p)));
-    found.ok_or_else(|| {
+    programs().into_iter().next().ok_or_else(|| {
         Fault::new(Kind::Provider, "sandbox.no_server", "the sandbox needs a Redis or Valkey server, and there is none in PATH")
             .hint("Install one (Debian, Ubuntu: apt-get install redis-server; Fedora: dnf install valkey; macOS: brew install redis), or name your instances in a configuration file.")
     })
-}
-
-fn is_program(path: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt as _;
-    std::fs::metadata(path).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
 }
 
 /// Sample data: a small shop, with every type a newcomer knows.

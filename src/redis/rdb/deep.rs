@@ -11,7 +11,7 @@ use super::input::{CONTIGUOUS_BYTES_MAX, Input};
 use super::listpack::{Element, intset, listpack, ziplist, zipmap};
 use super::source::{Held, Raw, Source, Unpacked};
 use super::string::{Decimal, Len};
-use super::unique::{Group, Unique};
+use super::unique::{Group, MemberHash, Unique};
 use super::{Tap, Visitor};
 
 /// Latest expiry of a field that Redis takes: 48 bits of milliseconds.
@@ -203,6 +203,29 @@ impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
                 Ok(found)
             }
             Len::Special(_) => self.corrupt("a number stands where an encoded container belongs"),
+        }
+    }
+
+    /// Passes over a string and feeds it, decoded, to a hash. `unpacked` is used where that saves time.
+    #[inline]
+    pub(super) fn hash_string(&mut self, hash: &mut MemberHash, unpacked: &mut Vec<u8>) -> RdbResult<()> {
+        match self.len()? {
+            Len::Plain(n) => Raw { input: self, left: n }.feed(n, hash),
+            Len::Special(3) => {
+                let (packed, length) = self.lzf_lengths()?;
+                if self.unpack(packed, length, unpacked)? {
+                    hash.write(unpacked);
+                    return Ok(());
+                }
+                let mut source = Unpacked::new(self, packed, length);
+                source.feed(length, hash)?;
+                source.finish()
+            }
+            Len::Special(kind) => {
+                let number = self.number(kind)?;
+                hash.write(Decimal::of(number).text());
+                Ok(())
+            }
         }
     }
 

@@ -11,6 +11,9 @@ pub(super) const RUN_MAX: usize = 264;
 /// Most packed bytes of a back reference behind its control byte.
 pub(super) const OPERANDS_MAX: usize = 2;
 
+/// What is wrong with a string that is not LZF of its announced length.
+pub(super) const NO_LZF: &str = "a compressed string cannot be decompressed";
+
 /// What a control byte asks for.
 #[derive(Clone, Copy)]
 pub(super) enum Step {

@@ -7,8 +7,7 @@ use std::io::Read;
 
 use super::error::{RdbError, RdbResult};
 use super::input::Input;
-use super::lzf::{self, DISTANCE_MAX, OPERANDS_MAX, RUN_MAX, Step};
-use super::string::NO_LZF;
+use super::lzf::{self, DISTANCE_MAX, NO_LZF, OPERANDS_MAX, RUN_MAX, Step};
 use super::unique::MemberHash;
 use super::{Tap, Visitor};
 

@@ -6,15 +6,11 @@ use std::io::Read;
 
 use super::error::{RdbError, RdbResult};
 use super::input::{CONTIGUOUS_BYTES_MAX, Input};
-use super::lzf::{OPERANDS_MAX, Step};
-use super::source::{Raw, Source as _, Unpacked};
-use super::unique::MemberHash;
+use super::lzf::{NO_LZF, OPERANDS_MAX, Step};
 use super::{Tap, Visitor, lzf};
 
 /// Longest string or container that is unpacked whole; longer ones are unpacked through a window.
 const UNPACKED_BYTES_MAX: u64 = 256 * 1024;
-
-pub(super) const NO_LZF: &str = "a compressed string cannot be decompressed";
 
 /// A length, or the special encoding of a string in its place.
 #[derive(Clone, Copy)]
@@ -147,31 +143,8 @@ impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
         if out == unpacked { Ok(()) } else { self.corrupt(NO_LZF) }
     }
 
-    /// Passes over a string and feeds it, decoded, to a hash. `unpacked` is used where that saves time.
-    #[inline]
-    pub(super) fn hash_string(&mut self, hash: &mut MemberHash, unpacked: &mut Vec<u8>) -> RdbResult<()> {
-        match self.len()? {
-            Len::Plain(n) => Raw { input: self, left: n }.feed(n, hash),
-            Len::Special(3) => {
-                let (packed, length) = self.lzf_lengths()?;
-                if self.unpack(packed, length, unpacked)? {
-                    hash.write(unpacked);
-                    return Ok(());
-                }
-                let mut source = Unpacked::new(self, packed, length);
-                source.feed(length, hash)?;
-                source.finish()
-            }
-            Len::Special(kind) => {
-                let number = self.number(kind)?;
-                hash.write(Decimal::of(number).text());
-                Ok(())
-            }
-        }
-    }
-
     /// The whole number that a string of such a kind is.
-    fn number(&mut self, kind: u8) -> RdbResult<i64> {
+    pub(super) fn number(&mut self, kind: u8) -> RdbResult<i64> {
         Ok(match kind {
             0 => i64::from(i8::from_le_bytes(self.array()?)),
             1 => i64::from(i16::from_le_bytes(self.array()?)),

@@ -133,11 +133,7 @@ impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
             match type_byte {
                 4 | 24 => self.skip_string()?,
                 3 => self.text_score()?,
-                5 => {
-                    if f64::from_le_bytes(self.array()?).is_nan() {
-                        return self.corrupt(NO_SCORE);
-                    }
-                }
+                5 => self.score()?,
                 // Valkey 9: value, expiry in milliseconds (−1: none).
                 22 => {
                     self.skip_string()?;
@@ -150,6 +146,11 @@ impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
         }
         self.close(group, deep)?;
         Ok(Content::of(count))
+    }
+
+    fn score(&mut self) -> RdbResult<()> {
+        let score = f64::from_le_bytes(self.array()?);
+        if score.is_nan() { self.corrupt(NO_SCORE) } else { Ok(()) }
     }
 
     /// Sorted sets up to Redis 3.2: each score is text with its length, or one byte for what is not finite.

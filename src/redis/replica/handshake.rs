@@ -4,11 +4,18 @@
 
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use crate::redis::conn::Conn;
 use crate::redis::endpoint::Endpoint;
 use crate::redis::error::RedisError;
+use crate::redis::facts::{ServerFacts, hello, info};
+use crate::redis::prefix::ErrorPrefix;
+use crate::redis::rdb::compat::{Flavor, Server};
+
+/// The version announced to a Valkey from 9.0 on, which chooses by it the format that it writes: the newest one whose format is
+/// read here whole, `VALKEY080`. Of 9.2's format some types and opcodes are not.
+pub const ANNOUNCED_VERSION: &str = "9.1.0";
 
 /// What a capture reads of its source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,13 +33,20 @@ pub struct CaptureOptions {
     pub connect_within: Duration,
     /// Longest silence before and during the data. The source sends a sign of life every second while it prepares.
     pub stall: Duration,
+    /// Longest time in which the source sends signs of life and no data.
+    pub no_data: Duration,
     /// Whether the stream is read after the snapshot.
     pub extent: Extent,
 }
 
 impl Default for CaptureOptions {
     fn default() -> Self {
-        Self { connect_within: Duration::from_secs(15), stall: Duration::from_secs(60), extent: Extent::Snapshot }
+        Self {
+            connect_within: Duration::from_secs(15),
+            stall: Duration::from_secs(60),
+            no_data: Duration::from_secs(1800),
+            extent: Extent::Snapshot,
+        }
     }
 }
 
@@ -56,9 +70,35 @@ impl Framing {
     }
 }
 
+/// What was found out about the source on the way, and told to it.
+#[derive(Debug, Clone, Default)]
+pub struct Source {
+    /// The version that was announced to the source as our own, where it took it.
+    pub announced: Option<&'static str>,
+    /// Whether the source chooses its format by that version, and hangs up where its data has none in it.
+    pub(super) may_refuse_the_format: bool,
+    /// Why the source refuses writes, in its own words: it cannot save its data itself (MISCONF). It can hand it out all the same.
+    pub cannot_save: Option<String>,
+}
+
+impl Source {
+    /// Why a source may have hung up in the middle; it tells its log alone.
+    pub(super) fn hung_up(&self, at: &str) -> String {
+        let announced = match self.announced {
+            Some(version) => format!("announces version {version}"),
+            None => "announces no version".to_owned(),
+        };
+        format!(
+            "the source hung up {at}: it could not fork, or it cannot write its data in the RDB version that it chose for a replica \
+             that {announced}; its log says which"
+        )
+    }
+}
+
 /// A capture attached to its source; the snapshot's first byte comes next.
 pub(super) struct Attached {
     pub(super) conn: Conn,
+    pub(super) source: Source,
     pub(super) replid: String,
     pub(super) offset: u64,
     pub(super) framing: Framing,
@@ -67,19 +107,31 @@ pub(super) struct Attached {
 /// Attaches and waits until the source begins to send.
 pub(super) async fn attach(endpoint: &Endpoint, options: CaptureOptions) -> Result<Attached, RedisError> {
     let mut conn = Conn::open(endpoint, options.connect_within).await?;
-    conn.cmd_str(&["PING"]).await?;
+    let mut source = Source::default();
+    match conn.cmd_str(&["PING"]).await {
+        Ok(_) => {}
+        // PING counts as a write there: what the source cannot do is save, and it need not.
+        Err(RedisError::Server { prefix: ErrorPrefix::Misconf, message, .. }) => source.cannot_save = Some(message),
+        Err(error) => return Err(error),
+    }
     conn.cmd_str(&["REPLCONF", "capa", "eof", "capa", "psync2"]).await?;
+    source.may_refuse_the_format = chooses_by_version(server(&mut conn).await?);
+    if source.may_refuse_the_format {
+        // A call of its own: a server that does not know the option would refuse what stands beside it.
+        source.announced = replconf(&mut conn, "version", ANNOUNCED_VERSION).await?.then_some(ANNOUNCED_VERSION);
+    }
     match options.extent {
-        Extent::Snapshot => match conn.cmd_str(&["REPLCONF", "rdb-only", "1"]).await {
-            // Before 7.0 there is no such option: the source then keeps a buffer of the stream for us meanwhile.
-            Ok(_) | Err(RedisError::Server { .. }) => {}
-            Err(error) => return Err(error),
-        },
+        // Before 7.0 there is no such option: the source then keeps a buffer of the stream for us meanwhile.
+        Extent::Snapshot => _ = replconf(&mut conn, "rdb-only", "1").await?,
         Extent::SnapshotAndStream => {}
     }
     conn.send(&[b"PSYNC", b"?", b"-1"]).await?;
 
-    let line = read_line(&mut conn, options.stall).await?;
+    let deadline = Instant::now() + options.no_data;
+    let line = read_line(&mut conn, options, deadline, || {
+        "the source hung up instead of answering PSYNC; its log says why".to_owned()
+    })
+    .await?;
     let mut fields = line.split(' ');
     let (Some("+FULLRESYNC"), Some(replid), Some(offset)) = (fields.next(), fields.next(), fields.next()) else {
         return Err(conn.protocol("PSYNC was not answered with a full resynchronisation"));
@@ -91,28 +143,72 @@ pub(super) async fn attach(endpoint: &Endpoint, options: CaptureOptions) -> Resu
         return Err(conn.protocol("a replication id or offset that is none"));
     };
 
-    let line = read_line(&mut conn, options.stall).await?;
+    let line = read_line(&mut conn, options, deadline, || source.hung_up("right after +FULLRESYNC")).await?;
     let framing = match line.strip_prefix("$EOF:") {
         Some(mark) => mark.as_bytes().try_into().ok().map(Framing::Mark),
         None => line.strip_prefix('$').and_then(|n| n.parse().ok()).map(Framing::Length),
     };
     let Some(framing) = framing else { return Err(conn.protocol("data without a length or a mark")) };
-    Ok(Attached { conn, replid, offset, framing })
+    Ok(Attached { conn, source, replid, offset, framing })
 }
 
-/// The next line that is not empty; an error reply is an error.
-async fn read_line(conn: &mut Conn, stall: Duration) -> Result<String, RedisError> {
+/// Sends an option of its own; whether the source took it.
+async fn replconf(conn: &mut Conn, option: &str, value: &str) -> Result<bool, RedisError> {
+    match conn.cmd_str(&["REPLCONF", option, value]).await {
+        Ok(_) => Ok(true),
+        Err(RedisError::Server { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether the source decides by an announced version which format it writes. One that does not tell what it is may: to any other
+/// the announcement means nothing.
+fn chooses_by_version(server: Option<Server>) -> bool {
+    server.is_none_or(|server| server.flavor == Flavor::Valkey && server.major >= 9)
+}
+
+/// What the source is: by INFO, else by HELLO, which needs no right and which a Valkey may answer in Redis's name; `None` where it
+/// tells neither.
+async fn server(conn: &mut Conn) -> Result<Option<Server>, RedisError> {
+    match info(conn, Some("server")).await {
+        Ok(text) => {
+            let server = ServerFacts::from_info(&text).server();
+            if server.major > 0 {
+                return Ok(Some(server));
+            }
+        }
+        Err(error) if error.is_reply() => {}
+        Err(error) => return Err(error),
+    }
+    match hello(conn).await {
+        Err(error) if error.is_reply() => Ok(None),
+        told => told,
+    }
+}
+
+/// The next line that is not empty; an error reply is an error. `hung_up` words the end of the connection.
+async fn read_line(
+    conn: &mut Conn,
+    options: CaptureOptions,
+    deadline: Instant,
+    hung_up: impl Fn() -> String,
+) -> Result<String, RedisError> {
     loop {
-        let line = match timeout(stall, conn.read_line("PSYNC")).await {
+        let silent_at = Instant::now() + options.stall;
+        let line = match timeout_at(silent_at.min(deadline), conn.read_line("PSYNC")).await {
             Ok(Ok(line)) => line,
             Ok(Err(RedisError::Lost { address, source, .. })) => {
-                let reason = format!("the source hung up before it sent any data ({source}); its log says why");
+                let reason = format!("{} ({source})", hung_up());
                 return Err(RedisError::Interrupted { address, received: 0, reason });
             }
             Ok(Err(error)) => return Err(error),
             Err(_) => {
                 let address = conn.label().to_owned();
-                return Err(RedisError::Timeout { address, during: "PSYNC".to_owned(), after: stall });
+                return Err(if silent_at < deadline {
+                    RedisError::Timeout { address, during: "PSYNC".to_owned(), after: options.stall }
+                } else {
+                    RedisError::NoData { address, received: 0, after: options.no_data }
+                });
             }
         };
         match line.as_slice() {

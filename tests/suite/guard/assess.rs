@@ -79,6 +79,7 @@ fn passing() -> DirectRestore {
             functions: 0,
             used_memory: 2 << 20,
             origin_known: true,
+            without_crc64: false,
             look: SetLook::Verified { stored_sha256: "d".repeat(64), crc64: true, module_data: false },
         },
         running: None,

@@ -33,11 +33,13 @@ fn magic_of(kind: &str) -> (&'static str, &'static str) {
     }
 }
 
-/// The program's verdict, as a vault reaches it: a walk, and a second one where something may be there twice.
-fn passes(rdb: &[u8]) -> bool {
+/// The program's verdict, as a vault reaches it: a walk, a second one where something may be there twice, and nothing behind the end.
+/// The number of keys, where the RDB passes.
+fn keys_of(rdb: &[u8]) -> Option<u64> {
     let mut unique = Unique::new(std::env::temp_dir());
-    walk_unique(rdb, (), (), &mut unique).is_ok()
-        && (!unique.needs_second_walk().unwrap() || walk_unique(rdb, (), (), &mut unique).is_ok())
+    let walked = walk_unique(rdb, (), (), &mut unique).ok().filter(|w| w.rest.is_empty() && w.src.is_empty())?;
+    let again = unique.needs_second_walk().unwrap() && walk_unique(rdb, (), (), &mut unique).is_err();
+    (!again).then(|| walked.statistics.keys() + walked.statistics.empty_keys)
 }
 
 /// Changes a few bytes in one of many ways.
@@ -222,11 +224,13 @@ fn reply(from: &mut impl BufRead) -> std::io::Result<Option<String>> {
 struct Loader {
     kind: &'static str,
     server: Redis,
+    /// Of the last death: what the client saw, and what the server's log says of it.
+    last_words: String,
 }
 
 impl Loader {
     fn new(kind: &'static str) -> Self {
-        Self { kind, server: Redis::start(kind, &["--proto-max-bulk-len", "1gb", "--crash-log-enabled", "no"]) }
+        Self { kind, server: Redis::start(kind, &["--proto-max-bulk-len", "1gb"]), last_words: String::new() }
     }
 
     /// Lets the server load the values, then reads, changes, dumps and deletes each. Whether it lived.
@@ -235,11 +239,17 @@ impl Loader {
         let body: Vec<u8> =
             cases.iter().enumerate().flat_map(|(n, c)| entry(c.type_byte, &format!("k{n}"), &c.value)).collect();
         std::fs::write(self.server.dir.path().join("dump.rdb"), rdb(magic, &body, true)).unwrap();
-        let lived = self.run(cases, tiny).is_ok();
-        if !lived {
-            self.server = Self::new(self.kind).server;
+        match self.run(cases, tiny) {
+            Ok(()) => true,
+            Err(e) => {
+                let log = self.server.log();
+                let telling = ["==>", "Guru", "crashed by", "Accessing address", "RDB", "corrupt", "argv["];
+                let lines = log.lines().filter(|line| telling.iter().any(|word| line.contains(word))).take(20);
+                self.last_words = format!("{e}\n{}", lines.collect::<Vec<_>>().join("\n"));
+                self.server = Self::new(self.kind).server;
+                false
+            }
         }
-        lived
     }
 
     fn run(&mut self, cases: &[Case], tiny: bool) -> std::io::Result<()> {
@@ -306,13 +316,14 @@ fn no_damaged_value_that_passes_ends_a_server() {
         let mut run = |batch: &mut Vec<Case>, tiny: bool| {
             loaded += batch.len();
             if !loader.survives(batch, tiny) {
+                let first = loader.last_words.clone();
                 let found = loader.culprit(batch, tiny);
                 let shown: Vec<String> =
                     found.iter().map(|c| format!("type {} ({}): {:02x?}", c.type_byte, c.name, c.value)).collect();
                 panic!(
-                    "TEST_SEED={seed}: {kind} (low limits: {tiny}) does not survive\n{}\n{}",
+                    "TEST_SEED={seed}: {kind} (low limits: {tiny}) does not survive\n{}\n{first}\n{}",
                     shown.join("\n"),
-                    loader.server.log()
+                    loader.last_words
                 );
             }
             batch.clear();
@@ -326,7 +337,9 @@ fn no_damaged_value_that_passes_ends_a_server() {
                 let case = damaged(&built, &mut random);
                 tried += 1;
                 // A checksum that was never there, and one that fits what was damaged before it was made, tell the same: nothing.
-                if passes(&rdb(magic, &entry(case.type_byte, "k", &case.value), random.below(2) == 0)) {
+                // A value that ends early may leave bytes that are keys by themselves, which do not go together with another's.
+                let whole = rdb(magic, &entry(case.type_byte, "k", &case.value), random.below(2) == 0);
+                if keys_of(&whole) == Some(1) {
                     passed += 1;
                     batch.push(case);
                 }
@@ -374,6 +387,6 @@ fn what_is_there_twice_is_refused_and_what_only_looks_alike_is_not() {
         ),
         ("a value in a list", entry(1, "l", &set(&string(a), &string(a))), true),
     ] {
-        assert_eq!(passes(&rdb("REDIS0010", &body, true)), good, "{what}");
+        assert_eq!(keys_of(&rdb("REDIS0010", &body, true)).is_some(), good, "{what}");
     }
 }

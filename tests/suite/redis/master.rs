@@ -230,7 +230,8 @@ async fn roll_back_leaves_alone_what_others_have_set_since() {
         let record = session.rollback_record().clone();
         let (reached, mut at) = mpsc::unbounded_channel();
         let (_hold, silent) = mpsc::channel(1);
-        let run = session.run(target.scratch().overwrite(), silent, |s| reached.send(s).unwrap());
+        let mut own = OwnServer::of(&target.scratch());
+        let run = session.run(target.scratch().overwrite(), silent, &mut own, |s| reached.send(s).unwrap());
         let crash = async { while at.recv().await.unwrap() != Step::Connected {} };
         tokio::select! { biased; () = crash => {}, done = run => panic!("{done:?}") }
         let one_time = target.setting("masterauth");

@@ -8,4 +8,5 @@ mod master;
 mod rdb;
 mod replay;
 mod replica;
-mod values;
+mod scratch;
+pub mod values;

@@ -2,7 +2,7 @@
 //! bytes DUMP gives, that damage anywhere is reported, and that no input makes it panic or read past the end.
 
 use crate::redis::fixture::KIND;
-use crate::redis::values::{Item, listpack, stream, string, ziplist};
+use crate::redis::values::{Item, entry, intset, listpack, packed, rdb, stream, string, ziplist};
 use crate::support::{Redis, program};
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
@@ -11,7 +11,8 @@ use std::process::Command;
 use tair_backup_mcp::redis::rdb::compat::{Flavor, Modules, Server, loadable};
 use tair_backup_mcp::redis::rdb::error::RdbError;
 use tair_backup_mcp::redis::rdb::statistics::{Checksum, Dialect};
-use tair_backup_mcp::redis::rdb::{EntryHead, Visitor, Walked, walk};
+use tair_backup_mcp::redis::rdb::unique::Unique;
+use tair_backup_mcp::redis::rdb::{EntryHead, Visitor, Walked, walk, walk_unique};
 use tair_backup_mcp::redis::resp::Value;
 
 fn start() -> Redis {
@@ -475,4 +476,64 @@ fn headers_and_lying_lengths_are_refused_without_allocating() {
     let rdb = sealed(by_hand("REDIS0010", &[(0, string(b"v"))]));
     let full = |_: &[u8]| Err(io::Error::other("disk full"));
     assert!(matches!(walk(&rdb[..], full, ()), Err(RdbError::Sink { .. })));
+}
+
+/// What is too large to be held streams, and the same rules hold there.
+#[test]
+fn containers_of_any_size_are_checked() {
+    let large: Vec<Item> = ["x", "y"].iter().map(|c| Item::Text(c.repeat(700_000).into_bytes())).collect();
+    let many: Vec<Item> = (0..300_000_i64).map(Item::Int).collect();
+    let ascending: Vec<i64> = (0..100_000).collect();
+    let twice: Vec<Item> = many.iter().chain(&[Item::Int(5)]).cloned().collect();
+    let mut unsorted = ascending.clone();
+    unsorted.swap(70_000, 70_001);
+    for (what, type_byte, blob, good) in [
+        ("a list of large elements", 10, ziplist(&large), true),
+        ("a set of many", 20, listpack(&many), true),
+        ("a set of many with one twice", 20, listpack(&twice), false),
+        ("a set of numbers", 11, intset(8, &ascending), true),
+        ("a set of numbers out of order", 11, intset(8, &unsorted), false),
+    ] {
+        for (form, value) in [("plain", string(&blob)), ("compressed", packed(&blob))] {
+            let rdb = rdb("REDIS0011", &entry(type_byte, "k", &value), true);
+            let mut unique = Unique::new(std::env::temp_dir());
+            let walked = walk_unique(Drip { bytes: &rdb, step: 50_000 }, (), (), &mut unique).map(|w| w.statistics);
+            let mut again = || {
+                unique.needs_second_walk().unwrap()
+                    && walk_unique(Drip { bytes: &rdb, step: 9999 }, (), (), &mut unique).is_err()
+            };
+            assert_eq!(walked.is_ok() && !again(), good, "{what}, {form}");
+        }
+        // Bytes that are no text's own.
+        for at in [0, 4, 8, 9, blob.len() - 1].into_iter().filter(|_| good && type_byte != 11) {
+            let mut hurt = blob.clone();
+            hurt[at] ^= 0x80;
+            let refused = |value: &[u8]| {
+                let rdb = rdb("REDIS0011", &entry(type_byte, "k", value), false);
+                walk(&rdb[..], (), ()).is_err()
+            };
+            assert!(refused(&string(&hurt)) && refused(&packed(&hurt)), "{what}: byte {at}");
+        }
+    }
+}
+
+/// What follows a type that is not known has no meaning, so it is the type that is named.
+#[test]
+fn an_unknown_type_is_named_before_its_key_is_read() {
+    for magic in ["REDIS0010", "REDIS0015", "VALKEY080"] {
+        let rdb = [magic.as_bytes(), &[99, 0x82, 0x82]].concat();
+        let refused = walk(&rdb[..], (), Collect::default());
+        assert!(matches!(refused, Err(RdbError::UnsupportedType { type_byte: 99, offset: 9, .. })), "{magic}");
+    }
+}
+
+#[test]
+fn the_highest_database_and_empty_containers_are_counted() {
+    let key = entry(0, "k", &string(b"v"));
+    let body = [&[254, 0x40, 100, 254, 0][..], &key, &entry(4, "h", &[0]), &entry(18, "l", &[0])].concat();
+    let rdb = rdb("REDIS0010", &body, true);
+    let walked = walk(&rdb[..], (), Collect::default()).unwrap();
+    let found = walked.statistics;
+    assert_eq!((found.highest_db, found.databases_needed(), found.empty_keys, found.keys()), (100, 101, 2, 1));
+    assert_eq!((walked.visitor.entries.len(), walked.visitor.ended), (3, 1));
 }

@@ -36,7 +36,7 @@ pub fn string(bytes: &[u8]) -> Vec<u8> {
 pub fn lzf(bytes: &[u8]) -> Vec<u8> {
     let (mut packed, mut at) = (Vec::new(), 0);
     while at < bytes.len() {
-        let same = bytes[at..].iter().take_while(|b| **b == bytes[at]).count().min(200);
+        let same = bytes[at..].iter().take(200).take_while(|b| **b == bytes[at]).count();
         if at > 0 && bytes[at - 1] == bytes[at] && same >= 9 {
             packed.extend([7 << 5, (same - 9) as u8, 0]);
             at += same;
@@ -279,7 +279,7 @@ pub fn every(random: &mut Random, newer: &str) -> Vec<Built> {
             [item.clone(), if i % 2 == 0 { Item::Int(i as i64) } else { Item::Text(format!("{i}.5").into()) }]
         })
         .collect();
-    let elements = |each: &dyn Fn(usize) -> Vec<u8>| [length(n), (0..n).flat_map(|i| each(i)).collect()].concat();
+    let elements = |each: &dyn Fn(usize) -> Vec<u8>| [length(n), (0..n).flat_map(each).collect()].concat();
     let width = [2, 4, 8][random.below(3)];
     let numbers: Vec<i64> = (0..n as i64).map(|i| i * 31 - 40).collect();
     let mut two = Built::of("quicklist of ziplists", 14, ziplist(&items));
@@ -335,7 +335,7 @@ pub fn every(random: &mut Random, newer: &str) -> Vec<Built> {
         });
     }
     if newer == "valkey" {
-        let never = |i: usize| if i % 2 == 0 { -1_i64 } else { 4_102_444_800_000 };
+        let never = |i: usize| if i.is_multiple_of(2) { -1_i64 } else { 4_102_444_800_000 };
         let each = |i: usize| [string(&texts[i]), string(b"value"), never(i).to_le_bytes().to_vec()].concat();
         all.push(Built::plain("hash with expiring fields", 22, elements(&each)));
     }

@@ -23,7 +23,7 @@ fn format_1_is_read() {
     let set = place.run(place.vault.find("orders", ID, &())).unwrap();
     assert_eq!(set.note, "written by format 1");
     assert_eq!(set.origin, Origin::Capture { address: String::new() });
-    assert_eq!((set.locked_until, set.announced_version.as_deref()), (None, None));
+    assert_eq!((set.locked_until, set.announced_version.as_deref(), set.proof), (None, None, None));
     assert_eq!((set.replication_id.len(), set.replication_offset, set.write_calls), (40, 0, Some(8)));
     let statistics = place.run(place.vault.verify(&set)).unwrap();
     assert_eq!((statistics.keys(), statistics.bytes), (8, set.rdb_bytes));

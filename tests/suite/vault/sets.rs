@@ -1,11 +1,13 @@
 //! Single sets: how a set is made and deleted, which of two writers gets a name, and which sets may not be deleted.
 
 use super::{Made, Place, RDB, expired, metadata};
+use crate::redis::values::{Item, entry, listpack, packed, rdb, string};
 use jiff::Timestamp;
 use std::io::{self, Read};
 use tair_backup_mcp::guard::grant::Expired;
-use tair_backup_mcp::model::backup::{BackupSet, Mode, Origin};
+use tair_backup_mcp::model::backup::{BackupSet, Depth, Mode, Origin, Proof};
 use tair_backup_mcp::model::fault::Kind;
+use tair_backup_mcp::redis::rdb::error::RdbError;
 use tair_backup_mcp::vault::ingest::{IngestError, Metadata};
 
 const ID: &str = "b-20260101T000000Z-aaaaaa";
@@ -34,6 +36,7 @@ fn what_is_committed_is_what_is_read() {
         assert_eq!(read.announced_version.as_deref(), Some("8.1.0"));
         assert_eq!((read.replication_id.as_str(), read.replication_offset), ("replid", 42));
         assert_eq!(read.counts.get(&0), Some(&(1, 0)));
+        assert_eq!(read.proof, Some(Proof { depth: Depth::Deep, crc64: true }));
         let mut data = Vec::new();
         place.run(place.vault.open_data(&made)).unwrap().read_to_end(&mut data).unwrap();
         assert_eq!(data, RDB);
@@ -43,9 +46,45 @@ fn what_is_committed_is_what_is_read() {
     let manifest: serde_json::Value =
         serde_json::from_slice(&std::fs::read(place.path(&format!("{ID}2"), "manifest.json")).unwrap()).unwrap();
     assert_eq!(manifest["format"], 2);
+    assert_eq!(manifest["rdb"]["proof"], serde_json::json!({"depth": "deep", "crc64": true}));
     assert_eq!(manifest["origin"], serde_json::json!({"kind": "copy", "instance_id": "other", "backup_id": "b-1"}));
     // Room for the digest of the manifest before this one.
     assert_eq!(manifest.get("previous"), Some(&serde_json::Value::Null));
+}
+
+/// What would end a server that loads it makes no set, whatever its checksum says; what merely has no checksum makes a set that says so.
+#[test]
+fn a_set_is_proven_and_says_how_far() {
+    let place = Place::new();
+    let made = |n: usize, rdb: Vec<u8>| {
+        let origin = Origin::Capture { address: String::new() };
+        place.run(
+            place.vault.ingest("orders", &format!("{ID}{n}"), origin, io::Cursor::new(rdb), |_, rest| rest.is_empty()),
+        )
+    };
+    let key = |name: &str| entry(0, name, &string(b"v"));
+    let pair = |field: &[u8]| listpack(&[Item::Text(field.into()), "v".into(), "f".into(), "v".into()]);
+    let far = vec![[&[0x81][..], &(1_u64 << 40).to_be_bytes()].concat(); 2].concat();
+    for (n, (what, body)) in [
+        ("a key twice", [key("a"), key("b"), key("a")].concat()),
+        ("a field twice", entry(16, "h", &string(&pair(b"f")))),
+        ("a compressed field twice", entry(16, "h", &packed(&pair(b"f")))),
+        ("more keys announced than memory holds", [&[251][..], &far, &key("a")].concat()),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        for checksum in [true, false] {
+            let failed = made(n, rdb("REDIS0010", &body, checksum)).unwrap_err();
+            assert!(matches!(failed, IngestError::Rdb(RdbError::Corrupt { .. })), "{what}: {failed:?}");
+            assert_eq!(place.names(&format!("{ID}{n}")), Vec::<String>::new(), "{what}");
+        }
+    }
+    let sound = entry(16, "h", &string(&pair(b"g")));
+    let set = place.run(made(9, rdb("REDIS0010", &sound, false)).unwrap().commit(metadata())).unwrap();
+    assert_eq!(set.proof, Some(Proof { depth: Depth::Deep, crc64: false }));
+    assert_eq!(place.run(place.vault.find("orders", &set.id, &())).unwrap().proof, set.proof);
+    place.run(place.vault.verify(&set)).unwrap();
 }
 
 /// A source that breaks off.

@@ -4,14 +4,13 @@ use crate::model::backup::{BackupSet, Mode, Origin};
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::new_id;
 use crate::model::instance::total_keys;
-use crate::model::job::{Job, JobKind, Phase, Unfinished};
+use crate::model::job::{Job, JobKind, Unfinished};
 use crate::model::text::bytes;
+use crate::provider::local::Inner;
+use crate::provider::local::backup::attach::{Attached, cancelled, told_anyway};
 use crate::provider::local::backup::feed::{self, CHUNK, Sink};
-use crate::provider::local::{COMMAND_TIMEOUT, Inner};
-use crate::redis::conn::Conn;
-use crate::redis::facts::{ServerFacts, write_calls};
 use crate::redis::rdb::error::RdbError;
-use crate::redis::replica::handshake::{CaptureOptions, Extent, Framing};
+use crate::redis::replica::handshake::{Extent, Framing};
 use crate::redis::replica::snapshot::Snapshot;
 use crate::redis::slots::SLOTS;
 use crate::state::jobs::Begun;
@@ -20,10 +19,19 @@ use jiff::Timestamp;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Stage of a capture while its source has been asked and has not begun to send.
-const FORKING: &str = "waiting for the source to fork";
 /// How often a job's progress is written down.
 pub const TICK: Duration = Duration::from_millis(500);
+
+/// A set that was taken, and what it was taken by.
+pub(in crate::provider::local) struct Taken {
+    pub(in crate::provider::local) set: BackupSet,
+    /// Slots served, where the source is a cluster's node.
+    slots: Option<u32>,
+    /// What is wrong with the source, although it can be backed up.
+    trouble: Option<String>,
+    /// The capture, read to the end of its data.
+    pub(in crate::provider::local) snapshot: Snapshot,
+}
 
 impl Inner {
     /// Starts a capture, or joins the one that runs.
@@ -54,41 +62,38 @@ impl Inner {
     }
 
     async fn capture(&self, job: &Job, mode: Mode, note: String) -> Result<String, Fault> {
-        let (set, slots, _) = self.take_set(job, mode, note, Extent::Snapshot).await?;
+        let Taken { set, slots, trouble, .. } = self.take_set(job, mode, note, Extent::Snapshot).await?;
         let mut message = format!(
-            "{} keys, {} RDB, {} stored, verified",
+            "{} keys, {} RDB, {} stored, verified{}",
             total_keys(&set.counts),
             bytes(set.rdb_bytes),
-            bytes(set.stored_bytes)
+            bytes(set.stored_bytes),
+            set.proof.map(|proof| format!(" ({proof})")).unwrap_or_default()
         );
         if let Some(slots) = slots.filter(|n| *n < u32::from(SLOTS)) {
             message = format!(
                 "{message}; ONE SHARD of a cluster only: {slots} of {SLOTS} slots; the others are instances of their own"
             );
         }
+        if let Some(trouble) = trouble {
+            message = format!("{message}; {trouble}");
+        }
         Ok(message)
     }
 
-    /// Takes the set that a job names: the set, the slots served where the source is a cluster's node, and the capture, which may
-    /// stay attached.
+    /// Takes the set that a job names, by a capture that may stay attached.
     pub(in crate::provider::local) async fn take_set(
         &self,
         job: &Job,
         mode: Mode,
         note: String,
         extent: Extent,
-    ) -> Result<(BackupSet, Option<u32>, Snapshot), Fault> {
-        let source = self.source_facts(&job.instance_id).await?;
-        let endpoint = self.capture_endpoint(&job.instance_id, mode).await?;
-        let started_at = Timestamp::now();
-        told_anyway(self.state.progress(&job.id, Phase::Forking, FORKING, 0, 0).await);
-        let open = Snapshot::open(&endpoint, CaptureOptions { extent, ..CaptureOptions::default() });
-        let mut snapshot = tokio::select! {
-            snapshot = open => snapshot?,
-            () = self.jobs.stop.cancelled() => return Err(cancelled()),
-        };
-        let origin = Origin::Capture { address: endpoint.to_string() };
-        let staged = self.stream(job, &mut snapshot, origin).await?;
+    ) -> Result<Taken, Fault> {
+        let mut attached = self.attach(job, mode, extent).await?;
+        let origin = Origin::Capture { address: attached.address.clone() };
+        let staged = self.stream(job, &mut attached.snapshot, origin).await?;
+        let trouble = attached.trouble();
+        let Attached { started_at, facts: source, snapshot, .. } = attached;
         let statistics = staged.statistics();
         let engine = statistics.aux("valkey-ver").map_or("redis", |_| "valkey");
         let version = statistics.aux("valkey-ver").or_else(|| statistics.aux("redis-ver")).unwrap_or_default();
@@ -100,7 +105,7 @@ impl Inner {
             run_id: source.as_ref().map(|t| t.run_id.clone()).unwrap_or_default(),
             replication_id: snapshot.replid.clone(),
             replication_offset: snapshot.offset,
-            announced_version: None,
+            announced_version: snapshot.source.announced.map(str::to_owned),
             // Counted on the instance itself: of a replica's data, which may lag, that says nothing.
             write_calls: source
                 .as_ref()
@@ -111,27 +116,7 @@ impl Inner {
             locked_until: None,
         };
         let set = staged.commit(metadata).await?;
-        Ok((set, source.and_then(|t| t.slots), snapshot))
-    }
-
-    /// Reads the source before it is captured; nothing where the user may not ask.
-    async fn source_facts(&self, instance_id: &str) -> Result<Option<SourceFacts>, Fault> {
-        let mut conn = Conn::open(&self.endpoint(instance_id).await?, COMMAND_TIMEOUT).await?;
-        let Ok(facts) = ServerFacts::read(&mut conn).await else { return Ok(None) };
-        let slots = if facts.cluster_enabled {
-            crate::provider::local::describe::slots_served(&mut conn).await.ok()
-        } else {
-            None
-        };
-        // Read before the source forks: a write after this moment makes the counter differ.
-        let write_calls = write_calls(&mut conn).await.ok();
-        Ok(Some(SourceFacts {
-            engine: crate::provider::local::describe::engine(facts.flavor),
-            version: facts.version,
-            run_id: facts.run_id,
-            write_calls,
-            slots,
-        }))
+        Ok(Taken { set, slots: source.and_then(|t| t.slots), trouble, snapshot })
     }
 
     /// Moves the data from the source to the vault, whose thread checks, hashes, compresses and stages it meanwhile.
@@ -156,22 +141,27 @@ impl Inner {
     async fn feed(&self, job: &Job, snapshot: &mut Snapshot, mut sink: Sink) -> Result<(), Fault> {
         let total = if let Framing::Length(n) = snapshot.framing { n } else { 0 };
         let mut chunk = sink.next();
-        let (mut received, mut reported) = (0, Instant::now());
+        let (mut received, mut reported, mut handed_over) = (0, Instant::now(), Instant::now());
         loop {
             let n = tokio::select! {
-                read = snapshot.read(chunk.room()) => read?,
+                read = snapshot.read(chunk.room()) => Some(read?),
+                // What has come is looked at also where little or nothing follows it.
+                () = tokio::time::sleep_until((handed_over + TICK).into()), if chunk.filled > 0 => None,
+                // A thread that is gone has found something: its result says what.
+                () = sink.closed() => break,
                 () = self.jobs.stop.cancelled() => return Err(cancelled()),
             };
-            chunk.filled += n;
-            received += n as u64;
-            if chunk.filled > 0 && (n == 0 || chunk.filled > CHUNK / 2) {
+            chunk.filled += n.unwrap_or_default();
+            received += n.unwrap_or_default() as u64;
+            let due = n.is_none_or(|n| n == 0) || chunk.filled > CHUNK / 2 || handed_over.elapsed() >= TICK;
+            if chunk.filled > 0 && due {
                 let next = sink.next();
-                // A thread that is gone has found something: its result says what.
                 if !sink.send(std::mem::replace(&mut chunk, next)).await {
                     break;
                 }
+                handed_over = Instant::now();
             }
-            if n == 0 {
+            if n == Some(0) {
                 break;
             }
             if reported.elapsed() >= TICK {
@@ -183,32 +173,6 @@ impl Inner {
         told_anyway(self.jobs.progress(job, "writing to disk", received, total).await);
         Ok(())
     }
-}
-
-/// How far a capture is matters less than the capture.
-fn told_anyway(progress: Result<(), Fault>) {
-    if let Err(fault) = progress {
-        tracing::warn!("the progress of a backup could not be written down: {fault}");
-    }
-}
-
-fn cancelled() -> Fault {
-    Fault::new(
-        Kind::Provider,
-        "job.cancelled",
-        "the backup was cancelled because the program was asked to end; nothing of it is kept",
-    )
-    .hint("Call create_backup again.")
-}
-
-/// The source of a capture, as it was right before.
-struct SourceFacts {
-    engine: &'static str,
-    version: String,
-    run_id: String,
-    write_calls: Option<u64>,
-    /// Slots served, of a cluster's node.
-    slots: Option<u32>,
 }
 
 /// Why nothing came of what the source sent.

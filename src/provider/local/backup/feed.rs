@@ -59,6 +59,11 @@ impl Sink {
     pub async fn send(&self, chunk: Chunk) -> bool {
         self.tx.send(chunk).await.is_ok()
     }
+
+    /// Comes back once nobody reads any more.
+    pub async fn closed(&self) {
+        self.tx.closed().await;
+    }
 }
 
 impl Read for Feed {

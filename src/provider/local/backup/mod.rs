@@ -1,6 +1,7 @@
 //! Backups of instances that this program reaches itself: the capture, the safety backup before a restore, and which sets are being
 //! made meanwhile.
 
+mod attach;
 pub(super) mod capture;
 mod feed;
 mod reconcile;

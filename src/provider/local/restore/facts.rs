@@ -13,6 +13,7 @@ use crate::model::job::JobStatus;
 use crate::model::restore::Method;
 use crate::model::text::clean;
 use crate::provider::local::describe::{counts_of, engine};
+use crate::provider::local::restore::proven::{Trial, planned_for_commands};
 use crate::provider::local::restore::steps::unread;
 use crate::provider::local::{COMMAND_TIMEOUT, Inner};
 use crate::redis::conn::Conn;
@@ -74,11 +75,22 @@ impl Inner {
         let set = self.vault.find(set_of, backup_id, &**self).await?;
         let (look, target) = tokio::join!(self.look_at(&set, earlier.is_none()), self.target(instance_id, earlier));
         let (mut target, server, mut conn) = target?;
+        let mut trial = Trial::Passed;
+        if let (Ok(Some((_, statistics))), Method::Replication, None) = (&look, target.method, &target.not_ready) {
+            trial = self.try_load(&set, statistics).await?;
+        }
+        if let Trial::NotTried(why) = &trial {
+            (target.method, target.method_reason) = (Method::Commands, MethodReason::CannotFollow(why.clone()));
+        }
+        if planned_for_commands(&set, earlier) {
+            target.method = Method::Commands;
+        }
         self.read_steps(instance_id, &set, &server, &mut target, &mut conn).await?;
         let mut expired = None;
         let look = match look {
             Err(fault) => SetLook::Damaged(fault.message),
             Ok(None) => SetLook::KnownFromPlan,
+            Ok(Some(_)) if matches!(trial, Trial::Failed(_)) => SetLook::Damaged(trial.into_reason()),
             Ok(Some((stored_sha256, statistics))) => {
                 let limits = limits::read(&mut conn).await?;
                 let own = instance_id == set_of;
@@ -105,6 +117,7 @@ impl Inner {
             sha256: set.sha256,
             counts: set.counts,
             expired,
+            without_crc64: set.proof.is_some_and(|proof| !proof.crc64),
             functions: set.functions,
             look,
         };

@@ -9,6 +9,7 @@ use crate::model::backup::{BackupSet, Mode};
 use crate::model::fault::Fault;
 use crate::model::job::Job;
 use crate::provider::local::Inner;
+use crate::provider::local::backup::capture::Taken;
 use crate::provider::local::restore::tail::{Follower, read_to};
 use crate::redis::endpoint::Endpoint;
 use crate::redis::facts::ServerFacts;
@@ -101,10 +102,13 @@ impl Inner {
                 tail,
             }));
         }
+        self.has_room_for_a_set(&plan.instance_id).await?;
         let capture = Job { backup_id: last_safety_id(&job.id), ..job.clone() };
         let note = "taken after the yes, before the restore";
-        let (set, _, snapshot) =
-            self.take_set(&capture, Mode::Safety, note.to_owned(), Extent::SnapshotAndStream).await.map_err(|fault| {
+        let Taken { set, snapshot, .. } = self
+            .take_set(&capture, Mode::Safety, note.to_owned(), Extent::SnapshotAndStream)
+            .await
+            .map_err(|fault| {
                 let message = format!(
                     "the last safety backup could not be taken, and the target was not touched: {}",
                     fault.message
@@ -112,6 +116,7 @@ impl Inner {
                 let hint = fault.hint.clone();
                 Fault::new(fault.kind, fault.code, message).hint(hint).because(fault)
             })?;
+        self.replace_oldest_safety_backup(&plan.instance_id, &set.id).await;
         let tail = self.follow_tail(&job.id, snapshot.into_tail()?).await?;
         let (replication_id, write_calls) = (set.replication_id, set.write_calls);
         Ok(Some(LastSafety { backup_id: set.id, taken: true, replication_id, write_calls, tail }))

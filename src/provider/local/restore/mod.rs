@@ -6,6 +6,7 @@ pub(super) mod last_safety;
 mod loadable;
 mod outcome;
 mod packing;
+mod proven;
 mod reconcile;
 mod recovery;
 mod replication;

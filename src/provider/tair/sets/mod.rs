@@ -152,6 +152,7 @@ fn blank(instance_id: &str, id: String, mode: Mode) -> BackupSet {
         locked_until: None,
         origin: Origin::Capture { address: String::new() },
         announced_version: None,
+        proof: None,
     }
 }
 

@@ -114,6 +114,7 @@ async fn source_that_sends(stream: &'static [u8]) -> Endpoint {
         for (command, answer) in [
             ("PING", "+PONG\r\n".to_owned()),
             ("psync2", "+OK\r\n".to_owned()),
+            ("INFO", "$22\r\nredis_version:7.0.15\r\n\r\n".to_owned()),
             ("PSYNC", format!("+FULLRESYNC {} 100\r\n$0\r\n", "a".repeat(40))),
         ] {
             while !String::from_utf8_lossy(&received).contains(command) {

@@ -1,0 +1,199 @@
+//! Scratch servers: started by this program on a loopback socket in a private directory, to load an RDB once, to be asked, and to be
+//! stopped. Whatever ends this program ends them, and their directory goes with them.
+//!
+//! It must not let anybody else in, keep anything, or be used for a server that this program did not start.
+
+pub mod program;
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use self::program::Program;
+use crate::config::durable;
+use crate::model::ids::{hex, random};
+use crate::model::instance::Counts;
+use crate::model::text::clean;
+use crate::redis::conn::Conn;
+use crate::redis::endpoint::{Address, Endpoint};
+use crate::redis::error::RedisError;
+use crate::redis::facts::key_counts;
+
+/// Name of the file that a server loads at its start.
+const DUMP: &str = "dump.rdb";
+/// Name of the socket.
+const SOCKET: &str = "s";
+/// Longest path of a socket that every system takes, in bytes.
+const SOCKET_PATH_MAX: usize = 100;
+/// Between two looks at a server that loads.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// For one answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// Bytes of a log's end that are quoted.
+const LOG_BYTES_MAX: usize = 300;
+/// Name of the file that says with which code a server has ended.
+const ENDED: &str = "ended";
+/// Starts the server, and ends it and its directory when the other end of standard input is closed, as it is when this program ends in
+/// whatever way. `$0` is the directory.
+const WATCH: &str = r#"exec 3<&0
+"$@" </dev/null & server=$!
+{ cat <&3; kill -9 "$server"; } >/dev/null 2>&1 & watch=$!
+wait "$server"
+echo "$?" >ended
+kill "$watch" 2>/dev/null
+cat <&3 >/dev/null
+cd / && rm -rf "$0""#;
+
+/// Why a scratch server did not come to serve.
+#[derive(Debug, thiserror::Error)]
+pub enum ScratchError {
+    /// The server ended while it loaded: that is what the data does to a server.
+    #[error("it ended with {code}: {log}")]
+    Died {
+        /// The code that the server ended with.
+        code: String,
+        /// The end of the server's log.
+        log: String,
+    },
+    /// The server did not serve in time.
+    #[error("it did not serve within {} s", .0.as_secs())]
+    TooSlow(Duration),
+    /// The directory or the program cannot be used.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// A private directory for one scratch server. Dropping it removes it.
+#[derive(Debug)]
+pub struct ScratchDir(PathBuf);
+
+impl ScratchDir {
+    /// Makes a directory under `parent`. Blocking.
+    ///
+    /// # Errors
+    /// Those of the file system; where the path is too long for a socket.
+    pub fn new(parent: &Path) -> io::Result<Self> {
+        let dir = parent.join(hex(&random::<6>().map_err(io::Error::other)?));
+        if dir.join(SOCKET).as_os_str().len() > SOCKET_PATH_MAX {
+            return Err(io::Error::other(format!("{} is too long for a socket's path", dir.display())));
+        }
+        durable::private_dir(&dir)?;
+        Ok(Self(dir))
+    }
+
+    /// The file that the server will load, to be written by the caller. Blocking.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn dump(&self) -> io::Result<File> {
+        durable::private_file(&self.0.join(DUMP))
+    }
+}
+
+impl Drop for ScratchDir {
+    fn drop(&mut self) {
+        // The watching shell may have been first.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A server that has loaded its file. Dropping it ends it.
+#[derive(Debug)]
+pub struct ScratchServer {
+    child: Child,
+    dir: ScratchDir,
+    endpoint: Endpoint,
+}
+
+impl ScratchServer {
+    /// Starts a server on the directory's file, with so many databases, and waits until it has loaded it.
+    ///
+    /// # Errors
+    /// [`ScratchError`].
+    pub async fn start(
+        program: &Program,
+        dir: ScratchDir,
+        databases: u64,
+        within: Duration,
+    ) -> Result<Self, ScratchError> {
+        let child = Command::new("sh")
+            .arg("-c")
+            .arg(WATCH)
+            .arg(&dir.0)
+            .arg(&program.path)
+            .args(["--port", "0", "--unixsocket", SOCKET, "--unixsocketperm", "700", "--dir", "."])
+            .args(["--dbfilename", DUMP, "--save", "", "--appendonly", "no", "--logfile", "log"])
+            .args(["--databases", &databases.max(16).to_string()])
+            .current_dir(&dir.0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
+        let address = Address::Unix(dir.0.join(SOCKET));
+        let endpoint = Endpoint { address, username: None, password: None, tls: None };
+        let server = Self { child, dir, endpoint };
+        match server.loaded(within).await {
+            Ok(()) => Ok(server),
+            Err(e) => {
+                server.stop().await;
+                Err(e)
+            }
+        }
+    }
+
+    async fn loaded(&self, within: Duration) -> Result<(), ScratchError> {
+        let begun = Instant::now();
+        loop {
+            if let Ok(code) = tokio::fs::read_to_string(self.dir.0.join(ENDED)).await {
+                return Err(ScratchError::Died { code: code.trim().into(), log: self.log().await });
+            }
+            // While it loads it answers that it does, which is an error.
+            if let Ok(mut conn) = Conn::open(&self.endpoint, ANSWER_WITHIN).await
+                && conn.cmd_str(&["PING"]).await.is_ok()
+            {
+                return Ok(());
+            }
+            if begun.elapsed() > within {
+                return Err(ScratchError::TooSlow(within));
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// The end of the server's log, cleaned.
+    async fn log(&self) -> String {
+        let text = tokio::fs::read(self.dir.0.join("log")).await.unwrap_or_default();
+        let end = text.get(text.len().saturating_sub(LOG_BYTES_MAX)..).unwrap_or_default();
+        clean(&String::from_utf8_lossy(end))
+    }
+
+    /// Keys per database.
+    ///
+    /// # Errors
+    /// Those of the connection.
+    pub async fn counts(&self) -> Result<Counts, RedisError> {
+        key_counts(&mut Conn::open(&self.endpoint, ANSWER_WITHIN).await?).await
+    }
+
+    /// Where the server listens.
+    #[must_use]
+    pub const fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// Ends the server, and waits until it and its directory are gone.
+    pub async fn stop(self) {
+        // Where the waiting thread dies, the shell ends the server all the same.
+        let _ = tokio::task::spawn_blocking(move || drop(self)).await;
+    }
+}
+
+impl Drop for ScratchServer {
+    fn drop(&mut self) {
+        // The shell ends when the server and the directory are gone.
+        drop(self.child.stdin.take());
+        let _ = self.child.wait();
+    }
+}

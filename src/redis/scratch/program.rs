@@ -1,0 +1,83 @@
+//! Server programs on this machine: which there are, and which of them loads a given RDB.
+//!
+//! It must start none of them as a server.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::redis::rdb::compat::{Flavor, Modules, Server, loadable};
+use crate::redis::rdb::statistics::KeyStatistics;
+
+/// Names a server program to use before those in PATH.
+pub const SERVER_ENV: &str = "TAIR_BACKUP_MCP_SANDBOX_SERVER";
+/// Names of server programs.
+const PROGRAMS: [&str; 2] = ["redis-server", "valkey-server"];
+
+/// A server program and what it says that it is.
+#[derive(Debug, Clone)]
+pub struct Program {
+    /// Where the program is.
+    pub path: PathBuf,
+    /// Flavor and version.
+    pub server: Server,
+    /// Flavor and whole version, for a message.
+    pub name: String,
+}
+
+/// The programs: the one that the environment names, then those in PATH.
+#[must_use]
+pub fn programs() -> Vec<PathBuf> {
+    let named = std::env::var_os(SERVER_ENV).map(PathBuf::from);
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let dirs: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    let in_path = PROGRAMS.iter().flat_map(|name| dirs.iter().map(move |dir| dir.join(name)));
+    named.into_iter().chain(in_path.filter(|program| is_program(program))).collect()
+}
+
+fn is_program(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::metadata(path).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
+}
+
+/// The first program that loads a set with these statistics. Blocking: each is asked for its version.
+#[must_use]
+pub fn program_for(statistics: &KeyStatistics) -> Option<Program> {
+    let fits = |program: &Program| loadable(statistics, program.server, &Modules::default()).is_ok();
+    programs().into_iter().filter_map(|path| version_of(&path)).find(fits)
+}
+
+/// What a program says with `--version`: `Redis server v=7.0.15 sha=…`.
+fn version_of(path: &Path) -> Option<Program> {
+    let said = Command::new(path).arg("--version").stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
+    let said = String::from_utf8_lossy(&said.stdout).into_owned();
+    let (server, name) = parse(&said)?;
+    Some(Program { path: path.into(), server, name })
+}
+
+fn parse(said: &str) -> Option<(Server, String)> {
+    let flavor = if said.starts_with("Valkey") { Flavor::Valkey } else { Flavor::Redis };
+    let version = said.split_whitespace().find_map(|word| word.strip_prefix("v="))?;
+    let mut numbers = version.split('.').map(|n| n.parse().ok());
+    let (major, minor) = (numbers.next()??, numbers.next()??);
+    let name = format!("{} {version}", if flavor == Flavor::Valkey { "Valkey" } else { "Redis" });
+    Some((Server { flavor, major, minor }, name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Flavor, Server, parse};
+
+    #[test]
+    fn versions_are_read() {
+        let redis = Server { flavor: Flavor::Redis, major: 7, minor: 0 };
+        let valkey = Server { flavor: Flavor::Valkey, major: 8, minor: 1 };
+        for (said, expected) in [
+            ("Redis server v=7.0.15 sha=00000000:0 malloc=jemalloc-5.3.0 bits=64", Some((redis, "Redis 7.0.15"))),
+            ("Valkey server v=8.1.1 sha=00000000:0", Some((valkey, "Valkey 8.1.1"))),
+            ("usage: something else", None),
+            ("Redis server v=unstable", None),
+        ] {
+            assert_eq!(parse(said), expected.map(|(server, name)| (server, name.to_owned())), "{said}");
+        }
+    }
+}
