@@ -46,7 +46,8 @@ pub enum Delete {}
 #[derive(Debug)]
 pub enum Order {}
 
-/// Kind of grant: what a restore did to its target's role and settings may be rolled back; never data.
+/// Kind of grant: what a restore did to its target's role and settings may be rolled back, and what it had put beside the data, under
+/// its mark, removed; never other data.
 #[derive(Debug)]
 pub enum RollBack {}
 

@@ -216,7 +216,7 @@ impl Preconditions {
             (Self::DirectRestore(was), Self::DirectRestore(is)) => {
                 changes.compare("the instance's address", &was.address, &is.address);
                 changes.server(was, &is.run_id, &is.replication_id, &is.slots);
-                changes.compare("the way of restoring", &was.method.as_str(), &is.method.as_str());
+                changes.compare("the way of restoring", &was.method.place(), &is.method.place());
                 changes.compare("the backup's checksum", &was.sha256, &is.sha256);
                 changes.compare("the checksum of the backup's file", &was.stored_sha256, &is.stored_sha256);
             }

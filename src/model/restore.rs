@@ -10,6 +10,8 @@ pub enum Method {
     Replication,
     /// FLUSHALL, then one RESTORE a key. Not atomic: a failure leaves part of the data.
     Commands,
+    /// One RESTORE a key into empty databases, which then are swapped in at one moment, or not at all.
+    Beside,
 }
 
 impl Method {
@@ -18,7 +20,17 @@ impl Method {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Replication => "replication",
-            Self::Commands => "commands",
+            Self::Commands | Self::Beside => "commands",
+        }
+    }
+
+    /// The method, and where its data is written, for the reader of a difference.
+    #[must_use]
+    pub const fn place(self) -> &'static str {
+        match self {
+            Self::Replication => "replication",
+            Self::Commands => "commands, in place",
+            Self::Beside => "commands, beside the old data",
         }
     }
 
@@ -28,6 +40,9 @@ impl Method {
         match self {
             Self::Replication => {
                 "atomic: the target loads the set as a replica of this process and swaps it in whole; if anything fails before that, the old data stays"
+            }
+            Self::Beside => {
+                "atomic: keys are written one by one into empty databases beside the old data, and one transaction swaps them all in; if anything fails before that, the old data stays"
             }
             Self::Commands => {
                 "NOT atomic: the target is emptied (FLUSHALL) and keys are written one by one; a failure leaves it partly filled until a restore succeeds"

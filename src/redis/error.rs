@@ -232,6 +232,16 @@ pub enum RedisError {
         /// What failed.
         source: Box<RedisError>,
     },
+    /// A restore by commands beside the old data failed before the cutover.
+    #[error("the set could not be loaded beside the old data: stopped after {done} keys: {}; {failed} refused in all, and the target still has its old data", first.join("; "))]
+    NotCutOver {
+        /// Keys accepted.
+        done: u64,
+        /// Commands refused.
+        failed: u64,
+        /// The first few refusals with their keys, and what else stopped it.
+        first: Vec<String>,
+    },
     /// The server could not write to its disk what it holds.
     #[error("the instance could not finish {what}; its log says why")]
     NotOnDisk {

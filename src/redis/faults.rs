@@ -152,6 +152,12 @@ fn describe(error: &RedisError) -> (Kind, &'static str, String, Option<u64>) {
             }
             return (kind, code, hint.trim().to_owned(), None);
         }
+        E::NotCutOver { .. } => (
+            Kind::Provider,
+            "restore.not_cut_over",
+            "mend what the message names and make a new plan; nothing of the set is left in the target",
+            None,
+        ),
         E::Replay { .. } => {
             (Kind::Provider, "restore.partial", "the target holds a part of the backup; restore again", None)
         }

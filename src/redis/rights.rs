@@ -1,7 +1,8 @@
 //! Which commands a user may run on an instance, found out without running them.
 //!
-//! It must not change anything: `ACL DRYRUN` judges a command and does not run it, and a command that is queued behind `MULTI` and
-//! discarded is judged by the server that would run it. Nothing here sends `EXEC`.
+//! It must not change anything: `ACL DRYRUN` judges a command and does not run it; a command that is queued behind `MULTI` and
+//! discarded is judged by the server that would run it; and where neither is allowed, a form of the command is sent that no server
+//! carries out. Nothing here sends `EXEC`, and what deletes is sent in no form.
 
 use super::conn::Conn;
 use super::error::RedisError;
@@ -9,58 +10,93 @@ use super::prefix::ErrorPrefix;
 use super::resp::Value;
 use crate::guard::facts::rights::{Right, StepRight};
 
-/// A right that is needed: the ACL rule, and the command as it would be sent.
-pub type Need = (&'static str, &'static [&'static str]);
+/// A right that is needed.
+#[derive(Debug, Clone, Copy)]
+pub struct Need {
+    /// The ACL rule.
+    pub rule: &'static str,
+    /// The command as it would be sent.
+    command: &'static [&'static str],
+    /// The command in a form that no server carries out, or that has no effect; `None` where there is none that is safe to send, as
+    /// of what deletes.
+    probe: Option<&'static [&'static str]>,
+}
+
+const fn need(rule: &'static str, command: &'static [&'static str]) -> Need {
+    Need { rule, command, probe: None }
+}
+
+const fn probed(rule: &'static str, command: &'static [&'static str], probe: &'static [&'static str]) -> Need {
+    Need { rule, command, probe: Some(probe) }
+}
+
+/// For a command that has no effect.
+const fn harmless(rule: &'static str, command: &'static [&'static str]) -> Need {
+    Need { rule, command, probe: Some(command) }
+}
 
 /// A key that only the pattern `~*`, or one as wide, lets a user write.
 const ANY_KEY: &str = "\u{1}tair-backup-mcp\u{1}any";
 
 /// The rights that a capture needs.
-pub const CAPTURE: [Need; 3] =
-    [("+psync", &["PSYNC", "?", "-1"]), ("+replconf", &["REPLCONF", "capa", "eof"]), ("+ping", &["PING"])];
+pub const CAPTURE: [Need; 3] = [
+    need("+psync", &["PSYNC", "?", "-1"]),
+    harmless("+replconf", &["REPLCONF", "capa", "eof"]),
+    harmless("+ping", &["PING"]),
+];
 
 /// The rights that the plan of a restore needs, whatever its method.
-pub const PLAN: [Need; 3] =
-    [("+info", &["INFO"]), ("+command", &["COMMAND", "INFO", "get"]), ("+select", &["SELECT", "0"])];
+pub const PLAN: [Need; 3] = [
+    harmless("+info", &["INFO", "server"]),
+    harmless("+command", &["COMMAND", "INFO", "get"]),
+    harmless("+select", &["SELECT", "0"]),
+];
 
 /// The further rights that a restore by replication needs.
 pub const REPLICATION: [Need; 4] = [
-    ("+config|get", &["CONFIG", "GET", "repl-diskless-load"]),
-    ("+config|set", &["CONFIG", "SET", "repl-diskless-load", "swapdb"]),
-    ("+replicaof", &["REPLICAOF", "127.0.0.1", "1"]),
-    ("+replicaof", &["REPLICAOF", "NO", "ONE"]),
+    harmless("+config|get", &["CONFIG", "GET", "repl-diskless-load"]),
+    probed(
+        "+config|set",
+        &["CONFIG", "SET", "repl-diskless-load", "swapdb"],
+        &["CONFIG", "SET", "tair-backup-mcp-no-such-setting", ""],
+    ),
+    probed("+replicaof", &["REPLICAOF", "127.0.0.1", "1"], &["REPLICAOF", "127.0.0.1", "no port"]),
+    need("+replicaof", &["REPLICAOF", "NO", "ONE"]),
 ];
 
-/// The right to write any key as a restore by commands does.
-pub const WRITE_KEYS: Need = ("+restore ~*", &["RESTORE", ANY_KEY, "0", "", "REPLACE", "ABSTTL"]);
+/// The right to write any key as a restore by commands does. The payload is none.
+pub const WRITE_KEYS: Need = harmless("+restore ~*", &["RESTORE", ANY_KEY, "0", "", "REPLACE", "ABSTTL"]);
 
 /// The further rights that a restore by commands needs which empties its target first.
-pub const IN_PLACE: [Need; 2] = [("+flushall", &["FLUSHALL", "SYNC"]), WRITE_KEYS];
+pub const IN_PLACE: [Need; 2] = [need("+flushall", &["FLUSHALL", "SYNC"]), WRITE_KEYS];
 
-/// The further rights where function libraries have to be deleted.
-pub const DELETE_FUNCTIONS: Need = ("+function|flush", &["FUNCTION", "FLUSH", "SYNC"]);
+/// The further right where function libraries have to be deleted.
+pub const DELETE_FUNCTIONS: Need = need("+function|flush", &["FUNCTION", "FLUSH", "SYNC"]);
 
-/// The further rights where the set has function libraries.
-pub const LOAD_FUNCTIONS: Need = ("+function|load", &["FUNCTION", "LOAD", "REPLACE", "#!lua name=probe\n"]);
+/// The further right where the set has function libraries.
+pub const LOAD_FUNCTIONS: Need =
+    probed("+function|load", &["FUNCTION", "LOAD", "REPLACE", "#!lua name=probe\n"], &["FUNCTION", "LOAD", ""]);
 
 /// The further rights that a restore by commands needs which loads beside the old data and cuts over.
-pub const BESIDE: [Need; 8] = [
-    ("+multi", &["MULTI"]),
-    ("+exec", &["EXEC"]),
-    ("+dbsize", &["DBSIZE"]),
+pub const BESIDE: [Need; 9] = [
+    need("+multi", &["MULTI"]),
+    need("+exec", &["EXEC"]),
+    harmless("+dbsize", &["DBSIZE"]),
     WRITE_KEYS,
-    ("+set ~*", &["SET", ANY_KEY, "", "NX"]),
-    ("+get ~*", &["GET", ANY_KEY]),
-    ("+swapdb", &["SWAPDB", "0", "1"]),
-    ("+flushdb", &["FLUSHDB", "SYNC"]),
+    probed("+set ~*", &["SET", ANY_KEY, "", "NX"], &["SET", ANY_KEY, "", "NX", "XX"]),
+    harmless("+get ~*", &["GET", ANY_KEY]),
+    harmless("+del ~*", &["DEL", ANY_KEY]),
+    probed("+swapdb", &["SWAPDB", "0", "1"], &["SWAPDB", "0", "none"]),
+    need("+flushdb", &["FLUSHDB", "ASYNC"]),
 ];
 
-/// The further rights of that way on a server that has functions.
-pub const BESIDE_FUNCTIONS: [Need; 2] =
-    [("+function|dump", &["FUNCTION", "DUMP"]), ("+function|restore", &["FUNCTION", "RESTORE", "", "FLUSH"])];
+/// The further rights of that way where there are function libraries, in the set or in the target.
+pub const BESIDE_FUNCTIONS: [Need; 3] = [
+    harmless("+function|dump", &["FUNCTION", "DUMP"]),
+    harmless("+function|restore", &["FUNCTION", "RESTORE", "", "FLUSH"]),
+    DELETE_FUNCTIONS,
+];
 
-/// Commands without an effect on a connection that sends no PSYNC.
-const HARMLESS: [&str; 3] = ["+ping", "+replconf", "+info"];
 /// What a transaction does not take, or what ends it.
 const NOT_QUEUED: [&str; 4] = ["+psync", "+replconf", "+multi", "+exec"];
 
@@ -82,18 +118,21 @@ pub async fn whoami(conn: &mut Conn) -> Result<Option<String>, RedisError> {
 /// What broke on the way.
 pub async fn ask(conn: &mut Conn, user: &str, needs: &[Need]) -> Result<Vec<StepRight>, RedisError> {
     let mut found = Vec::with_capacity(needs.len());
-    for (rule, command) in needs {
-        let mut right = dry_run(conn, user, command).await?;
-        if right == Right::Unknown && HARMLESS.contains(rule) {
-            right = match judged(conn.cmd_str(command).await)? {
-                // Who may not write because the server cannot save may still send it.
-                Right::Refused(_) => Right::Granted,
+    for Need { rule, command, .. } in needs {
+        found.push(StepRight { rule, right: dry_run(conn, user, command).await? });
+    }
+    queue(conn, needs, &mut found).await?;
+    for (need, step) in needs.iter().zip(&mut found) {
+        if let (Right::Unknown, Some(probe)) = (&step.right, need.probe) {
+            step.right = match judged(conn.cmd_str(probe).await)? {
+                // The server had something to say about the command's words: rights are judged before those.
+                Right::Unknown => Right::Granted,
+                // Who may not write because the server cannot save may still send it what a replica does.
+                Right::Refused(_) if CAPTURE.iter().any(|c| c.rule == need.rule) => Right::Granted,
                 right => right,
             };
         }
-        found.push(StepRight { rule, right });
     }
-    queue(conn, needs, &mut found).await?;
     Ok(found)
 }
 
@@ -128,7 +167,7 @@ async fn queue(conn: &mut Conn, needs: &[Need], found: &mut [StepRight]) -> Resu
         Err(error) => return Err(error),
     }
     let mut queued = Ok(());
-    for ((rule, command), step) in needs.iter().zip(found.iter_mut()) {
+    for (Need { rule, command, .. }, step) in needs.iter().zip(found.iter_mut()) {
         if NOT_QUEUED.contains(rule) || !matches!(step.right, Right::Granted | Right::Unknown) {
             continue;
         }

@@ -118,7 +118,7 @@ fn rules(names: &[&str]) -> String {
 
 async fn capture(conn: &mut Conn, user: &str, findings: &mut Findings) -> Result<(), Fault> {
     const NAME: &str = "backup rights";
-    let needs: Vec<&str> = rights::CAPTURE.iter().map(|(rule, _)| *rule).collect();
+    let needs: Vec<&str> = rights::CAPTURE.iter().map(|need| need.rule).collect();
     let MissingRights { denied, unknown } = check_rights(conn, user, &rights::CAPTURE).await?;
     if !denied.is_empty() {
         let detail = format!("user {user} lacks {}", rules(&denied));
@@ -190,7 +190,7 @@ async fn restore(
         }
     };
     let needs: Vec<Need> = rights::PLAN.iter().chain(way).copied().collect();
-    let names: Vec<&str> = needs.iter().map(|(rule, _)| *rule).collect();
+    let names: Vec<&str> = needs.iter().map(|need| need.rule).collect();
     let MissingRights { denied, unknown } = check_rights(conn, user, &needs).await?;
     if !denied.is_empty() {
         // Not a failure: an operator may want backups alone.

@@ -1,6 +1,6 @@
 //! Assessment of a restore of a server that this program reaches itself.
 
-use crate::guard::assess::target::{describe_libraries, expired_by_now, restore_rights, room_for_data};
+use crate::guard::assess::target::{describe_libraries, expired_by_now, in_place, restore_rights, room_for_data};
 use crate::guard::assess::wording::describe_counts;
 use crate::guard::assess::{Assessment, Earlier, details, pass_or_block};
 use crate::guard::check::{CheckName, Precheck, Status};
@@ -185,17 +185,20 @@ fn restore_way(t: &TargetFacts, s: &SourceFacts) -> Precheck {
         }
         MethodReason::Configured => "the configuration says so: restore_way = \"commands\"",
         MethodReason::CannotFollow(why) => why,
+        MethodReason::Watched => "Sentinel watches it, and would fail over if it followed us for long",
         MethodReason::NotJudged => "not judged",
     };
     let (status, lost) = match (t.method, &s.look) {
         (Method::Replication, _) if t.method_reason == MethodReason::CanFollowInClear => (Status::Warn, ""),
         (Method::Replication, _) => (Status::Pass, ""),
-        (Method::Commands, SetLook::Verified { module_data: true, .. }) => {
+        (Method::Commands | Method::Beside, SetLook::Verified { module_data: true, .. }) => {
             (Status::Warn, "; what modules keep beside the keys, such as search indexes, is LOST")
         }
+        (Method::Beside, _) => (Status::Pass, ""),
         (Method::Commands, _) => (Status::Warn, ""),
     };
-    let detail = format!("{} ({reason}{lost}): {}", t.method.as_str(), t.method.meaning());
+    let in_place = t.in_place.as_ref().map(|why| format!("; in place, for {}", in_place(why))).unwrap_or_default();
+    let detail = format!("{} ({reason}{lost}{in_place}): {}", t.method.as_str(), t.method.meaning());
     Precheck::new(CheckName::RestoreWay, status, detail)
 }
 

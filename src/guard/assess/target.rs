@@ -1,7 +1,7 @@
 //! What a target could refuse or lose, judged before anybody is asked: rights, limits, room, and what is there beside keys.
 
 use crate::guard::check::{CheckName, Precheck, Status};
-use crate::guard::facts::restore::{Libraries, SourceFacts, TargetFacts};
+use crate::guard::facts::restore::{InPlaceReason, Libraries, SourceFacts, TargetFacts};
 use crate::guard::facts::rights::{Right, rules};
 use crate::guard::room::{evicts, fits_beside, need};
 use crate::model::instance::total_keys;
@@ -24,6 +24,16 @@ pub(super) fn describe_libraries(libraries: &Libraries) -> String {
         (true, _) => format!(", {noun}"),
         (false, 0) => format!(", {noun} ({})", names.join(", ")),
         (false, more) => format!(", {noun} ({} and {more} more)", names.join(", ")),
+    }
+}
+
+/// Why a restore by commands begins by emptying its target, as part of a sentence.
+pub(super) fn in_place(why: &InPlaceReason) -> String {
+    match why {
+        InPlaceReason::Cluster => "a cluster's node has one database".into(),
+        InPlaceReason::Databases => "it has too few empty databases to load the set beside the old data".into(),
+        InPlaceReason::Room { need } => format!("the set, about {}, does not fit beside the old data", bytes(*need)),
+        InPlaceReason::Rights(rules) => format!("loading beside the old data needs {}", clean(rules)),
     }
 }
 

@@ -37,6 +37,8 @@ pub enum MethodReason {
     WouldBeInClear,
     /// The target cannot follow this process, for the reason given.
     CannotFollow(String),
+    /// A Sentinel watches the target, and would fail over if it followed this process for long.
+    Watched,
     /// The target is not ready, so nothing was tried.
     NotJudged,
 }
@@ -48,6 +50,22 @@ pub struct Libraries {
     pub count: u64,
     /// Names of the first of them, cleaned; empty where the user may not list them.
     pub names: Vec<String>,
+}
+
+/// Why commands have to empty the target before they load the set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum InPlaceReason {
+    /// A cluster's node has one database.
+    Cluster,
+    /// There are fewer empty databases than there are databases with keys.
+    Databases,
+    /// The set does not fit beside the old data.
+    Room {
+        /// Bytes that the set needs, about.
+        need: u64,
+    },
+    /// The user lacks these rights, or the server these commands.
+    Rights(String),
 }
 
 /// A server that this program reaches itself, as read from the server.
@@ -90,6 +108,8 @@ pub struct TargetFacts {
     pub method: Method,
     /// Why by that method.
     pub method_reason: MethodReason,
+    /// Why commands cannot load the set beside the old data; `None` where they do, or are not the method.
+    pub in_place: Option<InPlaceReason>,
     /// The steps of that method and the right to each.
     pub rights: Vec<StepRight>,
     /// The function libraries that the server has now.

@@ -3,6 +3,7 @@
 //! It must not decode values: the bytes of an RDB value are the bytes of a RESTORE payload, between a type byte and a footer.
 //! It must not keep a large value in memory: such a value goes through a nameless file.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::PathBuf;
@@ -21,6 +22,12 @@ const VALUE_IN_MEMORY_MAX: usize = 1 << 20;
 const FRAME_BYTES: usize = 256 << 10;
 /// A key that expires within so many milliseconds may have expired by the time that the server reads it, and by the server's clock.
 const ABOUT_TO_MS: i64 = 60_000;
+/// Hashes whose fields have an expiry, in either format.
+const EXPIRING_FIELDS: std::ops::RangeInclusive<u8> = 22..=25;
+/// Bytes of all function libraries that are put in place in one command.
+const LIBRARIES_BYTES_MAX: usize = 64 << 20;
+/// What stands before a function library in an RDB.
+const LIBRARY_OPCODE: u8 = 245;
 /// Bytes of a key by which the key is named in a refusal.
 const KEY_NAME_MAX: usize = 80;
 
@@ -30,7 +37,13 @@ pub struct RestoreEncoder {
     to: mpsc::Sender<Frame>,
     rdb_version: u16,
     spool_dir: PathBuf,
-    db: u64,
+    /// The database that the connection is in; `None` before the first key of a load that is placed elsewhere.
+    db: Option<u64>,
+    /// Where the keys of each database go; `None` for their own.
+    places: Option<BTreeMap<u64, u64>>,
+    /// Function libraries that are gathered and not loaded one by one.
+    libraries: Vec<u8>,
+    may_expire: u64,
     /// The current key, between command head and payload.
     key: Vec<u8>,
     /// Arguments after the payload, encoded as RESP.
@@ -56,7 +69,10 @@ impl RestoreEncoder {
             to,
             rdb_version,
             spool_dir,
-            db: 0,
+            db: Some(0),
+            places: None,
+            libraries: Vec::new(),
+            may_expire: 0,
             key: Vec::new(),
             options: Vec::new(),
             option_count: 0,
@@ -70,6 +86,12 @@ impl RestoreEncoder {
             begun: false,
             expired: 0,
         }
+    }
+
+    /// The same, for keys that are loaded into other databases than their own, and libraries that are put in place in one.
+    #[must_use]
+    pub fn beside(self, places: BTreeMap<u64, u64>) -> Self {
+        Self { places: Some(places), db: None, ..self }
     }
 
     /// Keys so far whose expiry had passed, or was about to, when they were sent. A server takes such a key and keeps nothing, and
@@ -86,7 +108,11 @@ impl RestoreEncoder {
     pub fn finish(mut self) -> io::Result<()> {
         self.begin()?;
         self.flush()?;
-        self.send(Frame::End)
+        if !self.libraries.is_empty() {
+            let libraries = std::mem::take(&mut self.libraries);
+            self.send(Frame::Libraries(libraries))?;
+        }
+        self.send(Frame::End { may_expire: self.may_expire })
     }
 
     fn begin(&mut self) -> io::Result<()> {
@@ -114,6 +140,18 @@ impl RestoreEncoder {
     fn ended(&mut self, command: RestoreCommand, bytes: usize) -> io::Result<()> {
         self.ends.push(Sent { command, bytes });
         if self.wire.len() >= FRAME_BYTES { self.flush() } else { Ok(()) }
+    }
+
+    /// Adds a library as an RDB has one: opcode, length, source.
+    fn gather(&mut self, code: &[u8]) -> io::Result<()> {
+        let length = u32::try_from(code.len()).map_err(io::Error::other)?;
+        if self.libraries.len() + code.len() > LIBRARIES_BYTES_MAX {
+            return Err(io::Error::other("the function libraries are too large to be put in place at once"));
+        }
+        self.libraries.extend_from_slice(&[LIBRARY_OPCODE, 0x80]);
+        self.libraries.extend_from_slice(&length.to_be_bytes());
+        self.libraries.extend_from_slice(code);
+        Ok(())
     }
 
     /// Sends a spooled value, too large for memory, in pieces.
@@ -150,13 +188,20 @@ impl Visitor for RestoreEncoder {
             return Err(io::Error::other("a key carries metadata of a module, which commands cannot restore"));
         }
         self.begin()?;
-        if head.db != self.db {
-            self.db = head.db;
+        let db = match &self.places {
+            None => head.db,
+            Some(places) => *places.get(&head.db).ok_or_else(|| {
+                io::Error::other(format!("the set has keys in database {}, which its counts do not tell of", head.db))
+            })?,
+        };
+        if self.db != Some(db) {
+            self.db = Some(db);
             let before = self.wire.len();
-            encode(&mut self.wire, &[b"SELECT", head.db.to_string().as_bytes()]);
+            encode(&mut self.wire, &[b"SELECT", db.to_string().as_bytes()]);
             let bytes = self.wire.len() - before;
-            self.ended(RestoreCommand::Select(head.db), bytes)?;
+            self.ended(RestoreCommand::Select(db), bytes)?;
         }
+        self.may_expire += u64::from(head.expiry_ms.is_some() || EXPIRING_FIELDS.contains(&head.type_byte));
         self.key.clear();
         self.key.extend_from_slice(head.key);
         // A moment before 1970 would be refused as invalid; 1 is as expired as it gets.
@@ -237,6 +282,9 @@ impl Visitor for RestoreEncoder {
 
     fn function(&mut self, code: &[u8]) -> io::Result<()> {
         self.begin()?;
+        if self.places.is_some() {
+            return self.gather(code);
+        }
         encode(&mut self.wire, &[b"FUNCTION", b"LOAD", b"REPLACE", code]);
         self.ended(RestoreCommand::Function, code.len() + 60)
     }

@@ -21,8 +21,13 @@ pub enum Frame {
         /// The commands whose last byte is among `wire`, in order.
         ends: Vec<Sent>,
     },
+    /// All function libraries in one, where they are not loaded one by one.
+    Libraries(Vec<u8>),
     /// The walk is complete. A channel closed without this frame is a walk that failed.
-    End,
+    End {
+        /// Keys that may vanish by themselves, for they or their fields have an expiry.
+        may_expire: u64,
+    },
 }
 
 /// A command under way, until its reply comes.

@@ -23,9 +23,12 @@ use crate::guard::grant::{Grant, Overwrite};
 use crate::model::ids::{hex, random};
 use crate::model::text::clean;
 
+pub mod beside;
 mod empty;
 pub mod encoder;
 pub mod frame;
+pub mod swap;
+mod transaction;
 
 /// Commands in flight hold at most about so many bytes, of which one command may be more.
 const WINDOW_BYTES: usize = 4 << 20;
@@ -99,13 +102,7 @@ pub async fn drive(
         ReplayMode::MergeKeys => {}
     }
     // From here on the target may have lost something, so every failure says that it holds a part.
-    let mut run = Run {
-        report: ReplayReport::default(),
-        in_flight: VecDeque::new(),
-        in_flight_bytes: 0,
-        failed: 0,
-        first: Vec::new(),
-    };
+    let mut run = Run::default();
     match run.all(conn, &mut frames, &mut on_progress).await {
         Ok(()) if run.failed == 0 => Ok(run.report),
         Ok(()) => Err(partial(&run.report, run.failed, run.first)),
@@ -138,8 +135,13 @@ async fn probe(conn: &mut Conn, rdb_version: u16, empties: bool) -> Result<u64, 
     }
 }
 
+#[derive(Default)]
 struct Run {
     report: ReplayReport,
+    /// Function libraries, as FUNCTION RESTORE takes them but for the footer; empty unless they are not loaded one by one.
+    libraries: Vec<u8>,
+    /// Keys that were sent and may vanish by themselves, for they or their fields have an expiry.
+    may_expire: u64,
     in_flight: VecDeque<Sent>,
     in_flight_bytes: usize,
     failed: u64,
@@ -147,6 +149,12 @@ struct Run {
 }
 
 impl Run {
+    /// The error of a load beside the old data that came to nothing.
+    fn beside(&mut self) -> RedisError {
+        let first = std::mem::take(&mut self.first);
+        RedisError::NotCutOver { done: self.report.keys, failed: self.failed, first }
+    }
+
     /// Writes frames and reads replies until the end or the first refusal; then reads the replies still in flight.
     async fn all(
         &mut self,
@@ -157,8 +165,14 @@ impl Run {
         loop {
             match frames.recv().await {
                 Some(Frame::Begin { .. }) => {}
-                Some(Frame::End) => break,
+                Some(Frame::Libraries(libraries)) => self.libraries = libraries,
+                Some(Frame::End { may_expire }) => {
+                    self.may_expire = may_expire;
+                    break;
+                }
                 None => {
+                    // What was sent whole is answered, so that nothing of it comes after what the caller does now.
+                    while self.reply(conn).await? {}
                     return Err(RedisError::Supply { reason: "the backup could not be read to its end".to_owned() });
                 }
                 Some(Frame::Bytes { wire, ends }) => {

@@ -62,6 +62,7 @@ fn passing() -> DirectRestore {
             free_memory: Some(1 << 30),
             method: Method::Replication,
             method_reason: MethodReason::CanFollow,
+            in_place: None,
             rights: vec![StepRight { rule: "+replicaof", right: Right::Granted }],
             libraries: Libraries::default(),
             unpacked: 0,
@@ -258,11 +259,8 @@ async fn a_provider_that_forgets_its_checks_cannot_restore() {
     }
     let unknown = target(|t| t.rights[0].right = Right::Unknown);
     let (status, reply, overwritten) = restore(unknown, whole()).await;
-    assert_eq!(
-        (status.as_str(), overwritten),
-        ("succeeded", 1),
-        "what cannot be tested is told, and stops nothing: {reply}"
-    );
+    let told = "what cannot be tested is told, and stops nothing";
+    assert_eq!((status.as_str(), overwritten), ("succeeded", 1), "{told}: {reply}");
 }
 
 /// A way back that is not there, not whole, not read, or not one to this very server stops the restore by itself.

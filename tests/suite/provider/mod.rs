@@ -1,5 +1,6 @@
 //! Tests of the providers: backups and restores of real servers, reached by ourselves or through the emulated cloud.
 
+mod beside;
 pub mod cloud;
 mod cloud_writes;
 mod crash;

@@ -352,34 +352,56 @@ fn by_commands_on_every_version() {
     });
 }
 
-/// By configuration the same goes for any target; and its failure half way says that a part is there, and the way back.
+/// By configuration any target is filled by commands, beside its old data where it has empty databases: a failure half way leaves
+/// that as it was. With too few databases it is emptied first, and the failure says that a part is there, and the way back.
 #[test]
 fn by_commands_when_configured() {
     let source = Redis::start("redis-7.0", &[]);
     source.fill(30, 1);
+    for beside in [true, false] {
+        by_commands(&source, beside);
+    }
+}
+
+fn by_commands(source: &Redis, beside: bool) {
     let target = Redis::start("valkey-8.1", &[]);
+    if !beside {
+        for db in 4..15 {
+            target.run_in(db, &["SET", "in the way", "1"]);
+        }
+    }
     target.run(&["SET", "old", "data"]);
     let old = target.digest();
-    let (bench, backup) = moved(&source, &target, "restore_way = \"commands\"");
+    let (bench, backup) = moved(source, &target, "restore_way = \"commands\"");
+    let asked = bench.ask(&backup).json();
+    let atomic = text(&asked["plan"]["way_meaning"]).starts_with("atomic");
+    assert_eq!((&asked["plan"]["way"], atomic), (&"commands".into(), beside), "{asked}");
+    if !beside {
+        assert!(text(&check(&asked, "restore_way")["detail"]).contains("too few empty databases"), "{asked}");
+    }
     let reply = succeeded(&bench.restore(&backup));
-    assert_eq!(reply["plan"]["way"], "commands");
-    assert_eq!(facts(&target), facts(&source));
+    assert_eq!(facts(&target), facts(source));
     let safety = text(&reply["plan"]["safety_backup_id"]);
     succeeded(&bench.restore(&safety));
     assert_eq!(target.digest(), old);
     let token = bench.token(&backup);
     let child = bench.spawn(&Bench::echo(&backup, &token));
     wait("some keys to be written", Duration::from_secs(60), || {
-        (target.run(&["DBSIZE"]) != Reply::Int(1)).then(|| target.run(&["CLIENT", "KILL", "TYPE", "normal"]))
+        // The first database that is empty, in the set and in the target; it has a mark before it has keys.
+        let keys = target.run_in(if beside { 2 } else { 0 }, &["DBSIZE"]);
+        let begun = if beside { matches!(keys, Reply::Int(n) if n > 1) } else { keys != Reply::Int(1) };
+        begun.then(|| target.run(&["CLIENT", "KILL", "TYPE", "normal"]))
     });
     let done = finish(child);
     let reply = done.json();
     println!("{reply}");
-    assert_eq!(
-        (done.code, &reply["status"], &reply["code"]),
-        (5, &"failed".into(), &"restore.partial".into()),
-        "{done:?}"
-    );
+    let code = if beside { "restore.not_cut_over" } else { "restore.partial" };
+    assert_eq!((done.code, &reply["status"], &reply["code"]), (5, &"failed".into(), &code.into()), "{done:?}");
+    if beside {
+        assert!(text(&reply["message"]).contains("still has its old data"), "{reply}");
+        assert_eq!((target.digest(), target.statistics()), (old, vec!["db0:keys=1,expires=0".to_owned()]));
+        return;
+    }
     assert!(
         text(&reply["message"]).contains("only a part") && text(&reply["hint"]).contains("safety backup"),
         "{reply}"

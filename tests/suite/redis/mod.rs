@@ -1,5 +1,6 @@
 //! Tests of the protocol room against real servers: the RDB walker, capture as a replica, restore as a master and by commands.
 
+mod beside;
 mod conn;
 mod damage;
 mod facts;

@@ -22,15 +22,15 @@ use std::time::{Duration, Instant};
 /// How often a job's progress is written down.
 pub const TICK: Duration = Duration::from_millis(500);
 
-/// A set that was taken, and what it was taken by.
+/// A set that was taken.
 pub(in crate::provider::local) struct Taken {
-    pub(in crate::provider::local) set: BackupSet,
+    pub set: BackupSet,
     /// Slots served, where the source is a cluster's node.
     slots: Option<u32>,
-    /// What is wrong with the source, although it can be backed up.
+    /// What is wrong with the source, although it could be backed up.
     trouble: Option<String>,
-    /// The capture, read to the end of its data.
-    pub(in crate::provider::local) snapshot: Snapshot,
+    /// The capture, which may go on with the stream behind the set.
+    pub snapshot: Snapshot,
 }
 
 impl Inner {
@@ -51,9 +51,8 @@ impl Inner {
             .await
     }
 
-    /// Captures the source, if there is room for the set; one safety backup too many replaces the oldest.
+    /// Captures the source; one safety backup too many replaces the oldest.
     async fn take(&self, job: &Job, mode: Mode, note: String) -> Result<String, Fault> {
-        self.has_room_for_a_set(&job.instance_id).await?;
         let message = self.capture(job, mode, note).await?;
         if mode == Mode::Safety {
             self.replace_oldest_safety_backup(&job.instance_id, &job.backup_id).await;
@@ -62,7 +61,8 @@ impl Inner {
     }
 
     async fn capture(&self, job: &Job, mode: Mode, note: String) -> Result<String, Fault> {
-        let Taken { set, slots, trouble, .. } = self.take_set(job, mode, note, Extent::Snapshot).await?;
+        let taken = self.take_set(job, mode, note, Extent::Snapshot).await?;
+        let set = taken.set;
         let mut message = format!(
             "{} keys, {} RDB, {} stored, verified{}",
             total_keys(&set.counts),
@@ -70,18 +70,18 @@ impl Inner {
             bytes(set.stored_bytes),
             set.proof.map(|proof| format!(" ({proof})")).unwrap_or_default()
         );
-        if let Some(slots) = slots.filter(|n| *n < u32::from(SLOTS)) {
+        if let Some(slots) = taken.slots.filter(|n| *n < u32::from(SLOTS)) {
             message = format!(
                 "{message}; ONE SHARD of a cluster only: {slots} of {SLOTS} slots; the others are instances of their own"
             );
         }
-        if let Some(trouble) = trouble {
+        if let Some(trouble) = taken.trouble {
             message = format!("{message}; {trouble}");
         }
         Ok(message)
     }
 
-    /// Takes the set that a job names, by a capture that may stay attached.
+    /// Takes the set that a job names, if there is room for it. The capture may stay attached.
     pub(in crate::provider::local) async fn take_set(
         &self,
         job: &Job,
@@ -89,6 +89,7 @@ impl Inner {
         note: String,
         extent: Extent,
     ) -> Result<Taken, Fault> {
+        self.has_room_for_a_set(&job.instance_id).await?;
         let mut attached = self.attach(job, mode, extent).await?;
         let origin = Origin::Capture { address: attached.address.clone() };
         let staged = self.stream(job, &mut attached.snapshot, origin).await?;

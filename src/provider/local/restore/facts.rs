@@ -85,6 +85,12 @@ impl Inner {
         if planned_for_commands(&set, earlier) {
             target.method = Method::Commands;
         }
+        let limits = limits::read(&mut conn).await?;
+        if let Ok(Some((_, statistics))) = &look {
+            target.unpacked = self.unpacked(&set, statistics, &server, limits).await?;
+        }
+        let unpacked = target.unpacked;
+        self.choose_beside(instance_id, &set, &server, unpacked, earlier, &mut target, &mut conn).await?;
         self.read_steps(instance_id, &set, &server, &mut target, &mut conn).await?;
         let mut expired = None;
         let look = match look {
@@ -92,11 +98,9 @@ impl Inner {
             Ok(None) => SetLook::KnownFromPlan,
             Ok(Some(_)) if matches!(trial, Trial::Failed(_)) => SetLook::Damaged(trial.into_reason()),
             Ok(Some((stored_sha256, statistics))) => {
-                let limits = limits::read(&mut conn).await?;
                 let own = instance_id == set_of;
                 target.cannot_load =
                     self.cannot_load(&set, own, &statistics, &server, target.method, limits, &mut conn).await?;
-                target.unpacked = self.unpacked(&set, &statistics, &server, limits).await?;
                 if target.method != Method::Replication {
                     target.unread.extend(unread(&statistics, limits));
                 }
@@ -218,6 +222,7 @@ impl Inner {
                 .then(|| facts.total_system_memory.saturating_sub(facts.used_memory_rss)),
             method,
             method_reason,
+            in_place: None,
             rights: Vec::new(),
             libraries: Libraries::default(),
             unpacked: 0,

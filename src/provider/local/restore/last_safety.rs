@@ -102,7 +102,6 @@ impl Inner {
                 tail,
             }));
         }
-        self.has_room_for_a_set(&plan.instance_id).await?;
         let capture = Job { backup_id: last_safety_id(&job.id), ..job.clone() };
         let note = "taken after the yes, before the restore";
         let Taken { set, snapshot, .. } = self

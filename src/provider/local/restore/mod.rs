@@ -1,5 +1,6 @@
 //! Restore: the one place that overwrites data. It cannot begin without the guard's permit.
 
+mod beside;
 mod commands;
 pub(super) mod facts;
 pub(super) mod last_safety;
@@ -77,6 +78,10 @@ impl Inner {
             Method::Replication => {
                 let done = self.by_replication(grant, job, plan, recovery, &set, data).await?;
                 (Some(done.restored), done.cutover.map(|c| format!("; {}", c.describe())).unwrap_or_default(), 0)
+            }
+            Method::Beside => {
+                let unseen = self.beside_the_old(grant, job, plan, recovery, &set, data).await?;
+                (None, String::new(), unseen)
             }
             Method::Commands => (None, String::new(), self.by_commands(grant, job, plan, recovery, &set, data).await?),
         };

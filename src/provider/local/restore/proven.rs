@@ -86,5 +86,6 @@ impl Inner {
 /// Whether the plan was made for commands because of the set, which later looks do not read again.
 pub(super) fn planned_for_commands(set: &BackupSet, plan: Option<&Plan>) -> bool {
     let sound = matches!(set.origin, Origin::Capture { .. }) && set.proof.is_some_and(|proof| proof.crc64);
-    !sound && plan.and_then(|plan| plan.direct_restore().ok()).is_some_and(|planned| planned.method == Method::Commands)
+    !sound
+        && plan.and_then(|plan| plan.direct_restore().ok()).is_some_and(|planned| planned.method != Method::Replication)
 }

@@ -12,6 +12,7 @@ use crate::provider::with_way_back;
 use crate::redis::conn::Conn;
 use crate::redis::facts::key_counts;
 use crate::redis::master::rollback::{Found, roll_back};
+use crate::redis::replay::beside::{Remains, remove};
 use crate::state::jobs::{Orphan, clear_command};
 use std::time::Duration;
 
@@ -25,9 +26,6 @@ const LOOK_AT: &str = "Look at the instance: whom it follows (INFO replication),
 impl Inner {
     /// The outer error: the target cannot be asked now.
     pub(in crate::provider::local) async fn reconcile_restore(&self, orphan: &Orphan) -> Result<JobEnd, Fault> {
-        let interrupted = |message: String, hint: String| {
-            Unfinished::Failed(Fault::new(Kind::Unexpected, "job.interrupted", message).hint(hint.trim_end()))
-        };
         // What the job was taking itself before it touched its target; a whole set stays.
         self.vault.discard_staging(&orphan.job.instance_id, &last_safety_id(&orphan.job.id)).await?;
         let (recovery, stored) = match (RecoveryRecord::read(orphan.recovery.as_ref()), &orphan.recovery) {
@@ -49,6 +47,12 @@ impl Inner {
         let mut conn = Conn::open(&self.endpoint(id).await?, CONNECT_TIMEOUT).await?;
         let back = self.way_back_of(&orphan.job.id, id, &recovery.back).await;
         let back = if back.is_empty() { String::new() } else { format!("What was there before: {back}.") };
+        if let Some(placement) = &recovery.placement {
+            let grant = Orphaned::of(&orphan.job, stored)?.roll_back()?;
+            let remains = remove(grant, &mut conn, placement).await?;
+            let keys = total_keys(&key_counts(&mut conn).await?);
+            return Ok(after_beside(orphan, &remains, recovery.swapped, keys, &back));
+        }
         let Some(record) = &recovery.switch else {
             let keys = total_keys(&key_counts(&mut conn).await?);
             let message = format!(
@@ -95,5 +99,46 @@ impl Inner {
             return Ok(Ok(format!("{message}; {kept}. {back}").trim_end().to_owned()));
         }
         Ok(Err(interrupted(message, format!("Make a new plan to restore again. {back}"))))
+    }
+}
+
+fn interrupted(message: String, hint: String) -> Unfinished {
+    Unfinished::Failed(Fault::new(Kind::Unexpected, "job.interrupted", message).hint(hint.trim_end()))
+}
+
+/// What came of a restore beside the old data. `swapped`: its process had written down that the swap was for good.
+fn after_beside(orphan: &Orphan, remains: &Remains, swapped: bool, keys: u64, back: &str) -> JobEnd {
+    let holds = match remains {
+        Remains::NotSwapped if !swapped => format!(
+            "the target holds its old data ({keys} keys): the set had not been swapped in, and what was loaded beside has been removed"
+        ),
+        Remains::NotSwapped | Remains::Swapped => {
+            format!("the target holds the restored backup ({keys} keys), and its old data has been dropped")
+        }
+        Remains::Unjudged(pairs) => {
+            let places: Vec<String> =
+                pairs.iter().map(|p| format!("database {} (of database {})", p.beside, p.db)).collect();
+            format!(
+                "the target holds the restored backup, and nobody looked whether it was written to right before the swap: what was there before is kept whole in {}",
+                places.join(", ")
+            )
+        }
+    };
+    let message = match orphan.job.status {
+        JobStatus::Failed => format!("{}; reconciled since: {holds}", orphan.job.message),
+        _ => format!("the process died during this restore; {holds}"),
+    };
+    match remains {
+        Remains::Unjudged(_) => Err(interrupted(
+            message,
+            format!("SWAPDB brings a database back, FLUSHDB in the database beside gives its memory free. {back}"),
+        )),
+        Remains::NotSwapped if !swapped => {
+            Err(interrupted(message, format!("Make a new plan to restore again. {back}")))
+        }
+        Remains::NotSwapped | Remains::Swapped if orphan.job.status == JobStatus::Running => {
+            Ok(format!("{message}. {back}").trim_end().to_owned())
+        }
+        Remains::NotSwapped | Remains::Swapped => Err(interrupted(message, back.to_owned())),
     }
 }

@@ -8,6 +8,7 @@ use crate::model::job::RecoveryKind;
 use crate::model::secret::Secret;
 use crate::provider::jobs::Recoverable;
 use crate::redis::master::types::RollbackRecord;
+use crate::redis::replay::beside::Placement;
 use crate::redis::settings::{SetByUs, Settings};
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +21,12 @@ pub struct RecoveryRecord {
     pub(super) keys: u64,
     /// What the target was before it was made to follow us; `None` for a restore by commands.
     pub(super) switch: Option<SwitchRecord>,
+    /// Where the set is loaded beside the old data; `None` for the other ways.
+    #[serde(default)]
+    pub(super) placement: Option<Placement>,
+    /// Whether the databases have been swapped for good.
+    #[serde(default)]
+    pub(super) swapped: bool,
 }
 
 impl Recoverable for RecoveryRecord {
@@ -45,7 +52,23 @@ pub(super) struct SwitchRecord {
 impl RecoveryRecord {
     /// The record of a restore by commands, or of one whose target has not been made to follow us yet.
     pub fn of(plan: &Plan, set: &BackupSet) -> Self {
-        Self { back: plan.impact.way_back.clone(), keys: total_keys(&set.counts), switch: None }
+        Self {
+            back: plan.impact.way_back.clone(),
+            keys: total_keys(&set.counts),
+            switch: None,
+            placement: None,
+            swapped: false,
+        }
+    }
+
+    /// The record of a restore by commands that loads beside the old data.
+    pub fn beside(self, placement: Placement) -> Self {
+        Self { placement: Some(placement), ..self }
+    }
+
+    /// From here on the target holds the set, whatever comes.
+    pub fn swapped(&mut self) {
+        self.swapped = true;
     }
 
     /// The record of a restore by replication.

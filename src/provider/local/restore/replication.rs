@@ -211,7 +211,7 @@ fn supply(mut data: FrameReader, bytes: u64, to: &mpsc::Sender<Supply>) {
 }
 
 /// How a restore by replication ended. Where the target is not off us with its own settings, the recovery record is still needed.
-fn ended_by(e: RedisError) -> Unfinished {
+pub(super) fn ended_by(e: RedisError) -> Unfinished {
     match e {
         RedisError::Restore { not_rolled_back: Some(_), .. } => Unfinished::RollbackPending(e.into()),
         // The guard's own word, with its next step: the target is as it was.

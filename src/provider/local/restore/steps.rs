@@ -7,6 +7,7 @@ use crate::model::backup::BackupSet;
 use crate::model::fault::Fault;
 use crate::model::restore::Method;
 use crate::provider::local::Inner;
+use crate::provider::local::restore::beside;
 use crate::provider::local::restore::packing::Packing;
 use crate::redis::conn::Conn;
 use crate::redis::error::RedisError;
@@ -38,12 +39,19 @@ impl Inner {
         }
         let names = if server.libraries > 0 { library_names(conn).await? } else { Vec::new() };
         target.libraries = Libraries { count: server.libraries, names };
-        let user = match rights::whoami(conn).await? {
-            Some(user) => user,
-            None => self.endpoint(instance_id).await?.username.unwrap_or_else(|| "default".into()),
-        };
+        let user = self.user(instance_id, conn).await?;
         target.rights = rights::ask(conn, &user, &needs(target.method, set, server)).await?;
         Ok(())
+    }
+}
+
+impl Inner {
+    /// The user that a connection is logged in as.
+    pub(super) async fn user(&self, instance_id: &str, conn: &mut Conn) -> Result<String, Fault> {
+        match rights::whoami(conn).await? {
+            Some(user) => Ok(user),
+            None => Ok(self.endpoint(instance_id).await?.username.unwrap_or_else(|| "default".into())),
+        }
     }
 }
 
@@ -52,6 +60,7 @@ fn needs(method: Method, set: &BackupSet, server: &ServerFacts) -> Vec<Need> {
     let mut needs = rights::PLAN.to_vec();
     match method {
         Method::Replication => needs.extend(rights::REPLICATION),
+        Method::Beside => needs.extend(beside::needs(set, server)),
         Method::Commands => {
             needs.extend(rights::IN_PLACE);
             // Where there is nothing to delete and nothing to load, the right is not used.

@@ -1,0 +1,125 @@
+//! Restore by commands beside the old data: whether a target allows it, and the job that does it.
+
+use crate::guard::facts::restore::{InPlaceReason, MethodReason, TargetFacts};
+use crate::guard::facts::rights::{Right, rules};
+use crate::guard::grant::{Grant, Overwrite};
+use crate::guard::plan::{Plan, changed};
+use crate::guard::room::{fits_beside, need};
+use crate::model::backup::BackupSet;
+use crate::model::fault::Fault;
+use crate::model::ids::{hex, random};
+use crate::model::job::{Job, Unfinished};
+use crate::model::restore::Method;
+use crate::provider::local::restore::commands::{last_look, read_to_its_end};
+use crate::provider::local::restore::recovery::RecoveryRecord;
+use crate::provider::local::restore::replication::ended_by;
+use crate::provider::local::{COMMAND_TIMEOUT, Inner};
+use crate::redis::conn::Conn;
+use crate::redis::facts::ServerFacts;
+use crate::redis::replay::beside::{Placement, partners};
+use crate::redis::replay::swap::load_beside;
+use crate::redis::rights::{self, Need};
+use crate::vault::frames::FrameReader;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The steps of this way for a set on a server.
+pub(super) fn needs(set: &BackupSet, server: &ServerFacts) -> Vec<Need> {
+    let mut needs = rights::BESIDE.to_vec();
+    if server.libraries > 0 || set.functions > 0 {
+        needs.extend(rights::BESIDE_FUNCTIONS);
+    }
+    needs
+}
+
+impl Inner {
+    /// Lets commands load beside the old data where that is safe; and prefers that to following us where Sentinel watches.
+    #[expect(clippy::too_many_arguments, reason = "each is another fact that the choice depends on")]
+    pub(super) async fn choose_beside(
+        &self,
+        instance_id: &str,
+        set: &BackupSet,
+        server: &ServerFacts,
+        unpacked: u64,
+        earlier: Option<&Plan>,
+        target: &mut TargetFacts,
+        conn: &mut Conn,
+    ) -> Result<(), Fault> {
+        let watched = target.method == Method::Replication && target.sentinel;
+        if target.not_ready.is_some() || !(watched || target.method == Method::Commands) {
+            return Ok(());
+        }
+        // A plan that was made for another way is not moved to this one by a second look, which has not read the set again.
+        let planned = earlier.map(Plan::direct_restore).transpose()?.map(|p| p.method);
+        let against = match planned {
+            Some(method) if method != Method::Beside && method == target.method => return Ok(()),
+            _ => self.against_beside(instance_id, set, server, unpacked, target, conn).await?,
+        };
+        match against {
+            None if watched => (target.method, target.method_reason) = (Method::Beside, MethodReason::Watched),
+            None => target.method = Method::Beside,
+            Some(_) if watched => {}
+            Some(why) => target.in_place = Some(why),
+        }
+        Ok(())
+    }
+
+    async fn against_beside(
+        &self,
+        instance_id: &str,
+        set: &BackupSet,
+        server: &ServerFacts,
+        unpacked: u64,
+        target: &TargetFacts,
+        conn: &mut Conn,
+    ) -> Result<Option<InPlaceReason>, Fault> {
+        if server.cluster_enabled {
+            return Ok(Some(InPlaceReason::Cluster));
+        }
+        let need = need(set.used_memory, set.rdb_bytes, unpacked);
+        if !fits_beside(need, target.used_memory, target.maxmemory, target.free_memory) {
+            return Ok(Some(InPlaceReason::Room { need }));
+        }
+        let user = self.user(instance_id, conn).await?;
+        let steps = rights::ask(conn, &user, &needs(set, server)).await?;
+        let lacking = rules(&steps, |right| matches!(right, Right::Denied | Right::Absent));
+        if !lacking.is_empty() {
+            return Ok(Some(InPlaceReason::Rights(lacking.join(" "))));
+        }
+        let found = partners(conn, set.counts.keys().copied(), &server.keyspace).await?;
+        Ok(found.is_none().then_some(InPlaceReason::Databases))
+    }
+
+    /// Keys that the target may have taken as expired without counting them.
+    pub(super) async fn beside_the_old(
+        &self,
+        grant: Grant<Overwrite>,
+        job: &Job,
+        plan: &Plan,
+        recovery: RecoveryRecord,
+        set: &BackupSet,
+        data: FrameReader,
+    ) -> Result<u64, Unfinished> {
+        let endpoint = self.endpoint(&plan.instance_id).await?;
+        let mut conn = Conn::open(&endpoint, COMMAND_TIMEOUT).await.map_err(Fault::from)?;
+        self.still_as_planned(&mut conn, plan).await?;
+        let server = ServerFacts::read(&mut conn).await.map_err(Fault::from)?;
+        let pairs = partners(&mut conn, set.counts.keys().copied(), &server.keyspace).await.map_err(Fault::from)?;
+        let few = "the target was not touched: it has too few empty databases by now";
+        let placement = Placement { id: hex(&random::<8>()?), pairs: pairs.ok_or_else(|| changed(few))? };
+        let mut recovery = recovery.beside(placement.clone());
+        // From here on a crash is cleared up at the next start.
+        self.jobs.save_recovery(job, &recovery).await?;
+        let (frames, reader) = self.encode(set, data, |encoder| encoder.beside(placement.places()));
+        let (done, mut look) = (AtomicU64::new(0), last_look(plan));
+        let loading = load_beside(grant, &endpoint, &mut conn, &placement, frames, &mut look, |report| {
+            done.store(report.keys, Ordering::Relaxed);
+        });
+        let swapped = self.show_keys(job, set, &done, loading).await.map_err(ended_by)?;
+        let unseen = read_to_its_end(reader).await?;
+        recovery.swapped();
+        // Not written down, a crash would say that it does not know; the old data is dropped all the same.
+        let _ = self.jobs.save_recovery(job, &recovery).await;
+        swapped.drop_old(&mut conn, &placement).await.map_err(ended_by)?;
+        Ok(unseen)
+    }
+}

@@ -1,0 +1,62 @@
+//! One transaction: commands behind `MULTI`, run together or not at all.
+//!
+//! It must not leave a connection inside a transaction: what cannot be queued is discarded.
+
+use crate::redis::conn::Conn;
+use crate::redis::error::RedisError;
+use crate::redis::resp::Value;
+
+/// The replies of a transaction's commands, in order. A command that failed as it ran is an error among them.
+#[derive(Debug)]
+pub(super) struct Replies(Vec<Value>);
+
+impl Replies {
+    pub(super) fn at(&self, index: usize) -> Option<&Value> {
+        self.0.get(index)
+    }
+
+    pub(super) fn int(&self, index: usize) -> Option<i64> {
+        self.at(index)?.as_int()
+    }
+
+    /// Text, with a sign in place of each byte that is none.
+    pub(super) fn text(&self, index: usize) -> Option<String> {
+        match self.at(index)? {
+            Value::Bulk(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
+            _ => None,
+        }
+    }
+
+    pub(super) fn first_error(&self) -> Option<&str> {
+        self.0.iter().find_map(|reply| match reply {
+            Value::Error(text) => Some(text.as_str()),
+            _ => None,
+        })
+    }
+
+    /// Whether every command did what it was for: no error, and no SET that found a key.
+    pub(super) fn all_good(&self) -> bool {
+        !self.0.iter().any(|reply| matches!(reply, Value::Error(_) | Value::Nil))
+    }
+}
+
+/// Runs commands as one transaction.
+///
+/// # Errors
+/// [`RedisError::Denied`] and [`RedisError::Server`]: none has been run. Others: whether they were is not known.
+pub(super) async fn run(conn: &mut Conn, commands: &[Vec<Vec<u8>>]) -> Result<Replies, RedisError> {
+    conn.cmd_str(&["MULTI"]).await?;
+    for command in commands {
+        let words: Vec<&[u8]> = command.iter().map(Vec::as_slice).collect();
+        if let Err(error) = conn.cmd(&words).await {
+            if matches!(error, RedisError::Denied { .. } | RedisError::Server { .. }) {
+                conn.cmd_str(&["DISCARD"]).await?;
+            }
+            return Err(error);
+        }
+    }
+    match conn.cmd_str(&["EXEC"]).await? {
+        Value::Array(replies) if replies.len() == commands.len() => Ok(Replies(replies)),
+        _ => Err(conn.protocol("EXEC gave another number of replies than commands")),
+    }
+}
