@@ -108,6 +108,7 @@ impl Inner {
                 let hint = fault.hint.clone();
                 Fault::new(fault.kind, fault.code, message).hint(hint).because(fault)
             })?;
+        self.replace_oldest_safety_backup(&plan.instance_id, &set.id).await;
         let tail = self.follow_tail(&job.id, snapshot.into_tail()?).await?;
         let (replication_id, write_calls) = (set.replication_id, set.write_calls);
         Ok(Some(LastSafety { backup_id: set.id, taken: true, replication_id, write_calls, tail }))
