@@ -95,6 +95,11 @@ impl Writes {
                 Since::Nothing if self.traffic => {
                     Some("the instance is written to now, and the plan told of no write traffic".into())
                 }
+                // The stream shows nothing behind the safety backup, and yet somebody wrote since the plan's first look: before it.
+                Since::Nothing if self.streamed.is_some() && self.calls > then.calls => Some(format!(
+                    "{} write commands were called since the plan was begun, which told of no write traffic",
+                    self.calls - then.calls
+                )),
                 Since::Nothing => None,
                 Since::Counted(n) => Some(format!(
                     "{n} write commands reached the instance since the plan, which told of no write traffic"
@@ -160,6 +165,9 @@ mod tests {
         assert_eq!(now.void_the_plan_of(told, rules(None)), None);
         assert_eq!(now.void_the_plan_of(told, rules(Some(6.0))), None);
         assert!(now.void_the_plan_of(told, rules(Some(5.0))).is_some_and(|why| why.contains("6 write commands")));
+        // Written before the safety backup was taken, and after the plan's first look.
+        assert!(look(16, Some(900), Some((0, 0))).void_the_plan_of(then, rules(None)).is_some());
+        assert_eq!(look(0, Some(900), Some((0, 0))).void_the_plan_of(then, rules(None)), None);
         // Statistics that were reset are no traffic.
         assert_eq!(look(0, None, None).void_the_plan_of(told, rules(Some(0.0))), None);
     }

@@ -66,7 +66,7 @@ fn contains(bytes: &[u8], what: &str) -> bool {
 
 /// Whether these bytes tell a server to follow somebody.
 fn switches(bytes: &[u8]) -> bool {
-    contains(bytes, "REPLICAOF\r\n$") && !contains(bytes, "\r\nNO\r\n")
+    contains(bytes, "REPLICAOF\r\n$") && !contains(bytes, "\r\nNO\r\n") && !contains(bytes, "DRYRUN")
 }
 
 const SETTINGS: [&str; 4] = ["masterauth", "masteruser", "repl-diskless-load", "replica-read-only"];

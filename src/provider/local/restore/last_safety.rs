@@ -10,6 +10,7 @@ use crate::model::fault::Fault;
 use crate::model::job::Job;
 use crate::provider::local::Inner;
 use crate::provider::local::backup::capture::Taken;
+use crate::provider::local::backup::staging::last_safety_id;
 use crate::provider::local::restore::tail::{Follower, read_to};
 use crate::redis::endpoint::Endpoint;
 use crate::redis::facts::ServerFacts;
@@ -31,14 +32,6 @@ pub(super) struct LastSafety {
     /// The counter of write commands right before the set was captured.
     pub(super) write_calls: Option<u64>,
     pub(super) tail: Follower,
-}
-
-/// Id of the last safety backup of a restore's job. Derived, so that whoever reconciles the job finds what is left of it.
-pub(in crate::provider::local) fn last_safety_id(job_id: &str) -> String {
-    match job_id.split_once('-') {
-        Some((_, unique)) => format!("b-{unique}"),
-        None => format!("b-{job_id}"),
-    }
 }
 
 impl Inner {
@@ -115,6 +108,7 @@ impl Inner {
                 let hint = fault.hint.clone();
                 Fault::new(fault.kind, fault.code, message).hint(hint).because(fault)
             })?;
+        self.replace_oldest_safety_backup(&plan.instance_id, &set.id).await;
         let tail = self.follow_tail(&job.id, snapshot.into_tail()?).await?;
         let (replication_id, write_calls) = (set.replication_id, set.write_calls);
         Ok(Some(LastSafety { backup_id: set.id, taken: true, replication_id, write_calls, tail }))
