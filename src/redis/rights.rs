@@ -18,21 +18,45 @@ pub struct Need {
     /// The command as it would be sent.
     command: &'static [&'static str],
     /// The command in a form that no server carries out, or that has no effect; `None` where there is none that is safe to send, as
-    /// of what deletes; or where the server would count it as a write, of which the plan then would have to tell.
+    /// of what deletes.
     probe: Option<&'static [&'static str]>,
+    /// Whether the server counts that form as a write command, though it changes nothing.
+    counted: bool,
+}
+
+/// Whether commands may be sent that change nothing and that the server counts as writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Probing {
+    /// None: somebody compares the server's counters.
+    Uncounted,
+    /// They may: the caller takes them off.
+    Counted,
+}
+
+/// The answers, and what asking has added to the server's counter of write commands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    /// Each right, in the order of the needs.
+    pub steps: Vec<StepRight>,
+    /// Write commands that the server has counted.
+    pub counted: u64,
 }
 
 const fn need(rule: &'static str, command: &'static [&'static str]) -> Need {
-    Need { rule, command, probe: None }
+    Need { rule, command, probe: None, counted: false }
+}
+
+const fn counted(rule: &'static str, command: &'static [&'static str], probe: &'static [&'static str]) -> Need {
+    Need { rule, command, probe: Some(probe), counted: true }
 }
 
 const fn probed(rule: &'static str, command: &'static [&'static str], probe: &'static [&'static str]) -> Need {
-    Need { rule, command, probe: Some(probe) }
+    Need { rule, command, probe: Some(probe), counted: false }
 }
 
 /// For a command that has no effect.
 const fn harmless(rule: &'static str, command: &'static [&'static str]) -> Need {
-    Need { rule, command, probe: Some(command) }
+    Need { rule, command, probe: Some(command), counted: false }
 }
 
 /// A key that only the pattern `~*`, or one as wide, lets a user write.
@@ -64,8 +88,11 @@ pub const REPLICATION: [Need; 4] = [
     need("+replicaof", &["REPLICAOF", "NO", "ONE"]),
 ];
 
+/// A RESTORE of a payload that is none.
+const RESTORE: [&str; 6] = ["RESTORE", ANY_KEY, "0", "", "REPLACE", "ABSTTL"];
+
 /// The right to write any key as a restore by commands does.
-pub const WRITE_KEYS: Need = need("+restore ~*", &["RESTORE", ANY_KEY, "0", "", "REPLACE", "ABSTTL"]);
+pub const WRITE_KEYS: Need = counted("+restore ~*", &RESTORE, &RESTORE);
 
 /// The further rights that a restore by commands needs which empties its target first.
 pub const IN_PLACE: [Need; 2] = [need("+flushall", &["FLUSHALL", "SYNC"]), WRITE_KEYS];
@@ -74,7 +101,8 @@ pub const IN_PLACE: [Need; 2] = [need("+flushall", &["FLUSHALL", "SYNC"]), WRITE
 pub const DELETE_FUNCTIONS: Need = need("+function|flush", &["FUNCTION", "FLUSH", "SYNC"]);
 
 /// The further right where the set has function libraries.
-pub const LOAD_FUNCTIONS: Need = need("+function|load", &["FUNCTION", "LOAD", "REPLACE", "#!lua name=probe\n"]);
+pub const LOAD_FUNCTIONS: Need =
+    counted("+function|load", &["FUNCTION", "LOAD", "REPLACE", "#!lua name=probe\n"], &["FUNCTION", "LOAD", ""]);
 
 /// The further rights that a restore by commands needs which loads beside the old data and cuts over.
 pub const BESIDE: [Need; 9] = [
@@ -82,17 +110,20 @@ pub const BESIDE: [Need; 9] = [
     need("+exec", &["EXEC"]),
     harmless("+dbsize", &["DBSIZE"]),
     WRITE_KEYS,
-    need("+set ~*", &["SET", ANY_KEY, "", "NX"]),
+    counted("+set ~*", &["SET", ANY_KEY, "", "NX"], &["SET", ANY_KEY, "", "NX", "XX"]),
     harmless("+get ~*", &["GET", ANY_KEY]),
-    need("+del ~*", &["DEL", ANY_KEY]),
-    need("+swapdb", &["SWAPDB", "0", "1"]),
+    counted("+del ~*", &["DEL", ANY_KEY], &["DEL", ANY_KEY]),
+    counted("+swapdb", &["SWAPDB", "0", "1"], &["SWAPDB", "0", "none"]),
     need("+flushdb", &["FLUSHDB", "ASYNC"]),
 ];
+
+/// A FUNCTION RESTORE of a payload that is none.
+const FUNCTION_RESTORE: [&str; 4] = ["FUNCTION", "RESTORE", "", "FLUSH"];
 
 /// The further rights of that way where there are function libraries, in the set or in the target.
 pub const BESIDE_FUNCTIONS: [Need; 3] = [
     harmless("+function|dump", &["FUNCTION", "DUMP"]),
-    need("+function|restore", &["FUNCTION", "RESTORE", "", "FLUSH"]),
+    counted("+function|restore", &FUNCTION_RESTORE, &FUNCTION_RESTORE),
     DELETE_FUNCTIONS,
 ];
 
@@ -115,24 +146,29 @@ pub async fn whoami(conn: &mut Conn) -> Result<Option<String>, RedisError> {
 ///
 /// # Errors
 /// What broke on the way.
-pub async fn ask(conn: &mut Conn, user: &str, needs: &[Need]) -> Result<Vec<StepRight>, RedisError> {
-    let mut found = Vec::with_capacity(needs.len());
+pub async fn ask(conn: &mut Conn, user: &str, needs: &[Need], probing: Probing) -> Result<Asked, RedisError> {
+    let mut steps = Vec::with_capacity(needs.len());
     for Need { rule, command, .. } in needs {
-        found.push(StepRight { rule, right: dry_run(conn, user, command).await? });
+        steps.push(StepRight { rule, right: dry_run(conn, user, command).await? });
     }
-    queue(conn, needs, &mut found).await?;
-    for (need, step) in needs.iter().zip(&mut found) {
-        if let (Right::Unknown, Some(probe)) = (&step.right, need.probe) {
-            step.right = match judged(conn.cmd_str(probe).await)? {
-                // The server had something to say about the command's words: rights are judged before those.
-                Right::Unknown => Right::Granted,
-                // Who may not write because the server cannot save may still send it what a replica does.
-                Right::Refused(_) if CAPTURE.iter().any(|c| c.rule == need.rule) => Right::Granted,
-                right => right,
-            };
+    queue(conn, needs, &mut steps).await?;
+    let mut counted = 0;
+    for (need, step) in needs.iter().zip(&mut steps) {
+        let (Right::Unknown, Some(probe)) = (&step.right, need.probe) else { continue };
+        if need.counted && probing == Probing::Uncounted {
+            continue;
         }
+        let reply = conn.cmd_str(probe).await;
+        // A command that was rejected for its right, or for want of memory or place, has not been called.
+        let called = matches!(&reply, Ok(_) | Err(RedisError::Server { prefix: ErrorPrefix::Err, .. }));
+        counted += u64::from(need.counted && called);
+        step.right = match judged(reply)? {
+            // The server had something to say about the command's words: rights are judged before those.
+            Right::Unknown => Right::Granted,
+            right => right,
+        };
     }
-    Ok(found)
+    Ok(Asked { steps, counted })
 }
 
 /// What `ACL DRYRUN` says of a command; unknown where the server has none or the user may not ask.

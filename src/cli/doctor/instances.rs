@@ -14,7 +14,7 @@ use crate::redis::endpoint::Endpoint;
 use crate::redis::error::RedisError;
 use crate::redis::facts::{Role, ServerFacts};
 use crate::redis::rdb::compat::Flavor;
-use crate::redis::rights::{self, Need};
+use crate::redis::rights::{self, Need, Probing};
 use crate::redis::settings::{can_replicate_from_us, sync_delay};
 use crate::tools::App;
 use jiff::Timestamp;
@@ -104,7 +104,7 @@ struct MissingRights {
 }
 
 async fn check_rights(conn: &mut Conn, user: &str, needs: &[Need]) -> Result<MissingRights, RedisError> {
-    let found = rights::ask(conn, user, needs).await?;
+    let found = rights::ask(conn, user, needs, Probing::Uncounted).await?.steps;
     Ok(MissingRights {
         denied: rules_of(&found, |right| matches!(right, Right::Denied | Right::Absent)),
         unknown: rules_of(&found, |right| matches!(right, Right::Unknown | Right::Refused(_))),

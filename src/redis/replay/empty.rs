@@ -13,7 +13,7 @@ use crate::redis::moment::{Look, Moment};
 use crate::redis::prefix::ErrorPrefix;
 use crate::redis::replay::ReplayReport;
 use crate::redis::resp::Value;
-use crate::redis::rights::{self, Need};
+use crate::redis::rights::{self, Asked, Need, Probing};
 
 /// Looks at a target whose position moves before it is compared by its identity alone. What the caller's look lets pass has
 /// been let pass by then.
@@ -38,7 +38,7 @@ pub(super) async fn everything(conn: &mut Conn, look: Option<&mut Look<'_>>, own
     let libraries = ServerFacts::from_info(&info(conn, Some("memory")).await?).libraries;
     let mut needs = rights::IN_PLACE.to_vec();
     needs.extend((libraries > 0).then_some(rights::DELETE_FUNCTIONS));
-    all_granted(conn, &needs).await?;
+    let own = own + all_granted(conn, &needs).await?;
     match look {
         None => flush(conn).await?,
         Some(look) => flush_if(conn, look, own).await?,
@@ -50,12 +50,12 @@ pub(super) async fn everything(conn: &mut Conn, look: Option<&mut Look<'_>>, own
     conn.cmd_str(&["FUNCTION", "FLUSH", "SYNC"]).await.map(|_| ()).map_err(half_deleted)
 }
 
-/// What is refused now would be refused when the target is empty.
-async fn all_granted(conn: &mut Conn, needs: &[Need]) -> Result<(), RedisError> {
+/// What is refused now would be refused when the target is empty. How many write commands the server has counted of asking.
+async fn all_granted(conn: &mut Conn, needs: &[Need]) -> Result<u64, RedisError> {
     let user = rights::whoami(conn).await?.unwrap_or_else(|| "default".to_owned());
-    let found = rights::ask(conn, &user, needs).await?;
-    let Some(step) = found.into_iter().find(|s| !matches!(s.right, Right::Granted | Right::Unknown)) else {
-        return Ok(());
+    let Asked { steps, counted } = rights::ask(conn, &user, needs, Probing::Counted).await?;
+    let Some(step) = steps.into_iter().find(|s| !matches!(s.right, Right::Granted | Right::Unknown)) else {
+        return Ok(counted);
     };
     let command = step.rule.trim_start_matches('+').to_ascii_uppercase().replace('|', " ");
     Err(match step.right {

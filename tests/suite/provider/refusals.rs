@@ -66,6 +66,8 @@ fn a_right_that_lacks_is_found_out_before_the_yes() {
         ("resetkeys ~a ~new", "+restore ~*"),
         ("resetkeys %R~*", "+restore ~*"),
         ("-acl resetkeys ~app:*", "+restore ~*"),
+        ("-acl -multi resetkeys ~app:*", "+restore ~*"),
+        ("-acl -multi -function|load", "+function|load"),
     ];
     for (way, lacks) in [("auto", &replication[..]), ("commands", &commands[..])] {
         // A cluster's node has one database, so nothing can be loaded beside.

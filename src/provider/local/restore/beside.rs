@@ -18,7 +18,7 @@ use crate::redis::conn::Conn;
 use crate::redis::facts::ServerFacts;
 use crate::redis::replay::beside::{Placement, partners};
 use crate::redis::replay::swap::load_beside;
-use crate::redis::rights::{self, Need};
+use crate::redis::rights::{self, Need, Probing};
 use crate::vault::frames::FrameReader;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -80,8 +80,9 @@ impl Inner {
             return Ok(Some(InPlaceReason::Room { need }));
         }
         let user = self.user(instance_id, conn).await?;
-        let steps = rights::ask(conn, &user, &needs(set, server)).await?;
-        let lacking = rules(&steps, |right| matches!(right, Right::Denied | Right::Absent));
+        // What only a probe could tell is asked with the steps of the way that is chosen.
+        let asked = rights::ask(conn, &user, &needs(set, server), Probing::Uncounted).await?;
+        let lacking = rules(&asked.steps, |right| matches!(right, Right::Denied | Right::Absent));
         if !lacking.is_empty() {
             return Ok(Some(InPlaceReason::Rights(lacking.join(" "))));
         }

@@ -23,6 +23,7 @@ use crate::redis::limits;
 use crate::redis::pause::can_pause;
 use crate::redis::rdb::statistics::{Checksum, KeyStatistics};
 use crate::redis::resp::Value;
+use crate::redis::rights::Probing;
 use crate::redis::settings::can_replicate_from_us;
 use crate::redis::slots::owned_slots;
 use crate::redis::target::Refusal;
@@ -91,7 +92,8 @@ impl Inner {
         }
         let unpacked = target.unpacked;
         self.choose_beside(instance_id, &set, &server, unpacked, earlier, &mut target, &mut conn).await?;
-        self.read_steps(instance_id, &set, &server, &mut target, &mut conn).await?;
+        let probing = if earlier.is_none() { Probing::Counted } else { Probing::Uncounted };
+        self.read_steps(instance_id, &set, &server, probing, &mut target, &mut conn).await?;
         let mut expired = None;
         let look = match look {
             Err(fault) => SetLook::Damaged(fault.message),

@@ -15,7 +15,7 @@ use crate::redis::facts::ServerFacts;
 use crate::redis::limits::{Limits, library_names};
 use crate::redis::rdb;
 use crate::redis::rdb::statistics::KeyStatistics;
-use crate::redis::rights::{self, Need};
+use crate::redis::rights::{self, Need, Probing};
 
 /// Encodings of values that a target may unpack as it loads them.
 const PACKED_TYPES: [u8; 6] = [11, 12, 13, 16, 17, 20];
@@ -31,6 +31,7 @@ impl Inner {
         instance_id: &str,
         set: &BackupSet,
         server: &ServerFacts,
+        probing: Probing,
         target: &mut TargetFacts,
         conn: &mut Conn,
     ) -> Result<(), Fault> {
@@ -40,7 +41,10 @@ impl Inner {
         let names = if server.libraries > 0 { library_names(conn).await? } else { Vec::new() };
         target.libraries = Libraries { count: server.libraries, names };
         let user = self.user(instance_id, conn).await?;
-        target.rights = rights::ask(conn, &user, &needs(target.method, set, server)).await?;
+        let asked = rights::ask(conn, &user, &needs(target.method, set, server), probing).await?;
+        target.rights = asked.steps;
+        // Asking is no write of anybody's: a later look compares with the counter as asking has left it.
+        target.writes.calls += asked.counted;
         Ok(())
     }
 }
