@@ -147,7 +147,7 @@ impl Person for McpPerson<'_> {
 
 /// Whether a client answered that it takes no such request at all, or not this one, so that nobody was shown anything.
 fn knows_no_such_request(e: &ServiceError) -> bool {
-    let refused = [ErrorCode::METHOD_NOT_FOUND, ErrorCode::INVALID_REQUEST, ErrorCode::INVALID_PARAMS];
+    let refused = [ErrorCode::METHOD_NOT_FOUND, ErrorCode::INVALID_PARAMS];
     matches!(e, ServiceError::McpError(error) if refused.contains(&error.code))
 }
 

@@ -174,8 +174,11 @@ impl<R: AsyncRead + Send + Unpin, W: AsyncWrite + Send + Unpin + 'static> Lines<
         tracing::debug!("a message is refused: {why}");
         let error = ErrorData::new(code, why, None);
         match (self.envelope.kind(), id) {
-            // Our own question waits: its answer is that there is none.
-            (Kind::Answer, Some(id)) => Verdict::Message(Box::new(JsonRpcMessage::error(error, Some(id)))),
+            // Our own question waits: its answer is that there is none. It is not one by which a client says that it cannot ask.
+            (Kind::Answer, Some(id)) => {
+                let error = ErrorData { code: ErrorCode::PARSE_ERROR, ..error };
+                Verdict::Message(Box::new(JsonRpcMessage::error(error, Some(id))))
+            }
             (Kind::Answer, None) => Verdict::Skip,
             (Kind::Call | Kind::Unknown, id) => Verdict::Answer(error, id),
         }

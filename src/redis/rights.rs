@@ -18,7 +18,7 @@ pub struct Need {
     /// The command as it would be sent.
     command: &'static [&'static str],
     /// The command in a form that no server carries out, or that has no effect; `None` where there is none that is safe to send, as
-    /// of what deletes.
+    /// of what deletes; or where the server would count it as a write, of which the plan then would have to tell.
     probe: Option<&'static [&'static str]>,
 }
 
@@ -64,8 +64,8 @@ pub const REPLICATION: [Need; 4] = [
     need("+replicaof", &["REPLICAOF", "NO", "ONE"]),
 ];
 
-/// The right to write any key as a restore by commands does. The payload is none.
-pub const WRITE_KEYS: Need = harmless("+restore ~*", &["RESTORE", ANY_KEY, "0", "", "REPLACE", "ABSTTL"]);
+/// The right to write any key as a restore by commands does.
+pub const WRITE_KEYS: Need = need("+restore ~*", &["RESTORE", ANY_KEY, "0", "", "REPLACE", "ABSTTL"]);
 
 /// The further rights that a restore by commands needs which empties its target first.
 pub const IN_PLACE: [Need; 2] = [need("+flushall", &["FLUSHALL", "SYNC"]), WRITE_KEYS];
@@ -74,8 +74,7 @@ pub const IN_PLACE: [Need; 2] = [need("+flushall", &["FLUSHALL", "SYNC"]), WRITE
 pub const DELETE_FUNCTIONS: Need = need("+function|flush", &["FUNCTION", "FLUSH", "SYNC"]);
 
 /// The further right where the set has function libraries.
-pub const LOAD_FUNCTIONS: Need =
-    probed("+function|load", &["FUNCTION", "LOAD", "REPLACE", "#!lua name=probe\n"], &["FUNCTION", "LOAD", ""]);
+pub const LOAD_FUNCTIONS: Need = need("+function|load", &["FUNCTION", "LOAD", "REPLACE", "#!lua name=probe\n"]);
 
 /// The further rights that a restore by commands needs which loads beside the old data and cuts over.
 pub const BESIDE: [Need; 9] = [
@@ -83,17 +82,17 @@ pub const BESIDE: [Need; 9] = [
     need("+exec", &["EXEC"]),
     harmless("+dbsize", &["DBSIZE"]),
     WRITE_KEYS,
-    probed("+set ~*", &["SET", ANY_KEY, "", "NX"], &["SET", ANY_KEY, "", "NX", "XX"]),
+    need("+set ~*", &["SET", ANY_KEY, "", "NX"]),
     harmless("+get ~*", &["GET", ANY_KEY]),
-    harmless("+del ~*", &["DEL", ANY_KEY]),
-    probed("+swapdb", &["SWAPDB", "0", "1"], &["SWAPDB", "0", "none"]),
+    need("+del ~*", &["DEL", ANY_KEY]),
+    need("+swapdb", &["SWAPDB", "0", "1"]),
     need("+flushdb", &["FLUSHDB", "ASYNC"]),
 ];
 
 /// The further rights of that way where there are function libraries, in the set or in the target.
 pub const BESIDE_FUNCTIONS: [Need; 3] = [
     harmless("+function|dump", &["FUNCTION", "DUMP"]),
-    harmless("+function|restore", &["FUNCTION", "RESTORE", "", "FLUSH"]),
+    need("+function|restore", &["FUNCTION", "RESTORE", "", "FLUSH"]),
     DELETE_FUNCTIONS,
 ];
 
@@ -207,10 +206,10 @@ fn judged(reply: Result<Value, RedisError>) -> Result<Right, RedisError> {
         // A slot of another node, or a memory that is full: rights are judged before either, and both are checks of their own.
         Err(RedisError::Server { prefix: P::Moved | P::Ask | P::Oom, .. }) => Ok(Right::Granted),
         Err(RedisError::Server {
-            prefix: P::Misconf | P::ReadOnly | P::NoReplicas | P::ClusterDown | P::MasterDown | P::Busy,
-            message,
-            ..
+            prefix: P::Misconf | P::ReadOnly | P::NoReplicas | P::ClusterDown, message, ..
         }) => Ok(Right::Refused(message)),
+        Err(RedisError::NoReplication { .. }) => Ok(Right::Absent),
+        Err(error @ (RedisError::MasterDown { .. } | RedisError::Busy { .. })) => Ok(Right::Refused(error.to_string())),
         Err(RedisError::Server { .. }) => Ok(Right::Unknown),
         Err(error) => Err(error),
     }

@@ -2,8 +2,8 @@
 //!
 //! The operating system drops the lock when the process dies, however it dies, so a job of a dead owner can be told
 //! from one of a slow owner without a clock. A lock file that is gone proves nothing, for anybody may have removed it: then the
-//! process itself is looked for, by its number and the moment of its start, which stand in the owner's name. What processes that
-//! were killed left behind goes when the next one registers.
+//! process itself is looked for, by its number and the moment of its start, which stand in the owner's name, and whether it still has
+//! that file open. What processes that were killed left behind goes when the next one registers.
 
 use crate::config::blocking::blocking;
 use crate::config::durable::open_regular;
@@ -141,7 +141,7 @@ impl Owner {
         let path = run.join(format!("{name}.lock"));
         match open_regular(&path, true) {
             Ok(file) => Ok(!remove_free(&file, &path)?),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(process == Process::Another),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(process == Process::Another && holds(name)),
             Err(e) => Err(file_fault("open", &path, e)),
         }
     }
@@ -170,16 +170,12 @@ fn process_of(name: &str) -> Process {
     }
 }
 
-/// Removes a lock file that nobody holds; whether it was free. While its process lives the free lock is what says that the owner is
-/// gone, and stays.
+/// Removes a lock file that nobody holds; whether it was free.
 fn remove_free(file: &File, path: &Path) -> Result<bool, Fault> {
     match file.try_lock() {
         Ok(()) => {
             // Under the lock: whoever opened it in between sees that it has lost its name. A leftover harms nobody.
-            let owner = path.file_stem().map(|name| process_of(&name.to_string_lossy()));
-            if owner != Some(Process::Another) {
-                let _ = std::fs::remove_file(path);
-            }
+            let _ = std::fs::remove_file(path);
             Ok(true)
         }
         Err(TryLockError::WouldBlock) => Ok(false),
@@ -224,6 +220,24 @@ fn started(pid: u32) -> Option<String> {
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let digest = hex(&Sha256::digest(format!("{} {ticks}", boot.trim())));
     alive.then(|| digest.get(..8).unwrap_or_default().to_owned())
+}
+
+/// Whether the living process of an owner's name has that owner's lock file open, which was removed. Where that cannot be looked up it
+/// may well.
+#[cfg(target_os = "linux")]
+fn holds(name: &str) -> bool {
+    let pid = name.split('-').next().unwrap_or_default();
+    let Ok(handles) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return true };
+    let lock = format!("{name}.lock");
+    // The system adds a word to the name of a file that was removed.
+    let is_lock = |to: PathBuf| to.file_name().is_some_and(|file| file.to_string_lossy().starts_with(&lock));
+    handles.flatten().any(|handle| std::fs::read_link(handle.path()).is_ok_and(is_lock))
+}
+
+/// What files a process has open is not known here.
+#[cfg(not(target_os = "linux"))]
+fn holds(_: &str) -> bool {
+    true
 }
 
 /// When a living process began is not known here: that there is one of its number has to do.

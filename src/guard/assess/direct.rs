@@ -61,13 +61,13 @@ pub(super) fn assess(
             now: format!(
                 "{}{}, {}",
                 describe_counts(&target.counts),
-                describe_libraries(&target.libraries),
+                describe_libraries(&target.libraries, ", "),
                 bytes(target.used_memory)
             ),
             after: format!("{}{} as of {taken}", describe_counts(&source.counts), after(source)),
             lost: format!(
                 "all of what is there now{}, and every change since {taken}",
-                describe_libraries(&target.libraries)
+                describe_libraries(&target.libraries, ", also ")
             ),
             how: target.method.as_str().into(),
             how_meaning: target.method.meaning().into(),

@@ -11,8 +11,8 @@ use crate::model::text::{bytes, clean};
 /// Of a memory limit, the share above which an estimate of what the set needs is no promise, in percent.
 const TIGHT_PERCENT: u64 = 90;
 
-/// The function libraries of a target, as a part of a sentence behind its keys; nothing where it has none.
-pub(super) fn describe_libraries(libraries: &Libraries) -> String {
+/// The function libraries of a target, as a part of a sentence behind `lead`; nothing where it has none.
+pub(super) fn describe_libraries(libraries: &Libraries, lead: &str) -> String {
     let Libraries { count, names } = libraries;
     let noun = match count {
         0 => return String::new(),
@@ -21,9 +21,9 @@ pub(super) fn describe_libraries(libraries: &Libraries) -> String {
     };
     let more = count.saturating_sub(names.len() as u64);
     match (names.is_empty(), more) {
-        (true, _) => format!(", {noun}"),
-        (false, 0) => format!(", {noun} ({})", names.join(", ")),
-        (false, more) => format!(", {noun} ({} and {more} more)", names.join(", ")),
+        (true, _) => format!("{lead}{noun}"),
+        (false, 0) => format!("{lead}{noun} ({})", names.join(", ")),
+        (false, more) => format!("{lead}{noun} ({} and {more} more)", names.join(", ")),
     }
 }
 

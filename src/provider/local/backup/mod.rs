@@ -8,4 +8,4 @@ mod reconcile;
 mod retention;
 mod room;
 mod safety;
-mod staging;
+pub(super) mod staging;

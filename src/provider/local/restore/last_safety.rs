@@ -10,6 +10,7 @@ use crate::model::fault::Fault;
 use crate::model::job::Job;
 use crate::provider::local::Inner;
 use crate::provider::local::backup::capture::Taken;
+use crate::provider::local::backup::staging::last_safety_id;
 use crate::provider::local::restore::tail::{Follower, read_to};
 use crate::redis::endpoint::Endpoint;
 use crate::redis::facts::ServerFacts;
@@ -31,14 +32,6 @@ pub(super) struct LastSafety {
     /// The counter of write commands right before the set was captured.
     pub(super) write_calls: Option<u64>,
     pub(super) tail: Follower,
-}
-
-/// Id of the last safety backup of a restore's job. Derived, so that whoever reconciles the job finds what is left of it.
-pub(in crate::provider::local) fn last_safety_id(job_id: &str) -> String {
-    match job_id.split_once('-') {
-        Some((_, unique)) => format!("b-{unique}"),
-        None => format!("b-{job_id}"),
-    }
 }
 
 impl Inner {

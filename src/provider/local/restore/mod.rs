@@ -3,7 +3,7 @@
 mod beside;
 mod commands;
 pub(super) mod facts;
-pub(super) mod last_safety;
+mod last_safety;
 mod loadable;
 mod outcome;
 mod packing;

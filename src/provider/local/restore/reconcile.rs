@@ -6,7 +6,7 @@ use crate::model::instance::total_keys;
 use crate::model::job::{JobEnd, JobStatus, Unfinished};
 use crate::provider::jobs::Recoverable as _;
 use crate::provider::local::Inner;
-use crate::provider::local::restore::last_safety::last_safety_id;
+use crate::provider::local::backup::staging::last_safety_id;
 use crate::provider::local::restore::recovery::RecoveryRecord;
 use crate::provider::with_way_back;
 use crate::redis::conn::Conn;
