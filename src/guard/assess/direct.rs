@@ -279,7 +279,7 @@ const LOADED_A_SECOND: u64 = 100 << 20;
 
 fn fence(t: &TargetFacts, s: &SourceFacts) -> Precheck {
     let check = |status, detail: String| Precheck::new(CheckName::WriteFence, status, detail);
-    if t.method == Method::Commands {
+    if t.method != Method::Replication {
         let detail = "by commands there is no write fence: what is written here would wait behind it as well";
         return check(Status::Block, detail.into());
     }

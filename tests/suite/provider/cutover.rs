@@ -66,7 +66,8 @@ fn contains(bytes: &[u8], what: &str) -> bool {
 
 /// Whether these bytes tell a server to follow somebody.
 fn switches(bytes: &[u8]) -> bool {
-    contains(bytes, "REPLICAOF\r\n$") && !contains(bytes, "\r\nNO\r\n") && !contains(bytes, "DRYRUN")
+    // Neither the way off us, nor what only asks for the right.
+    contains(bytes, "*3\r\n$9\r\nREPLICAOF\r\n$") && !contains(bytes, "\r\nNO\r\n")
 }
 
 const SETTINGS: [&str; 4] = ["masterauth", "masteruser", "repl-diskless-load", "replica-read-only"];

@@ -142,7 +142,7 @@ impl Inner {
             Err(Fault::new(Kind::Usage, "restore.no_fence", message).hint("Leave write_fence out."))
         };
         if let Facts::DirectRestore(facts) = facts
-            && facts.target.method == Method::Commands
+            && facts.target.method != Method::Replication
         {
             return refused("it is restored by commands, and those would wait behind the fence as well".into());
         }
