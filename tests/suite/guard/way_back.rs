@@ -195,7 +195,7 @@ async fn function_libraries_are_in_the_question() {
     let app = app(&bench);
     let open = app.state.waiting().await.unwrap().remove(0);
     let question = tair_backup_mcp::guard::person::question(&open.plan, &[]);
-    assert!(question.contains("Lost: all of what is there now, 1 function library (precious)"), "{question}");
+    assert!(question.contains("Lost: all of what is there now, also 1 function library (precious)"), "{question}");
 }
 
 /// What may happen between a plan and its yes.
