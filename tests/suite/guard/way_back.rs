@@ -203,6 +203,8 @@ async fn function_libraries_are_in_the_question() {
 enum Event {
     Nothing,
     Write,
+    /// By a command that the server knows by another name only.
+    HiddenWrite,
     ResetStatistics,
     Failover,
     Restart,
@@ -221,6 +223,7 @@ fn succeeded_implies_a_way_back() {
     let all = [
         Nothing,
         Write,
+        HiddenWrite,
         ResetStatistics,
         Failover,
         Restart,
@@ -231,7 +234,7 @@ fn succeeded_implies_a_way_back() {
         OtherPlans,
     ];
     let mut dice = Dice::new("succeeded_implies_a_way_back");
-    let mut redis = Redis::start("redis-7.0", &[]);
+    let mut redis = Redis::start("redis-7.0", &["--rename-command", "APPEND", "hidden"]);
     redis.fill(0, 1);
     let bench = Bench::unattended(&redis);
     let mut succeeded = 0;
@@ -251,6 +254,7 @@ fn succeeded_implies_a_way_back() {
             match event {
                 Nothing => {}
                 Write => drop(redis.run(&["SET", "event", &round.to_string()])),
+                HiddenWrite => drop(redis.run(&["hidden", "event", "x"])),
                 ResetStatistics => drop(redis.run(&["CONFIG", "RESETSTAT"])),
                 Failover => drop(redis.run(&["DEBUG", "CHANGE-REPL-ID"])),
                 Restart => {

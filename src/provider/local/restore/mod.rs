@@ -32,6 +32,7 @@ use crate::provider::with_way_back;
 use crate::redis::conn::Conn;
 use crate::redis::facts::{ServerFacts, write_calls};
 use crate::redis::persistence::{self, Kept};
+use crate::vault::frames::FrameReader;
 use jiff::Timestamp;
 use std::sync::Arc;
 
@@ -44,9 +45,15 @@ impl Inner {
         let inner = Arc::clone(self);
         self.jobs
             .begin_permitted(permit, JobKind::Restore, backup_id, |job, plan, permit| async move {
+                // Each reads a file whole; neither needs the other.
+                let (way_back, opened) =
+                    tokio::join!(inner.prove_way_back(&job, &plan), inner.open_planned(&job, &plan));
                 // A fault up to here says nothing of a way back: that there is none may be what it says.
-                inner.prove_way_back(&job, &plan).await?;
-                let done = inner.restore(permit.overwrite()?, &job, &plan).await;
+                way_back?;
+                let done = match opened {
+                    Ok((set, data)) => inner.restore(permit.overwrite()?, &job, &plan, set, data).await,
+                    Err(fault) => Err(fault.into()),
+                };
                 match done {
                     Ok(message) => Ok(message),
                     Err(end) => {
@@ -58,7 +65,8 @@ impl Inner {
             .await
     }
 
-    async fn restore(&self, grant: Grant<Overwrite>, job: &Job, plan: &Plan) -> JobEnd {
+    /// Opens the planned set, and shows that it is the one that was planned.
+    async fn open_planned(&self, job: &Job, plan: &Plan) -> Result<(BackupSet, FrameReader), Fault> {
         self.jobs.progress(job, "verifying the backup", 0, 0).await?;
         let planned = plan.direct_restore()?;
         let set = self.vault.find(plan.act.set_of(&plan.instance_id), &job.backup_id, self).await?;
@@ -70,7 +78,18 @@ impl Inner {
             None
         };
         let another = "the backup is not the one that was planned; the target was not touched";
-        let data = known.ok_or_else(|| changed(another))?;
+        Ok((set, known.ok_or_else(|| changed(another))?))
+    }
+
+    async fn restore(
+        &self,
+        grant: Grant<Overwrite>,
+        job: &Job,
+        plan: &Plan,
+        set: BackupSet,
+        data: FrameReader,
+    ) -> JobEnd {
+        let planned = plan.direct_restore()?;
         let recovery = RecoveryRecord::of(plan, &set);
         self.sweep_tails().await;
         let before = self.counted(&plan.instance_id).await.ok();
