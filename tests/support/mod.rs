@@ -156,7 +156,8 @@ impl Redis {
             command.args(["--enable-debug-command", "yes"]);
         }
         command.args(["--repl-diskless-sync-delay", "0", "--dir"]).arg(dir);
-        command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        // Redis 6.2 opens its log before it goes to its directory.
+        command.current_dir(dir).args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         command.spawn().unwrap()
     }
 
