@@ -102,8 +102,7 @@ impl Inner {
     ) -> Result<u64, Unfinished> {
         let endpoint = self.endpoint(&plan.instance_id).await?;
         let mut conn = Conn::open(&endpoint, COMMAND_TIMEOUT).await.map_err(Fault::from)?;
-        self.still_as_planned(&mut conn, plan).await?;
-        let server = ServerFacts::read(&mut conn).await.map_err(Fault::from)?;
+        let (server, _) = self.still_as_planned(&mut conn, plan).await?;
         let pairs = partners(&mut conn, set.counts.keys().copied(), &server.keyspace).await.map_err(Fault::from)?;
         let few = "the target was not touched: it has too few empty databases by now";
         let placement = Placement { id: hex(&random::<8>()?), pairs: pairs.ok_or_else(|| changed(few))? };

@@ -66,7 +66,7 @@ impl Inner {
         let safety = self.last_safety(job, plan, &endpoint, &facts, calls).await?;
         // From here on a crash is rolled back at the next start.
         self.jobs.save_recovery(job, &recovery.switching(session.rollback_record())).await?;
-        let mut watch = Watch { plan, safety, pause, fenced: fenced(plan), waited: None, accepted: None };
+        let mut watch = Watch { plan, safety, pause, waited: None, accepted: None };
         let refusing_since = Mutex::new(None);
         let (tx, rx) = mpsc::channel(IN_FLIGHT);
         let supplier = {
@@ -134,7 +134,6 @@ struct Watch<'a> {
     plan: &'a Plan,
     safety: Option<LastSafety>,
     pause: Option<Pause>,
-    fenced: bool,
     waited: Option<Duration>,
     /// Write commands behind the last safety backup, once that is known.
     accepted: Option<u64>,
@@ -153,7 +152,7 @@ impl Watch<'_> {
 
 impl BeforeStream for Watch<'_> {
     async fn allow(&mut self, seen: &Switched) -> Result<(), Fault> {
-        if self.fenced && !self.pause.as_ref().is_some_and(Pause::holds) {
+        if fenced(self.plan) && !self.pause.as_ref().is_some_and(Pause::holds) {
             let message = "writers could not be held up all along, as write_fence promises; the target was not touched";
             return Err(Fault::new(Kind::Provider, "restore.fence_broken", message).hint("Make a new plan."));
         }
