@@ -4,6 +4,7 @@
 pub mod emulator;
 pub mod http_server;
 pub mod source;
+pub mod targets;
 
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -71,6 +72,18 @@ impl Dice {
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         f64::from(u32::try_from(self.0 >> 32).unwrap()) / f64::from(u32::MAX)
+    }
+
+    /// Random numbers of its own for each of many.
+    pub fn nth(&self, n: u64) -> Self {
+        Self((self.0 ^ (n + 1).wrapping_mul(0xBF58_476D_1CE4_E5B9)).wrapping_mul(0x94D0_49BB_1331_11EB) | 1)
+    }
+
+    /// A whole number below `n`.
+    pub fn below(&mut self, n: usize) -> usize {
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
+        let at = (self.share() * n as f64) as usize;
+        at.min(n - 1)
     }
 
     /// One delay in each of `points` equal parts of `whole`.
@@ -188,6 +201,15 @@ impl Redis {
 
     /// Restarts the server with the same arguments, and the data it had saved.
     pub fn restart(&mut self) {
+        self.restart_with(&[]);
+    }
+
+    /// [`Self::restart`] with further arguments, which stay.
+    pub fn restart_with(&mut self, more: &[&str]) {
+        // Some may be given only once.
+        if more.is_empty() || !self.args.windows(more.len()).any(|args| args == more) {
+            self.args.extend(more.iter().map(|arg| (*arg).to_owned()));
+        }
         self.kill();
         self.child = Self::spawn(&self.kind, self.port, self.dir.path(), &self.args);
         self.answers();
@@ -431,6 +453,15 @@ pub fn unattended(redis: &Redis, more: &str) -> String {
 
 pub fn text(value: &Value) -> String {
     value.as_str().unwrap_or_else(|| panic!("no text: {value}")).to_owned()
+}
+
+/// How many writes a restore says that were accepted after the safety backup that it names; `None` where it says nothing of that.
+pub fn accepted_after(message: &str) -> Option<u64> {
+    if message.contains("nothing was written after it") {
+        return Some(0);
+    }
+    let (before, _) = message.split_once(" write commands were accepted after it")?;
+    Some(before.rsplit(' ').next()?.parse().unwrap_or_else(|e| panic!("{e}: {message}")))
 }
 
 /// Waits for the end of a program, for at most two and a half minutes.

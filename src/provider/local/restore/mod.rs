@@ -90,7 +90,7 @@ impl Inner {
         data: FrameReader,
     ) -> JobEnd {
         let planned = plan.direct_restore()?;
-        let recovery = RecoveryRecord::of(plan, &set);
+        let recovery = RecoveryRecord::of(plan, &set)?;
         self.sweep_tails().await;
         let before = self.counted(&plan.instance_id).await.ok();
         let (restored, behind, unseen) = match planned.method {

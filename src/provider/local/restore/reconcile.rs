@@ -51,7 +51,13 @@ impl Inner {
             let grant = Orphaned::of(&orphan.job, stored)?.roll_back()?;
             let remains = remove(grant, &mut conn, placement).await?;
             let keys = total_keys(&key_counts(&mut conn).await?);
-            return Ok(after_beside(orphan, &remains, recovery.swapped, keys, &back));
+            return Ok(match after_beside(orphan, &remains, recovery.swapped, keys) {
+                Ok(message) => match self.keep(id, &recovery.run_id).await {
+                    Ok(kept) => Ok(format!("{message}; {}. {back}", kept.describe()).trim_end().to_owned()),
+                    Err(fault) => Err(with_way_back(fault, &recovery.back).into()),
+                },
+                Err((message, hint)) => Err(interrupted(message, format!("{hint}{back}"))),
+            });
         }
         let Some(record) = &recovery.switch else {
             let keys = total_keys(&key_counts(&mut conn).await?);
@@ -106,8 +112,14 @@ fn interrupted(message: String, hint: String) -> Unfinished {
     Unfinished::Failed(Fault::new(Kind::Unexpected, "job.interrupted", message).hint(hint.trim_end()))
 }
 
-/// What came of a restore beside the old data. `swapped`: its process had written down that the swap was for good.
-fn after_beside(orphan: &Orphan, remains: &Remains, swapped: bool, keys: u64, back: &str) -> JobEnd {
+/// What came of a restore beside the old data; of one that did not come to its end, what to do next too. `swapped`: its process had
+/// written down that the swap was for good.
+fn after_beside(
+    orphan: &Orphan,
+    remains: &Remains,
+    swapped: bool,
+    keys: u64,
+) -> Result<String, (String, &'static str)> {
     let holds = match remains {
         Remains::NotSwapped if !swapped => format!(
             "the target holds its old data ({keys} keys): the set had not been swapped in, and what was loaded beside has been removed"
@@ -129,16 +141,11 @@ fn after_beside(orphan: &Orphan, remains: &Remains, swapped: bool, keys: u64, ba
         _ => format!("the process died during this restore; {holds}"),
     };
     match remains {
-        Remains::Unjudged(_) => Err(interrupted(
-            message,
-            format!("SWAPDB brings a database back, FLUSHDB in the database beside gives its memory free. {back}"),
-        )),
-        Remains::NotSwapped if !swapped => {
-            Err(interrupted(message, format!("Make a new plan to restore again. {back}")))
+        Remains::Unjudged(_) => {
+            Err((message, "SWAPDB brings a database back, FLUSHDB in the database beside gives its memory free. "))
         }
-        Remains::NotSwapped | Remains::Swapped if orphan.job.status == JobStatus::Running => {
-            Ok(format!("{message}. {back}").trim_end().to_owned())
-        }
-        Remains::NotSwapped | Remains::Swapped => Err(interrupted(message, back.to_owned())),
+        Remains::NotSwapped if !swapped => Err((message, "Make a new plan to restore again. ")),
+        _ if orphan.job.status == JobStatus::Running => Ok(message),
+        _ => Err((message, "")),
     }
 }

@@ -3,6 +3,7 @@
 
 use crate::guard::plan::Plan;
 use crate::model::backup::BackupSet;
+use crate::model::fault::Fault;
 use crate::model::instance::total_keys;
 use crate::model::job::RecoveryKind;
 use crate::model::secret::Secret;
@@ -27,6 +28,9 @@ pub struct RecoveryRecord {
     /// Whether the databases have been swapped for good.
     #[serde(default)]
     pub(super) swapped: bool,
+    /// The process of the target; empty in the records of earlier versions.
+    #[serde(default)]
+    pub(super) run_id: String,
 }
 
 impl Recoverable for RecoveryRecord {
@@ -51,14 +55,15 @@ pub(super) struct SwitchRecord {
 
 impl RecoveryRecord {
     /// The record of a restore by commands, or of one whose target has not been made to follow us yet.
-    pub fn of(plan: &Plan, set: &BackupSet) -> Self {
-        Self {
+    pub fn of(plan: &Plan, set: &BackupSet) -> Result<Self, Fault> {
+        Ok(Self {
             back: plan.impact.way_back.clone(),
             keys: total_keys(&set.counts),
             switch: None,
             placement: None,
             swapped: false,
-        }
+            run_id: plan.direct_restore()?.run_id.clone(),
+        })
     }
 
     /// The record of a restore by commands that loads beside the old data.

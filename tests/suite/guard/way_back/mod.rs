@@ -2,8 +2,10 @@
 //! before anything is touched, is one of the very server that will be overwritten, and is used again only where nothing was
 //! written since.
 
+mod orders;
+
 use crate::guard::flow::{Silent, Typist, app};
-use crate::support::{Bench, Dice, Redis, Reply, text, wait};
+use crate::support::{Bench, Redis, Reply, text, wait};
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -21,12 +23,12 @@ fn attended(redis: &Redis) -> Bench {
     Bench::new(&format!("[[instance]]\nid = \"orders\"\nurl = \"{}\"\n", redis.url()))
 }
 
-fn data_of(bench: &Bench, backup: &str) -> PathBuf {
+pub fn data_of(bench: &Bench, backup: &str) -> PathBuf {
     bench.home().join("vault/orders").join(backup).join("data.rdb.zst")
 }
 
 /// Turns some bytes in the middle of a file over. Its length stays.
-fn flip(file: &Path) {
+pub fn flip(file: &Path) {
     let mut bytes = std::fs::read(file).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle - 8..middle + 8].iter_mut().for_each(|b| *b = !*b);
@@ -196,111 +198,4 @@ async fn function_libraries_are_in_the_question() {
     let open = app.state.waiting().await.unwrap().remove(0);
     let question = tair_backup_mcp::guard::person::question(&open.plan, &[]);
     assert!(question.contains("Lost: all of what is there now, also 1 function library (precious)"), "{question}");
-}
-
-/// What may happen between a plan and its yes.
-#[derive(Debug, Clone, Copy)]
-enum Event {
-    Nothing,
-    Write,
-    /// By a command that the server knows by another name only.
-    HiddenWrite,
-    ResetStatistics,
-    Failover,
-    Restart,
-    DamageSource,
-    DamageWayBack,
-    DeleteWayBack,
-    Replan,
-    OtherPlans,
-}
-
-/// Whatever happens between plan and yes: a restore that succeeded has left what its set holds, and its way back brings back
-/// exactly what was there at that moment; one that did not has touched nothing.
-#[test]
-fn succeeded_implies_a_way_back() {
-    use Event::*;
-    let all = [
-        Nothing,
-        Write,
-        HiddenWrite,
-        ResetStatistics,
-        Failover,
-        Restart,
-        DamageSource,
-        DamageWayBack,
-        DeleteWayBack,
-        Replan,
-        OtherPlans,
-    ];
-    let mut dice = Dice::new("succeeded_implies_a_way_back");
-    let mut redis = Redis::start("redis-7.0", &["--rename-command", "APPEND", "hidden"]);
-    redis.fill(0, 1);
-    let bench = Bench::unattended(&redis);
-    let mut succeeded = 0;
-    // Each event alone, and as many rounds of two of them.
-    let pairs: Vec<_> = all.iter().map(|_| [0, 1].map(|_| all[pick(&mut dice, all.len())])).collect();
-    for (round, events) in all.map(|one| [one, Nothing]).into_iter().chain(pairs).enumerate() {
-        let backup = bench.backup();
-        let held = redis.digest();
-        redis.run(&["SET", "round", &round.to_string()]);
-        if dice.share() < 0.5 {
-            // Then this one is used again.
-            bench.backup();
-        }
-        let mut planned = bench.ask(&backup).json();
-        for event in events {
-            let safety = text(&planned["plan"]["safety_backup_id"]);
-            match event {
-                Nothing => {}
-                Write => drop(redis.run(&["SET", "event", &round.to_string()])),
-                HiddenWrite => drop(redis.run(&["hidden", "event", "x"])),
-                ResetStatistics => drop(redis.run(&["CONFIG", "RESETSTAT"])),
-                Failover => drop(redis.run(&["DEBUG", "CHANGE-REPL-ID"])),
-                Restart => {
-                    wait("a save", Duration::from_secs(30), || {
-                        (redis.try_run(&["SAVE"]).unwrap() == Reply::Text("OK".into())).then_some(())
-                    });
-                    redis.restart();
-                }
-                DamageSource => flip(&data_of(&bench, &backup)),
-                DamageWayBack if data_of(&bench, &safety).exists() => flip(&data_of(&bench, &safety)),
-                DeleteWayBack => drop(std::fs::remove_dir_all(data_of(&bench, &safety).parent().unwrap())),
-                Replan => {
-                    let again = bench.ask(&backup).json();
-                    // What is damaged by now blocks another plan; the one before is still to be tried.
-                    if again["confirmation_token"].is_string() {
-                        planned = again;
-                    }
-                }
-                OtherPlans => {
-                    for n in 0..6 {
-                        redis.run(&["SET", "event", &n.to_string()]);
-                        bench.ask(&backup);
-                    }
-                }
-                DamageWayBack => {}
-            }
-        }
-        let before = redis.digest();
-        let token = text(&planned["confirmation_token"]);
-        let done = bench.run(&Bench::echo(&backup, &token));
-        let reply = done.json();
-        if done.code != 0 || reply["status"] != "succeeded" {
-            assert_eq!((redis.digest(), redis.info("role")), (before, "master".into()), "{round} {events:?}: {done:?}");
-            continue;
-        }
-        succeeded += 1;
-        assert_eq!(redis.digest(), held, "{round} {events:?}: {done:?}");
-        let back = bench.restore(&text(&reply["plan"]["safety_backup_id"]));
-        assert_eq!((back.code, redis.digest()), (0, before), "{round} {events:?}: {back:?}");
-    }
-    assert!(succeeded > 0, "nothing was restored, so nothing was tried");
-    println!("{succeeded} restores succeeded");
-}
-
-fn pick(dice: &mut Dice, of: usize) -> usize {
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
-    let at = (dice.share() * of as f64) as usize;
-    at.min(of - 1)
 }
