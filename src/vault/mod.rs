@@ -11,7 +11,7 @@ mod faulty;
 pub mod frames;
 pub mod ingest;
 mod layout;
-mod manifest;
+pub mod manifest;
 mod parts;
 pub mod staging;
 pub mod store;

@@ -33,6 +33,36 @@ async fn placement(target: &Redis, dbs: &[u64]) -> Placement {
     Placement { id: "0123456789abcdef".into(), pairs }
 }
 
+/// A snapshot of one server, another one that it goes to, and where it goes there.
+struct Case {
+    source: Redis,
+    data: Vec<u8>,
+    target: Redis,
+    /// The target's data and databases before anything was done.
+    before: (String, BTreeMap<String, String>),
+    placement: Placement,
+}
+
+impl Case {
+    /// Every type, in two databases, with a library.
+    async fn open(kind: &str) -> Self {
+        let source = Redis::start(kind, &[]);
+        fill(&source).await;
+        Self::of(source, &[0, 3]).await
+    }
+
+    async fn of(source: Redis, dbs: &[u64]) -> Self {
+        let (data, ..) = capture(&source.endpoint()).await.unwrap();
+        let target = target(&source.kind);
+        let (before, placement) = (state(&target), placement(&target, dbs).await);
+        Self { source, data, target, before, placement }
+    }
+}
+
+fn state(redis: &Redis) -> (String, BTreeMap<String, String>) {
+    (redis.digest(), databases(redis))
+}
+
 /// Loads a snapshot; drops the old data where it was swapped in.
 async fn load(
     data: Vec<u8>,
@@ -68,9 +98,7 @@ async fn everything_is_swapped_in_at_once() {
         let source = Redis::start(kind, &[]);
         fill(&source).await;
         source.run(&["SET", "huge", &"x".repeat(5 << 20)]);
-        let (data, ..) = capture(&source.endpoint()).await.unwrap();
-        let target = target(kind);
-        let placement = placement(&target, &[0, 3]).await;
+        let Case { source, data, target, placement, .. } = Case::of(source, &[0, 3]).await;
         let mut seen = None;
         let mut look = |moment: &Moment| {
             seen = Some(moment.clone());
@@ -79,7 +107,7 @@ async fn everything_is_swapped_in_at_once() {
         let before = Moment::read(&mut target.conn().await, 0).await.unwrap();
         let report = load(data, &placement, &target, &mut target.conn().await, &mut look).await.unwrap();
         assert_eq!(report.keys, facts(&source).await.key_count(), "{kind}");
-        assert_eq!((target.digest(), databases(&target)), (source.digest(), databases(&source)), "{kind}");
+        assert_eq!(state(&target), state(&source), "{kind}");
         let seen = seen.unwrap();
         // Nobody else has written, so what the server has counted is this restore's own, and taken off.
         assert_eq!((seen.writes, &seen.run_id, seen.master), (before.writes, &before.run_id, true), "{kind}");
@@ -92,9 +120,7 @@ async fn everything_is_swapped_in_at_once() {
 async fn libraries_that_the_set_has_not_go() {
     let source = Redis::start(KIND, &[]);
     source.run(&["SET", "only", "1"]);
-    let (data, ..) = capture(&source.endpoint()).await.unwrap();
-    let target = target(KIND);
-    let placement = placement(&target, &[0]).await;
+    let Case { source, data, target, placement, .. } = Case::of(source, &[0]).await;
     load(data, &placement, &target, &mut target.conn().await, &mut |_| Ok(())).await.unwrap();
     assert_eq!(target.digest(), source.digest());
     assert_eq!(target.run(&["FUNCTION", "LIST"]), Reply::List(vec![]));
@@ -104,12 +130,7 @@ async fn libraries_that_the_set_has_not_go() {
 #[tokio::test]
 async fn a_moment_that_does_not_hold_is_swapped_back() {
     for kind in KINDS {
-        let source = Redis::start(kind, &[]);
-        fill(&source).await;
-        let (data, ..) = capture(&source.endpoint()).await.unwrap();
-        let target = target(kind);
-        let (before, dbs) = (target.digest(), databases(&target));
-        let placement = placement(&target, &[0, 3]).await;
+        let Case { data, target, before, placement, .. } = Case::open(kind).await;
         let mut look = |_: &Moment| {
             // By now the new data is there, and somebody writes to it.
             assert_eq!(target.run_in(3, &["GET", "three"]).text(), "x");
@@ -121,7 +142,7 @@ async fn a_moment_that_does_not_hold_is_swapped_back() {
         let fault = Fault::from(refused);
         assert_eq!(fault.code, "plan.changed");
         assert!(fault.message.contains("swapped back at once, and 2 write commands"), "{kind}: {}", fault.message);
-        assert_eq!((target.digest(), databases(&target)), (before, dbs), "{kind}");
+        assert_eq!(state(&target), before, "{kind}");
         assert_eq!(target.run(&["FCALL", "g", "0"]), Reply::Int(1), "{kind}");
     }
 }
@@ -130,12 +151,7 @@ async fn a_moment_that_does_not_hold_is_swapped_back() {
 /// full, a right that goes.
 #[tokio::test]
 async fn a_load_that_fails_leaves_the_old_data_alone() {
-    let source = Redis::start(KIND, &[]);
-    fill(&source).await;
-    let (data, ..) = capture(&source.endpoint()).await.unwrap();
-    let target = target(KIND);
-    let (before, dbs) = (target.digest(), databases(&target));
-    let placement = placement(&target, &[0, 3]).await;
+    let Case { data, target, before, placement, .. } = Case::open(KIND).await;
     let full = target.info("used_memory").parse::<u64>().unwrap() + (200 << 10);
     let cases: [(&[&str], &[&str], usize, &str); 4] = [
         (&["PING"], &["PING"], data.len() / 2, "could not be read to its end"),
@@ -152,18 +168,14 @@ async fn a_load_that_fails_leaves_the_old_data_alone() {
         target.run(mend);
         assert!(!matches!(failed, RedisError::Restore { .. }), "{failed:?}");
         assert!(failed.to_string().contains(says), "{says}: {failed}");
-        assert_eq!((target.digest(), databases(&target)), (before.clone(), dbs.clone()), "{says}");
+        assert_eq!(state(&target), before, "{says}");
     }
 }
 
 /// A database that somebody began to use is theirs; and one with keys is none to begin with.
 #[tokio::test]
 async fn a_database_that_is_used_is_left_alone() {
-    let source = Redis::start(KIND, &[]);
-    fill(&source).await;
-    let (data, ..) = capture(&source.endpoint()).await.unwrap();
-    let target = target(KIND);
-    let placement = placement(&target, &[0, 3]).await;
+    let Case { data, target, placement, .. } = Case::open(KIND).await;
     assert_eq!(
         placement.pairs,
         [Pair { db: 0, beside: 1 }, Pair { db: 3, beside: 2 }, Pair { db: 9, beside: 4 }],
@@ -192,12 +204,7 @@ async fn a_database_that_is_used_is_left_alone() {
 /// alone where it carries another's mark or none.
 #[tokio::test]
 async fn what_is_left_is_removed_by_its_mark() {
-    let source = Redis::start(KIND, &[]);
-    fill(&source).await;
-    let (data, ..) = capture(&source.endpoint()).await.unwrap();
-    let target = target(KIND);
-    let (before, dbs) = (target.digest(), databases(&target));
-    let placement = placement(&target, &[0, 3]).await;
+    let Case { source, data, target, before, placement } = Case::open(KIND).await;
     let clear = async |placement: &Placement| {
         remove(target.scratch().roll_back(), &mut target.conn().await, placement).await.unwrap()
     };
@@ -236,9 +243,9 @@ async fn what_is_left_is_removed_by_its_mark() {
     reader.await.unwrap();
     let other = Placement { id: "another".into(), ..placement.clone() };
     assert_eq!(clear(&other).await, Remains::NotSwapped);
-    assert_ne!(databases(&target), dbs, "another restore's mark is not this one's");
+    assert_ne!(databases(&target), before.1, "another restore's mark is not this one's");
     assert_eq!(clear(&placement).await, Remains::NotSwapped);
-    assert_eq!((target.digest(), databases(&target)), (before.clone(), dbs.clone()));
+    assert_eq!(state(&target), before);
 
     // The connection dies at the swap: the old data is kept, and it is said where.
     let mut conn = target.conn().await;
@@ -258,7 +265,7 @@ async fn what_is_left_is_removed_by_its_mark() {
     }
     target.run(&["FUNCTION", "FLUSH"]);
     target.run(&["FUNCTION", "LOAD", LIBRARY]);
-    assert_eq!((target.digest(), databases(&target)), (before, dbs));
+    assert_eq!(state(&target), before);
 
     // It dies between the look and the end.
     let (to, frames) = mpsc::channel(4);
@@ -272,5 +279,5 @@ async fn what_is_left_is_removed_by_its_mark() {
         .unwrap();
     assert!(reader.await.unwrap());
     assert_eq!(clear(&placement).await, Remains::Swapped);
-    assert_eq!((target.digest(), databases(&target)), (source.digest(), databases(&source)));
+    assert_eq!(state(&target), state(&source));
 }

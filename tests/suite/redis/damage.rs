@@ -18,10 +18,10 @@ const CASES: usize = 10_000;
 
 /// A damaged value.
 #[derive(Clone)]
-struct Case {
+pub struct Case {
     name: String,
-    type_byte: u8,
-    value: Vec<u8>,
+    pub type_byte: u8,
+    pub value: Vec<u8>,
 }
 
 fn magic_of(kind: &str) -> (&'static str, &'static str) {
@@ -43,7 +43,7 @@ fn keys_of(rdb: &[u8]) -> Option<u64> {
 }
 
 /// Changes a few bytes in one of many ways.
-fn hurt(bytes: &mut Vec<u8>, random: &mut Random) -> &'static str {
+pub fn hurt(bytes: &mut Vec<u8>, random: &mut Random) -> &'static str {
     if bytes.is_empty() {
         return "nothing";
     }
@@ -105,7 +105,7 @@ fn mend_header(built: &mut Built) {
     }
 }
 
-fn damaged(built: &Built, random: &mut Random) -> Case {
+pub fn damaged(built: &Built, random: &mut Random) -> Case {
     let mut built = built.clone();
     let mut how = Vec::new();
     // None at all, now and then: what is sound has to pass.

@@ -2,6 +2,7 @@
 
 mod beside;
 mod conn;
+mod corpus;
 mod damage;
 mod facts;
 mod fixture;

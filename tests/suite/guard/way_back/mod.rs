@@ -3,6 +3,8 @@
 //! written since.
 
 mod orders;
+mod round;
+mod writer;
 
 use crate::guard::flow::{Silent, Typist, app};
 use crate::support::{Bench, Redis, Reply, text, wait};
