@@ -5,6 +5,7 @@
 //! on the newest version whose format is read whole.
 
 pub mod handshake;
+mod link;
 mod mark;
 pub mod snapshot;
 pub mod stream;

@@ -1,20 +1,17 @@
 //! The tail: the stream behind a backup, read so that it is known what was written after the backup, and to keep its bytes.
 //!
-//! It must not hold a command in memory, however large one is, and must not acknowledge anything but offset 0. A command that
-//! it does not know counts as a write.
+//! It must not hold a command in memory, however large one is. A command that it does not know counts as a write.
 
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::timeout;
 
 use super::handshake::CaptureOptions;
+use super::link::Link;
 use crate::redis::conn::Conn;
 use crate::redis::endpoint::Endpoint;
 use crate::redis::error::RedisError;
-use crate::redis::resp::encode;
 
-/// Between two acknowledgements. The source may miss the first ones, while it still waits for its own child.
-const ACK_INTERVAL: Duration = Duration::from_secs(1);
 /// Digits of `*n` or `$n` and their line end.
 const HEADER_BYTES_MAX: usize = 24;
 /// No command has a longer name; of what follows the name is cut, and the command counts as a write.
@@ -38,17 +35,13 @@ pub struct Seen {
 /// A stream that is read to its newest command. Dropping it ends it, at the source too.
 #[derive(Debug)]
 pub struct Tail {
-    conn: Conn,
-    stall: Duration,
-    ack_due: Instant,
-    last_read: Instant,
+    link: Link,
     scan: Scan,
 }
 
 impl Tail {
     pub(super) fn new(conn: Conn, offset: u64, stall: Duration) -> Self {
-        let now = Instant::now();
-        Self { conn, stall, ack_due: now, last_read: now, scan: Scan::behind(offset) }
+        Self { link: Link::new(conn, stall), scan: Scan::behind(offset) }
     }
 
     /// Attaches to a source behind a position in its history, without a snapshot: what the source still has in its backlog
@@ -104,42 +97,21 @@ impl Tail {
     /// command. Nothing more can be read then.
     pub async fn next(&mut self) -> Result<Vec<u8>, RedisError> {
         loop {
-            if Instant::now() >= self.ack_due {
-                self.acknowledge().await?;
-            }
-            let buffered = self.conn.buffered().len();
+            self.link.keep_alive().await?;
+            let buffered = self.link.conn.buffered().len();
             if buffered > 0 {
                 let mut piece = Vec::with_capacity(buffered);
-                let scanned = self.scan.feed(self.conn.buffered(), &mut piece);
-                self.conn.consume(buffered);
+                let scanned = self.scan.feed(self.link.conn.buffered(), &mut piece);
+                self.link.conn.consume(buffered);
                 if let Err(what) = scanned {
-                    return Err(self.conn.protocol(what));
+                    return Err(self.link.conn.protocol(what));
                 }
                 if !piece.is_empty() {
                     return Ok(piece);
                 }
             }
-            match timeout_at(self.ack_due, self.conn.fill("the stream")).await {
-                Ok(filled) => {
-                    filled?;
-                    self.last_read = Instant::now();
-                }
-                // A source that nobody writes to sends a PING only every ten seconds.
-                Err(_) if self.last_read.elapsed() > self.stall => {
-                    let address = self.conn.label().to_owned();
-                    return Err(RedisError::Timeout { address, during: "the stream".to_owned(), after: self.stall });
-                }
-                Err(_) => {}
-            }
+            self.link.more().await?;
         }
-    }
-
-    async fn acknowledge(&mut self) -> Result<(), RedisError> {
-        let mut ack = Vec::new();
-        encode(&mut ack, &[b"REPLCONF", b"ACK", b"0"]);
-        self.conn.write_raw(&ack, "REPLCONF ACK").await?;
-        self.ack_due = Instant::now() + ACK_INTERVAL;
-        Ok(())
     }
 }
 
@@ -270,6 +242,7 @@ mod tests {
     //! However a stream is cut into pieces, the same commands are counted and the same bytes kept; what changes no data is no
     //! write, and what nobody knows is one.
     use super::*;
+    use crate::redis::resp::encode;
 
     fn command(words: &[&str]) -> Vec<u8> {
         let mut out = Vec::new();
