@@ -7,6 +7,7 @@
 pub mod handshake;
 mod link;
 mod mark;
+pub mod scan;
 pub mod snapshot;
 pub mod stream;
 pub mod tail;
