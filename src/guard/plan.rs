@@ -7,7 +7,7 @@ use crate::guard::facts::restore::{CutoverLook, LastLook, SafetyFacts};
 use crate::guard::impact::Impact;
 use crate::guard::preconditions::{DirectPreconditions, Preconditions};
 use crate::guard::rules::Rules;
-use crate::guard::writes::Writes;
+use crate::guard::writes::{Writes, per_second};
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::hex;
 use serde::{Deserialize, Serialize};
@@ -222,8 +222,8 @@ impl Plan {
         Err(changed(format!("the target was not touched, for the plan no longer holds: {}", changes.join("; "))))
     }
 
-    /// The look at a target that follows this program and refuses writes, before anything is sent to it: the same process, in the
-    /// history of its last safety backup, every write behind that backup in the stream, and none where the plan told of none.
+    /// The look at a target at its cutover, before anything of its old data is gone for good: the same process, in the history of its
+    /// last safety backup, every write behind that backup in the stream, and of those no more than the rules let pass.
     ///
     /// # Errors
     /// `plan.changed`, naming what does not hold.
@@ -239,11 +239,19 @@ impl Plan {
                     tail.reached, now.offset
                 ));
             }
-            let removals = if tail.calls_moved { tail.seen.removals } else { 0 };
-            let written = tail.seen.writes.saturating_add(removals);
+            let written = tail.written();
             if written > 0 && !self.tells_of_traffic() {
                 changes
                     .push(format!("{written} write commands came behind the safety backup, and the plan told of none"));
+            }
+            let rate = per_second(written, tail.since, tail.until);
+            if let Some(limit) = self.rules.max_writes_per_second.filter(|limit| rate > *limit) {
+                changes.push(format!(
+                    "{written} write commands came behind the safety backup, {rate:.1} a second; the operator allows {limit}"
+                ));
+            }
+            if tail.foreign > 0 {
+                changes.push(format!("{} commands of somebody else touched what was loaded beside", tail.foreign));
             }
         }
         if changes.is_empty() {

@@ -68,10 +68,7 @@ impl Writes {
     /// Seconds since an earlier look, one at least.
     #[must_use]
     pub fn seconds_since(self, then: Self) -> f64 {
-        let millis = self.read_at.as_millisecond() - then.read_at.as_millisecond();
-        #[expect(clippy::cast_precision_loss, reason = "a rate for a comparison, not an account")]
-        let seconds = millis.max(1000) as f64 / 1000.0;
-        seconds
+        seconds(then.read_at, self.read_at)
     }
 
     /// Writes per second since an earlier look; endless where nobody can tell.
@@ -79,8 +76,7 @@ impl Writes {
     pub fn rate_since(self, then: Self) -> f64 {
         match self.since(then) {
             Since::Nothing => 0.0,
-            #[expect(clippy::cast_precision_loss, reason = "a rate for a comparison, not an account")]
-            Since::Counted(n) => n as f64 / self.seconds_since(then),
+            Since::Counted(n) => per_second(n, then.read_at, self.read_at),
             Since::Unknown => f64::INFINITY,
         }
     }
@@ -117,6 +113,22 @@ impl Writes {
             "{n} write commands reached the instance in the {seconds:.0} s since the plan, {rate:.1} a second; the operator allows {limit}"
         ))
     }
+}
+
+/// Seconds between two moments, one at least.
+fn seconds(since: Timestamp, until: Timestamp) -> f64 {
+    let millis = until.as_millisecond() - since.as_millisecond();
+    #[expect(clippy::cast_precision_loss, reason = "a rate for a comparison, not an account")]
+    let seconds = millis.max(1000) as f64 / 1000.0;
+    seconds
+}
+
+/// So many writes between two moments, as a rate.
+#[must_use]
+pub fn per_second(writes: u64, since: Timestamp, until: Timestamp) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "a rate for a comparison, not an account")]
+    let writes = writes as f64;
+    writes / seconds(since, until)
 }
 
 #[cfg(test)]

@@ -45,13 +45,13 @@ impl Method {
                 "atomic: keys are written one by one into empty databases beside the old data, and one transaction swaps them all in; if anything fails before that, the old data stays"
             }
             Self::Commands => {
-                "NOT atomic: the target is emptied (FLUSHALL) and keys are written one by one; a failure leaves it partly filled until a restore succeeds"
+                "NOT atomic: the target is emptied (FLUSHALL) and keys are written one by one; what clients write meanwhile stays or is overwritten, and is not counted; a failure leaves it partly filled until a restore succeeds"
             }
         }
     }
 }
 
-/// What the cutover of a restore by replication came to: what the way back has, and what was written behind it.
+/// What the cutover of a restore came to: what the way back has, and what was written behind it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Cutover {
     /// The instance that was restored.
@@ -60,16 +60,16 @@ pub struct Cutover {
     pub safety_backup_id: String,
     /// Whether that set was taken after the yes, because something had been written since the plan's.
     pub taken_after_yes: bool,
-    /// Write commands accepted after that set and before the target refused writes, removals included.
-    pub writes_after: u64,
+    /// Write commands accepted after that set and before the cutover, removals included; `None` where that is not known.
+    pub writes_after: Option<u64>,
     /// The file that holds them, in RESP; `None` where there are none.
     pub tail: Option<String>,
     /// Whether the file holds all of them.
     pub tail_whole: bool,
     /// Seconds for which writers waited; `None` without a write fence.
     pub waited_seconds: Option<f64>,
-    /// Seconds for which writes were refused.
-    pub refused_seconds: f64,
+    /// Seconds for which writes were refused; `None` where they were not.
+    pub refused_seconds: Option<f64>,
 }
 
 impl Cutover {
@@ -78,19 +78,25 @@ impl Cutover {
     pub fn describe(&self) -> String {
         let taken = if self.taken_after_yes { "taken after the yes" } else { "of the plan" };
         let behind = match (self.writes_after, &self.tail) {
-            (0, _) => "nothing was written after it".to_owned(),
-            (n, Some(tail)) if self.tail_whole => {
+            (Some(0), _) => "nothing was written after it".to_owned(),
+            (Some(n), Some(tail)) if self.tail_whole => {
                 format!("{n} write commands were accepted after it, and lie in {tail}")
             }
-            (n, Some(tail)) => format!(
+            (Some(n), Some(tail)) => format!(
                 "{n} write commands were accepted after it; {tail} holds only the first of them, for the rest did not fit"
             ),
-            (n, None) => format!("{n} write commands were accepted after it, and are kept nowhere"),
+            (Some(n), None) => format!("{n} write commands were accepted after it, and are kept nowhere"),
+            (None, Some(tail)) => {
+                format!("how many write commands were accepted after it is not known; {tail} holds the first of them")
+            }
+            (None, None) => "how many write commands were accepted after it is not known".to_owned(),
         };
-        let waited = self.waited_seconds.map(|s| format!("writers waited {s:.1} s, then ")).unwrap_or_default();
-        format!(
-            "what was there is in the safety backup {} ({taken}); {behind}; {waited}writes were refused for {:.1} s",
-            self.safety_backup_id, self.refused_seconds
-        )
+        let waited = self.waited_seconds.map(|s| format!("; writers waited {s:.1} s")).unwrap_or_default();
+        let refused = self.refused_seconds.map(|s| match self.waited_seconds {
+            Some(_) => format!(", then writes were refused for {s:.1} s"),
+            None => format!("; writes were refused for {s:.1} s"),
+        });
+        let refused = refused.unwrap_or_default();
+        format!("what was there is in the safety backup {} ({taken}); {behind}{waited}{refused}", self.safety_backup_id)
     }
 }

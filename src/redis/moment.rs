@@ -2,6 +2,8 @@
 //!
 //! It must not judge: whether a moment is the one that was planned for is for the caller's look.
 
+use async_trait::async_trait;
+
 use super::conn::Conn;
 use super::error::RedisError;
 use super::facts::{Role, ServerFacts, info, resolve_writes, write_counters};
@@ -20,10 +22,32 @@ pub struct Moment {
     pub offset: u64,
     /// Write commands that the server has run since its statistics began, without those that this program is known to have sent.
     pub writes: u64,
+    /// Write commands that this program is known to have sent since its restore began.
+    pub own: u64,
 }
 
-/// The look of a caller at a moment, right before what cannot be undone: an error stops it.
-pub type Look<'a> = dyn FnMut(&Moment) -> Result<(), Fault> + Send + 'a;
+/// The look of a caller at the moment of a cutover by commands. A closure looks at the moment alone.
+#[async_trait]
+pub trait Look: Send {
+    /// Called right before a command that may be the cutover: what the server does until this returns comes before it.
+    async fn hold(&mut self) {}
+
+    /// Whether the moment is the one that was planned for. An error stops what cannot be undone, or undoes what can.
+    async fn at(&mut self, moment: &Moment) -> Result<(), Fault>;
+
+    /// Called where the old data went in a command of its own, behind the last look: at this offset, or right before the next
+    /// FLUSHALL of the server's stream where the offset is not known.
+    async fn cut(&mut self, offset: Option<u64>) {
+        let _ = offset;
+    }
+}
+
+#[async_trait]
+impl<F: FnMut(&Moment) -> Result<(), Fault> + Send> Look for F {
+    async fn at(&mut self, moment: &Moment) -> Result<(), Fault> {
+        self(moment)
+    }
+}
 
 impl Moment {
     /// Reads the server now. `own` write commands were this program's.
@@ -58,6 +82,7 @@ impl Moment {
             offset: offset.unwrap_or(0),
             // Statistics that were reset meanwhile count from zero: fewer than our own is a counter that went back.
             writes: write_counters(conn, commands).saturating_sub(own),
+            own,
         })
     }
 }

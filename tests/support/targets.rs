@@ -203,13 +203,16 @@ fn replica(bytes: &[u8]) -> Result<(), String> {
         let mut tail = snapshot.into_tail().map_err(|e| e.to_string())?;
         let mut before = tail.seen();
         loop {
-            if let Err(error) = tail.next().await {
+            if let Err(error) = tail.take().await {
                 return end(&error);
             }
             let now = tail.seen();
             let grows = now.offset >= before.offset && now.writes >= before.writes && now.removals >= before.removals;
             assert!(grows, "{now:?} behind {before:?}");
             before = now;
+            if let Err(error) = tail.more().await {
+                return end(&error);
+            }
         }
     })
 }

@@ -204,7 +204,8 @@ pub struct LastLook {
     pub writes: Writes,
 }
 
-/// What the target shows once it follows this program and refuses writes, before anything is sent to it.
+/// What the target shows at its cutover: once it follows this program and refuses writes, or by commands in the very command
+/// that swaps or empties.
 #[derive(Debug, Clone)]
 pub struct CutoverLook {
     /// The target's `run_id`.
@@ -217,7 +218,7 @@ pub struct CutoverLook {
     pub tail: Option<TailLook>,
 }
 
-/// The stream behind the last safety backup, read up to the moment at which the target refused writes.
+/// The stream behind the last safety backup, read up to the moment of the cutover.
 #[derive(Debug, Clone)]
 pub struct TailLook {
     /// The replication id of the history that the stream belongs to.
@@ -228,6 +229,20 @@ pub struct TailLook {
     pub seen: Streamed,
     /// Whether write commands were called since the stream began, as far as the server tells.
     pub calls_moved: bool,
+    /// Since when the stream is read.
+    pub since: Timestamp,
+    /// Until when the stream was read.
+    pub until: Timestamp,
+    /// Commands in databases that carry this restore's mark and that it has not sent.
+    pub foreign: u64,
+}
+
+impl TailLook {
+    /// Write commands in the stream. Where no write command was called, what was removed had expired or was evicted.
+    #[must_use]
+    pub const fn written(&self) -> u64 {
+        self.seen.writes.saturating_add(if self.calls_moved { self.seen.removals } else { 0 })
+    }
 }
 
 /// Writes as the cloud has measured them.

@@ -19,7 +19,8 @@ use crate::redis::rights::{self, Asked, Need, Probing};
 /// been let pass by then.
 const LOOKS: u32 = 6;
 
-/// Compares, then empties or refuses, in one command. An empty argument is not compared.
+/// Compares, then empties or refuses, in one command. An empty argument is not compared. Gives the server's position right before
+/// it was emptied.
 const EMPTY_IF: &str = "if redis.replicate_commands then redis.replicate_commands() end
 local function field(text, name) return string.match(text, name .. ':([^\\r\\n]*)') or '' end
 local server, replication = redis.call('INFO', 'server'), redis.call('INFO', 'replication')
@@ -27,14 +28,14 @@ local found = {field(server, 'run_id'), field(replication, 'master_replid'), fie
     field(replication, 'master_repl_offset')}
 for i = 1, #ARGV do if ARGV[i] ~= '' and ARGV[i] ~= found[i] then return 0 end end
 redis.call('FLUSHALL', 'SYNC')
-return 1";
+return found[4]";
 
 /// Deletes all keys and functions, if the last look at the server lets it. `own`: write commands that the server has counted of
 /// this restore.
 ///
 /// # Errors
 /// What was refused, as itself, while nothing has been deleted; [`RedisError::Replay`] from then on.
-pub(super) async fn everything(conn: &mut Conn, look: Option<&mut Look<'_>>, own: u64) -> Result<(), RedisError> {
+pub(super) async fn everything(conn: &mut Conn, look: Option<&mut dyn Look>, own: u64) -> Result<(), RedisError> {
     let libraries = ServerFacts::from_info(&info(conn, Some("memory")).await?).libraries;
     let mut needs = rights::IN_PLACE.to_vec();
     needs.extend((libraries > 0).then_some(rights::DELETE_FUNCTIONS));
@@ -77,20 +78,25 @@ async fn flush(conn: &mut Conn) -> Result<(), RedisError> {
     }
 }
 
-async fn flush_if(conn: &mut Conn, look: &mut Look<'_>, own: u64) -> Result<(), RedisError> {
+async fn flush_if(conn: &mut Conn, look: &mut dyn Look, own: u64) -> Result<(), RedisError> {
     for left in (0..LOOKS).rev() {
         let moment = Moment::read(conn, own).await?;
-        let held = if moment.master { look(&moment) } else { Err(no_master()) };
+        let held = if moment.master { look.at(&moment).await } else { Err(no_master()) };
         held.map_err(|fault| RedisError::Withheld { fault })?;
         let offset = if left == 0 { String::new() } else { moment.offset.to_string() };
         let args = ["EVAL", EMPTY_IF, "0", &moment.run_id, &moment.replid, "master", &offset];
         match conn.cmd_str(&args).await {
-            Ok(Value::Int(1)) => return Ok(()),
+            Ok(Value::Bulk(offset)) => {
+                look.cut(std::str::from_utf8(&offset).ok().and_then(|offset| offset.parse().ok())).await;
+                return Ok(());
+            }
             // The server has moved on between the look and the comparison.
             Ok(_) => {}
             // No scripts here: the look was right before, and that is as near as it gets.
             Err(RedisError::Denied { .. } | RedisError::Server { prefix: ErrorPrefix::UnknownCommand, .. }) => {
-                return flush(conn).await;
+                flush(conn).await?;
+                look.cut(None).await;
+                return Ok(());
             }
             // A script that failed has not got past its FLUSHALL.
             Err(error @ RedisError::Server { .. }) => return Err(error),

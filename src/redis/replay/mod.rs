@@ -45,7 +45,7 @@ pub enum ReplayMode<'a> {
     ReplaceEverything,
     /// The same, if the last look at the server lets it. Where the server runs scripts, what was looked at is compared in the
     /// command that deletes.
-    ReplaceIf(&'a mut Look<'a>),
+    ReplaceIf(&'a mut (dyn Look + 'a)),
     /// Nothing is deleted. Keys and libraries of the backup replace those of the same name; all others stay.
     MergeKeys,
 }

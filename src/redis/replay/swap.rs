@@ -4,6 +4,7 @@
 //! It must not write into a database before that one has been proven empty and carries this restore's mark. Old data is dropped only
 //! after the moment of the swap was looked at; until then it can be swapped back.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -32,6 +33,10 @@ pub struct Swapped {
     grant: Grant<Overwrite>,
     /// What was loaded.
     pub report: ReplayReport,
+    /// Keys per database, and keys with an expiry, as they were swapped in.
+    pub loaded: BTreeMap<u64, (u64, u64)>,
+    /// Keys evicted since the target's statistics began, as of that moment.
+    pub evicted_keys: u64,
 }
 
 impl Swapped {
@@ -59,7 +64,7 @@ pub async fn load_beside(
     conn: &mut Conn,
     placement: &Placement,
     mut frames: mpsc::Receiver<Frame>,
-    look: &mut Look<'_>,
+    look: &mut dyn Look,
     mut on_progress: impl FnMut(&ReplayReport),
 ) -> Result<Swapped, RedisError> {
     let Some(Frame::Begin { rdb_version }) = frames.recv().await else {
@@ -101,8 +106,8 @@ pub async fn load_beside(
     if let Err(error) = cutover.ready(conn, &mut run, rdb_version).await {
         return Err(cutover.withdraw(conn, error).await);
     }
-    cutover.swap(conn, look).await?;
-    Ok(Swapped { grant, report: run.report })
+    let loaded = cutover.swap(conn, look).await?;
+    Ok(Swapped { grant, report: run.report, loaded, evicted_keys: cutover.evicted })
 }
 
 struct Cutover<'a> {
@@ -231,10 +236,12 @@ impl Cutover<'_> {
         Ok(conn)
     }
 
-    async fn swap(&self, conn: &mut Conn, look: &mut Look<'_>) -> Result<(), RedisError> {
+    /// Swaps; the keys that were swapped in.
+    async fn swap(&self, conn: &mut Conn, look: &mut dyn Look) -> Result<BTreeMap<u64, (u64, u64)>, RedisError> {
         let mut commands: Vec<Vec<Vec<u8>>> = SECTIONS.iter().map(|section| words(&["INFO", section])).collect();
         commands.extend(self.swaps(Holds::Old));
         commands.extend(self.libraries(&self.new));
+        look.hold().await;
         let replies = match run(conn, &commands).await {
             Ok(replies) => replies,
             // Nothing of a transaction that was refused has been run.
@@ -254,9 +261,16 @@ impl Cutover<'_> {
             Err(error) => Err(error),
         };
         match held {
-            Ok(()) => Ok(()),
+            Ok(()) => Ok(self.swapped_in(&replies)),
             Err(error) => Err(self.swap_back(conn, &replies, error).await),
         }
+    }
+
+    /// The keys of each database right before it was swapped in, without the mark.
+    fn swapped_in(&self, replies: &Replies) -> BTreeMap<u64, (u64, u64)> {
+        let keyspace = ServerFacts::from_info(&replies.text(5).unwrap_or_default()).keyspace;
+        let found = |pair: &Pair| keyspace.get(&pair.beside).map(|k| (k.keys.saturating_sub(1), k.expires));
+        self.placement.pairs.iter().map(|pair| (pair.db, found(pair).unwrap_or_default())).collect()
     }
 
     /// The commands that swap each pair and leave a mark in the database beside.
@@ -288,7 +302,7 @@ impl Cutover<'_> {
     }
 
     /// Whether the moment of the swap was the one that was planned for.
-    async fn judge(&self, conn: &mut Conn, replies: &Replies, look: &mut Look<'_>) -> Result<(), RedisError> {
+    async fn judge(&self, conn: &mut Conn, replies: &Replies, look: &mut dyn Look) -> Result<(), RedisError> {
         let refused = |why: &str| RedisError::Withheld { fault: changed(format!("the target was not changed: {why}")) };
         let text = |at: usize| replies.text(at).unwrap_or_default();
         let moment = Moment::of(conn, &text(0), &text(1), &text(2), self.own).await?;
@@ -296,7 +310,7 @@ impl Cutover<'_> {
         if !moment.master {
             return Err(refused("it has become a replica"));
         }
-        look(&moment).map_err(|fault| RedisError::Withheld { fault })?;
+        look.at(&moment).await.map_err(|fault| RedisError::Withheld { fault })?;
         if now.evicted_keys != self.evicted {
             return Err(refused("keys were evicted while the set was loaded beside"));
         }
@@ -359,7 +373,7 @@ impl Cutover<'_> {
 }
 
 /// What the swap's transaction reads first.
-const SECTIONS: [&str; 5] = ["server", "replication", "commandstats", "stats", "memory"];
+const SECTIONS: [&str; 6] = ["server", "replication", "commandstats", "stats", "memory", "keyspace"];
 
 /// Write commands between two readings of `commandstats`, without this program's own: they went to the new data, and are gone
 /// with it.

@@ -5,7 +5,9 @@
 //! on the newest version whose format is read whole.
 
 pub mod handshake;
+mod link;
 mod mark;
+pub mod scan;
 pub mod snapshot;
 pub mod stream;
 pub mod tail;

@@ -1,19 +1,14 @@
 //! The stream: the commands that a source applies after the snapshot, as bytes and arguments, each with its offset.
 //!
-//! It must not apply or judge a command, must hold no more than one command and the bytes read with it, and must not
-//! acknowledge anything but offset 0, which starts the stream and keeps the link, and satisfies no WAIT.
+//! It must not apply or judge a command, and must hold no more than one command and the bytes read with it.
 
 use std::ops::Range;
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout_at};
-
+use super::link::Link;
 use crate::redis::conn::Conn;
 use crate::redis::error::RedisError;
-use crate::redis::resp::encode;
 
-/// Between two acknowledgements. The source may miss the first ones, while it still waits for its own child.
-const ACK_INTERVAL: Duration = Duration::from_secs(1);
 /// Bytes of `*n` or `$n` and their line end.
 const HEADER_BYTES_MAX: usize = 24;
 
@@ -37,12 +32,9 @@ impl Command {
 /// A capture that stays attached after its snapshot. Dropping it ends the capture, at the source too.
 #[derive(Debug)]
 pub struct Stream {
-    conn: Conn,
-    stall: Duration,
+    link: Link,
     command_bytes_max: usize,
     offset: u64,
-    ack_due: Instant,
-    last_read: Instant,
     /// Number of arguments of the next command; `None` before its first line has come.
     expected: Option<usize>,
     /// The complete arguments of the next command, as ranges of the buffered bytes.
@@ -53,9 +45,8 @@ pub struct Stream {
 
 impl Stream {
     pub(super) fn new(conn: Conn, offset: u64, stall: Duration, command_bytes_max: usize) -> Self {
-        let now = Instant::now();
         let (expected, args, at) = (None, Vec::new(), 0);
-        Self { conn, stall, command_bytes_max, offset, ack_due: now, last_read: now, expected, args, at }
+        Self { link: Link::new(conn, stall), command_bytes_max, offset, expected, args, at }
     }
 
     /// Offset in the source's history up to which commands have been given out.
@@ -72,47 +63,23 @@ impl Stream {
     /// command, and for a command that is too large. Nothing more can be read then.
     pub async fn next(&mut self) -> Result<Command, RedisError> {
         loop {
-            if Instant::now() >= self.ack_due {
-                self.acknowledge().await?;
-            }
+            self.link.keep_alive().await?;
             match self.parse() {
-                Ok(Some(command)) => {
-                    self.last_read = Instant::now();
-                    return Ok(command);
-                }
-                Ok(None) => {}
-                Err(what) => return Err(self.conn.protocol(what)),
-            }
-            match timeout_at(self.ack_due, self.conn.fill("the stream")).await {
-                Ok(filled) => {
-                    filled?;
-                    self.last_read = Instant::now();
-                }
-                Err(_) if self.last_read.elapsed() > self.stall => {
-                    let address = self.conn.label().to_owned();
-                    return Err(RedisError::Timeout { address, during: "the stream".to_owned(), after: self.stall });
-                }
-                Err(_) => {}
+                Ok(Some(command)) => return Ok(command),
+                Ok(None) => self.link.more().await?,
+                Err(what) => return Err(self.link.conn.protocol(what)),
             }
         }
-    }
-
-    async fn acknowledge(&mut self) -> Result<(), RedisError> {
-        let mut ack = Vec::new();
-        encode(&mut ack, &[b"REPLCONF", b"ACK", b"0"]);
-        self.conn.write_raw(&ack, "REPLCONF ACK").await?;
-        self.ack_due = Instant::now() + ACK_INTERVAL;
-        Ok(())
     }
 
     /// Goes on parsing the next command; `None` when more bytes are needed.
     fn parse(&mut self) -> Result<Option<Command>, &'static str> {
         // Keep-alives before the stream are no part of it and have no offset.
-        let blank = self.conn.buffered().iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
+        let blank = self.link.conn.buffered().iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
         if self.expected.is_none() {
-            self.conn.consume(blank);
+            self.link.conn.consume(blank);
         }
-        let buffered = self.conn.buffered();
+        let buffered = self.link.conn.buffered();
         let expected = match self.expected {
             Some(expected) => expected,
             None => {
@@ -135,7 +102,7 @@ impl Stream {
             self.at = end + 2;
         }
         let bytes = buffered.get(..self.at).unwrap_or_default().to_vec();
-        self.conn.consume(self.at);
+        self.link.conn.consume(self.at);
         self.offset += self.at as u64;
         (self.expected, self.at) = (None, 0);
         Ok(Some(Command { offset: self.offset, bytes, args: std::mem::take(&mut self.args) }))

@@ -69,7 +69,7 @@ async fn load(
     placement: &Placement,
     target: &Redis,
     conn: &mut Conn,
-    look: &mut (dyn FnMut(&Moment) -> Result<(), Fault> + Send + '_),
+    mut look: &mut (dyn FnMut(&Moment) -> Result<(), Fault> + Send + '_),
 ) -> Result<ReplayReport, RedisError> {
     let (to, frames) = mpsc::channel(4);
     let version = std::str::from_utf8(&data[5..9]).unwrap().parse().unwrap();
@@ -78,7 +78,7 @@ async fn load(
         walk(data.as_slice(), (), encoder).map(|walked| walked.visitor.finish()).map_err(|e| e.to_string())
     });
     let loaded =
-        load_beside(target.scratch().overwrite(), &target.endpoint(), conn, placement, frames, look, |_| ()).await;
+        load_beside(target.scratch().overwrite(), &target.endpoint(), conn, placement, frames, &mut look, |_| ()).await;
     reader.await.unwrap().ok();
     match loaded {
         Ok(swapped) => swapped.drop_old(conn, placement).await,

@@ -10,7 +10,8 @@ use crate::model::fault::Fault;
 use crate::model::ids::{hex, random};
 use crate::model::job::{Job, Unfinished};
 use crate::model::restore::Method;
-use crate::provider::local::restore::commands::{last_look, read_to_its_end};
+use crate::provider::local::restore::commands::{Loaded, read_to_its_end};
+use crate::provider::local::restore::cutover::WayBack;
 use crate::provider::local::restore::recovery::RecoveryRecord;
 use crate::provider::local::restore::replication::ended_by;
 use crate::provider::local::{COMMAND_TIMEOUT, Inner};
@@ -90,7 +91,7 @@ impl Inner {
         Ok(found.is_none().then_some(InPlaceReason::Databases))
     }
 
-    /// Keys that the target may have taken as expired without counting them.
+    /// Loads beside the old data, swaps, and drops what was swapped out.
     pub(super) async fn beside_the_old(
         &self,
         grant: Grant<Overwrite>,
@@ -99,27 +100,35 @@ impl Inner {
         recovery: RecoveryRecord,
         set: &BackupSet,
         data: FrameReader,
-    ) -> Result<u64, Unfinished> {
+    ) -> Result<Loaded, Unfinished> {
         let endpoint = self.endpoint(&plan.instance_id).await?;
         let mut conn = Conn::open(&endpoint, COMMAND_TIMEOUT).await.map_err(Fault::from)?;
-        let (server, _) = self.still_as_planned(&mut conn, plan).await?;
-        let pairs = partners(&mut conn, set.counts.keys().copied(), &server.keyspace).await.map_err(Fault::from)?;
+        let looked = self.still_as_planned(&mut conn, plan, &endpoint).await?;
+        let dbs = set.counts.keys().copied();
+        let pairs = partners(&mut conn, dbs, &looked.facts.keyspace).await.map_err(Fault::from)?;
         let few = "the target was not touched: it has too few empty databases by now";
         let placement = Placement { id: hex(&random::<8>()?), pairs: pairs.ok_or_else(|| changed(few))? };
+        let ours: Vec<u64> = placement.pairs.iter().map(|pair| pair.beside).collect();
+        let safety = self.last_safety(job, plan, &endpoint, looked, &ours).await?;
+        let mut way_back = WayBack::new(plan, safety, ours.len() as u64);
         let mut recovery = recovery.beside(placement.clone());
         // From here on a crash is cleared up at the next start.
         self.jobs.save_recovery(job, &recovery).await?;
         let (frames, reader) = self.encode(set, data, |encoder| encoder.beside(placement.places()));
-        let (done, mut look) = (AtomicU64::new(0), last_look(plan));
-        let loading = load_beside(grant, &endpoint, &mut conn, &placement, frames, &mut look, |report| {
+        let done = AtomicU64::new(0);
+        let loading = load_beside(grant, &endpoint, &mut conn, &placement, frames, &mut way_back, |report| {
             done.store(report.keys, Ordering::Relaxed);
         });
-        let swapped = self.show_keys(job, set, &done, loading).await.map_err(ended_by)?;
+        let swapped = self.show_keys(job, set, &done, loading).await;
+        way_back.cut = swapped.is_ok();
+        let cutover = self.conclude(job, way_back, None, None).await;
+        let swapped = swapped.map_err(ended_by)?;
         let unseen = read_to_its_end(reader).await?;
         recovery.swapped();
         // Not written down, a crash would say that it does not know; the old data is dropped all the same.
         let _ = self.jobs.save_recovery(job, &recovery).await;
+        let swapped_in = Some((swapped.loaded.clone(), swapped.evicted_keys));
         swapped.drop_old(&mut conn, &placement).await.map_err(ended_by)?;
-        Ok(unseen)
+        Ok(Loaded { cutover, unseen, swapped_in })
     }
 }

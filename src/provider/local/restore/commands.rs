@@ -1,30 +1,30 @@
 //! Restore by commands: the target is emptied and the set's keys are written one by one. Not atomic, and the plan says so.
 
-use crate::guard::facts::restore::LastLook;
 use crate::guard::grant::{Grant, Overwrite};
 use crate::guard::plan::Plan;
-use crate::guard::writes::Writes;
 use crate::model::backup::BackupSet;
 use crate::model::fault::{Fault, Kind};
-use crate::model::instance::total_keys;
-use crate::model::job::Job;
+use crate::model::instance::{Counts, total_keys};
+use crate::model::job::{Job, Unfinished};
+use crate::model::restore::Cutover;
 use crate::provider::local::restore::IN_FLIGHT;
+use crate::provider::local::restore::cutover::WayBack;
 use crate::provider::local::restore::recovery::RecoveryRecord;
 use crate::provider::local::{COMMAND_TIMEOUT, Inner};
 use crate::redis::conn::Conn;
 use crate::redis::error::RedisError;
-use crate::redis::moment::Moment;
+use crate::redis::moment::{Look, Moment};
 use crate::redis::rdb;
 use crate::redis::replay::encoder::RestoreEncoder;
 use crate::redis::replay::frame::Frame;
 use crate::redis::replay::{ReplayMode, drive};
 use crate::vault::frames::FrameReader;
-use jiff::Timestamp;
+use async_trait::async_trait;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::mpsc;
 
 impl Inner {
-    /// Keys that the target may have taken as expired without counting them.
+    /// Empties the target and writes key by key. The cutover is when it is empty.
     pub(super) async fn by_commands(
         &self,
         grant: Grant<Overwrite>,
@@ -33,17 +33,30 @@ impl Inner {
         recovery: RecoveryRecord,
         set: &BackupSet,
         data: FrameReader,
-    ) -> Result<u64, Fault> {
-        let mut conn = Conn::open(&self.endpoint(&plan.instance_id).await?, COMMAND_TIMEOUT).await?;
-        self.still_as_planned(&mut conn, plan).await?;
+    ) -> Result<Loaded, Unfinished> {
+        let endpoint = self.endpoint(&plan.instance_id).await?;
+        let mut conn = Conn::open(&endpoint, COMMAND_TIMEOUT).await.map_err(Fault::from)?;
+        let looked = self.still_as_planned(&mut conn, plan, &endpoint).await?;
+        let safety = self.last_safety(job, plan, &endpoint, looked, &[]).await?;
         self.jobs.save_recovery(job, &recovery).await?;
+        let mut way_back = InPlace { inner: self, job, way_back: Some(WayBack::new(plan, safety, 0)), cutover: None };
         let (frames, reader) = self.encode(set, data, |encoder| encoder);
-        let (done, mut look) = (AtomicU64::new(0), last_look(plan));
-        let run = drive(grant, &mut conn, frames, ReplayMode::ReplaceIf(&mut look), |report| {
+        let done = AtomicU64::new(0);
+        let run = drive(grant, &mut conn, frames, ReplayMode::ReplaceIf(&mut way_back), |report| {
             done.store(report.keys, Ordering::Relaxed);
         });
-        self.show_keys(job, set, &done, run).await?;
-        read_to_its_end(reader).await
+        let written = self.show_keys(job, set, &done, run).await;
+        let cutover = way_back.end().await;
+        let unseen = match written {
+            Ok(_) => read_to_its_end(reader).await,
+            Err(error) => Err(error.into()),
+        };
+        // What was there before went at the cutover, whatever came after it.
+        let unseen = unseen.map_err(|mut fault| {
+            fault.message.push_str(&after(cutover.as_ref()));
+            fault
+        })?;
+        Ok(Loaded { cutover, unseen, swapped_in: None })
     }
 
     /// Begins to read a set as frames, on a thread of its own; its end is the number of keys that had expired.
@@ -92,12 +105,58 @@ pub(super) async fn read_to_its_end(reader: Reader) -> Result<u64, Fault> {
     reader.await.map_err(|e| Fault::new(Kind::Unexpected, "job.crashed", "the reading thread died").because(e))?
 }
 
-/// The last look, on the connection that acts.
-pub(super) fn last_look(plan: &Plan) -> impl FnMut(&Moment) -> Result<(), Fault> + Send + '_ {
-    |moment| {
-        let slots = plan.direct_restore()?.slots.clone();
-        let (run_id, replication_id) = (moment.run_id.clone(), moment.replid.clone());
-        let writes = Writes::counted(moment.writes, Timestamp::now());
-        plan.last_look(&LastLook { run_id, replication_id, slots, writes })
+/// What a restore by commands came to.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    /// `None` where the plan promised no way back.
+    pub(super) cutover: Option<Cutover>,
+    /// Keys that the target may have taken as expired without counting them.
+    pub(super) unseen: u64,
+    /// The keys of each database as they were swapped in, and the server's count of evictions then; `None` where keys were written
+    /// one by one.
+    pub(super) swapped_in: Option<(Counts, u64)>,
+}
+
+/// The cutover behind a sentence that says how a restore ended.
+pub(super) fn after(cutover: Option<&Cutover>) -> String {
+    cutover.map(|cutover| format!("; {}", cutover.describe())).unwrap_or_default()
+}
+
+/// The looks of a restore in place. The stream ends with the old data: what this restore writes then is none of it.
+struct InPlace<'a> {
+    inner: &'a Inner,
+    job: &'a Job,
+    /// `None` once the stream has ended.
+    way_back: Option<WayBack<'a>>,
+    cutover: Option<Cutover>,
+}
+
+impl InPlace<'_> {
+    async fn end(mut self) -> Option<Cutover> {
+        self.conclude().await;
+        self.cutover
+    }
+
+    async fn conclude(&mut self) {
+        if let Some(way_back) = self.way_back.take() {
+            self.cutover = self.inner.conclude(self.job, way_back, None, None).await;
+        }
+    }
+}
+
+#[async_trait]
+impl Look for InPlace<'_> {
+    async fn at(&mut self, moment: &Moment) -> Result<(), Fault> {
+        match &mut self.way_back {
+            Some(way_back) => way_back.at(moment).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn cut(&mut self, offset: Option<u64>) {
+        if let Some(way_back) = &mut self.way_back {
+            way_back.cut(offset).await;
+        }
+        self.conclude().await;
     }
 }

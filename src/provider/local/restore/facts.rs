@@ -199,10 +199,8 @@ impl Inner {
             (calls.saturating_sub(b) as f64 / seconds, seconds)
         });
         let mut writes = Writes { offset: position(&facts), ..Writes::counted(calls, read_at) };
-        if let Some(plan) = earlier
-            && let Some(set) = self.planned_safety(plan).await
-        {
-            writes.streamed = self.stream_behind(&endpoint, &facts, &set).await.map(|(_, seen)| seen);
+        if let Some(plan) = earlier {
+            writes.streamed = self.behind_planned(plan, &endpoint, &facts).await.and_then(|planned| planned.streamed);
         }
         let target = TargetFacts {
             address: endpoint.to_string(),

@@ -8,14 +8,17 @@ use crate::guard::writes::Streamed;
 use crate::model::backup::{BackupSet, Mode};
 use crate::model::fault::Fault;
 use crate::model::job::Job;
+use crate::model::restore::Cutover;
 use crate::provider::local::Inner;
 use crate::provider::local::backup::capture::Taken;
 use crate::provider::local::backup::staging::last_safety_id;
+use crate::provider::local::restore::cutover::Looked;
 use crate::provider::local::restore::tail::{Follower, read_to};
 use crate::redis::endpoint::Endpoint;
 use crate::redis::facts::ServerFacts;
 use crate::redis::replica::handshake::{CaptureOptions, Extent};
 use crate::redis::replica::tail::Tail;
+use jiff::Timestamp;
 use std::time::Duration;
 
 /// How long a look at what was written since a set may take. The backlog, of a megabyte by default, comes at once.
@@ -24,14 +27,23 @@ const READING: Duration = Duration::from_secs(5);
 /// The set that the way back restores, and the stream behind it.
 #[derive(Debug)]
 pub(super) struct LastSafety {
-    pub(super) backup_id: String,
-    /// Whether the set was taken for this job.
-    pub(super) taken: bool,
+    /// What is known of the cutover, and written down: a crash then still tells of it.
+    pub(super) cutover: Cutover,
+    /// When the set was begun.
+    pub(super) since: Timestamp,
     /// The replication id of the history that the stream belongs to.
     pub(super) replication_id: String,
     /// The counter of write commands right before the set was captured.
     pub(super) write_calls: Option<u64>,
     pub(super) tail: Follower,
+}
+
+/// The plan's safety backup, and what the stream behind it holds.
+#[derive(Debug)]
+pub(super) struct Planned {
+    set: BackupSet,
+    /// `None` where the stream cannot be read.
+    pub(super) streamed: Option<Streamed>,
 }
 
 impl Inner {
@@ -41,60 +53,91 @@ impl Inner {
         self.vault.find(&plan.instance_id, id, self).await.ok()
     }
 
-    /// The stream behind a set, read up to where its server is now; `None` where the server's backlog does not reach back to the
-    /// set, or its history is another one. What the server does not let us read is no failure: then a new set is taken.
-    pub(super) async fn stream_behind(
+    /// The plan's safety backup and the stream behind it; `None` where there is no such set.
+    pub(super) async fn behind_planned(
         &self,
+        plan: &Plan,
         endpoint: &Endpoint,
         facts: &ServerFacts,
-        set: &BackupSet,
-    ) -> Option<(Tail, Streamed)> {
+    ) -> Option<Planned> {
+        let set = self.planned_safety(plan).await?;
+        let streamed = self.stream_behind(endpoint, facts, &set).await;
+        Some(Planned { set, streamed })
+    }
+
+    /// The stream behind a set, read up to where its server is now; `None` where the server's backlog does not reach back to the
+    /// set, or its history is another one. What the server does not let us read is no failure: then a new set is taken.
+    async fn stream_behind(&self, endpoint: &Endpoint, facts: &ServerFacts, set: &BackupSet) -> Option<Streamed> {
         let (from, behind) = (facts.backlog_from?, set.replication_offset);
         let same = set.run_id == facts.run_id && set.replication_id == facts.replid;
         // Another answer than "go on" would make the server fork for a snapshot that nobody wants.
         if !same || behind.saturating_add(1) < from || behind > facts.offset {
             return None;
         }
-        let resumed = Tail::resume(endpoint, &set.replication_id, behind, CaptureOptions::default()).await;
-        let mut tail = match resumed {
-            Ok(tail) => tail?,
-            Err(error) => {
-                tracing::debug!("the stream behind {} cannot be read: {error}", set.id);
-                return None;
-            }
-        };
+        let mut tail = self.resume(endpoint, set).await?;
         let seen = read_to(&mut tail, facts.offset, READING).await.ok()??;
-        Some((tail, Streamed { writes: seen.writes, removals: seen.removals }))
+        Some(Streamed { writes: seen.writes, removals: seen.removals })
     }
 
-    /// The last safety backup of a job and its tail; `None` where the plan has no safety backup, and so promises none.
+    async fn resume(&self, endpoint: &Endpoint, set: &BackupSet) -> Option<Tail> {
+        let options = CaptureOptions::default();
+        match Tail::resume(endpoint, &set.replication_id, set.replication_offset, options).await {
+            Ok(tail) => tail,
+            Err(error) => {
+                tracing::debug!("the stream behind {} cannot be read: {error}", set.id);
+                None
+            }
+        }
+    }
+
+    /// The last safety backup of a job and its tail, which leaves out the databases `ours`; `None` where the plan has no safety backup,
+    /// and so promises none.
     pub(super) async fn last_safety(
         &self,
         job: &Job,
         plan: &Plan,
         endpoint: &Endpoint,
-        facts: &ServerFacts,
-        calls: u64,
+        looked: Looked,
+        ours: &[u64],
     ) -> Result<Option<LastSafety>, Fault> {
         if plan.safety.is_none() {
             return Ok(None);
         }
-        // A set without a single write behind it is the last one, whatever moved the position: signs of life, messages, expiries.
-        if let Some(set) = self.planned_safety(plan).await
-            && let Some((_, seen)) = self.stream_behind(endpoint, facts, &set).await
-            && (seen == Streamed::default() || (seen.writes == 0 && set.write_calls == Some(calls)))
-            && let Ok(Some(tail)) =
-                Tail::resume(endpoint, &set.replication_id, set.replication_offset, CaptureOptions::default()).await
-        {
-            let tail = self.follow_tail(&job.id, tail).await?;
-            return Ok(Some(LastSafety {
-                backup_id: set.id,
-                taken: false,
-                replication_id: set.replication_id,
-                write_calls: set.write_calls,
-                tail,
-            }));
-        }
+        let _ = self.jobs.progress(job, "making sure of the way back", 0, 0).await;
+        let (set, mut tail, taken) = match self.nothing_behind(endpoint, looked).await {
+            Some((set, tail)) => (set, tail, false),
+            None => {
+                let (set, tail) = self.take_last_safety(job, plan).await?;
+                (set, tail, true)
+            }
+        };
+        tail.leave_out(ours.iter().copied());
+        let tail = self.follow_tail(&job.id, tail).await?;
+        let BackupSet { id: safety_backup_id, started_at: since, replication_id, write_calls, .. } = set;
+        let mut cutover = Cutover {
+            instance_id: job.instance_id.clone(),
+            safety_backup_id,
+            taken_after_yes: taken,
+            writes_after: None,
+            tail: None,
+            tail_whole: false,
+            waited_seconds: None,
+            refused_seconds: None,
+        };
+        self.write_cutover(&job.id, &mut cutover).await;
+        Ok(Some(LastSafety { cutover, since, replication_id, write_calls, tail }))
+    }
+
+    /// The plan's own set, where not a single write is behind it, whatever else moved the position: signs of life, messages, expiries.
+    async fn nothing_behind(&self, endpoint: &Endpoint, looked: Looked) -> Option<(BackupSet, Tail)> {
+        let Planned { set, streamed } = looked.planned?;
+        let seen = streamed?;
+        let nothing = seen == Streamed::default() || (seen.writes == 0 && set.write_calls == Some(looked.calls));
+        let tail = if nothing { self.resume(endpoint, &set).await? } else { return None };
+        Some((set, tail))
+    }
+
+    async fn take_last_safety(&self, job: &Job, plan: &Plan) -> Result<(BackupSet, Tail), Fault> {
         let capture = Job { backup_id: last_safety_id(&job.id), ..job.clone() };
         let note = "taken after the yes, before the restore";
         let Taken { set, snapshot, .. } = self
@@ -109,9 +152,7 @@ impl Inner {
                 Fault::new(fault.kind, fault.code, message).hint(hint).because(fault)
             })?;
         self.replace_oldest_safety_backup(&plan.instance_id, &set.id).await;
-        let tail = self.follow_tail(&job.id, snapshot.into_tail()?).await?;
-        let (replication_id, write_calls) = (set.replication_id, set.write_calls);
-        Ok(Some(LastSafety { backup_id: set.id, taken: true, replication_id, write_calls, tail }))
+        Ok((set, snapshot.into_tail()?))
     }
 
     /// The call that restores what was there before a job: its last safety backup where it took one, else the plan's.

@@ -2,6 +2,7 @@
 
 mod beside;
 mod commands;
+mod cutover;
 pub(super) mod facts;
 mod last_safety;
 mod loadable;
@@ -14,23 +15,21 @@ mod replication;
 mod steps;
 mod tail;
 
-use crate::guard::facts::restore::LastLook;
 use crate::guard::grant::{Grant, Overwrite};
 use crate::guard::permit::Permit;
 use crate::guard::plan::{Plan, changed};
-use crate::guard::writes::Writes;
 use crate::model::backup::BackupSet;
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, JobEnd, JobKind};
 use crate::model::restore::Method;
 use crate::provider::local::backup::capture::TICK;
-use crate::provider::local::restore::facts::{position, slots_served};
-use crate::provider::local::restore::outcome::{Counted, outcome, outcome_as_loaded};
+use crate::provider::local::restore::commands::after;
+use crate::provider::local::restore::outcome::{AsLoaded, Counted, outcome_as_loaded};
 use crate::provider::local::restore::recovery::RecoveryRecord;
 use crate::provider::local::{COMMAND_TIMEOUT, Inner};
 use crate::provider::with_way_back;
 use crate::redis::conn::Conn;
-use crate::redis::facts::{ServerFacts, write_calls};
+use crate::redis::facts::ServerFacts;
 use crate::redis::persistence::{self, Kept};
 use crate::vault::frames::FrameReader;
 use jiff::Timestamp;
@@ -93,25 +92,28 @@ impl Inner {
         let recovery = RecoveryRecord::of(plan, &set)?;
         self.sweep_tails().await;
         let before = self.counted(&plan.instance_id).await.ok();
-        let (restored, behind, unseen) = match planned.method {
+        let (loaded, cutover) = match planned.method {
             Method::Replication => {
                 let done = self.by_replication(grant, job, plan, recovery, &set, data).await?;
-                (Some(done.restored), done.cutover.map(|c| format!("; {}", c.describe())).unwrap_or_default(), 0)
+                (AsLoaded::from(done.restored), done.cutover)
             }
             Method::Beside => {
-                let unseen = self.beside_the_old(grant, job, plan, recovery, &set, data).await?;
-                (None, String::new(), unseen)
+                let done = self.beside_the_old(grant, job, plan, recovery, &set, data).await?;
+                (AsLoaded::by_commands(before, done.swapped_in, done.unseen, false), done.cutover)
             }
-            Method::Commands => (None, String::new(), self.by_commands(grant, job, plan, recovery, &set, data).await?),
+            Method::Commands => {
+                let done = self.by_commands(grant, job, plan, recovery, &set, data).await?;
+                (AsLoaded::by_commands(before, None, done.unseen, plan.tells_of_traffic()), done.cutover)
+            }
         };
+        let behind = after(cutover.as_ref());
         // Data that is in must not be called lost because of what comes after it.
         let _ = self.state.serving(&job.id, Timestamp::now()).await;
         let _ = self.jobs.progress(job, "counting keys", set.rdb_bytes, set.rdb_bytes).await;
         // Counted at once, for clients may write again; and kept on disk whatever the counts are.
-        let found = match (self.counted(&plan.instance_id).await, restored) {
-            (Ok(after), Some(restored)) => outcome_as_loaded(&set, &restored, &after),
-            (Ok(after), None) => outcome(&set, before.as_ref(), &after, unseen),
-            (Err(fault), _) => {
+        let found = match self.counted(&plan.instance_id).await {
+            Ok(after) => outcome_as_loaded(&set, &loaded, &after),
+            Err(fault) => {
                 Ok(format!("restored: the target took the whole set; its keys could not be counted ({fault})"))
             }
         };
@@ -169,23 +171,6 @@ impl Inner {
     async fn counted(&self, instance_id: &str) -> Result<Counted, Fault> {
         let mut conn = Conn::open(&self.endpoint(instance_id).await?, COMMAND_TIMEOUT).await?;
         Ok(Counted::from(&ServerFacts::read(&mut conn).await?))
-    }
-
-    /// Looks at the target right before it is acted on: nothing may have been written to it since the plan that the plan does not
-    /// tell of, and nobody may have taken its place. The facts read, and the counter of write commands.
-    pub(super) async fn still_as_planned(&self, conn: &mut Conn, plan: &Plan) -> Result<(ServerFacts, u64), Fault> {
-        let calls = write_calls(conn).await?;
-        let read_at = Timestamp::now();
-        let facts = ServerFacts::read(conn).await?;
-        let slots = slots_served(&facts, conn).await?;
-        let endpoint = self.endpoint(&plan.instance_id).await?;
-        let mut writes = Writes { offset: position(&facts), ..Writes::counted(calls, read_at) };
-        if let Some(set) = self.planned_safety(plan).await {
-            writes.streamed = self.stream_behind(&endpoint, &facts, &set).await.map(|(_, seen)| seen);
-        }
-        let (run_id, replication_id) = (facts.run_id.clone(), facts.replid.clone());
-        plan.last_look(&LastLook { run_id, replication_id, slots, writes })?;
-        Ok((facts, calls))
     }
 }
 

@@ -107,18 +107,64 @@ pub(super) fn outcome(
     }
 }
 
-/// [`outcome`] of a restore by replication, whose target was counted before its clients could write again: what they have written
-/// since is none of the set's.
+/// What is known of the moment at which the target had the set, and of what came before it.
+#[derive(Debug)]
+pub(super) struct AsLoaded {
+    /// What the target had counted before it had the set; `None` where it did not tell.
+    before: Option<Counted>,
+    /// The keys of each database before clients could write to them; `None` where they could all along, or nobody counted.
+    keys: Option<Counts>,
+    /// Keys that the target may have taken as expired without counting them.
+    unseen: u64,
+    /// Whether clients were known to write while keys were written one by one.
+    meanwhile: bool,
+}
+
+impl AsLoaded {
+    /// Of a restore by commands; the arguments as its fields. `swapped_in`: the keys, and the count of evictions at that moment, for
+    /// what was evicted before was of the old data.
+    pub(super) fn by_commands(
+        before: Option<Counted>,
+        swapped_in: Option<(Counts, u64)>,
+        unseen: u64,
+        meanwhile: bool,
+    ) -> Self {
+        let (keys, evicted) = swapped_in.unzip();
+        let before = before.map(|b| Counted { evicted: evicted.unwrap_or(b.evicted), ..b });
+        Self { before, keys, unseen, meanwhile }
+    }
+}
+
+impl From<Restored> for AsLoaded {
+    fn from(restored: Restored) -> Self {
+        let Switched { run_id, evicted_keys, expired_keys, .. } = restored.switched;
+        let before = Counted { run_id, expired: expired_keys, evicted: evicted_keys, counts: Counts::default() };
+        Self { before: Some(before), keys: restored.loaded, unseen: 0, meanwhile: false }
+    }
+}
+
+/// [`outcome`] of a target whose clients may have written since it had the set: that is none of the set's.
 ///
 /// # Errors
 /// As [`outcome`].
-pub(super) fn outcome_as_loaded(set: &BackupSet, restored: &Restored, after: &Counted) -> Result<String, Fault> {
-    let Switched { run_id, evicted_keys, expired_keys, .. } = &restored.switched;
-    let before =
-        Counted { run_id: run_id.clone(), expired: *expired_keys, evicted: *evicted_keys, counts: Counts::default() };
-    let Some(loaded) = &restored.loaded else { return outcome(set, Some(&before), after, 0) };
-    // A target that follows us evicts nothing: what it evicted since was of what it had just loaded, or written behind that.
-    if let Some((_, evicted @ 1..)) = after.since(&before) {
+pub(super) fn outcome_as_loaded(set: &BackupSet, as_loaded: &AsLoaded, after: &Counted) -> Result<String, Fault> {
+    let AsLoaded { before, keys, unseen, meanwhile } = as_loaded;
+    let before = before.as_ref();
+    let Some(loaded) = keys else {
+        let more = |found: &Counts| {
+            found.iter().any(|(db, (have, _))| *have > set.counts.get(db).copied().unwrap_or_default().0)
+        };
+        if *meanwhile && more(&after.counts) {
+            return Ok(format!(
+                "restored: the target took all {} keys of the set, and clients wrote to it meanwhile: it holds {} keys now",
+                total_keys(&set.counts),
+                total_keys(&after.counts)
+            ));
+        }
+        return outcome(set, before, after, *unseen);
+    };
+    // What was evicted since was of what had just been loaded, or written behind that.
+    if let Some((_, evicted @ 1..)) = before.and_then(|before| after.since(before)) {
         let message = format!(
             "the target took the whole set and has evicted {evicted} keys since to make room; it holds {} keys, the set has {}",
             total_keys(&after.counts),
@@ -127,8 +173,8 @@ pub(super) fn outcome_as_loaded(set: &BackupSet, restored: &Restored, after: &Co
         return Err(Fault::new(Kind::Provider, "restore.evicted", message)
             .hint("Give the target more memory (maxmemory) or maxmemory-policy noeviction, then restore again."));
     }
-    let whole = outcome(set, Some(&before), &Counted { counts: loaded.clone(), ..after.clone() }, 0)?;
-    Ok(outcome(set, Some(&before), after, 0).unwrap_or(whole))
+    let whole = outcome(set, before, &Counted { counts: loaded.clone(), ..after.clone() }, *unseen)?;
+    Ok(outcome(set, before, after, *unseen).unwrap_or(whole))
 }
 
 fn differs(why: String) -> Fault {

@@ -7,6 +7,7 @@ use crate::model::job::{JobEnd, JobStatus, Unfinished};
 use crate::provider::jobs::Recoverable as _;
 use crate::provider::local::Inner;
 use crate::provider::local::backup::staging::last_safety_id;
+use crate::provider::local::restore::commands::after;
 use crate::provider::local::restore::recovery::RecoveryRecord;
 use crate::provider::with_way_back;
 use crate::redis::conn::Conn;
@@ -31,6 +32,7 @@ impl Inner {
         let (recovery, stored) = match (RecoveryRecord::read(orphan.recovery.as_ref()), &orphan.recovery) {
             (Ok(Some(recovery)), Some(stored)) => (recovery, stored),
             (Ok(_), _) => {
+                self.discard_cutover(&orphan.job.id).await;
                 return Ok(Err(interrupted(
                     "the process died before it touched the target; its data is as it was".into(),
                     "Make a new plan with restore_instance.".into(),
@@ -51,7 +53,9 @@ impl Inner {
             let grant = Orphaned::of(&orphan.job, stored)?.roll_back()?;
             let remains = remove(grant, &mut conn, placement).await?;
             let keys = total_keys(&key_counts(&mut conn).await?);
-            return Ok(match after_beside(orphan, &remains, recovery.swapped, keys) {
+            let swapped = recovery.swapped || remains != Remains::NotSwapped;
+            let cutover = self.cutover_of(orphan, swapped).await;
+            return Ok(match after_beside(orphan, &remains, swapped, keys, &cutover) {
                 Ok(message) => match self.keep(id, &recovery.run_id).await {
                     Ok(kept) => Ok(format!("{message}; {}. {back}", kept.describe()).trim_end().to_owned()),
                     Err(fault) => Err(with_way_back(fault, &recovery.back).into()),
@@ -61,8 +65,9 @@ impl Inner {
         }
         let Some(record) = &recovery.switch else {
             let keys = total_keys(&key_counts(&mut conn).await?);
+            let cutover = self.cutover_of(orphan, true).await;
             let message = format!(
-                "the process died while keys were written one by one: the target holds {keys} keys, the backup has {}",
+                "the process died while keys were written one by one: the target holds {keys} keys, the backup has {}{cutover}",
                 recovery.keys
             );
             return Ok(Err(interrupted(message, format!("Restore again to complete it. {back}"))));
@@ -93,6 +98,7 @@ impl Inner {
                 format!("the target has been restarted since and holds {keys} keys, whichever it had saved")
             }
         };
+        let holds = format!("{holds}{}", self.cutover_of(orphan, rolled_back.loaded).await);
         let message = match orphan.job.status {
             JobStatus::Failed => format!("{}; reconciled since: {holds}; {put_back}", orphan.job.message),
             _ => format!("the process died during this restore; {holds}; {put_back}"),
@@ -106,6 +112,19 @@ impl Inner {
         }
         Ok(Err(interrupted(message, format!("Make a new plan to restore again. {back}"))))
     }
+
+    /// What is known of the cutover, behind a sentence that says what the target holds. `replaced`: that its old data may be gone. Where
+    /// it is not, nothing was overwritten and nothing is kept.
+    async fn cutover_of(&self, orphan: &Orphan, replaced: bool) -> String {
+        if !replaced {
+            self.discard_cutover(&orphan.job.id).await;
+        }
+        match self.read_cutover(&orphan.job.id).await {
+            // One that failed and was only rolled back late has told of it.
+            Some(cutover) if orphan.job.status == JobStatus::Running => after(Some(&cutover)),
+            _ => String::new(),
+        }
+    }
 }
 
 fn interrupted(message: String, hint: String) -> Unfinished {
@@ -113,12 +132,13 @@ fn interrupted(message: String, hint: String) -> Unfinished {
 }
 
 /// What came of a restore beside the old data; of one that did not come to its end, what to do next too. `swapped`: its process had
-/// written down that the swap was for good.
+/// written down that the swap was for good, or it shows.
 fn after_beside(
     orphan: &Orphan,
     remains: &Remains,
     swapped: bool,
     keys: u64,
+    cutover: &str,
 ) -> Result<String, (String, &'static str)> {
     let holds = match remains {
         Remains::NotSwapped if !swapped => format!(
@@ -138,7 +158,7 @@ fn after_beside(
     };
     let message = match orphan.job.status {
         JobStatus::Failed => format!("{}; reconciled since: {holds}", orphan.job.message),
-        _ => format!("the process died during this restore; {holds}"),
+        _ => format!("the process died during this restore; {holds}{cutover}"),
     };
     match remains {
         Remains::Unjudged(_) => {

@@ -2,16 +2,15 @@
 
 use crate::config::instance::Announce;
 use crate::guard::act::Act;
-use crate::guard::facts::restore::{CutoverLook, TailLook};
+use crate::guard::facts::restore::CutoverLook;
 use crate::guard::grant::{Grant, Overwrite};
 use crate::guard::plan::Plan;
-use crate::guard::writes::Streamed;
 use crate::model::backup::BackupSet;
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, Unfinished};
 use crate::model::restore::Cutover;
 use crate::provider::local::restore::IN_FLIGHT;
-use crate::provider::local::restore::last_safety::LastSafety;
+use crate::provider::local::restore::cutover::WayBack;
 use crate::provider::local::restore::recovery::RecoveryRecord;
 use crate::provider::local::{COMMAND_TIMEOUT, Inner};
 use crate::redis::conn::Conn;
@@ -27,8 +26,6 @@ use tokio::sync::mpsc;
 
 /// A target of many gigabytes loads for minutes, but shows signs of life all along.
 const STALL_TIMEOUT: Duration = Duration::from_secs(60);
-/// A target that takes no writes any more has sent all of its stream, but for what is on its way.
-const CATCH_UP: Duration = Duration::from_secs(20);
 
 impl Inner {
     pub(super) async fn by_replication(
@@ -41,13 +38,14 @@ impl Inner {
         data: FrameReader,
     ) -> Result<Replicated, Unfinished> {
         let endpoint = self.endpoint(&plan.instance_id).await?;
-        let announce = self.config(&plan.instance_id).and_then(|c| c.announce.clone());
+        let config = self.config(&plan.instance_id);
+        let announce = config.and_then(|c| c.announce.as_ref());
         let options = MasterOptions {
-            bind: announce.as_ref().map(Announce::any),
+            bind: announce.map(Announce::any),
             // An announced port is one that somebody forwards to us: it must be the one we listen on.
-            port: announce.as_ref().and_then(|a| a.port).unwrap_or(0),
-            allow_plain: self.config(&plan.instance_id).is_some_and(|c| c.allow_plain_replication),
-            announce: announce.map(|a| (a.host, a.port)),
+            port: announce.and_then(|a| a.port).unwrap_or(0),
+            allow_plain: config.is_some_and(|c| c.allow_plain_replication),
+            announce: announce.map(|a| (a.host.clone(), a.port)),
             stall: STALL_TIMEOUT,
             total: Some(set.rdb_bytes),
             ..MasterOptions::default()
@@ -61,12 +59,11 @@ impl Inner {
             true => Some(Pause::begin(&endpoint, COMMAND_TIMEOUT).await.map_err(no_pause)?),
             false => None,
         };
-        let (facts, calls) = self.still_as_planned(&mut conn, plan).await?;
-        let _ = self.jobs.progress(job, "making sure of the way back", 0, 0).await;
-        let safety = self.last_safety(job, plan, &endpoint, &facts, calls).await?;
+        let looked = self.still_as_planned(&mut conn, plan, &endpoint).await?;
+        let safety = self.last_safety(job, plan, &endpoint, looked, &[]).await?;
         // From here on a crash is rolled back at the next start.
         self.jobs.save_recovery(job, &recovery.switching(session.rollback_record())).await?;
-        let mut watch = Watch { plan, safety, pause, waited: None, accepted: None };
+        let mut watch = Watch { plan, way_back: WayBack::new(plan, safety, 0), pause, waited: None };
         let refusing_since = Mutex::new(None);
         let (tx, rx) = mpsc::channel(IN_FLIGHT);
         let supplier = {
@@ -94,30 +91,12 @@ impl Inner {
         // The thread ends by itself: its channel is closed.
         let _ = supplier.await;
         let refused = refusing_since.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let refused = refused.map_or(0.0, |at| at.elapsed().as_secs_f64());
+        let refused = refused.map(|at| at.elapsed());
         // Whatever became of the restore, writers go on.
         watch.lift().await;
-        let cutover = self.conclude(job, watch, refused).await;
+        let cutover = self.conclude(job, watch.way_back, watch.waited, refused).await;
         let restored = done.map_err(ended_by)?;
         Ok(Replicated { restored, cutover })
-    }
-
-    /// Ends the tail, and writes down what the cutover came to where the target refused writes.
-    async fn conclude(&self, job: &Job, watch: Watch<'_>, refused_seconds: f64) -> Option<Cutover> {
-        let LastSafety { backup_id, taken, tail, .. } = watch.safety?;
-        let whole = tail.finish().await.whole;
-        let mut cutover = Cutover {
-            instance_id: job.instance_id.clone(),
-            safety_backup_id: backup_id,
-            taken_after_yes: taken,
-            writes_after: watch.accepted?,
-            tail: None,
-            tail_whole: whole,
-            waited_seconds: watch.waited.map(|waited| waited.as_secs_f64()),
-            refused_seconds,
-        };
-        self.write_cutover(&job.id, &mut cutover, whole).await;
-        Some(cutover)
     }
 }
 
@@ -132,11 +111,9 @@ pub(super) struct Replicated {
 /// Looks at the target once it refuses writes, for the guard to judge, and lets the writers go before anything is sent.
 struct Watch<'a> {
     plan: &'a Plan,
-    safety: Option<LastSafety>,
+    way_back: WayBack<'a>,
     pause: Option<Pause>,
     waited: Option<Duration>,
-    /// Write commands behind the last safety backup, once that is known.
-    accepted: Option<u64>,
 }
 
 impl Watch<'_> {
@@ -156,25 +133,14 @@ impl BeforeStream for Watch<'_> {
             let message = "writers could not be held up all along, as write_fence promises; the target was not touched";
             return Err(Fault::new(Kind::Provider, "restore.fence_broken", message).hint("Make a new plan."));
         }
-        let (mut accepted, mut tail) = (0, None);
-        if let Some(safety) = &mut self.safety {
-            let read = safety.tail.reach(seen.offset, CATCH_UP).await?;
-            let calls_moved = safety.write_calls.is_none() || safety.write_calls != seen.write_calls;
-            accepted = read.writes + if calls_moved { read.removals } else { 0 };
-            tail = Some(TailLook {
-                replication_id: safety.replication_id.clone(),
-                reached: read.offset,
-                seen: Streamed { writes: read.writes, removals: read.removals },
-                calls_moved,
-            });
-        }
-        self.plan.cutover_look(&CutoverLook {
+        let now = CutoverLook {
             run_id: seen.run_id.clone(),
             replication_id: seen.replication_id.clone(),
             offset: seen.offset,
-            tail,
-        })?;
-        self.accepted = Some(accepted);
+            tail: None,
+        };
+        self.way_back.judge(now, seen.write_calls, 0).await?;
+        self.way_back.cut = true;
         // A target that is paused does not apply what its master sends.
         self.lift().await;
         Ok(())

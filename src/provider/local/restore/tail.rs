@@ -9,11 +9,12 @@ use crate::model::fault::{Fault, Kind};
 use crate::model::restore::Cutover;
 use crate::provider::local::Inner;
 use crate::redis::error::RedisError;
-use crate::redis::replica::tail::{Seen, Tail};
+use crate::redis::replica::scan::{End, Seen};
+use crate::redis::replica::tail::Tail;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 /// Most bytes of a stream that are kept on our disk.
@@ -21,28 +22,21 @@ const KEPT_BYTES_MAX: u64 = 256 << 20;
 /// Pieces on their way to the disk.
 const IN_FLIGHT: usize = 16;
 
-/// How far a tail is.
-#[derive(Debug, Clone, Default)]
-struct Progress {
-    seen: Seen,
-    /// Why nothing more comes; `None` while the stream is read.
-    ended: Option<String>,
-}
-
-/// A tail that is followed by a task of its own. Dropping it ends the stream and leaves the file.
+/// A tail that is followed by a task of its own until it is held. Dropping it ends the stream and leaves the file.
 #[derive(Debug)]
 pub(super) struct Follower {
-    progress: watch::Receiver<Progress>,
     stop: CancellationToken,
-    task: tokio::task::JoinHandle<()>,
+    task: Option<tokio::task::JoinHandle<Followed>>,
+    held: Option<Followed>,
+    pieces: mpsc::Sender<Vec<u8>>,
     writer: tokio::task::JoinHandle<std::io::Result<bool>>,
 }
 
-/// What a tail came to.
+/// A tail, and how reading it went.
 #[derive(Debug)]
-pub(super) struct Kept {
-    /// Whether every byte is in the file.
-    pub(super) whole: bool,
+struct Followed {
+    tail: Tail,
+    read: Result<(), RedisError>,
 }
 
 impl Drop for Follower {
@@ -53,65 +47,75 @@ impl Drop for Follower {
 
 impl Follower {
     /// Follows a tail, and keeps its bytes in a file.
-    pub(super) fn start(mut tail: Tail, path: PathBuf) -> Self {
-        let (told, progress) = watch::channel(Progress { seen: tail.seen(), ended: None });
+    fn start(mut tail: Tail, path: PathBuf) -> Self {
         let (pieces, to_write) = mpsc::channel(IN_FLIGHT);
         let writer = tokio::task::spawn_blocking(move || write(&path, to_write));
-        let stop = CancellationToken::new();
+        let (stop, kept) = (CancellationToken::new(), pieces.clone());
         let stopped = stop.clone();
         let task = tokio::spawn(async move {
-            loop {
-                let piece = tokio::select! {
-                    () = stopped.cancelled() => break,
-                    piece = tail.next() => piece,
-                };
-                match piece {
-                    Ok(piece) => {
-                        // A thread that is gone said why in its result; counting goes on.
-                        let _ = pieces.send(piece).await;
-                        told.send_modify(|p| p.seen = tail.seen());
-                    }
-                    Err(error) => {
-                        told.send_modify(|p| p.ended = Some(error.to_string()));
-                        break;
-                    }
-                }
-            }
+            let read = read(&mut tail, Some(&kept), &stopped).await;
+            Followed { tail, read }
         });
-        Self { progress, stop, task, writer }
+        Self { stop, task: Some(task), held: None, pieces, writer }
     }
 
-    /// What the tail holds once it has reached a position of its source, which goes no further.
+    /// Stops reading: what the source does from here on comes behind what has been read.
+    pub(super) async fn hold(&mut self) {
+        self.stop.cancel();
+        if let Some(task) = self.task.take() {
+            self.held = task.await.ok();
+        }
+    }
+
+    /// What the tail holds up to an end that its source has passed, and no further.
     ///
     /// # Errors
-    /// `restore.tail_lost` where the stream ended before that, or is too late.
-    pub(super) async fn reach(&mut self, offset: u64, within: Duration) -> Result<Seen, Fault> {
-        let there = self.progress.wait_for(|p| p.seen.offset >= offset || p.ended.is_some());
-        let why = match tokio::time::timeout(within, there).await {
-            Ok(Ok(p)) if p.seen.offset >= offset => return Ok(p.seen),
-            Ok(Ok(p)) => p.ended.clone().unwrap_or_default(),
-            Ok(Err(_)) => "its task ended".to_owned(),
-            Err(_) => format!("it did not catch up within {} s", within.as_secs()),
-        };
-        let message = format!(
-            "the stream behind the last safety backup broke off, so the last writes are in no backup: {why}; the target was not touched"
-        );
-        Err(Fault::new(Kind::Provider, "restore.tail_lost", message).hint(
-            "Make a new plan; with many writes raise client-output-buffer-limit for replicas, or use write_fence.",
-        ))
+    /// Why the stream ended before that, or is too late.
+    pub(super) async fn reach(&mut self, end: End, within: Duration) -> Result<Seen, String> {
+        self.hold().await;
+        let Some(Followed { tail, read: so_far }) = &mut self.held else { return Err("its task ended".to_owned()) };
+        if let Err(error) = so_far {
+            return Err(error.to_string());
+        }
+        tail.end(end);
+        match tokio::time::timeout(within, read(tail, Some(&self.pieces), &CancellationToken::new())).await {
+            Ok(Ok(())) => Ok(tail.seen()),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err(format!("it did not catch up within {} s", within.as_secs())),
+        }
     }
 
-    /// Ends the stream, and puts what is kept of it on the disk.
-    pub(super) async fn finish(mut self) -> Kept {
-        self.stop.cancel();
-        let _ = (&mut self.task).await;
+    /// Ends the stream, and puts what is kept of it on the disk; whether every byte is in the file.
+    pub(super) async fn finish(mut self) -> bool {
+        self.hold().await;
+        // The writer ends with the last sender.
+        let (closed, _) = mpsc::channel(1);
+        self.pieces = closed;
         match (&mut self.writer).await {
-            Ok(Ok(whole)) => Kept { whole },
+            Ok(Ok(whole)) => whole,
             Ok(Err(error)) => {
                 tracing::warn!("the stream behind the last safety backup could not be kept: {error}");
-                Kept { whole: false }
+                false
             }
-            Err(_) => Kept { whole: false },
+            Err(_) => false,
+        }
+    }
+}
+
+/// Reads a tail to its end, or until told to stop.
+async fn read(tail: &mut Tail, to: Option<&mpsc::Sender<Vec<u8>>>, stop: &CancellationToken) -> Result<(), RedisError> {
+    loop {
+        let piece = tail.take().await?;
+        if let Some(to) = to.filter(|_| !piece.is_empty()) {
+            // A thread that is gone said why in its result; counting goes on.
+            let _ = to.send(piece).await;
+        }
+        if tail.is_over() {
+            return Ok(());
+        }
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            more = tail.more() => more?,
         }
     }
 }
@@ -151,21 +155,18 @@ impl Inner {
         Ok(Follower::start(tail, path))
     }
 
-    /// Writes down what the cutover of a job came to, and where its tail lies; one that holds no write is removed.
-    pub(super) async fn write_cutover(&self, job_id: &str, cutover: &mut Cutover, whole: bool) {
+    /// Writes down what is known of the cutover of a job, and where its tail lies; one that is known to hold no write is removed.
+    pub(super) async fn write_cutover(&self, job_id: &str, cutover: &mut Cutover) {
         let place = self.tail_place(job_id);
         let (json, resp) = (place.with_extension("json"), place.with_extension("resp"));
-        let holds = cutover.writes_after > 0;
-        if holds {
-            cutover.tail = Some(resp.display().to_string());
-            cutover.tail_whole = whole;
+        cutover.tail = Some(resp.display().to_string());
+        if cutover.writes_after == Some(0) {
+            cutover.tail = None;
+            // There is none where nothing came at all.
+            let _ = tokio::fs::remove_file(&resp).await;
         }
         let text = serde_json::to_string(&*cutover).unwrap_or_default();
         let written = blocking(move || {
-            if !holds {
-                // There is none where nothing came at all.
-                let _ = std::fs::remove_file(&resp);
-            }
             durable::replace(&json, text.as_bytes()).map_err(|e| crate::config::home::file_fault("write", &json, e))
         });
         if let Err(fault) = written.await {
@@ -173,10 +174,20 @@ impl Inner {
         }
     }
 
-    /// What the cutover of a job came to; `None` where it came to none, or nothing is known any more.
+    /// Removes what was kept for a job that came to no cutover.
+    pub(super) async fn discard_cutover(&self, job_id: &str) {
+        for ending in ["resp", "json"] {
+            let _ = tokio::fs::remove_file(self.tail_place(job_id).with_extension(ending)).await;
+        }
+    }
+
+    /// What the cutover of a job came to, as far as it was written down; `None` where it came to none, or nothing is known any more.
     pub(in crate::provider::local) async fn read_cutover(&self, job_id: &str) -> Option<Cutover> {
         let path = self.tail_place(job_id).with_extension("json");
-        serde_json::from_slice(&tokio::fs::read(path).await.ok()?).ok()
+        let mut cutover: Cutover = serde_json::from_slice(&tokio::fs::read(path).await.ok()?).ok()?;
+        let there = tokio::fs::try_exists(self.tail_place(job_id).with_extension("resp")).await;
+        cutover.tail = cutover.tail.filter(|_| there.unwrap_or(false));
+        Some(cutover)
     }
 
     /// Removes the tails whose safety backup is gone.
@@ -191,24 +202,17 @@ impl Inner {
             let Some(cutover) = self.read_cutover(&job_id).await else { continue };
             let found = self.vault.find(&cutover.instance_id, &cutover.safety_backup_id, self).await;
             if found.is_err_and(|fault| fault.kind == Kind::NotFound) {
-                for ending in ["resp", "json"] {
-                    let _ = tokio::fs::remove_file(path.with_extension(ending)).await;
-                }
+                self.discard_cutover(&job_id).await;
             }
         }
     }
 }
 
-/// Reads a tail up to a position that its source has passed; `None` where that cannot be done in time.
+/// Reads a tail up to a position that its source has passed, and no further; `None` where that cannot be done in time.
 pub(super) async fn read_to(tail: &mut Tail, offset: u64, within: Duration) -> Result<Option<Seen>, RedisError> {
-    let reading = async {
-        while tail.seen().offset < offset {
-            tail.next().await?;
-        }
-        Ok(tail.seen())
-    };
-    match tokio::time::timeout(within, reading).await {
-        Ok(read) => read.map(Some),
+    tail.end(End::At(offset));
+    match tokio::time::timeout(within, read(tail, None, &CancellationToken::new())).await {
+        Ok(read) => read.map(|()| Some(tail.seen())),
         Err(_) => Ok(None),
     }
 }

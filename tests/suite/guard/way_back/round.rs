@@ -9,8 +9,6 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Whether a restore by commands counts what was accepted after its last safety backup.
-const COUNTED_BY_COMMANDS: bool = false;
 const WITHIN: Duration = Duration::from_secs(60);
 /// What a restore changes meanwhile and puts back.
 const SETTINGS: [&str; 5] = ["masterauth", "masteruser", "repl-diskless-load", "replica-read-only", "maxmemory"];
@@ -379,16 +377,18 @@ impl<'a> Round<'a> {
         let now = self.data();
         assert!(now == before || evicts && now == self.at_plan, "{when}: {now} is not {before}: {back:?}");
         let there = self.redis.run(&["GET", "live"]).text().parse::<i64>().unwrap();
-        let by_replication = self.planned.as_ref().unwrap()["plan"]["way"] == "replication";
-        // A job whose process died tells of none.
-        if kills.is_none() && (by_replication || COUNTED_BY_COMMANDS) {
-            let counted = counted.unwrap_or_else(|| panic!("{when}: nothing is said of what was written"));
-            self.shared.counted.fetch_add(u64::from(counted > 0), Ordering::SeqCst);
-            let counted = i64::try_from(counted).unwrap();
-            assert_eq!(there + counted, last.unwrap_or(there), "{when}: {there} in the way back");
-            assert!(counted == 0 || !self.fence, "{when}");
-        } else {
-            assert!(there <= last.unwrap_or(there), "{when}: {there} in the way back, of {last:?}");
+        match counted {
+            Some(counted) => {
+                self.shared.counted.fetch_add(u64::from(counted > 0), Ordering::SeqCst);
+                let counted = i64::try_from(counted).unwrap();
+                assert_eq!(there + counted, last.unwrap_or(there), "{when}: {there} in the way back");
+                assert!(counted == 0 || !self.fence, "{when}");
+            }
+            // A program that died may have known no count.
+            None => assert!(
+                kills == Some(Event::KillProgram) && there <= last.unwrap_or(there),
+                "{when}: {there}, {last:?}"
+            ),
         }
     }
 }

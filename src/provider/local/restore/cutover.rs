@@ -1,0 +1,176 @@
+//! The cutover of a restore, whichever way its data goes in: the looks at the target, from the first after the yes to the last one, and
+//! what was accepted behind the last safety backup.
+//!
+//! It must not let anything of ours be counted as a client's, nor count beyond the moment of the cutover.
+
+use crate::guard::facts::restore::{CutoverLook, LastLook, TailLook};
+use crate::guard::plan::Plan;
+use crate::guard::writes::{Streamed, Writes};
+use crate::model::fault::{Fault, Kind};
+use crate::model::job::Job;
+use crate::model::restore::Cutover;
+use crate::provider::local::Inner;
+use crate::provider::local::restore::facts::{position, slots_served};
+use crate::provider::local::restore::last_safety::{LastSafety, Planned};
+use crate::redis::conn::Conn;
+use crate::redis::endpoint::Endpoint;
+use crate::redis::facts::{ServerFacts, write_calls};
+use crate::redis::moment::{Look, Moment};
+use crate::redis::replica::scan::{End, Seen};
+use async_trait::async_trait;
+use jiff::Timestamp;
+use std::time::Duration;
+
+/// How long the stream may take to come up to the cutover.
+const CATCH_UP: Duration = Duration::from_secs(20);
+
+/// A target as it was looked at right before it is acted on.
+#[derive(Debug)]
+pub(super) struct Looked {
+    pub(super) facts: ServerFacts,
+    /// The counter of write commands.
+    pub(super) calls: u64,
+    /// The plan's safety backup, and what was written behind it.
+    pub(super) planned: Option<Planned>,
+}
+
+/// The way back of a restore, up to its cutover.
+#[derive(Debug)]
+pub(super) struct WayBack<'a> {
+    plan: &'a Plan,
+    /// `None` where the plan promises no way back.
+    safety: Option<LastSafety>,
+    /// Databases that carry this restore's mark.
+    marked: u64,
+    /// Write commands behind the last safety backup, at the last look or at the cutover.
+    accepted: Option<u64>,
+    /// Removals up to the last look that were no client's.
+    expired: u64,
+    /// Whether the old data is gone, or refuses writes.
+    pub(super) cut: bool,
+}
+
+impl<'a> WayBack<'a> {
+    /// `marked`: databases that carry this restore's mark, and so are left out of the stream.
+    pub(super) const fn new(plan: &'a Plan, safety: Option<LastSafety>, marked: u64) -> Self {
+        Self { plan, safety, marked, accepted: None, expired: 0, cut: false }
+    }
+
+    /// Reads the stream up to a moment of the target, and has the guard judge the two. `write_calls` and `own`: as in a [`Moment`].
+    pub(super) async fn judge(
+        &mut self,
+        mut seen: CutoverLook,
+        write_calls: Option<u64>,
+        own: u64,
+    ) -> Result<(), Fault> {
+        if let Some(safety) = &mut self.safety {
+            let read = safety.tail.reach(End::At(seen.offset), CATCH_UP).await.map_err(|why| tail_lost(&why))?;
+            let tail = safety.look(read, write_calls, own, self.marked);
+            self.accepted = Some(tail.written());
+            self.expired = if tail.calls_moved { 0 } else { tail.seen.removals };
+            seen.tail = Some(tail);
+        }
+        self.plan.cutover_look(&seen)
+    }
+}
+
+impl LastSafety {
+    /// What was read of the stream, for the guard.
+    fn look(&self, read: Seen, write_calls: Option<u64>, own: u64, marked: u64) -> TailLook {
+        TailLook {
+            replication_id: self.replication_id.clone(),
+            reached: read.offset,
+            seen: Streamed { writes: read.writes, removals: read.removals },
+            calls_moved: self.write_calls.is_none() || self.write_calls != write_calls,
+            since: self.since,
+            until: Timestamp::now(),
+            foreign: read.loaded.saturating_sub(own) + read.others.saturating_sub(marked),
+        }
+    }
+}
+
+#[async_trait]
+impl Look for WayBack<'_> {
+    async fn hold(&mut self) {
+        if let Some(safety) = &mut self.safety {
+            safety.tail.hold().await;
+        }
+    }
+
+    async fn at(&mut self, moment: &Moment) -> Result<(), Fault> {
+        let (run_id, replication_id) = (moment.run_id.clone(), moment.replid.clone());
+        if self.safety.is_none() {
+            let slots = self.plan.direct_restore()?.slots.clone();
+            let writes = Writes::counted(moment.writes, Timestamp::now());
+            return self.plan.last_look(&LastLook { run_id, replication_id, slots, writes });
+        }
+        let seen = CutoverLook { run_id, replication_id, offset: moment.offset, tail: None };
+        self.judge(seen, Some(moment.writes), moment.own).await
+    }
+
+    async fn cut(&mut self, offset: Option<u64>) {
+        self.cut = true;
+        let Some(safety) = &mut self.safety else { return };
+        let behind = safety.tail.reach(offset.map_or(End::Flush, End::At), CATCH_UP).await;
+        self.accepted = match behind {
+            // Whether what was removed since the last look had expired is not known.
+            Ok(read) => Some(read.writes + read.removals.saturating_sub(self.expired)),
+            Err(why) => {
+                tracing::warn!("what was written right before the cutover is not known: {why}");
+                None
+            }
+        };
+    }
+}
+
+impl Inner {
+    /// Looks at the target right before it is acted on: nothing may have been written to it since the plan that the plan does not
+    /// tell of, and nobody may have taken its place.
+    pub(super) async fn still_as_planned(
+        &self,
+        conn: &mut Conn,
+        plan: &Plan,
+        endpoint: &Endpoint,
+    ) -> Result<Looked, Fault> {
+        let calls = write_calls(conn).await?;
+        let read_at = Timestamp::now();
+        let facts = ServerFacts::read(conn).await?;
+        let slots = slots_served(&facts, conn).await?;
+        let planned = self.behind_planned(plan, endpoint, &facts).await;
+        let streamed = planned.as_ref().and_then(|planned| planned.streamed);
+        let writes = Writes { offset: position(&facts), streamed, ..Writes::counted(calls, read_at) };
+        let (run_id, replication_id) = (facts.run_id.clone(), facts.replid.clone());
+        plan.last_look(&LastLook { run_id, replication_id, slots, writes })?;
+        Ok(Looked { facts, calls, planned })
+    }
+
+    /// Ends the stream behind the last safety backup, and writes down what the cutover came to; `None` where there was none.
+    pub(super) async fn conclude(
+        &self,
+        job: &Job,
+        way_back: WayBack<'_>,
+        waited: Option<Duration>,
+        refused: Option<Duration>,
+    ) -> Option<Cutover> {
+        let LastSafety { mut cutover, tail, .. } = way_back.safety?;
+        let whole = tail.finish().await;
+        if !way_back.cut {
+            self.discard_cutover(&job.id).await;
+            return None;
+        }
+        cutover.writes_after = way_back.accepted;
+        cutover.tail_whole = whole && way_back.accepted.is_some();
+        cutover.waited_seconds = waited.map(|waited| waited.as_secs_f64());
+        cutover.refused_seconds = refused.map(|refused| refused.as_secs_f64());
+        self.write_cutover(&job.id, &mut cutover).await;
+        self.read_cutover(&job.id).await.or(Some(cutover))
+    }
+}
+
+fn tail_lost(why: &str) -> Fault {
+    let message = format!(
+        "the stream behind the last safety backup broke off, so the last writes are in no backup: {why}; the target was not touched"
+    );
+    Fault::new(Kind::Provider, "restore.tail_lost", message)
+        .hint("Make a new plan; with many writes raise client-output-buffer-limit for replicas, or use write_fence.")
+}
