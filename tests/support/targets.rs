@@ -172,11 +172,9 @@ fn replies(bytes: &[u8]) -> Result<(), String> {
         let mut conn = Conn::open(&endpoint, WITHIN).await.map_err(|e| e.to_string())?;
         // An error reply is a reply; what is none is the end.
         for _ in 0..=bytes.len() {
-            match conn.cmd_str(&["PING"]).await {
-                Err(error @ (RedisError::Lost { .. } | RedisError::Protocol { .. } | RedisError::Timeout { .. })) => {
-                    return end(&error);
-                }
-                _ => {}
+            let reply = conn.cmd_str(&["PING"]).await;
+            if let Err(RedisError::Lost { .. } | RedisError::Protocol { .. } | RedisError::Timeout { .. }) = &reply {
+                return reply.map_or_else(|error| end(&error), |_| Ok(()));
             }
         }
         panic!("more replies than bytes")

@@ -5,8 +5,8 @@ use crate::guard::way_back::{data_of, flip};
 use crate::support::{Bench, Dice, Done, MATRIX, Redis, Reply, accepted_after, finish, text, unattended, wait};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 const WITHIN: Duration = Duration::from_secs(60);
@@ -170,7 +170,7 @@ impl<'a> Round<'a> {
 
     /// All data, with the counter at where it began. Nobody writes meanwhile, and nothing is evicted.
     fn data(&self) -> String {
-        let _alone = self.writer.as_ref().map(|w| w.held_up());
+        let _alone = self.writer.as_ref().map(|w| w.turn.lock().unwrap());
         let limit = self.redis.setting("maxmemory");
         self.limit("0");
         let live = self.redis.run(&["GET", "live"]).text();
@@ -196,12 +196,19 @@ impl<'a> Round<'a> {
 
     /// Writes all of the data to the disk, so that a restart loses none.
     fn save(&self) {
-        let _alone = self.writer.as_ref().map(|w| w.held_up());
         if !self.append_only {
             wait("a save", WITHIN, || {
                 (self.redis.try_run(&["SAVE"]).unwrap() == Reply::Text("OK".into())).then_some(())
             });
         }
+    }
+
+    /// Nothing that was accepted is lost by this.
+    fn restart(&mut self, more: &[&str]) {
+        let turn = self.writer.as_ref().map(|w| Arc::clone(&w.turn));
+        let _alone = turn.as_ref().map(|turn| turn.lock().unwrap());
+        self.save();
+        self.redis.restart_with(more);
     }
 
     fn evict(&mut self) {
@@ -226,14 +233,8 @@ impl<'a> Round<'a> {
             Writer if self.writer.is_none() => self.writer = Some(writer::Writer::start(self.redis.port)),
             ResetStatistics => drop(self.redis.run(&["CONFIG", "RESETSTAT"])),
             Failover => drop(self.redis.run(&["DEBUG", "CHANGE-REPL-ID"])),
-            Restart => {
-                self.save();
-                self.redis.restart();
-            }
-            Rename => {
-                self.save();
-                self.redis.restart_with(&["--rename-command", "REPLICAOF", "", "--rename-command", "SLAVEOF", ""]);
-            }
+            Restart => self.restart(&[]),
+            Rename => self.restart(&["--rename-command", "REPLICAOF", "", "--rename-command", "SLAVEOF", ""]),
             DamageSource => flip(&data_of(&self.bench, &self.backup)),
             DamageWayBack => drop(self.way_back().map(|id| flip(&data_of(&self.bench, &id)))),
             LoseWayBack => {

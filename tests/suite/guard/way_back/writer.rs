@@ -4,7 +4,7 @@ use crate::support::wait;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// What the counter of a [`Writer`] begins at, in the target and in its sets.
@@ -14,7 +14,7 @@ const WITHIN: Duration = Duration::from_secs(60);
 /// A client that counts up one key, one write after the other, and knows the last count that was accepted.
 pub struct Writer {
     /// Held while a write is under way: whoever holds it is alone.
-    turn: Arc<Mutex<()>>,
+    pub turn: Arc<Mutex<()>>,
     accepted: Arc<AtomicI64>,
     stop: Arc<AtomicBool>,
     thread: std::thread::JoinHandle<()>,
@@ -33,11 +33,6 @@ impl Writer {
         let writes = || writer.accepted.load(Ordering::SeqCst) > BASE + 3 || writer.thread.is_finished();
         wait("the first writes", WITHIN, || writes().then_some(()));
         writer
-    }
-
-    /// Nobody else writes while this is held.
-    pub fn held_up(&self) -> MutexGuard<'_, ()> {
-        self.turn.lock().unwrap()
     }
 
     /// The last count that was accepted before the cutover, or before the target was gone.
