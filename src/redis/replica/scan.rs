@@ -333,7 +333,10 @@ mod tests {
         let offset = 1000 + wire.len() as u64;
         assert_eq!(seen, Seen { offset, writes: 2, removals: 1, loaded: 2, others: 2 });
         let expected = [theirs[0], theirs[1], select, theirs[2], theirs[3], theirs[4], select, theirs[3], theirs[5]];
-        assert_eq!((String::from_utf8(kept).unwrap(), read), (String::from_utf8(stream(&expected)).unwrap(), wire.len()));
+        assert_eq!(
+            (String::from_utf8(kept).unwrap(), read),
+            (String::from_utf8(stream(&expected)).unwrap(), wire.len())
+        );
     }
 
     #[test]

@@ -35,10 +35,11 @@ pub(super) struct Looked {
 }
 
 /// The way back of a restore, up to its cutover.
-#[derive(Debug)]
 pub(super) struct WayBack<'a> {
+    inner: &'a Inner,
+    job: &'a Job,
     plan: &'a Plan,
-    /// `None` where the plan promises no way back.
+    /// `None` where the plan promises no way back, and once the stream has ended.
     safety: Option<LastSafety>,
     /// Databases that carry this restore's mark.
     marked: u64,
@@ -48,12 +49,20 @@ pub(super) struct WayBack<'a> {
     expired: u64,
     /// Whether the old data is gone, or refuses writes.
     pub(super) cut: bool,
+    /// What the cutover came to, once the stream has ended.
+    cutover: Option<Cutover>,
 }
 
 impl<'a> WayBack<'a> {
     /// `marked`: databases that carry this restore's mark, and so are left out of the stream.
-    pub(super) const fn new(plan: &'a Plan, safety: Option<LastSafety>, marked: u64) -> Self {
-        Self { plan, safety, marked, accepted: None, expired: 0, cut: false }
+    pub(super) const fn new(
+        inner: &'a Inner,
+        job: &'a Job,
+        plan: &'a Plan,
+        safety: Option<LastSafety>,
+        marked: u64,
+    ) -> Self {
+        Self { inner, job, plan, safety, marked, accepted: None, expired: 0, cut: false, cutover: None }
     }
 
     /// Reads the stream up to a moment of the target, and has the guard judge the two. `write_calls` and `own`: as in a [`Moment`].
@@ -71,6 +80,25 @@ impl<'a> WayBack<'a> {
             seen.tail = Some(tail);
         }
         self.plan.cutover_look(&seen)
+    }
+
+    /// Ends the stream behind the last safety backup, and writes down what the cutover came to; `None` where there was none. Where the
+    /// stream has ended, what it came to then.
+    pub(super) async fn conclude(&mut self, waited: Option<Duration>, refused: Option<Duration>) -> Option<Cutover> {
+        if let Some(LastSafety { mut cutover, tail, .. }) = self.safety.take() {
+            let whole = tail.finish().await;
+            if self.cut {
+                cutover.writes_after = self.accepted;
+                cutover.tail_whole = whole && self.accepted.is_some();
+                cutover.waited_seconds = waited.map(|waited| waited.as_secs_f64());
+                cutover.refused_seconds = refused.map(|refused| refused.as_secs_f64());
+                self.inner.write_cutover(&self.job.id, &mut cutover).await;
+                self.cutover = Some(cutover);
+            } else {
+                self.inner.discard_cutover(&self.job.id).await;
+            }
+        }
+        self.cutover.clone()
     }
 }
 
@@ -120,6 +148,8 @@ impl Look for WayBack<'_> {
                 None
             }
         };
+        // What this restore writes from here on is none of it.
+        self.conclude(None, None).await;
     }
 }
 
@@ -142,28 +172,6 @@ impl Inner {
         let (run_id, replication_id) = (facts.run_id.clone(), facts.replid.clone());
         plan.last_look(&LastLook { run_id, replication_id, slots, writes })?;
         Ok(Looked { facts, calls, planned })
-    }
-
-    /// Ends the stream behind the last safety backup, and writes down what the cutover came to; `None` where there was none.
-    pub(super) async fn conclude(
-        &self,
-        job: &Job,
-        way_back: WayBack<'_>,
-        waited: Option<Duration>,
-        refused: Option<Duration>,
-    ) -> Option<Cutover> {
-        let LastSafety { mut cutover, tail, .. } = way_back.safety?;
-        let whole = tail.finish().await;
-        if !way_back.cut {
-            self.discard_cutover(&job.id).await;
-            return None;
-        }
-        cutover.writes_after = way_back.accepted;
-        cutover.tail_whole = whole && way_back.accepted.is_some();
-        cutover.waited_seconds = waited.map(|waited| waited.as_secs_f64());
-        cutover.refused_seconds = refused.map(|refused| refused.as_secs_f64());
-        self.write_cutover(&job.id, &mut cutover).await;
-        self.read_cutover(&job.id).await.or(Some(cutover))
     }
 }
 

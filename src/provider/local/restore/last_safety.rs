@@ -54,7 +54,12 @@ impl Inner {
     }
 
     /// The plan's safety backup and the stream behind it; `None` where there is no such set.
-    pub(super) async fn behind_planned(&self, plan: &Plan, endpoint: &Endpoint, facts: &ServerFacts) -> Option<Planned> {
+    pub(super) async fn behind_planned(
+        &self,
+        plan: &Plan,
+        endpoint: &Endpoint,
+        facts: &ServerFacts,
+    ) -> Option<Planned> {
         let set = self.planned_safety(plan).await?;
         let streamed = self.stream_behind(endpoint, facts, &set).await;
         Some(Planned { set, streamed })

@@ -126,14 +126,7 @@ fn interrupted(message: String, hint: String) -> Unfinished {
 }
 
 /// What came of a restore beside the old data. `swapped`: its process had written down that the swap was for good, or it shows.
-fn after_beside(
-    orphan: &Orphan,
-    remains: &Remains,
-    swapped: bool,
-    keys: u64,
-    cutover: &str,
-    back: &str,
-) -> JobEnd {
+fn after_beside(orphan: &Orphan, remains: &Remains, swapped: bool, keys: u64, cutover: &str, back: &str) -> JobEnd {
     let holds = match remains {
         Remains::NotSwapped if !swapped => format!(
             "the target holds its old data ({keys} keys): the set had not been swapped in, and what was loaded beside has been removed"

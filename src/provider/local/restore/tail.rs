@@ -103,11 +103,7 @@ impl Follower {
 }
 
 /// Reads a tail to its end, or until told to stop.
-async fn read(
-    tail: &mut Tail,
-    to: Option<&mpsc::Sender<Vec<u8>>>,
-    stop: &CancellationToken,
-) -> Result<(), RedisError> {
+async fn read(tail: &mut Tail, to: Option<&mpsc::Sender<Vec<u8>>>, stop: &CancellationToken) -> Result<(), RedisError> {
     loop {
         let piece = tail.take().await?;
         if let Some(to) = to.filter(|_| !piece.is_empty()) {
@@ -163,12 +159,13 @@ impl Inner {
     pub(super) async fn write_cutover(&self, job_id: &str, cutover: &mut Cutover) {
         let place = self.tail_place(job_id);
         let (json, resp) = (place.with_extension("json"), place.with_extension("resp"));
-        cutover.tail = Some(resp.display().to_string());
         if cutover.writes_after == Some(0) {
-            cutover.tail = None;
             // There is none where nothing came at all.
             let _ = tokio::fs::remove_file(&resp).await;
         }
+        // As long as writes are still to come, so may the file be.
+        let there = cutover.writes_after.is_none() || tokio::fs::try_exists(&resp).await.unwrap_or(false);
+        cutover.tail = there.then(|| resp.display().to_string());
         let text = serde_json::to_string(&*cutover).unwrap_or_default();
         let written = blocking(move || {
             durable::replace(&json, text.as_bytes()).map_err(|e| crate::config::home::file_fault("write", &json, e))
