@@ -8,7 +8,7 @@ use crate::model::instance::{Counts, total_keys};
 use crate::model::job::{Job, Unfinished};
 use crate::model::restore::Cutover;
 use crate::provider::local::restore::IN_FLIGHT;
-use crate::provider::local::restore::cutover::WayBack;
+use crate::provider::local::restore::cutover::{WayBack, behind};
 use crate::provider::local::restore::recovery::RecoveryRecord;
 use crate::provider::local::{COMMAND_TIMEOUT, Inner};
 use crate::redis::conn::Conn;
@@ -110,15 +110,4 @@ pub(super) struct Loaded {
     /// The keys of each database as they were swapped in, and the server's count of evictions then; `None` where keys were written
     /// one by one.
     pub(super) swapped_in: Option<(Counts, u64)>,
-}
-
-/// The fault of a restore that had its cutover, which is told as well.
-pub(super) fn behind(mut fault: Fault, cutover: Option<&Cutover>) -> Fault {
-    fault.message.push_str(&after(cutover));
-    fault
-}
-
-/// The cutover behind a sentence that says how a restore ended.
-pub(super) fn after(cutover: Option<&Cutover>) -> String {
-    cutover.map(|cutover| format!("; {}", cutover.describe())).unwrap_or_default()
 }

@@ -11,7 +11,7 @@ use crate::model::job::Job;
 use crate::model::restore::Cutover;
 use crate::provider::local::Inner;
 use crate::provider::local::restore::facts::{position, slots_served};
-use crate::provider::local::restore::last_safety::{LastSafety, Planned};
+use crate::provider::local::restore::last_safety::{LastSafety, Looked};
 use crate::redis::conn::Conn;
 use crate::redis::endpoint::Endpoint;
 use crate::redis::facts::{ServerFacts, write_calls};
@@ -23,16 +23,6 @@ use std::time::Duration;
 
 /// How long the stream may take to come up to the cutover.
 const CATCH_UP: Duration = Duration::from_secs(20);
-
-/// A target as it was looked at right before it is acted on.
-#[derive(Debug)]
-pub(super) struct Looked {
-    pub(super) facts: ServerFacts,
-    /// The counter of write commands.
-    pub(super) calls: u64,
-    /// The plan's safety backup, and what was written behind it.
-    pub(super) planned: Option<Planned>,
-}
 
 /// The way back of a restore, up to its cutover.
 pub(super) struct WayBack<'a> {
@@ -181,4 +171,15 @@ fn tail_lost(why: &str) -> Fault {
     );
     Fault::new(Kind::Provider, "restore.tail_lost", message)
         .hint("Make a new plan; with many writes raise client-output-buffer-limit for replicas, or use write_fence.")
+}
+
+/// The fault of a restore that had its cutover, which is told as well.
+pub(super) fn behind(mut fault: Fault, cutover: Option<&Cutover>) -> Fault {
+    fault.message.push_str(&after(cutover));
+    fault
+}
+
+/// The cutover behind a sentence that says how a restore ended.
+pub(super) fn after(cutover: Option<&Cutover>) -> String {
+    cutover.map(|cutover| format!("; {}", cutover.describe())).unwrap_or_default()
 }

@@ -74,10 +74,13 @@ impl Follower {
     pub(super) async fn reach(&mut self, end: End, within: Duration) -> Result<Seen, String> {
         self.hold().await;
         let Some(Followed { tail, read: so_far }) = &mut self.held else { return Err("its task ended".to_owned()) };
-        if let Err(error) = so_far {
-            return Err(error.to_string());
-        }
         tail.end(end);
+        match so_far {
+            // A target that has been made to follow us may let go of whoever follows it, once all has been sent.
+            _ if tail.is_over() => return Ok(tail.seen()),
+            Err(error) => return Err(error.to_string()),
+            Ok(()) => {}
+        }
         match tokio::time::timeout(within, read(tail, Some(&self.pieces), &CancellationToken::new())).await {
             Ok(Ok(())) => Ok(tail.seen()),
             Ok(Err(error)) => Err(error.to_string()),
