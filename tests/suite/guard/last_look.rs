@@ -81,9 +81,10 @@ fn the_look_at_the_cutover() {
     let (none, limit) = (plan(), Some(10.0));
     let Preconditions::DirectRestore(was) = none.preconditions.clone() else { panic!("a restore") };
     let traffic = |traffic| none.writes.map(|writes| Writes { traffic, ..writes });
-    let none = Plan { writes: traffic(false), ..none };
-    let told = Plan { writes: traffic(true), ..plan() };
-    let allowed = Plan { rules: Rules { max_writes_per_second: limit, ..told.rules }, ..told.clone() };
+    let none = Plan { writes: traffic(false), ..none.clone() };
+    let rules = |max_writes_per_second| Rules { max_writes_per_second, ..none.rules };
+    let told = Plan { writes: traffic(true), rules: rules(None), ..plan() };
+    let allowed = Plan { rules: rules(limit), ..told.clone() };
     let look = |change: &dyn Fn(&mut TailLook)| {
         let since = Timestamp::UNIX_EPOCH;
         let mut tail = TailLook {

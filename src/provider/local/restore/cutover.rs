@@ -1,5 +1,5 @@
-//! The cutover of a restore, whichever way its data goes in: the looks at the target, from the first after the yes to the last one, and
-//! what was accepted behind the last safety backup.
+//! The cutover of a restore, whichever way its data goes in: the last look at the target, and what was accepted behind the last safety
+//! backup.
 //!
 //! It must not let anything of ours be counted as a client's, nor count beyond the moment of the cutover.
 
@@ -10,11 +10,7 @@ use crate::model::fault::{Fault, Kind};
 use crate::model::job::Job;
 use crate::model::restore::Cutover;
 use crate::provider::local::Inner;
-use crate::provider::local::restore::facts::{position, slots_served};
-use crate::provider::local::restore::last_safety::{LastSafety, Looked};
-use crate::redis::conn::Conn;
-use crate::redis::endpoint::Endpoint;
-use crate::redis::facts::{ServerFacts, write_calls};
+use crate::provider::local::restore::last_safety::LastSafety;
 use crate::redis::moment::{Look, Moment};
 use crate::redis::replica::scan::{End, Seen};
 use async_trait::async_trait;
@@ -140,28 +136,6 @@ impl Look for WayBack<'_> {
         };
         // What this restore writes from here on is none of it.
         self.conclude(None, None).await;
-    }
-}
-
-impl Inner {
-    /// Looks at the target right before it is acted on: nothing may have been written to it since the plan that the plan does not
-    /// tell of, and nobody may have taken its place.
-    pub(super) async fn still_as_planned(
-        &self,
-        conn: &mut Conn,
-        plan: &Plan,
-        endpoint: &Endpoint,
-    ) -> Result<Looked, Fault> {
-        let calls = write_calls(conn).await?;
-        let read_at = Timestamp::now();
-        let facts = ServerFacts::read(conn).await?;
-        let slots = slots_served(&facts, conn).await?;
-        let planned = self.behind_planned(plan, endpoint, &facts).await;
-        let streamed = planned.as_ref().and_then(|planned| planned.streamed);
-        let writes = Writes { offset: position(&facts), streamed, ..Writes::counted(calls, read_at) };
-        let (run_id, replication_id) = (facts.run_id.clone(), facts.replid.clone());
-        plan.last_look(&LastLook { run_id, replication_id, slots, writes })?;
-        Ok(Looked { facts, calls, planned })
     }
 }
 
