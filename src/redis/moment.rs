@@ -29,7 +29,7 @@ pub struct Moment {
 /// The look of a caller at the moment of a cutover by commands. A closure looks at the moment alone.
 #[async_trait]
 pub trait Look: Send {
-    /// Called right before a command that may be the cutover: what the server does until this returns comes before it.
+    /// Called before the moment is read: whoever reads the server's stream must not be ahead of it.
     async fn hold(&mut self) {}
 
     /// Whether the moment is the one that was planned for. An error stops what cannot be undone, or undoes what can.

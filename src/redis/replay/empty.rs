@@ -79,6 +79,7 @@ async fn flush(conn: &mut Conn) -> Result<(), RedisError> {
 }
 
 async fn flush_if(conn: &mut Conn, look: &mut dyn Look, own: u64) -> Result<(), RedisError> {
+    look.hold().await;
     for left in (0..LOOKS).rev() {
         let moment = Moment::read(conn, own).await?;
         let held = if moment.master { look.at(&moment).await } else { Err(no_master()) };

@@ -4,16 +4,18 @@
 use crate::guard::flow::{Silent, app, plan};
 use crate::support::{Bench, Redis, Reply, finish, text, unattended, wait};
 use async_trait::async_trait;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::time::Duration;
 use tair_backup_mcp::guard::assess::Assessment;
+use tair_backup_mcp::guard::facts::restore::{CutoverLook, TailLook};
 use tair_backup_mcp::guard::ledger::Confirmation;
 use tair_backup_mcp::guard::permit;
 use tair_backup_mcp::guard::person::{Answer, Channel, typed_answer};
 use tair_backup_mcp::guard::plan::Plan;
 use tair_backup_mcp::guard::preconditions::{DirectPreconditions, Others, Preconditions};
 use tair_backup_mcp::guard::rules::Rules;
-use tair_backup_mcp::guard::writes::Writes;
+use tair_backup_mcp::guard::writes::{Streamed, Writes};
 use tair_backup_mcp::model::backup::Mode;
 use tair_backup_mcp::model::caller::Caller;
 use tair_backup_mcp::model::job::JobStatus;
@@ -70,6 +72,52 @@ fn every_precondition_that_changes_is_named() {
     assert_eq!(plan.changes(&written, plan.rules).len(), 1);
     let rules = Rules { max_writes_per_second: Some(1.0), ..plan.rules };
     assert_eq!(plan.changes(&again(&plan, plan.preconditions.clone()), rules).len(), 1);
+}
+
+/// The look at the cutover, by whichever way: the stream read to that very moment, no write where none was told of, no more than the
+/// operator allows, and nobody else in what was loaded beside.
+#[test]
+fn the_look_at_the_cutover() {
+    let (none, limit) = (plan(), Some(10.0));
+    let Preconditions::DirectRestore(was) = none.preconditions.clone() else { panic!("a restore") };
+    let traffic = |traffic| none.writes.map(|writes| Writes { traffic, ..writes });
+    let none = Plan { writes: traffic(false), ..none.clone() };
+    let rules = |max_writes_per_second| Rules { max_writes_per_second, ..none.rules };
+    let told = Plan { writes: traffic(true), rules: rules(None), ..plan() };
+    let allowed = Plan { rules: rules(limit), ..told.clone() };
+    let look = |change: &dyn Fn(&mut TailLook)| {
+        let since = Timestamp::UNIX_EPOCH;
+        let mut tail = TailLook {
+            replication_id: was.replication_id.clone(),
+            reached: 500,
+            seen: Streamed::default(),
+            calls_moved: false,
+            since,
+            until: since.saturating_add(Duration::from_secs(4)).unwrap(),
+            foreign: 0,
+        };
+        change(&mut tail);
+        let (run_id, replication_id) = (was.run_id.clone(), was.replication_id.clone());
+        CutoverLook { run_id, replication_id, offset: 500, tail: Some(tail) }
+    };
+    let wrote = |writes, removals| move |tail: &mut TailLook| tail.seen = Streamed { writes, removals };
+    for (plan, seen, refused) in [
+        (&none, look(&|_| ()), None),
+        (&none, look(&wrote(0, 9)), None),
+        (&none, look(&|tail| (tail.seen.removals, tail.calls_moved) = (9, true)), Some("9 write commands")),
+        (&none, look(&wrote(1, 0)), Some("1 write commands came behind the safety backup, and the plan told of none")),
+        (&told, look(&wrote(9000, 0)), None),
+        (&allowed, look(&wrote(40, 0)), None),
+        (&allowed, look(&wrote(41, 0)), Some("10.2 a second; the operator allows 10")),
+        (&told, look(&|tail| tail.reached = 499), Some("read to 499, the instance is at 500")),
+        (&told, look(&|tail| tail.foreign = 1), Some("1 commands of somebody else")),
+    ] {
+        match (plan.cutover_look(&seen), refused) {
+            (Ok(()), None) => {}
+            (Err(fault), Some(why)) => assert!(fault.message.contains(why), "{why}: {}", fault.message),
+            (found, _) => panic!("{found:?}: {seen:?}"),
+        }
+    }
 }
 
 /// A server that restarted, failed over or was written to between the two calls is not the server of the plan.

@@ -10,17 +10,17 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// What a proxy does with bytes on their way to the server, before they are passed on.
-type Tap = Arc<dyn Fn(&[u8]) + Send + Sync>;
+pub type Tap = Arc<dyn Fn(&[u8]) + Send + Sync>;
 
 /// A proxy in front of a server that can be told to put another one behind the same address.
-struct Proxy {
+pub struct Proxy {
     port: u16,
     to: Arc<AtomicU16>,
     accepted: Arc<AtomicU32>,
 }
 
 impl Proxy {
-    fn start(to: &Redis, tap: Tap) -> Self {
+    pub fn start(to: &Redis, tap: Tap) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let (to, accepted) = (Arc::new(AtomicU16::new(to.port)), Arc::new(AtomicU32::new(0)));
@@ -38,7 +38,7 @@ impl Proxy {
         Self { port, to, accepted }
     }
 
-    fn config(&self) -> String {
+    pub fn config(&self) -> String {
         format!(
             "[guard]\nconfirmation = \"token\"\n[[instance]]\nid = \"orders\"\nurl = \"redis://127.0.0.1:{}\"\n",
             self.port
@@ -60,7 +60,7 @@ fn pump(mut from: TcpStream, mut to: TcpStream, tap: &dyn Fn(&[u8])) {
     let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
 }
 
-fn contains(bytes: &[u8], what: &str) -> bool {
+pub fn contains(bytes: &[u8], what: &str) -> bool {
     bytes.to_ascii_uppercase().windows(what.len()).any(|w| w == what.as_bytes())
 }
 

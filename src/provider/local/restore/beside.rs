@@ -11,7 +11,7 @@ use crate::model::ids::{hex, random};
 use crate::model::job::{Job, Unfinished};
 use crate::model::restore::Method;
 use crate::provider::local::restore::commands::{Loaded, read_to_its_end};
-use crate::provider::local::restore::cutover::WayBack;
+use crate::provider::local::restore::cutover::{WayBack, behind};
 use crate::provider::local::restore::recovery::RecoveryRecord;
 use crate::provider::local::restore::replication::ended_by;
 use crate::provider::local::{COMMAND_TIMEOUT, Inner};
@@ -110,7 +110,7 @@ impl Inner {
         let placement = Placement { id: hex(&random::<8>()?), pairs: pairs.ok_or_else(|| changed(few))? };
         let ours: Vec<u64> = placement.pairs.iter().map(|pair| pair.beside).collect();
         let safety = self.last_safety(job, plan, &endpoint, looked, &ours).await?;
-        let mut way_back = WayBack::new(plan, safety, ours.len() as u64);
+        let mut way_back = WayBack::new(self, job, plan, safety, ours.len() as u64);
         let mut recovery = recovery.beside(placement.clone());
         // From here on a crash is cleared up at the next start.
         self.jobs.save_recovery(job, &recovery).await?;
@@ -121,14 +121,15 @@ impl Inner {
         });
         let swapped = self.show_keys(job, set, &done, loading).await;
         way_back.cut = swapped.is_ok();
-        let cutover = self.conclude(job, way_back, None, None).await;
+        let cutover = way_back.conclude(None, None).await;
         let swapped = swapped.map_err(ended_by)?;
         let unseen = read_to_its_end(reader).await?;
         recovery.swapped();
         // Not written down, a crash would say that it does not know; the old data is dropped all the same.
         let _ = self.jobs.save_recovery(job, &recovery).await;
         let swapped_in = Some((swapped.loaded.clone(), swapped.evicted_keys));
-        swapped.drop_old(&mut conn, &placement).await.map_err(ended_by)?;
+        let dropped = swapped.drop_old(&mut conn, &placement).await.map_err(ended_by);
+        dropped.map_err(|end| end.map(|fault| behind(fault, cutover.as_ref())))?;
         Ok(Loaded { cutover, unseen, swapped_in })
     }
 }

@@ -8,18 +8,16 @@ use crate::model::instance::{Counts, total_keys};
 use crate::model::job::{Job, Unfinished};
 use crate::model::restore::Cutover;
 use crate::provider::local::restore::IN_FLIGHT;
-use crate::provider::local::restore::cutover::WayBack;
+use crate::provider::local::restore::cutover::{WayBack, behind};
 use crate::provider::local::restore::recovery::RecoveryRecord;
 use crate::provider::local::{COMMAND_TIMEOUT, Inner};
 use crate::redis::conn::Conn;
 use crate::redis::error::RedisError;
-use crate::redis::moment::{Look, Moment};
 use crate::redis::rdb;
 use crate::redis::replay::encoder::RestoreEncoder;
 use crate::redis::replay::frame::Frame;
 use crate::redis::replay::{ReplayMode, drive};
 use crate::vault::frames::FrameReader;
-use async_trait::async_trait;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::mpsc;
 
@@ -39,23 +37,20 @@ impl Inner {
         let looked = self.still_as_planned(&mut conn, plan, &endpoint).await?;
         let safety = self.last_safety(job, plan, &endpoint, looked, &[]).await?;
         self.jobs.save_recovery(job, &recovery).await?;
-        let mut way_back = InPlace { inner: self, job, way_back: Some(WayBack::new(plan, safety, 0)), cutover: None };
+        let mut way_back = WayBack::new(self, job, plan, safety, 0);
         let (frames, reader) = self.encode(set, data, |encoder| encoder);
         let done = AtomicU64::new(0);
         let run = drive(grant, &mut conn, frames, ReplayMode::ReplaceIf(&mut way_back), |report| {
             done.store(report.keys, Ordering::Relaxed);
         });
         let written = self.show_keys(job, set, &done, run).await;
-        let cutover = way_back.end().await;
+        let cutover = way_back.conclude(None, None).await;
         let unseen = match written {
             Ok(_) => read_to_its_end(reader).await,
             Err(error) => Err(error.into()),
         };
         // What was there before went at the cutover, whatever came after it.
-        let unseen = unseen.map_err(|mut fault| {
-            fault.message.push_str(&after(cutover.as_ref()));
-            fault
-        })?;
+        let unseen = unseen.map_err(|fault| behind(fault, cutover.as_ref()))?;
         Ok(Loaded { cutover, unseen, swapped_in: None })
     }
 
@@ -115,48 +110,4 @@ pub(super) struct Loaded {
     /// The keys of each database as they were swapped in, and the server's count of evictions then; `None` where keys were written
     /// one by one.
     pub(super) swapped_in: Option<(Counts, u64)>,
-}
-
-/// The cutover behind a sentence that says how a restore ended.
-pub(super) fn after(cutover: Option<&Cutover>) -> String {
-    cutover.map(|cutover| format!("; {}", cutover.describe())).unwrap_or_default()
-}
-
-/// The looks of a restore in place. The stream ends with the old data: what this restore writes then is none of it.
-struct InPlace<'a> {
-    inner: &'a Inner,
-    job: &'a Job,
-    /// `None` once the stream has ended.
-    way_back: Option<WayBack<'a>>,
-    cutover: Option<Cutover>,
-}
-
-impl InPlace<'_> {
-    async fn end(mut self) -> Option<Cutover> {
-        self.conclude().await;
-        self.cutover
-    }
-
-    async fn conclude(&mut self) {
-        if let Some(way_back) = self.way_back.take() {
-            self.cutover = self.inner.conclude(self.job, way_back, None, None).await;
-        }
-    }
-}
-
-#[async_trait]
-impl Look for InPlace<'_> {
-    async fn at(&mut self, moment: &Moment) -> Result<(), Fault> {
-        match &mut self.way_back {
-            Some(way_back) => way_back.at(moment).await,
-            None => Ok(()),
-        }
-    }
-
-    async fn cut(&mut self, offset: Option<u64>) {
-        if let Some(way_back) = &mut self.way_back {
-            way_back.cut(offset).await;
-        }
-        self.conclude().await;
-    }
 }

@@ -1,5 +1,5 @@
-//! The cutover of a restore, whichever way its data goes in: the looks at the target, from the first after the yes to the last one, and
-//! what was accepted behind the last safety backup.
+//! The cutover of a restore, whichever way its data goes in: the last look at the target, and what was accepted behind the last safety
+//! backup.
 //!
 //! It must not let anything of ours be counted as a client's, nor count beyond the moment of the cutover.
 
@@ -10,11 +10,7 @@ use crate::model::fault::{Fault, Kind};
 use crate::model::job::Job;
 use crate::model::restore::Cutover;
 use crate::provider::local::Inner;
-use crate::provider::local::restore::facts::{position, slots_served};
-use crate::provider::local::restore::last_safety::{LastSafety, Planned};
-use crate::redis::conn::Conn;
-use crate::redis::endpoint::Endpoint;
-use crate::redis::facts::{ServerFacts, write_calls};
+use crate::provider::local::restore::last_safety::LastSafety;
 use crate::redis::moment::{Look, Moment};
 use crate::redis::replica::scan::{End, Seen};
 use async_trait::async_trait;
@@ -24,21 +20,12 @@ use std::time::Duration;
 /// How long the stream may take to come up to the cutover.
 const CATCH_UP: Duration = Duration::from_secs(20);
 
-/// A target as it was looked at right before it is acted on.
-#[derive(Debug)]
-pub(super) struct Looked {
-    pub(super) facts: ServerFacts,
-    /// The counter of write commands.
-    pub(super) calls: u64,
-    /// The plan's safety backup, and what was written behind it.
-    pub(super) planned: Option<Planned>,
-}
-
 /// The way back of a restore, up to its cutover.
-#[derive(Debug)]
 pub(super) struct WayBack<'a> {
+    inner: &'a Inner,
+    job: &'a Job,
     plan: &'a Plan,
-    /// `None` where the plan promises no way back.
+    /// `None` where the plan promises no way back, and once the stream has ended.
     safety: Option<LastSafety>,
     /// Databases that carry this restore's mark.
     marked: u64,
@@ -48,12 +35,20 @@ pub(super) struct WayBack<'a> {
     expired: u64,
     /// Whether the old data is gone, or refuses writes.
     pub(super) cut: bool,
+    /// What the cutover came to, once the stream has ended.
+    cutover: Option<Cutover>,
 }
 
 impl<'a> WayBack<'a> {
     /// `marked`: databases that carry this restore's mark, and so are left out of the stream.
-    pub(super) const fn new(plan: &'a Plan, safety: Option<LastSafety>, marked: u64) -> Self {
-        Self { plan, safety, marked, accepted: None, expired: 0, cut: false }
+    pub(super) const fn new(
+        inner: &'a Inner,
+        job: &'a Job,
+        plan: &'a Plan,
+        safety: Option<LastSafety>,
+        marked: u64,
+    ) -> Self {
+        Self { inner, job, plan, safety, marked, accepted: None, expired: 0, cut: false, cutover: None }
     }
 
     /// Reads the stream up to a moment of the target, and has the guard judge the two. `write_calls` and `own`: as in a [`Moment`].
@@ -71,6 +66,25 @@ impl<'a> WayBack<'a> {
             seen.tail = Some(tail);
         }
         self.plan.cutover_look(&seen)
+    }
+
+    /// Ends the stream behind the last safety backup, and writes down what the cutover came to; `None` where there was none. Where the
+    /// stream has ended, what it came to then.
+    pub(super) async fn conclude(&mut self, waited: Option<Duration>, refused: Option<Duration>) -> Option<Cutover> {
+        if let Some(LastSafety { mut cutover, tail, .. }) = self.safety.take() {
+            let whole = tail.finish().await;
+            if self.cut {
+                cutover.writes_after = self.accepted;
+                cutover.tail_whole = whole && self.accepted.is_some();
+                cutover.waited_seconds = waited.map(|waited| waited.as_secs_f64());
+                cutover.refused_seconds = refused.map(|refused| refused.as_secs_f64());
+                self.inner.write_cutover(&self.job.id, &mut cutover).await;
+                self.cutover = Some(cutover);
+            } else {
+                self.inner.discard_cutover(&self.job.id).await;
+            }
+        }
+        self.cutover.clone()
     }
 }
 
@@ -120,50 +134,8 @@ impl Look for WayBack<'_> {
                 None
             }
         };
-    }
-}
-
-impl Inner {
-    /// Looks at the target right before it is acted on: nothing may have been written to it since the plan that the plan does not
-    /// tell of, and nobody may have taken its place.
-    pub(super) async fn still_as_planned(
-        &self,
-        conn: &mut Conn,
-        plan: &Plan,
-        endpoint: &Endpoint,
-    ) -> Result<Looked, Fault> {
-        let calls = write_calls(conn).await?;
-        let read_at = Timestamp::now();
-        let facts = ServerFacts::read(conn).await?;
-        let slots = slots_served(&facts, conn).await?;
-        let planned = self.behind_planned(plan, endpoint, &facts).await;
-        let streamed = planned.as_ref().and_then(|planned| planned.streamed);
-        let writes = Writes { offset: position(&facts), streamed, ..Writes::counted(calls, read_at) };
-        let (run_id, replication_id) = (facts.run_id.clone(), facts.replid.clone());
-        plan.last_look(&LastLook { run_id, replication_id, slots, writes })?;
-        Ok(Looked { facts, calls, planned })
-    }
-
-    /// Ends the stream behind the last safety backup, and writes down what the cutover came to; `None` where there was none.
-    pub(super) async fn conclude(
-        &self,
-        job: &Job,
-        way_back: WayBack<'_>,
-        waited: Option<Duration>,
-        refused: Option<Duration>,
-    ) -> Option<Cutover> {
-        let LastSafety { mut cutover, tail, .. } = way_back.safety?;
-        let whole = tail.finish().await;
-        if !way_back.cut {
-            self.discard_cutover(&job.id).await;
-            return None;
-        }
-        cutover.writes_after = way_back.accepted;
-        cutover.tail_whole = whole && way_back.accepted.is_some();
-        cutover.waited_seconds = waited.map(|waited| waited.as_secs_f64());
-        cutover.refused_seconds = refused.map(|refused| refused.as_secs_f64());
-        self.write_cutover(&job.id, &mut cutover).await;
-        self.read_cutover(&job.id).await.or(Some(cutover))
+        // What this restore writes from here on is none of it.
+        self.conclude(None, None).await;
     }
 }
 
@@ -173,4 +145,15 @@ fn tail_lost(why: &str) -> Fault {
     );
     Fault::new(Kind::Provider, "restore.tail_lost", message)
         .hint("Make a new plan; with many writes raise client-output-buffer-limit for replicas, or use write_fence.")
+}
+
+/// The fault of a restore that had its cutover, which is told as well.
+pub(super) fn behind(mut fault: Fault, cutover: Option<&Cutover>) -> Fault {
+    fault.message.push_str(&after(cutover));
+    fault
+}
+
+/// The cutover behind a sentence that says how a restore ended.
+pub(super) fn after(cutover: Option<&Cutover>) -> String {
+    cutover.map(|cutover| format!("; {}", cutover.describe())).unwrap_or_default()
 }

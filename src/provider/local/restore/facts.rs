@@ -3,7 +3,7 @@
 use crate::config::instance::RestoreWay;
 use crate::guard::facts::Facts;
 use crate::guard::facts::restore::{
-    DirectRestore, Libraries, MethodReason, NotReady, RunningJob, SetLook, SourceFacts, TargetFacts,
+    DirectRestore, LastLook, Libraries, MethodReason, NotReady, RunningJob, SetLook, SourceFacts, TargetFacts,
 };
 use crate::guard::plan::Plan;
 use crate::guard::writes::Writes;
@@ -13,10 +13,12 @@ use crate::model::job::JobStatus;
 use crate::model::restore::Method;
 use crate::model::text::clean;
 use crate::provider::local::describe::{counts_of, engine};
+use crate::provider::local::restore::last_safety::Looked;
 use crate::provider::local::restore::proven::{Trial, planned_for_commands};
 use crate::provider::local::restore::steps::unread;
 use crate::provider::local::{COMMAND_TIMEOUT, Inner};
 use crate::redis::conn::Conn;
+use crate::redis::endpoint::Endpoint;
 use crate::redis::error::RedisError;
 use crate::redis::facts::{Role, ServerFacts, write_calls};
 use crate::redis::limits;
@@ -231,6 +233,26 @@ impl Inner {
             slots,
         };
         Ok((target, facts, conn))
+    }
+
+    /// Looks at the target right before it is acted on: nothing may have been written to it since the plan that the plan does not
+    /// tell of, and nobody may have taken its place.
+    pub(super) async fn still_as_planned(
+        &self,
+        conn: &mut Conn,
+        plan: &Plan,
+        endpoint: &Endpoint,
+    ) -> Result<Looked, Fault> {
+        let calls = write_calls(conn).await?;
+        let read_at = Timestamp::now();
+        let facts = ServerFacts::read(conn).await?;
+        let slots = slots_served(&facts, conn).await?;
+        let planned = self.behind_planned(plan, endpoint, &facts).await;
+        let streamed = planned.as_ref().and_then(|planned| planned.streamed);
+        let writes = Writes { offset: position(&facts), streamed, ..Writes::counted(calls, read_at) };
+        let (run_id, replication_id) = (facts.run_id.clone(), facts.replid.clone());
+        plan.last_look(&LastLook { run_id, replication_id, slots, writes })?;
+        Ok(Looked { facts, calls, planned })
     }
 
     /// How data would get in, why so, and what keeps the target from taking it now.

@@ -12,7 +12,6 @@ use crate::model::restore::Cutover;
 use crate::provider::local::Inner;
 use crate::provider::local::backup::capture::Taken;
 use crate::provider::local::backup::staging::last_safety_id;
-use crate::provider::local::restore::cutover::Looked;
 use crate::provider::local::restore::tail::{Follower, read_to};
 use crate::redis::endpoint::Endpoint;
 use crate::redis::facts::ServerFacts;
@@ -36,6 +35,16 @@ pub(super) struct LastSafety {
     /// The counter of write commands right before the set was captured.
     pub(super) write_calls: Option<u64>,
     pub(super) tail: Follower,
+}
+
+/// A target as it was looked at right before it is acted on.
+#[derive(Debug)]
+pub(super) struct Looked {
+    pub(super) facts: ServerFacts,
+    /// The counter of write commands.
+    pub(super) calls: u64,
+    /// The plan's safety backup, and what was written behind it.
+    pub(super) planned: Option<Planned>,
 }
 
 /// The plan's safety backup, and what the stream behind it holds.

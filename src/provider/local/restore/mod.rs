@@ -23,7 +23,7 @@ use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, JobEnd, JobKind};
 use crate::model::restore::Method;
 use crate::provider::local::backup::capture::TICK;
-use crate::provider::local::restore::commands::after;
+use crate::provider::local::restore::cutover::after;
 use crate::provider::local::restore::outcome::{AsLoaded, Counted, outcome_as_loaded};
 use crate::provider::local::restore::recovery::RecoveryRecord;
 use crate::provider::local::{COMMAND_TIMEOUT, Inner};

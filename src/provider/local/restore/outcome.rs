@@ -154,7 +154,8 @@ pub(super) fn outcome_as_loaded(set: &BackupSet, as_loaded: &AsLoaded, after: &C
         let more = |found: &Counts| {
             found.iter().any(|(db, (have, _))| *have > set.counts.get(db).copied().unwrap_or_default().0)
         };
-        if *meanwhile && more(&after.counts) {
+        let evicted = before.and_then(|before| after.since(before)).is_some_and(|(_, evicted)| evicted > 0);
+        if *meanwhile && !evicted && more(&after.counts) {
             return Ok(format!(
                 "restored: the target took all {} keys of the set, and clients wrote to it meanwhile: it holds {} keys now",
                 total_keys(&set.counts),
@@ -186,7 +187,7 @@ fn differs(why: String) -> Fault {
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     //! Keys that are not there are expired, evicted or missing, by what the server counted.
-    use super::{Counted, outcome};
+    use super::{AsLoaded, Counted, outcome, outcome_as_loaded};
     use crate::model::backup::{BackupSet, Mode, Origin};
     use jiff::Timestamp;
     use std::collections::BTreeMap;
@@ -250,6 +251,25 @@ mod tests {
         assert!(end(&set, counted(70, 1, 0), 0).contains("does not tell"));
         let other = Counted { run_id: "b".into(), ..counted(70, 40, 5) };
         assert!(end(&set, other, 0).contains("does not tell"));
+    }
+
+    #[test]
+    fn what_clients_write_is_none_of_the_sets() {
+        let set = set(100, 0);
+        let end = |swapped_in: Option<u64>, meanwhile, after: Counted| {
+            let keys = swapped_in.map(|keys| ([(0, (keys, 0))].into(), 7));
+            let as_loaded = AsLoaded::by_commands(Some(counted(3, 0, 7)), keys, 0, meanwhile);
+            outcome_as_loaded(&set, &as_loaded, &after).map_err(|fault| fault.code)
+        };
+        // Counted as it was swapped in.
+        assert!(end(Some(100), false, counted(150, 0, 7)).is_ok_and(|said| said.contains("as many as in the backup")));
+        assert_eq!(end(Some(99), false, counted(150, 0, 7)), Err("restore.census_differs"));
+        assert_eq!(end(Some(100), false, counted(150, 0, 8)), Err("restore.evicted"));
+        // Written one by one.
+        assert!(end(None, true, counted(150, 0, 7)).is_ok_and(|said| said.contains("it holds 150 keys now")));
+        assert_eq!(end(None, true, counted(150, 0, 8)), Err("restore.census_differs"));
+        assert_eq!(end(None, false, counted(150, 0, 7)), Err("restore.census_differs"));
+        assert_eq!(end(None, true, counted(99, 0, 7)), Err("restore.census_differs"));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::model::job::{JobEnd, JobStatus, Unfinished};
 use crate::provider::jobs::Recoverable as _;
 use crate::provider::local::Inner;
 use crate::provider::local::backup::staging::last_safety_id;
-use crate::provider::local::restore::commands::after;
+use crate::provider::local::restore::cutover::after;
 use crate::provider::local::restore::recovery::RecoveryRecord;
 use crate::provider::with_way_back;
 use crate::redis::conn::Conn;

@@ -63,7 +63,7 @@ impl Inner {
         let safety = self.last_safety(job, plan, &endpoint, looked, &[]).await?;
         // From here on a crash is rolled back at the next start.
         self.jobs.save_recovery(job, &recovery.switching(session.rollback_record())).await?;
-        let mut watch = Watch { plan, way_back: WayBack::new(plan, safety, 0), pause, waited: None };
+        let mut watch = Watch { plan, way_back: WayBack::new(self, job, plan, safety, 0), pause, waited: None };
         let refusing_since = Mutex::new(None);
         let (tx, rx) = mpsc::channel(IN_FLIGHT);
         let supplier = {
@@ -94,7 +94,7 @@ impl Inner {
         let refused = refused.map(|at| at.elapsed());
         // Whatever became of the restore, writers go on.
         watch.lift().await;
-        let cutover = self.conclude(job, watch.way_back, watch.waited, refused).await;
+        let cutover = watch.way_back.conclude(watch.waited, refused).await;
         let restored = done.map_err(ended_by)?;
         Ok(Replicated { restored, cutover })
     }

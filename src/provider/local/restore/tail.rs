@@ -74,10 +74,13 @@ impl Follower {
     pub(super) async fn reach(&mut self, end: End, within: Duration) -> Result<Seen, String> {
         self.hold().await;
         let Some(Followed { tail, read: so_far }) = &mut self.held else { return Err("its task ended".to_owned()) };
-        if let Err(error) = so_far {
-            return Err(error.to_string());
-        }
         tail.end(end);
+        match so_far {
+            // A target that has been made to follow us may let go of whoever follows it, once all has been sent.
+            _ if tail.is_over() => return Ok(tail.seen()),
+            Err(error) => return Err(error.to_string()),
+            Ok(()) => {}
+        }
         match tokio::time::timeout(within, read(tail, Some(&self.pieces), &CancellationToken::new())).await {
             Ok(Ok(())) => Ok(tail.seen()),
             Ok(Err(error)) => Err(error.to_string()),
@@ -159,12 +162,13 @@ impl Inner {
     pub(super) async fn write_cutover(&self, job_id: &str, cutover: &mut Cutover) {
         let place = self.tail_place(job_id);
         let (json, resp) = (place.with_extension("json"), place.with_extension("resp"));
-        cutover.tail = Some(resp.display().to_string());
         if cutover.writes_after == Some(0) {
-            cutover.tail = None;
             // There is none where nothing came at all.
             let _ = tokio::fs::remove_file(&resp).await;
         }
+        // As long as writes are still to come, so may the file be.
+        let there = cutover.writes_after.is_none() || tokio::fs::try_exists(&resp).await.unwrap_or(false);
+        cutover.tail = there.then(|| resp.display().to_string());
         let text = serde_json::to_string(&*cutover).unwrap_or_default();
         let written = blocking(move || {
             durable::replace(&json, text.as_bytes()).map_err(|e| crate::config::home::file_fault("write", &json, e))

@@ -1,0 +1,244 @@
+//! The cutover of a restore by commands: every write that was accepted before it is in the way back or counted and kept, whoever
+//! writes meanwhile; nothing of ours is; a write that the plan did not tell of leaves the old data; and a crash names the way back.
+
+use crate::provider::cutover::{Proxy, Tap, contains};
+use crate::support::{Bench, Redis, Reply, accepted_after, files_under, text, unattended, wait};
+use serde_json::Value;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+const COMMANDS: &str = "restore_way = \"commands\"";
+const COUNTER: &str = "orders:count";
+/// What only the swap and what undoes it say.
+const SWAP: &str = "\r\nDEL\r\n$22\r\nTAIR-BACKUP-MCP:BESIDE";
+/// What only emptying says.
+const EMPTY: &str = "\r\nEVAL\r\n";
+
+/// Counts orders in a database, as fast as it goes, until the count falls: the data was replaced. The last count before that; without
+/// a fall, the last one.
+fn count_orders(redis: &Redis, db: u64, done: &AtomicBool) -> u64 {
+    let incr = vec!["INCR".to_owned(), COUNTER.to_owned()];
+    let mut batch = if db == 0 { vec![] } else { vec![vec!["SELECT".to_owned(), db.to_string()]] };
+    batch.extend(std::iter::repeat_n(incr, 20));
+    let mut last = 0;
+    while !done.load(Ordering::SeqCst) {
+        for reply in redis.try_all(&batch).unwrap() {
+            match reply {
+                Reply::Int(n) if u64::try_from(n).unwrap() <= last => return last,
+                Reply::Int(n) => last = u64::try_from(n).unwrap(),
+                Reply::Text(_) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        std::thread::sleep(Duration::from_millis(3));
+    }
+    last
+}
+
+/// The commands that the tails of a bench hold, by their first word in capitals.
+fn kept(bench: &Bench, word: &str) -> usize {
+    let word = format!("\r\n{word}\r\n");
+    let files = files_under(&bench.home().join("tails"));
+    let files = files.iter().filter(|p| p.extension().is_some_and(|e| e == "resp"));
+    files.map(|p| std::fs::read(p).unwrap().windows(word.len()).filter(|w| *w == word.as_bytes()).count()).sum()
+}
+
+fn stored(redis: &Redis, db: u64) -> u64 {
+    redis.run_in(db, &["GET", COUNTER]).text().parse().unwrap_or(0)
+}
+
+/// A target with a set that has no orders.
+fn instance(kind: &str, args: &[&str], more: &str) -> (Redis, Bench, String) {
+    let redis = Redis::start(kind, args);
+    if args.contains(&"--cluster-enabled") {
+        let slots: Vec<String> = (0..16384).map(|slot| slot.to_string()).collect();
+        redis.run(&[&["CLUSTER", "ADDSLOTS"][..], &slots.iter().map(String::as_str).collect::<Vec<_>>()].concat());
+        wait("the cluster", Duration::from_secs(30), || {
+            (redis.try_run(&["SET", "a", "1"]).ok()? == Reply::Text("OK".into())).then_some(())
+        });
+    }
+    redis.run(&["DEBUG", "POPULATE", "20000", "k", "500"]);
+    let bench = Bench::new(&unattended(&redis, more));
+    let backup = bench.backup();
+    (redis, bench, backup)
+}
+
+/// Restores while orders come in, and shows that each is in the way back or counted. `dbs`: where they come in.
+fn none_is_lost(kind: &str, args: &[&str], more: &str, dbs: &[u64], in_place: bool, spoil: &[&str]) {
+    let (redis, bench, backup) = instance(kind, args, more);
+    redis.run(spoil);
+    let watching = more.is_empty().then(|| {
+        let mut sentinel = TcpStream::connect(("127.0.0.1", redis.port)).unwrap();
+        sentinel.write_all(b"SUBSCRIBE __sentinel__:hello\r\n").unwrap();
+        assert!(sentinel.read(&mut [0; 64]).unwrap() > 0);
+        sentinel
+    });
+    let done = AtomicBool::new(false);
+    let (reply, accepted) = std::thread::scope(|scope| {
+        let writers: Vec<_> = dbs.iter().map(|db| scope.spawn(|| count_orders(&redis, *db, &done))).collect();
+        wait("orders", Duration::from_secs(30), || dbs.iter().all(|db| stored(&redis, *db) > 0).then_some(()));
+        let token = bench.token(&backup);
+        let ended = bench.run(&Bench::echo(&backup, &token));
+        done.store(true, Ordering::SeqCst);
+        assert_eq!((ended.code, &ended.json()["status"]), (0, &"succeeded".into()), "{kind}: {ended:?}");
+        (ended.json(), writers.into_iter().map(|writer| writer.join().unwrap()).sum::<u64>())
+    });
+    drop(watching);
+    let message = text(&reply["message"]);
+    println!("{kind} {args:?}: {accepted} accepted; {message}");
+    assert_eq!(text(&reply["plan"]["way_meaning"]).starts_with("NOT atomic"), in_place, "{reply}");
+    assert!(message.contains("taken after the yes"), "{message}");
+    assert!(!message.contains("refused for"), "nobody was refused: {message}");
+    let counted = accepted_after(&message).unwrap();
+    assert_eq!(kept(&bench, "INCR") as u64, counted, "{kind}: the tail holds what was counted");
+    assert_eq!(kept(&bench, "RESTORE") + kept(&bench, "SET"), 0, "{kind}: the tail holds something of ours");
+    let way_back = text(&reply["plan"]["safety_backup_id"]);
+    redis.run(&["ACL", "SETUSER", "default", "+@all"]);
+    let back = bench.restore(&way_back);
+    assert_eq!(back.code, 0, "{back:?}");
+    let found: u64 = dbs.iter().map(|db| stored(&redis, *db)).sum();
+    assert_eq!(found + counted, accepted, "{kind}: {message}");
+}
+
+/// Beside the old data: what is counted ends at the swap, and our own load, which passes through the same stream, is none of it.
+#[test]
+fn every_accepted_write_beside() {
+    for kind in ["redis-6.2", "redis-8.2", "valkey-9.1"] {
+        none_is_lost(kind, &[], COMMANDS, &[0, 1], false, &["PING"]);
+    }
+}
+
+/// A target that a Sentinel watches goes the same way without being told to.
+#[test]
+fn every_accepted_write_where_a_sentinel_watches() {
+    none_is_lost("redis-7.0", &[], "", &[0, 1], false, &["PING"]);
+}
+
+/// In place: what is counted ends at the very FLUSHALL, by a script, without scripts, and on a node of a cluster.
+#[test]
+fn every_accepted_write_in_place() {
+    let few = ["--databases", "2"];
+    for kind in ["redis-6.2", "valkey-9.1"] {
+        none_is_lost(kind, &few, COMMANDS, &[0, 1], true, &["PING"]);
+    }
+    none_is_lost("redis-7.0", &few, COMMANDS, &[0, 1], true, &["ACL", "SETUSER", "default", "-@scripting"]);
+    none_is_lost("redis-8.0", &["--cluster-enabled", "yes"], COMMANDS, &[0], true, &["PING"]);
+}
+
+/// Restores through a proxy that has somebody write when these bytes go by; what is said of it, which must be a void plan that has
+/// not touched the target.
+fn voided(args: &[&str], when: &'static str, writes: &'static str) -> (Redis, String) {
+    let redis = Redis::start("redis-7.0", &[&["--rename-command", "INCR", "xincr"], args].concat());
+    redis.fill(0, 1);
+    let (port, armed, written) = (redis.port, Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let (ready, once) = (Arc::clone(&armed), Arc::clone(&written));
+    let tap: Tap = Arc::new(move |bytes| {
+        if ready.load(Ordering::SeqCst) && contains(bytes, when) && !once.swap(true, Ordering::SeqCst) {
+            let mut tcp = TcpStream::connect(("127.0.0.1", port)).unwrap();
+            for command in writes.split(';') {
+                tcp.write_all(format!("{command}\r\n").as_bytes()).unwrap();
+                let mut reply = [0; 64];
+                let n = tcp.read(&mut reply).unwrap();
+                assert!(n > 0 && reply[0] != b'-', "{command}: {}", String::from_utf8_lossy(&reply));
+            }
+        }
+    });
+    let proxy = Proxy::start(&redis, tap);
+    let bench = Bench::new(&format!("{}{COMMANDS}\n", proxy.config()));
+    let backup = bench.backup();
+    redis.run(&["SET", "marker", "1"]);
+    let token = bench.token(&backup);
+    let counts = redis.statistics().len();
+    armed.store(true, Ordering::SeqCst);
+    let done = bench.run(&Bench::echo(&backup, &token));
+    assert!(written.load(Ordering::SeqCst), "{done:?}");
+    let failed: Value = done.json();
+    assert_eq!((&failed["status"], &failed["code"]), (&"failed".into(), &"plan.changed".into()), "{failed}");
+    assert_eq!((redis.run(&["GET", "marker"]).text(), redis.statistics().len()), ("1".into(), counts), "{failed}");
+    assert_eq!(files_under(&bench.home().join("tails")), Vec::<std::path::PathBuf>::new(), "{failed}");
+    (redis, text(&failed["message"]))
+}
+
+/// A write between the looks and the cutover voids a plan that told of none, although no counter shows it: the old data is there, with
+/// that write.
+#[test]
+fn a_write_right_before_the_cutover_is_found() {
+    // What fills the servers uses databases 0, 1 and 3, so four are too few to load beside.
+    for (args, when) in [(&[][..], SWAP), (&["--databases", "4"][..], EMPTY)] {
+        for writes in ["XINCR orders", "XINCR orders;CONFIG RESETSTAT"] {
+            let (redis, message) = voided(args, when, writes);
+            assert!(message.contains("1 write commands came behind the safety backup"), "{message}");
+            assert_eq!(redis.run(&["GET", "orders"]).text(), "1", "{message}");
+        }
+    }
+}
+
+/// Whoever writes into a database that the set is being loaded into is found by the stream.
+#[test]
+fn a_write_into_what_is_loaded_beside_is_found() {
+    let (redis, message) = voided(&[], SWAP, "SELECT 2;APPEND order paid");
+    assert!(message.contains("1 commands of somebody else touched what was loaded beside"), "{message}");
+    assert_eq!(redis.run_in(2, &["DBSIZE"]), Reply::Int(0));
+}
+
+/// Our process dies while it loads, and orders come in: the next one removes what is ours, and names the set that was taken after the
+/// yes; nothing is kept of a cutover that was none.
+#[test]
+fn a_crash_before_the_swap() {
+    let (redis, bench, backup) = instance("redis-7.0", &[], COMMANDS);
+    let done = AtomicBool::new(false);
+    let (accepted, planned) = std::thread::scope(|scope| {
+        let writer = scope.spawn(|| count_orders(&redis, 0, &done));
+        wait("orders", Duration::from_secs(30), || (stored(&redis, 0) > 0).then_some(()));
+        let asked = bench.ask(&backup).json();
+        let mut child = bench.spawn(&Bench::echo(&backup, &text(&asked["confirmation_token"])));
+        wait("keys beside", Duration::from_secs(60), || {
+            matches!(redis.run_in(1, &["DBSIZE"]), Reply::Int(n) if n >= 2).then_some(())
+        });
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let jobs = bench.jobs();
+        done.store(true, Ordering::SeqCst);
+        let job = jobs.iter().find(|j| j["kind"] == "restore").unwrap();
+        assert!(text(&job["message"]).contains("holds its old data"), "{job}");
+        let sets: Vec<String> = bench.backups().iter().map(|set| text(&set["backup_id"])).collect();
+        let named = sets.iter().find(|id| text(&job["hint"]).contains(id.as_str())).cloned();
+        (writer.join().unwrap(), (named.unwrap_or_else(|| panic!("{job}")), text(&asked["plan"]["safety_backup_id"])))
+    });
+    assert_ne!(planned.0, planned.1, "the set that was taken after the yes");
+    assert_eq!((stored(&redis, 0), redis.statistics().len()), (accepted, 1));
+    assert_eq!(files_under(&bench.home().join("tails")), Vec::<std::path::PathBuf>::new());
+}
+
+/// Our process dies while it writes key by key: what was counted up to the FLUSHALL is known all the same.
+#[test]
+fn a_crash_after_the_target_was_emptied() {
+    let (redis, bench, backup) = instance("redis-7.0", &["--databases", "1"], COMMANDS);
+    let done = AtomicBool::new(false);
+    let accepted = std::thread::scope(|scope| {
+        let writer = scope.spawn(|| count_orders(&redis, 0, &done));
+        wait("orders", Duration::from_secs(30), || (stored(&redis, 0) > 0).then_some(()));
+        let token = bench.token(&backup);
+        let mut child = bench.spawn(&Bench::echo(&backup, &token));
+        let accepted = writer.join().unwrap();
+        wait("keys", Duration::from_secs(60), || {
+            matches!(redis.run(&["DBSIZE"]), Reply::Int(n) if n >= 5).then_some(())
+        });
+        child.kill().unwrap();
+        child.wait().unwrap();
+        accepted
+    });
+    let jobs = bench.jobs();
+    let job = jobs.iter().find(|j| j["kind"] == "restore").unwrap();
+    println!("{job}");
+    let counted = accepted_after(&text(&job["message"])).unwrap();
+    assert_eq!(kept(&bench, "INCR") as u64, counted, "{job}");
+    let sets: Vec<String> = bench.backups().iter().map(|set| text(&set["backup_id"])).collect();
+    let way_back = sets.iter().find(|id| text(&job["hint"]).contains(id.as_str())).unwrap();
+    let back = bench.restore(way_back);
+    assert_eq!(back.code, 0, "{back:?}");
+    assert_eq!(stored(&redis, 0) + counted, accepted, "{job}");
+}
