@@ -29,12 +29,12 @@ fn passes(rdb: &[u8], step: usize) -> bool {
 fn a_name_twice_of_any_length_in_any_form() {
     for n in [1, 3, 8, 16, 17, 64, 255, 256, 257, 300, 5000, 140_000] {
         let name = |last: u8| [vec![b'n'; n - 1], vec![last]].concat();
-        let forms: [fn(&[u8]) -> Vec<u8>; 2] = [string, packed];
-        for (at, first) in forms.into_iter().enumerate() {
-            for (second_at, second) in forms.into_iter().enumerate() {
+        let form = |n: &[u8], is_packed: bool| if is_packed { packed(n) } else { string(n) };
+        for first in [false, true] {
+            for second in [false, true] {
                 for last in [b'a', b'b'] {
-                    let what = format!("{n} bytes, forms {at} and {second_at}, ends {}", char::from(last));
-                    let (one, other) = (first(&name(b'a')), second(&name(last)));
+                    let what = format!("{n} bytes, packed {first} and {second}, ends {}", char::from(last));
+                    let (one, other) = (form(&name(b'a'), first), form(&name(last), second));
                     let filler = string(&vec![b'f'; 2000]);
                     let set = entry(2, "set", &[length(3), one.clone(), filler, other.clone()].concat());
                     let keys = [&[0][..], &one, &string(b"v"), &[0], &other, &string(b"v")].concat();
