@@ -7,12 +7,12 @@
 //! `benches/run verify` measures it. It must do nothing that the server's own verification does not.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark talks to the terminal")]
 
-use sha2::{Digest as _, Sha256};
 use std::fs::File;
 use std::process::ExitCode;
-use tair_backup_mcp::redis::rdb;
 use tair_backup_mcp::redis::rdb::unique::Unique;
+use tair_backup_mcp::redis::rdb::{self, Tap as _};
 use tair_backup_mcp::vault::Vault;
+use tair_backup_mcp::vault::hashing::Hashing;
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -41,15 +41,13 @@ fn main() -> ExitCode {
 
 fn plain(path: &str, hash: bool) -> Result<String, String> {
     let file = File::open(path).map_err(|e| e.to_string())?;
-    let mut sha = Sha256::new();
-    let tap = |block: &[u8]| {
-        if hash {
-            sha.update(block);
-        }
-        Ok(())
-    };
+    let mut sha = if hash { Some(Hashing::new().map_err(|e| e.to_string())?) } else { None };
+    let tap = |block: &[u8]| sha.as_mut().map_or(Ok(()), |sha| sha.bytes(block));
     let mut unique = Unique::new(std::env::temp_dir());
     let statistics = rdb::walk_unique(file, tap, (), &mut unique).map_err(|e| e.to_string())?.statistics;
+    if let Some(sha) = sha {
+        sha.finish().map_err(|e| e.to_string())?;
+    }
     if unique.needs_second_walk().map_err(|e| e.to_string())? {
         let again = File::open(path).map_err(|e| e.to_string())?;
         rdb::walk_unique(again, (), (), &mut unique).map_err(|e| e.to_string())?;

@@ -155,6 +155,15 @@ pub struct BackupSet {
     pub announced_version: Option<String>,
 }
 
+impl BackupSet {
+    /// What was proven of the set when it was made, for a reader.
+    #[must_use]
+    pub fn verified(&self) -> Option<String> {
+        let libraries = if self.functions > 0 { "; code of its function libraries not compiled" } else { "" };
+        self.proof.map(|proof| format!("{proof}{libraries}"))
+    }
+}
+
 /// A set whose manifest or data cannot be read: listed as damaged, never left out.
 #[derive(Debug, Clone)]
 pub struct DamagedSet {

@@ -99,7 +99,7 @@ impl BackupRow {
             rdb_bytes: Some(set.rdb_bytes),
             stored_bytes: walked.then_some(set.stored_bytes),
             sha256: walked.then(|| set.sha256.clone()),
-            verified: set.proof.map(|proof| proof.to_string()),
+            verified: set.verified(),
             keys: walked.then(|| crate::model::instance::total_keys(&set.counts)),
             databases: databases(&set.counts),
             functions: walked.then_some(set.functions),

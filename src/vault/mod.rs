@@ -9,6 +9,7 @@ mod disk;
 #[cfg(test)]
 mod faulty;
 pub mod frames;
+pub mod hashing;
 pub mod ingest;
 mod layout;
 pub mod manifest;

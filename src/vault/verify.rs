@@ -10,20 +10,10 @@ use crate::redis::rdb::error::RdbError;
 use crate::redis::rdb::statistics::KeyStatistics;
 use crate::redis::rdb::unique::Unique;
 use crate::vault::frames::FrameReader;
+use crate::vault::hashing::Hashing;
 use crate::vault::parts::parts_sha256;
 use crate::vault::{Vault, data_of, vault_fault};
-use sha2::{Digest, Sha256};
 use std::io;
-
-/// Hashes the bytes that pass.
-struct Hash(Sha256);
-
-impl rdb::Tap for Hash {
-    fn bytes(&mut self, b: &[u8]) -> io::Result<()> {
-        self.0.update(b);
-        Ok(())
-    }
-}
 
 impl Vault {
     /// Reads a set whole and compares it with its manifest; as fast as two cores decompress.
@@ -80,17 +70,19 @@ fn verify_whole(vault: &Vault, set: &BackupSet) -> Result<KeyStatistics, Fault> 
         e => damaged(e.to_string()),
     };
     let mut unique = Unique::new(vault.spill_dir());
-    let walked = rdb::walk_unique(open()?, Hash(Sha256::new()), (), &mut unique).map_err(refused)?;
+    let own = |e: io::Error| refused(RdbError::Sink { offset: 0, source: e });
+    let hashing = Hashing::new().map_err(own)?;
+    let walked = rdb::walk_unique(open()?, hashing, (), &mut unique).map_err(refused)?;
     let mut data = walked.src;
     let rest = walked.rest.len() + io::copy(&mut data, &mut io::sink()).map_or(1, |n| usize::try_from(n).unwrap_or(1));
     if rest > 0 {
         return Err(damaged("goes on after the end of its RDB".into()));
     }
-    let sha256 = hex(&walked.tap.0.finalize());
+    let sha256 = hex(&walked.tap.finish().map_err(own)?);
     if sha256 != set.sha256 {
         return Err(damaged(format!("SHA-256 is {sha256}, the manifest says {}", set.sha256)));
     }
-    if unique.needs_second_walk().map_err(|e| refused(RdbError::Sink { offset: 0, source: e }))? {
+    if unique.needs_second_walk().map_err(own)? {
         rdb::walk_unique(open()?, (), (), &mut unique).map_err(refused)?;
     }
     let statistics = walked.statistics;

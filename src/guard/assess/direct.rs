@@ -156,8 +156,14 @@ fn backup_verified(s: &SourceFacts, planned: bool) -> Precheck {
             (Status::Pass, "verified for the plan; its file is compared again right before the first byte")
         }
     };
+    let libraries = match &s.look {
+        SetLook::Verified { .. } if s.functions > 0 => {
+            "; of function libraries the first line: their code is compiled by the server that loads it"
+        }
+        _ => "",
+    };
     let detail = format!(
-        "{} of {}, {} RDB, {}: {how}",
+        "{} of {}, {} RDB, {}: {how}{libraries}",
         s.backup_id,
         written(s.taken_at),
         bytes(s.rdb_bytes),

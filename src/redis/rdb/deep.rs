@@ -11,7 +11,7 @@ use super::input::{CONTIGUOUS_BYTES_MAX, Input};
 use super::listpack::{Element, intset, listpack, ziplist, zipmap};
 use super::source::{Held, Raw, Source, Unpacked};
 use super::string::{Decimal, Len};
-use super::unique::{Group, MemberHash, Unique};
+use super::unique::{AT_ONCE_MAX, Group, Name, Scope, Unique};
 use super::{Tap, Visitor};
 
 /// Latest expiry of a field that Redis takes: 48 bits of milliseconds.
@@ -123,12 +123,11 @@ impl Row<'_> {
         self.column = if column == last { 0 } else { column + 1 };
         match (column, self.rows, &mut self.unique) {
             (0, _, Some((group, unique))) => {
-                let mut hash = unique.member(*group);
-                match element {
-                    Element::Int(number) => hash.write(Decimal::of(number).text()),
-                    Element::Text(n) => src.feed(n, &mut hash)?,
-                }
-                match unique.push_member(hash) {
+                let name = match element {
+                    Element::Int(number) => unique.name(group.scope(), Decimal::of(number).text()),
+                    Element::Text(n) => src.name(n, group.scope(), unique)?,
+                };
+                match unique.push_member(name) {
                     Ok(true) => Ok(()),
                     Ok(false) => Err(src.corrupt(MEMBER_TWICE)),
                     Err(e) => Err(sink(src.at(), e)),
@@ -156,13 +155,7 @@ fn score<S: Source>(src: &mut S, element: Element) -> RdbResult<()> {
     let Element::Text(n) = element else { return Ok(()) };
     let mut text = [0; SCORE_BYTES_MAX];
     let Some(text) = text.get_mut(..n as usize) else { return Err(src.corrupt(NO_SCORE)) };
-    let mut filled = 0;
-    src.each(n, |part| {
-        for (to, from) in text.iter_mut().skip(filled).zip(part) {
-            *to = *from;
-        }
-        filled += part.len();
-    })?;
+    src.copy(text)?;
     if is_score(text) { Ok(()) } else { Err(src.corrupt(NO_SCORE)) }
 }
 
@@ -170,6 +163,11 @@ pub(super) const NO_SCORE: &str = "the score of a sorted set's member is not a n
 
 /// Whether the text is a score. A server that meets what is not a number exits when the set grows.
 pub(super) fn is_score(text: &[u8]) -> bool {
+    // Nearly all are digits with one point among them, which is a number without reading it.
+    let digits = text.iter().filter(|byte| byte.is_ascii_digit()).count();
+    if digits > 0 && digits + text.iter().filter(|byte| **byte == b'.').count().min(1) == text.len() {
+        return true;
+    }
     std::str::from_utf8(text).ok().and_then(|text| text.parse::<f64>().ok()).is_some_and(|score| !score.is_nan())
 }
 
@@ -206,36 +204,37 @@ impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
         }
     }
 
-    /// Passes over a string and feeds it, decoded, to a hash. `unpacked` is used where that saves time.
+    /// Passes over a string and takes it, decoded, as a name. `unpacked` is used where that saves time.
     #[inline]
-    pub(super) fn hash_string(&mut self, hash: &mut MemberHash, unpacked: &mut Vec<u8>) -> RdbResult<()> {
+    pub(super) fn name(&mut self, scope: Scope, unique: &Unique, unpacked: &mut Vec<u8>) -> RdbResult<Name> {
         match self.len()? {
-            Len::Plain(n) => Raw { input: self, left: n }.feed(n, hash),
+            Len::Plain(n) if n <= AT_ONCE_MAX as u64 => {
+                self.ensure(n as usize)?;
+                let name = unique.name(scope, self.rest().get(..n as usize).unwrap_or_default());
+                self.skip(n)?;
+                Ok(name)
+            }
+            Len::Plain(n) => Raw { input: self, left: n }.name(n, scope, unique),
             Len::Special(3) => {
                 let (packed, length) = self.lzf_lengths()?;
                 if self.unpack(packed, length, unpacked)? {
-                    hash.write(unpacked);
-                    return Ok(());
+                    return Ok(unique.name(scope, unpacked));
                 }
                 let mut source = Unpacked::new(self, packed, length);
-                source.feed(length, hash)?;
-                source.finish()
+                let name = source.name(length, scope, unique)?;
+                source.finish()?;
+                Ok(name)
             }
-            Len::Special(kind) => {
-                let number = self.number(kind)?;
-                hash.write(Decimal::of(number).text());
-                Ok(())
-            }
+            Len::Special(kind) => Ok(unique.name(scope, Decimal::of(self.number(kind)?).text())),
         }
     }
 
     /// Passes over a string that is a name in a group.
     #[inline]
-    pub(super) fn name(&mut self, group: Option<Group>, deep: &mut Deep<'_>) -> RdbResult<()> {
+    pub(super) fn member(&mut self, group: Option<Group>, deep: &mut Deep<'_>) -> RdbResult<()> {
         let (Some(group), Some(unique)) = (group, deep.unique.as_deref_mut()) else { return self.skip_string() };
-        let mut hash = unique.member(group);
-        self.hash_string(&mut hash, &mut deep.unpacked)?;
-        match unique.push_member(hash) {
+        let name = self.name(group.scope(), unique, &mut deep.unpacked)?;
+        match unique.push_member(name) {
             Ok(true) => Ok(()),
             Ok(false) => self.corrupt(MEMBER_TWICE),
             Err(e) => Err(self.sink(e)),

@@ -70,9 +70,11 @@ pub(super) fn listpack<S: Source>(
 /// Checks the length that stands behind an element, to be read backwards. The limits are the servers': their 14 bits end one early.
 #[inline]
 fn backlength<S: Source>(src: &mut S, length: u64) -> RdbResult<()> {
+    if length < 128 {
+        return if u64::from(src.byte()?) == length { Ok(()) } else { Err(src.corrupt(BAD_BACKLENGTH)) };
+    }
     let bytes: u32 = match length {
-        0..=127 => 1,
-        128..16_383 => 2,
+        ..16_383 => 2,
         16_383..2_097_151 => 3,
         2_097_151..268_435_455 => 4,
         _ => 5,

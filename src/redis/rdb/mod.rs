@@ -3,12 +3,13 @@
 //!
 //! A bad RDB kills the server that loads it, or waits in it for the first command that reads it. So the inside of every value is checked:
 //! every length and opcode, every element of an encoded container, every compressed string, what a stream says of itself, the CRC64
-//! of the whole; and with [`walk_unique`] that no key and no member is there twice. What a module wrote is followed, not understood.
+//! of the whole; and with [`walk_unique`] that no key, member or function library is there twice. What a module wrote is followed, not
+//! understood, and the code of a function library is not compiled.
 //!
 //! It must not: guess a layout it does not know (the dialects of Redis and Valkey use the same numbers for different
 //! things), panic on any input, allocate by lengths found in the data, or ask the source for bytes behind the end.
-//! Memory is about a megabyte, plus at most two strings of 16 MiB while a visitor is handed a key or function that
-//! long, plus what [`unique::Unique`] holds.
+//! Memory is about a megabyte, plus at most two strings of 16 MiB where a visitor is handed a key that long or a function library
+//! is, plus what [`unique::Unique`] holds.
 //!
 //! The call blocks; run it on a thread that may.
 
@@ -20,6 +21,7 @@ pub mod unique;
 
 mod deep;
 mod input;
+mod library;
 mod listpack;
 mod lzf;
 mod source;
@@ -87,7 +89,7 @@ pub trait Visitor {
     const WANTS_VALUES: bool;
     /// Whether keys are decoded; a key longer than 16 MiB is then [`RdbError::TooLarge`].
     const WANTS_KEYS: bool;
-    /// Whether function libraries are decoded rather than only counted; the same limit as for keys.
+    /// Whether function libraries are handed over; the same limit as for keys.
     const WANTS_FUNCTIONS: bool = true;
 
     /// An entry begins.

@@ -8,8 +8,10 @@ use std::io::Read;
 use super::error::{RdbError, RdbResult};
 use super::input::Input;
 use super::lzf::{self, DISTANCE_MAX, NO_LZF, OPERANDS_MAX, RUN_MAX, Step};
-use super::unique::MemberHash;
+use super::unique::{AT_ONCE_MAX, Name, Scope, Unique};
 use super::{Tap, Visitor};
+
+const TOO_LONG: &str = "an element is longer than the encoded container around it";
 
 /// Bytes of a container, front to back.
 pub(super) trait Source {
@@ -35,15 +37,19 @@ pub(super) trait Source {
         if self.left() < N as u64 {
             return Err(self.corrupt("an encoded container ends inside an element"));
         }
+        self.copy(&mut out)?;
+        Ok(out)
+    }
+
+    /// Fills `out` with the next bytes, so many of which there must be.
+    fn copy(&mut self, out: &mut [u8]) -> RdbResult<()> {
         let mut filled = 0;
-        while filled < N {
-            let part = self.take((N - filled) as u64)?;
+        self.each(out.len() as u64, |part| {
             for (to, from) in out.iter_mut().skip(filled).zip(part) {
                 *to = *from;
             }
             filled += part.len();
-        }
-        Ok(out)
+        })
     }
 
     /// The next byte.
@@ -56,7 +62,7 @@ pub(super) trait Source {
     #[inline]
     fn each(&mut self, mut n: u64, mut part_of: impl FnMut(&[u8])) -> RdbResult<()> {
         if self.left() < n {
-            return Err(self.corrupt("an element is longer than the encoded container around it"));
+            return Err(self.corrupt(TOO_LONG));
         }
         while n > 0 {
             let part = self.take(n)?;
@@ -72,10 +78,18 @@ pub(super) trait Source {
         self.each(n, |_| ())
     }
 
-    /// Feeds the next `n` bytes to a member's hash.
+    /// Takes the next `n` bytes as a name.
     #[inline]
-    fn feed(&mut self, n: u64, hash: &mut MemberHash) -> RdbResult<()> {
-        self.each(n, |part| hash.write(part))
+    fn name(&mut self, n: u64, scope: Scope, unique: &Unique) -> RdbResult<Name> {
+        if n > AT_ONCE_MAX as u64 {
+            let mut name = unique.long_name(scope);
+            self.each(n, |part| name.write(part))?;
+            return Ok(unique.finish(name));
+        }
+        let mut name = [0; AT_ONCE_MAX];
+        let name = name.get_mut(..n as usize).unwrap_or_default();
+        self.copy(name)?;
+        Ok(unique.name(scope, name))
     }
 }
 
@@ -83,6 +97,18 @@ pub(super) trait Source {
 pub(super) struct Held<'a> {
     pub(super) bytes: &'a [u8],
     pub(super) at: u64,
+}
+
+impl<'a> Held<'a> {
+    /// The next `n` bytes.
+    #[inline]
+    fn whole(&mut self, n: u64) -> RdbResult<&'a [u8]> {
+        let Some((taken, rest)) = usize::try_from(n).ok().and_then(|n| self.bytes.split_at_checked(n)) else {
+            return Err(self.corrupt(TOO_LONG));
+        };
+        self.bytes = rest;
+        Ok(taken)
+    }
 }
 
 impl Source for Held<'_> {
@@ -106,6 +132,17 @@ impl Source for Held<'_> {
         };
         self.bytes = rest;
         Ok(*out)
+    }
+
+    #[inline]
+    fn each(&mut self, n: u64, mut part_of: impl FnMut(&[u8])) -> RdbResult<()> {
+        part_of(self.whole(n)?);
+        Ok(())
+    }
+
+    #[inline]
+    fn name(&mut self, n: u64, scope: Scope, unique: &Unique) -> RdbResult<Name> {
+        Ok(unique.name(scope, self.whole(n)?))
     }
 
     fn at(&self) -> u64 {
@@ -175,8 +212,8 @@ impl<'a, R: Read, T: Tap, V: Visitor> Unpacked<'a, R, T, V> {
             self.packed -= 1;
             let ahead = self.packed.min(OPERANDS_MAX as u64) as usize;
             self.input.ensure(ahead)?;
-            let next = [0, 1].map(|at| if at < ahead { self.input.peek(at) } else { 0 });
-            match Step::read(control, next) {
+            let next = |at| if at < ahead { self.input.peek(at) } else { 0 };
+            match Step::read(control, [next(0), next(1)]) {
                 Step::Literal(n) => {
                     self.packed = self.packed.checked_sub(n as u64).ok_or_else(|| self.bad())?;
                     let mut n = n as u64;

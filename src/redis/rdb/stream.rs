@@ -188,7 +188,7 @@ impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
         }
         let groups = deep.open();
         for _ in 0..self.count()? {
-            self.name(groups, deep)?;
+            self.member(groups, deep)?;
             self.consumer_group(edition, deep)?;
         }
         self.close(groups, deep)?;
@@ -213,7 +213,7 @@ impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
         let mut owned = Ids::default();
         let consumers = deep.open();
         for _ in 0..self.count()? {
-            self.name(consumers, deep)?;
+            self.member(consumers, deep)?;
             // Seen time; from edition 3 active time.
             self.skip(if edition >= 3 { 16 } else { 8 })?;
             for _ in 0..self.count()? {

@@ -7,6 +7,7 @@ use std::io::Read;
 use super::error::{RdbError, RdbResult};
 use super::input::{CONTIGUOUS_BYTES_MAX, Input};
 use super::lzf::{NO_LZF, OPERANDS_MAX, Step};
+use super::source::{Source as _, Unpacked};
 use super::{Tap, Visitor, lzf};
 
 /// Longest string or container that is unpacked whole; longer ones are unpacked through a window.
@@ -61,7 +62,6 @@ impl Decimal {
 #[derive(Default)]
 pub(super) struct Scratch {
     pub(super) text: Vec<u8>,
-    packed: Vec<u8>,
 }
 
 impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
@@ -195,26 +195,14 @@ impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
             Len::Special(3) => {
                 let (packed, unpacked) = self.lzf_lengths()?;
                 if unpacked > limit || packed > limit {
-                    self.skip(packed)?;
+                    self.skip_lzf(packed, unpacked)?;
                     return Ok(Text::Omitted(unpacked.max(packed)));
                 }
-                let (packed, unpacked) = (packed as usize, unpacked as usize);
-                let sound = if packed <= CONTIGUOUS_BYTES_MAX {
-                    self.ensure(packed)?;
-                    let bytes = self.rest().get(..packed).unwrap_or_default();
-                    lzf::unpack(bytes, unpacked, &mut scratch.text)
-                } else {
-                    self.collect(packed, &mut scratch.packed)?;
-                    let sound = lzf::unpack(&scratch.packed, unpacked, &mut scratch.text);
-                    // Only what the walk still needs may stay: one string, not two.
-                    scratch.packed = Vec::new();
-                    sound
-                };
-                if !sound {
-                    return self.corrupt(NO_LZF);
-                }
-                if packed <= CONTIGUOUS_BYTES_MAX {
-                    self.pos += packed;
+                if !self.unpack(packed, unpacked, &mut scratch.text)? {
+                    scratch.text.clear();
+                    let mut source = Unpacked::new(self, packed, unpacked);
+                    source.each(unpacked, |part| scratch.text.extend_from_slice(part))?;
+                    source.finish()?;
                 }
                 Ok(Text::Scratch)
             }

@@ -1,5 +1,5 @@
-//! What may be in an RDB only once: keys within a database, members within a container, groups and consumers within a stream. A server
-//! that meets one twice exits, or holds what ends it later.
+//! What may be in an RDB only once: keys within a database, members within a container, groups and consumers within a stream, function
+//! libraries. A server that meets one twice exits, or holds what ends it later.
 //!
 //! Each is remembered as 64 bits under a random key. Where two agree, the RDB is walked again, and only what is really the same is
 //! refused: a coincidence never refuses a good set. Memory is bounded; beyond it numbers go to a nameless file.
@@ -9,6 +9,8 @@ use std::hash::{BuildHasher as _, DefaultHasher, Hasher as _, RandomState};
 use std::io;
 use std::path::PathBuf;
 
+use foldhash::SharedSeed;
+use foldhash::quality::FoldHasher;
 use sha2::{Digest as _, Sha256};
 
 use super::spill::Spill;
@@ -18,21 +20,77 @@ const LOCAL_MAX: usize = 64 * 1024;
 /// Most suspects of one walk. With a random key a coincidence is one in billions of pairs, so that of more than a few nearly all are real, and
 /// one that is real is enough.
 const SUSPECTS_MAX: usize = 64 * 1024;
+/// Longest name that is hashed at once, by a hash that wants it whole; longer ones come in parts, and have SipHash. Which of the two is the
+/// name's length alone, for the same name may come in one form and in another. Who makes a file does not know the key of either.
+pub(super) const AT_ONCE_MAX: usize = 256;
 
 /// Of what kind the names of a group are, which is part of their hash.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 enum Kind {
     Keys,
     Members,
+    Libraries,
+}
+
+/// Among which names a name may be there once.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Scope {
+    kind: Kind,
+    of: u64,
+}
+
+impl Scope {
+    /// The function libraries.
+    pub(super) const LIBRARIES: Self = Self { kind: Kind::Libraries, of: 0 };
+
+    /// The keys of a database.
+    pub(super) const fn keys(db: u64) -> Self {
+        Self { kind: Kind::Keys, of: db }
+    }
+
+    /// What the scope adds to a digest.
+    fn head(self) -> [u8; 9] {
+        let [a, b, c, d, e, f, g, h] = self.of.to_le_bytes();
+        [self.kind as u8, a, b, c, d, e, f, g, h]
+    }
+}
+
+/// A name as it is remembered.
+#[derive(Debug)]
+pub(super) struct Name {
+    number: u64,
+    /// Of a suspect, in a second walk.
+    digest: Option<Box<[u8; 32]>>,
+}
+
+/// A name that comes in parts.
+#[derive(Debug)]
+pub(super) struct LongName {
+    short: DefaultHasher,
+    long: Option<Sha256>,
+}
+
+impl LongName {
+    pub(super) fn write(&mut self, part: &[u8]) {
+        self.short.write(part);
+        if let Some(long) = &mut self.long {
+            long.update(part);
+        }
+    }
 }
 
 /// What a walk found out about things that may be there only once, and what a second walk is to look at.
 #[derive(Debug)]
 pub struct Unique {
+    /// The key of long names' hashes, of which short names' key is made.
     hash: RandomState,
+    seed: u64,
+    shared_seed: SharedSeed,
     spill: Spill,
     /// Hashes of the containers that are open, the innermost last.
     local: Vec<u64>,
+    /// Of a group that is closed, the numbers by their first bits: at most 1 MiB.
+    table: Vec<u64>,
     /// How often `local` went to the spill.
     spills: u64,
     /// Groups opened so far; numbers them, the same in every walk of the same RDB.
@@ -50,6 +108,16 @@ struct Confirming {
     seen: HashSet<[u8; 32]>,
 }
 
+impl Confirming {
+    fn suspects(&self, number: u64) -> bool {
+        self.suspects.binary_search(&number).is_ok()
+    }
+
+    fn is_first(&mut self, name: Name) -> bool {
+        name.digest.is_none_or(|digest| self.seen.insert(*digest))
+    }
+}
+
 /// The names of one container: only among themselves must they differ.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Group {
@@ -58,20 +126,9 @@ pub(super) struct Group {
     spills: u64,
 }
 
-/// Hashes one name, in as many parts as it comes in.
-#[derive(Debug)]
-pub(super) struct MemberHash {
-    short: DefaultHasher,
-    long: Option<Sha256>,
-}
-
-impl MemberHash {
-    #[inline]
-    pub(super) fn write(&mut self, part: &[u8]) {
-        self.short.write(part);
-        if let Some(long) = &mut self.long {
-            long.update(part);
-        }
+impl Group {
+    pub(super) const fn scope(self) -> Scope {
+        Scope { kind: Kind::Members, of: self.id }
     }
 }
 
@@ -79,10 +136,14 @@ impl Unique {
     /// Knows nothing yet. `dir` is where the nameless file is made, if one is needed.
     #[must_use]
     pub fn new(dir: PathBuf) -> Self {
+        let hash = RandomState::new();
         Self {
-            hash: RandomState::new(),
+            seed: hash.hash_one(0),
+            shared_seed: SharedSeed::from_u64(hash.hash_one(1)),
+            hash,
             spill: Spill::new(dir),
             local: Vec::new(),
+            table: Vec::new(),
             spills: 0,
             groups: 0,
             suspects: Vec::new(),
@@ -114,59 +175,65 @@ impl Unique {
         self.local.clear();
     }
 
-    fn hasher(&self, kind: Kind, of: u64) -> MemberHash {
-        let mut hash =
-            MemberHash { short: self.hash.build_hasher(), long: self.confirming.as_ref().map(|_| Sha256::new()) };
-        let mut head = [kind as u8; 9];
-        for (to, from) in head.iter_mut().zip(of.to_le_bytes()) {
-            *to = from;
+    /// A name that is at hand.
+    #[inline]
+    pub(super) fn name(&self, scope: Scope, name: &[u8]) -> Name {
+        if name.len() > AT_ONCE_MAX {
+            let mut long = self.long_name(scope);
+            long.write(name);
+            return self.finish(long);
         }
-        hash.write(&head);
-        hash
+        let mut hash = FoldHasher::with_seed(self.seed, &self.shared_seed);
+        hash.write_u8(scope.kind as u8);
+        hash.write_u64(scope.of);
+        hash.write(name);
+        let number = hash.finish();
+        let digest = self.confirming.as_ref().and_then(|confirming| {
+            confirming
+                .suspects(number)
+                .then(|| Box::new(Sha256::new().chain_update(scope.head()).chain_update(name).finalize().into()))
+        });
+        Name { number, digest }
     }
 
-    /// Begins the hash of a key in a database.
-    #[inline]
-    pub(super) fn key(&self, db: u64) -> MemberHash {
-        self.hasher(Kind::Keys, db)
+    /// Begins a name of more than [`AT_ONCE_MAX`] bytes.
+    pub(super) fn long_name(&self, scope: Scope) -> LongName {
+        let mut long =
+            LongName { short: self.hash.build_hasher(), long: self.confirming.as_ref().map(|_| Sha256::new()) };
+        long.write(&scope.head());
+        long
     }
 
-    /// Begins the hash of a name in a group.
-    #[inline]
-    pub(super) fn member(&self, group: Group) -> MemberHash {
-        self.hasher(Kind::Members, group.id)
+    /// Ends a name that came in parts.
+    pub(super) fn finish(&self, name: LongName) -> Name {
+        let number = name.short.finish();
+        let suspect = self.confirming.as_ref().is_some_and(|confirming| confirming.suspects(number));
+        let digest = name.long.filter(|_| suspect).map(|long| Box::new(long.finalize().into()));
+        Name { number, digest }
     }
 
-    /// A key is complete. False: it is there twice.
+    /// A key or function library is complete. False: it is there twice.
     #[inline]
-    pub(super) fn push_key(&mut self, hash: MemberHash) -> io::Result<bool> {
-        if self.confirming.is_some() {
-            return Ok(self.is_first(hash));
+    pub(super) fn push_key(&mut self, name: Name) -> io::Result<bool> {
+        if let Some(confirming) = &mut self.confirming {
+            return Ok(confirming.is_first(name));
         }
-        self.spill.push(hash.short.finish())?;
+        self.spill.push(name.number)?;
         Ok(true)
     }
 
     /// A name of the innermost open group is complete. False: it is there twice.
     #[inline]
-    pub(super) fn push_member(&mut self, hash: MemberHash) -> io::Result<bool> {
-        if self.confirming.is_some() {
-            return Ok(self.is_first(hash));
+    pub(super) fn push_member(&mut self, name: Name) -> io::Result<bool> {
+        if let Some(confirming) = &mut self.confirming {
+            return Ok(confirming.is_first(name));
         }
-        self.local.push(hash.short.finish());
+        self.local.push(name.number);
         if self.local.len() >= LOCAL_MAX {
             self.spill_local(0)?;
             self.spills += 1;
         }
         Ok(true)
-    }
-
-    fn is_first(&mut self, hash: MemberHash) -> bool {
-        let Some(confirming) = &mut self.confirming else { return true };
-        if confirming.suspects.binary_search(&hash.short.finish()).is_err() {
-            return true;
-        }
-        hash.long.is_none_or(|long| confirming.seen.insert(long.finalize().into()))
     }
 
     /// Opens a group within the one that is open.
@@ -183,14 +250,28 @@ impl Unique {
             // Others of the group are in the spill already, and only there can equal ones meet.
             return self.spill_local(0);
         }
-        let Some(names) = self.local.get_mut(group.from..) else { return Ok(()) };
-        names.sort_unstable();
-        for pair in names.windows(2) {
-            if let [a, b] = pair
-                && a == b
-                && self.suspects.len() < SUSPECTS_MAX
-            {
-                self.suspects.push(*a);
+        let names = self.local.get(group.from..).unwrap_or_default();
+        if names.len() > 1 {
+            let bits = (2 * names.len()).next_power_of_two().ilog2();
+            self.table.clear();
+            self.table.resize(1 << bits, 0);
+            for number in names {
+                // Zero is a free place; that one number looks like another is a coincidence like any.
+                let known = (*number).max(1);
+                let mut place = (known >> (64 - bits)) as usize;
+                while let Some(there) = self.table.get_mut(place) {
+                    if *there == 0 {
+                        *there = known;
+                        break;
+                    }
+                    if *there == known {
+                        if self.suspects.len() < SUSPECTS_MAX {
+                            self.suspects.push(*number);
+                        }
+                        break;
+                    }
+                    place = (place + 1) & ((1 << bits) - 1);
+                }
             }
         }
         self.local.truncate(group.from);

@@ -129,7 +129,7 @@ impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
                     return self.corrupt("the expiry of a field is no time");
                 }
             }
-            self.name(group, deep)?;
+            self.member(group, deep)?;
             match type_byte {
                 4 | 24 => self.skip_string()?,
                 3 => self.text_score()?,

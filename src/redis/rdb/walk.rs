@@ -9,9 +9,9 @@ use super::error::{RdbError, RdbResult};
 use super::input::Input;
 use super::statistics::{Checksum, Dialect, Tally};
 use super::string::{Scratch, Text};
-use super::unique::Unique;
+use super::unique::{Scope, Unique};
 use super::value::{Content, Format};
-use super::{EntryHead, Tap, Visitor, Walked};
+use super::{EntryHead, Tap, Visitor, Walked, library};
 
 /// The newest Redis version whose opcodes and types are known; those without a known layout are refused one by one.
 const NEWEST_REDIS: u16 = 15;
@@ -163,16 +163,17 @@ impl<'u, R: Read, T: Tap, V: Visitor> Walk<'u, R, T, V> {
             return Err(Box::new(RdbError::UnsupportedType { type_byte, offset: at, dialect, version }));
         }
         let watched = V::WANTS_KEYS || V::WANTS_VALUES;
-        let mut hash = self.deep.unique.as_deref().map(|unique| unique.key(self.tally.current.db));
+        let scope = Scope::keys(self.tally.current.db);
+        let mut name = None;
         if V::WANTS_KEYS {
             let key = self.required_text("a key")?;
-            if let Some(hash) = &mut hash {
-                hash.write(self.input.show(&key, &self.scratch));
+            if let Some(unique) = &self.deep.unique {
+                name = Some(unique.name(scope, self.input.show(&key, &self.scratch)));
             }
             self.announce(type_byte, &key)?;
         } else {
-            match &mut hash {
-                Some(hash) => self.input.hash_string(hash, &mut self.deep.unpacked)?,
+            match &self.deep.unique {
+                Some(unique) => name = Some(self.input.name(scope, unique, &mut self.deep.unpacked)?),
                 None => self.input.skip_string()?,
             }
             if watched {
@@ -197,8 +198,8 @@ impl<'u, R: Read, T: Tap, V: Visitor> Walk<'u, R, T, V> {
         if watched {
             self.input.visitor.entry_end().map_err(|e| self.input.sink(e))?;
         }
-        if let (Some(hash), Some(unique)) = (hash, self.deep.unique.as_deref_mut()) {
-            match unique.push_key(hash) {
+        if let (Some(name), Some(unique)) = (name, self.deep.unique.as_deref_mut()) {
+            match unique.push_key(name) {
                 Ok(true) => {}
                 Ok(false) => return self.input.corrupt("the key before is in its database twice"),
                 Err(e) => return Err(self.input.sink(e)),
@@ -262,18 +263,35 @@ impl<'u, R: Read, T: Tap, V: Visitor> Walk<'u, R, T, V> {
 
     fn function(&mut self) -> RdbResult<()> {
         self.tally.functions += 1;
-        if !V::WANTS_FUNCTIONS {
-            return self.input.skip_string();
+        let text = if V::WANTS_FUNCTIONS {
+            self.required_text("a function library")?
+        } else {
+            self.input.text(&mut self.scratch, TEXT_BYTES_MAX)?
+        };
+        if let Text::Omitted(_) = text {
+            return Ok(());
         }
-        let code = self.required_text("a function library")?;
-        let code = match code {
+        // Spelled out instead of `show`, as for a key.
+        let code = match text {
             Text::Buffered(n) => {
                 self.input.buf.get(self.input.pos.saturating_sub(n)..self.input.pos).unwrap_or_default()
             }
             Text::Scratch | Text::Omitted(_) => self.scratch.text.as_slice(),
         };
-        let visited = self.input.visitor.function(code);
-        visited.map_err(|e| self.input.sink(e))?;
+        let valkey =
+            self.format.dialect == Dialect::Valkey || self.tally.aux.iter().any(|(name, _)| name == "valkey-ver");
+        let name = library::name(code, valkey).or_else(|what| self.input.corrupt(what))?;
+        if let Some(unique) = self.deep.unique.as_deref_mut().filter(|_| !name.is_empty()) {
+            match unique.push_key(unique.name(Scope::LIBRARIES, name)) {
+                Ok(true) => {}
+                Ok(false) => return self.input.corrupt("a function library is there twice"),
+                Err(e) => return Err(self.input.sink(e)),
+            }
+        }
+        if V::WANTS_FUNCTIONS {
+            let visited = self.input.visitor.function(code);
+            visited.map_err(|e| self.input.sink(e))?;
+        }
         if self.scratch.text.capacity() > SCRATCH_BYTES_KEPT {
             self.scratch.text = Vec::new();
         }

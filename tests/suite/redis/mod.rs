@@ -11,4 +11,5 @@ mod rdb;
 mod replay;
 mod replica;
 mod scratch;
+mod unique;
 pub mod values;

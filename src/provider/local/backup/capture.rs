@@ -68,7 +68,7 @@ impl Inner {
             total_keys(&set.counts),
             bytes(set.rdb_bytes),
             bytes(set.stored_bytes),
-            set.proof.map(|proof| format!(" ({proof})")).unwrap_or_default()
+            set.verified().map(|what| format!(" ({what})")).unwrap_or_default()
         );
         if let Some(slots) = taken.slots.filter(|n| *n < u32::from(SLOTS)) {
             message = format!(
