@@ -43,6 +43,9 @@ pub(super) struct SwitchRecord {
     set_masterauth_sha256: String,
     masteruser: Option<String>,
     replica_read_only: String,
+    /// Only where it was put out of force.
+    #[serde(default)]
+    maxmemory: Option<String>,
     host: String,
     port: u16,
     replid: String,
@@ -71,8 +74,8 @@ impl RecoveryRecord {
         self.swapped = true;
     }
 
-    /// The record of a restore by replication.
-    pub fn switching(self, switch: &RollbackRecord) -> Self {
+    /// What the target of a restore by replication was like, before any more of that is changed.
+    pub fn switching(&mut self, switch: &RollbackRecord) {
         let s = &switch.settings;
         let record = SwitchRecord {
             repl_diskless_load: s.repl_diskless_load.clone(),
@@ -80,12 +83,13 @@ impl RecoveryRecord {
             set_masterauth_sha256: switch.set_by_us.masterauth_sha256.clone(),
             masteruser: s.masteruser.clone(),
             replica_read_only: s.replica_read_only.clone(),
+            maxmemory: s.maxmemory.clone(),
             host: switch.host.clone(),
             port: switch.port,
             replid: switch.replid.clone(),
             run_id: switch.run_id.clone(),
         };
-        Self { switch: Some(record), ..self }
+        self.switch = Some(record);
     }
 }
 
@@ -97,6 +101,7 @@ impl SwitchRecord {
                 masterauth: self.masterauth.clone().map(Secret::new),
                 masteruser: self.masteruser.clone(),
                 replica_read_only: self.replica_read_only.clone(),
+                maxmemory: self.maxmemory.clone(),
             },
             set_by_us: SetByUs { masterauth_sha256: self.set_masterauth_sha256.clone() },
             host: self.host.clone(),
