@@ -26,8 +26,9 @@ impl Memory {
     /// What the connection or the server refused.
     pub(super) async fn read(conn: &mut Conn) -> Result<Self, RedisError> {
         let text = info(conn, Some("memory")).await?;
-        let text_of =
-            |name: &str| text.lines().find_map(|line| line.trim_end().strip_prefix(name)?.strip_prefix(':')).unwrap_or("");
+        let text_of = |name: &str| {
+            text.lines().find_map(|line| line.trim_end().strip_prefix(name)?.strip_prefix(':')).unwrap_or("")
+        };
         let number = |name: &str| text_of(name).parse().unwrap_or(0_u64);
         Ok(Self {
             limit: number("maxmemory"),

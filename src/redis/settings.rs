@@ -213,13 +213,17 @@ pub(super) async fn put_back(
             // A setting that has its original value needs no right to set it.
             Ok(now) if now == original => Ok(()),
             Ok(_) if name == MASTERAUTH && !same_process && (first.is_some() || done.over_limit) => Ok(()),
-            Ok(now) if changed_by_us && ours.is(name, &now) => match name {
-                MAXMEMORY if !fits(conn, original).await? => {
-                    done.over_limit = true;
-                    Ok(())
+            Ok(now) if changed_by_us && ours.is(name, &now) => {
+                let waits = if name == MAXMEMORY { fits(conn, original).await.map(|fits| !fits) } else { Ok(false) };
+                match waits {
+                    Ok(false) => set(conn, name, original).await,
+                    Ok(true) => {
+                        done.over_limit = true;
+                        Ok(())
+                    }
+                    Err(error) => Err(error),
                 }
-                name => set(conn, name, original).await,
-            },
+            }
             Ok(_) => {
                 done.left_alone.push(name);
                 Ok(())

@@ -116,8 +116,12 @@ pub(super) async fn nothing_to_evict(
         settings::lift_memory_limit(&mut conn).await
     };
     match lift.await {
-        Ok(()) => tracing::warn!("the target is promoted with its memory limit out of force: it is above {limit} bytes, or frees nothing"),
-        Err(error) => tracing::warn!("the target is promoted with its memory limit, which it does not let us change: {error}"),
+        Ok(()) => tracing::warn!(
+            "the target is promoted with its memory limit out of force: it is above {limit} bytes, or frees nothing"
+        ),
+        Err(error) => {
+            tracing::warn!("the target is promoted with its memory limit, which it does not let us change: {error}")
+        }
     }
 }
 

@@ -118,18 +118,24 @@ async fn roll_back_by(conn: &mut Conn, record: &RollbackRecord, deadline: Instan
         facts.replid == record.replid || previous_replid(conn).await?.as_deref() == Some(record.replid.as_str());
     let same_process = facts.run_id == record.run_id;
     // Settings are put back also where the target follows another by now: the originals are its owner's.
-    let (problem, PutBack { left_alone, over_limit }) =
-        match put_back(conn, &record.settings, &record.set_by_us, same_process).await {
-            Ok(done) if done.over_limit => {
-                let limit = record.settings.maxmemory.as_deref().unwrap_or_default();
-                let why = format!(
-                    "its maxmemory of {limit} bytes is out of force: it holds more, and would evict what was restored; set maxmemory, or remove keys"
-                );
-                (Some(why), done)
-            }
-            Ok(done) => (None, done),
-            Err(e) => (Some(format!("its settings could not all be put back ({e})")), PutBack::default()),
-        };
+    let (problem, PutBack { left_alone, over_limit }) = match put_back(
+        conn,
+        &record.settings,
+        &record.set_by_us,
+        same_process,
+    )
+    .await
+    {
+        Ok(done) if done.over_limit => {
+            let limit = record.settings.maxmemory.as_deref().unwrap_or_default();
+            let why = format!(
+                "its maxmemory of {limit} bytes is out of force: it holds more, and would evict what was restored; set maxmemory, or remove keys"
+            );
+            (Some(why), done)
+        }
+        Ok(done) => (None, done),
+        Err(e) => (Some(format!("its settings could not all be put back ({e})")), PutBack::default()),
+    };
     if !left_alone.is_empty() {
         tracing::warn!("settings of the target were changed meanwhile and are left alone: {}", left_alone.join(", "));
     }
