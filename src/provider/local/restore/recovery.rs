@@ -111,3 +111,40 @@ impl SwitchRecord {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    //! What is stored is all that a roll-back needs, and records from before a field existed are read.
+    use super::RecoveryRecord;
+    use crate::model::secret::Secret;
+    use crate::redis::master::types::RollbackRecord;
+    use crate::redis::settings::{SetByUs, Settings};
+
+    #[test]
+    fn what_is_stored_is_what_is_read() {
+        let mut record = RollbackRecord {
+            settings: Settings {
+                repl_diskless_load: "disabled".into(),
+                masterauth: Some(Secret::new("old")),
+                masteruser: None,
+                replica_read_only: "yes".into(),
+                maxmemory: Some("1048576".into()),
+            },
+            set_by_us: SetByUs { masterauth_sha256: "ab".into() },
+            host: "127.0.0.1".into(),
+            port: 7000,
+            replid: "cd".into(),
+            run_id: "ef".into(),
+        };
+        let mut recovery =
+            RecoveryRecord { back: String::new(), keys: 1, switch: None, placement: None, swapped: false };
+        recovery.switching(&record);
+        let mut json = serde_json::to_value(&recovery).unwrap();
+        let read = |json| serde_json::from_value::<RecoveryRecord>(json).unwrap().switch.unwrap().switch();
+        assert_eq!(read(json.clone()), record);
+        json["switch"].as_object_mut().unwrap().remove("maxmemory").unwrap();
+        record.settings.maxmemory = None;
+        assert_eq!(read(json), record);
+    }
+}
