@@ -75,6 +75,18 @@ impl Permit {
         self.grant(|id, act| matches!(act, Act::CreateInstanceFromBackup { .. }).then(|| Grant::new(id)))
     }
 
+    /// Id of the caller whose plan it was.
+    #[must_use]
+    pub fn caller(&self) -> &str {
+        &self.open.caller
+    }
+
+    /// Nonce of the confirmation that was redeemed.
+    #[must_use]
+    pub fn nonce(&self) -> &str {
+        &self.open.nonce
+    }
+
     /// An audit record of what the act resulted in.
     #[must_use]
     pub fn record(&self, event: &str, detail: String) -> AuditRecord {

@@ -129,7 +129,7 @@ impl Jobs {
     {
         let plan = permit.plan().clone();
         let instance_id = plan.instance_id.clone();
-        let AuditRecord { caller, nonce, .. } = permit.record("", String::new());
+        let (caller, nonce) = (permit.caller().to_owned(), permit.nonce().to_owned());
         let state = Arc::clone(&self.state);
         let begun = self
             .begin_for(kind, &instance_id, backup_id, (&caller, &nonce), |job| async move {

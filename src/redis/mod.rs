@@ -24,5 +24,6 @@ pub mod settings;
 pub mod slots;
 pub mod target;
 
+mod memory;
 mod tls;
 mod tls_probe;

@@ -9,6 +9,7 @@ use std::fmt;
 use super::conn::Conn;
 use super::error::RedisError;
 use super::facts::{Role, ServerFacts};
+use super::memory::Memory;
 use super::prefix::ErrorPrefix;
 use super::resp::Value;
 use super::target::Refusal;
@@ -28,6 +29,8 @@ pub struct Settings {
     pub masteruser: Option<String>,
     /// Value of `replica-read-only`.
     pub replica_read_only: String,
+    /// Value of `maxmemory`, where the restore put it out of force; `None` where it did not.
+    pub maxmemory: Option<String>,
 }
 
 impl fmt::Debug for Settings {
@@ -37,6 +40,7 @@ impl fmt::Debug for Settings {
             .field("masterauth", &self.masterauth)
             .field("masteruser", &self.masteruser)
             .field("replica_read_only", &self.replica_read_only)
+            .field("maxmemory", &self.maxmemory)
             .finish()
     }
 }
@@ -60,6 +64,7 @@ impl SetByUs {
     fn is(&self, name: &str, value: &str) -> bool {
         match name {
             MASTERAUTH => digest(value) == self.masterauth_sha256,
+            MAXMEMORY => value == NO_LIMIT,
             name => PREPARED.iter().any(|(prepared, ours)| *prepared == name && *ours == value),
         }
     }
@@ -70,6 +75,9 @@ fn digest(text: &str) -> String {
 }
 
 const MASTERAUTH: &str = "masterauth";
+const MAXMEMORY: &str = "maxmemory";
+/// The value of `maxmemory` that is no limit.
+const NO_LIMIT: &str = "0";
 /// The settings that every restore gives the same value, in the order in which they are set; [`MASTERAUTH`] comes last.
 const PREPARED: [(&str, &str); 3] =
     [("repl-diskless-load", "swapdb"), ("replica-read-only", "yes"), ("masteruser", "")];
@@ -143,7 +151,7 @@ pub(super) async fn read_settings(conn: &mut Conn) -> Result<Settings, RedisErro
     let masterauth = get(conn, "masterauth").await?.filter(|p| !p.is_empty()).map(Secret::new);
     let masteruser = get(conn, "masteruser").await?.filter(|u| !u.is_empty());
     let replica_read_only = required(conn, "replica-read-only").await?;
-    Ok(Settings { repl_diskless_load, masterauth, masteruser, replica_read_only })
+    Ok(Settings { repl_diskless_load, masterauth, masteruser, replica_read_only, maxmemory: None })
 }
 
 /// Makes the target keep its old data until the new is whole, send our one-time password, and refuse writes while it
@@ -160,9 +168,22 @@ pub(super) async fn prepare(conn: &mut Conn, password: &Secret) -> Result<(), Re
     set(conn, MASTERAUTH, password.expose()).await
 }
 
+/// Puts the target's memory limit out of force, which is in the stored record by then. Part of a session, which has the grant.
+pub(super) async fn lift_memory_limit(conn: &mut Conn) -> Result<(), RedisError> {
+    set(conn, MAXMEMORY, NO_LIMIT).await
+}
+
+/// What became of the settings that a restore had changed.
+#[derive(Debug, Default)]
+pub(super) struct PutBack {
+    /// Names of those that have a third value by now: somebody else's, which is left alone.
+    pub(super) left_alone: Vec<&'static str>,
+    /// Whether the memory limit is still out of force, because the target would evict keys as soon as it had its limit again.
+    pub(super) over_limit: bool,
+}
+
 /// Puts the original values back, of what is still as the restore set it. Idempotent; each setting is tried even when another
-/// fails. Part of a roll-back, which has the grant. Returns the names of the settings that have a third value by now: somebody
-/// else's, which is left alone.
+/// fails. Part of a roll-back, which has the grant. A memory limit waits until what the target holds fits into it.
 ///
 /// A process that was started since has its settings from its own file. They are the restore's only where that file was written
 /// anew meanwhile, as Sentinel does: then the one-time password is among them.
@@ -174,7 +195,7 @@ pub(super) async fn put_back(
     settings: &Settings,
     ours: &SetByUs,
     same_process: bool,
-) -> Result<Vec<&'static str>, RedisError> {
+) -> Result<PutBack, RedisError> {
     let masterauth = settings.masterauth.as_ref().map_or("", Secret::expose);
     let masteruser = settings.masteruser.as_deref().unwrap_or("");
     // The password comes last: it is what tells that the others are ours, should this be broken off.
@@ -185,15 +206,26 @@ pub(super) async fn put_back(
         (MASTERAUTH, masterauth),
     ];
     let changed_by_us = same_process || ours.is(MASTERAUTH, &required(conn, MASTERAUTH).await?);
-    let (mut first, mut others) = (None, Vec::new());
-    for (name, original) in originals {
+    let limit = settings.maxmemory.as_deref().map(|limit| (MAXMEMORY, limit));
+    let (mut first, mut done) = (None, PutBack::default());
+    for (name, original) in limit.into_iter().chain(originals) {
         let tried = match required(conn, name).await {
             // A setting that has its original value needs no right to set it.
             Ok(now) if now == original => Ok(()),
-            Ok(_) if name == MASTERAUTH && !same_process && first.is_some() => Ok(()),
-            Ok(now) if changed_by_us && ours.is(name, &now) => set(conn, name, original).await,
+            Ok(_) if name == MASTERAUTH && !same_process && (first.is_some() || done.over_limit) => Ok(()),
+            Ok(now) if changed_by_us && ours.is(name, &now) => {
+                let waits = if name == MAXMEMORY { fits(conn, original).await.map(|fits| !fits) } else { Ok(false) };
+                match waits {
+                    Ok(false) => set(conn, name, original).await,
+                    Ok(true) => {
+                        done.over_limit = true;
+                        Ok(())
+                    }
+                    Err(error) => Err(error),
+                }
+            }
             Ok(_) => {
-                others.push(name);
+                done.left_alone.push(name);
                 Ok(())
             }
             // What cannot be read may be anybody's.
@@ -203,7 +235,13 @@ pub(super) async fn put_back(
             first.get_or_insert(error);
         }
     }
-    first.map_or(Ok(others), Err)
+    first.map_or(Ok(done), Err)
+}
+
+/// Whether the target would evict nothing, had it this limit again. What is no number is put back as it was.
+async fn fits(conn: &mut Conn, limit: &str) -> Result<bool, RedisError> {
+    let memory = Memory::read(conn).await?;
+    Ok(limit.parse().map_or(true, |limit| memory.fits(limit)))
 }
 
 /// Seconds that the server waits for further replicas before it begins to send; zero where it does not wait. `None` where

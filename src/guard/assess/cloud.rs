@@ -1,7 +1,7 @@
 //! Assessment of a restore in place of an instance of the cloud.
 
 use crate::guard::assess::Assessment;
-use crate::guard::assess::wording::{backup_exists, cloud_ready, restore_time, short_id};
+use crate::guard::assess::wording::{backup_exists, cloud_ready, restore_time, rollback_pending, short_id};
 use crate::guard::check::{CheckName, Precheck, Status};
 use crate::guard::facts::restore::{CloudRestore, CloudSource, CountedKeys, FilterFacts, InPlace, MeasuredWrites};
 use crate::guard::impact::{Alternative, Impact};
@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 /// The mandatory checks, in the order in which they are shown.
 pub(super) fn assess(facts: &CloudRestore, write_fence: bool, rules: Rules, now: Timestamp) -> Assessment {
     let mut checks = vec![cloud_ready(&facts.state)];
+    checks.extend(facts.pending_rollback.as_deref().map(rollback_pending));
     let instance = facts.state.instance.clone();
     let filter = facts.filter.as_ref();
     let in_place = match &facts.in_place {

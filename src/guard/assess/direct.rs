@@ -1,7 +1,7 @@
 //! Assessment of a restore of a server that this program reaches itself.
 
 use crate::guard::assess::target::{describe_libraries, expired_by_now, in_place, restore_rights, room_for_data};
-use crate::guard::assess::wording::describe_counts;
+use crate::guard::assess::wording::{describe_counts, rollback_pending};
 use crate::guard::assess::{Assessment, Earlier, details, pass_or_block};
 use crate::guard::check::{CheckName, Precheck, Status};
 use crate::guard::facts::restore::{DirectRestore, MethodReason, NotReady, SetLook, SourceFacts, TargetFacts};
@@ -36,12 +36,7 @@ pub(super) fn assess(
         let detail = format!("{} job {} is running on this instance", job.kind, job.id);
         Precheck::new(CheckName::InstanceIdle, Status::Pending, detail)
     }));
-    checks.extend(pending_rollback.as_ref().map(|id| {
-        let detail = format!(
-            "the rollback of restore {id} is pending: describe_jobs tries it again and says what to look at; a person who has looked can clear it at a terminal (clear-rollback)"
-        );
-        Precheck::new(CheckName::InstanceIdle, Status::Block, detail)
-    }));
+    checks.extend(pending_rollback.as_deref().map(rollback_pending));
     let taken = written(source.taken_at);
     Assessment {
         address: target.address.clone(),

@@ -51,6 +51,14 @@ pub fn short_id(id: &str) -> String {
     clean_to(id, 40)
 }
 
+/// An earlier restore of the instance, by its job's id, whose rollback is pending.
+pub fn rollback_pending(job_id: &str) -> Precheck {
+    let detail = format!(
+        "the rollback of restore {job_id} is pending: describe_jobs tries it again and says what to look at; a person who has looked can clear it at a terminal (clear-rollback)"
+    );
+    Precheck::new(CheckName::InstanceIdle, Status::Block, detail)
+}
+
 /// Whether an instance of the cloud takes changes now.
 pub fn cloud_ready(state: &CloudState) -> Precheck {
     let class = if state.instance.instance_class.is_empty() { "unknown class" } else { &state.instance.instance_class };

@@ -310,6 +310,8 @@ pub struct CloudRestore {
     pub instance_id: String,
     /// The instance's attributes and status.
     pub state: CloudState,
+    /// Id of an earlier restore of the instance whose rollback is pending.
+    pub pending_rollback: Option<String>,
     /// What parsing `filter_key` resulted in, where one was given.
     pub filter: Option<FilterFacts>,
     /// The facts of the restore, or why the cloud cannot do it in place.

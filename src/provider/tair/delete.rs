@@ -44,7 +44,8 @@ impl Inner {
             return Err(changed("the backup is not the one that was planned; it is kept"));
         }
         let call = DeleteBackup { instance_id: id.clone(), backup_id: backup_id.to_owned() };
-        let audit = permit.record("", String::new());
+        // The permit goes with the call.
+        let (caller, nonce) = (permit.caller().to_owned(), permit.nonce().to_owned());
         let deleted = format!("backup {backup_id} is deleted");
         let failed = match self.client.granted(permit.delete()?).call(&call).await {
             Ok(_) => None,
@@ -57,7 +58,7 @@ impl Inner {
             Some((true, fault)) => ("backup.delete_uncertain", fault.message.clone()),
             Some((false, fault)) => ("backup.not_deleted", format!("{}: {}", fault.code, fault.message)),
         };
-        self.jobs.audit(AuditRecord { event: event.into(), detail, ..audit }).await;
+        self.jobs.audit(AuditRecord { nonce, ..AuditRecord::now(event, &caller, &id, detail) }).await;
         failed.map_or(Ok(deleted), |(_, fault)| Err(fault))
     }
 

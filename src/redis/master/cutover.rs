@@ -15,16 +15,24 @@ use crate::redis::conn::Conn;
 use crate::redis::endpoint::Endpoint;
 use crate::redis::error::RedisError;
 use crate::redis::facts::{ServerFacts, info, key_counts, write_calls};
+use crate::redis::memory::Memory;
+use crate::redis::settings;
 
 /// Between two looks at a target that frees its old data.
 const FREEING_INTERVAL: Duration = Duration::from_millis(100);
 /// One look at it, connection included.
 const FREEING_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a target whose old data is freed may still be above its limit: figures lag, and writers are refused meanwhile.
+const LAG: Duration = Duration::from_secs(1);
 
-/// Asked when the target refuses writes and before anything is sent to it.
+/// Whoever answers for a restore: asked when the target refuses writes and before anything is sent to it, and told what a roll-back
+/// will need besides.
 pub trait BeforeStream: Send {
     /// Whether the restore may go on. An error takes the target off this program again, with its old data.
     fn allow(&mut self, seen: &Switched) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// Stores the record anew: one more of the target's settings is about to be changed. An error leaves that setting alone.
+    fn store(&mut self, record: &RollbackRecord) -> impl Future<Output = Result<(), Fault>> + Send;
 }
 
 /// The last word on a server that this program started itself, which nobody else writes to.
@@ -41,6 +49,10 @@ impl OwnServer {
 
 impl BeforeStream for OwnServer {
     async fn allow(&mut self, _: &Switched) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    async fn store(&mut self, _: &RollbackRecord) -> Result<(), Fault> {
         Ok(())
     }
 }
@@ -83,30 +95,61 @@ pub(super) fn unchanged(then: &Switched, now: &Switched) -> Result<(), RedisErro
 }
 
 /// Waits until a target that swapped has freed its old data: promoted before that, one with a memory limit would evict what was
-/// just restored. Gives up where nothing is freed for as long as the options let a target be silent; then the evictions are
-/// counted, as always.
-pub(super) async fn old_data_freed(target: &Endpoint, options: &MasterOptions) {
-    let (mut last, mut moved) = (None, Instant::now());
-    while moved.elapsed() < options.stall {
+/// just restored. Where nothing is freed for as long as the options let it, or the target is above its limit all the same, the limit
+/// is put out of force. Where that is refused the evictions are counted, as always.
+pub(super) async fn nothing_to_evict(
+    target: &Endpoint,
+    options: &MasterOptions,
+    record: &mut RollbackRecord,
+    before: &mut impl BeforeStream,
+) {
+    let Some(limit) = limit_in_the_way(target, options).await else { return };
+    // A crash behind the change puts the limit back, so the record is first.
+    record.settings.maxmemory = Some(limit.to_string());
+    if let Err(fault) = before.store(record).await {
+        record.settings.maxmemory = None;
+        tracing::warn!("the target is promoted with its memory limit, which could not be recorded: {fault}");
+        return;
+    }
+    let lift = async {
+        let mut conn = Conn::open(target, options.command_within).await?;
+        settings::lift_memory_limit(&mut conn).await
+    };
+    match lift.await {
+        Ok(()) => tracing::warn!(
+            "the target is promoted with its memory limit out of force: it is above {limit} bytes, or frees nothing"
+        ),
+        Err(error) => {
+            tracing::warn!("the target is promoted with its memory limit, which it does not let us change: {error}")
+        }
+    }
+}
+
+/// The limit of a target that has not freed its old data, or is above its limit.
+async fn limit_in_the_way(target: &Endpoint, options: &MasterOptions) -> Option<u64> {
+    let (mut least, mut moved) = ((u64::MAX, u64::MAX), Instant::now());
+    loop {
         let look = async {
             let mut conn = Conn::open(target, FREEING_TIMEOUT).await?;
-            info(&mut conn, Some("memory")).await
+            Memory::read(&mut conn).await
         };
         // Loaded, and gone since: whoever takes it off this program finds that out.
-        let Ok(Ok(text)) = timeout(FREEING_TIMEOUT, look).await else { return };
-        let number = |name: &str| -> Option<u64> {
-            text.lines().find_map(|l| l.trim_end().strip_prefix(name)?.strip_prefix(':')?.parse().ok())
-        };
-        if number("maxmemory") == Some(0) || number("lazyfree_pending_objects").is_none_or(|pending| pending == 0) {
-            return;
+        let Ok(Ok(memory)) = timeout(FREEING_TIMEOUT, look).await else { return None };
+        let (fits, freed) = (memory.fits(memory.limit), memory.freeing == 0);
+        if memory.limit == 0 || (fits && freed) {
+            return None;
         }
-        let now = (number("lazyfree_pending_objects"), number("used_memory"));
-        if last.as_ref() != Some(&now) {
-            (last, moved) = (Some(now), Instant::now());
+        // Only less than ever before is progress: what is in use moves by itself.
+        if memory.freeing < least.0 || memory.counted < least.1 {
+            least = (memory.freeing.min(least.0), memory.counted.min(least.1));
+            moved = Instant::now();
+        }
+        let patience = if freed { options.free_stall.min(LAG) } else { options.free_stall };
+        if moved.elapsed() >= patience {
+            return Some(memory.limit);
         }
         sleep(FREEING_INTERVAL).await;
     }
-    tracing::warn!("the target frees none of its old data; it is promoted all the same");
 }
 
 /// The keys that a target has loaded, as long as it follows us.

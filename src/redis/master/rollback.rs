@@ -14,7 +14,7 @@ use crate::redis::conn::Conn;
 use crate::redis::endpoint::Endpoint;
 use crate::redis::error::RedisError;
 use crate::redis::facts::{Role, ServerFacts, info};
-use crate::redis::settings::put_back;
+use crate::redis::settings::{PutBack, put_back};
 use crate::redis::target::TargetState;
 
 /// Time for a target that is busy noticing a broken transfer, or freeing what it had loaded.
@@ -49,6 +49,9 @@ pub struct RolledBack {
     pub problem: Option<String>,
     /// Names of settings that somebody has changed since the restore set them, and that were left as they are.
     pub left_alone: Vec<&'static str>,
+    /// Whether the memory limit, which the restore had put out of force, has to wait because the target holds more; then that is
+    /// the `problem`.
+    pub over_limit: bool,
 }
 
 /// Makes the target its own master again if it follows this program, and puts its settings back. For the next start after a
@@ -115,14 +118,28 @@ async fn roll_back_by(conn: &mut Conn, record: &RollbackRecord, deadline: Instan
         facts.replid == record.replid || previous_replid(conn).await?.as_deref() == Some(record.replid.as_str());
     let same_process = facts.run_id == record.run_id;
     // Settings are put back also where the target follows another by now: the originals are its owner's.
-    let (problem, left_alone) = match put_back(conn, &record.settings, &record.set_by_us, same_process).await {
-        Ok(left_alone) => (None, left_alone),
-        Err(e) => (Some(format!("its settings could not all be put back ({e})")), Vec::new()),
+    let (problem, PutBack { left_alone, over_limit }) = match put_back(
+        conn,
+        &record.settings,
+        &record.set_by_us,
+        same_process,
+    )
+    .await
+    {
+        Ok(done) if done.over_limit => {
+            let limit = record.settings.maxmemory.as_deref().unwrap_or_default();
+            let why = format!(
+                "its maxmemory of {limit} bytes is out of force: it holds more, and would evict what was restored; set maxmemory, or remove keys"
+            );
+            (Some(why), done)
+        }
+        Ok(done) => (None, done),
+        Err(e) => (Some(format!("its settings could not all be put back ({e})")), PutBack::default()),
     };
     if !left_alone.is_empty() {
         tracing::warn!("settings of the target were changed meanwhile and are left alone: {}", left_alone.join(", "));
     }
-    Ok(RolledBack { found, loaded, same_process, problem, left_alone })
+    Ok(RolledBack { found, loaded, same_process, problem, left_alone, over_limit })
 }
 
 /// [`roll_back`] at the end of a session, with new connections where the old one is of no more use.
@@ -157,6 +174,28 @@ pub(super) async fn roll_back_with_retries(
             rolled_back => return rolled_back,
         }
     }
+}
+
+/// Gives a promoted target its memory limit again once what it holds fits. Where it does not in time, what was done so far says so.
+pub(super) async fn limit_back(
+    target: &Endpoint,
+    record: &RollbackRecord,
+    options: &MasterOptions,
+    mut done: RolledBack,
+) -> RolledBack {
+    let deadline = Instant::now() + options.limit_back_within;
+    while done.over_limit && Instant::now() < deadline {
+        sleep(RETRY_DELAY).await;
+        let again = async {
+            let mut conn = Conn::open(target, options.command_within).await?;
+            roll_back_by(&mut conn, record, deadline).await
+        };
+        // A target that does not answer now may in a moment; it is promoted, whatever comes.
+        if let Ok(again) = again.await {
+            done = again;
+        }
+    }
+    done
 }
 
 /// Whether the target may be restarting, or busy with what it had loaded. A refusal will not change.

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use tokio::sync::mpsc;
 
-use super::cutover::{BeforeStream, loaded_keys, old_data_freed, switched, unchanged};
+use super::cutover::{BeforeStream, loaded_keys, nothing_to_evict, switched, unchanged};
 use super::listener::{Asked, Listener};
 use super::rollback::{self, Found, RolledBack};
 use super::transfer::{self, Transferred};
@@ -110,7 +110,7 @@ impl Session {
         before: &mut impl BeforeStream,
         mut on_step: impl FnMut(Step),
     ) -> Result<Restored, RedisError> {
-        let Self { target, options, mut conn, listener, only, password, record } = self;
+        let Self { target, options, mut conn, listener, only, password, mut record } = self;
         tracing::debug!(instance = grant.instance_id(), "replaces all data by replication");
         on_step(Step::SettingsSaved);
         let attempt = async {
@@ -129,7 +129,7 @@ impl Session {
             let transferred =
                 transfer::transfer(link, &mut supply, &options, &target, &record.replid, &mut on_step).await?;
             on_step(Step::Loaded);
-            old_data_freed(&target, &options).await;
+            nothing_to_evict(&target, &options, &mut record, before).await;
             // Counted before anybody can write again.
             let loaded = loaded_keys(&target).await;
             Ok((transferred, seen, loaded))
@@ -139,6 +139,13 @@ impl Session {
         // target would connect again; were the port free, somebody else might be listening there.
         let rolled_back = rollback::roll_back_with_retries(&target, conn, &record, &options).await;
         drop(listener);
+        let rolled_back = match rolled_back {
+            Ok(done) if transferred.is_ok() && !matches!(done.found, Found::FollowsAnother { .. }) => {
+                on_step(Step::Promoted);
+                Ok(rollback::limit_back(&target, &record, &options, done).await)
+            }
+            rolled_back => rolled_back,
+        };
         let state = rollback::state_after(&rolled_back, transferred.is_ok());
         match (transferred, rolled_back) {
             (Ok(_), Ok(RolledBack { found: Found::FollowsAnother { master }, problem, .. })) => {
@@ -147,7 +154,6 @@ impl Session {
                 Err(RedisError::Restore { state, not_rolled_back: problem, source })
             }
             (Ok((transferred, switched, loaded)), Ok(RolledBack { problem: None, .. })) => {
-                on_step(Step::Promoted);
                 on_step(Step::Restored);
                 Ok(Restored { sent: transferred.sent, peer: transferred.peer, switched, loaded })
             }

@@ -63,6 +63,10 @@ pub struct MasterOptions {
     pub connect_within: Duration,
     /// Longest time without progress while sending, and without a sign of life while the target loads.
     pub stall: Duration,
+    /// Longest time for which a target may free none of its old data before it is promoted with its memory limit out of force.
+    pub free_stall: Duration,
+    /// How long a promoted target may hold more than the memory limit that was put out of force for it.
+    pub limit_back_within: Duration,
     /// How long to try to roll the target's role and settings back when the transfer is over.
     pub rollback_within: Duration,
     /// How long to try a target that refuses connections: its process has ended, unless somebody starts it again at once.
@@ -81,6 +85,8 @@ impl Default for MasterOptions {
             command_within: Duration::from_secs(15),
             connect_within: Duration::from_secs(15),
             stall: Duration::from_secs(60),
+            free_stall: Duration::from_secs(60),
+            limit_back_within: Duration::from_secs(60),
             rollback_within: Duration::from_secs(60),
             gone_after: Duration::from_secs(3),
             total: None,

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use tair_backup_mcp::config::ConfirmationPolicy;
 use tair_backup_mcp::guard::act::{Act, CloneOrder, PolicyChange, Source};
-use tair_backup_mcp::guard::check::CheckName;
+use tair_backup_mcp::guard::check::{CheckName, Status};
 use tair_backup_mcp::guard::plan::Plan;
 use tair_backup_mcp::guard::preconditions::{Others, Preconditions};
 use tair_backup_mcp::guard::rules::Rules;
@@ -173,15 +173,22 @@ fn crashed_with(ours: &Ours, json: &str) -> Job {
     job
 }
 
-/// A job that dies of a bug keeps its record, so that what it left is reconciled like that of a process that died.
+/// A job that dies of a bug keeps its record, so that what it left is reconciled like that of a process that died; until then a plan
+/// for another restore is blocked, before a person is asked.
 #[test]
 fn a_crash_keeps_the_record() {
     let server = redis(5);
     let cloud = Cloud::start(&[(ID, &server, "")]);
     let ours = Ours::new(&cloud);
+    let act = Act::RestoreInstance { source: Source::Backup { backup_id: ours.backup(ID).id }, write_fence: false };
+    let idle = || ours.assess(&act, None, rules()).checks.into_iter().find(|c| c.name == CheckName::InstanceIdle);
+    assert!(idle().is_none());
     let job = crashed_with(&ours, r#"{"fence":false,"sent_at":null,"taken":false,"keys_before":null,"back":""}"#);
+    let blocked = idle().expect("no check");
+    assert!(blocked.status == Status::Block && blocked.detail.contains(&job.id), "{blocked:?}");
     ours.run(ours.provider().recover()).unwrap();
     assert!(!ours.job(&job.id).stage.contains("rollback pending"));
+    assert!(idle().is_none());
 }
 
 /// A record that cannot be read is not taken for one that says nothing: the job says that nobody knows what it touched.

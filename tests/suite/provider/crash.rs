@@ -3,6 +3,7 @@
 
 use crate::support::{Bench, Dice, Redis, finish, text, wait};
 use serde_json::Value;
+use std::process::Child;
 use std::time::{Duration, Instant};
 use tair_backup_mcp::guard::grant::Orphaned;
 use tair_backup_mcp::model::job::{Job, JobKind, JobStatus, RecoveryKind, StoredRecovery};
@@ -227,10 +228,19 @@ fn until_it_follows_us(target: &Redis) {
     wait("the target to follow us", Duration::from_secs(60), || (target.info("role") == "slave").then_some(()));
 }
 
-/// A target that dies during a restore and is there again soon: the job fails and says that it was restarted.
-#[test]
-fn target_killed_and_restarted_during_restore() {
-    let mut target = target(4);
+/// A restore in its middle: the target follows us.
+struct Opened {
+    target: Redis,
+    /// Digest of what the target has on its disk.
+    saved: String,
+    bench: Bench,
+    backup: String,
+    child: Child,
+}
+
+/// Begins a restore of a target that was saved, and written to since.
+fn restoring(seed: u32) -> Opened {
+    let target = target(seed);
     target.run(&["SAVE"]);
     let saved = target.digest();
     let bench = Bench::unattended(&target);
@@ -239,6 +249,13 @@ fn target_killed_and_restarted_during_restore() {
     let token = bench.token(&backup);
     let child = bench.spawn(&Bench::echo(&backup, &token));
     until_it_follows_us(&target);
+    Opened { target, saved, bench, backup, child }
+}
+
+/// A target that dies during a restore and is there again soon: the job fails and says that it was restarted.
+#[test]
+fn target_killed_and_restarted_during_restore() {
+    let Opened { mut target, saved, bench, child, .. } = restoring(4);
     target.restart();
     let done = finish(child);
     assert_eq!(done.code, 5, "{done:?}");
@@ -255,15 +272,7 @@ fn target_killed_and_restarted_during_restore() {
 /// kept as long as it takes, no other restore begins meanwhile, and once the target is back the next look rolls it back.
 #[test]
 fn target_killed_during_restore_and_away() {
-    let mut target = target(5);
-    target.run(&["SAVE"]);
-    let saved = target.digest();
-    let bench = Bench::unattended(&target);
-    let backup = bench.backup();
-    target.run(&["SET", "marker", "written since"]);
-    let token = bench.token(&backup);
-    let child = bench.spawn(&Bench::echo(&backup, &token));
-    until_it_follows_us(&target);
+    let Opened { mut target, saved, bench, child, backup } = restoring(5);
     let one_time = target.setting("masterauth");
     target.kill();
     let done = finish(child);
@@ -302,15 +311,7 @@ fn target_killed_during_restore_and_away() {
 /// Target and process both die: the job stays in sight as interrupted while the target is away, and is reconciled once it is back.
 #[test]
 fn target_and_process_killed_during_restore() {
-    let mut target = target(6);
-    target.run(&["SAVE"]);
-    let saved = target.digest();
-    let bench = Bench::unattended(&target);
-    let backup = bench.backup();
-    target.run(&["SET", "marker", "written since"]);
-    let token = bench.token(&backup);
-    let mut child = bench.spawn(&Bench::echo(&backup, &token));
-    until_it_follows_us(&target);
+    let Opened { mut target, saved, bench, mut child, .. } = restoring(6);
     target.kill();
     child.kill().unwrap();
     child.wait().unwrap();

@@ -559,3 +559,20 @@ fn a_full_target_takes_commands() {
     succeeded(&bench.restore(&backup));
     assert_eq!(redis.digest(), good);
 }
+
+/// Valkey 9.1 brings its scripting engine as a module, `lua`; that has no data, and is no reason to restore in another way than as a
+/// whole.
+#[test]
+fn a_module_without_data_leaves_the_restore_whole() {
+    let redis = Redis::start("valkey-9.1", &[]);
+    let loaded = format!("{:?}", redis.run(&["MODULE", "LIST"]));
+    assert!(loaded.contains("lua"), "this server has no such module: {loaded}");
+    redis.fill(20, 5);
+    let bench = Bench::unattended(&redis);
+    let (backup, good) = (bench.backup(), redis.digest());
+    redis.run(&["FLUSHALL"]);
+    let plan = bench.ask(&backup);
+    assert_eq!(plan.json()["plan"]["way"], "replication", "{plan:?}");
+    succeeded(&bench.restore(&backup));
+    assert_eq!(redis.digest(), good);
+}

@@ -226,3 +226,21 @@ fn a_set_of_a_clock_that_was_ahead_is_listed() {
     let asked = bench.json(&["describe-backups", "--instance-id", "orders", "--end-time", &now]);
     assert_eq!(asked["total"], 1, "{asked}");
 }
+
+/// A set that was taken while the clock was ahead is no fresh safety backup, whatever else speaks for it.
+#[test]
+fn a_set_of_a_clock_that_was_ahead_is_not_used_again() {
+    let redis = Redis::start("redis-7.0", &[]);
+    let bench = Bench::unattended(&redis);
+    redis.run(&["SET", "a", "1"]);
+    let (backup, _) = (bench.backup(), redis.run(&["SET", "a", "2"]));
+    let fresh = bench.backup();
+    let safety = || text(&bench.ask(&backup).json()["plan"]["safety_backup_id"]);
+    assert_eq!(safety(), fresh, "nothing was written since");
+    let path = bench.home().join("vault/orders").join(&fresh).join("manifest.json");
+    let mut manifest = manifest(&bench, &fresh);
+    manifest["started_at"] = Timestamp::now().checked_add(1.hours()).unwrap().to_string().into();
+    std::fs::write(path, serde_json::to_vec(&manifest).unwrap()).unwrap();
+    let another = safety();
+    assert!(another != fresh && another != backup && !another.is_empty(), "{another}");
+}

@@ -332,6 +332,7 @@ fn moments_are_judged() {
         let facts = Facts::CloudRestore(Box::new(CloudRestore {
             instance_id: "r-1".into(),
             state: CloudState { instance, status: "Normal".into() },
+            pending_rollback: None,
             filter: None,
             in_place: Ok(InPlace {
                 remark: "it may refuse".into(),

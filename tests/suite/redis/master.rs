@@ -7,10 +7,10 @@ use std::time::Duration;
 use tair_backup_mcp::model::fault::Fault;
 use tair_backup_mcp::redis::error::RedisError;
 use tair_backup_mcp::redis::facts::Role;
-use tair_backup_mcp::redis::master::cutover::OwnServer;
+use tair_backup_mcp::redis::master::cutover::{BeforeStream, OwnServer};
 use tair_backup_mcp::redis::master::rollback::{Found, roll_back};
 use tair_backup_mcp::redis::master::session::Session;
-use tair_backup_mcp::redis::master::types::{MasterOptions, Step};
+use tair_backup_mcp::redis::master::types::{MasterOptions, RollbackRecord, Step, Switched};
 use tair_backup_mcp::redis::target::TargetState;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -263,6 +263,101 @@ async fn roll_back_leaves_alone_what_others_have_set_since() {
         };
         assert_eq!(now, expected);
         target.run(&["CONFIG", "SET", "replica-read-only", "yes"]);
+    }
+}
+
+/// Keeps what is stored, with the target's memory limit at that moment.
+struct Stored<'a> {
+    target: &'a Redis,
+    records: Vec<(RollbackRecord, String)>,
+}
+
+impl BeforeStream for Stored<'_> {
+    async fn allow(&mut self, _: &Switched) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    async fn store(&mut self, record: &RollbackRecord) -> Result<(), Fault> {
+        self.records.push((record.clone(), self.target.setting("maxmemory")));
+        Ok(())
+    }
+}
+
+/// A target that evicts at its limit, and has not freed its old data in time, loses nothing that was restored: its limit is recorded,
+/// put out of force, and put back when what it holds fits.
+#[tokio::test]
+async fn a_memory_limit_waits_for_the_old_data_to_be_freed() {
+    for kind in ["redis-7.0", "valkey-9.1"] {
+        let source = Redis::start(kind, &[]);
+        source.run(&["DEBUG", "POPULATE", "100000", "k", "60"]);
+        let limit = (source.info("used_memory").parse::<u64>().unwrap() * 13 / 10).to_string();
+        let (data, _, _) = capture(&source.endpoint()).await.unwrap();
+        let target = Redis::start(kind, &["--maxmemory-policy", "allkeys-lru"]);
+        target.run(&["DEBUG", "POPULATE", "1000000", "old", "60"]);
+        // Read by the server before it can evict: nothing is written until it follows us.
+        let options = MasterOptions { free_stall: Duration::ZERO, ..MasterOptions::default() };
+        let session = Session::prepare(&target.endpoint(), options).await.unwrap();
+        let mut stored = Stored { target: &target, records: Vec::new() };
+        let limited = |step| {
+            if step == Step::Connected {
+                target.run(&["CONFIG", "SET", "maxmemory", &limit]);
+            }
+        };
+        session.run(target.scratch().overwrite(), supply(data, None), &mut stored, limited).await.unwrap();
+        let [(record, then)] = stored.records.as_slice() else { panic!("{kind}: {:?}", stored.records) };
+        assert_eq!((record.settings.maxmemory.as_ref(), then), (Some(&limit), &limit), "{kind}");
+        assert_eq!(target.setting("maxmemory"), limit, "{kind}");
+        target.run(&["SET", "more", "1"]);
+        assert_eq!((target.run(&["DBSIZE"]), target.info("evicted_keys")), (Reply::Int(100_001), "0".into()), "{kind}");
+    }
+}
+
+/// Where what was restored never fits, the restore says so and the limit stays out of force; a later roll-back puts it back once it
+/// fits, and leaves alone what somebody has set instead.
+#[tokio::test]
+async fn a_memory_limit_that_does_not_fit_stays_out_of_force() {
+    let source = Redis::start(KIND, &[]);
+    source.run(&["DEBUG", "POPULATE", "50000", "k", "60"]);
+    let limit = (source.info("used_memory").parse::<u64>().unwrap() / 2).to_string();
+    let (data, _, _) = capture(&source.endpoint()).await.unwrap();
+    for set_by_another in [false, true] {
+        let target = Redis::start(KIND, &["--maxmemory", &limit, "--maxmemory-policy", "allkeys-lru"]);
+        let options = MasterOptions {
+            free_stall: Duration::ZERO,
+            limit_back_within: Duration::from_millis(300),
+            ..MasterOptions::default()
+        };
+        let session = Session::prepare(&target.endpoint(), options).await.unwrap();
+        let mut stored = Stored { target: &target, records: Vec::new() };
+        let done = session.run(target.scratch().overwrite(), supply(data.clone(), None), &mut stored, |_| ()).await;
+        let error = done.unwrap_err();
+        let (left, not_rolled_back, _) = state(&error);
+        assert_eq!(left, TargetState::Replaced, "{error}");
+        assert!(not_rolled_back.is_some_and(|why| why.contains("maxmemory") && why.contains(&limit)), "{error}");
+        assert_eq!(Fault::from(error).code, "restore.unsettled");
+        let (record, _) = stored.records.pop().unwrap();
+        assert!(stored.records.is_empty(), "{:?}", stored.records);
+        let again = async |target: &Redis| {
+            let grant = target.scratch().roll_back();
+            roll_back(grant, &mut target.conn().await, &record).await.unwrap()
+        };
+        let waiting = again(&target).await;
+        assert!(waiting.over_limit && waiting.problem.is_some(), "{waiting:?}");
+        target.run(&["SET", "more", "1"]);
+        let kept = (target.run(&["DBSIZE"]), target.info("evicted_keys"), target.setting("maxmemory"));
+        assert_eq!(kept, (Reply::Int(50_001), "0".into(), "0".into()));
+        let (now, left_alone): (_, &[&str]) = if set_by_another {
+            target.run(&["CONFIG", "SET", "maxmemory", "100mb"]);
+            ("104857600", &["maxmemory"])
+        } else {
+            target.run(&["FLUSHALL"]);
+            (&limit, &[])
+        };
+        for _ in 0..2 {
+            let done = again(&target).await;
+            assert_eq!((done.problem.as_ref(), done.over_limit), (None, false), "{done:?}");
+            assert_eq!((target.setting("maxmemory").as_str(), done.left_alone.as_slice()), (now, left_alone));
+        }
     }
 }
 

@@ -69,7 +69,8 @@ impl Inner {
         let (target, has_backlog) = self.position(instance_id).await?;
         let now = Timestamp::now();
         let is_fresh = |set: &BackupSet| {
-            now.as_second() - set.started_at.as_second() < RECENT_SECONDS
+            // A set that began after this moment was taken before the clock was set back, nobody knows how long ago.
+            (0..RECENT_SECONDS).contains(&(now.as_second() - set.started_at.as_second()))
                 && origin(set) == target
                 && set.write_calls.is_some()
                 && set.write_calls == assessment.writes.map(|w| w.calls)

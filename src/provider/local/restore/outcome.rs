@@ -76,6 +76,10 @@ pub(super) fn outcome(
         }
     }
     let keys = total_keys(found);
+    let counts_expired = match found.values().map(|(_, expires)| expires).sum::<u64>() {
+        0 => String::new(),
+        n => format!("; {n} of them have an expiry, and count until the server deletes them, also where it has passed"),
+    };
     let counted = before.and_then(|before| after.since(before));
     match counted {
         Some((expired, evicted)) if evicted > 0 && gone > 0 => Err(Fault::new(
@@ -96,13 +100,13 @@ pub(super) fn outcome(
         _ if gone == 0 => {
             let evicted = counted.map_or(0, |(_, evicted)| evicted);
             let more = if evicted > 0 { format!("; the target evicted {evicted} keys meanwhile") } else { String::new() };
-            Ok(format!("restored: {keys} keys, as many as in the backup in every database{more}"))
+            Ok(format!("restored: {keys} keys, as many as in the backup in every database{counts_expired}{more}"))
         }
         Some(_) => Ok(format!(
-            "restored: {keys} keys; {gone} others of the backup had an expiry that has passed since, and are gone; none were evicted"
+            "restored: {keys} keys; {gone} others of the backup had an expiry that has passed since, and are gone; none were evicted{counts_expired}"
         )),
         None => Ok(format!(
-            "restored: {keys} keys; {gone} others of the backup are gone. All could have expired since; the server's statistics were reset meanwhile, so its own count does not tell"
+            "restored: {keys} keys; {gone} others of the backup are gone. All could have expired since; the server's statistics were reset meanwhile, so its own count does not tell{counts_expired}"
         )),
     }
 }
@@ -251,6 +255,22 @@ mod tests {
         assert!(end(&set, counted(70, 1, 0), 0).contains("does not tell"));
         let other = Counted { run_id: "b".into(), ..counted(70, 40, 5) };
         assert!(end(&set, other, 0).contains("does not tell"));
+    }
+
+    /// A key that has expired is counted until it is deleted, and the end says so where there can be one.
+    #[test]
+    fn keys_that_may_have_expired_are_told() {
+        let set = set(100, 40);
+        let end = |expires| {
+            let after = Counted { counts: [(0, (100, expires))].into(), ..counted(100, 10, 5) };
+            outcome(&set, Some(&counted(3, 10, 5)), &after, 0).unwrap()
+        };
+        assert!(
+            end(40).contains("; 40 of them have an expiry, and count until the server deletes them"),
+            "{}",
+            end(40)
+        );
+        assert!(!end(0).contains("expiry"), "{}", end(0));
     }
 
     #[test]

@@ -20,8 +20,8 @@ use std::time::Duration;
 /// A target that is away must not hold up a start.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// What to do where the recovery record cannot be read.
-const LOOK_AT: &str = "Look at the instance: whom it follows (INFO replication), masterauth, masteruser, repl-diskless-load and \
-    replica-read-only (CONFIG GET), whether it can be written. What there was before is in its safety backup, if one was taken: \
+const LOOK_AT: &str = "Look at the instance: whom it follows (INFO replication), masterauth, masteruser, repl-diskless-load, \
+    replica-read-only and maxmemory (CONFIG GET), whether it can be written. What there was before is in its safety backup, if one was taken: \
     describe_backups.";
 
 impl Inner {

@@ -47,6 +47,9 @@ pub(super) struct SwitchRecord {
     set_masterauth_sha256: String,
     masteruser: Option<String>,
     replica_read_only: String,
+    /// Only where it was put out of force.
+    #[serde(default)]
+    maxmemory: Option<String>,
     host: String,
     port: u16,
     replid: String,
@@ -76,8 +79,8 @@ impl RecoveryRecord {
         self.swapped = true;
     }
 
-    /// The record of a restore by replication.
-    pub fn switching(self, switch: &RollbackRecord) -> Self {
+    /// What the target of a restore by replication was like, before any more of that is changed.
+    pub fn switching(&mut self, switch: &RollbackRecord) {
         let s = &switch.settings;
         let record = SwitchRecord {
             repl_diskless_load: s.repl_diskless_load.clone(),
@@ -85,12 +88,13 @@ impl RecoveryRecord {
             set_masterauth_sha256: switch.set_by_us.masterauth_sha256.clone(),
             masteruser: s.masteruser.clone(),
             replica_read_only: s.replica_read_only.clone(),
+            maxmemory: s.maxmemory.clone(),
             host: switch.host.clone(),
             port: switch.port,
             replid: switch.replid.clone(),
             run_id: switch.run_id.clone(),
         };
-        Self { switch: Some(record), ..self }
+        self.switch = Some(record);
     }
 }
 
@@ -102,6 +106,7 @@ impl SwitchRecord {
                 masterauth: self.masterauth.clone().map(Secret::new),
                 masteruser: self.masteruser.clone(),
                 replica_read_only: self.replica_read_only.clone(),
+                maxmemory: self.maxmemory.clone(),
             },
             set_by_us: SetByUs { masterauth_sha256: self.set_masterauth_sha256.clone() },
             host: self.host.clone(),
@@ -109,5 +114,48 @@ impl SwitchRecord {
             replid: self.replid.clone(),
             run_id: self.run_id.clone(),
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    //! What is stored is all that a roll-back needs, and records from before a field existed are read.
+    use super::RecoveryRecord;
+    use crate::model::secret::Secret;
+    use crate::redis::master::types::RollbackRecord;
+    use crate::redis::settings::{SetByUs, Settings};
+
+    #[test]
+    fn what_is_stored_is_what_is_read() {
+        let mut record = RollbackRecord {
+            settings: Settings {
+                repl_diskless_load: "disabled".into(),
+                masterauth: Some(Secret::new("old")),
+                masteruser: None,
+                replica_read_only: "yes".into(),
+                maxmemory: Some("1048576".into()),
+            },
+            set_by_us: SetByUs { masterauth_sha256: "ab".into() },
+            host: "127.0.0.1".into(),
+            port: 7000,
+            replid: "cd".into(),
+            run_id: "ef".into(),
+        };
+        let mut recovery = RecoveryRecord {
+            back: String::new(),
+            keys: 1,
+            run_id: String::new(),
+            switch: None,
+            placement: None,
+            swapped: false,
+        };
+        recovery.switching(&record);
+        let mut json = serde_json::to_value(&recovery).unwrap();
+        let read = |json| serde_json::from_value::<RecoveryRecord>(json).unwrap().switch.unwrap().switch();
+        assert_eq!(read(json.clone()), record);
+        json["switch"].as_object_mut().unwrap().remove("maxmemory").unwrap();
+        record.settings.maxmemory = None;
+        assert_eq!(read(json), record);
     }
 }

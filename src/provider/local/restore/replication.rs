@@ -9,6 +9,7 @@ use crate::model::backup::BackupSet;
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, Unfinished};
 use crate::model::restore::Cutover;
+use crate::provider::jobs::Jobs;
 use crate::provider::local::restore::IN_FLIGHT;
 use crate::provider::local::restore::cutover::WayBack;
 use crate::provider::local::restore::recovery::RecoveryRecord;
@@ -17,7 +18,7 @@ use crate::redis::conn::Conn;
 use crate::redis::error::RedisError;
 use crate::redis::master::cutover::BeforeStream;
 use crate::redis::master::session::Session;
-use crate::redis::master::types::{MasterOptions, Restored, Step, Supply, Switched};
+use crate::redis::master::types::{MasterOptions, Restored, RollbackRecord, Step, Supply, Switched};
 use crate::redis::pause::Pause;
 use crate::vault::frames::FrameReader;
 use std::sync::Mutex;
@@ -33,7 +34,7 @@ impl Inner {
         grant: Grant<Overwrite>,
         job: &Job,
         plan: &Plan,
-        recovery: RecoveryRecord,
+        mut recovery: RecoveryRecord,
         set: &BackupSet,
         data: FrameReader,
     ) -> Result<Replicated, Unfinished> {
@@ -62,9 +63,12 @@ impl Inner {
         let looked = self.still_as_planned(&mut conn, plan, &endpoint).await?;
         let safety = self.last_safety(job, plan, &endpoint, looked, &[]).await?;
         // From here on a crash is rolled back at the next start.
-        self.jobs.save_recovery(job, &recovery.switching(session.rollback_record())).await?;
-        let mut watch = Watch { plan, way_back: WayBack::new(self, job, plan, safety, 0), pause, waited: None };
-        let refusing_since = Mutex::new(None);
+        recovery.switching(session.rollback_record());
+        self.jobs.save_recovery(job, &recovery).await?;
+        let record = Record { jobs: &self.jobs, job, recovery };
+        let way_back = WayBack::new(self, job, plan, safety, 0);
+        let mut watch = Watch { plan, way_back, pause, record, waited: None };
+        let refusing = Mutex::new((None, None));
         let (tx, rx) = mpsc::channel(IN_FLIGHT);
         let supplier = {
             let bytes = set.rdb_bytes;
@@ -72,8 +76,13 @@ impl Inner {
         };
         let shown = Mutex::new(("preparing the target", 0));
         let run = session.run(grant, rx, &mut watch, |step| {
-            if step == Step::Switched {
-                *refusing_since.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(Instant::now());
+            {
+                let mut refusing = refusing.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                match step {
+                    Step::Switched => refusing.0 = Some(Instant::now()),
+                    Step::Promoted => refusing.1 = Some(Instant::now()),
+                    _ => {}
+                }
             }
             let now = match step {
                 Step::SettingsSaved => ("preparing the target", 0),
@@ -82,7 +91,8 @@ impl Inner {
                 Step::Connected => ("the target is connected", 0),
                 Step::Streaming { sent, .. } => ("sending; the target loads", sent),
                 Step::Loaded => ("loaded; the old data is freed, then the target is promoted", set.rdb_bytes),
-                Step::Promoted | Step::Restored => ("promoted; settings put back", set.rdb_bytes),
+                Step::Promoted => ("promoted; its settings are put back", set.rdb_bytes),
+                Step::Restored => ("promoted; settings put back", set.rdb_bytes),
             };
             *shown.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = now;
         });
@@ -90,8 +100,8 @@ impl Inner {
         let done = self.reporting(job, set, how_far, run).await;
         // The thread ends by itself: its channel is closed.
         let _ = supplier.await;
-        let refused = refusing_since.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let refused = refused.map(|at| at.elapsed());
+        let (from, to) = refusing.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let refused = from.map(|from: Instant| to.unwrap_or_else(Instant::now) - from);
         // Whatever became of the restore, writers go on.
         watch.lift().await;
         let cutover = watch.way_back.conclude(watch.waited, refused).await;
@@ -108,11 +118,19 @@ pub(super) struct Replicated {
     pub(super) cutover: Option<Cutover>,
 }
 
+/// The recovery record of the job, stored again where more of the target is about to be changed.
+struct Record<'a> {
+    jobs: &'a Jobs,
+    job: &'a Job,
+    recovery: RecoveryRecord,
+}
+
 /// Looks at the target once it refuses writes, for the guard to judge, and lets the writers go before anything is sent.
 struct Watch<'a> {
     plan: &'a Plan,
     way_back: WayBack<'a>,
     pause: Option<Pause>,
+    record: Record<'a>,
     waited: Option<Duration>,
 }
 
@@ -144,6 +162,11 @@ impl BeforeStream for Watch<'_> {
         // A target that is paused does not apply what its master sends.
         self.lift().await;
         Ok(())
+    }
+
+    async fn store(&mut self, record: &RollbackRecord) -> Result<(), Fault> {
+        self.record.recovery.switching(record);
+        self.record.jobs.save_recovery(self.record.job, &self.record.recovery).await
     }
 }
 

@@ -47,8 +47,7 @@ impl Inner {
             return Err(changed(message));
         }
         // One yes is one instance: the token is that of the permit.
-        let nonce = permit.record("", String::new()).nonce;
-        let token = hex(&Sha256::digest(format!("{id} {nonce}").as_bytes()));
+        let token = hex(&Sha256::digest(format!("{id} {}", permit.nonce()).as_bytes()));
         let order = order.with_token(token);
         let inner = Arc::clone(self);
         let backup_id = set.map(|s| s.set.id).unwrap_or_default();

@@ -1,4 +1,5 @@
-//! Whether a file that came from the cloud is a sound RDB: its beginning, its structure, its checksum. Blocking.
+//! Whether a file that came from the cloud is a sound RDB: its beginning, its structure, that nothing is in it twice, its checksum.
+//! Blocking.
 
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::hex;
@@ -6,6 +7,7 @@ use crate::provider::part::failed;
 use crate::redis::rdb;
 use crate::redis::rdb::error::RdbError;
 use crate::redis::rdb::statistics::Checksum;
+use crate::redis::rdb::unique::Unique;
 use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::Seek as _;
@@ -46,15 +48,17 @@ pub(super) fn prove(mut file: &File, path: &Path, id: &str, bytes: u64) -> Resul
     }
     file.rewind().map_err(unreadable)?;
     let mut sha = Sha256::new();
-    let walked = rdb::walk(
-        file,
-        |block: &[u8]| {
-            sha.update(block);
-            Ok(())
-        },
-        (),
-    )
-    .map(|w| w.statistics);
+    // Where the set itself has found room there is room for what is remembered of its keys.
+    let mut unique = Unique::new(path.parent().unwrap_or(Path::new(".")).to_owned());
+    let tap = |block: &[u8]| {
+        sha.update(block);
+        Ok(())
+    };
+    let mut walked = rdb::walk_unique(file, tap, (), &mut unique).map(|w| w.statistics);
+    if walked.is_ok() && unique.needs_second_walk().map_err(|e| failed("remember the keys of", path, e))? {
+        file.rewind().map_err(unreadable)?;
+        walked = rdb::walk_unique(file, (), (), &mut unique).map(|w| w.statistics);
+    }
     match walked {
         Ok(statistics) if statistics.bytes != bytes => {
             Err(damaged(id, format!("its RDB ends after {} of {bytes} bytes", statistics.bytes)))
@@ -84,6 +88,36 @@ pub(super) fn prove(mut file: &File, path: &Path, id: &str, bytes: u64) -> Resul
                 }
             }
         }
+        // What cannot be kept on our side is not damage of the set.
+        Err(RdbError::Sink { source, .. }) => Err(failed("remember the keys of", path, source)),
         Err(e) => Err(damaged(id, e)),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    //! A file with a key twice is damaged, whatever its structure and checksum say: a server exits on it.
+    use super::prove;
+    use std::io::Write as _;
+
+    #[test]
+    fn a_key_twice_is_damage() {
+        let dir = tempfile::tempdir().unwrap();
+        for (keys, sound) in [("ab", true), ("aba", false)] {
+            let mut rdb = b"REDIS0010".to_vec();
+            for key in keys.bytes() {
+                rdb.extend([0, 1, key, 1, b'v']);
+            }
+            rdb.extend([255, 0, 0, 0, 0, 0, 0, 0, 0]);
+            let path = dir.path().join(keys);
+            let mut file = std::fs::File::options().create_new(true).read(true).write(true).open(&path).unwrap();
+            file.write_all(&rdb).unwrap();
+            let proven = prove(&file, &path, "1", rdb.len() as u64);
+            assert_eq!(proven.is_ok(), sound, "{keys}");
+            if let Err(fault) = proven {
+                assert_eq!(fault.code, "backup.damaged", "{fault:?}");
+            }
+        }
     }
 }

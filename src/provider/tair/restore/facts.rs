@@ -53,6 +53,8 @@ impl Inner {
             }
         };
         let instance_id = id.to_owned();
-        Ok(Facts::CloudRestore(Box::new(CloudRestore { instance_id, state: cloud_state(&a), filter, in_place })))
+        let pending_rollback = self.jobs.state.pending_rollback(id).await?;
+        let state = cloud_state(&a);
+        Ok(Facts::CloudRestore(Box::new(CloudRestore { instance_id, state, pending_rollback, filter, in_place })))
     }
 }
