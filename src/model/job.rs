@@ -104,6 +104,8 @@ pub enum JobStatus {
     Succeeded,
     /// The job is over without a result; `code` and `message` say why.
     Failed,
+    /// The job is over, and it is not known what came of it; `message` and `hint` say what to look at.
+    Uncertain,
 }
 
 impl JobStatus {
@@ -114,13 +116,23 @@ impl JobStatus {
             Self::Running => "running",
             Self::Succeeded => "succeeded",
             Self::Failed => "failed",
+            Self::Uncertain => "uncertain",
         }
     }
 
     /// Reads [`Self::as_str`] back.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        parsed(&[Self::Running, Self::Succeeded, Self::Failed], Self::as_str, text)
+        parsed(&[Self::Running, Self::Succeeded, Self::Failed, Self::Uncertain], Self::as_str, text)
+    }
+
+    /// The status of a job that ended with a fault of this kind.
+    #[must_use]
+    pub const fn ended_by(kind: Kind) -> Self {
+        match kind {
+            Kind::Uncertain => Self::Uncertain,
+            _ => Self::Failed,
+        }
     }
 }
 
@@ -237,7 +249,7 @@ pub struct Job {
     pub phase: Phase,
     /// What the job is doing now, for people: half a sentence.
     pub stage: String,
-    /// Whether the job has failed and its rollback is still to be done.
+    /// Whether the job is over without success and its rollback is still to be done.
     pub rollback_pending: bool,
     /// Bytes done so far.
     pub done: u64,

@@ -245,7 +245,7 @@ impl Jobs {
         let (how, detail) = match end {
             Ok(message) => ("succeeded", message.clone()),
             Err(Unfinished::Failed(fault) | Unfinished::RollbackPending(fault)) => {
-                ("failed", format!("{}: {}", fault.code, fault.message))
+                (JobStatus::ended_by(fault.kind).as_str(), format!("{}: {}", fault.code, fault.message))
             }
             Err(Unfinished::Detached(_)) => return None,
         };
@@ -321,7 +321,7 @@ impl Jobs {
     /// Nobody may forget a job that cannot be reconciled yet: it stays an orphan, and is tried again at the next look.
     async fn give_back(&self, job: &Job, why: &Fault) {
         tracing::warn!(job = %job.id, cause = ?std::error::Error::source(why), "what a dead process left cannot be reconciled yet: {why}");
-        let how = if job.status == JobStatus::Failed { ROLLBACK_PENDING } else { INTERRUPTED };
+        let how = if job.status == JobStatus::Running { INTERRUPTED } else { ROLLBACK_PENDING };
         let stage = format!("{how}; {}", why.message);
         if let Err(fault) = self.release(job, Phase::Interrupted, &stage).await {
             tracing::error!(job = %job.id, "the job could not be given back: {fault}");

@@ -147,7 +147,7 @@ pub struct JobRow {
     /// The set that the job makes or restores; for a backup, once the job has succeeded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backup_id: Option<String>,
-    /// `running`, `succeeded` or `failed`.
+    /// `running`, `succeeded`, `failed` or `uncertain`.
     pub status: &'static str,
     /// What the job is doing, in a few words.
     pub stage: String,

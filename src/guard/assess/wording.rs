@@ -28,6 +28,7 @@ pub fn describe_dependent(dependent: &Dependent) -> String {
                 JobStatus::Running => ", which runs",
                 JobStatus::Succeeded => "",
                 JobStatus::Failed => ", which failed",
+                JobStatus::Uncertain => ", of which it is not known what came of it",
             };
             format!("restore {job_id} of {}{how}", written(*began_at))
         }

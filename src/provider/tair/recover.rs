@@ -25,7 +25,7 @@ impl Inner {
 
     /// Reconciles one job. An error: not now.
     async fn reconcile(self: Arc<Self>, orphan: Orphan) -> Result<Reconciled, Fault> {
-        if orphan.job.status == JobStatus::Failed {
+        if orphan.job.status != JobStatus::Running {
             return self.roll_back(&orphan).await;
         }
         let Orphan { job, recovery } = orphan;

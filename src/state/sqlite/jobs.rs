@@ -40,7 +40,7 @@ fn job(row: &SqliteRow) -> Result<Job, Fault> {
         total: unsigned(row, "total")?,
         code: row.try_get("code")?,
         failure: match status {
-            JobStatus::Failed => Some(parsed(row, "failure", Kind::parse)?),
+            JobStatus::Failed | JobStatus::Uncertain => Some(parsed(row, "failure", Kind::parse)?),
             _ => None,
         },
         message: row.try_get("message")?,
@@ -216,9 +216,13 @@ impl JobStore for Sqlite {
     async fn finish(&self, id: &str, outcome: Result<&str, &Fault>, audit: Option<AuditRecord>) -> Result<bool, Fault> {
         let (status, failure, code, message, hint) = match outcome {
             Ok(message) => (JobStatus::Succeeded, "", "", message, ""),
-            Err(fault) => {
-                (JobStatus::Failed, fault.kind.as_str(), fault.code, fault.message.as_str(), fault.hint.as_str())
-            }
+            Err(fault) => (
+                JobStatus::ended_by(fault.kind),
+                fault.kind.as_str(),
+                fault.code,
+                fault.message.as_str(),
+                fault.hint.as_str(),
+            ),
         };
         // Asked before the only connection is taken.
         let me = self.liveness.me().await?;
@@ -256,7 +260,7 @@ impl JobStore for Sqlite {
              phase = ?3, owner = ?4, code = ?5, message = ?6, hint = ?7, finished_at = ?8, failure = ?9
              WHERE id = ?10 AND status = ?11 AND owner = ?12",
         )
-        .bind(JobStatus::Failed.as_str())
+        .bind(JobStatus::ended_by(fault.kind).as_str())
         .bind(ROLLBACK_PENDING)
         .bind(Phase::Ended.as_str())
         .bind(NOBODY)
@@ -277,12 +281,12 @@ impl JobStore for Sqlite {
         let mut tx = self.database.pool().await?.begin_with("BEGIN IMMEDIATE").await?;
         let done = sqlx::query(
             "UPDATE jobs SET rollback_pending = 0, stage = status, message = ?, hint = ?, recovery = '', recovery_kind = ''
-             WHERE id = ? AND status = ? AND rollback_pending = 1",
+             WHERE id = ? AND status <> ? AND rollback_pending = 1",
         )
         .bind(message)
         .bind(hint)
         .bind(id)
-        .bind(JobStatus::Failed.as_str())
+        .bind(JobStatus::Running.as_str())
         .execute(&mut *tx)
         .await?;
         self.commit_end(tx, done, audit).await

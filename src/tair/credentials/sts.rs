@@ -6,7 +6,7 @@ use super::temporary::read;
 use super::{Credentials, Found, Means};
 use crate::model::time::written;
 use crate::tair::acs3;
-use crate::tair::attempt::{self, ApiCall, Failure, attempt};
+use crate::tair::attempt::{self, Answer, ApiCall, Failure, attempt};
 use crate::tair::endpoint;
 use crate::tair::http::Request;
 use crate::tair::params::{Params, canonical};
@@ -101,7 +101,7 @@ enum Asked<'a> {
 }
 
 impl Asked<'_> {
-    async fn once(&self, means: &Means) -> Result<Vec<u8>, Failure> {
+    async fn once(&self, means: &Means) -> Result<Answer, Failure> {
         match self {
             Self::Signed(call, by) => attempt(&means.http, *call, by, Timestamp::now()).await,
             Self::WithOidc(service, form) => {
@@ -135,8 +135,8 @@ async fn request_with_retries(means: &Means, asked: &Asked<'_>) -> Found {
     loop {
         attempts += 1;
         let (why, wait) = match asked.once(means).await {
-            Ok(body) => {
-                let value = parse(&body).map_err(|why| format!("the reply of STS cannot be read: {why}"))?;
+            Ok(answer) => {
+                let value = parse(&answer.body).map_err(|why| format!("the reply of STS cannot be read: {why}"))?;
                 let inner = value.get("Credentials").ok_or("the reply of STS has no credentials")?;
                 return read(inner);
             }

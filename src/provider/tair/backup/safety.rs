@@ -50,7 +50,7 @@ impl Inner {
         let job = self.jobs.state.job(job_id).await?;
         let status = match job.status {
             JobStatus::Running => SafetyStatus::Running,
-            JobStatus::Failed => SafetyStatus::Failed(job.message),
+            JobStatus::Failed | JobStatus::Uncertain => SafetyStatus::Failed(job.message),
             JobStatus::Succeeded => match self.cloud_set(instance_id, &job.backup_id).await {
                 Ok(set) => SafetyStatus::Whole {
                     keys: None,

@@ -90,7 +90,7 @@ impl Inner {
         loop {
             let taken = |fault: Fault| uncertain("the cloud took the change", &fault);
             let answer = self.client.call(&DescribeBackupPolicy { instance_id: instance_id.into() }).await;
-            if let Some(reply) = poller.tolerate(answer).map_err(taken)? {
+            if let Some(reply) = poller.look(answer) {
                 let flashback_known = reply.enable_backup_log.is_some() || reply.backup_log_start_time.is_some();
                 let found = (read(&reply), flashback_known);
                 if is(&found, &then) {
@@ -131,7 +131,7 @@ impl From<NotWritten> for Fault {
 /// A change of which nobody knows whether it took effect.
 fn uncertain(what: &str, fault: &Fault) -> NotWritten {
     let message = format!("{what}, and the policy cannot be read back: {}", fault.message);
-    let fault = Fault::new(Kind::Provider, "cloud.uncertain", message)
+    let fault = Fault::new(Kind::Uncertain, "cloud.uncertain", message)
         .hint("Look at describe_backup_policy before you call again: it may have taken effect.")
         .next(&["describe_backup_policy"]);
     NotWritten::Uncertain(fault)
