@@ -89,6 +89,20 @@ pub struct Fault {
 }
 
 impl Fault {
+    /// The same for another reader; its cause stays with the first.
+    #[must_use]
+    pub fn without_cause(&self) -> Self {
+        Self {
+            kind: self.kind,
+            code: self.code,
+            message: self.message.clone(),
+            hint: self.hint.clone(),
+            next_actions: self.next_actions,
+            retry_after: self.retry_after,
+            source: None,
+        }
+    }
+
     /// A fault without hint, retry or source.
     pub fn new(kind: Kind, code: &'static str, message: impl Into<String>) -> Self {
         Self {

@@ -5,6 +5,7 @@
 
 use crate::config::tair::TairConfig;
 use crate::guard::grant::Grant;
+use crate::model::access::Access;
 use crate::tair::access_key::Credentials;
 use crate::tair::attempt::{ApiCall, Failure, attempt};
 use crate::tair::credentials::Chain;
@@ -57,6 +58,8 @@ struct Account {
     config: TairConfig,
     /// Seconds by which the cloud's clock is ahead of ours, as the latest reply has shown.
     clock: AtomicI64,
+    /// Account and principal of the access key that was asked about last.
+    identity: tokio::sync::Mutex<Option<(String, (String, String))>>,
 }
 
 /// Calls actions in one region.
@@ -131,7 +134,8 @@ impl Client {
         let region = endpoint::region(&config, chain.profile_region().as_deref(), env)?;
         let endpoint = endpoint::kvstore(&config, &region)?;
         let limiter = Limiter::new(config.requests_per_second);
-        let account = Account { http, chain, limiter, retries, config, clock: AtomicI64::new(0) };
+        let clock = AtomicI64::new(0);
+        let account = Account { http, chain, limiter, retries, config, clock, identity: tokio::sync::Mutex::default() };
         Ok(Self { account: Arc::new(account), region, endpoint })
     }
 
@@ -181,6 +185,23 @@ impl Client {
     /// [`TairError::NoCredentials`].
     pub async fn credentials(&self) -> Result<Arc<Credentials>, TairError> {
         self.account.chain.get().await
+    }
+
+    /// As whom and where this client calls.
+    ///
+    /// # Errors
+    /// [`TairError::NoCredentials`].
+    pub async fn access(&self) -> Result<Access, TairError> {
+        let credentials = self.credentials().await?;
+        let mut known = self.account.identity.lock().await;
+        let (account, principal) = match known.as_ref().filter(|(key, _)| *key == credentials.access_key_id) {
+            Some((_, identity)) => identity.clone(),
+            None => {
+                let identity = self.account.chain.identity(&credentials).await;
+                known.insert((credentials.access_key_id.clone(), identity)).1.clone()
+            }
+        };
+        Ok(Access { account, principal, region: self.region.clone(), endpoint: self.endpoint.to_string() })
     }
 
     /// Calls an action that destroys nothing and costs nothing.

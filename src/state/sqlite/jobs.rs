@@ -1,9 +1,12 @@
 //! Jobs on SQLite. Code reads a job's typed columns; the job's texts are written for people and never interpreted.
 
 use crate::guard::ledger::AuditRecord;
+use crate::model::access::Access;
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, JobKind, JobStatus, Phase, RecoveryKind, StoredRecovery};
-use crate::state::jobs::{Begun, Changes, JobStore, NewJob, Orphan, ROLLBACK_PENDING, clear_command, not_found};
+use crate::state::jobs::{
+    Begun, Changes, INTERRUPTED, JobStore, NewJob, Orphan, ROLLBACK_PENDING, clear_command, not_found,
+};
 use crate::state::liveness::NOBODY;
 use crate::state::sqlite::database::{at, damaged, ms, signed, unsigned};
 use crate::state::sqlite::rollback::{self, PENDING};
@@ -47,10 +50,28 @@ fn job(row: &SqliteRow) -> Result<Job, Fault> {
         hint: row.try_get("hint")?,
         caller: row.try_get("caller")?,
         confirmation: row.try_get("confirmation")?,
+        access: access(row)?,
+        cloud_jobs: parsed(row, "cloud_jobs", |text| serde_json::from_str(text).ok())?,
         created_at: at(row.try_get("created_at")?)?,
         serving_at: row.try_get::<Option<i64>, _>("serving_at")?.map(at).transpose()?,
         finished_at: row.try_get::<Option<i64>, _>("finished_at")?.map(at).transpose()?,
     })
+}
+
+/// As whom and where a job's cloud is called. Jobs of earlier versions do not tell.
+fn access(row: &SqliteRow) -> Result<Option<Access>, Fault> {
+    let access = Access {
+        account: row.try_get("account")?,
+        principal: row.try_get("principal")?,
+        region: row.try_get("region")?,
+        endpoint: row.try_get("endpoint")?,
+    };
+    Ok((access != Access::default()).then_some(access))
+}
+
+/// Whether what was begun by one access is within the reach of another; a job that is bound to none is within everybody's.
+fn in_reach(begun_by: Option<&Access>, now: Option<&Access>) -> bool {
+    begun_by.is_none_or(|begun_by| now.is_some_and(|now| now.reaches_same(begun_by)))
 }
 
 /// What was read of a row of several. One that cannot be read keeps none of the others from being seen: who asks for that job
@@ -90,6 +111,25 @@ impl Sqlite {
         Ok(changed)
     }
 
+    /// Says of a job that it waits for a process that reaches the same account, region and endpoint.
+    async fn leave_alone(&self, job: &Job, now: Option<&Access>) -> Result<(), Fault> {
+        let how = if job.status == JobStatus::Running { INTERRUPTED } else { ROLLBACK_PENDING };
+        let (began, now) = (job.access.clone().unwrap_or_default(), now.cloned().unwrap_or_default());
+        let stage = format!("{how}; left alone: it was begun in {began}, and this process calls {now}");
+        if stage == job.stage {
+            return Ok(());
+        }
+        tracing::warn!(job = %job.id, "{stage}");
+        let done = sqlx::query("UPDATE jobs SET stage = ? WHERE id = ? AND (status = ? OR rollback_pending = 1)")
+            .bind(stage)
+            .bind(&job.id)
+            .bind(JobStatus::Running.as_str())
+            .execute(self.database.pool().await?)
+            .await?;
+        self.notify(done);
+        Ok(())
+    }
+
     /// The sets that an instance's backup jobs of this status were to make.
     async fn sets_of_backups(&self, instance_id: &str, status: JobStatus) -> Result<Vec<String>, Fault> {
         let sets = sqlx::query_scalar("SELECT backup_id FROM jobs WHERE instance_id = ? AND kind = ? AND status = ?")
@@ -117,7 +157,7 @@ impl JobStore for Sqlite {
                 .await?;
         if let Some(row) = running {
             let other = job(&row)?;
-            if other.kind == new.kind {
+            if other.kind == new.kind && in_reach(other.access.as_ref(), new.access) {
                 return Ok(Begun::Joined(other));
             }
             let what = format!("{} job {} is running on {}", other.kind.as_str(), other.id, new.instance_id);
@@ -139,9 +179,11 @@ impl JobStore for Sqlite {
                 clear_command(&other)
             )));
         }
+        let access = new.access.cloned().unwrap_or_default();
         let done = sqlx::query(
-            "INSERT INTO jobs (id, provider, kind, instance_id, backup_id, status, phase, stage, owner, exclusive, caller, confirmation, created_at)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO jobs (id, provider, kind, instance_id, backup_id, status, phase, stage, owner, exclusive, caller, confirmation, account,
+               principal, region, endpoint, created_at)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )
         .bind(new.id)
         .bind(new.provider)
@@ -155,6 +197,10 @@ impl JobStore for Sqlite {
         .bind(new.exclusive)
         .bind(new.caller)
         .bind(new.confirmation)
+        .bind(&access.account)
+        .bind(&access.principal)
+        .bind(&access.region)
+        .bind(&access.endpoint)
         .bind(ms(Timestamp::now()))
         .execute(&mut *tx)
         .await?;
@@ -200,6 +246,15 @@ impl JobStore for Sqlite {
             .execute(self.database.pool().await?)
             .await?;
         self.notify(done);
+        Ok(())
+    }
+
+    async fn set_cloud_jobs(&self, id: &str, cloud_jobs: &[i64]) -> Result<(), Fault> {
+        sqlx::query("UPDATE jobs SET cloud_jobs = ? WHERE id = ?")
+            .bind(serde_json::Value::from(cloud_jobs).to_string())
+            .bind(id)
+            .execute(self.database.pool().await?)
+            .await?;
         Ok(())
     }
 
@@ -317,7 +372,7 @@ impl JobStore for Sqlite {
         Ok(rows.iter().filter_map(|row| logged(row, job(row))).collect())
     }
 
-    async fn adopt(&self, provider: &str) -> Result<Vec<Orphan>, Fault> {
+    async fn adopt_at(&self, provider: &str, access: Option<&Access>) -> Result<Vec<Orphan>, Fault> {
         let me = self.liveness.me().await?;
         let pool = self.database.pool().await?;
         let rows = sqlx::query(
@@ -337,6 +392,10 @@ impl JobStore for Sqlite {
                 }
                 let read = job(row).and_then(|job| Ok(Orphan { job, recovery: recovery(row)? }));
                 let Some(orphan) = logged(row, read) else { return Ok(None) };
+                if !in_reach(orphan.job.access.as_ref(), access) {
+                    self.leave_alone(&orphan.job, access).await?;
+                    return Ok(None);
+                }
                 let claimed = sqlx::query(
                     "UPDATE jobs SET owner = ? WHERE id = ? AND owner = ? AND (status = ? OR rollback_pending = 1)",
                 )

@@ -2,7 +2,7 @@
 //!
 //! Assuming a role changes nothing, so it is repeated after any failure that may pass.
 
-use super::temporary::read;
+use super::temporary::{need, read};
 use super::{Credentials, Found, Means};
 use crate::model::time::written;
 use crate::tair::acs3;
@@ -90,6 +90,28 @@ pub(super) async fn assume_with_oidc(means: &Means, role: &OidcRole) -> Found {
     body.push(("OIDCProviderArn".to_owned(), role.provider_arn.clone()));
     body.push(("OIDCToken".to_owned(), token.trim().to_owned()));
     request_with_retries(means, &Asked::WithOidc(service, canonical(&body))).await
+}
+
+/// Who signs with credentials, as the service knows them.
+pub(super) struct Identity {
+    /// Id of the account.
+    pub(super) account: String,
+    /// Id of the user or role.
+    pub(super) principal: String,
+}
+
+/// Asks the service who signs with credentials. Needs no permission; asked once, for who calls can do without the answer.
+pub(super) async fn identity(means: &Means, of: &Credentials) -> Result<Identity, String> {
+    let service = service(means, &Session::default())?;
+    let params = Params::new();
+    let action = "GetCallerIdentity";
+    let call = ApiCall { endpoint: &service, version: VERSION, action, method: Method::Post, params: &params };
+    let answer = attempt(&means.http, call, of, Timestamp::now()).await.map_err(|_| "STS does not tell".to_owned())?;
+    let value = parse(&answer.body)?;
+    let principal = need(&value, "PrincipalId").or_else(|_| need(&value, "UserId"))?;
+    // Of a role's session the role alone stays: the session is another one after every renewal.
+    let principal = principal.split(':').next().unwrap_or_default().to_owned();
+    Ok(Identity { account: need(&value, "AccountId")?, principal })
 }
 
 /// A role asked for.

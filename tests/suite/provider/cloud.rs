@@ -158,6 +158,11 @@ impl Ours {
         Self::with(cloud, home, 1e9)
     }
 
+    /// Another process on the same home.
+    pub(crate) fn beside(&self, cloud: &Cloud) -> Self {
+        Self::with(cloud, Arc::clone(&self.home), 1e9)
+    }
+
     /// What an act's facts come to.
     pub(crate) fn assess(
         &self,
@@ -166,7 +171,7 @@ impl Ours {
         rules: Rules,
     ) -> Assessment {
         let facts = self.run(self.provider().facts(ID, act, earlier)).unwrap();
-        assess(act, &facts, earlier.map(Plan::earlier), rules, jiff::Timestamp::now()).unwrap()
+        assess(act, &facts, earlier.map(Plan::earlier), rules).unwrap()
     }
 
     pub(crate) fn provider(&self) -> &dyn Provider {
@@ -552,7 +557,7 @@ fn a_policy_keeps_what_is_not_named() {
     let server = redis(1);
     let cloud = Cloud::start(&[(ID, &server, "flashback = true")]);
     let ours = Ours::new(&cloud);
-    let raise = |change: PolicyChange| ours.run(ours.provider().raise_backup_policy(ID, &change)).unwrap();
+    let raise = |change: PolicyChange| ours.run(ours.provider().raise_backup_policy(ID, &change, "local")).unwrap();
     let change = |change: PolicyChange| match raise(change) {
         Raised::Changed(policy) => policy,
         Raised::Lowers => panic!("it lowers nothing"),
@@ -673,7 +678,7 @@ fn writes_and_moments_out_of_reach_block() {
     let refused = ours.tool(&moment, restore_instance::run).unwrap();
     assert!(refused.to_string().contains("flashback is off"), "{refused:#}");
     let change = PolicyChange { enable_backup_log: Some(true), ..PolicyChange::default() };
-    ours.run(ours.provider().raise_backup_policy(ID, &change)).unwrap();
+    ours.run(ours.provider().raise_backup_policy(ID, &change, "local")).unwrap();
     let refused = ours.tool(&moment, restore_instance::run).unwrap();
     assert!(refused.to_string().contains("before the first moment kept"), "{refused:#}");
 }

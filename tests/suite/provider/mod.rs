@@ -2,6 +2,7 @@
 
 mod beside;
 pub mod cloud;
+mod cloud_bound;
 mod cloud_ends;
 mod cloud_writes;
 mod crash;

@@ -21,7 +21,12 @@ impl Inner {
         } else {
             self.follow_jobs(job, &record, &mut poller).await?
         };
-        if let Err(fault) = self.jobs.state.set_backup_id(&job.id, &set.set.id).await {
+        let state = &self.jobs.state;
+        let named = match state.set_cloud_jobs(&job.id, &record.jobs).await {
+            Ok(()) => state.set_backup_id(&job.id, &set.set.id).await,
+            Err(fault) => Err(fault),
+        };
+        if let Err(fault) = named {
             tracing::error!(job = %job.id, "the job's set could not be written down: {fault}");
         }
         Ok(format!("backup {} of {}, {}", set.set.id, written(set.set.started_at), bytes(set.set.rdb_bytes)))

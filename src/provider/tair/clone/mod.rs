@@ -52,7 +52,8 @@ impl Inner {
         let order = order.with_token(token);
         let inner = Arc::clone(self);
         let backup_id = set.map(|s| s.set.id).unwrap_or_default();
-        self.jobs
+        self.bound_jobs()
+            .await?
             .begin_permitted(permit, JobKind::Clone, &backup_id, move |job, _plan, permit| async move {
                 inner.clone_instance(&job, order, permit.order()?).await
             })

@@ -60,7 +60,8 @@ impl Inner {
         }
         let inner = Arc::clone(self);
         let backup_id = call.backup_id.clone().unwrap_or_default();
-        self.jobs
+        self.bound_jobs()
+            .await?
             .begin_permitted(permit, JobKind::Restore, &backup_id, move |job, plan, permit| async move {
                 inner.restore(&job, call, &plan, permit.overwrite()?, fence).await
             })
