@@ -396,7 +396,8 @@ fn a_listed_set_is_proven_by_what_it_is() {
     assert_eq!(good.status, Status::Pass, "{good:?}");
     let later = judged(|s| s.set.expires_at = Some(s.read_at + SignedDuration::from_hours(2)), Some(looked_at()));
     assert_eq!(later.status, Status::Pass, "{later:?}");
-    let bad: [(&str, fn(&mut ListedSafety)); 9] = [
+    type Change = fn(&mut ListedSafety);
+    let bad: [(&str, Change); 9] = [
         ("Success", |s| s.success = false),
         ("were asked for", |s| s.set.jobs = vec![1, 3]),
         ("were asked for", |s| s.asked_for.clear()),

@@ -50,7 +50,8 @@ fn a_plan_is_bound() {
         serde_json::from_value(json).unwrap()
     };
     assert!(of(|_| {}).changes(&of(|_| {})).is_empty());
-    let others: [(&str, fn(&mut Value)); 5] = [
+    type Change = fn(&mut Value);
+    let others: [(&str, Change); 5] = [
         ("the instance's region", |i| i["region"] = "cn-shanghai".into()),
         ("the account", |i| i["access"]["account"] = "3".into()),
         ("who calls", |i| i["access"]["principal"] = "3".into()),
