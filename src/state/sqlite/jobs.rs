@@ -3,95 +3,25 @@
 use crate::guard::ledger::AuditRecord;
 use crate::model::access::Access;
 use crate::model::fault::{Fault, Kind};
-use crate::model::job::{Job, JobKind, JobStatus, Phase, RecoveryKind, StoredRecovery};
-use crate::state::jobs::{
-    Begun, Changes, INTERRUPTED, JobStore, NewJob, Orphan, ROLLBACK_PENDING, clear_command, not_found,
-};
+use crate::model::job::{Job, JobKind, JobStatus, Phase, StoredRecovery};
+use crate::state::jobs::{Begun, Changes, JobStore, NewJob, Orphan, ROLLBACK_PENDING, clear_command, not_found};
 use crate::state::liveness::NOBODY;
-use crate::state::sqlite::database::{at, damaged, ms, signed, unsigned};
+use crate::state::sqlite::database::{ms, signed};
+use crate::state::sqlite::job_row::{job, logged};
+use crate::state::sqlite::orphans::{self, in_reach};
 use crate::state::sqlite::rollback::{self, PENDING};
 use crate::state::sqlite::{Sqlite, ledger};
 use async_trait::async_trait;
 use jiff::Timestamp;
-use sqlx::sqlite::{SqliteQueryResult, SqliteRow};
-use sqlx::{Row as _, Transaction};
+use sqlx::Transaction;
+use sqlx::sqlite::SqliteQueryResult;
 
 /// Stage of a job that has just been begun.
 const STARTING: &str = "starting";
 
-/// Reads an enum's stored text strictly: a value that no version writes is damage, not a default.
-fn parsed<T>(row: &SqliteRow, column: &str, parse: impl Fn(&str) -> Option<T>) -> Result<T, Fault> {
-    let stored: String = row.try_get(column)?;
-    parse(&stored).ok_or_else(|| {
-        let id: String = row.try_get("id").unwrap_or_default();
-        damaged(format!("the {column} of job {id} is {}", crate::model::text::quoted(&stored)))
-    })
-}
-
-fn job(row: &SqliteRow) -> Result<Job, Fault> {
-    let status = parsed(row, "status", JobStatus::parse)?;
-    Ok(Job {
-        id: row.try_get("id")?,
-        kind: parsed(row, "kind", JobKind::parse)?,
-        instance_id: row.try_get("instance_id")?,
-        backup_id: row.try_get("backup_id")?,
-        status,
-        phase: parsed(row, "phase", Phase::parse)?,
-        stage: row.try_get("stage")?,
-        rollback_pending: row.try_get("rollback_pending")?,
-        done: unsigned(row, "done")?,
-        total: unsigned(row, "total")?,
-        code: row.try_get("code")?,
-        failure: match status {
-            JobStatus::Failed | JobStatus::Uncertain => Some(parsed(row, "failure", Kind::parse)?),
-            _ => None,
-        },
-        message: row.try_get("message")?,
-        hint: row.try_get("hint")?,
-        caller: row.try_get("caller")?,
-        confirmation: row.try_get("confirmation")?,
-        access: access(row)?,
-        cloud_jobs: parsed(row, "cloud_jobs", |text| serde_json::from_str(text).ok())?,
-        created_at: at(row.try_get("created_at")?)?,
-        serving_at: row.try_get::<Option<i64>, _>("serving_at")?.map(at).transpose()?,
-        finished_at: row.try_get::<Option<i64>, _>("finished_at")?.map(at).transpose()?,
-    })
-}
-
-/// As whom and where a job's cloud is called. Jobs of earlier versions do not tell.
-fn access(row: &SqliteRow) -> Result<Option<Access>, Fault> {
-    let access = Access {
-        account: row.try_get("account")?,
-        principal: row.try_get("principal")?,
-        region: row.try_get("region")?,
-        endpoint: row.try_get("endpoint")?,
-    };
-    Ok((access != Access::default()).then_some(access))
-}
-
-/// Whether what was begun by one access is within the reach of another; a job that is bound to none is within everybody's.
-fn in_reach(begun_by: Option<&Access>, now: Option<&Access>) -> bool {
-    begun_by.is_none_or(|begun_by| now.is_some_and(|now| now.reaches_same(begun_by)))
-}
-
-/// What was read of a row of several. One that cannot be read keeps none of the others from being seen: who asks for that job
-/// alone is told, and the log is.
-fn logged<T>(row: &SqliteRow, read: Result<T, Fault>) -> Option<T> {
-    let id: String = row.try_get("id").unwrap_or_default();
-    read.inspect_err(|fault| tracing::error!(job = %id, "a job is passed over: {fault}")).ok()
-}
-
-fn recovery(row: &SqliteRow) -> Result<Option<StoredRecovery>, Fault> {
-    let json: String = row.try_get("recovery")?;
-    if json.is_empty() {
-        return Ok(None);
-    }
-    Ok(Some(StoredRecovery { kind: parsed(row, "recovery_kind", RecoveryKind::parse)?, json }))
-}
-
 impl Sqlite {
     /// Wakes those who wait for changes, once a statement has written.
-    fn notify(&self, _: SqliteQueryResult) {
+    pub(super) fn notify(&self, _: SqliteQueryResult) {
         self.changed.send_modify(|n| *n = n.wrapping_add(1));
     }
 
@@ -109,25 +39,6 @@ impl Sqlite {
         tx.commit().await?;
         self.notify(done);
         Ok(changed)
-    }
-
-    /// Says of a job that it waits for a process that reaches the same account, region and endpoint.
-    async fn leave_alone(&self, job: &Job, now: Option<&Access>) -> Result<(), Fault> {
-        let how = if job.status == JobStatus::Running { INTERRUPTED } else { ROLLBACK_PENDING };
-        let (began, now) = (job.access.clone().unwrap_or_default(), now.cloned().unwrap_or_default());
-        let stage = format!("{how}; left alone: it was begun in {began}, and this process calls {now}");
-        if stage == job.stage {
-            return Ok(());
-        }
-        tracing::warn!(job = %job.id, "{stage}");
-        let done = sqlx::query("UPDATE jobs SET stage = ? WHERE id = ? AND (status = ? OR rollback_pending = 1)")
-            .bind(stage)
-            .bind(&job.id)
-            .bind(JobStatus::Running.as_str())
-            .execute(self.database.pool().await?)
-            .await?;
-        self.notify(done);
-        Ok(())
     }
 
     /// The sets that an instance's backup jobs of this status were to make.
@@ -373,53 +284,7 @@ impl JobStore for Sqlite {
     }
 
     async fn adopt_at(&self, provider: &str, access: Option<&Access>) -> Result<Vec<Orphan>, Fault> {
-        let me = self.liveness.me().await?;
-        let pool = self.database.pool().await?;
-        let rows = sqlx::query(
-            "SELECT * FROM jobs WHERE provider = ? AND (status = ? OR rollback_pending = 1) AND owner <> ?",
-        )
-        .bind(provider)
-        .bind(JobStatus::Running.as_str())
-        .bind(&me)
-        .fetch_all(pool)
-        .await?;
-        let (mut orphans, mut failed) = (Vec::new(), None);
-        for row in &rows {
-            let claimed = async {
-                let owner: String = row.try_get("owner")?;
-                if self.liveness.lives(&owner).await? {
-                    return Ok(None);
-                }
-                let read = job(row).and_then(|job| Ok(Orphan { job, recovery: recovery(row)? }));
-                let Some(orphan) = logged(row, read) else { return Ok(None) };
-                if !in_reach(orphan.job.access.as_ref(), access) {
-                    self.leave_alone(&orphan.job, access).await?;
-                    return Ok(None);
-                }
-                let claimed = sqlx::query(
-                    "UPDATE jobs SET owner = ? WHERE id = ? AND owner = ? AND (status = ? OR rollback_pending = 1)",
-                )
-                .bind(&me)
-                .bind(&orphan.job.id)
-                .bind(&owner)
-                .bind(JobStatus::Running.as_str())
-                .execute(pool)
-                .await?;
-                Ok::<_, Fault>((claimed.rows_affected() == 1).then_some(orphan))
-            };
-            match claimed.await {
-                Ok(orphan) => orphans.extend(orphan),
-                // One that cannot be adopted keeps none of the others from being reconciled.
-                Err(fault) => {
-                    tracing::error!("an orphan could not be adopted: {fault}");
-                    failed = Some(fault);
-                }
-            }
-        }
-        match failed {
-            Some(fault) if orphans.is_empty() => Err(fault),
-            _ => Ok(orphans),
-        }
+        orphans::adopt(self, provider, access).await
     }
 
     async fn sets_in_the_making(&self, instance_id: &str) -> Result<Vec<String>, Fault> {
