@@ -101,7 +101,7 @@ impl ToolCommand {
         // The cloud goes on by itself; the next process that looks follows the job.
         let result = if job.status == JobStatus::Running { "follow it with describe-jobs" } else { &job.message };
         print(&format!("{}  {}  {result}", job.status.as_str(), job.id));
-        if job.status == JobStatus::Failed { Ok(job.failure.unwrap_or(Kind::Unexpected).exit_code()) } else { code }
+        job.failure.map_or(code, |kind| Ok(kind.exit_code()))
     }
 
     /// Makes one call; for a guarded tool at a terminal also the second call, since the person is right here.

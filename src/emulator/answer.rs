@@ -122,7 +122,7 @@ impl From<Fault> for Refused {
             Kind::NotFound => "InvalidBackupSetID.NotFound",
             Kind::Damaged => "IncorrectBackupSetState",
             Kind::Provider | Kind::Refused => "IncorrectDBInstanceState",
-            Kind::Usage | Kind::Unexpected => "InternalError",
+            Kind::Usage | Kind::Unexpected | Kind::Uncertain => "InternalError",
         };
         tracing::warn!(code = fault.code, cause = ?std::error::Error::source(&fault), "answered with {code}: {fault}");
         Self::new(code)

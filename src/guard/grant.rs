@@ -175,7 +175,7 @@ impl Orphaned {
         let fits = match stored.kind {
             RecoveryKind::LocalRestore | RecoveryKind::CloudRestore => job.kind == JobKind::Restore,
             RecoveryKind::CloudClone => job.kind == JobKind::Clone,
-            RecoveryKind::CloudBackup => false,
+            RecoveryKind::CloudBackup | RecoveryKind::CloudDeletion | RecoveryKind::CloudPolicy => false,
         };
         let waits = job.status == JobStatus::Running || job.rollback_pending;
         if fits && waits {

@@ -157,7 +157,7 @@ impl Plan {
     #[must_use]
     pub fn safety_check(&self, now: &SafetyFacts) -> Precheck {
         let read = self.safety.as_ref().is_some_and(|safety| !safety.stored_sha256.is_empty());
-        safety_backup(now, &self.preconditions, read)
+        safety_backup(now, &self.preconditions, read, self.writes.map(|writes| writes.read_at))
     }
 
     /// The last look at what undoes the act, before anything is touched.

@@ -170,6 +170,12 @@ impl Differences {
         self.compare("instance class", &was.instance_class, &is.instance_class);
         self.compare("engine version", &was.engine_version, &is.engine_version);
         self.compare("created at", &was.created_at, &is.created_at);
+        self.compare("the instance's region", &was.region, &is.region);
+        let (was, is) = (&was.access, &is.access);
+        self.compare("the account", &was.account, &is.account);
+        self.compare("who calls", &was.principal, &is.principal);
+        self.compare("the region that is called", &was.region, &is.region);
+        self.compare("the endpoint", &was.endpoint, &is.endpoint);
     }
 
     fn set(&mut self, was: Option<&SetIdentity>, is: Option<&SetIdentity>) {

@@ -89,7 +89,7 @@ impl Writes {
         if !then.traffic {
             return match since {
                 Since::Nothing if self.traffic => {
-                    Some("the instance is written to now, and the plan told of no write traffic".into())
+                    Some("write traffic is measured now, or cannot be ruled out, and the plan told of none".into())
                 }
                 // The stream shows nothing behind the safety backup, and yet somebody wrote since the plan's first look: before it.
                 Since::Nothing if self.streamed.is_some() && self.calls > then.calls => Some(format!(

@@ -22,6 +22,8 @@ pub enum Kind {
     Provider,
     /// Stored data is damaged. Exit code 6.
     Damaged,
+    /// Something was asked for, and it is not known what came of it. Exit code 5.
+    Uncertain,
 }
 
 impl Kind {
@@ -33,7 +35,7 @@ impl Kind {
             Self::Usage => 2,
             Self::Refused => 3,
             Self::NotFound => 4,
-            Self::Provider => 5,
+            Self::Provider | Self::Uncertain => 5,
             Self::Damaged => 6,
         }
     }
@@ -48,13 +50,22 @@ impl Kind {
             Self::NotFound => "not_found",
             Self::Provider => "provider",
             Self::Damaged => "damaged",
+            Self::Uncertain => "uncertain",
         }
     }
 
     /// Reads the word back.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let all = [Self::Unexpected, Self::Usage, Self::Refused, Self::NotFound, Self::Provider, Self::Damaged];
+        let all = [
+            Self::Unexpected,
+            Self::Usage,
+            Self::Refused,
+            Self::NotFound,
+            Self::Provider,
+            Self::Damaged,
+            Self::Uncertain,
+        ];
         all.into_iter().find(|kind| kind.as_str() == text)
     }
 }
@@ -78,6 +89,20 @@ pub struct Fault {
 }
 
 impl Fault {
+    /// The same for another reader; its cause stays with the first.
+    #[must_use]
+    pub fn without_cause(&self) -> Self {
+        Self {
+            kind: self.kind,
+            code: self.code,
+            message: self.message.clone(),
+            hint: self.hint.clone(),
+            next_actions: self.next_actions,
+            retry_after: self.retry_after,
+            source: None,
+        }
+    }
+
     /// A fault without hint, retry or source.
     pub fn new(kind: Kind, code: &'static str, message: impl Into<String>) -> Self {
         Self {

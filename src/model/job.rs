@@ -1,5 +1,6 @@
 //! A job: long work that outlives the call which started it. What code asks of a job is a type here; its texts are for people.
 
+use crate::model::access::Access;
 use crate::model::fault::{Fault, Kind};
 use jiff::Timestamp;
 
@@ -17,6 +18,10 @@ pub enum JobKind {
     Restore,
     /// Makes a new instance from a set.
     Clone,
+    /// Deletes a set that a cloud keeps.
+    Deletion,
+    /// Changes a backup policy that a cloud keeps.
+    Policy,
 }
 
 impl JobKind {
@@ -27,13 +32,16 @@ impl JobKind {
             Self::Backup => "backup",
             Self::Restore => "restore",
             Self::Clone => "clone",
+            Self::Deletion => "deletion",
+            Self::Policy => "policy",
         }
     }
 
     /// Reads [`Self::as_str`] back.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        parsed(&[Self::Backup, Self::Restore, Self::Clone], Self::as_str, text)
+        let all = [Self::Backup, Self::Restore, Self::Clone, Self::Deletion, Self::Policy];
+        parsed(&all, Self::as_str, text)
     }
 
     /// What ids of such jobs begin with, before the dash.
@@ -43,16 +51,45 @@ impl JobKind {
             Self::Backup => "bj",
             Self::Restore => "rj",
             Self::Clone => "cj",
+            Self::Deletion => "dj",
+            Self::Policy => "pj",
         }
     }
 
-    /// Whether such a job begins only with a permit. The audit then records how the job began and how it ended.
+    /// Whether such a job begins only with a permit, or, as a change of policy that lowers nothing, could have needed one. The audit
+    /// then records how the job began and how it ended.
     #[must_use]
     pub const fn takes_permit(self) -> bool {
         match self {
             Self::Backup => false,
-            Self::Restore | Self::Clone => true,
+            Self::Restore | Self::Clone | Self::Deletion | Self::Policy => true,
         }
+    }
+
+    /// Whether no other exclusive job may run on the instance at the same time.
+    #[must_use]
+    pub const fn is_exclusive(self) -> bool {
+        match self {
+            Self::Backup | Self::Restore | Self::Clone => true,
+            Self::Deletion | Self::Policy => false,
+        }
+    }
+
+    /// The audit's event of the beginning of such a job, or of its end.
+    #[must_use]
+    pub fn event(self, ended: Option<JobStatus>) -> String {
+        let event = match (self, ended) {
+            (Self::Deletion, None | Some(JobStatus::Running)) => "backup.deleting",
+            (Self::Deletion, Some(JobStatus::Succeeded)) => "backup.deleted",
+            (Self::Deletion, Some(JobStatus::Failed)) => "backup.not_deleted",
+            (Self::Deletion, Some(JobStatus::Uncertain)) => "backup.delete_uncertain",
+            (Self::Policy, None | Some(JobStatus::Running)) => "policy.changing",
+            (Self::Policy, Some(JobStatus::Succeeded)) => "policy.changed",
+            (Self::Policy, Some(JobStatus::Failed)) => "policy.not_changed",
+            (Self::Policy, Some(JobStatus::Uncertain)) => "policy.uncertain",
+            (kind, how) => return format!("{}.{}", kind.as_str(), how.map_or("started", JobStatus::as_str)),
+        };
+        event.to_owned()
     }
 }
 
@@ -104,6 +141,8 @@ pub enum JobStatus {
     Succeeded,
     /// The job is over without a result; `code` and `message` say why.
     Failed,
+    /// The job is over, and it is not known what came of it; `message` and `hint` say what to look at.
+    Uncertain,
 }
 
 impl JobStatus {
@@ -114,13 +153,23 @@ impl JobStatus {
             Self::Running => "running",
             Self::Succeeded => "succeeded",
             Self::Failed => "failed",
+            Self::Uncertain => "uncertain",
         }
     }
 
     /// Reads [`Self::as_str`] back.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        parsed(&[Self::Running, Self::Succeeded, Self::Failed], Self::as_str, text)
+        parsed(&[Self::Running, Self::Succeeded, Self::Failed, Self::Uncertain], Self::as_str, text)
+    }
+
+    /// The status of a job that ended with a fault of this kind.
+    #[must_use]
+    pub const fn ended_by(kind: Kind) -> Self {
+        match kind {
+            Kind::Uncertain => Self::Uncertain,
+            _ => Self::Failed,
+        }
     }
 }
 
@@ -133,6 +182,10 @@ pub enum RecoveryKind {
     CloudBackup,
     /// Of a restore in the cloud: whether the call was sent, and whether writes are locked for it.
     CloudRestore,
+    /// Of a deletion in the cloud: which set.
+    CloudDeletion,
+    /// Of a change of policy in the cloud: from what, and to what.
+    CloudPolicy,
     /// Of a new instance in the cloud: the order, and the instance's id once the cloud has given one.
     CloudClone,
 }
@@ -146,13 +199,23 @@ impl RecoveryKind {
             Self::CloudBackup => "tair_backup",
             Self::CloudRestore => "tair_restore",
             Self::CloudClone => "tair_clone",
+            Self::CloudDeletion => "tair_deletion",
+            Self::CloudPolicy => "tair_policy",
         }
     }
 
     /// Reads [`Self::as_str`] back.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        parsed(&[Self::LocalRestore, Self::CloudBackup, Self::CloudRestore, Self::CloudClone], Self::as_str, text)
+        let all = [
+            Self::LocalRestore,
+            Self::CloudBackup,
+            Self::CloudRestore,
+            Self::CloudClone,
+            Self::CloudDeletion,
+            Self::CloudPolicy,
+        ];
+        parsed(&all, Self::as_str, text)
     }
 }
 
@@ -222,7 +285,7 @@ impl Unfinished {
 /// A job as stored.
 #[derive(Debug, Clone)]
 pub struct Job {
-    /// The job's id: `bj-…`, `rj-…` or `cj-…`.
+    /// The job's id: `bj-…`, `rj-…`, `cj-…`, `dj-…` or `pj-…`.
     pub id: String,
     /// The kind of work.
     pub kind: JobKind,
@@ -237,7 +300,7 @@ pub struct Job {
     pub phase: Phase,
     /// What the job is doing now, for people: half a sentence.
     pub stage: String,
-    /// Whether the job has failed and its rollback is still to be done.
+    /// Whether the job is over without success and its rollback is still to be done.
     pub rollback_pending: bool,
     /// Bytes done so far.
     pub done: u64,
@@ -255,6 +318,10 @@ pub struct Job {
     pub caller: String,
     /// Nonce of the confirmation that permitted the job; empty where none was needed.
     pub confirmation: String,
+    /// As whom and where the job's cloud is called; `None` for a job on an instance that this program reaches itself.
+    pub access: Option<Access>,
+    /// Ids of the cloud's own jobs by which a backup was taken.
+    pub cloud_jobs: Vec<i64>,
     /// When the job was created.
     pub created_at: Timestamp,
     /// When the instance began to serve the restored data, which its disk may not have yet; `None` before, and for other work.

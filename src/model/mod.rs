@@ -3,6 +3,7 @@
 //! No I/O here, and no serde but where a type is part of a plan: what travels or is stored has its own shape in the room that
 //! sends or stores it.
 
+pub mod access;
 pub mod backup;
 pub mod caller;
 pub mod fault;

@@ -4,16 +4,18 @@
 use crate::guard::ledger::AuditRecord;
 use crate::guard::permit::Permit;
 use crate::guard::plan::Plan;
+use crate::model::access::Access;
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::new_id;
 use crate::model::job::{Job, JobEnd, JobKind, JobStatus, Phase, RecoveryKind, StoredRecovery, Unfinished};
 use crate::state::State;
-use crate::state::jobs::{Begun, NewJob, Orphan, ROLLBACK_PENDING};
+use crate::state::jobs::{Begun, INTERRUPTED, NewJob, Orphan, ROLLBACK_PENDING};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -21,8 +23,6 @@ use tokio_util::task::TaskTracker;
 const ADOPTING: Duration = Duration::from_secs(8);
 /// Times the end of a job is written down, with growing waits, before it is left for another process.
 const WRITINGS: u32 = 6;
-/// Stage of a running job whose process died, while it cannot be reconciled; the reason follows.
-const INTERRUPTED: &str = "interrupted";
 
 /// A recovery record in its own type: what a job writes down before it touches anything.
 pub trait Recoverable: Serialize + DeserializeOwned {
@@ -83,6 +83,8 @@ pub struct Jobs {
     provider: &'static str,
     /// Where jobs are written down.
     pub state: Arc<dyn State>,
+    /// As whom and where the provider's cloud is called; `None` where there is no cloud.
+    access: Option<Access>,
     /// Cancelled when the process is asked to end.
     pub stop: CancellationToken,
     running: TaskTracker,
@@ -92,7 +94,13 @@ impl Jobs {
     /// The jobs of a provider, of which none runs yet.
     #[must_use]
     pub fn new(provider: &'static str, state: Arc<dyn State>) -> Self {
-        Self { provider, state, stop: CancellationToken::new(), running: TaskTracker::new() }
+        Self { provider, state, access: None, stop: CancellationToken::new(), running: TaskTracker::new() }
+    }
+
+    /// The same jobs, bound to an account, region and endpoint: those begun carry it, and only what was begun there is adopted.
+    #[must_use]
+    pub fn at(&self, access: Access) -> Self {
+        Self { access: Some(access), ..self.clone() }
     }
 
     /// Begins a job that takes no permit and runs it in the background; or joins the one of its kind that runs on the instance.
@@ -134,7 +142,7 @@ impl Jobs {
         let begun = self
             .begin_for(kind, &instance_id, backup_id, (&caller, &nonce), |job| async move {
                 let started = format!("job {}, human_verified {}", job.id, permit.human_verified());
-                state.record(permit.record(&format!("{}.started", kind.as_str()), started)).await?;
+                state.record(permit.record(&kind.event(None), started)).await?;
                 work(job, plan, permit).await
             })
             .await?;
@@ -147,6 +155,40 @@ impl Jobs {
             kind => format!("{} {} is running on {instance_id}", kind.as_str(), other.id),
         };
         Err(Fault::new(Kind::Provider, "job.busy", what).hint("Wait for it with describe_jobs; then make a new plan."))
+    }
+
+    /// Begins a job that takes no permit, for a caller, beside whatever runs on the instance.
+    ///
+    /// # Errors
+    /// `state.failed`.
+    pub async fn begin_beside<F>(
+        &self,
+        kind: JobKind,
+        instance_id: &str,
+        caller: &str,
+        work: impl FnOnce(Job) -> F,
+    ) -> Result<Job, Fault>
+    where
+        F: Future<Output = JobEnd> + Send + 'static,
+    {
+        match self.begin_for(kind, instance_id, "", (caller, ""), work).await? {
+            Begun::Started(job) | Begun::Joined(job) => Ok(job),
+        }
+    }
+
+    /// Waits until a job's end is written down, and returns what its work told about it.
+    ///
+    /// # Errors
+    /// What the work failed with; `job.crashed` where it told nothing.
+    pub async fn outcome<T>(&self, job: &Job, told: oneshot::Receiver<Result<T, Fault>>) -> Result<T, Fault> {
+        let told = told.await;
+        let mut changes = self.state.changes();
+        while self.state.job(&job.id).await?.status == JobStatus::Running {
+            changes.changed().await;
+        }
+        told.unwrap_or_else(|_| {
+            Err(Fault::new(Kind::Unexpected, "job.crashed", "the job died of a bug in this program"))
+        })
     }
 
     async fn begin_for<F>(
@@ -162,7 +204,9 @@ impl Jobs {
     {
         let id = new_id(kind.prefix(), Timestamp::now())?;
         let provider = self.provider;
-        let new = NewJob { id: &id, provider, kind, instance_id, backup_id, exclusive: true, caller, confirmation };
+        let access = self.access.as_ref();
+        let exclusive = kind.is_exclusive();
+        let new = NewJob { id: &id, provider, kind, instance_id, backup_id, exclusive, caller, confirmation, access };
         let begun = self.state.begin(new).await?;
         if let Begun::Started(job) = &begun {
             self.run(job.clone(), work(job.clone()));
@@ -243,17 +287,17 @@ impl Jobs {
     /// The audit's line about how a permitted job ended: who had asked for it, and under which confirmation, the job knows.
     fn end_line(&self, job: &Job, end: &JobEnd) -> Option<AuditRecord> {
         let (how, detail) = match end {
-            Ok(message) => ("succeeded", message.clone()),
+            Ok(message) => (JobStatus::Succeeded, message.clone()),
             Err(Unfinished::Failed(fault) | Unfinished::RollbackPending(fault)) => {
-                ("failed", format!("{}: {}", fault.code, fault.message))
+                (JobStatus::ended_by(fault.kind), format!("{}: {}", fault.code, fault.message))
             }
             Err(Unfinished::Detached(_)) => return None,
         };
-        self.line(job, how, &detail)
+        self.line(job, job.kind.event(Some(how)), &detail)
     }
 
-    fn line(&self, job: &Job, how: &str, detail: &str) -> Option<AuditRecord> {
-        let (event, detail) = (format!("{}.{how}", job.kind.as_str()), format!("job {}: {detail}", job.id));
+    fn line(&self, job: &Job, event: String, detail: &str) -> Option<AuditRecord> {
+        let detail = format!("job {}: {detail}", job.id);
         let record = AuditRecord::now(&event, &job.caller, &job.instance_id, detail);
         job.kind.takes_permit().then(|| AuditRecord { nonce: job.confirmation.clone(), ..record })
     }
@@ -273,7 +317,7 @@ impl Jobs {
         let jobs = self.clone();
         let adopting = self.running.spawn(async move {
             let mut reconciling = Vec::new();
-            for orphan in jobs.state.adopt(jobs.provider).await? {
+            for orphan in jobs.state.adopt_at(jobs.provider, jobs.access.as_ref()).await? {
                 let (jobs, job) = (jobs.clone(), orphan.job.clone());
                 let (running, work) = (jobs.running.clone(), tokio::spawn(reconcile(orphan)));
                 reconciling.push(running.spawn(async move {
@@ -312,7 +356,9 @@ impl Jobs {
             }
             Reconciled::RolledBack { message, hint } => {
                 // The failure has its line already. Only of a restore is there more to say: it was rolled back.
-                let line = (job.kind == JobKind::Restore).then(|| self.line(job, "rolled_back", &message)).flatten();
+                let line = (job.kind == JobKind::Restore)
+                    .then(|| self.line(job, "restore.rolled_back".into(), &message))
+                    .flatten();
                 self.state.reconciled(&job.id, &message, &hint, line).await.map(drop)
             }
         }
@@ -321,7 +367,7 @@ impl Jobs {
     /// Nobody may forget a job that cannot be reconciled yet: it stays an orphan, and is tried again at the next look.
     async fn give_back(&self, job: &Job, why: &Fault) {
         tracing::warn!(job = %job.id, cause = ?std::error::Error::source(why), "what a dead process left cannot be reconciled yet: {why}");
-        let how = if job.status == JobStatus::Failed { ROLLBACK_PENDING } else { INTERRUPTED };
+        let how = if job.status == JobStatus::Running { INTERRUPTED } else { ROLLBACK_PENDING };
         let stage = format!("{how}; {}", why.message);
         if let Err(fault) = self.release(job, Phase::Interrupted, &stage).await {
             tracing::error!(job = %job.id, "the job could not be given back: {fault}");

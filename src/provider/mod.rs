@@ -155,8 +155,13 @@ pub trait Provider: Send + Sync {
     async fn backup_policy(&self, instance_id: &str) -> Result<BackupPolicy, Fault>;
 
     /// Changes the backup policy where that lowers no protection; all that is not named stays as it is. Where it would lower
-    /// something, nothing is changed: that takes a permit.
-    async fn raise_backup_policy(&self, instance_id: &str, change: &PolicyChange) -> Result<Raised, Fault>;
+    /// something, nothing is changed: that takes a permit. The audit has what came of it, for the caller of that id.
+    async fn raise_backup_policy(
+        &self,
+        instance_id: &str,
+        change: &PolicyChange,
+        caller: &str,
+    ) -> Result<Raised, Fault>;
 
     /// What the instance can do.
     async fn capabilities(&self, instance_id: &str) -> Result<Capabilities, Fault>;

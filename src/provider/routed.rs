@@ -108,8 +108,8 @@ impl Provider for Routed {
         self.of(instance_id).backup_policy(instance_id).await
     }
 
-    async fn raise_backup_policy(&self, instance_id: &str, change: &PolicyChange) -> Result<Raised, Fault> {
-        self.of(instance_id).raise_backup_policy(instance_id, change).await
+    async fn raise_backup_policy(&self, id: &str, change: &PolicyChange, caller: &str) -> Result<Raised, Fault> {
+        self.of(id).raise_backup_policy(id, change, caller).await
     }
 
     async fn capabilities(&self, instance_id: &str) -> Result<Capabilities, Fault> {

@@ -2,6 +2,7 @@
 //! reconciled.
 
 use crate::guard::ledger::AuditRecord;
+use crate::model::access::Access;
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, JobKind, Phase, StoredRecovery};
 use async_trait::async_trait;
@@ -11,6 +12,8 @@ use tokio::sync::watch;
 
 /// Stage of a failed job while its rollback is pending; where an attempt at it has failed, the reason follows.
 pub const ROLLBACK_PENDING: &str = "failed; rollback pending";
+/// Stage of a running job whose process died, while it cannot be reconciled; the reason follows.
+pub const INTERRUPTED: &str = "interrupted";
 
 /// How long a change made by another process may go unnoticed here: nobody notifies across processes.
 const CHECK_INTERVAL: Duration = Duration::from_millis(500);
@@ -34,6 +37,8 @@ pub struct NewJob<'a> {
     pub caller: &'a str,
     /// Nonce of the confirmation that permits the job; empty where none is needed.
     pub confirmation: &'a str,
+    /// As whom and where the job's cloud is called; `None` where the job is on an instance that this program reaches itself.
+    pub access: Option<&'a Access>,
 }
 
 /// What beginning a job resulted in.
@@ -84,7 +89,7 @@ impl Changes {
 /// All of them fail with `state.failed` where the store does, and with `state.damaged` on a stored value that no version writes.
 #[async_trait]
 pub trait JobStore: Send + Sync {
-    /// Begins a job, or joins the one of that kind that runs on the instance. Exclusive jobs of one instance exclude each
+    /// Begins a job, or joins the one of that kind that runs on the instance, reached by the same access. Exclusive jobs of one instance exclude each
     /// other.
     ///
     /// # Errors
@@ -99,6 +104,9 @@ pub trait JobStore: Send + Sync {
 
     /// Names the set that a job makes, once the cloud has given an id.
     async fn set_backup_id(&self, id: &str, backup_id: &str) -> Result<(), Fault>;
+
+    /// Names the cloud's own jobs by which a backup is taken.
+    async fn set_cloud_jobs(&self, id: &str, cloud_jobs: &[i64]) -> Result<(), Fault>;
 
     /// Stores when the instance began to serve what a restore put in; the job goes on until that is on disk.
     async fn serving(&self, id: &str, at: Timestamp) -> Result<(), Fault>;
@@ -141,8 +149,14 @@ pub trait JobStore: Send + Sync {
     async fn jobs(&self, instance_id: Option<&str>) -> Result<Vec<Job>, Fault>;
 
     /// A provider's running jobs whose process is dead, and failed ones whose rollback is pending, each handed to exactly one
-    /// caller. One that cannot be read is passed over, with a word in the log.
-    async fn adopt(&self, provider: &str) -> Result<Vec<Orphan>, Fault>;
+    /// caller. One that cannot be read is passed over, with a word in the log. One that is bound to another account, region or
+    /// endpoint than `access` reaches is left alone, and says so.
+    async fn adopt_at(&self, provider: &str, access: Option<&Access>) -> Result<Vec<Orphan>, Fault>;
+
+    /// [`Self::adopt_at`] for jobs that are bound to no account.
+    async fn adopt(&self, provider: &str) -> Result<Vec<Orphan>, Fault> {
+        self.adopt_at(provider, None).await
+    }
 
     /// The backup sets of an instance that running backup jobs are making: also those of a dead process, until somebody has
     /// reconciled its job.

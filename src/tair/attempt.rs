@@ -67,13 +67,22 @@ fn headers(call: &ApiCall<'_>, credentials: &Credentials, now: Timestamp) -> Res
     Ok(headers)
 }
 
-/// Signs the call, sends it once, and reads whether it succeeded. The body of a success is given back as it is.
+/// What the cloud answered a success with.
+#[derive(Debug)]
+pub(super) struct Answer {
+    /// The reply's body, as it is.
+    pub(super) body: Vec<u8>,
+    /// The server's clock.
+    pub(super) date: Option<Timestamp>,
+}
+
+/// Signs the call, sends it once, and reads whether it succeeded.
 pub(super) async fn attempt(
     http: &Http,
     call: ApiCall<'_>,
     credentials: &Credentials,
     now: Timestamp,
-) -> Result<Vec<u8>, Failure> {
+) -> Result<Answer, Failure> {
     let query = canonical(call.params);
     let method = call.method.as_str();
     let mut headers = headers(&call, credentials, now).map_err(Failure::Setup)?;
@@ -102,14 +111,14 @@ pub(super) async fn attempt(
 }
 
 /// Separates success from failure: the status shows a failure, the code says which.
-pub(super) fn read(action: &str, sent: Result<Reply, Trouble>) -> Result<Vec<u8>, Failure> {
+pub(super) fn read(action: &str, sent: Result<Reply, Trouble>) -> Result<Answer, Failure> {
     let reply = match sent {
         Ok(reply) => reply,
         Err(Trouble::NotSent(why)) => return Err(Failure::NotSent(why)),
         Err(Trouble::NoReply(why)) => return Err(Failure::NoReply(why)),
     };
     if (200..300).contains(&reply.status) {
-        return Ok(reply.body);
+        return Ok(Answer { body: reply.body, date: reply.date });
     }
     let body = parse(&reply.body).unwrap_or_default();
     let field = |names: [&str; 2]| names.iter().find_map(|n| body.get(n).and_then(Value::as_str)).map(str::to_owned);

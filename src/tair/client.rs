@@ -5,6 +5,7 @@
 
 use crate::config::tair::TairConfig;
 use crate::guard::grant::Grant;
+use crate::model::access::Access;
 use crate::tair::access_key::Credentials;
 use crate::tair::attempt::{ApiCall, Failure, attempt};
 use crate::tair::credentials::Chain;
@@ -44,6 +45,9 @@ impl Default for RetryPolicy {
     }
 }
 
+/// By so many seconds the dates of replies differ from a clock that is right.
+const CLOCK_GRAIN: i64 = 2;
+
 /// What all clients of one account share.
 #[derive(Debug)]
 struct Account {
@@ -52,8 +56,10 @@ struct Account {
     limiter: Limiter,
     retries: RetryPolicy,
     config: TairConfig,
-    /// Seconds by which the cloud's clock is ahead of ours, once a reply has shown the difference.
+    /// Seconds by which the cloud's clock is ahead of ours, as the latest reply has shown.
     clock: AtomicI64,
+    /// Account and principal of the access key that was asked about last.
+    identity: tokio::sync::Mutex<Option<(String, (String, String))>>,
 }
 
 /// Calls actions in one region.
@@ -104,7 +110,7 @@ enum Next {
     GiveUp(TairError),
     Again(Duration),
     /// Again with the server's clock.
-    Clock(i64, TairError),
+    Clock(TairError),
     /// Again with new credentials.
     Renew(TairError),
 }
@@ -128,7 +134,8 @@ impl Client {
         let region = endpoint::region(&config, chain.profile_region().as_deref(), env)?;
         let endpoint = endpoint::kvstore(&config, &region)?;
         let limiter = Limiter::new(config.requests_per_second);
-        let account = Account { http, chain, limiter, retries, config, clock: AtomicI64::new(0) };
+        let clock = AtomicI64::new(0);
+        let account = Account { http, chain, limiter, retries, config, clock, identity: tokio::sync::Mutex::default() };
         Ok(Self { account: Arc::new(account), region, endpoint })
     }
 
@@ -142,6 +149,24 @@ impl Client {
     #[must_use]
     pub const fn endpoint(&self) -> &Url {
         &self.endpoint
+    }
+
+    /// Now, by the cloud's clock as far as a reply has shown it: what is asked about the cloud's times is asked in them.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        let now = Timestamp::now();
+        now.saturating_add(SignedDuration::from_secs(self.account.clock.load(Ordering::Relaxed))).unwrap_or(now)
+    }
+
+    /// Takes over the clock of a reply.
+    fn keep_clock(&self, date: Option<Timestamp>) {
+        let Some(date) = date else { return };
+        let ahead = date.as_second().saturating_sub(Timestamp::now().as_second());
+        // A reply's date has no fractions and has travelled.
+        let ahead = if ahead.abs() <= CLOCK_GRAIN { 0 } else { ahead };
+        if self.account.clock.swap(ahead, Ordering::Relaxed) == 0 && ahead != 0 {
+            tracing::warn!(seconds = ahead, "this machine's clock is off; the cloud's is used");
+        }
     }
 
     pub(super) fn http(&self) -> &Http {
@@ -160,6 +185,23 @@ impl Client {
     /// [`TairError::NoCredentials`].
     pub async fn credentials(&self) -> Result<Arc<Credentials>, TairError> {
         self.account.chain.get().await
+    }
+
+    /// As whom and where this client calls.
+    ///
+    /// # Errors
+    /// [`TairError::NoCredentials`].
+    pub async fn access(&self) -> Result<Access, TairError> {
+        let credentials = self.credentials().await?;
+        let mut known = self.account.identity.lock().await;
+        let (account, principal) = match known.as_ref().filter(|(key, _)| *key == credentials.access_key_id) {
+            Some((_, identity)) => identity.clone(),
+            None => {
+                let identity = self.account.chain.identity(&credentials).await;
+                known.insert((credentials.access_key_id.clone(), identity)).1.clone()
+            }
+        };
+        Ok(Access { account, principal, region: self.region.clone(), endpoint: self.endpoint.to_string() })
     }
 
     /// Calls an action that destroys nothing and costs nothing.
@@ -260,13 +302,16 @@ impl Client {
         loop {
             account.limiter.acquire().await;
             let credentials = account.chain.get().await?;
-            let now = Timestamp::now()
-                .saturating_add(SignedDuration::from_secs(account.clock.load(Ordering::Relaxed)))
-                .unwrap_or_else(|_| Timestamp::now());
-            let failure = match attempt(&account.http, call, &credentials, now).await {
-                Ok(body) => return Ok(body),
+            let failure = match attempt(&account.http, call, &credentials, self.now()).await {
+                Ok(answer) => {
+                    self.keep_clock(answer.date);
+                    return Ok(answer.body);
+                }
                 Err(failure) => failure,
             };
+            if let Failure::Cloud(_, date) = &failure {
+                self.keep_clock(*date);
+            }
             attempts += 1;
             match self.after_failure(failure, call.action, writes, attempts) {
                 Next::GiveUp(e) => return Err(e),
@@ -274,12 +319,8 @@ impl Client {
                     tracing::debug!(action = call.action, attempts, ?wait, "the call is sent again");
                     tokio::time::sleep(wait).await;
                 }
-                Next::Clock(_, e) if clock_set => return Err(e),
-                Next::Clock(ahead, _) => {
-                    tracing::warn!(seconds = ahead, "this machine's clock is off; the cloud's is used");
-                    clock_set = true;
-                    account.clock.store(ahead, Ordering::Relaxed);
-                }
+                Next::Clock(e) if clock_set => return Err(e),
+                Next::Clock(_) => clock_set = true,
                 Next::Renew(e) if renewed => return Err(e),
                 Next::Renew(e) => {
                     renewed = true;
@@ -310,28 +351,24 @@ impl Client {
             Failure::Cloud(e, date) => {
                 let (retry, asked) = (e.meaning().retry, e.retry_after);
                 let wait = asked.unwrap_or_else(|| jittered(doubled));
-                let why = || e.to_string();
+                // Whatever is not a refusal for certain may be a failure after the deed.
+                if writes && !e.is_refusal() {
+                    return Next::GiveUp(TairError::Uncertain { action, why: e.to_string() });
+                }
                 match retry {
                     Retry::SlowDown => {
                         self.account.limiter.pause(wait.min(retries.longest));
                         again(wait, TairError::Cloud(e))
                     }
                     Retry::Transient | Retry::NonceUsed if writes => {
-                        Next::GiveUp(TairError::Uncertain { action, why: why() })
+                        Next::GiveUp(TairError::Uncertain { action, why: e.to_string() })
                     }
                     Retry::Transient | Retry::NonceUsed => again(wait, TairError::Cloud(e)),
-                    Retry::Clock => match date {
-                        Some(date) => {
-                            let ahead = date.as_second().saturating_sub(Timestamp::now().as_second());
-                            Next::Clock(ahead, TairError::Cloud(e))
-                        }
-                        None => Next::GiveUp(TairError::Cloud(e)),
-                    },
+                    Retry::Clock if date.is_some() => Next::Clock(TairError::Cloud(e)),
+                    Retry::Clock => Next::GiveUp(TairError::Cloud(e)),
                     Retry::NewToken => Next::Renew(TairError::Cloud(e)),
-                    // A server that failed in a way nobody has published may have failed after the deed.
-                    _ if writes && e.status >= 500 && e.is_unpublished() => {
-                        Next::GiveUp(TairError::Uncertain { action, why: why() })
-                    }
+                    // A server that failed may answer the next time, whatever it calls the failure.
+                    _ if e.status >= 500 => again(wait, TairError::Cloud(e)),
                     Retry::Never | Retry::WhenReady | Retry::Tomorrow => Next::GiveUp(TairError::Cloud(e)),
                 }
             }

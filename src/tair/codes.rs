@@ -8,8 +8,17 @@ use crate::tair::meanings::{MEANINGS, Meaning, UNKNOWN};
 /// The meaning of a code; letter case does not matter, because the cloud varies it.
 #[must_use]
 pub fn meaning(code: &str) -> &'static Meaning {
-    let exact = MEANINGS.iter().find(|m| m.codes().any(|c| c.eq_ignore_ascii_case(code)));
-    exact.unwrap_or_else(|| by_form(code))
+    published(code).unwrap_or_else(|| by_form(code))
+}
+
+/// Whether the cloud has published a code, rather than that a rule guesses what the code means.
+#[must_use]
+pub fn is_published(code: &str) -> bool {
+    published(code).is_some()
+}
+
+fn published(code: &str) -> Option<&'static Meaning> {
+    MEANINGS.iter().find(|m| m.codes().any(|c| c.eq_ignore_ascii_case(code)))
 }
 
 /// Rules for codes that no table has: the cloud's codes are built of parts.

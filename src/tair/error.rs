@@ -4,7 +4,7 @@
 
 use crate::model::fault::{Fault, Kind};
 use crate::model::text::{clean, clean_to};
-use crate::tair::codes::meaning;
+use crate::tair::codes::{is_published, meaning};
 use crate::tair::meanings::Meaning;
 use crate::tair::retry::Retry;
 use std::fmt;
@@ -34,10 +34,10 @@ impl CloudError {
         meaning(&self.code)
     }
 
-    /// Whether no table and no rule knows the error's code.
+    /// Whether the error says for certain that nothing was done: its code is published, and the failure is not the server's.
     #[must_use]
-    pub fn is_unpublished(&self) -> bool {
-        std::ptr::eq(self.meaning(), &raw const crate::tair::meanings::UNKNOWN)
+    pub fn is_refusal(&self) -> bool {
+        self.status < 500 && is_published(&self.code)
     }
 
     /// Whether the error has this code, in any letter case.
@@ -56,6 +56,12 @@ impl CloudError {
     #[must_use]
     pub fn says_backup_runs(&self) -> bool {
         self.is("BackupJobExists")
+    }
+
+    /// Whether the instance is locked.
+    #[must_use]
+    pub fn says_locked(&self) -> bool {
+        self.is("IncorrectDBInstanceLockMode")
     }
 
     /// Whether a dry run passed: the cloud reports its success as an error.
@@ -211,7 +217,9 @@ impl TairError {
     pub fn may_pass(&self) -> bool {
         match self {
             Self::Unreachable { .. } | Self::NoReply { .. } | Self::BadReply { .. } | Self::NoCredentials(_) => true,
-            Self::Cloud(cloud) => !matches!(cloud.meaning().retry, Retry::Never | Retry::Tomorrow),
+            Self::Cloud(cloud) => {
+                cloud.status >= 500 || !matches!(cloud.meaning().retry, Retry::Never | Retry::Tomorrow)
+            }
             _ => false,
         }
     }
@@ -242,7 +250,7 @@ impl From<TairError> for Fault {
                 .hint("Check the network, the proxy variables, and [tair] region and endpoint. Nothing was sent.")
                 .retry_after(AGAIN),
             TairError::NoReply { .. } => fault(Kind::Provider, "cloud.no_reply").hint("Call again.").retry_after(AGAIN),
-            TairError::Uncertain { .. } => fault(Kind::Provider, "cloud.uncertain")
+            TairError::Uncertain { .. } => fault(Kind::Uncertain, "cloud.uncertain")
                 .hint("Look at the state before you call again: it may have taken effect.")
                 .next(&["describe_jobs", "describe_backups", "describe_instances"]),
             TairError::BadReply { .. } => fault(Kind::Provider, "cloud.bad_reply")

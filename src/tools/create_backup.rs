@@ -36,7 +36,7 @@ pub struct Args {
 pub struct Created {
     /// Id of the job, to be followed with describe_jobs.
     pub backup_job_id: String,
-    /// `running`, `succeeded` or `failed`.
+    /// `running`, `succeeded`, `failed` or `uncertain`.
     pub status: &'static str,
     /// Id of the set, once the job has succeeded.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -68,7 +68,7 @@ async fn carry_out(app: &App, caller: &Caller, instance_id: &str, act: Act) -> R
     app.provider.capabilities(instance_id).await?.need(&act.needs())?;
     let facts = app.provider.facts(instance_id, &act, None).await?;
     let now = Timestamp::now();
-    let mut assessment = assess(&act, &facts, None, rules, now)?;
+    let mut assessment = assess(&act, &facts, None, rules)?;
     let checks = std::mem::take(&mut assessment.checks);
     if let Some(writes) = &mut assessment.writes {
         writes.traffic = true;

@@ -124,7 +124,7 @@ impl FollowUp {
         match job.status {
             JobStatus::Running => Self::Job(job.id.clone()),
             JobStatus::Succeeded => Self::Nothing,
-            JobStatus::Failed => Self::Failed(job.failure.unwrap_or(Kind::Unexpected)),
+            JobStatus::Failed | JobStatus::Uncertain => Self::Failed(job.failure.unwrap_or(Kind::Unexpected)),
         }
     }
 }

@@ -1,7 +1,6 @@
 //! `modify_backup_policy`: changes the values given and keeps the rest. A change that lowers protection needs a person's yes.
 
 use crate::guard::act::{Act, PolicyChange};
-use crate::guard::ledger::AuditRecord;
 use crate::model::fault::{Fault, Kind};
 use crate::model::instance::Capability;
 use crate::provider::Raised;
@@ -60,15 +59,9 @@ pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Outcome, Fault> {
     }
     if args.confirmation_token.is_none() {
         let (provider, instance_id, raise) = (Arc::clone(&call.app.provider), id.clone(), change.clone());
-        let (state, caller) = (Arc::clone(&call.app.state), call.caller.clone());
+        let caller = call.caller.id().to_owned();
         provider.capabilities(id).await?.need(&[Capability::BackupPolicy])?;
-        let work = async move {
-            let raised = provider.raise_backup_policy(&instance_id, &raise).await?;
-            if matches!(raised, Raised::Changed(_)) {
-                state.record(AuditRecord::now("policy.changed", caller.id(), &instance_id, raise.describe())).await?;
-            }
-            Ok(raised)
-        };
+        let work = async move { provider.raise_backup_policy(&instance_id, &raise, &caller).await };
         match run_detached(call, "changing the policy", work).await? {
             Raised::Changed(policy) => {
                 let message = format!("the policy is changed and was read back: {}", PolicyRow::of(&policy).describe());

@@ -140,14 +140,14 @@ impl BackupRow {
 pub struct JobRow {
     /// The job's id.
     pub job_id: String,
-    /// `backup`, `restore` or `clone`.
+    /// `backup`, `restore`, `clone`, `deletion` or `policy`.
     pub kind: &'static str,
     /// Id of the instance that the job is about.
     pub instance_id: String,
-    /// The set that the job makes or restores; for a backup, once the job has succeeded.
+    /// The set that the job makes, restores or deletes; for a backup, once the job has succeeded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backup_id: Option<String>,
-    /// `running`, `succeeded` or `failed`.
+    /// `running`, `succeeded`, `failed` or `uncertain`.
     pub status: &'static str,
     /// What the job is doing, in a few words.
     pub stage: String,

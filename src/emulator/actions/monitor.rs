@@ -56,7 +56,7 @@ pub async fn history(
             history.insert(written(at), values);
         }
     }
-    Ok(MonitorValues { request_id: String::new(), monitor_history: history })
+    Ok(MonitorValues { request_id: String::new(), monitor_history: Some(history) })
 }
 
 fn values(keys: &[&str], points: &[Point], cluster: bool) -> BTreeMap<String, f64> {

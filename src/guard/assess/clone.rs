@@ -8,12 +8,12 @@ use crate::guard::impact::{Alternative, Impact};
 use crate::guard::preconditions::{Preconditions, SetIdentity};
 use crate::model::text::clean;
 use crate::model::time::written;
-use jiff::Timestamp;
 use std::collections::BTreeMap;
 
 /// The mandatory checks, in the order in which they are shown.
-pub(super) fn assess(facts: &CloneFacts, earlier: Option<Earlier<'_>>, now: Timestamp) -> Assessment {
+pub(super) fn assess(facts: &CloneFacts, earlier: Option<Earlier<'_>>) -> Assessment {
     let CloneFacts { instance_id, state, order } = facts;
+    let now = state.read_at;
     let instance = state.instance.clone();
     let mut checks = vec![cloud_ready(state)];
     let refused = |checks, alternative| Assessment {

@@ -14,7 +14,8 @@ use jiff::Timestamp;
 use std::collections::BTreeMap;
 
 /// The mandatory checks, in the order in which they are shown.
-pub(super) fn assess(facts: &CloudRestore, write_fence: bool, rules: Rules, now: Timestamp) -> Assessment {
+pub(super) fn assess(facts: &CloudRestore, write_fence: bool, rules: Rules) -> Assessment {
+    let now = facts.state.read_at;
     let mut checks = vec![cloud_ready(&facts.state)];
     checks.extend(facts.pending_rollback.as_deref().map(rollback_pending));
     let instance = facts.state.instance.clone();
@@ -79,7 +80,7 @@ pub(super) fn assess(facts: &CloudRestore, write_fence: bool, rules: Rules, now:
         checks,
         preconditions: Preconditions::CloudRestore { instance, set },
         // The cloud has no counter of writes, only rates: the next look measures from this moment.
-        writes: Some(Writes { traffic: in_place.traffic.peak > 0.0, ..Writes::counted(0, in_place.read_at) }),
+        writes: Some(Writes { traffic: in_place.traffic.peak != Some(0.0), ..Writes::counted(0, now) }),
         needs_safety_backup: true,
         impact: impact(&facts.instance_id, in_place, write_fence, filter.is_some(), after, &since),
         details,
@@ -151,24 +152,36 @@ fn filter_key(filter: &FilterFacts) -> Precheck {
     Precheck::new(CheckName::FilterKey, Status::Warn, format!("{}; {undocumented}", filter.warnings.join("; ")))
 }
 
-/// Write traffic as the cloud has measured it, which lags.
+/// Write traffic as the cloud has measured it, which lags. What is not known is not "no writes".
 fn write_traffic(measured: MeasuredWrites, limit: Option<f64>, fenced: bool) -> Precheck {
-    let MeasuredWrites { peak, window_seconds } = measured;
-    let measured = format!(
-        "PutQps at most {peak} over the last {window_seconds:.0} s, measured by the cloud with up to two minutes' delay"
-    );
-    let (status, detail) = if limit.is_some_and(|limit| peak > limit) && !fenced {
-        let limit = limit.unwrap_or_default();
-        (Status::Block, format!("{measured}, {limit} allowed (max_writes_per_second): stop the writers first"))
-    } else if peak > 0.0 && fenced {
-        let detail = format!(
-            "{measured}; the write fence will stop writers, and what they wrote since the safety backup is in no backup"
-        );
-        (Status::Warn, detail)
-    } else if peak > 0.0 {
-        (Status::Warn, format!("{measured}: what is written after the safety backup is overwritten and in no backup"))
+    let MeasuredWrites { peak, window_seconds, delay_seconds } = measured;
+    let check = |status, detail: String| Precheck::new(CheckName::WriteTraffic, status, detail);
+    let lost = if fenced {
+        "the write fence will stop writers, and what they wrote since the safety backup is in no backup"
     } else {
-        (Status::Pass, measured)
+        "what is written after the safety backup is overwritten and in no backup"
     };
-    Precheck::new(CheckName::WriteTraffic, status, detail)
+    let Some(peak) = peak else {
+        let unknown = format!(
+            "NOT KNOWN: the cloud sends no figure of the last {window_seconds:.0} s that can be read, so there may be any number of writes"
+        );
+        return match limit {
+            Some(limit) if !fenced => check(
+                Status::Block,
+                format!("{unknown}, {limit} a second allowed (max_writes_per_second): look at its monitoring"),
+            ),
+            _ => check(Status::Warn, format!("{unknown}; {lost}")),
+        };
+    };
+    let measured = format!(
+        "PutQps at most {peak} over the last {window_seconds:.0} s; the cloud's newest figure is {delay_seconds:.0} s old, and what was \
+         written since is in none"
+    );
+    match limit {
+        Some(limit) if peak > limit && !fenced => {
+            check(Status::Block, format!("{measured}, {limit} allowed (max_writes_per_second): stop the writers first"))
+        }
+        _ if peak > 0.0 => check(Status::Warn, format!("{measured}; {lost}")),
+        _ => check(Status::Pass, measured),
+    }
 }

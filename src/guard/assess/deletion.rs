@@ -10,7 +10,6 @@ use crate::model::backup::Mode;
 use crate::model::job::JobStatus;
 use crate::model::text::bytes;
 use crate::model::time::written;
-use jiff::Timestamp;
 use std::collections::BTreeMap;
 
 const NO_WAY_BACK: &str = "none; download_backup keeps a copy if called before";
@@ -55,8 +54,9 @@ pub(super) fn of_vault(facts: &VaultDeletion) -> Assessment {
 }
 
 /// Assesses the deletion of a set that the cloud keeps.
-pub(super) fn of_cloud(facts: &CloudDeletion, now: Timestamp) -> Assessment {
+pub(super) fn of_cloud(facts: &CloudDeletion) -> Assessment {
     let CloudDeletion { state, set, refused, others, dependents } = facts;
+    let now = state.read_at;
     let automated = !set.as_ref().is_ok_and(|set| set.manual);
     let refusal = refused.as_ref().map(|no| no.why.as_str()).or_else(|| automated.then_some(AUTOMATED));
     let mut checks = vec![manual_backup(refusal, BY_HAND), count_on_it(dependents)];

@@ -19,7 +19,6 @@ use crate::guard::preconditions::Preconditions;
 use crate::guard::rules::Rules;
 use crate::guard::writes::{Since, Writes};
 use crate::model::fault::{Fault, Kind};
-use jiff::Timestamp;
 use std::collections::BTreeMap;
 
 pub use safety::safety_backup;
@@ -61,13 +60,7 @@ pub struct Assessment {
 /// # Errors
 /// `act.unsupported` where the facts are none about this act: which checks are mandatory is for the act to say, so a provider
 /// that reads something else has not been able to have any of them made.
-pub fn assess(
-    act: &Act,
-    facts: &Facts,
-    earlier: Option<Earlier<'_>>,
-    rules: Rules,
-    now: Timestamp,
-) -> Result<Assessment, Fault> {
+pub fn assess(act: &Act, facts: &Facts, earlier: Option<Earlier<'_>>, rules: Rules) -> Result<Assessment, Fault> {
     Ok(match (act, facts) {
         (Act::RestoreInstance { source: Source::Backup { backup_id }, write_fence }, Facts::DirectRestore(facts))
             if facts.source.backup_id == *backup_id =>
@@ -78,12 +71,12 @@ pub fn assess(
             direct::assess(facts, false, earlier, rules)
         }
         (Act::RestoreInstance { source, write_fence }, Facts::CloudRestore(facts)) if is_from(facts, source) => {
-            cloud::assess(facts, *write_fence, rules, now)
+            cloud::assess(facts, *write_fence, rules)
         }
         (Act::DeleteBackup { .. }, Facts::VaultDeletion(facts)) => deletion::of_vault(facts),
-        (Act::DeleteBackup { .. }, Facts::CloudDeletion(facts)) => deletion::of_cloud(facts, now),
+        (Act::DeleteBackup { .. }, Facts::CloudDeletion(facts)) => deletion::of_cloud(facts),
         (Act::ModifyBackupPolicy { .. }, Facts::PolicyChange(facts)) => policy::assess(facts),
-        (Act::CreateInstanceFromBackup { .. }, Facts::Clone(facts)) => clone::assess(facts, earlier, now),
+        (Act::CreateInstanceFromBackup { .. }, Facts::Clone(facts)) => clone::assess(facts, earlier),
         _ => {
             let message = format!("what was read is not about the {}; nothing was changed", act.noun());
             return Err(Fault::new(Kind::Unexpected, "act.unsupported", message));

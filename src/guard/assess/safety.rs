@@ -1,14 +1,22 @@
 //! Assessment of the safety backup: whether there is a way back from a restore, and whether it leads back to this very server.
 
 use crate::guard::check::{CheckName, Precheck, Status};
-use crate::guard::facts::restore::{Position, SafetyFacts, SafetyProof, SafetyStatus, SetLook};
+use crate::guard::facts::restore::{ListedSafety, Position, SafetyFacts, SafetyProof, SafetyStatus, SetLook};
 use crate::guard::preconditions::Preconditions;
+use crate::model::text::{bytes, clean};
 use crate::model::time::written;
+use jiff::Timestamp;
+
+/// By so much a set may seem to begin before the look that came before it: the cloud writes times to the second, and its clock is known to a
+/// few.
+const CLOCK_SECONDS: i64 = 5;
+/// A set that expires within so many seconds may be gone when it is needed.
+const SOON_SECONDS: i64 = 3600;
 
 /// Judges the safety backup: that of the data which the instance holds now. `planned`: a plan exists that the set's file was
-/// verified whole for.
+/// verified whole for. `looked_at`: when the plan first looked at the instance, by the clock of who keeps its sets.
 #[must_use]
-pub fn safety_backup(s: &SafetyFacts, of: &Preconditions, planned: bool) -> Precheck {
+pub fn safety_backup(s: &SafetyFacts, of: &Preconditions, planned: bool, looked_at: Option<Timestamp>) -> Precheck {
     let check = |status, detail: String| Precheck::new(CheckName::SafetyBackup, status, detail);
     let (keys, taken_at, reused, proof) = match &s.status {
         SafetyStatus::Running => {
@@ -31,8 +39,19 @@ pub fn safety_backup(s: &SafetyFacts, of: &Preconditions, planned: bool) -> Prec
     let how = if reused { "used again: no write since" } else { "taken for this plan" };
     let what = format!("{} of {}{keys}, {how}", s.backup_id, written(*taken_at));
     let (look, origin, target) = match (proof, of) {
-        (SafetyProof::Listed, Preconditions::CloudRestore { .. }) => return check(Status::Pass, what),
-        (SafetyProof::Listed, _) => return check(Status::Block, format!("{what}: nobody has read it")),
+        (SafetyProof::Listed(listed), Preconditions::CloudRestore { .. }) => {
+            return match proves_nothing(listed, looked_at) {
+                Some(why) => check(Status::Block, format!("{what}, brings nothing back for certain: {why}")),
+                None => check(
+                    Status::Pass,
+                    format!(
+                        "{what}; the cloud lists it as a whole full backup of {}, and tells no checksum",
+                        bytes(listed.set.bytes)
+                    ),
+                ),
+            };
+        }
+        (SafetyProof::Listed(_), _) => return check(Status::Block, format!("{what}: nobody has read it")),
         (SafetyProof::Vault { look, origin, target }, _) => (look, origin, target),
     };
     if let Some(why) = of_another(origin, target) {
@@ -58,6 +77,38 @@ pub fn safety_backup(s: &SafetyFacts, of: &Preconditions, planned: bool) -> Prec
         ),
     };
     check(status, format!("{what}; {how}"))
+}
+
+/// Why a set that the cloud lists is no proof of a way back; `None` where it is one.
+fn proves_nothing(listed: &ListedSafety, looked_at: Option<Timestamp>) -> Option<String> {
+    let ListedSafety { set, asked_for, full, success, smallest_file, foreign_nodes, read_at } = listed;
+    let sorted = |ids: &[i64]| {
+        let mut ids = ids.to_vec();
+        ids.sort_unstable();
+        ids.dedup();
+        ids
+    };
+    if asked_for.is_empty() || sorted(asked_for) != sorted(&set.jobs) {
+        return Some(format!("it was made by the cloud's jobs {:?}, and {asked_for:?} were asked for", set.jobs));
+    }
+    if !success {
+        return Some("the cloud does not say Success of it".into());
+    }
+    if *smallest_file == 0 {
+        return Some("the cloud says 0 bytes of it, or of a part of it".into());
+    }
+    if !full {
+        return Some("the cloud does not call it a full backup".into());
+    }
+    if let Some(node) = foreign_nodes.first() {
+        return Some(format!("it is of {}, which is no node of this instance", clean(node)));
+    }
+    if let Some(at) = set.expires_at.filter(|at| at.as_second() - read_at.as_second() < SOON_SECONDS) {
+        return Some(format!("it expires at {}", written(at)));
+    }
+    let Some(looked_at) = looked_at else { return Some("nobody knows what it should be newer than".into()) };
+    (set.taken_at.as_second() + CLOCK_SECONDS < looked_at.as_second())
+        .then(|| format!("it began before the plan did, at {}", written(looked_at)))
 }
 
 fn damaged(what: &str, why: &str) -> String {

@@ -1,8 +1,8 @@
 //! Sentences that several assessments share.
 
 use crate::guard::check::{CheckName, Precheck, Status};
-use crate::guard::facts::CloudState;
 use crate::guard::facts::backup::{Dependent, ListedSet};
+use crate::guard::facts::{CloudInstance, CloudState};
 use crate::model::instance::{Counts, total_keys};
 use crate::model::job::JobStatus;
 use crate::model::text::{bytes, clean_to};
@@ -28,6 +28,7 @@ pub fn describe_dependent(dependent: &Dependent) -> String {
                 JobStatus::Running => ", which runs",
                 JobStatus::Succeeded => "",
                 JobStatus::Failed => ", which failed",
+                JobStatus::Uncertain => ", of which it is not known what came of it",
             };
             format!("restore {job_id} of {}{how}", written(*began_at))
         }
@@ -61,6 +62,12 @@ pub fn rollback_pending(job_id: &str) -> Precheck {
 
 /// Whether an instance of the cloud takes changes now.
 pub fn cloud_ready(state: &CloudState) -> Precheck {
+    let CloudInstance { region, access, .. } = &state.instance;
+    if !region.is_empty() && !access.region.is_empty() && *region != access.region {
+        let detail =
+            format!("it is in {region}, and calls go to {}: set [tair] region to the instance's own", access.region);
+        return Precheck::new(CheckName::InstanceReady, Status::Block, detail);
+    }
     let class = if state.instance.instance_class.is_empty() { "unknown class" } else { &state.instance.instance_class };
     let (status, detail) = match state.status.as_str() {
         "Normal" => (Status::Pass, format!("Normal, {}, {class}", state.instance.architecture)),

@@ -7,6 +7,9 @@ pub mod policy;
 pub mod restore;
 pub mod rights;
 
+use crate::model::access::Access;
+use jiff::Timestamp;
+
 /// What a provider read for an act.
 #[derive(Debug, Clone)]
 pub enum Facts {
@@ -37,6 +40,12 @@ pub struct CloudInstance {
     pub engine_version: String,
     /// When the instance was created, as the cloud writes it.
     pub created_at: String,
+    /// The region that the instance is in; empty where the cloud does not tell.
+    #[serde(default)]
+    pub region: String,
+    /// As whom and where the cloud was called.
+    #[serde(default)]
+    pub access: Access,
 }
 
 /// An instance of the cloud, and whether it takes changes now.
@@ -46,6 +55,8 @@ pub struct CloudState {
     pub instance: CloudInstance,
     /// The instance's status, as the cloud writes it: `Normal`; empty where the cloud does not tell.
     pub status: String,
+    /// When this was read, by the cloud's clock.
+    pub read_at: Timestamp,
 }
 
 /// An act that the cloud cannot carry out on an instance: why, and the call that reaches the same end.

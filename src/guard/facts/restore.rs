@@ -1,6 +1,6 @@
 //! Facts about a restore in place: the target, what it is restored from, and the backup of what it holds now.
 
-use crate::guard::facts::backup::ListedSet;
+use crate::guard::facts::backup::{CloudSet, ListedSet};
 use crate::guard::facts::rights::StepRight;
 use crate::guard::facts::{CloudState, NotPossible};
 use crate::guard::writes::{Streamed, Writes};
@@ -248,10 +248,12 @@ impl TailLook {
 /// Writes as the cloud has measured them.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct MeasuredWrites {
-    /// The highest rate of any point, in writes a second.
-    pub peak: f64,
+    /// The highest rate of any point, in writes a second; `None` where there is no figure that can be read, or none that is recent.
+    pub peak: Option<f64>,
     /// Length of the window measured, in seconds.
     pub window_seconds: f64,
+    /// Seconds from the newest figure to the look: what was written in them is in no figure.
+    pub delay_seconds: f64,
 }
 
 /// A key count of the cloud's monitoring.
@@ -299,8 +301,6 @@ pub struct InPlace {
     pub traffic: MeasuredWrites,
     /// Number of keys, as the cloud counted them; `None` where it has sent no figure.
     pub keys: Option<CountedKeys>,
-    /// When these facts were read: the next look measures from here.
-    pub read_at: Timestamp,
 }
 
 /// The facts of a restore of an instance of the cloud.
@@ -352,8 +352,27 @@ pub enum SafetyProof {
         /// The target, as it was when the set was looked at.
         target: Position,
     },
-    /// The cloud lists the set as whole, and tells neither a checksum nor where its data came from.
-    Listed,
+    /// The cloud lists the set as whole, and tells no checksum.
+    Listed(Box<ListedSafety>),
+}
+
+/// A safety backup as the cloud lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedSafety {
+    /// The set.
+    pub set: CloudSet,
+    /// Ids of the cloud's jobs that this program had asked for.
+    pub asked_for: Vec<i64>,
+    /// Whether the cloud calls all of the set's files full backups.
+    pub full: bool,
+    /// Whether the cloud says of all of the set's files that they were taken.
+    pub success: bool,
+    /// Bytes of the smallest of its files.
+    pub smallest_file: u64,
+    /// The nodes of its files that are none of the instance's.
+    pub foreign_nodes: Vec<String>,
+    /// When the set was looked at, by the cloud's clock.
+    pub read_at: Timestamp,
 }
 
 impl SafetyFacts {

@@ -177,7 +177,7 @@ impl Provider for Local {
         Err(no_policy(instance_id))
     }
 
-    async fn raise_backup_policy(&self, instance_id: &str, _: &PolicyChange) -> Result<Raised, Fault> {
+    async fn raise_backup_policy(&self, instance_id: &str, _: &PolicyChange, _: &str) -> Result<Raised, Fault> {
         Err(no_policy(instance_id))
     }
 

@@ -28,7 +28,10 @@ impl Inner {
     /// Reconciles one job. An error: not now.
     async fn reconcile(&self, orphan: &Orphan) -> Result<Reconciled, Fault> {
         let outcome = match orphan.job.kind {
-            JobKind::Backup | JobKind::Clone => self.reconcile_backup(&orphan.job).await.map_err(Unfinished::Failed),
+            // Deletions and policies of this program's own are no jobs.
+            JobKind::Backup | JobKind::Clone | JobKind::Deletion | JobKind::Policy => {
+                self.reconcile_backup(&orphan.job).await.map_err(Unfinished::Failed)
+            }
             JobKind::Restore => self.reconcile_restore(orphan).await.map_err(|away| {
                 let stage = format!("its target cannot be asked yet ({})", away.message);
                 Fault::new(away.kind, away.code, stage).because(away)

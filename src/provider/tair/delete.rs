@@ -1,22 +1,48 @@
 //! Deletion of a manual set of a cloud-native instance, and what is read before it. What the cloud would refuse is refused
-//! before the cloud is asked.
+//! before the cloud is asked. A deletion is a job, so that whichever process finds it says what came of it.
 
 use crate::guard::facts::Facts;
 use crate::guard::facts::backup::CloudDeletion;
-use crate::guard::ledger::AuditRecord;
 use crate::guard::permit::Permit;
-use crate::guard::plan::changed;
+use crate::guard::plan::{Plan, changed};
 use crate::guard::preconditions::{Preconditions, SetIdentity};
 use crate::model::backup::Mode;
-use crate::model::fault::Fault;
-use crate::model::job::Unfinished;
+use crate::model::fault::{Fault, Kind};
+use crate::model::job::{Job, JobEnd, JobKind, RecoveryKind, StoredRecovery};
+use crate::provider::jobs::Recoverable;
 use crate::provider::tair::Inner;
 use crate::provider::tair::architecture::Architecture;
-use crate::provider::tair::describe::cloud_state;
 use crate::provider::tair::lookup::find_set;
 use crate::provider::tair::poller::Poller;
 use crate::provider::tair::sets::{self, listed_facts};
 use crate::tair::wire::backups::DeleteBackup;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// Looks in a row that have to show the list without the set.
+const ABSENT: u32 = 2;
+
+/// What a later process needs to find out what came of a deletion.
+#[derive(Debug, Serialize, Deserialize)]
+struct Record {
+    /// The set that the cloud was asked to delete.
+    backup_id: String,
+}
+
+impl Recoverable for Record {
+    const KIND: RecoveryKind = RecoveryKind::CloudDeletion;
+}
+
+fn deleted(backup_id: &str) -> String {
+    format!("backup {backup_id} is deleted")
+}
+
+fn still_listed(backup_id: &str, why: &str) -> Fault {
+    let message = format!("it is not known whether backup {backup_id} is deleted: {why}");
+    Fault::new(Kind::Uncertain, "cloud.uncertain", message)
+        .hint("Look with describe_backups before you call again.")
+        .next(&["describe_backups"])
+}
 
 impl Inner {
     /// What a deletion is about.
@@ -28,52 +54,73 @@ impl Inner {
         let refused = Architecture::of(&a).can_delete_sets().err();
         let ids = [backup_id.to_owned()];
         let dependents = self.jobs.state.dependents(id, &ids).await?.remove(backup_id).unwrap_or_default();
-        Ok(Facts::CloudDeletion(CloudDeletion { state: cloud_state(&a), set, refused, others, dependents }))
+        Ok(Facts::CloudDeletion(CloudDeletion { state: self.cloud_state(&a).await?, set, refused, others, dependents }))
     }
 
-    /// Deletes the set that is permitted.
-    pub async fn delete(&self, permit: Permit, backup_id: &str) -> Result<String, Fault> {
-        let id = permit.plan().instance_id.clone();
-        let set = self.cloud_set(&id, backup_id).await?;
+    /// Deletes the set that is permitted, and waits for what comes of it.
+    pub async fn delete(self: &Arc<Self>, permit: Permit, backup_id: &str) -> Result<String, Fault> {
+        let (inner, id) = (Arc::clone(self), backup_id.to_owned());
+        let (tell, told) = tokio::sync::oneshot::channel();
+        let jobs = self.bound_jobs().await?;
+        let job = jobs
+            .begin_permitted(permit, JobKind::Deletion, backup_id, move |job, plan, permit| async move {
+                let done = inner.delete_set(&job, &plan, permit, &id).await;
+                let _ = tell.send(done.as_ref().map(Clone::clone).map_err(Fault::without_cause));
+                done.map_err(Into::into)
+            })
+            .await?;
+        jobs.outcome(&job, told).await
+    }
+
+    async fn delete_set(&self, job: &Job, plan: &Plan, permit: Permit, backup_id: &str) -> Result<String, Fault> {
+        let id = &plan.instance_id;
+        let set = self.cloud_set(id, backup_id).await?;
         // The permit is for what was shown to the person.
-        let planned = match &permit.plan().preconditions {
+        let planned = match &plan.preconditions {
             Preconditions::CloudDeletion { set, .. } => set.as_ref(),
-            _ => return Err(permit.plan().unsupported()),
+            _ => return Err(plan.unsupported()),
         };
         if set.set.mode != Mode::Manual || planned != Some(&SetIdentity::from(&set.facts())) {
             return Err(changed("the backup is not the one that was planned; it is kept"));
         }
+        self.jobs.save_recovery(job, &Record { backup_id: backup_id.to_owned() }).await?;
         let call = DeleteBackup { instance_id: id.clone(), backup_id: backup_id.to_owned() };
-        // The permit goes with the call.
-        let (caller, nonce) = (permit.caller().to_owned(), permit.nonce().to_owned());
-        let deleted = format!("backup {backup_id} is deleted");
-        let failed = match self.client.granted(permit.delete()?).call(&call).await {
-            Ok(_) => None,
-            // That the list cannot be read now changes nothing about what is not known.
-            Err(e) if e.is_uncertain() && self.is_gone(&id, backup_id).await.unwrap_or(false) => None,
-            Err(e) => Some((e.is_uncertain(), Fault::from(e))),
+        let why = match self.client.granted(permit.delete()?).call(&call).await {
+            Ok(_) => "the cloud took the call, and still lists it".to_owned(),
+            Err(e) if e.is_uncertain() => e.to_string(),
+            Err(e) => return Err(e.into()),
         };
-        let (event, detail) = match &failed {
-            None => ("backup.deleted", deleted.clone()),
-            Some((true, fault)) => ("backup.delete_uncertain", fault.message.clone()),
-            Some((false, fault)) => ("backup.not_deleted", format!("{}: {}", fault.code, fault.message)),
-        };
-        self.jobs.audit(AuditRecord { nonce, ..AuditRecord::now(event, &caller, &id, detail) }).await;
-        failed.map_or(Ok(deleted), |(_, fault)| Err(fault))
+        if self.is_gone(id, backup_id).await { Ok(deleted(backup_id)) } else { Err(still_listed(backup_id, &why)) }
     }
 
-    /// Whether a set disappears from the list within the time in which changes are seen.
-    async fn is_gone(&self, instance_id: &str, backup_id: &str) -> Result<bool, Unfinished> {
-        let mut poller = Poller::new(&self.polling, self.polling.visibility_delay.saturating_mul(2), &self.jobs.stop);
+    /// Finds out what came of a deletion whose process died.
+    pub async fn resume_deletion(&self, job: &Job, record: Option<&StoredRecovery>) -> JobEnd {
+        let Some(Record { backup_id }) = Record::read(record)? else {
+            let message = "the process died before it asked the cloud for this deletion";
+            return Err(Fault::new(Kind::Unexpected, "job.interrupted", message)
+                .hint("The set is kept. Make a new plan with delete_backup.")
+                .into());
+        };
+        if self.is_gone(&job.instance_id, &backup_id).await {
+            return Ok(deleted(&backup_id));
+        }
+        Err(still_listed(&backup_id, "the process died around the call, and the cloud still lists it").into())
+    }
+
+    /// Whether a set disappears from the list within the time in which changes are seen. A look that fails shows nothing.
+    async fn is_gone(&self, instance_id: &str, backup_id: &str) -> bool {
+        let mut poller = Poller::new(&self.polling, self.polling.visibility_delay, &self.jobs.stop);
+        let mut absent = 0;
         loop {
-            let listed = self.listed(instance_id, sets::always()).await?;
-            if sets::find(listed, backup_id).is_none() {
-                return Ok(true);
+            let listed = self.listed(instance_id, sets::always()).await;
+            let shows_none = listed.is_ok_and(|listed| sets::find(listed, backup_id).is_none());
+            absent = if shows_none { absent + 1 } else { 0 };
+            if absent >= ABSENT {
+                return true;
             }
-            if poller.elapsed() >= self.polling.visibility_delay {
-                return Ok(false);
+            if poller.wait("the deletion").await.is_err() {
+                return false;
             }
-            poller.wait("the deletion").await?;
         }
     }
 }

@@ -56,21 +56,24 @@ fn instance_of_row(row: Row) -> Instance {
     instance(&InstanceAttribute { facts: row.facts, ..InstanceAttribute::default() })
 }
 
-/// What an instance is, and its status, which changes while nothing else does.
-pub fn cloud_state(a: &InstanceAttribute) -> CloudState {
-    CloudState {
-        instance: CloudInstance {
-            address: address_of(a),
-            architecture: Architecture::of(a).describe(),
-            instance_class: clean(a.instance_class.as_deref().unwrap_or_default()),
-            engine_version: a.engine_version.clone().unwrap_or_default(),
-            created_at: a.create_time.clone().unwrap_or_default(),
-        },
-        status: a.instance_status.clone().unwrap_or_default(),
-    }
-}
-
 impl Inner {
+    /// What an instance is, and its status, which changes while nothing else does.
+    pub async fn cloud_state(&self, a: &InstanceAttribute) -> Result<CloudState, Fault> {
+        Ok(CloudState {
+            instance: CloudInstance {
+                address: address_of(a),
+                architecture: Architecture::of(a).describe(),
+                instance_class: clean(a.instance_class.as_deref().unwrap_or_default()),
+                engine_version: a.engine_version.clone().unwrap_or_default(),
+                created_at: a.create_time.clone().unwrap_or_default(),
+                region: a.region_id.clone().unwrap_or_default(),
+                access: self.client.access().await?,
+            },
+            status: a.instance_status.clone().unwrap_or_default(),
+            read_at: self.client.now(),
+        })
+    }
+
     /// The attributes of an instance, if there is one.
     pub async fn attribute_raw(&self, instance_id: &str) -> Result<Option<InstanceAttribute>, TairError> {
         let ask = DescribeInstanceAttribute { instance_id: instance_id.into() };

@@ -35,7 +35,6 @@ use crate::state::State;
 use crate::tair::client::Client;
 use async_trait::async_trait;
 use polling::Polling;
-use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -51,8 +50,6 @@ struct Inner {
     client: Client,
     jobs: Jobs,
     polling: Polling,
-    /// One lock an instance, held while its policy is read, written and read back.
-    policies: std::sync::Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
 }
 
 impl Tair {
@@ -66,11 +63,16 @@ impl Tair {
     #[must_use]
     pub fn with(client: Client, state: Arc<dyn State>, polling: Polling) -> Self {
         let jobs = Jobs::new(PROVIDER, state);
-        Self { inner: Arc::new(Inner { client, jobs, polling, policies: std::sync::Mutex::default() }) }
+        Self { inner: Arc::new(Inner { client, jobs, polling }) }
     }
 }
 
 impl Inner {
+    /// The jobs of the account, region and endpoint that are called now.
+    async fn bound_jobs(&self) -> Result<Jobs, Fault> {
+        Ok(self.jobs.at(self.client.access().await?))
+    }
+
     /// Shows how far a job is. What the cloud does goes on whether that could be written down or not.
     async fn report_progress(&self, job: &Job, stage: &str) {
         if let Err(fault) = self.jobs.progress(job, stage, 0, 0).await {
@@ -128,8 +130,8 @@ impl Provider for Tair {
         self.inner.policy(instance_id).await
     }
 
-    async fn raise_backup_policy(&self, instance_id: &str, change: &PolicyChange) -> Result<Raised, Fault> {
-        self.inner.raise_policy(instance_id, change).await
+    async fn raise_backup_policy(&self, id: &str, change: &PolicyChange, caller: &str) -> Result<Raised, Fault> {
+        self.inner.raise_policy(id, change, caller).await
     }
 
     /// What an instance lacks follows from its architecture, and is among the facts of each act.

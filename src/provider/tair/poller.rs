@@ -1,34 +1,30 @@
-//! Following what runs in the cloud: the cloud is asked ever less often, an outage is waited out, and nothing is followed for
-//! ever. When this process ends it detaches, and the next process goes on.
+//! Following what runs in the cloud: the cloud is asked ever less often, whatever it answers is waited out, and nothing is followed
+//! for ever. When this process ends it detaches, and the next process goes on.
 
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::Unfinished;
 use crate::provider::tair::polling::{Backoff, Polling};
 use crate::tair::error::TairError;
+use crate::tair::wire::instances::InstanceState;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
+/// So many looks in a row have to show the same before it is believed: the cloud is several machines, and one may lag.
+pub const LOOKS: u32 = 4;
+
 /// Something in the cloud that is followed.
 pub struct Poller {
+    polling: Polling,
     backoff: Backoff,
     began: Instant,
     timeout: Duration,
-    outage_timeout: Duration,
-    unreachable_since: Option<Instant>,
     stop: CancellationToken,
 }
 
 impl Poller {
     /// Begins to follow something that may take so long.
     pub fn new(polling: &Polling, timeout: Duration, stop: &CancellationToken) -> Self {
-        Self {
-            backoff: polling.backoff(),
-            began: Instant::now(),
-            timeout,
-            outage_timeout: polling.outage_timeout,
-            unreachable_since: None,
-            stop: stop.clone(),
-        }
+        Self { polling: *polling, backoff: polling.backoff(), began: Instant::now(), timeout, stop: stop.clone() }
     }
 
     /// Whole seconds since the following began.
@@ -41,24 +37,14 @@ impl Poller {
         self.began.elapsed()
     }
 
-    /// A reading that succeeded, or nothing where the cloud could not be asked just now.
-    ///
-    /// # Errors
-    /// A failure that will not pass, or has not passed for too long.
-    pub fn tolerate<T>(&mut self, read: Result<T, TairError>) -> Result<Option<T>, Fault> {
-        let e = match read {
-            Ok(value) => {
-                self.unreachable_since = None;
-                return Ok(Some(value));
-            }
-            Err(e) => e,
-        };
-        let since = *self.unreachable_since.get_or_insert_with(Instant::now);
-        if !e.may_pass() || since.elapsed() >= self.outage_timeout {
-            return Err(e.into());
-        }
-        tracing::warn!("the cloud cannot be asked just now: {e}");
-        Ok(None)
+    /// Looks often again, because something has changed that wants to be seen several times.
+    pub const fn hurry(&mut self) {
+        self.backoff = self.polling.backoff();
+    }
+
+    /// A reading that succeeded. A failed one says nothing about what is followed, whatever its code: only a known end ends that.
+    pub fn look<T>(&self, read: Result<T, TairError>) -> Option<T> {
+        read.inspect_err(|e| tracing::warn!("the cloud does not tell just now: {e}")).ok()
     }
 
     /// Waits until it is time to look again.
@@ -68,10 +54,10 @@ impl Poller {
     pub async fn wait(&mut self, what: &str) -> Result<(), Unfinished> {
         if self.began.elapsed() >= self.timeout {
             return Err(Fault::new(
-                Kind::Provider,
+                Kind::Uncertain,
                 "job.too_slow",
                 format!(
-                    "{what} is not over after {} s; it is followed no longer, and goes on in the cloud",
+                    "{what} is not known to be over after {} s; it is followed no longer, and may go on in the cloud",
                     self.seconds()
                 ),
             )
@@ -83,6 +69,25 @@ impl Poller {
             () = self.backoff.wait() => Ok(()),
             () = self.stop.cancelled() => Err(Unfinished::Detached("it goes on in the cloud, followed by nobody now".into())),
         }
+    }
+}
+
+/// How often in a row an instance was seen in the same state.
+#[derive(Debug, Default)]
+pub struct Steady {
+    last: Option<InstanceState>,
+    times: u32,
+}
+
+impl Steady {
+    /// Counts a look, and returns how many in a row have shown this state. A look that shows none counts for nothing.
+    pub fn saw(&mut self, state: InstanceState) -> u32 {
+        if state == InstanceState::Untold {
+            return 0;
+        }
+        self.times = if self.last == Some(state) { self.times.saturating_add(1) } else { 1 };
+        self.last = Some(state);
+        self.times
     }
 }
 

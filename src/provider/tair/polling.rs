@@ -21,7 +21,7 @@ pub struct Polling {
     pub visibility_delay: Duration,
     /// How long the cloud may take to count an instance's keys after a restore.
     pub metrics_delay: Duration,
-    /// How long the cloud may be out of reach while something is followed.
+    /// How long an order without a reply, or a write lock that cannot be lifted, is tried again.
     pub outage_timeout: Duration,
 }
 

@@ -15,17 +15,24 @@ impl Inner {
             return Ok(());
         }
         let inner = Arc::clone(self);
-        self.jobs
-            .adopt(move |orphan| {
-                let inner = Arc::clone(&inner);
-                async move { inner.reconcile(orphan).await }
-            })
-            .await
+        // Whoever cannot tell whom it calls as goes on with nobody's jobs, and shows them as they are.
+        let jobs = match self.bound_jobs().await {
+            Ok(jobs) => jobs,
+            Err(fault) => {
+                tracing::warn!("jobs that nobody follows are left alone: {fault}");
+                return Ok(());
+            }
+        };
+        jobs.adopt(move |orphan| {
+            let inner = Arc::clone(&inner);
+            async move { inner.reconcile(orphan).await }
+        })
+        .await
     }
 
     /// Reconciles one job. An error: not now.
     async fn reconcile(self: Arc<Self>, orphan: Orphan) -> Result<Reconciled, Fault> {
-        if orphan.job.status == JobStatus::Failed {
+        if orphan.job.status != JobStatus::Running {
             return self.roll_back(&orphan).await;
         }
         let Orphan { job, recovery } = orphan;
@@ -38,6 +45,8 @@ impl Inner {
                 JobKind::Backup => inner.resume_backup(&job, recovery.as_ref()).await,
                 JobKind::Restore => inner.resume_restore(&job, recovery.as_ref()).await,
                 JobKind::Clone => inner.resume_clone(&job, recovery.as_ref()).await,
+                JobKind::Deletion => inner.resume_deletion(&job, recovery.as_ref()).await,
+                JobKind::Policy => inner.resume_policy(&job, recovery.as_ref()).await,
             }
         });
         Ok(Reconciled::Resumed)
@@ -55,7 +64,7 @@ impl Inner {
                 }
             },
             JobKind::Clone => (job.message.clone(), reconciled_hint(orphan.recovery.as_ref(), &job.hint)),
-            JobKind::Backup => (job.message.clone(), job.hint.clone()),
+            JobKind::Backup | JobKind::Deletion | JobKind::Policy => (job.message.clone(), job.hint.clone()),
         };
         Ok(Reconciled::RolledBack { message, hint })
     }

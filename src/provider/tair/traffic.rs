@@ -1,5 +1,5 @@
 //! What the cloud has measured of an instance: writes a second, and how many keys the instance holds. Both lag by up to two minutes,
-//! and what is zero is left out.
+//! and what is zero is left out. Figures that are missing, unreadable or old say nothing, and never zero.
 
 use crate::guard::facts::restore::{CountedKeys, MeasuredWrites};
 use crate::provider::tair::architecture::Shape;
@@ -9,7 +9,7 @@ use crate::tair::wire::monitor::{DescribeHistoryMonitorValues, History};
 use crate::tair::wire::{Second, moment};
 use jiff::{SignedDuration, Timestamp};
 
-/// Looked back over: longer than the lag, so that an empty reply means that nothing was written.
+/// Looked back over: longer than the lag.
 const WINDOW: SignedDuration = SignedDuration::from_mins(5);
 /// By which the cloud's figures may be late: what was written so shortly before a look may be missing.
 const LAG: SignedDuration = SignedDuration::from_mins(2);
@@ -36,12 +36,21 @@ fn values<'a>(history: &'a History, metric: &'a str) -> impl Iterator<Item = (&'
     })
 }
 
+/// A metric that is never zero: a point without it was not measured, and one with it has zeros where it has nothing else.
+const NEVER_ZERO: &str = "UsedMemory";
+
+/// When the latest point was measured; `None` where there is none, or one without a readable time.
+fn newest(history: &History) -> Option<Timestamp> {
+    history.keys().map(|at| moment(Some(at))).collect::<Option<Vec<_>>>()?.into_iter().max()
+}
+
+/// `None`: what the cloud sent are no figures.
 async fn ask(
     client: &Client,
     instance_id: &str,
     keys: String,
     (from, now): (Timestamp, Timestamp),
-) -> Result<History, TairError> {
+) -> Result<Option<History>, TairError> {
     let request = DescribeHistoryMonitorValues {
         instance_id: instance_id.into(),
         start_time: Second(from),
@@ -50,7 +59,15 @@ async fn ask(
         monitor_keys: Some(keys),
         node_id: None,
     };
-    Ok(client.call(&request).await?.monitor_history)
+    match client.call(&request).await {
+        Ok(reply) => Ok(reply.monitor_history),
+        // What may pass is worth another call; whom the cloud shows no figures is told so.
+        Err(e @ (TairError::Cloud(_) | TairError::BadReply { .. })) if !e.is_cloud(|_| e.may_pass()) => {
+            tracing::warn!("the cloud shows no figures: {e}");
+            Ok(None)
+        }
+        Err(e) => Err(e),
+    }
 }
 
 /// From when writes are looked for: over the last minutes, and over all the time since an earlier look, with what that one
@@ -71,9 +88,19 @@ pub async fn writes(
     shape: Shape,
     from: Timestamp,
 ) -> Result<MeasuredWrites, TairError> {
-    let now = Timestamp::now();
-    let history = ask(client, instance_id, group("UsedQPS", shape), (from, now)).await?;
-    Ok(MeasuredWrites { peak: peak(&history, "PutQps"), window_seconds: now.duration_since(from).as_secs_f64() })
+    let now = client.now();
+    let metrics = format!("{},{NEVER_ZERO}", group("UsedQPS", shape));
+    Ok(measured(ask(client, instance_id, metrics, (from, now)).await?.as_ref(), from, now))
+}
+
+/// What figures of a time say of writes.
+#[must_use]
+pub fn measured(history: Option<&History>, from: Timestamp, now: Timestamp) -> MeasuredWrites {
+    let window_seconds = now.duration_since(from).as_secs_f64();
+    let newest = history.and_then(newest);
+    let delay = newest.map(|at| now.duration_since(at).max(SignedDuration::ZERO));
+    let peak = history.filter(|_| delay.is_some_and(|delay| delay <= WINDOW)).map(|history| peak(history, "PutQps"));
+    MeasuredWrites { peak, window_seconds, delay_seconds: delay.unwrap_or_default().as_secs_f64() }
 }
 
 /// The latest key count in what was measured. A point with other values and no keys is a zero.
@@ -91,7 +118,8 @@ pub fn counted(history: &History) -> Option<CountedKeys> {
 /// # Errors
 /// Any [`TairError`].
 pub async fn keys(client: &Client, instance_id: &str, shape: Shape) -> Result<Option<CountedKeys>, TairError> {
-    let now = Timestamp::now();
+    let now = client.now();
     let range = (looked_from(None, now), now);
-    Ok(counted(&ask(client, instance_id, group("Redis_Basic_Monitor", shape), range).await?))
+    let history = ask(client, instance_id, group("Redis_Basic_Monitor", shape), range).await?;
+    Ok(history.as_ref().and_then(counted))
 }

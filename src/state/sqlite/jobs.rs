@@ -1,76 +1,27 @@
 //! Jobs on SQLite. Code reads a job's typed columns; the job's texts are written for people and never interpreted.
 
 use crate::guard::ledger::AuditRecord;
+use crate::model::access::Access;
 use crate::model::fault::{Fault, Kind};
-use crate::model::job::{Job, JobKind, JobStatus, Phase, RecoveryKind, StoredRecovery};
+use crate::model::job::{Job, JobKind, JobStatus, Phase, StoredRecovery};
 use crate::state::jobs::{Begun, Changes, JobStore, NewJob, Orphan, ROLLBACK_PENDING, clear_command, not_found};
 use crate::state::liveness::NOBODY;
-use crate::state::sqlite::database::{at, damaged, ms, signed, unsigned};
+use crate::state::sqlite::database::{ms, signed};
+use crate::state::sqlite::job_row::{job, logged};
+use crate::state::sqlite::orphans::{self, in_reach};
 use crate::state::sqlite::rollback::{self, PENDING};
 use crate::state::sqlite::{Sqlite, ledger};
 use async_trait::async_trait;
 use jiff::Timestamp;
-use sqlx::sqlite::{SqliteQueryResult, SqliteRow};
-use sqlx::{Row as _, Transaction};
+use sqlx::Transaction;
+use sqlx::sqlite::SqliteQueryResult;
 
 /// Stage of a job that has just been begun.
 const STARTING: &str = "starting";
 
-/// Reads an enum's stored text strictly: a value that no version writes is damage, not a default.
-fn parsed<T>(row: &SqliteRow, column: &str, parse: impl Fn(&str) -> Option<T>) -> Result<T, Fault> {
-    let stored: String = row.try_get(column)?;
-    parse(&stored).ok_or_else(|| {
-        let id: String = row.try_get("id").unwrap_or_default();
-        damaged(format!("the {column} of job {id} is {}", crate::model::text::quoted(&stored)))
-    })
-}
-
-fn job(row: &SqliteRow) -> Result<Job, Fault> {
-    let status = parsed(row, "status", JobStatus::parse)?;
-    Ok(Job {
-        id: row.try_get("id")?,
-        kind: parsed(row, "kind", JobKind::parse)?,
-        instance_id: row.try_get("instance_id")?,
-        backup_id: row.try_get("backup_id")?,
-        status,
-        phase: parsed(row, "phase", Phase::parse)?,
-        stage: row.try_get("stage")?,
-        rollback_pending: row.try_get("rollback_pending")?,
-        done: unsigned(row, "done")?,
-        total: unsigned(row, "total")?,
-        code: row.try_get("code")?,
-        failure: match status {
-            JobStatus::Failed => Some(parsed(row, "failure", Kind::parse)?),
-            _ => None,
-        },
-        message: row.try_get("message")?,
-        hint: row.try_get("hint")?,
-        caller: row.try_get("caller")?,
-        confirmation: row.try_get("confirmation")?,
-        created_at: at(row.try_get("created_at")?)?,
-        serving_at: row.try_get::<Option<i64>, _>("serving_at")?.map(at).transpose()?,
-        finished_at: row.try_get::<Option<i64>, _>("finished_at")?.map(at).transpose()?,
-    })
-}
-
-/// What was read of a row of several. One that cannot be read keeps none of the others from being seen: who asks for that job
-/// alone is told, and the log is.
-fn logged<T>(row: &SqliteRow, read: Result<T, Fault>) -> Option<T> {
-    let id: String = row.try_get("id").unwrap_or_default();
-    read.inspect_err(|fault| tracing::error!(job = %id, "a job is passed over: {fault}")).ok()
-}
-
-fn recovery(row: &SqliteRow) -> Result<Option<StoredRecovery>, Fault> {
-    let json: String = row.try_get("recovery")?;
-    if json.is_empty() {
-        return Ok(None);
-    }
-    Ok(Some(StoredRecovery { kind: parsed(row, "recovery_kind", RecoveryKind::parse)?, json }))
-}
-
 impl Sqlite {
     /// Wakes those who wait for changes, once a statement has written.
-    fn notify(&self, _: SqliteQueryResult) {
+    pub(super) fn notify(&self, _: SqliteQueryResult) {
         self.changed.send_modify(|n| *n = n.wrapping_add(1));
     }
 
@@ -117,7 +68,7 @@ impl JobStore for Sqlite {
                 .await?;
         if let Some(row) = running {
             let other = job(&row)?;
-            if other.kind == new.kind {
+            if other.kind == new.kind && in_reach(other.access.as_ref(), new.access) {
                 return Ok(Begun::Joined(other));
             }
             let what = format!("{} job {} is running on {}", other.kind.as_str(), other.id, new.instance_id);
@@ -139,9 +90,11 @@ impl JobStore for Sqlite {
                 clear_command(&other)
             )));
         }
+        let access = new.access.cloned().unwrap_or_default();
         let done = sqlx::query(
-            "INSERT INTO jobs (id, provider, kind, instance_id, backup_id, status, phase, stage, owner, exclusive, caller, confirmation, created_at)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO jobs (id, provider, kind, instance_id, backup_id, status, phase, stage, owner, exclusive, caller, confirmation, account,
+               principal, region, endpoint, created_at)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )
         .bind(new.id)
         .bind(new.provider)
@@ -155,6 +108,10 @@ impl JobStore for Sqlite {
         .bind(new.exclusive)
         .bind(new.caller)
         .bind(new.confirmation)
+        .bind(&access.account)
+        .bind(&access.principal)
+        .bind(&access.region)
+        .bind(&access.endpoint)
         .bind(ms(Timestamp::now()))
         .execute(&mut *tx)
         .await?;
@@ -203,6 +160,15 @@ impl JobStore for Sqlite {
         Ok(())
     }
 
+    async fn set_cloud_jobs(&self, id: &str, cloud_jobs: &[i64]) -> Result<(), Fault> {
+        sqlx::query("UPDATE jobs SET cloud_jobs = ? WHERE id = ?")
+            .bind(serde_json::Value::from(cloud_jobs).to_string())
+            .bind(id)
+            .execute(self.database.pool().await?)
+            .await?;
+        Ok(())
+    }
+
     async fn serving(&self, id: &str, at: Timestamp) -> Result<(), Fault> {
         let done = sqlx::query("UPDATE jobs SET serving_at = ? WHERE id = ?")
             .bind(ms(at))
@@ -216,9 +182,13 @@ impl JobStore for Sqlite {
     async fn finish(&self, id: &str, outcome: Result<&str, &Fault>, audit: Option<AuditRecord>) -> Result<bool, Fault> {
         let (status, failure, code, message, hint) = match outcome {
             Ok(message) => (JobStatus::Succeeded, "", "", message, ""),
-            Err(fault) => {
-                (JobStatus::Failed, fault.kind.as_str(), fault.code, fault.message.as_str(), fault.hint.as_str())
-            }
+            Err(fault) => (
+                JobStatus::ended_by(fault.kind),
+                fault.kind.as_str(),
+                fault.code,
+                fault.message.as_str(),
+                fault.hint.as_str(),
+            ),
         };
         // Asked before the only connection is taken.
         let me = self.liveness.me().await?;
@@ -256,7 +226,7 @@ impl JobStore for Sqlite {
              phase = ?3, owner = ?4, code = ?5, message = ?6, hint = ?7, finished_at = ?8, failure = ?9
              WHERE id = ?10 AND status = ?11 AND owner = ?12",
         )
-        .bind(JobStatus::Failed.as_str())
+        .bind(JobStatus::ended_by(fault.kind).as_str())
         .bind(ROLLBACK_PENDING)
         .bind(Phase::Ended.as_str())
         .bind(NOBODY)
@@ -277,12 +247,12 @@ impl JobStore for Sqlite {
         let mut tx = self.database.pool().await?.begin_with("BEGIN IMMEDIATE").await?;
         let done = sqlx::query(
             "UPDATE jobs SET rollback_pending = 0, stage = status, message = ?, hint = ?, recovery = '', recovery_kind = ''
-             WHERE id = ? AND status = ? AND rollback_pending = 1",
+             WHERE id = ? AND status <> ? AND rollback_pending = 1",
         )
         .bind(message)
         .bind(hint)
         .bind(id)
-        .bind(JobStatus::Failed.as_str())
+        .bind(JobStatus::Running.as_str())
         .execute(&mut *tx)
         .await?;
         self.commit_end(tx, done, audit).await
@@ -313,50 +283,8 @@ impl JobStore for Sqlite {
         Ok(rows.iter().filter_map(|row| logged(row, job(row))).collect())
     }
 
-    async fn adopt(&self, provider: &str) -> Result<Vec<Orphan>, Fault> {
-        let me = self.liveness.me().await?;
-        let pool = self.database.pool().await?;
-        let rows = sqlx::query(
-            "SELECT * FROM jobs WHERE provider = ? AND (status = ? OR rollback_pending = 1) AND owner <> ?",
-        )
-        .bind(provider)
-        .bind(JobStatus::Running.as_str())
-        .bind(&me)
-        .fetch_all(pool)
-        .await?;
-        let (mut orphans, mut failed) = (Vec::new(), None);
-        for row in &rows {
-            let claimed = async {
-                let owner: String = row.try_get("owner")?;
-                if self.liveness.lives(&owner).await? {
-                    return Ok(None);
-                }
-                let read = job(row).and_then(|job| Ok(Orphan { job, recovery: recovery(row)? }));
-                let Some(orphan) = logged(row, read) else { return Ok(None) };
-                let claimed = sqlx::query(
-                    "UPDATE jobs SET owner = ? WHERE id = ? AND owner = ? AND (status = ? OR rollback_pending = 1)",
-                )
-                .bind(&me)
-                .bind(&orphan.job.id)
-                .bind(&owner)
-                .bind(JobStatus::Running.as_str())
-                .execute(pool)
-                .await?;
-                Ok::<_, Fault>((claimed.rows_affected() == 1).then_some(orphan))
-            };
-            match claimed.await {
-                Ok(orphan) => orphans.extend(orphan),
-                // One that cannot be adopted keeps none of the others from being reconciled.
-                Err(fault) => {
-                    tracing::error!("an orphan could not be adopted: {fault}");
-                    failed = Some(fault);
-                }
-            }
-        }
-        match failed {
-            Some(fault) if orphans.is_empty() => Err(fault),
-            _ => Ok(orphans),
-        }
+    async fn adopt_at(&self, provider: &str, access: Option<&Access>) -> Result<Vec<Orphan>, Fault> {
+        orphans::adopt(self, provider, access).await
     }
 
     async fn sets_in_the_making(&self, instance_id: &str) -> Result<Vec<String>, Fault> {

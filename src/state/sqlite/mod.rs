@@ -5,9 +5,11 @@
 pub mod database;
 mod dependents;
 pub mod heartbeats;
+mod job_row;
 mod jobs;
 mod leases;
 mod ledger;
+mod orphans;
 mod rollback;
 
 use crate::config::blocking::blocking;

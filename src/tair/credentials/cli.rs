@@ -1,6 +1,7 @@
 //! Profiles of the official command line: `~/.aliyun/config.json`, with the modes that `aliyun configure` writes.
 //!
-//! Read afresh each time, so that a profile that was changed or logged in again is picked up; never written.
+//! Read afresh each time, so that a profile that was changed or logged in again is picked up; never written. The profile that was chosen
+//! first stays chosen while the process lives.
 
 use super::sts::{OidcRole, Session, assume, assume_with_oidc};
 use super::temporary::{from_uri, need, text};
@@ -42,8 +43,11 @@ impl Profiles {
     }
 
     fn chosen(&self, means: &Means) -> String {
-        let named = means.config.profile.clone().or_else(|| means.env.get("ALIBABA_CLOUD_PROFILE"));
-        named.or_else(|| self.current.clone()).unwrap_or_else(|| "default".to_owned())
+        let choose = || {
+            let named = means.config.profile.clone().or_else(|| means.env.get("ALIBABA_CLOUD_PROFILE"));
+            named.or_else(|| self.current.clone()).unwrap_or_else(|| "default".to_owned())
+        };
+        means.profile.get_or_init(choose).clone()
     }
 
     fn get(&self, name: &str) -> Result<&Value, String> {

@@ -18,7 +18,7 @@ use crate::tair::environment::Environment;
 use crate::tair::error::{FailedLink, NoCredentials, TairError};
 use crate::tair::http::Http;
 use jiff::{SignedDuration, Timestamp};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use tokio::sync::Mutex;
 use url::Url;
 
@@ -62,6 +62,8 @@ struct Means {
     env: Environment,
     http: Http,
     metadata: Option<Url>,
+    /// The profile that was chosen first: another one that becomes the current one is somebody else.
+    profile: OnceLock<String>,
 }
 
 #[derive(Debug, Default)]
@@ -83,7 +85,8 @@ impl Chain {
     /// A chain that has not asked anybody yet.
     #[must_use]
     pub fn new(config: TairConfig, env: Environment, http: Http) -> Self {
-        let means = Means { config, env, http, metadata: Url::parse(metadata::ADDRESS).ok() };
+        let metadata = Url::parse(metadata::ADDRESS).ok();
+        let means = Means { config, env, http, metadata, profile: OnceLock::new() };
         Self { means, held: Mutex::default() }
     }
 
@@ -122,6 +125,19 @@ impl Chain {
             };
         }
         self.ask(&mut held).await
+    }
+
+    /// Account and principal of credentials: as the Security Token Service tells them where it belongs to the endpoint that is called,
+    /// else the access key's own id for both.
+    pub async fn identity(&self, of: &Credentials) -> (String, String) {
+        let config = &self.means.config;
+        if config.endpoint.is_none() || config.sts_endpoint.is_some() {
+            match sts::identity(&self.means, of).await {
+                Ok(found) => return (found.account, found.principal),
+                Err(why) => tracing::debug!("the account is not known: {why}"),
+            }
+        }
+        (of.access_key_id.clone(), of.access_key_id.clone())
     }
 
     /// New credentials in place of those that the cloud refuses as expired; somebody else's renewal counts.

@@ -2,11 +2,11 @@
 //!
 //! Assuming a role changes nothing, so it is repeated after any failure that may pass.
 
-use super::temporary::read;
+use super::temporary::{need, read};
 use super::{Credentials, Found, Means};
 use crate::model::time::written;
 use crate::tair::acs3;
-use crate::tair::attempt::{self, ApiCall, Failure, attempt};
+use crate::tair::attempt::{self, Answer, ApiCall, Failure, attempt};
 use crate::tair::endpoint;
 use crate::tair::http::Request;
 use crate::tair::params::{Params, canonical};
@@ -92,6 +92,28 @@ pub(super) async fn assume_with_oidc(means: &Means, role: &OidcRole) -> Found {
     request_with_retries(means, &Asked::WithOidc(service, canonical(&body))).await
 }
 
+/// Who signs with credentials, as the service knows them.
+pub(super) struct Identity {
+    /// Id of the account.
+    pub(super) account: String,
+    /// Id of the user or role.
+    pub(super) principal: String,
+}
+
+/// Asks the service who signs with credentials. Needs no permission; asked once, for who calls can do without the answer.
+pub(super) async fn identity(means: &Means, of: &Credentials) -> Result<Identity, String> {
+    let service = service(means, &Session::default())?;
+    let params = Params::new();
+    let action = "GetCallerIdentity";
+    let call = ApiCall { endpoint: &service, version: VERSION, action, method: Method::Post, params: &params };
+    let answer = attempt(&means.http, call, of, Timestamp::now()).await.map_err(|_| "STS does not tell".to_owned())?;
+    let value = parse(&answer.body)?;
+    let principal = need(&value, "PrincipalId").or_else(|_| need(&value, "UserId"))?;
+    // Of a role's session the role alone stays: the session is another one after every renewal.
+    let principal = principal.split(':').next().unwrap_or_default().to_owned();
+    Ok(Identity { account: need(&value, "AccountId")?, principal })
+}
+
 /// A role asked for.
 enum Asked<'a> {
     /// A call signed by the credentials of who assumes the role.
@@ -101,7 +123,7 @@ enum Asked<'a> {
 }
 
 impl Asked<'_> {
-    async fn once(&self, means: &Means) -> Result<Vec<u8>, Failure> {
+    async fn once(&self, means: &Means) -> Result<Answer, Failure> {
         match self {
             Self::Signed(call, by) => attempt(&means.http, *call, by, Timestamp::now()).await,
             Self::WithOidc(service, form) => {
@@ -135,8 +157,8 @@ async fn request_with_retries(means: &Means, asked: &Asked<'_>) -> Found {
     loop {
         attempts += 1;
         let (why, wait) = match asked.once(means).await {
-            Ok(body) => {
-                let value = parse(&body).map_err(|why| format!("the reply of STS cannot be read: {why}"))?;
+            Ok(answer) => {
+                let value = parse(&answer.body).map_err(|why| format!("the reply of STS cannot be read: {why}"))?;
                 let inner = value.get("Credentials").ok_or("the reply of STS has no credentials")?;
                 return read(inner);
             }

@@ -241,10 +241,21 @@ impl BackupTask {
         self.progress.or(self.process).map(|p| p.clamp(0, 100))
     }
 
+    fn says(&self, words: &[&str]) -> bool {
+        let said = self.backup_progress_status.as_deref().unwrap_or_default();
+        words.iter().any(|word| word.eq_ignore_ascii_case(said))
+    }
+
     /// Whether the job is over. A job that is no longer listed is over too.
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        self.backup_progress_status.as_deref() == Some("Finished")
+        self.says(&["Finished"])
+    }
+
+    /// Whether the cloud uses one of the words that it has published for a job that runs. Of any other word the list of sets tells.
+    #[must_use]
+    pub fn is_at_work(&self) -> bool {
+        self.says(&["NoStart", "Preparing", "Waiting", "Uploading", "Checking"])
     }
 }
 

@@ -157,6 +157,13 @@ impl ClusterBackup {
         self.cluster_backup_status.as_deref() == Some("RUNNING")
     }
 
+    /// Whether the cloud could not take this set.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        let status = self.cluster_backup_status.as_deref().unwrap_or_default();
+        ["ERROR", "FAILED"].iter().any(|word| word.eq_ignore_ascii_case(status))
+    }
+
     /// The status of a set that cannot be used, empty where the reply has none; `None` for a good one.
     #[must_use]
     pub fn bad_status(&self) -> Option<&str> {

@@ -1,10 +1,9 @@
 //! What was measured of an instance: the write traffic before a restore, the number of keys after it.
 //!
-//! An absent value is a zero, never "unknown": the cloud sends nothing else for zero.
+//! An absent value of a point is a zero: the cloud sends nothing else for zero. Figures that cannot be read are no figures.
 
 use crate::tair::wire::lenient::{inner, plain_text};
 use crate::tair::wire::{Second, action};
-use serde::de::Error as _;
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
@@ -20,32 +19,30 @@ pub struct MonitorValues {
     /// For Alibaba Cloud's support.
     #[serde(default, deserialize_with = "plain_text")]
     pub request_id: String,
-    /// JSON in text. Only values other than zero are sent: an idle instance gives `{}`.
+    /// JSON in text. Only values other than zero are sent: an idle instance may give `{}`. `None` where any of it cannot be read.
     #[serde(default, deserialize_with = "history", serialize_with = "written")]
-    pub monitor_history: History,
+    pub monitor_history: Option<History>,
 }
 
 /// Metrics that mean the same for all shards are sent with `$db` after their name.
-fn history<'de, D: Deserializer<'de>>(from: D) -> Result<History, D::Error> {
-    let moments = match inner(from)? {
-        Value::Object(map) => map,
-        Value::Null => return Ok(History::new()),
-        _ => return Err(D::Error::custom("reply: MonitorHistory is of another form")),
-    };
+fn history<'de, D: Deserializer<'de>>(from: D) -> Result<Option<History>, D::Error> {
+    let Value::Object(moments) = inner(from)? else { return Ok(None) };
     let number = |value: &Value| match value {
         Value::Number(n) => n.as_f64(),
         Value::String(t) => t.trim().parse().ok(),
         _ => None,
     };
-    let read = moments.into_iter().filter_map(|(at, values)| {
+    let read = moments.into_iter().map(|(at, values)| {
         let Value::Object(values) = values else { return None };
-        let values = values.iter().filter_map(|(k, v)| Some((k.clone(), number(v).filter(|n| n.is_finite())?)));
-        Some((at, values.collect()))
+        let values = values.iter().map(|(k, v)| Some((k.clone(), number(v).filter(|n| n.is_finite())?)));
+        Some((at, values.collect::<Option<_>>()?))
     });
     Ok(read.collect())
 }
 
-fn written<S: Serializer>(history: &History, to: S) -> Result<S::Ok, S::Error> {
+#[expect(clippy::ref_option, reason = "serde hands a reference to the field")]
+fn written<S: Serializer>(history: &Option<History>, to: S) -> Result<S::Ok, S::Error> {
+    let Some(history) = history else { return to.serialize_none() };
     let text: BTreeMap<&String, BTreeMap<&String, String>> = history
         .iter()
         .map(|(at, values)| (at, values.iter().filter(|(_, v)| **v != 0.0).map(|(k, v)| (k, v.to_string())).collect()))

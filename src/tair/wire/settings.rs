@@ -76,6 +76,40 @@ pub struct HistoryTasks {
     pub items: Vec<HistoryTask>,
 }
 
+/// How far a task of the task centre is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TaskState {
+    /// The task has done what it was for.
+    Done,
+    /// The task is over and has not done it.
+    Failed,
+    /// Anything else: the task may still do it.
+    Running,
+}
+
+impl HistoryTask {
+    /// Whether the row is of the task that a call's reply named by a number.
+    #[must_use]
+    pub fn is(&self, number: i64) -> bool {
+        self.task_id.trim_start_matches("t-") == number.to_string()
+    }
+
+    /// How far the task is; letter case does not matter.
+    #[must_use]
+    pub fn state(&self) -> TaskState {
+        let is = |words: &[&str]| {
+            self.status.as_deref().is_some_and(|status| words.iter().any(|word| word.eq_ignore_ascii_case(status)))
+        };
+        if is(&["Succeed", "Succeeded", "Success", "Finished"]) {
+            TaskState::Done
+        } else if is(&["Failed", "Canceled", "Cancelled"]) {
+            TaskState::Failed
+        } else {
+            TaskState::Running
+        }
+    }
+}
+
 action! {
     /// Reads the settings of a cloud-native instance.
     DescribeInstanceConfig, Post, writes: false, InstanceConfig, {

@@ -85,7 +85,7 @@ impl Flow<'_> {
         let plan = &open.plan;
         let reading = self.call.app.provider.facts(&plan.instance_id, &plan.act, Some(plan));
         let facts = with_progress(self.call, "pre-checks", reading).await?;
-        let mut now = assess(&plan.act, &facts, Some(plan.earlier()), self.rules, Timestamp::now())?;
+        let mut now = assess(&plan.act, &facts, Some(plan.earlier()), self.rules)?;
         let changes = plan.changes(&now, self.rules);
         if !changes.is_empty() {
             return Ok(Look::Changed(changes));

@@ -41,7 +41,7 @@ impl Flow<'_> {
         let provider = &call.app.provider;
         provider.capabilities(id).await?.need(&act.needs())?;
         let facts = with_progress(call, "pre-checks", provider.facts(id, act, None)).await?;
-        let mut assessment = assess(act, &facts, None, rules, Timestamp::now())?;
+        let mut assessment = assess(act, &facts, None, rules)?;
         if let Some(then) = earlier {
             assessment.tell_of_writes_since(then);
         }
@@ -55,7 +55,8 @@ impl Flow<'_> {
             let backing_up = async move { place.safety_backup(&instance_id, &assessed).await };
             let started = run_detached(call, "safety backup", backing_up).await?;
             let taken = self.wait_for_safety(started).await?;
-            prechecks.push(safety_backup(&taken, &assessment.preconditions, false));
+            let looked_at = assessment.writes.map(|writes| writes.read_at);
+            prechecks.push(safety_backup(&taken, &assessment.preconditions, false, looked_at));
             if blocked(&prechecks) {
                 return self.blocked(None, &prechecks, None).await;
             }
@@ -65,7 +66,7 @@ impl Flow<'_> {
         if safety.is_some() && plan.preconditions.may_change_by_safety_backup() {
             // Changes that our own safety backup caused do not void the plan. The count of writes stays the one read before the backup.
             let again = provider.facts(id, act, Some(&plan)).await?;
-            let again = assess(act, &again, Some(plan.earlier()), rules, Timestamp::now())?;
+            let again = assess(act, &again, Some(plan.earlier()), rules)?;
             plan.preconditions.after_safety_backup(&again.preconditions);
             if let (Some(was), Some(is)) = (&mut plan.writes, again.writes) {
                 was.offset = is.offset;

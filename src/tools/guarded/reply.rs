@@ -80,6 +80,7 @@ pub enum GuardedStatus {
     #[default]
     Succeeded,
     Failed,
+    Uncertain,
 }
 
 /// Reply of a guarded tool.
@@ -209,6 +210,7 @@ pub(super) fn carried_out(
         JobStatus::Running => GuardedStatus::Started,
         JobStatus::Succeeded => GuardedStatus::Succeeded,
         JobStatus::Failed => GuardedStatus::Failed,
+        JobStatus::Uncertain => GuardedStatus::Uncertain,
     };
     let follow_up = FollowUp::of(&job);
     let told = Guarded {
@@ -235,7 +237,10 @@ impl Guarded {
                 GuardedStatus::ConfirmationRequired => FollowUp::Echo,
                 GuardedStatus::Pending => FollowUp::CallAgain,
                 // A job that runs or has failed says more: see carried_out.
-                GuardedStatus::Started | GuardedStatus::Succeeded | GuardedStatus::Failed => FollowUp::Nothing,
+                GuardedStatus::Started
+                | GuardedStatus::Succeeded
+                | GuardedStatus::Failed
+                | GuardedStatus::Uncertain => FollowUp::Nothing,
                 GuardedStatus::ApprovalRequired
                 | GuardedStatus::PlanChanged
                 | GuardedStatus::Blocked

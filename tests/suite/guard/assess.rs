@@ -3,7 +3,7 @@
 
 use crate::guard::flow::{self, Silent};
 use async_trait::async_trait;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Arc;
@@ -13,16 +13,17 @@ use tair_backup_mcp::guard::act::{Act, PolicyChange, Source};
 use tair_backup_mcp::guard::assess::{Assessment, assess, safety_backup};
 use tair_backup_mcp::guard::check::Status;
 use tair_backup_mcp::guard::facts::Facts;
-use tair_backup_mcp::guard::facts::backup::VaultDeletion;
+use tair_backup_mcp::guard::facts::backup::{CloudSet, VaultDeletion};
 use tair_backup_mcp::guard::facts::restore::{
-    DirectRestore, Libraries, MethodReason, NotReady, Position, SafetyFacts, SafetyProof, SafetyStatus, SetLook,
-    SourceFacts, TargetFacts,
+    DirectRestore, Libraries, ListedSafety, MethodReason, NotReady, Position, SafetyFacts, SafetyProof, SafetyStatus,
+    SetLook, SourceFacts, TargetFacts,
 };
 use tair_backup_mcp::guard::facts::rights::{Right, StepRight};
 use tair_backup_mcp::guard::ledger::Confirmation;
 use tair_backup_mcp::guard::permit::Permit;
 use tair_backup_mcp::guard::person::Answer;
 use tair_backup_mcp::guard::plan::{Plan, Safety};
+use tair_backup_mcp::guard::preconditions::Preconditions;
 use tair_backup_mcp::guard::rules::Rules;
 use tair_backup_mcp::guard::writes::Writes;
 use tair_backup_mcp::model::backup::{BackupSet, DamagedSet, Mode};
@@ -141,7 +142,7 @@ impl Provider for Careless {
     async fn backup_policy(&self, _: &str) -> Result<BackupPolicy, Fault> {
         no()
     }
-    async fn raise_backup_policy(&self, _: &str, _: &PolicyChange) -> Result<Raised, Fault> {
+    async fn raise_backup_policy(&self, _: &str, _: &PolicyChange, _: &str) -> Result<Raised, Fault> {
         no()
     }
     async fn capabilities(&self, _: &str) -> Result<Capabilities, Fault> {
@@ -266,8 +267,12 @@ async fn a_provider_that_forgets_its_checks_cannot_restore() {
 /// A way back that is not there, not whole, not read, or not one to this very server stops the restore by itself.
 #[tokio::test]
 async fn a_safety_backup_that_proves_nothing_is_no_way_back() {
-    let listed =
-        SafetyStatus::Whole { keys: None, taken_at: Timestamp::now(), reused: false, proof: SafetyProof::Listed };
+    let listed = SafetyStatus::Whole {
+        keys: None,
+        taken_at: Timestamp::now(),
+        reused: false,
+        proof: SafetyProof::Listed(Box::new(listed(|_| {}))),
+    };
     for (why, safety) in [
         ("no room", SafetyStatus::Failed("no room".into())),
         ("is damaged", SafetyStatus::Damaged("cut".into())),
@@ -291,7 +296,7 @@ async fn a_safety_backup_that_proves_nothing_is_no_way_back() {
         *look = SetLook::Verified { stored_sha256: "e".repeat(64), crc64: false, module_data: false };
     });
     let facts = SafetyFacts { job_id: String::new(), backup_id: "b-2".into(), status: unsummed };
-    let check = safety_backup(&facts, &flow::plan().preconditions, false);
+    let check = safety_backup(&facts, &flow::plan().preconditions, false, None);
     assert!(check.status == Status::Warn && check.detail.contains("no CRC64"), "{check:?}");
 }
 
@@ -303,7 +308,7 @@ fn function_libraries_are_named_as_lost() {
         let mut facts = passing();
         (facts.target.libraries, facts.source.functions) = (libraries, functions);
         let facts = Facts::DirectRestore(Box::new(facts));
-        assess(&act, &facts, None, RULES, Timestamp::now()).unwrap().impact
+        assess(&act, &facts, None, RULES).unwrap().impact
     };
     let none = impact(Libraries::default(), 0);
     assert!(![&none.now, &none.after, &none.lost].into_iter().any(|line| line.contains("function")), "{none:?}");
@@ -335,4 +340,77 @@ async fn facts_about_another_act_are_no_answer() {
         let (reply, overwritten) = run(facts, whole()).await;
         assert_eq!((reply.unwrap_err(), overwritten), ("act.unsupported", 0), "{shown}");
     }
+}
+
+/// When the plan of [`listed`] first looked at its instance.
+fn looked_at() -> Timestamp {
+    "2026-11-01T00:00:00Z".parse().unwrap()
+}
+
+/// A safety backup as a cloud lists it that proves a way back, but for what is changed.
+fn listed(change: impl FnOnce(&mut ListedSafety)) -> ListedSafety {
+    let taken_at = looked_at() + SignedDuration::from_secs(3);
+    let set = CloudSet {
+        backup_id: "7".into(),
+        bytes: 10,
+        taken_at,
+        finished_at: taken_at,
+        expires_at: None,
+        jobs: vec![1, 2],
+        manual: true,
+    };
+    let read_at = taken_at + SignedDuration::from_secs(60);
+    let mut listed = ListedSafety {
+        set,
+        asked_for: vec![2, 1],
+        full: true,
+        success: true,
+        smallest_file: 5,
+        foreign_nodes: Vec::new(),
+        read_at,
+    };
+    change(&mut listed);
+    listed
+}
+
+/// What the cloud lists under our job proves a way back only where it is a full backup of this instance, not empty, not about to expire,
+/// and begun after the plan looked at what it has to bring back.
+#[test]
+fn a_listed_set_is_proven_by_what_it_is() {
+    let of: Preconditions =
+        serde_json::from_value(json!({"of": "cloud_restore", "set": null, "instance": {"address": "a",
+        "architecture": "classic", "instance_class": "c", "engine_version": "7.0", "created_at": ""}}))
+        .unwrap();
+    let judged = |change: fn(&mut ListedSafety), looked_at| {
+        let listed = listed(change);
+        let status = SafetyStatus::Whole {
+            keys: None,
+            taken_at: listed.set.taken_at,
+            reused: false,
+            proof: SafetyProof::Listed(Box::new(listed)),
+        };
+        let facts = SafetyFacts { job_id: "bj-1".into(), backup_id: "7".into(), status };
+        safety_backup(&facts, &of, false, looked_at)
+    };
+    let good = judged(|_| {}, Some(looked_at()));
+    assert_eq!(good.status, Status::Pass, "{good:?}");
+    let later = judged(|s| s.set.expires_at = Some(s.read_at + SignedDuration::from_hours(2)), Some(looked_at()));
+    assert_eq!(later.status, Status::Pass, "{later:?}");
+    type Change = fn(&mut ListedSafety);
+    let bad: [(&str, Change); 9] = [
+        ("Success", |s| s.success = false),
+        ("were asked for", |s| s.set.jobs = vec![1, 3]),
+        ("were asked for", |s| s.asked_for.clear()),
+        ("0 bytes", |s| s.smallest_file = 0),
+        ("full backup", |s| s.full = false),
+        ("no node of this instance", |s| s.foreign_nodes.push("r-other".into())),
+        ("expires", |s| s.set.expires_at = Some(s.read_at + SignedDuration::from_mins(1))),
+        ("expires", |s| s.set.expires_at = Some(s.read_at - SignedDuration::from_mins(1))),
+        ("before the plan", |s| s.set.taken_at -= SignedDuration::from_mins(1)),
+    ];
+    for (why, change) in bad {
+        let check = judged(change, Some(looked_at()));
+        assert!(check.status == Status::Block && check.detail.contains(why), "{why}: {check:?}");
+    }
+    assert_eq!(judged(|_| {}, None).status, Status::Block);
 }

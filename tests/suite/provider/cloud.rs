@@ -158,6 +158,11 @@ impl Ours {
         Self::with(cloud, home, 1e9)
     }
 
+    /// Another process on the same home.
+    pub(crate) fn beside(&self, cloud: &Cloud) -> Self {
+        Self::with(cloud, Arc::clone(&self.home), 1e9)
+    }
+
     /// What an act's facts come to.
     pub(crate) fn assess(
         &self,
@@ -166,7 +171,7 @@ impl Ours {
         rules: Rules,
     ) -> Assessment {
         let facts = self.run(self.provider().facts(ID, act, earlier)).unwrap();
-        assess(act, &facts, earlier.map(Plan::earlier), rules, jiff::Timestamp::now()).unwrap()
+        assess(act, &facts, earlier.map(Plan::earlier), rules).unwrap()
     }
 
     pub(crate) fn provider(&self) -> &dyn Provider {
@@ -175,6 +180,28 @@ impl Ours {
 
     pub(crate) fn run<T>(&self, work: impl Future<Output = T>) -> T {
         self.runtime.block_on(work)
+    }
+
+    /// Lets what runs on this side go on for a moment.
+    pub(crate) fn pause(&self) {
+        self.run(async { tokio::time::sleep(Duration::from_millis(20)).await });
+    }
+
+    /// A restore that was planned and confirmed, in the middle of its work, and its job once that has come to this stage.
+    pub(crate) fn restoring(&self, args: &Value, stage: &str) -> Job {
+        let mut again = args.clone();
+        again["confirmation_token"] = self.tool(args, restore_instance::run).unwrap()["confirmation_token"].clone();
+        let app = Arc::clone(&self.app);
+        let task = self.runtime.spawn(async move {
+            let call = ToolCall { app: &app, caller: &Caller::mcp(), person: &Nobody, progress: &Nobody };
+            restore_instance::run(&call, serde_json::from_value(again).unwrap()).await.map(|_| ())
+        });
+        wait("the restore to be followed", Duration::from_secs(30), || {
+            self.pause();
+            let jobs = self.run(self.app.state.jobs(Some(ID))).unwrap();
+            assert!(!task.is_finished(), "it ended too soon");
+            jobs.into_iter().find(|j| j.stage.starts_with(stage))
+        })
     }
 
     pub(crate) fn job(&self, id: &str) -> Job {
@@ -530,7 +557,7 @@ fn a_policy_keeps_what_is_not_named() {
     let server = redis(1);
     let cloud = Cloud::start(&[(ID, &server, "flashback = true")]);
     let ours = Ours::new(&cloud);
-    let raise = |change: PolicyChange| ours.run(ours.provider().raise_backup_policy(ID, &change)).unwrap();
+    let raise = |change: PolicyChange| ours.run(ours.provider().raise_backup_policy(ID, &change, "local")).unwrap();
     let change = |change: PolicyChange| match raise(change) {
         Raised::Changed(policy) => policy,
         Raised::Lowers => panic!("it lowers nothing"),
@@ -605,25 +632,9 @@ fn a_fence_is_lifted_after_a_crash() {
     let before = server.digest();
     server.run(&["SET", "newer", "x"]);
     let args = json!({"instance_id": ID, "backup_id": set.id, "write_fence": true});
-    let plan = ours.tool(&args, restore_instance::run).unwrap();
-    let mut again = args;
-    again["confirmation_token"] = plan["confirmation_token"].clone();
     cloud.inject(&json!({"kind": "slow", "action": "RestoreInstance", "seconds": 4}));
     // The call waits for the job; it dies with its process.
-    let (app, commit) = (Arc::clone(&ours.app), again);
-    let task = ours.runtime.spawn(async move {
-        let call = ToolCall { app: &app, caller: &Caller::mcp(), person: &Nobody, progress: &Nobody };
-        restore_instance::run(&call, serde_json::from_value(commit).unwrap()).await.map(|_| ())
-    });
-    let job = wait("the restore to be followed", Duration::from_secs(30), || {
-        let jobs = ours.run(async {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-            ours.app.state.jobs(Some(ID)).await.unwrap()
-        });
-        assert!(!task.is_finished(), "it ended too soon");
-        jobs.into_iter().find(|j| j.stage.starts_with("BackupRecovering"))
-    });
-    drop(task);
+    let job = ours.restoring(&args, "BackupRecovering");
     let next = ours.crash(&cloud);
     next.run(next.provider().recover()).unwrap();
     let done = next.ended(&job.id);
@@ -667,7 +678,7 @@ fn writes_and_moments_out_of_reach_block() {
     let refused = ours.tool(&moment, restore_instance::run).unwrap();
     assert!(refused.to_string().contains("flashback is off"), "{refused:#}");
     let change = PolicyChange { enable_backup_log: Some(true), ..PolicyChange::default() };
-    ours.run(ours.provider().raise_backup_policy(ID, &change)).unwrap();
+    ours.run(ours.provider().raise_backup_policy(ID, &change, "local")).unwrap();
     let refused = ours.tool(&moment, restore_instance::run).unwrap();
     assert!(refused.to_string().contains("before the first moment kept"), "{refused:#}");
 }

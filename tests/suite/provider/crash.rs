@@ -390,6 +390,7 @@ async fn a_damaged_recovery_record_is_kept() {
         exclusive: true,
         caller: "agent",
         confirmation: "0a1b",
+        access: None,
     };
     let Begun::Started(begun) = dying.begin(new).await.unwrap() else { panic!("a job") };
     let record = StoredRecovery { kind: RecoveryKind::LocalRestore, json: "{\"back\":".into() };

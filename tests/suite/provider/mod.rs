@@ -3,6 +3,8 @@
 mod beside;
 mod by_commands;
 pub mod cloud;
+mod cloud_bound;
+mod cloud_ends;
 mod cloud_writes;
 mod crash;
 mod cutover;

@@ -7,9 +7,11 @@ use tair_backup_mcp::config::ConfirmationPolicy;
 use tair_backup_mcp::guard::act::{Act, CloneOrder, PolicyChange, Source};
 use tair_backup_mcp::guard::assess::assess;
 use tair_backup_mcp::guard::check::{CheckName, Status};
+use tair_backup_mcp::guard::facts::clone::CloneFacts;
 use tair_backup_mcp::guard::facts::restore::{CloudRestore, CloudSource, InPlace, MeasuredWrites};
-use tair_backup_mcp::guard::facts::{CloudInstance, CloudState, Facts};
+use tair_backup_mcp::guard::facts::{CloudInstance, CloudState, Facts, NotPossible};
 use tair_backup_mcp::guard::rules::Rules;
+use tair_backup_mcp::model::access::Access;
 use tair_backup_mcp::model::backup::Mode;
 use tair_backup_mcp::model::ids::check_backup_id;
 use tair_backup_mcp::model::policy::BackupPolicy;
@@ -303,7 +305,7 @@ fn an_order_is_like_its_source() {
 fn measurements_are_read() {
     let read = |text: &str| {
         let body = json!({"MonitorHistory": text}).to_string();
-        read_reply::<MonitorValues>(body.as_bytes()).unwrap().monitor_history
+        read_reply::<MonitorValues>(body.as_bytes()).unwrap().monitor_history.unwrap()
     };
     assert_eq!(traffic::peak(&read("{}"), "PutQps"), 0.0);
     let history = read(
@@ -328,39 +330,97 @@ fn moments_are_judged() {
             instance_class: "tair.rdb.1g".into(),
             engine_version: "7.0".into(),
             created_at: "2026-01-01T00:00:00Z".into(),
+            region: String::new(),
+            access: Access::default(),
         };
         let facts = Facts::CloudRestore(Box::new(CloudRestore {
             instance_id: "r-1".into(),
-            state: CloudState { instance, status: "Normal".into() },
+            state: CloudState { instance, status: "Normal".into(), read_at: now },
             pending_rollback: None,
             filter: None,
             in_place: Ok(InPlace {
                 remark: "it may refuse".into(),
                 source: CloudSource::Moment { at: time, time_shift: shift, log_start: start },
-                traffic: MeasuredWrites { peak, window_seconds: 300.0 },
+                traffic: MeasuredWrites { peak, window_seconds: 300.0, delay_seconds: 60.0 },
                 keys: None,
-                read_at: now,
             }),
         }));
         let rules = Rules { confirmation: ConfirmationPolicy::Person, max_writes_per_second: most };
         let source = Source::Moment { restore_time: time, time_shift: shift, filter_key: None };
         let act = Act::RestoreInstance { source, write_fence };
-        let checks = assess(&act, &facts, None, rules, now).unwrap().checks;
+        let checks = assess(&act, &facts, None, rules).unwrap().checks;
         checks.into_iter().find(|c| c.name == check).unwrap().status
     };
-    let restore = |time: &str, start| judged(CheckName::RestoreTime, at(time), None, start, 0.0, None, false);
+    let restore = |time: &str, start| judged(CheckName::RestoreTime, at(time), None, start, Some(0.0), None, false);
     assert_eq!(restore("2026-11-02T00:00:00Z", Some(start)), Status::Pass);
     assert_eq!(restore("2026-11-01T00:00:00Z", Some(start)), Status::Pass);
     assert_eq!(restore("2026-10-31T23:59:59Z", Some(start)), Status::Block);
     assert_eq!(restore("2026-11-03T00:00:01Z", Some(start)), Status::Block);
     assert_eq!(restore("2026-11-02T00:00:00Z", None), Status::Block);
     let moment = at("2026-11-02T00:00:00Z");
-    let shift = |time: &str| judged(CheckName::TimeShift, moment, Some(at(time)), Some(start), 0.0, None, false);
+    let shift = |time: &str| judged(CheckName::TimeShift, moment, Some(at(time)), Some(start), Some(0.0), None, false);
     assert_eq!((shift("2026-11-02T12:00:00Z"), shift("2026-11-01T12:00:00Z")), (Status::Pass, Status::Block));
     assert_eq!(shift("2026-11-03T00:00:01Z"), Status::Block);
     let traffic = |peak, most, fenced| judged(CheckName::WriteTraffic, moment, None, Some(start), peak, most, fenced);
     // Told to the person; blocked only where the operator says so.
-    assert_eq!((traffic(0.0, None, false), traffic(1.0, None, false)), (Status::Pass, Status::Warn));
-    assert_eq!((traffic(1.0, Some(0.0), false), traffic(1.0, Some(5.0), false)), (Status::Block, Status::Warn));
-    assert_eq!(traffic(1.0, Some(0.0), true), Status::Warn);
+    let (none, one) = (Some(0.0), Some(1.0));
+    assert_eq!((traffic(none, None, false), traffic(one, None, false)), (Status::Pass, Status::Warn));
+    assert_eq!((traffic(one, Some(0.0), false), traffic(one, Some(5.0), false)), (Status::Block, Status::Warn));
+    assert_eq!(traffic(one, Some(0.0), true), Status::Warn);
+    // What nobody knows is told, and blocks where there is a limit that it may be above.
+    assert_eq!((traffic(None, None, false), traffic(None, Some(5.0), false)), (Status::Warn, Status::Block));
+    assert_eq!(traffic(None, Some(5.0), true), Status::Warn);
+}
+
+/// An instance of another region than calls go to is refused, whatever is wanted of it.
+#[test]
+fn an_instance_of_another_region_is_refused() {
+    let judged = |region: &str| {
+        let access = Access { region: "cn-hangzhou".into(), ..Access::default() };
+        let (address, architecture) = ("r-1.redis:6379".into(), "classic standard".into());
+        let (instance_class, engine_version, created_at) = (String::new(), String::new(), String::new());
+        let region = region.into();
+        let instance =
+            CloudInstance { address, architecture, instance_class, engine_version, created_at, region, access };
+        let state = CloudState { instance, status: "Normal".into(), read_at: Timestamp::now() };
+        let no = NotPossible { why: "it is a single node".into(), call: None };
+        let facts = Facts::Clone(Box::new(CloneFacts { instance_id: "r-1".into(), state, order: Err(no) }));
+        let act = Act::CreateInstanceFromBackup { order: wanted() };
+        let rules = Rules { confirmation: ConfirmationPolicy::Person, max_writes_per_second: None };
+        assess(&act, &facts, None, rules).unwrap().checks.remove(0)
+    };
+    assert_eq!((judged("cn-hangzhou").status, judged("").status), (Status::Pass, Status::Pass));
+    let elsewhere = judged("cn-shanghai");
+    assert!(elsewhere.status == Status::Block && elsewhere.detail.contains("[tair] region"), "{elsewhere:?}");
+}
+
+/// Figures that are missing, cannot be read, or are old are not "no writes"; a point that was measured and has no writes is.
+#[test]
+fn unknown_figures_are_not_zero() {
+    let now: Timestamp = "2026-11-01T00:05:00Z".parse().unwrap();
+    let from = traffic::looked_from(None, now);
+    let measured = |reply: &str| {
+        let reply = read_reply::<MonitorValues>(reply.as_bytes()).unwrap();
+        traffic::measured(reply.monitor_history.as_ref(), from, now)
+    };
+    for unknown in [
+        json!({}),
+        json!({"MonitorHistory": ""}),
+        json!({"MonitorHistory": "-"}),
+        json!({"MonitorHistory": "{}"}),
+        json!({"MonitorHistory": null}),
+        json!({"MonitorHistory": []}),
+        json!({"MonitorHistory": "{\"2026-11-01T00:04:00Z\":{\"PutQps\":\"50"}),
+        json!({"MonitorHistory": {"2026-11-01T00:04:00Z": [{"PutQps": "500"}]}}),
+        json!({"MonitorHistory": {"2026-11-01T00:04:00Z": {"PutQps": "1,500"}}}),
+        json!({"MonitorHistory": {"2026-11-01T00:04:00Z": {"PutQps": null}}}),
+        json!({"MonitorHistory": {"yesterday": {"UsedMemory": "1"}}}),
+        json!({"MonitorHistory": {"2026-10-31T23:59:00Z": {"UsedMemory": "1"}}}),
+    ] {
+        assert_eq!(measured(&unknown.to_string()).peak, None, "{unknown}");
+    }
+    let idle = json!({"MonitorHistory": {"2026-11-01T00:03:00Z": {"UsedMemory": "1"}, "2026-11-01T00:02:00Z": {"UsedMemory": "1"}}});
+    assert_eq!((measured(&idle.to_string()).peak, measured(&idle.to_string()).delay_seconds), (Some(0.0), 120.0));
+    let busy = json!({"MonitorHistory": {"2026-11-01T00:04:00Z": {"UsedMemory": "1", "PutQps": 3}}});
+    assert_eq!((measured(&busy.to_string()).peak, measured(&busy.to_string()).delay_seconds), (Some(3.0), 60.0));
 }

@@ -53,7 +53,17 @@ promises! {
 }
 
 fn new<'a>(id: &'a str, kind: JobKind, instance_id: &'a str) -> NewJob<'a> {
-    NewJob { id, provider: "local", kind, instance_id, backup_id: "b-1", exclusive: true, caller: "", confirmation: "" }
+    NewJob {
+        id,
+        provider: "local",
+        kind,
+        instance_id,
+        backup_id: "b-1",
+        exclusive: true,
+        caller: "",
+        confirmation: "",
+        access: None,
+    }
 }
 
 async fn started(store: &Arc<dyn State>, new: NewJob<'_>) -> Job {

@@ -123,6 +123,7 @@ async fn assert_jobs_kept(store: &Sqlite, asked: bool, back: [&str; 2]) {
         exclusive: true,
         caller: "",
         confirmation: "",
+        access: None,
     };
     let Begun::Joined(joined) = store.begin(new).await.unwrap() else { panic!("two at once") };
     assert_eq!(joined.id, "bj-running");
@@ -250,8 +251,8 @@ async fn a_later_version_is_refused() {
     drop(Sqlite::new(home.path()).jobs(None).await.unwrap());
     let pool = made(home.path(), &[]).await;
     let version: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&pool).await.unwrap();
-    assert_eq!(version, 4, "what the programs before this one look at");
-    sqlx::raw_sql("PRAGMA user_version = 5").execute(&pool).await.unwrap();
+    assert_eq!(version, 5, "what the programs before this one look at");
+    sqlx::raw_sql("PRAGMA user_version = 6").execute(&pool).await.unwrap();
     let refused = Sqlite::new(home.path()).jobs(None).await.unwrap_err();
     assert_eq!(refused.code, "state.newer", "{refused:?}");
     // Nor one that only its list of migrations tells.

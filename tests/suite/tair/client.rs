@@ -152,8 +152,10 @@ async fn reads_are_repeated_by_code() {
 async fn reads_are_not_repeated_for_ever() {
     for (status, code, attempts) in [
         (400, "Throttling", 3),
-        (503, "InvalidInstanceId.NotFound", 1),
-        (500, "Forbidden.RAM", 1),
+        // A server that fails may answer the next time, whatever it calls the failure.
+        (503, "InvalidInstanceId.NotFound", 3),
+        (500, "Forbidden.RAM", 3),
+        (500, "SomethingNew", 3),
         (404, "InvalidInstanceId.NotFound", 1),
         (403, "IncorrectDBInstanceState", 1),
         (418, "SomethingNew", 1),
@@ -187,7 +189,7 @@ async fn the_clouds_wait_is_kept() {
 #[tokio::test]
 async fn a_write_is_never_repeated_blindly() {
     type Bad = fn() -> Answer;
-    let unknown: [(&str, Bad); 9] = [
+    let unknown: [(&str, Bad); 13] = [
         ("silence", || Answer::Hang),
         ("closed", || Answer::Close),
         ("500 without a message", || Answer::status(500, "")),
@@ -196,6 +198,10 @@ async fn a_write_is_never_repeated_blindly() {
         ("SignatureNonceUsed", || Answer::error(400, "SignatureNonceUsed")),
         ("a reply that cannot be read", || Answer::ok("<html>")),
         ("a reply that lacks the job", || Answer::ok(r#"{"RequestId":"1"}"#)),
+        ("a code that nobody published", || Answer::error(400, "Something.New")),
+        ("the same with a form that a rule knows", || Answer::error(403, "Forbidden.Something.New")),
+        ("a published code of a server that failed", || Answer::error(500, "Forbidden.RAM")),
+        ("throttled by a server that failed", || Answer::error(503, "Throttling.User")),
         ("a proxy's message", || Answer::status(407, "<html>who are you?</html>")),
     ];
     for (what, bad) in unknown {
@@ -255,6 +261,24 @@ async fn the_clouds_clock_is_used() {
     let server = Server::start(move |_, _| expired()).await;
     assert!(client(&server).call(&policy()).await.unwrap_err().is_code("InvalidTimeStamp.Expired"));
     assert_eq!(server.seen().len(), 2);
+}
+
+/// Every reply shows the cloud's clock, also one that succeeds: what is asked in its times is asked in them.
+#[tokio::test]
+async fn every_reply_shows_the_clock() {
+    let date = |at: Timestamp| at.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    for minutes in [-14, 14] {
+        let skew = jiff::SignedDuration::from_mins(minutes);
+        let server = Server::start(move |_, _| Answer::ok("{}").header("Date", date(Timestamp::now() + skew))).await;
+        let client = client(&server);
+        assert!(client.now().duration_since(Timestamp::now()).abs() < jiff::SignedDuration::from_secs(1));
+        client.call(&policy()).await.unwrap();
+        let off = client.now().duration_since(Timestamp::now() + skew);
+        assert!(off.abs() <= jiff::SignedDuration::from_secs(2), "{minutes}: {off:?}");
+        client.call(&policy()).await.unwrap();
+        let signed: Timestamp = server.seen()[1].header("x-acs-date").unwrap().parse().unwrap();
+        assert!(signed.duration_since(client.now()).abs() <= jiff::SignedDuration::from_secs(3), "{signed}");
+    }
 }
 
 /// Credentials that the cloud calls expired are renewed once, where there are others to be had.

@@ -94,6 +94,37 @@ async fn the_environment_comes_first() {
     assert_eq!(three(&chain(named, at_home(dir.path(), &key)).get().await.unwrap()), ("p", "q", ""));
 }
 
+/// The profile that was current first stays the one that is asked, what it holds read afresh: another one is somebody else.
+#[tokio::test]
+async fn the_profile_chosen_once_stays_chosen() {
+    let profiles = |current: &str, token: &str| {
+        json!({"current": current, "profiles": [
+            {"name": "dev", "mode": "StsToken", "access_key_id": "d", "access_key_secret": "e", "sts_token": token},
+            {"name": "prod", "mode": "AK", "access_key_id": "p", "access_key_secret": "q"}]})
+    };
+    let dir = home(&profiles("dev", "one"));
+    let chain = chain(plain(), at_home(dir.path(), &[]));
+    let first = chain.get().await.unwrap();
+    assert_eq!(three(&first), ("d", "e", "one"));
+    std::fs::write(dir.path().join(".aliyun/config.json"), profiles("prod", "two").to_string()).unwrap();
+    assert_eq!(three(&chain.renew(&first).await.unwrap()), ("d", "e", "two"));
+}
+
+/// Who calls is told by the Security Token Service where it belongs to the endpoint that is called, without the session of a role, which
+/// every renewal changes; elsewhere the access key's own id stands for both.
+#[tokio::test]
+async fn who_calls_is_told_by_the_service_or_the_key() {
+    let reply = r#"{"AccountId":"123","PrincipalId":"300:session-1","UserId":"300:session-1","RequestId":"1"}"#;
+    let server = Server::start(move |_, _| Answer::ok(reply)).await;
+    let key = [("ALIBABA_CLOUD_ACCESS_KEY_ID", "a"), ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "b")];
+    let told = chain(at_sts(&server), env(&key));
+    let credentials = told.get().await.unwrap();
+    assert_eq!(told.identity(&credentials).await, ("123".to_owned(), "300".to_owned()));
+    assert_eq!(server.seen()[0].action(), "GetCallerIdentity");
+    let refusing = Server::start(|_, _| Answer::error(403, "Forbidden")).await;
+    assert_eq!(chain(at_sts(&refusing), env(&key)).identity(&credentials).await, ("a".to_owned(), "a".to_owned()));
+}
+
 /// A role by an identity token: unsigned, and the token is in the body, not in the address.
 #[tokio::test]
 async fn an_oidc_role_is_assumed() {

@@ -105,7 +105,7 @@ impl Inner {
             let job = self.state.job(job_id).await?;
             match job.status {
                 JobStatus::Running => return Ok(facts(SafetyStatus::Running)),
-                JobStatus::Failed => return Ok(facts(SafetyStatus::Failed(job.message))),
+                JobStatus::Failed | JobStatus::Uncertain => return Ok(facts(SafetyStatus::Failed(job.message))),
                 JobStatus::Succeeded => {}
             }
         }

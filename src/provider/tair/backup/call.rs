@@ -8,14 +8,13 @@ use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, Unfinished};
 use crate::provider::tair::architecture::Architecture;
 use crate::provider::tair::backup::Started;
-use crate::provider::tair::backup::record::{Record, lost_call, recent, since};
+use crate::provider::tair::backup::record::{Record, lost_call, since};
 use crate::provider::tair::poller::Poller;
 use crate::provider::tair::{Inner, sets};
 use crate::tair::error::{CloudError, TairError};
 use crate::tair::wire::attribute::InstanceAttribute;
 use crate::tair::wire::backups::{BackupTask, CreateBackup, DescribeBackupTasks};
 use crate::tair::wire::clusters::ClusterBackup;
-use jiff::Timestamp;
 use std::collections::BTreeSet;
 
 /// Times a call that was refused because of a job which nobody can see is sent again.
@@ -36,7 +35,7 @@ impl Inner {
         let mut refusals = 0;
         loop {
             let mut record = Record {
-                called_at: Timestamp::now(),
+                called_at: self.client.now(),
                 cluster: architecture.lists_cluster_sets(),
                 shards,
                 known: BTreeSet::new(),
@@ -53,7 +52,7 @@ impl Inner {
                     if record.jobs.is_empty() && !record.cluster {
                         // The call was taken; which job came of it can still be seen.
                         let found = self.look_for_new(job, &record).await?;
-                        return found.map(|record| (record, false)).ok_or_else(|| lost_call(Timestamp::now()).into());
+                        return found.map(|record| (record, false)).ok_or_else(|| lost_call(record.called_at).into());
                     }
                     self.keep_recovery(job, &record).await;
                     return Ok((record, false));
@@ -105,12 +104,13 @@ impl Inner {
 
     /// The jobs or sets that are listed now: whatever is not among them later is new.
     async fn listed_now(&self, instance_id: &str, cluster: bool) -> Result<BTreeSet<String>, Fault> {
+        let now = self.client.now();
         if cluster {
-            let rows = sets::cluster_rows(&self.client, instance_id, recent()).await?;
+            let rows = sets::cluster_rows(&self.client, instance_id, since(now, now)).await?;
             let over = rows.into_iter().filter(|r| !r.is_running());
             return Ok(over.map(|r| r.cluster_backup_id).collect());
         }
-        let rows = sets::rows(&self.client, instance_id, recent()).await?;
+        let rows = sets::rows(&self.client, instance_id, since(now, now)).await?;
         let tasks = self.tasks(instance_id, None).await?;
         let jobs = rows.iter().filter_map(|r| r.backup_job_id).chain(tasks.iter().filter_map(|t| t.backup_job_id));
         Ok(jobs.map(|id| id.to_string()).collect())
@@ -130,6 +130,15 @@ impl Inner {
     pub(super) async fn running(&self, instance_id: &str) -> Result<Vec<BackupTask>, Fault> {
         let mut tasks = self.tasks(instance_id, None).await?;
         tasks.retain(|t| !t.is_finished());
+        if tasks.iter().any(|t| !t.is_at_work()) {
+            // What a word means that nobody has published shows in the list of sets.
+            let now = self.client.now();
+            let rows = sets::rows(&self.client, instance_id, since(now, now)).await?;
+            let over = |t: &BackupTask| {
+                rows.iter().any(|r| r.backup_job_id == t.backup_job_id && (r.has_failed() || r.id().is_some()))
+            };
+            tasks.retain(|t| t.is_at_work() || !over(t));
+        }
         Ok(tasks)
     }
 
@@ -137,9 +146,13 @@ impl Inner {
     pub(super) async fn look_for_new(&self, job: &Job, record: &Record) -> Result<Option<Record>, Unfinished> {
         let mut poller = Poller::new(&self.polling, self.polling.backup_timeout, &self.jobs.stop);
         loop {
+            // Only a look that saw everything can say that nothing new is there.
+            let mut all_read = true;
+            let range = since(record.called_at, self.client.now());
             if record.cluster {
-                let rows = sets::cluster_rows(&self.client, &job.instance_id, since(record.called_at)).await;
-                let rows = poller.tolerate(rows)?.unwrap_or_default();
+                let rows = poller.look(sets::cluster_rows(&self.client, &job.instance_id, range).await);
+                all_read &= rows.is_some();
+                let rows = rows.unwrap_or_default();
                 let ours = |r: &ClusterBackup| {
                     !record.known.contains(&r.cluster_backup_id)
                         && record.may_be(r.cluster_backup_mode.as_deref(), r.cluster_backup_start_time.as_deref())
@@ -148,9 +161,10 @@ impl Inner {
                     return Ok(Some(record.clone()));
                 }
             } else {
-                let tasks = poller.tolerate(self.tasks(&job.instance_id, None).await)?.unwrap_or_default();
-                let rows = sets::rows(&self.client, &job.instance_id, since(record.called_at)).await;
-                let rows = poller.tolerate(rows)?.unwrap_or_default();
+                let tasks = poller.look(self.tasks(&job.instance_id, None).await);
+                let rows = poller.look(sets::rows(&self.client, &job.instance_id, range).await);
+                all_read &= tasks.is_some() && rows.is_some();
+                let (tasks, rows) = (tasks.unwrap_or_default(), rows.unwrap_or_default());
                 let tasks = tasks
                     .iter()
                     .filter(|t| record.may_be(t.job_mode.as_deref(), t.start_time.as_deref()))
@@ -167,7 +181,7 @@ impl Inner {
                     return Ok(Some(record));
                 }
             }
-            if poller.elapsed() >= self.polling.visibility_delay {
+            if all_read && poller.elapsed() >= self.polling.visibility_delay {
                 return Ok(None);
             }
             poller.wait("the call for a backup").await?;

@@ -10,6 +10,7 @@ use crate::provider::tair::poller::Poller;
 use crate::provider::tair::sets::{self, CloudSet, clusters, shards};
 use crate::tair::wire::backups::Backup;
 use crate::tair::wire::clusters::ClusterBackup;
+use std::time::Duration;
 
 impl Inner {
     /// Follows a backup to its set.
@@ -20,91 +21,110 @@ impl Inner {
         } else {
             self.follow_jobs(job, &record, &mut poller).await?
         };
-        if let Err(fault) = self.jobs.state.set_backup_id(&job.id, &set.set.id).await {
+        let state = &self.jobs.state;
+        let named = match state.set_cloud_jobs(&job.id, &record.jobs).await {
+            Ok(()) => state.set_backup_id(&job.id, &set.set.id).await,
+            Err(fault) => Err(fault),
+        };
+        if let Err(fault) = named {
             tracing::error!(job = %job.id, "the job's set could not be written down: {fault}");
         }
         Ok(format!("backup {} of {}, {}", set.set.id, written(set.set.started_at), bytes(set.set.rdb_bytes)))
     }
 
+    /// The list of sets is read beside that of tasks: a task that is stuck, or says what nobody has published, does not hide its set.
     async fn follow_jobs(&self, job: &Job, record: &Record, poller: &mut Poller) -> Result<CloudSet, Unfinished> {
         let mut over_since = None;
         loop {
-            let (mut running, mut percent, mut stage, mut all_read) = (false, 0, String::new(), true);
+            let (mut over, mut percent, mut stage) = (true, 0, String::new());
             for id in &record.jobs {
-                let Some(tasks) = poller.tolerate(self.tasks(&job.instance_id, Some(*id)).await)? else {
-                    all_read = false;
+                let Some(tasks) = poller.look(self.tasks(&job.instance_id, Some(*id)).await) else {
+                    // A job that could not be read may still run.
+                    over = false;
                     continue;
                 };
                 // Some gateways give all jobs whatever was asked for.
                 for task in tasks.iter().filter(|t| t.backup_job_id.is_none_or(|j| j == *id)) {
                     percent += if task.is_finished() { 100 } else { task.percent().unwrap_or(0) };
                     if !task.is_finished() {
-                        running = true;
+                        over = false;
                         stage = clean(task.backup_progress_status.as_deref().unwrap_or("running"));
                     }
                 }
             }
-            if running {
-                over_since = None;
-                // A job's figures are bytes; the cloud gives per cents only.
-                let percent = percent / i64::try_from(record.jobs.len()).unwrap_or(1).max(1);
-                self.report_progress(job, &format!("{stage}, {percent}%")).await;
-            } else {
-                // The jobs have finished or are no longer listed: the list of sets shows which.
-                let read = sets::rows(&self.client, &job.instance_id, since(record.called_at)).await;
-                let rows = poller.tolerate(read)?;
-                all_read &= rows.is_some();
-                let all = rows.unwrap_or_default();
-                let ours: Vec<Backup> =
-                    all.into_iter().filter(|r| r.backup_job_id.is_some_and(|j| record.jobs.contains(&j))).collect();
-                if let Some(set) = whole(&job.instance_id, record, ours)? {
-                    return Ok(set);
-                }
-                // A job that could not be read may still run.
-                over_since = if all_read { over_since.or(Some(poller.elapsed())) } else { None };
-                if over_since.is_some_and(|since| {
-                    poller.elapsed().saturating_sub(since) >= self.polling.visibility_delay.saturating_mul(5)
-                }) {
-                    return Err(Fault::new(
-                        Kind::Provider,
-                        "backup.lost",
-                        "the cloud's job is over, and the set it should have made is not listed, or not whole",
-                    )
-                    .hint("Look with describe_backups in some minutes; if it is not there, call create_backup again.")
-                    .next(&["describe_backups"])
-                    .into());
-                }
-                self.report_progress(job, "waiting for the set to be listed").await;
+            let range = since(record.called_at, self.client.now());
+            let rows = poller.look(sets::rows(&self.client, &job.instance_id, range).await);
+            over &= rows.is_some();
+            let ours = |r: &Backup| r.backup_job_id.is_some_and(|j| record.jobs.contains(&j));
+            let rows: Vec<Backup> = rows.unwrap_or_default().into_iter().filter(ours).collect();
+            if let Some(set) = whole(&job.instance_id, record, rows)? {
+                return Ok(set);
             }
+            over_since = if over { over_since.or(Some(poller.elapsed())) } else { None };
+            if over_since.is_some_and(|since| poller.elapsed().saturating_sub(since) >= self.listed_by()) {
+                return Err(lost_set().into());
+            }
+            let stage = if over {
+                "waiting for the set to be listed".to_owned()
+            } else {
+                // A job's figures are bytes; the cloud gives per cents only.
+                format!("{stage}, {}%", percent / i64::try_from(record.jobs.len()).unwrap_or(1).max(1))
+            };
+            self.report_progress(job, &stage).await;
             poller.wait("the backup").await?;
         }
     }
 
+    /// How long after its job a set may take to be listed.
+    const fn listed_by(&self) -> Duration {
+        self.polling.visibility_delay.saturating_mul(5)
+    }
+
     async fn follow_cluster(&self, job: &Job, record: &Record, poller: &mut Poller) -> Result<CloudSet, Unfinished> {
+        let mut over_since = None;
         loop {
-            let read = sets::cluster_rows(&self.client, &job.instance_id, since(record.called_at)).await;
-            let rows = poller.tolerate(read)?;
+            let range = since(record.called_at, self.client.now());
+            let rows = poller.look(sets::cluster_rows(&self.client, &job.instance_id, range).await);
+            let read = rows.is_some();
             // The earliest new one: a later one is somebody else's.
             let new = rows.unwrap_or_default().into_iter().filter(|r| !record.known.contains(&r.cluster_backup_id));
             let ours: Option<ClusterBackup> = new.min_by_key(|r| r.cluster_backup_start_time.clone());
+            let mut over = false;
             match ours {
-                Some(row) if row.is_running() => {
-                    let percent: u8 = row.progress.as_deref().unwrap_or("0").trim_end_matches('%').parse().unwrap_or(0);
-                    self.report_progress(job, &format!("RUNNING, {percent}%")).await;
+                Some(row) if row.has_failed() => {
+                    let status = row.cluster_backup_status.as_deref().unwrap_or_default();
+                    return Err(failed(&format!("the cloud says {} of it", clean(status))).into());
                 }
-                Some(row) => match clusters::of_cluster_rows(&job.instance_id, vec![row]).pop() {
-                    Some(Ok(set)) => return Ok(set),
-                    Some(Err(broken)) => return Err(failed(&broken.reason).into()),
-                    None => {}
-                },
-                None if poller.elapsed() >= self.polling.visibility_delay.saturating_mul(5) => {
+                Some(row) => {
+                    let percent: u8 = row.progress.as_deref().unwrap_or("0").trim_end_matches('%').parse().unwrap_or(0);
+                    let status = clean(row.cluster_backup_status.as_deref().unwrap_or("status unknown"));
+                    // A set that is over and not whole: its shards may still be listed one after the other.
+                    over = row.bad_status().is_none();
+                    if let Some(Ok(set)) = clusters::of_cluster_rows(&job.instance_id, vec![row]).pop() {
+                        return Ok(set);
+                    }
+                    self.report_progress(job, &format!("{status}, {percent}%")).await;
+                }
+                None if read && poller.elapsed() >= self.listed_by() => {
                     return Err(lost_call(record.called_at).into());
                 }
                 None => {}
             }
+            over_since = if over { over_since.or(Some(poller.elapsed())) } else { None };
+            if over_since.is_some_and(|since| poller.elapsed().saturating_sub(since) >= self.listed_by()) {
+                return Err(lost_set().into());
+            }
             poller.wait("the backup").await?;
         }
     }
+}
+
+/// The end of a job whose set never came.
+fn lost_set() -> Fault {
+    let message = "the cloud's job is over, and the set it should have made is not listed, or not whole";
+    Fault::new(Kind::Uncertain, "backup.lost", message)
+        .hint("Look with describe_backups in some minutes; if it is not there, call create_backup again.")
+        .next(&["describe_backups"])
 }
 
 /// The set that all rows of our jobs make; nothing while one is missing.

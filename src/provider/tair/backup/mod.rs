@@ -31,7 +31,8 @@ impl Inner {
         let (tx, rx) = oneshot::channel();
         let inner = Arc::clone(self);
         let begun = self
-            .jobs
+            .bound_jobs()
+            .await?
             .begin(
                 JobKind::Backup,
                 instance_id,
@@ -89,11 +90,8 @@ impl Inner {
 
 /// An end of work as a fault that a second caller gets too; its cause stays with the first.
 fn same_fault(end: &Unfinished) -> Fault {
-    let fault = match end {
-        Unfinished::Failed(fault) | Unfinished::RollbackPending(fault) => fault,
-        Unfinished::Detached(stage) => return Unfinished::Detached(stage.clone()).into_fault(),
-    };
-    let mut same = Fault::new(fault.kind, fault.code, &fault.message).hint(&fault.hint).next(fault.next_actions);
-    same.retry_after = fault.retry_after;
-    same
+    match end {
+        Unfinished::Failed(fault) | Unfinished::RollbackPending(fault) => fault.without_cause(),
+        Unfinished::Detached(stage) => Unfinished::Detached(stage.clone()).into_fault(),
+    }
 }

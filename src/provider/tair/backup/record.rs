@@ -12,13 +12,13 @@ use std::collections::BTreeSet;
 
 /// How far back rows are read: a job that is joined may have begun this long before the call.
 const BEFORE: SignedDuration = SignedDuration::from_hours(48);
-/// A job that begins so long before or after the call is not the call's own; clocks differ a little.
-const NEAR: SignedDuration = SignedDuration::from_mins(10);
+/// A job that begins so long before or after the call, by the cloud's clock, is not the call's own.
+const NEAR: SignedDuration = SignedDuration::from_mins(30);
 
 /// What a later process needs to go on with a backup.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Record {
-    /// When `CreateBackup` was called.
+    /// When `CreateBackup` was called, by the cloud's clock.
     pub called_at: Timestamp,
     /// Whether sets are listed as a cloud-native cluster's.
     pub cluster: bool,
@@ -42,14 +42,8 @@ impl Record {
     }
 }
 
-/// The range of what may be of a job that is called for now.
-pub fn recent() -> (Timestamp, Timestamp) {
-    since(Timestamp::now())
-}
-
-/// The range of what may be of a job that was called for at a moment, or joined then.
-pub fn since(called_at: Timestamp) -> (Timestamp, Timestamp) {
-    let now = Timestamp::now();
+/// The range of what may be of a job that was called for at a moment, or joined then. `now` is the cloud's.
+pub fn since(called_at: Timestamp, now: Timestamp) -> (Timestamp, Timestamp) {
     let from = called_at.min(now);
     let day = SignedDuration::from_hours(24);
     (from.saturating_sub(BEFORE).unwrap_or(from), now.saturating_add(day).unwrap_or(now))
@@ -58,7 +52,7 @@ pub fn since(called_at: Timestamp) -> (Timestamp, Timestamp) {
 /// The fault of a call whose reply was lost and of which nothing has come.
 pub fn lost_call(called_at: Timestamp) -> Fault {
     Fault::new(
-        Kind::Provider,
+        Kind::Uncertain,
         "cloud.uncertain",
         format!(
             "the reply to the call of {} was lost, and no backup has appeared since: most likely it never arrived",

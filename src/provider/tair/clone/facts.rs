@@ -9,7 +9,6 @@ use crate::model::text::clean;
 use crate::provider::tair::Inner;
 use crate::provider::tair::architecture::Architecture;
 use crate::provider::tair::clone::order::Order;
-use crate::provider::tair::describe::cloud_state;
 use crate::provider::tair::sets::listed_facts;
 use crate::tair::error::{CloudError, TairError};
 use crate::tair::wire::attribute::InstanceAttribute;
@@ -21,11 +20,12 @@ impl Inner {
     pub async fn clone_facts(&self, id: &str, wanted: &CloneOrder, ask_cloud: bool) -> Result<Facts, Fault> {
         let a = self.attribute(id).await?;
         let architecture = Architecture::of(&a);
+        let state = self.cloud_state(&a).await?;
         let order = match architecture.can_back_up() {
             Err(no) => Err(no),
             Ok(()) => Ok(self.order_facts(id, &a, &architecture, wanted, ask_cloud).await?),
         };
-        Ok(Facts::Clone(Box::new(CloneFacts { instance_id: id.to_owned(), state: cloud_state(&a), order })))
+        Ok(Facts::Clone(Box::new(CloneFacts { instance_id: id.to_owned(), state, order })))
     }
 
     async fn order_facts(
@@ -48,7 +48,8 @@ impl Inner {
         };
         let order = Order::new(self.client.region(), a, set.as_ref(), wanted)?;
         // An order for a set that is not whole, or for an instance that is busy, would be refused for that.
-        let worth_asking = !matches!(source, CloneSource::Set(Err(_))) && a.state() == InstanceState::Normal;
+        let here = a.region_id.as_deref().is_none_or(|region| region == self.client.region());
+        let worth_asking = here && !matches!(source, CloneSource::Set(Err(_))) && a.state() == InstanceState::Normal;
         let dry_run = if ask_cloud && worth_asking { Some(self.dry_run(&order).await?) } else { None };
         Ok(CloneOrderFacts { source, terms: order.terms(), dry_run, name: wanted.instance_name.clone() })
     }

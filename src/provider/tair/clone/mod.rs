@@ -21,7 +21,7 @@ use crate::provider::tair::clone::order::Order;
 use crate::provider::tair::clone::record::{MAY_BE, Record, may_be};
 use crate::provider::tair::poller::Poller;
 use crate::tair::client::Granted;
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
@@ -51,7 +51,8 @@ impl Inner {
         let order = order.with_token(token);
         let inner = Arc::clone(self);
         let backup_id = set.map(|s| s.set.id).unwrap_or_default();
-        self.jobs
+        self.bound_jobs()
+            .await?
             .begin_permitted(permit, JobKind::Clone, &backup_id, move |job, _plan, permit| async move {
                 inner.clone_instance(&job, order, permit.order()?).await
             })
@@ -60,7 +61,7 @@ impl Inner {
 
     async fn clone_instance(&self, job: &Job, order: Order, grant: Grant<Ordering>) -> JobEnd {
         let mut record =
-            Record { ordered_at: Timestamp::now(), order: order.stored(), uncertain: false, new_instance_id: None };
+            Record { ordered_at: self.client.now(), order: order.stored(), uncertain: false, new_instance_id: None };
         // Written down before the order is sent: a crash in between is reconciled by sending the same order under the same token.
         self.jobs.save_recovery(job, &record).await?;
         self.jobs.progress(job, "ordering", 0, 0).await?;
@@ -90,10 +91,10 @@ impl Inner {
         }
         // The process that died may have sent the order.
         record.uncertain = true;
-        if Timestamp::now().duration_since(record.ordered_at) > TOKEN_GOOD {
+        if self.client.now().duration_since(record.ordered_at) > TOKEN_GOOD {
             return Err(Fault::new(
-                Kind::Unexpected,
-                "job.interrupted",
+                Kind::Uncertain,
+                "clone.uncertain",
                 "the process died while it ordered the instance, too long ago to ask again under the same token",
             )
             .hint(MAY_BE)

@@ -34,7 +34,7 @@ pub fn may_be(last: &str) -> Fault {
     let message = format!(
         "an attempt at the order had no reply, so a new instance may exist and be billed; the last attempt: {last}"
     );
-    Fault::new(Kind::Provider, "clone.uncertain", message).hint(MAY_BE).next(&["describe_instances"])
+    Fault::new(Kind::Uncertain, "clone.uncertain", message).hint(MAY_BE).next(&["describe_instances"])
 }
 
 /// The next step after a failed clone that is reconciled.

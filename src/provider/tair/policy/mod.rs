@@ -1,4 +1,5 @@
-//! The backup policy: read, and changed in what is named, with a permit where that lowers protection.
+//! The backup policy: read, and changed in what is named, with a permit where that lowers protection. A change is a job, and between
+//! its reading and its writing no other process of this home changes the policy.
 
 pub mod values;
 mod write;
@@ -9,16 +10,20 @@ use crate::guard::facts::policy::PolicyFacts;
 use crate::guard::permit::Permit;
 use crate::guard::plan::changed as plan_changed;
 use crate::guard::preconditions::{PolicyValues, Preconditions};
-use crate::model::fault::Fault;
+use crate::model::fault::{Fault, Kind};
+use crate::model::job::{Job, JobEnd, JobKind, RecoveryKind, StoredRecovery};
 use crate::model::policy::BackupPolicy;
 use crate::provider::Raised;
+use crate::provider::jobs::Recoverable;
 use crate::provider::tair::Inner;
 use crate::provider::tair::architecture::Architecture;
-use crate::provider::tair::describe::cloud_state;
 use crate::provider::tair::policy::values::{changed as changed_policy, invalid, read};
-use crate::provider::tair::policy::write::NotWritten;
+use crate::provider::tair::policy::write::changed_meanwhile;
+use crate::provider::tair::poller::Poller;
 use crate::tair::wire::policy::DescribeBackupPolicy;
-use std::sync::{Arc, PoisonError};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use tokio::sync::oneshot;
 
 impl Inner {
     /// What a change of policy is about.
@@ -26,7 +31,7 @@ impl Inner {
         let a = self.attribute(id).await?;
         let now = self.policy_before(id, change).await?;
         let then = changed_policy(&now, change)?;
-        Ok(Facts::PolicyChange(PolicyFacts { state: cloud_state(&a), now, then }))
+        Ok(Facts::PolicyChange(PolicyFacts { state: self.cloud_state(&a).await?, now, then }))
     }
 
     /// The policy in force.
@@ -64,46 +69,145 @@ impl Inner {
         }
     }
 
-    /// Held while the policy of an instance is changed: what one call reads must still hold when it writes.
-    fn policy_lock(&self, instance_id: &str) -> Arc<tokio::sync::Mutex<()>> {
-        let mut locks = self.policies.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(locks.entry(instance_id.to_owned()).or_default())
-    }
-
     /// Changes the policy where that lowers nothing.
-    pub async fn raise_policy(&self, instance_id: &str, change: &PolicyChange) -> Result<Raised, Fault> {
-        let lock = self.policy_lock(instance_id);
-        let _held = lock.lock().await;
+    pub async fn raise_policy(
+        self: &Arc<Self>,
+        instance_id: &str,
+        change: &PolicyChange,
+        caller: &str,
+    ) -> Result<Raised, Fault> {
         let now = self.policy_before(instance_id, change).await?;
-        let then = changed_policy(&now, change)?;
-        if !now.lowered_by(&then).is_empty() {
+        if !now.lowered_by(&changed_policy(&now, change)?).is_empty() {
             return Ok(Raised::Lowers);
         }
-        Ok(Raised::Changed(self.write_policy(instance_id, &now, then).await?))
+        let (inner, raise) = (Arc::clone(self), change.clone());
+        let (tell, told) = oneshot::channel();
+        let jobs = self.bound_jobs().await?;
+        let job = jobs
+            .begin_beside(JobKind::Policy, instance_id, caller, |job| async move {
+                let raises = |now: &BackupPolicy, then: &BackupPolicy| {
+                    if now.lowered_by(then).is_empty() { Ok(()) } else { Err(changed_meanwhile()) }
+                };
+                inner.change_policy(&job, &raise, raises, tell).await
+            })
+            .await?;
+        jobs.outcome(&job, told).await.map(Raised::Changed)
     }
 
     /// Changes a policy as permitted, also where that lowers it.
-    pub async fn modify_policy(&self, permit: Permit, change: &PolicyChange) -> Result<String, Fault> {
-        let id = permit.plan().instance_id.clone();
-        let lock = self.policy_lock(&id);
-        let _held = lock.lock().await;
-        let now = self.policy_before(&id, change).await?;
-        let planned = match &permit.plan().preconditions {
-            Preconditions::PolicyChange { policy, .. } => policy,
-            _ => return Err(permit.plan().unsupported()),
-        };
-        if *planned != PolicyValues::from(&now) {
-            return Err(plan_changed("the policy has been changed since the plan; it was left as it is"));
-        }
-        let then = changed_policy(&now, change)?;
-        let done = self.write_policy(&id, &now, then).await;
-        let (event, detail) = match &done {
-            Ok(_) => ("policy.changed", change.describe()),
-            Err(NotWritten::Uncertain(fault)) => ("policy.uncertain", fault.message.clone()),
-            Err(NotWritten::Refused(fault)) => ("policy.not_changed", format!("{}: {}", fault.code, fault.message)),
-        };
-        self.jobs.audit(permit.record(event, detail)).await;
-        done?;
+    pub async fn modify_policy(self: &Arc<Self>, permit: Permit, change: &PolicyChange) -> Result<String, Fault> {
+        let (inner, wanted) = (Arc::clone(self), change.clone());
+        let (tell, told) = oneshot::channel();
+        let jobs = self.bound_jobs().await?;
+        let job = jobs
+            .begin_permitted(permit, JobKind::Policy, "", move |job, plan, _permit| async move {
+                let planned = |now: &BackupPolicy, _: &BackupPolicy| match &plan.preconditions {
+                    Preconditions::PolicyChange { policy, .. } if *policy == PolicyValues::from(now) => Ok(()),
+                    Preconditions::PolicyChange { .. } => {
+                        Err(plan_changed("the policy has been changed since the plan; it was left as it is"))
+                    }
+                    _ => Err(plan.unsupported()),
+                };
+                inner.change_policy(&job, &wanted, planned, tell).await
+            })
+            .await?;
+        jobs.outcome(&job, told).await?;
         Ok(format!("the policy is changed and was read back: {}", change.describe()))
     }
+
+    /// Changes the policy as a job, with nobody else of this home between its reading and its writing. `may` judges what is in force now and
+    /// what would be; `tell` hears what came of it.
+    async fn change_policy(
+        &self,
+        job: &Job,
+        change: &PolicyChange,
+        may: impl Fn(&BackupPolicy, &BackupPolicy) -> Result<(), Fault>,
+        tell: oneshot::Sender<Result<BackupPolicy, Fault>>,
+    ) -> JobEnd {
+        let id = &job.instance_id;
+        let work = async {
+            let now = self.policy_before(id, change).await?;
+            let then = changed_policy(&now, change)?;
+            may(&now, &then)?;
+            // Written down before the call: a later process reads what came of it.
+            self.jobs.save_recovery(job, &Record { before: (&now).into(), then: (&then).into() }).await?;
+            self.write_policy(id, &now, then).await
+        };
+        let done = self.alone_with_the_policy(id, work).await;
+        let _ = tell.send(done.as_ref().map(Clone::clone).map_err(Fault::without_cause));
+        done?;
+        Ok(change.describe())
+    }
+
+    /// Does work on a policy while no other process of this home, and nothing else in this one, does.
+    async fn alone_with_the_policy<T>(
+        &self,
+        instance_id: &str,
+        work: impl Future<Output = Result<T, Fault>>,
+    ) -> Result<T, Fault> {
+        let (state, name) = (&self.jobs.state, format!("policy/{instance_id}"));
+        let mut poller = Poller::new(&self.polling, self.polling.ready_timeout, &self.jobs.stop);
+        let lease = loop {
+            if let Some(lease) = state.acquire(&name).await? {
+                break lease;
+            }
+            if poller.wait("another change of the policy").await.is_err() {
+                let message = format!("another change of the policy of {instance_id} is under way");
+                return Err(Fault::new(Kind::Provider, "job.busy", message).hint("Call again in a minute."));
+            }
+        };
+        let done = work.await;
+        if let Err(fault) = state.give_back(&lease).await {
+            tracing::error!("the policy could not be given free: {fault}");
+        }
+        done
+    }
+
+    /// Finds out what came of a change whose process died.
+    pub async fn resume_policy(&self, job: &Job, record: Option<&StoredRecovery>) -> JobEnd {
+        let Some(Record { before, then }) = Record::read(record)? else {
+            let message = "the process died before it asked the cloud for this change of policy";
+            return Err(Fault::new(Kind::Unexpected, "job.interrupted", message)
+                .hint("The policy is as it was. Call modify_backup_policy again.")
+                .into());
+        };
+        let mut poller = Poller::new(&self.polling, self.polling.visibility_delay, &self.jobs.stop);
+        let mut last = None;
+        loop {
+            if let Ok((found, _)) = self.read_policy(&job.instance_id).await {
+                let found = PolicyValues::from(&found);
+                if found == then {
+                    return Ok("the process died around the call, and the policy is as it was asked for".into());
+                }
+                last = Some(found);
+            }
+            if poller.wait("the change of policy").await.is_err() {
+                break;
+            }
+        }
+        let found = match last {
+            Some(found) if found == before => "is as it was before",
+            Some(_) => "is another by now",
+            None => "cannot be read",
+        };
+        let message =
+            format!("the process died around the call, and the policy {found}: it is not known whether it was changed");
+        Err(Fault::new(Kind::Uncertain, "cloud.uncertain", message)
+            .hint("Look at describe_backup_policy before you call again.")
+            .next(&["describe_backup_policy"])
+            .into())
+    }
+}
+
+/// What a later process needs to find out what came of a change of policy.
+#[derive(Debug, Serialize, Deserialize)]
+struct Record {
+    /// The policy before the change.
+    before: PolicyValues,
+    /// The policy that was asked for.
+    then: PolicyValues,
+}
+
+impl Recoverable for Record {
+    const KIND: RecoveryKind = RecoveryKind::CloudPolicy;
 }

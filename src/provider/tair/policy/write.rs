@@ -21,7 +21,7 @@ impl Inner {
         instance_id: &str,
         before: &BackupPolicy,
         then: BackupPolicy,
-    ) -> Result<BackupPolicy, NotWritten> {
+    ) -> Result<BackupPolicy, Fault> {
         if same(before, &then) {
             return Ok(before.clone());
         }
@@ -46,7 +46,7 @@ impl Inner {
                     writes += 1;
                     // That the policy cannot be read now changes nothing about what is not known.
                     let Ok(found) = self.read_policy(instance_id).await else {
-                        return Err(NotWritten::Uncertain(e.into()));
+                        return Err(e.into());
                     };
                     if is(&found, &then) {
                         break;
@@ -54,23 +54,19 @@ impl Inner {
                     // The whole policy is written, so a copy that arrives late changes nothing more. Somebody else's
                     // change in between must not be written over.
                     if writes >= WRITES || !is(&found, before) {
-                        return Err(NotWritten::Uncertain(e.into()));
+                        return Err(e.into());
                     }
                 }
                 // Refused before anything was done.
                 Err(e) if e.is_cloud(CloudError::says_wait_until_ready) => {
                     if poller.elapsed() >= self.polling.ready_timeout {
-                        return Err(NotWritten::Refused(e.into()));
+                        return Err(e.into());
                     }
                 }
-                Err(e) => return Err(NotWritten::Refused(e.into())),
+                Err(e) => return Err(e.into()),
             }
             let lost = |fault: Fault| {
-                if writes > 0 {
-                    uncertain("the reply to the change was lost", &fault)
-                } else {
-                    NotWritten::Refused(fault)
-                }
+                if writes > 0 { uncertain("the reply to the change was lost", &fault) } else { fault }
             };
             poller.wait("the change of policy").await.map_err(|end| lost(end.into_fault()))?;
             // Somebody else may have changed the policy meanwhile, and theirs would be written over whole.
@@ -79,18 +75,14 @@ impl Inner {
                 break;
             }
             if !is(&found, before) {
-                let message = "somebody else has changed the policy meanwhile; theirs was not written over";
-                let fault = Fault::new(Kind::Provider, "policy.changed_meanwhile", message)
-                    .hint("Look at describe_backup_policy, then call again.")
-                    .next(&["describe_backup_policy"]);
-                return Err(NotWritten::Refused(fault));
+                return Err(changed_meanwhile());
             }
         }
         let mut poller = Poller::new(&self.polling, self.polling.visibility_delay.saturating_mul(2), &self.jobs.stop);
         loop {
             let taken = |fault: Fault| uncertain("the cloud took the change", &fault);
             let answer = self.client.call(&DescribeBackupPolicy { instance_id: instance_id.into() }).await;
-            if let Some(reply) = poller.tolerate(answer).map_err(taken)? {
+            if let Some(reply) = poller.look(answer) {
                 let flashback_known = reply.enable_backup_log.is_some() || reply.backup_log_start_time.is_some();
                 let found = (read(&reply), flashback_known);
                 if is(&found, &then) {
@@ -100,10 +92,9 @@ impl Inner {
                 if poller.elapsed() >= self.polling.visibility_delay {
                     let message =
                         format!("the cloud took the policy, and keeps another: {}", differences(&then, &found));
-                    let fault = Fault::new(Kind::Provider, "policy.not_kept", message)
+                    return Err(Fault::new(Kind::Provider, "policy.not_kept", message)
                         .hint("Look at describe_backup_policy; the instance may not offer what was asked for.")
-                        .next(&["describe_backup_policy"]);
-                    return Err(NotWritten::Refused(fault));
+                        .next(&["describe_backup_policy"]));
                 }
             }
             poller.wait("the change of policy").await.map_err(|end| taken(end.into_fault()))?;
@@ -111,28 +102,18 @@ impl Inner {
     }
 }
 
-/// Why a policy was not written.
-#[derive(Debug)]
-pub enum NotWritten {
-    /// The policy was not written, or another is in force.
-    Refused(Fault),
-    /// The policy may have been written: it could not be read back.
-    Uncertain(Fault),
-}
-
-impl From<NotWritten> for Fault {
-    fn from(e: NotWritten) -> Self {
-        match e {
-            NotWritten::Refused(fault) | NotWritten::Uncertain(fault) => fault,
-        }
-    }
-}
-
 /// A change of which nobody knows whether it took effect.
-fn uncertain(what: &str, fault: &Fault) -> NotWritten {
+fn uncertain(what: &str, fault: &Fault) -> Fault {
     let message = format!("{what}, and the policy cannot be read back: {}", fault.message);
-    let fault = Fault::new(Kind::Provider, "cloud.uncertain", message)
+    Fault::new(Kind::Uncertain, "cloud.uncertain", message)
         .hint("Look at describe_backup_policy before you call again: it may have taken effect.")
-        .next(&["describe_backup_policy"]);
-    NotWritten::Uncertain(fault)
+        .next(&["describe_backup_policy"])
+}
+
+/// The fault of a change that somebody else got in the way of.
+pub(super) fn changed_meanwhile() -> Fault {
+    let message = "somebody else has changed the policy meanwhile; theirs was not written over";
+    Fault::new(Kind::Provider, "policy.changed_meanwhile", message)
+        .hint("Look at describe_backup_policy, then call again.")
+        .next(&["describe_backup_policy"])
 }

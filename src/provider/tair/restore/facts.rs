@@ -7,11 +7,9 @@ use crate::guard::plan::Plan;
 use crate::model::fault::Fault;
 use crate::model::time::written;
 use crate::provider::tair::architecture::{Architecture, RestoreScope};
-use crate::provider::tair::describe::cloud_state;
 use crate::provider::tair::restore::filter_key;
 use crate::provider::tair::sets::listed_facts;
 use crate::provider::tair::{Inner, traffic};
-use jiff::Timestamp;
 
 impl Inner {
     /// What a restore in place is about.
@@ -31,10 +29,11 @@ impl Inner {
             Source::Moment { filter_key: Some(_), .. } => RestoreScope::Keys(&moment),
             Source::Moment { .. } => RestoreScope::Moment(&moment),
         };
+        let state = self.cloud_state(&a).await?;
+        let read_at = state.read_at;
         let in_place = match architecture.can_restore_in_place(id, scope) {
             Err(no) => Err(no),
             Ok(remark) => {
-                let read_at = Timestamp::now();
                 let source = match source {
                     Source::Backup { backup_id } => {
                         CloudSource::Set(listed_facts(&self.listed_set(id, backup_id).await?))
@@ -49,12 +48,11 @@ impl Inner {
                 let from = traffic::looked_from(earlier.and_then(|plan| plan.writes).map(|w| w.read_at), read_at);
                 let traffic = traffic::writes(&self.client, id, architecture.shape, from).await?;
                 let keys = traffic::keys(&self.client, id, architecture.shape).await?;
-                Ok(InPlace { remark, source, traffic, keys, read_at })
+                Ok(InPlace { remark, source, traffic, keys })
             }
         };
         let instance_id = id.to_owned();
         let pending_rollback = self.jobs.state.pending_rollback(id).await?;
-        let state = cloud_state(&a);
         Ok(Facts::CloudRestore(Box::new(CloudRestore { instance_id, state, pending_rollback, filter, in_place })))
     }
 }

@@ -6,7 +6,7 @@ use crate::model::job::{Job, Unfinished};
 use crate::model::text::clean;
 use crate::model::time::written;
 use crate::provider::tair::architecture::{Architecture, Shape};
-use crate::provider::tair::poller::Poller;
+use crate::provider::tair::poller::{LOOKS, Poller, Steady};
 use crate::provider::tair::restore::record::Record;
 use crate::provider::tair::{Inner, traffic};
 use crate::provider::with_way_back;
@@ -22,8 +22,8 @@ const LATE: u32 = 3;
 pub struct Followed {
     /// Seconds that the restore took.
     pub seconds: u64,
-    /// Why the restore is not certain, for the reader; empty where its effect was seen.
-    pub caveat: &'static str,
+    /// What the reader has to know beside the end, as parts of a sentence; empty where there is nothing.
+    pub caveat: String,
 }
 
 impl Inner {
@@ -33,7 +33,8 @@ impl Inner {
         self.attribute(instance_id).await.map_or(Shape::Standard, |a| Architecture::of(&a).shape)
     }
 
-    /// Follows the status until the instance serves again.
+    /// Follows the status until the instance is known to serve again, or to be lost. `Normal` counts once the effect of the call
+    /// was seen, and then only where several looks in a row show it; what cannot be read says nothing.
     pub(super) async fn follow_restore(
         &self,
         job: &Job,
@@ -45,43 +46,20 @@ impl Inner {
         let stop = if record.fence { CancellationToken::new() } else { self.jobs.stop.clone() };
         let mut poller = Poller::new(&self.polling, self.polling.restore_timeout, &stop);
         let sent_at = record.sent_at.unwrap_or(job.created_at);
-        let since_sent = || Duration::try_from(Timestamp::now().duration_since(sent_at)).unwrap_or_default();
-        let caveat = loop {
-            let read = poller.tolerate(self.attribute_raw(id).await).map_err(|f| with_way_back(f, &record.back))?;
-            let status = read.flatten().and_then(|a| a.facts.instance_status).unwrap_or_default();
-            match InstanceState::of(&status) {
-                InstanceState::Normal if record.seen && record.taken => break "",
-                InstanceState::Normal if record.seen => break "; the reply to the call was lost, its effect was seen",
-                // The call was taken, so its effect may come late; or the restore was over between two looks.
-                InstanceState::Normal
-                    if record.taken && since_sent() >= self.polling.visibility_delay.saturating_mul(LATE) =>
-                {
-                    break if resumed {
-                        "; the cloud took the call, and nobody looked while the process was dead: that the instance recovered was not seen"
-                    } else {
-                        "; the cloud took the call, but that the instance was BackupRecovering was not seen: look at the data"
-                    };
+        let since_sent = || Duration::try_from(self.client.now().duration_since(sent_at)).unwrap_or_default();
+        let visible = self.polling.visibility_delay.saturating_mul(if record.taken { LATE } else { 1 });
+        let mut steady = Steady::default();
+        loop {
+            let read = poller.look(self.attribute_raw(id).await).flatten();
+            let status = read.and_then(|a| a.facts.instance_status).unwrap_or_default();
+            let state = InstanceState::of(&status);
+            let looks = steady.saw(state);
+            match state {
+                InstanceState::Normal if record.seen && looks >= LOOKS => break,
+                InstanceState::Normal if !record.seen && looks >= LOOKS && since_sent() >= visible => {
+                    return Err(with_way_back(not_seen(record, sent_at, resumed), &record.back).into());
                 }
-                InstanceState::Normal if !record.taken && poller.elapsed() >= self.polling.visibility_delay => {
-                    let at = written(sent_at);
-                    let message = if resumed {
-                        format!(
-                            "the process died around the restore of {at}, before it had a reply, and the instance is Normal now: it is not known whether the restore took place meanwhile"
-                        )
-                    } else {
-                        format!(
-                            "the reply to the restore of {at} was lost, and the instance was not seen BackupRecovering since: most likely it never arrived"
-                        )
-                    };
-                    return Err(with_way_back(
-                        Fault::new(Kind::Provider, "cloud.uncertain", message)
-                            .hint("Look at the data. If it is the old data, make a new plan."),
-                        &record.back,
-                    )
-                    .into());
-                }
-                InstanceState::Normal | InstanceState::Untold => {}
-                InstanceState::Lost => {
+                InstanceState::Lost if looks >= LOOKS => {
                     let message = format!("the instance became {} during the restore", clean(&status));
                     let failed = Fault::new(Kind::Provider, "restore.failed", message);
                     return Err(with_way_back(failed, &record.back).into());
@@ -90,20 +68,38 @@ impl Inner {
                     record.seen = true;
                     self.keep_recovery(job, record).await;
                 }
+                InstanceState::Normal | InstanceState::Lost if looks == 1 => poller.hurry(),
                 // A change may be somebody else's doing.
-                InstanceState::Recovering | InstanceState::Changing => {}
+                _ => {}
             }
             let stage = if status.is_empty() { "status unknown".into() } else { clean(&status) };
             self.report_progress(job, &format!("{stage}, {} s", poller.seconds())).await;
             let waited = poller.wait("the restore").await;
             waited.map_err(|end| end.map(|fault| with_way_back(fault, &record.back)))?;
-        };
-        Ok(Followed { seconds: if resumed { since_sent().as_secs() } else { poller.seconds() }, caveat })
+        }
+        let caveat = if record.taken { "" } else { "; the reply to the call was lost, its effect was seen" };
+        Ok(Followed { seconds: if resumed { since_sent().as_secs() } else { poller.seconds() }, caveat: caveat.into() })
+    }
+
+    /// Whether several looks in a row show the instance `Normal`, or lost: then no restore is at work on it.
+    pub(super) async fn is_at_rest(&self, instance_id: &str) -> Result<bool, Fault> {
+        let mut poller = Poller::new(&self.polling, self.polling.outage_timeout, &CancellationToken::new());
+        let mut steady = Steady::default();
+        loop {
+            let state = self.attribute_raw(instance_id).await?.map_or(InstanceState::Untold, |a| a.state());
+            if !matches!(state, InstanceState::Normal | InstanceState::Lost) {
+                return Ok(false);
+            }
+            if steady.saw(state) >= LOOKS {
+                return Ok(true);
+            }
+            poller.wait("the restore").await.map_err(Unfinished::into_fault)?;
+        }
     }
 
     /// The key count measured after the restore, and `true`; the latest earlier one where the cloud measures too late.
     pub(super) async fn count_after(&self, job: &Job) -> Option<(CountedKeys, bool)> {
-        let done_at = Timestamp::now();
+        let done_at = self.client.now();
         let shape = self.shape(&job.instance_id).await;
         let mut poller = Poller::new(&self.polling, self.polling.restore_timeout, &self.jobs.stop);
         let mut last = None;
@@ -123,6 +119,28 @@ impl Inner {
             }
         }
     }
+}
+
+/// The end of a restore whose effect nobody has seen: it may have been over between two looks, come late, or never have been.
+fn not_seen(record: &Record, sent_at: Timestamp, resumed: bool) -> Fault {
+    let at = written(sent_at);
+    let message = match (record.taken, resumed) {
+        (true, false) => format!(
+            "the cloud took the restore of {at}, and the instance was never seen BackupRecovering since: it is not known whether its data was restored"
+        ),
+        (true, true) => format!(
+            "the cloud took the restore of {at}, and nobody looked while the process was dead: it is not known whether the data was restored meanwhile"
+        ),
+        (false, true) => format!(
+            "the process died around the restore of {at}, before it had a reply, and the instance is Normal now: it is not known whether the restore took place meanwhile"
+        ),
+        (false, false) => format!(
+            "the reply to the restore of {at} was lost, and the instance was not seen BackupRecovering since: most likely it never arrived"
+        ),
+    };
+    Fault::new(Kind::Uncertain, "cloud.uncertain", message)
+        .hint("Look at the instance's data, and at its status with describe_instances. If it is the old data, make a new plan.")
+        .next(&["describe_instances"])
 }
 
 /// What came of a restore, for the reader. `after`: what the cloud counts now; `None` where that was not asked.

@@ -12,17 +12,17 @@ mod record;
 use crate::guard::act::Source;
 use crate::guard::grant::{Grant, Overwrite};
 use crate::guard::permit::Permit;
-use crate::guard::plan::changed;
+use crate::guard::plan::{Plan, changed};
 use crate::guard::preconditions::{Preconditions, SetIdentity};
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, JobEnd, JobKind, StoredRecovery, Unfinished};
 use crate::provider::jobs::Recoverable as _;
+use crate::provider::tair::restore::fence::Fence;
 use crate::provider::tair::restore::follow::{Followed, outcome};
 use crate::provider::tair::restore::record::Record;
 use crate::provider::tair::{Inner, traffic};
 use crate::tair::wire::Second;
 use crate::tair::wire::restore::RestoreInstance;
-use jiff::Timestamp;
 use std::sync::Arc;
 
 impl Inner {
@@ -60,9 +60,10 @@ impl Inner {
         }
         let inner = Arc::clone(self);
         let backup_id = call.backup_id.clone().unwrap_or_default();
-        self.jobs
+        self.bound_jobs()
+            .await?
             .begin_permitted(permit, JobKind::Restore, &backup_id, move |job, plan, permit| async move {
-                inner.restore(&job, call, permit.overwrite()?, fence, &plan.impact.way_back).await
+                inner.restore(&job, call, &plan, permit.overwrite()?, fence).await
             })
             .await
     }
@@ -71,24 +72,57 @@ impl Inner {
         &self,
         job: &Job,
         call: RestoreInstance,
+        plan: &Plan,
         grant: Grant<Overwrite>,
         fence: bool,
-        back: &str,
     ) -> JobEnd {
         let id = &job.instance_id;
         let shape = self.shape(id).await;
         let before = traffic::keys(&self.client, id, shape).await.ok().flatten();
         let keys_before = before.map(|c| c.keys);
-        let mut record = Record { fence, sent_at: None, taken: false, seen: false, keys_before, back: back.to_owned() };
-        if fence {
-            self.raise_fence(job, &record).await?;
-        }
-        let followed = self.send_and_follow(job, call, grant, &mut record).await;
+        let back = plan.impact.way_back.clone();
+        let mut record = Record { fence, sent_at: None, taken: false, seen: false, keys_before, back };
+        let followed = self.fence_send_and_follow(job, call, plan, grant, &mut record).await;
         self.conclude(job, &mut record, followed).await
     }
 
-    /// Lifts the fence, whatever went wrong: nobody may be left unable to write. Keys are counted after that.
+    async fn fence_send_and_follow(
+        &self,
+        job: &Job,
+        call: RestoreInstance,
+        plan: &Plan,
+        grant: Grant<Overwrite>,
+        record: &mut Record,
+    ) -> Result<Followed, Unfinished> {
+        let fence = if record.fence { self.raise_fence(job, record).await? } else { Fence::Up };
+        self.prove_way_back(plan).await?;
+        let mut followed = self.send_and_follow(job, call, grant, record).await?;
+        if matches!(fence, Fence::Taken) {
+            followed.caveat += "; the cloud took the call that locks writes, and lists no task of it: when writes were refused was not seen";
+        }
+        Ok(followed)
+    }
+
+    /// Reads the safety backup again, right before the act: it may have gone while the person thought, or while writes were locked.
+    async fn prove_way_back(&self, plan: &Plan) -> Result<(), Fault> {
+        let Some(safety) = &plan.safety else { return Ok(()) };
+        plan.way_back_holds(&self.safety_status(&plan.instance_id, &safety.job_id).await?)
+    }
+
+    /// Lifts the fence at every known end: nobody may be left unable to write, and nobody may write into a restore. Keys are counted
+    /// after that.
     async fn conclude(&self, job: &Job, record: &mut Record, followed: Result<Followed, Unfinished>) -> JobEnd {
+        if let Err(Unfinished::Failed(unknown)) = &followed
+            && unknown.kind == Kind::Uncertain
+            && record.fence
+        {
+            let message = format!("{}; writes stay locked until it is", unknown.message);
+            let hint = format!(
+                "{} describe_jobs unlocks writes once the instance is steadily Normal; or unlock them in the console.",
+                unknown.hint
+            );
+            return Err(Unfinished::RollbackPending(Fault::new(unknown.kind, unknown.code, message).hint(&hint)));
+        }
         if let Err(locked) = self.lift_fence(job, record).await {
             let so_far = match &followed {
                 Ok(done) => format!("the restore worked ({})", outcome(record, None, done)),
@@ -114,7 +148,7 @@ impl Inner {
         grant: Grant<Overwrite>,
         record: &mut Record,
     ) -> Result<Followed, Unfinished> {
-        record.sent_at = Some(Timestamp::now());
+        record.sent_at = Some(self.client.now());
         self.jobs.save_recovery(job, record).await?;
         self.jobs.progress(job, "asking for the restore", 0, 0).await?;
         match self.client.granted(grant).call(&call).await {

@@ -58,5 +58,13 @@ fn of_cluster(instance_id: &str, row: ClusterBackup) -> Listed {
         expires_at: moment(row.expect_expire_time.as_deref()),
         ..blank(instance_id, id, mode_of(row.cluster_backup_mode.as_deref()))
     };
-    Ok(CloudSet { set, shards, jobs: Vec::new(), recover: recover.unwrap_or_default(), of_cluster: true })
+    Ok(CloudSet {
+        set,
+        shards,
+        jobs: Vec::new(),
+        recover: recover.unwrap_or_default(),
+        of_cluster: true,
+        full: true,
+        success: true,
+    })
 }

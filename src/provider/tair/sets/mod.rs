@@ -42,6 +42,10 @@ pub struct CloudSet {
     pub recover: RecoverConfig,
     /// Whether the set is a cloud-native cluster's, with an id such as `cb-…`.
     pub of_cluster: bool,
+    /// Whether the cloud calls all of its files full backups. The list of clusters' sets has no others.
+    pub full: bool,
+    /// Whether the cloud says of all of its files that they were taken, rather than nothing.
+    pub success: bool,
 }
 
 impl CloudSet {

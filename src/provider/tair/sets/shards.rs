@@ -114,6 +114,8 @@ pub fn one(instance_id: &str, rows: Vec<Backup>, shards: Option<usize>) -> Optio
     };
     let mut jobs: Vec<i64> = rows.iter().filter_map(|r| r.backup_job_id).collect();
     jobs.dedup();
+    let full = rows.iter().all(|r| r.backup_type.as_deref().is_some_and(|t| t.eq_ignore_ascii_case("FullBackup")));
+    let success = rows.iter().all(|r| r.backup_status.as_deref().is_some_and(|s| s.eq_ignore_ascii_case("Success")));
     let shards = rows
         .into_iter()
         .map(|r| Shard {
@@ -124,5 +126,5 @@ pub fn one(instance_id: &str, rows: Vec<Backup>, shards: Option<usize>) -> Optio
             intranet: r.backup_intranet_download_url,
         })
         .collect();
-    Some(Ok(CloudSet { set, shards, jobs, recover: recover.unwrap_or_default(), of_cluster: false }))
+    Some(Ok(CloudSet { set, shards, jobs, recover: recover.unwrap_or_default(), of_cluster: false, full, success }))
 }

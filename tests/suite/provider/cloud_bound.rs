@@ -1,0 +1,148 @@
+//! What is begun in the cloud belongs to the account, region and endpoint that it was begun in, to one writer of a policy at a time, and
+//! has an end in the audit whichever process finds it.
+
+use crate::provider::cloud::{Cloud, ID, Ours, redis};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use tair_backup_mcp::guard::act::PolicyChange;
+use tair_backup_mcp::guard::preconditions::Preconditions;
+use tair_backup_mcp::model::backup::Mode;
+use tair_backup_mcp::model::job::{Job, JobEnd, JobKind, JobStatus, RecoveryKind, StoredRecovery};
+use tair_backup_mcp::provider::Raised;
+use tair_backup_mcp::provider::jobs::Jobs;
+use tair_backup_mcp::state::jobs::Begun;
+
+const NATIVE: &str = "generation = \"cloud_native\"";
+
+/// A process of the same home that calls another cloud leaves a job alone and says so; one that calls the job's own goes on with it.
+#[test]
+fn a_job_is_not_taken_to_another_cloud() {
+    let (server, other) = (redis(10), redis(10));
+    let (cloud, another) = (Cloud::start(&[(ID, &server, "")]), Cloud::start(&[(ID, &other, "")]));
+    let ours = Ours::new(&cloud);
+    cloud.inject(&json!({"kind": "slow", "action": "CreateBackup", "seconds": 2}));
+    let (job, _) = ours.run(ours.provider().create_backup(ID, Mode::Manual, "")).unwrap();
+    let bound = ours.job(&job.id).access.expect("an access");
+    assert!(bound.endpoint.contains(&cloud.emulator.port.to_string()) && !bound.account.is_empty(), "{bound:?}");
+    let elsewhere = ours.crash(&another);
+    for _ in 0..2 {
+        elsewhere.run(elsewhere.provider().recover()).unwrap();
+        let left = elsewhere.job(&job.id);
+        assert_eq!(left.status, JobStatus::Running, "{left:?}");
+        assert!(left.stage.contains("left alone") && left.stage.contains(&bound.endpoint), "{left:?}");
+    }
+    let fault = elsewhere.run(elsewhere.provider().create_backup(ID, Mode::Manual, "")).unwrap_err();
+    assert_eq!(fault.code, "job.busy", "another cloud's job was joined: {fault:?}");
+    let back = elsewhere.crash(&cloud);
+    back.run(back.provider().recover()).unwrap();
+    let done = back.ended(&job.id);
+    assert_eq!(done.status, JobStatus::Succeeded, "{done:?}");
+}
+
+/// A plan is one for the account, caller, region and endpoint that it was made by.
+#[test]
+fn a_plan_is_bound() {
+    let of = |change: fn(&mut Value)| -> Preconditions {
+        let mut json = json!({"of": "cloud_restore", "set": null, "instance": {"address": "a", "architecture": "classic",
+            "instance_class": "c", "engine_version": "7.0", "created_at": "", "region": "cn-hangzhou",
+            "access": {"account": "1", "principal": "2", "region": "cn-hangzhou", "endpoint": "https://one/"}}});
+        change(&mut json["instance"]);
+        serde_json::from_value(json).unwrap()
+    };
+    assert!(of(|_| {}).changes(&of(|_| {})).is_empty());
+    type Change = fn(&mut Value);
+    let others: [(&str, Change); 5] = [
+        ("the instance's region", |i| i["region"] = "cn-shanghai".into()),
+        ("the account", |i| i["access"]["account"] = "3".into()),
+        ("who calls", |i| i["access"]["principal"] = "3".into()),
+        ("the region that is called", |i| i["access"]["region"] = "cn-shanghai".into()),
+        ("the endpoint", |i| i["access"]["endpoint"] = "https://two/".into()),
+    ];
+    for (what, change) in others {
+        let changes = of(|_| {}).changes(&of(change));
+        assert!(changes.len() == 1 && changes[0].starts_with(what), "{what}: {changes:?}");
+    }
+}
+
+/// Two processes that change one policy at once do not write over each other.
+#[test]
+fn one_policy_has_one_writer() {
+    let server = redis(1);
+    let cloud = Cloud::start(&[(ID, &server, "flashback = true")]);
+    let one = Ours::new(&cloud);
+    let two = one.beside(&cloud);
+    // The first to write is told to wait, and the other reads meanwhile.
+    cloud.inject(&json!({"kind": "error", "action": "ModifyBackupPolicy", "code": "IncorrectDBInstanceState"}));
+    let raise = |ours: Ours, change: PolicyChange| {
+        std::thread::spawn(move || {
+            let raised = ours.run(ours.provider().raise_backup_policy(ID, &change, "local")).unwrap();
+            assert!(matches!(raised, Raised::Changed(_)));
+            ours
+        })
+    };
+    let days = PolicyChange { backup_retention_period: Some(90), ..PolicyChange::default() };
+    let log = PolicyChange { enable_backup_log: Some(true), ..PolicyChange::default() };
+    let (one, two) = (raise(one, days), raise(two, log));
+    let (one, _two) = (one.join().unwrap(), two.join().unwrap());
+    let now = one.run(one.provider().backup_policy(ID)).unwrap();
+    assert_eq!((now.backup_retention_period, now.enable_backup_log), (90, true));
+    let audit = one.run(one.app.state.audit(Some(ID), 9)).unwrap();
+    let told = audit.iter().filter(|r| r.event == "policy.changed" && r.caller == "local").count();
+    assert_eq!(told, 2, "{audit:?}");
+}
+
+/// Leaves a job of a process that died after it had written that record down, and has the next process find it.
+fn found_again(ours: Ours, cloud: &Cloud, kind: JobKind, recovery: RecoveryKind, json: Value) -> (Ours, Job) {
+    let (jobs, state) = (Jobs::new("tair", Arc::clone(&ours.app.state)), Arc::clone(&ours.app.state));
+    let stored = StoredRecovery { kind: recovery, json: json.to_string() };
+    let (written, wait) = tokio::sync::oneshot::channel();
+    let begun = ours.run(async {
+        let begun = jobs.begin(kind, ID, "", |job| async move {
+            state.save_recovery(&job.id, &stored).await?;
+            let _ = written.send(());
+            std::future::pending::<JobEnd>().await
+        });
+        let begun = begun.await.unwrap();
+        wait.await.unwrap();
+        begun
+    });
+    let Begun::Started(job) = begun else { panic!("joined") };
+    // The last of the process: what holds its store holds its life.
+    drop(jobs);
+    let next = ours.crash(cloud);
+    next.run(next.provider().recover()).unwrap();
+    let done = next.ended(&job.id);
+    (next, done)
+}
+
+/// A process that died around a deletion or a change of policy leaves a job, and the audit ends with what came of it.
+#[test]
+fn what_a_dead_process_asked_for_is_found_out() {
+    let server = redis(5);
+    let cloud = Cloud::start(&[(ID, &server, NATIVE)]);
+    let ours = Ours::new(&cloud);
+    let set = ours.backup(ID);
+    let last = |ours: &Ours| ours.run(ours.app.state.audit(Some(ID), 99)).unwrap().pop().unwrap().event;
+    let deletion = |ours, backup_id: &str| {
+        let record = json!({"backup_id": backup_id});
+        found_again(ours, &cloud, JobKind::Deletion, RecoveryKind::CloudDeletion, record)
+    };
+    let (ours, done) = deletion(ours, &set.id);
+    assert_eq!((done.status, last(&ours).as_str()), (JobStatus::Uncertain, "backup.delete_uncertain"), "{done:?}");
+    let (ours, done) = deletion(ours, "12345");
+    assert_eq!((done.status, last(&ours).as_str()), (JobStatus::Succeeded, "backup.deleted"), "{done:?}");
+    let now = ours.run(ours.provider().backup_policy(ID)).unwrap();
+    let values = |days: u32| {
+        json!({"preferred_backup_time": now.preferred_backup_time, "preferred_backup_period": now.preferred_backup_period,
+            "backup_retention_period": days, "enable_backup_log": now.enable_backup_log})
+    };
+    let policy = |ours, before: u32, then: u32| {
+        let record = json!({"before": values(before), "then": values(then)});
+        found_again(ours, &cloud, JobKind::Policy, RecoveryKind::CloudPolicy, record)
+    };
+    let days = now.backup_retention_period;
+    let (ours, done) = policy(ours, 90, days);
+    assert_eq!((done.status, last(&ours).as_str()), (JobStatus::Succeeded, "policy.changed"), "{done:?}");
+    let (ours, done) = policy(ours, days, 90);
+    assert_eq!((done.status, last(&ours).as_str()), (JobStatus::Uncertain, "policy.uncertain"), "{done:?}");
+}

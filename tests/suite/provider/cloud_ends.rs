@@ -1,0 +1,125 @@
+//! The ends of what was sent to the cloud: only a known one ends a job and lifts its fence, and one that nobody has seen is called so.
+
+use crate::provider::cloud::{Cloud, ID, Ours, redis};
+use crate::support::{Redis, Reply, wait};
+use serde_json::json;
+use std::time::Duration;
+use tair_backup_mcp::model::backup::Mode;
+use tair_backup_mcp::model::job::{JobKind, JobStatus};
+use tair_backup_mcp::tools::restore_instance;
+
+/// Whether somebody may write to a server.
+fn is_writable(server: &Redis) -> bool {
+    matches!(server.try_run(&["SET", "probe", "1"]).unwrap(), Reply::Text(_))
+}
+
+/// Bad answers to the looks at a running restore end nothing, whatever their codes: the job goes on to its end, and nobody writes
+/// into the restore meanwhile.
+#[test]
+fn bad_answers_end_no_restore() {
+    let server = redis(50);
+    let cloud = Cloud::start(&[(ID, &server, "")]);
+    let ours = Ours::new(&cloud);
+    let set = ours.backup(ID);
+    cloud.inject(&json!({"kind": "slow", "action": "RestoreInstance", "seconds": 6}));
+    let job = ours.restoring(&json!({"instance_id": ID, "backup_id": set.id, "write_fence": true}), "BackupRecovering");
+    let look = |kind: &str, code: &str, status: u16| json!({"kind": kind, "action": "DescribeInstanceAttribute", "code": code, "status": status});
+    cloud.inject_all(&[
+        look("error", "InvalidInstanceId.NotFound", 404),
+        look("error", "Forbidden.RAM", 403),
+        look("error", "Nobody.Knows", 400),
+        look("error", "SystemError", 500),
+        look("error", "InternalError", 500),
+        json!({"kind": "cut", "action": "DescribeInstanceAttribute"}),
+    ]);
+    wait("the bad answers", Duration::from_secs(20), || {
+        ours.pause();
+        (cloud.emulator.left() == json!([])).then_some(())
+    });
+    assert_eq!(ours.job(&job.id).status, JobStatus::Running);
+    assert!(!is_writable(&server), "the fence is down in the middle of the restore");
+    let done = ours.ended(&job.id);
+    assert_eq!(done.status, JobStatus::Succeeded, "{done:?}");
+    assert!(is_writable(&server));
+}
+
+/// A restore whose call never arrived, or whose reply was lost before anything was done, is uncertain, which is an end of its own: it
+/// says what to look at, its fence stays until the instance is known to be at rest, and the next look lifts it.
+#[test]
+fn an_effect_never_seen_is_uncertain() {
+    let server = redis(20);
+    let cloud = Cloud::start(&[(ID, &server, "")]);
+    let ours = Ours::new(&cloud);
+    let set = ours.backup(ID);
+    cloud.inject(&json!({"kind": "cut", "action": "RestoreInstance"}));
+    let args = json!({"instance_id": ID, "backup_id": set.id, "write_fence": true});
+    let (_, done) = ours.guarded(&args, restore_instance::run);
+    assert_eq!(
+        (done["status"].as_str(), done["code"].as_str()),
+        (Some("uncertain"), Some("cloud.uncertain")),
+        "{done:#}"
+    );
+    assert!(done["hint"].as_str().unwrap().contains("data"), "{done:#}");
+    let job =
+        ours.run(ours.app.state.jobs(Some(ID))).unwrap().into_iter().find(|j| j.kind == JobKind::Restore).unwrap();
+    assert_eq!((job.status, job.rollback_pending), (JobStatus::Uncertain, true), "{job:?}");
+    ours.assert_audited(&job, ["restore.started", "restore.uncertain"]);
+    assert!(!is_writable(&server), "the fence went down on an end that nobody knows");
+    ours.run(ours.provider().recover()).unwrap();
+    let job = ours.job(&job.id);
+    assert_eq!((job.status, job.rollback_pending), (JobStatus::Uncertain, false), "{job:?}");
+    assert!(job.message.contains("writes are unlocked"), "{job:?}");
+    assert!(is_writable(&server));
+}
+
+/// A lock of which it is not known whether it took hold is asked for again; where it stays unknown nothing is overwritten, and what
+/// may have been locked is unlocked.
+#[test]
+fn a_lock_that_is_not_known_is_no_fence() {
+    let server = redis(20);
+    let cloud = Cloud::start(&[(ID, &server, "")]);
+    let ours = Ours::new(&cloud);
+    let set = ours.backup(ID);
+    server.run(&["SET", "newer", "x"]);
+    let now = server.digest();
+    let lost = |times: u32| json!({"kind": "error_after", "action": "LockDBInstanceWrite", "code": "SystemError", "status": 500, "times": times});
+    cloud.inject(&lost(3));
+    let args = json!({"instance_id": ID, "backup_id": set.id, "write_fence": true});
+    let (_, done) = ours.guarded(&args, restore_instance::run);
+    assert_eq!(
+        (done["status"].as_str(), done["code"].as_str()),
+        (Some("failed"), Some("restore.fence_broken")),
+        "{done:#}"
+    );
+    assert_eq!(server.digest(), now, "it was overwritten without its fence");
+    assert!(is_writable(&server), "it stays locked");
+    cloud.inject(&lost(1));
+    let (_, done) = ours.guarded(&args, restore_instance::run);
+    assert_eq!(done["status"], "succeeded", "{done:#}");
+    assert!(is_writable(&server));
+    // A refusal has locked nothing, and somebody else's lock is not ours to lift.
+    cloud.emulator.call("LockDBInstanceWrite", &[("DBInstanceId", ID)]).ok();
+    cloud.inject(&json!({"kind": "error", "action": "LockDBInstanceWrite", "code": "IncorrectDBInstanceLockMode"}));
+    let (_, done) = ours.guarded(&args, restore_instance::run);
+    assert_eq!(done["code"], "cloud.instance_locked", "{done:#}");
+    assert!(!is_writable(&server), "somebody else's lock was lifted");
+}
+
+/// Bad answers to the looks at a running backup end nothing either.
+#[test]
+fn bad_answers_end_no_backup() {
+    let server = redis(20);
+    let cloud = Cloud::start(&[(ID, &server, "")]);
+    let ours = Ours::new(&cloud);
+    cloud.inject(&json!({"kind": "slow", "action": "CreateBackup", "seconds": 3}));
+    let (job, _) = ours.run(ours.provider().create_backup(ID, Mode::Manual, "")).unwrap();
+    let bad = |action: &str, code: &str| json!({"kind": "error", "action": action, "code": code});
+    cloud.inject_all(&[
+        bad("DescribeBackupTasks", "InvalidInstanceId.NotFound"),
+        bad("DescribeBackupTasks", "Nobody.Knows"),
+        bad("DescribeBackups", "Forbidden.RAM"),
+        bad("DescribeBackups", "Nobody.Knows"),
+    ]);
+    let done = ours.ended(&job.id);
+    assert_eq!(done.status, JobStatus::Succeeded, "{done:?}");
+}
