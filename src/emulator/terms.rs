@@ -39,7 +39,6 @@ const TERMS: &[(&str, &str, Takes)] = &[
     ("DescribeBackupTasks", "JobMode", Takes::One(&["Manual", "Automated"])),
     ("DescribeClusterBackupList", "NoShardBackup", Takes::One(&["True", "False"])),
     ("ModifyBackupPolicy", "EnableBackupLog", ONE_ZERO),
-    ("RestoreInstance", "RestoreType", ONE_ZERO),
     ("CreateInstance", "InstanceType", Takes::One(&["Redis", "Memcache"])),
     ("CreateInstance", "NetworkType", Takes::One(&["CLASSIC", "VPC"])),
     ("CreateInstance", "NodeType", Takes::One(&["MASTER_SLAVE", "STAND_ALONE", "double", "single"])),

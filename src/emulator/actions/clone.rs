@@ -97,11 +97,8 @@ impl<'a> Order<'a> {
             Some(text) => Some(i64::read(text).ok_or_else(|| Refused::malformed("Capacity"))?),
         };
         let charge = request.param("ChargeType").unwrap_or(charge);
-        match charge {
-            "PostPaid" => {}
-            "PrePaid" if request.param("Period").is_none() => return Err(Refused::new("MissingParameter")),
-            "PrePaid" => {}
-            _ => return Err(Refused::malformed("ChargeType")),
+        if charge == "PrePaid" && request.param("Period").is_none() {
+            return Err(Refused::new("MissingParameter"));
         }
         let token = request.param(token);
         if token.is_some_and(|t| t.len() > 64 || !t.is_ascii()) {

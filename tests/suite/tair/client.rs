@@ -606,7 +606,10 @@ async fn a_write_on_a_used_connection_is_sent_once() {
                     if *asked.lock().unwrap() > 1 {
                         break;
                     }
-                    stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 17\r\n\r\n{\"RequestId\":\"R\"}").await.unwrap();
+                    stream
+                        .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 17\r\n\r\n{\"RequestId\":\"R\"}")
+                        .await
+                        .unwrap();
                 }
             }
         }
