@@ -87,7 +87,7 @@ fn samples_are_written_as_they_were_read() {
 #[test]
 fn samples_are_understood() {
     let backup = &read::<Backups>(BACKUPS).backups[0];
-    assert_eq!(backup.id().as_deref(), Some("165000050"));
+    assert_eq!(backup.id(), Some("165000050"));
     assert_eq!((backup.backup_size, backup.expect_expire_time.as_deref()), (Some(1024), None));
     assert!(moment(backup.backup_end_time.as_deref()) > moment(backup.backup_start_time.as_deref()));
     let task = &read::<BackupTasks>(TASKS).backup_jobs[0];

@@ -86,8 +86,7 @@ pub fn with_plain_braces(item: &str) -> String {
 
 /// Reads an item.
 pub fn read(item: &str) -> Reading {
-    let parse = |item: &str| Parser::new().parse(item);
-    let failed = match parse(item) {
+    let failed = match Parser::new().parse(item) {
         Ok(ast) => {
             let plain = !item.contains(['+', '(', ')', '{', '}', '|', '^', '$', '\\'])
                 && !item.contains(".*")
@@ -110,7 +109,7 @@ pub fn read(item: &str) -> Reading {
         | ErrorKind::RepetitionCountUnclosed
         | ErrorKind::RepetitionCountInvalid
         | ErrorKind::DecimalInvalid
-            if item.contains('{') && parse(&with_plain_braces(item)).is_ok() =>
+            if item.contains('{') && Parser::new().parse(&with_plain_braces(item)).is_ok() =>
         {
             Reading::Braces
         }
