@@ -45,6 +45,9 @@ struct Cli {
     /// takes several, between commas or blanks, and is not read where this option is given
     #[arg(long, help_heading = EVERYWHERE, value_name = "[ID=]URL", env = URL_VARIABLE, hide_env_values = true)]
     url: Vec<String>,
+    /// What the cloud is told of who calls, in place of the configured text
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "TEXT")]
+    user_agent: Option<String>,
     /// What `url` and its variable come to.
     #[arg(skip)]
     named_urls: NamedUrls,
@@ -110,7 +113,10 @@ const INTERRUPTED: u8 = 130;
 
 /// Makes the application that a subcommand works with.
 fn app(cli: &Cli) -> Result<Arc<App>, Fault> {
-    let config = Config::load_with_urls(cli.home.clone(), cli.config.clone(), &cli.named_urls, cli.read_only)?;
+    let mut config = Config::load_with_urls(cli.home.clone(), cli.config.clone(), &cli.named_urls, cli.read_only)?;
+    if let (Some(tair), Some(agent)) = (&mut config.tair, &cli.user_agent) {
+        tair.user_agent.clone_from(agent);
+    }
     if matches!(cli.command, Command::Emulate(_)) { wiring::app_without_cloud(config) } else { wiring::app(config) }
 }
 

@@ -1,6 +1,7 @@
 //! `[tair]`: how Alibaba Cloud is reached. Credentials are not written here: they come from where Alibaba's own tools keep them.
 
 use serde::Deserialize;
+use std::net::Ipv4Addr;
 use std::time::Duration;
 use url::{Host, Url};
 
@@ -134,6 +135,55 @@ pub fn is_this_machine(url: &Url) -> bool {
         Some(Host::Ipv4(ip)) => ip.is_loopback(),
         Some(Host::Ipv6(ip)) => ip.is_loopback(),
         None => false,
+    }
+}
+
+/// Where an address leads, as far as it tells by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// This machine.
+    Machine,
+    /// A private network, or what is only reached from within one.
+    Private,
+    /// Anywhere else.
+    Internet,
+}
+
+/// The place of an address.
+#[must_use]
+pub fn place_of(url: &Url) -> Place {
+    match url.host() {
+        Some(Host::Domain(host)) => {
+            let host = host.trim_end_matches('.');
+            let ends = |ends: &[&str]| ends.iter().any(|end| host.ends_with(end));
+            if host == "localhost" || ends(&[".localhost"]) {
+                Place::Machine
+            } else if !host.contains('.') || ends(&[".local", ".internal", ".lan", ".home.arpa"]) {
+                Place::Private
+            } else {
+                Place::Internet
+            }
+        }
+        Some(Host::Ipv4(ip)) => place_of_v4(ip),
+        Some(Host::Ipv6(ip)) => match ip.to_ipv4_mapped() {
+            Some(ip) => place_of_v4(ip),
+            None if ip.is_loopback() || ip.is_unspecified() => Place::Machine,
+            None if ip.is_unique_local() || ip.is_unicast_link_local() || ip.is_multicast() => Place::Private,
+            None => Place::Internet,
+        },
+        None => Place::Machine,
+    }
+}
+
+fn place_of_v4(ip: Ipv4Addr) -> Place {
+    let [first, second, ..] = ip.octets();
+    if ip.is_loopback() || first == 0 {
+        Place::Machine
+    } else if ip.is_private() || ip.is_link_local() || (first == 100 && second & 0xC0 == 64) || first >= 224 {
+        // The shared range is that of a cloud's own services, such as the one that gives credentials away.
+        Place::Private
+    } else {
+        Place::Internet
     }
 }
 

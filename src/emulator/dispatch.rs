@@ -3,6 +3,7 @@
 use crate::emulator::actions::{backups, clone, clusters, instances, locks, monitor, policy, restore, settings};
 use crate::emulator::answer::{DENIED_BY_RAM, Refused, reply};
 use crate::emulator::request::ActionRequest;
+use crate::emulator::terms;
 use serde_json::Value;
 
 /// Whether an action accepts an HTTP method. Most accept both; three accept one.
@@ -27,6 +28,7 @@ pub async fn dispatch(request: &ActionRequest<'_>) -> Result<Value, Refused> {
     if request.account.app.config.read_only && !request.action.starts_with("Describe") {
         return Err(Refused::new(DENIED_BY_RAM));
     }
+    terms::check(request)?;
     match request.action {
         "DescribeRegions" => reply(&instances::regions(request), id),
         "DescribeInstances" => reply(&instances::list(request, request.read()?).await?, id),

@@ -3,7 +3,9 @@
 //! Nothing that arrives may bring the process down or make it hold more than a request's worth of memory.
 
 use crate::emulator::answer::Refused;
+use crate::emulator::xml;
 use crate::tair::incoming::Incoming;
+use crate::tair::params::first;
 use hyper::body::{Body as _, Bytes, Frame, SizeHint};
 use hyper::{Request, Response};
 use serde_json::Value;
@@ -98,12 +100,22 @@ impl Reply {
         Self::new(status, "application/json;charset=utf-8", body.to_string()).with("x-acs-request-id", request_id)
     }
 
+    /// A reply with XML, under a request's id.
+    pub fn xml(status: u16, root: &str, body: &Value, request_id: &str) -> Self {
+        Self::new(status, xml::KIND, xml::document(root, body)).with("x-acs-request-id", request_id)
+    }
+
     /// A refusal in the cloud's shape.
     pub fn refused(refused: &Refused, host: &str, request_id: &str) -> Self {
-        let reply = Self::json(refused.status, &refused.body(host, request_id), request_id);
+        Self::json(refused.status, &refused.body(host, request_id), request_id).retry_after(refused)
+    }
+
+    /// Adds how long the client is to wait, where a refusal says it.
+    #[must_use]
+    pub fn retry_after(self, refused: &Refused) -> Self {
         match refused.retry_after {
-            Some(ms) => reply.with("x-acs-retry-after", ms.to_string()),
-            None => reply,
+            Some(ms) => self.with("x-acs-retry-after", ms.to_string()),
+            None => self,
         }
     }
 
@@ -167,6 +179,18 @@ impl Arrived {
             headers,
             body: bytes,
         })
+    }
+
+    /// Whether the reply has to be XML: a call signed the older way gets that unless it says another format.
+    #[must_use]
+    pub fn wants_xml(&self) -> bool {
+        let incoming = self.incoming();
+        if incoming.header("authorization").is_some() {
+            return false;
+        }
+        let params = incoming.params();
+        let format = first(&params, "Format").filter(|format| !format.is_empty());
+        first(&params, "Signature").is_some() && format.is_none_or(|format| format.eq_ignore_ascii_case("XML"))
     }
 
     /// The parts that signatures are verified over.

@@ -19,3 +19,5 @@ pub mod request;
 pub mod router;
 pub mod serve;
 pub mod signed_url;
+mod terms;
+mod xml;

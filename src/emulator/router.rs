@@ -44,8 +44,17 @@ impl Router {
         };
         let host = arrived.incoming().header("host").unwrap_or_default().to_owned();
         if arrived.path == "/" {
+            let xml = arrived.wants_xml();
             return match self.call(&arrived, &host, &request_id).await {
-                Ok(body) => Reply::json(200, &body, &request_id).into_response(),
+                Ok((action, body)) if xml => {
+                    Reply::xml(200, &format!("{action}Response"), &body, &request_id).into_response()
+                }
+                Ok((_, body)) => Reply::json(200, &body, &request_id).into_response(),
+                Err(Injected::Refused(refused)) if xml => {
+                    Reply::xml(refused.status, "Error", &refused.body(&host, &request_id), &request_id)
+                        .retry_after(&refused)
+                        .into_response()
+                }
                 Err(Injected::Refused(refused)) => Reply::refused(&refused, &host, &request_id).into_response(),
                 Err(Injected::Cut) => Err(io::ErrorKind::ConnectionAborted.into()),
             };
@@ -62,7 +71,7 @@ impl Router {
         Reply::refused(&Refused::new("InvalidApi.NotFound"), &host, &request_id).into_response()
     }
 
-    async fn call(&self, arrived: &Arrived, host: &str, request_id: &str) -> Result<Value, Injected> {
+    async fn call(&self, arrived: &Arrived, host: &str, request_id: &str) -> Result<(String, Value), Injected> {
         let account = &self.account;
         let signed = self.authenticator.admit(&arrived.incoming(), Timestamp::now()).map_err(Injected::Refused)?;
         if let Some(injected) = account.faults.before(&signed.action) {
@@ -83,7 +92,7 @@ impl Router {
         let answer = dispatch(&request).await;
         tracing::info!(action = %signed.action, request_id, refused = answer.as_ref().err().map(|r| r.code.as_str()), "called");
         let body = answer.map_err(Injected::Refused)?;
-        account.faults.after(&signed.action).map_or(Ok(body), Err)
+        account.faults.after(&signed.action).map_or(Ok((signed.action, body)), Err)
     }
 
     /// Sets, lists and clears faults. Web pages are refused: requests with an `Origin`, and without JSON.

@@ -14,6 +14,8 @@ pub enum Mode {
     Safety,
     /// The backup policy of the instance had it taken.
     Automated,
+    /// Nobody says it, or in a word that is not known.
+    Unknown,
 }
 
 impl Mode {
@@ -24,6 +26,7 @@ impl Mode {
             Self::Manual => "manual",
             Self::Safety => "safety",
             Self::Automated => "automated",
+            Self::Unknown => "unknown",
         }
     }
 

@@ -67,6 +67,7 @@ pub fn write(
         sha256: wanted.sha256.into(),
         rdb_version: wanted.rdb_version,
         already_there,
+        listed_bytes: None,
     };
     if already_there(to, wanted)? {
         Part::sweep(records, to);

@@ -39,6 +39,8 @@ pub struct Downloaded {
     pub rdb_version: u16,
     /// The file was there already, equal to the byte.
     pub already_there: bool,
+    /// Bytes that the list gives for the file, where that is another number.
+    pub listed_bytes: Option<u64>,
 }
 
 /// A URL that lets whoever has it read a backup, for a while.

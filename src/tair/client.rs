@@ -16,8 +16,8 @@ use crate::tair::http::Http;
 use crate::tair::limiter::Limiter;
 use crate::tair::params::first;
 use crate::tair::retry::Retry;
-use crate::tair::wire::paging::{MAX_PAGES, Paged, more};
-use crate::tair::wire::{Action, Harmless, read_reply};
+use crate::tair::wire::paging::{MAX_PAGES, Paged, Progress};
+use crate::tair::wire::{Action, Harmless, read_success};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -275,7 +275,7 @@ impl Client {
         let call =
             ApiCall { endpoint: &self.endpoint, version: VERSION, action: A::NAME, method: A::METHOD, params: &params };
         let body = self.send_with_retries(call, A::WRITES).await?;
-        read_reply(&body).map_err(|why| unreadable(A::NAME, A::WRITES, why))
+        read_success(&body).map_err(|why| unreadable(A::NAME, A::WRITES, why))
     }
 
     /// Calls a listing until its end. Rows that come twice, because the list changed meanwhile, are given once.
@@ -284,11 +284,13 @@ impl Client {
     /// Any [`TairError`]; a list that cannot be read to its end is an error, never a shorter list.
     pub async fn list<A: Paged<Needs = Harmless>>(&self, request: &A) -> Result<Vec<A::Row>, TairError> {
         let size = A::SIZES.last().copied().unwrap_or(30);
-        let (mut rows, mut seen) = (Vec::new(), HashSet::new());
+        let (mut rows, mut seen, mut progress) = (Vec::new(), HashSet::new(), Progress::default());
         for number in 1..=MAX_PAGES {
             let page = A::page(self.call(&request.on_page(number, size)).await?);
-            let follows = more(&page, number, size).map_err(|why| unreadable(A::NAME, false, why))?;
-            rows.extend(page.rows.into_iter().filter(|row| seen.insert(A::key(row))));
+            let fresh: Vec<bool> = page.rows.iter().map(|row| seen.insert(A::key(row))).collect();
+            let follows = progress.follows(&page, fresh.iter().filter(|fresh| **fresh).count(), size);
+            let follows = follows.map_err(|why| unreadable(A::NAME, false, why))?;
+            rows.extend(page.rows.into_iter().zip(fresh).filter_map(|(row, fresh)| fresh.then_some(row)));
             if !follows {
                 return Ok(rows);
             }

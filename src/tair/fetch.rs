@@ -2,7 +2,7 @@
 //!
 //! The URL is a secret: it is in no error and no log line. What arrives is not checked here but for its place.
 
-use crate::config::tair::is_this_machine;
+use crate::config::tair::{Place, is_this_machine, place_of};
 use crate::tair::client::Client;
 use crate::tair::wire::DownloadUrl;
 use reqwest::StatusCode;
@@ -40,9 +40,15 @@ pub struct Arriving {
     left: u64,
 }
 
-/// Where the file really is: encrypted, unless the endpoint itself is not.
+/// Where the file really is: encrypted, unless the endpoint itself is not; and nowhere that only this machine may reach, unless the
+/// endpoint is there too: a list is not to say what is asked of the neighbours.
 fn safe(url: &DownloadUrl, endpoint: &Url) -> Result<Url, FetchError> {
     let mut parsed = Url::parse(url.expose()).map_err(|_| FetchError::Refused("the download URL is no URL".into()))?;
+    let place = place_of(&parsed);
+    if place != Place::Internet && place != place_of(endpoint) {
+        let why = "the download URL leads to this machine or a private network, where the endpoint is not";
+        return Err(FetchError::Refused(why.into()));
+    }
     let local = is_this_machine(&parsed);
     // Some listings have plain http where the storage speaks https as well; its signature covers no scheme.
     if parsed.scheme() == "http" && !local && endpoint.scheme() != "http" {

@@ -3,6 +3,7 @@
 //! It must never follow a redirect: a signature is for one host. URLs and headers are not repeated in errors.
 
 use crate::config::tair::{TairConfig, is_this_machine};
+use crate::model::secret::take_out;
 use crate::tair::error::TairError;
 use jiff::Timestamp;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
@@ -45,6 +46,17 @@ pub struct Reply {
     pub date: Option<Timestamp>,
     /// The reply's body.
     pub body: Vec<u8>,
+}
+
+impl Reply {
+    /// The reply without what is secret of who asked.
+    #[must_use]
+    pub fn without(mut self, secrets: &[&str]) -> Self {
+        if let Some(body) = std::str::from_utf8(&self.body).ok().and_then(|body| take_out(body, secrets)) {
+            self.body = body.into_bytes();
+        }
+        self
+    }
 }
 
 /// Why there is no reply.

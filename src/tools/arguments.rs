@@ -3,7 +3,8 @@
 
 use crate::model::fault::{Fault, Kind};
 use crate::model::text::{clean, quoted, unknown_field};
-use serde::de::DeserializeOwned;
+use serde::Deserialize as _;
+use serde::de::{DeserializeOwned, Deserializer, Error as _};
 use serde_json::Value;
 
 /// Longest name of a tool or an argument, in bytes.
@@ -43,6 +44,38 @@ pub fn parse<A: DeserializeOwned>(mut json: Value) -> Result<A, Fault> {
         let message = if at == "." || reason.contains(" field `") { reason } else { format!("{at}: {reason}") };
         Fault::new(Kind::Usage, "arguments.invalid", clean(&message)).hint(hint)
     })
+}
+
+/// A list of texts, or one text with commas, as the cloud's own commands have it.
+///
+/// # Errors
+/// When it is neither.
+pub fn comma_list<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<String>>, D::Error> {
+    let split = |text: &str| text.split(',').map(|item| item.trim().to_owned()).collect::<Vec<_>>();
+    match Value::deserialize(from)? {
+        Value::Null => Ok(None),
+        Value::String(text) => Ok(Some(split(&text))),
+        Value::Array(items) => items
+            .iter()
+            .map(|item| item.as_str().map(|text| text.trim().to_owned()))
+            .collect::<Option<Vec<_>>>()
+            .map(Some)
+            .ok_or_else(|| D::Error::custom("expected a list of texts")),
+        _ => Err(D::Error::custom("expected a list of texts, or one text with commas")),
+    }
+}
+
+/// A text, also where it is written as a number.
+///
+/// # Errors
+/// When it is neither.
+pub fn text_or_number<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    match Value::deserialize(from)? {
+        Value::Null => Ok(None),
+        Value::String(text) => Ok(Some(text)),
+        Value::Number(number) => Ok(Some(number.to_string())),
+        _ => Err(D::Error::custom("expected a text or a number")),
+    }
 }
 
 /// Checks that arguments are within their limits.
@@ -112,6 +145,30 @@ mod tests {
         assert_eq!(fault.code, "arguments.invalid");
         assert!(fault.message.len() < 300, "{}", fault.message);
         fault.message
+    }
+
+    /// The cloud's own commands have lists as one text, and a type as a number; both are read, and nothing else.
+    #[test]
+    fn the_forms_of_the_clouds_commands_are_read() {
+        use crate::tools::{modify_backup_policy, restore_instance};
+        let days = |value: Value| {
+            let given = json!({ "instance_id": "a", "preferred_backup_period": value });
+            parse::<modify_backup_policy::Args>(given).map(|args| args.preferred_backup_period.unwrap_or_default())
+        };
+        for form in [json!("Monday,Friday"), json!("Monday, Friday"), json!(["Monday", "Friday"])] {
+            assert_eq!(days(form).unwrap(), ["Monday", "Friday"]);
+        }
+        let kind = |value: Value| {
+            let given = json!({ "instance_id": "a", "restore_type": value });
+            parse::<restore_instance::Args>(given).map(|args| args.restore_type)
+        };
+        for form in [json!(1), json!("1")] {
+            assert_eq!(kind(form).unwrap().as_deref(), Some("1"));
+        }
+        for wrong in [json!(true), json!({ "a": 1 }), json!([1])] {
+            assert_eq!(days(wrong.clone()).unwrap_err().code, "arguments.invalid", "{wrong}");
+            assert_eq!(kind(wrong.clone()).unwrap_err().code, "arguments.invalid", "{wrong}");
+        }
     }
 
     /// What is beyond a limit is refused by that limit, and nothing of it is repeated; what is at the limit is read.

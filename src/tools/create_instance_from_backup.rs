@@ -4,6 +4,7 @@ use crate::guard::act::{Act, CloneOrder, Source};
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::check_backup_id;
 use crate::model::time::parse;
+use crate::tools::arguments::comma_list;
 use crate::tools::{Outcome, ToolCall, guarded};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -40,9 +41,9 @@ pub struct Args {
     #[arg(long)]
     pub instance_name: Option<String>,
     /// Also take over: whitelist, config, account
-    #[serde(default)]
+    #[serde(default, deserialize_with = "comma_list")]
     #[arg(long, value_delimiter = ',')]
-    pub recover_config_mode: Vec<String>,
+    pub recover_config_mode: Option<Vec<String>>,
     /// Second call: the token, unchanged
     #[serde(default)]
     #[arg(long)]
@@ -74,11 +75,11 @@ pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Outcome, Fault> {
             );
         }
     };
-    if let Some(other) = args.recover_config_mode.iter().find(|m| !MODES.contains(&m.as_str())) {
+    let mut modes = args.recover_config_mode.unwrap_or_default();
+    if let Some(other) = modes.iter().find(|m| !MODES.contains(&m.as_str())) {
         let message = format!("recover_config_mode has {}", crate::model::text::quoted(other));
         return invalid(message, "Allowed: whitelist, config, account.");
     }
-    let mut modes = args.recover_config_mode;
     modes.sort();
     modes.dedup();
     let order = CloneOrder {

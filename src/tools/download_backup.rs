@@ -46,6 +46,9 @@ pub struct Download {
     pub path: Option<String>,
     /// Size of the file in bytes.
     pub bytes: u64,
+    /// Size that the cloud lists for the file, where it is another; the file's own checksum holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listed_bytes: Option<u64>,
     /// SHA-256 of the file, lower-case hexadecimal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
@@ -103,6 +106,7 @@ pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Download, Fault> {
         sha256: Some(downloaded.sha256),
         rdb_version: Some(downloaded.rdb_version),
         already_there: downloaded.already_there,
+        listed_bytes: downloaded.listed_bytes,
         ..Download::default()
     })
 }

@@ -4,6 +4,7 @@ use crate::guard::act::{Act, PolicyChange};
 use crate::model::fault::{Fault, Kind};
 use crate::model::instance::Capability;
 use crate::provider::Raised;
+use crate::tools::arguments::comma_list;
 use crate::tools::describe_backup_policy::PolicyRow;
 use crate::tools::guarded::reply::{Guarded, GuardedStatus};
 use crate::tools::{Outcome, ToolCall, guarded, run_detached};
@@ -23,7 +24,7 @@ pub struct Args {
     #[arg(long)]
     pub preferred_backup_time: Option<String>,
     /// Weekdays in English
-    #[serde(default)]
+    #[serde(default, deserialize_with = "comma_list")]
     #[arg(long, value_delimiter = ',')]
     pub preferred_backup_period: Option<Vec<String>>,
     /// Days, 7 to 730

@@ -3,8 +3,9 @@
 use crate::guard::act::{Act, Source};
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::check_backup_id;
-use crate::model::text::clean_to;
+use crate::model::text::{clean_to, quoted};
 use crate::model::time::parse;
+use crate::tools::arguments::text_or_number;
 use crate::tools::{Outcome, ToolCall, guarded};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,10 @@ pub struct Args {
     #[serde(default)]
     #[arg(long)]
     pub restore_time: Option<String>,
+    /// 1 with restore_time, 0 with backup_id; implied
+    #[serde(default, deserialize_with = "text_or_number")]
+    #[arg(long)]
+    pub restore_type: Option<String>,
     /// With restore_time: only matching keys; comma-separated REGEXES (user:.*), not globs
     #[serde(default)]
     #[arg(long)]
@@ -57,6 +62,18 @@ pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Outcome, Fault> {
 
 fn source(args: &Args) -> Result<Source, Fault> {
     let invalid = |message: &str, hint: &str| Err(Fault::new(Kind::Usage, "arguments.invalid", message).hint(hint));
+    let either = "Give backup_id alone for a set, or restore_time alone for a moment; restore_type follows from that.";
+    match (args.restore_type.as_deref().map(str::trim), &args.backup_id, &args.restore_time) {
+        (None, ..) | (Some("0"), Some(_), None) | (Some("1"), None, Some(_)) => {}
+        (Some("0"), ..) => return invalid("restore_type 0 restores a set, and goes with backup_id alone", either),
+        (Some("1"), ..) => {
+            return invalid("restore_type 1 goes back to a moment, and goes with restore_time alone", either);
+        }
+        (Some(other), ..) => {
+            let message = format!("restore_type is {}; it is 0 for a set or 1 for a moment", quoted(other));
+            return invalid(&message, either);
+        }
+    }
     match (&args.backup_id, &args.restore_time) {
         (Some(backup_id), None) => {
             check_backup_id(backup_id)?;

@@ -90,6 +90,8 @@ pub struct Signing {
     /// The older (V1) signature, in the query or in a form.
     pub older: bool,
     pub form: bool,
+    /// The format that the older signature asks for.
+    pub format: Option<&'static str>,
 }
 
 impl Signing {
@@ -103,6 +105,7 @@ impl Signing {
             version: "2015-01-01".into(),
             older: false,
             form: false,
+            format: Some("json"),
         }
     }
 }
@@ -207,13 +210,13 @@ impl Emulator {
             params.extend([
                 pair("Action", action),
                 pair("Version", &by.version),
-                pair("Format", "json"),
                 pair("Timestamp", &date),
                 pair("SignatureNonce", &by.nonce),
                 pair("SignatureMethod", "HMAC-SHA1"),
                 pair("SignatureVersion", "1.0"),
                 pair("AccessKeyId", &by.key),
             ]);
+            params.extend(by.format.iter().map(|f| pair("Format", f)));
             params.extend(by.token.iter().map(|t| pair("SecurityToken", t)));
             let signature = rpc1::sign(method, &params, &secret).unwrap();
             params.push(pair("Signature", &signature));

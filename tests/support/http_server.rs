@@ -50,6 +50,16 @@ impl Answer {
         Self::Reply { status: 200, headers: Vec::new(), body: body.into() }
     }
 
+    /// A success in the cloud's shape: with the id that every reply has.
+    pub fn cloud(body: impl Into<String>) -> Self {
+        let body = body.into();
+        match body.strip_prefix('{') {
+            Some("}") => Self::ok(r#"{"RequestId":"R"}"#),
+            Some(rest) => Self::ok(format!(r#"{{"RequestId":"R",{rest}"#)),
+            None => Self::ok(body),
+        }
+    }
+
     pub fn status(status: u16, body: impl Into<String>) -> Self {
         Self::Reply { status, headers: Vec::new(), body: body.into() }
     }

@@ -124,7 +124,7 @@ fn row(request: &ActionRequest<'_>, instance: &EmulatedInstance, set: &ListedSet
     let url = url(request, instance, set);
     let version = set.whole.as_ref().map(|whole| engine_version(&whole.version));
     Backup {
-        backup_id: Some(set.number),
+        backup_id: Some(set.number.to_string()),
         backup_job_id: Some(set.job),
         backup_status: Some(if set.whole.is_some() { "Success" } else { "Failed" }.into()),
         backup_mode: Some(mode_name(set.manual).into()),

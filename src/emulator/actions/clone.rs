@@ -14,6 +14,7 @@ use crate::emulator::ids::{IdKind, number};
 use crate::emulator::request::ActionRequest;
 use crate::model::ids::hex;
 use crate::model::text::clean;
+use crate::tair::endpoint::regions;
 use crate::tair::params::{Params, canonical};
 use crate::tair::wire::clone::NewInstance;
 use crate::tair::wire::{Scalar as _, Second};
@@ -42,6 +43,8 @@ pub struct Order<'a> {
     token: Option<&'a str>,
     /// Whether the call only checks if it would be carried out.
     dry_run: bool,
+    /// Memory of the new instance in MB, where the call names it.
+    capacity: Option<i64>,
     /// Hash of the parameters that count when two calls are compared.
     arguments: String,
     /// The new instance's name.
@@ -79,12 +82,23 @@ impl<'a> Order<'a> {
         if request.param("InstanceClass").or(request.param("Capacity")).is_none() {
             return Err(Refused::missing("InstanceClass"));
         }
+        // The classes of both products: the parts of a name, of which the first is the product.
+        if request
+            .param("InstanceClass")
+            .is_some_and(|class| !["redis.", "tair."].iter().any(|product| class.starts_with(product)))
+        {
+            return Err(Refused::new("InvalidDBInstanceClass.NotFound"));
+        }
+        if request.param("RegionId").is_some_and(|region| !regions().contains(&region)) {
+            return Err(Refused::malformed("RegionId"));
+        }
+        let capacity = match request.param("Capacity") {
+            None => None,
+            Some(text) => Some(i64::read(text).ok_or_else(|| Refused::malformed("Capacity"))?),
+        };
         let charge = request.param("ChargeType").unwrap_or(charge);
-        match charge {
-            "PostPaid" => {}
-            "PrePaid" if request.param("Period").is_none() => return Err(Refused::new("MissingParameter")),
-            "PrePaid" => {}
-            _ => return Err(Refused::malformed("ChargeType")),
+        if charge == "PrePaid" && request.param("Period").is_none() {
+            return Err(Refused::new("MissingParameter"));
         }
         let token = request.param(token);
         if token.is_some_and(|t| t.len() > 64 || !t.is_ascii()) {
@@ -95,7 +109,7 @@ impl<'a> Order<'a> {
             Some(text) => bool::read(text).ok_or_else(|| Refused::malformed("DryRun"))?,
         };
         let arguments = arguments(request.params);
-        Ok(Self { via, charge, token, dry_run, arguments, name: request.param("InstanceName").map(clean) })
+        Ok(Self { via, charge, token, dry_run, capacity, arguments, name: request.param("InstanceName").map(clean) })
     }
 
     /// The refusal of an account that may have no more instances.
@@ -138,6 +152,12 @@ pub async fn create(request: &ActionRequest<'_>, order: Order<'_>) -> Result<New
         return reply(request, &order, &account.instance(&made)?).await;
     }
     let (source, set) = source(request).await?;
+    if let Some(wanted) = order.capacity {
+        let local = account.app.provider.describe(&source.id).await?;
+        if wanted < capacity(local.live.as_ref().ok()) {
+            return Err(Refused::new("InvalidCapacity.NotFound"));
+        }
+    }
     let mut spares = account.spares();
     // Spares of the source's kind come first; the servers are alike.
     let alike = |s: &EmulatedInstance| {

@@ -10,8 +10,8 @@ use crate::tair::wire::attribute::{DescribeInstanceAttribute, InstanceAttribute,
 use crate::tair::wire::instances::{DescribeInstances, Instance, InstanceFacts, Instances};
 use crate::tair::wire::regions::{Region, Regions};
 
-/// Most instances in one reply.
-const MAX_PAGE: i64 = 50;
+/// Most instances in one reply, as the metadata has it; the documentation says 50.
+const MAX_PAGE: i64 = 1000;
 /// Most ids in one call.
 const MAX_IDS: usize = 30;
 /// Creation time of all configured instances: after the cloud's last change of how clusters number their backup jobs.

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 /// `DescribeHistoryMonitorValues`.
 ///
 /// # Errors
-/// `InvalidStartTime.Malformed`, `InvalidEndTime.Malformed`, `InvalidParameter` for the interval.
+/// `InvalidStartTime.Malformed`, `InvalidEndTime.Malformed`.
 pub async fn history(
     request: &ActionRequest<'_>,
     params: DescribeHistoryMonitorValues,
@@ -26,9 +26,6 @@ pub async fn history(
     }
     if Timestamp::now().duration_since(from) > SignedDuration::from_hours(31 * 24) {
         return Err(Refused::new("InvalidStartTime.Malformed"));
-    }
-    if !["01m", "05m", "15m", "60m"].contains(&params.interval_for_history.as_str()) {
-        return Err(Refused::malformed("IntervalForHistory"));
     }
     let provider = request.account.app.provider.as_ref();
     let meter = request.account.monitor.meter(&instance.id);

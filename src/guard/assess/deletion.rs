@@ -23,7 +23,7 @@ pub(super) fn of_vault(facts: &VaultDeletion) -> Assessment {
     let (refusal, how) = match mode {
         Mode::Manual => (None, BY_HAND),
         Mode::Safety => (None, "taken by the guard before a restore, so that it can be undone"),
-        Mode::Automated => (Some(AUTOMATED), ""),
+        Mode::Automated | Mode::Unknown => (Some(AUTOMATED), ""),
     };
     Assessment {
         address: "the vault of this machine".into(),
@@ -96,7 +96,7 @@ pub(super) fn of_cloud(facts: &CloudDeletion) -> Assessment {
     }
 }
 
-const AUTOMATED: &str = "taken by the backup policy: only manual and safety backups can be deleted";
+const AUTOMATED: &str = "not taken by hand: only manual and safety backups can be deleted";
 const BY_HAND: &str = "taken by hand";
 
 fn manual_backup(refusal: Option<&str>, how: &str) -> Precheck {

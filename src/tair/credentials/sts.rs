@@ -9,7 +9,7 @@ use crate::tair::acs3;
 use crate::tair::attempt::{self, Answer, ApiCall, Failure, attempt};
 use crate::tair::endpoint;
 use crate::tair::http::Request;
-use crate::tair::params::{Params, canonical};
+use crate::tair::params::{Params, canonical, first, parse as parse_form};
 use crate::tair::retry::Retry;
 use crate::tair::wire::{Method, parse};
 use jiff::Timestamp;
@@ -146,7 +146,9 @@ impl Asked<'_> {
                     body: form.clone().into_bytes(),
                     direct: false,
                 };
-                attempt::read("AssumeRoleWithOIDC", means.http.send(request).await)
+                let sent = parse_form(form);
+                let token = first(&sent, "OIDCToken").unwrap_or_default();
+                attempt::read("AssumeRoleWithOIDC", means.http.send(request).await.map(|reply| reply.without(&[token])))
             }
         }
     }

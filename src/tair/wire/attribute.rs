@@ -88,7 +88,7 @@ pub struct InstanceAttributes {
     #[serde(default, deserialize_with = "plain_text")]
     pub request_id: String,
     /// Id of the instance.
-    #[serde(default, with = "lenient::db_instance_attribute")]
+    #[serde(with = "lenient::db_instance_attribute")]
     pub instances: Vec<InstanceAttribute>,
 }
 

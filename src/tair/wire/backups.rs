@@ -2,7 +2,7 @@
 //!
 //! Ids are numbers in these replies and text in the calls that use them; a set has no row, or no id, until it is done.
 
-use crate::tair::wire::lenient::{as_text, flag, id, list, number, plain_text, text};
+use crate::tair::wire::lenient::{as_number, as_text, flag, id, list, number, opaque_id, plain_text, text};
 use crate::tair::wire::paging::{Page, Paged};
 use crate::tair::wire::{Done, DownloadUrl, Minute, Second, action, lenient, url};
 use serde::{Deserialize, Serialize};
@@ -11,9 +11,14 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Backup {
-    /// Id of the set; missing while the job that makes the set runs.
-    #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
-    pub backup_id: Option<i64>,
+    /// Id of the set, as it is written; missing while the job that makes the set runs, empty where it cannot be read.
+    #[serde(
+        default,
+        deserialize_with = "opaque_id",
+        serialize_with = "as_number",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub backup_id: Option<String>,
     /// Id of the job that made the set.
     #[serde(rename = "BackupJobID", default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
     pub backup_job_id: Option<i64>,
@@ -97,7 +102,7 @@ pub struct Backups {
     #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
     pub free_size: Option<i64>,
     /// The sets of this page.
-    #[serde(default, with = "lenient::backup")]
+    #[serde(with = "lenient::backup")]
     pub backups: Vec<Backup>,
 }
 
@@ -142,7 +147,7 @@ pub struct BackupTasks {
     #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub instance_id: Option<String>,
     /// The instance's backup jobs.
-    #[serde(default, deserialize_with = "list")]
+    #[serde(deserialize_with = "list")]
     pub backup_jobs: Vec<BackupTask>,
 }
 
@@ -164,6 +169,12 @@ impl BackupStarted {
     pub fn jobs(&self) -> Vec<&str> {
         self.backup_job_id.split(',').map(|id| id.trim_matches(['"', ' '])).filter(|id| !id.is_empty()).collect()
     }
+}
+
+/// Whether a text can be the id of a set: something that a list of ids can hold.
+#[must_use]
+pub fn is_plain_id(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
 }
 
 /// Which settings of its source a set can give to a new instance.
@@ -226,11 +237,21 @@ impl Backup {
         self.backup_status.as_deref().filter(|status| !status.eq_ignore_ascii_case("Success"))
     }
 
-    /// The set's id as text, as the calls that use it want it.
+    /// The set's id, as the calls that use it want it; nothing while the set's job runs, or where it cannot be read.
     #[must_use]
-    pub fn id(&self) -> Option<String> {
+    pub fn id(&self) -> Option<&str> {
+        self.named().filter(|id| is_plain_id(id))
+    }
+
+    /// Whether the row has an id that is none: what cannot be named can be neither restored nor deleted.
+    #[must_use]
+    pub fn has_unreadable_id(&self) -> bool {
+        self.named().is_some_and(|id| !is_plain_id(id))
+    }
+
+    fn named(&self) -> Option<&str> {
         // Some rows of a running job have 0 where others have nothing.
-        self.backup_id.filter(|id| *id > 0).map(|id| id.to_string())
+        self.backup_id.as_deref().filter(|id| *id != "0")
     }
 }
 
@@ -337,6 +358,7 @@ impl Paged for DescribeBackups {
 
     fn key(row: &Backup) -> String {
         // A set of several shards has one id for each, but older gateways repeat one.
-        format!("{:?} {:?} {:?}", row.backup_id, row.backup_job_id, row.node_instance_id)
+        // Rows whose ids cannot be read are told apart by when they began.
+        format!("{:?} {:?} {:?} {:?}", row.backup_id, row.backup_job_id, row.node_instance_id, row.backup_start_time)
     }
 }

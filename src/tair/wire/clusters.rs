@@ -2,7 +2,7 @@
 //!
 //! `DescribeBackups` does not apply to these instances, and this call to no others.
 
-use crate::tair::wire::lenient::{as_one_zero, as_one_zero_text, as_text, flag, id, list, number, plain_text, text};
+use crate::tair::wire::lenient::{as_one_zero, as_one_zero_text, as_text, flag, list, number, plain_text, text};
 use crate::tair::wire::paging::{Page, Paged};
 use crate::tair::wire::{DownloadUrl, Minute, action, url};
 use serde::{Deserialize, Serialize};
@@ -80,8 +80,8 @@ pub struct ShardBackup {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct ClusterBackup {
-    /// The set, `cb-…`.
-    #[serde(deserialize_with = "id")]
+    /// The set, `cb-…`; empty where it cannot be read.
+    #[serde(default, deserialize_with = "plain_text")]
     pub cluster_backup_id: String,
     /// `OK`, `RUNNING`; anything else has failed.
     #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
@@ -146,7 +146,7 @@ pub struct ClusterBackups {
     #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
     pub free_size: Option<i64>,
     /// The sets of this page.
-    #[serde(default, deserialize_with = "list")]
+    #[serde(deserialize_with = "list")]
     pub cluster_backups: Vec<ClusterBackup>,
 }
 
@@ -212,6 +212,6 @@ impl Paged for DescribeClusterBackupList {
     }
 
     fn key(row: &ClusterBackup) -> String {
-        row.cluster_backup_id.clone()
+        format!("{} {:?}", row.cluster_backup_id, row.cluster_backup_start_time)
     }
 }

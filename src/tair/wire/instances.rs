@@ -173,7 +173,7 @@ pub struct Instances {
     #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
     pub total_count: Option<i64>,
     /// The instances of this page.
-    #[serde(default, with = "lenient::kv_store_instance")]
+    #[serde(with = "lenient::kv_store_instance")]
     pub instances: Vec<Instance>,
 }
 

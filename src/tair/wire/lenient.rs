@@ -15,16 +15,39 @@ pub fn read_reply<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
     serde_json::from_value(value).map_err(|e| said(&e))
 }
 
+/// Reads the reply of a call that succeeded. What has an error's code, or nothing that says it is the cloud's, is no reply: anybody on
+/// the way can answer 200.
+///
+/// # Errors
+/// As [`read_reply`].
+pub fn read_success<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
+    let (value, wrapped) = unwrapped(body)?;
+    if value.get("Code").or_else(|| value.get("code")).is_some_and(|code| !code.is_null()) {
+        return Err("it has an error's code, and a status that says success".to_owned());
+    }
+    // Old gateways name the action around the reply instead.
+    let id = value.get("RequestId").or_else(|| value.get("requestId")).and_then(scalar);
+    if !wrapped && id.is_none_or(|id| id.is_empty()) {
+        return Err("it has no RequestId, as every reply of the cloud does".to_owned());
+    }
+    serde_json::from_value(value).map_err(|e| said(&e))
+}
+
 /// Parses a body to an object, without its wrapper.
 pub(crate) fn parse(body: &[u8]) -> Result<Value, String> {
+    unwrapped(body).map(|(value, _)| value)
+}
+
+/// The object of a body, and whether a wrapper was around it.
+fn unwrapped(body: &[u8]) -> Result<(Value, bool), String> {
     let value: Value = serde_json::from_slice(body)
         .map_err(|e| format!("it is not JSON (line {}, column {})", e.line(), e.column()))?;
     let Value::Object(mut map) = value else { return Err("it is not a JSON object".to_owned()) };
     let wrapper = map.keys().next().filter(|k| map.len() == 1 && k.ends_with("Response")).cloned();
     match wrapper.and_then(|k| map.remove(&k)) {
-        Some(inner @ Value::Object(_)) => Ok(inner),
+        Some(inner @ Value::Object(_)) => Ok((inner, true)),
         Some(_) => Err("its wrapper holds no JSON object".to_owned()),
-        None => Ok(Value::Object(map)),
+        None => Ok((Value::Object(map), false)),
     }
 }
 
@@ -66,6 +89,15 @@ pub(super) fn id<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error>
         .ok_or_else(|| D::Error::custom(format!("{OURS}an id is missing")))
 }
 
+/// An id that need not be there: text or number as it is, empty where it is of another form.
+pub(super) fn opaque_id<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    Ok(match Value::deserialize(from)? {
+        Value::Null => None,
+        Value::String(text) if text.is_empty() => None,
+        value => Some(scalar(&value).unwrap_or_default()),
+    })
+}
+
 /// A whole number, also from text.
 pub(super) fn number<'de, D: Deserializer<'de>>(from: D) -> Result<Option<i64>, D::Error> {
     Ok(match Value::deserialize(from)? {
@@ -93,6 +125,7 @@ pub(super) fn list<'de, D: Deserializer<'de>, T: DeserializeOwned>(from: D) -> R
         Value::Array(rows) => rows,
         Value::Object(map) => match map.into_iter().map(|(_, inner)| inner).find(|v| !v.is_null()) {
             None => return Ok(Vec::new()),
+            Some(Value::String(t)) if t.is_empty() => return Ok(Vec::new()),
             Some(Value::Array(rows)) => rows,
             // A list of one that some converter has flattened.
             Some(row @ Value::Object(_)) => vec![row],
@@ -146,6 +179,16 @@ wrapped!(tag, "Tag");
 pub(super) fn as_text<S: serde::Serializer, T: ToString>(value: &Option<T>, to: S) -> Result<S::Ok, S::Error> {
     match value {
         Some(value) => to.serialize_str(&value.to_string()),
+        None => to.serialize_none(),
+    }
+}
+
+/// Written as a number where it is one.
+#[expect(clippy::ref_option, reason = "serde hands a reference to the field")]
+pub(super) fn as_number<S: serde::Serializer>(value: &Option<String>, to: S) -> Result<S::Ok, S::Error> {
+    match value.as_ref().map(|text| (text, text.parse::<i64>())) {
+        Some((_, Ok(number))) => to.serialize_i64(number),
+        Some((text, Err(_))) => to.serialize_str(text),
         None => to.serialize_none(),
     }
 }

@@ -20,7 +20,7 @@ mod lenient;
 mod url;
 
 pub(super) use lenient::parse;
-pub use lenient::read_reply;
+pub use lenient::{read_reply, read_success};
 pub use url::DownloadUrl;
 
 use crate::model::time::parse as parse_time;

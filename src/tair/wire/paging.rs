@@ -34,19 +34,40 @@ pub trait Paged: Action {
 /// Pages read at most: an end that never comes is a server's fault, not a reason to go on for ever.
 pub const MAX_PAGES: i64 = 1000;
 
-/// Whether more pages follow, after so many rows of pages so large.
-///
-/// # Errors
-/// When the page is empty although rows are missing: a partial list must not pass for a whole one.
-pub fn more<R>(page: &Page<R>, number: i64, asked: i64) -> Result<bool, String> {
-    let rows = i64::try_from(page.rows.len()).unwrap_or(i64::MAX);
-    let size = page.size.filter(|s| *s > 0).map_or(asked, |s| s.min(asked));
-    let seen = number.saturating_sub(1).saturating_mul(size).saturating_add(rows);
-    match page.total {
-        Some(total) if rows == 0 && seen < total => {
-            Err(format!("page {number} is empty although {total} rows are said to exist"))
+/// How far a listing is read.
+#[derive(Debug, Default)]
+pub struct Progress {
+    received: i64,
+    distinct: i64,
+}
+
+impl Progress {
+    /// Takes note of a page that was `asked` for with so many rows, of which so many are `fresh`, and tells whether another follows.
+    ///
+    /// A total may be wrong, and a page may be smaller than was asked for: only a page that has less than it may have ends a listing, and
+    /// where the page does not say how much that is, one that brings nothing new.
+    ///
+    /// # Errors
+    /// When the listing ends although rows are missing: a partial list must not pass for a whole one.
+    pub fn follows<R>(&mut self, page: &Page<R>, fresh: usize, asked: i64) -> Result<bool, String> {
+        let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        let rows = count(page.rows.len());
+        self.received = self.received.saturating_add(rows);
+        self.distinct = self.distinct.saturating_add(count(fresh));
+        let size = page.size.filter(|size| *size > 0).map(|size| size.min(asked));
+        let full = rows > 0 && size.is_none_or(|size| rows >= size);
+        if full && fresh > 0 {
+            return Ok(true);
         }
-        Some(total) => Ok(seen < total),
-        None => Ok(rows >= size),
+        // A list that grows meanwhile gives some rows twice; a server that gives the same page again has told nothing new.
+        let known = if full { self.distinct } else { self.received };
+        match page.total {
+            Some(total) if known < total && rows > 0 && !full => Ok(true),
+            Some(total) if known < total => {
+                Err(format!("it ends after {known} rows although {total} are said to exist"))
+            }
+            None if full && size.is_some() => Err("the same page comes again and again".to_owned()),
+            _ => Ok(false),
+        }
     }
 }

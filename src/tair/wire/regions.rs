@@ -35,7 +35,7 @@ pub struct Regions {
     #[serde(default, deserialize_with = "plain_text")]
     pub request_id: String,
     /// All regions of the product.
-    #[serde(default, with = "lenient::kv_store_region")]
+    #[serde(with = "lenient::kv_store_region")]
     pub region_ids: Vec<Region>,
 }
 

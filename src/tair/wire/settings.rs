@@ -72,7 +72,7 @@ pub struct HistoryTasks {
     #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
     pub total_count: Option<i64>,
     /// The tasks of this page.
-    #[serde(default, deserialize_with = "list")]
+    #[serde(deserialize_with = "list")]
     pub items: Vec<HistoryTask>,
 }
 

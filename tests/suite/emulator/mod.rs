@@ -5,3 +5,4 @@ mod backups;
 mod clones;
 mod faults;
 mod restores;
+mod terms;

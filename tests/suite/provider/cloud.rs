@@ -450,6 +450,81 @@ fn an_expired_url_is_renewed_and_a_broken_connection_resumed() {
     assert_eq!(calls, 4);
 }
 
+/// Passes everything between a client and the emulator, but for the size that the list gives.
+fn listing(emulator: u16, size: impl Fn(u64) -> u64 + Clone + Send + 'static) -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            let (mut client, size) = (client.unwrap(), size.clone());
+            std::thread::spawn(move || {
+                let (mut head, mut byte) = (Vec::new(), [0]);
+                while !head.ends_with(b"\r\n\r\n") {
+                    if client.read(&mut byte).unwrap_or(0) == 0 {
+                        return;
+                    }
+                    head.extend(byte);
+                }
+                let head = String::from_utf8(head).unwrap().replacen("\r\n", "\r\nConnection: close\r\n", 1);
+                let mut server = TcpStream::connect(("127.0.0.1", emulator)).unwrap();
+                server.write_all(head.as_bytes()).unwrap();
+                let mut reply = Vec::new();
+                server.read_to_end(&mut reply).unwrap();
+                if let Some((before, after)) =
+                    String::from_utf8(reply.clone()).ok().as_deref().and_then(|text| text.split_once("\"BackupSize\":"))
+                {
+                    let digits: String = after.chars().take_while(char::is_ascii_digit).collect();
+                    let listed = size(digits.parse().unwrap());
+                    let body = format!(
+                        "{}\"BackupSize\":{listed}{}",
+                        before.split_once("\r\n\r\n").unwrap().1,
+                        &after[digits.len()..]
+                    );
+                    reply =
+                        format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+                            .into_bytes();
+                }
+                let _ = client.write_all(&reply);
+            });
+        }
+    });
+    port
+}
+
+/// The size that the list gives proves nothing: the file's own checksum does. Another size is told, and the file is whole, found again and
+/// resumed all the same.
+#[test]
+fn a_size_in_the_list_is_not_the_files() {
+    let server = redis(500);
+    let cloud = Cloud::start(&[(ID, &server, "")]);
+    let set = Ours::new(&cloud).backup(ID);
+    let real = set.rdb_bytes;
+    let sizes: [fn(u64) -> u64; 6] = [|n| n, |n| n.div_ceil(1024) * 1024 + 1024, |n| n / 2, |_| 1, |_| 0, |n| n * 1000];
+    for (n, size) in sizes.into_iter().enumerate() {
+        let port = listing(cloud.emulator.port, size);
+        let ours = Ours::behind(client_at(port), Arc::new(TempDir::new().unwrap()), 1e9);
+        let dir = TempDir::new().unwrap();
+        let to = dir.path().join("to");
+        let set = ours.sets(ID).remove(0);
+        assert_eq!(set.rdb_bytes, size(real));
+        let told = (size(real) != real).then_some(size(real));
+        for there in [false, true] {
+            let done = ours.run(ours.provider().download(&set, &to, &|_, _| {})).unwrap();
+            assert_eq!((done.bytes, done.listed_bytes, done.already_there), (real, told, there), "{n}");
+            check_rdb(&to);
+        }
+        // A part that is the whole file, and no name yet: what a crash right before the end leaves.
+        let whole = std::fs::read(&to).unwrap();
+        let second = dir.path().join("second");
+        let mut part = Part::open(&parts(ours.app.state.home()), &second).unwrap();
+        part.file.write_all(&whole).unwrap();
+        drop(part);
+        let done = ours.run(ours.provider().download(&set, &second, &|_, _| {})).unwrap();
+        assert_eq!((done.bytes, done.listed_bytes), (real, told), "{n}");
+        assert_eq!(std::fs::read(&second).unwrap(), whole);
+    }
+}
+
 /// URLs that are too old whenever they are given are given up, and none of them is in a message.
 #[test]
 fn urls_that_expire_at_once_are_given_up() {

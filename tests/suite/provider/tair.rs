@@ -130,6 +130,55 @@ fn rows_make_sets() {
     }
 }
 
+/// A row that cannot be read is shown as such, and nothing is made of a word that nobody has published: no set that is whole, none that may
+/// be deleted.
+#[test]
+fn what_a_row_does_not_say_is_not_assumed() {
+    let of = |more: Value| {
+        let rows = backups(&[
+            row(7, 9, "r-1", "2026-11-02T00:00:00Z", more),
+            row(8, 10, "r-1", "2026-11-03T00:00:00Z", json!({})),
+        ]);
+        let mut listed = sets::shards::of_rows("r-1", rows, None);
+        assert!(listed[0].as_ref().is_ok_and(|other| other.set.id == "8"), "the other row stays");
+        (listed.len() == 2).then(|| listed.remove(1))
+    };
+    for id in [json!("1,2"), json!([7]), json!({"a": 1}), json!("a b"), json!(1.5), json!(true), json!("9\u{202e}")] {
+        let damaged = of(json!({ "BackupId": id })).unwrap();
+        let known = id == json!(true);
+        assert!(known || damaged.is_err_and(|set| set.reason.contains("cannot be read")), "{id}");
+    }
+    for id in [json!("b-17"), json!("9007199254740993"), json!(7)] {
+        assert!(
+            of(json!({ "BackupId": id })).unwrap().is_ok_and(|set| json!(set.set.id) == id || id == json!(7)),
+            "{id}"
+        );
+    }
+    for running in [json!(null), json!(0), json!("0"), json!("")] {
+        assert!(of(json!({ "BackupId": running })).is_none(), "{running}");
+    }
+    for status in [json!("Deleting"), json!(null), json!(""), json!([])] {
+        assert!(of(json!({ "BackupStatus": status })).unwrap().is_err(), "{status}");
+    }
+    for (mode, known) in [
+        (json!("Manual"), true),
+        (json!("manual"), true),
+        (json!("Semi"), false),
+        (json!(null), false),
+        (json!("Automated"), false),
+    ] {
+        let set = of(json!({ "BackupMode": mode })).unwrap().unwrap();
+        assert_eq!((set.facts().manual, set.set.mode == Mode::Manual), (known, known), "{mode}");
+    }
+    let rows = json!({"ClusterBackups": [{"ClusterBackupStatus": "OK", "IsAvail": 1, "ClusterBackupStartTime": "2024-01-10T17:21:25Z"}]});
+    let rows = read_reply::<ClusterBackups>(rows.to_string().as_bytes()).unwrap().cluster_backups;
+    assert!(
+        sets::clusters::of_cluster_rows("r-1", rows)[0]
+            .as_ref()
+            .is_err_and(|set| set.reason.contains("cannot be read"))
+    );
+}
+
 /// The published sample of a cluster's list is one set; a running one is none yet; one whose shard is missing is damaged.
 #[test]
 fn cluster_rows_make_sets() {
@@ -184,6 +233,61 @@ fn a_filter_is_read_as_the_cloud_will() {
         assert!(fault.message.contains(named), "{bad}: {fault:?}");
     }
     assert!(filter_key::lint("*:sessions").unwrap_err().hint.contains(".*:sessions"));
+}
+
+/// What an expression means is taken from its syntax, not from its spelling: each kind of surprise is told with what to write instead, and
+/// only what no other engine has is refused.
+#[test]
+fn what_a_filter_means_is_told() {
+    let warned = |text: &str| filter_key::lint(text).unwrap().warnings.join("; ").replace(r"\\", r"\");
+    for every in [".*", "(.*)", ".*.*", "^.*$", "[\\s\\S]*", "[\\d\\D]+", "(?:.|x)+", "(a|.*)", ".+", "^", "(?s).*"] {
+        assert!(warned(every).contains("every key: that is a restore of everything"), "{every}: {}", warned(every));
+    }
+    for empty in ["user:1|", "(a|b)*", "[0-9]*", "(user)?", "a{0}", "()", "\\d*"] {
+        assert!(
+            warned(empty).contains("empty text") || warned(empty).contains("every key"),
+            "{empty}: {}",
+            warned(empty)
+        );
+    }
+    for (tag, meant) in
+        [("user:{42}:cart", r"user:\{42\}:cart"), ("cart:{7}", r"cart:\{7\}"), ("{user}:1", r"\{user\}:1")]
+    {
+        assert!(warned(tag).contains(meant), "{tag}: {}", warned(tag));
+    }
+    for (glob, meant) in [
+        ("user:?", "\"user:.\""),
+        ("user:0719?", "user:0719."),
+        ("用户:*", "用户:.*"),
+        ("a.*:*", "a.*:.*"),
+        ("x*", "x.*"),
+        ("(a|b):*", "(a|b):.*"),
+        ("a.b?", r"a\.b."),
+    ] {
+        assert!(warned(glob).contains("glob") && warned(glob).contains(meant), "{glob}: {}", warned(glob));
+    }
+    assert!(warned("cfg.v1").contains(r"cfg\.v1"), "{}", warned("cfg.v1"));
+    for odd in ["(?x)user: 1", "[a&&b]", "[a[bc]]", "(?=user:)user:1", "(?<!x)y", "(user)\\1", "\\Quser:1\\E", "(?>a)b"]
+    {
+        assert!(warned(odd).contains("engine"), "{odd}: {}", warned(odd));
+    }
+    for ours in ["[a--b]", "[a~~b]", "\\b{start}a", "(?R)a", "\\U{1F600}"] {
+        let fault = filter_key::lint(ours).unwrap_err();
+        assert_eq!(fault.code, "restore.filter_key", "{ours}");
+    }
+    for fine in [
+        "用户:.*",
+        "(?i)USER:.*",
+        "user\\:1",
+        "user:[0-9]{4}",
+        "user:\\d+",
+        "a\\.b",
+        "a.*?b",
+        "[[:alpha:]]+:1",
+        "^user:1$",
+    ] {
+        assert_eq!(warned(fine), "", "{fine}");
+    }
 }
 
 fn kept() -> BackupPolicy {

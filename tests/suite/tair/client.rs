@@ -65,7 +65,8 @@ fn check(seen: &Seen, secret: &str) {
 /// What goes over the wire is what a server of the API verifies, with everything in its place.
 #[tokio::test]
 async fn requests_are_signed_and_complete() {
-    let server = Server::start(|_, _| Answer::ok(r#"{"RequestId":"1","BackupRetentionPeriod":"7"}"#)).await;
+    let server =
+        Server::start(|_, _| Answer::ok(r#"{"RequestId":"1","BackupRetentionPeriod":"7","ClusterBackups":[]}"#)).await;
     let client = client(&server);
     assert_eq!(client.call(&policy()).await.unwrap().backup_retention_period, Some(7));
     let at = Minute("2026-01-02T03:04:05Z".parse().unwrap());
@@ -105,7 +106,7 @@ async fn requests_are_signed_and_complete() {
 /// An STS token travels in its two headers, signed.
 #[tokio::test]
 async fn a_token_is_sent_and_signed() {
-    let server = Server::start(|_, _| Answer::ok("{}")).await;
+    let server = Server::start(|_, _| Answer::cloud("{}")).await;
     let env = env(&[
         ("ALIBABA_CLOUD_ACCESS_KEY_ID", "testAKID"),
         ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", SECRET),
@@ -138,7 +139,7 @@ async fn reads_are_repeated_by_code() {
         ("silence", || Answer::Hang),
     ];
     for (what, bad) in passing {
-        let server = Server::start(move |n, _| if n < 2 { bad() } else { Answer::ok("{}") }).await;
+        let server = Server::start(move |n, _| if n < 2 { bad() } else { Answer::cloud("{}") }).await;
         client(&server).call(&policy()).await.expect(what);
         let seen = server.seen();
         seen.iter().for_each(|s| check(s, SECRET));
@@ -172,7 +173,7 @@ async fn reads_are_not_repeated_for_ever() {
 async fn the_clouds_wait_is_kept() {
     let server = Server::start(|n, _| match n {
         0 => Answer::error(429, "Throttling.User").header("x-acs-retry-after", "300"),
-        _ => Answer::ok("{}"),
+        _ => Answer::cloud("{}"),
     })
     .await;
     let started = Instant::now();
@@ -196,7 +197,7 @@ async fn a_write_is_never_repeated_blindly() {
         ("InternalError", || Answer::error(500, "InternalError")),
         ("ServiceUnavailable", || Answer::error(503, "ServiceUnavailable")),
         ("SignatureNonceUsed", || Answer::error(400, "SignatureNonceUsed")),
-        ("a reply that cannot be read", || Answer::ok("<html>")),
+        ("a reply that cannot be read", || Answer::cloud("<html>")),
         ("a reply that lacks the job", || Answer::ok(r#"{"RequestId":"1"}"#)),
         ("a code that nobody published", || Answer::error(400, "Something.New")),
         ("the same with a form that a rule knows", || Answer::error(403, "Forbidden.Something.New")),
@@ -241,7 +242,7 @@ async fn nothing_is_sent_without_a_connection() {
     let client = Client::with(config(&format!("http://127.0.0.1:{port}")), &keys(), HASTE).unwrap();
     let e = client.call(&backup()).await.unwrap_err();
     assert!(matches!(e, TairError::Unreachable { .. }), "{e}");
-    let plain = Server::start(|_, _| Answer::ok("{}")).await;
+    let plain = Server::start(|_, _| Answer::cloud("{}")).await;
     let client = Client::with(config(&format!("https://127.0.0.1:{}", plain.port)), &keys(), HASTE).unwrap();
     let fault: Fault = client.call(&backup()).await.unwrap_err().into();
     assert_eq!(fault.code, "cloud.unreachable");
@@ -252,7 +253,8 @@ async fn nothing_is_sent_without_a_connection() {
 #[tokio::test]
 async fn the_clouds_clock_is_used() {
     let expired = || Answer::error(400, "InvalidTimeStamp.Expired").header("Date", "Sun, 06 Nov 1994 08:49:37 GMT");
-    let server = Server::start(move |n, _| if n == 0 { expired() } else { Answer::ok(r#"{"BackupJobID":"1"}"#) }).await;
+    let server =
+        Server::start(move |n, _| if n == 0 { expired() } else { Answer::cloud(r#"{"BackupJobID":"1"}"#) }).await;
     let client_ = client(&server);
     client_.call(&backup()).await.unwrap();
     assert!(server.seen()[1].header("x-acs-date").unwrap().starts_with("1994-11-06T08:49"));
@@ -285,13 +287,13 @@ async fn every_reply_shows_the_clock() {
 #[tokio::test]
 async fn an_expired_token_is_renewed() {
     let uri = Server::start(|n, _| {
-        Answer::ok(format!(
+        Answer::cloud(format!(
             r#"{{"Code":"Success","AccessKeyId":"testAKID","AccessKeySecret":"s{n}","SecurityToken":"t{n}","Expiration":"2999-01-01T00:00:00Z"}}"#
         ))
     })
     .await;
     let server = Server::start(|_, seen| match seen.header("x-acs-security-token") {
-        Some("t1") => Answer::ok(r#"{"BackupJobID":"1"}"#),
+        Some("t1") => Answer::cloud(r#"{"BackupJobID":"1"}"#),
         _ => Answer::error(403, "InvalidSecurityToken.Expired"),
     })
     .await;
@@ -334,7 +336,7 @@ async fn lists_are_read_to_their_end() {
         let (from, to) = page_of(seen, 300);
         let rows: Vec<_> =
             (from..=to.min(700)).map(|i| format!(r#"{{"BackupId":{}}}"#, i - usize::from(n > 0))).collect();
-        Answer::ok(format!(r#"{{"PageSize":300,"TotalCount":"700","Backups":{{"Backup":[{}]}}}}"#, rows.join(",")))
+        Answer::cloud(format!(r#"{{"PageSize":300,"TotalCount":"700","Backups":{{"Backup":[{}]}}}}"#, rows.join(",")))
     })
     .await;
     let rows = client(&server).list(&describe()).await.unwrap();
@@ -344,7 +346,7 @@ async fn lists_are_read_to_their_end() {
     let server = Server::start(|_, seen| {
         let (from, to) = page_of(seen, 50);
         let rows: Vec<_> = (from..=to.min(120)).map(|i| format!(r#"{{"ClusterBackupId":"cb-{i}"}}"#)).collect();
-        Answer::ok(format!(r#"{{"PageSize":50,"ClusterBackups":[{}]}}"#, rows.join(",")))
+        Answer::cloud(format!(r#"{{"PageSize":50,"ClusterBackups":[{}]}}"#, rows.join(",")))
     })
     .await;
     let list = DescribeClusterBackupList {
@@ -360,7 +362,7 @@ async fn lists_are_read_to_their_end() {
     assert_eq!(client(&server).list(&list).await.unwrap().len(), 120);
     assert_eq!(server.seen().len(), 3);
 
-    let none = Server::start(|_, _| Answer::ok(r#"{"TotalCount":0,"Instances":{"KVStoreInstance":[]}}"#)).await;
+    let none = Server::start(|_, _| Answer::cloud(r#"{"TotalCount":0,"Instances":{"KVStoreInstance":[]}}"#)).await;
     assert!(client(&none).list(&DescribeInstances::default()).await.unwrap().is_empty());
 }
 
@@ -373,16 +375,116 @@ async fn a_broken_list_is_an_error() {
         r#"{"PageSize":300,"TotalCount":5,"Backups":"later"}"#,
         r#"{"PageSize":300,"TotalCount":5,"Backups":{"Backup":[{"BackupId":1}]}"#,
     ] {
-        let server = Server::start(move |_, _| Answer::ok(body)).await;
+        let server = Server::start(move |_, _| Answer::cloud(body)).await;
         let e = client(&server).list(&describe()).await.map(|_| ()).unwrap_err();
         assert!(matches!(e, TairError::BadReply { .. }), "{e}");
+    }
+}
+
+/// 200 alone is no success: what has an error's code, has no id of a request, or lacks what was asked for came from somebody else.
+#[tokio::test]
+async fn not_every_200_is_a_reply() {
+    for body in [
+        "{}",
+        r#"{"status":"login required"}"#,
+        r#"{"RequestId":"R"}"#,
+        r#"{"RequestId":"","Backups":{"Backup":[]}}"#,
+        r#"{"Backups":{"Backup":[]}}"#,
+        r#"{"RequestId":"R","Code":"Forbidden.RAM","Backups":{"Backup":[]}}"#,
+        r#"{"RequestId":"R","code":403,"Backups":{"Backup":[]}}"#,
+        r#"{"RequestId":"R","Instances":{"KVStoreInstance":[]}}"#,
+    ] {
+        let server = Server::start(move |_, _| Answer::ok(body)).await;
+        let read = client(&server).list(&describe()).await.map(|_| ()).unwrap_err();
+        assert!(matches!(read, TairError::BadReply { .. }), "{body}: {read}");
+        // Something may have been done nevertheless.
+        let server = Server::start(move |_, _| Answer::ok(body)).await;
+        let write = client(&server).call(&backup()).await.unwrap_err();
+        assert!(write.is_uncertain() && server.seen().len() == 1, "{body}: {write}");
+    }
+    // Old gateways name the action around the reply, and no request in it.
+    let old = r#"{"DescribeBackupsResponse":{"TotalCount":"0","Backups":""}}"#;
+    let server = Server::start(move |_, _| Answer::ok(old)).await;
+    assert!(client(&server).list(&describe()).await.unwrap().is_empty());
+}
+
+/// Whatever a listing says of its length and its pages: all rows, or an error, and never without an end.
+#[tokio::test]
+async fn every_row_of_a_list_is_read_whatever_it_says_of_itself() {
+    for (size, total) in
+        [(true, "700"), (false, "700"), (true, "0"), (false, "0"), (true, ""), (false, ""), (true, "3")]
+    {
+        for rows in [0, 1, 99, 100, 101, 250, 700] {
+            let server = Server::start(move |_, seen| {
+                let (from, to) = page_of(seen, 100);
+                let rows: Vec<_> = (from..=to.min(rows)).map(|i| format!(r#"{{"BackupId":{i}}}"#)).collect();
+                let size = if size { r#""PageSize":100,"# } else { "" };
+                let total = if total.is_empty() { String::new() } else { format!(r#""TotalCount":{total},"#) };
+                Answer::cloud(format!(r#"{{{size}{total}"Backups":{{"Backup":[{}]}}}}"#, rows.join(",")))
+            })
+            .await;
+            match client(&server).list(&describe()).await {
+                Ok(read) => assert_eq!(read.len(), rows, "size {size}, total {total}"),
+                Err(e) => assert!(total.parse().is_ok_and(|total: usize| total > rows), "{rows} of {total}: {e}"),
+            }
+        }
+    }
+    // A server that gives its first page for every number.
+    for more in ["", r#""PageSize":2,"#, r#""TotalCount":9,"#, r#""PageSize":2,"TotalCount":9,"#] {
+        let server = Server::start(move |_, _| {
+            Answer::cloud(format!(r#"{{{more}"Backups":{{"Backup":[{{"BackupId":1}},{{"BackupId":2}}]}}}}"#))
+        })
+        .await;
+        let read = client(&server).list(&describe()).await;
+        assert_eq!(read.is_err(), !more.is_empty(), "{more}");
+        assert!(server.seen().len() <= 3);
+    }
+}
+
+/// A secret of ours that the cloud quotes is shown nowhere, in whatever form it is quoted.
+#[tokio::test]
+async fn a_quoted_secret_is_taken_out() {
+    const TOKEN: &str = "CAIS/token+of/the+Test==";
+    let forms = [
+        TOKEN.to_owned(),
+        SECRET.to_owned(),
+        "CAIS%2Ftoken%2Bof%2Fthe%2BTest%3D%3D".to_owned(),
+        "CAIS%2ftoken%2bof%2fthe%2bTest%3d%3d".to_owned(),
+        "CAIS%252Ftoken%252Bof%252Fthe%252BTest%253D%253D".to_owned(),
+        r"CAIS\/token+of\/the+Test==".to_owned(),
+        r"CAIS/token+of/the+Test\u003d\u003d".to_owned(),
+    ];
+    let env = env(&[
+        ("ALIBABA_CLOUD_ACCESS_KEY_ID", "testAKID"),
+        ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", SECRET),
+        ("ALIBABA_CLOUD_SECURITY_TOKEN", TOKEN),
+    ]);
+    for form in forms {
+        let (failed, listed) = (form.clone(), form.clone());
+        let server = Server::start(move |_, seen| match seen.action() {
+            "DescribeInstances" => Answer::cloud(format!(
+                r#"{{"TotalCount":1,"PageSize":30,"Instances":{{"KVStoreInstance":[{{"InstanceId":"r-1","InstanceName":"n {listed} n"}}]}}}}"#
+            )),
+            _ => Answer::status(
+                400,
+                format!(r#"{{"Code":"SignatureDoesNotMatch","Message":"x-acs-security-token:{failed}, so","RequestId":"{failed}"}}"#),
+            ),
+        })
+        .await;
+        let client = Client::with(config(&server.url()), &env, HASTE).unwrap();
+        let e = client.call(&policy()).await.unwrap_err();
+        let listed = client.list(&DescribeInstances::default()).await.unwrap();
+        for shown in [format!("{e:?}"), e.to_string(), format!("{:?}", Fault::from(e)), format!("{listed:?}")] {
+            assert!(!shown.contains("oken") || shown.contains("x-acs-security-token:***, so"), "{form}: {shown}");
+            assert!(!shown.contains("CAIS") && !shown.contains(SECRET), "{form}: {shown}");
+        }
     }
 }
 
 /// A redirect is not followed: a signature is for one host.
 #[tokio::test]
 async fn redirects_are_not_followed() {
-    let other = Server::start(|_, _| Answer::ok("{}")).await;
+    let other = Server::start(|_, _| Answer::cloud("{}")).await;
     let to = other.url();
     let server = Server::start(move |_, _| Answer::status(307, "").header("Location", to.clone())).await;
     let e = client(&server).call(&policy()).await.unwrap_err();
@@ -501,7 +603,7 @@ openssl x509 -req -in csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -extf
 /// Regions are listed.
 #[tokio::test]
 async fn regions_are_listed() {
-    let server = Server::start(|_, _| Answer::ok(r#"{"RegionIds":{"KVStoreRegion":[{"RegionId":"a"}]}}"#)).await;
+    let server = Server::start(|_, _| Answer::cloud(r#"{"RegionIds":{"KVStoreRegion":[{"RegionId":"a"}]}}"#)).await;
     let client = client(&server);
     let all = client.call(&DescribeRegions { accept_language: Some("en-US".into()) }).await.unwrap();
     assert_eq!(all.region_ids[0].region_id, "a");
@@ -528,7 +630,10 @@ async fn a_write_on_a_used_connection_is_sent_once() {
                     if *asked.lock().unwrap() > 1 {
                         break;
                     }
-                    stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}").await.unwrap();
+                    stream
+                        .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 17\r\n\r\n{\"RequestId\":\"R\"}")
+                        .await
+                        .unwrap();
                 }
             }
         }

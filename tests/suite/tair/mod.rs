@@ -4,5 +4,6 @@ pub mod client;
 mod codes;
 mod config;
 mod credentials;
+mod fetch;
 mod signing;
 mod wire;

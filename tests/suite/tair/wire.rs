@@ -87,7 +87,7 @@ fn samples_are_written_as_they_were_read() {
 #[test]
 fn samples_are_understood() {
     let backup = &read::<Backups>(BACKUPS).backups[0];
-    assert_eq!(backup.id().as_deref(), Some("165000050"));
+    assert_eq!(backup.id(), Some("165000050"));
     assert_eq!((backup.backup_size, backup.expect_expire_time.as_deref()), (Some(1024), None));
     assert!(moment(backup.backup_end_time.as_deref()) > moment(backup.backup_start_time.as_deref()));
     let task = &read::<BackupTasks>(TASKS).backup_jobs[0];
@@ -121,12 +121,18 @@ fn job_ids_are_taken_apart() {
 fn old_replies_are_read_as_well() {
     let old = r#"{"DescribeBackupsResponse":{"PageNumber":"1","PageSize":"30","TotalCount":"1","Backups":{"Backup":{"BackupId":"48","BackupSize":"1024","BackupStatus":"Success"}}}}"#;
     let backups: Backups = read(old);
-    assert_eq!((backups.total_count, backups.backups[0].backup_id), (Some(1), Some(48)));
-    for empty in
-        [r#"{}"#, r#"{"Backups":null}"#, r#"{"Backups":{}}"#, r#"{"Backups":{"Backup":[]}}"#, r#"{"Backups":""}"#]
-    {
+    assert_eq!((backups.total_count, backups.backups[0].id()), (Some(1), Some("48")));
+    for empty in [
+        r#"{"Backups":null}"#,
+        r#"{"Backups":{}}"#,
+        r#"{"Backups":{"Backup":[]}}"#,
+        r#"{"Backups":""}"#,
+        r#"{"Backups":{"Backup":""}}"#,
+    ] {
         assert!(read::<Backups>(empty).backups.is_empty(), "{empty}");
     }
+    // No list is not an empty one.
+    assert_eq!(read_reply::<Backups>(b"{}").unwrap_err(), "missing field `Backups`");
     for history in [r#"{"MonitorHistory":{"t":{"PutQps":3}}}"#, r#"{"MonitorHistory":"{\"t\":{\"PutQps\":\"3\"}}"}"#] {
         assert_eq!(read::<MonitorValues>(history).monitor_history.unwrap()["t"]["PutQps"], 3.0);
     }

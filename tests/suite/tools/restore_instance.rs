@@ -41,5 +41,22 @@ fn what_cannot_be_asked_for_is_said() {
     refused(&bench, &moment, "restore.no_flashback");
     refused(&bench, &["restore-instance", "--backup-id", "b-1", "--filter-key", "user:.*"], "arguments.invalid");
     refused(&bench, &["restore-instance"], "arguments.invalid");
+    // The type that the cloud's own command takes says no more than the other arguments do.
+    for args in [
+        &["--restore-type", "1", "--backup-id", "b-1"][..],
+        &["--restore-type", "0", "--restore-time", "2026-11-23T06:15:00Z"],
+        &["--restore-type", "2", "--backup-id", "b-1"],
+        &["--restore-type", "1"],
+        &["--restore-type", "0"],
+    ] {
+        refused(&bench, &[&["restore-instance"], args].concat(), "arguments.invalid");
+    }
+    let agent = ["--user-agent", "AlibabaCloud-Agent-Skills/alibabacloud-tair-agent-skills"];
+    refused(&bench, &[&moment[..], &["--restore-type", "1"], &agent].concat(), "restore.no_flashback");
+    refused(
+        &bench,
+        &[&["restore-instance", "--restore-type", "0", "--backup-id", "b-1"], &agent[..]].concat(),
+        "backup.not_found",
+    );
     refused(&bench, &[&moment[..], &["--backup-id", "b-1"]].concat(), "arguments.invalid");
 }

@@ -40,12 +40,13 @@ impl Inner {
 /// # Errors
 /// `download.exists`, `download.busy`, `download.failed`, `download.interrupted`, `backup.damaged`, and what listing fails with.
 async fn download(source: &Source<'_>, to: &Path, on_bytes: &OnBytes) -> Result<Downloaded, Fault> {
-    let shard = source.shard().await?;
+    let mut shard = source.shard().await?;
+    let listed = shard.bytes;
     if let Ok(meta) = tokio::fs::symlink_metadata(to).await {
-        if !meta.is_file() || meta.len() != shard.bytes {
+        if !meta.is_file() || meta.len() < TRAILER {
             return Err(taken(to));
         }
-        return equal(source, to, &shard).await;
+        return equal(source, to, meta.len(), &shard).await;
     }
     let records = parts(source.inner.jobs.state.home());
     // A file that some earlier call began may be of another set; then it is begun anew, once.
@@ -57,11 +58,17 @@ async fn download(source: &Source<'_>, to: &Path, on_bytes: &OnBytes) -> Result<
             Ok((part, had))
         })
         .await?;
-        let part = transfer(source, &shard, part, had, on_bytes).await?;
+        let part = transfer(source, &mut shard, part, had, on_bytes).await?;
         let (to, id, bytes) = (to.to_owned(), shard.id.clone(), shard.bytes);
         let again = had > 0 && attempt == 0;
         if let Some(Sound { sha256, rdb_version, .. }) = blocking(move || finish(part, &to, &id, bytes, again)).await? {
-            return Ok(Downloaded { bytes, sha256, rdb_version, already_there: false });
+            return Ok(Downloaded {
+                bytes,
+                sha256,
+                rdb_version,
+                already_there: false,
+                listed_bytes: (bytes != listed).then_some(listed),
+            });
         }
         tracing::info!("what an earlier download left does not fit; it is begun anew");
     }
@@ -90,11 +97,36 @@ fn finish(part: Part, to: &Path, id: &str, bytes: u64, again: bool) -> Result<Op
     }
 }
 
-/// Whether a file that is there already is the set: of its size, sound, and of the same CRC64. That needs eight bytes of the
-/// cloud, not all of them.
-async fn equal(source: &Source<'_>, to: &Path, shard: &Shard) -> Result<Downloaded, Fault> {
+/// Whether a file of so many bytes that is there already is the set: of the file's own size, sound, and of the same CRC64. That needs
+/// eight bytes of the cloud, not all of them.
+async fn equal(source: &Source<'_>, to: &Path, bytes: u64, shard: &Shard) -> Result<Downloaded, Fault> {
     let client = &source.inner.client;
-    let (path, id, bytes) = (to.to_owned(), shard.id.clone(), shard.bytes);
+    let (listed, from) = (shard.bytes, bytes.saturating_sub(TRAILER));
+    let mut shard = shard.clone();
+    let mut renewals = 0;
+    let got = loop {
+        let url = url_of(&shard, client.is_in_vpc())?;
+        let trailer = async {
+            let mut arriving = fetch::open(client, url, from).await?;
+            let mut got = Vec::new();
+            while arriving.total == bytes && arriving.from == from && got.len() <= 8 {
+                let Some(piece) = arriving.next().await? else { break };
+                got.extend(piece);
+            }
+            Ok(got)
+        };
+        match trailer.await {
+            Ok(got) => break got,
+            Err(FetchError::BehindEnd(_)) => return Err(taken(to)),
+            Err(FetchError::Expired) if renewals < RENEWALS => {
+                renewals += 1;
+                shard = source.shard().await?;
+            }
+            Err(FetchError::Expired) => return Err(incomplete("every download URL had expired")),
+            Err(e) => return Err(incomplete(&e.to_string())),
+        }
+    };
+    let (path, id) = (to.to_owned(), shard.id);
     let (there, sound) = blocking(move || {
         let mut file = open_regular(&path, false).map_err(|e| failed("read", &path, e))?;
         let sound = prove(&file, &path, &id, bytes).map_err(|_| taken(&path))?;
@@ -105,29 +137,11 @@ async fn equal(source: &Source<'_>, to: &Path, shard: &Shard) -> Result<Download
         Ok((trailer, sound))
     })
     .await?;
-    let mut shard = shard.clone();
-    for _ in 0..=RENEWALS {
-        let url = url_of(&shard, client.is_in_vpc())?;
-        let from = shard.bytes.saturating_sub(TRAILER);
-        let trailer = async {
-            let mut arriving = fetch::open(client, url, from).await?;
-            let mut got = Vec::new();
-            while arriving.from == from && got.len() <= 8 {
-                let Some(piece) = arriving.next().await? else { break };
-                got.extend(piece);
-            }
-            Ok(got)
-        };
-        match trailer.await {
-            // Without a checksum nothing proves that they are equal.
-            Ok(got) if got == there && there != [0; 8] => {
-                let Sound { sha256, rdb_version, .. } = sound;
-                return Ok(Downloaded { bytes: shard.bytes, sha256, rdb_version, already_there: true });
-            }
-            Ok(_) => return Err(taken(to)),
-            Err(FetchError::Expired) => shard = source.shard().await?,
-            Err(e) => return Err(incomplete(&e.to_string())),
-        }
+    // Without a checksum nothing proves that they are equal.
+    if got != there || there == [0; 8] {
+        return Err(taken(to));
     }
-    Err(incomplete("every download URL had expired"))
+    let Sound { sha256, rdb_version, .. } = sound;
+    let listed_bytes = (bytes != listed).then_some(listed);
+    Ok(Downloaded { bytes, sha256, rdb_version, already_there: true, listed_bytes })
 }

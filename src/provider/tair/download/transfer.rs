@@ -44,10 +44,11 @@ fn write_pieces(mut part: Part, mut from: mpsc::Receiver<ToDisk>) -> Result<Part
     Ok(part)
 }
 
-/// Brings the part file, which has `done` bytes, to its full length.
+/// Brings the part file, which has `done` bytes, to its full length. That is the length of what the storage has, which `shard` is told:
+/// the list's may be rounded.
 pub async fn transfer(
     source: &Source<'_>,
-    shard: &Shard,
+    shard: &mut Shard,
     part: Part,
     mut done: u64,
     on_bytes: &OnBytes,
@@ -73,7 +74,7 @@ pub async fn transfer(
 
 async fn fetch_all(
     source: &Source<'_>,
-    shard: &Shard,
+    shard: &mut Shard,
     done: &mut u64,
     to_disk: &mpsc::Sender<ToDisk>,
     on_bytes: &OnBytes,
@@ -82,6 +83,7 @@ async fn fetch_all(
     let stopped = |_| incomplete("the file could not be written");
     let mut url = url_of(shard, client.is_in_vpc())?.clone();
     let (mut tries, mut renewals, mut backoff) = (0, 0, source.inner.polling.backoff());
+    let (listed, mut known) = (shard.bytes, false);
     if *done >= shard.bytes {
         // The part file may be of another set of that size. With the trailer fetched from this set, its CRC64 shows that.
         *done = shard.bytes.saturating_sub(TRAILER);
@@ -90,7 +92,7 @@ async fn fetch_all(
     // A file of no bytes is asked for too: that it is no RDB is found by looking at it.
     while *done < shard.bytes || shard.bytes == 0 {
         let before = *done;
-        match fetch_some(client, &url, shard, done, to_disk, on_bytes).await {
+        match fetch_some(client, &url, shard, &mut known, done, to_disk, on_bytes).await {
             Ok(()) => return Ok(()),
             Err(Stop::Fault(fault)) => return Err(fault),
             Err(Stop::Fetch(e)) => {
@@ -102,13 +104,18 @@ async fn fetch_all(
                     FetchError::Expired if renewals < RENEWALS => {
                         renewals += 1;
                         let again = source.shard().await?;
-                        if again.bytes != shard.bytes {
+                        if again.bytes != listed {
                             return Err(damaged(&shard.id, "its size has changed since it was listed"));
                         }
                         url = url_of(&again, client.is_in_vpc())?.clone();
                     }
+                    // The part file is longer than the file: it is of another set, or of one whose listed size is too large.
+                    FetchError::BehindEnd(_) if !known && *done > 0 => {
+                        to_disk.send(ToDisk::Cut(0)).await.map_err(stopped)?;
+                        *done = 0;
+                    }
                     FetchError::BehindEnd(_) => {
-                        return Err(damaged(&shard.id, format!("it has fewer than the {} bytes listed", shard.bytes)));
+                        return Err(damaged(&shard.id, format!("it has fewer than {} bytes by now", shard.bytes)));
                     }
                     FetchError::Broken(_) if tries < TRIES => {
                         tries += 1;
@@ -142,17 +149,22 @@ enum Stop {
 async fn fetch_some(
     client: &Client,
     url: &DownloadUrl,
-    shard: &Shard,
+    shard: &mut Shard,
+    known: &mut bool,
     done: &mut u64,
     to_disk: &mpsc::Sender<ToDisk>,
     on_bytes: &OnBytes,
 ) -> Result<(), Stop> {
     let stopped = |_| Stop::Fault(incomplete("the file could not be written"));
     let mut arriving = fetch::open(client, url, *done).await.map_err(Stop::Fetch)?;
-    if arriving.total != shard.bytes {
-        let why = format!("it has {} bytes, the list says {}", arriving.total, shard.bytes);
+    if *known && arriving.total != shard.bytes {
+        let why = format!("it has {} bytes, and had {} before", arriving.total, shard.bytes);
         return Err(Stop::Fault(damaged(&shard.id, why)));
     }
+    if arriving.total != shard.bytes {
+        tracing::warn!(backup = shard.id, listed = shard.bytes, bytes = arriving.total, "the list gives another size");
+    }
+    (shard.bytes, *known) = (arriving.total, true);
     if arriving.from != *done {
         if arriving.from != 0 {
             return Err(Stop::Fetch(FetchError::Refused("the storage sends another range than was asked for".into())));

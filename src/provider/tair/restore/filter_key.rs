@@ -1,9 +1,12 @@
 //! `filter_key`, looked at before the cloud sees it: a comma-separated list of regular expressions, which people and
 //! agents write as globs. Whether the cloud matches whole keys or parts of them is not documented, and said.
 
+mod syntax;
+
 use crate::guard::facts::restore::FilterFacts;
 use crate::model::fault::{Fault, Kind};
 use crate::model::text::quoted;
+use crate::provider::tair::restore::filter_key::syntax::{Reading, Syntax, read, with_plain_braces};
 
 /// Keys without any pattern that the cloud advises at most.
 const PLAIN: usize = 10;
@@ -30,9 +33,7 @@ pub fn lint(text: &str) -> Result<FilterFacts, Fault> {
     let items = split(text)?;
     let mut warnings = Vec::new();
     for item in &items {
-        if let Some(warning) = lint_item(item)? {
-            warnings.push(warning);
-        }
+        warnings.extend(lint_item(item)?);
     }
     let patterns = items.iter().filter(|i| is_pattern(i)).count();
     let plain = items.len() - patterns;
@@ -83,64 +84,86 @@ fn split(text: &str) -> Result<Vec<String>, Fault> {
     Ok(items)
 }
 
-/// One item: refused when it is no regular expression, warned of when it is one that hardly anybody means.
-fn lint_item(item: &str) -> Result<Option<String>, Fault> {
-    let meant = glob_as_regex(item);
-    if let Err(why) = compiles(item) {
-        let hint = match meant {
-            Some(meant) => format!(
-                "filter_key takes regular expressions, not globs; for the keys that the glob {} names write {}",
-                quoted(item),
-                quoted(&meant)
-            ),
-            None => "filter_key takes regular expressions; a backslash before a special character makes it plain."
-                .to_owned(),
-        };
-        return Err(refused(format!("filter_key: {} is not a regular expression: {why}", quoted(item)), hint));
-    }
-    if matches!(item, ".*" | ".+" | "." | "^" | "$" | "^.*$") {
-        return Ok(Some(format!("{} matches every key: that is a restore of everything", quoted(item))));
-    }
-    Ok(meant.map(|meant| {
-        format!(
-            "{} looks like a glob; as a regular expression it means {}. For the keys that the glob names, write {}",
+/// One item: refused when it is no regular expression, or one that no engine but ours would read so; warned of when it is one that hardly
+/// anybody means.
+fn lint_item(item: &str) -> Result<Vec<String>, Fault> {
+    match read(item) {
+        Reading::Read(syntax) => {
+            if let Some(what) = syntax.ours_alone {
+                let hint =
+                    "Write it as other engines have it: a class with its characters named, \\b for the edge of a word.";
+                return Err(refused(format!("filter_key: {} has {what}, which few engines know", quoted(item)), hint));
+            }
+            Ok(syntax.warnings(item))
+        }
+        Reading::Elsewhere(what) => Ok(vec![format!(
+            "{} has {what}: whether the engine of Alibaba Cloud knows that is not documented, and nothing here can check it",
+            quoted(item)
+        )]),
+        Reading::Braces => Ok(vec![format!(
+            "{} has braces that are no repetition: some engines refuse them; for the braces themselves write {}",
             quoted(item),
-            explain_star(item),
-            quoted(&meant)
-        )
-    }))
-}
-
-/// What the first star of something that was meant as a glob says as a regular expression: `"session" and any number of
-/// colons`.
-fn explain_star(item: &str) -> String {
-    let Some((before, _)) = item.split_once('*') else {
-        return "something else".into();
-    };
-    let mut chars = before.chars();
-    match chars.next_back() {
-        None => "something else".into(),
-        Some(':') => format!("{} and any number of colons, none included", quoted(chars.as_str())),
-        Some(last) => {
-            format!("{} and any number of {}, none included", quoted(chars.as_str()), quoted(&last.to_string()))
+            quoted(&with_plain_braces(item))
+        )]),
+        Reading::Wrong(why) => {
+            let hint = if item.contains('*') || item.contains('?') {
+                format!(
+                    "filter_key takes regular expressions, not globs; for the keys that the glob {} names write {}",
+                    quoted(item),
+                    quoted(&glob_as_regex(item))
+                )
+            } else {
+                "filter_key takes regular expressions; a backslash before a special character makes it plain."
+                    .to_owned()
+            };
+            Err(refused(format!("filter_key: {} is not a regular expression: {why}", quoted(item)), hint))
         }
     }
 }
 
-/// The regular expression for what a glob names, when the item looks like a glob: a star after a plain character, with
-/// nothing that only regular expressions have.
-fn glob_as_regex(item: &str) -> Option<String> {
-    if !item.contains('*') || item.contains(['+', '(', ')', '{', '}', '|', '^', '$', '\\']) {
-        return None;
-    }
-    // `.*` and `[0-9]*` are what regular expressions are written with.
-    let mut last = None;
-    for c in item.chars() {
-        if c == '*' && matches!(last, Some('.' | ']')) {
-            return None;
+impl Syntax {
+    /// What an item means that was meant otherwise, most likely, each with what to write instead.
+    fn warnings(&self, item: &str) -> Vec<String> {
+        let item_shown = quoted(item);
+        let mut warnings = Vec::new();
+        if self.any {
+            warnings.push(format!("{item_shown} matches every key: that is a restore of everything"));
+            return warnings;
         }
-        last = Some(c);
+        if let Some(star) = &self.glob {
+            let meant = if self.plain { glob_as_regex(item) } else { star.meant(item) };
+            warnings.push(format!(
+                "{item_shown} looks like a glob; as a regular expression it means {}. For the keys that the glob names, write {}",
+                star.explain(),
+                quoted(&meant)
+            ));
+        }
+        if let Some((literal, times)) = &self.repeated {
+            warnings.push(format!(
+                "in {item_shown} braces are a repetition: {} {times}. For braces that the key has, such as a hash tag's, write {}",
+                quoted(literal),
+                quoted(&with_plain_braces(item))
+            ));
+        }
+        if self.empty {
+            warnings.push(format!(
+                "{item_shown} matches the empty text too: where a pattern may match a part of a key, that is every key"
+            ));
+        }
+        if self.dot_in_name && !(self.plain && self.glob.is_some()) {
+            let meant = item.replace('.', "\\.");
+            warnings.push(format!(
+                "the dot in {item_shown} is any character, not only a dot; where only a dot is meant, write {}",
+                quoted(&meant)
+            ));
+        }
+        warnings.extend(self.odd.map(|what| format!("{item_shown} has {what}, which other engines read otherwise")));
+        warnings
     }
+}
+
+/// The regular expression for what a glob names.
+fn glob_as_regex(item: &str) -> String {
     let mut out = String::new();
     for c in item.chars() {
         match c {
@@ -150,10 +173,5 @@ fn glob_as_regex(item: &str) -> Option<String> {
             c => out.push(c),
         }
     }
-    Some(out)
-}
-
-/// Whether an item is a regular expression, as nearly every dialect has them. The cloud's own is not documented.
-fn compiles(item: &str) -> Result<(), String> {
-    regex_syntax::ast::parse::Parser::new().parse(item).map(|_| ()).map_err(|e| e.kind().to_string())
+    out
 }

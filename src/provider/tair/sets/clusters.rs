@@ -2,8 +2,8 @@
 
 use crate::model::backup::{BackupSet, DamagedSet};
 use crate::model::text::clean;
-use crate::provider::tair::sets::{CloudSet, Listed, Shard, blank, mode_of, unsigned};
-use crate::tair::wire::backups::RecoverConfig;
+use crate::provider::tair::sets::{CloudSet, Listed, Shard, blank, mode_of, unnamed, unsigned};
+use crate::tair::wire::backups::{RecoverConfig, is_plain_id};
 use crate::tair::wire::clusters::ClusterBackup;
 use crate::tair::wire::moment;
 use jiff::Timestamp;
@@ -23,6 +23,9 @@ pub fn of_cluster_rows(instance_id: &str, rows: Vec<ClusterBackup>) -> Vec<Liste
 fn of_cluster(instance_id: &str, row: ClusterBackup) -> Listed {
     let id = row.cluster_backup_id.clone();
     let damaged = |reason: &str| Err(DamagedSet { id: id.clone(), reason: reason.into() });
+    if !is_plain_id(&row.cluster_backup_id) {
+        return Err(unnamed(row.cluster_backup_start_time.as_deref()));
+    }
     if let Some(status) = row.bad_status() {
         let status = if status.is_empty() { "nothing".to_owned() } else { clean(status) };
         return damaged(&format!("the cloud says {status} of it"));

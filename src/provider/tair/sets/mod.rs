@@ -6,6 +6,7 @@ pub mod shards;
 
 use crate::guard::facts::backup::{CloudSet as SetFacts, ListedSet};
 use crate::model::backup::{BackupSet, DamagedSet, Mode, Origin};
+use crate::model::text::clean;
 use crate::tair::client::Client;
 use crate::tair::error::TairError;
 use crate::tair::wire::backups::{Backup, DescribeBackups, RecoverConfig, is_automated};
@@ -121,8 +122,19 @@ pub async fn cluster_rows(
     client.list(&ask).await
 }
 
+/// Who had a set taken. A word that nobody has published is no leave to delete the set.
 fn mode_of(mode: Option<&str>) -> Mode {
-    if is_automated(mode) { Mode::Automated } else { Mode::Manual }
+    match mode {
+        Some(word) if word.eq_ignore_ascii_case("Manual") => Mode::Manual,
+        mode if is_automated(mode) => Mode::Automated,
+        _ => Mode::Unknown,
+    }
+}
+
+/// A set whose id cannot be read: shown by when it began, so that it is not missed.
+fn unnamed(began: Option<&str>) -> DamagedSet {
+    let began = clean(began.unwrap_or("an unknown time"));
+    DamagedSet { id: format!("of {began}"), reason: "its id cannot be read".into() }
 }
 
 fn unsigned(n: Option<i64>) -> u64 {

@@ -5,7 +5,7 @@
 
 use crate::model::backup::{BackupSet, DamagedSet};
 use crate::model::text::clean;
-use crate::provider::tair::sets::{CloudSet, Listed, Shard, blank, mode_of, unsigned};
+use crate::provider::tair::sets::{CloudSet, Listed, Shard, blank, mode_of, unnamed, unsigned};
 use crate::tair::wire::backups::{Backup, RecoverConfig};
 use crate::tair::wire::moment;
 use jiff::{SignedDuration, Timestamp};
@@ -33,7 +33,7 @@ pub fn of_rows(instance_id: &str, rows: Vec<Backup>, shards: Option<usize>) -> V
 
 /// Puts rows of one backup together.
 fn gather(mut rows: Vec<Backup>) -> Vec<Vec<Backup>> {
-    rows.sort_by_key(|row| (began(row), row.backup_id));
+    rows.sort_by_key(|row| (began(row), row.backup_id.clone()));
     let mut groups: Vec<Vec<Backup>> = Vec::new();
     for row in rows {
         let fits = |group: &Vec<Backup>| {
@@ -60,7 +60,7 @@ fn gather(mut rows: Vec<Backup>) -> Vec<Vec<Backup>> {
         }
     }
     for group in &mut groups {
-        group.sort_by_key(|r| (r.node_instance_id.clone(), r.backup_id));
+        group.sort_by_key(|r| (r.node_instance_id.clone(), r.backup_id.clone()));
     }
     groups
 }
@@ -68,8 +68,11 @@ fn gather(mut rows: Vec<Backup>) -> Vec<Vec<Backup>> {
 /// The set that a group of rows makes; nothing while its job still runs.
 #[must_use]
 pub fn one(instance_id: &str, rows: Vec<Backup>, shards: Option<usize>) -> Option<Listed> {
-    let ids: Vec<String> = rows.iter().filter_map(Backup::id).collect();
     let first = rows.first()?;
+    if let Some(row) = rows.iter().find(|row| row.has_unreadable_id()) {
+        return Some(Err(unnamed(row.backup_start_time.as_deref())));
+    }
+    let ids: Vec<&str> = rows.iter().filter_map(Backup::id).collect();
     let named = if ids.is_empty() {
         format!("job {}", first.backup_job_id.map(|j| j.to_string()).unwrap_or_default())
     } else {
@@ -83,6 +86,9 @@ pub fn one(instance_id: &str, rows: Vec<Backup>, shards: Option<usize>) -> Optio
     if ids.len() < rows.len() {
         // A row gets its id when its backup is done.
         return None;
+    }
+    if rows.iter().any(|row| row.backup_status.is_none()) {
+        return damaged("the cloud does not say whether it succeeded".into());
     }
     if let Some(shards) = shards.filter(|n| *n > 1 && rows.len() < *n) {
         // A cluster of the newer kind may list one row for all its shards: then the row names the instance itself.
@@ -119,7 +125,7 @@ pub fn one(instance_id: &str, rows: Vec<Backup>, shards: Option<usize>) -> Optio
     let shards = rows
         .into_iter()
         .map(|r| Shard {
-            id: r.id().unwrap_or_default(),
+            id: r.backup_id.unwrap_or_default(),
             node: r.node_instance_id.unwrap_or_else(|| instance_id.to_owned()),
             bytes: unsigned(r.backup_size),
             public: r.backup_download_url,
