@@ -57,6 +57,8 @@ pub struct Confirmation {
     pub expires_at: Timestamp,
     /// Whether the plan is open, answered, redeemed or withdrawn.
     pub status: ConfirmationStatus,
+    /// Questions that have got no yes so far.
+    pub wrong_answers: u32,
 }
 
 impl Confirmation {
@@ -112,7 +114,8 @@ pub trait Ledger: Send + Sync {
     -> Result<bool, Fault>;
     /// Withdraws the instance's other open plans: the facts that they were made of are about to change.
     async fn withdraw_others(&self, instance_id: &str, nonce: &str) -> Result<(), Fault>;
-    /// Counts a question that got no yes, an answer that is none or no answer; returns how many there have been.
+    /// Counts a question that has got no yes: an answer that is none, no answer, or none yet where it comes with a later call;
+    /// returns how many there have been.
     async fn count_wrong_answer(&self, nonce: &str) -> Result<u32, Fault>;
     /// Appends a record to the audit.
     async fn record(&self, record: AuditRecord) -> Result<(), Fault>;

@@ -19,9 +19,13 @@ use rmcp::model::{
 use rmcp::service::{RequestContext, RoleServer};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 
 /// How long clients may cache lists, in milliseconds: lists do not change while a server runs.
 const LIST_TTL_MS: u64 = 3_600_000;
+
+/// Calls of one session that are at work at once. A client that waits for answers has a handful.
+const CALLS_MAX: usize = 64;
 
 /// Longest progress token that is a text, in bytes.
 const PROGRESS_TOKEN_MAX: usize = 256;
@@ -38,13 +42,15 @@ pub struct Server {
     app: Arc<App>,
     /// The caller at the other end of the transport.
     caller: Caller,
+    /// One for each call that may be at work.
+    calls: Semaphore,
 }
 
 impl Server {
     /// A handler over an application, for one caller.
     #[must_use]
     pub fn new(app: Arc<App>, caller: Caller) -> Self {
-        Self { app, caller }
+        Self { app, caller, calls: Semaphore::new(CALLS_MAX) }
     }
 
     async fn call(
@@ -52,6 +58,12 @@ impl Server {
         request: &CallToolRequestParams,
         cx: &RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, Fault> {
+        // Refused, not queued: calls that wait for a person would hold up all others.
+        let Ok(_at_work) = self.calls.try_acquire() else {
+            let message = format!("{CALLS_MAX} calls of this session are at work already; this one was not begun");
+            return Err(Fault::new(Kind::Refused, "call.too_many", message)
+                .hint("Wait for one of their answers, then call again."));
+        };
         let arguments = serde_json::Value::Object(request.arguments.clone().unwrap_or_default());
         let progress = McpProgress::new(cx);
         let person = McpPerson::new(&self.app, &self.caller, cx, request, &progress, &arguments);

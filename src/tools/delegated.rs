@@ -80,6 +80,7 @@ async fn carry_out(app: &App, caller: &Caller, instance_id: &str, act: Act) -> R
         created_at: now,
         expires_at: now + PLAN_LIFETIME,
         status: ConfirmationStatus::Open,
+        wrong_answers: 0,
     };
     let state = &app.state;
     if blocked(&checks) {

@@ -151,11 +151,16 @@ async fn restore(
     findings: &mut Findings,
 ) -> Result<(), Fault> {
     const NAME: &str = "restore way";
-    let by_commands = "by commands, key by key: not atomic";
+    // A node of a cluster has no database beside the old data.
+    let (by_commands, commands): (&str, &[Need]) = if facts.cluster_enabled {
+        ("by commands, key by key: not atomic", &rights::IN_PLACE)
+    } else {
+        ("by commands, beside the old data: atomic where databases and memory are free for that", &rights::BESIDE)
+    };
     let forced = config.is_some_and(|c| c.restore_way == RestoreWay::Commands);
     let way: &[Need] = if forced {
         findings.pass(NAME, format!("{by_commands} (restore_way = \"commands\")"));
-        &rights::IN_PLACE
+        commands
     } else {
         match can_replicate_from_us(facts, conn).await {
             Ok(()) if config.is_some_and(|c| c.is_encrypted() && !c.allow_plain_replication) => {
@@ -165,7 +170,7 @@ async fn restore(
                     detail,
                     "allow_plain_replication = true for the instance, where the network is safe",
                 );
-                &rights::IN_PLACE
+                commands
             }
             Ok(()) => {
                 let reach = match config.and_then(|c| c.announce.as_ref()) {
@@ -184,7 +189,7 @@ async fn restore(
             }
             Err(RedisError::Refused(refusal)) => {
                 findings.warn(NAME, format!("{by_commands}; {refusal}"), "The plan of a restore says so too.");
-                &rights::IN_PLACE
+                commands
             }
             Err(e) => return Err(e.into()),
         }

@@ -23,6 +23,7 @@ fn confirmation(row: &SqliteRow) -> Result<Confirmation, Fault> {
         created_at: at(row.try_get("created_at")?)?,
         expires_at: at(row.try_get("expires_at")?)?,
         status: ConfirmationStatus::parse(&status).ok_or_else(|| broken(&status))?,
+        wrong_answers: u32::try_from(row.try_get::<i64, _>("wrong_answers")?).unwrap_or(u32::MAX),
     })
 }
 

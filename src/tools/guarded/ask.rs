@@ -23,17 +23,24 @@ impl Flow<'_> {
             Some(yes) => yes,
             None => {
                 let question = question(&open.plan, &all_warnings(&open.plan.warnings, &prechecks));
-                if self.call.person.puts_the_question() {
+                let put = self.call.person.puts_the_question();
+                if put {
                     state.record(open.record("asked", "the person was asked")).await?;
                 }
                 match self.call.person.ask(open, &question).await {
                     Asked::Deferred => {
+                        // It counts as it is put: one that nobody ever answers could be put without end.
+                        if state.count_wrong_answer(&open.nonce).await? > ANSWERS_BEFORE_VOID {
+                            let command = self.call.app.config.command("approve");
+                            let refused = dismissed(&at_a_terminal(&command));
+                            return FlowState::over(&self.withdrawn(&echoed, "dismissed", &refused, &command).await?);
+                        }
                         let nonce = open.nonce.clone();
                         return Ok(FlowState::Over(Outcome::AskPerson { nonce, question, until: open.expires_at }));
                     }
                     Asked::Answered(Answer::Yes(yes)) => yes,
                     Asked::Answered(answer) => {
-                        return FlowState::over(&self.no_yes(&echoed, answer, &prechecks).await?);
+                        return FlowState::over(&self.no_yes(&echoed, answer, put, &prechecks).await?);
                     }
                 }
             }
@@ -50,10 +57,17 @@ impl Flow<'_> {
         if moved { Ok(()) } else { Err(permit::used()) }
     }
 
-    async fn no_yes(&self, echoed: &Echoed, answer: Answer, prechecks: &[Precheck]) -> Result<Guarded, Fault> {
+    /// The reply to an answer that is no yes. `put`: whether this very call put the question, so that it is not counted yet.
+    async fn no_yes(
+        &self,
+        echoed: &Echoed,
+        answer: Answer,
+        put: bool,
+        prechecks: &[Precheck],
+    ) -> Result<Guarded, Fault> {
         let (state, open) = (&self.call.app.state, &echoed.open);
         let command = self.call.app.config.command("approve");
-        let approve = format!("A person can approve at a terminal on this machine: {command}");
+        let approve = at_a_terminal(&command);
         let (event, refused) = match answer {
             Answer::Declined => {
                 self.void(echoed, ConfirmationStatus::Declined).await?;
@@ -72,10 +86,8 @@ impl Flow<'_> {
                 ("no_channel", refusal(GuardedStatus::ApprovalRequired, "person.no_channel", &message, &hint))
             }
             Answer::Dismissed => {
-                let message = format!("{UNCHANGED} The question was closed without an answer.");
-                let hint = format!("Ask them, then call again with the same confirmation_token. {approve}.");
-                let refused = refusal(GuardedStatus::ApprovalRequired, "person.dismissed", &message, &hint);
-                if let Some(void) = self.asked_too_often(echoed, "dismissed", &refused, &command).await? {
+                let refused = dismissed(&approve);
+                if let Some(void) = self.asked_too_often(echoed, put, "dismissed", &refused, &command).await? {
                     return Ok(void);
                 }
                 ("dismissed", refused)
@@ -86,7 +98,7 @@ impl Flow<'_> {
                     "The person has to type the instance id. Call again with the same confirmation_token. {approve}."
                 );
                 let refused = refusal(GuardedStatus::ApprovalRequired, "person.not_confirmed", &message, &hint);
-                if let Some(void) = self.asked_too_often(echoed, "not_confirmed", &refused, &command).await? {
+                if let Some(void) = self.asked_too_often(echoed, put, "not_confirmed", &refused, &command).await? {
                     return Ok(void);
                 }
                 ("not_confirmed", refused)
@@ -109,14 +121,28 @@ impl Flow<'_> {
     async fn asked_too_often(
         &self,
         echoed: &Echoed,
+        put: bool,
         event: &str,
         refused: &Guarded,
         command: &str,
     ) -> Result<Option<Guarded>, Fault> {
-        let (state, open) = (&self.call.app.state, &echoed.open);
-        if state.count_wrong_answer(&open.nonce).await? < ANSWERS_BEFORE_VOID {
+        let open = &echoed.open;
+        let asked = if put { self.call.app.state.count_wrong_answer(&open.nonce).await? } else { open.wrong_answers };
+        if asked < ANSWERS_BEFORE_VOID {
             return Ok(None);
         }
+        self.withdrawn(echoed, event, refused, command).await.map(Some)
+    }
+
+    /// Withdraws the token of a person who was asked often enough; the reply.
+    async fn withdrawn(
+        &self,
+        echoed: &Echoed,
+        event: &str,
+        refused: &Guarded,
+        command: &str,
+    ) -> Result<Guarded, Fault> {
+        let (state, open) = (&self.call.app.state, &echoed.open);
         self.void(echoed, ConfirmationStatus::Superseded).await?;
         let message =
             format!("{} The token is void: the person was asked {ANSWERS_BEFORE_VOID} times.", refused.message);
@@ -125,6 +151,17 @@ impl Flow<'_> {
         );
         let void = refusal(refused.status, refused.code.as_deref().unwrap_or_default(), &message, &hint);
         state.record(open.record(event, message)).await?;
-        Ok(Some(void))
+        Ok(void)
     }
+}
+
+fn at_a_terminal(command: &str) -> String {
+    format!("A person can approve at a terminal on this machine: {command}")
+}
+
+/// The refusal of a question that got no answer.
+fn dismissed(approve: &str) -> Guarded {
+    let message = format!("{UNCHANGED} The question was closed without an answer.");
+    let hint = format!("Ask them, then call again with the same confirmation_token. {approve}.");
+    refusal(GuardedStatus::ApprovalRequired, "person.dismissed", &message, &hint)
 }

@@ -77,7 +77,8 @@ impl Flow<'_> {
         let key = call.app.state.key().await?;
         let (token, nonce) = token::mint(key, random()?, call.caller.id(), &plan.digest()?, expires_at)?;
         let status = ConfirmationStatus::Open;
-        let open = Confirmation { nonce, plan, caller: call.caller.id().into(), created_at: now, expires_at, status };
+        let caller = call.caller.id().into();
+        let open = Confirmation { nonce, plan, caller, created_at: now, expires_at, status, wrong_answers: 0 };
         call.app.state.open(&open).await?;
         let planned = format!("{}, plan {}", act.on(id), open.plan.digest_hex()?);
         call.app.state.record(open.record("planned", planned)).await?;

@@ -223,6 +223,7 @@ fn open(nonce: &str, minutes: i64) -> Confirmation {
         created_at: Timestamp::now(),
         expires_at: later(minutes),
         status: ConfirmationStatus::Open,
+        wrong_answers: 0,
     }
 }
 

@@ -107,6 +107,36 @@ fn what_is_read_is_bounded_by_name() {
     assert!(text(&refused["error"]["message"]).contains("at most 256"), "{refused}");
 }
 
+/// However many calls come at once, each is answered: those that are too many with the reason, and they were not begun.
+#[test]
+fn too_many_calls_at_once_are_answered() {
+    let redis = Redis::start("redis-7.0", &[]);
+    let bench = Bench::unattended(&redis);
+    let calls = 2000;
+    for era in ERAS {
+        let mut wire = Wire::new(&bench, era, false);
+        let ids: std::collections::BTreeSet<u64> = (0..calls)
+            .map(|_| wire.begin("tools/call", json!({ "name": "describe_instances", "arguments": {} })))
+            .collect();
+        let (mut answered, mut refused) = (std::collections::BTreeSet::new(), 0);
+        while answered.len() < calls {
+            let answer = wire.next();
+            assert!(answered.insert(answer["id"].as_u64().unwrap()), "answered twice: {answer}");
+            let reply = &answer["result"]["structuredContent"];
+            if answer["result"]["isError"] == true {
+                assert_eq!(reply["code"], "call.too_many", "{answer}");
+                refused += 1;
+            } else {
+                assert_eq!(reply["instances"][0]["instance_id"], "orders", "{answer}");
+            }
+        }
+        assert_eq!(answered, ids, "{era:?}");
+        assert!(refused > 0 && refused < calls, "{era:?}: {refused} were refused");
+        let one = wire.call("describe_instances", json!({}));
+        assert_eq!(one["isError"], false, "{era:?}: {one}");
+    }
+}
+
 /// An answer to our own question that cannot be read is no yes, and ends the question: the call does not wait until the token expires.
 #[test]
 fn an_unreadable_answer_ends_the_question() {

@@ -358,6 +358,7 @@ async fn a_confirmation_moves_once(place: &impl Place) {
             created_at: now,
             expires_at,
             status: Status::Open,
+            wrong_answers: 0,
         }
     };
     one.open(&confirmation("1", "orders", 15)).await.unwrap();
