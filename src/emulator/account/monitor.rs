@@ -67,10 +67,10 @@ impl Monitor {
 }
 
 impl Meter {
-    /// Whether no counters were sampled yet.
+    /// Whether there is no point yet.
     #[must_use]
-    pub const fn is_new(&self) -> bool {
-        self.base.is_none()
+    pub fn is_empty(&self) -> bool {
+        self.points.is_empty()
     }
 
     /// The points of slots that begin in a range of seconds.

@@ -30,8 +30,9 @@ pub async fn history(
     let provider = request.account.app.provider.as_ref();
     let meter = request.account.monitor.meter(&instance.id);
     let mut meter = meter.lock().await;
-    // Without an earlier sample there is no rate, and "nothing" would read as "no writes".
-    if meter.is_new() && meter.sample(provider, &instance.id, true).await.is_ok() {
+    // Without an earlier sample there is no rate, and the cloud, which has watched all along, would have one.
+    let first_figure = meter.is_empty();
+    if first_figure && meter.sample(provider, &instance.id, false).await.is_ok() && meter.is_empty() {
         tokio::time::sleep(SHORTEST).await;
     }
     if let Err(fault) = meter.sample(provider, &instance.id, false).await {
@@ -43,8 +44,10 @@ pub async fn history(
     let step = if span <= SignedDuration::from_mins(10) { STEP } else { 60 };
     let mut grid: BTreeMap<i64, Vec<Point>> = BTreeMap::new();
     let first = from.as_second().div_euclid(step) * step;
-    for (slot, point) in meter.points(first..=to.as_second()) {
-        grid.entry(slot.div_euclid(step) * step).or_default().push(point);
+    // The first figure came after it was asked for; it stands for the time before.
+    let last = if first_figure { i64::MAX } else { to.as_second() };
+    for (slot, point) in meter.points(first..=last) {
+        grid.entry(slot.min(to.as_second()).div_euclid(step) * step).or_default().push(point);
     }
     let mut history = History::new();
     for (slot, points) in grid {

@@ -288,27 +288,42 @@ impl BeforeStream for Stored<'_> {
 #[tokio::test]
 async fn a_memory_limit_waits_for_the_old_data_to_be_freed() {
     for kind in ["redis-7.0", "valkey-9.1"] {
-        let source = Redis::start(kind, &[]);
-        source.run(&["DEBUG", "POPULATE", "100000", "k", "60"]);
-        let limit = (source.info("used_memory").parse::<u64>().unwrap() * 13 / 10).to_string();
-        let (data, _, _) = capture(&source.endpoint()).await.unwrap();
-        let target = Redis::start(kind, &["--maxmemory-policy", "allkeys-lru"]);
-        target.run(&["DEBUG", "POPULATE", "1000000", "old", "60"]);
-        // Read by the server before it can evict: nothing is written until it follows us.
-        let options = MasterOptions { free_stall: Duration::ZERO, ..MasterOptions::default() };
-        let session = Session::prepare(&target.endpoint(), options).await.unwrap();
-        let mut stored = Stored { target: &target, records: Vec::new() };
-        let limited = |step| {
-            if step == Step::Connected {
-                target.run(&["CONFIG", "SET", "maxmemory", &limit]);
-            }
-        };
-        session.run(target.scratch().overwrite(), supply(data, None), &mut stored, limited).await.unwrap();
-        let [(record, then)] = stored.records.as_slice() else { panic!("{kind}: {:?}", stored.records) };
-        assert_eq!((record.settings.maxmemory.as_ref(), then), (Some(&limit), &limit), "{kind}");
-        assert_eq!(target.setting("maxmemory"), limit, "{kind}");
-        target.run(&["SET", "more", "1"]);
-        assert_eq!((target.run(&["DBSIZE"]), target.info("evicted_keys")), (Reply::Int(100_001), "0".into()), "{kind}");
+        // A server that is faster than our look has freed everything by then: nothing is put out of force, and nothing lost.
+        let mut rounds = 0..10;
+        while !frees_with_the_limit_out_of_force(kind).await {
+            assert!(rounds.next().is_some(), "{kind} always freed its old data before it was looked at");
+        }
+    }
+}
+
+/// Whether the target's limit had to be put out of force.
+async fn frees_with_the_limit_out_of_force(kind: &str) -> bool {
+    let source = Redis::start(kind, &[]);
+    source.run(&["DEBUG", "POPULATE", "100000", "k", "60"]);
+    let limit = (source.info("used_memory").parse::<u64>().unwrap() * 13 / 10).to_string();
+    let (data, _, _) = capture(&source.endpoint()).await.unwrap();
+    let target = Redis::start(kind, &["--maxmemory-policy", "allkeys-lru"]);
+    target.run(&["DEBUG", "POPULATE", "1000000", "old", "60"]);
+    // Read by the server before it can evict: nothing is written until it follows us.
+    let options = MasterOptions { free_stall: Duration::ZERO, ..MasterOptions::default() };
+    let session = Session::prepare(&target.endpoint(), options).await.unwrap();
+    let mut stored = Stored { target: &target, records: Vec::new() };
+    let limited = |step| {
+        if step == Step::Connected {
+            target.run(&["CONFIG", "SET", "maxmemory", &limit]);
+        }
+    };
+    session.run(target.scratch().overwrite(), supply(data, None), &mut stored, limited).await.unwrap();
+    assert_eq!(target.setting("maxmemory"), limit, "{kind}");
+    target.run(&["SET", "more", "1"]);
+    assert_eq!((target.run(&["DBSIZE"]), target.info("evicted_keys")), (Reply::Int(100_001), "0".into()), "{kind}");
+    match stored.records.as_slice() {
+        [] => false,
+        [(record, then)] => {
+            assert_eq!((record.settings.maxmemory.as_ref(), then), (Some(&limit), &limit), "{kind}");
+            true
+        }
+        more => panic!("{kind}: {more:?}"),
     }
 }
 
