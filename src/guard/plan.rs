@@ -3,7 +3,8 @@
 use crate::guard::act::Act;
 use crate::guard::assess::{Assessment, Earlier, safety_backup};
 use crate::guard::check::{Precheck, Status, of_status};
-use crate::guard::facts::restore::{CutoverLook, LastLook, SafetyFacts};
+use crate::guard::facts::look::{CutoverLook, LastLook};
+use crate::guard::facts::restore::SafetyFacts;
 use crate::guard::impact::Impact;
 use crate::guard::preconditions::{DirectPreconditions, Preconditions};
 use crate::guard::rules::Rules;

@@ -3,7 +3,7 @@
 use crate::guard::facts::backup::{CloudSet, ListedSet};
 use crate::guard::facts::rights::StepRight;
 use crate::guard::facts::{CloudState, NotPossible};
-use crate::guard::writes::{Streamed, Writes};
+use crate::guard::writes::Writes;
 use crate::model::instance::Counts;
 use crate::model::restore::Method;
 use jiff::Timestamp;
@@ -189,60 +189,6 @@ pub struct DirectRestore {
     pub running: Option<RunningJob>,
     /// Id of an earlier restore of the instance that is neither rolled back nor cleared.
     pub pending_rollback: Option<String>,
-}
-
-/// What the target shows at the last moment, on the connection that acts.
-#[derive(Debug, Clone)]
-pub struct LastLook {
-    /// The target's `run_id`.
-    pub run_id: String,
-    /// The target's replication id.
-    pub replication_id: String,
-    /// The slots that the target owns, as ranges; empty outside a cluster.
-    pub slots: String,
-    /// What is known of the target's writes.
-    pub writes: Writes,
-}
-
-/// What the target shows at its cutover: once it follows this program and refuses writes, or by commands in the very command
-/// that swaps or empties.
-#[derive(Debug, Clone)]
-pub struct CutoverLook {
-    /// The target's `run_id`.
-    pub run_id: String,
-    /// The replication id of the target's own history.
-    pub replication_id: String,
-    /// The target's position in it, behind its very last write.
-    pub offset: u64,
-    /// The stream behind the last safety backup; `None` where the plan has no safety backup.
-    pub tail: Option<TailLook>,
-}
-
-/// The stream behind the last safety backup, read up to the moment of the cutover.
-#[derive(Debug, Clone)]
-pub struct TailLook {
-    /// The replication id of the history that the stream belongs to.
-    pub replication_id: String,
-    /// The position that the stream was read to.
-    pub reached: u64,
-    /// What the stream holds.
-    pub seen: Streamed,
-    /// Whether write commands were called since the stream began, as far as the server tells.
-    pub calls_moved: bool,
-    /// Since when the stream is read.
-    pub since: Timestamp,
-    /// Until when the stream was read.
-    pub until: Timestamp,
-    /// Commands in databases that carry this restore's mark and that it has not sent.
-    pub foreign: u64,
-}
-
-impl TailLook {
-    /// Write commands in the stream. Where no write command was called, what was removed had expired or was evicted.
-    #[must_use]
-    pub const fn written(&self) -> u64 {
-        self.seen.writes.saturating_add(if self.calls_moved { self.seen.removals } else { 0 })
-    }
 }
 
 /// Writes as the cloud has measured them.

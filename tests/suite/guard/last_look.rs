@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::time::Duration;
 use tair_backup_mcp::guard::assess::Assessment;
-use tair_backup_mcp::guard::facts::restore::{CutoverLook, TailLook};
+use tair_backup_mcp::guard::facts::look::{CutoverLook, TailLook};
 use tair_backup_mcp::guard::ledger::Confirmation;
 use tair_backup_mcp::guard::permit;
 use tair_backup_mcp::guard::person::{Answer, Channel, typed_answer};

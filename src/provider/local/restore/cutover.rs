@@ -3,7 +3,7 @@
 //!
 //! It must not let anything of ours be counted as a client's, nor count beyond the moment of the cutover.
 
-use crate::guard::facts::restore::{CutoverLook, LastLook, TailLook};
+use crate::guard::facts::look::{CutoverLook, LastLook, TailLook};
 use crate::guard::plan::Plan;
 use crate::guard::writes::{Streamed, Writes};
 use crate::model::fault::{Fault, Kind};

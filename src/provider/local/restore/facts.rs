@@ -2,8 +2,9 @@
 
 use crate::config::instance::RestoreWay;
 use crate::guard::facts::Facts;
+use crate::guard::facts::look::LastLook;
 use crate::guard::facts::restore::{
-    DirectRestore, LastLook, Libraries, MethodReason, NotReady, RunningJob, SetLook, SourceFacts, TargetFacts,
+    DirectRestore, Libraries, MethodReason, NotReady, RunningJob, SetLook, SourceFacts, TargetFacts,
 };
 use crate::guard::plan::Plan;
 use crate::guard::writes::Writes;

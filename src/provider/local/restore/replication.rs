@@ -2,7 +2,7 @@
 
 use crate::config::instance::Announce;
 use crate::guard::act::Act;
-use crate::guard::facts::restore::CutoverLook;
+use crate::guard::facts::look::CutoverLook;
 use crate::guard::grant::{Grant, Overwrite};
 use crate::guard::plan::Plan;
 use crate::model::backup::BackupSet;
