@@ -1,5 +1,6 @@
 //! Scratch servers: started by this program on a loopback socket in a private directory, to load an RDB once, to be asked, and to be
-//! stopped. Whatever ends this program ends them, and their directory goes with them.
+//! stopped. Whatever ends this program ends them, and their directory goes with them; what a crash of the machine leaves goes with the
+//! next one.
 //!
 //! It must not let anybody else in, keep anything, or be used for a server that this program did not start.
 
@@ -29,6 +30,10 @@ const SOCKET: &str = "s";
 const SOCKET_PATH_MAX: usize = 100;
 /// Between two looks at a server that loads.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// A directory younger than this may have been made by a process that has not locked it yet.
+const YOUNG: Duration = Duration::from_secs(60);
+/// Bytes of a directory's name, which is their hexadecimal form.
+const NAME_BYTES: usize = 6;
 /// For one answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// Bytes of a log's end that are quoted.
@@ -65,22 +70,25 @@ pub enum ScratchError {
     Io(#[from] io::Error),
 }
 
-/// A private directory for one scratch server. Dropping it removes it.
+/// A private directory for one scratch server, locked as long as this program uses it. Dropping it removes it.
 #[derive(Debug)]
-pub struct ScratchDir(PathBuf);
+pub struct ScratchDir(PathBuf, #[expect(dead_code, reason = "held for its lock")] File);
 
 impl ScratchDir {
-    /// Makes a directory under `parent`. Blocking.
+    /// Makes a directory under `parent`, and removes those that nobody uses any more. Blocking.
     ///
     /// # Errors
     /// Those of the file system; where the path is too long for a socket.
     pub fn new(parent: &Path) -> io::Result<Self> {
-        let dir = parent.join(hex(&random::<6>().map_err(io::Error::other)?));
+        let dir = parent.join(hex(&random::<NAME_BYTES>().map_err(io::Error::other)?));
         if dir.join(SOCKET).as_os_str().len() > SOCKET_PATH_MAX {
             return Err(io::Error::other(format!("{} is too long for a socket's path", dir.display())));
         }
+        sweep(parent);
         durable::private_dir(&dir)?;
-        Ok(Self(dir))
+        let lock = File::open(&dir)?;
+        lock.lock()?;
+        Ok(Self(dir, lock))
     }
 
     /// The file that the server will load, to be written by the caller. Blocking.
@@ -89,6 +97,23 @@ impl ScratchDir {
     /// Those of the file system.
     pub fn dump(&self) -> io::Result<File> {
         durable::private_file(&self.0.join(DUMP))
+    }
+}
+
+/// Removes what a crash of the machine has left: directories of ours that no process holds the lock of.
+fn sweep(parent: &Path) {
+    for entry in std::fs::read_dir(parent).into_iter().flatten().flatten() {
+        let ours = entry
+            .file_name()
+            .to_str()
+            .is_some_and(|name| name.len() == 2 * NAME_BYTES && name.bytes().all(|b| b.is_ascii_hexdigit()));
+        let old = entry
+            .metadata()
+            .is_ok_and(|m| m.is_dir() && m.modified().is_ok_and(|at| at.elapsed().is_ok_and(|age| age > YOUNG)));
+        if ours && old && File::open(entry.path()).is_ok_and(|dir| dir.try_lock().is_ok()) {
+            // Not removed now, it is tried again with the next one.
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
     }
 }
 

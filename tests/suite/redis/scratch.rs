@@ -46,6 +46,32 @@ async fn a_file_is_loaded_or_the_reason_is_told_and_nothing_stays() {
     }
 }
 
+/// What a crash of the machine has left goes with the next scratch server; what is used, is young or is not ours stays.
+#[test]
+fn what_nobody_uses_is_swept() {
+    let parent = tempfile::tempdir().unwrap();
+    let age = |dir: &Path| {
+        let then = std::time::SystemTime::now() - Duration::from_secs(3600);
+        std::fs::File::open(dir).unwrap().set_modified(then).unwrap();
+    };
+    let used = ScratchDir::new(parent.path()).unwrap();
+    let used_path = std::fs::read_dir(parent.path()).unwrap().next().unwrap().unwrap().path();
+    let [left, young, theirs] = ["0123456789ab", "ba9876543210", "somebody-else"].map(|n| parent.path().join(n));
+    for dir in [&left, &young, &theirs] {
+        std::fs::create_dir(dir).unwrap();
+        std::fs::write(dir.join("dump.rdb"), b"REDIS").unwrap();
+    }
+    for dir in [&used_path, &left, &theirs] {
+        age(dir);
+    }
+    let next = ScratchDir::new(parent.path()).unwrap();
+    assert_eq!([&used_path, &left, &young, &theirs].map(|dir| dir.exists()), [true, false, true, true]);
+    drop(used);
+    assert!(!used_path.exists());
+    drop(next);
+    assert_eq!(names(parent.path()), 2);
+}
+
 #[test]
 fn a_path_too_long_for_a_socket_is_told() {
     let parent = tempfile::tempdir().unwrap();
