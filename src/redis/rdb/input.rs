@@ -9,6 +9,7 @@ use std::io::{ErrorKind, Read};
 use crc_fast::{CrcAlgorithm, Digest};
 
 use super::error::{RdbError, RdbResult};
+use super::lzf::NO_LZF;
 use super::{Tap, Visitor};
 
 /// Size of the buffer: small enough for the second-level cache between the read, the parse and the checksum.
@@ -63,6 +64,12 @@ impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
     #[cold]
     pub(super) fn corrupt<X>(&self, what: &'static str) -> RdbResult<X> {
         Err(Box::new(RdbError::Corrupt { offset: self.offset(), what }))
+    }
+
+    /// The error of compressed bytes that began at an offset: the same, however far they were followed.
+    #[cold]
+    pub(super) fn no_lzf(offset: u64) -> Box<RdbError> {
+        Box::new(RdbError::Corrupt { offset, what: NO_LZF })
     }
 
     #[cold]

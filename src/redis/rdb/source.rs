@@ -7,7 +7,7 @@ use std::io::Read;
 
 use super::error::{RdbError, RdbResult};
 use super::input::Input;
-use super::lzf::{self, DISTANCE_MAX, NO_LZF, OPERANDS_MAX, RUN_MAX, Step};
+use super::lzf::{self, DISTANCE_MAX, OPERANDS_MAX, RUN_MAX, Step};
 use super::unique::{AT_ONCE_MAX, Name, Scope, Unique};
 use super::{Tap, Visitor};
 
@@ -178,6 +178,8 @@ const WINDOW_BYTES: usize = 4 * DISTANCE_MAX;
 /// LZF, unpacked through a window.
 pub(super) struct Unpacked<'a, R, T, V> {
     input: &'a mut Input<R, T, V>,
+    /// Where the packed bytes begin.
+    begin: u64,
     /// Packed bytes not read yet.
     packed: u64,
     /// Unpacked bytes not handed out yet, those in the window included.
@@ -189,7 +191,8 @@ pub(super) struct Unpacked<'a, R, T, V> {
 
 impl<'a, R: Read, T: Tap, V: Visitor> Unpacked<'a, R, T, V> {
     pub(super) fn new(input: &'a mut Input<R, T, V>, packed: u64, unpacked: u64) -> Self {
-        Self { input, packed, left: unpacked, window: Vec::with_capacity(WINDOW_BYTES + RUN_MAX), used: 0 }
+        let begin = input.offset();
+        Self { input, begin, packed, left: unpacked, window: Vec::with_capacity(WINDOW_BYTES + RUN_MAX), used: 0 }
     }
 
     /// The packed data ended with the unpacked.
@@ -199,7 +202,7 @@ impl<'a, R: Read, T: Tap, V: Visitor> Unpacked<'a, R, T, V> {
 
     #[cold]
     fn bad(&self) -> Box<RdbError> {
-        self.corrupt(NO_LZF)
+        Input::<R, T, V>::no_lzf(self.begin)
     }
 
     fn fill(&mut self) -> RdbResult<()> {
@@ -231,9 +234,12 @@ impl<'a, R: Read, T: Tap, V: Visitor> Unpacked<'a, R, T, V> {
                     }
                 }
             }
+            if (self.window.len() - self.used) as u64 > self.left {
+                return Err(self.bad());
+            }
         }
         let unpacked = (self.window.len() - self.used) as u64;
-        if unpacked == 0 || unpacked > self.left || (self.packed == 0 && unpacked != self.left) {
+        if unpacked == 0 || (self.packed == 0 && unpacked != self.left) {
             return Err(self.bad());
         }
         Ok(())

@@ -123,7 +123,7 @@ impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
 
     #[cold]
     fn skip_far_lzf(&mut self, mut packed: u64, unpacked: u64) -> RdbResult<()> {
-        let mut out = 0_u64;
+        let (begin, mut out) = (self.offset(), 0_u64);
         while packed > 0 {
             let control = self.byte()?;
             packed -= 1;
@@ -134,13 +134,16 @@ impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
                 Step::Back { run, distance, operands } => (run, operands, distance),
             };
             if reach as u64 > out || taken as u64 > packed {
-                return self.corrupt(NO_LZF);
+                return Err(Self::no_lzf(begin));
             }
             self.skip(taken as u64)?;
             packed -= taken as u64;
             out += more as u64;
+            if out > unpacked {
+                return Err(Self::no_lzf(begin));
+            }
         }
-        if out == unpacked { Ok(()) } else { self.corrupt(NO_LZF) }
+        if out == unpacked { Ok(()) } else { Err(Self::no_lzf(begin)) }
     }
 
     /// The whole number that a string of such a kind is.
@@ -154,10 +157,13 @@ impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
 
     /// Unpacks what is small enough to be held, and passes over it; false, and nothing is passed over, where it is not.
     pub(super) fn unpack(&mut self, packed: u64, length: u64, unpacked: &mut Vec<u8>) -> RdbResult<bool> {
-        if packed > CONTIGUOUS_BYTES_MAX as u64 || length > UNPACKED_BYTES_MAX {
+        if packed > CONTIGUOUS_BYTES_MAX as u64 {
             return Ok(false);
         }
         self.ensure(packed as usize)?;
+        if length > UNPACKED_BYTES_MAX {
+            return Ok(false);
+        }
         let bytes = self.rest().get(..packed as usize).unwrap_or_default();
         if !lzf::unpack(bytes, length as usize, unpacked) {
             return self.corrupt(NO_LZF);
