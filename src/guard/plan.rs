@@ -201,11 +201,7 @@ impl Plan {
     pub fn last_look(&self, now: &LastLook) -> Result<(), Fault> {
         let mut changes = self.direct_restore()?.server_changes(&now.run_id, &now.replication_id, &now.slots);
         changes.extend(self.too_many_writes(now.writes));
-        if changes.is_empty() {
-            return Ok(());
-        }
-        let changes = changes.join("; ");
-        Err(changed(format!("the target was not touched, for the plan no longer holds: {changes}")))
+        untouched(&changes)
     }
 }
 
@@ -217,10 +213,7 @@ impl Plan {
     pub fn same_process(&self, run_id: &str) -> Result<(), Fault> {
         let planned = self.direct_restore()?;
         let changes = planned.server_changes(run_id, &planned.replication_id, &planned.slots);
-        if changes.is_empty() {
-            return Ok(());
-        }
-        Err(changed(format!("the target was not touched, for the plan no longer holds: {}", changes.join("; "))))
+        untouched(&changes)
     }
 
     /// The look at a target at its cutover, before anything of its old data is gone for good: the same process, in the history of its
@@ -255,12 +248,16 @@ impl Plan {
                 changes.push(format!("{} commands of somebody else touched what was loaded beside", tail.foreign));
             }
         }
-        if changes.is_empty() {
-            return Ok(());
-        }
-        let changes = changes.join("; ");
-        Err(changed(format!("the target was not touched, for the plan no longer holds: {changes}")))
+        untouched(&changes)
     }
+}
+
+/// The end of a look at a target that nothing has been done to: a fault where anything is not as planned.
+fn untouched(changes: &[String]) -> Result<(), Fault> {
+    if changes.is_empty() {
+        return Ok(());
+    }
+    Err(changed(format!("the target was not touched, for the plan no longer holds: {}", changes.join("; "))))
 }
 
 /// The fault of a plan that no longer holds; `what` says why, and what was left untouched.

@@ -9,7 +9,7 @@ use crate::model::fault::{Fault, Kind};
 use crate::model::ids::new_id;
 use crate::model::job::{Job, JobEnd, JobKind, JobStatus, Phase, RecoveryKind, StoredRecovery, Unfinished};
 use crate::state::State;
-use crate::state::jobs::{Begun, INTERRUPTED, NewJob, Orphan, ROLLBACK_PENDING};
+use crate::state::jobs::{Begun, NewJob, Orphan, stage_of_orphan};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -23,6 +23,15 @@ use tokio_util::task::TaskTracker;
 const ADOPTING: Duration = Duration::from_secs(8);
 /// Times the end of a job is written down, with growing waits, before it is left for another process.
 const WRITINGS: u32 = 6;
+
+/// Tells whoever waits for a job's [`outcome`](Jobs::outcome) what its work came to.
+pub fn tell<T: Clone>(waiting: oneshot::Sender<Result<T, Fault>>, done: &Result<T, Fault>) {
+    // Who has stopped waiting finds the job's end written down.
+    let _ = waiting.send(match done {
+        Ok(done) => Ok(done.clone()),
+        Err(fault) => Err(fault.without_cause()),
+    });
+}
 
 /// A recovery record in its own type: what a job writes down before it touches anything.
 pub trait Recoverable: Serialize + DeserializeOwned {
@@ -176,7 +185,7 @@ impl Jobs {
         }
     }
 
-    /// Waits until a job's end is written down, and returns what its work told about it.
+    /// Waits until a job's end is written down, and returns what its work told about it by [`tell`].
     ///
     /// # Errors
     /// What the work failed with; `job.crashed` where it told nothing.
@@ -317,7 +326,7 @@ impl Jobs {
         let jobs = self.clone();
         let adopting = self.running.spawn(async move {
             let mut reconciling = Vec::new();
-            for orphan in jobs.state.adopt_at(jobs.provider, jobs.access.as_ref()).await? {
+            for orphan in jobs.state.adopt(jobs.provider, jobs.access.as_ref()).await? {
                 let (jobs, job) = (jobs.clone(), orphan.job.clone());
                 let (running, work) = (jobs.running.clone(), tokio::spawn(reconcile(orphan)));
                 reconciling.push(running.spawn(async move {
@@ -367,8 +376,7 @@ impl Jobs {
     /// Nobody may forget a job that cannot be reconciled yet: it stays an orphan, and is tried again at the next look.
     async fn give_back(&self, job: &Job, why: &Fault) {
         tracing::warn!(job = %job.id, cause = ?std::error::Error::source(why), "what a dead process left cannot be reconciled yet: {why}");
-        let how = if job.status == JobStatus::Running { INTERRUPTED } else { ROLLBACK_PENDING };
-        let stage = format!("{how}; {}", why.message);
+        let stage = stage_of_orphan(job, &why.message);
         if let Err(fault) = self.release(job, Phase::Interrupted, &stage).await {
             tracing::error!(job = %job.id, "the job could not be given back: {fault}");
         }

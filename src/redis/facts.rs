@@ -207,6 +207,11 @@ pub(super) async fn info(conn: &mut Conn, section: Option<&str>) -> Result<Strin
     }
 }
 
+/// A field of INFO's text.
+pub(super) fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    text.lines().find_map(|line| line.trim_end().strip_prefix(name)?.strip_prefix(':'))
+}
+
 /// Keys and keys with an expiry per database, now.
 ///
 /// # Errors

@@ -4,7 +4,7 @@
 
 use super::conn::Conn;
 use super::error::RedisError;
-use super::facts::info;
+use super::facts::{field, info};
 
 /// What INFO says of a server's memory, in bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,15 +26,12 @@ impl Memory {
     /// What the connection or the server refused.
     pub(super) async fn read(conn: &mut Conn) -> Result<Self, RedisError> {
         let text = info(conn, Some("memory")).await?;
-        let text_of = |name: &str| {
-            text.lines().find_map(|line| line.trim_end().strip_prefix(name)?.strip_prefix(':')).unwrap_or("")
-        };
-        let number = |name: &str| text_of(name).parse().unwrap_or(0_u64);
+        let number = |name: &str| field(&text, name).and_then(|value| value.parse().ok()).unwrap_or(0_u64);
         Ok(Self {
             limit: number("maxmemory"),
             counted: number("used_memory").saturating_sub(number("mem_not_counted_for_evict")),
             freeing: number("lazyfree_pending_objects"),
-            no_eviction: text_of("maxmemory_policy") == "noeviction",
+            no_eviction: field(&text, "maxmemory_policy") == Some("noeviction"),
         })
     }
 

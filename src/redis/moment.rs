@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::conn::Conn;
 use super::error::RedisError;
-use super::facts::{Role, ServerFacts, info, resolve_writes, write_counters};
+use super::facts::{Role, ServerFacts, field, info, resolve_writes, write_counters};
 use crate::model::fault::Fault;
 
 /// A server at a moment.
@@ -73,7 +73,7 @@ impl Moment {
         own: u64,
     ) -> Result<Self, RedisError> {
         let facts = ServerFacts::from_info(&format!("{who}\r\n{place}"));
-        let offset = place.lines().find_map(|l| l.trim_end().strip_prefix("master_repl_offset:")?.parse().ok());
+        let offset = field(place, "master_repl_offset").and_then(|offset| offset.parse().ok());
         resolve_writes(conn, commands).await?;
         Ok(Self {
             run_id: facts.run_id,

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 
 use super::conn::Conn;
 use super::error::RedisError;
-use super::facts::info;
+use super::facts::{field, info};
 use super::settings;
 
 /// The longest wait for the server to write all it holds, work that it had begun before included.
@@ -59,14 +59,12 @@ struct Progress {
 impl Progress {
     async fn read(conn: &mut Conn) -> Result<Self, RedisError> {
         let text = info(conn, Some("persistence")).await?;
-        let is = |field: &str, value: &str| {
-            text.lines().any(|l| l.trim_end().strip_prefix(field).and_then(|l| l.strip_prefix(':')) == Some(value))
-        };
+        let is = |name: &str, value: &str| field(&text, name) == Some(value);
         let running =
             ["rdb_bgsave_in_progress", "aof_rewrite_in_progress", "aof_rewrite_scheduled", "module_fork_in_progress"];
         Ok(Self {
             append_only: is("aof_enabled", "1"),
-            busy: running.iter().any(|field| is(field, "1")),
+            busy: running.iter().any(|name| is(name, "1")),
             saved: is("rdb_last_bgsave_status", "ok"),
             rewritten: is("aof_last_bgrewrite_status", "ok"),
         })

@@ -4,7 +4,7 @@
 use crate::guard::ledger::AuditRecord;
 use crate::model::access::Access;
 use crate::model::fault::{Fault, Kind};
-use crate::model::job::{Job, JobKind, Phase, StoredRecovery};
+use crate::model::job::{Job, JobKind, JobStatus, Phase, StoredRecovery};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use std::time::Duration;
@@ -13,7 +13,14 @@ use tokio::sync::watch;
 /// Stage of a failed job while its rollback is pending; where an attempt at it has failed, the reason follows.
 pub const ROLLBACK_PENDING: &str = "failed; rollback pending";
 /// Stage of a running job whose process died, while it cannot be reconciled; the reason follows.
-pub const INTERRUPTED: &str = "interrupted";
+const INTERRUPTED: &str = "interrupted";
+
+/// The stage of an orphan that stays one, and why.
+#[must_use]
+pub fn stage_of_orphan(job: &Job, why: &str) -> String {
+    let how = if job.status == JobStatus::Running { INTERRUPTED } else { ROLLBACK_PENDING };
+    format!("{how}; {why}")
+}
 
 /// How long a change made by another process may go unnoticed here: nobody notifies across processes.
 const CHECK_INTERVAL: Duration = Duration::from_millis(500);
@@ -151,12 +158,7 @@ pub trait JobStore: Send + Sync {
     /// A provider's running jobs whose process is dead, and failed ones whose rollback is pending, each handed to exactly one
     /// caller. One that cannot be read is passed over, with a word in the log. One that is bound to another account, region or
     /// endpoint than `access` reaches is left alone, and says so.
-    async fn adopt_at(&self, provider: &str, access: Option<&Access>) -> Result<Vec<Orphan>, Fault>;
-
-    /// [`Self::adopt_at`] for jobs that are bound to no account.
-    async fn adopt(&self, provider: &str) -> Result<Vec<Orphan>, Fault> {
-        self.adopt_at(provider, None).await
-    }
+    async fn adopt(&self, provider: &str, access: Option<&Access>) -> Result<Vec<Orphan>, Fault>;
 
     /// The backup sets of an instance that running backup jobs are making: also those of a dead process, until somebody has
     /// reconciled its job.

@@ -9,7 +9,7 @@ use crate::guard::preconditions::{Preconditions, SetIdentity};
 use crate::model::backup::Mode;
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, JobEnd, JobKind, RecoveryKind, StoredRecovery};
-use crate::provider::jobs::Recoverable;
+use crate::provider::jobs::{Recoverable, tell};
 use crate::provider::tair::Inner;
 use crate::provider::tair::architecture::Architecture;
 use crate::provider::tair::lookup::find_set;
@@ -60,12 +60,12 @@ impl Inner {
     /// Deletes the set that is permitted, and waits for what comes of it.
     pub async fn delete(self: &Arc<Self>, permit: Permit, backup_id: &str) -> Result<String, Fault> {
         let (inner, id) = (Arc::clone(self), backup_id.to_owned());
-        let (tell, told) = tokio::sync::oneshot::channel();
+        let (waiting, told) = tokio::sync::oneshot::channel();
         let jobs = self.bound_jobs().await?;
         let job = jobs
             .begin_permitted(permit, JobKind::Deletion, backup_id, move |job, plan, permit| async move {
                 let done = inner.delete_set(&job, &plan, permit, &id).await;
-                let _ = tell.send(done.as_ref().map(Clone::clone).map_err(Fault::without_cause));
+                tell(waiting, &done);
                 done.map_err(Into::into)
             })
             .await?;

@@ -3,6 +3,7 @@
 
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::Unfinished;
+use crate::provider::tair::Inner;
 use crate::provider::tair::polling::{Backoff, Polling};
 use crate::tair::error::TairError;
 use crate::tair::wire::instances::InstanceState;
@@ -38,7 +39,7 @@ impl Poller {
     }
 
     /// Looks often again, because something has changed that wants to be seen several times.
-    pub const fn hurry(&mut self) {
+    const fn hurry(&mut self) {
         self.backoff = self.polling.backoff();
     }
 
@@ -88,6 +89,30 @@ impl Steady {
         self.times = if self.last == Some(state) { self.times.saturating_add(1) } else { 1 };
         self.last = Some(state);
         self.times
+    }
+}
+
+/// A look at an instance's status.
+pub struct StatusLook {
+    /// The status, as the cloud writes it; empty where it could not be read.
+    pub status: String,
+    /// What the status means.
+    pub state: InstanceState,
+    /// How many looks in a row have shown that.
+    pub looks: u32,
+}
+
+impl Inner {
+    /// Looks at the status of an instance that is followed, and soon again where that may be the end: it is to be seen several times.
+    pub async fn look_at(&self, instance_id: &str, poller: &mut Poller, steady: &mut Steady) -> StatusLook {
+        let read = poller.look(self.attribute_raw(instance_id).await).flatten();
+        let status = read.and_then(|a| a.facts.instance_status).unwrap_or_default();
+        let state = InstanceState::of(&status);
+        let looks = steady.saw(state);
+        if looks == 1 && matches!(state, InstanceState::Normal | InstanceState::Lost) {
+            poller.hurry();
+        }
+        StatusLook { status, state, looks }
     }
 }
 

@@ -72,7 +72,10 @@ pub enum ScratchError {
 
 /// A private directory for one scratch server, locked as long as this program uses it. Dropping it removes it.
 #[derive(Debug)]
-pub struct ScratchDir(PathBuf, #[expect(dead_code, reason = "held for its lock")] File);
+pub struct ScratchDir {
+    path: PathBuf,
+    _lock: File,
+}
 
 impl ScratchDir {
     /// Makes a directory under `parent`, and removes those that nobody uses any more. Blocking.
@@ -88,7 +91,7 @@ impl ScratchDir {
         durable::private_dir(&dir)?;
         let lock = File::open(&dir)?;
         lock.lock()?;
-        Ok(Self(dir, lock))
+        Ok(Self { path: dir, _lock: lock })
     }
 
     /// The file that the server will load, to be written by the caller. Blocking.
@@ -96,7 +99,7 @@ impl ScratchDir {
     /// # Errors
     /// Those of the file system.
     pub fn dump(&self) -> io::Result<File> {
-        durable::private_file(&self.0.join(DUMP))
+        durable::private_file(&self.path.join(DUMP))
     }
 }
 
@@ -120,7 +123,7 @@ fn sweep(parent: &Path) {
 impl Drop for ScratchDir {
     fn drop(&mut self) {
         // The watching shell may have been first.
-        let _ = std::fs::remove_dir_all(&self.0);
+        let _ = std::fs::remove_dir_all(&self.path);
     }
 }
 
@@ -146,17 +149,17 @@ impl ScratchServer {
         let child = Command::new("sh")
             .arg("-c")
             .arg(WATCH)
-            .arg(&dir.0)
+            .arg(&dir.path)
             .arg(&program.path)
             .args(["--port", "0", "--unixsocket", SOCKET, "--unixsocketperm", "700", "--dir", "."])
             .args(["--dbfilename", DUMP, "--save", "", "--appendonly", "no", "--logfile", "log"])
             .args(["--databases", &databases.max(16).to_string()])
-            .current_dir(&dir.0)
+            .current_dir(&dir.path)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()?;
-        let address = Address::Unix(dir.0.join(SOCKET));
+        let address = Address::Unix(dir.path.join(SOCKET));
         let endpoint = Endpoint { address, username: None, password: None, tls: None };
         let server = Self { child, dir, endpoint };
         match server.loaded(within).await {
@@ -171,7 +174,7 @@ impl ScratchServer {
     async fn loaded(&self, within: Duration) -> Result<(), ScratchError> {
         let begun = Instant::now();
         loop {
-            if let Ok(code) = tokio::fs::read_to_string(self.dir.0.join(ENDED)).await {
+            if let Ok(code) = tokio::fs::read_to_string(self.dir.path.join(ENDED)).await {
                 return Err(ScratchError::Died { code: code.trim().into(), log: self.log().await });
             }
             // While it loads it answers that it does, which is an error.
@@ -189,7 +192,7 @@ impl ScratchServer {
 
     /// The end of the server's log, cleaned.
     async fn log(&self) -> String {
-        let text = tokio::fs::read(self.dir.0.join("log")).await.unwrap_or_default();
+        let text = tokio::fs::read(self.dir.path.join("log")).await.unwrap_or_default();
         let end = text.get(text.len().saturating_sub(LOG_BYTES_MAX)..).unwrap_or_default();
         clean(&String::from_utf8_lossy(end))
     }

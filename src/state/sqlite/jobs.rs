@@ -283,7 +283,7 @@ impl JobStore for Sqlite {
         Ok(rows.iter().filter_map(|row| logged(row, job(row))).collect())
     }
 
-    async fn adopt_at(&self, provider: &str, access: Option<&Access>) -> Result<Vec<Orphan>, Fault> {
+    async fn adopt(&self, provider: &str, access: Option<&Access>) -> Result<Vec<Orphan>, Fault> {
         orphans::adopt(self, provider, access).await
     }
 

@@ -4,7 +4,7 @@
 use crate::model::access::Access;
 use crate::model::fault::Fault;
 use crate::model::job::{Job, JobStatus};
-use crate::state::jobs::{INTERRUPTED, Orphan, ROLLBACK_PENDING};
+use crate::state::jobs::{Orphan, stage_of_orphan};
 use crate::state::sqlite::Sqlite;
 use crate::state::sqlite::job_row::{job, logged, recovery};
 use sqlx::Row as _;
@@ -16,9 +16,9 @@ pub(super) fn in_reach(begun_by: Option<&Access>, now: Option<&Access>) -> bool 
 
 /// Says of a job that it waits for a process that reaches the same account, region and endpoint.
 async fn leave_alone(store: &Sqlite, job: &Job, now: Option<&Access>) -> Result<(), Fault> {
-    let how = if job.status == JobStatus::Running { INTERRUPTED } else { ROLLBACK_PENDING };
     let (began, now) = (job.access.clone().unwrap_or_default(), now.cloned().unwrap_or_default());
-    let stage = format!("{how}; left alone: it was begun in {began}, and this process calls {now}");
+    let why = format!("left alone: it was begun in {began}, and this process calls {now}");
+    let stage = stage_of_orphan(job, &why);
     if stage == job.stage {
         return Ok(());
     }

@@ -9,7 +9,7 @@ use crate::tair::acs3;
 use crate::tair::attempt::{self, Answer, ApiCall, Failure, attempt};
 use crate::tair::endpoint;
 use crate::tair::http::Request;
-use crate::tair::params::{Params, canonical, first, parse as parse_form};
+use crate::tair::params::{Params, canonical, first};
 use crate::tair::retry::Retry;
 use crate::tair::wire::{Method, parse};
 use jiff::Timestamp;
@@ -89,7 +89,7 @@ pub(super) async fn assume_with_oidc(means: &Means, role: &OidcRole) -> Found {
     let mut body = common(&role.role_arn, &session);
     body.push(("OIDCProviderArn".to_owned(), role.provider_arn.clone()));
     body.push(("OIDCToken".to_owned(), token.trim().to_owned()));
-    request_with_retries(means, &Asked::WithOidc(service, canonical(&body))).await
+    request_with_retries(means, &Asked::WithOidc(service, body)).await
 }
 
 /// Who signs with credentials, as the service knows them.
@@ -119,7 +119,7 @@ enum Asked<'a> {
     /// A call signed by the credentials of who assumes the role.
     Signed(ApiCall<'a>, &'a Credentials),
     /// By an identity token: the service, and the form that holds the token.
-    WithOidc(Url, String),
+    WithOidc(Url, Params),
 }
 
 impl Asked<'_> {
@@ -143,11 +143,10 @@ impl Asked<'_> {
                     url: url.into(),
                     headers: vec![kind, ("accept".to_owned(), "application/json".to_owned())],
                     // The token is in the body: addresses end up in logs.
-                    body: form.clone().into_bytes(),
+                    body: canonical(form).into_bytes(),
                     direct: false,
                 };
-                let sent = parse_form(form);
-                let token = first(&sent, "OIDCToken").unwrap_or_default();
+                let token = first(form, "OIDCToken").unwrap_or_default();
                 attempt::read("AssumeRoleWithOIDC", means.http.send(request).await.map(|reply| reply.without(&[token])))
             }
         }

@@ -3,7 +3,7 @@
 use super::reply::{Guarded, GuardedStatus, impact, refusal, shown};
 use super::{Echoed, Flow, FlowState};
 use crate::guard::check::{Precheck, all_warnings};
-use crate::guard::ledger::ConfirmationStatus;
+use crate::guard::ledger::{Confirmation, ConfirmationStatus};
 use crate::guard::permit;
 use crate::guard::person::{ANSWERS_BEFORE_VOID, Answer, Yes, question};
 use crate::model::fault::{Fault, Kind};
@@ -29,18 +29,7 @@ impl Flow<'_> {
                 }
                 match self.call.person.ask(open, &question).await {
                     Asked::Deferred => {
-                        // It counts as it is put: one that nobody ever answers could be put without end. The answers to those
-                        // that were put still count, for they may be on their way.
-                        if state.count_wrong_answer(&open.nonce).await? > ANSWERS_BEFORE_VOID {
-                            let command = self.call.app.config.command("approve");
-                            let message = format!(
-                                "{UNCHANGED} The person was asked {ANSWERS_BEFORE_VOID} times, and is not asked again with this token."
-                            );
-                            state.record(open.record("dismissed", message.clone())).await?;
-                            return Err(Fault::new(Kind::Refused, "person.dismissed", message).hint(format!(
-                                "Answer one of those questions, or call without the token for a new plan; they can approve it with {command}."
-                            )));
-                        }
+                        self.count_deferred(open).await?;
                         let nonce = open.nonce.clone();
                         return Ok(FlowState::Over(Outcome::AskPerson { nonce, question, until: open.expires_at }));
                     }
@@ -53,6 +42,23 @@ impl Flow<'_> {
         };
         state.record(open.record("approved", format!("by {}", yes.channel().as_str()))).await?;
         Ok(FlowState::Approved(echoed, yes))
+    }
+
+    /// Counts a question as it is put, whose answer comes with another call: one that nobody ever answers could be put without end.
+    /// An error: it is not put. The answers to those that were put still count, for they may be on their way.
+    async fn count_deferred(&self, open: &Confirmation) -> Result<(), Fault> {
+        let state = &self.call.app.state;
+        if state.count_wrong_answer(&open.nonce).await? <= ANSWERS_BEFORE_VOID {
+            return Ok(());
+        }
+        let message = format!(
+            "{UNCHANGED} The person was asked {ANSWERS_BEFORE_VOID} times, and is not asked again with this token."
+        );
+        state.record(open.record("dismissed", message.clone())).await?;
+        let command = self.call.app.config.command("approve");
+        Err(Fault::new(Kind::Refused, "person.dismissed", message).hint(format!(
+            "Answer one of those questions, or call without the token for a new plan; they can approve it with {command}."
+        )))
     }
 
     /// Withdraws the token for good. Another call with the same token may have got a yes meanwhile: then this answer comes

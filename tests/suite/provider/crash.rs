@@ -413,6 +413,6 @@ async fn a_damaged_recovery_record_is_kept() {
     }
     let audit = bench.run(&["audit", "--json"]).out;
     assert_eq!(audit.matches("restore.failed").count(), 1, "{audit}");
-    let kept = Sqlite::new(&bench.home()).adopt("local").await.unwrap().remove(0);
+    let kept = Sqlite::new(&bench.home()).adopt("local", None).await.unwrap().remove(0);
     assert_eq!(kept.recovery, Some(record));
 }

@@ -104,7 +104,7 @@ async fn a_job_remembers_who_asked(place: &impl Place) {
     let job = started(&store, new).await;
     assert_eq!((job.caller.as_str(), job.confirmation.as_str()), ("agent", "0a1b"));
     drop(store);
-    let orphan = place.open().adopt("local").await.unwrap().remove(0);
+    let orphan = place.open().adopt("local", None).await.unwrap().remove(0);
     assert_eq!((orphan.job.caller.as_str(), orphan.job.confirmation.as_str()), ("agent", "0a1b"));
 }
 
@@ -143,13 +143,13 @@ async fn a_failed_job_keeps_its_record_until_it_is_reconciled(place: &impl Place
     assert_eq!((job.status, job.stage.as_str()), (JobStatus::Failed, "failed; rollback pending"));
     assert!(job.rollback_pending && job.needs_reconciliation() && job.finished_at.is_some(), "{job:?}");
     // The process that gave it up may be the one to adopt it.
-    let orphan = store.adopt("local").await.unwrap().remove(0);
+    let orphan = store.adopt("local", None).await.unwrap().remove(0);
     assert_eq!((orphan.job.id.as_str(), orphan.recovery), ("rj-1", Some(record())));
     store.reconciled("rj-1", "taken off", "Plan again.", None).await.unwrap();
     let job = store.job("rj-1").await.unwrap();
     assert_eq!((job.status, job.stage.as_str(), job.code.as_str()), (JobStatus::Failed, "failed", "restore.failed"));
     assert_eq!((job.message.as_str(), job.hint.as_str()), ("taken off", "Plan again."));
-    assert!(!job.needs_reconciliation() && place.open().adopt("local").await.unwrap().is_empty());
+    assert!(!job.needs_reconciliation() && place.open().adopt("local", None).await.unwrap().is_empty());
     // A job without a recovery record left nothing to roll back.
     started(&store, new("rj-2", JobKind::Restore, "orders")).await;
     store.fail_with_rollback_pending("rj-2", &fault(), None).await.unwrap();
@@ -199,16 +199,16 @@ async fn a_dead_owners_jobs_are_handed_to_exactly_one(place: &impl Place) {
     started(&dying, NewJob { provider: "tair", ..new("bj-2", JobKind::Backup, "r-1") }).await;
     started(&living, new("bj-3", JobKind::Backup, "users")).await;
     let next = [place.open(), place.open()];
-    assert!(next[0].adopt("local").await.unwrap().is_empty(), "their owners live");
+    assert!(next[0].adopt("local", None).await.unwrap().is_empty(), "their owners live");
     drop(dying);
-    let (one, two) = tokio::join!(next[0].adopt("local"), next[1].adopt("local"));
+    let (one, two) = tokio::join!(next[0].adopt("local", None), next[1].adopt("local", None));
     let mut orphans = one.unwrap();
     orphans.extend(two.unwrap());
     orphans.sort_by(|a, b| a.job.id.cmp(&b.job.id));
     let ids: Vec<&str> = orphans.iter().map(|o| o.job.id.as_str()).collect();
     assert_eq!(ids, ["bj-1", "rj-1"]);
     assert_eq!((&orphans[0].recovery, &orphans[1].recovery), (&None, &Some(record())));
-    assert_eq!(next[0].adopt("tair").await.unwrap()[0].job.id, "bj-2");
+    assert_eq!(next[0].adopt("tair", None).await.unwrap()[0].job.id, "bj-2");
 }
 
 async fn what_is_released_is_adopted_again(place: &impl Place) {
@@ -218,12 +218,12 @@ async fn what_is_released_is_adopted_again(place: &impl Place) {
     let job = store.job("rj-1").await.unwrap();
     assert_eq!((job.status, job.phase), (JobStatus::Running, Phase::Interrupted));
     assert!(job.stage == "interrupted; away" && job.needs_reconciliation(), "{job:?}");
-    assert_eq!(store.adopt("local").await.unwrap().len(), 1);
+    assert_eq!(store.adopt("local", None).await.unwrap().len(), 1);
     store.release("rj-1", Phase::Detached, "goes on").await.unwrap();
     let job = store.job("rj-1").await.unwrap();
     assert!(job.phase == Phase::Detached && !job.needs_reconciliation(), "{job:?}");
-    assert_eq!(place.open().adopt("local").await.unwrap().len(), 1);
-    assert_eq!(store.adopt("local").await.unwrap().len(), 1);
+    assert_eq!(place.open().adopt("local", None).await.unwrap().len(), 1);
+    assert_eq!(store.adopt("local", None).await.unwrap().len(), 1);
     // A failed one stays failed, and says why its rollback is pending.
     store.save_recovery("rj-1", &record()).await.unwrap();
     store.fail_with_rollback_pending("rj-1", &fault(), None).await.unwrap();
@@ -242,7 +242,7 @@ async fn what_is_adopted_is_the_adopters_alone(place: &impl Place) {
     let (late, next) = (place.open(), place.open());
     started(&late, new("rj-1", JobKind::Restore, "orders")).await;
     late.release("rj-1", Phase::Interrupted, "interrupted").await.unwrap();
-    assert_eq!(next.adopt("local").await.unwrap().len(), 1);
+    assert_eq!(next.adopt("local", None).await.unwrap().len(), 1);
     next.save_recovery("rj-1", &record()).await.unwrap();
     late.progress("rj-1", Phase::Working, "late", 1, 2).await.unwrap();
     late.save_recovery("rj-1", &StoredRecovery { json: "{}".into(), ..record() }).await.unwrap();
@@ -251,9 +251,9 @@ async fn what_is_adopted_is_the_adopters_alone(place: &impl Place) {
     late.release("rj-1", Phase::Detached, "late").await.unwrap();
     let job = late.job("rj-1").await.unwrap();
     assert_eq!((job.status, job.phase), (JobStatus::Running, Phase::Interrupted));
-    assert!(job.stage == "interrupted" && place.open().adopt("local").await.unwrap().is_empty(), "{job:?}");
+    assert!(job.stage == "interrupted" && place.open().adopt("local", None).await.unwrap().is_empty(), "{job:?}");
     next.release("rj-1", Phase::Interrupted, "interrupted; away").await.unwrap();
-    assert_eq!(next.adopt("local").await.unwrap()[0].recovery, Some(record()));
+    assert_eq!(next.adopt("local", None).await.unwrap()[0].recovery, Some(record()));
     next.finish("rj-1", Ok("ended"), None).await.unwrap();
     assert_eq!(late.job("rj-1").await.unwrap().message, "ended");
 }
@@ -270,7 +270,7 @@ async fn a_set_is_in_the_making_until_its_job_has_ended(place: &impl Place) {
     assert_eq!(sets().await, (vec!["b-1".to_owned()], vec![]));
     drop(dying);
     assert_eq!(sets().await, (vec!["b-1".to_owned()], vec![]));
-    assert_eq!(next.adopt("local").await.unwrap().len(), 2);
+    assert_eq!(next.adopt("local", None).await.unwrap().len(), 2);
     next.finish("bj-1", Err(&fault()), None).await.unwrap();
     assert_eq!(sets().await, (vec![], vec!["b-1".to_owned()]));
     started(&next, NewJob { backup_id: "b-3", ..new("bj-3", JobKind::Backup, "orders") }).await;

@@ -128,7 +128,7 @@ async fn assert_jobs_kept(store: &Sqlite, asked: bool, back: [&str; 2]) {
     let Begun::Joined(joined) = store.begin(new).await.unwrap() else { panic!("two at once") };
     assert_eq!(joined.id, "bj-running");
     // All that a dead process left is there to be reconciled, with its record.
-    let mut orphans = store.adopt("local").await.unwrap();
+    let mut orphans = store.adopt("local", None).await.unwrap();
     orphans.sort_by(|a, b| a.job.id.cmp(&b.job.id));
     let ids: Vec<&str> = orphans.iter().map(|o| o.job.id.as_str()).collect();
     assert_eq!(ids, ["bj-forking", "bj-running", "bj-starting", "rj-interrupted", "rj-unsettled"]);
@@ -206,7 +206,7 @@ async fn version_1_with_two_jobs_at_once_on_an_instance_opens() {
         ('rj-1', 'restore', 'orders', 'b-1', 'running', 'starting', '11-aa', 1790000000001)";
     made(home.path(), &[TABLES_1, two]).await.close().await;
     let store = Sqlite::new(home.path());
-    assert_eq!(store.adopt("local").await.unwrap().len(), 2);
+    assert_eq!(store.adopt("local", None).await.unwrap().len(), 2);
 }
 
 /// A token stands for the digest of its plan's form, which is another by now: no plan of version 2 can be redeemed, and none
@@ -286,11 +286,11 @@ async fn an_unknown_value_is_damage() {
             assert_eq!(damaged.code, "state.damaged", "{column}: {damaged:?}");
             assert!(damaged.message.contains("rj-unsettled"), "{damaged:?}");
         }
-        let adopted: Vec<String> = store.adopt("local").await.unwrap().into_iter().map(|o| o.job.id).collect();
+        let adopted: Vec<String> = store.adopt("local", None).await.unwrap().into_iter().map(|o| o.job.id).collect();
         assert_eq!(adopted.len(), 4, "{column}: {adopted:?}");
         assert!(!adopted.iter().any(|id| id == "rj-unsettled"), "{column}: {adopted:?}");
         // Nor is it an error where it is the only one; it stays for a program that can read it.
-        assert!(store.adopt("local").await.unwrap().is_empty());
+        assert!(store.adopt("local", None).await.unwrap().is_empty());
         let owner: String =
             sqlx::query_scalar("SELECT owner FROM jobs WHERE id = 'rj-unsettled'").fetch_one(&pool).await.unwrap();
         assert_eq!(owner, "nobody", "{column}");

@@ -4,7 +4,7 @@ use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, JobEnd};
 use crate::model::text::clean;
 use crate::provider::tair::Inner;
-use crate::provider::tair::poller::{LOOKS, Poller, Steady};
+use crate::provider::tair::poller::{LOOKS, Poller, StatusLook, Steady};
 use crate::tair::wire::instances::InstanceState;
 
 impl Inner {
@@ -15,10 +15,7 @@ impl Inner {
         let mut steady = Steady::default();
         loop {
             // A new instance may not be listed at once, and what cannot be read says nothing.
-            let read = poller.look(self.attribute_raw(new).await).flatten();
-            let status = read.and_then(|a| a.facts.instance_status).unwrap_or_default();
-            let state = InstanceState::of(&status);
-            let looks = steady.saw(state);
+            let StatusLook { status, state, looks } = self.look_at(new, &mut poller, &mut steady).await;
             match state {
                 InstanceState::Normal if looks >= LOOKS => {
                     return Ok(format!("new instance {} is ready; {billed}", clean(new)));
@@ -27,7 +24,6 @@ impl Inner {
                     let message = format!("new instance {} became {status}", clean(new));
                     return Err(with_hint(Fault::new(Kind::Provider, "clone.failed", message), &billed).into());
                 }
-                InstanceState::Normal | InstanceState::Lost if looks == 1 => poller.hurry(),
                 _ => {}
             }
             let shown = if status.is_empty() { "ordered".into() } else { clean(&status) };

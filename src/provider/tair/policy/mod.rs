@@ -14,7 +14,7 @@ use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, JobEnd, JobKind, RecoveryKind, StoredRecovery};
 use crate::model::policy::BackupPolicy;
 use crate::provider::Raised;
-use crate::provider::jobs::Recoverable;
+use crate::provider::jobs::{Recoverable, tell};
 use crate::provider::tair::Inner;
 use crate::provider::tair::architecture::Architecture;
 use crate::provider::tair::policy::values::{changed as changed_policy, invalid, read};
@@ -81,14 +81,14 @@ impl Inner {
             return Ok(Raised::Lowers);
         }
         let (inner, raise) = (Arc::clone(self), change.clone());
-        let (tell, told) = oneshot::channel();
+        let (waiting, told) = oneshot::channel();
         let jobs = self.bound_jobs().await?;
         let job = jobs
             .begin_beside(JobKind::Policy, instance_id, caller, |job| async move {
                 let raises = |now: &BackupPolicy, then: &BackupPolicy| {
                     if now.lowered_by(then).is_empty() { Ok(()) } else { Err(changed_meanwhile()) }
                 };
-                inner.change_policy(&job, &raise, raises, tell).await
+                inner.change_policy(&job, &raise, raises, waiting).await
             })
             .await?;
         jobs.outcome(&job, told).await.map(Raised::Changed)
@@ -97,7 +97,7 @@ impl Inner {
     /// Changes a policy as permitted, also where that lowers it.
     pub async fn modify_policy(self: &Arc<Self>, permit: Permit, change: &PolicyChange) -> Result<String, Fault> {
         let (inner, wanted) = (Arc::clone(self), change.clone());
-        let (tell, told) = oneshot::channel();
+        let (waiting, told) = oneshot::channel();
         let jobs = self.bound_jobs().await?;
         let job = jobs
             .begin_permitted(permit, JobKind::Policy, "", move |job, plan, _permit| async move {
@@ -108,7 +108,7 @@ impl Inner {
                     }
                     _ => Err(plan.unsupported()),
                 };
-                inner.change_policy(&job, &wanted, planned, tell).await
+                inner.change_policy(&job, &wanted, planned, waiting).await
             })
             .await?;
         jobs.outcome(&job, told).await?;
@@ -116,13 +116,13 @@ impl Inner {
     }
 
     /// Changes the policy as a job, with nobody else of this home between its reading and its writing. `may` judges what is in force now and
-    /// what would be; `tell` hears what came of it.
+    /// what would be; `waiting` hears what came of it.
     async fn change_policy(
         &self,
         job: &Job,
         change: &PolicyChange,
         may: impl Fn(&BackupPolicy, &BackupPolicy) -> Result<(), Fault>,
-        tell: oneshot::Sender<Result<BackupPolicy, Fault>>,
+        waiting: oneshot::Sender<Result<BackupPolicy, Fault>>,
     ) -> JobEnd {
         let id = &job.instance_id;
         let work = async {
@@ -134,7 +134,7 @@ impl Inner {
             self.write_policy(id, &now, then).await
         };
         let done = self.alone_with_the_policy(id, work).await;
-        let _ = tell.send(done.as_ref().map(Clone::clone).map_err(Fault::without_cause));
+        tell(waiting, &done);
         done?;
         Ok(change.describe())
     }

@@ -6,7 +6,7 @@ use crate::model::job::{Job, Unfinished};
 use crate::model::text::clean;
 use crate::model::time::written;
 use crate::provider::tair::architecture::{Architecture, Shape};
-use crate::provider::tair::poller::{LOOKS, Poller, Steady};
+use crate::provider::tair::poller::{LOOKS, Poller, StatusLook, Steady};
 use crate::provider::tair::restore::record::Record;
 use crate::provider::tair::{Inner, traffic};
 use crate::provider::with_way_back;
@@ -50,10 +50,7 @@ impl Inner {
         let visible = self.polling.visibility_delay.saturating_mul(if record.taken { LATE } else { 1 });
         let mut steady = Steady::default();
         loop {
-            let read = poller.look(self.attribute_raw(id).await).flatten();
-            let status = read.and_then(|a| a.facts.instance_status).unwrap_or_default();
-            let state = InstanceState::of(&status);
-            let looks = steady.saw(state);
+            let StatusLook { status, state, looks } = self.look_at(id, &mut poller, &mut steady).await;
             match state {
                 InstanceState::Normal if record.seen && looks >= LOOKS => break,
                 InstanceState::Normal if !record.seen && looks >= LOOKS && since_sent() >= visible => {
@@ -68,7 +65,6 @@ impl Inner {
                     record.seen = true;
                     self.keep_recovery(job, record).await;
                 }
-                InstanceState::Normal | InstanceState::Lost if looks == 1 => poller.hurry(),
                 // A change may be somebody else's doing.
                 _ => {}
             }

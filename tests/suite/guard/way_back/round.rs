@@ -13,9 +13,20 @@ const WITHIN: Duration = Duration::from_secs(60);
 /// What a restore changes meanwhile and puts back.
 const SETTINGS: [&str; 5] = ["masterauth", "masteruser", "repl-diskless-load", "replica-read-only", "maxmemory"];
 
-/// What may happen before a plan, between a plan and its yes, or in the job.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Event {
+/// Lists what may happen once, for the type and for the dice.
+macro_rules! events {
+    ($($(#[$doc:meta])* $event:ident,)*) => {
+        /// What may happen before a plan, between a plan and its yes, or in the job.
+        #[derive(Debug, Clone, Copy, PartialEq)]
+        pub enum Event {
+            $($(#[$doc])* $event,)*
+        }
+
+        pub const ALL: &[Event] = &[$(Event::$event),*];
+    };
+}
+
+events! {
     Plan,
     Write,
     /// By a command that the server knows by another name only.
@@ -40,28 +51,6 @@ pub enum Event {
     /// The target is killed in the job, and is back at once with what is on its disk.
     KillTarget,
 }
-
-pub const ALL: [Event; 16] = {
-    use Event::*;
-    [
-        Plan,
-        Write,
-        HiddenWrite,
-        Writer,
-        ResetStatistics,
-        Failover,
-        Restart,
-        Rename,
-        DamageSource,
-        DamageWayBack,
-        DeleteWayBack,
-        LoseWayBack,
-        OtherPlans,
-        Evict,
-        KillProgram,
-        KillTarget,
-    ]
-};
 
 /// How the restore is to go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
