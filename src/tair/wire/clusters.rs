@@ -170,10 +170,11 @@ impl ClusterBackup {
         Some(self.cluster_backup_status.as_deref().unwrap_or_default()).filter(|status| *status != "OK")
     }
 
-    /// Whether the set is whole and can be restored.
+    /// Whether the cloud says that the set is whole and can be restored, and nothing else of any of its shards.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        self.bad_status().is_none() && self.is_avail != Some(false)
+        let good = |shard: &ShardBackup| shard.backup_status.as_deref() == Some("OK") && shard.is_avail == Some(true);
+        self.bad_status().is_none() && self.is_avail == Some(true) && self.backups.iter().all(good)
     }
 }
 
