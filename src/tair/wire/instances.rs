@@ -204,13 +204,13 @@ pub enum InstanceState {
 }
 
 impl InstanceState {
-    /// Reads the text of a status.
+    /// Reads the text of a status, in whatever case.
     #[must_use]
     pub fn of(status: &str) -> Self {
-        match status {
-            "Normal" => Self::Normal,
-            "BackupRecovering" => Self::Recovering,
-            "Error" | "Unavailable" | "Released" | "Inactive" => Self::Lost,
+        match status.to_ascii_lowercase().as_str() {
+            "normal" => Self::Normal,
+            "backuprecovering" => Self::Recovering,
+            "error" | "unavailable" | "released" | "inactive" => Self::Lost,
             "" => Self::Untold,
             _ => Self::Changing,
         }

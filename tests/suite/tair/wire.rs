@@ -11,7 +11,7 @@ use tair_backup_mcp::tair::wire::backups::{
 };
 use tair_backup_mcp::tair::wire::clone::{CreateTairInstance, NewInstance};
 use tair_backup_mcp::tair::wire::clusters::ClusterBackups;
-use tair_backup_mcp::tair::wire::instances::{DescribeInstances, Generation, Instances};
+use tair_backup_mcp::tair::wire::instances::{DescribeInstances, Generation, InstanceState, Instances};
 use tair_backup_mcp::tair::wire::monitor::MonitorValues;
 use tair_backup_mcp::tair::wire::policy::{BackupPolicy, ModifyBackupPolicy};
 use tair_backup_mcp::tair::wire::regions::Regions;
@@ -233,6 +233,21 @@ fn a_download_url_is_a_secret_with_a_date() {
         ["", "https://h/o", "https://h/o?Expires=x", "https://h/o?x-oss-date=1&x-oss-expires=99999999999999999999"]
     {
         assert_eq!(DownloadUrl::new(none).expires_at(), None);
+    }
+}
+
+/// A status counts in whatever case it is written; one that nobody has published means that something goes on.
+#[test]
+fn statuses_are_read_in_any_case() {
+    for (text, state) in [
+        ("Normal", InstanceState::Normal),
+        ("NORMAL", InstanceState::Normal),
+        ("backupRecovering", InstanceState::Recovering),
+        ("released", InstanceState::Lost),
+        ("Migrating", InstanceState::Changing),
+        ("", InstanceState::Untold),
+    ] {
+        assert_eq!(InstanceState::of(text), state, "{text}");
     }
 }
 
