@@ -6,7 +6,7 @@ use crate::guard::check::{Precheck, all_warnings};
 use crate::guard::ledger::ConfirmationStatus;
 use crate::guard::permit;
 use crate::guard::person::{ANSWERS_BEFORE_VOID, Answer, Yes, question};
-use crate::model::fault::Fault;
+use crate::model::fault::{Fault, Kind};
 use crate::tools::{Asked, Outcome};
 
 const UNCHANGED: &str = "Nothing has been changed.";
@@ -29,11 +29,17 @@ impl Flow<'_> {
                 }
                 match self.call.person.ask(open, &question).await {
                     Asked::Deferred => {
-                        // It counts as it is put: one that nobody ever answers could be put without end.
+                        // It counts as it is put: one that nobody ever answers could be put without end. The answers to those
+                        // that were put still count, for they may be on their way.
                         if state.count_wrong_answer(&open.nonce).await? > ANSWERS_BEFORE_VOID {
                             let command = self.call.app.config.command("approve");
-                            let refused = dismissed(&at_a_terminal(&command));
-                            return FlowState::over(&self.withdrawn(&echoed, "dismissed", &refused, &command).await?);
+                            let message = format!(
+                                "{UNCHANGED} The person was asked {ANSWERS_BEFORE_VOID} times, and is not asked again with this token."
+                            );
+                            state.record(open.record("dismissed", message.clone())).await?;
+                            return Err(Fault::new(Kind::Refused, "person.dismissed", message).hint(format!(
+                                "Answer one of those questions, or call without the token for a new plan; they can approve it with {command}."
+                            )));
                         }
                         let nonce = open.nonce.clone();
                         return Ok(FlowState::Over(Outcome::AskPerson { nonce, question, until: open.expires_at }));
@@ -67,7 +73,7 @@ impl Flow<'_> {
     ) -> Result<Guarded, Fault> {
         let (state, open) = (&self.call.app.state, &echoed.open);
         let command = self.call.app.config.command("approve");
-        let approve = at_a_terminal(&command);
+        let approve = format!("A person can approve at a terminal on this machine: {command}");
         let (event, refused) = match answer {
             Answer::Declined => {
                 self.void(echoed, ConfirmationStatus::Declined).await?;
@@ -86,7 +92,9 @@ impl Flow<'_> {
                 ("no_channel", refusal(GuardedStatus::ApprovalRequired, "person.no_channel", &message, &hint))
             }
             Answer::Dismissed => {
-                let refused = dismissed(&approve);
+                let message = format!("{UNCHANGED} The question was closed without an answer.");
+                let hint = format!("Ask them, then call again with the same confirmation_token. {approve}.");
+                let refused = refusal(GuardedStatus::ApprovalRequired, "person.dismissed", &message, &hint);
                 if let Some(void) = self.asked_too_often(echoed, put, "dismissed", &refused, &command).await? {
                     return Ok(void);
                 }
@@ -131,18 +139,6 @@ impl Flow<'_> {
         if asked < ANSWERS_BEFORE_VOID {
             return Ok(None);
         }
-        self.withdrawn(echoed, event, refused, command).await.map(Some)
-    }
-
-    /// Withdraws the token of a person who was asked often enough; the reply.
-    async fn withdrawn(
-        &self,
-        echoed: &Echoed,
-        event: &str,
-        refused: &Guarded,
-        command: &str,
-    ) -> Result<Guarded, Fault> {
-        let (state, open) = (&self.call.app.state, &echoed.open);
         self.void(echoed, ConfirmationStatus::Superseded).await?;
         let message =
             format!("{} The token is void: the person was asked {ANSWERS_BEFORE_VOID} times.", refused.message);
@@ -150,18 +146,7 @@ impl Flow<'_> {
             "Do not ask again unless the person wants it. Then call without the token for a new plan; they can approve it with {command}."
         );
         let void = refusal(refused.status, refused.code.as_deref().unwrap_or_default(), &message, &hint);
-        state.record(open.record(event, message)).await?;
-        Ok(void)
+        self.call.app.state.record(open.record(event, message)).await?;
+        Ok(Some(void))
     }
-}
-
-fn at_a_terminal(command: &str) -> String {
-    format!("A person can approve at a terminal on this machine: {command}")
-}
-
-/// The refusal of a question that got no answer.
-fn dismissed(approve: &str) -> Guarded {
-    let message = format!("{UNCHANGED} The question was closed without an answer.");
-    let hint = format!("Ask them, then call again with the same confirmation_token. {approve}.");
-    refusal(GuardedStatus::ApprovalRequired, "person.dismissed", &message, &hint)
 }

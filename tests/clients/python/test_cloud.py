@@ -93,6 +93,9 @@ async def test_a_declined_restore_leaves_the_cloud_alone(cloud, era):
             before = classic.digest()
             plan = await agent.ask(backup, "r-classic")
             reply = await agent.echo(backup, plan["confirmation_token"], "r-classic")
+            if reply.status == "plan_changed":
+                # The cloud's figure of that very write came after the plan, which told of none.
+                reply = await agent.echo(backup, reply["confirmation_token"], "r-classic")
             assert reply.status == status, reply
         assert classic.digest() == before
 
