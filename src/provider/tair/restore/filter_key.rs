@@ -136,7 +136,7 @@ impl Syntax {
             ));
         } else if self.wordless {
             warnings.push(format!(
-                "{item} names no character that a key has: where a pattern may match a part of a key, that is nearly every key"
+                "{item} names no character that a key has: where a pattern may match a part of a key, keys of any name match"
             ));
         }
         if let Some(wildcard) = &self.glob {

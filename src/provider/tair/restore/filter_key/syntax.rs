@@ -29,7 +29,7 @@ pub struct Syntax {
     pub any: bool,
     /// Whether it matches the empty text.
     pub empty: bool,
-    /// Whether it names no character that a key has, and matches a part of nearly any.
+    /// Whether it names no character that a key has, and matches a part of keys of any name.
     pub wordless: bool,
     /// The first star or question mark behind a plain character.
     pub glob: Option<Wildcard>,
