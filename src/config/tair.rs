@@ -1,7 +1,7 @@
 //! `[tair]`: how Alibaba Cloud is reached. Credentials are not written here: they come from where Alibaba's own tools keep them.
 
 use serde::Deserialize;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 use url::{Host, Url};
 
@@ -156,7 +156,7 @@ pub fn place_of(url: &Url) -> Place {
         Some(Host::Domain(host)) => {
             let host = host.trim_end_matches('.');
             let ends = |ends: &[&str]| ends.iter().any(|end| host.ends_with(end));
-            if host == "localhost" || ends(&[".localhost"]) {
+            if host == "localhost" || ends(&[".localhost", ".localdomain"]) {
                 Place::Machine
             } else if !host.contains('.') || ends(&[".local", ".internal", ".lan", ".home.arpa"]) {
                 Place::Private
@@ -165,25 +165,41 @@ pub fn place_of(url: &Url) -> Place {
             }
         }
         Some(Host::Ipv4(ip)) => place_of_v4(ip),
-        Some(Host::Ipv6(ip)) => match ip.to_ipv4_mapped() {
-            Some(ip) => place_of_v4(ip),
-            None if ip.is_loopback() || ip.is_unspecified() => Place::Machine,
-            None if ip.is_unique_local() || ip.is_unicast_link_local() || ip.is_multicast() => Place::Private,
-            None => Place::Internet,
-        },
+        Some(Host::Ipv6(ip)) => place_of_v6(ip),
         None => Place::Machine,
     }
 }
 
+/// The place of an address of either kind.
+#[must_use]
+pub fn place_of_ip(ip: IpAddr) -> Place {
+    match ip {
+        IpAddr::V4(ip) => place_of_v4(ip),
+        IpAddr::V6(ip) => place_of_v6(ip),
+    }
+}
+
+fn place_of_v6(ip: Ipv6Addr) -> Place {
+    let [first, second, third, .., high, low] = ip.segments();
+    let v4 = |high: u16, low: u16| place_of_v4(Ipv4Addr::from(u32::from(high) << 16 | u32::from(low)));
+    match (first, second) {
+        _ if ip.is_loopback() || ip.is_unspecified() => Place::Machine,
+        // Addresses of the older kind: mapped, translated, and tunnelled.
+        _ if ip.to_ipv4().is_some() => v4(high, low),
+        (0x64, 0xff9b) => v4(high, low),
+        (0x2002, _) => v4(second, third),
+        _ if ip.is_unique_local() || ip.is_unicast_link_local() || ip.is_multicast() => Place::Private,
+        _ => Place::Internet,
+    }
+}
+
 fn place_of_v4(ip: Ipv4Addr) -> Place {
-    let [first, second, ..] = ip.octets();
-    if ip.is_loopback() || first == 0 {
-        Place::Machine
-    } else if ip.is_private() || ip.is_link_local() || (first == 100 && second & 0xC0 == 64) || first >= 224 {
+    match ip.octets() {
+        [0 | 127, ..] => Place::Machine,
         // The shared range is that of a cloud's own services, such as the one that gives credentials away.
-        Place::Private
-    } else {
-        Place::Internet
+        [100, 64..=127, ..] | [192, 0, 0, _] | [198, 18 | 19, ..] | [224..=255, ..] => Place::Private,
+        _ if ip.is_private() || ip.is_link_local() => Place::Private,
+        _ => Place::Internet,
     }
 }
 

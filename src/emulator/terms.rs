@@ -5,6 +5,7 @@
 
 use crate::emulator::answer::Refused;
 use crate::emulator::request::ActionRequest;
+use crate::tair::wire::Scalar as _;
 
 /// What a parameter takes.
 enum Takes {
@@ -12,11 +13,35 @@ enum Takes {
     One(&'static [&'static str]),
     /// Some of these, between commas.
     Some(&'static [&'static str]),
+    /// A whole number within these bounds, both included.
+    Whole(i64, i64),
+    /// A boolean.
+    Flag,
     /// A moment to the second.
     Second,
 }
 
 const ONE_ZERO: Takes = Takes::One(&["0", "1"]);
+const STATUS: Takes = Takes::One(&[
+    "Normal",
+    "Creating",
+    "Changing",
+    "Inactive",
+    "Flushing",
+    "Released",
+    "Transforming",
+    "Unavailable",
+    "Error",
+    "Migrating",
+    "BackupRecovering",
+    "MinorVersionUpgrading",
+    "NetworkModifying",
+    "SSLModifying",
+    "MajorVersionUpgrading",
+]);
+const TASK: Takes = Takes::Some(&["Scheduled", "Running", "Succeed", "Failed", "Cancelling", "Canceled", "Waiting"]);
+const SHARDS: Takes = Takes::Whole(1, 256);
+const PORT: Takes = Takes::Whole(1024, 65535);
 const CHARGE: Takes = Takes::One(&["PostPaid", "PrePaid"]);
 const PERIOD: Takes = Takes::One(&["1", "2", "3", "4", "5", "6", "7", "8", "9", "12", "24", "36", "60"]);
 const RECOVERED: Takes = Takes::Some(&["whitelist", "config", "account"]);
@@ -34,7 +59,9 @@ const TERMS: &[(&str, &str, Takes)] = &[
     ("DescribeInstances", "ChargeType", CHARGE),
     ("DescribeInstances", "NetworkType", Takes::One(&["CLASSIC", "VPC"])),
     ("DescribeInstances", "NodeType", Takes::One(&["MASTER_SLAVE", "STAND_ALONE", "double", "single"])),
+    ("DescribeInstances", "InstanceStatus", STATUS),
     ("DescribeInstances", "Expired", Takes::One(&["true", "false"])),
+    ("DescribeInstances", "GlobalInstance", Takes::Flag),
     ("DescribeBackups", "NeedAof", ONE_ZERO),
     ("DescribeBackupTasks", "JobMode", Takes::One(&["Manual", "Automated"])),
     ("DescribeClusterBackupList", "NoShardBackup", Takes::One(&["True", "False"])),
@@ -45,11 +72,17 @@ const TERMS: &[(&str, &str, Takes)] = &[
     ("CreateInstance", "ChargeType", CHARGE),
     ("CreateInstance", "Period", PERIOD),
     ("CreateInstance", "RecoverConfigMode", RECOVERED),
+    ("CreateInstance", "ShardCount", SHARDS),
+    ("CreateInstance", "Port", PORT),
     ("CreateTairInstance", "InstanceType", Takes::One(&["tair_rdb", "tair_scm", "tair_essd", "tair_skv", "Redis"])),
     ("CreateTairInstance", "ShardType", Takes::One(&["MASTER_SLAVE", "STAND_ALONE"])),
     ("CreateTairInstance", "ChargeType", CHARGE),
     ("CreateTairInstance", "Period", PERIOD),
     ("CreateTairInstance", "RecoverConfigMode", RECOVERED),
+    ("CreateTairInstance", "ShardCount", SHARDS),
+    ("CreateTairInstance", "Port", PORT),
+    ("CreateTairInstance", "AutoPay", Takes::Flag),
+    ("DescribeHistoryTasks", "Status", TASK),
     ("DescribeHistoryMonitorValues", "IntervalForHistory", Takes::One(&["01m", "05m", "15m", "60m"])),
     ("DescribeHistoryMonitorValues", "NodeRole", Takes::One(&["MASTER", "READONLY"])),
     ("DescribeHistoryMonitorValues", "StartTime", Takes::Second),
@@ -75,6 +108,8 @@ impl Takes {
         match self {
             Self::One(values) => values.contains(&value),
             Self::Some(values) => value.split(',').all(|item| values.contains(&item)),
+            Self::Whole(least, most) => i64::read(value).is_some_and(|n| (*least..=*most).contains(&n)),
+            Self::Flag => bool::read(value).is_some(),
             Self::Second => value.len() == "yyyy-MM-ddTHH:mm:ssZ".len(),
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! The URL is a secret: it is in no error and no log line. What arrives is not checked here but for its place.
 
-use crate::config::tair::{Place, is_this_machine, place_of};
+use crate::config::tair::{Place, is_this_machine, place_of, place_of_ip};
 use crate::tair::client::Client;
 use crate::tair::wire::DownloadUrl;
 use reqwest::StatusCode;
@@ -46,8 +46,7 @@ fn safe(url: &DownloadUrl, endpoint: &Url) -> Result<Url, FetchError> {
     let mut parsed = Url::parse(url.expose()).map_err(|_| FetchError::Refused("the download URL is no URL".into()))?;
     let place = place_of(&parsed);
     if place != Place::Internet && place != place_of(endpoint) {
-        let why = "the download URL leads to this machine or a private network, where the endpoint is not";
-        return Err(FetchError::Refused(why.into()));
+        return Err(FetchError::Refused(ELSEWHERE.into()));
     }
     let local = is_this_machine(&parsed);
     // Some listings have plain http where the storage speaks https as well; its signature covers no scheme.
@@ -55,6 +54,16 @@ fn safe(url: &DownloadUrl, endpoint: &Url) -> Result<Url, FetchError> {
         parsed.set_scheme("https").map_err(|()| FetchError::Refused("the download URL is not encrypted".into()))?;
     }
     Ok(parsed)
+}
+
+const ELSEWHERE: &str = "the download URL leads to this machine or a private network, where the endpoint is not";
+
+/// Whether a name is one of this machine's. Other networks are no reason: within a region the cloud's names lead to private addresses. A
+/// name that only a proxy knows is the proxy's.
+async fn names_this_machine(url: &Url) -> bool {
+    let (Some(host), Some(port)) = (url.domain(), url.port_or_known_default()) else { return false };
+    let Ok(found) = tokio::net::lookup_host((host, port)).await else { return false };
+    found.map(|address| place_of_ip(address.ip())).any(|place| place == Place::Machine)
 }
 
 fn number(headers: &HeaderMap, name: reqwest::header::HeaderName) -> Option<u64> {
@@ -75,6 +84,9 @@ fn range(headers: &HeaderMap) -> Option<(u64, u64)> {
 /// See [`FetchError`].
 pub async fn open(client: &Client, url: &DownloadUrl, from: u64) -> Result<Arriving, FetchError> {
     let url = safe(url, client.endpoint())?;
+    if place_of(client.endpoint()) != Place::Machine && names_this_machine(&url).await {
+        return Err(FetchError::Refused(ELSEWHERE.into()));
+    }
     let response = client
         .http()
         .for_url(&url)

@@ -57,9 +57,9 @@ pub fn comma_list<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<Strin
         Value::String(text) => Ok(Some(split(&text))),
         Value::Array(items) => items
             .iter()
-            .map(|item| item.as_str().map(|text| text.trim().to_owned()))
+            .map(|item| item.as_str().map(split))
             .collect::<Option<Vec<_>>>()
-            .map(Some)
+            .map(|lists| Some(lists.concat()))
             .ok_or_else(|| D::Error::custom("expected a list of texts")),
         _ => Err(D::Error::custom("expected a list of texts, or one text with commas")),
     }
@@ -75,6 +75,20 @@ pub fn text_or_number<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Strin
         Value::String(text) => Ok(Some(text)),
         Value::Number(number) => Ok(Some(number.to_string())),
         _ => Err(D::Error::custom("expected a text or a number")),
+    }
+}
+
+/// A boolean, also as 1 or 0, as the cloud's own commands have it.
+///
+/// # Errors
+/// When it is neither.
+pub fn flag<'de, D: Deserializer<'de>>(from: D) -> Result<Option<bool>, D::Error> {
+    match Value::deserialize(from)? {
+        Value::Null => Ok(None),
+        Value::Bool(on) => Ok(Some(on)),
+        value if value == 1 || value == "1" || value == "true" => Ok(Some(true)),
+        value if value == 0 || value == "0" || value == "false" => Ok(Some(false)),
+        _ => Err(D::Error::custom("expected true or false")),
     }
 }
 
@@ -155,8 +169,22 @@ mod tests {
             let given = json!({ "instance_id": "a", "preferred_backup_period": value });
             parse::<modify_backup_policy::Args>(given).map(|args| args.preferred_backup_period.unwrap_or_default())
         };
-        for form in [json!("Monday,Friday"), json!("Monday, Friday"), json!(["Monday", "Friday"])] {
+        for form in
+            [json!("Monday,Friday"), json!("Monday, Friday"), json!(["Monday", "Friday"]), json!(["Monday,Friday"])]
+        {
             assert_eq!(days(form).unwrap(), ["Monday", "Friday"]);
+        }
+        let log = |value: Value| {
+            let given = json!({ "instance_id": "a", "enable_backup_log": value });
+            parse::<modify_backup_policy::Args>(given).map(|args| args.enable_backup_log)
+        };
+        for (on, form) in
+            [(true, json!(true)), (true, json!(1)), (true, json!("1")), (false, json!(0)), (false, json!("0"))]
+        {
+            assert_eq!(log(form).unwrap(), Some(on));
+        }
+        for wrong in [json!(2), json!("on"), json!([1]), json!(0.5)] {
+            assert_eq!(log(wrong.clone()).unwrap_err().code, "arguments.invalid", "{wrong}");
         }
         let kind = |value: Value| {
             let given = json!({ "instance_id": "a", "restore_type": value });

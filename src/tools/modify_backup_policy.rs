@@ -4,10 +4,11 @@ use crate::guard::act::{Act, PolicyChange};
 use crate::model::fault::{Fault, Kind};
 use crate::model::instance::Capability;
 use crate::provider::Raised;
-use crate::tools::arguments::comma_list;
+use crate::tools::arguments::{comma_list, flag};
 use crate::tools::describe_backup_policy::PolicyRow;
 use crate::tools::guarded::reply::{Guarded, GuardedStatus};
 use crate::tools::{Outcome, ToolCall, guarded, run_detached};
+use clap::builder::BoolishValueParser;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -32,8 +33,8 @@ pub struct Args {
     #[arg(long)]
     pub backup_retention_period: Option<u32>,
     /// Data flashback
-    #[serde(default)]
-    #[arg(long)]
+    #[serde(default, deserialize_with = "flag")]
+    #[arg(long, value_parser = BoolishValueParser::new(), value_name = "true|false")]
     pub enable_backup_log: Option<bool>,
     /// Only if one was asked for
     #[serde(default)]

@@ -8,6 +8,7 @@ use crate::provider::InstanceQuery;
 use crate::provider::tair::architecture::Architecture;
 use crate::provider::tair::{Inner, PROVIDER};
 use crate::tair::error::{CloudError, TairError};
+use crate::tair::wire::Action as _;
 use crate::tair::wire::attribute::{DescribeInstanceAttribute, InstanceAttribute};
 use crate::tair::wire::instances::{DescribeInstances, Instance as Row};
 
@@ -77,9 +78,16 @@ impl Inner {
     /// The attributes of an instance, if there is one.
     pub async fn attribute_raw(&self, instance_id: &str) -> Result<Option<InstanceAttribute>, TairError> {
         let ask = DescribeInstanceAttribute { instance_id: instance_id.into() };
-        // A gateway in between once gave another's row: only the one asked for will do.
+        // A gateway in between once gave another's row: only the one asked for will do, and another says nothing of it.
         let found = self.client.call(&ask).await?.instances;
-        Ok(found.into_iter().find(|a| a.instance_id == instance_id))
+        let others = found.len();
+        match found.into_iter().find(|a| a.instance_id == instance_id) {
+            None if others > 0 => Err(TairError::BadReply {
+                action: DescribeInstanceAttribute::NAME.to_owned(),
+                why: "it is of another instance".to_owned(),
+            }),
+            found => Ok(found),
+        }
     }
 
     /// The attributes of an instance.
@@ -120,11 +128,14 @@ impl Inner {
                 ..ask.clone()
             };
             let reply = client.call(&page).await?;
-            // A server that gives smaller pages than it was asked for has other pages than we mean.
-            if let (Some(total), true) =
-                (reply.total_count, reply.page_size.is_none_or(|size| size == i64::from(wanted.page_size)))
-            {
-                let total = u64::try_from(total).unwrap_or_default();
+            // A server that gives smaller pages than it was asked for has other pages than we mean, and a total is believed only where the
+            // page fits it: a full one that is said to be the last may be followed by more.
+            let (size, rows) = (u64::from(wanted.page_size), reply.instances.len() as u64);
+            let same_pages = reply.page_size.is_none_or(|size| size == i64::from(wanted.page_size));
+            let seen = u64::from(wanted.page_number.saturating_sub(1)) * size + rows;
+            let total = reply.total_count.and_then(|total| u64::try_from(total).ok());
+            let fitting = total.filter(|total| if rows == size { seen < *total } else { rows > 0 && seen == *total });
+            if let (Some(total), true) = (fitting, same_pages) {
                 return Ok((reply.instances.into_iter().map(instance_of_row).collect(), total));
             }
         }

@@ -243,10 +243,10 @@ impl Backup {
         self.named().filter(|id| is_plain_id(id))
     }
 
-    /// Whether the row has an id that is none: what cannot be named can be neither restored nor deleted.
+    /// Whether the row has an id that is none, or no id and no job either: what cannot be named can be neither restored nor deleted.
     #[must_use]
     pub fn has_unreadable_id(&self) -> bool {
-        self.named().is_some_and(|id| !is_plain_id(id))
+        self.named().map_or(self.backup_job_id.is_none(), |id| !is_plain_id(id))
     }
 
     fn named(&self) -> Option<&str> {

@@ -150,11 +150,15 @@ pub struct ClusterBackups {
     pub cluster_backups: Vec<ClusterBackup>,
 }
 
+fn is_ok(status: &str) -> bool {
+    status.eq_ignore_ascii_case("OK")
+}
+
 impl ClusterBackup {
     /// Whether the set's job still runs.
     #[must_use]
     pub fn is_running(&self) -> bool {
-        self.cluster_backup_status.as_deref() == Some("RUNNING")
+        self.cluster_backup_status.as_deref().is_some_and(|status| status.eq_ignore_ascii_case("RUNNING"))
     }
 
     /// Whether the cloud could not take this set.
@@ -167,13 +171,15 @@ impl ClusterBackup {
     /// The status of a set that cannot be used, empty where the reply has none; `None` for a good one.
     #[must_use]
     pub fn bad_status(&self) -> Option<&str> {
-        Some(self.cluster_backup_status.as_deref().unwrap_or_default()).filter(|status| *status != "OK")
+        Some(self.cluster_backup_status.as_deref().unwrap_or_default()).filter(|status| !is_ok(status))
     }
 
-    /// Whether the set is whole and can be restored.
+    /// Whether the cloud says that the set is whole and can be restored, and nothing else of any of its shards.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        self.bad_status().is_none() && self.is_avail != Some(false)
+        let good =
+            |shard: &ShardBackup| shard.backup_status.as_deref().is_some_and(is_ok) && shard.is_avail == Some(true);
+        self.bad_status().is_none() && self.is_avail == Some(true) && self.backups.iter().all(good)
     }
 }
 

@@ -133,6 +133,10 @@ pub(super) fn list<'de, D: Deserializer<'de>, T: DeserializeOwned>(from: D) -> R
         },
         _ => return Err(D::Error::custom(format!("{OURS}a list is of another form"))),
     };
+    // Serde would make a row of nothing out of an array.
+    if rows.iter().any(Value::is_array) {
+        return Err(D::Error::custom(format!("{OURS}a field has another form than the API promises")));
+    }
     rows.into_iter()
         .map(|row| T::deserialize(row).map_err(|e| D::Error::custom(format!("{OURS}{}", said(&e)))))
         .collect()

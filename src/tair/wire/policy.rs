@@ -14,13 +14,13 @@ pub struct BackupPolicy {
     #[serde(default, deserialize_with = "plain_text")]
     pub request_id: String,
     /// Days sets are kept; text on the wire.
-    #[serde(default, deserialize_with = "number", serialize_with = "as_text", skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "number", serialize_with = "as_text", skip_serializing_if = "Option::is_none")]
     pub backup_retention_period: Option<i64>,
     /// English weekdays, joined by commas.
-    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub preferred_backup_period: Option<String>,
     /// One hour of UTC, `05:00Z-06:00Z`.
-    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub preferred_backup_time: Option<String>,
     /// When the next one is due.
     #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]

@@ -44,11 +44,15 @@ fn values_are_those_of_the_metadata() {
     let policy = [&of[..], &[("PreferredBackupTime", "03:00Z-04:00Z"), ("PreferredBackupPeriod", "Monday")]].concat();
     let listed = [&of[..], &EVER[..]].concat();
     let monitored = [&of[..], &monitor[..]].concat();
+    let tasks = [("FromStartTime", from.as_str()), ("ToStartTime", to.as_str())];
     let (minute, seconds) = (at(-5, "%Y-%m-%dT%H:%MZ"), at(-5, "%Y-%m-%dT%H:%M:%SZ"));
     for (action, base, name, right, wrong) in [
         ("DescribeInstances", &[][..], "InstanceType", "tair_rdb", "rubbish"),
         ("DescribeInstances", &[], "ArchitectureType", "rwsplit", "Cluster"),
         ("DescribeInstances", &[], "PageSize", "1000", "1001"),
+        ("DescribeInstances", &[], "InstanceStatus", "BackupRecovering", "Recovering"),
+        ("DescribeInstances", &[], "GlobalInstance", "false", "some"),
+        ("DescribeHistoryTasks", &tasks, "Status", "Running,Succeed", "Running,Done"),
         ("DescribeBackups", &listed, "PageSize", "1000", "999"),
         ("DescribeBackups", &listed, "NeedAof", "1", "yes"),
         ("DescribeBackupTasks", &of, "JobMode", "Manual", "manual"),
@@ -60,6 +64,9 @@ fn values_are_those_of_the_metadata() {
         ("CreateTairInstance", &order, "InstanceClass", "tair.scm.standard.1m.4d", "nonsense"),
         ("CreateTairInstance", &order, "RecoverConfigMode", "whitelist,account", "whitelist,all"),
         ("CreateTairInstance", &order, "ShardType", "STAND_ALONE", "double"),
+        ("CreateTairInstance", &order, "ShardCount", "2", "0"),
+        ("CreateTairInstance", &order, "Port", "6379", "80"),
+        ("CreateTairInstance", &order, "AutoPay", "true", "maybe"),
         ("CreateTairInstance", &order, "RegionId", "cn-shanghai", "mars"),
         ("CreateInstance", &classic, "InstanceType", "Redis", "tair_rdb"),
         ("CreateInstance", &classic, "Capacity", "4096", "1"),

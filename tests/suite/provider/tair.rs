@@ -157,6 +157,10 @@ fn what_a_row_does_not_say_is_not_assumed() {
     for running in [json!(null), json!(0), json!("0"), json!("")] {
         assert!(of(json!({ "BackupId": running })).is_none(), "{running}");
     }
+    for job in [json!(null), json!("none")] {
+        let nameless = of(json!({ "BackupId": null, "BackupJobID": job })).unwrap();
+        assert!(nameless.is_err_and(|set| set.reason.contains("cannot be read")), "{job}");
+    }
     for status in [json!("Deleting"), json!(null), json!(""), json!([])] {
         assert!(of(json!({ "BackupStatus": status })).unwrap().is_err(), "{status}");
     }
@@ -177,6 +181,35 @@ fn what_a_row_does_not_say_is_not_assumed() {
             .as_ref()
             .is_err_and(|set| set.reason.contains("cannot be read"))
     );
+}
+
+/// A cluster's set is whole only where the cloud says so of the set and of each of its shards.
+#[test]
+fn a_cluster_set_is_as_good_as_its_worst_shard() {
+    let whole = |set: Value, shard: Value| {
+        let mut shards = vec![json!({"BackupId": "1", "BackupStatus": "OK", "IsAvail": "1"}); 2];
+        let mut row = json!({"ClusterBackupId": "cb-1", "ClusterBackupStatus": "OK", "IsAvail": 1, "ClusterBackupStartTime": "2024-01-10T17:21:25Z"});
+        let extend = |value: &mut Value, more: Value| {
+            let Value::Object(more) = more else { panic!() };
+            value.as_object_mut().unwrap().extend(more);
+        };
+        extend(&mut shards[1], shard);
+        extend(&mut row, json!({ "Backups": shards }));
+        extend(&mut row, set);
+        let rows = json!({ "ClusterBackups": [row] }).to_string();
+        let rows = read_reply::<ClusterBackups>(rows.as_bytes()).unwrap().cluster_backups;
+        sets::clusters::of_cluster_rows("r-1", rows)[0].is_ok()
+    };
+    assert!(whole(json!({}), json!({})));
+    assert!(whole(json!({"ClusterBackupStatus": "ok"}), json!({"BackupStatus": "Ok"})));
+    for value in [json!(null), json!(0), json!("2"), json!("yes?"), json!({})] {
+        assert!(!whole(json!({ "IsAvail": value }), json!({})), "set {value}");
+        assert!(!whole(json!({}), json!({ "IsAvail": value })), "shard {value}");
+    }
+    for status in [json!(null), json!("ERROR"), json!("Success"), json!("Odd")] {
+        assert!(!whole(json!({ "ClusterBackupStatus": status }), json!({})), "set {status}");
+        assert!(!whole(json!({}), json!({ "BackupStatus": status })), "shard {status}");
+    }
 }
 
 /// The published sample of a cluster's list is one set; a running one is none yet; one whose shard is missing is damaged.
@@ -240,7 +273,26 @@ fn a_filter_is_read_as_the_cloud_will() {
 #[test]
 fn what_a_filter_means_is_told() {
     let warned = |text: &str| filter_key::lint(text).unwrap().warnings.join("; ").replace(r"\\", r"\");
-    for every in [".*", "(.*)", ".*.*", "^.*$", "[\\s\\S]*", "[\\d\\D]+", "(?:.|x)+", "(a|.*)", ".+", "^", "(?s).*"] {
+    for every in [
+        ".{3}",
+        "..",
+        "x*.+",
+        "(user:)?.*",
+        ".*:?",
+        "(?i)",
+        "^$",
+        ".*",
+        "(.*)",
+        ".*.*",
+        "^.*$",
+        "[\\s\\S]*",
+        "[\\d\\D]+",
+        "(?:.|x)+",
+        "(a|.*)",
+        ".+",
+        "^",
+        "(?s).*",
+    ] {
         assert!(warned(every).contains("every key: that is a restore of everything"), "{every}: {}", warned(every));
     }
     for empty in ["user:1|", "(a|b)*", "[0-9]*", "(user)?", "a{0}", "()", "\\d*"] {
@@ -249,6 +301,10 @@ fn what_a_filter_means_is_told() {
             "{empty}: {}",
             warned(empty)
         );
+    }
+    // Where a part of a key is enough, a class says little.
+    for wordless in ["\\w+", "[^:]+", "\\S", "[ -~]+", "\\p{Any}+", "(?:[a-z]|\\d)+", "^[a-z]+"] {
+        assert!(warned(wordless).contains("keys of any name"), "{wordless}: {}", warned(wordless));
     }
     for (tag, meant) in
         [("user:{42}:cart", r"user:\{42\}:cart"), ("cart:{7}", r"cart:\{7\}"), ("{user}:1", r"\{user\}:1")]
@@ -263,15 +319,38 @@ fn what_a_filter_means_is_told() {
         ("x*", "x.*"),
         ("(a|b):*", "(a|b):.*"),
         ("a.b?", r"a\.b."),
+        ("user:*?", "user:.*."),
+        ("user:??", "\"user:..\""),
+        ("user:???", "user:..."),
+        ("user:**", "user:.*.*"),
+        ("user:*:profile:*", "user:.*:profile:.*"),
+        ("a.*:*:*", "a.*:.*:.*"),
+        ("{user}:*", r"\{user\}:.*"),
+        ("user:{42}:*", r"user:\{42\}:.*"),
     ] {
         assert!(warned(glob).contains("glob") && warned(glob).contains(meant), "{glob}: {}", warned(glob));
     }
-    assert!(warned("cfg.v1").contains(r"cfg\.v1"), "{}", warned("cfg.v1"));
-    for odd in ["(?x)user: 1", "[a&&b]", "[a[bc]]", "(?=user:)user:1", "(?<!x)y", "(user)\\1", "\\Quser:1\\E", "(?>a)b"]
+    for (dot, meant) in
+        [("cfg.v1", r"cfg\.v1"), ("cfg.v.*", r#""cfg\.v.*""#), ("my_.x", r"my_\.x"), ("{a}.b.c", r"\{a\}.b\.c")]
     {
+        assert!(warned(dot).contains(meant), "{dot}: {}", warned(dot));
+    }
+    for odd in [
+        "user:.*+",
+        "a++",
+        "\\u{41}",
+        "(?x)user: 1",
+        "[a&&b]",
+        "[a[bc]]",
+        "(?=user:)user:1",
+        "(?<!x)y",
+        "(user)\\1",
+        "\\Quser:1\\E",
+        "(?>a)b",
+    ] {
         assert!(warned(odd).contains("engine"), "{odd}: {}", warned(odd));
     }
-    for ours in ["[a--b]", "[a~~b]", "\\b{start}a", "(?R)a", "\\U{1F600}"] {
+    for ours in ["\\p{sc!=Greek}", "[a--b]", "[a~~b]", "\\b{start}a", "(?R)a", "\\U{1F600}"] {
         let fault = filter_key::lint(ours).unwrap_err();
         assert_eq!(fault.code, "restore.filter_key", "{ours}");
     }
@@ -285,6 +364,9 @@ fn what_a_filter_means_is_told() {
         "a.*?b",
         "[[:alpha:]]+:1",
         "^user:1$",
+        "^[0-9]+$",
+        "(ab){3}",
+        "user:[0-9]*",
     ] {
         assert_eq!(warned(fine), "", "{fine}");
     }

@@ -49,6 +49,15 @@ fn client(server: &Server) -> Client {
     Client::with(config(&server.url()), &keys(), HASTE).unwrap()
 }
 
+/// The members that every policy has.
+const POLICY: &str =
+    r#"{"PreferredBackupTime":"02:00Z-03:00Z","PreferredBackupPeriod":"Monday","BackupRetentionPeriod":"7"}"#;
+
+/// A policy whose request id says who answered.
+fn policy_by(who: &str) -> Answer {
+    Answer::ok(POLICY.replacen('{', &format!(r#"{{"RequestId":"{who}","#), 1))
+}
+
 fn policy() -> DescribeBackupPolicy {
     DescribeBackupPolicy { instance_id: "r-1".into() }
 }
@@ -65,8 +74,7 @@ fn check(seen: &Seen, secret: &str) {
 /// What goes over the wire is what a server of the API verifies, with everything in its place.
 #[tokio::test]
 async fn requests_are_signed_and_complete() {
-    let server =
-        Server::start(|_, _| Answer::ok(r#"{"RequestId":"1","BackupRetentionPeriod":"7","ClusterBackups":[]}"#)).await;
+    let server = Server::start(|_, _| Answer::cloud(POLICY.replacen('{', r#"{"ClusterBackups":[],"#, 1))).await;
     let client = client(&server);
     assert_eq!(client.call(&policy()).await.unwrap().backup_retention_period, Some(7));
     let at = Minute("2026-01-02T03:04:05Z".parse().unwrap());
@@ -106,7 +114,7 @@ async fn requests_are_signed_and_complete() {
 /// An STS token travels in its two headers, signed.
 #[tokio::test]
 async fn a_token_is_sent_and_signed() {
-    let server = Server::start(|_, _| Answer::cloud("{}")).await;
+    let server = Server::start(|_, _| Answer::cloud(POLICY)).await;
     let env = env(&[
         ("ALIBABA_CLOUD_ACCESS_KEY_ID", "testAKID"),
         ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", SECRET),
@@ -139,7 +147,7 @@ async fn reads_are_repeated_by_code() {
         ("silence", || Answer::Hang),
     ];
     for (what, bad) in passing {
-        let server = Server::start(move |n, _| if n < 2 { bad() } else { Answer::cloud("{}") }).await;
+        let server = Server::start(move |n, _| if n < 2 { bad() } else { Answer::cloud(POLICY) }).await;
         client(&server).call(&policy()).await.expect(what);
         let seen = server.seen();
         seen.iter().for_each(|s| check(s, SECRET));
@@ -173,7 +181,7 @@ async fn reads_are_not_repeated_for_ever() {
 async fn the_clouds_wait_is_kept() {
     let server = Server::start(|n, _| match n {
         0 => Answer::error(429, "Throttling.User").header("x-acs-retry-after", "300"),
-        _ => Answer::cloud("{}"),
+        _ => Answer::cloud(POLICY),
     })
     .await;
     let started = Instant::now();
@@ -242,7 +250,7 @@ async fn nothing_is_sent_without_a_connection() {
     let client = Client::with(config(&format!("http://127.0.0.1:{port}")), &keys(), HASTE).unwrap();
     let e = client.call(&backup()).await.unwrap_err();
     assert!(matches!(e, TairError::Unreachable { .. }), "{e}");
-    let plain = Server::start(|_, _| Answer::cloud("{}")).await;
+    let plain = Server::start(|_, _| Answer::cloud(POLICY)).await;
     let client = Client::with(config(&format!("https://127.0.0.1:{}", plain.port)), &keys(), HASTE).unwrap();
     let fault: Fault = client.call(&backup()).await.unwrap_err().into();
     assert_eq!(fault.code, "cloud.unreachable");
@@ -253,8 +261,12 @@ async fn nothing_is_sent_without_a_connection() {
 #[tokio::test]
 async fn the_clouds_clock_is_used() {
     let expired = || Answer::error(400, "InvalidTimeStamp.Expired").header("Date", "Sun, 06 Nov 1994 08:49:37 GMT");
-    let server =
-        Server::start(move |n, _| if n == 0 { expired() } else { Answer::cloud(r#"{"BackupJobID":"1"}"#) }).await;
+    let server = Server::start(move |n, seen| match (n, seen.action()) {
+        (0, _) => expired(),
+        (_, "CreateBackup") => Answer::cloud(r#"{"BackupJobID":"1"}"#),
+        _ => Answer::cloud(POLICY),
+    })
+    .await;
     let client_ = client(&server);
     client_.call(&backup()).await.unwrap();
     assert!(server.seen()[1].header("x-acs-date").unwrap().starts_with("1994-11-06T08:49"));
@@ -271,7 +283,8 @@ async fn every_reply_shows_the_clock() {
     let date = |at: Timestamp| at.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
     for minutes in [-14, 14] {
         let skew = jiff::SignedDuration::from_mins(minutes);
-        let server = Server::start(move |_, _| Answer::cloud("{}").header("Date", date(Timestamp::now() + skew))).await;
+        let server =
+            Server::start(move |_, _| Answer::cloud(POLICY).header("Date", date(Timestamp::now() + skew))).await;
         let client = client(&server);
         assert!(client.now().duration_since(Timestamp::now()).abs() < jiff::SignedDuration::from_secs(1));
         client.call(&policy()).await.unwrap();
@@ -397,6 +410,8 @@ async fn not_every_200_is_a_reply() {
         let server = Server::start(move |_, _| Answer::ok(body)).await;
         let read = client(&server).list(&describe()).await.map(|_| ()).unwrap_err();
         assert!(matches!(read, TairError::BadReply { .. }), "{body}: {read}");
+        let policy = client(&server).call(&policy()).await.map(|_| ()).unwrap_err();
+        assert!(matches!(policy, TairError::BadReply { .. }), "{body}: {policy}");
         // Something may have been done nevertheless.
         let server = Server::start(move |_, _| Answer::ok(body)).await;
         let write = client(&server).call(&backup()).await.unwrap_err();
@@ -453,6 +468,10 @@ async fn a_quoted_secret_is_taken_out() {
         "CAIS%252Ftoken%252Bof%252Fthe%252BTest%253D%253D".to_owned(),
         r"CAIS\/token+of\/the+Test==".to_owned(),
         r"CAIS/token+of/the+Test\u003d\u003d".to_owned(),
+        r"CAIS\/token\u002bof\u002Fthe\u002BTest\u003d\u003d".to_owned(),
+        "CAIS/token%2Bof/the%2BTest%3D%3D".to_owned(),
+        "CAIS/token&#43;of/the&#x2B;Test&#61;&#61;".to_owned(),
+        TOKEN.chars().map(|c| format!("\\u{:04x}", u32::from(c))).collect(),
     ];
     let env = env(&[
         ("ALIBABA_CLOUD_ACCESS_KEY_ID", "testAKID"),
@@ -484,7 +503,7 @@ async fn a_quoted_secret_is_taken_out() {
 /// A redirect is not followed: a signature is for one host.
 #[tokio::test]
 async fn redirects_are_not_followed() {
-    let other = Server::start(|_, _| Answer::cloud("{}")).await;
+    let other = Server::start(|_, _| Answer::cloud(POLICY)).await;
     let to = other.url();
     let server = Server::start(move |_, _| Answer::status(307, "").header("Location", to.clone())).await;
     let e = client(&server).call(&policy()).await.unwrap_err();
@@ -514,7 +533,7 @@ async fn the_rate_is_limited() {
 #[tokio::test]
 #[ignore = "run by another test, with a proxy in its environment"]
 async fn through_the_proxy() {
-    let direct = Server::start(|_, _| Answer::ok(r#"{"RequestId":"direct"}"#)).await;
+    let direct = Server::start(|_, _| policy_by("direct")).await;
     let proxied = TairConfig {
         endpoint: Some(address("endpoint", "http://r-kvstore.invalid", true).unwrap()),
         ..config(&direct.url())
@@ -528,7 +547,7 @@ async fn through_the_proxy() {
 /// A proxy of the environment is used, except for this machine.
 #[tokio::test]
 async fn proxies_of_the_environment_are_used() {
-    let proxy = Server::start(|_, _| Answer::ok(r#"{"RequestId":"proxy"}"#)).await;
+    let proxy = Server::start(|_, _| policy_by("proxy")).await;
     run_again("tair::client::through_the_proxy", &[("http_proxy", proxy.url())]).await;
     let seen = &proxy.seen()[0];
     assert_eq!(seen.path, "http://r-kvstore.invalid/");
@@ -581,7 +600,7 @@ openssl x509 -req -in csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -extf
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let seen = Arc::new(Mutex::new(Vec::new()));
-    let (kept, answers) = (seen.clone(), handler(|_, _| Answer::ok(r#"{"RequestId":"tls"}"#)));
+    let (kept, answers) = (seen.clone(), handler(|_, _| policy_by("tls")));
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             let (acceptor, kept, answers) = (acceptor.clone(), kept.clone(), answers.clone());
@@ -630,10 +649,9 @@ async fn a_write_on_a_used_connection_is_sent_once() {
                     if *asked.lock().unwrap() > 1 {
                         break;
                     }
-                    stream
-                        .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 17\r\n\r\n{\"RequestId\":\"R\"}")
-                        .await
-                        .unwrap();
+                    let body = POLICY.replacen('{', r#"{"RequestId":"R","#, 1);
+                    let reply = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+                    stream.write_all(reply.as_bytes()).await.unwrap();
                 }
             }
         }

@@ -7,7 +7,7 @@ use tair_backup_mcp::tair::fetch::{FetchError, open};
 use tair_backup_mcp::tair::wire::DownloadUrl;
 use url::Url;
 
-const MACHINE: [&str; 9] = [
+const MACHINE: [&str; 12] = [
     "127.0.0.1",
     "127.9.9.9",
     "2130706433",
@@ -17,8 +17,11 @@ const MACHINE: [&str; 9] = [
     "LOCALHOST.",
     "[::1]",
     "[::ffff:127.0.0.1]",
+    "[64:ff9b::127.0.0.1]",
+    "[2002:7f00:1::]",
+    "localhost.localdomain",
 ];
-const PRIVATE: [&str; 11] = [
+const PRIVATE: [&str; 14] = [
     "10.0.0.1",
     "172.16.49.1",
     "192.168.1.1",
@@ -27,15 +30,20 @@ const PRIVATE: [&str; 11] = [
     "[fd00::1]",
     "[fe80::1]",
     "[::ffff:10.0.0.1]",
+    "[64:ff9b::192.168.1.1]",
+    "198.18.0.1",
+    "192.0.0.192",
     "metadata",
     "vault.internal",
     "printer.local.",
 ];
-const INTERNET: [&str; 5] = [
+const INTERNET: [&str; 7] = [
     "rdsbak-st-v2.oss-cn-shenzhen.aliyuncs.com",
     "oss-cn-huhehaote-internal.aliyuncs.com",
     "8.8.8.8",
     "100.0.0.1",
+    "[64:ff9b::8.8.8.8]",
+    "[2002:808:808::]",
     "[2400::1]",
 ];
 

@@ -6,7 +6,7 @@ mod syntax;
 use crate::guard::facts::restore::FilterFacts;
 use crate::model::fault::{Fault, Kind};
 use crate::model::text::quoted;
-use crate::provider::tair::restore::filter_key::syntax::{Reading, Syntax, read, with_plain_braces};
+use crate::provider::tair::restore::filter_key::syntax::{Reading, Syntax, glob_as_regex, read};
 
 /// Keys without any pattern that the cloud advises at most.
 const PLAIN: usize = 10;
@@ -100,21 +100,23 @@ fn lint_item(item: &str) -> Result<Vec<String>, Fault> {
             "{} has {what}: whether the engine of Alibaba Cloud knows that is not documented, and nothing here can check it",
             quoted(item)
         )]),
-        Reading::Braces => Ok(vec![format!(
-            "{} has braces that are no repetition: some engines refuse them; for the braces themselves write {}",
-            quoted(item),
-            quoted(&with_plain_braces(item))
-        )]),
+        Reading::Braces(syntax) => {
+            let braces = format!(
+                "{} has braces that are no repetition: some engines refuse them; for the braces themselves write {}",
+                quoted(item),
+                quoted(&syntax.meant)
+            );
+            Ok([vec![braces], syntax.warnings(item)].concat())
+        }
         Reading::Wrong(why) => {
-            let hint = if item.contains('*') || item.contains('?') {
-                format!(
+            let hint = match glob_as_regex(item).filter(|_| item.contains(['*', '?'])) {
+                Some(meant) => format!(
                     "filter_key takes regular expressions, not globs; for the keys that the glob {} names write {}",
                     quoted(item),
-                    quoted(&glob_as_regex(item))
-                )
-            } else {
-                "filter_key takes regular expressions; a backslash before a special character makes it plain."
-                    .to_owned()
+                    quoted(&meant)
+                ),
+                None => "filter_key takes regular expressions; a backslash before a special character makes it plain."
+                    .to_owned(),
             };
             Err(refused(format!("filter_key: {} is not a regular expression: {why}", quoted(item)), hint))
         }
@@ -124,54 +126,37 @@ fn lint_item(item: &str) -> Result<Vec<String>, Fault> {
 impl Syntax {
     /// What an item means that was meant otherwise, most likely, each with what to write instead.
     fn warnings(&self, item: &str) -> Vec<String> {
-        let item_shown = quoted(item);
+        let (item, meant) = (quoted(item), quoted(&self.meant));
         let mut warnings = Vec::new();
         if self.any {
-            warnings.push(format!("{item_shown} matches every key: that is a restore of everything"));
-            return warnings;
-        }
-        if let Some(star) = &self.glob {
-            let meant = if self.plain { glob_as_regex(item) } else { star.meant(item) };
+            warnings.push(format!("{item} matches every key: that is a restore of everything"));
+        } else if self.empty {
             warnings.push(format!(
-                "{item_shown} looks like a glob; as a regular expression it means {}. For the keys that the glob names, write {}",
-                star.explain(),
-                quoted(&meant)
+                "{item} matches the empty text too: where a pattern may match a part of a key, that is every key"
+            ));
+        } else if self.wordless {
+            warnings.push(format!(
+                "{item} names no character that a key has: where a pattern may match a part of a key, keys of any name match"
+            ));
+        }
+        if let Some(wildcard) = &self.glob {
+            warnings.push(format!(
+                "{item} looks like a glob; as a regular expression it means {}. For the keys that the glob names, write {meant}",
+                wildcard.explain()
             ));
         }
         if let Some((literal, times)) = &self.repeated {
             warnings.push(format!(
-                "in {item_shown} braces are a repetition: {} {times}. For braces that the key has, such as a hash tag's, write {}",
-                quoted(literal),
-                quoted(&with_plain_braces(item))
+                "in {item} braces are a repetition: {} {times}. For braces that the key has, such as a hash tag's, write {meant}",
+                quoted(&literal.to_string())
             ));
         }
-        if self.empty {
+        if self.dot_in_name {
             warnings.push(format!(
-                "{item_shown} matches the empty text too: where a pattern may match a part of a key, that is every key"
+                "the dot in {item} is any character, not only a dot; where only a dot is meant, write {meant}"
             ));
         }
-        if self.dot_in_name && !(self.plain && self.glob.is_some()) {
-            let meant = item.replace('.', "\\.");
-            warnings.push(format!(
-                "the dot in {item_shown} is any character, not only a dot; where only a dot is meant, write {}",
-                quoted(&meant)
-            ));
-        }
-        warnings.extend(self.odd.map(|what| format!("{item_shown} has {what}, which other engines read otherwise")));
+        warnings.extend(self.odd.map(|what| format!("{item} has {what}, which other engines read otherwise")));
         warnings
     }
-}
-
-/// The regular expression for what a glob names.
-fn glob_as_regex(item: &str) -> String {
-    let mut out = String::new();
-    for c in item.chars() {
-        match c {
-            '*' => out.push_str(".*"),
-            '?' => out.push('.'),
-            '.' => out.push_str("\\."),
-            c => out.push(c),
-        }
-    }
-    out
 }

@@ -31,7 +31,7 @@ fn of_cluster(instance_id: &str, row: ClusterBackup) -> Listed {
         return damaged(&format!("the cloud says {status} of it"));
     }
     if !row.is_whole() {
-        return damaged("a shard of it is missing or has failed");
+        return damaged("the cloud does not say of it and all of its shards that they can be used");
     }
     let starts = moment(row.cluster_backup_start_time.as_deref());
     let ends = moment(row.cluster_backup_end_time.as_deref());

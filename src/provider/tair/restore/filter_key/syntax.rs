@@ -5,9 +5,10 @@ use crate::model::text::quoted;
 use regex_syntax::ast::parse::Parser;
 use regex_syntax::ast::{
     AssertionKind, Ast, ClassBracketed, ClassPerl, ClassPerlKind, ClassSet, ClassSetBinaryOpKind, ClassSetItem,
-    ErrorKind, Flag, Flags, FlagsItemKind, GroupKind, HexLiteralKind, Literal, LiteralKind, Repetition, RepetitionKind,
-    RepetitionRange,
+    ClassUnicodeKind, ClassUnicodeOpKind, ErrorKind, Flag, Flags, FlagsItemKind, GroupKind, HexLiteralKind, Literal,
+    LiteralKind, Repetition, RepetitionKind, RepetitionRange,
 };
+use std::collections::BTreeMap;
 
 /// How an item can be read.
 pub enum Reading {
@@ -15,8 +16,8 @@ pub enum Reading {
     Read(Syntax),
     /// As one with something that some engines have and ours has not.
     Elsewhere(&'static str),
-    /// As one whose braces are no repetition.
-    Braces,
+    /// As one whose braces are no repetition; with them as plain characters it is this one.
+    Braces(Syntax),
     /// Not at all, and why.
     Wrong(String),
 }
@@ -24,54 +25,54 @@ pub enum Reading {
 /// What stands out in a regular expression.
 #[derive(Default)]
 pub struct Syntax {
-    /// Whether it matches every key, or every key that is not empty.
+    /// Whether it matches every key, or every key of some length.
     pub any: bool,
     /// Whether it matches the empty text.
     pub empty: bool,
-    /// Whether it has nothing but what a glob has too.
-    pub plain: bool,
+    /// Whether it names no character that a key has, and matches a part of keys of any name.
+    pub wordless: bool,
     /// The first star or question mark behind a plain character.
     pub glob: Option<Wildcard>,
     /// The first plain character that braces repeat, and how often.
-    pub repeated: Option<(String, String)>,
+    pub repeated: Option<(char, String)>,
     /// Whether a dot stands between characters of a name.
     pub dot_in_name: bool,
     /// Something that other engines read otherwise.
     pub odd: Option<&'static str>,
     /// Something that hardly any other engine has.
     pub ours_alone: Option<&'static str>,
+    /// The expression with globs, braces and dots as they were meant, most likely; the same one where nothing stands out.
+    pub meant: String,
+    /// Whether a plain character is in it.
+    literal: bool,
+    /// Where what was meant differs: place, length, and what to write there.
+    edits: BTreeMap<usize, (usize, String)>,
+    /// Places of all dots that nothing repeats.
+    dots: Vec<usize>,
 }
 
 /// A star or a question mark behind a plain character.
 pub struct Wildcard {
     before: String,
     literal: char,
-    at: usize,
     star: bool,
 }
 
 impl Wildcard {
     /// What it says as a regular expression: `"session" and any number of colons`.
     pub fn explain(&self) -> String {
+        let before = if self.before.is_empty() { String::new() } else { format!("{} and ", quoted(&self.before)) };
         let literal = if self.literal == ':' { "colon".to_owned() } else { quoted(&self.literal.to_string()) };
-        let before = quoted(&self.before);
         match (self.star, self.literal) {
-            (true, ':') => format!("{before} and any number of colons, none included"),
-            (true, _) => format!("{before} and any number of {literal}, none included"),
-            (false, _) => format!("{before} and one {literal} or none"),
+            (true, ':') => format!("{before}any number of colons, none included"),
+            (true, _) => format!("{before}any number of {literal}, none included"),
+            (false, _) => format!("{before}one {literal} or none"),
         }
-    }
-
-    /// The item with the wildcard as a regular expression has it.
-    pub fn meant(&self, item: &str) -> String {
-        let (before, behind) = item.split_at_checked(self.at).unwrap_or((item, ""));
-        let rest = behind.get(1..).unwrap_or_default();
-        format!("{before}{}{rest}", if self.star { ".*" } else { "." })
     }
 }
 
 /// The item with braces that are plain characters.
-pub fn with_plain_braces(item: &str) -> String {
+fn with_plain_braces(item: &str) -> String {
     let mut out = String::new();
     let mut escaped = false;
     for c in item.chars() {
@@ -84,17 +85,27 @@ pub fn with_plain_braces(item: &str) -> String {
     out
 }
 
+/// A glob's wildcards as a regular expression has them, and braces as plain characters.
+fn as_meant(operator: &str) -> String {
+    let meant = |c| match c {
+        '*' => ".*".to_owned(),
+        '?' => ".".to_owned(),
+        '{' | '}' => format!("\\{c}"),
+        c => c.to_string(),
+    };
+    operator.chars().map(meant).collect()
+}
+
+/// The regular expression for what a glob names, if that is one.
+pub fn glob_as_regex(glob: &str) -> Option<String> {
+    let meant: String = glob.split('.').map(as_meant).collect::<Vec<_>>().join("\\.");
+    Parser::new().parse(&meant).is_ok().then_some(meant)
+}
+
 /// Reads an item.
 pub fn read(item: &str) -> Reading {
     let failed = match Parser::new().parse(item) {
-        Ok(ast) => {
-            let plain = !item.contains(['+', '(', ')', '{', '}', '|', '^', '$', '\\'])
-                && !item.contains(".*")
-                && !item.contains("]*");
-            let mut syntax = Syntax { any: is_any(&ast), empty: matches_empty(&ast), plain, ..Syntax::default() };
-            syntax.look(item, &ast);
-            return Reading::Read(syntax);
-        }
+        Ok(ast) => return Reading::Read(Syntax::of(item, &ast)),
         Err(failed) => failed,
     };
     match failed.kind() {
@@ -104,14 +115,16 @@ pub fn read(item: &str) -> Reading {
         ErrorKind::FlagUnrecognized | ErrorKind::RepetitionMissing if item.contains("(?") || item.contains("(*") => {
             Reading::Elsewhere("a kind of group of some engines")
         }
-        ErrorKind::RepetitionMissing
+        why @ (ErrorKind::RepetitionMissing
         | ErrorKind::RepetitionCountDecimalEmpty
         | ErrorKind::RepetitionCountUnclosed
         | ErrorKind::RepetitionCountInvalid
-        | ErrorKind::DecimalInvalid
-            if item.contains('{') && Parser::new().parse(&with_plain_braces(item)).is_ok() =>
-        {
-            Reading::Braces
+        | ErrorKind::DecimalInvalid) => {
+            let plain = with_plain_braces(item);
+            match Parser::new().parse(&plain) {
+                Ok(ast) if plain != item => Reading::Braces(Syntax::of(&plain, &ast)),
+                _ => Reading::Wrong(why.to_string()),
+            }
         }
         why => Reading::Wrong(why.to_string()),
     }
@@ -123,10 +136,28 @@ fn is_any(ast: &Ast) -> bool {
         Ast::Empty(_) | Ast::Flags(_) | Ast::Dot(_) | Ast::Assertion(_) => true,
         Ast::Literal(_) | Ast::ClassUnicode(_) | Ast::ClassPerl(_) => false,
         Ast::ClassBracketed(class) => is_every_character(class),
-        Ast::Repetition(repeated) => is_any(&repeated.ast) && !matches!(repeated.op.kind, RepetitionKind::Range(_)),
+        Ast::Repetition(repeated) => is_any(&repeated.ast),
         Ast::Group(group) => is_any(&group.ast),
         Ast::Alternation(either) => either.asts.iter().any(|ast| is_any(ast) && !matches!(ast, Ast::Empty(_))),
-        Ast::Concat(all) => all.asts.iter().all(is_any),
+        // Beside something that takes whatever there is, what need not be there says nothing.
+        Ast::Concat(all) => {
+            all.asts.iter().all(is_any)
+                || all.asts.iter().all(|ast| is_any(ast) || matches_empty(ast))
+                    && all.asts.iter().any(|ast| is_any(ast) && is_endless(ast))
+        }
+    }
+}
+
+/// Whether an expression is a repetition without an end.
+fn is_endless(ast: &Ast) -> bool {
+    match ast {
+        Ast::Group(group) => is_endless(&group.ast),
+        Ast::Repetition(repeated) => !matches!(
+            repeated.op.kind,
+            RepetitionKind::ZeroOrOne
+                | RepetitionKind::Range(RepetitionRange::Exactly(_) | RepetitionRange::Bounded(_, _))
+        ),
+        _ => false,
     }
 }
 
@@ -164,26 +195,61 @@ fn matches_empty(ast: &Ast) -> bool {
     }
 }
 
-/// A character that stands for itself, without a backslash.
+/// A character that stands for itself, without a backslash, whatever repeats it.
 fn plain_character(ast: &Ast) -> Option<char> {
     match ast {
         Ast::Literal(literal) if literal.kind == LiteralKind::Verbatim => Some(literal.c),
+        Ast::Repetition(repeated) => plain_character(&repeated.ast),
         _ => None,
     }
 }
 
 impl Syntax {
+    fn of(item: &str, ast: &Ast) -> Self {
+        let mut syntax = Self { any: is_any(ast), empty: matches_empty(ast), ..Self::default() };
+        syntax.look(item, ast);
+        let whole = item.starts_with('^') && item.ends_with('$');
+        syntax.wordless = !(syntax.literal || syntax.any || syntax.empty || whole);
+        // Where nothing is in it that a glob has not too, its dots are a glob's.
+        let is_glob = syntax.glob.is_some()
+            && !item.contains(['+', '(', ')', '{', '}', '|', '^', '$', '\\'])
+            && !item.contains(".*")
+            && !item.contains("]*");
+        if is_glob {
+            syntax.edits.extend(syntax.dots.iter().map(|at| (*at, (1, "\\.".to_owned()))));
+        }
+        let mut from = 0;
+        for (at, (length, meant)) in &syntax.edits {
+            syntax.meant.push_str(item.get(from..*at).unwrap_or_default());
+            syntax.meant.push_str(meant);
+            from = at + length;
+        }
+        syntax.meant.push_str(item.get(from..).unwrap_or_default());
+        syntax
+    }
+
     /// Takes note of what is anywhere in a tree. Its depth is bounded by the parser.
     fn look(&mut self, item: &str, ast: &Ast) {
         match ast {
-            Ast::Empty(_) | Ast::Dot(_) | Ast::ClassUnicode(_) | Ast::ClassPerl(_) => {}
+            Ast::Empty(_) | Ast::ClassPerl(_) => {}
+            Ast::Dot(dot) => self.dots.push(dot.start.offset),
+            Ast::ClassUnicode(class) => {
+                if let ClassUnicodeKind::NamedValue { op: ClassUnicodeOpKind::NotEqual, .. } = class.kind {
+                    self.ours_alone = Some("a class of characters as \\p{…!=…}");
+                }
+            }
             Ast::Flags(flags) => self.look_at_flags(&flags.flags),
-            Ast::Literal(literal) => self.look_at_literal(literal),
+            Ast::Literal(literal) => {
+                self.literal = true;
+                self.look_at_literal(literal);
+            }
             Ast::Assertion(assertion) => self.look_at_assertion(&assertion.kind),
             Ast::ClassBracketed(class) => self.look_at_class(&class.kind),
             Ast::Repetition(repeated) => {
                 self.look_at_repetition(item, repeated);
-                self.look(item, &repeated.ast);
+                if !matches!(*repeated.ast, Ast::Dot(_)) {
+                    self.look(item, &repeated.ast);
+                }
             }
             Ast::Group(group) => {
                 if let GroupKind::NonCapturing(flags) = &group.kind {
@@ -193,29 +259,42 @@ impl Syntax {
             }
             Ast::Alternation(either) => either.asts.iter().for_each(|ast| self.look(item, ast)),
             Ast::Concat(all) => {
-                let names = |ast: &Ast| plain_character(ast).is_some_and(char::is_alphanumeric);
-                self.dot_in_name |=
-                    all.asts.windows(3).any(|three| matches!(three, [a, Ast::Dot(_), b] if names(a) && names(b)));
+                let names =
+                    |ast: &Ast| plain_character(ast).is_some_and(|c| c.is_alphanumeric() || matches!(c, '_' | '-'));
+                for three in all.asts.windows(3) {
+                    if let [a, Ast::Dot(dot), b] = three
+                        && names(a)
+                        && names(b)
+                    {
+                        self.dot_in_name = true;
+                        self.edits.insert(dot.start.offset, (1, "\\.".to_owned()));
+                    }
+                }
                 all.asts.iter().for_each(|ast| self.look(item, ast));
             }
         }
     }
 
     fn look_at_repetition(&mut self, item: &str, repeated: &Repetition) {
-        let Some(literal) = plain_character(&repeated.ast).filter(|_| repeated.greedy) else { return };
-        let before = item.get(..repeated.span.start.offset).unwrap_or_default();
+        if matches!(*repeated.ast, Ast::Repetition(_)) {
+            self.odd = Some("a repetition of a repetition");
+        }
+        let Some(literal) = plain_character(&repeated.ast) else { return };
+        let (from, to) = (repeated.op.span.start.offset, repeated.op.span.end.offset);
+        let operator = item.get(from..to).unwrap_or_default();
         match &repeated.op.kind {
-            RepetitionKind::OneOrMore => {}
+            RepetitionKind::OneOrMore => return,
             RepetitionKind::Range(_) => {
-                let op = item.get(repeated.op.span.start.offset..repeated.op.span.end.offset).unwrap_or_default();
-                let times = format!("{} times", op.trim_matches(['{', '}']));
-                self.repeated.get_or_insert_with(|| (literal.to_string(), times));
+                let times = operator.trim_end_matches('?').trim_matches(['{', '}']);
+                self.repeated.get_or_insert_with(|| (literal, format!("{times} times")));
             }
             kind => {
-                let (star, at) = (*kind == RepetitionKind::ZeroOrMore, repeated.op.span.start.offset);
-                self.glob.get_or_insert_with(|| Wildcard { before: before.to_owned(), literal, at, star });
+                let before = item.get(..repeated.span.start.offset).unwrap_or_default().to_owned();
+                let star = *kind == RepetitionKind::ZeroOrMore;
+                self.glob.get_or_insert(Wildcard { before, literal, star });
             }
         }
+        self.edits.insert(from, (to - from, as_meant(operator)));
     }
 
     fn look_at_flags(&mut self, flags: &Flags) {
@@ -229,8 +308,10 @@ impl Syntax {
     }
 
     fn look_at_literal(&mut self, literal: &Literal) {
-        if literal.kind == LiteralKind::HexBrace(HexLiteralKind::UnicodeLong) {
-            self.ours_alone = Some("a character as \\U{…}");
+        match literal.kind {
+            LiteralKind::HexBrace(HexLiteralKind::UnicodeLong) => self.ours_alone = Some("a character as \\U{…}"),
+            LiteralKind::HexBrace(HexLiteralKind::UnicodeShort) => self.odd = Some("a character as \\u{…}"),
+            _ => {}
         }
     }
 
