@@ -125,59 +125,66 @@ fn write_on(port: u16, accepted: &Mutex<Accepted>, stop: &AtomicBool) -> std::io
     Ok(())
 }
 
+/// Restores under writes, and looks after every one of them. Writes a second that the target accepted meanwhile.
+fn restored_under_load(kind: &str, fence: bool) -> f64 {
+    let redis = Redis::start(kind, &[]);
+    redis.fill(1, 1);
+    let bench = Bench::unattended(&redis);
+    let backup = bench.backup();
+    let (stop, accepted) = (AtomicBool::new(false), Mutex::new(Accepted { writes: 0, at: Instant::now() }));
+    let more: &[&str] = if fence { &["--write-fence"] } else { &[] };
+    let (at_plan, reply) = std::thread::scope(|scope| {
+        scope.spawn(|| write_on(redis.port, &accepted, &stop).unwrap());
+        let planned = bench.run(&restore_args(&backup, more));
+        let at_plan = *accepted.lock().unwrap();
+        let token = planned.json()["confirmation_token"].as_str().map(str::to_owned);
+        let echo = [more, &["--confirmation-token", token.as_deref().unwrap_or_default()]].concat();
+        let ended = bench.run(&restore_args(&backup, &echo));
+        stop.store(true, Ordering::SeqCst);
+        assert_eq!(planned.code, 0, "{planned:?}");
+        let plan = planned.json();
+        let traffic = plan["prechecks"].as_array().unwrap().iter().find(|c| c["name"] == "write_traffic").unwrap();
+        assert_eq!(traffic["status"], "warn", "{traffic}");
+        println!("{kind}, fence {fence}: {}", traffic["detail"]);
+        assert_eq!((ended.code, &ended.json()["status"]), (0, &"succeeded".into()), "{ended:?}");
+        (at_plan, ended.json())
+    });
+    let message = text(&reply["message"]);
+    let accepted = accepted.into_inner().unwrap();
+    let rate = (accepted.writes - at_plan.writes) as f64 / (accepted.at - at_plan.at).as_secs_f64();
+    println!("{kind}, fence {fence}: {rate:.0} writes a second between plan and cutover: {message}");
+    let counted = accepted_after(&message).unwrap();
+    assert_eq!(live_keys(&redis), 0, "{kind}: the set has none of them");
+    let kept = files_under(&bench.home().join("tails"));
+    let resp: Vec<_> = kept.iter().filter(|p| p.extension().is_some_and(|e| e == "resp")).collect();
+    if counted > 0 {
+        let stream = std::fs::read(resp[0]).unwrap();
+        let sets = stream.windows(5).filter(|w| w.eq_ignore_ascii_case(b"live:")).count();
+        assert_eq!(sets as u64, counted, "{kind}: the tail holds what was counted");
+    } else {
+        assert!(resp.is_empty(), "{resp:?}");
+    }
+    if fence {
+        assert_eq!(counted, 0, "{kind}: {message}");
+        assert!(message.contains("writers waited"), "{message}");
+    }
+    // Writers go on at once.
+    redis.run(&["SET", "after", "1"]);
+    let way_back = text(&reply["plan"]["safety_backup_id"]);
+    let back = bench.restore(&way_back);
+    assert_eq!(back.code, 0, "{back:?}");
+    assert_eq!(live_keys(&redis) + counted, accepted.writes, "{kind}: {message}");
+    rate
+}
+
 /// Under thousands of writes a second: told, agreed to, done; and what was accepted before the target refused writes is in the
 /// way back, or counted and kept. Behind a write fence nothing is left to count.
 #[test]
 fn every_accepted_write_is_in_the_way_back_or_counted() {
     for (kind, fence) in [("redis-7.0", false), ("redis-7.0", true), ("valkey-9.1", false), ("valkey-9.1", true)] {
-        let redis = Redis::start(kind, &[]);
-        redis.fill(1, 1);
-        let bench = Bench::unattended(&redis);
-        let backup = bench.backup();
-        let (stop, accepted) = (AtomicBool::new(false), Mutex::new(Accepted { writes: 0, at: Instant::now() }));
-        let more: &[&str] = if fence { &["--write-fence"] } else { &[] };
-        let (at_plan, reply) = std::thread::scope(|scope| {
-            scope.spawn(|| write_on(redis.port, &accepted, &stop).unwrap());
-            let planned = bench.run(&restore_args(&backup, more));
-            let at_plan = *accepted.lock().unwrap();
-            let token = planned.json()["confirmation_token"].as_str().map(str::to_owned);
-            let echo = [more, &["--confirmation-token", token.as_deref().unwrap_or_default()]].concat();
-            let ended = bench.run(&restore_args(&backup, &echo));
-            stop.store(true, Ordering::SeqCst);
-            assert_eq!(planned.code, 0, "{planned:?}");
-            let plan = planned.json();
-            let traffic = plan["prechecks"].as_array().unwrap().iter().find(|c| c["name"] == "write_traffic").unwrap();
-            assert_eq!(traffic["status"], "warn", "{traffic}");
-            println!("{kind}, fence {fence}: {}", traffic["detail"]);
-            assert_eq!((ended.code, &ended.json()["status"]), (0, &"succeeded".into()), "{ended:?}");
-            (at_plan, ended.json())
-        });
-        let message = text(&reply["message"]);
-        let accepted = accepted.into_inner().unwrap();
-        let rate = (accepted.writes - at_plan.writes) as f64 / (accepted.at - at_plan.at).as_secs_f64();
-        println!("{kind}, fence {fence}: {rate:.0} writes a second between plan and cutover: {message}");
-        assert!(rate >= RATE, "{kind}: only {rate:.0} writes a second were accepted, which shows nothing");
-        let counted = accepted_after(&message).unwrap();
-        assert_eq!(live_keys(&redis), 0, "{kind}: the set has none of them");
-        let kept = files_under(&bench.home().join("tails"));
-        let resp: Vec<_> = kept.iter().filter(|p| p.extension().is_some_and(|e| e == "resp")).collect();
-        if counted > 0 {
-            let stream = std::fs::read(resp[0]).unwrap();
-            let sets = stream.windows(5).filter(|w| w.eq_ignore_ascii_case(b"live:")).count();
-            assert_eq!(sets as u64, counted, "{kind}: the tail holds what was counted");
-        } else {
-            assert!(resp.is_empty(), "{resp:?}");
-        }
-        if fence {
-            assert_eq!(counted, 0, "{kind}: {message}");
-            assert!(message.contains("writers waited"), "{message}");
-        }
-        // Writers go on at once.
-        redis.run(&["SET", "after", "1"]);
-        let way_back = text(&reply["plan"]["safety_backup_id"]);
-        let back = bench.restore(&way_back);
-        assert_eq!(back.code, 0, "{back:?}");
-        assert_eq!(live_keys(&redis) + counted, accepted.writes, "{kind}: {message}");
+        // A machine that was busy with something else is asked again.
+        let enough = (0..3).any(|_| restored_under_load(kind, fence) >= RATE);
+        assert!(enough, "{kind}: fewer than {RATE} writes a second were accepted, which shows nothing");
     }
 }
 

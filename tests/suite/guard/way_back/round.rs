@@ -365,9 +365,13 @@ impl<'a> Round<'a> {
             return;
         }
 
+        let quiet = quiet && (!same_process || self.evicted() == evicted);
         self.redis.kill();
         self.redis.restart();
-        assert_eq!(self.data(), held, "{when}: this is on its disk");
+        // A target near its limit may evict as soon as it serves.
+        if quiet {
+            assert_eq!(self.data(), held, "{when}: this is on its disk");
+        }
         let back = self.restore_way_back(&said);
         assert_eq!(back.code, 0, "{when}: {back:?}");
         if !quiet {
