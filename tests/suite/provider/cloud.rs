@@ -16,17 +16,18 @@ use tair_backup_mcp::guard::act::PolicyChange;
 use tair_backup_mcp::guard::assess::{Assessment, assess};
 use tair_backup_mcp::guard::check::CheckName;
 use tair_backup_mcp::guard::ledger::Confirmation;
-use tair_backup_mcp::guard::person::Answer;
+use tair_backup_mcp::guard::permit;
+use tair_backup_mcp::guard::person::{Answer, Channel, typed_answer};
 use tair_backup_mcp::guard::plan::Plan;
 use tair_backup_mcp::guard::rules::Rules;
 use tair_backup_mcp::model::backup::{BackupSet, Mode};
 use tair_backup_mcp::model::caller::Caller;
 use tair_backup_mcp::model::fault::{Fault, Kind};
 use tair_backup_mcp::model::job::{Job, JobStatus};
-use tair_backup_mcp::provider::Raised;
 use tair_backup_mcp::provider::part::{Part, parts};
 use tair_backup_mcp::provider::tair::Tair;
 use tair_backup_mcp::provider::tair::polling::Polling;
+use tair_backup_mcp::provider::{Carried, Raised};
 use tair_backup_mcp::provider::{InstanceQuery, Provider};
 use tair_backup_mcp::state::State;
 use tair_backup_mcp::state::sqlite::Sqlite;
@@ -880,4 +881,33 @@ fn a_safety_backup_is_its_own() {
     assert_eq!(safety.status, JobStatus::Succeeded, "{safety:?}");
     assert_ne!(safety.backup_id, others.ended(&running.id).backup_id);
     assert_eq!(ours.sets(ID).len(), 2);
+}
+
+/// The cloud's list is read once more after the yes, right before the call: a safety backup that is gone by then stops the restore.
+#[test]
+fn a_safety_backup_that_is_gone_at_the_call() {
+    let server = redis(20);
+    let cloud = Cloud::start(&[(ID, &server, "")]);
+    let ours = Ours::new(&cloud);
+    let set = ours.backup(ID);
+    server.run(&["SET", "newer", "x"]);
+    let newer = server.digest();
+    let folders = || -> std::collections::BTreeSet<PathBuf> {
+        std::fs::read_dir(cloud._bench.home().join("vault").join(ID)).unwrap().map(|e| e.unwrap().path()).collect()
+    };
+    let before = folders();
+    ours.tool(&json!({"instance_id": ID, "backup_id": set.id}), restore_instance::run).unwrap();
+    let open = ours.run(ours.app.state.waiting()).unwrap().remove(0);
+    let safety = ours.ended(&open.plan.safety.as_ref().unwrap().job_id);
+    assert_eq!(safety.status, JobStatus::Succeeded, "{safety:?}");
+    let Answer::Yes(yes) = typed_answer(&open.plan, ID, Channel::Terminal) else { panic!("a yes") };
+    let permit = ours.run(permit::redeem(ours.app.state.as_ref(), &open, yes)).unwrap();
+    let taken: Vec<PathBuf> = folders().difference(&before).cloned().collect();
+    assert_eq!(taken.len(), 1);
+    std::fs::remove_dir_all(&taken[0]).unwrap();
+    let Carried::Job(job) = ours.run(ours.provider().carry_out(permit)).unwrap() else { panic!("a job") };
+    let ended = ours.ended(&job.id);
+    assert_eq!(ended.status, JobStatus::Failed, "{ended:?}");
+    assert_eq!(server.digest(), newer, "{ended:?}");
+    println!("{}: {}", ended.code, ended.message);
 }

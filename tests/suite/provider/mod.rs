@@ -13,6 +13,7 @@ mod live;
 mod memory;
 mod proof;
 mod refusals;
+mod removals;
 mod restore;
 mod retention;
 mod sources;

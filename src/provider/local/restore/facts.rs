@@ -201,7 +201,7 @@ impl Inner {
             let seconds = WINDOW.as_secs_f64();
             (calls.saturating_sub(b) as f64 / seconds, seconds)
         });
-        let mut writes = Writes { offset: position(&facts), ..Writes::counted(calls, read_at) };
+        let mut writes = Writes { offset: position(&facts), removed: facts.removed, ..Writes::counted(calls, read_at) };
         if let Some(plan) = earlier {
             writes.streamed = self.behind_planned(plan, &endpoint, &facts).await.and_then(|planned| planned.streamed);
         }
@@ -250,7 +250,8 @@ impl Inner {
         let slots = slots_served(&facts, conn).await?;
         let planned = self.behind_planned(plan, endpoint, &facts).await;
         let streamed = planned.as_ref().and_then(|planned| planned.streamed);
-        let writes = Writes { offset: position(&facts), streamed, ..Writes::counted(calls, read_at) };
+        let writes =
+            Writes { offset: position(&facts), removed: facts.removed, streamed, ..Writes::counted(calls, read_at) };
         let (run_id, replication_id) = (facts.run_id.clone(), facts.replid.clone());
         plan.last_look(&LastLook { run_id, replication_id, slots, writes })?;
         Ok(Looked { facts, calls, planned })

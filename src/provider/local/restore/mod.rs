@@ -3,6 +3,7 @@
 mod beside;
 mod commands;
 mod cutover;
+mod expired;
 pub(super) mod facts;
 mod last_safety;
 mod loadable;
@@ -111,18 +112,22 @@ impl Inner {
         let _ = self.state.serving(&job.id, Timestamp::now()).await;
         let _ = self.jobs.progress(job, "counting keys", set.rdb_bytes, set.rdb_bytes).await;
         // Counted at once, for clients may write again; and kept on disk whatever the counts are.
-        let found = match self.counted(&plan.instance_id).await {
-            Ok(after) => outcome_as_loaded(&set, &loaded, &after),
-            Err(fault) => {
-                Ok(format!("restored: the target took the whole set; its keys could not be counted ({fault})"))
-            }
-        };
+        let counted = self.counted(&plan.instance_id).await;
         let _ = self.jobs.progress(job, "the target serves; writing to its disk", set.rdb_bytes, set.rdb_bytes).await;
         let more = |mut fault: Fault, what: &str| {
             fault.message = format!("{}{what}", fault.message);
             fault
         };
-        let kept = self.keep(&plan.instance_id, &planned.run_id).await.map_err(|fault| more(fault, &behind))?;
+        let at = counted.as_ref().ok().and_then(|after| after.may_have_expired(&set));
+        // The set is read once more for that while the target writes to its disk.
+        let (kept, passed) = tokio::join!(self.keep(&plan.instance_id, &planned.run_id), self.expired_by(&set, at));
+        let found = match counted {
+            Ok(after) => outcome_as_loaded(&set, &loaded, &after, passed),
+            Err(fault) => {
+                Ok(format!("restored: the target took the whole set; its keys could not be counted ({fault})"))
+            }
+        };
+        let kept = kept.map_err(|fault| more(fault, &behind))?;
         match found {
             Ok(restored) => Ok(format!("{restored}{behind}; {}", kept.describe())),
             Err(differs) => Err(more(differs, &format!("{behind}; the data is {}", kept.describe())).into()),

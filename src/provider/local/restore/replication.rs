@@ -1,10 +1,11 @@
 //! Restore by replication: this process acts as the target's master, and the target swaps the set in whole.
 
-use crate::config::instance::Announce;
+use crate::config::instance::{Announce, FREE_STALL_SECONDS};
 use crate::guard::act::Act;
 use crate::guard::facts::look::CutoverLook;
 use crate::guard::grant::{Grant, Overwrite};
 use crate::guard::plan::Plan;
+use crate::guard::writes::ServerCounters;
 use crate::model::backup::BackupSet;
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, Unfinished};
@@ -48,6 +49,7 @@ impl Inner {
             allow_plain: config.is_some_and(|c| c.allow_plain_replication),
             announce: announce.map(|a| (a.host.clone(), a.port)),
             stall: STALL_TIMEOUT,
+            free_stall: config.map_or(Duration::from_secs(FREE_STALL_SECONDS), |c| c.free_stall),
             total: Some(set.rdb_bytes),
             ..MasterOptions::default()
         };
@@ -148,8 +150,7 @@ impl Watch<'_> {
 impl BeforeStream for Watch<'_> {
     async fn allow(&mut self, seen: &Switched) -> Result<(), Fault> {
         if fenced(self.plan) && !self.pause.as_ref().is_some_and(Pause::holds) {
-            let message = "writers could not be held up all along, as write_fence promises; the target was not touched";
-            return Err(Fault::new(Kind::Provider, "restore.fence_broken", message).hint("Make a new plan."));
+            return Err(fence_broken());
         }
         let now = CutoverLook {
             run_id: seen.run_id.clone(),
@@ -157,7 +158,12 @@ impl BeforeStream for Watch<'_> {
             offset: seen.offset,
             tail: None,
         };
-        self.way_back.judge(now, seen.write_calls, 0).await?;
+        let counters = ServerCounters { calls: seen.write_calls, removed: seen.removed };
+        self.way_back.judge(now, counters, 0).await?;
+        // A pause that this process was too slow to renew has let writers through, and the stream shows it.
+        if fenced(self.plan) && self.way_back.accepted.is_some_and(|writes| writes > 0) {
+            return Err(fence_broken());
+        }
         self.way_back.cut = true;
         // A target that is paused does not apply what its master sends.
         self.lift().await;
@@ -173,6 +179,11 @@ impl BeforeStream for Watch<'_> {
 /// Whether the plan's person was told that writers will wait.
 fn fenced(plan: &Plan) -> bool {
     matches!(plan.act, Act::RestoreInstance { write_fence: true, .. })
+}
+
+fn fence_broken() -> Fault {
+    let message = "writers could not be held up all along, as write_fence promises; the target was not touched";
+    Fault::new(Kind::Provider, "restore.fence_broken", message).hint("Make a new plan.")
 }
 
 fn no_pause(error: RedisError) -> Fault {
