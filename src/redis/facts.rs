@@ -75,6 +75,8 @@ pub struct ServerFacts {
     pub expired_keys: u64,
     /// Keys deleted to make room, since the statistics began.
     pub evicted_keys: u64,
+    /// Reads of keys since the statistics began, of those that were there and of those that were not.
+    pub key_reads: u64,
     /// Number of function libraries; zero before Redis 7.0.
     pub libraries: u64,
     /// Memory of the machine; zero where INFO does not say.
@@ -154,6 +156,7 @@ impl ServerFacts {
             maxmemory_policy: text_of("maxmemory_policy"),
             expired_keys: number("expired_keys"),
             evicted_keys: number("evicted_keys"),
+            key_reads: number("keyspace_hits").saturating_add(number("keyspace_misses")),
             libraries: number("number_of_libraries"),
             total_system_memory: number("total_system_memory"),
             loading: flag("loading"),
