@@ -53,6 +53,7 @@ fn words(sentence: &str) -> Vec<String> {
     }
     let name = |word: &&str| {
         word.contains('_')
+            && !word.starts_with('_')
             && !word.ends_with('_')
             && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
     };
