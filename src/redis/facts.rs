@@ -80,6 +80,8 @@ pub struct ServerFacts {
     /// Most commands by which the server can have told of its own removals since the statistics began: expiries of keys and fields, and
     /// evictions.
     pub removed: u64,
+    /// Reads of keys since the statistics began, of those that were there and of those that were not.
+    pub key_reads: u64,
     /// Number of function libraries; zero before Redis 7.0.
     pub libraries: u64,
     /// Memory of the machine; zero where INFO does not say.
@@ -164,6 +166,7 @@ impl ServerFacts {
             removed: number("expired_keys")
                 .saturating_add(number("evicted_keys"))
                 .saturating_add(number("expired_subkeys").saturating_add(number("expired_fields")).saturating_mul(2)),
+            key_reads: number("keyspace_hits").saturating_add(number("keyspace_misses")),
             libraries: number("number_of_libraries"),
             total_system_memory: number("total_system_memory"),
             loading: flag("loading"),

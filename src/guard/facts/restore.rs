@@ -218,6 +218,8 @@ pub struct FilterFacts {
     pub items: Vec<String>,
     /// What is suspicious about the expressions, each as part of a sentence.
     pub warnings: Vec<String>,
+    /// What cannot be looked at, because only other engines have it, each as part of a sentence.
+    pub unchecked: Vec<String>,
 }
 
 /// What an instance of the cloud is restored from.
