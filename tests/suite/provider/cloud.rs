@@ -44,7 +44,7 @@ pub(crate) const ID: &str = "r-bp1zxszhcgatnx0001";
 /// The emulator over real servers.
 pub(crate) struct Cloud {
     pub(crate) emulator: Emulator,
-    _bench: Bench,
+    pub(crate) bench: Bench,
 }
 
 impl Drop for Cloud {
@@ -67,7 +67,7 @@ impl Cloud {
             ));
         }
         let bench = Bench::new(&config);
-        Self { emulator: Emulator::start(&bench, &["--fault-control"]), _bench: bench }
+        Self { emulator: Emulator::start(&bench, &["--fault-control"]), bench }
     }
 
     /// Sets a fault; those set before have struck.
@@ -139,12 +139,17 @@ impl Ours {
     }
 
     pub(crate) fn behind(client: Client, home: Arc<TempDir>, max_writes: f64) -> Self {
+        Self::polling(client, home, max_writes, quick_polling())
+    }
+
+    /// [`Self::behind`] with other waits.
+    pub(crate) fn polling(client: Client, home: Arc<TempDir>, max_writes: f64, polling: Polling) -> Self {
         let file = home.path().join("config.toml");
         let guard = format!("[guard]\nconfirmation = \"token\"\nmax_writes_per_second = {max_writes:?}\n");
         std::fs::write(&file, guard).unwrap();
         let config = Config::load(Some(home.path().join("home")), Some(file), false).unwrap();
         let state: Arc<dyn State> = Arc::new(Sqlite::new(config.home.dir()));
-        let provider = Arc::new(Tair::with(client, Arc::clone(&state), quick_polling()));
+        let provider = Arc::new(Tair::with(client, Arc::clone(&state), polling));
         // As the program's: one thread, which works while somebody waits.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         Self { runtime, app: Arc::new(App { config, provider, state }), home }
@@ -152,10 +157,15 @@ impl Ours {
 
     /// What a crash leaves: the home, nothing running. The next process finds it.
     pub(crate) fn crash(self, cloud: &Cloud) -> Self {
+        Self::with(cloud, self.killed(), 1e9)
+    }
+
+    /// The home that a process leaves which is killed.
+    pub(crate) fn killed(self) -> Arc<TempDir> {
         let home = Arc::clone(&self.home);
         self.runtime.shutdown_timeout(Duration::from_secs(10));
         drop(self.app);
-        Self::with(cloud, home, 1e9)
+        home
     }
 
     /// Another process on the same home.
