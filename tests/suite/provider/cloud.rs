@@ -10,7 +10,7 @@ use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tair_backup_mcp::config::Config;
 use tair_backup_mcp::guard::act::PolicyChange;
 use tair_backup_mcp::guard::assess::{Assessment, assess};
@@ -260,10 +260,32 @@ impl Ours {
         args: &Value,
         tool: impl AsyncFnOnce(&ToolCall<'_>, A) -> Result<Outcome, Fault>,
     ) -> Result<Value, Fault> {
+        self.run(self.called(args, tool))
+    }
+
+    async fn called<A: serde::de::DeserializeOwned>(
+        &self,
+        args: &Value,
+        tool: impl AsyncFnOnce(&ToolCall<'_>, A) -> Result<Outcome, Fault>,
+    ) -> Result<Value, Fault> {
         let call = ToolCall { app: &self.app, caller: &Caller::mcp(), person: &Nobody, progress: &Nobody };
-        let outcome = self.run(tool(&call, serde_json::from_value(args.clone()).unwrap()))?;
-        let Outcome::Reply { json, .. } = outcome else { panic!("a question") };
+        let Outcome::Reply { json, .. } = tool(&call, serde_json::from_value(args.clone()).unwrap()).await? else {
+            panic!("a question")
+        };
         Ok(json)
+    }
+
+    /// [`Self::tool`] for as long as this process lives: until then. `None`: the process has come to its end.
+    pub(crate) fn tool_until<A: serde::de::DeserializeOwned>(
+        &self,
+        end: Option<Instant>,
+        args: &Value,
+        tool: impl AsyncFnOnce(&ToolCall<'_>, A) -> Result<Outcome, Fault>,
+    ) -> Option<Result<Value, Fault>> {
+        match end {
+            None => Some(self.tool(args, tool)),
+            Some(end) => self.run(async { tokio::time::timeout_at(end.into(), self.called(args, tool)).await.ok() }),
+        }
     }
 
     /// Both calls of a guarded tool: the plan and what came of it.

@@ -7,6 +7,7 @@ mod cloud_bound;
 mod cloud_ends;
 mod cloud_faults;
 mod cloud_replies;
+mod cloud_week;
 mod cloud_writes;
 mod crash;
 mod cutover;

@@ -1,7 +1,7 @@
 //! What the provider wrote down, held against what the emulator did: jobs against calls, the audit against jobs, the fence and the data
 //! against both. Each check says what does not agree.
 
-use crate::provider::cloud::{Cloud, ID, Ours};
+use crate::provider::cloud::{Cloud, Ours};
 use crate::support::between::Call;
 use crate::support::{Redis, Reply, wait};
 use serde_json::Value;
@@ -13,6 +13,8 @@ use tair_backup_mcp::model::job::{Job, JobKind, JobStatus};
 use tair_backup_mcp::state::State;
 use tair_backup_mcp::state::sqlite::Sqlite;
 
+/// What the ids of instances begin with that are there to become new ones.
+pub const SPARE: &str = "r-spare";
 /// How often an agent calls again that got an error.
 const AGAIN: u32 = 3;
 /// How often it calls in all.
@@ -24,20 +26,20 @@ pub fn is_writable(server: &Redis) -> bool {
 }
 
 /// Calls a guarded tool with the token that it gives until it comes to an end, as an agent would. `on_yes` is called before the token is
-/// echoed for the first time.
+/// echoed for the first time, and says whether a person agrees. `None`: there is nobody to call any more, or nobody agrees.
 pub fn insist(
     mut args: Value,
-    call: &dyn Fn(&Value) -> Result<Value, Fault>,
-    on_yes: &mut dyn FnMut(),
-) -> Result<Value, Fault> {
+    call: &dyn Fn(&Value) -> Option<Result<Value, Fault>>,
+    on_yes: &mut dyn FnMut() -> bool,
+) -> Option<Result<Value, Fault>> {
     let (mut errors, mut plans) = (0, 0);
     for _ in 0..CALLS {
-        let reply = match call(&args) {
+        let reply = match call(&args)? {
             Ok(reply) => reply,
             Err(fault) => {
                 errors += 1;
                 if errors > AGAIN || args["confirmation_token"].is_null() {
-                    return Err(fault);
+                    return Some(Err(fault));
                 }
                 continue;
             }
@@ -45,14 +47,14 @@ pub fn insist(
         let planned = matches!(reply["status"].as_str(), Some("confirmation_required" | "plan_changed"));
         match reply["status"].as_str() {
             _ if planned && plans < AGAIN && reply["confirmation_token"].is_string() => {
-                if plans == 0 {
-                    on_yes();
+                if plans == 0 && !on_yes() {
+                    return None;
                 }
                 plans += 1;
                 args["confirmation_token"] = reply["confirmation_token"].clone();
             }
             Some("prechecks_pending") => std::thread::sleep(Duration::from_millis(10)),
-            _ => return Ok(reply),
+            _ => return Some(Ok(reply)),
         }
     }
     panic!("it comes to no end: {args}");
@@ -93,7 +95,7 @@ impl Emulated {
     /// The emulator's own jobs since, and the calls that it answered with success.
     pub fn agrees(&self, cloud: &Cloud, calls: &[Call]) -> Result<(), String> {
         let new: Vec<Job> = emulated_jobs(cloud).into_iter().filter(|job| !self.jobs.contains(&job.id)).collect();
-        let count = |kind, here: bool| new.iter().filter(|j| j.kind == kind && (j.instance_id == ID) == here).count();
+        let count = |kind, here| new.iter().filter(|j| j.kind == kind && j.instance_id.starts_with(SPARE) != here).count();
         for (what, jobs, calls) in [
             ("backups", count(JobKind::Backup, true), done(calls, "CreateBackup").len()),
             ("restores", count(JobKind::Restore, true), done(calls, "RestoreInstance").len()),
@@ -118,6 +120,12 @@ fn new_instances(calls: &[Call]) -> BTreeSet<String> {
     orders.map(|call| call.answered.as_ref().unwrap().1["InstanceId"].as_str().unwrap().to_owned()).collect()
 }
 
+/// Whether a job did what it was for. A restore whose fence could not be lifted has not succeeded, and says what it did.
+fn has_worked(job: &Job) -> bool {
+    job.status == JobStatus::Succeeded
+        || (job.code == "restore.still_locked" && job.message.starts_with("the restore worked"))
+}
+
 /// Each kind of job against the calls that do it: a job that succeeded is one act, one that failed is none, one whose end is not known may
 /// be one; and no act has no job.
 pub fn with_calls(jobs: &[Job], calls: &[Call]) -> Result<(), String> {
@@ -127,8 +135,8 @@ pub fn with_calls(jobs: &[Job], calls: &[Call]) -> Result<(), String> {
         (JobKind::Deletion, done(calls, "DeleteBackup").len()),
         (JobKind::Clone, new_instances(calls).len()),
     ] {
-        let of = |status| jobs.iter().filter(|job| job.kind == kind && job.status == status).count();
-        let (sure, perhaps) = (of(JobStatus::Succeeded), of(JobStatus::Uncertain));
+        let sure = jobs.iter().filter(|job| job.kind == kind && has_worked(job)).count();
+        let perhaps = jobs.iter().filter(|job| job.kind == kind && job.status == JobStatus::Uncertain).count();
         if acts < sure || acts > sure + perhaps {
             return Err(format!(
                 "{acts} acts of {}, and {sure} jobs that succeeded, {perhaps} of which it is not known",
@@ -189,23 +197,23 @@ pub fn with_audit(ours: &Ours, jobs: &[Job]) -> Result<(), String> {
 }
 
 /// A restore that succeeded shows the set's data; one that failed left the data alone.
-pub fn with_data(jobs: &[Job], found: &str, before: &str) -> Result<(), String> {
-    let ends: Vec<JobStatus> = jobs.iter().filter(|job| job.kind == JobKind::Restore).map(|job| job.status).collect();
-    let expected = match ends.as_slice() {
-        ends if ends.contains(&JobStatus::Succeeded) => "set",
-        ends if ends.contains(&JobStatus::Uncertain) => return Ok(()),
-        _ => before,
+pub fn with_data(jobs: &[Job], found: &str, before: &str, set: &str) -> Result<(), String> {
+    let mut restores = jobs.iter().filter(|job| job.kind == JobKind::Restore);
+    let expected = match restores.clone().any(has_worked) {
+        true => set,
+        false if restores.any(|job| job.status == JobStatus::Uncertain) => return Ok(()),
+        false => before,
     };
     if found == expected { Ok(()) } else { Err(format!("the data is of {found:?}, not of {expected:?}")) }
 }
 
 /// A change of policy that succeeded is in force, and one that failed is not.
 pub fn with_policy(jobs: &[Job], (before, wanted): (i64, i64), found: i64) -> Result<(), String> {
-    let ends: Vec<JobStatus> = jobs.iter().filter(|job| job.kind == JobKind::Policy).map(|job| job.status).collect();
-    let expected = match ends.as_slice() {
-        ends if ends.contains(&JobStatus::Succeeded) => wanted,
-        ends if ends.contains(&JobStatus::Uncertain) => return Ok(()),
-        _ => before,
+    let mut changes = jobs.iter().filter(|job| job.kind == JobKind::Policy);
+    let expected = match changes.clone().any(has_worked) {
+        true => wanted,
+        false if changes.any(|job| job.status == JobStatus::Uncertain) => return Ok(()),
+        false => before,
     };
     if found == expected { Ok(()) } else { Err(format!("{found} days are in force, not {expected}")) }
 }

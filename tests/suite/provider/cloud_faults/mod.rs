@@ -69,7 +69,7 @@ fn writes(action: &str) -> bool {
 }
 
 /// What can go wrong with a call.
-fn troubles(action: &str) -> Vec<Trouble> {
+pub fn troubles(action: &str) -> Vec<Trouble> {
     use Trouble::{
         CodeInSuccess, CodeInSuccessAfter, Cut, CutAfter, Gateway, GatewayAfter, Late, Other, Redirected, Refused,
         RefusedAfter, Stale, Truncated, Without,

@@ -9,13 +9,14 @@ use crate::support::emulator::client_at;
 use crate::support::{Redis, wait};
 use serde_json::{Value, json};
 use std::sync::Arc;
-use std::time::Duration;
-use tair_backup_mcp::model::backup::Mode;
+use std::time::{Duration, Instant};
 use tair_backup_mcp::model::fault::Fault;
 use tair_backup_mcp::provider::InstanceQuery;
 use tair_backup_mcp::provider::tair::polling::Polling;
 use tair_backup_mcp::tair::params::first;
-use tair_backup_mcp::tools::{create_instance_from_backup, delete_backup, modify_backup_policy, restore_instance};
+use tair_backup_mcp::tools::{
+    FollowUp, Outcome, ToolCall, create_backup, create_instance_from_backup, delete_backup, describe_backups, modify_backup_policy, restore_instance,
+};
 use tempfile::TempDir;
 
 /// What is done to the account.
@@ -63,7 +64,37 @@ impl Act {
         call.action == self.sent_by() && first(&call.params, "DryRun") != Some("true")
     }
 
-    const fn is_cloud_native(self) -> bool {
+    /// What its tool is called with.
+    pub fn args(self, instance_id: &str, backup_id: &str, retention: i64) -> Value {
+        match self {
+            Self::Fenced => json!({"instance_id": instance_id, "backup_id": backup_id, "write_fence": true}),
+            Self::Clone | Self::TairClone => {
+                json!({"instance_id": instance_id, "backup_id": backup_id, "zone_id": "", "vswitch_id": ""})
+            }
+            Self::Raise | Self::Lower => json!({"instance_id": instance_id, "backup_retention_period": retention}),
+            Self::Backup => json!({"instance_id": instance_id, "wait_seconds": 30}),
+            Self::Restore | Self::Delete | Self::Look => json!({"instance_id": instance_id, "backup_id": backup_id}),
+        }
+    }
+
+    /// Calls its tool, in a process that lives until `end`. `None`: it has come to its end.
+    pub fn call(self, ours: &Ours, end: Option<Instant>, args: &Value) -> Option<Result<Value, Fault>> {
+        match self {
+            Self::Backup => ours.tool_until(end, args, create_backup::run),
+            Self::Restore | Self::Fenced => ours.tool_until(end, args, restore_instance::run),
+            Self::Clone | Self::TairClone => ours.tool_until(end, args, create_instance_from_backup::run),
+            Self::Delete => ours.tool_until(end, args, delete_backup::run),
+            Self::Raise | Self::Lower => ours.tool_until(end, args, modify_backup_policy::run),
+            Self::Look => {
+                let listed = async |call: &ToolCall<'_>, args| {
+                    Outcome::reply(&describe_backups::run(call, args).await?, FollowUp::Nothing)
+                };
+                ours.tool_until(end, &json!({"instance_id": args["instance_id"]}), listed)
+            }
+        }
+    }
+
+    pub const fn is_cloud_native(self) -> bool {
         matches!(self, Self::TairClone | Self::Delete)
     }
 
@@ -106,7 +137,7 @@ impl Scene {
         // A case has one yes, and must not have two instances.
         let spares: Vec<Redis> = (0..if act.is_clone() { cases + 1 } else { 0 }).map(|_| redis(0)).collect();
         let native = if act.is_cloud_native() { "generation = \"cloud_native\"" } else { "generation = \"classic\"" };
-        let names: Vec<String> = (0..spares.len()).map(|n| format!("r-spare{n}")).collect();
+        let names: Vec<String> = (0..spares.len()).map(|n| format!("{}{n}", agree::SPARE)).collect();
         let spare = format!("{native}, spare = true");
         let mut instances = vec![(ID, &server, native)];
         instances.extend(spares.iter().zip(&names).map(|(server, name)| (name.as_str(), server, spare.as_str())));
@@ -183,13 +214,17 @@ impl Scene {
         let check = |ours: &Ours, found_again: bool| {
             let jobs = agree::ended(ours);
             let calls = self.line.calls();
-            agree::with_calls(&jobs, &calls).unwrap_or_else(|e| panic!("{}", wrong(&e)));
-            agree::with_audit(ours, &jobs).unwrap_or_else(|e| panic!("{}", wrong(&e)));
-            emulated.agrees(&self.cloud, &calls).unwrap_or_else(|e| panic!("{}", wrong(&e)));
             let kept = self.server.run(&["GET", "era"]).text();
-            agree::with_data(&jobs, &kept, &era).unwrap_or_else(|e| panic!("{}", wrong(&e)));
-            agree::with_policy(&jobs, (retention, wanted), self.retention()).unwrap_or_else(|e| panic!("{}", wrong(&e)));
-            agree::with_fence(&jobs, agree::is_writable(&self.server)).unwrap_or_else(|e| panic!("{}", wrong(&e)));
+            for agrees in [
+                agree::with_calls(&jobs, &calls),
+                agree::with_audit(ours, &jobs),
+                emulated.agrees(&self.cloud, &calls),
+                agree::with_data(&jobs, &kept, &era, "set"),
+                agree::with_policy(&jobs, (retention, wanted), self.retention()),
+                agree::with_fence(&jobs, agree::is_writable(&self.server)),
+            ] {
+                agrees.unwrap_or_else(|what| panic!("{}", wrong(&what)));
+            }
             if found_again {
                 assert!(agree::is_writable(&self.server), "{}", wrong("the fence is up for ever"));
                 assert!(jobs.iter().all(|j| !j.needs_reconciliation()), "{}", wrong("something is left to reconcile"));
@@ -213,25 +248,17 @@ impl Scene {
 
     /// Does the act as an agent would that calls again a few times.
     fn drive(&self, ours: &Ours, set_id: &str, retention: i64, on_yes: &mut dyn FnMut()) -> Result<Value, Fault> {
-        let args = match self.act {
-            Act::Look => return self.look(ours, set_id),
-            Act::Backup => {
-                let (job, _) = ours.run(ours.provider().create_backup(ID, Mode::Manual, ""))?;
-                return Ok(json!({"status": ours.ended(&job.id).status.as_str()}));
+        match self.act {
+            Act::Look => self.look(ours, set_id),
+            act => {
+                let mut agrees = || {
+                    on_yes();
+                    true
+                };
+                let call = |args: &Value| act.call(ours, None, args);
+                agree::insist(act.args(ID, set_id, retention), &call, &mut agrees).expect("somebody who agrees")
             }
-            Act::Restore => json!({"instance_id": ID, "backup_id": set_id}),
-            Act::Fenced => json!({"instance_id": ID, "backup_id": set_id, "write_fence": true}),
-            Act::Clone | Act::TairClone => json!({"instance_id": ID, "backup_id": set_id, "zone_id": "", "vswitch_id": ""}),
-            Act::Delete => json!({"instance_id": ID, "backup_id": set_id}),
-            Act::Raise | Act::Lower => json!({"instance_id": ID, "backup_retention_period": retention}),
-        };
-        let call = |args: &Value| match self.act {
-            Act::Restore | Act::Fenced => ours.tool(args, restore_instance::run),
-            Act::Clone | Act::TairClone => ours.tool(args, create_instance_from_backup::run),
-            Act::Delete => ours.tool(args, delete_backup::run),
-            _ => ours.tool(args, modify_backup_policy::run),
-        };
-        agree::insist(args, &call, on_yes)
+        }
     }
 
     /// Reads all there is to read: each answer is the truth, or none.
