@@ -1,6 +1,7 @@
 //! What stands between our client and the emulator: passes every call on, keeps what the emulator answered, and makes of some calls what
 //! a network, a gateway or a cloud under load makes of them. The emulator itself never lies here; only this does.
 
+use crate::support::wait;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
@@ -43,12 +44,24 @@ pub enum Trouble {
     Stale,
     /// Done, and answered with the attributes of another instance.
     Other,
+    /// The process that calls dies before the emulator is asked.
+    Dies,
+    /// Done, and the process that called dies before the reply comes.
+    DiesAfter,
 }
 
 impl Trouble {
+    /// Whether the process that calls dies of it.
+    pub const fn is_death(self) -> bool {
+        matches!(self, Self::Dies | Self::DiesAfter)
+    }
+
     /// Whether the emulator is asked at all.
     pub const fn reaches(self) -> bool {
-        !matches!(self, Self::Cut | Self::Refused(..) | Self::Gateway | Self::CodeInSuccess | Self::Redirected)
+        !matches!(
+            self,
+            Self::Cut | Self::Refused(..) | Self::Gateway | Self::CodeInSuccess | Self::Redirected | Self::Dies
+        )
     }
 }
 
@@ -67,6 +80,7 @@ pub struct Armed {
 /// A call that came by.
 #[derive(Debug, Clone)]
 pub struct Call {
+    number: u64,
     pub action: String,
     pub params: Params,
     /// What the emulator answered, where it was asked: its status, and its reply.
@@ -85,6 +99,12 @@ impl Call {
 struct Shared {
     armed: Vec<Armed>,
     calls: Vec<Call>,
+    /// How many calls have come.
+    came: u64,
+    /// How many are not answered yet.
+    open: u32,
+    /// Whether the process that calls is to die.
+    deadly: bool,
     /// Where calls get a trouble of their own: by chance, say.
     dice: Option<Chance>,
     /// The first reply to each action for each instance and set, as a mirror that lags has it.
@@ -131,21 +151,32 @@ impl Between {
         self.with(|s| s.dice = chance);
     }
 
+    /// Returns once the process that calls is to die.
+    pub async fn death(&self) {
+        while !self.with(|s| s.deadly) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     /// Lets everything pass again.
     pub fn calm(&self) {
         self.with(|s| {
             s.armed.clear();
             s.dice = None;
+            s.deadly = false;
         });
     }
 
-    /// The calls since the last `forget`.
+    /// The calls since the last `forget`, once the emulator has answered all of them, also those that nobody waits for any more.
     pub fn calls(&self) -> Vec<Call> {
-        self.with(|s| s.calls.clone())
+        wait("all calls to be answered", Duration::from_secs(30), || {
+            self.with(|s| (s.open == 0).then(|| s.calls.clone()))
+        })
     }
 
     /// Begins a new record.
     pub fn forget(&self) {
+        self.calls();
         self.with(|s| {
             s.calls.clear();
             s.earlier.clear();
@@ -189,7 +220,8 @@ fn made(status: u16, kind: &str, more: &str, body: &str) -> Vec<u8> {
 }
 
 fn refusal(code: &str, status: u16) -> Vec<u8> {
-    let body = json!({"Code": code, "Message": format!("no: {code}"), "RequestId": "R", "HostId": "h", "Recommend": "-"});
+    let body =
+        json!({"Code": code, "Message": format!("no: {code}"), "RequestId": "R", "HostId": "h", "Recommend": "-"});
     made(status, "application/json", "", &body.to_string())
 }
 
@@ -207,7 +239,7 @@ fn pass(mut client: TcpStream, emulator: u16, shared: &Mutex<Shared>) {
     let query = target.split_once('?').map_or("", |(_, query)| query);
     let action = header(&head, "x-acs-action").unwrap_or(DOWNLOAD).to_owned();
     let params = parse(query);
-    let (at, struck) = {
+    let (number, struck) = {
         let mut s = lock();
         let mut struck = s.dice.as_mut().and_then(|chance| chance(&action));
         let in_earnest = |c: &Call, name: &str| c.action == name && first(&c.params, "DryRun") != Some("true");
@@ -217,24 +249,33 @@ fn pass(mut client: TcpStream, emulator: u16, shared: &Mutex<Shared>) {
             armed.times -= 1;
             struck = Some(armed.trouble);
         }
-        s.calls.push(Call { action: action.clone(), params: params.clone(), answered: None, struck });
-        (s.calls.len() - 1, struck)
+        s.came += 1;
+        s.open += 1;
+        let number = s.came;
+        s.calls.push(Call { number, action: action.clone(), params: params.clone(), answered: None, struck });
+        (number, struck)
     };
     let mut reply = None;
     if struck.is_none_or(Trouble::reaches) {
-        let Ok((head, body)) = ask(emulator, &head, &body) else { return };
+        let Ok((head, body)) = ask(emulator, &head, &body) else {
+            lock().open -= 1;
+            return;
+        };
         let status = head.split(' ').nth(1).and_then(|s| s.parse().ok()).unwrap_or(0);
         let json = serde_json::from_slice(&body).unwrap_or_default();
         let named = |name| first(&params, name).unwrap_or_default();
         let key = format!("{action} {} {} {}", named("InstanceId"), named("BackupId"), named("BackupJobId"));
         let mut s = lock();
-        if let Some(call) = s.calls.get_mut(at) {
+        s.open -= 1;
+        if let Some(call) = s.calls.iter_mut().find(|call| call.number == number) {
             call.answered = Some((status, json));
         }
         if status == 200 {
             s.earlier.entry(key.clone()).or_insert_with(|| (head.clone(), body.clone()));
         }
         reply = Some((head, body, s.earlier.get(&key).cloned()));
+    } else {
+        lock().open -= 1;
     }
     let sent = match (struck, reply) {
         (None, Some((head, body, _))) => [head.as_bytes(), &body].concat(),
@@ -256,6 +297,12 @@ fn pass(mut client: TcpStream, emulator: u16, shared: &Mutex<Shared>) {
             let id = first(&params, "InstanceId").unwrap_or_default();
             let text = String::from_utf8_lossy(&body).replace(id, "r-bp1zxszhcgatnxother");
             with_body(&head, text.as_bytes())
+        }
+        (Some(Trouble::Dies | Trouble::DiesAfter), _) => {
+            lock().deadly = true;
+            // The connection ends with the process.
+            let _ = client.read(&mut [0]);
+            return;
         }
         (Some(Trouble::Cut | Trouble::CutAfter), _) | (_, None) => return,
     };

@@ -3,6 +3,7 @@
 //! library when it starts, so a test that wants clocks runs itself again.
 
 use crate::support::root;
+use jiff::{SignedDuration, Timestamp};
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::process::{Command, Stdio};
@@ -78,6 +79,16 @@ impl Clocks {
         let before = std::mem::replace(&mut self.skew, seconds);
         self.set();
         before
+    }
+
+    /// Seconds by which ours is ahead of the emulator's.
+    pub const fn off(&self) -> i64 {
+        self.skew
+    }
+
+    /// The machine's own time.
+    pub fn machine(&self) -> Timestamp {
+        Timestamp::now() - SignedDuration::from_secs(self.ahead + self.skew)
     }
 
     /// Seconds that have passed beside the machine's own.

@@ -10,7 +10,7 @@ use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tair_backup_mcp::config::Config;
 use tair_backup_mcp::guard::act::PolicyChange;
 use tair_backup_mcp::guard::assess::{Assessment, assess};
@@ -275,17 +275,19 @@ impl Ours {
         Ok(json)
     }
 
-    /// [`Self::tool`] for as long as this process lives: until then. `None`: the process has come to its end.
+    /// [`Self::tool`] in a process that comes to its end with `end`. `None`: it has.
     pub(crate) fn tool_until<A: serde::de::DeserializeOwned>(
         &self,
-        end: Option<Instant>,
+        end: impl Future<Output = ()>,
         args: &Value,
         tool: impl AsyncFnOnce(&ToolCall<'_>, A) -> Result<Outcome, Fault>,
     ) -> Option<Result<Value, Fault>> {
-        match end {
-            None => Some(self.tool(args, tool)),
-            Some(end) => self.run(async { tokio::time::timeout_at(end.into(), self.called(args, tool)).await.ok() }),
-        }
+        self.run(async {
+            tokio::select! {
+                done = self.called(args, tool) => Some(done),
+                () = end => None,
+            }
+        })
     }
 
     /// Both calls of a guarded tool: the plan and what came of it.

@@ -99,7 +99,9 @@ impl Inner {
                     let differences = differences(&then, &found.0);
                     // What was there before may be what a machine shows that lags.
                     if is(&found, before) {
-                        return Err(uncertain(&format!("{TAKEN}, and still shows the policy before it: {differences}")));
+                        return Err(uncertain(&format!(
+                            "{TAKEN}, and still shows the policy before it: {differences}"
+                        )));
                     }
                     let message = format!("the cloud took the policy, and keeps another: {differences}");
                     return Err(Fault::new(Kind::Provider, "policy.not_kept", message)
