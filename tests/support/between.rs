@@ -73,7 +73,7 @@ pub struct Armed {
     pub trouble: Trouble,
     /// How many calls it strikes.
     pub times: u32,
-    /// The action that has to have been called in earnest before.
+    /// The action that has to have been called in earnest, by this call or one before.
     pub after: Option<&'static str>,
 }
 
@@ -242,17 +242,20 @@ fn pass(mut client: TcpStream, emulator: u16, shared: &Mutex<Shared>) {
     let (number, struck) = {
         let mut s = lock();
         let mut struck = s.dice.as_mut().and_then(|chance| chance(&action));
-        let in_earnest = |c: &Call, name: &str| c.action == name && first(&c.params, "DryRun") != Some("true");
+        s.came += 1;
+        s.open += 1;
+        let number = s.came;
+        s.calls.push(Call { number, action: action.clone(), params: params.clone(), answered: None, struck: None });
         let Shared { armed, calls, .. } = &mut *s;
+        let in_earnest = |c: &Call, name: &str| c.action == name && first(&c.params, "DryRun") != Some("true");
         let has_come = |a: &Armed| a.after.is_none_or(|name| calls.iter().any(|c| in_earnest(c, name)));
         if let Some(armed) = armed.iter_mut().find(|a| a.action == action && a.times > 0 && has_come(a)) {
             armed.times -= 1;
             struck = Some(armed.trouble);
         }
-        s.came += 1;
-        s.open += 1;
-        let number = s.came;
-        s.calls.push(Call { number, action: action.clone(), params: params.clone(), answered: None, struck });
+        if let Some(call) = calls.last_mut() {
+            call.struck = struck;
+        }
         (number, struck)
     };
     let mut reply = None;

@@ -274,6 +274,11 @@ impl Emulator {
         self.raw("GET", "/faults", &[self.host()], b"").unwrap().json()
     }
 
+    /// Forgets the faults that have not been injected.
+    pub fn forget_faults(&self) {
+        self.raw("DELETE", "/faults", &[self.host()], b"").unwrap();
+    }
+
     /// Sets one fault over HTTP.
     pub fn inject(&self, fault: Value) {
         self.inject_all(&json!([fault]));

@@ -9,7 +9,7 @@ use crate::provider::cloud::{Cloud, ID, Ours, redis};
 use crate::provider::cloud_faults::agree::{self, Emulated, SPARE};
 use crate::provider::cloud_faults::scene::{Act, hurried};
 use crate::provider::cloud_faults::troubles;
-use crate::support::between::Between;
+use crate::support::between::{Armed, Between, Trouble};
 use crate::support::clock::Clocks;
 use crate::support::emulator::client_at;
 use crate::support::{Dice, Redis, wait};
@@ -86,15 +86,7 @@ impl Account {
         );
         let cloud = Cloud::start(&instances);
         let line = Between::start(cloud.emulator.port);
-        let policy = [
-            ("PreferredBackupTime", "02:00Z-03:00Z"),
-            ("PreferredBackupPeriod", "Monday"),
-            ("BackupRetentionPeriod", "400"),
-        ];
-        cloud
-            .emulator
-            .call("ModifyBackupPolicy", &[&[("InstanceId", ID), ("EnableBackupLog", "0")], &policy[..]].concat())
-            .ok();
+        agree::give_policy(&cloud);
         Self {
             clocks,
             dice,
@@ -122,10 +114,7 @@ impl Account {
     }
 
     fn retention(&mut self) -> i64 {
-        self.truth(|cloud| {
-            let policy = cloud.emulator.call("DescribeBackupPolicy", &[("InstanceId", ID)]).ok();
-            policy["BackupRetentionPeriod"].to_string().trim_matches('"').parse().unwrap()
-        })
+        self.truth(agree::retention)
     }
 
     fn sets(&mut self, id: &str) -> Vec<String> {
@@ -282,5 +271,40 @@ fn a_week_of_an_account() {
     let weeks = std::env::var("CLOUD_WEEKS").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
     for week in 0..weeks {
         Account::start(clocks.again(), dice.nth(week)).play();
+    }
+}
+
+/// A process that finds an order whose reply its predecessor never had asks again under the order's token for as long as the cloud is
+/// trusted to know that, by the cloud's clock and not by ours.
+#[test]
+fn an_order_is_asked_for_again_by_the_clouds_clock() {
+    let Some(clocks) = Clocks::of("provider::cloud_week::an_order_is_asked_for_again_by_the_clouds_clock") else {
+        return;
+    };
+    for (minutes, off, end, orders) in [(50, 900, JobStatus::Succeeded, 1), (65, -900, JobStatus::Uncertain, 0)] {
+        let mut account = Account::start(clocks.again(), Dice::new("no dice"));
+        let ours = account.process(Arc::new(TempDir::new().unwrap()));
+        let set = ours.backup(ID).id;
+        account.line.arm(Armed {
+            action: "CreateInstance".into(),
+            trouble: Trouble::Dies,
+            times: 1,
+            after: Some("CreateInstance"),
+        });
+        let call = |args: &Value| Act::Clone.call(&ours, account.line.death(), args);
+        let came = agree::insist(Act::Clone.args(ID, &set, 0), &call, &mut || true);
+        assert!(came.is_none(), "{came:?}");
+        account.line.calm();
+        account.line.forget();
+        let home = ours.killed();
+        account.clocks.pass(minutes * 60);
+        account.clocks.skew(off);
+        let next = account.process(home);
+        next.run(next.provider().recover()).unwrap();
+        let jobs = agree::ended(&next);
+        assert_eq!((jobs[0].kind, jobs[0].status), (JobKind::Clone, end), "{minutes} minutes: {jobs:#?}");
+        let calls = account.line.calls();
+        assert_eq!(calls.iter().filter(|call| call.action == "CreateInstance").count(), orders, "{minutes} minutes");
+        agree::with_calls(&jobs[..1], &calls).unwrap();
     }
 }

@@ -1,7 +1,7 @@
 //! What the provider wrote down, held against what the emulator did: jobs against calls, the audit against jobs, the fence and the data
 //! against both. Each check says what does not agree.
 
-use crate::provider::cloud::{Cloud, Ours};
+use crate::provider::cloud::{Cloud, ID, Ours};
 use crate::support::between::Call;
 use crate::support::{Redis, Reply, wait};
 use serde_json::Value;
@@ -23,6 +23,24 @@ const CALLS: u32 = 3000;
 /// Whether somebody may write to a server.
 pub fn is_writable(server: &Redis) -> bool {
     matches!(server.try_run(&["SET", "probe", "1"]).unwrap(), Reply::Text(_))
+}
+
+/// Gives the instance a policy with much to raise and to lower.
+pub fn give_policy(cloud: &Cloud) {
+    let policy = [
+        ("InstanceId", ID),
+        ("PreferredBackupTime", "02:00Z-03:00Z"),
+        ("PreferredBackupPeriod", "Monday"),
+        ("BackupRetentionPeriod", "400"),
+        ("EnableBackupLog", "0"),
+    ];
+    cloud.emulator.call("ModifyBackupPolicy", &policy).ok();
+}
+
+/// The days for which that policy keeps sets, as the emulator has it.
+pub fn retention(cloud: &Cloud) -> i64 {
+    let policy = cloud.emulator.call("DescribeBackupPolicy", &[("InstanceId", ID)]).ok();
+    policy["BackupRetentionPeriod"].to_string().trim_matches('"').parse().unwrap()
 }
 
 /// Calls a guarded tool with the token that it gives until it comes to an end, as an agent would. `on_yes` is called before the token is
@@ -229,4 +247,13 @@ pub fn with_fence(jobs: &[Job], is_writable: bool) -> Result<(), String> {
         return Ok(());
     }
     Err("writes are locked, and no job says so".into())
+}
+
+/// At an end that is not known the fence of a restore stays, for the next process to lift.
+pub fn with_kept_fence(jobs: &[Job]) -> Result<(), String> {
+    let lifted =
+        |job: &&Job| job.kind == JobKind::Restore && job.status == JobStatus::Uncertain && !job.rollback_pending;
+    jobs.iter()
+        .find(lifted)
+        .map_or(Ok(()), |job| Err(format!("{} gave its fence up at an end that is not known", job.id)))
 }

@@ -146,15 +146,7 @@ impl Scene {
         let line = Between::start(cloud.emulator.port);
         server.run(&["SET", "era", "set"]);
         let set_id = Ours::new(&cloud).backup(ID).id;
-        let policy = [
-            ("PreferredBackupTime", "02:00Z-03:00Z"),
-            ("PreferredBackupPeriod", "Monday"),
-            ("BackupRetentionPeriod", "400"),
-        ];
-        cloud
-            .emulator
-            .call("ModifyBackupPolicy", &[&[("InstanceId", ID), ("EnableBackupLog", "0")], &policy[..]].concat())
-            .ok();
+        agree::give_policy(&cloud);
         Self { act, server, _spares: spares, cloud, line, set_id, played: 0, bears: cases }
     }
 
@@ -166,19 +158,11 @@ impl Scene {
         Ours::polling(client_at(self.line.port), home, 1e9, hurried())
     }
 
-    fn retention(&self) -> i64 {
-        let policy = self.cloud.emulator.call("DescribeBackupPolicy", &[("InstanceId", ID)]).ok();
-        policy["BackupRetentionPeriod"]
-            .as_i64()
-            .or_else(|| policy["BackupRetentionPeriod"].as_str()?.parse().ok())
-            .unwrap()
-    }
-
     /// Plays the act with nothing going wrong: it must succeed. Its calls, and how many came before the yes.
     pub fn without_faults(mut self) -> (Vec<Call>, usize) {
         let mut yes = 0;
         let line = self.line.clone();
-        self.run(&mut || yes = line.calls().len(), true);
+        self.run(&mut || yes = line.calls().len(), None);
         (self.line.calls(), yes)
     }
 
@@ -194,19 +178,25 @@ impl Scene {
                     line.arm(case.armed());
                 }
             },
-            false,
+            Some(case),
         );
     }
 
-    fn run(&mut self, on_yes: &mut dyn FnMut(), must_succeed: bool) {
+    /// Plays the act; without a case it must succeed.
+    fn run(&mut self, on_yes: &mut dyn FnMut(), case: Option<&Case>) {
+        let must_succeed = case.is_none();
         self.played += 1;
+        // Every other restore takes long enough to be looked at in its middle.
+        if matches!(self.act, Act::Restore | Act::Fenced) && case.is_none_or(Case::is_slow) {
+            self.cloud.inject(&json!({"kind": "slow", "action": "RestoreInstance", "seconds": 1}));
+        }
         let era = format!("case {}", self.played);
         self.server.run(&["SET", "era", &era]);
         let set_id = match self.act {
             Act::Delete => Ours::new(&self.cloud).backup(ID).id,
             _ => self.set_id.clone(),
         };
-        let (retention, emulated) = (self.retention(), Emulated::read(&self.cloud));
+        let (retention, emulated) = (agree::retention(&self.cloud), Emulated::read(&self.cloud));
         // The set-up is no part of the record; what is armed waits.
         self.line.forget();
         let ours = self.ours(Arc::new(TempDir::new().unwrap()));
@@ -232,8 +222,9 @@ impl Scene {
                 agree::with_audit(ours, &jobs),
                 emulated.agrees(&self.cloud, &calls),
                 agree::with_data(&jobs, &kept, &era, "set"),
-                agree::with_policy(&jobs, (retention, wanted), self.retention()),
+                agree::with_policy(&jobs, (retention, wanted), agree::retention(&self.cloud)),
                 agree::with_fence(&jobs, agree::is_writable(&self.server)),
+                if self.act == Act::Fenced && !found_again { agree::with_kept_fence(&jobs) } else { Ok(()) },
             ] {
                 agrees.unwrap_or_else(|what| panic!("{}", wrong(&what)));
             }
@@ -260,6 +251,7 @@ impl Scene {
             agree::ended(&next).iter().all(|j| !j.needs_reconciliation()).then_some(())
         });
         emulated.at_rest(&self.cloud);
+        self.cloud.emulator.forget_faults();
         check(&next, true);
         if let Act::Look = self.act {
             self.look(&next, &set_id).unwrap();
