@@ -7,7 +7,7 @@ use crate::support::{Redis, Reply, wait};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tair_backup_mcp::model::fault::{Fault, Kind};
 use tair_backup_mcp::model::job::{Job, JobKind, JobStatus};
 use tair_backup_mcp::state::State;
@@ -110,8 +110,19 @@ impl Emulated {
         });
     }
 
-    /// The emulator's own jobs since, and the calls that it answered with success.
+    /// The emulator's own jobs since, and the calls that it answered with success: as many, once it has begun what it was asked for.
     pub fn agrees(&self, cloud: &Cloud, calls: &[Call]) -> Result<(), String> {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            let found = self.compare(cloud, calls);
+            if found.is_ok() || Instant::now() > deadline {
+                return found;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn compare(&self, cloud: &Cloud, calls: &[Call]) -> Result<(), String> {
         let new: Vec<Job> = emulated_jobs(cloud).into_iter().filter(|job| !self.jobs.contains(&job.id)).collect();
         let count =
             |kind, here| new.iter().filter(|j| j.kind == kind && j.instance_id.starts_with(SPARE) != here).count();
