@@ -45,7 +45,7 @@ pub(crate) const ID: &str = "r-bp1zxszhcgatnx0001";
 /// The emulator over real servers.
 pub(crate) struct Cloud {
     pub(crate) emulator: Emulator,
-    _bench: Bench,
+    pub(crate) bench: Bench,
 }
 
 impl Drop for Cloud {
@@ -68,7 +68,7 @@ impl Cloud {
             ));
         }
         let bench = Bench::new(&config);
-        Self { emulator: Emulator::start(&bench, &["--fault-control"]), _bench: bench }
+        Self { emulator: Emulator::start(&bench, &["--fault-control"]), bench }
     }
 
     /// Sets a fault; those set before have struck.
@@ -140,12 +140,17 @@ impl Ours {
     }
 
     pub(crate) fn behind(client: Client, home: Arc<TempDir>, max_writes: f64) -> Self {
+        Self::polling(client, home, max_writes, quick_polling())
+    }
+
+    /// [`Self::behind`] with other waits.
+    pub(crate) fn polling(client: Client, home: Arc<TempDir>, max_writes: f64, polling: Polling) -> Self {
         let file = home.path().join("config.toml");
         let guard = format!("[guard]\nconfirmation = \"token\"\nmax_writes_per_second = {max_writes:?}\n");
         std::fs::write(&file, guard).unwrap();
         let config = Config::load(Some(home.path().join("home")), Some(file), false).unwrap();
         let state: Arc<dyn State> = Arc::new(Sqlite::new(config.home.dir()));
-        let provider = Arc::new(Tair::with(client, Arc::clone(&state), quick_polling()));
+        let provider = Arc::new(Tair::with(client, Arc::clone(&state), polling));
         // As the program's: one thread, which works while somebody waits.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         Self { runtime, app: Arc::new(App { config, provider, state }), home }
@@ -153,10 +158,15 @@ impl Ours {
 
     /// What a crash leaves: the home, nothing running. The next process finds it.
     pub(crate) fn crash(self, cloud: &Cloud) -> Self {
+        Self::with(cloud, self.killed(), 1e9)
+    }
+
+    /// The home that a process leaves which is killed.
+    pub(crate) fn killed(self) -> Arc<TempDir> {
         let home = Arc::clone(&self.home);
         self.runtime.shutdown_timeout(Duration::from_secs(10));
         drop(self.app);
-        Self::with(cloud, home, 1e9)
+        home
     }
 
     /// Another process on the same home.
@@ -251,10 +261,34 @@ impl Ours {
         args: &Value,
         tool: impl AsyncFnOnce(&ToolCall<'_>, A) -> Result<Outcome, Fault>,
     ) -> Result<Value, Fault> {
+        self.run(self.called(args, tool))
+    }
+
+    async fn called<A: serde::de::DeserializeOwned>(
+        &self,
+        args: &Value,
+        tool: impl AsyncFnOnce(&ToolCall<'_>, A) -> Result<Outcome, Fault>,
+    ) -> Result<Value, Fault> {
         let call = ToolCall { app: &self.app, caller: &Caller::mcp(), person: &Nobody, progress: &Nobody };
-        let outcome = self.run(tool(&call, serde_json::from_value(args.clone()).unwrap()))?;
-        let Outcome::Reply { json, .. } = outcome else { panic!("a question") };
+        let Outcome::Reply { json, .. } = tool(&call, serde_json::from_value(args.clone()).unwrap()).await? else {
+            panic!("a question")
+        };
         Ok(json)
+    }
+
+    /// [`Self::tool`] in a process that comes to its end with `end`. `None`: it has.
+    pub(crate) fn tool_until<A: serde::de::DeserializeOwned>(
+        &self,
+        end: impl Future<Output = ()>,
+        args: &Value,
+        tool: impl AsyncFnOnce(&ToolCall<'_>, A) -> Result<Outcome, Fault>,
+    ) -> Option<Result<Value, Fault>> {
+        self.run(async {
+            tokio::select! {
+                done = self.called(args, tool) => Some(done),
+                () = end => None,
+            }
+        })
     }
 
     /// Both calls of a guarded tool: the plan and what came of it.
