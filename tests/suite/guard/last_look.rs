@@ -52,7 +52,7 @@ fn every_precondition_that_changes_is_named() {
         ("replication id", DirectPreconditions { replication_id: other(), ..was.clone() }),
         ("slots", DirectPreconditions { slots: other(), ..was.clone() }),
         ("checksum", DirectPreconditions { sha256: other(), ..was.clone() }),
-        ("file", DirectPreconditions { stored_sha256: other(), ..was.clone() }),
+        ("file", DirectPreconditions { stored_digest: other(), ..was.clone() }),
     ];
     for (name, now) in moved {
         let changes = changes(now);

@@ -190,7 +190,7 @@ impl Inner {
         match self.vault.find(instance_id, &last, self).await {
             Ok(set) => way_back(
                 instance_id,
-                &Safety { job_id: String::new(), backup_id: set.id, stored_sha256: String::new() },
+                &Safety { job_id: String::new(), backup_id: set.id, stored_digest: String::new() },
             ),
             Err(_) => planned.to_owned(),
         }

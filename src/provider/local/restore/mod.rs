@@ -73,7 +73,7 @@ impl Inner {
         // A bad RDB makes its target exit. The set was verified whole for the plan; before the first byte leaves us, every
         // byte of its file is shown to be the one that was verified then.
         let known = if set.sha256 == planned.sha256 {
-            self.vault.open_known(&set, &planned.stored_sha256).await?
+            self.vault.open_known(&set, &planned.stored_digest).await?
         } else {
             None
         };
@@ -93,23 +93,23 @@ impl Inner {
         let recovery = RecoveryRecord::of(plan, &set)?;
         self.sweep_tails().await;
         let before = self.counted(&plan.instance_id).await.ok();
-        let (loaded, cutover) = match planned.method {
+        let (loaded, cutover, serving_at) = match planned.method {
             Method::Replication => {
                 let done = self.by_replication(grant, job, plan, recovery, &set, data).await?;
-                (AsLoaded::from(done.restored), done.cutover)
+                (AsLoaded::from(done.restored), done.cutover, done.serving_at)
             }
             Method::Beside => {
                 let done = self.beside_the_old(grant, job, plan, recovery, &set, data).await?;
-                (AsLoaded::by_commands(before, done.swapped_in, done.unseen, false), done.cutover)
+                (AsLoaded::by_commands(before, done.swapped_in, done.unseen, false), done.cutover, None)
             }
             Method::Commands => {
                 let done = self.by_commands(grant, job, plan, recovery, &set, data).await?;
-                (AsLoaded::by_commands(before, None, done.unseen, plan.tells_of_traffic()), done.cutover)
+                (AsLoaded::by_commands(before, None, done.unseen, plan.tells_of_traffic()), done.cutover, None)
             }
         };
         let behind = after(cutover.as_ref());
         // Data that is in must not be called lost because of what comes after it.
-        let _ = self.state.serving(&job.id, Timestamp::now()).await;
+        let _ = self.state.serving(&job.id, serving_at.unwrap_or_else(Timestamp::now)).await;
         let _ = self.jobs.progress(job, "counting keys", set.rdb_bytes, set.rdb_bytes).await;
         // Counted at once, for clients may write again; and kept on disk whatever the counts are.
         let counted = self.counted(&plan.instance_id).await;

@@ -22,6 +22,7 @@ use crate::redis::master::session::Session;
 use crate::redis::master::types::{MasterOptions, Restored, RollbackRecord, Step, Supply, Switched};
 use crate::redis::pause::Pause;
 use crate::vault::frames::FrameReader;
+use jiff::Timestamp;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
@@ -82,7 +83,7 @@ impl Inner {
                 let mut refusing = refusing.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
                 match step {
                     Step::Switched => refusing.0 = Some(Instant::now()),
-                    Step::Promoted => refusing.1 = Some(Instant::now()),
+                    Step::Promoted => refusing.1 = Some((Instant::now(), Timestamp::now())),
                     _ => {}
                 }
             }
@@ -103,12 +104,12 @@ impl Inner {
         // The thread ends by itself: its channel is closed.
         let _ = supplier.await;
         let (from, to) = refusing.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let refused = from.map(|from: Instant| to.unwrap_or_else(Instant::now) - from);
+        let refused = from.map(|from: Instant| to.map_or_else(Instant::now, |(to, _)| to) - from);
         // Whatever became of the restore, writers go on.
         watch.lift().await;
         let cutover = watch.way_back.conclude(watch.waited, refused).await;
         let restored = done.map_err(ended_by)?;
-        Ok(Replicated { restored, cutover })
+        Ok(Replicated { restored, cutover, serving_at: to.map(|(_, at)| at) })
     }
 }
 
@@ -118,6 +119,8 @@ pub(super) struct Replicated {
     pub(super) restored: Restored,
     /// `None` where the plan promised no way back.
     pub(super) cutover: Option<Cutover>,
+    /// When the target was promoted: from then on it serves, whatever is still written down here.
+    pub(super) serving_at: Option<Timestamp>,
 }
 
 /// The recovery record of the job, stored again where more of the target is about to be changed.
