@@ -115,6 +115,15 @@ pub enum WriteLock {
     },
 }
 
+/// The instances whose logs a process keeps, where they are on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogScope {
+    /// The sandbox alone, which lives as long as the processes that use it.
+    Sandbox,
+    /// All of them.
+    All,
+}
+
 /// One kind of place where instances live.
 #[async_trait]
 pub trait Provider: Send + Sync {
@@ -190,6 +199,12 @@ pub trait Provider: Send + Sync {
 
     /// Reconciles the jobs that dead processes left behind. Called once at the start, again before jobs are listed.
     async fn recover(&self) -> Result<(), Fault>;
+
+    /// Keeps the logs of instances that have them on, until [`Self::shut_down`]; of each only where no other process does.
+    async fn keep_logs(&self, scope: LogScope) -> Result<(), Fault> {
+        let _ = scope;
+        Ok(())
+    }
 
     /// Ends well: running restores are seen to their end, and captures too unless `cancel_backups`.
     async fn shut_down(&self, cancel_backups: bool);

@@ -18,7 +18,9 @@ use crate::provider::local::Local;
 use crate::provider::set_stream::SetStream;
 use crate::provider::tair::Tair;
 use crate::provider::traffic::Counters;
-use crate::provider::{Carried, Downloaded, InstanceQuery, OnBytes, Provider, Raised, Range, SignedUrl, WriteLock};
+use crate::provider::{
+    Carried, Downloaded, InstanceQuery, LogScope, OnBytes, Provider, Raised, Range, SignedUrl, WriteLock,
+};
 use async_trait::async_trait;
 use std::path::Path;
 
@@ -141,6 +143,10 @@ impl Provider for Routed {
         // One that is away must not keep the other from being reconciled.
         let (ours, theirs) = tokio::join!(self.local.recover(), self.tair.recover());
         ours.and(theirs)
+    }
+
+    async fn keep_logs(&self, scope: LogScope) -> Result<(), Fault> {
+        self.local.keep_logs(scope).await
     }
 
     async fn shut_down(&self, cancel_backups: bool) {

@@ -63,6 +63,11 @@ pub struct ServerFacts {
     pub offset: u64,
     /// The first offset that the replication backlog still has; `None` without a backlog, and then `offset` proves nothing.
     pub backlog_from: Option<u64>,
+    /// `master_replid2` and `second_repl_offset`: the history that this one goes on from, and the first offset that is no part of it;
+    /// `None` where there is none.
+    pub before: Option<(String, u64)>,
+    /// The server's clock, in milliseconds since 1970; `None` where INFO does not say.
+    pub clock_ms: Option<i64>,
     /// Memory used by data and buffers.
     pub used_memory: u64,
     /// Resident memory of the process.
@@ -93,6 +98,21 @@ pub struct ServerFacts {
     pub modules: Option<Vec<String>>,
     /// Key counts of the databases that hold keys.
     pub keyspace: BTreeMap<u64, Keyspace>,
+}
+
+/// Whether a server can go on behind a position in a history, without a snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// Its backlog has what comes behind the position.
+    Whole,
+    /// The history is its own, and its backlog does not reach back that far, or there is none.
+    Overrun,
+    /// The history is its own, and it has not come that far: it may lag.
+    Ahead,
+    /// Its history has left that one before the position.
+    Left,
+    /// Its history is another one.
+    Another,
 }
 
 /// Fields of INFO that say whether a server could save its data.
@@ -148,6 +168,11 @@ impl ServerFacts {
             replid: text_of("master_replid"),
             offset: number("master_repl_offset"),
             backlog_from: flag("repl_backlog_active").then(|| number("repl_backlog_first_byte_offset")),
+            before: fields
+                .get("second_repl_offset")
+                .and_then(|v| v.parse::<u64>().ok())
+                .map(|until| (text_of("master_replid2"), until)),
+            clock_ms: fields.get("server_time_usec").and_then(|v| v.parse::<i64>().ok()).map(|us| us / 1000),
             used_memory: number("used_memory"),
             used_memory_rss: number("used_memory_rss"),
             maxmemory: number("maxmemory"),
@@ -163,6 +188,25 @@ impl ServerFacts {
             failed_saves: SAVES.into_iter().filter(|name| fields.get(name).is_some_and(|s| *s == "err")).collect(),
             modules: None,
             keyspace: keyspace(text),
+        }
+    }
+
+    /// Whether the server can go on behind a position in a history.
+    #[must_use]
+    pub fn reach(&self, replid: &str, offset: u64) -> Reach {
+        let next = offset.saturating_add(1);
+        if self.replid != replid {
+            match &self.before {
+                Some((id, until)) if id == replid && next <= *until => {}
+                Some((id, _)) if id == replid => return Reach::Left,
+                _ => return Reach::Another,
+            }
+        } else if offset > self.offset {
+            return Reach::Ahead;
+        }
+        match self.backlog_from {
+            Some(from) if next >= from => Reach::Whole,
+            _ => Reach::Overrun,
         }
     }
 

@@ -70,11 +70,12 @@ pub fn download(json: &Value) -> String {
 pub fn policy(json: &Value) -> String {
     let days: Vec<&str> = items(json, "preferred_backup_period").iter().filter_map(Value::as_str).collect();
     let flashback = json.get("enable_backup_log").and_then(Value::as_bool) == Some(true);
-    let mut lines = vec![
-        format!("backups    {} within {}", days.join(", "), cell(json, "preferred_backup_time")),
-        format!("kept for   {} days", number(json, "backup_retention_period").unwrap_or_default()),
-        format!("flashback  {}", if flashback { "on" } else { "off" }),
-    ];
+    let mut lines = vec![match text(json, "preferred_backup_time") {
+        Some(hour) => format!("backups    {} within {hour}", days.join(", ")),
+        None => "backups    none by a calendar".to_owned(),
+    }];
+    lines.extend(number(json, "backup_retention_period").map(|days| format!("kept for   {days} days")));
+    lines.push(format!("flashback  {}", if flashback { "on" } else { "off" }));
     lines.extend(text(json, "preferred_next_backup_time").map(|at| format!("next       {at}")));
     lines.extend(text(json, "backup_log_start_time").map(|at| format!("back to    {at}")));
     lines.join("\n")
@@ -107,5 +108,7 @@ mod tests {
             "backup_retention_period": 7, "enable_backup_log": true, "backup_log_start_time": "T" });
         let shown = "backups    Monday, Friday within 02:00Z-03:00Z\nkept for   7 days\nflashback  on\nback to    T";
         assert_eq!(policy(&daily), shown);
+        let own = json!({ "enable_backup_log": true });
+        assert_eq!(policy(&own), "backups    none by a calendar\nflashback  on");
     }
 }

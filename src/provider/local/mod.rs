@@ -32,7 +32,6 @@ use crate::model::text::{nearest, quoted};
 use crate::provider::jobs::Jobs;
 use crate::provider::local::capabilities::capabilities;
 use crate::provider::local::download::no_url;
-use crate::provider::local::policy::no_policy;
 use crate::provider::set_stream::SetStream;
 use crate::provider::traffic::Counters;
 use crate::provider::{Carried, Downloaded, InstanceQuery, OnBytes, Provider, Raised, Range, SignedUrl, WriteLock};
@@ -174,11 +173,11 @@ impl Provider for Local {
     }
 
     async fn backup_policy(&self, instance_id: &str) -> Result<BackupPolicy, Fault> {
-        Err(no_policy(instance_id))
+        self.inner.policy(instance_id).await
     }
 
-    async fn raise_backup_policy(&self, instance_id: &str, _: &PolicyChange, _: &str) -> Result<Raised, Fault> {
-        Err(no_policy(instance_id))
+    async fn raise_backup_policy(&self, id: &str, change: &PolicyChange, caller: &str) -> Result<Raised, Fault> {
+        self.inner.raise_policy(id, change, caller).await
     }
 
     async fn capabilities(&self, instance_id: &str) -> Result<Capabilities, Fault> {
@@ -198,7 +197,8 @@ impl Provider for Local {
                 self.inner.filling_facts(instance_id, source_instance_id, backup_id, earlier).await
             }
             Act::DeleteBackup { backup_id } => self.inner.deletion_facts(instance_id, backup_id).await,
-            Act::RestoreInstance { .. } | Act::ModifyBackupPolicy { .. } | Act::CreateInstanceFromBackup { .. } => {
+            Act::ModifyBackupPolicy { change } => self.inner.policy_facts(instance_id, change).await,
+            Act::RestoreInstance { .. } | Act::CreateInstanceFromBackup { .. } => {
                 capabilities(instance_id).need(&act.needs())?;
                 let message = format!("{instance_id} cannot do a {}", act.noun());
                 Err(Fault::new(Kind::Usage, "act.unsupported", message))
@@ -228,7 +228,11 @@ impl Provider for Local {
                 let backup_id = backup_id.clone();
                 self.inner.start_filling(permit, &backup_id).await.map(Carried::Job)
             }
-            Act::RestoreInstance { .. } | Act::ModifyBackupPolicy { .. } | Act::CreateInstanceFromBackup { .. } => {
+            Act::ModifyBackupPolicy { change } => {
+                let change = change.clone();
+                self.inner.modify_policy(permit, &change).await.map(Carried::Done)
+            }
+            Act::RestoreInstance { .. } | Act::CreateInstanceFromBackup { .. } => {
                 Err(permit.plan().unsupported())
             }
         }
