@@ -66,6 +66,8 @@ pub struct ServerFacts {
     /// `master_replid2` and `second_repl_offset`: the history that this one goes on from, and the first offset that is no part of it;
     /// `None` where there is none.
     pub before: Option<(String, u64)>,
+    /// For how long the process runs, in seconds.
+    pub uptime_seconds: u64,
     /// The server's clock, in milliseconds since 1970; `None` where INFO does not say.
     pub clock_ms: Option<i64>,
     /// Memory used by data and buffers.
@@ -172,6 +174,7 @@ impl ServerFacts {
                 .get("second_repl_offset")
                 .and_then(|v| v.parse::<u64>().ok())
                 .map(|until| (text_of("master_replid2"), until)),
+            uptime_seconds: number("uptime_in_seconds"),
             clock_ms: fields.get("server_time_usec").and_then(|v| v.parse::<i64>().ok()).map(|us| us / 1000),
             used_memory: number("used_memory"),
             used_memory_rss: number("used_memory_rss"),

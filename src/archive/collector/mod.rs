@@ -26,7 +26,9 @@ pub struct Late {
 pub enum Ended {
     /// The link to the source ended.
     Link(RedisError),
-    /// The spool takes no more.
+    /// The spool is full: what comes is not taken until there is room.
+    Full,
+    /// The spool takes nothing any more.
     Spool(Fault),
 }
 
@@ -43,8 +45,15 @@ pub async fn collect(mut follow: Follow, spooling: &Spooling, late: Late) -> End
         if follow.offset().saturating_sub(bytes.len() as u64) < late.until_offset {
             arrival.precision_ms = outage_ms(arrival, late.since_ms);
         }
+        // Nothing says that nothing more came while the source still has some to send.
+        if bytes.is_empty() && follow.offset() < late.until_offset {
+            continue;
+        }
         if let Err(fault) = spooling.append(bytes, arrival).await {
             return Ended::Spool(fault);
+        }
+        if spooling.is_full() {
+            return Ended::Full;
         }
     }
 }

@@ -29,6 +29,8 @@ pub struct Progress {
     pub archived: Option<Reached>,
     /// Bytes that wait for the vault.
     pub waiting_bytes: u64,
+    /// Whether something came that was not taken, for the spool had no room.
+    pub full: bool,
     /// Why the vault takes nothing just now; empty where it does.
     pub vault: String,
 }
@@ -48,6 +50,8 @@ enum Order {
     /// The link is lost: what is not whole is dropped, and asked for again from there.
     Lost(oneshot::Sender<Result<End, Fault>>),
     ContinueAs(String, oneshot::Sender<Result<(), Fault>>),
+    /// Looks whether there is room again.
+    Look,
 }
 
 /// A timeline that is being written.
@@ -78,7 +82,7 @@ impl Spooling {
             spooled: writer.spooled_until(),
             archived: writer.archived_until(),
             waiting_bytes: writer.spool_bytes(),
-            vault: String::new(),
+            ..Progress::default()
         });
         let (orders, received) = mpsc::channel(IN_FLIGHT);
         let (wake, woken) = blocking::channel();
@@ -97,9 +101,15 @@ impl Spooling {
     /// Takes bytes of the stream; waits where the disk is slower than the source. None at all say that nothing more had come.
     ///
     /// # Errors
-    /// What ended the writing: [`Kind::Provider`] where the spool has no room, [`Kind::Damaged`] for a stream that is none.
+    /// That the writing has ended; [`Self::finish`] says why.
     pub async fn append(&self, bytes: Vec<u8>, arrival: Arrival) -> Result<(), Fault> {
         self.send(Order::Append(bytes, arrival)).await
+    }
+
+    /// Whether something came that was not taken, for the spool had no room. It takes again once half of it is free.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.progress.borrow().full
     }
 
     /// Drops what is not whole, for the link is lost. Where the stream is to go on.
@@ -120,6 +130,18 @@ impl Spooling {
         let (tell, told) = oneshot::channel();
         self.send(Order::ContinueAs(replid.to_owned(), tell)).await?;
         told.await.map_err(|_| over())?
+    }
+
+    /// Waits until there is room in the spool again.
+    ///
+    /// # Errors
+    /// As [`Self::append`].
+    pub async fn room(&self) -> Result<(), Fault> {
+        while self.is_full() {
+            tokio::time::sleep(SYNC_EVERY).await;
+            self.send(Order::Look).await?;
+        }
+        Ok(())
     }
 
     /// Whether either thread has ended, which it does by itself only where it failed.
@@ -152,12 +174,6 @@ fn over() -> Fault {
     Fault::new(Kind::Unexpected, "log.failed", "the writing of the log has ended").hint("It is begun again by itself.")
 }
 
-/// The fault of a spool that takes no more.
-fn full(why: impl std::fmt::Display) -> Fault {
-    Fault::new(Kind::Provider, "log.spool_full", format!("the spool of the log takes no more: {why}"))
-        .hint("See why the vault takes nothing, or give backup_log.spool_megabytes more room. The log goes on behind a declared gap.")
-}
-
 /// Brings what comes to the spool, until nobody sends any more.
 fn write(
     mut writer: LogWriter,
@@ -170,9 +186,13 @@ fn write(
     while let Some(order) = orders.blocking_recv() {
         match order {
             Order::Append(bytes, arrival) => {
-                if !bytes.is_empty() && writer.spool_bytes().saturating_add(bytes.len() as u64) > spool_bytes {
-                    writer.sync()?;
-                    return Err(full(format_args!("{spool_bytes} bytes wait for the vault")));
+                let full = !bytes.is_empty() && writer.spool_bytes().saturating_add(bytes.len() as u64) > spool_bytes;
+                if full || told.borrow().full {
+                    // What waits is to go to the vault, however small it is.
+                    writer.discard_partial()?;
+                    writer.seal_now()?;
+                    told.send_modify(|progress| progress.full = true);
+                    continue;
                 }
                 let at = Timestamp::from_millisecond(arrival.at_ms).unwrap_or(Timestamp::MAX);
                 let precision = SignedDuration::from_millis(i64::try_from(arrival.precision_ms).unwrap_or(i64::MAX));
@@ -184,11 +204,15 @@ fn write(
                 // Who no longer waits has ended.
                 let _ = tell.send(end);
             }
+            Order::Look => {}
             Order::ContinueAs(replid, tell) => {
                 let _ = tell.send(writer.continue_as(&replid));
             }
         }
         if synced.elapsed() >= SYNC_EVERY {
+            if told.borrow().full && writer.spool_bytes() <= spool_bytes / 2 {
+                told.send_modify(|progress| progress.full = false);
+            }
             writer.sync()?;
             writer.seal_due(Timestamp::now())?;
             synced = Instant::now();
@@ -218,12 +242,7 @@ fn tell(told: &watch::Sender<Progress>, writer: &LogWriter) {
 fn seal(mut sealer: Sealer, woken: &blocking::Receiver<()>, told: &watch::Sender<Progress>) -> Result<(), Fault> {
     let mut wait = SEAL_EVERY;
     loop {
-        let over = match woken.recv_timeout(wait) {
-            Ok(()) | Err(blocking::RecvTimeoutError::Timeout) => false,
-            Err(blocking::RecvTimeoutError::Disconnected) => true,
-        };
-        // A thread that was away has been woken more than once.
-        while woken.try_recv().is_ok() {}
+        let over = is_over_after(woken, wait);
         match sealer.seal() {
             Ok(archived) => {
                 wait = SEAL_EVERY;
@@ -241,6 +260,18 @@ fn seal(mut sealer: Sealer, woken: &blocking::Receiver<()>, told: &watch::Sender
         }
         if over {
             return Ok(());
+        }
+    }
+}
+
+/// Waits until something may be there to seal, and where the vault failed last, for all of `wait`. Whether the writing is over.
+fn is_over_after(woken: &blocking::Receiver<()>, wait: Duration) -> bool {
+    let until = Instant::now() + wait;
+    loop {
+        match woken.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            Ok(()) if wait > SEAL_EVERY => {}
+            Ok(()) | Err(blocking::RecvTimeoutError::Timeout) => return false,
+            Err(blocking::RecvTimeoutError::Disconnected) => return true,
         }
     }
 }

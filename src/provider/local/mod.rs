@@ -8,12 +8,14 @@ mod delete;
 mod describe;
 mod download;
 pub mod endpoint;
+mod log;
 mod policy;
 mod recover;
 mod restore;
 pub mod sandbox;
 mod write_lock;
 
+use crate::archive::Archive;
 use crate::config::instance::InstanceConfig;
 use crate::config::{Config, SANDBOX};
 use crate::guard::act::{Act, PolicyChange, Source};
@@ -34,7 +36,9 @@ use crate::provider::local::capabilities::capabilities;
 use crate::provider::local::download::no_url;
 use crate::provider::set_stream::SetStream;
 use crate::provider::traffic::Counters;
-use crate::provider::{Carried, Downloaded, InstanceQuery, OnBytes, Provider, Raised, Range, SignedUrl, WriteLock};
+use crate::provider::{
+    Carried, Downloaded, InstanceQuery, LogScope, OnBytes, Provider, Raised, Range, SignedUrl, WriteLock,
+};
 use crate::state::State;
 use crate::state::jobs::Begun;
 use crate::vault::Vault;
@@ -59,6 +63,9 @@ struct Inner {
     sandbox: Option<sandbox::Sandbox>,
     state: Arc<dyn State>,
     vault: Vault,
+    archive: Archive,
+    /// The archivers of this process.
+    logs: log::Logs,
     /// Days that a safety backup is kept.
     safety_retention_days: u32,
     /// When expired sets were last looked for, in seconds since the epoch; 0: not yet.
@@ -78,6 +85,7 @@ impl Local {
     /// The provider of what is configured. Touches nothing yet.
     #[must_use]
     pub fn new(config: &Config, state: Arc<dyn State>) -> Self {
+        let vault = Vault::new(config.home.vault());
         Self {
             inner: Arc::new(Inner {
                 ids: config.instance_ids(),
@@ -85,7 +93,9 @@ impl Local {
                 sandbox: config.sandbox.then(|| sandbox::Sandbox::new(config.home.sandbox())),
                 jobs: Jobs::new(PROVIDER, Arc::clone(&state)),
                 state,
-                vault: Vault::new(config.home.vault()),
+                archive: Archive::new(&vault, config.home.spool()),
+                vault,
+                logs: log::Logs::new(config.backup_log),
                 safety_retention_days: config.guard.safety_retention_days,
                 expired_deleted_at: AtomicI64::new(0),
                 read_only: config.read_only,
@@ -246,7 +256,13 @@ impl Provider for Local {
         self.inner.recover().await
     }
 
+    async fn keep_logs(&self, scope: LogScope) -> Result<(), Fault> {
+        self.inner.keep_logs(scope);
+        Ok(())
+    }
+
     async fn shut_down(&self, cancel_backups: bool) {
+        self.inner.logs.stop().await;
         self.inner.jobs.shut_down(cancel_backups).await;
         if let Some(sandbox) = &self.inner.sandbox {
             // A plan is for the server process it was made for: while one waits for its person, that process stays. The

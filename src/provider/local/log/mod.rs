@@ -13,7 +13,7 @@ use crate::model::fault::Fault;
 use crate::provider::LogScope;
 use crate::provider::local::Inner;
 use crate::state::leases::Lease;
-use session::Session;
+use session::{Known, Session};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -65,11 +65,11 @@ impl Inner {
     /// Keeps the log of an instance where it is on and nobody else does.
     async fn keep_log(self: Arc<Self>, id: &str) {
         let (stop, mut wait) = (self.logs.stop.clone(), LOOK_EVERY);
-        let mut failing = AGAIN_AFTER;
+        let (mut failing, mut known) = (AGAIN_AFTER, Known::default());
         while stop.run_until_cancelled(tokio::time::sleep(std::mem::replace(&mut wait, LOOK_EVERY))).await.is_some() {
             let kept = match self.lease(id).await {
                 Ok(Some(lease)) => {
-                    let kept = Session::new(Arc::clone(&self), id, &lease, stop.clone()).keep().await;
+                    let kept = Session::new(Arc::clone(&self), id, &lease, &mut known, stop.clone()).keep().await;
                     if let Err(fault) = self.state.give_back(&lease).await {
                         tracing::warn!(instance = %id, "the lease of the log could not be given back: {fault}");
                     }
