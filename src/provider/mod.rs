@@ -19,6 +19,7 @@ use crate::model::backup::{BackupSet, DamagedSet, Mode};
 use crate::model::fault::{Fault, Kind};
 use crate::model::instance::{Capabilities, Instance};
 use crate::model::job::Job;
+use crate::model::log::LogStatus;
 use crate::model::policy::BackupPolicy;
 use crate::model::restore::Cutover;
 use crate::model::secret::Secret;
@@ -204,6 +205,12 @@ pub trait Provider: Send + Sync {
     async fn keep_logs(&self, scope: LogScope) -> Result<(), Fault> {
         let _ = scope;
         Ok(())
+    }
+
+    /// What is told of an instance's log that this program keeps; `None` where it never kept one.
+    async fn log_status(&self, instance_id: &str) -> Result<Option<LogStatus>, Fault> {
+        let _ = instance_id;
+        Ok(None)
     }
 
     /// Ends well: running restores are seen to their end, and captures too unless `cancel_backups`.

@@ -11,6 +11,7 @@ use crate::model::backup::{BackupSet, DamagedSet, Mode};
 use crate::model::fault::Fault;
 use crate::model::instance::{Capabilities, Instance};
 use crate::model::job::Job;
+use crate::model::log::LogStatus;
 use crate::model::policy::BackupPolicy;
 use crate::model::restore::Cutover;
 use crate::model::text::nearest;
@@ -147,6 +148,10 @@ impl Provider for Routed {
 
     async fn keep_logs(&self, scope: LogScope) -> Result<(), Fault> {
         self.local.keep_logs(scope).await
+    }
+
+    async fn log_status(&self, instance_id: &str) -> Result<Option<LogStatus>, Fault> {
+        self.of(instance_id).log_status(instance_id).await
     }
 
     async fn shut_down(&self, cancel_backups: bool) {

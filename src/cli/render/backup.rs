@@ -36,7 +36,31 @@ pub fn list(json: &Value) -> String {
         }
         _ => String::new(),
     };
-    format!("{list}\n{range}").trim_end().into()
+    let log = log(json).unwrap_or_default();
+    format!("{list}\n{range}\n{log}").trim_end().into()
+}
+
+/// The log in what has one, as a line: whether somebody keeps it, what can be restored, what is missing.
+pub fn log(of: &Value) -> Option<String> {
+    let log = of.get("log")?;
+    if let Some(why) = text(log, "unreadable") {
+        return Some(format!("THE LOG CANNOT BE READ: {why}"));
+    }
+    let mut parts = vec![match text(log, "archiver") {
+        Some(who) => format!("log kept by {who}"),
+        None if log.get("on").and_then(Value::as_bool) == Some(true) => "LOG ON, AND NOBODY KEEPS IT".to_owned(),
+        None => "log off".to_owned(),
+    }];
+    parts.extend(log.get("window").map(|window| {
+        format!("any moment from {} to {} can be restored", cell(window, "start_time"), cell(window, "end_time"))
+    }));
+    parts.extend(text(log, "archived_until").map(|until| format!("archived until {until}")));
+    let gaps = items(log, "gaps");
+    parts.extend(gaps.first().map(|newest| {
+        let (from, to, cause) = (cell(newest, "from"), cell(newest, "to"), cell(newest, "cause"));
+        format!("{} GAPS, the newest from {from} to {to} ({cause})", count(log, "total_gaps"))
+    }));
+    Some(parts.join("; "))
 }
 
 /// What stands behind a set: what is wrong with it, else what counts on it, else why it was taken.

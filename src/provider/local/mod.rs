@@ -28,6 +28,7 @@ use crate::model::backup::{BackupSet, DamagedSet, Mode};
 use crate::model::fault::{Fault, Kind};
 use crate::model::instance::{Capabilities, Instance};
 use crate::model::job::Job;
+use crate::model::log::LogStatus;
 use crate::model::policy::BackupPolicy;
 use crate::model::restore::Cutover;
 use crate::model::text::{nearest, quoted};
@@ -259,6 +260,10 @@ impl Provider for Local {
     async fn keep_logs(&self, scope: LogScope) -> Result<(), Fault> {
         self.inner.keep_logs(scope);
         Ok(())
+    }
+
+    async fn log_status(&self, instance_id: &str) -> Result<Option<LogStatus>, Fault> {
+        self.inner.log_status(instance_id).await
     }
 
     async fn shut_down(&self, cancel_backups: bool) {

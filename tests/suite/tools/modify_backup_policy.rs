@@ -23,7 +23,7 @@ fn what_cannot_be_changed_is_said() {
 }
 
 fn log_of(bench: &Bench) -> bool {
-    bench.json(&["describe-backup-policy", "--instance-id", "orders", "--json"])["enable_backup_log"] == true
+    bench.json(&["describe-backup-policy", "--instance-id", "orders"])["enable_backup_log"] == true
 }
 
 /// The log goes on at a call and off with a yes alone; both are in the audit.
