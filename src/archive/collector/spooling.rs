@@ -77,7 +77,7 @@ impl Spooling {
     ) -> Result<Self, Fault> {
         let (opening, of) = (archive.clone(), timeline.clone());
         let writer = crate::config::blocking::blocking(move || opening.writer(&of, limits)).await?;
-        let sealer = archive.sealer(&timeline);
+        let sealer = writer.sealer();
         let told = watch::Sender::new(Progress {
             spooled: writer.spooled_until(),
             archived: writer.archived_until(),

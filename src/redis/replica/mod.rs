@@ -11,5 +11,6 @@ mod mark;
 mod resume;
 pub mod scan;
 pub mod snapshot;
+pub mod split;
 pub mod stream;
 pub mod tail;
