@@ -9,5 +9,6 @@ mod link;
 mod mark;
 pub mod scan;
 pub mod snapshot;
+pub mod split;
 pub mod stream;
 pub mod tail;
