@@ -100,3 +100,19 @@ impl BackupLogConfig {
         Duration::from_secs(self.base_apart_minutes as u64 * 60)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    //! A value out of its range is named, and the defaults are within theirs.
+    use super::BackupLogConfig;
+
+    #[test]
+    fn values_have_ranges() {
+        let default = BackupLogConfig::default();
+        assert_eq!(default.check(), Ok(default));
+        let none = BackupLogConfig { seal_seconds: 0, ..default };
+        assert!(none.check().unwrap_err().contains("backup_log.seal_seconds"));
+        let narrow = BackupLogConfig { spool_megabytes: 31, ..default };
+        assert!(narrow.check().unwrap_err().contains("two segments"));
+    }
+}

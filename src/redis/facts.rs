@@ -104,21 +104,6 @@ pub struct ServerFacts {
     pub keyspace: BTreeMap<u64, Keyspace>,
 }
 
-/// Whether a server can go on behind a position in a history, without a snapshot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reach {
-    /// Its backlog has what comes behind the position.
-    Whole,
-    /// The history is its own, and its backlog does not reach back that far, or there is none.
-    Overrun,
-    /// The history is its own, and it has not come that far: it may lag.
-    Ahead,
-    /// Its history has left that one before the position.
-    Left,
-    /// Its history is another one.
-    Another,
-}
-
 /// Fields of INFO that say whether a server could save its data.
 const SAVES: [&str; 3] = ["rdb_last_bgsave_status", "aof_last_bgrewrite_status", "aof_last_write_status"];
 
@@ -194,25 +179,6 @@ impl ServerFacts {
             failed_saves: SAVES.into_iter().filter(|name| fields.get(name).is_some_and(|s| *s == "err")).collect(),
             modules: None,
             keyspace: keyspace(text),
-        }
-    }
-
-    /// Whether the server can go on behind a position in a history.
-    #[must_use]
-    pub fn reach(&self, replid: &str, offset: u64) -> Reach {
-        let next = offset.saturating_add(1);
-        if self.replid != replid {
-            match &self.before {
-                Some((id, until)) if id == replid && next <= *until => {}
-                Some((id, _)) if id == replid => return Reach::Left,
-                _ => return Reach::Another,
-            }
-        } else if offset > self.offset {
-            return Reach::Ahead;
-        }
-        match self.backlog_from {
-            Some(from) if next >= from => Reach::Whole,
-            _ => Reach::Overrun,
         }
     }
 

@@ -293,7 +293,11 @@ pub async fn replica_settings(conn: &mut Conn) -> Result<Option<ReplicaSettings>
     // Classes with three numbers each: `normal 0 0 0 slave 268435456 67108864 60 pubsub …`.
     let mut words = limits.split_whitespace();
     let buffer = words.by_ref().find(|word| matches!(*word, "slave" | "replica")).and_then(|_| words.next());
-    Ok(Some(ReplicaSettings { counted: number(counted), buffer: number(buffer.unwrap_or("0")), backlog: number(backlog) }))
+    Ok(Some(ReplicaSettings {
+        counted: number(counted),
+        buffer: number(buffer.unwrap_or("0")),
+        backlog: number(backlog),
+    }))
 }
 
 async fn required(conn: &mut Conn, name: &str) -> Result<String, RedisError> {

@@ -74,9 +74,9 @@ mod tests {
             (UnixDatagram::bind_addr(&by_name).unwrap(), format!("@{name}").into()),
         ] {
             Manager::named(Some(named)).tell("READY=1\nSTATUS=following");
-            let mut heard = [0; 64];
-            let n = listening.recv(&mut heard).unwrap();
-            assert_eq!(&heard[..n], b"READY=1\nSTATUS=following");
+            let mut told = [0; 64];
+            let n = listening.recv(&mut told).unwrap();
+            assert_eq!(&told[..n], b"READY=1\nSTATUS=following");
         }
         Manager::named(Some(path.into_os_string())).tell("READY=1");
         Manager::named(None).tell("READY=1");

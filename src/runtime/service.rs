@@ -18,8 +18,12 @@ const RECONCILE_EVERY: Duration = Duration::from_secs(60);
 /// `mode.read_only`, `system.signals`, `state.failed`, `home.failed`.
 pub async fn run(app: Arc<App>) -> Result<Ended, Fault> {
     if app.config.read_only {
-        return Err(Fault::new(Kind::Refused, "mode.read_only", "the service writes logs, and --read-only forbids that")
-            .hint("Leave --read-only out."));
+        return Err(Fault::new(
+            Kind::Refused,
+            "mode.read_only",
+            "the service writes logs, and --read-only forbids that",
+        )
+        .hint("Leave --read-only out."));
     }
     let (manager, mut signals) = (Manager::of_environment(), Signals::new()?);
     drain::recover(&app).await?;

@@ -132,11 +132,8 @@ mod tests {
         let row = LogRow::of(&status);
         let window = WindowRow { start_time: "1970-01-01T00:00:01Z".into(), end_time: "1970-01-01T00:00:08Z".into() };
         assert_eq!((row.window, row.archiver, row.total_gaps, row.gaps.len()), (Some(window), None, 7, 5));
-        let newest = GapRow {
-            from: "1970-01-01T00:01:01Z".into(),
-            to: "1970-01-01T00:01:03Z".into(),
-            cause: "backlog_overrun",
-        };
+        let newest =
+            GapRow { from: "1970-01-01T00:01:01Z".into(), to: "1970-01-01T00:01:03Z".into(), cause: "backlog_overrun" };
         assert_eq!(row.gaps[0], newest);
         status.window = Some((at(1_100), at(1_900)));
         assert_eq!(LogRow::of(&status).window, None);

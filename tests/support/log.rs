@@ -204,8 +204,10 @@ impl Witness {
     pub fn attach(redis: &Redis) -> Self {
         let mut tcp = TcpStream::connect(("127.0.0.1", redis.port)).unwrap();
         tcp.set_nodelay(true).unwrap();
-        write!(tcp, "REPLCONF capa eof capa psync2\r\nPSYNC ? -1\r\n").unwrap();
+        write!(tcp, "REPLCONF capa eof capa psync2\r\n").unwrap();
         assert_eq!(line(&mut tcp), "+OK");
+        // Not before: a server refuses PSYNC behind a reply that it has not sent.
+        write!(tcp, "PSYNC ? -1\r\n").unwrap();
         let resync = line(&mut tcp);
         let from = resync.split(' ').nth(2).unwrap_or_else(|| panic!("{resync}")).parse().unwrap();
         let framing = line(&mut tcp);

@@ -69,7 +69,12 @@ fn gaps(status: &LogStatus, fail_on_gap: bool, findings: &mut Findings) {
         written_up(newest.to),
         newest.cause.as_str()
     );
-    findings.add(found, "log gaps", detail, "nothing within can be restored; docs/service.md says what each cause asks for");
+    findings.add(
+        found,
+        "log gaps",
+        detail,
+        "nothing within can be restored; docs/service.md says what each cause asks for",
+    );
 }
 
 /// Checks the source of a log that is on: its backlog, its limits for replicas, its clock.

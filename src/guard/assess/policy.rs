@@ -37,7 +37,8 @@ pub(super) fn assess(facts: &PolicyFacts) -> Assessment {
 pub(super) fn assess_own(facts: &OwnPolicyFacts) -> Assessment {
     let OwnPolicyFacts { address, now, then } = facts;
     let lowered = now.lowered_by(then);
-    let flashback = |policy: &BackupPolicy| format!("flashback {}", if policy.enable_backup_log { "on" } else { "off" });
+    let flashback =
+        |policy: &BackupPolicy| format!("flashback {}", if policy.enable_backup_log { "on" } else { "off" });
     Assessment {
         address: address.clone(),
         checks: vec![protection(&lowered)],

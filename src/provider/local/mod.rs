@@ -243,9 +243,7 @@ impl Provider for Local {
                 let change = change.clone();
                 self.inner.modify_policy(permit, &change).await.map(Carried::Done)
             }
-            Act::RestoreInstance { .. } | Act::CreateInstanceFromBackup { .. } => {
-                Err(permit.plan().unsupported())
-            }
+            Act::RestoreInstance { .. } | Act::CreateInstanceFromBackup { .. } => Err(permit.plan().unsupported()),
         }
     }
 

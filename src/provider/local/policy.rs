@@ -40,7 +40,8 @@ impl Inner {
             return Err(no_calendar(instance_id));
         }
         let now = self.policy(instance_id).await?;
-        let then = BackupPolicy { enable_backup_log: enable_backup_log.unwrap_or(now.enable_backup_log), ..now.clone() };
+        let then =
+            BackupPolicy { enable_backup_log: enable_backup_log.unwrap_or(now.enable_backup_log), ..now.clone() };
         if then != now && self.config(instance_id).is_some_and(|config| config.enable_backup_log.is_some()) {
             return Err(set_in_the_file(instance_id));
         }
@@ -85,9 +86,12 @@ impl Inner {
 
 /// Nothing takes backups of the instance by a calendar.
 fn no_calendar(instance_id: &str) -> Fault {
-    let message = format!("nothing takes backups of {instance_id} by a calendar: of its policy enable_backup_log alone can be set");
-    Fault::new(Kind::Usage, "policy.unsupported", message)
-        .hint("Call create_backup when a backup is wanted; with enable_backup_log its log has a base of its own each day.")
+    let message = format!(
+        "nothing takes backups of {instance_id} by a calendar: of its policy enable_backup_log alone can be set"
+    );
+    Fault::new(Kind::Usage, "policy.unsupported", message).hint(
+        "Call create_backup when a backup is wanted; with enable_backup_log its log has a base of its own each day.",
+    )
 }
 
 /// The operator wrote it down, and only the operator changes it.

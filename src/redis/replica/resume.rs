@@ -30,11 +30,12 @@ pub(super) async fn resume(
     let next = offset.saturating_add(1).to_string();
     conn.send(&[b"PSYNC", replication_id.as_bytes(), next.as_bytes()]).await?;
     loop {
-        let line = timeout(options.connect_within, conn.read_line("PSYNC")).await.map_err(|_| RedisError::Timeout {
-            address: endpoint.to_string(),
-            during: "PSYNC".to_owned(),
-            after: options.connect_within,
-        })??;
+        let line =
+            timeout(options.connect_within, conn.read_line("PSYNC")).await.map_err(|_| RedisError::Timeout {
+                address: endpoint.to_string(),
+                during: "PSYNC".to_owned(),
+                after: options.connect_within,
+            })??;
         match line.as_slice() {
             [] => {}
             [b'-', text @ ..] => {

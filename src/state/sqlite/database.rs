@@ -23,7 +23,7 @@ const MIGRATIONS: [(i64, &str, &str); 6] = [
     (3, "typed jobs and leases", include_str!("../migrations/0003_typed_jobs_and_leases.sql")),
     (4, "serving before on disk", include_str!("../migrations/0004_serving_before_on_disk.sql")),
     (5, "jobs bound to their account", include_str!("../migrations/0005_jobs_bound_to_their_account.sql")),
-    (6, "policies", include_str!("../migrations/0006_policies.sql")),
+    (7, "policies", include_str!("../migrations/0007_policies.sql")),
 ];
 
 /// The last version that only `PRAGMA user_version` recorded, before there was a table of migrations.

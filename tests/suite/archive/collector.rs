@@ -34,9 +34,9 @@ fn same_as(witness: &Witness, bench: &Bench, redis: &Redis) -> u64 {
 }
 
 fn causes(log: &Value) -> Vec<String> {
-    log["gaps"].as_array().map_or_else(Vec::new, |gaps| {
-        gaps.iter().map(|gap| gap["cause"].as_str().unwrap().to_owned()).collect()
-    })
+    log["gaps"]
+        .as_array()
+        .map_or_else(Vec::new, |gaps| gaps.iter().map(|gap| gap["cause"].as_str().unwrap().to_owned()).collect())
 }
 
 fn forks(redis: &Redis) -> u64 {
@@ -62,8 +62,10 @@ fn attaches_behind_a_set_without_a_fork() {
         }
         assert!(same_as(&witness, &bench, &redis) > 2000 * 20, "{kind}");
         assert_eq!(forks(&redis), before, "{kind}: {}", service_log(&bench));
-        redis.run(&["SET", "acknowledged", "by nobody"]);
-        assert_eq!(redis.run(&["WAIT", "1", "300"]).text(), "0", "{kind}");
+        // On one connection: what another wrote is not waited for.
+        let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        let waited = redis.try_all(&[words("SET acknowledged nobody"), words("WAIT 1 1500")]).unwrap();
+        assert_eq!(waited[1].text(), "0", "{kind}");
         let log = log_until(&bench, "a window", |log| log["window"].is_object());
         assert_eq!((log["total_gaps"].as_u64(), log["on"].as_bool()), (Some(0), Some(true)), "{kind}: {log}");
         assert_eq!(service.ask_to_end(), Some(0), "{kind}");
@@ -329,7 +331,7 @@ fn a_call_sets_the_log_on_and_off() {
         bench.json(&[&call[..], more].concat())
     };
     assert_eq!(set("true", &[])["status"], "succeeded");
-    log_until(&bench, "an archiver", |log| log["archiver"].is_string() && log["on"] == true);
+    log_until(&bench, "a log", |log| log["archived_until"].is_string() && log["on"] == true);
     let token = set("false", &[])["confirmation_token"].as_str().unwrap().to_owned();
     assert_eq!(set("false", &["--confirmation-token", &token])["status"], "succeeded");
     log_until(&bench, "the end of the log", |log| log["archiver"].is_null() && log["on"] == false);
@@ -384,7 +386,8 @@ fn a_service_manager_is_told() {
         let n = manager.recv(&mut bytes).unwrap();
         String::from_utf8_lossy(&bytes[..n]).into_owned()
     };
-    let mut child = bench.command(&["run"]).env("NOTIFY_SOCKET", &socket).env("WATCHDOG_USEC", "200000").spawn().unwrap();
+    let mut child =
+        bench.command(&["run"]).env("NOTIFY_SOCKET", &socket).env("WATCHDOG_USEC", "200000").spawn().unwrap();
     assert_eq!(heard(), "READY=1");
     assert_eq!(heard(), "WATCHDOG=1");
     Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
@@ -392,4 +395,25 @@ fn a_service_manager_is_told() {
     assert_eq!(child.wait().unwrap().code(), Some(0));
     let refused = bench.run(&["--read-only", "run"]);
     assert!(refused.code != 0 && refused.err.contains("[mode.read_only]"), "{refused:?}");
+}
+
+/// A chat archives only where the configuration says so: else its end would be a gap.
+#[test]
+fn a_chat_archives_only_in_the_background() {
+    let redis = Redis::start(KIND, &[]);
+    for background in [false, true] {
+        let bench = logging(&redis.url(), "");
+        let config = std::fs::read_to_string(bench.dir.path().join("config.toml")).unwrap();
+        bench.configure(&format!("background = {background}\n{config}"));
+        let mut chat = bench.command(&["serve"]).stdin(std::process::Stdio::piped()).spawn().unwrap();
+        if background {
+            log_until(&bench, "an archiver", |log| log["archived_until"].is_string());
+        } else {
+            std::thread::sleep(Duration::from_secs(3));
+            assert_eq!(log_of(&bench)["on"], true);
+            assert!(log_of(&bench)["archiver"].is_null());
+        }
+        drop(chat.stdin.take());
+        wait("the chat to end", LONG, || chat.try_wait().unwrap());
+    }
 }

@@ -11,7 +11,8 @@ use crate::provider::local::{COMMAND_TIMEOUT, Inner};
 use crate::redis::conn::Conn;
 use crate::redis::endpoint::Endpoint;
 use crate::redis::error::RedisError;
-use crate::redis::facts::{Reach, Role, ServerFacts};
+use crate::redis::facts::{Role, ServerFacts};
+use crate::redis::reach::Reach;
 use crate::redis::replica::follow::Follow;
 use crate::redis::replica::handshake::CaptureOptions;
 use std::time::Duration;
@@ -63,7 +64,12 @@ async fn facts_of(endpoint: &Endpoint) -> Result<ServerFacts, RedisError> {
 }
 
 /// Asks one server to go on behind a position.
-async fn go_on(endpoint: &Endpoint, facts: &ServerFacts, end: &End, since_ms: i64) -> Result<Option<Going>, RedisError> {
+async fn go_on(
+    endpoint: &Endpoint,
+    facts: &ServerFacts,
+    end: &End,
+    since_ms: i64,
+) -> Result<Option<Going>, RedisError> {
     let followed = Follow::resume(endpoint, &end.replid, end.offset, CaptureOptions::default()).await?;
     let late = Late { until_offset: facts.offset, since_ms };
     Ok(followed.map(|follow| Going { follow, late, run_id: facts.run_id.clone() }))
@@ -112,9 +118,10 @@ impl Inner {
             _ => false,
         };
         let sets = self.vault.list(id, self).await?;
-        let reached = sets.into_iter().flatten().find(|set| {
-            captured_here(set) && facts.reach(&set.replication_id, set.replication_offset) == Reach::Whole
-        });
+        let reached = sets
+            .into_iter()
+            .flatten()
+            .find(|set| captured_here(set) && facts.reach(&set.replication_id, set.replication_offset) == Reach::Whole);
         let Some(set) = reached else { return Ok(None) };
         let end = End { replid: set.replication_id.clone(), offset: set.replication_offset };
         let going = go_on(&endpoint, &facts, &end, set.started_at.as_millisecond()).await?;

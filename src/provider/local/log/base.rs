@@ -3,7 +3,6 @@
 //! It must not take one where another backup has done so, nor two within the time that the operator set between them.
 
 use crate::config::backup_log::BackupLogConfig;
-use crate::guard::ledger::AuditRecord;
 use crate::model::backup::{BackupSet, Mode, Origin};
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::new_id;
@@ -100,7 +99,12 @@ impl Inner {
     }
 
     /// Starts the capture of another base where one is due; `true` where it was tried.
-    pub(super) async fn renew_base(self: &Arc<Self>, id: &str, begun_at: Timestamp, log: (u64, u64)) -> Result<bool, Fault> {
+    pub(super) async fn renew_base(
+        self: &Arc<Self>,
+        id: &str,
+        begun_at: Timestamp,
+        log: (u64, u64),
+    ) -> Result<bool, Fault> {
         let (from, to) = log;
         let Some(newest) = self.newest_capture(id).await? else { return Ok(false) };
         let base = if newest.started_at >= begun_at { newest.replication_offset } else { from };
@@ -110,8 +114,6 @@ impl Inner {
             return Ok(false);
         }
         self.start_capture(id, Mode::Automated, NOTE).await?;
-        let detail = format!("a new base of the log, {} h after the last", distance.age.as_secs() / 3600);
-        self.jobs.audit(AuditRecord::now("log.base", "log", id, detail)).await;
         Ok(true)
     }
 }

@@ -11,7 +11,7 @@ use crate::model::job::{Job, JobKind, JobStatus};
 use crate::model::log::{Gap, GapCause};
 use crate::provider::local::Inner;
 use crate::provider::local::log::attach::{Going, GoneOn};
-use crate::redis::facts::Reach;
+use crate::redis::reach::Reach;
 use crate::state::leases::Lease;
 use jiff::Timestamp;
 use std::sync::Arc;
@@ -132,7 +132,10 @@ impl<'a> Session<'a> {
                 }
                 // A source that is away comes back; whatever else fails, fails the session.
                 Err(fault) if fault.kind == Kind::Provider => {
-                    tracing::info!(instance = %self.id, "the source of the log cannot be followed yet: {fault}");
+                    // Said once, and not at every attempt.
+                    if again == AGAIN_AFTER {
+                        tracing::warn!(instance = %self.id, "the source of the log cannot be followed: {fault}");
+                    }
                     self.pause(&mut again).await;
                     continue;
                 }
@@ -284,7 +287,8 @@ impl<'a> Session<'a> {
     async fn archived(&self, timeline: &Timeline) -> Result<Option<Reached>, Fault> {
         let (archive, id) = (self.inner.archive.clone(), self.id.to_owned());
         let coverage = blocking(move || archive.coverage(&id, SHARD)).await?;
-        let last = coverage.runs.iter().rev().find(|run| run.timeline.id == timeline.id).and_then(|run| run.segments.last());
+        let last =
+            coverage.runs.iter().rev().find(|run| run.timeline.id == timeline.id).and_then(|run| run.segments.last());
         Ok(last.map(|segment| Reached {
             offset: segment.last,
             at: Timestamp::from_millisecond(segment.last_ms).unwrap_or(timeline.opened_at),

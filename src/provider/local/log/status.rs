@@ -81,7 +81,8 @@ impl Inner {
             .and_then(|ms| Timestamp::from_millisecond(ms).ok());
         let mut gaps = coverage.gaps;
         for hole in coverage.holes {
-            let known = gaps.iter().any(|gap| gap.timeline == hole.from.timeline && gap.after_offset == hole.from.offset);
+            let known =
+                gaps.iter().any(|gap| gap.timeline == hole.from.timeline && gap.after_offset == hole.from.offset);
             if !known {
                 gaps.push(Gap {
                     timeline: hole.from.timeline,
