@@ -8,6 +8,7 @@ use crate::model::backup::BackupSet;
 use crate::model::fault::Fault;
 use crate::model::log::Position;
 use jiff::Timestamp;
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 /// What is asked for.
@@ -190,9 +191,9 @@ impl Coverage {
     fn build(&self, run: &Run, bases: &[BackupSet], to: u64, by_ms: Option<i64>) -> Result<Option<Cut>, Fault> {
         let moments = self.moments(run);
         let leads = |set: &&BackupSet| run.holds(set) && set.replication_offset <= to;
-        let Some(base) = bases.iter().filter(leads).max_by_key(|set| (set.replication_offset, set.finished_at)) else {
-            return Ok(None);
-        };
+        // Of several at one position the first: the state was there by then.
+        let newest = |set: &&BackupSet| (set.replication_offset, Reverse(set.finished_at));
+        let Some(base) = bases.iter().filter(leads).max_by_key(newest) else { return Ok(None) };
         let from = base.replication_offset;
         let inside = moments.inside(from)?;
         if inside.transaction != from {

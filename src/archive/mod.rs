@@ -7,6 +7,7 @@
 pub mod collector;
 mod coverage;
 mod cut;
+mod destructive;
 mod gap;
 mod layout;
 mod moments;
@@ -25,6 +26,7 @@ use crate::vault::Vault;
 use crate::vault::store::Store;
 pub use coverage::{Coverage, Hole, Run};
 pub use cut::{Cut, CutAt, NoCut, Outside, Why};
+pub use destructive::{Destruction, Destructions};
 pub use layout::SegmentName;
 pub use moments::Window;
 pub use reach::Reached;

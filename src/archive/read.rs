@@ -70,6 +70,12 @@ impl LogReader {
         self.commands
     }
 
+    /// Whether what was given so far ends with a whole command; one within a transaction is whole too.
+    #[must_use]
+    pub fn is_between_commands(&self) -> bool {
+        self.split.is_between_commands()
+    }
+
     /// Whether it failed because the log does not say which database its first commands are for.
     #[must_use]
     pub fn lacks_database(&self) -> bool {

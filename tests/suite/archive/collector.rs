@@ -6,6 +6,7 @@ use crate::support::log::{
 };
 use crate::support::{Bench, KINDS, Redis, free_port, wait};
 use serde_json::Value;
+use std::io::Write as _;
 use std::process::Command;
 use std::time::Duration;
 
@@ -406,6 +407,9 @@ fn a_chat_archives_only_in_the_background() {
         let config = std::fs::read_to_string(bench.dir.path().join("config.toml")).unwrap();
         bench.configure(&format!("background = {background}\n{config}"));
         let mut chat = bench.command(&["serve"]).stdin(std::process::Stdio::piped()).spawn().unwrap();
+        let hello = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"test","version":"1"}}}"#;
+        let begun = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
+        writeln!(chat.stdin.as_ref().unwrap(), "{hello}\n{begun}").unwrap();
         if background {
             log_until(&bench, "an archiver", |log| log["archived_until"].is_string());
         } else {
