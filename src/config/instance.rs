@@ -107,6 +107,11 @@ pub const NO_DATA_SECONDS: u64 = 1800;
 /// A day.
 const NO_DATA_SECONDS_MAX: u64 = 86_400;
 
+/// Long enough for a server that frees data of many gigabytes.
+pub const FREE_STALL_SECONDS: u64 = 60;
+/// An hour: writes are refused for as long.
+const FREE_STALL_SECONDS_MAX: u64 = 3600;
+
 /// One `[[instance]]` as written in the file, unchecked.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -125,6 +130,7 @@ pub struct RawInstance {
     allow_plain_replication: bool,
     no_data_seconds: Option<u64>,
     enable_backup_log: Option<bool>,
+    free_stall_seconds: Option<u64>,
     tls_ca_file: Option<PathBuf>,
     tls_cert_file: Option<PathBuf>,
     tls_key_file: Option<PathBuf>,
@@ -195,6 +201,8 @@ pub struct InstanceConfig {
     pub no_data: Duration,
     /// Whether every change is archived; `None` where the file does not say: then it is what the state store has.
     pub enable_backup_log: Option<bool>,
+    /// How long a restored target may free none of its old data before it is promoted with its memory limit out of force.
+    pub free_stall: Duration,
     /// TLS settings of the instance's connections.
     pub tls: Tls,
     /// How the emulator shows the instance.
@@ -265,6 +273,13 @@ impl RawInstance {
                 self.id
             ));
         }
+        let free_stall = self.free_stall_seconds.unwrap_or(FREE_STALL_SECONDS);
+        if free_stall > FREE_STALL_SECONDS_MAX {
+            return Err(format!(
+                "instance \"{}\": free_stall_seconds must be between 0 and {FREE_STALL_SECONDS_MAX}",
+                self.id
+            ));
+        }
         let mut by_tls = false;
         for url in std::iter::once(&self.url).chain(self.backup_from.as_ref()) {
             let read = InstanceUrl::parse(url).map_err(|why| {
@@ -306,6 +321,7 @@ impl RawInstance {
             backup_from: self.backup_from,
             no_data: Duration::from_secs(no_data),
             enable_backup_log: self.enable_backup_log,
+            free_stall: Duration::from_secs(free_stall),
             emulate: self.emulate,
         })
     }
