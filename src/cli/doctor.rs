@@ -5,6 +5,7 @@
 
 mod cloud;
 mod instances;
+mod log;
 mod machine;
 
 use crate::cli::print;
@@ -23,6 +24,9 @@ pub struct Args {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+    /// Fail where something is missing in the log of an instance, for cron
+    #[arg(long)]
+    fail_on_gap: bool,
 }
 
 /// The result of a check.
@@ -105,7 +109,7 @@ pub async fn run(app: Result<Arc<App>, Fault>, args: Args) -> Result<u8, Fault> 
         Ok(app) => {
             found.extend(machine::check(&app).await.checks);
             for id in app.config.instance_ids() {
-                found.extend(instances::check(&app, &id).await.checks);
+                found.extend(instances::check(&app, &id, args.fail_on_gap).await.checks);
             }
             found.extend(cloud::check(&app).await.checks);
             app.provider.shut_down(true).await;

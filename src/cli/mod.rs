@@ -16,6 +16,7 @@ mod tool;
 use crate::config::Config;
 use crate::config::named_url::{self, NamedUrls, URL_OPTION, URL_VARIABLE};
 use crate::model::fault::{Fault, Kind};
+use crate::runtime::drain::Ended;
 use crate::runtime::signals::Signals;
 use crate::runtime::{drain, wiring};
 use crate::tools::App;
@@ -82,6 +83,8 @@ enum Command {
     /// Serve MCP over standard input and output
     #[command(after_help = HOSTS)]
     Serve,
+    /// Keep the logs of the instances that have them on (enable_backup_log), as a service without MCP
+    Run,
     #[command(flatten)]
     Tool(ToolCommand),
     /// Say yes or no, at a terminal, to what an agent has planned: a restore, a deletion, a policy, a new instance
@@ -160,7 +163,7 @@ pub fn main() -> ExitCode {
     let given = command().get_matches();
     let mut cli = Cli::from_arg_matches(&given).unwrap_or_else(|e| e.exit());
     crate::runtime::log(match cli.command {
-        Command::Serve | Command::Emulate(_) => LOG_OF_A_SERVICE,
+        Command::Serve | Command::Run | Command::Emulate(_) => LOG_OF_A_SERVICE,
         _ => LOG_OF_A_COMMAND,
     });
     cli.named_urls = urls(&given);
@@ -200,6 +203,11 @@ async fn run(cli: Cli) -> Result<u8, Fault> {
     let app = app(&cli);
     match cli.command {
         Command::Serve => crate::runtime::serve::stdio(app?).await.map(|()| 0),
+        Command::Run => match crate::runtime::service::run(app?).await? {
+            Ended::Abandoned => Ok(INTERRUPTED),
+            // To be asked to end is how a service ends.
+            Ended::Done | Ended::Interrupted => Ok(0),
+        },
         Command::Tool(command) => command.run(&*app?).await,
         Command::Approve(args) => approve::run(&*app?, args).await,
         Command::ClearRollback(args) => clear_rollback::run(&*app?, args).await,

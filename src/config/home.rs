@@ -55,6 +55,12 @@ impl Home {
         self.0.join("vault")
     }
 
+    /// The directory for what of logs is not on the vault yet.
+    #[must_use]
+    pub fn spool(&self) -> PathBuf {
+        self.0.join("spool")
+    }
+
     /// The directory for downloads that name none.
     #[must_use]
     pub fn downloads(&self) -> PathBuf {

@@ -129,6 +129,7 @@ pub struct RawInstance {
     #[serde(default)]
     allow_plain_replication: bool,
     no_data_seconds: Option<u64>,
+    enable_backup_log: Option<bool>,
     free_stall_seconds: Option<u64>,
     tls_ca_file: Option<PathBuf>,
     tls_cert_file: Option<PathBuf>,
@@ -198,6 +199,8 @@ pub struct InstanceConfig {
     pub backup_from: Option<String>,
     /// How long a source may send signs of life and no data before its backup is given up.
     pub no_data: Duration,
+    /// Whether every change is archived; `None` where the file does not say: then it is what the state store has.
+    pub enable_backup_log: Option<bool>,
     /// How long a restored target may free none of its old data before it is promoted with its memory limit out of force.
     pub free_stall: Duration,
     /// TLS settings of the instance's connections.
@@ -317,6 +320,7 @@ impl RawInstance {
             allow_plain_replication: self.allow_plain_replication,
             backup_from: self.backup_from,
             no_data: Duration::from_secs(no_data),
+            enable_backup_log: self.enable_backup_log,
             free_stall: Duration::from_secs(free_stall),
             emulate: self.emulate,
         })

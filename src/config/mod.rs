@@ -3,6 +3,7 @@
 //! Without a file there is one instance, `sandbox`, a server of our own. With a file, or with urls on the command line, there
 //! is only what they name.
 
+pub mod backup_log;
 pub mod blocking;
 pub mod durable;
 pub mod home;
@@ -13,6 +14,7 @@ pub mod tair;
 
 use crate::model::fault::{Fault, Kind};
 use crate::model::text::{clean, shell_word, unknown_field};
+use backup_log::BackupLogConfig;
 use home::Home;
 use instance::{InstanceConfig, RawInstance};
 use named_url::NamedUrls;
@@ -78,6 +80,10 @@ struct File {
     guard: GuardConfig,
     #[serde(default)]
     download_roots: Vec<PathBuf>,
+    #[serde(default)]
+    background: bool,
+    #[serde(default)]
+    backup_log: BackupLogConfig,
     tair: Option<RawTair>,
     #[serde(default)]
     instance: Vec<RawInstance>,
@@ -94,6 +100,10 @@ pub struct Config {
     pub guard: GuardConfig,
     /// Directories under which downloads may be written, beside the home's own.
     pub download_roots: Vec<PathBuf>,
+    /// Whether `serve` keeps logs too, and not `run` alone.
+    pub background: bool,
+    /// How logs are kept.
+    pub backup_log: BackupLogConfig,
     /// How Alibaba Cloud is reached; `None` where the file has no `[tair]`.
     pub tair: Option<TairConfig>,
     /// The instances of the file, and those given by their url alone.
@@ -190,6 +200,8 @@ impl Config {
             file: None,
             guard: GuardConfig::default(),
             download_roots: Vec::new(),
+            background: false,
+            backup_log: BackupLogConfig::default(),
             tair: None,
             instances: Vec::new(),
             sandbox: true,
@@ -217,6 +229,7 @@ impl Config {
         if !(1..=3650).contains(&raw.guard.safety_retention_days) {
             return Err(refused(&path, "guard.safety_retention_days must be between 1 and 3650"));
         }
+        let backup_log = raw.backup_log.check().map_err(|why| refused(&path, &why))?;
         let tair = raw.tair.map(RawTair::check).transpose().map_err(|why| refused(&path, &why))?;
         let download_roots = raw.download_roots.into_iter().map(|root| base.join(root)).collect();
         Ok(Self {
@@ -224,6 +237,8 @@ impl Config {
             file: Some(path),
             guard: raw.guard,
             download_roots,
+            background: raw.background,
+            backup_log,
             tair,
             instances,
             sandbox: false,

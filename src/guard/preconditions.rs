@@ -48,6 +48,11 @@ pub enum Preconditions {
         /// The policy in force when the change was planned.
         policy: PolicyValues,
     },
+    /// Of a change of a backup policy that this program keeps.
+    OwnPolicy {
+        /// The policy in force when the change was planned.
+        policy: PolicyValues,
+    },
     /// Of a new instance.
     Clone {
         /// The source instance.
@@ -252,6 +257,7 @@ impl Preconditions {
                 changes.instance(instance, i);
                 policy.compare(p, &mut changes);
             }
+            (Self::OwnPolicy { policy }, Self::OwnPolicy { policy: p }) => policy.compare(p, &mut changes),
             (Self::Clone { instance, set, terms }, Self::Clone { instance: i, set: s, terms: t }) => {
                 changes.instance(instance, i);
                 changes.set(set.as_ref(), s.as_ref());

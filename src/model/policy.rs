@@ -5,11 +5,11 @@ use jiff::Timestamp;
 /// The backup policy in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BackupPolicy {
-    /// The hour in which backups begin, UTC: `02:00Z-03:00Z`.
+    /// The hour in which backups begin, UTC: `02:00Z-03:00Z`; empty where none are taken by a calendar.
     pub preferred_backup_time: String,
-    /// Weekdays on which backups are taken, in English and in full: `Monday`.
+    /// Weekdays on which backups are taken, in English and in full: `Monday`; none where there is no calendar.
     pub preferred_backup_period: Vec<String>,
-    /// Days that an automated backup is kept.
+    /// Days that an automated backup is kept; 0 where there is none.
     pub backup_retention_period: u32,
     /// When the next automated backup begins.
     pub preferred_next_backup_time: Option<Timestamp>,
@@ -20,6 +20,19 @@ pub struct BackupPolicy {
 }
 
 impl BackupPolicy {
+    /// The policy by which nothing is done.
+    #[must_use]
+    pub const fn none() -> Self {
+        Self {
+            preferred_backup_time: String::new(),
+            preferred_backup_period: Vec::new(),
+            backup_retention_period: 0,
+            preferred_next_backup_time: None,
+            enable_backup_log: false,
+            backup_log_start_time: None,
+        }
+    }
+
     /// What would be less protected under another policy, each as part of a sentence. Empty where nothing would be.
     #[must_use]
     pub fn lowered_by(&self, then: &Self) -> Vec<String> {

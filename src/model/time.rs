@@ -10,6 +10,13 @@ pub fn written(at: Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
+/// Writes the first whole second at or after a moment: [`written`] of a moment that must not be told too early.
+#[must_use]
+pub fn written_up(at: Timestamp) -> String {
+    let whole = at.as_second() + i64::from(at.subsec_nanosecond() > 0);
+    written(Timestamp::from_second(whole).unwrap_or(at))
+}
+
 /// Writes a moment for use in an id: `20261123T061500Z`.
 #[must_use]
 pub fn compact(at: Timestamp) -> String {

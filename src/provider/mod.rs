@@ -19,6 +19,7 @@ use crate::model::backup::{BackupSet, DamagedSet, Mode};
 use crate::model::fault::{Fault, Kind};
 use crate::model::instance::{Capabilities, Instance};
 use crate::model::job::Job;
+use crate::model::log::LogStatus;
 use crate::model::policy::BackupPolicy;
 use crate::model::restore::Cutover;
 use crate::model::secret::Secret;
@@ -115,6 +116,15 @@ pub enum WriteLock {
     },
 }
 
+/// The instances whose logs a process keeps, where they are on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogScope {
+    /// The sandbox alone, which lives as long as the processes that use it.
+    Sandbox,
+    /// All of them.
+    All,
+}
+
 /// One kind of place where instances live.
 #[async_trait]
 pub trait Provider: Send + Sync {
@@ -190,6 +200,18 @@ pub trait Provider: Send + Sync {
 
     /// Reconciles the jobs that dead processes left behind. Called once at the start, again before jobs are listed.
     async fn recover(&self) -> Result<(), Fault>;
+
+    /// Keeps the logs of instances that have them on, until [`Self::shut_down`]; of each only where no other process does.
+    async fn keep_logs(&self, scope: LogScope) -> Result<(), Fault> {
+        let _ = scope;
+        Ok(())
+    }
+
+    /// What is told of an instance's log that this program keeps; `None` where it never kept one.
+    async fn log_status(&self, instance_id: &str) -> Result<Option<LogStatus>, Fault> {
+        let _ = instance_id;
+        Ok(None)
+    }
 
     /// Ends well: running restores are seen to their end, and captures too unless `cancel_backups`.
     async fn shut_down(&self, cancel_backups: bool);

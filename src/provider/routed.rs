@@ -11,6 +11,7 @@ use crate::model::backup::{BackupSet, DamagedSet, Mode};
 use crate::model::fault::Fault;
 use crate::model::instance::{Capabilities, Instance};
 use crate::model::job::Job;
+use crate::model::log::LogStatus;
 use crate::model::policy::BackupPolicy;
 use crate::model::restore::Cutover;
 use crate::model::text::nearest;
@@ -18,7 +19,9 @@ use crate::provider::local::Local;
 use crate::provider::set_stream::SetStream;
 use crate::provider::tair::Tair;
 use crate::provider::traffic::Counters;
-use crate::provider::{Carried, Downloaded, InstanceQuery, OnBytes, Provider, Raised, Range, SignedUrl, WriteLock};
+use crate::provider::{
+    Carried, Downloaded, InstanceQuery, LogScope, OnBytes, Provider, Raised, Range, SignedUrl, WriteLock,
+};
 use async_trait::async_trait;
 use std::path::Path;
 
@@ -141,6 +144,14 @@ impl Provider for Routed {
         // One that is away must not keep the other from being reconciled.
         let (ours, theirs) = tokio::join!(self.local.recover(), self.tair.recover());
         ours.and(theirs)
+    }
+
+    async fn keep_logs(&self, scope: LogScope) -> Result<(), Fault> {
+        self.local.keep_logs(scope).await
+    }
+
+    async fn log_status(&self, instance_id: &str) -> Result<Option<LogStatus>, Fault> {
+        self.of(instance_id).log_status(instance_id).await
     }
 
     async fn shut_down(&self, cancel_backups: bool) {

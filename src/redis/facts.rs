@@ -63,6 +63,15 @@ pub struct ServerFacts {
     pub offset: u64,
     /// The first offset that the replication backlog still has; `None` without a backlog, and then `offset` proves nothing.
     pub backlog_from: Option<u64>,
+    /// `master_replid2` and `second_repl_offset`: the history that this one goes on from, and the first offset that is no part of it;
+    /// `None` where there is none.
+    pub before: Option<(String, u64)>,
+    /// For how long the process runs, in seconds.
+    pub uptime_seconds: u64,
+    /// The server's clock, in milliseconds since 1970; `None` where INFO does not say.
+    pub clock_ms: Option<i64>,
+    /// `repl_backlog_size`: bytes that the backlog holds at most.
+    pub backlog_size: u64,
     /// Memory used by data and buffers.
     pub used_memory: u64,
     /// Resident memory of the process.
@@ -155,6 +164,13 @@ impl ServerFacts {
             replid: text_of("master_replid"),
             offset: number("master_repl_offset"),
             backlog_from: flag("repl_backlog_active").then(|| number("repl_backlog_first_byte_offset")),
+            before: fields
+                .get("second_repl_offset")
+                .and_then(|v| v.parse::<u64>().ok())
+                .map(|until| (text_of("master_replid2"), until)),
+            uptime_seconds: number("uptime_in_seconds"),
+            clock_ms: fields.get("server_time_usec").and_then(|v| v.parse::<i64>().ok()).map(|us| us / 1000),
+            backlog_size: number("repl_backlog_size"),
             used_memory: number("used_memory"),
             used_memory_rss: number("used_memory_rss"),
             maxmemory: number("maxmemory"),

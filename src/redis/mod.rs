@@ -15,6 +15,7 @@ pub mod pause;
 pub mod persistence;
 pub mod prefix;
 pub mod rdb;
+pub mod reach;
 pub mod replay;
 pub mod replica;
 pub mod resp;

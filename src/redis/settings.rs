@@ -304,6 +304,42 @@ pub async fn sync_delay(conn: &mut Conn) -> Result<Option<u64>, RedisError> {
     })
 }
 
+/// What a server grants its replicas.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReplicaSettings {
+    /// Replicas without which it takes no writes; the link alone counts.
+    pub counted: u64,
+    /// Bytes behind at which it drops a replica at once; 0: never.
+    pub buffer: u64,
+    /// Bytes of its backlog.
+    pub backlog: u64,
+}
+
+/// Reads what a server grants its replicas; `None` where the user may not ask.
+///
+/// # Errors
+/// The connection's.
+pub async fn replica_settings(conn: &mut Conn) -> Result<Option<ReplicaSettings>, RedisError> {
+    let mut found = Vec::new();
+    for name in ["min-replicas-to-write", "client-output-buffer-limit", "repl-backlog-size"] {
+        match get(conn, name).await {
+            Ok(value) => found.push(value.unwrap_or_default()),
+            Err(RedisError::Denied { .. } | RedisError::Server { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        }
+    }
+    let [counted, limits, backlog] = found.as_slice() else { return Ok(None) };
+    let number = |text: &str| text.parse().unwrap_or(0);
+    // Classes with three numbers each: `normal 0 0 0 slave 268435456 67108864 60 pubsub …`.
+    let mut words = limits.split_whitespace();
+    let buffer = words.by_ref().find(|word| matches!(*word, "slave" | "replica")).and_then(|_| words.next());
+    Ok(Some(ReplicaSettings {
+        counted: number(counted),
+        buffer: number(buffer.unwrap_or("0")),
+        backlog: number(backlog),
+    }))
+}
+
 async fn required(conn: &mut Conn, name: &str) -> Result<String, RedisError> {
     let missing = || RedisError::Server {
         command: "CONFIG GET".to_owned(),

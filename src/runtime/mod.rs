@@ -7,7 +7,9 @@
 //! its work needs, and an idle server has one.
 
 pub mod drain;
+pub mod notify;
 pub mod serve;
+pub mod service;
 pub mod signals;
 pub mod wiring;
 

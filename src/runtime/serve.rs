@@ -2,6 +2,7 @@
 
 use crate::mcp;
 use crate::model::fault::Fault;
+use crate::provider::LogScope;
 use crate::runtime::drain::{self, Ended};
 use crate::runtime::signals::Signals;
 use crate::tools::App;
@@ -25,6 +26,11 @@ pub async fn stdio(app: Arc<App>) -> Result<(), Fault> {
             tracing::warn!(cause = ?cause, "what an earlier process left behind could not be reconciled: {fault}");
         }
     });
+    // A chat that ends must not leave a gap: but for the sandbox, which ends with it, `run` keeps the logs.
+    let scope = if app.config.background { LogScope::All } else { LogScope::Sandbox };
+    if !app.config.read_only {
+        app.provider.keep_logs(scope).await?;
+    }
     let (stop, mut signals) = (session.stop(), Signals::new()?);
     let closed = session.closed();
     tokio::pin!(closed);

@@ -8,6 +8,7 @@ pub mod key;
 pub mod leases;
 pub mod liveness;
 pub mod owner;
+pub mod policies;
 pub mod sqlite;
 
 use crate::guard::facts::backup::Dependent;
@@ -17,12 +18,13 @@ use crate::model::fault::Fault;
 use async_trait::async_trait;
 use jobs::JobStore;
 use leases::Leases;
+use policies::Policies;
 use std::collections::BTreeMap;
 use std::path::Path;
 
 /// All that outlives a process, for one home directory.
 #[async_trait]
-pub trait State: JobStore + Leases + Ledger {
+pub trait State: JobStore + Leases + Ledger + Policies {
     /// The home directory, for files that belong to this machine alone.
     fn home(&self) -> &Path;
 

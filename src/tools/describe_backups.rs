@@ -6,6 +6,7 @@ use crate::model::ids::check_backup_id;
 use crate::model::time::{parse, written};
 use crate::provider::Range;
 use crate::tools::ToolCall;
+use crate::tools::log_row::LogRow;
 use crate::tools::rows::BackupRow;
 use jiff::{Timestamp, ToSpan as _};
 use schemars::JsonSchema;
@@ -67,6 +68,9 @@ pub struct Backups {
     /// Number of sets outside the range, where none is in it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outside_range: Option<usize>,
+    /// The log, from which any moment of its window can be restored; absent with backup_id, and where there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log: Option<LogRow>,
 }
 
 /// Lists backup sets.
@@ -100,6 +104,7 @@ pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Backups, Fault> {
             start_time: None,
             end_time: None,
             outside_range: None,
+            log: None,
         });
     }
     let now = Timestamp::now();
@@ -135,6 +140,7 @@ pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Backups, Fault> {
         start_time: Some(written(start)),
         end_time: Some(written(end)),
         outside_range,
+        log: LogRow::read(&*call.app.provider, &args.instance_id).await,
     })
 }
 

@@ -5,6 +5,7 @@ use crate::model::instance::{Instance, total_keys};
 use crate::model::time::{age, written};
 use crate::provider::InstanceQuery;
 use crate::tools::ToolCall;
+use crate::tools::log_row::LogRow;
 use crate::tools::rows::{DatabaseRow, databases};
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -52,6 +53,9 @@ pub struct Protection {
     /// Start of the recovery window, with data flashback on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backup_log_start_time: Option<String>,
+    /// The log that this program keeps of the instance.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log: Option<LogRow>,
 }
 
 /// One instance in a reply.
@@ -154,8 +158,13 @@ async fn protection(call: &ToolCall<'_>, instance: &Instance) -> Result<Protecti
     let whole: Vec<_> = sets.into_iter().flatten().collect();
     let now = Timestamp::now();
     let last = whole.first();
+    let log = LogRow::read(&*call.app.provider, &instance.id).await;
     let flashback = instance.live.as_ref().ok().and_then(|live| live.backup_log_start_time);
+    let window = log.as_ref().and_then(|log| log.window.clone());
     let not_recoverable = match (flashback, last) {
+        _ if let Some(window) = &window => {
+            format!("what was before {}, in a gap of the log, or is after {}", window.start_time, window.end_time)
+        }
         (Some(since), _) => {
             format!("what was before {}; every second since can be restored (restore_time)", written(since))
         }
@@ -173,7 +182,8 @@ async fn protection(call: &ToolCall<'_>, instance: &Instance) -> Result<Protecti
         backups: whole.len(),
         damaged,
         not_recoverable,
-        backup_log_start_time: flashback.map(written),
+        backup_log_start_time: flashback.map(written).or_else(|| window.map(|window| window.start_time)),
+        log,
     })
 }
 

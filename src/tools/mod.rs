@@ -13,6 +13,7 @@ pub mod describe_instances;
 pub mod describe_jobs;
 pub mod download_backup;
 pub mod guarded;
+pub mod log_row;
 pub mod modify_backup_policy;
 pub mod registry;
 pub mod restore_instance;

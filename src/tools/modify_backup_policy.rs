@@ -45,7 +45,7 @@ pub struct Args {
 /// Changes the policy; plans first where the change lowers protection.
 ///
 /// # Errors
-/// `arguments.invalid`, `confirm.*`, `instance.not_found`, `policy.unsupported`.
+/// `arguments.invalid`, `confirm.*`, `instance.not_found`, `policy.set_in_file`, `policy.unsupported`.
 pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Outcome, Fault> {
     let id = &args.instance_id;
     call.app.known(id).await?;

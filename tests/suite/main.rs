@@ -9,6 +9,7 @@
     reason = "a test fails by panicking, helpers included, and prints what it found"
 )]
 
+mod archive;
 mod cli;
 mod config;
 mod docs;

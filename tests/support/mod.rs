@@ -5,6 +5,7 @@ pub mod between;
 pub mod clock;
 pub mod emulator;
 pub mod http_server;
+pub mod log;
 pub mod source;
 pub mod targets;
 

@@ -1,7 +1,7 @@
 //! The checks of an instance: that it answers, what its user may do, how a restore would go, how old the last backup is.
 //! They read, and change nothing on the instance.
 
-use super::{Findings, Status};
+use super::{Findings, Status, log};
 use crate::config::instance::{InstanceConfig, RestoreWay};
 use crate::guard::facts::rights::{Right, rules as rules_of};
 use crate::model::backup::BackupSet;
@@ -26,16 +26,20 @@ const COMMAND_TIMEOUT: Duration = Duration::from_secs(3);
 const OLD_SECONDS: i64 = 25 * 3600;
 
 /// Checks one instance.
-pub async fn check(app: &App, id: &str) -> Findings {
+pub async fn check(app: &App, id: &str, fail_on_gap: bool) -> Findings {
     let mut findings = Findings::of(id);
-    if let Err(fault) = live(app, id, &mut findings).await {
+    // The log first, for what is asked of the instance depends on it; shown last.
+    let mut of_the_log = Findings::of(id);
+    let logged = log::status(app, id, fail_on_gap, &mut of_the_log).await;
+    if let Err(fault) = live(app, id, logged, &mut findings).await {
         findings.fail("reachable", &fault);
     }
     backups(app, id, &mut findings).await;
+    findings.checks.append(&mut of_the_log.checks);
     findings
 }
 
-async fn live(app: &App, id: &str, findings: &mut Findings) -> Result<(), Fault> {
+async fn live(app: &App, id: &str, logged: bool, findings: &mut Findings) -> Result<(), Fault> {
     let config = app.config.instances.iter().find(|i| i.id == id);
     let endpoint = match config {
         Some(config) => endpoint_of(config, &config.url).await?,
@@ -76,7 +80,13 @@ async fn live(app: &App, id: &str, findings: &mut Findings) -> Result<(), Fault>
         }
     }
     match facts {
-        Some(facts) => restore(config, &facts, &mut conn, &user, findings).await,
+        Some(facts) => {
+            restore(config, &facts, &mut conn, &user, findings).await?;
+            if logged {
+                log::source(&mut conn, &facts, findings).await?;
+            }
+            Ok(())
+        }
         None => Ok(()),
     }
 }

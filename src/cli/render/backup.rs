@@ -36,7 +36,31 @@ pub fn list(json: &Value) -> String {
         }
         _ => String::new(),
     };
-    format!("{list}\n{range}").trim_end().into()
+    let log = log(json).unwrap_or_default();
+    format!("{list}\n{range}\n{log}").trim_end().into()
+}
+
+/// The log in what has one, as a line: whether somebody keeps it, what can be restored, what is missing.
+pub fn log(of: &Value) -> Option<String> {
+    let log = of.get("log")?;
+    if let Some(why) = text(log, "unreadable") {
+        return Some(format!("THE LOG CANNOT BE READ: {why}"));
+    }
+    let mut parts = vec![match text(log, "archiver") {
+        Some(who) => format!("log kept by {who}"),
+        None if log.get("on").and_then(Value::as_bool) == Some(true) => "LOG ON, AND NOBODY KEEPS IT".to_owned(),
+        None => "log off".to_owned(),
+    }];
+    parts.extend(log.get("window").map(|window| {
+        format!("any moment from {} to {} can be restored", cell(window, "start_time"), cell(window, "end_time"))
+    }));
+    parts.extend(text(log, "archived_until").map(|until| format!("archived until {until}")));
+    let gaps = items(log, "gaps");
+    parts.extend(gaps.first().map(|newest| {
+        let (from, to, cause) = (cell(newest, "from"), cell(newest, "to"), cell(newest, "cause"));
+        format!("{} GAPS, the newest from {from} to {to} ({cause})", count(log, "total_gaps"))
+    }));
+    Some(parts.join("; "))
 }
 
 /// What stands behind a set: what is wrong with it, else what counts on it, else why it was taken.
@@ -70,11 +94,12 @@ pub fn download(json: &Value) -> String {
 pub fn policy(json: &Value) -> String {
     let days: Vec<&str> = items(json, "preferred_backup_period").iter().filter_map(Value::as_str).collect();
     let flashback = json.get("enable_backup_log").and_then(Value::as_bool) == Some(true);
-    let mut lines = vec![
-        format!("backups    {} within {}", days.join(", "), cell(json, "preferred_backup_time")),
-        format!("kept for   {} days", number(json, "backup_retention_period").unwrap_or_default()),
-        format!("flashback  {}", if flashback { "on" } else { "off" }),
-    ];
+    let mut lines = vec![match text(json, "preferred_backup_time") {
+        Some(hour) => format!("backups    {} within {hour}", days.join(", ")),
+        None => "backups    none by a calendar".to_owned(),
+    }];
+    lines.extend(number(json, "backup_retention_period").map(|days| format!("kept for   {days} days")));
+    lines.push(format!("flashback  {}", if flashback { "on" } else { "off" }));
     lines.extend(text(json, "preferred_next_backup_time").map(|at| format!("next       {at}")));
     lines.extend(text(json, "backup_log_start_time").map(|at| format!("back to    {at}")));
     lines.join("\n")
@@ -107,5 +132,7 @@ mod tests {
             "backup_retention_period": 7, "enable_backup_log": true, "backup_log_start_time": "T" });
         let shown = "backups    Monday, Friday within 02:00Z-03:00Z\nkept for   7 days\nflashback  on\nback to    T";
         assert_eq!(policy(&daily), shown);
+        let own = json!({ "enable_backup_log": true });
+        assert_eq!(policy(&own), "backups    none by a calendar\nflashback  on");
     }
 }

@@ -1,5 +1,6 @@
 //! Instances for people: a line each, and for each the changes that could not be recovered.
 
+use super::backup::log;
 use super::{cell, count, items, number, size, table, text};
 use crate::config::ConfirmationPolicy;
 use serde_json::Value;
@@ -29,6 +30,7 @@ pub fn list(json: &Value) -> String {
     for i in instances {
         let lost = cell(protection(i), "not_recoverable");
         lines.push(format!("{}: cannot be recovered: {lost}", cell(i, "instance_id")));
+        lines.extend(log(protection(i)).map(|log| format!("{}: {log}", cell(i, "instance_id"))));
     }
     if instances.iter().any(|i| text(i, "confirmation") == Some(ConfirmationPolicy::Token.as_str())) {
         lines.push("confirmation = \"token\": an agent restores without a person's yes".into());

@@ -76,6 +76,7 @@ pub fn assess(act: &Act, facts: &Facts, earlier: Option<Earlier<'_>>, rules: Rul
         (Act::DeleteBackup { .. }, Facts::VaultDeletion(facts)) => deletion::of_vault(facts),
         (Act::DeleteBackup { .. }, Facts::CloudDeletion(facts)) => deletion::of_cloud(facts),
         (Act::ModifyBackupPolicy { .. }, Facts::PolicyChange(facts)) => policy::assess(facts),
+        (Act::ModifyBackupPolicy { .. }, Facts::OwnPolicy(facts)) => policy::assess_own(facts),
         (Act::CreateInstanceFromBackup { .. }, Facts::Clone(facts)) => clone::assess(facts, earlier),
         _ => {
             let message = format!("what was read is not about the {}; nothing was changed", act.noun());

@@ -3,7 +3,7 @@
 use crate::guard::assess::Assessment;
 use crate::guard::assess::wording::cloud_ready;
 use crate::guard::check::{CheckName, Precheck, Status};
-use crate::guard::facts::policy::PolicyFacts;
+use crate::guard::facts::policy::{OwnPolicyFacts, PolicyFacts};
 use crate::guard::impact::Impact;
 use crate::guard::preconditions::Preconditions;
 use crate::model::policy::BackupPolicy;
@@ -13,14 +13,9 @@ use std::collections::BTreeMap;
 pub(super) fn assess(facts: &PolicyFacts) -> Assessment {
     let PolicyFacts { state, now, then } = facts;
     let lowered = now.lowered_by(then);
-    let protection = if lowered.is_empty() {
-        Precheck::new(CheckName::Protection, Status::Pass, "it lowers nothing")
-    } else {
-        Precheck::new(CheckName::Protection, Status::Warn, lowered.join("; "))
-    };
     Assessment {
         address: state.instance.address.clone(),
-        checks: vec![cloud_ready(state), protection],
+        checks: vec![cloud_ready(state), protection(&lowered)],
         preconditions: Preconditions::PolicyChange { instance: state.instance.clone(), policy: now.into() },
         writes: None,
         needs_safety_backup: false,
@@ -35,6 +30,39 @@ pub(super) fn assess(facts: &PolicyFacts) -> Assessment {
         },
         details: BTreeMap::new(),
         alternative: None,
+    }
+}
+
+/// The mandatory check where the log alone can be set, which needs nothing of the instance.
+pub(super) fn assess_own(facts: &OwnPolicyFacts) -> Assessment {
+    let OwnPolicyFacts { address, now, then } = facts;
+    let lowered = now.lowered_by(then);
+    let flashback =
+        |policy: &BackupPolicy| format!("flashback {}", if policy.enable_backup_log { "on" } else { "off" });
+    Assessment {
+        address: address.clone(),
+        checks: vec![protection(&lowered)],
+        preconditions: Preconditions::OwnPolicy { policy: now.into() },
+        writes: None,
+        needs_safety_backup: false,
+        impact: Impact {
+            now: flashback(now),
+            after: flashback(then),
+            lost: lowered.join("; "),
+            how: "the state store".into(),
+            how_meaning: "the log ends where the archiver finds it off; what is archived stays".into(),
+            way_back: "modify_backup_policy with enable_backup_log true; what is written meanwhile is in no log".into(),
+        },
+        details: BTreeMap::new(),
+        alternative: None,
+    }
+}
+
+fn protection(lowered: &[String]) -> Precheck {
+    if lowered.is_empty() {
+        Precheck::new(CheckName::Protection, Status::Pass, "it lowers nothing")
+    } else {
+        Precheck::new(CheckName::Protection, Status::Warn, lowered.join("; "))
     }
 }
 

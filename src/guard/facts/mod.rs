@@ -22,8 +22,10 @@ pub enum Facts {
     VaultDeletion(backup::VaultDeletion),
     /// A deletion of a set that the cloud keeps.
     CloudDeletion(backup::CloudDeletion),
-    /// A change of a backup policy.
+    /// A change of a backup policy that the cloud keeps.
     PolicyChange(policy::PolicyFacts),
+    /// A change of a backup policy that this program keeps.
+    OwnPolicy(policy::OwnPolicyFacts),
     /// A new instance of the cloud.
     Clone(Box<clone::CloneFacts>),
 }

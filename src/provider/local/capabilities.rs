@@ -4,7 +4,6 @@ use crate::model::fault::{Fault, Kind};
 use crate::model::instance::{Capabilities, Capability};
 use crate::provider::local::clone::no_clone;
 use crate::provider::local::download::no_url;
-use crate::provider::local::policy::no_policy;
 
 /// What a server that this program reaches itself can do.
 pub(super) fn capabilities(instance_id: &str) -> Capabilities {
@@ -15,7 +14,6 @@ pub(super) fn capabilities(instance_id: &str) -> Capabilities {
             Fault::new(Kind::Provider, "restore.no_flashback", no_moment)
                 .hint("Restore a backup set: take its backup_id from describe_backups."),
         )
-        .without(Capability::BackupPolicy, no_policy(instance_id))
         .without(Capability::Clone, no_clone(instance_id))
         .without(Capability::DownloadUrl, no_url())
 }

@@ -8,12 +8,14 @@ mod delete;
 mod describe;
 mod download;
 pub mod endpoint;
+mod log;
 mod policy;
 mod recover;
 mod restore;
 pub mod sandbox;
 mod write_lock;
 
+use crate::archive::Archive;
 use crate::config::instance::InstanceConfig;
 use crate::config::{Config, SANDBOX};
 use crate::guard::act::{Act, PolicyChange, Source};
@@ -26,16 +28,18 @@ use crate::model::backup::{BackupSet, DamagedSet, Mode};
 use crate::model::fault::{Fault, Kind};
 use crate::model::instance::{Capabilities, Instance};
 use crate::model::job::Job;
+use crate::model::log::LogStatus;
 use crate::model::policy::BackupPolicy;
 use crate::model::restore::Cutover;
 use crate::model::text::{nearest, quoted};
 use crate::provider::jobs::Jobs;
 use crate::provider::local::capabilities::capabilities;
 use crate::provider::local::download::no_url;
-use crate::provider::local::policy::no_policy;
 use crate::provider::set_stream::SetStream;
 use crate::provider::traffic::Counters;
-use crate::provider::{Carried, Downloaded, InstanceQuery, OnBytes, Provider, Raised, Range, SignedUrl, WriteLock};
+use crate::provider::{
+    Carried, Downloaded, InstanceQuery, LogScope, OnBytes, Provider, Raised, Range, SignedUrl, WriteLock,
+};
 use crate::state::State;
 use crate::state::jobs::Begun;
 use crate::vault::Vault;
@@ -60,6 +64,9 @@ struct Inner {
     sandbox: Option<sandbox::Sandbox>,
     state: Arc<dyn State>,
     vault: Vault,
+    archive: Archive,
+    /// The archivers of this process.
+    logs: log::Logs,
     /// Days that a safety backup is kept.
     safety_retention_days: u32,
     /// When expired sets were last looked for, in seconds since the epoch; 0: not yet.
@@ -79,6 +86,7 @@ impl Local {
     /// The provider of what is configured. Touches nothing yet.
     #[must_use]
     pub fn new(config: &Config, state: Arc<dyn State>) -> Self {
+        let vault = Vault::new(config.home.vault());
         Self {
             inner: Arc::new(Inner {
                 ids: config.instance_ids(),
@@ -86,7 +94,9 @@ impl Local {
                 sandbox: config.sandbox.then(|| sandbox::Sandbox::new(config.home.sandbox())),
                 jobs: Jobs::new(PROVIDER, Arc::clone(&state)),
                 state,
-                vault: Vault::new(config.home.vault()),
+                archive: Archive::new(&vault, config.home.spool()),
+                vault,
+                logs: log::Logs::new(config.backup_log),
                 safety_retention_days: config.guard.safety_retention_days,
                 expired_deleted_at: AtomicI64::new(0),
                 read_only: config.read_only,
@@ -174,11 +184,11 @@ impl Provider for Local {
     }
 
     async fn backup_policy(&self, instance_id: &str) -> Result<BackupPolicy, Fault> {
-        Err(no_policy(instance_id))
+        self.inner.policy(instance_id).await
     }
 
-    async fn raise_backup_policy(&self, instance_id: &str, _: &PolicyChange, _: &str) -> Result<Raised, Fault> {
-        Err(no_policy(instance_id))
+    async fn raise_backup_policy(&self, id: &str, change: &PolicyChange, caller: &str) -> Result<Raised, Fault> {
+        self.inner.raise_policy(id, change, caller).await
     }
 
     async fn capabilities(&self, instance_id: &str) -> Result<Capabilities, Fault> {
@@ -198,7 +208,8 @@ impl Provider for Local {
                 self.inner.filling_facts(instance_id, source_instance_id, backup_id, earlier).await
             }
             Act::DeleteBackup { backup_id } => self.inner.deletion_facts(instance_id, backup_id).await,
-            Act::RestoreInstance { .. } | Act::ModifyBackupPolicy { .. } | Act::CreateInstanceFromBackup { .. } => {
+            Act::ModifyBackupPolicy { change } => self.inner.policy_facts(instance_id, change).await,
+            Act::RestoreInstance { .. } | Act::CreateInstanceFromBackup { .. } => {
                 capabilities(instance_id).need(&act.needs())?;
                 let message = format!("{instance_id} cannot do a {}", act.noun());
                 Err(Fault::new(Kind::Usage, "act.unsupported", message))
@@ -228,9 +239,11 @@ impl Provider for Local {
                 let backup_id = backup_id.clone();
                 self.inner.start_filling(permit, &backup_id).await.map(Carried::Job)
             }
-            Act::RestoreInstance { .. } | Act::ModifyBackupPolicy { .. } | Act::CreateInstanceFromBackup { .. } => {
-                Err(permit.plan().unsupported())
+            Act::ModifyBackupPolicy { change } => {
+                let change = change.clone();
+                self.inner.modify_policy(permit, &change).await.map(Carried::Done)
             }
+            Act::RestoreInstance { .. } | Act::CreateInstanceFromBackup { .. } => Err(permit.plan().unsupported()),
         }
     }
 
@@ -242,7 +255,17 @@ impl Provider for Local {
         self.inner.recover().await
     }
 
+    async fn keep_logs(&self, scope: LogScope) -> Result<(), Fault> {
+        self.inner.keep_logs(scope);
+        Ok(())
+    }
+
+    async fn log_status(&self, instance_id: &str) -> Result<Option<LogStatus>, Fault> {
+        self.inner.log_status(instance_id).await
+    }
+
     async fn shut_down(&self, cancel_backups: bool) {
+        self.inner.logs.stop().await;
         self.inner.jobs.shut_down(cancel_backups).await;
         if let Some(sandbox) = &self.inner.sandbox {
             // A plan is for the server process it was made for: while one waits for its person, that process stays. The

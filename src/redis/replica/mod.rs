@@ -4,10 +4,13 @@
 //! must never announce a capability or a version whose format is not read here: `eof` and `psync2` are all, and to a Valkey from 9.0
 //! on the newest version whose format is read whole.
 
+pub mod follow;
 pub mod handshake;
 mod link;
 mod mark;
+mod resume;
 pub mod scan;
 pub mod snapshot;
+pub mod split;
 pub mod stream;
 pub mod tail;

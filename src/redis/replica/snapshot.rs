@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
+use super::follow::Follow;
 use super::handshake::{Attached, CaptureOptions, Extent, Framing, Source, attach};
 use super::mark::MarkSearch;
 use super::stream::Stream;
@@ -155,6 +156,19 @@ impl Snapshot {
     pub fn into_tail(self) -> Result<Tail, RedisError> {
         match self.options.extent {
             Extent::SnapshotAndStream if self.ended => Ok(Tail::new(self.conn, self.offset, self.options.stall)),
+            _ => Err(self.interrupted("the stream was not asked for, or before the end of the data".to_owned())),
+        }
+    }
+
+    /// Stays attached to keep what follows the data, byte for byte. The data must have been read to its end.
+    ///
+    /// # Errors
+    /// As [`Self::into_stream`].
+    pub fn into_follow(self) -> Result<Follow, RedisError> {
+        match self.options.extent {
+            Extent::SnapshotAndStream if self.ended => {
+                Ok(Follow::new(self.conn, self.replid, self.offset, self.options.stall))
+            }
             _ => Err(self.interrupted("the stream was not asked for, or before the end of the data".to_owned())),
         }
     }

@@ -4,10 +4,9 @@
 
 use std::time::Duration;
 
-use tokio::time::timeout;
-
 use super::handshake::CaptureOptions;
 use super::link::Link;
+use super::resume::resume;
 use super::scan::{End, Scan, Seen};
 use crate::redis::conn::Conn;
 use crate::redis::endpoint::Endpoint;
@@ -36,32 +35,10 @@ impl Tail {
         offset: u64,
         options: CaptureOptions,
     ) -> Result<Option<Self>, RedisError> {
-        let mut conn = Conn::open(endpoint, options.connect_within).await?;
-        conn.cmd_str(&["REPLCONF", "capa", "eof", "capa", "psync2"]).await?;
-        let next = offset.saturating_add(1).to_string();
-        conn.send(&[b"PSYNC", replication_id.as_bytes(), next.as_bytes()]).await?;
-        loop {
-            let line =
-                timeout(options.connect_within, conn.read_line("PSYNC")).await.map_err(|_| RedisError::Timeout {
-                    address: endpoint.to_string(),
-                    during: "PSYNC".to_owned(),
-                    after: options.connect_within,
-                })??;
-            match line.as_slice() {
-                [] => {}
-                [b'-', text @ ..] => {
-                    return Err(RedisError::from_reply(conn.label(), "PSYNC", &String::from_utf8_lossy(text)));
-                }
-                line => {
-                    // With another id the history goes on under a new name: positions are not comparable with the set's.
-                    let text = String::from_utf8_lossy(line).into_owned();
-                    let mut words = text.split_whitespace();
-                    let continues = words.next() == Some("+CONTINUE")
-                        && words.next().is_none_or(|id| id.eq_ignore_ascii_case(replication_id));
-                    return Ok(continues.then(|| Self::new(conn, offset, options.stall)));
-                }
-            }
-        }
+        let resumed = resume(endpoint, replication_id, offset, options).await?;
+        // With another id the history goes on under a new name: positions are not comparable with the set's.
+        let same = resumed.filter(|resumed| resumed.renamed.is_none());
+        Ok(same.map(|resumed| Self::new(resumed.conn, offset, options.stall)))
     }
 
     /// What has been seen so far.

@@ -10,6 +10,7 @@ mod jobs;
 mod leases;
 mod ledger;
 mod orphans;
+mod policies;
 mod rollback;
 
 use crate::config::blocking::blocking;

@@ -7,9 +7,10 @@ use tair_backup_mcp::config::Config;
 use tair_backup_mcp::config::tair::TairConfig;
 
 /// The structs that a file is read into, and the table that each stands for.
-const STRUCTS: [(&str, &str); 5] = [
+const STRUCTS: [(&str, &str); 6] = [
     ("File", ""),
     ("GuardConfig", "[guard]"),
+    ("BackupLogConfig", "[backup_log]"),
     ("RawInstance", "[[instance]]"),
     ("Emulate", "emulate"),
     ("RawTair", "[tair]"),
@@ -76,7 +77,7 @@ fn the_example_loads_as_it_is_and_with_every_setting() {
     std::fs::write(&file, switched_on(&read("config.example.toml"))).unwrap();
     let whole = load(&file);
     assert_eq!(whole.instance_ids().len(), 3);
-    let same = |of: &Config| (of.guard.confirmation, of.guard.token_minutes);
+    let same = |of: &Config| (of.guard.confirmation, of.guard.token_minutes, of.backup_log, of.background);
     assert_eq!(same(&whole), same(&plain));
     // Unset, nothing blocks.
     assert_eq!((plain.guard.max_writes_per_second, whole.guard.max_writes_per_second), (None, Some(100.0)));

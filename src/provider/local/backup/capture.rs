@@ -25,12 +25,37 @@ pub const TICK: Duration = Duration::from_millis(500);
 /// A set that was taken.
 pub(in crate::provider::local) struct Taken {
     pub set: BackupSet,
+    /// The database selected in the source's stream where the set ends, as the set itself says.
+    pub database: Option<u64>,
     /// Slots served, where the source is a cluster's node.
     slots: Option<u32>,
     /// What is wrong with the source, although it could be backed up.
     trouble: Option<String>,
     /// The capture, which may go on with the stream behind the set.
     pub snapshot: Snapshot,
+}
+
+impl Taken {
+    /// What was taken, as the end of its job.
+    pub fn message(&self) -> String {
+        let set = &self.set;
+        let mut message = format!(
+            "{} keys, {} RDB, {} stored, verified{}",
+            total_keys(&set.counts),
+            bytes(set.rdb_bytes),
+            bytes(set.stored_bytes),
+            set.verified().map(|what| format!(" ({what})")).unwrap_or_default()
+        );
+        if let Some(slots) = self.slots.filter(|n| *n < u32::from(SLOTS)) {
+            message = format!(
+                "{message}; ONE SHARD of a cluster only: {slots} of {SLOTS} slots; the others are instances of their own"
+            );
+        }
+        if let Some(trouble) = &self.trouble {
+            message = format!("{message}; {trouble}");
+        }
+        message
+    }
 }
 
 impl Inner {
@@ -61,24 +86,7 @@ impl Inner {
     }
 
     async fn capture(&self, job: &Job, mode: Mode, note: String) -> Result<String, Fault> {
-        let taken = self.take_set(job, mode, note, Extent::Snapshot).await?;
-        let set = taken.set;
-        let mut message = format!(
-            "{} keys, {} RDB, {} stored, verified{}",
-            total_keys(&set.counts),
-            bytes(set.rdb_bytes),
-            bytes(set.stored_bytes),
-            set.verified().map(|what| format!(" ({what})")).unwrap_or_default()
-        );
-        if let Some(slots) = taken.slots.filter(|n| *n < u32::from(SLOTS)) {
-            message = format!(
-                "{message}; ONE SHARD of a cluster only: {slots} of {SLOTS} slots; the others are instances of their own"
-            );
-        }
-        if let Some(trouble) = taken.trouble {
-            message = format!("{message}; {trouble}");
-        }
-        Ok(message)
+        Ok(self.take_set(job, mode, note, Extent::Snapshot).await?.message())
     }
 
     /// Takes the set that a job names, if there is room for it. The capture may stay attached.
@@ -98,6 +106,7 @@ impl Inner {
         let statistics = staged.statistics();
         let engine = statistics.aux("valkey-ver").map_or("redis", |_| "valkey");
         let version = statistics.aux("valkey-ver").or_else(|| statistics.aux("redis-ver")).unwrap_or_default();
+        let database = statistics.aux("repl-stream-db").and_then(|db| db.parse().ok());
         let metadata = Metadata {
             mode,
             note,
@@ -117,7 +126,7 @@ impl Inner {
             locked_until: None,
         };
         let set = staged.commit(metadata).await?;
-        Ok(Taken { set, slots: source.and_then(|t| t.slots), trouble, snapshot })
+        Ok(Taken { set, database, slots: source.and_then(|t| t.slots), trouble, snapshot })
     }
 
     /// Moves the data from the source to the vault, whose thread checks, hashes, compresses and stages it meanwhile.

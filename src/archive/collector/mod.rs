@@ -1,0 +1,59 @@
+//! The collector: what a source sends is taken as it comes, timed, and brought through the spool to the vault.
+//!
+//! It must not wait for the vault while the source sends, must not hold more of a stream than fits its channel, and must not decide
+//! where to attach or what a gap is: its user knows the source.
+
+pub mod clock;
+pub mod spooling;
+
+use crate::archive::collector::clock::{ArrivalClock, outage_ms};
+use crate::archive::collector::spooling::Spooling;
+use crate::model::fault::Fault;
+use crate::redis::error::RedisError;
+use crate::redis::replica::follow::Follow;
+
+/// What of a stream came late: the backlog's part, after an outage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Late {
+    /// Offset up to which the source had written when it was attached to.
+    pub until_offset: u64,
+    /// The moment, in milliseconds, behind which all of it was written.
+    pub since_ms: i64,
+}
+
+/// Why a stream is no longer taken.
+#[derive(Debug)]
+pub enum Ended {
+    /// The link to the source ended.
+    Link(RedisError),
+    /// The spool is full: what comes is not taken until there is room.
+    Full,
+    /// The spool takes nothing any more.
+    Spool(Fault),
+}
+
+/// Takes a stream until its link or the spool ends. May be dropped: what was taken until then counts.
+pub async fn collect(mut follow: Follow, spooling: &Spooling, late: Late) -> Ended {
+    let mut clock = ArrivalClock::behind(late.since_ms);
+    loop {
+        let bytes = match follow.next().await {
+            Ok(bytes) => bytes,
+            Err(error) => return Ended::Link(error),
+        };
+        let mut arrival = clock.now();
+        // The offset is that of the last byte: a piece that reaches beyond the backlog is late in its beginning.
+        if follow.offset().saturating_sub(bytes.len() as u64) < late.until_offset {
+            arrival.precision_ms = outage_ms(arrival, late.since_ms);
+        }
+        // Nothing says that nothing more came while the source still has some to send.
+        if bytes.is_empty() && follow.offset() < late.until_offset {
+            continue;
+        }
+        if let Err(fault) = spooling.append(bytes, arrival).await {
+            return Ended::Spool(fault);
+        }
+        if spooling.is_full() {
+            return Ended::Full;
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! The checks of an instance's log: that somebody keeps it, that nothing is missing, and that the source will bear an outage.
+
+use super::{Findings, Status};
+use crate::model::log::LogStatus;
+use crate::model::text::bytes;
+use crate::model::time::{age, written, written_up};
+use crate::redis::conn::Conn;
+use crate::redis::error::RedisError;
+use crate::redis::facts::ServerFacts;
+use crate::redis::settings::replica_settings;
+use crate::tools::App;
+use jiff::Timestamp;
+use std::time::{Duration, Instant};
+
+/// How long an outage should be borne without a gap, in seconds.
+const OUTAGE_SECONDS: u64 = 60;
+/// A backlog that is smaller than this holds little of any load.
+const BACKLOG_BYTES_MIN: u64 = 16 << 20;
+/// How far a source's clock may be from ours, in milliseconds.
+const SKEW_MS: i64 = 1000;
+/// How old what is on the vault may be, in seconds, beside the time until a segment is sealed.
+const OLD_SECONDS: i64 = 60;
+/// Between the two looks by which a source's writes are measured.
+const MEASURED: Duration = Duration::from_secs(1);
+
+/// Checks what is told of the log; whether it is on.
+pub async fn status(app: &App, id: &str, fail_on_gap: bool, findings: &mut Findings) -> bool {
+    let status = match app.provider.log_status(id).await {
+        Ok(Some(status)) => status,
+        Ok(None) => return false,
+        Err(fault) => {
+            findings.fail("log", &fault);
+            return false;
+        }
+    };
+    kept(app, &status, findings);
+    gaps(&status, fail_on_gap, findings);
+    status.on
+}
+
+fn kept(app: &App, status: &LogStatus, findings: &mut Findings) {
+    let now = Timestamp::now();
+    let window = match status.window {
+        Some((from, to)) => format!("any moment from {} to {} can be restored", written_up(from), written(to)),
+        None => "no moment can be restored from it yet".to_owned(),
+    };
+    let old = i64::from(app.config.backup_log.seal_seconds) + OLD_SECONDS;
+    match (&status.archiver, status.archived_until) {
+        _ if !status.on => findings.pass("log", format!("off; {window}")),
+        (None, _) => findings.warn("log", format!("NOBODY KEEPS IT; {window}"), "tair-backup-mcp run, as a service"),
+        (Some(by), Some(until)) if now.as_second() - until.as_second() <= old => {
+            findings.pass("log", format!("kept by {}; {window}", by.who));
+        }
+        (Some(by), until) => {
+            let since = until.map_or_else(|| "nothing".to_owned(), |until| format!("nothing for {}", age(until, now)));
+            let next = "see the log of the service: the source or the vault may be away";
+            findings.warn("log", format!("kept by {}, and {since} has come to the vault; {window}", by.who), next);
+        }
+    }
+}
+
+fn gaps(status: &LogStatus, fail_on_gap: bool, findings: &mut Findings) {
+    let Some(newest) = status.gaps.last() else { return findings.pass("log gaps", "none") };
+    let found = if fail_on_gap { Status::Fail } else { Status::Warn };
+    let detail = format!(
+        "{}; the newest from {} to {}: {}",
+        status.gaps.len(),
+        written(newest.from),
+        written_up(newest.to),
+        newest.cause.as_str()
+    );
+    findings.add(
+        found,
+        "log gaps",
+        detail,
+        "nothing within can be restored; docs/service.md says what each cause asks for",
+    );
+}
+
+/// Checks the source of a log that is on: its backlog, its limits for replicas, its clock.
+pub async fn source(conn: &mut Conn, before: &ServerFacts, findings: &mut Findings) -> Result<(), RedisError> {
+    let asked = Instant::now();
+    tokio::time::sleep(MEASURED).await;
+    let sent = Timestamp::now();
+    let facts = ServerFacts::read(conn).await?;
+    let written = facts.offset.saturating_sub(before.offset);
+    let per_second = written * 1000 / u64::try_from(asked.elapsed().as_millis()).unwrap_or(1000).max(1);
+    let size = facts.backlog_size;
+    let holds = size.checked_div(per_second);
+    let detail = match holds {
+        Some(seconds) => format!(
+            "{} hold {seconds} s of the {} a second that are written now: a longer outage is a gap",
+            bytes(size),
+            bytes(per_second)
+        ),
+        None => format!("{}; nothing is written just now", bytes(size)),
+    };
+    if holds.is_some_and(|seconds| seconds < OUTAGE_SECONDS) || size < BACKLOG_BYTES_MIN {
+        let wanted = (per_second * 10 * OUTAGE_SECONDS).max(4 * BACKLOG_BYTES_MIN);
+        findings.warn("log backlog", detail, format!("CONFIG SET repl-backlog-size {}mb", wanted.div_ceil(1 << 20)));
+    } else {
+        findings.pass("log backlog", detail);
+    }
+    limits(conn, findings).await?;
+    if let Some(clock_ms) = facts.clock_ms {
+        let skew = clock_ms - sent.as_millisecond();
+        if skew.abs() > SKEW_MS + i64::try_from(MEASURED.as_millis()).unwrap_or(0) {
+            let detail = format!("the source's clock is {skew} ms from ours, by which moments are told");
+            findings.warn("log clock", detail, "set both by NTP");
+        } else {
+            findings.pass("log clock", "the source's agrees with ours");
+        }
+    }
+    Ok(())
+}
+
+async fn limits(conn: &mut Conn, findings: &mut Findings) -> Result<(), RedisError> {
+    const NAME: &str = "log limits";
+    let Some(settings) = replica_settings(conn).await? else {
+        findings.pass(NAME, "not known: the user may not run CONFIG GET");
+        return Ok(());
+    };
+    if settings.counted > 0 {
+        let detail = format!(
+            "min-replicas-to-write is {}, and the archiver counts as one of them although it acknowledges nothing",
+            settings.counted
+        );
+        findings.warn(NAME, detail, "raise it by one, or follow a replica (backup_from)");
+    } else if (1..settings.backlog.max(BACKLOG_BYTES_MIN)).contains(&settings.buffer) {
+        let detail = format!(
+            "client-output-buffer-limit drops a replica that is {} behind: the archiver too, at a burst",
+            bytes(settings.buffer)
+        );
+        findings.warn(NAME, detail, "CONFIG SET client-output-buffer-limit \"replica 256mb 64mb 60\"");
+    } else {
+        findings.pass(NAME, "the archiver may fall behind for a while");
+    }
+    Ok(())
+}

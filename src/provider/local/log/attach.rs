@@ -1,0 +1,137 @@
+//! Attaching to the source of a log: behind what the log has where the source can still go on there, else behind a backup set.
+//!
+//! It must not make a source fork that can go on without, and must not call a history continued that is another one.
+
+use crate::archive::collector::Late;
+use crate::archive::collector::spooling::End;
+use crate::model::backup::{BackupSet, Mode, Origin};
+use crate::model::fault::Fault;
+use crate::model::log::GapCause;
+use crate::provider::local::{COMMAND_TIMEOUT, Inner};
+use crate::redis::conn::Conn;
+use crate::redis::endpoint::Endpoint;
+use crate::redis::error::RedisError;
+use crate::redis::facts::{Role, ServerFacts};
+use crate::redis::reach::Reach;
+use crate::redis::replica::follow::Follow;
+use crate::redis::replica::handshake::CaptureOptions;
+use std::time::Duration;
+
+/// A source that goes on.
+pub(super) struct Going {
+    pub follow: Follow,
+    pub late: Late,
+    /// The source's process.
+    pub run_id: String,
+}
+
+/// What came of asking a source to go on behind the log.
+pub(super) enum GoneOn {
+    Going(Box<Going>),
+    /// The instance cannot, and why.
+    Not(Broken),
+}
+
+/// A history that cannot be gone on with.
+pub(super) struct Broken {
+    pub reach: Reach,
+    /// The instance's process, and for how long it runs.
+    pub run_id: String,
+    pub uptime: Duration,
+}
+
+impl Broken {
+    /// Why the log has a gap, where `known` is the process that was followed last, `since` then, and `down` says that this process
+    /// did not follow at all before.
+    pub(super) fn cause(&self, known: &str, since: Duration, down: bool) -> GapCause {
+        match self.reach {
+            Reach::Whole | Reach::Overrun if down => GapCause::ArchiverDown,
+            Reach::Whole | Reach::Overrun => GapCause::BacklogOverrun,
+            // A process that began meanwhile, under the address that was followed. Another server has run for longer.
+            Reach::Ahead | Reach::Left | Reach::Another if self.run_id != known && self.uptime <= since + SLACK => {
+                GapCause::SourceRestarted
+            }
+            Reach::Ahead | Reach::Left | Reach::Another => GapCause::FailoverNotFollowed,
+        }
+    }
+}
+
+/// Seconds by which an uptime, which is told in whole ones, may be beside the truth.
+const SLACK: Duration = Duration::from_secs(2);
+
+async fn facts_of(endpoint: &Endpoint) -> Result<ServerFacts, RedisError> {
+    ServerFacts::read(&mut Conn::open(endpoint, COMMAND_TIMEOUT).await?).await
+}
+
+/// Asks one server to go on behind a position.
+async fn go_on(
+    endpoint: &Endpoint,
+    facts: &ServerFacts,
+    end: &End,
+    since_ms: i64,
+) -> Result<Option<Going>, RedisError> {
+    let followed = Follow::resume(endpoint, &end.replid, end.offset, CaptureOptions::default()).await?;
+    let late = Late { until_offset: facts.offset, since_ms };
+    Ok(followed.map(|follow| Going { follow, late, run_id: facts.run_id.clone() }))
+}
+
+impl Inner {
+    /// Goes on behind the end of a log: at the replica named for backups, or at the instance itself, whose word counts.
+    pub(super) async fn go_on_with_log(&self, id: &str, end: &End, since_ms: i64) -> Result<GoneOn, Fault> {
+        if self.by_replica(id, Mode::Automated) {
+            let replica = self.capture_endpoint(id, Mode::Automated).await?;
+            let attempt = async {
+                let facts = facts_of(&replica).await?;
+                match facts.reach(&end.replid, end.offset) {
+                    Reach::Whole => go_on(&replica, &facts, end, since_ms).await,
+                    _ => Ok(None),
+                }
+            };
+            match attempt.await {
+                Ok(Some(going)) => return Ok(GoneOn::Going(Box::new(going))),
+                Ok(None) => {}
+                Err(error) => tracing::info!(instance = %id, "its replica cannot be followed: {error}"),
+            }
+        }
+        let endpoint = self.endpoint(id).await?;
+        let facts = facts_of(&endpoint).await?;
+        let reach = facts.reach(&end.replid, end.offset);
+        if reach == Reach::Whole
+            && let Some(going) = go_on(&endpoint, &facts, end, since_ms).await?
+        {
+            return Ok(GoneOn::Going(Box::new(going)));
+        }
+        let (run_id, uptime) = (facts.run_id, Duration::from_secs(facts.uptime_seconds));
+        Ok(GoneOn::Not(Broken { reach, run_id, uptime }))
+    }
+
+    /// Attaches behind the newest set on the vault that the instance can still go on behind, so that nothing forks. A set that came
+    /// from a replica does not say which database its stream was in, and is none to begin with.
+    pub(super) async fn behind_a_set(&self, id: &str) -> Result<Option<(BackupSet, Box<Going>)>, Fault> {
+        let endpoint = self.endpoint(id).await?;
+        let facts = facts_of(&endpoint).await?;
+        if facts.role != Role::Master {
+            return Ok(None);
+        }
+        let captured_here = |set: &BackupSet| match &set.origin {
+            Origin::Capture { address } => *address == endpoint.to_string(),
+            _ => false,
+        };
+        let sets = self.vault.list(id, self).await?;
+        let reached = sets
+            .into_iter()
+            .flatten()
+            .find(|set| captured_here(set) && facts.reach(&set.replication_id, set.replication_offset) == Reach::Whole);
+        let Some(set) = reached else { return Ok(None) };
+        let end = End { replid: set.replication_id.clone(), offset: set.replication_offset };
+        let going = go_on(&endpoint, &facts, &end, set.started_at.as_millisecond()).await?;
+        Ok(going.map(|going| (set, Box::new(going))))
+    }
+
+    /// A source that goes on right behind a set that was just captured from it. What it wrote while the data was on its way comes late.
+    pub(super) async fn behind_capture(&self, set: &BackupSet, follow: Follow) -> Result<Box<Going>, Fault> {
+        let facts = facts_of(&self.capture_endpoint(&set.instance_id, set.mode).await?).await?;
+        let late = Late { until_offset: facts.offset, since_ms: set.started_at.as_millisecond() };
+        Ok(Box::new(Going { follow, late, run_id: set.run_id.clone() }))
+    }
+}

@@ -1,0 +1,134 @@
+//! Bases: backup sets that lie on the log. One is taken with the stream behind it where a log begins, and others while it goes on.
+//!
+//! It must not take one where another backup has done so, nor two within the time that the operator set between them.
+
+use crate::config::backup_log::BackupLogConfig;
+use crate::model::backup::{BackupSet, Mode, Origin};
+use crate::model::fault::{Fault, Kind};
+use crate::model::ids::new_id;
+use crate::model::job::{JobKind, JobStatus, Unfinished};
+use crate::provider::local::Inner;
+use crate::provider::local::backup::capture::Taken;
+use crate::redis::replica::follow::Follow;
+use crate::redis::replica::handshake::Extent;
+use crate::state::jobs::Begun;
+use jiff::{SignedDuration, Timestamp};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// What a target replays of a log in a second, at least, where nothing else is known.
+const REPLAY_BYTES_PER_SECOND: u64 = 40 << 20;
+/// The note of a base.
+const NOTE: &str = "taken as a base of the log";
+
+/// A base, and the source that goes on behind it.
+pub(super) struct Base {
+    pub set: BackupSet,
+    pub follow: Follow,
+    /// The database selected in the stream behind the set.
+    pub database: Option<u64>,
+}
+
+/// How far a log is from its newest base.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Distance {
+    pub age: Duration,
+    pub bytes: u64,
+}
+
+impl Distance {
+    /// Whether another base is due.
+    pub(super) fn is_due(&self, config: &BackupLogConfig) -> bool {
+        let replay = Duration::from_secs(self.bytes / REPLAY_BYTES_PER_SECOND);
+        self.age >= config.base_apart() && (self.age >= config.base_after() || replay > config.base_replay())
+    }
+}
+
+impl Inner {
+    /// Captures a base, with the stream behind it. `None`: another backup runs, which may become the base.
+    pub(super) async fn take_base(self: &Arc<Self>, id: &str) -> Result<Option<Base>, Fault> {
+        self.recover().await?;
+        let (backup_id, (hand_over, handed)) = (new_id("b", Timestamp::now())?, oneshot::channel());
+        let inner = Arc::clone(self);
+        let begun = self
+            .jobs
+            .begin(JobKind::Backup, id, &backup_id, |job| async move {
+                let extent = Extent::SnapshotAndStream;
+                let taken = inner.take_set(&job, Mode::Automated, NOTE.to_owned(), extent).await;
+                let taken = taken.map_err(Unfinished::Failed)?;
+                let message = taken.message();
+                let Taken { set, database, snapshot, .. } = taken;
+                // Whoever waited is gone where the log was ended meanwhile; the set stays.
+                if let Ok(follow) = snapshot.into_follow() {
+                    let _ = hand_over.send(Base { set, follow, database });
+                }
+                Ok(message)
+            })
+            .await?;
+        let job = match begun {
+            Begun::Started(job) => job,
+            Begun::Joined(_) => return Ok(None),
+        };
+        match handed.await {
+            Ok(base) => Ok(Some(base)),
+            Err(_) => Err(self.end_of(&job.id).await),
+        }
+    }
+
+    /// Why a job came to nothing.
+    async fn end_of(&self, job_id: &str) -> Fault {
+        // Its end is written down right after its work ended.
+        for _ in 0..50 {
+            match self.state.job(job_id).await {
+                Ok(job) if job.status == JobStatus::Running => tokio::time::sleep(Duration::from_millis(100)).await,
+                Ok(job) => {
+                    let message = format!("a base of the log could not be taken: {}", job.message);
+                    return Fault::new(job.failure.unwrap_or(Kind::Provider), "log.no_base", message).hint(job.hint);
+                }
+                Err(fault) => return fault,
+            }
+        }
+        Fault::new(Kind::Provider, "log.no_base", "a base of the log could not be taken").hint("Look at describe_jobs.")
+    }
+
+    /// The newest set that came from the instance itself.
+    pub(super) async fn newest_capture(&self, id: &str) -> Result<Option<BackupSet>, Fault> {
+        let sets = self.vault.list(id, self).await?;
+        Ok(sets.into_iter().flatten().find(|set| matches!(set.origin, Origin::Capture { .. })))
+    }
+
+    /// Starts the capture of another base where one is due; `true` where it was tried.
+    pub(super) async fn renew_base(
+        self: &Arc<Self>,
+        id: &str,
+        begun_at: Timestamp,
+        log: (u64, u64),
+    ) -> Result<bool, Fault> {
+        let (from, to) = log;
+        let Some(newest) = self.newest_capture(id).await? else { return Ok(false) };
+        let base = if newest.started_at >= begun_at { newest.replication_offset } else { from };
+        let age = Timestamp::now().duration_since(newest.started_at).max(SignedDuration::ZERO);
+        let distance = Distance { age: age.unsigned_abs(), bytes: to.saturating_sub(base) };
+        if !distance.is_due(&self.logs.config) {
+            return Ok(false);
+        }
+        self.start_capture(id, Mode::Automated, NOTE).await?;
+        Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! A base is due by age or by the length of a replay, and never too soon after the last.
+    use super::*;
+
+    #[test]
+    fn a_base_is_due_by_age_or_by_replay() {
+        let config = BackupLogConfig::default();
+        let due = |hours: u64, gigabytes: u64| {
+            Distance { age: Duration::from_secs(hours * 3600), bytes: gigabytes << 30 }.is_due(&config)
+        };
+        assert!(!due(23, 1) && due(24, 0) && due(2, 30) && !due(0, 300) && !due(2, 20));
+    }
+}

@@ -1,0 +1,100 @@
+//! The logs of this program's own instances: for each that has its log on, one archiver on this home, whichever process it is in.
+//!
+//! A lease says which; where a second one runs all the same, the names on the vault, which are put once, are the last fence.
+
+mod attach;
+mod base;
+mod session;
+mod status;
+
+use crate::config::SANDBOX;
+use crate::config::backup_log::BackupLogConfig;
+use crate::model::fault::Fault;
+use crate::provider::LogScope;
+use crate::provider::local::Inner;
+use crate::state::leases::Lease;
+use session::{Known, Session};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// How often it is looked whether a log is on, and whether another process keeps it.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Between two attempts of an archiver whose attempt has failed, at first and at most.
+const AGAIN_AFTER: Duration = Duration::from_millis(250);
+const AGAIN_AFTER_MAX: Duration = Duration::from_secs(10);
+
+/// The archivers of this process.
+#[derive(Debug, Default)]
+pub(super) struct Logs {
+    pub(super) config: BackupLogConfig,
+    stop: CancellationToken,
+    running: TaskTracker,
+}
+
+impl Logs {
+    pub(super) fn new(config: BackupLogConfig) -> Self {
+        Self { config, ..Self::default() }
+    }
+
+    /// Ends every archiver, each behind the last whole command on the disk.
+    pub(super) async fn stop(&self) {
+        self.stop.cancel();
+        self.running.close();
+        self.running.wait().await;
+    }
+}
+
+/// The lease under which the log of an instance's shard is kept.
+pub(super) fn lease_of(instance_id: &str, shard: u16) -> String {
+    format!("log/{instance_id}/{shard}")
+}
+
+impl Inner {
+    /// Keeps the logs of a scope in the background, until they are stopped.
+    pub(super) fn keep_logs(self: &Arc<Self>, scope: LogScope) {
+        for id in &self.ids {
+            if scope == LogScope::All || id == SANDBOX {
+                let (inner, id) = (Arc::clone(self), id.clone());
+                self.logs.running.spawn(async move { inner.keep_log(&id).await });
+            }
+        }
+    }
+
+    /// Keeps the log of an instance where it is on and nobody else does.
+    async fn keep_log(self: Arc<Self>, id: &str) {
+        let (stop, mut wait) = (self.logs.stop.clone(), LOOK_EVERY);
+        let (mut failing, mut known) = (AGAIN_AFTER, Known::default());
+        while stop.run_until_cancelled(tokio::time::sleep(std::mem::replace(&mut wait, LOOK_EVERY))).await.is_some() {
+            let kept = match self.lease(id).await {
+                Ok(Some(lease)) => {
+                    let kept = Session::new(Arc::clone(&self), id, &lease, &mut known, stop.clone()).keep().await;
+                    if let Err(fault) = self.state.give_back(&lease).await {
+                        tracing::warn!(instance = %id, "the lease of the log could not be given back: {fault}");
+                    }
+                    kept
+                }
+                Ok(None) => Ok(()),
+                Err(fault) => Err(fault),
+            };
+            match kept {
+                Ok(()) => failing = AGAIN_AFTER,
+                Err(fault) => {
+                    let cause = std::error::Error::source(&fault);
+                    tracing::warn!(instance = %id, cause = ?cause, "the log is not kept: {fault}");
+                    wait = failing;
+                    failing = (failing * 2).min(AGAIN_AFTER_MAX);
+                }
+            }
+        }
+    }
+
+    /// The lease, where the log is on and nobody keeps it.
+    async fn lease(&self, id: &str) -> Result<Option<Lease>, Fault> {
+        if !self.log_is_on(id).await? {
+            return Ok(None);
+        }
+        self.state.acquire(&lease_of(id, 0)).await
+    }
+}

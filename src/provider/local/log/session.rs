@@ -1,0 +1,385 @@
+//! One archiver at work: it attaches, follows, and where the history breaks declares what is missing and begins another timeline.
+//!
+//! What a crash leaves is whole: a gap is put down before the timeline behind it is opened, so that none is silent.
+
+use crate::archive::collector::spooling::{Progress, Spooling};
+use crate::archive::collector::{Ended, clock, collect};
+use crate::archive::{NewTimeline, Reached, RestoredFrom, SealLimits, Timeline};
+use crate::config::blocking::blocking;
+use crate::model::fault::{Fault, Kind};
+use crate::model::job::{Job, JobKind, JobStatus};
+use crate::model::log::{Gap, GapCause};
+use crate::provider::local::Inner;
+use crate::provider::local::log::attach::{Going, GoneOn};
+use crate::redis::reach::Reach;
+use crate::state::leases::Lease;
+use jiff::Timestamp;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+
+/// The shard that an instance has today.
+const SHARD: u16 = 0;
+/// How often it is looked whether the log is still on, and still this process's.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often it is looked whether a base is due.
+const BASE_EVERY: Duration = Duration::from_secs(60);
+/// Between two attempts to attach, at first and at most.
+const AGAIN_AFTER: Duration = Duration::from_millis(100);
+const AGAIN_AFTER_MAX: Duration = Duration::from_secs(5);
+/// A server that has not come as far as the log may lag; so long it is given to come.
+const LAGS_FOR: Duration = Duration::from_secs(60);
+
+/// Why there is a new timeline.
+enum Why {
+    /// The instance never had one.
+    First,
+    Gap(GapCause),
+    Restored(RestoredFrom),
+}
+
+/// What attaching came to.
+enum Next {
+    Follow(Box<Going>),
+    /// It is tried again.
+    Wait,
+}
+
+/// What is known of a log beyond the session that learnt it.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    /// The process that was followed last; empty where this process followed none.
+    run_id: String,
+    /// What went wrong since the source was last followed.
+    trouble: Option<GapCause>,
+    /// Whether the last timeline cannot be written any more.
+    given_up: bool,
+}
+
+/// An archiver of an instance's shard.
+pub(super) struct Session<'a> {
+    inner: Arc<Inner>,
+    id: &'a str,
+    lease: &'a Lease,
+    stop: CancellationToken,
+    /// The timeline that is written; `None` before there is one, and while one ends.
+    log: Option<Spooling>,
+    known: &'a mut Known,
+    /// Since when the source lags.
+    lags_since: Option<Instant>,
+}
+
+impl<'a> Session<'a> {
+    pub(super) fn new(
+        inner: Arc<Inner>,
+        id: &'a str,
+        lease: &'a Lease,
+        known: &'a mut Known,
+        stop: CancellationToken,
+    ) -> Self {
+        Self { inner, id, lease, stop, log: None, known, lags_since: None }
+    }
+
+    /// Keeps the log until it is to end; all that is whole is then on the vault.
+    ///
+    /// # Errors
+    /// Why it cannot go on just now. It is begun again.
+    pub(super) async fn keep(mut self) -> Result<(), Fault> {
+        let kept = self.run().await;
+        let finished = match self.log.take() {
+            Some(log) => self.finish(log).await.map(drop),
+            None => Ok(()),
+        };
+        // Why a thread has ended says more than that it has.
+        finished.and(kept)
+    }
+
+    /// Ends a timeline's writing. One that another archiver has written to, or whose spool is damaged, is given up.
+    async fn finish(&mut self, log: Spooling) -> Result<Progress, Fault> {
+        log.finish().await.inspect_err(|fault| {
+            let cause = match fault.kind {
+                Kind::Refused => GapCause::Other,
+                Kind::Damaged => GapCause::Damaged,
+                _ if is_disk_full(fault) => GapCause::SpoolFull,
+                _ => return,
+            };
+            self.known.trouble = Some(cause);
+            self.known.given_up |= matches!(fault.kind, Kind::Refused | Kind::Damaged);
+        })
+    }
+
+    async fn run(&mut self) -> Result<(), Fault> {
+        if let Some(latest) = self.latest().await? {
+            if self.known.given_up {
+                match self.begin(Why::Gap(GapCause::Other), Some(latest)).await? {
+                    Next::Follow(going) => self.follow(*going).await?,
+                    // The session is begun again.
+                    Next::Wait => return Ok(()),
+                }
+            } else {
+                self.log = Some(self.open(latest).await?);
+            }
+        }
+        let mut again = AGAIN_AFTER;
+        while self.is_wanted().await? {
+            let stop = self.stop.clone();
+            let Some(next) = stop.run_until_cancelled(self.attach()).await else { return Ok(()) };
+            let going = match next {
+                Ok(Next::Follow(going)) => going,
+                Ok(Next::Wait) => {
+                    self.pause(&mut again).await;
+                    continue;
+                }
+                // A source that is away comes back; whatever else fails, fails the session.
+                Err(fault) if fault.kind == Kind::Provider => {
+                    // Said once, and not at every attempt.
+                    if again == AGAIN_AFTER {
+                        tracing::warn!(instance = %self.id, "the source of the log cannot be followed: {fault}");
+                    }
+                    self.pause(&mut again).await;
+                    continue;
+                }
+                Err(fault) => return Err(fault),
+            };
+            let began = Instant::now();
+            self.follow(*going).await?;
+            if began.elapsed() > AGAIN_AFTER_MAX {
+                again = AGAIN_AFTER;
+            }
+        }
+        Ok(())
+    }
+
+    async fn pause(&self, again: &mut Duration) {
+        let _ = self.stop.run_until_cancelled(tokio::time::sleep(*again)).await;
+        *again = (*again * 2).min(AGAIN_AFTER_MAX);
+    }
+
+    /// Whether the log is still to be kept by this process.
+    async fn is_wanted(&self) -> Result<bool, Fault> {
+        Ok(!self.stop.is_cancelled()
+            && self.inner.log_is_on(self.id).await?
+            && self.inner.state.renew(self.lease).await?)
+    }
+
+    async fn latest(&self) -> Result<Option<Timeline>, Fault> {
+        let (archive, id) = (self.inner.archive.clone(), self.id.to_owned());
+        Ok(blocking(move || archive.timelines(&id, SHARD)).await?.pop())
+    }
+
+    /// Opens a timeline that was written before; one whose spool is damaged is given up.
+    async fn open(&mut self, timeline: Timeline) -> Result<Spooling, Fault> {
+        self.spooling(timeline).await.inspect_err(|fault| {
+            if fault.kind == Kind::Damaged {
+                self.known.trouble = Some(GapCause::Damaged);
+                self.known.given_up = true;
+            }
+        })
+    }
+
+    async fn spooling(&self, timeline: Timeline) -> Result<Spooling, Fault> {
+        let config = &self.inner.logs.config;
+        let limits = SealLimits { bytes: config.segment_bytes(), age: config.seal_after() };
+        Spooling::start(self.inner.archive.clone(), timeline, limits, config.spool_bytes()).await
+    }
+
+    /// The last moment that a log has, in milliseconds: of what it spooled, else of its beginning.
+    fn last_ms(timeline: &Timeline, progress: &Progress) -> i64 {
+        progress.spooled.or(progress.archived).map_or(timeline.opened_at, |reached| reached.at).as_millisecond()
+    }
+
+    /// Goes on behind the log where the source can, else begins another timeline.
+    async fn attach(&mut self) -> Result<Next, Fault> {
+        let Some(log) = &self.log else { return self.begin(Why::First, None).await };
+        let end = log.lost().await?;
+        let last_ms = Self::last_ms(&log.timeline, &log.progress());
+        let broken = match self.inner.go_on_with_log(self.id, &end, last_ms).await? {
+            GoneOn::Going(going) => {
+                if going.follow.replication_id != end.replid {
+                    log.continue_as(&going.follow.replication_id).await?;
+                }
+                (self.lags_since, self.known.trouble) = (None, None);
+                return Ok(Next::Follow(going));
+            }
+            GoneOn::Not(broken) => broken,
+        };
+        // While a restore runs, the instance follows it; what came of it is known at its end.
+        let restores = self.restores().await?;
+        if restores.iter().any(|job| job.status == JobStatus::Running) {
+            return Ok(Next::Wait);
+        }
+        if broken.reach == Reach::Ahead && self.lags_since.get_or_insert_with(Instant::now).elapsed() < LAGS_FOR {
+            return Ok(Next::Wait);
+        }
+        let why = match self.restored(&restores, &log.timeline).await? {
+            Some(restored) => Why::Restored(restored),
+            None => Why::Gap(broken.cause(&self.known.run_id, clock::since(last_ms), self.known.run_id.is_empty())),
+        };
+        self.begin(why, None).await
+    }
+
+    /// The restores of this instance, newest first.
+    async fn restores(&self) -> Result<Vec<Job>, Fault> {
+        let mut jobs = self.inner.state.jobs(Some(self.id)).await?;
+        jobs.retain(|job| job.kind == JobKind::Restore);
+        jobs.sort_by_key(|job| std::cmp::Reverse(job.created_at));
+        Ok(jobs)
+    }
+
+    /// The restore by which the history broke off, where one did.
+    async fn restored(&self, restores: &[Job], timeline: &Timeline) -> Result<Option<RestoredFrom>, Fault> {
+        let known = timeline.restored_from.as_ref().map(|from| from.job_id.as_str());
+        let by = restores.iter().find(|job| job.serving_at.is_some_and(|at| at > timeline.opened_at));
+        let Some(job) = by.filter(|job| Some(job.id.as_str()) != known) else { return Ok(None) };
+        let set = self.inner.vault.find(self.id, &job.backup_id, &*self.inner).await;
+        let (archive, id) = (self.inner.archive.clone(), self.id.to_owned());
+        let timelines = blocking(move || archive.timelines(&id, SHARD)).await?;
+        let moment = set.as_ref().map_or(job.created_at, |set| set.started_at);
+        let position = set.ok().and_then(|set| {
+            let lies_on = |t: &&Timeline| t.replid == set.replication_id && t.offset <= set.replication_offset;
+            timelines.iter().rev().find(lies_on).map(|t| t.position(set.replication_offset))
+        });
+        Ok(Some(RestoredFrom { position, moment, job_id: job.id.clone() }))
+    }
+
+    /// Begins a timeline: behind a set that the source can still go on behind, else behind one that is captured for it. The one before
+    /// ends, and what is missing between the two is put down first.
+    async fn begin(&mut self, why: Why, given_up: Option<Timeline>) -> Result<Next, Fault> {
+        let (set, database, going) = match self.inner.behind_a_set(self.id).await? {
+            Some((set, going)) => (set, None, going),
+            None => {
+                let Some(base) = self.inner.take_base(self.id).await? else { return Ok(Next::Wait) };
+                let going = self.inner.behind_capture(&base.set, base.follow).await?;
+                (base.set, base.database, going)
+            }
+        };
+        let before = match self.log.take() {
+            Some(log) => Some((log.timeline.clone(), self.finish(log).await?.archived)),
+            None => match given_up {
+                Some(timeline) => {
+                    let archived = self.archived(&timeline).await?;
+                    Some((timeline, archived))
+                }
+                None => None,
+            },
+        };
+        if let (Some((timeline, archived)), Why::Gap(cause)) = (before, &why) {
+            let cause = self.known.trouble.unwrap_or(*cause);
+            self.put_gap(&timeline, archived, cause, &going.run_id, set.started_at).await?;
+        }
+        let new = NewTimeline {
+            instance_id: self.id.to_owned(),
+            shard: SHARD,
+            opened_at: Timestamp::now(),
+            replid: set.replication_id.clone(),
+            offset: set.replication_offset,
+            database,
+            restored_from: if let Why::Restored(from) = why { Some(from) } else { None },
+        };
+        let archive = self.inner.archive.clone();
+        let timeline = blocking(move || archive.open_timeline(new)).await?;
+        self.log = Some(self.spooling(timeline).await?);
+        (self.lags_since, self.known.trouble, self.known.given_up) = (None, None, false);
+        Ok(Next::Follow(going))
+    }
+
+    /// How far a timeline is on the vault.
+    async fn archived(&self, timeline: &Timeline) -> Result<Option<Reached>, Fault> {
+        let (archive, id) = (self.inner.archive.clone(), self.id.to_owned());
+        let coverage = blocking(move || archive.coverage(&id, SHARD)).await?;
+        let last =
+            coverage.runs.iter().rev().find(|run| run.timeline.id == timeline.id).and_then(|run| run.segments.last());
+        Ok(last.map(|segment| Reached {
+            offset: segment.last,
+            at: Timestamp::from_millisecond(segment.last_ms).unwrap_or(timeline.opened_at),
+        }))
+    }
+
+    /// Puts down what is missing behind a timeline that has ended, whose log is on the vault by now.
+    async fn put_gap(
+        &self,
+        timeline: &Timeline,
+        archived: Option<Reached>,
+        cause: GapCause,
+        run_id: &str,
+        to: Timestamp,
+    ) -> Result<(), Fault> {
+        let from = archived.map_or(timeline.opened_at, |reached| reached.at);
+        let gap = Gap {
+            timeline: timeline.id.clone(),
+            shard: SHARD,
+            after_offset: archived.map_or(timeline.offset, |reached| reached.offset),
+            from,
+            to: to.max(from),
+            cause,
+            source_run_id: run_id.to_owned(),
+        };
+        tracing::warn!(instance = %self.id, "the log has a gap, {}: nothing from {from} to {} can be recovered", cause.as_str(), gap.to);
+        let (archive, id) = (self.inner.archive.clone(), self.id.to_owned());
+        blocking(move || archive.record_gap(&id, &gap)).await
+    }
+
+    /// Follows a source until its link ends, the spool does, or the log is to end.
+    async fn follow(&mut self, going: Going) -> Result<(), Fault> {
+        let Going { follow, late, run_id } = going;
+        self.known.run_id = run_id;
+        let Some(log) = &self.log else { return Ok(()) };
+        let stop = self.stop.clone();
+        let ended = tokio::select! {
+            ended = collect(follow, log, late) => ended,
+            looked = self.look(log) => return looked,
+            () = stop.cancelled() => return Ok(()),
+        };
+        match ended {
+            Ended::Link(error) => {
+                tracing::info!(instance = %self.id, "the link to the source of the log ended: {error}");
+                self.known.trouble = None;
+                Ok(())
+            }
+            Ended::Full => {
+                tracing::warn!(instance = %self.id, "the spool of the log is full: {}", log.progress().vault);
+                self.known.trouble = Some(GapCause::SpoolFull);
+                // Where the source's backlog reaches back that far once there is room, nothing is missing after all.
+                stop.run_until_cancelled(log.room()).await.unwrap_or(Ok(()))
+            }
+            Ended::Spool(fault) => Err(fault),
+        }
+    }
+
+    /// Looks after the log while it is followed; ends where it is to end.
+    async fn look(&self, log: &Spooling) -> Result<(), Fault> {
+        let mut base_due = Instant::now() + BASE_EVERY;
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            if log.has_failed() {
+                return Err(Fault::new(Kind::Unexpected, "log.failed", "the writing of the log has ended"));
+            }
+            match self.is_wanted().await {
+                Ok(true) => {}
+                Ok(false) => return Ok(()),
+                // The stream does not wait for the state store; the names on the vault are the fence meanwhile.
+                Err(fault) => tracing::warn!(instance = %self.id, "it is not known whether the log is on: {fault}"),
+            }
+            self.inner.tell_of_log(log, self.lease).await;
+            if Instant::now() >= base_due {
+                base_due = Instant::now() + BASE_EVERY;
+                let reached = log.progress().spooled.map_or(log.timeline.offset, |reached| reached.offset);
+                let log = (log.timeline.offset, reached);
+                if let Err(fault) = self.inner.renew_base(self.id, self.begun_at(), log).await {
+                    tracing::warn!(instance = %self.id, "a base of the log could not be taken: {fault}");
+                    base_due += 10 * BASE_EVERY;
+                }
+            }
+        }
+    }
+
+    fn begun_at(&self) -> Timestamp {
+        self.log.as_ref().map_or(Timestamp::MIN, |log| log.timeline.opened_at)
+    }
+}
+
+/// Whether a failure is that of a disk without room.
+fn is_disk_full(fault: &Fault) -> bool {
+    let cause = std::error::Error::source(fault).and_then(|e| e.downcast_ref::<std::io::Error>());
+    cause.is_some_and(|e| e.kind() == std::io::ErrorKind::StorageFull)
+}

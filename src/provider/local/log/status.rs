@@ -1,0 +1,113 @@
+//! What is told of a log: by its archiver, in a file of the home that any process reads, and by the vault.
+//!
+//! What the archiver tells is a courtesy to whoever looks: nothing is decided by it.
+
+use crate::archive::collector::spooling::Spooling;
+use crate::config::blocking::blocking;
+use crate::model::fault::Fault;
+use crate::model::log::{Archiver, Gap, GapCause, LogStatus};
+use crate::provider::local::Inner;
+use crate::provider::local::log::lease_of;
+use crate::state::leases::Lease;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// What an archiver tells of its log.
+#[derive(Debug, Serialize, Deserialize)]
+struct Told {
+    /// Whose lease it is, so that what a dead one told is known as such.
+    epoch: u64,
+    spooled_until: Option<Timestamp>,
+    waiting_bytes: u64,
+    /// Why the vault takes nothing; empty where it does.
+    vault: String,
+}
+
+impl Inner {
+    fn told_file(&self, id: &str) -> PathBuf {
+        self.state.home().join("spool").join(format!("{id}.json"))
+    }
+
+    /// Tells how far a log is. A crash leaves the old word or none.
+    pub(super) async fn tell_of_log(&self, log: &Spooling, lease: &Lease) {
+        let progress = log.progress();
+        let told = Told {
+            epoch: lease.epoch,
+            spooled_until: progress.spooled.map(|reached| reached.at),
+            waiting_bytes: progress.waiting_bytes,
+            vault: progress.vault,
+        };
+        let file = self.told_file(&log.timeline.instance_id);
+        let new = file.with_extension("new");
+        let written = blocking(move || {
+            let json = serde_json::to_vec(&told).unwrap_or_default();
+            Ok(std::fs::write(&new, json).and_then(|()| std::fs::rename(&new, &file)))
+        });
+        if let Ok(Err(e)) = written.await {
+            tracing::debug!("how far the log is could not be told: {e}");
+        }
+    }
+
+    async fn told_of_log(&self, id: &str) -> Option<Told> {
+        serde_json::from_slice(&tokio::fs::read(self.told_file(id)).await.ok()?).ok()
+    }
+
+    /// What is told of an instance's log; `None` where it never had one.
+    ///
+    /// # Errors
+    /// `log.failed`, `log.damaged`, `state.failed`.
+    pub(in crate::provider::local) async fn log_status(&self, id: &str) -> Result<Option<LogStatus>, Fault> {
+        let on = self.log_is_on(id).await?;
+        let bases = self.vault.list(id, self).await?.into_iter().flatten().collect::<Vec<_>>();
+        let (archive, instance) = (self.archive.clone(), id.to_owned());
+        let read = move || {
+            let coverage = archive.coverage(&instance, 0)?;
+            let window = coverage.windows(&bases)?.pop();
+            Ok((coverage, window))
+        };
+        let (coverage, window) = blocking(read).await?;
+        if !on && coverage.runs.is_empty() && coverage.gaps.is_empty() {
+            return Ok(None);
+        }
+        let holder = self.state.holder(&lease_of(id, 0)).await?;
+        let told = self.told_of_log(id).await;
+        let archived_until = coverage
+            .runs
+            .iter()
+            .filter_map(|run| run.segments.last())
+            .map(|segment| segment.last_ms)
+            .max()
+            .and_then(|ms| Timestamp::from_millisecond(ms).ok());
+        let mut gaps = coverage.gaps;
+        for hole in coverage.holes {
+            let known =
+                gaps.iter().any(|gap| gap.timeline == hole.from.timeline && gap.after_offset == hole.from.offset);
+            if !known {
+                gaps.push(Gap {
+                    timeline: hole.from.timeline,
+                    shard: hole.from.shard,
+                    after_offset: hole.from.offset,
+                    from: hole.from_at.unwrap_or(hole.to_at),
+                    to: hole.to_at,
+                    cause: GapCause::Other,
+                    source_run_id: String::new(),
+                });
+            }
+        }
+        gaps.sort_by_key(|gap| gap.from);
+        let alive = holder.is_some();
+        // What a dead archiver told of its spool is still there: the spool is.
+        let spooled_until = told.as_ref().and_then(|told| told.spooled_until).max(archived_until);
+        let who = holder.as_ref().map(|lease| lease.holder.split('-').next().unwrap_or_default().to_owned());
+        Ok(Some(LogStatus {
+            on,
+            spooled_until,
+            archived_until,
+            window: window.as_ref().map(|window| (window.from, window.to)),
+            gaps,
+            precision_ms: window.map_or(0, |window| window.precision_ms),
+            archiver: who.map(|pid| Archiver { who: format!("process {pid}"), alive }),
+        }))
+    }
+}

@@ -1,0 +1,326 @@
+//! Support for tests of the log: the service as a process, a wire that can be cut and moved to another server, a witness that takes a
+//! source's stream by itself, and what lies on the vault.
+
+use super::{Bench, Redis, wait};
+use serde_json::Value;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::process::{Child, Command};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tair_backup_mcp::archive::segment::read::Segment;
+use tair_backup_mcp::archive::{Archive, Coverage};
+use tair_backup_mcp::vault::Vault;
+
+/// Long enough for whatever is waited for on a machine under load.
+pub const LONG: Duration = Duration::from_secs(60);
+
+/// `run` as a process, killed when dropped.
+pub struct Service(Option<Child>);
+
+impl Service {
+    pub fn start(bench: &Bench) -> Self {
+        let mut command = bench.command(&["run"]);
+        // Kept for who reads a failure.
+        let err = std::fs::OpenOptions::new().create(true).append(true).open(bench.dir.path().join("service.log"));
+        command.stderr(err.unwrap());
+        command.env("TAIR_BACKUP_MCP_LOG", "error,tair_backup_mcp=info");
+        Self(Some(command.spawn().unwrap()))
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.0.as_ref().unwrap().id()
+    }
+
+    /// Kills the service as nothing can foresee.
+    pub fn kill(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        if let Some(mut child) = self.0.take() {
+            child.kill().ok();
+            child.wait().ok();
+        }
+    }
+
+    /// Asks the service to end by SIGTERM; its exit code.
+    pub fn ask_to_end(mut self) -> Option<i32> {
+        let mut child = self.0.take().unwrap();
+        Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+        wait("the service to end", LONG, || child.try_wait().unwrap()).code()
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// The lines that the services of a bench have logged.
+pub fn service_log(bench: &Bench) -> String {
+    std::fs::read_to_string(bench.dir.path().join("service.log")).unwrap_or_default()
+}
+
+/// The log of `orders` as `describe_instances` shows it.
+pub fn log_of(bench: &Bench) -> Value {
+    bench.json(&["describe-instances", "--instance-id", "orders"])["instances"][0]["protection"]["log"].clone()
+}
+
+/// Waits until the log is as wanted.
+pub fn log_until(bench: &Bench, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    let mut last = Value::Null;
+    let deadline = Instant::now() + LONG;
+    while Instant::now() < deadline {
+        last = log_of(bench);
+        if wanted(&last) {
+            return last;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    panic!("waited in vain for {what}: {last}\n{}", service_log(bench));
+}
+
+/// What the log of `orders` covers.
+pub fn coverage(bench: &Bench) -> Coverage {
+    archive(bench).coverage("orders", 0).unwrap()
+}
+
+pub fn archive(bench: &Bench) -> Archive {
+    Archive::new(&Vault::new(bench.home().join("vault")), bench.home().join("spool"))
+}
+
+/// Waits until the vault has the log up to an offset of the source, in the newest timeline.
+pub fn archived_to(bench: &Bench, offset: u64) {
+    let deadline = Instant::now() + LONG;
+    let reached = || coverage(bench).runs.last().and_then(|run| Some(run.segments.last()?.last));
+    while reached().is_none_or(|at| at < offset) {
+        assert!(
+            Instant::now() < deadline,
+            "{:?} of {offset} archived\n{}\n{:?}",
+            reached(),
+            service_log(bench),
+            log_of(bench)
+        );
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Where a server is in its history.
+pub fn position(redis: &Redis) -> (String, u64) {
+    (redis.info("master_replid"), redis.info("master_repl_offset").parse().unwrap())
+}
+
+/// A port that leads to a server, until it is cut or leads to another.
+pub struct Wire {
+    pub port: u16,
+    to: Arc<AtomicU16>,
+    open: Arc<AtomicBool>,
+    ends: Arc<Mutex<Vec<TcpStream>>>,
+}
+
+impl Wire {
+    pub fn to(redis: &Redis) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let wire = Self {
+            port: listener.local_addr().unwrap().port(),
+            to: Arc::new(AtomicU16::new(redis.port)),
+            open: Arc::new(AtomicBool::new(true)),
+            ends: Arc::default(),
+        };
+        let (to, open, ends) = (Arc::clone(&wire.to), Arc::clone(&wire.open), Arc::clone(&wire.ends));
+        std::thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                if !open.load(Ordering::SeqCst) {
+                    continue;
+                }
+                let Ok(server) = TcpStream::connect(("127.0.0.1", to.load(Ordering::SeqCst))) else { continue };
+                ends.lock().unwrap().extend([client.try_clone().unwrap(), server.try_clone().unwrap()]);
+                for (mut from, mut into) in
+                    [(client.try_clone().unwrap(), server.try_clone().unwrap()), (server, client)]
+                {
+                    std::thread::spawn(move || {
+                        let _ = std::io::copy(&mut from, &mut into);
+                        let _ = into.shutdown(Shutdown::Both);
+                    });
+                }
+            }
+        });
+        wire
+    }
+
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Cuts every connection; new ones are taken unless the wire is closed.
+    pub fn cut(&self) {
+        for end in self.ends.lock().unwrap().drain(..) {
+            let _ = end.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// Lets nothing through until it is opened.
+    pub fn close(&self) {
+        self.open.store(false, Ordering::SeqCst);
+        self.cut();
+    }
+
+    pub fn open(&self) {
+        self.open.store(true, Ordering::SeqCst);
+    }
+
+    /// Leads to another server from now on.
+    pub fn lead_to(&self, redis: &Redis) {
+        self.to.store(redis.port, Ordering::SeqCst);
+        self.cut();
+    }
+}
+
+/// A replica link of the test's own, which keeps what comes: what the log has is compared with it.
+pub struct Witness {
+    from: u64,
+    bytes: Arc<Mutex<Vec<u8>>>,
+    tcp: TcpStream,
+}
+
+fn line(tcp: &mut TcpStream) -> String {
+    let (mut line, mut byte) = (Vec::new(), [0]);
+    loop {
+        tcp.read_exact(&mut byte).unwrap();
+        match byte[0] {
+            b'\n' if line.is_empty() => {}
+            b'\n' => return String::from_utf8(line).unwrap(),
+            b'\r' => {}
+            byte => line.push(byte),
+        }
+    }
+}
+
+impl Witness {
+    /// Attaches by a full synchronisation, whose data it passes over; the server has a backlog from then on.
+    pub fn attach(redis: &Redis) -> Self {
+        let mut tcp = TcpStream::connect(("127.0.0.1", redis.port)).unwrap();
+        tcp.set_nodelay(true).unwrap();
+        write!(tcp, "REPLCONF capa eof capa psync2\r\n").unwrap();
+        assert_eq!(line(&mut tcp), "+OK");
+        // Not before: a server refuses PSYNC behind a reply that it has not sent.
+        write!(tcp, "PSYNC ? -1\r\n").unwrap();
+        let resync = line(&mut tcp);
+        let from = resync.split(' ').nth(2).unwrap_or_else(|| panic!("{resync}")).parse().unwrap();
+        let framing = line(&mut tcp);
+        match framing.strip_prefix("$EOF:") {
+            Some(mark) => {
+                let mut seen = Vec::new();
+                while !seen.ends_with(mark.as_bytes()) {
+                    let mut byte = [0];
+                    tcp.read_exact(&mut byte).unwrap();
+                    seen.push(byte[0]);
+                }
+            }
+            None => {
+                let length: u64 = framing.trim_start_matches('$').parse().unwrap();
+                std::io::copy(&mut (&tcp).take(length), &mut std::io::sink()).unwrap();
+            }
+        }
+        let bytes = Arc::<Mutex<Vec<u8>>>::default();
+        let (mut acks, mut reads, kept) = (tcp.try_clone().unwrap(), tcp.try_clone().unwrap(), Arc::clone(&bytes));
+        std::thread::spawn(move || {
+            while acks.write_all(b"*3\r\n$8\r\nREPLCONF\r\n$3\r\nACK\r\n$1\r\n0\r\n").is_ok() {
+                std::thread::sleep(Duration::from_millis(200));
+            }
+        });
+        std::thread::spawn(move || {
+            let mut piece = vec![0; 1 << 16];
+            while let Ok(n @ 1..) = reads.read(&mut piece) {
+                let mut kept = kept.lock().unwrap();
+                let blank = if kept.is_empty() { piece.iter().take_while(|b| **b == b'\n').count() } else { 0 };
+                kept.extend_from_slice(&piece[blank.min(n)..n]);
+            }
+        });
+        Self { from, bytes, tcp }
+    }
+
+    /// What the source sent between two offsets, waited for.
+    pub fn between(&self, from: u64, to: u64) -> Vec<u8> {
+        assert!(from >= self.from, "the witness came later: {} > {from}", self.from);
+        wait("the witness's stream", LONG, || {
+            let bytes = self.bytes.lock().unwrap();
+            let at = |offset: u64| usize::try_from(offset - self.from).unwrap();
+            bytes.get(at(from)..at(to)).map(<[u8]>::to_vec)
+        })
+    }
+}
+
+impl Drop for Witness {
+    fn drop(&mut self) {
+        let _ = self.tcp.shutdown(Shutdown::Both);
+    }
+}
+
+/// Writes to a server without a pause, in a thread, until it is stopped.
+pub struct Load {
+    stop: Arc<AtomicBool>,
+    thread: Option<std::thread::JoinHandle<u64>>,
+}
+
+impl Load {
+    pub fn on(redis: &Redis) -> Self {
+        let (port, stop) = (redis.port, Arc::new(AtomicBool::new(false)));
+        let stopped = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || {
+            let mut n = 0u64;
+            while !stopped.load(Ordering::SeqCst) {
+                let Ok(mut tcp) = TcpStream::connect(("127.0.0.1", port)) else { break };
+                let _ = tcp.set_read_timeout(Some(Duration::from_secs(5)));
+                while !stopped.load(Ordering::SeqCst) {
+                    n += 1;
+                    let value = "x".repeat((n * 37 % 400) as usize);
+                    let all = format!(
+                        "SET key:{} \"{value}\"\r\nMULTI\r\nINCR a\r\nINCR b\r\nEXEC\r\nLPUSH list {n}\r\nLTRIM list 0 99\r\n",
+                        n % 5000
+                    );
+                    let mut replies = [0; 1024];
+                    if tcp.write_all(all.as_bytes()).is_err() || !matches!(tcp.read(&mut replies), Ok(1..)) {
+                        break;
+                    }
+                    std::thread::sleep(Duration::from_micros(300));
+                }
+            }
+            n
+        });
+        Self { stop, thread: Some(thread) }
+    }
+
+    /// Ends the writing; how many rounds were written.
+    pub fn end(mut self) -> u64 {
+        self.stop.store(true, Ordering::SeqCst);
+        self.thread.take().unwrap().join().unwrap()
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+    }
+}
+
+/// The bytes of the newest timeline as they lie on the vault, and the offset at which they begin.
+pub fn logged(bench: &Bench) -> (u64, Vec<u8>) {
+    let store = Vault::new(bench.home().join("vault")).store();
+    let coverage = coverage(bench);
+    let run = coverage.runs.last().expect("no log");
+    let first = run.segments.first().expect("no segment").first;
+    let mut bytes = Vec::new();
+    for name in &run.segments {
+        let segment = Segment::open(&*store, &run.timeline, name).unwrap();
+        // One may begin before its predecessor ends.
+        bytes.truncate(usize::try_from(name.first - first).unwrap());
+        for frame in segment.frames() {
+            bytes.extend(segment.frame(frame).unwrap());
+        }
+    }
+    (first, bytes)
+}
