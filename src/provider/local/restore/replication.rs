@@ -91,6 +91,7 @@ impl Inner {
                 Step::Connected => ("the target is connected", 0),
                 Step::Streaming { sent, .. } => ("sending; the target loads", sent),
                 Step::Loaded => ("loaded; the old data is freed, then the target is promoted", set.rdb_bytes),
+                Step::Replaying { .. } => ("the target applies the log", set.rdb_bytes),
                 Step::Promoted => ("promoted; its settings are put back", set.rdb_bytes),
                 Step::Restored => ("promoted; settings put back", set.rdb_bytes),
             };
