@@ -9,6 +9,7 @@
 //! mcp            emulator    the face for agents · the cloud's API over local instances
 //! tools                      the registry, one verb a file; the only room where guard and provider meet
 //! provider                   the Provider trait and its makers
+//! archive                    the log of an instance: timelines, segments, gaps, time to offset
 //! vault   tair   state       backup sets at rest · the cloud's wire and client · jobs, leases, confirmations, audit
 //! redis                      the replication protocol and RDB
 //! guard                      facts, assessment, plan, token, permit, grant (no I/O)
@@ -17,6 +18,7 @@
 //! ```
 #![doc = include_str!("../docs/crate.md")]
 
+pub mod archive;
 pub mod cli;
 pub mod config;
 pub mod emulator;

@@ -7,12 +7,13 @@
 use std::path::{Path, PathBuf};
 
 /// The rooms, lowest first. Rooms on one floor do not know each other.
-const FLOORS: [&[&str]; 10] = [
+const FLOORS: [&[&str]; 11] = [
     &["model"],
     &["config"],
     &["guard"],
     &["redis"],
     &["vault", "tair", "state"],
+    &["archive"],
     &["provider"],
     &["tools"],
     &["mcp", "emulator"],

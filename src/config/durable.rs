@@ -73,7 +73,54 @@ pub fn sync_dir(dir: &Path) -> io::Result<()> {
 /// # Errors
 /// What the file system says; `AlreadyExists` where the name is taken, and then that file is unchanged.
 pub fn put_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    write_temporary(path, bytes, |file, written| name_new(file, written, path))
+    let mut whole = Whole::begin(path)?;
+    whole.file.write_all(bytes)?;
+    whole.name()
+}
+
+/// A private file that is being written, and gets its name when it is whole, never one that another file has. Dropped before that, it
+/// is removed.
+#[derive(Debug)]
+pub struct Whole {
+    file: File,
+    written: PathBuf,
+    path: PathBuf,
+}
+
+impl Whole {
+    /// Begins the file, under a name of its own in the same directory.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn begin(path: &Path) -> io::Result<Self> {
+        let written = temporary_name(path)?;
+        Ok(Self { file: private_file(&written)?, written, path: path.to_owned() })
+    }
+
+    /// Gives the file its name.
+    ///
+    /// # Errors
+    /// Those of [`name_new`].
+    pub fn name(self) -> io::Result<()> {
+        name_new(&self.file, &self.written, &self.path)
+    }
+}
+
+impl io::Write for Whole {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Drop for Whole {
+    fn drop(&mut self) {
+        // The file was not named, or has its final name besides this temporary one.
+        let _ = std::fs::remove_file(&self.written);
+    }
 }
 
 /// Writes a private file in place of the file of that name, if there is one.
@@ -81,11 +128,11 @@ pub fn put_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// # Errors
 /// What the file system says; the name then holds the old content whole, or the new.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    write_temporary(path, bytes, |file, written| {
-        file.sync_all()?;
-        std::fs::rename(written, path)?;
-        sync_parent(path)
-    })
+    let mut whole = Whole::begin(path)?;
+    whole.file.write_all(bytes)?;
+    whole.file.sync_all()?;
+    std::fs::rename(&whole.written, path)?;
+    sync_parent(path)
 }
 
 /// Gives a file that is written its final name, never one that another file has.
@@ -151,19 +198,6 @@ fn sync_parent(path: &Path) -> io::Result<()> {
 fn temporary_name(path: &Path) -> io::Result<PathBuf> {
     let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_string_lossy();
     Ok(path.with_file_name(format!(".{name}.{}.new", hex(&random::<8>().map_err(io::Error::other)?))))
-}
-
-fn write_temporary(path: &Path, bytes: &[u8], place: impl FnOnce(&File, &Path) -> io::Result<()>) -> io::Result<()> {
-    let written = temporary_name(path)?;
-    let done = private_file(&written).and_then(|mut file| {
-        file.write_all(bytes)?;
-        place(&file, &written)
-    });
-    if done.is_err() {
-        // The file was not named, or has its final name besides this temporary one.
-        let _ = std::fs::remove_file(&written);
-    }
-    done
 }
 
 #[cfg(test)]

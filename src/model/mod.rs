@@ -10,6 +10,7 @@ pub mod fault;
 pub mod ids;
 pub mod instance;
 pub mod job;
+pub mod log;
 pub mod policy;
 pub mod restore;
 pub mod secret;

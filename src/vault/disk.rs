@@ -88,6 +88,12 @@ impl Store for Disk {
         })
     }
 
+    fn upload_whole(&self, name: &str) -> io::Result<Box<dyn Upload>> {
+        let whole = self.in_dir_of(name, durable::Whole::begin)?;
+        self.sync_up(&self.path(name))?;
+        Ok(Box::new(whole))
+    }
+
     fn put_new(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         durable::put_new(&self.path(name), bytes)
     }
@@ -181,6 +187,12 @@ fn absent_is_ok(removed: io::Result<()>) -> io::Result<()> {
     match removed {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
         removed => removed,
+    }
+}
+
+impl Upload for durable::Whole {
+    fn finish(self: Box<Self>) -> io::Result<()> {
+        (*self).name()
     }
 }
 

@@ -31,6 +31,10 @@ impl Store for Faulty {
         self.disk.upload_new(name)
     }
 
+    fn upload_whole(&self, name: &str) -> io::Result<Box<dyn Upload>> {
+        self.disk.upload_whole(name)
+    }
+
     fn put_new(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         self.disk.put_new(name, bytes)?;
         if self.at == At::Put { Err(io::Error::other("the folder was not brought to the disk")) } else { Ok(()) }

@@ -77,6 +77,12 @@ impl Vault {
         Self { store: Arc::new(Disk::new(root.clone())), spill_dir: root }
     }
 
+    /// The store, for what lies beside the sets: the log.
+    #[must_use]
+    pub fn store(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.store)
+    }
+
     /// Where files without a name are made.
     fn spill_dir(&self) -> PathBuf {
         self.spill_dir.clone()

@@ -46,6 +46,14 @@ pub trait Store: Debug + Send + Sync {
     /// Those of the store; `AlreadyExists`, and then what has the name is as it was. After any other the object may be there.
     fn put_new(&self, name: &str, bytes: &[u8]) -> io::Result<()>;
 
+    /// Begins an object that is too large for memory, and appears under its name whole when it is finished, or never. Dropped before
+    /// that, it leaves nothing. Finishing it fails with `AlreadyExists` where the name is taken, and then what has the name is as it was;
+    /// after any other error the object may be there.
+    ///
+    /// # Errors
+    /// Those of the store.
+    fn upload_whole(&self, name: &str) -> io::Result<Box<dyn Upload>>;
+
     /// Opens an object. The object opened is the one read, whatever takes its name meanwhile.
     ///
     /// # Errors
@@ -106,7 +114,7 @@ pub trait Store: Debug + Send + Sync {
 ///
 /// # Errors
 /// Those of the store; `InvalidData` where it is longer than `limit`.
-pub(super) fn read_whole(store: &dyn Store, name: &str, limit: u64) -> io::Result<Vec<u8>> {
+pub(crate) fn read_whole(store: &dyn Store, name: &str, limit: u64) -> io::Result<Vec<u8>> {
     let object = store.open(name)?;
     let size = object.size()?;
     if size > limit {

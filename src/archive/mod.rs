@@ -1,0 +1,69 @@
+//! The archive: the log of an instance on the vault, so that it can be recovered to any moment. Timelines, segments, gaps, time to offset.
+//!
+//! What a source sends goes to the spool on this machine and is fsynced there, then in sealed segments to the vault. It must not
+//! paper over a hole, serve a byte that is not what was written, or hold more of a stream than a fixed amount, whatever the stream
+//! does. Nothing here removes what is on the vault. Blocking: called from worker threads, as the vault's store is.
+
+mod coverage;
+mod cut;
+mod gap;
+mod layout;
+mod read;
+mod record;
+mod seal;
+pub mod segment;
+mod spool;
+mod timeline;
+mod writer;
+
+use crate::model::fault::{Fault, Kind};
+use crate::vault::Vault;
+use crate::vault::store::Store;
+pub use coverage::{Coverage, Hole, Run, Window};
+pub use cut::{Cut, CutAt, NoCut, Outside, Why};
+pub use layout::SegmentName;
+pub use read::LogReader;
+pub use seal::Sealer;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+pub use timeline::{NewTimeline, RestoredFrom, Timeline};
+pub use writer::{LogWriter, Reached, SealLimits};
+
+/// The log of all instances of a vault. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Archive {
+    store: Arc<dyn Store>,
+    /// Directory of this machine for what is not on the vault yet.
+    spool: PathBuf,
+}
+
+impl Archive {
+    /// The archive on a vault, with a directory for the spool. Touches nothing.
+    #[must_use]
+    pub fn new(vault: &Vault, spool: PathBuf) -> Self {
+        Self { store: vault.store(), spool }
+    }
+}
+
+/// The fault of a failed operation on the log, on the vault or in the spool.
+fn failed(what: &str, place: &str, e: io::Error) -> Fault {
+    let hint = if e.kind() == io::ErrorKind::StorageFull {
+        "The disk is full; free space there. The log goes on from where it stopped, as long as the source's backlog reaches back."
+    } else {
+        "Check that the place is there, has room and belongs to this user."
+    };
+    Fault::new(Kind::Unexpected, "log.failed", format!("cannot {what} {place}: {e}")).hint(hint).because(e)
+}
+
+/// The fault of a part of the log that differs from what was written.
+fn damaged(place: &str, why: impl std::fmt::Display) -> Fault {
+    Fault::new(Kind::Damaged, "log.damaged", format!("{place}: {why}"))
+        .hint("Moments behind this place need a base behind it; choose one from describe_backups. Nothing was sent to any instance.")
+}
+
+/// The fault of a second archiver on one timeline.
+fn conflict(place: &str, why: impl std::fmt::Display) -> Fault {
+    Fault::new(Kind::Refused, "log.conflict", format!("{place}: {why}"))
+        .hint("Another process archives this instance too. Stop one of the two; nothing on the vault was overwritten.")
+}
