@@ -1,4 +1,4 @@
-//! Time: UTC only, read leniently in the forms agents send, written in one form: `yyyy-MM-ddTHH:mm:ssZ`.
+//! Time: UTC only, read leniently in the forms agents send, written in one form, `yyyy-MM-ddTHH:mm:ssZ`; of a log with milliseconds.
 
 use crate::model::fault::{Fault, Kind};
 use jiff::Timestamp;
@@ -8,6 +8,27 @@ use jiff::tz::TimeZone;
 #[must_use]
 pub fn written(at: Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// Writes a moment as `yyyy-MM-ddTHH:mm:ss.SSSZ`.
+#[must_use]
+pub fn written_ms(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()
+}
+
+/// Writes a moment to the second, or to the millisecond where it is between two.
+#[must_use]
+pub fn written_short(at: Timestamp) -> String {
+    if at.subsec_nanosecond() == 0 { written(at) } else { written_ms(at) }
+}
+
+/// Reads a moment as [`parse`] does, to the millisecond: what is finer is cut off.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_ms(name: &str, text: &str) -> Result<Timestamp, Fault> {
+    let at = parse(name, text)?;
+    Ok(Timestamp::from_millisecond(at.as_millisecond()).unwrap_or(at))
 }
 
 /// Writes a moment for use in an id: `20261123T061500Z`.

@@ -20,7 +20,7 @@ pub(super) fn assess(
     earlier: Option<Earlier<'_>>,
     rules: Rules,
 ) -> Assessment {
-    let DirectRestore { target, source, running, pending_rollback } = facts;
+    let DirectRestore { target, source, running, pending_rollback, replay: _ } = facts;
     let traffic = Traffic::of(target, earlier.and_then(|e| e.writes));
     let mut checks = vec![
         instance_ready(target, source),
@@ -49,6 +49,7 @@ pub(super) fn assess(
             method: target.method,
             sha256: source.sha256.clone(),
             stored_sha256: stored_sha256(source, earlier),
+            replay: None,
         }),
         writes: Some(Writes { traffic: traffic.any(), ..target.writes }),
         needs_safety_backup: true,
@@ -264,8 +265,8 @@ impl Traffic {
             _ if self.any() => check(
                 Status::Warn,
                 format!(
-                    "{measured}: what is written after the last safety backup is overwritten; it is counted, and kept as a stream of \
-                     commands that this program does not replay"
+                    "{measured}: what is written after the last safety backup is overwritten; it is counted and kept, and the end names \
+                     the call that brings it back"
                 ),
             ),
             _ => check(Status::Pass, measured),

@@ -93,12 +93,16 @@ async fn send(
     on_step: &mut impl FnMut(Step),
 ) -> Result<(), Cut> {
     let ping = command(&["PING"]);
-    let mut reported = None::<Instant>;
+    let (mut reported, mut between) = (None::<Instant>, true);
     loop {
         let chunk = match timeout(PING_INTERVAL, supply.recv()).await {
-            // Between commands, where a chunk ends.
+            // Inside a command there is no room for a sign of life.
+            Err(_) if !between => continue,
             Err(_) => ping.clone(),
-            Ok(Some(Supply::Stream(chunk))) => chunk,
+            Ok(Some(Supply::Stream { bytes, whole })) => {
+                between = whole;
+                bytes
+            }
             Ok(Some(Supply::Done)) => return Ok(()),
             Ok(Some(Supply::Failed(reason))) => return Err(Cut::Supply(reason)),
             Ok(Some(Supply::Chunk(_) | Supply::StreamFollows)) => {

@@ -113,7 +113,7 @@ impl Writer {
             tokio::select! {
                 item = supply.recv() => match item {
                     Some(Supply::Chunk(chunk)) => break chunk,
-                    Some(Supply::Done | Supply::StreamFollows | Supply::Stream(_)) => {
+                    Some(Supply::Done | Supply::StreamFollows | Supply::Stream { .. }) => {
                         return Err(Cut::Supply("there was no data".to_owned()));
                     }
                     Some(Supply::Failed(reason)) => return Err(Cut::Supply(reason)),
@@ -133,7 +133,7 @@ impl Writer {
                 }
                 Some(Supply::Done) => break false,
                 Some(Supply::StreamFollows) => break true,
-                Some(Supply::Stream(_)) => {
+                Some(Supply::Stream { .. }) => {
                     return Err(Cut::Supply("there were commands before the snapshot's end".to_owned()));
                 }
                 Some(Supply::Failed(reason)) => return Err(Cut::Supply(reason)),

@@ -16,8 +16,13 @@ pub enum Supply {
     Chunk(Vec<u8>),
     /// The last chunk was the end of the snapshot, and all chunks were good; commands follow it.
     StreamFollows,
-    /// Commands behind the snapshot, as a master's stream has them, verified. The last one of each chunk is whole.
-    Stream(Vec<u8>),
+    /// Commands behind the snapshot, as a master's stream has them, verified.
+    Stream {
+        /// The next bytes of the stream.
+        bytes: Vec<u8>,
+        /// Whether they end where a command ends: only there may a sign of life follow.
+        whole: bool,
+    },
     /// The last chunk was the end, and all chunks were good. The target gets the snapshot's last chunk only after this, or after
     /// [`StreamFollows`](Self::StreamFollows).
     Done,

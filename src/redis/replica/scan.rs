@@ -11,6 +11,8 @@ const HEADER_BYTES_MAX: usize = 24;
 const NAME_BYTES_MAX: usize = 64;
 /// Commands of a stream that change no data: what keeps a link alive, frames other commands, or goes to subscribers.
 const NO_DATA: [&[u8]; 8] = [b"PING", b"REPLCONF", b"SELECT", b"PUBLISH", b"SPUBLISH", b"MULTI", b"EXEC", b"SCRIPT"];
+/// Commands of a stream that a replay leaves out: they change no data, or tell a cluster's nodes of each other.
+const NOT_REPLAYED: [&[u8]; 6] = [b"PING", b"REPLCONF", b"PUBLISH", b"SPUBLISH", b"CLUSTER", b"TRIMSLOTS"];
 /// Commands by which a server tells of expiries and evictions, and which clients may send as well.
 const REMOVALS: [&[u8]; 3] = [b"DEL", b"UNLINK", b"HDEL"];
 
@@ -60,6 +62,8 @@ pub(super) struct Scan {
     /// Databases whose commands are counted apart and not kept.
     pub(super) left_out: BTreeSet<u64>,
     pub(super) end: Option<End>,
+    /// The names of the commands so far, in upper case, where they are for a replay: then what is not replayed is not kept either.
+    pub(super) replayed: Option<BTreeSet<Vec<u8>>>,
     /// The database that commands are for; `None` before the first SELECT.
     db: Option<u64>,
     /// Offset behind the last byte scanned.
@@ -87,6 +91,7 @@ impl Scan {
             seen: Seen { offset, ..Seen::default() },
             left_out: BTreeSet::new(),
             end: None,
+            replayed: None,
             db: None,
             at: offset,
             place: Place::Start,
@@ -99,6 +104,11 @@ impl Scan {
             head: Vec::new(),
             kept: None,
         }
+    }
+
+    /// Whether what was scanned ends where a command ends.
+    pub(super) fn is_between(&self) -> bool {
+        self.place == Place::Start
     }
 
     /// Whether the end has been reached.
@@ -215,7 +225,13 @@ impl Scan {
             self.place = Place::Over;
             return;
         }
-        let keeps = !self.is_left_out() || self.is(&NO_DATA);
+        let keeps = match self.replayed.is_some() {
+            false => !self.is_left_out() || self.is(&NO_DATA),
+            true => !self.is(&NOT_REPLAYED),
+        };
+        if let Some(names) = self.replayed.as_mut().filter(|_| keeps) {
+            names.insert(self.name.to_ascii_uppercase());
+        }
         self.kept = Some(keeps);
         if keeps {
             kept.extend_from_slice(&self.head);
@@ -227,7 +243,7 @@ impl Scan {
         if self.is(&[b"SELECT"]) {
             self.db = std::str::from_utf8(&self.number).ok().and_then(|n| n.parse().ok());
         }
-        if self.is(&NO_DATA) {
+        if self.is(&NO_DATA) || (self.replayed.is_some() && self.is(&NOT_REPLAYED)) {
             return;
         }
         match (self.is_left_out(), self.is(&REMOVALS)) {

@@ -11,6 +11,7 @@ mod crash;
 mod cutover;
 mod live;
 mod memory;
+mod moment;
 mod proof;
 mod refusals;
 mod restore;

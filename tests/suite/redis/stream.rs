@@ -34,7 +34,7 @@ fn supply(data: Vec<u8>, chunks: Vec<(Duration, Vec<u8>)>, last: Supply) -> mpsc
         to.send(Supply::StreamFollows).await.ok();
         for (delay, chunk) in chunks {
             tokio::time::sleep(delay).await;
-            if to.send(Supply::Stream(chunk)).await.is_err() {
+            if to.send(Supply::Stream { bytes: chunk, whole: true }).await.is_err() {
                 return;
             }
         }
