@@ -64,10 +64,11 @@ pub struct Assessment {
 pub fn assess(act: &Act, facts: &Facts, earlier: Option<Earlier<'_>>, rules: Rules) -> Result<Assessment, Fault> {
     Ok(match (act, facts) {
         (Act::RestoreInstance { source, write_fence }, Facts::DirectRestore(facts)) if is_direct(facts, source) => {
-            match &facts.replay {
-                None => direct::assess(facts, *write_fence, earlier, rules),
-                Some(behind) => replay::assess(source, facts, behind, *write_fence, earlier, rules),
+            let mut assessment = direct::assess(facts, *write_fence, earlier, rules);
+            if let Some(behind) = &facts.replay {
+                assessment.checks.extend(replay::checks(source, facts, behind));
             }
+            assessment
         }
         (
             Act::RestoreInstance { source: Source::Moment { .. } | Source::Before { .. }, .. },

@@ -1,45 +1,31 @@
 //! Assessment of a restore to a moment: that of the set it begins with, and of the commands that are replayed behind it.
 
 use crate::guard::act::Source;
-use crate::guard::assess::{Assessment, Earlier, direct};
+use crate::guard::assess::Assessment;
 use crate::guard::check::{CheckName, Precheck, Status};
 use crate::guard::facts::replay::{NoMoment, Replay, ReplayedLog};
 use crate::guard::facts::restore::{DirectRestore, SourceFacts, TargetFacts};
 use crate::guard::impact::Impact;
 use crate::guard::preconditions::{Preconditions, ReplayIdentity};
-use crate::guard::rules::Rules;
 use crate::model::restore::Method;
 use crate::model::text::{bytes, clean};
-use crate::model::time::{written, written_ms};
+use crate::model::time::written_ms;
+use jiff::Timestamp;
 use std::collections::BTreeMap;
 
 /// How fast a target is taken to apply a log: bytes and commands a second.
 const APPLIED_A_SECOND: (u64, u64) = (40 << 20, 1_000_000);
 
-/// The checks of the set, and those of the log behind it.
-pub(super) fn assess(
-    source: &Source,
-    facts: &DirectRestore,
-    replay: &Replay,
-    write_fence: bool,
-    earlier: Option<Earlier<'_>>,
-    rules: Rules,
-) -> Assessment {
-    let (target, set) = (&facts.target, &facts.source);
-    let mut assessment = direct::assess(facts, write_fence, earlier, rules);
-    assessment.checks.extend([restore_time(replay, set), log_replay(target, replay)]);
-    assessment.checks.extend(not_offered(source));
-    if let Preconditions::DirectRestore(preconditions) = &mut assessment.preconditions {
-        preconditions.replay =
-            Some(ReplayIdentity { backup_id: set.backup_id.clone(), position: replay.position.clone() });
-    }
-    let moment = moment(replay);
-    assessment.impact.after =
-        format!("{moment}: {}, and the {} commands behind it", assessment.impact.after, replay.commands);
-    let taken = format!("every change since {}", written(set.taken_at));
-    assessment.impact.lost = assessment.impact.lost.replace(&taken, &format!("every change since {moment}"));
-    assessment.details.extend(details(set, replay));
-    assessment
+/// The checks that a restore to a moment needs beside those of its set.
+pub(super) fn checks(source: &Source, facts: &DirectRestore, replay: &Replay) -> Vec<Precheck> {
+    let mut checks = vec![restore_time(replay, &facts.source), log_replay(&facts.target, replay)];
+    checks.extend(not_offered(source));
+    checks
+}
+
+/// What identifies the commands behind a set.
+pub(super) fn identity(set: &SourceFacts, replay: &Replay) -> ReplayIdentity {
+    ReplayIdentity { backup_id: set.backup_id.clone(), position: replay.position.clone() }
 }
 
 /// What has to be known of a moment that cannot be restored: nothing else was looked at.
@@ -65,14 +51,15 @@ pub(super) fn none(facts: &NoMoment) -> Assessment {
 }
 
 /// The moment that is reached, as part of a sentence.
-fn moment(replay: &Replay) -> String {
+pub(super) fn moment(replay: &Replay) -> String {
     match &replay.log {
         ReplayedLog::Archive { at, .. } => written_ms(*at),
         ReplayedLog::Tail { job_id } => format!("the cutover of {job_id}"),
     }
 }
 
-fn details(set: &SourceFacts, replay: &Replay) -> Vec<(String, String)> {
+/// What a plan says of the commands behind a set.
+pub(super) fn details(set: &SourceFacts, replay: &Replay) -> Vec<(String, String)> {
     let mut all = vec![
         ("base_backup_id", set.backup_id.clone()),
         ("position", replay.position.clone()),
@@ -90,7 +77,7 @@ fn details(set: &SourceFacts, replay: &Replay) -> Vec<(String, String)> {
     all.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-fn window_text(from: jiff::Timestamp, to: jiff::Timestamp) -> String {
+fn window_text(from: Timestamp, to: Timestamp) -> String {
     format!("{} to {}", written_ms(from), written_ms(to))
 }
 

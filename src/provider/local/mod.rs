@@ -182,7 +182,7 @@ impl Provider for Local {
     }
 
     async fn capabilities(&self, instance_id: &str) -> Result<Capabilities, Fault> {
-        Ok(capabilities(instance_id, self.inner.has_log(instance_id).await?))
+        Ok(capabilities(instance_id, self.inner.has_log(instance_id).await))
     }
 
     async fn facts(&self, instance_id: &str, act: &Act, earlier: Option<&Plan>) -> Result<Facts, Fault> {

@@ -9,6 +9,7 @@ use crate::guard::facts::Facts;
 use crate::guard::facts::replay::{NoMoment, Replay, ReplayedLog};
 use crate::guard::plan::{Plan, changed};
 use crate::guard::preconditions::ReplayIdentity;
+use crate::model::backup::BackupSet;
 use crate::model::fault::Fault;
 use crate::model::job::JobKind;
 use crate::model::restore::RestoredTo;
@@ -49,10 +50,10 @@ impl Inner {
         Archive::new(&self.vault, self.state.home().join("spool"))
     }
 
-    /// Whether there is a log of an instance, old or new.
-    pub(in crate::provider::local) async fn has_log(&self, instance_id: &str) -> Result<bool, Fault> {
+    /// Whether there is a log of an instance, old or new. One that cannot be read is one: whoever asks for a moment of it is told.
+    pub(in crate::provider::local) async fn has_log(&self, instance_id: &str) -> bool {
         let (archive, id) = (self.archive(), instance_id.to_owned());
-        blocking(move || Ok(!archive.timelines(&id, 0)?.is_empty())).await
+        blocking(move || Ok(!archive.timelines(&id, 0)?.is_empty())).await.unwrap_or(true)
     }
 
     /// Target, set, and the commands behind the set, for a restore to a moment.
@@ -62,7 +63,8 @@ impl Inner {
         source: &Source,
         earlier: Option<&Plan>,
     ) -> Result<Facts, Fault> {
-        let behind = match self.behind(instance_id, source).await? {
+        let planned = earlier.map(Plan::direct_restore).transpose()?.and_then(|planned| planned.replay.as_ref());
+        let behind = match self.behind(instance_id, source, planned).await? {
             Ok(behind) => behind,
             Err(none) => return Ok(Facts::NoMoment(none)),
         };
@@ -92,13 +94,19 @@ impl Inner {
         let Some(planned) = &plan.direct_restore()?.replay else { return Ok(None) };
         let Act::RestoreInstance { source, .. } = &plan.act else { return Err(plan.unsupported()) };
         let another = || changed("the log is not the one that was planned; the target was not touched");
-        let behind = self.behind(&plan.instance_id, source).await?.map_err(|_| another())?;
+        let behind = self.behind(&plan.instance_id, source, Some(planned)).await?.map_err(|_| another())?;
         let now = ReplayIdentity { backup_id: behind.restored.backup_id.clone(), position: behind.position.clone() };
         if now == *planned { Ok(Some(behind)) } else { Err(another()) }
     }
 
-    /// Finds the set that a restore to a moment begins with, and the commands behind it.
-    async fn behind(&self, instance_id: &str, source: &Source) -> Result<Result<Behind, NoMoment>, Fault> {
+    /// Finds the set that a restore to a moment begins with, and the commands behind it. A plan's stays its set, also where there is a
+    /// later one by now.
+    async fn behind(
+        &self,
+        instance_id: &str,
+        source: &Source,
+        planned: Option<&ReplayIdentity>,
+    ) -> Result<Result<Behind, NoMoment>, Fault> {
         let (at, asked) = match source {
             Source::Backup { .. } => return Err(unsupported("a set as a moment")),
             Source::Moment { restore_time, .. } => (CutAt::Moment(*restore_time), written_short(*restore_time)),
@@ -107,7 +115,8 @@ impl Inner {
             }
             Source::Before { position } => (CutAt::Before(position.parse()?), format!("right before {position}")),
         };
-        let bases = self.vault.list(instance_id, self).await?.into_iter().flatten().collect::<Vec<_>>();
+        let mut bases: Vec<BackupSet> = self.vault.list(instance_id, self).await?.into_iter().flatten().collect();
+        bases.retain(|set| planned.is_none_or(|planned| planned.backup_id == set.id));
         let (archive, id) = (self.archive(), instance_id.to_owned());
         let found = blocking(move || {
             let coverage = archive.coverage(&id, 0)?;
