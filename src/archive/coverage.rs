@@ -1,8 +1,9 @@
 //! What the log covers, from a listing: runs of segments without a hole, and every hole by name, whether a gap tells of it or not.
 
-use crate::archive::{Archive, SegmentName, Timeline};
+use crate::archive::layout::SegmentName;
+use crate::archive::{Archive, Timeline};
 use crate::model::backup::BackupSet;
-use crate::model::fault::{Fault, Kind};
+use crate::model::fault::Fault;
 use crate::model::log::{Gap, Position};
 use jiff::Timestamp;
 
@@ -11,7 +12,7 @@ use jiff::Timestamp;
 pub struct Run {
     /// The timeline.
     pub timeline: Timeline,
-    /// Its segments in order. One may begin before its predecessor ends: another archiver wrote the same.
+    /// Its segments in order; at least one. One may begin before its predecessor ends: another archiver wrote the same.
     pub segments: Vec<SegmentName>,
 }
 
@@ -24,55 +25,123 @@ pub struct Hole {
     pub to_offset: u64,
     /// Up to when the log reaches before the hole; `None` where nothing of the timeline is before it.
     pub from_at: Option<Timestamp>,
-    /// When the log went on.
+    /// When the log went on, or what contradicts itself ends.
     pub to_at: Timestamp,
-    /// Whether segments with different histories lie there, of which none is believed.
+    /// Whether segments of different histories lie there, of which none is believed.
     pub contradicts: bool,
-}
-
-/// Moments that can be recovered, without a hole between them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Window {
-    /// Id of the timeline.
-    pub timeline: String,
-    /// The earliest.
-    pub from: Timestamp,
-    /// The newest.
-    pub to: Timestamp,
-    /// How exact a moment in it is at worst, in milliseconds.
-    pub precision_ms: u64,
 }
 
 /// What the log of a shard covers.
 #[derive(Debug, Clone)]
 pub struct Coverage {
     pub(super) archive: Archive,
-    /// Runs, oldest first.
+    /// Runs; those of an older timeline first.
     pub runs: Vec<Run>,
-    /// Parts that are missing, oldest first.
+    /// Parts that are missing; those of an older timeline first.
     pub holes: Vec<Hole>,
     /// Gaps that were put down, oldest first.
     pub gaps: Vec<Gap>,
 }
 
 impl Archive {
-    /// What the log of a shard covers.
+    /// What the log of a shard covers, by the names of its segments alone.
     ///
     /// # Errors
     /// `log.damaged`, `log.failed`.
     pub fn coverage(&self, instance_id: &str, shard: u16) -> Result<Coverage, Fault> {
-        let _ = (instance_id, shard);
-        Err(Fault::new(Kind::Unexpected, "log.failed", "not built yet"))
+        let (mut runs, mut holes) = (Vec::new(), Vec::new());
+        for timeline in self.timelines(instance_id, shard)? {
+            let segments = self.segments(&timeline)?;
+            cover(&timeline, segments, &mut runs, &mut holes);
+        }
+        Ok(Coverage { archive: self.clone(), runs, holes, gaps: self.gaps(instance_id, shard)? })
     }
 }
 
-impl Coverage {
-    /// The moments that can be recovered from these sets and the log, oldest first.
-    ///
-    /// # Errors
-    /// `log.damaged`, `log.failed`.
-    pub fn windows(&self, bases: &[BackupSet]) -> Result<Vec<Window>, Fault> {
-        let _ = (bases, &self.archive);
-        Err(Fault::new(Kind::Unexpected, "log.failed", "not built yet"))
+fn at(ms: i64) -> Timestamp {
+    Timestamp::from_millisecond(ms).unwrap_or_default()
+}
+
+/// Finds the runs and holes of a timeline. The segments are in the order of their beginnings, the longest first.
+fn cover(timeline: &Timeline, segments: Vec<SegmentName>, runs: &mut Vec<Run>, holes: &mut Vec<Hole>) {
+    let mut run: Vec<SegmentName> = Vec::new();
+    // Where the last run ended, and what lies there in contradiction: its end, and when it ends.
+    let (mut behind, mut behind_at) = (timeline.offset, None);
+    let mut contradiction: Option<(u64, i64)> = None;
+    let mut close = |run: &mut Vec<SegmentName>, behind: &mut u64, behind_at: &mut Option<Timestamp>| {
+        if let Some(last) = run.last() {
+            (*behind, *behind_at) = (last.last, Some(at(last.last_ms)));
+            runs.push(Run { timeline: timeline.clone(), segments: std::mem::take(run) });
+        }
+    };
+    for segment in segments {
+        if let Some((end, ms)) = &mut contradiction
+            && segment.first < *end
+        {
+            (*end, *ms) = ((*end).max(segment.last), (*ms).max(segment.last_ms));
+            continue;
+        }
+        let reached = run.last().map(|last| last.last);
+        let overlaps = |other: &SegmentName| other.last > segment.first;
+        if run.iter().rev().take_while(|other| overlaps(other)).any(|other| other.replid != segment.replid) {
+            // Two histories for the same offsets: neither is believed.
+            let mut end = (segment.last, segment.last_ms);
+            while let Some(last) = run.pop_if(|last| last.last > segment.first) {
+                end = (end.0.max(last.last), end.1.max(last.last_ms));
+            }
+            close(&mut run, &mut behind, &mut behind_at);
+            contradiction = Some(end);
+            continue;
+        }
+        match reached {
+            Some(reached) if segment.first <= reached && segment.last <= reached => continue,
+            Some(reached) if segment.first <= reached => {}
+            _ => {
+                close(&mut run, &mut behind, &mut behind_at);
+                if segment.first > behind || contradiction.is_some() {
+                    holes.push(Hole {
+                        from: timeline.position(behind),
+                        to_offset: segment.first,
+                        from_at: behind_at,
+                        to_at: at(segment.first_ms),
+                        contradicts: contradiction.take().is_some(),
+                    });
+                }
+            }
+        }
+        run.push(segment);
+    }
+    close(&mut run, &mut behind, &mut behind_at);
+    if let Some((end, ms)) = contradiction {
+        let (from, from_at) = (timeline.position(behind), behind_at);
+        holes.push(Hole { from, to_offset: end, from_at, to_at: at(ms), contradicts: true });
+    }
+}
+
+impl Run {
+    /// Offset at which it begins.
+    #[must_use]
+    pub fn first(&self) -> u64 {
+        self.segments.first().map_or(0, |segment| segment.first)
+    }
+
+    /// Offset behind its last command.
+    #[must_use]
+    pub fn last(&self) -> u64 {
+        self.segments.last().map_or(0, |segment| segment.last)
+    }
+
+    /// Up to when everything received is in it.
+    #[must_use]
+    pub fn until(&self) -> Timestamp {
+        at(self.segments.last().map_or(0, |segment| segment.last_ms))
+    }
+
+    /// Whether the log can be replayed onto a set: the set's position lies in this history.
+    #[must_use]
+    pub fn holds(&self, set: &BackupSet) -> bool {
+        let offset = set.replication_offset;
+        let of = |segment: &SegmentName| segment.replid.eq_ignore_ascii_case(&set.replication_id);
+        self.segments.iter().any(|segment| of(segment) && segment.first <= offset && offset <= segment.last)
     }
 }

@@ -1,8 +1,11 @@
 //! Where in the log a moment lies, and what it takes to get there: a base, and the log from the base's position to the cut.
 
-use crate::archive::{Coverage, Timeline};
+use crate::archive::coverage::{Coverage, Run};
+use crate::archive::moments::Moments;
+use crate::archive::segment::outline::is_replayed;
+use crate::archive::{SegmentName, Timeline, damaged};
 use crate::model::backup::BackupSet;
-use crate::model::fault::{Fault, Kind};
+use crate::model::fault::Fault;
 use crate::model::log::Position;
 use jiff::Timestamp;
 use std::collections::BTreeSet;
@@ -41,7 +44,7 @@ pub struct Cut {
     pub database: Option<u64>,
     /// Bytes of the log between base and cut.
     pub log_bytes: u64,
-    pub(super) segments: Vec<crate::archive::SegmentName>,
+    pub(super) segments: Vec<SegmentName>,
 }
 
 /// Why a moment cannot be recovered.
@@ -89,13 +92,143 @@ impl From<Fault> for NoCut {
     }
 }
 
+impl From<Outside> for NoCut {
+    fn from(outside: Outside) -> Self {
+        Self::Outside(outside)
+    }
+}
+
 impl Coverage {
-    /// Finds what it takes to recover a state.
+    /// Finds what it takes to recover a state, from the newest of these sets that leads there.
     ///
     /// # Errors
     /// [`NoCut`].
     pub fn cut(&self, bases: &[BackupSet], at: &CutAt) -> Result<Cut, NoCut> {
-        let _ = (bases, at);
-        Err(NoCut::Fault(Fault::new(Kind::Unexpected, "log.failed", "not built yet")))
+        let cut = match at {
+            CutAt::Moment(moment) => self.at_moment(bases, *moment)?,
+            CutAt::Before(position) => self.before(bases, position)?,
+        };
+        if cut.database.is_none() && cut.from != cut.to {
+            let mut reader = self.archive.read(&cut)?;
+            if let Some(Err(fault)) = reader.next() {
+                let unknown = Outside { nearest_before: None, nearest_after: None, why: Why::DatabaseUnknown };
+                return Err(if reader.lacks_database() { unknown.into() } else { fault.into() });
+            }
+        }
+        Ok(cut)
     }
+
+    fn moments<'a>(&'a self, run: &'a Run) -> Moments<'a> {
+        Moments { archive: &self.archive, run }
+    }
+
+    fn at_moment(&self, bases: &[BackupSet], moment: Timestamp) -> Result<Cut, NoCut> {
+        let ms = moment.as_millisecond();
+        let (mut before, mut after) = (None, None);
+        for run in self.runs.iter().rev() {
+            let moments = self.moments(run);
+            let Some(earliest) = moments.earliest(bases)? else { continue };
+            let until = run.until().as_millisecond();
+            if until < ms {
+                before = before.max(Some(until));
+            } else if earliest > ms {
+                after = Some(after.map_or(earliest, |other: i64| other.min(earliest)));
+            } else if let Some((earlier, later)) = moments.blurred(ms)? {
+                let earlier = Some(earlier).filter(|at| *at >= earliest);
+                return Err(outside(earlier.or(before), Some(later), Why::Imprecise).into());
+            } else {
+                let received = moments.received_at(ms)?.map_or(run.first(), |stamp| stamp.offset);
+                return self.build(run, bases, received, Some(ms))?.ok_or_else(|| {
+                    // The earliest moment was found from one of these sets.
+                    outside(before, after, Why::NothingToRecover).into()
+                });
+            }
+        }
+        let why = match (before, after) {
+            (None, None) => Why::NothingToRecover,
+            (None, Some(_)) => Why::TooEarly,
+            (Some(_), None) => Why::NotArchivedYet,
+            (Some(_), Some(_)) => Why::InGap,
+        };
+        Err(outside(before, after, why).into())
+    }
+
+    fn before(&self, bases: &[BackupSet], position: &Position) -> Result<Cut, NoCut> {
+        let (mut before, mut after) = (None, None);
+        let of = |run: &&Run| run.timeline.id == position.timeline && run.timeline.shard == position.shard;
+        for run in self.runs.iter().filter(of) {
+            if run.last() < position.offset {
+                before = Some(run.until().as_millisecond());
+                continue;
+            }
+            let moments = self.moments(run);
+            if run.first() > position.offset {
+                after = moments.earliest(bases)?;
+                break;
+            }
+            let inside = moments.inside(position.offset)?;
+            if !inside.begins_command {
+                return Err(outside(None, None, Why::NoCommandThere).into());
+            }
+            let earliest = moments.earliest(bases)?;
+            let cut = self.build(run, bases, inside.transaction, None)?;
+            return cut.ok_or_else(|| match earliest {
+                Some(_) => outside(before, earliest, Why::TooEarly).into(),
+                None => outside(before, None, Why::NothingToRecover).into(),
+            });
+        }
+        let why = match (before, after) {
+            (None, None) => Why::NothingToRecover,
+            (None, Some(_)) => Why::TooEarly,
+            (Some(_), None) => Why::NotArchivedYet,
+            (Some(_), Some(_)) => Why::InGap,
+        };
+        Err(outside(before, after, why).into())
+    }
+
+    /// The cut at an offset between two transactions of a run. `None`: no set leads there, by the moment given.
+    fn build(&self, run: &Run, bases: &[BackupSet], to: u64, by_ms: Option<i64>) -> Result<Option<Cut>, Fault> {
+        let moments = self.moments(run);
+        let leads = |set: &&BackupSet| run.holds(set) && set.replication_offset <= to;
+        let Some(base) = bases.iter().filter(leads).max_by_key(|set| (set.replication_offset, set.finished_at)) else {
+            return Ok(None);
+        };
+        let from = base.replication_offset;
+        let inside = moments.inside(from)?;
+        if inside.transaction != from {
+            let why = format!("position {from} of backup set {} lies within a transaction", base.id);
+            return Err(damaged(&run.timeline.id, why));
+        }
+        let arrival = if to > run.first() { moments.arrival(to)? } else { None };
+        let arrival = arrival.filter(|stamp| by_ms.is_none_or(|ms| stamp.ms <= ms));
+        let count = moments.count(to)?;
+        let later =
+            self.runs.iter().filter(|other| other.timeline.id == run.timeline.id && other.first() > run.first());
+        let later: u64 = later.flat_map(|run| &run.segments).map(|segment| segment.commands).sum();
+        let segments: Vec<SegmentName> =
+            run.segments.iter().filter(|segment| segment.first < to && from < segment.last).cloned().collect();
+        let mut names = BTreeSet::new();
+        for segment in &segments {
+            names.extend(moments.open(segment)?.names().iter().filter(|name| is_replayed(name)).cloned());
+        }
+        Ok(Some(Cut {
+            base: base.id.clone(),
+            from: run.timeline.position(from),
+            to: run.timeline.position(to),
+            at: arrival.and_then(|stamp| Timestamp::from_millisecond(stamp.ms).ok()).unwrap_or(base.finished_at),
+            precision_ms: arrival.map_or(0, |stamp| stamp.precision_ms),
+            commands: count.saturating_sub(moments.count(from)?),
+            taken_back: moments.count(run.last())?.saturating_sub(count) + later,
+            names,
+            database: inside.database,
+            log_bytes: to - from,
+            timeline: run.timeline.clone(),
+            segments,
+        }))
+    }
+}
+
+fn outside(before: Option<i64>, after: Option<i64>, why: Why) -> Outside {
+    let at = |ms: Option<i64>| ms.and_then(|ms| Timestamp::from_millisecond(ms).ok());
+    Outside { nearest_before: at(before), nearest_after: at(after), why }
 }

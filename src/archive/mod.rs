@@ -8,10 +8,14 @@ mod coverage;
 mod cut;
 mod gap;
 mod layout;
+mod moments;
+mod reach;
 mod read;
 mod record;
+mod recover;
 mod seal;
 pub mod segment;
+pub mod sift;
 mod spool;
 mod timeline;
 mod writer;
@@ -19,16 +23,18 @@ mod writer;
 use crate::model::fault::{Fault, Kind};
 use crate::vault::Vault;
 use crate::vault::store::Store;
-pub use coverage::{Coverage, Hole, Run, Window};
+pub use coverage::{Coverage, Hole, Run};
 pub use cut::{Cut, CutAt, NoCut, Outside, Why};
 pub use layout::SegmentName;
+pub use moments::Window;
+pub use reach::Reached;
 pub use read::LogReader;
 pub use seal::Sealer;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 pub use timeline::{NewTimeline, RestoredFrom, Timeline};
-pub use writer::{LogWriter, Reached, SealLimits};
+pub use writer::{LogWriter, SealLimits};
 
 /// The log of all instances of a vault. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -43,6 +49,15 @@ impl Archive {
     #[must_use]
     pub fn new(vault: &Vault, spool: PathBuf) -> Self {
         Self { store: vault.store(), spool }
+    }
+
+    /// The segments of a timeline, by their names, in the order of their beginnings; of several that begin at one offset the longest first.
+    fn segments(&self, timeline: &Timeline) -> Result<Vec<SegmentName>, Fault> {
+        let prefix = timeline.prefix();
+        let names = self.store.list(&prefix).map_err(|e| failed("read", &self.store.place(&prefix), e))?;
+        let mut segments: Vec<SegmentName> = names.iter().filter_map(|name| SegmentName::parse(name)).collect();
+        segments.sort_by(|a, b| (a.first, b.last, a).cmp(&(b.first, a.last, b)));
+        Ok(segments)
     }
 }
 

@@ -1,12 +1,41 @@
 //! Reads the log between a base and a cut, for a replay: verified, whole commands in their order.
+//!
+//! It must not give a byte that is not what was written, hold more than a frame, or end anywhere but at the cut.
 
-use crate::archive::{Archive, Cut};
-use crate::model::fault::{Fault, Kind};
+use crate::archive::segment::outline::{counts, is_left_out};
+use crate::archive::segment::read::{Frame, Segment};
+use crate::archive::{Archive, Cut, SegmentName, Timeline, damaged};
+use crate::model::fault::Fault;
+use crate::redis::replica::split::{Splitter, Step};
+use std::collections::VecDeque;
 
-/// Reads a part of the log in chunks of a megabyte at most. A command that is larger spans several; the end is always that of a
+/// Reads a part of the log in chunks of about a megabyte at most. A command that is larger spans several; the end is always that of a
 /// transaction. What changes no data (PING, REPLCONF, PUBLISH, SPUBLISH, CLUSTER, TRIMSLOTS) is left out.
 #[derive(Debug)]
-pub struct LogReader;
+pub struct LogReader {
+    archive: Archive,
+    timeline: Timeline,
+    /// Segments that are not open yet.
+    left: VecDeque<SegmentName>,
+    /// The open one, and its frames that are not read yet.
+    open: Option<(Segment, VecDeque<Frame>)>,
+    /// Name and digest of the segment before the open one.
+    before: Option<(SegmentName, String)>,
+    split: Splitter,
+    /// Offset from which on commands are given.
+    from: u64,
+    to: u64,
+    /// Commands to give in all, and given so far.
+    expected: u64,
+    commands: u64,
+    /// A command's bytes up to its name, until it is known whether it is given.
+    head: Vec<u8>,
+    gives: Option<bool>,
+    /// Whether the target knows which database the commands are for.
+    selected: bool,
+    lacks_database: bool,
+    over: bool,
+}
 
 impl Archive {
     /// Reads the log of a cut, beginning with the SELECT that its first command needs.
@@ -14,8 +43,23 @@ impl Archive {
     /// # Errors
     /// `log.damaged`, `log.failed`.
     pub fn read(&self, cut: &Cut) -> Result<LogReader, Fault> {
-        let _ = cut;
-        Err(Fault::new(Kind::Unexpected, "log.failed", "not built yet"))
+        Ok(LogReader {
+            archive: self.clone(),
+            timeline: cut.timeline.clone(),
+            left: cut.segments.iter().cloned().collect(),
+            open: None,
+            before: None,
+            split: Splitter::new(cut.from.offset, cut.database),
+            from: cut.from.offset,
+            to: cut.to.offset,
+            expected: cut.commands,
+            commands: 0,
+            head: Vec::new(),
+            gives: None,
+            selected: false,
+            lacks_database: false,
+            over: false,
+        })
     }
 }
 
@@ -23,7 +67,146 @@ impl LogReader {
     /// Commands given so far that change data. At the end it is what the cut said, or the end is a fault.
     #[must_use]
     pub fn commands(&self) -> u64 {
-        0
+        self.commands
+    }
+
+    /// Whether what was given so far ends where a command ends.
+    #[must_use]
+    pub fn is_between_commands(&self) -> bool {
+        self.split.is_between_commands()
+    }
+
+    /// Whether it failed because the log does not say which database its first commands are for.
+    #[must_use]
+    pub fn lacks_database(&self) -> bool {
+        self.lacks_database
+    }
+
+    /// Opens the next segment, and makes sure that it follows on the one before.
+    fn open_next(&mut self) -> Result<bool, Fault> {
+        let Some(name) = self.left.pop_front() else { return Ok(false) };
+        let segment = Segment::open(&*self.archive.store, &self.timeline, &name)?;
+        if let Some((before, digest)) = &self.before {
+            let previous = segment.previous();
+            let digest = match &previous.name {
+                Some(named) if *named == before.to_string() => digest.clone(),
+                // Another archiver wrote the one before, which covers the same.
+                Some(named) => match SegmentName::parse(named) {
+                    Some(other) => Segment::open(&*self.archive.store, &self.timeline, &other)?.digest().to_owned(),
+                    None => return Err(damaged(segment.place(), "names no segment as its predecessor")),
+                },
+                None => return Err(damaged(segment.place(), "says that it is the first")),
+            };
+            if digest != previous.digest {
+                return Err(damaged(segment.place(), "follows on another segment than the one that is there"));
+            }
+        }
+        let begin = segment.frame_before(self.split.offset());
+        let frames: VecDeque<Frame> =
+            segment.frames().iter().skip(begin).take_while(|frame| frame.first < self.to).cloned().collect();
+        if let Some(first) = frames.front() {
+            // It may begin before what was read already.
+            self.from = self.split.offset();
+            self.split = Splitter::new(first.first, first.database);
+        }
+        self.before = Some((name, segment.digest().to_owned()));
+        self.open = Some((segment, frames));
+        Ok(true)
+    }
+
+    /// The next chunk; `None` at the end.
+    fn chunk(&mut self) -> Result<Option<Vec<u8>>, Fault> {
+        loop {
+            let next = self.open.as_mut().and_then(|(_, frames)| frames.pop_front());
+            let Some(frame) = next else {
+                if self.open_next()? {
+                    continue;
+                }
+                return self.end().map(|()| None);
+            };
+            let Some((segment, _)) = &self.open else { continue };
+            let (plain, place) = (segment.frame(&frame)?, segment.place().to_owned());
+            let mut out = Vec::with_capacity(plain.len());
+            self.pass(&plain, &place, &mut out)?;
+            if !out.is_empty() {
+                return Ok(Some(out));
+            }
+        }
+    }
+
+    fn end(&self) -> Result<(), Fault> {
+        let whole = self.split.offset() == self.to && self.split.is_between_transactions();
+        if whole && self.commands == self.expected {
+            return Ok(());
+        }
+        let why = format!(
+            "ends at offset {} with {} commands, {} and {} were expected",
+            self.split.offset(),
+            self.commands,
+            self.to,
+            self.expected
+        );
+        Err(damaged(&self.timeline.id, why))
+    }
+
+    /// Gives the commands of a frame that are part of the replay.
+    fn pass(&mut self, plain: &[u8], place: &str, out: &mut Vec<u8>) -> Result<(), Fault> {
+        let mut left = plain;
+        while !left.is_empty() && self.split.offset() < self.to {
+            let begins = self.split.is_between_commands();
+            let at = self.split.offset();
+            if begins {
+                self.head.clear();
+                self.gives = (at < self.from).then_some(false);
+            }
+            let step = self.split.step(left).map_err(|what| damaged(place, format!("position {at}: {what}")))?;
+            let (part, rest) = left.split_at(step.len);
+            left = rest;
+            if at < self.from && self.split.offset() > self.from {
+                return Err(damaged(place, format!("no command begins at position {}", self.from)));
+            }
+            self.give(step, part, place, out)?;
+        }
+        Ok(())
+    }
+
+    fn give(&mut self, step: Step, part: &[u8], place: &str, out: &mut Vec<u8>) -> Result<(), Fault> {
+        match self.gives {
+            None => self.head.extend_from_slice(part),
+            Some(true) => out.extend_from_slice(part),
+            Some(false) => {}
+        }
+        if self.gives.is_none() && self.split.is_named() {
+            let gives = !is_left_out(&self.split);
+            self.gives = Some(gives);
+            if gives {
+                self.select(place, out)?;
+                out.extend_from_slice(&self.head);
+            }
+            self.head.clear();
+        }
+        if step.ends && self.gives == Some(true) && counts(&self.split) {
+            self.commands += 1;
+        }
+        Ok(())
+    }
+
+    /// Sees to it that the target has the database selected that the command is for.
+    fn select(&mut self, place: &str, out: &mut Vec<u8>) -> Result<(), Fault> {
+        if self.selected {
+            return Ok(());
+        }
+        if self.split.is(&[b"SELECT"]) {
+            self.selected = true;
+        } else if let Some(database) = self.split.database() {
+            let number = database.to_string();
+            out.extend_from_slice(format!("*2\r\n$6\r\nSELECT\r\n${}\r\n{number}\r\n", number.len()).as_bytes());
+            self.selected = true;
+        } else if counts(&self.split) {
+            self.lacks_database = true;
+            return Err(damaged(place, "does not say which database its first commands are for"));
+        }
+        Ok(())
     }
 }
 
@@ -31,6 +214,12 @@ impl Iterator for LogReader {
     type Item = Result<Vec<u8>, Fault>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        None
+        if self.over {
+            return None;
+        }
+        let next = self.chunk().transpose();
+        // Behind a fault nothing more is given.
+        self.over = !matches!(next, Some(Ok(_)));
+        next
     }
 }

@@ -1,18 +1,25 @@
 //! Takes what a source sends and brings it to the spool, whole transactions apart from what is not complete yet.
+//!
+//! It must not call anything spooled that is not on the disk, nor hold more of the stream than one record, and it never waits for the
+//! vault. After a crash it goes on behind the last whole transaction that the disk has.
 
-use crate::archive::{Archive, Timeline};
-use crate::model::fault::{Fault, Kind};
+use crate::archive::layout::is_replid;
+use crate::archive::reach::{Progress, Reached};
+use crate::archive::recover::{Whole, recover};
+use crate::archive::spool::{Header, RECORD_MAX, SpoolFile};
+use crate::archive::{Archive, Sealer, Timeline, conflict, damaged, failed};
+use crate::config::durable;
+use crate::model::fault::Fault;
+use crate::redis::replica::split::{Piece, Splitter};
 use jiff::{SignedDuration, Timestamp};
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-/// How far the log reaches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Reached {
-    /// Offset behind the last whole transaction.
-    pub offset: u64,
-    /// Up to when everything received is in it.
-    pub at: Timestamp,
-}
+/// Records in a file of the spool: each may become a time in the segment's footer.
+const RECORDS_MAX: u64 = 50_000;
 
 /// When a segment is full.
 #[derive(Debug, Clone, Copy)]
@@ -31,35 +38,98 @@ impl Default for SealLimits {
 
 /// Writes a timeline's stream to the spool. One for a timeline.
 #[derive(Debug)]
-pub struct LogWriter;
+pub struct LogWriter {
+    archive: Archive,
+    timeline: Timeline,
+    limits: SealLimits,
+    dir: PathBuf,
+    /// Held as long as this lives: another process of this machine does not write to the same spool.
+    _lock: File,
+    number: u64,
+    header: Header,
+    file: SpoolFile,
+    split: Splitter,
+    whole: Whole,
+    /// Offset in the history behind the last record.
+    written: u64,
+    /// When the first bytes of the file came.
+    began_ms: Option<i64>,
+    /// When the last bytes came. Never goes back.
+    last_ms: i64,
+    records: u64,
+    appended: Option<Reached>,
+    spooled: Option<Reached>,
+    /// Whether the file holds more than was counted, for it could not be truncated after an error.
+    broken: bool,
+    progress: Arc<Progress>,
+}
 
 impl Archive {
     /// The writer of a timeline, which goes on where the spool and the vault end: what a crash left is read up to its last whole
     /// transaction.
     ///
     /// # Errors
-    /// `log.damaged`, `log.failed`.
+    /// `log.damaged`, `log.failed`; `log.conflict` where another writer of this machine has the timeline.
     pub fn writer(&self, timeline: &Timeline, limits: SealLimits) -> Result<LogWriter, Fault> {
-        let _ = (timeline, limits);
-        Err(not_built())
+        let dir = self.spool.join(timeline.prefix());
+        let io = |e: io::Error| failed("write", &dir.display().to_string(), e);
+        durable::private_dir(&dir).map_err(io)?;
+        let lock = lock(&dir).map_err(io)?.ok_or_else(|| conflict(&dir.display().to_string(), "is in use"))?;
+        let found = recover(self, timeline, &dir)?;
+        Ok(LogWriter {
+            archive: self.clone(),
+            timeline: timeline.clone(),
+            limits,
+            _lock: lock,
+            number: found.number,
+            split: Splitter::new(found.whole.offset, found.whole.database),
+            header: found.header,
+            file: found.file,
+            whole: found.whole,
+            written: found.whole.offset,
+            began_ms: found.began_ms,
+            last_ms: found.last_ms,
+            records: found.records,
+            appended: found.reached,
+            spooled: found.reached,
+            broken: false,
+            progress: found.progress,
+            dir,
+        })
     }
 }
 
-fn not_built() -> Fault {
-    Fault::new(Kind::Unexpected, "log.failed", "not built yet")
+/// Takes the lock of a spool; `None` where somebody has it. The system drops it with the process.
+fn lock(dir: &Path) -> io::Result<Option<File>> {
+    let path = dir.join("lock");
+    let file = match durable::private_file(&path) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => durable::open_regular(&path, true)?,
+        file => file?,
+    };
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(std::fs::TryLockError::WouldBlock) => Ok(None),
+        Err(std::fs::TryLockError::Error(e)) => Err(e),
+    }
 }
 
 impl LogWriter {
+    /// The sealer of this spool, for a thread of its own: it may hang with the vault while this goes on.
+    #[must_use]
+    pub fn sealer(&self) -> Sealer {
+        Sealer::new(&self.archive, &self.timeline, &self.dir, &self.progress)
+    }
+
     /// Offset behind the last whole transaction taken: where the stream has to go on, `PSYNC <replid> <offset+1>`.
     #[must_use]
     pub fn offset(&self) -> u64 {
-        0
+        self.whole.offset
     }
 
     /// The replication id under which the stream goes on.
     #[must_use]
     pub fn replid(&self) -> &str {
-        ""
+        &self.header.replid
     }
 
     /// Takes bytes of the stream as they came, in any pieces. `precision` is how much earlier than `arrival` they may have been
@@ -67,10 +137,77 @@ impl LogWriter {
     /// An arrival before the last one is taken for that one, with the difference as its precision.
     ///
     /// # Errors
-    /// `log.failed`; `log.damaged` for anything that is no command. Nothing of these bytes may be counted on then.
+    /// `log.failed`; `log.damaged` for anything that is no command. What is behind [`Self::offset`] then has to be asked for again.
     pub fn append(&mut self, bytes: &[u8], arrival: Timestamp, precision: SignedDuration) -> Result<(), Fault> {
-        let _ = (bytes, arrival, precision);
-        Err(not_built())
+        if self.broken {
+            self.discard_partial()?;
+        }
+        let given = arrival.as_millisecond();
+        let ms = given.max(self.last_ms);
+        let precision_ms = u64::try_from(precision.as_millis()).unwrap_or(0).saturating_add(ms.abs_diff(given));
+        self.last_ms = ms;
+        let taken = if bytes.is_empty() {
+            self.record(ms, 0, &[]).map(|()| {
+                if self.written == self.whole.offset {
+                    self.whole.len = self.file.len();
+                }
+            })
+        } else {
+            bytes.chunks(RECORD_MAX).try_for_each(|chunk| self.take(chunk, ms, precision_ms))
+        };
+        if taken.is_err() {
+            self.broken = true;
+            // Where this fails too, it is tried again before anything is appended.
+            let _ = self.discard_partial();
+        } else {
+            self.appended = Timestamp::from_millisecond(ms).ok().map(|at| Reached { offset: self.whole.offset, at });
+        }
+        taken
+    }
+
+    /// Takes a part of the stream: up to the end of its last whole transaction, and what follows, as records of their own.
+    fn take(&mut self, chunk: &[u8], ms: i64, precision_ms: u64) -> Result<(), Fault> {
+        let mut clean = Vec::with_capacity(chunk.len());
+        let (mut left, mut whole) = (chunk, None);
+        while !left.is_empty() {
+            let step = self.split.step(left).map_err(|what| damaged("the source's stream", what))?;
+            let (part, rest) = left.split_at(step.len);
+            left = rest;
+            if step.piece == Piece::Blank {
+                continue;
+            }
+            clean.extend_from_slice(part);
+            if step.ends && self.split.is_between_transactions() {
+                whole = Some((clean.len(), self.split.offset(), self.split.database()));
+            }
+        }
+        let (ended, partial) = clean.split_at(whole.map_or(0, |(len, ..)| len));
+        if let Some((_, offset, database)) = whole {
+            self.began_ms = self.began_ms.or(Some(ms));
+            self.record(ms, precision_ms, ended)?;
+            self.whole = Whole { offset, database, len: self.file.len() };
+            if self.is_due(ms) {
+                self.rotate(None)?;
+            }
+        }
+        if !partial.is_empty() {
+            self.began_ms = self.began_ms.or(Some(ms));
+            self.record(ms, precision_ms, partial)?;
+        }
+        Ok(())
+    }
+
+    fn record(&mut self, ms: i64, precision_ms: u64, bytes: &[u8]) -> Result<(), Fault> {
+        let before = self.file.len();
+        self.file.append(self.written, ms, precision_ms, bytes).map_err(|e| self.failed(e))?;
+        self.written += bytes.len() as u64;
+        self.records += 1;
+        self.progress.grew(self.file.len() - before);
+        Ok(())
+    }
+
+    fn failed(&self, e: io::Error) -> Fault {
+        failed("write", &self.file.path().display().to_string(), e)
     }
 
     /// Drops what was received behind the last whole transaction: the link was lost, and the stream will be asked for again from
@@ -79,25 +216,35 @@ impl LogWriter {
     /// # Errors
     /// `log.failed`.
     pub fn discard_partial(&mut self) -> Result<u64, Fault> {
-        Err(not_built())
+        let before = self.file.len();
+        self.file.truncate(self.whole.len).map_err(|e| self.failed(e))?;
+        self.progress.shrank(before.saturating_sub(self.whole.len));
+        self.split = Splitter::new(self.whole.offset, self.whole.database);
+        (self.written, self.broken) = (self.whole.offset, false);
+        Ok(self.whole.offset)
     }
 
-    /// Goes on under another replication id at the same offset: a failover was followed. Only where nothing is partial.
+    /// Goes on under another replication id at the same offset: a failover was followed. What was partial is dropped.
     ///
     /// # Errors
     /// `log.failed`.
     pub fn continue_as(&mut self, replid: &str) -> Result<(), Fault> {
-        let _ = replid;
-        Err(not_built())
+        self.discard_partial()?;
+        self.rotate(Some((replid.to_owned(), self.whole)))
     }
 
-    /// Goes on at a later offset of the same history: what lies between is a hole, which the caller puts down as a gap.
+    /// Goes on at a later offset of the same history: what lies between is a hole, which the caller puts down as a gap. What was
+    /// partial is dropped.
     ///
     /// # Errors
-    /// `log.failed`.
+    /// `log.failed`; `log.conflict` where the log has that offset already.
     pub fn skip_to(&mut self, offset: u64) -> Result<(), Fault> {
-        let _ = offset;
-        Err(not_built())
+        if offset < self.whole.offset {
+            let why = format!("has the log up to {}, which is beyond {offset}", self.whole.offset);
+            return Err(conflict(&self.dir.display().to_string(), why));
+        }
+        self.discard_partial()?;
+        self.rotate(Some((self.header.replid.clone(), Whole { offset, database: None, len: 0 })))
     }
 
     /// Makes all that was appended last. To be called once a second at least while something comes.
@@ -105,41 +252,81 @@ impl LogWriter {
     /// # Errors
     /// `log.failed`.
     pub fn sync(&mut self) -> Result<(), Fault> {
-        Err(not_built())
+        if self.spooled != self.appended {
+            self.file.sync().map_err(|e| self.failed(e))?;
+            self.spooled = self.appended;
+        }
+        Ok(())
     }
 
-    /// Closes the segment that is due by its size or age, so that the sealer takes it. Quick: it puts nothing on the vault.
+    /// Closes the segment that is due by its size or age, so that the sealer takes it. Quick: it puts nothing on the vault. One within
+    /// whose last transaction the stream is just now is closed with that transaction's end.
     ///
     /// # Errors
     /// `log.failed`.
     pub fn seal_due(&mut self, now: Timestamp) -> Result<(), Fault> {
-        let _ = now;
-        Err(not_built())
+        if self.written == self.whole.offset && self.is_due(now.as_millisecond()) { self.rotate(None) } else { Ok(()) }
     }
 
-    /// Closes the segment now, whatever its size.
+    /// Closes the segment now, whatever its size, where it holds anything and the stream is between two transactions.
     ///
     /// # Errors
     /// `log.failed`.
     pub fn seal_now(&mut self) -> Result<(), Fault> {
-        Err(not_built())
+        let holds = self.whole.offset > self.header.first && self.written == self.whole.offset;
+        if holds { self.rotate(None) } else { Ok(()) }
+    }
+
+    fn is_due(&self, now_ms: i64) -> bool {
+        let age = self.began_ms.map_or(0, |began| u128::from(now_ms.saturating_sub(began).max(0).unsigned_abs()));
+        let full = self.whole.offset - self.header.first >= self.limits.bytes || self.records >= RECORDS_MAX;
+        self.whole.offset > self.header.first && (full || age >= self.limits.age.as_millis())
+    }
+
+    /// Closes the file and begins the next, at the end of the last whole transaction. A crash in between leaves a newest file that is
+    /// whole, or a next one that is empty.
+    fn rotate(&mut self, other: Option<(String, Whole)>) -> Result<(), Fault> {
+        self.file.sync().map_err(|e| self.failed(e))?;
+        let (replid, whole) = other.unwrap_or_else(|| (self.header.replid.clone(), self.whole));
+        if !is_replid(&replid) {
+            return Err(damaged("the source's replication id", "is none"));
+        }
+        let header = Header {
+            timeline: self.timeline.id.clone(),
+            shard: self.timeline.shard,
+            replid,
+            first: whole.offset,
+            database: whole.database,
+            since_ms: self.last_ms,
+        };
+        let number = self.number + 1;
+        let file = SpoolFile::create(&self.dir, number, &header).map_err(|e| self.failed(e))?;
+        self.progress.grew(file.len());
+        if whole.offset != self.whole.offset {
+            self.split = Splitter::new(whole.offset, whole.database);
+        }
+        self.whole = Whole { len: file.len(), ..whole };
+        (self.number, self.file, self.header) = (number, file, header);
+        (self.written, self.began_ms, self.records) = (whole.offset, None, 0);
+        self.progress.closed_before(number);
+        Ok(())
     }
 
     /// Up to where the log is on this machine's disk.
     #[must_use]
     pub fn spooled_until(&self) -> Option<Reached> {
-        None
+        self.spooled
     }
 
     /// Up to where the log is on the vault.
     #[must_use]
     pub fn archived_until(&self) -> Option<Reached> {
-        None
+        self.progress.archived()
     }
 
-    /// Bytes in the spool that are not on the vault yet.
+    /// Bytes in the spool, which are not on the vault yet but for the newest file's beginning.
     #[must_use]
     pub fn spool_bytes(&self) -> u64 {
-        0
+        self.progress.bytes()
     }
 }

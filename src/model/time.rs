@@ -68,3 +68,24 @@ pub fn age(then: Timestamp, now: Timestamp) -> String {
         _ => format!("{}d", s / 86_400),
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    //! A moment is read and written to the millisecond, and never rounded up.
+    use super::{parse_ms, written, written_ms, written_short};
+
+    #[test]
+    fn milliseconds_are_kept_and_nothing_finer() {
+        for (text, ms, short) in [
+            ("2026-11-23T06:15:00Z", "2026-11-23T06:15:00.000Z", "2026-11-23T06:15:00Z"),
+            ("2026-11-23T06:15Z", "2026-11-23T06:15:00.000Z", "2026-11-23T06:15:00Z"),
+            ("2026-11-23T14:15:00.1239999+08:00", "2026-11-23T06:15:00.123Z", "2026-11-23T06:15:00.123Z"),
+        ] {
+            let at = parse_ms("restore_time", text).unwrap();
+            assert_eq!((written_ms(at).as_str(), written_short(at).as_str()), (ms, short));
+            assert_eq!(written(at), "2026-11-23T06:15:00Z");
+        }
+        assert_eq!(parse_ms("restore_time", "2026-11-23T06:15:00.123").unwrap_err().code, "time.bad_format");
+    }
+}

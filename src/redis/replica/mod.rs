@@ -8,7 +8,7 @@ pub mod handshake;
 mod link;
 mod mark;
 pub mod scan;
-pub mod sift;
 pub mod snapshot;
+pub mod split;
 pub mod stream;
 pub mod tail;

@@ -1,18 +1,12 @@
 //! Reads commands of a stream as they come, counts them, and says which of their bytes are kept.
 //!
-//! It must keep nothing of a command but its name and, of SELECT, the number: however large a command is, it is never held. A
-//! command that it does not know counts as a write.
+//! It must keep nothing of a command but its beginning, up to its name: however large a command is, it is never held. A command that
+//! it does not know counts as a write.
 
 use std::collections::BTreeSet;
 
-/// Digits of `*n` or `$n` and their line end.
-const HEADER_BYTES_MAX: usize = 24;
-/// No command has a longer name; of what follows the name is cut, and the command counts as a write.
-const NAME_BYTES_MAX: usize = 64;
-/// Commands of a stream that change no data: what keeps a link alive, frames other commands, or goes to subscribers.
-const NO_DATA: [&[u8]; 8] = [b"PING", b"REPLCONF", b"SELECT", b"PUBLISH", b"SPUBLISH", b"MULTI", b"EXEC", b"SCRIPT"];
-/// Commands of a stream that a replay leaves out: they change no data, or tell a cluster's nodes of each other.
-const NOT_REPLAYED: [&[u8]; 6] = [b"PING", b"REPLCONF", b"PUBLISH", b"SPUBLISH", b"CLUSTER", b"TRIMSLOTS"];
+use super::split::{Piece, Splitter};
+
 /// Commands by which a server tells of expiries and evictions, and which clients may send as well.
 const REMOVALS: [&[u8]; 3] = [b"DEL", b"UNLINK", b"HDEL"];
 
@@ -40,21 +34,6 @@ pub enum End {
     Flush,
 }
 
-/// Where in a command the next byte stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
-    /// Before a command.
-    Start,
-    /// In the number of its arguments.
-    Count,
-    /// In the length of an argument.
-    Length,
-    /// In an argument.
-    Argument,
-    /// Nothing more is read: the end was found.
-    Over,
-}
-
 /// Reads commands as they come.
 #[derive(Debug)]
 pub(super) struct Scan {
@@ -62,23 +41,9 @@ pub(super) struct Scan {
     /// Databases whose commands are counted apart and not kept.
     pub(super) left_out: BTreeSet<u64>,
     pub(super) end: Option<End>,
-    /// The names of the commands so far, in upper case, where they are for a replay: then what is not replayed is not kept either.
-    pub(super) replayed: Option<BTreeSet<Vec<u8>>>,
-    /// The database that commands are for; `None` before the first SELECT.
-    db: Option<u64>,
-    /// Offset behind the last byte scanned.
-    at: u64,
-    place: Place,
-    /// The line of a number, as far as it has come.
-    line: Vec<u8>,
-    name: Vec<u8>,
-    named: bool,
-    /// The number of a SELECT, as far as it has come.
-    number: Vec<u8>,
-    /// Arguments of the command that are still to come.
-    arguments: u64,
-    /// Bytes of the argument that are still to come, its line end included.
-    bytes: u64,
+    split: Splitter,
+    /// Whether the command before which the stream ends was met.
+    met_end: bool,
     /// The command's bytes up to its name, until it is known whether they are kept.
     head: Vec<u8>,
     /// Whether the command's bytes are kept; `None` until it has its name.
@@ -91,147 +56,59 @@ impl Scan {
             seen: Seen { offset, ..Seen::default() },
             left_out: BTreeSet::new(),
             end: None,
-            replayed: None,
-            db: None,
-            at: offset,
-            place: Place::Start,
-            line: Vec::new(),
-            name: Vec::new(),
-            named: false,
-            number: Vec::new(),
-            arguments: 0,
-            bytes: 0,
+            split: Splitter::new(offset, None),
+            met_end: false,
             head: Vec::new(),
             kept: None,
         }
     }
 
-    /// Whether what was scanned ends where a command ends.
-    pub(super) fn is_between(&self) -> bool {
-        self.place == Place::Start
-    }
-
     /// Whether the end has been reached.
     pub(super) fn is_over(&self) -> bool {
-        match self.place {
-            Place::Over => true,
-            Place::Start => matches!(self.end, Some(End::At(offset)) if self.at >= offset),
-            _ => false,
-        }
+        let at_end = matches!(self.end, Some(End::At(offset)) if self.split.offset() >= offset);
+        self.met_end || (self.split.is_between_commands() && at_end)
     }
 
     /// Scans bytes up to the end, and appends those that are kept: an empty line between commands is a sign of life without an
     /// offset. How many bytes were scanned.
     pub(super) fn feed(&mut self, bytes: &[u8], kept: &mut Vec<u8>) -> Result<usize, &'static str> {
         let mut left = bytes;
-        while !self.is_over()
-            && let Some((&byte, rest)) = left.split_first()
-        {
-            if self.place == Place::Argument {
-                let n = usize::try_from(self.bytes).unwrap_or(usize::MAX).min(left.len());
-                let (part, rest) = left.split_at(n);
-                self.keep(part, kept);
-                self.argument(part, kept)?;
-                left = rest;
+        while !left.is_empty() && !self.is_over() {
+            let step = self.split.step(left)?;
+            let (part, rest) = left.split_at(step.len);
+            left = rest;
+            if step.piece == Piece::Blank {
                 continue;
             }
-            left = rest;
-            match (self.place, byte) {
-                (Place::Start, b'\r' | b'\n') => continue,
-                (Place::Start, b'*') => self.begin(),
-                (Place::Start, _) => return Err("something in the stream that is no command"),
-                (_, b'\n') => self.number()?,
-                (_, byte) if self.line.len() < HEADER_BYTES_MAX => self.line.push(byte),
-                _ => return Err("a command without a length"),
+            match self.kept {
+                None => self.head.extend_from_slice(part),
+                Some(true) => kept.extend_from_slice(part),
+                Some(false) => {}
             }
-            self.at += 1;
-            self.keep(&[byte], kept);
+            // A name that is too long is none that is known, and is not waited for.
+            if self.kept.is_none() && self.split.is_named() {
+                self.decide(kept);
+            }
+            if step.ends && !self.met_end {
+                self.seen.offset = self.split.offset();
+                self.kept = None;
+                self.count();
+            }
         }
         Ok(bytes.len() - left.len())
     }
 
-    fn begin(&mut self) {
-        (self.place, self.named, self.kept) = (Place::Count, false, None);
-        for part in [&mut self.line, &mut self.name, &mut self.number, &mut self.head] {
-            part.clear();
-        }
-    }
-
-    fn keep(&mut self, part: &[u8], kept: &mut Vec<u8>) {
-        match self.kept {
-            None => self.head.extend_from_slice(part),
-            Some(true) => kept.extend_from_slice(part),
-            Some(false) => {}
-        }
-    }
-
-    fn number(&mut self) -> Result<(), &'static str> {
-        let line = self.line.strip_suffix(b"\r").unwrap_or_default();
-        let digits = if self.place == Place::Length { line.strip_prefix(b"$") } else { Some(line) };
-        let number = digits.and_then(|d| std::str::from_utf8(d).ok()).and_then(|d| d.parse::<u64>().ok());
-        let Some(number) = number else { return Err("something in the stream that is no command") };
-        self.line.clear();
-        match self.place {
-            Place::Count if number == 0 => return Err("a command without a name"),
-            Place::Count => (self.arguments, self.place) = (number, Place::Length),
-            _ => (self.bytes, self.place) = (number.saturating_add(2), Place::Argument),
-        }
-        Ok(())
-    }
-
-    /// A part of an argument, up to its line end at most.
-    fn argument(&mut self, part: &[u8], kept: &mut Vec<u8>) -> Result<(), &'static str> {
-        let text = usize::try_from(self.bytes.saturating_sub(2)).unwrap_or(usize::MAX).min(part.len());
-        let (into, most) = match self.named {
-            false => (&mut self.name, NAME_BYTES_MAX),
-            true => (&mut self.number, HEADER_BYTES_MAX),
-        };
-        let room = most.saturating_sub(into.len());
-        into.extend_from_slice(part.get(..text.min(room)).unwrap_or_default());
-        self.bytes -= part.len() as u64;
-        self.at += part.len() as u64;
-        // A name that is too long is none that is known, and is not waited for.
-        if self.kept.is_none() && (self.bytes == 0 || self.name.len() == NAME_BYTES_MAX) {
-            self.decide(kept);
-        }
-        if self.bytes > 0 || self.place == Place::Over {
-            return Ok(());
-        }
-        if part.last() != Some(&b'\n') {
-            return Err("an argument without its end");
-        }
-        self.named = true;
-        self.arguments -= 1;
-        self.place = Place::Length;
-        if self.arguments == 0 {
-            self.place = Place::Start;
-            self.seen.offset = self.at;
-            self.count();
-        }
-        Ok(())
-    }
-
-    fn is(&self, names: &[&[u8]]) -> bool {
-        names.iter().any(|name| self.name.eq_ignore_ascii_case(name))
-    }
-
     fn is_left_out(&self) -> bool {
-        self.db.is_some_and(|db| self.left_out.contains(&db))
+        self.split.database().is_some_and(|db| self.left_out.contains(&db))
     }
 
     /// Whether the command is kept, now that its name is known. What frames and selects is, wherever it stands.
     fn decide(&mut self, kept: &mut Vec<u8>) {
-        if self.end == Some(End::Flush) && self.is(&[b"FLUSHALL"]) {
-            self.place = Place::Over;
+        if self.end == Some(End::Flush) && self.split.is(&[b"FLUSHALL"]) {
+            self.met_end = true;
             return;
         }
-        let keeps = match self.replayed.is_some() {
-            false => !self.is_left_out() || self.is(&NO_DATA),
-            true => !self.is(&NOT_REPLAYED),
-        };
-        if let Some(names) = self.replayed.as_mut().filter(|_| keeps) {
-            names.insert(self.name.to_ascii_uppercase());
-        }
+        let keeps = !self.is_left_out() || !self.split.changes_data();
         self.kept = Some(keeps);
         if keeps {
             kept.extend_from_slice(&self.head);
@@ -240,16 +117,13 @@ impl Scan {
     }
 
     fn count(&mut self) {
-        if self.is(&[b"SELECT"]) {
-            self.db = std::str::from_utf8(&self.number).ok().and_then(|n| n.parse().ok());
-        }
-        if self.is(&NO_DATA) || (self.replayed.is_some() && self.is(&NOT_REPLAYED)) {
+        if !self.split.changes_data() {
             return;
         }
-        match (self.is_left_out(), self.is(&REMOVALS)) {
+        match (self.is_left_out(), self.split.is(&REMOVALS)) {
             (false, false) => self.seen.writes += 1,
             (false, true) => self.seen.removals += 1,
-            (true, _) if self.is(&[b"RESTORE"]) => self.seen.loaded += 1,
+            (true, _) if self.split.is(&[b"RESTORE"]) => self.seen.loaded += 1,
             (true, false) => self.seen.others += 1,
             (true, true) => {}
         }

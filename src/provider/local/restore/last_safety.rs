@@ -174,8 +174,9 @@ impl Inner {
         instance_id: &str,
         planned: &str,
     ) -> String {
-        if let Some(call) = self.read_cutover(job_id).await.and_then(|cutover| cutover.last_write()) {
-            return call;
+        let cutover = self.read_cutover(job_id).await;
+        if let Some((call, set)) = cutover.and_then(|c| c.last_write().map(|call| (call, c.safety_backup_id))) {
+            return format!("{call} (or backup_id {set} without what was written behind that set)");
         }
         let last = last_safety_id(job_id);
         match self.vault.find(instance_id, &last, self).await {

@@ -256,9 +256,10 @@ impl Behind {
             }
             Reader::Log(archive, cut) => {
                 let mut log = archive.read(&cut).map_err(|fault| fault.message)?;
-                for bytes in log.by_ref() {
+                while let Some(bytes) = log.next() {
                     let bytes = bytes.map_err(|fault| fault.message)?;
-                    if !send(bytes, false) {
+                    let whole = log.is_between_commands();
+                    if !send(bytes, whole) {
                         return Ok(());
                     }
                 }

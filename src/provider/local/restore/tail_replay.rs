@@ -1,8 +1,8 @@
 //! The tail that an earlier restore kept, read for a replay. What is handed on is the file that was hashed when it was opened.
 
+use crate::archive::sift::Sift;
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::hex;
-use crate::redis::replica::sift::Sift;
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -50,8 +50,8 @@ impl TailReader {
         while let Some(bytes) = first.piece().map_err(damaged)? {
             first.bytes += bytes.len() as u64;
         }
-        if !first.sift.is_between_commands() {
-            return Err(damaged("it ends inside a command"));
+        if !first.sift.is_between_transactions() {
+            return Err(damaged("it ends inside a command or a transaction"));
         }
         if let Some(file) = &mut first.file {
             file.rewind().map_err(damaged)?;

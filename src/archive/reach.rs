@@ -1,0 +1,69 @@
+//! How far a log reaches, as writer and sealer tell each other.
+
+use crate::archive::SegmentName;
+use jiff::Timestamp;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// How far the log reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reached {
+    /// Offset behind the last whole transaction.
+    pub offset: u64,
+    /// Up to when everything received is in it.
+    pub at: Timestamp,
+}
+
+impl Reached {
+    pub(super) fn new(offset: u64, ms: i64) -> Option<Self> {
+        Timestamp::from_millisecond(ms).ok().map(|at| Self { offset, at })
+    }
+
+    pub(super) fn by(segment: &SegmentName) -> Option<Self> {
+        Self::new(segment.last, segment.last_ms)
+    }
+}
+
+/// What the writer and the sealer of one spool know of each other.
+#[derive(Debug)]
+pub(super) struct Progress {
+    /// Number of the file that is written to: all before it are closed.
+    current: AtomicU64,
+    /// Bytes of the spool's files.
+    bytes: AtomicU64,
+    archived: Mutex<Option<Reached>>,
+}
+
+impl Progress {
+    pub fn new(current: u64, bytes: u64, archived: Option<Reached>) -> Self {
+        Self { current: AtomicU64::new(current), bytes: AtomicU64::new(bytes), archived: Mutex::new(archived) }
+    }
+
+    pub fn current(&self) -> u64 {
+        self.current.load(Ordering::Acquire)
+    }
+
+    pub fn closed_before(&self, number: u64) {
+        self.current.store(number, Ordering::Release);
+    }
+
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    pub fn grew(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub fn shrank(&self, bytes: u64) {
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    pub fn archived(&self) -> Option<Reached> {
+        *self.archived.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    pub fn archived_until(&self, reached: Reached) {
+        *self.archived.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(reached);
+    }
+}
