@@ -3,6 +3,7 @@
 
 pub mod emulator;
 pub mod http_server;
+pub mod recorder;
 pub mod source;
 pub mod targets;
 

@@ -12,6 +12,7 @@ mod cutover;
 mod live;
 mod memory;
 mod moment;
+mod moment_log;
 mod proof;
 mod refusals;
 mod restore;
