@@ -41,7 +41,7 @@ pub(super) struct Behind {
 /// Reads the commands, verified.
 enum Reader {
     Log(Archive, Box<Cut>),
-    Tail(TailReader),
+    Tail(Box<TailReader>),
 }
 
 impl Inner {
@@ -184,7 +184,7 @@ impl Inner {
             commands: reader.commands(),
             bytes: reader.bytes(),
             log: ReplayedLog::Tail { job_id: job_id.to_owned() },
-            reader: Reader::Tail(reader),
+            reader: Reader::Tail(Box::new(reader)),
         }))
     }
 
