@@ -17,6 +17,7 @@ mod record;
 mod recover;
 mod seal;
 pub mod segment;
+pub mod sift;
 mod spool;
 mod timeline;
 mod writer;

@@ -1,7 +1,7 @@
 //! Acts: what may only be done with a person's yes, with its arguments in canonical form. A token stands for one act.
 
 use crate::model::instance::Capability;
-use crate::model::time::written;
+use crate::model::time::written_short;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -50,14 +50,19 @@ pub enum Source {
         /// The set's id.
         backup_id: String,
     },
-    /// The data as it was at a second, from the archive.
+    /// The data as it was at a moment, from the archive.
     Moment {
-        /// The second whose data is restored.
+        /// The moment whose data is restored.
         restore_time: Timestamp,
         /// The moment from which the time that keys had left to live counts on.
         time_shift: Option<Timestamp>,
         /// Only keys that match are restored: regular expressions, separated by commas.
         filter_key: Option<String>,
+    },
+    /// The data as it was right before a command of the archive, or at the cutover of an earlier restore.
+    Before {
+        /// The command's position; or the id of the restore's job.
+        position: String,
     },
 }
 
@@ -97,10 +102,13 @@ impl Source {
     pub fn describe(&self) -> String {
         match self {
             Self::Backup { backup_id } => backup_id.clone(),
-            Self::Moment { restore_time, filter_key: None, .. } => format!("its data of {}", written(*restore_time)),
-            Self::Moment { restore_time, filter_key: Some(keys), .. } => {
-                format!("its data of {}, only keys that match {keys}", written(*restore_time))
+            Self::Moment { restore_time, filter_key: None, .. } => {
+                format!("its data of {}", written_short(*restore_time))
             }
+            Self::Moment { restore_time, filter_key: Some(keys), .. } => {
+                format!("its data of {}, only keys that match {keys}", written_short(*restore_time))
+            }
+            Self::Before { position } => format!("its data right before {position}"),
         }
     }
 }
@@ -163,11 +171,15 @@ impl Act {
     #[must_use]
     pub fn needs(&self) -> Vec<Capability> {
         match self {
-            Self::RestoreInstance { source: Source::Moment { .. }, .. } => vec![Capability::RestoreToMoment],
-            Self::RestoreInstance { source: Source::Backup { .. }, write_fence: true } => vec![Capability::WriteFence],
-            Self::RestoreInstance { source: Source::Backup { .. }, write_fence: false } | Self::DeleteBackup { .. } => {
-                Vec::new()
+            Self::RestoreInstance { source, write_fence } => {
+                let source = match source {
+                    Source::Moment { .. } => Some(Capability::RestoreToMoment),
+                    Source::Before { .. } => Some(Capability::RestoreToPosition),
+                    Source::Backup { .. } => None,
+                };
+                source.into_iter().chain(write_fence.then_some(Capability::WriteFence)).collect()
             }
+            Self::DeleteBackup { .. } => Vec::new(),
             Self::FillInstance { .. } => vec![Capability::Fill],
             Self::ModifyBackupPolicy { .. } => vec![Capability::BackupPolicy],
             Self::CreateInstanceFromBackup { .. } => vec![Capability::Clone],

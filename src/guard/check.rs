@@ -21,6 +21,8 @@ pub enum CheckName {
     RestoreInPlace,
     /// The moment is within the recovery window.
     RestoreTime,
+    /// The target applies every command of the log, and would show it if it refused one.
+    LogReplay,
     /// Remaining times to live count on from a moment that makes sense.
     TimeShift,
     /// How the expressions of `filter_key` will be read.
@@ -61,6 +63,7 @@ impl CheckName {
             Self::RestoreRights => "restore_rights",
             Self::RestoreInPlace => "restore_in_place",
             Self::RestoreTime => "restore_time",
+            Self::LogReplay => "log_replay",
             Self::TimeShift => "time_shift",
             Self::FilterKey => "filter_key",
             Self::WriteTraffic => "write_traffic",

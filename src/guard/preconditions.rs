@@ -16,6 +16,11 @@ use std::fmt::Display;
 pub enum Preconditions {
     /// Of a restore of a server that this program reaches itself.
     DirectRestore(DirectPreconditions),
+    /// Of a restore to a moment that cannot be restored: none is planned.
+    NoMoment {
+        /// Where the instance is.
+        address: String,
+    },
     /// Of a restore of an instance of the cloud; where the restore is refused, only the instance.
     CloudRestore {
         /// The instance that is overwritten.
@@ -83,6 +88,18 @@ pub struct DirectPreconditions {
     /// which no file has now.
     #[serde(alias = "stored_sha256")]
     pub stored_digest: String,
+    /// The commands that are replayed behind the set; `None` where the set alone is restored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replay: Option<ReplayIdentity>,
+}
+
+/// What identifies the commands that are replayed behind a set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplayIdentity {
+    /// The id of the set.
+    pub backup_id: String,
+    /// The position behind the last command.
+    pub position: String,
 }
 
 /// What identifies a set of the cloud, which tells no checksum.
@@ -232,7 +249,12 @@ impl Preconditions {
                 changes.compare("the way of restoring", &was.method.place(), &is.method.place());
                 changes.compare("the backup's checksum", &was.sha256, &is.sha256);
                 changes.compare("the digest of the backup's file", &was.stored_digest, &is.stored_digest);
+                let base = |p: &DirectPreconditions| p.replay.as_ref().map(|r| r.backup_id.clone());
+                changes.optional("the set that the log is replayed behind", base(was).as_ref(), base(is).as_ref());
+                let position = |p: &DirectPreconditions| p.replay.as_ref().map(|r| r.position.clone());
+                changes.optional("the position in the log", position(was).as_ref(), position(is).as_ref());
             }
+            (_, Self::NoMoment { .. }) => changes.0.push("the moment cannot be restored any more".into()),
             (Self::CloudRestore { instance, set }, Self::CloudRestore { instance: i, set: s }) => {
                 changes.instance(instance, i);
                 changes.set(set.as_ref(), s.as_ref());

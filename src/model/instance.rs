@@ -57,6 +57,8 @@ pub struct Live {
 pub enum Capability {
     /// Restoring in place to a moment, or only some keys of a moment.
     RestoreToMoment,
+    /// Restoring to right before a command of its log, or to the cutover of an earlier restore.
+    RestoreToPosition,
     /// Having its writes locked for the length of a restore.
     WriteFence,
     /// Having a policy by which backups are taken automatically.

@@ -2,6 +2,7 @@
 
 use crate::model::access::Access;
 use crate::model::fault::{Fault, Kind};
+use crate::model::restore::RestoredTo;
 use jiff::Timestamp;
 
 /// Reads the stored text of an enum back as one of its values.
@@ -322,6 +323,8 @@ pub struct Job {
     pub access: Option<Access>,
     /// Ids of the cloud's own jobs by which a backup was taken.
     pub cloud_jobs: Vec<i64>,
+    /// What a restore puts in. It is there from before the target is touched: that the target holds it says `serving_at`, or success.
+    pub restored: Option<RestoredTo>,
     /// When the job was created.
     pub created_at: Timestamp,
     /// When the instance began to serve the restored data, which its disk may not have yet; `None` before, and for other work.

@@ -1,5 +1,6 @@
 //! How the data of a restore gets into a server that this program reaches itself.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// The method of a restore.
@@ -51,6 +52,18 @@ impl Method {
     }
 }
 
+/// What a restore puts into its instance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestoredTo {
+    /// The set.
+    pub backup_id: String,
+    /// The position in a log up to which commands were replayed behind the set; `None` where a set alone was restored, or the tail of a
+    /// restore.
+    pub position: Option<String>,
+    /// The moment that the data is of.
+    pub moment: Timestamp,
+}
+
 /// What the cutover of a restore came to: what the way back has, and what was written behind it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Cutover {
@@ -69,6 +82,12 @@ pub struct Cutover {
     pub tail: Option<String>,
     /// Whether the file holds all of them.
     pub tail_whole: bool,
+    /// Id of the restore's job; empty in what earlier versions wrote.
+    #[serde(default)]
+    pub job_id: String,
+    /// Whether the instance can be sent what the file holds, as a replica of this program.
+    #[serde(default)]
+    pub can_follow: bool,
     /// Seconds for which writers waited; `None` without a write fence.
     pub waited_seconds: Option<f64>,
     /// Seconds for which writes were refused; `None` where they were not.
@@ -76,6 +95,26 @@ pub struct Cutover {
 }
 
 impl Cutover {
+    /// Whether all that was written behind the safety backup is kept.
+    #[must_use]
+    pub const fn is_whole(&self) -> bool {
+        match self.writes_after {
+            None => false,
+            Some(0) => true,
+            Some(_) => self.tail_whole && self.tail.is_some(),
+        }
+    }
+
+    /// The call that returns to the last write accepted before the cutover; `None` where that is the safety backup itself, or nothing
+    /// here can.
+    #[must_use]
+    pub fn last_write(&self) -> Option<String> {
+        let behind = self.can_follow && self.is_whole() && self.writes_after != Some(0) && !self.job_id.is_empty();
+        behind.then(|| {
+            format!("restore_instance with instance_id {} and before_position {}", self.instance_id, self.job_id)
+        })
+    }
+
     /// The cutover in half a sentence or two, for the reader.
     #[must_use]
     pub fn describe(&self) -> String {
@@ -106,8 +145,9 @@ impl Cutover {
             None => format!("; writes were refused for {s:.1} s"),
         });
         let refused = refused.unwrap_or_default();
+        let back = self.last_write().map(|call| format!("; {call} returns to the last of them")).unwrap_or_default();
         format!(
-            "what was there is in the safety backup {} ({taken}); {behind}{removed}{waited}{refused}",
+            "what was there is in the safety backup {} ({taken}); {behind}{removed}{back}{waited}{refused}",
             self.safety_backup_id
         )
     }

@@ -1,4 +1,4 @@
-//! Time: UTC only, read leniently in the forms agents send, written in one form: `yyyy-MM-ddTHH:mm:ssZ`.
+//! Time: UTC only, read leniently in the forms agents send, written in one form, `yyyy-MM-ddTHH:mm:ssZ`; of a log with milliseconds.
 
 use crate::model::fault::{Fault, Kind};
 use jiff::Timestamp;
@@ -15,6 +15,27 @@ pub fn written(at: Timestamp) -> String {
 pub fn written_up(at: Timestamp) -> String {
     let whole = at.as_second() + i64::from(at.subsec_nanosecond() > 0);
     written(Timestamp::from_second(whole).unwrap_or(at))
+}
+
+/// Writes a moment as `yyyy-MM-ddTHH:mm:ss.SSSZ`.
+#[must_use]
+pub fn written_ms(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()
+}
+
+/// Writes a moment to the second, or to the millisecond where it is between two.
+#[must_use]
+pub fn written_short(at: Timestamp) -> String {
+    if at.subsec_nanosecond() == 0 { written(at) } else { written_ms(at) }
+}
+
+/// Reads a moment as [`parse`] does, to the millisecond: what is finer is cut off.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_ms(name: &str, text: &str) -> Result<Timestamp, Fault> {
+    let at = parse(name, text)?;
+    Ok(Timestamp::from_millisecond(at.as_millisecond()).unwrap_or(at))
 }
 
 /// Writes a moment for use in an id: `20261123T061500Z`.
@@ -52,5 +73,26 @@ pub fn age(then: Timestamp, now: Timestamp) -> String {
         120..=7199 => format!("{}m", s / 60),
         7200..=172_799 => format!("{}h", s / 3600),
         _ => format!("{}d", s / 86_400),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    //! A moment is read and written to the millisecond, and never rounded up.
+    use super::{parse_ms, written, written_ms, written_short};
+
+    #[test]
+    fn milliseconds_are_kept_and_nothing_finer() {
+        for (text, ms, short) in [
+            ("2026-11-23T06:15:00Z", "2026-11-23T06:15:00.000Z", "2026-11-23T06:15:00Z"),
+            ("2026-11-23T06:15Z", "2026-11-23T06:15:00.000Z", "2026-11-23T06:15:00Z"),
+            ("2026-11-23T14:15:00.1239999+08:00", "2026-11-23T06:15:00.123Z", "2026-11-23T06:15:00.123Z"),
+        ] {
+            let at = parse_ms("restore_time", text).unwrap();
+            assert_eq!((written_ms(at).as_str(), written_short(at).as_str()), (ms, short));
+            assert_eq!(written(at), "2026-11-23T06:15:00Z");
+        }
+        assert_eq!(parse_ms("restore_time", "2026-11-23T06:15:00.123").unwrap_err().code, "time.bad_format");
     }
 }

@@ -204,6 +204,34 @@ pub enum RedisError {
         /// What the supplier said.
         reason: String,
     },
+    /// The commands behind a loaded snapshot were not all applied, or it is not known that they were.
+    #[error("{source}, after it had applied {applied} bytes of the log")]
+    Stream {
+        /// Bytes of the stream that the target had acknowledged.
+        applied: u64,
+        /// What broke the stream off.
+        source: Box<RedisError>,
+    },
+    /// The target left the stream before its end.
+    #[error("the target did not take the log to its end: {reason}")]
+    ReplayBroken {
+        /// Why the stream ended.
+        reason: String,
+    },
+    /// The target refused commands of the stream, and went on without them.
+    #[error("the target refused {count} commands of the log{}", named(names))]
+    CommandsRefused {
+        /// How many.
+        count: u64,
+        /// Names of those that are known.
+        names: Vec<String>,
+    },
+    /// The target does not show whether it refused commands of the stream.
+    #[error("whether the target refused commands of the log cannot be told: {what}")]
+    ReplayUnproven {
+        /// Why not.
+        what: String,
+    },
     /// The target refuses writes now, and the look at it then found that the restore must not go on.
     #[error("{}", fault.message)]
     Withheld {
@@ -268,6 +296,11 @@ pub enum RedisError {
     },
 }
 
+/// Names of commands behind a count.
+fn named(names: &[String]) -> String {
+    if names.is_empty() { String::new() } else { format!(" ({})", clean(&names.join(", "))) }
+}
+
 /// Why TLS failed, as far as the next step depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TlsProblem {
@@ -329,6 +362,12 @@ impl RedisError {
                     | Self::NoReplication { .. }
                     | Self::Server { .. }
             )
+    }
+
+    /// Whether the server may be restarting, or busy with what it had loaded. A refusal will not change.
+    pub(super) fn is_transient(&self) -> bool {
+        use RedisError as E;
+        matches!(self, E::Connect { .. } | E::Timeout { .. } | E::Lost { .. } | E::Broken { .. } | E::Loading { .. })
     }
 
     /// Whether the server is in a state that passes by itself, so that a later attempt may go well.

@@ -125,6 +125,22 @@ fn describe(error: &RedisError) -> (Kind, &'static str, String, Option<u64>) {
             (Kind::Provider, "restore.rejected_by_target", "the target's log says why it refused the data", None)
         }
         E::Supply { .. } => (Kind::Provider, "restore.source_failed", "check the backup set", None),
+        E::Stream { source, .. } => return describe(source),
+        E::ReplayBroken { .. } => {
+            (Kind::Provider, "restore.replay_broken", "see the target's log for why it let go", None)
+        }
+        E::CommandsRefused { .. } => (
+            Kind::Provider,
+            "restore.command_refused",
+            "the target's log names each (sending an error to its master); restore to a moment before them, or into a server like the one that wrote the log",
+            None,
+        ),
+        E::ReplayUnproven { .. } => (
+            Kind::Provider,
+            "restore.replay_unproven",
+            "see that nobody resets the target's statistics (CONFIG RESETSTAT) meanwhile, then restore again",
+            None,
+        ),
         E::Withheld { fault } => return (fault.kind, fault.code, fault.hint.clone(), None),
         E::AnotherTarget { .. } => (
             Kind::Provider,
@@ -145,6 +161,7 @@ fn describe(error: &RedisError) -> (Kind, &'static str, String, Option<u64>) {
                     );
                 }
                 TargetState::Gone => hint = format!("start the target again and look at what it holds. {hint}"),
+                TargetState::Unfinished => hint = format!("what it holds is of no moment: restore again. {hint}"),
                 TargetState::Untouched | TargetState::Replaced => {}
             }
             if let Some(what) = not_rolled_back {

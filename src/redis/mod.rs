@@ -8,6 +8,7 @@ pub mod endpoint;
 pub mod error;
 pub mod facts;
 mod faults;
+pub mod inventory;
 pub mod limits;
 pub mod master;
 pub mod moment;

@@ -90,6 +90,8 @@ pub enum TargetState {
     Untouched,
     /// The target holds the new data, whole.
     Replaced,
+    /// The target holds the snapshot, and of the commands behind it only a part or not all as they were.
+    Unfinished,
     /// The target did not answer, or has restarted since.
     Unknown,
     /// The target's process has ended, and with it what was in its memory.
@@ -101,6 +103,9 @@ impl fmt::Display for TargetState {
         f.write_str(match self {
             Self::Untouched => "the target still has its old data",
             Self::Replaced => "the target has the new data",
+            Self::Unfinished => {
+                "NOT restored: the target holds the backup set, and of the commands behind it only a part, or some were refused"
+            }
             Self::Unknown => "what the target holds now is not known",
             Self::Gone => "the target's process has ended: at its next start it holds what its own files have",
         })

@@ -5,6 +5,7 @@ use crate::guard::ledger::AuditRecord;
 use crate::model::access::Access;
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, JobKind, JobStatus, Phase, StoredRecovery};
+use crate::model::restore::RestoredTo;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use std::time::Duration;
@@ -114,6 +115,9 @@ pub trait JobStore: Send + Sync {
 
     /// Names the cloud's own jobs by which a backup is taken.
     async fn set_cloud_jobs(&self, id: &str, cloud_jobs: &[i64]) -> Result<(), Fault>;
+
+    /// Stores what a restore puts in, before it touches its target.
+    async fn set_restored(&self, id: &str, restored: &RestoredTo) -> Result<(), Fault>;
 
     /// Stores when the instance began to serve what a restore put in; the job goes on until that is on disk.
     async fn serving(&self, id: &str, at: Timestamp) -> Result<(), Fault>;

@@ -4,7 +4,7 @@ use crate::guard::act::{Act, Source};
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::check_backup_id;
 use crate::model::text::{clean_to, quoted};
-use crate::model::time::parse;
+use crate::model::time::{parse, parse_ms};
 use crate::tools::arguments::text_or_number;
 use crate::tools::{Outcome, ToolCall, guarded};
 use schemars::JsonSchema;
@@ -21,10 +21,14 @@ pub struct Args {
     #[serde(default)]
     #[arg(long)]
     pub backup_id: Option<String>,
-    /// Tair with flashback: the second to go back to, UTC
+    /// With data flashback: the moment to go back to, UTC
     #[serde(default)]
     #[arg(long)]
     pub restore_time: Option<String>,
+    /// Or: to right before this position, or before the cutover of the restore with this job_id
+    #[serde(default)]
+    #[arg(long)]
+    pub before_position: Option<String>,
     /// 1 with restore_time, 0 with backup_id; implied
     #[serde(default, deserialize_with = "text_or_number")]
     #[arg(long)]
@@ -47,6 +51,8 @@ pub struct Args {
     pub confirmation_token: Option<String>,
 }
 
+/// Most characters of a position.
+const POSITION_MAX: usize = 128;
 /// Most characters of filter_key that the person is shown.
 const SHOWN: usize = 160;
 
@@ -74,6 +80,19 @@ fn source(args: &Args) -> Result<Source, Fault> {
             return invalid(&message, either);
         }
     }
+    if let Some(position) = &args.before_position {
+        if args.backup_id.is_some()
+            || args.restore_time.is_some()
+            || args.filter_key.is_some()
+            || args.time_shift.is_some()
+        {
+            return invalid(
+                "before_position excludes backup_id, restore_time, filter_key and time_shift",
+                "Give the one that is meant.",
+            );
+        }
+        return Ok(Source::Before { position: check_position(position)? });
+    }
     match (&args.backup_id, &args.restore_time) {
         (Some(backup_id), None) => {
             check_backup_id(backup_id)?;
@@ -91,14 +110,25 @@ fn source(args: &Args) -> Result<Source, Fault> {
             "Give fewer expressions, without line breaks or invisible characters; restore in several steps.",
         ),
         (None, Some(at)) => Ok(Source::Moment {
-            restore_time: parse("restore_time", at)?,
+            restore_time: parse_ms("restore_time", at)?,
             time_shift: args.time_shift.as_ref().map(|t| parse("time_shift", t)).transpose()?,
             filter_key: args.filter_key.clone(),
         }),
         (None, None) => invalid(
-            "neither backup_id nor restore_time is given",
+            "neither backup_id, restore_time nor before_position is given",
             "Take a backup_id from describe_backups; or give restore_time where describe_instances shows a recovery window.",
         ),
         (Some(_), Some(_)) => invalid("backup_id and restore_time exclude each other", "Give the one that is meant."),
     }
+}
+
+/// A position is of a log, or names a restore's job; either is shown to the person as it is.
+fn check_position(text: &str) -> Result<String, Fault> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '/');
+    if !text.is_empty() && text.len() <= POSITION_MAX && text.chars().all(plain) {
+        return Ok(text.to_owned());
+    }
+    let message = format!("before_position: {} is no position", quoted(text));
+    Err(Fault::new(Kind::Usage, "arguments.invalid", message)
+        .hint("Take a position from describe_backups, or the job_id of a restore, unchanged."))
 }

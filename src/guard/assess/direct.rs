@@ -1,5 +1,6 @@
 //! Assessment of a restore of a server that this program reaches itself.
 
+use crate::guard::assess::replay::{self, identity, moment};
 use crate::guard::assess::target::{describe_libraries, expired_by_now, in_place, restore_rights, room_for_data};
 use crate::guard::assess::wording::{describe_counts, rollback_pending};
 use crate::guard::assess::{Assessment, Earlier, details, pass_or_block};
@@ -20,7 +21,7 @@ pub(super) fn assess(
     earlier: Option<Earlier<'_>>,
     rules: Rules,
 ) -> Assessment {
-    let DirectRestore { target, source, running, pending_rollback } = facts;
+    let DirectRestore { target, source, running, pending_rollback, replay } = facts;
     let traffic = Traffic::of(target, earlier.and_then(|e| e.writes));
     let mut checks = vec![
         instance_ready(target, source),
@@ -38,6 +39,14 @@ pub(super) fn assess(
     }));
     checks.extend(pending_rollback.as_deref().map(rollback_pending));
     let taken = written(source.taken_at);
+    let (since, behind) = match replay {
+        None => (taken.clone(), String::new()),
+        Some(replay) => {
+            (moment(replay), format!(", and behind it {} commands up to {}", replay.commands, moment(replay)))
+        }
+    };
+    let mut details = details([("backup_taken_at", taken.clone()), ("sha256", source.sha256.clone())]);
+    details.extend(replay.iter().flat_map(|replay| replay::details(source, replay)));
     Assessment {
         address: target.address.clone(),
         checks,
@@ -49,6 +58,7 @@ pub(super) fn assess(
             method: target.method,
             sha256: source.sha256.clone(),
             stored_digest: stored_digest(source, earlier),
+            replay: replay.as_ref().map(|replay| identity(source, replay)),
         }),
         writes: Some(Writes { traffic: traffic.any(), ..target.writes }),
         needs_safety_backup: true,
@@ -59,16 +69,16 @@ pub(super) fn assess(
                 describe_libraries(&target.libraries, ", "),
                 bytes(target.used_memory)
             ),
-            after: format!("{}{} as of {taken}", describe_counts(&source.counts), after(source)),
+            after: format!("{}{} as of {taken}{behind}", describe_counts(&source.counts), after(source)),
             lost: format!(
-                "all of what is there now{}, and every change since {taken}",
+                "all of what is there now{}, and every change since {since}",
                 describe_libraries(&target.libraries, ", also ")
             ),
             how: target.method.as_str().into(),
             how_meaning: target.method.meaning().into(),
             way_back: String::new(),
         },
-        details: details([("backup_taken_at", taken), ("sha256", source.sha256.clone())]),
+        details,
         alternative: None,
     }
 }
@@ -264,8 +274,8 @@ impl Traffic {
             _ if self.any() => check(
                 Status::Warn,
                 format!(
-                    "{measured}: what is written after the last safety backup is overwritten; it is counted, and kept as a stream of \
-                     commands that this program does not replay"
+                    "{measured}: what is written after the last safety backup is overwritten; it is counted and kept, and where the \
+                     target can follow us the end names the call that brings it back"
                 ),
             ),
             _ => check(Status::Pass, measured),

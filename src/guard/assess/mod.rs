@@ -6,6 +6,7 @@ mod cloud;
 mod deletion;
 mod direct;
 mod policy;
+mod replay;
 mod safety;
 mod target;
 mod wording;
@@ -13,7 +14,7 @@ mod wording;
 use crate::guard::act::{Act, Source};
 use crate::guard::check::{CheckName, Precheck, Status};
 use crate::guard::facts::Facts;
-use crate::guard::facts::restore::{CloudRestore, CloudSource};
+use crate::guard::facts::restore::{CloudRestore, CloudSource, DirectRestore};
 use crate::guard::impact::{Alternative, Impact};
 use crate::guard::preconditions::Preconditions;
 use crate::guard::rules::Rules;
@@ -62,12 +63,20 @@ pub struct Assessment {
 /// that reads something else has not been able to have any of them made.
 pub fn assess(act: &Act, facts: &Facts, earlier: Option<Earlier<'_>>, rules: Rules) -> Result<Assessment, Fault> {
     Ok(match (act, facts) {
-        (Act::RestoreInstance { source: Source::Backup { backup_id }, write_fence }, Facts::DirectRestore(facts))
-            if facts.source.backup_id == *backup_id =>
-        {
-            direct::assess(facts, *write_fence, earlier, rules)
+        (Act::RestoreInstance { source, write_fence }, Facts::DirectRestore(facts)) if is_direct(facts, source) => {
+            let mut assessment = direct::assess(facts, *write_fence, earlier, rules);
+            if let Some(behind) = &facts.replay {
+                assessment.checks.extend(replay::checks(source, facts, behind));
+            }
+            assessment
         }
-        (Act::FillInstance { backup_id, .. }, Facts::DirectRestore(facts)) if facts.source.backup_id == *backup_id => {
+        (
+            Act::RestoreInstance { source: Source::Moment { .. } | Source::Before { .. }, .. },
+            Facts::NoMoment(facts),
+        ) => replay::none(facts),
+        (Act::FillInstance { backup_id, .. }, Facts::DirectRestore(facts))
+            if facts.source.backup_id == *backup_id && facts.replay.is_none() =>
+        {
             direct::assess(facts, false, earlier, rules)
         }
         (Act::RestoreInstance { source, write_fence }, Facts::CloudRestore(facts)) if is_from(facts, source) => {
@@ -100,12 +109,21 @@ impl Assessment {
     }
 }
 
+/// Whether facts are about a restore from that source: from a set that very one, else one with commands behind it.
+fn is_direct(facts: &DirectRestore, source: &Source) -> bool {
+    match source {
+        Source::Backup { backup_id } => facts.source.backup_id == *backup_id && facts.replay.is_none(),
+        Source::Moment { .. } | Source::Before { .. } => facts.replay.is_some(),
+    }
+}
+
 /// Whether facts are about a restore from that kind of source. Of one that cannot be done in place no source is read.
 fn is_from(facts: &CloudRestore, source: &Source) -> bool {
     match (&facts.in_place, source) {
         (Err(_), _) => true,
         (Ok(in_place), Source::Backup { .. }) => matches!(in_place.source, CloudSource::Set(_)),
         (Ok(in_place), Source::Moment { .. }) => matches!(in_place.source, CloudSource::Moment { .. }),
+        (Ok(_), Source::Before { .. }) => false,
     }
 }
 

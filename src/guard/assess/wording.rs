@@ -6,7 +6,7 @@ use crate::guard::facts::{CloudInstance, CloudState};
 use crate::model::instance::{Counts, total_keys};
 use crate::model::job::JobStatus;
 use crate::model::text::{bytes, clean, clean_to};
-use crate::model::time::written;
+use crate::model::time::{written, written_ms};
 use jiff::Timestamp;
 
 /// Keys per database, for the reader.
@@ -123,6 +123,12 @@ pub fn restore_time(at: Timestamp, log_start: Option<Timestamp>, now: Timestamp)
         return check(Status::Block, detail.into());
     };
     let window = format!("the recovery window is {} to {}", written(start), written(now));
+    if at.subsec_nanosecond() != 0 {
+        return check(
+            Status::Block,
+            format!("{} is between two seconds, and the cloud goes by whole ones", written_ms(at)),
+        );
+    }
     if at < start {
         check(Status::Block, format!("{} is before the first moment kept: {window}", written(at)))
     } else if at > now {

@@ -5,6 +5,7 @@ pub mod backup;
 pub mod clone;
 pub mod look;
 pub mod policy;
+pub mod replay;
 pub mod restore;
 pub mod rights;
 
@@ -16,6 +17,8 @@ use jiff::Timestamp;
 pub enum Facts {
     /// A restore of an instance that this program reaches itself.
     DirectRestore(Box<restore::DirectRestore>),
+    /// A restore of an instance that this program reaches itself to a moment that cannot be restored.
+    NoMoment(replay::NoMoment),
     /// A restore of an instance of the cloud.
     CloudRestore(Box<restore::CloudRestore>),
     /// A deletion of a set in this program's own vault.

@@ -1,6 +1,7 @@
 //! Facts about a restore in place: the target, what it is restored from, and the backup of what it holds now.
 
 use crate::guard::facts::backup::{CloudSet, ListedSet};
+use crate::guard::facts::replay::Replay;
 use crate::guard::facts::rights::StepRight;
 use crate::guard::facts::{CloudState, NotPossible};
 use crate::guard::writes::Writes;
@@ -185,6 +186,8 @@ pub struct DirectRestore {
     pub target: TargetFacts,
     /// The set that its data comes from.
     pub source: SourceFacts,
+    /// The commands that are replayed behind the set; `None` where the set alone is restored.
+    pub replay: Option<Replay>,
     /// Another job on the instance that has to end first. Only read where a plan exists.
     pub running: Option<RunningJob>,
     /// Id of an earlier restore of the instance that is neither rolled back nor cleared.

@@ -6,14 +6,14 @@ use crate::provider::local::clone::no_clone;
 use crate::provider::local::download::no_url;
 
 /// What a server that this program reaches itself can do.
-pub(super) fn capabilities(instance_id: &str) -> Capabilities {
+/// `log`: whether there is a log of the instance.
+pub(super) fn capabilities(instance_id: &str, log: bool) -> Capabilities {
     let no_moment = format!("{instance_id} has no archive of changes, so it cannot be restored to a moment");
-    Capabilities::all()
-        .without(
-            Capability::RestoreToMoment,
-            Fault::new(Kind::Provider, "restore.no_flashback", no_moment)
-                .hint("Restore a backup set: take its backup_id from describe_backups."),
-        )
+    let no_moment = Fault::new(Kind::Provider, "restore.no_flashback", no_moment)
+        .hint("Restore a backup set: take its backup_id from describe_backups.");
+    let all = Capabilities::all();
+    let all = if log { all } else { all.without(Capability::RestoreToMoment, no_moment) };
+    all
         .without(Capability::Clone, no_clone(instance_id))
         .without(Capability::DownloadUrl, no_url())
 }

@@ -192,7 +192,7 @@ impl Provider for Local {
     }
 
     async fn capabilities(&self, instance_id: &str) -> Result<Capabilities, Fault> {
-        Ok(capabilities(instance_id))
+        Ok(capabilities(instance_id, self.inner.has_log(instance_id).await))
     }
 
     async fn facts(&self, instance_id: &str, act: &Act, earlier: Option<&Plan>) -> Result<Facts, Fault> {
@@ -204,13 +204,20 @@ impl Provider for Local {
                 }
                 Ok(facts)
             }
+            Act::RestoreInstance { source: source @ (Source::Moment { .. } | Source::Before { .. }), write_fence } => {
+                let facts = self.inner.moment_facts(instance_id, source, earlier).await?;
+                if *write_fence {
+                    self.inner.can_fence(instance_id, &facts).await?;
+                }
+                Ok(facts)
+            }
             Act::FillInstance { source_instance_id, backup_id } => {
                 self.inner.filling_facts(instance_id, source_instance_id, backup_id, earlier).await
             }
             Act::DeleteBackup { backup_id } => self.inner.deletion_facts(instance_id, backup_id).await,
             Act::ModifyBackupPolicy { change } => self.inner.policy_facts(instance_id, change).await,
-            Act::RestoreInstance { .. } | Act::CreateInstanceFromBackup { .. } => {
-                capabilities(instance_id).need(&act.needs())?;
+            Act::CreateInstanceFromBackup { .. } => {
+                self.capabilities(instance_id).await?.need(&act.needs())?;
                 let message = format!("{instance_id} cannot do a {}", act.noun());
                 Err(Fault::new(Kind::Usage, "act.unsupported", message))
             }
@@ -231,8 +238,13 @@ impl Provider for Local {
                 let backup_id = backup_id.clone();
                 self.inner.delete(permit, &backup_id).await.map(Carried::Done)
             }
-            Act::RestoreInstance { source: Source::Backup { backup_id }, .. } => {
-                let backup_id = backup_id.clone();
+            Act::RestoreInstance { source, .. } => {
+                let planned = permit.plan().direct_restore()?.replay.as_ref().map(|replay| replay.backup_id.clone());
+                let backup_id = match (source, planned) {
+                    (Source::Backup { backup_id }, None) => backup_id.clone(),
+                    (Source::Moment { .. } | Source::Before { .. }, Some(base)) => base,
+                    _ => return Err(permit.plan().unsupported()),
+                };
                 self.inner.start_restore(permit, &backup_id).await.map(Carried::Job)
             }
             Act::FillInstance { backup_id, .. } => {
@@ -243,7 +255,7 @@ impl Provider for Local {
                 let change = change.clone();
                 self.inner.modify_policy(permit, &change).await.map(Carried::Done)
             }
-            Act::RestoreInstance { .. } | Act::CreateInstanceFromBackup { .. } => Err(permit.plan().unsupported()),
+            Act::CreateInstanceFromBackup { .. } => Err(permit.plan().unsupported()),
         }
     }
 

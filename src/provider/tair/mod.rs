@@ -25,7 +25,7 @@ use crate::guard::facts::restore::SafetyFacts;
 use crate::guard::permit::Permit;
 use crate::guard::plan::{Plan, Safety};
 use crate::model::backup::{BackupSet, DamagedSet, Mode};
-use crate::model::fault::Fault;
+use crate::model::fault::{Fault, Kind};
 use crate::model::instance::{Capabilities, Capability, Instance};
 use crate::model::job::Job;
 use crate::model::policy::BackupPolicy;
@@ -136,7 +136,15 @@ impl Provider for Tair {
 
     /// What an instance lacks follows from its architecture, and is among the facts of each act.
     async fn capabilities(&self, _: &str) -> Result<Capabilities, Fault> {
-        Ok(Capabilities::all().without(Capability::Fill, unsupported("fill_instance")))
+        let no_position = Fault::new(
+            Kind::Usage,
+            "restore.no_position",
+            "the cloud restores to moments, and knows no positions in a log",
+        )
+        .hint("Give restore_time.");
+        Ok(Capabilities::all()
+            .without(Capability::Fill, unsupported("fill_instance"))
+            .without(Capability::RestoreToPosition, no_position))
     }
 
     async fn facts(&self, instance_id: &str, act: &Act, earlier: Option<&Plan>) -> Result<Facts, Fault> {

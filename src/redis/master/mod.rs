@@ -15,4 +15,5 @@ pub mod session;
 pub mod types;
 
 mod listener;
+mod stream;
 mod transfer;

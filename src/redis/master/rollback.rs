@@ -170,7 +170,7 @@ pub(super) async fn roll_back_with_retries(
         // Where no process listens any more, waiting for an answer would only keep the news from everybody.
         let gone = refused && since.elapsed() >= options.gone_after;
         match rolled_back {
-            Err(error) if is_transient(&error) && !gone && Instant::now() < deadline => sleep(RETRY_DELAY).await,
+            Err(error) if error.is_transient() && !gone && Instant::now() < deadline => sleep(RETRY_DELAY).await,
             rolled_back => return rolled_back,
         }
     }
@@ -196,12 +196,6 @@ pub(super) async fn limit_back(
         }
     }
     done
-}
-
-/// Whether the target may be restarting, or busy with what it had loaded. A refusal will not change.
-fn is_transient(error: &RedisError) -> bool {
-    use RedisError as E;
-    matches!(error, E::Connect { .. } | E::Timeout { .. } | E::Lost { .. } | E::Broken { .. } | E::Loading { .. })
 }
 
 /// Whether no process listens on the target's address.

@@ -10,8 +10,9 @@ use tokio::sync::mpsc;
 use super::cutover::{BeforeStream, loaded_keys, nothing_to_evict, switched, unchanged};
 use super::listener::{Asked, Listener};
 use super::rollback::{self, Found, RolledBack};
+use super::stream::replay;
 use super::transfer::{self, Transferred};
-use super::types::{MasterOptions, Restored, RollbackRecord, Step, Supply, Switched};
+use super::types::{MasterOptions, Replayed, Restored, RollbackRecord, Step, Supply, Switched};
 use crate::guard::grant::{Grant, Overwrite};
 use crate::model::ids::{hex, random};
 use crate::model::secret::Secret;
@@ -20,7 +21,7 @@ use crate::redis::endpoint::Endpoint;
 use crate::redis::error::RedisError;
 use crate::redis::facts::ServerFacts;
 use crate::redis::settings::{self, SetByUs};
-use crate::redis::target::Refusal;
+use crate::redis::target::{Refusal, TargetState};
 
 /// A restore that has read all it needs and changed nothing yet.
 #[derive(Debug)]
@@ -126,15 +127,19 @@ impl Session {
             unchanged(&seen, &switched(&mut conn, &record).await?)?;
             link.full_resync(&record.replid).await?;
             on_step(Step::Connected);
-            let transferred =
+            let mut transferred =
                 transfer::transfer(link, &mut supply, &options, &target, &record.replid, &mut on_step).await?;
             on_step(Step::Loaded);
+            let replayed = match transferred.stream_follows {
+                true => Some(replay(&mut transferred, &mut supply, &options, &target, &mut on_step).await?),
+                false => None,
+            };
             nothing_to_evict(&target, &options, &mut record, before).await;
             // Counted before anybody can write again.
             let loaded = loaded_keys(&target).await;
-            Ok((transferred, seen, loaded))
+            Ok((transferred, replayed, seen, loaded))
         };
-        let transferred: Result<(Transferred, Switched, _), RedisError> = attempt.await;
+        let transferred: Result<(Transferred, Option<Replayed>, Switched, _), RedisError> = attempt.await;
         // The link (in `transferred`) and the port stay open until the target follows nobody: were the link closed first, the
         // target would connect again; were the port free, somebody else might be listening there.
         let rolled_back = rollback::roll_back_with_retries(&target, conn, &record, &options).await;
@@ -146,16 +151,19 @@ impl Session {
             }
             rolled_back => rolled_back,
         };
-        let state = rollback::state_after(&rolled_back, transferred.is_ok());
+        let state = match rollback::state_after(&rolled_back, transferred.is_ok()) {
+            TargetState::Replaced if matches!(transferred, Err(RedisError::Stream { .. })) => TargetState::Unfinished,
+            state => state,
+        };
         match (transferred, rolled_back) {
             (Ok(_), Ok(RolledBack { found: Found::FollowsAnother { master }, problem, .. })) => {
                 let what = format!("it was told meanwhile to follow {master}, which is not our doing");
                 let source = Box::new(RedisError::RollbackIncomplete { what });
                 Err(RedisError::Restore { state, not_rolled_back: problem, source })
             }
-            (Ok((transferred, switched, loaded)), Ok(RolledBack { problem: None, .. })) => {
+            (Ok((transferred, replayed, switched, loaded)), Ok(RolledBack { problem: None, .. })) => {
                 on_step(Step::Restored);
-                Ok(Restored { sent: transferred.sent, peer: transferred.peer, switched, loaded })
+                Ok(Restored { sent: transferred.sent, replayed, peer: transferred.peer, switched, loaded })
             }
             (Ok(_), Ok(RolledBack { problem: Some(what), .. })) => {
                 let source = Box::new(RedisError::RollbackIncomplete { what: what.clone() });

@@ -8,14 +8,26 @@ use std::time::Duration;
 
 use crate::redis::settings::{SetByUs, Settings};
 
-/// What the supplier of the data sends. Chunks may have any size; a megabyte is good.
+/// What the supplier of the data sends: the chunks of a snapshot, and either [`Done`](Self::Done), or
+/// [`StreamFollows`](Self::StreamFollows), the chunks of the stream behind it, and [`Done`](Self::Done).
 #[derive(Debug)]
 pub enum Supply {
-    /// The next bytes, verified.
+    /// The next bytes of the snapshot, verified. They may be of any number; a megabyte is good.
     Chunk(Vec<u8>),
-    /// The last chunk was the end, and all chunks were good. The target gets the last chunk only after this.
+    /// The last chunk was the end of the snapshot, and all chunks were good; commands follow it.
+    StreamFollows,
+    /// Commands behind the snapshot, as a master's stream has them, verified.
+    Stream {
+        /// The next bytes of the stream.
+        bytes: Vec<u8>,
+        /// Whether they end where a command ends: only there may a sign of life follow.
+        whole: bool,
+    },
+    /// The last chunk was the end, and all chunks were good. The target gets the snapshot's last chunk only after this, or after
+    /// [`StreamFollows`](Self::StreamFollows).
     Done,
-    /// The data turned out bad or unreadable: the target keeps its old data. A closed channel means the same.
+    /// The data turned out bad or unreadable: where the snapshot was not whole, the target keeps its old data. A closed channel means
+    /// the same.
     Failed(String),
 }
 
@@ -37,8 +49,15 @@ pub enum Step {
         /// Bytes expected in all, where the caller said so.
         total: Option<u64>,
     },
-    /// The target has loaded the data: the old data is gone, and is being freed.
+    /// The target has loaded the snapshot: the old data is gone, and is being freed.
     Loaded,
+    /// The target is being sent the commands behind the snapshot.
+    Replaying {
+        /// Bytes written so far.
+        sent: u64,
+        /// Bytes that the target says it has applied; 0 before it was asked.
+        applied: u64,
+    },
     /// The target is its own master again.
     Promoted,
     /// The target's settings are as they were.
@@ -131,11 +150,20 @@ pub struct Switched {
     pub removed: u64,
 }
 
+/// A stream of which the target has applied every byte, and refused no command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Replayed {
+    /// Bytes of the stream, with our own signs of life.
+    pub bytes: u64,
+}
+
 /// A restore that went well.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Restored {
-    /// Bytes sent, without the end mark.
+    /// Bytes of the snapshot that were sent, without the end mark.
     pub sent: u64,
+    /// The stream behind the snapshot; `None` where there was none.
+    pub replayed: Option<Replayed>,
     /// The address from which the target connected.
     pub peer: SocketAddr,
     /// The target as it was when it refused writes and still had its old data.

@@ -40,6 +40,10 @@ pub(super) fn job(row: &SqliteRow) -> Result<Job, Fault> {
         confirmation: row.try_get("confirmation")?,
         access: access(row)?,
         cloud_jobs: parsed(row, "cloud_jobs", |text| serde_json::from_str(text).ok())?,
+        restored: match row.try_get::<String, _>("restored")?.as_str() {
+            "" => None,
+            _ => Some(parsed(row, "restored", |text| serde_json::from_str(text).ok())?),
+        },
         created_at: at(row.try_get("created_at")?)?,
         serving_at: row.try_get::<Option<i64>, _>("serving_at")?.map(at).transpose()?,
         finished_at: row.try_get::<Option<i64>, _>("finished_at")?.map(at).transpose()?,

@@ -4,6 +4,7 @@ use crate::guard::ledger::AuditRecord;
 use crate::model::access::Access;
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, JobKind, JobStatus, Phase, StoredRecovery};
+use crate::model::restore::RestoredTo;
 use crate::state::jobs::{Begun, Changes, JobStore, NewJob, Orphan, ROLLBACK_PENDING, clear_command, not_found};
 use crate::state::liveness::NOBODY;
 use crate::state::sqlite::database::{ms, signed};
@@ -163,6 +164,18 @@ impl JobStore for Sqlite {
     async fn set_cloud_jobs(&self, id: &str, cloud_jobs: &[i64]) -> Result<(), Fault> {
         sqlx::query("UPDATE jobs SET cloud_jobs = ? WHERE id = ?")
             .bind(serde_json::Value::from(cloud_jobs).to_string())
+            .bind(id)
+            .execute(self.database.pool().await?)
+            .await?;
+        Ok(())
+    }
+
+    async fn set_restored(&self, id: &str, restored: &RestoredTo) -> Result<(), Fault> {
+        let json = serde_json::to_string(restored).map_err(|e| {
+            Fault::new(Kind::Unexpected, "state.failed", "what is restored could not be written").because(e)
+        })?;
+        sqlx::query("UPDATE jobs SET restored = ? WHERE id = ?")
+            .bind(json)
             .bind(id)
             .execute(self.database.pool().await?)
             .await?;

@@ -187,6 +187,7 @@ pub(super) fn carried_out(
 ) -> Result<Outcome, Fault> {
     let mut plan = PlanRow::of(&open.plan);
     let mut back = open.plan.impact.way_back.clone();
+    let last_write = cutover.as_ref().and_then(Cutover::last_write);
     if let Some(id) = cutover.filter(|c| c.taken_after_yes).map(|c| c.safety_backup_id) {
         back = way_back(
             &plan.instance_id,
@@ -194,7 +195,7 @@ pub(super) fn carried_out(
         );
         plan.safety_backup_id = Some(id);
     }
-    let back = format!("to get back: {back}");
+    let back = format!("to get back: {}", last_write.unwrap_or(back));
     let reply = Guarded {
         plan: Some(plan),
         human_verified: Some(human_verified),

@@ -41,7 +41,7 @@ use tempfile::TempDir;
 const RULES: Rules = Rules { confirmation: ConfirmationPolicy::Person, max_writes_per_second: None };
 
 /// Facts that pass every check.
-fn passing() -> DirectRestore {
+pub fn passing() -> DirectRestore {
     let writes = Writes::counted(7, Timestamp::now());
     DirectRestore {
         target: TargetFacts {
@@ -85,6 +85,7 @@ fn passing() -> DirectRestore {
             look: SetLook::Verified { stored_digest: "d".repeat(64), crc64: true, module_data: false },
         },
         running: None,
+        replay: None,
         pending_rollback: None,
     }
 }

@@ -44,6 +44,7 @@ pub fn plan() -> Plan {
             method: Method::Replication,
             sha256: "c".repeat(64),
             stored_digest: "d".repeat(64),
+            replay: None,
         }),
         impact: Impact {
             now: "12 keys (db0 12), 1.0 MB".into(),

@@ -3,4 +3,5 @@
 mod assess;
 pub mod flow;
 mod last_look;
+mod replay;
 mod way_back;

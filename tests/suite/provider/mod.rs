@@ -13,6 +13,8 @@ mod crash;
 mod cutover;
 mod live;
 mod memory;
+mod moment;
+mod moment_log;
 mod proof;
 mod refusals;
 mod removals;

@@ -122,7 +122,7 @@ async fn restore_that_kills_the_target_says_unknown() {
         // Its process has ended, which is said within seconds.
         TargetState::Gone => assert!(not_rolled_back.is_some()),
         TargetState::Untouched => assert!(facts(&target).await.key_count() > 5000),
-        TargetState::Replaced | TargetState::Unknown => panic!("{error}"),
+        TargetState::Replaced | TargetState::Unfinished | TargetState::Unknown => panic!("{error}"),
     }
 }
 

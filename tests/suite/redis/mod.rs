@@ -11,5 +11,6 @@ mod rdb;
 mod replay;
 mod replica;
 mod scratch;
+mod stream;
 mod unique;
 pub mod values;

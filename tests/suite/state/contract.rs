@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tair_backup_mcp::guard::ledger::{AuditRecord, Confirmation, ConfirmationStatus as Status};
 use tair_backup_mcp::model::fault::{Fault, Kind};
 use tair_backup_mcp::model::job::{Job, JobKind, JobStatus, Phase, RecoveryKind, StoredRecovery};
+use tair_backup_mcp::model::restore::RestoredTo;
 use tair_backup_mcp::state::State;
 use tair_backup_mcp::state::jobs::{Begun, NewJob};
 use tair_backup_mcp::state::leases::Held;
@@ -37,6 +38,7 @@ macro_rules! promises {
 
 promises! {
     one_exclusive_job_an_instance,
+    a_job_remembers_what_it_restores,
     a_job_remembers_who_asked,
     a_job_goes_from_phase_to_phase_and_ends_once,
     a_failed_job_keeps_its_record_until_it_is_reconciled,
@@ -98,6 +100,18 @@ async fn one_exclusive_job_an_instance(place: &impl Place) {
     assert_eq!(one.jobs(Some("orders")).await.unwrap().len(), 3);
     assert_eq!(one.jobs(None).await.unwrap().len(), 4);
     assert_eq!(one.job("rj-9").await.unwrap_err().code, "job.not_found");
+}
+
+async fn a_job_remembers_what_it_restores(place: &impl Place) {
+    let store = place.open();
+    let job = started(&store, new("rj-1", JobKind::Restore, "orders")).await;
+    assert_eq!(job.restored, None);
+    let position = Some("t-1/0/700".to_owned());
+    let restored = RestoredTo { backup_id: "b-1".into(), position, moment: Timestamp::UNIX_EPOCH };
+    store.set_restored(&job.id, &restored).await.unwrap();
+    // Another process reads it, whatever became of the job.
+    store.finish(&job.id, Err(&fault()), None).await.unwrap();
+    assert_eq!(place.open().job(&job.id).await.unwrap().restored, Some(restored));
 }
 
 async fn a_job_remembers_who_asked(place: &impl Place) {

@@ -135,7 +135,7 @@ impl Inner {
             None => None,
         };
         let pending_rollback = self.state.pending_rollback(instance_id).await?;
-        Ok(Facts::DirectRestore(Box::new(DirectRestore { target, source, running, pending_rollback })))
+        Ok(Facts::DirectRestore(Box::new(DirectRestore { target, source, replay: None, running, pending_rollback })))
     }
 
     /// Whether writers of the instance can be held up, as a restore with `write_fence` promises.

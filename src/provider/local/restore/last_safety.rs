@@ -8,7 +8,7 @@ use crate::guard::writes::{ServerCounters, Streamed};
 use crate::model::backup::{BackupSet, Mode};
 use crate::model::fault::Fault;
 use crate::model::job::Job;
-use crate::model::restore::Cutover;
+use crate::model::restore::{Cutover, Method};
 use crate::provider::local::Inner;
 use crate::provider::local::backup::capture::Taken;
 use crate::provider::local::backup::staging::last_safety_id;
@@ -135,6 +135,8 @@ impl Inner {
             removed_after: 0,
             tail: None,
             tail_whole: false,
+            job_id: job.id.clone(),
+            can_follow: plan.direct_restore()?.method == Method::Replication,
             waited_seconds: None,
             refused_seconds: None,
         };
@@ -179,13 +181,18 @@ impl Inner {
         Ok((set, snapshot.into_tail()?))
     }
 
-    /// The call that restores what was there before a job: its last safety backup where it took one, else the plan's.
+    /// The call that restores what was there before a job: up to the last write where that was kept, else its last safety backup where
+    /// it took one, else the plan's.
     pub(in crate::provider::local) async fn way_back_of(
         &self,
         job_id: &str,
         instance_id: &str,
         planned: &str,
     ) -> String {
+        let cutover = self.read_cutover(job_id).await;
+        if let Some((call, set)) = cutover.and_then(|c| c.last_write().map(|call| (call, c.safety_backup_id))) {
+            return format!("{call} (or backup_id {set} without what was written behind that set)");
+        }
         let last = last_safety_id(job_id);
         match self.vault.find(instance_id, &last, self).await {
             Ok(set) => way_back(

@@ -12,9 +12,11 @@ mod packing;
 mod proven;
 mod reconcile;
 mod recovery;
+mod replay;
 mod replication;
 mod steps;
 mod tail;
+mod tail_replay;
 
 use crate::guard::grant::{Grant, Overwrite};
 use crate::guard::permit::Permit;
@@ -22,11 +24,12 @@ use crate::guard::plan::{Plan, changed};
 use crate::model::backup::BackupSet;
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, JobEnd, JobKind};
-use crate::model::restore::Method;
+use crate::model::restore::{Method, RestoredTo};
 use crate::provider::local::backup::capture::TICK;
 use crate::provider::local::restore::cutover::after;
-use crate::provider::local::restore::outcome::{AsLoaded, Counted, outcome_as_loaded};
+use crate::provider::local::restore::outcome::{AsLoaded, Counted, outcome_as_loaded, outcome_of_moment};
 use crate::provider::local::restore::recovery::RecoveryRecord;
+use crate::provider::local::restore::replay::Behind;
 use crate::provider::local::{COMMAND_TIMEOUT, Inner};
 use crate::provider::with_way_back;
 use crate::redis::conn::Conn;
@@ -51,7 +54,7 @@ impl Inner {
                 // A fault up to here says nothing of a way back: that there is none may be what it says.
                 way_back?;
                 let done = match opened {
-                    Ok((set, data)) => inner.restore(permit.overwrite()?, &job, &plan, set, data).await,
+                    Ok(opened) => inner.restore(permit.overwrite()?, &job, &plan, opened).await,
                     Err(fault) => Err(fault.into()),
                 };
                 match done {
@@ -66,7 +69,7 @@ impl Inner {
     }
 
     /// Opens the planned set, and shows that it is the one that was planned.
-    async fn open_planned(&self, job: &Job, plan: &Plan) -> Result<(BackupSet, FrameReader), Fault> {
+    async fn open_planned(&self, job: &Job, plan: &Plan) -> Result<Opened, Fault> {
         self.jobs.progress(job, "verifying the backup", 0, 0).await?;
         let planned = plan.direct_restore()?;
         let set = self.vault.find(plan.act.set_of(&plan.instance_id), &job.backup_id, self).await?;
@@ -78,26 +81,29 @@ impl Inner {
             None
         };
         let another = "the backup is not the one that was planned; the target was not touched";
-        Ok((set, known.ok_or_else(|| changed(another))?))
+        let data = known.ok_or_else(|| changed(another))?;
+        let behind = self.planned_behind(plan).await?;
+        Ok(Opened { set, data, behind })
     }
 
-    async fn restore(
-        &self,
-        grant: Grant<Overwrite>,
-        job: &Job,
-        plan: &Plan,
-        set: BackupSet,
-        data: FrameReader,
-    ) -> JobEnd {
+    async fn restore(&self, grant: Grant<Overwrite>, job: &Job, plan: &Plan, opened: Opened) -> JobEnd {
         let planned = plan.direct_restore()?;
-        let recovery = RecoveryRecord::of(plan, &set)?;
+        let Opened { set, data, behind } = opened;
+        let moment = behind.as_ref().map(Behind::moment);
+        let recovery = RecoveryRecord::of(plan, &set, moment.clone())?;
+        let restored = behind.as_ref().map(|behind| behind.restored.clone());
+        let commands = behind.as_ref().map_or(0, |behind| behind.commands);
+        let alone = RestoredTo { backup_id: set.id.clone(), position: None, moment: set.finished_at };
+        self.state.set_restored(&job.id, &restored.unwrap_or(alone)).await?;
         self.sweep_tails().await;
         let before = self.counted(&plan.instance_id).await.ok();
         let (loaded, cutover, serving_at) = match planned.method {
             Method::Replication => {
-                let done = self.by_replication(grant, job, plan, recovery, &set, data).await?;
+                let done = self.by_replication(grant, job, plan, recovery, &set, data, behind).await?;
                 (AsLoaded::from(done.restored), done.cutover, done.serving_at)
             }
+            // The guard lets no plan of a moment through that is for commands.
+            Method::Beside | Method::Commands if behind.is_some() => return Err(plan.unsupported().into()),
             Method::Beside => {
                 let done = self.beside_the_old(grant, job, plan, recovery, &set, data).await?;
                 (AsLoaded::by_commands(before, done.swapped_in, done.unseen, false), done.cutover, None)
@@ -118,11 +124,16 @@ impl Inner {
             fault.message = format!("{}{what}", fault.message);
             fault
         };
-        let at = counted.as_ref().ok().and_then(|after| after.may_have_expired(&set));
+        // What the commands behind the set have done to its expiries the set does not say.
+        let alone = counted.as_ref().ok().filter(|_| moment.is_none());
+        let at = alone.and_then(|after| after.may_have_expired(&set));
         // The set is read once more for that while the target writes to its disk.
         let (kept, passed) = tokio::join!(self.keep(&plan.instance_id, &planned.run_id), self.expired_by(&set, at));
         let found = match counted {
-            Ok(after) => outcome_as_loaded(&set, &loaded, &after, passed),
+            Ok(after) => match &moment {
+                None => outcome_as_loaded(&set, &loaded, &after, passed),
+                Some(moment) => outcome_of_moment(&set.id, moment, commands, &loaded, &after),
+            },
             Err(fault) => {
                 Ok(format!("restored: the target took the whole set; its keys could not be counted ({fault})"))
             }
@@ -177,6 +188,14 @@ impl Inner {
         let mut conn = Conn::open(&self.endpoint(instance_id).await?, COMMAND_TIMEOUT).await?;
         Ok(Counted::from(&ServerFacts::read(&mut conn).await?))
     }
+}
+
+/// What a restore opened: the very data that was planned.
+struct Opened {
+    set: BackupSet,
+    data: FrameReader,
+    /// The commands behind the set; `None` where it alone is restored.
+    behind: Option<Behind>,
 }
 
 /// The whole set is in, and a crash of the target may lose it again.

@@ -215,6 +215,41 @@ pub(super) fn outcome_as_loaded(
     Ok(outcome(set, before, after, *unseen, passed).unwrap_or(whole))
 }
 
+/// What a target holds that has applied the commands behind a set: no manifest has the counts of that moment.
+///
+/// # Errors
+/// `restore.evicted`: some of it is gone again.
+pub(super) fn outcome_of_moment(
+    base: &str,
+    moment: &str,
+    commands: u64,
+    as_loaded: &AsLoaded,
+    after: &Counted,
+) -> Result<String, Fault> {
+    let since = as_loaded.before.as_ref().and_then(|before| after.since(before));
+    if let Some((_, evicted @ 1..)) = since {
+        let message = format!(
+            "the target was brought to {moment} and has evicted {evicted} keys since to make room; it holds {} keys",
+            total_keys(&after.counts)
+        );
+        return Err(Fault::new(Kind::Provider, "restore.evicted", message)
+            .hint("Give the target more memory (maxmemory) or maxmemory-policy noeviction, then restore again."));
+    }
+    let then = match &as_loaded.keys {
+        None => "its keys were not counted then".to_owned(),
+        Some(keys) => {
+            let expires: u64 = keys.values().map(|(_, expires)| expires).sum();
+            format!("it held {} keys then, {expires} with an expiry", total_keys(keys))
+        }
+    };
+    let expired = since.map_or("of which how many have expired since is not known".to_owned(), |(expired, _)| {
+        format!("{expired} keys have expired since the restore began")
+    });
+    Ok(format!(
+        "restored to {moment}: the target applied all {commands} commands of the log behind {base} and refused none; {then}, {expired}"
+    ))
+}
+
 fn differs(why: String) -> Fault {
     Fault::new(Kind::Provider, "restore.census_differs", format!("the target took the whole set, but {why}"))
         .hint("A client may have written meanwhile; compare before you go on.")

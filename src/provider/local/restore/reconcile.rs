@@ -90,6 +90,11 @@ impl Inner {
             }
         };
         let holds = match (rolled_back.loaded, rolled_back.same_process) {
+            // What was applied is known, and what was refused is not.
+            (true, _) if recovery.moment.is_some() => format!(
+                "the target is NOT restored: it holds the backup set and commands behind it, {keys} keys, up to {} at most",
+                recovery.moment.as_deref().unwrap_or_default()
+            ),
             (true, _) => format!("the target holds the restored backup ({keys} keys)"),
             (false, true) => {
                 format!("the target holds its old data ({keys} keys): the restore had not been swapped in")
@@ -103,7 +108,7 @@ impl Inner {
             JobStatus::Failed => format!("{}; reconciled since: {holds}; {put_back}", orphan.job.message),
             _ => format!("the process died during this restore; {holds}; {put_back}"),
         };
-        if rolled_back.loaded && orphan.job.status == JobStatus::Running {
+        if rolled_back.loaded && recovery.moment.is_none() && orphan.job.status == JobStatus::Running {
             let kept = match self.keep(id, recovery.run_id()).await {
                 Ok(kept) => kept.describe(),
                 Err(fault) => return Ok(Err(with_way_back(fault, &recovery.back).into())),

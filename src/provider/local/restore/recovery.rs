@@ -28,6 +28,9 @@ pub struct RecoveryRecord {
     /// Whether the databases have been swapped for good.
     #[serde(default)]
     pub(super) swapped: bool,
+    /// The moment to which commands are replayed behind the set, for people; `None` where the set alone is restored.
+    #[serde(default)]
+    pub(super) moment: Option<String>,
     /// The process of the target; empty in the records of earlier versions.
     #[serde(default)]
     run_id: String,
@@ -60,8 +63,9 @@ pub(super) struct SwitchRecord {
 
 impl RecoveryRecord {
     /// The record of a restore by commands, or of one whose target has not been made to follow us yet.
-    pub fn of(plan: &Plan, set: &BackupSet) -> Result<Self, Fault> {
+    pub fn of(plan: &Plan, set: &BackupSet, moment: Option<String>) -> Result<Self, Fault> {
         Ok(Self {
+            moment,
             back: plan.impact.way_back.clone(),
             keys: total_keys(&set.counts),
             switch: None,
@@ -157,6 +161,7 @@ mod tests {
         let mut recovery = RecoveryRecord {
             back: String::new(),
             keys: 1,
+            moment: None,
             run_id: String::new(),
             switch: None,
             placement: None,

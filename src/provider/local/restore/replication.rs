@@ -14,6 +14,7 @@ use crate::provider::jobs::Jobs;
 use crate::provider::local::restore::IN_FLIGHT;
 use crate::provider::local::restore::cutover::WayBack;
 use crate::provider::local::restore::recovery::RecoveryRecord;
+use crate::provider::local::restore::replay::Behind;
 use crate::provider::local::{COMMAND_TIMEOUT, Inner};
 use crate::redis::conn::Conn;
 use crate::redis::error::RedisError;
@@ -31,6 +32,7 @@ use tokio::sync::mpsc;
 const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 
 impl Inner {
+    #[expect(clippy::too_many_arguments, reason = "what to restore, with what, and under which record")]
     pub(super) async fn by_replication(
         &self,
         grant: Grant<Overwrite>,
@@ -39,6 +41,7 @@ impl Inner {
         mut recovery: RecoveryRecord,
         set: &BackupSet,
         data: FrameReader,
+        behind: Option<Behind>,
     ) -> Result<Replicated, Unfinished> {
         let endpoint = self.endpoint(&plan.instance_id).await?;
         let config = self.config(&plan.instance_id);
@@ -64,6 +67,9 @@ impl Inner {
             false => None,
         };
         let looked = self.still_as_planned(&mut conn, plan, &endpoint).await?;
+        if let Some(behind) = &behind {
+            behind.still_known(&mut conn).await?;
+        }
         let safety = self.last_safety(job, plan, &endpoint, looked, &[]).await?;
         // From here on a crash is rolled back at the next start.
         recovery.switching(session.rollback_record());
@@ -75,7 +81,7 @@ impl Inner {
         let (tx, rx) = mpsc::channel(IN_FLIGHT);
         let supplier = {
             let bytes = set.rdb_bytes;
-            tokio::task::spawn_blocking(move || supply(data, bytes, &tx))
+            tokio::task::spawn_blocking(move || supply(data, bytes, behind, &tx))
         };
         let shown = Mutex::new(("preparing the target", 0));
         let run = session.run(grant, rx, &mut watch, |step| {
@@ -94,6 +100,7 @@ impl Inner {
                 Step::Connected => ("the target is connected", 0),
                 Step::Streaming { sent, .. } => ("sending; the target loads", sent),
                 Step::Loaded => ("loaded; the old data is freed, then the target is promoted", set.rdb_bytes),
+                Step::Replaying { .. } => ("loaded; the target applies the log behind the set", set.rdb_bytes),
                 Step::Promoted => ("promoted; its settings are put back", set.rdb_bytes),
                 Step::Restored => ("promoted; settings put back", set.rdb_bytes),
             };
@@ -196,8 +203,8 @@ fn no_pause(error: RedisError) -> Fault {
 
 /// Reads data whose file was just shown to be the one that was verified. Each frame's own checksum is right before it goes
 /// out, and the end goes out only behind all of them.
-fn supply(mut data: FrameReader, bytes: u64, to: &mpsc::Sender<Supply>) {
-    let mut all = || -> Result<(), String> {
+fn supply(mut data: FrameReader, bytes: u64, behind: Option<Behind>, to: &mpsc::Sender<Supply>) {
+    let all = || -> Result<(), String> {
         let mut sent = 0;
         while let Some(frame) = data.next_frame().map_err(|e| e.to_string())? {
             sent += frame.len() as u64;
@@ -205,7 +212,11 @@ fn supply(mut data: FrameReader, bytes: u64, to: &mpsc::Sender<Supply>) {
                 return Ok(());
             }
         }
-        if sent == bytes { Ok(()) } else { Err(format!("the set gave {sent} bytes, its manifest says {bytes}")) }
+        match behind {
+            _ if sent != bytes => Err(format!("the set gave {sent} bytes, its manifest says {bytes}")),
+            Some(behind) if to.blocking_send(Supply::StreamFollows).is_ok() => behind.supply(to),
+            _ => Ok(()),
+        }
     };
     let last = all().map_or_else(Supply::Failed, |()| Supply::Done);
     // The other side may have given up; it says why.

@@ -10,6 +10,7 @@ use crate::provider::tair::Inner;
 use crate::provider::tair::architecture::Architecture;
 use crate::provider::tair::clone::order::Order;
 use crate::provider::tair::sets::listed_facts;
+use crate::provider::unsupported;
 use crate::tair::error::{CloudError, TairError};
 use crate::tair::wire::attribute::InstanceAttribute;
 use crate::tair::wire::clone::{DryRun, NewInstance};
@@ -42,6 +43,7 @@ impl Inner {
                 let facts = listed_facts(&listed);
                 (listed.ok(), CloneSource::Set(facts))
             }
+            Source::Before { .. } => return Err(unsupported("before_position")),
             Source::Moment { restore_time, .. } => {
                 (None, CloneSource::Moment { at: *restore_time, log_start: architecture.log_start })
             }

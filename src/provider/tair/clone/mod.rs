@@ -35,7 +35,7 @@ impl Inner {
         let source = self.attribute(&id).await?;
         let set = match &wanted.source {
             Source::Backup { backup_id } => Some(self.cloud_set(&id, backup_id).await?),
-            Source::Moment { .. } => None,
+            Source::Moment { .. } | Source::Before { .. } => None,
         };
         let order = Order::new(self.client.region(), &source, set.as_ref(), wanted)?;
         let planned = match &permit.plan().preconditions {

@@ -122,7 +122,7 @@ impl Order {
         let recover = recover_mode(order, set, &architecture)?;
         let restore_time = match order.source {
             Source::Moment { restore_time, .. } => Some(Second(restore_time)),
-            Source::Backup { .. } => None,
+            Source::Backup { .. } | Source::Before { .. } => None,
         };
         let of_cluster = set.is_some_and(|s| s.of_cluster);
         let id = set.map(|s| s.set.id.clone());

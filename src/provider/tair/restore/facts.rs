@@ -10,6 +10,7 @@ use crate::provider::tair::architecture::{Architecture, RestoreScope};
 use crate::provider::tair::restore::filter_key;
 use crate::provider::tair::sets::listed_facts;
 use crate::provider::tair::{Inner, traffic};
+use crate::provider::unsupported;
 
 impl Inner {
     /// What a restore in place is about.
@@ -23,11 +24,12 @@ impl Inner {
         let moment = match source {
             Source::Moment { restore_time, .. } => written(*restore_time),
             Source::Backup { .. } => String::new(),
+            Source::Before { .. } => return Err(unsupported("before_position")),
         };
         let scope = match source {
             Source::Backup { backup_id } => RestoreScope::Set(backup_id),
             Source::Moment { filter_key: Some(_), .. } => RestoreScope::Keys(&moment),
-            Source::Moment { .. } => RestoreScope::Moment(&moment),
+            Source::Moment { .. } | Source::Before { .. } => RestoreScope::Moment(&moment),
         };
         let state = self.cloud_state(&a).await?;
         let read_at = state.read_at;
@@ -43,6 +45,7 @@ impl Inner {
                         time_shift: *time_shift,
                         log_start: architecture.log_start,
                     },
+                    Source::Before { .. } => return Err(unsupported("before_position")),
                 };
                 // Whatever was written since the plan may be in no backup, however long the person took.
                 let from = traffic::looked_from(earlier.and_then(|plan| plan.writes).map(|w| w.read_at), read_at);

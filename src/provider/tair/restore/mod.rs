@@ -50,6 +50,7 @@ impl Inner {
                 }
                 call.backup_id = Some(set.set.id);
             }
+            Source::Before { .. } => return Err(permit.plan().unsupported()),
             Source::Moment { restore_time, time_shift, filter_key } => {
                 call.restore_type = Some("1".into());
                 call.restore_time = Some(Second(*restore_time));

@@ -1,0 +1,162 @@
+//! Assessment of a restore to a moment: that of the set it begins with, and of the commands that are replayed behind it.
+
+use crate::guard::act::Source;
+use crate::guard::assess::Assessment;
+use crate::guard::check::{CheckName, Precheck, Status};
+use crate::guard::facts::replay::{NoMoment, Replay, ReplayedLog};
+use crate::guard::facts::restore::{DirectRestore, SourceFacts, TargetFacts};
+use crate::guard::impact::Impact;
+use crate::guard::preconditions::{Preconditions, ReplayIdentity};
+use crate::model::restore::Method;
+use crate::model::text::{bytes, clean};
+use crate::model::time::written_ms;
+use jiff::Timestamp;
+use std::collections::BTreeMap;
+
+/// How fast a target is taken to apply a log: bytes and commands a second.
+const APPLIED_A_SECOND: (u64, u64) = (40 << 20, 1_000_000);
+
+/// The checks that a restore to a moment needs beside those of its set.
+pub(super) fn checks(source: &Source, facts: &DirectRestore, replay: &Replay) -> Vec<Precheck> {
+    let mut checks = vec![restore_time(replay, &facts.source), log_replay(&facts.target, replay)];
+    checks.extend(not_offered(source));
+    checks
+}
+
+/// What identifies the commands behind a set.
+pub(super) fn identity(set: &SourceFacts, replay: &Replay) -> ReplayIdentity {
+    ReplayIdentity { backup_id: set.backup_id.clone(), position: replay.position.clone() }
+}
+
+/// What has to be known of a moment that cannot be restored: nothing else was looked at.
+pub(super) fn none(facts: &NoMoment) -> Assessment {
+    let near = [("before", facts.nearest_before), ("after", facts.nearest_after)];
+    let near: Vec<String> =
+        near.iter().filter_map(|(which, at)| at.map(|at| format!("{} ({which})", written_ms(at)))).collect();
+    let near = match near.as_slice() {
+        [] => "no moment of it can be restored; describe_backups has the sets".to_owned(),
+        near => format!("the nearest that can be restored: {}", near.join(", ")),
+    };
+    let detail = format!("{}: {}; {near}", facts.asked, facts.why);
+    Assessment {
+        address: facts.address.clone(),
+        checks: vec![Precheck::new(CheckName::RestoreTime, Status::Block, detail)],
+        preconditions: Preconditions::NoMoment { address: facts.address.clone() },
+        writes: None,
+        needs_safety_backup: false,
+        impact: Impact::default(),
+        details: BTreeMap::new(),
+        alternative: None,
+    }
+}
+
+/// The moment that is reached, as part of a sentence.
+pub(super) fn moment(replay: &Replay) -> String {
+    match &replay.log {
+        ReplayedLog::Archive { at, .. } => written_ms(*at),
+        ReplayedLog::Tail { job_id } => format!("the cutover of {job_id}"),
+    }
+}
+
+/// What a plan says of the commands behind a set.
+pub(super) fn details(set: &SourceFacts, replay: &Replay) -> Vec<(String, String)> {
+    let mut all = vec![
+        ("base_backup_id", set.backup_id.clone()),
+        ("position", replay.position.clone()),
+        ("commands_replayed", replay.commands.to_string()),
+        ("replay_seconds", seconds(replay).to_string()),
+    ];
+    if let ReplayedLog::Archive { at, precision_ms, taken_back, window } = &replay.log {
+        all.extend([
+            ("restored_to", written_ms(*at)),
+            ("precision_ms", precision_ms.to_string()),
+            ("commands_taken_back", taken_back.to_string()),
+        ]);
+        all.extend(window.map(|(from, to)| ("recovery_window", window_text(from, to))));
+    }
+    all.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+fn window_text(from: Timestamp, to: Timestamp) -> String {
+    format!("{} to {}", written_ms(from), written_ms(to))
+}
+
+/// How long the target will apply the log, about.
+fn seconds(replay: &Replay) -> u64 {
+    let (by_bytes, by_commands) = APPLIED_A_SECOND;
+    1 + (replay.bytes / by_bytes).max(replay.commands / by_commands)
+}
+
+fn restore_time(replay: &Replay, set: &SourceFacts) -> Precheck {
+    let behind = format!("{} commands ({}) behind {}", replay.commands, bytes(replay.bytes), set.backup_id);
+    let (status, detail) = match &replay.log {
+        ReplayedLog::Tail { job_id } => {
+            (Status::Pass, format!("the last write accepted before the cutover of {job_id}: {behind}"))
+        }
+        ReplayedLog::Archive { at, precision_ms, taken_back, window } => {
+            let window = window.map(|(from, to)| format!("; the window is {}", window_text(from, to)));
+            let known = match precision_ms {
+                0 => String::new(),
+                ms => format!("; known to {ms} ms, for that part of the log arrived late"),
+            };
+            let status = if *precision_ms > 1000 { Status::Warn } else { Status::Pass };
+            let detail = format!(
+                "{}, position {}: {behind}; {taken_back} commands since are taken back{known}{}",
+                written_ms(*at),
+                replay.position,
+                window.unwrap_or_default()
+            );
+            (status, detail)
+        }
+    };
+    Precheck::new(CheckName::RestoreTime, status, detail)
+}
+
+/// Whether the target will apply every command as it was, and whether that would show.
+fn log_replay(t: &TargetFacts, replay: &Replay) -> Precheck {
+    let check = |status, detail: String| Precheck::new(CheckName::LogReplay, status, detail);
+    if t.not_ready.is_some() {
+        return check(Status::Pass, "not asked: the instance is not ready".into());
+    }
+    if t.method != Method::Replication {
+        let detail = "a log is replayed by replication only, as restore_way says why not here: as a client's commands, what had an expiry \
+             between the set and now would be gone before the log comes to it; restore a set instead (describe_backups), or \
+             into a server that can follow us";
+        return check(Status::Block, detail.into());
+    }
+    if !replay.unknown.is_empty() {
+        let names = clean(&replay.unknown.join(", "));
+        let detail = format!(
+            "the target ({} {}) does not know {names}, which the log has: it would drop them and go on; restore to before the first \
+             of them, or into a server like the one that wrote the log",
+            t.engine, t.version
+        );
+        return check(Status::Block, detail);
+    }
+    if !replay.counts_refusals {
+        let detail = "the target does not count what it refuses of its master's commands (unexpected_error_replies), so nobody could tell \
+             whether it applied the log";
+        return check(Status::Block, detail.into());
+    }
+    let detail = format!(
+        "the target knows every command of the log; what it refuses is counted, and one refused command is no restore; about {} s",
+        seconds(replay)
+    );
+    check(Status::Pass, detail)
+}
+
+/// What only the cloud does with a moment.
+fn not_offered(source: &Source) -> Vec<Precheck> {
+    let Source::Moment { time_shift, filter_key, .. } = source else { return Vec::new() };
+    let mut checks = Vec::new();
+    if time_shift.is_some() {
+        let detail =
+            "only the cloud shifts expiries; here keys whose expiry has passed go as they arrive: leave time_shift out";
+        checks.push(Precheck::new(CheckName::TimeShift, Status::Block, detail));
+    }
+    if filter_key.is_some() {
+        let detail = "only the cloud restores some of the keys; here a moment is restored whole: leave filter_key out";
+        checks.push(Precheck::new(CheckName::FilterKey, Status::Block, detail));
+    }
+    checks
+}

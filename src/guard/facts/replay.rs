@@ -1,0 +1,56 @@
+//! Facts about a restore to a moment: the commands of a log that are replayed behind a set, or why there is no such moment.
+
+use jiff::Timestamp;
+
+/// Commands that are replayed behind a set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replay {
+    /// The log that the commands are from.
+    pub log: ReplayedLog,
+    /// The position behind the last command, which names log and offset.
+    pub position: String,
+    /// Number of commands.
+    pub commands: u64,
+    /// Bytes of the commands.
+    pub bytes: u64,
+    /// Names of commands in the range that the target does not know, cleaned.
+    pub unknown: Vec<String>,
+    /// Whether the target counts what it refuses of its master's commands.
+    pub counts_refusals: bool,
+}
+
+/// Where the commands of a replay are from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReplayedLog {
+    /// The instance's log.
+    Archive {
+        /// When the last command was received.
+        at: Timestamp,
+        /// Milliseconds within which the moment is known; 0 to the millisecond.
+        precision_ms: u64,
+        /// Number of commands behind the position, which are taken back.
+        taken_back: u64,
+        /// The first and the last moment that can be restored.
+        window: Option<(Timestamp, Timestamp)>,
+    },
+    /// The tail of a restore: what was written behind its last safety backup, up to its cutover.
+    Tail {
+        /// Id of the restore's job.
+        job_id: String,
+    },
+}
+
+/// A moment that cannot be restored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NoMoment {
+    /// Where the instance is, without credentials.
+    pub address: String,
+    /// The moment or position that was asked for, as part of a sentence.
+    pub asked: String,
+    /// Why not, as part of a sentence.
+    pub why: String,
+    /// The nearest moment before it that can be restored.
+    pub nearest_before: Option<Timestamp>,
+    /// The nearest moment after it that can be restored.
+    pub nearest_after: Option<Timestamp>,
+}

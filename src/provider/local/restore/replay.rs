@@ -1,0 +1,274 @@
+//! The commands that are replayed behind a set: found for a plan, found again and opened for its restore, and read for the target.
+//!
+//! They come from the instance's log, or from the tail of an earlier restore. What is opened is what was planned, or nothing is.
+
+use crate::archive::{Archive, Cut, CutAt, NoCut, Outside, Why, Window};
+use crate::config::blocking::blocking;
+use crate::guard::act::{Act, Source};
+use crate::guard::facts::Facts;
+use crate::guard::facts::replay::{NoMoment, Replay, ReplayedLog};
+use crate::guard::plan::{Plan, changed};
+use crate::guard::preconditions::ReplayIdentity;
+use crate::model::backup::BackupSet;
+use crate::model::fault::Fault;
+use crate::model::job::JobKind;
+use crate::model::restore::RestoredTo;
+use crate::model::time::{written_ms, written_short};
+use crate::provider::local::restore::tail_replay::TailReader;
+use crate::provider::local::{COMMAND_TIMEOUT, Inner};
+use crate::provider::unsupported;
+use crate::redis::conn::Conn;
+use crate::redis::inventory::{Refusals, unknown_commands};
+use crate::redis::master::types::Supply;
+use jiff::Timestamp;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// The commands behind a set.
+pub(super) struct Behind {
+    /// What is restored: the set, and up to where.
+    pub(super) restored: RestoredTo,
+    /// What identifies the commands, and names them to a reader.
+    position: String,
+    names: BTreeSet<String>,
+    pub(super) commands: u64,
+    bytes: u64,
+    log: ReplayedLog,
+    reader: Reader,
+}
+
+/// Reads the commands, verified.
+enum Reader {
+    Log(Archive, Box<Cut>),
+    Tail(Box<TailReader>),
+}
+
+impl Inner {
+    /// The logs of the instances on this vault.
+    pub(in crate::provider::local) fn archive(&self) -> Archive {
+        Archive::new(&self.vault, self.state.home().join("spool"))
+    }
+
+    /// Whether there is a log of an instance, old or new. One that cannot be read is one: whoever asks for a moment of it is told.
+    pub(in crate::provider::local) async fn has_log(&self, instance_id: &str) -> bool {
+        let (archive, id) = (self.archive(), instance_id.to_owned());
+        blocking(move || Ok(!archive.timelines(&id, 0)?.is_empty())).await.unwrap_or(true)
+    }
+
+    /// Target, set, and the commands behind the set, for a restore to a moment.
+    pub async fn moment_facts(
+        self: &Arc<Self>,
+        instance_id: &str,
+        source: &Source,
+        earlier: Option<&Plan>,
+    ) -> Result<Facts, Fault> {
+        let planned = earlier.map(Plan::direct_restore).transpose()?.and_then(|planned| planned.replay.as_ref());
+        let behind = match self.behind(instance_id, source, planned).await? {
+            Ok(behind) => behind,
+            Err(none) => return Ok(Facts::NoMoment(none)),
+        };
+        let base = &behind.restored.backup_id;
+        let mut facts = self.restore_facts(instance_id, instance_id, base, earlier).await?;
+        if let Facts::DirectRestore(facts) = &mut facts {
+            let (mut unknown, mut counts_refusals) = (Vec::new(), true);
+            if facts.target.not_ready.is_none() {
+                let mut conn = Conn::open(&self.endpoint(instance_id).await?, COMMAND_TIMEOUT).await?;
+                unknown = unknown_commands(&mut conn, &behind.names).await?;
+                counts_refusals = Refusals::read(&mut conn).await?.is_some();
+            }
+            facts.replay = Some(Replay {
+                log: behind.log,
+                position: behind.position,
+                commands: behind.commands,
+                bytes: behind.bytes,
+                unknown,
+                counts_refusals,
+            });
+        }
+        Ok(facts)
+    }
+
+    /// The commands of a plan, as they are now; `None` where the plan restores a set alone.
+    pub(super) async fn planned_behind(&self, plan: &Plan) -> Result<Option<Behind>, Fault> {
+        let Some(planned) = &plan.direct_restore()?.replay else { return Ok(None) };
+        let Act::RestoreInstance { source, .. } = &plan.act else { return Err(plan.unsupported()) };
+        let another = || changed("the log is not the one that was planned; the target was not touched");
+        let behind = self.behind(&plan.instance_id, source, Some(planned)).await?.map_err(|_| another())?;
+        let now = ReplayIdentity { backup_id: behind.restored.backup_id.clone(), position: behind.position.clone() };
+        if now == *planned { Ok(Some(behind)) } else { Err(another()) }
+    }
+
+    /// Finds the set that a restore to a moment begins with, and the commands behind it. A plan's stays its set, also where there is a
+    /// later one by now.
+    async fn behind(
+        &self,
+        instance_id: &str,
+        source: &Source,
+        planned: Option<&ReplayIdentity>,
+    ) -> Result<Result<Behind, NoMoment>, Fault> {
+        let (at, asked) = match source {
+            Source::Backup { .. } => return Err(unsupported("a set as a moment")),
+            Source::Moment { restore_time, .. } => (CutAt::Moment(*restore_time), written_short(*restore_time)),
+            Source::Before { position } if is_restore(position) => {
+                return self.behind_tail(instance_id, position).await;
+            }
+            Source::Before { position } => (CutAt::Before(position.parse()?), format!("right before {position}")),
+        };
+        let mut bases: Vec<BackupSet> = self.vault.list(instance_id, self).await?.into_iter().flatten().collect();
+        bases.retain(|set| planned.is_none_or(|planned| planned.backup_id == set.id));
+        let (archive, id) = (self.archive(), instance_id.to_owned());
+        let found = blocking(move || {
+            let coverage = archive.coverage(&id, 0)?;
+            let cut = match coverage.cut(&bases, &at) {
+                Ok(cut) => cut,
+                Err(NoCut::Outside(outside)) => return Ok(Err(outside)),
+                Err(NoCut::Fault(fault)) => return Err(fault),
+            };
+            let windows = coverage.windows(&bases)?;
+            let within = |w: &&Window| w.timeline == cut.timeline.id && w.from <= cut.at && cut.at <= w.to;
+            let window = windows.iter().find(within).map(|w| (w.from, w.to));
+            Ok(Ok((archive, cut, window)))
+        });
+        match found.await? {
+            Ok((archive, cut, window)) => Ok(Ok(Behind {
+                restored: RestoredTo {
+                    backup_id: cut.base.clone(),
+                    position: Some(cut.to.to_string()),
+                    moment: cut.at,
+                },
+                position: cut.to.to_string(),
+                names: cut.names.clone(),
+                commands: cut.commands,
+                bytes: cut.log_bytes,
+                log: ReplayedLog::Archive {
+                    at: cut.at,
+                    precision_ms: cut.precision_ms,
+                    taken_back: cut.taken_back,
+                    window,
+                },
+                reader: Reader::Log(archive, Box::new(cut)),
+            })),
+            Err(Outside { nearest_before, nearest_after, why }) => {
+                let why = outside(why).to_owned();
+                Ok(Err(self.no_moment(instance_id, asked, why, nearest_before, nearest_after).await?))
+            }
+        }
+    }
+
+    async fn behind_tail(&self, instance_id: &str, job_id: &str) -> Result<Result<Behind, NoMoment>, Fault> {
+        let asked = format!("the cutover of {job_id}");
+        let job = self.state.job(job_id).await?;
+        let cutover = self.read_cutover(job_id).await;
+        let cutover = cutover.filter(|c| c.instance_id == instance_id && job.kind == JobKind::Restore);
+        let why = match &cutover {
+            None => "nothing is kept of what was written before it, or it was another instance's".to_owned(),
+            Some(cutover) if !cutover.is_whole() => {
+                format!("not all that was written behind {} was kept", cutover.safety_backup_id)
+            }
+            Some(_) => String::new(),
+        };
+        let Some(cutover) = cutover.filter(|_| why.is_empty()) else {
+            return Ok(Err(self.no_moment(instance_id, asked, why, None, None).await?));
+        };
+        let path = cutover.tail.map(std::path::PathBuf::from);
+        let reader = blocking(move || TailReader::open(path)).await?;
+        Ok(Ok(Behind {
+            restored: RestoredTo {
+                backup_id: cutover.safety_backup_id,
+                position: None,
+                moment: job.serving_at.unwrap_or(job.created_at),
+            },
+            position: format!("{job_id}, SHA-256 {}", reader.sha256()),
+            names: reader.names().clone(),
+            commands: reader.commands(),
+            bytes: reader.bytes(),
+            log: ReplayedLog::Tail { job_id: job_id.to_owned() },
+            reader: Reader::Tail(Box::new(reader)),
+        }))
+    }
+
+    async fn no_moment(
+        &self,
+        instance_id: &str,
+        asked: String,
+        why: String,
+        nearest_before: Option<Timestamp>,
+        nearest_after: Option<Timestamp>,
+    ) -> Result<NoMoment, Fault> {
+        let address = self.endpoint(instance_id).await?.to_string();
+        Ok(NoMoment { address, asked, why, nearest_before, nearest_after })
+    }
+}
+
+/// Whether a position names a restore, and so its cutover.
+fn is_restore(position: &str) -> bool {
+    position.strip_prefix(JobKind::Restore.prefix()).is_some_and(|rest| rest.starts_with('-'))
+}
+
+fn outside(why: Why) -> &'static str {
+    match why {
+        Why::NothingToRecover => "there is no log of it, or no set that the log could be replayed behind",
+        Why::TooEarly => "it is before the earliest moment that can be restored",
+        Why::NotArchivedYet => "the log on the vault does not reach there yet",
+        Why::InGap => "a part of the log is missing there",
+        Why::Imprecise => "nobody followed the instance then, and what came later does not tell when it was written",
+        Why::NoCommandThere => "no command begins there",
+        Why::DatabaseUnknown => "the log does not say which database its first commands are for",
+    }
+}
+
+impl Behind {
+    /// That the target still knows every command.
+    ///
+    /// # Errors
+    /// `plan.changed`.
+    pub(super) async fn still_known(&self, conn: &mut Conn) -> Result<(), Fault> {
+        let unknown = unknown_commands(conn, &self.names).await?;
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        Err(changed(format!("the target was not touched, for it no longer knows {}", unknown.join(", "))))
+    }
+
+    /// The moment, as part of a sentence.
+    pub(super) fn moment(&self) -> String {
+        match &self.log {
+            ReplayedLog::Archive { at, .. } => {
+                format!("{} (position {})", written_ms(*at), self.position)
+            }
+            ReplayedLog::Tail { job_id } => format!("the last write before the cutover of {job_id}"),
+        }
+    }
+
+    /// Hands the commands over, all of them or a reason. The other side may have given up, and says why.
+    pub(super) fn supply(self, to: &mpsc::Sender<Supply>) -> Result<(), String> {
+        let send = |bytes, whole| to.blocking_send(Supply::Stream { bytes, whole }).is_ok();
+        let commands = match self.reader {
+            Reader::Tail(mut tail) => {
+                while let Some(bytes) = tail.next()? {
+                    let whole = tail.is_between_commands();
+                    if !send(bytes, whole) {
+                        return Ok(());
+                    }
+                }
+                tail.sent()
+            }
+            Reader::Log(archive, cut) => {
+                let mut log = archive.read(&cut).map_err(|fault| fault.message)?;
+                while let Some(bytes) = log.next() {
+                    let bytes = bytes.map_err(|fault| fault.message)?;
+                    let whole = log.is_between_commands();
+                    if !send(bytes, whole) {
+                        return Ok(());
+                    }
+                }
+                log.commands()
+            }
+        };
+        if commands == self.commands {
+            return Ok(());
+        }
+        Err(format!("the log gave {commands} commands, and {} were planned", self.commands))
+    }
+}

@@ -1,0 +1,148 @@
+//! A restore to a moment is that of its set and of every command behind it: whatever would keep the target from applying one, or
+//! from showing that it did not, blocks; and another log voids the plan.
+
+use crate::guard::assess::passing;
+use jiff::{SignedDuration, Timestamp};
+use tair_backup_mcp::config::ConfirmationPolicy;
+use tair_backup_mcp::guard::act::{Act, Source};
+use tair_backup_mcp::guard::assess::{Assessment, assess};
+use tair_backup_mcp::guard::check::{Status, of_status};
+use tair_backup_mcp::guard::facts::Facts;
+use tair_backup_mcp::guard::facts::replay::{NoMoment, Replay, ReplayedLog};
+use tair_backup_mcp::guard::facts::restore::DirectRestore;
+use tair_backup_mcp::guard::rules::Rules;
+use tair_backup_mcp::model::restore::Method;
+
+const RULES: Rules = Rules { confirmation: ConfirmationPolicy::Person, max_writes_per_second: None };
+
+fn at() -> Timestamp {
+    "2026-11-23T06:15:00.123Z".parse().unwrap()
+}
+
+fn moment() -> Source {
+    Source::Moment { restore_time: at(), time_shift: None, filter_key: None }
+}
+
+fn replay() -> Replay {
+    Replay {
+        log: ReplayedLog::Archive {
+            at: at(),
+            precision_ms: 0,
+            taken_back: 7,
+            window: Some((at() - SignedDuration::from_hours(1), at() + SignedDuration::from_secs(9))),
+        },
+        position: "t-1/0/700".into(),
+        commands: 3_000_000,
+        bytes: 1000,
+        unknown: Vec::new(),
+        counts_refusals: true,
+    }
+}
+
+fn judged(source: Source, facts: DirectRestore) -> Result<Assessment, &'static str> {
+    let act = Act::RestoreInstance { source, write_fence: false };
+    assess(&act, &Facts::DirectRestore(Box::new(facts)), None, RULES).map_err(|fault| fault.code)
+}
+
+fn with(change: impl FnOnce(&mut DirectRestore, &mut Replay)) -> DirectRestore {
+    let (mut facts, mut behind) = (passing(), replay());
+    change(&mut facts, &mut behind);
+    DirectRestore { replay: Some(behind), ..facts }
+}
+
+/// What a person agrees to: the exact moment, what is taken back, the window, and how long it takes.
+#[test]
+fn a_moment_is_told_exactly() {
+    let judged = judged(moment(), with(|_, _| ())).unwrap();
+    assert_eq!(of_status(Status::Block, &judged.checks), Vec::<String>::new());
+    let detail = judged.checks.iter().find(|c| c.name.as_str() == "restore_time").unwrap().detail.clone();
+    for told in
+        ["2026-11-23T06:15:00.123Z", "t-1/0/700", "7 commands since are taken back", "2026-11-23T05:15:00.123Z to"]
+    {
+        assert!(detail.contains(told), "{told}: {detail}");
+    }
+    assert!(
+        judged.impact.after.contains("06:15:00.123Z") && judged.impact.lost.contains("since 2026-11-23T06:15:00.123Z")
+    );
+    assert_eq!(judged.details["replay_seconds"], "4");
+    assert_eq!(judged.details["commands_taken_back"], "7");
+    assert!(judged.needs_safety_backup);
+}
+
+#[test]
+fn what_the_target_would_drop_blocks() {
+    type Change = fn(&mut DirectRestore, &mut Replay);
+    let blocks: [(&str, Change); 4] = [
+        ("does not know HSETEX", |_, behind| behind.unknown = vec!["HSETEX".into()]),
+        ("does not count what it refuses", |_, behind| behind.counts_refusals = false),
+        ("by replication only", |facts, _| facts.target.method = Method::Commands),
+        ("by replication only", |facts, _| facts.target.method = Method::Beside),
+    ];
+    for (told, change) in blocks {
+        let blocked = of_status(Status::Block, &judged(moment(), with(change)).unwrap().checks);
+        assert!(blocked.len() == 1 && blocked[0].starts_with("log_replay") && blocked[0].contains(told), "{blocked:?}");
+    }
+    let imprecise = with(|_, behind| {
+        behind.log = ReplayedLog::Archive { at: at(), precision_ms: 4000, taken_back: 0, window: None };
+    });
+    let warned = of_status(Status::Warn, &judged(moment(), imprecise).unwrap().checks);
+    assert!(warned.iter().any(|w| w.contains("known to 4000 ms")), "{warned:?}");
+}
+
+/// What only the cloud does is refused by its own check.
+#[test]
+fn what_only_the_cloud_does_blocks() {
+    for (name, source) in [
+        ("time_shift", Source::Moment { restore_time: at(), time_shift: Some(at()), filter_key: None }),
+        ("filter_key", Source::Moment { restore_time: at(), time_shift: None, filter_key: Some("a".into()) }),
+    ] {
+        let blocked = of_status(Status::Block, &judged(source, with(|_, _| ())).unwrap().checks);
+        assert!(blocked.len() == 1 && blocked[0].starts_with(name), "{blocked:?}");
+    }
+}
+
+/// Facts about a set are none about a moment, and the other way round: no act is judged by less than it needs.
+#[test]
+fn facts_of_another_kind_are_refused() {
+    let set = Source::Backup { backup_id: "b-1".into() };
+    assert!(judged(set.clone(), passing()).is_ok());
+    assert_eq!(judged(set, with(|_, _| ())).unwrap_err(), "act.unsupported");
+    assert_eq!(judged(moment(), passing()).unwrap_err(), "act.unsupported");
+    assert_eq!(judged(Source::Before { position: "t-1/0/1".into() }, passing()).unwrap_err(), "act.unsupported");
+}
+
+#[test]
+fn another_log_voids_the_plan() {
+    let preconditions = |facts| judged(moment(), facts).unwrap().preconditions;
+    let planned = preconditions(with(|_, _| ()));
+    // That more is taken back by now is no other log.
+    let later = preconditions(with(|_, behind| {
+        behind.log = ReplayedLog::Archive { at: at(), precision_ms: 0, taken_back: 70, window: None };
+    }));
+    assert_eq!(planned.changes(&later), Vec::<String>::new());
+    let moved = planned.changes(&preconditions(with(|_, behind| behind.position = "t-1/0/701".into())));
+    assert!(moved.len() == 1 && moved[0].contains("the position in the log"), "{moved:?}");
+    let base = planned.changes(&preconditions(with(|facts, _| facts.source.backup_id = "b-2".into())));
+    assert!(base.len() == 1 && base[0].contains("replayed behind"), "{base:?}");
+}
+
+/// A moment outside the log or in a gap of it blocks, and names its neighbours.
+#[test]
+fn a_moment_that_is_not_there_names_its_neighbours() {
+    let none = NoMoment {
+        address: "redis://127.0.0.1:1".into(),
+        asked: "2026-11-23T06:15:00Z".into(),
+        why: "a part of the log is missing there".into(),
+        nearest_before: Some(at()),
+        nearest_after: None,
+    };
+    let act = Act::RestoreInstance { source: moment(), write_fence: false };
+    let judged = assess(&act, &Facts::NoMoment(none.clone()), None, RULES).unwrap();
+    let blocked = of_status(Status::Block, &judged.checks);
+    assert!(blocked[0].starts_with("restore_time") && blocked[0].contains("missing"), "{blocked:?}");
+    assert!(blocked[0].contains("2026-11-23T06:15:00.123Z (before)"), "{blocked:?}");
+    let planned = assess(&act, &Facts::DirectRestore(Box::new(with(|_, _| ()))), None, RULES).unwrap();
+    assert_eq!(planned.preconditions.changes(&judged.preconditions), ["the moment cannot be restored any more"]);
+    let set = Act::RestoreInstance { source: Source::Backup { backup_id: "b-1".into() }, write_fence: false };
+    assert_eq!(assess(&set, &Facts::NoMoment(none), None, RULES).unwrap_err().code, "act.unsupported");
+}
