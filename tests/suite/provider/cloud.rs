@@ -927,7 +927,7 @@ fn a_safety_backup_that_is_gone_at_the_call() {
     server.run(&["SET", "newer", "x"]);
     let newer = server.digest();
     let folders = || -> std::collections::BTreeSet<PathBuf> {
-        std::fs::read_dir(cloud._bench.home().join("vault").join(ID)).unwrap().map(|e| e.unwrap().path()).collect()
+        std::fs::read_dir(cloud.bench.home().join("vault").join(ID)).unwrap().map(|e| e.unwrap().path()).collect()
     };
     let before = folders();
     ours.tool(&json!({"instance_id": ID, "backup_id": set.id}), restore_instance::run).unwrap();
