@@ -68,8 +68,6 @@ pub struct ServerFacts {
     pub before: Option<(String, u64)>,
     /// For how long the process runs, in seconds.
     pub uptime_seconds: u64,
-    /// The server's clock, in milliseconds since 1970; `None` where INFO does not say.
-    pub clock_ms: Option<i64>,
     /// `repl_backlog_size`: bytes that the backlog holds at most.
     pub backlog_size: u64,
     /// Memory used by data and buffers.
@@ -169,7 +167,6 @@ impl ServerFacts {
                 .and_then(|v| v.parse::<u64>().ok())
                 .map(|until| (text_of("master_replid2"), until)),
             uptime_seconds: number("uptime_in_seconds"),
-            clock_ms: fields.get("server_time_usec").and_then(|v| v.parse::<i64>().ok()).map(|us| us / 1000),
             backlog_size: number("repl_backlog_size"),
             used_memory: number("used_memory"),
             used_memory_rss: number("used_memory_rss"),
