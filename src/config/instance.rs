@@ -107,6 +107,11 @@ pub const NO_DATA_SECONDS: u64 = 1800;
 /// A day.
 const NO_DATA_SECONDS_MAX: u64 = 86_400;
 
+/// Long enough for a server that frees data of many gigabytes.
+pub const FREE_STALL_SECONDS: u64 = 60;
+/// An hour: writes are refused for as long.
+const FREE_STALL_SECONDS_MAX: u64 = 3600;
+
 /// One `[[instance]]` as written in the file, unchecked.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -124,6 +129,7 @@ pub struct RawInstance {
     #[serde(default)]
     allow_plain_replication: bool,
     no_data_seconds: Option<u64>,
+    free_stall_seconds: Option<u64>,
     tls_ca_file: Option<PathBuf>,
     tls_cert_file: Option<PathBuf>,
     tls_key_file: Option<PathBuf>,
@@ -192,6 +198,8 @@ pub struct InstanceConfig {
     pub backup_from: Option<String>,
     /// How long a source may send signs of life and no data before its backup is given up.
     pub no_data: Duration,
+    /// How long a restored target may free none of its old data before it is promoted with its memory limit out of force.
+    pub free_stall: Duration,
     /// TLS settings of the instance's connections.
     pub tls: Tls,
     /// How the emulator shows the instance.
@@ -262,6 +270,13 @@ impl RawInstance {
                 self.id
             ));
         }
+        let free_stall = self.free_stall_seconds.unwrap_or(FREE_STALL_SECONDS);
+        if free_stall > FREE_STALL_SECONDS_MAX {
+            return Err(format!(
+                "instance \"{}\": free_stall_seconds must be between 0 and {FREE_STALL_SECONDS_MAX}",
+                self.id
+            ));
+        }
         let mut by_tls = false;
         for url in std::iter::once(&self.url).chain(self.backup_from.as_ref()) {
             let read = InstanceUrl::parse(url).map_err(|why| {
@@ -302,6 +317,7 @@ impl RawInstance {
             allow_plain_replication: self.allow_plain_replication,
             backup_from: self.backup_from,
             no_data: Duration::from_secs(no_data),
+            free_stall: Duration::from_secs(free_stall),
             emulate: self.emulate,
         })
     }

@@ -130,12 +130,7 @@ impl RawTair {
 /// Whether an address is on this machine, where nobody listens in and no proxy is asked.
 #[must_use]
 pub fn is_this_machine(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(host)) => host == "localhost",
-        Some(Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(Host::Ipv6(ip)) => ip.is_loopback(),
-        None => false,
-    }
+    place_of(url) == Place::Machine
 }
 
 /// Where an address leads, as far as it tells by itself.
@@ -149,6 +144,9 @@ pub enum Place {
     Internet,
 }
 
+/// Ends of names that are only known within a network. Whether one of the first two leads to this machine is for its resolver to say.
+const PRIVATE_NAMES: [&str; 6] = [".localhost", ".localdomain", ".local", ".internal", ".lan", ".home.arpa"];
+
 /// The place of an address.
 #[must_use]
 pub fn place_of(url: &Url) -> Place {
@@ -156,9 +154,9 @@ pub fn place_of(url: &Url) -> Place {
         Some(Host::Domain(host)) => {
             let host = host.trim_end_matches('.');
             let ends = |ends: &[&str]| ends.iter().any(|end| host.ends_with(end));
-            if host == "localhost" || ends(&[".localhost", ".localdomain"]) {
+            if host == "localhost" {
                 Place::Machine
-            } else if !host.contains('.') || ends(&[".local", ".internal", ".lan", ".home.arpa"]) {
+            } else if !host.contains('.') || ends(&PRIVATE_NAMES) {
                 Place::Private
             } else {
                 Place::Internet
@@ -181,13 +179,19 @@ pub fn place_of_ip(ip: IpAddr) -> Place {
 
 fn place_of_v6(ip: Ipv6Addr) -> Place {
     let [first, second, third, .., high, low] = ip.segments();
-    let v4 = |high: u16, low: u16| place_of_v4(Ipv4Addr::from(u32::from(high) << 16 | u32::from(low)));
+    // Of the older kind, behind a translator or a tunnel: what is this machine to us is the network's there.
+    let beyond = |high: u16, low: u16| match place_of_v4(Ipv4Addr::from(u32::from(high) << 16 | u32::from(low))) {
+        Place::Internet => Place::Internet,
+        Place::Machine | Place::Private => Place::Private,
+    };
+    if let Some(mapped) = ip.to_ipv4_mapped() {
+        return place_of_v4(mapped);
+    }
     match (first, second) {
         _ if ip.is_loopback() || ip.is_unspecified() => Place::Machine,
-        // Addresses of the older kind: mapped, translated, and tunnelled.
-        _ if ip.to_ipv4().is_some() => v4(high, low),
-        (0x64, 0xff9b) => v4(high, low),
-        (0x2002, _) => v4(second, third),
+        _ if ip.to_ipv4().is_some() => beyond(high, low),
+        (0x64, 0xff9b) => beyond(high, low),
+        (0x2002, _) => beyond(second, third),
         _ if ip.is_unique_local() || ip.is_unicast_link_local() || ip.is_multicast() => Place::Private,
         _ => Place::Internet,
     }

@@ -25,10 +25,10 @@ pub struct Safety {
     pub job_id: String,
     /// Id of the set; empty while the cloud has not given one.
     pub backup_id: String,
-    /// Checksum of the set's file, which identifies the bytes that were read back for the plan. Empty where the set was still
-    /// being taken then, and for a set of the cloud.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub stored_sha256: String,
+    /// Digest of the set's file, which identifies the bytes that were read back for the plan. Empty where the set was still
+    /// being taken then, and for a set of the cloud. Plans of earlier versions have another digest here, which no file has now.
+    #[serde(default, alias = "stored_sha256", skip_serializing_if = "String::is_empty")]
+    pub stored_digest: String,
 }
 
 impl Safety {
@@ -38,7 +38,7 @@ impl Safety {
         Self {
             job_id: facts.job_id.clone(),
             backup_id: facts.backup_id.clone(),
-            stored_sha256: facts.stored_sha256().unwrap_or_default().to_owned(),
+            stored_digest: facts.stored_digest().unwrap_or_default().to_owned(),
         }
     }
 }
@@ -157,7 +157,7 @@ impl Plan {
     /// Judges the plan's safety backup as it is now.
     #[must_use]
     pub fn safety_check(&self, now: &SafetyFacts) -> Precheck {
-        let read = self.safety.as_ref().is_some_and(|safety| !safety.stored_sha256.is_empty());
+        let read = self.safety.as_ref().is_some_and(|safety| !safety.stored_digest.is_empty());
         safety_backup(now, &self.preconditions, read, self.writes.map(|writes| writes.read_at))
     }
 

@@ -79,8 +79,10 @@ pub struct DirectPreconditions {
     pub method: Method,
     /// SHA-256 of the set's RDB.
     pub sha256: String,
-    /// Checksum of the set's file, which identifies the bytes verified for the plan.
-    pub stored_sha256: String,
+    /// Digest of the set's file, which identifies the bytes verified for the plan. Plans of earlier versions have another digest here,
+    /// which no file has now.
+    #[serde(alias = "stored_sha256")]
+    pub stored_digest: String,
     /// The commands that are replayed behind the set; `None` where the set alone is restored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replay: Option<ReplayIdentity>,
@@ -241,7 +243,7 @@ impl Preconditions {
                 changes.server(was, &is.run_id, &is.replication_id, &is.slots);
                 changes.compare("the way of restoring", &was.method.place(), &is.method.place());
                 changes.compare("the backup's checksum", &was.sha256, &is.sha256);
-                changes.compare("the checksum of the backup's file", &was.stored_sha256, &is.stored_sha256);
+                changes.compare("the digest of the backup's file", &was.stored_digest, &is.stored_digest);
                 let base = |p: &DirectPreconditions| p.replay.as_ref().map(|r| r.backup_id.clone());
                 changes.optional("the set that the log is replayed behind", base(was).as_ref(), base(is).as_ref());
                 let position = |p: &DirectPreconditions| p.replay.as_ref().map(|r| r.position.clone());

@@ -14,12 +14,41 @@ pub struct Streamed {
     pub removals: u64,
 }
 
+impl Streamed {
+    /// Commands that changed data, of which so many removals were the server's own.
+    #[must_use]
+    pub const fn written(self, own_removals: u64) -> u64 {
+        self.writes.saturating_add(self.removals.saturating_sub(own_removals))
+    }
+}
+
+/// A server's own counters, by which expiries and evictions are told from what clients remove.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ServerCounters {
+    /// Write commands since the server's statistics began; `None` where nobody may ask.
+    pub calls: Option<u64>,
+    /// Removals of the server's own since then, at most.
+    pub removed: u64,
+}
+
+impl ServerCounters {
+    /// Removals between an earlier reading and this one that no client has caused, at most. None where write commands were called; and
+    /// where the statistics were reset meanwhile, never more than the server has counted since.
+    #[must_use]
+    pub fn own_removals_since(self, then: Self) -> u64 {
+        if self.calls.is_some() && self.calls == then.calls { self.removed.saturating_sub(then.removed) } else { 0 }
+    }
+}
+
 /// What is known of a server's writes at a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Writes {
     /// Write commands since the server's statistics began.
     pub calls: u64,
-    /// When the counter was read.
+    /// Removals of the server's own since then, at most.
+    #[serde(default)]
+    pub removed: u64,
+    /// When the counters were read.
     pub read_at: Timestamp,
     /// The server's position in its history; `None` without a replication backlog, for then the position stands still.
     #[serde(default)]
@@ -47,7 +76,13 @@ impl Writes {
     /// A reading of the counter alone.
     #[must_use]
     pub const fn counted(calls: u64, read_at: Timestamp) -> Self {
-        Self { calls, read_at, offset: None, streamed: None, traffic: false }
+        Self { calls, removed: 0, read_at, offset: None, streamed: None, traffic: false }
+    }
+
+    /// The server's counters.
+    #[must_use]
+    pub const fn counters(self) -> ServerCounters {
+        ServerCounters { calls: Some(self.calls), removed: self.removed }
     }
 
     /// What was written since an earlier look at the same process under the same replication id.
@@ -55,9 +90,7 @@ impl Writes {
     pub fn since(self, then: Self) -> Since {
         let counted = |n| if n == 0 { Since::Nothing } else { Since::Counted(n) };
         if let Some(streamed) = self.streamed {
-            // Where no write command was called, what was removed had expired or was evicted.
-            let removals = if self.calls == then.calls { 0 } else { streamed.removals };
-            return counted(streamed.writes.saturating_add(removals));
+            return counted(streamed.written(self.counters().own_removals_since(then.counters())));
         }
         if self.offset.is_some() && self.offset == then.offset {
             return Since::Nothing;
@@ -144,16 +177,19 @@ mod tests {
 
     #[test]
     fn what_was_written_since() {
-        let then = look(10, Some(500), None);
+        let then = Writes { removed: 40, ..look(10, Some(500), None) };
         for (now, since) in [
             // Renamed commands do not move the counter, and a reset moves it back.
             (look(10, Some(900), Some((7, 0))), Since::Counted(7)),
             (look(0, Some(900), Some((7, 0))), Since::Counted(7)),
             // A PING moved the position; keys expired.
             (look(10, Some(900), Some((0, 0))), Since::Nothing),
-            (look(10, Some(900), Some((0, 3))), Since::Nothing),
+            (Writes { removed: 43, ..look(10, Some(900), Some((0, 3))) }, Since::Nothing),
             // Somebody may have deleted them.
-            (look(12, Some(900), Some((0, 3))), Since::Counted(3)),
+            (Writes { removed: 43, ..look(12, Some(900), Some((0, 3))) }, Since::Counted(3)),
+            // Somebody did, and statistics that were reset happen to say as many calls as before.
+            (Writes { removed: 42, ..look(10, Some(900), Some((0, 3))) }, Since::Counted(1)),
+            (Writes { removed: 2, ..look(10, Some(900), Some((0, 3))) }, Since::Counted(3)),
             (look(0, Some(500), None), Since::Nothing),
             (look(10, Some(900), None), Since::Nothing),
             (look(14, Some(900), None), Since::Counted(4)),

@@ -75,7 +75,10 @@ pub struct Cutover {
     pub taken_after_yes: bool,
     /// Write commands accepted after that set and before the cutover, removals included; `None` where that is not known.
     pub writes_after: Option<u64>,
-    /// The file that holds them, in RESP; `None` where there are none.
+    /// Removals between that set and the cutover that were the server's own: what expired or was evicted, and is still in the set.
+    #[serde(default)]
+    pub removed_after: u64,
+    /// The file that holds the writes, in RESP; `None` where there are none.
     pub tail: Option<String>,
     /// Whether the file holds all of them.
     pub tail_whole: bool,
@@ -130,6 +133,12 @@ impl Cutover {
             }
             (None, None) => "how many write commands were accepted after it is not known".to_owned(),
         };
+        let removed = match self.removed_after {
+            0 => String::new(),
+            n => format!(
+                "; {n} removals since were the server's own (expired or evicted), and what they removed is in it"
+            ),
+        };
         let waited = self.waited_seconds.map(|s| format!("; writers waited {s:.1} s")).unwrap_or_default();
         let refused = self.refused_seconds.map(|s| match self.waited_seconds {
             Some(_) => format!(", then writes were refused for {s:.1} s"),
@@ -138,7 +147,7 @@ impl Cutover {
         let refused = refused.unwrap_or_default();
         let back = self.last_write().map(|call| format!("; {call} returns to the last of them")).unwrap_or_default();
         format!(
-            "what was there is in the safety backup {} ({taken}); {behind}{back}{waited}{refused}",
+            "what was there is in the safety backup {} ({taken}); {behind}{removed}{back}{waited}{refused}",
             self.safety_backup_id
         )
     }

@@ -75,6 +75,13 @@ pub struct ServerFacts {
     pub expired_keys: u64,
     /// Keys deleted to make room, since the statistics began.
     pub evicted_keys: u64,
+    /// The server's clock in milliseconds since 1970; `None` where INFO does not say.
+    pub clock_ms: Option<i64>,
+    /// Most commands by which the server can have told of its own removals since the statistics began: expiries of keys and fields, and
+    /// evictions.
+    pub removed: u64,
+    /// Reads of keys since the statistics began, of those that were there and of those that were not.
+    pub key_reads: u64,
     /// Number of function libraries; zero before Redis 7.0.
     pub libraries: u64,
     /// Memory of the machine; zero where INFO does not say.
@@ -154,6 +161,12 @@ impl ServerFacts {
             maxmemory_policy: text_of("maxmemory_policy"),
             expired_keys: number("expired_keys"),
             evicted_keys: number("evicted_keys"),
+            clock_ms: fields.get("server_time_usec").and_then(|v| v.parse::<i64>().ok()).map(|us| us / 1000),
+            // The last field of a hash takes the key with it, which Valkey tells in a command of its own.
+            removed: number("expired_keys")
+                .saturating_add(number("evicted_keys"))
+                .saturating_add(number("expired_subkeys").saturating_add(number("expired_fields")).saturating_mul(2)),
+            key_reads: number("keyspace_hits").saturating_add(number("keyspace_misses")),
             libraries: number("number_of_libraries"),
             total_system_memory: number("total_system_memory"),
             loading: flag("loading"),

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::conn::Conn;
 use super::error::RedisError;
-use super::facts::{Role, ServerFacts, field, info, resolve_writes, write_counters};
+use super::facts::{Role, ServerFacts, info, resolve_writes, write_counters};
 use crate::model::fault::Fault;
 
 /// A server at a moment.
@@ -22,6 +22,8 @@ pub struct Moment {
     pub offset: u64,
     /// Write commands that the server has run since its statistics began, without those that this program is known to have sent.
     pub writes: u64,
+    /// Most removals of the server's own since then: expiries and evictions.
+    pub removed: u64,
     /// Write commands that this program is known to have sent since its restore began.
     pub own: u64,
 }
@@ -58,30 +60,26 @@ impl Moment {
         let who = info(conn, Some("server")).await?;
         let place = info(conn, Some("replication")).await?;
         let commands = info(conn, Some("commandstats")).await?;
-        Self::of(conn, &who, &place, &commands, own).await
+        // Behind the position: what was removed up to there is counted.
+        let statistics = info(conn, Some("stats")).await?;
+        Self::of(conn, &[&who, &place, &statistics], &commands, own).await
     }
 
-    /// The moment that these sections of INFO tell of. `own` write commands were this program's.
+    /// The moment that these sections of INFO and `commandstats` tell of. `own` write commands were this program's.
     ///
     /// # Errors
     /// As [`Self::read`]: which commands write is asked of the server where it is not known yet.
-    pub(super) async fn of(
-        conn: &mut Conn,
-        who: &str,
-        place: &str,
-        commands: &str,
-        own: u64,
-    ) -> Result<Self, RedisError> {
-        let facts = ServerFacts::from_info(&format!("{who}\r\n{place}"));
-        let offset = field(place, "master_repl_offset").and_then(|offset| offset.parse().ok());
+    pub(super) async fn of(conn: &mut Conn, sections: &[&str], commands: &str, own: u64) -> Result<Self, RedisError> {
+        let facts = ServerFacts::from_info(&sections.join("\r\n"));
         resolve_writes(conn, commands).await?;
         Ok(Self {
             run_id: facts.run_id,
             replid: facts.replid,
             master: facts.role == Role::Master,
-            offset: offset.unwrap_or(0),
+            offset: facts.offset,
             // Statistics that were reset meanwhile count from zero: fewer than our own is a counter that went back.
             writes: write_counters(conn, commands).saturating_sub(own),
+            removed: facts.removed,
             own,
         })
     }

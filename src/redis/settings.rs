@@ -206,36 +206,76 @@ pub(super) async fn put_back(
         (MASTERAUTH, masterauth),
     ];
     let changed_by_us = same_process || ours.is(MASTERAUTH, &required(conn, MASTERAUTH).await?);
-    let limit = settings.maxmemory.as_deref().map(|limit| (MAXMEMORY, limit));
+    let ours = changed_by_us.then_some(ours);
     let (mut first, mut done) = (None, PutBack::default());
-    for (name, original) in limit.into_iter().chain(originals) {
-        let tried = match required(conn, name).await {
-            // A setting that has its original value needs no right to set it.
-            Ok(now) if now == original => Ok(()),
-            Ok(_) if name == MASTERAUTH && !same_process && (first.is_some() || done.over_limit) => Ok(()),
-            Ok(now) if changed_by_us && ours.is(name, &now) => {
-                let waits = if name == MAXMEMORY { fits(conn, original).await.map(|fits| !fits) } else { Ok(false) };
-                match waits {
-                    Ok(false) => set(conn, name, original).await,
-                    Ok(true) => {
-                        done.over_limit = true;
-                        Ok(())
-                    }
-                    Err(error) => Err(error),
+    if let Some(limit) = settings.maxmemory.as_deref() {
+        let mut tried = whose(conn, MAXMEMORY, limit, ours).await;
+        if matches!(tried, Ok(Whose::Ours)) {
+            tried = match fits(conn, limit).await {
+                Ok(true) => put_one_back(conn, MAXMEMORY, limit, ours).await,
+                Ok(false) => {
+                    done.over_limit = true;
+                    Ok(Whose::Ours)
                 }
-            }
-            Ok(_) => {
-                done.left_alone.push(name);
-                Ok(())
-            }
-            // What cannot be read may be anybody's.
-            Err(error) => Err(error),
-        };
-        if let Err(error) = tried {
-            first.get_or_insert(error);
+                Err(error) => Err(error),
+            };
         }
+        done.took(MAXMEMORY, tried, &mut first);
+    }
+    for (name, original) in originals {
+        if name == MASTERAUTH && !same_process && (first.is_some() || done.over_limit) {
+            continue;
+        }
+        let tried = put_one_back(conn, name, original, ours).await;
+        done.took(name, tried, &mut first);
     }
     first.map_or(Ok(done), Err)
+}
+
+/// Whose value a setting has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    /// Its original one. That needs no right to set it.
+    Original,
+    /// The one that the restore had set.
+    Ours,
+    /// A third one.
+    Others,
+}
+
+impl PutBack {
+    fn took(&mut self, name: &'static str, tried: Result<Whose, RedisError>, first: &mut Option<RedisError>) {
+        match tried {
+            Ok(Whose::Others) => self.left_alone.push(name),
+            Ok(_) => {}
+            // What cannot be read may be anybody's.
+            Err(error) => drop(first.get_or_insert(error)),
+        }
+    }
+}
+
+/// Whose value a setting has now; with `ours` of nothing, none can be the restore's.
+async fn whose(conn: &mut Conn, name: &str, original: &str, ours: Option<&SetByUs>) -> Result<Whose, RedisError> {
+    let now = required(conn, name).await?;
+    Ok(match ours {
+        _ if now == original => Whose::Original,
+        Some(ours) if ours.is(name, &now) => Whose::Ours,
+        _ => Whose::Others,
+    })
+}
+
+/// Puts the original value of a setting back where it has the restore's, and tells whose it had.
+async fn put_one_back(
+    conn: &mut Conn,
+    name: &str,
+    original: &str,
+    ours: Option<&SetByUs>,
+) -> Result<Whose, RedisError> {
+    let whose = whose(conn, name, original, ours).await?;
+    if whose == Whose::Ours {
+        set(conn, name, original).await?;
+    }
+    Ok(whose)
 }
 
 /// Whether the target would evict nothing, had it this limit again. What is no number is put back as it was.

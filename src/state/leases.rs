@@ -3,6 +3,7 @@
 
 use crate::model::fault::Fault;
 use async_trait::async_trait;
+use std::sync::Arc;
 
 /// A lease that is held.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +14,49 @@ pub struct Lease {
     pub holder: String,
     /// Grows with every holder, so that late writes of an earlier holder can be told from those of the present one.
     pub epoch: u64,
+}
+
+/// A lease that is given back when whoever holds it is done, however that is: also where a bug ends the work.
+#[must_use = "the lease is given back when this is dropped"]
+pub struct Held {
+    leases: Arc<dyn Leases>,
+    lease: Option<Lease>,
+}
+
+impl Held {
+    /// Takes a lease. `None`: a living process holds it, this one included.
+    ///
+    /// # Errors
+    /// `state.failed`.
+    pub async fn acquire(leases: Arc<dyn Leases>, name: &str) -> Result<Option<Self>, Fault> {
+        let lease = leases.acquire(name).await?;
+        Ok(lease.map(|lease| Self { leases, lease: Some(lease) }))
+    }
+
+    /// Gives the lease back. What fails at that is logged: the work under it is done.
+    pub async fn give_back(mut self) {
+        if let Some(lease) = self.lease.take() {
+            give_back(self.leases.as_ref(), &lease).await;
+        }
+    }
+}
+
+async fn give_back(leases: &dyn Leases, lease: &Lease) {
+    if let Err(fault) = leases.give_back(lease).await {
+        tracing::error!(lease = %lease.name, "a lease could not be given back: {fault}");
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // Without a runtime the process ends, and its leases with it.
+        if let Some(lease) = self.lease.take()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            let leases = Arc::clone(&self.leases);
+            runtime.spawn(async move { give_back(leases.as_ref(), &lease).await });
+        }
+    }
 }
 
 /// Leases. Every method that writes is durable when it returns.

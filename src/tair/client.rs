@@ -275,7 +275,7 @@ impl Client {
         let call =
             ApiCall { endpoint: &self.endpoint, version: VERSION, action: A::NAME, method: A::METHOD, params: &params };
         let body = self.send_with_retries(call, A::WRITES).await?;
-        read_success(&body).map_err(|why| unreadable(A::NAME, A::WRITES, why))
+        read_success(A::NAME, &body).map_err(|why| unreadable(A::NAME, A::WRITES, why))
     }
 
     /// Calls a listing until its end. Rows that come twice, because the list changed meanwhile, are given once.

@@ -40,30 +40,32 @@ pub struct Arriving {
     left: u64,
 }
 
-/// Where the file really is: encrypted, unless the endpoint itself is not; and nowhere that only this machine may reach, unless the
-/// endpoint is there too: a list is not to say what is asked of the neighbours.
+/// Where the file really is: encrypted, unless the endpoint itself is not.
 fn safe(url: &DownloadUrl, endpoint: &Url) -> Result<Url, FetchError> {
     let mut parsed = Url::parse(url.expose()).map_err(|_| FetchError::Refused("the download URL is no URL".into()))?;
-    let place = place_of(&parsed);
-    if place != Place::Internet && place != place_of(endpoint) {
-        return Err(FetchError::Refused(ELSEWHERE.into()));
-    }
-    let local = is_this_machine(&parsed);
     // Some listings have plain http where the storage speaks https as well; its signature covers no scheme.
-    if parsed.scheme() == "http" && !local && endpoint.scheme() != "http" {
+    if parsed.scheme() == "http" && !is_this_machine(&parsed) && endpoint.scheme() != "http" {
         parsed.set_scheme("https").map_err(|()| FetchError::Refused("the download URL is not encrypted".into()))?;
     }
     Ok(parsed)
 }
 
-const ELSEWHERE: &str = "the download URL leads to this machine or a private network, where the endpoint is not";
+/// All places that an address leads to: by itself, and by what this machine's resolver makes of its name. A name that only a proxy knows is
+/// the proxy's.
+async fn places_of(url: &Url) -> Vec<Place> {
+    let mut places = vec![place_of(url)];
+    if let (Some(host), Some(port)) = (url.domain(), url.port_or_known_default())
+        && let Ok(found) = tokio::net::lookup_host((host, port)).await
+    {
+        places.extend(found.map(|address| place_of_ip(address.ip())));
+    }
+    places
+}
 
-/// Whether a name is one of this machine's. Other networks are no reason: within a region the cloud's names lead to private addresses. A
-/// name that only a proxy knows is the proxy's.
-async fn names_this_machine(url: &Url) -> bool {
-    let (Some(host), Some(port)) = (url.domain(), url.port_or_known_default()) else { return false };
-    let Ok(found) = tokio::net::lookup_host((host, port)).await else { return false };
-    found.map(|address| place_of_ip(address.ip())).any(|place| place == Place::Machine)
+/// Whether a file is in a place that only this machine or its network reaches, and the endpoint is not: a list is not to say what is asked
+/// of the neighbours.
+fn is_elsewhere(file: &[Place], endpoint: &[Place]) -> bool {
+    file.iter().any(|place| *place != Place::Internet && !endpoint.contains(place))
 }
 
 fn number(headers: &HeaderMap, name: reqwest::header::HeaderName) -> Option<u64> {
@@ -84,8 +86,9 @@ fn range(headers: &HeaderMap) -> Option<(u64, u64)> {
 /// See [`FetchError`].
 pub async fn open(client: &Client, url: &DownloadUrl, from: u64) -> Result<Arriving, FetchError> {
     let url = safe(url, client.endpoint())?;
-    if place_of(client.endpoint()) != Place::Machine && names_this_machine(&url).await {
-        return Err(FetchError::Refused(ELSEWHERE.into()));
+    if is_elsewhere(&places_of(&url).await, &places_of(client.endpoint()).await) {
+        let why = "the download URL leads to this machine or a private network, where the endpoint is not";
+        return Err(FetchError::Refused(why.into()));
     }
     let response = client
         .http()
@@ -136,6 +139,30 @@ impl Arriving {
             }
             None if self.left > 0 => Err(FetchError::Broken(format!("the connection ended {} bytes early", self.left))),
             None => Ok(None),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! A file may be where the endpoint is, and on the internet; all of the addresses that its name has count.
+    use super::{Place, is_elsewhere};
+
+    #[test]
+    fn a_file_is_where_the_endpoint_is() {
+        use Place::{Internet, Machine, Private};
+        let (outside, within, here) = ([Internet, Internet], [Internet, Private], [Machine]);
+        for (file, allowed) in [
+            (&outside[..], [true, true, true]),
+            // A name of the internet that leads to a private address: storage within the region, where the endpoint is too.
+            (&within[..], [false, true, false]),
+            (&[Internet, Internet, Private][..], [false, true, false]),
+            (&here[..], [false, false, true]),
+            (&[Internet, Machine][..], [false, false, true]),
+            (&[Private, Machine][..], [false, false, false]),
+        ] {
+            let told = [&outside[..], &within, &here].map(|endpoint| !is_elsewhere(file, endpoint));
+            assert_eq!(told, allowed, "{file:?}");
         }
     }
 }

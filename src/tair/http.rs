@@ -176,9 +176,15 @@ fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
-/// `Sun, 06 Nov 1994 08:49:37 GMT`.
+/// The forms in which HTTP has a date, behind the day of the week: of today, of before, and of C. It is always of UTC.
+const DATES: [&str; 3] = ["%d %b %Y %H:%M:%S", "%d-%b-%y %H:%M:%S", "%b %d %H:%M:%S %Y"];
+
+/// `Sun, 06 Nov 1994 08:49:37 GMT`, and the older forms that a reader has to know; nothing for anything else.
 fn http_date(text: &str) -> Option<Timestamp> {
-    jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text.replace("GMT", "+0000")).ok()
+    let (_, date) = text.trim().split_once([',', ' '])?;
+    let date = date.trim().trim_end_matches("GMT").trim_end_matches("UTC").trim_end_matches("+0000").trim_end();
+    let read = |form| jiff::civil::DateTime::strptime(form, date).ok()?.to_zoned(jiff::tz::TimeZone::UTC).ok();
+    DATES.iter().find_map(read).map(|date| date.timestamp())
 }
 
 /// The innermost cause, without the address: it carries parameters.
@@ -209,8 +215,27 @@ mod tests {
     /// The form that HTTP servers give their date in.
     #[test]
     fn dates_of_servers_are_read() {
-        assert_eq!(http_date("Sun, 06 Nov 1994 08:49:37 GMT").unwrap().as_second(), 784_111_777);
-        assert_eq!(http_date("yesterday"), None);
+        for date in [
+            "Sun, 06 Nov 1994 08:49:37 GMT",
+            "Sun, 6 Nov 1994 08:49:37 GMT",
+            "Sunday, 06-Nov-94 08:49:37 GMT",
+            "Sun Nov  6 08:49:37 1994",
+            "Sun, 06 Nov 1994 08:49:37 +0000",
+            " Sun, 06 Nov 1994 08:49:37 UTC ",
+        ] {
+            assert_eq!(http_date(date).map(|date| date.as_second()), Some(784_111_777), "{date}");
+        }
+        for none in [
+            "",
+            "yesterday",
+            "0",
+            "Sun, 06 Nov 1994 08:49:37 +0800",
+            "Sun, 31 Feb 1994 08:49:37 GMT",
+            "784111777",
+            "日期",
+        ] {
+            assert_eq!(http_date(none), None, "{none}");
+        }
     }
 
     /// A user agent cannot break out of its header.

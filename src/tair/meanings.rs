@@ -274,7 +274,7 @@ pub(super) static MEANINGS: [Meaning; 38] = [
         "clone.dry_run_passed",
         Kind::Provider,
         Retry::Never,
-        "The dry run passed: the cloud reports its success as an error. Call again without dry_run to create the instance.",
+        "The dry run passed: the cloud reports its success as an error. Nothing was ordered.",
         &[],
         "DryRunOperation",
     ),

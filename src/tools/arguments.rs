@@ -52,8 +52,13 @@ pub fn parse<A: DeserializeOwned>(mut json: Value) -> Result<A, Fault> {
 /// When it is neither.
 pub fn comma_list<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<String>>, D::Error> {
     let split = |text: &str| text.split(',').map(|item| item.trim().to_owned()).collect::<Vec<_>>();
-    match Value::deserialize(from)? {
-        Value::Null => Ok(None),
+    let given = match Value::deserialize(from)? {
+        // Some clients write a list as a text of JSON.
+        Value::String(text) if text.trim_start().starts_with('[') => serde_json::from_str(&text).unwrap_or_default(),
+        Value::Null => return Ok(None),
+        given => given,
+    };
+    match given {
         Value::String(text) => Ok(Some(split(&text))),
         Value::Array(items) => items
             .iter()
@@ -73,7 +78,11 @@ pub fn text_or_number<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Strin
     match Value::deserialize(from)? {
         Value::Null => Ok(None),
         Value::String(text) => Ok(Some(text)),
-        Value::Number(number) => Ok(Some(number.to_string())),
+        // 1.0 is 1: some clients know no whole numbers.
+        Value::Number(number) => Ok(Some(match number.as_f64() {
+            Some(float) if number.is_f64() => float.to_string(),
+            _ => number.to_string(),
+        })),
         _ => Err(D::Error::custom("expected a text or a number")),
     }
 }
@@ -86,8 +95,10 @@ pub fn flag<'de, D: Deserializer<'de>>(from: D) -> Result<Option<bool>, D::Error
     match Value::deserialize(from)? {
         Value::Null => Ok(None),
         Value::Bool(on) => Ok(Some(on)),
-        value if value == 1 || value == "1" || value == "true" => Ok(Some(true)),
-        value if value == 0 || value == "0" || value == "false" => Ok(Some(false)),
+        Value::String(text) if text.trim().eq_ignore_ascii_case("true") || text.trim() == "1" => Ok(Some(true)),
+        Value::String(text) if text.trim().eq_ignore_ascii_case("false") || text.trim() == "0" => Ok(Some(false)),
+        value if value.as_f64() == Some(1.0) => Ok(Some(true)),
+        value if value.as_f64() == Some(0.0) => Ok(Some(false)),
         _ => Err(D::Error::custom("expected true or false")),
     }
 }
@@ -169,28 +180,41 @@ mod tests {
             let given = json!({ "instance_id": "a", "preferred_backup_period": value });
             parse::<modify_backup_policy::Args>(given).map(|args| args.preferred_backup_period.unwrap_or_default())
         };
-        for form in
-            [json!("Monday,Friday"), json!("Monday, Friday"), json!(["Monday", "Friday"]), json!(["Monday,Friday"])]
-        {
+        for form in [
+            json!("Monday,Friday"),
+            json!("Monday, Friday"),
+            json!(["Monday", "Friday"]),
+            json!(["Monday,Friday"]),
+            json!("[\"Monday\", \"Friday\"]"),
+        ] {
             assert_eq!(days(form).unwrap(), ["Monday", "Friday"]);
         }
         let log = |value: Value| {
             let given = json!({ "instance_id": "a", "enable_backup_log": value });
             parse::<modify_backup_policy::Args>(given).map(|args| args.enable_backup_log)
         };
-        for (on, form) in
-            [(true, json!(true)), (true, json!(1)), (true, json!("1")), (false, json!(0)), (false, json!("0"))]
-        {
+        for (on, form) in [
+            (true, json!(true)),
+            (true, json!(1)),
+            (true, json!("1")),
+            (false, json!(0)),
+            (false, json!("0")),
+            (true, json!("True")),
+            (false, json!(0.0)),
+        ] {
             assert_eq!(log(form).unwrap(), Some(on));
         }
-        for wrong in [json!(2), json!("on"), json!([1]), json!(0.5)] {
+        for wrong in [json!([1, "Monday"]), json!({"a": 1}), json!("[\"Monday\""), json!(7)] {
+            assert!(days(wrong.clone()).is_err(), "{wrong}");
+        }
+        for wrong in [json!(2), json!("on"), json!([1]), json!(0.5), json!("01"), json!("")] {
             assert_eq!(log(wrong.clone()).unwrap_err().code, "arguments.invalid", "{wrong}");
         }
         let kind = |value: Value| {
             let given = json!({ "instance_id": "a", "restore_type": value });
             parse::<restore_instance::Args>(given).map(|args| args.restore_type)
         };
-        for form in [json!(1), json!("1")] {
+        for form in [json!(1), json!("1"), json!(1.0)] {
             assert_eq!(kind(form).unwrap().as_deref(), Some("1"));
         }
         for wrong in [json!(true), json!({ "a": 1 }), json!([1])] {

@@ -11,7 +11,7 @@ use crate::redis::rdb::statistics::KeyStatistics;
 use crate::redis::rdb::unique::Unique;
 use crate::vault::frames::FrameReader;
 use crate::vault::hashing::Hashing;
-use crate::vault::parts::parts_sha256;
+use crate::vault::parts::parts_digest;
 use crate::vault::{Vault, data_of, vault_fault};
 use std::io;
 
@@ -25,31 +25,31 @@ impl Vault {
         blocking(move || verify_whole(&vault, &set)).await
     }
 
-    /// Checksum of the data object as stored.
+    /// Digest of the data object as stored, by which [`Vault::open_known`] knows it again.
     ///
     /// # Errors
     /// `backup.damaged`.
-    pub async fn stored_sha256(&self, set: &BackupSet) -> Result<String, Fault> {
+    pub async fn stored_digest(&self, set: &BackupSet) -> Result<String, Fault> {
         let (vault, set) = (self.clone(), set.clone());
         blocking(move || {
-            let sum = vault.store.open(&data_of(&set)).and_then(|object| parts_sha256(&*object));
+            let sum = vault.store.open(&data_of(&set)).and_then(|object| parts_digest(&*object));
             sum.map_err(|e| vault.damaged(&set, e))
         })
         .await
     }
 
-    /// The data of a set that was verified whole before, if its object still has the checksum of then; `None` where the
+    /// The data of a set that was verified whole before, if its object still has the digest of then; `None` where the
     /// object is another. A fraction of the work of [`Vault::verify`]; and the object checked is the one read, whatever
     /// takes its name meanwhile.
     ///
     /// # Errors
     /// `backup.damaged`, naming the file and, where known, the offset.
-    pub async fn open_known(&self, set: &BackupSet, stored_sha256: &str) -> Result<Option<FrameReader>, Fault> {
-        let (vault, set, wanted) = (self.clone(), set.clone(), stored_sha256.to_owned());
+    pub async fn open_known(&self, set: &BackupSet, stored_digest: &str) -> Result<Option<FrameReader>, Fault> {
+        let (vault, set, wanted) = (self.clone(), set.clone(), stored_digest.to_owned());
         blocking(move || {
             let open = || -> io::Result<Option<FrameReader>> {
                 let object = vault.store.open(&data_of(&set))?;
-                if parts_sha256(&*object)? == wanted { FrameReader::new(object).map(Some) } else { Ok(None) }
+                if parts_digest(&*object)? == wanted { FrameReader::new(object).map(Some) } else { Ok(None) }
             };
             match open().map_err(|e| vault.damaged(&set, e))? {
                 Some(data) => Ok(Some(data)),

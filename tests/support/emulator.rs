@@ -1,7 +1,7 @@
 //! Support for the tests of the emulator: it runs as a process, and is called over real sockets, by our own client and by
 //! requests put together here.
 
-use crate::support::{Bench, wait};
+use crate::support::{Bench, clock, wait};
 use crate::tair::client::{config, env};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -136,6 +136,7 @@ impl Emulator {
         let mut command = bench.command(&[before, &base].concat());
         command.env("ALIBABA_CLOUD_ACCESS_KEY_SECRET", SECRET).env_remove("ALIBABA_CLOUD_SECURITY_TOKEN").args(more);
         command.env("NO_COLOR", "1");
+        clock::give_theirs(&mut command);
         let mut child = command.spawn().unwrap();
         let mut announced = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut announced).unwrap();
@@ -271,6 +272,11 @@ impl Emulator {
     /// The faults not injected yet.
     pub fn left(&self) -> Value {
         self.raw("GET", "/faults", &[self.host()], b"").unwrap().json()
+    }
+
+    /// Forgets the faults that have not been injected.
+    pub fn forget_faults(&self) {
+        self.raw("DELETE", "/faults", &[self.host()], b"").unwrap();
     }
 
     /// Sets one fault over HTTP.

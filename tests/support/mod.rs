@@ -1,6 +1,8 @@
 //! Support for tests of the whole program: real servers of each kind, the program on a home of its own, and polling with a
 //! deadline. A missing server fails the test that needs it.
 
+pub mod between;
+pub mod clock;
 pub mod emulator;
 pub mod http_server;
 pub mod recorder;
@@ -181,6 +183,7 @@ impl Redis {
         command.args(["--repl-diskless-sync-delay", "0", "--dir"]).arg(dir);
         // Redis 6.2 opens its log before it goes to its directory.
         command.current_dir(dir).args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        clock::take_away(&mut command);
         command.spawn().unwrap()
     }
 

@@ -26,6 +26,7 @@ pub(super) fn assess(facts: &CloudRestore, write_fence: bool, rules: Rules) -> A
             checks.push(Precheck::new(CheckName::RestoreInPlace, Status::Block, &no.why));
             // The call that is offered instead takes no filter_key; a wrong expression is worth knowing all the same.
             checks.extend(filter.map(filter_key));
+            let details = filter.map(filter_details).unwrap_or_default();
             let alternative = no.call.clone().map(|call| Alternative { why: no.why.clone(), call });
             return Assessment {
                 address: instance.address.clone(),
@@ -34,7 +35,7 @@ pub(super) fn assess(facts: &CloudRestore, write_fence: bool, rules: Rules) -> A
                 writes: None,
                 needs_safety_backup: false,
                 impact: Impact::default(),
-                details: BTreeMap::new(),
+                details,
                 alternative,
             };
         }
@@ -68,7 +69,7 @@ pub(super) fn assess(facts: &CloudRestore, write_fence: bool, rules: Rules) -> A
     };
     if let Some(filter) = filter {
         checks.push(filter_key(filter));
-        details.insert("filter_key".to_owned(), filter.items.join(","));
+        details.extend(filter_details(filter));
     }
     checks.push(write_traffic(in_place.traffic, rules.max_writes_per_second, write_fence));
     if write_fence {
@@ -144,12 +145,24 @@ fn check_time_shift(shift: Timestamp, restore_time: Timestamp, now: Timestamp) -
 }
 
 fn filter_key(filter: &FilterFacts) -> Precheck {
-    let undocumented = "Alibaba Cloud does not document whether a pattern must match the whole key";
-    if filter.warnings.is_empty() {
-        let detail = format!("{} items, regular expressions; {undocumented}", filter.items.len());
-        return Precheck::new(CheckName::FilterKey, Status::Pass, detail);
-    }
-    Precheck::new(CheckName::FilterKey, Status::Warn, format!("{}; {undocumented}", filter.warnings.join("; ")))
+    let undocumented = "Alibaba Cloud does not document whether a pattern must match the whole key".to_owned();
+    let FilterFacts { items, warnings, unchecked } = filter;
+    // That nothing here can look at a construct is no fault of it: it is told, here and in the question, and is no verdict.
+    let (status, first) = match (warnings.is_empty(), unchecked.is_empty()) {
+        (true, true) => (Status::Pass, Some(format!("{} items, regular expressions", items.len()))),
+        (true, false) => (Status::Pass, None),
+        (false, _) => (Status::Warn, None),
+    };
+    let parts: Vec<String> =
+        first.into_iter().chain(warnings.iter().chain(unchecked).cloned()).chain([undocumented]).collect();
+    Precheck::new(CheckName::FilterKey, status, parts.join("; "))
+}
+
+/// The expressions as they are sent, and what the person has to know that no check can tell.
+fn filter_details(filter: &FilterFacts) -> BTreeMap<String, String> {
+    let unchecked = (!filter.unchecked.is_empty()).then(|| filter.unchecked.join("; "));
+    let named = [("filter_key", Some(filter.items.join(","))), ("filter_key_unchecked", unchecked)];
+    named.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
 }
 
 /// Write traffic as the cloud has measured it, which lags. What is not known is not "no writes".

@@ -1,7 +1,7 @@
 //! Assessment of the deletion of a backup set.
 
 use crate::guard::assess::Assessment;
-use crate::guard::assess::wording::{backup_exists, describe_dependent, lost_with_the_set};
+use crate::guard::assess::wording::{backup_exists, describe_dependent, lost_with_the_set, of_another_region};
 use crate::guard::check::{CheckName, Precheck, Status};
 use crate::guard::facts::backup::{CloudDeletion, Dependent, VaultDeletion};
 use crate::guard::impact::Impact;
@@ -60,6 +60,7 @@ pub(super) fn of_cloud(facts: &CloudDeletion) -> Assessment {
     let automated = !set.as_ref().is_ok_and(|set| set.manual);
     let refusal = refused.as_ref().map(|no| no.why.as_str()).or_else(|| automated.then_some(AUTOMATED));
     let mut checks = vec![manual_backup(refusal, BY_HAND), count_on_it(dependents)];
+    checks.extend(of_another_region(&state.instance));
     let mut impact = Impact {
         after: "the set is gone from the cloud".into(),
         how: "DeleteBackup".into(),

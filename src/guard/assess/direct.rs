@@ -57,7 +57,7 @@ pub(super) fn assess(
             slots: target.slots.clone(),
             method: target.method,
             sha256: source.sha256.clone(),
-            stored_sha256: stored_sha256(source, earlier),
+            stored_digest: stored_digest(source, earlier),
             replay: replay.as_ref().map(|replay| identity(source, replay)),
         }),
         writes: Some(Writes { traffic: traffic.any(), ..target.writes }),
@@ -94,10 +94,10 @@ fn after(s: &SourceFacts) -> String {
 }
 
 /// Which bytes were verified: those of the plan, where the file was not read again.
-fn stored_sha256(source: &SourceFacts, earlier: Option<Earlier<'_>>) -> String {
+fn stored_digest(source: &SourceFacts, earlier: Option<Earlier<'_>>) -> String {
     match (&source.look, earlier.map(|e| e.preconditions)) {
-        (SetLook::Verified { stored_sha256, .. }, _) => stored_sha256.clone(),
-        (SetLook::KnownFromPlan, Some(Preconditions::DirectRestore(plan))) => plan.stored_sha256.clone(),
+        (SetLook::Verified { stored_digest, .. }, _) => stored_digest.clone(),
+        (SetLook::KnownFromPlan, Some(Preconditions::DirectRestore(plan))) => plan.stored_digest.clone(),
         (SetLook::KnownFromPlan | SetLook::Damaged(_), _) => String::new(),
     }
 }

@@ -5,7 +5,7 @@ use crate::guard::facts::backup::{Dependent, ListedSet};
 use crate::guard::facts::{CloudInstance, CloudState};
 use crate::model::instance::{Counts, total_keys};
 use crate::model::job::JobStatus;
-use crate::model::text::{bytes, clean_to};
+use crate::model::text::{bytes, clean, clean_to};
 use crate::model::time::{written, written_ms};
 use jiff::Timestamp;
 
@@ -60,19 +60,32 @@ pub fn rollback_pending(job_id: &str) -> Precheck {
     Precheck::new(CheckName::InstanceIdle, Status::Block, detail)
 }
 
+/// The block of an act on an instance that is in another region than calls go to.
+pub fn of_another_region(instance: &CloudInstance) -> Option<Precheck> {
+    let CloudInstance { region, access, .. } = instance;
+    let differs = !region.is_empty() && !access.region.is_empty() && !region.eq_ignore_ascii_case(&access.region);
+    differs.then(|| {
+        let detail = format!(
+            "it is in {}, and calls go to {}: set [tair] region to the instance's own",
+            clean(region),
+            access.region
+        );
+        Precheck::new(CheckName::InstanceReady, Status::Block, detail)
+    })
+}
+
 /// Whether an instance of the cloud takes changes now.
 pub fn cloud_ready(state: &CloudState) -> Precheck {
-    let CloudInstance { region, access, .. } = &state.instance;
-    if !region.is_empty() && !access.region.is_empty() && *region != access.region {
-        let detail =
-            format!("it is in {region}, and calls go to {}: set [tair] region to the instance's own", access.region);
-        return Precheck::new(CheckName::InstanceReady, Status::Block, detail);
+    if let Some(elsewhere) = of_another_region(&state.instance) {
+        return elsewhere;
     }
     let class = if state.instance.instance_class.is_empty() { "unknown class" } else { &state.instance.instance_class };
-    let (status, detail) = match state.status.as_str() {
-        "Normal" => (Status::Pass, format!("Normal, {}, {class}", state.instance.architecture)),
+    let (status, detail) = match state.status.trim() {
+        word if word.eq_ignore_ascii_case("Normal") => {
+            (Status::Pass, format!("Normal, {}, {class}", state.instance.architecture))
+        }
         "" => (Status::Block, "the cloud does not tell its status".into()),
-        other => (Status::Block, format!("its status is {other}: wait until describe_instances shows Normal")),
+        other => (Status::Block, format!("its status is {}: wait until describe_instances shows Normal", clean(other))),
     };
     Precheck::new(CheckName::InstanceReady, status, detail)
 }

@@ -41,8 +41,8 @@ pub struct TailLook {
     pub reached: u64,
     /// What the stream holds.
     pub seen: Streamed,
-    /// Whether write commands were called since the stream began, as far as the server tells.
-    pub calls_moved: bool,
+    /// Removals in the stream that no client has caused, at most, as far as the server tells.
+    pub own_removals: u64,
     /// Since when the stream is read.
     pub since: Timestamp,
     /// Until when the stream was read.
@@ -52,9 +52,9 @@ pub struct TailLook {
 }
 
 impl TailLook {
-    /// Write commands in the stream. Where no write command was called, what was removed had expired or was evicted.
+    /// Write commands in the stream.
     #[must_use]
     pub const fn written(&self) -> u64 {
-        self.seen.writes.saturating_add(if self.calls_moved { self.seen.removals } else { 0 })
+        self.seen.written(self.own_removals)
     }
 }

@@ -130,8 +130,8 @@ pub struct TargetFacts {
 pub enum SetLook {
     /// Every byte was read and agrees with the manifest.
     Verified {
-        /// Checksum of the stored file, which identifies the bytes verified.
-        stored_sha256: String,
+        /// Digest of the stored file, which identifies the bytes verified.
+        stored_digest: String,
         /// Whether the RDB carries the CRC64 of the server that wrote it.
         crc64: bool,
         /// Whether the RDB holds module data outside the keys.
@@ -221,6 +221,8 @@ pub struct FilterFacts {
     pub items: Vec<String>,
     /// What is suspicious about the expressions, each as part of a sentence.
     pub warnings: Vec<String>,
+    /// What cannot be looked at, because only other engines have it, each as part of a sentence.
+    pub unchecked: Vec<String>,
 }
 
 /// What an instance of the cloud is restored from.
@@ -325,14 +327,14 @@ pub struct ListedSafety {
 }
 
 impl SafetyFacts {
-    /// Checksum of the set's file, where all of the set was read now and agrees with its manifest.
+    /// Digest of the set's file, where all of the set was read now and agrees with its manifest.
     #[must_use]
-    pub fn stored_sha256(&self) -> Option<&str> {
+    pub fn stored_digest(&self) -> Option<&str> {
         match &self.status {
             SafetyStatus::Whole {
-                proof: SafetyProof::Vault { look: SetLook::Verified { stored_sha256, .. }, .. },
+                proof: SafetyProof::Vault { look: SetLook::Verified { stored_digest, .. }, .. },
                 ..
-            } => Some(stored_sha256),
+            } => Some(stored_digest),
             _ => None,
         }
     }

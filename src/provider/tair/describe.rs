@@ -11,6 +11,7 @@ use crate::tair::error::{CloudError, TairError};
 use crate::tair::wire::Action as _;
 use crate::tair::wire::attribute::{DescribeInstanceAttribute, InstanceAttribute};
 use crate::tair::wire::instances::{DescribeInstances, Instance as Row};
+use std::cmp::Ordering;
 
 /// Largest page of `DescribeInstances` that the cloud documents.
 const PAGE: u32 = 50;
@@ -134,7 +135,11 @@ impl Inner {
             let same_pages = reply.page_size.is_none_or(|size| size == i64::from(wanted.page_size));
             let seen = u64::from(wanted.page_number.saturating_sub(1)) * size + rows;
             let total = reply.total_count.and_then(|total| u64::try_from(total).ok());
-            let fitting = total.filter(|total| if rows == size { seen < *total } else { rows > 0 && seen == *total });
+            let fitting = total.filter(|total| match rows.cmp(&size) {
+                Ordering::Equal => seen < *total,
+                Ordering::Less => rows > 0 && seen == *total,
+                Ordering::Greater => false,
+            });
             if let (Some(total), true) = (fitting, same_pages) {
                 return Ok((reply.instances.into_iter().map(instance_of_row).collect(), total));
             }

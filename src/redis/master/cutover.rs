@@ -81,6 +81,7 @@ pub(super) async fn switched(conn: &mut Conn, record: &RollbackRecord) -> Result
         write_calls,
         evicted_keys: facts.evicted_keys,
         expired_keys: facts.expired_keys,
+        removed: facts.removed,
     })
 }
 

@@ -146,6 +146,8 @@ pub struct Switched {
     pub evicted_keys: u64,
     /// Keys whose expiry passed, since the target's statistics began.
     pub expired_keys: u64,
+    /// Most removals of the target's own since then: expiries of keys and fields, and evictions.
+    pub removed: u64,
 }
 
 /// A stream of which the target has applied every byte, and refused no command.

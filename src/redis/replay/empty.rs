@@ -4,11 +4,12 @@
 //! the server runs scripts.
 
 use super::partial;
+use super::transaction::run;
 use crate::guard::facts::rights::Right;
 use crate::model::fault::Fault;
 use crate::redis::conn::Conn;
 use crate::redis::error::RedisError;
-use crate::redis::facts::{ServerFacts, info};
+use crate::redis::facts::{ServerFacts, field, info};
 use crate::redis::moment::{Look, Moment};
 use crate::redis::prefix::ErrorPrefix;
 use crate::redis::replay::ReplayReport;
@@ -71,11 +72,34 @@ async fn all_granted(conn: &mut Conn, needs: &[Need]) -> Result<u64, RedisError>
 
 async fn flush(conn: &mut Conn) -> Result<(), RedisError> {
     match conn.cmd_str(&["FLUSHALL", "SYNC"]).await {
-        Ok(_) => Ok(()),
+        Ok(done) if done.as_str() == Some("OK") => Ok(()),
+        Ok(_) => Err(conn.protocol("FLUSHALL was not answered OK")),
         // A refused FLUSHALL has deleted nothing.
         Err(error @ (RedisError::Denied { .. } | RedisError::Server { .. })) => Err(error),
         Err(error) => Err(partial(&ReplayReport::default(), 0, vec![error.to_string()])),
     }
+}
+
+/// Deletes all keys without comparing: the look was right before, and that is as near as it gets. Where there are transactions, the server
+/// says in that one where its old data ended.
+async fn flush_and_cut(conn: &mut Conn, look: &mut dyn Look) -> Result<(), RedisError> {
+    let words = |words: &[&str]| words.iter().map(|word| word.as_bytes().to_vec()).collect::<Vec<_>>();
+    let offset = match run(conn, &[words(&["INFO", "replication"]), words(&["FLUSHALL", "SYNC"])]).await {
+        Ok(replies) => {
+            if let Some(text) = replies.first_error() {
+                return Err(RedisError::from_reply(conn.label(), "FLUSHALL", text));
+            }
+            replies.text(0).and_then(|text| field(&text, "master_repl_offset")?.parse().ok())
+        }
+        // Nothing of it has been run.
+        Err(RedisError::Denied { .. } | RedisError::Server { .. }) => {
+            flush(conn).await?;
+            None
+        }
+        Err(error) => return Err(partial(&ReplayReport::default(), 0, vec![error.to_string()])),
+    };
+    look.cut(offset).await;
+    Ok(())
 }
 
 async fn flush_if(conn: &mut Conn, look: &mut dyn Look, own: u64) -> Result<(), RedisError> {
@@ -93,11 +117,9 @@ async fn flush_if(conn: &mut Conn, look: &mut dyn Look, own: u64) -> Result<(), 
             }
             // The server has moved on between the look and the comparison.
             Ok(_) => {}
-            // No scripts here: the look was right before, and that is as near as it gets.
+            // No scripts here.
             Err(RedisError::Denied { .. } | RedisError::Server { prefix: ErrorPrefix::UnknownCommand, .. }) => {
-                flush(conn).await?;
-                look.cut(None).await;
-                return Ok(());
+                return flush_and_cut(conn, look).await;
             }
             // A script that failed has not got past its FLUSHALL.
             Err(error @ RedisError::Server { .. }) => return Err(error),

@@ -305,7 +305,7 @@ impl Cutover<'_> {
     async fn judge(&self, conn: &mut Conn, replies: &Replies, look: &mut dyn Look) -> Result<(), RedisError> {
         let refused = |why: &str| RedisError::Withheld { fault: changed(format!("the target was not changed: {why}")) };
         let text = |at: usize| replies.text(at).unwrap_or_default();
-        let moment = Moment::of(conn, &text(0), &text(1), &text(2), self.own).await?;
+        let moment = Moment::of(conn, &[&text(0), &text(1), &text(3)], &text(2), self.own).await?;
         let now = ServerFacts::from_info(&format!("{}\r\n{}", text(3), text(4)));
         if !moment.master {
             return Err(refused("it has become a replica"));
@@ -379,8 +379,8 @@ const SECTIONS: [&str; 6] = ["server", "replication", "commandstats", "stats", "
 /// with it.
 async fn writes_between(conn: &mut Conn, then: Option<String>, now: Option<String>, own: u64) -> u64 {
     let (Some(then), Some(now)) = (then, now) else { return 0 };
-    let then = Moment::of(conn, "", "", &then, 0).await.map_or(u64::MAX, |m| m.writes);
-    let now = Moment::of(conn, "", "", &now, own).await.map_or(0, |m| m.writes);
+    let then = Moment::of(conn, &[], &then, 0).await.map_or(u64::MAX, |m| m.writes);
+    let now = Moment::of(conn, &[], &now, own).await.map_or(0, |m| m.writes);
     now.saturating_sub(then)
 }
 

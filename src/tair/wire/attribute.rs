@@ -4,7 +4,7 @@
 
 use crate::tair::wire::instances::InstanceFacts;
 use crate::tair::wire::lenient::{as_text, flag, number, plain_text, text};
-use crate::tair::wire::{action, lenient};
+use crate::tair::wire::{action, is_one_of, lenient};
 use serde::{Deserialize, Serialize};
 use std::ops::Deref;
 
@@ -105,8 +105,7 @@ impl InstanceAttribute {
     #[must_use]
     pub fn is_cluster(&self) -> bool {
         self.is_cluster_type().unwrap_or_else(|| {
-            let mode = self.replication_mode.as_deref();
-            mode.is_some_and(|mode| mode.eq_ignore_ascii_case("cluster")) || self.shard_count.is_some_and(|n| n > 1)
+            is_one_of(self.replication_mode.as_deref(), &["cluster"]) || self.shard_count.is_some_and(|n| n > 1)
         })
     }
 }

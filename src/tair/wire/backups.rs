@@ -4,7 +4,7 @@
 
 use crate::tair::wire::lenient::{as_number, as_text, flag, id, list, number, opaque_id, plain_text, text};
 use crate::tair::wire::paging::{Page, Paged};
-use crate::tair::wire::{Done, DownloadUrl, Minute, Second, action, lenient, url};
+use crate::tair::wire::{Done, DownloadUrl, Minute, Second, action, is_one_of, lenient, url};
 use serde::{Deserialize, Serialize};
 
 /// One set, or one shard of a set, as `DescribeBackups` lists it.
@@ -218,23 +218,41 @@ impl RecoverConfig {
     }
 }
 
-/// Whether a backup of this mode was taken by the policy. A backup without a mode counts as taken by hand.
+/// Whether a backup of this mode was asked for, and not taken by the policy.
+#[must_use]
+pub fn is_manual(mode: Option<&str>) -> bool {
+    is_one_of(mode, &["Manual"])
+}
+
+/// Whether a backup of this mode was taken by the policy.
 #[must_use]
 pub fn is_automated(mode: Option<&str>) -> bool {
-    mode.is_some_and(|mode| mode.eq_ignore_ascii_case("Automated"))
+    is_one_of(mode, &["Automated"])
 }
 
 impl Backup {
     /// Whether the cloud could not take this backup.
     #[must_use]
     pub fn has_failed(&self) -> bool {
-        self.backup_status.as_deref().is_some_and(|status| status.eq_ignore_ascii_case("Failed"))
+        is_one_of(self.backup_status.as_deref(), &["Failed"])
+    }
+
+    /// Whether the cloud says that it took this backup.
+    #[must_use]
+    pub fn has_succeeded(&self) -> bool {
+        is_one_of(self.backup_status.as_deref(), &["Success"])
     }
 
     /// The status of a backup that cannot be used; `None` where the backup is good, or has no status.
     #[must_use]
     pub fn bad_status(&self) -> Option<&str> {
-        self.backup_status.as_deref().filter(|status| !status.eq_ignore_ascii_case("Success"))
+        self.backup_status.as_deref().filter(|_| !self.has_succeeded())
+    }
+
+    /// Whether the cloud calls the backup a full one.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        is_one_of(self.backup_type.as_deref(), &["FullBackup"])
     }
 
     /// The set's id, as the calls that use it want it; nothing while the set's job runs, or where it cannot be read.
@@ -262,9 +280,8 @@ impl BackupTask {
         self.progress.or(self.process).map(|p| p.clamp(0, 100))
     }
 
-    fn says(&self, words: &[&str]) -> bool {
-        let said = self.backup_progress_status.as_deref().unwrap_or_default();
-        words.iter().any(|word| word.eq_ignore_ascii_case(said))
+    fn says(&self, known: &[&str]) -> bool {
+        is_one_of(self.backup_progress_status.as_deref(), known)
     }
 
     /// Whether the job is over. A job that is no longer listed is over too.

@@ -4,7 +4,7 @@
 
 use crate::tair::wire::lenient::{as_one_zero, as_one_zero_text, as_text, flag, list, number, plain_text, text};
 use crate::tair::wire::paging::{Page, Paged};
-use crate::tair::wire::{DownloadUrl, Minute, action, url};
+use crate::tair::wire::{DownloadUrl, Minute, action, is_one_of, url};
 use serde::{Deserialize, Serialize};
 
 /// What else is known of a shard.
@@ -150,35 +150,33 @@ pub struct ClusterBackups {
     pub cluster_backups: Vec<ClusterBackup>,
 }
 
-fn is_ok(status: &str) -> bool {
-    status.eq_ignore_ascii_case("OK")
+fn is_ok(status: Option<&str>) -> bool {
+    is_one_of(status, &["OK"])
 }
 
 impl ClusterBackup {
     /// Whether the set's job still runs.
     #[must_use]
     pub fn is_running(&self) -> bool {
-        self.cluster_backup_status.as_deref().is_some_and(|status| status.eq_ignore_ascii_case("RUNNING"))
+        is_one_of(self.cluster_backup_status.as_deref(), &["RUNNING"])
     }
 
     /// Whether the cloud could not take this set.
     #[must_use]
     pub fn has_failed(&self) -> bool {
-        let status = self.cluster_backup_status.as_deref().unwrap_or_default();
-        ["ERROR", "FAILED"].iter().any(|word| word.eq_ignore_ascii_case(status))
+        is_one_of(self.cluster_backup_status.as_deref(), &["ERROR", "FAILED"])
     }
 
     /// The status of a set that cannot be used, empty where the reply has none; `None` for a good one.
     #[must_use]
     pub fn bad_status(&self) -> Option<&str> {
-        Some(self.cluster_backup_status.as_deref().unwrap_or_default()).filter(|status| !is_ok(status))
+        Some(self.cluster_backup_status.as_deref().unwrap_or_default()).filter(|status| !is_ok(Some(status)))
     }
 
     /// Whether the cloud says that the set is whole and can be restored, and nothing else of any of its shards.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        let good =
-            |shard: &ShardBackup| shard.backup_status.as_deref().is_some_and(is_ok) && shard.is_avail == Some(true);
+        let good = |shard: &ShardBackup| is_ok(shard.backup_status.as_deref()) && shard.is_avail == Some(true);
         self.bad_status().is_none() && self.is_avail == Some(true) && self.backups.iter().all(good)
     }
 }

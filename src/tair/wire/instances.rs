@@ -5,7 +5,7 @@
 
 use crate::tair::wire::lenient::{as_text, flag, id, number, plain_text, text};
 use crate::tair::wire::paging::{Page, Paged};
-use crate::tair::wire::{Tag, action, lenient};
+use crate::tair::wire::{Tag, action, is_one_of, lenient};
 use serde::{Deserialize, Serialize};
 use std::ops::Deref;
 
@@ -207,7 +207,7 @@ impl InstanceState {
     /// Reads the text of a status, in whatever case.
     #[must_use]
     pub fn of(status: &str) -> Self {
-        match status.to_ascii_lowercase().as_str() {
+        match status.trim().to_ascii_lowercase().as_str() {
             "normal" => Self::Normal,
             "backuprecovering" => Self::Recovering,
             "error" | "unavailable" | "released" | "inactive" => Self::Lost,
@@ -228,10 +228,10 @@ impl InstanceFacts {
     #[must_use]
     pub fn generation(&self) -> Generation {
         match (self.computing_type.as_deref(), self.node_type.as_deref()) {
-            (Some(t), _) if t.eq_ignore_ascii_case("Ecs") => Generation::CloudNative,
-            (Some(t), _) if t.eq_ignore_ascii_case("Machine") => Generation::Classic,
-            (_, Some("MASTER_SLAVE" | "STAND_ALONE")) => Generation::CloudNative,
-            (_, Some("double" | "single")) => Generation::Classic,
+            (kind, _) if is_one_of(kind, &["Ecs"]) => Generation::CloudNative,
+            (kind, _) if is_one_of(kind, &["Machine"]) => Generation::Classic,
+            (_, nodes) if is_one_of(nodes, &["MASTER_SLAVE", "STAND_ALONE"]) => Generation::CloudNative,
+            (_, nodes) if is_one_of(nodes, &["double", "single"]) => Generation::Classic,
             _ => Generation::Unknown,
         }
     }
@@ -239,26 +239,26 @@ impl InstanceFacts {
     /// Whether the instance has several shards by its type; `None` where the reply has no type.
     #[must_use]
     pub fn is_cluster_type(&self) -> Option<bool> {
-        self.architecture_type.as_deref().map(|t| t.eq_ignore_ascii_case("cluster"))
+        self.architecture_type.as_deref().map(|kind| is_one_of(Some(kind), &["cluster"]))
     }
 
     /// Whether the instance has replicas that are read through a proxy.
     #[must_use]
     pub fn is_read_write_split(&self) -> bool {
-        self.architecture_type.as_deref().is_some_and(|t| t.eq_ignore_ascii_case("rwsplit"))
+        is_one_of(self.architecture_type.as_deref(), &["rwsplit"])
     }
 
     /// Whether the instance is Tair (Enterprise) rather than Community.
     #[must_use]
     pub fn is_enterprise(&self) -> bool {
         let tair = self.instance_type.as_deref().is_some_and(|t| t.to_ascii_lowercase().starts_with("tair"));
-        tair || self.edition_type.as_deref().is_some_and(|t| t.eq_ignore_ascii_case("Enterprise"))
+        tair || is_one_of(self.edition_type.as_deref(), &["Enterprise"])
     }
 
     /// Whether the instance has no replica: then it cannot be backed up.
     #[must_use]
     pub fn is_single(&self) -> bool {
-        matches!(self.node_type.as_deref(), Some("STAND_ALONE" | "single"))
+        is_one_of(self.node_type.as_deref(), &["STAND_ALONE", "single"])
     }
 }
 

@@ -15,19 +15,29 @@ pub fn read_reply<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
     serde_json::from_value(value).map_err(|e| said(&e))
 }
 
-/// Reads the reply of a call that succeeded. What has an error's code, or nothing that says it is the cloud's, is no reply: anybody on
+/// Members by which a reply says that it is an error's, in whatever letter case.
+const OF_ERRORS: [&str; 3] = ["Code", "Error", "ErrorCode"];
+
+/// Reads the reply of an action that succeeded. What has an error's code, or nothing that says it is the cloud's, is no reply: anybody on
 /// the way can answer 200.
 ///
 /// # Errors
 /// As [`read_reply`].
-pub fn read_success<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
-    let (value, wrapped) = unwrapped(body)?;
-    if value.get("Code").or_else(|| value.get("code")).is_some_and(|code| !code.is_null()) {
+pub fn read_success<T: DeserializeOwned>(action: &str, body: &[u8]) -> Result<T, String> {
+    let (value, wrapper) = unwrapped(body)?;
+    let members = || value.as_object().into_iter().flatten();
+    let is = |name: &str, wanted: &str| name.eq_ignore_ascii_case(wanted);
+    let failed = members().any(|(name, value)| {
+        OF_ERRORS.iter().any(|of_error| is(name, of_error)) && !value.is_null()
+            || is(name, "Success") && scalar(value).is_some_and(|flag| is(&flag, "false"))
+    });
+    if failed {
         return Err("it has an error's code, and a status that says success".to_owned());
     }
+    let id = members().find(|(name, _)| is(name, "RequestId")).and_then(|(_, id)| scalar(id));
     // Old gateways name the action around the reply instead.
-    let id = value.get("RequestId").or_else(|| value.get("requestId")).and_then(scalar);
-    if !wrapped && id.is_none_or(|id| id.is_empty()) {
+    let named = wrapper.is_some_and(|wrapper| wrapper.strip_suffix("Response") == Some(action));
+    if !named && id.is_none_or(|id| id.trim().is_empty()) {
         return Err("it has no RequestId, as every reply of the cloud does".to_owned());
     }
     serde_json::from_value(value).map_err(|e| said(&e))
@@ -38,16 +48,16 @@ pub(crate) fn parse(body: &[u8]) -> Result<Value, String> {
     unwrapped(body).map(|(value, _)| value)
 }
 
-/// The object of a body, and whether a wrapper was around it.
-fn unwrapped(body: &[u8]) -> Result<(Value, bool), String> {
+/// The object of a body, and the name of the wrapper that was around it.
+fn unwrapped(body: &[u8]) -> Result<(Value, Option<String>), String> {
     let value: Value = serde_json::from_slice(body)
         .map_err(|e| format!("it is not JSON (line {}, column {})", e.line(), e.column()))?;
     let Value::Object(mut map) = value else { return Err("it is not a JSON object".to_owned()) };
     let wrapper = map.keys().next().filter(|k| map.len() == 1 && k.ends_with("Response")).cloned();
-    match wrapper.and_then(|k| map.remove(&k)) {
-        Some(inner @ Value::Object(_)) => Ok((inner, true)),
+    match wrapper.as_ref().and_then(|k| map.remove(k)) {
+        Some(inner @ Value::Object(_)) => Ok((inner, wrapper)),
         Some(_) => Err("its wrapper holds no JSON object".to_owned()),
-        None => Ok((Value::Object(map), false)),
+        None => Ok((Value::Object(map), None)),
     }
 }
 

@@ -77,6 +77,12 @@ pub trait Action: Sync {
         Self: Sized;
 }
 
+/// Whether a word of a reply is one of these: in whatever letter case, and never where it is missing.
+#[must_use]
+pub fn is_one_of(word: Option<&str>, known: &[&str]) -> bool {
+    word.is_some_and(|word| known.iter().any(|known| known.eq_ignore_ascii_case(word.trim())))
+}
+
 /// A parameter that is missing or wrong.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadParam {

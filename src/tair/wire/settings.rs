@@ -4,7 +4,7 @@
 
 use crate::tair::wire::lenient::{id, list, number, plain_text, text};
 use crate::tair::wire::paging::{Page, Paged};
-use crate::tair::wire::{Second, action};
+use crate::tair::wire::{Second, action, is_one_of};
 use serde::{Deserialize, Serialize};
 
 /// Reply of `DescribeInstanceConfig`; cloud-native instances only.
@@ -97,9 +97,7 @@ impl HistoryTask {
     /// How far the task is; letter case does not matter.
     #[must_use]
     pub fn state(&self) -> TaskState {
-        let is = |words: &[&str]| {
-            self.status.as_deref().is_some_and(|status| words.iter().any(|word| word.eq_ignore_ascii_case(status)))
-        };
+        let is = |known: &[&str]| is_one_of(self.status.as_deref(), known);
         if is(&["Succeed", "Succeeded", "Success", "Finished"]) {
             TaskState::Done
         } else if is(&["Failed", "Canceled", "Cancelled"]) {

@@ -191,7 +191,7 @@ pub(super) fn carried_out(
     if let Some(id) = cutover.filter(|c| c.taken_after_yes).map(|c| c.safety_backup_id) {
         back = way_back(
             &plan.instance_id,
-            &Safety { job_id: String::new(), backup_id: id.clone(), stored_sha256: String::new() },
+            &Safety { job_id: String::new(), backup_id: id.clone(), stored_digest: String::new() },
         );
         plan.safety_backup_id = Some(id);
     }

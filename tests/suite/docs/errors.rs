@@ -13,7 +13,7 @@ const KINDS: [(&str, u8); 6] =
     [("Unexpected", 1), ("Usage", 2), ("Refused", 3), ("NotFound", 4), ("Provider", 5), ("Damaged", 6)];
 
 /// The string literals of a source, each with the text before it. Comments are left out; a raw string counts as its text.
-fn literals(source: &str) -> Vec<(String, String)> {
+pub(super) fn literals(source: &str) -> Vec<(String, String)> {
     let code: String = source.lines().filter(|l| !l.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
     let mut found = Vec::new();
     let (mut start, mut escaped) = (None, false);

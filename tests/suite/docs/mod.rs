@@ -4,6 +4,7 @@
 mod configuration;
 mod console;
 mod errors;
+mod hints;
 mod places;
 mod rooms;
 mod toolchain;

@@ -132,3 +132,36 @@ fn every_check_is_in_the_guards_page() {
     assert!(found.len() > 15, "only {found:?}");
     assert_eq!(said, found);
 }
+
+/// Every line of what the guard holds against names tests that are there.
+#[test]
+fn what_the_guard_holds_against_is_shown_by_tests() {
+    let page = read("docs/guard.md");
+    let section = page.split("## What it holds against").nth(1).unwrap().split("\n## ").next().unwrap();
+    let numbered = |line: &str| line.split_once(". ").is_some_and(|(n, _)| n.parse::<u32>().is_ok());
+    let mut lines: Vec<String> = Vec::new();
+    for line in section.lines() {
+        match lines.last_mut() {
+            _ if numbered(line) => lines.push(line.to_owned()),
+            Some(last) => last.push_str(line),
+            None => {}
+        }
+    }
+    assert_eq!(lines.len(), 9);
+    for line in lines {
+        let shown = line.split("*Shown by*").nth(1).unwrap_or_else(|| panic!("shown by nothing: {line}"));
+        let names: Vec<&str> = shown.split('`').skip(1).step_by(2).collect();
+        assert!(!names.is_empty(), "{line}");
+        for name in names {
+            let (place, test) = name.rsplit_once("::").unwrap();
+            let (files, head) = if place.starts_with("clients::python::") {
+                (vec![format!("tests/{}.py", place.replace("::", "/"))], format!("def {test}("))
+            } else {
+                let file = format!("tests/suite/{}", place.replace("::", "/"));
+                (vec![format!("{file}.rs"), format!("{file}/mod.rs")], format!("fn {test}("))
+            };
+            let text = files.iter().find_map(|file| std::fs::read_to_string(crate::support::root().join(file)).ok());
+            assert!(text.is_some_and(|text| text.contains(&head)), "{name} is not there");
+        }
+    }
+}

@@ -82,7 +82,7 @@ pub fn passing() -> DirectRestore {
             used_memory: 2 << 20,
             origin_known: true,
             without_crc64: false,
-            look: SetLook::Verified { stored_sha256: "d".repeat(64), crc64: true, module_data: false },
+            look: SetLook::Verified { stored_digest: "d".repeat(64), crc64: true, module_data: false },
         },
         running: None,
         replay: None,
@@ -210,7 +210,7 @@ fn whole() -> SafetyStatus {
 
 /// A safety backup that was read back and is of the target, but for what is changed.
 fn proven(change: fn(&mut SetLook, &mut Position, &mut Position)) -> SafetyStatus {
-    let mut look = SetLook::Verified { stored_sha256: "e".repeat(64), crc64: true, module_data: false };
+    let mut look = SetLook::Verified { stored_digest: "e".repeat(64), crc64: true, module_data: false };
     let mut origin = Position { run_id: "a".repeat(40), replication_id: "b".repeat(40), offset: 100 };
     let mut target = origin.clone();
     change(&mut look, &mut origin, &mut target);
@@ -294,7 +294,7 @@ async fn a_safety_backup_that_proves_nothing_is_no_way_back() {
     let (status, reply, _) = restore(passing(), proven(|_, _, target| target.offset += 1)).await;
     assert_eq!(status, "succeeded", "{reply}");
     let unsummed = proven(|look, _, _| {
-        *look = SetLook::Verified { stored_sha256: "e".repeat(64), crc64: false, module_data: false };
+        *look = SetLook::Verified { stored_digest: "e".repeat(64), crc64: false, module_data: false };
     });
     let facts = SafetyFacts { job_id: String::new(), backup_id: "b-2".into(), status: unsummed };
     let check = safety_backup(&facts, &flow::plan().preconditions, false, None);

@@ -43,7 +43,7 @@ pub fn plan() -> Plan {
             slots: String::new(),
             method: Method::Replication,
             sha256: "c".repeat(64),
-            stored_sha256: "d".repeat(64),
+            stored_digest: "d".repeat(64),
             replay: None,
         }),
         impact: Impact {
@@ -56,7 +56,7 @@ pub fn plan() -> Plan {
         },
         details: [("backup_taken_at".to_owned(), "2026-11-23T06:15:00Z".to_owned())].into(),
         warnings: vec!["write_traffic: 3.00 writes per second".into()],
-        safety: Some(Safety { job_id: "bj-1".into(), backup_id: "b-2".into(), stored_sha256: "e".repeat(64) }),
+        safety: Some(Safety { job_id: "bj-1".into(), backup_id: "b-2".into(), stored_digest: "e".repeat(64) }),
         writes: Some(Writes {
             offset: Some(700),
             streamed: Some(Streamed::default()),
@@ -194,6 +194,14 @@ fn leaves(value: &Value, path: String, into: &mut Vec<String>) {
         Value::Object(fields) => fields.iter().for_each(|(k, v)| leaves(v, format!("{path}/{k}"), into)),
         _ => into.push(path),
     }
+}
+
+/// A plan that an earlier version kept is still read: what a finished restore needs is known by it.
+#[test]
+fn an_earlier_version_s_plan_is_read() {
+    let kept = plan().to_json().unwrap().replace("stored_digest", "stored_sha256");
+    assert_eq!(kept.matches("stored_sha256").count(), 2);
+    assert_eq!(serde_json::from_str::<Plan>(&kept).unwrap(), plan());
 }
 
 /// Row 7: a token for one act is none for another act on the same thing.

@@ -2,6 +2,7 @@
 //! anything is touched.
 
 use crate::guard::flow::{Silent, app, plan};
+use crate::guard::way_back::{data_of, flip};
 use crate::support::{Bench, Redis, Reply, finish, text, unattended, wait};
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -51,7 +52,7 @@ fn every_precondition_that_changes_is_named() {
         ("replication id", DirectPreconditions { replication_id: other(), ..was.clone() }),
         ("slots", DirectPreconditions { slots: other(), ..was.clone() }),
         ("checksum", DirectPreconditions { sha256: other(), ..was.clone() }),
-        ("file", DirectPreconditions { stored_sha256: other(), ..was.clone() }),
+        ("file", DirectPreconditions { stored_digest: other(), ..was.clone() }),
     ];
     for (name, now) in moved {
         let changes = changes(now);
@@ -91,7 +92,7 @@ fn the_look_at_the_cutover() {
             replication_id: was.replication_id.clone(),
             reached: 500,
             seen: Streamed::default(),
-            calls_moved: false,
+            own_removals: 9,
             since,
             until: since.saturating_add(Duration::from_secs(4)).unwrap(),
             foreign: 0,
@@ -104,7 +105,7 @@ fn the_look_at_the_cutover() {
     for (plan, seen, refused) in [
         (&none, look(&|_| ()), None),
         (&none, look(&wrote(0, 9)), None),
-        (&none, look(&|tail| (tail.seen.removals, tail.calls_moved) = (9, true)), Some("9 write commands")),
+        (&none, look(&|tail| (tail.seen.removals, tail.own_removals) = (9, 0)), Some("9 write commands")),
         (&none, look(&wrote(1, 0)), Some("1 write commands came behind the safety backup, and the plan told of none")),
         (&told, look(&wrote(9000, 0)), None),
         (&allowed, look(&wrote(40, 0)), None),
@@ -170,6 +171,36 @@ async fn a_write_after_the_yes_stops_the_restore() {
         assert!(ended.message.contains("not touched"), "{ended:?}");
         assert_eq!(redis.digest(), before, "{way}");
         assert_eq!(bench.run(&Bench::echo(&backup, &token)).json()["code"], "confirm.used");
+    }
+}
+
+/// The file of the planned backup is another one by the time that the permitted job begins, a whole one or a damaged one: nothing of it is
+/// sent, and the target keeps its data and its role.
+#[tokio::test]
+async fn another_file_of_the_backup_stops_the_restore() {
+    for whole in [true, false] {
+        let redis = Redis::start("redis-7.0", &[]);
+        redis.fill(0, 1);
+        let bench = Bench::new(&unattended(&redis, ""));
+        let backup = bench.backup();
+        redis.run(&["SET", "marker", "written since"]);
+        let (other, before) = (bench.backup(), redis.digest());
+        bench.token(&backup);
+        let app = app(&bench);
+        let open = app.state.waiting().await.unwrap().remove(0);
+        let Answer::Yes(yes) = typed_answer(&open.plan, "orders", Channel::Terminal) else { panic!("a yes") };
+        let permit = permit::redeem(app.state.as_ref(), &open, yes).await.unwrap();
+        let file = data_of(&bench, &backup);
+        if whole {
+            std::fs::copy(data_of(&bench, &other), file).unwrap();
+        } else {
+            flip(&file);
+        }
+        let Carried::Job(job) = app.provider.carry_out(permit).await.unwrap() else { panic!("a job") };
+        app.provider.shut_down(false).await;
+        let ended = app.state.job(&job.id).await.unwrap();
+        assert_eq!((ended.status, ended.code.as_str()), (JobStatus::Failed, "backup.damaged"), "{ended:?}");
+        assert_eq!((redis.digest(), redis.info("role").as_str()), (before, "master"), "{ended:?}");
     }
 }
 

@@ -17,6 +17,9 @@ const SWAP: &str = "\r\nDEL\r\n$22\r\nTAIR-BACKUP-MCP:BESIDE";
 /// What only emptying says.
 const EMPTY: &str = "\r\nEVAL\r\n";
 
+/// What only emptying says where there are no scripts: asking for the right to it ends by DISCARD.
+const FLUSH_WITHOUT_SCRIPTS: &str = "*1\r\n$4\r\nEXEC\r\n";
+
 /// Counts orders in a database, as fast as it goes, until the count falls: the data was replaced. The last count before that; without
 /// a fall, the last one.
 fn count_orders(redis: &Redis, db: u64, done: &AtomicBool) -> u64 {
@@ -182,6 +185,48 @@ fn a_write_into_what_is_loaded_beside_is_found() {
     let (redis, message) = voided(&[], SWAP, "SELECT 2;APPEND order paid");
     assert!(message.contains("1 commands of somebody else touched what was loaded beside"), "{message}");
     assert_eq!(redis.run_in(2, &["DBSIZE"]), Reply::Int(0));
+}
+
+/// Restores in place through a proxy; when these bytes go by, the stream behind the safety backup is cut off and then somebody writes.
+fn cut_off(spoil: &[&str], when: &'static str) -> (Redis, Value) {
+    let redis = Redis::start("redis-7.0", &["--databases", "1"]);
+    redis.run(&["DEBUG", "POPULATE", "100", "k", "10"]);
+    redis.run(spoil);
+    let (port, armed, cut) = (redis.port, Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let (ready, once) = (Arc::clone(&armed), Arc::clone(&cut));
+    let tap: Tap = Arc::new(move |bytes| {
+        if ready.load(Ordering::SeqCst) && contains(bytes, when) && !once.swap(true, Ordering::SeqCst) {
+            let mut tcp = TcpStream::connect(("127.0.0.1", port)).unwrap();
+            for (command, answer) in [("CLIENT KILL TYPE replica", b':'), ("SET order paid", b'+')] {
+                tcp.write_all(format!("{command}\r\n").as_bytes()).unwrap();
+                let mut reply = [0; 64];
+                assert!(tcp.read(&mut reply).unwrap() > 0 && reply[0] == answer, "{}", String::from_utf8_lossy(&reply));
+            }
+        }
+    });
+    let proxy = Proxy::start(&redis, tap);
+    let bench = Bench::new(&format!("{}{COMMANDS}\n", proxy.config()));
+    let backup = bench.backup();
+    redis.run(&["SET", "marker", "1"]);
+    let token = bench.token(&backup);
+    armed.store(true, Ordering::SeqCst);
+    let done = bench.run(&Bench::echo(&backup, &token));
+    assert!(cut.load(Ordering::SeqCst), "{done:?}");
+    (redis, done.json())
+}
+
+/// The stream behind the safety backup breaks off right at the cutover in place. Where the server compares, the old data stays; where it
+/// has no scripts to do so, the end does not claim to know what was written.
+#[test]
+fn a_stream_that_breaks_off_at_the_flush() {
+    let (redis, failed) = cut_off(&["PING"], EMPTY);
+    assert_eq!((&failed["status"], &failed["code"]), (&"failed".into(), &"restore.tail_lost".into()), "{failed}");
+    assert_eq!(redis.run(&["MGET", "marker", "order"]).text(), "1 paid", "{failed}");
+    let (redis, done) = cut_off(&["ACL", "SETUSER", "default", "-@scripting"], FLUSH_WITHOUT_SCRIPTS);
+    assert_eq!(done["status"], "succeeded", "{done}");
+    let message = text(&done["message"]);
+    assert!(message.contains("how many write commands were accepted after it is not known"), "{message}");
+    assert_eq!(redis.run(&["DBSIZE"]), Reply::Int(100), "{message}");
 }
 
 /// Our process dies while it loads, and orders come in: the next one removes what is ours, and names the set that was taken after the

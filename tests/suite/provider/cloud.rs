@@ -16,17 +16,18 @@ use tair_backup_mcp::guard::act::PolicyChange;
 use tair_backup_mcp::guard::assess::{Assessment, assess};
 use tair_backup_mcp::guard::check::CheckName;
 use tair_backup_mcp::guard::ledger::Confirmation;
-use tair_backup_mcp::guard::person::Answer;
+use tair_backup_mcp::guard::permit;
+use tair_backup_mcp::guard::person::{Answer, Channel, typed_answer};
 use tair_backup_mcp::guard::plan::Plan;
 use tair_backup_mcp::guard::rules::Rules;
 use tair_backup_mcp::model::backup::{BackupSet, Mode};
 use tair_backup_mcp::model::caller::Caller;
 use tair_backup_mcp::model::fault::{Fault, Kind};
 use tair_backup_mcp::model::job::{Job, JobStatus};
-use tair_backup_mcp::provider::Raised;
 use tair_backup_mcp::provider::part::{Part, parts};
 use tair_backup_mcp::provider::tair::Tair;
 use tair_backup_mcp::provider::tair::polling::Polling;
+use tair_backup_mcp::provider::{Carried, Raised};
 use tair_backup_mcp::provider::{InstanceQuery, Provider};
 use tair_backup_mcp::state::State;
 use tair_backup_mcp::state::sqlite::Sqlite;
@@ -44,7 +45,7 @@ pub(crate) const ID: &str = "r-bp1zxszhcgatnx0001";
 /// The emulator over real servers.
 pub(crate) struct Cloud {
     pub(crate) emulator: Emulator,
-    _bench: Bench,
+    pub(crate) bench: Bench,
 }
 
 impl Drop for Cloud {
@@ -67,7 +68,7 @@ impl Cloud {
             ));
         }
         let bench = Bench::new(&config);
-        Self { emulator: Emulator::start(&bench, &["--fault-control"]), _bench: bench }
+        Self { emulator: Emulator::start(&bench, &["--fault-control"]), bench }
     }
 
     /// Sets a fault; those set before have struck.
@@ -139,12 +140,20 @@ impl Ours {
     }
 
     pub(crate) fn behind(client: Client, home: Arc<TempDir>, max_writes: f64) -> Self {
+        Self::polling(client, home, max_writes, quick_polling())
+    }
+
+    /// [`Self::behind`] with other waits.
+    pub(crate) fn polling(client: Client, home: Arc<TempDir>, max_writes: f64, polling: Polling) -> Self {
         let file = home.path().join("config.toml");
-        let guard = format!("[guard]\nconfirmation = \"token\"\nmax_writes_per_second = {max_writes:?}\n");
+        // Without an end there is no limit.
+        let limit =
+            if max_writes.is_finite() { format!("max_writes_per_second = {max_writes:?}\n") } else { String::new() };
+        let guard = format!("[guard]\nconfirmation = \"token\"\n{limit}");
         std::fs::write(&file, guard).unwrap();
         let config = Config::load(Some(home.path().join("home")), Some(file), false).unwrap();
         let state: Arc<dyn State> = Arc::new(Sqlite::new(config.home.dir()));
-        let provider = Arc::new(Tair::with(client, Arc::clone(&state), quick_polling()));
+        let provider = Arc::new(Tair::with(client, Arc::clone(&state), polling));
         // As the program's: one thread, which works while somebody waits.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         Self { runtime, app: Arc::new(App { config, provider, state }), home }
@@ -152,10 +161,15 @@ impl Ours {
 
     /// What a crash leaves: the home, nothing running. The next process finds it.
     pub(crate) fn crash(self, cloud: &Cloud) -> Self {
+        Self::with(cloud, self.killed(), 1e9)
+    }
+
+    /// The home that a process leaves which is killed.
+    pub(crate) fn killed(self) -> Arc<TempDir> {
         let home = Arc::clone(&self.home);
         self.runtime.shutdown_timeout(Duration::from_secs(10));
         drop(self.app);
-        Self::with(cloud, home, 1e9)
+        home
     }
 
     /// Another process on the same home.
@@ -250,10 +264,34 @@ impl Ours {
         args: &Value,
         tool: impl AsyncFnOnce(&ToolCall<'_>, A) -> Result<Outcome, Fault>,
     ) -> Result<Value, Fault> {
+        self.run(self.called(args, tool))
+    }
+
+    async fn called<A: serde::de::DeserializeOwned>(
+        &self,
+        args: &Value,
+        tool: impl AsyncFnOnce(&ToolCall<'_>, A) -> Result<Outcome, Fault>,
+    ) -> Result<Value, Fault> {
         let call = ToolCall { app: &self.app, caller: &Caller::mcp(), person: &Nobody, progress: &Nobody };
-        let outcome = self.run(tool(&call, serde_json::from_value(args.clone()).unwrap()))?;
-        let Outcome::Reply { json, .. } = outcome else { panic!("a question") };
+        let Outcome::Reply { json, .. } = tool(&call, serde_json::from_value(args.clone()).unwrap()).await? else {
+            panic!("a question")
+        };
         Ok(json)
+    }
+
+    /// [`Self::tool`] in a process that comes to its end with `end`. `None`: it has.
+    pub(crate) fn tool_until<A: serde::de::DeserializeOwned>(
+        &self,
+        end: impl Future<Output = ()>,
+        args: &Value,
+        tool: impl AsyncFnOnce(&ToolCall<'_>, A) -> Result<Outcome, Fault>,
+    ) -> Option<Result<Value, Fault>> {
+        self.run(async {
+            tokio::select! {
+                done = self.called(args, tool) => Some(done),
+                () = end => None,
+            }
+        })
     }
 
     /// Both calls of a guarded tool: the plan and what came of it.
@@ -880,4 +918,33 @@ fn a_safety_backup_is_its_own() {
     assert_eq!(safety.status, JobStatus::Succeeded, "{safety:?}");
     assert_ne!(safety.backup_id, others.ended(&running.id).backup_id);
     assert_eq!(ours.sets(ID).len(), 2);
+}
+
+/// The cloud's list is read once more after the yes, right before the call: a safety backup that is gone by then stops the restore.
+#[test]
+fn a_safety_backup_that_is_gone_at_the_call() {
+    let server = redis(20);
+    let cloud = Cloud::start(&[(ID, &server, "")]);
+    let ours = Ours::new(&cloud);
+    let set = ours.backup(ID);
+    server.run(&["SET", "newer", "x"]);
+    let newer = server.digest();
+    let folders = || -> std::collections::BTreeSet<PathBuf> {
+        std::fs::read_dir(cloud.bench.home().join("vault").join(ID)).unwrap().map(|e| e.unwrap().path()).collect()
+    };
+    let before = folders();
+    ours.tool(&json!({"instance_id": ID, "backup_id": set.id}), restore_instance::run).unwrap();
+    let open = ours.run(ours.app.state.waiting()).unwrap().remove(0);
+    let safety = ours.ended(&open.plan.safety.as_ref().unwrap().job_id);
+    assert_eq!(safety.status, JobStatus::Succeeded, "{safety:?}");
+    let Answer::Yes(yes) = typed_answer(&open.plan, ID, Channel::Terminal) else { panic!("a yes") };
+    let permit = ours.run(permit::redeem(ours.app.state.as_ref(), &open, yes)).unwrap();
+    let taken: Vec<PathBuf> = folders().difference(&before).cloned().collect();
+    assert_eq!(taken.len(), 1);
+    std::fs::remove_dir_all(&taken[0]).unwrap();
+    let Carried::Job(job) = ours.run(ours.provider().carry_out(permit)).unwrap() else { panic!("a job") };
+    let ended = ours.ended(&job.id);
+    assert_eq!(ended.status, JobStatus::Failed, "{ended:?}");
+    assert_eq!(server.digest(), newer, "{ended:?}");
+    println!("{}: {}", ended.code, ended.message);
 }

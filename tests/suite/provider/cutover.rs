@@ -125,59 +125,66 @@ fn write_on(port: u16, accepted: &Mutex<Accepted>, stop: &AtomicBool) -> std::io
     Ok(())
 }
 
+/// Restores under writes, and looks after every one of them. Writes a second that the target accepted meanwhile.
+fn restored_under_load(kind: &str, fence: bool) -> f64 {
+    let redis = Redis::start(kind, &[]);
+    redis.fill(1, 1);
+    let bench = Bench::unattended(&redis);
+    let backup = bench.backup();
+    let (stop, accepted) = (AtomicBool::new(false), Mutex::new(Accepted { writes: 0, at: Instant::now() }));
+    let more: &[&str] = if fence { &["--write-fence"] } else { &[] };
+    let (at_plan, reply) = std::thread::scope(|scope| {
+        scope.spawn(|| write_on(redis.port, &accepted, &stop).unwrap());
+        let planned = bench.run(&restore_args(&backup, more));
+        let at_plan = *accepted.lock().unwrap();
+        let token = planned.json()["confirmation_token"].as_str().map(str::to_owned);
+        let echo = [more, &["--confirmation-token", token.as_deref().unwrap_or_default()]].concat();
+        let ended = bench.run(&restore_args(&backup, &echo));
+        stop.store(true, Ordering::SeqCst);
+        assert_eq!(planned.code, 0, "{planned:?}");
+        let plan = planned.json();
+        let traffic = plan["prechecks"].as_array().unwrap().iter().find(|c| c["name"] == "write_traffic").unwrap();
+        assert_eq!(traffic["status"], "warn", "{traffic}");
+        println!("{kind}, fence {fence}: {}", traffic["detail"]);
+        assert_eq!((ended.code, &ended.json()["status"]), (0, &"succeeded".into()), "{ended:?}");
+        (at_plan, ended.json())
+    });
+    let message = text(&reply["message"]);
+    let accepted = accepted.into_inner().unwrap();
+    let rate = (accepted.writes - at_plan.writes) as f64 / (accepted.at - at_plan.at).as_secs_f64();
+    println!("{kind}, fence {fence}: {rate:.0} writes a second between plan and cutover: {message}");
+    let counted = accepted_after(&message).unwrap();
+    assert_eq!(live_keys(&redis), 0, "{kind}: the set has none of them");
+    let kept = files_under(&bench.home().join("tails"));
+    let resp: Vec<_> = kept.iter().filter(|p| p.extension().is_some_and(|e| e == "resp")).collect();
+    if counted > 0 {
+        let stream = std::fs::read(resp[0]).unwrap();
+        let sets = stream.windows(5).filter(|w| w.eq_ignore_ascii_case(b"live:")).count();
+        assert_eq!(sets as u64, counted, "{kind}: the tail holds what was counted");
+    } else {
+        assert!(resp.is_empty(), "{resp:?}");
+    }
+    if fence {
+        assert_eq!(counted, 0, "{kind}: {message}");
+        assert!(message.contains("writers waited"), "{message}");
+    }
+    // Writers go on at once.
+    redis.run(&["SET", "after", "1"]);
+    let way_back = text(&reply["plan"]["safety_backup_id"]);
+    let back = bench.restore(&way_back);
+    assert_eq!(back.code, 0, "{back:?}");
+    assert_eq!(live_keys(&redis) + counted, accepted.writes, "{kind}: {message}");
+    rate
+}
+
 /// Under thousands of writes a second: told, agreed to, done; and what was accepted before the target refused writes is in the
 /// way back, or counted and kept. Behind a write fence nothing is left to count.
 #[test]
 fn every_accepted_write_is_in_the_way_back_or_counted() {
     for (kind, fence) in [("redis-7.0", false), ("redis-7.0", true), ("valkey-9.1", false), ("valkey-9.1", true)] {
-        let redis = Redis::start(kind, &[]);
-        redis.fill(1, 1);
-        let bench = Bench::unattended(&redis);
-        let backup = bench.backup();
-        let (stop, accepted) = (AtomicBool::new(false), Mutex::new(Accepted { writes: 0, at: Instant::now() }));
-        let more: &[&str] = if fence { &["--write-fence"] } else { &[] };
-        let (at_plan, reply) = std::thread::scope(|scope| {
-            scope.spawn(|| write_on(redis.port, &accepted, &stop).unwrap());
-            let planned = bench.run(&restore_args(&backup, more));
-            let at_plan = *accepted.lock().unwrap();
-            let token = planned.json()["confirmation_token"].as_str().map(str::to_owned);
-            let echo = [more, &["--confirmation-token", token.as_deref().unwrap_or_default()]].concat();
-            let ended = bench.run(&restore_args(&backup, &echo));
-            stop.store(true, Ordering::SeqCst);
-            assert_eq!(planned.code, 0, "{planned:?}");
-            let plan = planned.json();
-            let traffic = plan["prechecks"].as_array().unwrap().iter().find(|c| c["name"] == "write_traffic").unwrap();
-            assert_eq!(traffic["status"], "warn", "{traffic}");
-            println!("{kind}, fence {fence}: {}", traffic["detail"]);
-            assert_eq!((ended.code, &ended.json()["status"]), (0, &"succeeded".into()), "{ended:?}");
-            (at_plan, ended.json())
-        });
-        let message = text(&reply["message"]);
-        let accepted = accepted.into_inner().unwrap();
-        let rate = (accepted.writes - at_plan.writes) as f64 / (accepted.at - at_plan.at).as_secs_f64();
-        println!("{kind}, fence {fence}: {rate:.0} writes a second between plan and cutover: {message}");
-        assert!(rate >= RATE, "{kind}: only {rate:.0} writes a second were accepted, which shows nothing");
-        let counted = accepted_after(&message).unwrap();
-        assert_eq!(live_keys(&redis), 0, "{kind}: the set has none of them");
-        let kept = files_under(&bench.home().join("tails"));
-        let resp: Vec<_> = kept.iter().filter(|p| p.extension().is_some_and(|e| e == "resp")).collect();
-        if counted > 0 {
-            let stream = std::fs::read(resp[0]).unwrap();
-            let sets = stream.windows(5).filter(|w| w.eq_ignore_ascii_case(b"live:")).count();
-            assert_eq!(sets as u64, counted, "{kind}: the tail holds what was counted");
-        } else {
-            assert!(resp.is_empty(), "{resp:?}");
-        }
-        if fence {
-            assert_eq!(counted, 0, "{kind}: {message}");
-            assert!(message.contains("writers waited"), "{message}");
-        }
-        // Writers go on at once.
-        redis.run(&["SET", "after", "1"]);
-        let way_back = text(&reply["plan"]["safety_backup_id"]);
-        let back = bench.restore(&way_back);
-        assert_eq!(back.code, 0, "{back:?}");
-        assert_eq!(live_keys(&redis) + counted, accepted.writes, "{kind}: {message}");
+        // A machine that was busy with something else is asked again.
+        let enough = (0..3).any(|_| restored_under_load(kind, fence) >= RATE);
+        assert!(enough, "{kind}: fewer than {RATE} writes a second were accepted, which shows nothing");
     }
 }
 
@@ -223,6 +230,39 @@ fn a_write_that_no_counter_shows_voids_the_plan() {
     }
 }
 
+/// What a script keeps out of the stream moves the counter: the plan's safety backup is not taken for the last one, and the way back has it.
+#[test]
+fn a_write_that_no_stream_shows_is_in_the_way_back() {
+    let redis = Redis::start("redis-7.0", &[]);
+    redis.run(&["SET", "a", "1"]);
+    let bench = Bench::unattended(&redis);
+    let backup = bench.backup();
+    redis.run(&["SET", "b", "2"]);
+    let done = AtomicBool::new(false);
+    let token = std::thread::scope(|scope| {
+        // Traffic that changes nothing is in no stream either.
+        let traffic = scope.spawn(|| {
+            while !done.load(Ordering::SeqCst) {
+                redis.run(&["DEL", "missing"]);
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        });
+        let token = bench.token(&backup);
+        done.store(true, Ordering::SeqCst);
+        traffic.join().unwrap();
+        token
+    });
+    redis.run(&["EVAL", "redis.set_repl(redis.REPL_NONE) return redis.call('SET', 'quiet', '1')", "0"]);
+    let ended = bench.run(&Bench::echo(&backup, &token));
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let message = text(&ended.json()["message"]);
+    assert!(message.contains("(taken after the yes)"), "{message}");
+    let sets: Vec<String> = bench.backups().iter().map(|set| text(&set["backup_id"])).collect();
+    let way_back = sets.iter().find(|id| message.contains(id.as_str())).unwrap();
+    assert_eq!(bench.restore(way_back).code, 0);
+    assert_eq!(redis.run(&["GET", "quiet"]), Reply::Text("1".into()));
+}
+
 /// A write between the last look at the server and REPLICAOF is found by the look that follows REPLICAOF: the target is taken off
 /// this program again, with its data and its settings, and the fault says so.
 #[test]
@@ -255,6 +295,52 @@ fn a_write_right_before_the_switch_is_found() {
     redis.run(&["SET", "writable", "1"]);
 }
 
+/// Writers get past a write fence right before the switch, as when this program was stopped for longer than its pause: the restore does
+/// not begin, and what they wrote stays.
+#[test]
+fn a_fence_that_let_writers_through_stops_the_restore() {
+    let redis = Redis::start("redis-7.0", &[]);
+    redis.fill(0, 1);
+    let (port, broken) = (redis.port, Arc::new(AtomicBool::new(false)));
+    let once = Arc::clone(&broken);
+    let tap: Tap = Arc::new(move |bytes| {
+        if switches(bytes) && !once.swap(true, Ordering::SeqCst) {
+            let mut tcp = TcpStream::connect(("127.0.0.1", port)).unwrap();
+            for (command, answer) in [("CLIENT UNPAUSE", "+OK\r\n"), ("SET order paid", "+OK\r\n")] {
+                tcp.write_all(format!("{command}\r\n").as_bytes()).unwrap();
+                let mut reply = [0; 16];
+                let n = tcp.read(&mut reply).unwrap();
+                assert_eq!(&reply[..n], answer.as_bytes(), "{command}");
+            }
+        }
+    });
+    let proxy = Proxy::start(&redis, tap);
+    let bench = Bench::new(&proxy.config());
+    let backup = bench.backup();
+    redis.run(&["SET", "marker", "1"]);
+    let done = AtomicBool::new(false);
+    let planned = std::thread::scope(|scope| {
+        let traffic = scope.spawn(|| {
+            while !done.load(Ordering::SeqCst) {
+                redis.run(&["INCR", "traffic"]);
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        });
+        let planned = bench.run(&restore_args(&backup, &["--write-fence"]));
+        done.store(true, Ordering::SeqCst);
+        traffic.join().unwrap();
+        planned
+    });
+    let token = text(&planned.json()["confirmation_token"]);
+    let failed = bench.run(&restore_args(&backup, &["--write-fence", "--confirmation-token", &token])).json();
+    assert!(broken.load(Ordering::SeqCst), "{failed}");
+    assert_eq!((&failed["status"], &failed["code"]), (&"failed".into(), &"restore.fence_broken".into()), "{failed}");
+    assert_eq!(
+        (redis.run(&["MGET", "marker", "order"]).text(), redis.info("role")),
+        ("1 paid".into(), "master".into())
+    );
+}
+
 /// Another server behind the address, on whichever connection: neither is overwritten, and the other one keeps its settings.
 #[test]
 fn another_server_behind_the_address_is_not_overwritten() {
@@ -284,7 +370,8 @@ fn another_server_behind_the_address_is_not_overwritten() {
         });
         assert_eq!(state(&other), another, "from connection {which} on: {done:?}");
         let now = ours.digest();
-        if done.code != 0 {
+        // The other one may have come when the set was in, and says nothing of the first one's disk.
+        if done.code != 0 && done.json()["code"] != "restore.not_on_disk" {
             assert_eq!(now, before, "from connection {which} on: {done:?}");
         }
         println!("from connection {which} on: {} {}", done.code, done.json()["code"]);

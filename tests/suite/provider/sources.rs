@@ -27,6 +27,24 @@ fn manifest(bench: &Bench, backup: &str) -> Value {
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
+/// A backup from a replica that has not seen all of its instance's writes says so, by how much; one that has says nothing.
+#[test]
+fn a_replica_that_is_behind_is_told() {
+    let master = Redis::start("redis-7.0", &[]);
+    let replica = Redis::start("redis-7.0", &["--replicaof", &format!("127.0.0.1 {}", master.port)]);
+    wait("the replica", Duration::from_secs(30), || (replica.info("master_link_status") == "up").then_some(()));
+    let bench = Bench::new(&unattended(&master, &format!("backup_from = \"{}\"", replica.url())));
+    master.run(&["SET", "a", "1"]);
+    wait("the write", Duration::from_secs(30), || (replica.run(&["GET", "a"]).text() == "1").then_some(()));
+    let even = backed_up(&bench);
+    assert!(even["status"] == "succeeded" && !text(&even["message"]).contains("behind"), "{even}");
+    // A replica whose writes are paused does not apply its master's stream.
+    replica.run(&["CLIENT", "PAUSE", "60000", "WRITE"]);
+    master.run(&["SET", "b", &"x".repeat(5000)]);
+    let behind = backed_up(&bench);
+    assert!(text(&behind["message"]).contains("taken from a replica that was 4.9 KiB behind"), "{behind}");
+}
+
 /// Every version with every type that it has, in both framings: a set that the server's own checker takes, with all its keys, and the
 /// format that it is in. Only a Valkey from 9.0 on was told a version.
 #[test]

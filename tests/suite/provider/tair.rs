@@ -7,9 +7,12 @@ use tair_backup_mcp::config::ConfirmationPolicy;
 use tair_backup_mcp::guard::act::{Act, CloneOrder, PolicyChange, Source};
 use tair_backup_mcp::guard::assess::assess;
 use tair_backup_mcp::guard::check::{CheckName, Status};
+use tair_backup_mcp::guard::facts::backup::CloudDeletion;
 use tair_backup_mcp::guard::facts::clone::CloneFacts;
 use tair_backup_mcp::guard::facts::restore::{CloudRestore, CloudSource, InPlace, MeasuredWrites};
 use tair_backup_mcp::guard::facts::{CloudInstance, CloudState, Facts, NotPossible};
+use tair_backup_mcp::guard::person::question;
+use tair_backup_mcp::guard::plan::Plan;
 use tair_backup_mcp::guard::rules::Rules;
 use tair_backup_mcp::model::access::Access;
 use tair_backup_mcp::model::backup::Mode;
@@ -187,7 +190,7 @@ fn what_a_row_does_not_say_is_not_assumed() {
 #[test]
 fn a_cluster_set_is_as_good_as_its_worst_shard() {
     let whole = |set: Value, shard: Value| {
-        let mut shards = vec![json!({"BackupId": "1", "BackupStatus": "OK", "IsAvail": "1"}); 2];
+        let mut shards = vec![json!({"BackupId": "1", "BackupStatus": "OK", "IsAvail": "1", "BackupSize": "9"}); 2];
         let mut row = json!({"ClusterBackupId": "cb-1", "ClusterBackupStatus": "OK", "IsAvail": 1, "ClusterBackupStartTime": "2024-01-10T17:21:25Z"});
         let extend = |value: &mut Value, more: Value| {
             let Value::Object(more) = more else { panic!() };
@@ -210,6 +213,37 @@ fn a_cluster_set_is_as_good_as_its_worst_shard() {
         assert!(!whole(json!({ "ClusterBackupStatus": status }), json!({})), "set {status}");
         assert!(!whole(json!({}), json!({ "BackupStatus": status })), "shard {status}");
     }
+}
+
+/// A size that cannot be read is not 0 bytes: the set is shown as one that nobody knows enough of. What the cloud calls 0 bytes is.
+#[test]
+fn a_size_that_cannot_be_read_is_none() {
+    let start = "2026-11-01T00:00:00Z";
+    let listed = |size: Value| {
+        let listed =
+            sets::shards::of_rows("r-1", backups(&[row(7, 1, "r-1", start, json!({ "BackupSize": size }))]), Some(1));
+        listed[0].as_ref().map(|set| set.set.rdb_bytes).map_err(|damaged| (damaged.id.clone(), damaged.reason.clone()))
+    };
+    for unreadable in
+        [json!(null), json!(""), json!("12 MB"), json!("1,024"), json!(-1), json!("-5"), json!({}), json!("?")]
+    {
+        let (id, reason) = listed(unreadable.clone()).unwrap_err();
+        assert!(id == "7" && reason.contains("how large"), "{unreadable}: {reason}");
+    }
+    for (size, bytes) in [(json!(0), 0), (json!("1024"), 1024), (json!(1024.0), 1024), (json!(" 7 "), 7)] {
+        assert_eq!(listed(size.clone()), Ok(bytes), "{size}");
+    }
+    let cluster = |whole: Value, shard: Value| {
+        let row = json!({"ClusterBackupId": "cb-1", "ClusterBackupStatus": "OK", "IsAvail": 1, "ClusterBackupStartTime": start,
+            "ClusterBackupSize": whole, "Backups": [{"BackupId": "1", "BackupStatus": "OK", "IsAvail": "1", "BackupSize": shard}]});
+        let rows = json!({ "ClusterBackups": [row] }).to_string();
+        let rows = read_reply::<ClusterBackups>(rows.as_bytes()).unwrap().cluster_backups;
+        sets::clusters::of_cluster_rows("r-1", rows)[0].as_ref().ok().map(|set| set.set.rdb_bytes)
+    };
+    assert_eq!(cluster(json!("2048"), json!("9")), Some(2048));
+    // The sum of its shards, where only they have sizes.
+    assert_eq!((cluster(json!(null), json!("9")), cluster(json!("many"), json!(9))), (Some(9), Some(9)));
+    assert_eq!((cluster(json!("2048"), json!("few")), cluster(json!(null), json!(null))), (None, None));
 }
 
 /// The published sample of a cluster's list is one set; a running one is none yet; one whose shard is missing is damaged.
@@ -280,9 +314,9 @@ fn what_a_filter_means_is_told() {
         "(user:)?.*",
         ".*:?",
         "(?i)",
-        "^$",
         ".*",
         "(.*)",
+        "^.+$|x",
         ".*.*",
         "^.*$",
         "[\\s\\S]*",
@@ -300,6 +334,17 @@ fn what_a_filter_means_is_told() {
             warned(empty).contains("empty text") || warned(empty).contains("every key"),
             "{empty}: {}",
             warned(empty)
+        );
+    }
+    // Whole keys that are so long, and the one whose name is empty.
+    for length in ["^.{3}$", "^...$", "\\A(..|.)\\z", "(^.$)"] {
+        assert!(warned(length).contains("how long a key is"), "{length}: {}", warned(length));
+    }
+    for empty in ["^$", "^(user)?$", "^[0-9]*$"] {
+        let told = warned(empty);
+        assert!(
+            !told.contains("every key") && (told.contains("how long") || told.contains("empty")),
+            "{empty}: {told}"
         );
     }
     // Where a part of a key is enough, a class says little.
@@ -335,19 +380,28 @@ fn what_a_filter_means_is_told() {
     {
         assert!(warned(dot).contains(meant), "{dot}: {}", warned(dot));
     }
-    for odd in [
-        "user:.*+",
-        "a++",
-        "\\u{41}",
-        "(?x)user: 1",
-        "[a&&b]",
-        "[a[bc]]",
+    for (dot, meant) in [("cfg.[0-9]", r"cfg\.[0-9]"), ("app.(a|b)", r"app\.(a|b)"), (r"\d.v1", r"\d\.v1")] {
+        assert!(warned(dot).contains(meant), "{dot}: {}", warned(dot));
+    }
+    let unchecked = |text: &str| filter_key::lint(text).unwrap().unchecked.join("; ");
+    for elsewhere in [
         "(?=user:)user:1",
         "(?<!x)y",
         "(user)\\1",
         "\\Quser:1\\E",
         "(?>a)b",
+        "(?#note)a",
+        "(?|a|b)",
+        "\\h+a",
+        "\\k<n>",
+        "a\\Kb",
+        "(?&x)",
     ] {
+        assert!(unchecked(elsewhere).contains("not documented"), "{elsewhere}: {}", unchecked(elsewhere));
+        assert_eq!(warned(elsewhere), "", "{elsewhere}");
+    }
+    assert_eq!(unchecked("user:.*,a|b"), "");
+    for odd in ["user:.*+", "a++", "(?U)a", "(?-u)a", "\\u0041", "\\u{41}", "(?x)user: 1", "[a&&b]", "[a[bc]]"] {
         assert!(warned(odd).contains("engine"), "{odd}: {}", warned(odd));
     }
     for ours in ["\\p{sc!=Greek}", "[a--b]", "[a~~b]", "\\b{start}a", "(?R)a", "\\U{1F600}"] {
@@ -367,6 +421,11 @@ fn what_a_filter_means_is_told() {
         "^[0-9]+$",
         "(ab){3}",
         "user:[0-9]*",
+        "[ab][01]",
+        "^[0-9]{3}$",
+        "^\\w+$",
+        "(^a$|^b$)",
+        "\\Auser\\z",
     ] {
         assert_eq!(warned(fine), "", "{fine}");
     }
@@ -558,26 +617,97 @@ fn moments_are_judged() {
     assert_eq!(traffic(None, Some(5.0), true), Status::Warn);
 }
 
-/// An instance of another region than calls go to is refused, whatever is wanted of it.
+/// An instance of another region than calls go to is refused, whatever is wanted of it. The words of its status have no letter case.
 #[test]
 fn an_instance_of_another_region_is_refused() {
-    let judged = |region: &str| {
+    let judged = |region: &str, status: &str, deletion: bool| {
         let access = Access { region: "cn-hangzhou".into(), ..Access::default() };
         let (address, architecture) = ("r-1.redis:6379".into(), "classic standard".into());
         let (instance_class, engine_version, created_at) = (String::new(), String::new(), String::new());
         let region = region.into();
         let instance =
             CloudInstance { address, architecture, instance_class, engine_version, created_at, region, access };
-        let state = CloudState { instance, status: "Normal".into(), read_at: Timestamp::now() };
+        let state = CloudState { instance, status: status.into(), read_at: Timestamp::now() };
         let no = NotPossible { why: "it is a single node".into(), call: None };
-        let facts = Facts::Clone(Box::new(CloneFacts { instance_id: "r-1".into(), state, order: Err(no) }));
-        let act = Act::CreateInstanceFromBackup { order: wanted() };
+        let (act, facts) = if deletion {
+            let set = Ok(a_set(false).facts());
+            let facts = CloudDeletion { state, set, refused: None, others: 1, dependents: Vec::new() };
+            (Act::DeleteBackup { backup_id: "7".into() }, Facts::CloudDeletion(facts))
+        } else {
+            let facts = Facts::Clone(Box::new(CloneFacts { instance_id: "r-1".into(), state, order: Err(no) }));
+            (Act::CreateInstanceFromBackup { order: wanted() }, facts)
+        };
         let rules = Rules { confirmation: ConfirmationPolicy::Person, max_writes_per_second: None };
-        assess(&act, &facts, None, rules).unwrap().checks.remove(0)
+        let checks = assess(&act, &facts, None, rules).unwrap().checks;
+        checks.into_iter().find(|check| check.name == CheckName::InstanceReady)
     };
-    assert_eq!((judged("cn-hangzhou").status, judged("").status), (Status::Pass, Status::Pass));
-    let elsewhere = judged("cn-shanghai");
-    assert!(elsewhere.status == Status::Block && elsewhere.detail.contains("[tair] region"), "{elsewhere:?}");
+    let ready = |region: &str, status: &str| judged(region, status, false).unwrap().status;
+    assert_eq!(
+        (ready("cn-hangzhou", "Normal"), ready("", "normal"), ready("", " NORMAL")),
+        (Status::Pass, Status::Pass, Status::Pass)
+    );
+    for status in ["", "Changing", "Normal?", "正常", "BACKUPRECOVERING"] {
+        assert_eq!(ready("", status), Status::Block, "{status}");
+    }
+    // A set may be deleted whatever the instance does, but not by calls to another region.
+    assert!(judged("cn-hangzhou", "Changing", true).is_none());
+    for deletion in [false, true] {
+        let elsewhere = judged("cn-shanghai", "Normal", deletion).unwrap();
+        assert!(elsewhere.status == Status::Block && elsewhere.detail.contains("[tair] region"), "{elsewhere:?}");
+    }
+}
+
+/// What only other engines have is told beside the verdict, which it does not change: in the check, and in the question to the person.
+#[test]
+fn what_no_check_can_look_at_is_told() {
+    let planned = |text: &str| {
+        let source =
+            Source::Moment { restore_time: Timestamp::UNIX_EPOCH, time_shift: None, filter_key: Some(text.into()) };
+        let act = Act::RestoreInstance { source, write_fence: false };
+        let now = Timestamp::now();
+        let instance = CloudInstance {
+            address: "r-1.redis:6379".into(),
+            architecture: "classic standard".into(),
+            instance_class: String::new(),
+            engine_version: String::new(),
+            created_at: String::new(),
+            region: String::new(),
+            access: Access::default(),
+        };
+        let facts = Facts::CloudRestore(Box::new(CloudRestore {
+            instance_id: "r-1".into(),
+            state: CloudState { instance, status: "Normal".into(), read_at: now },
+            pending_rollback: None,
+            filter: Some(filter_key::lint(text).unwrap()),
+            in_place: Ok(InPlace {
+                remark: "it may refuse".into(),
+                source: CloudSource::Moment {
+                    at: Timestamp::UNIX_EPOCH,
+                    time_shift: None,
+                    log_start: Some(Timestamp::UNIX_EPOCH),
+                },
+                traffic: MeasuredWrites { peak: Some(0.0), window_seconds: 300.0, delay_seconds: 60.0 },
+                keys: None,
+            }),
+        }));
+        let rules = Rules { confirmation: ConfirmationPolicy::Person, max_writes_per_second: None };
+        let assessment = assess(&act, &facts, None, rules).unwrap();
+        let check = assessment.checks.iter().find(|check| check.name == CheckName::FilterKey).unwrap().clone();
+        let checks = assessment.checks.clone();
+        let plan = Plan::new(act, "r-1", assessment, &checks, None, rules);
+        (check, question(&plan, &plan.warnings))
+    };
+    let (check, question) = planned("user:1,(?=user:)user:2");
+    assert!(check.status == Status::Pass && check.detail.contains("a look around"), "{check:?}");
+    assert!(question.contains("a look around"), "{question}");
+    let (check, question) = planned("session:*,(a)\\1");
+    assert!(
+        check.status == Status::Warn && check.detail.contains("glob") && check.detail.contains("a reference"),
+        "{check:?}"
+    );
+    assert!(question.contains("glob") && question.contains("a reference"), "{question}");
+    let (check, question) = planned("user:.*");
+    assert!(check.status == Status::Pass && !question.contains("unchecked"), "{question}");
 }
 
 /// Figures that are missing, cannot be read, or are old are not "no writes"; a point that was measured and has no writes is.

@@ -11,6 +11,7 @@ use tair_backup_mcp::model::job::{Job, JobKind, JobStatus, Phase, RecoveryKind, 
 use tair_backup_mcp::model::restore::RestoredTo;
 use tair_backup_mcp::state::State;
 use tair_backup_mcp::state::jobs::{Begun, NewJob};
+use tair_backup_mcp::state::leases::Held;
 use tair_backup_mcp::state::sqlite::Sqlite;
 use tempfile::TempDir;
 
@@ -50,6 +51,7 @@ promises! {
     changes_are_told_at_once_here_and_soon_from_elsewhere,
     a_lease_has_one_holder_and_a_growing_epoch,
     a_dead_holders_lease_is_taken_over,
+    a_lease_outlives_no_work,
     a_confirmation_moves_once,
     the_audit_is_in_order,
 }
@@ -343,6 +345,39 @@ async fn a_lease_has_one_holder_and_a_growing_epoch(place: &impl Place) {
     one.give_back(&first).await.unwrap();
     assert!(!one.renew(&first).await.unwrap() && two.renew(&second).await.unwrap());
     assert_eq!(one.holder("archive/orders").await.unwrap(), Some(second));
+}
+
+/// A lease is free again when the work under it is over: done, given up, or ended by a bug.
+async fn a_lease_outlives_no_work(place: &impl Place) {
+    let (one, two) = (place.open(), place.open());
+    let free = || async {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while two.holder("policy/orders").await.unwrap().is_some() {
+            assert!(Instant::now() < deadline, "the lease is still held");
+            tokio::task::yield_now().await;
+        }
+    };
+    let held = Held::acquire(one.clone(), "policy/orders").await.unwrap().unwrap();
+    assert!(Held::acquire(two.clone(), "policy/orders").await.unwrap().is_none());
+    held.give_back().await;
+    assert_eq!(two.holder("policy/orders").await.unwrap(), None);
+    for ends in [|| {}, || panic!("a bug")] {
+        let held = Held::acquire(one.clone(), "policy/orders").await.unwrap().unwrap();
+        let work = tokio::spawn(async move {
+            let _held = held;
+            tokio::task::yield_now().await;
+            ends();
+        });
+        let _ = work.await;
+        free().await;
+    }
+    let held = Held::acquire(one.clone(), "policy/orders").await.unwrap().unwrap();
+    let work = tokio::spawn(async move {
+        let _held = held;
+        std::future::pending::<()>().await;
+    });
+    work.abort();
+    free().await;
 }
 
 async fn a_dead_holders_lease_is_taken_over(place: &impl Place) {

@@ -7,7 +7,7 @@ use tair_backup_mcp::tair::fetch::{FetchError, open};
 use tair_backup_mcp::tair::wire::DownloadUrl;
 use url::Url;
 
-const MACHINE: [&str; 12] = [
+const MACHINE: [&str; 9] = [
     "127.0.0.1",
     "127.9.9.9",
     "2130706433",
@@ -17,11 +17,13 @@ const MACHINE: [&str; 12] = [
     "LOCALHOST.",
     "[::1]",
     "[::ffff:127.0.0.1]",
+];
+const PRIVATE: [&str; 19] = [
     "[64:ff9b::127.0.0.1]",
     "[2002:7f00:1::]",
+    "[::127.0.0.1]",
     "localhost.localdomain",
-];
-const PRIVATE: [&str; 14] = [
+    "db.localhost",
     "10.0.0.1",
     "172.16.49.1",
     "192.168.1.1",

@@ -18,7 +18,7 @@ use tair_backup_mcp::tair::wire::regions::Regions;
 use tair_backup_mcp::tair::wire::restore::{RestoreInstance, WriteLock};
 use tair_backup_mcp::tair::wire::settings::HistoryTasks;
 use tair_backup_mcp::tair::wire::{
-    Action, BadParam, Done, DownloadUrl, Minute, OneZero, Second, Tag, moment, read_reply,
+    Action, BadParam, Done, DownloadUrl, Minute, OneZero, Second, Tag, moment, read_reply, read_success,
 };
 
 const BACKUPS: &str = r#"{"RequestId":"963C20F0-7CE1-4591-AAF3-6F3CD1CE****","PageNumber":1,"PageSize":30,"TotalCount":5,"FullStorageSize":1000,"LogStorageSize":5000,"FreeSize":100000,"Backups":{"Backup":[{"BackupStatus":"Success","BackupStartTime":"2019-03-14T05:28:50Z","BackupType":"FullBackup","BackupDownloadURL":"https://rdsbak-hk45-v2.oss-cn-hongkong.aliyuncs.com/********","NodeInstanceId":"r-bp10noxlhcoim2****-db-1","BackupEndTime":"2019-03-14T05:31:13Z","BackupId":165000050,"BackupDBNames":"all","EngineVersion":"4.0","BackupIntranetDownloadURL":"https://rdsbak-hk45-v2.oss-cn-hongkong.aliyuncs.com/********","BackupSize":1024,"BackupMode":"Automated","BackupMethod":"Physical","BackupJobID":24340,"RecoverConfigMode":"","ExpectExpireTime":""}]},"AccessDeniedDetail":{"AuthAction":"-","PolicyType":"-"}}"#;
@@ -114,6 +114,51 @@ fn job_ids_are_taken_apart() {
     assert_eq!(read::<BackupStarted>(r#"{"BackupJobID":4679933}"#).jobs(), ["4679933"]);
     let none = read_reply::<BackupStarted>(br#"{"RequestId":"2FF6158E"}"#).unwrap_err();
     assert!(none.contains("BackupJobID"), "{none}");
+}
+
+/// What says that it is an error, or does not say that it is the cloud's, is no reply, whatever else it has.
+#[test]
+fn a_success_is_the_clouds_own() {
+    let read = |body: &str| read_success::<Done>("DeleteBackup", body.as_bytes());
+    for good in [
+        r#"{"RequestId":"A1"}"#,
+        r#"{"requestId":7}"#,
+        r#"{"RequestId":"A1","Code":null,"Success":true,"Extra":{"Code":"x"}}"#,
+        r#"{"DeleteBackupResponse":{}}"#,
+        r#"{"DeleteBackupResponse":{"RequestId":"A1"}}"#,
+        r#"{"OtherResponse":{"RequestId":"A1"}}"#,
+    ] {
+        assert!(read(good).is_ok(), "{good}");
+    }
+    for bad in [
+        "",
+        "null",
+        "[]",
+        "true",
+        r#""OK""#,
+        "{}",
+        "\u{feff}{\"RequestId\":\"A1\"}",
+        r#"{"RequestId":""}"#,
+        r#"{"RequestId":" "}"#,
+        r#"{"RequestId":null}"#,
+        r#"{"RequestId":["A1"]}"#,
+        r#"{"RequestId":{"Value":"A1"}}"#,
+        r#"{"RequestId":"A1","Code":"Forbidden"}"#,
+        r#"{"RequestId":"A1","Code":200}"#,
+        r#"{"RequestId":"A1","code":""}"#,
+        r#"{"RequestId":"A1","CODE":false}"#,
+        r#"{"RequestId":"A1","ErrorCode":"x"}"#,
+        r#"{"RequestId":"A1","error":{"Code":"x"}}"#,
+        r#"{"RequestId":"A1","Success":false}"#,
+        r#"{"RequestId":"A1","success":"False"}"#,
+        r#"{"DeleteBackupResponse":{"Code":"x"}}"#,
+        r#"{"DeleteBackupResponse":[]}"#,
+        r#"{"DeleteBackupResponse":{},"Code":"x"}"#,
+        r#"{"LoginResponse":{}}"#,
+        r#"{"DescribeBackupsResponse":{}}"#,
+    ] {
+        assert!(read(bad).is_err(), "{bad}");
+    }
 }
 
 /// The old form: every number as text, and an envelope around all of it.

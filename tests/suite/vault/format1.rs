@@ -27,6 +27,9 @@ fn format_1_is_read() {
     assert_eq!((set.replication_id.len(), set.replication_offset, set.write_calls), (40, 0, Some(8)));
     let statistics = place.run(place.vault.verify(&set)).unwrap();
     assert_eq!((statistics.keys(), statistics.bytes), (8, set.rdb_bytes));
+    // No manifest holds the digest by which a restore knows a file again, so it is there for every set.
+    let digest = place.run(place.vault.stored_digest(&set)).unwrap();
+    assert!(place.run(place.vault.open_known(&set, &digest)).unwrap().is_some());
 
     // What the format did not know does not count as written by it, and its checksum still guards the rest.
     let path = place.path(ID, "manifest.json");

@@ -4,6 +4,7 @@ mod crash;
 mod files;
 mod format1;
 mod frames;
+mod known;
 mod sets;
 
 use jiff::Timestamp;

@@ -6,7 +6,7 @@ use crate::config::instance::NO_DATA_SECONDS;
 use crate::model::backup::Mode;
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, Phase};
-use crate::model::text::clean_to;
+use crate::model::text::{bytes, clean_to};
 use crate::provider::local::{COMMAND_TIMEOUT, Inner, describe};
 use crate::redis::conn::Conn;
 use crate::redis::endpoint::Endpoint;
@@ -42,6 +42,9 @@ pub struct SourceFacts {
     pub engine: &'static str,
     pub version: String,
     pub run_id: String,
+    /// The history that the instance is on, and how far it had come.
+    pub replication_id: String,
+    pub offset: u64,
     pub write_calls: Option<u64>,
     /// Slots served, of a cluster's node.
     pub slots: Option<u32>,
@@ -99,6 +102,8 @@ async fn source_facts(instance: &Endpoint) -> Result<Option<SourceFacts>, RedisE
         engine: describe::engine(facts.flavor),
         version: facts.version,
         run_id: facts.run_id,
+        replication_id: facts.replid,
+        offset: facts.offset,
         write_calls,
         slots,
         failed_saves: facts.failed_saves,
@@ -108,6 +113,18 @@ async fn source_facts(instance: &Endpoint) -> Result<Option<SourceFacts>, RedisE
 impl Attached {
     /// What is wrong with the source, although it can be backed up.
     pub fn trouble(&self) -> Option<String> {
+        let found: Vec<String> = [self.cannot_save(), self.is_behind()].into_iter().flatten().collect();
+        (!found.is_empty()).then(|| found.join("; "))
+    }
+
+    /// Of a replica, how much of its instance's history it had not seen: the set is as old as that.
+    fn is_behind(&self) -> Option<String> {
+        let instance = self.facts.as_ref().filter(|facts| facts.replication_id == self.snapshot.replid)?;
+        let behind = instance.offset.checked_sub(self.snapshot.offset).filter(|n| *n > 0)?;
+        Some(format!("taken from a replica that was {} behind the instance", bytes(behind)))
+    }
+
+    fn cannot_save(&self) -> Option<String> {
         let next = "free its disk, and read its log";
         if let Some(words) = &self.snapshot.source.cannot_save {
             let words = clean_to(words, WORDS_MAX);

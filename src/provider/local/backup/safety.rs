@@ -42,7 +42,7 @@ impl Inner {
             return Err(Fault::new(Kind::Unexpected, "act.unsupported", "a safety backup is for a restore"));
         };
         if let Some(set) = self.taken_since_the_last_write(instance_id, assessment).await? {
-            let safety = Safety { job_id: String::new(), backup_id: set.id, stored_sha256: String::new() };
+            let safety = Safety { job_id: String::new(), backup_id: set.id, stored_digest: String::new() };
             return self.safety_status(instance_id, &safety).await;
         }
         match self.start_capture(instance_id, Mode::Safety, "taken before a restore").await? {
@@ -99,7 +99,7 @@ impl Inner {
     }
 
     async fn look_at_safety(&self, instance_id: &str, safety: &Safety, reading: Reading) -> Result<SafetyFacts, Fault> {
-        let Safety { job_id, backup_id, stored_sha256 } = safety;
+        let Safety { job_id, backup_id, stored_digest } = safety;
         let facts = |status| SafetyFacts { job_id: job_id.clone(), backup_id: backup_id.clone(), status };
         if !job_id.is_empty() {
             let job = self.state.job(job_id).await?;
@@ -115,7 +115,7 @@ impl Inner {
             Err(fault) if fault.kind == Kind::Damaged => return Ok(facts(SafetyStatus::Damaged(fault.message))),
             Err(fault) => return Err(fault),
         };
-        let look = self.read_back(&set, stored_sha256, reading).await?;
+        let look = self.read_back(&set, stored_digest, reading).await?;
         // After the set: of what is read of both, the target's is the later.
         let (target, _) = self.position(instance_id).await?;
         Ok(facts(SafetyStatus::Whole {
@@ -126,20 +126,20 @@ impl Inner {
         }))
     }
 
-    async fn read_back(&self, set: &BackupSet, stored_sha256: &str, reading: Reading) -> Result<SetLook, Fault> {
+    async fn read_back(&self, set: &BackupSet, stored_digest: &str, reading: Reading) -> Result<SetLook, Fault> {
         let read = async {
-            if !stored_sha256.is_empty() {
-                if reading == Reading::ForPlan || self.vault.open_known(set, stored_sha256).await?.is_some() {
+            if !stored_digest.is_empty() {
+                if reading == Reading::ForPlan || self.vault.open_known(set, stored_digest).await?.is_some() {
                     return Ok(SetLook::KnownFromPlan);
                 }
                 return Ok(SetLook::Damaged("its file is not the one that was read for the plan".into()));
             }
-            // In this order: what is known to be whole is then the file that the checksum names.
-            let stored_sha256 = self.vault.stored_sha256(set).await?;
+            // In this order: what is known to be whole is then the file that the digest names.
+            let stored_digest = self.vault.stored_digest(set).await?;
             let statistics = self.vault.verify(set).await?;
             // A module's data beside the keys is judged for a set that is restored, not for one that is kept.
             let crc64 = statistics.checksum == Checksum::Verified;
-            Ok(SetLook::Verified { stored_sha256, crc64, module_data: false })
+            Ok(SetLook::Verified { stored_digest, crc64, module_data: false })
         };
         let read: Result<_, Fault> = read.await;
         match read {

@@ -5,7 +5,7 @@
 
 use crate::guard::facts::look::{CutoverLook, LastLook, TailLook};
 use crate::guard::plan::Plan;
-use crate::guard::writes::{Streamed, Writes};
+use crate::guard::writes::{ServerCounters, Streamed, Writes};
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::Job;
 use crate::model::restore::Cutover;
@@ -30,9 +30,9 @@ pub(super) struct WayBack<'a> {
     /// Databases that carry this restore's mark.
     marked: u64,
     /// Write commands behind the last safety backup, at the last look or at the cutover.
-    accepted: Option<u64>,
+    pub(super) accepted: Option<u64>,
     /// Removals up to the last look that were no client's.
-    expired: u64,
+    removed: u64,
     /// Whether the old data is gone, or refuses writes.
     pub(super) cut: bool,
     /// What the cutover came to, once the stream has ended.
@@ -48,21 +48,22 @@ impl<'a> WayBack<'a> {
         safety: Option<LastSafety>,
         marked: u64,
     ) -> Self {
-        Self { inner, job, plan, safety, marked, accepted: None, expired: 0, cut: false, cutover: None }
+        Self { inner, job, plan, safety, marked, accepted: None, removed: 0, cut: false, cutover: None }
     }
 
-    /// Reads the stream up to a moment of the target, and has the guard judge the two. `write_calls` and `own`: as in a [`Moment`].
+    /// Reads the stream up to a moment of the target, and has the guard judge the two. `counters`: of the target at that moment;
+    /// `own`: as in a [`Moment`].
     pub(super) async fn judge(
         &mut self,
         mut seen: CutoverLook,
-        write_calls: Option<u64>,
+        counters: ServerCounters,
         own: u64,
     ) -> Result<(), Fault> {
         if let Some(safety) = &mut self.safety {
             let read = safety.tail.reach(End::At(seen.offset), CATCH_UP).await.map_err(|why| tail_lost(&why))?;
-            let tail = safety.look(read, write_calls, own, self.marked);
+            let tail = safety.look(read, counters, own, self.marked);
             self.accepted = Some(tail.written());
-            self.expired = if tail.calls_moved { 0 } else { tail.seen.removals };
+            self.removed = tail.seen.removals.min(tail.own_removals);
             seen.tail = Some(tail);
         }
         self.plan.cutover_look(&seen)
@@ -75,6 +76,7 @@ impl<'a> WayBack<'a> {
             let whole = tail.finish().await;
             if self.cut {
                 cutover.writes_after = self.accepted;
+                cutover.removed_after = self.removed;
                 cutover.tail_whole = whole && self.accepted.is_some();
                 cutover.waited_seconds = waited.map(|waited| waited.as_secs_f64());
                 cutover.refused_seconds = refused.map(|refused| refused.as_secs_f64());
@@ -90,12 +92,12 @@ impl<'a> WayBack<'a> {
 
 impl LastSafety {
     /// What was read of the stream, for the guard.
-    fn look(&self, read: Seen, write_calls: Option<u64>, own: u64, marked: u64) -> TailLook {
+    fn look(&self, read: Seen, counters: ServerCounters, own: u64, marked: u64) -> TailLook {
         TailLook {
             replication_id: self.replication_id.clone(),
             reached: read.offset,
             seen: Streamed { writes: read.writes, removals: read.removals },
-            calls_moved: self.write_calls.is_none() || self.write_calls != write_calls,
+            own_removals: counters.own_removals_since(self.counters),
             since: self.since,
             until: Timestamp::now(),
             foreign: read.loaded.saturating_sub(own) + read.others.saturating_sub(marked),
@@ -119,7 +121,8 @@ impl Look for WayBack<'_> {
             return self.plan.last_look(&LastLook { run_id, replication_id, slots, writes });
         }
         let seen = CutoverLook { run_id, replication_id, offset: moment.offset, tail: None };
-        self.judge(seen, Some(moment.writes), moment.own).await
+        let counters = ServerCounters { calls: Some(moment.writes), removed: moment.removed };
+        self.judge(seen, counters, moment.own).await
     }
 
     async fn cut(&mut self, offset: Option<u64>) {
@@ -128,7 +131,7 @@ impl Look for WayBack<'_> {
         let behind = safety.tail.reach(offset.map_or(End::Flush, End::At), CATCH_UP).await;
         self.accepted = match behind {
             // Whether what was removed since the last look had expired is not known.
-            Ok(read) => Some(read.writes + read.removals.saturating_sub(self.expired)),
+            Ok(read) => Some(Streamed { writes: read.writes, removals: read.removals }.written(self.removed)),
             Err(why) => {
                 tracing::warn!("what was written right before the cutover is not known: {why}");
                 None

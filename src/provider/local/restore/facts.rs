@@ -102,7 +102,7 @@ impl Inner {
             Err(fault) => SetLook::Damaged(fault.message),
             Ok(None) => SetLook::KnownFromPlan,
             Ok(Some(_)) if matches!(trial, Trial::Failed(_)) => SetLook::Damaged(trial.into_reason()),
-            Ok(Some((stored_sha256, statistics))) => {
+            Ok(Some((stored_digest, statistics))) => {
                 let own = instance_id == set_of;
                 target.cannot_load =
                     self.cannot_load(&set, own, &statistics, &server, target.method, limits, &mut conn).await?;
@@ -111,7 +111,7 @@ impl Inner {
                 }
                 expired = Some(statistics.expired);
                 SetLook::Verified {
-                    stored_sha256,
+                    stored_digest,
                     crc64: statistics.checksum == Checksum::Verified,
                     module_data: statistics.opcodes.contains(&MODULE_AUX),
                 }
@@ -163,9 +163,9 @@ impl Inner {
         if !whole {
             return Ok(None);
         }
-        // In this order: what is known to be whole is then the file that the checksum names.
-        let stored_sha256 = self.vault.stored_sha256(set).await?;
-        self.vault.verify(set).await.map(|statistics| Some((stored_sha256, statistics)))
+        // In this order: what is known to be whole is then the file that the digest names.
+        let stored_digest = self.vault.stored_digest(set).await?;
+        self.vault.verify(set).await.map(|statistics| Some((stored_digest, statistics)))
     }
 
     /// The job that must end before a restore can begin: without this look the job would cost the person's yes.
@@ -201,7 +201,7 @@ impl Inner {
             let seconds = WINDOW.as_secs_f64();
             (calls.saturating_sub(b) as f64 / seconds, seconds)
         });
-        let mut writes = Writes { offset: position(&facts), ..Writes::counted(calls, read_at) };
+        let mut writes = Writes { offset: position(&facts), removed: facts.removed, ..Writes::counted(calls, read_at) };
         if let Some(plan) = earlier {
             writes.streamed = self.behind_planned(plan, &endpoint, &facts).await.and_then(|planned| planned.streamed);
         }
@@ -250,7 +250,8 @@ impl Inner {
         let slots = slots_served(&facts, conn).await?;
         let planned = self.behind_planned(plan, endpoint, &facts).await;
         let streamed = planned.as_ref().and_then(|planned| planned.streamed);
-        let writes = Writes { offset: position(&facts), streamed, ..Writes::counted(calls, read_at) };
+        let writes =
+            Writes { offset: position(&facts), removed: facts.removed, streamed, ..Writes::counted(calls, read_at) };
         let (run_id, replication_id) = (facts.run_id.clone(), facts.replid.clone());
         plan.last_look(&LastLook { run_id, replication_id, slots, writes })?;
         Ok(Looked { facts, calls, planned })

@@ -4,7 +4,7 @@
 //! the target is touched. A crash leaves its data without a manifest, which is found by the job's id.
 
 use crate::guard::plan::{Plan, Safety, way_back};
-use crate::guard::writes::Streamed;
+use crate::guard::writes::{ServerCounters, Streamed};
 use crate::model::backup::{BackupSet, Mode};
 use crate::model::fault::Fault;
 use crate::model::job::Job;
@@ -32,8 +32,8 @@ pub(super) struct LastSafety {
     pub(super) since: Timestamp,
     /// The replication id of the history that the stream belongs to.
     pub(super) replication_id: String,
-    /// The counter of write commands right before the set was captured.
-    pub(super) write_calls: Option<u64>,
+    /// The server's counters before the set was captured.
+    pub(super) counters: ServerCounters,
     pub(super) tail: Follower,
 }
 
@@ -113,21 +113,26 @@ impl Inner {
             return Ok(None);
         }
         let _ = self.jobs.progress(job, "making sure of the way back", 0, 0).await;
-        let (set, mut tail, taken) = match self.nothing_behind(endpoint, looked).await {
+        let now = ServerCounters { calls: Some(looked.calls), removed: looked.facts.removed };
+        let mut removed = plan.writes.map_or(u64::MAX, |writes| writes.removed);
+        let (set, mut tail, taken) = match self.nothing_behind(endpoint, looked.planned, now, removed).await {
             Some((set, tail)) => (set, tail, false),
             None => {
+                removed = now.removed;
                 let (set, tail) = self.take_last_safety(job, plan).await?;
                 (set, tail, true)
             }
         };
         tail.leave_out(ours.iter().copied());
         let tail = self.follow_tail(&job.id, tail).await?;
-        let BackupSet { id: safety_backup_id, started_at: since, replication_id, write_calls, .. } = set;
+        let BackupSet { id: safety_backup_id, started_at: since, replication_id, write_calls: calls, .. } = set;
+        let counters = ServerCounters { calls, removed };
         let mut cutover = Cutover {
             instance_id: job.instance_id.clone(),
             safety_backup_id,
             taken_after_yes: taken,
             writes_after: None,
+            removed_after: 0,
             tail: None,
             tail_whole: false,
             job_id: job.id.clone(),
@@ -136,15 +141,25 @@ impl Inner {
             refused_seconds: None,
         };
         self.write_cutover(&job.id, &mut cutover).await;
-        Ok(Some(LastSafety { cutover, since, replication_id, write_calls, tail }))
+        Ok(Some(LastSafety { cutover, since, replication_id, counters, tail }))
     }
 
-    /// The plan's own set, where not a single write is behind it, whatever else moved the position: signs of life, messages, expiries.
-    async fn nothing_behind(&self, endpoint: &Endpoint, looked: Looked) -> Option<(BackupSet, Tail)> {
-        let Planned { set, streamed } = looked.planned?;
-        let seen = streamed?;
-        let nothing = seen == Streamed::default() || (seen.writes == 0 && set.write_calls == Some(looked.calls));
-        let tail = if nothing { self.resume(endpoint, &set).await? } else { return None };
+    /// The plan's own set, where not a single write is behind it, whatever else moved the position: signs of life, messages, expiries,
+    /// evictions. `now`: the server's counters; `removed`: the one of removals before the set was taken.
+    async fn nothing_behind(
+        &self,
+        endpoint: &Endpoint,
+        planned: Option<Planned>,
+        now: ServerCounters,
+        removed: u64,
+    ) -> Option<(BackupSet, Tail)> {
+        let Planned { set, streamed } = planned?;
+        let own = now.own_removals_since(ServerCounters { calls: set.write_calls, removed });
+        // A script may keep what it writes out of the stream, and moves the counter all the same.
+        if streamed?.written(own) > 0 || now.calls > set.write_calls {
+            return None;
+        }
+        let tail = self.resume(endpoint, &set).await?;
         Some((set, tail))
     }
 
@@ -182,7 +197,7 @@ impl Inner {
         match self.vault.find(instance_id, &last, self).await {
             Ok(set) => way_back(
                 instance_id,
-                &Safety { job_id: String::new(), backup_id: set.id, stored_sha256: String::new() },
+                &Safety { job_id: String::new(), backup_id: set.id, stored_digest: String::new() },
             ),
             Err(_) => planned.to_owned(),
         }

@@ -3,6 +3,7 @@
 mod beside;
 mod commands;
 mod cutover;
+mod expired;
 pub(super) mod facts;
 mod last_safety;
 mod loadable;
@@ -75,7 +76,7 @@ impl Inner {
         // A bad RDB makes its target exit. The set was verified whole for the plan; before the first byte leaves us, every
         // byte of its file is shown to be the one that was verified then.
         let known = if set.sha256 == planned.sha256 {
-            self.vault.open_known(&set, &planned.stored_sha256).await?
+            self.vault.open_known(&set, &planned.stored_digest).await?
         } else {
             None
         };
@@ -96,42 +97,48 @@ impl Inner {
         self.state.set_restored(&job.id, &restored.unwrap_or(alone)).await?;
         self.sweep_tails().await;
         let before = self.counted(&plan.instance_id).await.ok();
-        let (loaded, cutover) = match planned.method {
+        let (loaded, cutover, serving_at) = match planned.method {
             Method::Replication => {
                 let done = self.by_replication(grant, job, plan, recovery, &set, data, behind).await?;
-                (AsLoaded::from(done.restored), done.cutover)
+                (AsLoaded::from(done.restored), done.cutover, done.serving_at)
             }
             // The guard lets no plan of a moment through that is for commands.
             Method::Beside | Method::Commands if behind.is_some() => return Err(plan.unsupported().into()),
             Method::Beside => {
                 let done = self.beside_the_old(grant, job, plan, recovery, &set, data).await?;
-                (AsLoaded::by_commands(before, done.swapped_in, done.unseen, false), done.cutover)
+                (AsLoaded::by_commands(before, done.swapped_in, done.unseen, false), done.cutover, None)
             }
             Method::Commands => {
                 let done = self.by_commands(grant, job, plan, recovery, &set, data).await?;
-                (AsLoaded::by_commands(before, None, done.unseen, plan.tells_of_traffic()), done.cutover)
+                (AsLoaded::by_commands(before, None, done.unseen, plan.tells_of_traffic()), done.cutover, None)
             }
         };
         let behind = after(cutover.as_ref());
         // Data that is in must not be called lost because of what comes after it.
-        let _ = self.state.serving(&job.id, Timestamp::now()).await;
+        let _ = self.state.serving(&job.id, serving_at.unwrap_or_else(Timestamp::now)).await;
         let _ = self.jobs.progress(job, "counting keys", set.rdb_bytes, set.rdb_bytes).await;
         // Counted at once, for clients may write again; and kept on disk whatever the counts are.
-        let found = match self.counted(&plan.instance_id).await {
+        let counted = self.counted(&plan.instance_id).await;
+        let _ = self.jobs.progress(job, "the target serves; writing to its disk", set.rdb_bytes, set.rdb_bytes).await;
+        let more = |mut fault: Fault, what: &str| {
+            fault.message = format!("{}{what}", fault.message);
+            fault
+        };
+        // Of a moment the set is only the beginning, and says nothing of what should be there.
+        let of_set = counted.as_ref().ok().filter(|_| moment.is_none());
+        let at = of_set.and_then(|after| after.may_have_expired(&set));
+        // The set is read once more for that while the target writes to its disk.
+        let (kept, passed) = tokio::join!(self.keep(&plan.instance_id, &planned.run_id), self.expired_by(&set, at));
+        let found = match counted {
             Ok(after) => match &moment {
-                None => outcome_as_loaded(&set, &loaded, &after),
+                None => outcome_as_loaded(&set, &loaded, &after, passed),
                 Some(moment) => outcome_of_moment(&set.id, moment, commands, &loaded, &after),
             },
             Err(fault) => {
                 Ok(format!("restored: the target took the whole set; its keys could not be counted ({fault})"))
             }
         };
-        let _ = self.jobs.progress(job, "the target serves; writing to its disk", set.rdb_bytes, set.rdb_bytes).await;
-        let more = |mut fault: Fault, what: &str| {
-            fault.message = format!("{}{what}", fault.message);
-            fault
-        };
-        let kept = self.keep(&plan.instance_id, &planned.run_id).await.map_err(|fault| more(fault, &behind))?;
+        let kept = kept.map_err(|fault| more(fault, &behind))?;
         match found {
             Ok(restored) => Ok(format!("{restored}{behind}; {}", kept.describe())),
             Err(differs) => Err(more(differs, &format!("{behind}; the data is {}", kept.describe())).into()),

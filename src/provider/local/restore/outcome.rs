@@ -18,6 +18,8 @@ pub(super) struct Counted {
     expired: u64,
     evicted: u64,
     counts: Counts,
+    /// The server's clock, in milliseconds since 1970; `None` where it does not tell.
+    clock_ms: Option<i64>,
 }
 
 impl From<&ServerFacts> for Counted {
@@ -27,6 +29,7 @@ impl From<&ServerFacts> for Counted {
             expired: facts.expired_keys,
             evicted: facts.evicted_keys,
             counts: counts_of(facts),
+            clock_ms: facts.clock_ms,
         }
     }
 }
@@ -39,6 +42,18 @@ impl Counted {
             .then(|| Some((self.expired.checked_sub(earlier.expired)?, self.evicted.checked_sub(earlier.evicted)?)))
             .flatten()
     }
+
+    /// Keys that carry an expiry.
+    fn with_expiry(&self) -> u64 {
+        self.counts.values().map(|(_, expires)| expires).sum()
+    }
+
+    /// The moment at which the keys were counted, where some of the keys that were counted, or that are not there, may have expired.
+    pub(super) fn may_have_expired(&self, set: &BackupSet) -> Option<i64> {
+        let carried = set.counts.values().any(|(_, expires)| *expires > 0);
+        self.clock_ms
+            .filter(|_| carried && (self.with_expiry() > 0 || total_keys(&self.counts) < total_keys(&set.counts)))
+    }
 }
 
 /// Keys of the set that may be gone though they carry no expiry: hashes whose fields do.
@@ -48,7 +63,8 @@ fn with_expiring_fields(set: &BackupSet) -> u64 {
 }
 
 /// What the target holds of the set. `before`: what it had counted before it was touched. `unseen`: keys that it may have taken as
-/// expired without counting them.
+/// expired without counting them. `passed`: keys of the set whose expiry had passed, by the target's own clock, when its keys were
+/// counted; `None` where nobody knows.
 ///
 /// # Errors
 /// `restore.evicted` and `restore.census_differs`: the target took the whole set and does not hold all of it.
@@ -57,6 +73,7 @@ pub(super) fn outcome(
     before: Option<&Counted>,
     after: &Counted,
     unseen: u64,
+    passed: Option<u64>,
 ) -> Result<String, Fault> {
     let (found, fields) = (&after.counts, with_expiring_fields(set));
     let mut gone = 0;
@@ -76,9 +93,15 @@ pub(super) fn outcome(
         }
     }
     let keys = total_keys(found);
-    let counts_expired = match found.values().map(|(_, expires)| expires).sum::<u64>() {
-        0 => String::new(),
-        n => format!("; {n} of them have an expiry, and count until the server deletes them, also where it has passed"),
+    let counts_expired = match (after.with_expiry(), passed.map(|passed| passed.saturating_sub(gone))) {
+        (0, _) | (_, Some(0)) => String::new(),
+        (n, Some(passed)) => format!(
+            "; {} of those that are there have expired by the target's own clock, and count until it deletes them",
+            passed.min(n)
+        ),
+        (n, None) => {
+            format!("; {n} of them have an expiry, and count until the server deletes them, also where it has passed")
+        }
     };
     let counted = before.and_then(|before| after.since(before));
     match counted {
@@ -97,6 +120,10 @@ pub(super) fn outcome(
                 "{missing} keys are missing: {gone} are not there, {expired} have expired by the server's own count, none were evicted"
             )))
         }
+        _ if passed.is_some_and(|passed| gone > passed.saturating_add(fields)) => Err(differs(format!(
+            "{gone} keys are not there, and of only {} the expiry has passed by the target's own clock",
+            passed.unwrap_or_default()
+        ))),
         _ if gone == 0 => {
             let evicted = counted.map_or(0, |(_, evicted)| evicted);
             let more = if evicted > 0 { format!("; the target evicted {evicted} keys meanwhile") } else { String::new() };
@@ -142,16 +169,22 @@ impl AsLoaded {
 impl From<Restored> for AsLoaded {
     fn from(restored: Restored) -> Self {
         let Switched { run_id, evicted_keys, expired_keys, .. } = restored.switched;
-        let before = Counted { run_id, expired: expired_keys, evicted: evicted_keys, counts: Counts::default() };
+        let counts = Counts::default();
+        let before = Counted { run_id, expired: expired_keys, evicted: evicted_keys, counts, clock_ms: None };
         Self { before: Some(before), keys: restored.loaded, unseen: 0, meanwhile: false }
     }
 }
 
-/// [`outcome`] of a target whose clients may have written since it had the set: that is none of the set's.
+/// [`outcome`] of a target whose clients may have written since it had the set: that is none of the set's. `passed`: as there.
 ///
 /// # Errors
 /// As [`outcome`].
-pub(super) fn outcome_as_loaded(set: &BackupSet, as_loaded: &AsLoaded, after: &Counted) -> Result<String, Fault> {
+pub(super) fn outcome_as_loaded(
+    set: &BackupSet,
+    as_loaded: &AsLoaded,
+    after: &Counted,
+    passed: Option<u64>,
+) -> Result<String, Fault> {
     let AsLoaded { before, keys, unseen, meanwhile } = as_loaded;
     let before = before.as_ref();
     let Some(loaded) = keys else {
@@ -166,7 +199,7 @@ pub(super) fn outcome_as_loaded(set: &BackupSet, as_loaded: &AsLoaded, after: &C
                 total_keys(&after.counts)
             ));
         }
-        return outcome(set, before, after, *unseen);
+        return outcome(set, before, after, *unseen, passed);
     };
     // What was evicted since was of what had just been loaded, or written behind that.
     if let Some((_, evicted @ 1..)) = before.and_then(|before| after.since(before)) {
@@ -178,8 +211,8 @@ pub(super) fn outcome_as_loaded(set: &BackupSet, as_loaded: &AsLoaded, after: &C
         return Err(Fault::new(Kind::Provider, "restore.evicted", message)
             .hint("Give the target more memory (maxmemory) or maxmemory-policy noeviction, then restore again."));
     }
-    let whole = outcome(set, before, &Counted { counts: loaded.clone(), ..after.clone() }, *unseen)?;
-    Ok(outcome(set, before, after, *unseen).unwrap_or(whole))
+    let whole = outcome(set, before, &Counted { counts: loaded.clone(), ..after.clone() }, *unseen, passed)?;
+    Ok(outcome(set, before, after, *unseen, passed).unwrap_or(whole))
 }
 
 /// What a target holds that has applied the commands behind a set: no manifest has the counts of that moment.
@@ -262,13 +295,13 @@ mod tests {
     }
 
     fn counted(keys: u64, expired: u64, evicted: u64) -> Counted {
-        Counted { run_id: "a".into(), expired, evicted, counts: [(0, (keys, 0))].into() }
+        Counted { run_id: "a".into(), expired, evicted, counts: [(0, (keys, 0))].into(), clock_ms: None }
     }
 
     #[test]
     fn expired_evicted_and_missing() {
         let before = counted(3, 10, 5);
-        let end = |set: &BackupSet, after: Counted, unseen| match outcome(set, Some(&before), &after, unseen) {
+        let end = |set: &BackupSet, after: Counted, unseen| match outcome(set, Some(&before), &after, unseen, None) {
             Ok(message) => message,
             Err(fault) => format!("{}: {}", fault.code, fault.message),
         };
@@ -292,20 +325,36 @@ mod tests {
         assert!(end(&set, other, 0).contains("does not tell"));
     }
 
-    /// A key that has expired is counted until it is deleted, and the end says so where there can be one.
+    /// A key that has expired is counted until it is deleted: the end says how many there are, where the set's own expiries were
+    /// compared with the target's clock; and more keys cannot have expired than that.
     #[test]
-    fn keys_that_may_have_expired_are_told() {
+    fn keys_that_have_expired_and_still_count_are_told() {
         let set = set(100, 40);
-        let end = |expires| {
-            let after = Counted { counts: [(0, (100, expires))].into(), ..counted(100, 10, 5) };
-            outcome(&set, Some(&counted(3, 10, 5)), &after, 0).unwrap()
+        let end = |keys: u64, expires, passed| {
+            let after = Counted { counts: [(0, (keys, expires))].into(), ..counted(keys, 10 + 100 - keys, 5) };
+            match outcome(&set, Some(&counted(3, 10, 5)), &after, 0, passed) {
+                Ok(message) => message,
+                Err(fault) => format!("{}: {}", fault.code, fault.message),
+            }
         };
-        assert!(
-            end(40).contains("; 40 of them have an expiry, and count until the server deletes them"),
-            "{}",
-            end(40)
-        );
-        assert!(!end(0).contains("expiry"), "{}", end(0));
+        for (keys, expires, passed, part) in [
+            (100, 40, None, "; 40 of them have an expiry, and count until the server deletes them"),
+            (100, 40, Some(30), "; 30 of those that are there have expired by the target's own clock"),
+            (90, 30, Some(30), "; 20 of those that are there have expired by the target's own clock"),
+            // A client has made one of them a key without an expiry.
+            (90, 19, Some(30), "; 19 of those that are there have expired by the target's own clock"),
+            (
+                90,
+                30,
+                Some(9),
+                "restore.census_differs: the target took the whole set, but 10 keys are not there, and of only 9",
+            ),
+        ] {
+            assert!(end(keys, expires, passed).contains(part), "{}", end(keys, expires, passed));
+        }
+        for (keys, expires, passed) in [(100, 0, None), (100, 40, Some(0)), (90, 30, Some(10))] {
+            assert!(!end(keys, expires, passed).contains("count until"), "{}", end(keys, expires, passed));
+        }
     }
 
     #[test]
@@ -314,7 +363,7 @@ mod tests {
         let end = |swapped_in: Option<u64>, meanwhile, after: Counted| {
             let keys = swapped_in.map(|keys| ([(0, (keys, 0))].into(), 7));
             let as_loaded = AsLoaded::by_commands(Some(counted(3, 0, 7)), keys, 0, meanwhile);
-            outcome_as_loaded(&set, &as_loaded, &after).map_err(|fault| fault.code)
+            outcome_as_loaded(&set, &as_loaded, &after, None).map_err(|fault| fault.code)
         };
         // Counted as it was swapped in.
         assert!(end(Some(100), false, counted(150, 0, 7)).is_ok_and(|said| said.contains("as many as in the backup")));
@@ -332,10 +381,16 @@ mod tests {
         let mut set = set(100, 0);
         set.types.insert(24, 30);
         let before = counted(3, 0, 0);
-        assert!(outcome(&set, Some(&before), &counted(75, 0, 0), 0).is_ok());
-        assert_eq!(outcome(&set, Some(&before), &counted(69, 0, 0), 0).unwrap_err().code, "restore.census_differs");
+        assert!(outcome(&set, Some(&before), &counted(75, 0, 0), 0, None).is_ok());
+        assert_eq!(
+            outcome(&set, Some(&before), &counted(69, 0, 0), 0, None).unwrap_err().code,
+            "restore.census_differs"
+        );
         // The same type bytes mean another thing in Valkey's format.
         set.rdb_version = 80;
-        assert_eq!(outcome(&set, Some(&before), &counted(75, 0, 0), 0).unwrap_err().code, "restore.census_differs");
+        assert_eq!(
+            outcome(&set, Some(&before), &counted(75, 0, 0), 0, None).unwrap_err().code,
+            "restore.census_differs"
+        );
     }
 }

@@ -56,7 +56,7 @@ impl Inner {
             let swapped = recovery.swapped || remains != Remains::NotSwapped;
             let cutover = self.cutover_of(orphan, swapped).await;
             return Ok(match after_beside(orphan, &remains, swapped, keys, &cutover) {
-                Ok(message) => match self.keep(id, &recovery.run_id).await {
+                Ok(message) => match self.keep(id, recovery.run_id()).await {
                     Ok(kept) => Ok(format!("{message}; {}. {back}", kept.describe()).trim_end().to_owned()),
                     Err(fault) => Err(with_way_back(fault, &recovery.back).into()),
                 },
@@ -73,7 +73,7 @@ impl Inner {
             return Ok(Err(interrupted(message, format!("Restore again to complete it. {back}"))));
         };
         let grant = Orphaned::of(&orphan.job, stored)?.roll_back()?;
-        let rolled_back = roll_back(grant, &mut conn, &record.switch()).await?;
+        let rolled_back = roll_back(grant, &mut conn, &record.switch(recovery.run_id())).await?;
         let keys = total_keys(&key_counts(&mut conn).await?);
         if let Some(problem) = rolled_back.problem {
             return Err(Fault::new(Kind::Provider, "restore.unsettled", problem));
@@ -109,7 +109,7 @@ impl Inner {
             _ => format!("the process died during this restore; {holds}; {put_back}"),
         };
         if rolled_back.loaded && recovery.moment.is_none() && orphan.job.status == JobStatus::Running {
-            let kept = match self.keep(id, &record.switch().run_id).await {
+            let kept = match self.keep(id, recovery.run_id()).await {
                 Ok(kept) => kept.describe(),
                 Err(fault) => return Ok(Err(with_way_back(fault, &recovery.back).into())),
             };

@@ -33,7 +33,7 @@ pub struct RecoveryRecord {
     pub(super) moment: Option<String>,
     /// The process of the target; empty in the records of earlier versions.
     #[serde(default)]
-    pub(super) run_id: String,
+    run_id: String,
 }
 
 impl Recoverable for RecoveryRecord {
@@ -56,7 +56,9 @@ pub(super) struct SwitchRecord {
     host: String,
     port: u16,
     replid: String,
-    run_id: String,
+    /// The process of the target, in the records of earlier versions: now the record that this one is part of has it.
+    #[serde(default, rename = "run_id", skip_serializing)]
+    earlier_run_id: String,
 }
 
 impl RecoveryRecord {
@@ -71,6 +73,14 @@ impl RecoveryRecord {
             swapped: false,
             run_id: plan.direct_restore()?.run_id.clone(),
         })
+    }
+
+    /// The process of the target; empty where nobody wrote it down.
+    pub(super) fn run_id(&self) -> &str {
+        match &self.switch {
+            Some(switch) if self.run_id.is_empty() => &switch.earlier_run_id,
+            _ => &self.run_id,
+        }
     }
 
     /// The record of a restore by commands that loads beside the old data.
@@ -96,14 +106,16 @@ impl RecoveryRecord {
             host: switch.host.clone(),
             port: switch.port,
             replid: switch.replid.clone(),
-            run_id: switch.run_id.clone(),
+            earlier_run_id: String::new(),
         };
+        self.run_id.clone_from(&switch.run_id);
         self.switch = Some(record);
     }
 }
 
 impl SwitchRecord {
-    pub(super) fn switch(&self) -> RollbackRecord {
+    /// What rolling back needs. `run_id`: the process of the target.
+    pub(super) fn switch(&self, run_id: &str) -> RollbackRecord {
         RollbackRecord {
             settings: Settings {
                 repl_diskless_load: self.repl_diskless_load.clone(),
@@ -116,7 +128,7 @@ impl SwitchRecord {
             host: self.host.clone(),
             port: self.port,
             replid: self.replid.clone(),
-            run_id: self.run_id.clone(),
+            run_id: run_id.to_owned(),
         }
     }
 }
@@ -157,8 +169,15 @@ mod tests {
         };
         recovery.switching(&record);
         let mut json = serde_json::to_value(&recovery).unwrap();
-        let read = |json| serde_json::from_value::<RecoveryRecord>(json).unwrap().switch.unwrap().switch();
+        let read = |json| {
+            let recovery = serde_json::from_value::<RecoveryRecord>(json).unwrap();
+            recovery.switch.as_ref().unwrap().switch(recovery.run_id())
+        };
         assert_eq!(read(json.clone()), record);
+        let mut earlier = json.clone();
+        let run_id = earlier.as_object_mut().unwrap().remove("run_id").unwrap();
+        assert!(earlier["switch"].as_object_mut().unwrap().insert("run_id".into(), run_id).is_none());
+        assert_eq!(read(earlier), record);
         json["switch"].as_object_mut().unwrap().remove("maxmemory").unwrap();
         record.settings.maxmemory = None;
         assert_eq!(read(json), record);

@@ -1,10 +1,11 @@
 //! Restore by replication: this process acts as the target's master, and the target swaps the set in whole.
 
-use crate::config::instance::Announce;
+use crate::config::instance::{Announce, FREE_STALL_SECONDS};
 use crate::guard::act::Act;
 use crate::guard::facts::look::CutoverLook;
 use crate::guard::grant::{Grant, Overwrite};
 use crate::guard::plan::Plan;
+use crate::guard::writes::ServerCounters;
 use crate::model::backup::BackupSet;
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, Unfinished};
@@ -22,6 +23,7 @@ use crate::redis::master::session::Session;
 use crate::redis::master::types::{MasterOptions, Restored, RollbackRecord, Step, Supply, Switched};
 use crate::redis::pause::Pause;
 use crate::vault::frames::FrameReader;
+use jiff::Timestamp;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
@@ -51,6 +53,7 @@ impl Inner {
             allow_plain: config.is_some_and(|c| c.allow_plain_replication),
             announce: announce.map(|a| (a.host.clone(), a.port)),
             stall: STALL_TIMEOUT,
+            free_stall: config.map_or(Duration::from_secs(FREE_STALL_SECONDS), |c| c.free_stall),
             total: Some(set.rdb_bytes),
             ..MasterOptions::default()
         };
@@ -86,7 +89,7 @@ impl Inner {
                 let mut refusing = refusing.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
                 match step {
                     Step::Switched => refusing.0 = Some(Instant::now()),
-                    Step::Promoted => refusing.1 = Some(Instant::now()),
+                    Step::Promoted => refusing.1 = Some((Instant::now(), Timestamp::now())),
                     _ => {}
                 }
             }
@@ -108,12 +111,12 @@ impl Inner {
         // The thread ends by itself: its channel is closed.
         let _ = supplier.await;
         let (from, to) = refusing.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let refused = from.map(|from: Instant| to.unwrap_or_else(Instant::now) - from);
+        let refused = from.map(|from: Instant| to.map_or_else(Instant::now, |(to, _)| to) - from);
         // Whatever became of the restore, writers go on.
         watch.lift().await;
         let cutover = watch.way_back.conclude(watch.waited, refused).await;
         let restored = done.map_err(ended_by)?;
-        Ok(Replicated { restored, cutover })
+        Ok(Replicated { restored, cutover, serving_at: to.map(|(_, at)| at) })
     }
 }
 
@@ -123,6 +126,8 @@ pub(super) struct Replicated {
     pub(super) restored: Restored,
     /// `None` where the plan promised no way back.
     pub(super) cutover: Option<Cutover>,
+    /// When the target was promoted: from then on it serves, whatever is still written down here.
+    pub(super) serving_at: Option<Timestamp>,
 }
 
 /// The recovery record of the job, stored again where more of the target is about to be changed.
@@ -155,8 +160,7 @@ impl Watch<'_> {
 impl BeforeStream for Watch<'_> {
     async fn allow(&mut self, seen: &Switched) -> Result<(), Fault> {
         if fenced(self.plan) && !self.pause.as_ref().is_some_and(Pause::holds) {
-            let message = "writers could not be held up all along, as write_fence promises; the target was not touched";
-            return Err(Fault::new(Kind::Provider, "restore.fence_broken", message).hint("Make a new plan."));
+            return Err(fence_broken());
         }
         let now = CutoverLook {
             run_id: seen.run_id.clone(),
@@ -164,7 +168,12 @@ impl BeforeStream for Watch<'_> {
             offset: seen.offset,
             tail: None,
         };
-        self.way_back.judge(now, seen.write_calls, 0).await?;
+        let counters = ServerCounters { calls: seen.write_calls, removed: seen.removed };
+        self.way_back.judge(now, counters, 0).await?;
+        // A pause that this process was too slow to renew has let writers through, and the stream shows it.
+        if fenced(self.plan) && self.way_back.accepted.is_some_and(|writes| writes > 0) {
+            return Err(fence_broken());
+        }
         self.way_back.cut = true;
         // A target that is paused does not apply what its master sends.
         self.lift().await;
@@ -180,6 +189,11 @@ impl BeforeStream for Watch<'_> {
 /// Whether the plan's person was told that writers will wait.
 fn fenced(plan: &Plan) -> bool {
     matches!(plan.act, Act::RestoreInstance { write_fence: true, .. })
+}
+
+fn fence_broken() -> Fault {
+    let message = "writers could not be held up all along, as write_fence promises; the target was not touched";
+    Fault::new(Kind::Provider, "restore.fence_broken", message).hint("Make a new plan.")
 }
 
 fn no_pause(error: RedisError) -> Fault {

@@ -4,7 +4,7 @@ use crate::model::fault::{Fault, Kind};
 use crate::model::job::RecoveryKind;
 use crate::model::time::written;
 use crate::provider::jobs::Recoverable;
-use crate::tair::wire::backups::is_automated;
+use crate::tair::wire::backups::is_manual;
 use crate::tair::wire::moment;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -36,9 +36,10 @@ impl Recoverable for Record {
 
 impl Record {
     /// Whether a new job or set may have come of our call: asked for by hand, and begun when we called. A field that the cloud
-    /// leaves out does not speak against the job.
+    /// leaves out does not speak against the job; a mode that nobody has published does.
     pub fn may_be(&self, mode: Option<&str>, began: Option<&str>) -> bool {
-        !is_automated(mode) && moment(began).is_none_or(|at| at.duration_since(self.called_at).abs() <= NEAR)
+        (mode.is_none() || is_manual(mode))
+            && moment(began).is_none_or(|at| at.duration_since(self.called_at).abs() <= NEAR)
     }
 }
 
@@ -61,4 +62,26 @@ pub fn lost_call(called_at: Timestamp) -> Fault {
     )
     .hint("Look with describe_backups once more; if there is no new set, call create_backup again.")
     .next(&["describe_backups", "create_backup"])
+}
+
+#[cfg(test)]
+mod tests {
+    //! A job that came while a reply was lost is ours only where nothing speaks against it.
+    use super::Record;
+    use jiff::{SignedDuration, Timestamp};
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn a_mode_that_nobody_knows_is_not_ours() {
+        let called_at = Timestamp::UNIX_EPOCH;
+        let record = Record { called_at, cluster: false, shards: None, known: BTreeSet::new(), jobs: Vec::new() };
+        let at = |minutes: i64| (called_at + SignedDuration::from_mins(minutes)).to_string();
+        for ours in [None, Some("Manual"), Some("MANUAL"), Some("manual ")] {
+            assert!(record.may_be(ours, None) && record.may_be(ours, Some(&at(20))), "{ours:?}");
+            assert!(!record.may_be(ours, Some(&at(40))), "{ours:?}");
+        }
+        for others in ["Automated", "AUTOMATED", "Scheduled", "自动", "ManualX", "0"] {
+            assert!(!record.may_be(Some(others), Some(&at(0))), "{others}");
+        }
+    }
 }

@@ -91,6 +91,8 @@ impl Inner {
         }
         // The process that died may have sent the order.
         record.uncertain = true;
+        // The order was dated by the cloud's clock, which a process that has just begun does not know before a reply.
+        let _ = self.attribute_raw(&job.instance_id).await;
         if self.client.now().duration_since(record.ordered_at) > TOKEN_GOOD {
             return Err(Fault::new(
                 Kind::Uncertain,

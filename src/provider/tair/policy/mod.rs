@@ -20,6 +20,7 @@ use crate::provider::tair::architecture::Architecture;
 use crate::provider::tair::policy::values::{changed as changed_policy, invalid, read};
 use crate::provider::tair::policy::write::changed_meanwhile;
 use crate::provider::tair::poller::Poller;
+use crate::state::leases::Held;
 use crate::tair::wire::policy::DescribeBackupPolicy;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -145,11 +146,11 @@ impl Inner {
         instance_id: &str,
         work: impl Future<Output = Result<T, Fault>>,
     ) -> Result<T, Fault> {
-        let (state, name) = (&self.jobs.state, format!("policy/{instance_id}"));
+        let name = format!("policy/{instance_id}");
         let mut poller = Poller::new(&self.polling, self.polling.ready_timeout, &self.jobs.stop);
         let lease = loop {
-            if let Some(lease) = state.acquire(&name).await? {
-                break lease;
+            if let Some(held) = Held::acquire(self.jobs.state.clone(), &name).await? {
+                break held;
             }
             if poller.wait("another change of the policy").await.is_err() {
                 let message = format!("another change of the policy of {instance_id} is under way");
@@ -157,9 +158,7 @@ impl Inner {
             }
         };
         let done = work.await;
-        if let Err(fault) = state.give_back(&lease).await {
-            tracing::error!("the policy could not be given free: {fault}");
-        }
+        lease.give_back().await;
         done
     }
 

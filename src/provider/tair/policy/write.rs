@@ -7,12 +7,16 @@ use crate::model::policy::BackupPolicy;
 use crate::provider::tair::Inner;
 use crate::provider::tair::policy::values::{differences, read, same};
 use crate::provider::tair::poller::Poller;
-use crate::tair::error::CloudError;
+use crate::tair::error::{CloudError, TairError};
 use crate::tair::wire::OneZero;
 use crate::tair::wire::policy::{DescribeBackupPolicy, ModifyBackupPolicy};
 
 /// Times the same policy is written while it cannot be seen whether an earlier copy arrived.
 const WRITES: u32 = 3;
+/// What is known once the reply is there.
+const TAKEN: &str = "the cloud took the change";
+/// What is known while a reply is missing.
+const LOST: &str = "the reply to the change was lost";
 
 impl Inner {
     /// Writes a whole policy and reads it back. `before` is the policy that it was made from.
@@ -45,29 +49,32 @@ impl Inner {
                 Err(e) if e.is_uncertain() => {
                     writes += 1;
                     // That the policy cannot be read now changes nothing about what is not known.
-                    let Ok(found) = self.read_policy(instance_id).await else {
-                        return Err(e.into());
+                    let found = match self.read_policy(instance_id).await {
+                        Ok(found) => found,
+                        Err(unread) => return Err(uncertain(&cannot_be_read(&e.to_string(), &unread)).because(e)),
                     };
                     if is(&found, &then) {
                         break;
                     }
                     // The whole policy is written, so a copy that arrives late changes nothing more. Somebody else's
                     // change in between must not be written over.
-                    if writes >= WRITES || !is(&found, before) {
-                        return Err(e.into());
+                    let why = e.to_string();
+                    if !is(&found, before) {
+                        return Err(uncertain(&another(&why)).because(e));
+                    }
+                    if writes >= WRITES {
+                        return Err(uncertain(&why).because(e));
                     }
                 }
                 // Refused before anything was done.
                 Err(e) if e.is_cloud(CloudError::says_wait_until_ready) => {
                     if poller.elapsed() >= self.polling.ready_timeout {
-                        return Err(e.into());
+                        return Err(after(writes, e));
                     }
                 }
-                Err(e) => return Err(e.into()),
+                Err(e) => return Err(after(writes, e)),
             }
-            let lost = |fault: Fault| {
-                if writes > 0 { uncertain("the reply to the change was lost", &fault) } else { fault }
-            };
+            let lost = |fault: Fault| if writes > 0 { uncertain(&cannot_be_read(LOST, &fault)) } else { fault };
             poller.wait("the change of policy").await.map_err(|end| lost(end.into_fault()))?;
             // Somebody else may have changed the policy meanwhile, and theirs would be written over whole.
             let found = self.read_policy(instance_id).await.map_err(lost)?;
@@ -75,12 +82,12 @@ impl Inner {
                 break;
             }
             if !is(&found, before) {
-                return Err(changed_meanwhile());
+                return Err(if writes > 0 { uncertain(&another(LOST)) } else { changed_meanwhile() });
             }
         }
         let mut poller = Poller::new(&self.polling, self.polling.visibility_delay.saturating_mul(2), &self.jobs.stop);
         loop {
-            let taken = |fault: Fault| uncertain("the cloud took the change", &fault);
+            let taken = |fault: Fault| uncertain(&cannot_be_read(TAKEN, &fault));
             let answer = self.client.call(&DescribeBackupPolicy { instance_id: instance_id.into() }).await;
             if let Some(reply) = poller.look(answer) {
                 let flashback_known = reply.enable_backup_log.is_some() || reply.backup_log_start_time.is_some();
@@ -88,10 +95,15 @@ impl Inner {
                 if is(&found, &then) {
                     return Ok(found.0);
                 }
-                let found = found.0;
                 if poller.elapsed() >= self.polling.visibility_delay {
-                    let message =
-                        format!("the cloud took the policy, and keeps another: {}", differences(&then, &found));
+                    let differences = differences(&then, &found.0);
+                    // What was there before may be what a machine shows that lags.
+                    if is(&found, before) {
+                        return Err(uncertain(&format!(
+                            "{TAKEN}, and still shows the policy before it: {differences}"
+                        )));
+                    }
+                    let message = format!("the cloud took the policy, and keeps another: {differences}");
                     return Err(Fault::new(Kind::Provider, "policy.not_kept", message)
                         .hint("Look at describe_backup_policy; the instance may not offer what was asked for.")
                         .next(&["describe_backup_policy"]));
@@ -102,9 +114,24 @@ impl Inner {
     }
 }
 
+fn cannot_be_read(what: &str, why: &Fault) -> String {
+    format!("{what}, and the policy cannot be read back: {}", why.message)
+}
+
+fn another(what: &str) -> String {
+    format!("{what}, and the policy is another by now, neither that before the change nor the one asked for")
+}
+
+/// The fault of a write that was refused: an earlier one whose reply was lost may have arrived all the same.
+fn after(writes: u32, refused: TairError) -> Fault {
+    if writes == 0 {
+        return refused.into();
+    }
+    uncertain(&format!("{LOST}, and asked again the cloud said: {refused}")).because(refused)
+}
+
 /// A change of which nobody knows whether it took effect.
-fn uncertain(what: &str, fault: &Fault) -> Fault {
-    let message = format!("{what}, and the policy cannot be read back: {}", fault.message);
+fn uncertain(message: &str) -> Fault {
     Fault::new(Kind::Uncertain, "cloud.uncertain", message)
         .hint("Look at describe_backup_policy before you call again: it may have taken effect.")
         .next(&["describe_backup_policy"])

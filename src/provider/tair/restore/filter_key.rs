@@ -1,6 +1,7 @@
 //! `filter_key`, looked at before the cloud sees it: a comma-separated list of regular expressions, which people and
 //! agents write as globs. Whether the cloud matches whole keys or parts of them is not documented, and said.
 
+mod reach;
 mod syntax;
 
 use crate::guard::facts::restore::FilterFacts;
@@ -31,9 +32,12 @@ pub fn lint(text: &str) -> Result<FilterFacts, Fault> {
         ));
     }
     let items = split(text)?;
-    let mut warnings = Vec::new();
+    let (mut warnings, mut unchecked) = (Vec::new(), Vec::new());
     for item in &items {
-        warnings.extend(lint_item(item)?);
+        match lint_item(item)? {
+            Linted::Read(of_item) => warnings.extend(of_item),
+            Linted::Unchecked(of_item) => unchecked.push(of_item),
+        }
     }
     let patterns = items.iter().filter(|i| is_pattern(i)).count();
     let plain = items.len() - patterns;
@@ -43,7 +47,7 @@ pub fn lint(text: &str) -> Result<FilterFacts, Fault> {
     if patterns > PATTERNS {
         warnings.push(format!("{patterns} regular expressions: Alibaba Cloud advises {PATTERNS} at most"));
     }
-    Ok(FilterFacts { items, warnings })
+    Ok(FilterFacts { items, warnings, unchecked })
 }
 
 fn is_pattern(item: &str) -> bool {
@@ -84,9 +88,17 @@ fn split(text: &str) -> Result<Vec<String>, Fault> {
     Ok(items)
 }
 
+/// What can be said of an item.
+enum Linted {
+    /// It was read: what to warn of.
+    Read(Vec<String>),
+    /// It was not, as only other engines do: why.
+    Unchecked(String),
+}
+
 /// One item: refused when it is no regular expression, or one that no engine but ours would read so; warned of when it is one that hardly
 /// anybody means.
-fn lint_item(item: &str) -> Result<Vec<String>, Fault> {
+fn lint_item(item: &str) -> Result<Linted, Fault> {
     match read(item) {
         Reading::Read(syntax) => {
             if let Some(what) = syntax.ours_alone {
@@ -94,19 +106,19 @@ fn lint_item(item: &str) -> Result<Vec<String>, Fault> {
                     "Write it as other engines have it: a class with its characters named, \\b for the edge of a word.";
                 return Err(refused(format!("filter_key: {} has {what}, which few engines know", quoted(item)), hint));
             }
-            Ok(syntax.warnings(item))
+            Ok(Linted::Read(syntax.warnings(item)))
         }
-        Reading::Elsewhere(what) => Ok(vec![format!(
+        Reading::Elsewhere(what) => Ok(Linted::Unchecked(format!(
             "{} has {what}: whether the engine of Alibaba Cloud knows that is not documented, and nothing here can check it",
             quoted(item)
-        )]),
+        ))),
         Reading::Braces(syntax) => {
             let braces = format!(
                 "{} has braces that are no repetition: some engines refuse them; for the braces themselves write {}",
                 quoted(item),
                 quoted(&syntax.meant)
             );
-            Ok([vec![braces], syntax.warnings(item)].concat())
+            Ok(Linted::Read([vec![braces], syntax.warnings(item)].concat()))
         }
         Reading::Wrong(why) => {
             let hint = match glob_as_regex(item).filter(|_| item.contains(['*', '?'])) {
@@ -130,10 +142,14 @@ impl Syntax {
         let mut warnings = Vec::new();
         if self.any {
             warnings.push(format!("{item} matches every key: that is a restore of everything"));
+        } else if self.empty && self.anchored {
+            warnings.push(format!("{item} matches the key whose name is empty too"));
         } else if self.empty {
             warnings.push(format!(
                 "{item} matches the empty text too: where a pattern may match a part of a key, that is every key"
             ));
+        } else if self.by_length {
+            warnings.push(format!("{item} says only how long a key is: keys of any name match"));
         } else if self.wordless {
             warnings.push(format!(
                 "{item} names no character that a key has: where a pattern may match a part of a key, keys of any name match"

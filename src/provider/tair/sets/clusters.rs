@@ -2,9 +2,9 @@
 
 use crate::model::backup::{BackupSet, DamagedSet};
 use crate::model::text::clean;
-use crate::provider::tair::sets::{CloudSet, Listed, Shard, blank, mode_of, unnamed, unsigned};
+use crate::provider::tair::sets::{CloudSet, Listed, NO_SIZE, Shard, blank, mode_of, size, unnamed};
 use crate::tair::wire::backups::{RecoverConfig, is_plain_id};
-use crate::tair::wire::clusters::ClusterBackup;
+use crate::tair::wire::clusters::{ClusterBackup, ShardBackup};
 use crate::tair::wire::moment;
 use jiff::Timestamp;
 
@@ -38,20 +38,20 @@ fn of_cluster(instance_id: &str, row: ClusterBackup) -> Listed {
     let (Some(started_at), Some(finished_at)) = (starts.or(ends), ends.or(starts)) else {
         return damaged("the cloud does not tell when it was taken");
     };
-    let shards: Vec<Shard> = row
-        .backups
-        .iter()
-        .map(|s| Shard {
+    let shard = |s: &ShardBackup| {
+        Some(Shard {
             id: s.backup_id.clone().unwrap_or_default(),
             node: s.instance_name.clone().unwrap_or_default(),
-            bytes: unsigned(s.backup_size),
+            bytes: size(s.backup_size)?,
             public: s.backup_download_url.clone(),
             intranet: s.backup_intranet_download_url.clone(),
         })
-        .collect();
+    };
+    let Some(shards) = row.backups.iter().map(shard).collect::<Option<Vec<Shard>>>() else { return damaged(NO_SIZE) };
+    let sum = || (!shards.is_empty()).then(|| shards.iter().map(|s| s.bytes).sum());
+    let Some(bytes) = size(row.cluster_backup_size).or_else(sum) else { return damaged(NO_SIZE) };
     let recover = row.backups.first().map(|s| RecoverConfig::read(s.recover_config_mode.as_deref()));
     let version = row.backups.first().and_then(|s| s.extra_info.as_ref()?.custins_db_version.clone());
-    let bytes = row.cluster_backup_size.map_or_else(|| shards.iter().map(|s| s.bytes).sum(), |n| unsigned(Some(n)));
     let set = BackupSet {
         version: version.unwrap_or_default(),
         started_at,

@@ -9,7 +9,7 @@ use crate::model::backup::{BackupSet, DamagedSet, Mode, Origin};
 use crate::model::text::clean;
 use crate::tair::client::Client;
 use crate::tair::error::TairError;
-use crate::tair::wire::backups::{Backup, DescribeBackups, RecoverConfig, is_automated};
+use crate::tair::wire::backups::{Backup, DescribeBackups, RecoverConfig, is_automated, is_manual};
 use crate::tair::wire::clusters::{ClusterBackup, DescribeClusterBackupList};
 use crate::tair::wire::{DownloadUrl, Minute};
 use jiff::{SignedDuration, Timestamp};
@@ -125,7 +125,7 @@ pub async fn cluster_rows(
 /// Who had a set taken. A word that nobody has published is no leave to delete the set.
 fn mode_of(mode: Option<&str>) -> Mode {
     match mode {
-        Some(word) if word.eq_ignore_ascii_case("Manual") => Mode::Manual,
+        mode if is_manual(mode) => Mode::Manual,
         mode if is_automated(mode) => Mode::Automated,
         _ => Mode::Unknown,
     }
@@ -137,9 +137,13 @@ fn unnamed(began: Option<&str>) -> DamagedSet {
     DamagedSet { id: format!("of {began}"), reason: "its id cannot be read".into() }
 }
 
-fn unsigned(n: Option<i64>) -> u64 {
-    n.and_then(|n| u64::try_from(n).ok()).unwrap_or_default()
+/// Bytes as the cloud tells them; nothing where that is no size.
+fn size(bytes: Option<i64>) -> Option<u64> {
+    bytes.and_then(|n| u64::try_from(n).ok())
 }
+
+/// Why a set whose size cannot be read is not taken for whole: 0 bytes would be a claim.
+const NO_SIZE: &str = "the cloud does not tell how large it is";
 
 /// An empty set with what every set of the cloud has.
 fn blank(instance_id: &str, id: String, mode: Mode) -> BackupSet {

@@ -5,7 +5,7 @@
 
 use crate::model::backup::{BackupSet, DamagedSet};
 use crate::model::text::clean;
-use crate::provider::tair::sets::{CloudSet, Listed, Shard, blank, mode_of, unnamed, unsigned};
+use crate::provider::tair::sets::{CloudSet, Listed, NO_SIZE, Shard, blank, mode_of, size, unnamed};
 use crate::tair::wire::backups::{Backup, RecoverConfig};
 use crate::tair::wire::moment;
 use jiff::{SignedDuration, Timestamp};
@@ -102,7 +102,7 @@ pub fn one(instance_id: &str, rows: Vec<Backup>, shards: Option<usize>) -> Optio
     let (Some(started_at), Some(finished_at)) = (starts.or(ends), ends.or(starts)) else {
         return damaged("the cloud does not tell when it was taken".into());
     };
-    let bytes = rows.iter().map(|r| unsigned(r.backup_size)).sum();
+    let Some(bytes) = rows.iter().map(|r| size(r.backup_size)).sum() else { return damaged(NO_SIZE.into()) };
     let recover =
         rows.iter().map(|r| RecoverConfig::read(r.recover_config_mode.as_deref())).reduce(|a, b| RecoverConfig {
             whitelist: a.whitelist && b.whitelist,
@@ -120,14 +120,13 @@ pub fn one(instance_id: &str, rows: Vec<Backup>, shards: Option<usize>) -> Optio
     };
     let mut jobs: Vec<i64> = rows.iter().filter_map(|r| r.backup_job_id).collect();
     jobs.dedup();
-    let full = rows.iter().all(|r| r.backup_type.as_deref().is_some_and(|t| t.eq_ignore_ascii_case("FullBackup")));
-    let success = rows.iter().all(|r| r.backup_status.as_deref().is_some_and(|s| s.eq_ignore_ascii_case("Success")));
+    let (full, success) = (rows.iter().all(Backup::is_full), rows.iter().all(Backup::has_succeeded));
     let shards = rows
         .into_iter()
         .map(|r| Shard {
             id: r.backup_id.unwrap_or_default(),
             node: r.node_instance_id.unwrap_or_else(|| instance_id.to_owned()),
-            bytes: unsigned(r.backup_size),
+            bytes: size(r.backup_size).unwrap_or_default(),
             public: r.backup_download_url,
             intranet: r.backup_intranet_download_url,
         })

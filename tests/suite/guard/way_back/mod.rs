@@ -10,12 +10,14 @@ use crate::guard::flow::{Silent, Typist, app};
 use crate::support::{Bench, Redis, Reply, text, wait};
 use async_trait::async_trait;
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tair_backup_mcp::guard::ledger::Confirmation;
 use tair_backup_mcp::guard::permit;
 use tair_backup_mcp::guard::person::{Answer, Channel, typed_answer};
 use tair_backup_mcp::model::caller::Caller;
+use tair_backup_mcp::model::ids::hex;
 use tair_backup_mcp::model::job::JobStatus;
 use tair_backup_mcp::provider::Carried;
 use tair_backup_mcp::tools::{self, App, Asked, Outcome, Person, ToolCall};
@@ -128,32 +130,72 @@ async fn a_way_back_that_rots_while_the_person_thinks() {
 #[tokio::test]
 async fn another_set_in_the_place_of_the_way_back() {
     for gone in [false, true] {
-        let redis = Redis::start("redis-7.0", &[]);
-        redis.fill(1, 1);
-        let bench = attended(&redis);
-        let backup = bench.backup();
-        redis.run(&["SET", "precious", "1"]);
-        let before = redis.digest();
-        let app = app(&bench);
-        let nobody = Typist { typed: "", asked: 0.into() };
-        let planned =
-            call(&app, &nobody, "restore_instance", json!({ "instance_id": "orders", "backup_id": backup })).await;
-        let safety = text(&planned["plan"]["safety_backup_id"]);
-        let open = app.state.waiting().await.unwrap().remove(0);
-        let Answer::Yes(yes) = typed_answer(&open.plan, "orders", Channel::Terminal) else { panic!("a yes") };
-        let permit = permit::redeem(app.state.as_ref(), &open, yes).await.unwrap();
-        if gone {
-            std::fs::remove_dir_all(data_of(&bench, &safety).parent().unwrap()).unwrap();
-        } else {
-            std::fs::copy(data_of(&bench, &backup), data_of(&bench, &safety)).unwrap();
-        }
-        let Carried::Job(job) = app.provider.carry_out(permit).await.unwrap() else { panic!("a job") };
-        app.provider.shut_down(false).await;
-        let ended = app.state.job(&job.id).await.unwrap();
-        assert_eq!((ended.status, ended.code.as_str()), (JobStatus::Failed, "plan.changed"), "{ended:?}");
-        assert!(ended.message.contains("not touched"), "{ended:?}");
-        assert_eq!(redis.digest(), before, "gone {gone}");
+        stops_the_job(|bench, backup, safety| {
+            if gone {
+                std::fs::remove_dir_all(data_of(bench, safety).parent().unwrap()).unwrap();
+            } else {
+                std::fs::copy(data_of(bench, backup), data_of(bench, safety)).unwrap();
+            }
+            "plan.changed"
+        })
+        .await;
     }
+}
+
+/// So it is with the set that goes in: another whole one under its name, with its own manifest or under the planned one's, or a byte that
+/// turned over, and nothing was said to the target.
+#[tokio::test]
+async fn another_set_in_the_place_of_the_backup() {
+    stops_the_job(|bench, backup, safety| {
+        std::fs::copy(data_of(bench, safety), data_of(bench, backup)).unwrap();
+        "backup.damaged"
+    })
+    .await;
+    stops_the_job(|bench, backup, safety| {
+        let (of, by) = (data_of(bench, backup), data_of(bench, safety));
+        std::fs::copy(&by, &of).unwrap();
+        let manifest = std::fs::read_to_string(by.with_file_name("manifest.json")).unwrap();
+        let mut manifest: Value = serde_json::from_str(&manifest).unwrap();
+        (manifest["backup_id"], manifest["checksum"]) = (backup.into(), "".into());
+        manifest["checksum"] = hex(&Sha256::digest(manifest.to_string())).into();
+        std::fs::write(of.with_file_name("manifest.json"), manifest.to_string()).unwrap();
+        "plan.changed"
+    })
+    .await;
+    stops_the_job(|bench, backup, _| {
+        flip(&data_of(bench, backup));
+        "backup.damaged"
+    })
+    .await;
+}
+
+/// Lets something happen to a backup and to the safety backup of its plan once the token is redeemed: the job must end with the code that
+/// is returned, and must not have touched the target.
+async fn stops_the_job(happens: impl FnOnce(&Bench, &str, &str) -> &'static str) {
+    let redis = Redis::start("redis-7.0", &[]);
+    redis.fill(1, 1);
+    let bench = attended(&redis);
+    let backup = bench.backup();
+    redis.run(&["SET", "precious", "1"]);
+    let before = redis.digest();
+    let app = app(&bench);
+    let nobody = Typist { typed: "", asked: 0.into() };
+    let planned =
+        call(&app, &nobody, "restore_instance", json!({ "instance_id": "orders", "backup_id": backup })).await;
+    let safety = text(&planned["plan"]["safety_backup_id"]);
+    let open = app.state.waiting().await.unwrap().remove(0);
+    let Answer::Yes(yes) = typed_answer(&open.plan, "orders", Channel::Terminal) else { panic!("a yes") };
+    let permit = permit::redeem(app.state.as_ref(), &open, yes).await.unwrap();
+    let history = redis.info("master_replid");
+    let code = happens(&bench, &backup, &safety);
+    let Carried::Job(job) = app.provider.carry_out(permit).await.unwrap() else { panic!("a job") };
+    app.provider.shut_down(false).await;
+    let ended = app.state.job(&job.id).await.unwrap();
+    assert_eq!((ended.status, ended.code.as_str()), (JobStatus::Failed, code), "{ended:?}");
+    let said = if code == "plan.changed" { "not touched" } else { "Nothing was sent" };
+    assert!(format!("{} {}", ended.message, ended.hint).contains(said), "{ended:?}");
+    // A target that was told to follow somebody begins another history, also when it was taken off again.
+    assert_eq!((redis.digest(), redis.info("master_replid")), (before, history), "{ended:?}");
 }
 
 /// A set is used again only where an equal offset proves that nothing was written: not after a write by a renamed command, which

@@ -50,7 +50,7 @@ fn succeeded_implies_a_way_back() {
     });
     let ends = shared.ends.into_inner().unwrap();
     println!("{ends:#?}; {:?} counted writes, {:?} programs were killed in a job", shared.counted, shared.killed);
-    if end >= ROUNDS {
+    if number("WAY_BACK_ROUND").is_none() && end >= ROUNDS {
         for way in WAYS {
             assert!(ends.contains_key(&format!("{way:?}: succeeded")), "{way:?} never succeeded, so nothing was tried");
         }

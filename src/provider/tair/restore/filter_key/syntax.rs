@@ -1,12 +1,14 @@
-//! What an expression of `filter_key` is made of, from its syntax tree: what it matches that nobody means, and what other engines
+//! What an expression of `filter_key` is made of, from its syntax tree: what stands out in it, what was meant, and what other engines
 //! read otherwise. It words nothing but the names of constructs.
 
 use crate::model::text::quoted;
+use crate::provider::tair::restore::filter_key::reach::{
+    has_endless, is_anchored, is_any, matches_empty, names_its_characters,
+};
 use regex_syntax::ast::parse::Parser;
 use regex_syntax::ast::{
-    AssertionKind, Ast, ClassBracketed, ClassPerl, ClassPerlKind, ClassSet, ClassSetBinaryOpKind, ClassSetItem,
-    ClassUnicodeKind, ClassUnicodeOpKind, ErrorKind, Flag, Flags, FlagsItemKind, GroupKind, HexLiteralKind, Literal,
-    LiteralKind, Repetition, RepetitionKind, RepetitionRange,
+    AssertionKind, Ast, ClassSet, ClassSetBinaryOpKind, ClassSetItem, ClassUnicodeKind, ClassUnicodeOpKind, ErrorKind,
+    Flag, Flags, FlagsItemKind, GroupKind, HexLiteralKind, Literal, LiteralKind, Repetition, RepetitionKind,
 };
 use std::collections::BTreeMap;
 
@@ -25,8 +27,12 @@ pub enum Reading {
 /// What stands out in a regular expression.
 #[derive(Default)]
 pub struct Syntax {
-    /// Whether it matches every key, or every key of some length.
+    /// Whether it matches every key, or a part of every key of some length.
     pub any: bool,
+    /// Whether it matches every whole key of some length.
+    pub by_length: bool,
+    /// Whether it matches whole keys only.
+    pub anchored: bool,
     /// Whether it matches the empty text.
     pub empty: bool,
     /// Whether it names no character that a key has, and matches a part of keys of any name.
@@ -130,71 +136,6 @@ pub fn read(item: &str) -> Reading {
     }
 }
 
-/// Whether an expression says nothing of what it matches but perhaps how long that is.
-fn is_any(ast: &Ast) -> bool {
-    match ast {
-        Ast::Empty(_) | Ast::Flags(_) | Ast::Dot(_) | Ast::Assertion(_) => true,
-        Ast::Literal(_) | Ast::ClassUnicode(_) | Ast::ClassPerl(_) => false,
-        Ast::ClassBracketed(class) => is_every_character(class),
-        Ast::Repetition(repeated) => is_any(&repeated.ast),
-        Ast::Group(group) => is_any(&group.ast),
-        Ast::Alternation(either) => either.asts.iter().any(|ast| is_any(ast) && !matches!(ast, Ast::Empty(_))),
-        // Beside something that takes whatever there is, what need not be there says nothing.
-        Ast::Concat(all) => {
-            all.asts.iter().all(is_any)
-                || all.asts.iter().all(|ast| is_any(ast) || matches_empty(ast))
-                    && all.asts.iter().any(|ast| is_any(ast) && is_endless(ast))
-        }
-    }
-}
-
-/// Whether an expression is a repetition without an end.
-fn is_endless(ast: &Ast) -> bool {
-    match ast {
-        Ast::Group(group) => is_endless(&group.ast),
-        Ast::Repetition(repeated) => !matches!(
-            repeated.op.kind,
-            RepetitionKind::ZeroOrOne
-                | RepetitionKind::Range(RepetitionRange::Exactly(_) | RepetitionRange::Bounded(_, _))
-        ),
-        _ => false,
-    }
-}
-
-/// Whether a class has some characters and all others too, such as `[\s\S]`.
-fn is_every_character(class: &ClassBracketed) -> bool {
-    let ClassSet::Item(ClassSetItem::Union(union)) = &class.kind else { return false };
-    let has = |wanted: &ClassPerlKind, negated: bool| {
-        union.items.iter().any(|item| match item {
-            ClassSetItem::Perl(ClassPerl { kind, negated: is, .. }) => kind == wanted && *is == negated,
-            _ => false,
-        })
-    };
-    let kinds = [ClassPerlKind::Digit, ClassPerlKind::Space, ClassPerlKind::Word];
-    !class.negated && kinds.iter().any(|kind| has(kind, true) && has(kind, false))
-}
-
-/// Whether an expression matches the empty text.
-fn matches_empty(ast: &Ast) -> bool {
-    match ast {
-        Ast::Empty(_) | Ast::Flags(_) | Ast::Assertion(_) => true,
-        Ast::Literal(_) | Ast::Dot(_) | Ast::ClassUnicode(_) | Ast::ClassPerl(_) | Ast::ClassBracketed(_) => false,
-        Ast::Repetition(repeated) => {
-            let none = match &repeated.op.kind {
-                RepetitionKind::ZeroOrOne | RepetitionKind::ZeroOrMore => true,
-                RepetitionKind::OneOrMore => false,
-                RepetitionKind::Range(
-                    RepetitionRange::Exactly(n) | RepetitionRange::AtLeast(n) | RepetitionRange::Bounded(n, _),
-                ) => *n == 0,
-            };
-            none || matches_empty(&repeated.ast)
-        }
-        Ast::Group(group) => matches_empty(&group.ast),
-        Ast::Alternation(either) => either.asts.iter().any(matches_empty),
-        Ast::Concat(all) => all.asts.iter().all(matches_empty),
-    }
-}
-
 /// A character that stands for itself, without a backslash, whatever repeats it.
 fn plain_character(ast: &Ast) -> Option<char> {
     match ast {
@@ -206,10 +147,12 @@ fn plain_character(ast: &Ast) -> Option<char> {
 
 impl Syntax {
     fn of(item: &str, ast: &Ast) -> Self {
-        let mut syntax = Self { any: is_any(ast), empty: matches_empty(ast), ..Self::default() };
+        let anchored = is_anchored(ast);
+        let by_length = is_any(ast) && anchored && !has_endless(ast);
+        let mut syntax =
+            Self { any: is_any(ast) && !by_length, by_length, anchored, empty: matches_empty(ast), ..Self::default() };
         syntax.look(item, ast);
-        let whole = item.starts_with('^') && item.ends_with('$');
-        syntax.wordless = !(syntax.literal || syntax.any || syntax.empty || whole);
+        syntax.wordless = !(syntax.literal || syntax.any || syntax.empty || anchored);
         // Where nothing is in it that a glob has not too, its dots are a glob's.
         let is_glob = syntax.glob.is_some()
             && !item.contains(['+', '(', ')', '{', '}', '|', '^', '$', '\\'])
@@ -244,7 +187,10 @@ impl Syntax {
                 self.look_at_literal(literal);
             }
             Ast::Assertion(assertion) => self.look_at_assertion(&assertion.kind),
-            Ast::ClassBracketed(class) => self.look_at_class(&class.kind),
+            Ast::ClassBracketed(class) => {
+                self.literal |= !class.negated && names_its_characters(&class.kind);
+                self.look_at_class(&class.kind);
+            }
             Ast::Repetition(repeated) => {
                 self.look_at_repetition(item, repeated);
                 if !matches!(*repeated.ast, Ast::Dot(_)) {
@@ -261,10 +207,11 @@ impl Syntax {
             Ast::Concat(all) => {
                 let names =
                     |ast: &Ast| plain_character(ast).is_some_and(|c| c.is_alphanumeric() || matches!(c, '_' | '-'));
+                let may =
+                    |ast: &Ast| names(ast) || matches!(ast, Ast::ClassBracketed(_) | Ast::ClassPerl(_) | Ast::Group(_));
                 for three in all.asts.windows(3) {
                     if let [a, Ast::Dot(dot), b] = three
-                        && names(a)
-                        && names(b)
+                        && (names(a) && may(b) || may(a) && names(b))
                     {
                         self.dot_in_name = true;
                         self.edits.insert(dot.start.offset, (1, "\\.".to_owned()));
@@ -301,6 +248,8 @@ impl Syntax {
         for flag in &flags.items {
             match flag.kind {
                 FlagsItemKind::Flag(Flag::IgnoreWhitespace) => self.odd = Some("a flag by which blanks do not count"),
+                FlagsItemKind::Flag(Flag::SwapGreed) => self.odd = Some("the flag U"),
+                FlagsItemKind::Flag(Flag::Unicode) => self.odd = Some("the flag u"),
                 FlagsItemKind::Flag(Flag::CRLF) => self.ours_alone = Some("the flag R"),
                 _ => {}
             }
@@ -310,7 +259,9 @@ impl Syntax {
     fn look_at_literal(&mut self, literal: &Literal) {
         match literal.kind {
             LiteralKind::HexBrace(HexLiteralKind::UnicodeLong) => self.ours_alone = Some("a character as \\U{…}"),
+            LiteralKind::HexFixed(HexLiteralKind::UnicodeLong) => self.odd = Some("a character as \\U…"),
             LiteralKind::HexBrace(HexLiteralKind::UnicodeShort) => self.odd = Some("a character as \\u{…}"),
+            LiteralKind::HexFixed(HexLiteralKind::UnicodeShort) => self.odd = Some("a character as \\u…"),
             _ => {}
         }
     }
