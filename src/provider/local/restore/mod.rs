@@ -124,9 +124,9 @@ impl Inner {
             fault.message = format!("{}{what}", fault.message);
             fault
         };
-        // What the commands behind the set have done to its expiries the set does not say.
-        let alone = counted.as_ref().ok().filter(|_| moment.is_none());
-        let at = alone.and_then(|after| after.may_have_expired(&set));
+        // Of a moment the set is only the beginning, and says nothing of what should be there.
+        let of_set = counted.as_ref().ok().filter(|_| moment.is_none());
+        let at = of_set.and_then(|after| after.may_have_expired(&set));
         // The set is read once more for that while the target writes to its disk.
         let (kept, passed) = tokio::join!(self.keep(&plan.instance_id, &planned.run_id), self.expired_by(&set, at));
         let found = match counted {
