@@ -3,7 +3,7 @@
 use crate::archive::coverage::{Coverage, Run};
 use crate::archive::moments::Moments;
 use crate::archive::segment::outline::is_replayed;
-use crate::archive::{SegmentName, Timeline, damaged};
+use crate::archive::{SegmentName, Timeline};
 use crate::model::backup::BackupSet;
 use crate::model::fault::Fault;
 use crate::model::log::Position;
@@ -145,61 +145,42 @@ impl Coverage {
                 });
             }
         }
-        let why = match (before, after) {
-            (None, None) => Why::NothingToRecover,
-            (None, Some(_)) => Why::TooEarly,
-            (Some(_), None) => Why::NotArchivedYet,
-            (Some(_), Some(_)) => Why::InGap,
-        };
-        Err(outside(before, after, why).into())
+        Err(between(before, after).into())
     }
 
     fn before(&self, bases: &[BackupSet], position: &Position) -> Result<Cut, NoCut> {
         let (mut before, mut after) = (None, None);
         let of = |run: &&Run| run.timeline.id == position.timeline && run.timeline.shard == position.shard;
         for run in self.runs.iter().filter(of) {
+            let moments = self.moments(run);
+            let Some(earliest) = moments.earliest(bases)? else { continue };
             if run.last() < position.offset {
                 before = Some(run.until().as_millisecond());
                 continue;
             }
-            let moments = self.moments(run);
             if run.first() > position.offset {
-                after = moments.earliest(bases)?;
+                after = Some(earliest);
                 break;
             }
             let inside = moments.inside(position.offset)?;
             if !inside.begins_command {
                 return Err(outside(None, None, Why::NoCommandThere).into());
             }
-            let earliest = moments.earliest(bases)?;
             let cut = self.build(run, bases, inside.transaction, None)?;
-            return cut.ok_or_else(|| match earliest {
-                Some(_) => outside(before, earliest, Why::TooEarly).into(),
-                None => outside(before, None, Why::NothingToRecover).into(),
-            });
+            return cut.ok_or_else(|| outside(before, Some(earliest), Why::TooEarly).into());
         }
-        let why = match (before, after) {
-            (None, None) => Why::NothingToRecover,
-            (None, Some(_)) => Why::TooEarly,
-            (Some(_), None) => Why::NotArchivedYet,
-            (Some(_), Some(_)) => Why::InGap,
-        };
-        Err(outside(before, after, why).into())
+        Err(between(before, after).into())
     }
 
-    /// The cut at an offset between two transactions of a run. `None`: no set leads there, by the moment given.
+    /// The cut at an offset between two transactions of a run. `None`: no set leads there.
     fn build(&self, run: &Run, bases: &[BackupSet], to: u64, by_ms: Option<i64>) -> Result<Option<Cut>, Fault> {
         let moments = self.moments(run);
-        let leads = |set: &&BackupSet| run.holds(set) && set.replication_offset <= to;
+        let mut held: Vec<&BackupSet> = bases.iter().filter(|set| set.replication_offset <= to).collect();
         // Of several at one position the first: the state was there by then.
-        let newest = |set: &&BackupSet| (set.replication_offset, Reverse(set.finished_at));
-        let Some(base) = bases.iter().filter(leads).max_by_key(newest) else { return Ok(None) };
+        held.sort_by_key(|set| (Reverse(set.replication_offset), set.finished_at));
+        let Some(base) = moments.first_that_leads(&held)? else { return Ok(None) };
         let from = base.replication_offset;
         let inside = moments.inside(from)?;
-        if inside.transaction != from {
-            let why = format!("position {from} of backup set {} lies within a transaction", base.id);
-            return Err(damaged(&run.timeline.id, why));
-        }
         let arrival = if to > run.first() { moments.arrival(to)? } else { None };
         let arrival = arrival.filter(|stamp| by_ms.is_none_or(|ms| stamp.ms <= ms));
         let count = moments.count(to)?;
@@ -227,6 +208,17 @@ impl Coverage {
             segments,
         }))
     }
+}
+
+/// What lies between the ends of what can be recovered.
+fn between(before: Option<i64>, after: Option<i64>) -> Outside {
+    let why = match (before, after) {
+        (None, None) => Why::NothingToRecover,
+        (None, Some(_)) => Why::TooEarly,
+        (Some(_), None) => Why::NotArchivedYet,
+        (Some(_), Some(_)) => Why::InGap,
+    };
+    outside(before, after, why)
 }
 
 fn outside(before: Option<i64>, after: Option<i64>, why: Why) -> Outside {

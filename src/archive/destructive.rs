@@ -10,12 +10,10 @@ use crate::archive::{SegmentName, damaged};
 use crate::model::fault::Fault;
 use crate::model::log::Position;
 use crate::model::text::clean_to;
-use crate::redis::replica::split::{Piece, Splitter, Step};
+use crate::redis::replica::split::{OF_WHOLE_DATABASES, Piece, Splitter, Step};
 use jiff::Timestamp;
 use std::collections::VecDeque;
 
-/// Commands of which each is told.
-const EACH: [&[u8]; 3] = [b"FLUSHALL", b"FLUSHDB", b"SWAPDB"];
 /// Commands that are told together where they follow each other, and of removals only where there are many.
 const REMOVALS: [&[u8]; 2] = [b"DEL", b"UNLINK"];
 const RENAMES: [&[u8]; 1] = [b"RENAME"];
@@ -103,7 +101,8 @@ struct Search<'a> {
 
 impl Search<'_> {
     fn segment(&mut self, segment: &Segment, name: &SegmentName) -> Result<(), Fault> {
-        let told = |name: &String| [EACH.as_slice(), &REMOVALS, &RENAMES].concat().contains(&name.as_bytes());
+        let told =
+            |name: &String| [OF_WHOLE_DATABASES.as_slice(), &REMOVALS, &RENAMES].concat().contains(&name.as_bytes());
         if segment.names().iter().any(told) {
             let mut split = Splitter::new(name.first, segment.frames().first().and_then(|frame| frame.database));
             let mut current = Current::at(name.first);
@@ -130,7 +129,7 @@ impl Search<'_> {
     }
 
     fn command(&mut self, split: &Splitter, current: &Current, stamps: &[Stamp]) {
-        let (each, removes) = (split.is(&EACH), split.is(&REMOVALS));
+        let (each, removes) = (split.is(&OF_WHOLE_DATABASES), split.is(&REMOVALS));
         if !each && !removes && !split.is(&RENAMES) {
             return;
         }

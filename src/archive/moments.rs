@@ -94,10 +94,21 @@ impl Moments<'_> {
 
     /// The earliest moment that can be recovered from these sets.
     pub fn earliest(&self, bases: &[BackupSet]) -> Result<Option<i64>, Fault> {
-        let held = bases.iter().filter(|set| self.run.holds(set));
-        let Some(base) = held.min_by_key(|set| (set.replication_offset, set.finished_at)) else { return Ok(None) };
+        let mut held: Vec<&BackupSet> = bases.iter().collect();
+        held.sort_by_key(|set| (set.replication_offset, set.finished_at));
+        let Some(base) = self.first_that_leads(&held)? else { return Ok(None) };
         let Some(ms) = self.from(base)? else { return Ok(None) };
         Ok(Some(self.blurred(ms)?.map_or(ms, |(_, after)| after)))
+    }
+
+    /// The first set onto which the log can be replayed: its position lies in this history, between two transactions.
+    pub fn first_that_leads<'s>(&self, sets: &[&'s BackupSet]) -> Result<Option<&'s BackupSet>, Fault> {
+        for set in sets.iter().filter(|set| self.run.holds(set)) {
+            if self.inside(set.replication_offset)?.transaction == set.replication_offset {
+                return Ok(Some(set));
+            }
+        }
+        Ok(None)
     }
 
     /// The earliest moment whose state is the base's, or the log's behind it.

@@ -63,18 +63,18 @@ pub(super) fn recover(archive: &Archive, timeline: &Timeline, dir: &Path) -> Res
             Err(e) => return Err(io(e)),
         }
     }
-    let bytes = files.iter().filter_map(|(_, path)| path.metadata().ok()).map(|meta| meta.len()).sum();
+    let bytes = || files.iter().filter_map(|(_, path)| path.metadata().ok()).map(|meta| meta.len()).sum::<u64>();
     let next = files.last().map_or(0, |(number, _)| number + 1);
-    if let Some((number, path, (header, outline, whole, began_ms, records))) = found
-        && archived.is_none_or(|archived| archived.offset <= whole.offset)
-    {
-        let last_ms = outline.stamps.last().map_or(header.since_ms, |stamp| stamp.ms);
+    if let Some((number, path, (header, outline, whole, began_ms, records))) = found {
+        // Whatever goes on, what is partial goes. Until now nobody knew whether what was read here would outlast a power cut.
         let file = SpoolFile::open(path, whole.len).map_err(io)?;
-        // Until now nobody knew whether what was read here would outlast a power cut.
         file.sync().map_err(io)?;
-        let reached = Reached::new(whole.offset, last_ms).filter(|_| last_ms > 0);
-        let progress = Arc::new(Progress::new(number, bytes, archived));
-        return Ok(Recovered { number, file, header, whole, began_ms, records, last_ms, reached, progress });
+        if archived.is_none_or(|archived| archived.offset <= whole.offset) {
+            let last_ms = outline.stamps.last().map_or(header.since_ms, |stamp| stamp.ms);
+            let reached = Reached::new(whole.offset, last_ms).filter(|_| last_ms > 0);
+            let progress = Arc::new(Progress::new(number, bytes(), archived));
+            return Ok(Recovered { number, file, header, whole, began_ms, records, last_ms, reached, progress });
+        }
     }
     // Nothing is spooled, or the vault has more: another machine went on with this timeline.
     let header = match last {
@@ -95,6 +95,7 @@ pub(super) fn recover(archive: &Archive, timeline: &Timeline, dir: &Path) -> Res
             since_ms: 0,
         },
     };
+    let waiting = bytes();
     let file = SpoolFile::create(dir, next, &header).map_err(io)?;
     let whole = Whole { offset: header.first, database: header.database, len: file.len() };
     Ok(Recovered {
@@ -103,7 +104,7 @@ pub(super) fn recover(archive: &Archive, timeline: &Timeline, dir: &Path) -> Res
         began_ms: None,
         records: 0,
         reached: archived,
-        progress: Arc::new(Progress::new(next, bytes + file.len(), archived)),
+        progress: Arc::new(Progress::new(next, waiting + file.len(), archived)),
         file,
         header,
         whole,

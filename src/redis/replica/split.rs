@@ -7,6 +7,8 @@
 const HEADER_BYTES_MAX: usize = 24;
 /// No command has a longer name; what follows is cut.
 pub const NAME_BYTES_MAX: usize = 64;
+/// Commands that empty or exchange databases.
+pub const OF_WHOLE_DATABASES: [&[u8]; 3] = [b"FLUSHALL", b"FLUSHDB", b"SWAPDB"];
 /// Commands of a stream that change no data: what keeps a link alive, frames other commands, or goes to subscribers.
 const NO_DATA: [&[u8]; 8] = [b"PING", b"REPLCONF", b"SELECT", b"PUBLISH", b"SPUBLISH", b"MULTI", b"EXEC", b"SCRIPT"];
 

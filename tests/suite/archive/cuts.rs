@@ -35,7 +35,7 @@ fn model(events: &[Event], bases: &[BackupSet], ms: i64) -> Result<(u64, u64), (
 #[test]
 fn every_moment_is_that_of_the_model() {
     let mut dice = Dice::new("moments");
-    for _ in 0..25 {
+    for _ in 0..8 {
         let log = Log::new();
         let mut writer = log.writer(1 + dice.below(2000) as u64);
         let (mut ms, mut events, mut boundaries) = (T0 + 50, Vec::new(), vec![FIRST]);
@@ -64,6 +64,10 @@ fn every_moment_is_that_of_the_model() {
                 events.push(Event { since: ms, ms, offset });
             }
         }
+        // A file in which nothing but time has passed becomes no segment.
+        ms += 1;
+        put(&mut writer, &set("end", "1"), ms);
+        events.push(Event { since: ms, ms, offset: writer.offset() });
         seal(&mut writer);
         let mut bases = vec![base(FIRST, T0 - 3)];
         for _ in 0..3 {
@@ -161,7 +165,9 @@ fn milliseconds_tell_commands_apart() {
     }
     seal(&mut writer);
     for n in 0..5 {
-        let cut = cut(&log, &[base(FIRST, T0 - 1)], T0 + n).unwrap();
+        // A set whose position is within a command is none to begin with.
+        let cut = cut(&log, &[base(FIRST + 3, T0 - 2), base(FIRST, T0 - 1)], T0 + n).unwrap();
+        assert_eq!(cut.from.offset, FIRST);
         let expected = 1 + u64::try_from(n).unwrap();
         assert_eq!((cut.commands, cut.taken_back, cut.at), (expected, 5 - expected, at(T0 + n)));
     }
@@ -212,6 +218,9 @@ fn without_a_base_or_a_log_there_is_nothing() {
     let mut writer = log.writer(1 << 20);
     put(&mut writer, &set("a", "1"), T0);
     seal(&mut writer);
-    assert_eq!(cut(&log, &[], T0).unwrap_err(), nothing);
-    assert!(log.coverage().windows(&[]).unwrap().is_empty());
+    for bases in [&[][..], &[base(FIRST + 3, T0)]] {
+        assert!(log.coverage().windows(bases).unwrap().is_empty());
+        assert_eq!(cut(&log, bases, T0).unwrap_err(), nothing);
+        assert_eq!(cut_at(&log, bases, &CutAt::Before(log.timeline.position(FIRST))).unwrap_err(), nothing);
+    }
 }

@@ -178,10 +178,17 @@ fn another_machine_goes_on_where_the_vault_ends() {
     let second = archive(log.dir.path(), "another machine");
     let mut other = second.writer(&log.timeline, limits(1 << 20)).unwrap();
     assert_eq!((other.offset(), other.replid()), (writer.offset(), REPLID));
+    let behind = base(writer.offset(), T0);
     put(&mut other, &set("b", "2"), T0 + 1);
     seal(&mut other);
+    // The first comes back with a part of what the vault has in full: it has nothing to add, and goes on behind it.
+    put(&mut writer, &set("b", "2")[..9], T0 + 1);
+    drop(writer);
+    let mut writer = log.writer(1 << 20);
+    assert_eq!(writer.offset(), other.offset());
+    seal(&mut writer);
+    assert!(log.coverage().gaps.is_empty() && log.segments().len() == 2);
     // The database that was selected is known there.
-    let behind = base(writer.offset(), T0);
     let all = cut(&log, &[behind], T0 + 1).unwrap();
     assert_eq!(replayed(&log.archive, &all), [select(3), set("b", "2")].concat());
 }
