@@ -146,7 +146,10 @@ impl Ours {
     /// [`Self::behind`] with other waits.
     pub(crate) fn polling(client: Client, home: Arc<TempDir>, max_writes: f64, polling: Polling) -> Self {
         let file = home.path().join("config.toml");
-        let guard = format!("[guard]\nconfirmation = \"token\"\nmax_writes_per_second = {max_writes:?}\n");
+        // Without an end there is no limit.
+        let limit =
+            if max_writes.is_finite() { format!("max_writes_per_second = {max_writes:?}\n") } else { String::new() };
+        let guard = format!("[guard]\nconfirmation = \"token\"\n{limit}");
         std::fs::write(&file, guard).unwrap();
         let config = Config::load(Some(home.path().join("home")), Some(file), false).unwrap();
         let state: Arc<dyn State> = Arc::new(Sqlite::new(config.home.dir()));
