@@ -231,6 +231,10 @@ impl<'a> Session<'a> {
         let known = timeline.restored_from.as_ref().map(|from| from.job_id.as_str());
         let by = restores.iter().find(|job| job.serving_at.is_some_and(|at| at > timeline.opened_at));
         let Some(job) = by.filter(|job| Some(job.id.as_str()) != known) else { return Ok(None) };
+        let replayed = job.restored.as_ref().and_then(|to| Some((to.position.as_ref()?.parse().ok()?, to.moment)));
+        if let Some((position, moment)) = replayed {
+            return Ok(Some(RestoredFrom { position: Some(position), moment, job_id: job.id.clone() }));
+        }
         let set = self.inner.vault.find(self.id, &job.backup_id, &*self.inner).await;
         let (archive, id) = (self.inner.archive.clone(), self.id.to_owned());
         let timelines = blocking(move || archive.timelines(&id, SHARD)).await?;
