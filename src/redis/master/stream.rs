@@ -74,7 +74,13 @@ async fn apply(
         refused = watch.until_refused() => return Err(refused),
     }
     // Looked at behind the last acknowledgement: what was refused was counted before that.
-    watch.look().await?;
+    tokio::select! {
+        looked = watch.look() => looked?,
+        ended = reader.acknowledged(u64::MAX) => {
+            let reason = ended.err().unwrap_or_else(|| "it acknowledges more than there is".to_owned());
+            return Err(RedisError::ReplayBroken { reason });
+        }
+    }
     on_step(Step::Replaying { sent: bytes, applied: bytes });
     Ok(Replayed { bytes })
 }
@@ -164,7 +170,11 @@ struct Watch<'a> {
 
 impl<'a> Watch<'a> {
     async fn begin(target: &'a Endpoint, options: &MasterOptions) -> Result<Self, RedisError> {
-        let first = read(target, options.command_within).await?;
+        // A target that is gone by now left the stream like one that goes later.
+        let first = read(target, options.command_within).await.map_err(|error| match error.is_transient() {
+            true => RedisError::ReplayBroken { reason: error.to_string() },
+            false => error,
+        })?;
         Ok(Self { target, within: options.command_within, stall: options.stall, first })
     }
 
