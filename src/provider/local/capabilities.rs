@@ -13,7 +13,5 @@ pub(super) fn capabilities(instance_id: &str, log: bool) -> Capabilities {
         .hint("Restore a backup set: take its backup_id from describe_backups.");
     let all = Capabilities::all();
     let all = if log { all } else { all.without(Capability::RestoreToMoment, no_moment) };
-    all
-        .without(Capability::Clone, no_clone(instance_id))
-        .without(Capability::DownloadUrl, no_url())
+    all.without(Capability::Clone, no_clone(instance_id)).without(Capability::DownloadUrl, no_url())
 }
