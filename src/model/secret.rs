@@ -43,13 +43,24 @@ const LAYERS: usize = 3;
 /// in all of these with any of their characters as an address, JSON or HTML writes it, or with something between them that is not shown.
 #[must_use]
 pub fn take_out(text: &str, secrets: &[&str]) -> Option<String> {
+    take_out_runs(text, secrets, RUN)
+}
+
+/// As [`take_out`], but what is only part of a secret stays: tokens of one service have long parts in common, and what somebody was asked
+/// for may be another token.
+#[must_use]
+pub fn take_out_whole(text: &str, secrets: &[&str]) -> Option<String> {
+    take_out_runs(text, secrets, usize::MAX)
+}
+
+fn take_out_runs(text: &str, secrets: &[&str], run: usize) -> Option<String> {
     let forms = Forms::of(secrets);
     let mut view = View { bytes: text.as_bytes().to_vec(), places: None };
-    let mut hidden = forms.within(&view);
+    let mut hidden = forms.within(&view, run);
     for _ in 0..LAYERS {
         let (plain, escaped) = view.plain();
         view = plain;
-        hidden.extend(forms.within(&view));
+        hidden.extend(forms.within(&view, run));
         if !escaped {
             break;
         }
@@ -112,12 +123,14 @@ impl Forms {
         Self { all, pieces }
     }
 
-    /// Where in the text that a view is of they are, or enough of them in a row.
-    fn within(&self, view: &View) -> Vec<Range<usize>> {
+    /// Where in the text that a view is of they are, or so many bytes of one in a row.
+    fn within(&self, view: &View, run: usize) -> Vec<Range<usize>> {
         let mut found: Vec<Range<usize>> = Vec::new();
         let mut done = 0;
         for (at, piece) in view.bytes.windows(SHORTEST).enumerate() {
             let Ok(piece) = <[u8; SHORTEST]>::try_from(piece) else { continue };
+            // Of several that begin here the longest counts.
+            let mut behind_longest = done;
             for (form, offset) in self.pieces.get(&piece.map(folded)).into_iter().flatten() {
                 let Some(form) = self.all.get(*form).filter(|_| at >= done) else { continue };
                 let (before, behind) = (form.get(..*offset), form.get(*offset..));
@@ -129,11 +142,12 @@ impl Forms {
                 let right = behind.zip(text_behind.unwrap_or_default()).take_while(same).count();
                 let range = at - left..at + right;
                 let whole = view.bytes.get(range.clone()) == Some(form.as_slice());
-                if whole || left + right >= RUN {
-                    done = range.end;
+                if whole || left + right >= run {
+                    behind_longest = behind_longest.max(range.end);
                     found.push(view.place(range.start).start..view.place(range.end - 1).end);
                 }
             }
+            done = behind_longest;
         }
         found
     }
@@ -312,6 +326,21 @@ mod tests {
         let json = serde_json::json!({"Message": format!("\\{SECRET}\"{SECRET}/\n"), "n": 1}).to_string();
         let told: serde_json::Value = serde_json::from_str(&take_out(&json, &[SECRET]).unwrap()).unwrap();
         assert_eq!(told["n"], 1);
+    }
+
+    #[test]
+    fn of_two_secrets_that_begin_alike_both_go() {
+        assert_eq!(take_out("an abcdefgh or abcde", &["abcde", "abcdefgh"]).as_deref(), Some("an *** or ***"));
+    }
+
+    /// Session tokens of one service are alike in long parts.
+    #[test]
+    fn another_token_stays_where_only_whole_ones_go() {
+        let (ours, theirs) = ("CAISxgJ1q6Ft5B2yfSjIr5AAAA", "CAIShhJ1q6Ft5B2yfSjIr5BBBB");
+        let text = format!("{{\"SecurityToken\":\"{theirs}\",\"of\":\"{ours}\"}}");
+        let told = take_out_whole(&text, &[ours]).unwrap();
+        assert_eq!(told, text.replace(ours, "***"));
+        assert_eq!(take_out_whole(theirs, &[ours]), None);
     }
 
     #[test]

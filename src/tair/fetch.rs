@@ -63,9 +63,20 @@ async fn places_of(url: &Url) -> Vec<Place> {
 }
 
 /// Whether a file is in a place that only this machine or its network reaches, and the endpoint is not: a list is not to say what is asked
-/// of the neighbours.
-fn is_elsewhere(file: &[Place], endpoint: &[Place]) -> bool {
-    file.iter().any(|place| *place != Place::Internet && !endpoint.contains(place))
+/// of the neighbours. A place is where an address leads by itself, then where its name leads. `in_vpc`: a name of storage within the region
+/// leads into the cloud's own network.
+fn is_elsewhere(file: &[Place], endpoint: &[Place], in_vpc: bool) -> bool {
+    let (Some((itself, by_name)), Some((endpoint_itself, _))) = (file.split_first(), endpoint.split_first()) else {
+        return true;
+    };
+    let allowed = |place: &Place| match place {
+        Place::Internet => true,
+        Place::Private => in_vpc || endpoint.contains(place),
+        Place::Machine => endpoint.contains(place),
+    };
+    // An address that is written out, or a private name, is where the endpoint itself is by its own name.
+    let itself = *itself == Place::Internet || itself == endpoint_itself;
+    !itself || !by_name.iter().all(allowed)
 }
 
 fn number(headers: &HeaderMap, name: reqwest::header::HeaderName) -> Option<u64> {
@@ -86,7 +97,7 @@ fn range(headers: &HeaderMap) -> Option<(u64, u64)> {
 /// See [`FetchError`].
 pub async fn open(client: &Client, url: &DownloadUrl, from: u64) -> Result<Arriving, FetchError> {
     let url = safe(url, client.endpoint())?;
-    if is_elsewhere(&places_of(&url).await, &places_of(client.endpoint()).await) {
+    if is_elsewhere(&places_of(&url).await, &places_of(client.endpoint()).await, client.is_in_vpc()) {
         let why = "the download URL leads to this machine or a private network, where the endpoint is not";
         return Err(FetchError::Refused(why.into()));
     }
@@ -160,9 +171,14 @@ mod tests {
             (&here[..], [false, false, true]),
             (&[Internet, Machine][..], [false, false, true]),
             (&[Private, Machine][..], [false, false, false]),
+            // A private address that is written out is nowhere that a list may lead.
+            (&[Private][..], [false, false, false]),
         ] {
-            let told = [&outside[..], &within, &here].map(|endpoint| !is_elsewhere(file, endpoint));
+            let told = [&outside[..], &within, &here].map(|endpoint| !is_elsewhere(file, endpoint, false));
             assert_eq!(told, allowed, "{file:?}");
+        }
+        for (file, allowed) in [(&within[..], true), (&[Private][..], false), (&here[..], false)] {
+            assert_eq!(!is_elsewhere(file, &outside, true), allowed, "{file:?} in a VPC");
         }
     }
 }

@@ -3,7 +3,7 @@
 //! It must never follow a redirect: a signature is for one host. URLs and headers are not repeated in errors.
 
 use crate::config::tair::{TairConfig, is_this_machine};
-use crate::model::secret::take_out;
+use crate::model::secret::{take_out, take_out_whole};
 use crate::tair::error::TairError;
 use jiff::Timestamp;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
@@ -49,13 +49,25 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// The reply without what is secret of who asked.
+    /// The reply without what is secret of who asked; of one that tells of no error only what is a secret as a whole is taken out, for the
+    /// rest is what was asked for.
     #[must_use]
     pub fn without(mut self, secrets: &[&str]) -> Self {
+        let told = (200..300).contains(&self.status) && !self.tells_of_an_error();
+        let take_out = if told { take_out_whole } else { take_out };
         if let Some(body) = std::str::from_utf8(&self.body).ok().and_then(|body| take_out(body, secrets)) {
             self.body = body.into_bytes();
         }
         self
+    }
+
+    /// Whether the body has a field that only an error has, or is none that can be read.
+    fn tells_of_an_error(&self) -> bool {
+        let body: Option<serde_json::Value> = serde_json::from_slice(&self.body).ok();
+        let fields = body.as_ref().and_then(serde_json::Value::as_object);
+        let of_error =
+            |name: &String| ["Code", "ErrorCode", "Error", "Message"].iter().any(|e| name.eq_ignore_ascii_case(e));
+        fields.is_none_or(|fields| fields.keys().any(of_error))
     }
 }
 
