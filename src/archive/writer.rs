@@ -159,7 +159,8 @@ impl LogWriter {
             self.broken = true;
             // Where this fails too, it is tried again before anything is appended.
             let _ = self.discard_partial();
-        } else {
+        } else if self.written == self.whole.offset {
+            // While a command or transaction is on its way the log is no further than before it.
             self.appended = Timestamp::from_millisecond(ms).ok().map(|at| Reached { offset: self.whole.offset, at });
         }
         taken

@@ -62,6 +62,10 @@ pub struct RestoredTo {
     pub position: Option<String>,
     /// The moment that the data is of.
     pub moment: Timestamp,
+    /// Where the instance's own history ended, which a restore by replication ends: its replication id, and its last offset. `None`
+    /// while that has not happened.
+    #[serde(default)]
+    pub ended: Option<(String, u64)>,
 }
 
 /// What the cutover of a restore came to: what the way back has, and what was written behind it.

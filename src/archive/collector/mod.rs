@@ -40,14 +40,14 @@ pub async fn collect(mut follow: Follow, spooling: &Spooling, late: Late) -> End
             Ok(bytes) => bytes,
             Err(error) => return Ended::Link(error),
         };
+        // A link that is cut is as silent as one on which nothing comes: only what comes says how far the log is.
+        if bytes.is_empty() {
+            continue;
+        }
         let mut arrival = clock.now();
         // The offset is that of the last byte: a piece that reaches beyond the backlog is late in its beginning.
         if follow.offset().saturating_sub(bytes.len() as u64) < late.until_offset {
             arrival.precision_ms = outage_ms(arrival, late.since_ms);
-        }
-        // Nothing says that nothing more came while the source still has some to send.
-        if bytes.is_empty() && follow.offset() < late.until_offset {
-            continue;
         }
         if let Err(fault) = spooling.append(bytes, arrival).await {
             return Ended::Spool(fault);

@@ -139,6 +139,10 @@ impl Spooling {
     pub async fn room(&self) -> Result<(), Fault> {
         while self.is_full() {
             tokio::time::sleep(SYNC_EVERY).await;
+            // Without the thread that empties it there will be none.
+            if self.has_failed() {
+                return Err(over());
+            }
             self.send(Order::Look).await?;
         }
         Ok(())

@@ -32,7 +32,7 @@ pub(super) fn assess(
         traffic.judge(rules),
         room_for_data(target, source),
     ];
-    checks.extend(write_fence.then(|| fence(target, source)));
+    checks.extend(write_fence.then(|| fence(target, source, replay.as_ref().map_or(0, replay::seconds))));
     checks.extend(running.as_ref().map(|job| {
         let detail = format!("{} job {} is running on this instance", job.kind, job.id);
         Precheck::new(CheckName::InstanceIdle, Status::Pending, detail)
@@ -288,7 +288,7 @@ const CAPTURED_A_SECOND: u64 = 50 << 20;
 /// How fast a set is taken to load, in bytes a second, for the time that writes will be refused.
 const LOADED_A_SECOND: u64 = 100 << 20;
 
-fn fence(t: &TargetFacts, s: &SourceFacts) -> Precheck {
+fn fence(t: &TargetFacts, s: &SourceFacts, replay_seconds: u64) -> Precheck {
     let check = |status, detail: String| Precheck::new(CheckName::WriteFence, status, detail);
     if t.method != Method::Replication {
         let detail = "by commands there is no write fence: what is written here would wait behind it as well";
@@ -296,7 +296,7 @@ fn fence(t: &TargetFacts, s: &SourceFacts) -> Precheck {
     }
     // A server waits up to five seconds for other replicas before it captures.
     let wait = 1 + t.used_memory / CAPTURED_A_SECOND;
-    let refused = 1 + s.rdb_bytes / LOADED_A_SECOND;
+    let refused = 1 + s.rdb_bytes / LOADED_A_SECOND + replay_seconds;
     let detail = format!(
         "writers wait for about {wait} to {} s while the last safety backup is taken, unless nothing was written since the plan's; \
          then writes are refused for about {refused} s, by size",

@@ -82,7 +82,7 @@ fn window_text(from: Timestamp, to: Timestamp) -> String {
 }
 
 /// How long the target will apply the log, about.
-fn seconds(replay: &Replay) -> u64 {
+pub(super) fn seconds(replay: &Replay) -> u64 {
     let (by_bytes, by_commands) = APPLIED_A_SECOND;
     1 + (replay.bytes / by_bytes).max(replay.commands / by_commands)
 }

@@ -107,7 +107,7 @@ async fn a_job_remembers_what_it_restores(place: &impl Place) {
     let job = started(&store, new("rj-1", JobKind::Restore, "orders")).await;
     assert_eq!(job.restored, None);
     let position = Some("t-1/0/700".to_owned());
-    let restored = RestoredTo { backup_id: "b-1".into(), position, moment: Timestamp::UNIX_EPOCH };
+    let restored = RestoredTo { backup_id: "b-1".into(), position, moment: Timestamp::UNIX_EPOCH, ended: None };
     store.set_restored(&job.id, &restored).await.unwrap();
     // Another process reads it, whatever became of the job.
     store.finish(&job.id, Err(&fault()), None).await.unwrap();

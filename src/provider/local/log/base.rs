@@ -106,7 +106,11 @@ impl Inner {
         log: (u64, u64),
     ) -> Result<bool, Fault> {
         let (from, to) = log;
-        let Some(newest) = self.newest_capture(id).await? else { return Ok(false) };
+        let Some(newest) = self.newest_capture(id).await? else {
+            // Whoever deleted the last one has left a log that leads nowhere.
+            self.start_capture(id, Mode::Automated, NOTE).await?;
+            return Ok(true);
+        };
         let base = if newest.started_at >= begun_at { newest.replication_offset } else { from };
         let age = Timestamp::now().duration_since(newest.started_at).max(SignedDuration::ZERO);
         let distance = Distance { age: age.unsigned_abs(), bytes: to.saturating_sub(base) };

@@ -35,7 +35,8 @@ enum Why {
     /// The instance never had one.
     First,
     Gap(GapCause),
-    Restored(RestoredFrom),
+    /// By a restore; with a gap where the history went on behind what the log has of it.
+    Restored(RestoredFrom, Option<GapCause>),
 }
 
 /// What attaching came to.
@@ -211,9 +212,10 @@ impl<'a> Session<'a> {
         if broken.reach == Reach::Ahead && self.lags_since.get_or_insert_with(Instant::now).elapsed() < LAGS_FOR {
             return Ok(Next::Wait);
         }
-        let why = match self.restored(&restores, &log.timeline).await? {
-            Some(restored) => Why::Restored(restored),
-            None => Why::Gap(broken.cause(&self.known.run_id, clock::since(last_ms), self.known.run_id.is_empty())),
+        let cause = broken.cause(&self.known.run_id, clock::since(last_ms), self.known.run_id.is_empty());
+        let why = match self.restored(&restores, &log.timeline, &end.replid).await? {
+            Some((restored, last)) => Why::Restored(restored, (last > end.offset).then_some(cause)),
+            None => Why::Gap(cause),
         };
         self.begin(why, None).await
     }
@@ -226,14 +228,22 @@ impl<'a> Session<'a> {
         Ok(jobs)
     }
 
-    /// The restore by which the history broke off, where one did.
-    async fn restored(&self, restores: &[Job], timeline: &Timeline) -> Result<Option<RestoredFrom>, Fault> {
+    /// The restore by which a history broke off, where one did, and the history's last offset.
+    async fn restored(
+        &self,
+        restores: &[Job],
+        timeline: &Timeline,
+        replid: &str,
+    ) -> Result<Option<(RestoredFrom, u64)>, Fault> {
         let known = timeline.restored_from.as_ref().map(|from| from.job_id.as_str());
         let by = restores.iter().find(|job| job.serving_at.is_some_and(|at| at > timeline.opened_at));
         let Some(job) = by.filter(|job| Some(job.id.as_str()) != known) else { return Ok(None) };
+        // A restore by commands is part of the history, and a later break is none of its doing.
+        let ended = job.restored.as_ref().and_then(|to| to.ended.as_ref()).filter(|(id, _)| id == replid);
+        let Some(&(_, last)) = ended else { return Ok(None) };
         let replayed = job.restored.as_ref().and_then(|to| Some((to.position.as_ref()?.parse().ok()?, to.moment)));
         if let Some((position, moment)) = replayed {
-            return Ok(Some(RestoredFrom { position: Some(position), moment, job_id: job.id.clone() }));
+            return Ok(Some((RestoredFrom { position: Some(position), moment, job_id: job.id.clone() }, last)));
         }
         let set = self.inner.vault.find(self.id, &job.backup_id, &*self.inner).await;
         let (archive, id) = (self.inner.archive.clone(), self.id.to_owned());
@@ -243,7 +253,7 @@ impl<'a> Session<'a> {
             let lies_on = |t: &&Timeline| t.replid == set.replication_id && t.offset <= set.replication_offset;
             timelines.iter().rev().find(lies_on).map(|t| t.position(set.replication_offset))
         });
-        Ok(Some(RestoredFrom { position, moment, job_id: job.id.clone() }))
+        Ok(Some((RestoredFrom { position, moment, job_id: job.id.clone() }, last)))
     }
 
     /// Begins a timeline: behind a set that the source can still go on behind, else behind one that is captured for it. The one before
@@ -267,9 +277,9 @@ impl<'a> Session<'a> {
                 None => None,
             },
         };
-        if let (Some((timeline, archived)), Why::Gap(cause)) = (before, &why) {
+        if let (Some((timeline, archived)), Why::Gap(cause) | Why::Restored(_, Some(cause))) = (before, &why) {
             let cause = self.known.trouble.unwrap_or(*cause);
-            self.put_gap(&timeline, archived, cause, &going.run_id, set.started_at).await?;
+            self.put_gap(&timeline, archived, cause, &going.run_id, set.finished_at).await?;
         }
         let new = NewTimeline {
             instance_id: self.id.to_owned(),
@@ -278,7 +288,7 @@ impl<'a> Session<'a> {
             replid: set.replication_id.clone(),
             offset: set.replication_offset,
             database,
-            restored_from: if let Why::Restored(from) = why { Some(from) } else { None },
+            restored_from: if let Why::Restored(from, _) = why { Some(from) } else { None },
         };
         let archive = self.inner.archive.clone();
         let timeline = blocking(move || archive.open_timeline(new)).await?;

@@ -93,13 +93,18 @@ impl Inner {
         let recovery = RecoveryRecord::of(plan, &set, moment.clone())?;
         let restored = behind.as_ref().map(|behind| behind.restored.clone());
         let commands = behind.as_ref().map_or(0, |behind| behind.commands);
-        let alone = RestoredTo { backup_id: set.id.clone(), position: None, moment: set.finished_at };
-        self.state.set_restored(&job.id, &restored.unwrap_or(alone)).await?;
+        let alone = RestoredTo { backup_id: set.id.clone(), position: None, moment: set.finished_at, ended: None };
+        let mut restored = restored.unwrap_or(alone);
+        self.state.set_restored(&job.id, &restored).await?;
         self.sweep_tails().await;
         let before = self.counted(&plan.instance_id).await.ok();
         let (loaded, cutover, serving_at) = match planned.method {
             Method::Replication => {
                 let done = self.by_replication(grant, job, plan, recovery, &set, data, behind).await?;
+                let switched = &done.restored.switched;
+                restored.ended = Some((switched.replication_id.clone(), switched.offset));
+                // Where that is not written down, the log has a gap that may be none.
+                let _ = self.state.set_restored(&job.id, &restored).await;
                 (AsLoaded::from(done.restored), done.cutover, done.serving_at)
             }
             // The guard lets no plan of a moment through that is for commands.

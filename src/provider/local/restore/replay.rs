@@ -136,6 +136,7 @@ impl Inner {
                     backup_id: cut.base.clone(),
                     position: Some(cut.to.to_string()),
                     moment: cut.at,
+                    ended: None,
                 },
                 position: cut.to.to_string(),
                 names: cut.names.clone(),
@@ -173,11 +174,16 @@ impl Inner {
         };
         let path = cutover.tail.map(std::path::PathBuf::from);
         let reader = blocking(move || TailReader::open(path)).await?;
+        if cutover.writes_after.is_none_or(|writes| reader.commands() < writes) {
+            let why = format!("of what was written behind {} some is no longer there", cutover.safety_backup_id);
+            return Ok(Err(self.no_moment(instance_id, asked, why, None, None).await?));
+        }
         Ok(Ok(Behind {
             restored: RestoredTo {
                 backup_id: cutover.safety_backup_id,
                 position: None,
                 moment: job.serving_at.unwrap_or(job.created_at),
+                ended: None,
             },
             position: format!("{job_id}, SHA-256 {}", reader.sha256()),
             names: reader.names().clone(),
