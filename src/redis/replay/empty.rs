@@ -73,11 +73,16 @@ async fn all_granted(conn: &mut Conn, needs: &[Need]) -> Result<u64, RedisError>
 async fn flush(conn: &mut Conn) -> Result<(), RedisError> {
     match conn.cmd_str(&["FLUSHALL", "SYNC"]).await {
         Ok(done) if done.as_str() == Some("OK") => Ok(()),
-        Ok(_) => Err(conn.protocol("FLUSHALL was not answered OK")),
+        Ok(_) => Err(perhaps_emptied(&conn.protocol("FLUSHALL was not answered OK"))),
         // A refused FLUSHALL has deleted nothing.
         Err(error @ (RedisError::Denied { .. } | RedisError::Server { .. })) => Err(error),
-        Err(error) => Err(partial(&ReplayReport::default(), 0, vec![error.to_string()])),
+        Err(error) => Err(perhaps_emptied(&error)),
     }
+}
+
+/// The error of a command that empties the server, and of whose end nothing is known.
+fn perhaps_emptied(error: &RedisError) -> RedisError {
+    partial(&ReplayReport::default(), 0, vec![error.to_string()])
 }
 
 /// Deletes all keys without comparing: the look was right before, and that is as near as it gets. Where there are transactions, the server
@@ -89,17 +94,18 @@ async fn flush_and_cut(conn: &mut Conn, look: &mut dyn Look) -> Result<(), Redis
             if let Some(text) = replies.first_error() {
                 return Err(RedisError::from_reply(conn.label(), "FLUSHALL", text));
             }
-            replies.text(0).and_then(|text| field(&text, "master_repl_offset")?.parse().ok())
+            Ok(replies.text(0).and_then(|text| field(&text, "master_repl_offset")?.parse().ok()))
         }
         // Nothing of it has been run.
-        Err(RedisError::Denied { .. } | RedisError::Server { .. }) => {
-            flush(conn).await?;
-            None
-        }
-        Err(error) => return Err(partial(&ReplayReport::default(), 0, vec![error.to_string()])),
+        Err(RedisError::Denied { .. } | RedisError::Server { .. }) => match flush(conn).await {
+            Err(error @ (RedisError::Denied { .. } | RedisError::Server { .. })) => return Err(error),
+            flushed => flushed.map(|()| None),
+        },
+        Err(error) => Err(perhaps_emptied(&error)),
     };
-    look.cut(offset).await;
-    Ok(())
+    // Where the server may be empty, what was written until then must not go either.
+    look.cut(*offset.as_ref().unwrap_or(&None)).await;
+    offset.map(|_| ())
 }
 
 async fn flush_if(conn: &mut Conn, look: &mut dyn Look, own: u64) -> Result<(), RedisError> {
@@ -123,7 +129,11 @@ async fn flush_if(conn: &mut Conn, look: &mut dyn Look, own: u64) -> Result<(), 
             }
             // A script that failed has not got past its FLUSHALL.
             Err(error @ RedisError::Server { .. }) => return Err(error),
-            Err(error) => return Err(partial(&ReplayReport::default(), 0, vec![error.to_string()])),
+            Err(error) => {
+                // The server may be empty, and what was written until then must not go either.
+                look.cut(None).await;
+                return Err(perhaps_emptied(&error));
+            }
         }
     }
     Err(RedisError::Withheld { fault: no_master() })

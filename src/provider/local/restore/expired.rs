@@ -7,14 +7,20 @@ use crate::model::backup::BackupSet;
 use crate::provider::local::Inner;
 use crate::redis::rdb::{self, EntryHead, Visitor};
 use std::io;
+use std::time::{Duration, Instant};
 
 /// Bytes of an RDB that are walked in some seconds, beside the target's writing to its disk. Of a larger set the number stays unknown.
 const READ_BYTES_MAX: u64 = 4 << 30;
+
+/// A restore that has succeeded waits no longer for a number: the set may be on a slow disk.
+const READ_WITHIN: Duration = Duration::from_secs(10);
 
 /// Counts keys whose expiry has passed.
 #[derive(Debug)]
 struct Passed {
     at_ms: i64,
+    /// When the walk is given up.
+    until: Instant,
     keys: u64,
     /// Whether the entry's expiry has passed.
     this: bool,
@@ -28,6 +34,9 @@ impl Visitor for Passed {
     fn key(&mut self, head: &EntryHead<'_>) -> io::Result<()> {
         // A server deletes what expires at a moment once that moment is over.
         self.this = head.expiry_ms.is_some_and(|at| at < self.at_ms);
+        if Instant::now() > self.until {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "it takes too long"));
+        }
         Ok(())
     }
 
@@ -43,7 +52,9 @@ impl Inner {
     pub(super) async fn expired_by(&self, set: &BackupSet, at_ms: Option<i64>) -> Option<u64> {
         let at_ms = at_ms.filter(|_| set.rdb_bytes <= READ_BYTES_MAX)?;
         let data = self.vault.open_data(set).await.ok()?;
-        let walk = blocking(move || Ok(rdb::walk(data, (), Passed { at_ms, keys: 0, this: false })));
+        let walk = blocking(move || {
+            Ok(rdb::walk(data, (), Passed { at_ms, until: Instant::now() + READ_WITHIN, keys: 0, this: false }))
+        });
         match walk.await {
             Ok(Ok(walked)) => Some(walked.visitor.keys),
             Ok(Err(error)) => {

@@ -120,7 +120,7 @@ pub(super) fn outcome(
                 "{missing} keys are missing: {gone} are not there, {expired} have expired by the server's own count, none were evicted"
             )))
         }
-        _ if passed.is_some_and(|passed| gone > passed.saturating_add(fields)) => Err(differs(format!(
+        Some(_) if passed.is_some_and(|passed| gone > passed.saturating_add(fields)) => Err(differs(format!(
             "{gone} keys are not there, and of only {} the expiry has passed by the target's own clock",
             passed.unwrap_or_default()
         ))),
@@ -131,6 +131,10 @@ pub(super) fn outcome(
         }
         Some(_) => Ok(format!(
             "restored: {keys} keys; {gone} others of the backup had an expiry that has passed since, and are gone; none were evicted{counts_expired}"
+        )),
+        None if passed.is_some_and(|passed| gone > passed.saturating_add(fields)) => Ok(format!(
+            "restored: {keys} keys; {gone} others of the backup are gone. By the target's own clock only {} of them have expired; the server's statistics were reset meanwhile, so nothing tells whether clients deleted the rest{counts_expired}",
+            passed.unwrap_or_default()
         )),
         None => Ok(format!(
             "restored: {keys} keys; {gone} others of the backup are gone. All could have expired since; the server's statistics were reset meanwhile, so its own count does not tell{counts_expired}"
