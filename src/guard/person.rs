@@ -137,7 +137,7 @@ pub fn question(plan: &Plan, warnings: &[String]) -> String {
         parts.iter().filter(|(_, text)| !text.is_empty()).map(|(name, text)| format!("{name}: {}.", clean(text))),
     );
     lines.push(format!("How: {}: {}.", clean_to(how, 64), clean(how_meaning)));
-    lines.extend(plan.details.iter().map(|(name, value)| format!("{}: {}.", clean_to(name, 64), clean_to(value, 600))));
+    lines.extend(plan.details.iter().map(|(name, value)| format!("{}: {}.", clean_to(name, 64), clean_to(value, 400))));
     lines.extend(warnings.iter().map(|warning| format!("Mind: {}.", clean_to(warning, 300))));
     lines.push(format!("Way back: {}.", clean_to(way_back, 300)));
     lines.push(format!("To approve, type the instance id: {}", clean_to(&plan.instance_id, 64)));
