@@ -90,12 +90,13 @@ fn perhaps_emptied(error: &RedisError) -> RedisError {
 async fn flush_and_cut(conn: &mut Conn, look: &mut dyn Look) -> Result<(), RedisError> {
     let words = |words: &[&str]| words.iter().map(|word| word.as_bytes().to_vec()).collect::<Vec<_>>();
     let offset = match run(conn, &[words(&["INFO", "replication"]), words(&["FLUSHALL", "SYNC"])]).await {
-        Ok(replies) => {
-            if let Some(text) = replies.first_error() {
-                return Err(RedisError::from_reply(conn.label(), "FLUSHALL", text));
+        Ok(replies) => match replies.at(1) {
+            Some(Value::Error(text)) => return Err(RedisError::from_reply(conn.label(), "FLUSHALL", text)),
+            Some(done) if done.as_str() == Some("OK") => {
+                Ok(replies.text(0).and_then(|text| field(&text, "master_repl_offset")?.parse().ok()))
             }
-            Ok(replies.text(0).and_then(|text| field(&text, "master_repl_offset")?.parse().ok()))
-        }
+            _ => Err(perhaps_emptied(&conn.protocol("FLUSHALL was not answered OK"))),
+        },
         // Nothing of it has been run.
         Err(RedisError::Denied { .. } | RedisError::Server { .. }) => match flush(conn).await {
             Err(error @ (RedisError::Denied { .. } | RedisError::Server { .. })) => return Err(error),

@@ -133,7 +133,7 @@ pub(super) fn outcome(
             "restored: {keys} keys; {gone} others of the backup had an expiry that has passed since, and are gone; none were evicted{counts_expired}"
         )),
         None if passed.is_some_and(|passed| gone > passed.saturating_add(fields)) => Ok(format!(
-            "restored: {keys} keys; {gone} others of the backup are gone. By the target's own clock only {} of them have expired; the server's statistics were reset meanwhile, so nothing tells whether clients deleted the rest{counts_expired}",
+            "restored: {keys} keys; {gone} others of the backup are gone. By the target's own clock at most {} of them have expired; the server's statistics were reset meanwhile, so nothing tells whether clients deleted the rest{counts_expired}",
             passed.unwrap_or_default()
         )),
         None => Ok(format!(
