@@ -4,22 +4,8 @@ use crate::archive::layout::{self, Name};
 use crate::archive::{Archive, damaged, failed, record};
 use crate::model::fault::Fault;
 use crate::model::ids::{hex, random};
-use crate::model::log::{Gap, GapCause};
+use crate::model::log::Gap;
 use crate::model::text::clean;
-use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
-
-/// A gap, as written.
-#[derive(Serialize, Deserialize)]
-struct Record {
-    timeline: String,
-    shard: u16,
-    after_offset: u64,
-    from: Timestamp,
-    to: Timestamp,
-    cause: String,
-    source_run_id: String,
-}
 
 impl Archive {
     /// Puts a gap down for good.
@@ -27,18 +13,9 @@ impl Archive {
     /// # Errors
     /// `log.failed`; `system.no_randomness`.
     pub fn record_gap(&self, instance_id: &str, gap: &Gap) -> Result<(), Fault> {
-        let record = Record {
-            timeline: gap.timeline.clone(),
-            shard: gap.shard,
-            after_offset: gap.after_offset,
-            from: gap.from,
-            to: gap.to,
-            cause: gap.cause.as_str().into(),
-            source_run_id: gap.source_run_id.clone(),
-        };
         let file = layout::gap_file(gap.after_offset, gap.from, &hex(&random::<3>()?));
         let name = format!("{}/{file}", layout::timeline(instance_id, gap.shard, &gap.timeline));
-        record::put(&*self.store, &name, &record).map(drop)
+        record::put(&*self.store, &name, gap).map(drop)
     }
 
     /// The gaps that were put down for a shard, oldest first.
@@ -61,19 +38,11 @@ impl Archive {
 
     fn gap(&self, prefix: &str, timeline: &str, name: &str) -> Result<Gap, Fault> {
         let name = format!("{prefix}/{name}");
-        let (record, _) = record::read::<Record>(&*self.store, &name)?;
-        if record.timeline != timeline {
+        let (gap, _) = record::read::<Gap>(&*self.store, &name)?;
+        if gap.timeline != timeline {
             return Err(damaged(&self.store.place(&name), "says that it is another timeline's"));
         }
-        Ok(Gap {
-            timeline: record.timeline,
-            shard: record.shard,
-            after_offset: record.after_offset,
-            from: record.from,
-            to: record.to,
-            cause: GapCause::parse(&record.cause),
-            // Whoever can write to the vault can write this too.
-            source_run_id: clean(&record.source_run_id),
-        })
+        // Whoever can write to the vault can write this too.
+        Ok(Gap { source_run_id: clean(&gap.source_run_id), ..gap })
     }
 }

@@ -34,7 +34,7 @@ pub use reach::Reached;
 pub use read::LogReader;
 pub use seal::Sealer;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 pub use timeline::{NewTimeline, RestoredFrom, Timeline};
 pub use writer::{LogWriter, SealLimits};
@@ -52,6 +52,12 @@ impl Archive {
     #[must_use]
     pub fn new(vault: &Vault, spool: PathBuf) -> Self {
         Self { store: vault.store(), spool }
+    }
+
+    /// The directory of this machine for what is not on the vault yet.
+    #[must_use]
+    pub fn spool_dir(&self) -> &Path {
+        &self.spool
     }
 
     /// The segments of a timeline, by their names, in the order of their beginnings; of several that begin at one offset the longest first.

@@ -26,7 +26,7 @@ impl Reached {
 
 /// What the writer and the sealer of one spool know of each other.
 #[derive(Debug)]
-pub(super) struct Progress {
+pub(super) struct SpoolProgress {
     /// Number of the file that is written to: all before it are closed.
     current: AtomicU64,
     /// Bytes of the spool's files.
@@ -34,7 +34,7 @@ pub(super) struct Progress {
     archived: Mutex<Option<Reached>>,
 }
 
-impl Progress {
+impl SpoolProgress {
     pub fn new(current: u64, bytes: u64, archived: Option<Reached>) -> Self {
         Self { current: AtomicU64::new(current), bytes: AtomicU64::new(bytes), archived: Mutex::new(archived) }
     }

@@ -6,6 +6,7 @@ use crate::archive::segment::outline::{counts, is_left_out};
 use crate::archive::segment::read::{Frame, Segment};
 use crate::archive::{Archive, Cut, SegmentName, Timeline, damaged};
 use crate::model::fault::Fault;
+use crate::redis::replica::keep::Keep;
 use crate::redis::replica::split::{Splitter, Step};
 use std::collections::VecDeque;
 
@@ -28,9 +29,7 @@ pub struct LogReader {
     /// Commands to give in all, and given so far.
     expected: u64,
     commands: u64,
-    /// A command's bytes up to its name, until it is known whether it is given.
-    head: Vec<u8>,
-    gives: Option<bool>,
+    command: Keep,
     /// Whether the target knows which database the commands are for.
     selected: bool,
     lacks_database: bool,
@@ -54,8 +53,7 @@ impl Archive {
             to: cut.to.offset,
             expected: cut.commands,
             commands: 0,
-            head: Vec::new(),
-            gives: None,
+            command: Keep::default(),
             selected: false,
             lacks_database: false,
             over: false,
@@ -156,8 +154,7 @@ impl LogReader {
             let begins = self.split.is_between_commands();
             let at = self.split.offset();
             if begins {
-                self.head.clear();
-                self.gives = (at < self.from).then_some(false);
+                self.command.begin((at < self.from).then_some(false));
             }
             let step = self.split.step(left).map_err(|what| damaged(place, format!("position {at}: {what}")))?;
             let (part, rest) = left.split_at(step.len);
@@ -171,21 +168,14 @@ impl LogReader {
     }
 
     fn give(&mut self, step: Step, part: &[u8], place: &str, out: &mut Vec<u8>) -> Result<(), Fault> {
-        match self.gives {
-            None => self.head.extend_from_slice(part),
-            Some(true) => out.extend_from_slice(part),
-            Some(false) => {}
-        }
-        if self.gives.is_none() && self.split.is_named() {
+        if self.command.take(&self.split, part, out) {
             let gives = !is_left_out(&self.split);
-            self.gives = Some(gives);
             if gives {
                 self.select(place, out)?;
-                out.extend_from_slice(&self.head);
             }
-            self.head.clear();
+            self.command.decide(gives, out);
         }
-        if step.ends && self.gives == Some(true) && counts(&self.split) {
+        if step.ends && self.command.keeps() && counts(&self.split) {
             self.commands += 1;
         }
         Ok(())

@@ -3,7 +3,7 @@
 //! What a crash left behind that transaction in the newest file is dropped; it was never called spooled. A file whose
 //! header is damaged is set aside, and what it held is asked for again.
 
-use crate::archive::reach::{Progress, Reached};
+use crate::archive::reach::{Reached, SpoolProgress};
 use crate::archive::segment::outline::Outline;
 use crate::archive::segment::read::Segment;
 use crate::archive::spool::{self, Header, Records, SpoolFile};
@@ -35,7 +35,7 @@ pub(super) struct Recovered {
     /// When the last bytes came.
     pub last_ms: i64,
     pub reached: Option<Reached>,
-    pub progress: Arc<Progress>,
+    pub progress: Arc<SpoolProgress>,
 }
 
 /// Finds where a writer goes on, and makes the file that it goes on with.
@@ -72,7 +72,7 @@ pub(super) fn recover(archive: &Archive, timeline: &Timeline, dir: &Path) -> Res
         if archived.is_none_or(|archived| archived.offset <= whole.offset) {
             let last_ms = outline.stamps.last().map_or(header.since_ms, |stamp| stamp.ms);
             let reached = Reached::new(whole.offset, last_ms).filter(|_| last_ms > 0);
-            let progress = Arc::new(Progress::new(number, bytes(), archived));
+            let progress = Arc::new(SpoolProgress::new(number, bytes(), archived));
             return Ok(Recovered { number, file, header, whole, began_ms, records, last_ms, reached, progress });
         }
     }
@@ -104,7 +104,7 @@ pub(super) fn recover(archive: &Archive, timeline: &Timeline, dir: &Path) -> Res
         began_ms: None,
         records: 0,
         reached: archived,
-        progress: Arc::new(Progress::new(next, waiting + file.len(), archived)),
+        progress: Arc::new(SpoolProgress::new(next, waiting + file.len(), archived)),
         file,
         header,
         whole,

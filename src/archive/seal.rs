@@ -4,7 +4,7 @@
 //! not put a segment over what another archiver wrote, and it does not pass over a file that is damaged: what is whole in it is put, and
 //! the rest is a gap.
 
-use crate::archive::reach::{Progress, Reached};
+use crate::archive::reach::{Reached, SpoolProgress};
 use crate::archive::segment::footer::{Footer, Previous};
 use crate::archive::segment::outline::Outline;
 use crate::archive::segment::read::Segment;
@@ -28,7 +28,7 @@ pub struct Sealer {
     archive: Archive,
     timeline: Timeline,
     dir: PathBuf,
-    progress: Arc<Progress>,
+    progress: Arc<SpoolProgress>,
     segments: Vec<SegmentName>,
     listed: Option<Instant>,
     /// The newest segment and its digest, where this put it.
@@ -44,7 +44,7 @@ struct Content {
 }
 
 impl Sealer {
-    pub(super) fn new(archive: &Archive, timeline: &Timeline, dir: &Path, progress: &Arc<Progress>) -> Self {
+    pub(super) fn new(archive: &Archive, timeline: &Timeline, dir: &Path, progress: &Arc<SpoolProgress>) -> Self {
         Self {
             archive: archive.clone(),
             timeline: timeline.clone(),

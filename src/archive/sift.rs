@@ -3,6 +3,7 @@
 //! It must hold no more of a command than its beginning, up to its name, and must not change a byte of what stays.
 
 use crate::archive::segment::outline::{counts, is_left_out};
+use crate::redis::replica::keep::Keep;
 use crate::redis::replica::split::{Piece, Splitter};
 use std::collections::BTreeSet;
 
@@ -10,17 +11,14 @@ use std::collections::BTreeSet;
 #[derive(Debug)]
 pub struct Sift {
     split: Splitter,
-    /// The command's bytes up to its name, until it is known whether they stay.
-    head: Vec<u8>,
-    /// Whether the command stays; `None` until it has its name.
-    stays: Option<bool>,
+    command: Keep,
     commands: u64,
     names: BTreeSet<Vec<u8>>,
 }
 
 impl Default for Sift {
     fn default() -> Self {
-        Self { split: Splitter::new(0, None), head: Vec::new(), stays: None, commands: 0, names: BTreeSet::new() }
+        Self { split: Splitter::new(0, None), command: Keep::default(), commands: 0, names: BTreeSet::new() }
     }
 }
 
@@ -38,30 +36,19 @@ impl Sift {
             if step.piece == Piece::Blank {
                 continue;
             }
-            match self.stays {
-                None => self.head.extend_from_slice(part),
-                Some(true) => kept.extend_from_slice(part),
-                Some(false) => {}
-            }
-            if self.stays.is_none() && self.split.is_named() {
-                self.decide(kept);
+            if self.command.take(&self.split, part, kept) {
+                let stays = !is_left_out(&self.split);
+                self.command.decide(stays, kept);
+                if stays {
+                    self.names.insert(self.split.name().to_ascii_uppercase());
+                }
             }
             if step.ends {
                 self.commands += u64::from(counts(&self.split));
-                self.stays = None;
+                self.command.begin(None);
             }
         }
         Ok(())
-    }
-
-    fn decide(&mut self, kept: &mut Vec<u8>) {
-        let stays = !is_left_out(&self.split);
-        self.stays = Some(stays);
-        if stays {
-            kept.extend_from_slice(&self.head);
-            self.names.insert(self.split.name().to_ascii_uppercase());
-        }
-        self.head.clear();
     }
 
     /// Commands so far that stay and change data.

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// What a timeline goes back to: the instance was restored in place, and its log goes on from there.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RestoredFrom {
     /// Where in the older timeline; `None` where a backup set was restored that lies on none.
     pub position: Option<Position>,
@@ -39,8 +39,8 @@ pub struct NewTimeline {
     pub restored_from: Option<RestoredFrom>,
 }
 
-/// A timeline on the vault.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A timeline on the vault. Its record has these fields as they stand, but for the checksum of the record itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Timeline {
     /// Its id, which begins with the second in which it was opened.
     pub id: String,
@@ -59,6 +59,7 @@ pub struct Timeline {
     /// The restore after which it begins.
     pub restored_from: Option<RestoredFrom>,
     /// Checksum of its record.
+    #[serde(skip)]
     pub digest: String,
 }
 
@@ -74,43 +75,18 @@ impl Timeline {
     }
 }
 
-/// A timeline, as written.
-#[derive(Serialize, Deserialize)]
-struct Record {
-    id: String,
-    instance_id: String,
-    shard: u16,
-    opened_at: Timestamp,
-    replid: String,
-    offset: u64,
-    database: Option<u64>,
-    restored_from: Option<RestoredRecord>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct RestoredRecord {
-    position: Option<String>,
-    moment: Timestamp,
-    job_id: String,
-}
-
 impl Archive {
     /// Opens a timeline: from now on segments can be written to it.
     ///
     /// # Errors
     /// `log.failed`; `system.no_randomness`.
     pub fn open_timeline(&self, new: NewTimeline) -> Result<Timeline, Fault> {
-        let id = new_id("t", new.opened_at)?;
-        let restored_from = new.restored_from.as_ref().map(|from| RestoredRecord {
-            position: from.position.as_ref().map(ToString::to_string),
-            moment: from.moment,
-            job_id: from.job_id.clone(),
-        });
-        let NewTimeline { instance_id, shard, opened_at, replid, offset, database, .. } = new;
-        let record = Record { id, instance_id, shard, opened_at, replid, offset, database, restored_from };
-        let name = format!("{}/{TIMELINE}", layout::timeline(&record.instance_id, shard, &record.id));
-        let digest = record::put(&*self.store, &name, &record)?;
-        Ok(Timeline { restored_from: new.restored_from, ..record.timeline(digest).map_err(|why| damaged(&name, why))? })
+        let NewTimeline { instance_id, shard, opened_at, replid, offset, database, restored_from } = new;
+        let (id, digest) = (new_id("t", opened_at)?, String::new());
+        let mut timeline =
+            Timeline { id, instance_id, shard, opened_at, replid, offset, database, restored_from, digest };
+        timeline.digest = record::put(&*self.store, &format!("{}/{TIMELINE}", timeline.prefix()), &timeline)?;
+        Ok(timeline)
     }
 
     /// Reads a timeline.
@@ -119,12 +95,11 @@ impl Archive {
     /// `log.damaged`, `log.failed`.
     pub fn timeline(&self, instance_id: &str, shard: u16, id: &str) -> Result<Timeline, Fault> {
         let name = format!("{}/{TIMELINE}", layout::timeline(instance_id, shard, id));
-        let (record, digest) = record::read::<Record>(&*self.store, &name)?;
-        let place = self.store.place(&name);
-        if (record.id.as_str(), record.instance_id.as_str(), record.shard) != (id, instance_id, shard) {
-            return Err(damaged(&place, "says that it is another timeline's"));
+        let (timeline, digest) = record::read::<Timeline>(&*self.store, &name)?;
+        if (timeline.id.as_str(), timeline.instance_id.as_str(), timeline.shard) != (id, instance_id, shard) {
+            return Err(damaged(&self.store.place(&name), "says that it is another timeline's"));
         }
-        record.timeline(digest).map_err(|why| damaged(&place, why))
+        Ok(Timeline { digest, ..timeline })
     }
 
     /// The timelines of a shard, oldest first. One that is begun and has no record yet is none.
@@ -143,20 +118,5 @@ impl Archive {
         }
         found.sort_by(|a, b| (a.opened_at, &a.id).cmp(&(b.opened_at, &b.id)));
         Ok(found)
-    }
-}
-
-impl Record {
-    fn timeline(self, digest: String) -> Result<Timeline, String> {
-        let restored_from = match self.restored_from {
-            None => None,
-            Some(from) => Some(RestoredFrom {
-                position: from.position.map(|p| p.parse()).transpose().map_err(|fault: Fault| fault.message)?,
-                moment: from.moment,
-                job_id: from.job_id,
-            }),
-        };
-        let Self { id, instance_id, shard, opened_at, replid, offset, database, .. } = self;
-        Ok(Timeline { id, instance_id, shard, opened_at, replid, offset, database, restored_from, digest })
     }
 }

@@ -4,7 +4,7 @@
 //! vault. After a crash it goes on behind the last whole transaction that the disk has.
 
 use crate::archive::layout::is_replid;
-use crate::archive::reach::{Progress, Reached};
+use crate::archive::reach::{Reached, SpoolProgress};
 use crate::archive::recover::{Whole, recover};
 use crate::archive::spool::{Header, RECORD_MAX, SpoolFile};
 use crate::archive::{Archive, Sealer, Timeline, conflict, damaged, failed};
@@ -61,7 +61,7 @@ pub struct LogWriter {
     spooled: Option<Reached>,
     /// Whether the file holds more than was counted, for it could not be truncated after an error.
     broken: bool,
-    progress: Arc<Progress>,
+    progress: Arc<SpoolProgress>,
 }
 
 impl Archive {

@@ -3,6 +3,7 @@
 use crate::model::fault::{Fault, Kind};
 use crate::model::text::quoted;
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
@@ -10,7 +11,8 @@ use std::str::FromStr;
 const POSITION_BYTES_MAX: usize = 100;
 
 /// A place in the log of an instance. For callers an opaque text: `<timeline>/<shard>/<offset>`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct Position {
     /// Id of the timeline.
     pub timeline: String,
@@ -23,6 +25,20 @@ pub struct Position {
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}/{}", self.timeline, self.shard, self.offset)
+    }
+}
+
+impl From<Position> for String {
+    fn from(position: Position) -> Self {
+        position.to_string()
+    }
+}
+
+impl TryFrom<String> for Position {
+    type Error = Fault;
+
+    fn try_from(text: String) -> Result<Self, Fault> {
+        text.parse()
     }
 }
 
@@ -69,7 +85,8 @@ pub fn is_timeline_id(text: &str) -> bool {
 }
 
 /// Why a part of the log is missing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(into = "&str", from = "String")]
 pub enum GapCause {
     /// The source had dropped from its backlog what was not yet received.
     BacklogOverrun,
@@ -123,8 +140,20 @@ impl GapCause {
     }
 }
 
+impl From<GapCause> for &str {
+    fn from(cause: GapCause) -> Self {
+        cause.as_str()
+    }
+}
+
+impl From<String> for GapCause {
+    fn from(text: String) -> Self {
+        Self::parse(&text)
+    }
+}
+
 /// A part of the log that is missing.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gap {
     /// Id of the timeline in which it is, or which ended with it.
     pub timeline: String,

@@ -27,8 +27,6 @@ pub struct Progress {
     pub spooled: Option<Reached>,
     /// Up to where the log is on the vault.
     pub archived: Option<Reached>,
-    /// Bytes that wait for the vault.
-    pub waiting_bytes: u64,
     /// Whether something came that was not taken, for the spool had no room.
     pub full: bool,
     /// Why the vault takes nothing just now; empty where it does.
@@ -81,7 +79,6 @@ impl Spooling {
         let told = watch::Sender::new(Progress {
             spooled: writer.spooled_until(),
             archived: writer.archived_until(),
-            waiting_bytes: writer.spool_bytes(),
             ..Progress::default()
         });
         let (orders, received) = mpsc::channel(IN_FLIGHT);
@@ -233,10 +230,7 @@ fn write(
 }
 
 fn tell(told: &watch::Sender<Progress>, writer: &LogWriter) {
-    told.send_modify(|progress| {
-        progress.spooled = writer.spooled_until();
-        progress.waiting_bytes = writer.spool_bytes();
-    });
+    told.send_modify(|progress| progress.spooled = writer.spooled_until());
 }
 
 /// Brings the spool to the vault, until the writing has ended; then once more.

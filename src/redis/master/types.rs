@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use crate::config::instance::FREE_STALL_SECONDS;
 use crate::redis::settings::{SetByUs, Settings};
 
 /// What the supplier of the data sends: the chunks of a snapshot, and either [`Done`](Self::Done), or
@@ -104,7 +105,7 @@ impl Default for MasterOptions {
             command_within: Duration::from_secs(15),
             connect_within: Duration::from_secs(15),
             stall: Duration::from_secs(60),
-            free_stall: Duration::from_secs(60),
+            free_stall: Duration::from_secs(FREE_STALL_SECONDS),
             limit_back_within: Duration::from_secs(60),
             rollback_within: Duration::from_secs(60),
             gone_after: Duration::from_secs(3),

@@ -6,6 +6,7 @@
 
 pub mod follow;
 pub mod handshake;
+pub mod keep;
 mod link;
 mod mark;
 mod resume;

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use super::keep::Keep;
 use super::split::{Piece, Splitter};
 
 /// Commands by which a server tells of expiries and evictions, and which clients may send as well.
@@ -44,10 +45,7 @@ pub(super) struct Scan {
     split: Splitter,
     /// Whether the command before which the stream ends was met.
     met_end: bool,
-    /// The command's bytes up to its name, until it is known whether they are kept.
-    head: Vec<u8>,
-    /// Whether the command's bytes are kept; `None` until it has its name.
-    kept: Option<bool>,
+    command: Keep,
 }
 
 impl Scan {
@@ -58,8 +56,7 @@ impl Scan {
             end: None,
             split: Splitter::new(offset, None),
             met_end: false,
-            head: Vec::new(),
-            kept: None,
+            command: Keep::default(),
         }
     }
 
@@ -80,18 +77,12 @@ impl Scan {
             if step.piece == Piece::Blank {
                 continue;
             }
-            match self.kept {
-                None => self.head.extend_from_slice(part),
-                Some(true) => kept.extend_from_slice(part),
-                Some(false) => {}
-            }
-            // A name that is too long is none that is known, and is not waited for.
-            if self.kept.is_none() && self.split.is_named() {
+            if self.command.take(&self.split, part, kept) {
                 self.decide(kept);
             }
             if step.ends && !self.met_end {
                 self.seen.offset = self.split.offset();
-                self.kept = None;
+                self.command.begin(None);
                 self.count();
             }
         }
@@ -108,12 +99,7 @@ impl Scan {
             self.met_end = true;
             return;
         }
-        let keeps = !self.is_left_out() || !self.split.changes_data();
-        self.kept = Some(keeps);
-        if keeps {
-            kept.extend_from_slice(&self.head);
-        }
-        self.head.clear();
+        self.command.decide(!self.is_left_out() || !self.split.changes_data(), kept);
     }
 
     fn count(&mut self) {

@@ -64,6 +64,18 @@ fn restored_under_writes(redis: &Redis, bench: &Bench, backup: &str) -> (Value, 
     })
 }
 
+/// A target that was restored under writes and keeps an append-only file, its bench, the job, and the data then.
+fn restored() -> (Redis, Bench, String, String) {
+    let redis = Redis::start("redis-7.0", &["--appendonly", "yes"]);
+    redis.fill(0, 1);
+    let bench = Bench::unattended(&redis);
+    let backup = bench.backup();
+    let (reply, _) = restored_under_writes(&redis, &bench, &backup);
+    let job = text(&reply["job_id"]);
+    let before = redis.digest();
+    (redis, bench, job, before)
+}
+
 fn tail_of(bench: &Bench, job: &str) -> PathBuf {
     bench.home().join("tails").join(job).with_extension("resp")
 }
@@ -110,13 +122,7 @@ fn the_way_back_ends_at_the_last_accepted_write() {
 /// that is not the planned one is not sent.
 #[test]
 fn a_log_that_the_target_would_not_apply_is_not_restored() {
-    let mut redis = Redis::start("redis-7.0", &["--appendonly", "yes"]);
-    redis.fill(0, 1);
-    let bench = Bench::unattended(&redis);
-    let backup = bench.backup();
-    let (reply, _) = restored_under_writes(&redis, &bench, &backup);
-    let job = text(&reply["job_id"]);
-    let before = redis.digest();
+    let (mut redis, bench, job, before) = restored();
 
     let tail = tail_of(&bench, &job);
     let whole = std::fs::read(&tail).unwrap();
@@ -184,13 +190,7 @@ fn what_ends_half_way_is_no_restore() {
     // More than is applied at a blow.
     const COMMANDS: u64 = 600_000;
     for (of_target, code) in [(true, "restore.replay_broken"), (false, "job.interrupted")] {
-        let mut redis = Redis::start("redis-7.0", &["--appendonly", "yes"]);
-        redis.fill(0, 1);
-        let bench = Bench::unattended(&redis);
-        let backup = bench.backup();
-        let (reply, _) = restored_under_writes(&redis, &bench, &backup);
-        let job = text(&reply["job_id"]);
-        let before = redis.digest();
+        let (mut redis, bench, job, before) = restored();
         let mut tail = std::fs::OpenOptions::new().append(true).open(tail_of(&bench, &job)).unwrap();
         let sets: String = (0..COMMANDS)
             .map(|i| format!("*3\r\n$3\r\nSET\r\n$1\r\nn\r\n${}\r\n{i}\r\n", i.to_string().len()))

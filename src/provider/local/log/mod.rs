@@ -19,6 +19,8 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+/// The shard that an instance has today.
+pub(super) const SHARD: u16 = 0;
 /// How often it is looked whether a log is on, and whether another process keeps it.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Between two attempts of an archiver whose attempt has failed, at first and at most.
@@ -95,6 +97,6 @@ impl Inner {
         if !self.log_is_on(id).await? {
             return Ok(None);
         }
-        self.state.acquire(&lease_of(id, 0)).await
+        self.state.acquire(&lease_of(id, SHARD)).await
     }
 }

@@ -10,6 +10,7 @@ use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, JobKind, JobStatus};
 use crate::model::log::{Gap, GapCause};
 use crate::provider::local::Inner;
+use crate::provider::local::log::SHARD;
 use crate::provider::local::log::attach::{Going, GoneOn};
 use crate::redis::reach::Reach;
 use crate::state::leases::Lease;
@@ -18,8 +19,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
-/// The shard that an instance has today.
-const SHARD: u16 = 0;
 /// How often it is looked whether the log is still on, and still this process's.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often it is looked whether a base is due.
@@ -374,7 +373,7 @@ impl<'a> Session<'a> {
                 // The stream does not wait for the state store; the names on the vault are the fence meanwhile.
                 Err(fault) => tracing::warn!(instance = %self.id, "it is not known whether the log is on: {fault}"),
             }
-            self.inner.tell_of_log(log, self.lease).await;
+            self.inner.tell_of_log(log).await;
             if Instant::now() >= base_due {
                 base_due = Instant::now() + BASE_EVERY;
                 let reached = log.progress().spooled.map_or(log.timeline.offset, |reached| reached.offset);

@@ -2,13 +2,13 @@
 //!
 //! What the archiver tells is a courtesy to whoever looks: nothing is decided by it.
 
+use crate::archive::Run;
 use crate::archive::collector::spooling::Spooling;
 use crate::config::blocking::blocking;
 use crate::model::fault::Fault;
 use crate::model::log::{Archiver, Gap, GapCause, LogStatus};
 use crate::provider::local::Inner;
-use crate::provider::local::log::lease_of;
-use crate::state::leases::Lease;
+use crate::provider::local::log::{SHARD, lease_of};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -16,28 +16,17 @@ use std::path::PathBuf;
 /// What an archiver tells of its log.
 #[derive(Debug, Serialize, Deserialize)]
 struct Told {
-    /// Whose lease it is, so that what a dead one told is known as such.
-    epoch: u64,
     spooled_until: Option<Timestamp>,
-    waiting_bytes: u64,
-    /// Why the vault takes nothing; empty where it does.
-    vault: String,
 }
 
 impl Inner {
     fn told_file(&self, id: &str) -> PathBuf {
-        self.state.home().join("spool").join(format!("{id}.json"))
+        self.archive.spool_dir().join(format!("{id}.json"))
     }
 
     /// Tells how far a log is. A crash leaves the old word or none.
-    pub(super) async fn tell_of_log(&self, log: &Spooling, lease: &Lease) {
-        let progress = log.progress();
-        let told = Told {
-            epoch: lease.epoch,
-            spooled_until: progress.spooled.map(|reached| reached.at),
-            waiting_bytes: progress.waiting_bytes,
-            vault: progress.vault,
-        };
+    pub(super) async fn tell_of_log(&self, log: &Spooling) {
+        let told = Told { spooled_until: log.progress().spooled.map(|reached| reached.at) };
         let file = self.told_file(&log.timeline.instance_id);
         let new = file.with_extension("new");
         let written = blocking(move || {
@@ -62,7 +51,7 @@ impl Inner {
         let bases = self.vault.list(id, self).await?.into_iter().flatten().collect::<Vec<_>>();
         let (archive, instance) = (self.archive.clone(), id.to_owned());
         let read = move || {
-            let coverage = archive.coverage(&instance, 0)?;
+            let coverage = archive.coverage(&instance, SHARD)?;
             let window = coverage.windows(&bases)?.pop();
             Ok((coverage, window))
         };
@@ -70,15 +59,9 @@ impl Inner {
         if !on && coverage.runs.is_empty() && coverage.gaps.is_empty() {
             return Ok(None);
         }
-        let holder = self.state.holder(&lease_of(id, 0)).await?;
+        let holder = self.state.holder(&lease_of(id, SHARD)).await?;
         let told = self.told_of_log(id).await;
-        let archived_until = coverage
-            .runs
-            .iter()
-            .filter_map(|run| run.segments.last())
-            .map(|segment| segment.last_ms)
-            .max()
-            .and_then(|ms| Timestamp::from_millisecond(ms).ok());
+        let archived_until = coverage.runs.iter().map(Run::until).max();
         let mut gaps = coverage.gaps;
         for hole in coverage.holes {
             let known =

@@ -14,6 +14,7 @@ use crate::model::fault::Fault;
 use crate::model::job::JobKind;
 use crate::model::restore::RestoredTo;
 use crate::model::time::{written_ms, written_short};
+use crate::provider::local::log::SHARD;
 use crate::provider::local::restore::tail_replay::TailReader;
 use crate::provider::local::{COMMAND_TIMEOUT, Inner};
 use crate::provider::unsupported;
@@ -45,15 +46,10 @@ enum Reader {
 }
 
 impl Inner {
-    /// The logs of the instances on this vault.
-    pub(in crate::provider::local) fn archive(&self) -> Archive {
-        Archive::new(&self.vault, self.state.home().join("spool"))
-    }
-
     /// Whether there is a log of an instance, old or new. One that cannot be read is one: whoever asks for a moment of it is told.
     pub(in crate::provider::local) async fn has_log(&self, instance_id: &str) -> bool {
-        let (archive, id) = (self.archive(), instance_id.to_owned());
-        blocking(move || Ok(!archive.timelines(&id, 0)?.is_empty())).await.unwrap_or(true)
+        let (archive, id) = (self.archive.clone(), instance_id.to_owned());
+        blocking(move || Ok(!archive.timelines(&id, SHARD)?.is_empty())).await.unwrap_or(true)
     }
 
     /// Target, set, and the commands behind the set, for a restore to a moment.
@@ -117,9 +113,9 @@ impl Inner {
         };
         let mut bases: Vec<BackupSet> = self.vault.list(instance_id, self).await?.into_iter().flatten().collect();
         bases.retain(|set| planned.is_none_or(|planned| planned.backup_id == set.id));
-        let (archive, id) = (self.archive(), instance_id.to_owned());
+        let (archive, id) = (self.archive.clone(), instance_id.to_owned());
         let found = blocking(move || {
-            let coverage = archive.coverage(&id, 0)?;
+            let coverage = archive.coverage(&id, SHARD)?;
             let cut = match coverage.cut(&bases, &at) {
                 Ok(cut) => cut,
                 Err(NoCut::Outside(outside)) => return Ok(Err(outside)),

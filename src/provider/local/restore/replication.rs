@@ -1,6 +1,6 @@
 //! Restore by replication: this process acts as the target's master, and the target swaps the set in whole.
 
-use crate::config::instance::{Announce, FREE_STALL_SECONDS};
+use crate::config::instance::Announce;
 use crate::guard::act::Act;
 use crate::guard::facts::look::CutoverLook;
 use crate::guard::grant::{Grant, Overwrite};
@@ -46,6 +46,7 @@ impl Inner {
         let endpoint = self.endpoint(&plan.instance_id).await?;
         let config = self.config(&plan.instance_id);
         let announce = config.and_then(|c| c.announce.as_ref());
+        let defaults = MasterOptions::default();
         let options = MasterOptions {
             bind: announce.map(Announce::any),
             // An announced port is one that somebody forwards to us: it must be the one we listen on.
@@ -53,9 +54,9 @@ impl Inner {
             allow_plain: config.is_some_and(|c| c.allow_plain_replication),
             announce: announce.map(|a| (a.host.clone(), a.port)),
             stall: STALL_TIMEOUT,
-            free_stall: config.map_or(Duration::from_secs(FREE_STALL_SECONDS), |c| c.free_stall),
+            free_stall: config.map_or(defaults.free_stall, |c| c.free_stall),
             total: Some(set.rdb_bytes),
-            ..MasterOptions::default()
+            ..defaults
         };
         let session = Session::prepare(&endpoint, options).await.map_err(Fault::from)?;
         // On the connection that will act: a wrong server is not even told to follow us.
