@@ -32,7 +32,7 @@ pub fn describe_dependent(dependent: &Dependent) -> String {
             };
             format!("restore {job_id} of {}{how}", written(*began_at))
         }
-        Dependent::Plan { act, planned_at, expires_at } => {
+        Dependent::Plan { act, planned_at, expires_at, .. } => {
             format!("plan of {}, good until {}: {act}", written(*planned_at), written(*expires_at))
         }
     }
