@@ -23,3 +23,4 @@ mod retention;
 mod sources;
 mod suite;
 mod tair;
+mod time_shift;
