@@ -4,6 +4,7 @@
 
 mod attach;
 mod base;
+mod reach;
 mod session;
 mod status;
 
