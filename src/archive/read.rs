@@ -34,6 +34,10 @@ pub struct LogReader {
     selected: bool,
     lacks_database: bool,
     over: bool,
+    /// What of the open frame is not given yet, where chunks end with what had been received at once.
+    rest: Option<Vec<u8>>,
+    timed: bool,
+    received_ms: i64,
 }
 
 impl Archive {
@@ -57,11 +61,26 @@ impl Archive {
             selected: false,
             lacks_database: false,
             over: false,
+            rest: None,
+            timed: false,
+            received_ms: 0,
         })
     }
 }
 
 impl LogReader {
+    /// The same in chunks each of which was received at one time.
+    #[must_use]
+    pub fn timed(self) -> Self {
+        Self { timed: true, ..self }
+    }
+
+    /// When the chunk given last had been received, in milliseconds since 1970; 0 where chunks are not [`timed`](Self::timed).
+    #[must_use]
+    pub fn received_ms(&self) -> i64 {
+        self.received_ms
+    }
+
     /// Commands given so far that change data. At the end it is what the cut said, or the end is a fault.
     #[must_use]
     pub fn commands(&self) -> u64 {
@@ -115,15 +134,31 @@ impl LogReader {
     /// The next chunk; `None` at the end.
     fn chunk(&mut self) -> Result<Option<Vec<u8>>, Fault> {
         loop {
-            let next = self.open.as_mut().and_then(|(_, frames)| frames.pop_front());
-            let Some(frame) = next else {
-                if self.open_next()? {
-                    continue;
+            let plain = match self.rest.take() {
+                Some(rest) => rest,
+                None => {
+                    let next = self.open.as_mut().and_then(|(_, frames)| frames.pop_front());
+                    if let (Some(frame), Some((segment, _))) = (next, &self.open) {
+                        segment.frame(&frame)?
+                    } else if self.open_next()? {
+                        continue;
+                    } else {
+                        return self.end().map(|()| None);
+                    }
                 }
-                return self.end().map(|()| None);
             };
             let Some((segment, _)) = &self.open else { continue };
-            let (plain, place) = (segment.frame(&frame)?, segment.place().to_owned());
+            let (mut plain, place) = (plain, segment.place().to_owned());
+            if self.timed {
+                let offset = self.split.offset();
+                let stamps = segment.stamps();
+                let next = stamps.get(stamps.partition_point(|stamp| stamp.offset <= offset));
+                self.received_ms = next.map_or(self.received_ms, |stamp| stamp.ms);
+                let until = next.map_or(u64::MAX, |stamp| stamp.offset - offset);
+                if until < plain.len() as u64 {
+                    self.rest = Some(plain.split_off(usize::try_from(until).unwrap_or(usize::MAX)));
+                }
+            }
             let mut out = Vec::with_capacity(plain.len());
             self.pass(&plain, &place, &mut out)?;
             if !out.is_empty() {

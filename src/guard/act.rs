@@ -63,6 +63,9 @@ pub enum Source {
     Before {
         /// The command's position; or the id of the restore's job.
         position: String,
+        /// The moment from which the time that keys had left to live counts on.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        time_shift: Option<Timestamp>,
     },
 }
 
@@ -100,15 +103,26 @@ impl Source {
     /// The source, as part of a sentence.
     #[must_use]
     pub fn describe(&self) -> String {
+        let shift = self.time_shift().map(|at| format!(", times to live counted on from {}", written_short(at)));
+        let shift = shift.unwrap_or_default();
         match self {
             Self::Backup { backup_id } => backup_id.clone(),
             Self::Moment { restore_time, filter_key: None, .. } => {
-                format!("its data of {}", written_short(*restore_time))
+                format!("its data of {}{shift}", written_short(*restore_time))
             }
             Self::Moment { restore_time, filter_key: Some(keys), .. } => {
-                format!("its data of {}, only keys that match {keys}", written_short(*restore_time))
+                format!("its data of {}{shift}, only keys that match {keys}", written_short(*restore_time))
             }
-            Self::Before { position } => format!("its data right before {position}"),
+            Self::Before { position, .. } => format!("its data right before {position}{shift}"),
+        }
+    }
+
+    /// The moment from which the time that keys had left to live counts on; `None` where their expiries stay as they are.
+    #[must_use]
+    pub const fn time_shift(&self) -> Option<Timestamp> {
+        match self {
+            Self::Backup { .. } => None,
+            Self::Moment { time_shift, .. } | Self::Before { time_shift, .. } => *time_shift,
         }
     }
 }

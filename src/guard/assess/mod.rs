@@ -72,6 +72,7 @@ pub fn assess(act: &Act, facts: &Facts, earlier: Option<Earlier<'_>>, rules: Rul
             let mut assessment = direct::assess(facts, write_fence, earlier, rules);
             if let Some(behind) = &facts.replay {
                 assessment.checks.extend(replay::checks(source, facts, behind));
+                assessment.impact.after.push_str(&replay::on_arrival(source, behind));
             }
             assessment
         }

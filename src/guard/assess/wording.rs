@@ -155,3 +155,14 @@ pub fn restore_time(at: Timestamp, log_start: Option<Timestamp>, now: Timestamp)
         check(Status::Pass, format!("{} is in it: {window}", written(at)))
     }
 }
+
+/// Whether the moment from which keys' remaining times to live count on makes sense.
+pub(super) fn check_time_shift(shift: Timestamp, restore_time: Timestamp, now: Timestamp) -> Precheck {
+    let detail = format!("remaining times to live count on from {}", written(shift));
+    if shift < restore_time || shift > now {
+        let detail =
+            format!("{detail}, which is not between restore_time {} and now {}", written(restore_time), written(now));
+        return Precheck::new(CheckName::TimeShift, Status::Block, detail);
+    }
+    Precheck::new(CheckName::TimeShift, Status::Pass, detail)
+}

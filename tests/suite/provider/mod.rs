@@ -24,3 +24,4 @@ mod retention;
 mod sources;
 mod suite;
 mod tair;
+mod time_shift;

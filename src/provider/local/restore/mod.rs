@@ -82,7 +82,7 @@ impl Inner {
         };
         let another = "the backup is not the one that was planned; the target was not touched";
         let data = known.ok_or_else(|| changed(another))?;
-        let behind = self.planned_behind(plan).await?;
+        let behind = self.planned_behind(plan).await?.map(|behind| behind.of(&set));
         Ok(Opened { set, data, behind })
     }
 

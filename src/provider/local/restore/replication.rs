@@ -22,8 +22,10 @@ use crate::redis::master::cutover::BeforeStream;
 use crate::redis::master::session::Session;
 use crate::redis::master::types::{MasterOptions, Restored, RollbackRecord, Step, Supply, Switched};
 use crate::redis::pause::Pause;
+use crate::redis::rdb;
 use crate::vault::frames::FrameReader;
 use jiff::Timestamp;
+use std::io;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
@@ -207,10 +209,19 @@ fn no_pause(error: RedisError) -> Fault {
 fn supply(mut data: FrameReader, bytes: u64, behind: Option<Behind>, to: &mpsc::Sender<Supply>) {
     let all = || -> Result<(), String> {
         let mut sent = 0;
-        while let Some(frame) = data.next_frame().map_err(|e| e.to_string())? {
-            sent += frame.len() as u64;
-            if to.blocking_send(Supply::Chunk(frame)).is_err() {
-                return Ok(());
+        match behind.as_ref().map_or(0, |behind| behind.shift_ms) {
+            0 => {
+                while let Some(frame) = data.next_frame().map_err(|e| e.to_string())? {
+                    sent += frame.len() as u64;
+                    if to.blocking_send(Supply::Chunk(frame)).is_err() {
+                        return Ok(());
+                    }
+                }
+            }
+            by_ms => {
+                let chunk =
+                    |chunk| to.blocking_send(Supply::Chunk(chunk)).map_err(|_| io::Error::other("nobody listens"));
+                sent = rdb::shift::shift(data, by_ms, chunk).map_err(|e| e.to_string())?.bytes;
             }
         }
         match behind {
