@@ -31,13 +31,13 @@ pub enum Act {
         /// The new instance and where its data comes from.
         order: CloneOrder,
     },
-    /// Overwrites an instance with a set of another one: how a spare instance becomes a new one where no cloud makes
+    /// Overwrites an instance with the data of another one: how a spare instance becomes a new one where no cloud makes
     /// instances. No tool offers it; only the emulator's calls do.
     FillInstance {
-        /// Id of the instance that the set belongs to.
+        /// Id of the instance that the data is from.
         source_instance_id: String,
-        /// Id of the set.
-        backup_id: String,
+        /// Its set or moment.
+        source: Source,
     },
 }
 
@@ -175,8 +175,11 @@ impl Act {
             Self::CreateInstanceFromBackup { order } => {
                 format!("new instance from {instance_id}, {}", order.source.describe())
             }
-            Self::FillInstance { source_instance_id, backup_id } => {
+            Self::FillInstance { source_instance_id, source: Source::Backup { backup_id } } => {
                 format!("restore of {instance_id} from {backup_id} of {source_instance_id}")
+            }
+            Self::FillInstance { source_instance_id, source } => {
+                format!("restore of {instance_id} from {source_instance_id}, {}", source.describe())
             }
         }
     }
@@ -206,7 +209,7 @@ impl Act {
         match self {
             Self::RestoreInstance { source: Source::Backup { backup_id }, .. }
             | Self::DeleteBackup { backup_id }
-            | Self::FillInstance { backup_id, .. }
+            | Self::FillInstance { source: Source::Backup { backup_id }, .. }
             | Self::CreateInstanceFromBackup { order: CloneOrder { source: Source::Backup { backup_id }, .. } } => {
                 Some(backup_id)
             }

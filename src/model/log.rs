@@ -194,6 +194,8 @@ pub struct LogStatus {
     pub archived_until: Option<Timestamp>,
     /// The moments to which the instance can be recovered, with the newest of them.
     pub window: Option<(Timestamp, Timestamp)>,
+    /// The earliest moment of all, also of older timelines; behind it not every moment need be there.
+    pub since: Option<Timestamp>,
     /// What is missing, oldest first.
     pub gaps: Vec<Gap>,
     /// How exact moments of the window are at worst, in milliseconds: what came out of a backlog has the outage as its precision.

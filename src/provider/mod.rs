@@ -28,6 +28,7 @@ use crate::provider::traffic::Counters;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use std::path::Path;
+use std::time::Duration;
 
 /// A file that a download made or found.
 #[derive(Debug, Clone)]
@@ -211,6 +212,17 @@ pub trait Provider: Send + Sync {
     async fn log_status(&self, instance_id: &str) -> Result<Option<LogStatus>, Fault> {
         let _ = instance_id;
         Ok(None)
+    }
+
+    /// What is told of an instance's log once it has reached a moment that has passed, or when so long was waited for that.
+    async fn log_reaching(
+        &self,
+        instance_id: &str,
+        moment: Timestamp,
+        within: Duration,
+    ) -> Result<Option<LogStatus>, Fault> {
+        let _ = (moment, within);
+        self.log_status(instance_id).await
     }
 
     /// Ends well: running restores are seen to their end, and captures too unless `cancel_backups`.

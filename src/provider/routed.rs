@@ -23,7 +23,9 @@ use crate::provider::{
     Carried, Downloaded, InstanceQuery, LogScope, OnBytes, Provider, Raised, Range, SignedUrl, WriteLock,
 };
 use async_trait::async_trait;
+use jiff::Timestamp;
 use std::path::Path;
+use std::time::Duration;
 
 /// A provider of both kinds of instance.
 pub struct Routed {
@@ -152,6 +154,10 @@ impl Provider for Routed {
 
     async fn log_status(&self, instance_id: &str) -> Result<Option<LogStatus>, Fault> {
         self.of(instance_id).log_status(instance_id).await
+    }
+
+    async fn log_reaching(&self, id: &str, moment: Timestamp, within: Duration) -> Result<Option<LogStatus>, Fault> {
+        self.of(id).log_reaching(id, moment, within).await
     }
 
     async fn shut_down(&self, cancel_backups: bool) {

@@ -3,6 +3,7 @@
 
 use super::preload::Preload;
 use super::{Bench, Redis, wait};
+use jiff::Timestamp;
 use serde_json::Value;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -12,6 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tair_backup_mcp::archive::segment::read::Segment;
 use tair_backup_mcp::archive::{Archive, Coverage};
+use tair_backup_mcp::model::time::written;
 use tair_backup_mcp::vault::Vault;
 
 /// Long enough for whatever is waited for on a machine under load.
@@ -117,6 +119,19 @@ pub fn archived_to(bench: &Bench, offset: u64) {
         );
         std::thread::sleep(Duration::from_millis(50));
     }
+}
+
+/// The whole second that has just begun, once it has: what was written before is received before it, and what is written from now on is
+/// received behind it.
+pub fn second() -> String {
+    let now = Timestamp::now().as_second();
+    wait("the next second", LONG, || (Timestamp::now().as_second() > now).then_some(()));
+    let begun = Timestamp::now();
+    // What arrives within its first millisecond would count as of it.
+    while Timestamp::now().duration_since(begun).as_millis() < 2 {
+        std::hint::spin_loop();
+    }
+    written(begun)
 }
 
 /// Where a server is in its history.

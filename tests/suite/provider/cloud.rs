@@ -33,8 +33,8 @@ use tair_backup_mcp::state::State;
 use tair_backup_mcp::state::sqlite::Sqlite;
 use tair_backup_mcp::tair::client::Client;
 use tair_backup_mcp::tools::{
-    App, Asked, Outcome, Person, Progress, ToolCall, create_instance_from_backup, delete_backup, modify_backup_policy,
-    restore_instance,
+    App, Asked, Outcome, Person, Progress, ToolCall, create_instance_from_backup, delete_backup,
+    describe_backup_policy, modify_backup_policy, restore_instance,
 };
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -256,6 +256,13 @@ impl Ours {
     pub(crate) fn sets(&self, id: &str) -> Vec<BackupSet> {
         let sets = self.run(self.provider().backups(id, None)).unwrap();
         sets.into_iter().map(Result::unwrap).collect()
+    }
+
+    /// The policy as its tool shows it.
+    pub(crate) fn policy(&self, id: &str) -> Value {
+        let call = ToolCall { app: &self.app, caller: &Caller::mcp(), person: &Nobody, progress: &Nobody };
+        let args = describe_backup_policy::Args { instance_id: id.into() };
+        serde_json::to_value(self.run(describe_backup_policy::run(&call, args)).unwrap()).unwrap()
     }
 
     /// One call of a guarded tool.

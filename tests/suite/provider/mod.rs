@@ -6,6 +6,7 @@ pub mod cloud;
 mod cloud_bound;
 mod cloud_ends;
 mod cloud_faults;
+mod cloud_moments;
 mod cloud_replies;
 mod cloud_week;
 mod cloud_writes;

@@ -605,14 +605,34 @@ fn moments_are_judged() {
         let source = Source::Moment { restore_time: time, time_shift: shift, filter_key: None };
         let act = Act::RestoreInstance { source, write_fence };
         let checks = assess(&act, &facts, None, rules).unwrap().checks;
-        checks.into_iter().find(|c| c.name == check).unwrap().status
+        checks.into_iter().find(|c| c.name == check).unwrap()
     };
-    let restore = |time: &str, start| judged(CheckName::RestoreTime, at(time), None, start, Some(0.0), None, false);
-    assert_eq!(restore("2026-11-02T00:00:00Z", Some(start)), Status::Pass);
-    assert_eq!(restore("2026-11-01T00:00:00Z", Some(start)), Status::Pass);
-    assert_eq!(restore("2026-10-31T23:59:59Z", Some(start)), Status::Block);
-    assert_eq!(restore("2026-11-03T00:00:01Z", Some(start)), Status::Block);
-    assert_eq!(restore("2026-11-02T00:00:00Z", None), Status::Block);
+    let restore = |time: &str, start| {
+        let check = judged(CheckName::RestoreTime, at(time), None, start, Some(0.0), None, false);
+        (check.status, check.detail)
+    };
+    assert_eq!(restore("2026-11-02T00:00:00Z", Some(start)).0, Status::Pass);
+    assert_eq!(restore("2026-11-01T00:00:00Z", Some(start)).0, Status::Pass);
+    assert_eq!(restore("2026-11-02T00:00:00Z", None).0, Status::Block);
+    // Outside, the nearest moment that is in the window is named.
+    for (time, near) in [
+        ("2026-10-31T23:59:59Z", "2026-11-01T00:00:00Z (after)"),
+        ("2026-11-03T00:00:01Z", "2026-11-03T00:00:00Z (before)"),
+        ("2026-11-02T00:00:00.500Z", "2026-11-02T00:00:00Z (before), 2026-11-02T00:00:01Z (after)"),
+    ] {
+        let (status, detail) = restore(time, Some(start));
+        assert!(status == Status::Block && detail.ends_with(&format!("the nearest in it: {near}")), "{detail}");
+    }
+    // Between two seconds at an edge only one of them is in it; a start between two is told as the next.
+    let odd = Some(at("2026-11-01T00:00:00.250Z"));
+    let (_, detail) = restore("2026-11-01T00:00:00.500Z", odd);
+    assert!(detail.ends_with("the nearest in it: 2026-11-01T00:00:01Z (after)"), "{detail}");
+    // Further back than the cloud documents is the person's to try.
+    let (status, detail) = restore("2026-10-26T23:59:59Z", Some(at("2026-10-01T00:00:00Z")));
+    assert!(status == Status::Warn && detail.contains("7 days"), "{detail}");
+    let judged = |check, time, shift, start, peak, most, write_fence| {
+        judged(check, time, shift, start, peak, most, write_fence).status
+    };
     let moment = at("2026-11-02T00:00:00Z");
     let shift = |time: &str| judged(CheckName::TimeShift, moment, Some(at(time)), Some(start), Some(0.0), None, false);
     assert_eq!((shift("2026-11-02T12:00:00Z"), shift("2026-11-01T12:00:00Z")), (Status::Pass, Status::Block));

@@ -5,6 +5,7 @@
 mod attach;
 mod base;
 mod ended;
+mod reach;
 mod session;
 mod status;
 

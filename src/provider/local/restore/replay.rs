@@ -60,20 +60,21 @@ impl Inner {
         blocking(move || Ok(!archive.timelines(&id, SHARD)?.is_empty())).await.unwrap_or(true)
     }
 
-    /// Target, set, and the commands behind the set, for a restore to a moment.
+    /// Target, set, and the commands behind the set, for a restore to a moment of the instance `set_of`.
     pub async fn moment_facts(
         self: &Arc<Self>,
         instance_id: &str,
+        set_of: &str,
         source: &Source,
         earlier: Option<&Plan>,
     ) -> Result<Facts, Fault> {
         let planned = earlier.map(Plan::direct_restore).transpose()?.and_then(|planned| planned.replay.as_ref());
-        let behind = match self.behind(instance_id, source, planned).await? {
+        let behind = match self.behind(set_of, source, planned).await? {
             Ok(behind) => behind,
             Err(none) => return Ok(Facts::NoMoment(none)),
         };
         let base = &behind.restored.backup_id;
-        let mut facts = self.restore_facts(instance_id, instance_id, base, earlier).await?;
+        let mut facts = self.restore_facts(instance_id, set_of, base, earlier).await?;
         if let Facts::DirectRestore(facts) = &mut facts {
             let expired = facts.source.expired.take();
             let (mut unknown, mut counts_refusals) = (Vec::new(), true);
@@ -115,9 +116,12 @@ impl Inner {
     /// The commands of a plan, as they are now; `None` where the plan restores a set alone.
     pub(super) async fn planned_behind(&self, plan: &Plan) -> Result<Option<Behind>, Fault> {
         let Some(planned) = &plan.direct_restore()?.replay else { return Ok(None) };
-        let Act::RestoreInstance { source, .. } = &plan.act else { return Err(plan.unsupported()) };
+        let (Act::RestoreInstance { source, .. } | Act::FillInstance { source, .. }) = &plan.act else {
+            return Err(plan.unsupported());
+        };
         let another = || changed("the log is not the one that was planned; the target was not touched");
-        let behind = self.behind(&plan.instance_id, source, Some(planned)).await?.map_err(|_| another())?;
+        let set_of = plan.act.set_of(&plan.instance_id);
+        let behind = self.behind(set_of, source, Some(planned)).await?.map_err(|_| another())?;
         let now = ReplayIdentity { backup_id: behind.restored.backup_id.clone(), position: behind.position.clone() };
         if now == *planned { Ok(Some(behind)) } else { Err(another()) }
     }
