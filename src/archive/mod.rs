@@ -8,6 +8,7 @@ pub mod collector;
 mod coverage;
 mod cut;
 mod destructive;
+pub mod export;
 mod gap;
 mod layout;
 mod moments;
