@@ -10,6 +10,7 @@ mod coverage;
 mod cut;
 mod destructive;
 mod ended;
+pub mod export;
 mod gap;
 mod layout;
 mod moments;

@@ -30,6 +30,10 @@ pub struct LogReader {
     expected: u64,
     commands: u64,
     command: Keep,
+    /// Where the transaction begins whose first command is read; `None` within one.
+    begins: Option<u64>,
+    /// The second that was given last, where seconds are given.
+    dated: Option<i64>,
     /// Whether the target knows which database the commands are for.
     selected: bool,
     lacks_database: bool,
@@ -58,6 +62,8 @@ impl Archive {
             expected: cut.commands,
             commands: 0,
             command: Keep::default(),
+            begins: None,
+            dated: None,
             selected: false,
             lacks_database: false,
             over: false,
@@ -79,6 +85,13 @@ impl LogReader {
     #[must_use]
     pub fn received_ms(&self) -> i64 {
         self.received_ms
+    }
+
+    /// Gives times too, as annotations of an append-only file: in front of a transaction the first whole second by which it had been
+    /// received, where that is another than before.
+    #[must_use]
+    pub fn dated(self) -> Self {
+        Self { dated: Some(i64::MIN), ..self }
     }
 
     /// Commands given so far that change data. At the end it is what the cut said, or the end is a fault.
@@ -190,6 +203,7 @@ impl LogReader {
             let at = self.split.offset();
             if begins {
                 self.command.begin((at < self.from).then_some(false));
+                self.begins = self.split.is_between_transactions().then_some(at);
             }
             let step = self.split.step(left).map_err(|what| damaged(place, format!("position {at}: {what}")))?;
             let (part, rest) = left.split_at(step.len);
@@ -207,6 +221,7 @@ impl LogReader {
             let gives = !is_left_out(&self.split);
             if gives {
                 self.select(place, out)?;
+                self.date(out);
             }
             self.command.decide(gives, out);
         }
@@ -214,6 +229,21 @@ impl LogReader {
             self.commands += 1;
         }
         Ok(())
+    }
+
+    /// Says when the transaction that begins had been received.
+    fn date(&mut self, out: &mut Vec<u8>) {
+        let (Some(given), Some(begins), Some((segment, _))) = (&mut self.dated, self.begins, &self.open) else {
+            return;
+        };
+        let stamps = segment.stamps();
+        let behind = stamps.partition_point(|stamp| stamp.offset <= begins);
+        let Some(stamp) = stamps.get(behind) else { return };
+        let second = stamp.ms.div_euclid(1000) + i64::from(stamp.ms.rem_euclid(1000) > 0);
+        if second > *given {
+            *given = second;
+            out.extend_from_slice(format!("#TS:{second}\r\n").as_bytes());
+        }
     }
 
     /// Sees to it that the target has the database selected that the command is for.

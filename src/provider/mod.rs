@@ -9,9 +9,12 @@ pub mod set_stream;
 pub mod tair;
 pub mod traffic;
 
+use crate::archive::CutAt;
+use crate::archive::export::AofForm;
 use crate::guard::act::{Act, PolicyChange};
 use crate::guard::assess::Assessment;
 use crate::guard::facts::Facts;
+use crate::guard::facts::replay::NoMoment;
 use crate::guard::facts::restore::SafetyFacts;
 use crate::guard::permit::Permit;
 use crate::guard::plan::{Plan, Safety};
@@ -43,6 +46,30 @@ pub struct Downloaded {
     pub already_there: bool,
     /// Bytes that the list gives for the file, where that is another number.
     pub listed_bytes: Option<u64>,
+}
+
+/// What is written out of an instance's log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExportOf {
+    /// The state that the commands end with.
+    pub at: CutAt,
+    /// A moment whose state, and every one since, they contain too.
+    pub since: Option<Timestamp>,
+}
+
+/// An append-only file that was made or found.
+#[derive(Debug, Clone)]
+pub struct Exported {
+    /// The set that it begins with.
+    pub base: BackupSet,
+    /// How it is kept.
+    pub form: AofForm,
+    /// When the last of its commands had been received.
+    pub moment: Timestamp,
+    /// Bytes of its files.
+    pub bytes: u64,
+    /// It was there already, equal to the byte.
+    pub already_there: bool,
 }
 
 /// A URL that lets whoever has it read a backup, for a while.
@@ -157,6 +184,22 @@ pub trait Provider: Send + Sync {
 
     /// Writes a set's RDB to a file, verified, resumable; never over a different file.
     async fn download(&self, set: &BackupSet, to: &Path, on_bytes: &OnBytes) -> Result<Downloaded, Fault>;
+
+    /// Writes what an instance held at a moment to a directory from which a bare server loads it; never over anything. Or why there is no
+    /// such moment.
+    ///
+    /// # Errors
+    /// `download.exists`, `download.busy`, `download.no_room`, `download.failed`; `act.unsupported` where there is no log to read.
+    async fn export(
+        &self,
+        instance_id: &str,
+        of: ExportOf,
+        to: &Path,
+        on_bytes: &OnBytes,
+    ) -> Result<Result<Exported, NoMoment>, Fault> {
+        let _ = (instance_id, of, to, on_bytes);
+        Err(unsupported("export"))
+    }
 
     /// A URL from which a set can be read by whoever has it. Only for somebody who asked for it.
     ///

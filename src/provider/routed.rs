@@ -4,6 +4,7 @@
 use crate::guard::act::{Act, PolicyChange};
 use crate::guard::assess::Assessment;
 use crate::guard::facts::Facts;
+use crate::guard::facts::replay::NoMoment;
 use crate::guard::facts::restore::SafetyFacts;
 use crate::guard::permit::Permit;
 use crate::guard::plan::{Plan, Safety};
@@ -20,7 +21,8 @@ use crate::provider::set_stream::SetStream;
 use crate::provider::tair::Tair;
 use crate::provider::traffic::Counters;
 use crate::provider::{
-    Carried, Downloaded, InstanceQuery, LogScope, OnBytes, Provider, Raised, Range, SignedUrl, WriteLock,
+    Carried, Downloaded, ExportOf, Exported, InstanceQuery, LogScope, OnBytes, Provider, Raised, Range, SignedUrl,
+    WriteLock,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -103,6 +105,16 @@ impl Provider for Routed {
 
     async fn download(&self, set: &BackupSet, to: &Path, on_bytes: &OnBytes) -> Result<Downloaded, Fault> {
         self.of(&set.instance_id).download(set, to, on_bytes).await
+    }
+
+    async fn export(
+        &self,
+        instance_id: &str,
+        of: ExportOf,
+        to: &Path,
+        on_bytes: &OnBytes,
+    ) -> Result<Result<Exported, NoMoment>, Fault> {
+        self.of(instance_id).export(instance_id, of, to, on_bytes).await
     }
 
     async fn download_url(&self, set: &BackupSet) -> Result<SignedUrl, Fault> {

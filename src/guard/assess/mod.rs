@@ -24,6 +24,7 @@ use crate::guard::writes::{Since, Writes};
 use crate::model::fault::{Fault, Kind};
 use std::collections::BTreeMap;
 
+pub use replay::no_moment;
 pub use safety::safety_backup;
 pub use wording::{describe_counts, describe_dependent};
 

@@ -42,14 +42,7 @@ pub(super) fn identity(set: &SourceFacts, replay: &Replay) -> ReplayIdentity {
 
 /// What has to be known of a moment that cannot be restored: nothing else was looked at.
 pub(super) fn none(facts: &NoMoment) -> Assessment {
-    let near = [("before", facts.nearest_before), ("after", facts.nearest_after)];
-    let near: Vec<String> =
-        near.iter().filter_map(|(which, at)| at.map(|at| format!("{} ({which})", written_ms(at)))).collect();
-    let near = match near.as_slice() {
-        [] => "no moment of it can be restored; describe_backups has the sets".to_owned(),
-        near => format!("the nearest that can be restored: {}", near.join(", ")),
-    };
-    let detail = format!("{}: {}; {near}", facts.asked, facts.why);
+    let detail = no_moment(facts);
     Assessment {
         address: facts.address.clone(),
         checks: vec![Precheck::new(CheckName::RestoreTime, Status::Block, detail)],
@@ -60,6 +53,19 @@ pub(super) fn none(facts: &NoMoment) -> Assessment {
         details: BTreeMap::new(),
         alternative: None,
     }
+}
+
+/// Why there is no such moment, and the nearest that there are.
+#[must_use]
+pub fn no_moment(facts: &NoMoment) -> String {
+    let near = [("before", facts.nearest_before), ("after", facts.nearest_after)];
+    let near: Vec<String> =
+        near.iter().filter_map(|(which, at)| at.map(|at| format!("{} ({which})", written_ms(at)))).collect();
+    let near = match near.as_slice() {
+        [] => "no moment of it can be restored; describe_backups has the sets".to_owned(),
+        near => format!("the nearest that can be restored: {}", near.join(", ")),
+    };
+    format!("{}: {}; {near}", facts.asked, facts.why)
 }
 
 /// The moment that is reached, as part of a sentence.

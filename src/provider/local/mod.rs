@@ -8,6 +8,7 @@ mod delete;
 mod describe;
 mod download;
 pub mod endpoint;
+mod export;
 mod log;
 mod policy;
 mod recover;
@@ -21,6 +22,7 @@ use crate::config::{Config, SANDBOX};
 use crate::guard::act::{Act, PolicyChange, Source};
 use crate::guard::assess::Assessment;
 use crate::guard::facts::Facts;
+use crate::guard::facts::replay::NoMoment;
 use crate::guard::facts::restore::SafetyFacts;
 use crate::guard::permit::Permit;
 use crate::guard::plan::{Plan, Safety};
@@ -38,7 +40,8 @@ use crate::provider::local::download::no_url;
 use crate::provider::set_stream::SetStream;
 use crate::provider::traffic::Counters;
 use crate::provider::{
-    Carried, Downloaded, InstanceQuery, LogScope, OnBytes, Provider, Raised, Range, SignedUrl, WriteLock,
+    Carried, Downloaded, ExportOf, Exported, InstanceQuery, LogScope, OnBytes, Provider, Raised, Range, SignedUrl,
+    WriteLock,
 };
 use crate::state::State;
 use crate::state::jobs::Begun;
@@ -178,6 +181,16 @@ impl Provider for Local {
 
     async fn download(&self, set: &BackupSet, to: &Path, on_bytes: &OnBytes) -> Result<Downloaded, Fault> {
         self.inner.download(set, to, on_bytes).await
+    }
+
+    async fn export(
+        &self,
+        instance_id: &str,
+        of: ExportOf,
+        to: &Path,
+        on_bytes: &OnBytes,
+    ) -> Result<Result<Exported, NoMoment>, Fault> {
+        self.inner.export(instance_id, of, to, on_bytes).await
     }
 
     async fn download_url(&self, _: &BackupSet) -> Result<SignedUrl, Fault> {

@@ -23,6 +23,7 @@ use tair_backup_mcp::guard::rules::Rules;
 use tair_backup_mcp::model::backup::{BackupSet, Mode};
 use tair_backup_mcp::model::caller::Caller;
 use tair_backup_mcp::model::fault::{Fault, Kind};
+use tair_backup_mcp::model::instance::Capability;
 use tair_backup_mcp::model::job::{Job, JobStatus};
 use tair_backup_mcp::provider::part::{Part, parts};
 use tair_backup_mcp::provider::tair::Tair;
@@ -389,6 +390,9 @@ fn a_backup_is_taken_listed_and_downloaded() {
     assert_eq!(fault.code, "download.exists", "{fault:?}");
     let url = ours.run(ours.provider().download_url(&set)).unwrap();
     assert!(url.expires_at.is_some() && url.url.expose().starts_with("http://127.0.0.1"));
+    // The cloud keeps its log to itself.
+    let able = ours.run(ours.provider().capabilities(ID)).unwrap();
+    assert_eq!(able.need(&[Capability::DownloadMoment]).unwrap_err().code, "download.no_log");
 }
 
 /// A download that stopped goes on where it stopped, also where what it left belongs to another set.

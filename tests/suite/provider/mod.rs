@@ -12,6 +12,7 @@ mod cloud_week;
 mod cloud_writes;
 mod crash;
 mod cutover;
+mod export;
 mod live;
 mod memory;
 mod moment;

@@ -161,6 +161,42 @@ impl Inner {
         };
         let mut bases: Vec<BackupSet> = self.vault.list(instance_id, self).await?.into_iter().flatten().collect();
         bases.retain(|set| planned.is_none_or(|planned| planned.backup_id == set.id));
+        let (cut, window) = match self.find_cut(instance_id, at, asked, bases).await? {
+            Ok(found) => found,
+            Err(none) => return Ok(Err(none)),
+        };
+        Ok(Ok(Behind {
+            restored: RestoredTo {
+                backup_id: cut.base.clone(),
+                position: Some(cut.to.to_string()),
+                moment: cut.at,
+                ended: None,
+            },
+            position: cut.to.to_string(),
+            names: cut.names.clone(),
+            commands: cut.commands,
+            bytes: cut.log_bytes,
+            log: ReplayedLog::Archive {
+                at: cut.at,
+                precision_ms: cut.precision_ms,
+                taken_back: cut.taken_back,
+                window,
+            },
+            reader: Reader::Log(self.archive.clone(), Box::new(cut)),
+            shift_ms: 0,
+            relative: false,
+        }))
+    }
+
+    /// Finds what it takes to recover a state of an instance's log from one of these sets, and the window that the state is in; or why
+    /// there is no such state. `asked` is the state as part of a sentence.
+    pub(in crate::provider::local) async fn find_cut(
+        &self,
+        instance_id: &str,
+        at: CutAt,
+        asked: String,
+        bases: Vec<BackupSet>,
+    ) -> Result<Result<(Cut, Option<(Timestamp, Timestamp)>), NoMoment>, Fault> {
         let (archive, id) = (self.archive.clone(), instance_id.to_owned());
         let found = blocking(move || {
             let coverage = archive.coverage(&id, SHARD)?;
@@ -172,30 +208,10 @@ impl Inner {
             let windows = coverage.windows(&bases)?;
             let within = |w: &&Window| w.timeline == cut.timeline.id && w.from <= cut.at && cut.at <= w.to;
             let window = windows.iter().find(within).map(|w| (w.from, w.to));
-            Ok(Ok((archive, cut, window)))
+            Ok(Ok((cut, window)))
         });
         match found.await? {
-            Ok((archive, cut, window)) => Ok(Ok(Behind {
-                restored: RestoredTo {
-                    backup_id: cut.base.clone(),
-                    position: Some(cut.to.to_string()),
-                    moment: cut.at,
-                    ended: None,
-                },
-                position: cut.to.to_string(),
-                names: cut.names.clone(),
-                commands: cut.commands,
-                bytes: cut.log_bytes,
-                log: ReplayedLog::Archive {
-                    at: cut.at,
-                    precision_ms: cut.precision_ms,
-                    taken_back: cut.taken_back,
-                    window,
-                },
-                reader: Reader::Log(archive, Box::new(cut)),
-                shift_ms: 0,
-                relative: false,
-            })),
+            Ok(found) => Ok(Ok(found)),
             Err(Outside { nearest_before, nearest_after, why }) => {
                 let why = outside(why).to_owned();
                 Ok(Err(self.no_moment(instance_id, asked, why, nearest_before, nearest_after).await?))
