@@ -17,7 +17,7 @@ use crate::guard::preconditions::{Preconditions, SetIdentity};
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, JobEnd, JobKind, StoredRecovery, Unfinished};
 use crate::provider::jobs::Recoverable as _;
-use crate::provider::tair::restore::fence::Fence;
+use crate::provider::tair::restore::fence::{LOCKED_UNSEEN, Seen, UNLOCKED_UNSEEN};
 use crate::provider::tair::restore::follow::{Followed, outcome};
 use crate::provider::tair::restore::record::Record;
 use crate::provider::tair::{Inner, traffic};
@@ -82,7 +82,7 @@ impl Inner {
         let before = traffic::keys(&self.client, id, shape).await.ok().flatten();
         let keys_before = before.map(|c| c.keys);
         let back = plan.impact.way_back.clone();
-        let mut record = Record { fence, sent_at: None, taken: false, seen: false, keys_before, back };
+        let mut record = Record { fence, locking: None, sent_at: None, taken: false, seen: false, keys_before, back };
         let followed = self.fence_send_and_follow(job, call, plan, grant, &mut record).await;
         self.conclude(job, &mut record, followed).await
     }
@@ -95,11 +95,11 @@ impl Inner {
         grant: Grant<Overwrite>,
         record: &mut Record,
     ) -> Result<Followed, Unfinished> {
-        let fence = if record.fence { self.raise_fence(job, record).await? } else { Fence::Up };
+        let locked = if record.fence { self.raise_fence(job, record).await? } else { Seen::Done };
         self.prove_way_back(plan).await?;
         let mut followed = self.send_and_follow(job, call, grant, record).await?;
-        if matches!(fence, Fence::Taken) {
-            followed.caveat += "; the cloud took the call that locks writes, and lists no task of it: when writes were refused was not seen";
+        if locked == Seen::Nothing {
+            followed.caveat += LOCKED_UNSEEN;
         }
         Ok(followed)
     }
@@ -124,16 +124,25 @@ impl Inner {
             );
             return Err(Unfinished::RollbackPending(Fault::new(unknown.kind, unknown.code, message).hint(&hint)));
         }
-        if let Err(locked) = self.lift_fence(job, record).await {
-            let so_far = match &followed {
-                Ok(done) => format!("the restore worked ({})", outcome(record, None, done)),
-                Err(end) => format!("the restore: {}", end.message()),
-            };
-            let message = format!("{so_far}; {}", locked.message);
-            let locked = Fault::new(locked.kind, locked.code, message).hint(&locked.hint);
-            return Err(Unfinished::RollbackPending(locked));
-        }
-        let done = followed?;
+        let caveat = match self.lift_fence(job, record).await {
+            Ok(Seen::Nothing) => UNLOCKED_UNSEEN,
+            Ok(_) => "",
+            Err(locked) => {
+                let so_far = match &followed {
+                    Ok(done) => format!("the restore worked ({})", outcome(record, None, done)),
+                    Err(end) => format!("the restore: {}", end.message()),
+                };
+                let message = format!("{so_far}; {}", locked.message);
+                let locked = Fault::new(locked.kind, locked.code, message).hint(&locked.hint);
+                return Err(Unfinished::RollbackPending(locked));
+            }
+        };
+        let told = |mut fault: Fault| {
+            fault.message += caveat;
+            fault
+        };
+        let mut done = followed.map_err(|end| end.map(told))?;
+        done.caveat += caveat;
         if record.fence {
             record.fence = false;
             self.keep_recovery(job, record).await;
