@@ -1,7 +1,7 @@
 //! Files that last: bytes are on the disk under their name, whole, or the name is as it was before.
 //!
 //! Each file is written under another name in the same directory, synced, renamed in one step, and then the directory is synced.
-//! No other module writes a file that must survive a power cut. Blocking.
+//! Files that grow (the spool, a tail, a set on its way to the vault) are synced by those who write them. Blocking.
 
 use crate::model::ids::{hex, random};
 #[cfg(target_os = "linux")]

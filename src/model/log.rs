@@ -169,6 +169,9 @@ pub struct Gap {
     pub cause: GapCause,
     /// The source's `run_id` where the log went on; empty where nobody knows it.
     pub source_run_id: String,
+    /// What else is known of the cause, for a reader; mostly nothing.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub detail: String,
 }
 
 /// Who follows an instance for its log.

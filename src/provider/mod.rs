@@ -260,9 +260,14 @@ pub(crate) fn unsupported(what: &str) -> Fault {
 
 /// Says how to get back, whatever went wrong; `back` is the call that does it, and empty where there is no safety backup.
 pub(crate) fn with_way_back(fault: Fault, back: &str) -> Fault {
+    let hint = hint_with_way_back(&fault.hint, back);
+    fault.hint(hint)
+}
+
+/// A hint, and after it the call that restores what was there before; the hint alone where there is none.
+pub(crate) fn hint_with_way_back(hint: &str, back: &str) -> String {
     if back.is_empty() {
-        return fault;
+        return hint.to_owned();
     }
-    let hint = format!("{} What was there before is in the safety backup: {back}.", fault.hint);
-    fault.hint(hint.trim())
+    format!("{hint} What was there before is in the safety backup: {back}.").trim().to_owned()
 }

@@ -119,6 +119,7 @@ mod tests {
             to: at(n * 10_000 + 2_100),
             cause: GapCause::BacklogOverrun,
             source_run_id: String::new(),
+            detail: String::new(),
         };
         let mut status = LogStatus {
             on: true,

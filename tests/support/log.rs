@@ -1,6 +1,7 @@
 //! Support for tests of the log: the service as a process, a wire that can be cut and moved to another server, a witness that takes a
 //! source's stream by itself, and what lies on the vault.
 
+use super::preload::Preload;
 use super::{Bench, Redis, wait};
 use serde_json::Value;
 use std::io::{Read, Write};
@@ -21,7 +22,17 @@ pub struct Service(Option<Child>);
 
 impl Service {
     pub fn start(bench: &Bench) -> Self {
+        Self::begin(bench, bench.command(&["run"]))
+    }
+
+    /// With a library that tells it the time, and how its vault is.
+    pub fn with(bench: &Bench, preload: &Preload) -> Self {
         let mut command = bench.command(&["run"]);
+        preload.give(&mut command);
+        Self::begin(bench, command)
+    }
+
+    fn begin(bench: &Bench, mut command: Command) -> Self {
         // Kept for who reads a failure.
         let err = std::fs::OpenOptions::new().create(true).append(true).open(bench.dir.path().join("service.log"));
         command.stderr(err.unwrap());

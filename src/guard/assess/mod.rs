@@ -11,6 +11,8 @@ mod safety;
 mod target;
 mod wording;
 
+pub use wording::elsewhere;
+
 use crate::guard::act::{Act, Source};
 use crate::guard::check::{CheckName, Precheck, Status};
 use crate::guard::facts::Facts;

@@ -32,7 +32,7 @@ pub fn describe_dependent(dependent: &Dependent) -> String {
             };
             format!("restore {job_id} of {}{how}", written(*began_at))
         }
-        Dependent::Plan { act, planned_at, expires_at } => {
+        Dependent::Plan { act, planned_at, expires_at, .. } => {
             format!("plan of {}, good until {}: {act}", written(*planned_at), written(*expires_at))
         }
     }
@@ -60,18 +60,22 @@ pub fn rollback_pending(job_id: &str) -> Precheck {
     Precheck::new(CheckName::InstanceIdle, Status::Block, detail)
 }
 
-/// The block of an act on an instance that is in another region than calls go to.
-pub fn of_another_region(instance: &CloudInstance) -> Option<Precheck> {
+/// Why nothing is done to an instance that is in another region than calls go to; `None` where it is not.
+#[must_use]
+pub fn elsewhere(instance: &CloudInstance) -> Option<String> {
     let CloudInstance { region, access, .. } = instance;
-    let differs = !region.is_empty() && !access.region.is_empty() && !region.eq_ignore_ascii_case(&access.region);
-    differs.then(|| {
-        let detail = format!(
+    instance.is_elsewhere().then(|| {
+        format!(
             "it is in {}, and calls go to {}: set [tair] region to the instance's own",
             clean(region),
             access.region
-        );
-        Precheck::new(CheckName::InstanceReady, Status::Block, detail)
+        )
     })
+}
+
+/// The block of an act on an instance that is in another region than calls go to.
+pub fn of_another_region(instance: &CloudInstance) -> Option<Precheck> {
+    elsewhere(instance).map(|why| Precheck::new(CheckName::InstanceReady, Status::Block, why))
 }
 
 /// Whether an instance of the cloud takes changes now.

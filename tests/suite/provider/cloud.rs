@@ -861,10 +861,25 @@ fn a_fence_that_stays_is_lifted_later() {
     assert_eq!(done["status"], "failed", "{done:#}");
     let job = ours.run(ours.app.state.jobs(Some(ID))).unwrap().remove(0);
     assert_eq!((job.code.as_str(), job.stage.contains("rollback pending")), ("restore.still_locked", true), "{job:?}");
-    assert!(job.hint.contains("safety backup"), "{job:?}");
+    // What was restored, and what is left to do, now and once writes are unlocked.
+    let worked = format!("the restore worked: backup {} restored in ", set.id);
+    assert!(job.message.starts_with(&worked), "{job:?}");
+    for part in ["describe_jobs tries again", "Nothing has to be restored again", "safety backup"] {
+        assert!(job.hint.contains(part), "{part}: {job:?}");
+    }
     ours.run(ours.provider().recover()).unwrap();
     let job = ours.job(&job.id);
     assert!(job.message.contains("writes are unlocked") && !job.stage.contains("rollback pending"), "{job:?}");
+    assert!(job.hint.starts_with("Nothing has to be restored again") && job.hint.contains("safety backup"), "{job:?}");
+    // One that never began says that, too, and not that something could be brought back.
+    let refused = |action: &str| json!({"kind": "error", "action": action, "code": "Forbidden.RAM"});
+    cloud.inject_all(&[refused("RestoreInstance"), refused("UnlockDBInstanceWrite")]);
+    let (_, done) = ours.guarded(&args, restore_instance::run);
+    let hint = text(&done["hint"]);
+    assert_eq!(done["code"], "restore.still_locked", "{done:#}");
+    assert!(hint.contains("tries again") && hint.contains("Nothing was overwritten"), "{done:#}");
+    assert!(!hint.contains("safety backup"), "{done:#}");
+    ours.run(ours.provider().recover()).unwrap();
     assert_eq!(server.run(&["SET", "after", "1"]).text(), "OK");
 }
 

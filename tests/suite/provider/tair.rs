@@ -243,7 +243,18 @@ fn a_size_that_cannot_be_read_is_none() {
     assert_eq!(cluster(json!("2048"), json!("9")), Some(2048));
     // The sum of its shards, where only they have sizes.
     assert_eq!((cluster(json!(null), json!("9")), cluster(json!("many"), json!(9))), (Some(9), Some(9)));
-    assert_eq!((cluster(json!("2048"), json!("few")), cluster(json!(null), json!(null))), (None, None));
+    assert_eq!(cluster(json!(null), json!(null)), None);
+    // What is told of the set is not doubted for a shard of which nothing is told.
+    assert_eq!((cluster(json!("2048"), json!("few")), cluster(json!("2048"), json!(null))), (Some(2048), Some(2048)));
+    let row = json!({"ClusterBackupId": "cb-1", "ClusterBackupStatus": "OK", "IsAvail": 1, "ClusterBackupStartTime": start,
+        "ClusterBackupSize": 2048, "Backups": [{"BackupId": "1", "BackupStatus": "OK", "IsAvail": "1"},
+            {"BackupId": "2", "BackupStatus": "OK", "IsAvail": "1", "BackupSize": 9}]});
+    let rows = json!({ "ClusterBackups": [row] }).to_string();
+    let rows = read_reply::<ClusterBackups>(rows.as_bytes()).unwrap().cluster_backups;
+    let listed = sets::clusters::of_cluster_rows("r-1", rows);
+    let file = |id: &str| sets::find_file(listed.clone(), id).unwrap().map(|set| set.set.rdb_bytes);
+    assert_eq!((file("cb-1").unwrap(), file("2").unwrap()), (2048, 9));
+    assert!(file("1").unwrap_err().reason.contains("how large"));
 }
 
 /// The published sample of a cluster's list is one set; a running one is none yet; one whose shard is missing is damaged.

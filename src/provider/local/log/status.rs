@@ -75,6 +75,7 @@ impl Inner {
                     to: hole.to_at,
                     cause: GapCause::Other,
                     source_run_id: String::new(),
+                    detail: String::new(),
                 });
             }
         }

@@ -96,7 +96,6 @@ impl Inner {
         let alone = RestoredTo { backup_id: set.id.clone(), position: None, moment: set.finished_at, ended: None };
         let mut restored = restored.unwrap_or(alone);
         self.state.set_restored(&job.id, &restored).await?;
-        self.sweep_tails().await;
         let before = self.counted(&plan.instance_id).await.ok();
         let (loaded, cutover, serving_at) = match planned.method {
             Method::Replication => {

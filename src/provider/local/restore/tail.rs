@@ -49,7 +49,7 @@ impl Follower {
     /// Follows a tail, and keeps its bytes in a file.
     fn start(mut tail: Tail, path: PathBuf) -> Self {
         let (pieces, to_write) = mpsc::channel(IN_FLIGHT);
-        let writer = tokio::task::spawn_blocking(move || write(&path, to_write));
+        let writer = tokio::task::spawn_blocking(move || write(&path, to_write, KEPT_BYTES_MAX));
         let (stop, kept) = (CancellationToken::new(), pieces.clone());
         let stopped = stop.clone();
         let task = tokio::spawn(async move {
@@ -123,12 +123,12 @@ async fn read(tail: &mut Tail, to: Option<&mpsc::Sender<Vec<u8>>>, stop: &Cancel
     }
 }
 
-/// Writes what comes, up to the most that is kept; whether that was all.
-fn write(path: &Path, mut pieces: mpsc::Receiver<Vec<u8>>) -> std::io::Result<bool> {
+/// Writes what comes, up to the most bytes that are kept; whether that was all.
+fn write(path: &Path, mut pieces: mpsc::Receiver<Vec<u8>>, most: u64) -> std::io::Result<bool> {
     let (mut file, mut bytes, mut whole) = (None, 0, true);
     while let Some(piece) = pieces.blocking_recv() {
         bytes += piece.len() as u64;
-        whole = whole && bytes <= KEPT_BYTES_MAX;
+        whole = whole && bytes <= most;
         if !whole {
             continue;
         }
@@ -194,8 +194,8 @@ impl Inner {
         Some(cutover)
     }
 
-    /// Removes the tails whose safety backup is gone.
-    pub(super) async fn sweep_tails(&self) {
+    /// Removes the tails whose safety backup is gone: they are what clients wrote, in clear.
+    pub(in crate::provider::local) async fn sweep_tails(&self) {
         let Ok(mut entries) = tokio::fs::read_dir(self.state.home().join("tails")).await else { return };
         while let Ok(Some(entry)) = entries.next_entry().await {
             let path = entry.path();
@@ -218,5 +218,26 @@ pub(super) async fn read_to(tail: &mut Tail, offset: u64, within: Duration) -> R
     match tokio::time::timeout(within, read(tail, None, &CancellationToken::new())).await {
         Ok(read) => read.map(|()| Some(tail.seen())),
         Err(_) => Ok(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is past the bound is counted by whoever reads, and not kept: the file says so, and holds whole pieces from the start.
+    #[test]
+    fn no_more_is_kept_than_the_bound() {
+        let dir = tempfile::tempdir().unwrap();
+        for (most, whole, kept) in [(8, true, "abcdefgh"), (7, false, "abcde"), (0, false, "")] {
+            let path = dir.path().join(most.to_string());
+            let (pieces, to_write) = mpsc::channel(IN_FLIGHT);
+            for piece in ["abc", "de", "fgh"] {
+                pieces.try_send(piece.as_bytes().to_vec()).unwrap();
+            }
+            drop(pieces);
+            assert_eq!(write(&path, to_write, most).unwrap(), whole, "{most}");
+            assert_eq!(std::fs::read_to_string(&path).unwrap_or_default(), kept, "{most}");
+        }
     }
 }

@@ -9,7 +9,6 @@ use crate::provider::jobs::Recoverable as _;
 use crate::provider::tair::Inner;
 use crate::provider::tair::poller::{LOOKS, Poller, StatusLook, Steady};
 use crate::provider::tair::restore::record::Record;
-use crate::provider::with_way_back;
 use crate::state::jobs::Orphan;
 use crate::tair::error::{CloudError, TairError};
 use crate::tair::wire::Second;
@@ -148,11 +147,8 @@ impl Inner {
         self.report_progress(job, "unlocking writes").await;
         self.unlock(&job.instance_id, record.locking).await.map_err(|e| {
             let message = format!("writes on {} are still locked: {}", job.instance_id, e.message());
-            with_way_back(
-                Fault::new(Kind::Provider, "restore.still_locked", message)
-                    .hint("describe_jobs tries again to unlock them; or unlock the instance in the console."),
-                &record.back,
-            )
+            Fault::new(Kind::Provider, "restore.still_locked", message)
+                .hint("describe_jobs tries again to unlock writes; or unlock the instance in the console.")
         })
     }
 
@@ -183,22 +179,23 @@ impl Inner {
         }
     }
 
-    /// Tries once more to lift the fence of a restore that is over without success, and returns the message that the job has then. An
+    /// Tries once more to lift the fence of a restore whose job is over, and returns the message and the hint that the job has then. An
     /// error: the fence cannot be lifted now either.
-    pub async fn roll_back_fence(&self, orphan: &Orphan) -> Result<String, Fault> {
+    pub async fn roll_back_fence(&self, orphan: &Orphan) -> Result<(String, String), Fault> {
         let id = &orphan.job.instance_id;
-        let before = &orphan.job.message;
-        let locking = match Record::read(orphan.recovery.as_ref()) {
-            Ok(Some(record)) if record.fence => record.locking,
-            Ok(_) => return Ok(before.clone()),
-            Err(damaged) => return Ok(format!("{before}; {}. {}", damaged.message, damaged.hint)),
+        let (before, hint) = (&orphan.job.message, &orphan.job.hint);
+        let record = match Record::read(orphan.recovery.as_ref()) {
+            Ok(Some(record)) if record.fence => record,
+            Ok(_) => return Ok((before.clone(), hint.clone())),
+            Err(damaged) => return Ok((format!("{before}; {}. {}", damaged.message, damaged.hint), hint.clone())),
         };
         // Nobody follows the restore any more: while the cloud may still restore, the fence is needed.
         if !self.is_at_rest(id).await? {
             return Err(Fault::new(Kind::Provider, "instance.busy", format!("{id} may still be being restored")));
         }
-        let seen = self.unlock(id, locking).await.map_err(Unfinished::into_fault)?;
+        let seen = self.unlock(id, record.locking).await.map_err(Unfinished::into_fault)?;
         let caveat = if seen == Seen::Nothing { UNLOCKED_UNSEEN } else { "" };
-        Ok(format!("{before}; reconciled since: writes are unlocked{caveat}"))
+        let hint = if record.next.is_empty() { hint.clone() } else { record.next };
+        Ok((format!("{before}; reconciled since: writes are unlocked{caveat}"), hint))
     }
 }

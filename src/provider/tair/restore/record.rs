@@ -24,6 +24,12 @@ pub struct Record {
     pub keys_before: Option<u64>,
     /// The call that brings back the data from before.
     pub back: String,
+    /// What is restored, as part of a sentence.
+    #[serde(default)]
+    pub what: String,
+    /// What is to be done next once writes are unlocked, where the restore is over and they are not.
+    #[serde(default)]
+    pub next: String,
 }
 
 impl Recoverable for Record {
