@@ -5,6 +5,7 @@ mod by_commands;
 pub mod cloud;
 mod cloud_bound;
 mod cloud_ends;
+mod cloud_fence;
 mod cloud_faults;
 mod cloud_moments;
 mod cloud_replies;

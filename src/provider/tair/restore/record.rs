@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 pub struct Record {
     /// Whether writes are, or may be, locked by us.
     pub fence: bool,
+    /// The task that locks writes, until its end was seen.
+    #[serde(default)]
+    pub locking: Option<i64>,
     /// When `RestoreInstance` was called; `None` before the call.
     pub sent_at: Option<Timestamp>,
     /// Whether the reply said that the call was taken.
