@@ -8,6 +8,7 @@ use crate::guard::facts::restore::SafetyFacts;
 use crate::guard::permit::Permit;
 use crate::guard::plan::{Plan, Safety};
 use crate::model::backup::{BackupSet, DamagedSet, Mode};
+use crate::model::destruction::Destructions;
 use crate::model::fault::Fault;
 use crate::model::instance::{Capabilities, Instance};
 use crate::model::job::Job;
@@ -23,6 +24,7 @@ use crate::provider::{
     Carried, Downloaded, InstanceQuery, LogScope, OnBytes, Provider, Raised, Range, SignedUrl, WriteLock,
 };
 use async_trait::async_trait;
+use jiff::Timestamp;
 use std::path::Path;
 
 /// A provider of both kinds of instance.
@@ -152,6 +154,10 @@ impl Provider for Routed {
 
     async fn log_status(&self, instance_id: &str) -> Result<Option<LogStatus>, Fault> {
         self.of(instance_id).log_status(instance_id).await
+    }
+
+    async fn destructive(&self, instance_id: &str, range: (Timestamp, Timestamp)) -> Result<Destructions, Fault> {
+        self.of(instance_id).destructive(instance_id, range).await
     }
 
     async fn shut_down(&self, cancel_backups: bool) {

@@ -25,6 +25,7 @@ use crate::guard::facts::restore::SafetyFacts;
 use crate::guard::permit::Permit;
 use crate::guard::plan::{Plan, Safety};
 use crate::model::backup::{BackupSet, DamagedSet, Mode};
+use crate::model::destruction::Destructions;
 use crate::model::fault::{Fault, Kind};
 use crate::model::instance::{Capabilities, Instance};
 use crate::model::job::Job;
@@ -44,6 +45,7 @@ use crate::state::State;
 use crate::state::jobs::Begun;
 use crate::vault::Vault;
 use async_trait::async_trait;
+use jiff::Timestamp;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
@@ -274,6 +276,10 @@ impl Provider for Local {
 
     async fn log_status(&self, instance_id: &str) -> Result<Option<LogStatus>, Fault> {
         self.inner.log_status(instance_id).await
+    }
+
+    async fn destructive(&self, instance_id: &str, range: (Timestamp, Timestamp)) -> Result<Destructions, Fault> {
+        self.inner.destructive(instance_id, range).await
     }
 
     async fn shut_down(&self, cancel_backups: bool) {

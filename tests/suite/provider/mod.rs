@@ -11,6 +11,7 @@ mod cloud_week;
 mod cloud_writes;
 mod crash;
 mod cutover;
+mod destructive;
 mod live;
 mod memory;
 mod moment;

@@ -4,6 +4,7 @@
 
 mod attach;
 mod base;
+mod destructive;
 mod session;
 mod status;
 
