@@ -30,7 +30,6 @@ use crate::vault::Vault;
 use crate::vault::store::Store;
 pub use coverage::{Coverage, Hole, Run};
 pub use cut::{Cut, CutAt, NoCut, Outside, Why};
-pub use destructive::{Destruction, Destructions};
 pub use layout::SegmentName;
 pub use moments::Window;
 pub use reach::Reached;

@@ -19,6 +19,7 @@ use crate::guard::facts::restore::SafetyFacts;
 use crate::guard::permit::Permit;
 use crate::guard::plan::{Plan, Safety};
 use crate::model::backup::{BackupSet, DamagedSet, Mode};
+use crate::model::destruction::Destructions;
 use crate::model::fault::{Fault, Kind};
 use crate::model::instance::{Capabilities, Instance};
 use crate::model::job::Job;
@@ -266,6 +267,16 @@ pub trait Provider: Send + Sync {
     ) -> Result<Option<LogStatus>, Fault> {
         let _ = (moment, within);
         self.log_status(instance_id).await
+    }
+
+    /// What destroyed data between two moments, by the log that this program keeps, newest first. It takes seconds at most: where
+    /// that is too little for the whole range, its newer part is searched, and that is said.
+    ///
+    /// # Errors
+    /// `log.none` where the instance's commands are in no log here; `log.failed`, `log.damaged`.
+    async fn destructive(&self, instance_id: &str, range: (Timestamp, Timestamp)) -> Result<Destructions, Fault> {
+        let _ = (instance_id, range);
+        Err(unsupported("destructive"))
     }
 
     /// Ends well: running restores are seen to their end, and captures too unless `cancel_backups`.

@@ -9,6 +9,7 @@ use crate::guard::facts::restore::SafetyFacts;
 use crate::guard::permit::Permit;
 use crate::guard::plan::{Plan, Safety};
 use crate::model::backup::{BackupSet, DamagedSet, Mode};
+use crate::model::destruction::Destructions;
 use crate::model::fault::Fault;
 use crate::model::instance::{Capabilities, Instance};
 use crate::model::job::Job;
@@ -170,6 +171,10 @@ impl Provider for Routed {
 
     async fn log_reaching(&self, id: &str, moment: Timestamp, within: Duration) -> Result<Option<LogStatus>, Fault> {
         self.of(id).log_reaching(id, moment, within).await
+    }
+
+    async fn destructive(&self, instance_id: &str, range: (Timestamp, Timestamp)) -> Result<Destructions, Fault> {
+        self.of(instance_id).destructive(instance_id, range).await
     }
 
     async fn shut_down(&self, cancel_backups: bool) {

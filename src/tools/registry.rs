@@ -101,7 +101,13 @@ pub static TOOLS: [Tool; 10] = [
         Whole,
         "Back up an instance; waits for the end unless --wait-seconds says otherwise"
     ),
-    tool!(describe_backups, Reads, describe_backups::Backups, Whole, "List backup sets, by default of the last 7 days"),
+    tool!(
+        describe_backups,
+        Reads,
+        describe_backups::Backups,
+        Whole,
+        "List backup sets, by default of the last 7 days; or what destroyed data"
+    ),
     tool!(
         download_backup,
         Reads,

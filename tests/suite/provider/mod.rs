@@ -13,6 +13,7 @@ mod cloud_week;
 mod cloud_writes;
 mod crash;
 mod cutover;
+mod destructive;
 mod export;
 mod live;
 mod memory;

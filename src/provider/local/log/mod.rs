@@ -4,6 +4,7 @@
 
 mod attach;
 mod base;
+mod destructive;
 mod ended;
 mod reach;
 mod session;

@@ -2,8 +2,8 @@
 //!
 //! What the archiver tells is a courtesy to whoever looks: nothing is decided by it.
 
-use crate::archive::Run;
 use crate::archive::collector::spooling::Spooling;
+use crate::archive::{Coverage, Run};
 use crate::config::blocking::blocking;
 use crate::model::fault::Fault;
 use crate::model::log::{Archiver, Gap, GapCause, LogStatus};
@@ -63,24 +63,7 @@ impl Inner {
         let holder = self.state.holder(&lease_of(id, SHARD)).await?;
         let told = self.told_of_log(id).await;
         let archived_until = coverage.runs.iter().map(Run::until).max();
-        let mut gaps = coverage.gaps;
-        for hole in coverage.holes {
-            let known =
-                gaps.iter().any(|gap| gap.timeline == hole.from.timeline && gap.after_offset == hole.from.offset);
-            if !known {
-                gaps.push(Gap {
-                    timeline: hole.from.timeline,
-                    shard: hole.from.shard,
-                    after_offset: hole.from.offset,
-                    from: hole.from_at.unwrap_or(hole.to_at),
-                    to: hole.to_at,
-                    cause: GapCause::Other,
-                    source_run_id: String::new(),
-                    detail: String::new(),
-                });
-            }
-        }
-        gaps.sort_by_key(|gap| gap.from);
+        let gaps = missing(coverage);
         let alive = holder.is_some();
         // What a dead archiver told of its spool is still there: the spool is.
         let spooled_until = told.as_ref().and_then(|told| told.spooled_until).max(archived_until);
@@ -96,4 +79,26 @@ impl Inner {
             archiver: who.map(|pid| Archiver { who: format!("process {pid}"), alive }),
         }))
     }
+}
+
+/// What a log lacks, oldest first: gaps, and holes of which no gap tells.
+pub(super) fn missing(coverage: Coverage) -> Vec<Gap> {
+    let mut gaps = coverage.gaps;
+    for hole in coverage.holes {
+        let known = gaps.iter().any(|gap| gap.timeline == hole.from.timeline && gap.after_offset == hole.from.offset);
+        if !known {
+            gaps.push(Gap {
+                timeline: hole.from.timeline,
+                shard: hole.from.shard,
+                after_offset: hole.from.offset,
+                from: hole.from_at.unwrap_or(hole.to_at),
+                to: hole.to_at,
+                cause: GapCause::Other,
+                source_run_id: String::new(),
+                detail: String::new(),
+            });
+        }
+    }
+    gaps.sort_by_key(|gap| gap.from);
+    gaps
 }
