@@ -139,7 +139,8 @@ impl From<DelegatedRefusal> for Refused {
             DelegatedRefusal::Blocked(checks) => {
                 let code = match checks.first().map(|check| check.name) {
                     Some(CheckName::RestoreTime) => "InvalidBinlog.NotValid",
-                    Some(CheckName::TimeShift | CheckName::FilterKey) => "ServiceNotSupport",
+                    Some(CheckName::TimeShift) => "InvalidRestoreTime.Format",
+                    Some(CheckName::FilterKey) => "ServiceNotSupport",
                     Some(name) if name.is_about_the_set() => "IncorrectBackupSetState",
                     _ => "IncorrectDBInstanceState",
                 };

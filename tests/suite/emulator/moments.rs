@@ -77,6 +77,30 @@ fn any_second_is_brought_back() {
     }
 }
 
+/// The cloud's own example: what had so long to live at the moment has as long from `TimeShift` on.
+#[test]
+fn times_to_live_count_on_from_the_time_shift() {
+    let redis = Redis::start("redis-7.0", &[]);
+    let bench = Bench::new(&unattended(&redis, "emulate = { flashback = true }"));
+    let emulator = Emulator::start(&bench, &[]);
+    flashback(&emulator, "1");
+    redis.run(&["SET", "a", "1", "PX", "600000"]);
+    redis.run(&["SET", "b", "1"]);
+    let expires = || redis.run(&["PEXPIRETIME", "a"]).text().parse::<i64>().unwrap();
+    let (before, at) = (expires(), second());
+    redis.run(&["FLUSHALL"]);
+    // Two seconds on, at least.
+    let (_, shift) = (second(), second());
+    let ms = |text: &str| text.parse::<Timestamp>().unwrap().as_millisecond();
+    let moved = ms(&shift) - ms(&at);
+    let params =
+        [("InstanceId", "orders"), ("RestoreType", "1"), ("RestoreTime", at.as_str()), ("TimeShift", shift.as_str())];
+    emulator.call("RestoreInstance", &params).ok();
+    assert_eq!(emulator.leaves("orders", "BackupRecovering"), "Normal");
+    assert_eq!((expires(), redis.run(&["PTTL", "b"]).text()), (before + moved, "-1".into()));
+    assert!(moved >= 2000, "{moved}");
+}
+
 /// What is outside the window, of the wrong form, or not served is refused by the cloud's codes, and the data stays.
 #[test]
 fn a_moment_outside_is_refused() {

@@ -4,6 +4,7 @@
 use super::cloud::{Cloud, ID, Ours, redis};
 use crate::support::log::second;
 use crate::support::text;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use tair_backup_mcp::model::backup::Mode;
 use tair_backup_mcp::tools::{create_instance_from_backup, modify_backup_policy, restore_instance};
@@ -30,7 +31,9 @@ fn a_moment_is_restored_in_place() {
     let cloud = Cloud::start(&[(ID, &server, "flashback = true")]);
     let ours = Ours::new(&cloud);
     let since = switch_on(&ours);
-    server.run(&["SET", "a", "good"]);
+    server.run(&["SET", "a", "good", "PX", "600000"]);
+    let expires = || server.run(&["PEXPIRETIME", "a"]).text().parse::<i64>().unwrap();
+    let expiry = expires();
     let (before, at) = (server.digest(), second());
     server.run(&["FLUSHALL"]);
     server.run(&["SET", "a", "bad"]);
@@ -47,13 +50,18 @@ fn a_moment_is_restored_in_place() {
     }
     assert_eq!(ours.sets(ID).len(), sets);
 
-    let args = json!({"instance_id": ID, "restore_time": at, "restore_type": "1", "write_fence": true});
+    let shift = second();
+    let args = json!({
+        "instance_id": ID, "restore_time": at, "restore_type": "1", "write_fence": true, "time_shift": shift
+    });
     cloud.inject(&json!({"kind": "cut_after", "action": "RestoreInstance"}));
     let (plan, done) = ours.guarded(&args, restore_instance::run);
     let told = check(&plan, "restore_time");
     assert!(told["status"] == "pass" && text(&told["detail"]).contains(&since), "{plan:#}");
     assert_eq!(done["status"], "succeeded", "{done:#}");
     assert_eq!(server.digest(), before);
+    let ms = |text: &str| text.parse::<Timestamp>().unwrap().as_millisecond();
+    assert_eq!(expires(), expiry + ms(&shift) - ms(&at), "TimeShift is sent");
     assert_eq!(server.run(&["SET", "after", "1"]).text(), "OK", "the fence is down");
     // One restore and no other, whatever the reply was; and the way back is the safety backup.
     let theirs = cloud.bench.run(&["audit", "--json"]).out;

@@ -91,7 +91,7 @@ impl Inner {
                 bytes: behind.bytes,
                 unknown,
                 moment,
-                expiring: self.expiring(instance_id, &behind.restored.backup_id, moment, expired).await?,
+                expiring: self.expiring(set_of, &behind.restored.backup_id, moment, expired).await?,
                 counts_refusals,
             });
         }
@@ -102,13 +102,13 @@ impl Inner {
     /// read once more in time.
     async fn expiring(
         &self,
-        instance_id: &str,
+        set_of: &str,
         backup_id: &str,
         moment: Timestamp,
         expired: Option<u64>,
     ) -> Result<Option<u64>, Fault> {
         let Some(expired @ 1..) = expired else { return Ok(expired) };
-        let set = self.vault.find(instance_id, backup_id, self).await?;
+        let set = self.vault.find(set_of, backup_id, self).await?;
         let before = self.expired_by(&set, Some(moment.as_millisecond())).await.unwrap_or_default();
         Ok(Some(expired.saturating_sub(before)))
     }
