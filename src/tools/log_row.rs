@@ -122,12 +122,14 @@ mod tests {
             to: at(n * 10_000 + 2_100),
             cause: GapCause::BacklogOverrun,
             source_run_id: String::new(),
+            detail: String::new(),
         };
         let mut status = LogStatus {
             on: true,
             spooled_until: Some(at(9_999)),
             archived_until: None,
             window: Some((at(1), at(8_999))),
+            since: Some(at(1)),
             gaps: (0..7).map(gap).collect(),
             precision_ms: 0,
             archiver: Some(Archiver { who: "process 1".into(), alive: false }),

@@ -108,7 +108,13 @@ pub static TOOLS: [Tool; 10] = [
         Whole,
         "List backup sets, by default of the last 7 days; or what destroyed data"
     ),
-    tool!(download_backup, Reads, download_backup::Download, Whole, "Write a backup set to a plain .rdb file"),
+    tool!(
+        download_backup,
+        Reads,
+        download_backup::Download,
+        Whole,
+        "Write a backup set to a plain .rdb file, or a moment as an append-only file"
+    ),
     tool!(
         restore_instance,
         Destroys,

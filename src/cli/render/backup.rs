@@ -123,13 +123,14 @@ pub fn download(json: &Value) -> String {
         return format!("{url}\n{size}; whoever has this URL can read the backup{until}");
     }
     let already = json.get("already_there").and_then(Value::as_bool) == Some(true);
-    format!(
-        "{}{}\n{size}, RDB version {}, SHA-256 {}",
-        cell(json, "path"),
-        if already { " (was there already, equal)" } else { "" },
-        number(json, "rdb_version").unwrap_or_default(),
-        cell(json, "sha256")
-    )
+    let place = format!("{}{}", cell(json, "path"), if already { " (was there already, equal)" } else { "" });
+    let version = number(json, "rdb_version").unwrap_or_default();
+    match (text(json, "moment"), text(json, "how_to_load")) {
+        (Some(moment), Some(how)) => {
+            format!("{place}\n{size}, as it was at {moment}, RDB version {version}\nto load it: {how}")
+        }
+        _ => format!("{place}\n{size}, RDB version {version}, SHA-256 {}", cell(json, "sha256")),
+    }
 }
 
 /// Renders the reply of `describe_backup_policy`.
@@ -181,6 +182,8 @@ mod tests {
         assert!(shown.ends_with("restore-instance --instance-id orders --before-position t-a/0/9"), "{shown}");
         let file = json!({ "path": "/x.rdb", "bytes": 9, "rdb_version": 10, "sha256": "ab", "already_there": true });
         assert_eq!(download(&file), "/x.rdb (was there already, equal)\n9 B, RDB version 10, SHA-256 ab");
+        let moment = json!({ "path": "/x", "bytes": 9, "rdb_version": 10, "moment": "T", "how_to_load": "so" });
+        assert_eq!(download(&moment), "/x\n9 B, as it was at T, RDB version 10\nto load it: so");
         let url = json!({ "url": "https://x", "bytes": 9, "already_there": false, "expires_at": "T" });
         assert_eq!(download(&url), "https://x\n9 B; whoever has this URL can read the backup until T");
         let daily = json!({ "preferred_backup_time": "02:00Z-03:00Z", "preferred_backup_period": ["Monday", "Friday"],

@@ -1,7 +1,9 @@
 //! Assessment of a restore in place of an instance of the cloud.
 
 use crate::guard::assess::Assessment;
-use crate::guard::assess::wording::{backup_exists, cloud_ready, restore_time, rollback_pending, short_id};
+use crate::guard::assess::wording::{
+    backup_exists, check_time_shift, cloud_ready, restore_time, rollback_pending, short_id,
+};
 use crate::guard::check::{CheckName, Precheck, Status};
 use crate::guard::facts::restore::{CloudRestore, CloudSource, CountedKeys, FilterFacts, InPlace, MeasuredWrites};
 use crate::guard::impact::{Alternative, Impact};
@@ -10,7 +12,6 @@ use crate::guard::rules::Rules;
 use crate::guard::writes::Writes;
 use crate::model::text::bytes;
 use crate::model::time::written;
-use jiff::Timestamp;
 use std::collections::BTreeMap;
 
 /// The mandatory checks, in the order in which they are shown.
@@ -131,17 +132,6 @@ fn remark(id: &str, keys_only: bool) -> String {
         return format!("{refused}; restoring it would overwrite every key, not only those that match filter_key");
     }
     refused
-}
-
-/// Whether the moment from which keys' remaining times to live count on makes sense.
-fn check_time_shift(shift: Timestamp, restore_time: Timestamp, now: Timestamp) -> Precheck {
-    let detail = format!("remaining times to live count on from {}", written(shift));
-    if shift < restore_time || shift > now {
-        let detail =
-            format!("{detail}, which is not between restore_time {} and now {}", written(restore_time), written(now));
-        return Precheck::new(CheckName::TimeShift, Status::Block, detail);
-    }
-    Precheck::new(CheckName::TimeShift, Status::Pass, detail)
 }
 
 fn filter_key(filter: &FilterFacts) -> Precheck {

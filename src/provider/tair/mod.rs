@@ -144,8 +144,12 @@ impl Provider for Tair {
             "the cloud restores to moments, and knows no positions in a log",
         )
         .hint("Give restore_time.");
+        let no_log = "the cloud keeps its log to itself, so no moment of it can be written to files";
+        let no_log = Fault::new(Kind::Provider, "download.no_log", no_log)
+            .hint("Download a set by its backup_id; or bring a moment back with restore_instance or create_instance_from_backup.");
         Ok(Capabilities::all()
             .without(Capability::Fill, unsupported("fill_instance"))
+            .without(Capability::DownloadMoment, no_log)
             .without(Capability::RestoreToPosition, no_position))
     }
 

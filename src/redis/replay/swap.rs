@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use super::beside::{Holds, MARK, Pair, Placement, empty_marked};
 use super::encoder::footer;
 use super::frame::Frame;
-use super::transaction::{Replies, run};
+use super::transaction::{Failed, Replies, run};
 use super::{COMMAND_TIMEOUT, ReplayReport, Run, probe};
 use crate::guard::grant::{Grant, Overwrite};
 use crate::guard::plan::changed;
@@ -174,7 +174,7 @@ impl Cutover<'_> {
         let error = RedisError::Withheld { fault };
         match unmarked {
             Ok(_) => Err(self.withdraw(conn, error).await),
-            Err(left) => Err(not_removed(error, &left)),
+            Err(left) => Err(not_removed(error, &left.error)),
         }
     }
 
@@ -244,11 +244,8 @@ impl Cutover<'_> {
         look.hold().await;
         let replies = match run(conn, &commands).await {
             Ok(replies) => replies,
-            // Nothing of a transaction that was refused has been run.
-            Err(error @ (RedisError::Denied { .. } | RedisError::Server { .. })) => {
-                return Err(self.withdraw(conn, error).await);
-            }
-            Err(error) => {
+            Err(Failed { error, perhaps_run: false }) => return Err(self.withdraw(conn, error).await),
+            Err(Failed { error, .. }) => {
                 return Err(RedisError::Restore {
                     state: TargetState::Unknown,
                     not_rolled_back: Some("whether the databases were swapped is not known".to_owned()),
@@ -338,7 +335,8 @@ impl Cutover<'_> {
             commands.push(words(&["SET", MARK, &mark]));
         }
         commands.push(words(&["SELECT", "0"]));
-        run(conn, &commands).await.map(|_| ())
+        run(conn, &commands).await?;
+        Ok(())
     }
 
     /// Undoes the swap, for the reason given.
@@ -363,7 +361,7 @@ impl Cutover<'_> {
             Ok(replies) => {
                 Some(RedisError::from_reply(conn.label(), "SWAPDB", replies.first_error().unwrap_or_default()))
             }
-            Err(left) => Some(left),
+            Err(left) => Some(left.error),
         };
         match left {
             None => error,

@@ -10,10 +10,10 @@ use std::io::Write as _;
 use std::process::Command;
 use std::time::Duration;
 
-const KIND: &str = "redis-7.0";
+pub const KIND: &str = "redis-7.0";
 
 /// A bench whose one instance, `orders`, is at a url and has its log on; segments are sealed each second.
-fn logging(url: &str, more: &str) -> Bench {
+pub fn logging(url: &str, more: &str) -> Bench {
     Bench::new(&format!(
         "[guard]\nconfirmation = \"token\"\n[backup_log]\nseal_seconds = 1\nsegment_megabytes = 1\nspool_megabytes = 16\n\
          [[instance]]\nid = \"orders\"\nurl = \"{url}\"\nenable_backup_log = true\n{more}\n"
@@ -34,7 +34,7 @@ fn same_as(witness: &Witness, bench: &Bench, redis: &Redis) -> u64 {
     last - first
 }
 
-fn causes(log: &Value) -> Vec<String> {
+pub fn causes(log: &Value) -> Vec<String> {
     log["gaps"]
         .as_array()
         .map_or_else(Vec::new, |gaps| gaps.iter().map(|gap| gap["cause"].as_str().unwrap().to_owned()).collect())

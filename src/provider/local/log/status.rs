@@ -52,10 +52,11 @@ impl Inner {
         let (archive, instance) = (self.archive.clone(), id.to_owned());
         let read = move || {
             let coverage = archive.coverage(&instance, SHARD)?;
-            let window = coverage.windows(&bases)?.pop();
-            Ok((coverage, window))
+            let mut windows = coverage.windows(&bases)?;
+            let since = windows.iter().map(|window| window.from).min();
+            Ok((coverage, windows.pop(), since))
         };
-        let (coverage, window) = blocking(read).await?;
+        let (coverage, window, since) = blocking(read).await?;
         if !on && coverage.runs.is_empty() && coverage.gaps.is_empty() {
             return Ok(None);
         }
@@ -72,6 +73,7 @@ impl Inner {
             spooled_until,
             archived_until,
             window: window.as_ref().map(|window| (window.from, window.to)),
+            since,
             gaps,
             precision_ms: window.map_or(0, |window| window.precision_ms),
             archiver: who.map(|pid| Archiver { who: format!("process {pid}"), alive }),
@@ -93,6 +95,7 @@ pub(super) fn missing(coverage: Coverage) -> Vec<Gap> {
                 to: hole.to_at,
                 cause: GapCause::Other,
                 source_run_id: String::new(),
+                detail: String::new(),
             });
         }
     }
