@@ -102,6 +102,7 @@ fn gap_at(run: &Run, name: &SegmentName) -> Gap {
         to: at(name.last_ms),
         cause: GapCause::Damaged,
         source_run_id: String::new(),
+        detail: String::new(),
     }
 }
 

@@ -38,7 +38,8 @@ pub async fn tasks(request: &ActionRequest<'_>, params: DescribeHistoryTasks) ->
         return Err(Refused::new("Param.Invalid"));
     }
     let (at, size) = page(params.page_number, params.page_size.or(Some(10)), |size| (10..=100).contains(&size))?;
-    let named = |id: &str| params.instance_id.as_deref().is_none_or(|ids| ids.split(',').any(|named| named.trim() == id));
+    let named =
+        |id: &str| params.instance_id.as_deref().is_none_or(|ids| ids.split(',').any(|named| named.trim() == id));
     let created = request.account.instances().into_iter().filter_map(|instance| {
         let created = instance.created?;
         let ended = created.normal_at.map(|at| (at, true)).or(created.failed.then_some((created.at, false)));

@@ -382,17 +382,17 @@ fn a_service_manager_is_told() {
     let socket = bench.dir.path().join("notify");
     let manager = std::os::unix::net::UnixDatagram::bind(&socket).unwrap();
     manager.set_read_timeout(Some(LONG)).unwrap();
-    let heard = || {
+    let notified = || {
         let mut bytes = [0; 100];
         let n = manager.recv(&mut bytes).unwrap();
         String::from_utf8_lossy(&bytes[..n]).into_owned()
     };
     let mut child =
         bench.command(&["run"]).env("NOTIFY_SOCKET", &socket).env("WATCHDOG_USEC", "200000").spawn().unwrap();
-    assert_eq!(heard(), "READY=1");
-    assert_eq!(heard(), "WATCHDOG=1");
+    assert_eq!(notified(), "READY=1");
+    assert_eq!(notified(), "WATCHDOG=1");
     Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
-    wait("the end", LONG, || (heard() == "STOPPING=1").then_some(()));
+    wait("the end", LONG, || (notified() == "STOPPING=1").then_some(()));
     assert_eq!(child.wait().unwrap().code(), Some(0));
     let refused = bench.run(&["--read-only", "run"]);
     assert!(refused.code != 0 && refused.err.contains("[mode.read_only]"), "{refused:?}");

@@ -110,7 +110,7 @@ impl Inner {
         let Some(expired @ 1..) = expired else { return Ok(expired) };
         let set = self.vault.find(set_of, backup_id, self).await?;
         let before = self.expired_by(&set, Some(moment.as_millisecond())).await.unwrap_or_default();
-        Ok(Some(expired.saturating_sub(before)))
+        Ok(Some(expired.saturating_sub(before.values().sum())))
     }
 
     /// The commands of a plan, as they are now; `None` where the plan restores a set alone.

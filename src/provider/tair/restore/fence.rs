@@ -172,9 +172,7 @@ impl Inner {
             poller.wait("unlocking").await?;
         };
         match self.follow_task(instance_id, task, "unlocking writes", budget).await? {
-            Seen::Failed => {
-                Err(Fault::new(Kind::Provider, "restore.still_locked", "the cloud's task failed").into())
-            }
+            Seen::Failed => Err(Fault::new(Kind::Provider, "restore.still_locked", "the cloud's task failed").into()),
             seen => Ok(seen),
         }
     }
