@@ -72,7 +72,7 @@ fn newest(redis: &Redis, of: usize) -> u64 {
     for (key, value) in (0..KEYS).zip(values) {
         // The newest number at most `newest` that goes to this key; none where that would be below the first.
         let back = (newest + KEYS - key) % KEYS;
-        assert_eq!(value, newest.checked_sub(back).unwrap_or(0), "client {of}, key {key}, newest {newest}");
+        assert_eq!(value, newest.saturating_sub(back), "client {of}, key {key}, newest {newest}");
     }
     newest
 }

@@ -8,7 +8,8 @@ mod state;
 mod work;
 
 use crate::provider::moments::scene::Scene;
-use crate::support::{Bench, Dice, Done, MATRIX, text};
+use crate::provider::moments::state::{Compared, State};
+use crate::support::{Bench, Dice, Done, MATRIX, Redis, Reply, text, wait};
 use jiff::Timestamp;
 use std::time::{Duration, Instant};
 
@@ -84,4 +85,58 @@ fn a_restored_moment_is_what_there_was() {
     assert!(all(|s| s.by_library) >= moments() && all(|s| s.by_program) >= moments() / ROUND * IN_PLACE);
     // What is always left out, and a digest that is never looked at, would prove nothing.
     assert!(all(|s| s.whole) > 0 && all(|s| s.expired) > 0);
+}
+
+/// The comparison sees what a server's own digest does not, and what it does.
+#[test]
+fn the_comparison_can_fail() {
+    let redis = Redis::start("redis-8.2", &[]);
+    let library = "#!lua name=l\nredis.register_function('f', function() return 1 end)";
+    for command in [
+        "SET k v",
+        "SET e v PX 90000000",
+        "HSET h f 1 g 2",
+        "XADD x 1-0 f v",
+        "XGROUP CREATE x g 0",
+        "XREADGROUP GROUP g c COUNT 1 STREAMS x >",
+        "SADD s a b",
+    ] {
+        redis.run(&command.split(' ').collect::<Vec<_>>());
+    }
+    redis.run(&["FUNCTION", "LOAD", library]);
+    let compared = |then: &State| then.same_as(&State::read(&redis), Timestamp::now().as_millisecond(), 0);
+    let mut then = State::read(&redis);
+    assert!(compared(&then).unwrap().whole);
+    for command in [
+        "APPEND k w",
+        "PEXPIREAT e 4102444800000",
+        "PERSIST e",
+        "HPEXPIRE h 90000000 FIELDS 1 f",
+        "HPERSIST h FIELDS 1 f",
+        "HDEL h g",
+        "XGROUP SETID x g 0",
+        "XGROUP CREATECONSUMER x g made",
+        "XCLAIM x g d 0 1-0",
+        "XACK x g 1-0",
+        "XSETID x 9-0",
+        "SADD s c",
+        "MOVE k 1",
+        "SWAPDB 1 2",
+        "FUNCTION FLUSH",
+        "FLUSHALL",
+    ] {
+        redis.run(&command.split(' ').collect::<Vec<_>>());
+        assert!(compared(&then).is_err(), "{command} is not seen");
+        then = State::read(&redis);
+        assert!(compared(&then).unwrap().whole, "{command}");
+    }
+    // What has expired is left out on either side, and nothing else is.
+    redis.run(&["SET", "short", "v", "PX", "60"]);
+    redis.run(&["SET", "long", "v"]);
+    let then = State::read(&redis);
+    wait("an expiry", Duration::from_secs(30), || (redis.run(&["EXISTS", "short"]) == Reply::Int(0)).then_some(()));
+    let Compared { expired, whole } = compared(&then).unwrap();
+    assert_eq!((expired, whole), (1, false));
+    redis.run(&["SET", "short", "v"]);
+    assert!(compared(&then).is_err(), "what lives on is not seen");
 }
