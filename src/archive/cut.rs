@@ -119,7 +119,7 @@ impl Coverage {
         Ok(cut)
     }
 
-    fn moments<'a>(&'a self, run: &'a Run) -> Moments<'a> {
+    pub(super) fn moments<'a>(&'a self, run: &'a Run) -> Moments<'a> {
         Moments { archive: &self.archive, run }
     }
 

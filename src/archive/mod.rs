@@ -4,10 +4,13 @@
 //! paper over a hole, serve a byte that is not what was written, or hold more of a stream than a fixed amount, whatever the stream
 //! does. Nothing here removes what is on the vault. Blocking: called from worker threads, as the vault's store is.
 
+pub mod clock;
 pub mod collector;
 mod coverage;
 mod cut;
 mod destructive;
+mod ended;
+pub mod export;
 mod gap;
 mod layout;
 mod moments;
@@ -27,7 +30,6 @@ use crate::vault::Vault;
 use crate::vault::store::Store;
 pub use coverage::{Coverage, Hole, Run};
 pub use cut::{Cut, CutAt, NoCut, Outside, Why};
-pub use destructive::{Destruction, Destructions};
 pub use layout::SegmentName;
 pub use moments::Window;
 pub use reach::Reached;

@@ -30,10 +30,18 @@ pub struct LogReader {
     expected: u64,
     commands: u64,
     command: Keep,
+    /// Where the transaction begins whose first command is read; `None` within one.
+    begins: Option<u64>,
+    /// The second that was given last, where seconds are given.
+    dated: Option<i64>,
     /// Whether the target knows which database the commands are for.
     selected: bool,
     lacks_database: bool,
     over: bool,
+    /// What of the open frame is not given yet, where chunks end with what had been received at once.
+    rest: Option<Vec<u8>>,
+    timed: bool,
+    received_ms: i64,
 }
 
 impl Archive {
@@ -54,14 +62,38 @@ impl Archive {
             expected: cut.commands,
             commands: 0,
             command: Keep::default(),
+            begins: None,
+            dated: None,
             selected: false,
             lacks_database: false,
             over: false,
+            rest: None,
+            timed: false,
+            received_ms: 0,
         })
     }
 }
 
 impl LogReader {
+    /// The same in chunks each of which was received at one time.
+    #[must_use]
+    pub fn timed(self) -> Self {
+        Self { timed: true, ..self }
+    }
+
+    /// When the chunk given last had been received, in milliseconds since 1970; 0 where chunks are not [`timed`](Self::timed).
+    #[must_use]
+    pub fn received_ms(&self) -> i64 {
+        self.received_ms
+    }
+
+    /// Gives times too, as annotations of an append-only file: in front of a transaction the first whole second by which it had been
+    /// received, where that is another than before.
+    #[must_use]
+    pub fn dated(self) -> Self {
+        Self { dated: Some(i64::MIN), ..self }
+    }
+
     /// Commands given so far that change data. At the end it is what the cut said, or the end is a fault.
     #[must_use]
     pub fn commands(&self) -> u64 {
@@ -115,15 +147,31 @@ impl LogReader {
     /// The next chunk; `None` at the end.
     fn chunk(&mut self) -> Result<Option<Vec<u8>>, Fault> {
         loop {
-            let next = self.open.as_mut().and_then(|(_, frames)| frames.pop_front());
-            let Some(frame) = next else {
-                if self.open_next()? {
-                    continue;
+            let plain = match self.rest.take() {
+                Some(rest) => rest,
+                None => {
+                    let next = self.open.as_mut().and_then(|(_, frames)| frames.pop_front());
+                    if let (Some(frame), Some((segment, _))) = (next, &self.open) {
+                        segment.frame(&frame)?
+                    } else if self.open_next()? {
+                        continue;
+                    } else {
+                        return self.end().map(|()| None);
+                    }
                 }
-                return self.end().map(|()| None);
             };
             let Some((segment, _)) = &self.open else { continue };
-            let (plain, place) = (segment.frame(&frame)?, segment.place().to_owned());
+            let (mut plain, place) = (plain, segment.place().to_owned());
+            if self.timed {
+                let offset = self.split.offset();
+                let stamps = segment.stamps();
+                let next = stamps.get(stamps.partition_point(|stamp| stamp.offset <= offset));
+                self.received_ms = next.map_or(self.received_ms, |stamp| stamp.ms);
+                let until = next.map_or(u64::MAX, |stamp| stamp.offset - offset);
+                if until < plain.len() as u64 {
+                    self.rest = Some(plain.split_off(usize::try_from(until).unwrap_or(usize::MAX)));
+                }
+            }
             let mut out = Vec::with_capacity(plain.len());
             self.pass(&plain, &place, &mut out)?;
             if !out.is_empty() {
@@ -155,6 +203,7 @@ impl LogReader {
             let at = self.split.offset();
             if begins {
                 self.command.begin((at < self.from).then_some(false));
+                self.begins = self.split.is_between_transactions().then_some(at);
             }
             let step = self.split.step(left).map_err(|what| damaged(place, format!("position {at}: {what}")))?;
             let (part, rest) = left.split_at(step.len);
@@ -172,6 +221,7 @@ impl LogReader {
             let gives = !is_left_out(&self.split);
             if gives {
                 self.select(place, out)?;
+                self.date(out);
             }
             self.command.decide(gives, out);
         }
@@ -179,6 +229,21 @@ impl LogReader {
             self.commands += 1;
         }
         Ok(())
+    }
+
+    /// Says when the transaction that begins had been received.
+    fn date(&mut self, out: &mut Vec<u8>) {
+        let (Some(given), Some(begins), Some((segment, _))) = (&mut self.dated, self.begins, &self.open) else {
+            return;
+        };
+        let stamps = segment.stamps();
+        let behind = stamps.partition_point(|stamp| stamp.offset <= begins);
+        let Some(stamp) = stamps.get(behind) else { return };
+        let second = stamp.ms.div_euclid(1000) + i64::from(stamp.ms.rem_euclid(1000) > 0);
+        if second > *given {
+            *given = second;
+            out.extend_from_slice(format!("#TS:{second}\r\n").as_bytes());
+        }
     }
 
     /// Sees to it that the target has the database selected that the command is for.

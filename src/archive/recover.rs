@@ -29,8 +29,7 @@ pub(super) struct Recovered {
     pub file: SpoolFile,
     pub header: Header,
     pub whole: Whole,
-    /// When the first bytes of the file came, and how many records it has.
-    pub began_ms: Option<i64>,
+    /// Records in the file.
     pub records: u64,
     /// When the last bytes came.
     pub last_ms: i64,
@@ -65,7 +64,7 @@ pub(super) fn recover(archive: &Archive, timeline: &Timeline, dir: &Path) -> Res
     }
     let bytes = || files.iter().filter_map(|(_, path)| path.metadata().ok()).map(|meta| meta.len()).sum::<u64>();
     let next = files.last().map_or(0, |(number, _)| number + 1);
-    if let Some((number, path, (header, outline, whole, began_ms, records))) = found {
+    if let Some((number, path, (header, outline, whole, records))) = found {
         // Whatever goes on, what is partial goes. Until now nobody knew whether what was read here would outlast a power cut.
         let file = SpoolFile::open(path, whole.len).map_err(io)?;
         file.sync().map_err(io)?;
@@ -73,7 +72,7 @@ pub(super) fn recover(archive: &Archive, timeline: &Timeline, dir: &Path) -> Res
             let last_ms = outline.stamps.last().map_or(header.since_ms, |stamp| stamp.ms);
             let reached = Reached::new(whole.offset, last_ms).filter(|_| last_ms > 0);
             let progress = Arc::new(SpoolProgress::new(number, bytes(), archived));
-            return Ok(Recovered { number, file, header, whole, began_ms, records, last_ms, reached, progress });
+            return Ok(Recovered { number, file, header, whole, records, last_ms, reached, progress });
         }
     }
     // Nothing is spooled, or the vault has more: another machine went on with this timeline.
@@ -92,7 +91,8 @@ pub(super) fn recover(archive: &Archive, timeline: &Timeline, dir: &Path) -> Res
             replid: timeline.replid.clone(),
             first: timeline.offset,
             database: timeline.database,
-            since_ms: 0,
+            // Times never go back, nor from one timeline to the next.
+            since_ms: timeline.opened_at.as_millisecond(),
         },
     };
     let waiting = bytes();
@@ -101,7 +101,6 @@ pub(super) fn recover(archive: &Archive, timeline: &Timeline, dir: &Path) -> Res
     Ok(Recovered {
         number: next,
         last_ms: header.since_ms,
-        began_ms: None,
         records: 0,
         reached: archived,
         progress: Arc::new(SpoolProgress::new(next, waiting + file.len(), archived)),
@@ -111,7 +110,7 @@ pub(super) fn recover(archive: &Archive, timeline: &Timeline, dir: &Path) -> Res
     })
 }
 
-type Newest = (Header, Outline, Whole, Option<i64>, u64);
+type Newest = (Header, Outline, Whole, u64);
 
 /// Reads a file up to its last whole record, and finds its last whole transaction.
 fn newest(path: &Path) -> io::Result<Newest> {
@@ -119,7 +118,7 @@ fn newest(path: &Path) -> io::Result<Newest> {
     let header = records.header.clone();
     let mut outline = Outline::new(header.first, header.database);
     let mut whole = Whole { offset: header.first, database: header.database, len: records.at };
-    let (mut began_ms, mut count) = (None, 0);
+    let mut count = 0;
     loop {
         let record = match records.next() {
             Ok(Some(record)) => record,
@@ -131,9 +130,6 @@ fn newest(path: &Path) -> io::Result<Newest> {
             break;
         }
         count += 1;
-        if !record.bytes.is_empty() {
-            began_ms = began_ms.or(Some(record.ms));
-        }
         outline.stamp(record.ms, record.precision_ms, record.bytes.is_empty());
         let (offset, _, database) = outline.whole;
         if offset == records.offset {
@@ -143,5 +139,5 @@ fn newest(path: &Path) -> io::Result<Newest> {
     // What was partial is dropped, and so is what it said of time.
     let stamps = std::mem::take(&mut outline.stamps);
     outline.stamps = stamps.into_iter().filter(|stamp| stamp.offset <= whole.offset).collect();
-    Ok((header, outline, whole, began_ms, count))
+    Ok((header, outline, whole, count))
 }

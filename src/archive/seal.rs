@@ -11,16 +11,21 @@ use crate::archive::segment::read::Segment;
 use crate::archive::segment::write::SegmentWriter;
 use crate::archive::spool::{self, Header, Records};
 use crate::archive::{Archive, SegmentName, Timeline, conflict, damaged, failed};
-use crate::model::fault::Fault;
+use crate::model::fault::{Fault, Kind};
+use crate::model::ids::random;
 use crate::model::log::{Gap, GapCause};
 use jiff::Timestamp;
+use std::fs::File;
 use std::io::{self, Write};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// After how long the vault's segments are listed anew: another archiver shows that way.
+/// After how long the vault's segments are listed anew, at least, and how often as long as the listing took: another archiver shows
+/// that way.
 const LISTED_FOR: Duration = Duration::from_secs(60);
+const LISTED_FOR_TIMES: u32 = 100;
 
 /// Seals a timeline's spool. It may hang with the vault while the writer goes on; one for a timeline.
 #[derive(Debug)]
@@ -30,7 +35,10 @@ pub struct Sealer {
     dir: PathBuf,
     progress: Arc<SpoolProgress>,
     segments: Vec<SegmentName>,
-    listed: Option<Instant>,
+    /// Until when the list of them is believed.
+    listed_until: Option<Instant>,
+    /// Tells this sealer from others of the same spool.
+    id: [u8; 8],
     /// The newest segment and its digest, where this put it.
     newest: Option<(SegmentName, String)>,
 }
@@ -51,7 +59,9 @@ impl Sealer {
             dir: dir.to_owned(),
             progress: Arc::clone(progress),
             segments: Vec::new(),
-            listed: None,
+            listed_until: None,
+            // Without it, the list is not believed from one call to the next.
+            id: random().unwrap_or_default(),
             newest: None,
         }
     }
@@ -62,6 +72,11 @@ impl Sealer {
     /// `log.failed`, where the same can be tried again later; `log.conflict`, where another archiver wrote to this timeline;
     /// `log.damaged`, where a file of the spool is not what was written: it is set aside, its gap is put down, and the next call goes on.
     pub fn seal(&mut self) -> Result<Option<Reached>, Fault> {
+        // One that was left to finish by itself may be at it still.
+        let Some(_lock) = self.lock().map_err(|e| failed("write", &self.dir.display().to_string(), e))? else {
+            return Ok(self.progress.archived());
+        };
+        self.archive.record_kept(&self.timeline.instance_id, &self.dir)?;
         let closed_before = self.progress.current();
         let files = spool::files(&self.dir).map_err(|e| failed("read", &self.dir.display().to_string(), e))?;
         for (_, path) in files.into_iter().filter(|(number, _)| *number < closed_before) {
@@ -70,10 +85,34 @@ impl Sealer {
         Ok(self.progress.archived())
     }
 
+    /// Takes the spool for sealing. What another sealer put meanwhile is in no list of this one.
+    fn lock(&mut self) -> io::Result<Option<File>> {
+        let Some(lock) = spool::lock(&self.dir.join("sealing"))? else { return Ok(None) };
+        let mut last = [0; 8];
+        if self.id == [0; 8] || lock.read_exact_at(&mut last, 0).is_err() || last != self.id {
+            self.listed_until = None;
+            lock.write_all_at(&self.id, 0)?;
+        }
+        Ok(Some(lock))
+    }
+
     fn seal_file(&mut self, path: &Path) -> Result<(), Fault> {
         let place = path.display().to_string();
         let io = |e: io::Error| failed("read", &place, e);
-        let mut content = self.content(path, None)?;
+        let bytes = path.metadata().map_err(io)?.len();
+        let mut content = match self.content(path, None) {
+            Err(fault) if fault.kind == Kind::Damaged => {
+                // Nothing says what was in it, but that it came behind what is on the vault.
+                let archived = self.progress.archived();
+                let (after, from) =
+                    archived.map_or((self.timeline.offset, self.timeline.opened_at), |r| (r.offset, r.at));
+                self.put_gap(after, from)?;
+                spool::set_aside(path).map_err(io)?;
+                self.progress.shrank(bytes);
+                return Err(fault);
+            }
+            content => content?,
+        };
         if content.damage.is_some() {
             let damage = content.damage.take();
             content = Content { damage, ..self.content(path, Some(content.outline.whole.0))? };
@@ -84,11 +123,11 @@ impl Sealer {
                 self.progress.archived_until(reached);
             }
         }
-        let bytes = path.metadata().map_err(io)?.len();
         match &content.damage {
             None => std::fs::remove_file(path).map_err(io)?,
             Some(_) => {
-                self.put_gap(&content)?;
+                let ms = content.outline.stamps.last().map_or(content.header.since_ms, |stamp| stamp.ms);
+                self.put_gap(content.outline.whole.0, Timestamp::from_millisecond(ms).unwrap_or_default())?;
                 spool::set_aside(path).map_err(io)?;
             }
         }
@@ -100,10 +139,7 @@ impl Sealer {
     fn content(&self, path: &Path, until: Option<u64>) -> Result<Content, Fault> {
         let place = path.display().to_string();
         let mut records = match Records::open(path) {
-            Err(e) if e.kind() == io::ErrorKind::InvalidData => {
-                spool::set_aside(path).map_err(|e| failed("set aside", &place, e))?;
-                return Err(damaged(&place, e));
-            }
+            Err(e) if e.kind() == io::ErrorKind::InvalidData => return Err(damaged(&place, e)),
             records => records.map_err(|e| failed("read", &place, e))?,
         };
         let header = records.header.clone();
@@ -138,9 +174,11 @@ impl Sealer {
 
     /// Puts the segment, or finds it there.
     fn put(&mut self, path: &Path, header: &Header, name: &SegmentName) -> Result<(), Fault> {
-        if self.listed.is_none_or(|at| at.elapsed() > LISTED_FOR) {
+        let began = Instant::now();
+        if self.listed_until.is_none_or(|until| began > until) {
             self.segments = self.archive.segments(&self.timeline)?;
-            self.listed = Some(Instant::now());
+            let now = Instant::now();
+            self.listed_until = Some(now + LISTED_FOR.max((now - began) * LISTED_FOR_TIMES));
         }
         let object = format!("{}/{name}", self.timeline.prefix());
         let place = self.archive.store.place(&object);
@@ -161,7 +199,7 @@ impl Sealer {
                     self.newest = Some((name.clone(), digest));
                     return Ok(());
                 }
-                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => self.listed = None,
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => self.listed_until = None,
                 Err(e) => return Err(failed("put", &place, e)),
             }
         }
@@ -233,17 +271,16 @@ impl Sealer {
         run().map_err(|e| failed("write", &place, e))
     }
 
-    fn put_gap(&self, content: &Content) -> Result<(), Fault> {
-        let after = content.outline.whole.0;
-        let ms = content.outline.stamps.last().map_or(content.header.since_ms, |stamp| stamp.ms);
+    fn put_gap(&self, after_offset: u64, from: Timestamp) -> Result<(), Fault> {
         let gap = Gap {
             timeline: self.timeline.id.clone(),
             shard: self.timeline.shard,
-            after_offset: after,
-            from: Timestamp::from_millisecond(ms).unwrap_or_default(),
-            to: Timestamp::now(),
+            after_offset,
+            from,
+            to: Timestamp::now().max(from),
             cause: GapCause::Damaged,
             source_run_id: String::new(),
+            detail: String::new(),
         };
         self.archive.record_gap(&self.timeline.instance_id, &gap)
     }

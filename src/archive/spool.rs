@@ -67,6 +67,25 @@ pub(super) fn set_aside(path: &Path) -> io::Result<()> {
     path.parent().map_or(Ok(()), durable::sync_dir)
 }
 
+/// Takes a lock; `None` where somebody has it. The system drops it with the process.
+pub(super) fn lock(path: &Path) -> io::Result<Option<File>> {
+    let file = match durable::private_file(path) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => durable::open_regular(path, true)?,
+        file => file?,
+    };
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(std::fs::TryLockError::WouldBlock) => Ok(None),
+        Err(std::fs::TryLockError::Error(e)) => Err(e),
+    }
+}
+
+/// Bytes that are free on a directory's disk; `None` where it does not tell.
+pub(super) fn free(dir: &Path) -> Option<u64> {
+    let disk = rustix::fs::statvfs(dir).ok()?;
+    Some(disk.f_bavail.saturating_mul(disk.f_frsize))
+}
+
 fn encoded(out: &mut Vec<u8>, offset: u64, ms: i64, precision_ms: u64, bytes: &[u8]) {
     let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes();
     let crc = checksum(offset, len, ms.to_le_bytes(), precision_ms.to_le_bytes(), bytes);

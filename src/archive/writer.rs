@@ -3,20 +3,22 @@
 //! It must not call anything spooled that is not on the disk, nor hold more of the stream than one record, and it never waits for the
 //! vault. After a crash it goes on behind the last whole transaction that the disk has.
 
+use crate::archive::clock::{ArrivalClock, Reading, Step};
 use crate::archive::layout::is_replid;
 use crate::archive::reach::{Reached, SpoolProgress};
 use crate::archive::recover::{Whole, recover};
-use crate::archive::spool::{Header, RECORD_MAX, SpoolFile};
-use crate::archive::{Archive, Sealer, Timeline, conflict, damaged, failed};
+use crate::archive::spool::{self, Header, RECORD_MAX, SpoolFile};
+use crate::archive::{Archive, Sealer, Timeline, conflict, damaged, ended, failed, gap};
 use crate::config::durable;
 use crate::model::fault::Fault;
+use crate::model::log::{Gap, GapCause};
 use crate::redis::replica::split::{Piece, Splitter};
 use jiff::{SignedDuration, Timestamp};
 use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Records in a file of the spool: each may become a time in the segment's footer.
 const RECORDS_MAX: u64 = 50_000;
@@ -52,10 +54,10 @@ pub struct LogWriter {
     whole: Whole,
     /// Offset in the history behind the last record.
     written: u64,
-    /// When the first bytes of the file came.
-    began_ms: Option<i64>,
-    /// When the last bytes came. Never goes back.
-    last_ms: i64,
+    /// Since when the file has bytes, by the clock that nobody sets; of a file that an earlier process began, since it was opened.
+    began: Option<Instant>,
+    /// Tells when bytes came. Never goes back.
+    clock: ArrivalClock,
     records: u64,
     appended: Option<Reached>,
     spooled: Option<Reached>,
@@ -74,7 +76,9 @@ impl Archive {
         let dir = self.spool.join(timeline.prefix());
         let io = |e: io::Error| failed("write", &dir.display().to_string(), e);
         durable::private_dir(&dir).map_err(io)?;
-        let lock = lock(&dir).map_err(io)?.ok_or_else(|| conflict(&dir.display().to_string(), "is in use"))?;
+        let lock = spool::lock(&dir.join("lock"))
+            .map_err(io)?
+            .ok_or_else(|| conflict(&dir.display().to_string(), "is in use"))?;
         let found = recover(self, timeline, &dir)?;
         Ok(LogWriter {
             archive: self.clone(),
@@ -87,8 +91,8 @@ impl Archive {
             file: found.file,
             whole: found.whole,
             written: found.whole.offset,
-            began_ms: found.began_ms,
-            last_ms: found.last_ms,
+            began: (found.records > 0).then(Instant::now),
+            clock: ArrivalClock::behind(found.last_ms),
             records: found.records,
             appended: found.reached,
             spooled: found.reached,
@@ -99,25 +103,15 @@ impl Archive {
     }
 }
 
-/// Takes the lock of a spool; `None` where somebody has it. The system drops it with the process.
-fn lock(dir: &Path) -> io::Result<Option<File>> {
-    let path = dir.join("lock");
-    let file = match durable::private_file(&path) {
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => durable::open_regular(&path, true)?,
-        file => file?,
-    };
-    match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
-        Err(std::fs::TryLockError::WouldBlock) => Ok(None),
-        Err(std::fs::TryLockError::Error(e)) => Err(e),
-    }
-}
-
 impl LogWriter {
     /// The sealer of this spool, for a thread of its own: it may hang with the vault while this goes on.
     #[must_use]
     pub fn sealer(&self) -> Sealer {
         Sealer::new(&self.archive, &self.timeline, &self.dir, &self.progress)
+    }
+
+    pub(super) fn progress(&self) -> Arc<SpoolProgress> {
+        Arc::clone(&self.progress)
     }
 
     /// Offset behind the last whole transaction taken: where the stream has to go on, `PSYNC <replid> <offset+1>`.
@@ -134,40 +128,75 @@ impl LogWriter {
 
     /// Takes bytes of the stream as they came, in any pieces. `precision` is how much earlier than `arrival` they may have been
     /// written: zero, or the outage after which they came out of a backlog. No bytes say that up to `arrival` nothing more came.
-    /// An arrival before the last one is taken for that one, with the difference as its precision.
+    /// An arrival before the last one is taken for that one, with the difference as its precision; a clock that was set is a gap.
     ///
     /// # Errors
     /// `log.failed`; `log.damaged` for anything that is no command. What is behind [`Self::offset`] then has to be asked for again.
-    pub fn append(&mut self, bytes: &[u8], arrival: Timestamp, precision: SignedDuration) -> Result<(), Fault> {
+    pub fn append(
+        &mut self,
+        bytes: &[u8],
+        arrival: impl Into<Reading>,
+        precision: SignedDuration,
+    ) -> Result<(), Fault> {
         if self.broken {
             self.discard_partial()?;
         }
-        let given = arrival.as_millisecond();
-        let ms = given.max(self.last_ms);
-        let precision_ms = u64::try_from(precision.as_millis()).unwrap_or(0).saturating_add(ms.abs_diff(given));
-        self.last_ms = ms;
+        let reading = arrival.into();
+        let (arrival, step) = self.clock.at(reading);
+        if let Some(step) = step {
+            self.declare(step)?;
+        }
+        let ms = arrival.at_ms;
+        let precision_ms = u64::try_from(precision.as_millis()).unwrap_or(0).saturating_add(arrival.precision_ms);
+        let now = reading.steady.unwrap_or_else(Instant::now);
         let taken = if bytes.is_empty() {
-            self.record(ms, 0, &[]).map(|()| {
-                if self.written == self.whole.offset {
-                    self.whole.len = self.file.len();
-                }
-            })
+            self.quiet(ms)
         } else {
-            bytes.chunks(RECORD_MAX).try_for_each(|chunk| self.take(chunk, ms, precision_ms))
+            bytes.chunks(RECORD_MAX).try_for_each(|chunk| self.take(chunk, ms, precision_ms, now))
         };
         if taken.is_err() {
             self.broken = true;
             // Where this fails too, it is tried again before anything is appended.
             let _ = self.discard_partial();
-        } else if self.written == self.whole.offset {
-            // While a command or transaction is on its way the log is no further than before it.
-            self.appended = Timestamp::from_millisecond(ms).ok().map(|at| Reached { offset: self.whole.offset, at });
         }
         taken
     }
 
+    fn quiet(&mut self, ms: i64) -> Result<(), Fault> {
+        self.record(ms, 0, &[])?;
+        // While a command or transaction is on its way the log is no further than before it.
+        if self.written == self.whole.offset {
+            self.whole.len = self.file.len();
+            self.appended = Reached::new(self.whole.offset, ms);
+        }
+        Ok(())
+    }
+
+    /// Keeps the gap of a clock that was set. The vault is not waited for.
+    fn declare(&self, step: Step) -> Result<(), Fault> {
+        let Step { from_ms, to_ms } = step;
+        let at = |ms| Timestamp::from_millisecond(ms).unwrap_or_default();
+        tracing::warn!(
+            instance = %self.timeline.instance_id,
+            "the clock was set: moments between {} and {} cannot be told apart in the log",
+            at(from_ms),
+            at(to_ms)
+        );
+        let gap = Gap {
+            timeline: self.timeline.id.clone(),
+            shard: self.timeline.shard,
+            after_offset: self.whole.offset,
+            from: at(from_ms),
+            to: at(to_ms),
+            cause: GapCause::ClockStep,
+            source_run_id: String::new(),
+            detail: String::new(),
+        };
+        gap::keep(&self.dir, &gap)
+    }
+
     /// Takes a part of the stream: up to the end of its last whole transaction, and what follows, as records of their own.
-    fn take(&mut self, chunk: &[u8], ms: i64, precision_ms: u64) -> Result<(), Fault> {
+    fn take(&mut self, chunk: &[u8], ms: i64, precision_ms: u64, now: Instant) -> Result<(), Fault> {
         let mut clean = Vec::with_capacity(chunk.len());
         let (mut left, mut whole) = (chunk, None);
         while !left.is_empty() {
@@ -184,15 +213,16 @@ impl LogWriter {
         }
         let (ended, partial) = clean.split_at(whole.map_or(0, |(len, ..)| len));
         if let Some((_, offset, database)) = whole {
-            self.began_ms = self.began_ms.or(Some(ms));
+            self.began = self.began.or(Some(now));
             self.record(ms, precision_ms, ended)?;
             self.whole = Whole { offset, database, len: self.file.len() };
-            if self.is_due(ms) {
+            self.appended = Reached::new(offset, ms);
+            if self.is_due(now) {
                 self.rotate(None)?;
             }
         }
         if !partial.is_empty() {
-            self.began_ms = self.began_ms.or(Some(ms));
+            self.began = self.began.or(Some(now));
             self.record(ms, precision_ms, partial)?;
         }
         Ok(())
@@ -265,8 +295,8 @@ impl LogWriter {
     ///
     /// # Errors
     /// `log.failed`.
-    pub fn seal_due(&mut self, now: Timestamp) -> Result<(), Fault> {
-        if self.written == self.whole.offset && self.is_due(now.as_millisecond()) { self.rotate(None) } else { Ok(()) }
+    pub fn seal_due(&mut self, now: Instant) -> Result<(), Fault> {
+        if self.written == self.whole.offset && self.is_due(now) { self.rotate(None) } else { Ok(()) }
     }
 
     /// Closes the segment now, whatever its size, where it holds anything and the stream is between two transactions.
@@ -278,10 +308,10 @@ impl LogWriter {
         if holds { self.rotate(None) } else { Ok(()) }
     }
 
-    fn is_due(&self, now_ms: i64) -> bool {
-        let age = self.began_ms.map_or(0, |began| u128::from(now_ms.saturating_sub(began).max(0).unsigned_abs()));
+    fn is_due(&self, now: Instant) -> bool {
+        let age = self.began.map_or(Duration::ZERO, |began| now.saturating_duration_since(began));
         let full = self.whole.offset - self.header.first >= self.limits.bytes || self.records >= RECORDS_MAX;
-        self.whole.offset > self.header.first && (full || age >= self.limits.age.as_millis())
+        self.whole.offset > self.header.first && (full || age >= self.limits.age)
     }
 
     /// Closes the file and begins the next, at the end of the last whole transaction. A crash in between leaves a newest file that is
@@ -298,7 +328,7 @@ impl LogWriter {
             replid,
             first: whole.offset,
             database: whole.database,
-            since_ms: self.last_ms,
+            since_ms: self.clock.last_ms(),
         };
         let number = self.number + 1;
         let file = SpoolFile::create(&self.dir, number, &header).map_err(|e| self.failed(e))?;
@@ -308,7 +338,7 @@ impl LogWriter {
         }
         self.whole = Whole { len: file.len(), ..whole };
         (self.number, self.file, self.header) = (number, file, header);
-        (self.written, self.began_ms, self.records) = (whole.offset, None, 0);
+        (self.written, self.began, self.records) = (whole.offset, None, 0);
         self.progress.closed_before(number);
         Ok(())
     }
@@ -329,5 +359,25 @@ impl LogWriter {
     #[must_use]
     pub fn spool_bytes(&self) -> u64 {
         self.progress.bytes()
+    }
+
+    /// Bytes of the transaction that has come in part.
+    pub(super) fn partial(&self) -> u64 {
+        self.written - self.whole.offset
+    }
+
+    /// Bytes in the spools of the shard's other timelines.
+    pub(super) fn bytes_elsewhere(&self) -> u64 {
+        ended::bytes_beside(&self.dir)
+    }
+
+    /// Bytes that are free on the spool's disk; `None` where it does not tell.
+    pub(super) fn disk_free(&self) -> Option<u64> {
+        spool::free(&self.dir)
+    }
+
+    /// Leaves a spool of which the vault has all that is whole: nothing of it stays but what is damaged.
+    pub(super) fn clear(self) -> Result<(), Fault> {
+        std::fs::remove_file(self.file.path()).map_err(|e| self.failed(e))
     }
 }

@@ -6,8 +6,11 @@
 
 mod client;
 mod data;
+mod moment;
 mod stage;
 mod story;
+mod talk;
+mod writer;
 
 use crate::config::home::Home;
 use crate::model::fault::{Fault, Kind};

@@ -57,7 +57,7 @@ recorded by `audit` as delegated by a signed caller, with nobody asked. The serv
 configuration:
   emulate = { generation = \"classic\" | \"cloud_native\", architecture = \"standard\" | \"cluster\",
               flashback = false, single = false, spare = false }
-By default classic and standard. flashback: data flashback can be switched on (nothing is archived yet). single: no replica, \
+By default classic and standard. flashback: data flashback can be switched on, and then every second restored. single: no replica, \
 so no backups. spare: hidden until CreateInstance or CreateTairInstance with SrcDBInstanceId gets it, and overwritten then.
 
 Served: DescribeRegions, DescribeInstances, DescribeInstanceAttribute, CreateBackup, DescribeBackups, DescribeBackupTasks, \

@@ -1,7 +1,7 @@
 //! Files that last: bytes are on the disk under their name, whole, or the name is as it was before.
 //!
 //! Each file is written under another name in the same directory, synced, renamed in one step, and then the directory is synced.
-//! No other module writes a file that must survive a power cut. Blocking.
+//! Files that grow (the spool, a tail, a set on its way to the vault) are synced by those who write them. Blocking.
 
 use crate::model::ids::{hex, random};
 #[cfg(target_os = "linux")]
@@ -66,6 +66,15 @@ const NOT_PLAIN: &str = "this is a link, a pipe or something else than a plain f
 /// What the file system says.
 pub fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
+}
+
+/// Bytes that may still be written to the disk of a directory.
+///
+/// # Errors
+/// What the file system says.
+pub fn free(dir: &Path) -> io::Result<u64> {
+    let disk = rustix::fs::statvfs(dir)?;
+    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
 /// Writes a private file under a name that no file has.
@@ -156,6 +165,22 @@ pub fn name_new(file: &File, written: &Path, to: &Path) -> io::Result<()> {
     sync_parent(to)
 }
 
+/// Gives a directory that is written its final name, never one that something else has; an empty directory gives way.
+///
+/// # Errors
+/// What the file system says; `AlreadyExists` where the name is taken. After any other the directory may have its name.
+pub fn name_new_dir(dir: &File, written: &Path, to: &Path) -> io::Result<()> {
+    dir.sync_all()?;
+    // What holds something a directory is not renamed over.
+    match std::fs::rename(written, to) {
+        Err(e) if matches!(e.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotADirectory) => {
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, e));
+        }
+        renamed => renamed?,
+    }
+    sync_parent(to)
+}
+
 /// Gives a file a second name: by its handle where that works, so that it is this very file whatever took its first name meanwhile.
 fn link(file: &File, written: &Path, to: &Path) -> io::Result<()> {
     #[cfg(target_os = "linux")]
@@ -203,7 +228,7 @@ fn temporary_name(path: &Path) -> io::Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     //! What has a name keeps its content whole, and nothing stays beside it.
-    use super::{put_new, rename_new, replace};
+    use super::{name_new_dir, put_new, rename_new, replace};
     use std::io::ErrorKind;
     use std::os::unix::fs::PermissionsExt as _;
 
@@ -234,6 +259,28 @@ mod tests {
         std::fs::remove_file(&to).unwrap();
         rename_new(&from, &to).unwrap();
         assert!(std::fs::read_to_string(&to).unwrap() == "new" && !from.exists());
+    }
+
+    /// A directory takes the place of nothing, or of a directory that holds nothing.
+    #[test]
+    fn a_directory_replaces_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        for name in ["from", "empty", "full"] {
+            std::fs::create_dir(path(name)).unwrap();
+        }
+        for name in ["from/new", "full/old", "file"] {
+            std::fs::write(path(name), name).unwrap();
+        }
+        std::os::unix::fs::symlink(path("empty"), path("link")).unwrap();
+        let from = std::fs::File::open(path("from")).unwrap();
+        for taken in ["full", "file", "link"] {
+            let refused = name_new_dir(&from, &path("from"), &path(taken)).unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::AlreadyExists, "{taken}: {refused}");
+        }
+        assert!(path("full/old").exists() && path("file").exists() && path("link").is_symlink());
+        name_new_dir(&from, &path("from"), &path("empty")).unwrap();
+        assert!(path("empty/new").exists() && !path("from").exists());
     }
 
     /// Of many that take one name at once, one has it, and what it wrote is there whole.

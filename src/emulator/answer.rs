@@ -2,6 +2,7 @@
 //!
 //! A refusal tells the caller no more than the cloud would; the cause goes to the log.
 
+use crate::guard::check::CheckName;
 use crate::model::fault::{Fault, Kind};
 use crate::tair::incoming;
 use crate::tair::published::{all, find};
@@ -130,13 +131,19 @@ impl From<Fault> for Refused {
 }
 
 impl From<DelegatedRefusal> for Refused {
-    /// Where a set cannot be loaded the code is about the set, for any other blocking check about the instance.
+    /// Where a set cannot be loaded or a moment not be reached the code is about that, for any other blocking check about the
+    /// instance.
     fn from(refusal: DelegatedRefusal) -> Self {
         match refusal {
             DelegatedRefusal::Fault(fault) => fault.into(),
             DelegatedRefusal::Blocked(checks) => {
-                let of_the_set = checks.first().is_some_and(|check| check.name.is_about_the_set());
-                let code = if of_the_set { "IncorrectBackupSetState" } else { "IncorrectDBInstanceState" };
+                let code = match checks.first().map(|check| check.name) {
+                    Some(CheckName::RestoreTime) => "InvalidBinlog.NotValid",
+                    Some(CheckName::TimeShift) => "InvalidRestoreTime.Format",
+                    Some(CheckName::FilterKey) => "ServiceNotSupport",
+                    Some(name) if name.is_about_the_set() => "IncorrectBackupSetState",
+                    _ => "IncorrectDBInstanceState",
+                };
                 tracing::warn!("answered with {code}: {}", Fault::from(DelegatedRefusal::Blocked(checks)));
                 Self::new(code)
             }

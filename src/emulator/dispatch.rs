@@ -39,7 +39,7 @@ pub async fn dispatch(request: &ActionRequest<'_>) -> Result<Value, Refused> {
         "DeleteBackup" => reply(&backups::delete(request, request.read()?).await?, id),
         "ModifyBackupExpireTime" => reply(&backups::expire(request, request.read()?).await?, id),
         "DescribeClusterBackupList" => reply(&clusters::list(request, request.read()?).await?, id),
-        "DescribeBackupPolicy" => reply(&policy::describe(request, request.read()?)?, id),
+        "DescribeBackupPolicy" => reply(&policy::describe(request, request.read()?).await?, id),
         "ModifyBackupPolicy" => reply(&policy::modify(request, policy::read_modify(request)?).await?, id),
         "RestoreInstance" => reply(&restore::restore(request, restore::read(request)?).await?, id),
         "CreateInstance" => reply(&clone::create(request, clone::Order::classic(request)?).await?, id),

@@ -18,8 +18,9 @@ pub const HELP: &str = "Faults, injected into the next calls: --fault KIND[,KEY=
   error_after          code=CODE, by default InternalError; the call was carried out
   cut                  the connection is cut; nothing was done
   cut_after            the connection is cut; the call was carried out
-  slow                 seconds=N: the job or status that the call begins takes at least so long (CreateBackup,
-                       RestoreInstance, CreateInstance, CreateTairInstance)
+  slow                 seconds=N: the job, task or status that the call begins takes at least so long (CreateBackup,
+                       RestoreInstance, CreateInstance, CreateTairInstance, LockDBInstanceWrite, UnlockDBInstanceWrite)
+  task_fails           the task that the call begins fails, and nothing is done (LockDBInstanceWrite, UnlockDBInstanceWrite)
   daily_limit          BackupTimesExceeded on CreateBackup
   backup_job_exists    BackupJobExists on CreateBackup
   expired_token        InvalidSecurityToken.Expired
@@ -30,8 +31,17 @@ With --fault-control they are also set while it runs, from this machine only: PO
 
 /// Most faults waiting to be injected.
 const MAX_WAITING: usize = 1000;
-/// Actions that begin a job or state which can be slow.
-const SLOW_ACTIONS: [&str; 4] = ["CreateBackup", "RestoreInstance", "CreateInstance", "CreateTairInstance"];
+/// Actions that begin a job, task or state which can be slow.
+const SLOW_ACTIONS: [&str; 6] = [
+    "CreateBackup",
+    "RestoreInstance",
+    "CreateInstance",
+    "CreateTairInstance",
+    "LockDBInstanceWrite",
+    "UnlockDBInstanceWrite",
+];
+/// Actions that begin a task which can fail.
+const TASK_ACTIONS: [&str; 2] = ["LockDBInstanceWrite", "UnlockDBInstanceWrite"];
 
 /// The kinds of faults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,8 +57,10 @@ pub enum FaultKind {
     Cut,
     /// The call is carried out, and the connection is cut without a reply.
     CutAfter,
-    /// The job or state that the call begins lasts long.
+    /// The job, task or state that the call begins lasts long.
     Slow,
+    /// The task that the call begins fails, and nothing is done.
+    TaskFails,
     /// The call is refused because of too many backups today.
     DailyLimit,
     /// The call is refused because a backup runs already.
@@ -122,11 +134,17 @@ impl InjectedFault {
         if fault.status.is_some_and(|s| !(400..=599).contains(&s)) {
             return Err("status must be between 400 and 599".into());
         }
-        let begins = |action: &str| SLOW_ACTIONS.iter().any(|slow| slow.eq_ignore_ascii_case(action));
-        if let (FaultKind::Slow, Some(action)) = (fault.kind, fault.action.as_deref())
-            && !begins(action)
-        {
-            return Err(format!("slow is for {}: nothing else begins what can last", SLOW_ACTIONS.join(", ")));
+        let begins = |actions: &[&str]| {
+            fault.action.as_deref().is_none_or(|action| actions.iter().any(|a| a.eq_ignore_ascii_case(action)))
+        };
+        match fault.kind {
+            FaultKind::Slow if !begins(&SLOW_ACTIONS) => {
+                return Err(format!("slow is for {}: nothing else begins what can last", SLOW_ACTIONS.join(", ")));
+            }
+            FaultKind::TaskFails if !begins(&TASK_ACTIONS) => {
+                return Err(format!("task_fails is for {}: nothing else begins a task", TASK_ACTIONS.join(" and ")));
+            }
+            _ => {}
         }
         Ok(fault)
     }
@@ -205,7 +223,8 @@ impl FaultInjection {
 
     /// The fault for a call that is not carried out yet.
     pub fn before(&self, action: &str) -> Option<Injected> {
-        let kinds = |k| !matches!(k, FaultKind::ErrorAfter | FaultKind::CutAfter | FaultKind::Slow);
+        use FaultKind::{CutAfter, ErrorAfter, Slow, TaskFails};
+        let kinds = |k| !matches!(k, ErrorAfter | CutAfter | Slow | TaskFails);
         self.take(action, kinds)
             .map(|m| if m.kind == FaultKind::Cut { Injected::Cut } else { Injected::Refused(m.refusal()) })
     }
@@ -216,7 +235,12 @@ impl FaultInjection {
             .map(|m| if m.kind == FaultKind::CutAfter { Injected::Cut } else { Injected::Refused(m.refusal()) })
     }
 
-    /// How long the job or state that a call begins has to last at least.
+    /// Whether the task that a call begins has to fail.
+    pub fn task_fails(&self, action: &str) -> bool {
+        self.take(action, |k| k == FaultKind::TaskFails).is_some()
+    }
+
+    /// How long the job, task or state that a call begins has to last at least.
     pub fn delay(&self, action: &str) -> Duration {
         self.take(action, |k| k == FaultKind::Slow)
             .map_or(Duration::ZERO, |m| Duration::from_secs(m.seconds.unwrap_or(5)))

@@ -12,6 +12,7 @@ use crate::emulator::http::{MAX_HEAD, READ_TIMEOUT};
 use crate::emulator::router::Router;
 use crate::emulator::signed_url::Signer;
 use crate::model::fault::{Fault, Kind};
+use crate::provider::LogScope;
 use crate::tools::App;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::net::SocketAddr;
@@ -75,6 +76,9 @@ pub async fn serve(
     let too_many = |why| Fault::new(Kind::Usage, "emulator.mishap", why).hint("Name fewer; one can have times=N.");
     account.faults.add(options.faults).map_err(too_many)?;
     locks::warn_of_locks(&account);
+    if !app.config.read_only {
+        app.provider.keep_logs(LogScope::All).await?;
+    }
     let watch = tokio::spawn(monitor::watch(Arc::clone(&account)));
     let router = Arc::new(Router {
         account: Arc::clone(&account),

@@ -31,13 +31,13 @@ pub enum Act {
         /// The new instance and where its data comes from.
         order: CloneOrder,
     },
-    /// Overwrites an instance with a set of another one: how a spare instance becomes a new one where no cloud makes
+    /// Overwrites an instance with the data of another one: how a spare instance becomes a new one where no cloud makes
     /// instances. No tool offers it; only the emulator's calls do.
     FillInstance {
-        /// Id of the instance that the set belongs to.
+        /// Id of the instance that the data is from.
         source_instance_id: String,
-        /// Id of the set.
-        backup_id: String,
+        /// Its set or moment.
+        source: Source,
     },
 }
 
@@ -63,6 +63,9 @@ pub enum Source {
     Before {
         /// The command's position; or the id of the restore's job.
         position: String,
+        /// The moment from which the time that keys had left to live counts on.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        time_shift: Option<Timestamp>,
     },
 }
 
@@ -100,15 +103,26 @@ impl Source {
     /// The source, as part of a sentence.
     #[must_use]
     pub fn describe(&self) -> String {
+        let shift = self.time_shift().map(|at| format!(", times to live counted on from {}", written_short(at)));
+        let shift = shift.unwrap_or_default();
         match self {
             Self::Backup { backup_id } => backup_id.clone(),
             Self::Moment { restore_time, filter_key: None, .. } => {
-                format!("its data of {}", written_short(*restore_time))
+                format!("its data of {}{shift}", written_short(*restore_time))
             }
             Self::Moment { restore_time, filter_key: Some(keys), .. } => {
-                format!("its data of {}, only keys that match {keys}", written_short(*restore_time))
+                format!("its data of {}{shift}, only keys that match {keys}", written_short(*restore_time))
             }
-            Self::Before { position } => format!("its data right before {position}"),
+            Self::Before { position, .. } => format!("its data right before {position}{shift}"),
+        }
+    }
+
+    /// The moment from which the time that keys had left to live counts on; `None` where their expiries stay as they are.
+    #[must_use]
+    pub const fn time_shift(&self) -> Option<Timestamp> {
+        match self {
+            Self::Backup { .. } => None,
+            Self::Moment { time_shift, .. } | Self::Before { time_shift, .. } => *time_shift,
         }
     }
 }
@@ -161,8 +175,11 @@ impl Act {
             Self::CreateInstanceFromBackup { order } => {
                 format!("new instance from {instance_id}, {}", order.source.describe())
             }
-            Self::FillInstance { source_instance_id, backup_id } => {
+            Self::FillInstance { source_instance_id, source: Source::Backup { backup_id } } => {
                 format!("restore of {instance_id} from {backup_id} of {source_instance_id}")
+            }
+            Self::FillInstance { source_instance_id, source } => {
+                format!("restore of {instance_id} from {source_instance_id}, {}", source.describe())
             }
         }
     }
@@ -192,7 +209,7 @@ impl Act {
         match self {
             Self::RestoreInstance { source: Source::Backup { backup_id }, .. }
             | Self::DeleteBackup { backup_id }
-            | Self::FillInstance { backup_id, .. }
+            | Self::FillInstance { source: Source::Backup { backup_id }, .. }
             | Self::CreateInstanceFromBackup { order: CloneOrder { source: Source::Backup { backup_id }, .. } } => {
                 Some(backup_id)
             }

@@ -35,8 +35,11 @@ impl ServerCounters {
     /// Removals between an earlier reading and this one that no client has caused, at most. None where write commands were called; and
     /// where the statistics were reset meanwhile, never more than the server has counted since.
     #[must_use]
-    pub fn own_removals_since(self, then: Self) -> u64 {
-        if self.calls.is_some() && self.calls == then.calls { self.removed.saturating_sub(then.removed) } else { 0 }
+    pub const fn own_removals_since(self, then: Self) -> u64 {
+        match (self.calls, then.calls) {
+            (Some(now), Some(before)) if now == before => self.removed.saturating_sub(then.removed),
+            _ => 0,
+        }
     }
 }
 

@@ -11,8 +11,9 @@ const NAME_MAX: usize = 64;
 const ARGUMENT_MAX: usize = 1024;
 
 /// The runbooks: name, and text with front matter.
-pub const FILES: [(&str, &str); 2] = [
+pub const FILES: [(&str, &str); 3] = [
     ("safe_restore", include_str!("../../prompts/safe_restore.md")),
+    ("find_the_mistake", include_str!("../../prompts/find_the_mistake.md")),
     ("before_risky_change", include_str!("../../prompts/before_risky_change.md")),
 ];
 

@@ -69,6 +69,8 @@ pub enum Capability {
     Fill,
     /// Handing out a URL from which a set can be read.
     DownloadUrl,
+    /// Having a moment of its log written to files.
+    DownloadMoment,
 }
 
 /// What an instance is capable of: checked before anything is tried, not learnt from a failure.

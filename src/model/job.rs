@@ -333,6 +333,13 @@ pub struct Job {
     pub finished_at: Option<Timestamp>,
 }
 
+/// Id of the last safety backup of a restore's job: derived, so that whoever reconciles the job finds what is left of the set, and
+/// whoever deletes a set finds the restore that the set undoes.
+#[must_use]
+pub fn last_safety_id(job_id: &str) -> String {
+    format!("b-{}", job_id.split_once('-').map_or(job_id, |(_, unique)| unique))
+}
+
 impl Job {
     /// Whether the job's process died, or gave up, and left effects that have to be reconciled.
     #[must_use]

@@ -169,6 +169,9 @@ pub struct Gap {
     pub cause: GapCause,
     /// The source's `run_id` where the log went on; empty where nobody knows it.
     pub source_run_id: String,
+    /// What else is known of the cause, for a reader; mostly nothing.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub detail: String,
 }
 
 /// Who follows an instance for its log.
@@ -191,6 +194,8 @@ pub struct LogStatus {
     pub archived_until: Option<Timestamp>,
     /// The moments to which the instance can be recovered, with the newest of them.
     pub window: Option<(Timestamp, Timestamp)>,
+    /// The earliest moment of all, also of older timelines; behind it not every moment need be there.
+    pub since: Option<Timestamp>,
     /// What is missing, oldest first.
     pub gaps: Vec<Gap>,
     /// How exact moments of the window are at worst, in milliseconds: what came out of a backlog has the outage as its precision.

@@ -6,6 +6,7 @@
 pub mod access;
 pub mod backup;
 pub mod caller;
+pub mod destruction;
 pub mod fault;
 pub mod ids;
 pub mod instance;

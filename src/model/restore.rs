@@ -82,6 +82,9 @@ pub struct Cutover {
     /// Removals between that set and the cutover that were the server's own: what expired or was evicted, and is still in the set.
     #[serde(default)]
     pub removed_after: u64,
+    /// Keys that the instance evicted while the restore was prepared, up to its last look before the cutover.
+    #[serde(default)]
+    pub evicted_after: u64,
     /// The file that holds the writes, in RESP; `None` where there are none.
     pub tail: Option<String>,
     /// Whether the file holds all of them.
@@ -92,7 +95,7 @@ pub struct Cutover {
     /// Whether the instance can be sent what the file holds, as a replica of this program.
     #[serde(default)]
     pub can_follow: bool,
-    /// Seconds for which writers waited; `None` without a write fence.
+    /// Seconds for which writers waited; `None` where they did not.
     pub waited_seconds: Option<f64>,
     /// Seconds for which writes were refused; `None` where they were not.
     pub refused_seconds: Option<f64>,
@@ -143,6 +146,10 @@ impl Cutover {
                 "; {n} removals since were the server's own (expired or evicted), and what they removed is in it"
             ),
         };
+        let evicted = match self.evicted_after {
+            0 => String::new(),
+            n => format!("; meanwhile the server evicted {n} keys to make room"),
+        };
         let waited = self.waited_seconds.map(|s| format!("; writers waited {s:.1} s")).unwrap_or_default();
         let refused = self.refused_seconds.map(|s| match self.waited_seconds {
             Some(_) => format!(", then writes were refused for {s:.1} s"),
@@ -151,7 +158,7 @@ impl Cutover {
         let refused = refused.unwrap_or_default();
         let back = self.last_write().map(|call| format!("; {call} returns to the last of them")).unwrap_or_default();
         format!(
-            "what was there is in the safety backup {} ({taken}); {behind}{removed}{back}{waited}{refused}",
+            "what was there is in the safety backup {} ({taken}); {behind}{removed}{evicted}{back}{waited}{refused}",
             self.safety_backup_id
         )
     }

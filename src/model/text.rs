@@ -48,6 +48,39 @@ pub fn unknown_field(message: &str) -> Option<(String, Option<String>)> {
     Some((given.to_owned(), nearest(given, names).map(str::to_owned)))
 }
 
+/// The beginning of a key, or other bytes, for a reader: what is no plain text as `\x..`, or `\u{..}` where it would not be seen; capped at
+/// `max` characters. A character of which only the beginning is there is left out.
+#[must_use]
+pub fn escaped(bytes: &[u8], max: usize) -> String {
+    let (mut out, mut left) = (String::new(), bytes);
+    loop {
+        let (valid, bad, rest) = match std::str::from_utf8(left) {
+            Ok(text) => (text, [].as_slice(), [].as_slice()),
+            Err(e) => {
+                let (valid, bad) = left.split_at(e.valid_up_to());
+                let (bad, rest) = bad.split_at(e.error_len().unwrap_or_default());
+                (std::str::from_utf8(valid).unwrap_or_default(), bad, if bad.is_empty() { &[] } else { rest })
+            }
+        };
+        for c in valid.chars() {
+            if is_hidden(c) || c == '\\' || (c.is_whitespace() && c != ' ') {
+                out.extend(c.escape_default());
+            } else {
+                out.push(c);
+            }
+        }
+        out.extend(bad.escape_ascii().map(char::from));
+        if rest.is_empty() {
+            break;
+        }
+        left = rest;
+    }
+    match out.char_indices().nth(max) {
+        Some((at, _)) => format!("{}…", out.get(..at).unwrap_or_default()),
+        None => out,
+    }
+}
+
 /// A word as a shell takes it, for commands that a person is told to type.
 #[must_use]
 pub fn shell_word(word: &str) -> String {
@@ -112,7 +145,18 @@ pub fn nearer_than<'a>(least: f64, given: &str, candidates: impl IntoIterator<It
 
 #[cfg(test)]
 mod tests {
-    use super::{nearest, shell_word};
+    use super::{escaped, nearest, shell_word};
+
+    /// Whatever bytes a key has, a reader sees which, and no more of them than asked for.
+    #[test]
+    fn keys_are_escaped() {
+        assert_eq!(escaped(b"cart:", 64), "cart:");
+        assert_eq!(escaped("größe \u{202e}a\n\\".as_bytes(), 64), r"größe \u{202e}a\n\\");
+        assert_eq!(escaped(b"a\xff\x00b", 64), r"a\xff\u{0}b");
+        let cut = "gr\u{f6}".as_bytes();
+        assert_eq!(escaped(&cut[..3], 64), "gr");
+        assert_eq!(escaped(&[b'x'; 9], 3), "xxx…");
+    }
 
     /// A slip has its name; a long text is compared with nothing, nor a name with a long one.
     #[test]

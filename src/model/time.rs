@@ -10,11 +10,17 @@ pub fn written(at: Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
+/// The first whole second at or after a moment.
+#[must_use]
+pub fn up_to_second(at: Timestamp) -> Timestamp {
+    let whole = at.as_second() + i64::from(at.subsec_nanosecond() > 0);
+    Timestamp::from_second(whole).unwrap_or(at)
+}
+
 /// Writes the first whole second at or after a moment: [`written`] of a moment that must not be told too early.
 #[must_use]
 pub fn written_up(at: Timestamp) -> String {
-    let whole = at.as_second() + i64::from(at.subsec_nanosecond() > 0);
-    written(Timestamp::from_second(whole).unwrap_or(at))
+    written(up_to_second(at))
 }
 
 /// Writes a moment as `yyyy-MM-ddTHH:mm:ss.SSSZ`.

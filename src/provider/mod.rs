@@ -9,13 +9,17 @@ pub mod set_stream;
 pub mod tair;
 pub mod traffic;
 
+use crate::archive::CutAt;
+use crate::archive::export::AofForm;
 use crate::guard::act::{Act, PolicyChange};
 use crate::guard::assess::Assessment;
 use crate::guard::facts::Facts;
+use crate::guard::facts::replay::NoMoment;
 use crate::guard::facts::restore::SafetyFacts;
 use crate::guard::permit::Permit;
 use crate::guard::plan::{Plan, Safety};
 use crate::model::backup::{BackupSet, DamagedSet, Mode};
+use crate::model::destruction::Destructions;
 use crate::model::fault::{Fault, Kind};
 use crate::model::instance::{Capabilities, Instance};
 use crate::model::job::Job;
@@ -28,6 +32,7 @@ use crate::provider::traffic::Counters;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use std::path::Path;
+use std::time::Duration;
 
 /// A file that a download made or found.
 #[derive(Debug, Clone)]
@@ -42,6 +47,30 @@ pub struct Downloaded {
     pub already_there: bool,
     /// Bytes that the list gives for the file, where that is another number.
     pub listed_bytes: Option<u64>,
+}
+
+/// What is written out of an instance's log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExportOf {
+    /// The state that the commands end with.
+    pub at: CutAt,
+    /// A moment whose state, and every one since, they contain too.
+    pub since: Option<Timestamp>,
+}
+
+/// An append-only file that was made or found.
+#[derive(Debug, Clone)]
+pub struct Exported {
+    /// The set that it begins with.
+    pub base: BackupSet,
+    /// How it is kept.
+    pub form: AofForm,
+    /// When the last of its commands had been received.
+    pub moment: Timestamp,
+    /// Bytes of its files.
+    pub bytes: u64,
+    /// It was there already, equal to the byte.
+    pub already_there: bool,
 }
 
 /// A URL that lets whoever has it read a backup, for a while.
@@ -157,6 +186,22 @@ pub trait Provider: Send + Sync {
     /// Writes a set's RDB to a file, verified, resumable; never over a different file.
     async fn download(&self, set: &BackupSet, to: &Path, on_bytes: &OnBytes) -> Result<Downloaded, Fault>;
 
+    /// Writes what an instance held at a moment to a directory from which a bare server loads it; never over anything. Or why there is no
+    /// such moment.
+    ///
+    /// # Errors
+    /// `download.exists`, `download.busy`, `download.no_room`, `download.failed`; `act.unsupported` where there is no log to read.
+    async fn export(
+        &self,
+        instance_id: &str,
+        of: ExportOf,
+        to: &Path,
+        on_bytes: &OnBytes,
+    ) -> Result<Result<Exported, NoMoment>, Fault> {
+        let _ = (instance_id, of, to, on_bytes);
+        Err(unsupported("export"))
+    }
+
     /// A URL from which a set can be read by whoever has it. Only for somebody who asked for it.
     ///
     /// # Errors
@@ -213,6 +258,27 @@ pub trait Provider: Send + Sync {
         Ok(None)
     }
 
+    /// What is told of an instance's log once it has reached a moment that has passed, or when so long was waited for that.
+    async fn log_reaching(
+        &self,
+        instance_id: &str,
+        moment: Timestamp,
+        within: Duration,
+    ) -> Result<Option<LogStatus>, Fault> {
+        let _ = (moment, within);
+        self.log_status(instance_id).await
+    }
+
+    /// What destroyed data between two moments, by the log that this program keeps, newest first. It takes seconds at most: where
+    /// that is too little for the whole range, its newer part is searched, and that is said.
+    ///
+    /// # Errors
+    /// `log.none` where the instance's commands are in no log here; `log.failed`, `log.damaged`.
+    async fn destructive(&self, instance_id: &str, range: (Timestamp, Timestamp)) -> Result<Destructions, Fault> {
+        let _ = (instance_id, range);
+        Err(unsupported("destructive"))
+    }
+
     /// Ends well: running restores are seen to their end, and captures too unless `cancel_backups`.
     async fn shut_down(&self, cancel_backups: bool);
 
@@ -260,9 +326,14 @@ pub(crate) fn unsupported(what: &str) -> Fault {
 
 /// Says how to get back, whatever went wrong; `back` is the call that does it, and empty where there is no safety backup.
 pub(crate) fn with_way_back(fault: Fault, back: &str) -> Fault {
+    let hint = hint_with_way_back(&fault.hint, back);
+    fault.hint(hint)
+}
+
+/// A hint, and after it the call that restores what was there before; the hint alone where there is none.
+pub(crate) fn hint_with_way_back(hint: &str, back: &str) -> String {
     if back.is_empty() {
-        return fault;
+        return hint.to_owned();
     }
-    let hint = format!("{} What was there before is in the safety backup: {back}.", fault.hint);
-    fault.hint(hint.trim())
+    format!("{hint} What was there before is in the safety backup: {back}.").trim().to_owned()
 }

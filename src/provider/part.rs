@@ -5,6 +5,8 @@
 //! that took the name later is left alone, and another name is used. A crash leaves a part and its record; the next download to that
 //! place goes on with both.
 
+pub mod dir;
+
 use crate::config::durable::{self, name_new, private_file};
 use crate::config::home::private_dir;
 use crate::model::fault::{Fault, Kind};
@@ -77,11 +79,7 @@ impl Part {
         let Some(known) = read(&record) else { return Ok(None) };
         let path = to.with_file_name(&known.name);
         let Ok(file) = durable::open_regular(&path, true) else { return Ok(None) };
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(busy(to)),
-            Err(TryLockError::Error(e)) => return Err(failed("lock", &path, e)),
-        }
+        lock(&file, &path, to)?;
         let meta = file.metadata().map_err(|e| failed("read", &path, e))?;
         let part = Self { file, path, record };
         // With a second name its bytes are somebody else's too; and whoever had the lock may have been done with it meanwhile.
@@ -93,29 +91,20 @@ impl Part {
     /// Makes a file under a name that no file has, and records it.
     fn begin(records: &Path, to: &Path) -> Result<Self, Fault> {
         private_dir(records)?;
-        let plain = to.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let mut name = format!(".{plain}.part");
-        for _ in 1..NAMES_TRIED {
-            let path = to.with_file_name(&name);
-            match private_file(&path) {
-                Ok(file) => {
-                    let part = Self { file, path, record: record_of(records, to) };
-                    return match part.record(name) {
-                        Ok(()) => Ok(part),
-                        Err(e) => {
-                            let fault = failed("record", &part.path, e);
-                            part.discard();
-                            Err(fault)
-                        }
-                    };
-                }
-                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-                    name = format!(".{plain}.{}.part", hex(&random::<4>()?));
-                }
-                Err(e) => return Err(failed("write", &path, e)),
+        let (name, path, file) = new_beside(to, private_file)?;
+        Self { file, path, record: record_of(records, to) }.recorded(name, Self::discard)
+    }
+
+    /// The part, recorded; where that fails it is discarded.
+    fn recorded(self, name: String, discard: impl FnOnce(Self)) -> Result<Self, Fault> {
+        match self.record(name) {
+            Ok(()) => Ok(self),
+            Err(e) => {
+                let fault = failed("record", &self.path, e);
+                discard(self);
+                Err(fault)
             }
         }
-        Err(failed("write", &to.with_file_name(&name), io::ErrorKind::AlreadyExists.into()))
     }
 
     fn record(&self, name: String) -> io::Result<()> {
@@ -191,6 +180,32 @@ pub fn parts(home: &Path) -> PathBuf {
 fn record_of(records: &Path, to: &Path) -> PathBuf {
     let digest = hex(&Sha256::digest(to.as_os_str().as_bytes()));
     records.join(format!("{}.json", digest.get(..32).unwrap_or_default()))
+}
+
+/// Makes what `make` makes beside a place, under a name that nothing has.
+fn new_beside<T>(to: &Path, make: impl Fn(&Path) -> io::Result<T>) -> Result<(String, PathBuf, T), Fault> {
+    let plain = to.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let mut name = format!(".{plain}.part");
+    for _ in 1..NAMES_TRIED {
+        let path = to.with_file_name(&name);
+        match make(&path) {
+            Ok(made) => return Ok((name, path, made)),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                name = format!(".{plain}.{}.part", hex(&random::<4>()?));
+            }
+            Err(e) => return Err(failed("write", &path, e)),
+        }
+    }
+    Err(failed("write", &to.with_file_name(&name), io::ErrorKind::AlreadyExists.into()))
+}
+
+/// Locks a part against other calls.
+fn lock(part: &File, path: &Path, to: &Path) -> Result<(), Fault> {
+    match part.try_lock() {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => Err(busy(to)),
+        Err(TryLockError::Error(e)) => Err(failed("lock", path, e)),
+    }
 }
 
 /// Reads a record; one that cannot be read says nothing.

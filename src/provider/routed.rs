@@ -4,10 +4,12 @@
 use crate::guard::act::{Act, PolicyChange};
 use crate::guard::assess::Assessment;
 use crate::guard::facts::Facts;
+use crate::guard::facts::replay::NoMoment;
 use crate::guard::facts::restore::SafetyFacts;
 use crate::guard::permit::Permit;
 use crate::guard::plan::{Plan, Safety};
 use crate::model::backup::{BackupSet, DamagedSet, Mode};
+use crate::model::destruction::Destructions;
 use crate::model::fault::Fault;
 use crate::model::instance::{Capabilities, Instance};
 use crate::model::job::Job;
@@ -20,10 +22,13 @@ use crate::provider::set_stream::SetStream;
 use crate::provider::tair::Tair;
 use crate::provider::traffic::Counters;
 use crate::provider::{
-    Carried, Downloaded, InstanceQuery, LogScope, OnBytes, Provider, Raised, Range, SignedUrl, WriteLock,
+    Carried, Downloaded, ExportOf, Exported, InstanceQuery, LogScope, OnBytes, Provider, Raised, Range, SignedUrl,
+    WriteLock,
 };
 use async_trait::async_trait;
+use jiff::Timestamp;
 use std::path::Path;
+use std::time::Duration;
 
 /// A provider of both kinds of instance.
 pub struct Routed {
@@ -103,6 +108,16 @@ impl Provider for Routed {
         self.of(&set.instance_id).download(set, to, on_bytes).await
     }
 
+    async fn export(
+        &self,
+        instance_id: &str,
+        of: ExportOf,
+        to: &Path,
+        on_bytes: &OnBytes,
+    ) -> Result<Result<Exported, NoMoment>, Fault> {
+        self.of(instance_id).export(instance_id, of, to, on_bytes).await
+    }
+
     async fn download_url(&self, set: &BackupSet) -> Result<SignedUrl, Fault> {
         self.of(&set.instance_id).download_url(set).await
     }
@@ -152,6 +167,14 @@ impl Provider for Routed {
 
     async fn log_status(&self, instance_id: &str) -> Result<Option<LogStatus>, Fault> {
         self.of(instance_id).log_status(instance_id).await
+    }
+
+    async fn log_reaching(&self, id: &str, moment: Timestamp, within: Duration) -> Result<Option<LogStatus>, Fault> {
+        self.of(id).log_reaching(id, moment, within).await
+    }
+
+    async fn destructive(&self, instance_id: &str, range: (Timestamp, Timestamp)) -> Result<Destructions, Fault> {
+        self.of(instance_id).destructive(instance_id, range).await
     }
 
     async fn shut_down(&self, cancel_backups: bool) {

@@ -24,6 +24,8 @@ pub struct Moment {
     pub writes: u64,
     /// Most removals of the server's own since then: expiries and evictions.
     pub removed: u64,
+    /// Keys evicted since then.
+    pub evicted: u64,
     /// Write commands that this program is known to have sent since its restore began.
     pub own: u64,
 }
@@ -80,6 +82,7 @@ impl Moment {
             // Statistics that were reset meanwhile count from zero: fewer than our own is a counter that went back.
             writes: write_counters(conn, commands).saturating_sub(own),
             removed: facts.removed,
+            evicted: facts.evicted_keys,
             own,
         })
     }

@@ -8,16 +8,19 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::conn::Conn;
 use super::endpoint::Endpoint;
 use super::error::RedisError;
+use super::facts::{ServerFacts, info};
 
 /// How long writers wait at most for a process that died.
 pub const PAUSED_AT_MOST: Duration = Duration::from_secs(5);
 /// Between two renewals.
 const RENEWAL: Duration = Duration::from_secs(1);
+/// How long writers wait at most in a pause that nobody was told of.
+pub const BRIEF: Duration = Duration::from_secs(1);
 
 /// Writers that are held up. Dropping this lets them go on.
 #[derive(Debug)]
@@ -57,6 +60,25 @@ impl Pause {
         Ok(Self { since: Instant::now(), lift: Some(lift), task })
     }
 
+    /// Holds writers up once, for [`BRIEF`] at most; and the server's position, behind which nothing is written meanwhile.
+    ///
+    /// # Errors
+    /// As [`Self::begin`].
+    pub async fn briefly(endpoint: &Endpoint, within: Duration) -> Result<(Self, u64), RedisError> {
+        let mut conn = Conn::open(endpoint, within).await?;
+        let since = Instant::now();
+        pause_for(&mut conn, BRIEF).await?;
+        let (lift, lifted) = oneshot::channel();
+        let position = info(&mut conn, Some("replication")).await.map(|text| ServerFacts::from_info(&text).offset);
+        let task = tokio::spawn(async move {
+            // Said, or the owner was dropped, or it has ended by itself.
+            let _ = timeout(BRIEF.saturating_sub(since.elapsed()), lifted).await;
+            conn.cmd_str(&["CLIENT", "UNPAUSE"]).await.map(drop)
+        });
+        // Where the position cannot be read the writers go on.
+        Ok((Self { since, lift: Some(lift), task }, position?))
+    }
+
     /// Whether the pause was renewed all along.
     #[must_use]
     pub fn holds(&self) -> bool {
@@ -79,6 +101,10 @@ impl Pause {
 }
 
 async fn renew(conn: &mut Conn) -> Result<(), RedisError> {
-    let millis = PAUSED_AT_MOST.as_millis().to_string();
+    pause_for(conn, PAUSED_AT_MOST).await
+}
+
+async fn pause_for(conn: &mut Conn, length: Duration) -> Result<(), RedisError> {
+    let millis = length.as_millis().to_string();
     conn.cmd_str(&["CLIENT", "PAUSE", &millis, "WRITE"]).await.map(drop)
 }

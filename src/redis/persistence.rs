@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep};
 use super::conn::Conn;
 use super::error::RedisError;
 use super::facts::{field, info};
+use super::rights::{Need, REWRITE, SAVE};
 use super::settings;
 
 /// The longest wait for the server to write all it holds, work that it had begun before included.
@@ -123,6 +124,17 @@ async fn idle(conn: &mut Conn, deadline: Instant) -> Result<Progress, RedisError
         sleep(wait).await;
         wait = (wait * 2).min(LOOK_INTERVAL);
     }
+}
+
+/// The right that [`keep`] needs on an instance, which keeps an append-only file or not; `None` where it would ask for nothing.
+///
+/// # Errors
+/// What broke on the way.
+pub async fn needed_right(conn: &mut Conn, append_only: bool) -> Result<Option<Need>, RedisError> {
+    if append_only {
+        return Ok(Some(REWRITE));
+    }
+    Ok((save_points(conn).await? == Some(true)).then_some(SAVE))
 }
 
 /// Whether the server saves by itself; `None` where it does not say.

@@ -88,6 +88,12 @@ pub const REPLICATION: [Need; 3] = [
     probed("+replicaof", &["REPLICAOF", "NO", "ONE"], &["REPLICAOF", "NO", "PORT"]),
 ];
 
+/// The further right where the target has save points: what it holds is saved before it counts as restored.
+pub const SAVE: Need = probed("+bgsave", &["BGSAVE"], &["BGSAVE", "tair-backup-mcp"]);
+
+/// The further right where the target keeps an append-only file.
+pub const REWRITE: Need = need("+bgrewriteaof", &["BGREWRITEAOF"]);
+
 /// A RESTORE of a payload that is none.
 const RESTORE: [&str; 6] = ["RESTORE", ANY_KEY, "0", "", "REPLACE", "ABSTTL"];
 

@@ -30,11 +30,15 @@ pub fn app(config: Config) -> Result<Arc<App>, Fault> {
     Ok(Arc::new(App { config, provider, state }))
 }
 
+/// Seconds after which the emulator's logs are sealed: a moment is asked for as soon as it has passed.
+const EMULATOR_SEALS_AFTER: u32 = 1;
+
 /// Makes the application without the cloud, for the emulator: what stands in for the cloud must not call it.
 ///
 /// # Errors
 /// None today; as [`app`].
 pub fn app_without_cloud(mut config: Config) -> Result<Arc<App>, Fault> {
     config.tair = None;
+    config.backup_log.seal_seconds = EMULATOR_SEALS_AFTER;
     app(config)
 }

@@ -45,6 +45,8 @@ impl Default for RetryPolicy {
     }
 }
 
+/// What a clock is ahead by that no reply has dated yet.
+const UNDATED: i64 = i64::MIN;
 /// By so many seconds the dates of replies differ from a clock that is right.
 const CLOCK_GRAIN: i64 = 2;
 
@@ -56,7 +58,7 @@ struct Account {
     limiter: Limiter,
     retries: RetryPolicy,
     config: TairConfig,
-    /// Seconds by which the cloud's clock is ahead of ours, as the latest reply has shown.
+    /// Seconds by which the cloud's clock is ahead of ours, as the latest reply has shown; [`UNDATED`] before the first.
     clock: AtomicI64,
     /// Account and principal of the access key that was asked about last.
     identity: tokio::sync::Mutex<Option<(String, (String, String))>>,
@@ -134,7 +136,7 @@ impl Client {
         let region = endpoint::region(&config, chain.profile_region().as_deref(), env)?;
         let endpoint = endpoint::kvstore(&config, &region)?;
         let limiter = Limiter::new(config.requests_per_second);
-        let clock = AtomicI64::new(0);
+        let clock = AtomicI64::new(UNDATED);
         let account = Account { http, chain, limiter, retries, config, clock, identity: tokio::sync::Mutex::default() };
         Ok(Self { account: Arc::new(account), region, endpoint })
     }
@@ -154,8 +156,15 @@ impl Client {
     /// Now, by the cloud's clock as far as a reply has shown it: what is asked about the cloud's times is asked in them.
     #[must_use]
     pub fn now(&self) -> Timestamp {
+        self.clouds_now().unwrap_or_else(Timestamp::now)
+    }
+
+    /// Now, by the cloud's clock; `None` before a reply has shown it.
+    #[must_use]
+    pub fn clouds_now(&self) -> Option<Timestamp> {
+        let ahead = self.account.clock.load(Ordering::Relaxed);
         let now = Timestamp::now();
-        now.saturating_add(SignedDuration::from_secs(self.account.clock.load(Ordering::Relaxed))).unwrap_or(now)
+        (ahead != UNDATED).then(|| now.saturating_add(SignedDuration::from_secs(ahead)).unwrap_or(now))
     }
 
     /// Takes over the clock of a reply.
@@ -164,7 +173,7 @@ impl Client {
         let ahead = date.as_second().saturating_sub(Timestamp::now().as_second());
         // A reply's date has no fractions and has travelled.
         let ahead = if ahead.abs() <= CLOCK_GRAIN { 0 } else { ahead };
-        if self.account.clock.swap(ahead, Ordering::Relaxed) == 0 && ahead != 0 {
+        if matches!(self.account.clock.swap(ahead, Ordering::Relaxed), 0 | UNDATED) && ahead != 0 {
             tracing::warn!(seconds = ahead, "this machine's clock is off; the cloud's is used");
         }
     }
@@ -187,17 +196,17 @@ impl Client {
         self.account.chain.get().await
     }
 
-    /// As whom and where this client calls.
+    /// As whom and where this client calls. Who that is stays known; what could not be asked is asked again.
     ///
     /// # Errors
-    /// [`TairError::NoCredentials`].
+    /// [`TairError::NoCredentials`], and as [`Chain::identity`].
     pub async fn access(&self) -> Result<Access, TairError> {
         let credentials = self.credentials().await?;
         let mut known = self.account.identity.lock().await;
         let (account, principal) = match known.as_ref().filter(|(key, _)| *key == credentials.access_key_id) {
             Some((_, identity)) => identity.clone(),
             None => {
-                let identity = self.account.chain.identity(&credentials).await;
+                let identity = self.account.chain.identity(&credentials, self.now()).await?;
                 known.insert((credentials.access_key_id.clone(), identity)).1.clone()
             }
         };
@@ -259,6 +268,13 @@ impl Client {
     /// }
     /// async fn delete(client: &Client, grant: Grant<Delete>, request: &DeleteBackup) {
     ///     let _ = client.granted(grant).call(request).await;
+    /// }
+    /// ```
+    ///
+    /// ```compile_fail,E0061
+    /// use tair_backup_mcp::tair::{client::Client, wire::restore::RestoreInstance};
+    /// async fn restore(client: &Client, request: &RestoreInstance) {
+    ///     let _ = client.granted().call(request).await;
     /// }
     /// ```
     #[must_use]

@@ -1,4 +1,4 @@
-//! `describe_backups`: the sets of an instance in a time range, damaged ones named.
+//! `describe_backups`: the sets of an instance in a time range, damaged ones named; or what destroyed its data there.
 
 use crate::guard::assess::describe_dependent;
 use crate::model::fault::{Fault, Kind};
@@ -6,6 +6,7 @@ use crate::model::ids::check_backup_id;
 use crate::model::time::{parse, written};
 use crate::provider::Range;
 use crate::tools::ToolCall;
+use crate::tools::destruction_rows::DestructionRows;
 use crate::tools::log_row::LogRow;
 use crate::tools::rows::BackupRow;
 use jiff::{Timestamp, ToSpan as _};
@@ -14,6 +15,8 @@ use serde::{Deserialize, Serialize};
 
 /// Length of the range listed when no start is given, in days.
 const DEFAULT_DAYS: i64 = 7;
+/// What `include` may be.
+const DESTRUCTIVE: &str = "destructive";
 /// Most rows a page.
 const MAX_PAGE: usize = 100;
 /// Most of what counts on a set that its row names.
@@ -26,7 +29,7 @@ pub struct Args {
     /// The instance
     #[arg(long)]
     pub instance_id: String,
-    /// From, UTC; default 7 days ago
+    /// From, UTC; default 7 days ago, with include 1
     #[serde(default)]
     #[arg(long)]
     pub start_time: Option<String>,
@@ -38,6 +41,10 @@ pub struct Args {
     #[serde(default)]
     #[arg(long)]
     pub backup_id: Option<String>,
+    /// "destructive": instead of sets, what destroyed data
+    #[serde(default)]
+    #[arg(long)]
+    pub include: Option<String>,
     /// From 1
     #[serde(default)]
     #[arg(long)]
@@ -51,9 +58,13 @@ pub struct Args {
 /// Reply of `describe_backups`.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Backups {
-    /// The sets of this page, newest first.
-    pub backups: Vec<BackupRow>,
-    /// Number of sets in the range, on all pages.
+    /// The sets of this page, newest first; absent with include.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backups: Option<Vec<BackupRow>>,
+    /// What destroyed data, by the log; with include.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub destructive: Option<DestructionRows>,
+    /// Number of sets in the range, or of what destroyed data, on all pages.
     pub total: usize,
     /// Number of this page, from 1.
     pub page_number: usize,
@@ -76,7 +87,7 @@ pub struct Backups {
 /// Lists backup sets.
 ///
 /// # Errors
-/// `instance.not_found`, `backup.not_found`, `time.bad_format`, `arguments.invalid`.
+/// `instance.not_found`, `backup.not_found`, `time.bad_format`, `arguments.invalid`; with include `log.none`, `log.failed`, `log.damaged`.
 pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Backups, Fault> {
     call.app.known(&args.instance_id).await?;
     let page_size = args.page_size.unwrap_or(20);
@@ -84,6 +95,11 @@ pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Backups, Fault> {
     if !(1..=MAX_PAGE).contains(&page_size) || page_number == 0 {
         return Err(Fault::new(Kind::Usage, "arguments.invalid", "page_size or page_number is out of range")
             .hint("page_size is 1 to 100, page_number counts from 1."));
+    }
+    let destructive = args.include.is_some();
+    if args.include.is_some_and(|include| include != DESTRUCTIVE || args.backup_id.is_some()) {
+        return Err(Fault::new(Kind::Usage, "arguments.invalid", "include is destructive, without backup_id")
+            .hint("Leave include out to list backup sets."));
     }
     if let Some(id) = &args.backup_id {
         check_backup_id(id)?;
@@ -97,7 +113,8 @@ pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Backups, Fault> {
         };
         let backups = needed(call, &args.instance_id, vec![row]).await?;
         return Ok(Backups {
-            backups,
+            backups: Some(backups),
+            destructive: None,
             total: 1,
             page_number: 1,
             page_size,
@@ -112,7 +129,10 @@ pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Backups, Fault> {
     let end = named_end.unwrap_or(now);
     let start = match args.start_time {
         Some(t) => parse("start_time", &t)?,
-        None => end.checked_sub((DEFAULT_DAYS * 24).hours()).unwrap_or(Timestamp::MIN),
+        None => {
+            let days = if destructive { 1 } else { DEFAULT_DAYS };
+            end.checked_sub((days * 24).hours()).unwrap_or(Timestamp::MIN)
+        }
     };
     if start > end {
         return Err(Fault::new(
@@ -122,6 +142,21 @@ pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Backups, Fault> {
         )
         .hint("Swap them; both are UTC."));
     }
+    let skip = (page_number - 1).saturating_mul(page_size);
+    if destructive {
+        let found = call.app.provider.destructive(&args.instance_id, (start, end)).await?;
+        return Ok(Backups {
+            backups: None,
+            total: found.found.len(),
+            destructive: Some(DestructionRows::of(&args.instance_id, &found, (start, end), skip, page_size)),
+            page_number,
+            page_size,
+            start_time: Some(written(start)),
+            end_time: Some(written(end)),
+            outside_range: None,
+            log: LogRow::read(&*call.app.provider, &args.instance_id).await,
+        });
+    }
     let found = call.app.provider.backups(&args.instance_id, Some(Range { start, end: named_end })).await?;
     let rows: Vec<BackupRow> =
         found.iter().map(|s| s.as_ref().map_or_else(BackupRow::damaged, BackupRow::whole)).collect();
@@ -130,10 +165,11 @@ pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Backups, Fault> {
         _ => None,
     };
     let total = rows.len();
-    let page = rows.into_iter().skip((page_number - 1).saturating_mul(page_size)).take(page_size).collect();
+    let page = rows.into_iter().skip(skip).take(page_size).collect();
     let backups = needed(call, &args.instance_id, page).await?;
     Ok(Backups {
-        backups,
+        backups: Some(backups),
+        destructive: None,
         total,
         page_number,
         page_size,

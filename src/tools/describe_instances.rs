@@ -1,5 +1,6 @@
 //! `describe_instances`: the instances, whether each serves, and how far each is protected.
 
+use crate::model::backup::{BackupSet, Origin};
 use crate::model::fault::{Fault, Kind};
 use crate::model::instance::{Instance, total_keys};
 use crate::model::time::{age, written};
@@ -170,9 +171,10 @@ async fn protection(call: &ToolCall<'_>, instance: &Instance) -> Result<Protecti
         }
         (None, None) => "everything: there is no backup".into(),
         (None, Some(set)) => format!(
-            "every change since {} ({} ago): point-in-time recovery is not available for this instance",
+            "every change since {} ({} ago){}: point-in-time recovery is not available for this instance",
             written(set.started_at),
-            age(set.started_at, now)
+            age(set.started_at, now),
+            lag_of(set, instance)
         ),
     };
     Ok(Protection {
@@ -185,6 +187,19 @@ async fn protection(call: &ToolCall<'_>, instance: &Instance) -> Result<Protecti
         backup_log_start_time: flashback.map(written).or_else(|| window.map(|window| window.start_time)),
         log,
     })
+}
+
+/// What a set may lack of the time before it, as part of a sentence: one from a replica is as old as what that had received.
+fn lag_of(set: &BackupSet, instance: &Instance) -> String {
+    match &set.origin {
+        // The write commands of an instance are counted with the sets that come from itself.
+        Origin::Capture { address }
+            if set.write_calls.is_none() && !address.is_empty() && *address != instance.address =>
+        {
+            format!(", and what {address}, which the backup was taken from, had not received by then")
+        }
+        _ => String::new(),
+    }
 }
 
 fn row(call: &ToolCall<'_>, instance: Instance) -> InstanceRow {

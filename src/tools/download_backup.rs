@@ -1,12 +1,19 @@
-//! `download_backup`: a set as a plain `.rdb` file, only under directories the operator allowed.
+//! `download_backup`: a set as a plain `.rdb` file, or a moment of a log as files that a bare server loads; only under directories the
+//! operator allowed.
 
+use crate::archive::CutAt;
+use crate::archive::export::AofForm;
 use crate::config::blocking::blocking;
 use crate::config::home::private_dir;
+use crate::guard::assess::no_moment;
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::check_backup_id;
+use crate::model::instance::Capability;
 use crate::model::text::quoted;
-use crate::model::time::written;
+use crate::model::time::{parse_ms, written, written_ms, written_short};
+use crate::provider::{ExportOf, Exported};
 use crate::tools::ToolCall;
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::{Component, Path, PathBuf};
@@ -21,14 +28,27 @@ pub struct Args {
     /// The instance
     #[arg(long)]
     pub instance_id: String,
-    /// From describe_backups
+    /// From describe_backups; or give restore_time
+    #[serde(default)]
     #[arg(long)]
-    pub backup_id: String,
+    pub backup_id: Option<String>,
+    /// With data flashback: what it held at this moment, UTC, as an append-only file
+    #[serde(default)]
+    #[arg(long)]
+    pub restore_time: Option<String>,
+    /// Or: right before this position
+    #[serde(default)]
+    #[arg(long)]
+    pub before_position: Option<String>,
+    /// With either: and at every second since this moment
+    #[serde(default)]
+    #[arg(long)]
+    pub start_time: Option<String>,
     /// Absolute, or relative to the downloads directory
     #[serde(default)]
     #[arg(long)]
     pub directory: Option<String>,
-    /// Default: the backup_id with .rdb
+    /// Default: the backup_id with .rdb; of a moment, a directory named after it
     #[serde(default)]
     #[arg(long)]
     pub file_name: Option<String>,
@@ -57,6 +77,12 @@ pub struct Download {
     pub rdb_version: Option<u16>,
     /// Whether the file existed already, equal to the byte.
     pub already_there: bool,
+    /// Of a moment: when the last command in it had been received.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub moment: Option<String>,
+    /// Of a moment: how a server without this program loads it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub how_to_load: Option<String>,
     /// The signed URL; whoever has it can read the backup.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
@@ -65,14 +91,55 @@ pub struct Download {
     pub expires_at: Option<String>,
 }
 
-/// Writes a set to a file.
+/// Writes a set to a file, or a moment to a directory.
 ///
 /// # Errors
-/// `download.outside_roots`, `download.bad_name`, `download.exists`, `backup.damaged`, `backup.not_found`.
+/// `arguments.invalid`, `download.outside_roots`, `download.bad_name`, `download.exists`, `download.no_log`, `download.no_moment`,
+/// `backup.damaged`, `backup.not_found`.
 pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Download, Fault> {
     call.app.known(&args.instance_id).await?;
-    check_backup_id(&args.backup_id)?;
-    let set = call.app.provider.backup(&args.instance_id, &args.backup_id).await?;
+    match wanted(&args)? {
+        Wanted::Set(backup_id) => download(call, &args, backup_id).await,
+        Wanted::Log(of) => export(call, &args, of).await,
+    }
+}
+
+/// What is to be written.
+enum Wanted<'a> {
+    Set(&'a str),
+    Log(ExportOf),
+}
+
+fn wanted(args: &Args) -> Result<Wanted<'_>, Fault> {
+    let invalid = |message: &str, hint: &str| Err(Fault::new(Kind::Usage, "arguments.invalid", message).hint(hint));
+    let since = args.start_time.as_ref().map(|at| parse_ms("start_time", at)).transpose()?;
+    let at = match (&args.backup_id, &args.restore_time, &args.before_position) {
+        (Some(backup_id), None, None) if since.is_none() => {
+            check_backup_id(backup_id)?;
+            return Ok(Wanted::Set(backup_id));
+        }
+        (None, Some(at), None) => CutAt::Moment(parse_ms("restore_time", at)?),
+        (None, None, Some(position)) => CutAt::Before(position.parse()?),
+        _ => {
+            return invalid(
+                "one of backup_id, restore_time and before_position is to be given, and start_time with the last two",
+                "Give backup_id for a set, or restore_time for what the instance held at a moment.",
+            );
+        }
+    };
+    if args.url_only {
+        return invalid("url_only goes with backup_id", "Leave it out: a moment is written to files.");
+    }
+    match (&at, since) {
+        (CutAt::Moment(at), Some(since)) if since > *at => {
+            invalid("start_time is later than restore_time", "Give the earlier of the two as start_time.")
+        }
+        _ => Ok(Wanted::Log(ExportOf { at, since })),
+    }
+}
+
+async fn download(call: &ToolCall<'_>, args: &Args, backup_id: &str) -> Result<Download, Fault> {
+    let set = call.app.provider.backup(&args.instance_id, backup_id).await?;
     if args.url_only {
         let signed = call.app.provider.download_url(&set).await?;
         return Ok(Download {
@@ -82,24 +149,10 @@ pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Download, Fault> {
             ..Download::default()
         });
     }
-    let name = args.file_name.unwrap_or_else(|| format!("{}.rdb", set.id));
-    let (own, roots) = (call.app.config.home.downloads(), call.app.config.download_roots.clone());
-    let directory = args.directory.unwrap_or_default();
-    // The directory may be on a network disk, which may answer late, or never.
-    let to = blocking(move || place(own, roots, Path::new(&directory), &name)).await?;
-    let done = Arc::new(AtomicU64::new(0));
-    let counted = Arc::clone(&done);
-    let on_bytes = move |n: u64, _: u64| counted.store(n, Ordering::Relaxed);
-    let work = call.app.provider.download(&set, &to, &on_bytes);
-    tokio::pin!(work);
-    let downloaded = loop {
-        tokio::select! {
-            result = &mut work => break result?,
-            () = tokio::time::sleep(Duration::from_secs(1)) => {
-                call.progress.report(done.load(Ordering::Relaxed), set.rdb_bytes, "downloading").await;
-            }
-        }
-    };
+    let to = destination(call, args, format!("{}.rdb", set.id)).await?;
+    let provider = &call.app.provider;
+    let (far, on_bytes) = counter();
+    let downloaded = reported(call, &far, provider.download(&set, &to, &on_bytes)).await?;
     Ok(Download {
         path: Some(to.display().to_string()),
         bytes: downloaded.bytes,
@@ -109,6 +162,93 @@ pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Download, Fault> {
         listed_bytes: downloaded.listed_bytes,
         ..Download::default()
     })
+}
+
+async fn export(call: &ToolCall<'_>, args: &Args, of: ExportOf) -> Result<Download, Fault> {
+    let (id, provider) = (&args.instance_id, &call.app.provider);
+    provider.capabilities(id).await?.need(&[Capability::DownloadMoment])?;
+    let compact = |at: Timestamp| written_short(at).replace([':', '-'], "");
+    let at = match &of.at {
+        CutAt::Moment(at) => compact(*at),
+        CutAt::Before(position) => format!("before-{}-{}", position.timeline, position.offset),
+    };
+    let since = of.since.map_or(String::new(), |since| format!("{}-", compact(since)));
+    let to = destination(call, args, format!("{id}-{since}{at}")).await?;
+    let (far, on_bytes) = counter();
+    match reported(call, &far, provider.export(id, of, &to, &on_bytes)).await? {
+        Ok(exported) => Ok(Download {
+            path: Some(to.display().to_string()),
+            bytes: exported.bytes,
+            rdb_version: Some(exported.base.rdb_version),
+            already_there: exported.already_there,
+            moment: Some(written_ms(exported.moment)),
+            how_to_load: Some(how_to_load(&to, &exported)),
+            ..Download::default()
+        }),
+        Err(none) => Err(Fault::new(Kind::NotFound, "download.no_moment", no_moment(&none))
+            .hint("Give one of the moments named; describe_instances has the window.")),
+    }
+}
+
+/// What a person needs who has the files and not this program.
+fn how_to_load(to: &Path, exported: &Exported) -> String {
+    let Exported { base, form, .. } = exported;
+    let engine = if base.engine == "valkey" { "valkey" } else { "redis" };
+    let load = [&format!("{engine}-server"), "--dir", &shell_quoted(to), "--appendonly", "yes"].join(" ");
+    let load =
+        format!("{load} (version {} or later); it goes on writing there, so load a copy to keep this", base.version);
+    match form {
+        AofForm::Directory => {
+            let commands = shell_quoted(&to.join(form.commands()));
+            let cut = [&format!("{engine}-check-aof"), "--truncate-to-timestamp", "SECONDS_SINCE_1970", &commands];
+            format!("{load}. For an earlier second, before that: {}", cut.join(" "))
+        }
+        AofForm::SingleFile => load,
+    }
+}
+
+/// A path as one word of a shell.
+fn shell_quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);
+    if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
+}
+
+/// Where the download goes.
+async fn destination(call: &ToolCall<'_>, args: &Args, default_name: String) -> Result<PathBuf, Fault> {
+    let name = args.file_name.clone().unwrap_or(default_name);
+    let (own, roots) = (call.app.config.home.downloads(), call.app.config.download_roots.clone());
+    let directory = args.directory.clone().unwrap_or_default();
+    // The directory may be on a network disk, which may answer late, or never.
+    blocking(move || place(own, roots, Path::new(&directory), &name)).await
+}
+
+/// Bytes that are done, and in all.
+type Far = Arc<[AtomicU64; 2]>;
+
+/// How far a download is, and what counts it.
+fn counter() -> (Far, impl Fn(u64, u64) + Send + Sync) {
+    let far = Far::default();
+    let counted = Arc::clone(&far);
+    (far, move |done, total| {
+        let [so_far, in_all] = &*counted;
+        so_far.store(done, Ordering::Relaxed);
+        in_all.store(total, Ordering::Relaxed);
+    })
+}
+
+/// Awaits a download, and reports how far it is.
+async fn reported<T>(call: &ToolCall<'_>, far: &Far, work: impl Future<Output = T>) -> T {
+    tokio::pin!(work);
+    let [done, total] = &**far;
+    loop {
+        tokio::select! {
+            result = &mut work => break result,
+            () = tokio::time::sleep(Duration::from_secs(1)) => {
+                call.progress.report(done.load(Ordering::Relaxed), total.load(Ordering::Relaxed), "downloading").await;
+            }
+        }
+    }
 }
 
 /// The path that a download may be written to: under our own root or the operator's, without `..`, and through no link that

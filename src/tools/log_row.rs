@@ -2,14 +2,14 @@
 //!
 //! Times are whole seconds, rounded so that each of a window can be restored.
 
-use crate::model::log::LogStatus;
+use crate::model::log::{Gap, LogStatus};
 use crate::model::time::{written, written_up};
 use crate::provider::Provider;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 /// Gaps that a reply names: the newest.
-const GAPS_MAX: usize = 5;
+pub const GAPS_MAX: usize = 5;
 
 /// The moments that can be restored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
@@ -62,15 +62,18 @@ pub struct LogRow {
     pub unreadable: Option<String>,
 }
 
+impl GapRow {
+    /// The row of a gap, which is no shorter than the gap.
+    #[must_use]
+    pub fn of(gap: &Gap) -> Self {
+        Self { from: written(gap.from), to: written_up(gap.to), cause: gap.cause.as_str() }
+    }
+}
+
 impl LogRow {
     /// The row of a log.
     #[must_use]
     pub fn of(status: &LogStatus) -> Self {
-        let gap = |gap: &crate::model::log::Gap| GapRow {
-            from: written(gap.from),
-            to: written_up(gap.to),
-            cause: gap.cause.as_str(),
-        };
         let window = status.window.map(|(from, to)| (written_up(from), written(to)));
         Self {
             on: status.on,
@@ -82,7 +85,7 @@ impl LogRow {
                 .filter(|(start_time, end_time)| start_time <= end_time)
                 .map(|(start_time, end_time)| WindowRow { start_time, end_time }),
             precision_ms: Some(status.precision_ms).filter(|ms| *ms > 0),
-            gaps: status.gaps.iter().rev().take(GAPS_MAX).map(gap).collect(),
+            gaps: status.gaps.iter().rev().take(GAPS_MAX).map(GapRow::of).collect(),
             total_gaps: status.gaps.len(),
             unreadable: None,
         }
@@ -102,7 +105,7 @@ impl LogRow {
 mod tests {
     //! Every second of a window that is shown lies in it, and a gap is shown no shorter than it is.
     use super::*;
-    use crate::model::log::{Archiver, Gap, GapCause};
+    use crate::model::log::{Archiver, GapCause};
     use jiff::Timestamp;
 
     fn at(ms: i64) -> Timestamp {
@@ -119,12 +122,14 @@ mod tests {
             to: at(n * 10_000 + 2_100),
             cause: GapCause::BacklogOverrun,
             source_run_id: String::new(),
+            detail: String::new(),
         };
         let mut status = LogStatus {
             on: true,
             spooled_until: Some(at(9_999)),
             archived_until: None,
             window: Some((at(1), at(8_999))),
+            since: Some(at(1)),
             gaps: (0..7).map(gap).collect(),
             precision_ms: 0,
             archiver: Some(Archiver { who: "process 1".into(), alive: false }),

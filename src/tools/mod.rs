@@ -11,6 +11,7 @@ pub mod describe_backup_policy;
 pub mod describe_backups;
 pub mod describe_instances;
 pub mod describe_jobs;
+pub mod destruction_rows;
 pub mod download_backup;
 pub mod guarded;
 pub mod log_row;

@@ -101,8 +101,20 @@ pub static TOOLS: [Tool; 10] = [
         Whole,
         "Back up an instance; waits for the end unless --wait-seconds says otherwise"
     ),
-    tool!(describe_backups, Reads, describe_backups::Backups, Whole, "List backup sets, by default of the last 7 days"),
-    tool!(download_backup, Reads, download_backup::Download, Whole, "Write a backup set to a plain .rdb file"),
+    tool!(
+        describe_backups,
+        Reads,
+        describe_backups::Backups,
+        Whole,
+        "List backup sets, by default of the last 7 days; or what destroyed data"
+    ),
+    tool!(
+        download_backup,
+        Reads,
+        download_backup::Download,
+        Whole,
+        "Write a backup set to a plain .rdb file, or a moment as an append-only file"
+    ),
     tool!(
         restore_instance,
         Destroys,

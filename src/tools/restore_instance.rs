@@ -7,6 +7,7 @@ use crate::model::text::{clean_to, quoted};
 use crate::model::time::{parse, parse_ms};
 use crate::tools::arguments::text_or_number;
 use crate::tools::{Outcome, ToolCall, guarded};
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -37,7 +38,7 @@ pub struct Args {
     #[serde(default)]
     #[arg(long)]
     pub filter_key: Option<String>,
-    /// With restore_time: when remaining TTLs start to count
+    /// With a moment: TTLs left then count from this time, e.g. now
     #[serde(default)]
     #[arg(long)]
     pub time_shift: Option<String>,
@@ -81,24 +82,20 @@ fn source(args: &Args) -> Result<Source, Fault> {
         }
     }
     if let Some(position) = &args.before_position {
-        if args.backup_id.is_some()
-            || args.restore_time.is_some()
-            || args.filter_key.is_some()
-            || args.time_shift.is_some()
-        {
+        if args.backup_id.is_some() || args.restore_time.is_some() || args.filter_key.is_some() {
             return invalid(
-                "before_position excludes backup_id, restore_time, filter_key and time_shift",
+                "before_position excludes backup_id, restore_time and filter_key",
                 "Give the one that is meant.",
             );
         }
-        return Ok(Source::Before { position: check_position(position)? });
+        return Ok(Source::Before { position: check_position(position)?, time_shift: time_shift(args)? });
     }
     match (&args.backup_id, &args.restore_time) {
         (Some(backup_id), None) => {
             check_backup_id(backup_id)?;
             if args.filter_key.is_some() || args.time_shift.is_some() {
                 return invalid(
-                    "filter_key and time_shift go with restore_time, not with backup_id",
+                    "filter_key and time_shift go with a moment, not with backup_id",
                     "A backup set is restored whole. For some keys only, give restore_time.",
                 );
             }
@@ -111,7 +108,7 @@ fn source(args: &Args) -> Result<Source, Fault> {
         ),
         (None, Some(at)) => Ok(Source::Moment {
             restore_time: parse_ms("restore_time", at)?,
-            time_shift: args.time_shift.as_ref().map(|t| parse("time_shift", t)).transpose()?,
+            time_shift: time_shift(args)?,
             filter_key: args.filter_key.clone(),
         }),
         (None, None) => invalid(
@@ -120,6 +117,10 @@ fn source(args: &Args) -> Result<Source, Fault> {
         ),
         (Some(_), Some(_)) => invalid("backup_id and restore_time exclude each other", "Give the one that is meant."),
     }
+}
+
+fn time_shift(args: &Args) -> Result<Option<Timestamp>, Fault> {
+    args.time_shift.as_ref().map(|t| parse("time_shift", t)).transpose()
 }
 
 /// A position is of a log, or names a restore's job; either is shown to the person as it is.

@@ -164,8 +164,7 @@ impl Store for Disk {
     fn free(&self) -> io::Result<Option<u64>> {
         // The directory is made when something is first written.
         let there = self.root.ancestors().find(|dir| dir.exists()).unwrap_or(&self.root);
-        let disk = rustix::fs::statvfs(there)?;
-        Ok(Some(disk.f_bavail.saturating_mul(disk.f_frsize)))
+        durable::free(there).map(Some)
     }
 
     fn place(&self, name: &str) -> String {

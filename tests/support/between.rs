@@ -44,6 +44,8 @@ pub enum Trouble {
     Stale,
     /// Done, and answered with the attributes of another instance.
     Other,
+    /// Done, and answered as of an instance in another region.
+    Elsewhere,
     /// The process that calls dies before the emulator is asked.
     Dies,
     /// Done, and the process that called dies before the reply comes.
@@ -299,6 +301,11 @@ fn pass(mut client: TcpStream, emulator: u16, shared: &Mutex<Shared>) {
         (Some(Trouble::Other), Some((head, body, _))) => {
             let id = first(&params, "InstanceId").unwrap_or_default();
             let text = String::from_utf8_lossy(&body).replace(id, "r-bp1zxszhcgatnxother");
+            with_body(&head, text.as_bytes())
+        }
+        (Some(Trouble::Elsewhere), Some((head, body, _))) => {
+            let text =
+                String::from_utf8_lossy(&body).replace("\"RegionId\":\"cn-hangzhou\"", "\"RegionId\":\"cn-beijing\"");
             with_body(&head, text.as_bytes())
         }
         (Some(Trouble::Dies | Trouble::DiesAfter), _) => {

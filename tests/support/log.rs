@@ -1,7 +1,9 @@
 //! Support for tests of the log: the service as a process, a wire that can be cut and moved to another server, a witness that takes a
 //! source's stream by itself, and what lies on the vault.
 
+use super::preload::Preload;
 use super::{Bench, Redis, wait};
+use jiff::Timestamp;
 use serde_json::Value;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -11,6 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tair_backup_mcp::archive::segment::read::Segment;
 use tair_backup_mcp::archive::{Archive, Coverage};
+use tair_backup_mcp::model::time::written;
 use tair_backup_mcp::vault::Vault;
 
 /// Long enough for whatever is waited for on a machine under load.
@@ -21,7 +24,17 @@ pub struct Service(Option<Child>);
 
 impl Service {
     pub fn start(bench: &Bench) -> Self {
+        Self::begin(bench, bench.command(&["run"]))
+    }
+
+    /// With a library that tells it the time, and how its vault is.
+    pub fn with(bench: &Bench, preload: &Preload) -> Self {
         let mut command = bench.command(&["run"]);
+        preload.give(&mut command);
+        Self::begin(bench, command)
+    }
+
+    fn begin(bench: &Bench, mut command: Command) -> Self {
         // Kept for who reads a failure.
         let err = std::fs::OpenOptions::new().create(true).append(true).open(bench.dir.path().join("service.log"));
         command.stderr(err.unwrap());
@@ -106,6 +119,19 @@ pub fn archived_to(bench: &Bench, offset: u64) {
         );
         std::thread::sleep(Duration::from_millis(50));
     }
+}
+
+/// The whole second that has just begun, once it has: what was written before is received before it, and what is written from now on is
+/// received behind it.
+pub fn second() -> String {
+    let now = Timestamp::now().as_second();
+    wait("the next second", LONG, || (Timestamp::now().as_second() > now).then_some(()));
+    let begun = Timestamp::now();
+    // What arrives within its first millisecond would count as of it.
+    while Timestamp::now().duration_since(begun).as_millis() < 2 {
+        std::hint::spin_loop();
+    }
+    written(begun)
 }
 
 /// Where a server is in its history.

@@ -6,6 +6,7 @@ pub mod clock;
 pub mod emulator;
 pub mod http_server;
 pub mod log;
+pub mod preload;
 pub mod recorder;
 pub mod source;
 pub mod targets;

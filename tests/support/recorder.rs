@@ -114,7 +114,7 @@ fn record(link: &mut TcpStream, writer: &mut LogWriter, stop: &AtomicBool, reach
                 return;
             }
             writer.sync().unwrap();
-            writer.seal_due(Timestamp::now()).unwrap();
+            writer.seal_due(Instant::now()).unwrap();
             sealer.seal().unwrap();
         }
         let read = match link.read(&mut piece) {

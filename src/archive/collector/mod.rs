@@ -3,14 +3,16 @@
 //! It must not wait for the vault while the source sends, must not hold more of a stream than fits its channel, and must not decide
 //! where to attach or what a gap is: its user knows the source.
 
-pub mod clock;
+pub mod room;
 pub mod spooling;
 
-use crate::archive::collector::clock::{ArrivalClock, outage_ms};
+use crate::archive::clock::Reading;
+use crate::archive::collector::room::Full;
 use crate::archive::collector::spooling::Spooling;
 use crate::model::fault::Fault;
 use crate::redis::error::RedisError;
 use crate::redis::replica::follow::Follow;
+use jiff::SignedDuration;
 
 /// What of a stream came late: the backlog's part, after an outage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,14 +29,13 @@ pub enum Ended {
     /// The link to the source ended.
     Link(RedisError),
     /// The spool is full: what comes is not taken until there is room.
-    Full,
+    Full(Full),
     /// The spool takes nothing any more.
     Spool(Fault),
 }
 
 /// Takes a stream until its link or the spool ends. May be dropped: what was taken until then counts.
 pub async fn collect(mut follow: Follow, spooling: &Spooling, late: Late) -> Ended {
-    let mut clock = ArrivalClock::behind(late.since_ms);
     loop {
         let bytes = match follow.next().await {
             Ok(bytes) => bytes,
@@ -44,16 +45,15 @@ pub async fn collect(mut follow: Follow, spooling: &Spooling, late: Late) -> End
         if bytes.is_empty() {
             continue;
         }
-        let mut arrival = clock.now();
+        let came = Reading::now();
         // The offset is that of the last byte: a piece that reaches beyond the backlog is late in its beginning.
-        if follow.offset().saturating_sub(bytes.len() as u64) < late.until_offset {
-            arrival.precision_ms = outage_ms(arrival, late.since_ms);
-        }
-        if let Err(fault) = spooling.append(bytes, arrival).await {
+        let is_late = follow.offset().saturating_sub(bytes.len() as u64) < late.until_offset;
+        let outage_ms = if is_late { (came.wall_ms - late.since_ms).max(0) } else { 0 };
+        if let Err(fault) = spooling.append(bytes, came, SignedDuration::from_millis(outage_ms)).await {
             return Ended::Spool(fault);
         }
-        if spooling.is_full() {
-            return Ended::Full;
+        if let Some(full) = spooling.full() {
+            return Ended::Full(full);
         }
     }
 }

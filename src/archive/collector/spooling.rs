@@ -3,10 +3,14 @@
 //!
 //! A crash leaves the spool as it was last synced; what lies there goes to the vault at the next start.
 
-use crate::archive::collector::clock::Arrival;
+use crate::archive::clock::Reading;
+use crate::archive::collector::room::{Full, Room};
+use crate::archive::reach::SpoolProgress;
 use crate::archive::{Archive, LogWriter, Reached, SealLimits, Sealer, Timeline};
 use crate::model::fault::{Fault, Kind};
-use jiff::{SignedDuration, Timestamp};
+use crate::model::text;
+use jiff::SignedDuration;
+use std::sync::Arc;
 use std::sync::mpsc as blocking;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -19,7 +23,6 @@ const SYNC_EVERY: Duration = Duration::from_millis(500);
 /// How often it is looked whether something is to be sealed, and how long is waited after a failure, at first and at most.
 const SEAL_EVERY: Duration = Duration::from_millis(500);
 const SEAL_AGAIN_MAX: Duration = Duration::from_secs(30);
-
 /// How far the log is, for whoever tells of it.
 #[derive(Debug, Clone, Default)]
 pub struct Progress {
@@ -27,8 +30,8 @@ pub struct Progress {
     pub spooled: Option<Reached>,
     /// Up to where the log is on the vault.
     pub archived: Option<Reached>,
-    /// Whether something came that was not taken, for the spool had no room.
-    pub full: bool,
+    /// Why something that came was not taken.
+    pub full: Option<Full>,
     /// Why the vault takes nothing just now; empty where it does.
     pub vault: String,
 }
@@ -44,7 +47,8 @@ pub struct End {
 
 /// What the thread that writes is told.
 enum Order {
-    Append(Vec<u8>, Arrival),
+    /// What came, when, and by how much earlier it may have been written.
+    Append(Vec<u8>, Reading, SignedDuration),
     /// The link is lost: what is not whole is dropped, and asked for again from there.
     Lost(oneshot::Sender<Result<End, Fault>>),
     ContinueAs(String, oneshot::Sender<Result<(), Fault>>),
@@ -58,6 +62,7 @@ pub struct Spooling {
     pub timeline: Timeline,
     orders: mpsc::Sender<Order>,
     progress: watch::Receiver<Progress>,
+    spool: Arc<SpoolProgress>,
     writing: JoinHandle<Result<(), Fault>>,
     sealing: JoinHandle<Result<(), Fault>>,
 }
@@ -75,7 +80,7 @@ impl Spooling {
     ) -> Result<Self, Fault> {
         let (opening, of) = (archive.clone(), timeline.clone());
         let writer = crate::config::blocking::blocking(move || opening.writer(&of, limits)).await?;
-        let sealer = writer.sealer();
+        let (sealer, spool) = (writer.sealer(), writer.progress());
         let told = watch::Sender::new(Progress {
             spooled: writer.spooled_until(),
             archived: writer.archived_until(),
@@ -86,7 +91,7 @@ impl Spooling {
         let (progress, sealed) = (told.subscribe(), told.clone());
         let writing = spawn_blocking(move || write(writer, received, &told, &wake, spool_bytes));
         let sealing = spawn_blocking(move || seal(sealer, &woken, &sealed));
-        Ok(Self { timeline, orders, progress, writing, sealing })
+        Ok(Self { timeline, orders, progress, spool, writing, sealing })
     }
 
     /// How far the log is.
@@ -99,13 +104,14 @@ impl Spooling {
     ///
     /// # Errors
     /// That the writing has ended; [`Self::finish`] says why.
-    pub async fn append(&self, bytes: Vec<u8>, arrival: Arrival) -> Result<(), Fault> {
-        self.send(Order::Append(bytes, arrival)).await
+    pub async fn append(&self, bytes: Vec<u8>, came: Reading, precision: SignedDuration) -> Result<(), Fault> {
+        self.send(Order::Append(bytes, came, precision)).await
     }
 
-    /// Whether something came that was not taken, for the spool had no room. It takes again once half of it is free.
+    /// Why something that came was not taken. It takes again once half of it is free, or what is left of it where one transaction
+    /// needs more.
     #[must_use]
-    pub fn is_full(&self) -> bool {
+    pub fn full(&self) -> Option<Full> {
         self.progress.borrow().full
     }
 
@@ -134,7 +140,7 @@ impl Spooling {
     /// # Errors
     /// As [`Self::append`].
     pub async fn room(&self) -> Result<(), Fault> {
-        while self.is_full() {
+        while self.full().is_some() {
             tokio::time::sleep(SYNC_EVERY).await;
             // Without the thread that empties it there will be none.
             if self.has_failed() {
@@ -155,19 +161,45 @@ impl Spooling {
         self.orders.send(order).await.map_err(|_| over())
     }
 
-    /// Ends the timeline's writing: all that is whole goes to the vault. How far the log then is.
+    /// Ends the timeline's writing: all that is whole goes to the vault, which is waited for until `enough` says that it took too long.
+    /// How far the log then is.
     ///
     /// # Errors
     /// Why the spool or the vault took no more. What is on the spool stays there.
-    pub async fn finish(self) -> Result<Progress, Fault> {
+    pub async fn finish(self, enough: impl Future<Output = ()>) -> Result<Progress, Fault> {
+        let Self { timeline, orders, progress, spool, writing, sealing } = self;
+        drop(orders);
+        let all = async { joined(writing.await).and(joined(sealing.await)) };
+        tokio::select! {
+            ended = all => ended?,
+            () = enough => tracing::warn!(
+                instance = %timeline.instance_id,
+                "the vault has not taken all of the log: {} stay in the spool, and go there at the next start",
+                text::bytes(spool.bytes())
+            ),
+        }
+        let progress = progress.borrow().clone();
+        Ok(progress)
+    }
+
+    /// Ends the timeline's writing once all that is whole is on this machine's disk. The vault is not waited for: what it has not
+    /// taken yet goes there beside whatever is written next. How far the log then is.
+    ///
+    /// # Errors
+    /// Why the spool took no more, or the vault nothing at all.
+    pub async fn leave(self) -> Result<Progress, Fault> {
         let Self { orders, progress, writing, sealing, .. } = self;
         drop(orders);
-        let ended = |joined: Result<Result<(), Fault>, tokio::task::JoinError>| joined.unwrap_or_else(|_| Err(over()));
-        let written = ended(writing.await);
-        let sealed = ended(sealing.await);
+        let written = joined(writing.await);
+        let sealed = if sealing.is_finished() { joined(sealing.await) } else { Ok(()) };
         let progress = progress.borrow().clone();
         written.and(sealed).map(|()| progress)
     }
+}
+
+/// How a thread has ended.
+fn joined(ended: Result<Result<(), Fault>, tokio::task::JoinError>) -> Result<(), Fault> {
+    ended.unwrap_or_else(|_| Err(over()))
 }
 
 /// The fault of a thread that has ended; its own says why.
@@ -184,20 +216,22 @@ fn write(
     spool_bytes: u64,
 ) -> Result<(), Fault> {
     let mut synced = Instant::now();
+    let mut room = Room::of(&writer, spool_bytes);
     while let Some(order) = orders.blocking_recv() {
         match order {
-            Order::Append(bytes, arrival) => {
-                let full = !bytes.is_empty() && writer.spool_bytes().saturating_add(bytes.len() as u64) > spool_bytes;
-                if full || told.borrow().full {
+            Order::Append(bytes, came, precision) => {
+                // What comes behind something that was not taken is not taken either.
+                if told.borrow().full.is_some() {
+                    continue;
+                }
+                if let Some(why) = room.refuses(&writer, bytes.len() as u64) {
                     // What waits is to go to the vault, however small it is.
                     writer.discard_partial()?;
                     writer.seal_now()?;
-                    told.send_modify(|progress| progress.full = true);
+                    told.send_modify(|progress| progress.full = Some(why));
                     continue;
                 }
-                let at = Timestamp::from_millisecond(arrival.at_ms).unwrap_or(Timestamp::MAX);
-                let precision = SignedDuration::from_millis(i64::try_from(arrival.precision_ms).unwrap_or(i64::MAX));
-                writer.append(&bytes, at, precision)?;
+                writer.append(&bytes, came, precision)?;
             }
             Order::Lost(tell) => {
                 let dropped = writer.discard_partial();
@@ -211,11 +245,12 @@ fn write(
             }
         }
         if synced.elapsed() >= SYNC_EVERY {
-            if told.borrow().full && writer.spool_bytes() <= spool_bytes / 2 {
-                told.send_modify(|progress| progress.full = false);
+            room.look(&writer);
+            if told.borrow().full.is_some() && room.is_there(&writer) {
+                told.send_modify(|progress| progress.full = None);
             }
             writer.sync()?;
-            writer.seal_due(Timestamp::now())?;
+            writer.seal_due(Instant::now())?;
             synced = Instant::now();
             tell(told, &writer);
             // The sealer may have ended by a fault of its own.

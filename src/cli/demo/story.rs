@@ -1,9 +1,9 @@
 //! The steps of the demo. Each step prints the agent's call and the reply, and checks the reply.
 
-use super::client::Client;
 use super::data::{self, Keys, compare};
 use super::stage::{Stage, Who};
-use super::{Scene, failed};
+use super::talk::{call, connect, ensure, short, shown, text};
+use super::{Scene, failed, moment};
 use crate::config::SANDBOX;
 use crate::model::fault::Fault;
 use crate::model::ids::hex;
@@ -14,15 +14,6 @@ use std::time::Duration;
 
 /// Most calls while a pre-check is pending; after that the step fails.
 const PENDING_CALLS_MAX: u32 = 5;
-
-/// Fails the step unless the condition holds.
-fn ensure(holds: bool, what: impl FnOnce() -> String) -> Result<(), Fault> {
-    if holds { Ok(()) } else { Err(failed(what())) }
-}
-
-fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
-    value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
-}
 
 /// Plays all steps.
 pub async fn play(scene: &mut Scene, program: &Path) -> Result<(), Fault> {
@@ -64,6 +55,7 @@ pub async fn play(scene: &mut Scene, program: &Path) -> Result<(), Fault> {
 
     say_yes(&mut stage, scene, &arguments).await?;
     prove(&mut stage, scene, &before).await?;
+    moment::play(&mut stage, scene, &mut conn).await?;
     audit(&mut stage, scene).await?;
     if let Some(client) = scene.client.take() {
         client.close().await?;
@@ -91,38 +83,6 @@ fn opening(stage: &Stage, scene: &Scene, program: &Path) {
         scene.home.dir().display(),
         if scene.temporary { ", removed at the end" } else { "" }
     ));
-}
-
-/// Another client with a server of its own, on the same home.
-async fn connect(scene: &Scene, can_ask: bool) -> Result<Client, Fault> {
-    let log = std::fs::File::options().create(true).append(true).open(scene.log());
-    let log = log.map_err(|e| failed(format!("cannot write {}: {e}", scene.log().display())))?;
-    Client::start(scene.command(["serve"])?, log, can_ask).await
-}
-
-fn client(scene: &mut Scene) -> Result<&mut Client, Fault> {
-    scene.client.as_mut().ok_or_else(|| failed("there is no client"))
-}
-
-/// The agent's call, for people to read; of a token only the beginning.
-fn shown(tool: &str, arguments: &Value) -> String {
-    let mut parts = vec![tool.to_owned()];
-    for (name, value) in arguments.as_object().into_iter().flatten() {
-        parts.push(match value.as_str() {
-            Some(token) if name == "confirmation_token" => format!("{name}={}", short(token)),
-            _ => format!("{name}={value}"),
-        });
-    }
-    parts.join(" ")
-}
-
-fn short(token: &str) -> String {
-    token.chars().take(12).chain(['…']).collect()
-}
-
-async fn call(stage: &Stage, scene: &mut Scene, tool: &str, arguments: &Value) -> Result<Value, Fault> {
-    stage.says(Who::Agent, &shown(tool, arguments));
-    client(scene)?.call(tool, arguments, None).await
 }
 
 async fn look_around(stage: &mut Stage, scene: &mut Scene) -> Result<(), Fault> {

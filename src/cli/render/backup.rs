@@ -15,6 +15,9 @@ pub fn created(json: &Value) -> String {
 
 /// Renders the reply of `describe_backups`.
 pub fn list(json: &Value) -> String {
+    if let Some(found) = json.get("destructive") {
+        return destructive(json, found);
+    }
     let backups = items(json, "backups");
     let rows = backups.iter().map(|b| {
         [
@@ -38,6 +41,45 @@ pub fn list(json: &Value) -> String {
     };
     let log = log(json).unwrap_or_default();
     format!("{list}\n{range}\n{log}").trim_end().into()
+}
+
+/// What destroyed data, and how to get to right before it.
+fn destructive(json: &Value, found: &Value) -> String {
+    let events = items(found, "events");
+    let rows = events.iter().map(|event| {
+        [
+            cell(event, "at"),
+            count(event, "database"),
+            cell(event, "command"),
+            count(event, "commands"),
+            count(event, "keys"),
+            cell(event, "key_prefix"),
+            cell(event, "position"),
+            cell(event, "note"),
+        ]
+    });
+    let mut lines = vec![
+        table(["AT", "DB", "COMMAND", "TIMES", "KEYS", "PREFIX", "POSITION", "NOTE"], rows),
+        format!(
+            "{} of {} from {} to {}. {}",
+            events.len(),
+            count(json, "total"),
+            text(found, "searched_from").or(text(json, "start_time")).unwrap_or_default(),
+            text(found, "searched_to").or(text(json, "end_time")).unwrap_or_default(),
+            cell(found, "message"),
+        ),
+    ];
+    lines.extend(
+        items(found, "gaps")
+            .iter()
+            .map(|gap| format!("IN NO LOG: {} to {} ({})", cell(gap, "from"), cell(gap, "to"), cell(gap, "cause"))),
+    );
+    lines.extend(found.get("restore_instance").map(|call| {
+        let (id, position) = (cell(call, "instance_id"), cell(call, "before_position"));
+        format!("before the newest: tair-backup-mcp restore-instance --instance-id {id} --before-position {position}")
+    }));
+    lines.extend(log(json));
+    lines.join("\n").trim_end().into()
 }
 
 /// The log in what has one, as a line: whether somebody keeps it, what can be restored, what is missing.
@@ -81,13 +123,14 @@ pub fn download(json: &Value) -> String {
         return format!("{url}\n{size}; whoever has this URL can read the backup{until}");
     }
     let already = json.get("already_there").and_then(Value::as_bool) == Some(true);
-    format!(
-        "{}{}\n{size}, RDB version {}, SHA-256 {}",
-        cell(json, "path"),
-        if already { " (was there already, equal)" } else { "" },
-        number(json, "rdb_version").unwrap_or_default(),
-        cell(json, "sha256")
-    )
+    let place = format!("{}{}", cell(json, "path"), if already { " (was there already, equal)" } else { "" });
+    let version = number(json, "rdb_version").unwrap_or_default();
+    match (text(json, "moment"), text(json, "how_to_load")) {
+        (Some(moment), Some(how)) => {
+            format!("{place}\n{size}, as it was at {moment}, RDB version {version}\nto load it: {how}")
+        }
+        _ => format!("{place}\n{size}, RDB version {version}, SHA-256 {}", cell(json, "sha256")),
+    }
 }
 
 /// Renders the reply of `describe_backup_policy`.
@@ -124,8 +167,23 @@ mod tests {
         assert!(list(&damaged).ends_with("cut"), "{}", list(&damaged));
         let needed = json!({ "backups": [{ "backup_id": "b-1", "note": "n", "needed_by": ["restore rj-1 of T"] }] });
         assert!(list(&needed).ends_with("needed by restore rj-1 of T"), "{}", list(&needed));
+        let found = json!({ "total": 3, "start_time": "S", "end_time": "E", "destructive": {
+            "events": [{ "at": "T1", "command": "DEL", "commands": 7, "keys": 70, "key_prefix": "cart:", "database": 2,
+                "position": "t-a/0/9", "note": "may be" }],
+            "searched_from": "F", "searched_to": "U", "message": "More.",
+            "gaps": [{ "from": "G", "to": "H", "cause": "other" }],
+            "restore_instance": { "instance_id": "orders", "before_position": "t-a/0/9" } } });
+        let shown = list(&found);
+        for part in
+            ["T1", "2", "DEL", "7", "70", "cart:", "t-a/0/9", "may be", "1 of 3 from F to U. More.", "G to H (other)"]
+        {
+            assert!(shown.contains(part), "{part}: {shown}");
+        }
+        assert!(shown.ends_with("restore-instance --instance-id orders --before-position t-a/0/9"), "{shown}");
         let file = json!({ "path": "/x.rdb", "bytes": 9, "rdb_version": 10, "sha256": "ab", "already_there": true });
         assert_eq!(download(&file), "/x.rdb (was there already, equal)\n9 B, RDB version 10, SHA-256 ab");
+        let moment = json!({ "path": "/x", "bytes": 9, "rdb_version": 10, "moment": "T", "how_to_load": "so" });
+        assert_eq!(download(&moment), "/x\n9 B, as it was at T, RDB version 10\nto load it: so");
         let url = json!({ "url": "https://x", "bytes": 9, "already_there": false, "expires_at": "T" });
         assert_eq!(download(&url), "https://x\n9 B; whoever has this URL can read the backup until T");
         let daily = json!({ "preferred_backup_time": "02:00Z-03:00Z", "preferred_backup_period": ["Monday", "Friday"],

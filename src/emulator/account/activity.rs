@@ -1,9 +1,10 @@
-//! The activity of this process: restores and fillings under way, and states that are reported for longer than they last because
-//! an injected fault makes them slow.
+//! The activity of this process: restores and fillings under way, tasks that lock or unlock writes, and states that are reported for longer
+//! than they last because an injected fault makes them slow.
 //!
 //! In memory alone. The activity of another process, or of a dead one, shows in the provider's jobs.
 
-use std::collections::{HashMap, HashSet};
+use jiff::Timestamp;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,24 @@ struct Delayed {
     delay: Duration,
 }
 
+/// A task that locks or unlocks writes, as the task centre lists it.
+#[derive(Debug, Clone)]
+pub struct LockTask {
+    /// The number that the call's reply gave.
+    pub number: i64,
+    /// The instance that is locked or unlocked.
+    pub instance_id: String,
+    /// The action that began the task.
+    pub action: String,
+    /// When the task began.
+    pub at: Timestamp,
+    /// When the task ended, and whether it did what it was for.
+    pub ended: Option<(Timestamp, bool)>,
+}
+
+/// So many tasks that lock or unlock are listed, the newest.
+const TASKS: usize = 1000;
+
 /// The activity of this process, by instance or backup.
 #[derive(Debug, Default)]
 pub struct Activity {
@@ -29,6 +48,7 @@ pub struct Activity {
     delayed: Mutex<HashMap<String, Delayed>>,
     filling: Mutex<HashSet<String>>,
     write_locks: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+    tasks: Mutex<VecDeque<LockTask>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -96,6 +116,36 @@ impl Activity {
     /// The mutex held while an instance is locked or unlocked for writes: one call at a time.
     pub fn write_lock_mutex(&self, instance_id: &str) -> Arc<tokio::sync::Mutex<()>> {
         Arc::clone(lock(&self.write_locks).entry(instance_id.to_owned()).or_default())
+    }
+
+    /// Begins a task that locks or unlocks; its number, which no earlier process gave either.
+    pub fn begin_task(&self, instance_id: &str, action: &str) -> i64 {
+        let mut tasks = lock(&self.tasks);
+        let at = Timestamp::now();
+        let number = at.as_millisecond().max(tasks.back().map_or(0, |last| last.number.saturating_add(1)));
+        tasks.push_back(LockTask {
+            number,
+            instance_id: instance_id.to_owned(),
+            action: action.to_owned(),
+            at,
+            ended: None,
+        });
+        if tasks.len() > TASKS {
+            tasks.pop_front();
+        }
+        number
+    }
+
+    /// Ends a task that locks or unlocks.
+    pub fn end_task(&self, number: i64, has_worked: bool) {
+        if let Some(task) = lock(&self.tasks).iter_mut().find(|task| task.number == number) {
+            task.ended = Some((Timestamp::now(), has_worked));
+        }
+    }
+
+    /// The tasks that lock and unlock, oldest first.
+    pub fn tasks(&self) -> Vec<LockTask> {
+        lock(&self.tasks).iter().cloned().collect()
     }
 }
 

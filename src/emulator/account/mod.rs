@@ -4,6 +4,7 @@
 //! longer than they last) are added here. This module knows nothing of actions or of HTTP.
 
 pub mod activity;
+pub mod flashback;
 pub mod instance;
 pub mod monitor;
 pub mod records;

@@ -14,7 +14,8 @@ pub const WEEKDAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "
 /// How long client tokens and requests for backups are kept.
 pub const REMEMBERED: SignedDuration = SignedDuration::from_hours(24);
 
-/// A backup policy as the cloud keeps it. Nothing runs by it yet: a scheduler of local backups would read it here.
+/// A backup policy as the cloud keeps it, but for data flashback, which the provider keeps. Nothing runs by it yet: a scheduler of local
+/// backups would read it here.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policy {
     /// The hour in which backups begin: `05:00Z-06:00Z`.
@@ -23,18 +24,11 @@ pub struct Policy {
     pub days: Vec<String>,
     /// Days for which a backup is kept.
     pub retention: i64,
-    /// Since when data flashback is on; `None` where it is off.
-    pub flashback_since: Option<Timestamp>,
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self {
-            time: "02:00Z-03:00Z".into(),
-            days: WEEKDAYS.map(str::to_owned).to_vec(),
-            retention: 7,
-            flashback_since: None,
-        }
+        Self { time: "02:00Z-03:00Z".into(), days: WEEKDAYS.map(str::to_owned).to_vec(), retention: 7 }
     }
 }
 
@@ -51,7 +45,7 @@ pub struct Creation {
     pub normal_at: Option<Timestamp>,
     /// Whether the instance could not be filled.
     pub failed: bool,
-    /// The set that the instance is filled with, by which its restore is found after a crash.
+    /// The set that the instance is filled with, by which its restore is found after a crash; empty where it is filled with a moment.
     #[serde(alias = "copy")]
     pub backup_id: String,
 }
@@ -150,7 +144,8 @@ mod tests {
 
     #[test]
     fn the_file_of_an_earlier_version_is_read() {
-        let text = r#"{"instances": {"spare-1": {"created": {"at": "2026-11-23T12:00:00Z", "name": "new", "charge": "PostPaid",
+        let text = r#"{"instances": {"spare-1": {"policy": {"time": "02:00Z-03:00Z", "days": [], "retention": 7,
+            "flashback_since": null}, "created": {"at": "2026-11-23T12:00:00Z", "name": "new", "charge": "PostPaid",
             "normal_at": null, "failed": false, "copy": "b-20261123T120000Z-000000"}}}}"#;
         let mut records: Records = serde_json::from_str(text).unwrap();
         let created = records.of("spare-1").created.clone().unwrap();

@@ -16,12 +16,12 @@ fn is_undecided(job: &Job) -> bool {
 }
 
 /// The restore that fills a spare instance, out of all jobs on it: the newest one with the right set since the instance was
-/// handed out. Jobs are dated to the millisecond.
+/// handed out, where it is known which set is the right one. Jobs are dated to the millisecond.
 fn filling(jobs: Vec<Job>, created: &Creation) -> Option<Job> {
     let since = created.at.as_millisecond();
-    jobs.into_iter().find(|job| {
-        job.kind == JobKind::Restore && job.backup_id == created.backup_id && job.created_at.as_millisecond() >= since
-    })
+    let right = |id: &str| created.backup_id.is_empty() || created.backup_id == id;
+    jobs.into_iter()
+        .find(|job| job.kind == JobKind::Restore && right(&job.backup_id) && job.created_at.as_millisecond() >= since)
 }
 
 impl Account {

@@ -1,17 +1,18 @@
-//! New instances from a backup: a spare instance of the configuration is handed out and filled.
+//! New instances from a backup or a moment: a spare instance of the configuration is handed out and filled.
 //!
 //! Further terms of a call (class, zone, network) are accepted and ignored: the spare instance is as its operator started it. A
 //! spare instance that was handed out stays a new instance for good.
 
 use crate::emulator::account::instance::{EmulatedInstance, Status};
 use crate::emulator::account::records::{ClientToken, Creation, Records};
-use crate::emulator::account::sets::ListedSet;
 use crate::emulator::actions::figures::{capacity, host_and_port};
+use crate::emulator::actions::moments::moment;
 use crate::emulator::actions::overwrite::fill;
 use crate::emulator::actions::sets::find;
 use crate::emulator::answer::Refused;
 use crate::emulator::ids::{IdKind, number};
 use crate::emulator::request::ActionRequest;
+use crate::guard::act::Source;
 use crate::model::ids::hex;
 use crate::model::text::clean;
 use crate::tair::endpoint::regions;
@@ -144,14 +145,14 @@ enum Claim {
 ///
 /// # Errors
 /// `DryRunOperation` where the call would have been carried out but for its `DryRun`; `MissingParameter`,
-/// `InvalidBackupLogStatus`, `InvalidBinlog.NotValid`, `InvalidStatus`,
+/// `InvalidBackupLogStatus`, `InvalidRestoreTime.Format`, `InvalidBinlog.NotValid`, `InvalidStatus`,
 /// `QuotaExceed.AfterpayInstance`, `QuotaNotEnough`, `IdempotentParameterMismatch`, and those of the source and the set.
 pub async fn create(request: &ActionRequest<'_>, order: Order<'_>) -> Result<NewInstance, Refused> {
     let account = request.account;
     if let Some(made) = account.records.read(|records| order.made_before(records))? {
         return reply(request, &order, &account.instance(&made)?).await;
     }
-    let (source, set) = source(request).await?;
+    let (source, from) = source(request).await?;
     if let Some(wanted) = order.capacity {
         let local = account.app.provider.describe(&source.id).await?;
         if wanted < capacity(local.live.as_ref().ok()) {
@@ -170,10 +171,14 @@ pub async fn create(request: &ActionRequest<'_>, order: Order<'_>) -> Result<New
     if order.dry_run {
         return Err(Refused::new("DryRunOperation"));
     }
-    match claim(request, &order, spares, &set.id).await? {
+    let backup_id = match &from {
+        Source::Backup { backup_id } => backup_id.clone(),
+        Source::Moment { .. } | Source::Before { .. } => String::new(),
+    };
+    match claim(request, &order, spares, backup_id).await? {
         Claim::Before(made) => reply(request, &order, &account.instance(&made)?).await,
         Claim::Now(new, created) => {
-            fill(request, &source.id, &set, &new.id, *created, account.faults.delay(request.action));
+            fill(request, &source.id, from, &new.id, *created, account.faults.delay(request.action));
             reply(request, &order, &new).await
         }
     }
@@ -184,7 +189,7 @@ async fn claim(
     request: &ActionRequest<'_>,
     order: &Order<'_>,
     spares: Vec<EmulatedInstance>,
-    backup_id: &str,
+    backup_id: String,
 ) -> Result<Claim, Refused> {
     let at = Timestamp::now();
     request
@@ -203,7 +208,7 @@ async fn claim(
                 charge: order.charge.into(),
                 normal_at: None,
                 failed: false,
-                backup_id: backup_id.into(),
+                backup_id,
             };
             request.account.activity.begin_filling(&spare.id);
             records.of(&spare.id).created = Some(created.clone());
@@ -217,8 +222,8 @@ async fn claim(
         .await
 }
 
-/// The source instance and the set that the call names.
-async fn source(request: &ActionRequest<'_>) -> Result<(EmulatedInstance, ListedSet), Refused> {
+/// The source instance, and the set or moment that the call names.
+async fn source(request: &ActionRequest<'_>) -> Result<(EmulatedInstance, Source), Refused> {
     // An empty instance cannot be made: a spare instance keeps its data until a set overwrites it.
     let source = request.param("SrcDBInstanceId").ok_or_else(|| Refused::new("ServiceNotSupport"))?;
     let source = request.account.instance(source)?;
@@ -226,17 +231,16 @@ async fn source(request: &ActionRequest<'_>) -> Result<(EmulatedInstance, Listed
         return Err(Refused::new("InvalidStatus"));
     }
     let named = (request.param("BackupId"), request.param("ClusterBackupId"), request.param("RestoreTime"));
-    let set = match named {
-        (Some(id), None, None) if !id.starts_with("cb-") => find(request, &source, id).await?,
-        (None, Some(id), None) if id.starts_with("cb-") => find(request, &source, id).await?,
+    let set = |id: String| Source::Backup { backup_id: id };
+    let from = match named {
+        (Some(id), None, None) if !id.starts_with("cb-") => set(find(request, &source, id).await?.id),
+        (None, Some(id), None) if id.starts_with("cb-") => set(find(request, &source, id).await?.id),
         (None, None, Some(text)) => {
-            let policy = request.account.records.of(&source.id).policy;
-            if policy.is_none_or(|p| p.flashback_since.is_none()) {
+            if request.account.flashback(&source).await?.is_none() {
                 return Err(Refused::new("InvalidBackupLogStatus"));
             }
-            Second::read(text).ok_or_else(|| Refused::new("InvalidRestoreTime.Format"))?;
-            // There is no archive yet; see `restore`.
-            return Err(Refused::new("InvalidBinlog.NotValid"));
+            let at = Second::read(text).ok_or_else(|| Refused::new("InvalidRestoreTime.Format"))?;
+            moment(request, &source, at.0, None).await?
         }
         (None, None, None) => {
             let message = "BackupId or RestoreTime is mandatory for this action.";
@@ -244,7 +248,7 @@ async fn source(request: &ActionRequest<'_>) -> Result<(EmulatedInstance, Listed
         }
         _ => return Err(Refused::new("InvalidParameter")),
     };
-    Ok((source, set))
+    Ok((source, from))
 }
 
 async fn reply(request: &ActionRequest<'_>, order: &Order<'_>, new: &EmulatedInstance) -> Result<NewInstance, Refused> {

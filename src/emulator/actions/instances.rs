@@ -93,7 +93,7 @@ pub async fn attribute(
 ) -> Result<InstanceAttributes, Refused> {
     let instance = request.account.instance(&params.instance_id)?;
     let facts = facts(request, &instance).await?;
-    let since = request.account.records.of(&instance.id).policy.and_then(|p| p.flashback_since);
+    let since = request.account.flashback(&instance).await?.and_then(|flashback| flashback.since);
     let whole = InstanceAttribute {
         engine: Some("Redis".into()),
         real_instance_class: facts.instance_class.clone(),

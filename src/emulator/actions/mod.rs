@@ -10,6 +10,7 @@ pub mod downloads;
 mod figures;
 pub mod instances;
 pub mod locks;
+mod moments;
 pub mod monitor;
 mod overwrite;
 mod paging;

@@ -1,25 +1,27 @@
-//! Acts that overwrite or delete: handed to the guard as delegated by the caller who signed the request, and recorded as such.
+//! Acts that overwrite, delete or lower protection: handed to the guard as delegated by the caller who signed the request, and recorded as such.
 //!
 //! A restore goes on after its call is answered, and when its connection is gone. The provider overwrites; nothing here touches
 //! a server or a set.
 
 use crate::emulator::account::records::Creation;
-use crate::emulator::account::sets::ListedSet;
 use crate::emulator::answer::Refused;
 use crate::emulator::request::ActionRequest;
-use crate::guard::act::{Act, Source};
+use crate::guard::act::{Act, PolicyChange, Source};
 use crate::model::caller::Caller;
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, JobStatus};
-use crate::provider::Carried;
+use crate::provider::{Carried, Raised};
 use crate::state::State;
 use crate::tools::App;
 use crate::tools::delegated::{DelegatedRefusal, delegated};
+use jiff::Timestamp;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a call waits for its restore to begin or be refused: well below the time after which clients give up.
 const VERDICT_TIMEOUT: Duration = Duration::from_secs(4);
+/// How long a restore waits until the log has reached its beginning.
+const LOG_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Deletes a set for ever.
 ///
@@ -31,8 +33,34 @@ pub async fn delete_backup(request: &ActionRequest<'_>, instance_id: &str, backu
     Ok(())
 }
 
-/// Begins an act that overwrites an instance.
-async fn begin(app: &App, caller: &Caller, instance_id: &str, act: Act) -> Result<Job, DelegatedRefusal> {
+/// Switches an instance's log on or off. What the log has stays.
+///
+/// # Errors
+/// `ServiceNotSupport` where the operator's configuration has set it; `IncorrectDBInstanceState`.
+pub async fn switch_log(request: &ActionRequest<'_>, instance_id: &str, on: bool) -> Result<(), Refused> {
+    let (account, caller) = (request.account, request.caller());
+    let change = PolicyChange { enable_backup_log: Some(on), ..PolicyChange::default() };
+    match account.app.provider.raise_backup_policy(instance_id, &change, caller.id()).await {
+        Ok(Raised::Changed(_)) => Ok(()),
+        Ok(Raised::Lowers) => {
+            delegated(&account.app, &caller, instance_id, Act::ModifyBackupPolicy { change }).await?;
+            Ok(())
+        }
+        Err(fault) if fault.kind == Kind::Usage => Err(Refused::new("ServiceNotSupport").say(fault.message)),
+        Err(fault) => Err(fault.into()),
+    }
+}
+
+/// Begins an act that overwrites an instance with the data of `source_id`. The log of that one is brought up to now first: a moment
+/// that has just passed can be asked for, and one from right before a restore in place is the way back from it.
+async fn begin(
+    app: &App,
+    caller: &Caller,
+    instance_id: &str,
+    source_id: &str,
+    act: Act,
+) -> Result<Job, DelegatedRefusal> {
+    app.provider.log_reaching(source_id, Timestamp::now(), LOG_TIMEOUT).await?;
     match delegated(app, caller, instance_id, act).await? {
         Carried::Job(job) => Ok(job),
         Carried::Done(message) => Err(Fault::new(Kind::Unexpected, "job.missing", message).into()),
@@ -58,8 +86,8 @@ async fn end(state: &dyn State, mut job: Job) -> Result<(), Fault> {
 /// call has succeeded, and the restore's end shows in the instance's status alone.
 ///
 /// # Errors
-/// `IncorrectDBInstanceState`, `IncorrectBackupSetState`.
-pub async fn restore(request: &ActionRequest<'_>, instance_id: &str, backup_id: &str) -> Result<(), Refused> {
+/// `IncorrectDBInstanceState`, `IncorrectBackupSetState`, `InvalidBinlog.NotValid`.
+pub async fn restore(request: &ActionRequest<'_>, instance_id: &str, source: Source) -> Result<(), Refused> {
     let delay = request.account.faults.delay(request.action);
     if !request.account.activity.begin_restoring(instance_id, delay) {
         return Err(Refused::new("IncorrectDBInstanceState"));
@@ -67,9 +95,9 @@ pub async fn restore(request: &ActionRequest<'_>, instance_id: &str, backup_id: 
     let (verdict_sender, verdict) = tokio::sync::oneshot::channel();
     let (account, caller) = (Arc::clone(request.account), request.caller());
     let instance_id = instance_id.to_owned();
-    let act = Act::RestoreInstance { source: Source::Backup { backup_id: backup_id.into() }, write_fence: false };
+    let act = Act::RestoreInstance { source, write_fence: false };
     request.account.tasks.spawn(async move {
-        match begin(&account.app, &caller, &instance_id, act).await {
+        match begin(&account.app, &caller, &instance_id, &instance_id, act).await {
             Err(refusal) => {
                 account.activity.cancel_restoring(&instance_id);
                 if let Err(Err(refusal)) = verdict_sender.send(Err(refusal)) {
@@ -93,21 +121,21 @@ pub async fn restore(request: &ActionRequest<'_>, instance_id: &str, backup_id: 
     }
 }
 
-/// Fills a spare instance with another instance's set, in the background: the new instance is `Creating` until the restore
+/// Fills a spare instance with another instance's data, in the background: the new instance is `Creating` until the restore
 /// has ended, and for `delay` at least.
 pub fn fill(
     request: &ActionRequest<'_>,
     source_id: &str,
-    set: &ListedSet,
+    source: Source,
     spare_id: &str,
     created: Creation,
     delay: Duration,
 ) {
     let (account, caller, spare_id) = (Arc::clone(request.account), request.caller(), spare_id.to_owned());
-    let act = Act::FillInstance { source_instance_id: source_id.into(), backup_id: set.id.clone() };
+    let (source_id, act) = (source_id.to_owned(), Act::FillInstance { source_instance_id: source_id.into(), source });
     request.account.tasks.spawn(async move {
         let at_least = tokio::time::sleep(delay);
-        match begin(&account.app, &caller, &spare_id, act).await {
+        match begin(&account.app, &caller, &spare_id, &source_id, act).await {
             Err(refusal) => {
                 let fault = Fault::from(refusal);
                 tracing::warn!(%spare_id, code = fault.code, "the filling of the new instance was refused: {fault}");

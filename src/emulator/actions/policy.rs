@@ -1,9 +1,10 @@
 //! The backup policy: kept and read back, and validated as the cloud validates it.
 //!
-//! Nothing runs by the policy yet. A parameter left out of a change takes the cloud's default, flashback included: a client avoids
+//! No backups are taken by the policy yet; data flashback is real. A parameter left out of a change takes the cloud's default, flashback included: a client avoids
 //! that trap by writing back the whole policy it has read.
 
 use crate::emulator::account::records::{Policy, WEEKDAYS};
+use crate::emulator::actions::overwrite;
 use crate::emulator::answer::Refused;
 use crate::emulator::request::ActionRequest;
 use crate::model::time::written;
@@ -16,19 +17,20 @@ use jiff::tz::TimeZone;
 ///
 /// # Errors
 /// `InvalidInstanceId.NotFound`.
-pub fn describe(request: &ActionRequest<'_>, params: DescribeBackupPolicy) -> Result<BackupPolicy, Refused> {
+pub async fn describe(request: &ActionRequest<'_>, params: DescribeBackupPolicy) -> Result<BackupPolicy, Refused> {
     let instance = request.account.instance(&params.instance_id)?;
     let policy = request.account.records.of(&instance.id).policy.unwrap_or_default();
     let next = next(&policy, Timestamp::now());
+    let flashback = request.account.flashback(&instance).await?;
     Ok(BackupPolicy {
         request_id: String::new(),
         backup_retention_period: Some(policy.retention),
         preferred_backup_period: Some(policy.days.join(",")),
         preferred_backup_time: Some(policy.time),
         preferred_next_backup_time: next.map(|at| at.strftime("%Y-%m-%dT%H:%MZ").to_string()),
-        enable_backup_log: Some(policy.flashback_since.is_some()),
+        enable_backup_log: Some(flashback.is_some()),
         dbs_instance: Some("0".into()),
-        backup_log_start_time: policy.flashback_since.map(written),
+        backup_log_start_time: flashback.and_then(|flashback| flashback.since).map(written),
     })
 }
 
@@ -85,17 +87,21 @@ pub async fn modify(request: &ActionRequest<'_>, params: ModifyBackupPolicy) -> 
         return Err(Refused::new("InstanceType.NotSupport").status(400));
     }
     request.account.must_be_normal(&instance).await?;
+    if instance.kind.flashback {
+        overwrite::switch_log(request, &instance.id, wants).await?;
+    }
     request
         .account
         .records
         .change(|records| {
-            let record = records.of(&instance.id);
-            let since = record.policy.as_ref().and_then(|p| p.flashback_since);
-            let flashback_since = wants.then(|| since.unwrap_or_else(Timestamp::now));
-            record.policy = Some(Policy { time, days, retention, flashback_since });
-            Ok::<_, Refused>(Done::default())
+            records.of(&instance.id).policy = Some(Policy { time, days, retention });
+            Ok::<_, Refused>(())
         })
-        .await
+        .await?;
+    if wants {
+        request.account.await_log(&instance).await?;
+    }
+    Ok(Done::default())
 }
 
 /// Parses one whole hour. The last hour of the day ends at 24:00 for some clients and at 00:00 for others.

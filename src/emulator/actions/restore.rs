@@ -1,13 +1,13 @@
-//! `RestoreInstance`: in place, on classic instances, from a set. Its refusals are the six that the cloud publishes.
+//! `RestoreInstance`: in place, on classic instances, from a set or to a moment. Its refusals are the six that the cloud publishes.
 
-use crate::emulator::account::instance::EmulatedInstance;
+use crate::emulator::actions::moments::moment;
 use crate::emulator::actions::overwrite;
 use crate::emulator::actions::sets::find;
 use crate::emulator::answer::Refused;
 use crate::emulator::request::ActionRequest;
+use crate::guard::act::Source;
 use crate::tair::wire::restore::RestoreInstance;
 use crate::tair::wire::{Action as _, BadParam, Done};
-use jiff::Timestamp;
 
 /// Parses the parameters of `RestoreInstance`. Its moments have a code of their own.
 ///
@@ -38,36 +38,18 @@ pub async fn restore(request: &ActionRequest<'_>, params: RestoreInstance) -> Re
             .status(400)
             .say("Missing Required Param: BackupId or RestoreTime or RestoreType."));
     }
-    let unfit = || Refused::new("ResroreParamNotMatch");
-    let backup_id = match (params.restore_type.as_deref(), &params.backup_id, &params.restore_time) {
-        (None | Some("0"), Some(id), None) if request.param("FilterKey").is_none() => id,
-        (Some("1"), None, Some(at)) => {
-            return Err(to_a_moment(request, &instance, at.0, params.time_shift.map(|t| t.0)));
+    let source = match (params.restore_type.as_deref(), &params.backup_id, &params.restore_time) {
+        (None | Some("0"), Some(id), None) if request.param("FilterKey").is_none() => {
+            Source::Backup { backup_id: find(request, &instance, id).await?.id }
         }
-        _ => return Err(unfit()),
+        // Only whole moments are restored here.
+        (Some("1"), None, Some(_)) if !instance.kind.flashback || request.param("FilterKey").is_some() => {
+            return Err(Refused::new("ServiceNotSupport"));
+        }
+        (Some("1"), None, Some(at)) => moment(request, &instance, at.0, params.time_shift.map(|t| t.0)).await?,
+        _ => return Err(Refused::new("ResroreParamNotMatch")),
     };
-    let set = find(request, &instance, backup_id).await?;
     request.account.must_be_normal(&instance).await?;
-    overwrite::restore(request, &instance.id, &set.id).await?;
+    overwrite::restore(request, &instance.id, source).await?;
     Ok(Done::default())
-}
-
-/// Refuses a restore to a moment, for there is no archive of a local server's writes yet: with the code of an instance
-/// without the feature, or of an archive that does not reach. An archive would be read here.
-fn to_a_moment(
-    request: &ActionRequest<'_>,
-    instance: &EmulatedInstance,
-    at: Timestamp,
-    shift: Option<Timestamp>,
-) -> Refused {
-    if !instance.kind.flashback {
-        return Refused::new("ServiceNotSupport");
-    }
-    let now = Timestamp::now();
-    let since = request.account.records.of(&instance.id).policy.and_then(|p| p.flashback_since);
-    if at > now || shift.is_some_and(|shift| shift < at || shift > now) {
-        return Refused::new("InvalidRestoreTime.Format");
-    }
-    tracing::debug!(?since, "no archive reaches the moment asked for");
-    Refused::new("InvalidBinlog.NotValid")
 }

@@ -1,6 +1,7 @@
 //! Settings and the task centre, as far as a backup tool uses them.
 //!
-//! As in the cloud the task centre knows neither backups nor restores: it lists tasks that create instances.
+//! As in the cloud the task centre knows neither backups nor restores: it lists tasks that create instances, and those that lock or unlock
+//! writes, for which the action's name stands: no published type is theirs.
 
 use crate::emulator::actions::paging::{cut, page};
 use crate::emulator::answer::Refused;
@@ -10,7 +11,7 @@ use crate::model::time::written;
 use crate::tair::wire::settings::{
     DescribeHistoryTasks, DescribeInstanceConfig, HistoryTask, HistoryTasks, InstanceConfig,
 };
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 /// `DescribeInstanceConfig`.
 ///
@@ -37,31 +38,36 @@ pub async fn tasks(request: &ActionRequest<'_>, params: DescribeHistoryTasks) ->
         return Err(Refused::new("Param.Invalid"));
     }
     let (at, size) = page(params.page_number, params.page_size.or(Some(10)), |size| (10..=100).contains(&size))?;
-    let mut rows = Vec::new();
-    for instance in request.account.instances() {
-        let Some(created) = &instance.created else { continue };
-        let named = params.instance_id.as_deref().is_none_or(|ids| ids.split(',').any(|id| id.trim() == instance.id));
-        let status = match (created.normal_at, created.failed) {
-            (Some(_), _) => "Succeed",
-            (None, true) => "Failed",
-            (None, false) => "Running",
+    let named =
+        |id: &str| params.instance_id.as_deref().is_none_or(|ids| ids.split(',').any(|named| named.trim() == id));
+    let created = request.account.instances().into_iter().filter_map(|instance| {
+        let created = instance.created?;
+        let ended = created.normal_at.map(|at| (at, true)).or(created.failed.then_some((created.at, false)));
+        Some((number(IdKind::Task, &instance.id), "CreateIns".to_owned(), instance.id, created.at, ended))
+    });
+    let locked = request.account.activity.tasks().into_iter();
+    let locked = locked.map(|task| (task.number, task.action, task.instance_id, task.at, task.ended));
+    let row = |(number, kind, instance_id, at, ended): (i64, String, String, Timestamp, Option<(Timestamp, bool)>)| {
+        let status = match ended {
+            Some((_, true)) => "Succeed",
+            Some((_, false)) => "Failed",
+            None => "Running",
         };
         let wanted = params.status.as_deref().is_none_or(|s| s.split(',').any(|s| s.trim() == status));
-        if named && wanted && created.at >= from && created.at < to {
-            rows.push(HistoryTask {
-                task_id: format!("t-{}", number(IdKind::Task, &instance.id)),
-                task_type: Some("CreateIns".into()),
-                status: Some(status.into()),
-                instance_id: Some(instance.id.clone()),
-                current_step_name: Some("exec_task".into()),
-                start_time: Some(written(created.at)),
-                end_time: created.normal_at.map(written),
-                remain_time: Some(0),
-                progress: Some(if created.normal_at.is_some() { 100 } else { 50 }),
-                reason_code: None,
-            });
-        }
-    }
+        (wanted && named(&instance_id) && at >= from && at < to).then(|| HistoryTask {
+            task_id: format!("t-{number}"),
+            task_type: Some(kind),
+            status: Some(status.into()),
+            instance_id: Some(instance_id),
+            current_step_name: Some("exec_task".into()),
+            start_time: Some(written(at)),
+            end_time: ended.map(|(at, _)| written(at)),
+            remain_time: Some(0),
+            progress: Some(if ended.is_some_and(|(_, worked)| worked) { 100 } else { 50 }),
+            reason_code: None,
+        })
+    };
+    let rows: Vec<HistoryTask> = created.chain(locked).filter_map(row).collect();
     Ok(HistoryTasks {
         request_id: String::new(),
         page_number: Some(at),

@@ -1,7 +1,9 @@
 //! Assessment of a restore in place of an instance of the cloud.
 
 use crate::guard::assess::Assessment;
-use crate::guard::assess::wording::{backup_exists, cloud_ready, restore_time, rollback_pending, short_id};
+use crate::guard::assess::wording::{
+    backup_exists, check_time_shift, cloud_ready, restore_time, rollback_pending, short_id,
+};
 use crate::guard::check::{CheckName, Precheck, Status};
 use crate::guard::facts::restore::{CloudRestore, CloudSource, CountedKeys, FilterFacts, InPlace, MeasuredWrites};
 use crate::guard::impact::{Alternative, Impact};
@@ -10,7 +12,6 @@ use crate::guard::rules::Rules;
 use crate::guard::writes::Writes;
 use crate::model::text::bytes;
 use crate::model::time::written;
-use jiff::Timestamp;
 use std::collections::BTreeMap;
 
 /// The mandatory checks, in the order in which they are shown.
@@ -133,17 +134,6 @@ fn remark(id: &str, keys_only: bool) -> String {
     refused
 }
 
-/// Whether the moment from which keys' remaining times to live count on makes sense.
-fn check_time_shift(shift: Timestamp, restore_time: Timestamp, now: Timestamp) -> Precheck {
-    let detail = format!("remaining times to live count on from {}", written(shift));
-    if shift < restore_time || shift > now {
-        let detail =
-            format!("{detail}, which is not between restore_time {} and now {}", written(restore_time), written(now));
-        return Precheck::new(CheckName::TimeShift, Status::Block, detail);
-    }
-    Precheck::new(CheckName::TimeShift, Status::Pass, detail)
-}
-
 fn filter_key(filter: &FilterFacts) -> Precheck {
     let undocumented = "Alibaba Cloud does not document whether a pattern must match the whole key".to_owned();
     let FilterFacts { items, warnings, unchecked } = filter;
@@ -176,7 +166,7 @@ fn write_traffic(measured: MeasuredWrites, limit: Option<f64>, fenced: bool) -> 
     };
     let Some(peak) = peak else {
         let unknown = format!(
-            "NOT KNOWN: the cloud sends no figure of the last {window_seconds:.0} s that can be read, so there may be any number of writes"
+            "NOT KNOWN: no figures of the cloud that can be read cover the last {window_seconds:.0} s, so there may be any number of writes"
         );
         return match limit {
             Some(limit) if !fenced => check(

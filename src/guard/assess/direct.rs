@@ -117,12 +117,14 @@ fn instance_ready(t: &TargetFacts, s: &SourceFacts) -> Precheck {
     }
     let serving = format!("{} {} at {} serves, {}", t.engine, t.version, t.address, describe_counts(&t.counts));
     let mut remarks: Vec<String> = Vec::new();
-    if t.sentinel {
+    // By commands it stays a master, whose replicas get what is written.
+    let follows = t.method == Method::Replication;
+    if t.sentinel && follows {
         remarks.push(
             "Sentinel watches it, and may fail over while it loads as our replica: pause that for a large set".into(),
         );
     }
-    if t.replicas > 0 {
+    if t.replicas > 0 && follows {
         remarks.push(format!("{} replicas are attached and will copy everything anew", t.replicas));
     }
     if t.append_only {

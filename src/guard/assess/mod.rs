@@ -11,6 +11,8 @@ mod safety;
 mod target;
 mod wording;
 
+pub use wording::elsewhere;
+
 use crate::guard::act::{Act, Source};
 use crate::guard::check::{CheckName, Precheck, Status};
 use crate::guard::facts::Facts;
@@ -22,6 +24,7 @@ use crate::guard::writes::{Since, Writes};
 use crate::model::fault::{Fault, Kind};
 use std::collections::BTreeMap;
 
+pub use replay::no_moment;
 pub use safety::safety_backup;
 pub use wording::{describe_counts, describe_dependent};
 
@@ -63,21 +66,21 @@ pub struct Assessment {
 /// that reads something else has not been able to have any of them made.
 pub fn assess(act: &Act, facts: &Facts, earlier: Option<Earlier<'_>>, rules: Rules) -> Result<Assessment, Fault> {
     Ok(match (act, facts) {
-        (Act::RestoreInstance { source, write_fence }, Facts::DirectRestore(facts)) if is_direct(facts, source) => {
-            let mut assessment = direct::assess(facts, *write_fence, earlier, rules);
+        (Act::RestoreInstance { source, .. } | Act::FillInstance { source, .. }, Facts::DirectRestore(facts))
+            if is_direct(facts, source) =>
+        {
+            let write_fence = matches!(act, Act::RestoreInstance { write_fence: true, .. });
+            let mut assessment = direct::assess(facts, write_fence, earlier, rules);
             if let Some(behind) = &facts.replay {
                 assessment.checks.extend(replay::checks(source, facts, behind));
+                assessment.impact.after.push_str(&replay::on_arrival(source, behind));
             }
             assessment
         }
-        (
-            Act::RestoreInstance { source: Source::Moment { .. } | Source::Before { .. }, .. },
-            Facts::NoMoment(facts),
-        ) => replay::none(facts),
-        (Act::FillInstance { backup_id, .. }, Facts::DirectRestore(facts))
-            if facts.source.backup_id == *backup_id && facts.replay.is_none() =>
+        (Act::RestoreInstance { source, .. } | Act::FillInstance { source, .. }, Facts::NoMoment(facts))
+            if !matches!(source, Source::Backup { .. }) =>
         {
-            direct::assess(facts, false, earlier, rules)
+            replay::none(facts)
         }
         (Act::RestoreInstance { source, write_fence }, Facts::CloudRestore(facts)) if is_from(facts, source) => {
             cloud::assess(facts, *write_fence, rules)

@@ -2,6 +2,7 @@
 
 use crate::guard::act::Source;
 use crate::guard::assess::Assessment;
+use crate::guard::assess::wording::check_time_shift;
 use crate::guard::check::{CheckName, Precheck, Status};
 use crate::guard::facts::replay::{NoMoment, Replay, ReplayedLog};
 use crate::guard::facts::restore::{DirectRestore, SourceFacts, TargetFacts};
@@ -9,7 +10,7 @@ use crate::guard::impact::Impact;
 use crate::guard::preconditions::{Preconditions, ReplayIdentity};
 use crate::model::restore::Method;
 use crate::model::text::{bytes, clean};
-use crate::model::time::written_ms;
+use crate::model::time::{written, written_ms};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 
@@ -19,8 +20,19 @@ const APPLIED_A_SECOND: (u64, u64) = (40 << 20, 1_000_000);
 /// The checks that a restore to a moment needs beside those of its set.
 pub(super) fn checks(source: &Source, facts: &DirectRestore, replay: &Replay) -> Vec<Precheck> {
     let mut checks = vec![restore_time(replay, &facts.source), log_replay(&facts.target, replay)];
+    checks.extend(expiries(source, replay, facts.target.writes.read_at));
     checks.extend(not_offered(source));
     checks
+}
+
+/// What will be gone as soon as it is there, behind a sentence.
+pub(super) fn on_arrival(source: &Source, replay: &Replay) -> String {
+    match replay.expiring {
+        Some(n @ 1..) if source.time_shift().is_none() => {
+            format!("; up to {n} keys of the set have expired since, and will be gone")
+        }
+        _ => String::new(),
+    }
 }
 
 /// What identifies the commands behind a set.
@@ -30,14 +42,7 @@ pub(super) fn identity(set: &SourceFacts, replay: &Replay) -> ReplayIdentity {
 
 /// What has to be known of a moment that cannot be restored: nothing else was looked at.
 pub(super) fn none(facts: &NoMoment) -> Assessment {
-    let near = [("before", facts.nearest_before), ("after", facts.nearest_after)];
-    let near: Vec<String> =
-        near.iter().filter_map(|(which, at)| at.map(|at| format!("{} ({which})", written_ms(at)))).collect();
-    let near = match near.as_slice() {
-        [] => "no moment of it can be restored; describe_backups has the sets".to_owned(),
-        near => format!("the nearest that can be restored: {}", near.join(", ")),
-    };
-    let detail = format!("{}: {}; {near}", facts.asked, facts.why);
+    let detail = no_moment(facts);
     Assessment {
         address: facts.address.clone(),
         checks: vec![Precheck::new(CheckName::RestoreTime, Status::Block, detail)],
@@ -48,6 +53,19 @@ pub(super) fn none(facts: &NoMoment) -> Assessment {
         details: BTreeMap::new(),
         alternative: None,
     }
+}
+
+/// Why there is no such moment, and the nearest that there are.
+#[must_use]
+pub fn no_moment(facts: &NoMoment) -> String {
+    let near = [("before", facts.nearest_before), ("after", facts.nearest_after)];
+    let near: Vec<String> =
+        near.iter().filter_map(|(which, at)| at.map(|at| format!("{} ({which})", written_ms(at)))).collect();
+    let near = match near.as_slice() {
+        [] => "no moment of it can be restored; describe_backups has the sets".to_owned(),
+        near => format!("the nearest that can be restored: {}", near.join(", ")),
+    };
+    format!("{}: {}; {near}", facts.asked, facts.why)
 }
 
 /// The moment that is reached, as part of a sentence.
@@ -145,18 +163,30 @@ fn log_replay(t: &TargetFacts, replay: &Replay) -> Precheck {
     check(Status::Pass, detail)
 }
 
+/// From when on times to live count, and what will be gone where they count on from the moment itself.
+fn expiries(source: &Source, replay: &Replay, now: Timestamp) -> Option<Precheck> {
+    let Some(shift) = source.time_shift() else {
+        let n = replay.expiring.filter(|n| *n > 0)?;
+        let detail = format!(
+            "up to {n} keys of the set had an expiry between the moment and now: those that the log leaves as they are will be gone as they \
+             arrive, and of those whose expiry the log sets nobody has counted; time_shift {} keeps them",
+            written(now)
+        );
+        return Some(Precheck::new(CheckName::TimeShift, Status::Warn, detail));
+    };
+    let from = if let Source::Moment { restore_time, .. } = source { *restore_time } else { replay.moment };
+    let mut check = check_time_shift(shift, from, now);
+    if check.status == Status::Pass {
+        let moved = (shift.as_millisecond() - from.as_millisecond()) / 1000;
+        check.detail =
+            format!("{}: every expiry, of keys and of fields of hashes, is moved by {moved} s", check.detail);
+    }
+    Some(check)
+}
+
 /// What only the cloud does with a moment.
-fn not_offered(source: &Source) -> Vec<Precheck> {
-    let Source::Moment { time_shift, filter_key, .. } = source else { return Vec::new() };
-    let mut checks = Vec::new();
-    if time_shift.is_some() {
-        let detail =
-            "only the cloud shifts expiries; here keys whose expiry has passed go as they arrive: leave time_shift out";
-        checks.push(Precheck::new(CheckName::TimeShift, Status::Block, detail));
-    }
-    if filter_key.is_some() {
-        let detail = "only the cloud restores some of the keys; here a moment is restored whole: leave filter_key out";
-        checks.push(Precheck::new(CheckName::FilterKey, Status::Block, detail));
-    }
-    checks
+fn not_offered(source: &Source) -> Option<Precheck> {
+    let Source::Moment { filter_key: Some(_), .. } = source else { return None };
+    let detail = "only the cloud restores some of the keys; here a moment is restored whole: leave filter_key out";
+    Some(Precheck::new(CheckName::FilterKey, Status::Block, detail))
 }

@@ -6,7 +6,7 @@ use crate::guard::facts::{CloudInstance, CloudState};
 use crate::model::instance::{Counts, total_keys};
 use crate::model::job::JobStatus;
 use crate::model::text::{bytes, clean, clean_to};
-use crate::model::time::{written, written_ms};
+use crate::model::time::{written, written_ms, written_up};
 use jiff::Timestamp;
 
 /// Keys per database, for the reader.
@@ -32,7 +32,7 @@ pub fn describe_dependent(dependent: &Dependent) -> String {
             };
             format!("restore {job_id} of {}{how}", written(*began_at))
         }
-        Dependent::Plan { act, planned_at, expires_at } => {
+        Dependent::Plan { act, planned_at, expires_at, .. } => {
             format!("plan of {}, good until {}: {act}", written(*planned_at), written(*expires_at))
         }
     }
@@ -60,18 +60,22 @@ pub fn rollback_pending(job_id: &str) -> Precheck {
     Precheck::new(CheckName::InstanceIdle, Status::Block, detail)
 }
 
-/// The block of an act on an instance that is in another region than calls go to.
-pub fn of_another_region(instance: &CloudInstance) -> Option<Precheck> {
+/// Why nothing is done to an instance that is in another region than calls go to; `None` where it is not.
+#[must_use]
+pub fn elsewhere(instance: &CloudInstance) -> Option<String> {
     let CloudInstance { region, access, .. } = instance;
-    let differs = !region.is_empty() && !access.region.is_empty() && !region.eq_ignore_ascii_case(&access.region);
-    differs.then(|| {
-        let detail = format!(
+    instance.is_elsewhere().then(|| {
+        format!(
             "it is in {}, and calls go to {}: set [tair] region to the instance's own",
             clean(region),
             access.region
-        );
-        Precheck::new(CheckName::InstanceReady, Status::Block, detail)
+        )
     })
+}
+
+/// The block of an act on an instance that is in another region than calls go to.
+pub fn of_another_region(instance: &CloudInstance) -> Option<Precheck> {
+    elsewhere(instance).map(|why| Precheck::new(CheckName::InstanceReady, Status::Block, why))
 }
 
 /// Whether an instance of the cloud takes changes now.
@@ -115,25 +119,50 @@ pub fn backup_exists(set: &ListedSet, now: Timestamp) -> Precheck {
     }
 }
 
-/// Whether the archive of changes reaches a moment.
+/// How many days back Alibaba Cloud documents that it goes.
+const DOCUMENTED_DAYS: i64 = 7;
+
+/// Whether the cloud's archive of changes reaches a moment; where it does not, the nearest that it reaches.
 pub fn restore_time(at: Timestamp, log_start: Option<Timestamp>, now: Timestamp) -> Precheck {
     let check = |status, detail: String| Precheck::new(CheckName::RestoreTime, status, detail);
     let Some(start) = log_start else {
         let detail = "data flashback is off: no moment can be restored, only backup sets";
         return check(Status::Block, detail.into());
     };
-    let window = format!("the recovery window is {} to {}", written(start), written(now));
-    if at.subsec_nanosecond() != 0 {
-        return check(
-            Status::Block,
-            format!("{} is between two seconds, and the cloud goes by whole ones", written_ms(at)),
-        );
-    }
+    let window = format!(
+        "the recovery window is {} to {}, and how far the archive is behind that the cloud does not tell",
+        written_up(start),
+        written(now)
+    );
+    let nearest =
+        |why: String, near: String| check(Status::Block, format!("{why}: {window}; the nearest in it: {near}"));
     if at < start {
-        check(Status::Block, format!("{} is before the first moment kept: {window}", written(at)))
+        nearest(format!("{} is before the first moment kept", written(at)), format!("{} (after)", written_up(start)))
     } else if at > now {
-        check(Status::Block, format!("{} has not been yet: {window}", written(at)))
+        nearest(format!("{} has not been yet", written(at)), format!("{} (before)", written(now)))
+    } else if at.subsec_nanosecond() != 0 {
+        let near = [(written(at), "before"), (written_up(at), "after")];
+        let within = near.iter().filter(|(text, _)| *text >= written_up(start) && *text <= written(now));
+        let near: Vec<String> = within.map(|(text, which)| format!("{text} ({which})")).collect();
+        nearest(format!("{} is between two seconds, and the cloud goes by whole ones", written_ms(at)), near.join(", "))
+    } else if now.as_second() - at.as_second() > DOCUMENTED_DAYS * 24 * 3600 {
+        let detail = format!(
+            "{} is more than {DOCUMENTED_DAYS} days ago, as far back as Alibaba Cloud documents that it goes: it may refuse; {window}",
+            written(at)
+        );
+        check(Status::Warn, detail)
     } else {
         check(Status::Pass, format!("{} is in it: {window}", written(at)))
     }
+}
+
+/// Whether the moment from which keys' remaining times to live count on makes sense.
+pub(super) fn check_time_shift(shift: Timestamp, restore_time: Timestamp, now: Timestamp) -> Precheck {
+    let detail = format!("remaining times to live count on from {}", written(shift));
+    if shift < restore_time || shift > now {
+        let detail =
+            format!("{detail}, which is not between restore_time {} and now {}", written(restore_time), written(now));
+        return Precheck::new(CheckName::TimeShift, Status::Block, detail);
+    }
+    Precheck::new(CheckName::TimeShift, Status::Pass, detail)
 }

@@ -44,6 +44,8 @@ pub enum Dependent {
     Plan {
         /// What the plan would do, in one line.
         act: String,
+        /// Whether the plan restores the set; else the set is what undoes it.
+        restores: bool,
         /// When the plan was made.
         planned_at: Timestamp,
         /// Until when the plan may be carried out.

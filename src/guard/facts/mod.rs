@@ -54,6 +54,15 @@ pub struct CloudInstance {
     pub access: Access,
 }
 
+impl CloudInstance {
+    /// Whether the instance is in another region than calls go to.
+    #[must_use]
+    pub fn is_elsewhere(&self) -> bool {
+        let (region, called) = (&self.region, &self.access.region);
+        !region.is_empty() && !called.is_empty() && !region.eq_ignore_ascii_case(called)
+    }
+}
+
 /// An instance of the cloud, and whether it takes changes now.
 #[derive(Debug, Clone)]
 pub struct CloudState {

@@ -15,6 +15,10 @@ pub struct Replay {
     pub bytes: u64,
     /// Names of commands in the range that the target does not know, cleaned.
     pub unknown: Vec<String>,
+    /// The moment that the data is of, from which `time_shift` counts where no other is asked for.
+    pub moment: Timestamp,
+    /// Keys of the set whose expiry lies between that moment and now, at most; `None` where the set was not read.
+    pub expiring: Option<u64>,
     /// Whether the target counts what it refuses of its master's commands.
     pub counts_refusals: bool,
 }

@@ -11,7 +11,13 @@ pub(super) fn capabilities(instance_id: &str, log: bool) -> Capabilities {
     let no_moment = format!("{instance_id} has no archive of changes, so it cannot be restored to a moment");
     let no_moment = Fault::new(Kind::Provider, "restore.no_flashback", no_moment)
         .hint("Restore a backup set: take its backup_id from describe_backups.");
-    let all = Capabilities::all();
-    let all = if log { all } else { all.without(Capability::RestoreToMoment, no_moment) };
+    let no_export = format!("{instance_id} has no archive of changes, so no moment of it can be written out");
+    let no_export = Fault::new(Kind::Provider, "download.no_log", no_export).hint(
+        "Download a set by its backup_id. modify_backup_policy with enable_backup_log true keeps the log from now on.",
+    );
+    let mut all = Capabilities::all();
+    if !log {
+        all = all.without(Capability::RestoreToMoment, no_moment).without(Capability::DownloadMoment, no_export);
+    }
     all.without(Capability::Clone, no_clone(instance_id)).without(Capability::DownloadUrl, no_url())
 }

@@ -19,24 +19,11 @@ impl Inner {
         let data = self.vault.open_data(set).await?;
         let (vault, set, to) = (self.vault.clone(), set.clone(), to.to_owned());
         let records = parts(self.state.home());
-        // The callback is borrowed, the thread is not: bytes travel through a channel.
-        let (tx, mut rx) = tokio::sync::watch::channel((0, set.rdb_bytes));
-        let work = blocking(move || {
+        told(on_bytes, move |on_bytes| {
             let wanted = download::Known { bytes: set.rdb_bytes, sha256: &set.sha256, rdb_version: set.rdb_version };
-            download::write(data, &records, &to, wanted, |e| vault.damaged(&set, e), &|done, total| {
-                tx.send_replace((done, total));
-            })
-        });
-        tokio::pin!(work);
-        loop {
-            tokio::select! {
-                done = &mut work => break done,
-                Ok(()) = rx.changed() => {
-                    let (done, total) = *rx.borrow_and_update();
-                    on_bytes(done, total);
-                }
-            }
-        }
+            download::write(data, &records, &to, wanted, |e| vault.damaged(&set, e), on_bytes)
+        })
+        .await
     }
 
     /// Opens a set's data and reads it on a thread of its own, for as long as somebody takes what it reads.
@@ -46,6 +33,29 @@ impl Inner {
         let (vault, set) = (self.vault.clone(), set.clone());
         tokio::task::spawn_blocking(move || pump(data, &vault, &set, sink));
         Ok(stream)
+    }
+}
+
+/// Runs blocking work that tells how far it is. The callback is borrowed, the thread is not: bytes travel through a channel.
+pub(super) async fn told<T: Send + 'static>(
+    on_bytes: &OnBytes,
+    work: impl FnOnce(&OnBytes) -> Result<T, Fault> + Send + 'static,
+) -> Result<T, Fault> {
+    let (tx, mut rx) = tokio::sync::watch::channel((0, 0));
+    let work = blocking(move || {
+        work(&move |done, total| {
+            tx.send_replace((done, total));
+        })
+    });
+    tokio::pin!(work);
+    loop {
+        tokio::select! {
+            done = &mut work => break done,
+            Ok(()) = rx.changed() => {
+                let (done, total) = *rx.borrow_and_update();
+                on_bytes(done, total);
+            }
+        }
     }
 }
 

@@ -8,6 +8,7 @@ mod delete;
 mod describe;
 mod download;
 pub mod endpoint;
+mod export;
 mod log;
 mod policy;
 mod recover;
@@ -21,10 +22,12 @@ use crate::config::{Config, SANDBOX};
 use crate::guard::act::{Act, PolicyChange, Source};
 use crate::guard::assess::Assessment;
 use crate::guard::facts::Facts;
+use crate::guard::facts::replay::NoMoment;
 use crate::guard::facts::restore::SafetyFacts;
 use crate::guard::permit::Permit;
 use crate::guard::plan::{Plan, Safety};
 use crate::model::backup::{BackupSet, DamagedSet, Mode};
+use crate::model::destruction::Destructions;
 use crate::model::fault::{Fault, Kind};
 use crate::model::instance::{Capabilities, Instance};
 use crate::model::job::Job;
@@ -38,12 +41,14 @@ use crate::provider::local::download::no_url;
 use crate::provider::set_stream::SetStream;
 use crate::provider::traffic::Counters;
 use crate::provider::{
-    Carried, Downloaded, InstanceQuery, LogScope, OnBytes, Provider, Raised, Range, SignedUrl, WriteLock,
+    Carried, Downloaded, ExportOf, Exported, InstanceQuery, LogScope, OnBytes, Provider, Raised, Range, SignedUrl,
+    WriteLock,
 };
 use crate::state::State;
 use crate::state::jobs::Begun;
 use crate::vault::Vault;
 use async_trait::async_trait;
+use jiff::Timestamp;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
@@ -179,6 +184,16 @@ impl Provider for Local {
         self.inner.download(set, to, on_bytes).await
     }
 
+    async fn export(
+        &self,
+        instance_id: &str,
+        of: ExportOf,
+        to: &Path,
+        on_bytes: &OnBytes,
+    ) -> Result<Result<Exported, NoMoment>, Fault> {
+        self.inner.export(instance_id, of, to, on_bytes).await
+    }
+
     async fn download_url(&self, _: &BackupSet) -> Result<SignedUrl, Fault> {
         Err(no_url())
     }
@@ -197,22 +212,20 @@ impl Provider for Local {
 
     async fn facts(&self, instance_id: &str, act: &Act, earlier: Option<&Plan>) -> Result<Facts, Fault> {
         match act {
-            Act::RestoreInstance { source: Source::Backup { backup_id }, write_fence } => {
-                let facts = self.inner.restore_facts(instance_id, instance_id, backup_id, earlier).await?;
-                if *write_fence {
+            Act::RestoreInstance { source, .. } | Act::FillInstance { source, .. } => {
+                let set_of = act.set_of(instance_id);
+                let facts = match source {
+                    Source::Backup { backup_id } => {
+                        self.inner.restore_facts(instance_id, set_of, backup_id, earlier).await?
+                    }
+                    Source::Moment { .. } | Source::Before { .. } => {
+                        self.inner.moment_facts(instance_id, set_of, source, earlier).await?
+                    }
+                };
+                if matches!(act, Act::RestoreInstance { write_fence: true, .. }) {
                     self.inner.can_fence(instance_id, &facts).await?;
                 }
                 Ok(facts)
-            }
-            Act::RestoreInstance { source: source @ (Source::Moment { .. } | Source::Before { .. }), write_fence } => {
-                let facts = self.inner.moment_facts(instance_id, source, earlier).await?;
-                if *write_fence {
-                    self.inner.can_fence(instance_id, &facts).await?;
-                }
-                Ok(facts)
-            }
-            Act::FillInstance { source_instance_id, backup_id } => {
-                self.inner.filling_facts(instance_id, source_instance_id, backup_id, earlier).await
             }
             Act::DeleteBackup { backup_id } => self.inner.deletion_facts(instance_id, backup_id).await,
             Act::ModifyBackupPolicy { change } => self.inner.policy_facts(instance_id, change).await,
@@ -238,7 +251,7 @@ impl Provider for Local {
                 let backup_id = backup_id.clone();
                 self.inner.delete(permit, &backup_id).await.map(Carried::Done)
             }
-            Act::RestoreInstance { source, .. } => {
+            Act::RestoreInstance { source, .. } | Act::FillInstance { source, .. } => {
                 let planned = permit.plan().direct_restore()?.replay.as_ref().map(|replay| replay.backup_id.clone());
                 let backup_id = match (source, planned) {
                     (Source::Backup { backup_id }, None) => backup_id.clone(),
@@ -246,10 +259,6 @@ impl Provider for Local {
                     _ => return Err(permit.plan().unsupported()),
                 };
                 self.inner.start_restore(permit, &backup_id).await.map(Carried::Job)
-            }
-            Act::FillInstance { backup_id, .. } => {
-                let backup_id = backup_id.clone();
-                self.inner.start_filling(permit, &backup_id).await.map(Carried::Job)
             }
             Act::ModifyBackupPolicy { change } => {
                 let change = change.clone();
@@ -274,6 +283,14 @@ impl Provider for Local {
 
     async fn log_status(&self, instance_id: &str) -> Result<Option<LogStatus>, Fault> {
         self.inner.log_status(instance_id).await
+    }
+
+    async fn log_reaching(&self, id: &str, moment: Timestamp, within: Duration) -> Result<Option<LogStatus>, Fault> {
+        self.inner.log_reaching(id, moment, within).await
+    }
+
+    async fn destructive(&self, instance_id: &str, range: (Timestamp, Timestamp)) -> Result<Destructions, Fault> {
+        self.inner.destructive(instance_id, range).await
     }
 
     async fn shut_down(&self, cancel_backups: bool) {

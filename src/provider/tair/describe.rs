@@ -1,5 +1,6 @@
 //! What an instance of the cloud is: read from the two calls that list and describe instances. Changes nothing.
 
+use crate::guard::assess::elsewhere;
 use crate::guard::facts::{CloudInstance, CloudState};
 use crate::model::fault::{Fault, Kind};
 use crate::model::instance::{Instance, Live};
@@ -111,6 +112,20 @@ impl Inner {
             Some(e) => fault.because(e),
             None => fault,
         })
+    }
+
+    /// The attributes of an instance that is about to be changed without a plan, whose pre-checks would look at its region.
+    pub async fn attribute_here(&self, instance_id: &str) -> Result<InstanceAttribute, Fault> {
+        let a = self.attribute(instance_id).await?;
+        match elsewhere(&self.cloud_state(&a).await?.instance) {
+            None => Ok(a),
+            Some(why) => Err(Fault::new(
+                Kind::Provider,
+                "instance.other_region",
+                format!("nothing was done to {instance_id}: {why}"),
+            )
+            .hint("Have the operator set [tair] region to the instance's own.")),
+        }
     }
 
     /// Reads an instance as it is now.

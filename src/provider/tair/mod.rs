@@ -25,6 +25,7 @@ use crate::guard::facts::restore::SafetyFacts;
 use crate::guard::permit::Permit;
 use crate::guard::plan::{Plan, Safety};
 use crate::model::backup::{BackupSet, DamagedSet, Mode};
+use crate::model::destruction::Destructions;
 use crate::model::fault::{Fault, Kind};
 use crate::model::instance::{Capabilities, Capability, Instance};
 use crate::model::job::Job;
@@ -34,6 +35,7 @@ use crate::provider::{Carried, Downloaded, InstanceQuery, OnBytes, Provider, Rai
 use crate::state::State;
 use crate::tair::client::Client;
 use async_trait::async_trait;
+use jiff::Timestamp;
 use polling::Polling;
 use std::path::Path;
 use std::sync::Arc;
@@ -142,8 +144,12 @@ impl Provider for Tair {
             "the cloud restores to moments, and knows no positions in a log",
         )
         .hint("Give restore_time.");
+        let no_log = "the cloud keeps its log to itself, so no moment of it can be written to files";
+        let no_log = Fault::new(Kind::Provider, "download.no_log", no_log)
+            .hint("Download a set by its backup_id; or bring a moment back with restore_instance or create_instance_from_backup.");
         Ok(Capabilities::all()
             .without(Capability::Fill, unsupported("fill_instance"))
+            .without(Capability::DownloadMoment, no_log)
             .without(Capability::RestoreToPosition, no_position))
     }
 
@@ -183,6 +189,13 @@ impl Provider for Tair {
 
     async fn recover(&self) -> Result<(), Fault> {
         self.inner.recover().await
+    }
+
+    async fn destructive(&self, instance_id: &str, _: (Timestamp, Timestamp)) -> Result<Destructions, Fault> {
+        let message = format!("the log of {instance_id} is the cloud's own, which does not tell the commands in it");
+        Err(Fault::new(Kind::Provider, "log.none", message).hint(
+            "Where the instance's audit log is on, the console shows its commands with their times (DescribeAuditRecords). With flashback on, restore_instance with restore_time goes back to any second of the recovery window.",
+        ))
     }
 
     /// What runs in the cloud goes on there, and the next process follows it: only a restore behind a write fence is seen to

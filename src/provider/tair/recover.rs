@@ -57,7 +57,7 @@ impl Inner {
         let job = &orphan.job;
         let (message, hint) = match job.kind {
             JobKind::Restore => match self.roll_back_fence(orphan).await {
-                Ok(message) => (message, job.hint.clone()),
+                Ok(unlocked) => unlocked,
                 Err(fault) => {
                     let stage = format!("writes are still locked ({})", fault.message);
                     return Err(Fault::new(fault.kind, fault.code, stage).because(fault));

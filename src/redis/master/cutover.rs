@@ -28,6 +28,11 @@ const LAG: Duration = Duration::from_secs(1);
 /// Whoever answers for a restore: asked when the target refuses writes and before anything is sent to it, and told what a roll-back
 /// will need besides.
 pub trait BeforeStream: Send {
+    /// Told right before the target is made to follow this program: what it has not sent its replicas by then is lost to them.
+    fn switching(&mut self) -> impl Future<Output = ()> + Send {
+        async {}
+    }
+
     /// Whether the restore may go on. An error takes the target off this program again, with its old data.
     fn allow(&mut self, seen: &Switched) -> impl Future<Output = Result<(), Fault>> + Send;
 

@@ -12,8 +12,10 @@
 pub mod cutover;
 pub mod rollback;
 pub mod session;
+pub mod shift;
 pub mod types;
 
+mod expiring;
 mod listener;
 mod stream;
 mod transfer;

@@ -116,6 +116,7 @@ impl Session {
         on_step(Step::SettingsSaved);
         let attempt = async {
             settings::prepare(&mut conn, &password).await?;
+            before.switching().await;
             on_step(Step::Switched);
             conn.cmd_str(&["REPLICAOF", &record.host, &record.port.to_string()]).await?;
             // From here on the target takes no write of a client: what is read now is its last state under its old data.

@@ -36,13 +36,31 @@ pub(super) struct Input<R, T, V> {
     digest: Digest,
     /// Whether parsed bytes go to the checksum; not so for the trailer.
     pub(super) summing: bool,
+    /// By how many milliseconds expiries are moved in what goes to the tap.
+    pub(super) shift_ms: Option<i64>,
+    /// Whether parsed bytes do not go to the tap, for something else will in their place.
+    pub(super) muted: bool,
 }
 
 impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
     pub(super) fn new(src: R, tap: T, visitor: V) -> Self {
         let digest = Digest::new(CrcAlgorithm::Crc64Redis);
         let buf = vec![0; BUFFER_BYTES];
-        Self { src, tap, visitor, buf, pos: 0, end: 0, done: 0, piece: None, base: 0, digest, summing: true }
+        Self {
+            src,
+            tap,
+            visitor,
+            buf,
+            pos: 0,
+            end: 0,
+            done: 0,
+            piece: None,
+            base: 0,
+            digest,
+            summing: true,
+            shift_ms: None,
+            muted: false,
+        }
     }
 
     /// Offset of the next byte to parse.
@@ -112,7 +130,18 @@ impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
         if self.summing {
             self.digest.update(block);
         }
+        if self.muted {
+            return Ok(());
+        }
         self.tap.bytes(block).map_err(|e| self.sink(e))
+    }
+
+    /// Gives the tap other bytes in the place of those that were parsed since the last flush.
+    pub(super) fn instead(&mut self, bytes: &[u8]) -> RdbResult<()> {
+        self.muted = true;
+        self.flush()?;
+        self.muted = false;
+        self.tap.bytes(bytes).map_err(|e| self.sink(e))
     }
 
     /// Reads once, so that at least one more byte is available; makes room for `want` contiguous bytes first.

@@ -16,10 +16,12 @@
 pub mod checksum;
 pub mod compat;
 pub mod error;
+pub mod shift;
 pub mod statistics;
 pub mod unique;
 
 mod deep;
+mod expiry;
 mod input;
 mod library;
 mod listpack;
@@ -162,7 +164,7 @@ pub struct Walked<R, T, V> {
 /// # Errors
 /// See [`RdbError`]; each has the offset in the RDB.
 pub fn walk<R: Read, T: Tap, V: Visitor>(src: R, tap: T, visitor: V) -> Result<Walked<R, T, V>, RdbError> {
-    walk::Walk::run(src, tap, visitor, None).map_err(|e| *e)
+    walk::Walk::run(src, tap, visitor, None, None).map_err(|e| *e)
 }
 
 /// As [`walk`], and remembers in `unique` what may be there only once. Whoever calls this asks
@@ -176,5 +178,5 @@ pub fn walk_unique<R: Read, T: Tap, V: Visitor>(
     visitor: V,
     unique: &mut unique::Unique,
 ) -> Result<Walked<R, T, V>, RdbError> {
-    walk::Walk::run(src, tap, visitor, Some(unique)).map_err(|e| *e)
+    walk::Walk::run(src, tap, visitor, Some(unique), None).map_err(|e| *e)
 }

@@ -9,7 +9,7 @@ use super::deep::{Deep, FIELD_EXPIRY_MAX, NO_SCORE, Rows, Shape, is_score};
 use super::error::RdbResult;
 use super::input::Input;
 use super::statistics::{Dialect, Tally};
-use super::{Tap, Visitor};
+use super::{Tap, Visitor, expiry};
 
 /// Dialect and version, which decide the meaning of a type byte or an opcode.
 #[derive(Clone, Copy)]
@@ -84,6 +84,9 @@ impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
             17 => Shape::Listpack(Rows::Zset),
             20 => Shape::Listpack(Rows::Set),
             25 => {
+                if let Some(by_ms) = self.shift_ms {
+                    return self.moved_listpack(by_ms, deep).map(Content::of);
+                }
                 self.skip(8)?;
                 Shape::Listpack(Rows::HashTtl)
             }
@@ -115,7 +118,12 @@ impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
 
     /// Containers that are written element by element.
     fn elements(&mut self, type_byte: u8, deep: &mut Deep<'_>) -> RdbResult<Content> {
-        let earliest = if type_byte == 24 { u64::from_le_bytes(self.array()?) } else { 0 };
+        let mut earliest = 0;
+        if type_byte == 24 {
+            let found = self.time(expiry::earliest)?;
+            // What goes on must be times, too.
+            earliest = u64::from_le_bytes(self.shift_ms.map_or(found, |by_ms| expiry::earliest(found, by_ms)));
+        }
         let count = self.count()?;
         if type_byte == 1 {
             return self.skip_strings(count).map(|()| Content::of(count));
@@ -137,7 +145,7 @@ impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
                 // Valkey 9: value, expiry in milliseconds (−1: none).
                 22 => {
                     self.skip_string()?;
-                    if i64::from_le_bytes(self.array()?) < -1 {
+                    if i64::from_le_bytes(self.time(expiry::field)?) < -1 {
                         return self.corrupt("the expiry of a field is no time");
                     }
                 }

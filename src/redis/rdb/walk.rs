@@ -11,7 +11,7 @@ use super::statistics::{Checksum, Dialect, Tally};
 use super::string::{Scratch, Text};
 use super::unique::{Scope, Unique};
 use super::value::{Content, Format};
-use super::{EntryHead, Tap, Visitor, Walked, library};
+use super::{EntryHead, Tap, Visitor, Walked, expiry, library};
 
 /// The newest Redis version whose opcodes and types are known; those without a known layout are refused one by one.
 const NEWEST_REDIS: u16 = 15;
@@ -61,11 +61,19 @@ pub(super) struct Walk<'u, R, T, V> {
 }
 
 impl<'u, R: Read, T: Tap, V: Visitor> Walk<'u, R, T, V> {
-    pub(super) fn run(src: R, tap: T, visitor: V, mut unique: Option<&'u mut Unique>) -> RdbResult<Walked<R, T, V>> {
+    /// `shift_ms`: by how much expiries are moved in what goes to the tap.
+    pub(super) fn run(
+        src: R,
+        tap: T,
+        visitor: V,
+        mut unique: Option<&'u mut Unique>,
+        shift_ms: Option<i64>,
+    ) -> RdbResult<Walked<R, T, V>> {
         if let Some(unique) = &mut unique {
             unique.begin();
         }
         let mut input = Input::new(src, tap, visitor);
+        input.shift_ms = shift_ms;
         let format = header(&mut input)?;
         let (tally, scratch, pending) = (Tally::new(), Scratch::default(), Pending::default());
         let mut walk = Self { input, format, tally, scratch, pending, deep: Deep::new(unique), announced: 0 };
@@ -87,9 +95,9 @@ impl<'u, R: Read, T: Tap, V: Visitor> Walk<'u, R, T, V> {
     fn opcode(&mut self, byte: u8, at: u64) -> RdbResult<Met> {
         match byte {
             0..=241 => return Ok(Met::Key),
-            252 => self.pending.expiry_ms = Some(i64::from_le_bytes(self.input.array()?)),
+            252 => self.pending.expiry_ms = Some(i64::from_le_bytes(self.input.time(expiry::key)?)),
             253 => {
-                let seconds = i32::from_le_bytes(self.input.array()?);
+                let seconds = i32::from_le_bytes(self.input.time(expiry::key_in_seconds)?);
                 self.pending.expiry_ms = Some(i64::from(seconds) * 1000);
             }
             248 => self.pending.idle = Some(self.input.count()?),

@@ -4,7 +4,7 @@
 //! the server runs scripts.
 
 use super::partial;
-use super::transaction::run;
+use super::transaction::{Failed, run};
 use crate::guard::facts::rights::Right;
 use crate::model::fault::Fault;
 use crate::redis::conn::Conn;
@@ -75,7 +75,7 @@ async fn flush(conn: &mut Conn) -> Result<(), RedisError> {
         Ok(done) if done.as_str() == Some("OK") => Ok(()),
         Ok(_) => Err(perhaps_emptied(&conn.protocol("FLUSHALL was not answered OK"))),
         // A refused FLUSHALL has deleted nothing.
-        Err(error @ (RedisError::Denied { .. } | RedisError::Server { .. })) => Err(error),
+        Err(error) if error.is_reply() => Err(error),
         Err(error) => Err(perhaps_emptied(&error)),
     }
 }
@@ -98,11 +98,12 @@ async fn flush_and_cut(conn: &mut Conn, look: &mut dyn Look) -> Result<(), Redis
             _ => Err(perhaps_emptied(&conn.protocol("FLUSHALL was not answered OK"))),
         },
         // Nothing of it has been run.
-        Err(RedisError::Denied { .. } | RedisError::Server { .. }) => match flush(conn).await {
-            Err(error @ (RedisError::Denied { .. } | RedisError::Server { .. })) => return Err(error),
+        Err(Failed { error, perhaps_run: false }) if error.is_reply() => match flush(conn).await {
+            Err(error) if error.is_reply() => return Err(error),
             flushed => flushed.map(|()| None),
         },
-        Err(error) => Err(perhaps_emptied(&error)),
+        Err(Failed { error, perhaps_run: false }) => return Err(error),
+        Err(Failed { error, .. }) => Err(perhaps_emptied(&error)),
     };
     // Where the server may be empty, what was written until then must not go either.
     look.cut(*offset.as_ref().unwrap_or(&None)).await;
@@ -128,8 +129,8 @@ async fn flush_if(conn: &mut Conn, look: &mut dyn Look, own: u64) -> Result<(), 
             Err(RedisError::Denied { .. } | RedisError::Server { prefix: ErrorPrefix::UnknownCommand, .. }) => {
                 return flush_and_cut(conn, look).await;
             }
-            // A script that failed has not got past its FLUSHALL.
-            Err(error @ RedisError::Server { .. }) => return Err(error),
+            // A script that failed, or was not run, has not got past its FLUSHALL.
+            Err(error) if error.is_reply() => return Err(error),
             Err(error) => {
                 // The server may be empty, and what was written until then must not go either.
                 look.cut(None).await;

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use super::beside::{Holds, MARK, Pair, Placement, empty_marked};
 use super::encoder::footer;
 use super::frame::Frame;
-use super::transaction::{Replies, run};
+use super::transaction::{Failed, Replies, run, words};
 use super::{COMMAND_TIMEOUT, ReplayReport, Run, probe};
 use crate::guard::grant::{Grant, Overwrite};
 use crate::guard::plan::changed;
@@ -55,6 +55,22 @@ impl Swapped {
 }
 
 /// Loads the frames beside the old data, swaps, and looks at the moment of the swap: where it does not hold, swaps back.
+///
+/// Without a grant nothing is loaded:
+///
+/// ```
+/// use tair_backup_mcp::{guard::grant::*, redis::{conn::Conn, endpoint::Endpoint, moment::Look, replay::{beside::Placement, frame::Frame, swap::*}}};
+/// async fn restore(grant: Grant<Overwrite>, at: &Endpoint, conn: &mut Conn, place: &Placement, frames: tokio::sync::mpsc::Receiver<Frame>, look: &mut dyn Look) {
+///     let _ = load_beside(grant, at, conn, place, frames, look, |_| ()).await;
+/// }
+/// ```
+///
+/// ```compile_fail,E0061
+/// use tair_backup_mcp::{guard::grant::*, redis::{conn::Conn, endpoint::Endpoint, moment::Look, replay::{beside::Placement, frame::Frame, swap::*}}};
+/// async fn restore(at: &Endpoint, conn: &mut Conn, place: &Placement, frames: tokio::sync::mpsc::Receiver<Frame>, look: &mut dyn Look) {
+///     let _ = load_beside(at, conn, place, frames, look, |_| ()).await;
+/// }
+/// ```
 ///
 /// # Errors
 /// The target has its old data and nothing else, unless the error is [`RedisError::Restore`] with what is left to do.
@@ -174,7 +190,7 @@ impl Cutover<'_> {
         let error = RedisError::Withheld { fault };
         match unmarked {
             Ok(_) => Err(self.withdraw(conn, error).await),
-            Err(left) => Err(not_removed(error, &left)),
+            Err(left) => Err(not_removed(error, &left.error)),
         }
     }
 
@@ -244,11 +260,8 @@ impl Cutover<'_> {
         look.hold().await;
         let replies = match run(conn, &commands).await {
             Ok(replies) => replies,
-            // Nothing of a transaction that was refused has been run.
-            Err(error @ (RedisError::Denied { .. } | RedisError::Server { .. })) => {
-                return Err(self.withdraw(conn, error).await);
-            }
-            Err(error) => {
+            Err(Failed { error, perhaps_run: false }) => return Err(self.withdraw(conn, error).await),
+            Err(Failed { error, .. }) => {
                 return Err(RedisError::Restore {
                     state: TargetState::Unknown,
                     not_rolled_back: Some("whether the databases were swapped is not known".to_owned()),
@@ -338,7 +351,8 @@ impl Cutover<'_> {
             commands.push(words(&["SET", MARK, &mark]));
         }
         commands.push(words(&["SELECT", "0"]));
-        run(conn, &commands).await.map(|_| ())
+        run(conn, &commands).await?;
+        Ok(())
     }
 
     /// Undoes the swap, for the reason given.
@@ -363,7 +377,7 @@ impl Cutover<'_> {
             Ok(replies) => {
                 Some(RedisError::from_reply(conn.label(), "SWAPDB", replies.first_error().unwrap_or_default()))
             }
-            Err(left) => Some(left),
+            Err(left) => Some(left.error),
         };
         match left {
             None => error,
@@ -390,8 +404,4 @@ fn not_removed(error: RedisError, left: &RedisError) -> RedisError {
         not_rolled_back: Some(format!("what was loaded beside the old data could not be removed: {left}")),
         source: Box::new(error),
     }
-}
-
-fn words(args: &[&str]) -> Vec<Vec<u8>> {
-    args.iter().map(|a| a.as_bytes().to_vec()).collect()
 }

@@ -6,6 +6,20 @@ use crate::redis::conn::Conn;
 use crate::redis::error::RedisError;
 use crate::redis::resp::Value;
 
+/// A transaction that gave no replies.
+#[derive(Debug)]
+pub(super) struct Failed {
+    pub(super) error: RedisError,
+    /// Whether its commands may have been run all the same: the reply to `EXEC` was lost.
+    pub(super) perhaps_run: bool,
+}
+
+impl From<Failed> for RedisError {
+    fn from(failed: Failed) -> Self {
+        failed.error
+    }
+}
+
 /// The replies of a transaction's commands, in order. A command that failed as it ran is an error among them.
 #[derive(Debug)]
 pub(super) struct Replies(Vec<Value>);
@@ -40,23 +54,34 @@ impl Replies {
     }
 }
 
+/// A command of a transaction, of its words.
+pub(super) fn words(args: &[&str]) -> Vec<Vec<u8>> {
+    args.iter().map(|a| a.as_bytes().to_vec()).collect()
+}
+
 /// Runs commands as one transaction.
 ///
 /// # Errors
-/// [`RedisError::Denied`] and [`RedisError::Server`]: none has been run. Others: whether they were is not known.
-pub(super) async fn run(conn: &mut Conn, commands: &[Vec<Vec<u8>>]) -> Result<Replies, RedisError> {
-    conn.cmd_str(&["MULTI"]).await?;
+/// What was refused or broke, and whether the commands may have been run: only where the reply to `EXEC` was lost.
+pub(super) async fn run(conn: &mut Conn, commands: &[Vec<Vec<u8>>]) -> Result<Replies, Failed> {
+    let not_run = |error| Failed { error, perhaps_run: false };
+    conn.cmd_str(&["MULTI"]).await.map_err(not_run)?;
     for command in commands {
         let words: Vec<&[u8]> = command.iter().map(Vec::as_slice).collect();
         if let Err(error) = conn.cmd(&words).await {
-            if matches!(error, RedisError::Denied { .. } | RedisError::Server { .. }) {
-                conn.cmd_str(&["DISCARD"]).await?;
+            // A connection that is gone took its queue with it; one that cannot be emptied is of no more use.
+            if error.is_reply() && conn.cmd_str(&["DISCARD"]).await.is_err() {
+                let _ = conn.protocol("DISCARD was refused");
             }
-            return Err(error);
+            return Err(not_run(error));
         }
     }
-    match conn.cmd_str(&["EXEC"]).await? {
-        Value::Array(replies) if replies.len() == commands.len() => Ok(Replies(replies)),
-        _ => Err(conn.protocol("EXEC gave another number of replies than commands")),
+    match conn.cmd_str(&["EXEC"]).await {
+        Ok(Value::Array(replies)) if replies.len() == commands.len() => Ok(Replies(replies)),
+        Ok(_) => {
+            let error = conn.protocol("EXEC gave another number of replies than commands");
+            Err(Failed { error, perhaps_run: true })
+        }
+        Err(error) => Err(Failed { perhaps_run: !error.is_reply(), error }),
     }
 }

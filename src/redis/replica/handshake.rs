@@ -22,7 +22,7 @@ pub const ANNOUNCED_VERSION: &str = "9.1.0";
 pub enum Extent {
     /// The snapshot alone. From Redis 7.0 on the source then keeps no buffer of the stream for the capture.
     Snapshot,
-    /// The snapshot, and the commands that follow it: [`into_stream`](super::snapshot::Snapshot::into_stream).
+    /// The snapshot, and what follows it: [`into_follow`](super::snapshot::Snapshot::into_follow), [`into_tail`](super::snapshot::Snapshot::into_tail).
     SnapshotAndStream,
 }
 

@@ -13,5 +13,4 @@ mod resume;
 pub mod scan;
 pub mod snapshot;
 pub mod split;
-pub mod stream;
 pub mod tail;

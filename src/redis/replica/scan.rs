@@ -24,6 +24,8 @@ pub struct Seen {
     pub loaded: u64,
     /// Other commands that change data in the databases that are left out, without removals.
     pub others: u64,
+    /// Removals in the databases that are left out.
+    pub removals_apart: u64,
 }
 
 /// Where a tail ends.
@@ -111,7 +113,7 @@ impl Scan {
             (false, true) => self.seen.removals += 1,
             (true, _) if self.split.is(&[b"RESTORE"]) => self.seen.loaded += 1,
             (true, false) => self.seen.others += 1,
-            (true, true) => {}
+            (true, true) => self.seen.removals_apart += 1,
         }
     }
 }
@@ -207,7 +209,7 @@ mod tests {
         ]);
         let (seen, kept, read) = scanned(&wire, |scan| scan.left_out = [7, 12].into());
         let offset = 1000 + wire.len() as u64;
-        assert_eq!(seen, Seen { offset, writes: 2, removals: 1, loaded: 2, others: 2 });
+        assert_eq!(seen, Seen { offset, writes: 2, removals: 1, loaded: 2, others: 2, removals_apart: 1 });
         let expected = [theirs[0], theirs[1], select, theirs[2], theirs[3], theirs[4], select, theirs[3], theirs[5]];
         assert_eq!(
             (String::from_utf8(kept).unwrap(), read),

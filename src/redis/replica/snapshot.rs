@@ -9,7 +9,6 @@ use tokio::time::{Instant, timeout_at};
 use super::follow::Follow;
 use super::handshake::{Attached, CaptureOptions, Extent, Framing, Source, attach};
 use super::mark::MarkSearch;
-use super::stream::Stream;
 use super::tail::Tail;
 use crate::redis::conn::Conn;
 use crate::redis::endpoint::Endpoint;
@@ -132,27 +131,12 @@ impl Snapshot {
         }
     }
 
-    /// Stays attached: the commands that follow the data, which must have been read to its end. The source gives up on a
-    /// replica that falls silent (`repl-timeout`), so call [`Stream::next`] soon. A command of more than
-    /// `command_bytes_max` bytes will be an error.
+    /// Stays attached to read what is written after the data, which must have been read to its end. The source gives up on a replica
+    /// that falls silent (`repl-timeout`), so read soon.
     ///
     /// # Errors
     /// [`RedisError::Interrupted`] where the data has not been read to its end, or the capture was opened for
     /// [`Extent::Snapshot`].
-    pub fn into_stream(self, command_bytes_max: usize) -> Result<Stream, RedisError> {
-        match self.options.extent {
-            Extent::Snapshot => Err(self.interrupted("the stream after it was not asked for".to_owned())),
-            Extent::SnapshotAndStream if !self.ended => {
-                Err(self.interrupted("the stream was asked for before its end".to_owned()))
-            }
-            Extent::SnapshotAndStream => Ok(Stream::new(self.conn, self.offset, self.options.stall, command_bytes_max)),
-        }
-    }
-
-    /// Stays attached to read what is written after the data, which must have been read to its end.
-    ///
-    /// # Errors
-    /// As [`Self::into_stream`].
     pub fn into_tail(self) -> Result<Tail, RedisError> {
         match self.options.extent {
             Extent::SnapshotAndStream if self.ended => Ok(Tail::new(self.conn, self.offset, self.options.stall)),
@@ -163,7 +147,7 @@ impl Snapshot {
     /// Stays attached to keep what follows the data, byte for byte. The data must have been read to its end.
     ///
     /// # Errors
-    /// As [`Self::into_stream`].
+    /// As [`Self::into_tail`].
     pub fn into_follow(self) -> Result<Follow, RedisError> {
         match self.options.extent {
             Extent::SnapshotAndStream if self.ended => {

@@ -214,6 +214,12 @@ impl Splitter {
         self.index > 0 || self.name.len() == NAME_BYTES_MAX
     }
 
+    /// Number of the argument that comes, or of arguments behind a whole command; the name is 0.
+    #[must_use]
+    pub fn index(&self) -> u64 {
+        self.index
+    }
+
     /// Name of the command whose bytes came last, as far as it has come.
     #[must_use]
     pub fn name(&self) -> &[u8] {

@@ -41,9 +41,14 @@ def emulate(bench, *options):
         process.wait(20)
 
 
+def shown_as(bench, kind):
+    """From here on the emulator shows the last instance as this kind of one."""
+    bench.config.write_text(bench.config.read_text().rstrip() + f"\nemulate = {{ {kind} }}\n")
+
+
 def cloud_native(bench):
     """From here on the emulator shows `orders` as an instance of the newer generation."""
-    bench.config.write_text(bench.config.read_text().rstrip() + '\nemulate = { generation = "cloud_native" }\n')
+    shown_as(bench, 'generation = "cloud_native"')
 
 
 def client(port, secret=KEY["ALIBABA_CLOUD_ACCESS_KEY_SECRET"], **more):
@@ -185,6 +190,90 @@ def test_the_policy_is_kept(bench):
         assert set(now.preferred_backup_period.split(",")) == set(DAYS.split(",")), now
 
 
+def second():
+    """A whole second that has just begun, as the API writes it: what was written before is of that second's data, what follows is not."""
+    begun = int(time.time()) + 1
+    until("second", lambda: time.time() >= begun + 0.05)
+    return datetime.datetime.fromtimestamp(begun, datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def test_data_flashback(bench):
+    """The documented way back: flashback is switched on, and RestoreType 1 with a RestoreTime in UTC brings that second's data back."""
+    orders = bench.orders
+    orders.fill()
+    shown_as(bench, "flashback = true")
+
+    def to(at, **more):
+        return models.RestoreInstanceRequest(instance_id="orders", restore_type="1", restore_time=at, **more)
+
+    with emulate(bench) as port:
+        sdk = client(port)
+        refused(lambda: sdk.restore_instance(to(second())), "InvalidBinlog.NotValid")
+        hours = {"preferred_backup_time": "03:00Z-04:00Z", "preferred_backup_period": DAYS}
+        sdk.modify_backup_policy(models.ModifyBackupPolicyRequest(instance_id="orders", enable_backup_log=1, **hours))
+
+        def policy():
+            return sdk.describe_backup_policy(models.DescribeBackupPolicyRequest(instance_id="orders")).body
+
+        since = until("start of the log", lambda: policy().backup_log_start_time)
+        assert policy().enable_backup_log == 1
+        attribute = sdk.describe_instance_attribute(models.DescribeInstanceAttributeRequest(instance_id="orders"))
+        assert attribute.body.instances.dbinstance_attribute[0].backup_log_start_time == since
+
+        orders.cli("SET", "last", "before the mistake")
+        before, good = orders.digest(), second()
+        orders.damage()
+        damaged, bad = orders.digest(), second()
+        sdk.restore_instance(to(good))
+        until("end of the restore", lambda: status(sdk) == "Normal")
+        assert orders.digest() == before
+        # And the way back of that is a second too.
+        sdk.restore_instance(to(bad))
+        until("end of the restore", lambda: status(sdk) == "Normal")
+        assert orders.digest() == damaged
+
+        earlier = datetime.datetime.fromisoformat(since.replace("Z", "+00:00")) - datetime.timedelta(seconds=1)
+        refused(lambda: sdk.restore_instance(to(earlier.strftime("%Y-%m-%dT%H:%M:%SZ"))), "InvalidBinlog.NotValid")
+        refused(lambda: sdk.restore_instance(to("2049-01-15T10:30:00Z")), "InvalidRestoreTime.Format")
+        refused(lambda: sdk.restore_instance(to("2024-01-15 10:30:00")), "InvalidRestoreTime.Format")
+        refused(lambda: sdk.restore_instance(to(good, backup_id="1")), "ResroreParamNotMatch")
+        assert orders.digest() == damaged
+
+
+def test_a_new_instance_of_a_second(make_bench):
+    """Cloud-native: the data of a second begins a new instance, and the source stays as it is."""
+    bench = make_bench("orders", "spare")
+    orders, spare = bench.redis["orders"], bench.redis["spare"]
+    config = bench.config.read_text().split("\n\n")
+    native = 'emulate = { generation = "cloud_native", flashback = true }'
+    bench.config.write_text(f"{config[0]}\n{native}\n{config[1]}\nemulate = {{ spare = true }}\n")
+    orders.fill()
+    with emulate(bench) as port:
+        sdk = client(port)
+        new = {
+            "region_id": "cn-hangzhou", "instance_class": "tair.rdb.1g", "instance_type": "tair_rdb", "vpc_id": "vpc-1", "v_switch_id": "vsw-1",
+            "charge_type": "PostPaid", "src_dbinstance_id": "orders",
+        }
+
+        def create(at):
+            return sdk.create_tair_instance(models.CreateTairInstanceRequest(restore_time=at, **new)).body
+
+        refused(lambda: create(second()), "InvalidBackupLogStatus")
+        hours = {"preferred_backup_time": "03:00Z-04:00Z", "preferred_backup_period": DAYS}
+        sdk.modify_backup_policy(models.ModifyBackupPolicyRequest(instance_id="orders", enable_backup_log=1, **hours))
+        before, good = orders.digest(), second()
+        orders.damage()
+        damaged = orders.digest()
+        refused(lambda: create("2024-01-15T10:30:00Z"), "InvalidBinlog.NotValid")
+        made = create(good)
+        assert made.instance_status == "Creating", made
+        until("new instance", lambda: status(sdk, made.instance_id) == "Normal")
+        # Servers list the functions of a library in orders of their own.
+        keys, _, keyspace = spare.digest()
+        assert (keys, keyspace, orders.digest()) == (before[0], before[2], damaged)
+        assert "fill_len" in spare.cli("FUNCTION", "LIST")
+
+
 def test_errors_are_the_sdks_own(bench):
     """Refusals arrive as the SDK's typed errors with the cloud's codes, and say which request it was."""
     with emulate(bench) as port:
@@ -206,7 +295,7 @@ def test_both_signatures(bench):
         refused(lambda: status(client(port, secret="another", signature_algorithm="v2")), "SignatureDoesNotMatch")
 
 
-def test_mishaps(bench):
+def test_faults(bench):
     """Throttling and failures of the server come as the SDK knows them, with the wait that the cloud names."""
     with emulate(bench, "--mishap", "throttle,action=DescribeBackups,retry_after_ms=1500", "--mishap", "error,action=CreateBackup") as port:
         sdk = client(port)

@@ -10,10 +10,10 @@ use std::io::Write as _;
 use std::process::Command;
 use std::time::Duration;
 
-const KIND: &str = "redis-7.0";
+pub const KIND: &str = "redis-7.0";
 
 /// A bench whose one instance, `orders`, is at a url and has its log on; segments are sealed each second.
-fn logging(url: &str, more: &str) -> Bench {
+pub fn logging(url: &str, more: &str) -> Bench {
     Bench::new(&format!(
         "[guard]\nconfirmation = \"token\"\n[backup_log]\nseal_seconds = 1\nsegment_megabytes = 1\nspool_megabytes = 16\n\
          [[instance]]\nid = \"orders\"\nurl = \"{url}\"\nenable_backup_log = true\n{more}\n"
@@ -34,7 +34,7 @@ fn same_as(witness: &Witness, bench: &Bench, redis: &Redis) -> u64 {
     last - first
 }
 
-fn causes(log: &Value) -> Vec<String> {
+pub fn causes(log: &Value) -> Vec<String> {
     log["gaps"]
         .as_array()
         .map_or_else(Vec::new, |gaps| gaps.iter().map(|gap| gap["cause"].as_str().unwrap().to_owned()).collect())
@@ -408,17 +408,17 @@ fn a_service_manager_is_told() {
     let socket = bench.dir.path().join("notify");
     let manager = std::os::unix::net::UnixDatagram::bind(&socket).unwrap();
     manager.set_read_timeout(Some(LONG)).unwrap();
-    let heard = || {
+    let notified = || {
         let mut bytes = [0; 100];
         let n = manager.recv(&mut bytes).unwrap();
         String::from_utf8_lossy(&bytes[..n]).into_owned()
     };
     let mut child =
         bench.command(&["run"]).env("NOTIFY_SOCKET", &socket).env("WATCHDOG_USEC", "200000").spawn().unwrap();
-    assert_eq!(heard(), "READY=1");
-    assert_eq!(heard(), "WATCHDOG=1");
+    assert_eq!(notified(), "READY=1");
+    assert_eq!(notified(), "WATCHDOG=1");
     Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
-    wait("the end", LONG, || (heard() == "STOPPING=1").then_some(()));
+    wait("the end", LONG, || (notified() == "STOPPING=1").then_some(()));
     assert_eq!(child.wait().unwrap().code(), Some(0));
     let refused = bench.run(&["--read-only", "run"]);
     assert!(refused.code != 0 && refused.err.contains("[mode.read_only]"), "{refused:?}");

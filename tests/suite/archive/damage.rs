@@ -73,6 +73,7 @@ fn a_changed_record_is_damage() {
         to: at(T0 + 1),
         cause: GapCause::SpoolFull,
         source_run_id: "r".into(),
+        detail: String::new(),
     };
     log.archive.record_gap("orders", &gap).unwrap();
     assert_eq!(log.coverage().gaps, [gap]);

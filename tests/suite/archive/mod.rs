@@ -7,6 +7,7 @@ mod cuts;
 mod damage;
 mod destructive;
 mod format;
+mod outages;
 mod spool;
 
 use crate::support::Dice;

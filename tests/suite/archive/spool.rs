@@ -233,6 +233,60 @@ fn a_damaged_file_of_the_spool_is_a_gap_and_what_is_whole_in_it_is_kept() {
     assert_eq!(cut(&log, &[base(FIRST, T0 - 1)], T0).unwrap().commands, 1);
 }
 
+/// Of a file whose header is damaged nothing can be kept; where it was is a gap, and it no longer counts.
+#[test]
+fn a_file_of_the_spool_without_a_header_is_a_gap() {
+    let log = Log::new();
+    let mut writer = log.writer(1 << 20);
+    let mut sealer = writer.sealer();
+    put(&mut writer, &[select(0), set("a", "1")].concat(), T0);
+    writer.seal_now().unwrap();
+    sealer.seal().unwrap();
+    let whole = writer.offset();
+    put(&mut writer, &set("lost", &"2".repeat(5000)), T0 + 1);
+    writer.seal_now().unwrap();
+    let resumes = writer.offset();
+    put(&mut writer, &set("b", "3"), T0 + 2);
+    writer.seal_now().unwrap();
+    let path = files(&log).remove(0);
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[40] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let fault = sealer.seal().unwrap_err();
+    assert_eq!((fault.kind, fault.code), (Kind::Damaged, "log.damaged"));
+    sealer.seal().unwrap();
+    assert!(writer.spool_bytes() < 1000, "{}", writer.spool_bytes());
+    let coverage = log.coverage();
+    assert_eq!((coverage.holes[0].from.offset, coverage.holes[0].to_offset), (whole, resumes));
+    let gap = &coverage.gaps[0];
+    assert_eq!((gap.cause, gap.after_offset, gap.from), (GapCause::Damaged, whole, at(T0)));
+    assert!(path.with_extension("damaged").exists(), "it is kept");
+}
+
+/// What an ended timeline has left in the spool goes to the vault while another one is written, and nothing of it stays.
+#[test]
+fn an_ended_spool_is_sealed_beside_another() {
+    let log = Log::new();
+    let mut writer = log.writer(1 << 20);
+    put(&mut writer, &[select(0), set("a", "1")].concat(), T0);
+    let end = writer.offset();
+    put(&mut writer, &set("partial", "1")[..9], T0 + 1);
+    let new = NewTimeline { opened_at: at(T0 + 5000), ..new_timeline(end + 500, Some(0)) };
+    let next = log.archive.open_timeline(new).unwrap();
+    let mut written = log.archive.writer(&next, limits(1 << 20)).unwrap();
+    put(&mut written, &set("b", "1"), T0 + 6000);
+    // Somebody writes to it still.
+    assert_eq!(log.archive.seal_ended("orders", 0).unwrap_err().code, "log.conflict");
+    drop(writer);
+    assert!(log.archive.seal_ended("orders", 0).unwrap());
+    assert!(files(&log).is_empty());
+    assert_eq!(log.coverage().runs[0].last(), end);
+    assert!(log.archive.seal_ended("orders", 0).unwrap(), "nothing is left");
+    assert_eq!(written.spooled_until(), None);
+    seal(&mut written);
+    assert_eq!(log.coverage().runs.len(), 2);
+}
+
 #[test]
 fn the_spool_goes_on_while_the_vault_is_away() {
     let log = Log::new();
@@ -266,7 +320,7 @@ fn a_lost_link_and_what_is_no_command_leave_whole_transactions() {
     let whole = writer.offset();
     put(&mut writer, &command(&[b"MULTI"]), T0 + 1);
     put(&mut writer, &set("b", "2")[..7], T0 + 2);
-    writer.seal_due(at(T0 + 10_000_000)).unwrap();
+    writer.seal_due(std::time::Instant::now() + Duration::from_secs(7200)).unwrap();
     assert_eq!(writer.discard_partial().unwrap(), whole);
     // Signs of life between commands have no offset.
     put(&mut writer, &[b"\n".as_slice(), &set("b", "2"), b"\n\r\n"].concat(), T0 + 3);

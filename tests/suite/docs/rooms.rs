@@ -115,6 +115,30 @@ fn every_function_that_takes_a_grant_is_in_the_guards_page() {
     );
 }
 
+/// What does not compile in a file's documentation, with the compiler's error before each.
+fn doctests_that_fail(text: &str) -> Vec<String> {
+    text.split("```compile_fail").skip(1).map(|rest| rest.split("```").next().unwrap().to_owned()).collect()
+}
+
+/// Each primitive of the list has a doctest that calls it without its grant and must fail to compile, by the error that is meant: any other
+/// error, of a name that has moved, say, would pass for it.
+#[test]
+fn every_function_that_takes_a_grant_does_not_compile_without() {
+    for (path, text) in sources() {
+        for doctest in doctests_that_fail(&text) {
+            assert!(doctest.starts_with(",E0"), "{}: which error does the compiler give of {doctest}", path.display());
+        }
+    }
+    for (name, path, _) in granted_functions() {
+        // The cloud's actions are all sent by one function.
+        let path = if path.starts_with("src/tair/wire/") { "src/tair/client.rs".to_owned() } else { path };
+        let fails = doctests_that_fail(&read(&path));
+        let called = [format!("{name}("), format!("request: &{name})")];
+        let shown = fails.iter().any(|doctest| called.iter().any(|call| doctest.contains(call)));
+        assert!(shown, "{path}: no doctest shows that {name} does not compile without its grant");
+    }
+}
+
 /// The names of the checks that the guard can make.
 fn checks() -> BTreeSet<String> {
     let source = code(&read("src/guard/check.rs"));

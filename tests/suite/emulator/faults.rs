@@ -131,8 +131,9 @@ fn faults_are_set_and_cleared() {
         json!([{"kind": "cut", "time": 1}]),
         json!({}),
         json!([{"kind": "error", "status": 200}]),
-        // Nothing that these begin could be slow; and there is an end to their number.
+        // Nothing that these begin could be slow, or fail later; and there is an end to their number.
         json!([{"kind": "slow", "action": "DeleteBackup"}]),
+        json!([{"kind": "task_fails", "action": "CreateBackup"}]),
         json!(vec![json!({"kind": "cut"}); 1001]),
     ] {
         assert_eq!(post(&[emulator.host(), json.clone()], &bad), 400, "{bad}");

@@ -4,5 +4,6 @@ mod auth;
 mod backups;
 mod clones;
 mod faults;
+mod moments;
 mod restores;
 mod terms;

@@ -155,6 +155,38 @@ fn a_write_lock_is_real() {
     }
 }
 
+/// Locking and unlocking are tasks: listed under the number that the reply gives, done when the list says so and not before, and
+/// carried out in the order of their calls.
+#[test]
+fn a_lock_is_a_task() {
+    let (redis, bench) = stage("");
+    let slow = "slow,action=LockDBInstanceWrite,seconds=2";
+    let fails = "task_fails,action=UnlockDBInstanceWrite";
+    let emulator = Emulator::start(&bench, &["--fault", slow, "--fault", fails]);
+    let call = |action: &str| emulator.call(action, &[("DBInstanceId", "orders")]).ok()["TaskId"].as_i64().unwrap();
+    let locked = || matches!(redis.try_run(&["SET", "b", "1"]).unwrap(), Reply::Error(_));
+    let now = jiff::Timestamp::now();
+    let (from, to) = (now - jiff::SignedDuration::from_hours(1), now + jiff::SignedDuration::from_hours(1));
+    let time = |at: jiff::Timestamp| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let (from, to) = (time(from), time(to));
+    let range = [("FromStartTime", from.as_str()), ("ToStartTime", to.as_str()), ("InstanceId", "orders")];
+    let status = |task: i64| {
+        let listed = emulator.call("DescribeHistoryTasks", &range).ok();
+        let row = listed["Items"].as_array().unwrap().iter().find(|row| row["TaskId"] == format!("t-{task}")).cloned();
+        row.unwrap_or_else(|| panic!("{task}: {listed}"))["Status"].as_str().unwrap().to_owned()
+    };
+    let lock = call("LockDBInstanceWrite");
+    assert_eq!((status(lock).as_str(), locked()), ("Running", false));
+    // Fails once the lock is there, for its turn comes then.
+    let unlock = call("UnlockDBInstanceWrite");
+    assert_eq!((status(lock).as_str(), locked()), ("Succeed", true));
+    wait("the unlocking to fail", Duration::from_secs(10), || (status(unlock) == "Failed").then_some(()));
+    assert!(locked());
+    let again = call("UnlockDBInstanceWrite");
+    assert_eq!((status(again).as_str(), locked()), ("Succeed", false));
+    assert!(lock != unlock && unlock != again);
+}
+
 /// The server decides whether it is locked, not the record; and concurrent calls leave the operator's setting in place.
 #[test]
 fn a_lock_is_what_the_server_says() {

@@ -35,6 +35,8 @@ fn replay() -> Replay {
         commands: 3_000_000,
         bytes: 1000,
         unknown: Vec::new(),
+        moment: at(),
+        expiring: Some(0),
         counts_refusals: true,
     }
 }
@@ -92,13 +94,46 @@ fn what_the_target_would_drop_blocks() {
 /// What only the cloud does is refused by its own check.
 #[test]
 fn what_only_the_cloud_does_blocks() {
-    for (name, source) in [
-        ("time_shift", Source::Moment { restore_time: at(), time_shift: Some(at()), filter_key: None }),
-        ("filter_key", Source::Moment { restore_time: at(), time_shift: None, filter_key: Some("a".into()) }),
-    ] {
-        let blocked = of_status(Status::Block, &judged(source, with(|_, _| ())).unwrap().checks);
-        assert!(blocked.len() == 1 && blocked[0].starts_with(name), "{blocked:?}");
+    let source = Source::Moment { restore_time: at(), time_shift: None, filter_key: Some("a".into()) };
+    let blocked = of_status(Status::Block, &judged(source, with(|_, _| ())).unwrap().checks);
+    assert!(blocked.len() == 1 && blocked[0].starts_with("filter_key"), "{blocked:?}");
+}
+
+/// Times to live count on from a moment between the one restored and now; without that the plan says what will be gone on arrival.
+#[test]
+fn expiries_are_moved_or_told() {
+    let now = at() + SignedDuration::from_secs(100);
+    let then = |seconds| Some(at() + SignedDuration::from_secs(seconds));
+    let facts = |expiring| {
+        with(move |facts, behind| {
+            facts.target.writes.read_at = now;
+            behind.expiring = expiring;
+        })
+    };
+    let of = |source: Source, expiring, status| {
+        let judged = judged(source, facts(expiring)).unwrap();
+        let found = of_status(status, &judged.checks).into_iter().find(|c| c.starts_with("time_shift"));
+        (found.unwrap_or_default(), judged.impact.after)
+    };
+    let moved = |time_shift| Source::Moment { restore_time: at(), time_shift, filter_key: None };
+    let before = |time_shift| Source::Before { position: "t-1/0/700".into(), time_shift };
+    for source in [moved, before] {
+        for seconds in [0, 60, 100] {
+            let (passed, after) = of(source(then(seconds)), Some(7), Status::Pass);
+            assert!(passed.contains(&format!("moved by {seconds} s")) && !after.contains("gone"), "{passed}, {after}");
+        }
+        for seconds in [-1, 101] {
+            assert!(of(source(then(seconds)), Some(7), Status::Block).0.contains("not between"));
+        }
+        let (warned, after) = of(source(None), Some(7), Status::Warn);
+        assert!(warned.contains("up to 7 keys") && warned.contains("time_shift 2026-11-23T06:16:40Z"), "{warned}");
+        assert!(after.contains("up to 7 keys of the set have expired since, and will be gone"), "{after}");
+        for expiring in [None, Some(0)] {
+            let (none, after) = of(source(None), expiring, Status::Warn);
+            assert!(none.is_empty() && !after.contains("gone"), "{none}, {after}");
+        }
     }
+    assert!(moved(then(60)).describe().contains("times to live counted on from 2026-11-23T06:16:00.123Z"));
 }
 
 /// Facts about a set are none about a moment, and the other way round: no act is judged by less than it needs.
@@ -108,7 +143,10 @@ fn facts_of_another_kind_are_refused() {
     assert!(judged(set.clone(), passing()).is_ok());
     assert_eq!(judged(set, with(|_, _| ())).unwrap_err(), "act.unsupported");
     assert_eq!(judged(moment(), passing()).unwrap_err(), "act.unsupported");
-    assert_eq!(judged(Source::Before { position: "t-1/0/1".into() }, passing()).unwrap_err(), "act.unsupported");
+    assert_eq!(
+        judged(Source::Before { position: "t-1/0/1".into(), time_shift: None }, passing()).unwrap_err(),
+        "act.unsupported"
+    );
 }
 
 #[test]

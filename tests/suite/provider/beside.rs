@@ -62,6 +62,8 @@ fn a_watched_target_stays_a_master() {
     assert_eq!(asked["plan"]["way"], "commands", "{asked}");
     assert!(check(&asked, "restore_way").contains("Sentinel watches it"), "{asked}");
     assert!(text(&asked["plan"]["way_meaning"]).starts_with("atomic"), "{asked}");
+    let ready = check(&asked, "instance_ready");
+    assert!(!ready.contains("as our replica") && !ready.contains("copy everything"), "it stays a master: {ready}");
     let replid = redis.info("master_replid");
     let done = bench.run(&Bench::echo(&backup, &text(&asked["confirmation_token"])));
     assert_eq!(done.code, 0, "{done:?}");

@@ -1,7 +1,7 @@
 //! The cutover of a restore by commands: every write that was accepted before it is in the way back or counted and kept, whoever
 //! writes meanwhile; nothing of ours is; a write that the plan did not tell of leaves the old data; and a crash names the way back.
 
-use crate::provider::cutover::{Proxy, Tap, contains};
+use crate::provider::cutover::{Loses, Proxy, Tap, contains};
 use crate::support::{Bench, Redis, Reply, accepted_after, files_under, text, unattended, wait};
 use serde_json::Value;
 use std::io::{Read as _, Write as _};
@@ -17,7 +17,7 @@ const SWAP: &str = "\r\nDEL\r\n$22\r\nTAIR-BACKUP-MCP:BESIDE";
 /// What only emptying says.
 const EMPTY: &str = "\r\nEVAL\r\n";
 
-/// What only emptying says where there are no scripts: asking for the right to it ends by DISCARD.
+/// What ends a transaction: where there are no scripts only emptying says that, for asking for the right to it ends by DISCARD.
 const FLUSH_WITHOUT_SCRIPTS: &str = "*1\r\n$4\r\nEXEC\r\n";
 
 /// Counts orders in a database, as fast as it goes, until the count falls: the data was replaced. The last count before that; without
@@ -227,6 +227,74 @@ fn a_stream_that_breaks_off_at_the_flush() {
     let message = text(&done["message"]);
     assert!(message.contains("how many write commands were accepted after it is not known"), "{message}");
     assert_eq!(redis.run(&["DBSIZE"]), Reply::Int(100), "{message}");
+}
+
+/// The reply to what empties the target in place is lost: it is empty, and the end says that it may hold a part; what was written until
+/// then is counted all the same, and the way back is whole.
+#[test]
+fn a_lost_reply_to_what_empties() {
+    for (spoil, when) in
+        [(&["PING"][..], EMPTY), (&["ACL", "SETUSER", "default", "-@scripting"], FLUSH_WITHOUT_SCRIPTS)]
+    {
+        let redis = Redis::start("redis-7.0", &["--databases", "1"]);
+        redis.run(&["DEBUG", "POPULATE", "100", "k", "10"]);
+        redis.run(spoil);
+        let (armed, lost) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let (ready, once) = (Arc::clone(&armed), Arc::clone(&lost));
+        let loses: Loses = Arc::new(move |bytes| {
+            ready.load(Ordering::SeqCst) && contains(bytes, when) && !once.swap(true, Ordering::SeqCst)
+        });
+        let proxy = Proxy::with(&redis, Arc::new(|_| ()), Arc::new(|_| ()), loses);
+        let bench = Bench::new(&format!("{}{COMMANDS}\n", proxy.config()));
+        let backup = bench.backup();
+        redis.run(&["SET", "marker", "1"]);
+        let token = bench.token(&backup);
+        armed.store(true, Ordering::SeqCst);
+        let failed = bench.run(&Bench::echo(&backup, &token)).json();
+        assert!(lost.load(Ordering::SeqCst), "{failed}");
+        assert_eq!((&failed["status"], &failed["code"]), (&"failed".into(), &"restore.partial".into()), "{failed}");
+        assert_eq!(redis.run(&["DBSIZE"]), Reply::Int(0), "{failed}");
+        let message = text(&failed["message"]);
+        assert!(message.contains("nothing was written after it"), "{message}");
+        let way_back = text(&failed["plan"]["safety_backup_id"]);
+        assert!(text(&failed["hint"]).contains(&way_back) || message.contains(&way_back), "{failed}");
+        let back = bench.restore(&way_back);
+        assert_eq!((back.code, redis.run(&["GET", "marker"]).text()), (0, "1".into()), "{back:?}");
+    }
+}
+
+/// The reply to the swap is lost: the end does not claim to know whether the databases were swapped, and the next look at jobs finds out,
+/// with neither data mixed with the other.
+#[test]
+fn a_lost_reply_to_the_swap() {
+    let redis = Redis::start("redis-7.0", &[]);
+    redis.run(&["DEBUG", "POPULATE", "100", "k", "10"]);
+    let (armed, swaps, lost) = <(Arc<AtomicBool>, Arc<AtomicBool>, Arc<AtomicBool>)>::default();
+    let (ready, seen, once) = (Arc::clone(&armed), Arc::clone(&swaps), Arc::clone(&lost));
+    let loses: Loses = Arc::new(move |bytes| {
+        if ready.load(Ordering::SeqCst) && contains(bytes, SWAP) {
+            seen.store(true, Ordering::SeqCst);
+        }
+        seen.load(Ordering::SeqCst) && contains(bytes, FLUSH_WITHOUT_SCRIPTS) && !once.swap(true, Ordering::SeqCst)
+    });
+    let proxy = Proxy::with(&redis, Arc::new(|_| ()), Arc::new(|_| ()), loses);
+    let bench = Bench::new(&format!("{}{COMMANDS}\n", proxy.config()));
+    let backup = bench.backup();
+    redis.run(&["SET", "marker", "1"]);
+    let token = bench.token(&backup);
+    armed.store(true, Ordering::SeqCst);
+    let failed = bench.run(&Bench::echo(&backup, &token)).json();
+    assert!(lost.load(Ordering::SeqCst), "{failed}");
+    assert_eq!(failed["status"], "failed", "{failed}");
+    assert!(text(&failed["hint"]).contains("whether the databases were swapped is not known"), "{failed}");
+    let jobs = bench.jobs();
+    let job = jobs.iter().find(|j| j["kind"] == "restore").unwrap();
+    for (field, part) in
+        [("message", "the target holds the restored backup"), ("hint", &text(&failed["plan"]["safety_backup_id"]))]
+    {
+        assert!(text(&job[field]).contains(part), "{part}: {job}");
+    }
+    assert_eq!((redis.run(&["DBSIZE"]), redis.run(&["EXISTS", "marker"])), (Reply::Int(100), Reply::Int(0)), "{job}");
 }
 
 /// Our process dies while it loads, and orders come in: the next one removes what is ours, and names the set that was taken after the

@@ -23,6 +23,7 @@ use tair_backup_mcp::guard::rules::Rules;
 use tair_backup_mcp::model::backup::{BackupSet, Mode};
 use tair_backup_mcp::model::caller::Caller;
 use tair_backup_mcp::model::fault::{Fault, Kind};
+use tair_backup_mcp::model::instance::Capability;
 use tair_backup_mcp::model::job::{Job, JobStatus};
 use tair_backup_mcp::provider::part::{Part, parts};
 use tair_backup_mcp::provider::tair::Tair;
@@ -33,8 +34,8 @@ use tair_backup_mcp::state::State;
 use tair_backup_mcp::state::sqlite::Sqlite;
 use tair_backup_mcp::tair::client::Client;
 use tair_backup_mcp::tools::{
-    App, Asked, Outcome, Person, Progress, ToolCall, create_instance_from_backup, delete_backup, modify_backup_policy,
-    restore_instance,
+    App, Asked, Outcome, Person, Progress, ToolCall, create_instance_from_backup, delete_backup,
+    describe_backup_policy, modify_backup_policy, restore_instance,
 };
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -258,6 +259,13 @@ impl Ours {
         sets.into_iter().map(Result::unwrap).collect()
     }
 
+    /// The policy as its tool shows it.
+    pub(crate) fn policy(&self, id: &str) -> Value {
+        let call = ToolCall { app: &self.app, caller: &Caller::mcp(), person: &Nobody, progress: &Nobody };
+        let args = describe_backup_policy::Args { instance_id: id.into() };
+        serde_json::to_value(self.run(describe_backup_policy::run(&call, args)).unwrap()).unwrap()
+    }
+
     /// One call of a guarded tool.
     pub(crate) fn tool<A: serde::de::DeserializeOwned>(
         &self,
@@ -382,6 +390,9 @@ fn a_backup_is_taken_listed_and_downloaded() {
     assert_eq!(fault.code, "download.exists", "{fault:?}");
     let url = ours.run(ours.provider().download_url(&set)).unwrap();
     assert!(url.expires_at.is_some() && url.url.expose().starts_with("http://127.0.0.1"));
+    // The cloud keeps its log to itself.
+    let able = ours.run(ours.provider().capabilities(ID)).unwrap();
+    assert_eq!(able.need(&[Capability::DownloadMoment]).unwrap_err().code, "download.no_log");
 }
 
 /// A download that stopped goes on where it stopped, also where what it left belongs to another set.
@@ -861,10 +872,25 @@ fn a_fence_that_stays_is_lifted_later() {
     assert_eq!(done["status"], "failed", "{done:#}");
     let job = ours.run(ours.app.state.jobs(Some(ID))).unwrap().remove(0);
     assert_eq!((job.code.as_str(), job.stage.contains("rollback pending")), ("restore.still_locked", true), "{job:?}");
-    assert!(job.hint.contains("safety backup"), "{job:?}");
+    // What was restored, and what is left to do, now and once writes are unlocked.
+    let worked = format!("the restore worked: backup {} restored in ", set.id);
+    assert!(job.message.starts_with(&worked), "{job:?}");
+    for part in ["describe_jobs tries again", "Nothing has to be restored again", "safety backup"] {
+        assert!(job.hint.contains(part), "{part}: {job:?}");
+    }
     ours.run(ours.provider().recover()).unwrap();
     let job = ours.job(&job.id);
     assert!(job.message.contains("writes are unlocked") && !job.stage.contains("rollback pending"), "{job:?}");
+    assert!(job.hint.starts_with("Nothing has to be restored again") && job.hint.contains("safety backup"), "{job:?}");
+    // One that never began says that, too, and not that something could be brought back.
+    let refused = |action: &str| json!({"kind": "error", "action": action, "code": "Forbidden.RAM"});
+    cloud.inject_all(&[refused("RestoreInstance"), refused("UnlockDBInstanceWrite")]);
+    let (_, done) = ours.guarded(&args, restore_instance::run);
+    let hint = text(&done["hint"]);
+    assert_eq!(done["code"], "restore.still_locked", "{done:#}");
+    assert!(hint.contains("tries again") && hint.contains("Nothing was overwritten"), "{done:#}");
+    assert!(!hint.contains("safety backup"), "{done:#}");
+    ours.run(ours.provider().recover()).unwrap();
     assert_eq!(server.run(&["SET", "after", "1"]).text(), "OK");
 }
 

@@ -2,6 +2,8 @@
 //! has an end in the audit whichever process finds it.
 
 use crate::provider::cloud::{Cloud, ID, Ours, redis};
+use crate::support::between::{Armed, Between, Trouble};
+use crate::support::emulator::client_at;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use tair_backup_mcp::guard::act::PolicyChange;
@@ -11,6 +13,7 @@ use tair_backup_mcp::model::job::{Job, JobEnd, JobKind, JobStatus, RecoveryKind,
 use tair_backup_mcp::provider::Raised;
 use tair_backup_mcp::provider::jobs::Jobs;
 use tair_backup_mcp::state::jobs::Begun;
+use tempfile::TempDir;
 
 const NATIVE: &str = "generation = \"cloud_native\"";
 
@@ -62,6 +65,28 @@ fn a_plan_is_bound() {
         let changes = of(|_| {}).changes(&of(change));
         assert!(changes.len() == 1 && changes[0].starts_with(what), "{what}: {changes:?}");
     }
+}
+
+/// What needs no plan, and so has no pre-checks, is not done to an instance of another region either.
+#[test]
+fn what_needs_no_plan_is_bound_too() {
+    let server = redis(3);
+    let cloud = Cloud::start(&[(ID, &server, "")]);
+    let line = Between::start(cloud.emulator.port);
+    let ours = Ours::behind(client_at(line.port), Arc::new(TempDir::new().unwrap()), 1e9);
+    let (action, trouble) = ("DescribeInstanceAttribute".into(), Trouble::Elsewhere);
+    line.arm(Armed { action, trouble, times: u32::MAX, after: None });
+    let days = PolicyChange { backup_retention_period: Some(90), ..PolicyChange::default() };
+    let backup = ours.run(ours.provider().create_backup(ID, Mode::Manual, "")).map(|_| ()).unwrap_err();
+    let policy = ours.run(ours.provider().raise_backup_policy(ID, &days, "local")).map(|_| ()).unwrap_err();
+    for fault in [backup, policy] {
+        assert_eq!(fault.code, "instance.other_region", "{fault:?}");
+        assert!(fault.message.contains("cn-beijing") && fault.message.contains("[tair] region"), "{fault:?}");
+    }
+    let calls = line.calls();
+    assert!(calls.iter().all(|call| call.action.starts_with("Describe")), "{calls:?}");
+    line.calm();
+    ours.backup(ID);
 }
 
 /// Two processes that change one policy at once do not write over each other.

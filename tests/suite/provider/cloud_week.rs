@@ -105,6 +105,21 @@ impl Account {
         Ours::polling(client_at(self.line.port), home, f64::INFINITY, hurried())
     }
 
+    /// An account of which an instance was ordered by a process that died before the order arrived, and that process's home.
+    fn with_an_order_without_reply(clocks: &Clocks) -> (Self, Arc<TempDir>) {
+        let account = Self::start(clocks.again(), Dice::new("no dice"));
+        let ours = account.process(Arc::new(TempDir::new().unwrap()));
+        let set = ours.backup(ID).id;
+        let (action, trouble) = ("CreateInstance".to_owned(), Trouble::Dies);
+        account.line.arm(Armed { action, trouble, times: 1, after: Some("CreateInstance") });
+        let call = |args: &Value| Act::Clone.call(&ours, account.line.death(), args);
+        let came = agree::insist(Act::Clone.args(ID, &set, 0), &call, &mut || true);
+        assert!(came.is_none(), "{came:?}");
+        account.line.calm();
+        account.line.forget();
+        (account, ours.killed())
+    }
+
     /// What the emulator says of itself, asked with its own time.
     fn truth<T>(&mut self, ask: impl FnOnce(&Cloud) -> T) -> T {
         let skew = self.clocks.skew(0);
@@ -274,6 +289,30 @@ fn a_week_of_an_account() {
     }
 }
 
+/// Without a reply nobody knows the cloud's clock, and an order is not asked for again by ours: it stays uncertain, and says so.
+#[test]
+fn an_order_is_not_asked_for_again_by_our_clock() {
+    let Some(clocks) = Clocks::of("provider::cloud_week::an_order_is_not_asked_for_again_by_our_clock") else {
+        return;
+    };
+    let (mut account, home) = Account::with_an_order_without_reply(&clocks);
+    // Ours says that it was ordered ten minutes ago.
+    account.clocks.pass(65 * 60);
+    account.clocks.skew(-55 * 60);
+    let (action, trouble) = ("DescribeInstanceAttribute".into(), Trouble::Cut);
+    account.line.arm(Armed { action, trouble, times: u32::MAX, after: None });
+    let next = account.process(home);
+    next.run(next.provider().recover()).unwrap();
+    let jobs = agree::ended(&next);
+    assert_eq!((jobs[0].kind, jobs[0].status), (JobKind::Clone, JobStatus::Uncertain), "{jobs:#?}");
+    assert!(
+        jobs[0].message.contains("by whose clock") && jobs[0].hint.contains("may exist and be billed"),
+        "{jobs:#?}"
+    );
+    let calls = account.line.calls();
+    assert!(calls.iter().all(|call| call.action != "CreateInstance"), "it was ordered by our clock: {calls:?}");
+}
+
 /// A process that finds an order whose reply its predecessor never had asks again under the order's token for as long as the cloud is
 /// trusted to know that, by the cloud's clock and not by ours.
 #[test]
@@ -282,21 +321,7 @@ fn an_order_is_asked_for_again_by_the_clouds_clock() {
         return;
     };
     for (minutes, off, end, orders) in [(50, 900, JobStatus::Succeeded, 1), (65, -900, JobStatus::Uncertain, 0)] {
-        let mut account = Account::start(clocks.again(), Dice::new("no dice"));
-        let ours = account.process(Arc::new(TempDir::new().unwrap()));
-        let set = ours.backup(ID).id;
-        account.line.arm(Armed {
-            action: "CreateInstance".into(),
-            trouble: Trouble::Dies,
-            times: 1,
-            after: Some("CreateInstance"),
-        });
-        let call = |args: &Value| Act::Clone.call(&ours, account.line.death(), args);
-        let came = agree::insist(Act::Clone.args(ID, &set, 0), &call, &mut || true);
-        assert!(came.is_none(), "{came:?}");
-        account.line.calm();
-        account.line.forget();
-        let home = ours.killed();
+        let (mut account, home) = Account::with_an_order_without_reply(&clocks);
         account.clocks.pass(minutes * 60);
         account.clocks.skew(off);
         let next = account.process(home);

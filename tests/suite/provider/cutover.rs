@@ -12,6 +12,9 @@ use std::time::{Duration, Instant};
 /// What a proxy does with bytes on their way to the server, before they are passed on.
 pub type Tap = Arc<dyn Fn(&[u8]) + Send + Sync>;
 
+/// Whether a client hears nothing more once these bytes of its own were passed on: what they come to is lost.
+pub type Loses = Arc<dyn Fn(&[u8]) -> bool + Send + Sync>;
+
 /// A proxy in front of a server that can be told to put another one behind the same address.
 pub struct Proxy {
     port: u16,
@@ -21,6 +24,11 @@ pub struct Proxy {
 
 impl Proxy {
     pub fn start(to: &Redis, tap: Tap) -> Self {
+        Self::with(to, tap, Arc::new(|_| ()), Arc::new(|_| false))
+    }
+
+    /// `back`: what it does with bytes on their way from the server.
+    pub fn with(to: &Redis, tap: Tap, back: Tap, loses: Loses) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let (to, accepted) = (Arc::new(AtomicU16::new(to.port)), Arc::new(AtomicU32::new(0)));
@@ -30,9 +38,10 @@ impl Proxy {
                 let Ok(client) = client else { continue };
                 count.fetch_add(1, Ordering::SeqCst);
                 let Ok(server) = TcpStream::connect(("127.0.0.1", target.load(Ordering::SeqCst))) else { continue };
-                let (from, back, tap) = (client.try_clone().unwrap(), server.try_clone().unwrap(), Arc::clone(&tap));
-                std::thread::spawn(move || pump(from, server, &*tap));
-                std::thread::spawn(move || pump(back, client, &|_| ()));
+                let (from, answers) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+                let (tap, back, loses) = (Arc::clone(&tap), Arc::clone(&back), Arc::clone(&loses));
+                std::thread::spawn(move || pump(from, server, &*tap, &*loses));
+                std::thread::spawn(move || pump(answers, client, &*back, &|_| false));
             }
         });
         Self { port, to, accepted }
@@ -46,7 +55,7 @@ impl Proxy {
     }
 }
 
-fn pump(mut from: TcpStream, mut to: TcpStream, tap: &dyn Fn(&[u8])) {
+fn pump(mut from: TcpStream, mut to: TcpStream, tap: &dyn Fn(&[u8]), loses: &dyn Fn(&[u8]) -> bool) {
     let mut bytes = vec![0; 1 << 16];
     while let Ok(n) = from.read(&mut bytes) {
         if n == 0 {
@@ -55,6 +64,11 @@ fn pump(mut from: TcpStream, mut to: TcpStream, tap: &dyn Fn(&[u8])) {
         tap(&bytes[..n]);
         if to.write_all(&bytes[..n]).is_err() {
             break;
+        }
+        if loses(&bytes[..n]) {
+            // The server is left to do what it was told: its answer ends the connection.
+            let _ = from.shutdown(Shutdown::Both);
+            return;
         }
     }
     let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
@@ -68,6 +82,11 @@ pub fn contains(bytes: &[u8], what: &str) -> bool {
 fn switches(bytes: &[u8]) -> bool {
     // Neither the way off us, nor what only asks for the right.
     contains(bytes, "*3\r\n$9\r\nREPLICAOF\r\n$") && !contains(bytes, "\r\nNO\r\n")
+}
+
+/// Whether these bytes set what a target needs to follow this program, right before it does, and that no question for a right sets.
+pub fn prepares(bytes: &[u8]) -> bool {
+    contains(bytes, "*4\r\n$6\r\nCONFIG\r\n$3\r\nSET\r\n$17\r\nREPLICA-READ-ONLY\r\n$3\r\nYES")
 }
 
 const SETTINGS: [&str; 4] = ["masterauth", "masteruser", "repl-diskless-load", "replica-read-only"];
@@ -293,6 +312,66 @@ fn a_write_right_before_the_switch_is_found() {
     assert_eq!(redis.run(&["GET", "order:1"]), Reply::Text("paid".into()));
     assert_eq!((redis.info("role"), state(&redis).2), ("master".into(), settings));
     redis.run(&["SET", "writable", "1"]);
+}
+
+/// Redis 6.2 drops what it has not sent its replicas when it is made to follow somebody. Under writes the stream behind the last safety
+/// backup is waited for before that, so that a link which is slower than the writers loses nothing of it. Where writers cannot be held up
+/// that loss is found, and the target is left as it was.
+#[test]
+fn a_stream_that_lags_is_waited_for() {
+    for (kind, can_pause) in [("redis-6.2", true), ("redis-6.2", false), ("valkey-9.1", true)] {
+        under_a_lagging_stream(kind, can_pause);
+    }
+}
+
+fn under_a_lagging_stream(kind: &str, can_pause: bool) {
+    const BYTES: usize = 24 << 20;
+    let redis = Redis::start(kind, &[]);
+    redis.fill(0, 1);
+    redis.run(&["ACL", "SETUSER", "default", if can_pause { "+client" } else { "-client" }]);
+    let (port, armed, lags) = (redis.port, Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let (ready, once) = (Arc::clone(&armed), Arc::clone(&lags));
+    // Right before the target follows us, somebody writes more than sockets hold.
+    let tap: Tap = Arc::new(move |bytes| {
+        if prepares(bytes) && ready.load(Ordering::SeqCst) && !once.swap(true, Ordering::SeqCst) {
+            let mut tcp = TcpStream::connect(("127.0.0.1", port)).unwrap();
+            let value = "x".repeat(BYTES);
+            tcp.write_all(format!("*3\r\n$3\r\nSET\r\n$3\r\nbig\r\n${BYTES}\r\n{value}\r\n").as_bytes()).unwrap();
+            assert_eq!(tcp.read(&mut [0; 16]).unwrap(), 5);
+        }
+    });
+    // The link: at most a hundred megabytes a second.
+    let slow: Tap = Arc::new(|bytes| std::thread::sleep(Duration::from_nanos(bytes.len() as u64 * 10)));
+    let proxy = Proxy::with(&redis, tap, slow, Arc::new(|_| false));
+    let bench = Bench::new(&proxy.config());
+    let backup = bench.backup();
+    let done = AtomicBool::new(false);
+    let reply = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::SeqCst) {
+                let _ = redis.try_run(&["INCR", "traffic"]);
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        });
+        let token = bench.token(&backup);
+        armed.store(true, Ordering::SeqCst);
+        let reply = bench.run(&Bench::echo(&backup, &token)).json();
+        done.store(true, Ordering::SeqCst);
+        reply
+    });
+    assert!(lags.load(Ordering::SeqCst), "{reply}");
+    if !can_pause {
+        assert_eq!((&reply["status"], &reply["code"]), (&"failed".into(), &"restore.tail_lost".into()), "{reply}");
+        assert_eq!((redis.info("role"), redis.run(&["STRLEN", "big"])), ("master".into(), Reply::Int(BYTES as i64)));
+        return;
+    }
+    assert_eq!(reply["status"], "succeeded", "{reply}");
+    let message = text(&reply["message"]);
+    assert!(accepted_after(&message).unwrap() >= 1, "{message}");
+    // Nobody waits where nothing would be dropped.
+    assert_eq!(message.contains("writers waited"), kind == "redis-6.2", "{message}");
+    let kept = files_under(&bench.home().join("tails"));
+    assert!(kept.iter().any(|file| file.metadata().unwrap().len() > BYTES as u64), "{kept:?}: {message}");
 }
 
 /// Writers get past a write fence right before the switch, as when this program was stopped for longer than its pause: the restore does

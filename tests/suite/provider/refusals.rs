@@ -118,6 +118,29 @@ fn what_is_not_used_is_not_needed() {
     assert_eq!((done.code, redis.run(&["DBSIZE"])), (0, Reply::Int(1)), "{done:?}");
 }
 
+/// A restore counts as done once the target has it on disk: the right to see to that is asked for before anything is replaced, where
+/// the target keeps its data there, and nowhere else.
+#[test]
+fn the_right_to_save_is_needed_where_the_target_saves() {
+    for (keeps, lacks, needs) in [
+        (["--save", "3600 1"], "-bgsave", "+bgsave"),
+        (["--save", "3600 1"], "-acl -bgsave", "+bgsave"),
+        (["--appendonly", "yes"], "-bgrewriteaof", "+bgrewriteaof"),
+    ] {
+        let (redis, bench, backup) = written_since(&keeps, "", true);
+        as_user(&redis, &format!("~* +@all {lacks}"));
+        blocked(&bench.ask(&backup), "restore_rights", needs);
+        as_user(&redis, "~* +@all -debug");
+        let done = bench.restore(&backup);
+        assert_eq!((done.code, redis.run(&["DBSIZE"])), (0, Reply::Int(1)), "{done:?}");
+    }
+    let renamed = ["--save", "3600 1", "--rename-command", "BGSAVE", ""];
+    let (redis, bench, backup) = written_since(&renamed, "", false);
+    blocked(&bench.ask(&backup), "restore_rights", "no command for +bgsave");
+    redis.run(&["CONFIG", "SET", "save", ""]);
+    assert_eq!(bench.restore(&backup).code, 0);
+}
+
 /// Commands that the operator renamed away are named.
 #[test]
 fn a_hidden_command_blocks_its_way() {

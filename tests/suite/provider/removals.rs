@@ -1,7 +1,9 @@
 //! What a target removes of its own accord, expiries and evictions, is told from what clients delete: it voids no plan, it is counted,
 //! and what has expired and is still there is told by its number.
 
+use crate::provider::cutover::{Proxy, Tap, prepares};
 use crate::support::{Bench, Redis, Reply, text, unattended, wait};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// The number before these words of a message; 0 where it has them not.
@@ -39,6 +41,39 @@ fn what_was_evicted_is_in_the_plans_safety_backup() {
         let back = bench.restore(&text(&done.json()["plan"]["safety_backup_id"]));
         assert_eq!((back.code, redis.digest()), (0, whole), "{kind}: {back:?}");
     }
+}
+
+/// What is evicted while a restore is prepared, behind its first look, is told by the server's own number.
+#[test]
+fn what_is_evicted_on_the_way_is_told() {
+    let redis = Redis::start("redis-7.0", &["--maxmemory-policy", "allkeys-random"]);
+    redis.run(&["DEBUG", "POPULATE", "5000", "k", "500"]);
+    let evicts = Arc::new(Mutex::new(None));
+    let squeezed = Arc::clone(&evicts);
+    let tap: Tap = Arc::new(move |bytes| {
+        if !prepares(bytes) {
+            return;
+        }
+        let Some(redis): Option<Arc<Redis>> = squeezed.lock().unwrap().take() else { return };
+        let used: u64 = redis.info("used_memory").parse().unwrap();
+        redis.run(&["CONFIG", "SET", "maxmemory", &(used - 300_000).to_string()]);
+        wait("evictions", Duration::from_secs(30), || (redis.info("evicted_keys") != "0").then_some(()));
+        redis.run(&["CONFIG", "SET", "maxmemory", "0"]);
+    });
+    let proxy = Proxy::start(&redis, tap);
+    let bench = Bench::new(&proxy.config());
+    let backup = bench.backup();
+    redis.run(&["SET", "marker", "1"]);
+    let token = bench.token(&backup);
+    let redis = Arc::new(redis);
+    *evicts.lock().unwrap() = Some(Arc::clone(&redis));
+    let done = bench.run(&Bench::echo(&backup, &token));
+    let evicted: u64 = redis.info("evicted_keys").parse().unwrap();
+    assert!(evicts.lock().unwrap().is_none() && evicted > 0, "{done:?}");
+    assert_eq!(done.code, 0, "{done:?}");
+    let message = text(&done.json()["message"]);
+    let told = message.split_once("meanwhile the server evicted ").map_or("", |(_, rest)| rest);
+    assert!(told.starts_with(&format!("{evicted} keys to make room")), "{evicted}: {message}");
 }
 
 /// Fields and keys that expire behind the plan's safety backup void nothing, on servers that tell of them by commands of different kinds.

@@ -1,10 +1,11 @@
 //! Retention of sets here: safety backups expire by the setting and not while something needs them, plans leave no more than five an
 //! hour, and a set for which there is no room is refused before its source is asked.
 
-use crate::support::{Bench, Redis, text, unattended, wait};
+use crate::support::{Bench, Redis, files_under, text, unattended, wait};
 use jiff::{SignedDuration, Timestamp};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpListener;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tair_backup_mcp::guard::grant::Expired;
 use tair_backup_mcp::model::backup::{BackupSet, Mode, Origin};
@@ -124,6 +125,76 @@ fn plans_leave_no_more_than_five_safety_backups_an_hour() {
     assert_eq!(bench.run(&["audit", "--json"]).out.matches("backup.replaced").count(), 3);
     let back = bench.restore(&undoes);
     assert_eq!((back.code, redis.digest()), (0, precious), "{back:?}");
+}
+
+/// The set that a restore takes after the yes, because of what was written since the plan, is what the restore is undone with: however
+/// many plans follow, it stays, and who would delete it is told. What was kept of the stream behind it goes with it.
+#[test]
+fn what_a_restore_took_itself_is_needed() {
+    let redis = Redis::start("redis-7.0", &[]);
+    redis.run(&["SET", "n", "start"]);
+    let bench = Bench::unattended(&redis);
+    let backup = bench.backup();
+    let planned = AtomicBool::new(false);
+    let token = std::thread::scope(|scope| {
+        // Traffic, so that the plan tells of some and holds when something is written.
+        scope.spawn(|| {
+            while !planned.load(Ordering::SeqCst) {
+                redis.run(&["DEL", "missing"]);
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        });
+        let token = bench.token(&backup);
+        planned.store(true, Ordering::SeqCst);
+        token
+    });
+    redis.run(&["SET", "n", "precious"]);
+    let precious = redis.digest();
+    let done = bench.run(&Bench::echo(&backup, &token));
+    assert_eq!(done.code, 0, "{done:?}");
+    let reply = done.json();
+    let (job, message) = (text(&reply["job_id"]), text(&reply["message"]));
+    assert!(message.contains("(taken after the yes)"), "{message}");
+    let took = format!("b-{}", job.split_once('-').unwrap().1);
+    for n in 0..7 {
+        redis.run(&["SET", "n", &n.to_string()]);
+        bench.ask(&backup);
+    }
+    assert!(ids(&bench).contains(&took), "{took}: {:?}", ids(&bench));
+    let row = bench.backups().into_iter().find(|b| b["backup_id"] == took.as_str()).unwrap();
+    assert!(row["needed_by"].to_string().contains(&job), "{row}");
+    let back = bench.restore(&took);
+    assert_eq!((back.code, redis.digest()), (0, precious), "{back:?}");
+
+    let tails =
+        || files_under(&bench.home().join("tails")).iter().filter(|p| p.to_string_lossy().contains(&job)).count();
+    assert_ne!(tails(), 0);
+    let delete = |more: &[&str]| {
+        let args = [&["delete-backup", "--instance-id", "orders", "--backup-id", &took, "--json"][..], more].concat();
+        bench.run(&args).json()
+    };
+    let plan = delete(&[]);
+    assert!(text(&plan["impact"]["lost"]).contains(&job), "{plan}");
+    let gone = delete(&["--confirmation-token", &text(&plan["confirmation_token"])]);
+    assert_eq!((gone["status"].as_str(), tails()), (Some("succeeded"), 0), "{gone}");
+}
+
+/// A set that a plan would restore is not crowded out by the plans that follow, as long as that one waits.
+#[test]
+fn what_a_plan_restores_is_not_crowded_out() {
+    let redis = Redis::start("redis-7.0", &[]);
+    redis.run(&["SET", "n", "start"]);
+    let bench = Bench::unattended(&redis);
+    let backup = bench.backup();
+    redis.run(&["SET", "n", "wanted"]);
+    let wanted = text(&bench.ask(&backup).json()["plan"]["safety_backup_id"]);
+    redis.run(&["SET", "n", "again"]);
+    assert_eq!(bench.ask(&wanted).code, 0);
+    for n in 0..7 {
+        redis.run(&["SET", "n", &n.to_string()]);
+        bench.ask(&backup);
+    }
+    assert!(ids(&bench).contains(&wanted), "{wanted}: {:?}", ids(&bench));
 }
 
 /// The verdict itself: of six within an hour the oldest that may go; none of five, none that is older, manual, locked or needed.

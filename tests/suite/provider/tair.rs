@@ -243,7 +243,18 @@ fn a_size_that_cannot_be_read_is_none() {
     assert_eq!(cluster(json!("2048"), json!("9")), Some(2048));
     // The sum of its shards, where only they have sizes.
     assert_eq!((cluster(json!(null), json!("9")), cluster(json!("many"), json!(9))), (Some(9), Some(9)));
-    assert_eq!((cluster(json!("2048"), json!("few")), cluster(json!(null), json!(null))), (None, None));
+    assert_eq!(cluster(json!(null), json!(null)), None);
+    // What is told of the set is not doubted for a shard of which nothing is told.
+    assert_eq!((cluster(json!("2048"), json!("few")), cluster(json!("2048"), json!(null))), (Some(2048), Some(2048)));
+    let row = json!({"ClusterBackupId": "cb-1", "ClusterBackupStatus": "OK", "IsAvail": 1, "ClusterBackupStartTime": start,
+        "ClusterBackupSize": 2048, "Backups": [{"BackupId": "1", "BackupStatus": "OK", "IsAvail": "1"},
+            {"BackupId": "2", "BackupStatus": "OK", "IsAvail": "1", "BackupSize": 9}]});
+    let rows = json!({ "ClusterBackups": [row] }).to_string();
+    let rows = read_reply::<ClusterBackups>(rows.as_bytes()).unwrap().cluster_backups;
+    let listed = sets::clusters::of_cluster_rows("r-1", rows);
+    let file = |id: &str| sets::find_file(listed.clone(), id).unwrap().map(|set| set.set.rdb_bytes);
+    assert_eq!((file("cb-1").unwrap(), file("2").unwrap()), (2048, 9));
+    assert!(file("1").unwrap_err().reason.contains("how large"));
 }
 
 /// The published sample of a cluster's list is one set; a running one is none yet; one whose shard is missing is damaged.
@@ -594,14 +605,34 @@ fn moments_are_judged() {
         let source = Source::Moment { restore_time: time, time_shift: shift, filter_key: None };
         let act = Act::RestoreInstance { source, write_fence };
         let checks = assess(&act, &facts, None, rules).unwrap().checks;
-        checks.into_iter().find(|c| c.name == check).unwrap().status
+        checks.into_iter().find(|c| c.name == check).unwrap()
     };
-    let restore = |time: &str, start| judged(CheckName::RestoreTime, at(time), None, start, Some(0.0), None, false);
-    assert_eq!(restore("2026-11-02T00:00:00Z", Some(start)), Status::Pass);
-    assert_eq!(restore("2026-11-01T00:00:00Z", Some(start)), Status::Pass);
-    assert_eq!(restore("2026-10-31T23:59:59Z", Some(start)), Status::Block);
-    assert_eq!(restore("2026-11-03T00:00:01Z", Some(start)), Status::Block);
-    assert_eq!(restore("2026-11-02T00:00:00Z", None), Status::Block);
+    let restore = |time: &str, start| {
+        let check = judged(CheckName::RestoreTime, at(time), None, start, Some(0.0), None, false);
+        (check.status, check.detail)
+    };
+    assert_eq!(restore("2026-11-02T00:00:00Z", Some(start)).0, Status::Pass);
+    assert_eq!(restore("2026-11-01T00:00:00Z", Some(start)).0, Status::Pass);
+    assert_eq!(restore("2026-11-02T00:00:00Z", None).0, Status::Block);
+    // Outside, the nearest moment that is in the window is named.
+    for (time, near) in [
+        ("2026-10-31T23:59:59Z", "2026-11-01T00:00:00Z (after)"),
+        ("2026-11-03T00:00:01Z", "2026-11-03T00:00:00Z (before)"),
+        ("2026-11-02T00:00:00.500Z", "2026-11-02T00:00:00Z (before), 2026-11-02T00:00:01Z (after)"),
+    ] {
+        let (status, detail) = restore(time, Some(start));
+        assert!(status == Status::Block && detail.ends_with(&format!("the nearest in it: {near}")), "{detail}");
+    }
+    // Between two seconds at an edge only one of them is in it; a start between two is told as the next.
+    let odd = Some(at("2026-11-01T00:00:00.250Z"));
+    let (_, detail) = restore("2026-11-01T00:00:00.500Z", odd);
+    assert!(detail.ends_with("the nearest in it: 2026-11-01T00:00:01Z (after)"), "{detail}");
+    // Further back than the cloud documents is the person's to try.
+    let (status, detail) = restore("2026-10-26T23:59:59Z", Some(at("2026-10-01T00:00:00Z")));
+    assert!(status == Status::Warn && detail.contains("7 days"), "{detail}");
+    let judged = |check, time, shift, start, peak, most, write_fence| {
+        judged(check, time, shift, start, peak, most, write_fence).status
+    };
     let moment = at("2026-11-02T00:00:00Z");
     let shift = |time: &str| judged(CheckName::TimeShift, moment, Some(at(time)), Some(start), Some(0.0), None, false);
     assert_eq!((shift("2026-11-02T12:00:00Z"), shift("2026-11-01T12:00:00Z")), (Status::Pass, Status::Block));
@@ -710,7 +741,7 @@ fn what_no_check_can_look_at_is_told() {
     assert!(check.status == Status::Pass && !question.contains("unchecked"), "{question}");
 }
 
-/// Figures that are missing, cannot be read, or are old are not "no writes"; a point that was measured and has no writes is.
+/// Figures that are missing, cannot be read, are old or have holes are not "no writes"; points that were measured and have no writes are.
 #[test]
 fn unknown_figures_are_not_zero() {
     let now: Timestamp = "2026-11-01T00:05:00Z".parse().unwrap();
@@ -732,11 +763,28 @@ fn unknown_figures_are_not_zero() {
         json!({"MonitorHistory": {"2026-11-01T00:04:00Z": {"PutQps": null}}}),
         json!({"MonitorHistory": {"yesterday": {"UsedMemory": "1"}}}),
         json!({"MonitorHistory": {"2026-10-31T23:59:00Z": {"UsedMemory": "1"}}}),
+        // One point does not speak for all the time; nor do points in which nothing was measured, or something else.
+        json!({"MonitorHistory": {"2026-11-01T00:04:00Z": {"UsedMemory": "1"}}}),
+        json!({"MonitorHistory": {"2026-11-01T00:04:00Z": {"PutQps": "3"}}}),
+        json!({"MonitorHistory": {"2026-11-01T00:02:00Z": {}, "2026-11-01T00:04:00Z": {"UsedMemory": "1"}}}),
+        json!({"MonitorHistory": {"2026-11-01T00:02:00Z": {"Keys": "7"}, "2026-11-01T00:04:00Z": {"Keys": "7"}}}),
+        json!({"MonitorHistory": {"2026-11-01T00:00:00Z": {"UsedMemory": "1"}, "2026-11-01T00:04:00Z": {"UsedMemory": "1"}}}),
     ] {
         assert_eq!(measured(&unknown.to_string()).peak, None, "{unknown}");
     }
     let idle = json!({"MonitorHistory": {"2026-11-01T00:03:00Z": {"UsedMemory": "1"}, "2026-11-01T00:02:00Z": {"UsedMemory": "1"}}});
     assert_eq!((measured(&idle.to_string()).peak, measured(&idle.to_string()).delay_seconds), (Some(0.0), 120.0));
-    let busy = json!({"MonitorHistory": {"2026-11-01T00:04:00Z": {"UsedMemory": "1", "PutQps": 3}}});
+    let busy = json!({"MonitorHistory": {"2026-11-01T00:01:00Z": {"GetQps": "1"}, "2026-11-01T00:04:00Z": {"UsedMemory$db": "1", "PutQps$db": 3}}});
     assert_eq!((measured(&busy.to_string()).peak, measured(&busy.to_string()).delay_seconds), (Some(3.0), 60.0));
+    // Half an hour since a plan, of which the last minute was measured.
+    let minutes = |from: i64, to: i64| -> String {
+        let at = |minute| (now - jiff::SignedDuration::from_mins(minute)).to_string();
+        let points: serde_json::Map<String, Value> = (from..=to).map(|m| (at(m), json!({"UsedMemory": "1"}))).collect();
+        json!({"MonitorHistory": points}).to_string()
+    };
+    let since = |reply: &str| {
+        let reply = read_reply::<MonitorValues>(reply.as_bytes()).unwrap();
+        traffic::measured(reply.monitor_history.as_ref(), now - jiff::SignedDuration::from_mins(30), now).peak
+    };
+    assert_eq!([since(&minutes(0, 1)), since(&minutes(0, 26)), since(&minutes(0, 28))], [None, None, Some(0.0)]);
 }

@@ -11,6 +11,7 @@ mod rdb;
 mod replay;
 mod replica;
 mod scratch;
+mod shift;
 mod stream;
 mod unique;
 pub mod values;

@@ -3,11 +3,14 @@
 
 use crate::redis::fixture::{KIND, capture, facts, fill};
 use crate::support::{KINDS, Redis, Reply, wait};
+use async_trait::async_trait;
+use std::io::Write as _;
+use std::net::TcpStream;
 use std::time::Duration;
 use tair_backup_mcp::model::fault::{Fault, Kind};
 use tair_backup_mcp::redis::error::RedisError;
 use tair_backup_mcp::redis::facts::key_counts;
-use tair_backup_mcp::redis::moment::Moment;
+use tair_backup_mcp::redis::moment::{Look, Moment};
 use tair_backup_mcp::redis::prefix::ErrorPrefix;
 use tair_backup_mcp::redis::rdb::{EntryHead, Visitor, walk};
 use tair_backup_mcp::redis::replay::encoder::RestoreEncoder;
@@ -171,6 +174,53 @@ async fn a_full_target_refuses_a_merge_only() {
     by_hand(&entries, 9, true, &target, REPLACE).await.unwrap();
     assert_eq!(facts(&target).await.key_count(), 1);
     assert_eq!(target.run(&["GET", "k"]), Reply::Text("v".into()));
+}
+
+/// What the server answers with an error it has not done: whatever the answer, nothing is said to be gone, and nobody waits for what
+/// will not come.
+#[tokio::test]
+async fn a_refusal_of_what_empties_is_no_perhaps() {
+    let target = Redis::start(KIND, &["--lua-time-limit", "20"]);
+    fill(&target).await;
+    target.run(&["ACL", "SETUSER", "other", "on", ">pw", "~*", "&*", "+@all"]);
+    let before = target.digest();
+    for scripts in ["+eval", "-eval"] {
+        target.run(&["ACL", "SETUSER", "default", scripts]);
+        let mut cuts = 0;
+        let look = Busy { target: &target, cuts: &mut cuts };
+        let entries: [(&[u8], &[u8]); 1] = [(b"k", &[0, 1, b'v'])];
+        let error = by_hand(&entries, 9, true, &target, ReplayMode::ReplaceIf(&mut { look })).await.unwrap_err();
+        assert!(matches!(error, RedisError::Busy { .. }), "{scripts}: {error:?}");
+        assert_eq!((Fault::from(error).code, cuts), ("instance.busy_script", 0), "{scripts}");
+        let kill = ["AUTH other pw", "SCRIPT KILL"].map(|line| line.split(' ').map(str::to_owned).collect());
+        let killed = || target.try_all(&kill).ok().filter(|replies: &Vec<Reply>| replies[1].text() == "OK");
+        wait("the script's end", Duration::from_secs(30), killed);
+        wait("the server", Duration::from_secs(30), || {
+            (target.try_run(&["PING"]).ok()?.text() == "PONG").then_some(())
+        });
+        assert_eq!(target.digest(), before, "{scripts}");
+    }
+}
+
+/// A look that lets everything pass, behind which a script keeps the server busy.
+struct Busy<'a> {
+    target: &'a Redis,
+    cuts: &'a mut u32,
+}
+
+#[async_trait]
+impl Look for Busy<'_> {
+    async fn at(&mut self, _: &Moment) -> Result<(), Fault> {
+        let mut tcp = TcpStream::connect(("127.0.0.1", self.target.port)).unwrap();
+        tcp.write_all(b"AUTH other pw\r\nEVAL \"while true do end\" 0\r\n").unwrap();
+        let busy = || self.target.try_run(&["GET", "a"]).ok().filter(|r| r.text().starts_with("BUSY"));
+        wait("a busy server", Duration::from_secs(30), busy);
+        Ok(())
+    }
+
+    async fn cut(&mut self, _: Option<u64>) {
+        *self.cuts += 1;
+    }
 }
 
 /// The last look decides on the connection that empties, and what it saw is compared in the command that does: a server that was

@@ -1,5 +1,7 @@
 //! The sets of an instance: by page, by range and by id, newest first.
 
+use crate::support::emulator::{Emulator, KEY, SECRET};
+use crate::support::recorder::{Recorder, position_of};
 use crate::support::{Bench, Redis, text};
 use serde_json::Value;
 
@@ -36,4 +38,90 @@ fn pages_ranges_and_ids() {
     let one = list(&bench, &[&past[..], &["--backup-id", &made[0]]].concat());
     assert_eq!(ids(&one), [made[0].clone()]);
     assert_eq!((&one["backups"][0]["keys"], &one["backups"][0]["status"]), (&1.into(), &"whole".into()), "{one}");
+}
+
+fn destructive(bench: &Bench, more: &[&str]) -> Value {
+    list(bench, &[&["--include", "destructive"], more].concat())
+}
+
+/// What destroyed data is listed by page, newest first, with the call that goes back; what of the range nobody knows is said.
+#[test]
+fn what_destroyed_data_by_page_with_what_is_not_known() {
+    let redis = Redis::start("redis-7.0", &["--repl-backlog-size", "64mb"]);
+    let bench = Bench::unattended(&redis);
+    redis.run(&["SET", "a", "1"]);
+    let recorder = Recorder::behind(&bench, &redis, &bench.backup());
+    for n in 0..3 {
+        redis.run(&["SET", "a", "1"]);
+        redis.run(&["SWAPDB", "0", &(n + 1).to_string()]);
+    }
+    recorder.catch_up(&redis);
+    let timeline = recorder.stop();
+    redis.run(&["FLUSHALL"]);
+    let (_, offset) = position_of(&bench, &bench.backup());
+    let recorder = Recorder::follow(&bench, &redis, timeline, |writer| writer.skip_to(offset).unwrap());
+    redis.run(&["SWAPDB", "0", "9"]);
+    recorder.catch_up(&redis);
+    recorder.stop();
+
+    let pages = ["1", "2"].map(|n| destructive(&bench, &["--page-size", "3", "--page-number", n]));
+    let commands: Vec<String> = pages
+        .iter()
+        .flat_map(|page| page["destructive"]["events"].as_array().unwrap())
+        .map(|event| text(&event["command"]))
+        .collect();
+    // The FLUSHALL is in no log.
+    assert_eq!(commands, ["SWAPDB 0 9", "SWAPDB 0 3", "SWAPDB 0 2", "SWAPDB 0 1"]);
+    for page in &pages {
+        let found = &page["destructive"];
+        assert_eq!((&page["total"], &page["backups"]), (&4.into(), &Value::Null), "{page}");
+        assert_eq!(found["restore_instance"]["before_position"], found["events"][0]["position"], "{page}");
+        assert_eq!(found["gaps"][0]["cause"], "other", "{page}");
+        let message = text(&found["message"]);
+        for said in ["The log begins at", "is not on the vault yet", "1 part(s) of the range are in no log"] {
+            assert!(message.contains(said), "{said}: {message}");
+        }
+    }
+    assert!(text(&pages[0]["destructive"]["message"]).contains("1 older ones are on the next pages"), "{}", pages[0]);
+    let at = text(&pages[1]["destructive"]["events"][0]["at"]);
+    let one = destructive(&bench, &["--start-time", &at, "--end-time", &at]);
+    assert_eq!((&one["total"], text(&one["destructive"]["searched_from"])), (&1.into(), at), "{one}");
+    let past = destructive(&bench, &["--end-time", "2020-01-01T00:00Z"]);
+    assert_eq!((&past["total"], &past["destructive"]["searched_to"]), (&0.into(), &Value::Null), "{past}");
+
+    let shown = bench.run(&["describe-backups", "--instance-id", "orders", "--include", "destructive"]);
+    let position = text(&pages[0]["destructive"]["events"][0]["position"]);
+    assert!(
+        shown.out.contains(&format!("restore-instance --instance-id orders --before-position {position}")),
+        "{shown:?}"
+    );
+    assert!(shown.out.contains("IN NO LOG: "), "{shown:?}");
+}
+
+/// Without a log nobody knows, and it is said what there is instead: for an instance of ours, and for one of the cloud.
+#[test]
+fn without_a_log_nobody_knows_what_destroyed_data() {
+    let redis = Redis::start("redis-7.0", &[]);
+    let bench = Bench::unattended(&redis);
+    let call = ["describe-backups", "--instance-id", "orders", "--include", "destructive"];
+    let none = bench.run(&call);
+    assert!(none.code == 5 && none.err.contains("[log.none]") && none.err.contains("enable_backup_log"), "{none:?}");
+    let turned_on = ["modify-backup-policy", "--instance-id", "orders", "--enable-backup-log", "true"];
+    assert_eq!(bench.run(&turned_on).code, 0);
+    let empty = bench.run(&call);
+    assert!(empty.code == 5 && empty.err.contains("nothing of orders is in its log yet"), "{empty:?}");
+    for wrong in [&["--include", "everything"][..], &["--include", "destructive", "--backup-id", "b-1"]] {
+        let done = bench.run(&[&call[..3], wrong].concat());
+        assert!(done.code == 2 && done.err.contains("include is destructive"), "{done:?}");
+    }
+
+    let served = Bench::new(&format!("[[instance]]\nid = \"r-cloud\"\nurl = \"{}\"\n", redis.url()));
+    let emulator = Emulator::start(&served, &[]);
+    let cloud =
+        Bench::new(&format!("[tair]\nregion = \"cn-hangzhou\"\nendpoint = \"http://127.0.0.1:{}\"\n", emulator.port));
+    let mut command = cloud.command(&["describe-backups", "--instance-id", "r-cloud", "--include", "destructive"]);
+    command.env("ALIBABA_CLOUD_ACCESS_KEY_ID", KEY).env("ALIBABA_CLOUD_ACCESS_KEY_SECRET", SECRET);
+    let output = command.output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(5) && said.contains("[log.none]") && said.contains("audit log"), "{said}");
 }

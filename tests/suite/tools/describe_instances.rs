@@ -1,6 +1,7 @@
 //! Instances: those that answer with their figures, those that do not with the reason, and how far each could be recovered.
 
-use crate::support::{Bench, Redis, text};
+use crate::support::{Bench, Redis, text, unattended, wait};
+use std::time::Duration;
 
 /// One that is away does not hide the other; a search finds by a part of the id; protection is told from the sets there are.
 #[test]
@@ -31,4 +32,20 @@ fn figures_reasons_and_protection() {
     assert_eq!((&none["total"], &none["instances"]), (&0.into(), &serde_json::json!([])), "{none}");
     let zero = bench.run(&["describe-instances", "--page-number", "0"]);
     assert!(zero.code == 2 && zero.err.contains("[arguments.invalid]"), "{zero:?}");
+}
+
+/// A backup that came from a replica may lack more than what was written since, and is not said to have all until then.
+#[test]
+fn a_backup_from_a_replica_may_lag() {
+    let master = Redis::start("redis-7.0", &[]);
+    let replica = Redis::start("redis-7.0", &["--replicaof", &format!("127.0.0.1 {}", master.port)]);
+    wait("the replica", Duration::from_secs(30), || (replica.info("master_link_status") == "up").then_some(()));
+    for (more, lags) in [(String::new(), false), (format!("backup_from = \"{}\"", replica.url()), true)] {
+        let bench = Bench::new(&unattended(&master, &more));
+        bench.backup();
+        let told = bench.json(&["describe-instances"])["instances"][0]["protection"]["not_recoverable"].clone();
+        let told = text(&told);
+        let from = format!("{}, which the backup was taken from, had not received", replica.url());
+        assert!(told.starts_with("every change since ") && told.contains(&from) == lags, "{told}");
+    }
 }

@@ -48,15 +48,13 @@ impl Inner {
         }
         let ids: Vec<String> = expired.iter().map(|set| set.backup_id().to_owned()).collect();
         let dependents = self.state.dependents(instance_id, &ids).await?;
-        // Whichever instance a job is about: a set may fill another one than its own.
-        let jobs = self.state.jobs(None).await?;
+        let sources = self.running_sources().await?;
         let in_use = |id: &str| {
             let waits = |d: &Dependent| match d {
                 Dependent::Plan { .. } => true,
                 Dependent::Restore { status, .. } => *status == JobStatus::Running,
             };
-            let runs = |job: &Job| job.status == JobStatus::Running && job.backup_id == id;
-            dependents.get(id).is_some_and(|all| all.iter().any(waits)) || jobs.iter().any(runs)
+            dependents.get(id).is_some_and(|all| all.iter().any(waits)) || sources.iter().any(|source| source == id)
         };
         for verdict in expired {
             if !in_use(verdict.backup_id()) {
@@ -64,6 +62,12 @@ impl Inner {
             }
         }
         Ok(())
+    }
+
+    /// The sets that running jobs read or make, whichever instance a job is about: a set may fill another one than its own.
+    async fn running_sources(&self) -> Result<Vec<String>, Fault> {
+        let running = |job: &Job| job.status == JobStatus::Running;
+        Ok(self.state.jobs(None).await?.into_iter().filter(running).map(|job| job.backup_id).collect())
     }
 
     /// Deletes the oldest of too many safety backups, now that `taken` is there.
@@ -77,9 +81,11 @@ impl Inner {
         let sets: Vec<BackupSet> = self.vault.list(instance_id, self).await?.into_iter().flatten().collect();
         let safety: Vec<String> = sets.iter().filter(|s| s.mode == Mode::Safety).map(|s| s.id.clone()).collect();
         let dependents = self.state.dependents(instance_id, &safety).await?;
-        // A plan that waits is void by the write because of which another backup was taken; what a restore is undone with stays.
-        let undoes = |all: &Vec<Dependent>| all.iter().any(|d| matches!(d, Dependent::Restore { .. }));
-        let mut needed: Vec<String> = dependents.into_iter().filter(|(_, all)| undoes(all)).map(|(id, _)| id).collect();
+        // What undoes a restore stays, and so does what a plan restores. What would undo a plan may go: where that is carried out
+        // all the same, its job takes another.
+        let stays = |d: &Dependent| matches!(d, Dependent::Restore { .. } | Dependent::Plan { restores: true, .. });
+        let mut needed = self.running_sources().await?;
+        needed.extend(dependents.into_iter().filter(|(_, all)| all.iter().any(stays)).map(|(id, _)| id));
         needed.push(taken.to_owned());
         match Expired::crowded_out(&sets, &needed, Timestamp::now()) {
             None => Ok(()),
@@ -93,6 +99,7 @@ impl Inner {
     async fn retire(&self, instance_id: &str, verdict: Expired, event: &str, why: &str) -> Result<(), Fault> {
         let backup_id = verdict.backup_id().to_owned();
         self.vault.delete(verdict.delete(), instance_id, &backup_id).await?;
+        self.sweep_tails().await;
         let record = AuditRecord::now(event, RETENTION, instance_id, format!("backup {backup_id}: {why}"));
         self.jobs.audit(record).await;
         Ok(())

@@ -1,18 +1,10 @@
 //! Which sets are being made, and which are given up: the jobs say that, and the vault asks.
 
 use crate::model::fault::Fault;
-use crate::model::job::{JobKind, JobStatus};
+use crate::model::job::{JobKind, JobStatus, last_safety_id};
 use crate::provider::local::Inner;
 use crate::vault::staging::Staging;
 use async_trait::async_trait;
-
-/// Id of the last safety backup of a restore's job. Derived, so that whoever reconciles the job finds what is left of it.
-pub fn last_safety_id(job_id: &str) -> String {
-    match job_id.split_once('-') {
-        Some((_, unique)) => format!("b-{unique}"),
-        None => format!("b-{job_id}"),
-    }
-}
 
 #[async_trait]
 impl Staging for Inner {

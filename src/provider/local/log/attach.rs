@@ -44,13 +44,14 @@ impl Broken {
     /// Why the log has a gap, where `known` is the process that was followed last, `since` then, and `down` says that this process
     /// did not follow at all before.
     pub(super) fn cause(&self, known: &str, since: Duration, down: bool) -> GapCause {
+        // A process that began meanwhile, under the address that was followed. Another server has run for longer.
+        let restarted = self.run_id != known && self.uptime <= since + SLACK;
         match self.reach {
+            // One that was shut down in good order goes on with its history, and has no backlog.
+            Reach::Whole | Reach::Overrun if restarted && !down => GapCause::SourceRestarted,
             Reach::Whole | Reach::Overrun if down => GapCause::ArchiverDown,
             Reach::Whole | Reach::Overrun => GapCause::BacklogOverrun,
-            // A process that began meanwhile, under the address that was followed. Another server has run for longer.
-            Reach::Ahead | Reach::Left | Reach::Another if self.run_id != known && self.uptime <= since + SLACK => {
-                GapCause::SourceRestarted
-            }
+            Reach::Ahead | Reach::Left | Reach::Another if restarted => GapCause::SourceRestarted,
             Reach::Ahead | Reach::Left | Reach::Another => GapCause::FailoverNotFollowed,
         }
     }

@@ -4,6 +4,9 @@
 
 mod attach;
 mod base;
+mod destructive;
+mod ended;
+mod reach;
 mod session;
 mod status;
 
@@ -26,6 +29,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Between two attempts of an archiver whose attempt has failed, at first and at most.
 const AGAIN_AFTER: Duration = Duration::from_millis(250);
 const AGAIN_AFTER_MAX: Duration = Duration::from_secs(10);
+/// How long a process that is to end waits for its archivers. Each gives the vault less; whatever else hangs is left behind.
+const ENDS_WITHIN: Duration = Duration::from_secs(15);
 
 /// The archivers of this process.
 #[derive(Debug, Default)]
@@ -40,11 +45,13 @@ impl Logs {
         Self { config, ..Self::default() }
     }
 
-    /// Ends every archiver, each behind the last whole command on the disk.
+    /// Ends every archiver, each behind the last whole command on the disk. A vault or a disk that hangs is not waited for.
     pub(super) async fn stop(&self) {
         self.stop.cancel();
         self.running.close();
-        self.running.wait().await;
+        if tokio::time::timeout(ENDS_WITHIN, self.running.wait()).await.is_err() {
+            tracing::warn!("a log could not be ended in time: what its spool has goes to the vault at the next start");
+        }
     }
 }
 

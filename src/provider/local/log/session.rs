@@ -2,19 +2,22 @@
 //!
 //! What a crash leaves is whole: a gap is put down before the timeline behind it is opened, so that none is silent.
 
+use crate::archive::collector::room::Full;
 use crate::archive::collector::spooling::{Progress, Spooling};
-use crate::archive::collector::{Ended, clock, collect};
-use crate::archive::{NewTimeline, Reached, RestoredFrom, SealLimits, Timeline};
+use crate::archive::collector::{Ended, collect};
+use crate::archive::{NewTimeline, Reached, RestoredFrom, SealLimits, Timeline, clock};
 use crate::config::blocking::blocking;
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, JobKind, JobStatus};
 use crate::model::log::{Gap, GapCause};
+use crate::model::text::bytes;
 use crate::provider::local::Inner;
 use crate::provider::local::log::SHARD;
 use crate::provider::local::log::attach::{Going, GoneOn};
+use crate::provider::local::log::ended::keep_sealing;
 use crate::redis::reach::Reach;
 use crate::state::leases::Lease;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
@@ -26,6 +29,11 @@ const BASE_EVERY: Duration = Duration::from_secs(60);
 /// Between two attempts to attach, at first and at most.
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
 const AGAIN_AFTER_MAX: Duration = Duration::from_secs(5);
+/// After a command that no spool can hold, and a base for it, another such base waits: at first, and at most.
+const BASE_AGAIN_AFTER: Duration = Duration::from_secs(60);
+const BASE_AGAIN_AFTER_MAX: Duration = Duration::from_secs(3600);
+/// How long the vault may take, once the process is to end, for what is on the spool.
+const ENDS_WITHIN: Duration = Duration::from_secs(10);
 /// A server that has not come as far as the log may lag; so long it is given to come.
 const LAGS_FOR: Duration = Duration::from_secs(60);
 
@@ -58,12 +66,33 @@ enum Next {
 /// What is known of a log beyond the session that learnt it.
 #[derive(Debug, Default)]
 pub(super) struct Known {
-    /// The process that was followed last; empty where this process followed none.
+    /// The process that was followed last, and until when; empty where this process followed none.
     run_id: String,
+    followed: Option<Instant>,
     /// What went wrong since the source was last followed.
     trouble: Option<GapCause>,
     /// Whether the last timeline cannot be written any more.
     given_up: bool,
+    /// Bytes of a command that is larger than the spool: the log goes on behind another base.
+    too_large: Option<u64>,
+    /// Until when that base waits, and for how long the last one did.
+    base_waits: Option<(Instant, Duration)>,
+}
+
+impl Known {
+    /// Learns from how a timeline's writing ended. One that another archiver has written to, or whose spool is damaged, is given up.
+    fn ended(&mut self, ended: Result<Progress, Fault>) -> Result<Progress, Fault> {
+        ended.inspect_err(|fault| {
+            let cause = match fault.kind {
+                Kind::Refused => GapCause::Other,
+                Kind::Damaged => GapCause::Damaged,
+                _ if is_disk_full(fault) => GapCause::SpoolFull,
+                _ => return,
+            };
+            self.trouble = Some(cause);
+            self.given_up |= matches!(fault.kind, Kind::Refused | Kind::Damaged);
+        })
+    }
 }
 
 /// An archiver of an instance's shard.
@@ -95,36 +124,37 @@ impl<'a> Session<'a> {
     /// # Errors
     /// Why it cannot go on just now. It is begun again.
     pub(super) async fn keep(mut self) -> Result<(), Fault> {
-        let kept = self.run().await;
+        let ended = keep_sealing(self.inner.archive.clone(), self.id.to_owned());
+        let kept = tokio::select! {
+            kept = self.run() => kept,
+            never = ended => match never {},
+        };
         let finished = match self.log.take() {
-            Some(log) => self.finish(log).await.map(drop),
+            // It is begun again at once, and the vault is not waited for.
+            Some(log) if kept.is_err() => self.known.ended(log.leave().await).map(drop),
+            Some(log) => {
+                let stop = self.stop.clone();
+                let enough = async {
+                    stop.cancelled().await;
+                    tokio::time::sleep(ENDS_WITHIN).await;
+                };
+                self.known.ended(log.finish(enough).await).map(drop)
+            }
             None => Ok(()),
         };
         // Why a thread has ended says more than that it has.
         finished.and(kept)
     }
 
-    /// Ends a timeline's writing. One that another archiver has written to, or whose spool is damaged, is given up.
-    async fn finish(&mut self, log: Spooling) -> Result<Progress, Fault> {
-        log.finish().await.inspect_err(|fault| {
-            let cause = match fault.kind {
-                Kind::Refused => GapCause::Other,
-                Kind::Damaged => GapCause::Damaged,
-                _ if is_disk_full(fault) => GapCause::SpoolFull,
-                _ => return,
-            };
-            self.known.trouble = Some(cause);
-            self.known.given_up |= matches!(fault.kind, Kind::Refused | Kind::Damaged);
-        })
-    }
-
     async fn run(&mut self) -> Result<(), Fault> {
         if let Some(latest) = self.latest().await? {
             if self.known.given_up {
-                match self.begin(Why::Gap(GapCause::Other), Some(latest)).await? {
-                    Next::Follow(going) => self.follow(*going).await?,
+                let stop = self.stop.clone();
+                let begun = stop.run_until_cancelled(self.begin(Why::Gap(GapCause::Other), Some(latest))).await;
+                match begun.transpose()? {
+                    Some(Next::Follow(going)) => self.follow(*going).await?,
                     // The session is begun again.
-                    Next::Wait => return Ok(()),
+                    Some(Next::Wait) | None => return Ok(()),
                 }
             } else {
                 self.log = Some(self.open(latest).await?);
@@ -201,6 +231,10 @@ impl<'a> Session<'a> {
     /// Goes on behind the log where the source can, else begins another timeline.
     async fn attach(&mut self) -> Result<Next, Fault> {
         let Some(log) = &self.log else { return self.begin(Why::First, None).await };
+        if self.known.too_large.is_some() {
+            let waits = self.known.base_waits.is_some_and(|(until, _)| Instant::now() < until);
+            return if waits { Ok(Next::Wait) } else { self.begin(Why::Gap(GapCause::SpoolFull), None).await };
+        }
         let end = log.lost().await?;
         let last_ms = Self::last_ms(&log.timeline, &log.progress());
         let broken = match self.inner.go_on_with_log(self.id, &end, last_ms).await? {
@@ -221,7 +255,8 @@ impl<'a> Session<'a> {
         if broken.reach == Reach::Ahead && self.lags_since.get_or_insert_with(Instant::now).elapsed() < LAGS_FOR {
             return Ok(Next::Wait);
         }
-        let cause = broken.cause(&self.known.run_id, clock::since(last_ms), self.known.run_id.is_empty());
+        let since = self.known.followed.map_or_else(|| clock::since(last_ms), |at| at.elapsed());
+        let cause = broken.cause(&self.known.run_id, since, self.known.run_id.is_empty());
         let why = match self.restored(&restores, &log.timeline, &end.replid).await? {
             Some(BrokenOff { by, unfollowed: true, .. }) => Why::Restored(by, Some(GapCause::ArchiverDown)),
             Some(BrokenOff { by, last, .. }) => Why::Restored(by, (last > end.offset).then_some(cause)),
@@ -241,16 +276,13 @@ impl<'a> Session<'a> {
     /// How a history broke off by a restore, where it did so.
     async fn restored(&self, restores: &[Job], timeline: &Timeline, replid: &str) -> Result<Option<BrokenOff>, Fault> {
         let known = timeline.restored_from.as_ref().map(|from| from.job_id.as_str());
-        let later = |job: &&Job| job.serving_at.is_some_and(|at| at > timeline.opened_at);
-        let since = restores.iter().filter(later).take_while(|job| Some(job.id.as_str()) != known);
-        let Some(job) = since.clone().next() else { return Ok(None) };
-        // A restore by commands is part of the history, and a later break is none of its doing. Of several the first ended this history,
-        // and the next ones others, which nobody followed.
-        let ended = |job: &&Job| {
-            let ended = job.restored.as_ref().and_then(|to| to.ended.as_ref());
-            ended.filter(|(id, _)| id == replid).map(|(_, last)| *last)
-        };
-        let Some((first, last)) = since.into_iter().find_map(|job| Some((job, ended(&job)?))) else { return Ok(None) };
+        // By the history that it ended, and by no clock. A restore by commands is part of the history, and a later break is none of
+        // its doing. Those after the one that ended this history ended others, which nobody followed.
+        let ended =
+            |job: &&Job| job.restored.as_ref()?.ended.as_ref().filter(|(id, _)| id == replid).map(|(_, last)| *last);
+        let mut by = restores.iter().filter(|job| job.serving_at.is_some() && Some(job.id.as_str()) != known);
+        let Some((first, last)) = by.clone().find_map(|job| Some((job, ended(&job)?))) else { return Ok(None) };
+        let job = by.next().unwrap_or(first);
         let broken_off = |by| Some(BrokenOff { by, last, unfollowed: first.id != job.id });
         let replayed = job.restored.as_ref().and_then(|to| Some((to.position.as_ref()?.parse().ok()?, to.moment)));
         if let Some((position, moment)) = replayed {
@@ -270,7 +302,9 @@ impl<'a> Session<'a> {
     /// Begins a timeline: behind a set that the source can still go on behind, else behind one that is captured for it. The one before
     /// ends, and what is missing between the two is put down first.
     async fn begin(&mut self, why: Why, given_up: Option<Timeline>) -> Result<Next, Fault> {
-        let (set, database, going) = match self.inner.behind_a_set(self.id).await? {
+        // Behind an older set the same command would come again.
+        let set = if self.known.too_large.is_some() { None } else { self.inner.behind_a_set(self.id).await? };
+        let (set, database, going) = match set {
             Some((set, going)) => (set, None, going),
             None => {
                 let Some(base) = self.inner.take_base(self.id).await? else { return Ok(Next::Wait) };
@@ -279,7 +313,12 @@ impl<'a> Session<'a> {
             }
         };
         let before = match self.log.take() {
-            Some(log) => Some((log.timeline.clone(), self.finish(log).await?.archived)),
+            // What the vault has not taken yet goes there while the new stream is read.
+            Some(log) => {
+                let timeline = log.timeline.clone();
+                let progress = self.known.ended(log.leave().await)?;
+                Some((timeline, progress.spooled.or(progress.archived)))
+            }
             None => match given_up {
                 Some(timeline) => {
                     let archived = self.archived(&timeline).await?;
@@ -288,14 +327,20 @@ impl<'a> Session<'a> {
                 None => None,
             },
         };
-        if let (Some((timeline, archived)), Why::Gap(cause) | Why::Restored(_, Some(cause))) = (before, &why) {
+        // However the clock is set, a timeline's times come behind those of the one before.
+        let mut opened_at = Timestamp::now();
+        if let Some((timeline, reached)) = &before {
+            let last = reached.map_or(timeline.opened_at, |reached| reached.at).max(timeline.opened_at);
+            opened_at = opened_at.max(last.saturating_add(SignedDuration::from_millis(1)).unwrap_or(last));
+        }
+        if let (Some((timeline, reached)), Why::Gap(cause) | Why::Restored(_, Some(cause))) = (before, &why) {
             let cause = self.known.trouble.unwrap_or(*cause);
-            self.put_gap(&timeline, archived, cause, &going.run_id, set.finished_at).await?;
+            self.put_gap(&timeline, reached, cause, &going.run_id, set.finished_at).await?;
         }
         let new = NewTimeline {
             instance_id: self.id.to_owned(),
             shard: SHARD,
-            opened_at: Timestamp::now(),
+            opened_at,
             replid: set.replication_id.clone(),
             offset: set.replication_offset,
             database,
@@ -304,6 +349,11 @@ impl<'a> Session<'a> {
         let archive = self.inner.archive.clone();
         let timeline = blocking(move || archive.open_timeline(new)).await?;
         self.log = Some(self.spooling(timeline).await?);
+        if self.known.too_large.take().is_some() {
+            let last = self.known.base_waits.filter(|(until, last)| until.elapsed() < *last).map(|(_, last)| last * 2);
+            let wait = last.unwrap_or(BASE_AGAIN_AFTER).min(BASE_AGAIN_AFTER_MAX);
+            self.known.base_waits = Some((Instant::now() + wait, wait));
+        }
         (self.lags_since, self.known.trouble, self.known.given_up) = (None, None, false);
         Ok(Next::Follow(going))
     }
@@ -320,26 +370,29 @@ impl<'a> Session<'a> {
         }))
     }
 
-    /// Puts down what is missing behind a timeline that has ended, whose log is on the vault by now.
+    /// Puts down what is missing behind a timeline that has ended.
     async fn put_gap(
         &self,
         timeline: &Timeline,
-        archived: Option<Reached>,
+        reached: Option<Reached>,
         cause: GapCause,
         run_id: &str,
         to: Timestamp,
     ) -> Result<(), Fault> {
-        let from = archived.map_or(timeline.opened_at, |reached| reached.at);
+        let from = reached.map_or(timeline.opened_at, |reached| reached.at);
         let gap = Gap {
             timeline: timeline.id.clone(),
             shard: SHARD,
-            after_offset: archived.map_or(timeline.offset, |reached| reached.offset),
+            after_offset: reached.map_or(timeline.offset, |reached| reached.offset),
             from,
             to: to.max(from),
             cause,
             source_run_id: run_id.to_owned(),
+            detail: self.known.too_large.map_or_else(String::new, |size| {
+                format!("a command of {} and more is larger than the spool", bytes(size))
+            }),
         };
-        tracing::warn!(instance = %self.id, "the log has a gap, {}: nothing from {from} to {} can be recovered", cause.as_str(), gap.to);
+        tracing::warn!(instance = %self.id, detail = gap.detail, "the log has a gap, {}: nothing from {from} to {} can be recovered", cause.as_str(), gap.to);
         let (archive, id) = (self.inner.archive.clone(), self.id.to_owned());
         blocking(move || archive.record_gap(&id, &gap)).await
     }
@@ -355,17 +408,35 @@ impl<'a> Session<'a> {
             looked = self.look(log) => return looked,
             () = stop.cancelled() => return Ok(()),
         };
+        self.known.followed = Some(Instant::now());
         match ended {
             Ended::Link(error) => {
                 tracing::info!(instance = %self.id, "the link to the source of the log ended: {error}");
                 self.known.trouble = None;
                 Ok(())
             }
-            Ended::Full => {
-                tracing::warn!(instance = %self.id, "the spool of the log is full: {}", log.progress().vault);
+            Ended::Full(full) => {
                 self.known.trouble = Some(GapCause::SpoolFull);
+                if let Full::TooLarge(size) = full {
+                    tracing::warn!(
+                        instance = %self.id,
+                        "a command of {} and more is larger than spool_megabytes: the log goes on behind another base",
+                        bytes(size)
+                    );
+                    self.known.too_large = Some(size);
+                    return Ok(());
+                }
+                let why = match full {
+                    Full::Disk => "its disk has hardly any room left".to_owned(),
+                    _ => log.progress().vault,
+                };
+                tracing::warn!(instance = %self.id, "the spool of the log is full: {why}");
                 // Where the source's backlog reaches back that far once there is room, nothing is missing after all.
-                stop.run_until_cancelled(log.room()).await.unwrap_or(Ok(()))
+                tokio::select! {
+                    room = log.room() => room,
+                    looked = self.look(log) => looked,
+                    () = stop.cancelled() => Ok(()),
+                }
             }
             Ended::Spool(fault) => Err(fault),
         }

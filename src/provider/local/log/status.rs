@@ -2,8 +2,8 @@
 //!
 //! What the archiver tells is a courtesy to whoever looks: nothing is decided by it.
 
-use crate::archive::Run;
 use crate::archive::collector::spooling::Spooling;
+use crate::archive::{Coverage, Run};
 use crate::config::blocking::blocking;
 use crate::model::fault::Fault;
 use crate::model::log::{Archiver, Gap, GapCause, LogStatus};
@@ -52,33 +52,18 @@ impl Inner {
         let (archive, instance) = (self.archive.clone(), id.to_owned());
         let read = move || {
             let coverage = archive.coverage(&instance, SHARD)?;
-            let window = coverage.windows(&bases)?.pop();
-            Ok((coverage, window))
+            let mut windows = coverage.windows(&bases)?;
+            let since = windows.iter().map(|window| window.from).min();
+            Ok((coverage, windows.pop(), since))
         };
-        let (coverage, window) = blocking(read).await?;
+        let (coverage, window, since) = blocking(read).await?;
         if !on && coverage.runs.is_empty() && coverage.gaps.is_empty() {
             return Ok(None);
         }
         let holder = self.state.holder(&lease_of(id, SHARD)).await?;
         let told = self.told_of_log(id).await;
         let archived_until = coverage.runs.iter().map(Run::until).max();
-        let mut gaps = coverage.gaps;
-        for hole in coverage.holes {
-            let known =
-                gaps.iter().any(|gap| gap.timeline == hole.from.timeline && gap.after_offset == hole.from.offset);
-            if !known {
-                gaps.push(Gap {
-                    timeline: hole.from.timeline,
-                    shard: hole.from.shard,
-                    after_offset: hole.from.offset,
-                    from: hole.from_at.unwrap_or(hole.to_at),
-                    to: hole.to_at,
-                    cause: GapCause::Other,
-                    source_run_id: String::new(),
-                });
-            }
-        }
-        gaps.sort_by_key(|gap| gap.from);
+        let gaps = missing(coverage);
         let alive = holder.is_some();
         // What a dead archiver told of its spool is still there: the spool is.
         let spooled_until = told.as_ref().and_then(|told| told.spooled_until).max(archived_until);
@@ -88,9 +73,32 @@ impl Inner {
             spooled_until,
             archived_until,
             window: window.as_ref().map(|window| (window.from, window.to)),
+            since,
             gaps,
             precision_ms: window.map_or(0, |window| window.precision_ms),
             archiver: who.map(|pid| Archiver { who: format!("process {pid}"), alive }),
         }))
     }
+}
+
+/// What a log lacks, oldest first: gaps, and holes of which no gap tells.
+pub(super) fn missing(coverage: Coverage) -> Vec<Gap> {
+    let mut gaps = coverage.gaps;
+    for hole in coverage.holes {
+        let known = gaps.iter().any(|gap| gap.timeline == hole.from.timeline && gap.after_offset == hole.from.offset);
+        if !known {
+            gaps.push(Gap {
+                timeline: hole.from.timeline,
+                shard: hole.from.shard,
+                after_offset: hole.from.offset,
+                from: hole.from_at.unwrap_or(hole.to_at),
+                to: hole.to_at,
+                cause: GapCause::Other,
+                source_run_id: String::new(),
+                detail: String::new(),
+            });
+        }
+    }
+    gaps.sort_by_key(|gap| gap.from);
+    gaps
 }

@@ -51,12 +51,13 @@ impl<'a> WayBack<'a> {
         Self { inner, job, plan, safety, marked, accepted: None, removed: 0, cut: false, cutover: None }
     }
 
-    /// Reads the stream up to a moment of the target, and has the guard judge the two. `counters`: of the target at that moment;
-    /// `own`: as in a [`Moment`].
+    /// Reads the stream up to a moment of the target, and has the guard judge the two. `counters` and `evicted`: of the target at that
+    /// moment; `own`: as in a [`Moment`].
     pub(super) async fn judge(
         &mut self,
         mut seen: CutoverLook,
         counters: ServerCounters,
+        evicted: u64,
         own: u64,
     ) -> Result<(), Fault> {
         if let Some(safety) = &mut self.safety {
@@ -64,9 +65,19 @@ impl<'a> WayBack<'a> {
             let tail = safety.look(read, counters, own, self.marked);
             self.accepted = Some(tail.written());
             self.removed = tail.seen.removals.min(tail.own_removals);
+            // Statistics that were reset meanwhile tell of what came after that.
+            safety.cutover.evicted_after = evicted.checked_sub(safety.evicted).unwrap_or(evicted);
             seen.tail = Some(tail);
         }
         self.plan.cutover_look(&seen)
+    }
+
+    /// Waits until the stream has been read up to a position; whether there is one, and it was in time.
+    pub(super) async fn catches_up(&mut self, offset: u64, within: Duration) -> bool {
+        match &mut self.safety {
+            Some(safety) => safety.tail.catches_up(offset, within).await,
+            None => false,
+        }
     }
 
     /// Ends the stream behind the last safety backup, and writes down what the cutover came to; `None` where there was none. Where the
@@ -97,12 +108,17 @@ impl LastSafety {
             replication_id: self.replication_id.clone(),
             reached: read.offset,
             seen: Streamed { writes: read.writes, removals: read.removals },
-            own_removals: counters.own_removals_since(self.counters),
+            own_removals: own_removals(&read, counters, self.counters),
             since: self.since,
             until: Timestamp::now(),
             foreign: read.loaded.saturating_sub(own) + read.others.saturating_sub(marked),
         }
     }
+}
+
+/// Removals that were the server's own, at most, of those outside the databases that are left out: its counters are of all of them.
+const fn own_removals(read: &Seen, now: ServerCounters, then: ServerCounters) -> u64 {
+    now.own_removals_since(then).saturating_sub(read.removals_apart)
 }
 
 #[async_trait]
@@ -122,7 +138,7 @@ impl Look for WayBack<'_> {
         }
         let seen = CutoverLook { run_id, replication_id, offset: moment.offset, tail: None };
         let counters = ServerCounters { calls: Some(moment.writes), removed: moment.removed };
-        self.judge(seen, counters, moment.own).await
+        self.judge(seen, counters, moment.evicted, moment.own).await
     }
 
     async fn cut(&mut self, offset: Option<u64>) {
@@ -159,4 +175,22 @@ pub(super) fn behind(mut fault: Fault, cutover: Option<&Cutover>) -> Fault {
 /// The cutover behind a sentence that says how a restore ended.
 pub(super) fn after(cutover: Option<&Cutover>) -> String {
     cutover.map(|cutover| format!("; {}", cutover.describe())).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    //! What a server removes of what is loaded beside is no excuse for what clients remove elsewhere.
+    use super::own_removals;
+    use crate::guard::writes::ServerCounters;
+    use crate::redis::replica::scan::Seen;
+
+    #[test]
+    fn removals_beside_are_not_counted_twice() {
+        let then = ServerCounters { calls: Some(7), removed: 10 };
+        let now = ServerCounters { calls: Some(7), removed: 15 };
+        let seen = |removals_apart| Seen { removals: 4, removals_apart, ..Seen::default() };
+        assert_eq!(own_removals(&seen(0), now, then), 5);
+        assert_eq!(own_removals(&seen(3), now, then), 2);
+        assert_eq!(own_removals(&seen(9), now, then), 0);
+    }
 }

@@ -7,11 +7,10 @@ use crate::guard::plan::{Plan, Safety, way_back};
 use crate::guard::writes::{ServerCounters, Streamed};
 use crate::model::backup::{BackupSet, Mode};
 use crate::model::fault::Fault;
-use crate::model::job::Job;
+use crate::model::job::{Job, last_safety_id};
 use crate::model::restore::{Cutover, Method};
 use crate::provider::local::Inner;
 use crate::provider::local::backup::capture::Taken;
-use crate::provider::local::backup::staging::last_safety_id;
 use crate::provider::local::restore::tail::{Follower, read_to};
 use crate::redis::endpoint::Endpoint;
 use crate::redis::facts::ServerFacts;
@@ -34,6 +33,8 @@ pub(super) struct LastSafety {
     pub(super) replication_id: String,
     /// The server's counters before the set was captured.
     pub(super) counters: ServerCounters,
+    /// Keys that the server had evicted when the job first looked at it.
+    pub(super) evicted: u64,
     pub(super) tail: Follower,
 }
 
@@ -113,6 +114,7 @@ impl Inner {
             return Ok(None);
         }
         let _ = self.jobs.progress(job, "making sure of the way back", 0, 0).await;
+        let evicted = looked.facts.evicted_keys;
         let now = ServerCounters { calls: Some(looked.calls), removed: looked.facts.removed };
         let mut removed = plan.writes.map_or(u64::MAX, |writes| writes.removed);
         let (set, mut tail, taken) = match self.nothing_behind(endpoint, looked.planned, now, removed).await {
@@ -133,6 +135,7 @@ impl Inner {
             taken_after_yes: taken,
             writes_after: None,
             removed_after: 0,
+            evicted_after: 0,
             tail: None,
             tail_whole: false,
             job_id: job.id.clone(),
@@ -141,7 +144,7 @@ impl Inner {
             refused_seconds: None,
         };
         self.write_cutover(&job.id, &mut cutover).await;
-        Ok(Some(LastSafety { cutover, since, replication_id, counters, tail }))
+        Ok(Some(LastSafety { cutover, since, replication_id, counters, evicted, tail }))
     }
 
     /// The plan's own set, where not a single write is behind it, whatever else moved the position: signs of life, messages, expiries,

@@ -2,6 +2,7 @@
 
 mod beside;
 mod commands;
+mod counted;
 mod cutover;
 mod expired;
 pub(super) mod facts;
@@ -26,8 +27,9 @@ use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, JobEnd, JobKind};
 use crate::model::restore::{Method, RestoredTo};
 use crate::provider::local::backup::capture::TICK;
+use crate::provider::local::restore::counted::{AsLoaded, Counted};
 use crate::provider::local::restore::cutover::after;
-use crate::provider::local::restore::outcome::{AsLoaded, Counted, outcome_as_loaded, outcome_of_moment};
+use crate::provider::local::restore::outcome::{outcome_as_loaded, outcome_of_moment};
 use crate::provider::local::restore::recovery::RecoveryRecord;
 use crate::provider::local::restore::replay::Behind;
 use crate::provider::local::{COMMAND_TIMEOUT, Inner};
@@ -82,7 +84,7 @@ impl Inner {
         };
         let another = "the backup is not the one that was planned; the target was not touched";
         let data = known.ok_or_else(|| changed(another))?;
-        let behind = self.planned_behind(plan).await?;
+        let behind = self.planned_behind(plan).await?.map(|behind| behind.of(&set));
         Ok(Opened { set, data, behind })
     }
 
@@ -96,7 +98,6 @@ impl Inner {
         let alone = RestoredTo { backup_id: set.id.clone(), position: None, moment: set.finished_at, ended: None };
         let mut restored = restored.unwrap_or(alone);
         self.state.set_restored(&job.id, &restored).await?;
-        self.sweep_tails().await;
         let before = self.counted(&plan.instance_id).await.ok();
         let (loaded, cutover, serving_at) = match planned.method {
             Method::Replication => {
@@ -136,7 +137,7 @@ impl Inner {
         let (kept, passed) = tokio::join!(self.keep(&plan.instance_id, &planned.run_id), self.expired_by(&set, at));
         let found = match counted {
             Ok(after) => match &moment {
-                None => outcome_as_loaded(&set, &loaded, &after, passed),
+                None => outcome_as_loaded(&set, &loaded, &after, passed.as_ref()),
                 Some(moment) => outcome_of_moment(&set.id, moment, commands, &loaded, &after),
             },
             Err(fault) => {

@@ -4,57 +4,11 @@
 use crate::model::backup::BackupSet;
 use crate::model::fault::{Fault, Kind};
 use crate::model::instance::{Counts, total_keys};
-use crate::provider::local::describe::counts_of;
-use crate::redis::facts::ServerFacts;
-use crate::redis::master::types::{Restored, Switched};
+use crate::provider::local::restore::counted::{AsLoaded, Counted};
+use crate::provider::local::restore::expired::PassedKeys;
 
 /// From here on a set is in Valkey's own format.
 const OLDEST_VALKEY: u16 = 80;
-
-/// What a server has counted, at a moment.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Counted {
-    run_id: String,
-    expired: u64,
-    evicted: u64,
-    counts: Counts,
-    /// The server's clock, in milliseconds since 1970; `None` where it does not tell.
-    clock_ms: Option<i64>,
-}
-
-impl From<&ServerFacts> for Counted {
-    fn from(facts: &ServerFacts) -> Self {
-        Self {
-            run_id: facts.run_id.clone(),
-            expired: facts.expired_keys,
-            evicted: facts.evicted_keys,
-            counts: counts_of(facts),
-            clock_ms: facts.clock_ms,
-        }
-    }
-}
-
-impl Counted {
-    /// Keys that expired and keys that were evicted since an earlier moment; `None` where the statistics were reset meanwhile, or
-    /// the server was started anew.
-    fn since(&self, earlier: &Self) -> Option<(u64, u64)> {
-        (self.run_id == earlier.run_id)
-            .then(|| Some((self.expired.checked_sub(earlier.expired)?, self.evicted.checked_sub(earlier.evicted)?)))
-            .flatten()
-    }
-
-    /// Keys that carry an expiry.
-    fn with_expiry(&self) -> u64 {
-        self.counts.values().map(|(_, expires)| expires).sum()
-    }
-
-    /// The moment at which the keys were counted, where some of the keys that were counted, or that are not there, may have expired.
-    pub(super) fn may_have_expired(&self, set: &BackupSet) -> Option<i64> {
-        let carried = set.counts.values().any(|(_, expires)| *expires > 0);
-        self.clock_ms
-            .filter(|_| carried && (self.with_expiry() > 0 || total_keys(&self.counts) < total_keys(&set.counts)))
-    }
-}
 
 /// Keys of the set that may be gone though they carry no expiry: hashes whose fields do.
 fn with_expiring_fields(set: &BackupSet) -> u64 {
@@ -64,7 +18,7 @@ fn with_expiring_fields(set: &BackupSet) -> u64 {
 
 /// What the target holds of the set. `before`: what it had counted before it was touched. `unseen`: keys that it may have taken as
 /// expired without counting them. `passed`: keys of the set whose expiry had passed, by the target's own clock, when its keys were
-/// counted; `None` where nobody knows.
+/// counted; `None` where nobody knows. The server's own counters are of all its databases; what each can have lost is told by that.
 ///
 /// # Errors
 /// `restore.evicted` and `restore.census_differs`: the target took the whole set and does not hold all of it.
@@ -73,10 +27,11 @@ pub(super) fn outcome(
     before: Option<&Counted>,
     after: &Counted,
     unseen: u64,
-    passed: Option<u64>,
+    passed: Option<&PassedKeys>,
 ) -> Result<String, Fault> {
     let (found, fields) = (&after.counts, with_expiring_fields(set));
-    let mut gone = 0;
+    // Keys that are not there, those of them whose expiry has passed at most, and those whose expiry has passed and which are there.
+    let (mut gone, mut explained, mut counting) = (0, 0, 0);
     for (db, (have, _)) in found {
         let (want, _) = set.counts.get(db).copied().unwrap_or_default();
         if *have > want {
@@ -86,14 +41,18 @@ pub(super) fn outcome(
     for (db, (want, expires)) in &set.counts {
         let (have, _) = found.get(db).copied().unwrap_or_default();
         let less = want.saturating_sub(have);
+        let passed = passed.and_then(|passed| passed.get(db)).copied().unwrap_or_default();
         gone += less;
+        explained += less.min(passed);
+        counting += passed.saturating_sub(less);
         let evicted = before.and_then(|b| after.since(b)).is_some_and(|(_, evicted)| evicted > 0);
         if less > expires.saturating_add(fields) && !evicted {
             return Err(differs(format!("db{db} has {have} keys where the set has {want}")));
         }
     }
     let keys = total_keys(found);
-    let counts_expired = match (after.with_expiry(), passed.map(|passed| passed.saturating_sub(gone))) {
+    let explained = passed.map(|_| explained);
+    let counts_expired = match (after.with_expiry(), passed.map(|_| counting)) {
         (0, _) | (_, Some(0)) => String::new(),
         (n, Some(passed)) => format!(
             "; {} of those that are there have expired by the target's own clock, and count until it deletes them",
@@ -120,9 +79,9 @@ pub(super) fn outcome(
                 "{missing} keys are missing: {gone} are not there, {expired} have expired by the server's own count, none were evicted"
             )))
         }
-        Some(_) if passed.is_some_and(|passed| gone > passed.saturating_add(fields)) => Err(differs(format!(
+        Some(_) if explained.is_some_and(|explained| gone > explained.saturating_add(fields)) => Err(differs(format!(
             "{gone} keys are not there, and of only {} the expiry has passed by the target's own clock",
-            passed.unwrap_or_default()
+            explained.unwrap_or_default()
         ))),
         _ if gone == 0 => {
             let evicted = counted.map_or(0, |(_, evicted)| evicted);
@@ -132,50 +91,15 @@ pub(super) fn outcome(
         Some(_) => Ok(format!(
             "restored: {keys} keys; {gone} others of the backup had an expiry that has passed since, and are gone; none were evicted{counts_expired}"
         )),
-        None if passed.is_some_and(|passed| gone > passed.saturating_add(fields)) => Ok(format!(
-            "restored: {keys} keys; {gone} others of the backup are gone. By the target's own clock at most {} of them have expired; the server's statistics were reset meanwhile, so nothing tells whether clients deleted the rest{counts_expired}",
-            passed.unwrap_or_default()
+        None if explained.is_some_and(|explained| gone > explained.saturating_add(fields)) => Ok(format!(
+            "restored: {keys} keys; {gone} others of the backup are gone. By the target's own clock at most {} of them have expired; {}, so nothing tells whether clients deleted the rest{counts_expired}",
+            explained.unwrap_or_default(),
+            no_count(before)
         )),
         None => Ok(format!(
-            "restored: {keys} keys; {gone} others of the backup are gone. All could have expired since; the server's statistics were reset meanwhile, so its own count does not tell{counts_expired}"
+            "restored: {keys} keys; {gone} others of the backup are gone. All could have expired since; {}, so its own count does not tell{counts_expired}",
+            no_count(before)
         )),
-    }
-}
-
-/// What is known of the moment at which the target had the set, and of what came before it.
-#[derive(Debug)]
-pub(super) struct AsLoaded {
-    /// What the target had counted before it had the set; `None` where it did not tell.
-    before: Option<Counted>,
-    /// The keys of each database before clients could write to them; `None` where they could all along, or nobody counted.
-    keys: Option<Counts>,
-    /// Keys that the target may have taken as expired without counting them.
-    unseen: u64,
-    /// Whether clients were known to write while keys were written one by one.
-    meanwhile: bool,
-}
-
-impl AsLoaded {
-    /// Of a restore by commands; the arguments as its fields. `swapped_in`: the keys, and the count of evictions at that moment, for
-    /// what was evicted before was of the old data.
-    pub(super) fn by_commands(
-        before: Option<Counted>,
-        swapped_in: Option<(Counts, u64)>,
-        unseen: u64,
-        meanwhile: bool,
-    ) -> Self {
-        let (keys, evicted) = swapped_in.unzip();
-        let before = before.map(|b| Counted { evicted: evicted.unwrap_or(b.evicted), ..b });
-        Self { before, keys, unseen, meanwhile }
-    }
-}
-
-impl From<Restored> for AsLoaded {
-    fn from(restored: Restored) -> Self {
-        let Switched { run_id, evicted_keys, expired_keys, .. } = restored.switched;
-        let counts = Counts::default();
-        let before = Counted { run_id, expired: expired_keys, evicted: evicted_keys, counts, clock_ms: None };
-        Self { before: Some(before), keys: restored.loaded, unseen: 0, meanwhile: false }
     }
 }
 
@@ -187,7 +111,7 @@ pub(super) fn outcome_as_loaded(
     set: &BackupSet,
     as_loaded: &AsLoaded,
     after: &Counted,
-    passed: Option<u64>,
+    passed: Option<&PassedKeys>,
 ) -> Result<String, Fault> {
     let AsLoaded { before, keys, unseen, meanwhile } = as_loaded;
     let before = before.as_ref();
@@ -252,6 +176,14 @@ pub(super) fn outcome_of_moment(
     Ok(format!(
         "restored to {moment}: the target applied all {commands} commands of the log behind {base} and refused none; {then}, {expired}"
     ))
+}
+
+/// Why what the server has removed of its own accord is not known.
+const fn no_count(before: Option<&Counted>) -> &'static str {
+    match before {
+        Some(_) => "the server's statistics were reset meanwhile",
+        None => "the server did not tell its statistics before the restore",
+    }
 }
 
 fn differs(why: String) -> Fault {
@@ -334,9 +266,10 @@ mod tests {
     #[test]
     fn keys_that_have_expired_and_still_count_are_told() {
         let set = set(100, 40);
-        let end = |keys: u64, expires, passed| {
+        let end = |keys: u64, expires, passed: Option<u64>| {
             let after = Counted { counts: [(0, (keys, expires))].into(), ..counted(keys, 10 + 100 - keys, 5) };
-            match outcome(&set, Some(&counted(3, 10, 5)), &after, 0, passed) {
+            let passed = passed.map(|keys| [(0, keys)].into());
+            match outcome(&set, Some(&counted(3, 10, 5)), &after, 0, passed.as_ref()) {
                 Ok(message) => message,
                 Err(fault) => format!("{}: {}", fault.code, fault.message),
             }
@@ -359,6 +292,48 @@ mod tests {
         for (keys, expires, passed) in [(100, 0, None), (100, 40, Some(0)), (90, 30, Some(10))] {
             assert!(!end(keys, expires, passed).contains("count until"), "{}", end(keys, expires, passed));
         }
+    }
+
+    /// What expires elsewhere explains nothing of what a database lacks.
+    #[test]
+    fn each_database_answers_for_itself() {
+        let set = BackupSet { counts: [(0, (100, 40)), (1, (100, 40))].into(), ..set(0, 0) };
+        let end = |have: [u64; 2], before: Option<&Counted>, passed: [u64; 2]| {
+            let counts = [(0, (have[0], 0)), (1, (have[1], 0))].into();
+            let passed = [(0, passed[0]), (1, passed[1])].into();
+            match outcome(&set, before, &Counted { counts, ..counted(0, 40, 5) }, 0, Some(&passed)) {
+                Ok(message) => message,
+                Err(fault) => format!("{}: {}", fault.code, fault.message),
+            }
+        };
+        let before = counted(3, 10, 5);
+        let right = end([80, 90], Some(&before), [20, 10]);
+        assert!(right.contains("30 others of the backup had an expiry that has passed"), "{right}");
+        // As many as have expired in all, and as many as the server has counted; but not where they are missing.
+        let wrong = end([100, 70], Some(&before), [20, 10]);
+        assert!(
+            wrong.starts_with("restore.census_differs") && wrong.contains("30 keys are not there, and of only 10"),
+            "{wrong}"
+        );
+        // A server that had told nothing before has not reset anything.
+        let untold = end([100, 70], None, [20, 10]);
+        assert!(untold.contains("at most 10 of them have expired; the server did not tell its statistics"), "{untold}");
+        let untold = end([80, 90], None, [20, 10]);
+        assert!(untold.contains("All could have expired since; the server did not tell its statistics"), "{untold}");
+    }
+
+    /// Where nobody has counted the keys as they were loaded, those that are missing later are missing all the same.
+    #[test]
+    fn keys_that_nobody_counted_as_loaded() {
+        let as_loaded = AsLoaded { before: Some(counted(3, 10, 5)), keys: None, unseen: 0, meanwhile: false };
+        let end = |after: Counted, passed: u64| {
+            outcome_as_loaded(&set(100, 40), &as_loaded, &after, Some(&[(0, passed)].into()))
+                .map_err(|fault| fault.code)
+        };
+        assert!(end(counted(70, 40, 5), 30).is_ok());
+        assert_eq!(end(counted(70, 40, 5), 5), Err("restore.census_differs"));
+        assert_eq!(end(counted(70, 20, 5), 30), Err("restore.census_differs"));
+        assert_eq!(end(counted(101, 10, 5), 0), Err("restore.census_differs"));
     }
 
     #[test]

@@ -3,10 +3,9 @@
 use crate::guard::grant::Orphaned;
 use crate::model::fault::{Fault, Kind};
 use crate::model::instance::total_keys;
-use crate::model::job::{JobEnd, JobStatus, Unfinished};
+use crate::model::job::{JobEnd, JobStatus, Unfinished, last_safety_id};
 use crate::provider::jobs::Recoverable as _;
 use crate::provider::local::Inner;
-use crate::provider::local::backup::staging::last_safety_id;
 use crate::provider::local::restore::cutover::after;
 use crate::provider::local::restore::recovery::RecoveryRecord;
 use crate::provider::with_way_back;
@@ -47,8 +46,8 @@ impl Inner {
         };
         let id = &orphan.job.instance_id;
         let mut conn = Conn::open(&self.endpoint(id).await?, CONNECT_TIMEOUT).await?;
-        let back = self.way_back_of(&orphan.job.id, id, &recovery.back).await;
-        let back = if back.is_empty() { String::new() } else { format!("What was there before: {back}.") };
+        let way_back = self.way_back_of(&orphan.job.id, id, &recovery.back).await;
+        let back = if way_back.is_empty() { String::new() } else { format!("What was there before: {way_back}.") };
         if let Some(placement) = &recovery.placement {
             let grant = Orphaned::of(&orphan.job, stored)?.roll_back()?;
             let remains = remove(grant, &mut conn, placement).await?;
@@ -58,7 +57,7 @@ impl Inner {
             return Ok(match after_beside(orphan, &remains, swapped, keys, &cutover) {
                 Ok(message) => match self.keep(id, recovery.run_id()).await {
                     Ok(kept) => Ok(format!("{message}; {}. {back}", kept.describe()).trim_end().to_owned()),
-                    Err(fault) => Err(with_way_back(fault, &recovery.back).into()),
+                    Err(fault) => Err(with_way_back(fault, &way_back).into()),
                 },
                 Err((message, hint)) => Err(interrupted(message, format!("{hint}{back}"))),
             });
@@ -111,7 +110,7 @@ impl Inner {
         if rolled_back.loaded && recovery.moment.is_none() && orphan.job.status == JobStatus::Running {
             let kept = match self.keep(id, recovery.run_id()).await {
                 Ok(kept) => kept.describe(),
-                Err(fault) => return Ok(Err(with_way_back(fault, &recovery.back).into())),
+                Err(fault) => return Ok(Err(with_way_back(fault, &way_back).into())),
             };
             return Ok(Ok(format!("{message}; {kept}. {back}").trim_end().to_owned()));
         }

@@ -20,11 +20,15 @@ use crate::provider::local::{COMMAND_TIMEOUT, Inner};
 use crate::provider::unsupported;
 use crate::redis::conn::Conn;
 use crate::redis::inventory::{Refusals, unknown_commands};
+use crate::redis::master::shift::StreamShift;
 use crate::redis::master::types::Supply;
 use jiff::Timestamp;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::sync::mpsc;
+
+/// The first Redis that sends its replicas every expiry as a moment.
+const ABSOLUTE_SINCE: u32 = 7;
 
 /// The commands behind a set.
 pub(super) struct Behind {
@@ -37,6 +41,10 @@ pub(super) struct Behind {
     bytes: u64,
     log: ReplayedLog,
     reader: Reader,
+    /// By how many milliseconds the expiries of set and commands are moved.
+    pub(super) shift_ms: i64,
+    /// Whether the commands have expiries that count from when they run.
+    relative: bool,
 }
 
 /// Reads the commands, verified.
@@ -52,45 +60,68 @@ impl Inner {
         blocking(move || Ok(!archive.timelines(&id, SHARD)?.is_empty())).await.unwrap_or(true)
     }
 
-    /// Target, set, and the commands behind the set, for a restore to a moment.
+    /// Target, set, and the commands behind the set, for a restore to a moment of the instance `set_of`.
     pub async fn moment_facts(
         self: &Arc<Self>,
         instance_id: &str,
+        set_of: &str,
         source: &Source,
         earlier: Option<&Plan>,
     ) -> Result<Facts, Fault> {
         let planned = earlier.map(Plan::direct_restore).transpose()?.and_then(|planned| planned.replay.as_ref());
-        let behind = match self.behind(instance_id, source, planned).await? {
+        let behind = match self.behind(set_of, source, planned).await? {
             Ok(behind) => behind,
             Err(none) => return Ok(Facts::NoMoment(none)),
         };
         let base = &behind.restored.backup_id;
-        let mut facts = self.restore_facts(instance_id, instance_id, base, earlier).await?;
+        let mut facts = self.restore_facts(instance_id, set_of, base, earlier).await?;
         if let Facts::DirectRestore(facts) = &mut facts {
+            let expired = facts.source.expired.take();
             let (mut unknown, mut counts_refusals) = (Vec::new(), true);
             if facts.target.not_ready.is_none() {
                 let mut conn = Conn::open(&self.endpoint(instance_id).await?, COMMAND_TIMEOUT).await?;
                 unknown = unknown_commands(&mut conn, &behind.names).await?;
                 counts_refusals = Refusals::read(&mut conn).await?.is_some();
             }
+            let moment = behind.restored.moment;
             facts.replay = Some(Replay {
                 log: behind.log,
                 position: behind.position,
                 commands: behind.commands,
                 bytes: behind.bytes,
                 unknown,
+                moment,
+                expiring: self.expiring(set_of, &behind.restored.backup_id, moment, expired).await?,
                 counts_refusals,
             });
         }
         Ok(facts)
     }
 
+    /// Keys of a set whose expiry lies between a moment and now, of which so many have expired by now; at most, where the set cannot be
+    /// read once more in time.
+    async fn expiring(
+        &self,
+        set_of: &str,
+        backup_id: &str,
+        moment: Timestamp,
+        expired: Option<u64>,
+    ) -> Result<Option<u64>, Fault> {
+        let Some(expired @ 1..) = expired else { return Ok(expired) };
+        let set = self.vault.find(set_of, backup_id, self).await?;
+        let before = self.expired_by(&set, Some(moment.as_millisecond())).await.unwrap_or_default();
+        Ok(Some(expired.saturating_sub(before.values().sum())))
+    }
+
     /// The commands of a plan, as they are now; `None` where the plan restores a set alone.
     pub(super) async fn planned_behind(&self, plan: &Plan) -> Result<Option<Behind>, Fault> {
         let Some(planned) = &plan.direct_restore()?.replay else { return Ok(None) };
-        let Act::RestoreInstance { source, .. } = &plan.act else { return Err(plan.unsupported()) };
+        let (Act::RestoreInstance { source, .. } | Act::FillInstance { source, .. }) = &plan.act else {
+            return Err(plan.unsupported());
+        };
         let another = || changed("the log is not the one that was planned; the target was not touched");
-        let behind = self.behind(&plan.instance_id, source, Some(planned)).await?.map_err(|_| another())?;
+        let set_of = plan.act.set_of(&plan.instance_id);
+        let behind = self.behind(set_of, source, Some(planned)).await?.map_err(|_| another())?;
         let now = ReplayIdentity { backup_id: behind.restored.backup_id.clone(), position: behind.position.clone() };
         if now == *planned { Ok(Some(behind)) } else { Err(another()) }
     }
@@ -103,16 +134,69 @@ impl Inner {
         source: &Source,
         planned: Option<&ReplayIdentity>,
     ) -> Result<Result<Behind, NoMoment>, Fault> {
+        let found = match source {
+            Source::Before { position, .. } if is_restore(position) => self.behind_tail(instance_id, position).await,
+            _ => self.behind_log(instance_id, source, planned).await,
+        };
+        let mut behind = match found? {
+            Ok(behind) => behind,
+            Err(none) => return Ok(Err(none)),
+        };
+        let from =
+            if let Source::Moment { restore_time, .. } = source { *restore_time } else { behind.restored.moment };
+        behind.shift_ms = source.time_shift().map_or(0, |to| to.as_millisecond() - from.as_millisecond());
+        Ok(Ok(behind))
+    }
+
+    async fn behind_log(
+        &self,
+        instance_id: &str,
+        source: &Source,
+        planned: Option<&ReplayIdentity>,
+    ) -> Result<Result<Behind, NoMoment>, Fault> {
         let (at, asked) = match source {
             Source::Backup { .. } => return Err(unsupported("a set as a moment")),
             Source::Moment { restore_time, .. } => (CutAt::Moment(*restore_time), written_short(*restore_time)),
-            Source::Before { position } if is_restore(position) => {
-                return self.behind_tail(instance_id, position).await;
-            }
-            Source::Before { position } => (CutAt::Before(position.parse()?), format!("right before {position}")),
+            Source::Before { position, .. } => (CutAt::Before(position.parse()?), format!("right before {position}")),
         };
         let mut bases: Vec<BackupSet> = self.vault.list(instance_id, self).await?.into_iter().flatten().collect();
         bases.retain(|set| planned.is_none_or(|planned| planned.backup_id == set.id));
+        let (cut, window) = match self.find_cut(instance_id, at, asked, bases).await? {
+            Ok(found) => found,
+            Err(none) => return Ok(Err(none)),
+        };
+        Ok(Ok(Behind {
+            restored: RestoredTo {
+                backup_id: cut.base.clone(),
+                position: Some(cut.to.to_string()),
+                moment: cut.at,
+                ended: None,
+            },
+            position: cut.to.to_string(),
+            names: cut.names.clone(),
+            commands: cut.commands,
+            bytes: cut.log_bytes,
+            log: ReplayedLog::Archive {
+                at: cut.at,
+                precision_ms: cut.precision_ms,
+                taken_back: cut.taken_back,
+                window,
+            },
+            reader: Reader::Log(self.archive.clone(), Box::new(cut)),
+            shift_ms: 0,
+            relative: false,
+        }))
+    }
+
+    /// Finds what it takes to recover a state of an instance's log from one of these sets, and the window that the state is in; or why
+    /// there is no such state. `asked` is the state as part of a sentence.
+    pub(in crate::provider::local) async fn find_cut(
+        &self,
+        instance_id: &str,
+        at: CutAt,
+        asked: String,
+        bases: Vec<BackupSet>,
+    ) -> Result<Result<(Cut, Option<(Timestamp, Timestamp)>), NoMoment>, Fault> {
         let (archive, id) = (self.archive.clone(), instance_id.to_owned());
         let found = blocking(move || {
             let coverage = archive.coverage(&id, SHARD)?;
@@ -124,28 +208,10 @@ impl Inner {
             let windows = coverage.windows(&bases)?;
             let within = |w: &&Window| w.timeline == cut.timeline.id && w.from <= cut.at && cut.at <= w.to;
             let window = windows.iter().find(within).map(|w| (w.from, w.to));
-            Ok(Ok((archive, cut, window)))
+            Ok(Ok((cut, window)))
         });
         match found.await? {
-            Ok((archive, cut, window)) => Ok(Ok(Behind {
-                restored: RestoredTo {
-                    backup_id: cut.base.clone(),
-                    position: Some(cut.to.to_string()),
-                    moment: cut.at,
-                    ended: None,
-                },
-                position: cut.to.to_string(),
-                names: cut.names.clone(),
-                commands: cut.commands,
-                bytes: cut.log_bytes,
-                log: ReplayedLog::Archive {
-                    at: cut.at,
-                    precision_ms: cut.precision_ms,
-                    taken_back: cut.taken_back,
-                    window,
-                },
-                reader: Reader::Log(archive, Box::new(cut)),
-            })),
+            Ok(found) => Ok(Ok(found)),
             Err(Outside { nearest_before, nearest_after, why }) => {
                 let why = outside(why).to_owned();
                 Ok(Err(self.no_moment(instance_id, asked, why, nearest_before, nearest_after).await?))
@@ -187,6 +253,8 @@ impl Inner {
             bytes: reader.bytes(),
             log: ReplayedLog::Tail { job_id: job_id.to_owned() },
             reader: Reader::Tail(Box::new(reader)),
+            shift_ms: 0,
+            relative: false,
         }))
     }
 
@@ -243,14 +311,33 @@ impl Behind {
         }
     }
 
+    /// The same behind the set that it goes with: servers before Redis 7.0 send their replicas expiries as they were given to them.
+    pub(super) fn of(self, set: &BackupSet) -> Self {
+        let major = set.version.split('.').next().and_then(|major| major.parse::<u32>().ok());
+        Self { relative: set.engine == "redis" && major.is_some_and(|major| major < ABSOLUTE_SINCE), ..self }
+    }
+
     /// Hands the commands over, all of them or a reason. The other side may have given up, and says why.
     pub(super) fn supply(self, to: &mpsc::Sender<Supply>) -> Result<(), String> {
-        let send = |bytes, whole| to.blocking_send(Supply::Stream { bytes, whole }).is_ok();
+        let timed = self.relative;
+        let mut shift = (self.shift_ms != 0 || timed).then(|| StreamShift::new(self.shift_ms, self.relative));
+        let mut send = |bytes: Vec<u8>, whole, at_ms| -> Result<bool, String> {
+            let (bytes, whole) = match &mut shift {
+                None => (bytes, whole),
+                Some(shift) => {
+                    let mut moved = Vec::with_capacity(bytes.len());
+                    shift.feed(&bytes, at_ms, &mut moved)?;
+                    (moved, shift.is_between_commands())
+                }
+            };
+            Ok(to.blocking_send(Supply::Stream { bytes, whole }).is_ok())
+        };
         let commands = match self.reader {
             Reader::Tail(mut tail) => {
+                let at_ms = self.restored.moment.as_millisecond();
                 while let Some(bytes) = tail.next()? {
                     let whole = tail.is_between_commands();
-                    if !send(bytes, whole) {
+                    if !send(bytes, whole, at_ms)? {
                         return Ok(());
                     }
                 }
@@ -258,10 +345,13 @@ impl Behind {
             }
             Reader::Log(archive, cut) => {
                 let mut log = archive.read(&cut).map_err(|fault| fault.message)?;
+                if timed {
+                    log = log.timed();
+                }
                 while let Some(bytes) = log.next() {
                     let bytes = bytes.map_err(|fault| fault.message)?;
                     let whole = log.is_between_commands();
-                    if !send(bytes, whole) {
+                    if !send(bytes, whole, log.received_ms())? {
                         return Ok(());
                     }
                 }

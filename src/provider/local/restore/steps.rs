@@ -13,6 +13,7 @@ use crate::redis::conn::Conn;
 use crate::redis::error::RedisError;
 use crate::redis::facts::ServerFacts;
 use crate::redis::limits::{Limits, library_names};
+use crate::redis::persistence;
 use crate::redis::rdb;
 use crate::redis::rdb::statistics::KeyStatistics;
 use crate::redis::rights::{self, Need, Probing};
@@ -41,7 +42,9 @@ impl Inner {
         let names = if server.libraries > 0 { library_names(conn).await? } else { Vec::new() };
         target.libraries = Libraries { count: server.libraries, names };
         let user = self.user(instance_id, conn).await?;
-        let asked = rights::ask(conn, &user, &needs(target.method, set, server), probing).await?;
+        let mut needs = needs(target.method, set, server);
+        needs.extend(persistence::needed_right(conn, target.append_only).await?);
+        let asked = rights::ask(conn, &user, &needs, probing).await?;
         target.rights = asked.steps;
         // Asking is no write of anybody's: a later look compares with the counter as asking has left it.
         target.writes.calls += asked.counted;

@@ -14,7 +14,7 @@ use crate::redis::replica::tail::Tail;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 /// Most bytes of a stream that are kept on our disk.
@@ -28,6 +28,8 @@ pub(super) struct Follower {
     stop: CancellationToken,
     task: Option<tokio::task::JoinHandle<Followed>>,
     held: Option<Followed>,
+    /// How far the task has read.
+    reached: watch::Receiver<u64>,
     pieces: mpsc::Sender<Vec<u8>>,
     writer: tokio::task::JoinHandle<std::io::Result<bool>>,
 }
@@ -49,14 +51,21 @@ impl Follower {
     /// Follows a tail, and keeps its bytes in a file.
     fn start(mut tail: Tail, path: PathBuf) -> Self {
         let (pieces, to_write) = mpsc::channel(IN_FLIGHT);
-        let writer = tokio::task::spawn_blocking(move || write(&path, to_write));
+        let writer = tokio::task::spawn_blocking(move || write(&path, to_write, KEPT_BYTES_MAX));
         let (stop, kept) = (CancellationToken::new(), pieces.clone());
         let stopped = stop.clone();
+        let (told, reached) = watch::channel(tail.seen().offset);
         let task = tokio::spawn(async move {
-            let read = read(&mut tail, Some(&kept), &stopped).await;
+            let read = read(&mut tail, Some(&kept), Some(&told), &stopped).await;
             Followed { tail, read }
         });
-        Self { stop, task: Some(task), held: None, pieces, writer }
+        Self { stop, task: Some(task), held: None, reached, pieces, writer }
+    }
+
+    /// Waits until the task has read up to a position, or has ended; whether it has read that far in time.
+    pub(super) async fn catches_up(&mut self, offset: u64, within: Duration) -> bool {
+        let there = self.reached.wait_for(|reached| *reached >= offset);
+        tokio::time::timeout(within, there).await.is_ok_and(|there| there.is_ok())
     }
 
     /// Stops reading: what the source does from here on comes behind what has been read.
@@ -81,7 +90,7 @@ impl Follower {
             Err(error) => return Err(error.to_string()),
             Ok(()) => {}
         }
-        match tokio::time::timeout(within, read(tail, Some(&self.pieces), &CancellationToken::new())).await {
+        match tokio::time::timeout(within, read(tail, Some(&self.pieces), None, &CancellationToken::new())).await {
             Ok(Ok(())) => Ok(tail.seen()),
             Ok(Err(error)) => Err(error.to_string()),
             Err(_) => Err(format!("it did not catch up within {} s", within.as_secs())),
@@ -105,13 +114,21 @@ impl Follower {
     }
 }
 
-/// Reads a tail to its end, or until told to stop.
-async fn read(tail: &mut Tail, to: Option<&mpsc::Sender<Vec<u8>>>, stop: &CancellationToken) -> Result<(), RedisError> {
+/// Reads a tail to its end, or until told to stop. `told` hears how far it is.
+async fn read(
+    tail: &mut Tail,
+    to: Option<&mpsc::Sender<Vec<u8>>>,
+    told: Option<&watch::Sender<u64>>,
+    stop: &CancellationToken,
+) -> Result<(), RedisError> {
     loop {
         let piece = tail.take().await?;
         if let Some(to) = to.filter(|_| !piece.is_empty()) {
             // A thread that is gone said why in its result; counting goes on.
             let _ = to.send(piece).await;
+        }
+        if let Some(told) = told {
+            told.send_replace(tail.seen().offset);
         }
         if tail.is_over() {
             return Ok(());
@@ -123,12 +140,12 @@ async fn read(tail: &mut Tail, to: Option<&mpsc::Sender<Vec<u8>>>, stop: &Cancel
     }
 }
 
-/// Writes what comes, up to the most that is kept; whether that was all.
-fn write(path: &Path, mut pieces: mpsc::Receiver<Vec<u8>>) -> std::io::Result<bool> {
+/// Writes what comes, up to the most bytes that are kept; whether that was all.
+fn write(path: &Path, mut pieces: mpsc::Receiver<Vec<u8>>, most: u64) -> std::io::Result<bool> {
     let (mut file, mut bytes, mut whole) = (None, 0, true);
     while let Some(piece) = pieces.blocking_recv() {
         bytes += piece.len() as u64;
-        whole = whole && bytes <= KEPT_BYTES_MAX;
+        whole = whole && bytes <= most;
         if !whole {
             continue;
         }
@@ -194,8 +211,8 @@ impl Inner {
         Some(cutover)
     }
 
-    /// Removes the tails whose safety backup is gone.
-    pub(super) async fn sweep_tails(&self) {
+    /// Removes the tails whose safety backup is gone: they are what clients wrote, in clear.
+    pub(in crate::provider::local) async fn sweep_tails(&self) {
         let Ok(mut entries) = tokio::fs::read_dir(self.state.home().join("tails")).await else { return };
         while let Ok(Some(entry)) = entries.next_entry().await {
             let path = entry.path();
@@ -215,8 +232,29 @@ impl Inner {
 /// Reads a tail up to a position that its source has passed, and no further; `None` where that cannot be done in time.
 pub(super) async fn read_to(tail: &mut Tail, offset: u64, within: Duration) -> Result<Option<Seen>, RedisError> {
     tail.end(End::At(offset));
-    match tokio::time::timeout(within, read(tail, None, &CancellationToken::new())).await {
+    match tokio::time::timeout(within, read(tail, None, None, &CancellationToken::new())).await {
         Ok(read) => read.map(|()| Some(tail.seen())),
         Err(_) => Ok(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is past the bound is counted by whoever reads, and not kept: the file says so, and holds whole pieces from the start.
+    #[test]
+    fn no_more_is_kept_than_the_bound() {
+        let dir = tempfile::tempdir().unwrap();
+        for (most, whole, kept) in [(8, true, "abcdefgh"), (7, false, "abcde"), (0, false, "")] {
+            let path = dir.path().join(most.to_string());
+            let (pieces, to_write) = mpsc::channel(IN_FLIGHT);
+            for piece in ["abc", "de", "fgh"] {
+                pieces.try_send(piece.as_bytes().to_vec()).unwrap();
+            }
+            drop(pieces);
+            assert_eq!(write(&path, to_write, most).unwrap(), whole, "{most}");
+            assert_eq!(std::fs::read_to_string(&path).unwrap_or_default(), kept, "{most}");
+        }
     }
 }

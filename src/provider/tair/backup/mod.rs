@@ -23,7 +23,7 @@ type Started = oneshot::Sender<Result<bool, Fault>>;
 impl Inner {
     /// Starts a backup, or joins the one that runs, here or in the cloud.
     pub async fn start_backup(self: &Arc<Self>, instance_id: &str, mode: Mode) -> Result<(Job, bool), Fault> {
-        let attribute = self.attribute(instance_id).await?;
+        let attribute = self.attribute_here(instance_id).await?;
         Architecture::of(&attribute).can_back_up().map_err(|no| {
             Fault::new(Kind::Provider, "backup.unsupported", format!("{instance_id} cannot be backed up: {}", no.why))
                 .hint("Change it to an instance with a replica in the console; then it can be backed up.")

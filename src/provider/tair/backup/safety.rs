@@ -59,7 +59,8 @@ impl Inner {
             asked_for: job.cloud_jobs.clone(),
             full: set.full,
             success: set.success,
-            smallest_file: set.shards.iter().map(|file| file.bytes).min().unwrap_or_default(),
+            // A file whose size is not told is no proof that there is one.
+            smallest_file: set.shards.iter().map(|file| file.bytes.unwrap_or_default()).min().unwrap_or_default(),
             foreign_nodes: set.shards.iter().map(|file| &file.node).filter(foreign).cloned().collect(),
             read_at: self.client.now(),
         }

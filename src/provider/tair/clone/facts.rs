@@ -24,7 +24,11 @@ impl Inner {
         let state = self.cloud_state(&a).await?;
         let order = match architecture.can_back_up() {
             Err(no) => Err(no),
-            Ok(()) => Ok(self.order_facts(id, &a, &architecture, wanted, ask_cloud).await?),
+            Ok(()) => {
+                // An order from another region would be refused for that.
+                let ask_cloud = ask_cloud && !state.instance.is_elsewhere();
+                Ok(self.order_facts(id, &a, &architecture, wanted, ask_cloud).await?)
+            }
         };
         Ok(Facts::Clone(Box::new(CloneFacts { instance_id: id.to_owned(), state, order })))
     }
@@ -50,8 +54,7 @@ impl Inner {
         };
         let order = Order::new(self.client.region(), a, set.as_ref(), wanted)?;
         // An order for a set that is not whole, or for an instance that is busy, would be refused for that.
-        let here = a.region_id.as_deref().is_none_or(|region| region == self.client.region());
-        let worth_asking = here && !matches!(source, CloneSource::Set(Err(_))) && a.state() == InstanceState::Normal;
+        let worth_asking = !matches!(source, CloneSource::Set(Err(_))) && a.state() == InstanceState::Normal;
         let dry_run = if ask_cloud && worth_asking { Some(self.dry_run(&order).await?) } else { None };
         Ok(CloneOrderFacts { source, terms: order.terms(), dry_run, name: wanted.instance_name.clone() })
     }

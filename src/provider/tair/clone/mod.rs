@@ -21,7 +21,7 @@ use crate::provider::tair::clone::order::Order;
 use crate::provider::tair::clone::record::{MAY_BE, Record, may_be};
 use crate::provider::tair::poller::Poller;
 use crate::tair::client::Granted;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
@@ -91,21 +91,40 @@ impl Inner {
         }
         // The process that died may have sent the order.
         record.uncertain = true;
-        // The order was dated by the cloud's clock, which a process that has just begun does not know before a reply.
-        let _ = self.attribute_raw(&job.instance_id).await;
-        if self.client.now().duration_since(record.ordered_at) > TOKEN_GOOD {
-            return Err(Fault::new(
-                Kind::Uncertain,
-                "clone.uncertain",
-                "the process died while it ordered the instance, too long ago to ask again under the same token",
-            )
-            .hint(MAY_BE)
-            .next(&["describe_instances"])
-            .into());
+        let why = match self.read_clouds_clock(job).await? {
+            Some(now) if now.duration_since(record.ordered_at) <= TOKEN_GOOD => None,
+            Some(_) => Some("too long ago to ask again under the same token"),
+            None => {
+                Some("and the cloud, by whose clock it would be asked again under the same token, cannot be reached")
+            }
+        };
+        if let Some(why) = why {
+            let message = format!("the process died while it ordered the instance, {why}");
+            return Err(Fault::new(Kind::Uncertain, "clone.uncertain", message)
+                .hint(MAY_BE)
+                .next(&["describe_instances"])
+                .into());
         }
         let order = record.order.order()?;
         let grant = Orphaned::of(job, stored)?.repeat_order()?;
         self.order_and_follow(job, &order, grant, &mut record).await
+    }
+
+    /// Now by the cloud's clock, which dated the order and which a process that has just begun does not know before a reply; `None` where
+    /// none comes for as long as an outage is waited for.
+    async fn read_clouds_clock(&self, job: &Job) -> Result<Option<Timestamp>, Unfinished> {
+        let mut poller = Poller::new(&self.polling, self.polling.outage_timeout, &self.jobs.stop);
+        loop {
+            poller.look(self.attribute_raw(&job.instance_id).await);
+            if let Some(now) = self.client.clouds_now() {
+                return Ok(Some(now));
+            }
+            match poller.wait("the cloud's clock").await {
+                Ok(()) => {}
+                Err(detached @ Unfinished::Detached(_)) => return Err(detached),
+                Err(_) => return Ok(None),
+            }
+        }
     }
 
     /// Sends the order, again under its token where no reply came: that makes one instance, not two.

@@ -59,7 +59,7 @@ async fn download(source: &Source<'_>, to: &Path, on_bytes: &OnBytes) -> Result<
         })
         .await?;
         let part = transfer(source, &mut shard, part, had, on_bytes).await?;
-        let (to, id, bytes) = (to.to_owned(), shard.id.clone(), shard.bytes);
+        let (to, id, bytes) = (to.to_owned(), shard.id.clone(), shard.bytes.unwrap_or_default());
         let again = had > 0 && attempt == 0;
         if let Some(Sound { sha256, rdb_version, .. }) = blocking(move || finish(part, &to, &id, bytes, again)).await? {
             return Ok(Downloaded {
@@ -67,7 +67,7 @@ async fn download(source: &Source<'_>, to: &Path, on_bytes: &OnBytes) -> Result<
                 sha256,
                 rdb_version,
                 already_there: false,
-                listed_bytes: (bytes != listed).then_some(listed),
+                listed_bytes: listed.filter(|listed| *listed != bytes),
             });
         }
         tracing::info!("what an earlier download left does not fit; it is begun anew");
@@ -142,6 +142,6 @@ async fn equal(source: &Source<'_>, to: &Path, bytes: u64, shard: &Shard) -> Res
         return Err(taken(to));
     }
     let Sound { sha256, rdb_version, .. } = sound;
-    let listed_bytes = (bytes != listed).then_some(listed);
+    let listed_bytes = listed.filter(|listed| *listed != bytes);
     Ok(Downloaded { bytes, sha256, rdb_version, already_there: true, listed_bytes })
 }

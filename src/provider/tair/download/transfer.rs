@@ -84,13 +84,15 @@ async fn fetch_all(
     let mut url = url_of(shard, client.is_in_vpc())?.clone();
     let (mut tries, mut renewals, mut backoff) = (0, 0, source.inner.polling.backoff());
     let (listed, mut known) = (shard.bytes, false);
-    if *done >= shard.bytes {
+    // Where the list does not tell, the first reply does.
+    let most = |shard: &Shard| shard.bytes.unwrap_or_default();
+    if *done >= most(shard) {
         // The part file may be of another set of that size. With the trailer fetched from this set, its CRC64 shows that.
-        *done = shard.bytes.saturating_sub(TRAILER);
+        *done = most(shard).saturating_sub(TRAILER);
         to_disk.send(ToDisk::Cut(*done)).await.map_err(stopped)?;
     }
     // A file of no bytes is asked for too: that it is no RDB is found by looking at it.
-    while *done < shard.bytes || shard.bytes == 0 {
+    while *done < most(shard) || most(shard) == 0 {
         let before = *done;
         match fetch_some(client, &url, shard, &mut known, done, to_disk, on_bytes).await {
             Ok(()) => return Ok(()),
@@ -115,7 +117,7 @@ async fn fetch_all(
                         *done = 0;
                     }
                     FetchError::BehindEnd(_) => {
-                        return Err(damaged(&shard.id, format!("it has fewer than {} bytes by now", shard.bytes)));
+                        return Err(damaged(&shard.id, format!("it has fewer than {} bytes by now", most(shard))));
                     }
                     FetchError::Broken(_) if tries < TRIES => {
                         tries += 1;
@@ -157,14 +159,14 @@ async fn fetch_some(
 ) -> Result<(), Stop> {
     let stopped = |_| Stop::Fault(incomplete("the file could not be written"));
     let mut arriving = fetch::open(client, url, *done).await.map_err(Stop::Fetch)?;
-    if *known && arriving.total != shard.bytes {
-        let why = format!("it has {} bytes, and had {} before", arriving.total, shard.bytes);
-        return Err(Stop::Fault(damaged(&shard.id, why)));
+    if let Some(bytes) = shard.bytes.filter(|bytes| *bytes != arriving.total) {
+        if *known {
+            let why = format!("it has {} bytes, and had {bytes} before", arriving.total);
+            return Err(Stop::Fault(damaged(&shard.id, why)));
+        }
+        tracing::warn!(backup = shard.id, listed = bytes, bytes = arriving.total, "the list gives another size");
     }
-    if arriving.total != shard.bytes {
-        tracing::warn!(backup = shard.id, listed = shard.bytes, bytes = arriving.total, "the list gives another size");
-    }
-    (shard.bytes, *known) = (arriving.total, true);
+    (shard.bytes, *known) = (Some(arriving.total), true);
     if arriving.from != *done {
         if arriving.from != 0 {
             return Err(Stop::Fetch(FetchError::Refused("the storage sends another range than was asked for".into())));
@@ -186,7 +188,7 @@ async fn fetch_some(
         }
         *done += u64::try_from(piece.len()).unwrap_or_default();
         to_disk.send(ToDisk::Piece(piece)).await.map_err(stopped)?;
-        on_bytes(*done, shard.bytes);
+        on_bytes(*done, arriving.total);
     }
     Ok(())
 }

@@ -77,6 +77,7 @@ impl Inner {
         change: &PolicyChange,
         caller: &str,
     ) -> Result<Raised, Fault> {
+        self.attribute_here(instance_id).await?;
         let now = self.policy_before(instance_id, change).await?;
         if !now.lowered_by(&changed_policy(&now, change)?).is_empty() {
             return Ok(Raised::Lowers);

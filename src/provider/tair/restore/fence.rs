@@ -1,14 +1,14 @@
 //! The write fence of a restore: raised after it is written down, and lifted at every known end, by this process or by the next.
 //!
-//! Locking and unlocking are tasks of the cloud: that a call was taken is not yet that writes are refused.
+//! Locking and unlocking are tasks of the cloud: that a call was taken is not yet that writes are refused, or let in again. A look at the
+//! tasks that fails shows nothing, whatever its code.
 
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, Unfinished};
 use crate::provider::jobs::Recoverable as _;
 use crate::provider::tair::Inner;
-use crate::provider::tair::poller::{LOOKS, Poller, Steady};
+use crate::provider::tair::poller::{LOOKS, Poller, StatusLook, Steady};
 use crate::provider::tair::restore::record::Record;
-use crate::provider::with_way_back;
 use crate::state::jobs::Orphan;
 use crate::tair::error::{CloudError, TairError};
 use crate::tair::wire::Second;
@@ -16,6 +16,7 @@ use crate::tair::wire::instances::InstanceState;
 use crate::tair::wire::restore::{LockDBInstanceWrite, UnlockDBInstanceWrite};
 use crate::tair::wire::settings::{DescribeHistoryTasks, TaskState};
 use jiff::SignedDuration;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// Times the lock is asked for while it is not known whether an earlier call arrived. Locking twice does no harm.
@@ -23,13 +24,23 @@ const LOCK_CALLS: u32 = 3;
 /// Tasks are looked for from so long ago on.
 const TASKS_SINCE: SignedDuration = SignedDuration::from_hours(1);
 
-/// What was seen of the task that locks writes.
-pub(super) enum Fence {
+/// What was seen of a task that locks or unlocks writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Seen {
     /// The cloud says that the task is done.
-    Up,
-    /// The cloud took the call and lists no task of it.
-    Taken,
+    Done,
+    /// The cloud says that the task is over and has not done it.
+    Failed,
+    /// The cloud took the call and shows no task of it.
+    Nothing,
 }
+
+/// What a reader has to know where `Nothing` was seen of the task that locks writes.
+pub(super) const LOCKED_UNSEEN: &str =
+    "; the cloud took the call that locks writes, and shows no task of it: when writes were refused was not seen";
+/// What a reader has to know where `Nothing` was seen of the task that unlocks writes.
+pub(super) const UNLOCKED_UNSEEN: &str =
+    "; the cloud took the call that unlocks writes, and shows no task of it: when writes were let in was not seen";
 
 fn broken(why: &str) -> Fault {
     let message = format!("{why}; nothing was overwritten");
@@ -39,7 +50,7 @@ fn broken(why: &str) -> Fault {
 
 impl Inner {
     /// Locks writes to the instance, and waits until they are locked. The record says afterwards whether there is anything to lift.
-    pub(super) async fn raise_fence(&self, job: &Job, record: &mut Record) -> Result<Fence, Unfinished> {
+    pub(super) async fn raise_fence(&self, job: &Job, record: &mut Record) -> Result<Seen, Unfinished> {
         // Written down before the fence is raised: a crash right after the call would leave an instance that nobody can write.
         self.jobs.save_recovery(job, record).await?;
         self.jobs.progress(job, "locking writes", 0, 0).await?;
@@ -72,29 +83,42 @@ impl Inner {
             }
             poller.wait("locking writes").await?;
         };
-        self.wait_until_locked(job, task).await
+        record.locking = task;
+        self.keep_recovery(job, record).await;
+        let budget = self.polling.ready_timeout;
+        let seen = self.follow_task(&job.instance_id, task, "locking writes", budget).await;
+        let seen = seen.map_err(|late| late.map(|fault| broken(&fault.message)))?;
+        record.locking = None;
+        if seen == Seen::Failed { Err(broken("the cloud could not lock writes").into()) } else { Ok(seen) }
     }
 
-    /// Waits for the task that locks writes. One that is not listed is taken for done once the instance is steadily `Normal`.
-    async fn wait_until_locked(&self, job: &Job, task: Option<i64>) -> Result<Fence, Unfinished> {
-        let mut poller = Poller::new(&self.polling, self.polling.ready_timeout, &CancellationToken::new());
-        let mut steady = Steady::default();
+    /// Follows a task until the cloud says that it is over. One that was not shown for as long as anything may take to be seen has `Nothing`
+    /// to be seen of it, once the instance is steadily `Normal`: the cloud may list none of the kind, or show this account no tasks at all.
+    /// Once tasks were shown a look that fails does not stand for one without the task.
+    async fn follow_task(
+        &self,
+        instance_id: &str,
+        task: Option<i64>,
+        what: &str,
+        budget: Duration,
+    ) -> Result<Seen, Unfinished> {
+        let mut poller = Poller::new(&self.polling, budget, &CancellationToken::new());
+        let (mut shown, mut listed, mut steady) = (false, false, Steady::default());
         loop {
-            match self.task(&job.instance_id, task).await.unwrap_or_default() {
-                Some(TaskState::Done) => return Ok(Fence::Up),
-                Some(TaskState::Failed) => return Err(broken("the cloud could not lock writes").into()),
-                Some(TaskState::Running) => {}
-                None => {
-                    let state = poller.look(self.attribute_raw(&job.instance_id).await).flatten().map(|a| a.state());
-                    if state.is_some_and(|state| steady.saw(state) >= LOOKS && state == InstanceState::Normal) {
-                        return Ok(Fence::Taken);
-                    }
-                }
+            let look = poller.look(self.task(instance_id, task).await);
+            match look {
+                Some(Some(TaskState::Done)) => return Ok(Seen::Done),
+                Some(Some(TaskState::Failed)) => return Ok(Seen::Failed),
+                Some(Some(TaskState::Running)) => listed = true,
+                Some(None) => shown = true,
+                None => {}
             }
-            if poller.elapsed() >= self.polling.ready_timeout {
-                return Err(broken("the cloud does not say that writes are locked").into());
+            let StatusLook { state, looks, .. } = self.look_at(instance_id, &mut poller, &mut steady).await;
+            let is_late = poller.elapsed() >= self.polling.visibility_delay;
+            if !listed && (look.is_some() || !shown) && is_late && state == InstanceState::Normal && looks >= LOOKS {
+                return Ok(Seen::Nothing);
             }
-            poller.wait("locking writes").await?;
+            poller.wait(what).await?;
         }
     }
 
@@ -116,25 +140,27 @@ impl Inner {
     }
 
     /// Lets the instance be written again, if writes were locked by us.
-    pub(super) async fn lift_fence(&self, job: &Job, record: &Record) -> Result<(), Fault> {
+    pub(super) async fn lift_fence(&self, job: &Job, record: &Record) -> Result<Seen, Fault> {
         if !record.fence {
-            return Ok(());
+            return Ok(Seen::Done);
         }
         self.report_progress(job, "unlocking writes").await;
-        self.unlock(&job.instance_id).await.map_err(|e| {
+        self.unlock(&job.instance_id, record.locking).await.map_err(|e| {
             let message = format!("writes on {} are still locked: {}", job.instance_id, e.message());
-            with_way_back(
-                Fault::new(Kind::Provider, "restore.still_locked", message)
-                    .hint("describe_jobs tries again to unlock them; or unlock the instance in the console."),
-                &record.back,
-            )
+            Fault::new(Kind::Provider, "restore.still_locked", message)
+                .hint("describe_jobs tries again to unlock writes; or unlock the instance in the console.")
         })
     }
 
-    /// Unlocking twice does no harm, so the call is repeated until an answer comes, and its task awaited where it is listed.
-    async fn unlock(&self, instance_id: &str) -> Result<(), Unfinished> {
+    /// Unlocking twice does no harm, so the call is repeated until an answer comes; its task is awaited. A lock that is still being made is
+    /// waited for: it would come behind the unlocking, and stay.
+    async fn unlock(&self, instance_id: &str, locking: Option<i64>) -> Result<Seen, Unfinished> {
         let call = UnlockDBInstanceWrite { db_instance_id: instance_id.into() };
-        let mut poller = Poller::new(&self.polling, self.polling.outage_timeout, &CancellationToken::new());
+        let budget = self.polling.outage_timeout;
+        if locking.is_some() {
+            self.follow_task(instance_id, locking, "locking writes", budget).await?;
+        }
+        let mut poller = Poller::new(&self.polling, budget, &CancellationToken::new());
         let task = loop {
             match self.client.call(&call).await {
                 Ok(reply) => break reply.task_id,
@@ -145,32 +171,29 @@ impl Inner {
             }
             poller.wait("unlocking").await?;
         };
-        loop {
-            match self.task(instance_id, task).await.unwrap_or_default() {
-                Some(TaskState::Failed) => {
-                    return Err(Fault::new(Kind::Provider, "restore.still_locked", "the cloud's task failed").into());
-                }
-                Some(TaskState::Running) => poller.wait("unlocking").await?,
-                Some(TaskState::Done) | None => return Ok(()),
-            }
+        match self.follow_task(instance_id, task, "unlocking writes", budget).await? {
+            Seen::Failed => Err(Fault::new(Kind::Provider, "restore.still_locked", "the cloud's task failed").into()),
+            seen => Ok(seen),
         }
     }
 
-    /// Tries once more to lift the fence of a restore that is over without success, and returns the message that the job has then. An
+    /// Tries once more to lift the fence of a restore whose job is over, and returns the message and the hint that the job has then. An
     /// error: the fence cannot be lifted now either.
-    pub async fn roll_back_fence(&self, orphan: &Orphan) -> Result<String, Fault> {
+    pub async fn roll_back_fence(&self, orphan: &Orphan) -> Result<(String, String), Fault> {
         let id = &orphan.job.instance_id;
-        let before = &orphan.job.message;
-        match Record::read(orphan.recovery.as_ref()) {
-            Ok(Some(record)) if record.fence => {}
-            Ok(_) => return Ok(before.clone()),
-            Err(damaged) => return Ok(format!("{before}; {}. {}", damaged.message, damaged.hint)),
-        }
+        let (before, hint) = (&orphan.job.message, &orphan.job.hint);
+        let record = match Record::read(orphan.recovery.as_ref()) {
+            Ok(Some(record)) if record.fence => record,
+            Ok(_) => return Ok((before.clone(), hint.clone())),
+            Err(damaged) => return Ok((format!("{before}; {}. {}", damaged.message, damaged.hint), hint.clone())),
+        };
         // Nobody follows the restore any more: while the cloud may still restore, the fence is needed.
         if !self.is_at_rest(id).await? {
             return Err(Fault::new(Kind::Provider, "instance.busy", format!("{id} may still be being restored")));
         }
-        self.unlock(id).await.map_err(Unfinished::into_fault)?;
-        Ok(format!("{before}; reconciled since: writes are unlocked"))
+        let seen = self.unlock(id, record.locking).await.map_err(Unfinished::into_fault)?;
+        let caveat = if seen == Seen::Nothing { UNLOCKED_UNSEEN } else { "" };
+        let hint = if record.next.is_empty() { hint.clone() } else { record.next };
+        Ok((format!("{before}; reconciled since: writes are unlocked{caveat}"), hint))
     }
 }

@@ -143,7 +143,8 @@ fn not_seen(record: &Record, sent_at: Timestamp, resumed: bool) -> Fault {
 pub fn outcome(record: &Record, after: Option<Option<(CountedKeys, bool)>>, done: &Followed) -> String {
     let before = record.keys_before.map_or("an unknown number of".into(), |n| n.to_string());
     let Followed { seconds, caveat } = done;
-    let Some(after) = after else { return format!("in {seconds} s: {before} keys before{caveat}") };
+    let what = if record.what.is_empty() { String::new() } else { format!("{} ", record.what) };
+    let Some(after) = after else { return format!("{what}restored in {seconds} s, {before} keys before{caveat}") };
     let after = match after {
         Some((CountedKeys { keys, .. }, true)) => format!("{keys} keys after it"),
         Some((CountedKeys { keys, at }, false)) => {
@@ -152,5 +153,5 @@ pub fn outcome(record: &Record, after: Option<Option<(CountedKeys, bool)>>, done
         }
         None => "the cloud has not counted its keys yet".into(),
     };
-    format!("restored in {seconds} s: {before} keys before, {after}{caveat}")
+    format!("{what}restored in {seconds} s: {before} keys before, {after}{caveat}")
 }

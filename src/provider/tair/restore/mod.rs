@@ -16,8 +16,11 @@ use crate::guard::plan::{Plan, changed};
 use crate::guard::preconditions::{Preconditions, SetIdentity};
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, JobEnd, JobKind, StoredRecovery, Unfinished};
+use crate::model::text::{clean_to, quoted};
+use crate::model::time::written;
+use crate::provider::hint_with_way_back;
 use crate::provider::jobs::Recoverable as _;
-use crate::provider::tair::restore::fence::Fence;
+use crate::provider::tair::restore::fence::{LOCKED_UNSEEN, Seen, UNLOCKED_UNSEEN};
 use crate::provider::tair::restore::follow::{Followed, outcome};
 use crate::provider::tair::restore::record::Record;
 use crate::provider::tair::{Inner, traffic};
@@ -81,8 +84,10 @@ impl Inner {
         let shape = self.shape(id).await;
         let before = traffic::keys(&self.client, id, shape).await.ok().flatten();
         let keys_before = before.map(|c| c.keys);
-        let back = plan.impact.way_back.clone();
-        let mut record = Record { fence, sent_at: None, taken: false, seen: false, keys_before, back };
+        let (back, what) = (plan.impact.way_back.clone(), what_is_restored(&call));
+        let (next, locking) = (String::new(), None);
+        let mut record =
+            Record { fence, locking, sent_at: None, taken: false, seen: false, keys_before, back, what, next };
         let followed = self.fence_send_and_follow(job, call, plan, grant, &mut record).await;
         self.conclude(job, &mut record, followed).await
     }
@@ -95,11 +100,11 @@ impl Inner {
         grant: Grant<Overwrite>,
         record: &mut Record,
     ) -> Result<Followed, Unfinished> {
-        let fence = if record.fence { self.raise_fence(job, record).await? } else { Fence::Up };
+        let locked = if record.fence { self.raise_fence(job, record).await? } else { Seen::Done };
         self.prove_way_back(plan).await?;
         let mut followed = self.send_and_follow(job, call, grant, record).await?;
-        if matches!(fence, Fence::Taken) {
-            followed.caveat += "; the cloud took the call that locks writes, and lists no task of it: when writes were refused was not seen";
+        if locked == Seen::Nothing {
+            followed.caveat += LOCKED_UNSEEN;
         }
         Ok(followed)
     }
@@ -118,22 +123,39 @@ impl Inner {
             && record.fence
         {
             let message = format!("{}; writes stay locked until it is", unknown.message);
+            record.next.clone_from(&unknown.hint);
+            self.keep_recovery(job, record).await;
             let hint = format!(
                 "{} describe_jobs unlocks writes once the instance is steadily Normal; or unlock them in the console.",
-                unknown.hint
+                record.next
             );
             return Err(Unfinished::RollbackPending(Fault::new(unknown.kind, unknown.code, message).hint(&hint)));
         }
-        if let Err(locked) = self.lift_fence(job, record).await {
-            let so_far = match &followed {
-                Ok(done) => format!("the restore worked ({})", outcome(record, None, done)),
-                Err(end) => format!("the restore: {}", end.message()),
-            };
-            let message = format!("{so_far}; {}", locked.message);
-            let locked = Fault::new(locked.kind, locked.code, message).hint(&locked.hint);
-            return Err(Unfinished::RollbackPending(locked));
-        }
-        let done = followed?;
+        let caveat = match self.lift_fence(job, record).await {
+            Ok(Seen::Nothing) => UNLOCKED_UNSEEN,
+            Ok(_) => "",
+            Err(locked) => {
+                let so_far = match &followed {
+                    Ok(done) => format!("the restore worked: {}", outcome(record, None, done)),
+                    Err(end) => format!("the restore: {}", end.message()),
+                };
+                record.next = match followed {
+                    Ok(_) => hint_with_way_back("Nothing has to be restored again.", &record.back),
+                    Err(end) => end.into_fault().hint,
+                };
+                self.keep_recovery(job, record).await;
+                let message = format!("{so_far}; {}", locked.message);
+                let hint = format!("{} {}", locked.hint, record.next);
+                let locked = Fault::new(locked.kind, locked.code, message).hint(hint.trim());
+                return Err(Unfinished::RollbackPending(locked));
+            }
+        };
+        let told = |mut fault: Fault| {
+            fault.message += caveat;
+            fault
+        };
+        let mut done = followed.map_err(|end| end.map(told))?;
+        done.caveat += caveat;
         if record.fence {
             record.fence = false;
             self.keep_recovery(job, record).await;
@@ -184,5 +206,15 @@ impl Inner {
             None => Err(before_anything().into()),
         };
         self.conclude(job, &mut record, followed).await
+    }
+}
+
+/// What a call restores, as part of a sentence.
+fn what_is_restored(call: &RestoreInstance) -> String {
+    match (&call.backup_id, &call.restore_time, &call.filter_key) {
+        (Some(id), ..) => format!("backup {}", clean_to(id, 40)),
+        (None, Some(Second(at)), None) => format!("the data of {}", written(*at)),
+        (None, Some(Second(at)), Some(keys)) => format!("the keys {} as of {}", quoted(keys), written(*at)),
+        (None, None, _) => "the data".into(),
     }
 }

@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 pub struct Record {
     /// Whether writes are, or may be, locked by us.
     pub fence: bool,
+    /// The task that locks writes, until its end was seen.
+    #[serde(default)]
+    pub locking: Option<i64>,
     /// When `RestoreInstance` was called; `None` before the call.
     pub sent_at: Option<Timestamp>,
     /// Whether the reply said that the call was taken.
@@ -21,6 +24,12 @@ pub struct Record {
     pub keys_before: Option<u64>,
     /// The call that brings back the data from before.
     pub back: String,
+    /// What is restored, as part of a sentence.
+    #[serde(default)]
+    pub what: String,
+    /// What is to be done next once writes are unlocked, where the restore is over and they are not.
+    #[serde(default)]
+    pub next: String,
 }
 
 impl Recoverable for Record {

@@ -38,17 +38,15 @@ fn of_cluster(instance_id: &str, row: ClusterBackup) -> Listed {
     let (Some(started_at), Some(finished_at)) = (starts.or(ends), ends.or(starts)) else {
         return damaged("the cloud does not tell when it was taken");
     };
-    let shard = |s: &ShardBackup| {
-        Some(Shard {
-            id: s.backup_id.clone().unwrap_or_default(),
-            node: s.instance_name.clone().unwrap_or_default(),
-            bytes: size(s.backup_size)?,
-            public: s.backup_download_url.clone(),
-            intranet: s.backup_intranet_download_url.clone(),
-        })
+    let shard = |s: &ShardBackup| Shard {
+        id: s.backup_id.clone().unwrap_or_default(),
+        node: s.instance_name.clone().unwrap_or_default(),
+        bytes: size(s.backup_size),
+        public: s.backup_download_url.clone(),
+        intranet: s.backup_intranet_download_url.clone(),
     };
-    let Some(shards) = row.backups.iter().map(shard).collect::<Option<Vec<Shard>>>() else { return damaged(NO_SIZE) };
-    let sum = || (!shards.is_empty()).then(|| shards.iter().map(|s| s.bytes).sum());
+    let shards: Vec<Shard> = row.backups.iter().map(shard).collect();
+    let sum = || shards.iter().map(|s| s.bytes).sum::<Option<u64>>().filter(|_| !shards.is_empty());
     let Some(bytes) = size(row.cluster_backup_size).or_else(sum) else { return damaged(NO_SIZE) };
     let recover = row.backups.first().map(|s| RecoverConfig::read(s.recover_config_mode.as_deref()));
     let version = row.backups.first().and_then(|s| s.extra_info.as_ref()?.custins_db_version.clone());

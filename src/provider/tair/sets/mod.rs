@@ -22,8 +22,8 @@ pub struct Shard {
     pub id: String,
     /// The shard, or the instance.
     pub node: String,
-    /// Bytes that the file has.
-    pub bytes: u64,
+    /// Bytes that the file has, as the cloud lists it; `None` where it tells only how large the whole set is.
+    pub bytes: Option<u64>,
     /// Where the file is, over the internet.
     pub public: Option<DownloadUrl>,
     /// Where the file is, within the region.
@@ -203,8 +203,10 @@ pub fn find_file(listed: Vec<Listed>, id: &str) -> Option<Listed> {
     }
     listed.into_iter().flatten().find_map(|whole| {
         let shard = whole.shards.iter().find(|s| s.id == id)?.clone();
-        let set =
-            BackupSet { id: shard.id.clone(), rdb_bytes: shard.bytes, stored_bytes: shard.bytes, ..whole.set.clone() };
+        let Some(bytes) = shard.bytes else {
+            return Some(Err(DamagedSet { id: shard.id, reason: NO_SIZE.into() }));
+        };
+        let set = BackupSet { id: shard.id.clone(), rdb_bytes: bytes, stored_bytes: bytes, ..whole.set.clone() };
         Some(Ok(CloudSet { set, shards: vec![shard], ..whole }))
     })
 }

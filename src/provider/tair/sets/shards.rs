@@ -126,7 +126,7 @@ pub fn one(instance_id: &str, rows: Vec<Backup>, shards: Option<usize>) -> Optio
         .map(|r| Shard {
             id: r.backup_id.unwrap_or_default(),
             node: r.node_instance_id.unwrap_or_else(|| instance_id.to_owned()),
-            bytes: size(r.backup_size).unwrap_or_default(),
+            bytes: size(r.backup_size),
             public: r.backup_download_url,
             intranet: r.backup_intranet_download_url,
         })

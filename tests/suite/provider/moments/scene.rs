@@ -13,8 +13,12 @@ use tair_backup_mcp::model::backup::BackupSet;
 use tair_backup_mcp::model::log::Position;
 use tair_backup_mcp::redis::master::cutover::OwnServer;
 use tair_backup_mcp::redis::master::session::Session;
+use tair_backup_mcp::redis::master::shift::StreamShift;
 use tair_backup_mcp::redis::master::types::{MasterOptions, Supply};
 use tair_backup_mcp::vault::Vault;
+
+/// By how much what a server sends is received later at most.
+const LAG_MS: i64 = 2000;
 
 /// A time in which nobody wrote, and what there was.
 pub struct Moment {
@@ -128,8 +132,7 @@ impl Scene {
     fn compare(&mut self, n: usize, how: &str, restored: &State) {
         let moment = &self.moments[n];
         let now = Timestamp::now().as_millisecond();
-        // Before 7.0 a server tells its replicas what is left until an expiry, which then is counted from the replay.
-        let later_by = if self.kind == "redis-6.2" { now - moment.from + 2000 } else { 0 };
+        let later_by = if self.is_relative() { LAG_MS } else { 0 };
         match moment.state.same_as(restored, now, later_by) {
             Ok(Compared { expired, whole }) => {
                 self.expired += expired;
@@ -145,6 +148,11 @@ impl Scene {
                 service_log(&self.bench)
             ),
         }
+    }
+
+    /// Whether the server tells its replicas what is left until an expiry, as before 7.0: it is counted from when that was received.
+    fn is_relative(&self) -> bool {
+        self.kind == "redis-6.2"
     }
 
     /// Restores to some of the moments in place, each over what the one before left.
@@ -190,6 +198,8 @@ impl Scene {
         });
         let set = sets.iter().find(|set| set.id == cut.base).unwrap();
         let (mut data, mut log) = (vault.open_data(set).await.unwrap(), archive.read(&cut).unwrap());
+        let mut shift = self.is_relative().then(|| StreamShift::new(0, true));
+        log = log.timed();
         let (to, supply) = tokio::sync::mpsc::channel(4);
         let supplier = tokio::task::spawn_blocking(move || {
             // Whoever takes it says why where it stops.
@@ -198,7 +208,13 @@ impl Scene {
             }
             let _ = to.blocking_send(Supply::StreamFollows);
             while let Some(bytes) = log.next() {
-                let _ = to.blocking_send(Supply::Stream { bytes: bytes.unwrap(), whole: log.is_between_commands() });
+                let (mut bytes, mut whole) = (bytes.unwrap(), log.is_between_commands());
+                if let Some(shift) = &mut shift {
+                    let mut moved = Vec::new();
+                    shift.feed(&bytes, log.received_ms(), &mut moved).unwrap();
+                    (bytes, whole) = (moved, shift.is_between_commands());
+                }
+                let _ = to.blocking_send(Supply::Stream { bytes, whole });
             }
             let _ = to.blocking_send(Supply::Done);
             assert_eq!(log.commands(), cut.commands);

@@ -1,0 +1,147 @@
+//! What goes wrong beside the source: a vault that is slow, hangs or fails, a spool without room, a clock that is set. Each has its
+//! declared end, and none of them stops the reading of the source for longer than it has to.
+
+use super::collector::{KIND, causes, logging};
+use crate::support::log::{LONG, Load, Service, Wire, archived_to, coverage, log_of, log_until, position, service_log};
+use crate::support::preload::Preload;
+use crate::support::{Redis, wait};
+use std::time::{Duration, Instant};
+use tair_backup_mcp::model::log::GapCause;
+
+/// Behind a gap the new stream is read at once, however much of the old one the vault has not taken yet; that comes there all the same.
+#[test]
+fn the_old_spool_goes_to_the_vault_beside_the_new_stream() {
+    let redis = Redis::start(KIND, &["--repl-backlog-size", "16kb", "--client-output-buffer-limit", "replica 1mb 0 0"]);
+    let (wire, preload) = (Wire::to(&redis), Preload::new());
+    let bench = logging(&wire.url(), "");
+    let _service = Service::with(&bench, &preload);
+    redis.run(&["SET", "a", "1"]);
+    log_until(&bench, "a window", |log| log["window"].is_object());
+    preload.vault_takes(Duration::from_millis(800));
+    // Ten segments and more wait for the vault.
+    let value = "x".repeat(100_000);
+    for n in 0..110 {
+        redis.run(&["SET", &format!("key:{}", n % 10), &value]);
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let spooled = position(&redis).1;
+    let seen = || service_log(&bench).matches("the log has a gap").count();
+    wire.close();
+    for n in 0..20 {
+        redis.run(&["SET", &format!("lost:{n}"), &"x".repeat(4000)]);
+    }
+    wire.open();
+    let deadline = Instant::now() + Duration::from_secs(15);
+    while Instant::now() < deadline {
+        redis.run(&["SET", "new", &"x".repeat(20_000)]);
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(seen(), 1, "{}", service_log(&bench));
+    preload.vault_takes(Duration::ZERO);
+    archived_to(&bench, position(&redis).1);
+    wait("the old spool", LONG, || {
+        let coverage = coverage(&bench);
+        (coverage.runs.first()?.last() >= spooled).then_some(())
+    });
+    let coverage = coverage(&bench);
+    assert_eq!((coverage.runs.len(), coverage.holes.len(), coverage.gaps.len()), (2, 0, 1), "{}", service_log(&bench));
+    // The gap begins where the log before it ends, to the byte and to the millisecond.
+    let (gap, before) = (&coverage.gaps[0], &coverage.runs[0]);
+    assert_eq!((gap.after_offset, gap.from, gap.cause), (before.last(), before.until(), GapCause::BacklogOverrun));
+}
+
+/// A vault that hangs holds no process that is asked to end. What waits is said, stays in the spool, and goes to the vault later.
+#[test]
+fn a_vault_that_hangs_does_not_hold_the_end() {
+    let (redis, preload) = (Redis::start(KIND, &[]), Preload::new());
+    let bench = logging(&redis.url(), "");
+    let service = Service::with(&bench, &preload);
+    redis.run(&["SET", "a", "1"]);
+    log_until(&bench, "a window", |log| log["window"].is_object());
+    preload.vault_hangs();
+    redis.run(&["SET", "b", "1"]);
+    let written = position(&redis).1;
+    std::thread::sleep(Duration::from_secs(3));
+    let asked = Instant::now();
+    assert_eq!(service.ask_to_end(), Some(0));
+    assert!(asked.elapsed() < Duration::from_secs(20), "{:?}", asked.elapsed());
+    assert!(service_log(&bench).contains("stay in the spool"), "{}", service_log(&bench));
+    let _service = Service::start(&bench);
+    archived_to(&bench, written);
+    assert_eq!(log_of(&bench)["total_gaps"], 0, "{}", service_log(&bench));
+}
+
+/// A command that is larger than the spool can never be taken: a gap that names its size, and the log goes on behind a new base.
+#[test]
+fn a_command_larger_than_the_spool_is_a_gap() {
+    let redis = Redis::start(KIND, &["--repl-backlog-size", "64mb"]);
+    let bench = logging(&redis.url(), "");
+    let _service = Service::start(&bench);
+    redis.run(&["SET", "a", "1"]);
+    log_until(&bench, "a window", |log| log["window"].is_object());
+    // One that fits into the spool only where it is empty is no gap.
+    redis.run(&["SET", "b", &"x".repeat(12 << 20)]);
+    archived_to(&bench, position(&redis).1);
+    redis.run(&["SET", "c", &"x".repeat(20 << 20)]);
+    let log = log_until(&bench, "a gap", |log| log["total_gaps"] == 1);
+    assert_eq!(causes(&log), ["spool_full"], "{}", service_log(&bench));
+    let sets = bench.backups().len();
+    redis.run(&["SET", "d", "1"]);
+    archived_to(&bench, position(&redis).1);
+    let coverage = coverage(&bench);
+    assert!(coverage.gaps[0].detail.contains("larger than the spool"), "{:?}", coverage.gaps);
+    assert_eq!(coverage.runs.len(), 2);
+    // Another base waits: a source that writes such commands all the time does not fork all the time.
+    redis.run(&["SET", "e", &"x".repeat(20 << 20)]);
+    wait("the second", LONG, || {
+        (service_log(&bench).matches("larger than spool_megabytes").count() == 2).then_some(())
+    });
+    std::thread::sleep(Duration::from_secs(5));
+    assert_eq!(bench.backups().len(), sets);
+}
+
+/// A source that is shut down in good order says what its history was, and where it does the log goes on without a gap.
+#[test]
+fn a_source_that_was_shut_down_is_gone_on_with() {
+    let mut redis = Redis::start(KIND, &["--shutdown-timeout", "0"]);
+    let bench = logging(&redis.url(), "");
+    let _service = Service::start(&bench);
+    redis.run(&["SET", "a", "1"]);
+    archived_to(&bench, position(&redis).1);
+    // It ends before it answers.
+    let _ = redis.try_run(&["SHUTDOWN", "SAVE"]);
+    redis.restart();
+    redis.run(&["SET", "b", "1"]);
+    archived_to(&bench, position(&redis).1);
+    let log = log_of(&bench);
+    assert_eq!(log["total_gaps"], 0, "{log}\n{}", service_log(&bench));
+}
+
+/// While the spool is full the log can be set off.
+#[test]
+fn a_full_spool_does_not_hold_the_log_on() {
+    let (redis, preload) = (Redis::start(KIND, &["--repl-backlog-size", "64mb"]), Preload::new());
+    let bench = logging(&redis.url(), "");
+    let config = std::fs::read_to_string(bench.dir.path().join("config.toml")).unwrap();
+    bench.configure(&config.replace("enable_backup_log = true", ""));
+    let set = |on: &str, more: &[&str]| {
+        let call = ["modify-backup-policy", "--instance-id", "orders", "--enable-backup-log", on];
+        bench.json(&[&call[..], more].concat())
+    };
+    set("true", &[]);
+    let _service = Service::with(&bench, &preload);
+    log_until(&bench, "an archiver", |log| log["archived_until"].is_string());
+    preload.vault_hangs();
+    let load = Load::on(&redis);
+    let value = "x".repeat(1 << 20);
+    for n in 0..20 {
+        redis.run(&["SET", &format!("key:{n}"), &value]);
+    }
+    drop(load);
+    wait("the spool to be full", LONG, || service_log(&bench).contains("is full").then_some(()));
+    let token = set("false", &[])["confirmation_token"].as_str().unwrap().to_owned();
+    set("false", &["--confirmation-token", &token]);
+    wait("the link to end", LONG, || (redis.info("connected_slaves") == "0").then_some(()));
+    preload.vault_takes(Duration::ZERO);
+    log_until(&bench, "the end of the log", |log| log["archiver"].is_null());
+}

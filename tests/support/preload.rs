@@ -1,0 +1,73 @@
+//! A small library for a process of ours: its wall clock, and how long its vault takes for the log, are what the test says while it
+//! runs. No code of the program has to know of it.
+
+use crate::support::root;
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::process::Command;
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// What the processes that were started with it are told.
+pub struct Preload {
+    dir: TempDir,
+    clock: File,
+    vault: File,
+}
+
+impl Preload {
+    pub fn new() -> Self {
+        let dir = TempDir::new().unwrap();
+        let source = |name: &str| root().join("tests/support").join(name);
+        let built = Command::new(std::env::var_os("CC").unwrap_or("cc".into()))
+            .args(["-shared", "-fPIC", "-O1", "-Wall", "-o"])
+            .arg(dir.path().join("preload.so"))
+            .args([source("clock.c"), source("vault.c")])
+            .status();
+        assert!(built.is_ok_and(|built| built.success()), "a C compiler is needed");
+        let told = |name: &str| {
+            let path = dir.path().join(name);
+            std::fs::write(&path, 0_i64.to_ne_bytes()).unwrap();
+            File::options().write(true).open(path).unwrap()
+        };
+        let (clock, vault) = (told("clock"), told("vault"));
+        Self { dir, clock, vault }
+    }
+
+    /// Gives a command the library.
+    pub fn give(&self, command: &mut Command) {
+        let path = |name: &str| self.dir.path().join(name);
+        command.env("LD_PRELOAD", path("preload.so")).env("TEST_CLOCK", path("clock")).env("TEST_VAULT", path("vault"));
+    }
+
+    fn tell(file: &File, value: i64) {
+        file.write_all_at(&value.to_ne_bytes(), 0).unwrap();
+    }
+
+    /// Sets the clock ahead of the machine's by so many milliseconds, or back.
+    pub fn clock_ahead_ms(&self, ms: i64) {
+        Self::tell(&self.clock, ms * 1_000_000);
+    }
+
+    /// Each object of the log takes so long on its way to the vault.
+    pub fn vault_takes(&self, long: Duration) {
+        Self::tell(&self.vault, long.as_millis() as i64);
+    }
+
+    /// The vault neither takes an object nor refuses it.
+    pub fn vault_hangs(&self) {
+        Self::tell(&self.vault, -1);
+    }
+
+    /// The vault refuses every object.
+    pub fn vault_fails(&self) {
+        Self::tell(&self.vault, -2);
+    }
+}
+
+impl Drop for Preload {
+    /// A process that hangs is let go.
+    fn drop(&mut self) {
+        Self::tell(&self.vault, 0);
+    }
+}
