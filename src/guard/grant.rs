@@ -5,7 +5,7 @@
 //! before it touched anything, and then only to roll back or to repeat the very order. From nowhere else: the fields are private,
 //! so a primitive cannot be called without one.
 //!
-//! ```compile_fail
+//! ```compile_fail,E0451
 //! use tair_backup_mcp::guard::grant::{Grant, Overwrite};
 //! let grant: Grant<Overwrite> = Grant { instance_id: "orders".into(), backup_id: None, kind: std::marker::PhantomData };
 //! ```
@@ -18,12 +18,12 @@
 //!
 //! nor can one be used twice, or for another kind of act:
 //!
-//! ```compile_fail
+//! ```compile_fail,E0382
 //! use tair_backup_mcp::guard::grant::{Grant, Overwrite};
 //! fn twice(grant: Grant<Overwrite>) -> (Grant<Overwrite>, Grant<Overwrite>) { (grant, grant) }
 //! ```
 //!
-//! ```compile_fail
+//! ```compile_fail,E0308
 //! use tair_backup_mcp::guard::grant::{Delete, Grant, Overwrite};
 //! fn another(grant: Grant<Delete>) -> Grant<Overwrite> { grant }
 //! ```

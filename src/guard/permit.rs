@@ -12,13 +12,13 @@ use crate::model::fault::{Fault, Kind};
 ///
 /// A permit cannot be made outside this file, so code that overwrites data without the guard does not compile:
 ///
-/// ```compile_fail
+/// ```compile_fail,E0451
 /// let permit = tair_backup_mcp::guard::permit::Permit { open: todo!(), channel: todo!() };
 /// ```
 ///
 /// nor can one be used twice:
 ///
-/// ```compile_fail
+/// ```compile_fail,E0382
 /// fn twice(permit: tair_backup_mcp::guard::permit::Permit) {
 ///     drop(permit);
 ///     drop(permit);

@@ -196,17 +196,17 @@ impl Client {
         self.account.chain.get().await
     }
 
-    /// As whom and where this client calls.
+    /// As whom and where this client calls. Who that is stays known; what could not be asked is asked again.
     ///
     /// # Errors
-    /// [`TairError::NoCredentials`].
+    /// [`TairError::NoCredentials`], and as [`Chain::identity`].
     pub async fn access(&self) -> Result<Access, TairError> {
         let credentials = self.credentials().await?;
         let mut known = self.account.identity.lock().await;
         let (account, principal) = match known.as_ref().filter(|(key, _)| *key == credentials.access_key_id) {
             Some((_, identity)) => identity.clone(),
             None => {
-                let identity = self.account.chain.identity(&credentials).await;
+                let identity = self.account.chain.identity(&credentials, self.now()).await?;
                 known.insert((credentials.access_key_id.clone(), identity)).1.clone()
             }
         };
@@ -268,6 +268,13 @@ impl Client {
     /// }
     /// async fn delete(client: &Client, grant: Grant<Delete>, request: &DeleteBackup) {
     ///     let _ = client.granted(grant).call(request).await;
+    /// }
+    /// ```
+    ///
+    /// ```compile_fail,E0061
+    /// use tair_backup_mcp::tair::{client::Client, wire::restore::RestoreInstance};
+    /// async fn restore(client: &Client, request: &RestoreInstance) {
+    ///     let _ = client.granted().call(request).await;
     /// }
     /// ```
     #[must_use]

@@ -25,7 +25,7 @@ impl Vault {
     /// }
     /// ```
     ///
-    /// ```compile_fail
+    /// ```compile_fail,E0061
     /// use tair_backup_mcp::vault::Vault;
     /// async fn without(vault: Vault) {
     ///     vault.delete("orders", "b-20260101T000000Z-abcdef").await.ok();

@@ -17,7 +17,7 @@ type Sends = dyn Fn(&mut TcpStream) -> std::io::Result<()> + Send + Sync;
 /// A server that answers a replica's handshake, then sends what its script says. It ends with the test's process.
 pub struct FakeSource {
     pub port: u16,
-    heard: Arc<Mutex<Vec<Vec<String>>>>,
+    received: Arc<Mutex<Vec<Vec<String>>>>,
 }
 
 impl FakeSource {
@@ -29,9 +29,9 @@ impl FakeSource {
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let heard = Arc::new(Mutex::new(Vec::new()));
+        let received = Arc::new(Mutex::new(Vec::new()));
         let (answer, sends): (Arc<Answer>, Arc<Sends>) = (Arc::new(answer), Arc::new(sends));
-        let log = Arc::clone(&heard);
+        let log = Arc::clone(&received);
         std::thread::spawn(move || {
             for tcp in listener.incoming().flatten() {
                 let (answer, sends, log) = (Arc::clone(&answer), Arc::clone(&sends), Arc::clone(&log));
@@ -39,7 +39,7 @@ impl FakeSource {
                 std::thread::spawn(move || serve(tcp, &*answer, &*sends, &log).ok());
             }
         });
-        Self { port, heard }
+        Self { port, received }
     }
 
     /// Agrees to everything, and sends `pieces` with `pause` before each, marked.
@@ -79,8 +79,8 @@ impl FakeSource {
     }
 
     /// The commands received so far, on all connections.
-    pub fn heard(&self) -> Vec<Vec<String>> {
-        self.heard.lock().unwrap().clone()
+    pub fn received(&self) -> Vec<Vec<String>> {
+        self.received.lock().unwrap().clone()
     }
 }
 

@@ -5,7 +5,7 @@
 
 use crate::archive::destructive::command::shorten;
 use crate::model::destruction::How;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Milliseconds without another command behind which a burst is over.
 const APART_MS: i64 = 1000;
@@ -19,26 +19,54 @@ const STEADY_MS: i64 = 10_000;
 const FEW: u64 = 100;
 /// Kinds of keys that are told apart within a segment.
 const GROUPS_MAX: usize = 32;
-/// Bursts that are held before those of one group are joined.
+/// Bursts of one group that are held before what can be joined of them is.
 const GROUP_MAX: usize = 64;
 /// Bursts that are held in all.
 pub(super) const BURSTS_MAX: usize = 10_000;
-/// What ends the part of a key by which kinds are told apart.
-const STEM_ENDS: &[u8] = b":/|.-_{}#@ ";
+/// What ends the word by which kinds of keys are told apart, as a digit does.
+const MARKS: &[u8] = b":/|.-_{}#@ ";
+/// Keys that a burst of removals or trims has at least. Fewer are everyday work.
+const BURST_KEYS: u64 = 10;
+
+/// What commands of one kind have in common.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct CommandKind {
+    pub how: How,
+    pub command: String,
+    pub database: Option<u64>,
+}
+
+impl CommandKind {
+    /// Whether commands that follow each other are told as one.
+    fn is_joined(&self) -> bool {
+        !matches!(self.how, How::Databases | How::Functions)
+    }
+
+    /// Keys that are told of at least.
+    fn least(&self) -> u64 {
+        match self.how {
+            How::Databases | How::Functions | How::Replaces => 0,
+            How::Removes | How::Expires | How::Trims => BURST_KEYS,
+        }
+    }
+}
 
 /// What the commands of a burst have in common.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Group {
-    pub how: How,
-    pub command: String,
-    pub database: Option<u64>,
-    /// What their keys begin with, up to the first mark; empty where there is none.
+    pub kind: CommandKind,
+    /// The word that their keys begin with; empty where they begin with none, or with too many.
     pub stem: Vec<u8>,
 }
 
-/// What a key begins with, up to the first mark.
+/// The word that a key begins with, where something follows it.
 pub(super) fn stem(key: &[u8]) -> Vec<u8> {
-    let end = key.iter().position(|b| STEM_ENDS.contains(b)).map_or(0, |at| at + 1);
+    let letters = key.iter().take_while(|b| b.is_ascii_alphabetic()).count();
+    let end = match key.get(letters) {
+        Some(mark) if MARKS.contains(mark) => letters + 1,
+        Some(digit) if digit.is_ascii_digit() => letters,
+        _ => 0,
+    };
     key.get(..end).unwrap_or_default().to_vec()
 }
 
@@ -107,6 +135,18 @@ fn joined(bursts: impl IntoIterator<Item = Burst>) -> VecDeque<Burst> {
     all
 }
 
+/// Joins what is one burst, and drops what has fewer keys than are told. The first may go on before it, unless it `is_over`.
+fn compact(held: &mut VecDeque<Burst>, least: u64, is_over: bool) {
+    let first = if is_over { None } else { held.pop_front() };
+    let mut rest = joined(std::mem::take(held));
+    let mut goes_on = first.as_ref().zip(rest.front()).is_some_and(|(first, next)| first.is_followed_by(next));
+    rest.retain(|burst| std::mem::take(&mut goes_on) || burst.keys >= least);
+    if let Some(first) = first {
+        rest.push_front(first);
+    }
+    *held = rest;
+}
+
 /// Bursts of a part of the log, found from its end to its beginning.
 #[derive(Debug, Default)]
 pub(super) struct Bursts {
@@ -119,15 +159,19 @@ impl Bursts {
         self.count >= BURSTS_MAX
     }
 
-    /// Takes those of a segment that lies before all that were taken.
-    pub fn put_before(&mut self, segment: Slices) {
-        for (group, mut slices) in segment.groups {
+    /// Takes those of a segment that lies before all that were taken, and begins at a moment.
+    pub fn put_before(&mut self, mut segment: Slices, first_ms: i64) {
+        for (group, held) in &self.groups {
+            // What removes keys that begin with many words has begun with a few.
+            if group.stem.is_empty() && group.kind.is_joined() {
+                segment.widen(&group.kind, |last| held.front().is_some_and(|next| last.is_followed_by(next)));
+            }
+        }
+        for (group, slices) in segment.groups {
             let held = self.groups.entry(group.clone()).or_default();
-            self.count -= held.len();
-            slices.make_contiguous().reverse();
-            for slice in slices {
+            for slice in slices.into_iter().rev() {
                 match held.front_mut() {
-                    Some(first) if group.is_joined() && slice.goes_on_with(first) => {
+                    Some(first) if group.kind.is_joined() && slice.goes_on_with(first) => {
                         let mut whole = slice;
                         whole.join(first);
                         *first = whole;
@@ -135,31 +179,26 @@ impl Bursts {
                     _ => held.push_front(slice),
                 }
             }
-            // All but the first are known from end to end.
-            if group.is_joined()
-                && held.len() > GROUP_MAX
-                && let Some(first) = held.pop_front()
-            {
-                *held = joined(std::mem::take(held));
-                held.push_front(first);
-            }
-            self.count += held.len();
         }
+        self.groups.retain(|group, held| {
+            let is_over = held.front().is_none_or(|first| first.first_ms.saturating_sub(first_ms) > APART_MS);
+            if group.kind.is_joined() && (is_over || held.len() > GROUP_MAX) {
+                compact(held, group.kind.least(), is_over);
+            }
+            !held.is_empty()
+        });
+        self.count = self.groups.values().map(VecDeque::len).sum();
     }
 
-    /// All of them.
-    pub fn into_all(self) -> impl Iterator<Item = (Group, Burst)> {
-        self.groups.into_iter().flat_map(|(group, held)| {
-            let all = if group.is_joined() { joined(held) } else { held };
-            all.into_iter().map(move |burst| (group.clone(), burst))
+    /// All that are told.
+    pub fn into_all(self) -> impl Iterator<Item = (CommandKind, Burst)> {
+        self.groups.into_iter().flat_map(|(Group { kind, .. }, held)| {
+            let all = if kind.is_joined() { joined(held) } else { held };
+            all.into_iter()
+                .filter(|burst| burst.keys >= kind.least())
+                .map(|burst| (kind.clone(), burst))
+                .collect::<Vec<_>>()
         })
-    }
-}
-
-impl Group {
-    /// Whether commands of the group that follow each other are told as one.
-    fn is_joined(&self) -> bool {
-        !matches!(self.how, How::Databases | How::Functions)
     }
 }
 
@@ -167,42 +206,68 @@ impl Group {
 #[derive(Debug, Default)]
 pub(super) struct Slices {
     groups: BTreeMap<Group, VecDeque<Burst>>,
+    /// Kinds of commands whose keys begin with too many words.
+    wide: BTreeSet<CommandKind>,
     count: usize,
 }
 
 impl Slices {
     /// Takes a command, which comes behind all that were taken. Returns the group that it is in.
     pub fn take(&mut self, mut group: Group, command: Burst) -> Group {
-        if !self.groups.contains_key(&group) && self.groups.len() >= GROUPS_MAX {
+        if group.kind.is_joined() && !self.groups.contains_key(&group) && self.groups.len() >= GROUPS_MAX {
+            self.wide.insert(group.kind.clone());
+            self.widen(&group.kind, |_| true);
+        }
+        if self.wide.contains(&group.kind) {
             group.stem.clear();
         }
-        let slices = self.groups.entry(group.clone()).or_default();
         let full = self.count >= BURSTS_MAX;
-        match slices.back_mut() {
-            Some(last) if group.is_joined() && command.first_ms.saturating_sub(last.first_ms) < SLICE_MS => {
-                last.join(&command);
-            }
-            Some(last) if full => last.join(&command),
-            _ => {
-                self.count += 1;
-                slices.push_back(command);
-                // What came before the slice that has just begun is complete.
-                if group.is_joined()
-                    && let Some(newest) = slices.pop_back()
-                {
-                    if let Some(ended) = slices.pop_back() {
-                        match slices.back_mut() {
-                            Some(before) if before.goes_on_with(&ended) => {
-                                before.join(&ended);
-                                self.count -= 1;
-                            }
-                            _ => slices.push_back(ended),
-                        }
-                    }
-                    slices.push_back(newest);
+        let slices = self.groups.entry(group.clone()).or_default();
+        self.count -= slices.len();
+        add(slices, command, group.kind.is_joined(), full);
+        self.count += slices.len();
+        group
+    }
+
+    /// Makes one group of those of a kind, whatever their keys begin with; of those that have enough keys to be told by themselves only
+    /// where there are too many. `if_last` says by the last burst of a group whether it is one of them.
+    fn widen(&mut self, kind: &CommandKind, if_last: impl Fn(&Burst) -> bool) {
+        let is_wide = self.wide.contains(kind);
+        let moves = |group: &Group, held: &VecDeque<Burst>| {
+            let few = held.iter().map(|burst| burst.keys).sum::<u64>() < BURST_KEYS;
+            group.kind == *kind && (is_wide || few) && held.back().is_some_and(&if_last)
+        };
+        let mut all: Vec<Burst> =
+            self.groups.iter().filter(|(group, held)| moves(group, held)).flat_map(|(_, held)| held.clone()).collect();
+        if all.is_empty() {
+            return;
+        }
+        self.groups.retain(|group, held| !moves(group, held));
+        let wide = self.groups.entry(Group { kind: kind.clone(), stem: Vec::new() }).or_default();
+        all.extend(wide.drain(..));
+        all.sort_by_key(|burst| burst.at);
+        for burst in all {
+            add(wide, burst, true, false);
+        }
+        self.count = self.groups.values().map(VecDeque::len).sum();
+    }
+}
+
+/// Adds what comes behind all others: to the newest slice, or as the next one.
+fn add(slices: &mut VecDeque<Burst>, command: Burst, is_joined: bool, full: bool) {
+    match slices.back_mut() {
+        Some(last) if full || (is_joined && command.first_ms.saturating_sub(last.first_ms) < SLICE_MS) => {
+            last.join(&command);
+        }
+        _ => {
+            // What came before the slice that begins now is complete.
+            if is_joined && let Some(ended) = slices.pop_back() {
+                match slices.back_mut() {
+                    Some(before) if before.goes_on_with(&ended) => before.join(&ended),
+                    _ => slices.push_back(ended),
                 }
             }
+            slices.push_back(command);
         }
-        group
     }
 }

@@ -33,25 +33,26 @@ const FUNCTION: [&[u8]; 1] = [b"FUNCTION"];
 /// What FUNCTION does where it takes something away.
 const OF_FUNCTIONS: [&[u8]; 3] = [b"FLUSH", b"DELETE", b"RESTORE"];
 
+/// The commands that may destroy data, and how.
+const ALL: [(&[&[u8]], How); 8] = [
+    (&REMOVE, How::Removes),
+    (&TRIM, How::Trims),
+    (&EXPIRE, How::Expires),
+    (&OF_WHOLE_DATABASES, How::Databases),
+    (&RENAME, How::Replaces),
+    (&COPY, How::Replaces),
+    (&RESTORE, How::Replaces),
+    (&FUNCTION, How::Functions),
+];
+
 /// How a command of a name may destroy data.
 fn how(split: &Splitter) -> Option<How> {
-    let by_name: [(&[&[u8]], How); 8] = [
-        (&REMOVE, How::Removes),
-        (&TRIM, How::Trims),
-        (&EXPIRE, How::Expires),
-        (&OF_WHOLE_DATABASES, How::Databases),
-        (&RENAME, How::Replaces),
-        (&COPY, How::Replaces),
-        (&RESTORE, How::Replaces),
-        (&FUNCTION, How::Functions),
-    ];
-    by_name.into_iter().find(|(names, _)| split.is(names)).map(|(_, how)| how)
+    ALL.iter().find(|(names, _)| split.is(names)).map(|(_, how)| *how)
 }
 
-/// Whether one of these names is of a command that may destroy data.
+/// Whether one of these names, in upper case, is of a command that may destroy data.
 pub(super) fn any_destroys(names: &BTreeSet<String>) -> bool {
-    let all: [&[&[u8]]; 8] = [&REMOVE, &TRIM, &EXPIRE, &OF_WHOLE_DATABASES, &RENAME, &COPY, &RESTORE, &FUNCTION];
-    names.iter().any(|name| all.iter().any(|some| some.contains(&name.as_bytes())))
+    names.iter().any(|name| ALL.iter().any(|(some, _)| some.contains(&name.as_bytes())))
 }
 
 /// A command as it comes.

@@ -9,21 +9,19 @@ mod command;
 use crate::archive::coverage::{Coverage, Run};
 use crate::archive::segment::outline::Stamp;
 use crate::archive::segment::read::Segment;
-use crate::archive::{SegmentName, damaged};
+use crate::archive::{Archive, SegmentName, damaged};
 use crate::model::backup::BackupSet;
 use crate::model::destruction::{Destruction, Destructions, How};
 use crate::model::fault::{Fault, Kind};
 use crate::model::log::{Gap, GapCause};
 use crate::model::text::escaped;
 use crate::redis::replica::split::Splitter;
-use burst::{Burst, Bursts, Group, Slices, stem};
+use burst::{Burst, Bursts, CommandKind, Group, Slices, stem};
 use command::{Command, KEY_BYTES_MAX};
 use jiff::Timestamp;
 use std::cmp::Reverse;
 use std::time::Instant;
 
-/// Keys that a burst of removals or trims has at least. Fewer are everyday work.
-const BURST_KEYS: u64 = 10;
 /// Damaged segments that are passed over; more are a fault.
 const DAMAGED_MAX: usize = 100;
 
@@ -61,7 +59,7 @@ impl Coverage {
                 searched = true;
             }
             let base = self.first_base(run, bases)?;
-            all.found.extend(search.into_found().filter_map(|(group, burst)| told(run, base, group, burst)));
+            all.found.extend(search.bursts.into_all().filter_map(|(kind, burst)| told(run, base, kind, &burst)));
         }
         all.found.sort_by_key(|event| Reverse((event.at, event.position.offset)));
         all.missing.sort_by_key(|gap| gap.from);
@@ -86,7 +84,11 @@ impl Coverage {
     fn first_base(&self, run: &Run, bases: &[BackupSet]) -> Result<Option<u64>, Fault> {
         let mut held: Vec<&BackupSet> = bases.iter().collect();
         held.sort_by_key(|set| set.replication_offset);
-        Ok(self.moments(run).first_that_leads(&held)?.map(|set| set.replication_offset))
+        match self.moments(run).first_that_leads(&held) {
+            // What is damaged there hides nothing of what was found elsewhere.
+            Err(fault) if fault.kind == Kind::Damaged => Ok(None),
+            set => Ok(set?.map(|set| set.replication_offset)),
+        }
     }
 }
 
@@ -104,27 +106,20 @@ fn gap_at(run: &Run, name: &SegmentName) -> Gap {
     }
 }
 
-fn told(run: &Run, base: Option<u64>, group: Group, burst: Burst) -> Option<Destruction> {
-    let least = match group.how {
-        How::Databases | How::Functions | How::Replaces => 0,
-        How::Removes | How::Expires | How::Trims => BURST_KEYS,
-    };
-    if burst.keys < least {
-        return None;
-    }
+fn told(run: &Run, base: Option<u64>, kind: CommandKind, burst: &Burst) -> Option<Destruction> {
     Some(Destruction {
         at: Timestamp::from_millisecond(burst.first_ms).ok()?,
         until: Timestamp::from_millisecond(burst.last_ms).ok()?,
         precision_ms: burst.precision_ms,
         restorable: base.is_some_and(|base| base <= burst.at),
         position: run.timeline.position(burst.at),
-        may_be_servers: group.how == How::Removes && burst.one_by_one,
-        how: group.how,
-        command: escaped(group.command.as_bytes(), KEY_BYTES_MAX),
+        may_be_servers: kind.how == How::Removes && burst.one_by_one,
+        how: kind.how,
+        command: escaped(kind.command.as_bytes(), KEY_BYTES_MAX),
         commands: burst.commands,
         keys: burst.keys,
         key_prefix: escaped(&burst.prefix, KEY_BYTES_MAX),
-        database: group.database,
+        database: kind.database,
     })
 }
 
@@ -137,26 +132,20 @@ struct Search<'a> {
     up_to: u64,
 }
 
-/// A transaction that is open, or the last one.
-#[derive(Default)]
-struct Transaction {
-    /// The groups of what it destroyed so far: its keys are told together, whatever they begin with.
-    groups: Vec<Group>,
-}
-
 impl Search<'_> {
-    fn segment(&mut self, archive: &crate::archive::Archive, name: &SegmentName) -> Result<(), Fault> {
+    fn segment(&mut self, archive: &Archive, name: &SegmentName) -> Result<(), Fault> {
         let segment = Segment::open(&*archive.store, &self.run.timeline, name)?;
         let mut slices = Slices::default();
         if command::any_destroys(segment.names()) {
             let mut split = Splitter::new(name.first, segment.frames().first().and_then(|frame| frame.database));
-            let (mut current, mut transaction) = (Command::at(name.first), Transaction::default());
+            // The groups of what a transaction destroyed so far: its keys are told together, whatever they begin with.
+            let (mut current, mut transaction) = (Command::at(name.first), Vec::new());
             for frame in segment.frames().iter().take_while(|frame| frame.first < self.up_to) {
                 let plain = segment.frame(frame)?;
                 let mut left = plain.as_slice();
                 while !left.is_empty() {
                     if split.is_between_transactions() {
-                        transaction.groups.clear();
+                        transaction.clear();
                     }
                     if split.is_between_commands() {
                         current = Command::at(split.offset());
@@ -171,7 +160,7 @@ impl Search<'_> {
                 }
             }
         }
-        self.bursts.put_before(slices);
+        self.bursts.put_before(slices, name.first_ms);
         self.up_to = self.up_to.min(name.first);
         Ok(())
     }
@@ -180,7 +169,7 @@ impl Search<'_> {
         &self,
         split: &Splitter,
         current: &Command,
-        transaction: &mut Transaction,
+        transaction: &mut Vec<Group>,
         stamps: &[Stamp],
         slices: &mut Slices,
     ) {
@@ -191,18 +180,12 @@ impl Search<'_> {
         }
         let Some(how) = current.destroyed(split, stamp.ms) else { return };
         let of_all = matches!(how, How::Databases | How::Functions) && !split.is(&[b"FLUSHDB"]);
-        let mut group = Group {
-            how,
-            command: current.told(split),
-            database: split.database().filter(|_| !of_all),
-            stem: stem(current.prefix.as_deref().unwrap_or_default()),
-        };
+        let kind = CommandKind { how, command: current.told(split), database: split.database().filter(|_| !of_all) };
         let in_transaction = !split.is_between_transactions();
-        let same =
-            |other: &&Group| (other.how, &other.command, other.database) == (group.how, &group.command, group.database);
-        if let Some(known) = transaction.groups.iter().find(same) {
-            group = known.clone();
-        }
+        let group = match transaction.iter().find(|known| known.kind == kind) {
+            Some(known) => known.clone(),
+            None => Group { kind, stem: stem(current.prefix.as_deref().unwrap_or_default()) },
+        };
         let burst = Burst {
             at: current.at,
             first_ms: stamp.ms,
@@ -214,12 +197,8 @@ impl Search<'_> {
             one_by_one: current.keys == 1 && !in_transaction,
         };
         let group = slices.take(group, burst);
-        if in_transaction && !transaction.groups.contains(&group) {
-            transaction.groups.push(group);
+        if in_transaction && !transaction.contains(&group) {
+            transaction.push(group);
         }
-    }
-
-    fn into_found(self) -> impl Iterator<Item = (Group, Burst)> {
-        self.bursts.into_all()
     }
 }

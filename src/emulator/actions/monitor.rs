@@ -44,10 +44,17 @@ pub async fn history(
     let step = if span <= SignedDuration::from_mins(10) { STEP } else { 60 };
     let mut grid: BTreeMap<i64, Vec<Point>> = BTreeMap::new();
     let first = from.as_second().div_euclid(step) * step;
-    // The first figure came after it was asked for; it stands for the time before.
+    // The first figure came after it was asked for.
     let last = if first_figure { i64::MAX } else { to.as_second() };
     for (slot, point) in meter.points(first..=last) {
         grid.entry(slot.min(to.as_second()).div_euclid(step) * step).or_default().push(point);
+    }
+    // The first figure of all stands for the time before it: the cloud has watched all along.
+    if let Some((earliest, points)) = grid.first_key_value().map(|(slot, points)| (*slot, points.clone()))
+        && meter.points(i64::MIN..=first.saturating_sub(1)).next().is_none()
+    {
+        let before = (first..earliest).step_by(usize::try_from(step).unwrap_or(1));
+        grid.extend(before.map(|slot| (slot, points.clone())));
     }
     let mut history = History::new();
     for (slot, points) in grid {

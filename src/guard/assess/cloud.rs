@@ -166,7 +166,7 @@ fn write_traffic(measured: MeasuredWrites, limit: Option<f64>, fenced: bool) -> 
     };
     let Some(peak) = peak else {
         let unknown = format!(
-            "NOT KNOWN: the cloud sends no figure of the last {window_seconds:.0} s that can be read, so there may be any number of writes"
+            "NOT KNOWN: no figures of the cloud that can be read cover the last {window_seconds:.0} s, so there may be any number of writes"
         );
         return match limit {
             Some(limit) if !fenced => check(

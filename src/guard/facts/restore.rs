@@ -197,7 +197,7 @@ pub struct DirectRestore {
 /// Writes as the cloud has measured them.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct MeasuredWrites {
-    /// The highest rate of any point, in writes a second; `None` where there is no figure that can be read, or none that is recent.
+    /// The highest rate of any point, in writes a second; `None` where no figures that can be read cover the window up to lately.
     pub peak: Option<f64>,
     /// Length of the window measured, in seconds.
     pub window_seconds: f64,

@@ -1,5 +1,5 @@
 //! What the cloud has measured of an instance: writes a second, and how many keys the instance holds. Both lag by up to two minutes,
-//! and what is zero is left out. Figures that are missing, unreadable or old say nothing, and never zero.
+//! and what is zero is left out. Figures that are missing, unreadable or old say nothing, and never zero; nor do those with a hole.
 
 use crate::guard::facts::restore::{CountedKeys, MeasuredWrites};
 use crate::provider::tair::architecture::Shape;
@@ -8,11 +8,14 @@ use crate::tair::error::TairError;
 use crate::tair::wire::monitor::{DescribeHistoryMonitorValues, History};
 use crate::tair::wire::{Second, moment};
 use jiff::{SignedDuration, Timestamp};
+use std::collections::BTreeMap;
 
 /// Looked back over: longer than the lag.
 const WINDOW: SignedDuration = SignedDuration::from_mins(5);
 /// By which the cloud's figures may be late: what was written so shortly before a look may be missing.
 const LAG: SignedDuration = SignedDuration::from_mins(2);
+/// Points come so far apart at most: every five seconds where ten minutes are asked for, else every minute.
+const GRID: SignedDuration = SignedDuration::from_mins(1);
 
 /// The name a metric group has on an architecture.
 fn group(name: &str, shape: Shape) -> String {
@@ -37,11 +40,24 @@ fn values<'a>(history: &'a History, metric: &'a str) -> impl Iterator<Item = (&'
 }
 
 /// A metric that is never zero: a point without it was not measured, and one with it has zeros where it has nothing else.
-const NEVER_ZERO: &str = "UsedMemory";
+const NEVER_ZERO: &str = "usedmemory";
+/// How the metrics of a rate end.
+const RATE: &str = "qps";
 
-/// When the latest point was measured; `None` where there is none, or one without a readable time.
-fn newest(history: &History) -> Option<Timestamp> {
-    history.keys().map(|at| moment(Some(at))).collect::<Option<Vec<_>>>()?.into_iter().max()
+/// Whether a point was measured: it has what is never zero, or a rate of its own.
+fn is_point(metrics: &BTreeMap<String, f64>) -> bool {
+    metrics.keys().any(|name| {
+        let plain = name.split('$').next().unwrap_or_default().to_ascii_lowercase();
+        plain == NEVER_ZERO || plain.ends_with(RATE)
+    })
+}
+
+/// When the points were measured, in order; `None` where there is one without a readable time.
+fn moments(history: &History) -> Option<Vec<Timestamp>> {
+    let points = history.iter().filter(|(_, metrics)| is_point(metrics));
+    let mut moments: Vec<Timestamp> = points.map(|(at, _)| moment(Some(at))).collect::<Option<_>>()?;
+    moments.sort_unstable();
+    Some(moments)
 }
 
 /// `None`: what the cloud sent are no figures.
@@ -89,18 +105,23 @@ pub async fn writes(
     from: Timestamp,
 ) -> Result<MeasuredWrites, TairError> {
     let now = client.now();
-    let metrics = format!("{},{NEVER_ZERO}", group("UsedQPS", shape));
+    let metrics = format!("{},UsedMemory", group("UsedQPS", shape));
     Ok(measured(ask(client, instance_id, metrics, (from, now)).await?.as_ref(), from, now))
 }
 
-/// What figures of a time say of writes.
+/// What figures of a time say of writes: nothing where they do not reach over all of it.
 #[must_use]
 pub fn measured(history: Option<&History>, from: Timestamp, now: Timestamp) -> MeasuredWrites {
-    let window_seconds = now.duration_since(from).as_secs_f64();
-    let newest = history.and_then(newest);
-    let delay = newest.map(|at| now.duration_since(at).max(SignedDuration::ZERO));
-    let peak = history.filter(|_| delay.is_some_and(|delay| delay <= WINDOW)).map(|history| peak(history, "PutQps"));
-    MeasuredWrites { peak, window_seconds, delay_seconds: delay.unwrap_or_default().as_secs_f64() }
+    let moments = history.and_then(moments).unwrap_or_default();
+    let delay = moments.last().map(|at| now.duration_since(*at).max(SignedDuration::ZERO));
+    let starts = std::iter::once(&from).chain(&moments);
+    let is_whole = starts.zip(&moments).all(|(start, end)| end.duration_since(*start) <= GRID + LAG);
+    let is_fresh = delay.is_some_and(|delay| delay <= WINDOW);
+    MeasuredWrites {
+        peak: history.filter(|_| is_whole && is_fresh).map(|history| peak(history, "PutQps")),
+        window_seconds: now.duration_since(from).as_secs_f64(),
+        delay_seconds: delay.unwrap_or_default().as_secs_f64(),
+    }
 }
 
 /// The latest key count in what was measured. A point with other values and no keys is a zero.

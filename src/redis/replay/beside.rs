@@ -122,6 +122,22 @@ pub enum Remains {
 
 /// Removes what a restore beside the old data has left, as far as it carries that restore's mark.
 ///
+/// Without a grant nothing is removed:
+///
+/// ```
+/// use tair_backup_mcp::{guard::grant::*, redis::{conn::Conn, replay::beside::{Placement, remove}}};
+/// async fn recover(grant: Grant<RollBack>, conn: &mut Conn, placement: &Placement) {
+///     let _ = remove(grant, conn, placement).await;
+/// }
+/// ```
+///
+/// ```compile_fail,E0061
+/// use tair_backup_mcp::{guard::grant::*, redis::{conn::Conn, replay::beside::{Placement, remove}}};
+/// async fn recover(conn: &mut Conn, placement: &Placement) {
+///     let _ = remove(conn, placement).await;
+/// }
+/// ```
+///
 /// # Errors
 /// What the connection or the server refused: not all has been removed.
 pub async fn remove(grant: Grant<RollBack>, conn: &mut Conn, placement: &Placement) -> Result<Remains, RedisError> {

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use super::beside::{Holds, MARK, Pair, Placement, empty_marked};
 use super::encoder::footer;
 use super::frame::Frame;
-use super::transaction::{Failed, Replies, run};
+use super::transaction::{Failed, Replies, run, words};
 use super::{COMMAND_TIMEOUT, ReplayReport, Run, probe};
 use crate::guard::grant::{Grant, Overwrite};
 use crate::guard::plan::changed;
@@ -55,6 +55,22 @@ impl Swapped {
 }
 
 /// Loads the frames beside the old data, swaps, and looks at the moment of the swap: where it does not hold, swaps back.
+///
+/// Without a grant nothing is loaded:
+///
+/// ```
+/// use tair_backup_mcp::{guard::grant::*, redis::{conn::Conn, endpoint::Endpoint, moment::Look, replay::{beside::Placement, frame::Frame, swap::*}}};
+/// async fn restore(grant: Grant<Overwrite>, at: &Endpoint, conn: &mut Conn, place: &Placement, frames: tokio::sync::mpsc::Receiver<Frame>, look: &mut dyn Look) {
+///     let _ = load_beside(grant, at, conn, place, frames, look, |_| ()).await;
+/// }
+/// ```
+///
+/// ```compile_fail,E0061
+/// use tair_backup_mcp::{guard::grant::*, redis::{conn::Conn, endpoint::Endpoint, moment::Look, replay::{beside::Placement, frame::Frame, swap::*}}};
+/// async fn restore(at: &Endpoint, conn: &mut Conn, place: &Placement, frames: tokio::sync::mpsc::Receiver<Frame>, look: &mut dyn Look) {
+///     let _ = load_beside(at, conn, place, frames, look, |_| ()).await;
+/// }
+/// ```
 ///
 /// # Errors
 /// The target has its old data and nothing else, unless the error is [`RedisError::Restore`] with what is left to do.
@@ -388,8 +404,4 @@ fn not_removed(error: RedisError, left: &RedisError) -> RedisError {
         not_rolled_back: Some(format!("what was loaded beside the old data could not be removed: {left}")),
         source: Box::new(error),
     }
-}
-
-fn words(args: &[&str]) -> Vec<Vec<u8>> {
-    args.iter().map(|a| a.as_bytes().to_vec()).collect()
 }

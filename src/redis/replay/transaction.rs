@@ -54,6 +54,11 @@ impl Replies {
     }
 }
 
+/// A command of a transaction, of its words.
+pub(super) fn words(args: &[&str]) -> Vec<Vec<u8>> {
+    args.iter().map(|a| a.as_bytes().to_vec()).collect()
+}
+
 /// Runs commands as one transaction.
 ///
 /// # Errors

@@ -128,16 +128,21 @@ impl Chain {
     }
 
     /// Account and principal of credentials: as the Security Token Service tells them where it belongs to the endpoint that is called,
-    /// else the access key's own id for both.
-    pub async fn identity(&self, of: &Credentials) -> (String, String) {
+    /// else, and where it refuses, the access key's own id for both. `now` is the cloud's time, as far as it is known.
+    ///
+    /// # Errors
+    /// What kept the service from an answer: then it is not known who calls, which is nobody else than before.
+    pub async fn identity(&self, of: &Credentials, now: Timestamp) -> Result<(String, String), TairError> {
         let config = &self.means.config;
-        if config.endpoint.is_none() || config.sts_endpoint.is_some() {
-            match sts::identity(&self.means, of).await {
-                Ok(found) => return (found.account, found.principal),
-                Err(why) => tracing::debug!("the account is not known: {why}"),
-            }
-        }
-        (of.access_key_id.clone(), of.access_key_id.clone())
+        let told = if config.endpoint.is_none() || config.sts_endpoint.is_some() {
+            sts::identity(&self.means, of, now).await?
+        } else {
+            None
+        };
+        Ok(told.map_or_else(
+            || (of.access_key_id.clone(), of.access_key_id.clone()),
+            |found| (found.account, found.principal),
+        ))
     }
 
     /// New credentials in place of those that the cloud refuses as expired; somebody else's renewal counts.

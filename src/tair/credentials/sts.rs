@@ -8,6 +8,7 @@ use crate::model::time::written;
 use crate::tair::acs3;
 use crate::tair::attempt::{self, Answer, ApiCall, Failure, attempt};
 use crate::tair::endpoint;
+use crate::tair::error::TairError;
 use crate::tair::http::Request;
 use crate::tair::params::{Params, canonical, first};
 use crate::tair::retry::Retry;
@@ -100,18 +101,35 @@ pub(super) struct Identity {
     pub(super) principal: String,
 }
 
-/// Asks the service who signs with credentials. Needs no permission; asked once, for who calls can do without the answer.
-pub(super) async fn identity(means: &Means, of: &Credentials) -> Result<Identity, String> {
-    let service = service(means, &Session::default())?;
+/// Asks the service who signs with credentials. Needs no permission; `None` where the service refuses to say all the same.
+pub(super) async fn identity(means: &Means, of: &Credentials, now: Timestamp) -> Result<Option<Identity>, TairError> {
+    let service = service(means, &Session::default()).map_err(TairError::Setup)?;
     let params = Params::new();
     let action = "GetCallerIdentity";
     let call = ApiCall { endpoint: &service, version: VERSION, action, method: Method::Post, params: &params };
-    let answer = attempt(&means.http, call, of, Timestamp::now()).await.map_err(|_| "STS does not tell".to_owned())?;
-    let value = parse(&answer.body)?;
-    let principal = need(&value, "PrincipalId").or_else(|_| need(&value, "UserId"))?;
-    // Of a role's session the role alone stays: the session is another one after every renewal.
-    let principal = principal.split(':').next().unwrap_or_default().to_owned();
-    Ok(Identity { account: need(&value, "AccountId")?, principal })
+    let answer = match repeated(means, &Asked::Signed(call, of), now).await {
+        Ok(answer) => answer,
+        Err(Failure::Cloud(e, _)) if e.status < 500 && e.is_final() => {
+            tracing::debug!("the account is not known: {e}");
+            return Ok(None);
+        }
+        Err(Failure::Cloud(e, _)) => return Err(TairError::Cloud(e)),
+        Err(Failure::Setup(e)) => return Err(e),
+        Err(Failure::NotSent(why)) => {
+            let host = service.host_str().unwrap_or_default().to_owned();
+            return Err(TairError::Unreachable { host, why });
+        }
+        Err(Failure::NoReply(why)) => return Err(TairError::NoReply { action: action.to_owned(), why }),
+        Err(Failure::Foreign(why)) => return Err(TairError::BadReply { action: action.to_owned(), why }),
+    };
+    let read = || -> Result<Identity, String> {
+        let value = parse(&answer.body)?;
+        let principal = need(&value, "PrincipalId").or_else(|_| need(&value, "UserId"))?;
+        // Of a role's session the role alone stays: the session is another one after every renewal.
+        let principal = principal.split(':').next().unwrap_or_default().to_owned();
+        Ok(Identity { account: need(&value, "AccountId")?, principal })
+    };
+    read().map(Some).map_err(|why| TairError::BadReply { action: action.to_owned(), why })
 }
 
 /// A role asked for.
@@ -123,15 +141,15 @@ enum Asked<'a> {
 }
 
 impl Asked<'_> {
-    async fn once(&self, means: &Means) -> Result<Answer, Failure> {
+    async fn once(&self, means: &Means, now: Timestamp) -> Result<Answer, Failure> {
         match self {
-            Self::Signed(call, by) => attempt(&means.http, *call, by, Timestamp::now()).await,
+            Self::Signed(call, by) => attempt(&means.http, *call, by, now).await,
             Self::WithOidc(service, form) => {
                 let query = [
                     ("Action", "AssumeRoleWithOIDC".to_owned()),
                     ("Format", "JSON".to_owned()),
                     ("Version", VERSION.to_owned()),
-                    ("Timestamp", written(Timestamp::now())),
+                    ("Timestamp", written(now)),
                     ("SignatureNonce", acs3::nonce().map_err(Failure::Setup)?),
                 ];
                 let query: Params = query.into_iter().map(|(k, v)| (k.to_owned(), v)).collect();
@@ -153,32 +171,48 @@ impl Asked<'_> {
     }
 }
 
-async fn request_with_retries(means: &Means, asked: &Asked<'_>) -> Found {
-    let mut attempts = 0;
+/// Asks again after what may pass, and by the service's clock where it says that ours is off.
+async fn repeated(means: &Means, asked: &Asked<'_>, mut now: Timestamp) -> Result<Answer, Failure> {
+    let (mut attempts, mut clock_set) = (0, false);
     loop {
         attempts += 1;
-        let (why, wait) = match asked.once(means).await {
-            Ok(answer) => {
-                let value = parse(&answer.body).map_err(|why| format!("the reply of STS cannot be read: {why}"))?;
-                let inner = value.get("Credentials").ok_or("the reply of STS has no credentials")?;
-                return read(inner);
-            }
-            Err(Failure::NotSent(why) | Failure::NoReply(why)) => (format!("STS is not reached: {why}"), Some(WAIT)),
-            Err(Failure::Foreign(why)) => (format!("STS is not reached: {why}"), None),
-            Err(Failure::Setup(e)) => (e.to_string(), None),
-            Err(Failure::Cloud(e, _)) => {
-                let wait = match e.meaning().retry {
-                    Retry::SlowDown | Retry::Transient | Retry::NonceUsed => Some(e.retry_after.unwrap_or(WAIT)),
-                    _ => None,
-                };
-                (e.to_string(), wait)
-            }
+        let failure = match asked.once(means, now).await {
+            Ok(answer) => return Ok(answer),
+            Err(failure) => failure,
+        };
+        let wait = match &failure {
+            Failure::NotSent(_) | Failure::NoReply(_) => Some(WAIT),
+            Failure::Foreign(_) | Failure::Setup(_) => None,
+            Failure::Cloud(e, date) => match (e.meaning().retry, date) {
+                (Retry::SlowDown | Retry::Transient | Retry::NonceUsed, _) => Some(e.retry_after.unwrap_or(WAIT)),
+                (Retry::Clock, Some(date)) if !clock_set => {
+                    (clock_set, now) = (true, *date);
+                    Some(Duration::ZERO)
+                }
+                _ if e.status >= 500 => Some(WAIT),
+                _ => None,
+            },
         };
         match wait {
             Some(wait) if attempts < ATTEMPTS && wait < Duration::from_secs(10) => {
-                tokio::time::sleep(wait * attempts).await
+                tokio::time::sleep(wait * attempts).await;
             }
-            _ => return Err(why),
+            _ => return Err(failure),
         }
+    }
+}
+
+async fn request_with_retries(means: &Means, asked: &Asked<'_>) -> Found {
+    match repeated(means, asked, Timestamp::now()).await {
+        Ok(answer) => {
+            let value = parse(&answer.body).map_err(|why| format!("the reply of STS cannot be read: {why}"))?;
+            let inner = value.get("Credentials").ok_or("the reply of STS has no credentials")?;
+            read(inner)
+        }
+        Err(Failure::NotSent(why) | Failure::NoReply(why) | Failure::Foreign(why)) => {
+            Err(format!("STS is not reached: {why}"))
+        }
+        Err(Failure::Setup(e)) => Err(e.to_string()),
+        Err(Failure::Cloud(e, _)) => Err(e.to_string()),
     }
 }

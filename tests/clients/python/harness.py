@@ -242,7 +242,7 @@ class Agent:
             assert time.monotonic() < deadline, reply
             await asyncio.sleep(0.1)
 
-    async def settled(self, backup, instance="orders"):
+    async def planned(self, backup, instance="orders"):
         """A token whose pre-checks have all passed; echoing without a person is how an agent finds out."""
         deadline = time.monotonic() + PATIENCE
         while True:

@@ -295,7 +295,7 @@ def test_both_signatures(bench):
         refused(lambda: status(client(port, secret="another", signature_algorithm="v2")), "SignatureDoesNotMatch")
 
 
-def test_mishaps(bench):
+def test_faults(bench):
     """Throttling and failures of the server come as the SDK knows them, with the wait that the cloud names."""
     with emulate(bench, "--mishap", "throttle,action=DescribeBackups,retry_after_ms=1500", "--mishap", "error,action=CreateBackup") as port:
         sdk = client(port)

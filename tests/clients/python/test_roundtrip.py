@@ -65,7 +65,7 @@ async def test_backup_download_damage_restore(make_bench, era, kind):
         others = [it["backup_id"] for it in (await agent.call("describe_backups", {"instance_id": "orders"}))["backups"]]
         assert len(others) == 2 and backup in others, others
         safety = next(it for it in others if it != backup)
-        again = await agent.settled(safety)
+        again = await agent.planned(safety)
         await agent.finished(await agent.echo(safety, again["confirmation_token"]))
         assert bench.orders.digest() == damaged, "the safety backup brings back what the restore overwrote"
 

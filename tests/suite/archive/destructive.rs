@@ -240,6 +240,32 @@ fn damage_is_passed_over_and_told() {
     assert_eq!(missing, [(GapCause::Damaged, 10_000)]);
 }
 
+/// Keys that begin with ever another word are one event from its very first on, wherever a segment ends, and are not held one by one;
+/// single removals of as many kinds, with a pause between, are none.
+#[test]
+fn many_kinds_of_keys_are_one_event_from_the_first() {
+    let log = Log::new();
+    let mut dice = Dice::new("many_kinds_of_keys_are_one_event_from_the_first");
+    // The first segment that the wave is in ends soon.
+    let mut to = Sender { writer: log.writer(30_000), ms: T0 };
+    to.send(1, &select(0));
+    let mut word = || (0..6).map(|_| char::from(b'a' + dice.below(26) as u8)).collect::<String>();
+    let mut del =
+        |to: &mut Sender, after: i64| to.send(after, &command(&[b"DEL", format!("{}:{}", word(), word()).as_bytes()]));
+    for _ in 0..900 {
+        del(&mut to, 1500);
+    }
+    to.ms += 2000;
+    let first = del(&mut to, 0);
+    for _ in 0..20_000 {
+        del(&mut to, 1);
+    }
+    seal(&mut to.writer);
+    let told = found(&log, T0, to.ms);
+    let shown: Vec<_> = told.found.iter().map(|e| (e.position.offset, e.keys)).collect();
+    assert_eq!((shown, told.stopped), (vec![(first.0, 20_001)], false));
+}
+
 #[test]
 fn a_large_removal_is_never_held() {
     let log = Log::new();

@@ -3,8 +3,12 @@
 use crate::provider::cloud::Ours;
 use crate::support::emulator::client_at;
 use crate::support::http_server::{Answer, Seen, Server};
-use serde_json::json;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
 use std::sync::Arc;
+use tair_backup_mcp::model::backup::Mode;
+use tair_backup_mcp::model::job::JobStatus;
+use tair_backup_mcp::model::time::written;
 use tair_backup_mcp::provider::InstanceQuery;
 use tempfile::TempDir;
 use tokio::runtime::Builder;
@@ -64,5 +68,65 @@ fn another_instance_is_no_answer() {
         });
         let ours = Ours::behind(client_at(port), Arc::new(TempDir::new().unwrap()), 1e9);
         assert_eq!(ours.run(ours.provider().describe("r-1")).unwrap_err().code, code);
+    }
+}
+
+/// A row of the list of a cluster's sets.
+fn cluster_set(id: &str, mode: &str, status: &str, began: Timestamp) -> Value {
+    let at = written(began);
+    json!({"ClusterBackupId": id, "ClusterBackupStatus": status, "ClusterBackupMode": mode, "ClusterBackupSize": "2048",
+        "ClusterBackupStartTime": at, "ClusterBackupEndTime": at, "IsAvail": 1, "Progress": "100%",
+        "Backups": [{"BackupId": "5", "InstanceName": "r-1-db-0", "BackupStatus": "OK", "IsAvail": "1", "BackupSize": "2048",
+            "BackupStartTime": at, "BackupEndTime": at}]})
+}
+
+/// The set that a backup of a cluster made is the one asked for: not one that the cloud took by itself meanwhile and had listed earlier. One
+/// that ran before the call, and was joined, is whoever's it is.
+#[test]
+fn a_clusters_set_is_the_one_asked_for() {
+    for joined in [false, true] {
+        let (mut called, mut looks) = (false, 0);
+        let now = Timestamp::now();
+        let earlier = now - SignedDuration::from_mins(if joined { 50 } else { 1 });
+        let (port, _running) = server(move |seen| {
+            let region = seen.param("RegionId").unwrap();
+            let body = match seen.action() {
+                "DescribeInstanceAttribute" => json!({"Instances": {"DBInstanceAttribute": [{"InstanceId": "r-1",
+                    "InstanceStatus": "Normal", "ComputingType": "Ecs", "ArchitectureType": "cluster",
+                    "NodeType": "MASTER_SLAVE", "RegionId": region}]}}),
+                "DescribeBackupTasks" if joined && looks < 4 => json!({"InstanceId": "r-1", "BackupJobs": [
+                    {"BackupJobID": 7, "BackupProgressStatus": "Running", "Progress": "10", "JobMode": "Automated"}]}),
+                "DescribeBackupTasks" => json!({"InstanceId": "r-1", "BackupJobs": []}),
+                "DescribeBackups" => {
+                    json!({"PageNumber": 1, "PageSize": 30, "TotalCount": 0, "Backups": {"Backup": []}})
+                }
+                "CreateBackup" if joined => return Answer::error(403, "BackupJobExists"),
+                "CreateBackup" => {
+                    called = true;
+                    json!({"BackupJobID": "8"})
+                }
+                "DescribeClusterBackupList" => {
+                    looks += usize::from(called || joined);
+                    let status = |over: bool| if over { "OK" } else { "RUNNING" };
+                    let mut rows = Vec::new();
+                    if joined {
+                        rows.push(cluster_set("cb-theirs", "Automated", status(looks > 4), earlier));
+                    } else if called {
+                        rows.push(cluster_set("cb-theirs", "Automated", "OK", earlier));
+                        if looks > 1 {
+                            rows.push(cluster_set("cb-ours", "Manual", status(looks > 3), now));
+                        }
+                    }
+                    json!({"PageNumber": 1, "PageSize": 300, "MaxResults": rows.len(), "ClusterBackups": rows})
+                }
+                other => panic!("{other}"),
+            };
+            Answer::cloud(body.to_string())
+        });
+        let ours = Ours::behind(client_at(port), Arc::new(TempDir::new().unwrap()), 1e9);
+        let (job, was_joined) = ours.run(ours.provider().create_backup("r-1", Mode::Manual, "")).unwrap();
+        let done = ours.ended(&job.id);
+        let set = if joined { "cb-theirs" } else { "cb-ours" };
+        assert_eq!((done.status, done.backup_id.as_str(), was_joined), (JobStatus::Succeeded, set, joined), "{done:?}");
     }
 }

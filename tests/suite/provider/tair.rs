@@ -741,7 +741,7 @@ fn what_no_check_can_look_at_is_told() {
     assert!(check.status == Status::Pass && !question.contains("unchecked"), "{question}");
 }
 
-/// Figures that are missing, cannot be read, or are old are not "no writes"; a point that was measured and has no writes is.
+/// Figures that are missing, cannot be read, are old or have holes are not "no writes"; points that were measured and have no writes are.
 #[test]
 fn unknown_figures_are_not_zero() {
     let now: Timestamp = "2026-11-01T00:05:00Z".parse().unwrap();
@@ -763,11 +763,28 @@ fn unknown_figures_are_not_zero() {
         json!({"MonitorHistory": {"2026-11-01T00:04:00Z": {"PutQps": null}}}),
         json!({"MonitorHistory": {"yesterday": {"UsedMemory": "1"}}}),
         json!({"MonitorHistory": {"2026-10-31T23:59:00Z": {"UsedMemory": "1"}}}),
+        // One point does not speak for all the time; nor do points in which nothing was measured, or something else.
+        json!({"MonitorHistory": {"2026-11-01T00:04:00Z": {"UsedMemory": "1"}}}),
+        json!({"MonitorHistory": {"2026-11-01T00:04:00Z": {"PutQps": "3"}}}),
+        json!({"MonitorHistory": {"2026-11-01T00:02:00Z": {}, "2026-11-01T00:04:00Z": {"UsedMemory": "1"}}}),
+        json!({"MonitorHistory": {"2026-11-01T00:02:00Z": {"Keys": "7"}, "2026-11-01T00:04:00Z": {"Keys": "7"}}}),
+        json!({"MonitorHistory": {"2026-11-01T00:00:00Z": {"UsedMemory": "1"}, "2026-11-01T00:04:00Z": {"UsedMemory": "1"}}}),
     ] {
         assert_eq!(measured(&unknown.to_string()).peak, None, "{unknown}");
     }
     let idle = json!({"MonitorHistory": {"2026-11-01T00:03:00Z": {"UsedMemory": "1"}, "2026-11-01T00:02:00Z": {"UsedMemory": "1"}}});
     assert_eq!((measured(&idle.to_string()).peak, measured(&idle.to_string()).delay_seconds), (Some(0.0), 120.0));
-    let busy = json!({"MonitorHistory": {"2026-11-01T00:04:00Z": {"UsedMemory": "1", "PutQps": 3}}});
+    let busy = json!({"MonitorHistory": {"2026-11-01T00:01:00Z": {"GetQps": "1"}, "2026-11-01T00:04:00Z": {"UsedMemory$db": "1", "PutQps$db": 3}}});
     assert_eq!((measured(&busy.to_string()).peak, measured(&busy.to_string()).delay_seconds), (Some(3.0), 60.0));
+    // Half an hour since a plan, of which the last minute was measured.
+    let minutes = |from: i64, to: i64| -> String {
+        let at = |minute| (now - jiff::SignedDuration::from_mins(minute)).to_string();
+        let points: serde_json::Map<String, Value> = (from..=to).map(|m| (at(m), json!({"UsedMemory": "1"}))).collect();
+        json!({"MonitorHistory": points}).to_string()
+    };
+    let since = |reply: &str| {
+        let reply = read_reply::<MonitorValues>(reply.as_bytes()).unwrap();
+        traffic::measured(reply.monitor_history.as_ref(), now - jiff::SignedDuration::from_mins(30), now).peak
+    };
+    assert_eq!([since(&minutes(0, 1)), since(&minutes(0, 26)), since(&minutes(0, 28))], [None, None, Some(0.0)]);
 }

@@ -110,19 +110,55 @@ async fn the_profile_chosen_once_stays_chosen() {
     assert_eq!(three(&chain.renew(&first).await.unwrap()), ("d", "e", "two"));
 }
 
+const WHO: &str = r#"{"AccountId":"123","PrincipalId":"300:session-1","UserId":"300:session-1","RequestId":"1"}"#;
+const KEY: [(&str, &str); 2] = [("ALIBABA_CLOUD_ACCESS_KEY_ID", "a"), ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "b")];
+
 /// Who calls is told by the Security Token Service where it belongs to the endpoint that is called, without the session of a role, which
-/// every renewal changes; elsewhere the access key's own id stands for both.
+/// every renewal changes; elsewhere, and where it refuses, the access key's own id stands for both.
 #[tokio::test]
 async fn who_calls_is_told_by_the_service_or_the_key() {
-    let reply = r#"{"AccountId":"123","PrincipalId":"300:session-1","UserId":"300:session-1","RequestId":"1"}"#;
-    let server = Server::start(move |_, _| Answer::ok(reply)).await;
-    let key = [("ALIBABA_CLOUD_ACCESS_KEY_ID", "a"), ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "b")];
-    let told = chain(at_sts(&server), env(&key));
+    let server = Server::start(move |_, _| Answer::ok(WHO)).await;
+    let told = chain(at_sts(&server), env(&KEY));
     let credentials = told.get().await.unwrap();
-    assert_eq!(told.identity(&credentials).await, ("123".to_owned(), "300".to_owned()));
+    let now = Timestamp::now();
+    assert_eq!(told.identity(&credentials, now).await.unwrap(), ("123".to_owned(), "300".to_owned()));
     assert_eq!(server.seen()[0].action(), "GetCallerIdentity");
     let refusing = Server::start(|_, _| Answer::error(403, "Forbidden")).await;
-    assert_eq!(chain(at_sts(&refusing), env(&key)).identity(&credentials).await, ("a".to_owned(), "a".to_owned()));
+    for config in [at_sts(&refusing), plain()] {
+        let by_key = chain(config, env(&KEY)).identity(&credentials, now).await.unwrap();
+        assert_eq!(by_key, ("a".to_owned(), "a".to_owned()));
+    }
+}
+
+/// A service that fails for a while has not said who calls: it is asked again, and a client takes nobody else's name meanwhile. One that
+/// says that our clock is off is asked by its own.
+#[tokio::test]
+async fn who_calls_is_not_guessed_while_the_service_fails() {
+    let hour_ahead = Timestamp::now() + SignedDuration::from_hours(1);
+    let date = jiff::fmt::rfc2822::to_string(&hour_ahead.to_zoned(jiff::tz::TimeZone::UTC)).unwrap();
+    let server = Server::start(move |n, seen| match n {
+        // The first client is told after a failure.
+        0 => Answer::error(500, "InternalError"),
+        1 => Answer::ok(WHO),
+        // The second asks three times in vain, and is told when it asks again.
+        2 => Answer::error(503, "ServiceUnavailable"),
+        3 => Answer::error(500, "Nobody.Knows"),
+        4 => Answer::error(400, "Throttling.User"),
+        5 => Answer::error(400, "InvalidTimeStamp.Expired").header("Date", &date),
+        _ if seen.header("x-acs-date").unwrap() < written(hour_ahead - SignedDuration::from_mins(5)).as_str() => {
+            Answer::error(400, "InvalidTimeStamp.Expired")
+        }
+        _ => Answer::ok(WHO),
+    })
+    .await;
+    let first = Client::new(at_sts(&server), &env(&KEY)).unwrap().access().await.unwrap();
+    assert_eq!((first.account.as_str(), first.principal.as_str()), ("123", "300"));
+    let client = Client::new(at_sts(&server), &env(&KEY)).unwrap();
+    let failed = client.access().await.unwrap_err();
+    assert!(failed.may_pass(), "{failed:?}");
+    assert_eq!(client.access().await.unwrap(), first);
+    let asked = server.seen().len();
+    assert_eq!((client.access().await.unwrap(), server.seen().len()), (first, asked), "it is asked once");
 }
 
 /// A role by an identity token: unsigned, and the token is in the body, not in the address.

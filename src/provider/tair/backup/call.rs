@@ -14,7 +14,6 @@ use crate::provider::tair::{Inner, sets};
 use crate::tair::error::{CloudError, TairError};
 use crate::tair::wire::attribute::InstanceAttribute;
 use crate::tair::wire::backups::{BackupTask, CreateBackup, DescribeBackupTasks};
-use crate::tair::wire::clusters::ClusterBackup;
 use std::collections::BTreeSet;
 
 /// Times a call that was refused because of a job which nobody can see is sent again.
@@ -40,6 +39,7 @@ impl Inner {
                 shards,
                 known: BTreeSet::new(),
                 jobs: Vec::new(),
+                joined: false,
             };
             record.known = self.listed_now(&job.instance_id, record.cluster).await?;
             // A crash from here on is looked into by the next process.
@@ -80,6 +80,7 @@ impl Inner {
                     self.jobs.progress(job, "waiting for the backup that runs already", 0, 0).await?;
                 }
                 _ if !running.is_empty() => {
+                    record.joined = true;
                     record.jobs = running.iter().filter_map(|t| t.backup_job_id).filter(|id| *id > 0).collect();
                     record.known.retain(|id| !record.jobs.iter().any(|j| j.to_string() == *id));
                     self.keep_recovery(job, &record).await;
@@ -152,12 +153,7 @@ impl Inner {
             if record.cluster {
                 let rows = poller.look(sets::cluster_rows(&self.client, &job.instance_id, range).await);
                 all_read &= rows.is_some();
-                let rows = rows.unwrap_or_default();
-                let ours = |r: &ClusterBackup| {
-                    !record.known.contains(&r.cluster_backup_id)
-                        && record.may_be(r.cluster_backup_mode.as_deref(), r.cluster_backup_start_time.as_deref())
-                };
-                if rows.iter().any(ours) {
+                if rows.unwrap_or_default().iter().any(|row| record.may_be_set(row)) {
                     return Ok(Some(record.clone()));
                 }
             } else {

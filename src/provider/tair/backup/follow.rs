@@ -86,8 +86,8 @@ impl Inner {
             let range = since(record.called_at, self.client.now());
             let rows = poller.look(sets::cluster_rows(&self.client, &job.instance_id, range).await);
             let read = rows.is_some();
-            // The earliest new one: a later one is somebody else's.
-            let new = rows.unwrap_or_default().into_iter().filter(|r| !record.known.contains(&r.cluster_backup_id));
+            // The earliest of those that may be ours: a later one is somebody else's.
+            let new = rows.unwrap_or_default().into_iter().filter(|row| record.may_be_set(row));
             let ours: Option<ClusterBackup> = new.min_by_key(|r| r.cluster_backup_start_time.clone());
             let mut over = false;
             match ours {

@@ -5,6 +5,7 @@ use crate::model::job::RecoveryKind;
 use crate::model::time::written;
 use crate::provider::jobs::Recoverable;
 use crate::tair::wire::backups::is_manual;
+use crate::tair::wire::clusters::ClusterBackup;
 use crate::tair::wire::moment;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,9 @@ pub struct Record {
     pub known: BTreeSet<String>,
     /// The jobs that are followed; empty while their ids are not known.
     pub jobs: Vec<i64>,
+    /// Whether what is followed ran before the call, whoever asked for it.
+    #[serde(default)]
+    pub joined: bool,
 }
 
 impl Recoverable for Record {
@@ -40,6 +44,12 @@ impl Record {
     pub fn may_be(&self, mode: Option<&str>, began: Option<&str>) -> bool {
         (mode.is_none() || is_manual(mode))
             && moment(began).is_none_or(|at| at.duration_since(self.called_at).abs() <= NEAR)
+    }
+
+    /// Whether a cluster's set is, or may be, the one that is followed: one that began beside ours is somebody else's.
+    pub fn may_be_set(&self, row: &ClusterBackup) -> bool {
+        let (mode, began) = (row.cluster_backup_mode.as_deref(), row.cluster_backup_start_time.as_deref());
+        !self.known.contains(&row.cluster_backup_id) && (self.joined || self.may_be(mode, began))
     }
 }
 
@@ -74,7 +84,8 @@ mod tests {
     #[test]
     fn a_mode_that_nobody_knows_is_not_ours() {
         let called_at = Timestamp::UNIX_EPOCH;
-        let record = Record { called_at, cluster: false, shards: None, known: BTreeSet::new(), jobs: Vec::new() };
+        let (known, jobs) = (BTreeSet::new(), Vec::new());
+        let record = Record { called_at, cluster: false, shards: None, known, jobs, joined: false };
         let at = |minutes: i64| (called_at + SignedDuration::from_mins(minutes)).to_string();
         for ours in [None, Some("Manual"), Some("MANUAL"), Some("manual ")] {
             assert!(record.may_be(ours, None) && record.may_be(ours, Some(&at(20))), "{ours:?}");

@@ -175,7 +175,7 @@ async fn the_version_is_announced_where_it_decides_the_format() {
         );
         let snapshot = Snapshot::open(&source.endpoint(), CaptureOptions::default()).await.unwrap();
         assert_eq!(snapshot.source.announced, announced, "{case}");
-        let calls = source.heard();
+        let calls = source.received();
         let of_version: Vec<_> = calls.iter().filter(|c| c.iter().any(|w| w == "version")).collect();
         // A call of its own, behind the capabilities and before PSYNC.
         let wanted: Vec<Vec<&str>> = announced.iter().map(|v| vec!["REPLCONF", "version", v]).collect();
