@@ -238,6 +238,13 @@ impl Plan {
                 changes
                     .push(format!("{written} write commands came behind the safety backup, and the plan told of none"));
             }
+            // A script may keep what it writes out of the stream, and moves the counter all the same.
+            if written == 0 && tail.called > 0 && !self.tells_of_traffic() {
+                changes.push(format!(
+                    "{} write commands were called since the safety backup, which its stream does not show, and the plan told of none",
+                    tail.called
+                ));
+            }
             let rate = per_second(written, tail.since, tail.until);
             if let Some(limit) = self.rules.max_writes_per_second.filter(|limit| rate > *limit) {
                 changes.push(format!(

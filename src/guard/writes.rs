@@ -32,6 +32,15 @@ pub struct ServerCounters {
 }
 
 impl ServerCounters {
+    /// Write commands between an earlier reading and this one; 0 where one of them does not tell, or the statistics were reset meanwhile.
+    #[must_use]
+    pub const fn calls_since(self, then: Self) -> u64 {
+        match (self.calls, then.calls) {
+            (Some(now), Some(before)) => now.saturating_sub(before),
+            _ => 0,
+        }
+    }
+
     /// Removals between an earlier reading and this one that no client has caused, at most. None where write commands were called; and
     /// where the statistics were reset meanwhile, never more than the server has counted since.
     #[must_use]

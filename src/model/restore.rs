@@ -85,6 +85,9 @@ pub struct Cutover {
     /// Keys that the instance evicted while the restore was prepared, up to its last look before the cutover.
     #[serde(default)]
     pub evicted_after: u64,
+    /// Write commands that the instance has counted since right before that set, where its stream has none behind the set.
+    #[serde(default)]
+    pub called_after: u64,
     /// The file that holds the writes, in RESP; `None` where there are none.
     pub tail: Option<String>,
     /// Whether the file holds all of them.
@@ -127,6 +130,10 @@ impl Cutover {
     pub fn describe(&self) -> String {
         let taken = if self.taken_after_yes { "taken after the yes" } else { "of the plan" };
         let behind = match (self.writes_after, &self.tail) {
+            (Some(0), _) if self.called_after > 0 => format!(
+                "nothing was written after it as far as the server's stream tells; it has counted {} write commands since right before that, which changed nothing, are in that set, or kept what they wrote out of the stream",
+                self.called_after
+            ),
             (Some(0), _) => "nothing was written after it".to_owned(),
             (Some(n), Some(tail)) if self.tail_whole => {
                 format!("{n} write commands were accepted after it, and lie in {tail}")
@@ -161,5 +168,38 @@ impl Cutover {
             "what was there is in the safety backup {} ({taken}); {behind}{removed}{evicted}{back}{waited}{refused}",
             self.safety_backup_id
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! What the end of a restore says was written behind its safety backup is no more than what was looked at.
+    use super::Cutover;
+
+    #[test]
+    fn nothing_written_is_said_of_what_tells() {
+        let cutover = |called_after, evicted_after| Cutover {
+            instance_id: "orders".into(),
+            safety_backup_id: "b-1".into(),
+            taken_after_yes: true,
+            writes_after: Some(0),
+            removed_after: 0,
+            evicted_after,
+            called_after,
+            tail: None,
+            tail_whole: true,
+            job_id: "rj-1".into(),
+            can_follow: true,
+            waited_seconds: None,
+            refused_seconds: None,
+        };
+        let said = "what was there is in the safety backup b-1 (taken after the yes); nothing was written after it";
+        assert_eq!(cutover(0, 0).describe(), said);
+        let counted = cutover(2, 0).describe();
+        assert!(
+            counted.starts_with(&format!("{said} as far as the server's stream tells; it has counted 2")),
+            "{counted}"
+        );
+        assert_eq!(cutover(0, 7).describe(), format!("{said}; meanwhile the server evicted 7 keys to make room"));
     }
 }

@@ -190,7 +190,8 @@ pub trait Provider: Send + Sync {
     /// such moment.
     ///
     /// # Errors
-    /// `download.exists`, `download.busy`, `download.no_room`, `download.failed`; `act.unsupported` where there is no log to read.
+    /// `download.exists`, `download.busy`, `download.no_room`, `download.failed`; `arguments.invalid` for a range where the server's files
+    /// know no times; `act.unsupported` where there is no log to read.
     async fn export(
         &self,
         instance_id: &str,

@@ -350,3 +350,47 @@ pub fn logged(bench: &Bench) -> (u64, Vec<u8>) {
     }
     (first, bytes)
 }
+
+/// Up to where a file of the spool has the stream: its header names the first offset, and each record says how long it is.
+fn spooled(file: &std::path::Path) -> Option<u64> {
+    const HEAD: usize = 28;
+    let bytes = std::fs::read(file).ok()?;
+    let mut rest = bytes.strip_prefix(b"TBSPOOL1")?;
+    let mut offset = None;
+    while rest.len() > HEAD {
+        let length = u32::from_le_bytes(rest[..4].try_into().unwrap()) as usize;
+        let Some(record) = rest.get(HEAD..HEAD + length) else { break };
+        offset = match offset {
+            None => serde_json::from_slice::<Value>(record).ok()?["first"].as_u64(),
+            Some(offset) => Some(offset + length as u64),
+        };
+        rest = &rest[HEAD + length..];
+    }
+    offset
+}
+
+/// Waits until the archiver has received what a server has written so far; the offset behind it, and the timeline that has it. What is
+/// asked for from now on is asked behind it.
+pub fn received(bench: &Bench, redis: &Redis) -> tair_backup_mcp::model::log::Position {
+    let archive = archive(bench);
+    let deadline = Instant::now() + LONG;
+    loop {
+        // A server begins another history when it is first followed.
+        let (replid, offset) = position(redis);
+        let timelines = archive.timelines("orders", 0).unwrap();
+        if let Some(timeline) = timelines.last().filter(|timeline| timeline.replid == replid) {
+            let dir = archive.spool_dir().join(".log/orders/0").join(&timeline.id);
+            let newest =
+                super::files_under(&dir).into_iter().filter(|f| f.extension().is_some_and(|e| e == "spool")).max();
+            if newest.and_then(|file| spooled(&file)).is_some_and(|reached| reached >= offset) {
+                return timeline.position(offset);
+            }
+        }
+        assert!(
+            Instant::now() < deadline,
+            "{offset} of {replid} is not received: {timelines:?}\n{}",
+            service_log(bench)
+        );
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}

@@ -43,6 +43,8 @@ pub struct TailLook {
     pub seen: Streamed,
     /// Removals in the stream that no client has caused, at most, as far as the server tells.
     pub own_removals: u64,
+    /// Write commands that the server has counted since right before the backup, this program's own left out; 0 where it does not tell.
+    pub called: u64,
     /// Since when the stream is read.
     pub since: Timestamp,
     /// Until when the stream was read.

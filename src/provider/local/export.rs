@@ -37,19 +37,21 @@ impl Inner {
         on_bytes: &OnBytes,
     ) -> Result<Result<Exported, NoMoment>, Fault> {
         let bases: Vec<BackupSet> = self.vault.list(instance_id, self).await?.into_iter().flatten().collect();
+        let since = of.since;
         let cut = match self.cut_since(instance_id, of, &bases).await? {
             Ok(cut) => cut,
             Err(none) => return Ok(Err(none)),
         };
         let set = self.vault.find(instance_id, &cut.base, self).await?;
+        let form = AofForm::of(&set.engine, &set.version);
+        if since.is_some() && form == AofForm::SingleFile {
+            let message =
+                format!("Redis {} knows no times in an append-only file, so a range could not be cut", set.version);
+            return Err(Fault::new(Kind::Usage, "arguments.invalid", message)
+                .hint("Leave start_time out, and call once for each moment."));
+        }
         let data = self.vault.open_data(&set).await?;
-        let export = Export {
-            form: AofForm::of(&set.engine, &set.version),
-            archive: self.archive.clone(),
-            vault: self.vault.clone(),
-            cut,
-            set,
-        };
+        let export = Export { form, archive: self.archive.clone(), vault: self.vault.clone(), cut, set };
         let (records, to) = (parts(self.state.home()), to.to_owned());
         told(on_bytes, move |on_bytes| export.place(data, &records, &to, on_bytes)).await.map(Ok)
     }

@@ -301,6 +301,32 @@ fn a_restore_opens_a_child() {
     assert_eq!(log_of(&bench)["total_gaps"], 0, "{}", service_log(&bench));
 }
 
+/// Where nobody followed between two restores, the log goes on behind the second, and what is missing is a gap that blames no failover.
+#[test]
+fn restores_that_follow_on_each_other_are_one_break() {
+    let redis = Redis::start(KIND, &[]);
+    let bench = logging(&redis.url(), "");
+    let service = Service::start(&bench);
+    redis.run(&["SET", "a", "1"]);
+    log_until(&bench, "a window", |log| log["window"].is_object());
+    let backup = bench.backup();
+    assert_eq!(service.ask_to_end(), Some(0));
+    let mut last = Value::Null;
+    for round in 1..=3 {
+        redis.run(&["SET", "a", &format!("written {round}")]);
+        let done = bench.restore(&backup);
+        assert_eq!(done.code, 0, "{done:?}");
+        last = done.json()["job_id"].clone();
+    }
+    let _service = Service::start(&bench);
+    let log = log_until(&bench, "a gap", |log| log["total_gaps"] == 1);
+    assert_eq!(causes(&log), ["archiver_down"], "{}", service_log(&bench));
+    redis.run(&["SET", "b", "1"]);
+    wait("a child", LONG, || (coverage(&bench).runs.len() > 1).then_some(()));
+    let child = coverage(&bench).runs.pop().unwrap().timeline;
+    assert_eq!(child.restored_from.map(|from| from.job_id.into()), Some(last), "{}", service_log(&bench));
+}
+
 /// Of two services one archives; the other takes over when the first is gone.
 #[test]
 fn an_instance_has_one_archiver() {

@@ -115,27 +115,30 @@ fn every_function_that_takes_a_grant_is_in_the_guards_page() {
     );
 }
 
-/// What does not compile in a file's documentation, with the compiler's error before each.
-fn doctests_that_fail(text: &str) -> Vec<String> {
-    text.split("```compile_fail").skip(1).map(|rest| rest.split("```").next().unwrap().to_owned()).collect()
+/// The doctests of a file, each behind what its fence says of it.
+fn doctests(text: &str) -> Vec<String> {
+    text.split("```").skip(1).step_by(2).map(str::to_owned).collect()
 }
 
-/// Each primitive of the list has a doctest that calls it without its grant and must fail to compile, by the error that is meant: any other
-/// error, of a name that has moved, say, would pass for it.
+/// Each primitive of the list has a doctest that calls it without its grant and must fail to compile, with the error that is meant. Beside it
+/// stands one that differs by the grant and compiles: else a name that has moved would pass for a grant that is missing.
 #[test]
 fn every_function_that_takes_a_grant_does_not_compile_without() {
     for (path, text) in sources() {
-        for doctest in doctests_that_fail(&text) {
+        for doctest in doctests(&text).iter().filter_map(|doctest| doctest.strip_prefix("compile_fail")) {
             assert!(doctest.starts_with(",E0"), "{}: which error does the compiler give of {doctest}", path.display());
         }
     }
     for (name, path, _) in granted_functions() {
         // The cloud's actions are all sent by one function.
         let path = if path.starts_with("src/tair/wire/") { "src/tair/client.rs".to_owned() } else { path };
-        let fails = doctests_that_fail(&read(&path));
         let called = [format!("{name}("), format!("request: &{name})")];
-        let shown = fails.iter().any(|doctest| called.iter().any(|call| doctest.contains(call)));
-        assert!(shown, "{path}: no doctest shows that {name} does not compile without its grant");
+        let (fail, compile): (Vec<String>, Vec<String>) = doctests(&read(&path))
+            .into_iter()
+            .filter(|doctest| called.iter().any(|call| doctest.contains(call)))
+            .partition(|doctest| doctest.starts_with("compile_fail"));
+        assert!(!fail.is_empty(), "{path}: no doctest shows that {name} does not compile without its grant");
+        assert!(!compile.is_empty(), "{path}: no doctest shows that {name} compiles with its grant");
     }
 }
 

@@ -97,6 +97,9 @@ fn a_clusters_set_is_the_one_asked_for() {
                 "DescribeBackupTasks" if joined && looks < 4 => json!({"InstanceId": "r-1", "BackupJobs": [
                     {"BackupJobID": 7, "BackupProgressStatus": "Running", "Progress": "10", "JobMode": "Automated"}]}),
                 "DescribeBackupTasks" => json!({"InstanceId": "r-1", "BackupJobs": []}),
+                "DescribeBackups" => {
+                    json!({"PageNumber": 1, "PageSize": 30, "TotalCount": 0, "Backups": {"Backup": []}})
+                }
                 "CreateBackup" if joined => return Answer::error(403, "BackupJobExists"),
                 "CreateBackup" => {
                     called = true;

@@ -314,6 +314,36 @@ fn a_write_right_before_the_switch_is_found() {
     redis.run(&["SET", "writable", "1"]);
 }
 
+/// A script that keeps what it writes out of the stream is found by the server's own count: a plan that told of no writes is void.
+#[test]
+fn a_write_that_no_stream_has_is_found() {
+    let redis = Redis::start("redis-7.0", &[]);
+    redis.fill(0, 1);
+    let (port, armed, hidden) = (redis.port, Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let (ready, once) = (Arc::clone(&armed), Arc::clone(&hidden));
+    let tap: Tap = Arc::new(move |bytes| {
+        if prepares(bytes) && ready.load(Ordering::SeqCst) && !once.swap(true, Ordering::SeqCst) {
+            let mut tcp = TcpStream::connect(("127.0.0.1", port)).unwrap();
+            let script = "redis.set_repl(redis.REPL_NONE) redis.call('SET', 'hidden', '1') return 1";
+            tcp.write_all(format!("EVAL \"{script}\" 0\r\n").as_bytes()).unwrap();
+            let mut reply = [0; 64];
+            let n = tcp.read(&mut reply).unwrap();
+            assert_eq!(&reply[..n], b":1\r\n", "{}", String::from_utf8_lossy(&reply));
+        }
+    });
+    let proxy = Proxy::start(&redis, tap);
+    let bench = Bench::new(&proxy.config());
+    let backup = bench.backup();
+    redis.run(&["SET", "marker", "1"]);
+    let token = bench.token(&backup);
+    armed.store(true, Ordering::SeqCst);
+    let failed = bench.run(&Bench::echo(&backup, &token)).json();
+    assert!(hidden.load(Ordering::SeqCst), "{failed}");
+    assert_eq!((&failed["status"], &failed["code"]), (&"failed".into(), &"plan.changed".into()), "{failed}");
+    assert!(text(&failed["message"]).contains("1 write commands were called"), "{failed}");
+    assert_eq!((redis.run(&["MGET", "marker", "hidden"]).text(), redis.info("role")), ("1 1".into(), "master".into()));
+}
+
 /// Redis 6.2 drops what it has not sent its replicas when it is made to follow somebody. Under writes the stream behind the last safety
 /// backup is waited for before that, so that a link which is slower than the writers loses nothing of it. Where writers cannot be held up
 /// that loss is found, and the target is left as it was.

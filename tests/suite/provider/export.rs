@@ -134,15 +134,18 @@ fn of_one_kind(kind: &str, dice: &mut Dice) {
     let ((first, _), (last, _)) = (&seconds[0], &seconds[seconds.len() - 1]);
     let [first, last] = [*first, *last].map(|second| Timestamp::from_second(second).unwrap());
     let range = export(&bench, last, &["--start-time", &written(first)]);
+    if kind == "redis-6.2" {
+        assert!(range.code == 2 && range.err.contains("[arguments.invalid]"), "{range:?}");
+        let alone = export(&bench, last, &[]).json();
+        let (path, how) = (PathBuf::from(text(&alone["path"])), text(&alone["how_to_load"]));
+        assert!(how.starts_with("redis-server --dir ") && !how.contains("truncate"), "{how}");
+        assert_eq!(files_under(&path), [path.join("appendonly.aof")]);
+        return;
+    }
     assert_eq!(range.code, 0, "{kind}: {range:?}");
     let (path, how) = (PathBuf::from(text(&range.json()["path"])), text(&range.json()["how_to_load"]));
     let name = kind.split('-').next().unwrap();
     assert!(how.starts_with(&format!("{name}-server --dir {} --appendonly yes", path.display())), "{how}");
-    if kind == "redis-6.2" {
-        assert_eq!(files_under(&path), [path.join("appendonly.aof")]);
-        assert_eq!(loaded(kind, &path), seconds[seconds.len() - 1].1, "{kind}");
-        return;
-    }
     let cutting =
         format!("{name}-check-aof --truncate-to-timestamp SECONDS_SINCE_1970 {}", commands_of(&path).display());
     assert!(how.ends_with(&cutting), "{how}");
@@ -153,6 +156,44 @@ fn of_one_kind(kind: &str, dice: &mut Dice) {
         assert!(done.status.success(), "{kind}: {}", String::from_utf8_lossy(&done.stdout));
         assert_eq!(loaded(kind, cut.path()), held, "{kind} at {second}");
     }
+}
+
+/// Writes while a range is cut at any second: what the server's own tool leaves is what that very second is written out as.
+#[test]
+fn a_range_is_cut_where_its_moments_are() {
+    let redis = Redis::start("redis-7.0", &["--repl-backlog-size", "64mb"]);
+    let bench = Bench::unattended(&redis);
+    let recorder = Recorder::behind(&bench, &redis, &bench.backup());
+    let transaction: Vec<Vec<String>> = ["MULTI", "INCR a", "RPUSH l x", "INCR b", "EXEC"]
+        .map(|words| words.split(' ').map(str::to_owned).collect())
+        .into();
+    redis.try_all(&transaction).unwrap();
+    let first = second();
+    let over = Timestamp::from_second(first + 3).unwrap();
+    while Timestamp::now() <= over {
+        redis.try_all(&transaction).unwrap();
+    }
+    redis.try_all(&transaction).unwrap();
+    recorder.catch_up(&redis);
+    recorder.stop();
+    let [from, to] = [first, first + 3].map(|second| Timestamp::from_second(second).unwrap());
+    let range = export(&bench, to, &["--start-time", &written(from)]);
+    assert_eq!(range.code, 0, "{range:?}");
+    let path = PathBuf::from(text(&range.json()["path"]));
+    let mut states = Vec::new();
+    for second in first..=first + 3 {
+        let cut = copied(&path);
+        let commands = commands_of(cut.path());
+        let done =
+            check_aof("redis-7.0", &["--truncate-to-timestamp", &second.to_string(), commands.to_str().unwrap()]);
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stdout));
+        let alone = export(&bench, Timestamp::from_second(second).unwrap(), &[]).json();
+        let state = loaded("redis-7.0", cut.path());
+        assert_eq!(state, loaded("redis-7.0", Path::new(&text(&alone["path"]))), "{second}");
+        states.push(state);
+    }
+    states.dedup();
+    assert_eq!(states.len(), 4, "something was written in each second");
 }
 
 /// What is no moment is refused with its neighbours, or with the next step; what contradicts itself is said.

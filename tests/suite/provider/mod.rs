@@ -19,6 +19,7 @@ mod live;
 mod memory;
 mod moment;
 mod moment_log;
+mod moments;
 mod proof;
 mod refusals;
 mod removals;

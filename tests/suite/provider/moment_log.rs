@@ -1,8 +1,8 @@
-//! Restores to moments of a log: whatever was written, the target ends up as its source was at that moment, on every engine, with
-//! transactions whole; and a moment outside the log, or in a hole of it, is refused with its neighbours.
+//! Restores to moments of a log: transactions are whole, and a moment outside the log, or in a hole of it, is refused with its
+//! neighbours. That the target ends up as its source was, whatever was written, is shown by `moments`.
 
 use crate::support::recorder::{Recorder, position_of};
-use crate::support::{Bench, Dice, Done, MATRIX, Redis, Reply, text};
+use crate::support::{Bench, Dice, Done, Redis, Reply, text};
 use jiff::Timestamp;
 use serde_json::Value;
 use std::time::Duration;
@@ -133,50 +133,8 @@ pub(super) fn work(dice: &mut Dice) -> Vec<Vec<String>> {
     all
 }
 
-/// How many moments of each engine are restored: `MOMENTS` in the environment.
-fn moments() -> usize {
-    std::env::var("MOMENTS").ok().and_then(|n| n.parse().ok()).unwrap_or(3)
-}
-
-/// Random work of every type on every engine: at random moments the restored target's digest is that of its source then.
-#[test]
-fn a_moment_is_what_its_source_was() {
-    let seed = Dice::new("a_moment_is_what_its_source_was");
-    std::thread::scope(|scope| {
-        for (n, kind) in MATRIX.into_iter().enumerate() {
-            let mut dice = seed.nth(n as u64);
-            scope.spawn(move || {
-                let redis = Redis::start(kind, &["--repl-backlog-size", "64mb"]);
-                redis.fill(0, 1);
-                let bench = Bench::unattended(&redis);
-                let recorder = Recorder::behind(&bench, &redis, &bench.backup());
-                let mut then = Vec::new();
-                for step in 0..60 {
-                    for _ in 0..20 {
-                        redis.try_all(&work(&mut dice)).unwrap();
-                    }
-                    if step == 20 && kind != "redis-6.2" {
-                        redis.run(&[
-                            "FUNCTION",
-                            "LOAD",
-                            "#!lua name=later\nredis.register_function('g', function() return 1 end)",
-                        ]);
-                    }
-                    recorder.catch_up(&redis);
-                    then.push((now(), redis.digest(), redis.statistics()));
-                }
-                recorder.stop();
-                for _ in 0..moments() {
-                    let (at, digest, statistics) = &then[dice.below(then.len())];
-                    let done = restore(&bench, *at);
-                    assert_eq!(done.code, 0, "{kind}, {at}: {done:?}");
-                    assert_eq!((&redis.digest(), &redis.statistics()), (digest, statistics), "{kind}, {at}: {done:?}");
-                    assert_eq!(redis.run(&["SET", "writable", "1"]), Reply::Text("OK".into()));
-                }
-            });
-        }
-    });
-}
+/// How many random moments of one log are restored.
+const MOMENTS: usize = 3;
 
 /// Whatever moment is asked for while transactions are written, none is cut; and one before the log, or not archived yet, is refused.
 #[test]
@@ -199,7 +157,7 @@ fn no_transaction_is_cut() {
     recorder.catch_up(&redis);
     recorder.stop();
     let span = ended.as_millisecond() - began.as_millisecond();
-    for _ in 0..moments() {
+    for _ in 0..MOMENTS {
         let share = i64::try_from(dice.below(usize::try_from(span).unwrap())).unwrap();
         let at = Timestamp::from_millisecond(began.as_millisecond() + share).unwrap();
         let done = restore(&bench, at);

@@ -46,6 +46,16 @@ enum Why {
     Restored(RestoredFrom, Option<GapCause>),
 }
 
+/// A history that broke off by a restore.
+struct BrokenOff {
+    /// The newest restore, whose history goes on.
+    by: RestoredFrom,
+    /// The last offset of the history that broke off.
+    last: u64,
+    /// Whether there were restores between, and so histories that nobody followed.
+    unfollowed: bool,
+}
+
 /// What attaching came to.
 enum Next {
     Follow(Box<Going>),
@@ -248,7 +258,8 @@ impl<'a> Session<'a> {
         let since = self.known.followed.map_or_else(|| clock::since(last_ms), |at| at.elapsed());
         let cause = broken.cause(&self.known.run_id, since, self.known.run_id.is_empty());
         let why = match self.restored(&restores, &log.timeline, &end.replid).await? {
-            Some((restored, last)) => Why::Restored(restored, (last > end.offset).then_some(cause)),
+            Some(BrokenOff { by, unfollowed: true, .. }) => Why::Restored(by, Some(GapCause::ArchiverDown)),
+            Some(BrokenOff { by, last, .. }) => Why::Restored(by, (last > end.offset).then_some(cause)),
             None => Why::Gap(cause),
         };
         self.begin(why, None).await
@@ -262,23 +273,20 @@ impl<'a> Session<'a> {
         Ok(jobs)
     }
 
-    /// The restore by which a history broke off, where one did, and the history's last offset.
-    async fn restored(
-        &self,
-        restores: &[Job],
-        timeline: &Timeline,
-        replid: &str,
-    ) -> Result<Option<(RestoredFrom, u64)>, Fault> {
+    /// How a history broke off by a restore, where it did so.
+    async fn restored(&self, restores: &[Job], timeline: &Timeline, replid: &str) -> Result<Option<BrokenOff>, Fault> {
         let known = timeline.restored_from.as_ref().map(|from| from.job_id.as_str());
         // By the history that it ended, and by no clock. A restore by commands is part of the history, and a later break is none of
-        // its doing.
+        // its doing. Those after the one that ended this history ended others, which nobody followed.
         let ended =
             |job: &&Job| job.restored.as_ref()?.ended.as_ref().filter(|(id, _)| id == replid).map(|(_, last)| *last);
-        let by = restores.iter().filter(|job| job.serving_at.is_some() && Some(job.id.as_str()) != known);
-        let Some((job, last)) = by.filter_map(|job| Some((job, ended(&job)?))).next() else { return Ok(None) };
+        let mut by = restores.iter().filter(|job| job.serving_at.is_some() && Some(job.id.as_str()) != known);
+        let Some((first, last)) = by.clone().find_map(|job| Some((job, ended(&job)?))) else { return Ok(None) };
+        let job = by.next().unwrap_or(first);
+        let broken_off = |by| Some(BrokenOff { by, last, unfollowed: first.id != job.id });
         let replayed = job.restored.as_ref().and_then(|to| Some((to.position.as_ref()?.parse().ok()?, to.moment)));
         if let Some((position, moment)) = replayed {
-            return Ok(Some((RestoredFrom { position: Some(position), moment, job_id: job.id.clone() }, last)));
+            return Ok(broken_off(RestoredFrom { position: Some(position), moment, job_id: job.id.clone() }));
         }
         let set = self.inner.vault.find(self.id, &job.backup_id, &*self.inner).await;
         let (archive, id) = (self.inner.archive.clone(), self.id.to_owned());
@@ -288,7 +296,7 @@ impl<'a> Session<'a> {
             let lies_on = |t: &&Timeline| t.replid == set.replication_id && t.offset <= set.replication_offset;
             timelines.iter().rev().find(lies_on).map(|t| t.position(set.replication_offset))
         });
-        Ok(Some((RestoredFrom { position, moment, job_id: job.id.clone() }, last)))
+        Ok(broken_off(RestoredFrom { position, moment, job_id: job.id.clone() }))
     }
 
     /// Begins a timeline: behind a set that the source can still go on behind, else behind one that is captured for it. The one before

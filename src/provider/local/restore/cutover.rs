@@ -65,6 +65,7 @@ impl<'a> WayBack<'a> {
             let tail = safety.look(read, counters, own, self.marked);
             self.accepted = Some(tail.written());
             self.removed = tail.seen.removals.min(tail.own_removals);
+            safety.cutover.called_after = if tail.written() == 0 { tail.called } else { 0 };
             // Statistics that were reset meanwhile tell of what came after that.
             safety.cutover.evicted_after = evicted.checked_sub(safety.evicted).unwrap_or(evicted);
             seen.tail = Some(tail);
@@ -109,6 +110,7 @@ impl LastSafety {
             reached: read.offset,
             seen: Streamed { writes: read.writes, removals: read.removals },
             own_removals: own_removals(&read, counters, self.counters),
+            called: counters.calls_since(self.counters),
             since: self.since,
             until: Timestamp::now(),
             foreign: read.loaded.saturating_sub(own) + read.others.saturating_sub(marked),

@@ -136,6 +136,7 @@ impl Inner {
             writes_after: None,
             removed_after: 0,
             evicted_after: 0,
+            called_after: 0,
             tail: None,
             tail_whole: false,
             job_id: job.id.clone(),

@@ -1,0 +1,126 @@
+//! What is told of windows and gaps is what can be restored: the first and the last millisecond of each window, and none beyond.
+
+use crate::provider::moments::state::State;
+use crate::provider::moments::{restore, written};
+use crate::support::log::{LONG, Service, Wire, coverage, log_of, log_until, received, service_log};
+use crate::support::{Bench, Redis, text, wait};
+use jiff::Timestamp;
+use serde_json::Value;
+use std::time::Duration;
+use tair_backup_mcp::archive::Window;
+use tair_backup_mcp::model::backup::BackupSet;
+use tair_backup_mcp::vault::Vault;
+
+/// The windows of the log, by the library.
+fn windows(bench: &Bench) -> Vec<Window> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let vault = Vault::new(bench.home().join("vault"));
+    let sets: Vec<BackupSet> =
+        runtime.block_on(vault.list("orders", &())).unwrap().into_iter().map(Result::unwrap).collect();
+    coverage(bench).windows(&sets).unwrap()
+}
+
+/// What the check of a plan says that is refused for its moment.
+fn refused(bench: &Bench, ms: i64) -> String {
+    let done = bench.run(&["restore-instance", "--instance-id", "orders", "--json", "--restore-time", &written(ms)]);
+    assert_eq!(done.code, 3, "{}: {done:?}", written(ms));
+    let plan: Value = done.json();
+    let check = plan["prechecks"].as_array().unwrap().iter().find(|c| c["name"] == "restore_time").unwrap();
+    text(&check["detail"])
+}
+
+/// Restores to a moment, at which there must be this.
+fn restored(bench: &Bench, redis: &Redis, at: &str, then: &State) {
+    let done = restore(bench, "--restore-time", at);
+    assert_eq!(done.code, 0, "{at}: {done:?}");
+    let there = State::read(redis);
+    if let Err(differs) = then.same_as(&there, Timestamp::now().as_millisecond(), 0) {
+        panic!("{at}: {differs}\n{}\n{}", done.out, service_log(bench));
+    }
+}
+
+/// Writes, until the log reaches beyond a whole second, or there would be none in the window.
+fn write(bench: &Bench, redis: &Redis, what: &str) {
+    let until = Timestamp::now().as_millisecond() / 1000 + 1;
+    for n in 0.. {
+        redis.run(&["RPUSH", what, &n.to_string()]);
+        if Timestamp::now().as_millisecond() / 1000 > until {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    received(bench, redis);
+}
+
+/// A backlog that was overrun, and a source that was started anew: three windows with a gap before each but the first. Each edge is
+/// restored, and a millisecond beyond is refused with its neighbours.
+#[test]
+fn every_edge_is_where_it_is_told() {
+    let mut redis = Redis::start("redis-7.0", &["--repl-backlog-size", "16kb"]);
+    let wire = Wire::to(&redis);
+    let bench = Bench::new(&format!(
+        "[guard]\nconfirmation = \"token\"\n[backup_log]\nseal_seconds = 1\n[[instance]]\nid = \"orders\"\nurl = \"{}\"\n\
+         enable_backup_log = true\n",
+        wire.url()
+    ));
+    redis.run(&["SET", "old", "1"]);
+    let service = Service::start(&bench);
+    let mut states = vec![State::read(&redis)];
+    received(&bench, &redis);
+    write(&bench, &redis, "first");
+    states.push(State::read(&redis));
+
+    wire.close();
+    for n in 0..100 {
+        redis.run(&["SET", &format!("key:{n}"), &"x".repeat(1000)]);
+    }
+    states.push(State::read(&redis));
+    wire.open();
+    log_until(&bench, "a gap", |log| log["total_gaps"] == 1);
+    write(&bench, &redis, "second");
+    states.push(State::read(&redis));
+
+    wire.close();
+    redis.restart();
+    redis.run(&["SET", "new", "1"]);
+    states.push(State::read(&redis));
+    wire.open();
+    log_until(&bench, "another gap", |log| log["total_gaps"] == 2);
+    write(&bench, &redis, "third");
+    states.push(State::read(&redis));
+    assert_eq!(service.ask_to_end(), Some(0), "{}", service_log(&bench));
+    wait("the archiver to end", LONG, || log_of(&bench)["archiver"].is_null().then_some(()));
+
+    let (windows, gaps, told) = (windows(&bench), coverage(&bench).gaps, log_of(&bench));
+    assert_eq!((windows.len(), gaps.len(), &told["total_gaps"]), (3, 2, &2.into()), "{windows:?} {gaps:?} {told}");
+    let causes = told["gaps"].as_array().unwrap().iter().map(|gap| text(&gap["cause"])).collect::<Vec<_>>();
+    assert_eq!(causes, ["source_restarted", "backlog_overrun"], "{told}");
+    let edges: Vec<(i64, i64)> = windows.iter().map(|w| (w.from.as_millisecond(), w.to.as_millisecond())).collect();
+    for (n, (from, to)) in edges.iter().copied().enumerate() {
+        let before = refused(&bench, from - 1);
+        assert!(before.contains(&format!("{} (after)", written(from))), "{n}: {before}");
+        assert_eq!(before.contains("(before)"), n > 0, "{n}: {before}");
+        let after = refused(&bench, to + 1);
+        assert!(after.contains(&format!("{} (before)", written(to))), "{n}: {after}");
+        assert_eq!(after.contains("(after)"), n + 1 < edges.len(), "{n}: {after}");
+        if n > 0 {
+            // The gap is all that lies between two windows, and no more.
+            let gap = &gaps[n - 1];
+            assert_eq!((gap.from.as_millisecond(), gap.to.as_millisecond()), (edges[n - 1].1, from), "{gap:?}");
+        }
+    }
+    // A target's own history goes on from one restore to the next, which the log that was read does not mind.
+    for (n, (from, to)) in edges.iter().copied().enumerate() {
+        restored(&bench, &redis, &written(from), &states[2 * n]);
+        restored(&bench, &redis, &written(to), &states[2 * n + 1]);
+    }
+    // What is told in whole seconds lies within.
+    let window = &told["window"];
+    for (edge, (from, to)) in [("start_time", edges[2]), ("end_time", edges[2])] {
+        let at = text(&window[edge]);
+        let ms = at.parse::<Timestamp>().unwrap().as_millisecond();
+        assert!((from..=to).contains(&ms), "{window}: {edges:?}");
+        let done = restore(&bench, "--restore-time", &at);
+        assert_eq!(done.code, 0, "{at}: {done:?}");
+    }
+}
