@@ -54,6 +54,7 @@ impl Inner {
             let waits = |d: &Dependent| match d {
                 Dependent::Plan { .. } => true,
                 Dependent::Restore { status, .. } => *status == JobStatus::Running,
+                Dependent::Log(_) => false,
             };
             let runs = |job: &Job| job.status == JobStatus::Running && job.backup_id == id;
             dependents.get(id).is_some_and(|all| all.iter().any(waits)) || jobs.iter().any(runs)
