@@ -4,7 +4,9 @@
 
 mod attach;
 mod base;
+mod breaks;
 mod ended;
+mod known;
 mod session;
 mod status;
 
@@ -14,7 +16,8 @@ use crate::model::fault::Fault;
 use crate::provider::LogScope;
 use crate::provider::local::Inner;
 use crate::state::leases::Lease;
-use session::{Known, Session};
+use known::Known;
+use session::Session;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
