@@ -1,11 +1,12 @@
 //! What the log covers, from a listing: runs of segments without a hole, and every hole by name, whether a gap tells of it or not.
 
-use crate::archive::layout::SegmentName;
-use crate::archive::{Archive, Timeline};
+use crate::archive::layout::{self, Name, SegmentName};
+use crate::archive::{Archive, Timeline, failed, in_order};
 use crate::model::backup::BackupSet;
 use crate::model::fault::Fault;
-use crate::model::log::{Gap, Position};
+use crate::model::log::{Gap, Position, is_timeline_id};
 use jiff::Timestamp;
+use std::collections::BTreeMap;
 
 /// Segments of one timeline without a hole between them.
 #[derive(Debug, Clone)]
@@ -44,18 +45,43 @@ pub struct Coverage {
 }
 
 impl Archive {
-    /// What the log of a shard covers, by the names of its segments alone.
+    /// What the log of a shard covers, by the names of its segments alone. The vault is listed once.
     ///
     /// # Errors
     /// `log.damaged`, `log.failed`.
     pub fn coverage(&self, instance_id: &str, shard: u16) -> Result<Coverage, Fault> {
-        let (mut runs, mut holes) = (Vec::new(), Vec::new());
-        for timeline in self.timelines(instance_id, shard)? {
-            let segments = self.segments(&timeline)?;
-            cover(&timeline, segments, &mut runs, &mut holes);
+        let prefix = layout::shard(instance_id, shard);
+        let names = self.store.list(&prefix).map_err(|e| failed("read", &self.store.place(&prefix), e))?;
+        let mut listed: BTreeMap<&str, Listed> = BTreeMap::new();
+        let mut gaps = Vec::new();
+        for name in &names {
+            let Some((id, file)) = name.split_once('/') else { continue };
+            match layout::name_of(file) {
+                Some(Name::Timeline) => listed.entry(id).or_default().has_record = true,
+                Some(Name::Segment(segment)) => listed.entry(id).or_default().segments.push(segment),
+                Some(Name::Gap) => gaps.push(self.gap(&prefix, id, name)?),
+                None => {}
+            }
         }
-        Ok(Coverage { archive: self.clone(), runs, holes, gaps: self.gaps(instance_id, shard)? })
+        gaps.sort_by_key(|gap| (gap.from, gap.after_offset));
+        let mut timelines = Vec::new();
+        for (id, listed) in listed.into_iter().filter(|(id, listed)| listed.has_record && is_timeline_id(id)) {
+            timelines.push((self.timeline(instance_id, shard, id)?, listed.segments));
+        }
+        timelines.sort_by(|(a, _), (b, _)| a.by_age(b));
+        let (mut runs, mut holes) = (Vec::new(), Vec::new());
+        for (timeline, segments) in timelines {
+            cover(&timeline, in_order(segments), &mut runs, &mut holes);
+        }
+        Ok(Coverage { archive: self.clone(), runs, holes, gaps })
     }
+}
+
+/// What is listed of a timeline.
+#[derive(Default)]
+struct Listed {
+    has_record: bool,
+    segments: Vec<SegmentName>,
 }
 
 fn at(ms: i64) -> Timestamp {

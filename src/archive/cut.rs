@@ -1,7 +1,6 @@
 //! Where in the log a moment lies, and what it takes to get there: a base, and the log from the base's position to the cut.
 
 use crate::archive::coverage::{Coverage, Run};
-use crate::archive::moments::Moments;
 use crate::archive::segment::outline::is_replayed;
 use crate::archive::{SegmentName, Timeline};
 use crate::model::backup::BackupSet;
@@ -39,7 +38,7 @@ pub struct Cut {
     pub commands: u64,
     /// Archived commands behind the cut that change data, to the end of this timeline.
     pub taken_back: u64,
-    /// Names of the commands in the segments between base and cut, in upper case, without those that are not replayed.
+    /// Names of the commands between base and cut, in upper case, without those that are not replayed.
     pub names: BTreeSet<String>,
     /// The database selected at the base's position, where it is known.
     pub database: Option<u64>,
@@ -119,24 +118,21 @@ impl Coverage {
         Ok(cut)
     }
 
-    pub(super) fn moments<'a>(&'a self, run: &'a Run) -> Moments<'a> {
-        Moments { archive: &self.archive, run }
-    }
-
     fn at_moment(&self, bases: &[BackupSet], moment: Timestamp) -> Result<Cut, NoCut> {
         let ms = moment.as_millisecond();
         let (mut before, mut after) = (None, None);
-        for run in self.runs.iter().rev() {
+        for (run, floor) in self.runs_by_age().rev() {
             let moments = self.moments(run);
-            let Some(earliest) = moments.earliest(bases)? else { continue };
-            let until = run.until().as_millisecond();
+            let Some(earliest) = moments.earliest(bases, floor)? else { continue };
+            let until = moments.latest()?;
             if until < ms {
                 before = before.max(Some(until));
             } else if earliest > ms {
                 after = Some(after.map_or(earliest, |other: i64| other.min(earliest)));
             } else if let Some((earlier, later)) = moments.blurred(ms)? {
                 let earlier = Some(earlier).filter(|at| *at >= earliest);
-                return Err(outside(earlier.or(before), Some(later), Why::Imprecise).into());
+                let later = Some(later).filter(|at| *at <= until);
+                return Err(outside(earlier.or(before), later.or(after), Why::Imprecise).into());
             } else {
                 let received = moments.received_at(ms)?.map_or(run.first(), |stamp| stamp.offset);
                 return self.build(run, bases, received, Some(ms))?.ok_or_else(|| {
@@ -153,7 +149,7 @@ impl Coverage {
         let of = |run: &&Run| run.timeline.id == position.timeline && run.timeline.shard == position.shard;
         for run in self.runs.iter().filter(of) {
             let moments = self.moments(run);
-            let Some(earliest) = moments.earliest(bases)? else { continue };
+            let Some(earliest) = moments.earliest(bases, None)? else { continue };
             if run.last() < position.offset {
                 before = Some(run.until().as_millisecond());
                 continue;
@@ -191,7 +187,10 @@ impl Coverage {
             run.segments.iter().filter(|segment| segment.first < to && from < segment.last).cloned().collect();
         let mut names = BTreeSet::new();
         for segment in &segments {
-            names.extend(moments.open(segment)?.names().iter().filter(|name| is_replayed(name)).cloned());
+            let whole = from <= segment.first && segment.last <= to;
+            let segment = moments.open(segment)?;
+            let of_it = if whole { segment.names().clone() } else { segment.names_between(from, to)? };
+            names.extend(of_it.into_iter().filter(|name| is_replayed(name)));
         }
         Ok(Some(Cut {
             base: base.id.clone(),

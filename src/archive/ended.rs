@@ -9,12 +9,16 @@ use jiff::Timestamp;
 use std::io;
 use std::path::Path;
 
-/// Bytes in the spools beside one, of the same shard.
-pub(super) fn bytes_beside(dir: &Path) -> u64 {
-    let beside = dir.parent().and_then(|shard| std::fs::read_dir(shard).ok()).into_iter().flatten().flatten();
-    let others = beside.map(|entry| entry.path()).filter(|path| path != dir);
-    let files = others.filter_map(|path| spool::files(&path).ok()).flatten();
-    files.filter_map(|(_, file)| file.metadata().ok()).map(|meta| meta.len()).sum()
+/// Bytes in a spool, and in those beside it, of the same shard.
+pub(super) fn bytes_in(dir: &Path) -> (u64, u64) {
+    let spools = dir.parent().and_then(|shard| std::fs::read_dir(shard).ok()).into_iter().flatten().flatten();
+    let (mut own, mut beside) = (0, 0);
+    for path in spools.map(|entry| entry.path()) {
+        let files = spool::files(&path).into_iter().flatten();
+        let bytes: u64 = files.filter_map(|(_, file)| file.metadata().ok()).map(|meta| meta.len()).sum();
+        *(if path == dir { &mut own } else { &mut beside }) += bytes;
+    }
+    (own, beside)
 }
 
 impl Archive {

@@ -61,25 +61,8 @@ impl Archive {
         record::put(&*self.store, &name, gap).map(drop)
     }
 
-    /// The gaps that were put down for a shard, oldest first.
-    ///
-    /// # Errors
-    /// `log.damaged`, `log.failed`.
-    pub fn gaps(&self, instance_id: &str, shard: u16) -> Result<Vec<Gap>, Fault> {
-        let prefix = layout::shard(instance_id, shard);
-        let names = self.store.list(&prefix).map_err(|e| failed("read", &self.store.place(&prefix), e))?;
-        let mut gaps = Vec::new();
-        for name in names {
-            let Some((timeline, file)) = name.split_once('/') else { continue };
-            if matches!(layout::name_of(file), Some(Name::Gap)) {
-                gaps.push(self.gap(&prefix, timeline, &name)?);
-            }
-        }
-        gaps.sort_by_key(|gap| (gap.from, gap.after_offset));
-        Ok(gaps)
-    }
-
-    fn gap(&self, prefix: &str, timeline: &str, name: &str) -> Result<Gap, Fault> {
+    /// Reads a gap of a timeline, by its name under the shard's prefix.
+    pub(super) fn gap(&self, prefix: &str, timeline: &str, name: &str) -> Result<Gap, Fault> {
         let name = format!("{prefix}/{name}");
         let (gap, _) = record::read::<Gap>(&*self.store, &name)?;
         if gap.timeline != timeline {

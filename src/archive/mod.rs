@@ -62,14 +62,18 @@ impl Archive {
         &self.spool
     }
 
-    /// The segments of a timeline, by their names, in the order of their beginnings; of several that begin at one offset the longest first.
+    /// The segments of a timeline, by their names, in order.
     fn segments(&self, timeline: &Timeline) -> Result<Vec<SegmentName>, Fault> {
         let prefix = timeline.prefix();
         let names = self.store.list(&prefix).map_err(|e| failed("read", &self.store.place(&prefix), e))?;
-        let mut segments: Vec<SegmentName> = names.iter().filter_map(|name| SegmentName::parse(name)).collect();
-        segments.sort_by(|a, b| (a.first, b.last, a).cmp(&(b.first, a.last, b)));
-        Ok(segments)
+        Ok(in_order(names.iter().filter_map(|name| SegmentName::parse(name)).collect()))
     }
+}
+
+/// Segments in the order of their beginnings; of several that begin at one offset the longest first.
+fn in_order(mut segments: Vec<SegmentName>) -> Vec<SegmentName> {
+    segments.sort_by(|a, b| (a.first, b.last, a).cmp(&(b.first, a.last, b)));
+    segments
 }
 
 /// The fault of a failed operation on the log, on the vault or in the spool.

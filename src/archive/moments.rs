@@ -1,4 +1,6 @@
 //! Moments and offsets of a run, by its segments' footers: what had been received when, and which moments nobody can tell apart.
+//!
+//! Moments belong to the oldest run that reaches them: a clock that was set back makes none of them stand for two states.
 
 use crate::archive::coverage::{Coverage, Run};
 use crate::archive::segment::outline::Stamp;
@@ -6,6 +8,7 @@ use crate::archive::segment::read::{Inside, Segment};
 use crate::archive::{Archive, SegmentName, damaged};
 use crate::model::backup::BackupSet;
 use crate::model::fault::Fault;
+use crate::model::log::{Gap, GapCause};
 use jiff::Timestamp;
 
 /// Moments that can be recovered, without a hole between them.
@@ -28,19 +31,56 @@ impl Coverage {
     /// `log.damaged`, `log.failed`.
     pub fn windows(&self, bases: &[BackupSet]) -> Result<Vec<Window>, Fault> {
         let mut windows = Vec::new();
-        for run in &self.runs {
-            let moments = Moments { archive: &self.archive, run };
-            if let Some(from_ms) = moments.earliest(bases)? {
+        for (run, floor) in self.runs_by_age() {
+            let moments = self.moments(run);
+            if let Some(from_ms) = moments.earliest(bases, floor)? {
                 let within = run.segments.iter().filter(|segment| segment.last_ms >= from_ms);
                 windows.push(Window {
                     timeline: run.timeline.id.clone(),
                     from: Timestamp::from_millisecond(from_ms).unwrap_or_default(),
-                    to: run.until(),
+                    to: Timestamp::from_millisecond(moments.latest()?).unwrap_or_default(),
                     precision_ms: within.map(|segment| segment.precision_ms).max().unwrap_or_default(),
                 });
             }
         }
         Ok(windows)
+    }
+
+    /// The first and the last moment that can be recovered from these sets, and not without one of them; `None` where the others do.
+    ///
+    /// # Errors
+    /// `log.damaged`, `log.failed`.
+    pub fn only_from(&self, bases: &[BackupSet], id: &str) -> Result<Option<(Timestamp, Timestamp)>, Fault> {
+        let others: Vec<BackupSet> = bases.iter().filter(|set| set.id != id).cloned().collect();
+        let mut lost: Option<(i64, i64)> = None;
+        for (run, floor) in self.runs_by_age() {
+            let Some(from) = self.moments(run).earliest(bases, floor)? else { continue };
+            let to =
+                self.moments(run).earliest(&others, floor)?.map_or(run.until().as_millisecond(), |other| other - 1);
+            if from <= to {
+                lost = Some(lost.map_or((from, to), |(first, last)| (first.min(from), last.max(to))));
+            }
+        }
+        let at = |ms| Timestamp::from_millisecond(ms).unwrap_or_default();
+        Ok(lost.map(|(from, to)| (at(from), at(to))))
+    }
+
+    /// The runs, those of an older timeline first, each with the last moment that those before it have.
+    pub(super) fn runs_by_age(&self) -> impl DoubleEndedIterator<Item = (&Run, Option<i64>)> {
+        let mut floor = None;
+        let floors: Vec<Option<i64>> = self
+            .runs
+            .iter()
+            .map(|run| {
+                let next = floor.max(Some(run.until().as_millisecond()));
+                std::mem::replace(&mut floor, next)
+            })
+            .collect();
+        self.runs.iter().zip(floors)
+    }
+
+    pub(super) fn moments<'a>(&'a self, run: &'a Run) -> Moments<'a> {
+        Moments { archive: &self.archive, run, gaps: &self.gaps }
     }
 }
 
@@ -48,6 +88,8 @@ impl Coverage {
 pub(super) struct Moments<'a> {
     pub archive: &'a Archive,
     pub run: &'a Run,
+    /// The gaps of the shard.
+    pub gaps: &'a [Gap],
 }
 
 impl Moments<'_> {
@@ -92,13 +134,22 @@ impl Moments<'_> {
         Ok(total)
     }
 
-    /// The earliest moment that can be recovered from these sets.
-    pub fn earliest(&self, bases: &[BackupSet]) -> Result<Option<i64>, Fault> {
+    /// The earliest moment that can be recovered from these sets; `floor` is the last one that an older run has.
+    pub fn earliest(&self, bases: &[BackupSet], floor: Option<i64>) -> Result<Option<i64>, Fault> {
         let mut held: Vec<&BackupSet> = bases.iter().collect();
         held.sort_by_key(|set| (set.replication_offset, set.finished_at));
         let Some(base) = self.first_that_leads(&held)? else { return Ok(None) };
-        let Some(ms) = self.from(base)? else { return Ok(None) };
-        Ok(Some(self.blurred(ms)?.map_or(ms, |(_, after)| after)))
+        let Some(from) = self.from(base)? else { return Ok(None) };
+        let ms = floor.map_or(from, |floor| from.max(floor.saturating_add(1)));
+        let ms = self.blurred(ms)?.map_or(ms, |(_, after)| after);
+        let latest = self.latest()?;
+        Ok(Some(ms).filter(|ms| *ms <= latest))
+    }
+
+    /// The latest moment: the run's end, or the moment before the clock was set, where it ended before the clock was there again.
+    pub fn latest(&self) -> Result<i64, Fault> {
+        let until = self.run.until().as_millisecond();
+        Ok(self.blurred(until)?.map_or(until, |(before, _)| before))
     }
 
     /// The first set onto which the log can be replayed: its position lies in this history, between two transactions.
@@ -136,9 +187,14 @@ impl Moments<'_> {
         Ok(Some((before, after)))
     }
 
-    /// The widest interval around a moment in which something was written that came at its end.
+    /// The widest interval around a moment in which something was written that came at its end, or over which the clock was set.
     fn interval(&self, ms: i64) -> Result<Option<(i64, i64)>, Fault> {
-        let mut found: Option<(i64, i64)> = None;
+        let steps =
+            self.gaps.iter().filter(|gap| gap.cause == GapCause::ClockStep && gap.timeline == self.run.timeline.id);
+        let around = steps.map(|gap| (gap.from.as_millisecond(), gap.to.as_millisecond()));
+        let mut found = around
+            .filter(|(from, to)| *from < ms && ms < *to)
+            .reduce(|(from, to), (other_from, other_to)| (from.min(other_from), to.max(other_to)));
         let reaches = |segment: &&SegmentName| {
             segment.precision_ms > 0
                 && ms < segment.last_ms

@@ -55,8 +55,15 @@ impl SpoolProgress {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
+    /// A file may have been counted anew since it went.
     pub fn shrank(&self, bytes: u64) {
-        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        let less = |now: u64| Some(now.saturating_sub(bytes));
+        let _ = self.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+    }
+
+    /// What the files have, whoever removed some of them.
+    pub fn counted(&self, bytes: u64) {
+        self.bytes.store(bytes, Ordering::Relaxed);
     }
 
     pub fn archived(&self) -> Option<Reached> {

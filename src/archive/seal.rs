@@ -27,6 +27,9 @@ use std::time::{Duration, Instant};
 const LISTED_FOR: Duration = Duration::from_secs(60);
 const LISTED_FOR_TIMES: u32 = 100;
 
+/// Bytes that a segment must leave free on the vault's disk, for jobs, confirmations and the audit.
+const RESERVE: u64 = 16 << 20;
+
 /// Seals a timeline's spool. It may hang with the vault while the writer goes on; one for a timeline.
 #[derive(Debug)]
 pub struct Sealer {
@@ -190,6 +193,10 @@ impl Sealer {
             let overlaps = |other: &&SegmentName| other.first < name.last && name.first < other.last;
             if let Some(other) = self.segments.iter().find(overlaps) {
                 return Err(conflict(&place, format!("another archiver has written {other}")));
+            }
+            let need = path.metadata().map_or(0, |meta| meta.len()).saturating_add(RESERVE);
+            if self.archive.store.free().ok().flatten().is_some_and(|free| free < need) {
+                return Err(failed("put", &place, io::ErrorKind::StorageFull.into()));
             }
             let upload = self.archive.store.upload_whole(&object).map_err(|e| failed("put", &place, e))?;
             let (upload, _, digest) = self.write(upload, path, header, name, previous.clone())?;

@@ -26,7 +26,7 @@ impl Sift {
     /// Reads the next bytes, and appends those that stay.
     ///
     /// # Errors
-    /// What is no command.
+    /// What is no command; and a command of which the stream does not say which database it is for.
     pub fn feed(&mut self, bytes: &[u8], kept: &mut Vec<u8>) -> Result<(), &'static str> {
         let mut left = bytes;
         while !left.is_empty() {
@@ -38,6 +38,9 @@ impl Sift {
             }
             if self.command.take(&self.split, part, kept) {
                 let stays = !is_left_out(&self.split);
+                if counts(&self.split) && self.split.database().is_none() {
+                    return Err("a command before it is said which database it is for");
+                }
                 self.command.decide(stays, kept);
                 if stays {
                     self.names.insert(self.split.name().to_ascii_uppercase());
@@ -115,5 +118,16 @@ mod tests {
             sift.feed(b"*1\r\n$4\r\nPI", &mut Vec::new()).unwrap();
             assert!(!sift.is_between_commands());
         }
+    }
+
+    /// Else it would go to whichever database the target has selected.
+    #[test]
+    fn a_command_for_nobody_knows_which_database_is_refused() {
+        let mut out = Vec::new();
+        encode(&mut out, &[b"PING".as_slice()]);
+        encode(&mut out, &[b"SET".as_slice(), b"a", b"1"]);
+        let mut kept = Vec::new();
+        assert!(Sift::default().feed(&out, &mut kept).unwrap_err().contains("database"));
+        assert_eq!(kept, b"");
     }
 }

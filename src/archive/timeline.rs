@@ -70,6 +70,11 @@ impl Timeline {
         Position { timeline: self.id.clone(), shard: self.shard, offset }
     }
 
+    /// The order of timelines, the oldest first.
+    pub(super) fn by_age(&self, other: &Self) -> std::cmp::Ordering {
+        (self.opened_at, &self.id).cmp(&(other.opened_at, &other.id))
+    }
+
     pub(super) fn prefix(&self) -> String {
         layout::timeline(&self.instance_id, self.shard, &self.id)
     }
@@ -116,7 +121,7 @@ impl Archive {
                 found.push(self.timeline(instance_id, shard, id)?);
             }
         }
-        found.sort_by(|a, b| (a.opened_at, &a.id).cmp(&(b.opened_at, &b.id)));
+        found.sort_by(Timeline::by_age);
         Ok(found)
     }
 }

@@ -366,9 +366,11 @@ impl LogWriter {
         self.written - self.whole.offset
     }
 
-    /// Bytes in the spools of the shard's other timelines.
-    pub(super) fn bytes_elsewhere(&self) -> u64 {
-        ended::bytes_beside(&self.dir)
+    /// Counts the spool anew, from which another thread may have removed files, and gives what the shard's other spools have.
+    pub(super) fn recount(&self) -> u64 {
+        let (own, beside) = ended::bytes_in(&self.dir);
+        self.progress.counted(own);
+        beside
     }
 
     /// Bytes that are free on the spool's disk; `None` where it does not tell.

@@ -7,6 +7,7 @@ pub mod emulator;
 pub mod http_server;
 pub mod log;
 pub mod preload;
+pub mod program;
 pub mod recorder;
 pub mod source;
 pub mod targets;

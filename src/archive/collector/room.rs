@@ -40,7 +40,7 @@ impl Room {
 
     /// Looks at what changes beside the writer's own doing.
     pub fn look(&mut self, writer: &LogWriter) {
-        self.elsewhere = writer.bytes_elsewhere();
+        self.elsewhere = writer.recount();
         // Room is there again only with some to spare. A disk that does not tell is written to until it refuses.
         let least = if self.scarce { 2 * RESERVE } else { RESERVE };
         self.scarce = writer.disk_free().is_some_and(|free| free < least);

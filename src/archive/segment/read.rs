@@ -1,7 +1,7 @@
 //! Reads a segment: its footer first, then any frame by itself. No byte leaves it that is not what was written.
 
 use crate::archive::segment::footer::{Footer, FrameRow, LONGEST, MAGIC, Previous, SKIPPABLE, TAIL};
-use crate::archive::segment::outline::{Stamp, counts};
+use crate::archive::segment::outline::{Outline, Stamp, counts};
 use crate::archive::{SegmentName, Timeline, damaged, failed};
 use crate::model::fault::Fault;
 use crate::model::ids::hex;
@@ -210,6 +210,31 @@ impl Segment {
             found.begins_command = split.offset() == offset && split.is_between_commands();
         }
         Ok(found)
+    }
+
+    /// Names of the commands between two offsets at which a transaction begins, in upper case. Decodes the frames between them, one at a
+    /// time.
+    ///
+    /// # Errors
+    /// As [`Self::frame`].
+    pub fn names_between(&self, from: u64, to: u64) -> Result<BTreeSet<String>, Fault> {
+        let mut outline: Option<Outline> = None;
+        for frame in self.frames.iter().skip(self.frame_before(from)).take_while(|frame| frame.first < to) {
+            let outline = outline.get_or_insert_with(|| Outline::new(frame.first, frame.database));
+            let plain = self.frame(frame)?;
+            let mut left = plain.as_slice();
+            while !left.is_empty() && outline.split.offset() < to {
+                // What stands before the first offset is only walked through.
+                if outline.split.offset() == from {
+                    *outline = Outline::new(from, outline.split.database());
+                }
+                let step = outline
+                    .step(left)
+                    .map_err(|what| damaged(&self.place, format!("frame at offset {}: {what}", frame.at)))?;
+                left = left.get(step.len..).unwrap_or_default();
+            }
+        }
+        Ok(outline.filter(|outline| outline.split.offset() > from).map(|outline| outline.names()).unwrap_or_default())
     }
 }
 

@@ -1,5 +1,6 @@
 //! The checks of an instance's log: that somebody keeps it, that nothing is missing, and that the source will bear an outage.
 
+use super::machine::free;
 use super::{Findings, Status};
 use crate::model::log::LogStatus;
 use crate::model::text::bytes;
@@ -35,6 +36,10 @@ pub async fn status(app: &App, id: &str, fail_on_gap: bool, findings: &mut Findi
     };
     kept(app, &status, findings);
     gaps(&status, fail_on_gap, findings);
+    if status.on {
+        room(app, findings).await;
+        ahead(&status, findings);
+    }
     status.on
 }
 
@@ -48,6 +53,11 @@ fn kept(app: &App, status: &LogStatus, findings: &mut Findings) {
     match (&status.archiver, status.archived_until) {
         _ if !status.on => findings.pass("log", format!("off; {window}")),
         (None, _) => findings.warn("log", format!("NOBODY KEEPS IT; {window}"), "tair-backup-mcp run, as a service"),
+        (Some(by), Some(_)) if status.window.is_none() => findings.warn(
+            "log",
+            format!("kept by {}, and {window}: it has no base", by.who),
+            "create-backup takes one where the log takes none by itself; see the log of the service",
+        ),
         (Some(by), Some(until)) if now.as_second() - until.as_second() <= old => {
             findings.pass("log", format!("kept by {}; {window}", by.who));
         }
@@ -56,6 +66,36 @@ fn kept(app: &App, status: &LogStatus, findings: &mut Findings) {
             let next = "see the log of the service: the source or the vault may be away";
             findings.warn("log", format!("kept by {}, and {since} has come to the vault; {window}", by.who), next);
         }
+    }
+}
+
+/// Warns where the disk cannot hold what may wait for the vault.
+async fn room(app: &App, findings: &mut Findings) {
+    const NAME: &str = "log room";
+    let spool = app.config.backup_log.spool_bytes();
+    match free(app.config.home.dir()).await {
+        Some(free) if free < spool => findings.warn(
+            NAME,
+            format!("{} are free, and {} may wait for the vault (spool_megabytes)", bytes(free), bytes(spool)),
+            "Free space on that disk: the spool takes nothing once it is nearly full, and what comes then is a gap.",
+        ),
+        Some(_) => findings.pass(NAME, format!("for the {} that may wait for the vault", bytes(spool))),
+        None => findings.pass(NAME, "not known: df says nothing here"),
+    }
+}
+
+/// Warns while the log's times stand still, for the clock was set back.
+fn ahead(status: &LogStatus, findings: &mut Findings) {
+    let now = Timestamp::now();
+    if let Some(until) = status.spooled_until.filter(|until| until.as_millisecond() > now.as_millisecond() + SKEW_MS) {
+        findings.warn(
+            "log times",
+            format!(
+                "they are ahead of this machine's clock, which was set back, and stand still until {}",
+                written(until)
+            ),
+            "until then only a position can be restored, and no moment that lies between",
+        );
     }
 }
 

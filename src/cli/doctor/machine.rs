@@ -63,7 +63,7 @@ async fn home(app: &App, findings: &mut Findings) {
 }
 
 /// Free bytes, from POSIX's `df`: the standard library cannot tell.
-async fn free(dir: &Path) -> Option<u64> {
+pub(super) async fn free(dir: &Path) -> Option<u64> {
     let mut df = tokio::process::Command::new("df");
     df.arg("-Pk").arg(dir).stdin(Stdio::null()).stderr(Stdio::null()).env("LC_ALL", "C");
     let output = df.output().await.ok()?;

@@ -35,6 +35,8 @@ pub fn describe_dependent(dependent: &Dependent) -> String {
         Dependent::Plan { act, planned_at, expires_at, .. } => {
             format!("plan of {}, good until {}: {act}", written(*planned_at), written(*expires_at))
         }
+        Dependent::Log(Some((from, to))) => format!("the log from {} to {}", written_up(*from), written(*to)),
+        Dependent::Log(None) => "the log, which cannot be read,".to_owned(),
     }
 }
 
@@ -44,6 +46,10 @@ pub fn lost_with_the_set(dependent: &Dependent) -> String {
     match dependent {
         Dependent::Restore { .. } => format!("{what} can no longer be undone"),
         Dependent::Plan { .. } => format!("{what}, can no longer be carried out"),
+        Dependent::Log(Some(_)) => {
+            format!("{what} has no other set to begin with: none of its moments can be restored any more")
+        }
+        Dependent::Log(None) => format!("{what} may have no other set to begin with"),
     }
 }
 

@@ -51,6 +51,8 @@ pub enum Dependent {
         /// Until when the plan may be carried out.
         expires_at: Timestamp,
     },
+    /// The log: no other set leads to these moments, the first and the last of them; `None` where the log cannot be read.
+    Log(Option<(Timestamp, Timestamp)>),
 }
 
 /// The facts of a deletion from the vault.

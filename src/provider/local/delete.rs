@@ -1,14 +1,16 @@
 //! Deletion of a set, only with a permit: one that somebody asked for by hand, or that was taken for a restore.
 
+use crate::config::blocking::blocking;
 use crate::guard::facts::Facts;
-use crate::guard::facts::backup::VaultDeletion;
+use crate::guard::facts::backup::{Dependent, VaultDeletion};
 use crate::guard::permit::Permit;
 use crate::guard::plan::changed;
 use crate::guard::preconditions::Preconditions;
-use crate::model::backup::Mode;
+use crate::model::backup::{BackupSet, Mode};
 use crate::model::fault::Fault;
 use crate::model::instance::total_keys;
 use crate::provider::local::Inner;
+use crate::provider::local::log::SHARD;
 
 impl Inner {
     /// What a deletion is about.
@@ -16,15 +18,30 @@ impl Inner {
         let set = self.vault.find(instance_id, backup_id, self).await?;
         let all = self.vault.list(instance_id, self).await?;
         let mut dependents = self.state.dependents(instance_id, std::slice::from_ref(&set.id)).await?;
+        let mut dependents = dependents.remove(&set.id).unwrap_or_default();
+        dependents.extend(self.log_needs(&set, all.iter().flatten().cloned().collect()).await);
         Ok(Facts::VaultDeletion(VaultDeletion {
             mode: set.mode,
             taken_at: set.started_at,
             keys: total_keys(&set.counts),
             rdb_bytes: set.rdb_bytes,
             others: all.iter().flatten().filter(|s| s.id != set.id).count(),
-            dependents: dependents.remove(&set.id).unwrap_or_default(),
+            dependents,
             sha256: set.sha256,
         }))
+    }
+
+    /// The moments of the log that lead back to this set of all alone.
+    async fn log_needs(&self, set: &BackupSet, all: Vec<BackupSet>) -> Option<Dependent> {
+        let (archive, id, of) = (self.archive.clone(), set.id.clone(), set.instance_id.clone());
+        let read = move || archive.coverage(&of, SHARD)?.only_from(&all, &id);
+        match blocking(read).await {
+            Ok(lost) => lost.map(|lost| Dependent::Log(Some(lost))),
+            Err(fault) => {
+                tracing::warn!(instance = %set.instance_id, "what the log needs is not known: {fault}");
+                Some(Dependent::Log(None))
+            }
+        }
     }
 
     /// Deletes the set that is permitted.

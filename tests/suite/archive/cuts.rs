@@ -224,3 +224,48 @@ fn without_a_base_or_a_log_there_is_nothing() {
         assert_eq!(cut_at(&log, bases, &CutAt::Before(log.timeline.position(FIRST))).unwrap_err(), nothing);
     }
 }
+
+/// A command behind the moment, or before the base, is no reason to refuse either: it is not replayed.
+#[test]
+fn names_are_those_of_what_is_replayed() {
+    let log = Log::new();
+    let mut writer = log.writer(1 << 20);
+    put(&mut writer, &[select(0), command(&[b"EARLY", b"a"])].concat(), T0);
+    let middle = writer.offset();
+    put(&mut writer, &set("a", "1"), T0 + 1000);
+    put(&mut writer, &command(&[b"LATE", b"a"]), T0 + 2000);
+    seal(&mut writer);
+    put(&mut writer, &command(&[b"NEXT", b"a"]), T0 + 3000);
+    seal(&mut writer);
+    let names = |base_at: u64, ms: i64| {
+        let cut = cut(&log, &[base(base_at, T0 - 1)], T0 + ms).unwrap();
+        cut.names.into_iter().collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(names(FIRST, 1000), "EARLY SELECT SET");
+    assert_eq!(names(middle, 1000), "SET");
+    assert_eq!(names(middle, 2000), "LATE SET");
+    assert_eq!(names(FIRST, 2000), "EARLY LATE SELECT SET");
+    assert_eq!(names(middle, 3000), "LATE NEXT SET");
+    assert_eq!(names(middle, 0), "");
+}
+
+/// What no other set leads to is said: of the base at the beginning, and of one behind which there is another only so far.
+#[test]
+fn what_leads_back_to_one_set_alone_is_known() {
+    let log = Log::new();
+    let mut writer = log.writer(1 << 20);
+    put(&mut writer, &[select(0), set("a", "1")].concat(), T0);
+    let middle = writer.offset();
+    put(&mut writer, &set("a", "2"), T0 + 1000);
+    seal(&mut writer);
+    let (first, second) = (base(FIRST, T0 - 1), base(middle, T0 + 500));
+    let only = |all: &[BackupSet], set: &BackupSet| {
+        let found = log.coverage().only_from(all, &set.id).unwrap();
+        found.map(|(from, to)| (from.as_millisecond() - T0, to.as_millisecond() - T0))
+    };
+    let both = [first.clone(), second.clone()];
+    assert_eq!(only(&both, &first), Some((-1, -1)));
+    assert_eq!(only(&both, &second), None);
+    assert_eq!(only(&both[..1], &first), Some((-1, 1000)));
+    assert_eq!(only(&both[1..], &second), Some((0, 1000)));
+}

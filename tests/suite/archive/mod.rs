@@ -1,6 +1,8 @@
 //! The log of an instance: what was received can be recovered to every moment, byte for byte, or it is said why not. Of these only
-//! the collector's tests need servers.
+//! `collector`, `outages` and `chaos` need servers.
 
+mod chaos;
+mod clock;
 mod collector;
 mod coverage;
 mod cuts;

@@ -2,7 +2,9 @@
 //! declared end, and none of them stops the reading of the source for longer than it has to.
 
 use super::collector::{KIND, causes, logging};
-use crate::support::log::{LONG, Load, Service, Wire, archived_to, coverage, log_of, log_until, position, service_log};
+use crate::support::log::{
+    LONG, Load, Service, Wire, Witness, archived_to, coverage, log_of, log_until, position, service_log,
+};
 use crate::support::preload::Preload;
 use crate::support::{Redis, wait};
 use std::time::{Duration, Instant};
@@ -144,4 +146,58 @@ fn a_full_spool_does_not_hold_the_log_on() {
     wait("the link to end", LONG, || (redis.info("connected_slaves") == "0").then_some(()));
     preload.vault_takes(Duration::ZERO);
     log_until(&bench, "the end of the log", |log| log["archiver"].is_null());
+}
+
+/// A clock that is set back and ahead under running writes: everything comes to the vault, and each step is a gap with its cause.
+#[test]
+fn a_clock_that_is_set_is_a_gap_and_stops_nothing() {
+    let (redis, preload) = (Redis::start(KIND, &[]), Preload::new());
+    let bench = logging(&redis.url(), "");
+    let service = Service::with(&bench, &preload);
+    redis.run(&["SET", "a", "1"]);
+    log_until(&bench, "a window", |log| log["window"].is_object());
+    for (n, hours) in [-1, 1, 0].into_iter().enumerate() {
+        preload.clock_ahead_ms(hours * 3_600_000);
+        redis.run(&["SET", "b", &n.to_string()]);
+        archived_to(&bench, position(&redis).1);
+        let found: Vec<_> = coverage(&bench).gaps.iter().map(|gap| gap.cause).collect();
+        assert_eq!(found, vec![GapCause::ClockStep; n + 1], "{}", service_log(&bench));
+    }
+    let coverage_before = coverage(&bench);
+    // Killed while the log's times stand still: they do not go back for that.
+    service.kill();
+    let _service = Service::with(&bench, &preload);
+    redis.run(&["SET", "c", "1"]);
+    archived_to(&bench, position(&redis).1);
+    let after = coverage(&bench);
+    assert_eq!((after.runs.len(), after.holes.len()), (1, 0));
+    assert!(after.runs[0].until() >= coverage_before.runs[0].until());
+    assert!(after.gaps.iter().all(|gap| gap.cause == GapCause::ClockStep), "{:?}", after.gaps);
+    let doctor = bench.run(&["doctor"]);
+    assert!(doctor.out.contains("clock_step") && doctor.out.contains("stand still until"), "{doctor:?}");
+}
+
+/// The set that a log begins with is needed by it: who deletes it hears which moments go, and the doctor says when there are none.
+#[test]
+fn a_set_that_the_log_needs_says_so() {
+    let redis = Redis::start(KIND, &[]);
+    let bench = logging(&redis.url(), "");
+    // Without a link a source keeps no backlog to attach in.
+    let _witness = Witness::attach(&redis);
+    let manual = bench.backup();
+    let _service = Service::start(&bench);
+    redis.run(&["SET", "a", "1"]);
+    archived_to(&bench, position(&redis).1);
+    assert_eq!(bench.backups().len(), 1, "{}", service_log(&bench));
+    let call = ["delete-backup", "--instance-id", "orders", "--backup-id", &manual];
+    let plan = bench.json(&call);
+    let checks = plan["prechecks"].as_array().unwrap();
+    let needed = checks.iter().find(|check| check["name"] == "dependents").unwrap();
+    assert_eq!(needed["status"], "warn", "{plan}");
+    assert!(needed["detail"].as_str().unwrap().contains("none of its moments can be restored any more"), "{plan}");
+    assert!(plan["impact"]["lost"].as_str().unwrap().contains("the log from"), "{plan}");
+    let token = plan["confirmation_token"].as_str().unwrap().to_owned();
+    assert_eq!(bench.json(&[&call[..], &["--confirmation-token", &token]].concat())["status"], "succeeded");
+    let doctor = bench.run(&["doctor"]);
+    assert!(doctor.out.contains("it has no base"), "{doctor:?}");
 }

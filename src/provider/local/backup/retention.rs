@@ -53,6 +53,7 @@ impl Inner {
             let waits = |d: &Dependent| match d {
                 Dependent::Plan { .. } => true,
                 Dependent::Restore { status, .. } => *status == JobStatus::Running,
+                Dependent::Log(_) => false,
             };
             dependents.get(id).is_some_and(|all| all.iter().any(waits)) || sources.iter().any(|source| source == id)
         };

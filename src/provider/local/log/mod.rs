@@ -4,8 +4,10 @@
 
 mod attach;
 mod base;
+mod breaks;
 mod destructive;
 mod ended;
+mod known;
 mod reach;
 mod session;
 mod status;
@@ -16,7 +18,8 @@ use crate::model::fault::Fault;
 use crate::provider::LogScope;
 use crate::provider::local::Inner;
 use crate::state::leases::Lease;
-use session::{Known, Session};
+use known::Known;
+use session::Session;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;

@@ -5,16 +5,18 @@
 use crate::archive::collector::room::Full;
 use crate::archive::collector::spooling::{Progress, Spooling};
 use crate::archive::collector::{Ended, collect};
-use crate::archive::{NewTimeline, Reached, RestoredFrom, SealLimits, Timeline, clock};
+use crate::archive::{NewTimeline, RestoredFrom, SealLimits, Timeline, clock};
 use crate::config::blocking::blocking;
 use crate::model::fault::{Fault, Kind};
-use crate::model::job::{Job, JobKind, JobStatus};
+use crate::model::job::JobStatus;
 use crate::model::log::{Gap, GapCause};
 use crate::model::text::bytes;
 use crate::provider::local::Inner;
 use crate::provider::local::log::SHARD;
 use crate::provider::local::log::attach::{Going, GoneOn};
+use crate::provider::local::log::breaks::BrokenOff;
 use crate::provider::local::log::ended::keep_sealing;
+use crate::provider::local::log::known::Known;
 use crate::redis::reach::Reach;
 use crate::state::leases::Lease;
 use jiff::{SignedDuration, Timestamp};
@@ -46,53 +48,11 @@ enum Why {
     Restored(RestoredFrom, Option<GapCause>),
 }
 
-/// A history that broke off by a restore.
-struct BrokenOff {
-    /// The newest restore, whose history goes on.
-    by: RestoredFrom,
-    /// The last offset of the history that broke off.
-    last: u64,
-    /// Whether there were restores between, and so histories that nobody followed.
-    unfollowed: bool,
-}
-
 /// What attaching came to.
 enum Next {
     Follow(Box<Going>),
     /// It is tried again.
     Wait,
-}
-
-/// What is known of a log beyond the session that learnt it.
-#[derive(Debug, Default)]
-pub(super) struct Known {
-    /// The process that was followed last, and until when; empty where this process followed none.
-    run_id: String,
-    followed: Option<Instant>,
-    /// What went wrong since the source was last followed.
-    trouble: Option<GapCause>,
-    /// Whether the last timeline cannot be written any more.
-    given_up: bool,
-    /// Bytes of a command that is larger than the spool: the log goes on behind another base.
-    too_large: Option<u64>,
-    /// Until when that base waits, and for how long the last one did.
-    base_waits: Option<(Instant, Duration)>,
-}
-
-impl Known {
-    /// Learns from how a timeline's writing ended. One that another archiver has written to, or whose spool is damaged, is given up.
-    fn ended(&mut self, ended: Result<Progress, Fault>) -> Result<Progress, Fault> {
-        ended.inspect_err(|fault| {
-            let cause = match fault.kind {
-                Kind::Refused => GapCause::Other,
-                Kind::Damaged => GapCause::Damaged,
-                _ if is_disk_full(fault) => GapCause::SpoolFull,
-                _ => return,
-            };
-            self.trouble = Some(cause);
-            self.given_up |= matches!(fault.kind, Kind::Refused | Kind::Damaged);
-        })
-    }
 }
 
 /// An archiver of an instance's shard.
@@ -248,7 +208,7 @@ impl<'a> Session<'a> {
             GoneOn::Not(broken) => broken,
         };
         // While a restore runs, the instance follows it; what came of it is known at its end.
-        let restores = self.restores().await?;
+        let restores = self.inner.restores(self.id).await?;
         if restores.iter().any(|job| job.status == JobStatus::Running) {
             return Ok(Next::Wait);
         }
@@ -257,46 +217,12 @@ impl<'a> Session<'a> {
         }
         let since = self.known.followed.map_or_else(|| clock::since(last_ms), |at| at.elapsed());
         let cause = broken.cause(&self.known.run_id, since, self.known.run_id.is_empty());
-        let why = match self.restored(&restores, &log.timeline, &end.replid).await? {
+        let why = match self.inner.restored(self.id, &restores, &log.timeline, &end.replid).await? {
             Some(BrokenOff { by, unfollowed: true, .. }) => Why::Restored(by, Some(GapCause::ArchiverDown)),
             Some(BrokenOff { by, last, .. }) => Why::Restored(by, (last > end.offset).then_some(cause)),
             None => Why::Gap(cause),
         };
         self.begin(why, None).await
-    }
-
-    /// The restores of this instance, newest first.
-    async fn restores(&self) -> Result<Vec<Job>, Fault> {
-        let mut jobs = self.inner.state.jobs(Some(self.id)).await?;
-        jobs.retain(|job| job.kind == JobKind::Restore);
-        jobs.sort_by_key(|job| std::cmp::Reverse(job.created_at));
-        Ok(jobs)
-    }
-
-    /// How a history broke off by a restore, where it did so.
-    async fn restored(&self, restores: &[Job], timeline: &Timeline, replid: &str) -> Result<Option<BrokenOff>, Fault> {
-        let known = timeline.restored_from.as_ref().map(|from| from.job_id.as_str());
-        // By the history that it ended, and by no clock. A restore by commands is part of the history, and a later break is none of
-        // its doing. Those after the one that ended this history ended others, which nobody followed.
-        let ended =
-            |job: &&Job| job.restored.as_ref()?.ended.as_ref().filter(|(id, _)| id == replid).map(|(_, last)| *last);
-        let mut by = restores.iter().filter(|job| job.serving_at.is_some() && Some(job.id.as_str()) != known);
-        let Some((first, last)) = by.clone().find_map(|job| Some((job, ended(&job)?))) else { return Ok(None) };
-        let job = by.next().unwrap_or(first);
-        let broken_off = |by| Some(BrokenOff { by, last, unfollowed: first.id != job.id });
-        let replayed = job.restored.as_ref().and_then(|to| Some((to.position.as_ref()?.parse().ok()?, to.moment)));
-        if let Some((position, moment)) = replayed {
-            return Ok(broken_off(RestoredFrom { position: Some(position), moment, job_id: job.id.clone() }));
-        }
-        let set = self.inner.vault.find(self.id, &job.backup_id, &*self.inner).await;
-        let (archive, id) = (self.inner.archive.clone(), self.id.to_owned());
-        let timelines = blocking(move || archive.timelines(&id, SHARD)).await?;
-        let moment = set.as_ref().map_or(job.created_at, |set| set.started_at);
-        let position = set.ok().and_then(|set| {
-            let lies_on = |t: &&Timeline| t.replid == set.replication_id && t.offset <= set.replication_offset;
-            timelines.iter().rev().find(lies_on).map(|t| t.position(set.replication_offset))
-        });
-        Ok(broken_off(RestoredFrom { position, moment, job_id: job.id.clone() }))
     }
 
     /// Begins a timeline: behind a set that the source can still go on behind, else behind one that is captured for it. The one before
@@ -321,7 +247,7 @@ impl<'a> Session<'a> {
             }
             None => match given_up {
                 Some(timeline) => {
-                    let archived = self.archived(&timeline).await?;
+                    let archived = self.inner.archived_of(self.id, &timeline).await?;
                     Some((timeline, archived))
                 }
                 None => None,
@@ -335,7 +261,19 @@ impl<'a> Session<'a> {
         }
         if let (Some((timeline, reached)), Why::Gap(cause) | Why::Restored(_, Some(cause))) = (before, &why) {
             let cause = self.known.trouble.unwrap_or(*cause);
-            self.put_gap(&timeline, reached, cause, &going.run_id, set.finished_at).await?;
+            let missing = Gap {
+                timeline: timeline.id.clone(),
+                shard: SHARD,
+                after_offset: timeline.offset,
+                from: timeline.opened_at,
+                to: set.finished_at,
+                cause,
+                source_run_id: going.run_id.clone(),
+                detail: self.known.too_large.map_or_else(String::new, |size| {
+                    format!("a command of {} and more is larger than the spool", bytes(size))
+                }),
+            };
+            self.inner.put_gap(&timeline, reached, missing).await?;
         }
         let new = NewTimeline {
             instance_id: self.id.to_owned(),
@@ -356,45 +294,6 @@ impl<'a> Session<'a> {
         }
         (self.lags_since, self.known.trouble, self.known.given_up) = (None, None, false);
         Ok(Next::Follow(going))
-    }
-
-    /// How far a timeline is on the vault.
-    async fn archived(&self, timeline: &Timeline) -> Result<Option<Reached>, Fault> {
-        let (archive, id) = (self.inner.archive.clone(), self.id.to_owned());
-        let coverage = blocking(move || archive.coverage(&id, SHARD)).await?;
-        let last =
-            coverage.runs.iter().rev().find(|run| run.timeline.id == timeline.id).and_then(|run| run.segments.last());
-        Ok(last.map(|segment| Reached {
-            offset: segment.last,
-            at: Timestamp::from_millisecond(segment.last_ms).unwrap_or(timeline.opened_at),
-        }))
-    }
-
-    /// Puts down what is missing behind a timeline that has ended.
-    async fn put_gap(
-        &self,
-        timeline: &Timeline,
-        reached: Option<Reached>,
-        cause: GapCause,
-        run_id: &str,
-        to: Timestamp,
-    ) -> Result<(), Fault> {
-        let from = reached.map_or(timeline.opened_at, |reached| reached.at);
-        let gap = Gap {
-            timeline: timeline.id.clone(),
-            shard: SHARD,
-            after_offset: reached.map_or(timeline.offset, |reached| reached.offset),
-            from,
-            to: to.max(from),
-            cause,
-            source_run_id: run_id.to_owned(),
-            detail: self.known.too_large.map_or_else(String::new, |size| {
-                format!("a command of {} and more is larger than the spool", bytes(size))
-            }),
-        };
-        tracing::warn!(instance = %self.id, detail = gap.detail, "the log has a gap, {}: nothing from {from} to {} can be recovered", cause.as_str(), gap.to);
-        let (archive, id) = (self.inner.archive.clone(), self.id.to_owned());
-        blocking(move || archive.record_gap(&id, &gap)).await
     }
 
     /// Follows a source until its link ends, the spool does, or the log is to end.
@@ -472,10 +371,4 @@ impl<'a> Session<'a> {
     fn begun_at(&self) -> Timestamp {
         self.log.as_ref().map_or(Timestamp::MIN, |log| log.timeline.opened_at)
     }
-}
-
-/// Whether a failure is that of a disk without room.
-fn is_disk_full(fault: &Fault) -> bool {
-    let cause = std::error::Error::source(fault).and_then(|e| e.downcast_ref::<std::io::Error>());
-    cause.is_some_and(|e| e.kind() == std::io::ErrorKind::StorageFull)
 }

@@ -175,11 +175,12 @@ impl Inner {
         Ok(Follower::start(tail, path))
     }
 
-    /// Writes down what is known of the cutover of a job, and where its tail lies; one that is known to hold no write is removed.
+    /// Writes down what is known of the cutover of a job, and where its tail lies; one that is known to hold neither a
+    /// write nor a removal is removed.
     pub(super) async fn write_cutover(&self, job_id: &str, cutover: &mut Cutover) {
         let place = self.tail_place(job_id);
         let (json, resp) = (place.with_extension("json"), place.with_extension("resp"));
-        if cutover.writes_after == Some(0) {
+        if cutover.writes_after == Some(0) && cutover.removed_after == 0 {
             // There is none where nothing came at all.
             let _ = tokio::fs::remove_file(&resp).await;
         }

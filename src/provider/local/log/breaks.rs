@@ -1,0 +1,96 @@
+//! Where a history broke off: by which restore, how far its log is on the vault, and what is missing behind it.
+//!
+//! It must not begin what comes behind a break.
+
+use crate::archive::{Reached, RestoredFrom, Timeline};
+use crate::config::blocking::blocking;
+use crate::model::fault::Fault;
+use crate::model::job::{Job, JobKind};
+use crate::model::log::Gap;
+use crate::provider::local::Inner;
+use crate::provider::local::log::SHARD;
+use jiff::Timestamp;
+
+/// A history that broke off by a restore.
+pub(super) struct BrokenOff {
+    /// The newest restore, whose history goes on.
+    pub(super) by: RestoredFrom,
+    /// The last offset of the history that broke off.
+    pub(super) last: u64,
+    /// Whether there were restores between, and so histories that nobody followed.
+    pub(super) unfollowed: bool,
+}
+
+impl Inner {
+    /// The restores of this instance, newest first.
+    pub(super) async fn restores(&self, id: &str) -> Result<Vec<Job>, Fault> {
+        let mut jobs = self.state.jobs(Some(id)).await?;
+        jobs.retain(|job| job.kind == JobKind::Restore);
+        jobs.sort_by_key(|job| std::cmp::Reverse(job.created_at));
+        Ok(jobs)
+    }
+
+    /// How a history broke off by a restore, where it did so.
+    pub(super) async fn restored(
+        &self,
+        id: &str,
+        restores: &[Job],
+        timeline: &Timeline,
+        replid: &str,
+    ) -> Result<Option<BrokenOff>, Fault> {
+        let known = timeline.restored_from.as_ref().map(|from| from.job_id.as_str());
+        // By the history that it ended, and by no clock. A restore by commands is part of the history, and a later break is none of
+        // its doing. Those after the one that ended this history ended others, which nobody followed.
+        let ended =
+            |job: &&Job| job.restored.as_ref()?.ended.as_ref().filter(|(id, _)| id == replid).map(|(_, last)| *last);
+        let mut by = restores.iter().filter(|job| job.serving_at.is_some() && Some(job.id.as_str()) != known);
+        let Some((first, last)) = by.clone().find_map(|job| Some((job, ended(&job)?))) else { return Ok(None) };
+        let job = by.next().unwrap_or(first);
+        let broken_off = |by| Some(BrokenOff { by, last, unfollowed: first.id != job.id });
+        let replayed = job.restored.as_ref().and_then(|to| Some((to.position.as_ref()?.parse().ok()?, to.moment)));
+        if let Some((position, moment)) = replayed {
+            return Ok(broken_off(RestoredFrom { position: Some(position), moment, job_id: job.id.clone() }));
+        }
+        let set = self.vault.find(id, &job.backup_id, self).await;
+        let (archive, id) = (self.archive.clone(), id.to_owned());
+        let timelines = blocking(move || archive.timelines(&id, SHARD)).await?;
+        let moment = set.as_ref().map_or(job.created_at, |set| set.started_at);
+        let position = set.ok().and_then(|set| {
+            let lies_on = |t: &&Timeline| t.replid == set.replication_id && t.offset <= set.replication_offset;
+            timelines.iter().rev().find(lies_on).map(|t| t.position(set.replication_offset))
+        });
+        Ok(broken_off(RestoredFrom { position, moment, job_id: job.id.clone() }))
+    }
+
+    /// How far a timeline is on the vault.
+    pub(super) async fn archived_of(&self, id: &str, timeline: &Timeline) -> Result<Option<Reached>, Fault> {
+        let (archive, id) = (self.archive.clone(), id.to_owned());
+        let coverage = blocking(move || archive.coverage(&id, SHARD)).await?;
+        let last =
+            coverage.runs.iter().rev().find(|run| run.timeline.id == timeline.id).and_then(|run| run.segments.last());
+        Ok(last.map(|segment| Reached {
+            offset: segment.last,
+            at: Timestamp::from_millisecond(segment.last_ms).unwrap_or(timeline.opened_at),
+        }))
+    }
+
+    /// Puts down what is missing behind a timeline that has ended, but for where the log reached there.
+    pub(super) async fn put_gap(
+        &self,
+        timeline: &Timeline,
+        reached: Option<Reached>,
+        missing: Gap,
+    ) -> Result<(), Fault> {
+        let from = reached.map_or(timeline.opened_at, |reached| reached.at);
+        let gap = Gap {
+            after_offset: reached.map_or(timeline.offset, |reached| reached.offset),
+            from,
+            to: missing.to.max(from),
+            ..missing
+        };
+        let id = timeline.instance_id.clone();
+        tracing::warn!(instance = %id, detail = gap.detail, "the log has a gap, {}: nothing from {from} to {} can be recovered", gap.cause.as_str(), gap.to);
+        let archive = self.archive.clone();
+        blocking(move || archive.record_gap(&id, &gap)).await
+    }
+}
