@@ -14,6 +14,7 @@ mod cutover;
 mod live;
 mod memory;
 mod moment;
+mod moment_commands;
 mod moment_log;
 mod proof;
 mod refusals;

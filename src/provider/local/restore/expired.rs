@@ -6,7 +6,7 @@ use crate::config::blocking::blocking;
 use crate::model::backup::BackupSet;
 use crate::provider::local::Inner;
 use crate::redis::rdb::{self, EntryHead, Visitor};
-use std::io;
+use std::io::{self, Read};
 use std::time::{Duration, Instant};
 
 /// Bytes of an RDB that are walked in some seconds, beside the target's writing to its disk. Of a larger set the number stays unknown.
@@ -52,18 +52,21 @@ impl Inner {
     pub(super) async fn expired_by(&self, set: &BackupSet, at_ms: Option<i64>) -> Option<u64> {
         let at_ms = at_ms.filter(|_| set.rdb_bytes <= READ_BYTES_MAX)?;
         let data = self.vault.open_data(set).await.ok()?;
-        let walk = blocking(move || {
-            Ok(rdb::walk(data, (), Passed { at_ms, until: Instant::now() + READ_WITHIN, keys: 0, this: false }))
-        });
-        match walk.await {
-            Ok(Ok(walked)) => Some(walked.visitor.keys),
-            Ok(Err(error)) => {
-                tracing::warn!(
-                    "how many keys have expired is not known, for the set could not be read once more: {error}"
-                );
-                None
-            }
-            Err(_) => None,
+        expired_in(data, at_ms).await
+    }
+}
+
+/// [`Inner::expired_by`] of an RDB.
+pub(super) async fn expired_in(data: impl Read + Send + 'static, at_ms: i64) -> Option<u64> {
+    let walk = blocking(move || {
+        Ok(rdb::walk(data, (), Passed { at_ms, until: Instant::now() + READ_WITHIN, keys: 0, this: false }))
+    });
+    match walk.await {
+        Ok(Ok(walked)) => Some(walked.visitor.keys),
+        Ok(Err(error)) => {
+            tracing::warn!("how many keys have expired is not known, for the set could not be read once more: {error}");
+            None
         }
+        Err(_) => None,
     }
 }

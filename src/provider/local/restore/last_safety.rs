@@ -113,6 +113,7 @@ impl Inner {
             return Ok(None);
         }
         let _ = self.jobs.progress(job, "making sure of the way back", 0, 0).await;
+        let server = looked.facts.server();
         let now = ServerCounters { calls: Some(looked.calls), removed: looked.facts.removed };
         let mut removed = plan.writes.map_or(u64::MAX, |writes| writes.removed);
         let (set, mut tail, taken) = match self.nothing_behind(endpoint, looked.planned, now, removed).await {
@@ -125,6 +126,8 @@ impl Inner {
         };
         tail.leave_out(ours.iter().copied());
         let tail = self.follow_tail(&job.id, tail).await?;
+        let by_replication = plan.direct_restore()?.method == Method::Replication;
+        let can_follow = by_replication || self.builder(&set, server).await?.is_some();
         let BackupSet { id: safety_backup_id, started_at: since, replication_id, write_calls: calls, .. } = set;
         let counters = ServerCounters { calls, removed };
         let mut cutover = Cutover {
@@ -136,7 +139,7 @@ impl Inner {
             tail: None,
             tail_whole: false,
             job_id: job.id.clone(),
-            can_follow: plan.direct_restore()?.method == Method::Replication,
+            can_follow,
             waited_seconds: None,
             refused_seconds: None,
         };

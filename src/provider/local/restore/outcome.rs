@@ -17,7 +17,7 @@ pub(super) struct Counted {
     run_id: String,
     expired: u64,
     evicted: u64,
-    counts: Counts,
+    pub(super) counts: Counts,
     /// The server's clock, in milliseconds since 1970; `None` where it does not tell.
     clock_ms: Option<i64>,
 }
