@@ -33,6 +33,8 @@ pub enum CheckName {
     WriteFence,
     /// The target has memory for the data.
     RoomForData,
+    /// This machine has memory and disk for the server that a moment is built on.
+    RoomHere,
     /// A fresh backup of the data that will be overwritten exists.
     SafetyBackup,
     /// The set was taken by hand or for a restore, so deleting it is allowed.
@@ -69,6 +71,7 @@ impl CheckName {
             Self::WriteTraffic => "write_traffic",
             Self::WriteFence => "write_fence",
             Self::RoomForData => "room_for_data",
+            Self::RoomHere => "room_here",
             Self::SafetyBackup => "safety_backup",
             Self::ManualBackup => "manual_backup",
             Self::Dependents => "dependents",

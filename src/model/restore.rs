@@ -95,7 +95,7 @@ pub struct Cutover {
     /// Id of the restore's job; empty in what earlier versions wrote.
     #[serde(default)]
     pub job_id: String,
-    /// Whether the instance can be sent what the file holds, as a replica of this program.
+    /// Whether what the file holds can be replayed: by the instance as a replica of this program, or by a server of our own.
     #[serde(default)]
     pub can_follow: bool,
     /// Seconds for which writers waited; `None` where they did not.

@@ -277,7 +277,7 @@ impl Traffic {
                 Status::Warn,
                 format!(
                     "{measured}: what is written after the last safety backup is overwritten; it is counted and kept, and where the \
-                     target can follow us the end names the call that brings it back"
+                     target can follow us, or a server of our own can be built, the end names the call that brings it back"
                 ),
             ),
             _ => check(Status::Pass, measured),

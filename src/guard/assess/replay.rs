@@ -4,7 +4,7 @@ use crate::guard::act::Source;
 use crate::guard::assess::Assessment;
 use crate::guard::assess::wording::check_time_shift;
 use crate::guard::check::{CheckName, Precheck, Status};
-use crate::guard::facts::replay::{NoMoment, Replay, ReplayedLog};
+use crate::guard::facts::replay::{Builder, NoMoment, Replay, ReplayedLog, Room};
 use crate::guard::facts::restore::{DirectRestore, SourceFacts, TargetFacts};
 use crate::guard::impact::Impact;
 use crate::guard::preconditions::{Preconditions, ReplayIdentity};
@@ -20,6 +20,7 @@ const APPLIED_A_SECOND: (u64, u64) = (40 << 20, 1_000_000);
 /// The checks that a restore to a moment needs beside those of its set.
 pub(super) fn checks(source: &Source, facts: &DirectRestore, replay: &Replay) -> Vec<Precheck> {
     let mut checks = vec![restore_time(replay, &facts.source), log_replay(&facts.target, replay)];
+    checks.extend(room_here(replay));
     checks.extend(expiries(source, replay, facts.target.writes.read_at));
     checks.extend(not_offered(source));
     checks
@@ -84,6 +85,9 @@ pub(super) fn details(set: &SourceFacts, replay: &Replay) -> Vec<(String, String
         ("commands_replayed", replay.commands.to_string()),
         ("replay_seconds", seconds(replay).to_string()),
     ];
+    if let Some(Ok(builder)) = &replay.builder {
+        all.push(("built_on", clean(&builder.program)));
+    }
     if let ReplayedLog::Archive { at, precision_ms, taken_back, window } = &replay.log {
         all.extend([
             ("restored_to", written_ms(*at)),
@@ -130,37 +134,74 @@ fn restore_time(replay: &Replay, set: &SourceFacts) -> Precheck {
     Precheck::new(CheckName::RestoreTime, status, detail)
 }
 
-/// Whether the target will apply every command as it was, and whether that would show.
+/// Whether the server that applies the commands will apply every one as it was, and whether it would show that it did not.
 fn log_replay(t: &TargetFacts, replay: &Replay) -> Precheck {
     let check = |status, detail: String| Precheck::new(CheckName::LogReplay, status, detail);
     if t.not_ready.is_some() {
         return check(Status::Pass, "not asked: the instance is not ready".into());
     }
-    if t.method != Method::Replication {
-        let detail = "a log is replayed by replication only, as restore_way says why not here: as a client's commands, what had an expiry \
-             between the set and now would be gone before the log comes to it; restore a set instead (describe_backups), or \
-             into a server that can follow us";
-        return check(Status::Block, detail.into());
-    }
+    let (server, like) = match (t.method, &replay.builder) {
+        (Method::Replication, _) => {
+            (format!("the target ({} {})", t.engine, t.version), "into a server like the one that wrote the log")
+        }
+        (_, Some(Ok(builder))) => (
+            format!("the server of our own ({})", clean(&builder.program)),
+            "put the program of the server that wrote the log into PATH",
+        ),
+        (_, Some(Err(lacking))) => return check(Status::Block, format!("{BY_COMMANDS}; {}", clean(lacking))),
+        (_, None) => return check(Status::Block, format!("{BY_COMMANDS}; nobody has looked for one")),
+    };
     if !replay.unknown.is_empty() {
         let names = clean(&replay.unknown.join(", "));
         let detail = format!(
-            "the target ({} {}) does not know {names}, which the log has: it would drop them and go on; restore to before the first \
-             of them, or into a server like the one that wrote the log",
-            t.engine, t.version
+            "{server} does not know {names}, which the log has: it would drop them and go on; restore to before the first of them, or {like}"
         );
         return check(Status::Block, detail);
     }
     if !replay.counts_refusals {
-        let detail = "the target does not count what it refuses of its master's commands (unexpected_error_replies), so nobody could tell \
-             whether it applied the log";
-        return check(Status::Block, detail.into());
+        let detail = format!(
+            "{server} does not count what it refuses of its master's commands (unexpected_error_replies), so nobody could tell whether it \
+             applied the log"
+        );
+        return check(Status::Block, detail);
     }
+    let then = match t.method {
+        Method::Replication => "",
+        Method::Beside | Method::Commands => "; what it then holds is written to the target by commands",
+    };
     let detail = format!(
-        "the target knows every command of the log; what it refuses is counted, and one refused command is no restore; about {} s",
+        "{server} knows every command of the log; what it refuses is counted, and one refused command is no restore; about {} s{then}",
         seconds(replay)
     );
     check(Status::Pass, detail)
+}
+
+/// Why a moment is built before it goes by commands.
+const BY_COMMANDS: &str =
+    "the target cannot follow us, as restore_way says; by commands a moment is built on a server of our own first";
+
+/// Room on this machine for the server that the moment is built on.
+fn room_here(replay: &Replay) -> Option<Precheck> {
+    let Some(Ok(builder)) = &replay.builder else { return None };
+    let Builder { memory, disk, .. } = builder;
+    let told = |room: &Room, of: &str| match room.free {
+        Some(free) => format!("about {} of {of}, {} free", bytes(room.need), bytes(free)),
+        None => format!("about {} of {of}, and what is free is not known", bytes(room.need)),
+    };
+    let lacks = |room: &Room| room.free.is_some_and(|free| free < room.need);
+    let status = if lacks(memory) || lacks(disk) {
+        Status::Block
+    } else if memory.free.is_none() || disk.free.is_none() {
+        Status::Warn
+    } else {
+        Status::Pass
+    };
+    let detail = format!(
+        "to build the moment here: {}; {}",
+        told(memory, "memory"),
+        told(disk, "disk under the home directory")
+    );
+    Some(Precheck::new(CheckName::RoomHere, status, detail))
 }
 
 /// From when on times to live count, and what will be gone where they count on from the moment itself.

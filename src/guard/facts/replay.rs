@@ -13,14 +13,37 @@ pub struct Replay {
     pub commands: u64,
     /// Bytes of the commands.
     pub bytes: u64,
-    /// Names of commands in the range that the target does not know, cleaned.
+    /// Names of commands in the range that the server which applies them does not know, cleaned.
     pub unknown: Vec<String>,
     /// The moment that the data is of, from which `time_shift` counts where no other is asked for.
     pub moment: Timestamp,
     /// Keys of the set whose expiry lies between that moment and now, at most; `None` where the set was not read.
     pub expiring: Option<u64>,
-    /// Whether the target counts what it refuses of its master's commands.
+    /// The server of our own that applies the commands where the target cannot follow this program; `None` where the target applies them,
+    /// an error where there is none, with what is lacking as part of a sentence.
+    pub builder: Option<Result<Builder, String>>,
+    /// Whether the server that applies the commands counts what it refuses of its master's commands.
     pub counts_refusals: bool,
+}
+
+/// A server of our own that a moment is built on, before it is written to the target by commands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Builder {
+    /// What the program says that it is.
+    pub program: String,
+    /// Memory of this machine.
+    pub memory: Room,
+    /// Disk under the home.
+    pub disk: Room,
+}
+
+/// Room that is needed, about, and room that is there, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// What is needed.
+    pub need: u64,
+    /// What is free; `None` where the system does not tell.
+    pub free: Option<u64>,
 }
 
 /// Where the commands of a replay are from.

@@ -69,6 +69,15 @@ impl Server {
         self.newest_valkey_version().unwrap_or(self.newest_redis_version())
     }
 
+    /// Whether the server takes the values that another one writes, whichever their types.
+    #[must_use]
+    pub fn takes_from(self, writer: Self) -> bool {
+        match writer.newest_valkey_version() {
+            Some(version) => self.newest_valkey_version().is_some_and(|newest| version <= newest),
+            None => writer.newest_redis_version() <= self.newest_redis_version(),
+        }
+    }
+
     fn knows_type(self, type_byte: u8) -> bool {
         let own = self.own_version();
         match (type_byte, self.flavor) {
@@ -296,6 +305,21 @@ mod tests {
         assert!(takes((Valkey, 9, 0), &set) && takes((Valkey, 10, 0), &set));
         assert!(!takes((Valkey, 8, 1), &set) && !takes((Redis, 8, 10), &set));
         assert!(!takes((Valkey, 9, 1), &statistics(Dialect::Valkey, 81, &[])));
+    }
+
+    #[test]
+    fn what_one_server_writes_another_takes() {
+        let server = |flavor, major, minor| Server { flavor, major, minor };
+        let [old, seven, eight] = [(6, 2), (7, 0), (8, 2)].map(|(major, minor)| server(Flavor::Redis, major, minor));
+        let [eighth, ninth] = [(8, 1), (9, 1)].map(|(major, minor)| server(Flavor::Valkey, major, minor));
+        for (target, writer) in
+            [(old, old), (seven, old), (eight, seven), (eight, eighth), (ninth, eighth), (ninth, seven)]
+        {
+            assert!(target.takes_from(writer), "{target} from {writer}");
+        }
+        for (target, writer) in [(old, seven), (seven, eighth), (ninth, eight), (eight, ninth), (eighth, ninth)] {
+            assert!(!target.takes_from(writer), "{target} from {writer}");
+        }
     }
 
     #[test]

@@ -83,6 +83,12 @@ pub struct KeyStatistics {
 }
 
 impl KeyStatistics {
+    /// Those of an RDB without anything in it.
+    #[must_use]
+    pub fn nothing(dialect: Dialect, rdb_version: u16) -> Self {
+        Tally::new().into_statistics(dialect, rdb_version, 0, Checksum::Absent)
+    }
+
     /// Keys in all databases.
     #[must_use]
     pub fn keys(&self) -> u64 {

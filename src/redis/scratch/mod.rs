@@ -5,6 +5,7 @@
 //! It must not let anybody else in, keep anything, or be used for a server that this program did not start.
 
 pub mod program;
+pub mod room;
 
 use std::fs::File;
 use std::io;
@@ -14,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use self::program::Program;
 use crate::config::durable;
+use crate::guard::grant::Scratch;
 use crate::model::ids::{hex, random};
 use crate::model::instance::Counts;
 use crate::model::text::clean;
@@ -65,6 +67,9 @@ pub enum ScratchError {
     /// The server did not serve in time.
     #[error("it did not serve within {} s", .0.as_secs())]
     TooSlow(Duration),
+    /// The server did not do what it was asked for.
+    #[error(transparent)]
+    Asked(#[from] RedisError),
     /// The directory or the program cannot be used.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -154,6 +159,7 @@ impl ScratchServer {
             .args(["--port", "0", "--unixsocket", SOCKET, "--unixsocketperm", "700", "--dir", "."])
             .args(["--dbfilename", DUMP, "--save", "", "--appendonly", "no", "--logfile", "log"])
             .args(["--databases", &databases.max(16).to_string()])
+            .args(program.strict())
             .current_dir(&dir.path)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
@@ -190,8 +196,30 @@ impl ScratchServer {
         }
     }
 
+    /// The proof that the server is this program's own.
+    #[must_use]
+    pub fn scratch(&self) -> Scratch {
+        Scratch::started(&self.child)
+    }
+
+    /// Saves what the server holds and ends it. The file has no name by then: closed, it is gone, whatever ends this program.
+    ///
+    /// # Errors
+    /// What the server said, and those of the file system.
+    pub async fn save(self, within: Duration) -> Result<File, ScratchError> {
+        let path = self.dir.path.join(DUMP);
+        let saved = async {
+            let mut conn = Conn::open(&self.endpoint, within).await?;
+            conn.cmd_str(&["SAVE"]).await?;
+            Ok(tokio::fs::File::open(&path).await?.into_std().await)
+        };
+        let saved = saved.await;
+        self.stop().await;
+        saved
+    }
+
     /// The end of the server's log, cleaned.
-    async fn log(&self) -> String {
+    pub async fn log(&self) -> String {
         let text = tokio::fs::read(self.dir.path.join("log")).await.unwrap_or_default();
         let end = text.get(text.len().saturating_sub(LOG_BYTES_MAX)..).unwrap_or_default();
         clean(&String::from_utf8_lossy(end))

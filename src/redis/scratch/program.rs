@@ -46,6 +46,30 @@ pub fn program_for(statistics: &KeyStatistics) -> Option<Program> {
     programs().into_iter().filter_map(|path| version_of(&path)).find(fits)
 }
 
+/// The program that builds what a target is to take by commands: of those that load what it begins with and write what the target
+/// takes, the one that is most like the target. Blocking: each is asked for its version.
+#[must_use]
+pub fn builder_for(target: Server, begins_with: &KeyStatistics) -> Option<Program> {
+    let fits = |program: &Program| {
+        target.takes_from(program.server) && loadable(begins_with, program.server, &Modules::default()).is_ok()
+    };
+    let unlike = |program: &Program| {
+        let Server { flavor, major, minor } = program.server;
+        (flavor != target.flavor, major.abs_diff(target.major), minor.abs_diff(target.minor))
+    };
+    programs().into_iter().filter_map(|path| version_of(&path)).filter(fits).min_by_key(unlike)
+}
+
+impl Program {
+    /// The settings by which a server ends where it would drop a command of its master, where it has such.
+    pub(super) const fn strict(&self) -> &'static [&'static str] {
+        match self.server {
+            Server { flavor: Flavor::Redis, major: ..7, .. } => &[],
+            _ => &["--propagation-error-behavior", "panic"],
+        }
+    }
+}
+
 /// What a program says with `--version`: `Redis server v=7.0.15 sha=…`.
 fn version_of(path: &Path) -> Option<Program> {
     let said = Command::new(path).arg("--version").stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;

@@ -8,7 +8,7 @@ use tair_backup_mcp::guard::act::{Act, Source};
 use tair_backup_mcp::guard::assess::{Assessment, assess};
 use tair_backup_mcp::guard::check::{Status, of_status};
 use tair_backup_mcp::guard::facts::Facts;
-use tair_backup_mcp::guard::facts::replay::{NoMoment, Replay, ReplayedLog};
+use tair_backup_mcp::guard::facts::replay::{Builder, NoMoment, Replay, ReplayedLog, Room};
 use tair_backup_mcp::guard::facts::restore::DirectRestore;
 use tair_backup_mcp::guard::rules::Rules;
 use tair_backup_mcp::model::restore::Method;
@@ -35,6 +35,7 @@ fn replay() -> Replay {
         commands: 3_000_000,
         bytes: 1000,
         unknown: Vec::new(),
+        builder: None,
         moment: at(),
         expiring: Some(0),
         counts_refusals: true,
@@ -74,11 +75,25 @@ fn a_moment_is_told_exactly() {
 #[test]
 fn what_the_target_would_drop_blocks() {
     type Change = fn(&mut DirectRestore, &mut Replay);
-    let blocks: [(&str, Change); 4] = [
+    let blocks: [(&str, Change); 7] = [
         ("does not know HSETEX", |_, behind| behind.unknown = vec!["HSETEX".into()]),
         ("does not count what it refuses", |_, behind| behind.counts_refusals = false),
-        ("by replication only", |facts, _| facts.target.method = Method::Commands),
-        ("by replication only", |facts, _| facts.target.method = Method::Beside),
+        ("nobody has looked for one", |facts, _| facts.target.method = Method::Commands),
+        ("put the redis-server", |facts, behind| {
+            facts.target.method = Method::Beside;
+            behind.builder = Some(Err("put the redis-server there".into()));
+        }),
+        ("our own (Redis 7.0.15) does not know HSETEX", |facts, behind| {
+            facts.target.method = Method::Beside;
+            behind.builder = Some(Ok(builder(Some(8), Some(8))));
+            behind.unknown = vec!["HSETEX".into()];
+        }),
+        ("our own (Redis 7.0.15) does not count", |facts, behind| {
+            facts.target.method = Method::Commands;
+            behind.builder = Some(Ok(builder(Some(8), Some(8))));
+            behind.counts_refusals = false;
+        }),
+        ("the target (", |_, behind| behind.unknown = vec!["SET".into()]),
     ];
     for (told, change) in blocks {
         let blocked = of_status(Status::Block, &judged(moment(), with(change)).unwrap().checks);
@@ -89,6 +104,34 @@ fn what_the_target_would_drop_blocks() {
     });
     let warned = of_status(Status::Warn, &judged(moment(), imprecise).unwrap().checks);
     assert!(warned.iter().any(|w| w.contains("known to 4000 ms")), "{warned:?}");
+}
+
+fn builder(memory: Option<u64>, disk: Option<u64>) -> Builder {
+    let room = |free| Room { need: 8, free };
+    Builder { program: "Redis 7.0.15".into(), memory: room(memory), disk: room(disk) }
+}
+
+/// A target that cannot follow us is given what a server of our own was brought to: the plan names it, and this machine has the room.
+#[test]
+fn a_moment_that_goes_by_commands_is_built_here() {
+    for (memory, disk, status) in [
+        (Some(8), Some(8), Status::Pass),
+        (None, Some(8), Status::Warn),
+        (Some(8), None, Status::Warn),
+        (Some(7), Some(8), Status::Block),
+        (None, Some(7), Status::Block),
+    ] {
+        let facts = with(|facts, behind| {
+            facts.target.method = Method::Beside;
+            behind.builder = Some(Ok(builder(memory, disk)));
+        });
+        let judged = judged(moment(), facts).unwrap();
+        let of = |name: &str| judged.checks.iter().find(|c| c.name.as_str() == name).unwrap().clone();
+        assert_eq!(of("room_here").status, status, "{:?}", of("room_here"));
+        let replay = of("log_replay");
+        assert!(replay.status == Status::Pass && replay.detail.contains("our own (Redis 7.0.15)"), "{replay:?}");
+        assert_eq!(judged.details["built_on"], "Redis 7.0.15");
+    }
 }
 
 /// What only the cloud does is refused by its own check.

@@ -18,6 +18,7 @@ mod export;
 mod live;
 mod memory;
 mod moment;
+mod moment_commands;
 mod moment_log;
 mod moments;
 mod proof;

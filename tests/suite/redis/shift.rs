@@ -89,7 +89,7 @@ async fn every_expiry_is_moved_and_nothing_else() {
         let parent = tempfile::tempdir().unwrap();
         let dir = ScratchDir::new(parent.path()).unwrap();
         dir.dump().unwrap().write_all(&later).unwrap();
-        let server = Server { flavor: Flavor::Redis, major: 7, minor: 0 };
+        let server = Server { flavor: Flavor::Redis, major: if kind == "redis-6.2" { 6 } else { 7 }, minor: 2 };
         let program = Program { path: program(kind, "server"), server, name: kind.to_owned() };
         let scratch = ScratchServer::start(&program, dir, 16, Duration::from_secs(30)).await.unwrap();
         let Address::Unix(socket) = scratch.endpoint().address.clone() else { panic!() };

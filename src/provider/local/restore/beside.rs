@@ -11,6 +11,7 @@ use crate::model::ids::{hex, random};
 use crate::model::job::{Job, Unfinished};
 use crate::model::restore::Method;
 use crate::provider::local::restore::commands::{Loaded, read_to_its_end};
+use crate::provider::local::restore::contents::Contents;
 use crate::provider::local::restore::cutover::{WayBack, behind};
 use crate::provider::local::restore::recovery::RecoveryRecord;
 use crate::provider::local::restore::replication::ended_by;
@@ -20,7 +21,6 @@ use crate::redis::facts::ServerFacts;
 use crate::redis::replay::beside::{Placement, partners};
 use crate::redis::replay::swap::load_beside;
 use crate::redis::rights::{self, Need, Probing};
-use crate::vault::frames::FrameReader;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The steps of this way for a set on a server.
@@ -99,7 +99,7 @@ impl Inner {
         plan: &Plan,
         recovery: RecoveryRecord,
         set: &BackupSet,
-        data: FrameReader,
+        contents: Contents,
     ) -> Result<Loaded, Unfinished> {
         let endpoint = self.endpoint(&plan.instance_id).await?;
         let mut conn = Conn::open(&endpoint, COMMAND_TIMEOUT).await.map_err(Fault::from)?;
@@ -114,7 +114,7 @@ impl Inner {
         let mut recovery = recovery.beside(placement.clone());
         // From here on a crash is cleared up at the next start.
         self.jobs.save_recovery(job, &recovery).await?;
-        let (frames, reader) = self.encode(set, data, |encoder| encoder.beside(placement.places()));
+        let (frames, reader) = self.encode(set, contents, |encoder| encoder.beside(placement.places()));
         let done = AtomicU64::new(0);
         let loading = load_beside(grant, &endpoint, &mut conn, &placement, frames, &mut way_back, |report| {
             done.store(report.keys, Ordering::Relaxed);

@@ -8,6 +8,7 @@ use crate::model::instance::{Counts, total_keys};
 use crate::model::job::{Job, Unfinished};
 use crate::model::restore::Cutover;
 use crate::provider::local::restore::IN_FLIGHT;
+use crate::provider::local::restore::contents::Contents;
 use crate::provider::local::restore::cutover::{WayBack, behind};
 use crate::provider::local::restore::recovery::RecoveryRecord;
 use crate::provider::local::{COMMAND_TIMEOUT, Inner};
@@ -17,7 +18,6 @@ use crate::redis::rdb;
 use crate::redis::replay::encoder::RestoreEncoder;
 use crate::redis::replay::frame::Frame;
 use crate::redis::replay::{ReplayMode, drive};
-use crate::vault::frames::FrameReader;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::mpsc;
 
@@ -30,7 +30,7 @@ impl Inner {
         plan: &Plan,
         recovery: RecoveryRecord,
         set: &BackupSet,
-        data: FrameReader,
+        contents: Contents,
     ) -> Result<Loaded, Unfinished> {
         let endpoint = self.endpoint(&plan.instance_id).await?;
         let mut conn = Conn::open(&endpoint, COMMAND_TIMEOUT).await.map_err(Fault::from)?;
@@ -38,7 +38,7 @@ impl Inner {
         let safety = self.last_safety(job, plan, &endpoint, looked, &[]).await?;
         self.jobs.save_recovery(job, &recovery).await?;
         let mut way_back = WayBack::new(self, job, plan, safety, 0);
-        let (frames, reader) = self.encode(set, data, |encoder| encoder);
+        let (frames, reader) = self.encode(set, contents, |encoder| encoder);
         let done = AtomicU64::new(0);
         let run = drive(grant, &mut conn, frames, ReplayMode::ReplaceIf(&mut way_back), |report| {
             done.store(report.keys, Ordering::Relaxed);
@@ -58,14 +58,14 @@ impl Inner {
     pub(super) fn encode(
         &self,
         set: &BackupSet,
-        data: FrameReader,
+        contents: Contents,
         place: impl FnOnce(RestoreEncoder) -> RestoreEncoder,
     ) -> (mpsc::Receiver<Frame>, Reader) {
         let (tx, rx) = mpsc::channel(IN_FLIGHT);
-        let (vault, set, spool) = (self.vault.clone(), set.clone(), self.state.home().join("run"));
-        let encoder = place(RestoreEncoder::new(tx, set.rdb_version, spool));
+        let encoder = place(RestoreEncoder::new(tx, set.rdb_version, self.state.home().join("run")));
+        let Contents { data, whose } = contents;
         let reader = tokio::task::spawn_blocking(move || {
-            let walked = rdb::walk(data, (), encoder).map_err(|e| vault.damaged(&set, e))?;
+            let walked = rdb::walk(data, (), encoder).map_err(|e| whose.damaged(e))?;
             let expired = walked.visitor.expired();
             walked.visitor.finish().map(|()| expired).map_err(|e| {
                 Fault::new(Kind::Provider, "restore.interrupted", "the target stopped taking commands").because(e)

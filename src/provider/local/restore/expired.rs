@@ -95,6 +95,11 @@ impl Inner {
     }
 }
 
+/// [`Inner::expired_by`] of an RDB.
+pub(super) async fn expired_in(data: impl Read + Send + 'static, at_ms: i64) -> Option<PassedKeys> {
+    passed_by(async { Some(data) }, at_ms, READ_WITHIN).await
+}
+
 #[cfg(test)]
 mod tests {
     //! However a set is slow to read, its end is waited for no longer than that.

@@ -105,7 +105,7 @@ impl Inner {
             Ok(Some((stored_digest, statistics))) => {
                 let own = instance_id == set_of;
                 target.cannot_load =
-                    self.cannot_load(&set, own, &statistics, &server, target.method, limits, &mut conn).await?;
+                    self.cannot_load(&set, own, &statistics, &server, target.method, limits, None, &mut conn).await?;
                 if target.method != Method::Replication {
                     target.unread.extend(unread(&statistics, limits));
                 }

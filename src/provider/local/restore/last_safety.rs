@@ -115,6 +115,7 @@ impl Inner {
         }
         let _ = self.jobs.progress(job, "making sure of the way back", 0, 0).await;
         let evicted = looked.facts.evicted_keys;
+        let server = looked.facts.server();
         let now = ServerCounters { calls: Some(looked.calls), removed: looked.facts.removed };
         let mut removed = plan.writes.map_or(u64::MAX, |writes| writes.removed);
         let (set, mut tail, taken) = match self.nothing_behind(endpoint, looked.planned, now, removed).await {
@@ -127,6 +128,8 @@ impl Inner {
         };
         tail.leave_out(ours.iter().copied());
         let tail = self.follow_tail(&job.id, tail).await?;
+        let by_replication = plan.direct_restore()?.method == Method::Replication;
+        let can_follow = by_replication || self.builder(&set, server).await?.is_some();
         let BackupSet { id: safety_backup_id, started_at: since, replication_id, write_calls: calls, .. } = set;
         let counters = ServerCounters { calls, removed };
         let mut cutover = Cutover {
@@ -140,7 +143,7 @@ impl Inner {
             tail: None,
             tail_whole: false,
             job_id: job.id.clone(),
-            can_follow: plan.direct_restore()?.method == Method::Replication,
+            can_follow,
             waited_seconds: None,
             refused_seconds: None,
         };

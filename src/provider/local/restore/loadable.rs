@@ -5,6 +5,8 @@ use crate::model::backup::BackupSet;
 use crate::model::fault::Fault;
 use crate::model::restore::Method;
 use crate::provider::local::Inner;
+use crate::provider::local::restore::built::Built;
+use crate::provider::local::restore::contents::Contents;
 use crate::provider::local::restore::steps::{has_database, too_large};
 use crate::redis::conn::Conn;
 use crate::redis::facts::ServerFacts;
@@ -20,7 +22,8 @@ use std::io;
 const BULK_DEFAULT: u64 = 512 << 20;
 
 impl Inner {
-    /// Why this server cannot take this set; `None` where it can. `own`: the set is one of this instance.
+    /// Why this server cannot take this set; `None` where it can. `own`: the set is one of this instance. `built`: where the data is, of
+    /// what is no set.
     #[expect(clippy::too_many_arguments, reason = "each is another fact that the answer depends on")]
     pub(super) async fn cannot_load(
         &self,
@@ -30,6 +33,7 @@ impl Inner {
         facts: &ServerFacts,
         method: Method,
         limits: Limits,
+        built: Option<&Built>,
         conn: &mut Conn,
     ) -> Result<Option<String>, Fault> {
         let modules = facts.modules.clone().unwrap_or_default();
@@ -53,32 +57,33 @@ impl Inner {
                 return Ok(Some(why));
             }
             let owned = if facts.cluster_enabled { Some(owned_slots(conn).await?) } else { None };
-            return self.cannot_replay(set, owned).await;
+            let contents = match built {
+                Some(built) => built.contents()?,
+                None => Contents::of_set(&self.vault, set, self.vault.open_data(set).await?),
+            };
+            return cannot_replay(contents, owned).await;
         }
         Ok(None)
     }
+}
 
-    /// Why the set cannot be written as commands; `None` where it can. By then the target would be empty: what would stop such a
-    /// restore half way has to stop its plan.
-    async fn cannot_replay(&self, set: &BackupSet, owned: Option<Vec<(u16, u16)>>) -> Result<Option<String>, Fault> {
-        let data = self.vault.open_data(set).await?;
-        let (vault, set) = (self.vault.clone(), set.clone());
-        blocking(move || {
-            let found = match rdb::walk(data, (), Commands { owned, outside: 0, meta: 0 }) {
-                Ok(walked) => walked.visitor,
-                Err(too_large @ RdbError::TooLarge { .. }) => return Ok(Some(too_large.to_string())),
-                Err(e) => return Err(vault.damaged(&set, e)),
-            };
-            Ok(match (found.outside, found.meta) {
-                (0, 0) => None,
-                (0, n) => Some(format!("{n} keys carry metadata of a module, which commands cannot restore")),
-                (n, _) => {
-                    Some(format!("{n} keys of the set belong to slots that this node of the cluster does not serve"))
-                }
-            })
+/// Why an RDB cannot be written as commands; `None` where it can. By then the target would be empty: what would stop such a restore
+/// half way has to stop its plan.
+async fn cannot_replay(contents: Contents, owned: Option<Vec<(u16, u16)>>) -> Result<Option<String>, Fault> {
+    let Contents { data, whose } = contents;
+    blocking(move || {
+        let found = match rdb::walk(data, (), Commands { owned, outside: 0, meta: 0 }) {
+            Ok(walked) => walked.visitor,
+            Err(too_large @ RdbError::TooLarge { .. }) => return Ok(Some(too_large.to_string())),
+            Err(e) => return Err(whose.damaged(e)),
+        };
+        Ok(match (found.outside, found.meta) {
+            (0, 0) => None,
+            (0, n) => Some(format!("{n} keys carry metadata of a module, which commands cannot restore")),
+            (n, _) => Some(format!("{n} keys of the set belong to slots that this node of the cluster does not serve")),
         })
-        .await
-    }
+    })
+    .await
 }
 
 /// Walks a set as a restore by commands would, and counts the keys that would stop it.

@@ -1,7 +1,9 @@
 //! Restore: the one place that overwrites data. It cannot begin without the guard's permit.
 
 mod beside;
+mod built;
 mod commands;
+mod contents;
 mod counted;
 mod cutover;
 mod expired;
@@ -24,11 +26,14 @@ use crate::guard::permit::Permit;
 use crate::guard::plan::{Plan, changed};
 use crate::model::backup::BackupSet;
 use crate::model::fault::{Fault, Kind};
+use crate::model::instance::total_keys;
 use crate::model::job::{Job, JobEnd, JobKind};
 use crate::model::restore::{Method, RestoredTo};
 use crate::provider::local::backup::capture::TICK;
+use crate::provider::local::restore::contents::Contents;
 use crate::provider::local::restore::counted::{AsLoaded, Counted};
 use crate::provider::local::restore::cutover::after;
+use crate::provider::local::restore::expired::expired_in;
 use crate::provider::local::restore::outcome::{outcome_as_loaded, outcome_of_moment};
 use crate::provider::local::restore::recovery::RecoveryRecord;
 use crate::provider::local::restore::replay::Behind;
@@ -92,15 +97,30 @@ impl Inner {
         let planned = plan.direct_restore()?;
         let Opened { set, data, behind } = opened;
         let moment = behind.as_ref().map(Behind::moment);
-        let recovery = RecoveryRecord::of(plan, &set, moment.clone())?;
         let restored = behind.as_ref().map(|behind| behind.restored.clone());
         let commands = behind.as_ref().map_or(0, |behind| behind.commands);
         let alone = RestoredTo { backup_id: set.id.clone(), position: None, moment: set.finished_at, ended: None };
         let mut restored = restored.unwrap_or(alone);
         self.state.set_restored(&job.id, &restored).await?;
+        // A moment that goes by commands is built first: the target is looked at behind that.
+        let (mut set, mut data, mut behind, mut built) = (set, Some(data), behind, None);
+        if planned.method != Method::Replication
+            && let (Some(from), Some(behind)) = (data.take_if(|_| behind.is_some()), behind.take())
+        {
+            let made = self.build(job, plan, &set, from, behind).await?;
+            set = made.set.clone();
+            built = Some(made);
+        }
+        let recovery = RecoveryRecord::of(plan, &set, moment.clone())?;
         let before = self.counted(&plan.instance_id).await.ok();
+        let contents = |data: Option<FrameReader>| match (&built, data) {
+            (Some(built), _) => built.contents(),
+            (None, Some(data)) => Ok(Contents::of_set(&self.vault, &set, data)),
+            (None, None) => Err(plan.unsupported()),
+        };
         let (loaded, cutover, serving_at) = match planned.method {
             Method::Replication => {
+                let data = data.ok_or_else(|| plan.unsupported())?;
                 let done = self.by_replication(grant, job, plan, recovery, &set, data, behind).await?;
                 let switched = &done.restored.switched;
                 restored.ended = Some((switched.replication_id.clone(), switched.offset));
@@ -108,14 +128,12 @@ impl Inner {
                 let _ = self.state.set_restored(&job.id, &restored).await;
                 (AsLoaded::from(done.restored), done.cutover, done.serving_at)
             }
-            // The guard lets no plan of a moment through that is for commands.
-            Method::Beside | Method::Commands if behind.is_some() => return Err(plan.unsupported().into()),
             Method::Beside => {
-                let done = self.beside_the_old(grant, job, plan, recovery, &set, data).await?;
+                let done = self.beside_the_old(grant, job, plan, recovery, &set, contents(data)?).await?;
                 (AsLoaded::by_commands(before, done.swapped_in, done.unseen, false), done.cutover, None)
             }
             Method::Commands => {
-                let done = self.by_commands(grant, job, plan, recovery, &set, data).await?;
+                let done = self.by_commands(grant, job, plan, recovery, &set, contents(data)?).await?;
                 (AsLoaded::by_commands(before, None, done.unseen, plan.tells_of_traffic()), done.cutover, None)
             }
         };
@@ -130,15 +148,23 @@ impl Inner {
             fault.message = format!("{}{what}", fault.message);
             fault
         };
-        // Of a moment the set is only the beginning, and says nothing of what should be there.
-        let of_set = counted.as_ref().ok().filter(|_| moment.is_none());
+        // Of a moment that the target itself came to the set is only the beginning, and says nothing of what should be there.
+        let of_set = counted.as_ref().ok().filter(|_| moment.is_none() || built.is_some());
         let at = of_set.and_then(|after| after.may_have_expired(&set));
+        let expired = async {
+            match (&built, at) {
+                (Some(built), Some(at)) => expired_in(built.contents().ok()?.data, at).await,
+                _ => self.expired_by(&set, at).await,
+            }
+        };
         // The set is read once more for that while the target writes to its disk.
-        let (kept, passed) = tokio::join!(self.keep(&plan.instance_id, &planned.run_id), self.expired_by(&set, at));
+        let (kept, passed) = tokio::join!(self.keep(&plan.instance_id, &planned.run_id), expired);
         let found = match counted {
-            Ok(after) => match &moment {
-                None => outcome_as_loaded(&set, &loaded, &after, passed.as_ref()),
-                Some(moment) => outcome_of_moment(&set.id, moment, commands, &loaded, &after),
+            Ok(after) => match (&moment, &built) {
+                (Some(moment), Some(built)) => outcome_as_loaded(&set, &loaded, &after, passed.as_ref())
+                    .map(|_| built.describe(moment, commands, total_keys(&after.counts))),
+                (None, _) => outcome_as_loaded(&set, &loaded, &after, passed.as_ref()),
+                (Some(moment), None) => outcome_of_moment(&set.id, moment, commands, &loaded, &after),
             },
             Err(fault) => {
                 Ok(format!("restored: the target took the whole set; its keys could not be counted ({fault})"))

@@ -12,13 +12,14 @@ use crate::guard::preconditions::ReplayIdentity;
 use crate::model::backup::BackupSet;
 use crate::model::fault::Fault;
 use crate::model::job::JobKind;
-use crate::model::restore::RestoredTo;
+use crate::model::restore::{Method, RestoredTo};
 use crate::model::time::{written_ms, written_short};
 use crate::provider::local::log::SHARD;
 use crate::provider::local::restore::tail_replay::TailReader;
 use crate::provider::local::{COMMAND_TIMEOUT, Inner};
 use crate::provider::unsupported;
 use crate::redis::conn::Conn;
+use crate::redis::facts::ServerFacts;
 use crate::redis::inventory::{Refusals, unknown_commands};
 use crate::redis::master::shift::StreamShift;
 use crate::redis::master::types::Supply;
@@ -77,11 +78,27 @@ impl Inner {
         let mut facts = self.restore_facts(instance_id, set_of, base, earlier).await?;
         if let Facts::DirectRestore(facts) = &mut facts {
             let expired = facts.source.expired.take();
-            let (mut unknown, mut counts_refusals) = (Vec::new(), true);
+            let (mut unknown, mut counts_refusals, mut builder) = (Vec::new(), true, None);
             if facts.target.not_ready.is_none() {
                 let mut conn = Conn::open(&self.endpoint(instance_id).await?, COMMAND_TIMEOUT).await?;
-                unknown = unknown_commands(&mut conn, &behind.names).await?;
-                counts_refusals = Refusals::read(&mut conn).await?.is_some();
+                let mut own = None;
+                if facts.target.method != Method::Replication {
+                    let server = ServerFacts::read(&mut conn).await?.server();
+                    let set = self.vault.find(instance_id, base, &**self).await?;
+                    let (found, started) = self.building(&set, behind.bytes, server, earlier.is_none()).await?;
+                    (builder, own) = (Some(found), started);
+                    if let Some(own) = &own {
+                        conn = Conn::open(own.endpoint(), COMMAND_TIMEOUT).await?;
+                    }
+                }
+                // Of a server of our own the plan has asked, and its restore asks again.
+                if builder.is_none() || own.is_some() {
+                    unknown = unknown_commands(&mut conn, &behind.names).await?;
+                    counts_refusals = Refusals::read(&mut conn).await?.is_some();
+                }
+                if let Some(own) = own {
+                    own.stop().await;
+                }
             }
             let moment = behind.restored.moment;
             facts.replay = Some(Replay {
@@ -90,6 +107,7 @@ impl Inner {
                 commands: behind.commands,
                 bytes: behind.bytes,
                 unknown,
+                builder,
                 moment,
                 expiring: self.expiring(set_of, &behind.restored.backup_id, moment, expired).await?,
                 counts_refusals,

@@ -32,7 +32,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 /// A target of many gigabytes loads for minutes, but shows signs of life all along.
-const STALL_TIMEOUT: Duration = Duration::from_secs(60);
+pub(super) const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 
 impl Inner {
     #[expect(clippy::too_many_arguments, reason = "what to restore, with what, and under which record")]
@@ -231,7 +231,7 @@ fn no_pause(error: RedisError) -> Fault {
 
 /// Reads data whose file was just shown to be the one that was verified. Each frame's own checksum is right before it goes
 /// out, and the end goes out only behind all of them.
-fn supply(mut data: FrameReader, bytes: u64, behind: Option<Behind>, to: &mpsc::Sender<Supply>) {
+pub(super) fn supply(mut data: FrameReader, bytes: u64, behind: Option<Behind>, to: &mpsc::Sender<Supply>) {
     let all = || -> Result<(), String> {
         let mut sent = 0;
         match behind.as_ref().map_or(0, |behind| behind.shift_ms) {

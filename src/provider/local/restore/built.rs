@@ -1,0 +1,279 @@
+//! A moment for a target that cannot follow this program: a server of our own is given the set and the commands behind it as its master's
+//! stream, which is proven as for any target; what it then holds is verified, and goes to the target by commands.
+//!
+//! The target is not touched here. What is built is a file without a name: nothing of it is left behind, whatever ends this program.
+
+use crate::config::blocking::blocking;
+use crate::guard::facts::replay::{Builder, Room};
+use crate::guard::plan::{Plan, changed};
+use crate::guard::room::{fits_beside, need};
+use crate::model::backup::BackupSet;
+use crate::model::fault::{Fault, Kind};
+use crate::model::instance::total_keys;
+use crate::model::job::Job;
+use crate::model::restore::Method;
+use crate::provider::local::restore::IN_FLIGHT;
+use crate::provider::local::restore::contents::{Contents, Whose};
+use crate::provider::local::restore::replay::Behind;
+use crate::provider::local::restore::replication::{STALL_TIMEOUT, supply};
+use crate::provider::local::{COMMAND_TIMEOUT, Inner};
+use crate::redis::conn::Conn;
+use crate::redis::error::RedisError;
+use crate::redis::facts::ServerFacts;
+use crate::redis::limits;
+use crate::redis::master::cutover::OwnServer;
+use crate::redis::master::session::Session;
+use crate::redis::master::types::{MasterOptions, Restored, Step};
+use crate::redis::rdb;
+use crate::redis::rdb::compat::Server;
+use crate::redis::rdb::statistics::{Checksum, Dialect, KeyStatistics};
+use crate::redis::rdb::unique::Unique;
+use crate::redis::scratch::program::{Program, builder_for};
+use crate::redis::scratch::room::{disk_free, memory_free};
+use crate::redis::scratch::{ScratchDir, ScratchServer};
+use crate::vault::frames::FrameReader;
+use std::fs::File;
+use std::io::{self, BufReader, Seek as _};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// A server without data starts in a moment.
+const STARTS_WITHIN: Duration = Duration::from_secs(30);
+/// What it holds is saved at the speed of the disk.
+const SAVED_WITHIN: Duration = Duration::from_secs(3600);
+/// Databases where the target does not tell how many it has.
+const DATABASES: u64 = 1024;
+/// The first version of Valkey's own format.
+const OLDEST_VALKEY: u16 = 80;
+
+/// A moment that was built and verified.
+pub(super) struct Built {
+    /// What a set of it would say of itself; its other values are those of the set that it was begun with.
+    pub(super) set: BackupSet,
+    statistics: KeyStatistics,
+    file: File,
+}
+
+impl Built {
+    /// How a restore to the moment ended, whose target holds so many keys now.
+    pub(super) fn describe(&self, moment: &str, commands: u64, keys: u64) -> String {
+        format!(
+            "restored to {moment}: a server of our own applied all {commands} commands of the log behind {} and refused none; the target \
+             was given the {} keys that it held then, and holds {keys}",
+            self.set.id,
+            total_keys(&self.set.counts)
+        )
+    }
+
+    /// What was built, from its beginning. One reader at a time.
+    pub(super) fn contents(&self) -> Result<Contents, Fault> {
+        let again = || -> io::Result<File> {
+            let mut file = self.file.try_clone()?;
+            file.rewind().map(|()| file)
+        };
+        let file = again().map_err(|e| Whose::Built.damaged(&e).because(e))?;
+        Ok(Contents { data: Box::new(BufReader::with_capacity(1 << 20, file)), whose: Whose::Built })
+    }
+}
+
+/// What a set's manifest tells of its contents.
+fn told(set: &BackupSet) -> KeyStatistics {
+    let dialect = if set.rdb_version >= OLDEST_VALKEY { Dialect::Valkey } else { Dialect::Redis };
+    KeyStatistics {
+        types: set.types.clone(),
+        functions: set.functions,
+        bytes: set.rdb_bytes,
+        ..KeyStatistics::nothing(dialect, set.rdb_version)
+    }
+}
+
+impl Inner {
+    /// The program that builds a moment behind this set for such a server; `None` where none is here.
+    pub(super) async fn builder(&self, set: &BackupSet, target: Server) -> Result<Option<Program>, Fault> {
+        let begins_with = told(set);
+        blocking(move || Ok(builder_for(target, &begins_with))).await
+    }
+
+    /// What is known of the building of a moment before it begins; and a server of the program, to be asked, where there is one and
+    /// `ask` wants it.
+    pub(super) async fn building(
+        &self,
+        set: &BackupSet,
+        log_bytes: u64,
+        target: Server,
+        ask: bool,
+    ) -> Result<(Result<Builder, String>, Option<ScratchServer>), Fault> {
+        let Some(program) = self.builder(set, target).await? else {
+            let lacking = format!(
+                "no program here loads {} and writes what {target} takes: put the redis-server or valkey-server of that version into PATH",
+                set.id
+            );
+            return Ok((Err(lacking), None));
+        };
+        let parent = self.scratch.clone();
+        let room = |need, free| Room { need, free };
+        let memory = need(set.used_memory, set.rdb_bytes, 0).saturating_add(log_bytes);
+        let disk = set.rdb_bytes.saturating_add(log_bytes);
+        let (memory_left, disk_left) = blocking(move || Ok((memory_free(), disk_free(&parent)))).await?;
+        let builder =
+            Builder { program: program.name.clone(), memory: room(memory, memory_left), disk: room(disk, disk_left) };
+        if !ask {
+            return Ok((Ok(builder), None));
+        }
+        match self.scratch_server(&program, 1).await {
+            Ok(server) => Ok((Ok(builder), Some(server))),
+            Err(fault) => Ok((Err(fault.message), None)),
+        }
+    }
+
+    async fn scratch_server(&self, program: &Program, databases: u64) -> Result<ScratchServer, Fault> {
+        let refused = |why: String| not_built(&program.name, &why);
+        let (parent, name) = (self.scratch.clone(), program.name.clone());
+        let dir = blocking(move || ScratchDir::new(&parent).map_err(|e| not_built(&name, &e.to_string()).because(e)));
+        let started = ScratchServer::start(program, dir.await?, databases, STARTS_WITHIN).await;
+        started.map_err(|e| refused(format!("it does not start: {e}")).because(e))
+    }
+
+    /// Builds a moment, and shows that the target can take it.
+    pub(super) async fn build(
+        &self,
+        job: &Job,
+        plan: &Plan,
+        set: &BackupSet,
+        data: FrameReader,
+        behind: Behind,
+    ) -> Result<Built, Fault> {
+        let mut conn = Conn::open(&self.endpoint(&plan.instance_id).await?, COMMAND_TIMEOUT).await?;
+        let target = ServerFacts::read(&mut conn).await?;
+        plan.same_process(&target.run_id)?;
+        let databases = limits::databases(&mut conn).await?.unwrap_or(DATABASES);
+        let gone = || changed("there is no program any more to build the moment with; the target was not touched");
+        let program = self.builder(set, target.server()).await?.ok_or_else(gone)?;
+        let server = self.scratch_server(&program, databases).await?;
+        let done = self.fill(job, set, data, behind, &server).await;
+        let failed = |why: String, log: &str| {
+            let log = if log.is_empty() { String::new() } else { format!("; its log ends: {log}") };
+            not_built(&program.name, &format!("{why}{log}"))
+        };
+        let (restored, used_memory) = match done {
+            Ok(done) => done,
+            Err(fault) => {
+                let log = server.log().await;
+                server.stop().await;
+                return Err(failed(fault.message.clone(), &log).because(fault));
+            }
+        };
+        let file = server.save(SAVED_WITHIN).await.map_err(|e| failed(e.to_string(), "").because(e))?;
+        let _ = self.jobs.progress(job, "verifying the moment that was built", set.rdb_bytes, set.rdb_bytes).await;
+        let (file, statistics) = verified(file, self.state.home().join("run")).await?;
+        let counts = statistics.dbs.iter().map(|db| (db.db, (db.keys, db.expires))).collect();
+        tracing::debug!(replayed = ?restored.replayed, "a moment was built");
+        let made = BackupSet {
+            rdb_version: statistics.rdb_version,
+            rdb_bytes: statistics.bytes,
+            counts,
+            functions: statistics.functions,
+            types: statistics.types.clone(),
+            used_memory,
+            ..set.clone()
+        };
+        let built = Built { set: made, statistics, file };
+        self.fits(plan, &built).await?;
+        Ok(built)
+    }
+
+    /// Gives a server of our own the set and the commands. What it then held, and its memory.
+    async fn fill(
+        &self,
+        job: &Job,
+        set: &BackupSet,
+        data: FrameReader,
+        behind: Behind,
+        server: &ScratchServer,
+    ) -> Result<(Restored, u64), Fault> {
+        let mut conn = Conn::open(server.endpoint(), COMMAND_TIMEOUT).await?;
+        behind.still_known(&mut conn).await?;
+        let options = MasterOptions { stall: STALL_TIMEOUT, total: Some(set.rdb_bytes), ..MasterOptions::default() };
+        let session = Session::prepare(server.endpoint(), options).await?;
+        let (tx, rx) = mpsc::channel(IN_FLIGHT);
+        let bytes = set.rdb_bytes;
+        let supplier = tokio::task::spawn_blocking(move || supply(data, bytes, Some(behind), &tx));
+        let (stage, sent_so_far) = (Mutex::new("building the moment: the set is loaded"), AtomicU64::new(0));
+        let own = server.scratch();
+        let mut word = OwnServer::of(&own);
+        let run = session.run(own.overwrite(), rx, &mut word, |step| match step {
+            Step::Streaming { sent, .. } => sent_so_far.store(sent, Ordering::Relaxed),
+            Step::Replaying { .. } => {
+                *stage.lock().unwrap_or_else(std::sync::PoisonError::into_inner) =
+                    "building the moment: the log is applied";
+            }
+            _ => {}
+        });
+        let how_far = || {
+            let stage = *stage.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            (stage, sent_so_far.load(Ordering::Relaxed))
+        };
+        let done = self.reporting(job, set, how_far, run).await;
+        // The thread ends by itself: its channel is closed.
+        let _ = supplier.await;
+        let restored = done.map_err(|e| match e {
+            // What became of a server of our own is no news.
+            RedisError::Restore { source, .. } => Fault::from(*source),
+            e => e.into(),
+        })?;
+        Ok((restored, ServerFacts::read(&mut conn).await?.used_memory))
+    }
+
+    /// That the target can take what was built: of the plan only the set was known.
+    async fn fits(&self, plan: &Plan, built: &Built) -> Result<(), Fault> {
+        let method = plan.direct_restore()?.method;
+        let mut conn = Conn::open(&self.endpoint(&plan.instance_id).await?, COMMAND_TIMEOUT).await?;
+        let target = ServerFacts::read(&mut conn).await?;
+        let limits = limits::read(&mut conn).await?;
+        let refused =
+            self.cannot_load(&built.set, true, &built.statistics, &target, method, limits, Some(built), &mut conn);
+        if let Some(why) = refused.await? {
+            return Err(changed(format!("the target was not touched, for it cannot take the moment: {why}")));
+        }
+        let free =
+            (target.total_system_memory > 0).then(|| target.total_system_memory.saturating_sub(target.used_memory_rss));
+        let need = need(built.set.used_memory, built.set.rdb_bytes, 0);
+        if method == Method::Beside && !fits_beside(need, target.used_memory, target.maxmemory, free) {
+            let why = "the target was not touched: the moment does not fit beside what it holds";
+            return Err(changed(why));
+        }
+        Ok(())
+    }
+}
+
+/// Verifies what a server of our own has saved as any set is verified, but for a manifest.
+async fn verified(file: File, spill: std::path::PathBuf) -> Result<(File, KeyStatistics), Fault> {
+    blocking(move || {
+        let bad = |why: String| Whose::Built.damaged(why);
+        let mut unique = Unique::new(spill);
+        let walk = |unique: &mut Unique| {
+            let mut from = file.try_clone().map_err(|e| bad(e.to_string()))?;
+            from.rewind().map_err(|e| bad(e.to_string()))?;
+            rdb::walk_unique(from, (), (), unique).map_err(|e| bad(e.to_string()))
+        };
+        let statistics = walk(&mut unique)?.statistics;
+        if unique.needs_second_walk().map_err(|e| bad(e.to_string()))? {
+            walk(&mut unique)?;
+        }
+        if statistics.checksum != Checksum::Verified {
+            return Err(bad("it has no CRC64".into()));
+        }
+        Ok((file, statistics))
+    })
+    .await
+}
+
+fn not_built(program: &str, why: &str) -> Fault {
+    let message = format!(
+        "the moment could not be built on a server of our own ({program}), and the target was not touched: {why}"
+    );
+    Fault::new(Kind::Provider, "restore.not_built", message)
+        .hint("Restore a set instead (describe_backups), or let the target follow us; restore_way of the plan says why it cannot.")
+}
