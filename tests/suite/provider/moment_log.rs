@@ -35,7 +35,7 @@ fn refused(bench: &Bench, at: Timestamp) -> String {
 }
 
 /// Now, after which nothing that is sent later is received.
-fn now() -> Timestamp {
+pub fn now() -> Timestamp {
     let now = Timestamp::now().as_millisecond();
     while Timestamp::now().as_millisecond() <= now {
         std::hint::spin_loop();
