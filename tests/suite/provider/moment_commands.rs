@@ -1,9 +1,9 @@
 //! Restores to a moment of a target that cannot follow us: a server of our own is brought to the moment, and the target is given what it
 //! held then, by commands. The digest is that of the source at the moment; nothing of it is left behind, whatever ends it.
 
+use crate::provider::moment_log::now;
 use crate::support::recorder::Recorder;
 use crate::support::{Bench, Done, Redis, Reply, finish, program, text, unattended, wait};
-use jiff::Timestamp;
 use serde_json::Value;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -113,10 +113,8 @@ fn given(kind: &str, hidden: bool, beside: bool) {
         }
     }
     recorder.catch_up(&redis);
-    std::thread::sleep(Duration::from_millis(5));
-    let at = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string();
+    let at = now().strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string();
     let (digest, statistics) = (redis.digest(), redis.statistics());
-    std::thread::sleep(Duration::from_millis(5));
     redis.run(&["FLUSHALL"]);
     redis.run(&["SET", "after", "1"]);
     recorder.catch_up(&redis);
@@ -197,9 +195,7 @@ fn long(args: &[&str]) -> (Redis, Bench, String, String) {
     let recorder = Recorder::behind(&bench, &redis, &bench.backup());
     redis.run(&["EVAL", "for i = 1, 400000 do redis.call('SET', 'k' .. i % 100, i) end", "0"]);
     recorder.catch_up(&redis);
-    std::thread::sleep(Duration::from_millis(5));
-    let at = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string();
-    std::thread::sleep(Duration::from_millis(5));
+    let at = now().strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string();
     redis.run(&["FLUSHALL"]);
     redis.run(&["SET", "now", "1"]);
     recorder.catch_up(&redis);
@@ -260,8 +256,7 @@ fn what_is_lacking_is_told() {
             redis.run(&["XDELEX", "stream", "IDS", "1", "1-1"]);
         }
         recorder.catch_up(&redis);
-        std::thread::sleep(Duration::from_millis(5));
-        let at = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string();
+        let at = now().strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string();
         recorder.stop();
         let blocked = finish(spawn(&bench, ours, &["--restore-time", &at])).json();
         assert_eq!(blocked["status"], "blocked", "{ours}: {blocked}");

@@ -1,6 +1,7 @@
 //! `time_shift`: what keys and fields had left to live at a moment they have left from the one that is given, whether the set or the log
 //! set their expiry, and on servers that replicate expiries as they came; without it what has expired since is told and gone.
 
+use crate::provider::moment_log::now;
 use crate::support::recorder::Recorder;
 use crate::support::{Bench, MATRIX, Redis, Reply, text, wait};
 use jiff::Timestamp;
@@ -66,11 +67,9 @@ fn shifted(kind: &str) {
     redis.run(&["HSET", "later", "f", "1"]);
     set("HEXPIRE later 98 FIELDS 1 f", "later", Some("f"));
     redis.run(&["SET", "gone-too", "v", "PX", "12000"]);
-    // A moment of its own.
-    std::thread::sleep(Duration::from_millis(30));
-    let moment = Timestamp::now();
+    recorder.catch_up(&redis);
+    let moment = now();
     let then: Vec<i64> = keys.iter().map(|(key, field)| expiry(&redis, key, *field)).collect();
-    std::thread::sleep(Duration::from_millis(30));
     redis.run(&["FLUSHALL"]);
     recorder.catch_up(&redis);
     recorder.stop();
