@@ -45,8 +45,8 @@ const OWNED: [(&str, &str); 19] = [
     ("Permit {", "guard"),
     ("Yes {", "guard"),
     ("Yes::delegated", "tools"),
-    // What a grant is made of. Nobody in the program has a server of its own to overwrite yet.
-    ("Scratch::started", "guard"),
+    // What a grant is made of.
+    ("Scratch::started", "redis/scratch/mod.rs"),
     ("Expired::of", "provider"),
     ("Expired::crowded_out", "provider"),
     ("Expired {", "guard"),
