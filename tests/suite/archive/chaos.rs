@@ -33,7 +33,7 @@ struct Trouble<'a> {
     program: &'a Program,
     dice: Dice,
     service: Option<Service>,
-    /// How far the archiver's clock is set ahead, in milliseconds, and when it was first set.
+    /// How far the archiver's clock is set ahead, in milliseconds, and the first moment that it may have said at another time than its own.
     ahead_ms: i64,
     first_step: Option<i64>,
     done: Vec<String>,
@@ -56,8 +56,10 @@ impl Trouble<'_> {
 
     /// Sets the clock by so many milliseconds.
     fn step(&mut self, ms: i64) {
-        self.first_step = self.first_step.or(Some(Timestamp::now().as_millisecond()));
         self.ahead_ms += ms;
+        // Set back, the clock says moments once more that were before.
+        let says = Timestamp::now().as_millisecond() + self.ahead_ms.min(0);
+        self.first_step = Some(self.first_step.map_or(says, |first| first.min(says)));
         self.preload.clock_ahead_ms(self.ahead_ms);
     }
 
