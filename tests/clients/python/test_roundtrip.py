@@ -96,7 +96,7 @@ async def test_tools_list(bench, era):
         assert all("confirmation_token" in tool.input_schema["properties"] for tool in destroys)
         assert agent.client.instructions
         prompts = {prompt.name for prompt in (await agent.client.list_prompts()).prompts}
-        assert prompts >= {"safe_restore", "before_risky_change"}
+        assert prompts == {"safe_restore", "find_the_mistake", "before_risky_change"}
 
 
 async def test_lists_without_any_server(make_bench, era):

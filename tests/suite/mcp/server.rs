@@ -230,7 +230,8 @@ fn lists_and_calls_in_both_eras() {
             assert!(listed["ttlMs"].as_u64() > Some(0) && listed["cacheScope"] == "public", "{listed}");
         }
         let prompts = wire.request("prompts/list", json!({}))["result"]["prompts"].clone();
-        assert_eq!(prompts.as_array().map(Vec::len), Some(2), "{prompts}");
+        let names: Vec<&str> = prompts.as_array().unwrap().iter().map(|p| p["name"].as_str().unwrap()).collect();
+        assert_eq!(names, ["safe_restore", "find_the_mistake", "before_risky_change"], "{era:?}");
         let result = wire.call("describe_instances", json!({}));
         let instance = &result["structuredContent"]["instances"][0];
         assert_eq!((&instance["instance_id"], &instance["keys"]), (&"orders".into(), &1.into()), "{result}");
