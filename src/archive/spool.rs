@@ -80,12 +80,6 @@ pub(super) fn lock(path: &Path) -> io::Result<Option<File>> {
     }
 }
 
-/// Bytes that are free on a directory's disk; `None` where it does not tell.
-pub(super) fn free(dir: &Path) -> Option<u64> {
-    let disk = rustix::fs::statvfs(dir).ok()?;
-    Some(disk.f_bavail.saturating_mul(disk.f_frsize))
-}
-
 fn encoded(out: &mut Vec<u8>, offset: u64, ms: i64, precision_ms: u64, bytes: &[u8]) {
     let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes();
     let crc = checksum(offset, len, ms.to_le_bytes(), precision_ms.to_le_bytes(), bytes);

@@ -375,7 +375,7 @@ impl LogWriter {
 
     /// Bytes that are free on the spool's disk; `None` where it does not tell.
     pub(super) fn disk_free(&self) -> Option<u64> {
-        spool::free(&self.dir)
+        durable::free(&self.dir).ok()
     }
 
     /// Leaves a spool of which the vault has all that is whole: nothing of it stays but what is damaged.

@@ -1,5 +1,6 @@
 //! What this machine has left for a scratch server. Figures alone; what cannot be read is `None`.
 
+use crate::config::durable;
 use std::path::Path;
 
 /// Bytes of memory that a new process can have: what the system calls available, and what is left of the limit of our own group.
@@ -18,6 +19,5 @@ pub fn memory_free() -> Option<u64> {
 #[must_use]
 pub fn disk_free(dir: &Path) -> Option<u64> {
     let there = dir.ancestors().find(|dir| dir.exists())?;
-    let disk = rustix::fs::statvfs(there).ok()?;
-    Some(disk.f_bavail.saturating_mul(disk.f_frsize))
+    durable::free(there).ok()
 }

@@ -346,8 +346,11 @@ impl<'a> Round<'a> {
             }
             assert_eq!(left, set, "{when}");
         }
-        // What goes by itself at any moment is in no one state.
+        // What goes by itself at any moment is in no one state: what the target has evicted since the last safety backup nobody has
+        // written, and such keys come back.
         let evicts = events.contains(&Event::Evict);
+        let at_plan = self.at_plan.clone();
+        let was_there = |now: &String| *now == before || evicts && *now == at_plan;
         let quiet = self.evicted() == evicted || !same_process && !evicts;
         if !succeeded {
             let now = self.data();
@@ -359,7 +362,8 @@ impl<'a> Round<'a> {
             }
             if now != before {
                 let back = self.restore_way_back(&said);
-                assert_eq!((back.code, self.data()), (0, before), "{when}: {back:?}");
+                let now = self.data();
+                assert!(back.code == 0 && was_there(&now), "{when}: {now} is not {before}: {back:?}");
             } else if let (Some(last), true) = (last, self.append_only || kills != Some(Event::KillTarget)) {
                 assert_eq!(self.redis.run(&["GET", "live"]).text(), last.to_string(), "{when}: a write is lost");
             }
@@ -378,9 +382,8 @@ impl<'a> Round<'a> {
         if !quiet {
             return;
         }
-        // What the target has evicted since the last safety backup nobody has written: such keys come back.
         let now = self.data();
-        assert!(now == before || evicts && now == self.at_plan, "{when}: {now} is not {before}: {back:?}");
+        assert!(was_there(&now), "{when}: {now} is not {before}: {back:?}");
         let there = self.redis.run(&["GET", "live"]).text().parse::<i64>().unwrap();
         match counted {
             Some(counted) => {
