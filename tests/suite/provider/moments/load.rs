@@ -1,10 +1,10 @@
 //! Restores under a load of writes, to a moment in the middle of it and back: what there is then is what was accepted, to the last write
 //! of every client.
 
+use crate::provider::moment_log::now;
 use crate::provider::moments::{restore, written};
 use crate::support::log::{LONG, Service, coverage, log_until, received, service_log};
 use crate::support::{Bench, Redis, Reply, text, unattended, wait};
-use jiff::Timestamp;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -115,7 +115,7 @@ fn under_load(kind: &str) {
         // What was accepted a while ago has been received by now; what is not sent yet has not.
         let accepted = numbers(&clients, |client| &client.accepted);
         std::thread::sleep(Duration::from_secs(2));
-        let at = Timestamp::now().as_millisecond();
+        let at = now().as_millisecond();
         let sent = numbers(&clients, |client| &client.sent);
         let rate = numbers(&clients, |client| &client.accepted).iter().sum::<u64>() * 1000
             / u64::try_from(began.elapsed().as_millis()).unwrap();

@@ -57,11 +57,7 @@ pub struct Scene {
 
 /// A moment in milliseconds, behind which nothing has happened yet.
 fn now() -> i64 {
-    let now = Timestamp::now().as_millisecond();
-    while Timestamp::now().as_millisecond() <= now {
-        std::hint::spin_loop();
-    }
-    now
+    crate::provider::moment_log::now().as_millisecond()
 }
 
 impl Scene {
