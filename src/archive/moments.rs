@@ -112,7 +112,7 @@ impl Moments<'_> {
     /// When the stream had been received up to an offset behind the run's beginning.
     pub fn arrival(&self, offset: u64) -> Result<Option<Stamp>, Fault> {
         let Some(segment) = self.run.segments.iter().find(|segment| segment.last >= offset) else { return Ok(None) };
-        Ok(self.open(segment)?.stamps().iter().find(|stamp| stamp.offset >= offset).copied())
+        Ok(Stamp::reaching(self.open(segment)?.stamps(), offset).copied())
     }
 
     /// Up to where the stream had been received at a moment; `None` before the run's first time.

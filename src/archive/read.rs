@@ -2,7 +2,7 @@
 //!
 //! It must not give a byte that is not what was written, hold more than a frame, or end anywhere but at the cut.
 
-use crate::archive::segment::outline::{counts, is_left_out};
+use crate::archive::segment::outline::{Stamp, counts, is_left_out};
 use crate::archive::segment::read::{Frame, Segment};
 use crate::archive::{Archive, Cut, SegmentName, Timeline, damaged};
 use crate::model::fault::Fault;
@@ -164,8 +164,7 @@ impl LogReader {
             let (mut plain, place) = (plain, segment.place().to_owned());
             if self.timed {
                 let offset = self.split.offset();
-                let stamps = segment.stamps();
-                let next = stamps.get(stamps.partition_point(|stamp| stamp.offset <= offset));
+                let next = Stamp::reaching(segment.stamps(), offset + 1);
                 self.received_ms = next.map_or(self.received_ms, |stamp| stamp.ms);
                 let until = next.map_or(u64::MAX, |stamp| stamp.offset - offset);
                 if until < plain.len() as u64 {
@@ -236,9 +235,7 @@ impl LogReader {
         let (Some(given), Some(begins), Some((segment, _))) = (&mut self.dated, self.begins, &self.open) else {
             return;
         };
-        let stamps = segment.stamps();
-        let behind = stamps.partition_point(|stamp| stamp.offset <= begins);
-        let Some(stamp) = stamps.get(behind) else { return };
+        let Some(stamp) = Stamp::reaching(segment.stamps(), begins + 1) else { return };
         let second = stamp.ms.div_euclid(1000) + i64::from(stamp.ms.rem_euclid(1000) > 0);
         if second > *given {
             *given = second;

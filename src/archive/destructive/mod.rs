@@ -173,8 +173,7 @@ impl Search<'_> {
         stamps: &[Stamp],
         slices: &mut Slices,
     ) {
-        let after = stamps.partition_point(|stamp| stamp.offset < split.offset());
-        let Some(stamp) = stamps.get(after) else { return };
+        let Some(stamp) = Stamp::reaching(stamps, split.offset()) else { return };
         if stamp.ms < self.within.0 || stamp.ms > self.within.1 {
             return;
         }

@@ -42,6 +42,14 @@ pub struct Stamp {
     pub commands: u64,
 }
 
+impl Stamp {
+    /// The first of a segment's stamps by which all before an offset had been received; `None` behind the last. They are in order.
+    #[must_use]
+    pub fn reaching(stamps: &[Self], offset: u64) -> Option<&Self> {
+        stamps.get(stamps.partition_point(|stamp| stamp.offset < offset))
+    }
+}
+
 /// Reads a stretch of the stream.
 #[derive(Debug)]
 pub struct Outline {
