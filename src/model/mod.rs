@@ -9,6 +9,7 @@ pub mod caller;
 pub mod destruction;
 pub mod fault;
 pub mod ids;
+pub mod impact;
 pub mod instance;
 pub mod job;
 pub mod log;

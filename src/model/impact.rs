@@ -1,0 +1,77 @@
+//! What an act does to keys, counted: two states of an instance joined key by key, and what becomes of each.
+//!
+//! Numbers and escaped names only; how states are read and joined is not known here.
+
+use serde::{Deserialize, Serialize};
+
+/// Keys by what becomes of them. Every key of either state is in exactly one of these.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyCounts {
+    /// Keys that are not there now, and are there afterwards.
+    pub added: u64,
+    /// Keys that are there now, and are not there afterwards.
+    pub lost: u64,
+    /// Keys that are there now and afterwards, with another value, type or expiry.
+    pub changed: u64,
+    /// Keys that are there now and afterwards, and are the same.
+    pub untouched: u64,
+    /// Keys of the state to come that are not there now and whose expiry has passed by then, so that they never appear.
+    pub expired: u64,
+}
+
+impl KeyCounts {
+    /// Keys of either state that do not stay as they are.
+    #[must_use]
+    pub const fn different(&self) -> u64 {
+        self.added + self.lost + self.changed
+    }
+}
+
+/// What becomes of the keys of one database that begin alike.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImpactRow {
+    /// The database.
+    pub db: u64,
+    /// What the keys begin with, escaped: `user:` for `user:1`; the whole key where it has no separator. `None`: all others of the database.
+    pub prefix: Option<String>,
+    /// The keys.
+    #[serde(flatten)]
+    pub counts: KeyCounts,
+}
+
+/// One key, shown as an example.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExampleKey {
+    /// The database.
+    pub db: u64,
+    /// The key, escaped and cut.
+    pub key: String,
+    /// Bytes of its value as an RDB has it, the larger of the two states'.
+    pub bytes: u64,
+}
+
+/// What was not compared, and how much of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotCompared {
+    /// Percent of the keys that were compared, rounded down: the counts are of those, which are a random part of all.
+    pub compared_percent: u64,
+    /// Why the others were not, part of a sentence.
+    pub why: String,
+}
+
+/// What becomes of all keys.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyImpact {
+    /// All databases together.
+    pub total: KeyCounts,
+    /// By database and prefix, those with the most different keys first; what a bounded table leaves out is in the rows without a prefix.
+    pub rows: Vec<ImpactRow>,
+    /// The largest keys that are lost.
+    pub lost: Vec<ExampleKey>,
+    /// The largest keys that are changed.
+    pub changed: Vec<ExampleKey>,
+    /// The largest keys that are added.
+    pub added: Vec<ExampleKey>,
+    /// `None`: all keys of both states were compared.
+    pub not_compared: Option<NotCompared>,
+}
