@@ -95,7 +95,7 @@ pub async fn restore(request: &ActionRequest<'_>, instance_id: &str, source: Sou
     let (verdict_sender, verdict) = tokio::sync::oneshot::channel();
     let (account, caller) = (Arc::clone(request.account), request.caller());
     let instance_id = instance_id.to_owned();
-    let act = Act::RestoreInstance { source, write_fence: false };
+    let act = Act::restore(source, false);
     request.account.tasks.spawn(async move {
         match begin(&account.app, &caller, &instance_id, &instance_id, act).await {
             Err(refusal) => {
@@ -132,7 +132,9 @@ pub fn fill(
     delay: Duration,
 ) {
     let (account, caller, spare_id) = (Arc::clone(request.account), request.caller(), spare_id.to_owned());
-    let (source_id, act) = (source_id.to_owned(), Act::FillInstance { source_instance_id: source_id.into(), source });
+    let source_instance_id = Some(source_id.to_owned());
+    let act = Act::RestoreInstance { source, write_fence: false, source_instance_id, keys: None };
+    let source_id = source_id.to_owned();
     request.account.tasks.spawn(async move {
         let at_least = tokio::time::sleep(delay);
         match begin(&account.app, &caller, &spare_id, &source_id, act).await {
