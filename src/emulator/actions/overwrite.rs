@@ -10,6 +10,7 @@ use crate::guard::act::{Act, PolicyChange, Source};
 use crate::model::caller::Caller;
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, JobStatus};
+use crate::model::key_filter::SomeKeys;
 use crate::provider::{Carried, Raised};
 use crate::state::State;
 use crate::tools::App;
@@ -87,7 +88,12 @@ async fn end(state: &dyn State, mut job: Job) -> Result<(), Fault> {
 ///
 /// # Errors
 /// `IncorrectDBInstanceState`, `IncorrectBackupSetState`, `InvalidBinlog.NotValid`.
-pub async fn restore(request: &ActionRequest<'_>, instance_id: &str, source: Source) -> Result<(), Refused> {
+pub async fn restore(
+    request: &ActionRequest<'_>,
+    instance_id: &str,
+    source: Source,
+    keys: Option<SomeKeys>,
+) -> Result<(), Refused> {
     let delay = request.account.faults.delay(request.action);
     if !request.account.activity.begin_restoring(instance_id, delay) {
         return Err(Refused::new("IncorrectDBInstanceState"));
@@ -95,7 +101,7 @@ pub async fn restore(request: &ActionRequest<'_>, instance_id: &str, source: Sou
     let (verdict_sender, verdict) = tokio::sync::oneshot::channel();
     let (account, caller) = (Arc::clone(request.account), request.caller());
     let instance_id = instance_id.to_owned();
-    let act = Act::restore(source, false);
+    let act = Act::RestoreInstance { source, write_fence: false, source_instance_id: None, keys };
     request.account.tasks.spawn(async move {
         match begin(&account.app, &caller, &instance_id, &instance_id, act).await {
             Err(refusal) => {
