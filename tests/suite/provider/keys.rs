@@ -549,6 +549,49 @@ fn of_another_instance() {
     same(&state(&staging), &then, "afterwards");
 }
 
+/// On a node of a cluster; keys of slots that it does not serve are refused before anybody is asked, by the names that they would get. So
+/// is a user who may not do every step.
+#[test]
+fn on_a_node_of_a_cluster() {
+    let redis = Redis::start("redis-8.0", &["--cluster-enabled", "yes"]);
+    let slots = |command: &str, from: u16, to: u16| {
+        let slots: Vec<String> = (from..to).map(|slot| slot.to_string()).collect();
+        redis.run(&[&["CLUSTER", command][..], &slots.iter().map(String::as_str).collect::<Vec<_>>()].concat());
+    };
+    slots("ADDSLOTS", 0, 16384);
+    wait("the cluster", Duration::from_secs(30), || {
+        (redis.try_run(&["SET", "other", "1"]).ok()? == Reply::Text("OK".into())).then_some(())
+    });
+    for n in 0..300 {
+        redis.run(&["SET", &format!("user:{n}"), "then"]);
+    }
+    let bench = Bench::unattended(&redis);
+    let backup = bench.backup();
+    let then = state(&redis);
+    redis.run(&["DEL", "user:1"]);
+    redis.run(&["SET", "user:2", "now"]);
+    redis.run(&["SET", "user:new", "now"]);
+    redis.run(&["SET", "other", "2"]);
+    let (wanted, source) =
+        (expected(&then, &state(&redis), |key| key.starts_with(b"user:")), ["--backup-id", backup.as_str()]);
+    let (_, done) = restore(&bench, source, "user:.*");
+    let message = succeeded(&done);
+    same(&state(&redis), &wanted, &message);
+    // The slot of {x}, which the keys would get by their prefix.
+    slots("DELSLOTS", 16287, 16288);
+    redis.run(&["CONFIG", "SET", "cluster-require-full-coverage", "no"]);
+    let args = [&call(source, "user:.*", &[])[..], &["--add-prefix", "{x}"]].concat();
+    let blocked = bench.run(&args).json();
+    let (status, detail) = check(&blocked, "engine_compatible");
+    assert!(status == "block" && detail.contains("300 keys that match belong to slots"), "{detail}");
+    slots("ADDSLOTS", 16287, 16288);
+
+    redis.run(&["ACL", "SETUSER", "default", "-unlink", "-scan"]);
+    let blocked = bench.run(&call(source, "user:.*", &[])).json();
+    let (status, detail) = check(&blocked, "restore_rights");
+    assert!(status == "block" && detail.contains("+scan") && detail.contains("+unlink"), "{detail}");
+}
+
 /// Random keys, values and expressions against a naive reading of them.
 #[test]
 fn random_keys_and_expressions() {
