@@ -60,6 +60,8 @@ pub struct GuardConfig {
     pub token_minutes: u32,
     /// Days that a safety backup is kept.
     pub safety_retention_days: u32,
+    /// Seconds that a plan spends on what becomes of keys, at most; 0: none.
+    pub impact_seconds: u32,
 }
 
 impl Default for GuardConfig {
@@ -69,6 +71,7 @@ impl Default for GuardConfig {
             max_writes_per_second: None,
             token_minutes: 15,
             safety_retention_days: 7,
+            impact_seconds: 20,
         }
     }
 }
@@ -228,6 +231,9 @@ impl Config {
         }
         if !(1..=3650).contains(&raw.guard.safety_retention_days) {
             return Err(refused(&path, "guard.safety_retention_days must be between 1 and 3650"));
+        }
+        if raw.guard.impact_seconds > 3600 {
+            return Err(refused(&path, "guard.impact_seconds must be between 0 and 3600"));
         }
         let backup_log = raw.backup_log.check().map_err(|why| refused(&path, &why))?;
         let tair = raw.tair.map(RawTair::check).transpose().map_err(|why| refused(&path, &why))?;

@@ -50,12 +50,16 @@ pub fn program_for(statistics: &KeyStatistics) -> Option<Program> {
 /// takes, the one that is most like the target. Blocking: each is asked for its version.
 #[must_use]
 pub fn builder_for(target: Server, begins_with: &KeyStatistics) -> Option<Program> {
-    let fits = |program: &Program| {
-        target.takes_from(program.server) && loadable(begins_with, program.server, &Modules::default()).is_ok()
-    };
+    nearest_to(target, begins_with, |program| target.takes_from(program.server))
+}
+
+/// The program that is most like a server, of those that load a set and are `wanted`. Blocking: each is asked for its version.
+#[must_use]
+pub fn nearest_to(server: Server, loads: &KeyStatistics, wanted: impl Fn(&Program) -> bool) -> Option<Program> {
+    let fits = |program: &Program| wanted(program) && loadable(loads, program.server, &Modules::default()).is_ok();
     let unlike = |program: &Program| {
         let Server { flavor, major, minor } = program.server;
-        (flavor != target.flavor, major.abs_diff(target.major), minor.abs_diff(target.minor))
+        (flavor != server.flavor, major.abs_diff(server.major), minor.abs_diff(server.minor))
     };
     programs().into_iter().filter_map(|path| version_of(&path)).filter(fits).min_by_key(unlike)
 }

@@ -146,7 +146,7 @@ impl Inner {
 
     /// Finds the set that a restore to a moment begins with, and the commands behind it. A plan's stays its set, also where there is a
     /// later one by now.
-    async fn behind(
+    pub(super) async fn behind(
         &self,
         instance_id: &str,
         source: &Source,
@@ -312,11 +312,21 @@ impl Behind {
     /// # Errors
     /// `plan.changed`.
     pub(super) async fn still_known(&self, conn: &mut Conn) -> Result<(), Fault> {
-        let unknown = unknown_commands(conn, &self.names).await?;
+        let unknown = self.unknown_to(conn).await?;
         if unknown.is_empty() {
             return Ok(());
         }
         Err(changed(format!("the target was not touched, for it no longer knows {}", unknown.join(", "))))
+    }
+
+    /// Names of commands that a server does not know.
+    pub(super) async fn unknown_to(&self, conn: &mut Conn) -> Result<Vec<String>, Fault> {
+        Ok(unknown_commands(conn, &self.names).await?)
+    }
+
+    /// Bytes of the commands.
+    pub(super) const fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// The moment, as part of a sentence.
