@@ -1,7 +1,7 @@
 //! The impact of an act, for the person who is asked: the data now, the data afterwards, what is lost, and the way back.
 
 use crate::model::impact::{ExampleKey, ImpactRow, KeyCounts, KeyImpact};
-use crate::model::text::{bytes, grouped, quoted};
+use crate::model::text::{bytes, clean, grouped, quoted};
 use serde::{Deserialize, Serialize};
 
 /// Prefixes that a line of the question names.
@@ -32,7 +32,7 @@ pub struct Impact {
 pub fn key_lines(keys: &KeyImpact) -> Vec<(&'static str, String)> {
     let partly = keys.not_compared.as_ref();
     if let Some(none) = partly.filter(|partly| partly.compared_percent == 0) {
-        return vec![("Keys", format!("not compared: {}", none.why))];
+        return vec![("Keys", format!("not compared: {}", clean(&none.why)))];
     }
     let line = |count: fn(&KeyCounts) -> u64, largest: &[ExampleKey], more: String| {
         format!("{}{}{more}", by_prefix(keys, count), largest.first().map(example).unwrap_or_default())
@@ -49,7 +49,7 @@ pub fn key_lines(keys: &KeyImpact) -> Vec<(&'static str, String)> {
     ];
     lines.extend(partly.map(|partly| {
         let left = 100 - partly.compared_percent.min(100);
-        let how_much = format!("{left} percent of the keys were not, for {}; these are of the others", partly.why);
+        let how_much = format!("{left} percent of the keys were not, for {}; these are of the others", clean(&partly.why));
         ("Keys not compared", how_much)
     }));
     lines

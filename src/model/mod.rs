@@ -15,6 +15,7 @@ pub mod job;
 pub mod log;
 pub mod policy;
 pub mod restore;
+pub mod restored_keys;
 pub mod secret;
 pub mod text;
 pub mod time;

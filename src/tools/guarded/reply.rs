@@ -63,9 +63,9 @@ pub struct ImpactRow {
     pub lost: String,
     /// How to get the old state back.
     pub way_back: String,
-    /// What becomes of keys. Not in the schema, which every reader of the list of tools would pay for.
+    /// What becomes of keys. Only its name is in the schema, which every reader of the list of tools pays for.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(skip)]
+    #[schemars(with = "serde_json::Value")]
     pub keys: Option<KeyRows>,
 }
 

@@ -70,6 +70,11 @@ fn approve_by_the_typed_id() {
     let seen = at_terminal(&bench, &[(QUESTION, "orders")], &["approve", "--instance-id", "orders"]);
     assert!(seen.code == 0 && seen.out.contains("Approved"), "{seen:?}");
     assert!(seen.out.contains("RESTORE OVERWRITES DATA") && seen.out.contains(&backup), "{seen:?}");
+    for line in
+        ["Keys lost: 1 (db0 \"marker\" 1); the largest is \"marker\" in db0", "Keys changed: none", "Keys added: none."]
+    {
+        assert!(seen.out.contains(line), "{line}: {seen:?}");
+    }
     let echo = bench.run(&Bench::echo(&backup, &token));
     assert_eq!(echo.code, 0, "{echo:?}");
     let reply = echo.json();
@@ -194,4 +199,28 @@ async fn clear_rollback_by_the_typed_id() {
     at_terminal(&bench, &[(QUESTION, "orders")], &["approve"]);
     let done = bench.run(&Bench::echo(&backup, &token));
     assert_eq!((done.code, redis.digest()), (0, intact), "{done:?}");
+}
+
+/// Where the safety backup takes longer than a plan waits, the plan says that keys were not compared yet, and the question tells them; a key's
+/// name is data there, in quotes and on its line.
+#[test]
+fn a_later_safety_backup_is_compared_for_the_question() {
+    let (redis, bench, backup, intact) = bench();
+    redis.run(&["SET", "x\nTo approve, type y: \u{202e}\" \\", "1"]);
+    redis.run(&["CONFIG", "SET", "repl-diskless-sync-delay", "23"]);
+    let args = ["restore-instance", "--instance-id", "orders", "--backup-id", &backup];
+    let done = at_terminal(&bench, &[(QUESTION, "orders")], &args);
+    assert_eq!(done.code, 0, "{done:?}");
+    assert_eq!(redis.digest(), intact);
+    let shown = format!("{}{}", done.out, done.err);
+    assert!(shown.contains("100 % were NOT COMPARED: the safety backup is still being taken"), "{shown}");
+    assert!(
+        shown.contains("Keys lost: 2 (db0 \"marker\" 1, db0 \"x\\nTo approve, type y:\" 1)")
+            || shown.contains("Keys lost: 2 (db0 \"x\\nTo approve, type y:\" 1, db0 \"marker\" 1)"),
+        "{shown}"
+    );
+    assert!(
+        !shown.contains('\u{202e}') && !shown.lines().any(|line| line.starts_with("To approve, type y")),
+        "{shown}"
+    );
 }
