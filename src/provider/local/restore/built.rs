@@ -4,8 +4,10 @@
 //! The target is not touched here. What is built is a file without a name: nothing of it is left behind, whatever ends this program.
 
 use crate::config::blocking::blocking;
+use crate::guard::act::Source;
 use crate::guard::facts::replay::{Builder, Room};
 use crate::guard::plan::{Plan, changed};
+use crate::guard::preconditions::ReplayIdentity;
 use crate::guard::room::{fits_beside, need};
 use crate::model::backup::BackupSet;
 use crate::model::fault::{Fault, Kind};
@@ -43,8 +45,8 @@ use tokio::sync::mpsc;
 const STARTS_WITHIN: Duration = Duration::from_secs(30);
 /// What it holds is saved at the speed of the disk.
 const SAVED_WITHIN: Duration = Duration::from_secs(3600);
-/// Databases where the target does not tell how many it has.
-const DATABASES: u64 = 1024;
+/// Databases where the target does not tell how many it has, and of a clone of a moment, for nothing tells which the log uses.
+pub(in crate::provider::local) const DATABASES: u64 = 1024;
 /// The first version of Valkey's own format.
 const OLDEST_VALKEY: u16 = 80;
 
@@ -79,7 +81,7 @@ impl Built {
 }
 
 /// What a set's manifest tells of its contents.
-fn told(set: &BackupSet) -> KeyStatistics {
+pub(in crate::provider::local) fn told(set: &BackupSet) -> KeyStatistics {
     let dialect = if set.rdb_version >= OLDEST_VALKEY { Dialect::Valkey } else { Dialect::Redis };
     KeyStatistics {
         types: set.types.clone(),
@@ -112,6 +114,17 @@ impl Inner {
             );
             return Ok((Err(lacking), None));
         };
+        self.building_on(&program, set, log_bytes, ask).await
+    }
+
+    /// [`Self::building`] on a program that is known.
+    pub(super) async fn building_on(
+        &self,
+        program: &Program,
+        set: &BackupSet,
+        log_bytes: u64,
+        ask: bool,
+    ) -> Result<(Result<Builder, String>, Option<ScratchServer>), Fault> {
         let parent = self.scratch.clone();
         let room = |need, free| Room { need, free };
         let memory = need(set.used_memory, set.rdb_bytes, 0).saturating_add(log_bytes);
@@ -122,7 +135,7 @@ impl Inner {
         if !ask {
             return Ok((Ok(builder), None));
         }
-        match self.scratch_server(&program, 1).await {
+        match self.scratch_server(program, 1).await {
             Ok(server) => Ok((Ok(builder), Some(server))),
             Err(fault) => Ok((Err(fault.message), None)),
         }
@@ -151,7 +164,37 @@ impl Inner {
         let databases = limits::databases(&mut conn).await?.unwrap_or(DATABASES);
         let gone = || changed("there is no program any more to build the moment with; the target was not touched");
         let program = self.builder(set, target.server()).await?.ok_or_else(gone)?;
-        let server = self.scratch_server(&program, databases).await?;
+        let built = self.build_on(job, &program, databases, set, data, behind).await?;
+        self.fits(plan, &built).await?;
+        Ok(built)
+    }
+
+    /// Builds the planned moment of an instance, for a clone: what a set of it would say of itself, and its file.
+    pub(in crate::provider::local) async fn build_for_clone(
+        &self,
+        job: &Job,
+        (source, planned): (&Source, &ReplayIdentity),
+        program: &Program,
+        set: &BackupSet,
+        data: FrameReader,
+    ) -> Result<(BackupSet, File), Fault> {
+        let behind = self.behind_as_planned(&job.instance_id, source, planned).await?.of(set);
+        let Built { set, mut file, .. } = self.build_on(job, program, DATABASES, set, data, behind).await?;
+        file.rewind().map_err(|e| Whose::Built.damaged(&e).because(e))?;
+        Ok((set, file))
+    }
+
+    /// Builds a moment on a server of our own of that program.
+    async fn build_on(
+        &self,
+        job: &Job,
+        program: &Program,
+        databases: u64,
+        set: &BackupSet,
+        data: FrameReader,
+        behind: Behind,
+    ) -> Result<Built, Fault> {
+        let server = self.scratch_server(program, databases).await?;
         let done = self.fill(job, set, data, behind, &server).await;
         let failed = |why: String, log: &str| {
             let log = if log.is_empty() { String::new() } else { format!("; its log ends: {log}") };
@@ -179,9 +222,7 @@ impl Inner {
             used_memory,
             ..set.clone()
         };
-        let built = Built { set: made, statistics, file };
-        self.fits(plan, &built).await?;
-        Ok(built)
+        Ok(Built { set: made, statistics, file })
     }
 
     /// Gives a server of our own the set and the commands. What it then held, and its memory.

@@ -1,7 +1,7 @@
 //! Restore: the one place that overwrites data. It cannot begin without the guard's permit.
 
 mod beside;
-mod built;
+pub(super) mod built;
 mod commands;
 mod contents;
 mod counted;
@@ -10,6 +10,7 @@ mod expired;
 pub(super) mod facts;
 mod last_safety;
 mod loadable;
+mod loaded;
 mod outcome;
 mod packing;
 mod proven;

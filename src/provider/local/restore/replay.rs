@@ -118,7 +118,7 @@ impl Inner {
 
     /// Keys of a set whose expiry lies between a moment and now, of which so many have expired by now; at most, where the set cannot be
     /// read once more in time.
-    async fn expiring(
+    pub(in crate::provider::local) async fn expiring(
         &self,
         set_of: &str,
         backup_id: &str,
@@ -137,11 +137,61 @@ impl Inner {
         let (Act::RestoreInstance { source, .. } | Act::FillInstance { source, .. }) = &plan.act else {
             return Err(plan.unsupported());
         };
+        self.behind_as_planned(plan.act.set_of(&plan.instance_id), source, planned).await.map(Some)
+    }
+
+    /// The planned commands of an instance, as they are now.
+    pub(super) async fn behind_as_planned(
+        &self,
+        set_of: &str,
+        source: &Source,
+        planned: &ReplayIdentity,
+    ) -> Result<Behind, Fault> {
         let another = || changed("the log is not the one that was planned; the target was not touched");
-        let set_of = plan.act.set_of(&plan.instance_id);
         let behind = self.behind(set_of, source, Some(planned)).await?.map_err(|_| another())?;
         let now = ReplayIdentity { backup_id: behind.restored.backup_id.clone(), position: behind.position.clone() };
-        if now == *planned { Ok(Some(behind)) } else { Err(another()) }
+        if now == *planned { Ok(behind) } else { Err(another()) }
+    }
+
+    /// The set and the commands behind it for a clone of a moment, and what is known of its building. What has expired nobody has
+    /// counted yet.
+    pub(in crate::provider::local) async fn clone_moment(
+        &self,
+        instance_id: &str,
+        source: &Source,
+        planned: Option<&ReplayIdentity>,
+    ) -> Result<Result<(BackupSet, Replay), NoMoment>, Fault> {
+        let behind = match self.behind(instance_id, source, planned).await? {
+            Ok(behind) => behind,
+            Err(none) => return Ok(Err(none)),
+        };
+        let set = self.vault.find(instance_id, &behind.restored.backup_id, self).await?;
+        let (mut unknown, mut counts_refusals) = (Vec::new(), true);
+        let builder = match self.clone_program(&set).await? {
+            Err(lacking) => Err(lacking),
+            Ok(program) => {
+                let (found, own) = self.building_on(&program, &set, behind.bytes, planned.is_none()).await?;
+                if let Some(own) = own {
+                    let mut conn = Conn::open(own.endpoint(), COMMAND_TIMEOUT).await?;
+                    unknown = unknown_commands(&mut conn, &behind.names).await?;
+                    counts_refusals = Refusals::read(&mut conn).await?.is_some();
+                    own.stop().await;
+                }
+                found
+            }
+        };
+        let replay = Replay {
+            moment: behind.restored.moment,
+            log: behind.log,
+            position: behind.position,
+            commands: behind.commands,
+            bytes: behind.bytes,
+            unknown,
+            builder: Some(builder),
+            expiring: None,
+            counts_refusals,
+        };
+        Ok(Ok((set, replay)))
     }
 
     /// Finds the set that a restore to a moment begins with, and the commands behind it. A plan's stays its set, also where there is a
