@@ -77,7 +77,13 @@ impl Provider for Routed {
             // A cloud that cannot be asked is one row of the list; it must not hide our own instances.
             Err(away) if total > 0 => {
                 let live = Err(format!("{} {}", away.message, away.hint));
-                rows.push(Instance { id: "alibaba-cloud".into(), address: String::new(), kind: "tair", clone_of: None, live });
+                rows.push(Instance {
+                    id: "alibaba-cloud".into(),
+                    address: String::new(),
+                    kind: "tair",
+                    clone_of: None,
+                    live,
+                });
                 Ok((rows, total))
             }
             Err(away) => Err(away),

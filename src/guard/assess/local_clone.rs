@@ -36,7 +36,9 @@ pub(super) fn assess(facts: &LocalClone, source: &Source, earlier: Option<Earlie
     });
     let room = program.as_ref().map_or_else(
         |_| String::new(),
-        |builder| format!("; about {} of memory and {} of disk here", bytes(builder.memory.need), bytes(builder.disk.need)),
+        |builder| {
+            format!("; about {} of memory and {} of disk here", bytes(builder.memory.need), bytes(builder.disk.need))
+        },
     );
     let mut plan_details: BTreeMap<String, String> =
         [("backup_taken_at", taken.clone()), ("sha256", set.sha256.clone()), ("runs_on", runs_on.clone())]
@@ -44,7 +46,8 @@ pub(super) fn assess(facts: &LocalClone, source: &Source, earlier: Option<Earlie
             .map(|(name, value)| (name.to_owned(), value))
             .collect();
     plan_details.extend(replay.iter().flat_map(|replay| details(set, replay)));
-    let called = name.as_deref().map_or_else(|| "a new instance".to_owned(), |name| format!("a new instance {}", clean(name)));
+    let called =
+        name.as_deref().map_or_else(|| "a new instance".to_owned(), |name| format!("a new instance {}", clean(name)));
     Assessment {
         address: "this machine, on a port of its own".into(),
         checks,
@@ -65,7 +68,9 @@ pub(super) fn assess(facts: &LocalClone, source: &Source, earlier: Option<Earlie
             ),
             lost: format!("no data{room}, while it lives"),
             how: "clone".into(),
-            how_meaning: format!("a server of our own ({runs_on}) that only this machine reaches, with a password of its own, loads it"),
+            how_meaning: format!(
+                "a server of our own ({runs_on}) that only this machine reaches, with a password of its own, loads it"
+            ),
             way_back: "tair-backup-mcp delete-instance, in a terminal, ends it at once".into(),
         },
         details: plan_details,

@@ -84,10 +84,7 @@ pub fn assess(act: &Act, facts: &Facts, earlier: Option<Earlier<'_>>, rules: Rul
             | Act::FillInstance { source, .. }
             | Act::CreateInstanceFromBackup { order: CloneOrder { source, .. } },
             Facts::NoMoment(facts),
-        ) if !matches!(source, Source::Backup { .. }) =>
-        {
-            replay::none(facts)
-        }
+        ) if !matches!(source, Source::Backup { .. }) => replay::none(facts),
         (Act::RestoreInstance { source, write_fence }, Facts::CloudRestore(facts)) if is_from(facts, source) => {
             cloud::assess(facts, *write_fence, rules)
         }

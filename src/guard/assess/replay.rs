@@ -201,11 +201,7 @@ pub(super) fn room_here(builder: &Builder, what: &str) -> Precheck {
     } else {
         Status::Pass
     };
-    let detail = format!(
-        "{what}: {}; {}",
-        told(memory, "memory"),
-        told(disk, "disk under the home directory")
-    );
+    let detail = format!("{what}: {}; {}", told(memory, "memory"), told(disk, "disk under the home directory"));
     Precheck::new(CheckName::RoomHere, status, detail)
 }
 

@@ -106,8 +106,9 @@ impl Inner {
             return invalid(message, "Use up to 58 letters, digits, '.', '_' or '-'.");
         }
         if self.config(&id).is_some() || self.clones.find(&id).await.is_some() {
-            return Err(Fault::new(Kind::Usage, "clone.exists", format!("there is an instance {id} already"))
-                .hint("Give another instance_name; or end that clone: `tair-backup-mcp delete-instance` in a terminal."));
+            return Err(Fault::new(Kind::Usage, "clone.exists", format!("there is an instance {id} already")).hint(
+                "Give another instance_name; or end that clone: `tair-backup-mcp delete-instance` in a terminal.",
+            ));
         }
         Ok(())
     }
@@ -266,7 +267,8 @@ impl Inner {
             self.clones.end(&record.id).await?;
         }
         let message = "the process that made this clone died, and what it had made is removed";
-        Err(Fault::new(Kind::Unexpected, "job.interrupted", message).hint("Make a new plan with create_instance_from_backup."))
+        Err(Fault::new(Kind::Unexpected, "job.interrupted", message)
+            .hint("Make a new plan with create_instance_from_backup."))
     }
 
     /// Ends the clones that are past their life, and removes what is left of others. What cannot be ended now is tried again.
@@ -325,6 +327,8 @@ fn lacking(set: &BackupSet) -> String {
 fn of(of: &CloneOf) -> String {
     match of.moment {
         None => format!("{} of {}", of.backup_id, of.instance_id),
-        Some(moment) => format!("{} at {}, from {} and the log behind it", of.instance_id, written_ms(moment), of.backup_id),
+        Some(moment) => {
+            format!("{} at {}, from {} and the log behind it", of.instance_id, written_ms(moment), of.backup_id)
+        }
     }
 }

@@ -45,8 +45,12 @@ fn keep(args: &Args) -> io::Result<ExitStatus> {
     let Some((program, arguments)) = args.server.split_first().filter(|_| lock::is_of(&stdin, &args.dir)) else {
         return Err(io::ErrorKind::InvalidInput.into());
     };
-    let mut server =
-        Command::new(program).args(arguments).stdin(Stdio::inherit()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    let mut server = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::inherit())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?;
     let ended = loop {
         if let Some(ended) = server.try_wait()? {
             break ended;

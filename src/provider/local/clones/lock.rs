@@ -72,8 +72,7 @@ pub(super) fn end_holders(lock: &File) -> io::Result<()> {
         let number = entry.file_name().to_str().and_then(|name| name.parse().ok());
         let Some(pid) = number.and_then(Pid::from_raw).filter(|pid| *pid != getpid()) else { continue };
         let stdin = entry.path().join("fd/0");
-        let holds =
-            || std::fs::metadata(&stdin).is_ok_and(|m| (m.dev(), m.ino()) == (ours.dev(), ours.ino()));
+        let holds = || std::fs::metadata(&stdin).is_ok_and(|m| (m.dev(), m.ino()) == (ours.dev(), ours.ino()));
         if !holds() {
             continue;
         }

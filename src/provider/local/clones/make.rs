@@ -97,10 +97,8 @@ impl Making {
         let (password, admin) = (hex(&random::<16>()?), hex(&random::<24>()?));
         for (name, text) in [(PASSWORD, password.clone()), (ADMIN_PASSWORD, admin.clone())] {
             let path = self.dir.join(name);
-            blocking(move || {
-                durable::put_new(&path, text.as_bytes()).map_err(|e| file_fault("write", &path, e))
-            })
-            .await?;
+            blocking(move || durable::put_new(&path, text.as_bytes()).map_err(|e| file_fault("write", &path, e)))
+                .await?;
         }
         let hash = |password: &str| hex(&Sha256::digest(password));
         let server = OwnServer {

@@ -4,10 +4,8 @@
 //! The target is not touched here. What is built is a file without a name: nothing of it is left behind, whatever ends this program.
 
 use crate::config::blocking::blocking;
-use crate::guard::act::Source;
 use crate::guard::facts::replay::{Builder, Room};
 use crate::guard::plan::{Plan, changed};
-use crate::guard::preconditions::ReplayIdentity;
 use crate::guard::room::{fits_beside, need};
 use crate::model::backup::BackupSet;
 use crate::model::fault::{Fault, Kind};
@@ -55,7 +53,7 @@ pub(super) struct Built {
     /// What a set of it would say of itself; its other values are those of the set that it was begun with.
     pub(super) set: BackupSet,
     statistics: KeyStatistics,
-    file: File,
+    pub(super) file: File,
 }
 
 impl Built {
@@ -169,23 +167,8 @@ impl Inner {
         Ok(built)
     }
 
-    /// Builds the planned moment of an instance, for a clone: what a set of it would say of itself, and its file.
-    pub(in crate::provider::local) async fn build_for_clone(
-        &self,
-        job: &Job,
-        (source, planned): (&Source, &ReplayIdentity),
-        program: &Program,
-        set: &BackupSet,
-        data: FrameReader,
-    ) -> Result<(BackupSet, File), Fault> {
-        let behind = self.behind_as_planned(&job.instance_id, source, planned).await?.of(set);
-        let Built { set, mut file, .. } = self.build_on(job, program, DATABASES, set, data, behind).await?;
-        file.rewind().map_err(|e| Whose::Built.damaged(&e).because(e))?;
-        Ok((set, file))
-    }
-
     /// Builds a moment on a server of our own of that program.
-    async fn build_on(
+    pub(super) async fn build_on(
         &self,
         job: &Job,
         program: &Program,

@@ -169,7 +169,11 @@ impl Inner {
     }
 
     /// Verifies a set whole, for a plan; nothing where a plan has done that.
-    pub(in crate::provider::local) async fn look_at(&self, set: &BackupSet, whole: bool) -> Result<Option<(String, KeyStatistics)>, Fault> {
+    pub(in crate::provider::local) async fn look_at(
+        &self,
+        set: &BackupSet,
+        whole: bool,
+    ) -> Result<Option<(String, KeyStatistics)>, Fault> {
         if !whole {
             return Ok(None);
         }

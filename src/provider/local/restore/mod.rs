@@ -2,6 +2,7 @@
 
 mod beside;
 pub(super) mod built;
+mod cloned;
 mod commands;
 mod contents;
 mod counted;
@@ -10,7 +11,6 @@ mod expired;
 pub(super) mod facts;
 mod last_safety;
 mod loadable;
-mod loaded;
 mod outcome;
 mod packing;
 mod proven;

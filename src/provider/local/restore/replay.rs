@@ -36,11 +36,11 @@ pub(super) struct Behind {
     /// What is restored: the set, and up to where.
     pub(super) restored: RestoredTo,
     /// What identifies the commands, and names them to a reader.
-    position: String,
-    names: BTreeSet<String>,
+    pub(super) position: String,
+    pub(super) names: BTreeSet<String>,
     pub(super) commands: u64,
-    bytes: u64,
-    log: ReplayedLog,
+    pub(super) bytes: u64,
+    pub(super) log: ReplayedLog,
     reader: Reader,
     /// By how many milliseconds the expiries of set and commands are moved.
     pub(super) shift_ms: i64,
@@ -153,50 +153,9 @@ impl Inner {
         if now == *planned { Ok(behind) } else { Err(another()) }
     }
 
-    /// The set and the commands behind it for a clone of a moment, and what is known of its building. What has expired nobody has
-    /// counted yet.
-    pub(in crate::provider::local) async fn clone_moment(
-        &self,
-        instance_id: &str,
-        source: &Source,
-        planned: Option<&ReplayIdentity>,
-    ) -> Result<Result<(BackupSet, Replay), NoMoment>, Fault> {
-        let behind = match self.behind(instance_id, source, planned).await? {
-            Ok(behind) => behind,
-            Err(none) => return Ok(Err(none)),
-        };
-        let set = self.vault.find(instance_id, &behind.restored.backup_id, self).await?;
-        let (mut unknown, mut counts_refusals) = (Vec::new(), true);
-        let builder = match self.clone_program(&set).await? {
-            Err(lacking) => Err(lacking),
-            Ok(program) => {
-                let (found, own) = self.building_on(&program, &set, behind.bytes, planned.is_none()).await?;
-                if let Some(own) = own {
-                    let mut conn = Conn::open(own.endpoint(), COMMAND_TIMEOUT).await?;
-                    unknown = unknown_commands(&mut conn, &behind.names).await?;
-                    counts_refusals = Refusals::read(&mut conn).await?.is_some();
-                    own.stop().await;
-                }
-                found
-            }
-        };
-        let replay = Replay {
-            moment: behind.restored.moment,
-            log: behind.log,
-            position: behind.position,
-            commands: behind.commands,
-            bytes: behind.bytes,
-            unknown,
-            builder: Some(builder),
-            expiring: None,
-            counts_refusals,
-        };
-        Ok(Ok((set, replay)))
-    }
-
     /// Finds the set that a restore to a moment begins with, and the commands behind it. A plan's stays its set, also where there is a
     /// later one by now.
-    async fn behind(
+    pub(super) async fn behind(
         &self,
         instance_id: &str,
         source: &Source,

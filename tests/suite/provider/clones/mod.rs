@@ -46,7 +46,8 @@ fn holds(kind: &str) {
 
     let clone = bench.cloned(&set(&backup));
     let lines = clone.ask(&["INFO", "keyspace"]).text();
-    let counted: Vec<_> = lines.lines().filter(|l| l.starts_with("db")).map(|l| l.split(",avg").next().unwrap()).collect();
+    let counted: Vec<_> =
+        lines.lines().filter(|l| l.starts_with("db")).map(|l| l.split(",avg").next().unwrap()).collect();
     assert_eq!(counted, statistics, "{kind}");
     assert!(clone.ask(&["INFO", "server"]).text().contains(&kind.split('-').nth(1).unwrap()[..2]), "{kind}");
     refuses_writes(kind, &clone);
@@ -158,9 +159,17 @@ fn what_cannot_be_made_is_told() {
     redis.fill(0, 1);
     let ours = bench(&redis, "redis-7.0");
     let backup = ours.backup();
-    for cloud in [["--instance-class", "redis.x"], ["--zone-id", "z"], ["--vswitch-id", "v"], ["--recover-config-mode", "config"]] {
+    for cloud in [
+        ["--instance-class", "redis.x"],
+        ["--zone-id", "z"],
+        ["--vswitch-id", "v"],
+        ["--recover-config-mode", "config"],
+    ] {
         let done = ours.plan_clone(&[&set(&backup)[..], &cloud].concat());
-        assert!(done.code == 2 && done.err.contains("[arguments.invalid]") && done.err.contains("Leave it out"), "{done:?}");
+        assert!(
+            done.code == 2 && done.err.contains("[arguments.invalid]") && done.err.contains("Leave it out"),
+            "{done:?}"
+        );
     }
     let done = ours.plan_clone(&["--backup-id", &backup, "--instance-name", "../up"]);
     assert!(done.code == 2 && done.err.contains("[arguments.invalid]"), "{done:?}");
@@ -168,7 +177,14 @@ fn what_cannot_be_made_is_told() {
     assert!(done.code == 4 && done.err.contains("[backup.not_found]"), "{done:?}");
 
     let blocked = |bench: &Bench, check: &str, told: &str| {
-        let mut command = bench.command(&["create-instance-from-backup", "--instance-id", "orders", "--json", "--backup-id", &backup]);
+        let mut command = bench.command(&[
+            "create-instance-from-backup",
+            "--instance-id",
+            "orders",
+            "--json",
+            "--backup-id",
+            &backup,
+        ]);
         let done = command.env("PATH", bench.dir.path()).output().unwrap();
         let reply: serde_json::Value = serde_json::from_slice(&done.stdout).unwrap_or_else(|e| panic!("{e}: {done:?}"));
         assert_eq!(reply["status"], "blocked", "{reply}");
@@ -180,16 +196,26 @@ fn what_cannot_be_made_is_told() {
     newer.run(&["SET", "a", "1"]);
     ours.configure(&unattended(&redis, ""));
     blocked(&ours, "engine_compatible", "server_programs");
-    ours.configure(&format!("server_programs = [{:?}]\n{}", crate::support::program("redis-6.2", "server"), unattended(&newer, "")));
+    ours.configure(&format!(
+        "server_programs = [{:?}]\n{}",
+        crate::support::program("redis-6.2", "server"),
+        unattended(&newer, "")
+    ));
     let of_newer = ours.backup();
-    let done = ours.run(&["create-instance-from-backup", "--instance-id", "orders", "--json", "--backup-id", &of_newer]);
+    let done =
+        ours.run(&["create-instance-from-backup", "--instance-id", "orders", "--json", "--backup-id", &of_newer]);
     let runs_on = done.json();
-    let detail = runs_on["prechecks"].as_array().unwrap().iter().find(|c| c["name"] == "engine_compatible").unwrap().clone();
+    let detail =
+        runs_on["prechecks"].as_array().unwrap().iter().find(|c| c["name"] == "engine_compatible").unwrap().clone();
     // Where the machine has one of its own that loads it, that is named.
     assert!(detail["status"] == "block" || !text(&runs_on["plan"]["runs_on"]).contains("6.2"), "{runs_on}");
 
     // The source may be gone.
-    ours.configure(&format!("server_programs = [{:?}]\n{}", crate::support::program("redis-7.0", "server"), unattended(&redis, "")));
+    ours.configure(&format!(
+        "server_programs = [{:?}]\n{}",
+        crate::support::program("redis-7.0", "server"),
+        unattended(&redis, "")
+    ));
     redis.kill();
     let clone = ours.cloned(&set(&backup));
     assert_eq!(ours.delete_clone(&clone.id).code, 0);
@@ -214,9 +240,16 @@ fn nothing_else_can_be_deleted() {
     let person = format!("[[instance]]\nid = \"orders\"\nurl = \"{}\"\n", redis.url());
     bench.configure(&person);
     let done = bench.delete_clone(&clone.id);
-    assert!(done.code == 3 && done.err.contains("[person.no_channel]") && done.err.contains("delete-instance --instance-id"), "{done:?}");
+    assert!(
+        done.code == 3
+            && done.err.contains("[person.no_channel]")
+            && done.err.contains("delete-instance --instance-id"),
+        "{done:?}"
+    );
     assert_eq!((redis.digest(), bench.listed_clones().len()), (digest, 1));
-    let typed = |answer| crate::support::terminal(&bench, &[("leaves it) > ", answer)], &["delete-instance", "--instance-id", &clone.id]);
+    let typed = |answer| {
+        crate::support::terminal(&bench, &[("leaves it) > ", answer)], &["delete-instance", "--instance-id", &clone.id])
+    };
     let left = typed("clone");
     assert!(left.code == 0 && left.out.contains("Left as it is") && bench.listed_clones().len() == 1, "{left:?}");
     let done = typed(&clone.id);
