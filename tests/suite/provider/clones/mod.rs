@@ -2,6 +2,7 @@
 //! leaves nothing when it ends.
 
 mod crash;
+mod moment;
 
 use crate::support::clones::{Cloned, bench, digest_of};
 use crate::support::{Bench, MATRIX, Redis, Reply, run_at, text, unattended};
