@@ -1,4 +1,4 @@
-//! Servers of this program's own that outlive it, as clones do: started in a private directory, on a loopback port that was free, and
+//! Servers of this program's own that outlive it, a clone's and the sandbox's: started in a private directory, on a loopback port that was free, and
 //! waited for until they have loaded what lies there.
 //!
 //! It must not decide when such a server ends, nor be used for one that somebody else started.
@@ -135,9 +135,15 @@ impl OwnServer {
         }
     }
 
+    /// The server's log.
+    #[must_use]
+    pub fn log_file(&self) -> PathBuf {
+        self.dir.join(LOG)
+    }
+
     /// The end of the server's log, cleaned.
     async fn log(&self) -> String {
-        let text = tokio::fs::read(self.dir.join(LOG)).await.unwrap_or_default();
+        let text = tokio::fs::read(self.log_file()).await.unwrap_or_default();
         let end = text.get(text.len().saturating_sub(LOG_BYTES_MAX)..).unwrap_or_default();
         clean(&String::from_utf8_lossy(end))
     }
@@ -150,11 +156,17 @@ pub fn endpoint(port: u16, username: Option<String>, password: Secret) -> Endpoi
     Endpoint { address, username, password: Some(password), tls: None }
 }
 
-/// The port of the server of a directory, by its settings; `None` where it has none yet. Blocking.
+/// A setting of the server of a directory, as it was last started; `None` where there is none. Blocking.
+#[must_use]
+pub fn setting_of(dir: &Path, name: &str) -> Option<String> {
+    let text = std::fs::read_to_string(dir.join(SETTINGS)).ok()?;
+    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ').map(str::to_owned))
+}
+
+/// The port of the server of a directory; `None` where it was never started. Blocking.
 #[must_use]
 pub fn port_of(dir: &Path) -> Option<u16> {
-    let text = std::fs::read_to_string(dir.join(SETTINGS)).ok()?;
-    text.lines().find_map(|line| line.strip_prefix("port "))?.parse().ok()
+    setting_of(dir, "port")?.parse().ok()
 }
 
 fn is_taken(port: u16) -> bool {

@@ -3,6 +3,7 @@
 
 mod crash;
 mod moment;
+mod servers;
 
 use crate::support::clones::{Cloned, bench, digest_of};
 use crate::support::{Bench, MATRIX, Redis, Reply, run_at, text, unattended};
