@@ -43,8 +43,8 @@ use tokio::sync::mpsc;
 const STARTS_WITHIN: Duration = Duration::from_secs(30);
 /// What it holds is saved at the speed of the disk.
 const SAVED_WITHIN: Duration = Duration::from_secs(3600);
-/// Databases where the target does not tell how many it has.
-const DATABASES: u64 = 1024;
+/// Databases where the target does not tell how many it has, and of a clone of a moment, for nothing tells which the log uses.
+pub(in crate::provider::local) const DATABASES: u64 = 1024;
 /// The first version of Valkey's own format.
 const OLDEST_VALKEY: u16 = 80;
 
@@ -53,7 +53,7 @@ pub(super) struct Built {
     /// What a set of it would say of itself; its other values are those of the set that it was begun with.
     pub(super) set: BackupSet,
     statistics: KeyStatistics,
-    file: File,
+    pub(super) file: File,
 }
 
 impl Built {
@@ -79,7 +79,7 @@ impl Built {
 }
 
 /// What a set's manifest tells of its contents.
-fn told(set: &BackupSet) -> KeyStatistics {
+pub(in crate::provider::local) fn told(set: &BackupSet) -> KeyStatistics {
     let dialect = if set.rdb_version >= OLDEST_VALKEY { Dialect::Valkey } else { Dialect::Redis };
     KeyStatistics {
         types: set.types.clone(),
@@ -112,6 +112,17 @@ impl Inner {
             );
             return Ok((Err(lacking), None));
         };
+        self.building_on(&program, set, log_bytes, ask).await
+    }
+
+    /// [`Self::building`] on a program that is known.
+    pub(super) async fn building_on(
+        &self,
+        program: &Program,
+        set: &BackupSet,
+        log_bytes: u64,
+        ask: bool,
+    ) -> Result<(Result<Builder, String>, Option<ScratchServer>), Fault> {
         let parent = self.scratch.clone();
         let room = |need, free| Room { need, free };
         let memory = need(set.used_memory, set.rdb_bytes, 0).saturating_add(log_bytes);
@@ -122,7 +133,7 @@ impl Inner {
         if !ask {
             return Ok((Ok(builder), None));
         }
-        match self.scratch_server(&program, 1).await {
+        match self.scratch_server(program, 1).await {
             Ok(server) => Ok((Ok(builder), Some(server))),
             Err(fault) => Ok((Err(fault.message), None)),
         }
@@ -151,7 +162,22 @@ impl Inner {
         let databases = limits::databases(&mut conn).await?.unwrap_or(DATABASES);
         let gone = || changed("there is no program any more to build the moment with; the target was not touched");
         let program = self.builder(set, target.server()).await?.ok_or_else(gone)?;
-        let server = self.scratch_server(&program, databases).await?;
+        let built = self.build_on(job, &program, databases, set, data, behind).await?;
+        self.fits(plan, &built).await?;
+        Ok(built)
+    }
+
+    /// Builds a moment on a server of our own of that program.
+    pub(super) async fn build_on(
+        &self,
+        job: &Job,
+        program: &Program,
+        databases: u64,
+        set: &BackupSet,
+        data: FrameReader,
+        behind: Behind,
+    ) -> Result<Built, Fault> {
+        let server = self.scratch_server(program, databases).await?;
         let done = self.fill(job, set, data, behind, &server).await;
         let failed = |why: String, log: &str| {
             let log = if log.is_empty() { String::new() } else { format!("; its log ends: {log}") };
@@ -179,9 +205,7 @@ impl Inner {
             used_memory,
             ..set.clone()
         };
-        let built = Built { set: made, statistics, file };
-        self.fits(plan, &built).await?;
-        Ok(built)
+        Ok(Built { set: made, statistics, file })
     }
 
     /// Gives a server of our own the set and the commands. What it then held, and its memory.

@@ -1,7 +1,8 @@
 //! Restore: the one place that overwrites data. It cannot begin without the guard's permit.
 
 mod beside;
-mod built;
+pub(super) mod built;
+mod cloned;
 mod commands;
 mod contents;
 mod counted;
