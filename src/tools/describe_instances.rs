@@ -200,6 +200,9 @@ async fn protection(call: &ToolCall<'_>, instance: &Instance) -> Result<Protecti
         (Some(since), _) => {
             format!("what was before {}; every second since can be restored (restore_time)", written(since))
         }
+        (None, None) if instance.clone_of.is_some() => {
+            "what was written to the clone itself; what it was made of stays".into()
+        }
         (None, None) => "everything: there is no backup".into(),
         (None, Some(set)) => format!(
             "every change since {} ({} ago){}: point-in-time recovery is not available for this instance",

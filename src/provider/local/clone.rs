@@ -276,14 +276,9 @@ impl Inner {
         if self.read_only {
             return;
         }
-        match self.clones.sweep().await {
-            Ok(gone) => {
-                for record in gone {
-                    let what = format!("made of {}; its life ended {}", of(&record.of), written(record.of.ends_at));
-                    self.jobs.audit(AuditRecord::now("clone.ended", "lifetime", &record.id, what)).await;
-                }
-            }
-            Err(fault) => tracing::warn!("what is left of clones could not be removed: {fault}"),
+        for record in self.clones.sweep().await {
+            let what = format!("made of {}; its life was to end {}", of(&record.of), written(record.of.ends_at));
+            self.jobs.audit(AuditRecord::now("clone.ended", "lifetime", &record.id, what)).await;
         }
     }
 

@@ -14,7 +14,7 @@ use crate::redis::own_server::{OwnServer, endpoint, port_of, setting_of};
 use crate::redis::scratch::program::programs;
 use crate::state::owner::{lock_exclusive, try_lock_exclusive};
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
@@ -118,9 +118,7 @@ impl Inner {
     /// The server of another process, or of one that was killed.
     async fn left_running(&self) -> Option<Endpoint> {
         let dir = self.dir.clone();
-        let settings = blocking(move || Ok(port_of(&dir).zip(setting_of(&dir, PASSWORD_SETTING)))).await.ok()?;
-        let (port, password) = settings?;
-        let endpoint = endpoint(port, None, Secret::new(password));
+        let endpoint = blocking(move || Ok(endpoint_in(&dir))).await.ok()??;
         // The password is random, so whoever lets us in is our server.
         Conn::open(&endpoint, Duration::from_secs(2)).await.ok()?.cmd_str(&["PING"]).await.ok()?;
         Some(endpoint)
@@ -148,6 +146,12 @@ impl Inner {
         }
         Ok(endpoint)
     }
+}
+
+/// Where the server of a sandbox's directory listens, or listened last; `None` where it was never started. Blocking.
+#[must_use]
+pub fn endpoint_in(dir: &Path) -> Option<Endpoint> {
+    Some(endpoint(port_of(dir)?, None, Secret::new(setting_of(dir, PASSWORD_SETTING)?)))
 }
 
 /// The server program: the one named by the environment, else the first of the known ones in PATH.

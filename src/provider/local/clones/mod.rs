@@ -160,11 +160,9 @@ impl Clones {
         Some(endpoint(port, Some(ADMIN.into()), Secret::new(password)))
     }
 
-    /// Removes what nobody belongs to any more, and ends what is past its life. The clones that were whole and are gone now.
-    ///
-    /// # Errors
-    /// `home.failed`; `clone.not_ended`. What cannot be removed now is tried again.
-    pub(super) async fn sweep(&self) -> Result<Vec<Record>, Fault> {
+    /// Removes what nobody belongs to any more, and ends what is past its life. The clones that were whole and are gone now. What cannot be
+    /// removed now is tried again, and keeps nothing else.
+    pub(super) async fn sweep(&self) -> Vec<Record> {
         let (dir, registry) = (self.dir.clone(), self.registry());
         let looked = blocking(move || {
             let left = dirs(&dir);
@@ -172,20 +170,31 @@ impl Clones {
                 return Ok(Vec::new());
             }
             let _registry = lock_exclusive(&registry)?;
-            left.iter().map(|dir| look(dir).map_err(|e| file_fault("remove", dir, e))).collect()
+            let found = left.iter().filter_map(|dir| match look(dir) {
+                Ok(found) => Some(found),
+                Err(e) => {
+                    tracing::warn!("what is left of a clone in {} could not be removed: {e}", dir.display());
+                    None
+                }
+            });
+            Ok(found.collect())
+        });
+        let looked = looked.await.unwrap_or_else(|fault| {
+            tracing::warn!("clones could not be looked at: {fault}");
+            Vec::new()
         });
         let mut gone = Vec::new();
-        for found in looked.await? {
+        for found in looked {
             match found {
                 Found::Removed(Some(record)) if record.made => gone.push(record),
                 Found::Removed(_) | Found::Stays => {}
-                Found::Over(record) => {
-                    self.end(&record.id).await?;
-                    gone.push(record);
-                }
+                Found::Over(record) => match self.end(&record.id).await {
+                    Ok(()) => gone.push(record),
+                    Err(fault) => tracing::warn!(clone = %record.id, "the clone's life is over: {fault}"),
+                },
             }
         }
-        Ok(gone)
+        gone
     }
 
     /// Ends a clone, whole or not: its server is asked to, and what does not follow is killed; then its directory is removed. One that is
