@@ -100,3 +100,11 @@ pub struct KeyImpact {
     /// `None`: all keys of both states were compared.
     pub not_compared: Option<NotCompared>,
 }
+
+impl KeyImpact {
+    /// Nothing was compared, and why: part of a sentence.
+    #[must_use]
+    pub fn nothing_compared(why: String) -> Self {
+        Self { not_compared: Some(NotCompared { compared_percent: 0, why }), ..Self::default() }
+    }
+}
