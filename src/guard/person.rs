@@ -132,7 +132,7 @@ pub fn question(plan: &Plan, keys: Option<&KeyImpact>, warnings: &[String]) -> S
     let Impact { now, after, lost, how, how_meaning, way_back, keys: planned } = &plan.impact;
     let mut lines = vec![format!(
         "{}. Instance \"{}\" ({}): {}.",
-        plan.act.warning(),
+        plan.warning(),
         clean_to(&plan.instance_id, 64),
         clean(&plan.address),
         clean_to(&plan.act.on(&plan.instance_id), 400),

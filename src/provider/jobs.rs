@@ -215,7 +215,9 @@ impl Jobs {
         let id = new_id(kind.prefix(), Timestamp::now())?;
         let provider = self.provider;
         let access = self.access.as_ref();
-        let exclusive = kind.is_exclusive();
+        // A clone here is made of a set, and its source may be backed up meanwhile.
+        let leaves_alone = kind == JobKind::Clone && access.is_none();
+        let exclusive = kind.is_exclusive() && !leaves_alone;
         let new = NewJob { id: &id, provider, kind, instance_id, backup_id, exclusive, caller, confirmation, access };
         let begun = self.state.begin(new).await?;
         if let Begun::Started(job) = &begun {

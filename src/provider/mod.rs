@@ -300,6 +300,15 @@ pub trait Provider: Send + Sync {
     /// Does what is permitted. Long work is a job that goes on.
     async fn carry_out(&self, permit: Permit) -> Result<Carried, Fault>;
 
+    /// Ends a clone of this program's own, for the caller of that id, and says what it was. No other instance is ever deleted.
+    ///
+    /// # Errors
+    /// `clone.not_found`; `job.busy`; `clone.not_ended`.
+    async fn delete_instance(&self, instance_id: &str, caller: &str) -> Result<String, Fault> {
+        let _ = (instance_id, caller);
+        Err(unsupported("delete_instance"))
+    }
+
     /// What the cutover of a restore came to; `None` where there was none, or nobody knows.
     async fn cutover(&self, job: &Job) -> Option<Cutover> {
         let _ = job;

@@ -45,7 +45,7 @@ impl Routed {
     }
 
     fn of(&self, instance_id: &str) -> &dyn Provider {
-        if self.local.instance_ids().iter().any(|id| id == instance_id) { &self.local } else { &self.tair }
+        if self.local.serves(instance_id) { &self.local } else { &self.tair }
     }
 }
 
@@ -78,7 +78,13 @@ impl Provider for Routed {
             // A cloud that cannot be asked is one row of the list; it must not hide our own instances.
             Err(away) if total > 0 => {
                 let live = Err(format!("{} {}", away.message, away.hint));
-                rows.push(Instance { id: "alibaba-cloud".into(), address: String::new(), kind: "tair", live });
+                rows.push(Instance {
+                    id: "alibaba-cloud".into(),
+                    address: String::new(),
+                    kind: "tair",
+                    clone_of: None,
+                    live,
+                });
                 Ok((rows, total))
             }
             Err(away) => Err(away),
@@ -87,6 +93,11 @@ impl Provider for Routed {
 
     async fn describe(&self, instance_id: &str) -> Result<Instance, Fault> {
         self.of(instance_id).describe(instance_id).await
+    }
+
+    async fn delete_instance(&self, instance_id: &str, caller: &str) -> Result<String, Fault> {
+        // Whatever it is called: an instance of the cloud is never deleted.
+        self.local.delete_instance(instance_id, caller).await
     }
 
     async fn create_backup(&self, instance_id: &str, mode: Mode, note: &str) -> Result<(Job, bool), Fault> {

@@ -13,6 +13,7 @@ pub mod inventory;
 pub mod limits;
 pub mod master;
 pub mod moment;
+pub mod own_server;
 pub mod pause;
 pub mod persistence;
 pub mod prefix;

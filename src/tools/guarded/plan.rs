@@ -87,7 +87,7 @@ impl Flow<'_> {
         call.app.state.record(open.record("planned", planned)).await?;
         Ok(Guarded {
             status: GuardedStatus::ConfirmationRequired,
-            message: format!("Nothing has been changed. Show the impact to the person. {}.", act.warning()),
+            message: format!("Nothing has been changed. Show the impact to the person. {}.", open.plan.warning()),
             hint: Some(match rules.confirmation {
                 ConfirmationPolicy::Person => format!(
                     "Call {} again with the same arguments and this confirmation_token; the person will then be asked.",

@@ -1,9 +1,7 @@
 //! A person at a real terminal: the typed id approves an agent's plan, a no declines it, anything else leaves it open; and
 //! without a terminal there is no answer.
 
-use crate::support::{Bench, Done, Redis, files_under, root, text};
-use serde_json::json;
-use std::process::{Command, Stdio};
+use crate::support::{Bench, Redis, files_under, terminal as at_terminal, text};
 use tair_backup_mcp::model::job::{JobKind, RecoveryKind, StoredRecovery};
 use tair_backup_mcp::state::jobs::{Begun, JobStore as _, NewJob};
 use tair_backup_mcp::state::sqlite::Sqlite;
@@ -19,22 +17,6 @@ fn bench() -> (Redis, Bench, String, String) {
     let backup = bench.backup();
     redis.run(&["SET", "marker", "written since"]);
     (redis, bench, backup, intact)
-}
-
-/// Runs the program at a pseudo-terminal, each answer typed when its question has been shown.
-fn at_terminal(bench: &Bench, answers: &[(&str, &str)], args: &[&str]) -> Done {
-    let typed: Vec<_> = answers.iter().map(|(question, answer)| json!([question, answer])).collect();
-    let program = bench.command(args);
-    let output = Command::new("python3")
-        .arg(root().join("tests/support/terminal.py"))
-        .arg(json!(typed).to_string())
-        .arg(program.get_program())
-        .args(program.get_args())
-        .stdin(Stdio::null())
-        .output()
-        .expect("python3 must be on PATH");
-    let text = |b: &[u8]| String::from_utf8_lossy(b).into_owned();
-    Done { code: output.status.code().unwrap(), out: text(&output.stdout), err: text(&output.stderr) }
 }
 
 /// The agent's echo, refused for want of a person.

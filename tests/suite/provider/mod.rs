@@ -2,6 +2,7 @@
 
 mod beside;
 mod by_commands;
+mod clones;
 pub mod cloud;
 mod cloud_bound;
 mod cloud_ends;

@@ -58,7 +58,7 @@ impl Inner {
             Fault::new(Kind::Provider, "restore.not_built", message)
         };
         let (like, loads) = (server_of(&set), told(&set));
-        let program = blocking(move || Ok(nearest_to(like, &loads, |_| true))).await?.ok_or_else(|| {
+        let program = blocking(move || Ok(nearest_to(&[], like, &loads, |_| true))).await?.ok_or_else(|| {
             lacking(format!("no program here loads {base}"))
                 .hint(format!("Put the server program of {like} into PATH."))
         })?;

@@ -43,8 +43,8 @@ use tokio::sync::mpsc;
 const STARTS_WITHIN: Duration = Duration::from_secs(30);
 /// What it holds is saved at the speed of the disk.
 const SAVED_WITHIN: Duration = Duration::from_secs(3600);
-/// Databases where the target does not tell how many it has.
-pub(super) const DATABASES: u64 = 1024;
+/// Databases where the target does not tell how many it has, and of a clone of a moment, for nothing tells which the log uses.
+pub(in crate::provider::local) const DATABASES: u64 = 1024;
 /// The first version of Valkey's own format.
 const OLDEST_VALKEY: u16 = 80;
 
@@ -53,7 +53,7 @@ pub(super) struct Built {
     /// What a set of it would say of itself; its other values are those of the set that it was begun with.
     pub(super) set: BackupSet,
     statistics: KeyStatistics,
-    file: File,
+    pub(super) file: File,
 }
 
 impl Built {
@@ -97,7 +97,7 @@ impl Building<'_> {
 }
 
 /// What a set's manifest tells of its contents.
-pub(super) fn told(set: &BackupSet) -> KeyStatistics {
+pub(in crate::provider::local) fn told(set: &BackupSet) -> KeyStatistics {
     let dialect = if set.rdb_version >= OLDEST_VALKEY { Dialect::Valkey } else { Dialect::Redis };
     KeyStatistics {
         types: set.types.clone(),
@@ -130,12 +130,23 @@ impl Inner {
             );
             return Ok((Err(lacking), None));
         };
+        self.building_on(&program, set, log_bytes, ask).await
+    }
+
+    /// [`Self::building`] on a program that is known.
+    pub(super) async fn building_on(
+        &self,
+        program: &Program,
+        set: &BackupSet,
+        log_bytes: u64,
+        ask: bool,
+    ) -> Result<(Result<Builder, String>, Option<ScratchServer>), Fault> {
         let (memory, disk) = self.room_to_build(set, log_bytes).await?;
         let builder = Builder { program: program.name.clone(), memory, disk };
         if !ask {
             return Ok((Ok(builder), None));
         }
-        match self.scratch_server(&program, 1, STARTS_WITHIN).await {
+        match self.scratch_server(program, 1, STARTS_WITHIN).await {
             Ok(server) => Ok((Ok(builder), Some(server))),
             Err(fault) => Ok((Err(fault.message), None)),
         }
@@ -178,7 +189,22 @@ impl Inner {
         let databases = limits::databases(&mut conn).await?.unwrap_or(DATABASES);
         let gone = || changed("there is no program any more to build the moment with; the target was not touched");
         let program = self.builder(set, target.server()).await?.ok_or_else(gone)?;
-        let on = Building { program: &program, databases, job: Some(job), until: None };
+        let built = self.build_on(job, &program, databases, set, data, behind).await?;
+        self.fits(plan, &built).await?;
+        Ok(built)
+    }
+
+    /// Builds a moment on a server of our own of that program.
+    pub(super) async fn build_on(
+        &self,
+        job: &Job,
+        program: &Program,
+        databases: u64,
+        set: &BackupSet,
+        data: FrameReader,
+        behind: Behind,
+    ) -> Result<Built, Fault> {
+        let on = Building { program, databases, job: Some(job), until: None };
         let (restored, used_memory, file) = self.built_on(&on, set, data, behind).await?;
         let _ = self.jobs.progress(job, "verifying the moment that was built", set.rdb_bytes, set.rdb_bytes).await;
         let (file, statistics) = verified(file, self.state.home().join("run")).await?;
@@ -193,9 +219,7 @@ impl Inner {
             used_memory,
             ..set.clone()
         };
-        let built = Built { set: made, statistics, file };
-        self.fits(plan, &built).await?;
-        Ok(built)
+        Ok(Built { set: made, statistics, file })
     }
 
     /// Gives a server of our own the set and the commands, and ends it. What it then held, its memory, and the file that it saved.

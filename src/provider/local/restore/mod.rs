@@ -2,7 +2,8 @@
 
 mod at_rest;
 mod beside;
-mod built;
+pub(super) mod built;
+mod cloned;
 mod commands;
 mod contents;
 mod counted;

@@ -36,11 +36,11 @@ pub(super) struct Behind {
     /// What is restored: the set, and up to where.
     pub(super) restored: RestoredTo,
     /// What identifies the commands, and names them to a reader.
-    position: String,
-    names: BTreeSet<String>,
+    pub(super) position: String,
+    pub(super) names: BTreeSet<String>,
     pub(super) commands: u64,
-    bytes: u64,
-    log: ReplayedLog,
+    pub(super) bytes: u64,
+    pub(super) log: ReplayedLog,
     reader: Reader,
     /// By how many milliseconds the expiries of set and commands are moved.
     pub(super) shift_ms: i64,
@@ -118,7 +118,7 @@ impl Inner {
 
     /// Keys of a set whose expiry lies between a moment and now, of which so many have expired by now; at most, where the set cannot be
     /// read once more in time.
-    async fn expiring(
+    pub(in crate::provider::local) async fn expiring(
         &self,
         set_of: &str,
         backup_id: &str,
@@ -137,11 +137,20 @@ impl Inner {
         let (Act::RestoreInstance { source, .. } | Act::FillInstance { source, .. }) = &plan.act else {
             return Err(plan.unsupported());
         };
+        self.behind_as_planned(plan.act.set_of(&plan.instance_id), source, planned).await.map(Some)
+    }
+
+    /// The planned commands of an instance, as they are now.
+    pub(super) async fn behind_as_planned(
+        &self,
+        set_of: &str,
+        source: &Source,
+        planned: &ReplayIdentity,
+    ) -> Result<Behind, Fault> {
         let another = || changed("the log is not the one that was planned; the target was not touched");
-        let set_of = plan.act.set_of(&plan.instance_id);
         let behind = self.behind(set_of, source, Some(planned)).await?.map_err(|_| another())?;
         let now = ReplayIdentity { backup_id: behind.restored.backup_id.clone(), position: behind.position.clone() };
-        if now == *planned { Ok(Some(behind)) } else { Err(another()) }
+        if now == *planned { Ok(behind) } else { Err(another()) }
     }
 
     /// Finds the set that a restore to a moment begins with, and the commands behind it. A plan's stays its set, also where there is a
