@@ -49,7 +49,8 @@ pub fn key_lines(keys: &KeyImpact) -> Vec<(&'static str, String)> {
     ];
     lines.extend(partly.map(|partly| {
         let left = 100 - partly.compared_percent.min(100);
-        let how_much = format!("{left} percent of the keys were not, for {}; these are of the others", clean(&partly.why));
+        let how_much =
+            format!("{left} percent of the keys were not, for {}; these are of the others", clean(&partly.why));
         ("Keys not compared", how_much)
     }));
     lines

@@ -46,7 +46,7 @@ fn a_restore_shows_the_keys_of_source_and_target() {
         assert!(statistics["source"].as_u64() > Some(1) && statistics["source"] == statistics["target"], "{job}");
         assert_eq!(redis.statistics(), keys);
         let audit = bench.run(&["audit", "--json"]).out;
-        let ended = audit.lines().filter(|line| line.contains("restore.succeeded")).next_back().unwrap();
+        let ended = audit.lines().rfind(|line| line.contains("restore.succeeded")).unwrap();
         let told = format!("key statistics: source {} keys", statistics["source"]);
         assert!(ended.contains(&told) && ended.contains("the same in every database"), "{ended}");
     }
