@@ -154,13 +154,16 @@ fn damage_is_an_error_of_its_side() {
     assert_eq!(fault.code, "compare.unreadable");
 }
 
+/// A type's name, and the same value as bytes of an RDB, each with its type byte.
+type Encodings = (&'static str, Vec<(u8, Vec<u8>)>);
+
 /// The same value in every encoding that a server ever wrote is one, and another value in the same encoding another.
 #[test]
 fn the_same_in_other_encodings() {
     let dir = tempfile::tempdir().unwrap();
     let s = |text: &str| string(text.as_bytes());
     let score = |score: f64| score.to_le_bytes().to_vec();
-    let all: [(&str, Vec<(u8, Vec<u8>)>); 6] = [
+    let all: [Encodings; 6] = [
         ("string", vec![(0, s("12345")), (0, vec![0xc1, 0x39, 0x30]), (0, packed(b"12345"))]),
         (
             "list",
