@@ -5,6 +5,7 @@
 mod approve;
 mod audit;
 mod clear_rollback;
+mod compare;
 mod delete_instance;
 mod demo;
 mod doctor;
@@ -72,10 +73,12 @@ const EXAMPLES: &str = "Examples:
   tair-backup-mcp create-backup --instance-id orders
   tair-backup-mcp describe-backups --instance-id orders --start-time 2026-11-01T00:00Z
   tair-backup-mcp restore-instance --instance-id orders --backup-id b-20261123T061500Z-3f9a1c
+  tair-backup-mcp compare-backups --instance-id orders b-20261123T061500Z-3f9a1c    which keys differ by now
   tair-backup-mcp approve                                  say yes or no to what an agent has planned
 
 Without a configuration file and --url there is one instance, `sandbox`: a real server of our own with sample data.
-Exit codes: 0 done, or planned and nothing done yet (confirmation_required, prechecks_pending), 1 unexpected, 2 usage,
+Exit codes: 0 done, or planned and nothing done yet (confirmation_required, prechecks_pending), 1 unexpected, or what is compared
+differs, 2 usage,
 3 refused, 4 not found, 5 instance or provider, 6 damaged data, 130 interrupted.";
 
 #[derive(Subcommand)]
@@ -95,6 +98,8 @@ enum Command {
     ClearRollback(clear_rollback::Args),
     /// End a clone, at a terminal, before its time; its data is gone, what it was made of stays
     DeleteInstance(delete_instance::Args),
+    /// Tell which keys differ between two sets, moments, or what an instance holds now
+    CompareBackups(compare::Args),
     /// Show what the guard has recorded
     Audit(audit::Args),
     /// Play a guarded restore from end to end on the sandbox
@@ -223,6 +228,7 @@ async fn run(cli: Cli) -> Result<u8, Fault> {
         Command::Approve(args) => approve::run(&*app?, args).await,
         Command::ClearRollback(args) => clear_rollback::run(&*app?, args).await,
         Command::DeleteInstance(args) => delete_instance::run(&*app?, args).await,
+        Command::CompareBackups(args) => compare::run(&*app?, args).await,
         Command::Audit(args) => audit::run(&*app?, args).await,
         Command::Emulate(args) => emulate::run(app?, args).await,
         Command::Demo => {

@@ -60,6 +60,8 @@ pub struct GuardConfig {
     pub token_minutes: u32,
     /// Days that a safety backup is kept.
     pub safety_retention_days: u32,
+    /// Seconds that a plan spends on what becomes of keys, at most; 0: none.
+    pub impact_seconds: u32,
 }
 
 impl Default for GuardConfig {
@@ -69,6 +71,7 @@ impl Default for GuardConfig {
             max_writes_per_second: None,
             token_minutes: 15,
             safety_retention_days: 7,
+            impact_seconds: 20,
         }
     }
 }
@@ -253,6 +256,9 @@ impl Config {
         if !(1..=CLONE_LIFETIME_MAX).contains(&raw.clone_lifetime_hours) {
             let why = format!("clone_lifetime_hours must be between 1 and {CLONE_LIFETIME_MAX}");
             return Err(refused(&path, &why));
+        }
+        if raw.guard.impact_seconds > 3600 {
+            return Err(refused(&path, "guard.impact_seconds must be between 0 and 3600"));
         }
         let backup_log = raw.backup_log.check().map_err(|why| refused(&path, &why))?;
         let tair = raw.tair.map(RawTair::check).transpose().map_err(|why| refused(&path, &why))?;

@@ -11,6 +11,7 @@ use crate::guard::plan::{Plan, Safety};
 use crate::model::backup::{BackupSet, DamagedSet, Mode};
 use crate::model::destruction::Destructions;
 use crate::model::fault::Fault;
+use crate::model::impact::KeyImpact;
 use crate::model::instance::{Capabilities, Instance};
 use crate::model::job::Job;
 use crate::model::log::LogStatus;
@@ -22,8 +23,8 @@ use crate::provider::set_stream::SetStream;
 use crate::provider::tair::Tair;
 use crate::provider::traffic::Counters;
 use crate::provider::{
-    Carried, Downloaded, ExportOf, Exported, InstanceQuery, LogScope, OnBytes, Provider, Raised, Range, SignedUrl,
-    WriteLock,
+    Carried, Compared, Downloaded, ExportOf, Exported, InstanceQuery, LogScope, OnBytes, OnStage, Provider, Raised,
+    Range, SignedUrl, StateOf, WriteLock,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -155,6 +156,16 @@ impl Provider for Routed {
 
     async fn safety_status(&self, instance_id: &str, safety: &Safety) -> Result<SafetyFacts, Fault> {
         self.of(instance_id).safety_status(instance_id, safety).await
+    }
+
+    async fn key_impact(&self, plan: &Plan, within: Duration) -> Option<KeyImpact> {
+        self.of(&plan.instance_id).key_impact(plan, within).await
+    }
+
+    async fn compare(&self, from: &StateOf, to: &StateOf, on_stage: &OnStage<'_>) -> Result<Compared, Fault> {
+        let ours = [from, to].iter().all(|of| self.local.instance_ids().contains(&of.instance_id));
+        let of: &dyn Provider = if ours { &self.local } else { &self.tair };
+        of.compare(from, to, on_stage).await
     }
 
     async fn carry_out(&self, permit: Permit) -> Result<Carried, Fault> {

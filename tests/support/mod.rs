@@ -6,6 +6,7 @@ pub mod clock;
 pub mod clones;
 pub mod emulator;
 pub mod http_server;
+pub mod keys;
 pub mod log;
 pub mod preload;
 pub mod program;
@@ -379,6 +380,20 @@ impl Bench {
         command.arg("--home").arg(self.home()).arg("--config").arg(self.dir.path().join("config.toml")).args(args);
         command.env_remove("TAIR_BACKUP_MCP_HOME").env_remove("TAIR_BACKUP_MCP_CONFIG");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    /// A command that finds the server program of one kind, and no other.
+    pub fn command_beside(&self, kind: &str, args: &[&str]) -> Command {
+        let mut command = self.command(args);
+        // What the machine has in PATH is none of the test's, but for what a server of our own is started and watched with.
+        let path = self.dir.path().join("path");
+        if std::fs::create_dir(&path).is_ok() {
+            for tool in ["sh", "cat", "rm"] {
+                std::os::unix::fs::symlink(Path::new("/bin").join(tool), path.join(tool)).unwrap();
+            }
+        }
+        command.env("TAIR_BACKUP_MCP_SANDBOX_SERVER", program(kind, "server")).env("PATH", path);
         command
     }
 

@@ -77,6 +77,7 @@ pub(super) fn assess(
             how: target.method.as_str().into(),
             how_meaning: target.method.meaning().into(),
             way_back: String::new(),
+            keys: None,
         },
         details,
         alternative: None,

@@ -25,7 +25,7 @@ use crate::provider::local::clones::{PREFIX, Record};
 use crate::provider::local::restore::built::{DATABASES, told};
 use crate::provider::local::restore::facts::{source_facts, verified};
 use crate::redis::endpoint::{Address, Endpoint};
-use crate::redis::scratch::program::{Program, clone_program, server_named};
+use crate::redis::scratch::program::{Program, nearest_to, server_named};
 use crate::redis::scratch::room::{disk_free, memory_free};
 use jiff::Timestamp;
 use std::fs::File;
@@ -117,7 +117,7 @@ impl Inner {
     pub(super) async fn clone_program(&self, set: &BackupSet) -> Result<Result<Program, String>, Fault> {
         let (named, source, begins_with) =
             (self.clones.programs.clone(), server_named(&set.engine, &set.version), told(set));
-        let found = blocking(move || Ok(clone_program(&named, source, &begins_with))).await?;
+        let found = blocking(move || Ok(nearest_to(&named, source, &begins_with, |_| true))).await?;
         Ok(found.ok_or_else(|| lacking(set)))
     }
 

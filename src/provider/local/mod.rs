@@ -4,6 +4,7 @@ mod backup;
 mod capabilities;
 mod clone;
 pub mod clones;
+mod compare;
 mod counters;
 mod delete;
 mod describe;
@@ -31,6 +32,7 @@ use crate::guard::plan::{Plan, Safety};
 use crate::model::backup::{BackupSet, DamagedSet, Mode};
 use crate::model::destruction::Destructions;
 use crate::model::fault::{Fault, Kind};
+use crate::model::impact::KeyImpact;
 use crate::model::instance::{Capabilities, Instance};
 use crate::model::job::Job;
 use crate::model::log::LogStatus;
@@ -43,8 +45,8 @@ use crate::provider::local::download::no_url;
 use crate::provider::set_stream::SetStream;
 use crate::provider::traffic::Counters;
 use crate::provider::{
-    Carried, Downloaded, ExportOf, Exported, InstanceQuery, LogScope, OnBytes, Provider, Raised, Range, SignedUrl,
-    WriteLock,
+    Carried, Compared, Downloaded, ExportOf, Exported, InstanceQuery, LogScope, OnBytes, OnStage, Provider, Raised,
+    Range, SignedUrl, StateOf, WriteLock,
 };
 use crate::state::State;
 use crate::state::jobs::Begun;
@@ -273,6 +275,14 @@ impl Provider for Local {
 
     async fn safety_status(&self, instance_id: &str, safety: &Safety) -> Result<SafetyFacts, Fault> {
         self.inner.safety_status(instance_id, safety).await
+    }
+
+    async fn key_impact(&self, plan: &Plan, within: Duration) -> Option<KeyImpact> {
+        self.inner.key_impact(plan, within).await
+    }
+
+    async fn compare(&self, from: &StateOf, to: &StateOf, on_stage: &OnStage<'_>) -> Result<Compared, Fault> {
+        self.inner.compare(from, to, on_stage).await
     }
 
     async fn carry_out(&self, permit: Permit) -> Result<Carried, Fault> {

@@ -50,19 +50,21 @@ pub fn program_for(statistics: &KeyStatistics) -> Option<Program> {
 /// takes, the one that is most like the target. Blocking: each is asked for its version.
 #[must_use]
 pub fn builder_for(target: Server, begins_with: &KeyStatistics) -> Option<Program> {
-    let fits = |program: &Program| {
-        target.takes_from(program.server) && loadable(begins_with, program.server, &Modules::default()).is_ok()
-    };
-    programs().into_iter().filter_map(|path| version_of(&path)).filter(fits).min_by_key(|p| p.unlike(target))
+    nearest_to(&[], target, begins_with, |program| target.takes_from(program.server))
 }
 
-/// The program that a clone runs: of those named and those here, one that loads this, and is most like the server that the data is of.
-/// Blocking: each is asked for its version.
+/// The program that is most like a server, of those named and those here that load a set and are `wanted`. Blocking: each is asked for its
+/// version.
 #[must_use]
-pub fn clone_program(named: &[PathBuf], source: Server, begins_with: &KeyStatistics) -> Option<Program> {
-    let fits = |program: &Program| loadable(begins_with, program.server, &Modules::default()).is_ok();
+pub fn nearest_to(
+    named: &[PathBuf],
+    server: Server,
+    loads: &KeyStatistics,
+    wanted: impl Fn(&Program) -> bool,
+) -> Option<Program> {
+    let fits = |program: &Program| wanted(program) && loadable(loads, program.server, &Modules::default()).is_ok();
     let all = named.iter().cloned().chain(programs());
-    all.filter_map(|path| version_of(&path)).filter(fits).min_by_key(|p| p.unlike(source))
+    all.filter_map(|path| version_of(&path)).filter(fits).min_by_key(|p| p.unlike(server))
 }
 
 /// The server that a set was taken from, as its manifest names it.

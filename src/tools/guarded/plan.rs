@@ -72,6 +72,9 @@ impl Flow<'_> {
                 was.offset = is.offset;
             }
         }
+        if safety.is_some() {
+            plan.impact.keys = self.key_impact(&plan).await;
+        }
         let now = Timestamp::now();
         let expires_at = now + SignedDuration::from_mins(i64::from(call.app.config.guard.token_minutes));
         let key = call.app.state.key().await?;
@@ -97,7 +100,7 @@ impl Flow<'_> {
             }),
             next_actions: vec![self.with_token()],
             confirmation_token: Some(token),
-            impact: Some(impact(&open.plan)),
+            impact: Some(impact(&open.plan, None)),
             ..shown(&open, &prechecks)
         })
     }

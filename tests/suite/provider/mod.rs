@@ -16,6 +16,7 @@ mod crash;
 mod cutover;
 mod destructive;
 mod export;
+mod impact;
 mod live;
 mod memory;
 mod moment;

@@ -321,11 +321,21 @@ impl Behind {
     /// # Errors
     /// `plan.changed`.
     pub(super) async fn still_known(&self, conn: &mut Conn) -> Result<(), Fault> {
-        let unknown = unknown_commands(conn, &self.names).await?;
+        let unknown = self.unknown_to(conn).await?;
         if unknown.is_empty() {
             return Ok(());
         }
         Err(changed(format!("the target was not touched, for it no longer knows {}", unknown.join(", "))))
+    }
+
+    /// Names of commands that a server does not know.
+    pub(super) async fn unknown_to(&self, conn: &mut Conn) -> Result<Vec<String>, Fault> {
+        Ok(unknown_commands(conn, &self.names).await?)
+    }
+
+    /// Bytes of the commands.
+    pub(super) const fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// The moment, as part of a sentence.
