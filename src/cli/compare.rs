@@ -116,7 +116,7 @@ async fn state(app: &App, instance_id: &str, word: &str) -> Result<StateOf, Faul
         State::Then(Source::Before { position: word.to_owned(), time_shift: None })
     } else if word.starts_with(|c: char| c.is_ascii_digit()) && word.contains(['-', ':']) {
         let restore_time = parse_ms("the moment", word)?;
-        State::Then(Source::Moment { restore_time, time_shift: None, filter_key: None })
+        State::Then(Source::Moment { restore_time, time_shift: None })
     } else {
         check_backup_id(word)?;
         State::Then(Source::Backup { backup_id: word.to_owned() })

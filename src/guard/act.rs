@@ -1,6 +1,7 @@
 //! Acts: what may only be done with a person's yes, with its arguments in canonical form. A token stands for one act.
 
 use crate::model::instance::Capability;
+use crate::model::key_filter::SomeKeys;
 use crate::model::time::written_short;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,12 @@ pub enum Act {
         source: Source,
         /// Whether writes are locked while the restore runs.
         write_fence: bool,
+        /// The instance that the set or moment is of; `None` for the instance itself.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        source_instance_id: Option<String>,
+        /// The keys that alone are restored; `None` for all.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        keys: Option<SomeKeys>,
     },
     /// Deletes a backup set for ever.
     DeleteBackup {
@@ -30,14 +37,6 @@ pub enum Act {
     CreateInstanceFromBackup {
         /// The new instance and where its data comes from.
         order: CloneOrder,
-    },
-    /// Overwrites an instance with the data of another one: how a spare instance becomes a new one where no cloud makes
-    /// instances. No tool offers it; only the emulator's calls do.
-    FillInstance {
-        /// Id of the instance that the data is from.
-        source_instance_id: String,
-        /// Its set or moment.
-        source: Source,
     },
 }
 
@@ -56,8 +55,6 @@ pub enum Source {
         restore_time: Timestamp,
         /// The moment from which the time that keys had left to live counts on.
         time_shift: Option<Timestamp>,
-        /// Only keys that match are restored: regular expressions, separated by commas.
-        filter_key: Option<String>,
     },
     /// The data as it was right before a command of the archive, or at the cutover of an earlier restore.
     Before {
@@ -107,12 +104,7 @@ impl Source {
         let shift = shift.unwrap_or_default();
         match self {
             Self::Backup { backup_id } => backup_id.clone(),
-            Self::Moment { restore_time, filter_key: None, .. } => {
-                format!("its data of {}{shift}", written_short(*restore_time))
-            }
-            Self::Moment { restore_time, filter_key: Some(keys), .. } => {
-                format!("its data of {}{shift}, only keys that match {keys}", written_short(*restore_time))
-            }
+            Self::Moment { restore_time, .. } => format!("its data of {}{shift}", written_short(*restore_time)),
             Self::Before { position, .. } => format!("its data right before {position}{shift}"),
         }
     }
@@ -128,6 +120,21 @@ impl Source {
 }
 
 impl Act {
+    /// A restore of all of an instance from its own set or moment.
+    #[must_use]
+    pub const fn restore(source: Source, write_fence: bool) -> Self {
+        Self::RestoreInstance { source, write_fence, source_instance_id: None, keys: None }
+    }
+
+    /// The keys that the act is about alone; `None` where it is about all.
+    #[must_use]
+    pub const fn keys(&self) -> Option<&SomeKeys> {
+        match self {
+            Self::RestoreInstance { keys, .. } => keys.as_ref(),
+            _ => None,
+        }
+    }
+
     /// Name of the tool that carries the act out.
     #[must_use]
     pub const fn verb(&self) -> &'static str {
@@ -136,7 +143,6 @@ impl Act {
             Self::DeleteBackup { .. } => "delete_backup",
             Self::ModifyBackupPolicy { .. } => "modify_backup_policy",
             Self::CreateInstanceFromBackup { .. } => "create_instance_from_backup",
-            Self::FillInstance { .. } => "fill_instance",
         }
     }
 
@@ -148,7 +154,6 @@ impl Act {
             Self::DeleteBackup { .. } => "deletion",
             Self::ModifyBackupPolicy { .. } => "change of the backup policy",
             Self::CreateInstanceFromBackup { .. } => "new instance",
-            Self::FillInstance { .. } => "filling of a new instance",
         }
     }
 
@@ -156,7 +161,7 @@ impl Act {
     #[must_use]
     pub const fn warning(&self) -> &'static str {
         match self {
-            Self::RestoreInstance { .. } | Self::FillInstance { .. } => "RESTORE OVERWRITES DATA",
+            Self::RestoreInstance { .. } => "RESTORE OVERWRITES DATA",
             Self::DeleteBackup { .. } => "A DELETED BACKUP CANNOT BE BROUGHT BACK",
             Self::ModifyBackupPolicy { .. } => "THIS LOWERS PROTECTION",
             Self::CreateInstanceFromBackup { .. } => "THIS COSTS MONEY",
@@ -167,19 +172,21 @@ impl Act {
     #[must_use]
     pub fn on(&self, instance_id: &str) -> String {
         match self {
-            Self::RestoreInstance { source, .. } => format!("restore of {instance_id} from {}", source.describe()),
+            Self::RestoreInstance { source, source_instance_id, keys, .. } => {
+                let from = match (source, source_instance_id) {
+                    (_, None) => source.describe(),
+                    (Source::Backup { backup_id }, Some(of)) => format!("{backup_id} of {of}"),
+                    (_, Some(of)) => format!("{of}, {}", source.describe()),
+                };
+                let keys = keys.as_ref().map(|keys| format!(", {}", keys.describe())).unwrap_or_default();
+                format!("restore of {instance_id} from {from}{keys}")
+            }
             Self::DeleteBackup { backup_id } => format!("deletion of backup {backup_id} of {instance_id}"),
             Self::ModifyBackupPolicy { change } => {
                 format!("change of {instance_id}'s backup policy: {}", change.describe())
             }
             Self::CreateInstanceFromBackup { order } => {
                 format!("new instance from {instance_id}, {}", order.source.describe())
-            }
-            Self::FillInstance { source_instance_id, source: Source::Backup { backup_id } } => {
-                format!("restore of {instance_id} from {backup_id} of {source_instance_id}")
-            }
-            Self::FillInstance { source_instance_id, source } => {
-                format!("restore of {instance_id} from {source_instance_id}, {}", source.describe())
             }
         }
     }
@@ -188,16 +195,22 @@ impl Act {
     #[must_use]
     pub fn needs(&self) -> Vec<Capability> {
         match self {
-            Self::RestoreInstance { source, write_fence } => {
+            Self::RestoreInstance { source, write_fence, source_instance_id, keys } => {
+                // What another instance's log reaches is for that one to say.
                 let source = match source {
+                    _ if source_instance_id.is_some() => Some(Capability::Fill),
                     Source::Moment { .. } => Some(Capability::RestoreToMoment),
                     Source::Before { .. } => Some(Capability::RestoreToPosition),
                     Source::Backup { .. } => None,
                 };
-                source.into_iter().chain(write_fence.then_some(Capability::WriteFence)).collect()
+                let keys_of = |keys: &SomeKeys| {
+                    let to_a_moment = source == Some(Capability::RestoreToMoment) && keys.add_prefix.is_none();
+                    (!to_a_moment).then_some(Capability::SomeKeys)
+                };
+                let keys = keys.as_ref().and_then(keys_of);
+                source.into_iter().chain(write_fence.then_some(Capability::WriteFence)).chain(keys).collect()
             }
             Self::DeleteBackup { .. } => Vec::new(),
-            Self::FillInstance { .. } => vec![Capability::Fill],
             Self::ModifyBackupPolicy { .. } => vec![Capability::BackupPolicy],
             Self::CreateInstanceFromBackup { .. } => vec![Capability::Clone],
         }
@@ -209,7 +222,6 @@ impl Act {
         match self {
             Self::RestoreInstance { source: Source::Backup { backup_id }, .. }
             | Self::DeleteBackup { backup_id }
-            | Self::FillInstance { source: Source::Backup { backup_id }, .. }
             | Self::CreateInstanceFromBackup { order: CloneOrder { source: Source::Backup { backup_id }, .. } } => {
                 Some(backup_id)
             }
@@ -217,12 +229,11 @@ impl Act {
         }
     }
 
-    /// The instance whose set the act on `instance_id` uses: `instance_id` itself, but for a new instance that is filled
-    /// with another's.
+    /// The instance whose set the act on `instance_id` uses: `instance_id` itself, but for a restore from another's.
     #[must_use]
     pub fn set_of<'a>(&'a self, instance_id: &'a str) -> &'a str {
         match self {
-            Self::FillInstance { source_instance_id, .. } => source_instance_id,
+            Self::RestoreInstance { source_instance_id: Some(of), .. } => of,
             _ => instance_id,
         }
     }

@@ -51,9 +51,7 @@ impl Permit {
     /// # Errors
     /// `act.unsupported` where the yes was to something else than a restore.
     pub fn overwrite(self) -> Result<Grant<Overwrite>, Fault> {
-        self.grant(|id, act| {
-            matches!(act, Act::RestoreInstance { .. } | Act::FillInstance { .. }).then(|| Grant::new(id))
-        })
+        self.grant(|id, act| matches!(act, Act::RestoreInstance { .. }).then(|| Grant::new(id)))
     }
 
     /// Exchanges the permit for the right to delete the backup set it names.

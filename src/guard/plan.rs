@@ -11,6 +11,7 @@ use crate::guard::rules::Rules;
 use crate::guard::writes::{Writes, per_second};
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::hex;
+use crate::model::key_filter::SomeKeys;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -83,7 +84,7 @@ impl Plan {
         let safety = safety.map(Safety::of);
         if let Some(safety) = &safety {
             let remark = std::mem::take(&mut impact.way_back);
-            impact.way_back = way_back(instance_id, safety);
+            impact.way_back = way_back(instance_id, safety, act.keys());
             if !remark.is_empty() {
                 impact.way_back = format!("{}; {remark}", impact.way_back);
             }
@@ -282,14 +283,13 @@ pub fn changed(what: impl Into<String>) -> Fault {
     Fault::new(Kind::Refused, "plan.changed", what).hint("Make a new plan.").next(&[PLAN_AGAIN])
 }
 
-/// The call that restores the safety backup.
+/// The call that restores the safety backup: of an act on some keys those alone, where a call can say so.
 #[must_use]
-pub fn way_back(instance_id: &str, safety: &Safety) -> String {
-    if safety.backup_id.is_empty() {
-        return format!(
-            "restore_instance with instance_id {instance_id} and the backup_id that describe_jobs shows for job {}",
-            safety.job_id
-        );
-    }
-    format!("restore_instance with instance_id {instance_id} and backup_id {}", safety.backup_id)
+pub fn way_back(instance_id: &str, safety: &Safety, keys: Option<&SomeKeys>) -> String {
+    let set = match safety.backup_id.as_str() {
+        "" => format!("the backup_id that describe_jobs shows for job {}", safety.job_id),
+        id => format!("backup_id {id}"),
+    };
+    let keys = keys.and_then(SomeKeys::in_target).map(|list| format!(" and filter_key {list}"));
+    format!("restore_instance with instance_id {instance_id} and {set}{}", keys.unwrap_or_default())
 }

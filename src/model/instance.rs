@@ -76,6 +76,8 @@ pub enum Capability {
     RestoreToMoment,
     /// Restoring to right before a command of its log, or to the cutover of an earlier restore.
     RestoreToPosition,
+    /// Having only some keys restored from a set, or under a prefix.
+    SomeKeys,
     /// Having its writes locked for the length of a restore.
     WriteFence,
     /// Having a policy by which backups are taken automatically.

@@ -12,6 +12,7 @@ pub mod ids;
 pub mod impact;
 pub mod instance;
 pub mod job;
+pub mod key_filter;
 pub mod log;
 pub mod policy;
 pub mod restore;

@@ -13,6 +13,8 @@ pub enum Method {
     Commands,
     /// One RESTORE a key into empty databases, which then are swapped in at one moment, or not at all.
     Beside,
+    /// One RESTORE for each key of some, and one UNLINK for each of those that was not there.
+    Keys,
 }
 
 impl Method {
@@ -22,6 +24,7 @@ impl Method {
         match self {
             Self::Replication => "replication",
             Self::Commands | Self::Beside => "commands",
+            Self::Keys => "keys",
         }
     }
 
@@ -32,6 +35,7 @@ impl Method {
             Self::Replication => "replication",
             Self::Commands => "commands, in place",
             Self::Beside => "commands, beside the old data",
+            Self::Keys => "some keys, one by one",
         }
     }
 
@@ -44,6 +48,9 @@ impl Method {
             }
             Self::Beside => {
                 "atomic: keys are written one by one into empty databases beside the old data, and one transaction swaps them all in; if anything fails before that, the old data stays"
+            }
+            Self::Keys => {
+                "keys that match are replaced or removed one by one, each at one moment, NOT all at one; no other key is touched. What clients write to such keys meanwhile stays or is overwritten, and is not counted; a failure leaves some as they were and some restored, and the same call completes it"
             }
             Self::Commands => {
                 "NOT atomic: the target is emptied (FLUSHALL) and keys are written one by one; what clients write meanwhile stays or is overwritten, and is not counted; a failure leaves it partly filled until a restore succeeds"
@@ -98,6 +105,9 @@ pub struct Cutover {
     /// Whether what the file holds can be replayed: by the instance as a replica of this program, or by a server of our own.
     #[serde(default)]
     pub can_follow: bool,
+    /// The list that names the keys which alone were restored; `None` where all were, or no call can name them.
+    #[serde(default)]
+    pub filter_key: Option<String>,
     /// Seconds for which writers waited; `None` where they did not.
     pub waited_seconds: Option<f64>,
     /// Seconds for which writes were refused; `None` where they were not.
@@ -121,7 +131,8 @@ impl Cutover {
     pub fn last_write(&self) -> Option<String> {
         let behind = self.can_follow && self.is_whole() && self.writes_after != Some(0) && !self.job_id.is_empty();
         behind.then(|| {
-            format!("restore_instance with instance_id {} and before_position {}", self.instance_id, self.job_id)
+            let keys = self.filter_key.as_ref().map(|list| format!(" and filter_key {list}")).unwrap_or_default();
+            format!("restore_instance with instance_id {} and before_position {}{keys}", self.instance_id, self.job_id)
         })
     }
 
@@ -190,6 +201,7 @@ mod tests {
             tail_whole: true,
             job_id: "rj-1".into(),
             can_follow: true,
+            filter_key: None,
             waited_seconds: None,
             refused_seconds: None,
         };

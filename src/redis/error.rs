@@ -276,6 +276,16 @@ pub enum RedisError {
         /// What failed, or did not end.
         what: &'static str,
     },
+    /// A restore of some keys failed half way.
+    #[error("the restore of some keys stopped after {done} of them: {}; {failed} refused in all; the others of them may be as they were before, and no other key was touched", first.join("; "))]
+    SomeKeys {
+        /// Keys accepted.
+        done: u64,
+        /// Commands refused.
+        failed: u64,
+        /// The first few refusals with their keys, and what else stopped it.
+        first: Vec<String>,
+    },
     /// A restore by commands failed half way.
     #[error("the restore by commands stopped after {done} keys: {}; {failed} refused in all, and the target now holds only a part", first.join("; "))]
     Replay {

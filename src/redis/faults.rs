@@ -178,6 +178,9 @@ fn describe(error: &RedisError) -> (Kind, &'static str, String, Option<u64>) {
         E::Replay { .. } => {
             (Kind::Provider, "restore.partial", "the target holds a part of the backup; restore again", None)
         }
+        E::SomeKeys { .. } => {
+            (Kind::Provider, "restore.partial", "restore again: what has been written stays as it is", None)
+        }
         E::NotOnDisk { .. } => (
             Kind::Provider,
             "restore.not_on_disk",

@@ -10,6 +10,7 @@ pub mod error;
 pub mod facts;
 mod faults;
 pub mod inventory;
+pub mod keys;
 pub mod limits;
 pub mod master;
 pub mod moment;

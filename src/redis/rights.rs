@@ -100,6 +100,12 @@ const RESTORE: [&str; 6] = ["RESTORE", ANY_KEY, "0", "", "REPLACE", "ABSTTL"];
 /// The right to write any key as a restore by commands does.
 pub const WRITE_KEYS: Need = counted("+restore ~*", &RESTORE, &RESTORE);
 
+/// The further rights that a restore of some keys needs.
+pub const SOME_KEYS: [Need; 2] = [WRITE_KEYS, harmless("+scan", &["SCAN", "0", "COUNT", "1"])];
+
+/// The further right where keys are removed that were not there then.
+pub const REMOVE_KEYS: Need = counted("+unlink ~*", &["UNLINK", ANY_KEY], &["UNLINK", ANY_KEY]);
+
 /// The further rights that a restore by commands needs which empties its target first.
 pub const IN_PLACE: [Need; 2] = [need("+flushall", &["FLUSHALL", "SYNC"]), WRITE_KEYS];
 

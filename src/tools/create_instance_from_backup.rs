@@ -66,9 +66,7 @@ pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Outcome, Fault> {
             check_backup_id(backup_id)?;
             Source::Backup { backup_id: backup_id.clone() }
         }
-        (None, Some(at)) => {
-            Source::Moment { restore_time: parse("restore_time", at)?, time_shift: None, filter_key: None }
-        }
+        (None, Some(at)) => Source::Moment { restore_time: parse("restore_time", at)?, time_shift: None },
         _ => {
             return invalid(
                 "give either backup_id or restore_time".into(),

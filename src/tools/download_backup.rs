@@ -32,7 +32,7 @@ pub struct Args {
     #[serde(default)]
     #[arg(long)]
     pub backup_id: Option<String>,
-    /// With data flashback: what it held at this moment, UTC, as an append-only file
+    /// With data flashback: what it held then, UTC, as an append-only file
     #[serde(default)]
     #[arg(long)]
     pub restore_time: Option<String>,
@@ -40,7 +40,7 @@ pub struct Args {
     #[serde(default)]
     #[arg(long)]
     pub before_position: Option<String>,
-    /// With either: and at every second since this moment
+    /// With either: and at every second since then
     #[serde(default)]
     #[arg(long)]
     pub start_time: Option<String>,
@@ -48,11 +48,11 @@ pub struct Args {
     #[serde(default)]
     #[arg(long)]
     pub directory: Option<String>,
-    /// Default: the backup_id with .rdb; of a moment, a directory named after it
+    /// Default: backup_id.rdb; of a moment, a directory
     #[serde(default)]
     #[arg(long)]
     pub file_name: Option<String>,
-    /// Tair: return its signed URL (a secret) instead of a file
+    /// Tair: its signed URL (a secret) instead of a file
     #[serde(default)]
     #[arg(long)]
     pub url_only: bool,

@@ -3,6 +3,7 @@
 use crate::guard::act::{Act, Source};
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::check_backup_id;
+use crate::model::key_filter::{SHOWN, SomeKeys};
 use crate::model::text::{clean_to, quoted};
 use crate::model::time::{parse, parse_ms};
 use crate::tools::arguments::text_or_number;
@@ -18,27 +19,35 @@ pub struct Args {
     /// The instance to overwrite
     #[arg(long)]
     pub instance_id: String,
-    /// The set to restore; or give restore_time
+    /// The set; or give restore_time
     #[serde(default)]
     #[arg(long)]
     pub backup_id: Option<String>,
-    /// With data flashback: the moment to go back to, UTC
+    /// With data flashback: the moment, UTC
     #[serde(default)]
     #[arg(long)]
     pub restore_time: Option<String>,
-    /// Or: to right before this position, or before the cutover of the restore with this job_id
+    /// Or: right before this position, or a restore's cutover (its job_id)
     #[serde(default)]
     #[arg(long)]
     pub before_position: Option<String>,
-    /// 1 with restore_time, 0 with backup_id; implied
+    /// Implied: 0 set, 1 moment
     #[serde(default, deserialize_with = "text_or_number")]
     #[arg(long)]
     pub restore_type: Option<String>,
-    /// With restore_time: only matching keys; comma-separated REGEXES (user:.*), not globs
+    /// Only these keys: comma-separated REGEXES (user:.*), not globs
     #[serde(default)]
     #[arg(long)]
     pub filter_key: Option<String>,
-    /// With a moment: TTLs left then count from this time, e.g. now
+    /// Prefix for the keys; deletes none
+    #[serde(default)]
+    #[arg(long)]
+    pub add_prefix: Option<String>,
+    /// Whose set or moment, if another's
+    #[serde(default)]
+    #[arg(long)]
+    pub source_instance_id: Option<String>,
+    /// With a moment: TTLs left count from this time, e.g. now
     #[serde(default)]
     #[arg(long)]
     pub time_shift: Option<String>,
@@ -54,8 +63,10 @@ pub struct Args {
 
 /// Most characters of a position.
 const POSITION_MAX: usize = 128;
-/// Most characters of filter_key that the person is shown.
-const SHOWN: usize = 160;
+/// Most characters of a prefix.
+const PREFIX_MAX: usize = 64;
+/// What names every key.
+const EVERY_KEY: &str = ".*";
 
 /// Plans, or carries out what was planned.
 ///
@@ -63,7 +74,12 @@ const SHOWN: usize = 160;
 /// `arguments.invalid`, `confirm.*`, `instance.not_found`, `backup.not_found`, `backup.damaged`, and those of the instance.
 pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Outcome, Fault> {
     call.app.known(&args.instance_id).await?;
-    let act = Act::RestoreInstance { source: source(&args)?, write_fence: args.write_fence };
+    let source_instance_id = args.source_instance_id.clone().filter(|id| *id != args.instance_id);
+    if let Some(id) = &source_instance_id {
+        call.app.known(id).await?;
+    }
+    let (source, keys, write_fence) = (source(&args)?, keys(&args)?, args.write_fence);
+    let act = Act::RestoreInstance { source, write_fence, source_instance_id, keys };
     guarded::run(call, &args.instance_id, act, args.confirmation_token.as_deref()).await
 }
 
@@ -82,41 +98,58 @@ fn source(args: &Args) -> Result<Source, Fault> {
         }
     }
     if let Some(position) = &args.before_position {
-        if args.backup_id.is_some() || args.restore_time.is_some() || args.filter_key.is_some() {
-            return invalid(
-                "before_position excludes backup_id, restore_time and filter_key",
-                "Give the one that is meant.",
-            );
+        if args.backup_id.is_some() || args.restore_time.is_some() {
+            return invalid("before_position excludes backup_id and restore_time", "Give the one that is meant.");
         }
         return Ok(Source::Before { position: check_position(position)?, time_shift: time_shift(args)? });
     }
     match (&args.backup_id, &args.restore_time) {
         (Some(backup_id), None) => {
             check_backup_id(backup_id)?;
-            if args.filter_key.is_some() || args.time_shift.is_some() {
+            if args.time_shift.is_some() {
                 return invalid(
-                    "filter_key and time_shift go with a moment, not with backup_id",
-                    "A backup set is restored whole. For some keys only, give restore_time.",
+                    "time_shift goes with a moment, not with backup_id",
+                    "Leave it out, or give restore_time.",
                 );
             }
             Ok(Source::Backup { backup_id: backup_id.clone() })
         }
-        // The person who approves must see the whole filter_key.
-        (None, Some(_)) if args.filter_key.as_ref().is_some_and(|keys| clean_to(keys, SHOWN) != *keys) => invalid(
-            "filter_key is longer than 160 characters, or has characters that cannot be shown to the person",
-            "Give fewer expressions, without line breaks or invisible characters; restore in several steps.",
-        ),
-        (None, Some(at)) => Ok(Source::Moment {
-            restore_time: parse_ms("restore_time", at)?,
-            time_shift: time_shift(args)?,
-            filter_key: args.filter_key.clone(),
-        }),
+        (None, Some(at)) => {
+            Ok(Source::Moment { restore_time: parse_ms("restore_time", at)?, time_shift: time_shift(args)? })
+        }
         (None, None) => invalid(
             "neither backup_id, restore_time nor before_position is given",
             "Take a backup_id from describe_backups; or give restore_time where describe_instances shows a recovery window.",
         ),
         (Some(_), Some(_)) => invalid("backup_id and restore_time exclude each other", "Give the one that is meant."),
     }
+}
+
+/// The keys that alone are restored. The person who approves must see all of what says which.
+fn keys(args: &Args) -> Result<Option<SomeKeys>, Fault> {
+    let add_prefix = args.add_prefix.clone();
+    let Some(filter_key) = args.filter_key.clone().or_else(|| add_prefix.is_some().then(|| EVERY_KEY.to_owned()))
+    else {
+        return Ok(None);
+    };
+    let shown = |name: &str, text: &str, most: usize, hint: &str| {
+        if clean_to(text, most) == text {
+            return Ok(());
+        }
+        let message =
+            format!("{name} is longer than {most} characters, or has characters that cannot be shown to the person");
+        Err(Fault::new(Kind::Usage, "arguments.invalid", message).hint(hint))
+    };
+    let fewer = "Give fewer expressions, without line breaks or invisible characters; restore in several steps.";
+    shown("filter_key", &filter_key, SHOWN, fewer)?;
+    if let Some(prefix) = &add_prefix {
+        shown("add_prefix", prefix, PREFIX_MAX, "Give a short one, such as restored:.")?;
+        if prefix.is_empty() {
+            return Err(Fault::new(Kind::Usage, "arguments.invalid", "add_prefix is empty")
+                .hint("Leave it out, and the keys keep their names."));
+        }
+    }
+    Ok(Some(SomeKeys { filter_key, add_prefix }))
 }
 
 fn time_shift(args: &Args) -> Result<Option<Timestamp>, Fault> {

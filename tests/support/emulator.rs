@@ -1,7 +1,7 @@
 //! Support for the tests of the emulator: it runs as a process, and is called over real sockets, by our own client and by
 //! requests put together here.
 
-use crate::support::{Bench, clock, wait};
+use crate::support::{Bench, clock, program, wait};
 use crate::tair::client::{config, env};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -149,7 +149,8 @@ impl Emulator {
         let base = [&["emulate", "--access-key-id", KEY], listen].concat();
         let mut command = bench.command(&[before, &base].concat());
         command.env("ALIBABA_CLOUD_ACCESS_KEY_SECRET", SECRET).env_remove("ALIBABA_CLOUD_SECURITY_TOKEN").args(more);
-        command.env("NO_COLOR", "1");
+        // What a moment is built with for some of its keys.
+        command.env("NO_COLOR", "1").env("TAIR_BACKUP_MCP_SANDBOX_SERVER", program("redis-7.0", "server"));
         clock::give_theirs(&mut command);
         let mut child = command.spawn().unwrap();
         let mut announced = String::new();

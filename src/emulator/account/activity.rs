@@ -38,6 +38,8 @@ pub struct LockTask {
     pub ended: Option<(Timestamp, bool)>,
 }
 
+/// Between two looks at a restore that is waited for.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// So many tasks that lock or unlock are listed, the newest.
 const TASKS: usize = 1000;
 
@@ -70,6 +72,16 @@ impl Activity {
         }
         restores.insert(instance_id.to_owned(), Restore { running: true, until: now + delay });
         true
+    }
+
+    /// Waits until no restore of an instance is under way, for so long at most; not at all for one that is reported for longer than it
+    /// takes, because it is to be slow.
+    pub async fn restored(&self, instance_id: &str, within: Duration) {
+        let until = Instant::now() + within;
+        let runs = || lock(&self.restores).get(instance_id).is_some_and(|r| r.running && r.until <= Instant::now());
+        while runs() && Instant::now() < until {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
     }
 
     /// Marks the restore of an instance as over.

@@ -26,5 +26,5 @@ pub async fn moment(
     if !flashback.is_some_and(|flashback| flashback.reaches(restore_time, now)) {
         return Err(Refused::new("InvalidBinlog.NotValid"));
     }
-    Ok(Source::Moment { restore_time, time_shift, filter_key: None })
+    Ok(Source::Moment { restore_time, time_shift })
 }

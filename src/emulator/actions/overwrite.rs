@@ -10,6 +10,7 @@ use crate::guard::act::{Act, CloneOrder, PolicyChange, Source};
 use crate::model::caller::Caller;
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, JobStatus};
+use crate::model::key_filter::SomeKeys;
 use crate::provider::{Carried, Raised};
 use crate::state::State;
 use crate::tools::App;
@@ -87,7 +88,12 @@ async fn end(state: &dyn State, mut job: Job) -> Result<(), Fault> {
 ///
 /// # Errors
 /// `IncorrectDBInstanceState`, `IncorrectBackupSetState`, `InvalidBinlog.NotValid`.
-pub async fn restore(request: &ActionRequest<'_>, instance_id: &str, source: Source) -> Result<(), Refused> {
+pub async fn restore(
+    request: &ActionRequest<'_>,
+    instance_id: &str,
+    source: Source,
+    keys: Option<SomeKeys>,
+) -> Result<(), Refused> {
     let delay = request.account.faults.delay(request.action);
     if !request.account.activity.begin_restoring(instance_id, delay) {
         return Err(Refused::new("IncorrectDBInstanceState"));
@@ -95,7 +101,7 @@ pub async fn restore(request: &ActionRequest<'_>, instance_id: &str, source: Sou
     let (verdict_sender, verdict) = tokio::sync::oneshot::channel();
     let (account, caller) = (Arc::clone(request.account), request.caller());
     let instance_id = instance_id.to_owned();
-    let act = Act::RestoreInstance { source, write_fence: false };
+    let act = Act::RestoreInstance { source, write_fence: false, source_instance_id: None, keys };
     request.account.tasks.spawn(async move {
         match begin(&account.app, &caller, &instance_id, &instance_id, act).await {
             Err(refusal) => {
@@ -134,7 +140,11 @@ pub fn fill(
     let (account, caller, spare_id) = (Arc::clone(request.account), request.caller(), spare_id.to_owned());
     let source_id = source_id.to_owned();
     let (acted_on, act) = match created.clone_of {
-        None => (spare_id.clone(), Act::FillInstance { source_instance_id: source_id.clone(), source }),
+        None => {
+            let source_instance_id = Some(source_id.clone());
+            let act = Act::RestoreInstance { source, write_fence: false, source_instance_id, keys: None };
+            (spare_id.clone(), act)
+        }
         Some(_) => (source_id.clone(), Act::CreateInstanceFromBackup { order: clone_order(source, &spare_id) }),
     };
     request.account.tasks.spawn(async move {

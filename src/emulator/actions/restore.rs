@@ -1,13 +1,31 @@
-//! `RestoreInstance`: in place, on classic instances, from a set or to a moment. Its refusals are the six that the cloud publishes.
+//! `RestoreInstance`: in place, on classic instances, from a set or to a moment, and some keys of a moment. Its refusals are the six that
+//! the cloud publishes.
 
+use crate::config::blocking::blocking;
 use crate::emulator::actions::moments::moment;
 use crate::emulator::actions::overwrite;
 use crate::emulator::actions::sets::find;
 use crate::emulator::answer::Refused;
 use crate::emulator::request::ActionRequest;
 use crate::guard::act::Source;
+use crate::model::key_filter::SomeKeys;
+use crate::model::key_filter::matcher::KeyMatcher;
 use crate::tair::wire::restore::RestoreInstance;
 use crate::tair::wire::{Action as _, BadParam, Done};
+use std::time::Duration;
+
+/// How long a restore waits for the one before it, unless that one is made slow.
+const BEHIND_ANOTHER: Duration = Duration::from_secs(5);
+
+/// The keys of a `FilterKey`, as this program reads them.
+async fn keys(filter_key: String) -> Result<SomeKeys, Refused> {
+    let keys = SomeKeys { filter_key, add_prefix: None };
+    let read = keys.clone();
+    match blocking(move || KeyMatcher::new(&read)).await {
+        Ok(_) => Ok(keys),
+        Err(fault) => Err(Refused::new("InvalidParameter").status(400).say(fault.message)),
+    }
+}
 
 /// Parses the parameters of `RestoreInstance`. Its moments have a code of their own.
 ///
@@ -25,7 +43,7 @@ pub fn read(request: &ActionRequest<'_>) -> Result<RestoreInstance, Refused> {
 /// `RestoreInstance`. A write lock does not prevent it: clients use the lock to keep writes out meanwhile.
 ///
 /// # Errors
-/// `MissingParameter`, `ResroreParamNotMatch` (as the cloud spells it), `InvalidRestoreTime.Format`,
+/// `MissingParameter`, `InvalidParameter`, `ResroreParamNotMatch` (as the cloud spells it), `InvalidRestoreTime.Format`,
 /// `InvalidBinlog.NotValid`, `ServiceNotSupport`, `InvalidBackupSetID.NotFound`, `IncorrectBackupSetState`,
 /// `IncorrectDBInstanceState`.
 pub async fn restore(request: &ActionRequest<'_>, params: RestoreInstance) -> Result<Done, Refused> {
@@ -39,17 +57,20 @@ pub async fn restore(request: &ActionRequest<'_>, params: RestoreInstance) -> Re
             .say("Missing Required Param: BackupId or RestoreTime or RestoreType."));
     }
     let source = match (params.restore_type.as_deref(), &params.backup_id, &params.restore_time) {
-        (None | Some("0"), Some(id), None) if request.param("FilterKey").is_none() => {
+        (None | Some("0"), Some(id), None) if params.filter_key.is_none() => {
             Source::Backup { backup_id: find(request, &instance, id).await?.id }
         }
-        // Only whole moments are restored here.
-        (Some("1"), None, Some(_)) if !instance.kind.flashback || request.param("FilterKey").is_some() => {
-            return Err(Refused::new("ServiceNotSupport"));
-        }
+        (Some("1"), None, Some(_)) if !instance.kind.flashback => return Err(Refused::new("ServiceNotSupport")),
         (Some("1"), None, Some(at)) => moment(request, &instance, at.0, params.time_shift.map(|t| t.0)).await?,
         _ => return Err(Refused::new("ResroreParamNotMatch")),
     };
+    let keys = match params.filter_key {
+        None => None,
+        Some(filter_key) => Some(keys(filter_key).await?),
+    };
+    // A call right behind another one is taken: the cloud, too, takes a while to show that an instance is being restored.
+    request.account.activity.restored(&instance.id, BEHIND_ANOTHER).await;
     request.account.must_be_normal(&instance).await?;
-    overwrite::restore(request, &instance.id, source).await?;
+    overwrite::restore(request, &instance.id, source, keys).await?;
     Ok(Done::default())
 }

@@ -5,11 +5,12 @@ use crate::guard::assess::wording::{
     backup_exists, check_time_shift, cloud_ready, restore_time, rollback_pending, short_id,
 };
 use crate::guard::check::{CheckName, Precheck, Status};
-use crate::guard::facts::restore::{CloudRestore, CloudSource, CountedKeys, FilterFacts, InPlace, MeasuredWrites};
+use crate::guard::facts::restore::{CloudRestore, CloudSource, CountedKeys, InPlace, MeasuredWrites};
 use crate::guard::impact::{Alternative, Impact};
 use crate::guard::preconditions::{Preconditions, SetIdentity};
 use crate::guard::rules::Rules;
 use crate::guard::writes::Writes;
+use crate::model::key_filter::KeyFilter;
 use crate::model::text::bytes;
 use crate::model::time::written;
 use std::collections::BTreeMap;
@@ -135,9 +136,9 @@ fn remark(id: &str, keys_only: bool) -> String {
     refused
 }
 
-fn filter_key(filter: &FilterFacts) -> Precheck {
+fn filter_key(filter: &KeyFilter) -> Precheck {
     let undocumented = "Alibaba Cloud does not document whether a pattern must match the whole key".to_owned();
-    let FilterFacts { items, warnings, unchecked } = filter;
+    let KeyFilter { items, warnings, unchecked } = filter;
     // That nothing here can look at a construct is no fault of it: it is told, here and in the question, and is no verdict.
     let (status, first) = match (warnings.is_empty(), unchecked.is_empty()) {
         (true, true) => (Status::Pass, Some(format!("{} items, regular expressions", items.len()))),
@@ -150,7 +151,7 @@ fn filter_key(filter: &FilterFacts) -> Precheck {
 }
 
 /// The expressions as they are sent, and what the person has to know that no check can tell.
-fn filter_details(filter: &FilterFacts) -> BTreeMap<String, String> {
+fn filter_details(filter: &KeyFilter) -> BTreeMap<String, String> {
     let unchecked = (!filter.unchecked.is_empty()).then(|| filter.unchecked.join("; "));
     let named = [("filter_key", Some(filter.items.join(","))), ("filter_key_unchecked", unchecked)];
     named.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()

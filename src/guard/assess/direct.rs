@@ -21,7 +21,7 @@ pub(super) fn assess(
     earlier: Option<Earlier<'_>>,
     rules: Rules,
 ) -> Assessment {
-    let DirectRestore { target, source, running, pending_rollback, replay } = facts;
+    let DirectRestore { target, source, running, pending_rollback, replay, keys } = facts;
     let traffic = Traffic::of(target, earlier.and_then(|e| e.writes));
     let mut checks = vec![
         instance_ready(target, source),
@@ -30,8 +30,9 @@ pub(super) fn assess(
         restore_way(target, source),
         restore_rights(target),
         traffic.judge(rules),
-        room_for_data(target, source),
     ];
+    // What some of the keys need is judged with them.
+    checks.extend(keys.is_none().then(|| room_for_data(target, source)));
     checks.extend(write_fence.then(|| fence(target, source, replay.as_ref().map_or(0, replay::seconds))));
     checks.extend(running.as_ref().map(|job| {
         let detail = format!("{} job {} is running on this instance", job.kind, job.id);
@@ -184,7 +185,12 @@ fn engine_compatible(t: &TargetFacts, s: &SourceFacts) -> Precheck {
     if matches!(s.look, SetLook::Damaged(_)) {
         return Precheck::new(CheckName::EngineCompatible, Status::Block, "not judged: the backup is damaged");
     }
-    let loads = format!("{} {} loads every type in the set", t.engine, t.version);
+    let types = if t.method == Method::Keys {
+        "takes every type among the keys that match"
+    } else {
+        "loads every type in the set"
+    };
+    let loads = format!("{} {} {types}", t.engine, t.version);
     pass_or_block(CheckName::EngineCompatible, t.cannot_load.as_deref(), loads)
 }
 
@@ -199,6 +205,7 @@ fn restore_way(t: &TargetFacts, s: &SourceFacts) -> Precheck {
         }
         MethodReason::Configured => "the configuration says so: restore_way = \"commands\"",
         MethodReason::CannotFollow(why) => why,
+        MethodReason::SomeKeys => "only keys that match are written",
         MethodReason::Watched => "Sentinel watches it, and would fail over if it followed us for long",
         MethodReason::NotJudged => "not judged",
     };
@@ -208,7 +215,7 @@ fn restore_way(t: &TargetFacts, s: &SourceFacts) -> Precheck {
         (Method::Commands | Method::Beside, SetLook::Verified { module_data: true, .. }) => {
             (Status::Warn, "; what modules keep beside the keys, such as search indexes, is LOST")
         }
-        (Method::Beside, _) => (Status::Pass, ""),
+        (Method::Beside | Method::Keys, _) => (Status::Pass, ""),
         (Method::Commands, _) => (Status::Warn, ""),
     };
     let in_place = t.in_place.as_ref().map(|why| format!("; in place, for {}", in_place(why))).unwrap_or_default();

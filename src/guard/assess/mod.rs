@@ -5,6 +5,7 @@ mod clone;
 mod cloud;
 mod deletion;
 mod direct;
+mod keys;
 mod local_clone;
 mod policy;
 mod replay;
@@ -68,11 +69,13 @@ pub struct Assessment {
 /// that reads something else has not been able to have any of them made.
 pub fn assess(act: &Act, facts: &Facts, earlier: Option<Earlier<'_>>, rules: Rules) -> Result<Assessment, Fault> {
     Ok(match (act, facts) {
-        (Act::RestoreInstance { source, .. } | Act::FillInstance { source, .. }, Facts::DirectRestore(facts))
-            if is_direct(facts, source) =>
+        (Act::RestoreInstance { source, write_fence, keys, .. }, Facts::DirectRestore(facts))
+            if is_direct(facts, source) && keys.is_some() == facts.keys.is_some() =>
         {
-            let write_fence = matches!(act, Act::RestoreInstance { write_fence: true, .. });
-            let mut assessment = direct::assess(facts, write_fence, earlier, rules);
+            let mut assessment = direct::assess(facts, *write_fence, earlier, rules);
+            if let (Some(some), Some(found)) = (keys, &facts.keys) {
+                keys::assess(some, found, facts, &mut assessment);
+            }
             if let Some(behind) = &facts.replay {
                 assessment.checks.extend(replay::checks(source, facts, behind));
                 assessment.impact.after.push_str(&replay::on_arrival(source, behind));
@@ -80,12 +83,12 @@ pub fn assess(act: &Act, facts: &Facts, earlier: Option<Earlier<'_>>, rules: Rul
             assessment
         }
         (
-            Act::RestoreInstance { source, .. }
-            | Act::FillInstance { source, .. }
-            | Act::CreateInstanceFromBackup { order: CloneOrder { source, .. } },
+            Act::RestoreInstance { source, .. } | Act::CreateInstanceFromBackup { order: CloneOrder { source, .. } },
             Facts::NoMoment(facts),
         ) if !matches!(source, Source::Backup { .. }) => replay::none(facts),
-        (Act::RestoreInstance { source, write_fence }, Facts::CloudRestore(facts)) if is_from(facts, source) => {
+        (Act::RestoreInstance { source, write_fence, keys, .. }, Facts::CloudRestore(facts))
+            if is_from(facts, source) && keys.is_some() == facts.filter.is_some() =>
+        {
             cloud::assess(facts, *write_fence, rules)
         }
         (Act::DeleteBackup { .. }, Facts::VaultDeletion(facts)) => deletion::of_vault(facts),

@@ -22,7 +22,6 @@ pub(super) fn checks(source: &Source, facts: &DirectRestore, replay: &Replay) ->
     let mut checks = vec![restore_time(replay, &facts.source), log_replay(&facts.target, replay)];
     checks.extend(replay.builder.iter().flatten().map(|builder| room_here(builder, "to build the moment here")));
     checks.extend(expiries(source, replay, facts.target.writes.read_at));
-    checks.extend(not_offered(source));
     checks
 }
 
@@ -148,12 +147,15 @@ fn log_replay(t: &TargetFacts, replay: &Replay) -> Precheck {
             format!("the server of our own ({})", clean(&builder.program)),
             "put the program of the server that wrote the log into PATH",
         ),
-        (_, Some(Err(lacking))) => return check(Status::Block, format!("{BY_COMMANDS}; {}", clean(lacking))),
-        (_, None) => return check(Status::Block, format!("{BY_COMMANDS}; nobody has looked for one")),
+        (method, Some(Err(lacking))) => {
+            return check(Status::Block, format!("{}; {}", built_first(method), clean(lacking)));
+        }
+        (method, None) => return check(Status::Block, format!("{}; nobody has looked for one", built_first(method))),
     };
     let then = match t.method {
         Method::Replication => "",
         Method::Beside | Method::Commands => "; what it then holds is written to the target by commands",
+        Method::Keys => "; what it then holds of the keys is written to the target one by one",
     };
     applies(&server, like, then, replay)
 }
@@ -182,9 +184,15 @@ pub(super) fn applies(server: &str, like: &str, then: &str, replay: &Replay) -> 
     check(Status::Pass, detail)
 }
 
-/// Why a moment is built before it goes by commands.
-const BY_COMMANDS: &str =
-    "the target cannot follow us, as restore_way says; by commands a moment is built on a server of our own first";
+/// Why a moment is built before it goes to the target.
+const fn built_first(method: Method) -> &'static str {
+    match method {
+        Method::Keys => "for some of its keys a moment is built on a server of our own first",
+        _ => {
+            "the target cannot follow us, as restore_way says; by commands a moment is built on a server of our own first"
+        }
+    }
+}
 
 /// Room on this machine for a server of our own, and for what.
 pub(super) fn room_here(builder: &Builder, what: &str) -> Precheck {
@@ -224,11 +232,4 @@ fn expiries(source: &Source, replay: &Replay, now: Timestamp) -> Option<Precheck
             format!("{}: every expiry, of keys and of fields of hashes, is moved by {moved} s", check.detail);
     }
     Some(check)
-}
-
-/// What only the cloud does with a moment.
-fn not_offered(source: &Source) -> Option<Precheck> {
-    let Source::Moment { filter_key: Some(_), .. } = source else { return None };
-    let detail = "only the cloud restores some of the keys; here a moment is restored whole: leave filter_key out";
-    Some(Precheck::new(CheckName::FilterKey, Status::Block, detail))
 }

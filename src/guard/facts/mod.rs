@@ -3,6 +3,7 @@
 
 pub mod backup;
 pub mod clone;
+pub mod keys;
 pub mod look;
 pub mod policy;
 pub mod replay;

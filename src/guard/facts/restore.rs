@@ -1,11 +1,13 @@
 //! Facts about a restore in place: the target, what it is restored from, and the backup of what it holds now.
 
 use crate::guard::facts::backup::{CloudSet, ListedSet};
+use crate::guard::facts::keys::KeysFacts;
 use crate::guard::facts::replay::Replay;
 use crate::guard::facts::rights::StepRight;
 use crate::guard::facts::{CloudState, NotPossible};
 use crate::guard::writes::Writes;
 use crate::model::instance::Counts;
+use crate::model::key_filter::KeyFilter;
 use crate::model::restore::Method;
 use jiff::Timestamp;
 
@@ -38,6 +40,8 @@ pub enum MethodReason {
     WouldBeInClear,
     /// The target cannot follow this process, for the reason given.
     CannotFollow(String),
+    /// Only some keys are restored.
+    SomeKeys,
     /// A Sentinel watches the target, and would fail over if it followed this process for long.
     Watched,
     /// The target is not ready, so nothing was tried.
@@ -188,6 +192,8 @@ pub struct DirectRestore {
     pub source: SourceFacts,
     /// The commands that are replayed behind the set; `None` where the set alone is restored.
     pub replay: Option<Replay>,
+    /// The keys that alone are restored; `None` where all are.
+    pub keys: Option<KeysFacts>,
     /// Another job on the instance that has to end first. Only read where a plan exists.
     pub running: Option<RunningJob>,
     /// Id of an earlier restore of the instance that is neither rolled back nor cleared.
@@ -212,17 +218,6 @@ pub struct CountedKeys {
     pub keys: u64,
     /// When the keys were counted, where the cloud tells.
     pub at: Option<Timestamp>,
-}
-
-/// What parsing `filter_key` resulted in.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FilterFacts {
-    /// The expressions, as they are sent to the cloud.
-    pub items: Vec<String>,
-    /// What is suspicious about the expressions, each as part of a sentence.
-    pub warnings: Vec<String>,
-    /// What cannot be looked at, because only other engines have it, each as part of a sentence.
-    pub unchecked: Vec<String>,
 }
 
 /// What an instance of the cloud is restored from.
@@ -264,7 +259,7 @@ pub struct CloudRestore {
     /// Id of an earlier restore of the instance whose rollback is pending.
     pub pending_rollback: Option<String>,
     /// What parsing `filter_key` resulted in, where one was given.
-    pub filter: Option<FilterFacts>,
+    pub filter: Option<KeyFilter>,
     /// The facts of the restore, or why the cloud cannot do it in place.
     pub in_place: Result<InPlace, NotPossible>,
 }

@@ -15,9 +15,11 @@ use crate::model::fault::{Fault, Kind};
 use crate::model::ids::{hex, random};
 use crate::model::impact::KeyImpact;
 use crate::model::job::JobStatus;
+use crate::model::key_filter::SomeKeys;
+use crate::model::key_filter::matcher::KeyMatcher;
 use crate::provider::local::Inner;
 use crate::provider::{Compared, ComparedState, OnStage, State, StateOf};
-use crate::redis::compare::{self, Options, Sides};
+use crate::redis::compare::{self, Options, Sides, Wanted};
 use crate::redis::replica::handshake::{CaptureOptions, Framing};
 use crate::redis::replica::snapshot::Snapshot;
 use crate::vault::Vault;
@@ -80,8 +82,11 @@ impl Inner {
     }
 
     async fn planned_impact(&self, plan: &Plan, deadline: Instant) -> Result<Option<KeyImpact>, Fault> {
-        let (Act::RestoreInstance { source, .. } | Act::FillInstance { source, .. }) = &plan.act else {
-            return Ok(None);
+        let Act::RestoreInstance { source, keys, .. } = &plan.act else { return Ok(None) };
+        // Under a prefix no key is lost, whatever else the target has there: the plan counts what is.
+        let matcher = match keys {
+            Some(SomeKeys { add_prefix: Some(_), .. }) => return Ok(None),
+            keys => keys.clone().map(|keys| blocking(move || KeyMatcher::new(&keys))),
         };
         let Some(safety) = &plan.safety else { return Ok(None) };
         if !safety.job_id.is_empty() && self.state.job(&safety.job_id).await?.status == JobStatus::Running {
@@ -105,7 +110,11 @@ impl Inner {
                 AtRest::File(Arc::new(built.map_err(no_such_moment)?.file))
             }
         };
-        self.join(now, then, Timestamp::now(), Some(deadline)).await.map(Some)
+        let matcher = match matcher {
+            Some(compiled) => Some(compiled.await?),
+            None => None,
+        };
+        self.join(now, then, Timestamp::now(), Some(deadline), matcher).await.map(Some)
     }
 
     /// Compares two states, from the first to the second: what is lost is in the first alone.
@@ -122,7 +131,7 @@ impl Inner {
         let (second, to) = self.at_rest(to, on_stage).await?;
         on_stage("comparing keys", 0);
         let at = Timestamp::now();
-        Ok(Compared { keys: self.join(first, second, at, None).await?, from, to, at })
+        Ok(Compared { keys: self.join(first, second, at, None, None).await?, from, to, at })
     }
 
     async fn join(
@@ -131,12 +140,15 @@ impl Inner {
         then: AtRest,
         at: Timestamp,
         deadline: Option<Instant>,
+        matcher: Option<KeyMatcher>,
     ) -> Result<KeyImpact, Fault> {
         let dir = self.run_dir();
         blocking(move || {
             home::private_dir(&dir)?;
             let sides = Sides { now: &|| now.open(), then: &|| then.open() };
-            let options = Options { dir, at_ms: at.as_millisecond(), deadline, wanted: None };
+            let matches = matcher.map(|matcher| move |key: &[u8]| matcher.matches(key));
+            let wanted = matches.as_ref().map(|matches| matches as &Wanted<'_>);
+            let options = Options { dir, at_ms: at.as_millisecond(), deadline, wanted };
             Ok(compare::compare(&sides, &options)?)
         })
         .await

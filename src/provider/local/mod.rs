@@ -248,14 +248,15 @@ impl Provider for Local {
 
     async fn facts(&self, instance_id: &str, act: &Act, earlier: Option<&Plan>) -> Result<Facts, Fault> {
         match act {
-            Act::RestoreInstance { source, .. } | Act::FillInstance { source, .. } => {
-                let set_of = act.set_of(instance_id);
+            Act::RestoreInstance { source, keys, .. } => {
+                let (set_of, keys) = (act.set_of(instance_id), keys.as_ref());
+                self.check_instance(set_of).await?;
                 let facts = match source {
                     Source::Backup { backup_id } => {
-                        self.inner.restore_facts(instance_id, set_of, backup_id, earlier).await?
+                        self.inner.restore_facts(instance_id, set_of, backup_id, keys, earlier).await?
                     }
                     Source::Moment { .. } | Source::Before { .. } => {
-                        self.inner.moment_facts(instance_id, set_of, source, earlier).await?
+                        self.inner.moment_facts(instance_id, set_of, source, keys, earlier).await?
                     }
                 };
                 if matches!(act, Act::RestoreInstance { write_fence: true, .. }) {
@@ -291,7 +292,7 @@ impl Provider for Local {
                 let backup_id = backup_id.clone();
                 self.inner.delete(permit, &backup_id).await.map(Carried::Done)
             }
-            Act::RestoreInstance { source, .. } | Act::FillInstance { source, .. } => {
+            Act::RestoreInstance { source, .. } => {
                 let planned = permit.plan().direct_restore()?.replay.as_ref().map(|replay| replay.backup_id.clone());
                 let backup_id = match (source, planned) {
                     (Source::Backup { backup_id }, None) => backup_id.clone(),

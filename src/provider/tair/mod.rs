@@ -147,22 +147,33 @@ impl Provider for Tair {
         let no_log = "the cloud keeps its log to itself, so no moment of it can be written to files";
         let no_log = Fault::new(Kind::Provider, "download.no_log", no_log)
             .hint("Download a set by its backup_id; or bring a moment back with restore_instance or create_instance_from_backup.");
+        let no_other = Fault::new(
+            Kind::Usage,
+            "restore.other_source",
+            "the cloud restores an instance from its own sets and moments alone",
+        )
+        .hint("create_instance_from_backup makes a new instance from another's set.");
+        let no_keys = "the cloud restores some keys to a moment alone, and under their own names";
+        let no_keys = Fault::new(Kind::Usage, "restore.filter_key", no_keys)
+            .hint("Give restore_time with filter_key, and neither backup_id nor add_prefix.");
         Ok(Capabilities::all()
-            .without(Capability::Fill, unsupported("fill_instance"))
+            .without(Capability::Fill, no_other)
+            .without(Capability::SomeKeys, no_keys)
             .without(Capability::DownloadMoment, no_log)
             .without(Capability::RestoreToPosition, no_position))
     }
 
     async fn facts(&self, instance_id: &str, act: &Act, earlier: Option<&Plan>) -> Result<Facts, Fault> {
         match act {
-            Act::RestoreInstance { source, .. } => self.inner.restore_facts(instance_id, source, earlier).await,
+            Act::RestoreInstance { source, keys, source_instance_id: None, .. } => {
+                self.inner.restore_facts(instance_id, source, keys.as_ref(), earlier).await
+            }
             Act::DeleteBackup { backup_id } => self.inner.deletion_facts(instance_id, backup_id).await,
             Act::ModifyBackupPolicy { change } => self.inner.policy_facts(instance_id, change).await,
             Act::CreateInstanceFromBackup { order } => {
                 self.inner.clone_facts(instance_id, order, earlier.is_none()).await
             }
-            // New instances are ordered from the cloud; none is filled by this program.
-            Act::FillInstance { .. } => Err(unsupported("fill_instance")),
+            Act::RestoreInstance { .. } => Err(unsupported("source_instance_id")),
         }
     }
 
@@ -176,14 +187,13 @@ impl Provider for Tair {
 
     async fn carry_out(&self, permit: Permit) -> Result<Carried, Fault> {
         match permit.plan().act.clone() {
-            Act::RestoreInstance { source, write_fence } => {
-                self.inner.start_restore(permit, &source, write_fence).await.map(Carried::Job)
+            Act::RestoreInstance { source, write_fence, keys, source_instance_id: None } => {
+                self.inner.start_restore(permit, &source, keys.as_ref(), write_fence).await.map(Carried::Job)
             }
+            Act::RestoreInstance { .. } => Err(unsupported("source_instance_id")),
             Act::DeleteBackup { backup_id } => self.inner.delete(permit, &backup_id).await.map(Carried::Done),
             Act::ModifyBackupPolicy { change } => self.inner.modify_policy(permit, &change).await.map(Carried::Done),
             Act::CreateInstanceFromBackup { order } => self.inner.start_clone(permit, &order).await.map(Carried::Job),
-            // New instances are ordered from the cloud; none is filled by this program.
-            Act::FillInstance { .. } => Err(unsupported("fill_instance")),
         }
     }
 

@@ -78,7 +78,7 @@ impl Server {
         }
     }
 
-    fn knows_type(self, type_byte: u8) -> bool {
+    pub(super) fn knows_type(self, type_byte: u8) -> bool {
         let own = self.own_version();
         match (type_byte, self.flavor) {
             (0..=4 | 9..=13, _) => true,
@@ -139,7 +139,7 @@ pub struct Modules<'a> {
 
 impl Modules<'_> {
     /// Whether the type is there: by what the server is known to have, by the table, or by a module of the type's own name.
-    fn bring(self, type_name: &str) -> bool {
+    pub(super) fn bring(self, type_name: &str) -> bool {
         let known = PROVIDERS.iter().find(|(t, _)| *t == type_name).map_or(&[][..], |(_, m)| m);
         self.brought.iter().any(|brought| brought == type_name)
             || self
@@ -168,7 +168,7 @@ fn is_named_after(type_name: &str, module: &str) -> bool {
 }
 
 /// A type byte's name for people.
-fn type_name(type_byte: u8, dialect: Dialect) -> &'static str {
+pub(super) fn type_name(type_byte: u8, dialect: Dialect) -> &'static str {
     match (type_byte, dialect) {
         (15 | 19 | 21 | 26 | 27, _) => "stream",
         (16, _) => "hash in a listpack",

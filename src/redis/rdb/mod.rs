@@ -17,6 +17,7 @@ pub mod checksum;
 pub mod compat;
 pub mod contents;
 pub mod error;
+pub mod payload;
 pub mod shift;
 pub mod statistics;
 pub mod unique;
@@ -165,6 +166,12 @@ pub struct Walked<R, T, V> {
     pub tap: T,
     /// The visitor, which has had every entry.
     pub visitor: V,
+}
+
+/// The name of the module type that a value of type 7 begins with; `None` where the bytes are too few, or none of such a value.
+#[must_use]
+pub fn module_of(value: &[u8]) -> Option<String> {
+    value::module_of(value)
 }
 
 /// Walks one RDB from its first byte to its last. Reads only when the next byte needed is not there, so a peer that

@@ -19,6 +19,12 @@ pub(super) struct Format {
     pub(super) version: u16,
 }
 
+/// The name of the module type that a value of type 7 begins with: a length of 64 bits, whose upper 54 spell it.
+pub(super) fn module_of(value: &[u8]) -> Option<String> {
+    let (id, _) = value.strip_prefix(&[0x81])?.split_first_chunk::<8>()?;
+    Some(unpack_name(u64::from_be_bytes(*id) >> 10, 9))
+}
+
 impl Format {
     pub(super) fn redis_from(self, version: u16) -> bool {
         self.dialect == Dialect::Redis && self.version >= version

@@ -62,7 +62,7 @@ pub(super) async fn everything(conn: &mut Conn, look: Option<&mut dyn Look>, own
 }
 
 /// What is refused now would be refused when the target is empty. How many write commands the server has counted of asking.
-async fn all_granted(conn: &mut Conn, needs: &[Need]) -> Result<u64, RedisError> {
+pub(super) async fn all_granted(conn: &mut Conn, needs: &[Need]) -> Result<u64, RedisError> {
     let user = rights::whoami(conn).await?.unwrap_or_else(|| "default".to_owned());
     let Asked { steps, counted } = rights::ask(conn, &user, needs, Probing::Counted).await?;
     let Some(step) = steps.into_iter().find(|s| !matches!(s.right, Right::Granted | Right::Unknown)) else {

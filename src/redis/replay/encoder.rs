@@ -7,12 +7,17 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crc_fast::{CrcAlgorithm, Digest};
 use tokio::sync::mpsc;
 
 use super::frame::{Frame, RestoreCommand, Sent};
 use crate::model::ids::{hex, random};
+use crate::model::key_filter::matcher::{KeyMatcher, PatternCounts};
+use crate::redis::keys::names::{KnownNames, Names};
+use crate::redis::rdb::payload::{LOWEST_FOOTER, lowest_footer};
+use crate::redis::rdb::statistics::Dialect;
 use crate::redis::rdb::{EntryHead, Visitor};
 use crate::redis::resp::encode;
 
@@ -59,6 +64,33 @@ pub struct RestoreEncoder {
     ends: Vec<Sent>,
     begun: bool,
     expired: u64,
+    /// Which keys alone are restored; `None` for all.
+    only: Option<Only>,
+    /// Whether the current entry is none of those.
+    passed_over: bool,
+    /// The version in the current payload's footer.
+    footer: u16,
+}
+
+/// Some of the keys, and what is known of them so far.
+#[derive(Debug)]
+struct Only {
+    matcher: Arc<KeyMatcher>,
+    dialect: Dialect,
+    gathered: Gathered<Names>,
+}
+
+/// What a walk for some of the keys came to. Of those whose expiry had passed nothing is sent: they are as good as not there.
+#[derive(Debug)]
+pub struct Gathered<N = KnownNames> {
+    /// Keys sent, by the expression that matches them.
+    pub sent: PatternCounts,
+    /// Keys of them that may vanish by themselves, for they or their fields have an expiry.
+    pub may_expire: u64,
+    /// Further keys that match, and whose expiry had passed.
+    pub expired: u64,
+    /// The names that the keys have in the target.
+    pub names: N,
 }
 
 impl RestoreEncoder {
@@ -85,7 +117,18 @@ impl RestoreEncoder {
             ends: Vec::new(),
             begun: false,
             expired: 0,
+            only: None,
+            passed_over: false,
+            footer: rdb_version,
         }
+    }
+
+    /// The same, for some of the keys, each with the lowest footer that its type allows. Function libraries are passed over.
+    #[must_use]
+    pub fn some(self, matcher: Arc<KeyMatcher>, dialect: Dialect) -> Self {
+        let names = Names::new(self.spool_dir.clone());
+        let gathered = Gathered { sent: PatternCounts::default(), may_expire: 0, expired: 0, names };
+        Self { only: Some(Only { matcher, dialect, gathered }), rdb_version: LOWEST_FOOTER, ..self }
     }
 
     /// The same, for keys that are loaded into other databases than their own, and libraries that are put in place in one.
@@ -113,6 +156,17 @@ impl RestoreEncoder {
             self.send(Frame::Libraries(libraries))?;
         }
         self.send(Frame::End { may_expire: self.may_expire })
+    }
+
+    /// [`Self::finish`] of some of the keys, with what is known of them; `None` where all were sent.
+    ///
+    /// # Errors
+    /// As of [`Self::finish`], and those of the file of the names.
+    pub fn finish_some(mut self) -> io::Result<Option<Gathered>> {
+        let (only, may_expire) = (self.only.take(), self.may_expire);
+        self.finish()?;
+        let Some(Only { gathered: Gathered { sent, expired, names, .. }, .. }) = only else { return Ok(None) };
+        Ok(Some(Gathered { sent, may_expire, expired, names: names.seal()? }))
     }
 
     fn begin(&mut self) -> io::Result<()> {
@@ -178,11 +232,27 @@ impl RestoreEncoder {
     }
 }
 
+impl Only {
+    /// Whether a key is one of them, and there.
+    fn wants(&mut self, head: &EntryHead<'_>) -> bool {
+        if !self.matcher.matches(head.key) {
+            return false;
+        }
+        let passed = head.expiry_ms.is_some_and(|at| at <= jiff::Timestamp::now().as_millisecond());
+        self.gathered.expired += u64::from(passed);
+        !passed
+    }
+}
+
 impl Visitor for RestoreEncoder {
     const WANTS_VALUES: bool = true;
     const WANTS_KEYS: bool = true;
 
     fn key(&mut self, head: &EntryHead<'_>) -> io::Result<()> {
+        self.passed_over = self.only.as_mut().is_some_and(|only| !only.wants(head));
+        if self.passed_over {
+            return Ok(());
+        }
         if head.has_meta {
             // The plan refuses such data; to drop the metadata silently would be worse than to stop.
             return Err(io::Error::other("a key carries metadata of a module, which commands cannot restore"));
@@ -203,6 +273,11 @@ impl Visitor for RestoreEncoder {
         }
         self.may_expire += u64::from(head.expiry_ms.is_some() || EXPIRING_FIELDS.contains(&head.type_byte));
         self.key.clear();
+        self.footer = self.rdb_version;
+        if let Some(only) = &self.only {
+            self.key.extend_from_slice(only.matcher.prefix());
+            self.footer = lowest_footer(only.dialect, head.type_byte);
+        }
         self.key.extend_from_slice(head.key);
         // A moment before 1970 would be refused as invalid; 1 is as expired as it gets.
         self.ttl = head.expiry_ms.map_or(0, |t| t.max(1));
@@ -230,6 +305,9 @@ impl Visitor for RestoreEncoder {
     }
 
     fn value(&mut self, piece: &[u8]) -> io::Result<()> {
+        if self.passed_over {
+            return Ok(());
+        }
         self.crc.update(piece);
         self.len += piece.len() as u64;
         if self.value.len() + piece.len() > VALUE_IN_MEMORY_MAX {
@@ -248,7 +326,14 @@ impl Visitor for RestoreEncoder {
     }
 
     fn entry_end(&mut self) -> io::Result<()> {
-        let version = self.rdb_version.to_le_bytes();
+        if self.passed_over {
+            return Ok(());
+        }
+        if let Some(Only { matcher, gathered, .. }) = &mut self.only {
+            matcher.count(self.key.get(matcher.prefix().len()..).unwrap_or_default(), &mut gathered.sent);
+            gathered.names.push(self.db.unwrap_or_default(), &self.key)?;
+        }
+        let version = self.footer.to_le_bytes();
         self.crc.update(&version);
         let crc = self.crc.finalize().to_le_bytes();
         let ttl = self.ttl.to_string();
@@ -281,6 +366,9 @@ impl Visitor for RestoreEncoder {
     }
 
     fn function(&mut self, code: &[u8]) -> io::Result<()> {
+        if self.only.is_some() {
+            return Ok(());
+        }
         self.begin()?;
         if self.places.is_some() {
             return self.gather(code);

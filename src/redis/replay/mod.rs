@@ -27,6 +27,7 @@ pub mod beside;
 mod empty;
 pub mod encoder;
 pub mod frame;
+pub mod keys;
 pub mod swap;
 mod transaction;
 

@@ -200,6 +200,7 @@ pub(super) fn carried_out(
         back = way_back(
             &plan.instance_id,
             &Safety { job_id: String::new(), backup_id: id.clone(), stored_digest: String::new() },
+            open.plan.act.keys(),
         );
         plan.safety_backup_id = Some(id);
     }

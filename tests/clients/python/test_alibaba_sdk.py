@@ -240,6 +240,57 @@ def test_data_flashback(bench):
         assert orders.digest() == damaged
 
 
+def test_some_keys_go_back(bench, monkeypatch):
+    """The documented FilterKey, a list of regular expressions with RestoreType 1: keys that match go back and those that were not there
+    are gone, all others stay; a key has to match as a whole, and TimeShift is where its remaining time counts on from."""
+    orders = bench.orders
+    # What the moment is built with.
+    monkeypatch.setenv("TAIR_BACKUP_MCP_SANDBOX_SERVER", str(orders.server))
+    shown_as(bench, "flashback = true")
+
+    def to(at, keys, **more):
+        return models.RestoreInstanceRequest(
+            instance_id="orders", restore_type="1", restore_time=at, filter_key=keys, **more
+        )
+
+    def get(*keys):
+        return [orders.cli("GET", key) for key in keys]
+
+    with emulate(bench) as port:
+        sdk = client(port)
+        hours = {"preferred_backup_time": "03:00Z-04:00Z", "preferred_backup_period": DAYS}
+        sdk.modify_backup_policy(models.ModifyBackupPolicyRequest(instance_id="orders", enable_backup_log=1, **hours))
+        orders.cli("MSET", "hllo", "then", "hello", "then", "heello", "then", "key:000000071980", "then", "key:1", "then")
+        orders.cli("SET", "hillo", "then", "EX", "600")
+        at = second()
+        orders.cli("MSET", "hllo", "now", "hallo", "now", "heello", "now", "key:000000071980", "now", "key:1", "now")
+        orders.cli("DEL", "hello", "hillo")
+        second()
+        shift = second()
+
+        # "h.?llo" is "hllo" or a letter between; "heello" only contains nothing that matches as a whole.
+        sdk.restore_instance(to(at, "h.?llo", time_shift=shift))
+        until("end of the restore", lambda: status(sdk) == "Normal")
+        assert get("hllo", "hello", "hillo", "hallo") == ["then", "then", "then", ""]
+        assert get("heello", "key:1") == ["now", "now"]
+        assert int(orders.cli("TTL", "hillo")) > 590
+
+        # A glob is a regular expression too, and means what it says: "key:00000007198" and any number of 8s.
+        sdk.restore_instance(to(at, "session:*,key:00000007198*"))
+        until("end of the restore", lambda: status(sdk) == "Normal")
+        assert get("key:000000071980") == ["now"]
+        sdk.restore_instance(to(at, "key:00000007198.*,h.*llo"))
+        until("end of the restore", lambda: status(sdk) == "Normal")
+        assert get("key:000000071980", "heello", "key:1") == ["then", "then", "now"]
+
+        refused(lambda: sdk.restore_instance(to(at, "key:[")), "InvalidParameter")
+        refused(lambda: sdk.restore_instance(to(at, "key:1", backup_id="1")), "ResroreParamNotMatch")
+        back_up(sdk)
+        whole = models.RestoreInstanceRequest(instance_id="orders", backup_id="1", filter_key="key:1")
+        refused(lambda: sdk.restore_instance(whole), "ResroreParamNotMatch")
+        assert get("key:1") == ["now"]
+
+
 def test_a_new_instance_of_a_second(make_bench):
     """Cloud-native: the data of a second begins a new instance, and the source stays as it is."""
     bench = make_bench("orders", "spare")

@@ -88,6 +88,7 @@ pub fn passing() -> DirectRestore {
         },
         running: None,
         replay: None,
+        keys: None,
         pending_rollback: None,
     }
 }
@@ -306,7 +307,7 @@ async fn a_safety_backup_that_proves_nothing_is_no_way_back() {
 /// Function libraries are data too: what is lost counts them, and names them where the user may list them.
 #[test]
 fn function_libraries_are_named_as_lost() {
-    let act = Act::RestoreInstance { source: Source::Backup { backup_id: "b-1".into() }, write_fence: false };
+    let act = Act::restore(Source::Backup { backup_id: "b-1".into() }, false);
     let impact = |libraries: Libraries, functions: u64| {
         let mut facts = passing();
         (facts.target.libraries, facts.source.functions) = (libraries, functions);

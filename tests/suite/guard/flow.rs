@@ -21,6 +21,7 @@ use tair_backup_mcp::guard::token::{Key, mint, read};
 use tair_backup_mcp::guard::writes::{Streamed, Writes};
 use tair_backup_mcp::model::caller::Caller;
 use tair_backup_mcp::model::impact::{ExampleKey, ImpactRow, KeyCounts, KeyImpact, NotCompared};
+use tair_backup_mcp::model::key_filter::SomeKeys;
 use tair_backup_mcp::model::restore::Method;
 use tair_backup_mcp::provider::local::Local;
 use tair_backup_mcp::state::State;
@@ -45,10 +46,7 @@ fn keys() -> KeyImpact {
 /// A plan of a restore, with every field filled.
 pub fn plan() -> Plan {
     Plan {
-        act: Act::RestoreInstance {
-            source: Source::Backup { backup_id: "b-20261123T061500Z-3f9a1c".into() },
-            write_fence: false,
-        },
+        act: Act::restore(Source::Backup { backup_id: "b-20261123T061500Z-3f9a1c".into() }, false),
         instance_id: "orders".into(),
         address: "redis://127.0.0.1:6379".into(),
         preconditions: Preconditions::DirectRestore(DirectPreconditions {
@@ -226,12 +224,22 @@ fn another_act_is_another_plan() {
     let (key, digest) = (Key([7; 32]), plan().digest().unwrap());
     let (token, _) = mint(&key, [1; 12], "local", &digest, later(15)).unwrap();
     let backup_id = "b-20261123T061500Z-3f9a1c".to_owned();
+    let set = || Source::Backup { backup_id: backup_id.clone() };
     let acts = [
         Act::DeleteBackup { backup_id: backup_id.clone() },
-        Act::RestoreInstance { source: Source::Backup { backup_id }, write_fence: true },
+        Act::restore(set(), true),
+        Act::restore(Source::Moment { restore_time: Timestamp::UNIX_EPOCH, time_shift: None }, false),
         Act::RestoreInstance {
-            source: Source::Moment { restore_time: Timestamp::UNIX_EPOCH, time_shift: None, filter_key: None },
+            source: set(),
             write_fence: false,
+            source_instance_id: None,
+            keys: Some(SomeKeys { filter_key: "user:1".into(), add_prefix: None }),
+        },
+        Act::RestoreInstance {
+            source: set(),
+            write_fence: false,
+            source_instance_id: Some("billing".into()),
+            keys: None,
         },
     ];
     for act in acts {

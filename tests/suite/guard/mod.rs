@@ -2,6 +2,7 @@
 
 mod assess;
 pub mod flow;
+mod keys;
 mod last_look;
 mod replay;
 mod way_back;

@@ -20,7 +20,7 @@ fn at() -> Timestamp {
 }
 
 fn moment() -> Source {
-    Source::Moment { restore_time: at(), time_shift: None, filter_key: None }
+    Source::Moment { restore_time: at(), time_shift: None }
 }
 
 fn replay() -> Replay {
@@ -43,7 +43,7 @@ fn replay() -> Replay {
 }
 
 fn judged(source: Source, facts: DirectRestore) -> Result<Assessment, &'static str> {
-    let act = Act::RestoreInstance { source, write_fence: false };
+    let act = Act::restore(source, false);
     assess(&act, &Facts::DirectRestore(Box::new(facts)), None, RULES).map_err(|fault| fault.code)
 }
 
@@ -134,14 +134,6 @@ fn a_moment_that_goes_by_commands_is_built_here() {
     }
 }
 
-/// What only the cloud does is refused by its own check.
-#[test]
-fn what_only_the_cloud_does_blocks() {
-    let source = Source::Moment { restore_time: at(), time_shift: None, filter_key: Some("a".into()) };
-    let blocked = of_status(Status::Block, &judged(source, with(|_, _| ())).unwrap().checks);
-    assert!(blocked.len() == 1 && blocked[0].starts_with("filter_key"), "{blocked:?}");
-}
-
 /// Times to live count on from a moment between the one restored and now; without that the plan says what will be gone on arrival.
 #[test]
 fn expiries_are_moved_or_told() {
@@ -158,7 +150,7 @@ fn expiries_are_moved_or_told() {
         let found = of_status(status, &judged.checks).into_iter().find(|c| c.starts_with("time_shift"));
         (found.unwrap_or_default(), judged.impact.after)
     };
-    let moved = |time_shift| Source::Moment { restore_time: at(), time_shift, filter_key: None };
+    let moved = |time_shift| Source::Moment { restore_time: at(), time_shift };
     let before = |time_shift| Source::Before { position: "t-1/0/700".into(), time_shift };
     for source in [moved, before] {
         for seconds in [0, 60, 100] {
@@ -217,13 +209,13 @@ fn a_moment_that_is_not_there_names_its_neighbours() {
         nearest_before: Some(at()),
         nearest_after: None,
     };
-    let act = Act::RestoreInstance { source: moment(), write_fence: false };
+    let act = Act::restore(moment(), false);
     let judged = assess(&act, &Facts::NoMoment(none.clone()), None, RULES).unwrap();
     let blocked = of_status(Status::Block, &judged.checks);
     assert!(blocked[0].starts_with("restore_time") && blocked[0].contains("missing"), "{blocked:?}");
     assert!(blocked[0].contains("2026-11-23T06:15:00.123Z (before)"), "{blocked:?}");
     let planned = assess(&act, &Facts::DirectRestore(Box::new(with(|_, _| ()))), None, RULES).unwrap();
     assert_eq!(planned.preconditions.changes(&judged.preconditions), ["the moment cannot be restored any more"]);
-    let set = Act::RestoreInstance { source: Source::Backup { backup_id: "b-1".into() }, write_fence: false };
+    let set = Act::restore(Source::Backup { backup_id: "b-1".into() }, false);
     assert_eq!(assess(&set, &Facts::NoMoment(none), None, RULES).unwrap_err().code, "act.unsupported");
 }

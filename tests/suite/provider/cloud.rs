@@ -781,10 +781,10 @@ fn writes_and_moments_out_of_reach_block() {
             server.run(&["INCR", &format!("n:{n}")]);
         }
         std::thread::sleep(Duration::from_millis(300));
-        let act = tair_backup_mcp::guard::act::Act::RestoreInstance {
-            source: tair_backup_mcp::guard::act::Source::Backup { backup_id: set.id.clone() },
-            write_fence: false,
-        };
+        let act = tair_backup_mcp::guard::act::Act::restore(
+            tair_backup_mcp::guard::act::Source::Backup { backup_id: set.id.clone() },
+            false,
+        );
         let rules = tair_backup_mcp::guard::rules::Rules {
             confirmation: tair_backup_mcp::config::ConfirmationPolicy::Token,
             max_writes_per_second: Some(0.0),

@@ -35,7 +35,7 @@ fn writes_since_the_plan_are_looked_for() {
     let cloud = Cloud::start(&[(ID, &server, "")]);
     let ours = Ours::new(&cloud);
     let set = ours.backup(ID);
-    let act = Act::RestoreInstance { source: Source::Backup { backup_id: set.id }, write_fence: false };
+    let act = Act::restore(Source::Backup { backup_id: set.id }, false);
     let first = ours.assess(&act, None, rules());
     let read_at = first.writes.expect("nothing to measure from").read_at;
     let mut plan = Plan::new(act.clone(), ID, first.clone(), &first.checks, None, rules());
@@ -56,7 +56,7 @@ fn an_older_backup_is_no_safety_backup() {
     let cloud = Cloud::start(&[(ID, &server, "")]);
     let ours = Ours::new(&cloud);
     let set = ours.backup(ID);
-    let act = Act::RestoreInstance { source: Source::Backup { backup_id: set.id }, write_fence: false };
+    let act = Act::restore(Source::Backup { backup_id: set.id }, false);
     cloud.inject(&json!({"kind": "slow", "action": "CreateBackup", "seconds": 20}));
     let (job, joined) = ours.run(ours.provider().create_backup(ID, Mode::Manual, "")).unwrap();
     assert!(!joined);
@@ -183,7 +183,7 @@ fn a_crash_keeps_the_record() {
     let server = redis(5);
     let cloud = Cloud::start(&[(ID, &server, "")]);
     let ours = Ours::new(&cloud);
-    let act = Act::RestoreInstance { source: Source::Backup { backup_id: ours.backup(ID).id }, write_fence: false };
+    let act = Act::restore(Source::Backup { backup_id: ours.backup(ID).id }, false);
     let idle = || ours.assess(&act, None, rules()).checks.into_iter().find(|c| c.name == CheckName::InstanceIdle);
     assert!(idle().is_none());
     let job = crashed_with(&ours, r#"{"fence":false,"sent_at":null,"taken":false,"keys_before":null,"back":""}"#);

@@ -17,6 +17,7 @@ mod cutover;
 mod destructive;
 mod export;
 mod impact;
+mod keys;
 mod live;
 mod memory;
 mod moment;

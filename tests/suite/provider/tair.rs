@@ -17,10 +17,10 @@ use tair_backup_mcp::guard::rules::Rules;
 use tair_backup_mcp::model::access::Access;
 use tair_backup_mcp::model::backup::Mode;
 use tair_backup_mcp::model::ids::check_backup_id;
+use tair_backup_mcp::model::key_filter::{self, SomeKeys};
 use tair_backup_mcp::model::policy::BackupPolicy;
 use tair_backup_mcp::provider::tair::architecture::{Architecture, RestoreScope};
 use tair_backup_mcp::provider::tair::clone::order::Order;
-use tair_backup_mcp::provider::tair::restore::filter_key;
 use tair_backup_mcp::provider::tair::sets::{self, CloudSet, Listed};
 use tair_backup_mcp::provider::tair::{policy, traffic};
 use tair_backup_mcp::tair::wire::attribute::{InstanceAttribute, InstanceAttributes};
@@ -281,7 +281,7 @@ fn cluster_rows_make_sets() {
 /// refused by name.
 #[test]
 fn a_filter_is_read_as_the_cloud_will() {
-    let warned = |text: &str| filter_key::lint(text).unwrap().warnings;
+    let warned = |text: &str| key_filter::for_cloud(text).unwrap().warnings;
     let warnings = warned("session:*");
     assert!(warnings[0].contains("\"session\" and any number of colons"), "{warnings:?}");
     assert!(warnings[0].contains("session:.*"), "{warnings:?}");
@@ -290,7 +290,7 @@ fn a_filter_is_read_as_the_cloud_will() {
     {
         assert_eq!(warned(fine), Vec::<String>::new(), "{fine}");
     }
-    assert_eq!(filter_key::lint("user:1, user:2").unwrap().items, ["user:1", "user:2"]);
+    assert_eq!(key_filter::for_cloud("user:1, user:2").unwrap().items, ["user:1", "user:2"]);
     assert!(warned("a.,b.,c.,d.")[0].contains("advises 3"));
     let many: Vec<String> = (0..11).map(|n| format!("k{n}")).collect();
     assert!(warned(&many.join(","))[0].contains("advises 10"));
@@ -306,18 +306,18 @@ fn a_filter_is_read_as_the_cloud_will() {
         ("(a", "(a"),
         ("a[9-0]", "a[9-0]"),
     ] {
-        let fault = filter_key::lint(bad).unwrap_err();
+        let fault = key_filter::for_cloud(bad).unwrap_err();
         assert_eq!(fault.code, "restore.filter_key");
         assert!(fault.message.contains(named), "{bad}: {fault:?}");
     }
-    assert!(filter_key::lint("*:sessions").unwrap_err().hint.contains(".*:sessions"));
+    assert!(key_filter::for_cloud("*:sessions").unwrap_err().hint.contains(".*:sessions"));
 }
 
 /// What an expression means is taken from its syntax, not from its spelling: each kind of surprise is told with what to write instead, and
 /// only what no other engine has is refused.
 #[test]
 fn what_a_filter_means_is_told() {
-    let warned = |text: &str| filter_key::lint(text).unwrap().warnings.join("; ").replace(r"\\", r"\");
+    let warned = |text: &str| key_filter::for_cloud(text).unwrap().warnings.join("; ").replace(r"\\", r"\");
     for every in [
         ".{3}",
         "..",
@@ -394,7 +394,7 @@ fn what_a_filter_means_is_told() {
     for (dot, meant) in [("cfg.[0-9]", r"cfg\.[0-9]"), ("app.(a|b)", r"app\.(a|b)"), (r"\d.v1", r"\d\.v1")] {
         assert!(warned(dot).contains(meant), "{dot}: {}", warned(dot));
     }
-    let unchecked = |text: &str| filter_key::lint(text).unwrap().unchecked.join("; ");
+    let unchecked = |text: &str| key_filter::for_cloud(text).unwrap().unchecked.join("; ");
     for elsewhere in [
         "(?=user:)user:1",
         "(?<!x)y",
@@ -416,7 +416,7 @@ fn what_a_filter_means_is_told() {
         assert!(warned(odd).contains("engine"), "{odd}: {}", warned(odd));
     }
     for ours in ["\\p{sc!=Greek}", "[a--b]", "[a~~b]", "\\b{start}a", "(?R)a", "\\U{1F600}"] {
-        let fault = filter_key::lint(ours).unwrap_err();
+        let fault = key_filter::for_cloud(ours).unwrap_err();
         assert_eq!(fault.code, "restore.filter_key", "{ours}");
     }
     for fine in [
@@ -602,8 +602,8 @@ fn moments_are_judged() {
             }),
         }));
         let rules = Rules { confirmation: ConfirmationPolicy::Person, max_writes_per_second: most };
-        let source = Source::Moment { restore_time: time, time_shift: shift, filter_key: None };
-        let act = Act::RestoreInstance { source, write_fence };
+        let source = Source::Moment { restore_time: time, time_shift: shift };
+        let act = Act::restore(source, write_fence);
         let checks = assess(&act, &facts, None, rules).unwrap().checks;
         checks.into_iter().find(|c| c.name == check).unwrap()
     };
@@ -692,9 +692,12 @@ fn an_instance_of_another_region_is_refused() {
 #[test]
 fn what_no_check_can_look_at_is_told() {
     let planned = |text: &str| {
-        let source =
-            Source::Moment { restore_time: Timestamp::UNIX_EPOCH, time_shift: None, filter_key: Some(text.into()) };
-        let act = Act::RestoreInstance { source, write_fence: false };
+        let act = Act::RestoreInstance {
+            source: Source::Moment { restore_time: Timestamp::UNIX_EPOCH, time_shift: None },
+            write_fence: false,
+            source_instance_id: None,
+            keys: Some(SomeKeys { filter_key: text.into(), add_prefix: None }),
+        };
         let now = Timestamp::now();
         let instance = CloudInstance {
             address: "r-1.redis:6379".into(),
@@ -709,7 +712,7 @@ fn what_no_check_can_look_at_is_told() {
             instance_id: "r-1".into(),
             state: CloudState { instance, status: "Normal".into(), read_at: now },
             pending_rollback: None,
-            filter: Some(filter_key::lint(text).unwrap()),
+            filter: Some(key_filter::for_cloud(text).unwrap()),
             in_place: Ok(InPlace {
                 remark: "it may refuse".into(),
                 source: CloudSource::Moment {

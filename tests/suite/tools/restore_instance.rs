@@ -39,7 +39,13 @@ fn what_cannot_be_asked_for_is_said() {
     refused(&bench, &[&moment[..], &["--filter-key", &long]].concat(), "arguments.invalid");
     refused(&bench, &[&moment[..], &["--filter-key", "user:\u{202e}.*"]].concat(), "arguments.invalid");
     refused(&bench, &moment, "restore.no_flashback");
-    refused(&bench, &["restore-instance", "--backup-id", "b-1", "--filter-key", "user:.*"], "arguments.invalid");
+    let set = ["restore-instance", "--backup-id", "b-1"];
+    for wrong in ["", "a\u{202e}", &"p".repeat(65)] {
+        refused(&bench, &[&set[..], &["--filter-key", "user:.*", "--add-prefix", wrong]].concat(), "arguments.invalid");
+    }
+    refused(&bench, &[&set[..], &["--filter-key", "user:["]].concat(), "backup.not_found");
+    refused(&bench, &[&set[..], &["--source-instance-id", "nobody"]].concat(), "instance.not_found");
+    refused(&bench, &[&set[..], &["--time-shift", "now"]].concat(), "arguments.invalid");
     refused(&bench, &["restore-instance"], "arguments.invalid");
     // The type that the cloud's own command takes says no more than the other arguments do.
     for args in [

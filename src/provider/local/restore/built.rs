@@ -308,9 +308,16 @@ impl Inner {
         let mut conn = Conn::open(&self.endpoint(&plan.instance_id).await?, COMMAND_TIMEOUT).await?;
         let target = ServerFacts::read(&mut conn).await?;
         let limits = limits::read(&mut conn).await?;
-        let refused =
-            self.cannot_load(&built.set, true, &built.statistics, &target, method, limits, Some(built), &mut conn);
-        if let Some(why) = refused.await? {
+        let refused = match plan.act.keys() {
+            Some(keys) => {
+                self.cannot_take_built(keys, &built.set, built.contents()?, &target, limits, &mut conn).await?
+            }
+            None => {
+                self.cannot_load(&built.set, true, &built.statistics, &target, method, limits, Some(built), &mut conn)
+                    .await?
+            }
+        };
+        if let Some(why) = refused {
             return Err(changed(format!("the target was not touched, for it cannot take the moment: {why}")));
         }
         let free =

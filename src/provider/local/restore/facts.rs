@@ -11,6 +11,7 @@ use crate::guard::writes::Writes;
 use crate::model::backup::BackupSet;
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::JobStatus;
+use crate::model::key_filter::SomeKeys;
 use crate::model::restore::Method;
 use crate::model::text::clean;
 use crate::provider::local::describe::{counts_of, engine};
@@ -90,12 +91,13 @@ pub fn verified(stored_digest: String, statistics: &KeyStatistics) -> SetLook {
 }
 
 impl Inner {
-    /// Target and set, for a restore from a set of the instance `set_of`.
+    /// Target and set, for a restore from a set of the instance `set_of`, of all keys or some.
     pub async fn restore_facts(
         self: &Arc<Self>,
         instance_id: &str,
         set_of: &str,
         backup_id: &str,
+        keys: Option<&SomeKeys>,
         earlier: Option<&Plan>,
     ) -> Result<Facts, Fault> {
         if earlier.is_none() {
@@ -105,6 +107,9 @@ impl Inner {
         let set = self.vault.find(set_of, backup_id, &**self).await?;
         let (look, target) = tokio::join!(self.look_at(&set, earlier.is_none()), self.target(instance_id, earlier));
         let (mut target, server, mut conn) = target?;
+        if keys.is_some() {
+            (target.method, target.method_reason) = (Method::Keys, MethodReason::SomeKeys);
+        }
         let mut trial = Trial::Passed;
         if let (Ok(Some((_, statistics))), Method::Replication, None) = (&look, target.method, &target.not_ready) {
             trial = self.try_load(&set, statistics).await?;
@@ -112,26 +117,36 @@ impl Inner {
         if let Trial::NotTried(why) = &trial {
             (target.method, target.method_reason) = (Method::Commands, MethodReason::CannotFollow(why.clone()));
         }
-        if planned_for_commands(&set, earlier) {
+        if keys.is_none() && planned_for_commands(&set, earlier) {
             target.method = Method::Commands;
         }
         let limits = limits::read(&mut conn).await?;
-        if let Ok(Some((_, statistics))) = &look {
+        if let (Ok(Some((_, statistics))), None) = (&look, keys) {
             target.unpacked = self.unpacked(&set, statistics, &server, limits).await?;
         }
         let unpacked = target.unpacked;
         self.choose_beside(instance_id, &set, &server, unpacked, earlier, &mut target, &mut conn).await?;
         let probing = if earlier.is_none() { Probing::Counted } else { Probing::Uncounted };
-        self.read_steps(instance_id, &set, &server, probing, &mut target, &mut conn).await?;
+        let removes = keys.is_some_and(|keys| keys.add_prefix.is_none());
+        self.read_steps(instance_id, &set, &server, removes, probing, &mut target, &mut conn).await?;
+        let own = instance_id == set_of;
+        let mut some = None;
+        if let (Some(keys), Ok(read)) = (keys, &look) {
+            let later = read.is_none() || target.not_ready.is_some();
+            let (found, refused) = self.keys_facts(keys, &set, own, later, &server, limits, &mut conn).await?;
+            (some, target.cannot_load) = (Some(found), refused);
+        }
         let mut expired = None;
         let look = match look {
             Err(fault) => SetLook::Damaged(fault.message),
             Ok(None) => SetLook::KnownFromPlan,
             Ok(Some(_)) if matches!(trial, Trial::Failed(_)) => SetLook::Damaged(trial.into_reason()),
             Ok(Some((stored_digest, statistics))) => {
-                let own = instance_id == set_of;
-                target.cannot_load =
-                    self.cannot_load(&set, own, &statistics, &server, target.method, limits, None, &mut conn).await?;
+                if keys.is_none() {
+                    target.cannot_load = self
+                        .cannot_load(&set, own, &statistics, &server, target.method, limits, None, &mut conn)
+                        .await?;
+                }
                 if target.method != Method::Replication {
                     target.unread.extend(unread(&statistics, limits));
                 }
@@ -145,7 +160,9 @@ impl Inner {
             None => None,
         };
         let pending_rollback = self.state.pending_rollback(instance_id).await?;
-        Ok(Facts::DirectRestore(Box::new(DirectRestore { target, source, replay: None, running, pending_rollback })))
+        let keys = some;
+        let facts = DirectRestore { target, source, replay: None, keys, running, pending_rollback };
+        Ok(Facts::DirectRestore(Box::new(facts)))
     }
 
     /// Whether writers of the instance can be held up, as a restore with `write_fence` promises.

@@ -8,6 +8,7 @@ use crate::guard::writes::{ServerCounters, Streamed};
 use crate::model::backup::{BackupSet, Mode};
 use crate::model::fault::Fault;
 use crate::model::job::{Job, last_safety_id};
+use crate::model::key_filter::SomeKeys;
 use crate::model::restore::{Cutover, Method};
 use crate::provider::local::Inner;
 use crate::provider::local::backup::capture::Taken;
@@ -144,6 +145,7 @@ impl Inner {
             tail_whole: false,
             job_id: job.id.clone(),
             can_follow,
+            filter_key: plan.act.keys().and_then(SomeKeys::in_target),
             waited_seconds: None,
             refused_seconds: None,
         };
@@ -189,12 +191,13 @@ impl Inner {
     }
 
     /// The call that restores what was there before a job: up to the last write where that was kept, else its last safety backup where
-    /// it took one, else the plan's.
+    /// it took one, else the plan's. `keys`: those that the job is about alone.
     pub(in crate::provider::local) async fn way_back_of(
         &self,
         job_id: &str,
         instance_id: &str,
         planned: &str,
+        keys: Option<&SomeKeys>,
     ) -> String {
         let cutover = self.read_cutover(job_id).await;
         if let Some((call, set)) = cutover.and_then(|c| c.last_write().map(|call| (call, c.safety_backup_id))) {
@@ -205,6 +208,7 @@ impl Inner {
             Ok(set) => way_back(
                 instance_id,
                 &Safety { job_id: String::new(), backup_id: set.id, stored_digest: String::new() },
+                keys,
             ),
             Err(_) => planned.to_owned(),
         }

@@ -19,7 +19,7 @@ use crate::redis::slots::{owned_slots, slot};
 use std::io;
 
 /// Bytes of the longest argument that a server takes unless it is told otherwise.
-const BULK_DEFAULT: u64 = 512 << 20;
+pub(super) const BULK_DEFAULT: u64 = 512 << 20;
 
 impl Inner {
     /// Why this server cannot take this set; `None` where it can. `own`: the set is one of this instance. `built`: where the data is, of
@@ -53,7 +53,7 @@ impl Inner {
         if method != Method::Replication {
             // Where the target does not tell its limits, they are taken to be a server's own.
             let limits = Limits { bulk: limits.bulk.or(Some(BULK_DEFAULT)), ..limits };
-            if let Some(why) = too_large(statistics, limits) {
+            if let Some(why) = too_large(statistics.largest_value, limits) {
                 return Ok(Some(why));
             }
             let owned = if facts.cluster_enabled { Some(owned_slots(conn).await?) } else { None };

@@ -10,6 +10,7 @@ mod counted;
 mod cutover;
 mod expired;
 pub(super) mod facts;
+mod keys;
 mod last_safety;
 mod loadable;
 mod outcome;
@@ -69,7 +70,8 @@ impl Inner {
                 match done {
                     Ok(message) => Ok(message),
                     Err(end) => {
-                        let back = inner.way_back_of(&job.id, &plan.instance_id, &plan.impact.way_back).await;
+                        let planned = &plan.impact.way_back;
+                        let back = inner.way_back_of(&job.id, &plan.instance_id, planned, plan.act.keys()).await;
                         Err(end.map(|fault| with_way_back(fault, &back)))
                     }
                 }
@@ -120,6 +122,9 @@ impl Inner {
             (None, Some(data)) => Ok(Contents::of_set(&self.vault, &set, data)),
             (None, None) => Err(plan.unsupported()),
         };
+        if planned.method == Method::Keys {
+            return self.some_keys(grant, job, plan, &set, contents(data)?, moment).await;
+        }
         let (loaded, cutover, serving_at) = match planned.method {
             Method::Replication => {
                 let data = data.ok_or_else(|| plan.unsupported())?;
@@ -134,6 +139,7 @@ impl Inner {
                 let done = self.beside_the_old(grant, job, plan, recovery, &set, contents(data)?).await?;
                 (AsLoaded::by_commands(before, done.swapped_in, done.unseen, false), done.cutover, None)
             }
+            Method::Keys => return Err(plan.unsupported().into()),
             Method::Commands => {
                 let done = self.by_commands(grant, job, plan, recovery, &set, contents(data)?).await?;
                 (AsLoaded::by_commands(before, None, done.unseen, plan.tells_of_traffic()), done.cutover, None)

@@ -46,7 +46,7 @@ impl Inner {
         };
         let id = &orphan.job.instance_id;
         let mut conn = Conn::open(&self.endpoint(id).await?, CONNECT_TIMEOUT).await?;
-        let way_back = self.way_back_of(&orphan.job.id, id, &recovery.back).await;
+        let way_back = self.way_back_of(&orphan.job.id, id, &recovery.back, recovery.some_keys.as_ref()).await;
         let back = if way_back.is_empty() { String::new() } else { format!("What was there before: {way_back}.") };
         if let Some(placement) = &recovery.placement {
             let grant = Orphaned::of(&orphan.job, stored)?.roll_back()?;
@@ -65,10 +65,16 @@ impl Inner {
         let Some(record) = &recovery.switch else {
             let keys = total_keys(&key_counts(&mut conn).await?);
             let cutover = self.cutover_of(orphan, true).await;
-            let message = format!(
-                "the process died while keys were written one by one: the target holds {keys} keys, the backup has {}{cutover}",
-                recovery.keys
-            );
+            let message = match &recovery.some_keys {
+                Some(some) => format!(
+                    "the process died while {} were restored: each of those is as it was in the backup or as it was before, and no other key was touched; the target holds {keys} keys{cutover}",
+                    some.describe()
+                ),
+                None => format!(
+                    "the process died while keys were written one by one: the target holds {keys} keys, the backup has {}{cutover}",
+                    recovery.keys
+                ),
+            };
             return Ok(Err(interrupted(message, format!("Restore again to complete it. {back}"))));
         };
         let grant = Orphaned::of(&orphan.job, stored)?.roll_back()?;

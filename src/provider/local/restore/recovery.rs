@@ -6,6 +6,7 @@ use crate::model::backup::BackupSet;
 use crate::model::fault::Fault;
 use crate::model::instance::total_keys;
 use crate::model::job::RecoveryKind;
+use crate::model::key_filter::SomeKeys;
 use crate::model::secret::Secret;
 use crate::provider::jobs::Recoverable;
 use crate::redis::master::types::RollbackRecord;
@@ -31,6 +32,9 @@ pub struct RecoveryRecord {
     /// The moment to which commands are replayed behind the set, for people; `None` where the set alone is restored.
     #[serde(default)]
     pub(super) moment: Option<String>,
+    /// The keys that alone are restored; `None` where all are.
+    #[serde(default)]
+    pub(super) some_keys: Option<SomeKeys>,
     /// The process of the target; empty in the records of earlier versions.
     #[serde(default)]
     run_id: String,
@@ -66,6 +70,7 @@ impl RecoveryRecord {
     pub fn of(plan: &Plan, set: &BackupSet, moment: Option<String>) -> Result<Self, Fault> {
         Ok(Self {
             moment,
+            some_keys: plan.act.keys().cloned(),
             back: plan.impact.way_back.clone(),
             keys: total_keys(&set.counts),
             switch: None,
@@ -162,6 +167,7 @@ mod tests {
             back: String::new(),
             keys: 1,
             moment: None,
+            some_keys: None,
             run_id: String::new(),
             switch: None,
             placement: None,

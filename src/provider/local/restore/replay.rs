@@ -12,6 +12,7 @@ use crate::guard::preconditions::ReplayIdentity;
 use crate::model::backup::BackupSet;
 use crate::model::fault::Fault;
 use crate::model::job::JobKind;
+use crate::model::key_filter::SomeKeys;
 use crate::model::restore::{Method, RestoredTo};
 use crate::model::time::{written_ms, written_short};
 use crate::provider::local::log::SHARD;
@@ -67,6 +68,7 @@ impl Inner {
         instance_id: &str,
         set_of: &str,
         source: &Source,
+        keys: Option<&SomeKeys>,
         earlier: Option<&Plan>,
     ) -> Result<Facts, Fault> {
         let planned = earlier.map(Plan::direct_restore).transpose()?.and_then(|planned| planned.replay.as_ref());
@@ -75,7 +77,7 @@ impl Inner {
             Err(none) => return Ok(Facts::NoMoment(none)),
         };
         let base = &behind.restored.backup_id;
-        let mut facts = self.restore_facts(instance_id, set_of, base, earlier).await?;
+        let mut facts = self.restore_facts(instance_id, set_of, base, keys, earlier).await?;
         if let Facts::DirectRestore(facts) = &mut facts {
             let expired = facts.source.expired.take();
             let (mut unknown, mut counts_refusals, mut builder) = (Vec::new(), true, None);
@@ -84,7 +86,7 @@ impl Inner {
                 let mut own = None;
                 if facts.target.method != Method::Replication {
                     let server = ServerFacts::read(&mut conn).await?.server();
-                    let set = self.vault.find(instance_id, base, &**self).await?;
+                    let set = self.vault.find(set_of, base, &**self).await?;
                     let (found, started) = self.building(&set, behind.bytes, server, earlier.is_none()).await?;
                     (builder, own) = (Some(found), started);
                     if let Some(own) = &own {
@@ -134,9 +136,7 @@ impl Inner {
     /// The commands of a plan, as they are now; `None` where the plan restores a set alone.
     pub(super) async fn planned_behind(&self, plan: &Plan) -> Result<Option<Behind>, Fault> {
         let Some(planned) = &plan.direct_restore()?.replay else { return Ok(None) };
-        let (Act::RestoreInstance { source, .. } | Act::FillInstance { source, .. }) = &plan.act else {
-            return Err(plan.unsupported());
-        };
+        let Act::RestoreInstance { source, .. } = &plan.act else { return Err(plan.unsupported()) };
         self.behind_as_planned(plan.act.set_of(&plan.instance_id), source, planned).await.map(Some)
     }
 

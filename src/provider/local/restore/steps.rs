@@ -27,11 +27,13 @@ const BESIDE_A_VALUE: u64 = 64 << 10;
 
 impl Inner {
     /// Reads the rights and the libraries of a target, whose method is known by now.
+    #[expect(clippy::too_many_arguments, reason = "each is another fact that the steps depend on")]
     pub(super) async fn read_steps(
         &self,
         instance_id: &str,
         set: &BackupSet,
         server: &ServerFacts,
+        removes: bool,
         probing: Probing,
         target: &mut TargetFacts,
         conn: &mut Conn,
@@ -42,7 +44,7 @@ impl Inner {
         let names = if server.libraries > 0 { library_names(conn).await? } else { Vec::new() };
         target.libraries = Libraries { count: server.libraries, names };
         let user = self.user(instance_id, conn).await?;
-        let mut needs = needs(target.method, set, server);
+        let mut needs = needs(target.method, removes, set, server);
         needs.extend(persistence::needed_right(conn, target.append_only).await?);
         let asked = rights::ask(conn, &user, &needs, probing).await?;
         target.rights = asked.steps;
@@ -63,11 +65,16 @@ impl Inner {
 }
 
 /// The steps of a method for this set on this server.
-fn needs(method: Method, set: &BackupSet, server: &ServerFacts) -> Vec<Need> {
+/// `removes`: keys are removed that were not there then.
+fn needs(method: Method, removes: bool, set: &BackupSet, server: &ServerFacts) -> Vec<Need> {
     let mut needs = rights::PLAN.to_vec();
     match method {
         Method::Replication => needs.extend(rights::REPLICATION),
         Method::Beside => needs.extend(beside::needs(set, server)),
+        Method::Keys => {
+            needs.extend(rights::SOME_KEYS);
+            needs.extend(removes.then_some(rights::REMOVE_KEYS));
+        }
         Method::Commands => {
             needs.extend(rights::IN_PLACE);
             // Where there is nothing to delete and nothing to load, the right is not used.
@@ -79,16 +86,15 @@ fn needs(method: Method, set: &BackupSet, server: &ServerFacts) -> Vec<Need> {
 }
 
 /// Why a target would refuse the largest value of a set as a command; `None` where it would not, or cannot be judged.
-pub(super) fn too_large(statistics: &KeyStatistics, limits: Limits) -> Option<String> {
+pub(super) fn too_large(largest: u64, limits: Limits) -> Option<String> {
     // A payload is the type byte, the value, and a footer of ten bytes.
-    let payload = statistics.largest_value.saturating_add(11);
+    let payload = largest.saturating_add(11);
     let (name, limit) = [
         ("proto-max-bulk-len", limits.bulk.map(|limit| (payload, limit))),
         ("client-query-buffer-limit", limits.query_buffer.map(|limit| (payload.saturating_add(BESIDE_A_VALUE), limit))),
     ]
     .into_iter()
     .find_map(|(name, limit)| limit.filter(|(needed, limit)| needed > limit).map(|(_, limit)| (name, limit)))?;
-    let largest = statistics.largest_value;
     Some(format!(
         "the set has a value of {largest} bytes, and the target takes none so large by commands: {name} is {limit}"
     ))

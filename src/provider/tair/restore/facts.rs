@@ -5,20 +5,23 @@ use crate::guard::facts::Facts;
 use crate::guard::facts::restore::{CloudRestore, CloudSource, InPlace};
 use crate::guard::plan::Plan;
 use crate::model::fault::Fault;
+use crate::model::key_filter::{self, SomeKeys};
 use crate::model::time::written;
 use crate::provider::tair::architecture::{Architecture, RestoreScope};
-use crate::provider::tair::restore::filter_key;
 use crate::provider::tair::sets::listed_facts;
 use crate::provider::tair::{Inner, traffic};
 use crate::provider::unsupported;
 
 impl Inner {
     /// What a restore in place is about.
-    pub async fn restore_facts(&self, id: &str, source: &Source, earlier: Option<&Plan>) -> Result<Facts, Fault> {
-        let filter = match source {
-            Source::Moment { filter_key: Some(text), .. } => Some(filter_key::lint(text)?),
-            _ => None,
-        };
+    pub async fn restore_facts(
+        &self,
+        id: &str,
+        source: &Source,
+        keys: Option<&SomeKeys>,
+        earlier: Option<&Plan>,
+    ) -> Result<Facts, Fault> {
+        let filter = keys.map(|keys| key_filter::for_cloud(&keys.filter_key)).transpose()?;
         let a = self.attribute(id).await?;
         let architecture = Architecture::of(&a);
         let moment = match source {
@@ -28,7 +31,7 @@ impl Inner {
         };
         let scope = match source {
             Source::Backup { backup_id } => RestoreScope::Set(backup_id),
-            Source::Moment { filter_key: Some(_), .. } => RestoreScope::Keys(&moment),
+            Source::Moment { .. } if filter.is_some() => RestoreScope::Keys(&moment),
             Source::Moment { .. } | Source::Before { .. } => RestoreScope::Moment(&moment),
         };
         let state = self.cloud_state(&a).await?;

@@ -5,7 +5,6 @@
 
 mod facts;
 mod fence;
-pub mod filter_key;
 mod follow;
 mod record;
 
@@ -16,6 +15,7 @@ use crate::guard::plan::{Plan, changed};
 use crate::guard::preconditions::{Preconditions, SetIdentity};
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, JobEnd, JobKind, StoredRecovery, Unfinished};
+use crate::model::key_filter::{self, SomeKeys};
 use crate::model::text::{clean_to, quoted};
 use crate::model::time::written;
 use crate::provider::hint_with_way_back;
@@ -30,7 +30,13 @@ use std::sync::Arc;
 
 impl Inner {
     /// Starts the restore that is permitted.
-    pub async fn start_restore(self: &Arc<Self>, permit: Permit, source: &Source, fence: bool) -> Result<Job, Fault> {
+    pub async fn start_restore(
+        self: &Arc<Self>,
+        permit: Permit,
+        source: &Source,
+        keys: Option<&SomeKeys>,
+        fence: bool,
+    ) -> Result<Job, Fault> {
         let id = permit.plan().instance_id.clone();
         let mut call = RestoreInstance {
             instance_id: id.clone(),
@@ -54,12 +60,13 @@ impl Inner {
                 call.backup_id = Some(set.set.id);
             }
             Source::Before { .. } => return Err(permit.plan().unsupported()),
-            Source::Moment { restore_time, time_shift, filter_key } => {
+            Source::Moment { restore_time, time_shift } => {
                 call.restore_type = Some("1".into());
                 call.restore_time = Some(Second(*restore_time));
                 call.time_shift = time_shift.map(Second);
                 // The list that was read and shown, not the text that it was read from.
-                call.filter_key = filter_key.as_deref().map(filter_key::lint).transpose()?.map(|f| f.items.join(","));
+                let filter = keys.map(|keys| key_filter::for_cloud(&keys.filter_key)).transpose()?;
+                call.filter_key = filter.map(|filter| filter.items.join(","));
             }
         }
         let inner = Arc::clone(self);

@@ -1,10 +1,8 @@
 //! What an expression of `filter_key` is made of, from its syntax tree: what stands out in it, what was meant, and what other engines
 //! read otherwise. It words nothing but the names of constructs.
 
+use crate::model::key_filter::reach::{has_endless, is_anchored, is_any, matches_empty, names_its_characters};
 use crate::model::text::quoted;
-use crate::provider::tair::restore::filter_key::reach::{
-    has_endless, is_anchored, is_any, matches_empty, names_its_characters,
-};
 use regex_syntax::ast::parse::Parser;
 use regex_syntax::ast::{
     AssertionKind, Ast, ClassSet, ClassSetBinaryOpKind, ClassSetItem, ClassUnicodeKind, ClassUnicodeOpKind, ErrorKind,
@@ -33,6 +31,8 @@ pub struct Syntax {
     pub by_length: bool,
     /// Whether it matches whole keys only.
     pub anchored: bool,
+    /// Whether something in it is repeated without end.
+    pub endless: bool,
     /// Whether it matches the empty text.
     pub empty: bool,
     /// Whether it names no character that a key has, and matches a part of keys of any name.
@@ -43,6 +43,8 @@ pub struct Syntax {
     pub repeated: Option<(char, String)>,
     /// Whether a dot stands between characters of a name.
     pub dot_in_name: bool,
+    /// Whether it says whether characters or bytes are matched.
+    pub by_character: bool,
     /// Something that other engines read otherwise.
     pub odd: Option<&'static str>,
     /// Something that hardly any other engine has.
@@ -148,9 +150,10 @@ fn plain_character(ast: &Ast) -> Option<char> {
 impl Syntax {
     fn of(item: &str, ast: &Ast) -> Self {
         let anchored = is_anchored(ast);
-        let by_length = is_any(ast) && anchored && !has_endless(ast);
-        let mut syntax =
-            Self { any: is_any(ast) && !by_length, by_length, anchored, empty: matches_empty(ast), ..Self::default() };
+        let endless = has_endless(ast);
+        let by_length = is_any(ast) && anchored && !endless;
+        let any = is_any(ast) && !by_length;
+        let mut syntax = Self { any, by_length, anchored, endless, empty: matches_empty(ast), ..Self::default() };
         syntax.look(item, ast);
         syntax.wordless = !(syntax.literal || syntax.any || syntax.empty || anchored);
         // Where nothing is in it that a glob has not too, its dots are a glob's.
@@ -249,7 +252,7 @@ impl Syntax {
             match flag.kind {
                 FlagsItemKind::Flag(Flag::IgnoreWhitespace) => self.odd = Some("a flag by which blanks do not count"),
                 FlagsItemKind::Flag(Flag::SwapGreed) => self.odd = Some("the flag U"),
-                FlagsItemKind::Flag(Flag::Unicode) => self.odd = Some("the flag u"),
+                FlagsItemKind::Flag(Flag::Unicode) => (self.odd, self.by_character) = (Some("the flag u"), true),
                 FlagsItemKind::Flag(Flag::CRLF) => self.ours_alone = Some("the flag R"),
                 _ => {}
             }

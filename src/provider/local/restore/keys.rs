@@ -1,0 +1,287 @@
+//! Restore of some keys: what a list matches, read for the plan, and the job that writes those keys and removes the others that match.
+//!
+//! Nothing but keys that match is touched, and nothing is emptied: there is no moment at which the target holds neither old nor new.
+
+use crate::config::blocking::blocking;
+use crate::guard::facts::keys::{KeysFacts, Matched, MatchedInTarget, PatternKeys};
+use crate::guard::grant::{Grant, Overwrite};
+use crate::guard::plan::Plan;
+use crate::model::backup::BackupSet;
+use crate::model::fault::{Fault, Kind};
+use crate::model::job::{Job, JobEnd};
+use crate::model::key_filter::SomeKeys;
+use crate::model::key_filter::matcher::{KeyMatcher, PatternCounts};
+use crate::provider::local::restore::IN_FLIGHT;
+use crate::provider::local::restore::contents::Contents;
+use crate::provider::local::restore::cutover::{WayBack, behind};
+use crate::provider::local::restore::loadable::BULK_DEFAULT;
+use crate::provider::local::restore::recovery::RecoveryRecord;
+use crate::provider::local::restore::steps::{has_database, too_large};
+use crate::provider::local::{COMMAND_TIMEOUT, Inner};
+use crate::redis::conn::Conn;
+use crate::redis::facts::ServerFacts;
+use crate::redis::keys::found::{Finder, Found};
+use crate::redis::keys::names::{KnownNames, Names};
+use crate::redis::keys::scan::count;
+use crate::redis::limits::Limits;
+use crate::redis::rdb;
+use crate::redis::rdb::compat::{Modules, any_of_own};
+use crate::redis::rdb::error::RdbError;
+use crate::redis::rdb::payload::restorable;
+use crate::redis::rdb::statistics::Dialect;
+use crate::redis::replay::encoder::{Gathered, RestoreEncoder};
+use crate::redis::replay::keys::{Others, Passed, restore_keys};
+use crate::redis::slots::owned_slots;
+use jiff::Timestamp;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+
+/// How long a plan counts the keys of its target that match.
+const COUNTED_WITHIN: Duration = Duration::from_secs(20);
+/// The first version of Valkey's own format.
+const OLDEST_VALKEY: u16 = 80;
+
+/// The format that a set is in.
+const fn dialect(set: &BackupSet) -> Dialect {
+    if set.rdb_version >= OLDEST_VALKEY { Dialect::Valkey } else { Dialect::Redis }
+}
+
+/// What becomes of keys that match and that the source does not have. Under a prefix they stay: what else is there is somebody's.
+const fn others(keys: &SomeKeys) -> Others {
+    if keys.add_prefix.is_none() { Others::Removed } else { Others::Kept }
+}
+
+/// A list that was compiled, off the serving thread: that may take a while.
+async fn compiled(keys: &SomeKeys) -> Result<Arc<KeyMatcher>, Fault> {
+    let keys = keys.clone();
+    blocking(move || KeyMatcher::new(&keys).map(Arc::new)).await
+}
+
+/// What an RDB has of some keys, the names that they get in the target, and why commands cannot write the whole of them.
+type Counted = Result<(Found, KnownNames), String>;
+
+impl Inner {
+    /// What a list matches, and why this server cannot take those keys of a source; `None` where it can. `own`: the source is one of this
+    /// instance. `later`: of a plan that exists nothing is counted again.
+    #[expect(clippy::too_many_arguments, reason = "each is another fact that the answer depends on")]
+    pub(super) async fn keys_facts(
+        &self,
+        keys: &SomeKeys,
+        set: &BackupSet,
+        own: bool,
+        later: bool,
+        facts: &ServerFacts,
+        limits: Limits,
+        conn: &mut Conn,
+    ) -> Result<(KeysFacts, Option<String>), Fault> {
+        let matcher = compiled(keys).await?;
+        let filter = matcher.filter().clone();
+        if later {
+            return Ok((KeysFacts { filter, matched: None }, None));
+        }
+        let contents = Contents::of_set(&self.vault, set, self.vault.open_data(set).await?);
+        let (found, names) = match self.find(&matcher, contents, facts, conn).await? {
+            Ok(counted) => counted,
+            Err(why) => return Ok((KeysFacts { filter, matched: None }, Some(why))),
+        };
+        let refused = cannot_take(&found, set, own, facts, limits, conn).await?;
+        let present = count(conn, &matcher, &names, Instant::now() + COUNTED_WITHIN).await?;
+        let of = |counts: &PatternCounts, item| counts.of(item);
+        let pattern = |(item, pattern): (usize, &String)| PatternKeys {
+            pattern: pattern.clone(),
+            source: of(&found.counts, item),
+            target: present.as_ref().map(|present| of(&present.counts, item)),
+        };
+        let matched = Matched {
+            patterns: filter.items.iter().enumerate().map(pattern).collect(),
+            source: found.counts.total(),
+            expired: found.expired,
+            bytes: found.bytes,
+            target: present.map(|p| MatchedInTarget { keys: p.counts.total(), shared: p.shared }),
+        };
+        Ok((KeysFacts { filter, matched: Some(matched) }, refused))
+    }
+
+    async fn find(
+        &self,
+        matcher: &Arc<KeyMatcher>,
+        contents: Contents,
+        facts: &ServerFacts,
+        conn: &mut Conn,
+    ) -> Result<Counted, Fault> {
+        let owned = if facts.cluster_enabled { Some(owned_slots(conn).await?) } else { None };
+        let at_ms = Timestamp::now().as_millisecond();
+        let (matcher, names) = (Arc::clone(matcher), Names::new(self.state.home().join("run")));
+        let Contents { data, whose } = contents;
+        blocking(move || match rdb::walk(data, (), Finder::new(&matcher, at_ms, owned, names)) {
+            Ok(walked) => {
+                let (found, names) = walked.visitor.end();
+                Ok(Ok((found, names.seal().map_err(names_lost)?)))
+            }
+            Err(too_large @ RdbError::TooLarge { .. }) => Ok(Err(too_large.to_string())),
+            Err(e) => Err(whose.damaged(e)),
+        })
+        .await
+    }
+
+    /// Why a target cannot take the keys of a moment that was built; `None` where it can.
+    pub(super) async fn cannot_take_built(
+        &self,
+        keys: &SomeKeys,
+        set: &BackupSet,
+        contents: Contents,
+        facts: &ServerFacts,
+        limits: Limits,
+        conn: &mut Conn,
+    ) -> Result<Option<String>, Fault> {
+        match self.find(&compiled(keys).await?, contents, facts, conn).await? {
+            Ok((found, _)) => cannot_take(&found, set, true, facts, limits, conn).await,
+            Err(why) => Ok(Some(why)),
+        }
+    }
+
+    /// Writes the keys that match, and removes the others that do. `moment`: of what is no set, what it is.
+    pub(super) async fn some_keys(
+        &self,
+        grant: Grant<Overwrite>,
+        job: &Job,
+        plan: &Plan,
+        set: &BackupSet,
+        contents: Contents,
+        moment: Option<String>,
+    ) -> JobEnd {
+        let keys = plan.act.keys().ok_or_else(|| plan.unsupported())?;
+        let matcher = compiled(keys).await?;
+        let endpoint = self.endpoint(&plan.instance_id).await?;
+        let mut conn = Conn::open(&endpoint, COMMAND_TIMEOUT).await.map_err(Fault::from)?;
+        let looked = self.still_as_planned(&mut conn, plan, &endpoint).await?;
+        let evicted = looked.facts.evicted_keys;
+        let safety = self.last_safety(job, plan, &endpoint, looked, &[]).await?;
+        let recovery = RecoveryRecord::of(plan, set, moment.clone())?;
+        self.jobs.save_recovery(job, &recovery).await?;
+        let mut way_back = WayBack::new(self, job, plan, safety, 0);
+        let (tx, frames) = mpsc::channel(IN_FLIGHT);
+        let encoder = RestoreEncoder::new(tx, set.rdb_version, self.state.home().join("run"));
+        let encoder = encoder.some(Arc::clone(&matcher), dialect(set));
+        let reader = tokio::task::spawn_blocking(move || read(contents, encoder));
+        let done = AtomicU64::new(0);
+        let run = restore_keys(grant, &mut conn, frames, others(keys), &mut way_back, |report| {
+            done.store(report.keys, Ordering::Relaxed);
+        });
+        let written = self.show_keys(job, set, &done, run).await;
+        let cutover = way_back.conclude(None, None).await;
+        let told = |fault: Fault| behind(fault, cutover.as_ref());
+        let gathered = reader
+            .await
+            .map_err(|e| told(Fault::new(Kind::Unexpected, "job.crashed", "the reading thread died").because(e)))?;
+        let written = written.map_err(|e| told(e.into()))?;
+        // Without the whole source nobody knows which keys it does not have.
+        let gathered = gathered.map_err(told)?;
+        let _ = self.jobs.progress(job, "going through the keys that match", set.rdb_bytes, set.rdb_bytes).await;
+        let passed = written.pass(&mut conn, &matcher, &gathered.names).await.map_err(|e| told(e.into()))?;
+        let _ = self.state.serving(&job.id, Timestamp::now()).await;
+        let after = ServerFacts::read(&mut conn).await.map_err(|e| told(e.into()))?;
+        let evicted = after.evicted_keys.saturating_sub(evicted);
+        let _ = self.jobs.progress(job, "the target serves; writing to its disk", set.rdb_bytes, set.rdb_bytes).await;
+        let kept = self.keep(&plan.instance_id, &plan.direct_restore()?.run_id).await.map_err(told)?;
+        let what = moment.unwrap_or_else(|| set.id.clone());
+        let end = outcome(keys, &matcher, &what, &gathered, &passed, evicted);
+        let cutover = crate::provider::local::restore::cutover::after(cutover.as_ref());
+        match end {
+            Ok(message) => Ok(format!("{message}{cutover}; {}", kept.describe())),
+            Err(mut fault) => {
+                fault.message = format!("{}{cutover}; the data is {}", fault.message, kept.describe());
+                Err(fault.into())
+            }
+        }
+    }
+}
+
+/// The blocking half: reads the source and sends what is to be written.
+fn read(contents: Contents, encoder: RestoreEncoder) -> Result<Gathered, Fault> {
+    let Contents { data, whose } = contents;
+    let walked = rdb::walk(data, (), encoder).map_err(|e| whose.damaged(e))?;
+    let gathered = walked.visitor.finish_some().map_err(|e| {
+        Fault::new(Kind::Provider, "restore.interrupted", "the target stopped taking commands").because(e)
+    })?;
+    gathered
+        .ok_or_else(|| Fault::new(Kind::Unexpected, "act.unsupported", "all keys were sent where some were asked for"))
+}
+
+fn names_lost(e: std::io::Error) -> Fault {
+    Fault::new(Kind::Unexpected, "home.failed", format!("the names of the keys could not be kept: {e}")).because(e)
+}
+
+/// Why a server cannot take keys one by one; `None` where it can.
+async fn cannot_take(
+    found: &Found,
+    set: &BackupSet,
+    own: bool,
+    facts: &ServerFacts,
+    limits: Limits,
+    conn: &mut Conn,
+) -> Result<Option<String>, Fault> {
+    let loaded = facts.modules.clone().unwrap_or_default();
+    let types: Vec<String> = found.modules.iter().cloned().collect();
+    let brought = if own && any_of_own(&loaded) { types.as_slice() } else { &[] };
+    let modules = Modules { loaded: &loaded, brought };
+    if let Err(why) = restorable(dialect(set), &found.types, types.iter().cloned(), facts.server(), &modules) {
+        return Ok(Some(why));
+    }
+    if found.highest_db > 0 && !has_database(conn, found.highest_db).await? {
+        let why = format!("keys that match are in database {}, which the target does not have", found.highest_db);
+        return Ok(Some(why));
+    }
+    let limits = Limits { bulk: limits.bulk.or(Some(BULK_DEFAULT)), ..limits };
+    Ok(match (found.outside, found.meta) {
+        (0, 0) => too_large(found.largest, limits),
+        (0, n) => Some(format!("{n} keys that match carry metadata of a module, which commands cannot restore")),
+        (n, _) => Some(format!("{n} keys that match belong to slots that this node of the cluster does not serve")),
+    })
+}
+
+/// How it ended, in figures that were seen: each key that was sent was accepted, and what matches was gone through after that.
+fn outcome(
+    keys: &SomeKeys,
+    matcher: &KeyMatcher,
+    what: &str,
+    gathered: &Gathered,
+    passed: &Passed,
+    evicted: u64,
+) -> Result<String, Fault> {
+    let (sent, removed) = (gathered.sent.total(), passed.removed.total());
+    let by_pattern = |counts: &PatternCounts| {
+        let each =
+            matcher.filter().items.iter().enumerate().map(|(item, pattern)| format!("{pattern}: {}", counts.of(item)));
+        if counts.total() == 0 { String::new() } else { format!(" ({})", each.collect::<Vec<_>>().join(", ")) }
+    };
+    let under = keys.add_prefix.as_ref().map(|prefix| format!(", under the prefix {prefix}")).unwrap_or_default();
+    let mut message = format!(
+        "restored {sent} keys that match{} as they were in {what}{under}: the target accepted each",
+        by_pattern(&gathered.sent)
+    );
+    if gathered.expired > 0 {
+        message.push_str(&format!("; {} more had an expiry that has passed, and count as not there", gathered.expired));
+    }
+    message.push_str(&match others(keys) {
+        Others::Kept => "; nothing was removed".to_owned(),
+        Others::Removed => {
+            format!("; {removed} keys that match and were not there then are removed{}", by_pattern(&passed.removed))
+        }
+    });
+    if evicted > 0 {
+        let message =
+            format!("{message}; meanwhile the target evicted {evicted} keys to make room, and some may be of these");
+        return Err(Fault::new(Kind::Provider, "restore.evicted", message)
+            .hint("Give the target more memory (maxmemory) or maxmemory-policy noeviction, then restore again."));
+    }
+    if passed.met < sent.saturating_sub(gathered.may_expire) {
+        message.push_str(&format!(
+            "; afterwards only {} of them were met as all keys were gone through: others have been removed since, by clients",
+            passed.met
+        ));
+    }
+    Ok(message)
+}
