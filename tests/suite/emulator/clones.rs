@@ -234,7 +234,7 @@ fn without_spares_a_clone_is_made() {
     source.fill(1, 9);
     let named = format!("server_programs = [{:?}]\n", crate::support::program("redis-7.0", "server"));
     let config = "[[instance]]\nid = \"orders\"\nemulate = { generation = \"cloud_native\" }\n";
-    let bench = Bench::new(&format!("{named}{config}url = \"{}\"\n", source.url()));
+    let bench = Bench::new(&format!("{named}[guard]\nconfirmation = \"token\"\n{config}url = \"{}\"\n", source.url()));
     let emulator = Emulator::start(&bench, &[]);
     let number = emulator.backup("orders")["BackupId"].to_string();
     let keys = bench.json(&["describe-instances", "--instance-id", "orders"])["instances"][0]["keys"].clone();
@@ -261,12 +261,17 @@ fn without_spares_a_clone_is_made() {
         let row = rows.iter().find(|row| row["instance_id"] == id.as_str()).unwrap_or_else(|| panic!("{rows:?}"));
         assert_eq!(row["keys"], keys, "{row}");
     }
+    // A process that lives on waits for those that it has started, and keeps none that is dead.
+    let third = create("three");
+    assert_eq!(emulator.leaves(&third, "Creating"), "Normal");
+    assert_eq!(emulator.children().len(), 3);
+    assert_eq!(bench.delete_clone(&third).code, 0);
+    wait("its end to be noticed", Duration::from_secs(10), || (emulator.children().len() == 2).then_some(()));
     drop(emulator);
     let emulator = Emulator::start(&bench, &[]);
     assert_eq!(emulator.status(&made[0]), "Normal");
     assert_eq!(emulator.backup(&made[0])["BackupStatus"], "Success");
     drop(emulator);
-    bench.configure(&format!("{named}[guard]\nconfirmation = \"token\"\n{config}url = \"{}\"\n", source.url()));
     for id in &made {
         assert_eq!(bench.delete_clone(id).code, 0);
     }
