@@ -3,6 +3,7 @@
 
 pub mod between;
 pub mod clock;
+pub mod disk;
 pub mod emulator;
 pub mod http_server;
 pub mod log;
