@@ -27,6 +27,12 @@ pub enum JobKind {
 }
 
 impl JobKind {
+    /// Whether an id is one of a job of this kind.
+    #[must_use]
+    pub fn is_of(self, id: &str) -> bool {
+        id.strip_prefix(self.prefix()).is_some_and(|rest| rest.starts_with('-'))
+    }
+
     /// The kind as stored and shown.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

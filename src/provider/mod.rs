@@ -50,11 +50,20 @@ pub struct Downloaded {
     pub listed_bytes: Option<u64>,
 }
 
-/// What is written out of an instance's log.
+/// The state that is written out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ExportAt {
+    /// One that the log has.
+    Log(CutAt),
+    /// That of the last write before the cutover of a restore, by the id of its job.
+    Cutover(String),
+}
+
+/// What is written out of an instance's log, or of what a restore kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExportOf {
     /// The state that the commands end with.
-    pub at: CutAt,
+    pub at: ExportAt,
     /// A moment whose state, and every one since, they contain too.
     pub since: Option<Timestamp>,
 }
@@ -66,6 +75,8 @@ pub struct Exported {
     pub base: BackupSet,
     /// How it is kept.
     pub form: AofForm,
+    /// Whether its commands have times, by which the server's own tool cuts it.
+    pub has_times: bool,
     /// When the last of its commands had been received.
     pub moment: Timestamp,
     /// Bytes of its files.

@@ -4,6 +4,7 @@
 pub mod between;
 pub mod clock;
 pub mod clones;
+pub mod disk;
 pub mod emulator;
 pub mod http_server;
 pub mod keys;

@@ -22,7 +22,7 @@ mod replay;
 mod replication;
 mod steps;
 mod tail;
-mod tail_replay;
+pub(super) mod tail_replay;
 
 use crate::guard::grant::{Grant, Overwrite};
 use crate::guard::permit::Permit;

@@ -22,12 +22,11 @@ use crate::provider::unsupported;
 use crate::redis::conn::Conn;
 use crate::redis::facts::ServerFacts;
 use crate::redis::inventory::{Refusals, unknown_commands};
-use crate::redis::master::shift::StreamShift;
-use crate::redis::master::types::Supply;
 use jiff::Timestamp;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use tokio::sync::mpsc;
+
+mod supply;
 
 /// The first Redis that sends its replicas every expiry as a moment.
 const ABSOLUTE_SINCE: u32 = 7;
@@ -76,6 +75,8 @@ impl Inner {
             Ok(behind) => behind,
             Err(none) => return Ok(Facts::NoMoment(none)),
         };
+        // Nothing of a log changes behind a plan.
+        let behind = if earlier.is_none() { blocking(move || behind.rehearsed()).await? } else { behind };
         let base = &behind.restored.backup_id;
         let mut facts = self.restore_facts(instance_id, set_of, base, keys, earlier).await?;
         if let Facts::DirectRestore(facts) = &mut facts {
@@ -162,7 +163,9 @@ impl Inner {
         planned: Option<&ReplayIdentity>,
     ) -> Result<Result<Behind, NoMoment>, Fault> {
         let found = match source {
-            Source::Before { position, .. } if is_restore(position) => self.behind_tail(instance_id, position).await,
+            Source::Before { position, .. } if JobKind::Restore.is_of(position) => {
+                self.behind_tail(instance_id, position).await
+            }
             _ => self.behind_log(instance_id, source, planned).await,
         };
         let mut behind = match found? {
@@ -246,7 +249,13 @@ impl Inner {
         }
     }
 
-    async fn behind_tail(&self, instance_id: &str, job_id: &str) -> Result<Result<Behind, NoMoment>, Fault> {
+    /// What an earlier restore kept of the writes between its last safety backup and its cutover: the base, when the cutover was, and the
+    /// commands.
+    pub(in crate::provider::local) async fn kept_tail(
+        &self,
+        instance_id: &str,
+        job_id: &str,
+    ) -> Result<Result<(String, Timestamp, TailReader), NoMoment>, Fault> {
         let asked = format!("the cutover of {job_id}");
         let job = self.state.job(job_id).await?;
         let cutover = self.read_cutover(job_id).await;
@@ -267,13 +276,16 @@ impl Inner {
             let why = format!("of what was written behind {} some is no longer there", cutover.safety_backup_id);
             return Ok(Err(self.no_moment(instance_id, asked, why, None, None).await?));
         }
+        Ok(Ok((cutover.safety_backup_id, job.serving_at.unwrap_or(job.created_at), reader)))
+    }
+
+    async fn behind_tail(&self, instance_id: &str, job_id: &str) -> Result<Result<Behind, NoMoment>, Fault> {
+        let (backup_id, moment, reader) = match self.kept_tail(instance_id, job_id).await? {
+            Ok(kept) => kept,
+            Err(none) => return Ok(Err(none)),
+        };
         Ok(Ok(Behind {
-            restored: RestoredTo {
-                backup_id: cutover.safety_backup_id,
-                position: None,
-                moment: job.serving_at.unwrap_or(job.created_at),
-                ended: None,
-            },
+            restored: RestoredTo { backup_id, position: None, moment, ended: None },
             position: format!("{job_id}, SHA-256 {}", reader.sha256()),
             names: reader.names().clone(),
             commands: reader.commands(),
@@ -296,11 +308,6 @@ impl Inner {
         let address = self.endpoint(instance_id).await?.to_string();
         Ok(NoMoment { address, asked, why, nearest_before, nearest_after })
     }
-}
-
-/// Whether a position names a restore, and so its cutover.
-fn is_restore(position: &str) -> bool {
-    position.strip_prefix(JobKind::Restore.prefix()).is_some_and(|rest| rest.starts_with('-'))
 }
 
 fn outside(why: Why) -> &'static str {
@@ -352,52 +359,5 @@ impl Behind {
     pub(super) fn of(self, set: &BackupSet) -> Self {
         let major = set.version.split('.').next().and_then(|major| major.parse::<u32>().ok());
         Self { relative: set.engine == "redis" && major.is_some_and(|major| major < ABSOLUTE_SINCE), ..self }
-    }
-
-    /// Hands the commands over, all of them or a reason. The other side may have given up, and says why.
-    pub(super) fn supply(self, to: &mpsc::Sender<Supply>) -> Result<(), String> {
-        let timed = self.relative;
-        let mut shift = (self.shift_ms != 0 || timed).then(|| StreamShift::new(self.shift_ms, self.relative));
-        let mut send = |bytes: Vec<u8>, whole, at_ms| -> Result<bool, String> {
-            let (bytes, whole) = match &mut shift {
-                None => (bytes, whole),
-                Some(shift) => {
-                    let mut moved = Vec::with_capacity(bytes.len());
-                    shift.feed(&bytes, at_ms, &mut moved)?;
-                    (moved, shift.is_between_commands())
-                }
-            };
-            Ok(to.blocking_send(Supply::Stream { bytes, whole }).is_ok())
-        };
-        let commands = match self.reader {
-            Reader::Tail(mut tail) => {
-                let at_ms = self.restored.moment.as_millisecond();
-                while let Some(bytes) = tail.next()? {
-                    let whole = tail.is_between_commands();
-                    if !send(bytes, whole, at_ms)? {
-                        return Ok(());
-                    }
-                }
-                tail.sent()
-            }
-            Reader::Log(archive, cut) => {
-                let mut log = archive.read(&cut).map_err(|fault| fault.message)?;
-                if timed {
-                    log = log.timed();
-                }
-                while let Some(bytes) = log.next() {
-                    let bytes = bytes.map_err(|fault| fault.message)?;
-                    let whole = log.is_between_commands();
-                    if !send(bytes, whole, log.received_ms())? {
-                        return Ok(());
-                    }
-                }
-                log.commands()
-            }
-        };
-        if commands == self.commands {
-            return Ok(());
-        }
-        Err(format!("the log gave {commands} commands, and {} were planned", self.commands))
     }
 }
