@@ -1,12 +1,13 @@
 //! What the log covers, from a listing: runs of segments without a hole, and every hole by name, whether a gap tells of it or not.
 
 use crate::archive::layout::{self, Name, SegmentName};
-use crate::archive::{Archive, Timeline, failed, in_order};
+use crate::archive::{Archive, Timeline, failed};
 use crate::model::backup::BackupSet;
 use crate::model::fault::Fault;
 use crate::model::log::{Gap, Position, is_timeline_id};
 use jiff::Timestamp;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Segments of one timeline without a hole between them.
 #[derive(Debug, Clone)]
@@ -51,27 +52,45 @@ impl Archive {
     /// `log.damaged`, `log.failed`.
     pub fn coverage(&self, instance_id: &str, shard: u16) -> Result<Coverage, Fault> {
         let prefix = layout::shard(instance_id, shard);
-        let names = self.store.list(&prefix).map_err(|e| failed("read", &self.store.place(&prefix), e))?;
-        let mut listed: BTreeMap<&str, Listed> = BTreeMap::new();
-        let mut gaps = Vec::new();
-        for name in &names {
-            let Some((id, file)) = name.split_once('/') else { continue };
-            match layout::name_of(file) {
-                Some(Name::Timeline) => listed.entry(id).or_default().has_record = true,
-                Some(Name::Segment(segment)) => listed.entry(id).or_default().segments.push(segment),
-                Some(Name::Gap) => gaps.push(self.gap(&prefix, id, name)?),
-                None => {}
+        let mut listed: BTreeMap<String, Listed> = BTreeMap::new();
+        let mut gap_names = Vec::new();
+        let mut replids: BTreeSet<Arc<str>> = BTreeSet::new();
+        let mut add = |name: &str| {
+            let Some((id, file)) = name.split_once('/') else { return };
+            let Some(what) = layout::name_of(file) else { return };
+            if what == Name::Gap {
+                gap_names.push(name.to_owned());
+                return;
             }
+            if !listed.contains_key(id) {
+                listed.insert(id.to_owned(), Listed::default());
+            }
+            let Some(of) = listed.get_mut(id) else { return };
+            match what {
+                Name::Timeline => of.has_record = true,
+                Name::Segment(segment) => {
+                    let replid = replids.get(&segment.replid).cloned().unwrap_or_else(|| Arc::clone(&segment.replid));
+                    replids.insert(Arc::clone(&replid));
+                    of.segments.push(SegmentName { replid, ..segment });
+                }
+                Name::Gap => {}
+            }
+        };
+        self.store.each(&prefix, &mut add).map_err(|e| failed("read", &self.store.place(&prefix), e))?;
+        let mut gaps = Vec::new();
+        for name in &gap_names {
+            let Some((id, _)) = name.split_once('/') else { continue };
+            gaps.push(self.gap(&prefix, id, name)?);
         }
         gaps.sort_by_key(|gap| (gap.from, gap.after_offset));
         let mut timelines = Vec::new();
         for (id, listed) in listed.into_iter().filter(|(id, listed)| listed.has_record && is_timeline_id(id)) {
-            timelines.push((self.timeline(instance_id, shard, id)?, listed.segments));
+            timelines.push((self.timeline(instance_id, shard, &id)?, listed.segments));
         }
         timelines.sort_by(|(a, _), (b, _)| a.by_age(b));
         let (mut runs, mut holes) = (Vec::new(), Vec::new());
         for (timeline, segments) in timelines {
-            cover(&timeline, in_order(segments), &mut runs, &mut holes);
+            cover(&timeline, segments, &mut runs, &mut holes);
         }
         Ok(Coverage { archive: self.clone(), runs, holes, gaps })
     }
@@ -88,8 +107,13 @@ fn at(ms: i64) -> Timestamp {
     Timestamp::from_millisecond(ms).unwrap_or_default()
 }
 
-/// Finds the runs and holes of a timeline. The segments are in the order of their beginnings, the longest first.
-fn cover(timeline: &Timeline, segments: Vec<SegmentName>, runs: &mut Vec<Run>, holes: &mut Vec<Hole>) {
+/// Names that are taken from a listing before their room is given back.
+const AT_ONCE: usize = 1 << 16;
+
+/// Finds the runs and holes of a timeline. Segments are looked at in the order of their beginnings, of several that begin at one offset the
+/// longest first. Years of a log have millions, which are never held twice.
+fn cover(timeline: &Timeline, mut segments: Vec<SegmentName>, runs: &mut Vec<Run>, holes: &mut Vec<Hole>) {
+    segments.sort_unstable_by(|a, b| (b.first, a.last, b).cmp(&(a.first, b.last, a)));
     let mut run: Vec<SegmentName> = Vec::new();
     // Where the last run ended, and what lies there in contradiction: its end, and when it ends.
     let (mut behind, mut behind_at) = (timeline.offset, None);
@@ -100,7 +124,10 @@ fn cover(timeline: &Timeline, segments: Vec<SegmentName>, runs: &mut Vec<Run>, h
             runs.push(Run { timeline: timeline.clone(), segments: std::mem::take(run) });
         }
     };
-    for segment in segments {
+    while let Some(segment) = segments.pop() {
+        if segments.len().is_multiple_of(AT_ONCE) {
+            segments.shrink_to_fit();
+        }
         if let Some((end, ms)) = &mut contradiction
             && segment.first < *end
         {

@@ -56,7 +56,7 @@ impl AofForm {
 
 impl Archive {
     /// Gives the commands of a cut as they stand behind its base in an append-only file: a SELECT, then whole transactions, with their
-    /// times where the form knows them.
+    /// times where the form knows them; where not, with when they had been received, in milliseconds since 1970.
     ///
     /// # Errors
     /// `log.damaged`, `log.failed`; what `out` fails with.
@@ -64,15 +64,15 @@ impl Archive {
         &self,
         cut: &Cut,
         form: AofForm,
-        mut out: impl FnMut(&[u8]) -> Result<(), Fault>,
+        mut out: impl FnMut(&[u8], i64) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
         // In front of all times: a file that is cut at one before its first has something left.
         let database = cut.database.unwrap_or_default().to_string();
-        out(format!("*2\r\n$6\r\nSELECT\r\n${}\r\n{database}\r\n", database.len()).as_bytes())?;
+        out(format!("*2\r\n$6\r\nSELECT\r\n${}\r\n{database}\r\n", database.len()).as_bytes(), 0)?;
         let log = self.read(cut)?;
-        let log = if form == AofForm::Directory { log.dated() } else { log };
-        for commands in log {
-            out(&commands?)?;
+        let mut log = if form == AofForm::Directory { log.dated() } else { log.timed() };
+        while let Some(commands) = log.next() {
+            out(&commands?, log.received_ms())?;
         }
         Ok(())
     }

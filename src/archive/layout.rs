@@ -8,6 +8,7 @@
 
 use jiff::Timestamp;
 use std::fmt;
+use std::sync::Arc;
 
 /// Name of a timeline's record.
 pub(super) const TIMELINE: &str = "timeline.json";
@@ -68,8 +69,8 @@ pub struct SegmentName {
     pub precision_ms: u64,
     /// Commands in it that change data.
     pub commands: u64,
-    /// The source's replication id.
-    pub replid: String,
+    /// The source's replication id, one text for all segments of a listing.
+    pub replid: Arc<str>,
 }
 
 impl SegmentName {
@@ -85,7 +86,7 @@ impl SegmentName {
             last_ms: last_ms.parse().ok()?,
             precision_ms: precision_ms.parse().ok()?,
             commands: commands.parse().ok()?,
-            replid: (*replid).to_owned(),
+            replid: (*replid).into(),
         };
         let known = is_replid(replid) && name.first < name.last && name.first_ms <= name.last_ms;
         // One segment has one name.

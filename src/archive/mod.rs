@@ -62,18 +62,22 @@ impl Archive {
         &self.spool
     }
 
-    /// The segments of a timeline, by their names, in order.
-    fn segments(&self, timeline: &Timeline) -> Result<Vec<SegmentName>, Fault> {
+    /// The segments of a timeline that end behind an offset, and of those before it the last, by their names: years of a log are not held.
+    fn segments_behind(&self, timeline: &Timeline, offset: u64) -> Result<Vec<SegmentName>, Fault> {
         let prefix = timeline.prefix();
-        let names = self.store.list(&prefix).map_err(|e| failed("read", &self.store.place(&prefix), e))?;
-        Ok(in_order(names.iter().filter_map(|name| SegmentName::parse(name)).collect()))
+        let (mut behind, mut before) = (Vec::new(), None::<SegmentName>);
+        let mut keep = |name: &str| match SegmentName::parse(name) {
+            Some(segment) if segment.last > offset => behind.push(segment),
+            Some(segment) if before.as_ref().is_none_or(|b| (b.last, b.first) < (segment.last, segment.first)) => {
+                before = Some(segment);
+            }
+            _ => {}
+        };
+        self.store.each(&prefix, &mut keep).map_err(|e| failed("read", &self.store.place(&prefix), e))?;
+        behind.extend(before);
+        behind.sort_unstable();
+        Ok(behind)
     }
-}
-
-/// Segments in the order of their beginnings; of several that begin at one offset the longest first.
-fn in_order(mut segments: Vec<SegmentName>) -> Vec<SegmentName> {
-    segments.sort_by(|a, b| (a.first, b.last, a).cmp(&(b.first, a.last, b)));
-    segments
 }
 
 /// The fault of a failed operation on the log, on the vault or in the spool.

@@ -41,8 +41,8 @@ pub(super) struct Recovered {
 pub(super) fn recover(archive: &Archive, timeline: &Timeline, dir: &Path) -> Result<Recovered, Fault> {
     let io = |e: io::Error| failed("read", &dir.display().to_string(), e);
     let mut files = spool::files(dir).map_err(io)?;
-    let segments = archive.segments(timeline)?;
-    let last = segments.iter().max_by_key(|segment| (segment.last, segment.first));
+    let segments = archive.segments_behind(timeline, u64::MAX)?;
+    let last = segments.first();
     let archived = last.and_then(Reached::by);
     let mut found = None;
     while let Some((number, path)) = files.last() {
@@ -80,7 +80,7 @@ pub(super) fn recover(archive: &Archive, timeline: &Timeline, dir: &Path) -> Res
         Some(last) => Header {
             timeline: timeline.id.clone(),
             shard: timeline.shard,
-            replid: last.replid.clone(),
+            replid: last.replid.to_string(),
             first: last.last,
             database: Segment::open(&*archive.store, timeline, last)?.database(),
             since_ms: last.last_ms,

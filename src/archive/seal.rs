@@ -37,7 +37,9 @@ pub struct Sealer {
     timeline: Timeline,
     dir: PathBuf,
     progress: Arc<SpoolProgress>,
+    /// Those on the vault that end behind an offset, and of those before it the last.
     segments: Vec<SegmentName>,
+    listed_from: u64,
     /// Until when the list of them is believed.
     listed_until: Option<Instant>,
     /// Tells this sealer from others of the same spool.
@@ -62,6 +64,7 @@ impl Sealer {
             dir: dir.to_owned(),
             progress: Arc::clone(progress),
             segments: Vec::new(),
+            listed_from: 0,
             listed_until: None,
             // Without it, the list is not believed from one call to the next.
             id: random().unwrap_or_default(),
@@ -178,8 +181,9 @@ impl Sealer {
     /// Puts the segment, or finds it there.
     fn put(&mut self, path: &Path, header: &Header, name: &SegmentName) -> Result<(), Fault> {
         let began = Instant::now();
-        if self.listed_until.is_none_or(|until| began > until) {
-            self.segments = self.archive.segments(&self.timeline)?;
+        if self.listed_until.is_none_or(|until| began > until) || name.first < self.listed_from {
+            self.segments = self.archive.segments_behind(&self.timeline, name.first)?;
+            self.listed_from = name.first;
             let now = Instant::now();
             self.listed_until = Some(now + LISTED_FOR.max((now - began) * LISTED_FOR_TIMES));
         }
@@ -305,6 +309,6 @@ fn name(content: &Content) -> Option<SegmentName> {
         last_ms: last_stamp.ms,
         precision_ms: outline.stamps.iter().map(|stamp| stamp.precision_ms).max().unwrap_or_default(),
         commands,
-        replid: header.replid.clone(),
+        replid: header.replid.as_str().into(),
     })
 }

@@ -175,6 +175,8 @@ impl LogWriter {
     /// Keeps the gap of a clock that was set. The vault is not waited for.
     fn declare(&self, step: Step) -> Result<(), Fault> {
         let Step { from_ms, to_ms } = step;
+        // Moments before this timeline are those of an older one, whatever the clock says of them once more.
+        let from_ms = from_ms.max(self.timeline.opened_at.as_millisecond().saturating_sub(1));
         let at = |ms| Timestamp::from_millisecond(ms).unwrap_or_default();
         tracing::warn!(
             instance = %self.timeline.instance_id,

@@ -41,7 +41,8 @@ pub async fn run(app: &App, args: Args) -> Result<u8, Fault> {
     }
     for open in waiting {
         print(&format!("Planned {}, good until {}.", written(open.created_at), written(open.expires_at)));
-        let (status, event, reply) = match terminal::ask(&open, &question(&open.plan, &open.plan.warnings)).await {
+        let (status, event, reply) = match terminal::ask(&open, &question(&open.plan, None, &open.plan.warnings)).await
+        {
             Answer::Yes(_) => (
                 Some(ConfirmationStatus::Approved),
                 "approved",

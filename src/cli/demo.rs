@@ -15,7 +15,7 @@ mod writer;
 use crate::config::home::Home;
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::{hex, random};
-use crate::provider::local::sandbox::{Sandbox, find_server};
+use crate::provider::local::sandbox::{Sandbox, endpoint_in, find_server};
 use crate::runtime::signals::Signals;
 use client::Client;
 use std::ffi::OsStr;
@@ -132,7 +132,7 @@ impl Scene {
         };
         // A plan that still waits for its person keeps the sandbox's server alive; here nobody will answer. And a server that was
         // just being started when the demo was interrupted may need a moment until it answers.
-        let mut tries = if interrupted && self.home.sandbox().join("server").exists() { LISTEN_TRIES } else { 1 };
+        let mut tries = if interrupted && endpoint_in(&self.home.sandbox()).is_some() { LISTEN_TRIES } else { 1 };
         while tries > 0 {
             tries -= 1;
             if data::connect(&self.home).await.is_ok() {

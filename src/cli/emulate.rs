@@ -58,7 +58,8 @@ configuration:
   emulate = { generation = \"classic\" | \"cloud_native\", architecture = \"standard\" | \"cluster\",
               flashback = false, single = false, spare = false }
 By default classic and standard. flashback: data flashback can be switched on, and then every second restored. single: no replica, \
-so no backups. spare: hidden until CreateInstance or CreateTairInstance with SrcDBInstanceId gets it, and overwritten then.
+so no backups. spare: hidden until CreateInstance or CreateTairInstance with SrcDBInstanceId gets it, and overwritten then; without \
+spares those make clones: servers of our own, which end by themselves.
 
 Served: DescribeRegions, DescribeInstances, DescribeInstanceAttribute, CreateBackup, DescribeBackups, DescribeBackupTasks, \
 DescribeClusterBackupList, DeleteBackup, ModifyBackupExpireTime, DescribeBackupPolicy, ModifyBackupPolicy, RestoreInstance, \

@@ -5,6 +5,8 @@
 mod approve;
 mod audit;
 mod clear_rollback;
+mod compare;
+mod delete_instance;
 mod demo;
 mod doctor;
 mod emulate;
@@ -16,6 +18,7 @@ mod tool;
 use crate::config::Config;
 use crate::config::named_url::{self, NamedUrls, URL_OPTION, URL_VARIABLE};
 use crate::model::fault::{Fault, Kind};
+use crate::provider::local::clones::keep;
 use crate::runtime::drain::Ended;
 use crate::runtime::signals::Signals;
 use crate::runtime::{drain, wiring};
@@ -70,10 +73,12 @@ const EXAMPLES: &str = "Examples:
   tair-backup-mcp create-backup --instance-id orders
   tair-backup-mcp describe-backups --instance-id orders --start-time 2026-11-01T00:00Z
   tair-backup-mcp restore-instance --instance-id orders --backup-id b-20261123T061500Z-3f9a1c
+  tair-backup-mcp compare-backups --instance-id orders b-20261123T061500Z-3f9a1c    which keys differ by now
   tair-backup-mcp approve                                  say yes or no to what an agent has planned
 
 Without a configuration file and --url there is one instance, `sandbox`: a real server of our own with sample data.
-Exit codes: 0 done, or planned and nothing done yet (confirmation_required, prechecks_pending), 1 unexpected, 2 usage,
+Exit codes: 0 done, or planned and nothing done yet (confirmation_required, prechecks_pending), 1 unexpected, or what is compared
+differs, 2 usage,
 3 refused, 4 not found, 5 instance or provider, 6 damaged data, 130 interrupted.";
 
 #[derive(Subcommand)]
@@ -91,6 +96,10 @@ enum Command {
     Approve(approve::Args),
     /// Say, at a terminal, that nothing of a failed restore is left to roll back, so that others may begin
     ClearRollback(clear_rollback::Args),
+    /// End a clone, at a terminal, before its time; its data is gone, what it was made of stays
+    DeleteInstance(delete_instance::Args),
+    /// Tell which keys differ between two sets, moments, or what an instance holds now
+    CompareBackups(compare::Args),
     /// Show what the guard has recorded
     Audit(audit::Args),
     /// Play a guarded restore from end to end on the sandbox
@@ -99,6 +108,9 @@ enum Command {
     Emulate(emulate::Args),
     /// Check the home, the configuration and every instance
     Doctor(doctor::Args),
+    /// Keep a clone's server until its end; started by this program alone
+    #[command(name = keep::SUBCOMMAND, hide = true)]
+    KeepClone(keep::Args),
     /// Print completions for a shell
     Completions {
         /// The shell
@@ -117,6 +129,7 @@ const INTERRUPTED: u8 = 130;
 /// Makes the application that a subcommand works with.
 fn app(cli: &Cli) -> Result<Arc<App>, Fault> {
     let mut config = Config::load_with_urls(cli.home.clone(), cli.config.clone(), &cli.named_urls, cli.read_only)?;
+    config.own_program = std::env::current_exe().ok();
     if let (Some(tair), Some(agent)) = (&mut config.tair, &cli.user_agent) {
         tair.user_agent.clone_from(agent);
     }
@@ -162,6 +175,9 @@ const LOG_OF_A_COMMAND: &str = "error,tair_backup_mcp=warn,tair_backup_mcp::job_
 pub fn main() -> ExitCode {
     let given = command().get_matches();
     let mut cli = Cli::from_arg_matches(&given).unwrap_or_else(|e| e.exit());
+    if let Command::KeepClone(args) = &cli.command {
+        return keep::run(args);
+    }
     crate::runtime::log(match cli.command {
         Command::Serve | Command::Run | Command::Emulate(_) => LOG_OF_A_SERVICE,
         _ => LOG_OF_A_COMMAND,
@@ -211,6 +227,8 @@ async fn run(cli: Cli) -> Result<u8, Fault> {
         Command::Tool(command) => command.run(&*app?).await,
         Command::Approve(args) => approve::run(&*app?, args).await,
         Command::ClearRollback(args) => clear_rollback::run(&*app?, args).await,
+        Command::DeleteInstance(args) => delete_instance::run(&*app?, args).await,
+        Command::CompareBackups(args) => compare::run(&*app?, args).await,
         Command::Audit(args) => audit::run(&*app?, args).await,
         Command::Emulate(args) => emulate::run(app?, args).await,
         Command::Demo => {
@@ -229,6 +247,8 @@ async fn run(cli: Cli) -> Result<u8, Fault> {
             print(&made.next);
             code
         }
+        // Kept before there is a runtime.
+        Command::KeepClone(_) => Ok(0),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut command(), "tair-backup-mcp", &mut std::io::stdout());
             Ok(0)

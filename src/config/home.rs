@@ -73,6 +73,12 @@ impl Home {
         self.0.join("scratch")
     }
 
+    /// The directory of clones, each in one of its own.
+    #[must_use]
+    pub fn clones(&self) -> PathBuf {
+        self.0.join("clones")
+    }
+
     /// The directory of the sandbox's server.
     #[must_use]
     pub fn sandbox(&self) -> PathBuf {

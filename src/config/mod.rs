@@ -60,6 +60,8 @@ pub struct GuardConfig {
     pub token_minutes: u32,
     /// Days that a safety backup is kept.
     pub safety_retention_days: u32,
+    /// Seconds that a plan spends on what becomes of keys, at most; 0: none.
+    pub impact_seconds: u32,
 }
 
 impl Default for GuardConfig {
@@ -69,6 +71,7 @@ impl Default for GuardConfig {
             max_writes_per_second: None,
             token_minutes: 15,
             safety_retention_days: 7,
+            impact_seconds: 20,
         }
     }
 }
@@ -82,12 +85,24 @@ struct File {
     download_roots: Vec<PathBuf>,
     #[serde(default)]
     background: bool,
+    #[serde(default = "clone_lifetime_hours")]
+    clone_lifetime_hours: u32,
+    #[serde(default)]
+    server_programs: Vec<PathBuf>,
     #[serde(default)]
     backup_log: BackupLogConfig,
     tair: Option<RawTair>,
     #[serde(default)]
     instance: Vec<RawInstance>,
 }
+
+/// Hours that a clone lives where the file says nothing.
+const fn clone_lifetime_hours() -> u32 {
+    24
+}
+
+/// Most hours that a clone may live: thirty days.
+const CLONE_LIFETIME_MAX: u32 = 720;
 
 /// The whole configuration, checked.
 #[derive(Debug)]
@@ -102,6 +117,12 @@ pub struct Config {
     pub download_roots: Vec<PathBuf>,
     /// Whether `serve` keeps logs too, and not `run` alone.
     pub background: bool,
+    /// Hours that a clone lives.
+    pub clone_lifetime_hours: u32,
+    /// Server programs that clones may run, before those in PATH.
+    pub server_programs: Vec<PathBuf>,
+    /// This very program, by which each clone is watched to its end; `None` where what runs is something else, such as a test.
+    pub own_program: Option<PathBuf>,
     /// How logs are kept.
     pub backup_log: BackupLogConfig,
     /// How Alibaba Cloud is reached; `None` where the file has no `[tair]`.
@@ -201,6 +222,9 @@ impl Config {
             guard: GuardConfig::default(),
             download_roots: Vec::new(),
             background: false,
+            clone_lifetime_hours: clone_lifetime_hours(),
+            server_programs: Vec::new(),
+            own_program: None,
             backup_log: BackupLogConfig::default(),
             tair: None,
             instances: Vec::new(),
@@ -229,8 +253,16 @@ impl Config {
         if !(1..=3650).contains(&raw.guard.safety_retention_days) {
             return Err(refused(&path, "guard.safety_retention_days must be between 1 and 3650"));
         }
+        if !(1..=CLONE_LIFETIME_MAX).contains(&raw.clone_lifetime_hours) {
+            let why = format!("clone_lifetime_hours must be between 1 and {CLONE_LIFETIME_MAX}");
+            return Err(refused(&path, &why));
+        }
+        if raw.guard.impact_seconds > 3600 {
+            return Err(refused(&path, "guard.impact_seconds must be between 0 and 3600"));
+        }
         let backup_log = raw.backup_log.check().map_err(|why| refused(&path, &why))?;
         let tair = raw.tair.map(RawTair::check).transpose().map_err(|why| refused(&path, &why))?;
+        let server_programs = raw.server_programs.into_iter().map(|program| base.join(program)).collect();
         let download_roots = raw.download_roots.into_iter().map(|root| base.join(root)).collect();
         Ok(Self {
             home,
@@ -238,6 +270,9 @@ impl Config {
             guard: raw.guard,
             download_roots,
             background: raw.background,
+            clone_lifetime_hours: raw.clone_lifetime_hours,
+            server_programs,
+            own_program: None,
             backup_log,
             tair,
             instances,

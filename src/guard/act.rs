@@ -33,7 +33,7 @@ pub enum Act {
         /// The values to change.
         change: PolicyChange,
     },
-    /// Makes a new instance, which is billed until it is released.
+    /// Makes a new instance: one of the cloud, which is billed until it is released, or a clone here, which ends by itself.
     CreateInstanceFromBackup {
         /// The new instance and where its data comes from.
         order: CloneOrder,

@@ -42,7 +42,7 @@ pub enum Overwrite {}
 #[derive(Debug)]
 pub enum Delete {}
 
-/// Kind of grant: an instance that costs money may be ordered.
+/// Kind of grant: a new instance may be made, one of the cloud that costs money, or a clone that costs memory and disk here.
 #[derive(Debug)]
 pub enum Order {}
 

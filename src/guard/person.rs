@@ -3,11 +3,12 @@
 //! A yes is typed content, the instance id, never just an action: hosts that accept empty forms by themselves exist.
 
 use crate::config::ConfirmationPolicy;
-use crate::guard::impact::Impact;
+use crate::guard::impact::{Impact, key_lines};
 use crate::guard::ledger::{Confirmation, ConfirmationStatus};
 use crate::guard::plan::Plan;
 use crate::guard::rules::Rules;
 use crate::model::fault::Fault;
+use crate::model::impact::KeyImpact;
 use crate::model::text::{clean, clean_to};
 
 /// The field of the form in which the person types the instance id.
@@ -121,13 +122,17 @@ pub fn typed_answer(plan: &Plan, typed: &str, channel: Channel) -> Answer {
     }
 }
 
-/// The whole question: what will be lost, what replaces it, the warnings, the way back. Text from data is cleaned.
+/// Most characters of a line about keys.
+const KEYS_SHOWN: usize = 600;
+
+/// The whole question: what will be lost, what replaces it, what becomes of keys, the warnings, the way back. Text from data is cleaned.
+/// `keys`: in place of what the plan says of them, where they could be compared only later.
 #[must_use]
-pub fn question(plan: &Plan, warnings: &[String]) -> String {
-    let Impact { now, after, lost, how, how_meaning, way_back } = &plan.impact;
+pub fn question(plan: &Plan, keys: Option<&KeyImpact>, warnings: &[String]) -> String {
+    let Impact { now, after, lost, how, how_meaning, way_back, keys: planned } = &plan.impact;
     let mut lines = vec![format!(
         "{}. Instance \"{}\" ({}): {}.",
-        plan.act.warning(),
+        plan.warning(),
         clean_to(&plan.instance_id, 64),
         clean(&plan.address),
         clean_to(&plan.act.on(&plan.instance_id), 400),
@@ -136,6 +141,8 @@ pub fn question(plan: &Plan, warnings: &[String]) -> String {
     lines.extend(
         parts.iter().filter(|(_, text)| !text.is_empty()).map(|(name, text)| format!("{name}: {}.", clean(text))),
     );
+    let keys = keys.or(planned.as_ref()).map(key_lines).unwrap_or_default();
+    lines.extend(keys.iter().map(|(name, text)| format!("{name}: {}.", clean_to(text, KEYS_SHOWN))));
     lines.push(format!("How: {}: {}.", clean_to(how, 64), clean(how_meaning)));
     lines.extend(plan.details.iter().map(|(name, value)| format!("{}: {}.", clean_to(name, 64), clean_to(value, 400))));
     lines.extend(warnings.iter().map(|warning| format!("Mind: {}.", clean_to(warning, 300))));

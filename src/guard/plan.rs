@@ -176,6 +176,15 @@ impl Plan {
         }
     }
 
+    /// The warning that a person must see first. A clone here is not billed.
+    #[must_use]
+    pub const fn warning(&self) -> &'static str {
+        match self.preconditions {
+            Preconditions::LocalClone(_) => "THIS COSTS MEMORY AND DISK HERE",
+            _ => self.act.warning(),
+        }
+    }
+
     /// The preconditions of a restore of a server that this program reaches itself.
     ///
     /// # Errors

@@ -67,6 +67,21 @@ pub enum Preconditions {
         /// The terms of the order; `None` where the cloud can take none.
         terms: Option<Box<OrderTerms>>,
     },
+    /// Of a clone on this machine.
+    LocalClone(LocalClonePreconditions),
+}
+
+/// What must still hold of what a clone on this machine is made of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LocalClonePreconditions {
+    /// What the server's program says that it is.
+    pub program: String,
+    /// SHA-256 of the set's RDB.
+    pub sha256: String,
+    /// Digest of the set's file, which identifies the bytes verified for the plan.
+    pub stored_digest: String,
+    /// The commands that are replayed behind the set; `None` where the set alone is loaded.
+    pub replay: Option<ReplayIdentity>,
 }
 
 /// What must still hold of a server and of the set that overwrites it.
@@ -214,6 +229,13 @@ impl Differences {
         self.optional("backup mode", mode(was).as_ref(), mode(is).as_ref());
     }
 
+    fn replay(&mut self, was: Option<&ReplayIdentity>, is: Option<&ReplayIdentity>) {
+        let base = |replay: Option<&ReplayIdentity>| replay.map(|r| r.backup_id.clone());
+        self.optional("the set that the log is replayed behind", base(was).as_ref(), base(is).as_ref());
+        let position = |replay: Option<&ReplayIdentity>| replay.map(|r| r.position.clone());
+        self.optional("the position in the log", position(was).as_ref(), position(is).as_ref());
+    }
+
     fn others(&mut self, was: Others, is: Others) {
         self.compare("other backups", &was.as_str(), &is.as_str());
     }
@@ -249,10 +271,7 @@ impl Preconditions {
                 changes.compare("the way of restoring", &was.method.place(), &is.method.place());
                 changes.compare("the backup's checksum", &was.sha256, &is.sha256);
                 changes.compare("the digest of the backup's file", &was.stored_digest, &is.stored_digest);
-                let base = |p: &DirectPreconditions| p.replay.as_ref().map(|r| r.backup_id.clone());
-                changes.optional("the set that the log is replayed behind", base(was).as_ref(), base(is).as_ref());
-                let position = |p: &DirectPreconditions| p.replay.as_ref().map(|r| r.position.clone());
-                changes.optional("the position in the log", position(was).as_ref(), position(is).as_ref());
+                changes.replay(was.replay.as_ref(), is.replay.as_ref());
             }
             (_, Self::NoMoment { .. }) => changes.0.push("the moment cannot be restored any more".into()),
             (Self::CloudRestore { instance, set }, Self::CloudRestore { instance: i, set: s }) => {
@@ -292,6 +311,12 @@ impl Preconditions {
                 for name in names {
                     changes.optional(&name.replace('_', " "), of(&was, name).as_ref(), of(&is, name).as_ref());
                 }
+            }
+            (Self::LocalClone(was), Self::LocalClone(is)) => {
+                changes.compare("the server's program", &was.program, &is.program);
+                changes.compare("the backup's checksum", &was.sha256, &is.sha256);
+                changes.compare("the digest of the backup's file", &was.stored_digest, &is.stored_digest);
+                changes.replay(was.replay.as_ref(), is.replay.as_ref());
             }
             _ => changes.0.push("what the act is about is of another kind".into()),
         }

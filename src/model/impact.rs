@@ -15,7 +15,7 @@ pub struct KeyCounts {
     pub changed: u64,
     /// Keys that are there now and afterwards, and are the same.
     pub untouched: u64,
-    /// Keys of the state to come that are not there now and whose expiry has passed by then, so that they never appear.
+    /// Keys that are there neither now nor afterwards, because their expiry has passed by then: mostly those of an older state to come.
     pub expired: u64,
 }
 
@@ -25,6 +25,30 @@ impl KeyCounts {
     pub const fn different(&self) -> u64 {
         self.added + self.lost + self.changed
     }
+
+    /// These and others.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self {
+            added: self.added + other.added,
+            lost: self.lost + other.lost,
+            changed: self.changed + other.changed,
+            untouched: self.untouched + other.untouched,
+            expired: self.expired + other.expired,
+        }
+    }
+
+    /// These without others, which are a part of them.
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self {
+            added: self.added.saturating_sub(other.added),
+            lost: self.lost.saturating_sub(other.lost),
+            changed: self.changed.saturating_sub(other.changed),
+            untouched: self.untouched.saturating_sub(other.untouched),
+            expired: self.expired.saturating_sub(other.expired),
+        }
+    }
 }
 
 /// What becomes of the keys of one database that begin alike.
@@ -32,7 +56,8 @@ impl KeyCounts {
 pub struct ImpactRow {
     /// The database.
     pub db: u64,
-    /// What the keys begin with, escaped: `user:` for `user:1`; the whole key where it has no separator. `None`: all others of the database.
+    /// What the keys begin with, escaped: `user:` for `user:1`; the whole key where it is short and has no separator. `None`: all others of
+    /// the database.
     pub prefix: Option<String>,
     /// The keys.
     #[serde(flatten)]
@@ -74,4 +99,12 @@ pub struct KeyImpact {
     pub added: Vec<ExampleKey>,
     /// `None`: all keys of both states were compared.
     pub not_compared: Option<NotCompared>,
+}
+
+impl KeyImpact {
+    /// Nothing was compared, and why: part of a sentence.
+    #[must_use]
+    pub fn nothing_compared(why: String) -> Self {
+        Self { not_compared: Some(NotCompared { compared_percent: 0, why }), ..Self::default() }
+    }
 }

@@ -12,6 +12,21 @@ pub fn total_keys(counts: &Counts) -> u64 {
     counts.values().map(|(keys, _)| keys).sum()
 }
 
+/// Where a clone's data is from, and how long the clone lives.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct CloneOf {
+    /// The instance whose data it is.
+    pub instance_id: String,
+    /// The set that the clone was loaded from, or that the log was replayed behind.
+    pub backup_id: String,
+    /// The moment that the log was replayed up to; `None` where the set alone was loaded.
+    pub moment: Option<jiff::Timestamp>,
+    /// When making the clone began.
+    pub created_at: jiff::Timestamp,
+    /// When its life is over.
+    pub ends_at: jiff::Timestamp,
+}
+
 /// One instance, as `describe_instances` shows it.
 #[derive(Debug, Clone)]
 pub struct Instance {
@@ -19,8 +34,10 @@ pub struct Instance {
     pub id: String,
     /// Where clients connect to the instance, without credentials.
     pub address: String,
-    /// `local` (reached directly), `sandbox` or `tair` (on Alibaba Cloud).
+    /// `local` (reached directly), `sandbox`, `clone` or `tair` (on Alibaba Cloud).
     pub kind: &'static str,
+    /// What a clone of this program's own was made of; `None` of any other instance.
+    pub clone_of: Option<CloneOf>,
     /// What the instance told about itself, or why it could not be read.
     pub live: Result<Live, String>,
 }

@@ -3,6 +3,7 @@
 use crate::model::access::Access;
 use crate::model::fault::{Fault, Kind};
 use crate::model::restore::RestoredTo;
+use crate::model::restored_keys::RestoredKeys;
 use jiff::Timestamp;
 
 /// Reads the stored text of an enum back as one of its values.
@@ -26,6 +27,12 @@ pub enum JobKind {
 }
 
 impl JobKind {
+    /// Whether an id is one of a job of this kind.
+    #[must_use]
+    pub fn is_of(self, id: &str) -> bool {
+        id.strip_prefix(self.prefix()).is_some_and(|rest| rest.starts_with('-'))
+    }
+
     /// The kind as stored and shown.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -325,6 +332,8 @@ pub struct Job {
     pub cloud_jobs: Vec<i64>,
     /// What a restore puts in. It is there from before the target is touched: that the target holds it says `serving_at`, or success.
     pub restored: Option<RestoredTo>,
+    /// Key statistics of a restore's source and target; `None` before the target's keys were counted, and for other work.
+    pub restored_keys: Option<RestoredKeys>,
     /// When the job was created.
     pub created_at: Timestamp,
     /// When the instance began to serve the restored data, which its disk may not have yet; `None` before, and for other work.

@@ -16,6 +16,7 @@ pub mod key_filter;
 pub mod log;
 pub mod policy;
 pub mod restore;
+pub mod restored_keys;
 pub mod secret;
 pub mod text;
 pub mod time;

@@ -117,6 +117,20 @@ pub fn bytes(n: u64) -> String {
     format!("{value:.1} {unit}")
 }
 
+/// A number for people, its digits in groups of three: `1,204`.
+#[must_use]
+pub fn grouped(n: u64) -> String {
+    let digits = n.to_string();
+    let mut out = String::new();
+    for (at, digit) in digits.char_indices() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
 /// The candidate nearest to `given`, when it is near enough to be a slip.
 #[must_use]
 pub fn nearest<'a>(given: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
@@ -145,7 +159,16 @@ pub fn nearer_than<'a>(least: f64, given: &str, candidates: impl IntoIterator<It
 
 #[cfg(test)]
 mod tests {
-    use super::{escaped, nearest, shell_word};
+    use super::{escaped, grouped, nearest, shell_word};
+
+    #[test]
+    fn digits_are_grouped() {
+        let all =
+            [(0, "0"), (999, "999"), (1_000, "1,000"), (12_345, "12,345"), (u64::MAX, "18,446,744,073,709,551,615")];
+        for (n, shown) in all {
+            assert_eq!(grouped(n), shown);
+        }
+    }
 
     /// Whatever bytes a key has, a reader sees which, and no more of them than asked for.
     #[test]

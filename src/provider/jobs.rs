@@ -8,6 +8,7 @@ use crate::model::access::Access;
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::new_id;
 use crate::model::job::{Job, JobEnd, JobKind, JobStatus, Phase, RecoveryKind, StoredRecovery, Unfinished};
+use crate::model::restored_keys::RestoredKeys;
 use crate::state::State;
 use crate::state::jobs::{Begun, NewJob, Orphan, stage_of_orphan};
 use jiff::Timestamp;
@@ -214,7 +215,9 @@ impl Jobs {
         let id = new_id(kind.prefix(), Timestamp::now())?;
         let provider = self.provider;
         let access = self.access.as_ref();
-        let exclusive = kind.is_exclusive();
+        // A clone here is made of a set, and its source may be backed up meanwhile.
+        let leaves_alone = kind == JobKind::Clone && access.is_none();
+        let exclusive = kind.is_exclusive() && !leaves_alone;
         let new = NewJob { id: &id, provider, kind, instance_id, backup_id, exclusive, caller, confirmation, access };
         let begun = self.state.begin(new).await?;
         if let Begun::Started(job) = &begun {
@@ -243,8 +246,12 @@ impl Jobs {
     /// Writes down how a job's work ended. A job that cannot even be written about is left for the next process.
     async fn end(&self, job: &Job, end: &JobEnd) {
         let mut wait = Duration::from_millis(100);
+        let keys = match job.kind {
+            JobKind::Restore => self.state.job(&job.id).await.ok().and_then(|job| job.restored_keys),
+            _ => None,
+        };
         for _ in 0..WRITINGS {
-            let line = self.end_line(job, end);
+            let line = self.end_line(job, end, keys.as_ref());
             let written = match end {
                 Ok(message) => self.state.finish(&job.id, Ok(message), line).await,
                 Err(Unfinished::Failed(fault)) => self.state.finish(&job.id, Err(fault), line).await,
@@ -294,14 +301,17 @@ impl Jobs {
     }
 
     /// The audit's line about how a permitted job ended: who had asked for it, and under which confirmation, the job knows.
-    fn end_line(&self, job: &Job, end: &JobEnd) -> Option<AuditRecord> {
-        let (how, detail) = match end {
+    fn end_line(&self, job: &Job, end: &JobEnd, keys: Option<&RestoredKeys>) -> Option<AuditRecord> {
+        let (how, mut detail) = match end {
             Ok(message) => (JobStatus::Succeeded, message.clone()),
             Err(Unfinished::Failed(fault) | Unfinished::RollbackPending(fault)) => {
                 (JobStatus::ended_by(fault.kind), format!("{}: {}", fault.code, fault.message))
             }
             Err(Unfinished::Detached(_)) => return None,
         };
+        if let Some(keys) = keys {
+            detail = format!("{detail}; key statistics: {}", keys.describe());
+        }
         self.line(job, job.kind.event(Some(how)), &detail)
     }
 

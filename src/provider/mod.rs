@@ -11,7 +11,7 @@ pub mod traffic;
 
 use crate::archive::CutAt;
 use crate::archive::export::AofForm;
-use crate::guard::act::{Act, PolicyChange};
+use crate::guard::act::{Act, PolicyChange, Source};
 use crate::guard::assess::Assessment;
 use crate::guard::facts::Facts;
 use crate::guard::facts::replay::NoMoment;
@@ -21,6 +21,7 @@ use crate::guard::plan::{Plan, Safety};
 use crate::model::backup::{BackupSet, DamagedSet, Mode};
 use crate::model::destruction::Destructions;
 use crate::model::fault::{Fault, Kind};
+use crate::model::impact::KeyImpact;
 use crate::model::instance::{Capabilities, Instance};
 use crate::model::job::Job;
 use crate::model::log::LogStatus;
@@ -49,11 +50,20 @@ pub struct Downloaded {
     pub listed_bytes: Option<u64>,
 }
 
-/// What is written out of an instance's log.
+/// The state that is written out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ExportAt {
+    /// One that the log has.
+    Log(CutAt),
+    /// That of the last write before the cutover of a restore, by the id of its job.
+    Cutover(String),
+}
+
+/// What is written out of an instance's log, or of what a restore kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExportOf {
     /// The state that the commands end with.
-    pub at: CutAt,
+    pub at: ExportAt,
     /// A moment whose state, and every one since, they contain too.
     pub since: Option<Timestamp>,
 }
@@ -65,6 +75,8 @@ pub struct Exported {
     pub base: BackupSet,
     /// How it is kept.
     pub form: AofForm,
+    /// Whether its commands have times, by which the server's own tool cuts it.
+    pub has_times: bool,
     /// When the last of its commands had been received.
     pub moment: Timestamp,
     /// Bytes of its files.
@@ -84,6 +96,51 @@ pub struct SignedUrl {
 
 /// Called with how far a piece of work is: done and total, in bytes.
 pub type OnBytes = dyn Fn(u64, u64) + Send + Sync;
+
+/// Called with what a piece of work is doing, and how many bytes came so far; 0 where none are counted.
+pub type OnStage<'a> = dyn Fn(&'static str, u64) + Send + Sync + 'a;
+
+/// A state of an instance's data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// A set, or a moment of its log.
+    Then(Source),
+    /// What it holds now.
+    Now,
+}
+
+/// A state, and of which instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StateOf {
+    /// The instance's id.
+    pub instance_id: String,
+    /// Which of its states.
+    pub state: State,
+}
+
+/// A state that was compared.
+#[derive(Debug, Clone)]
+pub struct ComparedState {
+    /// The instance's id.
+    pub instance_id: String,
+    /// The set, or the one that the moment was built from; `None` for what the instance held.
+    pub backup_id: Option<String>,
+    /// The moment that the data is of.
+    pub moment: Timestamp,
+}
+
+/// What comparing two states came to.
+#[derive(Debug, Clone)]
+pub struct Compared {
+    /// The first state.
+    pub from: ComparedState,
+    /// The second state.
+    pub to: ComparedState,
+    /// What becomes of keys on the way from the first to the second.
+    pub keys: KeyImpact,
+    /// What had expired by then is in neither.
+    pub at: Timestamp,
+}
 
 /// Which instances to list.
 #[derive(Debug, Clone)]
@@ -235,8 +292,33 @@ pub trait Provider: Send + Sync {
     /// read for a plan, all of it is read now.
     async fn safety_status(&self, instance_id: &str, safety: &Safety) -> Result<SafetyFacts, Fault>;
 
+    /// What becomes of the keys of a plan's instance, as its safety backup has them; it takes so long at most, and what was not compared by
+    /// then says so. `None` where nothing can be told: the act does nothing to keys, or the sets are not here.
+    async fn key_impact(&self, plan: &Plan, within: Duration) -> Option<KeyImpact> {
+        let _ = (plan, within);
+        None
+    }
+
+    /// Compares two states of instances. Nothing of either is kept.
+    ///
+    /// # Errors
+    /// `act.unsupported` where sets are not here; those of the states, such as `compare.no_moment`.
+    async fn compare(&self, from: &StateOf, to: &StateOf, on_stage: &OnStage<'_>) -> Result<Compared, Fault> {
+        let _ = (from, to, on_stage);
+        Err(unsupported("compare"))
+    }
+
     /// Does what is permitted. Long work is a job that goes on.
     async fn carry_out(&self, permit: Permit) -> Result<Carried, Fault>;
+
+    /// Ends a clone of this program's own, for the caller of that id, and says what it was. No other instance is ever deleted.
+    ///
+    /// # Errors
+    /// `clone.not_found`; `job.busy`; `clone.not_ended`.
+    async fn delete_instance(&self, instance_id: &str, caller: &str) -> Result<String, Fault> {
+        let _ = (instance_id, caller);
+        Err(unsupported("delete_instance"))
+    }
 
     /// What the cutover of a restore came to; `None` where there was none, or nobody knows.
     async fn cutover(&self, job: &Job) -> Option<Cutover> {

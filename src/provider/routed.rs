@@ -11,6 +11,7 @@ use crate::guard::plan::{Plan, Safety};
 use crate::model::backup::{BackupSet, DamagedSet, Mode};
 use crate::model::destruction::Destructions;
 use crate::model::fault::Fault;
+use crate::model::impact::KeyImpact;
 use crate::model::instance::{Capabilities, Instance};
 use crate::model::job::Job;
 use crate::model::log::LogStatus;
@@ -22,8 +23,8 @@ use crate::provider::set_stream::SetStream;
 use crate::provider::tair::Tair;
 use crate::provider::traffic::Counters;
 use crate::provider::{
-    Carried, Downloaded, ExportOf, Exported, InstanceQuery, LogScope, OnBytes, Provider, Raised, Range, SignedUrl,
-    WriteLock,
+    Carried, Compared, Downloaded, ExportOf, Exported, InstanceQuery, LogScope, OnBytes, OnStage, Provider, Raised,
+    Range, SignedUrl, StateOf, WriteLock,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -44,7 +45,7 @@ impl Routed {
     }
 
     fn of(&self, instance_id: &str) -> &dyn Provider {
-        if self.local.instance_ids().iter().any(|id| id == instance_id) { &self.local } else { &self.tair }
+        if self.local.serves(instance_id) { &self.local } else { &self.tair }
     }
 }
 
@@ -77,7 +78,13 @@ impl Provider for Routed {
             // A cloud that cannot be asked is one row of the list; it must not hide our own instances.
             Err(away) if total > 0 => {
                 let live = Err(format!("{} {}", away.message, away.hint));
-                rows.push(Instance { id: "alibaba-cloud".into(), address: String::new(), kind: "tair", live });
+                rows.push(Instance {
+                    id: "alibaba-cloud".into(),
+                    address: String::new(),
+                    kind: "tair",
+                    clone_of: None,
+                    live,
+                });
                 Ok((rows, total))
             }
             Err(away) => Err(away),
@@ -86,6 +93,11 @@ impl Provider for Routed {
 
     async fn describe(&self, instance_id: &str) -> Result<Instance, Fault> {
         self.of(instance_id).describe(instance_id).await
+    }
+
+    async fn delete_instance(&self, instance_id: &str, caller: &str) -> Result<String, Fault> {
+        // Whatever it is called: an instance of the cloud is never deleted.
+        self.local.delete_instance(instance_id, caller).await
     }
 
     async fn create_backup(&self, instance_id: &str, mode: Mode, note: &str) -> Result<(Job, bool), Fault> {
@@ -144,6 +156,16 @@ impl Provider for Routed {
 
     async fn safety_status(&self, instance_id: &str, safety: &Safety) -> Result<SafetyFacts, Fault> {
         self.of(instance_id).safety_status(instance_id, safety).await
+    }
+
+    async fn key_impact(&self, plan: &Plan, within: Duration) -> Option<KeyImpact> {
+        self.of(&plan.instance_id).key_impact(plan, within).await
+    }
+
+    async fn compare(&self, from: &StateOf, to: &StateOf, on_stage: &OnStage<'_>) -> Result<Compared, Fault> {
+        let ours = [from, to].iter().all(|of| self.local.instance_ids().contains(&of.instance_id));
+        let of: &dyn Provider = if ours { &self.local } else { &self.tair };
+        of.compare(from, to, on_stage).await
     }
 
     async fn carry_out(&self, permit: Permit) -> Result<Carried, Fault> {

@@ -3,6 +3,7 @@
 //! It must not decide whether something may happen (guard's part: whatever changes a target's role, settings or data takes
 //! a grant) nor keep anything (vault's and state's part). What a server says is text from outside: [`error`] cleans it.
 
+pub mod compare;
 pub mod conn;
 pub mod endpoint;
 pub mod error;
@@ -13,6 +14,7 @@ pub mod keys;
 pub mod limits;
 pub mod master;
 pub mod moment;
+pub mod own_server;
 pub mod pause;
 pub mod persistence;
 pub mod prefix;
@@ -27,6 +29,7 @@ pub mod settings;
 pub mod slots;
 pub mod target;
 
+mod chains;
 mod memory;
 mod tls;
 mod tls_probe;

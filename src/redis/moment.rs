@@ -6,8 +6,14 @@ use async_trait::async_trait;
 
 use super::conn::Conn;
 use super::error::RedisError;
-use super::facts::{Role, ServerFacts, info, resolve_writes, write_counters};
+use super::facts::{Role, ServerFacts, field, info, resolve_writes, write_counters};
 use crate::model::fault::Fault;
+
+/// Fields of INFO's section `persistence` that stay as they are, together, only while no data is changed.
+///
+/// The first counts every change since the last save: also what a script keeps out of the stream, and neither PUBLISH and PING nor the
+/// server's own expiries and evictions. The others tell of a save in between, behind which it counts anew.
+pub(super) const CHANGES: [&str; 3] = ["rdb_changes_since_last_save", "rdb_last_save_time", "rdb_saves"];
 
 /// A server at a moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +26,9 @@ pub struct Moment {
     pub master: bool,
     /// `master_repl_offset`.
     pub offset: u64,
+    /// The values of [`CHANGES`], read before the position: as long as they are the same, nothing is written behind that. `None` where
+    /// the server does not tell, or could save now without telling.
+    pub changes: Option<String>,
     /// Write commands that the server has run since its statistics began, without those that this program is known to have sent.
     pub writes: u64,
     /// Most removals of the server's own since then: expiries and evictions.
@@ -35,6 +44,12 @@ pub struct Moment {
 pub trait Look: Send {
     /// Called before the moment is read: whoever reads the server's stream must not be ahead of it.
     async fn hold(&mut self) {}
+
+    /// Whether writes may come between the moment and what destroys: the plan told of them, and they are counted. Else the two are one
+    /// moment, or it is not done.
+    fn allows_writes(&self) -> bool {
+        false
+    }
 
     /// Whether the moment is the one that was planned for. An error stops what cannot be undone, or undoes what can.
     async fn at(&mut self, moment: &Moment) -> Result<(), Fault>;
@@ -60,11 +75,12 @@ impl Moment {
     /// What the connection or the server refused.
     pub async fn read(conn: &mut Conn, own: u64) -> Result<Self, RedisError> {
         let who = info(conn, Some("server")).await?;
+        let changes = changes(&who, &info(conn, Some("persistence")).await?);
         let place = info(conn, Some("replication")).await?;
         let commands = info(conn, Some("commandstats")).await?;
         // Behind the position: what was removed up to there is counted.
         let statistics = info(conn, Some("stats")).await?;
-        Self::of(conn, &[&who, &place, &statistics], &commands, own).await
+        Ok(Self { changes, ..Self::of(conn, &[&who, &place, &statistics], &commands, own).await? })
     }
 
     /// The moment that these sections of INFO and `commandstats` tell of. `own` write commands were this program's.
@@ -79,11 +95,56 @@ impl Moment {
             replid: facts.replid,
             master: facts.role == Role::Master,
             offset: facts.offset,
+            changes: None,
             // Statistics that were reset meanwhile count from zero: fewer than our own is a counter that went back.
             writes: write_counters(conn, commands).saturating_sub(own),
             removed: facts.removed,
             evicted: facts.evicted_keys,
             own,
         })
+    }
+}
+
+/// The values of [`CHANGES`] in the section `persistence`. A server that does not count its saves (before Redis 7.0) tells of one by the
+/// second in which it began: not of a second one in the same second, nor of one that runs.
+fn changes(server: &str, persistence: &str) -> Option<String> {
+    let number = |text, name| field(text, name)?.parse::<u64>().ok();
+    let [changed, saved, saves] = CHANGES;
+    number(persistence, changed)?;
+    if number(persistence, saves).is_none() {
+        let tells_apart = number(persistence, saved)? < number(server, "server_time_usec")? / 1_000_000;
+        let runs = field(persistence, "rdb_bgsave_in_progress") != Some("0");
+        return (tells_apart && !runs).then(|| values(persistence));
+    }
+    Some(values(persistence))
+}
+
+fn values(persistence: &str) -> String {
+    CHANGES.map(|name| field(persistence, name).unwrap_or_default()).join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    //! A save that could not be told from none leaves nothing to compare.
+    use super::changes;
+
+    #[test]
+    fn what_tells_whether_data_was_changed() {
+        let server = "run_id:a\r\nserver_time_usec:1000000000000000\r\n";
+        let saved = |at, more| {
+            changes(server, &format!("rdb_changes_since_last_save:7\r\nrdb_last_save_time:{at}\r\n{more}\r\n"))
+        };
+        let before = 999_999_999;
+        for (found, expected) in [
+            (saved(before, "rdb_saves:3\r\nrdb_bgsave_in_progress:1"), Some("7 999999999 3")),
+            (saved(before + 1, "rdb_saves:3\r\nrdb_bgsave_in_progress:0"), Some("7 1000000000 3")),
+            (saved(before, "rdb_bgsave_in_progress:0"), Some("7 999999999 ")),
+            (saved(before, "rdb_bgsave_in_progress:1"), None),
+            (saved(before, ""), None),
+            (saved(before + 1, "rdb_bgsave_in_progress:0"), None),
+            (changes(server, "loading:0\r\nrdb_saves:3\r\nrdb_last_save_time:1\r\n"), None),
+        ] {
+            assert_eq!(found.as_deref(), expected);
+        }
     }
 }

@@ -6,6 +6,7 @@ use crate::model::access::Access;
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, JobKind, JobStatus, Phase, StoredRecovery};
 use crate::model::restore::RestoredTo;
+use crate::model::restored_keys::RestoredKeys;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use std::time::Duration;
@@ -118,6 +119,9 @@ pub trait JobStore: Send + Sync {
 
     /// Stores what a restore puts in, before it touches its target.
     async fn set_restored(&self, id: &str, restored: &RestoredTo) -> Result<(), Fault>;
+
+    /// Stores key statistics of a restore's source and target.
+    async fn set_restored_keys(&self, id: &str, keys: &RestoredKeys) -> Result<(), Fault>;
 
     /// Stores when the instance began to serve what a restore put in; the job goes on until that is on disk.
     async fn serving(&self, id: &str, at: Timestamp) -> Result<(), Fault>;

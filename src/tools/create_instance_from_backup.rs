@@ -1,4 +1,5 @@
-//! `create_instance_from_backup`: a new instance of the cloud from a backup or a moment of another. The new instance costs money.
+//! `create_instance_from_backup`: a new instance from a backup or a moment of another. One of the cloud costs money; one here is a clone on
+//! this machine, which ends by itself.
 
 use crate::guard::act::{Act, CloneOrder, Source};
 use crate::model::fault::{Fault, Kind};
@@ -56,7 +57,7 @@ const MODES: [&str; 3] = ["whitelist", "config", "account"];
 /// Plans, or carries out what was planned.
 ///
 /// # Errors
-/// `arguments.invalid`, `confirm.*`, `instance.not_found`, `backup.not_found`, `clone.unsupported`.
+/// `arguments.invalid`, `confirm.*`, `instance.not_found`, `backup.not_found`, `clone.exists`.
 pub async fn run(call: &ToolCall<'_>, args: Args) -> Result<Outcome, Fault> {
     call.app.known(&args.instance_id).await?;
     let invalid = |message: String, hint: &str| Err(Fault::new(Kind::Usage, "arguments.invalid", message).hint(hint));

@@ -2,8 +2,8 @@
 
 use crate::model::backup::{BackupSet, Origin};
 use crate::model::fault::{Fault, Kind};
-use crate::model::instance::{Instance, total_keys};
-use crate::model::time::{age, written};
+use crate::model::instance::{CloneOf, Instance, total_keys};
+use crate::model::time::{age, written, written_ms};
 use crate::provider::InstanceQuery;
 use crate::tools::ToolCall;
 use crate::tools::log_row::LogRow;
@@ -59,12 +59,40 @@ pub struct Protection {
     pub log: Option<LogRow>,
 }
 
+/// A clone's origin in a reply.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct CloneRow {
+    /// Id of the instance whose data it is.
+    pub instance_id: String,
+    /// The set that it was loaded from, or that the log was replayed behind.
+    pub backup_id: String,
+    /// The moment whose data it is, where the log was replayed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restore_time: Option<String>,
+    /// Seconds since it was made.
+    pub age_seconds: i64,
+    /// When it ends by itself.
+    pub ends_at: String,
+}
+
+impl CloneRow {
+    fn of(clone: &CloneOf, now: Timestamp) -> Self {
+        Self {
+            instance_id: clone.instance_id.clone(),
+            backup_id: clone.backup_id.clone(),
+            restore_time: clone.moment.map(written_ms),
+            age_seconds: now.as_second() - clone.created_at.as_second(),
+            ends_at: written(clone.ends_at),
+        }
+    }
+}
+
 /// One instance in a reply.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct InstanceRow {
     /// The instance's id.
     pub instance_id: String,
-    /// `local`, `sandbox` or `tair`.
+    /// `local`, `sandbox`, `clone` or `tair`.
     pub kind: &'static str,
     /// Where clients connect to the instance, without credentials.
     pub address: String,
@@ -73,6 +101,9 @@ pub struct InstanceRow {
     /// The cloud's region.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub region: Option<String>,
+    /// What a clone was made of, and how long it lives.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clone_of: Option<CloneRow>,
     /// Why the instance cannot be reached.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -169,6 +200,9 @@ async fn protection(call: &ToolCall<'_>, instance: &Instance) -> Result<Protecti
         (Some(since), _) => {
             format!("what was before {}; every second since can be restored (restore_time)", written(since))
         }
+        (None, None) if instance.clone_of.is_some() => {
+            "what was written to the clone itself; what it was made of stays".into()
+        }
         (None, None) => "everything: there is no backup".into(),
         (None, Some(set)) => format!(
             "every change since {} ({} ago){}: point-in-time recovery is not available for this instance",
@@ -209,6 +243,7 @@ fn row(call: &ToolCall<'_>, instance: Instance) -> InstanceRow {
         address: instance.address,
         status: "unreachable".into(),
         region: None,
+        clone_of: instance.clone_of.as_ref().map(|clone| CloneRow::of(clone, Timestamp::now())),
         reason: None,
         engine: None,
         engine_version: None,

@@ -9,9 +9,10 @@ use crate::guard::assess::no_moment;
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::check_backup_id;
 use crate::model::instance::Capability;
+use crate::model::job::JobKind;
 use crate::model::text::quoted;
 use crate::model::time::{parse_ms, written, written_ms, written_short};
-use crate::provider::{ExportOf, Exported};
+use crate::provider::{ExportAt, ExportOf, Exported};
 use crate::tools::ToolCall;
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -118,8 +119,9 @@ fn wanted(args: &Args) -> Result<Wanted<'_>, Fault> {
             check_backup_id(backup_id)?;
             return Ok(Wanted::Set(backup_id));
         }
-        (None, Some(at), None) => CutAt::Moment(parse_ms("restore_time", at)?),
-        (None, None, Some(position)) => CutAt::Before(position.parse()?),
+        (None, Some(at), None) => ExportAt::Log(CutAt::Moment(parse_ms("restore_time", at)?)),
+        (None, None, Some(position)) if JobKind::Restore.is_of(position) => ExportAt::Cutover(position.clone()),
+        (None, None, Some(position)) => ExportAt::Log(CutAt::Before(position.parse()?)),
         _ => {
             return invalid(
                 "one of backup_id, restore_time and before_position is to be given, and start_time with the last two",
@@ -131,9 +133,13 @@ fn wanted(args: &Args) -> Result<Wanted<'_>, Fault> {
         return invalid("url_only goes with backup_id", "Leave it out: a moment is written to files.");
     }
     match (&at, since) {
-        (CutAt::Moment(at), Some(since)) if since > *at => {
+        (ExportAt::Log(CutAt::Moment(at)), Some(since)) if since > *at => {
             invalid("start_time is later than restore_time", "Give the earlier of the two as start_time.")
         }
+        (ExportAt::Cutover(_), Some(_)) => invalid(
+            "start_time does not go with a restore's cutover",
+            "Leave it out: what a restore kept has no times.",
+        ),
         _ => Ok(Wanted::Log(ExportOf { at, since })),
     }
 }
@@ -166,11 +172,14 @@ async fn download(call: &ToolCall<'_>, args: &Args, backup_id: &str) -> Result<D
 
 async fn export(call: &ToolCall<'_>, args: &Args, of: ExportOf) -> Result<Download, Fault> {
     let (id, provider) = (&args.instance_id, &call.app.provider);
-    provider.capabilities(id).await?.need(&[Capability::DownloadMoment])?;
+    if matches!(of.at, ExportAt::Log(_)) {
+        provider.capabilities(id).await?.need(&[Capability::DownloadMoment])?;
+    }
     let compact = |at: Timestamp| written_short(at).replace([':', '-'], "");
     let at = match &of.at {
-        CutAt::Moment(at) => compact(*at),
-        CutAt::Before(position) => format!("before-{}-{}", position.timeline, position.offset),
+        ExportAt::Log(CutAt::Moment(at)) => compact(*at),
+        ExportAt::Log(CutAt::Before(position)) => format!("before-{}-{}", position.timeline, position.offset),
+        ExportAt::Cutover(job_id) => format!("before-{job_id}"),
     };
     let since = of.since.map_or(String::new(), |since| format!("{}-", compact(since)));
     let to = destination(call, args, format!("{id}-{since}{at}")).await?;
@@ -198,12 +207,12 @@ fn how_to_load(to: &Path, exported: &Exported) -> String {
     let load =
         format!("{load} (version {} or later); it goes on writing there, so load a copy to keep this", base.version);
     match form {
-        AofForm::Directory => {
+        AofForm::Directory if exported.has_times => {
             let commands = shell_quoted(&to.join(form.commands()));
             let cut = [&format!("{engine}-check-aof"), "--truncate-to-timestamp", "SECONDS_SINCE_1970", &commands];
             format!("{load}. For an earlier second, before that: {}", cut.join(" "))
         }
-        AofForm::SingleFile => load,
+        _ => load,
     }
 }
 

@@ -14,6 +14,7 @@ pub mod describe_jobs;
 pub mod destruction_rows;
 pub mod download_backup;
 pub mod guarded;
+pub mod key_rows;
 pub mod log_row;
 pub mod modify_backup_policy;
 pub mod registry;

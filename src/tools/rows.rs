@@ -1,7 +1,9 @@
 //! Rows that several replies share.
 
 use crate::model::backup::BackupSet;
+use crate::model::instance::total_keys;
 use crate::model::job::Job;
+use crate::model::restored_keys::{Agreement, RestoredKeys};
 use crate::model::time::written;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -173,6 +175,40 @@ pub struct JobRow {
     /// The next step.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+    /// Of a restore: keys of source and target, compared. Only its name is in the schema, which every reader of the list of tools pays for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "serde_json::Value")]
+    pub key_statistics: Option<KeyStatisticsRow>,
+}
+
+/// Key statistics of a restore's source and target.
+#[derive(Debug, Serialize)]
+pub struct KeyStatisticsRow {
+    /// Keys of what was restored; absent where nobody has counted them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<u64>,
+    /// Keys of the target.
+    pub target: u64,
+    /// How each database of the target compares: `same`, `fewer`, `more` or `unknown`.
+    pub agreement: Agreement,
+    /// Keys that expired since, by the target's own count.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expired: Option<u64>,
+    /// Keys that the target evicted since.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub evicted: Option<u64>,
+}
+
+impl KeyStatisticsRow {
+    fn of(keys: &RestoredKeys) -> Self {
+        Self {
+            source: keys.source.as_ref().map(total_keys),
+            target: total_keys(&keys.target),
+            agreement: keys.agreement(),
+            expired: keys.expired.filter(|n| *n > 0),
+            evicted: keys.evicted.filter(|n| *n > 0),
+        }
+    }
 }
 
 fn filled(text: &str) -> Option<String> {
@@ -200,6 +236,7 @@ impl JobRow {
             code: filled(&job.code),
             message: filled(&job.message),
             hint: filled(&job.hint),
+            key_statistics: job.restored_keys.as_ref().map(KeyStatisticsRow::of),
         }
     }
 }

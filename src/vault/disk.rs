@@ -53,19 +53,19 @@ impl Disk {
         self.root.parent().filter(|dir| !dir.as_os_str().is_empty()).map_or(Ok(()), durable::sync_dir)
     }
 
-    fn walk(dir: &Path, prefix: &str, levels: u32, found: &mut Vec<String>) -> io::Result<()> {
+    fn walk(dir: &Path, prefix: &str, levels: u32, found: &mut dyn FnMut(&str)) -> io::Result<()> {
         for entry in std::fs::read_dir(dir)? {
             let entry = entry?;
             let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
             // A link to a directory is none.
             if levels == 0 || !entry.file_type().is_ok_and(|t| t.is_dir()) {
-                found.push(name);
+                found(&name);
                 continue;
             }
             match Self::walk(&entry.path(), &format!("{name}/"), levels - 1, found) {
                 // The directory was removed since its parent was read.
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-                Err(_) => found.push(name),
+                Err(_) => found(&name),
                 Ok(()) => {}
             }
         }
@@ -113,11 +113,10 @@ impl Store for Disk {
         Ok(Arc::new(durable::regular(File::from(file))?))
     }
 
-    fn list(&self, prefix: &str) -> io::Result<Vec<String>> {
-        let mut found = Vec::new();
-        match Self::walk(&self.path(prefix), "", FOLDERS_DEEP, &mut found) {
+    fn each(&self, prefix: &str, found: &mut dyn FnMut(&str)) -> io::Result<()> {
+        match Self::walk(&self.path(prefix), "", FOLDERS_DEEP, found) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
-            _ => Ok(found),
+            _ => Ok(()),
         }
     }
 

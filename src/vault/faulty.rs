@@ -48,8 +48,8 @@ impl Store for Faulty {
         self.disk.open(name)
     }
 
-    fn list(&self, prefix: &str) -> io::Result<Vec<String>> {
-        self.disk.list(prefix)
+    fn each(&self, prefix: &str, found: &mut dyn FnMut(&str)) -> io::Result<()> {
+        self.disk.each(prefix, found)
     }
 
     fn folders(&self, prefix: &str) -> io::Result<Vec<String>> {

@@ -237,10 +237,15 @@ impl Vault {
     /// `backup.damaged`.
     pub async fn open_data(&self, set: &BackupSet) -> Result<FrameReader, Fault> {
         let (vault, set) = (self.clone(), set.clone());
-        blocking(move || {
-            vault.store.open(&data_of(&set)).and_then(FrameReader::new).map_err(|e| vault.damaged(&set, e))
-        })
-        .await
+        blocking(move || vault.read_data(&set).map_err(|e| vault.damaged(&set, e))).await
+    }
+
+    /// [`Self::open_data`] for whoever is on a thread that may block, and says itself what could not be read.
+    ///
+    /// # Errors
+    /// Those of the store; `InvalidData` where the object is damaged.
+    pub fn read_data(&self, set: &BackupSet) -> io::Result<FrameReader> {
+        self.store.open(&data_of(set)).and_then(FrameReader::new)
     }
 }
 

@@ -60,11 +60,21 @@ pub trait Store: Debug + Send + Sync {
     /// Those of the store; `NotFound`.
     fn open(&self, name: &str) -> io::Result<Arc<dyn Ranges>>;
 
-    /// Every object under a prefix, by its name behind that prefix. A folder that cannot be read is listed itself.
+    /// Names every object under a prefix, by what is behind that prefix, in no order. A folder that cannot be read is named itself.
     ///
     /// # Errors
     /// Those of the store. A prefix without objects is no error.
-    fn list(&self, prefix: &str) -> io::Result<Vec<String>>;
+    fn each(&self, prefix: &str, found: &mut dyn FnMut(&str)) -> io::Result<()>;
+
+    /// The same as a list, where there cannot be many.
+    ///
+    /// # Errors
+    /// As [`Self::each`].
+    fn list(&self, prefix: &str) -> io::Result<Vec<String>> {
+        let mut all = Vec::new();
+        self.each(prefix, &mut |name| all.push(name.to_owned()))?;
+        Ok(all)
+    }
 
     /// The folders right under a prefix, without a look into them.
     ///

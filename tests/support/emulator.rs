@@ -30,6 +30,20 @@ pub struct Emulator {
     pub announced: String,
 }
 
+impl Emulator {
+    /// Processes that it has started, also those that are dead and not yet waited for.
+    pub fn children(&self) -> Vec<String> {
+        let ours = self.child.id().to_string();
+        let all = std::fs::read_dir("/proc").unwrap().flatten();
+        let stats = all.filter_map(|process| std::fs::read_to_string(process.path().join("stat")).ok());
+        let parent = |stat: &String| {
+            let fields = stat.rsplit_once(')')?.1;
+            fields.split_whitespace().nth(1).map(str::to_owned)
+        };
+        stats.filter(|stat| parent(stat).as_ref() == Some(&ours)).collect()
+    }
+}
+
 impl Drop for Emulator {
     fn drop(&mut self) {
         self.child.kill().ok();

@@ -3,8 +3,11 @@
 
 pub mod between;
 pub mod clock;
+pub mod clones;
+pub mod disk;
 pub mod emulator;
 pub mod http_server;
+pub mod keys;
 pub mod log;
 pub mod preload;
 pub mod program;
@@ -381,6 +384,20 @@ impl Bench {
         command
     }
 
+    /// A command that finds the server program of one kind, and no other.
+    pub fn command_beside(&self, kind: &str, args: &[&str]) -> Command {
+        let mut command = self.command(args);
+        // What the machine has in PATH is none of the test's, but for what a server of our own is started and watched with.
+        let path = self.dir.path().join("path");
+        if std::fs::create_dir(&path).is_ok() {
+            for tool in ["sh", "cat", "rm"] {
+                std::os::unix::fs::symlink(Path::new("/bin").join(tool), path.join(tool)).unwrap();
+            }
+        }
+        command.env("TAIR_BACKUP_MCP_SANDBOX_SERVER", program(kind, "server")).env("PATH", path);
+        command
+    }
+
     pub fn run(&self, args: &[&str]) -> Done {
         Done::of(&self.command(args).output().unwrap())
     }
@@ -486,6 +503,40 @@ pub fn finish(mut child: Child) -> Done {
     let err = drain(child.stderr.take().map(|s| Box::new(s) as _));
     let status = wait("the program to end", within, || child.try_wait().unwrap());
     Done::of(&Output { status, stdout: out.join().unwrap(), stderr: err.join().unwrap() })
+}
+
+/// Sends a command to a port of this machine, logged in with the words of an AUTH, where there are any.
+pub fn run_at(port: u16, login: &[&str], args: &[&str]) -> std::io::Result<Reply> {
+    let mut to = TcpStream::connect(("127.0.0.1", port))?;
+    to.set_read_timeout(Some(Duration::from_secs(60)))?;
+    let auth = [&["AUTH"], login].concat();
+    let all = if login.is_empty() { vec![args] } else { vec![&auth[..], args] };
+    for command in &all {
+        let mut out = format!("*{}\r\n", command.len());
+        for arg in *command {
+            out.push_str(&format!("${}\r\n{arg}\r\n", arg.len()));
+        }
+        to.write_all(out.as_bytes())?;
+    }
+    let mut from = BufReader::new(to);
+    let replies = all.iter().map(|_| read_reply(&mut from)).collect::<Result<Vec<_>, _>>()?;
+    Ok(replies.last().unwrap().clone())
+}
+
+/// Runs the program at a pseudo-terminal, each answer typed when its question has been shown.
+pub fn terminal(bench: &Bench, answers: &[(&str, &str)], args: &[&str]) -> Done {
+    let typed: Vec<_> = answers.iter().map(|(question, answer)| serde_json::json!([question, answer])).collect();
+    let program = bench.command(args);
+    let output = Command::new("python3")
+        .arg(root().join("tests/support/terminal.py"))
+        .arg(serde_json::json!(typed).to_string())
+        .arg(program.get_program())
+        .args(program.get_args())
+        .stdin(Stdio::null())
+        .output()
+        .expect("python3 must be on PATH");
+    let text = |b: &[u8]| String::from_utf8_lossy(b).into_owned();
+    Done { code: output.status.code().unwrap(), out: text(&output.stdout), err: text(&output.stderr) }
 }
 
 /// Sends a command through a socket file.

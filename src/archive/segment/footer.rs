@@ -72,7 +72,7 @@ impl Footer {
             last_ms: ms(stamps.last()),
             precision_ms: stamps.iter().map(|s| s.precision_ms).max().unwrap_or_default(),
             commands: self.commands,
-            replid: self.replid.clone(),
+            replid: self.replid.as_str().into(),
         }
     }
 

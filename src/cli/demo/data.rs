@@ -4,9 +4,9 @@ use super::failed;
 use crate::config::home::Home;
 use crate::model::fault::Fault;
 use crate::model::ids::hex;
-use crate::model::secret::Secret;
+use crate::provider::local::sandbox::endpoint_in;
 use crate::redis::conn::Conn;
-use crate::redis::endpoint::{Address, Endpoint};
+use crate::redis::endpoint::Endpoint;
 use crate::redis::error::RedisError;
 use crate::redis::facts::key_counts;
 use crate::redis::resp::Value;
@@ -47,14 +47,10 @@ pub fn compare(before: &Keys, now: &Keys) -> Compared {
     found
 }
 
-/// The endpoint of the sandbox's server, from the file in its directory.
+/// The endpoint of the sandbox's server, by what is in its directory.
 fn endpoint(home: &Home) -> Result<Endpoint, Fault> {
-    let path = home.sandbox().join("server");
-    let text = std::fs::read_to_string(&path).unwrap_or_default();
-    let parsed = text.trim().split_once(' ').and_then(|(port, password)| Some((port.parse().ok()?, password)));
-    let (port, password) = parsed.ok_or_else(|| failed(format!("{} does not say where it is", path.display())))?;
-    let address = Address::Tcp { host: "127.0.0.1".into(), port };
-    Ok(Endpoint { address, username: None, password: Some(Secret::new(password)), tls: None })
+    let dir = home.sandbox();
+    endpoint_in(&dir).ok_or_else(|| failed(format!("{} does not say where its server is", dir.display())))
 }
 
 /// A connection to the sandbox's server.

@@ -1,5 +1,6 @@
 //! A guarded tool's reply for people: status, each pre-check with its figures, the plan, the impact, and the next step.
 
+use super::keys::lines;
 use super::{cell, items, text};
 use crate::tools::guarded::reply::PlanRow;
 use serde_json::Value;
@@ -27,6 +28,7 @@ pub fn reply(json: &Value) -> String {
             cell(impact, "lost"),
             cell(impact, "way_back")
         ));
+        out.extend(impact.get("keys").map(lines).unwrap_or_default());
     }
     if let (Some(token), Some(until)) = (text(json, "confirmation_token"), text(json, "expires_at")) {
         out.push(format!("token  {token}  (until {until})"));

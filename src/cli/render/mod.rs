@@ -7,10 +7,13 @@ mod backup;
 mod guarded;
 mod instances;
 mod jobs;
+mod keys;
 mod plain;
 
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::Value;
+
+pub use keys::compared;
 
 /// Renders a tool's reply for a terminal. A verb without a rendering of its own is shown field by field.
 pub fn reply(verb: &str, json: &Value) -> String {

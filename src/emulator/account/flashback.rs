@@ -115,6 +115,7 @@ mod tests {
             normal_at: Some(at(2_500)),
             failed: false,
             backup_id: String::new(),
+            clone_of: None,
         });
         assert_eq!(since(&instance, &status(1_001, 9_000)), Some(at(3_000)));
         let week = 7 * 24 * 3600 * 1000;

@@ -71,7 +71,25 @@ impl Account {
             let created = self.records.of(&id).created;
             EmulatedInstance { id, kind, created }
         };
-        named.chain(sandbox).map(of).collect()
+        let mut all: Vec<EmulatedInstance> = named.chain(sandbox).map(of).collect();
+        let clones: Vec<_> = self.records.read(|records| {
+            let created =
+                records.instances.iter().filter_map(|(id, record)| Some((id.clone(), record.created.clone()?)));
+            created.filter(|(_, created)| created.clone_of.is_some()).collect()
+        });
+        for (id, created) in clones {
+            // A clone is of the kind of its source.
+            let source = all.iter().find(|instance| created.clone_of.as_ref() == Some(&instance.id));
+            let kind = source.map(|source| source.kind).unwrap_or_default();
+            all.push(EmulatedInstance { id, kind, created: Some(created) });
+        }
+        all
+    }
+
+    /// Whether the operator has named spare instances. Then there are no new ones but those.
+    #[must_use]
+    pub fn has_spares(&self) -> bool {
+        self.app.config.instances.iter().any(|instance| instance.emulate.spare)
     }
 
     /// The instances that a client sees.

@@ -32,7 +32,7 @@ impl Default for Policy {
     }
 }
 
-/// A spare instance that was handed out as a new one.
+/// How a new instance came to be: a spare one that was handed out, or a clone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Creation {
     /// When the call that created the instance came.
@@ -48,6 +48,9 @@ pub struct Creation {
     /// The set that the instance is filled with, by which its restore is found after a crash; empty where it is filled with a moment.
     #[serde(alias = "copy")]
     pub backup_id: String,
+    /// Id of the instance that the new one is a clone of; `None` where a spare instance was handed out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clone_of: Option<String>,
 }
 
 /// A backup that a call requested.

@@ -1,6 +1,6 @@
-//! Spare instances: hidden servers that become new instances, and how their filling ended.
+//! New instances, spare ones that were handed out and clones, and how their filling ended.
 //!
-//! Whether a spare was filled is read from the provider's job of its restore, never from this process's own memory, so that a
+//! Whether one was filled is read from the provider's job of its restore, and of a clone from whether it lives, never from this process's own memory, so that a
 //! later process comes to the same result.
 
 use crate::emulator::account::Account;
@@ -18,10 +18,10 @@ fn is_undecided(job: &Job) -> bool {
 /// The restore that fills a spare instance, out of all jobs on it: the newest one with the right set since the instance was
 /// handed out, where it is known which set is the right one. Jobs are dated to the millisecond.
 fn filling(jobs: Vec<Job>, created: &Creation) -> Option<Job> {
+    let kind = if created.clone_of.is_some() { JobKind::Clone } else { JobKind::Restore };
     let since = created.at.as_millisecond();
     let right = |id: &str| created.backup_id.is_empty() || created.backup_id == id;
-    jobs.into_iter()
-        .find(|job| job.kind == JobKind::Restore && right(&job.backup_id) && job.created_at.as_millisecond() >= since)
+    jobs.into_iter().find(|job| job.kind == kind && right(&job.backup_id) && job.created_at.as_millisecond() >= since)
 }
 
 impl Account {
@@ -44,15 +44,21 @@ impl Account {
     /// # Errors
     /// What the state store and the file refuse.
     pub async fn reconcile_spare(&self, instance_id: &str, created: &Creation) -> Result<Status, Refused> {
-        let mut job = filling(self.all_jobs(instance_id).await?, created);
+        // A clone's job is one of its source.
+        let of = created.clone_of.as_deref().unwrap_or(instance_id);
+        let mut job = filling(self.all_jobs(of).await?, created);
         if job.as_ref().is_some_and(is_undecided) {
             self.app.provider.recover().await?;
-            job = filling(self.all_jobs(instance_id).await?, created);
+            job = filling(self.all_jobs(of).await?, created);
         }
         if job.as_ref().is_some_and(is_undecided) {
             return Ok(Status::Creating);
         }
-        let well = job.is_some_and(|job| job.status == JobStatus::Succeeded);
+        let well = match created.clone_of {
+            None => job.is_some_and(|job| job.status == JobStatus::Succeeded),
+            // Of several clones of one set nothing else tells whose job is whose.
+            Some(_) => self.app.provider.describe(instance_id).await?.live.is_ok(),
+        };
         self.records
             .change(|records| {
                 // Ended once: a second look at the same time says the same, and no later moment.

@@ -1,4 +1,5 @@
-//! New instances from a backup or a moment: a spare instance of the configuration is handed out and filled.
+//! New instances from a backup or a moment: a spare instance of the configuration is handed out and filled; where it names none, a clone is
+//! made.
 //!
 //! Further terms of a call (class, zone, network) are accepted and ignored: the spare instance is as its operator started it. A
 //! spare instance that was handed out stays a new instance for good.
@@ -13,7 +14,7 @@ use crate::emulator::answer::Refused;
 use crate::emulator::ids::{IdKind, number};
 use crate::emulator::request::ActionRequest;
 use crate::guard::act::Source;
-use crate::model::ids::hex;
+use crate::model::ids::{hex, random};
 use crate::model::text::clean;
 use crate::tair::endpoint::regions;
 use crate::tair::params::{Params, canonical};
@@ -165,6 +166,11 @@ pub async fn create(request: &ActionRequest<'_>, order: Order<'_>) -> Result<New
         (s.kind.generation, s.kind.architecture) == (source.kind.generation, source.kind.architecture)
     };
     spares.sort_by_key(|s| !alike(s));
+    let clone_of = (!account.has_spares()).then(|| source.id.clone());
+    if clone_of.is_some() {
+        let id = format!("clone-{}", hex(&random::<4>()?));
+        spares = vec![EmulatedInstance { id, kind: source.kind, created: None }];
+    }
     if spares.is_empty() {
         return Err(order.quota());
     }
@@ -175,7 +181,7 @@ pub async fn create(request: &ActionRequest<'_>, order: Order<'_>) -> Result<New
         Source::Backup { backup_id } => backup_id.clone(),
         Source::Moment { .. } | Source::Before { .. } => String::new(),
     };
-    match claim(request, &order, spares, backup_id).await? {
+    match claim(request, &order, spares, (backup_id, clone_of)).await? {
         Claim::Before(made) => reply(request, &order, &account.instance(&made)?).await,
         Claim::Now(new, created) => {
             fill(request, &source.id, from, &new.id, *created, account.faults.delay(request.action));
@@ -184,12 +190,12 @@ pub async fn create(request: &ActionRequest<'_>, order: Order<'_>) -> Result<New
     }
 }
 
-/// Hands out one of the spare instances, durably.
+/// Hands out one of the spare instances, or a clone that is still to be made, durably.
 async fn claim(
     request: &ActionRequest<'_>,
     order: &Order<'_>,
     spares: Vec<EmulatedInstance>,
-    backup_id: String,
+    (backup_id, clone_of): (String, Option<String>),
 ) -> Result<Claim, Refused> {
     let at = Timestamp::now();
     request
@@ -209,6 +215,7 @@ async fn claim(
                 normal_at: None,
                 failed: false,
                 backup_id,
+                clone_of,
             };
             request.account.activity.begin_filling(&spare.id);
             records.of(&spare.id).created = Some(created.clone());

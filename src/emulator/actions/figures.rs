@@ -53,8 +53,13 @@ mod tests {
             ("cache.example:6380", "cache.example", 6380),
             ("unix:/run/redis.sock", "unix:/run/redis.sock", 0),
         ] {
-            let instance =
-                Instance { id: String::new(), address: address.into(), kind: "local", live: Err(String::new()) };
+            let instance = Instance {
+                id: String::new(),
+                address: address.into(),
+                kind: "local",
+                clone_of: None,
+                live: Err(String::new()),
+            };
             assert_eq!(host_and_port(&instance), (host.to_owned(), port));
         }
     }

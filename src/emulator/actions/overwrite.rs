@@ -6,7 +6,7 @@
 use crate::emulator::account::records::Creation;
 use crate::emulator::answer::Refused;
 use crate::emulator::request::ActionRequest;
-use crate::guard::act::{Act, PolicyChange, Source};
+use crate::guard::act::{Act, CloneOrder, PolicyChange, Source};
 use crate::model::caller::Caller;
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, JobStatus};
@@ -127,7 +127,7 @@ pub async fn restore(
     }
 }
 
-/// Fills a spare instance with another instance's data, in the background: the new instance is `Creating` until the restore
+/// Fills a spare instance with another instance's data, or makes a clone that has it, in the background: the new instance is `Creating` until the restore
 /// has ended, and for `delay` at least.
 pub fn fill(
     request: &ActionRequest<'_>,
@@ -138,12 +138,18 @@ pub fn fill(
     delay: Duration,
 ) {
     let (account, caller, spare_id) = (Arc::clone(request.account), request.caller(), spare_id.to_owned());
-    let source_instance_id = Some(source_id.to_owned());
-    let act = Act::RestoreInstance { source, write_fence: false, source_instance_id, keys: None };
     let source_id = source_id.to_owned();
+    let (acted_on, act) = match created.clone_of {
+        None => {
+            let source_instance_id = Some(source_id.clone());
+            let act = Act::RestoreInstance { source, write_fence: false, source_instance_id, keys: None };
+            (spare_id.clone(), act)
+        }
+        Some(_) => (source_id.clone(), Act::CreateInstanceFromBackup { order: clone_order(source, &spare_id) }),
+    };
     request.account.tasks.spawn(async move {
         let at_least = tokio::time::sleep(delay);
-        match begin(&account.app, &caller, &spare_id, &source_id, act).await {
+        match begin(&account.app, &caller, &acted_on, &source_id, act).await {
             Err(refusal) => {
                 let fault = Fault::from(refusal);
                 tracing::warn!(%spare_id, code = fault.code, "the filling of the new instance was refused: {fault}");
@@ -160,4 +166,16 @@ pub fn fill(
         }
         account.activity.end_filling(&spare_id);
     });
+}
+
+/// The order of a clone of that id.
+fn clone_order(source: Source, id: &str) -> CloneOrder {
+    CloneOrder {
+        source,
+        instance_name: Some(id.to_owned()),
+        instance_class: None,
+        zone_id: None,
+        vswitch_id: None,
+        recover_config_mode: Vec::new(),
+    }
 }

@@ -87,6 +87,7 @@ pub(super) fn assess(facts: &CloneFacts, earlier: Option<Earlier<'_>>) -> Assess
             how: terms.call.as_str().into(),
             how_meaning: "Alibaba Cloud makes it and fills it from the backup, which takes minutes to hours".into(),
             way_back: "release the new instance in the console; this program releases nothing".into(),
+            keys: None,
         },
         details: terms.by_name().into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
         alternative: None,

@@ -121,6 +121,7 @@ fn impact(
             "Alibaba Cloud overwrites the instance; it does not serve while it is BackupRecovering{locked}"
         ),
         way_back: remark(instance_id, keys_only),
+        keys: None,
     }
 }
 

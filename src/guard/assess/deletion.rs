@@ -47,6 +47,7 @@ pub(super) fn of_vault(facts: &VaultDeletion) -> Assessment {
             how: "delete".into(),
             how_meaning: "its folder is removed from the vault".into(),
             way_back: NO_WAY_BACK.into(),
+            keys: None,
         },
         details: BTreeMap::new(),
         alternative: None,

@@ -78,6 +78,7 @@ pub(super) fn assess(
             how: target.method.as_str().into(),
             how_meaning: target.method.meaning().into(),
             way_back: String::new(),
+            keys: None,
         },
         details,
         alternative: None,
@@ -142,7 +143,7 @@ fn instance_ready(t: &TargetFacts, s: &SourceFacts) -> Precheck {
     }
 }
 
-fn backup_verified(s: &SourceFacts, planned: bool) -> Precheck {
+pub(super) fn backup_verified(s: &SourceFacts, planned: bool) -> Precheck {
     let (status, how) = match &s.look {
         SetLook::Damaged(why) => return Precheck::new(CheckName::BackupVerified, Status::Block, why),
         SetLook::Verified { crc64: true, .. } => {

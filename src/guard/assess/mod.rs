@@ -6,6 +6,7 @@ mod cloud;
 mod deletion;
 mod direct;
 mod keys;
+mod local_clone;
 mod policy;
 mod replay;
 mod safety;
@@ -14,9 +15,10 @@ mod wording;
 
 pub use wording::elsewhere;
 
-use crate::guard::act::{Act, Source};
+use crate::guard::act::{Act, CloneOrder, Source};
 use crate::guard::check::{CheckName, Precheck, Status};
 use crate::guard::facts::Facts;
+use crate::guard::facts::clone::LocalClone;
 use crate::guard::facts::restore::{CloudRestore, CloudSource, DirectRestore};
 use crate::guard::impact::{Alternative, Impact};
 use crate::guard::preconditions::Preconditions;
@@ -80,9 +82,10 @@ pub fn assess(act: &Act, facts: &Facts, earlier: Option<Earlier<'_>>, rules: Rul
             }
             assessment
         }
-        (Act::RestoreInstance { source, .. }, Facts::NoMoment(facts)) if !matches!(source, Source::Backup { .. }) => {
-            replay::none(facts)
-        }
+        (
+            Act::RestoreInstance { source, .. } | Act::CreateInstanceFromBackup { order: CloneOrder { source, .. } },
+            Facts::NoMoment(facts),
+        ) if !matches!(source, Source::Backup { .. }) => replay::none(facts),
         (Act::RestoreInstance { source, write_fence, keys, .. }, Facts::CloudRestore(facts))
             if is_from(facts, source) && keys.is_some() == facts.filter.is_some() =>
         {
@@ -93,6 +96,9 @@ pub fn assess(act: &Act, facts: &Facts, earlier: Option<Earlier<'_>>, rules: Rul
         (Act::ModifyBackupPolicy { .. }, Facts::PolicyChange(facts)) => policy::assess(facts),
         (Act::ModifyBackupPolicy { .. }, Facts::OwnPolicy(facts)) => policy::assess_own(facts),
         (Act::CreateInstanceFromBackup { .. }, Facts::Clone(facts)) => clone::assess(facts, earlier),
+        (Act::CreateInstanceFromBackup { order }, Facts::LocalClone(facts)) if is_local(facts, &order.source) => {
+            local_clone::assess(facts, &order.source, earlier)
+        }
         _ => {
             let message = format!("what was read is not about the {}; nothing was changed", act.noun());
             return Err(Fault::new(Kind::Unexpected, "act.unsupported", message));
@@ -117,6 +123,14 @@ impl Assessment {
 
 /// Whether facts are about a restore from that source: from a set that very one, else one with commands behind it.
 fn is_direct(facts: &DirectRestore, source: &Source) -> bool {
+    match source {
+        Source::Backup { backup_id } => facts.source.backup_id == *backup_id && facts.replay.is_none(),
+        Source::Moment { .. } | Source::Before { .. } => facts.replay.is_some(),
+    }
+}
+
+/// Whether facts are about a clone of that source.
+fn is_local(facts: &LocalClone, source: &Source) -> bool {
     match source {
         Source::Backup { backup_id } => facts.source.backup_id == *backup_id && facts.replay.is_none(),
         Source::Moment { .. } | Source::Before { .. } => facts.replay.is_some(),

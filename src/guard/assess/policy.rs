@@ -27,6 +27,7 @@ pub(super) fn assess(facts: &PolicyFacts) -> Assessment {
             how_meaning: "the whole policy is written, with what is not named as it is now, and read back".into(),
             way_back: "modify_backup_policy with the values of now; what has expired meanwhile does not come back"
                 .into(),
+            keys: None,
         },
         details: BTreeMap::new(),
         alternative: None,
@@ -52,6 +53,7 @@ pub(super) fn assess_own(facts: &OwnPolicyFacts) -> Assessment {
             how: "the state store".into(),
             how_meaning: "the log ends where the archiver finds it off; what is archived stays".into(),
             way_back: "modify_backup_policy with enable_backup_log true; what is written meanwhile is in no log".into(),
+            keys: None,
         },
         details: BTreeMap::new(),
         alternative: None,

@@ -20,7 +20,7 @@ const APPLIED_A_SECOND: (u64, u64) = (40 << 20, 1_000_000);
 /// The checks that a restore to a moment needs beside those of its set.
 pub(super) fn checks(source: &Source, facts: &DirectRestore, replay: &Replay) -> Vec<Precheck> {
     let mut checks = vec![restore_time(replay, &facts.source), log_replay(&facts.target, replay)];
-    checks.extend(room_here(replay));
+    checks.extend(replay.builder.iter().flatten().map(|builder| room_here(builder, "to build the moment here")));
     checks.extend(expiries(source, replay, facts.target.writes.read_at));
     checks
 }
@@ -108,7 +108,7 @@ pub(super) fn seconds(replay: &Replay) -> u64 {
     1 + (replay.bytes / by_bytes).max(replay.commands / by_commands)
 }
 
-fn restore_time(replay: &Replay, set: &SourceFacts) -> Precheck {
+pub(super) fn restore_time(replay: &Replay, set: &SourceFacts) -> Precheck {
     let behind = format!("{} commands ({}) behind {}", replay.commands, bytes(replay.bytes), set.backup_id);
     let (status, detail) = match &replay.log {
         ReplayedLog::Tail { job_id } => {
@@ -152,6 +152,17 @@ fn log_replay(t: &TargetFacts, replay: &Replay) -> Precheck {
         }
         (method, None) => return check(Status::Block, format!("{}; nobody has looked for one", built_first(method))),
     };
+    let then = match t.method {
+        Method::Replication => "",
+        Method::Beside | Method::Commands => "; what it then holds is written to the target by commands",
+        Method::Keys => "; what it then holds of the keys is written to the target one by one",
+    };
+    applies(&server, like, then, replay)
+}
+
+/// Whether that server applies every command, and counts what it refuses. `like`: what to do where it does not know one.
+pub(super) fn applies(server: &str, like: &str, then: &str, replay: &Replay) -> Precheck {
+    let check = |status, detail: String| Precheck::new(CheckName::LogReplay, status, detail);
     if !replay.unknown.is_empty() {
         let names = clean(&replay.unknown.join(", "));
         let detail = format!(
@@ -166,11 +177,6 @@ fn log_replay(t: &TargetFacts, replay: &Replay) -> Precheck {
         );
         return check(Status::Block, detail);
     }
-    let then = match t.method {
-        Method::Replication => "",
-        Method::Beside | Method::Commands => "; what it then holds is written to the target by commands",
-        Method::Keys => "; what it then holds of the keys is written to the target one by one",
-    };
     let detail = format!(
         "{server} knows every command of the log; what it refuses is counted, and one refused command is no restore; about {} s{then}",
         seconds(replay)
@@ -188,9 +194,8 @@ const fn built_first(method: Method) -> &'static str {
     }
 }
 
-/// Room on this machine for the server that the moment is built on.
-fn room_here(replay: &Replay) -> Option<Precheck> {
-    let Some(Ok(builder)) = &replay.builder else { return None };
+/// Room on this machine for a server of our own, and for what.
+pub(super) fn room_here(builder: &Builder, what: &str) -> Precheck {
     let Builder { memory, disk, .. } = builder;
     let told = |room: &Room, of: &str| match room.free {
         Some(free) => format!("about {} of {of}, {} free", bytes(room.need), bytes(free)),
@@ -204,12 +209,8 @@ fn room_here(replay: &Replay) -> Option<Precheck> {
     } else {
         Status::Pass
     };
-    let detail = format!(
-        "to build the moment here: {}; {}",
-        told(memory, "memory"),
-        told(disk, "disk under the home directory")
-    );
-    Some(Precheck::new(CheckName::RoomHere, status, detail))
+    let detail = format!("{what}: {}; {}", told(memory, "memory"), told(disk, "disk under the home directory"));
+    Precheck::new(CheckName::RoomHere, status, detail)
 }
 
 /// From when on times to live count, and what will be gone where they count on from the moment itself.

@@ -1,6 +1,8 @@
-//! Facts about a new instance of the cloud: its source, and the terms of its order.
+//! Facts about a new instance: of the cloud its source and the terms of its order, of a clone here the set, the program and the room.
 
 use crate::guard::facts::backup::ListedSet;
+use crate::guard::facts::replay::{Builder, Replay};
+use crate::guard::facts::restore::SourceFacts;
 use crate::guard::facts::{CloudState, NotPossible};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -112,4 +114,21 @@ pub struct CloneFacts {
     pub state: CloudState,
     /// The order, or why the cloud cannot take one.
     pub order: Result<CloneOrderFacts, NotPossible>,
+}
+
+/// The facts of a clone on this machine.
+#[derive(Debug, Clone)]
+pub struct LocalClone {
+    /// Id of the source instance, which is not asked.
+    pub instance_id: String,
+    /// The id that the clone was asked to have; `None` where it gets one of its own.
+    pub name: Option<String>,
+    /// The set that the clone is loaded from, or that the log is replayed behind.
+    pub source: SourceFacts,
+    /// The server's program and the room for it here; or what is lacking, as part of a sentence.
+    pub program: Result<Builder, String>,
+    /// The commands behind the set, whose own `builder` is left out; `None` where the set alone is loaded.
+    pub replay: Option<Replay>,
+    /// Hours that the clone lives.
+    pub lifetime_hours: u32,
 }

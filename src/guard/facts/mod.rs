@@ -32,6 +32,8 @@ pub enum Facts {
     OwnPolicy(policy::OwnPolicyFacts),
     /// A new instance of the cloud.
     Clone(Box<clone::CloneFacts>),
+    /// A clone on this machine.
+    LocalClone(Box<clone::LocalClone>),
 }
 
 /// An instance of the cloud, by its attributes. They must not change between plan and act.

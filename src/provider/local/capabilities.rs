@@ -2,7 +2,7 @@
 
 use crate::model::fault::{Fault, Kind};
 use crate::model::instance::{Capabilities, Capability};
-use crate::provider::local::clone::no_clone;
+use crate::provider::local::clones::PREFIX;
 use crate::provider::local::download::no_url;
 
 /// What a server that this program reaches itself can do.
@@ -19,5 +19,11 @@ pub(super) fn capabilities(instance_id: &str, log: bool) -> Capabilities {
     if !log {
         all = all.without(Capability::RestoreToMoment, no_moment).without(Capability::DownloadMoment, no_export);
     }
-    all.without(Capability::Clone, no_clone(instance_id)).without(Capability::DownloadUrl, no_url())
+    if instance_id.starts_with(PREFIX) {
+        let no_policy = format!("{instance_id} is a clone, which ends by itself and has no policy");
+        let no_policy = Fault::new(Kind::Usage, "policy.unsupported", no_policy)
+            .hint("create_backup takes a backup of it, which stays when the clone has ended.");
+        all = all.without(Capability::BackupPolicy, no_policy);
+    }
+    all.without(Capability::DownloadUrl, no_url())
 }

@@ -35,11 +35,12 @@ impl Inner {
     /// Reads an instance as it stands.
     pub async fn describe(&self, instance_id: &str) -> Result<Instance, Fault> {
         let kind = self.kind(instance_id);
+        let clone_of = self.clones.find(instance_id).await.map(|clone| clone.of);
         let endpoint = match self.endpoint(instance_id).await {
             Ok(endpoint) => endpoint,
             Err(fault) => {
                 let live = Err(format!("{} {}", fault.message, fault.hint));
-                return Ok(Instance { id: instance_id.into(), address: String::new(), kind, live });
+                return Ok(Instance { id: instance_id.into(), address: String::new(), kind, clone_of, live });
             }
         };
         let read = async {
@@ -66,6 +67,6 @@ impl Inner {
             backup_log_start_time: None,
             version: facts.version,
         });
-        Ok(Instance { id: instance_id.into(), address: endpoint.to_string(), kind, live })
+        Ok(Instance { id: instance_id.into(), address: endpoint.to_string(), kind, clone_of, live })
     }
 }

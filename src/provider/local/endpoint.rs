@@ -7,6 +7,7 @@ use crate::model::backup::Mode;
 use crate::model::fault::{Fault, Kind};
 use crate::model::secret::Secret;
 use crate::provider::local::Inner;
+use crate::provider::local::clones::PREFIX;
 use crate::redis::endpoint::{Endpoint, TlsSettings};
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -18,6 +19,7 @@ impl Inner {
         match (self.config(instance_id), &self.sandbox) {
             (Some(config), _) => endpoint_of(config, &config.url).await,
             (None, Some(sandbox)) if instance_id == SANDBOX => sandbox.endpoint().await,
+            (None, _) if instance_id.starts_with(PREFIX) => self.clones.endpoint(instance_id).await,
             _ => Err(Fault::new(Kind::NotFound, "instance.not_found", format!("there is no instance {instance_id}"))
                 .hint("Call describe_instances for the list.")),
         }

@@ -1,4 +1,5 @@
-//! A moment of an instance's log as files that a bare server loads: the base, verified while it is read, and the commands behind it.
+//! A moment of an instance's log, or the last write before a restore's cutover, as files that a bare server loads: the base, verified while
+//! it is read, and the commands behind it.
 //!
 //! What has the name of the download is whole: it is written beside that, synced, and renamed. It must not replace anything.
 
@@ -14,14 +15,17 @@ use crate::model::time::written_short;
 use crate::provider::download::taken;
 use crate::provider::local::Inner;
 use crate::provider::local::download::told;
+use crate::provider::local::restore::tail_replay::TailReader;
 use crate::provider::part::dir::PartDir;
 use crate::provider::part::{failed, parts};
-use crate::provider::{ExportOf, Exported, OnBytes};
+use crate::provider::{ExportAt, ExportOf, Exported, OnBytes};
+use crate::redis::master::shift::StreamShift;
 use crate::vault::Vault;
 use crate::vault::frames::FrameReader;
+use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 use std::fs::File;
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 /// Bytes that an export must leave free. Its times are to fit in too, one of 16 bytes a second at most.
@@ -36,22 +40,30 @@ impl Inner {
         to: &Path,
         on_bytes: &OnBytes,
     ) -> Result<Result<Exported, NoMoment>, Fault> {
-        let bases: Vec<BackupSet> = self.vault.list(instance_id, self).await?.into_iter().flatten().collect();
-        let since = of.since;
-        let cut = match self.cut_since(instance_id, of, &bases).await? {
-            Ok(cut) => cut,
+        let found = match of.at {
+            ExportAt::Log(at) => self
+                .cut_since(instance_id, at, of.since)
+                .await?
+                .map(|cut| (cut.base.clone(), cut.at, Commands::Log(self.archive.clone(), Box::new(cut)))),
+            ExportAt::Cutover(job_id) => self
+                .kept_tail(instance_id, &job_id)
+                .await?
+                .map(|(base, moment, tail)| (base, moment, Commands::Tail(Box::new(tail)))),
+        };
+        let (base, moment, commands) = match found {
+            Ok(found) => found,
             Err(none) => return Ok(Err(none)),
         };
-        let set = self.vault.find(instance_id, &cut.base, self).await?;
+        let set = self.vault.find(instance_id, &base, self).await?;
         let form = AofForm::of(&set.engine, &set.version);
-        if since.is_some() && form == AofForm::SingleFile {
+        if of.since.is_some() && form == AofForm::SingleFile {
             let message =
                 format!("Redis {} knows no times in an append-only file, so a range could not be cut", set.version);
             return Err(Fault::new(Kind::Usage, "arguments.invalid", message)
                 .hint("Leave start_time out, and call once for each moment."));
         }
         let data = self.vault.open_data(&set).await?;
-        let export = Export { form, archive: self.archive.clone(), vault: self.vault.clone(), cut, set };
+        let export = Export { form, vault: self.vault.clone(), commands, moment, set };
         let (records, to) = (parts(self.state.home()), to.to_owned());
         told(on_bytes, move |on_bytes| export.place(data, &records, &to, on_bytes)).await.map(Ok)
     }
@@ -60,26 +72,27 @@ impl Inner {
     async fn cut_since(
         &self,
         instance_id: &str,
-        of: ExportOf,
-        bases: &[BackupSet],
+        at: CutAt,
+        since: Option<Timestamp>,
     ) -> Result<Result<Cut, NoMoment>, Fault> {
-        let asked = match &of.at {
+        let bases: Vec<BackupSet> = self.vault.list(instance_id, self).await?.into_iter().flatten().collect();
+        let asked = match &at {
             CutAt::Moment(at) => written_short(*at),
             CutAt::Before(position) => format!("right before {position}"),
         };
-        let cut = match self.find_cut(instance_id, of.at.clone(), asked.clone(), bases.to_vec()).await? {
+        let cut = match self.find_cut(instance_id, at.clone(), asked.clone(), bases.clone()).await? {
             Ok((cut, _)) => cut,
             Err(none) => return Ok(Err(none)),
         };
-        let Some(since) = of.since else { return Ok(Ok(cut)) };
-        let first = self.find_cut(instance_id, CutAt::Moment(since), written_short(since), bases.to_vec()).await?;
+        let Some(since) = since else { return Ok(Ok(cut)) };
+        let first = self.find_cut(instance_id, CutAt::Moment(since), written_short(since), bases.clone()).await?;
         let base = match first {
             Ok((first, _)) if first.base == cut.base => return Ok(Ok(cut)),
             Ok((first, _)) => first.base,
             Err(none) => return Ok(Err(none)),
         };
         let base = bases.iter().filter(|set| set.id == base).cloned().collect();
-        Ok(match self.find_cut(instance_id, of.at, asked, base).await? {
+        Ok(match self.find_cut(instance_id, at, asked, base).await? {
             Ok((cut, _)) => Ok(cut),
             // Either moment has a state; no log leads from one to the other.
             Err(none) => {
@@ -90,25 +103,28 @@ impl Inner {
     }
 }
 
+/// The commands behind the base.
+enum Commands {
+    Log(Archive, Box<Cut>),
+    Tail(Box<TailReader>),
+}
+
 /// What is written.
 struct Export {
-    archive: Archive,
     vault: Vault,
-    cut: Cut,
+    commands: Commands,
+    /// When the last of them had been received.
+    moment: Timestamp,
     set: BackupSet,
     form: AofForm,
 }
 
 impl Export {
     /// Puts the files in place, or finds that they are there.
-    fn place(self, data: FrameReader, records: &Path, to: &Path, on_bytes: &OnBytes) -> Result<Exported, Fault> {
-        let done = |bytes, already_there| Exported {
-            form: self.form,
-            moment: self.cut.at,
-            base: self.set.clone(),
-            bytes,
-            already_there,
-        };
+    fn place(mut self, data: FrameReader, records: &Path, to: &Path, on_bytes: &OnBytes) -> Result<Exported, Fault> {
+        let (form, moment, base) = (self.form, self.moment, self.set.clone());
+        let has_times = form == AofForm::Directory && matches!(self.commands, Commands::Log(..));
+        let done = |bytes, already_there| Exported { form, has_times, moment, base, bytes, already_there };
         if is_taken(to) {
             return self.files(data, to, true, on_bytes).map(|bytes| done(bytes, true));
         }
@@ -127,10 +143,19 @@ impl Export {
         }
     }
 
+    /// Bytes of set and commands.
+    fn bytes(&self) -> u64 {
+        let commands = match &self.commands {
+            Commands::Log(_, cut) => cut.log_bytes,
+            Commands::Tail(tail) => tail.bytes(),
+        };
+        self.set.rdb_bytes.saturating_add(commands)
+    }
+
     fn has_room(&self, to: &Path) -> Result<(), Fault> {
         let dir = to.parent().unwrap_or(to);
         let free = durable::free(dir).map_err(|e| failed("look at", dir, e))?;
-        let need = self.set.rdb_bytes.saturating_add(self.cut.log_bytes);
+        let need = self.bytes();
         if need.saturating_add(RESERVE) <= free {
             return Ok(());
         }
@@ -141,9 +166,9 @@ impl Export {
     }
 
     /// Writes the files below a directory, or compares those that are there; their bytes.
-    fn files(&self, mut data: FrameReader, root: &Path, compare: bool, on_bytes: &OnBytes) -> Result<u64, Fault> {
+    fn files(&mut self, mut data: FrameReader, root: &Path, compare: bool, on_bytes: &OnBytes) -> Result<u64, Fault> {
         let damaged = |why: &str| self.vault.damaged(&self.set, why);
-        let total = self.set.rdb_bytes.saturating_add(self.cut.log_bytes);
+        let total = self.bytes();
         let (mut sha, mut all) = (Sha256::new(), 0_u64);
         let mut out = Out::open(root, self.form.base(), compare)?;
         while let Some(frame) = data.next_frame().map_err(|e| self.vault.damaged(&self.set, e))? {
@@ -159,11 +184,35 @@ impl Export {
             out.end()?;
             out = Out::open(root, self.form.commands(), compare)?;
         }
-        self.archive.export(&self.cut, self.form, |commands| {
+        let names = match &self.commands {
+            Commands::Log(_, cut) => &cut.names,
+            Commands::Tail(tail) => tail.names(),
+        };
+        // A file that is loaded later is as a replica that lags.
+        let relative = self.form == AofForm::SingleFile;
+        let mut shift = (relative || StreamShift::is_needed(names)).then(|| StreamShift::new(0, relative));
+        let unreadable = |why: String| failed("write", root, io::Error::other(why));
+        let mut put = |commands: &[u8], at_ms| {
+            let mut moved = Vec::new();
+            let commands = match &mut shift {
+                Some(shift) => {
+                    shift.feed(commands, at_ms, &mut moved).map_err(unreadable)?;
+                    &moved
+                }
+                None => commands,
+            };
             all += commands.len() as u64;
             on_bytes(all.min(total), total);
             out.put(commands)
-        })?;
+        };
+        match &mut self.commands {
+            Commands::Log(archive, cut) => archive.export(cut, self.form, put)?,
+            Commands::Tail(tail) => {
+                while let Some(commands) = tail.next().map_err(unreadable)? {
+                    put(&commands, self.moment.as_millisecond())?;
+                }
+            }
+        }
         out.end()?;
         if let Some((name, text)) = self.form.manifest() {
             all += text.len() as u64;

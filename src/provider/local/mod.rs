@@ -3,6 +3,8 @@
 mod backup;
 mod capabilities;
 mod clone;
+pub mod clones;
+mod compare;
 mod counters;
 mod delete;
 mod describe;
@@ -17,6 +19,7 @@ pub mod sandbox;
 mod write_lock;
 
 use crate::archive::Archive;
+use crate::config::blocking::blocking;
 use crate::config::instance::InstanceConfig;
 use crate::config::{Config, SANDBOX};
 use crate::guard::act::{Act, PolicyChange, Source};
@@ -29,6 +32,7 @@ use crate::guard::plan::{Plan, Safety};
 use crate::model::backup::{BackupSet, DamagedSet, Mode};
 use crate::model::destruction::Destructions;
 use crate::model::fault::{Fault, Kind};
+use crate::model::impact::KeyImpact;
 use crate::model::instance::{Capabilities, Instance};
 use crate::model::job::Job;
 use crate::model::log::LogStatus;
@@ -41,8 +45,8 @@ use crate::provider::local::download::no_url;
 use crate::provider::set_stream::SetStream;
 use crate::provider::traffic::Counters;
 use crate::provider::{
-    Carried, Downloaded, ExportOf, Exported, InstanceQuery, LogScope, OnBytes, Provider, Raised, Range, SignedUrl,
-    WriteLock,
+    Carried, Compared, Downloaded, ExportOf, Exported, InstanceQuery, LogScope, OnBytes, OnStage, Provider, Raised,
+    Range, SignedUrl, StateOf, WriteLock,
 };
 use crate::state::State;
 use crate::state::jobs::Begun;
@@ -67,6 +71,7 @@ struct Inner {
     ids: Vec<String>,
     instances: Vec<InstanceConfig>,
     sandbox: Option<sandbox::Sandbox>,
+    clones: clones::Clones,
     state: Arc<dyn State>,
     vault: Vault,
     archive: Archive,
@@ -97,6 +102,7 @@ impl Local {
                 ids: config.instance_ids(),
                 instances: config.instances.clone(),
                 sandbox: config.sandbox.then(|| sandbox::Sandbox::new(config.home.sandbox())),
+                clones: clones::Clones::new(config),
                 jobs: Jobs::new(PROVIDER, Arc::clone(&state)),
                 state,
                 archive: Archive::new(&vault, config.home.spool()),
@@ -117,6 +123,12 @@ impl Local {
     pub fn instance_ids(&self) -> &[String] {
         &self.inner.ids
     }
+
+    /// Whether an instance of that id, if there is one, is this provider's: one of the configuration, or a clone.
+    #[must_use]
+    pub fn serves(&self, instance_id: &str) -> bool {
+        self.inner.ids.iter().any(|id| id == instance_id) || instance_id.starts_with(clones::PREFIX)
+    }
 }
 
 impl Inner {
@@ -125,17 +137,39 @@ impl Inner {
     }
 
     fn kind(&self, instance_id: &str) -> &'static str {
-        if self.config(instance_id).is_some() { "local" } else { "sandbox" }
+        match self.config(instance_id) {
+            Some(_) => "local",
+            None if instance_id.starts_with(clones::PREFIX) => "clone",
+            None => "sandbox",
+        }
+    }
+
+    /// Ids under which there may be sets: of the configured instances, and of clones, also of those that have ended.
+    async fn ids_with_sets(&self) -> Vec<String> {
+        let store = self.vault.store();
+        let folders = blocking(move || Ok(store.folders("").unwrap_or_default())).await.unwrap_or_default();
+        let of_clones = folders.into_iter().filter(|id| id.starts_with(clones::PREFIX) && !self.ids.contains(id));
+        self.ids.iter().cloned().chain(of_clones).collect()
     }
 }
 
 #[async_trait]
 impl Provider for Local {
     async fn check_instance(&self, instance_id: &str) -> Result<(), Fault> {
-        let ids = self.instance_ids();
+        let mut ids = self.instance_ids().to_vec();
         if ids.iter().any(|id| id == instance_id) {
             return Ok(());
         }
+        if instance_id.starts_with(clones::PREFIX) {
+            self.inner.end_old_clones().await;
+            // Sets of a clone outlive it.
+            let known = self.inner.clones.find(instance_id).await.is_some()
+                || !self.inner.vault.list(instance_id, &*self.inner).await?.is_empty();
+            if known {
+                return Ok(());
+            }
+        }
+        ids.extend(self.inner.clones.living().await.into_iter().map(|clone| clone.id));
         let near = nearest(instance_id, ids.iter().map(String::as_str));
         let near = near.map_or(String::new(), |near| format!("Did you mean {near}? "));
         let message = format!("there is no instance {}", quoted(instance_id));
@@ -144,7 +178,9 @@ impl Provider for Local {
     }
 
     async fn instances(&self, wanted: &InstanceQuery) -> Result<(Vec<Instance>, u64), Fault> {
+        self.inner.end_old_clones().await;
         let mut ids = self.inner.ids.clone();
+        ids.extend(self.inner.clones.living().await.into_iter().map(|clone| clone.id));
         ids.retain(|id| wanted.search.as_ref().is_none_or(|part| id.contains(part.as_str())));
         let total = ids.len() as u64;
         let skip = (wanted.page_number.saturating_sub(1) as usize).saturating_mul(wanted.page_size as usize);
@@ -230,11 +266,7 @@ impl Provider for Local {
             }
             Act::DeleteBackup { backup_id } => self.inner.deletion_facts(instance_id, backup_id).await,
             Act::ModifyBackupPolicy { change } => self.inner.policy_facts(instance_id, change).await,
-            Act::CreateInstanceFromBackup { .. } => {
-                self.capabilities(instance_id).await?.need(&act.needs())?;
-                let message = format!("{instance_id} cannot do a {}", act.noun());
-                Err(Fault::new(Kind::Usage, "act.unsupported", message))
-            }
+            Act::CreateInstanceFromBackup { order } => self.inner.clone_facts(instance_id, order, earlier).await,
         }
     }
 
@@ -244,6 +276,14 @@ impl Provider for Local {
 
     async fn safety_status(&self, instance_id: &str, safety: &Safety) -> Result<SafetyFacts, Fault> {
         self.inner.safety_status(instance_id, safety).await
+    }
+
+    async fn key_impact(&self, plan: &Plan, within: Duration) -> Option<KeyImpact> {
+        self.inner.key_impact(plan, within).await
+    }
+
+    async fn compare(&self, from: &StateOf, to: &StateOf, on_stage: &OnStage<'_>) -> Result<Compared, Fault> {
+        self.inner.compare(from, to, on_stage).await
     }
 
     async fn carry_out(&self, permit: Permit) -> Result<Carried, Fault> {
@@ -265,8 +305,15 @@ impl Provider for Local {
                 let change = change.clone();
                 self.inner.modify_policy(permit, &change).await.map(Carried::Done)
             }
-            Act::CreateInstanceFromBackup { .. } => Err(permit.plan().unsupported()),
+            Act::CreateInstanceFromBackup { order } => {
+                let order = order.clone();
+                self.inner.start_clone(permit, &order).await.map(Carried::Job)
+            }
         }
+    }
+
+    async fn delete_instance(&self, instance_id: &str, caller: &str) -> Result<String, Fault> {
+        self.inner.delete_clone(instance_id, caller).await
     }
 
     async fn cutover(&self, job: &Job) -> Option<Cutover> {

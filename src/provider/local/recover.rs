@@ -10,8 +10,9 @@ use std::sync::Arc;
 impl Inner {
     /// Reconciles every job whose process is dead. An adopted job is reconciled whoever asked for jobs and goes away.
     pub async fn recover(self: &Arc<Self>) -> Result<(), Fault> {
-        for id in &self.ids {
-            if let Err(fault) = self.vault.sweep(id, &**self).await {
+        self.end_old_clones().await;
+        for id in self.ids_with_sets().await {
+            if let Err(fault) = self.vault.sweep(&id, &**self).await {
                 tracing::warn!("what is left of deleted sets could not be removed: {fault}");
             }
         }
@@ -29,7 +30,8 @@ impl Inner {
     async fn reconcile(&self, orphan: &Orphan) -> Result<Reconciled, Fault> {
         let outcome = match orphan.job.kind {
             // Deletions and policies of this program's own are no jobs.
-            JobKind::Backup | JobKind::Clone | JobKind::Deletion | JobKind::Policy => {
+            JobKind::Clone => self.reconcile_clone(&orphan.job).await.map_err(Unfinished::Failed),
+            JobKind::Backup | JobKind::Deletion | JobKind::Policy => {
                 self.reconcile_backup(&orphan.job).await.map_err(Unfinished::Failed)
             }
             JobKind::Restore => self.reconcile_restore(orphan).await.map_err(|away| {

@@ -4,25 +4,28 @@
 //! and there again at the next start.
 
 use crate::config::blocking::blocking;
-use crate::config::durable::replace;
 use crate::config::home::{file_fault, private_dir};
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::{hex, random};
 use crate::model::secret::Secret;
 use crate::redis::conn::Conn;
-use crate::redis::endpoint::{Address, Endpoint};
+use crate::redis::endpoint::Endpoint;
+use crate::redis::own_server::{OwnServer, endpoint, port_of, setting_of};
 use crate::redis::scratch::program::programs;
 use crate::state::owner::{lock_exclusive, try_lock_exclusive};
 use std::fs::File;
-use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::Mutex;
 
 /// A server of this size starts in well under a second.
 const START_WITHIN: Duration = Duration::from_secs(15);
+/// The setting that has the password.
+const PASSWORD_SETTING: &str = "requirepass";
+/// What the sandbox holds is kept, unlike a clone's.
+const SETTINGS: &str = "dbfilename dump.rdb\nsave 60 1\nappendonly no\nmaxmemory 256mb\nmaxmemory-policy noeviction\n\
+                        repl-diskless-sync-delay 0\n";
 
 /// The sandbox of one home directory.
 pub struct Sandbox {
@@ -114,9 +117,8 @@ impl Inner {
 
     /// The server of another process, or of one that was killed.
     async fn left_running(&self) -> Option<Endpoint> {
-        let text = tokio::fs::read_to_string(self.dir.join("server")).await.ok()?;
-        let (port, password) = text.trim().split_once(' ')?;
-        let endpoint = local(port.parse().ok()?, password);
+        let dir = self.dir.clone();
+        let endpoint = blocking(move || Ok(endpoint_in(&dir))).await.ok()??;
         // The password is random, so whoever lets us in is our server.
         Conn::open(&endpoint, Duration::from_secs(2)).await.ok()?.cmd_str(&["PING"]).await.ok()?;
         Some(endpoint)
@@ -125,73 +127,31 @@ impl Inner {
     async fn start(&self) -> Result<Endpoint, Fault> {
         let program = blocking(find_server).await?;
         let fresh = !tokio::fs::try_exists(self.dir.join("dump.rdb")).await.unwrap_or(false);
-        let failed = |why: String| {
-            Fault::new(Kind::Provider, "sandbox.failed", format!("the sandbox's server did not start: {why}"))
-                .hint(format!("Its log is {}.", self.dir.join("server.log").display()))
-        };
-        let port = std::net::TcpListener::bind("127.0.0.1:0")
-            .and_then(|l| l.local_addr())
-            .map_err(|e| failed(e.to_string()))?
-            .port();
         let password = hex(&random::<16>()?);
-        self.write("server.conf", configuration(port, &password)).await?;
-        self.write("server", format!("{port} {password}")).await?;
-        let dir = self.dir.clone();
-        // Starting a program reads it from its disk.
-        let spawned = blocking(move || {
-            let mut command = Command::new(&program);
-            command.arg("server.conf").current_dir(dir);
-            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-            // Ctrl-C in our terminal must not end the server before we have saved its data.
-            command.process_group(0);
-            Ok(command.spawn().map_err(|e| format!("{}: {e}", program.display())))
-        });
-        let mut child = spawned.await?.map_err(failed)?;
-        let endpoint = local(port, &password);
-        let begun = Instant::now();
-        let mut conn = loop {
-            if let Ok(mut conn) = Conn::open(&endpoint, Duration::from_secs(2)).await
-                && conn.cmd_str(&["PING"]).await.is_ok()
-            {
-                break conn;
-            }
-            if let Ok(Some(status)) = child.try_wait() {
-                return Err(failed(format!("it ended with {status}")));
-            }
-            if begun.elapsed() > START_WITHIN {
-                let _ = child.kill();
-                return Err(failed(format!("no answer within {} s", START_WITHIN.as_secs())));
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
+        let server = OwnServer {
+            program,
+            started_by: Vec::new(),
+            dir: self.dir.clone(),
+            settings: format!("{PASSWORD_SETTING} {password}\n{SETTINGS}"),
+            username: None,
+            password: Secret::new(password),
         };
-        // Reaped by a thread, since the server may end before us, by `stop` of another process or by a person.
-        std::thread::spawn(move || child.wait());
+        let endpoint = server.start(None, START_WITHIN).await.map_err(|e| {
+            Fault::new(Kind::Provider, "sandbox.failed", format!("the sandbox's server did not start: {e}"))
+                .hint(format!("Its log is {}.", server.log_file().display()))
+                .because(e)
+        })?;
         if fresh {
-            fill(&mut conn).await?;
+            fill(&mut Conn::open(&endpoint, Duration::from_secs(2)).await?).await?;
         }
         Ok(endpoint)
     }
-
-    async fn write(&self, name: &str, text: String) -> Result<(), Fault> {
-        let path = self.dir.join(name);
-        blocking(move || replace(&path, text.as_bytes()).map_err(|e| file_fault("write", &path, e))).await
-    }
 }
 
-fn local(port: u16, password: &str) -> Endpoint {
-    Endpoint {
-        address: Address::Tcp { host: "127.0.0.1".into(), port },
-        username: None,
-        password: Some(Secret::new(password)),
-        tls: None,
-    }
-}
-
-fn configuration(port: u16, password: &str) -> String {
-    format!(
-        "bind 127.0.0.1\nport {port}\nrequirepass {password}\nlogfile server.log\ndbfilename dump.rdb\nsave 60 1\n\
-         appendonly no\nmaxmemory 256mb\nmaxmemory-policy noeviction\nrepl-diskless-sync-delay 0\n"
-    )
+/// Where the server of a sandbox's directory listens, or listened last; `None` where it was never started. Blocking.
+#[must_use]
+pub fn endpoint_in(dir: &Path) -> Option<Endpoint> {
+    Some(endpoint(port_of(dir)?, None, Secret::new(setting_of(dir, PASSWORD_SETTING)?)))
 }
 
 /// The server program: the one named by the environment, else the first of the known ones in PATH.

@@ -38,6 +38,7 @@ pub fn instance(a: &InstanceAttribute) -> Instance {
         id: a.instance_id.clone(),
         address: address_of(a),
         kind: PROVIDER,
+        clone_of: None,
         live: Ok(Live {
             status: a.instance_status.clone().unwrap_or_else(|| "unknown".into()),
             engine: if architecture.enterprise { "tair" } else { "redis" }.into(),

@@ -31,6 +31,8 @@ pub(super) enum Form {
     SetEx(Time),
     /// RESTORE: as its second argument, and in the payload.
     Restore,
+    /// HPERSIST, which takes times away.
+    Persist,
 }
 
 impl Form {
@@ -49,6 +51,7 @@ impl Form {
             b"GETEX" | b"HSETEX" | b"HGETEX" => Self::Option { from: 2 },
             b"MSETEX" => Self::Pairs,
             b"RESTORE" | b"RESTORE-ASKING" => Self::Restore,
+            b"HPERSIST" => Self::Persist,
             _ => Self::None,
         }
     }

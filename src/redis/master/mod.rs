@@ -13,6 +13,8 @@ pub mod cutover;
 pub mod rollback;
 pub mod session;
 pub mod shift;
+#[cfg(test)]
+mod shifted;
 pub mod types;
 
 mod expiring;

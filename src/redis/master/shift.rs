@@ -1,18 +1,23 @@
 //! Moves the expiries in a replication stream by the same time, and makes those absolute that count from when a command runs, which
-//! servers before Redis 7.0 sent as they came. Whatever else a command has passes through.
+//! servers before Redis 7.0 sent as they came. Whatever else a command has passes through, but for HPERSIST: Redis drops it where the
+//! time of a field has passed when it is replayed, by a replica or from a file, and the field with it. So the fields get a time that has
+//! not passed first.
 //!
-//! It must hold no more of a command than its name, one number or option, the payload of a hash whose fields expire, and the key of a
-//! RESTORE whose time counts from when it runs; and must add or take no command that anybody counts.
+//! It must hold no more of a command than its name, one number or option, the payload of a hash whose fields expire, the fields of an
+//! HPERSIST, and the key of a RESTORE whose time counts from when it runs; and must add or take no command that anybody counts.
 
 use super::expiring::{Form, IN_MILLIS, IN_SECONDS, MILLIS, SECONDS, Time};
 use crate::redis::rdb::shift::shift_payload;
 use crate::redis::replica::split::{Piece, Splitter};
 use crate::redis::resp::encode;
+use std::collections::BTreeSet;
 
 /// Longest number or option.
 const WORD_BYTES_MAX: usize = 32;
-/// Longest payload and key that are held.
+/// Longest payload and key that are held, and the fields of an HPERSIST.
 const HELD_BYTES_MAX: usize = 64 << 20;
+/// The time that fields have for a moment before they have none.
+const YET_TO_COME: &str = "4102444800000";
 /// Types of hashes whose fields expire, in either format.
 const EXPIRING_FIELDS: std::ops::RangeInclusive<u8> = 22..=25;
 
@@ -37,10 +42,14 @@ pub struct StreamShift {
     key: Vec<u8>,
     number: Option<i64>,
     absolute: bool,
+    /// Of an HPERSIST, as it came: its beginning, and its arguments; and where among these its key ends.
+    named: Vec<u8>,
+    arguments: Vec<u8>,
+    key_ends: usize,
 }
 
 impl StreamShift {
-    /// Moves by so many milliseconds. `relative`: the stream is of a server that sends times as they were given to it.
+    /// Moves by so many milliseconds, or by none. `relative`: the stream is of a server that sends times as they were given to it.
     #[must_use]
     pub fn new(by_ms: i64, relative: bool) -> Self {
         Self {
@@ -56,7 +65,16 @@ impl StreamShift {
             key: Vec::new(),
             number: None,
             absolute: false,
+            named: Vec::new(),
+            arguments: Vec::new(),
+            key_ends: 0,
         }
+    }
+
+    /// Whether a stream with commands of these names, in upper case, has to be read for what it must not lose, whatever is moved.
+    #[must_use]
+    pub fn is_needed(names: &BTreeSet<String>) -> bool {
+        names.contains("HPERSIST")
     }
 
     /// Whether all that came ends where a command ends.
@@ -73,6 +91,14 @@ impl StreamShift {
         let mut left = bytes;
         while !left.is_empty() {
             let begins = self.split.is_between_commands();
+            if begins && left.first() == Some(&b'#') {
+                // An annotation of an append-only file, which comes whole.
+                let len = left.iter().position(|byte| *byte == b'\n').map_or(left.len(), |at| at + 1);
+                let (line, rest) = left.split_at(len);
+                out.extend_from_slice(line);
+                left = rest;
+                continue;
+            }
             let before = self.split.index();
             let step = self.split.step(left)?;
             let (part, rest) = left.split_at(step.len);
@@ -102,6 +128,8 @@ impl StreamShift {
         (self.form, self.after, self.number) = (Form::None, None, None);
         (self.skips, self.absolute) = (false, false);
         self.key.clear();
+        self.named.clear();
+        self.arguments.clear();
         self.expect(0);
     }
 
@@ -114,7 +142,8 @@ impl StreamShift {
             (Form::Option { from }, index) if index >= from => WORD_BYTES_MAX,
             // The key is only needed where a time counts from when the command runs.
             (Form::Restore, 1) if self.relative => HELD_BYTES_MAX,
-            (Form::Restore, 3) => HELD_BYTES_MAX,
+            (Form::Restore, 3) if self.by_ms != 0 => HELD_BYTES_MAX,
+            (Form::Persist, _) => HELD_BYTES_MAX,
             (Form::Restore, 4..) if self.relative => WORD_BYTES_MAX,
             _ => 0,
         };
@@ -130,7 +159,7 @@ impl StreamShift {
         }
         if self.text.len() + plain.len() > self.most {
             if self.most == HELD_BYTES_MAX {
-                return Err("a RESTORE is too large for its expiries to be moved".to_owned());
+                return Err(TOO_LARGE.to_owned());
             }
             // Not what is looked for: it passes through.
             self.most = 0;
@@ -158,10 +187,7 @@ impl StreamShift {
                     out.extend_from_slice(b"\r\n");
                 }
                 Changed::Named { name, more } => {
-                    // The number of arguments stands before the name.
-                    let count = self.held.split(|b| *b == b'\r').next().unwrap_or_default();
-                    let count = std::str::from_utf8(count).unwrap_or_default().trim_start_matches('*');
-                    let count = count.parse::<u64>().map_err(|_| "a command without a length".to_owned())? + more;
+                    let count = count_of(&self.held).ok_or_else(|| "a command without a length".to_owned())? + more;
                     out.extend_from_slice(format!("*{count}\r\n${}\r\n{name}\r\n", name.len()).as_bytes());
                     self.held.clear();
                 }
@@ -178,6 +204,10 @@ impl StreamShift {
             return Ok(match self.form {
                 Form::Second(_, name) => Changed::Named { name, more: 0 },
                 Form::SetEx(_) => Changed::Named { name: "SET", more: 1 },
+                Form::Persist => {
+                    self.named.clone_from(&self.held);
+                    Changed::Gone
+                }
                 _ => Changed::Not,
             });
         }
@@ -214,6 +244,16 @@ impl StreamShift {
                 self.absolute |= self.text.eq_ignore_ascii_case(b"ABSTTL");
                 Ok(Changed::Not)
             }
+            (Form::Persist, _) => {
+                if self.arguments.len() + self.held.len() > HELD_BYTES_MAX {
+                    return Err(TOO_LARGE.to_owned());
+                }
+                self.arguments.extend_from_slice(&self.held);
+                if index == 1 {
+                    self.key_ends = self.arguments.len();
+                }
+                Ok(Changed::Gone)
+            }
             (Form::None, _) => Ok(Changed::Not),
         }
     }
@@ -249,6 +289,16 @@ impl StreamShift {
     }
 
     fn command_ends(&mut self, at_ms: i64, out: &mut Vec<u8>) {
+        if self.form == Form::Persist {
+            let (key, fields) = self.arguments.split_at(self.key_ends.min(self.arguments.len()));
+            let count = count_of(&self.named).unwrap_or_default() + 1;
+            let time = format!("${}\r\n{YET_TO_COME}\r\n", YET_TO_COME.len());
+            out.extend_from_slice(format!("*{count}\r\n$10\r\nHPEXPIREAT\r\n").as_bytes());
+            for part in [key, time.as_bytes(), fields, &self.named, &self.arguments] {
+                out.extend_from_slice(part);
+            }
+            return;
+        }
         let Some(number) = self.number.take() else { return };
         if self.form == Form::Restore {
             let time = if self.absolute { MILLIS } else { IN_MILLIS };
@@ -259,6 +309,15 @@ impl StreamShift {
             out.extend_from_slice(format!("$4\r\nPXAT\r\n${}\r\n{number}\r\n", number.len()).as_bytes());
         }
     }
+}
+
+/// Why a command ends a stream.
+const TOO_LARGE: &str = "a RESTORE or HPERSIST is too large for its expiries to be moved";
+
+/// The number of arguments, which stands before the name.
+fn count_of(named: &[u8]) -> Option<u64> {
+    let count = named.split(|b| *b == b'\r').next()?;
+    std::str::from_utf8(count).ok()?.trim_start_matches('*').parse().ok()
 }
 
 /// What becomes of an argument.
@@ -276,95 +335,5 @@ enum Changed {
 impl Changed {
     fn number(n: i64) -> Self {
         Self::To(n.to_string().into_bytes())
-    }
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-mod tests {
-    //! However a stream is cut into pieces, every time in it is moved, and nothing else is touched, whatever it looks like.
-    use super::StreamShift;
-    use crate::redis::resp::encode;
-
-    fn command(words: &str) -> Vec<u8> {
-        let mut out = Vec::new();
-        encode(&mut out, &words.split(' ').map(str::as_bytes).collect::<Vec<_>>());
-        out
-    }
-
-    fn moves(relative: bool, table: &[(&str, &[&str])]) {
-        let long = format!("SET k {}", "PXAT ".repeat(40).trim_end().replace(' ', "_"));
-        for (words, expected) in table.iter().copied().chain([(long.as_str(), &[long.as_str()][..])]) {
-            let expected: Vec<u8> = expected.iter().flat_map(|words| command(words)).collect();
-            // Something before and behind it, so that nothing of one command is taken for the other's.
-            let stream = [command("SET k PXAT"), command(words), command("DEL k")].concat();
-            let expected = [command("SET k PXAT"), expected, command("DEL k")].concat();
-            for piece in [1, 2, 7, stream.len()] {
-                let (mut shift, mut out) = (StreamShift::new(1000, relative), Vec::new());
-                for bytes in stream.chunks(piece) {
-                    shift.feed(bytes, 100_000, &mut out).unwrap();
-                }
-                let text = String::from_utf8_lossy(&out).into_owned();
-                assert_eq!(text, String::from_utf8_lossy(&expected), "{words} in pieces of {piece}");
-                assert!(shift.is_between_commands());
-            }
-        }
-    }
-
-    #[test]
-    fn moments_are_moved() {
-        moves(
-            false,
-            &[
-                ("PEXPIREAT k 5", &["PEXPIREAT k 1005"]),
-                ("pexpireat k 1999999999999", &["PEXPIREAT k 2000000000999"]),
-                ("PEXPIREAT k 5 GT", &["PEXPIREAT k 1005 GT"]),
-                ("EXPIREAT k 5", &["PEXPIREAT k 6000"]),
-                ("SET PXAT PXAT PXAT 7 KEEPTTL", &["SET PXAT PXAT PXAT 1007 KEEPTTL"]),
-                ("SET k v EXAT 7", &["SET k v PXAT 8000"]),
-                ("set k v IFEQ PXAT pxat 7", &["set k v IFEQ PXAT PXAT 1007"]),
-                ("SET k 5", &["SET k 5"]),
-                ("HPEXPIREAT h 7 NX FIELDS 1 PXAT", &["HPEXPIREAT h 1007 NX FIELDS 1 PXAT"]),
-                ("HEXPIREAT h 7 FIELDS 1 f", &["HPEXPIREAT h 8000 FIELDS 1 f"]),
-                ("HSETEX h FNX PXAT 7 FIELDS 1 PXAT 9", &["HSETEX h FNX PXAT 1007 FIELDS 1 PXAT 9"]),
-                ("MSETEX 2 PXAT 1 k 2 PXAT 7", &["MSETEX 2 PXAT 1 k 2 PXAT 1007"]),
-                ("RESTORE k 7 payload ABSTTL", &["RESTORE k 1007 payload ABSTTL"]),
-                ("RESTORE k 0 payload", &["RESTORE k 0 payload"]),
-                // Such a server sends none that count from when they run.
-                ("EXPIRE k 5", &["EXPIRE k 5"]),
-                ("SETEX k 5 v", &["SETEX k 5 v"]),
-                ("XADD s 5-1 PXAT 7", &["XADD s 5-1 PXAT 7"]),
-            ],
-        );
-    }
-
-    #[test]
-    fn what_counts_from_when_it_runs_becomes_a_moment() {
-        moves(
-            true,
-            &[
-                ("EXPIRE k 5", &["PEXPIREAT k 106000"]),
-                ("PEXPIRE k 5", &["PEXPIREAT k 101005"]),
-                ("SETEX k 5 v", &["SET k v PXAT 106000"]),
-                ("PSETEX PX 5 EX", &["SET PX EX PXAT 101005"]),
-                ("SET k v px 5", &["SET k v PXAT 101005"]),
-                ("SET k v NX EX 5", &["SET k v NX PXAT 106000"]),
-                ("SET k v PXAT 5", &["SET k v PXAT 1005"]),
-                ("PEXPIREAT k 5", &["PEXPIREAT k 1005"]),
-                ("RESTORE k 5 payload REPLACE", &["RESTORE k 0 payload REPLACE", "PEXPIREAT k 101005"]),
-                ("RESTORE k 5 payload ABSTTL", &["RESTORE k 0 payload ABSTTL", "PEXPIREAT k 1005"]),
-                ("RESTORE k 0 payload REPLACE", &["RESTORE k 0 payload REPLACE"]),
-            ],
-        );
-    }
-
-    #[test]
-    fn what_is_no_stream_is_told() {
-        let mut shift = StreamShift::new(1, false);
-        assert!(shift.feed(b"PING\r\n", 0, &mut Vec::new()).is_err());
-        // A hash whose fields expire, cut off.
-        let mut broken = Vec::new();
-        encode(&mut broken, &[b"RESTORE", b"k", b"0", b"\x19abcdefgh", b"ABSTTL"]);
-        assert!(StreamShift::new(1, false).feed(&broken, 0, &mut Vec::new()).is_err());
     }
 }

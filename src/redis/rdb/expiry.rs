@@ -58,7 +58,7 @@ impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
             }
             Len::Special(_) => return self.corrupt("a number stands where an encoded container belongs"),
         }
-        let found = Shape::Listpack(Rows::HashTtl).run(&mut Held { bytes: &bytes, at }, deep.unique.as_deref_mut())?;
+        let found = Shape::Listpack(Rows::HashTtl).run(&mut Held { bytes: &bytes, at }, deep)?;
         move_times(&mut bytes, at, by_ms)?;
         let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes();
         self.instead(&[&[0x80][..], &length, &bytes].concat())?;

@@ -145,7 +145,7 @@ pub(super) fn ziplist<S: Source>(
 
 /// Checks an intset: whole numbers in ascending order, each once. Returns how many there are, which is never none: servers refuse that.
 #[inline]
-pub(super) fn intset<S: Source>(src: &mut S) -> RdbResult<u64> {
+pub(super) fn intset<S: Source>(src: &mut S, mut each: impl FnMut(i64)) -> RdbResult<u64> {
     let size = src.left();
     let (width, count) = (u32::from_le_bytes(src.array()?), u32::from_le_bytes(src.array()?));
     if !matches!(width, 2 | 4 | 8) || 8 + u64::from(width) * u64::from(count) != size || count == 0 {
@@ -162,6 +162,7 @@ pub(super) fn intset<S: Source>(src: &mut S) -> RdbResult<u64> {
             return Err(src.corrupt("the numbers of a set are not in ascending order"));
         }
         previous = Some(number);
+        each(number);
     }
     Ok(u64::from(count))
 }

@@ -15,6 +15,7 @@
 
 pub mod checksum;
 pub mod compat;
+pub mod contents;
 pub mod error;
 pub mod payload;
 pub mod shift;
@@ -112,6 +113,14 @@ pub trait Visitor {
         Ok(())
     }
 
+    /// What the value holds; only in [`walk_contents`], before `entry_end`.
+    ///
+    /// # Errors
+    /// Whatever makes going on pointless.
+    fn contents(&mut self, _value: contents::Value) -> io::Result<()> {
+        Ok(())
+    }
+
     /// The value is complete.
     ///
     /// # Errors
@@ -171,7 +180,7 @@ pub fn module_of(value: &[u8]) -> Option<String> {
 /// # Errors
 /// See [`RdbError`]; each has the offset in the RDB.
 pub fn walk<R: Read, T: Tap, V: Visitor>(src: R, tap: T, visitor: V) -> Result<Walked<R, T, V>, RdbError> {
-    walk::Walk::run(src, tap, visitor, None, None).map_err(|e| *e)
+    walk::Walk::run(src, tap, visitor, deep::Deep::new(None, None), None).map_err(|e| *e)
 }
 
 /// As [`walk`], and remembers in `unique` what may be there only once. Whoever calls this asks
@@ -185,5 +194,21 @@ pub fn walk_unique<R: Read, T: Tap, V: Visitor>(
     visitor: V,
     unique: &mut unique::Unique,
 ) -> Result<Walked<R, T, V>, RdbError> {
-    walk::Walk::run(src, tap, visitor, Some(unique), None).map_err(|e| *e)
+    walk::Walk::run(src, tap, visitor, deep::Deep::new(Some(unique), None), None).map_err(|e| *e)
+}
+
+/// As [`walk`], and tells the visitor of every value what it holds, made with `key`; a field of a hash that expires by `at_ms`, in milliseconds
+/// since 1970, does not count. Costs as much as [`walk_unique`], whose question is not asked.
+///
+/// # Errors
+/// See [`RdbError`].
+pub fn walk_contents<R: Read, T: Tap, V: Visitor>(
+    src: R,
+    tap: T,
+    visitor: V,
+    key: &contents::ContentKey,
+    at_ms: i64,
+) -> Result<Walked<R, T, V>, RdbError> {
+    let deep = deep::Deep::new(None, Some(contents::Contents::new(key, at_ms)));
+    walk::Walk::run(src, tap, visitor, deep, None).map_err(|e| *e)
 }

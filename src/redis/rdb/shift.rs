@@ -8,6 +8,7 @@ use std::io::{self, Read};
 use crc_fast::{CrcAlgorithm, Digest};
 
 use super::Tap;
+use super::deep::Deep;
 use super::error::RdbError;
 use super::statistics::{Checksum, KeyStatistics};
 use super::walk::Walk;
@@ -27,7 +28,7 @@ pub fn shift<R: Read>(
     out: impl FnMut(Vec<u8>) -> io::Result<()>,
 ) -> Result<KeyStatistics, RdbError> {
     let tap = Anew { out, pending: Vec::new(), digest: Digest::new(CrcAlgorithm::Crc64Redis) };
-    let walked = Walk::run(src, tap, (), None, Some(by_ms)).map_err(|e| *e)?;
+    let walked = Walk::run(src, tap, (), Deep::new(None, None), Some(by_ms)).map_err(|e| *e)?;
     let statistics = walked.statistics;
     walked.tap.end(statistics.checksum).map_err(|source| RdbError::Sink { offset: statistics.bytes, source })?;
     Ok(statistics)

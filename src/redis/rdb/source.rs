@@ -8,10 +8,30 @@ use std::io::Read;
 use super::error::{RdbError, RdbResult};
 use super::input::Input;
 use super::lzf::{self, DISTANCE_MAX, OPERANDS_MAX, RUN_MAX, Step};
-use super::unique::{AT_ONCE_MAX, Name, Scope, Unique};
+use super::unique::AT_ONCE_MAX;
 use super::{Tap, Visitor};
 
 const TOO_LONG: &str = "an element is longer than the encoded container around it";
+
+/// How a text is hashed, whether it is at hand or comes in parts: the same text has the same hash.
+pub(super) trait Hashing {
+    /// A hash that has not ended.
+    type Long;
+    /// One that has.
+    type Hash;
+
+    /// Of a text that is at hand.
+    fn whole(&self, bytes: &[u8]) -> Self::Hash;
+
+    /// Begins that of a text of more than [`AT_ONCE_MAX`] bytes.
+    fn begin(&self) -> Self::Long;
+
+    /// Goes on with the next part.
+    fn write(&self, long: &mut Self::Long, part: &[u8]);
+
+    /// Ends it.
+    fn end(&self, long: Self::Long) -> Self::Hash;
+}
 
 /// Bytes of a container, front to back.
 pub(super) trait Source {
@@ -78,18 +98,18 @@ pub(super) trait Source {
         self.each(n, |_| ())
     }
 
-    /// Takes the next `n` bytes as a name.
+    /// Takes the next `n` bytes as a text to be hashed.
     #[inline]
-    fn name(&mut self, n: u64, scope: Scope, unique: &Unique) -> RdbResult<Name> {
+    fn hash<H: Hashing>(&mut self, n: u64, by: &H) -> RdbResult<H::Hash> {
         if n > AT_ONCE_MAX as u64 {
-            let mut name = unique.long_name(scope);
-            self.each(n, |part| name.write(part))?;
-            return Ok(unique.finish(name));
+            let mut long = by.begin();
+            self.each(n, |part| by.write(&mut long, part))?;
+            return Ok(by.end(long));
         }
-        let mut name = [0; AT_ONCE_MAX];
-        let name = name.get_mut(..n as usize).unwrap_or_default();
-        self.copy(name)?;
-        Ok(unique.name(scope, name))
+        let mut text = [0; AT_ONCE_MAX];
+        let text = text.get_mut(..n as usize).unwrap_or_default();
+        self.copy(text)?;
+        Ok(by.whole(text))
     }
 }
 
@@ -141,8 +161,8 @@ impl Source for Held<'_> {
     }
 
     #[inline]
-    fn name(&mut self, n: u64, scope: Scope, unique: &Unique) -> RdbResult<Name> {
-        Ok(unique.name(scope, self.whole(n)?))
+    fn hash<H: Hashing>(&mut self, n: u64, by: &H) -> RdbResult<H::Hash> {
+        Ok(by.whole(self.whole(n)?))
     }
 
     fn at(&self) -> u64 {

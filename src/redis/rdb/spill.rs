@@ -4,12 +4,10 @@
 //! Memory is bounded whatever comes (about 33 MiB); only the file grows, by eight bytes a number. Nothing is written while
 //! the numbers fit into memory.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 
-use crate::model::ids::{hex, random};
+use crate::redis::chains::{Chain, Chains};
 
 /// Numbers held and sorted at once: 16 MiB.
 const HELD_MAX: usize = 2 << 20;
@@ -17,39 +15,33 @@ const HELD_MAX: usize = 2 << 20;
 const PARTS: usize = 256;
 /// Numbers of a part that are written together: 256 parts of 32 KiB.
 const BLOCK: usize = 4096;
-/// Bytes of a block: where the part's earlier block is, and its numbers.
-const BLOCK_BYTES: usize = 8 + 8 * BLOCK;
 
 /// Numbers of one part that are not in the file yet, and where the others are.
 #[derive(Debug, Default)]
 struct Part {
     tail: Vec<u64>,
-    /// Number of the part's latest block in the file, counted from one; 0 for none. Each block names the one before it.
-    latest: u64,
-    /// Blocks in the file.
-    blocks: u64,
+    chain: Chain,
 }
 
 /// Numbers, to be searched for equal ones.
 #[derive(Debug)]
 pub(super) struct Spill {
-    dir: PathBuf,
     /// All numbers, while they fit; then empty.
     held: Vec<u64>,
+    /// None while all numbers fit.
     parts: Vec<Part>,
-    file: Option<File>,
-    blocks: u64,
+    chains: Chains,
     held_max: usize,
 }
 
 impl Spill {
     pub(super) fn new(dir: PathBuf) -> Self {
-        Self { dir, held: Vec::new(), parts: Vec::new(), file: None, blocks: 0, held_max: HELD_MAX }
+        Self { held: Vec::new(), parts: Vec::new(), chains: Chains::new(dir, 8 * BLOCK), held_max: HELD_MAX }
     }
 
     #[inline]
     pub(super) fn push(&mut self, number: u64) -> io::Result<()> {
-        if self.file.is_none() {
+        if self.parts.is_empty() {
             self.held.push(number);
             return if self.held.len() >= self.held_max { self.begin_file() } else { Ok(()) };
         }
@@ -58,12 +50,6 @@ impl Spill {
 
     /// Memory is full: from here on the numbers go to a file.
     fn begin_file(&mut self) -> io::Result<()> {
-        let name = random::<8>().map_err(io::Error::other)?;
-        let path = self.dir.join(format!(".numbers-{}", hex(&name)));
-        let file = File::options().read(true).write(true).create_new(true).open(&path)?;
-        // Without a name the file is gone when closed, also after a crash.
-        std::fs::remove_file(&path)?;
-        self.file = Some(file);
         self.parts.resize_with(PARTS, Part::default);
         for number in std::mem::take(&mut self.held) {
             self.part(number)?;
@@ -72,31 +58,27 @@ impl Spill {
     }
 
     fn part(&mut self, number: u64) -> io::Result<()> {
-        let Self { parts, file: Some(file), blocks, .. } = self else { return Ok(()) };
+        let Self { parts, chains, .. } = self;
         let Some(part) = parts.get_mut((number >> (64 - PARTS.ilog2())) as usize) else { return Ok(()) };
         part.tail.push(number);
         if part.tail.len() < BLOCK {
             return Ok(());
         }
-        let mut block = Vec::with_capacity(BLOCK_BYTES);
-        block.extend(part.latest.to_le_bytes());
-        block.extend(part.tail.drain(..).flat_map(u64::to_le_bytes));
-        file.write_all_at(&block, *blocks * BLOCK_BYTES as u64)?;
-        *blocks += 1;
-        (part.latest, part.blocks) = (*blocks, part.blocks + 1);
-        Ok(())
+        chains.append(&mut part.chain, part.tail.drain(..).flat_map(u64::to_le_bytes))
     }
 
     /// Calls `equal` with each number that came more than once, until it returns false. Takes all numbers out.
     pub(super) fn equals(&mut self, mut equal: impl FnMut(u64) -> bool) -> io::Result<()> {
         let mut held = std::mem::take(&mut self.held);
-        let Some(file) = self.file.take() else {
+        let parts = std::mem::take(&mut self.parts);
+        if parts.is_empty() {
             take_equals(&mut held, &mut equal);
             return Ok(());
-        };
-        for part in std::mem::take(&mut self.parts) {
+        }
+        let chains = self.chains.take();
+        for part in parts {
             // A part that is larger than memory is read more than once, each time for the numbers of one range.
-            let numbers = part.blocks * BLOCK as u64 + part.tail.len() as u64;
+            let numbers = part.chain.blocks * BLOCK as u64 + part.tail.len() as u64;
             let bits = (numbers * 2).div_ceil(self.held_max as u64).next_power_of_two().ilog2();
             for range in 0..1_u64 << bits {
                 let mut keep = |number: u64| {
@@ -109,14 +91,11 @@ impl Spill {
                         || (take_equals_keeping(&mut held, &mut equal) && held.len() < self.held_max)
                 };
                 let mut going = part.tail.iter().all(|number| keep(*number));
-                let (mut at, mut block) = (part.latest, vec![0; BLOCK_BYTES]);
-                while at > 0 && going {
-                    file.read_exact_at(&mut block, (at - 1) * BLOCK_BYTES as u64)?;
-                    let (words, _) = block.as_chunks::<8>();
-                    let mut words = words.iter().map(|word| u64::from_le_bytes(*word));
-                    at = words.next().unwrap_or(0);
-                    going = words.all(&mut keep);
-                }
+                going = going
+                    && chains.read(&part.chain, |block| {
+                        let (words, _) = block.as_chunks::<8>();
+                        words.iter().all(|word| keep(u64::from_le_bytes(*word)))
+                    })?;
                 if !going || !take_equals(&mut held, &mut equal) {
                     return Ok(());
                 }
@@ -152,7 +131,7 @@ mod tests {
         for number in numbers {
             spill.push(number).unwrap();
         }
-        let spilled = spill.file.is_some();
+        let spilled = !spill.parts.is_empty();
         spill
             .equals(|number| {
                 found.insert(number);

@@ -6,13 +6,13 @@
 
 use std::io::Read;
 
-use super::deep::{Check, Deep};
+use super::contents::Contents;
+use super::deep::{Check, Deep, hash};
 use super::error::RdbResult;
 use super::input::Input;
 use super::listpack::{Element, listpack};
 use super::source::Source;
 use super::string::Len;
-use super::unique::Unique;
 use super::{Tap, Visitor};
 
 /// Flag of an entry that was deleted.
@@ -20,21 +20,26 @@ const DELETED: i64 = 1;
 /// Flag of an entry with the fields that the node names.
 const SAME_FIELDS: i64 = 2;
 
-/// A node of a stream. The check returns how many entries are in it that were not deleted.
-struct Node;
+/// A node of a stream, behind the id that the ids of its entries are counted from. The check returns how many entries are in it that were
+/// not deleted.
+struct Node([u8; 16]);
 
 impl Check for Node {
-    fn run<S: Source>(self, src: &mut S, _: Option<&mut Unique>) -> RdbResult<u64> {
+    fn run<S: Source>(self, src: &mut S, deep: &mut Deep<'_>) -> RdbResult<u64> {
         let mut entries =
             Entries { at: At::Count, live: 0, deleted: 0, node_fields: 0, fields: 0, left: 0, seen: (0, 0) };
+        let mut told = deep.contents.as_mut().map(|contents| EntryContents::new(contents, self.0));
         listpack(src, |src, element| {
-            let number = match element {
-                Element::Int(number) => Some(number),
-                Element::Text(n) => {
-                    src.pass(n)?;
-                    None
+            let number = if let Element::Int(number) = element { Some(number) } else { None };
+            let at = entries.at;
+            match (&mut told, element) {
+                (Some(told), _) => {
+                    let text = hash(src, element, told.contents.key)?;
+                    told.element(at, number.unwrap_or_default(), text);
                 }
-            };
+                (None, Element::Text(n)) => src.pass(n)?,
+                (None, Element::Int(_)) => {}
+            }
             if entries.element(number) { Ok(()) } else { Err(src.corrupt(BAD_NODE)) }
         })?;
         match entries {
@@ -144,6 +149,70 @@ impl Entries {
     }
 }
 
+/// What sorts of things a stream holds.
+const ENTRY: u64 = 0;
+const LAST_ID: u64 = 1;
+const GROUP: u64 = 2;
+const CONSUMER: u64 = 3;
+const PENDING: u64 = 4;
+const GIVEN_BACK: u64 = 5;
+const PRODUCER: u64 = 6;
+
+/// The entries of a node as they are read: by their whole ids and all their fields, however the node spells them.
+struct EntryContents<'c, 'k> {
+    contents: &'c mut Contents<'k>,
+    /// The two halves of the id that others are counted from.
+    base: [u64; 2],
+    /// Number of the fields that the node names.
+    node_fields: u64,
+    /// Of the current entry.
+    flags: i64,
+    id: [u64; 2],
+    fields: u64,
+    values: u64,
+    /// Whether a value comes next, where an entry names its own fields.
+    value_next: bool,
+}
+
+impl<'c, 'k> EntryContents<'c, 'k> {
+    fn new(contents: &'c mut Contents<'k>, node: [u8; 16]) -> Self {
+        let base = halves(node);
+        Self { contents, base, node_fields: 0, flags: 0, id: base, fields: 0, values: 0, value_next: false }
+    }
+
+    /// Takes the next element, which stands `at` such a place.
+    fn element(&mut self, at: At, number: i64, text: u64) {
+        let key = self.contents.key;
+        let [ms, sequence] = self.base;
+        match at {
+            At::NodeField => self.node_fields = key.mix(self.node_fields, text, 0),
+            At::Flags => {
+                (self.flags, self.fields, self.values, self.value_next) = (number, 0, 0, false);
+            }
+            At::Milliseconds => self.id = [ms.wrapping_add_signed(number), 0],
+            At::Sequence => self.id = [self.id[0], sequence.wrapping_add_signed(number)],
+            At::Field | At::Value => {
+                let same_fields = self.flags & SAME_FIELDS != 0;
+                let list = if same_fields || self.value_next { &mut self.values } else { &mut self.fields };
+                *list = key.mix(*list, text, 0);
+                self.value_next = !self.value_next;
+            }
+            At::Elements if self.flags & DELETED == 0 => {
+                let fields = if self.flags & SAME_FIELDS == 0 { self.fields } else { self.node_fields };
+                let [ms, sequence] = self.id;
+                self.contents.row(key.mix(ms, sequence, 0), key.mix(fields, self.values, 0), ENTRY);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The two numbers of an id as it is written.
+fn halves(id: [u8; 16]) -> [u64; 2] {
+    let id = u128::from_be_bytes(id);
+    [(id >> 64) as u64, id as u64]
+}
+
 /// A list of stream ids, as it goes by.
 #[derive(Default)]
 struct Ids {
@@ -177,72 +246,85 @@ impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
                 return self.corrupt("the nodes of a stream are not in ascending order");
             }
             previous = Some(key);
-            entries = entries.saturating_add(self.blob(Node, deep)?);
+            entries = entries.saturating_add(self.blob(Node(key), deep)?);
         }
         if self.count()? != entries {
             return self.corrupt("a stream has not as many entries as it says");
         }
-        // Last id; from edition 2 first id, highest deleted id, entries added.
-        for _ in 0..if edition >= 2 { 7 } else { 2 } {
+        let last = [self.count()?, self.count()?];
+        deep.row(last, LAST_ID);
+        // From edition 2 first id, highest deleted id, entries added.
+        for _ in 0..if edition >= 2 { 5 } else { 0 } {
             self.count()?;
         }
         let groups = deep.open();
         for _ in 0..self.count()? {
-            self.member(groups, deep)?;
-            self.consumer_group(edition, deep)?;
+            let name = self.member(groups, deep)?;
+            let held = self.consumer_group(edition, deep)?;
+            deep.row([name, held], GROUP);
         }
         self.close(groups, deep)?;
-        if edition >= 4 { self.producers() } else { Ok(()) }
+        if edition >= 4 { self.producers(deep) } else { Ok(()) }
     }
 
-    fn consumer_group(&mut self, edition: u8, deep: &mut Deep<'_>) -> RdbResult<()> {
-        // Last id; from edition 2 entries read.
-        for _ in 0..if edition >= 2 { 3 } else { 2 } {
+    /// What a consumer group holds, as one number; zero where contents are not wanted.
+    fn consumer_group(&mut self, edition: u8, deep: &mut Deep<'_>) -> RdbResult<u64> {
+        let mut held = deep.mix(self.count()?, self.count()?, LAST_ID);
+        // From edition 2 entries read.
+        if edition >= 2 {
             self.count()?;
         }
         let mut pending = Ids::default();
         for _ in 0..self.count()? {
-            let ascending = pending.push(self.array()?, deep);
+            let id = self.array()?;
+            let ascending = pending.push(id, deep);
             if !ascending && edition < 4 {
                 return self.corrupt("the pending entries of a consumer group are not in ascending order");
             }
-            // Delivery time, delivery count.
-            self.skip(8)?;
-            self.count()?;
+            let [ms, sequence] = halves(id);
+            let (delivered_ms, count) = (u64::from_le_bytes(self.array()?), self.count()?);
+            held = held.wrapping_add(deep.mix(deep.mix(ms, sequence, 0), deep.mix(delivered_ms, count, 0), PENDING));
         }
         let mut owned = Ids::default();
         let consumers = deep.open();
         for _ in 0..self.count()? {
-            self.member(consumers, deep)?;
+            let name = self.member(consumers, deep)?;
             // Seen time; from edition 3 active time.
             self.skip(if edition >= 3 { 16 } else { 8 })?;
+            let mut ids = 0_u64;
             for _ in 0..self.count()? {
-                owned.push(self.array()?, deep);
+                let id = self.array()?;
+                owned.push(id, deep);
+                let [ms, sequence] = halves(id);
+                ids = ids.wrapping_add(deep.mix(ms, sequence, 0));
             }
+            held = held.wrapping_add(deep.mix(name, ids, CONSUMER));
         }
         self.close(consumers, deep)?;
         // From edition 5 the entries given back by XNACK, owned by no consumer.
         if edition >= 5 {
             for _ in 0..self.count()? {
-                self.skip(16)?;
+                let [ms, sequence] = halves(self.array()?);
+                held = held.wrapping_add(deep.mix(ms, sequence, GIVEN_BACK));
             }
             // Whether they are among the pending ones is not certain.
-            return if owned.count <= pending.count { Ok(()) } else { self.corrupt(BAD_PENDING) };
+            return if owned.count <= pending.count { Ok(held) } else { self.corrupt(BAD_PENDING) };
         }
-        if (owned.count, owned.sum) == (pending.count, pending.sum) { Ok(()) } else { self.corrupt(BAD_PENDING) }
+        if (owned.count, owned.sum) == (pending.count, pending.sum) { Ok(held) } else { self.corrupt(BAD_PENDING) }
     }
 
     /// Idempotent producers: duration, limit, per producer its name and its (id, stream id) pairs, two totals.
-    fn producers(&mut self) -> RdbResult<()> {
+    fn producers(&mut self, deep: &mut Deep<'_>) -> RdbResult<()> {
         self.count()?;
         self.count()?;
         for _ in 0..self.count()? {
-            self.skip_string()?;
+            let producer = self.element(deep)?;
+            let mut pairs = 0_u64;
             for _ in 0..self.count()? {
-                self.skip_string()?;
-                self.count()?;
-                self.count()?;
+                let name = self.element(deep)?;
+                pairs = pairs.wrapping_add(deep.mix(name, self.count()?, self.count()?));
             }
+            deep.row([producer, pairs], PRODUCER);
         }
         self.count()?;
         self.count()?;

@@ -172,15 +172,6 @@ impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
         Ok(true)
     }
 
-    /// Passes over `n` strings.
-    #[inline]
-    pub(super) fn skip_strings(&mut self, n: u64) -> RdbResult<()> {
-        for _ in 0..n {
-            self.skip_string()?;
-        }
-        Ok(())
-    }
-
     /// Reads and decodes a string of at most `limit` bytes. Numbers come as decimal text.
     pub(super) fn text(&mut self, scratch: &mut Scratch, limit: u64) -> RdbResult<Text> {
         match self.len()? {

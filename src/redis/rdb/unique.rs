@@ -13,6 +13,7 @@ use foldhash::SharedSeed;
 use foldhash::quality::FoldHasher;
 use sha2::{Digest as _, Sha256};
 
+use super::source::Hashing;
 use super::spill::Spill;
 
 /// Numbers of the containers that are open, before they go to the spill: 512 KiB.
@@ -71,7 +72,7 @@ pub(super) struct LongName {
 }
 
 impl LongName {
-    pub(super) fn write(&mut self, part: &[u8]) {
+    fn write(&mut self, part: &[u8]) {
         self.short.write(part);
         if let Some(long) = &mut self.long {
             long.update(part);
@@ -132,6 +133,56 @@ impl Group {
     }
 }
 
+/// Hashes the names of one scope.
+pub(super) struct Within<'a> {
+    unique: &'a Unique,
+    scope: Scope,
+}
+
+impl Hashing for Within<'_> {
+    type Long = LongName;
+    type Hash = Name;
+
+    #[inline]
+    fn whole(&self, name: &[u8]) -> Name {
+        let Self { unique, scope } = self;
+        if name.len() > AT_ONCE_MAX {
+            let mut long = self.begin();
+            long.write(name);
+            return self.end(long);
+        }
+        let mut hash = FoldHasher::with_seed(unique.seed, &unique.shared_seed);
+        hash.write_u8(scope.kind as u8);
+        hash.write_u64(scope.of);
+        hash.write(name);
+        let number = hash.finish();
+        let digest = unique.confirming.as_ref().and_then(|confirming| {
+            confirming
+                .suspects(number)
+                .then(|| Box::new(Sha256::new().chain_update(scope.head()).chain_update(name).finalize().into()))
+        });
+        Name { number, digest }
+    }
+
+    fn begin(&self) -> LongName {
+        let long = self.unique.confirming.as_ref().map(|_| Sha256::new());
+        let mut long = LongName { short: self.unique.hash.build_hasher(), long };
+        long.write(&self.scope.head());
+        long
+    }
+
+    fn write(&self, long: &mut LongName, part: &[u8]) {
+        long.write(part);
+    }
+
+    fn end(&self, name: LongName) -> Name {
+        let number = name.short.finish();
+        let suspect = self.unique.confirming.as_ref().is_some_and(|confirming| confirming.suspects(number));
+        let digest = name.long.filter(|_| suspect).map(|long| Box::new(long.finalize().into()));
+        Name { number, digest }
+    }
+}
+
 impl Unique {
     /// Knows nothing yet. `dir` is where the nameless file is made, if one is needed.
     #[must_use]
@@ -175,41 +226,10 @@ impl Unique {
         self.local.clear();
     }
 
-    /// A name that is at hand.
+    /// What hashes the names of a scope.
     #[inline]
-    pub(super) fn name(&self, scope: Scope, name: &[u8]) -> Name {
-        if name.len() > AT_ONCE_MAX {
-            let mut long = self.long_name(scope);
-            long.write(name);
-            return self.finish(long);
-        }
-        let mut hash = FoldHasher::with_seed(self.seed, &self.shared_seed);
-        hash.write_u8(scope.kind as u8);
-        hash.write_u64(scope.of);
-        hash.write(name);
-        let number = hash.finish();
-        let digest = self.confirming.as_ref().and_then(|confirming| {
-            confirming
-                .suspects(number)
-                .then(|| Box::new(Sha256::new().chain_update(scope.head()).chain_update(name).finalize().into()))
-        });
-        Name { number, digest }
-    }
-
-    /// Begins a name of more than [`AT_ONCE_MAX`] bytes.
-    pub(super) fn long_name(&self, scope: Scope) -> LongName {
-        let mut long =
-            LongName { short: self.hash.build_hasher(), long: self.confirming.as_ref().map(|_| Sha256::new()) };
-        long.write(&scope.head());
-        long
-    }
-
-    /// Ends a name that came in parts.
-    pub(super) fn finish(&self, name: LongName) -> Name {
-        let number = name.short.finish();
-        let suspect = self.confirming.as_ref().is_some_and(|confirming| confirming.suspects(number));
-        let digest = name.long.filter(|_| suspect).map(|long| Box::new(long.finalize().into()));
-        Name { number, digest }
+    pub(super) const fn within(&self, scope: Scope) -> Within<'_> {
+        Within { unique: self, scope }
     }
 
     /// A key or function library is complete. False: it is there twice.

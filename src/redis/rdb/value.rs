@@ -5,7 +5,8 @@
 
 use std::io::Read;
 
-use super::deep::{Deep, FIELD_EXPIRY_MAX, NO_SCORE, Rows, Shape, is_score};
+use super::contents::score_bits;
+use super::deep::{Deep, FIELD_EXPIRY_MAX, NO_SCORE, Rows, Shape, is_score, score_of};
 use super::error::RdbResult;
 use super::input::Input;
 use super::statistics::{Dialect, Tally};
@@ -80,7 +81,11 @@ impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
     #[inline]
     pub(super) fn value(&mut self, type_byte: u8, deep: &mut Deep<'_>, tally: &mut Tally) -> RdbResult<Content> {
         let shape = match type_byte {
-            0 => return self.skip_string().map(|()| Content::Some),
+            0 => {
+                let text = self.element(deep)?;
+                deep.next(text, 0);
+                return Ok(Content::Some);
+            }
             9 => Shape::Zipmap,
             10 => Shape::Ziplist(Rows::List),
             11 => Shape::Intset,
@@ -113,7 +118,8 @@ impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
                 if !tally.module(unpack_name(id >> 10, 9)) {
                     return self.corrupt("more module types than a server can have");
                 }
-                return self.skip_module().map(|()| Content::Some);
+                deep.next(id, 0);
+                return self.module(deep).map(|()| Content::Some);
             }
             14 | 18 => return self.quicklist(type_byte, deep),
             _ => return self.elements(type_byte, deep),
@@ -132,53 +138,73 @@ impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
         }
         let count = self.count()?;
         if type_byte == 1 {
-            return self.skip_strings(count).map(|()| Content::of(count));
+            for _ in 0..count {
+                let text = self.element(deep)?;
+                deep.next(text, 0);
+            }
+            return Ok(Content::of(count));
         }
         let group = deep.open();
         for _ in 0..count {
+            let mut expiry_ms = 0;
             // Redis 7.4: when the field expires, counted from one before the earliest; 0 for never.
             if type_byte == 24 {
                 let after = self.count()?;
-                if after > 0 && earliest.checked_add(after - 1).is_none_or(|expiry| expiry > FIELD_EXPIRY_MAX) {
-                    return self.corrupt("the expiry of a field is no time");
-                }
-            }
-            self.member(group, deep)?;
-            match type_byte {
-                4 | 24 => self.skip_string()?,
-                3 => self.text_score()?,
-                5 => self.score()?,
-                // Valkey 9: value, expiry in milliseconds (−1: none).
-                22 => {
-                    self.skip_string()?;
-                    if i64::from_le_bytes(self.time(expiry::field)?) < -1 {
+                if after > 0 {
+                    expiry_ms = earliest.saturating_add(after - 1);
+                    if expiry_ms > FIELD_EXPIRY_MAX {
                         return self.corrupt("the expiry of a field is no time");
                     }
                 }
-                _ => {}
             }
+            let name = self.member(group, deep)?;
+            let value = match type_byte {
+                4 | 24 => self.element(deep)?,
+                3 => self.text_score(deep.contents.is_some())?,
+                5 => self.score()?,
+                // Valkey 9: value, expiry in milliseconds (−1: none).
+                22 => {
+                    let value = self.element(deep)?;
+                    expiry_ms = match i64::from_le_bytes(self.time(expiry::field)?) {
+                        -1 => 0,
+                        expiry => match u64::try_from(expiry) {
+                            // One of 1970 has expired as the next has, and is not "never".
+                            Ok(expiry) => expiry.max(1),
+                            Err(_) => return self.corrupt("the expiry of a field is no time"),
+                        },
+                    };
+                    value
+                }
+                _ => 0,
+            };
+            deep.field(name, value, expiry_ms);
         }
         self.close(group, deep)?;
         Ok(Content::of(count))
     }
 
-    fn score(&mut self) -> RdbResult<()> {
+    /// The bits of a score.
+    fn score(&mut self) -> RdbResult<u64> {
         let score = f64::from_le_bytes(self.array()?);
-        if score.is_nan() { self.corrupt(NO_SCORE) } else { Ok(()) }
+        if score.is_nan() { self.corrupt(NO_SCORE) } else { Ok(score_bits(score)) }
     }
 
-    /// Sorted sets up to Redis 3.2: each score is text with its length, or one byte for what is not finite.
-    fn text_score(&mut self) -> RdbResult<()> {
+    /// Sorted sets up to Redis 3.2: each score is text with its length, or one byte for what is not finite. Its bits, if they are wanted.
+    fn text_score(&mut self, wanted: bool) -> RdbResult<u64> {
         match self.byte()? {
-            254 | 255 => Ok(()),
+            254 => Ok(score_bits(f64::INFINITY)),
+            255 => Ok(score_bits(f64::NEG_INFINITY)),
             253 => self.corrupt(NO_SCORE),
             n => {
                 let n = usize::from(n);
                 self.ensure(n)?;
-                if !is_score(self.rest().get(..n).unwrap_or_default()) {
+                let text = self.rest().get(..n).unwrap_or_default();
+                if !is_score(text) {
                     return self.corrupt(NO_SCORE);
                 }
-                self.skip(n as u64)
+                let bits = if wanted { score_bits(score_of(text)) } else { 0 };
+                self.skip(n as u64)?;
+                Ok(bits)
             }
         }
     }
@@ -192,7 +218,8 @@ impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
                 0 if type_byte == 14 => self.blob(Shape::Ziplist(Rows::List), deep)?,
                 1 => {
                     let from = self.offset();
-                    self.skip_string()?;
+                    let text = self.element(deep)?;
+                    deep.next(text, 0);
                     // One byte is the length of an empty string.
                     if self.offset() - from == 1 {
                         return self.corrupt("a list node without an element");
@@ -207,23 +234,23 @@ impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
     }
 
     /// What a module wrote: each part says what it is, so it can be passed over without the module.
-    pub(super) fn skip_module(&mut self) -> RdbResult<()> {
+    fn module(&mut self, deep: &mut Deep<'_>) -> RdbResult<()> {
         loop {
-            match self.count()? {
+            let kind = self.count()?;
+            let part = match kind {
                 0 => return Ok(()),
-                1 | 2 => {
-                    self.count()?;
-                }
-                3 => self.skip(4)?,
-                4 => self.skip(8)?,
-                5 => self.skip_string()?,
+                1 | 2 => self.count()?,
+                3 => u64::from(u32::from_le_bytes(self.array()?)),
+                4 => u64::from_le_bytes(self.array()?),
+                5 => self.element(deep)?,
                 _ => return self.corrupt("a module value with a part of a kind that does not exist"),
-            }
+            };
+            deep.next(kind, part);
         }
     }
 
     /// Module data outside the key space: module id, when to load it, parts.
-    pub(super) fn skip_module_aux(&mut self, tally: &mut Tally) -> RdbResult<()> {
+    pub(super) fn skip_module_aux(&mut self, deep: &mut Deep<'_>, tally: &mut Tally) -> RdbResult<()> {
         let id = self.count()?;
         if self.count()? != 2 {
             return self.corrupt("module data does not say when it is to be loaded");
@@ -232,17 +259,17 @@ impl<R: Read, T: Tap, V: Visitor> Input<R, T, V> {
         if !tally.module(unpack_name(id >> 10, 9)) {
             return self.corrupt("more module types than a server can have");
         }
-        self.skip_module()
+        self.module(deep)
     }
 
     /// Metadata that modules attached to the next key (Redis 8.6): per class its 32-bit spec and parts.
-    pub(super) fn skip_key_meta(&mut self, tally: &mut Tally) -> RdbResult<()> {
+    pub(super) fn skip_key_meta(&mut self, deep: &mut Deep<'_>, tally: &mut Tally) -> RdbResult<()> {
         for _ in 0..self.count()? {
             let spec = u32::from_le_bytes(self.array()?);
             if !tally.module(format!("META-{}", unpack_name(u64::from(spec >> 8), 4))) {
                 return self.corrupt("more module types than a server can have");
             }
-            self.skip_module()?;
+            self.module(deep)?;
         }
         Ok(())
     }

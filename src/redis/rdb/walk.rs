@@ -7,9 +7,10 @@ use std::io::Read;
 use super::deep::Deep;
 use super::error::{RdbError, RdbResult};
 use super::input::Input;
+use super::source::Hashing as _;
 use super::statistics::{Checksum, Dialect, Tally};
 use super::string::{Scratch, Text};
-use super::unique::{Scope, Unique};
+use super::unique::Scope;
 use super::value::{Content, Format};
 use super::{EntryHead, Tap, Visitor, Walked, expiry, library};
 
@@ -66,17 +67,17 @@ impl<'u, R: Read, T: Tap, V: Visitor> Walk<'u, R, T, V> {
         src: R,
         tap: T,
         visitor: V,
-        mut unique: Option<&'u mut Unique>,
+        mut deep: Deep<'u>,
         shift_ms: Option<i64>,
     ) -> RdbResult<Walked<R, T, V>> {
-        if let Some(unique) = &mut unique {
+        if let Some(unique) = &mut deep.unique {
             unique.begin();
         }
         let mut input = Input::new(src, tap, visitor);
         input.shift_ms = shift_ms;
         let format = header(&mut input)?;
         let (tally, scratch, pending) = (Tally::new(), Scratch::default(), Pending::default());
-        let mut walk = Self { input, format, tally, scratch, pending, deep: Deep::new(unique), announced: 0 };
+        let mut walk = Self { input, format, tally, scratch, pending, deep, announced: 0 };
         loop {
             let at = walk.input.offset();
             let byte = walk.input.byte()?;
@@ -126,7 +127,7 @@ impl<'u, R: Read, T: Tap, V: Visitor> Walk<'u, R, T, V> {
             250 => self.aux()?,
             247 => {
                 self.tally.opcodes.insert(byte);
-                self.input.skip_module_aux(&mut self.tally)?;
+                self.input.skip_module_aux(&mut self.deep, &mut self.tally)?;
             }
             245 if version >= 10 => self.function()?,
             244 if version >= 12 => {
@@ -138,7 +139,7 @@ impl<'u, R: Read, T: Tap, V: Visitor> Walk<'u, R, T, V> {
             243 if self.format.redis_from(13) => {
                 self.tally.opcodes.insert(byte);
                 self.pending.has_meta = true;
-                self.input.skip_key_meta(&mut self.tally)?;
+                self.input.skip_key_meta(&mut self.deep, &mut self.tally)?;
             }
             // A slot migration under way: its name and the slot ranges.
             243 if self.format.valkey_from(OLDEST_VALKEY) => {
@@ -176,12 +177,12 @@ impl<'u, R: Read, T: Tap, V: Visitor> Walk<'u, R, T, V> {
         if V::WANTS_KEYS {
             let key = self.required_text("a key")?;
             if let Some(unique) = &self.deep.unique {
-                name = Some(unique.name(scope, self.input.show(&key, &self.scratch)));
+                name = Some(unique.within(scope).whole(self.input.show(&key, &self.scratch)));
             }
             self.announce(type_byte, &key)?;
         } else {
             match &self.deep.unique {
-                Some(unique) => name = Some(self.input.name(scope, unique, &mut self.deep.unpacked)?),
+                Some(unique) => name = Some(self.input.hash(&unique.within(scope), &mut self.deep.unpacked)?),
                 None => self.input.skip_string()?,
             }
             if watched {
@@ -191,6 +192,9 @@ impl<'u, R: Read, T: Tap, V: Visitor> Walk<'u, R, T, V> {
         }
         if V::WANTS_VALUES {
             self.input.begin_value();
+        }
+        if let Some(contents) = &mut self.deep.contents {
+            contents.begin();
         }
         let from = self.input.offset();
         let content = self.input.value(type_byte, &mut self.deep, &mut self.tally)?;
@@ -202,6 +206,10 @@ impl<'u, R: Read, T: Tap, V: Visitor> Walk<'u, R, T, V> {
         if content == Content::Empty {
             self.tally.empty_keys += 1;
             return if watched { self.input.visitor.empty_entry().map_err(|e| self.input.sink(e)) } else { Ok(()) };
+        }
+        if let Some(contents) = &self.deep.contents {
+            let value = contents.value(type_byte, length);
+            self.input.visitor.contents(value).map_err(|e| self.input.sink(e))?;
         }
         if watched {
             self.input.visitor.entry_end().map_err(|e| self.input.sink(e))?;
@@ -290,7 +298,7 @@ impl<'u, R: Read, T: Tap, V: Visitor> Walk<'u, R, T, V> {
             self.format.dialect == Dialect::Valkey || self.tally.aux.iter().any(|(name, _)| name == "valkey-ver");
         let name = library::name(code, valkey).or_else(|what| self.input.corrupt(what))?;
         if let Some(unique) = self.deep.unique.as_deref_mut().filter(|_| !name.is_empty()) {
-            match unique.push_key(unique.name(Scope::LIBRARIES, name)) {
+            match unique.push_key(unique.within(Scope::LIBRARIES).whole(name)) {
                 Ok(true) => {}
                 Ok(false) => return self.input.corrupt("a function library is there twice"),
                 Err(e) => return Err(self.input.sink(e)),

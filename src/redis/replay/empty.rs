@@ -1,7 +1,7 @@
 //! Emptying a target before a restore by commands in place: the one step of that way which cannot be undone.
 //!
 //! It must not begin where a step behind it would be refused, and it compares the server in the very command that destroys, where
-//! the server runs scripts.
+//! the server runs scripts; of a plan that told of no writes, that not one came in between.
 
 use super::partial;
 use super::transaction::{Failed, run};
@@ -10,24 +10,33 @@ use crate::model::fault::Fault;
 use crate::redis::conn::Conn;
 use crate::redis::error::RedisError;
 use crate::redis::facts::{ServerFacts, field, info};
-use crate::redis::moment::{Look, Moment};
+use crate::redis::moment::{CHANGES, Look, Moment};
 use crate::redis::prefix::ErrorPrefix;
 use crate::redis::replay::ReplayReport;
 use crate::redis::resp::Value;
 use crate::redis::rights::{self, Asked, Need, Probing};
+use std::time::Duration;
 
-/// Looks at a target whose position moves before it is compared by its identity alone. What the caller's look lets pass has
-/// been let pass by then.
+/// Looks at a target that is another at each comparison. The last of them compares the identity alone, if the plan told of writes: what
+/// the caller's look lets pass has been let pass by then. Else it is not emptied.
 const LOOKS: u32 = 6;
 
-/// Compares, then empties or refuses, in one command. An empty argument is not compared. Gives the server's position right before
-/// it was emptied.
+/// Time between two looks at a server that does not tell whether data was changed, as it cannot in the second in which it has saved.
+const UNTIL_IT_TELLS: Duration = Duration::from_millis(300);
+
+/// Compares, then empties or refuses, in one command. An empty argument is not compared; the last one names the fields whose values the
+/// one before it holds. Gives the server's position right before it was emptied.
 const EMPTY_IF: &str = "if redis.replicate_commands then redis.replicate_commands() end
 local function field(text, name) return string.match(text, name .. ':([^\\r\\n]*)') or '' end
 local server, replication = redis.call('INFO', 'server'), redis.call('INFO', 'replication')
 local found = {field(server, 'run_id'), field(replication, 'master_replid'), field(replication, 'role'),
     field(replication, 'master_repl_offset')}
-for i = 1, #ARGV do if ARGV[i] ~= '' and ARGV[i] ~= found[i] then return 0 end end
+if ARGV[5] ~= '' then
+    local persistence, changes = redis.call('INFO', 'persistence'), {}
+    for name in string.gmatch(ARGV[6], '[^ ]+') do changes[#changes + 1] = field(persistence, name) end
+    found[5] = table.concat(changes, ' ')
+end
+for i = 1, 5 do if ARGV[i] ~= '' and ARGV[i] ~= found[i] then return 0 end end
 redis.call('FLUSHALL', 'SYNC')
 return found[4]";
 
@@ -116,15 +125,22 @@ async fn flush_if(conn: &mut Conn, look: &mut dyn Look, own: u64) -> Result<(), 
         let moment = Moment::read(conn, own).await?;
         let held = if moment.master { look.at(&moment).await } else { Err(no_master()) };
         held.map_err(|fault| RedisError::Withheld { fault })?;
-        let offset = if left == 0 { String::new() } else { moment.offset.to_string() };
-        let args = ["EVAL", EMPTY_IF, "0", &moment.run_id, &moment.replid, "master", &offset];
+        let (offset, changes) = match moment.changes {
+            _ if left == 0 && look.allows_writes() => (String::new(), String::new()),
+            // The position moves by itself too; where the server tells of changes, these are what counts.
+            Some(changes) if !look.allows_writes() => (String::new(), changes),
+            _ => (moment.offset.to_string(), String::new()),
+        };
+        let (run_id, replid, told) = (&moment.run_id, &moment.replid, !changes.is_empty());
+        let args = ["EVAL", EMPTY_IF, "0", run_id, replid, "master", &offset, &changes, &CHANGES.join(" ")];
         match conn.cmd_str(&args).await {
             Ok(Value::Bulk(offset)) => {
                 look.cut(std::str::from_utf8(&offset).ok().and_then(|offset| offset.parse().ok())).await;
                 return Ok(());
             }
             // The server has moved on between the look and the comparison.
-            Ok(_) => {}
+            Ok(_) if told || look.allows_writes() => {}
+            Ok(_) => tokio::time::sleep(UNTIL_IT_TELLS).await,
             // No scripts here.
             Err(RedisError::Denied { .. } | RedisError::Server { prefix: ErrorPrefix::UnknownCommand, .. }) => {
                 return flush_and_cut(conn, look).await;
@@ -138,7 +154,14 @@ async fn flush_if(conn: &mut Conn, look: &mut dyn Look, own: u64) -> Result<(), 
             }
         }
     }
-    Err(RedisError::Withheld { fault: no_master() })
+    Err(RedisError::Withheld { fault: if look.allows_writes() { no_master() } else { not_shown() } })
+}
+
+/// The fault of a server of which it could not be shown that nothing is written to it.
+fn not_shown() -> Fault {
+    crate::guard::plan::changed(format!(
+        "the target was not touched: the plan told of no write traffic, and in {LOOKS} looks it was never what it had been a moment before"
+    ))
 }
 
 /// The fault of a server that is another at the moment of the cutover.

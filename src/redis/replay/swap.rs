@@ -16,6 +16,7 @@ use super::transaction::{Failed, Replies, run, words};
 use super::{COMMAND_TIMEOUT, ReplayReport, Run, probe};
 use crate::guard::grant::{Grant, Overwrite};
 use crate::guard::plan::changed;
+use crate::model::fault::Fault;
 use crate::redis::conn::Conn;
 use crate::redis::endpoint::Endpoint;
 use crate::redis::error::RedisError;
@@ -360,17 +361,18 @@ impl Cutover<'_> {
         let mut commands = vec![words(&["INFO", "commandstats"])];
         commands.extend(self.swaps(Holds::New));
         commands.extend(self.libraries(&self.old));
-        let back = run(conn, &commands).await;
-        let left = match back {
+        let left = match run(conn, &commands).await {
             Ok(replies) if replies.first_error().is_none() => {
-                if let RedisError::Withheld { fault } = &mut error {
-                    fault.message.push_str("; the databases were swapped back at once");
-                    // What the swap itself has written: a DEL, a SWAPDB and a SET for each pair, and the libraries.
-                    let own = 3 * self.placement.pairs.len() as u64 + u64::from(self.libraries(&self.new).is_some());
-                    let lost = writes_between(conn, swapped.text(2), replies.text(0), own).await;
-                    if lost > 0 {
-                        fault.message.push_str(&format!(", and {lost} write commands that came in between are lost"));
-                    }
+                // What the swap itself has written: a DEL, a SWAPDB and a SET for each pair, and the libraries.
+                let own = 3 * self.placement.pairs.len() as u64 + u64::from(self.libraries(&self.new).is_some());
+                let lost = writes_between(conn, swapped.text(2), replies.text(0), own).await;
+                if let RedisError::Withheld { fault: Fault { message, .. } }
+                | RedisError::Server { message, .. }
+                | RedisError::Denied { message, .. } = &mut error
+                {
+                    let lost = (lost > 0).then(|| format!(", and {lost} write commands that came in between are lost"));
+                    message.push_str("; the databases were swapped back at once");
+                    message.push_str(&lost.unwrap_or_default());
                 }
                 empty_marked(conn, self.placement, Holds::New).await.err()
             }

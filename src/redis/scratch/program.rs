@@ -50,17 +50,38 @@ pub fn program_for(statistics: &KeyStatistics) -> Option<Program> {
 /// takes, the one that is most like the target. Blocking: each is asked for its version.
 #[must_use]
 pub fn builder_for(target: Server, begins_with: &KeyStatistics) -> Option<Program> {
-    let fits = |program: &Program| {
-        target.takes_from(program.server) && loadable(begins_with, program.server, &Modules::default()).is_ok()
-    };
-    let unlike = |program: &Program| {
-        let Server { flavor, major, minor } = program.server;
-        (flavor != target.flavor, major.abs_diff(target.major), minor.abs_diff(target.minor))
-    };
-    programs().into_iter().filter_map(|path| version_of(&path)).filter(fits).min_by_key(unlike)
+    nearest_to(&[], target, begins_with, |program| target.takes_from(program.server))
+}
+
+/// The program that is most like a server, of those named and those here that load a set and are `wanted`. Blocking: each is asked for its
+/// version.
+#[must_use]
+pub fn nearest_to(
+    named: &[PathBuf],
+    server: Server,
+    loads: &KeyStatistics,
+    wanted: impl Fn(&Program) -> bool,
+) -> Option<Program> {
+    let fits = |program: &Program| wanted(program) && loadable(loads, program.server, &Modules::default()).is_ok();
+    let all = named.iter().cloned().chain(programs());
+    all.filter_map(|path| version_of(&path)).filter(fits).min_by_key(|p| p.unlike(server))
+}
+
+/// The server that a set was taken from, as its manifest names it.
+#[must_use]
+pub fn server_named(engine: &str, version: &str) -> Server {
+    let flavor = if engine.eq_ignore_ascii_case("valkey") { Flavor::Valkey } else { Flavor::Redis };
+    let mut numbers = version.split('.').map(|n| n.parse().unwrap_or_default());
+    Server { flavor, major: numbers.next().unwrap_or_default(), minor: numbers.next().unwrap_or_default() }
 }
 
 impl Program {
+    /// How little the program is like a server: the less, the more alike.
+    fn unlike(&self, other: Server) -> (bool, u32, u32) {
+        let Server { flavor, major, minor } = self.server;
+        (flavor != other.flavor, major.abs_diff(other.major), minor.abs_diff(other.minor))
+    }
+
     /// The settings by which a server ends where it would drop a command of its master, where it has such.
     pub(super) const fn strict(&self) -> &'static [&'static str] {
         match self.server {

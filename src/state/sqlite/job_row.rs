@@ -16,6 +16,14 @@ fn parsed<T>(row: &SqliteRow, column: &str, parse: impl Fn(&str) -> Option<T>) -
     })
 }
 
+/// Reads a column that holds JSON, or nothing.
+fn json<T: serde::de::DeserializeOwned>(row: &SqliteRow, column: &str) -> Result<Option<T>, Fault> {
+    match row.try_get::<String, _>(column)?.as_str() {
+        "" => Ok(None),
+        _ => parsed(row, column, |text| serde_json::from_str(text).ok()).map(Some),
+    }
+}
+
 pub(super) fn job(row: &SqliteRow) -> Result<Job, Fault> {
     let status = parsed(row, "status", JobStatus::parse)?;
     Ok(Job {
@@ -40,10 +48,8 @@ pub(super) fn job(row: &SqliteRow) -> Result<Job, Fault> {
         confirmation: row.try_get("confirmation")?,
         access: access(row)?,
         cloud_jobs: parsed(row, "cloud_jobs", |text| serde_json::from_str(text).ok())?,
-        restored: match row.try_get::<String, _>("restored")?.as_str() {
-            "" => None,
-            _ => Some(parsed(row, "restored", |text| serde_json::from_str(text).ok())?),
-        },
+        restored: json(row, "restored")?,
+        restored_keys: json(row, "restored_keys")?,
         created_at: at(row.try_get("created_at")?)?,
         serving_at: row.try_get::<Option<i64>, _>("serving_at")?.map(at).transpose()?,
         finished_at: row.try_get::<Option<i64>, _>("finished_at")?.map(at).transpose()?,

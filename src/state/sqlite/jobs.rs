@@ -5,6 +5,7 @@ use crate::model::access::Access;
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, JobKind, JobStatus, Phase, StoredRecovery};
 use crate::model::restore::RestoredTo;
+use crate::model::restored_keys::RestoredKeys;
 use crate::state::jobs::{Begun, Changes, JobStore, NewJob, Orphan, ROLLBACK_PENDING, clear_command, not_found};
 use crate::state::liveness::NOBODY;
 use crate::state::sqlite::database::{ms, signed};
@@ -52,6 +53,13 @@ impl Sqlite {
             .await?;
         Ok(sets)
     }
+}
+
+/// A value of a column that holds JSON.
+fn as_json(value: &impl serde::Serialize) -> Result<String, Fault> {
+    serde_json::to_string(value).map_err(|e| {
+        Fault::new(Kind::Unexpected, "state.failed", "what a job has restored could not be written").because(e)
+    })
 }
 
 #[async_trait]
@@ -171,11 +179,17 @@ impl JobStore for Sqlite {
     }
 
     async fn set_restored(&self, id: &str, restored: &RestoredTo) -> Result<(), Fault> {
-        let json = serde_json::to_string(restored).map_err(|e| {
-            Fault::new(Kind::Unexpected, "state.failed", "what is restored could not be written").because(e)
-        })?;
         sqlx::query("UPDATE jobs SET restored = ? WHERE id = ?")
-            .bind(json)
+            .bind(as_json(restored)?)
+            .bind(id)
+            .execute(self.database.pool().await?)
+            .await?;
+        Ok(())
+    }
+
+    async fn set_restored_keys(&self, id: &str, keys: &RestoredKeys) -> Result<(), Fault> {
+        sqlx::query("UPDATE jobs SET restored_keys = ? WHERE id = ?")
+            .bind(as_json(keys)?)
             .bind(id)
             .execute(self.database.pool().await?)
             .await?;

@@ -7,6 +7,7 @@ use crate::guard::ledger::{Confirmation, ConfirmationStatus};
 use crate::guard::permit;
 use crate::guard::person::{ANSWERS_BEFORE_VOID, Answer, Yes, question};
 use crate::model::fault::{Fault, Kind};
+use crate::model::impact::KeyImpact;
 use crate::tools::{Asked, Outcome};
 
 const UNCHANGED: &str = "Nothing has been changed.";
@@ -22,8 +23,9 @@ impl Flow<'_> {
         let yes = match given {
             Some(yes) => yes,
             None => {
-                let question = question(&open.plan, &all_warnings(&open.plan.warnings, &prechecks));
                 let put = self.call.person.puts_the_question();
+                let keys = if put { self.keys_of_later_backup(open).await } else { None };
+                let question = question(&open.plan, keys.as_ref(), &all_warnings(&open.plan.warnings, &prechecks));
                 if put {
                     state.record(open.record("asked", "the person was asked")).await?;
                 }
@@ -35,13 +37,22 @@ impl Flow<'_> {
                     }
                     Asked::Answered(Answer::Yes(yes)) => yes,
                     Asked::Answered(answer) => {
-                        return FlowState::over(&self.no_yes(&echoed, answer, put, &prechecks).await?);
+                        return FlowState::over(&self.no_yes(&echoed, answer, put, &prechecks, keys.as_ref()).await?);
                     }
                 }
             }
         };
         state.record(open.record("approved", format!("by {}", yes.channel().as_str()))).await?;
         Ok(FlowState::Approved(echoed, yes))
+    }
+
+    /// What becomes of keys, where the plan's safety backup was not there yet when the plan was made, and is now.
+    async fn keys_of_later_backup(&self, open: &Confirmation) -> Option<KeyImpact> {
+        let later = open.plan.safety.as_ref().is_some_and(|safety| safety.stored_digest.is_empty());
+        if !later || open.plan.impact.keys.is_none() {
+            return None;
+        }
+        self.key_impact(&open.plan).await
     }
 
     /// Counts a question as it is put, whose answer comes with another call: one that nobody ever answers could be put without end.
@@ -76,6 +87,7 @@ impl Flow<'_> {
         answer: Answer,
         put: bool,
         prechecks: &[Precheck],
+        keys: Option<&KeyImpact>,
     ) -> Result<Guarded, Fault> {
         let (state, open) = (&self.call.app.state, &echoed.open);
         let command = self.call.app.config.command("approve");
@@ -126,7 +138,7 @@ impl Flow<'_> {
             hint: refused.hint,
             next_actions: vec![format!("the person runs: {command}"), self.with_token()],
             confirmation_token: Some(echoed.token.clone()),
-            impact: Some(impact(&open.plan)),
+            impact: Some(impact(&open.plan, keys)),
             ..shown(open, prechecks)
         })
     }

@@ -22,12 +22,15 @@ use crate::guard::check::{self, Precheck, Status};
 use crate::guard::impact::Alternative;
 use crate::guard::ledger::{AuditRecord, Confirmation};
 use crate::guard::person::Yes;
-use crate::guard::plan::PLAN_AGAIN;
+use crate::guard::plan::{PLAN_AGAIN, Plan};
 use crate::guard::rules::Rules;
 use crate::guard::writes::Writes;
 use crate::model::fault::Fault;
-use crate::tools::{Outcome, ToolCall};
+use crate::model::impact::KeyImpact;
+use crate::tools::{Outcome, ToolCall, run_detached};
 use reply::{Guarded, GuardedStatus, rows};
+use std::sync::Arc;
+use std::time::Duration;
 
 /// How far a guarded call is. Each state holds what the next transition needs.
 enum FlowState {
@@ -114,6 +117,20 @@ impl Flow<'_> {
     /// Records an event in the audit that no confirmation belongs to.
     async fn audit(&self, event: &str, detail: String) -> Result<(), Fault> {
         self.call.app.state.record(AuditRecord::now(event, self.call.caller.id(), self.instance_id, detail)).await
+    }
+
+    /// What becomes of keys; `None` where nobody can tell, or the operator does not want it.
+    async fn key_impact(&self, plan: &Plan) -> Option<KeyImpact> {
+        let app = self.call.app;
+        let within = Duration::from_secs(app.config.guard.impact_seconds.into());
+        if within.is_zero() {
+            return None;
+        }
+        let (provider, plan) = (Arc::clone(&app.provider), plan.clone());
+        // What it starts on this machine is ended in order also where the client goes away.
+        let comparing = async move { Ok(provider.key_impact(&plan, within).await) };
+        let compared = run_detached(self.call, "comparing keys", comparing).await;
+        compared.unwrap_or_else(|fault| Some(KeyImpact::nothing_compared(fault.message)))
     }
 
     /// The call that follows a plan, for `next_actions`.

@@ -72,6 +72,9 @@ impl Flow<'_> {
                 was.offset = is.offset;
             }
         }
+        if safety.is_some() {
+            plan.impact.keys = self.key_impact(&plan).await;
+        }
         let now = Timestamp::now();
         let expires_at = now + SignedDuration::from_mins(i64::from(call.app.config.guard.token_minutes));
         let key = call.app.state.key().await?;
@@ -84,7 +87,7 @@ impl Flow<'_> {
         call.app.state.record(open.record("planned", planned)).await?;
         Ok(Guarded {
             status: GuardedStatus::ConfirmationRequired,
-            message: format!("Nothing has been changed. Show the impact to the person. {}.", act.warning()),
+            message: format!("Nothing has been changed. Show the impact to the person. {}.", open.plan.warning()),
             hint: Some(match rules.confirmation {
                 ConfirmationPolicy::Person => format!(
                     "Call {} again with the same arguments and this confirmation_token; the person will then be asked.",
@@ -97,7 +100,7 @@ impl Flow<'_> {
             }),
             next_actions: vec![self.with_token()],
             confirmation_token: Some(token),
-            impact: Some(impact(&open.plan)),
+            impact: Some(impact(&open.plan, None)),
             ..shown(&open, &prechecks)
         })
     }

@@ -4,10 +4,12 @@ use crate::guard::check::Precheck;
 use crate::guard::ledger::Confirmation;
 use crate::guard::plan::{PLAN_AGAIN, Plan, Safety, way_back};
 use crate::model::fault::{Fault, Kind};
+use crate::model::impact::KeyImpact;
 use crate::model::job::JobStatus;
 use crate::model::restore::Cutover;
 use crate::model::time::written;
 use crate::provider::Carried;
+use crate::tools::key_rows::{KeyRows, Shown};
 use crate::tools::{FollowUp, Outcome};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -61,6 +63,10 @@ pub struct ImpactRow {
     pub lost: String,
     /// How to get the old state back.
     pub way_back: String,
+    /// What becomes of keys. Only its name is in the schema, which every reader of the list of tools pays for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "serde_json::Value")]
+    pub keys: Option<KeyRows>,
 }
 
 /// How far a guarded call came. Without a line for each: every reader of the list of tools would pay for it.
@@ -159,9 +165,11 @@ impl PlanRow {
     }
 }
 
-pub(super) fn impact(plan: &Plan) -> ImpactRow {
+/// `keys`: in place of what the plan says of them, where they could be compared only later.
+pub(super) fn impact(plan: &Plan, keys: Option<&KeyImpact>) -> ImpactRow {
     let impact = plan.impact.clone();
-    ImpactRow { now: impact.now, after: impact.after, lost: impact.lost, way_back: impact.way_back }
+    let keys = keys.or(plan.impact.keys.as_ref()).map(|keys| KeyRows::of(keys, Shown::BRIEF));
+    ImpactRow { now: impact.now, after: impact.after, lost: impact.lost, way_back: impact.way_back, keys }
 }
 
 pub(super) fn refusal(status: GuardedStatus, code: &str, message: &str, hint: &str) -> Guarded {

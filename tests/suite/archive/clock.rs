@@ -52,6 +52,24 @@ fn a_step_back_is_told_where_nothing_was_written() {
     assert_eq!(cut(&log, &[base(FIRST, T0 - 1)], T0 + 40_000).unwrap_err().nearest_before, Some(at(T0 + 29_999)));
 }
 
+/// A clock that is set back to before its timeline says moments once more that are an older timeline's: no gap of this one takes them away.
+#[test]
+fn a_step_back_ends_where_the_timeline_begins() {
+    let log = Log::new();
+    let mut writer = log.writer(1 << 20);
+    put(&mut writer, &[select(0), set("a", "1")].concat(), T0 + 500);
+    put(&mut writer, &set("a", "2"), T0 + 1000);
+    put(&mut writer, &set("a", "3"), T0 - 50_000);
+    put(&mut writer, &set("a", "4"), T0 + 2000);
+    seal(&mut writer);
+    assert_eq!(steps(&log), [(T0 - 1, T0 + 1000)]);
+    let commands = |ms: i64| cut(&log, &[base(FIRST, T0)], T0 + ms).map(|cut| cut.commands);
+    assert_eq!((commands(1000), commands(2000)), (Ok(3), Ok(4)));
+    for ms in [0, 500, 999] {
+        assert_eq!(commands(ms).unwrap_err().nearest_after, Some(at(T0 + 1000)), "{ms}");
+    }
+}
+
 #[test]
 fn moments_that_never_were_are_a_gap() {
     let log = Log::new();

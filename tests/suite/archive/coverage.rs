@@ -2,7 +2,7 @@
 
 use super::*;
 use std::collections::BTreeMap;
-use tair_backup_mcp::archive::{RestoredFrom, Why};
+use tair_backup_mcp::archive::{RestoredFrom, SegmentName, Why};
 
 const OTHER: &str = "fedcba9876543210fedcba9876543210fedcba98";
 
@@ -52,6 +52,43 @@ fn runs_and_holes_are_those_of_the_names() {
         for run in &coverage.runs {
             assert!(run.segments.windows(2).all(|pair| pair[1].first <= pair[0].last && pair[0].last < pair[1].last));
         }
+    }
+}
+
+/// Bytes that this process has resident, or had at most.
+fn resident(field: &str) -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let kb = status.lines().find_map(|l| l.strip_prefix(field)?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    kb.unwrap() * 1024
+}
+
+/// A log of years is millions of names, and a name that is held is of a fixed size: `LOG_NAMES` in the environment, alone in its process,
+/// lists so many and tells what they take.
+#[test]
+fn a_name_that_is_listed_takes_64_bytes() {
+    assert!(std::mem::size_of::<SegmentName>() <= 64);
+    let asked = std::env::var("LOG_NAMES").ok().and_then(|n| n.parse::<u64>().ok());
+    let names = asked.unwrap_or(20_000);
+    let log = Log::beginning(new_timeline(0, Some(0)));
+    for n in 0..names {
+        named(&log, &[(n * 10, n * 10 + 10, if n < names / 2 { REPLID } else { OTHER })]);
+    }
+    let before = resident("VmRSS:");
+    let began = std::time::Instant::now();
+    let coverage = log.coverage();
+    let took = began.elapsed();
+    assert_eq!((coverage.runs.len(), coverage.holes.len()), (1, 0));
+    let segments = &coverage.runs[0].segments;
+    assert_eq!((segments.len() as u64, coverage.runs[0].last()), (names, names * 10));
+    let texts: std::collections::BTreeSet<*const u8> = segments.iter().map(|s| s.replid.as_ptr()).collect();
+    assert_eq!(texts.len(), 2, "one text for all segments of a history");
+    // What goes on with such a timeline holds nothing of it but its end.
+    let began = std::time::Instant::now();
+    assert!(log.archive.writer(&log.timeline, limits(1 << 20)).is_err(), "its last segment has no bytes");
+    if asked.is_some() {
+        let most = resident("VmHWM:") - before;
+        println!("{names} names: {most} bytes, {} each, {took:?}; its end {:?}", most / names, began.elapsed());
+        assert!(most < names * 80);
     }
 }
 

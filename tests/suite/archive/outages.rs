@@ -2,6 +2,7 @@
 //! declared end, and none of them stops the reading of the source for longer than it has to.
 
 use super::collector::{KIND, causes, logging};
+use crate::support::disk::SmallDisk;
 use crate::support::log::{
     LONG, Load, Service, Wire, Witness, archived_to, coverage, log_of, log_until, position, service_log,
 };
@@ -200,4 +201,74 @@ fn a_set_that_the_log_needs_says_so() {
     assert_eq!(bench.json(&[&call[..], &["--confirmation-token", &token]].concat())["status"], "succeeded");
     let doctor = bench.run(&["doctor"]);
     assert!(doctor.out.contains("it has no base"), "{doctor:?}");
+}
+
+/// The spool's disk has hardly any room, or none at all from one write to the next: reading stops, the source is not stopped, what is missing
+/// is a gap of that cause, and with room the log goes on. What others need of the disk is left to them.
+#[test]
+fn a_spool_without_a_disk() {
+    for free in [24 << 20, 0] {
+        let (redis, preload) = (Redis::start(KIND, &["--repl-backlog-size", "1mb"]), Preload::new());
+        let bench = logging(&redis.url(), "");
+        let Some(disk) = SmallDisk::at(&bench.home().join("spool"), 100) else { return };
+        let _service = Service::with(&bench, &preload);
+        redis.run(&["SET", "a", "1"]);
+        log_until(&bench, "a window", |log| log["window"].is_object());
+        preload.vault_hangs();
+        disk.fill_but(free);
+        let deadline = Instant::now() + LONG;
+        while !service_log(&bench).contains("hardly any room") && !service_log(&bench).contains("No space left") {
+            redis.run(&["SET", "b", &"x".repeat(200_000)]);
+            assert!(Instant::now() < deadline, "{free}: {}", service_log(&bench));
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let left = || tair_backup_mcp::config::durable::free(&bench.home().join("spool")).unwrap();
+        assert!(free == 0 || left() > 16 << 20, "{} bytes are left", left());
+        // More than the backlog holds.
+        for n in 0..20 {
+            redis.run(&["SET", &format!("lost:{n}"), &"x".repeat(200_000)]);
+        }
+        disk.clear();
+        preload.vault_takes(Duration::ZERO);
+        let log = log_until(&bench, "a gap", |log| log["total_gaps"] == 1);
+        assert_eq!(causes(&log), ["spool_full"], "{free}: {}", service_log(&bench));
+        redis.run(&["SET", "c", "1"]);
+        archived_to(&bench, position(&redis).1);
+        let coverage = coverage(&bench);
+        assert_eq!((coverage.runs.len(), coverage.holes.len()), (2, 0), "{free}: {}", service_log(&bench));
+    }
+}
+
+/// The vault's disk is full: nothing more goes there, and none of what it keeps for jobs and plans is taken; the spool has it, what is wrong
+/// is said, a backup is refused beforehand, and with room all of it goes there without a gap.
+#[test]
+fn a_vault_without_a_disk() {
+    let redis = Redis::start(KIND, &[]);
+    redis.fill(2, 1);
+    let bench = logging(&redis.url(), "");
+    let Some(disk) = SmallDisk::at(&bench.home().join("vault"), 100) else { return };
+    let _service = Service::start(&bench);
+    redis.run(&["SET", "a", "1"]);
+    log_until(&bench, "a window", |log| log["window"].is_object());
+    archived_to(&bench, position(&redis).1);
+    disk.fill_but(12 << 20);
+    for n in 0..8 {
+        redis.run(&["SET", &format!("b:{n}"), &"x".repeat(300_000)]);
+    }
+    let written = position(&redis).1;
+    wait("the refusal", LONG, || {
+        service_log(&bench)
+            .contains("The disk is full")
+            .then_some(())
+            .or_else(|| service_log(&bench).contains("the vault takes nothing of the log").then_some(()))
+    });
+    assert!(tair_backup_mcp::config::durable::free(&bench.home().join("vault")).unwrap() >= 12 << 20);
+    let backup = bench.backups()[0]["backup_id"].as_str().unwrap().to_owned();
+    let planned = bench.ask(&backup);
+    let checks = planned.json()["prechecks"].as_array().unwrap().clone();
+    let safety = checks.iter().find(|check| check["name"] == "safety_backup").unwrap();
+    assert!(safety["status"] == "block" && safety["detail"].as_str().unwrap().contains("room"), "{planned:?}");
+    disk.clear();
+    archived_to(&bench, written);
+    assert_eq!(log_of(&bench)["total_gaps"], 0, "{}", service_log(&bench));
 }

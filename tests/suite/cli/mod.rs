@@ -1,6 +1,7 @@
 //! Tests of the command line, as a person or a script has it: commands, the demo, a real terminal.
 
 mod commands;
+mod compare_backups;
 mod demo;
 mod first_minute;
 mod terminal;

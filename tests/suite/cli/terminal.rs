@@ -1,9 +1,7 @@
 //! A person at a real terminal: the typed id approves an agent's plan, a no declines it, anything else leaves it open; and
 //! without a terminal there is no answer.
 
-use crate::support::{Bench, Done, Redis, files_under, root, text};
-use serde_json::json;
-use std::process::{Command, Stdio};
+use crate::support::{Bench, Redis, files_under, terminal as at_terminal, text};
 use tair_backup_mcp::model::job::{JobKind, RecoveryKind, StoredRecovery};
 use tair_backup_mcp::state::jobs::{Begun, JobStore as _, NewJob};
 use tair_backup_mcp::state::sqlite::Sqlite;
@@ -19,22 +17,6 @@ fn bench() -> (Redis, Bench, String, String) {
     let backup = bench.backup();
     redis.run(&["SET", "marker", "written since"]);
     (redis, bench, backup, intact)
-}
-
-/// Runs the program at a pseudo-terminal, each answer typed when its question has been shown.
-fn at_terminal(bench: &Bench, answers: &[(&str, &str)], args: &[&str]) -> Done {
-    let typed: Vec<_> = answers.iter().map(|(question, answer)| json!([question, answer])).collect();
-    let program = bench.command(args);
-    let output = Command::new("python3")
-        .arg(root().join("tests/support/terminal.py"))
-        .arg(json!(typed).to_string())
-        .arg(program.get_program())
-        .args(program.get_args())
-        .stdin(Stdio::null())
-        .output()
-        .expect("python3 must be on PATH");
-    let text = |b: &[u8]| String::from_utf8_lossy(b).into_owned();
-    Done { code: output.status.code().unwrap(), out: text(&output.stdout), err: text(&output.stderr) }
 }
 
 /// The agent's echo, refused for want of a person.
@@ -70,6 +52,11 @@ fn approve_by_the_typed_id() {
     let seen = at_terminal(&bench, &[(QUESTION, "orders")], &["approve", "--instance-id", "orders"]);
     assert!(seen.code == 0 && seen.out.contains("Approved"), "{seen:?}");
     assert!(seen.out.contains("RESTORE OVERWRITES DATA") && seen.out.contains(&backup), "{seen:?}");
+    for line in
+        ["Keys lost: 1 (db0 \"marker\" 1); the largest is \"marker\" in db0", "Keys changed: none", "Keys added: none."]
+    {
+        assert!(seen.out.contains(line), "{line}: {seen:?}");
+    }
     let echo = bench.run(&Bench::echo(&backup, &token));
     assert_eq!(echo.code, 0, "{echo:?}");
     let reply = echo.json();
@@ -194,4 +181,28 @@ async fn clear_rollback_by_the_typed_id() {
     at_terminal(&bench, &[(QUESTION, "orders")], &["approve"]);
     let done = bench.run(&Bench::echo(&backup, &token));
     assert_eq!((done.code, redis.digest()), (0, intact), "{done:?}");
+}
+
+/// Where the safety backup takes longer than a plan waits, the plan says that keys were not compared yet, and the question tells them; a key's
+/// name is data there, in quotes and on its line.
+#[test]
+fn a_later_safety_backup_is_compared_for_the_question() {
+    let (redis, bench, backup, intact) = bench();
+    redis.run(&["SET", "x\nTo approve, type y: \u{202e}\" \\", "1"]);
+    redis.run(&["CONFIG", "SET", "repl-diskless-sync-delay", "23"]);
+    let args = ["restore-instance", "--instance-id", "orders", "--backup-id", &backup];
+    let done = at_terminal(&bench, &[(QUESTION, "orders")], &args);
+    assert_eq!(done.code, 0, "{done:?}");
+    assert_eq!(redis.digest(), intact);
+    let shown = format!("{}{}", done.out, done.err);
+    assert!(shown.contains("100 % were NOT COMPARED: the safety backup is still being taken"), "{shown}");
+    assert!(
+        shown.contains("Keys lost: 2 (db0 \"marker\" 1, db0 \"x\\nTo approve, type y:\" 1)")
+            || shown.contains("Keys lost: 2 (db0 \"x\\nTo approve, type y:\" 1, db0 \"marker\" 1)"),
+        "{shown}"
+    );
+    assert!(
+        !shown.contains('\u{202e}') && !shown.lines().any(|line| line.starts_with("To approve, type y")),
+        "{shown}"
+    );
 }

@@ -225,3 +225,55 @@ fn orders_are_checked() {
     assert!(reply.json()["Message"].as_str().unwrap().contains("VpcId"), "{}", reply.text());
     assert_eq!(spares[0].run(&["GET", "old"]).text(), "data");
 }
+
+/// Without spare instances a new instance is a clone: two calls at once make two, each with the set's data; it is an instance from then on, also
+/// for the next process, and can be backed up.
+#[test]
+fn without_spares_a_clone_is_made() {
+    let source = Redis::start("redis-7.0", &[]);
+    source.fill(1, 9);
+    let named = format!("server_programs = [{:?}]\n", crate::support::program("redis-7.0", "server"));
+    let config = "[[instance]]\nid = \"orders\"\nemulate = { generation = \"cloud_native\" }\n";
+    let bench = Bench::new(&format!("{named}[guard]\nconfirmation = \"token\"\n{config}url = \"{}\"\n", source.url()));
+    let emulator = Emulator::start(&bench, &[]);
+    let number = emulator.backup("orders")["BackupId"].to_string();
+    let keys = bench.json(&["describe-instances", "--instance-id", "orders"])["instances"][0]["keys"].clone();
+    source.run(&["FLUSHALL"]);
+    let create = |token: &str| {
+        let order = [
+            ("RegionId", "cn-beijing"),
+            ("SrcDBInstanceId", "orders"),
+            ("BackupId", number.as_str()),
+            ("InstanceClass", "redis.master.small.default"),
+            ("Token", token),
+        ];
+        text(&emulator.call("CreateInstance", &order).ok()["InstanceId"])
+    };
+    let made: Vec<String> = std::thread::scope(|scope| {
+        let calls = ["one", "two"].map(|token| scope.spawn(move || create(token)));
+        calls.into_iter().map(|call| call.join().unwrap()).collect()
+    });
+    assert!(made[0] != made[1] && made.iter().all(|id| id.starts_with("clone-")), "{made:?}");
+    assert_eq!(create("one"), made[0]);
+    for id in &made {
+        assert_eq!(emulator.leaves(id, "Creating"), "Normal");
+        let rows = bench.listed_clones();
+        let row = rows.iter().find(|row| row["instance_id"] == id.as_str()).unwrap_or_else(|| panic!("{rows:?}"));
+        assert_eq!(row["keys"], keys, "{row}");
+    }
+    // A process that lives on waits for those that it has started, and keeps none that is dead.
+    let third = create("three");
+    assert_eq!(emulator.leaves(&third, "Creating"), "Normal");
+    assert_eq!(emulator.children().len(), 3);
+    assert_eq!(bench.delete_clone(&third).code, 0);
+    wait("its end to be noticed", Duration::from_secs(10), || (emulator.children().len() == 2).then_some(()));
+    drop(emulator);
+    let emulator = Emulator::start(&bench, &[]);
+    assert_eq!(emulator.status(&made[0]), "Normal");
+    assert_eq!(emulator.backup(&made[0])["BackupStatus"], "Success");
+    drop(emulator);
+    for id in &made {
+        assert_eq!(bench.delete_clone(id).code, 0);
+    }
+    bench.assert_no_clones("when they were deleted");
+}

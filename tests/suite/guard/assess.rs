@@ -9,11 +9,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use tair_backup_mcp::config::{Config, ConfirmationPolicy};
-use tair_backup_mcp::guard::act::{Act, PolicyChange, Source};
+use tair_backup_mcp::guard::act::{Act, CloneOrder, PolicyChange, Source};
 use tair_backup_mcp::guard::assess::{Assessment, assess, safety_backup};
 use tair_backup_mcp::guard::check::Status;
 use tair_backup_mcp::guard::facts::Facts;
 use tair_backup_mcp::guard::facts::backup::{CloudSet, VaultDeletion};
+use tair_backup_mcp::guard::facts::clone::LocalClone;
+use tair_backup_mcp::guard::facts::replay::{Builder, Room};
 use tair_backup_mcp::guard::facts::restore::{
     DirectRestore, Libraries, ListedSafety, MethodReason, NotReady, Position, SafetyFacts, SafetyProof, SafetyStatus,
     SetLook, SourceFacts, TargetFacts,
@@ -415,4 +417,58 @@ fn a_listed_set_is_proven_by_what_it_is() {
         assert!(check.status == Status::Block && check.detail.contains(why), "{why}: {check:?}");
     }
     assert_eq!(judged(|_| {}, None).status, Status::Block);
+}
+
+/// A clone that this machine has no room for is blocked, as is one that no program here loads; what is not known is a warning.
+#[test]
+fn a_clone_needs_a_program_and_room_here() {
+    let source = Source::Backup { backup_id: "b-1".into() };
+    let order = CloneOrder {
+        source,
+        instance_name: None,
+        instance_class: None,
+        zone_id: None,
+        vswitch_id: None,
+        recover_config_mode: Vec::new(),
+    };
+    let judged = |program: Result<Builder, String>, name: &str| {
+        let facts = LocalClone {
+            instance_id: "orders".into(),
+            name: None,
+            source: passing().source,
+            program,
+            replay: None,
+            lifetime_hours: 24,
+        };
+        let act = Act::CreateInstanceFromBackup { order: order.clone() };
+        let assessed = assess(&act, &Facts::LocalClone(Box::new(facts)), None, RULES).unwrap();
+        assert!(!assessed.needs_safety_backup);
+        assessed.checks.iter().find(|check| check.name.as_str() == name).unwrap().status
+    };
+    let room = |need, free| Room { need, free };
+    let program = |memory, disk| Ok(Builder { program: "Redis 7.0.15".into(), memory, disk });
+    let enough = room(10, Some(10));
+    for (program, name, status) in [
+        (program(enough, enough), "room_here", Status::Pass),
+        (program(room(11, Some(10)), enough), "room_here", Status::Block),
+        (program(enough, room(11, Some(10))), "room_here", Status::Block),
+        (program(room(11, None), enough), "room_here", Status::Warn),
+        (program(enough, enough), "engine_compatible", Status::Pass),
+        (Err("none".into()), "engine_compatible", Status::Block),
+    ] {
+        assert_eq!(judged(program.clone(), name), status, "{program:?}");
+    }
+    // Facts about another set are none about this act.
+    let other = Act::CreateInstanceFromBackup {
+        order: CloneOrder { source: Source::Backup { backup_id: "b-2".into() }, ..order.clone() },
+    };
+    let facts = LocalClone {
+        instance_id: "orders".into(),
+        name: None,
+        source: passing().source,
+        program: program(enough, enough),
+        replay: None,
+        lifetime_hours: 24,
+    };
+    assert_eq!(assess(&other, &Facts::LocalClone(Box::new(facts)), None, RULES).unwrap_err().code, "act.unsupported");
 }

@@ -20,6 +20,7 @@ use tair_backup_mcp::guard::rules::Rules;
 use tair_backup_mcp::guard::token::{Key, mint, read};
 use tair_backup_mcp::guard::writes::{Streamed, Writes};
 use tair_backup_mcp::model::caller::Caller;
+use tair_backup_mcp::model::impact::{ExampleKey, ImpactRow, KeyCounts, KeyImpact, NotCompared};
 use tair_backup_mcp::model::key_filter::SomeKeys;
 use tair_backup_mcp::model::restore::Method;
 use tair_backup_mcp::provider::local::Local;
@@ -27,6 +28,20 @@ use tair_backup_mcp::state::State;
 use tair_backup_mcp::state::sqlite::Sqlite;
 use tair_backup_mcp::tools::{self, App, Asked, Outcome, Person, Progress, ToolCall};
 use tempfile::TempDir;
+
+/// What becomes of keys, with every field filled.
+fn keys() -> KeyImpact {
+    let total = KeyCounts { added: 3, lost: 12, changed: 4, untouched: 30, expired: 1 };
+    let example = ExampleKey { db: 0, key: "user:17".into(), bytes: 2048 };
+    KeyImpact {
+        total,
+        rows: vec![ImpactRow { db: 0, prefix: Some("user:".into()), counts: total }],
+        lost: vec![example.clone()],
+        changed: vec![example.clone()],
+        added: vec![example],
+        not_compared: Some(NotCompared { compared_percent: 90, why: "the time was over".into() }),
+    }
+}
 
 /// A plan of a restore, with every field filled.
 pub fn plan() -> Plan {
@@ -51,6 +66,7 @@ pub fn plan() -> Plan {
             how: "replication".into(),
             how_meaning: "atomic".into(),
             way_back: "restore_instance with instance_id orders and backup_id b-2".into(),
+            keys: Some(keys()),
         },
         details: [("backup_taken_at".to_owned(), "2026-11-23T06:15:00Z".to_owned())].into(),
         warnings: vec!["write_traffic: 3.00 writes per second".into()],
@@ -165,7 +181,7 @@ fn every_field_of_a_plan_is_in_its_digest() {
     leaves(&whole, String::new(), &mut paths);
     // The tag that says which act it is has its own test: with another tag these fields are no act.
     paths.retain(|p| p != "/act/verb" && p != "/preconditions/of");
-    assert_eq!(paths.len(), 31, "a new field of Plan belongs into this test's plan: {paths:?}");
+    assert_eq!(paths.len(), 42, "a new field of Plan belongs into this test's plan: {paths:?}");
     for path in paths {
         let mut other = whole.clone();
         let field = other.pointer_mut(&path).unwrap();
@@ -364,10 +380,15 @@ fn the_question_shows_data_as_data() {
     (sly.impact.how, sly.impact.how_meaning, sly.impact.way_back) = (evil.clone(), evil.clone(), evil.clone());
     sly.details = [(evil.clone(), evil.clone())].into();
     sly.warnings = vec![evil.clone()];
-    let shown = question(&sly, &sly.warnings);
-    let plain = question(&plan(), &plan().warnings);
+    if let Some(keys) = &mut sly.impact.keys {
+        keys.rows[0].prefix = Some(evil.clone());
+        keys.lost[0].key = evil.clone();
+        keys.not_compared = Some(NotCompared { compared_percent: 90, why: evil.clone() });
+    }
+    let shown = question(&sly, None, &sly.warnings);
+    let plain = question(&plan(), None, &plan().warnings);
     assert_eq!(shown.lines().count(), plain.lines().count(), "{shown}");
-    assert!(shown.chars().count() < plain.chars().count() + 2400, "{} characters", shown.len());
+    assert!(shown.chars().count() < plain.chars().count() + 3000, "{} characters", shown.len());
     let hidden = |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}');
     assert!(!shown.chars().any(|c| hidden(c) || (c.is_control() && c != '\n')), "{shown:?}");
     for needle in [
@@ -377,6 +398,10 @@ fn the_question_shows_data_as_data() {
         "b-20261123T061500Z-3f9a1c",
         "b-2",
         "Mind: write_traffic: 3.00",
+        "Keys lost: 12 (db0 \"user:\" 12); the largest is \"user:17\" in db0, 2.0 KiB.",
+        "Keys changed: 4",
+        "Keys added: 3",
+        "Keys not compared: 10 percent",
         "type the instance id: orders",
     ] {
         assert!(plain.contains(needle), "{needle}: {plain}");

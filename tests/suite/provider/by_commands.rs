@@ -179,6 +179,45 @@ fn a_write_right_before_the_cutover_is_found() {
     }
 }
 
+/// In place: an instance on which nobody writes, and whose position never stands still, is restored by a plan that told of no writes,
+/// also where it saves right before it is emptied.
+#[test]
+fn a_position_that_moves_by_itself() {
+    let redis = Redis::start("redis-7.0", &["--databases", "1"]);
+    redis.run(&["DEBUG", "POPULATE", "100", "k", "10"]);
+    let (port, armed, saved) = (redis.port, Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let (ready, once) = (Arc::clone(&armed), Arc::clone(&saved));
+    let tap: Tap = Arc::new(move |bytes| {
+        if ready.load(Ordering::SeqCst) && contains(bytes, EMPTY) {
+            let command = if once.swap(true, Ordering::SeqCst) { "PUBLISH news 1" } else { "SAVE" };
+            let mut tcp = TcpStream::connect(("127.0.0.1", port)).unwrap();
+            tcp.write_all(format!("PUBLISH news 1\r\n{command}\r\n").as_bytes()).unwrap();
+            let mut reply = Vec::new();
+            while reply.iter().filter(|byte| **byte == b'\n').count() < 2 {
+                let mut piece = [0; 64];
+                let n = tcp.read(&mut piece).unwrap();
+                assert!(n > 0, "{command}");
+                reply.extend_from_slice(&piece[..n]);
+            }
+            assert!(!reply.contains(&b'-'), "{command}: {}", String::from_utf8_lossy(&reply));
+        }
+    });
+    let proxy = Proxy::start(&redis, tap);
+    let bench = Bench::new(&format!("{}{COMMANDS}\n", proxy.config()));
+    let backup = bench.backup();
+    redis.run(&["SET", "marker", "1"]);
+    for n in 0..2000 {
+        redis.run(&["SET", &format!("short:{n}"), "v", "PX", &(3000 + n * 20).to_string()]);
+    }
+    let token = bench.token(&backup);
+    armed.store(true, Ordering::SeqCst);
+    let ended = bench.run(&Bench::echo(&backup, &token));
+    assert_eq!((ended.code, &ended.json()["status"]), (0, &"succeeded".into()), "{ended:?}");
+    let message = text(&ended.json()["message"]);
+    assert!(saved.load(Ordering::SeqCst) && message.contains("nothing was written after it"), "{message}");
+    assert_eq!(redis.run(&["DBSIZE"]), Reply::Int(100), "{message}");
+}
+
 /// Whoever writes into a database that the set is being loaded into is found by the stream.
 #[test]
 fn a_write_into_what_is_loaded_beside_is_found() {

@@ -152,7 +152,7 @@ fn restored_under_load(kind: &str, fence: bool) -> f64 {
     let backup = bench.backup();
     let (stop, accepted) = (AtomicBool::new(false), Mutex::new(Accepted { writes: 0, at: Instant::now() }));
     let more: &[&str] = if fence { &["--write-fence"] } else { &[] };
-    let (at_plan, reply) = std::thread::scope(|scope| {
+    let (at_plan, reply, planned) = std::thread::scope(|scope| {
         scope.spawn(|| write_on(redis.port, &accepted, &stop).unwrap());
         let planned = bench.run(&restore_args(&backup, more));
         let at_plan = *accepted.lock().unwrap();
@@ -166,7 +166,7 @@ fn restored_under_load(kind: &str, fence: bool) -> f64 {
         assert_eq!(traffic["status"], "warn", "{traffic}");
         println!("{kind}, fence {fence}: {}", traffic["detail"]);
         assert_eq!((ended.code, &ended.json()["status"]), (0, &"succeeded".into()), "{ended:?}");
-        (at_plan, ended.json())
+        (at_plan, ended.json(), plan)
     });
     let message = text(&reply["message"]);
     let accepted = accepted.into_inner().unwrap();
@@ -185,7 +185,12 @@ fn restored_under_load(kind: &str, fence: bool) -> f64 {
     }
     if fence {
         assert_eq!(counted, 0, "{kind}: {message}");
-        assert!(message.contains("writers waited"), "{message}");
+        assert!(message.contains("writers waited") && message.contains("then writes were refused for"), "{message}");
+        let checks = planned["prechecks"].as_array().unwrap();
+        let told = text(&checks.iter().find(|c| c["name"] == "write_fence").unwrap()["detail"]);
+        assert!(told.contains("writers wait for about") && told.contains("writes are refused for about"), "{told}");
+    } else {
+        assert!(message.contains("; writes were refused for"), "{message}");
     }
     // Writers go on at once.
     redis.run(&["SET", "after", "1"]);

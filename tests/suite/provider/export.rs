@@ -2,6 +2,7 @@
 //! server's own tool takes them, and cuts a range at any second of it. Nothing is replaced, and what is not whole has no name.
 
 use crate::provider::moment_log::{now, work, written};
+use crate::support::disk::SmallDisk;
 use crate::support::recorder::{Recorder, position_of};
 use crate::support::{Bench, Dice, Done, MATRIX, Redis, Reply, files_under, finish, program, text, wait};
 use jiff::Timestamp;
@@ -245,6 +246,8 @@ fn what_cannot_be_written_out_is_refused() {
         assert!(refused.code == 2 && refused.err.contains("[arguments.invalid]"), "{wrong:?}: {refused:?}");
     }
     let wrong = bench.run(&call(&["--before-position", "rj-20260101T000000Z-aaaaaa"]));
+    assert!(wrong.code == 4 && wrong.err.contains("[job.not_found]"), "{wrong:?}");
+    let wrong = bench.run(&call(&["--before-position", "t-none"]));
     assert!(wrong.code == 2 && wrong.err.contains("[position.bad_format]"), "{wrong:?}");
     // Right before the first command behind the gap: its base alone.
     let done = bench.run(&call(&["--before-position", &position]));
@@ -322,4 +325,101 @@ fn what_has_the_name_is_whole_and_stays() {
             "{outside}: {refused:?}"
         );
     }
+}
+
+/// What a restore under writes overwrote, to the last write before its cutover, as files; on an instance without a log too.
+#[test]
+fn the_last_write_before_a_cutover_loads_on_a_bare_server() {
+    for kind in ["redis-6.2", "redis-8.2", "valkey-9.1"] {
+        let redis = Redis::start(kind, &[]);
+        redis.fill(1, 1);
+        let bench = Bench::unattended(&redis);
+        let backup = bench.backup();
+        let (reply, last) = std::thread::scope(|scope| {
+            let writer = scope.spawn(|| {
+                let mut last = 0;
+                // Refused while the target follows us, or counted anew behind that.
+                while let Ok(Reply::Int(n)) = redis.try_run(&["INCR", "orders"]) {
+                    if n <= last {
+                        break;
+                    }
+                    last = n;
+                    std::thread::sleep(Duration::from_millis(2));
+                }
+                last
+            });
+            wait("writes", Duration::from_secs(30), || (redis.run(&["GET", "orders"]) != Reply::Nil).then_some(()));
+            let token = bench.token(&backup);
+            (bench.run(&Bench::echo(&backup, &token)), writer.join().unwrap())
+        });
+        assert_eq!((reply.code, &reply.json()["status"]), (0, &"succeeded".into()), "{kind}: {reply:?}");
+        let job = text(&reply.json()["job_id"]);
+        assert!(text(&reply.json()["message"]).contains("write commands were accepted after it"), "{kind}: {reply:?}");
+        let done = bench.run(&call(&["--before-position", &job]));
+        assert_eq!(done.code, 0, "{kind}: {done:?}");
+        let (path, how) = (PathBuf::from(text(&done.json()["path"])), text(&done.json()["how_to_load"]));
+        assert!(path.ends_with(format!("orders-before-{job}")) && !how.contains("truncate"), "{done:?}");
+        let copy = copied(&path);
+        let bare = Redis::start(kind, &["--dir", copy.path().to_str().unwrap(), "--appendonly", "yes"]);
+        assert_eq!(bare.run(&["GET", "orders"]).text(), last.to_string(), "{kind}: {reply:?}");
+        assert_eq!(bench.run(&call(&["--before-position", &job])).json()["already_there"], true);
+        let wrong = bench.run(&call(&["--before-position", &job, "--start-time", "2020-01-01T00:00Z"]));
+        assert!(wrong.code == 2 && wrong.err.contains("[arguments.invalid]"), "{wrong:?}");
+    }
+}
+
+/// What expires in a file expires when it would have, however late it is loaded; and what no longer expires stays.
+#[test]
+fn expiries_in_a_file_are_moments() {
+    for kind in ["redis-6.2", "redis-8.0", "redis-8.2", "valkey-9.1"] {
+        let redis = Redis::start(kind, &["--repl-backlog-size", "64mb"]);
+        let bench = Bench::unattended(&redis);
+        let recorder = Recorder::behind(&bench, &redis, &bench.backup());
+        redis.run(&["SET", "short", "v", "PX", "700"]);
+        redis.run(&["SET", "long", "v", "EX", "1000"]);
+        if kind != "redis-6.2" {
+            redis.run(&["HSET", "h", "f", "1", "g", "2"]);
+            redis.run(&["HPEXPIRE", "h", "300", "FIELDS", "1", "f"]);
+            redis.run(&["HPERSIST", "h", "FIELDS", "1", "f"]);
+        }
+        recorder.catch_up(&redis);
+        let at = now();
+        redis.run(&["SET", "later", "1"]);
+        recorder.catch_up(&redis);
+        recorder.stop();
+        wait("the expiry", Duration::from_secs(10), || (redis.run(&["GET", "short"]) == Reply::Nil).then_some(()));
+        let done = export(&bench, at, &[]);
+        assert_eq!(done.code, 0, "{kind}: {done:?}");
+        let copy = copied(Path::new(&text(&done.json()["path"])));
+        let bare = Redis::start(kind, &["--dir", copy.path().to_str().unwrap(), "--appendonly", "yes"]);
+        assert_eq!(bare.run(&["GET", "short"]), Reply::Nil, "{kind}");
+        let left = |redis: &Redis| redis.run(&["PTTL", "long"]).text().parse::<i64>().unwrap();
+        // By when the log had received it, which may be later by a blink.
+        assert!((left(&bare) - left(&redis)).abs() < 500, "{kind}: {} {}", left(&bare), left(&redis));
+        if kind != "redis-6.2" {
+            assert_eq!(bare.run(&["HGET", "h", "f"]).text(), "1", "{kind}");
+        }
+    }
+}
+
+/// Where the directory has no room for it, nothing is begun; with room the same call is carried out.
+#[test]
+fn no_room_for_a_moment() {
+    let redis = Redis::start("redis-7.0", &["--repl-backlog-size", "64mb", "--rdbcompression", "no"]);
+    redis.run(&["DEBUG", "POPULATE", "4000", "k", "1000"]);
+    let bench = Bench::unattended(&redis);
+    let recorder = Recorder::behind(&bench, &redis, &bench.backup());
+    redis.run(&["SET", "n", "1"]);
+    recorder.catch_up(&redis);
+    let at = now();
+    redis.run(&["SET", "later", "1"]);
+    recorder.catch_up(&redis);
+    recorder.stop();
+    let downloads = bench.home().join("downloads");
+    let Some(disk) = SmallDisk::at(&downloads, 18) else { return };
+    let refused = export(&bench, at, &[]);
+    assert!(refused.code == 1 && refused.err.contains("[download.no_room]"), "{refused:?}");
+    assert_eq!(std::fs::read_dir(&downloads).unwrap().count(), 0);
+    disk.resize(40);
+    assert_eq!(export(&bench, at, &[]).code, 0);
 }

@@ -2,6 +2,7 @@
 
 mod beside;
 mod by_commands;
+mod clones;
 pub mod cloud;
 mod cloud_bound;
 mod cloud_ends;
@@ -15,6 +16,7 @@ mod crash;
 mod cutover;
 mod destructive;
 mod export;
+mod impact;
 mod keys;
 mod live;
 mod memory;

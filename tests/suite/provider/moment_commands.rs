@@ -3,7 +3,7 @@
 
 use crate::provider::moment_log::now;
 use crate::support::recorder::Recorder;
-use crate::support::{Bench, Done, Redis, Reply, finish, program, text, unattended, wait};
+use crate::support::{Bench, Done, Redis, Reply, finish, text, unattended, wait};
 use serde_json::Value;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -15,16 +15,8 @@ const HIDDEN: [&str; 3] = ["--rename-command", "REPLICAOF", "NOBODYS"];
 
 /// Runs the program where the server program of one kind is the only one.
 fn spawn(bench: &Bench, kind: &str, args: &[&str]) -> Child {
-    let mut command = bench.command(&[&["restore-instance", "--instance-id", "orders", "--json"][..], args].concat());
-    // What the machine has in PATH is none of the test's, but for what a server of our own is started and watched with.
-    let path = bench.dir.path().join("path");
-    if std::fs::create_dir(&path).is_ok() {
-        for tool in ["sh", "cat", "rm"] {
-            std::os::unix::fs::symlink(std::path::Path::new("/bin").join(tool), path.join(tool)).unwrap();
-        }
-    }
-    command.env("TAIR_BACKUP_MCP_SANDBOX_SERVER", program(kind, "server")).env("PATH", path);
-    command.spawn().unwrap()
+    let args = [&["restore-instance", "--instance-id", "orders", "--json"][..], args].concat();
+    bench.command_beside(kind, &args).spawn().unwrap()
 }
 
 /// Both calls. The plan, and how it ended.

@@ -470,6 +470,33 @@ fn a_restored_target_may_crash_at_once() {
     }
 }
 
+/// A save that runs when the restored data goes into service began before that: it is waited for, and another one is made. Whatever the
+/// first wrote, a crash right after the end comes back with the restored data.
+#[test]
+fn a_save_that_runs_at_the_promotion_is_not_the_one() {
+    for way in ["", "restore_way = \"commands\""] {
+        let mut target = Redis::start("redis-7.0", &["--save", "3600 100000"]);
+        target.run(&["DEBUG", "POPULATE", "2000", "k", "100"]);
+        let bench = Bench::new(&unattended(&target, way));
+        let (intact, backup) = (target.digest(), bench.backup());
+        target.run(&["SET", "marker", "1"]);
+        let token = bench.token(&backup);
+        wait("no save", Duration::from_secs(30), || (target.info("rdb_bgsave_in_progress") == "0").then_some(()));
+        // Its child takes some four seconds, and no later one does.
+        target.run(&["CONFIG", "SET", "rdb-key-save-delay", "2000"]);
+        let saves: u64 = target.info("rdb_saves").parse().unwrap();
+        target.run(&["BGSAVE"]);
+        target.run(&["CONFIG", "SET", "rdb-key-save-delay", "0"]);
+        let reply = succeeded(&bench.run(&Bench::echo(&backup, &token)));
+        if !way.is_empty() {
+            // By replication a server ends its save when it loads.
+            assert_eq!(target.info("rdb_saves").parse::<u64>().unwrap(), saves + 2, "{reply}");
+        }
+        target.restart();
+        assert_eq!(target.digest(), intact, "{way}: {reply}");
+    }
+}
+
 /// A target that keeps nothing on disk is not made to, and the reply says where the data is.
 #[test]
 fn a_target_without_a_disk_says_so() {

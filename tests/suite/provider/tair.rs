@@ -729,7 +729,7 @@ fn what_no_check_can_look_at_is_told() {
         let check = assessment.checks.iter().find(|check| check.name == CheckName::FilterKey).unwrap().clone();
         let checks = assessment.checks.clone();
         let plan = Plan::new(act, "r-1", assessment, &checks, None, rules);
-        (check, question(&plan, &plan.warnings))
+        (check, question(&plan, None, &plan.warnings))
     };
     let (check, question) = planned("user:1,(?=user:)user:2");
     assert!(check.status == Status::Pass && check.detail.contains("a look around"), "{check:?}");

@@ -114,3 +114,38 @@ fn shifted(kind: &str) {
     assert_eq!(done.code, 0, "{kind}: {done:?}");
     assert!(!has("gone") && !has("gone-too") && has("base") && has("px"), "{kind}");
 }
+
+/// A payload in the log whose times cannot be moved, for it is larger than what is held, refuses the plan: nobody is asked, and nothing is
+/// touched. Without `time_shift` it goes as it is.
+#[test]
+fn what_cannot_be_moved_refuses_the_plan() {
+    let redis = Redis::start("redis-8.2", &["--repl-backlog-size", "256mb", "--rdbcompression", "no"]);
+    let bench = Bench::unattended(&redis);
+    let recorder = Recorder::behind(&bench, &redis, &bench.backup());
+    let value = "x".repeat(1 << 20);
+    for n in 0..66 {
+        redis.run(&["HSET", "large", &format!("f{n}"), &format!("{n}{value}")]);
+    }
+    redis.run(&["HPEXPIREAT", "large", "4102444800000", "FIELDS", "1", "f1"]);
+    let kept = redis.run(&["HSTRLEN", "large", "f1"]);
+    // As a client that moves keys does.
+    let moves =
+        "local payload = redis.call('DUMP', KEYS[1]) redis.call('RESTORE', KEYS[2], 0, payload) return #payload";
+    let Reply::Int(bytes) = redis.run(&["EVAL", moves, "2", "large", "copy"]) else { panic!("a length") };
+    recorder.catch_up(&redis);
+    let moment = now();
+    redis.run(&["DEL", "large", "copy"]);
+    recorder.catch_up(&redis);
+    recorder.stop();
+    let at = moment.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string();
+    let source = ["--restore-time", at.as_str()];
+    assert!(bytes > 64 << 20, "{bytes} bytes, which fit");
+    let refused = bench.run(&call(source, &["--time-shift", "2100-01-01T00:00:00Z"]));
+    assert!(refused.code == 2 && refused.err.contains("[restore.not_movable]"), "{refused:?}");
+    assert!(bench.jobs().iter().all(|job| job["kind"] != "restore"), "{:?}", bench.jobs());
+    let asked = bench.run(&call(source, &[]));
+    assert_eq!(asked.code, 0, "{asked:?}");
+    let done = bench.run(&call(source, &["--confirmation-token", &text(&asked.json()["confirmation_token"])]));
+    assert_eq!((done.code, &done.json()["status"]), (0, &"succeeded".into()), "{done:?}");
+    assert_eq!(redis.run(&["HSTRLEN", "copy", "f1"]), kept);
+}

@@ -147,6 +147,27 @@ async fn a_moment_that_does_not_hold_is_swapped_back() {
     }
 }
 
+/// A library that the target cannot load is found as everything is swapped in: swapped back, and the writes that came between are told.
+#[tokio::test]
+async fn a_swap_that_fails_as_it_runs_is_swapped_back() {
+    let source = Redis::start("redis-7.0", &[]);
+    let library = "#!lua name=old\nif redis.REDIS_VERSION_NUM >= 0x00080000 then local none = nil; none() end\n\
+                   redis.register_function('f', function() return 1 end)";
+    source.run(&["SET", "only", "1"]);
+    source.run(&["FUNCTION", "LOAD", library]);
+    let (data, ..) = capture(&source.endpoint()).await.unwrap();
+    let target = target("redis-8.0");
+    let (before, placement) = (state(&target), placement(&target, &[0]).await);
+    let mut look = |_: &Moment| {
+        target.run(&["SET", "lost", "1"]);
+        Ok(())
+    };
+    let failed = load(data, &placement, &target, &mut target.conn().await, &mut look).await.unwrap_err();
+    assert!(failed.to_string().contains("swapped back at once, and 1 write commands"), "{failed}");
+    assert_eq!(state(&target), before, "{failed}");
+    assert_eq!(target.run(&["FCALL", "g", "0"]), Reply::Int(1));
+}
+
 /// Whatever stops the load leaves the old data and nothing else: a value that is refused, a walk that breaks off, a memory that is
 /// full, a right that goes.
 #[tokio::test]

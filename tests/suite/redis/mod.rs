@@ -1,6 +1,7 @@
 //! Tests of the protocol room against real servers: the RDB walker, capture as a replica, restore as a master and by commands.
 
 mod beside;
+mod compare;
 mod conn;
 mod corpus;
 mod damage;

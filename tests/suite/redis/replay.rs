@@ -2,7 +2,7 @@
 //! says when it leaves a part.
 
 use crate::redis::fixture::{KIND, capture, facts, fill};
-use crate::support::{KINDS, Redis, Reply, wait};
+use crate::support::{KINDS, MATRIX, Redis, Reply, wait};
 use async_trait::async_trait;
 use std::io::Write as _;
 use std::net::TcpStream;
@@ -256,5 +256,142 @@ async fn a_target_is_emptied_only_as_it_was_looked_at() {
         let mut allow = |_: &Moment| Ok(());
         by_hand(&entries, 9, true, &target, ReplayMode::ReplaceIf(&mut allow)).await.unwrap();
         assert_eq!(facts(&target).await.key_count(), 1);
+    }
+}
+
+/// What happens right behind each look, until it has happened so often; how many looks that took, and what came of it.
+async fn emptied_after(
+    target: &Redis,
+    allows_writes: bool,
+    times: usize,
+    behind: impl Fn(usize) + Send,
+) -> (usize, Result<(), RedisError>) {
+    struct Behind<F> {
+        looks: usize,
+        times: usize,
+        allows_writes: bool,
+        act: F,
+    }
+    #[async_trait]
+    impl<F: Fn(usize) + Send> Look for Behind<F> {
+        fn allows_writes(&self) -> bool {
+            self.allows_writes
+        }
+
+        async fn at(&mut self, _: &Moment) -> Result<(), Fault> {
+            self.looks += 1;
+            if self.looks <= self.times {
+                (self.act)(self.looks);
+            }
+            Ok(())
+        }
+    }
+    let mut look = Behind { looks: 0, times, allows_writes, act: behind };
+    let entries: [(&[u8], &[u8]); 1] = [(b"k", &[0, 1, b'v'])];
+    let driven = by_hand(&entries, 9, true, target, ReplayMode::ReplaceIf(&mut look)).await;
+    (look.looks, driven)
+}
+
+/// For a plan that told of no writes not one comes between the look and the emptying, on any server, however often it is looked at; what
+/// moves the position by itself is in nobody's way, and a save in between, which has the server count anew, hides nothing.
+#[tokio::test]
+async fn what_happens_between_the_look_and_the_emptying() {
+    let tell = |n: usize| format!("told {n}");
+    for kind in MATRIX {
+        let target = Redis::start(kind, &[]);
+        target.run(&["DEBUG", "POPULATE", "2000", "k", "500"]);
+        capture(&target.endpoint()).await.unwrap();
+        let idle = || (target.info("rdb_bgsave_in_progress") == "0").then_some(());
+        wait("no save", Duration::from_secs(20), idle);
+        let moved = |by: &dyn Fn()| {
+            let before = target.info("master_repl_offset");
+            by();
+            assert_ne!(target.info("master_repl_offset"), before, "{kind}: the position has to move");
+        };
+        // Writes: never between, and found however many looks there are.
+        let incr = |n: usize| drop(target.run(&["INCRBY", "n", &n.to_string()]));
+        let (looks, driven) = emptied_after(&target, false, usize::MAX, incr).await;
+        assert_eq!((looks, target.run(&["GET", "n"]).text()), (6, "21".into()), "{kind}");
+        let Err(RedisError::Withheld { fault }) = driven else { panic!("{kind}: {driven:?}") };
+        assert!(fault.code == "plan.changed" && fault.message.contains("not touched"), "{fault:?}");
+        // A script that keeps its write out of the stream moves no position.
+        let hidden = "if redis.replicate_commands then redis.replicate_commands() end redis.set_repl(redis.REPL_NONE) \
+                      redis.call('SET', 'hidden', ARGV[1])";
+        let (looks, driven) =
+            emptied_after(&target, false, usize::MAX, |n| drop(target.run(&["EVAL", hidden, "0", &tell(n)]))).await;
+        assert!(looks == 6 && matches!(driven, Err(RedisError::Withheld { .. })), "{kind}: {looks} {driven:?}");
+        assert_eq!(target.run(&["GET", "hidden"]).text(), "told 6", "{kind}");
+        // As many writes behind a save as there were before it.
+        target.run(&["SAVE"]);
+        target.run(&["SET", "a", "1"]);
+        let saves = |n: usize| {
+            target.run(&["SAVE"]);
+            target.run(&["SET", "a", &tell(n)]);
+        };
+        let (looks, driven) = emptied_after(&target, false, usize::MAX, saves).await;
+        assert!(looks == 6 && matches!(driven, Err(RedisError::Withheld { .. })), "{kind}: {looks} {driven:?}");
+        assert_eq!(target.run(&["GET", "a"]).text(), "told 6", "{kind}");
+
+        // What is no write: messages, expiries of either kind, evictions.
+        wait("a later second than that of the save", Duration::from_secs(5), || {
+            let now = target.run(&["TIME"]).text();
+            (now.split(' ').next() > Some(&target.info("rdb_last_save_time"))).then_some(())
+        });
+        let at_once = |what: &str, look: (usize, Result<(), RedisError>)| {
+            assert!(matches!(look, (1, Ok(()))), "{kind}: {what}: {look:?}");
+            assert_eq!(target.run(&["DBSIZE"]), Reply::Int(1), "{kind}: {what}");
+        };
+        let message = |_: usize| moved(&|| drop(target.run(&["PUBLISH", "news", "1"])));
+        at_once("messages", emptied_after(&target, false, usize::MAX, message).await);
+        let fields = ["redis-8.0", "redis-8.2", "valkey-9.1"].contains(&kind);
+        for (what, asks, there) in [
+            ("an expiry at a look", "GET short", ""),
+            ("an expiry", "DBSIZE", "1"),
+            ("the expiry of a field", "HLEN h", "1"),
+        ] {
+            target.run(&["DEBUG", "SET-ACTIVE-EXPIRE", "0"]);
+            if what.ends_with("field") {
+                if !fields {
+                    continue;
+                }
+                target.run(&["HSET", "h", "f", "1", "g", "2"]);
+                target.run(&["HPEXPIRE", "h", "1", "FIELDS", "1", "f"]);
+            } else {
+                target.run(&["SET", "short", "v", "PX", "1"]);
+            }
+            let expire = |_: usize| {
+                moved(&|| {
+                    if !asks.starts_with("GET") {
+                        target.run(&["DEBUG", "SET-ACTIVE-EXPIRE", "1"]);
+                    }
+                    let asks: Vec<&str> = asks.split(' ').collect();
+                    wait(what, Duration::from_secs(20), || (target.run(&asks).text() == there).then_some(()));
+                });
+            };
+            at_once(what, emptied_after(&target, false, 1, expire).await);
+        }
+        target.run(&["DEBUG", "POPULATE", "3000", "k", "1000"]);
+        target.run(&["CONFIG", "SET", "maxmemory-policy", "allkeys-random"]);
+        let evict = |_: usize| {
+            moved(&|| {
+                let half = target.info("used_memory").parse::<u64>().unwrap() * 3 / 4;
+                target.run(&["CONFIG", "SET", "maxmemory", &half.to_string()]);
+            });
+            target.run(&["CONFIG", "SET", "maxmemory", "0"]);
+        };
+        at_once("evictions", emptied_after(&target, false, 1, evict).await);
+
+        // A save alone: looked at anew, and emptied.
+        target.run(&["DEBUG", "POPULATE", "2000", "k", "500"]);
+        let save = |_: usize| {
+            moved(&|| drop(target.run(&["PUBLISH", "news", "1"])));
+            target.run(&["BGSAVE"]);
+            wait("a save", Duration::from_secs(20), || (target.info("rdb_bgsave_in_progress") == "0").then_some(()));
+        };
+        let (looks, driven) = emptied_after(&target, false, 1, save).await;
+        assert!(driven.is_ok() && (2..=6).contains(&looks), "{kind}: {looks} {driven:?}");
+        // Of a plan that told of writes they are counted instead: the sixth look lets them pass.
+        let (looks, driven) = emptied_after(&target, true, usize::MAX, incr).await;
+        assert!(looks == 6 && driven.is_ok(), "{kind}: {looks} {driven:?}");
     }
 }

@@ -10,6 +10,7 @@ use tair_backup_mcp::redis::facts::Role;
 use tair_backup_mcp::redis::inventory::unknown_commands;
 use tair_backup_mcp::redis::master::cutover::OwnServer;
 use tair_backup_mcp::redis::master::session::Session;
+use tair_backup_mcp::redis::master::shift::StreamShift;
 use tair_backup_mcp::redis::master::types::{MasterOptions, Replayed, Restored, Step, Supply};
 use tair_backup_mcp::redis::resp::encode;
 use tair_backup_mcp::redis::target::TargetState;
@@ -55,6 +56,35 @@ async fn restore(
     let options = MasterOptions { rollback_within: Duration::from_secs(5), ..MasterOptions::default() };
     let session = Session::prepare(&target.endpoint(), options).await.unwrap();
     session.run(target.scratch().overwrite(), supply, &mut OwnServer::of(&target.scratch()), on_step).await
+}
+
+/// A field of a hash whose expiry was taken away stays, however late that is replayed. A server of Redis itself forgets the field there, as
+/// its own replica that lags, or from its own file.
+#[tokio::test]
+async fn a_field_that_no_longer_expires_stays() {
+    for kind in ["redis-8.0", "redis-8.2", "valkey-9.1"] {
+        let source = Redis::start(kind, &[]);
+        source.run(&["SET", "base", "1"]);
+        let (data, ..) = capture(&source.endpoint()).await.unwrap();
+        let log = stream(&[
+            "SELECT 0",
+            "HSET h f 1 g 2",
+            "HSET only f 1",
+            "HPEXPIREAT h 1000000000000 FIELDS 2 f g",
+            "HPEXPIREAT only 1000000000000 FIELDS 1 f",
+            "MULTI",
+            "HPERSIST h FIELDS 2 f none",
+            "HPERSIST only FIELDS 1 f",
+            "EXEC",
+        ]);
+        let (mut shift, mut moved) = (StreamShift::new(0, false), Vec::new());
+        shift.feed(&log, 0, &mut moved).unwrap();
+        let target = Redis::start(kind, &[]);
+        restore(&target, supply(data, at_once(vec![moved]), Supply::Done), |_| ()).await.unwrap();
+        assert_eq!(target.run(&["HGETALL", "h"]).text(), "f 1", "{kind}");
+        assert_eq!(target.run(&["HGETALL", "only"]).text(), "f 1", "{kind}");
+        assert_eq!(target.run(&["HPTTL", "h", "FIELDS", "1", "f"]).text(), "-1", "{kind}");
+    }
 }
 
 /// Whatever a stream has, its target ends up as a server that was sent the same by a client, on every engine.

@@ -9,6 +9,7 @@ use tair_backup_mcp::guard::ledger::{AuditRecord, Confirmation, ConfirmationStat
 use tair_backup_mcp::model::fault::{Fault, Kind};
 use tair_backup_mcp::model::job::{Job, JobKind, JobStatus, Phase, RecoveryKind, StoredRecovery};
 use tair_backup_mcp::model::restore::RestoredTo;
+use tair_backup_mcp::model::restored_keys::RestoredKeys;
 use tair_backup_mcp::state::State;
 use tair_backup_mcp::state::jobs::{Begun, NewJob};
 use tair_backup_mcp::state::leases::Held;
@@ -109,9 +110,14 @@ async fn a_job_remembers_what_it_restores(place: &impl Place) {
     let position = Some("t-1/0/700".to_owned());
     let restored = RestoredTo { backup_id: "b-1".into(), position, moment: Timestamp::UNIX_EPOCH, ended: None };
     store.set_restored(&job.id, &restored).await.unwrap();
+    assert_eq!(job.restored_keys, None);
+    let (source, target) = (Some([(0, (7, 2))].into()), [(0, (7, 1)), (3, (1, 0))].into());
+    let keys = RestoredKeys { source, target, as_loaded: true, expired: Some(1), evicted: None };
+    store.set_restored_keys(&job.id, &keys).await.unwrap();
     // Another process reads it, whatever became of the job.
     store.finish(&job.id, Err(&fault()), None).await.unwrap();
-    assert_eq!(place.open().job(&job.id).await.unwrap().restored, Some(restored));
+    let read = place.open().job(&job.id).await.unwrap();
+    assert_eq!((read.restored, read.restored_keys), (Some(restored), Some(keys)));
 }
 
 async fn a_job_remembers_who_asked(place: &impl Place) {

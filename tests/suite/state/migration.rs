@@ -251,8 +251,8 @@ async fn a_later_version_is_refused() {
     drop(Sqlite::new(home.path()).jobs(None).await.unwrap());
     let pool = made(home.path(), &[]).await;
     let version: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&pool).await.unwrap();
-    assert_eq!(version, 7, "what the programs before this one look at");
-    sqlx::raw_sql("PRAGMA user_version = 8").execute(&pool).await.unwrap();
+    assert_eq!(version, 8, "what the programs before this one look at");
+    sqlx::raw_sql("PRAGMA user_version = 9").execute(&pool).await.unwrap();
     let refused = Sqlite::new(home.path()).jobs(None).await.unwrap_err();
     assert_eq!(refused.code, "state.newer", "{refused:?}");
     // Nor one that only its list of migrations tells.

@@ -1,6 +1,6 @@
 //! Jobs: each with its result, newest first, by instance or by id.
 
-use crate::support::{Bench, Redis, text};
+use crate::support::{Bench, Redis, text, unattended};
 
 /// A backup that was made and one that failed are told apart, with the code and the next step; an unknown job is not found.
 #[test]
@@ -24,4 +24,45 @@ fn each_job_shows_its_result() {
     assert_eq!(one["jobs"], serde_json::json!([made]));
     let unknown = bench.run(&["describe-jobs", "--job-id", "bj-none"]);
     assert!(unknown.code == 4 && unknown.err.contains("[job.not_found]"), "{unknown:?}");
+}
+
+/// A restore's job has the key statistics of source and target, and so has the audit; a moment's are those of its end, and what the
+/// target lacks is no agreement.
+#[test]
+fn a_restore_shows_the_keys_of_source_and_target() {
+    let redis = Redis::start("redis-7.0", &[]);
+    redis.fill(0, 1);
+    redis.run_in(3, &["SET", "elsewhere", "1"]);
+    let bench = Bench::unattended(&redis);
+    let (backup, keys) = (bench.backup(), redis.statistics());
+    for (how, more) in [("replication", ""), ("commands", "restore_way = \"commands\"")] {
+        bench.configure(&unattended(&redis, more));
+        redis.run(&["SET", "marker", how]);
+        let done = bench.restore(&backup).json();
+        assert_eq!((&done["status"], &done["plan"]["way"]), (&"succeeded".into(), &how.into()), "{done}");
+        let job = bench.json(&["describe-jobs", "--job-id", &text(&done["job_id"])])["jobs"][0].clone();
+        let statistics = &job["key_statistics"];
+        assert_eq!(statistics["agreement"], "same", "{job}");
+        assert!(statistics["source"].as_u64() > Some(1) && statistics["source"] == statistics["target"], "{job}");
+        assert_eq!(redis.statistics(), keys);
+        let audit = bench.run(&["audit", "--json"]).out;
+        let ended = audit.lines().rfind(|line| line.contains("restore.succeeded")).unwrap();
+        let told = format!("key statistics: source {} keys", statistics["source"]);
+        assert!(ended.contains(&told) && ended.contains("the same in every database"), "{ended}");
+    }
+    let made = bench.jobs().into_iter().find(|job| job["kind"] == "backup").unwrap();
+    assert!(made.get("key_statistics").is_none(), "{made}");
+
+    // A key that has expired meanwhile is in the source alone.
+    redis.run(&["SET", "soon", "1", "PX", "1200"]);
+    let backup = bench.backup();
+    crate::support::wait("the key to expire", std::time::Duration::from_secs(30), || {
+        (redis.run(&["EXISTS", "soon"]).text() == "0").then_some(())
+    });
+    let done = bench.restore(&backup).json();
+    assert_eq!(done["status"], "succeeded", "{done}");
+    let job = bench.json(&["describe-jobs", "--job-id", &text(&done["job_id"])])["jobs"][0].clone();
+    let statistics = &job["key_statistics"];
+    assert_eq!(statistics["agreement"], "fewer", "{job}");
+    assert_eq!(statistics["source"].as_u64().unwrap(), statistics["target"].as_u64().unwrap() + 1, "{job}");
 }

@@ -33,8 +33,8 @@ impl Inner {
         if self.read_only || !due || won().is_err() {
             return;
         }
-        for id in &self.ids {
-            if let Err(fault) = self.delete_expired_of(id, now).await {
+        for id in self.ids_with_sets().await {
+            if let Err(fault) = self.delete_expired_of(&id, now).await {
                 tracing::warn!(instance = %id, "expired sets could not be deleted: {fault}");
             }
         }

@@ -1,12 +1,15 @@
 //! Room for a set on the vault, judged before its source is asked for anything: a full disk stops the state store too, and with it
 //! what must be written down.
 
+use crate::config::blocking::blocking;
+use crate::config::durable;
 use crate::model::backup::BackupSet;
 use crate::model::fault::{Fault, Kind};
 use crate::model::text::bytes;
 use crate::provider::local::{COMMAND_TIMEOUT, Inner};
 use crate::redis::conn::Conn;
 use crate::redis::facts::ServerFacts;
+use std::path::Path;
 
 /// Bytes that a set must leave free, for jobs, confirmations and the audit.
 const RESERVE: u64 = 16 << 20;
@@ -29,6 +32,24 @@ impl Inner {
         );
         Err(Fault::new(Kind::Unexpected, "vault.no_room", message)
             .hint("Free space under the home directory, or delete backups with delete_backup; then call again."))
+    }
+
+    /// Refuses to keep what an instance holds in a plain file for a while, where that will not fit. `dir` is where. As above, what is not
+    /// told refuses nothing.
+    pub async fn has_room_for_a_file(&self, instance_id: &str, dir: &Path) -> Result<(), Fault> {
+        let Some(need) = self.memory_in_use(instance_id).await else { return Ok(()) };
+        let path = dir.to_owned();
+        let Some(free) = blocking(move || Ok(durable::free(&path).ok())).await? else { return Ok(()) };
+        if need.saturating_add(RESERVE) <= free {
+            return Ok(());
+        }
+        let message = format!(
+            "there is no room in {} for what {instance_id} holds: about {} are needed, {} are free",
+            dir.display(),
+            bytes(need),
+            bytes(free)
+        );
+        Err(Fault::new(Kind::Unexpected, "compare.no_room", message).hint("Free space there, or compare two sets."))
     }
 
     async fn memory_in_use(&self, instance_id: &str) -> Option<u64> {

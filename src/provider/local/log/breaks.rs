@@ -6,10 +6,10 @@ use crate::archive::{Reached, RestoredFrom, Timeline};
 use crate::config::blocking::blocking;
 use crate::model::fault::Fault;
 use crate::model::job::{Job, JobKind};
-use crate::model::log::Gap;
+use crate::model::log::{Gap, GapCause};
 use crate::provider::local::Inner;
 use crate::provider::local::log::SHARD;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 /// A history that broke off by a restore.
 pub(super) struct BrokenOff {
@@ -19,6 +19,24 @@ pub(super) struct BrokenOff {
     pub(super) last: u64,
     /// Whether there were restores between, and so histories that nobody followed.
     pub(super) unfollowed: bool,
+    /// When what the restore put in went into service.
+    pub(super) serving_at: Option<Timestamp>,
+}
+
+/// How long a restore may lie back before what was written since counts as missing.
+const FOLLOWED_WITHIN: SignedDuration = SignedDuration::from_secs(30);
+
+impl BrokenOff {
+    /// What is missing of the history that broke off, whose log ends at `end`, and of the next: nothing where the one ends there, and the
+    /// other is followed at once. `cause`: why the end would be missing.
+    pub(super) fn missing(&self, end: u64, cause: GapCause) -> Option<GapCause> {
+        let late = self.serving_at.is_some_and(|at| Timestamp::now().duration_since(at) > FOLLOWED_WITHIN);
+        match () {
+            () if self.unfollowed => Some(GapCause::ArchiverDown),
+            () if self.last > end => Some(cause),
+            () => late.then_some(GapCause::ArchiverDown),
+        }
+    }
 }
 
 impl Inner {
@@ -46,7 +64,8 @@ impl Inner {
         let mut by = restores.iter().filter(|job| job.serving_at.is_some() && Some(job.id.as_str()) != known);
         let Some((first, last)) = by.clone().find_map(|job| Some((job, ended(&job)?))) else { return Ok(None) };
         let job = by.next().unwrap_or(first);
-        let broken_off = |by| Some(BrokenOff { by, last, unfollowed: first.id != job.id });
+        let (unfollowed, serving_at) = (first.id != job.id, job.serving_at);
+        let broken_off = |by| Some(BrokenOff { by, last, unfollowed, serving_at });
         let replayed = job.restored.as_ref().and_then(|to| Some((to.position.as_ref()?.parse().ok()?, to.moment)));
         if let Some((position, moment)) = replayed {
             return Ok(broken_off(RestoredFrom { position: Some(position), moment, job_id: job.id.clone() }));
@@ -92,5 +111,35 @@ impl Inner {
         tracing::warn!(instance = %id, detail = gap.detail, "the log has a gap, {}: nothing from {from} to {} can be recovered", gap.cause.as_str(), gap.to);
         let archive = self.archive.clone();
         blocking(move || archive.record_gap(&id, &gap)).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! What is missing behind a restore: the end of the old history, histories between, and what nobody followed for a time.
+    use super::{BrokenOff, FOLLOWED_WITHIN};
+    use crate::archive::RestoredFrom;
+    use crate::model::log::GapCause;
+    use jiff::{SignedDuration, Timestamp};
+
+    #[test]
+    fn what_is_missing_behind_a_restore() {
+        let restored = |last, unfollowed, ago: SignedDuration| BrokenOff {
+            by: RestoredFrom { position: None, moment: Timestamp::now(), job_id: String::new() },
+            last,
+            unfollowed,
+            serving_at: Some(Timestamp::now() - ago),
+        };
+        let (soon, late) = (FOLLOWED_WITHIN / 2, FOLLOWED_WITHIN * 2);
+        for (last, unfollowed, ago, missing) in [
+            (10, false, soon, None),
+            (11, false, soon, Some(GapCause::SourceRestarted)),
+            (10, true, soon, Some(GapCause::ArchiverDown)),
+            (10, false, late, Some(GapCause::ArchiverDown)),
+            (11, false, late, Some(GapCause::SourceRestarted)),
+        ] {
+            let found = restored(last, unfollowed, ago).missing(10, GapCause::SourceRestarted);
+            assert_eq!(found, missing, "{last} {unfollowed} {ago:?}");
+        }
     }
 }

@@ -14,7 +14,6 @@ use crate::model::text::bytes;
 use crate::provider::local::Inner;
 use crate::provider::local::log::SHARD;
 use crate::provider::local::log::attach::{Going, GoneOn};
-use crate::provider::local::log::breaks::BrokenOff;
 use crate::provider::local::log::ended::keep_sealing;
 use crate::provider::local::log::known::Known;
 use crate::redis::reach::Reach;
@@ -218,8 +217,10 @@ impl<'a> Session<'a> {
         let since = self.known.followed.map_or_else(|| clock::since(last_ms), |at| at.elapsed());
         let cause = broken.cause(&self.known.run_id, since, self.known.run_id.is_empty());
         let why = match self.inner.restored(self.id, &restores, &log.timeline, &end.replid).await? {
-            Some(BrokenOff { by, unfollowed: true, .. }) => Why::Restored(by, Some(GapCause::ArchiverDown)),
-            Some(BrokenOff { by, last, .. }) => Why::Restored(by, (last > end.offset).then_some(cause)),
+            Some(broken) => {
+                let missing = broken.missing(end.offset, cause);
+                Why::Restored(broken.by, missing)
+            }
             None => Why::Gap(cause),
         };
         self.begin(why, None).await

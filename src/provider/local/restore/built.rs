@@ -36,15 +36,15 @@ use std::fs::File;
 use std::io::{self, BufReader, Seek as _};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 /// A server without data starts in a moment.
 const STARTS_WITHIN: Duration = Duration::from_secs(30);
 /// What it holds is saved at the speed of the disk.
 const SAVED_WITHIN: Duration = Duration::from_secs(3600);
-/// Databases where the target does not tell how many it has.
-const DATABASES: u64 = 1024;
+/// Databases where the target does not tell how many it has, and of a clone of a moment, for nothing tells which the log uses.
+pub(in crate::provider::local) const DATABASES: u64 = 1024;
 /// The first version of Valkey's own format.
 const OLDEST_VALKEY: u16 = 80;
 
@@ -53,7 +53,7 @@ pub(super) struct Built {
     /// What a set of it would say of itself; its other values are those of the set that it was begun with.
     pub(super) set: BackupSet,
     statistics: KeyStatistics,
-    file: File,
+    pub(super) file: File,
 }
 
 impl Built {
@@ -78,8 +78,26 @@ impl Built {
     }
 }
 
+/// What a moment is built with.
+pub(super) struct Building<'a> {
+    pub(super) program: &'a Program,
+    /// Databases of the server.
+    pub(super) databases: u64,
+    /// The job that is told how far it is.
+    pub(super) job: Option<&'a Job>,
+    /// When it is given up.
+    pub(super) until: Option<Instant>,
+}
+
+impl Building<'_> {
+    /// The time that a step may take, at most `most`.
+    fn left(&self, most: Duration) -> Duration {
+        self.until.map_or(most, |until| most.min(until.saturating_duration_since(Instant::now())))
+    }
+}
+
 /// What a set's manifest tells of its contents.
-fn told(set: &BackupSet) -> KeyStatistics {
+pub(in crate::provider::local) fn told(set: &BackupSet) -> KeyStatistics {
     let dialect = if set.rdb_version >= OLDEST_VALKEY { Dialect::Valkey } else { Dialect::Redis };
     KeyStatistics {
         types: set.types.clone(),
@@ -112,27 +130,47 @@ impl Inner {
             );
             return Ok((Err(lacking), None));
         };
-        let parent = self.scratch.clone();
-        let room = |need, free| Room { need, free };
-        let memory = need(set.used_memory, set.rdb_bytes, 0).saturating_add(log_bytes);
-        let disk = set.rdb_bytes.saturating_add(log_bytes);
-        let (memory_left, disk_left) = blocking(move || Ok((memory_free(), disk_free(&parent)))).await?;
-        let builder =
-            Builder { program: program.name.clone(), memory: room(memory, memory_left), disk: room(disk, disk_left) };
+        self.building_on(&program, set, log_bytes, ask).await
+    }
+
+    /// [`Self::building`] on a program that is known.
+    pub(super) async fn building_on(
+        &self,
+        program: &Program,
+        set: &BackupSet,
+        log_bytes: u64,
+        ask: bool,
+    ) -> Result<(Result<Builder, String>, Option<ScratchServer>), Fault> {
+        let (memory, disk) = self.room_to_build(set, log_bytes).await?;
+        let builder = Builder { program: program.name.clone(), memory, disk };
         if !ask {
             return Ok((Ok(builder), None));
         }
-        match self.scratch_server(&program, 1).await {
+        match self.scratch_server(program, 1, STARTS_WITHIN).await {
             Ok(server) => Ok((Ok(builder), Some(server))),
             Err(fault) => Ok((Err(fault.message), None)),
         }
     }
 
-    async fn scratch_server(&self, program: &Program, databases: u64) -> Result<ScratchServer, Fault> {
+    /// Memory and disk of this machine for the building of a moment.
+    pub(super) async fn room_to_build(&self, set: &BackupSet, log_bytes: u64) -> Result<(Room, Room), Fault> {
+        let parent = self.scratch.clone();
+        let (memory_left, disk_left) = blocking(move || Ok((memory_free(), disk_free(&parent)))).await?;
+        let memory = need(set.used_memory, set.rdb_bytes, 0).saturating_add(log_bytes);
+        let disk = set.rdb_bytes.saturating_add(log_bytes);
+        Ok((Room { need: memory, free: memory_left }, Room { need: disk, free: disk_left }))
+    }
+
+    async fn scratch_server(
+        &self,
+        program: &Program,
+        databases: u64,
+        within: Duration,
+    ) -> Result<ScratchServer, Fault> {
         let refused = |why: String| not_built(&program.name, &why);
         let (parent, name) = (self.scratch.clone(), program.name.clone());
         let dir = blocking(move || ScratchDir::new(&parent).map_err(|e| not_built(&name, &e.to_string()).because(e)));
-        let started = ScratchServer::start(program, dir.await?, databases, STARTS_WITHIN).await;
+        let started = ScratchServer::start(program, dir.await?, databases, within).await;
         started.map_err(|e| refused(format!("it does not start: {e}")).because(e))
     }
 
@@ -151,21 +189,23 @@ impl Inner {
         let databases = limits::databases(&mut conn).await?.unwrap_or(DATABASES);
         let gone = || changed("there is no program any more to build the moment with; the target was not touched");
         let program = self.builder(set, target.server()).await?.ok_or_else(gone)?;
-        let server = self.scratch_server(&program, databases).await?;
-        let done = self.fill(job, set, data, behind, &server).await;
-        let failed = |why: String, log: &str| {
-            let log = if log.is_empty() { String::new() } else { format!("; its log ends: {log}") };
-            not_built(&program.name, &format!("{why}{log}"))
-        };
-        let (restored, used_memory) = match done {
-            Ok(done) => done,
-            Err(fault) => {
-                let log = server.log().await;
-                server.stop().await;
-                return Err(failed(fault.message.clone(), &log).because(fault));
-            }
-        };
-        let file = server.save(SAVED_WITHIN).await.map_err(|e| failed(e.to_string(), "").because(e))?;
+        let built = self.build_on(job, &program, databases, set, data, behind).await?;
+        self.fits(plan, &built).await?;
+        Ok(built)
+    }
+
+    /// Builds a moment on a server of our own of that program.
+    pub(super) async fn build_on(
+        &self,
+        job: &Job,
+        program: &Program,
+        databases: u64,
+        set: &BackupSet,
+        data: FrameReader,
+        behind: Behind,
+    ) -> Result<Built, Fault> {
+        let on = Building { program, databases, job: Some(job), until: None };
+        let (restored, used_memory, file) = self.built_on(&on, set, data, behind).await?;
         let _ = self.jobs.progress(job, "verifying the moment that was built", set.rdb_bytes, set.rdb_bytes).await;
         let (file, statistics) = verified(file, self.state.home().join("run")).await?;
         let counts = statistics.dbs.iter().map(|db| (db.db, (db.keys, db.expires))).collect();
@@ -179,22 +219,55 @@ impl Inner {
             used_memory,
             ..set.clone()
         };
-        let built = Built { set: made, statistics, file };
-        self.fits(plan, &built).await?;
-        Ok(built)
+        Ok(Built { set: made, statistics, file })
+    }
+
+    /// Gives a server of our own the set and the commands, and ends it. What it then held, its memory, and the file that it saved.
+    pub(super) async fn built_on(
+        &self,
+        on: &Building<'_>,
+        set: &BackupSet,
+        data: FrameReader,
+        behind: Behind,
+    ) -> Result<(Restored, u64, File), Fault> {
+        let name = &on.program.name;
+        let server = self.scratch_server(on.program, on.databases, on.left(STARTS_WITHIN)).await?;
+        let filling = self.fill(on.job, set, data, behind, &server);
+        let filled = match on.until {
+            None => Ok(filling.await),
+            Some(until) => tokio::time::timeout_at(until.into(), filling).await,
+        };
+        let (restored, used_memory) = match filled {
+            Ok(Ok(done)) => done,
+            Ok(Err(fault)) => {
+                let log = server.log().await;
+                server.stop().await;
+                let log = if log.is_empty() { String::new() } else { format!("; its log ends: {log}") };
+                return Err(not_built(name, &format!("{}{log}", fault.message)).because(fault));
+            }
+            Err(_) => {
+                server.stop().await;
+                return Err(not_built(name, "it took longer than the time allowed for it"));
+            }
+        };
+        let saved = server.save(on.left(SAVED_WITHIN)).await;
+        Ok((restored, used_memory, saved.map_err(|e| not_built(name, &e.to_string()).because(e))?))
     }
 
     /// Gives a server of our own the set and the commands. What it then held, and its memory.
     async fn fill(
         &self,
-        job: &Job,
+        job: Option<&Job>,
         set: &BackupSet,
         data: FrameReader,
         behind: Behind,
         server: &ScratchServer,
     ) -> Result<(Restored, u64), Fault> {
         let mut conn = Conn::open(server.endpoint(), COMMAND_TIMEOUT).await?;
-        behind.still_known(&mut conn).await?;
+        let unknown = behind.unknown_to(&mut conn).await?;
+        if !unknown.is_empty() {
+            return Err(changed(format!("it does not know {}", unknown.join(", "))));
+        }
         let options = MasterOptions { stall: STALL_TIMEOUT, total: Some(set.rdb_bytes), ..MasterOptions::default() };
         let session = Session::prepare(server.endpoint(), options).await?;
         let (tx, rx) = mpsc::channel(IN_FLIGHT);
@@ -215,7 +288,10 @@ impl Inner {
             let stage = *stage.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             (stage, sent_so_far.load(Ordering::Relaxed))
         };
-        let done = self.reporting(job, set, how_far, run).await;
+        let done = match job {
+            Some(job) => self.reporting(job, set, how_far, run).await,
+            None => run.await,
+        };
         // The thread ends by itself: its channel is closed.
         let _ = supplier.await;
         let restored = done.map_err(|e| match e {
@@ -279,7 +355,7 @@ async fn verified(file: File, spill: std::path::PathBuf) -> Result<(File, KeySta
 
 fn not_built(program: &str, why: &str) -> Fault {
     let message = format!(
-        "the moment could not be built on a server of our own ({program}), and the target was not touched: {why}"
+        "the moment could not be built on a server of our own ({program}), and nothing else was touched: {why}"
     );
     Fault::new(Kind::Provider, "restore.not_built", message)
         .hint("Restore a set instead (describe_backups), or let the target follow us; restore_way of the plan says why it cannot.")

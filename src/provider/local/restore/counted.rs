@@ -4,6 +4,7 @@
 
 use crate::model::backup::BackupSet;
 use crate::model::instance::{Counts, total_keys};
+use crate::model::restored_keys::RestoredKeys;
 use crate::provider::local::describe::counts_of;
 use crate::redis::facts::ServerFacts;
 use crate::redis::master::types::{Restored, Switched};
@@ -67,6 +68,13 @@ pub(super) struct AsLoaded {
 }
 
 impl AsLoaded {
+    /// Key statistics of the source and of the target, which has counted this since. `source`: where somebody has counted it.
+    pub(super) fn compared(&self, source: Option<Counts>, after: &Counted) -> RestoredKeys {
+        let (expired, evicted) = self.before.as_ref().and_then(|before| after.since(before)).unzip();
+        let target = self.keys.as_ref().unwrap_or(&after.counts).clone();
+        RestoredKeys { source, target, as_loaded: self.keys.is_some(), expired, evicted }
+    }
+
     /// Of a restore by commands; the arguments as its fields. `swapped_in`: the keys, and the count of evictions at that moment, for
     /// what was evicted before was of the old data.
     pub(super) fn by_commands(

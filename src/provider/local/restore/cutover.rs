@@ -131,6 +131,10 @@ impl Look for WayBack<'_> {
         }
     }
 
+    fn allows_writes(&self) -> bool {
+        self.plan.tells_of_traffic()
+    }
+
     async fn at(&mut self, moment: &Moment) -> Result<(), Fault> {
         let (run_id, replication_id) = (moment.run_id.clone(), moment.replid.clone());
         if self.safety.is_none() {

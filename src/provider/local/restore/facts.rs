@@ -64,6 +64,32 @@ async fn sentinel_listens(conn: &mut Conn) -> Result<bool, RedisError> {
     }
 }
 
+/// What the guard is told of a set.
+pub fn source_facts(set: BackupSet, expired: Option<u64>, look: SetLook) -> SourceFacts {
+    SourceFacts {
+        taken_at: set.started_at,
+        rdb_bytes: set.rdb_bytes,
+        used_memory: set.used_memory,
+        origin_known: !set.run_id.is_empty(),
+        backup_id: set.id,
+        sha256: set.sha256,
+        counts: set.counts,
+        expired,
+        without_crc64: set.proof.is_some_and(|proof| !proof.crc64),
+        functions: set.functions,
+        look,
+    }
+}
+
+/// What verifying a set whole resulted in.
+pub fn verified(stored_digest: String, statistics: &KeyStatistics) -> SetLook {
+    SetLook::Verified {
+        stored_digest,
+        crc64: statistics.checksum == Checksum::Verified,
+        module_data: statistics.opcodes.contains(&MODULE_AUX),
+    }
+}
+
 impl Inner {
     /// Target and set, for a restore from a set of the instance `set_of`, of all keys or some.
     pub async fn restore_facts(
@@ -125,26 +151,10 @@ impl Inner {
                     target.unread.extend(unread(&statistics, limits));
                 }
                 expired = Some(statistics.expired);
-                SetLook::Verified {
-                    stored_digest,
-                    crc64: statistics.checksum == Checksum::Verified,
-                    module_data: statistics.opcodes.contains(&MODULE_AUX),
-                }
+                verified(stored_digest, &statistics)
             }
         };
-        let source = SourceFacts {
-            taken_at: set.started_at,
-            rdb_bytes: set.rdb_bytes,
-            used_memory: set.used_memory,
-            origin_known: !set.run_id.is_empty(),
-            backup_id: set.id,
-            sha256: set.sha256,
-            counts: set.counts,
-            expired,
-            without_crc64: set.proof.is_some_and(|proof| !proof.crc64),
-            functions: set.functions,
-            look,
-        };
+        let source = source_facts(set, expired, look);
         let running = match earlier {
             Some(plan) => self.running_job(instance_id, plan).await?,
             None => None,
@@ -176,7 +186,11 @@ impl Inner {
     }
 
     /// Verifies a set whole, for a plan; nothing where a plan has done that.
-    async fn look_at(&self, set: &BackupSet, whole: bool) -> Result<Option<(String, KeyStatistics)>, Fault> {
+    pub(in crate::provider::local) async fn look_at(
+        &self,
+        set: &BackupSet,
+        whole: bool,
+    ) -> Result<Option<(String, KeyStatistics)>, Fault> {
         if !whole {
             return Ok(None);
         }

@@ -37,11 +37,9 @@ impl Inner {
         conn: &mut Conn,
     ) -> Result<Option<String>, Fault> {
         let modules = facts.modules.clone().unwrap_or_default();
-        // A process that wrote a type has its module, and cannot have let go of it: a module with types is never unloaded. One that
-        // was started anew is believed where a command would be refused and not kill it.
         let same_process = !set.run_id.is_empty() && set.run_id == facts.run_id;
-        let believed = own && method != Method::Replication && any_of_own(&modules);
-        let brought = if same_process || believed { statistics.modules.as_slice() } else { &[] };
+        let believed = same_process || has_brought(own, method, &modules);
+        let brought = if believed { statistics.modules.as_slice() } else { &[] };
         if let Err(why) = loadable(statistics, facts.server(), &Modules { loaded: &modules, brought }) {
             return Ok(Some(why));
         }
@@ -65,6 +63,13 @@ impl Inner {
         }
         Ok(None)
     }
+}
+
+/// Whether an instance that is another process by now is taken to have the modules whose types its own set has. A process that wrote a type
+/// has its module, and cannot have let go of it: a module with types is never unloaded. One that was started anew is believed where a command
+/// would be refused and not kill it, and where a module is there that may have brought them.
+fn has_brought(own: bool, method: Method, modules: &[String]) -> bool {
+    own && method != Method::Replication && any_of_own(modules)
 }
 
 /// Why an RDB cannot be written as commands; `None` where it can. By then the target would be empty: what would stop such a restore
@@ -106,5 +111,26 @@ impl Visitor for Commands {
             self.outside += u64::from(!owned.iter().any(|(from, to)| (*from..=*to).contains(&slot)));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! A type of a module that nobody knows: its own instance is believed, by commands; nobody else, and nobody who would exit.
+    use super::has_brought;
+    use crate::model::restore::Method;
+
+    #[test]
+    fn who_is_believed_to_have_a_module() {
+        let own_module = ["mine".to_owned()];
+        for (own, method, modules, believed) in [
+            (true, Method::Commands, &own_module[..], true),
+            (true, Method::Beside, &own_module, true),
+            (true, Method::Replication, &own_module, false),
+            (false, Method::Commands, &own_module, false),
+            (true, Method::Commands, &[], false),
+        ] {
+            assert_eq!(has_brought(own, method, modules), believed, "{own} {method:?} {modules:?}");
+        }
     }
 }

@@ -1,7 +1,9 @@
 //! Restore: the one place that overwrites data. It cannot begin without the guard's permit.
 
+mod at_rest;
 mod beside;
-mod built;
+pub(super) mod built;
+mod cloned;
 mod commands;
 mod contents;
 mod counted;
@@ -20,7 +22,7 @@ mod replay;
 mod replication;
 mod steps;
 mod tail;
-mod tail_replay;
+pub(super) mod tail_replay;
 
 use crate::guard::grant::{Grant, Overwrite};
 use crate::guard::permit::Permit;
@@ -156,6 +158,11 @@ impl Inner {
         };
         // Of a moment that the target itself came to the set is only the beginning, and says nothing of what should be there.
         let of_set = counted.as_ref().ok().filter(|_| moment.is_none() || built.is_some());
+        if let Ok(after) = &counted {
+            let keys = loaded.compared(of_set.map(|_| set.counts.clone()), after);
+            // Data that is in must not be called lost because it cannot be told how much of it there is.
+            let _ = self.state.set_restored_keys(&job.id, &keys).await;
+        }
         let at = of_set.and_then(|after| after.may_have_expired(&set));
         let expired = async {
             match (&built, at) {

@@ -22,12 +22,11 @@ use crate::provider::unsupported;
 use crate::redis::conn::Conn;
 use crate::redis::facts::ServerFacts;
 use crate::redis::inventory::{Refusals, unknown_commands};
-use crate::redis::master::shift::StreamShift;
-use crate::redis::master::types::Supply;
 use jiff::Timestamp;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use tokio::sync::mpsc;
+
+mod supply;
 
 /// The first Redis that sends its replicas every expiry as a moment.
 const ABSOLUTE_SINCE: u32 = 7;
@@ -37,11 +36,11 @@ pub(super) struct Behind {
     /// What is restored: the set, and up to where.
     pub(super) restored: RestoredTo,
     /// What identifies the commands, and names them to a reader.
-    position: String,
-    names: BTreeSet<String>,
+    pub(super) position: String,
+    pub(super) names: BTreeSet<String>,
     pub(super) commands: u64,
-    bytes: u64,
-    log: ReplayedLog,
+    pub(super) bytes: u64,
+    pub(super) log: ReplayedLog,
     reader: Reader,
     /// By how many milliseconds the expiries of set and commands are moved.
     pub(super) shift_ms: i64,
@@ -76,6 +75,8 @@ impl Inner {
             Ok(behind) => behind,
             Err(none) => return Ok(Facts::NoMoment(none)),
         };
+        // Nothing of a log changes behind a plan.
+        let behind = if earlier.is_none() { blocking(move || behind.rehearsed()).await? } else { behind };
         let base = &behind.restored.backup_id;
         let mut facts = self.restore_facts(instance_id, set_of, base, keys, earlier).await?;
         if let Facts::DirectRestore(facts) = &mut facts {
@@ -120,7 +121,7 @@ impl Inner {
 
     /// Keys of a set whose expiry lies between a moment and now, of which so many have expired by now; at most, where the set cannot be
     /// read once more in time.
-    async fn expiring(
+    pub(in crate::provider::local) async fn expiring(
         &self,
         set_of: &str,
         backup_id: &str,
@@ -137,23 +138,34 @@ impl Inner {
     pub(super) async fn planned_behind(&self, plan: &Plan) -> Result<Option<Behind>, Fault> {
         let Some(planned) = &plan.direct_restore()?.replay else { return Ok(None) };
         let Act::RestoreInstance { source, .. } = &plan.act else { return Err(plan.unsupported()) };
+        self.behind_as_planned(plan.act.set_of(&plan.instance_id), source, planned).await.map(Some)
+    }
+
+    /// The planned commands of an instance, as they are now.
+    pub(super) async fn behind_as_planned(
+        &self,
+        set_of: &str,
+        source: &Source,
+        planned: &ReplayIdentity,
+    ) -> Result<Behind, Fault> {
         let another = || changed("the log is not the one that was planned; the target was not touched");
-        let set_of = plan.act.set_of(&plan.instance_id);
         let behind = self.behind(set_of, source, Some(planned)).await?.map_err(|_| another())?;
         let now = ReplayIdentity { backup_id: behind.restored.backup_id.clone(), position: behind.position.clone() };
-        if now == *planned { Ok(Some(behind)) } else { Err(another()) }
+        if now == *planned { Ok(behind) } else { Err(another()) }
     }
 
     /// Finds the set that a restore to a moment begins with, and the commands behind it. A plan's stays its set, also where there is a
     /// later one by now.
-    async fn behind(
+    pub(super) async fn behind(
         &self,
         instance_id: &str,
         source: &Source,
         planned: Option<&ReplayIdentity>,
     ) -> Result<Result<Behind, NoMoment>, Fault> {
         let found = match source {
-            Source::Before { position, .. } if is_restore(position) => self.behind_tail(instance_id, position).await,
+            Source::Before { position, .. } if JobKind::Restore.is_of(position) => {
+                self.behind_tail(instance_id, position).await
+            }
             _ => self.behind_log(instance_id, source, planned).await,
         };
         let mut behind = match found? {
@@ -237,7 +249,13 @@ impl Inner {
         }
     }
 
-    async fn behind_tail(&self, instance_id: &str, job_id: &str) -> Result<Result<Behind, NoMoment>, Fault> {
+    /// What an earlier restore kept of the writes between its last safety backup and its cutover: the base, when the cutover was, and the
+    /// commands.
+    pub(in crate::provider::local) async fn kept_tail(
+        &self,
+        instance_id: &str,
+        job_id: &str,
+    ) -> Result<Result<(String, Timestamp, TailReader), NoMoment>, Fault> {
         let asked = format!("the cutover of {job_id}");
         let job = self.state.job(job_id).await?;
         let cutover = self.read_cutover(job_id).await;
@@ -258,13 +276,16 @@ impl Inner {
             let why = format!("of what was written behind {} some is no longer there", cutover.safety_backup_id);
             return Ok(Err(self.no_moment(instance_id, asked, why, None, None).await?));
         }
+        Ok(Ok((cutover.safety_backup_id, job.serving_at.unwrap_or(job.created_at), reader)))
+    }
+
+    async fn behind_tail(&self, instance_id: &str, job_id: &str) -> Result<Result<Behind, NoMoment>, Fault> {
+        let (backup_id, moment, reader) = match self.kept_tail(instance_id, job_id).await? {
+            Ok(kept) => kept,
+            Err(none) => return Ok(Err(none)),
+        };
         Ok(Ok(Behind {
-            restored: RestoredTo {
-                backup_id: cutover.safety_backup_id,
-                position: None,
-                moment: job.serving_at.unwrap_or(job.created_at),
-                ended: None,
-            },
+            restored: RestoredTo { backup_id, position: None, moment, ended: None },
             position: format!("{job_id}, SHA-256 {}", reader.sha256()),
             names: reader.names().clone(),
             commands: reader.commands(),
@@ -289,11 +310,6 @@ impl Inner {
     }
 }
 
-/// Whether a position names a restore, and so its cutover.
-fn is_restore(position: &str) -> bool {
-    position.strip_prefix(JobKind::Restore.prefix()).is_some_and(|rest| rest.starts_with('-'))
-}
-
 fn outside(why: Why) -> &'static str {
     match why {
         Why::NothingToRecover => "there is no log of it, or no set that the log could be replayed behind",
@@ -312,11 +328,21 @@ impl Behind {
     /// # Errors
     /// `plan.changed`.
     pub(super) async fn still_known(&self, conn: &mut Conn) -> Result<(), Fault> {
-        let unknown = unknown_commands(conn, &self.names).await?;
+        let unknown = self.unknown_to(conn).await?;
         if unknown.is_empty() {
             return Ok(());
         }
         Err(changed(format!("the target was not touched, for it no longer knows {}", unknown.join(", "))))
+    }
+
+    /// Names of commands that a server does not know.
+    pub(super) async fn unknown_to(&self, conn: &mut Conn) -> Result<Vec<String>, Fault> {
+        Ok(unknown_commands(conn, &self.names).await?)
+    }
+
+    /// Bytes of the commands.
+    pub(super) const fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// The moment, as part of a sentence.
@@ -333,52 +359,5 @@ impl Behind {
     pub(super) fn of(self, set: &BackupSet) -> Self {
         let major = set.version.split('.').next().and_then(|major| major.parse::<u32>().ok());
         Self { relative: set.engine == "redis" && major.is_some_and(|major| major < ABSOLUTE_SINCE), ..self }
-    }
-
-    /// Hands the commands over, all of them or a reason. The other side may have given up, and says why.
-    pub(super) fn supply(self, to: &mpsc::Sender<Supply>) -> Result<(), String> {
-        let timed = self.relative;
-        let mut shift = (self.shift_ms != 0 || timed).then(|| StreamShift::new(self.shift_ms, self.relative));
-        let mut send = |bytes: Vec<u8>, whole, at_ms| -> Result<bool, String> {
-            let (bytes, whole) = match &mut shift {
-                None => (bytes, whole),
-                Some(shift) => {
-                    let mut moved = Vec::with_capacity(bytes.len());
-                    shift.feed(&bytes, at_ms, &mut moved)?;
-                    (moved, shift.is_between_commands())
-                }
-            };
-            Ok(to.blocking_send(Supply::Stream { bytes, whole }).is_ok())
-        };
-        let commands = match self.reader {
-            Reader::Tail(mut tail) => {
-                let at_ms = self.restored.moment.as_millisecond();
-                while let Some(bytes) = tail.next()? {
-                    let whole = tail.is_between_commands();
-                    if !send(bytes, whole, at_ms)? {
-                        return Ok(());
-                    }
-                }
-                tail.sent()
-            }
-            Reader::Log(archive, cut) => {
-                let mut log = archive.read(&cut).map_err(|fault| fault.message)?;
-                if timed {
-                    log = log.timed();
-                }
-                while let Some(bytes) = log.next() {
-                    let bytes = bytes.map_err(|fault| fault.message)?;
-                    let whole = log.is_between_commands();
-                    if !send(bytes, whole, log.received_ms())? {
-                        return Ok(());
-                    }
-                }
-                log.commands()
-            }
-        };
-        if commands == self.commands {
-            return Ok(());
-        }
-        Err(format!("the log gave {commands} commands, and {} were planned", self.commands))
     }
 }

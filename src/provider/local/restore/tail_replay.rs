@@ -14,7 +14,7 @@ const PIECE_BYTES: usize = 1 << 20;
 
 /// A tail, read whole once and then from its beginning. Blocking.
 #[derive(Debug)]
-pub(super) struct TailReader {
+pub(in crate::provider::local) struct TailReader {
     /// `None` where nothing was written.
     file: Option<File>,
     sha256: String,
@@ -76,7 +76,7 @@ impl TailReader {
     }
 
     /// Names of the commands, in upper case.
-    pub(super) const fn names(&self) -> &BTreeSet<String> {
+    pub(in crate::provider::local) const fn names(&self) -> &BTreeSet<String> {
         &self.names
     }
 
@@ -85,7 +85,7 @@ impl TailReader {
         self.commands
     }
 
-    pub(super) const fn bytes(&self) -> u64 {
+    pub(in crate::provider::local) const fn bytes(&self) -> u64 {
         self.bytes
     }
 
@@ -102,7 +102,7 @@ impl TailReader {
     ///
     /// # Errors
     /// What the disk said, and that the file is not the one that was opened.
-    pub(super) fn next(&mut self) -> Result<Option<Vec<u8>>, String> {
+    pub(in crate::provider::local) fn next(&mut self) -> Result<Option<Vec<u8>>, String> {
         let piece = self.piece()?;
         if piece.is_none() && hex(&self.sha.clone().finalize()) != self.sha256 {
             return Err("the tail is not what it was".to_owned());

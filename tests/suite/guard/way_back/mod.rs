@@ -240,6 +240,6 @@ async fn function_libraries_are_in_the_question() {
     assert!(text(&asked["impact"]["lost"]).contains("precious"), "{asked}");
     let app = app(&bench);
     let open = app.state.waiting().await.unwrap().remove(0);
-    let question = tair_backup_mcp::guard::person::question(&open.plan, &[]);
+    let question = tair_backup_mcp::guard::person::question(&open.plan, None, &[]);
     assert!(question.contains("Lost: all of what is there now, also 1 function library (precious)"), "{question}");
 }

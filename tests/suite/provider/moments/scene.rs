@@ -194,7 +194,8 @@ impl Scene {
         });
         let set = sets.iter().find(|set| set.id == cut.base).unwrap();
         let (mut data, mut log) = (vault.open_data(set).await.unwrap(), archive.read(&cut).unwrap());
-        let mut shift = self.is_relative().then(|| StreamShift::new(0, true));
+        let relative = self.is_relative();
+        let mut shift = (relative || StreamShift::is_needed(&cut.names)).then(|| StreamShift::new(0, relative));
         log = log.timed();
         let (to, supply) = tokio::sync::mpsc::channel(4);
         let supplier = tokio::task::spawn_blocking(move || {

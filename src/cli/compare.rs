@@ -1,0 +1,142 @@
+//! `compare-backups`: what two states of instances have in common and what not, key by key. It changes nothing and keeps nothing.
+
+use crate::cli::terminal::Bar;
+use crate::cli::{INTERRUPTED, print, render};
+use crate::guard::act::Source;
+use crate::model::fault::{Fault, Kind};
+use crate::model::ids::check_backup_id;
+use crate::model::job::JobKind;
+use crate::model::time::{parse_ms, written_ms};
+use crate::provider::{Compared, ComparedState, State, StateOf};
+use crate::runtime::drain::{self, Ended};
+use crate::runtime::signals::Signals;
+use crate::tools::key_rows::{KeyRows, Shown};
+use crate::tools::{App, Progress as _};
+use serde_json::{Value, json};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// Arguments.
+#[derive(clap::Args)]
+#[command(after_help = HELP)]
+pub struct Args {
+    /// The instance that both states are of
+    #[arg(long)]
+    instance_id: String,
+    /// The instance that the second state is of, where that is another
+    #[arg(long, value_name = "INSTANCE_ID")]
+    to_instance_id: Option<String>,
+    /// A set, a moment, a position, or `now`
+    #[arg(value_name = "FROM")]
+    from: String,
+    /// The same
+    #[arg(value_name = "TO", default_value = NOW)]
+    to: String,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// What the instance holds now.
+const NOW: &str = "now";
+/// The exit code where two states differ.
+const DIFFERENT: u8 = 1;
+
+const HELP: &str = "Tells which keys are lost, changed and added on the way from one state to the other. Each is one of
+  b-20261123T061500Z-3f9a1c   a backup set, as describe-backups lists it
+  2026-11-23T06:15:00Z        a moment of the log, to the millisecond
+  t-…/0/123, rj-…             right before a position of the log, or before the cutover of a restore
+  now                         what the instance holds now: received as a replica would, and not kept
+
+Examples:
+  tair-backup-mcp compare-backups --instance-id orders b-20261123T061500Z-3f9a1c
+  tair-backup-mcp compare-backups --instance-id orders b-20261123T061500Z-3f9a1c 2026-11-23T09:30:00Z
+  tair-backup-mcp compare-backups --instance-id orders --to-instance-id staging now now
+
+A moment is built on a server program of this machine (redis-server or valkey-server in PATH), which is gone afterwards.
+Keys whose expiry has passed are in neither state. Values are compared by what they hold, however they are written; functions, and
+how often a key was used, are not compared.
+Exit codes: 0 nothing differs, 1 something does; else as everywhere, with `error:` on standard error.";
+
+/// How often a person is told how far it is.
+const TOLD_EVERY: Duration = Duration::from_millis(250);
+
+/// Compares, and prints what came of it.
+///
+/// # Errors
+/// `arguments.invalid`, `instance.not_found`, `backup.not_found`, `compare.no_moment`, and those of the instance.
+pub async fn run(app: &App, args: Args) -> Result<u8, Fault> {
+    drain::recover(app).await?;
+    let (bar, mut signals) = (Bar::new(), Signals::new()?);
+    let compared = drain::unless_asked_to_end(&mut signals, compare(app, &args, &bar)).await;
+    bar.clear();
+    let Some(compared) = compared else {
+        drain::stop(app, &mut signals).await;
+        return Ok(INTERRUPTED);
+    };
+    // What was begun for it, such as the sandbox, ends whatever came of it.
+    if drain::finish(app, &mut signals, || ()).await != Ended::Done {
+        return Ok(INTERRUPTED);
+    }
+    let compared = compared?;
+    let reply = reply(&compared);
+    print(&if args.json { reply.to_string() } else { render::compared(&reply) });
+    Ok(if compared.keys.total.different() > 0 { DIFFERENT } else { 0 })
+}
+
+async fn compare(app: &App, args: &Args, bar: &Bar) -> Result<Compared, Fault> {
+    let other = args.to_instance_id.as_ref().unwrap_or(&args.instance_id);
+    let (from, to) = (state(app, &args.instance_id, &args.from).await?, state(app, other, &args.to).await?);
+    let stage = Mutex::new(("", 0));
+    let on_stage = |what, bytes| *stage.lock().unwrap_or_else(PoisonError::into_inner) = (what, bytes);
+    let work = app.provider.compare(&from, &to, &on_stage);
+    tokio::pin!(work);
+    loop {
+        tokio::select! {
+            done = &mut work => return done,
+            () = tokio::time::sleep(TOLD_EVERY) => {
+                let (what, bytes) = *stage.lock().unwrap_or_else(PoisonError::into_inner);
+                bar.report(bytes, 0, what).await;
+            }
+        }
+    }
+}
+
+/// The state that a word means.
+async fn state(app: &App, instance_id: &str, word: &str) -> Result<StateOf, Fault> {
+    app.known(instance_id).await?;
+    let is_position = word.contains('/') || word.starts_with(&format!("{}-", JobKind::Restore.prefix()));
+    let state = if word == NOW {
+        if app.config.read_only {
+            let message = "what an instance holds now is received as a backup is, which --read-only refuses";
+            return Err(Fault::new(Kind::Refused, "mode.read_only", message).hint("Compare sets or moments."));
+        }
+        State::Now
+    } else if is_position {
+        State::Then(Source::Before { position: word.to_owned(), time_shift: None })
+    } else if word.starts_with(|c: char| c.is_ascii_digit()) && word.contains(['-', ':']) {
+        let restore_time = parse_ms("the moment", word)?;
+        State::Then(Source::Moment { restore_time, time_shift: None })
+    } else {
+        check_backup_id(word)?;
+        State::Then(Source::Backup { backup_id: word.to_owned() })
+    };
+    Ok(StateOf { instance_id: instance_id.to_owned(), state })
+}
+
+fn reply(compared: &Compared) -> Value {
+    let side = |of: &ComparedState| {
+        let mut side = json!({ "instance_id": of.instance_id, "moment": written_ms(of.moment) });
+        if let (Some(side), Some(id)) = (side.as_object_mut(), &of.backup_id) {
+            side.insert("backup_id".to_owned(), id.as_str().into());
+        }
+        side
+    };
+    json!({
+        "from": side(&compared.from),
+        "to": side(&compared.to),
+        "at": written_ms(compared.at),
+        "equal": compared.keys.total.different() == 0,
+        "keys": KeyRows::of(&compared.keys, Shown::ALL),
+    })
+}

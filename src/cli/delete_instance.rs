@@ -1,0 +1,47 @@
+//! `delete-instance`: ends a clone before its time. A person's word at a terminal; no tool does it, and no other instance can be deleted.
+
+use crate::cli::{print, terminal};
+use crate::config::ConfirmationPolicy;
+use crate::model::caller::Caller;
+use crate::model::fault::{Fault, Kind};
+use crate::tools::App;
+
+/// Arguments.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The clone, as describe-instances lists it
+    #[arg(long)]
+    instance_id: String,
+}
+
+/// Asks for the id, unless the operator waived a person's yes, and ends the clone.
+///
+/// # Errors
+/// `mode.read_only`; `clone.not_found`; `person.no_channel` where there is no terminal; `job.busy`; `clone.not_ended`.
+pub async fn run(app: &App, args: Args) -> Result<u8, Fault> {
+    let Args { instance_id } = args;
+    if app.config.read_only {
+        let message = "delete-instance ends a clone, and --read-only forbids that";
+        return Err(Fault::new(Kind::Refused, "mode.read_only", message).hint("Leave --read-only out."));
+    }
+    if app.config.guard.confirmation == ConfirmationPolicy::Person {
+        app.known(&instance_id).await?;
+        let instance = app.provider.describe(&instance_id).await?;
+        if !terminal::is_interactive() {
+            let message = "delete-instance needs a person at a terminal; standard input is not one";
+            let command = app.config.command("delete-instance");
+            return Err(Fault::new(Kind::Refused, "person.no_channel", message)
+                .hint(format!("Run `{command} --instance-id {instance_id}` yourself in a terminal.")));
+        }
+        let question = format!(
+            "{instance_id} at {} ends, and what it holds is gone; what it was made of stays.\nTo end it, type its id {instance_id} (Enter leaves it) > ",
+            instance.address
+        );
+        if terminal::read_line(question).await.as_deref() != Some(&instance_id) {
+            print("Left as it is.");
+            return Ok(0);
+        }
+    }
+    print(&app.provider.delete_instance(&instance_id, Caller::command_line().id()).await?);
+    Ok(0)
+}

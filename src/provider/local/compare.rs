@@ -1,0 +1,236 @@
+//! Two states of instances, compared key by key: a set, a moment of a log, or what an instance holds now.
+//!
+//! Both are read at rest: what an instance holds now is received as its replica into a file without a name, and a moment is built on a server
+//! of our own. Nothing of either is kept, and no instance is written to.
+
+use crate::config::blocking::blocking;
+use crate::config::home;
+use crate::config::instance::NO_DATA_SECONDS;
+use crate::guard::act::{Act, Source};
+use crate::guard::assess::no_moment;
+use crate::guard::facts::replay::NoMoment;
+use crate::guard::plan::Plan;
+use crate::model::backup::{BackupSet, Mode};
+use crate::model::fault::{Fault, Kind};
+use crate::model::ids::{hex, random};
+use crate::model::impact::KeyImpact;
+use crate::model::job::JobStatus;
+use crate::model::key_filter::SomeKeys;
+use crate::model::key_filter::matcher::KeyMatcher;
+use crate::provider::local::Inner;
+use crate::provider::{Compared, ComparedState, OnStage, State, StateOf};
+use crate::redis::compare::{self, Options, Sides, Wanted};
+use crate::redis::replica::handshake::{CaptureOptions, Framing};
+use crate::redis::replica::snapshot::Snapshot;
+use crate::vault::Vault;
+use jiff::Timestamp;
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::io::AsyncWriteExt as _;
+
+/// Beyond its time a comparison that is stuck in one read is not waited for.
+const GRACE: Duration = Duration::from_secs(3);
+/// Bytes received at once.
+const PIECE_BYTES: usize = 256 << 10;
+
+/// A state at rest, which is read as often as it takes.
+enum AtRest {
+    Set(Vault, Box<BackupSet>),
+    File(Arc<File>),
+}
+
+impl AtRest {
+    fn open(&self) -> io::Result<Box<dyn Read + Send>> {
+        Ok(match self {
+            Self::Set(vault, set) => Box::new(vault.read_data(set)?),
+            Self::File(file) => {
+                Box::new(BufReader::with_capacity(1 << 20, FromStart { file: Arc::clone(file), at: 0 }))
+            }
+        })
+    }
+}
+
+/// Reads a file from its beginning, whoever else reads it.
+struct FromStart {
+    file: Arc<File>,
+    at: u64,
+}
+
+impl Read for FromStart {
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        let n = self.file.read_at(to, self.at)?;
+        self.at += n as u64;
+        Ok(n)
+    }
+}
+
+impl Inner {
+    /// What becomes of the keys of a planned restore's target: its safety backup, joined with what is restored. `None` where the plan
+    /// restores nothing. What could not be compared is no fault of the plan, and says so.
+    pub(super) async fn key_impact(&self, plan: &Plan, within: Duration) -> Option<KeyImpact> {
+        let deadline = Instant::now() + within;
+        let compared = tokio::time::timeout(within + GRACE, self.planned_impact(plan, deadline)).await;
+        match compared {
+            Ok(Ok(keys)) => keys,
+            Ok(Err(fault)) => Some(KeyImpact::nothing_compared(fault.message)),
+            Err(_) => Some(KeyImpact::nothing_compared("it took longer than the time allowed for it".to_owned())),
+        }
+    }
+
+    async fn planned_impact(&self, plan: &Plan, deadline: Instant) -> Result<Option<KeyImpact>, Fault> {
+        let Act::RestoreInstance { source, keys, .. } = &plan.act else { return Ok(None) };
+        // Under a prefix no key is lost, whatever else the target has there: the plan counts what is.
+        let matcher = match keys {
+            Some(SomeKeys { add_prefix: Some(_), .. }) => return Ok(None),
+            keys => keys.clone().map(|keys| blocking(move || KeyMatcher::new(&keys))),
+        };
+        let Some(safety) = &plan.safety else { return Ok(None) };
+        if !safety.job_id.is_empty() && self.state.job(&safety.job_id).await?.status == JobStatus::Running {
+            return Ok(Some(KeyImpact::nothing_compared("the safety backup is still being taken".to_owned())));
+        }
+        let planned = plan.direct_restore()?;
+        let set_of = plan.act.set_of(&plan.instance_id);
+        let now = self.set_at_rest(&plan.instance_id, &safety.backup_id).await?.0;
+        let then = match source {
+            Source::Backup { backup_id } => {
+                let (then, set) = self.set_at_rest(set_of, backup_id).await?;
+                if set.sha256 != planned.sha256 {
+                    return Ok(Some(KeyImpact::nothing_compared(format!(
+                        "{backup_id} is not the set that was verified"
+                    ))));
+                }
+                then
+            }
+            Source::Moment { .. } | Source::Before { .. } => {
+                let built = self.build_moment(set_of, source, planned.replay.as_ref(), Some(deadline)).await?;
+                AtRest::File(Arc::new(built.map_err(no_such_moment)?.file))
+            }
+        };
+        let matcher = match matcher {
+            Some(compiled) => Some(compiled.await?),
+            None => None,
+        };
+        self.join(now, then, Timestamp::now(), Some(deadline), matcher).await.map(Some)
+    }
+
+    /// Compares two states, from the first to the second: what is lost is in the first alone.
+    ///
+    /// # Errors
+    /// `backup.not_found`, `compare.no_moment`, `restore.not_built`, those of the instance, and why the states cannot be compared.
+    pub(super) async fn compare(
+        &self,
+        from: &StateOf,
+        to: &StateOf,
+        on_stage: &OnStage<'_>,
+    ) -> Result<Compared, Fault> {
+        let (first, from) = self.at_rest(from, on_stage).await?;
+        let (second, to) = self.at_rest(to, on_stage).await?;
+        on_stage("comparing keys", 0);
+        let at = Timestamp::now();
+        Ok(Compared { keys: self.join(first, second, at, None, None).await?, from, to, at })
+    }
+
+    async fn join(
+        &self,
+        now: AtRest,
+        then: AtRest,
+        at: Timestamp,
+        deadline: Option<Instant>,
+        matcher: Option<KeyMatcher>,
+    ) -> Result<KeyImpact, Fault> {
+        let dir = self.run_dir();
+        blocking(move || {
+            home::private_dir(&dir)?;
+            let sides = Sides { now: &|| now.open(), then: &|| then.open() };
+            let matches = matcher.map(|matcher| move |key: &[u8]| matcher.matches(key));
+            let wanted = matches.as_ref().map(|matches| matches as &Wanted<'_>);
+            let options = Options { dir, at_ms: at.as_millisecond(), deadline, wanted };
+            Ok(compare::compare(&sides, &options)?)
+        })
+        .await
+    }
+
+    /// Where files without a name are made.
+    fn run_dir(&self) -> PathBuf {
+        self.state.home().join("run")
+    }
+
+    async fn set_at_rest(&self, instance_id: &str, backup_id: &str) -> Result<(AtRest, BackupSet), Fault> {
+        let set = self.vault.find(instance_id, backup_id, self).await?;
+        Ok((AtRest::Set(self.vault.clone(), Box::new(set.clone())), set))
+    }
+
+    async fn at_rest(&self, of: &StateOf, on_stage: &OnStage<'_>) -> Result<(AtRest, ComparedState), Fault> {
+        let state = |backup_id: Option<String>, moment| ComparedState {
+            instance_id: of.instance_id.clone(),
+            backup_id,
+            moment,
+        };
+        match &of.state {
+            State::Then(Source::Backup { backup_id }) => {
+                let (at_rest, set) = self.set_at_rest(&of.instance_id, backup_id).await?;
+                Ok((at_rest, state(Some(set.id), set.started_at)))
+            }
+            State::Then(source) => {
+                on_stage("building the moment on a server of our own", 0);
+                let built = self.build_moment(&of.instance_id, source, None, None).await?.map_err(no_such_moment)?;
+                Ok((AtRest::File(Arc::new(built.file)), state(Some(built.base), built.moment)))
+            }
+            State::Now => {
+                let at = Timestamp::now();
+                let file = self.received(&of.instance_id, on_stage).await?;
+                Ok((AtRest::File(Arc::new(file)), state(None, at)))
+            }
+        }
+    }
+
+    /// What an instance holds now, as it sends it to a replica.
+    async fn received(&self, instance_id: &str, on_stage: &OnStage<'_>) -> Result<File, Fault> {
+        let dir = self.run_dir();
+        let at = dir.clone();
+        let file = blocking(move || home::private_dir(&at).and_then(|()| nameless(&at))).await?;
+        self.has_room_for_a_file(instance_id, &dir).await?;
+        let failed = |e: io::Error| home::file_fault("write a file in", &dir, e);
+        on_stage("receiving what the instance holds now", 0);
+        let no_data = self.config(instance_id).map_or(Duration::from_secs(NO_DATA_SECONDS), |c| c.no_data);
+        let options = CaptureOptions { no_data, ..CaptureOptions::default() };
+        let endpoint = self.capture_endpoint(instance_id, Mode::Manual).await?;
+        let mut snapshot = Snapshot::open(&endpoint, options).await?;
+        let (mut to, mut piece, mut all) = (tokio::fs::File::from_std(file), vec![0; PIECE_BYTES], 0_u64);
+        loop {
+            let n = snapshot.read(&mut piece).await?;
+            if n == 0 {
+                break;
+            }
+            to.write_all(piece.get(..n).unwrap_or_default()).await.map_err(failed)?;
+            all += n as u64;
+            on_stage("receiving what the instance holds now", all);
+        }
+        if let Framing::Mark(mark) = snapshot.framing {
+            // It came out behind the data.
+            all = all.saturating_sub(mark.len() as u64);
+        }
+        to.flush().await.map_err(failed)?;
+        to.set_len(all).await.map_err(failed)?;
+        Ok(to.into_std().await)
+    }
+}
+
+/// A file that is gone when it is closed.
+fn nameless(dir: &Path) -> Result<File, Fault> {
+    let made = || {
+        let path = dir.join(format!(".state-{}", hex(&random::<8>().map_err(io::Error::other)?)));
+        let file = File::options().read(true).write(true).create_new(true).open(&path)?;
+        std::fs::remove_file(&path).map(|()| file)
+    };
+    made().map_err(|e: io::Error| home::file_fault("write a file in", dir, e))
+}
+
+fn no_such_moment(none: NoMoment) -> Fault {
+    Fault::new(Kind::NotFound, "compare.no_moment", no_moment(&none))
+        .hint("describe_instances shows from when to when moments can be restored.")
+}

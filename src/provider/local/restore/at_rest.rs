@@ -1,0 +1,77 @@
+//! A moment of an instance's log at rest: built on a server of our own, for whoever wants to look at it before anything is decided.
+//!
+//! No instance is touched or asked. What is built is a file without a name: nothing of it is left behind, whatever ends this program.
+
+use crate::config::blocking::blocking;
+use crate::guard::act::Source;
+use crate::guard::facts::replay::NoMoment;
+use crate::guard::preconditions::ReplayIdentity;
+use crate::model::backup::BackupSet;
+use crate::model::fault::{Fault, Kind};
+use crate::model::text::bytes;
+use crate::provider::local::Inner;
+use crate::provider::local::restore::built::{Building, DATABASES, told};
+use crate::redis::rdb::compat::{Flavor, Server};
+use crate::redis::scratch::program::nearest_to;
+use jiff::Timestamp;
+use std::fs::File;
+use std::time::Instant;
+
+/// A moment that was built, and not verified: whoever reads the file looks at it.
+pub(in crate::provider::local) struct MomentAtRest {
+    /// The set that it begins with.
+    pub base: String,
+    /// The moment that the data is of.
+    pub moment: Timestamp,
+    /// The RDB.
+    pub file: File,
+}
+
+/// The server that a set was taken from; of one that does not say so, none that there is.
+fn server_of(set: &BackupSet) -> Server {
+    let mut numbers = set.version.split('.').map(|number| number.parse().unwrap_or_default());
+    let flavor = if set.engine == "valkey" { Flavor::Valkey } else { Flavor::Redis };
+    Server { flavor, major: numbers.next().unwrap_or_default(), minor: numbers.next().unwrap_or_default() }
+}
+
+impl Inner {
+    /// Builds a moment of an instance, no longer than until then; or why there is no such moment.
+    ///
+    /// # Errors
+    /// `restore.not_built`, also where no program here loads the set, or where there is no room; those of the log and the vault.
+    pub(in crate::provider::local) async fn build_moment(
+        &self,
+        instance_id: &str,
+        source: &Source,
+        planned: Option<&ReplayIdentity>,
+        until: Option<Instant>,
+    ) -> Result<Result<MomentAtRest, NoMoment>, Fault> {
+        let behind = match self.behind(instance_id, source, planned).await? {
+            Ok(behind) => behind,
+            Err(none) => return Ok(Err(none)),
+        };
+        let (base, moment) = (behind.restored.backup_id.clone(), behind.restored.moment);
+        let set = self.vault.find(instance_id, &base, self).await?;
+        let behind = behind.of(&set);
+        let lacking = |what: String| {
+            let message = format!("the moment could not be built on a server of our own: {what}");
+            Fault::new(Kind::Provider, "restore.not_built", message)
+        };
+        let (like, loads) = (server_of(&set), told(&set));
+        let program = blocking(move || Ok(nearest_to(&[], like, &loads, |_| true))).await?.ok_or_else(|| {
+            lacking(format!("no program here loads {base}"))
+                .hint(format!("Put the server program of {like} into PATH."))
+        })?;
+        let (memory, disk) = self.room_to_build(&set, behind.bytes()).await?;
+        for (what, room) in [("memory", memory), ("disk", disk)] {
+            if let Some(free) = room.free.filter(|free| *free < room.need) {
+                let why = format!("it takes {} of {what} here, and {} are free", bytes(room.need), bytes(free));
+                return Err(lacking(why).hint("Free some, or compare a set."));
+            }
+        }
+        let data = self.vault.open_data(&set).await?;
+        let on = Building { program: &program, databases: DATABASES, job: None, until };
+        let (_, _, file) = self.built_on(&on, &set, data, behind).await?;
+        Ok(Ok(MomentAtRest { base, moment, file }))
+    }
+}

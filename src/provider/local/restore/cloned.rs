@@ -1,0 +1,109 @@
+//! What a clone has of a restore: a moment is found and built as for one by commands, and what the clone's server has loaded is counted as a
+//! target's would be.
+//!
+//! Nobody but time can have removed any of it: keys that are missing and have not expired, and it is no clone.
+
+use crate::guard::act::Source;
+use crate::guard::facts::replay::{NoMoment, Replay};
+use crate::guard::preconditions::ReplayIdentity;
+use crate::model::backup::BackupSet;
+use crate::model::fault::Fault;
+use crate::model::instance::total_keys;
+use crate::model::job::Job;
+use crate::provider::local::restore::built::{Built, DATABASES};
+use crate::provider::local::restore::contents::Whose;
+use crate::provider::local::restore::counted::Counted;
+use crate::provider::local::restore::expired::expired_in;
+use crate::provider::local::restore::outcome::outcome;
+use crate::provider::local::{COMMAND_TIMEOUT, Inner};
+use crate::redis::conn::Conn;
+use crate::redis::endpoint::Endpoint;
+use crate::redis::facts::ServerFacts;
+use crate::redis::inventory::{Refusals, unknown_commands};
+use crate::redis::scratch::program::Program;
+use crate::vault::frames::FrameReader;
+use std::fs::File;
+use std::io::Seek as _;
+
+impl Inner {
+    /// The set and the commands behind it for a clone of a moment, and what is known of its building. What has expired nobody has
+    /// counted yet.
+    pub(in crate::provider::local) async fn clone_moment(
+        &self,
+        instance_id: &str,
+        source: &Source,
+        planned: Option<&ReplayIdentity>,
+    ) -> Result<Result<(BackupSet, Replay), NoMoment>, Fault> {
+        let behind = match self.behind(instance_id, source, planned).await? {
+            Ok(behind) => behind,
+            Err(none) => return Ok(Err(none)),
+        };
+        let set = self.vault.find(instance_id, &behind.restored.backup_id, self).await?;
+        let (mut unknown, mut counts_refusals) = (Vec::new(), true);
+        let builder = match self.clone_program(&set).await? {
+            Err(lacking) => Err(lacking),
+            Ok(program) => {
+                let (found, own) = self.building_on(&program, &set, behind.bytes, planned.is_none()).await?;
+                if let Some(own) = own {
+                    let mut conn = Conn::open(own.endpoint(), COMMAND_TIMEOUT).await?;
+                    unknown = unknown_commands(&mut conn, &behind.names).await?;
+                    counts_refusals = Refusals::read(&mut conn).await?.is_some();
+                    own.stop().await;
+                }
+                found
+            }
+        };
+        let replay = Replay {
+            moment: behind.restored.moment,
+            log: behind.log,
+            position: behind.position,
+            commands: behind.commands,
+            bytes: behind.bytes,
+            unknown,
+            builder: Some(builder),
+            expiring: None,
+            counts_refusals,
+        };
+        Ok(Ok((set, replay)))
+    }
+
+    /// Builds the planned moment of an instance, for a clone: what a set of it would say of itself, and its file.
+    pub(in crate::provider::local) async fn build_for_clone(
+        &self,
+        job: &Job,
+        (source, planned): (&Source, &ReplayIdentity),
+        program: &Program,
+        set: &BackupSet,
+        data: FrameReader,
+    ) -> Result<(BackupSet, File), Fault> {
+        let behind = self.behind_as_planned(&job.instance_id, source, planned).await?.of(set);
+        let Built { set, mut file, .. } = self.build_on(job, program, DATABASES, set, data, behind).await?;
+        file.rewind().map_err(|e| Whose::Built.damaged(&e).because(e))?;
+        Ok((set, file))
+    }
+
+    /// Counts the keys of a clone that was loaded from a set, or from what was `built` of one, and says how many there are.
+    ///
+    /// # Errors
+    /// `restore.census_differs` where they are not those of the set; those of the connection.
+    pub(in crate::provider::local) async fn count_clone(
+        &self,
+        endpoint: &Endpoint,
+        set: &BackupSet,
+        built: Option<File>,
+    ) -> Result<u64, Fault> {
+        let mut conn = Conn::open(endpoint, COMMAND_TIMEOUT).await?;
+        let after = Counted::from(&ServerFacts::read(&mut conn).await?);
+        let passed = match (built, after.may_have_expired(set)) {
+            (Some(built), Some(at)) => expired_in(built, at).await,
+            (Some(_), None) => None,
+            (None, at) => self.expired_by(set, at).await,
+        };
+        // What had expired when it was loaded the server has left out without counting it.
+        let with_expiry = || set.counts.values().map(|(_, expires)| expires).sum();
+        let unseen = passed.as_ref().map_or_else(with_expiry, |passed| passed.values().sum());
+        let before = Counted { expired: 0, evicted: 0, ..after.clone() };
+        outcome(set, Some(&before), &after, unseen, passed.as_ref())?;
+        Ok(total_keys(&after.counts))
+    }
+}

@@ -1,0 +1,87 @@
+//! The commands behind a set on their way to the target: verified, and read for what must be moved or kept on it.
+//!
+//! It must not hand on a part of the commands as if it were all of them.
+
+use crate::model::fault::{Fault, Kind};
+use crate::provider::local::restore::replay::{Behind, Reader};
+use crate::redis::master::shift::StreamShift;
+use crate::redis::master::types::Supply;
+use tokio::sync::mpsc;
+
+impl Behind {
+    /// What the stream is read for on its way; `None` where it goes as it is.
+    fn shift(&self) -> Option<StreamShift> {
+        let needed = self.shift_ms != 0 || self.relative || StreamShift::is_needed(&self.names);
+        needed.then(|| StreamShift::new(self.shift_ms, self.relative))
+    }
+
+    /// Reads what is moved and may be refused for what it is, before anybody is asked: a payload whose times cannot be moved would end the
+    /// replay half way.
+    ///
+    /// # Errors
+    /// `restore.not_movable`; what the log fails with.
+    pub(super) fn rehearsed(self) -> Result<Self, Fault> {
+        let payloads = ["RESTORE", "RESTORE-ASKING", "HPERSIST"].into_iter().any(|name| self.names.contains(name));
+        let (Reader::Log(archive, cut), Some(mut shift), true) = (&self.reader, self.shift(), payloads) else {
+            return Ok(self);
+        };
+        for bytes in archive.read(cut)? {
+            shift.feed(&bytes?, 0, &mut Vec::new()).map_err(|why| {
+                Fault::new(
+                    Kind::Usage,
+                    "restore.not_movable",
+                    format!("the log cannot be replayed: {why}; nothing was touched"),
+                )
+                .hint("Leave time_shift out, or choose a moment before that command: describe_backups has the sets.")
+            })?;
+        }
+        Ok(self)
+    }
+
+    /// Hands the commands over, all of them or a reason. The other side may have given up, and says why.
+    pub(in crate::provider::local::restore) fn supply(self, to: &mpsc::Sender<Supply>) -> Result<(), String> {
+        let timed = self.relative;
+        let mut shift = self.shift();
+        let mut send = |bytes: Vec<u8>, whole, at_ms| -> Result<bool, String> {
+            let (bytes, whole) = match &mut shift {
+                None => (bytes, whole),
+                Some(shift) => {
+                    let mut moved = Vec::with_capacity(bytes.len());
+                    shift.feed(&bytes, at_ms, &mut moved)?;
+                    (moved, shift.is_between_commands())
+                }
+            };
+            Ok(to.blocking_send(Supply::Stream { bytes, whole }).is_ok())
+        };
+        let commands = match self.reader {
+            Reader::Tail(mut tail) => {
+                let at_ms = self.restored.moment.as_millisecond();
+                while let Some(bytes) = tail.next()? {
+                    let whole = tail.is_between_commands();
+                    if !send(bytes, whole, at_ms)? {
+                        return Ok(());
+                    }
+                }
+                tail.sent()
+            }
+            Reader::Log(archive, cut) => {
+                let mut log = archive.read(&cut).map_err(|fault| fault.message)?;
+                if timed {
+                    log = log.timed();
+                }
+                while let Some(bytes) = log.next() {
+                    let bytes = bytes.map_err(|fault| fault.message)?;
+                    let whole = log.is_between_commands();
+                    if !send(bytes, whole, log.received_ms())? {
+                        return Ok(());
+                    }
+                }
+                log.commands()
+            }
+        };
+        if commands == self.commands {
+            return Ok(());
+        }
+        Err(format!("the log gave {commands} commands, and {} were planned", self.commands))
+    }
+}

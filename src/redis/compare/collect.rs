@@ -1,0 +1,147 @@
+//! The first walk: every key of one state becomes a record.
+
+use std::io::{self, Read};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use super::error::{CompareError, Side};
+use super::partitions::Partitions;
+use super::record::{Databases, Keys, Record};
+use super::{Open, Options, Sides};
+use crate::redis::rdb::contents::Value;
+use crate::redis::rdb::error::RdbError;
+use crate::redis::rdb::{EntryHead, Visitor, walk_contents};
+
+/// When work ends before it is done.
+pub(super) struct Ends {
+    deadline: Option<Instant>,
+    /// The other side has failed.
+    failed: AtomicBool,
+}
+
+impl Ends {
+    pub(super) const fn at(deadline: Option<Instant>) -> Self {
+        Self { deadline, failed: AtomicBool::new(false) }
+    }
+
+    /// Whether to stop now.
+    pub(super) fn here(&self) -> bool {
+        self.failed.load(Ordering::Relaxed) || self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+    }
+}
+
+/// The work was stopped on purpose. What a reader or a visitor returns then, inside an [`io::Error`].
+#[derive(Debug, thiserror::Error)]
+#[error("stopped")]
+pub(super) struct Stopped;
+
+impl Stopped {
+    /// Whether a walk ended for that.
+    pub(super) fn is(error: &RdbError) -> bool {
+        let (RdbError::Source { source, .. } | RdbError::Sink { source, .. }) = error else { return false };
+        source.get_ref().is_some_and(|inner| inner.is::<Self>())
+    }
+}
+
+/// A state as it is read: opened when its first byte is asked for, and ended in time.
+pub(super) struct Rdb<'a> {
+    open: &'a Open<'a>,
+    opened: Option<Box<dyn Read + Send>>,
+    ends: &'a Ends,
+}
+
+impl Read for Rdb<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if self.ends.here() {
+            return Err(io::Error::other(Stopped));
+        }
+        match &mut self.opened {
+            Some(opened) => opened.read(buf),
+            none => none.insert((self.open)()?).read(buf),
+        }
+    }
+}
+
+/// Does something with either side, on two threads. `None`: the time was over before both had ended.
+pub(super) fn both<T: Send>(
+    sides: &Sides<'_>,
+    ends: &Ends,
+    work: impl Fn(Side, Rdb<'_>) -> Result<T, CompareError> + Sync,
+) -> Result<Option<(T, T)>, CompareError> {
+    let one = |side| {
+        let open = if side == Side::Now { sides.now } else { sides.then };
+        match work(side, Rdb { open, opened: None, ends }) {
+            Err(CompareError::Rdb { source, .. }) if Stopped::is(&source) => Ok(None),
+            Err(e) => {
+                ends.failed.store(true, Ordering::Relaxed);
+                Err(e)
+            }
+            Ok(done) => Ok(Some(done)),
+        }
+    };
+    let (now, then) = std::thread::scope(|scope| {
+        let then = std::thread::Builder::new().name("compare".to_owned()).spawn_scoped(scope, || one(Side::Then));
+        let now = one(Side::Now);
+        let then = match then {
+            Ok(then) => then.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            // One after the other is slower, and no reason to fail.
+            Err(_) => one(Side::Then),
+        };
+        (now, then)
+    });
+    Ok(now?.zip(then?))
+}
+
+/// Walks one state.
+pub(super) fn walk(
+    mut rdb: Rdb<'_>,
+    partitions: Partitions,
+    side: Side,
+    keys: &Keys,
+    options: &Options<'_>,
+) -> Result<Partitions, CompareError> {
+    let collect = Collect { keys, partitions, options, dbs: Databases::of(keys), begun: None };
+    let walked =
+        walk_contents(&mut rdb, (), collect, &keys.contents, options.at_ms).map_err(|source| match source {
+            RdbError::Sink { source, .. } => CompareError::File { dir: options.dir.clone(), source },
+            source => CompareError::Rdb { side, source },
+        })?;
+    let end = |source| CompareError::Rdb { side, source };
+    let offset = walked.statistics.bytes;
+    let more = walked.src.read(&mut [0]).map_err(|source| end(RdbError::Source { offset, source }))?;
+    if more > 0 || !walked.rest.is_empty() {
+        return Err(end(RdbError::Corrupt { offset, what: "there is more behind its end" }));
+    }
+    Ok(walked.visitor.partitions)
+}
+
+struct Collect<'a> {
+    keys: &'a Keys,
+    partitions: Partitions,
+    options: &'a Options<'a>,
+    dbs: Databases<'a>,
+    /// The current key, if it is wanted.
+    begun: Option<(Record, Option<i64>)>,
+}
+
+impl Visitor for Collect<'_> {
+    const WANTS_VALUES: bool = false;
+    const WANTS_KEYS: bool = true;
+    const WANTS_FUNCTIONS: bool = false;
+
+    fn key(&mut self, head: &EntryHead<'_>) -> io::Result<()> {
+        self.begun = None;
+        if self.options.wanted.is_some_and(|wanted| !wanted(head.key)) {
+            return Ok(());
+        }
+        let db = self.dbs.number(head.db)?;
+        self.begun = Some((self.keys.begin(db, head.key), head.expiry_ms));
+        Ok(())
+    }
+
+    // A value that holds nothing is not told: servers pass over its key.
+    fn contents(&mut self, value: Value) -> io::Result<()> {
+        let Some((begun, expiry_ms)) = self.begun.take() else { return Ok(()) };
+        self.partitions.push(self.keys.complete(begun, value, expiry_ms, self.options.at_ms))
+    }
+}

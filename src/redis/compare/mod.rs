@@ -1,0 +1,191 @@
+//! Joins two states at rest, key by key: which keys an act adds, loses, changes and leaves as they are.
+//!
+//! Both sides are walked at once, each on a thread of its own, and every key leaves 32 bytes ([`record`]): a hash of it, a number of what it
+//! holds and when it expires. These are parted by the hash into files without a name ([`partitions`]) and joined part by part ([`join`]), so that
+//! memory is bounded however many keys there are, and room on disk is 32 bytes a key and side. Where nothing differs, that is all; else both
+//! sides are walked once more for the names of what is told ([`names`]), which are nowhere kept.
+//!
+//! A key is there if it is in the state, holds anything, and does not expire by the given moment; a hash all of whose fields expire by then is not
+//! there. Every key of either state is in exactly one class:
+//!
+//! | | now there | now not there, or expired |
+//! | --- | --- | --- |
+//! | then there | changed, or untouched | added |
+//! | then not there, or expired | lost | expired |
+//!
+//! Two keys are taken for one with a probability of less than 10⁻¹² among 10⁸ keys, a changed value for the same one with 2⁻⁶⁴ a key: hashes have a
+//! fresh random key each time. What counts as the same value, [`contents`](super::rdb::contents) says; how often or how recently a key was used, what
+//! modules attached to it, and functions are not compared.
+//!
+//! It must not vouch for a state: what is damaged is an error, and what a walk does not look for (a member that is there twice) is not found.
+//! The call blocks; run it on a thread that may.
+
+pub mod error;
+
+mod collect;
+mod join;
+mod names;
+mod partitions;
+mod record;
+mod told;
+
+use std::io::{self, Read};
+use std::path::PathBuf;
+use std::time::Instant;
+
+use self::collect::{Ends, both};
+use self::error::CompareError;
+use self::partitions::{Bounds, Partitions};
+use self::record::Keys;
+use crate::model::impact::KeyImpact;
+
+/// Opens a state at rest as a plain RDB. Called as often as the state is needed, from threads of this room's own.
+pub type Open<'a> = dyn Fn() -> io::Result<Box<dyn Read + Send>> + Send + Sync + 'a;
+
+/// Whether a key is wanted.
+pub type Wanted<'a> = dyn Fn(&[u8]) -> bool + Send + Sync + 'a;
+
+/// The two states.
+pub struct Sides<'a> {
+    /// What the instance holds now.
+    pub now: &'a Open<'a>,
+    /// What it would hold.
+    pub then: &'a Open<'a>,
+}
+
+/// How they are compared.
+pub struct Options<'a> {
+    /// Where files without a name are made, 32 bytes a key and side; none where there are few keys.
+    pub dir: PathBuf,
+    /// When the state to come would serve, in milliseconds since 1970: what expires by then is not there.
+    pub at_ms: i64,
+    /// When to stop, and tell what was compared by then.
+    pub deadline: Option<Instant>,
+    /// Only such keys are compared; no others are counted.
+    pub wanted: Option<&'a Wanted<'a>>,
+}
+
+/// Compares two states.
+///
+/// # Errors
+/// See [`CompareError`]. That the time was over is none: see [`KeyImpact::not_compared`].
+pub fn compare(sides: &Sides<'_>, options: &Options<'_>) -> Result<KeyImpact, CompareError> {
+    within(sides, options, Bounds::USUAL)
+}
+
+fn within(sides: &Sides<'_>, options: &Options<'_>, bounds: Bounds) -> Result<KeyImpact, CompareError> {
+    let (keys, ends) = (Keys::random(), Ends::at(options.deadline));
+    let new = || Partitions::new(options.dir.clone(), bounds);
+    let Some((now, then)) = both(sides, &ends, |side, rdb| collect::walk(rdb, new(), side, &keys, options))? else {
+        return Ok(KeyImpact { not_compared: Some(told::out_of_time(0)), ..KeyImpact::default() });
+    };
+    let joined = join::join(&[now, then], &ends)?;
+    // Names for which no time is left stay away; the counts are whole without them.
+    let names = both(sides, &ends, |side, rdb| names::walk(rdb, &joined, side, &keys))?.unwrap_or_default();
+    Ok(told::impact(&joined, &names.into(), &keys))
+}
+
+#[cfg(test)]
+mod tests {
+    //! Whatever fits into memory, and in however many passes the rest is read back, the counts are the same; and nothing stays on disk.
+    use super::partitions::Bounds;
+    use super::{CompareError, KeyImpact, Options, Sides, within};
+    use crate::model::impact::KeyCounts;
+    use std::collections::BTreeMap;
+    use std::path::Path;
+    use std::time::Instant;
+
+    /// An RDB of strings.
+    fn rdb(keys: &BTreeMap<String, String>) -> Vec<u8> {
+        let mut out = b"REDIS0011".to_vec();
+        for (key, value) in keys {
+            out.push(0);
+            for text in [key, value] {
+                out.push(u8::try_from(text.len()).unwrap());
+                out.extend(text.bytes());
+            }
+        }
+        out.push(255);
+        out.extend([0; 8]);
+        out
+    }
+
+    fn compared(now: &[u8], then: &[u8], dir: &Path, bounds: Bounds) -> Result<KeyImpact, CompareError> {
+        let open = |rdb: &[u8]| {
+            let rdb = rdb.to_vec();
+            move || Ok(Box::new(std::io::Cursor::new(rdb.clone())) as Box<dyn std::io::Read + Send>)
+        };
+        let sides = Sides { now: &open(now), then: &open(then) };
+        within(&sides, &Options { dir: dir.into(), at_ms: 0, deadline: None, wanted: None }, bounds)
+    }
+
+    #[test]
+    fn however_little_is_held() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut now, mut then) = (BTreeMap::new(), BTreeMap::new());
+        for n in 0..20_000_u32 {
+            // A hundred thousand prefixes, of which a few have many keys.
+            let key = if n % 3 == 0 { format!("p{}:{n}", n % 7) } else { format!("k{n}:x") };
+            if n % 5 != 0 {
+                now.insert(key.clone(), "a".to_owned());
+            }
+            if n % 7 != 0 {
+                then.insert(key, if n % 11 == 0 { "b" } else { "a" }.to_owned());
+            }
+        }
+        let of = |prefix: &str| {
+            let mut counts = KeyCounts::default();
+            for (key, value) in now.iter().filter(|(key, _)| key.starts_with(prefix)) {
+                match then.get(key) {
+                    None => counts.lost += 1,
+                    Some(other) if other == value => counts.untouched += 1,
+                    Some(_) => counts.changed += 1,
+                }
+            }
+            counts.added = then.keys().filter(|key| key.starts_with(prefix) && !now.contains_key(*key)).count() as u64;
+            counts
+        };
+        for (block, held, places) in [(256, 1 << 18, 1 << 16), (8, 1 << 18, 1 << 16), (8, 10, 1 << 16), (3, 7, 100)] {
+            let impact = compared(&rdb(&now), &rdb(&then), dir.path(), Bounds { block, held, places }).unwrap();
+            assert_eq!((impact.total, &impact.not_compared), (of(""), &None), "{block} {held} {places}");
+            let mut sum = KeyCounts::default();
+            for row in &impact.rows {
+                sum = sum.plus(row.counts);
+                if let Some(prefix) = &row.prefix {
+                    assert_eq!(row.counts, of(prefix), "{prefix}");
+                }
+            }
+            assert_eq!(sum, impact.total);
+            for n in 0..7 {
+                assert!(impact.rows.iter().any(|r| r.prefix == Some(format!("p{n}:"))), "{n}: {:?}", impact.rows);
+            }
+        }
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "the files have no names");
+    }
+
+    #[test]
+    fn a_key_twice_is_damage_of_its_side() {
+        let dir = tempfile::tempdir().unwrap();
+        let good = rdb(&BTreeMap::from([("a".to_owned(), "b".to_owned())]));
+        let twice = [&good[..14], &good[9..]].concat();
+        let error = compared(&good, &twice, dir.path(), Bounds::USUAL).unwrap_err();
+        assert!(matches!(error, CompareError::Twice { side: super::error::Side::Then }), "{error}");
+    }
+
+    #[test]
+    fn a_directory_that_is_not_there_is_told() {
+        let keys: BTreeMap<_, _> = (0..5000).map(|n| (n.to_string(), String::new())).collect();
+        let dir = Path::new("/nonexistent");
+        let error = compared(&rdb(&keys), &rdb(&keys), dir, Bounds { block: 2, ..Bounds::USUAL }).unwrap_err();
+        assert!(matches!(error, CompareError::File { .. }) && error.to_string().contains("/nonexistent"), "{error}");
+    }
+
+    #[test]
+    fn no_time_at_all() {
+        let all = || Ok(Box::new(std::io::empty()) as Box<dyn std::io::Read + Send>);
+        let deadline = Some(Instant::now());
+        let options = Options { dir: "/".into(), at_ms: 0, deadline, wanted: None };
+        let impact = within(&Sides { now: &all, then: &all }, &options, Bounds::USUAL).unwrap();
+        assert_eq!((impact.total, impact.not_compared.unwrap().compared_percent), (KeyCounts::default(), 0));
+    }
+}

@@ -1,0 +1,49 @@
+//! What the join counted and the second walk named, as it is told.
+
+use super::join::Joined;
+use super::names::Names;
+use super::record::{Keys, Record};
+use crate::model::impact::{ExampleKey, ImpactRow, KeyCounts, KeyImpact, NotCompared};
+
+/// The whole answer.
+pub(super) fn impact(joined: &Joined, names: &Names, keys: &Keys) -> KeyImpact {
+    let (mut rows, mut others) = (Vec::new(), joined.total.clone());
+    for (place, counts) in &joined.places {
+        // Without a name it stays among the others.
+        let (Some(prefix), Some(others)) = (names.prefixes.get(place), others.get_mut(usize::from(place.db()))) else {
+            continue;
+        };
+        *others = others.without(*counts);
+        rows.push(ImpactRow { db: keys.db(place.db()), prefix: Some(prefix.clone()), counts: *counts });
+    }
+    for (db, counts) in (0..=u16::MAX).zip(others) {
+        if counts != KeyCounts::default() {
+            rows.push(ImpactRow { db: keys.db(db), prefix: None, counts });
+        }
+    }
+    rows.sort_by(|a, b| {
+        let by = |row: &ImpactRow| (std::cmp::Reverse(row.counts.different()), row.db);
+        by(a).cmp(&by(b)).then_with(|| a.prefix.cmp(&b.prefix))
+    });
+    let examples = |largest: &[(u64, Record)]| {
+        let named = largest.iter().filter_map(|(bytes, record)| {
+            let key = names.keys.get(&record.id())?.clone();
+            Some(ExampleKey { db: keys.db(record.place().db()), key, bytes: *bytes })
+        });
+        named.collect()
+    };
+    let [lost, changed, added] = &joined.largest;
+    KeyImpact {
+        total: joined.total.iter().fold(KeyCounts::default(), |sum, counts| sum.plus(*counts)),
+        rows,
+        lost: examples(lost),
+        changed: examples(changed),
+        added: examples(added),
+        not_compared: (joined.compared_percent < 100).then(|| out_of_time(joined.compared_percent)),
+    }
+}
+
+/// So much was compared in time.
+pub(super) fn out_of_time(compared_percent: u64) -> NotCompared {
+    NotCompared { compared_percent, why: "the time allowed for it was over".to_owned() }
+}

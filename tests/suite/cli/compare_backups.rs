@@ -1,0 +1,76 @@
+//! `compare-backups`: 0 where nothing differs and 1 where something does, as a table and as JSON; of sets, of two instances, of what an
+//! instance holds now; and whatever is no state is refused by its name.
+
+use crate::support::{Bench, Done, Redis};
+
+fn compare(bench: &Bench, args: &[&str]) -> Done {
+    bench.run(&[&["compare-backups", "--instance-id", "orders"], args].concat())
+}
+
+fn two_instances(orders: &Redis, staging: &Redis) -> Bench {
+    let instance = |id: &str, redis: &Redis| format!("[[instance]]\nid = \"{id}\"\nurl = \"{}\"\n", redis.url());
+    Bench::new(&(instance("orders", orders) + &instance("staging", staging)))
+}
+
+#[test]
+fn sets_and_what_is_there_now() {
+    let (redis, other) = (Redis::start("redis-7.0", &[]), Redis::start("valkey-8.1", &[]));
+    for server in [&redis, &other] {
+        server.run(&["MSET", "user:1", "1", "user:2", "2", "cart:1", "3"]);
+    }
+    let bench = two_instances(&redis, &other);
+    let first = bench.backup();
+    // One set's values by what they hold, however they came there.
+    redis.run(&["SET", "user:1", "9"]);
+    redis.run(&["SET", "user:1", "1"]);
+    let same = compare(&bench, &[&first]);
+    assert_eq!(same.code, 0, "{same:?}");
+    assert!(same.out.contains("keys   0 lost, 0 changed, 0 added, 3 stay as they are"), "{same:?}");
+    let elsewhere = compare(&bench, &[&first, "now", "--to-instance-id", "staging"]);
+    assert_eq!(elsewhere.code, 0, "{elsewhere:?}");
+    assert!(elsewhere.out.contains("to   staging"), "{elsewhere:?}");
+
+    redis.run(&["SET", "user:1", "9"]);
+    redis.run(&["DEL", "cart:1"]);
+    redis.run(&["SET", "a\nb:\u{202e}1", "1"]);
+    let different = compare(&bench, &[&first]);
+    assert_eq!(different.code, 1, "{different:?}");
+    assert!(different.out.contains("keys   1 lost, 1 changed, 1 added, 1 stay as they are"), "{different:?}");
+    assert!(different.out.contains("lost db0 cart:1 (") && different.err.is_empty(), "{different:?}");
+    assert!(different.out.contains(r"a\nb:") && !different.out.contains('\u{202e}'), "{different:?}");
+    let json = compare(&bench, &[&first, "now", "--json"]).json();
+    assert_eq!((&json["equal"], &json["keys"]["lost"]), (&false.into(), &1.into()), "{json}");
+    assert_eq!((&json["from"]["backup_id"], json["to"].get("backup_id")), (&first.as_str().into(), None), "{json}");
+    assert_eq!(bench.jobs().len(), 1, "what is there now is looked at, not kept");
+}
+
+#[test]
+fn what_is_no_state_is_refused() {
+    let redis = Redis::start("redis-7.0", &[]);
+    let bench = Bench::unattended(&redis);
+    let set = bench.backup();
+    let refused = |args: &[&str], code: i32, stable: &str| {
+        let done = compare(&bench, args);
+        assert!(done.code == code && done.err.contains(&format!("[{stable}]")), "{args:?}: {done:?}");
+    };
+    refused(&["b-none"], 4, "backup.not_found");
+    refused(&[&set, "2026-11-23T06:15:00"], 2, "time.bad_format");
+    refused(&[&set, "2026-11-23T06:15:00Z"], 4, "compare.no_moment");
+    refused(&[&set, "rj-none"], 4, "job.not_found");
+    refused(&["../x"], 2, "position.bad_format");
+    refused(&[&set, "now", "--to-instance-id", "order"], 4, "instance.not_found");
+    let reading = bench.run(&["--read-only", "compare-backups", "--instance-id", "orders", &set]);
+    assert!(reading.code == 3 && reading.err.contains("[mode.read_only]"), "{reading:?}");
+    let sets = ["--read-only", "compare-backups", "--instance-id", "orders", &set, &set];
+    assert_eq!(bench.run(&sets).code, 0);
+    let help = bench.run(&["compare-backups", "--help"]).out;
+    for part in ["Examples:", "Exit codes: 0 nothing differs, 1 something does", "what the instance holds now"] {
+        assert!(help.contains(part), "{part}: {help}");
+    }
+    // What is damaged is named, and is no difference.
+    let path = bench.home().join("vault/orders").join(&set).join("data.rdb.zst");
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[20] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    refused(&[&set, "now"], 6, "compare.damaged");
+}
