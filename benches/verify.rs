@@ -3,14 +3,23 @@
 //!     verify rdb FILE                        a plain RDB: CRC64, the inside of every value, nothing twice; more than redis-check-rdb checks
 //!     verify sha FILE                        the same and SHA-256
 //!     verify set VAULT INSTANCE_ID BACKUP_ID a set at rest, as a restore does: frames, SHA-256, counts, and all of that
+//!     verify keys FILE REGEX                 a plain RDB, its keys that match made into RESTORE commands, as a restore of some keys does
+//!     verify keys-of VAULT INSTANCE_ID BACKUP_ID REGEX    the same of a set at rest
 //!
 //! `benches/run verify` measures it. It must do nothing that the server's own verification does not.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark talks to the terminal")]
 
 use std::fs::File;
+use std::io::Read;
 use std::process::ExitCode;
+use std::sync::Arc;
+use tair_backup_mcp::model::key_filter::SomeKeys;
+use tair_backup_mcp::model::key_filter::matcher::KeyMatcher;
+use tair_backup_mcp::redis::rdb::statistics::Dialect;
 use tair_backup_mcp::redis::rdb::unique::Unique;
 use tair_backup_mcp::redis::rdb::{self, Tap as _};
+use tair_backup_mcp::redis::replay::encoder::RestoreEncoder;
+use tair_backup_mcp::redis::replay::frame::Frame;
 use tair_backup_mcp::vault::Vault;
 use tair_backup_mcp::vault::hashing::Hashing;
 
@@ -21,6 +30,8 @@ fn main() -> ExitCode {
         ["rdb", path] => plain(path, false),
         ["sha", path] => plain(path, true),
         ["set", vault, instance_id, backup_id] => set(vault, instance_id, backup_id),
+        ["keys", path, list] => File::open(path).map_err(|e| e.to_string()).and_then(|file| keys(file, list)),
+        ["keys-of", vault, instance_id, backup_id, list] => keys_of(vault, instance_id, backup_id, list),
         // `cargo bench` calls without knowing what to verify.
         _ => {
             println!("verify: run by benches/run verify");
@@ -53,6 +64,38 @@ fn plain(path: &str, hash: bool) -> Result<String, String> {
         rdb::walk_unique(again, (), (), &mut unique).map_err(|e| e.to_string())?;
     }
     Ok(format!("{} keys, {} bytes, {:?}", statistics.keys(), statistics.bytes, statistics.checksum))
+}
+
+/// Makes the keys that match into commands, which are dropped on another thread.
+fn keys(source: impl Read, list: &str) -> Result<String, String> {
+    let some = SomeKeys { filter_key: list.to_owned(), add_prefix: None };
+    let matcher = KeyMatcher::new(&some).map_err(|fault| fault.message)?;
+    let (frames, mut sent) = tokio::sync::mpsc::channel(4);
+    let written = std::thread::spawn(move || {
+        let mut bytes = 0;
+        while let Some(frame) = sent.blocking_recv() {
+            if let Frame::Bytes { wire, .. } = frame {
+                bytes += wire.len();
+            }
+        }
+        bytes
+    });
+    let encoder = RestoreEncoder::new(frames, 0, std::env::temp_dir()).some(Arc::new(matcher), Dialect::Redis);
+    let walked = rdb::walk(source, (), encoder).map_err(|e| e.to_string())?;
+    let all = walked.statistics.keys();
+    let gathered = walked.visitor.finish_some().map_err(|e| e.to_string())?.ok_or("all keys were sent")?;
+    let bytes = written.join().map_err(|_| "the other thread died")?;
+    Ok(format!("{} of {all} keys, {bytes} bytes of commands", gathered.sent.total()))
+}
+
+fn keys_of(vault: &str, instance_id: &str, backup_id: &str, list: &str) -> Result<String, String> {
+    let vault = Vault::new(vault.into());
+    let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(|e| e.to_string())?;
+    let open = async {
+        let set = vault.find(instance_id, backup_id, &()).await?;
+        vault.open_data(&set).await
+    };
+    keys(runtime.block_on(open).map_err(|f| f.to_string())?, list)
 }
 
 fn set(vault: &str, instance_id: &str, backup_id: &str) -> Result<String, String> {

@@ -10,6 +10,17 @@ pub fn need(source_used: u64, rdb_bytes: u64, unpacked: u64) -> u64 {
     source_used.max(rdb_bytes).saturating_add(unpacked.saturating_mul(UNPACKED_BYTES))
 }
 
+/// Bytes of memory that some of a source's keys need. An estimate: their share of what the source used, by bytes or by number, whichever
+/// is more; at least what an RDB has of them. `some` and `all`: bytes of an RDB, and keys.
+#[must_use]
+pub fn need_of_some(source_used: u64, some: (u64, u64), all: (u64, u64)) -> u64 {
+    let share = |part: u64, whole: u64| {
+        let share = u128::from(source_used) * u128::from(part.min(whole)) / u128::from(whole.max(1));
+        u64::try_from(share).unwrap_or(u64::MAX)
+    };
+    some.0.max(share(some.0, all.0)).max(share(some.1, all.1))
+}
+
 /// Whether a server deletes keys by itself when its memory limit is reached.
 #[must_use]
 pub fn evicts(maxmemory: u64, policy: &str) -> bool {
@@ -27,7 +38,7 @@ pub fn fits_beside(need: u64, used: u64, maxmemory: u64, free: Option<u64>) -> b
 #[cfg(test)]
 mod tests {
     //! What fits is judged with both limits, and what is not known is no reason to call it full.
-    use super::{evicts, fits_beside, need};
+    use super::{evicts, fits_beside, need, need_of_some};
 
     #[test]
     fn both_limits_count() {
@@ -41,6 +52,14 @@ mod tests {
     fn unpacked_elements_need_more() {
         assert!(need(100, 1000, 0) == 1000 && need(2000, 1000, 0) == 2000 && need(0, 0, 10) >= 640);
         assert_eq!(need(1, 1, u64::MAX), u64::MAX);
+    }
+
+    #[test]
+    fn some_keys_need_their_share() {
+        assert_eq!(need_of_some(1000, (10, 1), (100, 100)), 100);
+        assert_eq!(need_of_some(1000, (10, 50), (100, 100)), 500);
+        assert_eq!(need_of_some(0, (10, 50), (100, 100)), 10);
+        assert_eq!((need_of_some(7, (0, 0), (0, 0)), need_of_some(u64::MAX, (9, 9), (3, 0))), (0, u64::MAX));
     }
 
     #[test]

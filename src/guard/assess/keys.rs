@@ -4,8 +4,9 @@ use crate::guard::assess::Assessment;
 use crate::guard::assess::replay::moment;
 use crate::guard::check::{CheckName, Precheck, Status};
 use crate::guard::facts::keys::{KeysFacts, Matched, MatchedInTarget};
-use crate::guard::facts::restore::{DirectRestore, TargetFacts};
-use crate::guard::room::evicts;
+use crate::guard::facts::restore::{DirectRestore, SourceFacts, TargetFacts};
+use crate::guard::room::{evicts, need_of_some};
+use crate::model::instance::total_keys;
 use crate::model::key_filter::SomeKeys;
 use crate::model::text::{bytes, quoted};
 use crate::model::time::written;
@@ -17,7 +18,7 @@ pub(super) fn assess(some: &SomeKeys, facts: &KeysFacts, of: &DirectRestore, ass
     assessment.details.insert("filter_key".to_owned(), facts.filter.items.join(","));
     assessment.details.extend(some.add_prefix.clone().map(|prefix| ("add_prefix".to_owned(), prefix)));
     let Some(matched) = &facts.matched else { return };
-    assessment.checks.push(room(&of.target, matched));
+    assessment.checks.push(room(&of.target, &of.source, matched));
     assessment.details.insert("keys_matched".to_owned(), by_pattern(matched));
     let then = of.replay.as_ref().map_or_else(|| written(of.source.taken_at), moment);
     let impact = &mut assessment.impact;
@@ -82,10 +83,11 @@ fn filter_key(facts: &KeysFacts) -> Precheck {
 }
 
 /// Memory: what is written is there beside the rest, and may take the place of as much.
-fn room(t: &TargetFacts, matched: &Matched) -> Precheck {
+fn room(t: &TargetFacts, s: &SourceFacts, matched: &Matched) -> Precheck {
     let check = |status, detail: String| Precheck::new(CheckName::RoomForData, status, detail);
-    let about = format!("the values of the keys have {} as an RDB has them", bytes(matched.bytes));
-    if t.maxmemory > 0 && t.used_memory.saturating_add(matched.bytes) > t.maxmemory {
+    let need = need_of_some(s.used_memory, (matched.bytes, matched.source), (s.rdb_bytes, total_keys(&s.counts)));
+    let about = format!("the keys need about {}", bytes(need));
+    if t.maxmemory > 0 && t.used_memory.saturating_add(need) > t.maxmemory {
         let result = if evicts(t.maxmemory, &t.eviction_policy) {
             "keys may be evicted"
         } else {
@@ -95,9 +97,7 @@ fn room(t: &TargetFacts, matched: &Matched) -> Precheck {
         return check(Status::Warn, detail);
     }
     match t.free_memory {
-        Some(free) if free < matched.bytes => {
-            check(Status::Block, format!("{about}, and about {} is free", bytes(free)))
-        }
+        Some(free) if free < need => check(Status::Block, format!("{about}, and about {} is free", bytes(free))),
         _ => check(Status::Pass, about),
     }
 }

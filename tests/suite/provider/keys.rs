@@ -1,11 +1,15 @@
 //! Restores of some keys: those that match become what they were, those that were not there then are gone, and every other key is as it
 //! was, to the byte: on every server, of every type, whatever bytes a key has, whoever writes meanwhile, and whatever ends the program.
 
+use crate::provider::cutover::{Proxy, Tap, contains};
 use crate::provider::moment_log::now;
 use crate::support::recorder::Recorder;
 use crate::support::{Bench, Dice, Done, MATRIX, Redis, Reply, finish, program, text, unattended, wait};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tair_backup_mcp::redis::resp::Value as Raw;
@@ -258,6 +262,57 @@ fn writers_of_other_keys_go_on() {
     assert!(message.contains("restored 60000 keys") && message.contains("taken after the yes"), "{message}");
     assert_eq!(redis.run(&["GET", "other:count"]).text(), accepted.to_string());
     assert!(redis.run(&["GET", "user:59999"]).text() != "spoilt");
+}
+
+/// A write right before the first key voids a plan that told of none: nothing has been touched, and that write is there.
+#[test]
+fn a_write_right_before_the_first_key_is_found() {
+    let redis = Redis::start("redis-7.0", &[]);
+    redis.fill(0, 1);
+    let (port, armed, once) = (redis.port, Arc::new(AtomicBool::new(false)), AtomicBool::new(false));
+    let ready = Arc::clone(&armed);
+    let tap: Tap = Arc::new(move |bytes| {
+        // The probe is the last that is sent before the look.
+        if ready.load(Ordering::SeqCst)
+            && contains(bytes, "TAIR-BACKUP-MCP:PROBE")
+            && !once.swap(true, Ordering::SeqCst)
+        {
+            let mut tcp = TcpStream::connect(("127.0.0.1", port)).unwrap();
+            tcp.write_all(b"INCR hash:orders\r\n").unwrap();
+            assert!(tcp.read(&mut [0; 64]).unwrap() > 0);
+        }
+    });
+    let proxy = Proxy::start(&redis, tap);
+    let bench = Bench::new(&proxy.config());
+    let backup = bench.backup();
+    redis.run(&["DEL", "hash:listpack"]);
+    let source = ["--backup-id", backup.as_str()];
+    let token = text(&plan(&bench, source, "hash:.*")["confirmation_token"]);
+    armed.store(true, Ordering::SeqCst);
+    let failed = bench.run(&call(source, "hash:.*", &["--confirmation-token", &token])).json();
+    assert_eq!((&failed["status"], &failed["code"]), (&"failed".into(), &"plan.changed".into()), "{failed}");
+    assert!(text(&failed["message"]).contains("1 write commands came behind the safety backup"), "{failed}");
+    assert_eq!(redis.run(&["GET", "hash:orders"]).text(), "1");
+    assert_eq!(redis.run(&["EXISTS", "hash:listpack"]), Reply::Int(0));
+}
+
+/// A target that has to make room for the keys is not called restored.
+#[test]
+fn what_is_evicted_meanwhile_is_told() {
+    let redis = Redis::start("redis-7.0", &[]);
+    redis.run(&["DEBUG", "POPULATE", "20000", "user", "500"]);
+    redis.run(&["DEBUG", "POPULATE", "2000", "other", "500"]);
+    let bench = Bench::unattended(&redis);
+    let backup = bench.backup();
+    redis.run(&["EVAL", "for n = 0, 19999 do redis.call('DEL', 'user:' .. n) end", "0"]);
+    let used: u64 = redis.info("used_memory").parse().unwrap();
+    redis.run(&["CONFIG", "SET", "maxmemory", &(used + (4 << 20)).to_string()]);
+    redis.run(&["CONFIG", "SET", "maxmemory-policy", "allkeys-random"]);
+    let (planned, done) = restore(&bench, ["--backup-id", &backup], "user:.*");
+    let (status, detail) = check(&planned, "room_for_data");
+    assert!(status == "warn" && detail.contains("keys may be evicted"), "{detail}");
+    assert_eq!((done.code, &done.json()["code"]), (5, &"restore.evicted".into()), "{done:?}");
+    assert!(text(&done.json()["hint"]).contains("filter_key user:.*"), "{done:?}");
 }
 
 /// A glob is explained with the expression meant, one that is no expression is refused with it, and what matches nothing does nothing.
@@ -547,6 +602,49 @@ fn of_another_instance() {
     assert_eq!(staging.run(&["GET", "of-orders:text:later"]).text(), "1");
     assert_eq!(staging.run(&["DEL", "of-orders:text:later"]), Reply::Int(1));
     same(&state(&staging), &then, "afterwards");
+}
+
+/// On a node of a cluster; keys of slots that it does not serve are refused before anybody is asked, by the names that they would get. So
+/// is a user who may not do every step.
+#[test]
+fn on_a_node_of_a_cluster() {
+    let redis = Redis::start("redis-8.0", &["--cluster-enabled", "yes"]);
+    let slots = |command: &str, from: u16, to: u16| {
+        let slots: Vec<String> = (from..to).map(|slot| slot.to_string()).collect();
+        redis.run(&[&["CLUSTER", command][..], &slots.iter().map(String::as_str).collect::<Vec<_>>()].concat());
+    };
+    slots("ADDSLOTS", 0, 16384);
+    wait("the cluster", Duration::from_secs(30), || {
+        (redis.try_run(&["SET", "other", "1"]).ok()? == Reply::Text("OK".into())).then_some(())
+    });
+    for n in 0..300 {
+        redis.run(&["SET", &format!("user:{n}"), "then"]);
+    }
+    let bench = Bench::unattended(&redis);
+    let backup = bench.backup();
+    let then = state(&redis);
+    redis.run(&["DEL", "user:1"]);
+    redis.run(&["SET", "user:2", "now"]);
+    redis.run(&["SET", "user:new", "now"]);
+    redis.run(&["SET", "other", "2"]);
+    let (wanted, source) =
+        (expected(&then, &state(&redis), |key| key.starts_with(b"user:")), ["--backup-id", backup.as_str()]);
+    let (_, done) = restore(&bench, source, "user:.*");
+    let message = succeeded(&done);
+    same(&state(&redis), &wanted, &message);
+    // The slot of {x}, which the keys would get by their prefix.
+    slots("DELSLOTS", 16287, 16288);
+    redis.run(&["CONFIG", "SET", "cluster-require-full-coverage", "no"]);
+    let args = [&call(source, "user:.*", &[])[..], &["--add-prefix", "{x}"]].concat();
+    let blocked = bench.run(&args).json();
+    let (status, detail) = check(&blocked, "engine_compatible");
+    assert!(status == "block" && detail.contains("300 keys that match belong to slots"), "{detail}");
+    slots("ADDSLOTS", 16287, 16288);
+
+    redis.run(&["ACL", "SETUSER", "default", "-unlink", "-scan"]);
+    let blocked = bench.run(&call(source, "user:.*", &[])).json();
+    let (status, detail) = check(&blocked, "restore_rights");
+    assert!(status == "block" && detail.contains("+scan") && detail.contains("+unlink"), "{detail}");
 }
 
 /// Random keys, values and expressions against a naive reading of them.

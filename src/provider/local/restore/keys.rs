@@ -19,6 +19,7 @@ use crate::provider::local::restore::recovery::RecoveryRecord;
 use crate::provider::local::restore::steps::{has_database, too_large};
 use crate::provider::local::{COMMAND_TIMEOUT, Inner};
 use crate::redis::conn::Conn;
+use crate::redis::error::RedisError;
 use crate::redis::facts::ServerFacts;
 use crate::redis::keys::found::{Finder, Found};
 use crate::redis::keys::names::{KnownNames, Names};
@@ -87,7 +88,11 @@ impl Inner {
             Err(why) => return Ok((KeysFacts { filter, matched: None }, Some(why))),
         };
         let refused = cannot_take(&found, set, own, facts, limits, conn).await?;
-        let present = count(conn, &matcher, &names, Instant::now() + COUNTED_WITHIN).await?;
+        let present = match count(conn, &matcher, &names, Instant::now() + COUNTED_WITHIN).await {
+            // The right to that is a step of the way, and judged with the others.
+            Err(RedisError::Denied { .. }) => None,
+            counted => counted?,
+        };
         let of = |counts: &PatternCounts, item| counts.of(item);
         let pattern = |(item, pattern): (usize, &String)| PatternKeys {
             pattern: pattern.clone(),
