@@ -272,8 +272,7 @@ pub trait Provider: Send + Sync {
     ///
     /// # Errors
     /// `clone.not_found`; `job.busy`; `clone.not_ended`.
-    async fn delete_instance(&self, instance_id: &str, caller: &str) -> Result<String, Fault> {
-        let _ = (instance_id, caller);
+    async fn delete_instance(&self, _instance_id: &str, _caller: &str) -> Result<String, Fault> {
         Err(unsupported("delete_instance"))
     }
 
