@@ -7,7 +7,7 @@ use crate::model::fault::{Fault, Kind};
 use crate::model::ids::check_backup_id;
 use crate::model::job::JobKind;
 use crate::model::time::{parse_ms, written_ms};
-use crate::provider::{Compared, ComparedState, State, StateOf};
+use crate::provider::comparison::{Compared, ComparedState, State, StateOf};
 use crate::runtime::drain::{self, Ended};
 use crate::runtime::signals::Signals;
 use crate::tools::key_rows::{KeyRows, Shown};

@@ -1,5 +1,6 @@
 //! Providers: what can be done to an instance, behind one trait. Each mutating call takes the guard's `Permit` by value.
 
+pub mod comparison;
 pub mod download;
 pub mod jobs;
 pub mod local;
@@ -11,7 +12,7 @@ pub mod traffic;
 
 use crate::archive::CutAt;
 use crate::archive::export::AofForm;
-use crate::guard::act::{Act, PolicyChange, Source};
+use crate::guard::act::{Act, PolicyChange};
 use crate::guard::assess::Assessment;
 use crate::guard::facts::Facts;
 use crate::guard::facts::replay::NoMoment;
@@ -28,6 +29,7 @@ use crate::model::log::LogStatus;
 use crate::model::policy::BackupPolicy;
 use crate::model::restore::Cutover;
 use crate::model::secret::Secret;
+use crate::provider::comparison::{Compared, OnStage, StateOf};
 use crate::provider::set_stream::SetStream;
 use crate::provider::traffic::Counters;
 use async_trait::async_trait;
@@ -96,51 +98,6 @@ pub struct SignedUrl {
 
 /// Called with how far a piece of work is: done and total, in bytes.
 pub type OnBytes = dyn Fn(u64, u64) + Send + Sync;
-
-/// Called with what a piece of work is doing, and how many bytes came so far; 0 where none are counted.
-pub type OnStage<'a> = dyn Fn(&'static str, u64) + Send + Sync + 'a;
-
-/// A state of an instance's data.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum State {
-    /// A set, or a moment of its log.
-    Then(Source),
-    /// What it holds now.
-    Now,
-}
-
-/// A state, and of which instance.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StateOf {
-    /// The instance's id.
-    pub instance_id: String,
-    /// Which of its states.
-    pub state: State,
-}
-
-/// A state that was compared.
-#[derive(Debug, Clone)]
-pub struct ComparedState {
-    /// The instance's id.
-    pub instance_id: String,
-    /// The set, or the one that the moment was built from; `None` for what the instance held.
-    pub backup_id: Option<String>,
-    /// The moment that the data is of.
-    pub moment: Timestamp,
-}
-
-/// What comparing two states came to.
-#[derive(Debug, Clone)]
-pub struct Compared {
-    /// The first state.
-    pub from: ComparedState,
-    /// The second state.
-    pub to: ComparedState,
-    /// What becomes of keys on the way from the first to the second.
-    pub keys: KeyImpact,
-    /// What had expired by then is in neither.
-    pub at: Timestamp,
-}
 
 /// Which instances to list.
 #[derive(Debug, Clone)]
@@ -315,8 +272,7 @@ pub trait Provider: Send + Sync {
     ///
     /// # Errors
     /// `clone.not_found`; `job.busy`; `clone.not_ended`.
-    async fn delete_instance(&self, instance_id: &str, caller: &str) -> Result<String, Fault> {
-        let _ = (instance_id, caller);
+    async fn delete_instance(&self, _instance_id: &str, _caller: &str) -> Result<String, Fault> {
         Err(unsupported("delete_instance"))
     }
 

@@ -18,13 +18,14 @@ use crate::model::log::LogStatus;
 use crate::model::policy::BackupPolicy;
 use crate::model::restore::Cutover;
 use crate::model::text::nearest;
+use crate::provider::comparison::{Compared, OnStage, StateOf};
 use crate::provider::local::Local;
 use crate::provider::set_stream::SetStream;
 use crate::provider::tair::Tair;
 use crate::provider::traffic::Counters;
 use crate::provider::{
-    Carried, Compared, Downloaded, ExportOf, Exported, InstanceQuery, LogScope, OnBytes, OnStage, Provider, Raised,
-    Range, SignedUrl, StateOf, WriteLock,
+    Carried, Downloaded, ExportOf, Exported, InstanceQuery, LogScope, OnBytes, Provider, Raised, Range, SignedUrl,
+    WriteLock,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;

@@ -24,6 +24,7 @@ use instance::{EmulatedInstance, Status};
 use monitor::Monitor;
 use records_file::RecordsFile;
 use std::sync::Arc;
+use tokio::sync::Mutex;
 use tokio_util::task::TaskTracker;
 
 /// All that an action works with.
@@ -44,6 +45,8 @@ pub struct Account {
     pub tasks: TaskTracker,
     /// What this process is doing to instances.
     pub activity: Activity,
+    /// Held while a clone is planned and begun: what is permitted on an instance voids the other plans for it.
+    pub cloning: Mutex<()>,
 }
 
 impl Account {
@@ -59,6 +62,7 @@ impl Account {
             monitor: Monitor::default(),
             tasks: TaskTracker::new(),
             activity: Activity::default(),
+            cloning: Mutex::new(()),
         }
     }
 

@@ -149,7 +149,13 @@ pub fn fill(
     };
     request.account.tasks.spawn(async move {
         let at_least = tokio::time::sleep(delay);
-        match begin(&account.app, &caller, &acted_on, &source_id, act).await {
+        let one_at_once = match created.clone_of {
+            Some(_) => Some(account.cloning.lock().await),
+            None => None,
+        };
+        let begun = begin(&account.app, &caller, &acted_on, &source_id, act).await;
+        drop(one_at_once);
+        match begun {
             Err(refusal) => {
                 let fault = Fault::from(refusal);
                 tracing::warn!(%spare_id, code = fault.code, "the filling of the new instance was refused: {fault}");

@@ -71,7 +71,6 @@ pub(super) fn assess(facts: &LocalClone, source: &Source, earlier: Option<Earlie
             how_meaning: format!(
                 "a server of our own ({runs_on}) that only this machine reaches, with a password of its own, loads it"
             ),
-            keys: None,
             way_back:
                 "nothing has to be brought back; tair-backup-mcp delete-instance, in a terminal, ends the clone at once"
                     .into(),

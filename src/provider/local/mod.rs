@@ -39,14 +39,15 @@ use crate::model::log::LogStatus;
 use crate::model::policy::BackupPolicy;
 use crate::model::restore::Cutover;
 use crate::model::text::{nearest, quoted};
+use crate::provider::comparison::{Compared, OnStage, StateOf};
 use crate::provider::jobs::Jobs;
 use crate::provider::local::capabilities::capabilities;
 use crate::provider::local::download::no_url;
 use crate::provider::set_stream::SetStream;
 use crate::provider::traffic::Counters;
 use crate::provider::{
-    Carried, Compared, Downloaded, ExportOf, Exported, InstanceQuery, LogScope, OnBytes, OnStage, Provider, Raised,
-    Range, SignedUrl, StateOf, WriteLock,
+    Carried, Downloaded, ExportOf, Exported, InstanceQuery, LogScope, OnBytes, Provider, Raised, Range, SignedUrl,
+    WriteLock,
 };
 use crate::state::State;
 use crate::state::jobs::Begun;
