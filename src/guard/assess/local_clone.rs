@@ -74,6 +74,7 @@ pub(super) fn assess(facts: &LocalClone, source: &Source, earlier: Option<Earlie
             way_back:
                 "nothing has to be brought back; tair-backup-mcp delete-instance, in a terminal, ends the clone at once"
                     .into(),
+            ..Impact::default()
         },
         details: plan_details,
         alternative: None,
