@@ -13,8 +13,7 @@ use std::hash::{BuildHasher as _, DefaultHasher, Hasher as _, RandomState};
 use foldhash::SharedSeed;
 use foldhash::quality::FoldHasher;
 
-use super::source::Hashing;
-use super::unique::AT_ONCE_MAX;
+use super::source::{AT_ONCE_MAX, Hashing};
 
 /// What numbers are made with.
 #[derive(Debug, Clone)]

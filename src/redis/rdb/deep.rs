@@ -10,9 +10,9 @@ use super::contents::{Contents, score_bits};
 use super::error::{RdbError, RdbResult};
 use super::input::{CONTIGUOUS_BYTES_MAX, Input};
 use super::listpack::{Element, intset, listpack, ziplist, zipmap};
-use super::source::{Hashing, Held, Raw, Source, Unpacked};
+use super::source::{AT_ONCE_MAX, Hashing, Held, Raw, Source, Unpacked};
 use super::string::{Decimal, Len};
-use super::unique::{AT_ONCE_MAX, Group, Unique};
+use super::unique::{Group, Unique};
 use super::{Tap, Visitor};
 
 /// Latest expiry of a field that Redis takes: 48 bits of milliseconds.

@@ -13,7 +13,7 @@ use foldhash::SharedSeed;
 use foldhash::quality::FoldHasher;
 use sha2::{Digest as _, Sha256};
 
-use super::source::Hashing;
+use super::source::{AT_ONCE_MAX, Hashing};
 use super::spill::Spill;
 
 /// Numbers of the containers that are open, before they go to the spill: 512 KiB.
@@ -21,9 +21,6 @@ const LOCAL_MAX: usize = 64 * 1024;
 /// Most suspects of one walk. With a random key a coincidence is one in billions of pairs, so that of more than a few nearly all are real, and
 /// one that is real is enough.
 const SUSPECTS_MAX: usize = 64 * 1024;
-/// Longest name that is hashed at once, by a hash that wants it whole; longer ones come in parts, and have SipHash. Which of the two is the
-/// name's length alone, for the same name may come in one form and in another. Who makes a file does not know the key of either.
-pub(super) const AT_ONCE_MAX: usize = 256;
 
 /// Of what kind the names of a group are, which is part of their hash.
 #[derive(Debug, Clone, Copy)]
