@@ -50,11 +50,15 @@ impl Chains {
         std::mem::replace(self, empty)
     }
 
-    /// Adds a block to a chain. `content` has the size of one.
-    pub(super) fn append(&mut self, chain: &mut Chain, content: impl Iterator<Item = u8>) -> io::Result<()> {
+    /// Adds a block to a chain. What it holds has the size of one.
+    pub(super) fn append<const N: usize>(
+        &mut self,
+        chain: &mut Chain,
+        content: impl Iterator<Item = [u8; N]>,
+    ) -> io::Result<()> {
         self.block.clear();
-        self.block.extend(chain.latest.to_le_bytes());
-        self.block.extend(content);
+        self.block.extend_from_slice(&chain.latest.to_le_bytes());
+        content.for_each(|item| self.block.extend_from_slice(&item));
         let at = self.blocks * (HEAD + self.size) as u64;
         let file = match &mut self.file {
             Some(file) => file,

@@ -14,9 +14,10 @@ use tair_backup_mcp::model::ids::hex;
 use tair_backup_mcp::redis::conn::Conn;
 use tair_backup_mcp::redis::endpoint::{Address, Endpoint};
 use tair_backup_mcp::redis::error::RedisError;
+use tair_backup_mcp::redis::rdb::contents::ContentKey;
 use tair_backup_mcp::redis::rdb::error::RdbError;
 use tair_backup_mcp::redis::rdb::unique::Unique;
-use tair_backup_mcp::redis::rdb::{Visitor, walk, walk_unique};
+use tair_backup_mcp::redis::rdb::{Visitor, walk, walk_contents, walk_unique};
 use tair_backup_mcp::redis::replica::handshake::{CaptureOptions, Extent};
 use tair_backup_mcp::redis::replica::snapshot::Snapshot;
 use tair_backup_mcp::vault::frames::FrameReader;
@@ -85,16 +86,25 @@ fn rdb(bytes: &[u8]) -> Result<(), String> {
         tapped += block.len();
         Ok(())
     };
-    let visited = walk(bytes, tap, Everything::default());
+    let visited = walk(bytes, tap, Everything::default()).map(|walked| walked.visitor.entries);
     let walked = walk_unique(bytes, (), (), &mut unique);
     match (&visited, &walked) {
         (Ok(visited), Ok(walked)) => {
-            assert_eq!(visited.visitor.entries, walked.statistics.keys(), "keys are counted in two ways");
+            assert_eq!(*visited, walked.statistics.keys(), "keys are counted in two ways");
             assert_eq!(walked.rest.len() + walked.src.len() + tapped, bytes.len(), "the tap has every byte");
         }
         // A key or a function of that length is only decoded for who wants it.
         (Err(RdbError::TooLarge { .. }), _) => {}
         (Err(visited), Err(walked)) => assert_eq!(visited.to_string(), walked.to_string()),
+        (Err(one), Ok(_)) | (Ok(_), Err(one)) => panic!("only one walk says: {one}"),
+    }
+    // What a comparison reads says the same of it.
+    let read = walk_contents(bytes, (), Everything::default(), &ContentKey::random(), 0);
+    match (&visited, &read) {
+        (Ok(visited), Ok(read)) => {
+            assert_eq!(*visited, read.visitor.entries, "keys are read in two ways")
+        }
+        (Err(visited), Err(read)) => assert_eq!(visited.to_string(), read.to_string()),
         (Err(one), Ok(_)) | (Ok(_), Err(one)) => panic!("only one walk says: {one}"),
     }
     walked.map_err(where_it_is)?;

@@ -13,7 +13,7 @@
 //! | then there | changed, or untouched | added |
 //! | then not there, or expired | lost | expired |
 //!
-//! Two keys are taken for one with a probability of less than 10⁻¹² among 10⁸ keys, a changed value for the same one with 2⁻⁶⁴ a key: hashes have a
+//! Two keys are taken for one with a probability of less than 10⁻¹³ among 10⁸ keys, a changed value for the same one with 2⁻⁶⁴ a key: hashes have a
 //! fresh random key each time. What counts as the same value, [`contents`](super::rdb::contents) says; how often or how recently a key was used, what
 //! modules attached to it, and functions are not compared.
 //!

@@ -63,7 +63,7 @@ impl Partitions {
         if part.tail.len() < self.bounds.block {
             return Ok(());
         }
-        self.chains.append(&mut part.chain, part.tail.drain(..).flat_map(Record::to_bytes))
+        self.chains.append(&mut part.chain, part.tail.drain(..).map(Record::to_bytes))
     }
 
     /// How many keys there are in a part.

@@ -64,7 +64,7 @@ impl Spill {
         if part.tail.len() < BLOCK {
             return Ok(());
         }
-        chains.append(&mut part.chain, part.tail.drain(..).flat_map(u64::to_le_bytes))
+        chains.append(&mut part.chain, part.tail.drain(..).map(u64::to_le_bytes))
     }
 
     /// Calls `equal` with each number that came more than once, until it returns false. Takes all numbers out.

@@ -6,6 +6,7 @@ use crate::redis::values::{Random, entry, every, length, listpack, packed, rdb, 
 use std::io::{self, Read};
 use std::process::Command;
 use std::time::{Duration, Instant};
+use tair_backup_mcp::model::fault::Fault;
 use tair_backup_mcp::model::impact::KeyCounts;
 use tair_backup_mcp::redis::compare::error::{CompareError, Side};
 use tair_backup_mcp::redis::compare::{Options, Sides, compare};
@@ -150,12 +151,14 @@ fn damage_is_an_error_of_its_side() {
     let failing = || Err(io::Error::from(io::ErrorKind::PermissionDenied));
     let all = || Many::open(0..5, 7, Duration::ZERO);
     let error = compare(&Sides { now: &failing, then: &all }, &options(dir.path())).unwrap_err();
-    let fault = tair_backup_mcp::model::fault::Fault::from(error);
-    assert_eq!(fault.code, "compare.unreadable");
+    assert_eq!(Fault::from(error).code, "compare.unreadable");
+    let full = io::Error::from(io::ErrorKind::StorageFull);
+    let fault = Fault::from(CompareError::File { dir: "/full".into(), source: full });
+    assert!(fault.code == "compare.no_room" && fault.message.contains("/full"), "{fault:?}");
 }
 
-/// A type's name, and the same value as bytes of an RDB, each with its type byte.
-type Encodings = (&'static str, Vec<(u8, Vec<u8>)>);
+/// A type byte, and a value as it is written.
+type Form = (u8, Vec<u8>);
 
 /// The same value in every encoding that a server ever wrote is one, and another value in the same encoding another.
 #[test]
@@ -163,7 +166,7 @@ fn the_same_in_other_encodings() {
     let dir = tempfile::tempdir().unwrap();
     let s = |text: &str| string(text.as_bytes());
     let score = |score: f64| score.to_le_bytes().to_vec();
-    let all: [Encodings; 6] = [
+    let all: [(&str, Vec<Form>); 6] = [
         ("string", vec![(0, s("12345")), (0, vec![0xc1, 0x39, 0x30]), (0, packed(b"12345"))]),
         (
             "list",
@@ -219,7 +222,7 @@ fn the_same_in_other_encodings() {
             ],
         ),
     ];
-    let of = |(type_byte, value): &(u8, Vec<u8>)| rdb("REDIS0012", &entry(*type_byte, "k", value), true);
+    let of = |(type_byte, value): &Form| rdb("REDIS0012", &entry(*type_byte, "k", value), true);
     for (name, forms) in &all {
         for a in forms {
             for (other, others) in &all {
