@@ -16,10 +16,6 @@ pub(super) const AT_ONCE_MAX: usize = 256;
 
 const TOO_LONG: &str = "an element is longer than the encoded container around it";
 
-/// Longest text that is hashed at once, by a hash that wants it whole; longer ones come in parts, and have SipHash. Which of the two is the
-/// text's length alone, for the same text may come in one form and in another. Who makes a file does not know the key of either.
-pub(super) const AT_ONCE_MAX: usize = 256;
-
 /// How a text is hashed, whether it is at hand or comes in parts: the same text has the same hash.
 pub(super) trait Hashing {
     /// A hash that has not ended.
