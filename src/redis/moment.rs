@@ -12,8 +12,20 @@ use crate::model::fault::Fault;
 /// Fields of INFO's section `persistence` that stay as they are, together, only while no data is changed.
 ///
 /// The first counts every change since the last save: also what a script keeps out of the stream, and neither PUBLISH and PING nor the
-/// server's own expiries and evictions. The others tell of a save in between, behind which it counts anew.
-pub(super) const CHANGES: [&str; 3] = ["rdb_changes_since_last_save", "rdb_last_save_time", "rdb_saves"];
+/// server's own expiries and evictions. The second tells of a save in between, behind which it counts anew: of one that runs when it ends,
+/// and of that of a FLUSHALL or a reload, which no other field counts.
+pub(super) const CHANGES: [&str; 2] = ["rdb_changes_since_last_save", "rdb_last_save_time"];
+
+/// What a server tells of changes of its data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Changes {
+    /// The server does not tell.
+    Untold,
+    /// Not in this second, in which it has saved: of another save in it the server would not tell.
+    NotNow,
+    /// The values of [`CHANGES`]: as long as they are the same, nothing is written.
+    Are(String),
+}
 
 /// A server at a moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,9 +38,8 @@ pub struct Moment {
     pub master: bool,
     /// `master_repl_offset`.
     pub offset: u64,
-    /// The values of [`CHANGES`], read before the position: as long as they are the same, nothing is written behind that. `None` where
-    /// the server does not tell, or could save now without telling.
-    pub changes: Option<String>,
+    /// Read before the position: as long as they are the same, nothing is written behind that.
+    pub changes: Changes,
     /// Write commands that the server has run since its statistics began, without those that this program is known to have sent.
     pub writes: u64,
     /// Most removals of the server's own since then: expiries and evictions.
@@ -95,7 +106,7 @@ impl Moment {
             replid: facts.replid,
             master: facts.role == Role::Master,
             offset: facts.offset,
-            changes: None,
+            changes: Changes::Untold,
             // Statistics that were reset meanwhile count from zero: fewer than our own is a counter that went back.
             writes: write_counters(conn, commands).saturating_sub(own),
             removed: facts.removed,
@@ -105,46 +116,35 @@ impl Moment {
     }
 }
 
-/// The values of [`CHANGES`] in the section `persistence`. A server that does not count its saves (before Redis 7.0) tells of one by the
-/// second in which it began: not of a second one in the same second, nor of one that runs.
-fn changes(server: &str, persistence: &str) -> Option<String> {
+/// What the section `persistence` tells, read behind the section `server`.
+fn changes(server: &str, persistence: &str) -> Changes {
     let number = |text, name| field(text, name)?.parse::<u64>().ok();
-    let [changed, saved, saves] = CHANGES;
-    number(persistence, changed)?;
-    if number(persistence, saves).is_none() {
-        let tells_apart = number(persistence, saved)? < number(server, "server_time_usec")? / 1_000_000;
-        let runs = field(persistence, "rdb_bgsave_in_progress") != Some("0");
-        return (tells_apart && !runs).then(|| values(persistence));
+    let [changed, saved] = CHANGES.map(|name| number(persistence, name));
+    let now = number(server, "server_time_usec").map(|usec| usec / 1_000_000);
+    let (Some(_), Some(saved), Some(now)) = (changed, saved, now) else { return Changes::Untold };
+    if saved >= now {
+        return Changes::NotNow;
     }
-    Some(values(persistence))
-}
-
-fn values(persistence: &str) -> String {
-    CHANGES.map(|name| field(persistence, name).unwrap_or_default()).join(" ")
+    Changes::Are(CHANGES.map(|name| field(persistence, name).unwrap_or_default()).join(" "))
 }
 
 #[cfg(test)]
 mod tests {
     //! A save that could not be told from none leaves nothing to compare.
-    use super::changes;
+    use super::{Changes, changes};
 
     #[test]
     fn what_tells_whether_data_was_changed() {
         let server = "run_id:a\r\nserver_time_usec:1000000000000000\r\n";
-        let saved = |at, more| {
-            changes(server, &format!("rdb_changes_since_last_save:7\r\nrdb_last_save_time:{at}\r\n{more}\r\n"))
-        };
-        let before = 999_999_999;
-        for (found, expected) in [
-            (saved(before, "rdb_saves:3\r\nrdb_bgsave_in_progress:1"), Some("7 999999999 3")),
-            (saved(before + 1, "rdb_saves:3\r\nrdb_bgsave_in_progress:0"), Some("7 1000000000 3")),
-            (saved(before, "rdb_bgsave_in_progress:0"), Some("7 999999999 ")),
-            (saved(before, "rdb_bgsave_in_progress:1"), None),
-            (saved(before, ""), None),
-            (saved(before + 1, "rdb_bgsave_in_progress:0"), None),
-            (changes(server, "loading:0\r\nrdb_saves:3\r\nrdb_last_save_time:1\r\n"), None),
-        ] {
-            assert_eq!(found.as_deref(), expected);
-        }
+        let saved = |at| changes(server, &format!("rdb_changes_since_last_save:7\r\nrdb_last_save_time:{at}\r\n"));
+        assert_eq!(saved(999_999_999), Changes::Are("7 999999999".into()));
+        assert_eq!(saved(1_000_000_000), Changes::NotNow);
+        // Its clock was set back.
+        assert_eq!(saved(1_000_000_001), Changes::NotNow);
+        assert_eq!(changes(server, "loading:0\r\nrdb_last_save_time:1\r\n"), Changes::Untold);
+        assert_eq!(
+            changes("run_id:a\r\n", "rdb_changes_since_last_save:7\r\nrdb_last_save_time:1\r\n"),
+            Changes::Untold
+        );
     }
 }

@@ -10,7 +10,7 @@ use crate::model::fault::Fault;
 use crate::redis::conn::Conn;
 use crate::redis::error::RedisError;
 use crate::redis::facts::{ServerFacts, field, info};
-use crate::redis::moment::{CHANGES, Look, Moment};
+use crate::redis::moment::{CHANGES, Changes, Look, Moment};
 use crate::redis::prefix::ErrorPrefix;
 use crate::redis::replay::ReplayReport;
 use crate::redis::resp::Value;
@@ -21,7 +21,7 @@ use std::time::Duration;
 /// the caller's look lets pass has been let pass by then. Else it is not emptied.
 const LOOKS: u32 = 6;
 
-/// Time between two looks at a server that does not tell whether data was changed, as it cannot in the second in which it has saved.
+/// Time between two looks at a server that does not tell whether data was changed: not at all, or not in the second in which it has saved.
 const UNTIL_IT_TELLS: Duration = Duration::from_millis(300);
 
 /// Compares, then empties or refuses, in one command. An empty argument is not compared; the last one names the fields whose values the
@@ -127,8 +127,12 @@ async fn flush_if(conn: &mut Conn, look: &mut dyn Look, own: u64) -> Result<(), 
         held.map_err(|fault| RedisError::Withheld { fault })?;
         let (offset, changes) = match moment.changes {
             _ if left == 0 && look.allows_writes() => (String::new(), String::new()),
-            // The position moves by itself too; where the server tells of changes, these are what counts.
-            Some(changes) if !look.allows_writes() => (String::new(), changes),
+            // The position moves by itself too, and a script may write beside it; where the server tells of changes, these are what counts.
+            Changes::Are(changes) if !look.allows_writes() => (String::new(), changes),
+            Changes::NotNow if !look.allows_writes() => {
+                tokio::time::sleep(UNTIL_IT_TELLS).await;
+                continue;
+            }
             _ => (moment.offset.to_string(), String::new()),
         };
         let (run_id, replid, told) = (&moment.run_id, &moment.replid, !changes.is_empty());

@@ -331,6 +331,19 @@ async fn what_happens_between_the_look_and_the_emptying() {
         let (looks, driven) = emptied_after(&target, false, usize::MAX, saves).await;
         assert!(looks == 6 && matches!(driven, Err(RedisError::Withheld { .. })), "{kind}: {looks} {driven:?}");
         assert_eq!(target.run(&["GET", "a"]).text(), "told 6", "{kind}");
+        // A FLUSHALL saves where there are save points, and no other field counts that save.
+        target.run(&["CONFIG", "SET", "save", "3600 1"]);
+        target.run(&["SAVE"]);
+        target.run(&["SET", "a", "1"]);
+        let flushed = |n: usize| {
+            target.run(&["FLUSHALL"]);
+            target.run(&["SET", "a", &tell(n)]);
+        };
+        let (looks, driven) = emptied_after(&target, false, usize::MAX, flushed).await;
+        assert!(looks == 6 && matches!(driven, Err(RedisError::Withheld { .. })), "{kind}: {looks} {driven:?}");
+        assert_eq!(target.run(&["GET", "a"]).text(), "told 6", "{kind}");
+        target.run(&["CONFIG", "SET", "save", ""]);
+        target.run(&["DEBUG", "POPULATE", "2000", "k", "500"]);
 
         // What is no write: messages, expiries of either kind, evictions.
         wait("a later second than that of the save", Duration::from_secs(5), || {
