@@ -197,7 +197,7 @@ impl Inner {
         let record = Record { id, of, job_id: job.id.clone(), program: program.name.clone(), made: false };
         let mut making = self.clones.begin(record).await?;
         match self.load(job, &mut making, &program, &set, contents, built).await {
-            Ok((record, endpoint, keys)) => Ok(self.made(&record, &endpoint, keys, total_keys(&set.counts))),
+            Ok((record, endpoint, counted)) => Ok(self.made(&record, &endpoint, counted, total_keys(&set.counts))),
             Err(fault) => {
                 making.discard(&self.clones).await;
                 Err(fault.into())
@@ -214,7 +214,7 @@ impl Inner {
         set: &BackupSet,
         mut contents: Box<dyn Read + Send>,
         built: Option<File>,
-    ) -> Result<(Record, Endpoint, u64), Fault> {
+    ) -> Result<(Record, Endpoint, (u64, bool)), Fault> {
         let failed = |why: String| not_made(&program.name, &why);
         let _ = self.jobs.progress(job, "writing the clone's file", 0, set.rdb_bytes).await;
         let dump = making.dump().map_err(|e| failed(e.to_string()).because(e))?;
@@ -235,18 +235,21 @@ impl Inner {
         };
         let endpoint = making.start(self.clones.own_program.as_deref(), program, databases, set.rdb_bytes).await?;
         let _ = self.jobs.progress(job, "counting keys", set.rdb_bytes, set.rdb_bytes).await;
-        let keys = self.count_clone(&endpoint, set, built).await;
-        let keys = keys.map_err(|fault| failed(fault.message.clone()).because(fault))?;
-        Ok((making.made().await?, endpoint, keys))
+        let counted = self.count_clone(&endpoint, set, built).await;
+        let counted = counted.map_err(|fault| failed(fault.message.clone()).because(fault))?;
+        Ok((making.made().await?, endpoint, counted))
     }
 
     /// A clone that is made, for the reader, and how to look at it. The password's file is named, never the password.
-    fn made(&self, record: &Record, endpoint: &Endpoint, keys: u64, of_source: u64) -> String {
+    fn made(&self, record: &Record, endpoint: &Endpoint, (keys, looked): (u64, bool), of_source: u64) -> String {
         let port = if let Address::Tcp { port, .. } = endpoint.address { port } else { 0 };
         let file = self.clones.password_file(&record.id);
         let keys = match of_source.saturating_sub(keys) {
             0 => format!("all {keys} keys"),
-            gone => format!("{keys} of {of_source} keys, for {gone} had an expiry that has passed since,"),
+            gone if looked => format!("{keys} of {of_source} keys, for {gone} had an expiry that has passed since,"),
+            gone => format!(
+                "{keys} of {of_source} keys ({gone} others had an expiry, and it was not looked whether it has passed)"
+            ),
         };
         format!(
             "{} has {keys} of {}; it is read-only, listens on this machine alone, and ends {}. To look at it: \

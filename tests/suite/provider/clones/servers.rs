@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// A bench whose one server program for clones is a script, which starts with `$first` and then is the real one.
-fn with_script(redis: &Redis, first: &str) -> Bench {
+pub(super) fn with_script(redis: &Redis, first: &str) -> Bench {
     let bench = Bench::new("");
     let script = bench.dir.path().join("redis-server");
     let real = program("redis-7.0", "server");
