@@ -285,17 +285,35 @@ impl Inner {
         }
     }
 
+    /// A clone that lives.
+    ///
+    /// # Errors
+    /// `clone.not_found` with what that instance is instead.
+    pub(super) async fn living_clone(&self, id: &str) -> Result<Record, Fault> {
+        if let Some(record) = self.clones.find(id).await.filter(|_| self.kind(id) == "clone") {
+            return Ok(record);
+        }
+        let is = if self.config(id).is_some() {
+            "an instance of the configuration"
+        } else if self.ids.iter().any(|known| known == id) {
+            "the sandbox"
+        } else if id.starts_with(PREFIX) && !self.vault.list(id, self).await?.is_empty() {
+            "a clone that has ended, of which backup sets are left"
+        } else {
+            "no clone of this home"
+        };
+        let message = format!("{} is {is}; only clones are deleted, while they live", quoted(id));
+        let living: Vec<String> = self.clones.living().await.into_iter().map(|record| record.id).collect();
+        let hint = match living.as_slice() {
+            [] => "There is no clone.".to_owned(),
+            all => format!("Clones: {}.", all.join(", ")),
+        };
+        Err(Fault::new(Kind::NotFound, "clone.not_found", message).hint(hint))
+    }
+
     /// Ends a clone that somebody wants gone. No other instance can be deleted.
     pub(super) async fn delete_clone(&self, id: &str, caller: &str) -> Result<String, Fault> {
-        let Some(record) = self.clones.find(id).await else {
-            let message = format!("{} is no clone of this home; only clones are deleted", quoted(id));
-            let living: Vec<String> = self.clones.living().await.into_iter().map(|record| record.id).collect();
-            let hint = match living.as_slice() {
-                [] => "There is no clone.".to_owned(),
-                all => format!("Clones: {}.", all.join(", ")),
-            };
-            return Err(Fault::new(Kind::NotFound, "clone.not_found", message).hint(hint));
-        };
+        let record = self.living_clone(id).await?;
         let jobs = self.state.jobs(Some(id)).await?;
         if let Some(job) = jobs.iter().find(|job| job.status == JobStatus::Running) {
             let message = format!("{} {} is running on {id}", job.kind.as_str(), job.id);
@@ -319,6 +337,11 @@ fn lacking(set: &BackupSet) -> String {
          configuration (server_programs)",
         set.id, set.engine, set.version
     )
+}
+
+/// What a clone is, as part of a sentence.
+pub(super) fn described(record: &Record) -> String {
+    format!("a clone made of {}, which would end by itself {}", of(&record.of), written(record.of.ends_at))
 }
 
 /// What a clone is made of, as part of a sentence.

@@ -69,6 +69,7 @@ fn holds(kind: &str) {
     assert!(row["status"] == "unreachable" && text(&row["reason"]).contains("has ended"), "{row}");
     let again = bench.delete_clone(&clone.id);
     assert!(again.code == 4 && again.err.contains("[clone.not_found]"), "{kind}: {again:?}");
+    assert!(again.err.contains("a clone that has ended"), "{kind}: {again:?}");
     assert_eq!(redis.run(&["DBSIZE"]), Reply::Int(0), "{kind}: the source is not touched");
 }
 
@@ -249,6 +250,10 @@ fn nothing_else_can_be_deleted() {
         "{done:?}"
     );
     assert_eq!((redis.digest(), bench.listed_clones().len()), (digest, 1));
+    // Nobody is asked about what is no clone.
+    let other = crate::support::terminal(&bench, &[], &["delete-instance", "--instance-id", "orders"]);
+    let told = format!("{}{}", other.out, other.err);
+    assert!(other.code == 4 && told.contains("an instance of the configuration") && !told.contains("type its id"), "{other:?}");
     let typed = |answer| {
         crate::support::terminal(&bench, &[("leaves it) > ", answer)], &["delete-instance", "--instance-id", &clone.id])
     };
