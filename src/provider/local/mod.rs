@@ -245,7 +245,8 @@ impl Provider for Local {
     }
 
     async fn capabilities(&self, instance_id: &str) -> Result<Capabilities, Fault> {
-        Ok(capabilities(instance_id, self.inner.has_log(instance_id).await))
+        let clone = self.inner.kind(instance_id) == "clone";
+        Ok(capabilities(instance_id, clone, self.inner.has_log(instance_id).await))
     }
 
     async fn facts(&self, instance_id: &str, act: &Act, earlier: Option<&Plan>) -> Result<Facts, Fault> {

@@ -154,6 +154,20 @@ fn a_clone_can_be_restored_like_any_instance() {
     bench.assert_no_clones("when it was deleted");
 }
 
+/// An instance of the configuration is no clone, whatever it is called: it has a policy, and is not deleted.
+#[test]
+fn a_configured_instance_may_be_called_like_a_clone() {
+    let redis = Redis::start("redis-7.0", &[]);
+    let bench = bench(&redis, "redis-7.0");
+    bench.configure(&unattended(&redis, "").replace("orders", "clone-mine"));
+    let row = bench.json(&["describe-instances", "--instance-id", "clone-mine"])["instances"][0].clone();
+    assert_eq!(row["kind"], "local", "{row}");
+    let policy = bench.run(&["modify-backup-policy", "--instance-id", "clone-mine", "--enable-backup-log", "true"]);
+    assert_eq!(policy.code, 0, "{policy:?}");
+    let deleted = bench.delete_clone("clone-mine");
+    assert!(deleted.code == 4 && deleted.err.contains("an instance of the configuration"), "{deleted:?}");
+}
+
 /// What cannot be made is refused before anything is begun: what only the cloud has, a name that is no id, no program, and too little
 /// room; a source that is away is no reason.
 #[test]
