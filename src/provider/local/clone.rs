@@ -99,6 +99,7 @@ impl Inner {
         if let Some((name, _)) = clouds.iter().find(|(_, given)| *given) {
             return invalid(format!("{name} is for an instance of the cloud; a clone here has none"), "Leave it out.");
         }
+        self.end_old_clones().await;
         let Some(name) = instance_name else { return Ok(()) };
         let id = named(name);
         if check_instance_id(&id).is_err() {
@@ -109,6 +110,11 @@ impl Inner {
             return Err(Fault::new(Kind::Usage, "clone.exists", format!("there is an instance {id} already")).hint(
                 "Give another instance_name; or end that clone: `tair-backup-mcp delete-instance` in a terminal.",
             ));
+        }
+        // They would be taken for its own.
+        if !self.vault.list(&id, self).await?.is_empty() || !self.state.jobs(Some(&id)).await?.is_empty() {
+            let message = format!("there was an instance {id}, of which backup sets or jobs are left");
+            return Err(Fault::new(Kind::Usage, "clone.exists", message).hint("Give another instance_name."));
         }
         Ok(())
     }
@@ -272,6 +278,12 @@ impl Inner {
         let message = "the process that made this clone died, and what it had made is removed";
         Err(Fault::new(Kind::Unexpected, "job.interrupted", message)
             .hint("Make a new plan with create_instance_from_backup."))
+    }
+
+    /// Whether the instance of a job was a clone that has ended since; one of that name that began later is another.
+    pub(super) async fn clone_has_ended(&self, job: &Job) -> bool {
+        self.kind(&job.instance_id) == "clone"
+            && self.clones.find(&job.instance_id).await.is_none_or(|record| record.of.created_at > job.created_at)
     }
 
     /// Ends the clones that are past their life, and removes what is left of others. What cannot be ended now is tried again.

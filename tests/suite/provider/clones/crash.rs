@@ -150,6 +150,37 @@ fn a_clone_ends_by_itself() {
     bench.assert_no_clones("at the end");
 }
 
+/// A restore into a clone whose process died with the clone is over, and the clone's name is not given to another, which would be taken
+/// for it.
+#[test]
+fn a_restore_into_a_clone_that_is_gone_is_over() {
+    let redis = Redis::start("redis-7.0", &[]);
+    redis.fill(20, 5);
+    let bench = bench(&redis, "redis-7.0");
+    let backup = bench.backup();
+    let named = ["--backup-id", backup.as_str(), "--instance-name", "look"];
+    let clone = bench.cloned(&named);
+    let mine = bench.json(&["create-backup", "--instance-id", &clone.id]);
+    let mine = text(&mine["backup_id"]);
+    let restore = ["restore-instance", "--instance-id", &clone.id, "--backup-id", &mine, "--json"];
+    let token = text(&bench.json(&restore)["confirmation_token"]);
+    let mut child = bench.spawn(&[&restore[..], &["--confirmation-token", &token]].concat());
+    let restores = || {
+        let jobs = bench.json(&["describe-jobs", "--instance-id", &clone.id])["jobs"].as_array().unwrap().clone();
+        jobs.into_iter().find(|job| job["kind"] == "restore")
+    };
+    wait("the restore to begin", WITHIN, || restores().map(|_| ()));
+    signal(child.id(), "KILL");
+    child.wait().unwrap();
+    signal(clone.server(), "KILL");
+    wait("the restore to be over", WITHIN, || restores().filter(|job| job["status"] != "running"));
+    let job = restores().unwrap();
+    assert_eq!((&job["status"], &job["code"]), (&"failed".into(), &"job.interrupted".into()), "{job}");
+    assert!(text(&job["message"]).contains("the clone has ended"), "{job}");
+    let again = bench.plan_clone(&named);
+    assert!(again.code == 2 && again.err.contains("[clone.exists]"), "{again:?}");
+}
+
 /// How many in a row; a hundred where they are asked for.
 fn in_a_row() -> usize {
     std::env::var("CLONES").ok().and_then(|n| n.parse().ok()).unwrap_or(10)
