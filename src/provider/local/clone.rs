@@ -292,8 +292,12 @@ impl Inner {
             return;
         }
         for record in self.clones.sweep().await {
-            let what = format!("made of {}; its life was to end {}", of(&record.of), written(record.of.ends_at));
-            self.jobs.audit(AuditRecord::now("clone.ended", "lifetime", &record.id, what)).await;
+            let (by, why) = match record.of.ends_at <= Timestamp::now() {
+                true => ("lifetime", "its life ended"),
+                false => ("server", "its server has ended before its life, which was to end"),
+            };
+            let what = format!("made of {}; {why} {}", of(&record.of), written(record.of.ends_at));
+            self.jobs.audit(AuditRecord::now("clone.ended", by, &record.id, what)).await;
         }
     }
 

@@ -4,7 +4,7 @@
 //! | --- | --- | --- |
 //! | the maker, before the server runs | a directory whose lock is free | whoever looks next |
 //! | the maker, once the server runs | a clone that is not whole, whose job has nobody | whoever reconciles the job |
-//! | the server | a directory whose lock is free | its keeper; else whoever looks next |
+//! | the server | a directory whose lock is free | its keeper all but the record; the rest whoever looks next |
 //! | the keeper | the clone as it is | whoever looks at it after its life's end |
 
 use super::lock::{self, Held};

@@ -13,6 +13,13 @@ fn spawn(bench: &Bench, echo: &[String]) -> std::process::Child {
     bench.spawn(&echo.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
+/// By what clones have ended, as the audit has it, oldest first.
+fn ends(bench: &Bench) -> Vec<String> {
+    let lines = bench.run(&["audit", "--json"]).out;
+    let lines = lines.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    lines.filter(|line| line["event"] == "clone.ended").map(|line| text(&line["caller"])).collect()
+}
+
 /// The job that is listed first, reconciled.
 fn last_job(bench: &Bench) -> serde_json::Value {
     let jobs = bench.json(&["describe-jobs", "--instance-id", "orders"])["jobs"].as_array().unwrap().clone();
@@ -77,7 +84,7 @@ fn our_process_is_killed_at_any_point() {
     assert_eq!(bench.delete_clone(&clone.id).code, 0);
 }
 
-/// A server that is killed takes its clone with it, and its files go without another command; a keeper that is killed leaves the clone,
+/// A server that is killed takes its clone with it, and its data goes without another command; a keeper that is killed leaves the clone,
 /// which the next command knows, and ends in its time; and one that hangs is ended too.
 #[test]
 fn the_clones_own_processes_are_killed() {
@@ -93,8 +100,10 @@ fn the_clones_own_processes_are_killed() {
 
     let (clone, processes) = make();
     signal(clone.server(), "KILL");
-    clone.assert_gone(&processes, "when its server was killed");
+    clone.assert_ended(&processes, "when its server was killed");
     assert!(bench.listed_clones().is_empty());
+    clone.assert_gone(&processes, "when a command has looked");
+    assert_eq!(ends(&bench), ["server"]);
 
     // Both at once: nobody is left who would remove the files, but the next command.
     let (clone, processes) = make();
@@ -106,6 +115,7 @@ fn the_clones_own_processes_are_killed() {
     assert!(clone.dir.exists());
     assert!(bench.listed_clones().is_empty());
     clone.assert_gone(&processes, "when both were killed");
+    assert_eq!(ends(&bench), ["server", "server"]);
 
     // Without its keeper it is a clone all the same, and the next look ends it when its life is over.
     let (clone, processes) = make();
@@ -116,7 +126,7 @@ fn the_clones_own_processes_are_killed() {
     clone.ends_at(Timestamp::now() - SignedDuration::from_secs(1));
     assert!(bench.listed_clones().is_empty());
     clone.assert_gone(&processes, "when its life was over");
-    assert!(bench.run(&["audit", "--json"]).out.contains("\"event\":\"clone.ended\""));
+    assert_eq!(ends(&bench), ["server", "server", "lifetime"]);
 
     // One that answers nobody.
     let (clone, processes) = make();
@@ -141,7 +151,9 @@ fn a_clone_ends_by_itself() {
     let left = ends.duration_since(Timestamp::now());
     assert!(left > SignedDuration::from_mins(23 * 60) && left <= SignedDuration::from_hours(24), "{left}");
     clone.ends_at(Timestamp::now() - SignedDuration::from_secs(1));
-    clone.assert_gone(&processes, "by itself");
+    clone.assert_ended(&processes, "by itself");
+    bench.assert_no_clones("when a command has looked");
+    assert_eq!(ends(&bench), ["lifetime"]);
 
     let clone = bench.cloned(&set(&backup));
     let processes = clone.processes();
@@ -211,7 +223,7 @@ fn many_in_a_row_leave_nothing() {
     }
     assert!(bench.listed_clones().is_empty());
     for (clone, processes) in &ended {
-        clone.assert_gone(processes, "in a row");
+        clone.assert_ended(processes, "in a row");
     }
     bench.assert_no_clones("in a row");
     let jobs = bench.json(&["describe-jobs"]);
