@@ -33,7 +33,8 @@ const STARTS_WITHIN: Duration = Duration::from_secs(60);
 /// How fast a server loads at least, in bytes a second.
 const LOADED_A_SECOND: u64 = 10 << 20;
 /// What whoever has only the clone's password may do: read, and look at the server. Commands in scripts are asked for one by one.
-const READER: &str = "-@all +@read +@connection +@transaction +@scripting -@write -@admin -@dangerous \
+/// SCRIPT DEBUG lets go of a server's lock and can end it, so of SCRIPT there is only what loads and looks.
+const READER: &str = "-@all +@read +@connection +@transaction +@scripting -script +script|load +script|exists -@write -@admin -@dangerous \
                       +select +info +keys +config|get +memory +command +time";
 
 /// A clone that is being made.

@@ -81,6 +81,8 @@ fn refuses_writes(kind: &str, clone: &Cloned) {
         &["SCAN", "0"],
         &["CONFIG", "GET", "maxmemory"],
         &["EVAL", "return redis.call('DBSIZE')", "0"],
+        &["SCRIPT", "LOAD", "return 1"],
+        &["SCRIPT", "EXISTS", "x"],
         &["SELECT", "1"],
         &["MEMORY", "USAGE", "far"],
     ] {
@@ -91,6 +93,9 @@ fn refuses_writes(kind: &str, clone: &Cloned) {
         &["FLUSHALL"],
         &["SWAPDB", "0", "33"],
         &["EVAL", "return redis.call('SET', 'new', '1')", "0"],
+        &["SCRIPT", "DEBUG", "YES"],
+        &["SCRIPT", "FLUSH"],
+        &["SCRIPT", "KILL"],
         &["RESTORE", "new", "0", "x"],
         &["CONFIG", "SET", "maxmemory", "1"],
         &["ACL", "SETUSER", "default", "+@all"],
