@@ -82,6 +82,7 @@ impl Inner {
             source: source_facts(set, expired, look),
             program,
             replay,
+            delete: self.clones.delete.clone(),
             lifetime_hours: self.clones.lifetime_hours,
         })))
     }
@@ -107,9 +108,7 @@ impl Inner {
             return invalid(message, "Use up to 58 letters, digits, '.', '_' or '-'.");
         }
         if self.config(&id).is_some() || self.clones.find(&id).await.is_some() {
-            return Err(Fault::new(Kind::Usage, "clone.exists", format!("there is an instance {id} already")).hint(
-                "Give another instance_name; or end that clone: `tair-backup-mcp delete-instance` in a terminal.",
-            ));
+            return Err(self.clones.exists(&id));
         }
         // They would be taken for its own.
         if !self.vault.list(&id, self).await?.is_empty() || !self.state.jobs(Some(&id)).await?.is_empty() {

@@ -44,6 +44,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub(super) struct Clones {
     dir: PathBuf,
+    /// The command that ends a clone, without its id.
+    pub(super) delete: String,
     /// Hours that a clone lives.
     pub(super) lifetime_hours: u32,
     /// Programs named by the configuration.
@@ -66,6 +68,7 @@ impl Clones {
     pub(super) fn new(config: &Config) -> Self {
         Self {
             dir: config.home.clones(),
+            delete: config.command("delete-instance --instance-id"),
             lifetime_hours: config.clone_lifetime_hours,
             programs: config.server_programs.clone(),
             own_program: config.own_program.clone(),
@@ -89,6 +92,12 @@ impl Clones {
     /// When the life of a clone that begins now is over.
     pub(super) fn ends_at(&self, now: Timestamp) -> Timestamp {
         now.checked_add(SignedDuration::from_hours(i64::from(self.lifetime_hours))).unwrap_or(Timestamp::MAX)
+    }
+
+    /// The fault of a name that a clone has.
+    pub(super) fn exists(&self, id: &str) -> Fault {
+        Fault::new(Kind::Usage, "clone.exists", format!("there is an instance {id} already"))
+            .hint(format!("Give another instance_name; or, where it is a clone, end it in a terminal: `{} {id}`.", self.delete))
     }
 
     /// The file of the password that lets a person look at a clone.

@@ -15,7 +15,7 @@ fn spawn(bench: &Bench, echo: &[String]) -> std::process::Child {
 
 /// By what clones have ended, as the audit has it, oldest first.
 fn ends(bench: &Bench) -> Vec<String> {
-    let lines = bench.run(&["audit", "--json"]).out;
+    let lines = bench.run(&["audit", "--json", "--limit", "500"]).out;
     let lines = lines.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
     lines.filter(|line| line["event"] == "clone.ended").map(|line| text(&line["caller"])).collect()
 }

@@ -153,6 +153,8 @@ fn a_clone_can_be_restored_like_any_instance() {
 
     let twice = bench.plan_clone(&["--backup-id", &backup, "--instance-name", "look"]);
     assert!(twice.code == 2 && twice.err.contains("[clone.exists]"), "{twice:?}");
+    // The command is whole, with the home that is not the usual one.
+    assert!(twice.err.contains("--home ") && twice.err.contains("delete-instance --instance-id clone-look"), "{twice:?}");
     let policy = bench.run(&["modify-backup-policy", "--instance-id", &clone.id, "--enable-backup-log", "true"]);
     assert!(policy.err.contains("[policy.unsupported]"), "{policy:?}");
     assert_eq!(bench.delete_clone(&clone.id).code, 0);

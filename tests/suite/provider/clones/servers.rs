@@ -53,6 +53,7 @@ fn a_server_that_ends_is_told_and_leaves_nothing() {
     assert_eq!(done.code, 5, "{done:?}");
     let reply = done.json();
     assert_eq!((&reply["status"], &reply["code"]), (&"failed".into(), &"clone.failed".into()), "{reply}");
+    assert!(!reply["next_actions"].to_string().contains("delete-instance"), "{reply}");
     let message = crate::support::text(&reply["message"]);
     assert!(message.contains("no heap for you") && message.contains("nothing of it is left"), "{message}");
     bench.assert_no_clones("that ended");
