@@ -36,6 +36,8 @@ use std::sync::Arc;
 const SOURCE_CHARS: usize = 40;
 /// Characters of the confirmation's nonce that make a clone's id its own.
 const NONCE_CHARS: usize = 6;
+/// Memory that a clone's server and its keeper take before they hold a key.
+const BASE_BYTES: u64 = 32 << 20;
 /// Databases that a server has at least.
 const DATABASES_MIN: u64 = 16;
 
@@ -71,6 +73,7 @@ impl Inner {
                 // The moment is written out before the clone is loaded from it.
                 let twice = |builder: Builder| Builder {
                     disk: Room { need: builder.disk.need.saturating_mul(2), ..builder.disk },
+                    memory: Room { need: builder.memory.need.saturating_add(BASE_BYTES), ..builder.memory },
                     ..builder
                 };
                 replay.builder.take().unwrap_or_else(|| Err(lacking(&set))).map(twice)
@@ -135,7 +138,7 @@ impl Inner {
         let dir = self.clones.dir().to_owned();
         let (memory, disk) = blocking(move || Ok((memory_free(), disk_free(&dir)))).await?;
         let room = |need, free| Room { need, free };
-        let memory = room(need(set.used_memory, set.rdb_bytes, 0), memory);
+        let memory = room(need(set.used_memory, set.rdb_bytes, 0).saturating_add(BASE_BYTES), memory);
         Ok(Ok(Builder { program, memory, disk: room(set.rdb_bytes, disk) }))
     }
 

@@ -234,6 +234,12 @@ fn what_cannot_be_made_is_told() {
     // Where the machine has one of its own that loads it, that is named.
     assert!(detail["status"] == "block" || !text(&runs_on["plan"]["runs_on"]).contains("6.2"), "{runs_on}");
 
+    // A server that holds next to nothing needs its room too.
+    let plan = ours.plan_clone(&set(&backup)).json();
+    let lost = text(&plan["impact"]["lost"]);
+    let mib: f64 = lost.split("about ").nth(1).and_then(|rest| rest.split(" MiB").next()).unwrap().parse().unwrap();
+    assert!(mib >= 32.0, "{lost}");
+
     // The source may be gone.
     ours.configure(&format!(
         "server_programs = [{:?}]\n{}",
