@@ -192,17 +192,20 @@ impl Clones {
             tracing::warn!("clones could not be looked at: {fault}");
             Vec::new()
         });
-        let mut gone = Vec::new();
+        let (mut gone, mut over) = (Vec::new(), Vec::new());
         for found in looked {
             match found {
                 Found::Removed(Some(record)) if record.made => gone.push(record),
                 Found::Removed(_) | Found::Stays => {}
-                Found::Over(record) => match self.end(&record.id).await {
-                    Ok(()) => gone.push(record),
-                    Err(fault) => tracing::warn!(clone = %record.id, "the clone's life is over: {fault}"),
-                },
+                Found::Over(record) => over.push(record),
             }
         }
+        // At once: each that hangs is waited for.
+        let ends = over.into_iter().map(|record| async move {
+            let ended = self.end_now(&record.id).await;
+            ended.map_err(|fault| tracing::warn!(clone = %record.id, "the clone's life is over: {fault}")).ok().map(|()| record)
+        });
+        gone.extend(futures::future::join_all(ends).await.into_iter().flatten());
         gone
     }
 
@@ -224,6 +227,11 @@ impl Clones {
         if self.remove(id, ENDS_WITHIN).await? {
             return Ok(());
         }
+        self.end_now(id).await
+    }
+
+    /// [`Self::end`] of one that need not be asked first: nothing of a clone is kept.
+    async fn end_now(&self, id: &str) -> Result<(), Fault> {
         let dir = self.dir_of(id);
         blocking(move || match lock::take(&dir) {
             Ok(Held::Another(lock)) => lock::end_holders(&lock).map_err(|e| file_fault("look at who uses", &dir, e)),

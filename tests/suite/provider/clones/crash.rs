@@ -162,6 +162,30 @@ fn a_clone_ends_by_itself() {
     bench.assert_no_clones("at the end");
 }
 
+/// Clones that hang past their life are ended together, and keep no list waiting one after another.
+#[test]
+fn hung_clones_are_ended_at_once() {
+    let redis = Redis::start("redis-7.0", &[]);
+    redis.fill(0, 1);
+    let bench = bench(&redis, "redis-7.0");
+    let backup = bench.backup();
+    let clones: Vec<_> = (0..3).map(|_| bench.cloned(&set(&backup))).collect();
+    let processes: Vec<_> = clones.iter().flat_map(Cloned::processes).collect();
+    for pid in &processes {
+        signal(*pid, "STOP");
+    }
+    for clone in &clones {
+        clone.ends_at(Timestamp::now() - SignedDuration::from_secs(1));
+    }
+    let begun = Instant::now();
+    assert!(bench.listed_clones().is_empty());
+    assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
+    for clone in &clones {
+        clone.assert_gone(&processes, "though it hung");
+    }
+    assert_eq!(ends(&bench), ["lifetime"; 3]);
+}
+
 /// A restore into a clone whose process died with the clone is over, and the clone's name is not given to another, which would be taken
 /// for it.
 #[test]
