@@ -31,6 +31,8 @@ const PORTS_TRIED: u32 = 8;
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// For one answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// What a server of our own has of our environment: what programs and their libraries are found by.
+const KEPT: [&str; 2] = ["PATH", "LD_LIBRARY_PATH"];
 /// Bytes of a log's end that are quoted.
 const LOG_BYTES_MAX: usize = 300;
 
@@ -112,6 +114,8 @@ impl OwnServer {
         let mut command = Command::new(first);
         command.args(words).current_dir(&self.dir);
         command.stdin(stdin).stdout(Stdio::null()).stderr(Stdio::null());
+        // Passwords and keys of the cloud that are in our environment are none of its.
+        command.env_clear().envs(KEPT.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
         // Ctrl-C in our terminal is not meant for it.
         command.process_group(0);
         // Starting a program reads it from its disk. One that ends later is reaped by the runtime.

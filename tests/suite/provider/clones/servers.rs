@@ -60,6 +60,28 @@ fn a_server_that_ends_is_told_and_leaves_nothing() {
     assert!(bench.listed_clones().is_empty());
 }
 
+/// What is secret in our environment is not in that of a clone's processes.
+#[test]
+fn a_clone_knows_no_secret_of_ours() {
+    let redis = Redis::start("redis-7.0", &[]);
+    redis.fill(0, 1);
+    let bench = crate::support::clones::bench(&redis, "redis-7.0");
+    let backup = bench.backup();
+    let echo = bench.clone_echo(&set(&backup));
+    let mut command = bench.command(&echo.iter().map(String::as_str).collect::<Vec<_>>());
+    let done = command.env("TAIR_BACKUP_MCP_NOTE", "a-secret-of-ours").output().unwrap();
+    assert!(done.status.success(), "{done:?}");
+    let processes = bench.processes();
+    assert!(!processes.is_empty());
+    for pid in processes {
+        let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap();
+        let environment = String::from_utf8_lossy(&environment);
+        assert!(environment.contains("PATH=") && !environment.contains("a-secret-of-ours"), "{environment}");
+    }
+    let row = bench.listed_clones()[0].clone();
+    assert_eq!(bench.delete_clone(&crate::support::text(&row["instance_id"])).code, 0);
+}
+
 /// The subcommand that keeps a clone starts nothing and removes nothing where the lock is not its own.
 #[test]
 fn only_a_clone_is_kept() {
