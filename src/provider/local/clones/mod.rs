@@ -96,8 +96,10 @@ impl Clones {
 
     /// The fault of a name that a clone has.
     pub(super) fn exists(&self, id: &str) -> Fault {
-        Fault::new(Kind::Usage, "clone.exists", format!("there is an instance {id} already"))
-            .hint(format!("Give another instance_name; or, where it is a clone, end it in a terminal: `{} {id}`.", self.delete))
+        Fault::new(Kind::Usage, "clone.exists", format!("there is an instance {id} already")).hint(format!(
+            "Give another instance_name; or, where it is a clone, end it in a terminal: `{} {id}`.",
+            self.delete
+        ))
     }
 
     /// The file of the password that lets a person look at a clone.
@@ -203,7 +205,10 @@ impl Clones {
         // At once: each that hangs is waited for.
         let ends = over.into_iter().map(|record| async move {
             let ended = self.end_now(&record.id).await;
-            ended.map_err(|fault| tracing::warn!(clone = %record.id, "the clone's life is over: {fault}")).ok().map(|()| record)
+            ended
+                .map_err(|fault| tracing::warn!(clone = %record.id, "the clone's life is over: {fault}"))
+                .ok()
+                .map(|()| record)
         });
         gone.extend(futures::future::join_all(ends).await.into_iter().flatten());
         gone

@@ -14,7 +14,7 @@ fn spawn(bench: &Bench, echo: &[String]) -> std::process::Child {
 }
 
 /// By what clones have ended, as the audit has it, oldest first.
-fn ends(bench: &Bench) -> Vec<String> {
+fn ended_by(bench: &Bench) -> Vec<String> {
     let lines = bench.run(&["audit", "--json", "--limit", "500"]).out;
     let lines = lines.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
     lines.filter(|line| line["event"] == "clone.ended").map(|line| text(&line["caller"])).collect()
@@ -103,7 +103,7 @@ fn the_clones_own_processes_are_killed() {
     clone.assert_ended(&processes, "when its server was killed");
     assert!(bench.listed_clones().is_empty());
     clone.assert_gone(&processes, "when a command has looked");
-    assert_eq!(ends(&bench), ["server"]);
+    assert_eq!(ended_by(&bench), ["server"]);
 
     // Both at once: nobody is left who would remove the files, but the next command.
     let (clone, processes) = make();
@@ -115,7 +115,7 @@ fn the_clones_own_processes_are_killed() {
     assert!(clone.dir.exists());
     assert!(bench.listed_clones().is_empty());
     clone.assert_gone(&processes, "when both were killed");
-    assert_eq!(ends(&bench), ["server", "server"]);
+    assert_eq!(ended_by(&bench), ["server", "server"]);
 
     // Without its keeper it is a clone all the same, and the next look ends it when its life is over.
     let (clone, processes) = make();
@@ -126,7 +126,7 @@ fn the_clones_own_processes_are_killed() {
     clone.ends_at(Timestamp::now() - SignedDuration::from_secs(1));
     assert!(bench.listed_clones().is_empty());
     clone.assert_gone(&processes, "when its life was over");
-    assert_eq!(ends(&bench), ["server", "server", "lifetime"]);
+    assert_eq!(ended_by(&bench), ["server", "server", "lifetime"]);
 
     // One that answers nobody.
     let (clone, processes) = make();
@@ -153,7 +153,7 @@ fn a_clone_ends_by_itself() {
     clone.ends_at(Timestamp::now() - SignedDuration::from_secs(1));
     clone.assert_ended(&processes, "by itself");
     bench.assert_no_clones("when a command has looked");
-    assert_eq!(ends(&bench), ["lifetime"]);
+    assert_eq!(ended_by(&bench), ["lifetime"]);
 
     let clone = bench.cloned(&set(&backup));
     let processes = clone.processes();
@@ -183,7 +183,7 @@ fn hung_clones_are_ended_at_once() {
     for clone in &clones {
         clone.assert_gone(&processes, "though it hung");
     }
-    assert_eq!(ends(&bench), ["lifetime"; 3]);
+    assert_eq!(ended_by(&bench), ["lifetime"; 3]);
 }
 
 /// A restore into a clone whose process died with the clone is over, and the clone's name is not given to another, which would be taken
@@ -199,7 +199,7 @@ fn a_restore_into_a_clone_that_is_gone_is_over() {
     let mine = bench.json(&["create-backup", "--instance-id", &clone.id]);
     let mine = text(&mine["backup_id"]);
     let restore = ["restore-instance", "--instance-id", &clone.id, "--backup-id", &mine, "--json"];
-    let token = text(&bench.json(&restore)["confirmation_token"]);
+    let token = text(&bench.run(&restore).json()["confirmation_token"]);
     let mut child = bench.spawn(&[&restore[..], &["--confirmation-token", &token]].concat());
     let restores = || {
         let jobs = bench.json(&["describe-jobs", "--instance-id", &clone.id])["jobs"].as_array().unwrap().clone();

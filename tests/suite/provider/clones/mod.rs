@@ -154,7 +154,10 @@ fn a_clone_can_be_restored_like_any_instance() {
     let twice = bench.plan_clone(&["--backup-id", &backup, "--instance-name", "look"]);
     assert!(twice.code == 2 && twice.err.contains("[clone.exists]"), "{twice:?}");
     // The command is whole, with the home that is not the usual one.
-    assert!(twice.err.contains("--home ") && twice.err.contains("delete-instance --instance-id clone-look"), "{twice:?}");
+    assert!(
+        twice.err.contains("--home ") && twice.err.contains("delete-instance --instance-id clone-look"),
+        "{twice:?}"
+    );
     let policy = bench.run(&["modify-backup-policy", "--instance-id", &clone.id, "--enable-backup-log", "true"]);
     assert!(policy.err.contains("[policy.unsupported]"), "{policy:?}");
     assert_eq!(bench.delete_clone(&clone.id).code, 0);
@@ -280,7 +283,10 @@ fn nothing_else_can_be_deleted() {
     // Nobody is asked about what is no clone.
     let other = crate::support::terminal(&bench, &[], &["delete-instance", "--instance-id", "orders"]);
     let told = format!("{}{}", other.out, other.err);
-    assert!(other.code == 4 && told.contains("an instance of the configuration") && !told.contains("type its id"), "{other:?}");
+    assert!(
+        other.code == 4 && told.contains("an instance of the configuration") && !told.contains("type its id"),
+        "{other:?}"
+    );
     let typed = |answer| {
         crate::support::terminal(&bench, &[("leaves it) > ", answer)], &["delete-instance", "--instance-id", &clone.id])
     };
