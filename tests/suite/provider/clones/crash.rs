@@ -208,7 +208,9 @@ fn a_restore_into_a_clone_that_is_gone_is_over() {
     wait("the restore to begin", WITHIN, || restores().map(|_| ()));
     signal(child.id(), "KILL");
     child.wait().unwrap();
+    let processes = clone.processes();
     signal(clone.server(), "KILL");
+    clone.assert_ended(&processes, "with its server");
     wait("the restore to be over", WITHIN, || restores().filter(|job| job["status"] != "running"));
     let job = restores().unwrap();
     assert_eq!((&job["status"], &job["code"]), (&"failed".into(), &"job.interrupted".into()), "{job}");
