@@ -24,9 +24,9 @@ pub async fn run(app: &App, args: Args) -> Result<u8, Fault> {
         let message = "delete-instance ends a clone, and --read-only forbids that";
         return Err(Fault::new(Kind::Refused, "mode.read_only", message).hint("Leave --read-only out."));
     }
+    // Whatever is no clone is told apart before anybody is asked, and without asking it.
+    let is = app.provider.deletable(&instance_id).await?;
     if app.config.guard.confirmation == ConfirmationPolicy::Person {
-        app.known(&instance_id).await?;
-        let instance = app.provider.describe(&instance_id).await?;
         if !terminal::is_interactive() {
             let message = "delete-instance needs a person at a terminal; standard input is not one";
             let command = app.config.command("delete-instance");
@@ -34,8 +34,7 @@ pub async fn run(app: &App, args: Args) -> Result<u8, Fault> {
                 .hint(format!("Run `{command} --instance-id {instance_id}` yourself in a terminal.")));
         }
         let question = format!(
-            "{instance_id} at {} ends, and what it holds is gone; what it was made of stays.\nTo end it, type its id {instance_id} (Enter leaves it) > ",
-            instance.address
+            "{instance_id} is {is}. It ends now, and what it holds is gone; what it was made of stays.\nTo end it, type its id {instance_id} (Enter leaves it) > "
         );
         if terminal::read_line(question).await.as_deref() != Some(&instance_id) {
             print("Left as it is.");

@@ -129,7 +129,9 @@ const INTERRUPTED: u8 = 130;
 /// Makes the application that a subcommand works with.
 fn app(cli: &Cli) -> Result<Arc<App>, Fault> {
     let mut config = Config::load_with_urls(cli.home.clone(), cli.config.clone(), &cli.named_urls, cli.read_only)?;
-    config.own_program = std::env::current_exe().ok();
+    // Its file may be replaced or deleted while we run: there it is found all the same, and is this version.
+    config.own_program =
+        if cfg!(target_os = "linux") { Some("/proc/self/exe".into()) } else { std::env::current_exe().ok() };
     if let (Some(tair), Some(agent)) = (&mut config.tair, &cli.user_agent) {
         tair.user_agent.clone_from(agent);
     }

@@ -268,6 +268,14 @@ pub trait Provider: Send + Sync {
     /// Does what is permitted. Long work is a job that goes on.
     async fn carry_out(&self, permit: Permit) -> Result<Carried, Fault>;
 
+    /// What a clone of this program's own is, as part of a sentence, before anybody is asked whether it may end.
+    ///
+    /// # Errors
+    /// `clone.not_found` with what it is instead.
+    async fn deletable(&self, _instance_id: &str) -> Result<String, Fault> {
+        Err(unsupported("delete_instance"))
+    }
+
     /// Ends a clone of this program's own, for the caller of that id, and says what it was. No other instance is ever deleted.
     ///
     /// # Errors

@@ -96,6 +96,10 @@ impl Provider for Routed {
         self.of(instance_id).describe(instance_id).await
     }
 
+    async fn deletable(&self, instance_id: &str) -> Result<String, Fault> {
+        self.local.deletable(instance_id).await
+    }
+
     async fn delete_instance(&self, instance_id: &str, caller: &str) -> Result<String, Fault> {
         // Whatever it is called: an instance of the cloud is never deleted.
         self.local.delete_instance(instance_id, caller).await

@@ -31,6 +31,8 @@ const PORTS_TRIED: u32 = 8;
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// For one answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// What a server of our own has of our environment: what programs and their libraries are found by.
+const KEPT: [&str; 2] = ["PATH", "LD_LIBRARY_PATH"];
 /// Bytes of a log's end that are quoted.
 const LOG_BYTES_MAX: usize = 300;
 
@@ -107,13 +109,18 @@ impl OwnServer {
 
     async fn spawn(&self, stdin: Stdio) -> io::Result<Child> {
         let mut words = self.started_by.iter().cloned().chain([self.program.clone().into_os_string(), SETTINGS.into()]);
-        let mut command = Command::new(words.next().unwrap_or_default());
+        let first = words.next().unwrap_or_default();
+        let named = PathBuf::from(&first);
+        let mut command = Command::new(first);
         command.args(words).current_dir(&self.dir);
         command.stdin(stdin).stdout(Stdio::null()).stderr(Stdio::null());
+        // Passwords and keys of the cloud that are in our environment are none of its.
+        command.env_clear().envs(KEPT.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
         // Ctrl-C in our terminal is not meant for it.
         command.process_group(0);
         // Starting a program reads it from its disk. One that ends later is reaped by the runtime.
-        tokio::task::spawn_blocking(move || command.spawn()).await.map_err(io::Error::other)?
+        let spawned = tokio::task::spawn_blocking(move || command.spawn()).await.map_err(io::Error::other)?;
+        spawned.map_err(|e| io::Error::new(e.kind(), format!("{} cannot be started: {e}", named.display())))
     }
 
     async fn serves(&self, child: &mut Child, endpoint: &Endpoint, within: Duration) -> Result<(), StartError> {

@@ -137,7 +137,7 @@ pub static TOOLS: [Tool; 10] = [
         Costs,
         Guarded,
         Essence,
-        "Make a new instance on Alibaba Cloud from a backup, after your yes: it is billed"
+        "Make a new instance from a backup, after your yes: a clone here, or one on Alibaba Cloud, which is billed"
     ),
 ];
 

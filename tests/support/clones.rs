@@ -64,6 +64,16 @@ impl Cloned {
         });
     }
 
+    /// That it has ended without another command: no process, no data, and its port is free. Its record waits for the next command.
+    pub fn assert_ended(&self, processes: &[u32], when: &str) {
+        wait(&format!("{} to end {when}", self.id), Duration::from_secs(30), || {
+            let lives = processes.iter().any(|pid| is_alive(*pid));
+            let left = std::fs::read_dir(&self.dir).into_iter().flatten().flatten();
+            let data = left.map(|entry| entry.file_name()).any(|name| name != "clone.json" && name != "lock");
+            (!lives && !data && TcpListener::bind(("127.0.0.1", self.port)).is_ok()).then_some(())
+        });
+    }
+
     /// Writes into its record when its life is over.
     pub fn ends_at(&self, at: jiff::Timestamp) {
         let path = self.dir.join("clone.json");
@@ -147,9 +157,10 @@ impl Bench {
         processes(|process| std::fs::read_link(process.join("cwd")).is_ok_and(|dir| dir.starts_with(&home)))
     }
 
-    /// That no clone, and nothing of one, is there.
+    /// That no clone, and nothing of one, is there once a command has looked.
     pub fn assert_no_clones(&self, when: &str) {
         wait(&format!("no clone to be left {when}"), Duration::from_secs(30), || {
+            self.listed_clones();
             (self.clone_dirs().is_empty() && self.processes().is_empty()).then_some(())
         });
     }

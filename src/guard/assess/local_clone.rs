@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 
 /// The mandatory checks, in the order in which they are shown.
 pub(super) fn assess(facts: &LocalClone, source: &Source, earlier: Option<Earlier<'_>>) -> Assessment {
-    let LocalClone { instance_id, name, source: set, program, replay, lifetime_hours } = facts;
+    let LocalClone { instance_id, name, source: set, program, replay, delete, lifetime_hours } = facts;
     let mut checks = vec![backup_verified(set, earlier.is_some()), engine_compatible(program.as_ref())];
     let runs_on = program.as_ref().map(|p| clean(&p.program)).unwrap_or_default();
     if let Some(replay) = replay {
@@ -46,6 +46,8 @@ pub(super) fn assess(facts: &LocalClone, source: &Source, earlier: Option<Earlie
             .map(|(name, value)| (name.to_owned(), value))
             .collect();
     plan_details.extend(replay.iter().flat_map(|replay| details(set, replay)));
+    let id = name.as_deref().map_or_else(|| "CLONE_ID".to_owned(), clean);
+    let lifetime = if *lifetime_hours == 1 { "1 hour".to_owned() } else { format!("{lifetime_hours} hours") };
     let called =
         name.as_deref().map_or_else(|| "a new instance".to_owned(), |name| format!("a new instance {}", clean(name)));
     Assessment {
@@ -62,7 +64,7 @@ pub(super) fn assess(facts: &LocalClone, source: &Source, earlier: Option<Earlie
         impact: Impact {
             now: format!("{} stays as it is", clean(instance_id)),
             after: format!(
-                "{called} here with {}{} as of {taken}{behind}; read-only, and gone after {lifetime_hours} hours",
+                "{called} here with {}{} as of {taken}{behind}; read-only, keys go on expiring in it, and it is gone after {lifetime}",
                 describe_counts(&set.counts),
                 expired_by_now(set)
             ),
@@ -71,9 +73,7 @@ pub(super) fn assess(facts: &LocalClone, source: &Source, earlier: Option<Earlie
             how_meaning: format!(
                 "a server of our own ({runs_on}) that only this machine reaches, with a password of its own, loads it"
             ),
-            way_back:
-                "nothing has to be brought back; tair-backup-mcp delete-instance, in a terminal, ends the clone at once"
-                    .into(),
+            way_back: format!("nothing has to be brought back; {delete} {id}, in a terminal, ends the clone at once"),
             ..Impact::default()
         },
         details: plan_details,

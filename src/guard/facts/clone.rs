@@ -129,6 +129,8 @@ pub struct LocalClone {
     pub program: Result<Builder, String>,
     /// The commands behind the set, whose own `builder` is left out; `None` where the set alone is loaded.
     pub replay: Option<Replay>,
+    /// The command that ends a clone, without its id.
+    pub delete: String,
     /// Hours that the clone lives.
     pub lifetime_hours: u32,
 }

@@ -2,12 +2,11 @@
 
 use crate::model::fault::{Fault, Kind};
 use crate::model::instance::{Capabilities, Capability};
-use crate::provider::local::clones::PREFIX;
 use crate::provider::local::download::no_url;
 
 /// What a server that this program reaches itself can do.
-/// `log`: whether there is a log of the instance.
-pub(super) fn capabilities(instance_id: &str, log: bool) -> Capabilities {
+/// `clone`: whether it is a clone; `log`: whether there is a log of the instance.
+pub(super) fn capabilities(instance_id: &str, clone: bool, log: bool) -> Capabilities {
     let no_moment = format!("{instance_id} has no archive of changes, so it cannot be restored to a moment");
     let no_moment = Fault::new(Kind::Provider, "restore.no_flashback", no_moment)
         .hint("Restore a backup set: take its backup_id from describe_backups.");
@@ -19,7 +18,7 @@ pub(super) fn capabilities(instance_id: &str, log: bool) -> Capabilities {
     if !log {
         all = all.without(Capability::RestoreToMoment, no_moment).without(Capability::DownloadMoment, no_export);
     }
-    if instance_id.starts_with(PREFIX) {
+    if clone {
         let no_policy = format!("{instance_id} is a clone, which ends by itself and has no policy");
         let no_policy = Fault::new(Kind::Usage, "policy.unsupported", no_policy)
             .hint("create_backup takes a backup of it, which stays when the clone has ended.");

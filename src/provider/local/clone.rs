@@ -36,6 +36,8 @@ use std::sync::Arc;
 const SOURCE_CHARS: usize = 40;
 /// Characters of the confirmation's nonce that make a clone's id its own.
 const NONCE_CHARS: usize = 6;
+/// Memory that a clone's server and its keeper take before they hold a key.
+const BASE_BYTES: u64 = 32 << 20;
 /// Databases that a server has at least.
 const DATABASES_MIN: u64 = 16;
 
@@ -71,6 +73,7 @@ impl Inner {
                 // The moment is written out before the clone is loaded from it.
                 let twice = |builder: Builder| Builder {
                     disk: Room { need: builder.disk.need.saturating_mul(2), ..builder.disk },
+                    memory: Room { need: builder.memory.need.saturating_add(BASE_BYTES), ..builder.memory },
                     ..builder
                 };
                 replay.builder.take().unwrap_or_else(|| Err(lacking(&set))).map(twice)
@@ -82,6 +85,7 @@ impl Inner {
             source: source_facts(set, expired, look),
             program,
             replay,
+            delete: self.clones.delete.clone(),
             lifetime_hours: self.clones.lifetime_hours,
         })))
     }
@@ -99,6 +103,7 @@ impl Inner {
         if let Some((name, _)) = clouds.iter().find(|(_, given)| *given) {
             return invalid(format!("{name} is for an instance of the cloud; a clone here has none"), "Leave it out.");
         }
+        self.end_old_clones().await;
         let Some(name) = instance_name else { return Ok(()) };
         let id = named(name);
         if check_instance_id(&id).is_err() {
@@ -106,9 +111,12 @@ impl Inner {
             return invalid(message, "Use up to 58 letters, digits, '.', '_' or '-'.");
         }
         if self.config(&id).is_some() || self.clones.find(&id).await.is_some() {
-            return Err(Fault::new(Kind::Usage, "clone.exists", format!("there is an instance {id} already")).hint(
-                "Give another instance_name; or end that clone: `tair-backup-mcp delete-instance` in a terminal.",
-            ));
+            return Err(self.clones.exists(&id));
+        }
+        // They would be taken for its own.
+        if !self.vault.list(&id, self).await?.is_empty() || !self.state.jobs(Some(&id)).await?.is_empty() {
+            let message = format!("there was an instance {id}, of which backup sets or jobs are left");
+            return Err(Fault::new(Kind::Usage, "clone.exists", message).hint("Give another instance_name."));
         }
         Ok(())
     }
@@ -130,7 +138,7 @@ impl Inner {
         let dir = self.clones.dir().to_owned();
         let (memory, disk) = blocking(move || Ok((memory_free(), disk_free(&dir)))).await?;
         let room = |need, free| Room { need, free };
-        let memory = room(need(set.used_memory, set.rdb_bytes, 0), memory);
+        let memory = room(need(set.used_memory, set.rdb_bytes, 0).saturating_add(BASE_BYTES), memory);
         Ok(Ok(Builder { program, memory, disk: room(set.rdb_bytes, disk) }))
     }
 
@@ -197,7 +205,7 @@ impl Inner {
         let record = Record { id, of, job_id: job.id.clone(), program: program.name.clone(), made: false };
         let mut making = self.clones.begin(record).await?;
         match self.load(job, &mut making, &program, &set, contents, built).await {
-            Ok((record, endpoint, keys)) => Ok(self.made(&record, &endpoint, keys, total_keys(&set.counts))),
+            Ok((record, endpoint, counted)) => Ok(self.made(&record, &endpoint, counted, total_keys(&set.counts))),
             Err(fault) => {
                 making.discard(&self.clones).await;
                 Err(fault.into())
@@ -214,7 +222,7 @@ impl Inner {
         set: &BackupSet,
         mut contents: Box<dyn Read + Send>,
         built: Option<File>,
-    ) -> Result<(Record, Endpoint, u64), Fault> {
+    ) -> Result<(Record, Endpoint, (u64, bool)), Fault> {
         let failed = |why: String| not_made(&program.name, &why);
         let _ = self.jobs.progress(job, "writing the clone's file", 0, set.rdb_bytes).await;
         let dump = making.dump().map_err(|e| failed(e.to_string()).because(e))?;
@@ -235,18 +243,21 @@ impl Inner {
         };
         let endpoint = making.start(self.clones.own_program.as_deref(), program, databases, set.rdb_bytes).await?;
         let _ = self.jobs.progress(job, "counting keys", set.rdb_bytes, set.rdb_bytes).await;
-        let keys = self.count_clone(&endpoint, set, built).await;
-        let keys = keys.map_err(|fault| failed(fault.message.clone()).because(fault))?;
-        Ok((making.made().await?, endpoint, keys))
+        let counted = self.count_clone(&endpoint, set, built).await;
+        let counted = counted.map_err(|fault| failed(fault.message.clone()).because(fault))?;
+        Ok((making.made().await?, endpoint, counted))
     }
 
     /// A clone that is made, for the reader, and how to look at it. The password's file is named, never the password.
-    fn made(&self, record: &Record, endpoint: &Endpoint, keys: u64, of_source: u64) -> String {
+    fn made(&self, record: &Record, endpoint: &Endpoint, (keys, looked): (u64, bool), of_source: u64) -> String {
         let port = if let Address::Tcp { port, .. } = endpoint.address { port } else { 0 };
         let file = self.clones.password_file(&record.id);
         let keys = match of_source.saturating_sub(keys) {
             0 => format!("all {keys} keys"),
-            gone => format!("{keys} of {of_source} keys, for {gone} had an expiry that has passed since,"),
+            gone if looked => format!("{keys} of {of_source} keys, for {gone} had an expiry that has passed since,"),
+            gone => format!(
+                "{keys} of {of_source} keys ({gone} others had an expiry, and it was not looked whether it has passed)"
+            ),
         };
         format!(
             "{} has {keys} of {}; it is read-only, listens on this machine alone, and ends {}. To look at it: \
@@ -271,28 +282,56 @@ impl Inner {
             .hint("Make a new plan with create_instance_from_backup."))
     }
 
+    /// Whether the instance of a job was a clone that has ended since; one of that name that began later is another.
+    pub(super) async fn clone_has_ended(&self, job: &Job) -> bool {
+        self.kind(&job.instance_id) == "clone"
+            && self.clones.find(&job.instance_id).await.is_none_or(|record| record.of.created_at > job.created_at)
+    }
+
     /// Ends the clones that are past their life, and removes what is left of others. What cannot be ended now is tried again.
     pub(super) async fn end_old_clones(&self) {
         if self.read_only {
             return;
         }
         for record in self.clones.sweep().await {
-            let what = format!("made of {}; its life was to end {}", of(&record.of), written(record.of.ends_at));
-            self.jobs.audit(AuditRecord::now("clone.ended", "lifetime", &record.id, what)).await;
+            let (by, why) = match record.of.ends_at <= Timestamp::now() {
+                true => ("lifetime", "its life ended"),
+                false => ("server", "its server has ended before its life, which was to end"),
+            };
+            let what = format!("made of {}; {why} {}", of(&record.of), written(record.of.ends_at));
+            self.jobs.audit(AuditRecord::now("clone.ended", by, &record.id, what)).await;
         }
+    }
+
+    /// A clone that lives.
+    ///
+    /// # Errors
+    /// `clone.not_found` with what that instance is instead.
+    pub(super) async fn living_clone(&self, id: &str) -> Result<Record, Fault> {
+        if let Some(record) = self.clones.find(id).await.filter(|_| self.kind(id) == "clone") {
+            return Ok(record);
+        }
+        let is = if self.config(id).is_some() {
+            "an instance of the configuration"
+        } else if self.ids.iter().any(|known| known == id) {
+            "the sandbox"
+        } else if id.starts_with(PREFIX) && !self.vault.list(id, self).await?.is_empty() {
+            "a clone that has ended, of which backup sets are left"
+        } else {
+            "no clone of this home"
+        };
+        let message = format!("{} is {is}; only clones are deleted, while they live", quoted(id));
+        let living: Vec<String> = self.clones.living().await.into_iter().map(|record| record.id).collect();
+        let hint = match living.as_slice() {
+            [] => "There is no clone.".to_owned(),
+            all => format!("Clones: {}.", all.join(", ")),
+        };
+        Err(Fault::new(Kind::NotFound, "clone.not_found", message).hint(hint))
     }
 
     /// Ends a clone that somebody wants gone. No other instance can be deleted.
     pub(super) async fn delete_clone(&self, id: &str, caller: &str) -> Result<String, Fault> {
-        let Some(record) = self.clones.find(id).await else {
-            let message = format!("{} is no clone of this home; only clones are deleted", quoted(id));
-            let living: Vec<String> = self.clones.living().await.into_iter().map(|record| record.id).collect();
-            let hint = match living.as_slice() {
-                [] => "There is no clone.".to_owned(),
-                all => format!("Clones: {}.", all.join(", ")),
-            };
-            return Err(Fault::new(Kind::NotFound, "clone.not_found", message).hint(hint));
-        };
+        let record = self.living_clone(id).await?;
         let jobs = self.state.jobs(Some(id)).await?;
         if let Some(job) = jobs.iter().find(|job| job.status == JobStatus::Running) {
             let message = format!("{} {} is running on {id}", job.kind.as_str(), job.id);
@@ -316,6 +355,11 @@ fn lacking(set: &BackupSet) -> String {
          configuration (server_programs)",
         set.id, set.engine, set.version
     )
+}
+
+/// What a clone is, as part of a sentence.
+pub(super) fn described(record: &Record) -> String {
+    format!("a clone made of {}, which would end by itself {}", of(&record.of), written(record.of.ends_at))
 }
 
 /// What a clone is made of, as part of a sentence.

@@ -42,6 +42,7 @@ use crate::model::text::{nearest, quoted};
 use crate::provider::comparison::{Compared, OnStage, StateOf};
 use crate::provider::jobs::Jobs;
 use crate::provider::local::capabilities::capabilities;
+use crate::provider::local::clone::described;
 use crate::provider::local::download::no_url;
 use crate::provider::set_stream::SetStream;
 use crate::provider::traffic::Counters;
@@ -244,7 +245,8 @@ impl Provider for Local {
     }
 
     async fn capabilities(&self, instance_id: &str) -> Result<Capabilities, Fault> {
-        Ok(capabilities(instance_id, self.inner.has_log(instance_id).await))
+        let clone = self.inner.kind(instance_id) == "clone";
+        Ok(capabilities(instance_id, clone, self.inner.has_log(instance_id).await))
     }
 
     async fn facts(&self, instance_id: &str, act: &Act, earlier: Option<&Plan>) -> Result<Facts, Fault> {
@@ -311,6 +313,10 @@ impl Provider for Local {
                 self.inner.start_clone(permit, &order).await.map(Carried::Job)
             }
         }
+    }
+
+    async fn deletable(&self, instance_id: &str) -> Result<String, Fault> {
+        self.inner.living_clone(instance_id).await.map(|record| described(&record))
     }
 
     async fn delete_instance(&self, instance_id: &str, caller: &str) -> Result<String, Fault> {

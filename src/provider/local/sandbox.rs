@@ -23,6 +23,8 @@ use tokio::sync::Mutex;
 const START_WITHIN: Duration = Duration::from_secs(15);
 /// The setting that has the password.
 const PASSWORD_SETTING: &str = "requirepass";
+/// The file that says that the sample data was put in.
+const FILLED: &str = "filled";
 /// What the sandbox holds is kept, unlike a clone's.
 const SETTINGS: &str = "dbfilename dump.rdb\nsave 60 1\nappendonly no\nmaxmemory 256mb\nmaxmemory-policy noeviction\n\
                         repl-diskless-sync-delay 0\n";
@@ -104,6 +106,7 @@ impl Inner {
             Some(endpoint) => endpoint,
             None => self.start().await?,
         };
+        self.fill_once(&endpoint).await?;
         let use_path = self.dir.join("use.lock");
         let use_lock = blocking(move || {
             let lock = File::create(&use_path).and_then(|f| f.lock_shared().map(|()| f));
@@ -126,7 +129,6 @@ impl Inner {
 
     async fn start(&self) -> Result<Endpoint, Fault> {
         let program = blocking(find_server).await?;
-        let fresh = !tokio::fs::try_exists(self.dir.join("dump.rdb")).await.unwrap_or(false);
         let password = hex(&random::<16>()?);
         let server = OwnServer {
             program,
@@ -141,10 +143,20 @@ impl Inner {
                 .hint(format!("Its log is {}.", server.log_file().display()))
                 .because(e)
         })?;
-        if fresh {
-            fill(&mut Conn::open(&endpoint, Duration::from_secs(2)).await?).await?;
-        }
         Ok(endpoint)
+    }
+
+    /// Puts the sample data in, where nobody has yet: also where a process died between the server's start and that.
+    async fn fill_once(&self, endpoint: &Endpoint) -> Result<(), Fault> {
+        let filled = self.dir.join(FILLED);
+        if tokio::fs::try_exists(&filled).await.unwrap_or(false) {
+            return Ok(());
+        }
+        let mut conn = Conn::open(endpoint, Duration::from_secs(2)).await?;
+        if conn.cmd_str(&["DBSIZE"]).await?.as_int() == Some(0) {
+            fill(&mut conn).await?;
+        }
+        blocking(move || File::create(&filled).map(drop).map_err(|e| file_fault("write", &filled, e))).await
     }
 }
 

@@ -1,5 +1,6 @@
 //! The reply of a guarded tool: status, plan, pre-checks with their figures, and impact.
 
+use crate::guard::act::Act;
 use crate::guard::check::Precheck;
 use crate::guard::ledger::Confirmation;
 use crate::guard::plan::{PLAN_AGAIN, Plan, Safety, way_back};
@@ -204,7 +205,8 @@ pub(super) fn carried_out(
         );
         plan.safety_backup_id = Some(id);
     }
-    let back = format!("to get back: {}", last_write.unwrap_or(back));
+    let creates = matches!(open.plan.act, Act::CreateInstanceFromBackup { .. });
+    let back = if creates { back } else { format!("to get back: {}", last_write.unwrap_or(back)) };
     let reply = Guarded {
         plan: Some(plan),
         human_verified: Some(human_verified),
@@ -228,7 +230,12 @@ pub(super) fn carried_out(
         code: (!job.code.is_empty()).then_some(job.code),
         message: if job.message.is_empty() { job.stage } else { job.message },
         hint: (!job.hint.is_empty()).then_some(job.hint),
-        next_actions: if job.status == JobStatus::Running { vec![follow] } else { reply.next_actions },
+        next_actions: match job.status {
+            JobStatus::Running => vec![follow],
+            // There is no new instance to be rid of; the hint says what is next.
+            JobStatus::Failed if creates => Vec::new(),
+            _ => reply.next_actions,
+        },
         job_id: Some(job.id),
         ..reply
     };

@@ -92,6 +92,32 @@ fn the_demo_shows_every_step_and_leaves_nothing() {
     nothing_is_left(dir.path());
 }
 
+/// A server that was left running before the sample data was in it gets it from the next who uses it.
+#[test]
+fn a_sandbox_that_was_left_empty_is_filled() {
+    let outer = tempfile::tempdir().unwrap();
+    let home = outer.path().join("home");
+    let server = crate::support::program("redis-7.0", "server");
+    let look = || {
+        let mut command = program(outer.path());
+        command.env("TAIR_BACKUP_MCP_SANDBOX_SERVER", &server).arg("--home").arg(&home).arg("describe-instances");
+        command.output().unwrap()
+    };
+    assert!(look().status.success());
+    let dir = home.join("sandbox");
+    for name in ["dump.rdb", "filled"] {
+        std::fs::remove_file(dir.join(name)).unwrap();
+    }
+    let mut server = Command::new(&server).arg("server.conf").current_dir(&dir).spawn().unwrap();
+    crate::support::wait("the server to run", std::time::Duration::from_secs(20), || {
+        std::fs::read_to_string(dir.join("server.log")).unwrap().contains(&format!("{}:M", server.id())).then_some(())
+    });
+    assert!(look().status.success());
+    server.wait().unwrap();
+    let saved = std::fs::metadata(dir.join("dump.rdb")).unwrap().len();
+    assert!(saved > 5_000, "{saved} bytes were saved by the last to end");
+}
+
 /// Told to end while a plan waits for its person, which would keep the sandbox's server alive.
 #[test]
 fn an_interrupted_demo_leaves_nothing() {

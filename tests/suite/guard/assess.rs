@@ -438,6 +438,7 @@ fn a_clone_needs_a_program_and_room_here() {
             source: passing().source,
             program,
             replay: None,
+            delete: "tair-backup-mcp delete-instance --instance-id".into(),
             lifetime_hours: 24,
         };
         let act = Act::CreateInstanceFromBackup { order: order.clone() };
@@ -468,6 +469,7 @@ fn a_clone_needs_a_program_and_room_here() {
         source: passing().source,
         program: program(enough, enough),
         replay: None,
+        delete: "tair-backup-mcp delete-instance --instance-id".into(),
         lifetime_hours: 24,
     };
     assert_eq!(assess(&other, &Facts::LocalClone(Box::new(facts)), None, RULES).unwrap_err().code, "act.unsupported");

@@ -1,12 +1,12 @@
 //! `keep-clone`: the process that a clone's server is started by, of this very program. It waits for the server's end, ends it when the
-//! clone's life is over, whether or not any other process of this program runs then, and removes what is left. So does a person who removes
-//! the directory: then its server ends too.
+//! clone's life is over, whether or not any other process of this program runs then, and removes its data. The record stays for the next command, which
+//! writes the end down and removes the rest. A person who removes the directory ends the server too.
 //!
 //! Killed, it leaves the server, which the next command on the home finds by its lock. It must not touch a directory whose lock is not
 //! its own standard input.
 
-use super::lock;
-use super::record::Record;
+use super::lock::{self, LOCK};
+use super::record::{RECORD, Record};
 use jiff::Timestamp;
 use std::ffi::OsString;
 use std::fs::File;
@@ -65,7 +65,16 @@ fn keep(args: &Args) -> io::Result<ExitStatus> {
     };
     // One that was never whole is its maker's, who says why.
     if Record::read(&args.dir).is_some_and(|record| record.made) && lock::is_of(&stdin, &args.dir) {
-        std::fs::remove_dir_all(&args.dir)?;
+        for entry in std::fs::read_dir(&args.dir)? {
+            let entry = entry?;
+            if entry.file_name() == RECORD || entry.file_name() == LOCK {
+                continue;
+            }
+            match entry.file_type()?.is_dir() {
+                true => std::fs::remove_dir_all(entry.path())?,
+                false => std::fs::remove_file(entry.path())?,
+            }
+        }
     }
     Ok(ended)
 }

@@ -11,7 +11,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 /// Name of the lock in a clone's directory.
-const LOCK: &str = "lock";
+pub(super) const LOCK: &str = "lock";
 
 /// Who has the lock of a directory.
 #[derive(Debug)]

@@ -4,7 +4,7 @@
 //! | --- | --- | --- |
 //! | the maker, before the server runs | a directory whose lock is free | whoever looks next |
 //! | the maker, once the server runs | a clone that is not whole, whose job has nobody | whoever reconciles the job |
-//! | the server | a directory whose lock is free | its keeper; else whoever looks next |
+//! | the server | a directory whose lock is free | its keeper all but the record; the rest whoever looks next |
 //! | the keeper | the clone as it is | whoever looks at it after its life's end |
 
 use super::lock::{self, Held};
@@ -33,7 +33,8 @@ const STARTS_WITHIN: Duration = Duration::from_secs(60);
 /// How fast a server loads at least, in bytes a second.
 const LOADED_A_SECOND: u64 = 10 << 20;
 /// What whoever has only the clone's password may do: read, and look at the server. Commands in scripts are asked for one by one.
-const READER: &str = "-@all +@read +@connection +@transaction +@scripting -@write -@admin -@dangerous \
+/// SCRIPT DEBUG can end a server, so of SCRIPT there is only what loads and looks.
+const READER: &str = "-@all +@read +@connection +@transaction +@scripting -script +script|load +script|exists -@write -@admin -@dangerous \
                       +select +info +keys +config|get +memory +command +time";
 
 /// A clone that is being made.
@@ -50,7 +51,7 @@ impl Clones {
     /// # Errors
     /// `clone.exists`; `home.failed`.
     pub(in crate::provider::local) async fn begin(&self, record: Record) -> Result<Making, Fault> {
-        let (dir, registry) = (self.dir_of(&record.id), self.registry());
+        let (dir, registry, exists) = (self.dir_of(&record.id), self.registry(), self.exists(&record.id));
         blocking(move || {
             if let Some(all) = dir.parent() {
                 private_dir(all)?;
@@ -59,7 +60,7 @@ impl Clones {
             let _registry = lock_exclusive(&registry)?;
             if dir.exists() {
                 match lock::take(&dir).map_err(|e| file_fault("lock", &dir, e))? {
-                    Held::Another(_) => return Err(exists(&record.id)),
+                    Held::Another(_) => return Err(exists),
                     Held::Ours(_) | Held::Nothing => {
                         std::fs::remove_dir_all(&dir).map_err(|e| file_fault("remove", &dir, e))?;
                     }
@@ -146,11 +147,6 @@ impl Making {
             tracing::warn!(clone = %record.id, "what was made of the clone in {} could not be removed: {fault}", dir.display());
         }
     }
-}
-
-fn exists(id: &str) -> Fault {
-    Fault::new(Kind::Usage, "clone.exists", format!("there is a clone {id} already"))
-        .hint("Give another instance_name, or end that one: `tair-backup-mcp delete-instance` in a terminal.")
 }
 
 /// The clone did not come to be; nothing of it is left.

@@ -44,6 +44,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub(super) struct Clones {
     dir: PathBuf,
+    /// The command that ends a clone, without its id.
+    pub(super) delete: String,
     /// Hours that a clone lives.
     pub(super) lifetime_hours: u32,
     /// Programs named by the configuration.
@@ -66,6 +68,7 @@ impl Clones {
     pub(super) fn new(config: &Config) -> Self {
         Self {
             dir: config.home.clones(),
+            delete: config.command("delete-instance --instance-id"),
             lifetime_hours: config.clone_lifetime_hours,
             programs: config.server_programs.clone(),
             own_program: config.own_program.clone(),
@@ -89,6 +92,14 @@ impl Clones {
     /// When the life of a clone that begins now is over.
     pub(super) fn ends_at(&self, now: Timestamp) -> Timestamp {
         now.checked_add(SignedDuration::from_hours(i64::from(self.lifetime_hours))).unwrap_or(Timestamp::MAX)
+    }
+
+    /// The fault of a name that a clone has.
+    pub(super) fn exists(&self, id: &str) -> Fault {
+        Fault::new(Kind::Usage, "clone.exists", format!("there is an instance {id} already")).hint(format!(
+            "Give another instance_name; or, where it is a clone, end it in a terminal: `{} {id}`.",
+            self.delete
+        ))
     }
 
     /// The file of the password that lets a person look at a clone.
@@ -183,17 +194,23 @@ impl Clones {
             tracing::warn!("clones could not be looked at: {fault}");
             Vec::new()
         });
-        let mut gone = Vec::new();
+        let (mut gone, mut over) = (Vec::new(), Vec::new());
         for found in looked {
             match found {
                 Found::Removed(Some(record)) if record.made => gone.push(record),
                 Found::Removed(_) | Found::Stays => {}
-                Found::Over(record) => match self.end(&record.id).await {
-                    Ok(()) => gone.push(record),
-                    Err(fault) => tracing::warn!(clone = %record.id, "the clone's life is over: {fault}"),
-                },
+                Found::Over(record) => over.push(record),
             }
         }
+        // At once: each that hangs is waited for.
+        let ends = over.into_iter().map(|record| async move {
+            let ended = self.end_now(&record.id).await;
+            ended
+                .map_err(|fault| tracing::warn!(clone = %record.id, "the clone's life is over: {fault}"))
+                .ok()
+                .map(|()| record)
+        });
+        gone.extend(futures::future::join_all(ends).await.into_iter().flatten());
         gone
     }
 
@@ -215,6 +232,11 @@ impl Clones {
         if self.remove(id, ENDS_WITHIN).await? {
             return Ok(());
         }
+        self.end_now(id).await
+    }
+
+    /// [`Self::end`] of one that need not be asked first: nothing of a clone is kept.
+    async fn end_now(&self, id: &str) -> Result<(), Fault> {
         let dir = self.dir_of(id);
         blocking(move || match lock::take(&dir) {
             Ok(Held::Another(lock)) => lock::end_holders(&lock).map_err(|e| file_fault("look at who uses", &dir, e)),

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use std::path::Path;
 
 /// Name of the record in a clone's directory.
-const RECORD: &str = "clone.json";
+pub(super) const RECORD: &str = "clone.json";
 
 /// What is written down of a clone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

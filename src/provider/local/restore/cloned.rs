@@ -82,7 +82,8 @@ impl Inner {
         Ok((set, file))
     }
 
-    /// Counts the keys of a clone that was loaded from a set, or from what was `built` of one, and says how many there are.
+    /// Counts the keys of a clone that was loaded from a set, or from what was `built` of one, and says how many there are, and whether
+    /// it was looked which of the others have expired.
     ///
     /// # Errors
     /// `restore.census_differs` where they are not those of the set; those of the connection.
@@ -91,11 +92,15 @@ impl Inner {
         endpoint: &Endpoint,
         set: &BackupSet,
         built: Option<File>,
-    ) -> Result<u64, Fault> {
+    ) -> Result<(u64, bool), Fault> {
         let mut conn = Conn::open(endpoint, COMMAND_TIMEOUT).await?;
         let after = Counted::from(&ServerFacts::read(&mut conn).await?);
         let passed = match (built, after.may_have_expired(set)) {
-            (Some(built), Some(at)) => expired_in(built, at).await,
+            (Some(mut built), Some(at)) => {
+                // It was read to its end, to be loaded: that place in it is shared.
+                built.rewind().map_err(|e| Whose::Built.damaged(&e).because(e))?;
+                expired_in(built, at).await
+            }
             (Some(_), None) => None,
             (None, at) => self.expired_by(set, at).await,
         };
@@ -104,6 +109,6 @@ impl Inner {
         let unseen = passed.as_ref().map_or_else(with_expiry, |passed| passed.values().sum());
         let before = Counted { expired: 0, evicted: 0, ..after.clone() };
         outcome(set, Some(&before), &after, unseen, passed.as_ref())?;
-        Ok(total_keys(&after.counts))
+        Ok((total_keys(&after.counts), passed.is_some()))
     }
 }

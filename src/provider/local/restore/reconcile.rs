@@ -28,6 +28,13 @@ impl Inner {
     pub(in crate::provider::local) async fn reconcile_restore(&self, orphan: &Orphan) -> Result<JobEnd, Fault> {
         // What the job was taking itself before it touched its target; a whole set stays.
         self.vault.discard_staging(&orphan.job.instance_id, &last_safety_id(&orphan.job.id)).await?;
+        if self.clone_has_ended(&orphan.job).await {
+            self.discard_cutover(&orphan.job.id).await;
+            return Ok(Err(interrupted(
+                "the process died, and the clone has ended; nothing has to be brought back".into(),
+                "Backup sets taken of it are still there (describe_backups).".into(),
+            )));
+        }
         let (recovery, stored) = match (RecoveryRecord::read(orphan.recovery.as_ref()), &orphan.recovery) {
             (Ok(Some(recovery)), Some(stored)) => (recovery, stored),
             (Ok(_), _) => {

@@ -13,6 +13,13 @@ fn spawn(bench: &Bench, echo: &[String]) -> std::process::Child {
     bench.spawn(&echo.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
+/// By what clones have ended, as the audit has it, oldest first.
+fn ended_by(bench: &Bench) -> Vec<String> {
+    let lines = bench.run(&["audit", "--json", "--limit", "500"]).out;
+    let lines = lines.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    lines.filter(|line| line["event"] == "clone.ended").map(|line| text(&line["caller"])).collect()
+}
+
 /// The job that is listed first, reconciled.
 fn last_job(bench: &Bench) -> serde_json::Value {
     let jobs = bench.json(&["describe-jobs", "--instance-id", "orders"])["jobs"].as_array().unwrap().clone();
@@ -77,7 +84,7 @@ fn our_process_is_killed_at_any_point() {
     assert_eq!(bench.delete_clone(&clone.id).code, 0);
 }
 
-/// A server that is killed takes its clone with it, and its files go without another command; a keeper that is killed leaves the clone,
+/// A server that is killed takes its clone with it, and its data goes without another command; a keeper that is killed leaves the clone,
 /// which the next command knows, and ends in its time; and one that hangs is ended too.
 #[test]
 fn the_clones_own_processes_are_killed() {
@@ -93,8 +100,10 @@ fn the_clones_own_processes_are_killed() {
 
     let (clone, processes) = make();
     signal(clone.server(), "KILL");
-    clone.assert_gone(&processes, "when its server was killed");
+    clone.assert_ended(&processes, "when its server was killed");
     assert!(bench.listed_clones().is_empty());
+    clone.assert_gone(&processes, "when a command has looked");
+    assert_eq!(ended_by(&bench), ["server"]);
 
     // Both at once: nobody is left who would remove the files, but the next command.
     let (clone, processes) = make();
@@ -106,6 +115,7 @@ fn the_clones_own_processes_are_killed() {
     assert!(clone.dir.exists());
     assert!(bench.listed_clones().is_empty());
     clone.assert_gone(&processes, "when both were killed");
+    assert_eq!(ended_by(&bench), ["server", "server"]);
 
     // Without its keeper it is a clone all the same, and the next look ends it when its life is over.
     let (clone, processes) = make();
@@ -116,7 +126,7 @@ fn the_clones_own_processes_are_killed() {
     clone.ends_at(Timestamp::now() - SignedDuration::from_secs(1));
     assert!(bench.listed_clones().is_empty());
     clone.assert_gone(&processes, "when its life was over");
-    assert!(bench.run(&["audit", "--json"]).out.contains("\"event\":\"clone.ended\""));
+    assert_eq!(ended_by(&bench), ["server", "server", "lifetime"]);
 
     // One that answers nobody.
     let (clone, processes) = make();
@@ -141,13 +151,72 @@ fn a_clone_ends_by_itself() {
     let left = ends.duration_since(Timestamp::now());
     assert!(left > SignedDuration::from_mins(23 * 60) && left <= SignedDuration::from_hours(24), "{left}");
     clone.ends_at(Timestamp::now() - SignedDuration::from_secs(1));
-    clone.assert_gone(&processes, "by itself");
+    clone.assert_ended(&processes, "by itself");
+    bench.assert_no_clones("when a command has looked");
+    assert_eq!(ended_by(&bench), ["lifetime"]);
 
     let clone = bench.cloned(&set(&backup));
     let processes = clone.processes();
     std::fs::remove_dir_all(&clone.dir).unwrap();
     clone.assert_gone(&processes, "when its directory was removed");
     bench.assert_no_clones("at the end");
+}
+
+/// Clones that hang past their life are ended together, and keep no list waiting one after another.
+#[test]
+fn hung_clones_are_ended_at_once() {
+    let redis = Redis::start("redis-7.0", &[]);
+    redis.fill(0, 1);
+    let bench = bench(&redis, "redis-7.0");
+    let backup = bench.backup();
+    let clones: Vec<_> = (0..3).map(|_| bench.cloned(&set(&backup))).collect();
+    let processes: Vec<_> = clones.iter().flat_map(Cloned::processes).collect();
+    for pid in &processes {
+        signal(*pid, "STOP");
+    }
+    for clone in &clones {
+        clone.ends_at(Timestamp::now() - SignedDuration::from_secs(1));
+    }
+    let begun = Instant::now();
+    assert!(bench.listed_clones().is_empty());
+    assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
+    for clone in &clones {
+        clone.assert_gone(&processes, "though it hung");
+    }
+    assert_eq!(ended_by(&bench), ["lifetime"; 3]);
+}
+
+/// A restore into a clone whose process died with the clone is over, and the clone's name is not given to another, which would be taken
+/// for it.
+#[test]
+fn a_restore_into_a_clone_that_is_gone_is_over() {
+    let redis = Redis::start("redis-7.0", &[]);
+    redis.fill(20, 5);
+    let bench = bench(&redis, "redis-7.0");
+    let backup = bench.backup();
+    let named = ["--backup-id", backup.as_str(), "--instance-name", "look"];
+    let clone = bench.cloned(&named);
+    let mine = bench.json(&["create-backup", "--instance-id", &clone.id]);
+    let mine = text(&mine["backup_id"]);
+    let restore = ["restore-instance", "--instance-id", &clone.id, "--backup-id", &mine, "--json"];
+    let token = text(&bench.run(&restore).json()["confirmation_token"]);
+    let mut child = bench.spawn(&[&restore[..], &["--confirmation-token", &token]].concat());
+    let restores = || {
+        let jobs = bench.json(&["describe-jobs", "--instance-id", &clone.id])["jobs"].as_array().unwrap().clone();
+        jobs.into_iter().find(|job| job["kind"] == "restore")
+    };
+    wait("the restore to begin", WITHIN, || restores().map(|_| ()));
+    signal(child.id(), "KILL");
+    child.wait().unwrap();
+    let processes = clone.processes();
+    signal(clone.server(), "KILL");
+    clone.assert_ended(&processes, "with its server");
+    wait("the restore to be over", WITHIN, || restores().filter(|job| job["status"] != "running"));
+    let job = restores().unwrap();
+    assert_eq!((&job["status"], &job["code"]), (&"failed".into(), &"job.interrupted".into()), "{job}");
+    assert!(text(&job["message"]).contains("the clone has ended"), "{job}");
+    let again = bench.plan_clone(&named);
+    assert!(again.code == 2 && again.err.contains("[clone.exists]"), "{again:?}");
 }
 
 /// How many in a row; a hundred where they are asked for.
@@ -180,7 +249,7 @@ fn many_in_a_row_leave_nothing() {
     }
     assert!(bench.listed_clones().is_empty());
     for (clone, processes) in &ended {
-        clone.assert_gone(processes, "in a row");
+        clone.assert_ended(processes, "in a row");
     }
     bench.assert_no_clones("in a row");
     let jobs = bench.json(&["describe-jobs"]);

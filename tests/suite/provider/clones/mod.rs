@@ -69,6 +69,7 @@ fn holds(kind: &str) {
     assert!(row["status"] == "unreachable" && text(&row["reason"]).contains("has ended"), "{row}");
     let again = bench.delete_clone(&clone.id);
     assert!(again.code == 4 && again.err.contains("[clone.not_found]"), "{kind}: {again:?}");
+    assert!(again.err.contains("a clone that has ended"), "{kind}: {again:?}");
     assert_eq!(redis.run(&["DBSIZE"]), Reply::Int(0), "{kind}: the source is not touched");
 }
 
@@ -80,6 +81,8 @@ fn refuses_writes(kind: &str, clone: &Cloned) {
         &["SCAN", "0"],
         &["CONFIG", "GET", "maxmemory"],
         &["EVAL", "return redis.call('DBSIZE')", "0"],
+        &["SCRIPT", "LOAD", "return 1"],
+        &["SCRIPT", "EXISTS", "x"],
         &["SELECT", "1"],
         &["MEMORY", "USAGE", "far"],
     ] {
@@ -90,6 +93,9 @@ fn refuses_writes(kind: &str, clone: &Cloned) {
         &["FLUSHALL"],
         &["SWAPDB", "0", "33"],
         &["EVAL", "return redis.call('SET', 'new', '1')", "0"],
+        &["SCRIPT", "DEBUG", "YES"],
+        &["SCRIPT", "FLUSH"],
+        &["SCRIPT", "KILL"],
         &["RESTORE", "new", "0", "x"],
         &["CONFIG", "SET", "maxmemory", "1"],
         &["ACL", "SETUSER", "default", "+@all"],
@@ -147,10 +153,29 @@ fn a_clone_can_be_restored_like_any_instance() {
 
     let twice = bench.plan_clone(&["--backup-id", &backup, "--instance-name", "look"]);
     assert!(twice.code == 2 && twice.err.contains("[clone.exists]"), "{twice:?}");
+    // The command is whole, with the home that is not the usual one.
+    assert!(
+        twice.err.contains("--home ") && twice.err.contains("delete-instance --instance-id clone-look"),
+        "{twice:?}"
+    );
     let policy = bench.run(&["modify-backup-policy", "--instance-id", &clone.id, "--enable-backup-log", "true"]);
     assert!(policy.err.contains("[policy.unsupported]"), "{policy:?}");
     assert_eq!(bench.delete_clone(&clone.id).code, 0);
     bench.assert_no_clones("when it was deleted");
+}
+
+/// An instance of the configuration is no clone, whatever it is called: it has a policy, and is not deleted.
+#[test]
+fn a_configured_instance_may_be_called_like_a_clone() {
+    let redis = Redis::start("redis-7.0", &[]);
+    let bench = bench(&redis, "redis-7.0");
+    bench.configure(&unattended(&redis, "").replace("orders", "clone-mine"));
+    let row = bench.json(&["describe-instances", "--instance-id", "clone-mine"])["instances"][0].clone();
+    assert_eq!(row["kind"], "local", "{row}");
+    let policy = bench.run(&["modify-backup-policy", "--instance-id", "clone-mine", "--enable-backup-log", "true"]);
+    assert_eq!(policy.code, 0, "{policy:?}");
+    let deleted = bench.delete_clone("clone-mine");
+    assert!(deleted.code == 4 && deleted.err.contains("an instance of the configuration"), "{deleted:?}");
 }
 
 /// What cannot be made is refused before anything is begun: what only the cloud has, a name that is no id, no program, and too little
@@ -212,6 +237,12 @@ fn what_cannot_be_made_is_told() {
     // Where the machine has one of its own that loads it, that is named.
     assert!(detail["status"] == "block" || !text(&runs_on["plan"]["runs_on"]).contains("6.2"), "{runs_on}");
 
+    // A server that holds next to nothing needs its room too.
+    let plan = ours.plan_clone(&set(&backup)).json();
+    let lost = text(&plan["impact"]["lost"]);
+    let mib: f64 = lost.split("about ").nth(1).and_then(|rest| rest.split(" MiB").next()).unwrap().parse().unwrap();
+    assert!(mib >= 32.0, "{lost}");
+
     // The source may be gone.
     ours.configure(&format!(
         "server_programs = [{:?}]\n{}",
@@ -249,6 +280,13 @@ fn nothing_else_can_be_deleted() {
         "{done:?}"
     );
     assert_eq!((redis.digest(), bench.listed_clones().len()), (digest, 1));
+    // Nobody is asked about what is no clone.
+    let other = crate::support::terminal(&bench, &[], &["delete-instance", "--instance-id", "orders"]);
+    let told = format!("{}{}", other.out, other.err);
+    assert!(
+        other.code == 4 && told.contains("an instance of the configuration") && !told.contains("type its id"),
+        "{other:?}"
+    );
     let typed = |answer| {
         crate::support::terminal(&bench, &[("leaves it) > ", answer)], &["delete-instance", "--instance-id", &clone.id])
     };

@@ -1,10 +1,11 @@
 //! Clones of a moment: what the instance held then, by its own digest, on every engine; and what is no moment is no clone.
 
 use super::digest;
+use super::servers::with_script;
 use crate::provider::moment_log::now;
 use crate::support::clones::{bench, signal};
 use crate::support::recorder::Recorder;
-use crate::support::{Bench, MATRIX, Redis, text, wait};
+use crate::support::{Bench, MATRIX, Redis, Reply, text, unattended, wait};
 use std::time::Duration;
 
 /// A bench whose log has a moment that is over, as it is written.
@@ -59,6 +60,36 @@ fn a_clone_of_a_moment_holds_what_was_there() {
             });
         }
     });
+}
+
+/// What has expired since the moment may be missing, and is counted as such; a key whose expiry is still to come may not.
+#[test]
+fn only_what_has_expired_may_be_missing() {
+    let until = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(5);
+    let soon = until.as_millisecond().to_string();
+    let (redis, bench, at) = with_moment("redis-7.0", |redis| {
+        redis.run(&["SET", "soon", "1", "PXAT", &soon]);
+        redis.run(&["SET", "later", "1", "PX", "90000000"]);
+    });
+    wait("an expiry", Duration::from_secs(20), || (jiff::Timestamp::now() > until).then_some(()));
+    let source = ["--restore-time", at.as_str()];
+    let clone = bench.cloned(&source);
+    assert!(clone.message.contains(", for 1 had an expiry that has passed since,"), "{}", clone.message);
+
+    // A server that loads the same without the one that has not expired.
+    assert_eq!(clone.as_admin(&["DEL", "later"]), Reply::Int(1));
+    assert_eq!(clone.as_admin(&["SAVE"]), Reply::Text("OK".into()));
+    let less = bench.dir.path().join("less.rdb");
+    std::fs::copy(clone.dir.join("dump.rdb"), &less).unwrap();
+    assert_eq!(bench.delete_clone(&clone.id).code, 0);
+    let lossy = with_script(&redis, &format!("[ -e clone.json ] && cat {less:?} > dump.rdb"));
+    let script = lossy.dir.path().join("redis-server");
+    bench.configure(&format!("server_programs = [{script:?}]\n{}", unattended(&redis, "")));
+    let echo = bench.clone_echo(&source);
+    let done = bench.run(&echo.iter().map(String::as_str).collect::<Vec<_>>());
+    let reply = done.json();
+    assert_eq!((&reply["status"], &reply["code"]), (&"failed".into(), &"clone.failed".into()), "{reply}");
+    bench.assert_no_clones("that lacked a key");
 }
 
 /// A moment that the log does not reach is no clone, and the nearest is named; a process killed while it builds leaves nothing.

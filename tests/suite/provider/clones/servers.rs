@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// A bench whose one server program for clones is a script, which starts with `$first` and then is the real one.
-fn with_script(redis: &Redis, first: &str) -> Bench {
+pub(super) fn with_script(redis: &Redis, first: &str) -> Bench {
     let bench = Bench::new("");
     let script = bench.dir.path().join("redis-server");
     let real = program("redis-7.0", "server");
@@ -53,10 +53,53 @@ fn a_server_that_ends_is_told_and_leaves_nothing() {
     assert_eq!(done.code, 5, "{done:?}");
     let reply = done.json();
     assert_eq!((&reply["status"], &reply["code"]), (&"failed".into(), &"clone.failed".into()), "{reply}");
+    assert!(!reply["next_actions"].to_string().contains("delete-instance"), "{reply}");
     let message = crate::support::text(&reply["message"]);
     assert!(message.contains("no heap for you") && message.contains("nothing of it is left"), "{message}");
     bench.assert_no_clones("that ended");
     assert!(bench.listed_clones().is_empty());
+}
+
+/// A program whose file goes away while it runs makes its clone all the same.
+#[test]
+fn a_program_whose_file_is_gone_makes_clones() {
+    let redis = Redis::start("redis-7.0", &[]);
+    redis.fill(0, 1);
+    let bench = with_script(&redis, "");
+    let backup = bench.backup();
+    let echo = bench.clone_echo(&set(&backup));
+    let ours = bench.command(&echo.iter().map(String::as_str).collect::<Vec<_>>());
+    let copy = bench.dir.path().join("program");
+    std::fs::copy(ours.get_program(), &copy).unwrap();
+    // Whoever asks the server's program for its version loses its own file.
+    let script = bench.dir.path().join("redis-server");
+    let text = std::fs::read_to_string(&script).unwrap().replace("&& exec", &format!("&& rm -f {copy:?} && exec"));
+    std::fs::write(&script, text).unwrap();
+    let done = std::process::Command::new(&copy).args(ours.get_args()).output().unwrap();
+    assert!(done.status.success() && !copy.exists(), "{done:?}");
+    let row = bench.listed_clones()[0].clone();
+    assert_eq!(bench.processes().len(), 2, "with its keeper");
+    assert_eq!(bench.delete_clone(&crate::support::text(&row["instance_id"])).code, 0);
+}
+
+/// What is secret in our environment is not in that of a clone's processes.
+#[test]
+fn a_clone_knows_no_secret_of_ours() {
+    let redis = Redis::start("redis-7.0", &[]);
+    redis.fill(0, 1);
+    let bench = crate::support::clones::bench(&redis, "redis-7.0");
+    let backup = bench.backup();
+    let echo = bench.clone_echo(&set(&backup));
+    let mut command = bench.command(&echo.iter().map(String::as_str).collect::<Vec<_>>());
+    let done = command.env("TAIR_BACKUP_MCP_NOTE", "a-secret-of-ours").output().unwrap();
+    assert!(done.status.success(), "{done:?}");
+    // A server writes its title over its own; its keeper, which hands it down, does not.
+    let read = |pid: u32| String::from_utf8_lossy(&std::fs::read(format!("/proc/{pid}/environ")).unwrap()).into_owned();
+    let all: Vec<String> = bench.processes().into_iter().map(read).collect();
+    assert!(all.len() == 2 && all.iter().any(|one| one.contains("PATH=")), "{all:?}");
+    assert!(!all.iter().any(|one| one.contains("a-secret-of-ours")), "{all:?}");
+    let row = bench.listed_clones()[0].clone();
+    assert_eq!(bench.delete_clone(&crate::support::text(&row["instance_id"])).code, 0);
 }
 
 /// The subcommand that keeps a clone starts nothing and removes nothing where the lock is not its own.
