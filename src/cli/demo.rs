@@ -6,6 +6,7 @@
 
 mod client;
 mod data;
+mod keys;
 mod moment;
 mod stage;
 mod story;
@@ -78,6 +79,8 @@ struct Scene {
     temporary: bool,
     /// The MCP client of the running server, while there is one.
     client: Option<Client>,
+    /// The id of the clone, from before it is made until it has ended.
+    clone: Option<String>,
 }
 
 impl Scene {
@@ -90,7 +93,7 @@ impl Scene {
         })?;
         let temporary = named.is_none();
         let home = Home::new(Some(named.unwrap_or_else(|| dir.join("home"))));
-        home.map(|home| Self { dir, home, temporary, client: None })
+        home.map(|home| Self { dir, home, temporary, client: None, clone: None })
     }
 
     /// Our own binary on this home, without the user's configuration.
@@ -111,6 +114,30 @@ impl Scene {
         Ok(command)
     }
 
+    /// The id that the clone will have; a home that was named may have others.
+    fn begin_clone(&mut self) -> Result<String, Fault> {
+        Ok(self.clone.insert(format!("clone-demo-{}", hex(&random::<3>()?))).clone())
+    }
+
+    /// Ends the clone as a person does at a terminal. Nobody is asked: the configuration is the demo's, and so is the clone.
+    async fn end_clone(&mut self) -> Result<String, Fault> {
+        let Some(id) = &self.clone else { return Ok(String::new()) };
+        let config = self.dir.join("end.toml");
+        std::fs::write(&config, "[guard]\nconfirmation = \"token\"\n")
+            .map_err(|e| failed(format!("cannot write {}: {e}", config.display())))?;
+        let arguments =
+            [OsStr::new("--config"), config.as_os_str(), "delete-instance".as_ref(), "--instance-id".as_ref()];
+        let output = self.command(arguments)?.arg(id).output().await;
+        let output = output.map_err(|e| failed(format!("{id} cannot be ended: {e}")))?;
+        // Where it was not made yet, there is none to be ended.
+        let gone = output.status.success() || output.status.code() == Some(i32::from(Kind::NotFound.exit_code()));
+        if !gone {
+            return Err(failed(format!("{id} cannot be ended: {}", String::from_utf8_lossy(&output.stderr))));
+        }
+        self.clone = None;
+        Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
+    }
+
     fn log(&self) -> PathBuf {
         self.dir.join("serve.log")
     }
@@ -124,12 +151,14 @@ impl Scene {
         }
     }
 
-    /// Ends the server, then the sandbox, then removes the demo's directory: in this order, for each writes into the next.
+    /// Ends the server, then the clone and the sandbox, then removes the demo's directory: in this order, for each writes into the next.
     async fn clean_up(mut self, interrupted: bool) -> Result<(), Fault> {
         let ended = match self.client.take() {
             Some(client) => client.close().await,
             None => Ok(()),
         };
+        // Where the demo was cut short.
+        let ended = ended.and(self.end_clone().await.map(drop));
         // A plan that still waits for its person keeps the sandbox's server alive; here nobody will answer. And a server that was
         // just being started when the demo was interrupted may need a moment until it answers.
         let mut tries = if interrupted && endpoint_in(&self.home.sandbox()).is_some() { LISTEN_TRIES } else { 1 };

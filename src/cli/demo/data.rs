@@ -4,11 +4,13 @@ use super::failed;
 use crate::config::home::Home;
 use crate::model::fault::Fault;
 use crate::model::ids::hex;
+use crate::model::secret::Secret;
 use crate::provider::local::sandbox::endpoint_in;
 use crate::redis::conn::Conn;
 use crate::redis::endpoint::Endpoint;
 use crate::redis::error::RedisError;
 use crate::redis::facts::key_counts;
+use crate::redis::own_server::{self, port_of};
 use crate::redis::resp::Value;
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
@@ -56,6 +58,14 @@ fn endpoint(home: &Home) -> Result<Endpoint, Fault> {
 /// A connection to the sandbox's server.
 pub async fn connect(home: &Home) -> Result<Conn, Fault> {
     Ok(Conn::open(&endpoint(home)?, COMMAND_TIMEOUT).await?)
+}
+
+/// A connection to a clone with the password that lets a person look, and its port.
+pub async fn connect_to_clone(home: &Home, id: &str) -> Result<(Conn, u16), Fault> {
+    let dir = home.clones().join(id);
+    let password = std::fs::read_to_string(dir.join("password")).ok();
+    let (port, password) = port_of(&dir).zip(password).ok_or_else(|| failed(format!("{id} cannot be looked at")))?;
+    Ok((Conn::open(&own_server::endpoint(port, None, Secret::new(password)), COMMAND_TIMEOUT).await?, port))
 }
 
 /// Reads every key.

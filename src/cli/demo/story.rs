@@ -1,9 +1,9 @@
 //! The steps of the demo. Each step prints the agent's call and the reply, and checks the reply.
 
-use super::data::{self, Keys, compare};
+use super::data::{self, Compared, Keys, compare};
 use super::stage::{Stage, Who};
-use super::talk::{call, connect, ensure, short, shown, text};
-use super::{Scene, failed, moment};
+use super::talk::{call, connect, ensure, short, show_impact, shown, text};
+use super::{Scene, failed, keys, moment};
 use crate::config::SANDBOX;
 use crate::model::fault::Fault;
 use crate::model::ids::hex;
@@ -44,7 +44,7 @@ pub async fn play(scene: &mut Scene, program: &Path) -> Result<(), Fault> {
     );
 
     let mut arguments = json!({ "instance_id": SANDBOX, "backup_id": backup_id });
-    let token = plan(&mut stage, scene, &arguments).await?;
+    let token = plan(&mut stage, scene, &arguments, &found).await?;
     if let Some(arguments) = arguments.as_object_mut() {
         arguments.insert("confirmation_token".into(), token.into());
     }
@@ -55,6 +55,7 @@ pub async fn play(scene: &mut Scene, program: &Path) -> Result<(), Fault> {
 
     say_yes(&mut stage, scene, &arguments).await?;
     prove(&mut stage, scene, &before).await?;
+    keys::play(&mut stage, scene, &mut conn, (&backup_id, &before)).await?;
     moment::play(&mut stage, scene, &mut conn).await?;
     audit(&mut stage, scene).await?;
     if let Some(client) = scene.client.take() {
@@ -69,9 +70,9 @@ pub fn closing(took: Duration, temporary: bool) {
     stage.text("\n");
     stage.heading(&format!("Done in {:.1} s: nothing was overwritten before a person said yes.", took.as_secs_f64()));
     stage.text(if temporary {
-        "The demo's server and directory are gone. For your own instances: tair-backup-mcp --help"
+        "The demo's servers and directory are gone. For your own instances: tair-backup-mcp --help"
     } else {
-        "The demo's server has been stopped. For your own instances: tair-backup-mcp --help"
+        "The demo's servers have been stopped. For your own instances: tair-backup-mcp --help"
     });
 }
 
@@ -133,7 +134,7 @@ async fn download(stage: &mut Stage, scene: &mut Scene, backup_id: &str) -> Resu
     Ok(())
 }
 
-async fn plan(stage: &mut Stage, scene: &mut Scene, arguments: &Value) -> Result<String, Fault> {
+async fn plan(stage: &mut Stage, scene: &mut Scene, arguments: &Value, found: &Compared) -> Result<String, Fault> {
     stage.step("The agent asks for a restore: the first call only plans");
     let reply = call(stage, scene, "restore_instance", arguments).await?;
     let token = text(&reply, "/confirmation_token").to_owned();
@@ -144,9 +145,12 @@ async fn plan(stage: &mut Stage, scene: &mut Scene, arguments: &Value) -> Result
         let detail: String = text(check, "/detail").split(": ").next().unwrap_or_default().into();
         stage.more(&format!("[{}] {:<18} ", text(check, "/status"), text(check, "/name")), &detail);
     }
-    stage.more("now:  ", text(&reply, "/impact/now"));
-    stage.more("then: ", text(&reply, "/impact/after"));
-    stage.more("back: ", text(&reply, "/impact/way_back"));
+    show_impact(stage, &reply);
+    let told = |class: &str| reply.pointer(&format!("/impact/keys/{class}")).and_then(Value::as_u64);
+    let real = [("added", found.gone), ("changed", found.changed), ("lost", found.added), ("untouched", found.same)];
+    ensure(real.iter().all(|(class, n)| told(class) == Some(*n as u64)), || {
+        format!("the plan's impact is not what the keys show, which is {found:?}: {reply}")
+    })?;
     stage.more("", &format!("confirmation_token {}, good until {}", short(&token), text(&reply, "/expires_at")));
     Ok(token)
 }

@@ -7,7 +7,7 @@ mod backup;
 mod guarded;
 mod instances;
 mod jobs;
-mod keys;
+pub mod keys;
 mod plain;
 
 use comfy_table::{ContentArrangement, Table, presets};
