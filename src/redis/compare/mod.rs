@@ -65,6 +65,12 @@ pub struct Options<'a> {
     pub wanted: Option<&'a Wanted<'a>>,
 }
 
+/// Bytes on disk that comparing states of so many keys takes at least.
+#[must_use]
+pub fn on_disk(keys: [u64; 2]) -> u64 {
+    keys.into_iter().map(|keys| Bounds::USUAL.on_disk(keys)).fold(0, u64::saturating_add)
+}
+
 /// Compares two states.
 ///
 /// # Errors
@@ -146,7 +152,7 @@ mod tests {
             counts
         };
         for (block, held, places) in [(256, 1 << 18, 1 << 16), (8, 1 << 18, 1 << 16), (8, 10, 1 << 16), (3, 7, 100)] {
-            let impact = compared(&rdb(&now), &rdb(&then), dir.path(), Bounds { block, held, places }).unwrap();
+            let impact = compared(&rdb(&now), &rdb(&then), dir.path(), Bounds { block, held, places, ..Bounds::USUAL }).unwrap();
             assert_eq!((impact.total, &impact.not_compared), (of(""), &None), "{block} {held} {places}");
             let mut sum = KeyCounts::default();
             for row in &impact.rows {
@@ -178,6 +184,20 @@ mod tests {
         let dir = Path::new("/nonexistent");
         let error = compared(&rdb(&keys), &rdb(&keys), dir, Bounds { block: 2, ..Bounds::USUAL }).unwrap_err();
         assert!(matches!(error, CompareError::File { .. }) && error.to_string().contains("/nonexistent"), "{error}");
+    }
+
+    /// On a disk that has no more than is to stay free nothing is appended; what fits into memory is compared all the same.
+    #[test]
+    fn the_disk_is_not_filled() {
+        let dir = tempfile::tempdir().unwrap();
+        let keys: BTreeMap<_, _> = (0..5000).map(|n| (n.to_string(), String::new())).collect();
+        let full = Bounds { reserve: u64::MAX, ..Bounds::USUAL };
+        assert_eq!(compared(&rdb(&keys), &rdb(&keys), dir.path(), full).unwrap().total.untouched, 5000);
+        let error = compared(&rdb(&keys), &rdb(&keys), dir.path(), Bounds { block: 2, ..full }).unwrap_err();
+        let fault = crate::model::fault::Fault::from(error);
+        assert_eq!(fault.code, "compare.no_room", "{fault:?}");
+        let most = 256 * 256;
+        assert_eq!([[0, most], [most + 1, most + 2]].map(super::on_disk), [0, 96]);
     }
 
     #[test]
