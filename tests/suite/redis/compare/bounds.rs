@@ -157,6 +157,28 @@ fn damage_is_an_error_of_its_side() {
     assert!(fault.code == "compare.no_room" && fault.message.contains("/full"), "{fault:?}");
 }
 
+/// What this program does not know, or does not hold, is no damage.
+#[test]
+fn what_cannot_be_compared_is_not_called_damaged() {
+    let dir = tempfile::tempdir().unwrap();
+    let good = rdb("REDIS0010", &entry(0, "k", &string(b"v")), true);
+    let key = "k".repeat((16 << 20) + 1);
+    let of = |body: &[u8]| rdb("REDIS0010", body, true);
+    for (what, other) in [
+        ("a long key", of(&entry(0, &key, &string(b"v")))),
+        ("a type", of(&entry(99, "k", &string(b"v")))),
+        ("a version", rdb("REDIS0099", &[], true)),
+        ("an opcode", of(&[243])),
+    ] {
+        let fault = Fault::from(compared(&good, &other, &options(dir.path())).unwrap_err());
+        assert_eq!(fault.code, "compare.unreadable", "{what}: {fault:?}");
+        assert!(fault.message.contains("the state to come"), "{what}: {fault:?}");
+    }
+    let cut = &good[..good.len() - 12];
+    let fault = Fault::from(compared(&good, cut, &options(dir.path())).unwrap_err());
+    assert_eq!(fault.code, "compare.damaged", "{fault:?}");
+}
+
 /// A type byte, and a value as it is written.
 type Form = (u8, Vec<u8>);
 
