@@ -24,9 +24,8 @@ pub(super) struct Bounds {
 }
 
 impl Bounds {
-    /// 2 MiB for what is not written yet, 8 MiB for what is read back, about 4 MiB for what is counted.
-    pub(super) const USUAL: Self =
-        Self { block: 256, held: 256 * 1024, places: 64 * 1024, reserve: durable::RESERVE };
+    /// 2 MiB for what is not written yet, 8 MiB for what is read back, up to 10 MiB for what is counted.
+    pub(super) const USUAL: Self = Self { block: 256, held: 256 * 1024, places: 64 * 1024, reserve: durable::RESERVE };
 
     /// Bytes that so many keys of one state take on disk at least.
     pub(super) const fn on_disk(&self, keys: u64) -> u64 {
