@@ -266,3 +266,18 @@ fn no_such_moment(none: NoMoment) -> Fault {
     Fault::new(Kind::NotFound, "compare.no_moment", no_moment(&none))
         .hint("describe_instances shows from when to when moments can be restored.")
 }
+
+#[cfg(test)]
+mod tests {
+    //! What is known not to fit is not begun.
+    use super::has_room;
+
+    #[test]
+    fn what_does_not_fit_is_not_begun() {
+        let dir = tempfile::tempdir().unwrap();
+        has_room(dir.path(), 0).unwrap();
+        let fault = has_room(dir.path(), u64::MAX / 2).unwrap_err();
+        assert_eq!(fault.code, "compare.no_room");
+        assert!(fault.message.contains(&dir.path().display().to_string()), "{fault:?}");
+    }
+}

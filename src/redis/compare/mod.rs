@@ -13,9 +13,9 @@
 //! | then there | changed, or untouched | added |
 //! | then not there, or expired | lost | expired |
 //!
-//! Two keys are taken for one with a probability of less than 10⁻¹³ among 10⁸ keys, a changed value for the same one with 2⁻⁶⁴ a key: hashes have a
-//! fresh random key each time. What counts as the same value, [`contents`](super::rdb::contents) says; how often or how recently a key was used, what
-//! modules attached to it, and functions are not compared.
+//! Two keys are taken for one with a probability below 10⁻¹³ among 10⁸ keys of both states together, a changed value for the same one with about
+//! 2⁻⁶⁴ a key: hashes have a fresh random key each time. What counts as the same value, [`contents`](super::rdb::contents) says; how often or how
+//! recently a key was used, what modules attached to it, and functions are not compared.
 //!
 //! It must not vouch for a state: what is damaged is an error, and what a walk does not look for (a member that is there twice) is not found.
 //! The call blocks; run it on a thread that may.
@@ -85,8 +85,8 @@ fn within(sides: &Sides<'_>, options: &Options<'_>, bounds: Bounds) -> Result<Ke
     let Some((now, then)) = both(sides, &ends, |side, rdb| collect::walk(rdb, new(), side, &keys, options))? else {
         return Ok(KeyImpact { not_compared: Some(told::out_of_time(0)), ..KeyImpact::default() });
     };
-    let joined = join::join(&[now, then], &ends)?;
-    // Names for which no time is left stay away; the counts are whole without them.
+    let joined = join::join(&[now, then], &|| ends.here())?;
+    // Names for which no time is left stay away, which is told; the counts are whole without them.
     let names = both(sides, &ends, |side, rdb| names::walk(rdb, &joined, side, &keys))?.unwrap_or_default();
     Ok(told::impact(&joined, &names.into(), &keys))
 }
@@ -152,7 +152,8 @@ mod tests {
             counts
         };
         for (block, held, places) in [(256, 1 << 18, 1 << 16), (8, 1 << 18, 1 << 16), (8, 10, 1 << 16), (3, 7, 100)] {
-            let impact = compared(&rdb(&now), &rdb(&then), dir.path(), Bounds { block, held, places, ..Bounds::USUAL }).unwrap();
+            let impact =
+                compared(&rdb(&now), &rdb(&then), dir.path(), Bounds { block, held, places, ..Bounds::USUAL }).unwrap();
             assert_eq!((impact.total, &impact.not_compared), (of(""), &None), "{block} {held} {places}");
             let mut sum = KeyCounts::default();
             for row in &impact.rows {
