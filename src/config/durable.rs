@@ -77,6 +77,9 @@ pub fn free(dir: &Path) -> io::Result<u64> {
     Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
+/// Bytes that sets and work files must leave free, for jobs, confirmations and the audit.
+pub const RESERVE: u64 = 16 << 20;
+
 /// Writes a private file under a name that no file has.
 ///
 /// # Errors

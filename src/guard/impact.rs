@@ -47,6 +47,9 @@ pub fn key_lines(keys: &KeyImpact) -> Vec<(&'static str, String)> {
         ("Keys changed", line(|counts| counts.changed, &keys.changed, same)),
         ("Keys added", line(|counts| counts.added, &keys.added, expired)),
     ];
+    if keys.names_missing {
+        lines.push(("Key names", "some are missing, as the time allowed for it was over".to_owned()));
+    }
     lines.extend(partly.map(|partly| {
         let left = 100 - partly.compared_percent.min(100);
         let how_much =
@@ -137,5 +140,8 @@ mod tests {
         let last = key_lines(&partly(60)).pop();
         let told = "40 percent of the keys were not, for the time was over; these are of the others";
         assert_eq!(last, Some(("Keys not compared", told.to_owned())));
+        let nameless = key_lines(&KeyImpact { names_missing: true, ..KeyImpact::default() }).pop();
+        let told = "some are missing, as the time allowed for it was over";
+        assert_eq!(nameless, Some(("Key names", told.to_owned())));
     }
 }

@@ -97,6 +97,9 @@ pub struct KeyImpact {
     pub changed: Vec<ExampleKey>,
     /// The largest keys that are added.
     pub added: Vec<ExampleKey>,
+    /// The time was over before all prefixes and keys that are told had their names; those without one are among the others.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub names_missing: bool,
     /// `None`: all keys of both states were compared.
     pub not_compared: Option<NotCompared>,
 }

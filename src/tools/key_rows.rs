@@ -42,6 +42,9 @@ pub struct KeyRows {
     /// The largest keys that are added.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub largest_added: Vec<ExampleKey>,
+    /// The time was over before all names were found.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub names_missing: bool,
     /// What was not compared, and why; the counts are of the rest.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_compared: Option<NotCompared>,
@@ -89,6 +92,7 @@ impl KeyRows {
             largest_lost: examples(&keys.lost),
             largest_changed: examples(&keys.changed),
             largest_added: examples(&keys.added),
+            names_missing: keys.names_missing,
             not_compared: keys.not_compared.clone(),
         }
     }

@@ -54,6 +54,9 @@ pub fn lines(keys: &Value) -> Vec<String> {
             format!("       {class} db{} {} ({size})", count(key, "db"), cell(key, "key"))
         }));
     }
+    if keys.get("names_missing").is_some() {
+        out.push("keys   some names are MISSING: the time allowed was over".to_owned());
+    }
     out.extend(keys.get("not_compared").map(|partly| {
         let left = 100 - number(partly, "compared_percent").unwrap_or_default().min(100);
         format!("keys   {left} % were NOT COMPARED: {}", cell(partly, "why"))
@@ -85,7 +88,7 @@ mod tests {
         let keys = json!({ "lost": 1204, "changed": 10, "added": 1, "untouched": 40000, "expired": 2,
             "rows": [{ "db": 0, "prefix": "user:", "lost": 1200 }, { "db": 1, "lost": 4, "changed": 10, "added": 1 }],
             "rows_left_out": 3, "largest_lost": [{ "db": 0, "key": "user:1", "bytes": 2048 }],
-            "not_compared": { "compared_percent": 60, "why": "the time was over" } });
+            "names_missing": true, "not_compared": { "compared_percent": 60, "why": "the time was over" } });
         let shown = lines(&keys);
         assert_eq!(shown[0], "keys   1,204 lost, 10 changed, 1 added, 40,000 stay as they are, 2 have expired");
         let cells = |at: usize| shown[at].split_whitespace().collect::<Vec<_>>();
@@ -94,6 +97,7 @@ mod tests {
         let rest = [
             "       and 3 more prefixes",
             "       lost db0 user:1 (2.0 KiB)",
+            "keys   some names are MISSING: the time allowed was over",
             "keys   40 % were NOT COMPARED: the time was over",
         ];
         assert_eq!(shown[4..], rest);

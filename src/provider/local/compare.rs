@@ -4,6 +4,7 @@
 //! of our own. Nothing of either is kept, and no instance is written to.
 
 use crate::config::blocking::blocking;
+use crate::config::durable;
 use crate::config::home;
 use crate::config::instance::NO_DATA_SECONDS;
 use crate::guard::act::{Act, Source};
@@ -14,9 +15,11 @@ use crate::model::backup::{BackupSet, Mode};
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::{hex, random};
 use crate::model::impact::KeyImpact;
+use crate::model::instance::total_keys;
 use crate::model::job::JobStatus;
 use crate::model::key_filter::SomeKeys;
 use crate::model::key_filter::matcher::KeyMatcher;
+use crate::model::text::bytes;
 use crate::provider::comparison::{Compared, ComparedState, OnStage, State, StateOf};
 use crate::provider::local::Inner;
 use crate::redis::compare::{self, Options, Sides, Wanted};
@@ -44,6 +47,14 @@ enum AtRest {
 }
 
 impl AtRest {
+    /// Keys that it is known to have.
+    fn keys(&self) -> u64 {
+        match self {
+            Self::Set(_, set) => total_keys(&set.counts),
+            Self::File(_) => 0,
+        }
+    }
+
     fn open(&self) -> io::Result<Box<dyn Read + Send>> {
         Ok(match self {
             Self::Set(vault, set) => Box::new(vault.read_data(set)?),
@@ -51,6 +62,24 @@ impl AtRest {
                 Box::new(BufReader::with_capacity(1 << 20, FromStart { file: Arc::clone(file), at: 0 }))
             }
         })
+    }
+}
+
+/// Refuses to begin what cannot end: sets know how many keys they have. What is not known is looked at while it is written.
+fn has_room(dir: &Path, need: u64) -> Result<(), Fault> {
+    match durable::free(dir) {
+        Ok(free) if need > 0 && need.saturating_add(durable::RESERVE) > free => Err(Fault::new(
+            Kind::Unexpected,
+            "compare.no_room",
+            format!(
+                "there is no room in {} to compare: {} are needed, {} are free",
+                dir.display(),
+                bytes(need),
+                bytes(free)
+            ),
+        )
+        .hint("Free space there: each key of either state takes 32 bytes for the while.")),
+        _ => Ok(()),
     }
 }
 
@@ -145,6 +174,9 @@ impl Inner {
         let dir = self.run_dir();
         blocking(move || {
             home::private_dir(&dir)?;
+            if matcher.is_none() {
+                has_room(&dir, compare::on_disk([now.keys(), then.keys()]))?;
+            }
             let sides = Sides { now: &|| now.open(), then: &|| then.open() };
             let matches = matcher.map(|matcher| move |key: &[u8]| matcher.matches(key));
             let wanted = matches.as_ref().map(|matches| matches as &Wanted<'_>);
@@ -233,4 +265,19 @@ fn nameless(dir: &Path) -> Result<File, Fault> {
 fn no_such_moment(none: NoMoment) -> Fault {
     Fault::new(Kind::NotFound, "compare.no_moment", no_moment(&none))
         .hint("describe_instances shows from when to when moments can be restored.")
+}
+
+#[cfg(test)]
+mod tests {
+    //! What is known not to fit is not begun.
+    use super::has_room;
+
+    #[test]
+    fn what_does_not_fit_is_not_begun() {
+        let dir = tempfile::tempdir().unwrap();
+        has_room(dir.path(), 0).unwrap();
+        let fault = has_room(dir.path(), u64::MAX / 2).unwrap_err();
+        assert_eq!(fault.code, "compare.no_room");
+        assert!(fault.message.contains(&dir.path().display().to_string()), "{fault:?}");
+    }
 }

@@ -134,7 +134,7 @@ impl Visitor for Collect<'_> {
         if self.options.wanted.is_some_and(|wanted| !wanted(head.key)) {
             return Ok(());
         }
-        let db = self.dbs.number(head.db)?;
+        let db = self.dbs.number(head.db);
         self.begun = Some((self.keys.begin(db, head.key), head.expiry_ms));
         Ok(())
     }

@@ -67,6 +67,19 @@ impl From<CompareError> for Fault {
             {
                 (Kind::Unexpected, "compare.unreadable", "see that what is compared can be read, then try again")
             }
+            // Sound, for all that is known.
+            CompareError::Rdb {
+                source:
+                    RdbError::TooLarge { .. }
+                    | RdbError::UnsupportedType { .. }
+                    | RdbError::UnsupportedVersion { .. }
+                    | RdbError::BadOpcode { .. },
+                ..
+            } => (
+                Kind::Unexpected,
+                "compare.unreadable",
+                "this version of the program cannot compare it, which says nothing against it; compare others",
+            ),
             CompareError::Rdb { .. } | CompareError::Twice { .. } => {
                 (Kind::Damaged, "compare.damaged", "verify what the message names, and choose another")
             }

@@ -7,7 +7,6 @@ use std::collections::HashMap;
 
 use foldhash::quality::RandomState;
 
-use super::collect::Ends;
 use super::error::{CompareError, Side};
 use super::partitions::{PARTS, Partitions};
 use super::record::{Place, Record};
@@ -62,14 +61,19 @@ pub(super) struct Joined {
     pub(super) largest: [Vec<(u64, Record)>; 3],
     /// Of all keys, rounded down.
     pub(super) compared_percent: u64,
+    /// There was no time to count those by prefix.
+    pub(super) places_missing: bool,
 }
 
-/// Joins the two sides: the state now, and the one to come.
-pub(super) fn join(sides: &[Partitions; 2], ends: &Ends) -> Result<Joined, CompareError> {
+/// When to stop.
+pub(super) type Over<'a> = dyn Fn() -> bool + 'a;
+
+/// Joins the two sides, the state now and the one to come, until the time is over.
+pub(super) fn join(sides: &[Partitions; 2], over: &Over<'_>) -> Result<Joined, CompareError> {
     let [now, _] = sides;
     let mut places = Places { counts: HashMap::default(), room: now.bounds.places, crowded: false };
     let (mut total, mut largest) = (Vec::<KeyCounts>::new(), [const { Vec::new() }; 3]);
-    let done = each(sides, PARTS, ends, |now, then| {
+    let done = each(sides, u64::MAX, over, |now, then| {
         let Some(record) = now.or(then) else { return };
         let (class, place) = (Class::of(now, then), record.place());
         let db = usize::from(place.db());
@@ -91,30 +95,31 @@ pub(super) fn join(sides: &[Partitions; 2], ends: &Ends) -> Result<Joined, Compa
             Class::Untouched | Class::Expired => {}
         }
     })?;
-    let keys = |parts| (0..parts).flat_map(|part| sides.iter().map(move |side| side.count(part))).sum::<u64>();
-    let compared_percent = (keys(done) * 100).checked_div(keys(PARTS)).unwrap_or(100);
+    let all = (0..PARTS).flat_map(|part| sides.iter().map(move |side| side.count(part))).sum::<u64>();
+    let compared_percent = (done.keys * 100).checked_div(all).unwrap_or(100);
     let places = match places.chosen() {
-        (chosen, false) => chosen,
-        (chosen, true) => recount(sides, done, ends, chosen)?,
+        (chosen, false) => Some(chosen),
+        (chosen, true) => recount(sides, done, over, chosen)?,
     };
-    Ok(Joined { total, places, largest, compared_percent })
+    let places_missing = places.is_none();
+    Ok(Joined { total, places: places.unwrap_or_default(), largest, compared_percent, places_missing })
 }
 
-/// Counts the keys of some prefixes from the start. None of them, where there is no time for that.
+/// Counts the keys of some prefixes from the start. `None`: there was no time for that.
 fn recount(
     sides: &[Partitions; 2],
-    parts: usize,
-    ends: &Ends,
+    before: Done,
+    over: &Over<'_>,
     chosen: Vec<(Place, KeyCounts)>,
-) -> Result<Vec<(Place, KeyCounts)>, CompareError> {
+) -> Result<Option<Vec<(Place, KeyCounts)>>, CompareError> {
     let mut counts: HashMap<Place, KeyCounts, RandomState> =
         chosen.into_iter().map(|(place, _)| (place, KeyCounts::default())).collect();
-    let done = each(sides, parts, ends, |now, then| {
+    let done = each(sides, before.passes, over, |now, then| {
         if let Some(counts) = now.or(then).and_then(|record| counts.get_mut(&record.place())) {
             Class::of(now, then).count_in(counts);
         }
     })?;
-    Ok(if done == parts { counts.into_iter().collect() } else { Vec::new() })
+    Ok((done == before).then(|| counts.into_iter().collect()))
 }
 
 /// Keeps a key that is among the largest, which are in order.
@@ -126,19 +131,26 @@ fn keep(largest: &mut Vec<(u64, Record)>, bytes: u64, record: &Record) {
     }
 }
 
-/// Calls `on` with every key of the first parts, as either side has it. Returns how many parts there was time for.
+/// What there was time for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Done {
+    /// Ranges of parts.
+    passes: u64,
+    /// Keys of both sides in these.
+    keys: u64,
+}
+
+/// Calls `on` with every key of the first passes, as either side has it.
 fn each(
     sides: &[Partitions; 2],
-    parts: usize,
-    ends: &Ends,
+    passes: u64,
+    over: &Over<'_>,
     mut on: impl FnMut(Option<&Record>, Option<&Record>),
-) -> Result<usize, CompareError> {
+) -> Result<Done, CompareError> {
     let [now, then] = sides;
     let (mut held_now, mut held_then) = (Vec::new(), Vec::new());
-    for part in 0..parts {
-        if ends.here() {
-            return Ok(part);
-        }
+    let mut done = Done { passes: 0, keys: 0 };
+    for part in 0..PARTS {
         let most = now.count(part).max(then.count(part));
         // A part that is larger than memory is read more than once, each time for the keys of one range.
         let bits = match most.div_ceil(now.bounds.held as u64) {
@@ -147,6 +159,9 @@ fn each(
             passes => (passes + 1).next_power_of_two().ilog2(),
         };
         for range in 0..1_u64 << bits {
+            if done.passes == passes || over() {
+                return Ok(done);
+            }
             for (side, of, held) in [(Side::Now, now, &mut held_now), (Side::Then, then, &mut held_then)] {
                 let failed = |source| CompareError::File { dir: of.dir().clone(), source };
                 of.load(part, range, bits, held).map_err(failed)?;
@@ -155,9 +170,11 @@ fn each(
                 }
             }
             merge(&held_now, &held_then, &mut on);
+            done.passes += 1;
+            done.keys += (held_now.len() + held_then.len()) as u64;
         }
     }
-    Ok(parts)
+    Ok(done)
 }
 
 /// Calls `on` with the keys of two sides, both in order.
@@ -226,5 +243,65 @@ impl Places {
             all.retain(|(_, counts)| counts.different() > 1);
         }
         (all, self.crowded)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! Whenever the time is over, the counts are of the share that is told, and of prefixes there are whole counts or none.
+    use super::join;
+    use crate::model::impact::KeyCounts;
+    use crate::redis::compare::partitions::{Bounds, Partitions};
+    use crate::redis::compare::record::Keys;
+    use crate::redis::rdb::contents::Value;
+    use std::cell::Cell;
+
+    const KEYS: u64 = 6000;
+
+    /// A state of keys of which some prefixes have many.
+    fn side(keys: &Keys, bounds: Bounds, dir: &std::path::Path, number: u64) -> Partitions {
+        let mut side = Partitions::new(dir.into(), bounds);
+        for n in 0..KEYS {
+            let key = if n % 2 == 0 { format!("p{}:{n}", n % 6) } else { format!("k{n}:") };
+            let value = Value { number, bytes: 1, expired: false };
+            side.push(keys.complete(keys.begin(0, key.as_bytes()), value, None, 0)).unwrap();
+        }
+        side
+    }
+
+    #[test]
+    fn the_time_may_be_over_at_any_pass() {
+        let dir = tempfile::tempdir().unwrap();
+        let bounds = Bounds { block: 8, held: 10, places: 100, ..Bounds::USUAL };
+        let keys = Keys::random();
+        let sides = [1, 2].map(|number| side(&keys, bounds, dir.path(), number));
+        let ended_after = |most: u64| {
+            let asked = Cell::new(0);
+            let over = || {
+                asked.set(asked.get() + 1);
+                asked.get() > most
+            };
+            (join(&sides, &over).unwrap(), asked.get())
+        };
+        let (whole, asked) = ended_after(u64::MAX);
+        assert_eq!((whole.compared_percent, whole.places_missing), (100, false));
+        assert_eq!(whole.places.iter().filter(|(_, counts)| counts.changed == KEYS / 6).count(), 3);
+        assert!(asked > 2 * 256, "parts are read in several passes, and all twice: {asked}");
+        let (mut partly, mut named) = (0, 0);
+        for most in (0..=asked).step_by(37).chain([asked / 2, asked - 1]) {
+            let (joined, _) = ended_after(most);
+            let changed = joined.total.iter().map(|counts| counts.changed).sum::<u64>();
+            let total = joined.total.iter().fold(KeyCounts::default(), |sum, counts| sum.plus(*counts));
+            assert_eq!(total, KeyCounts { changed, ..KeyCounts::default() });
+            assert_eq!(changed * 100 / KEYS, joined.compared_percent, "after {most} of {asked}");
+            partly += u64::from((1..100).contains(&joined.compared_percent));
+            // The recount asks as often as the join did before it.
+            if joined.compared_percent == 100 && most < asked {
+                assert!(joined.places_missing && joined.places.is_empty(), "after {most} of {asked}");
+            }
+            named += u64::from(!joined.places.is_empty());
+            assert!(joined.places.iter().all(|(_, counts)| counts.changed <= changed.min(KEYS / 6)));
+        }
+        assert!(partly > 15 && named > 0, "{partly} {named}");
     }
 }

@@ -13,9 +13,9 @@
 //! | then there | changed, or untouched | added |
 //! | then not there, or expired | lost | expired |
 //!
-//! Two keys are taken for one with a probability of less than 10⁻¹³ among 10⁸ keys, a changed value for the same one with 2⁻⁶⁴ a key: hashes have a
-//! fresh random key each time. What counts as the same value, [`contents`](super::rdb::contents) says; how often or how recently a key was used, what
-//! modules attached to it, and functions are not compared.
+//! Two keys are taken for one with a probability below 10⁻¹³ among 10⁸ keys of both states together, a changed value for the same one with about
+//! 2⁻⁶⁴ a key: hashes have a fresh random key each time. What counts as the same value, [`contents`](super::rdb::contents) says; how often or how
+//! recently a key was used, what modules attached to it, and functions are not compared.
 //!
 //! It must not vouch for a state: what is damaged is an error, and what a walk does not look for (a member that is there twice) is not found.
 //! The call blocks; run it on a thread that may.
@@ -65,6 +65,12 @@ pub struct Options<'a> {
     pub wanted: Option<&'a Wanted<'a>>,
 }
 
+/// Bytes on disk that comparing states of so many keys takes at least.
+#[must_use]
+pub fn on_disk(keys: [u64; 2]) -> u64 {
+    keys.into_iter().map(|keys| Bounds::USUAL.on_disk(keys)).fold(0, u64::saturating_add)
+}
+
 /// Compares two states.
 ///
 /// # Errors
@@ -79,8 +85,8 @@ fn within(sides: &Sides<'_>, options: &Options<'_>, bounds: Bounds) -> Result<Ke
     let Some((now, then)) = both(sides, &ends, |side, rdb| collect::walk(rdb, new(), side, &keys, options))? else {
         return Ok(KeyImpact { not_compared: Some(told::out_of_time(0)), ..KeyImpact::default() });
     };
-    let joined = join::join(&[now, then], &ends)?;
-    // Names for which no time is left stay away; the counts are whole without them.
+    let joined = join::join(&[now, then], &|| ends.here())?;
+    // Names for which no time is left stay away, which is told; the counts are whole without them.
     let names = both(sides, &ends, |side, rdb| names::walk(rdb, &joined, side, &keys))?.unwrap_or_default();
     Ok(told::impact(&joined, &names.into(), &keys))
 }
@@ -146,7 +152,8 @@ mod tests {
             counts
         };
         for (block, held, places) in [(256, 1 << 18, 1 << 16), (8, 1 << 18, 1 << 16), (8, 10, 1 << 16), (3, 7, 100)] {
-            let impact = compared(&rdb(&now), &rdb(&then), dir.path(), Bounds { block, held, places }).unwrap();
+            let impact =
+                compared(&rdb(&now), &rdb(&then), dir.path(), Bounds { block, held, places, ..Bounds::USUAL }).unwrap();
             assert_eq!((impact.total, &impact.not_compared), (of(""), &None), "{block} {held} {places}");
             let mut sum = KeyCounts::default();
             for row in &impact.rows {
@@ -178,6 +185,20 @@ mod tests {
         let dir = Path::new("/nonexistent");
         let error = compared(&rdb(&keys), &rdb(&keys), dir, Bounds { block: 2, ..Bounds::USUAL }).unwrap_err();
         assert!(matches!(error, CompareError::File { .. }) && error.to_string().contains("/nonexistent"), "{error}");
+    }
+
+    /// On a disk that has no more than is to stay free nothing is appended; what fits into memory is compared all the same.
+    #[test]
+    fn the_disk_is_not_filled() {
+        let dir = tempfile::tempdir().unwrap();
+        let keys: BTreeMap<_, _> = (0..5000).map(|n| (n.to_string(), String::new())).collect();
+        let full = Bounds { reserve: u64::MAX, ..Bounds::USUAL };
+        assert_eq!(compared(&rdb(&keys), &rdb(&keys), dir.path(), full).unwrap().total.untouched, 5000);
+        let error = compared(&rdb(&keys), &rdb(&keys), dir.path(), Bounds { block: 2, ..full }).unwrap_err();
+        let fault = crate::model::fault::Fault::from(error);
+        assert_eq!(fault.code, "compare.no_room", "{fault:?}");
+        let most = 256 * 256;
+        assert_eq!([[0, most], [most + 1, most + 2]].map(super::on_disk), [0, 96]);
     }
 
     #[test]

@@ -85,7 +85,7 @@ impl Visitor for &mut Search<'_> {
         if self.is_done() {
             return Err(io::Error::other(Stopped));
         }
-        let db = self.dbs.number(head.db)?;
+        let db = self.dbs.number(head.db);
         if !self.places.is_empty() {
             let place = self.keys.place(db, head.key);
             if self.places.remove(&place) {

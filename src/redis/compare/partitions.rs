@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::record::{RECORD_BYTES, Record};
+use crate::config::durable;
 use crate::redis::chains::{Chain, Chains};
 
 /// Number of parts, a power of two.
@@ -18,12 +19,24 @@ pub(super) struct Bounds {
     pub(super) held: usize,
     /// Databases and prefixes that are counted at once.
     pub(super) places: usize,
+    /// Bytes of the disk that are left to others.
+    pub(super) reserve: u64,
 }
 
 impl Bounds {
-    /// 2 MiB for what is not written yet, 8 MiB for what is read back, about 4 MiB for what is counted.
-    pub(super) const USUAL: Self = Self { block: 256, held: 256 * 1024, places: 64 * 1024 };
+    /// 2 MiB for what is not written yet, 8 MiB for what is read back, up to 10 MiB for what is counted.
+    pub(super) const USUAL: Self = Self { block: 256, held: 256 * 1024, places: 64 * 1024, reserve: durable::RESERVE };
+
+    /// Bytes that so many keys of one state take on disk at least.
+    pub(super) const fn on_disk(&self, keys: u64) -> u64 {
+        keys.saturating_sub((PARTS * self.block) as u64).saturating_mul(RECORD_BYTES as u64)
+    }
 }
+
+/// More would fill the disk.
+#[derive(Debug, thiserror::Error)]
+#[error("what is free there is left for jobs and the audit")]
+struct NoRoom;
 
 /// Records of one part that are not in the file yet, and where the others are.
 #[derive(Debug, Default)]
@@ -62,6 +75,11 @@ impl Partitions {
         part.tail.push(record);
         if part.tail.len() < self.bounds.block {
             return Ok(());
+        }
+        // Whoever else writes meanwhile: a full disk would stop the state store, too. What is not told refuses nothing.
+        let needed = self.bounds.reserve.saturating_add((self.bounds.block * RECORD_BYTES) as u64);
+        if durable::free(self.chains.dir()).is_ok_and(|free| free < needed) {
+            return Err(io::Error::new(io::ErrorKind::StorageFull, NoRoom));
         }
         self.chains.append(&mut part.chain, part.tail.drain(..).map(Record::to_bytes))
     }

@@ -1,10 +1,10 @@
 //! What is remembered of a key: 32 bytes, whatever its length.
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
-use std::io;
 use std::sync::{Mutex, PoisonError};
 
 use crate::redis::rdb::contents::{ContentKey, Value};
+use crate::redis::rdb::statistics::DATABASES_MAX;
 
 /// Bytes of a record.
 pub(super) const RECORD_BYTES: usize = 32;
@@ -109,13 +109,15 @@ impl Keys {
     }
 
     /// The number of a database: of those that either state has, in the order in which they are met.
-    fn number_of(&self, db: u64) -> io::Result<u16> {
+    fn number_of(&self, db: u64) -> u16 {
         let mut dbs = self.dbs.lock().unwrap_or_else(PoisonError::into_inner);
         let at = dbs.iter().position(|known| *known == db).unwrap_or_else(|| {
             dbs.push(db);
             dbs.len() - 1
         });
-        u16::try_from(at).map_err(|_| io::Error::other("more databases than a server can have"))
+        // Walks end before there are so many.
+        const { assert!(2 * DATABASES_MAX < u16::MAX as usize, "there is a number for each database of either state") };
+        u16::try_from(at).unwrap_or(u16::MAX)
     }
 
     /// The database of a number.
@@ -187,13 +189,13 @@ impl<'a> Databases<'a> {
 
     /// The number of a database.
     #[inline]
-    pub(super) fn number(&mut self, db: u64) -> io::Result<u16> {
+    pub(super) fn number(&mut self, db: u64) -> u16 {
         match self.current {
-            Some((current, number)) if current == db => Ok(number),
+            Some((current, number)) if current == db => number,
             _ => {
-                let number = self.keys.number_of(db)?;
+                let number = self.keys.number_of(db);
                 self.current = Some((db, number));
-                Ok(number)
+                number
             }
         }
     }
@@ -225,7 +227,7 @@ mod tests {
         let keys = Keys::random();
         for (bytes, kept) in [(0, 0), (5, 5), ((1 << 31) - 1, (1 << 31) - 1), ((3 << 31) + 5, 3 << 31)] {
             for (expiry, there) in [(None, true), (Some(5), false), (Some(6), true)] {
-                let db = keys.number_of(7).unwrap();
+                let db = keys.number_of(7);
                 let value = Value { number: 1, bytes, expired: false };
                 let record = keys.complete(keys.begin(db, b"a:b"), value, expiry, 5);
                 assert_eq!(Record::of_bytes(&record.to_bytes()), record);

@@ -33,12 +33,17 @@ pub(super) fn impact(joined: &Joined, names: &Names, keys: &Keys) -> KeyImpact {
         named.collect()
     };
     let [lost, changed, added] = &joined.largest;
+    let mut largest = joined.largest.iter().flatten();
+    let names_missing = joined.places_missing
+        || joined.places.iter().any(|(place, _)| !names.prefixes.contains_key(place))
+        || largest.any(|(_, record)| !names.keys.contains_key(&record.id()));
     KeyImpact {
         total: joined.total.iter().fold(KeyCounts::default(), |sum, counts| sum.plus(*counts)),
         rows,
         lost: examples(lost),
         changed: examples(changed),
         added: examples(added),
+        names_missing,
         not_compared: (joined.compared_percent < 100).then(|| out_of_time(joined.compared_percent)),
     }
 }

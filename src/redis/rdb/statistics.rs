@@ -127,7 +127,7 @@ pub(super) struct Tally {
 }
 
 /// More databases with keys than any configuration has; the bound keeps a forged RDB from growing the map.
-const DATABASES_MAX: usize = 16_384;
+pub(in crate::redis) const DATABASES_MAX: usize = 16_384;
 /// More module types than a server can have, which is 64 by far.
 const MODULE_TYPES_MAX: usize = 256;
 

@@ -39,6 +39,7 @@ fn keys() -> KeyImpact {
         lost: vec![example.clone()],
         changed: vec![example.clone()],
         added: vec![example],
+        names_missing: false,
         not_compared: Some(NotCompared { compared_percent: 90, why: "the time was over".into() }),
     }
 }

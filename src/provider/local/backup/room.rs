@@ -11,9 +11,6 @@ use crate::redis::conn::Conn;
 use crate::redis::facts::ServerFacts;
 use std::path::Path;
 
-/// Bytes that a set must leave free, for jobs, confirmations and the audit.
-const RESERVE: u64 = 16 << 20;
-
 impl Inner {
     /// Refuses a capture that will not fit. Where source or disk do not tell, nothing is refused: a capture that meets a full disk
     /// ends there, and nothing of it is kept.
@@ -22,7 +19,7 @@ impl Inner {
         let Some(free) = self.vault.free().await? else { return Ok(()) };
         let sets = self.vault.list(instance_id, self).await?;
         let need = estimate(used, sets.iter().flatten().find(|set| set.used_memory > 0));
-        if need.saturating_add(RESERVE) <= free {
+        if need.saturating_add(durable::RESERVE) <= free {
             return Ok(());
         }
         let message = format!(
@@ -40,7 +37,7 @@ impl Inner {
         let Some(need) = self.memory_in_use(instance_id).await else { return Ok(()) };
         let path = dir.to_owned();
         let Some(free) = blocking(move || Ok(durable::free(&path).ok())).await? else { return Ok(()) };
-        if need.saturating_add(RESERVE) <= free {
+        if need.saturating_add(durable::RESERVE) <= free {
             return Ok(());
         }
         let message = format!(

@@ -30,7 +30,7 @@ pub const OTHER_ENCODINGS: [&str; 14] = [
     "--list-compress-depth",
     "1",
     "--stream-node-max-entries",
-    "100",
+    "3",
 ];
 
 pub struct Data {
