@@ -73,22 +73,31 @@ fn a_moment_is_restored_in_place() {
     assert_eq!(server.digest(), damaged);
 }
 
-/// Only some keys of a moment the emulator does not restore: the cloud's refusal ends the job, and nothing is overwritten.
+/// Some keys of a moment come back alone. The cloud's refusal ends the job, and nothing is overwritten.
 #[test]
 fn a_refused_moment_changes_nothing() {
     let server = redis(5);
     let cloud = Cloud::start(&[(ID, &server, "flashback = true")]);
     let ours = Ours::new(&cloud);
     switch_on(&ours);
-    let (before, at) = (server.digest(), second());
-    let (_, done) =
-        ours.guarded(&json!({"instance_id": ID, "restore_time": at, "filter_key": "key:1"}), restore_instance::run);
+    let (then, at) = (server.run(&["GET", "key:1"]), second());
+    for key in ["key:1", "key:2"] {
+        server.run(&["SET", key, "changed since"]);
+    }
+    let before = server.digest();
+    let some = json!({"instance_id": ID, "restore_time": at, "filter_key": "key:1"});
+    cloud.inject(&json!({"kind": "error", "action": "RestoreInstance", "code": "ServiceNotSupport", "status": 400}));
+    let (_, done) = ours.guarded(&some, restore_instance::run);
     assert_eq!(done["status"], "failed", "{done:#}");
     assert!(
         done.to_string().contains("ServiceNotSupport") && done.to_string().contains("Nothing was overwritten"),
         "{done:#}"
     );
     assert_eq!(server.digest(), before);
+    let (_, done) = ours.guarded(&some, restore_instance::run);
+    assert_eq!(done["status"], "succeeded", "{done:#}");
+    assert_eq!(server.run(&["GET", "key:1"]), then);
+    assert_eq!(server.run(&["GET", "key:2"]).text(), "changed since");
     // Off takes a person's yes; then no moment is offered any more.
     let (plan, done) = ours.guarded(&json!({"instance_id": ID, "enable_backup_log": false}), modify_backup_policy::run);
     assert!(plan.to_string().contains("flashback goes off"), "{plan:#}");

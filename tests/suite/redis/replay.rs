@@ -223,6 +223,14 @@ impl Look for Busy<'_> {
     }
 }
 
+/// In the second of a save, or of its start, a server does not tell whether data was changed.
+fn behind_its_save(target: &Redis) {
+    wait("a later second than that of the save", Duration::from_secs(5), || {
+        let now = target.run(&["TIME"]).text();
+        (now.split(' ').next() > Some(&target.info("rdb_last_save_time"))).then_some(())
+    });
+}
+
 /// The last look decides on the connection that empties, and what it saw is compared in the command that does: a server that was
 /// written to between the two keeps its data, and is looked at anew.
 #[tokio::test]
@@ -238,6 +246,7 @@ async fn a_target_is_emptied_only_as_it_was_looked_at() {
         let error = by_hand(&entries, 9, true, &target, ReplayMode::ReplaceIf(&mut { refuse })).await.unwrap_err();
         assert!(matches!(error, RedisError::Withheld { .. }), "{error:?}");
         assert_eq!((Fault::from(error).code, target.digest()), ("plan.changed", before), "{kind}");
+        behind_its_save(&target);
         let mut seen = Vec::new();
         let mut look = |moment: &Moment| {
             // Somebody writes between the first looks and what they are for.
@@ -346,10 +355,7 @@ async fn what_happens_between_the_look_and_the_emptying() {
         target.run(&["DEBUG", "POPULATE", "2000", "k", "500"]);
 
         // What is no write: messages, expiries of either kind, evictions.
-        wait("a later second than that of the save", Duration::from_secs(5), || {
-            let now = target.run(&["TIME"]).text();
-            (now.split(' ').next() > Some(&target.info("rdb_last_save_time"))).then_some(())
-        });
+        behind_its_save(&target);
         let at_once = |what: &str, look: (usize, Result<(), RedisError>)| {
             assert!(matches!(look, (1, Ok(()))), "{kind}: {what}: {look:?}");
             assert_eq!(target.run(&["DBSIZE"]), Reply::Int(1), "{kind}: {what}");
