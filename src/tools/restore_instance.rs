@@ -149,7 +149,16 @@ fn keys(args: &Args) -> Result<Option<SomeKeys>, Fault> {
                 .hint("Leave it out, and the keys keep their names."));
         }
     }
-    Ok(Some(SomeKeys { filter_key, add_prefix }))
+    let keys = SomeKeys { filter_key, add_prefix };
+    // Else the way back could not name those keys alone, and would be a restore of everything.
+    if keys.in_target().is_none() {
+        let message = "filter_key and add_prefix together cannot be named in the target, as the way back has to";
+        return Err(Fault::new(Kind::Usage, "arguments.invalid", message).hint(format!(
+            "Leave out ^, $ and \\b, for whole keys are matched anyway, and commas in the prefix; or give fewer expressions: each \
+             stands behind the prefix, in {SHOWN} characters in all."
+        )));
+    }
+    Ok(Some(keys))
 }
 
 fn time_shift(args: &Args) -> Result<Option<Timestamp>, Fault> {

@@ -190,6 +190,12 @@ mod tests {
             assert_eq!(matcher.matches(key.as_bytes()), matched, "{list}: {key}");
         }
         assert_eq!(SomeKeys { filter_key: "a".repeat(200), add_prefix: Some("p".into()) }.in_target(), None);
+        for asks_beside in ["^user:.*$", "a,(^b|c)", r"\bä", r"a\z", "p(?m:$)"] {
+            let some = SomeKeys { filter_key: asks_beside.into(), add_prefix: Some("r:".into()) };
+            assert_eq!(some.in_target(), None, "{asks_beside}");
+        }
+        let class = SomeKeys { filter_key: r"[^a]\$ä\w".into(), add_prefix: Some("r:".into()) };
+        assert_eq!(class.in_target().as_deref(), Some(r"r:(?:[^a]\$ä\w)"));
         assert_eq!(keys("a,b").in_target().as_deref(), Some("a,b"));
     }
 }

@@ -39,7 +39,8 @@ impl SomeKeys {
         format!("only keys that match {}{}", self.filter_key, prefix.unwrap_or_default())
     }
 
-    /// The list that names in the target what this one names in the source; `None` where it is longer than a person can be shown.
+    /// The list that names in the target what this one names in the source; `None` where there is none that a person can be shown: it is too
+    /// long, the prefix has a comma, or an expression asks what stands beside a key, where there would be the prefix.
     #[must_use]
     pub fn in_target(&self) -> Option<String> {
         let Some(prefix) = &self.add_prefix else { return Some(self.filter_key.clone()) };
@@ -48,7 +49,13 @@ impl SomeKeys {
         // A key of the target has no comma that could be written here.
         let items: Vec<String> = self.filter_key.split(',').map(|i| format!("{prefix}(?:{})", i.trim())).collect();
         let list = items.join(",");
-        (list.chars().count() <= SHOWN && !prefix.contains(',')).then_some(list)
+        let asks_beside = |item: &str| {
+            let parsed = regex_syntax::ParserBuilder::new().utf8(false).unicode(false).build().parse(item.trim());
+            parsed.is_ok_and(|read| !read.properties().look_set().is_empty())
+        };
+        let named =
+            list.chars().count() <= SHOWN && !prefix.contains(',') && !self.filter_key.split(',').any(asks_beside);
+        named.then_some(list)
     }
 }
 

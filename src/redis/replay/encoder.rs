@@ -266,10 +266,12 @@ impl Visitor for RestoreEncoder {
         };
         if self.db != Some(db) {
             self.db = Some(db);
-            let before = self.wire.len();
+            // In a frame of its own, whose reply is waited for: were it refused, the keys behind it would go into another database.
+            self.flush()?;
             encode(&mut self.wire, &[b"SELECT", db.to_string().as_bytes()]);
-            let bytes = self.wire.len() - before;
+            let bytes = self.wire.len();
             self.ended(RestoreCommand::Select(db), bytes)?;
+            self.flush()?;
         }
         self.may_expire += u64::from(head.expiry_ms.is_some() || EXPIRING_FIELDS.contains(&head.type_byte));
         self.key.clear();

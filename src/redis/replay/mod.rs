@@ -180,7 +180,10 @@ impl Run {
                     conn.write_raw(&wire, "RESTORE").await?;
                     self.report.bytes += wire.len() as u64;
                     self.in_flight_bytes += ends.iter().map(|s| s.bytes).sum::<usize>();
+                    let selects = matches!(ends.last(), Some(Sent { command: RestoreCommand::Select(_), .. }));
                     self.in_flight.extend(ends);
+                    // What comes behind it is for that database alone.
+                    while selects && self.reply(conn).await? {}
                 }
             }
             // With nothing complete in flight there is nothing to wait for: a large value is still on its way out.

@@ -296,6 +296,36 @@ fn a_write_right_before_the_first_key_is_found() {
     assert_eq!(redis.run(&["EXISTS", "hash:listpack"]), Reply::Int(0));
 }
 
+/// A database that cannot be selected any more gets none of its keys, and neither does any other: nothing has been touched.
+#[test]
+fn a_refused_select_sends_no_key_elsewhere() {
+    let redis = Redis::start("redis-7.0", &[]);
+    redis.run(&["EVAL", "redis.call('SELECT', 2) for n = 1, 50 do redis.call('SET', 'user:' .. n, 'two') end", "0"]);
+    let (port, armed, once) = (redis.port, Arc::new(AtomicBool::new(false)), AtomicBool::new(false));
+    let ready = Arc::clone(&armed);
+    let tap: Tap = Arc::new(move |bytes| {
+        if ready.load(Ordering::SeqCst)
+            && contains(bytes, "TAIR-BACKUP-MCP:PROBE")
+            && !once.swap(true, Ordering::SeqCst)
+        {
+            let mut tcp = TcpStream::connect(("127.0.0.1", port)).unwrap();
+            tcp.write_all(b"ACL SETUSER default -select\r\n").unwrap();
+            assert!(tcp.read(&mut [0; 64]).unwrap() > 0);
+        }
+    });
+    let proxy = Proxy::start(&redis, tap);
+    let bench = Bench::new(&proxy.config());
+    let backup = bench.backup();
+    redis.run(&["SET", "user:1", "zero"]);
+    let source = ["--backup-id", backup.as_str()];
+    let token = text(&plan(&bench, source, "user:.*")["confirmation_token"]);
+    armed.store(true, Ordering::SeqCst);
+    let failed = bench.run(&call(source, "user:.*", &["--confirmation-token", &token])).json();
+    assert_eq!(failed["status"], "failed", "{failed}");
+    assert_eq!(redis.run(&["GET", "user:1"]).text(), "zero", "{failed}");
+    assert_eq!(redis.run(&["DBSIZE"]), Reply::Int(1), "{failed}");
+}
+
 /// A target that has to make room for the keys is not called restored.
 #[test]
 fn what_is_evicted_meanwhile_is_told() {

@@ -43,6 +43,11 @@ fn what_cannot_be_asked_for_is_said() {
     for wrong in ["", "a\u{202e}", &"p".repeat(65)] {
         refused(&bench, &[&set[..], &["--filter-key", "user:.*", "--add-prefix", wrong]].concat(), "arguments.invalid");
     }
+    // The way back has to name the keys in the target.
+    for (list, prefix) in [("^user:.*$", "r:"), ("user:.*", "a,b"), (&"k".repeat(150), "restored:")] {
+        refused(&bench, &[&set[..], &["--filter-key", list, "--add-prefix", prefix]].concat(), "arguments.invalid");
+    }
+    refused(&bench, &[&set[..], &["--filter-key", "^user:.*$"]].concat(), "backup.not_found");
     refused(&bench, &[&set[..], &["--filter-key", "user:["]].concat(), "backup.not_found");
     refused(&bench, &[&set[..], &["--source-instance-id", "nobody"]].concat(), "instance.not_found");
     refused(&bench, &[&set[..], &["--time-shift", "now"]].concat(), "arguments.invalid");
