@@ -50,7 +50,7 @@ impl Method {
                 "atomic: keys are written one by one into empty databases beside the old data, and one transaction swaps them all in; if anything fails before that, the old data stays"
             }
             Self::Keys => {
-                "keys that match are replaced or removed one by one, each at one moment, NOT all at one; no other key is touched. What clients write to such keys meanwhile stays or is overwritten, and is not counted; a failure leaves some as they were and some restored, and the same call completes it"
+                "keys that match are replaced or removed one by one, each at one moment, NOT all at one; no other key is touched. What clients write to such keys meanwhile stays, is overwritten or removed, and is not counted; a failure leaves some as they were and some restored, and the same call completes it"
             }
             Self::Commands => {
                 "NOT atomic: the target is emptied (FLUSHALL) and keys are written one by one; what clients write meanwhile stays or is overwritten, and is not counted; a failure leaves it partly filled until a restore succeeds"

@@ -35,14 +35,14 @@ pub(super) fn assess(some: &SomeKeys, facts: &KeysFacts, of: &DirectRestore, ass
     }
     impact.lost = match matched.target {
         Some(MatchedInTarget { keys, shared }) if removes => format!(
-            "of {keys} keys that match now the values of {shared}, which become those of then; {exactly}{} that were not there then are DELETED; nothing else",
+            "of {keys} keys that match now the values of {shared}, which become those of then; {exactly}{} that were not there then, or have expired since, are DELETED; nothing else",
             keys - shared
         ),
         Some(MatchedInTarget { shared, .. }) => {
             format!("the values of {exactly}{shared} keys that are called so now; no key is deleted, and nothing else is touched")
         }
         None if removes => {
-            "the values of all keys that match now, and those of them that were not there then altogether (DELETED); nothing else".into()
+            "the values of all keys that match now, and those of them that were not there then, or have expired since, altogether (DELETED); nothing else".into()
         }
         None => "the values of keys that are called so now; no key is deleted, and nothing else is touched".into(),
     };

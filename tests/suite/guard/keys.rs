@@ -52,7 +52,10 @@ fn some_keys_are_judged_by_their_own_figures() {
     );
     assert!(
         told.impact.lost.contains("of 5 keys that match now the values of 3")
-            && told.impact.lost.contains("2 that were not there then are DELETED; nothing else"),
+            && told
+                .impact
+                .lost
+                .contains("2 that were not there then, or have expired since, are DELETED; nothing else"),
         "{told:?}"
     );
     assert_eq!((told.impact.how.as_str(), told.details["filter_key"].as_str()), ("keys", "a.*,b"));

@@ -273,7 +273,10 @@ fn outcome(
     message.push_str(&match others(keys) {
         Others::Kept => "; nothing was removed".to_owned(),
         Others::Removed => {
-            format!("; {removed} keys that match and were not there then are removed{}", by_pattern(&passed.removed))
+            format!(
+                "; {removed} keys that match and were not there then, or have expired since, are removed{}",
+                by_pattern(&passed.removed)
+            )
         }
     });
     if evicted > 0 {
