@@ -10,6 +10,7 @@ pub mod home;
 pub mod instance;
 pub mod instance_url;
 pub mod named_url;
+pub mod nameless;
 pub mod tair;
 
 use crate::model::fault::{Fault, Kind};

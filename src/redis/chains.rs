@@ -8,7 +8,7 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 
-use crate::model::ids::{hex, random};
+use crate::config::nameless::nameless;
 
 /// Bytes before a block's content: the number of the chain's block before it.
 const HEAD: usize = 8;
@@ -62,7 +62,7 @@ impl Chains {
         let at = self.blocks * (HEAD + self.size) as u64;
         let file = match &mut self.file {
             Some(file) => file,
-            none => none.insert(nameless(&self.dir)?),
+            none => none.insert(nameless(&self.dir, "numbers")?),
         };
         file.write_all_at(&self.block, at)?;
         self.blocks += 1;
@@ -83,13 +83,4 @@ impl Chains {
         }
         Ok(true)
     }
-}
-
-/// A file that is gone when closed, also after a crash.
-fn nameless(dir: &std::path::Path) -> io::Result<File> {
-    let name = random::<8>().map_err(io::Error::other)?;
-    let path = dir.join(format!(".numbers-{}", hex(&name)));
-    let file = File::options().read(true).write(true).create_new(true).open(&path)?;
-    std::fs::remove_file(&path)?;
-    Ok(file)
 }

@@ -1,6 +1,7 @@
 //! New instances: a clone is a server of our own with what a set or a moment held. Its source is not touched, nor even asked.
 
 use crate::config::blocking::blocking;
+use crate::config::nameless::FromStart;
 use crate::guard::act::{CloneOrder, Source};
 use crate::guard::facts::Facts;
 use crate::guard::facts::clone::LocalClone;
@@ -185,13 +186,11 @@ impl Inner {
             None => (set, Box::new(data) as Box<dyn Read + Send>, None, None),
             Some(replay) => {
                 let (set, file) = self.build_for_clone(job, (source, replay), &program, &set, data).await?;
-                let again = || -> io::Result<File> { file.try_clone() };
-                let copied = again().map_err(|e| not_made(&program.name, &e.to_string()).because(e))?;
                 let moment = match source {
                     Source::Moment { restore_time, .. } => Some(*restore_time),
                     Source::Backup { .. } | Source::Before { .. } => None,
                 };
-                (set, Box::new(file) as Box<dyn Read + Send>, Some(copied), moment)
+                (set, Box::new(FromStart::of(&file)) as Box<dyn Read + Send>, Some(file), moment)
             }
         };
         let now = Timestamp::now();
@@ -221,7 +220,7 @@ impl Inner {
         program: &Program,
         set: &BackupSet,
         mut contents: Box<dyn Read + Send>,
-        built: Option<File>,
+        built: Option<Arc<File>>,
     ) -> Result<(Record, Endpoint, (u64, bool)), Fault> {
         let failed = |why: String| not_made(&program.name, &why);
         let _ = self.jobs.progress(job, "writing the clone's file", 0, set.rdb_bytes).await;

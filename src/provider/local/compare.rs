@@ -7,13 +7,13 @@ use crate::config::blocking::blocking;
 use crate::config::durable;
 use crate::config::home;
 use crate::config::instance::NO_DATA_SECONDS;
+use crate::config::nameless::{FromStart, nameless};
 use crate::guard::act::{Act, Source};
 use crate::guard::assess::no_moment;
 use crate::guard::facts::replay::NoMoment;
 use crate::guard::plan::Plan;
 use crate::model::backup::{BackupSet, Mode};
 use crate::model::fault::{Fault, Kind};
-use crate::model::ids::{hex, random};
 use crate::model::impact::KeyImpact;
 use crate::model::instance::total_keys;
 use crate::model::job::JobStatus;
@@ -29,7 +29,6 @@ use crate::vault::Vault;
 use jiff::Timestamp;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
-use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -58,9 +57,7 @@ impl AtRest {
     fn open(&self) -> io::Result<Box<dyn Read + Send>> {
         Ok(match self {
             Self::Set(vault, set) => Box::new(vault.read_data(set)?),
-            Self::File(file) => {
-                Box::new(BufReader::with_capacity(1 << 20, FromStart { file: Arc::clone(file), at: 0 }))
-            }
+            Self::File(file) => Box::new(BufReader::with_capacity(1 << 20, FromStart::of(file))),
         })
     }
 }
@@ -80,20 +77,6 @@ fn has_room(dir: &Path, need: u64) -> Result<(), Fault> {
         )
         .hint("Free space there: each key of either state takes 32 bytes for the while.")),
         _ => Ok(()),
-    }
-}
-
-/// Reads a file from its beginning, whoever else reads it.
-struct FromStart {
-    file: Arc<File>,
-    at: u64,
-}
-
-impl Read for FromStart {
-    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
-        let n = self.file.read_at(to, self.at)?;
-        self.at += n as u64;
-        Ok(n)
     }
 }
 
@@ -224,7 +207,11 @@ impl Inner {
     async fn received(&self, instance_id: &str, on_stage: &OnStage<'_>) -> Result<File, Fault> {
         let dir = self.run_dir();
         let at = dir.clone();
-        let file = blocking(move || home::private_dir(&at).and_then(|()| nameless(&at))).await?;
+        let file = blocking(move || {
+            home::private_dir(&at)
+                .and_then(|()| nameless(&at, "state").map_err(|e| home::file_fault("write a file in", &at, e)))
+        })
+        .await?;
         self.has_room_for_a_file(instance_id, &dir).await?;
         let failed = |e: io::Error| home::file_fault("write a file in", &dir, e);
         on_stage("receiving what the instance holds now", 0);
@@ -250,16 +237,6 @@ impl Inner {
         to.set_len(all).await.map_err(failed)?;
         Ok(to.into_std().await)
     }
-}
-
-/// A file that is gone when it is closed.
-fn nameless(dir: &Path) -> Result<File, Fault> {
-    let made = || {
-        let path = dir.join(format!(".state-{}", hex(&random::<8>().map_err(io::Error::other)?)));
-        let file = File::options().read(true).write(true).create_new(true).open(&path)?;
-        std::fs::remove_file(&path).map(|()| file)
-    };
-    made().map_err(|e: io::Error| home::file_fault("write a file in", dir, e))
 }
 
 fn no_such_moment(none: NoMoment) -> Fault {

@@ -9,7 +9,7 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 
-use crate::model::ids::{hex, random};
+use crate::config::nameless::nameless;
 
 /// Hashes held and sorted at once: 16 MiB.
 const HELD_MAX: usize = 1 << 20;
@@ -54,14 +54,6 @@ fn hash_of((one, two): &(RandomState, RandomState), db: u64, key: &[u8]) -> u128
     half(one) << 64 | half(two)
 }
 
-/// A file without a name, which is gone when closed, also after a crash.
-fn nameless(dir: &std::path::Path) -> io::Result<File> {
-    let path = dir.join(format!(".names-{}", hex(&random::<8>().map_err(io::Error::other)?)));
-    let file = File::options().read(true).write(true).create_new(true).open(&path)?;
-    std::fs::remove_file(&path)?;
-    Ok(file)
-}
-
 impl Names {
     /// None yet. A file of those that do not fit into memory is made in `dir`.
     #[must_use]
@@ -83,7 +75,7 @@ impl Names {
         self.held.sort_unstable();
         let (file, lengths) = match &mut self.runs {
             Some(runs) => runs,
-            none => none.insert((nameless(&self.dir)?, Vec::new())),
+            none => none.insert((nameless(&self.dir, "names")?, Vec::new())),
         };
         let before: usize = lengths.iter().sum();
         for (at, part) in self.held.chunks(WRITTEN_AT_ONCE).enumerate() {
@@ -108,7 +100,7 @@ impl Names {
         };
         // Given back before as much is needed for merging.
         self.held = Vec::new();
-        let merged = merge(&file, &lengths, nameless(&self.dir)?)?;
+        let merged = merge(&file, &lengths, nameless(&self.dir, "names")?)?;
         let count = lengths.iter().map(|n| *n as u64).sum();
         Ok(KnownNames { hash: self.hash, sorted: Sorted::File(merged, count) })
     }

@@ -13,7 +13,7 @@ use crc_fast::{CrcAlgorithm, Digest};
 use tokio::sync::mpsc;
 
 use super::frame::{Frame, RestoreCommand, Sent};
-use crate::model::ids::{hex, random};
+use crate::config::nameless::nameless;
 use crate::model::key_filter::matcher::{KeyMatcher, PatternCounts};
 use crate::redis::keys::names::{KnownNames, Names};
 use crate::redis::rdb::payload::{LOWEST_FOOTER, lowest_footer};
@@ -221,15 +221,6 @@ impl RestoreEncoder {
             self.wire = piece;
         }
     }
-
-    /// A file without a name, which is gone when closed, also after a crash.
-    fn spool_file(&self) -> io::Result<File> {
-        let name = random::<8>().map_err(io::Error::other)?;
-        let path = self.spool_dir.join(format!(".restore-{}", hex(&name)));
-        let file = File::options().read(true).write(true).create_new(true).open(&path)?;
-        std::fs::remove_file(&path)?;
-        Ok(file)
-    }
 }
 
 impl Only {
@@ -314,7 +305,7 @@ impl Visitor for RestoreEncoder {
         self.len += piece.len() as u64;
         if self.value.len() + piece.len() > VALUE_IN_MEMORY_MAX {
             if self.spool.is_none() {
-                self.spool = Some(self.spool_file()?);
+                self.spool = Some(nameless(&self.spool_dir, "restore")?);
             }
             if let Some(file) = &mut self.spool {
                 file.write_all(&self.value)?;

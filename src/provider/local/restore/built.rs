@@ -4,6 +4,7 @@
 //! The target is not touched here. What is built is a file without a name: nothing of it is left behind, whatever ends this program.
 
 use crate::config::blocking::blocking;
+use crate::config::nameless::FromStart;
 use crate::guard::facts::replay::{Builder, Room};
 use crate::guard::plan::{Plan, changed};
 use crate::guard::room::{fits_beside, need};
@@ -33,9 +34,9 @@ use crate::redis::scratch::room::{disk_free, memory_free};
 use crate::redis::scratch::{ScratchDir, ScratchServer};
 use crate::vault::frames::FrameReader;
 use std::fs::File;
-use std::io::{self, BufReader, Seek as _};
-use std::sync::Mutex;
+use std::io::BufReader;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
@@ -53,7 +54,7 @@ pub(super) struct Built {
     /// What a set of it would say of itself; its other values are those of the set that it was begun with.
     pub(super) set: BackupSet,
     statistics: KeyStatistics,
-    pub(super) file: File,
+    pub(super) file: Arc<File>,
 }
 
 impl Built {
@@ -67,14 +68,10 @@ impl Built {
         )
     }
 
-    /// What was built, from its beginning. One reader at a time.
-    pub(super) fn contents(&self) -> Result<Contents, Fault> {
-        let again = || -> io::Result<File> {
-            let mut file = self.file.try_clone()?;
-            file.rewind().map(|()| file)
-        };
-        let file = again().map_err(|e| Whose::Built.damaged(&e).because(e))?;
-        Ok(Contents { data: Box::new(BufReader::with_capacity(1 << 20, file)), whose: Whose::Built })
+    /// What was built, from its beginning.
+    pub(super) fn contents(&self) -> Contents {
+        let data = BufReader::with_capacity(1 << 20, FromStart::of(&self.file));
+        Contents { data: Box::new(data), whose: Whose::Built }
     }
 }
 
@@ -310,7 +307,7 @@ impl Inner {
         let limits = limits::read(&mut conn).await?;
         let refused = match plan.act.keys() {
             Some(keys) => {
-                self.cannot_take_built(keys, &built.set, built.contents()?, &target, limits, &mut conn).await?
+                self.cannot_take_built(keys, &built.set, built.contents(), &target, limits, &mut conn).await?
             }
             None => {
                 self.cannot_load(&built.set, true, &built.statistics, &target, method, limits, Some(built), &mut conn)
@@ -332,14 +329,13 @@ impl Inner {
 }
 
 /// Verifies what a server of our own has saved as any set is verified, but for a manifest.
-async fn verified(file: File, spill: std::path::PathBuf) -> Result<(File, KeyStatistics), Fault> {
+async fn verified(file: File, spill: std::path::PathBuf) -> Result<(Arc<File>, KeyStatistics), Fault> {
+    let file = Arc::new(file);
     blocking(move || {
         let bad = |why: String| Whose::Built.damaged(why);
         let mut unique = Unique::new(spill);
         let walk = |unique: &mut Unique| {
-            let mut from = file.try_clone().map_err(|e| bad(e.to_string()))?;
-            from.rewind().map_err(|e| bad(e.to_string()))?;
-            rdb::walk_unique(from, (), (), unique).map_err(|e| bad(e.to_string()))
+            rdb::walk_unique(FromStart::of(&file), (), (), unique).map_err(|e| bad(e.to_string()))
         };
         let statistics = walk(&mut unique)?.statistics;
         if unique.needs_second_walk().map_err(|e| bad(e.to_string()))? {

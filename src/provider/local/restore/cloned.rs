@@ -3,6 +3,7 @@
 //!
 //! Nobody but time can have removed any of it: keys that are missing and have not expired, and it is no clone.
 
+use crate::config::nameless::FromStart;
 use crate::guard::act::Source;
 use crate::guard::facts::replay::{NoMoment, Replay};
 use crate::guard::preconditions::ReplayIdentity;
@@ -11,7 +12,6 @@ use crate::model::fault::Fault;
 use crate::model::instance::total_keys;
 use crate::model::job::Job;
 use crate::provider::local::restore::built::{Built, DATABASES};
-use crate::provider::local::restore::contents::Whose;
 use crate::provider::local::restore::counted::Counted;
 use crate::provider::local::restore::expired::expired_in;
 use crate::provider::local::restore::outcome::outcome;
@@ -23,7 +23,7 @@ use crate::redis::inventory::{Refusals, unknown_commands};
 use crate::redis::scratch::program::Program;
 use crate::vault::frames::FrameReader;
 use std::fs::File;
-use std::io::Seek as _;
+use std::sync::Arc;
 
 impl Inner {
     /// The set and the commands behind it for a clone of a moment, and what is known of its building. What has expired nobody has
@@ -75,10 +75,9 @@ impl Inner {
         program: &Program,
         set: &BackupSet,
         data: FrameReader,
-    ) -> Result<(BackupSet, File), Fault> {
+    ) -> Result<(BackupSet, Arc<File>), Fault> {
         let behind = self.behind_as_planned(&job.instance_id, source, planned).await?.of(set);
-        let Built { set, mut file, .. } = self.build_on(job, program, DATABASES, set, data, behind).await?;
-        file.rewind().map_err(|e| Whose::Built.damaged(&e).because(e))?;
+        let Built { set, file, .. } = self.build_on(job, program, DATABASES, set, data, behind).await?;
         Ok((set, file))
     }
 
@@ -91,16 +90,12 @@ impl Inner {
         &self,
         endpoint: &Endpoint,
         set: &BackupSet,
-        built: Option<File>,
+        built: Option<Arc<File>>,
     ) -> Result<(u64, bool), Fault> {
         let mut conn = Conn::open(endpoint, COMMAND_TIMEOUT).await?;
         let after = Counted::from(&ServerFacts::read(&mut conn).await?);
         let passed = match (built, after.may_have_expired(set)) {
-            (Some(mut built), Some(at)) => {
-                // It was read to its end, to be loaded: that place in it is shared.
-                built.rewind().map_err(|e| Whose::Built.damaged(&e).because(e))?;
-                expired_in(built, at).await
-            }
+            (Some(built), Some(at)) => expired_in(FromStart::of(&built), at).await,
             (Some(_), None) => None,
             (None, at) => self.expired_by(set, at).await,
         };

@@ -56,7 +56,7 @@ impl Inner {
             }
             let owned = if facts.cluster_enabled { Some(owned_slots(conn).await?) } else { None };
             let contents = match built {
-                Some(built) => built.contents()?,
+                Some(built) => built.contents(),
                 None => Contents::of_set(&self.vault, set, self.vault.open_data(set).await?),
             };
             return cannot_replay(contents, owned).await;

@@ -118,7 +118,7 @@ impl Inner {
         let recovery = RecoveryRecord::of(plan, &set, moment.clone())?;
         let before = self.counted(&plan.instance_id).await.ok();
         let contents = |data: Option<FrameReader>| match (&built, data) {
-            (Some(built), _) => built.contents(),
+            (Some(built), _) => Ok(built.contents()),
             (None, Some(data)) => Ok(Contents::of_set(&self.vault, &set, data)),
             (None, None) => Err(plan.unsupported()),
         };
@@ -166,7 +166,7 @@ impl Inner {
         let at = of_set.and_then(|after| after.may_have_expired(&set));
         let expired = async {
             match (&built, at) {
-                (Some(built), Some(at)) => expired_in(built.contents().ok()?.data, at).await,
+                (Some(built), Some(at)) => expired_in(built.contents().data, at).await,
                 _ => self.expired_by(&set, at).await,
             }
         };
