@@ -93,6 +93,18 @@ fn a_spare_becomes_a_new_instance() {
     assert_eq!(emulator.backup("spare-1")["BackupStatus"], "Success");
 }
 
+/// The id of a new instance from a set of `orders`, by its number.
+fn created(emulator: &Emulator, number: &str, token: &str) -> String {
+    let order = [
+        ("RegionId", "cn-beijing"),
+        ("SrcDBInstanceId", "orders"),
+        ("BackupId", number),
+        ("InstanceClass", "redis.master.small.default"),
+        ("Token", token),
+    ];
+    text(&emulator.call("CreateInstance", &order).ok()["InstanceId"])
+}
+
 /// Calls at once with one token make one instance, whichever comes first; with two they make two.
 #[test]
 fn a_token_makes_one_instance() {
@@ -100,16 +112,7 @@ fn a_token_makes_one_instance() {
     source.run(&["SET", "a", "1"]);
     let emulator = Emulator::start(&bench, &[]);
     let number = emulator.backup("orders")["BackupId"].to_string();
-    let create = |token: &str| {
-        let order = [
-            ("RegionId", "cn-beijing"),
-            ("SrcDBInstanceId", "orders"),
-            ("BackupId", number.as_str()),
-            ("InstanceClass", "redis.master.small.default"),
-            ("Token", token),
-        ];
-        text(&emulator.call("CreateInstance", &order).ok()["InstanceId"])
-    };
+    let create = |token: &str| created(&emulator, &number, token);
     let made: Vec<String> = std::thread::scope(|scope| {
         let calls: Vec<_> = (0..8).map(|_| scope.spawn(|| create("same"))).collect();
         calls.into_iter().map(|call| call.join().unwrap()).collect()
@@ -239,16 +242,7 @@ fn without_spares_a_clone_is_made() {
     let number = emulator.backup("orders")["BackupId"].to_string();
     let keys = bench.json(&["describe-instances", "--instance-id", "orders"])["instances"][0]["keys"].clone();
     source.run(&["FLUSHALL"]);
-    let create = |token: &str| {
-        let order = [
-            ("RegionId", "cn-beijing"),
-            ("SrcDBInstanceId", "orders"),
-            ("BackupId", number.as_str()),
-            ("InstanceClass", "redis.master.small.default"),
-            ("Token", token),
-        ];
-        text(&emulator.call("CreateInstance", &order).ok()["InstanceId"])
-    };
+    let create = |token: &str| created(&emulator, &number, token);
     let made: Vec<String> = std::thread::scope(|scope| {
         let calls = ["one", "two"].map(|token| scope.spawn(move || create(token)));
         calls.into_iter().map(|call| call.join().unwrap()).collect()

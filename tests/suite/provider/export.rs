@@ -18,6 +18,18 @@ fn export(bench: &Bench, at: Timestamp, more: &[&str]) -> Done {
     bench.run(&call(&[&["--restore-time", &written(at)], more].concat()))
 }
 
+/// A moment of the log behind a backup, between two writes.
+fn recorded(redis: &Redis, bench: &Bench) -> Timestamp {
+    let recorder = Recorder::behind(bench, redis, &bench.backup());
+    redis.run(&["SET", "n", "1"]);
+    recorder.catch_up(redis);
+    let at = now();
+    redis.run(&["SET", "later", "1"]);
+    recorder.catch_up(redis);
+    recorder.stop();
+    at
+}
+
 /// The next whole second, when it is over: nothing that is sent later is received at or before it.
 fn second() -> i64 {
     let second = Timestamp::now().as_second() + 1;
@@ -268,13 +280,7 @@ fn what_has_the_name_is_whole_and_stays() {
     let redis = Redis::start("redis-7.0", &["--repl-backlog-size", "64mb"]);
     redis.fill(60, 3);
     let bench = Bench::unattended(&redis);
-    let recorder = Recorder::behind(&bench, &redis, &bench.backup());
-    redis.run(&["SET", "n", "1"]);
-    recorder.catch_up(&redis);
-    let at = now();
-    redis.run(&["SET", "later", "1"]);
-    recorder.catch_up(&redis);
-    recorder.stop();
+    let at = recorded(&redis, &bench);
     let downloads = bench.home().join("downloads");
     let written_at = written(at);
     let args = |name: &'static str| call(&["--restore-time", &written_at, "--file-name", name]);
@@ -408,13 +414,7 @@ fn no_room_for_a_moment() {
     let redis = Redis::start("redis-7.0", &["--repl-backlog-size", "64mb", "--rdbcompression", "no"]);
     redis.run(&["DEBUG", "POPULATE", "4000", "k", "1000"]);
     let bench = Bench::unattended(&redis);
-    let recorder = Recorder::behind(&bench, &redis, &bench.backup());
-    redis.run(&["SET", "n", "1"]);
-    recorder.catch_up(&redis);
-    let at = now();
-    redis.run(&["SET", "later", "1"]);
-    recorder.catch_up(&redis);
-    recorder.stop();
+    let at = recorded(&redis, &bench);
     let downloads = bench.home().join("downloads");
     let Some(disk) = SmallDisk::at(&downloads, 18) else { return };
     let refused = export(&bench, at, &[]);

@@ -153,21 +153,27 @@ fn what_expires_by_then_is_neither_added_nor_lost() {
     assert_eq!(counts, [0, 0, 1, 1, 1], "{keys}");
 }
 
+/// A backup, and a moment of the log behind it that lies between two writes.
+fn recorded(redis: &Redis, bench: &Bench) -> (String, String) {
+    let backup = bench.backup();
+    let recorder = Recorder::behind(bench, redis, &backup);
+    redis.run(&["SET", "user:1", "1"]);
+    recorder.catch_up(redis);
+    let at = crate::provider::moment_log::now().strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string();
+    std::thread::sleep(Duration::from_millis(5));
+    redis.run(&["SET", "user:2", "1"]);
+    recorder.catch_up(redis);
+    recorder.stop();
+    (backup, at)
+}
+
 /// Where the time is too short, no program is here, or the operator wants none of it, the plan goes on, and says what was not compared.
 #[test]
 fn what_is_not_compared_is_said() {
     let redis = Redis::start("redis-7.0", &["--repl-backlog-size", "64mb"]);
     redis.fill(20, 1);
     let bench = Bench::unattended(&redis);
-    let backup = bench.backup();
-    let recorder = Recorder::behind(&bench, &redis, &backup);
-    redis.run(&["SET", "user:1", "1"]);
-    recorder.catch_up(&redis);
-    let at = crate::provider::moment_log::now().strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string();
-    std::thread::sleep(Duration::from_millis(5));
-    redis.run(&["SET", "user:2", "1"]);
-    recorder.catch_up(&redis);
-    recorder.stop();
+    let (backup, at) = recorded(&redis, &bench);
     let plan = |source: [&str; 2]| {
         let args = [&["restore-instance", "--instance-id", "orders", "--json"][..], &source].concat();
         let mut command = bench.command(&args);
@@ -195,15 +201,7 @@ fn an_ended_comparison_leaves_nothing() {
     let redis = Redis::start("redis-7.0", &["--repl-backlog-size", "64mb"]);
     redis.fill(30, 1);
     let bench = Bench::unattended(&redis);
-    let backup = bench.backup();
-    let recorder = Recorder::behind(&bench, &redis, &backup);
-    redis.run(&["SET", "user:1", "1"]);
-    recorder.catch_up(&redis);
-    let at = crate::provider::moment_log::now().strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string();
-    std::thread::sleep(Duration::from_millis(5));
-    redis.run(&["SET", "user:2", "1"]);
-    recorder.catch_up(&redis);
-    recorder.stop();
+    let (backup, at) = recorded(&redis, &bench);
     let args = ["compare-backups", "--instance-id", "orders", &backup, &at];
     for signal in ["-INT", "-KILL"] {
         let child = bench.command_beside("redis-7.0", &args).spawn().unwrap();

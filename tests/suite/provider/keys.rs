@@ -266,11 +266,8 @@ fn writers_of_other_keys_go_on() {
     assert!(redis.run(&["GET", "user:59999"]).text() != "spoilt");
 }
 
-/// A write right before the first key voids a plan that told of none: nothing has been touched, and that write is there.
-#[test]
-fn a_write_right_before_the_first_key_is_found() {
-    let redis = Redis::start("redis-7.0", &[]);
-    redis.fill(0, 1);
+/// A way to a server on which somebody else sends a command, once, right before the first key is written: as soon as that is armed.
+fn at_the_probe(redis: &Redis, command: &'static str) -> (Proxy, Arc<AtomicBool>) {
     let (port, armed, once) = (redis.port, Arc::new(AtomicBool::new(false)), AtomicBool::new(false));
     let ready = Arc::clone(&armed);
     let tap: Tap = Arc::new(move |bytes| {
@@ -280,11 +277,20 @@ fn a_write_right_before_the_first_key_is_found() {
             && !once.swap(true, Ordering::SeqCst)
         {
             let mut tcp = TcpStream::connect(("127.0.0.1", port)).unwrap();
-            tcp.write_all(b"INCR hash:orders\r\n").unwrap();
+            tcp.write_all(format!("{command}\r\n").as_bytes()).unwrap();
             assert!(tcp.read(&mut [0; 64]).unwrap() > 0);
         }
     });
-    let proxy = Proxy::start(&redis, tap);
+    let proxy = Proxy::start(redis, tap);
+    (proxy, armed)
+}
+
+/// A write right before the first key voids a plan that told of none: nothing has been touched, and that write is there.
+#[test]
+fn a_write_right_before_the_first_key_is_found() {
+    let redis = Redis::start("redis-7.0", &[]);
+    redis.fill(0, 1);
+    let (proxy, armed) = at_the_probe(&redis, "INCR hash:orders");
     let bench = Bench::new(&proxy.config());
     let backup = bench.backup();
     redis.run(&["DEL", "hash:listpack"]);
@@ -303,19 +309,7 @@ fn a_write_right_before_the_first_key_is_found() {
 fn a_refused_select_sends_no_key_elsewhere() {
     let redis = Redis::start("redis-7.0", &[]);
     redis.run(&["EVAL", "redis.call('SELECT', 2) for n = 1, 50 do redis.call('SET', 'user:' .. n, 'two') end", "0"]);
-    let (port, armed, once) = (redis.port, Arc::new(AtomicBool::new(false)), AtomicBool::new(false));
-    let ready = Arc::clone(&armed);
-    let tap: Tap = Arc::new(move |bytes| {
-        if ready.load(Ordering::SeqCst)
-            && contains(bytes, "TAIR-BACKUP-MCP:PROBE")
-            && !once.swap(true, Ordering::SeqCst)
-        {
-            let mut tcp = TcpStream::connect(("127.0.0.1", port)).unwrap();
-            tcp.write_all(b"ACL SETUSER default -select\r\n").unwrap();
-            assert!(tcp.read(&mut [0; 64]).unwrap() > 0);
-        }
-    });
-    let proxy = Proxy::start(&redis, tap);
+    let (proxy, armed) = at_the_probe(&redis, "ACL SETUSER default -select");
     let bench = Bench::new(&proxy.config());
     let backup = bench.backup();
     redis.run(&["SET", "user:1", "zero"]);
