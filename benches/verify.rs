@@ -3,14 +3,14 @@
 //!     verify rdb FILE                        a plain RDB: CRC64, the inside of every value, nothing twice; more than redis-check-rdb checks
 //!     verify sha FILE                        the same and SHA-256
 //!     verify set VAULT INSTANCE_ID BACKUP_ID a set at rest, as a restore does: frames, SHA-256, counts, and all of that
-//!     verify keys FILE REGEX                 a plain RDB, its keys that match made into RESTORE commands, as a restore of some keys does
-//!     verify keys-of VAULT INSTANCE_ID BACKUP_ID REGEX    the same of a set at rest
+//!     verify keys-of VAULT INSTANCE_ID BACKUP_ID REGEX    a set at rest, its keys that match made into RESTORE commands, as a restore of some keys does
+//!     verify keys-to PORT FILE REGEX         the same of a plain RDB, sent to a server on the loopback, each reply awaited
 //!
 //! `benches/run verify` measures it. It must do nothing that the server's own verification does not.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark talks to the terminal")]
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{BufRead as _, BufReader, Read, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 use tair_backup_mcp::model::key_filter::SomeKeys;
@@ -30,7 +30,7 @@ fn main() -> ExitCode {
         ["rdb", path] => plain(path, false),
         ["sha", path] => plain(path, true),
         ["set", vault, instance_id, backup_id] => set(vault, instance_id, backup_id),
-        ["keys", path, list] => File::open(path).map_err(|e| e.to_string()).and_then(|file| keys(file, list)),
+        ["keys-to", port, path, list] => keys_to(port, path, list),
         ["keys-of", vault, instance_id, backup_id, list] => keys_of(vault, instance_id, backup_id, list),
         // `cargo bench` calls without knowing what to verify.
         _ => {
@@ -66,26 +66,47 @@ fn plain(path: &str, hash: bool) -> Result<String, String> {
     Ok(format!("{} keys, {} bytes, {:?}", statistics.keys(), statistics.bytes, statistics.checksum))
 }
 
-/// Makes the keys that match into commands, which are dropped on another thread.
-fn keys(source: impl Read, list: &str) -> Result<String, String> {
+/// Makes the keys that match into commands, which another thread writes: what is to be said, and how many commands there were.
+fn keys(source: impl Read, list: &str, mut to: impl Write + Send + 'static) -> Result<(String, usize), String> {
     let some = SomeKeys { filter_key: list.to_owned(), add_prefix: None };
     let matcher = KeyMatcher::new(&some).map_err(|fault| fault.message)?;
     let (frames, mut sent) = tokio::sync::mpsc::channel(4);
     let written = std::thread::spawn(move || {
-        let mut bytes = 0;
+        let (mut bytes, mut commands) = (0, 0);
         while let Some(frame) = sent.blocking_recv() {
-            if let Frame::Bytes { wire, .. } = frame {
+            if let Frame::Bytes { wire, ends } = frame {
                 bytes += wire.len();
+                commands += ends.len();
+                to.write_all(&wire)?;
             }
         }
-        bytes
+        std::io::Result::Ok((bytes, commands))
     });
     let encoder = RestoreEncoder::new(frames, 0, std::env::temp_dir()).some(Arc::new(matcher), Dialect::Redis);
     let walked = rdb::walk(source, (), encoder).map_err(|e| e.to_string())?;
     let all = walked.statistics.keys();
     let gathered = walked.visitor.finish_some().map_err(|e| e.to_string())?.ok_or("all keys were sent")?;
-    let bytes = written.join().map_err(|_| "the other thread died")?;
-    Ok(format!("{} of {all} keys, {bytes} bytes of commands", gathered.sent.total()))
+    let (bytes, commands) = written.join().map_err(|_| "the other thread died")?.map_err(|e| e.to_string())?;
+    Ok((format!("{} of {all} keys, {bytes} bytes of commands", gathered.sent.total()), commands))
+}
+
+/// Sends the keys that match to a server that has none of them, which replies +OK to each command.
+fn keys_to(port: &str, path: &str, list: &str) -> Result<String, String> {
+    let sending = std::net::TcpStream::connect(format!("127.0.0.1:{port}")).map_err(|e| e.to_string())?;
+    let reading = sending.try_clone().map_err(|e| e.to_string())?;
+    let closing = sending.try_clone().map_err(|e| e.to_string())?;
+    // A server that is not read from stops reading.
+    let replies = std::thread::spawn(move || {
+        BufReader::new(reading).lines().try_fold(0, |count, line| match line?.as_str() {
+            "+OK" => Ok(count + 1),
+            other => Err(std::io::Error::other(other.to_owned())),
+        })
+    });
+    let (said, commands) = keys(File::open(path).map_err(|e| e.to_string())?, list, sending)?;
+    // The server answers all that it was sent, and then sees the end.
+    closing.shutdown(std::net::Shutdown::Write).map_err(|e| e.to_string())?;
+    let count = replies.join().map_err(|_| "the other thread died")?.map_err(|e| e.to_string())?;
+    if count == commands { Ok(said) } else { Err(format!("{commands} commands, {count} replies")) }
 }
 
 fn keys_of(vault: &str, instance_id: &str, backup_id: &str, list: &str) -> Result<String, String> {
@@ -95,7 +116,7 @@ fn keys_of(vault: &str, instance_id: &str, backup_id: &str, list: &str) -> Resul
         let set = vault.find(instance_id, backup_id, &()).await?;
         vault.open_data(&set).await
     };
-    keys(runtime.block_on(open).map_err(|f| f.to_string())?, list)
+    keys(runtime.block_on(open).map_err(|f| f.to_string())?, list, std::io::sink()).map(|(said, _)| said)
 }
 
 fn set(vault: &str, instance_id: &str, backup_id: &str) -> Result<String, String> {
