@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tair_backup_mcp::redis::resp::Value as Raw;
+use tair_backup_mcp::redis::slots::slot;
 
 /// What a server holds: by database and key a digest of the value, and when the key expires, to ten seconds.
 pub type State = BTreeMap<(u64, Vec<u8>), (String, Option<u64>)>;
@@ -631,6 +632,108 @@ fn of_another_instance() {
     assert_eq!(staging.run(&["GET", "of-orders:text:later"]).text(), "1");
     assert_eq!(staging.run(&["DEL", "of-orders:text:later"]), Reply::Int(1));
     same(&state(&staging), &then, "afterwards");
+}
+
+/// A node of a cluster that serves these slots alone, and so has no full cluster.
+fn node(kind: &str, slots: std::ops::Range<u16>) -> Redis {
+    let redis = Redis::start(kind, &["--cluster-enabled", "yes", "--cluster-require-full-coverage", "no"]);
+    serve(&redis, slots);
+    redis
+}
+
+/// Gives a node further slots.
+fn serve(redis: &Redis, slots: std::ops::Range<u16>) {
+    let slots: Vec<String> = slots.map(|slot| slot.to_string()).collect();
+    redis.run(&[&["CLUSTER", "ADDSLOTS"][..], &slots.iter().map(String::as_str).collect::<Vec<_>>()].concat());
+    wait("the cluster", Duration::from_secs(30), || {
+        redis.run(&["CLUSTER", "INFO"]).text().contains("cluster_state:ok").then_some(())
+    });
+}
+
+/// Sets keys of a kind that are in the lower half of the slots, or in the upper.
+fn set_users(redis: &Redis, numbers: std::ops::Range<u32>, lower: bool, value: &str) {
+    for key in numbers.map(|n| format!("user:{n}")).filter(|key| (slot(key.as_bytes()) < HALF) == lower) {
+        redis.run(&["SET", &key, value]);
+    }
+}
+
+const HALF: u16 = 8192;
+
+/// A key of a slot that the source did not serve when its set was taken was on another node then: it stays, here and on another instance.
+/// Where nothing tells which slots those were, none is removed; and to a moment none, if a slot may have come and gone since.
+#[test]
+fn keys_that_may_have_been_elsewhere_stay() {
+    let (orders, staging) = (node("redis-8.0", 0..HALF), node("valkey-8.1", 0..2 * HALF));
+    let second = format!("[[instance]]\nid = \"staging\"\nurl = \"{}\"\n", staging.url());
+    let bench = Bench::new(&format!("{}{second}", unattended(&orders, "")));
+    set_users(&orders, 0..40, true, "then");
+    let backup = bench.backup();
+    let then = state(&orders);
+    // The other half of the slots comes, with its keys.
+    serve(&orders, HALF..2 * HALF);
+    for redis in [&orders, &staging] {
+        set_users(redis, 0..80, true, "now");
+        set_users(redis, 0..80, false, "moved");
+    }
+    let mut wanted = then.clone();
+    wanted.extend(state(&orders).into_iter().filter(|((_, key), _)| slot(key) >= HALF));
+    let stay = wanted.len() - then.len();
+    let removed = 80 - wanted.len();
+    let (planned, done) = restore(&bench, ["--backup-id", &backup], "user:.*");
+    let message = succeeded(&done);
+    same(&state(&orders), &wanted, &message);
+    let told =
+        format!("{stay} other keys that match stay, for they are in slots of the cluster that the source did not");
+    assert!(message.contains(&told) && message.contains(&format!("; {removed} keys that match and were")), "{message}");
+    let lost = text(&planned["impact"]["lost"]);
+    assert!(lost.contains(&format!("; {removed} that were not there then")), "{lost}");
+    assert!(lost.contains(&format!("; {stay} others that match STAY where they are in slots")), "{lost}");
+
+    let to = ["--instance-id", "staging", "--source-instance-id", "orders", "--filter-key", "user:.*"];
+    let (_, done) = both(&bench, &[&to[..], &["--backup-id", &backup]].concat());
+    same(&state(&staging), &wanted, &succeeded(&done));
+
+    // Who may not ask the node does not know.
+    orders.run(&["ACL", "SETUSER", "default", "-cluster|nodes"]);
+    let unknown = bench.backup();
+    let manifest = bench.home().join("vault/orders").join(&unknown).join("manifest.json");
+    assert!(!std::fs::read_to_string(manifest).unwrap().contains("slots"));
+    orders.run(&["SET", "user:later", "now"]);
+    let before = state(&orders);
+    let (planned, done) = restore(&bench, ["--backup-id", &unknown], "user:.*");
+    let message = succeeded(&done);
+    same(&state(&orders), &before, &message);
+    assert!(message.contains("nothing was removed, for it is not known which slots of the cluster"), "{message}");
+    assert!(text(&planned["impact"]["lost"]).contains("1 others that match STAY, for it is not known"), "{planned}");
+    orders.run(&["ACL", "SETUSER", "default", "+cluster|nodes"]);
+
+    // To a moment: the node tells that no slot has come since the set.
+    let recorder = Recorder::behind(&bench, &orders, &bench.backup());
+    orders.run(&["SET", "user:later", "then"]);
+    recorder.catch_up(&orders);
+    let (at, wanted) = (now().strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string(), state(&orders));
+    orders.run(&["MSET", "{user:later}", "now", "user:later", "now"]);
+    recorder.catch_up(&orders);
+    recorder.stop();
+    let call = call(["--restore-time", &at], "user:.*,.user:later.", &[]);
+    let own = |args: &[&str]| {
+        let mut command = bench.command(args);
+        command.env("TAIR_BACKUP_MCP_SANDBOX_SERVER", program("redis-8.0", "server"));
+        finish(command.spawn().unwrap())
+    };
+    for known in [true, false] {
+        if !known {
+            orders.run(&["MSET", "{user:later}", "now", "user:later", "now"]);
+            orders.run(&["CLUSTER", "BUMPEPOCH"]);
+        }
+        let token = text(&own(&call).json()["confirmation_token"]);
+        let message = succeeded(&own(&[&call[..], &["--confirmation-token", &token]].concat()));
+        assert_eq!(orders.run(&["GET", "user:later"]).text(), "then", "{message}");
+        assert_eq!(orders.run(&["EXISTS", "{user:later}"]), Reply::Int(i64::from(!known)), "{message}");
+        assert_eq!(message.contains("not known which slots of the cluster"), !known, "{message}");
+        orders.run(&["DEL", "{user:later}"]);
+        same(&state(&orders), &wanted, &message);
+    }
 }
 
 /// On a node of a cluster; keys of slots that it does not serve are refused before anybody is asked, by the names that they would get. So

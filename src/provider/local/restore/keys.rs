@@ -11,6 +11,7 @@ use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, JobEnd};
 use crate::model::key_filter::SomeKeys;
 use crate::model::key_filter::matcher::{KeyMatcher, PatternCounts};
+use crate::model::slots::HeldSlots;
 use crate::provider::local::restore::IN_FLIGHT;
 use crate::provider::local::restore::contents::Contents;
 use crate::provider::local::restore::cutover::{WayBack, behind};
@@ -31,7 +32,7 @@ use crate::redis::rdb::error::RdbError;
 use crate::redis::rdb::payload::restorable;
 use crate::redis::rdb::statistics::Dialect;
 use crate::redis::replay::encoder::{Gathered, RestoreEncoder};
-use crate::redis::replay::keys::{Others, Passed, restore_keys};
+use crate::redis::replay::keys::{Passed, restore_keys};
 use crate::redis::slots::owned_slots;
 use jiff::Timestamp;
 use std::sync::Arc;
@@ -49,9 +50,10 @@ const fn dialect(set: &BackupSet) -> Dialect {
     if set.rdb_version >= OLDEST_VALKEY { Dialect::Valkey } else { Dialect::Redis }
 }
 
-/// What becomes of keys that match and that the source does not have. Under a prefix they stay: what else is there is somebody's.
-const fn others(keys: &SomeKeys) -> Others {
-    if keys.add_prefix.is_none() { Others::Removed } else { Others::Kept }
+/// The slots in which keys are removed that match and that the source does not have: those whose keys it held whole, for others may have been
+/// elsewhere. Under a prefix none: what else is there is somebody's.
+fn removed_in(keys: &SomeKeys, held: Option<HeldSlots>) -> Option<HeldSlots> {
+    held.filter(|_| keys.add_prefix.is_none())
 }
 
 /// A list that was compiled, off the serving thread: that may take a while.
@@ -65,13 +67,14 @@ type Counted = Result<(Found, KnownNames), String>;
 
 impl Inner {
     /// What a list matches, and why this server cannot take those keys of a source; `None` where it can. `own`: the source is one of this
-    /// instance. `later`: of a plan that exists nothing is counted again.
+    /// instance. `held`: the slots whose keys it held whole; `None` where that is not known. `later`: of a plan that exists nothing is counted again.
     #[expect(clippy::too_many_arguments, reason = "each is another fact that the answer depends on")]
     pub(super) async fn keys_facts(
         &self,
         keys: &SomeKeys,
         set: &BackupSet,
         own: bool,
+        held: Option<HeldSlots>,
         later: bool,
         facts: &ServerFacts,
         limits: Limits,
@@ -88,7 +91,9 @@ impl Inner {
             Err(why) => return Ok((KeysFacts { filter, matched: None }, Some(why))),
         };
         let refused = cannot_take(&found, set, own, facts, limits, conn).await?;
-        let present = match count(conn, &matcher, &names, Instant::now() + COUNTED_WITHIN).await {
+        let removed_in = removed_in(keys, held);
+        let until = Instant::now() + COUNTED_WITHIN;
+        let present = match count(conn, &matcher, &names, removed_in.as_ref(), until).await {
             // The right to that is a step of the way, and judged with the others.
             Err(RedisError::Denied { .. }) => None,
             counted => counted?,
@@ -104,7 +109,8 @@ impl Inner {
             source: found.counts.total(),
             expired: found.expired,
             bytes: found.bytes,
-            target: present.map(|p| MatchedInTarget { keys: p.counts.total(), shared: p.shared }),
+            target: present.map(|p| MatchedInTarget { keys: p.counts.total(), shared: p.shared, removed: p.removed }),
+            removed_in,
         };
         Ok((KeysFacts { filter, matched: Some(matched) }, refused))
     }
@@ -163,6 +169,8 @@ impl Inner {
         let mut conn = Conn::open(&endpoint, COMMAND_TIMEOUT).await.map_err(Fault::from)?;
         let looked = self.still_as_planned(&mut conn, plan, &endpoint).await?;
         let evicted = looked.facts.evicted_keys;
+        let held = self.held_then(set, moment.is_some(), &plan.instance_id, &looked.facts).await;
+        let removed_in = removed_in(keys, held);
         let safety = self.last_safety(job, plan, &endpoint, looked, &[]).await?;
         let recovery = RecoveryRecord::of(plan, set, moment.clone())?;
         self.jobs.save_recovery(job, &recovery).await?;
@@ -172,7 +180,7 @@ impl Inner {
         let encoder = encoder.some(Arc::clone(&matcher), dialect(set));
         let reader = tokio::task::spawn_blocking(move || read(contents, encoder));
         let done = AtomicU64::new(0);
-        let run = restore_keys(grant, &mut conn, frames, others(keys), &mut way_back, |report| {
+        let run = restore_keys(grant, &mut conn, frames, removed_in.clone(), &mut way_back, |report| {
             done.store(report.keys, Ordering::Relaxed);
         });
         let written = self.show_keys(job, set, &done, run).await;
@@ -192,7 +200,7 @@ impl Inner {
         let _ = self.jobs.progress(job, "the target serves; writing to its disk", set.rdb_bytes, set.rdb_bytes).await;
         let kept = self.keep(&plan.instance_id, &plan.direct_restore()?.run_id).await.map_err(told)?;
         let what = moment.unwrap_or_else(|| set.id.clone());
-        let end = outcome(keys, &matcher, &what, &gathered, &passed, evicted);
+        let end = outcome(keys, removed_in.is_some(), &matcher, &what, &gathered, &passed, evicted);
         let cutover = crate::provider::local::restore::cutover::after(cutover.as_ref());
         match end {
             Ok(message) => Ok(format!("{message}{cutover}; {}", kept.describe())),
@@ -250,6 +258,7 @@ async fn cannot_take(
 /// How it ended, in figures that were seen: each key that was sent was accepted, and what matches was gone through after that.
 fn outcome(
     keys: &SomeKeys,
+    removes: bool,
     matcher: &KeyMatcher,
     what: &str,
     gathered: &Gathered,
@@ -270,15 +279,25 @@ fn outcome(
     if gathered.expired > 0 {
         message.push_str(&format!("; {} more had an expiry that has passed, and count as not there", gathered.expired));
     }
-    message.push_str(&match others(keys) {
-        Others::Kept => "; nothing was removed".to_owned(),
-        Others::Removed => {
+    message.push_str(&match removes {
+        false if keys.add_prefix.is_some() => "; nothing was removed".to_owned(),
+        false => format!(
+            "; nothing was removed, for it is not known which slots of the cluster the source served then: {} other keys that match stay",
+            passed.kept
+        ),
+        true => {
             format!(
                 "; {removed} keys that match and were not there then, or have expired since, are removed{}",
                 by_pattern(&passed.removed)
             )
         }
     });
+    if removes && passed.kept > 0 {
+        message.push_str(&format!(
+            "; {} other keys that match stay, for they are in slots of the cluster that the source did not serve then",
+            passed.kept
+        ));
+    }
     if evicted > 0 {
         let message =
             format!("{message}; meanwhile the target evicted {evicted} keys to make room, and some may be of these");
