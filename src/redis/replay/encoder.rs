@@ -77,6 +77,8 @@ pub struct RestoreEncoder {
 struct Only {
     matcher: Arc<KeyMatcher>,
     dialect: Dialect,
+    /// By how many milliseconds the clock of the target is ahead of ours: whether an expiry has passed is the target's to say.
+    ahead_ms: i64,
     gathered: Gathered<Names>,
 }
 
@@ -123,12 +125,13 @@ impl RestoreEncoder {
         }
     }
 
-    /// The same, for some of the keys, each with the lowest footer that its type allows. Function libraries are passed over.
+    /// The same, for some of the keys, each with the lowest footer that its type allows. Function libraries are passed over. `ahead_ms`: by how
+    /// much the clock of the target is ahead of ours.
     #[must_use]
-    pub fn some(self, matcher: Arc<KeyMatcher>, dialect: Dialect) -> Self {
+    pub fn some(self, matcher: Arc<KeyMatcher>, dialect: Dialect, ahead_ms: i64) -> Self {
         let names = Names::new(self.spool_dir.clone());
         let gathered = Gathered { sent: PatternCounts::default(), may_expire: 0, expired: 0, names };
-        Self { only: Some(Only { matcher, dialect, gathered }), rdb_version: LOWEST_FOOTER, ..self }
+        Self { only: Some(Only { matcher, dialect, ahead_ms, gathered }), rdb_version: LOWEST_FOOTER, ..self }
     }
 
     /// The same, for keys that are loaded into other databases than their own, and libraries that are put in place in one.
@@ -229,7 +232,8 @@ impl Only {
         if !self.matcher.matches(head.key) {
             return false;
         }
-        let passed = head.expiry_ms.is_some_and(|at| at <= jiff::Timestamp::now().as_millisecond());
+        let now = jiff::Timestamp::now().as_millisecond().saturating_add(self.ahead_ms);
+        let passed = head.expiry_ms.is_some_and(|at| at <= now);
         self.gathered.expired += u64::from(passed);
         !passed
     }

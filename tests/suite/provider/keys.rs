@@ -3,6 +3,7 @@
 
 use crate::provider::cutover::{Proxy, Tap, contains};
 use crate::provider::moment_log::now;
+use crate::support::preload::Preload;
 use crate::support::recorder::Recorder;
 use crate::support::{Bench, Dice, Done, MATRIX, Redis, Reply, finish, program, text, unattended, wait};
 use serde_json::Value;
@@ -340,6 +341,42 @@ fn what_is_evicted_meanwhile_is_told() {
     assert!(status == "warn" && detail.contains("keys may be evicted"), "{detail}");
     assert_eq!((done.code, &done.json()["code"]), (5, &"restore.evicted".into()), "{done:?}");
     assert!(text(&done.json()["hint"]).contains("filter_key user:.*"), "{done:?}");
+}
+
+/// Whether an expiry has passed is the target's to say, however this program's clock is set: what lives there comes back and is not deleted,
+/// and what has expired there counts as not there.
+#[test]
+fn expiries_pass_by_the_targets_clock() {
+    let (redis, clock) = (Redis::start("redis-7.0", &[]), Preload::new());
+    redis.run(&["SET", "user:lives", "then", "EX", "1800"]);
+    redis.run(&["SET", "user:dies", "then", "PX", "1200"]);
+    redis.run(&["SET", "user:stays", "then"]);
+    let bench = Bench::unattended(&redis);
+    let backup = bench.backup();
+    wait("the expiry to pass", Duration::from_secs(10), || {
+        (redis.run(&["EXISTS", "user:dies"]) == Reply::Int(0)).then_some(())
+    });
+    let call = call(["--backup-id", &backup], "user:.*", &[]);
+    let ours = |args: &[&str]| {
+        let mut command = bench.command(args);
+        clock.give(&mut command);
+        finish(command.spawn().unwrap())
+    };
+    for ahead in [3_600_000, -3_600_000] {
+        clock.clock_ahead_ms(ahead);
+        redis.run(&["DEL", "user:stays"]);
+        redis.run(&["MSET", "user:lives", "now", "user:dies", "now"]);
+        let planned = ours(&call).json();
+        let lost = text(&planned["impact"]["lost"]);
+        assert!(lost.contains("values of 1,") && lost.contains("; 1 that were not there then"), "{ahead}: {lost}");
+        let token = text(&planned["confirmation_token"]);
+        let message = succeeded(&ours(&[&call[..], &["--confirmation-token", &token]].concat()));
+        assert!(message.contains("restored 2 keys") && message.contains("1 more had an expiry that has"), "{message}");
+        assert_eq!(redis.run(&["MGET", "user:lives", "user:stays"]).text(), "then\nthen", "{ahead}: {message}");
+        assert_eq!(redis.run(&["EXISTS", "user:dies"]), Reply::Int(0), "{ahead}: {message}");
+        let Reply::Int(left) = redis.run(&["TTL", "user:lives"]) else { panic!() };
+        assert!((1..=1800).contains(&left), "{ahead}: {left}");
+    }
 }
 
 /// A glob is explained with the expression meant, one that is no expression is refused with it, and what matches nothing does nothing.

@@ -21,7 +21,7 @@ use crate::provider::local::restore::steps::{has_database, too_large};
 use crate::provider::local::{COMMAND_TIMEOUT, Inner};
 use crate::redis::conn::Conn;
 use crate::redis::error::RedisError;
-use crate::redis::facts::ServerFacts;
+use crate::redis::facts::{ServerFacts, clock_ahead_ms};
 use crate::redis::keys::found::{Finder, Found};
 use crate::redis::keys::names::{KnownNames, Names};
 use crate::redis::keys::scan::count;
@@ -123,7 +123,8 @@ impl Inner {
         conn: &mut Conn,
     ) -> Result<Counted, Fault> {
         let owned = if facts.cluster_enabled { Some(owned_slots(conn).await?) } else { None };
-        let at_ms = Timestamp::now().as_millisecond();
+        // Whether an expiry has passed is the target's to say.
+        let at_ms = Timestamp::now().as_millisecond().saturating_add(clock_ahead_ms(conn).await?);
         let (matcher, names) = (Arc::clone(matcher), Names::new(self.state.home().join("run")));
         let Contents { data, whose } = contents;
         blocking(move || match rdb::walk(data, (), Finder::new(&matcher, at_ms, owned, names)) {
@@ -177,7 +178,8 @@ impl Inner {
         let mut way_back = WayBack::new(self, job, plan, safety, 0);
         let (tx, frames) = mpsc::channel(IN_FLIGHT);
         let encoder = RestoreEncoder::new(tx, set.rdb_version, self.state.home().join("run"));
-        let encoder = encoder.some(Arc::clone(&matcher), dialect(set));
+        let ahead_ms = clock_ahead_ms(&mut conn).await.map_err(Fault::from)?;
+        let encoder = encoder.some(Arc::clone(&matcher), dialect(set), ahead_ms);
         let reader = tokio::task::spawn_blocking(move || read(contents, encoder));
         let done = AtomicU64::new(0);
         let run = restore_keys(grant, &mut conn, frames, removed_in.clone(), &mut way_back, |report| {
