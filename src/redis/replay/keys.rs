@@ -9,6 +9,7 @@ use super::empty::{all_granted, no_master};
 use super::frame::Frame;
 use super::{COMMAND_TIMEOUT, QUOTED_MAX, ReplayReport, Run, probe};
 use crate::guard::grant::{Grant, Overwrite};
+use crate::model::instance::Counts;
 use crate::model::key_filter::matcher::{KeyMatcher, PatternCounts};
 use crate::model::slots::HeldSlots;
 use crate::model::text::clean;
@@ -39,6 +40,8 @@ pub struct Passed {
     pub met: u64,
     /// How often a key was met that matches, that the source does not have, and that stays.
     pub kept: u64,
+    /// The keys that match and are there now, by database; not looked at are their expiries. One that SCAN gives twice counts twice.
+    pub present: Counts,
 }
 
 /// Looks at the target and writes the keys. `removed_in`: the slots in which keys that match are to be removed then where the source does not
@@ -127,15 +130,21 @@ impl Written {
         let mut scan = Scan::begin(conn, matcher).await?;
         while let Some((db, keys)) = scan.next(conn).await? {
             let (mut wire, mut doomed) = (Vec::new(), Vec::new());
+            let mut stay = 0;
             for key in keys {
                 if source.has(db, &key).map_err(names_lost)? {
                     passed.met += 1;
+                    stay += 1;
                 } else if self.removed_in.as_ref().is_some_and(|held| could_hold(held, &key)) {
                     encode(&mut wire, &[b"UNLINK", &key]);
                     doomed.push(key);
                 } else {
                     passed.kept += 1;
+                    stay += 1;
                 }
+            }
+            if stay > 0 {
+                passed.present.entry(db).or_default().0 += stay;
             }
             if doomed.is_empty() {
                 continue;

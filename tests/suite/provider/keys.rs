@@ -6,7 +6,7 @@ use crate::provider::moment_log::now;
 use crate::support::preload::Preload;
 use crate::support::recorder::Recorder;
 use crate::support::{Bench, Dice, Done, MATRIX, Redis, Reply, finish, program, text, unattended, wait};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -220,6 +220,13 @@ fn becomes_what_it_was(kind: &str) {
             && detail.contains("later:.*: 0 in the source, 3 in the instance"),
         "{detail}"
     );
+
+    // Job and audit have both in figures.
+    let job = bench.jobs().into_iter().find(|job| job["kind"] == "restore").unwrap();
+    let figures = json!({"source": matched, "target": matched, "agreement": "same", "of_some_keys": true});
+    assert_eq!(job["key_statistics"], figures, "{job}");
+    let told = format!("key statistics: source {matched} keys that match; target {matched} keys that match (when");
+    assert!(bench.run(&["audit", "--json"]).out.contains(&told), "{told}");
 
     // The way back is as gentle as the act: what has been written to other keys since stays.
     redis.run(&["SET", "written", "since"]);

@@ -11,6 +11,7 @@ use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, JobEnd};
 use crate::model::key_filter::SomeKeys;
 use crate::model::key_filter::matcher::{KeyMatcher, PatternCounts};
+use crate::model::restored_keys::RestoredKeys;
 use crate::model::slots::HeldSlots;
 use crate::provider::local::restore::IN_FLIGHT;
 use crate::provider::local::restore::contents::Contents;
@@ -197,6 +198,17 @@ impl Inner {
         let _ = self.jobs.progress(job, "going through the keys that match", set.rdb_bytes, set.rdb_bytes).await;
         let passed = written.pass(&mut conn, &matcher, &gathered.names).await.map_err(|e| told(e.into()))?;
         let _ = self.state.serving(&job.id, Timestamp::now()).await;
+        let keys_of_both = RestoredKeys {
+            source: Some(gathered.counts.clone()),
+            target: passed.present.clone(),
+            as_loaded: false,
+            // The server counts what it removes of all its keys.
+            expired: None,
+            evicted: None,
+            of_some: true,
+        };
+        // What is written must not be called lost because it cannot be told how much of it there is.
+        let _ = self.state.set_restored_keys(&job.id, &keys_of_both).await;
         let after = ServerFacts::read(&mut conn).await.map_err(|e| told(e.into()))?;
         let evicted = after.evicted_keys.saturating_sub(evicted);
         let _ = self.jobs.progress(job, "the target serves; writing to its disk", set.rdb_bytes, set.rdb_bytes).await;
