@@ -106,6 +106,10 @@ impl Inner {
         let commands = behind.as_ref().map_or(0, |behind| behind.commands);
         let alone = RestoredTo { backup_id: set.id.clone(), position: None, moment: set.finished_at, ended: None };
         let mut restored = restored.unwrap_or(alone);
+        if plan.act.set_of(&plan.instance_id) != plan.instance_id {
+            // A position in the log of another instance is none in that of this one.
+            restored.position = None;
+        }
         self.state.set_restored(&job.id, &restored).await?;
         // A moment that goes by commands is built first: the target is looked at behind that.
         let (mut set, mut data, mut behind, mut built) = (set, Some(data), behind, None);
