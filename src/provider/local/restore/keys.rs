@@ -139,18 +139,20 @@ impl Inner {
         .await
     }
 
-    /// Why a target cannot take the keys of a moment that was built; `None` where it can.
+    /// Why a target cannot take the keys of a moment that was built; `None` where it can. `own`: the moment is one of this instance.
+    #[expect(clippy::too_many_arguments, reason = "as above")]
     pub(super) async fn cannot_take_built(
         &self,
         keys: &SomeKeys,
         set: &BackupSet,
+        own: bool,
         contents: Contents,
         facts: &ServerFacts,
         limits: Limits,
         conn: &mut Conn,
     ) -> Result<Option<String>, Fault> {
         match self.find(&compiled(keys).await?, contents, facts, conn).await? {
-            Ok((found, _)) => cannot_take(&found, set, true, facts, limits, conn).await,
+            Ok((found, _)) => cannot_take(&found, set, own, facts, limits, conn).await,
             Err(why) => Ok(Some(why)),
         }
     }
