@@ -214,7 +214,8 @@ impl Inner {
         let after = ServerFacts::read(&mut conn).await.map_err(|e| told(e.into()))?;
         let evicted = after.evicted_keys.saturating_sub(evicted);
         let _ = self.jobs.progress(job, "the target serves; writing to its disk", set.rdb_bytes, set.rdb_bytes).await;
-        let kept = self.keep(&plan.instance_id, &plan.direct_restore()?.run_id).await.map_err(told)?;
+        let run_id = &plan.direct_restore()?.run_id;
+        let kept = self.keep(&plan.instance_id, run_id, "the keys that match").await.map_err(told)?;
         let what = moment.unwrap_or_else(|| set.id.clone());
         let end = outcome(keys, removed_in.is_some(), &matcher, &what, &gathered, &passed, evicted);
         let cutover = crate::provider::local::restore::cutover::after(cutover.as_ref());
