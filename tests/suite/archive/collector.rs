@@ -363,7 +363,7 @@ fn a_child_is_behind_a_restore_that_ended_a_history() {
     let job = restore(&["--source-instance-id", "shop", "--restore-time", &at]);
     assert_eq!(redis.run(&["GET", "goods"]).text(), "1");
     let from = child(2);
-    assert_eq!((from.job_id.as_str(), from.position), (job.as_str(), None));
+    assert_eq!((from.job_id.as_str(), from.position.clone()), (job.as_str(), None));
     assert!(from.moment.to_string() <= at && at.starts_with(&from.moment.to_string()[..16]), "{from:?} {at}");
 
     // Nobody follows while the history ends, and some keys are written into the next.

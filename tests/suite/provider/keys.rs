@@ -275,6 +275,65 @@ fn writers_of_other_keys_go_on() {
     assert!(redis.run(&["GET", "user:59999"]).text() != "spoilt");
 }
 
+/// Clients write matching keys while they are restored: a key is never gone or half written, those that nobody writes become what they were,
+/// what is written last stays, and the plan says so. Whatever does not match is as its clients left it.
+#[test]
+fn writers_of_matching_keys_are_told() {
+    const KEYS: u32 = 40_000;
+    let redis = Redis::start("valkey-8.1", &[]);
+    let of_each = "local all = {} for n = 100, 39999 do all[#all + 1] = redis.call('GET', 'user:' .. n) end return redis.sha1hex(table.concat(all))";
+    let fill = |value: &str| {
+        let script = "for n = 0, 39999 do redis.call('SET', 'user:' .. n, ARGV[1] .. n) end";
+        redis.run(&["EVAL", script, "0", value]);
+    };
+    fill("then:");
+    redis.run(&["SET", "other", "then"]);
+    let bench = Bench::unattended(&redis);
+    let backup = bench.backup();
+    let then = redis.run(&["EVAL", of_each, "0"]);
+    fill("spoilt:");
+    redis.run(&["SET", "other", "now"]);
+    let (done, size) = (AtomicBool::new(false), || redis.run(&["DBSIZE"]).text().parse::<u32>().unwrap());
+    let written = |value: &str, n: u32| ["then", "spoilt", "live"].contains(&value.trim_end_matches(&format!(":{n}")));
+    let (planned, message, rounds) = std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            let mut round = 0_u32;
+            while !done.load(Ordering::SeqCst) {
+                round += 1;
+                let set = |key: String, value: String| vec!["SET".to_owned(), key, value];
+                let (n, new) = (round % 100, format!("user:new:{}", round % 1000));
+                let read = (0..100).map(|n| format!("user:{n}"));
+                let batch = vec![
+                    set(format!("user:{n}"), format!("live:{n}")),
+                    set(new, "live".into()),
+                    vec!["INCR".to_owned(), "others".to_owned()],
+                    std::iter::once("MGET".to_owned()).chain(read).collect(),
+                ];
+                let replies = redis.try_all(&batch).unwrap();
+                assert_eq!(replies[2], Reply::Int(i64::from(round)));
+                let Reply::List(values) = &replies[3] else { panic!("{replies:?}") };
+                for (n, value) in (0..).zip(values) {
+                    assert!(written(&value.text(), n), "user:{n} is {value:?}");
+                }
+            }
+            round
+        });
+        wait("writes", Duration::from_secs(20), || (redis.run(&["EXISTS", "others"]) == Reply::Int(1)).then_some(()));
+        let (planned, end) = restore(&bench, ["--backup-id", &backup], "user:.*");
+        done.store(true, Ordering::SeqCst);
+        (planned, succeeded(&end), writer.join().unwrap())
+    });
+    assert!(message.contains(&format!("restored {KEYS} keys")) && message.contains("taken after the yes"), "{message}");
+    assert_eq!(redis.run(&["EVAL", of_each, "0"]), then, "{message}");
+    assert_eq!(redis.run(&["MGET", "other", "others"]).text(), format!("now {rounds}"));
+    // What came behind the last look at all keys is there, and no more than that.
+    let new = size() - KEYS - 2;
+    assert!(new < 1000 && (0..100).all(|n| written(&redis.run(&["GET", &format!("user:{n}")]).text(), n)), "{new}");
+    let warned = planned.to_string();
+    assert!(warned.contains("What clients write to such keys meanwhile stays, is overwritten or removed"), "{warned}");
+    assert_eq!(check(&planned, "write_traffic").0, "warn", "{planned}");
+}
+
 /// A way to a server on which somebody else sends a command, once, right before the first key is written: as soon as that is armed.
 fn at_the_probe(redis: &Redis, command: &'static str) -> (Proxy, Arc<AtomicBool>) {
     let (port, armed, once) = (redis.port, Arc::new(AtomicBool::new(false)), AtomicBool::new(false));
@@ -379,7 +438,7 @@ fn expiries_pass_by_the_targets_clock() {
         let token = text(&planned["confirmation_token"]);
         let message = succeeded(&ours(&[&call[..], &["--confirmation-token", &token]].concat()));
         assert!(message.contains("restored 2 keys") && message.contains("1 more had an expiry that has"), "{message}");
-        assert_eq!(redis.run(&["MGET", "user:lives", "user:stays"]).text(), "then\nthen", "{ahead}: {message}");
+        assert_eq!(redis.run(&["MGET", "user:lives", "user:stays"]).text(), "then then", "{ahead}: {message}");
         assert_eq!(redis.run(&["EXISTS", "user:dies"]), Reply::Int(0), "{ahead}: {message}");
         let Reply::Int(left) = redis.run(&["TTL", "user:lives"]) else { panic!() };
         assert!((1..=1800).contains(&left), "{ahead}: {left}");
@@ -506,7 +565,15 @@ fn a_kill_leaves_every_key_old_or_new() {
 /// could follow us, and nothing of it is left behind.
 #[test]
 fn to_a_moment() {
-    for kind in ["redis-6.2", "redis-7.0", "valkey-9.1"] {
+    std::thread::scope(|scope| {
+        for kind in MATRIX {
+            scope.spawn(move || some_keys_to_a_moment(kind));
+        }
+    });
+}
+
+fn some_keys_to_a_moment(kind: &str) {
+    {
         let redis = Redis::start(kind, &["--repl-backlog-size", "64mb"]);
         redis.fill(0, 1);
         let bench = Bench::unattended(&redis);
@@ -645,7 +712,18 @@ fn of_another_instance() {
         both(&bench, &[&to[..], &["--backup-id", &backup, "--filter-key", "zset:.*,text:.*"]].concat());
     let message = succeeded(&done);
     let matches = |key: &[u8]| key.starts_with(b"zset:") || key.starts_with(b"text:");
-    same(&state(&staging), &expected(&then, &before, matches), &message);
+    let wanted = expected(&then, &before, matches);
+    same(&state(&staging), &wanted, &message);
+    // The plan had told what becomes of the keys of this instance, by those of the other.
+    let told = &planned["impact"]["keys"];
+    let count = |name: &str| told[name].as_u64().unwrap_or_default();
+    let both = |differs: bool| {
+        before.iter().filter(|(key, is)| wanted.get(*key).is_some_and(|was| (was != *is) == differs)).count()
+    };
+    let (lost, added) = (before.len() - both(true) - both(false), wanted.len() - both(true) - both(false));
+    let counted = [lost, both(true), added].map(|n| n as u64);
+    assert_eq!(["lost", "changed", "added"].map(count), counted, "{told}");
+    assert!(told["not_compared"].is_null() && counted.iter().sum::<u64>() > 0, "{told}");
     assert!(text(&planned["impact"]["way_back"]).contains("instance_id staging"), "{planned}");
     let audit = bench.run(&["audit", "--json"]).out;
     assert!(
