@@ -122,6 +122,8 @@ pub fn typed_answer(plan: &Plan, typed: &str, channel: Channel) -> Answer {
     }
 }
 
+/// Most characters of what the act does to the data, and of the way back: the person must see all of it.
+const IMPACT_SHOWN: usize = 480;
 /// Most characters of a line about keys.
 const KEYS_SHOWN: usize = 600;
 
@@ -139,14 +141,17 @@ pub fn question(plan: &Plan, keys: Option<&KeyImpact>, warnings: &[String]) -> S
     )];
     let parts = [("Now", now), ("Afterwards", after), ("Lost", lost)];
     lines.extend(
-        parts.iter().filter(|(_, text)| !text.is_empty()).map(|(name, text)| format!("{name}: {}.", clean(text))),
+        parts
+            .iter()
+            .filter(|(_, text)| !text.is_empty())
+            .map(|(name, text)| format!("{name}: {}.", clean_to(text, IMPACT_SHOWN))),
     );
     let keys = keys.or(planned.as_ref()).map(key_lines).unwrap_or_default();
     lines.extend(keys.iter().map(|(name, text)| format!("{name}: {}.", clean_to(text, KEYS_SHOWN))));
     lines.push(format!("How: {}: {}.", clean_to(how, 64), clean(how_meaning)));
     lines.extend(plan.details.iter().map(|(name, value)| format!("{}: {}.", clean_to(name, 64), clean_to(value, 400))));
     lines.extend(warnings.iter().map(|warning| format!("Mind: {}.", clean_to(warning, 300))));
-    lines.push(format!("Way back: {}.", clean_to(way_back, 300)));
+    lines.push(format!("Way back: {}.", clean_to(way_back, IMPACT_SHOWN)));
     lines.push(format!("To approve, type the instance id: {}", clean_to(&plan.instance_id, 64)));
     lines.join("\n")
 }

@@ -11,7 +11,7 @@ use crate::guard::rules::Rules;
 use crate::guard::writes::{Writes, per_second};
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::hex;
-use crate::model::key_filter::SomeKeys;
+use crate::model::key_filter::{SomeKeys, of_keys};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -290,6 +290,12 @@ pub fn way_back(instance_id: &str, safety: &Safety, keys: Option<&SomeKeys>) -> 
         "" => format!("the backup_id that describe_jobs shows for job {}", safety.job_id),
         id => format!("backup_id {id}"),
     };
-    let keys = keys.and_then(SomeKeys::in_target).map(|list| format!(" and filter_key {list}"));
-    format!("restore_instance with instance_id {instance_id} and {set}{}", keys.unwrap_or_default())
+    let call = format!("restore_instance with instance_id {instance_id} and {set}");
+    let Some(list) = keys.and_then(SomeKeys::in_target) else { return call };
+    // It names keys, and not who wrote them.
+    let others = match keys.is_some_and(|keys| keys.add_prefix.is_some()) {
+        true => "; that also takes back what others write meanwhile to keys of such names",
+        false => "",
+    };
+    format!("{}{others}", of_keys(&call, &list))
 }

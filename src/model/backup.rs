@@ -1,6 +1,7 @@
 //! A backup set: one consistent moment of one instance, whole and verified, or it does not exist.
 
 use crate::model::instance::Counts;
+use crate::model::slots::HeldSlots;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -151,6 +152,8 @@ pub struct BackupSet {
     pub locked_until: Option<Timestamp>,
     /// Where the set's data came from.
     pub origin: Origin,
+    /// The slots whose keys the source held whole when the set was taken; `None` where that is not recorded.
+    pub held: Option<HeldSlots>,
     /// How far the set was proven to load when it was made; `None` where that is not recorded.
     pub proof: Option<Proof>,
     /// The server version that was announced to the source as our own, which decides what format it writes; `None` where none

@@ -18,5 +18,6 @@ pub mod policy;
 pub mod restore;
 pub mod restored_keys;
 pub mod secret;
+pub mod slots;
 pub mod text;
 pub mod time;

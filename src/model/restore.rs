@@ -1,5 +1,6 @@
 //! How the data of a restore gets into a server that this program reaches itself.
 
+use crate::model::key_filter::of_keys;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -131,8 +132,9 @@ impl Cutover {
     pub fn last_write(&self) -> Option<String> {
         let behind = self.can_follow && self.is_whole() && self.writes_after != Some(0) && !self.job_id.is_empty();
         behind.then(|| {
-            let keys = self.filter_key.as_ref().map(|list| format!(" and filter_key {list}")).unwrap_or_default();
-            format!("restore_instance with instance_id {} and before_position {}{keys}", self.instance_id, self.job_id)
+            let call =
+                format!("restore_instance with instance_id {} and before_position {}", self.instance_id, self.job_id);
+            self.filter_key.as_ref().map_or_else(|| call.clone(), |list| of_keys(&call, list))
         })
     }
 

@@ -19,6 +19,9 @@ pub struct RestoredKeys {
     pub expired: Option<u64>,
     /// Keys that the target evicted since; `None` as above.
     pub evicted: Option<u64>,
+    /// Whether both are of the keys alone that match `filter_key`; which of the target's expire nobody has asked then.
+    #[serde(default)]
+    pub of_some: bool,
 }
 
 /// How the two agree.
@@ -67,7 +70,10 @@ impl RestoredKeys {
     #[must_use]
     pub fn describe(&self) -> String {
         let expiring = |counts: &Counts| counts.values().map(|(_, expires)| expires).sum::<u64>();
-        let of = |counts: &Counts| format!("{} keys, {} with an expiry", total_keys(counts), expiring(counts));
+        let of = |counts: &Counts| match self.of_some {
+            true => format!("{} keys that match", total_keys(counts)),
+            false => format!("{} keys, {} with an expiry", total_keys(counts), expiring(counts)),
+        };
         let source = self.source.as_ref().map(|source| format!("source {}; ", of(source))).unwrap_or_default();
         let when = if self.as_loaded { "before clients could write" } else { "when the restore ended" };
         let removed = match (self.expired, self.evicted) {
@@ -89,7 +95,7 @@ mod tests {
         let agreement = |source: Option<&[(u64, u64)]>, target: &[(u64, u64)]| {
             let counts = |all: &[(u64, u64)]| all.iter().map(|(db, keys)| (*db, (*keys, 0))).collect::<Counts>();
             let (source, target) = (source.map(counts), counts(target));
-            RestoredKeys { source, target, as_loaded: true, expired: None, evicted: None }.agreement()
+            RestoredKeys { source, target, as_loaded: true, expired: None, evicted: None, of_some: false }.agreement()
         };
         assert_eq!(agreement(Some(&[(0, 2), (1, 3)]), &[(1, 3), (0, 2)]), Agreement::Same);
         assert_eq!(agreement(Some(&[(0, 2), (1, 0)]), &[(0, 2)]), Agreement::Same);
@@ -107,9 +113,14 @@ mod tests {
             as_loaded: false,
             expired: Some(1),
             evicted: Some(0),
+            of_some: false,
         };
         let told = "source 7 keys, 2 with an expiry; target 6 keys, 1 with an expiry (when the restore ended), fewer in some database; \
                     since then 1 expired and 0 were evicted";
         assert_eq!(keys.describe(), told);
+        let some = RestoredKeys { expired: None, of_some: true, ..keys };
+        let told =
+            "source 7 keys that match; target 6 keys that match (when the restore ended), fewer in some database";
+        assert_eq!(some.describe(), told);
     }
 }

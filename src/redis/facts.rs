@@ -10,6 +10,7 @@ use super::error::RedisError;
 use super::rdb::compat::{Flavor, Server};
 use super::resp::Value;
 use crate::model::text::clean_to;
+use jiff::Timestamp;
 
 /// The instance's role in replication.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -231,6 +232,15 @@ pub(super) async fn info(conn: &mut Conn, section: Option<&str>) -> Result<Strin
         Value::Bulk(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
         _ => Err(conn.protocol("INFO gave no text")),
     }
+}
+
+/// By how many milliseconds the server's clock is ahead of this machine's; 0 where INFO does not tell.
+///
+/// # Errors
+/// What the connection or the server refused.
+pub async fn clock_ahead_ms(conn: &mut Conn) -> Result<i64, RedisError> {
+    let theirs = ServerFacts::from_info(&info(conn, Some("server")).await?).clock_ms;
+    Ok(theirs.map_or(0, |theirs| theirs.saturating_sub(Timestamp::now().as_millisecond())))
 }
 
 /// A field of INFO's text.

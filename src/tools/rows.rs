@@ -194,6 +194,9 @@ pub struct KeyStatisticsRow {
     /// Keys that expired since, by the target's own count.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expired: Option<u64>,
+    /// Whether both are of the keys alone that match `filter_key`.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub of_some_keys: bool,
     /// Keys that the target evicted since.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub evicted: Option<u64>,
@@ -205,6 +208,7 @@ impl KeyStatisticsRow {
             source: keys.source.as_ref().map(total_keys),
             target: total_keys(&keys.target),
             agreement: keys.agreement(),
+            of_some_keys: keys.of_some,
             expired: keys.expired.filter(|n| *n > 0),
             evicted: keys.evicted.filter(|n| *n > 0),
         }

@@ -109,6 +109,7 @@ fn metadata() -> Metadata {
         replication_offset: 0,
         announced_version: None,
         write_calls: None,
+        held: None,
         started_at: Timestamp::UNIX_EPOCH,
         expires_at: None,
         locked_until: None,

@@ -9,6 +9,7 @@ use crate::config::blocking::blocking;
 use crate::model::backup::{BackupSet, Depth, Mode, Origin, Proof};
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::hex;
+use crate::model::slots::HeldSlots;
 use crate::redis::rdb;
 use crate::redis::rdb::error::RdbError;
 use crate::redis::rdb::statistics::{Checksum, KeyStatistics};
@@ -64,6 +65,8 @@ pub struct Metadata {
     pub announced_version: Option<String>,
     /// The source's count of write commands read just before the moment captured.
     pub write_calls: Option<u64>,
+    /// The slots whose keys the source held whole at the moment captured.
+    pub held: Option<HeldSlots>,
     /// When the capture began.
     pub started_at: Timestamp,
     /// When retention may delete the set; `None` for never.
@@ -219,6 +222,7 @@ impl Ingest {
             expires_at: metadata.expires_at,
             locked_until: metadata.locked_until,
             origin,
+            held: metadata.held,
             proof: Some(Proof { depth: Depth::Deep, crc64: statistics.checksum == Checksum::Verified }),
         };
         let store = Arc::clone(&staging.vault.store);

@@ -61,6 +61,9 @@ struct Server {
     run_id: String,
     write_calls: Option<u64>,
     used_memory: u64,
+    /// [`BackupSet::held`], absent where it is not known, and in manifests of versions that recorded none, which pass over it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    slots: Option<Value>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -123,6 +126,7 @@ impl Manifest {
                 run_id: set.run_id.clone(),
                 write_calls: set.write_calls,
                 used_memory: set.used_memory,
+                slots: set.held.as_ref().map(serde_json::to_value).transpose()?,
             },
             replication: Replication {
                 id: set.replication_id.clone(),
@@ -217,6 +221,8 @@ impl Manifest {
             expires_at: self.expires_at,
             locked_until: self.locked_until,
             origin,
+            // What only a later version can read is not known to this one.
+            held: self.server.slots.and_then(|slots| serde_json::from_value(slots).ok()),
             // A depth that only a later version knows proves nothing to this one.
             proof: self.rdb.proof.and_then(|p| Some(Proof { depth: Depth::parse(&p.depth)?, crc64: p.crc64 })),
             announced_version: self.replication.announced_version.as_deref().map(clean),

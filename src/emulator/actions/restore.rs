@@ -8,8 +8,9 @@ use crate::emulator::actions::sets::find;
 use crate::emulator::answer::Refused;
 use crate::emulator::request::ActionRequest;
 use crate::guard::act::Source;
-use crate::model::key_filter::SomeKeys;
 use crate::model::key_filter::matcher::KeyMatcher;
+use crate::model::key_filter::{SHOWN, SomeKeys};
+use crate::model::text::{clean_to, quoted};
 use crate::tair::wire::restore::RestoreInstance;
 use crate::tair::wire::{Action as _, BadParam, Done};
 use std::time::Duration;
@@ -21,10 +22,14 @@ const BEHIND_ANOTHER: Duration = Duration::from_secs(5);
 async fn keys(filter_key: String) -> Result<SomeKeys, Refused> {
     let keys = SomeKeys { filter_key, add_prefix: None };
     let read = keys.clone();
-    match blocking(move || KeyMatcher::new(&read)).await {
-        Ok(_) => Ok(keys),
-        Err(fault) => Err(Refused::new("InvalidParameter").status(400).say(fault.message)),
+    let refused = |why: String| Refused::new("InvalidParameter").status(400).say(why);
+    let read = blocking(move || KeyMatcher::new(&read)).await.map_err(|fault| refused(fault.message))?;
+    // The way back names each expression to a person.
+    if let Some(item) = read.filter().items.iter().find(|item| clean_to(item, SHOWN) != **item) {
+        let why = "is longer than a way back can name, or has characters that cannot be shown";
+        return Err(refused(format!("FilterKey: {} {why} ({SHOWN} characters at most)", quoted(item))));
     }
+    Ok(keys)
 }
 
 /// Parses the parameters of `RestoreInstance`. Its moments have a code of their own.

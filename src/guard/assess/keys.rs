@@ -8,12 +8,12 @@ use crate::guard::facts::restore::{DirectRestore, SourceFacts, TargetFacts};
 use crate::guard::room::{evicts, need_of_some};
 use crate::model::instance::total_keys;
 use crate::model::key_filter::SomeKeys;
+use crate::model::slots::HeldSlots;
 use crate::model::text::{bytes, quoted};
 use crate::model::time::written;
 
 /// Adds the checks, and says what is lost: nothing but what matches.
 pub(super) fn assess(some: &SomeKeys, facts: &KeysFacts, of: &DirectRestore, assessment: &mut Assessment) {
-    let removes = some.add_prefix.is_none();
     assessment.checks.push(filter_key(facts));
     assessment.details.insert("filter_key".to_owned(), facts.filter.items.join(","));
     assessment.details.extend(some.add_prefix.clone().map(|prefix| ("add_prefix".to_owned(), prefix)));
@@ -34,18 +34,41 @@ pub(super) fn assess(some: &SomeKeys, facts: &KeysFacts, of: &DirectRestore, ass
             .push_str(&format!("; {} more had an expiry that has passed, and count as not there", matched.expired));
     }
     impact.lost = match matched.target {
-        Some(MatchedInTarget { keys, shared }) if removes => format!(
-            "of {keys} keys that match now the values of {shared}, which become those of then; {exactly}{} that were not there then, or have expired since, are DELETED; nothing else",
-            keys - shared
+        Some(MatchedInTarget { keys, shared, removed }) if some.add_prefix.is_none() => format!(
+            "of {keys} keys that match now the values of {shared}, which become those of then; {exactly}{removed} that were not there then, or have expired since, are DELETED; nothing else{}",
+            stay(matched.removed_in.as_ref(), Some(keys.saturating_sub(shared + removed)))
         ),
         Some(MatchedInTarget { shared, .. }) => {
-            format!("the values of {exactly}{shared} keys that are called so now; no key is deleted, and nothing else is touched")
+            format!(
+                "the values of {exactly}{shared} keys that are called so now; no key is deleted, and nothing else is touched"
+            )
         }
-        None if removes => {
-            "the values of all keys that match now, and those of them that were not there then, or have expired since, altogether (DELETED); nothing else".into()
+        None if some.add_prefix.is_none() => {
+            let deleted = match matched.removed_in {
+                Some(_) => ", and those of them that were not there then, or have expired since, altogether (DELETED)",
+                None => "",
+            };
+            let what = format!("the values of all keys that match now{deleted}; nothing else");
+            format!("{what}{}", stay(matched.removed_in.as_ref(), None))
         }
         None => "the values of keys that are called so now; no key is deleted, and nothing else is touched".into(),
     };
+}
+
+/// Which keys that match stay although the source does not have them: those that it could not have. `n`: how many, where they were counted.
+fn stay(removed_in: Option<&HeldSlots>, n: Option<u64>) -> String {
+    let n = match n {
+        Some(0) => return String::new(),
+        Some(n) => format!("{n} others that match"),
+        None => "others that match".to_owned(),
+    };
+    match removed_in {
+        Some(HeldSlots::All) => String::new(),
+        Some(_) => format!("; {n} STAY where they are in slots of the cluster that the source did not serve then"),
+        None => format!(
+            "; {n} STAY, for it is not known which slots of the cluster the source served then: none is deleted"
+        ),
+    }
 }
 
 /// How many keys each expression matches.

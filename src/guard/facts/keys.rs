@@ -1,6 +1,7 @@
 //! Facts about a restore of some keys: what the list of expressions matches, in the source and in the target.
 
 use crate::model::key_filter::KeyFilter;
+use crate::model::slots::HeldSlots;
 
 /// The keys that alone are restored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +25,8 @@ pub struct Matched {
     pub bytes: u64,
     /// Keys of the target; `None` where counting them took too long.
     pub target: Option<MatchedInTarget>,
+    /// The slots in which keys are removed that match and that the source does not have; `None` where they stay.
+    pub removed_in: Option<HeldSlots>,
 }
 
 /// An expression, and the keys that it matches.
@@ -44,4 +47,6 @@ pub struct MatchedInTarget {
     pub keys: u64,
     /// Those of them that the source has as well.
     pub shared: u64,
+    /// Those that are removed.
+    pub removed: u64,
 }

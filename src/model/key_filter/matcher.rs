@@ -119,6 +119,7 @@ fn compile(items: &[String]) -> Result<RegexSet, regex::Error> {
 mod tests {
     //! Whole keys are matched, of any bytes; what is not one expression, or too large a one, is refused by name.
     use super::*;
+    use crate::model::key_filter::{SHOWN, of_keys};
 
     fn keys(filter_key: &str) -> SomeKeys {
         SomeKeys { filter_key: filter_key.into(), add_prefix: None }
@@ -176,6 +177,18 @@ mod tests {
             let fault = KeyMatcher::new(&keys(list)).unwrap_err();
             assert!(fault.code == "restore.filter_key" && fault.message.contains(named), "{list}: {fault:?}");
         }
+    }
+
+    /// Each step of a call can be made, and all of them name what the list names.
+    #[test]
+    fn a_long_list_is_named_in_steps() {
+        assert_eq!(of_keys("restore", "a.*, b|c"), "restore and filter_key a.*,b|c");
+        let item = |n: usize| format!("{}:{n}", "x".repeat(SHOWN - 2 - n * 13));
+        let list = (0..9).map(item).collect::<Vec<_>>().join(", ");
+        let named = of_keys("restore", &list);
+        let steps: Vec<&str> = named.split("filter_key ").skip(1).map(|step| step.split(';').next().unwrap()).collect();
+        assert!(steps.len() > 3 && steps.iter().all(|step| step.chars().count() <= SHOWN), "{named}");
+        assert_eq!(steps.join(", ").replace(", ", ","), list.replace(", ", ","));
     }
 
     /// The list for the target names what the prefix has made of the keys, and nothing else.

@@ -59,6 +59,23 @@ impl SomeKeys {
     }
 }
 
+/// A call that is about the keys alone which a list names: in several steps where the list is longer than a person can be shown. Each step is
+/// as gentle as the whole, for it touches the keys that it names.
+#[must_use]
+pub fn of_keys(call: &str, list: &str) -> String {
+    let mut steps: Vec<String> = Vec::new();
+    for item in list.split(',').map(str::trim) {
+        match steps.last_mut() {
+            Some(step) if step.chars().count() + 1 + item.chars().count() <= SHOWN => {
+                step.push(',');
+                step.push_str(item);
+            }
+            _ => steps.push(item.to_owned()),
+        }
+    }
+    format!("{call} and filter_key {}", steps.join("; then the same with filter_key "))
+}
+
 /// What stands for something else in a regular expression.
 const SPECIAL: &str = ".*?+[](){}|^$\\";
 

@@ -256,7 +256,7 @@ impl Provider for Local {
                 self.check_instance(set_of).await?;
                 let facts = match source {
                     Source::Backup { backup_id } => {
-                        self.inner.restore_facts(instance_id, set_of, backup_id, keys, earlier).await?
+                        self.inner.restore_facts(instance_id, set_of, backup_id, keys, false, earlier).await?
                     }
                     Source::Moment { .. } | Source::Before { .. } => {
                         self.inner.moment_facts(instance_id, set_of, source, keys, earlier).await?

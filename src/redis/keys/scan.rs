@@ -4,10 +4,12 @@
 
 use super::names::KnownNames;
 use crate::model::key_filter::matcher::{KeyMatcher, PatternCounts};
+use crate::model::slots::HeldSlots;
 use crate::redis::conn::Conn;
 use crate::redis::error::RedisError;
 use crate::redis::facts::{ServerFacts, info};
 use crate::redis::resp::Value;
+use crate::redis::slots::could_hold;
 use std::time::Instant;
 
 /// Keys that a server looks at in one go: a thousandth of a second in which it serves nobody else.
@@ -73,9 +75,11 @@ pub struct Present {
     pub counts: PatternCounts,
     /// Keys of them that the source has as well.
     pub shared: u64,
+    /// Keys of them that are removed.
+    pub removed: u64,
 }
 
-/// Counts some of the keys of a server; `None` where that takes longer than until the deadline.
+/// Counts some of the keys of a server, of which those in the slots `removed_in` are removed that the source does not have; `None` where that takes longer than until the deadline.
 ///
 /// # Errors
 /// What the connection, the server or the file of the names refused.
@@ -83,6 +87,7 @@ pub async fn count(
     conn: &mut Conn,
     matcher: &KeyMatcher,
     source: &KnownNames,
+    removed_in: Option<&HeldSlots>,
     deadline: Instant,
 ) -> Result<Option<Present>, RedisError> {
     let mut scan = Scan::begin(conn, matcher).await?;
@@ -90,7 +95,9 @@ pub async fn count(
     while let Some((db, keys)) = scan.next(conn).await? {
         for key in keys {
             matcher.count(matcher.source_name(&key).unwrap_or_default(), &mut present.counts);
-            present.shared += u64::from(source.has(db, &key).map_err(names_lost)?);
+            let shared = source.has(db, &key).map_err(names_lost)?;
+            present.shared += u64::from(shared);
+            present.removed += u64::from(!shared && removed_in.is_some_and(|held| could_hold(held, &key)));
         }
         if Instant::now() > deadline {
             return Ok(None);

@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 
 use super::frame::{Frame, RestoreCommand, Sent};
 use crate::config::nameless::nameless;
+use crate::model::instance::Counts;
 use crate::model::key_filter::matcher::{KeyMatcher, PatternCounts};
 use crate::redis::keys::names::{KnownNames, Names};
 use crate::redis::rdb::payload::{LOWEST_FOOTER, lowest_footer};
@@ -77,6 +78,8 @@ pub struct RestoreEncoder {
 struct Only {
     matcher: Arc<KeyMatcher>,
     dialect: Dialect,
+    /// By how many milliseconds the clock of the target is ahead of ours: whether an expiry has passed is the target's to say.
+    ahead_ms: i64,
     gathered: Gathered<Names>,
 }
 
@@ -85,6 +88,8 @@ struct Only {
 pub struct Gathered<N = KnownNames> {
     /// Keys sent, by the expression that matches them.
     pub sent: PatternCounts,
+    /// Those keys by database, and how many of them have an expiry.
+    pub counts: Counts,
     /// Keys of them that may vanish by themselves, for they or their fields have an expiry.
     pub may_expire: u64,
     /// Further keys that match, and whose expiry had passed.
@@ -123,12 +128,14 @@ impl RestoreEncoder {
         }
     }
 
-    /// The same, for some of the keys, each with the lowest footer that its type allows. Function libraries are passed over.
+    /// The same, for some of the keys, each with the lowest footer that its type allows. Function libraries are passed over. `ahead_ms`: by how
+    /// much the clock of the target is ahead of ours.
     #[must_use]
-    pub fn some(self, matcher: Arc<KeyMatcher>, dialect: Dialect) -> Self {
+    pub fn some(self, matcher: Arc<KeyMatcher>, dialect: Dialect, ahead_ms: i64) -> Self {
         let names = Names::new(self.spool_dir.clone());
-        let gathered = Gathered { sent: PatternCounts::default(), may_expire: 0, expired: 0, names };
-        Self { only: Some(Only { matcher, dialect, gathered }), rdb_version: LOWEST_FOOTER, ..self }
+        let gathered =
+            Gathered { sent: PatternCounts::default(), counts: Counts::new(), may_expire: 0, expired: 0, names };
+        Self { only: Some(Only { matcher, dialect, ahead_ms, gathered }), rdb_version: LOWEST_FOOTER, ..self }
     }
 
     /// The same, for keys that are loaded into other databases than their own, and libraries that are put in place in one.
@@ -165,8 +172,8 @@ impl RestoreEncoder {
     pub fn finish_some(mut self) -> io::Result<Option<Gathered>> {
         let (only, may_expire) = (self.only.take(), self.may_expire);
         self.finish()?;
-        let Some(Only { gathered: Gathered { sent, expired, names, .. }, .. }) = only else { return Ok(None) };
-        Ok(Some(Gathered { sent, may_expire, expired, names: names.seal()? }))
+        let Some(Only { gathered: Gathered { sent, counts, expired, names, .. }, .. }) = only else { return Ok(None) };
+        Ok(Some(Gathered { sent, counts, may_expire, expired, names: names.seal()? }))
     }
 
     fn begin(&mut self) -> io::Result<()> {
@@ -229,7 +236,8 @@ impl Only {
         if !self.matcher.matches(head.key) {
             return false;
         }
-        let passed = head.expiry_ms.is_some_and(|at| at <= jiff::Timestamp::now().as_millisecond());
+        let now = jiff::Timestamp::now().as_millisecond().saturating_add(self.ahead_ms);
+        let passed = head.expiry_ms.is_some_and(|at| at <= now);
         self.gathered.expired += u64::from(passed);
         !passed
     }
@@ -324,6 +332,8 @@ impl Visitor for RestoreEncoder {
         }
         if let Some(Only { matcher, gathered, .. }) = &mut self.only {
             matcher.count(self.key.get(matcher.prefix().len()..).unwrap_or_default(), &mut gathered.sent);
+            let counts = gathered.counts.entry(self.db.unwrap_or_default()).or_default();
+            *counts = (counts.0 + 1, counts.1 + u64::from(self.ttl > 0));
             gathered.names.push(self.db.unwrap_or_default(), &self.key)?;
         }
         let version = self.footer.to_le_bytes();

@@ -1,7 +1,7 @@
 //! Restore of some keys: each becomes what it was, those of them that were not there are removed, and nothing else is touched.
 //!
 //! Each key is replaced or removed in one command; all of them together are not. It must not write before the target was looked at on this
-//! very connection, and must not remove a key unless the whole source was read without meeting it.
+//! very connection, and must not remove a key unless the whole source was read without meeting it, and could have held it.
 
 use tokio::sync::mpsc;
 
@@ -9,7 +9,9 @@ use super::empty::{all_granted, no_master};
 use super::frame::Frame;
 use super::{COMMAND_TIMEOUT, QUOTED_MAX, ReplayReport, Run, probe};
 use crate::guard::grant::{Grant, Overwrite};
+use crate::model::instance::Counts;
 use crate::model::key_filter::matcher::{KeyMatcher, PatternCounts};
+use crate::model::slots::HeldSlots;
 use crate::model::text::clean;
 use crate::redis::conn::Conn;
 use crate::redis::error::RedisError;
@@ -18,21 +20,13 @@ use crate::redis::keys::scan::{Scan, names_lost};
 use crate::redis::moment::{Look, Moment};
 use crate::redis::resp::{Value, encode};
 use crate::redis::rights::{REMOVE_KEYS, SOME_KEYS};
-
-/// What becomes of keys of the target that match and that the source does not have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Others {
-    /// They are removed: the keys that match are then those of the source.
-    Removed,
-    /// They stay.
-    Kept,
-}
+use crate::redis::slots::could_hold;
 
 /// A target that has been given all keys of the source.
 #[derive(Debug)]
 pub struct Written {
     grant: Grant<Overwrite>,
-    others: Others,
+    removed_in: Option<HeldSlots>,
     /// What was written.
     pub report: ReplayReport,
 }
@@ -44,23 +38,28 @@ pub struct Passed {
     pub removed: PatternCounts,
     /// How often a key was met that the source has: at least as often as there are such keys.
     pub met: u64,
+    /// How often a key was met that matches, that the source does not have, and that stays.
+    pub kept: u64,
+    /// The keys that match and are there now, by database; not looked at are their expiries. One that SCAN gives twice counts twice.
+    pub present: Counts,
 }
 
-/// Looks at the target and writes the keys.
+/// Looks at the target and writes the keys. `removed_in`: the slots in which keys that match are to be removed then where the source does not
+/// have them; `None` where none is.
 ///
 /// Without a grant not a key is written:
 ///
 /// ```
 /// use tair_backup_mcp::{guard::grant::*, redis::{conn::Conn, moment::Look, replay::{frame::Frame, keys::*}}};
 /// async fn restore(grant: Grant<Overwrite>, conn: &mut Conn, frames: tokio::sync::mpsc::Receiver<Frame>, look: &mut dyn Look) {
-///     let _ = restore_keys(grant, conn, frames, Others::Kept, look, |_| ()).await;
+///     let _ = restore_keys(grant, conn, frames, None, look, |_| ()).await;
 /// }
 /// ```
 ///
 /// ```compile_fail,E0061
 /// use tair_backup_mcp::{guard::grant::*, redis::{conn::Conn, moment::Look, replay::{frame::Frame, keys::*}}};
 /// async fn restore(conn: &mut Conn, frames: tokio::sync::mpsc::Receiver<Frame>, look: &mut dyn Look) {
-///     let _ = restore_keys(conn, frames, Others::Kept, look, |_| ()).await;
+///     let _ = restore_keys(conn, frames, None, look, |_| ()).await;
 /// }
 /// ```
 ///
@@ -71,7 +70,7 @@ pub async fn restore_keys(
     grant: Grant<Overwrite>,
     conn: &mut Conn,
     mut frames: mpsc::Receiver<Frame>,
-    others: Others,
+    removed_in: Option<HeldSlots>,
     look: &mut dyn Look,
     mut on_progress: impl FnMut(&ReplayReport),
 ) -> Result<Written, RedisError> {
@@ -82,7 +81,7 @@ pub async fn restore_keys(
     };
     tracing::debug!(instance = grant.instance_id(), "restores some keys");
     let mut needs = SOME_KEYS.to_vec();
-    needs.extend((others == Others::Removed).then_some(REMOVE_KEYS));
+    needs.extend(removed_in.is_some().then_some(REMOVE_KEYS));
     let own = probe(conn, rdb_version, false).await? + all_granted(conn, &needs).await?;
     conn.set_timeout(COMMAND_TIMEOUT);
     look.hold().await;
@@ -92,7 +91,7 @@ pub async fn restore_keys(
     look.cut(Some(moment.offset)).await;
     let mut run = Run::default();
     match run.all(conn, &mut frames, &mut on_progress).await {
-        Ok(()) if run.failed == 0 => Ok(Written { grant, others, report: run.report }),
+        Ok(()) if run.failed == 0 => Ok(Written { grant, removed_in, report: run.report }),
         Ok(()) => Err(stopped(&run.report, run.failed, run.first)),
         Err(error) => {
             run.first.push(error.to_string());
@@ -106,7 +105,7 @@ const fn stopped(report: &ReplayReport, failed: u64, first: Vec<String>) -> Redi
 }
 
 impl Written {
-    /// Goes through the keys of the target that match, and removes those that the source does not have, where they are not to stay.
+    /// Goes through the keys of the target that match, and removes those that the source does not have, in the slots in which they are not to stay.
     ///
     /// # Errors
     /// [`RedisError::SomeKeys`]: all keys of the source are written, and some that were to go are still there.
@@ -131,13 +130,21 @@ impl Written {
         let mut scan = Scan::begin(conn, matcher).await?;
         while let Some((db, keys)) = scan.next(conn).await? {
             let (mut wire, mut doomed) = (Vec::new(), Vec::new());
+            let mut stay = 0;
             for key in keys {
                 if source.has(db, &key).map_err(names_lost)? {
                     passed.met += 1;
-                } else if self.others == Others::Removed {
+                    stay += 1;
+                } else if self.removed_in.as_ref().is_some_and(|held| could_hold(held, &key)) {
                     encode(&mut wire, &[b"UNLINK", &key]);
                     doomed.push(key);
+                } else {
+                    passed.kept += 1;
+                    stay += 1;
                 }
+            }
+            if stay > 0 {
+                passed.present.entry(db).or_default().0 += stay;
             }
             if doomed.is_empty() {
                 continue;

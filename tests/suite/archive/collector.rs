@@ -4,7 +4,7 @@
 use crate::support::log::{
     LONG, Load, Service, Wire, Witness, archived_to, coverage, log_of, log_until, logged, position, service_log,
 };
-use crate::support::{Bench, KINDS, Redis, free_port, wait};
+use crate::support::{Bench, KINDS, Redis, free_port, text, wait};
 use serde_json::Value;
 use std::io::Write as _;
 use std::process::Command;
@@ -325,6 +325,56 @@ fn restores_that_follow_on_each_other_are_one_break() {
     wait("a child", LONG, || (coverage(&bench).runs.len() > 1).then_some(()));
     let child = coverage(&bench).runs.pop().unwrap().timeline;
     assert_eq!(child.restored_from.map(|from| from.job_id.into()), Some(last), "{}", service_log(&bench));
+}
+
+/// A moment of another instance begins a child as any restore does, and names no position of this log; some keys are ordinary writes of the
+/// history that they go into, and no child is behind them.
+#[test]
+fn a_child_is_behind_a_restore_that_ended_a_history() {
+    let (redis, shop) = (Redis::start(KIND, &[]), Redis::start(KIND, &[]));
+    let second = format!("[[instance]]\nid = \"shop\"\nurl = \"{}\"\nenable_backup_log = true", shop.url());
+    let bench = logging(&redis.url(), &second);
+    let service = Service::start(&bench);
+    redis.run(&["SET", "a", "1"]);
+    shop.run(&["SET", "goods", "1"]);
+    log_until(&bench, "a window", |log| log["window"].is_object());
+    wait("a window of the other", LONG, || {
+        let shop = bench.json(&["describe-instances", "--instance-id", "shop"]);
+        shop["instances"][0]["protection"]["log"]["window"].is_object().then_some(())
+    });
+    let at = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string();
+    let restore = |args: &[&str]| {
+        let call = [&["restore-instance", "--instance-id", "orders", "--json"], args].concat();
+        let planned = wait("a plan", LONG, || {
+            shop.run(&["INCR", "ticks"]);
+            Some(bench.run(&call).json()).filter(|plan| plan["confirmation_token"].is_string())
+        });
+        let token = text(&planned["confirmation_token"]);
+        let done = bench.run(&[&call[..], &["--confirmation-token", &token]].concat());
+        assert_eq!(done.code, 0, "{done:?}");
+        text(&done.json()["job_id"])
+    };
+    let child = |runs: usize| {
+        redis.run(&["SET", "after", &runs.to_string()]);
+        wait("a child", LONG, || (coverage(&bench).runs.len() == runs).then_some(()));
+        archived_to(&bench, position(&redis).1);
+        coverage(&bench).runs.pop().unwrap().timeline.restored_from.unwrap()
+    };
+    let job = restore(&["--source-instance-id", "shop", "--restore-time", &at]);
+    assert_eq!(redis.run(&["GET", "goods"]).text(), "1");
+    let from = child(2);
+    assert_eq!((from.job_id.as_str(), from.position.clone()), (job.as_str(), None));
+    assert!(from.moment.to_string() <= at && at.starts_with(&from.moment.to_string()[..16]), "{from:?} {at}");
+
+    // Nobody follows while the history ends, and some keys are written into the next.
+    assert_eq!(service.ask_to_end(), Some(0));
+    let backup = bench.backup();
+    let job = restore(&["--backup-id", &backup]);
+    restore(&["--backup-id", &backup, "--filter-key", "after"]);
+    let _service = Service::start(&bench);
+    let from = child(3);
+    assert_eq!(from.job_id, job, "{}", service_log(&bench));
+    assert!(from.position.is_some(), "{from:?}");
 }
 
 /// Of two services one archives; the other takes over when the first is gone.

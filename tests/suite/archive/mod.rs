@@ -155,6 +155,7 @@ pub fn base(offset: u64, complete_ms: i64) -> BackupSet {
         expires_at: None,
         locked_until: None,
         origin: Origin::Capture { address: String::new() },
+        held: None,
         proof: None,
         announced_version: None,
     }

@@ -163,6 +163,7 @@ fn a_moment_outside_is_refused() {
     let since: Timestamp = text(&policy(&emulator)["BackupLogStartTime"]).parse().unwrap();
     let early = written(since - SignedDuration::from_secs(1));
     let halves = inside.replace('Z', ".500Z");
+    let long = format!("a,{}", "b".repeat(161));
     for (params, code) in [
         (&[("RestoreTime", early.as_str())][..], "InvalidBinlog.NotValid"),
         (&[("RestoreTime", "2024-01-15T10:30Z")], "InvalidBinlog.NotValid"),
@@ -171,6 +172,7 @@ fn a_moment_outside_is_refused() {
         (&[("RestoreTime", &inside), ("TimeShift", &early)], "InvalidRestoreTime.Format"),
         (&[("RestoreTime", &inside), ("TimeShift", &ago(-60))], "InvalidRestoreTime.Format"),
         (&[("RestoreTime", &inside), ("FilterKey", "a[")], "InvalidParameter"),
+        (&[("RestoreTime", &inside), ("FilterKey", &long)], "InvalidParameter"),
         (&[("FilterKey", "a.*")], "ResroreParamNotMatch"),
     ] {
         assert_eq!(of(params), (400, code.into()), "{params:?}");

@@ -11,6 +11,7 @@ use tair_backup_mcp::guard::facts::restore::{DirectRestore, MethodReason, Target
 use tair_backup_mcp::guard::rules::Rules;
 use tair_backup_mcp::model::key_filter::{SomeKeys, for_us};
 use tair_backup_mcp::model::restore::Method;
+use tair_backup_mcp::model::slots::HeldSlots;
 
 const RULES: Rules = Rules { confirmation: ConfirmationPolicy::Person, max_writes_per_second: None };
 
@@ -22,17 +23,23 @@ fn some_keys_are_judged_by_their_own_figures() {
         let source = Source::Backup { backup_id: "b-1".into() };
         Act::RestoreInstance { source, write_fence: false, source_instance_id: None, keys }
     };
-    let found = |target: Option<(u64, u64)>| {
+    let found_in = |target: Option<(u64, u64)>, removed_in: Option<HeldSlots>| {
         let pattern = |pattern: &str, source, target| PatternKeys { pattern: pattern.into(), source, target };
         let matched = Matched {
             patterns: vec![pattern("a.*", 7, target.map(|t| t.0)), pattern("b", 0, target.map(|_| 0))],
             source: 7,
             expired: 2,
             bytes: 700,
-            target: target.map(|(keys, shared)| MatchedInTarget { keys, shared }),
+            target: target.map(|(keys, shared)| MatchedInTarget {
+                keys,
+                shared,
+                removed: if removed_in.is_some() { 2 } else { 0 },
+            }),
+            removed_in,
         };
         Some(KeysFacts { filter: for_us("a.*,b").unwrap(), matched: Some(matched) })
     };
+    let found = |target| found_in(target, Some(HeldSlots::All));
     let judged = |keys, facts: Option<KeysFacts>, change: fn(&mut TargetFacts)| {
         let mut all = DirectRestore { keys: facts, ..passing() };
         (all.target.method, all.target.method_reason) = (Method::Keys, MethodReason::SomeKeys);
@@ -62,6 +69,22 @@ fn some_keys_are_judged_by_their_own_figures() {
     let uncounted = judged(keys(), found(None), same).unwrap();
     assert!(uncounted.impact.lost.contains("all keys that match now"), "{uncounted:?}");
     assert_eq!(check(&uncounted, "filter_key").status, Status::Warn);
+    // What may have been on another node of a cluster stays, and is told.
+    let some = || Some(HeldSlots::Node { id: "a".into(), epoch: 1, ranges: vec![(0, 8000)] });
+    let lost = |target, removed_in| judged(keys(), found_in(target, removed_in), same).unwrap().impact.lost;
+    let elsewhere = lost(Some((9, 3)), some());
+    assert!(
+        elsewhere.contains("; 2 that were not there then") && elsewhere.contains("4 others that match STAY"),
+        "{elsewhere}"
+    );
+    let unknown = lost(Some((9, 3)), None);
+    assert!(
+        unknown.contains("; 0 that were not there then")
+            && unknown.contains("6 others that match STAY, for it is not known"),
+        "{unknown}"
+    );
+    assert!(lost(None, some()).contains("(DELETED); nothing else; others that match STAY where"));
+    assert!(lost(None, None).contains("not known") && !lost(None, None).contains("DELETED"));
     let prefixed = Some(SomeKeys { add_prefix: Some("old:".into()), ..keys().unwrap() });
     let beside = judged(prefixed, found(Some((1, 1))), same).unwrap();
     assert!(

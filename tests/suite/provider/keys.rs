@@ -3,9 +3,10 @@
 
 use crate::provider::cutover::{Proxy, Tap, contains};
 use crate::provider::moment_log::now;
+use crate::support::preload::Preload;
 use crate::support::recorder::Recorder;
 use crate::support::{Bench, Dice, Done, MATRIX, Redis, Reply, finish, program, text, unattended, wait};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tair_backup_mcp::redis::resp::Value as Raw;
+use tair_backup_mcp::redis::slots::slot;
 
 /// What a server holds: by database and key a digest of the value, and when the key expires, to ten seconds.
 pub type State = BTreeMap<(u64, Vec<u8>), (String, Option<u64>)>;
@@ -219,6 +221,13 @@ fn becomes_what_it_was(kind: &str) {
         "{detail}"
     );
 
+    // Job and audit have both in figures.
+    let job = bench.jobs().into_iter().find(|job| job["kind"] == "restore").unwrap();
+    let figures = json!({"source": matched, "target": matched, "agreement": "same", "of_some_keys": true});
+    assert_eq!(job["key_statistics"], figures, "{job}");
+    let told = format!("key statistics: source {matched} keys that match; target {matched} keys that match (when");
+    assert!(bench.run(&["audit", "--json"]).out.contains(&told), "{told}");
+
     // The way back is as gentle as the act: what has been written to other keys since stays.
     redis.run(&["SET", "written", "since"]);
     let back = text(&planned["impact"]["way_back"]);
@@ -264,6 +273,65 @@ fn writers_of_other_keys_go_on() {
     assert!(message.contains("restored 60000 keys") && message.contains("taken after the yes"), "{message}");
     assert_eq!(redis.run(&["GET", "other:count"]).text(), accepted.to_string());
     assert!(redis.run(&["GET", "user:59999"]).text() != "spoilt");
+}
+
+/// Clients write matching keys while they are restored: a key is never gone or half written, those that nobody writes become what they were,
+/// what is written last stays, and the plan says so. Whatever does not match is as its clients left it.
+#[test]
+fn writers_of_matching_keys_are_told() {
+    const KEYS: u32 = 40_000;
+    let redis = Redis::start("valkey-8.1", &[]);
+    let of_each = "local all = {} for n = 100, 39999 do all[#all + 1] = redis.call('GET', 'user:' .. n) end return redis.sha1hex(table.concat(all))";
+    let fill = |value: &str| {
+        let script = "for n = 0, 39999 do redis.call('SET', 'user:' .. n, ARGV[1] .. n) end";
+        redis.run(&["EVAL", script, "0", value]);
+    };
+    fill("then:");
+    redis.run(&["SET", "other", "then"]);
+    let bench = Bench::unattended(&redis);
+    let backup = bench.backup();
+    let then = redis.run(&["EVAL", of_each, "0"]);
+    fill("spoilt:");
+    redis.run(&["SET", "other", "now"]);
+    let (done, size) = (AtomicBool::new(false), || redis.run(&["DBSIZE"]).text().parse::<u32>().unwrap());
+    let written = |value: &str, n: u32| ["then", "spoilt", "live"].contains(&value.trim_end_matches(&format!(":{n}")));
+    let (planned, message, rounds) = std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            let mut round = 0_u32;
+            while !done.load(Ordering::SeqCst) {
+                round += 1;
+                let set = |key: String, value: String| vec!["SET".to_owned(), key, value];
+                let (n, new) = (round % 100, format!("user:new:{}", round % 1000));
+                let read = (0..100).map(|n| format!("user:{n}"));
+                let batch = vec![
+                    set(format!("user:{n}"), format!("live:{n}")),
+                    set(new, "live".into()),
+                    vec!["INCR".to_owned(), "others".to_owned()],
+                    std::iter::once("MGET".to_owned()).chain(read).collect(),
+                ];
+                let replies = redis.try_all(&batch).unwrap();
+                assert_eq!(replies[2], Reply::Int(i64::from(round)));
+                let Reply::List(values) = &replies[3] else { panic!("{replies:?}") };
+                for (n, value) in (0..).zip(values) {
+                    assert!(written(&value.text(), n), "user:{n} is {value:?}");
+                }
+            }
+            round
+        });
+        wait("writes", Duration::from_secs(20), || (redis.run(&["EXISTS", "others"]) == Reply::Int(1)).then_some(()));
+        let (planned, end) = restore(&bench, ["--backup-id", &backup], "user:.*");
+        done.store(true, Ordering::SeqCst);
+        (planned, succeeded(&end), writer.join().unwrap())
+    });
+    assert!(message.contains(&format!("restored {KEYS} keys")) && message.contains("taken after the yes"), "{message}");
+    assert_eq!(redis.run(&["EVAL", of_each, "0"]), then, "{message}");
+    assert_eq!(redis.run(&["MGET", "other", "others"]).text(), format!("now {rounds}"));
+    // What came behind the last look at all keys is there, and no more than that.
+    let new = size() - KEYS - 2;
+    assert!(new < 1000 && (0..100).all(|n| written(&redis.run(&["GET", &format!("user:{n}")]).text(), n)), "{new}");
+    let warned = planned.to_string();
+    assert!(warned.contains("What clients write to such keys meanwhile stays, is overwritten or removed"), "{warned}");
+    assert_eq!(check(&planned, "write_traffic").0, "warn", "{planned}");
 }
 
 /// A way to a server on which somebody else sends a command, once, right before the first key is written: as soon as that is armed.
@@ -339,6 +407,42 @@ fn what_is_evicted_meanwhile_is_told() {
     assert!(status == "warn" && detail.contains("keys may be evicted"), "{detail}");
     assert_eq!((done.code, &done.json()["code"]), (5, &"restore.evicted".into()), "{done:?}");
     assert!(text(&done.json()["hint"]).contains("filter_key user:.*"), "{done:?}");
+}
+
+/// Whether an expiry has passed is the target's to say, however this program's clock is set: what lives there comes back and is not deleted,
+/// and what has expired there counts as not there.
+#[test]
+fn expiries_pass_by_the_targets_clock() {
+    let (redis, clock) = (Redis::start("redis-7.0", &[]), Preload::new());
+    redis.run(&["SET", "user:lives", "then", "EX", "1800"]);
+    redis.run(&["SET", "user:dies", "then", "PX", "1200"]);
+    redis.run(&["SET", "user:stays", "then"]);
+    let bench = Bench::unattended(&redis);
+    let backup = bench.backup();
+    wait("the expiry to pass", Duration::from_secs(10), || {
+        (redis.run(&["EXISTS", "user:dies"]) == Reply::Int(0)).then_some(())
+    });
+    let call = call(["--backup-id", &backup], "user:.*", &[]);
+    let ours = |args: &[&str]| {
+        let mut command = bench.command(args);
+        clock.give(&mut command);
+        finish(command.spawn().unwrap())
+    };
+    for ahead in [3_600_000, -3_600_000] {
+        clock.clock_ahead_ms(ahead);
+        redis.run(&["DEL", "user:stays"]);
+        redis.run(&["MSET", "user:lives", "now", "user:dies", "now"]);
+        let planned = ours(&call).json();
+        let lost = text(&planned["impact"]["lost"]);
+        assert!(lost.contains("values of 1,") && lost.contains("; 1 that were not there then"), "{ahead}: {lost}");
+        let token = text(&planned["confirmation_token"]);
+        let message = succeeded(&ours(&[&call[..], &["--confirmation-token", &token]].concat()));
+        assert!(message.contains("restored 2 keys") && message.contains("1 more had an expiry that has"), "{message}");
+        assert_eq!(redis.run(&["MGET", "user:lives", "user:stays"]).text(), "then then", "{ahead}: {message}");
+        assert_eq!(redis.run(&["EXISTS", "user:dies"]), Reply::Int(0), "{ahead}: {message}");
+        let Reply::Int(left) = redis.run(&["TTL", "user:lives"]) else { panic!() };
+        assert!((1..=1800).contains(&left), "{ahead}: {left}");
+    }
 }
 
 /// A glob is explained with the expression meant, one that is no expression is refused with it, and what matches nothing does nothing.
@@ -461,7 +565,15 @@ fn a_kill_leaves_every_key_old_or_new() {
 /// could follow us, and nothing of it is left behind.
 #[test]
 fn to_a_moment() {
-    for kind in ["redis-6.2", "redis-7.0", "valkey-9.1"] {
+    std::thread::scope(|scope| {
+        for kind in MATRIX {
+            scope.spawn(move || some_keys_to_a_moment(kind));
+        }
+    });
+}
+
+fn some_keys_to_a_moment(kind: &str) {
+    {
         let redis = Redis::start(kind, &["--repl-backlog-size", "64mb"]);
         redis.fill(0, 1);
         let bench = Bench::unattended(&redis);
@@ -572,7 +684,8 @@ fn under_a_prefix_nothing_is_deleted() {
         "was\\.(?:hash:.*),was\\.(?:geo)",
     );
     assert!(
-        text(&planned["impact"]["way_back"]).ends_with("and filter_key was\\.(?:hash:.*),was\\.(?:geo)"),
+        text(&planned["impact"]["way_back"])
+            .ends_with("and filter_key was\\.(?:hash:.*),was\\.(?:geo); that also takes back what others write meanwhile to keys of such names"),
         "{planned}"
     );
     succeeded(&undone);
@@ -599,7 +712,18 @@ fn of_another_instance() {
         both(&bench, &[&to[..], &["--backup-id", &backup, "--filter-key", "zset:.*,text:.*"]].concat());
     let message = succeeded(&done);
     let matches = |key: &[u8]| key.starts_with(b"zset:") || key.starts_with(b"text:");
-    same(&state(&staging), &expected(&then, &before, matches), &message);
+    let wanted = expected(&then, &before, matches);
+    same(&state(&staging), &wanted, &message);
+    // The plan had told what becomes of the keys of this instance, by those of the other.
+    let told = &planned["impact"]["keys"];
+    let count = |name: &str| told[name].as_u64().unwrap_or_default();
+    let both = |differs: bool| {
+        before.iter().filter(|(key, is)| wanted.get(*key).is_some_and(|was| (was != *is) == differs)).count()
+    };
+    let (lost, added) = (before.len() - both(true) - both(false), wanted.len() - both(true) - both(false));
+    let counted = [lost, both(true), added].map(|n| n as u64);
+    assert_eq!(["lost", "changed", "added"].map(count), counted, "{told}");
+    assert!(told["not_compared"].is_null() && counted.iter().sum::<u64>() > 0, "{told}");
     assert!(text(&planned["impact"]["way_back"]).contains("instance_id staging"), "{planned}");
     let audit = bench.run(&["audit", "--json"]).out;
     assert!(
@@ -631,6 +755,108 @@ fn of_another_instance() {
     assert_eq!(staging.run(&["GET", "of-orders:text:later"]).text(), "1");
     assert_eq!(staging.run(&["DEL", "of-orders:text:later"]), Reply::Int(1));
     same(&state(&staging), &then, "afterwards");
+}
+
+/// A node of a cluster that serves these slots alone, and so has no full cluster.
+fn node(kind: &str, slots: std::ops::Range<u16>) -> Redis {
+    let redis = Redis::start(kind, &["--cluster-enabled", "yes", "--cluster-require-full-coverage", "no"]);
+    serve(&redis, slots);
+    redis
+}
+
+/// Gives a node further slots.
+fn serve(redis: &Redis, slots: std::ops::Range<u16>) {
+    let slots: Vec<String> = slots.map(|slot| slot.to_string()).collect();
+    redis.run(&[&["CLUSTER", "ADDSLOTS"][..], &slots.iter().map(String::as_str).collect::<Vec<_>>()].concat());
+    wait("the cluster", Duration::from_secs(30), || {
+        redis.run(&["CLUSTER", "INFO"]).text().contains("cluster_state:ok").then_some(())
+    });
+}
+
+/// Sets keys of a kind that are in the lower half of the slots, or in the upper.
+fn set_users(redis: &Redis, numbers: std::ops::Range<u32>, lower: bool, value: &str) {
+    for key in numbers.map(|n| format!("user:{n}")).filter(|key| (slot(key.as_bytes()) < HALF) == lower) {
+        redis.run(&["SET", &key, value]);
+    }
+}
+
+const HALF: u16 = 8192;
+
+/// A key of a slot that the source did not serve when its set was taken was on another node then: it stays, here and on another instance.
+/// Where nothing tells which slots those were, none is removed; and to a moment none, if a slot may have come and gone since.
+#[test]
+fn keys_that_may_have_been_elsewhere_stay() {
+    let (orders, staging) = (node("redis-8.0", 0..HALF), node("valkey-8.1", 0..2 * HALF));
+    let second = format!("[[instance]]\nid = \"staging\"\nurl = \"{}\"\n", staging.url());
+    let bench = Bench::new(&format!("{}{second}", unattended(&orders, "")));
+    set_users(&orders, 0..40, true, "then");
+    let backup = bench.backup();
+    let then = state(&orders);
+    // The other half of the slots comes, with its keys.
+    serve(&orders, HALF..2 * HALF);
+    for redis in [&orders, &staging] {
+        set_users(redis, 0..80, true, "now");
+        set_users(redis, 0..80, false, "moved");
+    }
+    let mut wanted = then.clone();
+    wanted.extend(state(&orders).into_iter().filter(|((_, key), _)| slot(key) >= HALF));
+    let stay = wanted.len() - then.len();
+    let removed = 80 - wanted.len();
+    let (planned, done) = restore(&bench, ["--backup-id", &backup], "user:.*");
+    let message = succeeded(&done);
+    same(&state(&orders), &wanted, &message);
+    let told =
+        format!("{stay} other keys that match stay, for they are in slots of the cluster that the source did not");
+    assert!(message.contains(&told) && message.contains(&format!("; {removed} keys that match and were")), "{message}");
+    let lost = text(&planned["impact"]["lost"]);
+    assert!(lost.contains(&format!("; {removed} that were not there then")), "{lost}");
+    assert!(lost.contains(&format!("; {stay} others that match STAY where they are in slots")), "{lost}");
+
+    let to = ["--instance-id", "staging", "--source-instance-id", "orders", "--filter-key", "user:.*"];
+    let (_, done) = both(&bench, &[&to[..], &["--backup-id", &backup]].concat());
+    same(&state(&staging), &wanted, &succeeded(&done));
+
+    // Who may not ask the node does not know.
+    orders.run(&["ACL", "SETUSER", "default", "-cluster|nodes"]);
+    let unknown = bench.backup();
+    let manifest = bench.home().join("vault/orders").join(&unknown).join("manifest.json");
+    assert!(!std::fs::read_to_string(manifest).unwrap().contains("slots"));
+    orders.run(&["SET", "user:later", "now"]);
+    let before = state(&orders);
+    let (planned, done) = restore(&bench, ["--backup-id", &unknown], "user:.*");
+    let message = succeeded(&done);
+    same(&state(&orders), &before, &message);
+    assert!(message.contains("nothing was removed, for it is not known which slots of the cluster"), "{message}");
+    assert!(text(&planned["impact"]["lost"]).contains("1 others that match STAY, for it is not known"), "{planned}");
+    orders.run(&["ACL", "SETUSER", "default", "+cluster|nodes"]);
+
+    // To a moment: the node tells that no slot has come since the set.
+    let recorder = Recorder::behind(&bench, &orders, &bench.backup());
+    orders.run(&["SET", "user:later", "then"]);
+    recorder.catch_up(&orders);
+    let (at, wanted) = (now().strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string(), state(&orders));
+    orders.run(&["MSET", "{user:later}", "now", "user:later", "now"]);
+    recorder.catch_up(&orders);
+    recorder.stop();
+    let call = call(["--restore-time", &at], "user:.*,.user:later.", &[]);
+    let own = |args: &[&str]| {
+        let mut command = bench.command(args);
+        command.env("TAIR_BACKUP_MCP_SANDBOX_SERVER", program("redis-8.0", "server"));
+        finish(command.spawn().unwrap())
+    };
+    for known in [true, false] {
+        if !known {
+            orders.run(&["MSET", "{user:later}", "now", "user:later", "now"]);
+            orders.run(&["CLUSTER", "BUMPEPOCH"]);
+        }
+        let token = text(&own(&call).json()["confirmation_token"]);
+        let message = succeeded(&own(&[&call[..], &["--confirmation-token", &token]].concat()));
+        assert_eq!(orders.run(&["GET", "user:later"]).text(), "then", "{message}");
+        assert_eq!(orders.run(&["EXISTS", "{user:later}"]), Reply::Int(i64::from(!known)), "{message}");
+        assert_eq!(message.contains("not known which slots of the cluster"), !known, "{message}");
+        orders.run(&["DEL", "{user:later}"]);
+        same(&state(&orders), &wanted, &message);
+    }
 }
 
 /// On a node of a cluster; keys of slots that it does not serve are refused before anybody is asked, by the names that they would get. So

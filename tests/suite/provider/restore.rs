@@ -527,6 +527,15 @@ fn a_target_that_cannot_save_is_no_success() {
         assert_eq!((&reply["status"], &reply["code"]), (&"failed".into(), &"restore.not_on_disk".into()), "{done:?}");
         assert!(text(&reply["hint"]).contains("BGSAVE") && text(&reply["hint"]).contains("safety backup"), "{reply}");
         assert_eq!(target.digest(), intact, "{reply}");
+
+        // Of some keys it says no more than that.
+        target.run(&["CONFIG", "SET", "stop-writes-on-bgsave-error", "no"]);
+        let call =
+            ["restore-instance", "--instance-id", "orders", "--backup-id", &backup, "--filter-key", "marker", "--json"];
+        let token = text(&bench.run(&call).json()["confirmation_token"]);
+        let reply = bench.run(&[&call[..], &["--confirmation-token", &token]].concat()).json();
+        assert_eq!(reply["code"], "restore.not_on_disk", "{reply}");
+        assert!(text(&reply["message"]).starts_with("the target took the keys that match, but that is not"), "{reply}");
     }
 }
 

@@ -29,6 +29,7 @@ async fn put(bench: &Bench, id: &str, started_at: Timestamp, expires_at: Option<
         replication_offset: 0,
         announced_version: None,
         write_calls: None,
+        held: None,
         started_at,
         expires_at,
         locked_until: None,

@@ -112,7 +112,7 @@ async fn a_job_remembers_what_it_restores(place: &impl Place) {
     store.set_restored(&job.id, &restored).await.unwrap();
     assert_eq!(job.restored_keys, None);
     let (source, target) = (Some([(0, (7, 2))].into()), [(0, (7, 1)), (3, (1, 0))].into());
-    let keys = RestoredKeys { source, target, as_loaded: true, expired: Some(1), evicted: None };
+    let keys = RestoredKeys { source, target, as_loaded: true, expired: Some(1), evicted: None, of_some: false };
     store.set_restored_keys(&job.id, &keys).await.unwrap();
     // Another process reads it, whatever became of the job.
     store.finish(&job.id, Err(&fault()), None).await.unwrap();

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use std::future::Future;
 use tair_backup_mcp::guard::grant::{Delete, Expired, Grant};
 use tair_backup_mcp::model::backup::{BackupSet, DamagedSet, Mode, Origin};
+use tair_backup_mcp::model::slots::HeldSlots;
 use tair_backup_mcp::vault::Vault;
 use tair_backup_mcp::vault::ingest::{IngestError, Metadata};
 use tempfile::TempDir;
@@ -112,6 +113,7 @@ pub fn metadata() -> Metadata {
         replication_offset: 42,
         announced_version: Some("8.1.0".into()),
         write_calls: Some(1),
+        held: Some(HeldSlots::Node { id: "n".into(), epoch: 3, ranges: vec![(0, 5), (7, 7)] }),
         started_at: Timestamp::UNIX_EPOCH,
         expires_at: None,
         locked_until: None,

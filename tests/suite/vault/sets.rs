@@ -36,6 +36,7 @@ fn what_is_committed_is_what_is_read() {
         assert_eq!(read.announced_version.as_deref(), Some("8.1.0"));
         assert_eq!((read.replication_id.as_str(), read.replication_offset), ("replid", 42));
         assert_eq!(read.counts.get(&0), Some(&(1, 0)));
+        assert_eq!((read.held.clone(), read.held.is_some()), (metadata().held, true));
         assert_eq!(read.proof, Some(Proof { depth: Depth::Deep, crc64: true }));
         let mut data = Vec::new();
         place.run(place.vault.open_data(&made)).unwrap().read_to_end(&mut data).unwrap();
@@ -46,6 +47,8 @@ fn what_is_committed_is_what_is_read() {
     let manifest: serde_json::Value =
         serde_json::from_slice(&std::fs::read(place.path(&format!("{ID}2"), "manifest.json")).unwrap()).unwrap();
     assert_eq!(manifest["format"], 2);
+    let node = serde_json::json!({"id": "n", "epoch": 3, "ranges": [[0, 5], [7, 7]]});
+    assert_eq!(manifest["server"]["slots"], serde_json::json!({ "node": node }));
     assert_eq!(manifest["rdb"]["proof"], serde_json::json!({"depth": "deep", "crc64": true}));
     assert_eq!(manifest["origin"], serde_json::json!({"kind": "copy", "instance_id": "other", "backup_id": "b-1"}));
     // Room for the digest of the manifest before this one.

@@ -6,6 +6,7 @@ use crate::config::instance::NO_DATA_SECONDS;
 use crate::model::backup::Mode;
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, Phase};
+use crate::model::slots::HeldSlots;
 use crate::model::text::{bytes, clean_to};
 use crate::provider::local::{COMMAND_TIMEOUT, Inner, describe};
 use crate::redis::conn::Conn;
@@ -14,6 +15,7 @@ use crate::redis::error::RedisError;
 use crate::redis::facts::{ServerFacts, write_calls};
 use crate::redis::replica::handshake::{CaptureOptions, Extent};
 use crate::redis::replica::snapshot::Snapshot;
+use crate::redis::slots::held_slots;
 use jiff::Timestamp;
 use std::time::{Duration, Instant};
 
@@ -48,6 +50,8 @@ pub struct SourceFacts {
     pub write_calls: Option<u64>,
     /// Slots served, of a cluster's node.
     pub slots: Option<u32>,
+    /// The slots whose keys the instance held whole; `None` where the user may not ask.
+    pub held: Option<HeldSlots>,
     /// Which of its own ways of saving failed last.
     pub failed_saves: Vec<&'static str>,
 }
@@ -81,9 +85,14 @@ impl Inner {
 }
 
 async fn attempt(instance: &Endpoint, source: &Endpoint, options: CaptureOptions) -> Result<Attached, RedisError> {
-    let facts = source_facts(instance).await?;
+    let mut facts = source_facts(instance).await?;
     let started_at = Timestamp::now();
     let snapshot = Snapshot::open(source, options).await?;
+    if let Some(facts) = &mut facts {
+        // A slot that came or went meanwhile may be half in the data.
+        let later = held(instance).await.ok();
+        facts.held = facts.held.take().filter(|_| has_seen(&snapshot, facts)).zip(later).map(|(a, b)| a.and_later(b));
+    }
     Ok(Attached { started_at, facts, address: source.to_string(), snapshot })
 }
 
@@ -96,6 +105,9 @@ async fn source_facts(instance: &Endpoint) -> Result<Option<SourceFacts>, RedisE
         Err(_) => return Ok(None),
     };
     let slots = if facts.cluster_enabled { describe::slots_served(&mut conn).await.ok() } else { None };
+    let held = held_slots(&facts, &mut conn).await.ok();
+    // A replica that has come as far as this has the keys of those slots.
+    let facts = if facts.cluster_enabled { ServerFacts::read(&mut conn).await? } else { facts };
     // Read before the source forks: a write after this moment makes the counter differ.
     let write_calls = write_calls(&mut conn).await.ok();
     Ok(Some(SourceFacts {
@@ -106,8 +118,22 @@ async fn source_facts(instance: &Endpoint) -> Result<Option<SourceFacts>, RedisE
         offset: facts.offset,
         write_calls,
         slots,
+        held,
         failed_saves: facts.failed_saves,
     }))
+}
+
+/// The slots whose keys an instance holds whole, now.
+async fn held(instance: &Endpoint) -> Result<HeldSlots, RedisError> {
+    let mut conn = Conn::open(instance, COMMAND_TIMEOUT).await?;
+    let facts = ServerFacts::read(&mut conn).await?;
+    held_slots(&facts, &mut conn).await
+}
+
+/// Whether data has all that its instance had when that was looked at: what a replica gives may be older.
+fn has_seen(snapshot: &Snapshot, instance: &SourceFacts) -> bool {
+    let all = instance.held == Some(HeldSlots::All);
+    all || instance.replication_id == snapshot.replid && instance.offset <= snapshot.offset
 }
 
 impl Attached {

@@ -121,6 +121,7 @@ impl Inner {
                 .as_ref()
                 .and_then(|t| t.write_calls)
                 .filter(|_| !self.by_replica(&job.instance_id, mode)),
+            held: source.as_ref().and_then(|t| t.held.clone()),
             started_at,
             expires_at: self.expires_at(mode, started_at),
             locked_until: None,

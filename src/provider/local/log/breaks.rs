@@ -57,14 +57,8 @@ impl Inner {
         replid: &str,
     ) -> Result<Option<BrokenOff>, Fault> {
         let known = timeline.restored_from.as_ref().map(|from| from.job_id.as_str());
-        // By the history that it ended, and by no clock. A restore by commands is part of the history, and a later break is none of
-        // its doing. Those after the one that ended this history ended others, which nobody followed.
-        let ended =
-            |job: &&Job| job.restored.as_ref()?.ended.as_ref().filter(|(id, _)| id == replid).map(|(_, last)| *last);
-        let mut by = restores.iter().filter(|job| job.serving_at.is_some() && Some(job.id.as_str()) != known);
-        let Some((first, last)) = by.clone().find_map(|job| Some((job, ended(&job)?))) else { return Ok(None) };
-        let job = by.next().unwrap_or(first);
-        let (unfollowed, serving_at) = (first.id != job.id, job.serving_at);
+        let Some((job, first, last)) = newest_and_first(restores, known, replid) else { return Ok(None) };
+        let (unfollowed, serving_at) = (first != job.id, job.serving_at);
         let broken_off = |by| Some(BrokenOff { by, last, unfollowed, serving_at });
         let replayed = job.restored.as_ref().and_then(|to| Some((to.position.as_ref()?.parse().ok()?, to.moment)));
         if let Some((position, moment)) = replayed {
@@ -73,7 +67,8 @@ impl Inner {
         let set = self.vault.find(id, &job.backup_id, self).await;
         let (archive, id) = (self.archive.clone(), id.to_owned());
         let timelines = blocking(move || archive.timelines(&id, SHARD)).await?;
-        let moment = set.as_ref().map_or(job.created_at, |set| set.started_at);
+        let moment = job.restored.as_ref().map_or(job.created_at, |to| to.moment);
+        let moment = set.as_ref().map_or(moment, |set| set.started_at);
         let position = set.ok().and_then(|set| {
             let lies_on = |t: &&Timeline| t.replid == set.replication_id && t.offset <= set.replication_offset;
             timelines.iter().rev().find(lies_on).map(|t| t.position(set.replication_offset))
@@ -112,6 +107,18 @@ impl Inner {
         let archive = self.archive.clone();
         blocking(move || archive.record_gap(&id, &gap)).await
     }
+}
+
+/// The newest restore that ended a history, and the one that ended this history, with its last offset; `None` where none did. Restores are given
+/// newest first; `known` is the one that the log goes on behind.
+fn newest_and_first<'j>(restores: &'j [Job], known: Option<&str>, replid: &str) -> Option<(&'j Job, &'j str, u64)> {
+    // By the history that it ended, and by no clock. What a restore by commands writes, of all keys or of some, is part of the history, and a
+    // break before or after is none of its doing. Those after the one that ended this history ended others, which nobody followed.
+    let ended = |job: &'j Job| Some((job, job.restored.as_ref()?.ended.as_ref()?));
+    let mut by =
+        restores.iter().filter(|job| job.serving_at.is_some() && Some(job.id.as_str()) != known).filter_map(ended);
+    let newest = by.clone().next()?.0;
+    by.find(|(_, (id, _))| id == replid).map(|(first, (_, last))| (newest, first.id.as_str(), *last))
 }
 
 #[cfg(test)]

@@ -302,15 +302,17 @@ impl Inner {
     /// That the target can take what was built: of the plan only the set was known.
     async fn fits(&self, plan: &Plan, built: &Built) -> Result<(), Fault> {
         let method = plan.direct_restore()?.method;
+        // Types that the modules of another instance wrote do not tell which modules the target has.
+        let own = plan.act.set_of(&plan.instance_id) == plan.instance_id;
         let mut conn = Conn::open(&self.endpoint(&plan.instance_id).await?, COMMAND_TIMEOUT).await?;
         let target = ServerFacts::read(&mut conn).await?;
         let limits = limits::read(&mut conn).await?;
         let refused = match plan.act.keys() {
             Some(keys) => {
-                self.cannot_take_built(keys, &built.set, built.contents(), &target, limits, &mut conn).await?
+                self.cannot_take_built(keys, &built.set, own, built.contents(), &target, limits, &mut conn).await?
             }
             None => {
-                self.cannot_load(&built.set, true, &built.statistics, &target, method, limits, Some(built), &mut conn)
+                self.cannot_load(&built.set, own, &built.statistics, &target, method, limits, Some(built), &mut conn)
                     .await?
             }
         };

@@ -72,7 +72,7 @@ impl AsLoaded {
     pub(super) fn compared(&self, source: Option<Counts>, after: &Counted) -> RestoredKeys {
         let (expired, evicted) = self.before.as_ref().and_then(|before| after.since(before)).unzip();
         let target = self.keys.as_ref().unwrap_or(&after.counts).clone();
-        RestoredKeys { source, target, as_loaded: self.keys.is_some(), expired, evicted }
+        RestoredKeys { source, target, as_loaded: self.keys.is_some(), expired, evicted, of_some: false }
     }
 
     /// Of a restore by commands; the arguments as its fields. `swapped_in`: the keys, and the count of evictions at that moment, for

@@ -91,13 +91,14 @@ pub fn verified(stored_digest: String, statistics: &KeyStatistics) -> SetLook {
 }
 
 impl Inner {
-    /// Target and set, for a restore from a set of the instance `set_of`, of all keys or some.
+    /// Target and set, for a restore from a set of the instance `set_of`, of all keys or some. `behind`: and of commands behind it.
     pub async fn restore_facts(
         self: &Arc<Self>,
         instance_id: &str,
         set_of: &str,
         backup_id: &str,
         keys: Option<&SomeKeys>,
+        behind: bool,
         earlier: Option<&Plan>,
     ) -> Result<Facts, Fault> {
         if earlier.is_none() {
@@ -133,7 +134,8 @@ impl Inner {
         let mut some = None;
         if let (Some(keys), Ok(read)) = (keys, &look) {
             let later = read.is_none() || target.not_ready.is_some();
-            let (found, refused) = self.keys_facts(keys, &set, own, later, &server, limits, &mut conn).await?;
+            let held = if later { None } else { self.held_then(&set, behind, instance_id, &server).await };
+            let (found, refused) = self.keys_facts(keys, &set, own, held, later, &server, limits, &mut conn).await?;
             (some, target.cannot_load) = (Some(found), refused);
         }
         let mut expired = None;

@@ -11,6 +11,8 @@ use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, JobEnd};
 use crate::model::key_filter::SomeKeys;
 use crate::model::key_filter::matcher::{KeyMatcher, PatternCounts};
+use crate::model::restored_keys::RestoredKeys;
+use crate::model::slots::HeldSlots;
 use crate::provider::local::restore::IN_FLIGHT;
 use crate::provider::local::restore::contents::Contents;
 use crate::provider::local::restore::cutover::{WayBack, behind};
@@ -20,7 +22,7 @@ use crate::provider::local::restore::steps::{has_database, too_large};
 use crate::provider::local::{COMMAND_TIMEOUT, Inner};
 use crate::redis::conn::Conn;
 use crate::redis::error::RedisError;
-use crate::redis::facts::ServerFacts;
+use crate::redis::facts::{ServerFacts, clock_ahead_ms};
 use crate::redis::keys::found::{Finder, Found};
 use crate::redis::keys::names::{KnownNames, Names};
 use crate::redis::keys::scan::count;
@@ -31,7 +33,7 @@ use crate::redis::rdb::error::RdbError;
 use crate::redis::rdb::payload::restorable;
 use crate::redis::rdb::statistics::Dialect;
 use crate::redis::replay::encoder::{Gathered, RestoreEncoder};
-use crate::redis::replay::keys::{Others, Passed, restore_keys};
+use crate::redis::replay::keys::{Passed, restore_keys};
 use crate::redis::slots::owned_slots;
 use jiff::Timestamp;
 use std::sync::Arc;
@@ -49,9 +51,10 @@ const fn dialect(set: &BackupSet) -> Dialect {
     if set.rdb_version >= OLDEST_VALKEY { Dialect::Valkey } else { Dialect::Redis }
 }
 
-/// What becomes of keys that match and that the source does not have. Under a prefix they stay: what else is there is somebody's.
-const fn others(keys: &SomeKeys) -> Others {
-    if keys.add_prefix.is_none() { Others::Removed } else { Others::Kept }
+/// The slots in which keys are removed that match and that the source does not have: those whose keys it held whole, for others may have been
+/// elsewhere. Under a prefix none: what else is there is somebody's.
+fn removed_in(keys: &SomeKeys, held: Option<HeldSlots>) -> Option<HeldSlots> {
+    held.filter(|_| keys.add_prefix.is_none())
 }
 
 /// A list that was compiled, off the serving thread: that may take a while.
@@ -65,13 +68,14 @@ type Counted = Result<(Found, KnownNames), String>;
 
 impl Inner {
     /// What a list matches, and why this server cannot take those keys of a source; `None` where it can. `own`: the source is one of this
-    /// instance. `later`: of a plan that exists nothing is counted again.
+    /// instance. `held`: the slots whose keys it held whole; `None` where that is not known. `later`: of a plan that exists nothing is counted again.
     #[expect(clippy::too_many_arguments, reason = "each is another fact that the answer depends on")]
     pub(super) async fn keys_facts(
         &self,
         keys: &SomeKeys,
         set: &BackupSet,
         own: bool,
+        held: Option<HeldSlots>,
         later: bool,
         facts: &ServerFacts,
         limits: Limits,
@@ -88,7 +92,9 @@ impl Inner {
             Err(why) => return Ok((KeysFacts { filter, matched: None }, Some(why))),
         };
         let refused = cannot_take(&found, set, own, facts, limits, conn).await?;
-        let present = match count(conn, &matcher, &names, Instant::now() + COUNTED_WITHIN).await {
+        let removed_in = removed_in(keys, held);
+        let until = Instant::now() + COUNTED_WITHIN;
+        let present = match count(conn, &matcher, &names, removed_in.as_ref(), until).await {
             // The right to that is a step of the way, and judged with the others.
             Err(RedisError::Denied { .. }) => None,
             counted => counted?,
@@ -104,7 +110,8 @@ impl Inner {
             source: found.counts.total(),
             expired: found.expired,
             bytes: found.bytes,
-            target: present.map(|p| MatchedInTarget { keys: p.counts.total(), shared: p.shared }),
+            target: present.map(|p| MatchedInTarget { keys: p.counts.total(), shared: p.shared, removed: p.removed }),
+            removed_in,
         };
         Ok((KeysFacts { filter, matched: Some(matched) }, refused))
     }
@@ -117,7 +124,8 @@ impl Inner {
         conn: &mut Conn,
     ) -> Result<Counted, Fault> {
         let owned = if facts.cluster_enabled { Some(owned_slots(conn).await?) } else { None };
-        let at_ms = Timestamp::now().as_millisecond();
+        // Whether an expiry has passed is the target's to say.
+        let at_ms = Timestamp::now().as_millisecond().saturating_add(clock_ahead_ms(conn).await?);
         let (matcher, names) = (Arc::clone(matcher), Names::new(self.state.home().join("run")));
         let Contents { data, whose } = contents;
         blocking(move || match rdb::walk(data, (), Finder::new(&matcher, at_ms, owned, names)) {
@@ -131,18 +139,20 @@ impl Inner {
         .await
     }
 
-    /// Why a target cannot take the keys of a moment that was built; `None` where it can.
+    /// Why a target cannot take the keys of a moment that was built; `None` where it can. `own`: the moment is one of this instance.
+    #[expect(clippy::too_many_arguments, reason = "as above")]
     pub(super) async fn cannot_take_built(
         &self,
         keys: &SomeKeys,
         set: &BackupSet,
+        own: bool,
         contents: Contents,
         facts: &ServerFacts,
         limits: Limits,
         conn: &mut Conn,
     ) -> Result<Option<String>, Fault> {
         match self.find(&compiled(keys).await?, contents, facts, conn).await? {
-            Ok((found, _)) => cannot_take(&found, set, true, facts, limits, conn).await,
+            Ok((found, _)) => cannot_take(&found, set, own, facts, limits, conn).await,
             Err(why) => Ok(Some(why)),
         }
     }
@@ -163,16 +173,19 @@ impl Inner {
         let mut conn = Conn::open(&endpoint, COMMAND_TIMEOUT).await.map_err(Fault::from)?;
         let looked = self.still_as_planned(&mut conn, plan, &endpoint).await?;
         let evicted = looked.facts.evicted_keys;
+        let held = self.held_then(set, moment.is_some(), &plan.instance_id, &looked.facts).await;
+        let removed_in = removed_in(keys, held);
         let safety = self.last_safety(job, plan, &endpoint, looked, &[]).await?;
         let recovery = RecoveryRecord::of(plan, set, moment.clone())?;
         self.jobs.save_recovery(job, &recovery).await?;
         let mut way_back = WayBack::new(self, job, plan, safety, 0);
         let (tx, frames) = mpsc::channel(IN_FLIGHT);
         let encoder = RestoreEncoder::new(tx, set.rdb_version, self.state.home().join("run"));
-        let encoder = encoder.some(Arc::clone(&matcher), dialect(set));
+        let ahead_ms = clock_ahead_ms(&mut conn).await.map_err(Fault::from)?;
+        let encoder = encoder.some(Arc::clone(&matcher), dialect(set), ahead_ms);
         let reader = tokio::task::spawn_blocking(move || read(contents, encoder));
         let done = AtomicU64::new(0);
-        let run = restore_keys(grant, &mut conn, frames, others(keys), &mut way_back, |report| {
+        let run = restore_keys(grant, &mut conn, frames, removed_in.clone(), &mut way_back, |report| {
             done.store(report.keys, Ordering::Relaxed);
         });
         let written = self.show_keys(job, set, &done, run).await;
@@ -187,12 +200,24 @@ impl Inner {
         let _ = self.jobs.progress(job, "going through the keys that match", set.rdb_bytes, set.rdb_bytes).await;
         let passed = written.pass(&mut conn, &matcher, &gathered.names).await.map_err(|e| told(e.into()))?;
         let _ = self.state.serving(&job.id, Timestamp::now()).await;
+        let keys_of_both = RestoredKeys {
+            source: Some(gathered.counts.clone()),
+            target: passed.present.clone(),
+            as_loaded: false,
+            // The server counts what it removes of all its keys.
+            expired: None,
+            evicted: None,
+            of_some: true,
+        };
+        // What is written must not be called lost because it cannot be told how much of it there is.
+        let _ = self.state.set_restored_keys(&job.id, &keys_of_both).await;
         let after = ServerFacts::read(&mut conn).await.map_err(|e| told(e.into()))?;
         let evicted = after.evicted_keys.saturating_sub(evicted);
         let _ = self.jobs.progress(job, "the target serves; writing to its disk", set.rdb_bytes, set.rdb_bytes).await;
-        let kept = self.keep(&plan.instance_id, &plan.direct_restore()?.run_id).await.map_err(told)?;
+        let run_id = &plan.direct_restore()?.run_id;
+        let kept = self.keep(&plan.instance_id, run_id, "the keys that match").await.map_err(told)?;
         let what = moment.unwrap_or_else(|| set.id.clone());
-        let end = outcome(keys, &matcher, &what, &gathered, &passed, evicted);
+        let end = outcome(keys, removed_in.is_some(), &matcher, &what, &gathered, &passed, evicted);
         let cutover = crate::provider::local::restore::cutover::after(cutover.as_ref());
         match end {
             Ok(message) => Ok(format!("{message}{cutover}; {}", kept.describe())),
@@ -250,6 +275,7 @@ async fn cannot_take(
 /// How it ended, in figures that were seen: each key that was sent was accepted, and what matches was gone through after that.
 fn outcome(
     keys: &SomeKeys,
+    removes: bool,
     matcher: &KeyMatcher,
     what: &str,
     gathered: &Gathered,
@@ -270,15 +296,25 @@ fn outcome(
     if gathered.expired > 0 {
         message.push_str(&format!("; {} more had an expiry that has passed, and count as not there", gathered.expired));
     }
-    message.push_str(&match others(keys) {
-        Others::Kept => "; nothing was removed".to_owned(),
-        Others::Removed => {
+    message.push_str(&match removes {
+        false if keys.add_prefix.is_some() => "; nothing was removed".to_owned(),
+        false => format!(
+            "; nothing was removed, for it is not known which slots of the cluster the source served then: {} other keys that match stay",
+            passed.kept
+        ),
+        true => {
             format!(
                 "; {removed} keys that match and were not there then, or have expired since, are removed{}",
                 by_pattern(&passed.removed)
             )
         }
     });
+    if removes && passed.kept > 0 {
+        message.push_str(&format!(
+            "; {} other keys that match stay, for they are in slots of the cluster that the source did not serve then",
+            passed.kept
+        ));
+    }
     if evicted > 0 {
         let message =
             format!("{message}; meanwhile the target evicted {evicted} keys to make room, and some may be of these");

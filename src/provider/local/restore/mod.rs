@@ -10,6 +10,7 @@ mod counted;
 mod cutover;
 mod expired;
 pub(super) mod facts;
+mod held;
 mod keys;
 mod last_safety;
 mod loadable;
@@ -51,6 +52,8 @@ use std::sync::Arc;
 
 /// Frames of 1 MiB on their way to the target.
 const IN_FLIGHT: usize = 4;
+/// What a target has taken that holds all that was restored.
+const WHOLE_SET: &str = "the whole set";
 
 impl Inner {
     /// Starts the restore that is permitted.
@@ -105,6 +108,10 @@ impl Inner {
         let commands = behind.as_ref().map_or(0, |behind| behind.commands);
         let alone = RestoredTo { backup_id: set.id.clone(), position: None, moment: set.finished_at, ended: None };
         let mut restored = restored.unwrap_or(alone);
+        if plan.act.set_of(&plan.instance_id) != plan.instance_id {
+            // A position in the log of another instance is none in that of this one.
+            restored.position = None;
+        }
         self.state.set_restored(&job.id, &restored).await?;
         // A moment that goes by commands is built first: the target is looked at behind that.
         let (mut set, mut data, mut behind, mut built) = (set, Some(data), behind, None);
@@ -171,7 +178,7 @@ impl Inner {
             }
         };
         // The set is read once more for that while the target writes to its disk.
-        let (kept, passed) = tokio::join!(self.keep(&plan.instance_id, &planned.run_id), expired);
+        let (kept, passed) = tokio::join!(self.keep(&plan.instance_id, &planned.run_id, WHOLE_SET), expired);
         let found = match counted {
             Ok(after) => match (&moment, &built) {
                 (Some(moment), Some(built)) => outcome_as_loaded(&set, &loaded, &after, passed.as_ref())
@@ -191,8 +198,8 @@ impl Inner {
     }
 
     /// Sees to it that what the target holds is on its disk, where it keeps data on disk at all. `run_id`: the process that holds the
-    /// restored data; another one has read what the disk had before.
-    async fn keep(&self, instance_id: &str, run_id: &str) -> Result<Kept, Fault> {
+    /// restored data; another one has read what the disk had before. `taken`: what it has taken.
+    async fn keep(&self, instance_id: &str, run_id: &str, taken: &str) -> Result<Kept, Fault> {
         let kept = async {
             let mut conn = Conn::open(&self.endpoint(instance_id).await?, COMMAND_TIMEOUT).await?;
             let now = ServerFacts::read(&mut conn).await?.run_id;
@@ -200,8 +207,8 @@ impl Inner {
         };
         let fault = match kept.await {
             Ok(Some(kept)) => return Ok(kept),
-            Ok(None) => not_on_disk("its process has been started anew since, from what the disk held"),
-            Err(fault) => not_on_disk(&Fault::to_string(&fault)).because(fault),
+            Ok(None) => not_on_disk(taken, "its process has been started anew since, from what the disk held"),
+            Err(fault) => not_on_disk(taken, &Fault::to_string(&fault)).because(fault),
         };
         Err(fault)
     }
@@ -243,9 +250,9 @@ struct Opened {
     behind: Option<Behind>,
 }
 
-/// The whole set is in, and a crash of the target may lose it again.
-fn not_on_disk(why: &str) -> Fault {
-    let message = format!("the target took the whole set, but it is not known to be on its disk: {why}");
+/// What was restored is in, and a crash of the target may lose it again.
+fn not_on_disk(taken: &str, why: &str) -> Fault {
+    let message = format!("the target took {taken}, but that is not known to be on its disk: {why}");
     Fault::new(Kind::Provider, "restore.not_on_disk", message).hint(
         "A crash may bring back what the disk held before. See why it does not save, then send it BGSAVE (BGREWRITEAOF where it \
          keeps an append-only file), or restore again.",

@@ -225,6 +225,7 @@ mod tests {
             expires_at: None,
             locked_until: None,
             origin: Origin::Capture { address: String::new() },
+            held: None,
             proof: None,
             announced_version: None,
         }

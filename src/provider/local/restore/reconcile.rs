@@ -6,6 +6,7 @@ use crate::model::instance::total_keys;
 use crate::model::job::{JobEnd, JobStatus, Unfinished, last_safety_id};
 use crate::provider::jobs::Recoverable as _;
 use crate::provider::local::Inner;
+use crate::provider::local::restore::WHOLE_SET;
 use crate::provider::local::restore::cutover::after;
 use crate::provider::local::restore::recovery::RecoveryRecord;
 use crate::provider::with_way_back;
@@ -62,7 +63,7 @@ impl Inner {
             let swapped = recovery.swapped || remains != Remains::NotSwapped;
             let cutover = self.cutover_of(orphan, swapped).await;
             return Ok(match after_beside(orphan, &remains, swapped, keys, &cutover) {
-                Ok(message) => match self.keep(id, recovery.run_id()).await {
+                Ok(message) => match self.keep(id, recovery.run_id(), WHOLE_SET).await {
                     Ok(kept) => Ok(format!("{message}; {}. {back}", kept.describe()).trim_end().to_owned()),
                     Err(fault) => Err(with_way_back(fault, &way_back).into()),
                 },
@@ -121,7 +122,7 @@ impl Inner {
             _ => format!("the process died during this restore; {holds}; {put_back}"),
         };
         if rolled_back.loaded && recovery.moment.is_none() && orphan.job.status == JobStatus::Running {
-            let kept = match self.keep(id, recovery.run_id()).await {
+            let kept = match self.keep(id, recovery.run_id(), WHOLE_SET).await {
                 Ok(kept) => kept.describe(),
                 Err(fault) => return Ok(Err(with_way_back(fault, &way_back).into())),
             };

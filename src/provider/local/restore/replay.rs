@@ -78,7 +78,7 @@ impl Inner {
         // Nothing of a log changes behind a plan.
         let behind = if earlier.is_none() { blocking(move || behind.rehearsed()).await? } else { behind };
         let base = &behind.restored.backup_id;
-        let mut facts = self.restore_facts(instance_id, set_of, base, keys, earlier).await?;
+        let mut facts = self.restore_facts(instance_id, set_of, base, keys, true, earlier).await?;
         if let Facts::DirectRestore(facts) = &mut facts {
             let expired = facts.source.expired.take();
             let (mut unknown, mut counts_refusals, mut builder) = (Vec::new(), true, None);

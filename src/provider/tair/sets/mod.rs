@@ -172,6 +172,7 @@ fn blank(instance_id: &str, id: String, mode: Mode) -> BackupSet {
         locked_until: None,
         origin: Origin::Capture { address: String::new() },
         announced_version: None,
+        held: None,
         proof: None,
     }
 }
