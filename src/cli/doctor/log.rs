@@ -45,15 +45,20 @@ pub async fn status(app: &App, id: &str, fail_on_gap: bool, findings: &mut Findi
 
 fn kept(app: &App, status: &LogStatus, findings: &mut Findings) {
     let now = Timestamp::now();
-    let window = match status.window {
-        Some((from, to)) => format!("any moment from {} to {} can be restored", written_up(from), written(to)),
-        None => "no moment can be restored from it yet".to_owned(),
+    let window = match status.windows.as_slice() {
+        [.., (from, to)] => format!(
+            "any moment from {} to {} can be restored{}",
+            written_up(*from),
+            written(*to),
+            earlier(&status.windows)
+        ),
+        [] => "no moment can be restored from it yet".to_owned(),
     };
     let old = i64::from(app.config.backup_log.seal_seconds) + OLD_SECONDS;
     match (&status.archiver, status.archived_until) {
         _ if !status.on => findings.pass("log", format!("off; {window}")),
         (None, _) => findings.warn("log", format!("NOBODY KEEPS IT; {window}"), "tair-backup-mcp run, as a service"),
-        (Some(by), Some(_)) if status.window.is_none() => findings.warn(
+        (Some(by), Some(_)) if status.windows.is_empty() => findings.warn(
             "log",
             format!("kept by {}, and {window}: it has no base", by.who),
             "create-backup takes one where the log takes none by itself; see the log of the service",
@@ -66,6 +71,16 @@ fn kept(app: &App, status: &LogStatus, findings: &mut Findings) {
             let next = "see the log of the service: the source or the vault may be away";
             findings.warn("log", format!("kept by {}, and {since} has come to the vault; {window}", by.who), next);
         }
+    }
+}
+
+/// What can be restored beside the newest window, as part of a sentence.
+fn earlier(windows: &[(Timestamp, Timestamp)]) -> String {
+    match windows {
+        [(from, _), _, ..] => {
+            format!(", and moments of {} earlier windows since {}", windows.len() - 1, written_up(*from))
+        }
+        _ => String::new(),
     }
 }
 
