@@ -8,14 +8,11 @@ use crate::guard::facts::replay::{Builder, NoMoment, Replay, ReplayedLog, Room};
 use crate::guard::facts::restore::{DirectRestore, SourceFacts, TargetFacts};
 use crate::guard::impact::Impact;
 use crate::guard::preconditions::{Preconditions, ReplayIdentity};
-use crate::model::restore::Method;
+use crate::model::restore::{Method, replay_time};
 use crate::model::text::{bytes, clean};
 use crate::model::time::{written, written_ms};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
-
-/// How fast a target is taken to apply a log: bytes and commands a second.
-const APPLIED_A_SECOND: (u64, u64) = (40 << 20, 1_000_000);
 
 /// The checks that a restore to a moment needs beside those of its set.
 pub(super) fn checks(source: &Source, facts: &DirectRestore, replay: &Replay) -> Vec<Precheck> {
@@ -117,8 +114,7 @@ fn window_text(from: Timestamp, to: Timestamp) -> String {
 
 /// How long the target will apply the log, about.
 pub(super) fn seconds(replay: &Replay) -> u64 {
-    let (by_bytes, by_commands) = APPLIED_A_SECOND;
-    1 + (replay.bytes / by_bytes).max(replay.commands / by_commands)
+    1 + replay_time(replay.bytes, replay.commands).as_secs()
 }
 
 pub(super) fn restore_time(replay: &Replay, set: &SourceFacts) -> Precheck {
