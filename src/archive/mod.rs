@@ -62,6 +62,15 @@ impl Archive {
         &self.spool
     }
 
+    /// Commands of the segments of a timeline that end behind an offset.
+    ///
+    /// # Errors
+    /// `log.failed`.
+    pub fn commands_behind(&self, timeline: &Timeline, offset: u64) -> Result<u64, Fault> {
+        let segments = self.segments_behind(timeline, offset)?;
+        Ok(segments.iter().filter(|segment| segment.last > offset).map(|segment| segment.commands).sum())
+    }
+
     /// The segments of a timeline that end behind an offset, and of those before it the last, by their names: years of a log are not held.
     fn segments_behind(&self, timeline: &Timeline, offset: u64) -> Result<Vec<SegmentName>, Fault> {
         let prefix = timeline.prefix();

@@ -3,6 +3,18 @@
 use crate::model::key_filter::of_keys;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// How fast a target is taken to apply a log: bytes and commands a second. Where commands are small it is they that take the time.
+const APPLIED_A_SECOND: (u64, u64) = (40 << 20, 800_000);
+
+/// How long a target applies commands of a log, about.
+#[must_use]
+pub fn replay_time(bytes: u64, commands: u64) -> Duration {
+    let (by_bytes, by_commands) = APPLIED_A_SECOND;
+    let millis = |n: u64, a_second: u64| n.saturating_mul(1000) / a_second;
+    Duration::from_millis(millis(bytes, by_bytes).max(millis(commands, by_commands)))
+}
 
 /// The method of a restore.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

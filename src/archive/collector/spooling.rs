@@ -30,6 +30,8 @@ pub struct Progress {
     pub spooled: Option<Reached>,
     /// Up to where the log is on the vault.
     pub archived: Option<Reached>,
+    /// Commands that went to the vault since the timeline was opened here.
+    pub sealed: u64,
     /// Why something that came was not taken.
     pub full: Option<Full>,
     /// Why the vault takes nothing just now; empty where it does.
@@ -281,6 +283,7 @@ fn seal(mut sealer: Sealer, woken: &blocking::Receiver<()>, told: &watch::Sender
                 wait = SEAL_EVERY;
                 told.send_modify(|progress| {
                     progress.archived = archived.or(progress.archived);
+                    progress.sealed = sealer.sealed;
                     progress.vault.clear();
                 });
             }

@@ -297,6 +297,11 @@ fn a_restore_opens_a_child() {
         let coverage = coverage(&bench);
         let child = &coverage.runs.last().unwrap().timeline;
         assert!(child.restored_from.is_some(), "{child:?}");
+        // What was before the restore can be restored still.
+        let log = log_until(&bench, "another window", |log| {
+            log["earlier_windows"].as_array().is_some_and(|w| w.len() == round)
+        });
+        assert!(log["earlier_windows"][0]["end_time"].as_str() <= log["window"]["start_time"].as_str(), "{log}");
     }
     assert_eq!(log_of(&bench)["total_gaps"], 0, "{}", service_log(&bench));
 }

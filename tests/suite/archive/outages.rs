@@ -7,7 +7,8 @@ use crate::support::log::{
     LONG, Load, Service, Wire, Witness, archived_to, coverage, log_of, log_until, position, service_log,
 };
 use crate::support::preload::Preload;
-use crate::support::{Redis, wait};
+use crate::support::{Bench, Redis, wait};
+use serde_json::Value;
 use std::time::{Duration, Instant};
 use tair_backup_mcp::model::log::GapCause;
 
@@ -176,6 +177,41 @@ fn a_clock_that_is_set_is_a_gap_and_stops_nothing() {
     assert!(after.gaps.iter().all(|gap| gap.cause == GapCause::ClockStep), "{:?}", after.gaps);
     let doctor = bench.run(&["doctor"]);
     assert!(doctor.out.contains("clock_step") && doctor.out.contains("stand still until"), "{doctor:?}");
+}
+
+/// Another base is taken by the number of small commands behind the last, whose bytes would ask for none, and by the age of the last;
+/// no other is.
+#[test]
+fn a_base_follows_by_commands_and_by_age() {
+    let (redis, preload) = (Redis::start(KIND, &[]), Preload::new());
+    let bench = Bench::new(&format!(
+        "[backup_log]\nseal_seconds = 1\nbase_hours = 1\nbase_replay_minutes = 0\nbase_apart_minutes = 0\n\
+         [[instance]]\nid = \"orders\"\nurl = \"{}\"\nenable_backup_log = true\n",
+        redis.url()
+    ));
+    let service = Service::with(&bench, &preload);
+    let bases = |count: usize| {
+        wait(&format!("{count} bases"), LONG, || (bench.backups().len() == count).then_some(()));
+    };
+    bases(1);
+    let (_, begun) = position(&redis);
+    let write = |count: usize| {
+        redis.try_all(&vec![vec!["INCR".to_owned(), "a".to_owned()]; count]).unwrap();
+        let (_, reached) = position(&redis);
+        archived_to(&bench, reached);
+        reached - begun
+    };
+    // Less than a millisecond's worth, and more.
+    write(500);
+    let bytes = write(900);
+    assert!(bytes < 40_000, "by {bytes} bytes a base would be due too");
+    bases(2);
+    write(100);
+    preload.clock_ahead_ms(3_700_000);
+    bases(3);
+    assert_eq!(service.ask_to_end(), Some(0));
+    let notes: Vec<Value> = bench.backups().iter().map(|set| set["note"].clone()).collect();
+    assert_eq!(notes, vec![Value::from("taken as a base of the log"); 3], "{}", service_log(&bench));
 }
 
 /// The set that a log begins with is needed by it: who deletes it hears which moments go, and the doctor says when there are none.

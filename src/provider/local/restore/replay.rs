@@ -76,7 +76,16 @@ impl Inner {
             Err(none) => return Ok(Facts::NoMoment(none)),
         };
         // Nothing of a log changes behind a plan.
-        let behind = if earlier.is_none() { blocking(move || behind.rehearsed()).await? } else { behind };
+        let (behind, expiring_by_log) = if earlier.is_none() {
+            let looked = move || {
+                let behind = behind.rehearsed()?;
+                let expiring = behind.expired_since();
+                Ok((behind, expiring))
+            };
+            blocking(looked).await?
+        } else {
+            (behind, None)
+        };
         let base = &behind.restored.backup_id;
         let mut facts = self.restore_facts(instance_id, set_of, base, keys, true, earlier).await?;
         if let Facts::DirectRestore(facts) = &mut facts {
@@ -113,6 +122,7 @@ impl Inner {
                 builder,
                 moment,
                 expiring: self.expiring(set_of, &behind.restored.backup_id, moment, expired).await?,
+                expiring_by_log,
                 counts_refusals,
             });
         }

@@ -114,13 +114,28 @@ fn every_edge_is_where_it_is_told() {
         restored(&bench, &redis, &written(from), &states[2 * n]);
         restored(&bench, &redis, &written(to), &states[2 * n + 1]);
     }
-    // What is told in whole seconds lies within.
-    let window = &told["window"];
-    for (edge, (from, to)) in [("start_time", edges[2]), ("end_time", edges[2])] {
-        let at = text(&window[edge]);
-        let ms = at.parse::<Timestamp>().unwrap().as_millisecond();
-        assert!((from..=to).contains(&ms), "{window}: {edges:?}");
-        let done = restore(&bench, "--restore-time", &at);
-        assert_eq!(done.code, 0, "{at}: {done:?}");
+    // What is told in whole seconds lies within, of every window; the seconds around it do not.
+    let rows: Vec<&Value> = told["earlier_windows"].as_array().unwrap().iter().rev().chain([&told["window"]]).collect();
+    assert_eq!(rows.len(), edges.len(), "{told}");
+    for (window, (from, to)) in rows.iter().zip(&edges) {
+        for (edge, beyond) in [("start_time", -1000), ("end_time", 1000)] {
+            let at = text(&window[edge]);
+            let ms = at.parse::<Timestamp>().unwrap().as_millisecond();
+            assert!((*from..=*to).contains(&ms) && !(*from..=*to).contains(&(ms + beyond)), "{window}: {edges:?}");
+            // What a whole window's edges restore is known by now; a plan says whether these seconds would be.
+            let plan = bench.run(&["restore-instance", "--instance-id", "orders", "--json", "--restore-time", &at]);
+            assert_eq!(plan.code, 0, "{at}: {plan:?}");
+        }
     }
+    let protection =
+        bench.json(&["describe-instances", "--instance-id", "orders"])["instances"][0]["protection"].clone();
+    assert_eq!(protection["backup_log_start_time"], rows[0]["start_time"], "{protection}");
+    assert_eq!(
+        text(&protection["not_recoverable"]),
+        format!(
+            "what was before {}, in a gap of the log or between two of its 3 windows, or is after {}",
+            text(&rows[0]["start_time"]),
+            text(&rows[2]["end_time"])
+        )
+    );
 }
