@@ -17,12 +17,11 @@ use crate::model::fault::{Fault, Kind};
 use crate::model::impact::KeyImpact;
 use crate::model::instance::total_keys;
 use crate::model::job::JobStatus;
-use crate::model::key_filter::SomeKeys;
 use crate::model::key_filter::matcher::KeyMatcher;
 use crate::model::text::bytes;
 use crate::provider::comparison::{Compared, ComparedState, OnStage, State, StateOf};
 use crate::provider::local::Inner;
-use crate::redis::compare::{self, Options, Sides, Wanted};
+use crate::redis::compare::{self, Only, Options, Sides};
 use crate::redis::replica::handshake::{CaptureOptions, Framing};
 use crate::redis::replica::snapshot::Snapshot;
 use crate::vault::Vault;
@@ -95,11 +94,7 @@ impl Inner {
 
     async fn planned_impact(&self, plan: &Plan, deadline: Instant) -> Result<Option<KeyImpact>, Fault> {
         let Act::RestoreInstance { source, keys, .. } = &plan.act else { return Ok(None) };
-        // Under a prefix no key is lost, whatever else the target has there: the plan counts what is.
-        let matcher = match keys {
-            Some(SomeKeys { add_prefix: Some(_), .. }) => return Ok(None),
-            keys => keys.clone().map(|keys| blocking(move || KeyMatcher::new(&keys))),
-        };
+        let matcher = keys.clone().map(|keys| blocking(move || KeyMatcher::new(&keys)));
         let Some(safety) = &plan.safety else { return Ok(None) };
         if !safety.job_id.is_empty() && self.state.job(&safety.job_id).await?.status == JobStatus::Running {
             return Ok(Some(KeyImpact::nothing_compared("the safety backup is still being taken".to_owned())));
@@ -161,9 +156,10 @@ impl Inner {
                 has_room(&dir, compare::on_disk([now.keys(), then.keys()]))?;
             }
             let sides = Sides { now: &|| now.open(), then: &|| then.open() };
-            let matches = matcher.map(|matcher| move |key: &[u8]| matcher.matches(key));
-            let wanted = matches.as_ref().map(|matches| matches as &Wanted<'_>);
-            let options = Options { dir, at_ms: at.as_millisecond(), deadline, wanted };
+            let wanted = matcher.as_ref().map(|matcher| |key: &[u8]| matcher.matches(key));
+            let prefix = matcher.as_ref().map_or(&[][..], KeyMatcher::prefix);
+            let only = wanted.as_ref().map(|wanted| Only { wanted, prefix });
+            let options = Options { dir, at_ms: at.as_millisecond(), deadline, only };
             Ok(compare::compare(&sides, &options)?)
         })
         .await

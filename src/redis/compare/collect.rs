@@ -100,7 +100,7 @@ pub(super) fn walk(
     keys: &Keys,
     options: &Options<'_>,
 ) -> Result<Partitions, CompareError> {
-    let collect = Collect { keys, partitions, options, dbs: Databases::of(keys), begun: None };
+    let collect = Collect { keys, partitions, side, options, dbs: Databases::of(keys), begun: None };
     let walked =
         walk_contents(&mut rdb, (), collect, &keys.contents, options.at_ms).map_err(|source| match source {
             RdbError::Sink { source, .. } => CompareError::File { dir: options.dir.clone(), source },
@@ -118,6 +118,7 @@ pub(super) fn walk(
 struct Collect<'a> {
     keys: &'a Keys,
     partitions: Partitions,
+    side: Side,
     options: &'a Options<'a>,
     dbs: Databases<'a>,
     /// The current key, if it is wanted.
@@ -131,11 +132,9 @@ impl Visitor for Collect<'_> {
 
     fn key(&mut self, head: &EntryHead<'_>) -> io::Result<()> {
         self.begun = None;
-        if self.options.wanted.is_some_and(|wanted| !wanted(head.key)) {
-            return Ok(());
-        }
+        let Some(name) = self.options.name(self.side, head.key) else { return Ok(()) };
         let db = self.dbs.number(head.db);
-        self.begun = Some((self.keys.begin(db, head.key), head.expiry_ms));
+        self.begun = Some((self.keys.begin(db, name), head.expiry_ms));
         Ok(())
     }
 

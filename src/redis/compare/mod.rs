@@ -34,7 +34,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use self::collect::{Ends, both};
-use self::error::CompareError;
+use self::error::{CompareError, Side};
 use self::partitions::{Bounds, Partitions};
 use self::record::Keys;
 use crate::model::impact::KeyImpact;
@@ -42,8 +42,27 @@ use crate::model::impact::KeyImpact;
 /// Opens a state at rest as a plain RDB. Called as often as the state is needed, from threads of this room's own.
 pub type Open<'a> = dyn Fn() -> io::Result<Box<dyn Read + Send>> + Send + Sync + 'a;
 
-/// Whether a key is wanted.
+/// Whether a key of the state to come is wanted.
 pub type Wanted<'a> = dyn Fn(&[u8]) -> bool + Send + Sync + 'a;
+
+/// The keys that alone are compared.
+#[derive(Clone, Copy)]
+pub struct Only<'a> {
+    /// Whether a key is one of them, by its name in the state to come.
+    pub wanted: &'a Wanted<'a>,
+    /// What they are called now: this, and behind it that name. Where it is not empty they are put beside what is there: a key that the
+    /// state to come does not have stays as it is.
+    pub prefix: &'a [u8],
+}
+
+impl Only<'_> {
+    /// The name by which a key of a state is joined; `None` where it is not wanted.
+    #[inline]
+    fn name<'k>(&self, side: Side, key: &'k [u8]) -> Option<&'k [u8]> {
+        let name = if side == Side::Now { key.strip_prefix(self.prefix)? } else { key };
+        (self.wanted)(name).then_some(name)
+    }
+}
 
 /// The two states.
 pub struct Sides<'a> {
@@ -62,7 +81,20 @@ pub struct Options<'a> {
     /// When to stop, and tell what was compared by then.
     pub deadline: Option<Instant>,
     /// Only such keys are compared; no others are counted.
-    pub wanted: Option<&'a Wanted<'a>>,
+    pub only: Option<Only<'a>>,
+}
+
+impl Options<'_> {
+    /// The name by which a key of a state is joined; `None` where it is not compared.
+    #[inline]
+    fn name<'k>(&self, side: Side, key: &'k [u8]) -> Option<&'k [u8]> {
+        self.only.map_or(Some(key), |only| only.name(side, key))
+    }
+
+    /// What stands before the names by which keys are joined when they are shown.
+    fn prefix(&self) -> &[u8] {
+        self.only.map_or(&[], |only| only.prefix)
+    }
 }
 
 /// Bytes on disk that comparing states of so many keys takes at least.
@@ -85,9 +117,9 @@ fn within(sides: &Sides<'_>, options: &Options<'_>, bounds: Bounds) -> Result<Ke
     let Some((now, then)) = both(sides, &ends, |side, rdb| collect::walk(rdb, new(), side, &keys, options))? else {
         return Ok(KeyImpact { not_compared: Some(told::out_of_time(0)), ..KeyImpact::default() });
     };
-    let joined = join::join(&[now, then], &|| ends.here())?;
+    let joined = join::join(&[now, then], !options.prefix().is_empty(), &|| ends.here())?;
     // Names for which no time is left stay away, which is told; the counts are whole without them.
-    let names = both(sides, &ends, |side, rdb| names::walk(rdb, &joined, side, &keys))?.unwrap_or_default();
+    let names = both(sides, &ends, |side, rdb| names::walk(rdb, &joined, side, &keys, options))?.unwrap_or_default();
     Ok(told::impact(&joined, &names.into(), &keys))
 }
 
@@ -122,7 +154,7 @@ mod tests {
             move || Ok(Box::new(std::io::Cursor::new(rdb.clone())) as Box<dyn std::io::Read + Send>)
         };
         let sides = Sides { now: &open(now), then: &open(then) };
-        within(&sides, &Options { dir: dir.into(), at_ms: 0, deadline: None, wanted: None }, bounds)
+        within(&sides, &Options { dir: dir.into(), at_ms: 0, deadline: None, only: None }, bounds)
     }
 
     #[test]
@@ -205,7 +237,7 @@ mod tests {
     fn no_time_at_all() {
         let all = || Ok(Box::new(std::io::empty()) as Box<dyn std::io::Read + Send>);
         let deadline = Some(Instant::now());
-        let options = Options { dir: "/".into(), at_ms: 0, deadline, wanted: None };
+        let options = Options { dir: "/".into(), at_ms: 0, deadline, only: None };
         let impact = within(&Sides { now: &all, then: &all }, &options, Bounds::USUAL).unwrap();
         assert_eq!((impact.total, impact.not_compared.unwrap().compared_percent), (KeyCounts::default(), 0));
     }
