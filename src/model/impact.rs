@@ -82,6 +82,20 @@ pub struct NotCompared {
     pub compared_percent: u64,
     /// Why the others were not, part of a sentence.
     pub why: String,
+    /// Where not even all keys were read, how many were, of the state now and of the one to come: nothing can be said of any, for what was
+    /// not met in one state may be in its rest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys_read: Option<[KeysRead; 2]>,
+}
+
+/// Keys of a state that were read in time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeysRead {
+    /// Keys that were read.
+    pub read: u64,
+    /// Keys that the state has, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<u64>,
 }
 
 /// What becomes of all keys.
@@ -108,6 +122,6 @@ impl KeyImpact {
     /// Nothing was compared, and why: part of a sentence.
     #[must_use]
     pub fn nothing_compared(why: String) -> Self {
-        Self { not_compared: Some(NotCompared { compared_percent: 0, why }), ..Self::default() }
+        Self { not_compared: Some(NotCompared { compared_percent: 0, why, keys_read: None }), ..Self::default() }
     }
 }

@@ -14,11 +14,11 @@ use crate::guard::facts::replay::NoMoment;
 use crate::guard::plan::Plan;
 use crate::model::backup::{BackupSet, Mode};
 use crate::model::fault::{Fault, Kind};
-use crate::model::impact::KeyImpact;
+use crate::model::impact::{KeyImpact, KeysRead, NotCompared};
 use crate::model::instance::total_keys;
 use crate::model::job::JobStatus;
 use crate::model::key_filter::matcher::KeyMatcher;
-use crate::model::text::bytes;
+use crate::model::text::{bytes, grouped};
 use crate::provider::comparison::{Compared, ComparedState, OnStage, State, StateOf};
 use crate::provider::local::Inner;
 use crate::redis::compare::{self, Only, Options, Sides};
@@ -85,11 +85,18 @@ impl Inner {
     pub(super) async fn key_impact(&self, plan: &Plan, within: Duration) -> Option<KeyImpact> {
         let deadline = Instant::now() + within;
         let compared = tokio::time::timeout(within + GRACE, self.planned_impact(plan, deadline)).await;
-        match compared {
-            Ok(Ok(keys)) => keys,
-            Ok(Err(fault)) => Some(KeyImpact::nothing_compared(fault.message)),
-            Err(_) => Some(KeyImpact::nothing_compared("it took longer than the time allowed for it".to_owned())),
+        let mut keys = match compared {
+            Ok(Ok(keys)) => keys?,
+            Ok(Err(fault)) => KeyImpact::nothing_compared(fault.message),
+            Err(_) => KeyImpact::nothing_compared("it took longer than the time allowed for it".to_owned()),
+        };
+        if let Some(not) = keys.not_compared.as_mut().filter(|_| Instant::now() >= deadline) {
+            let seconds = within.as_secs();
+            not.why.push_str(&format!(
+                "; [guard] impact_seconds, now {seconds}, allows more, and compare-backups at a terminal takes the time it needs"
+            ));
         }
+        Some(keys)
     }
 
     async fn planned_impact(&self, plan: &Plan, deadline: Instant) -> Result<Option<KeyImpact>, Fault> {
@@ -160,7 +167,11 @@ impl Inner {
             let prefix = matcher.as_ref().map_or(&[][..], KeyMatcher::prefix);
             let only = wanted.as_ref().map(|wanted| Only { wanted, prefix });
             let options = Options { dir, at_ms: at.as_millisecond(), deadline, only };
-            Ok(compare::compare(&sides, &options)?)
+            let mut compared = compare::compare(&sides, &options)?;
+            if let Some(not) = &mut compared.not_compared {
+                tell_what_was_read(not, [now.keys(), then.keys()]);
+            }
+            Ok(compared)
         })
         .await
     }
@@ -235,6 +246,19 @@ impl Inner {
     }
 }
 
+/// Says how many keys were read of how many, where not all were. `known`: 0 for what is not.
+fn tell_what_was_read(not: &mut NotCompared, known: [u64; 2]) {
+    let Some(read) = &mut not.keys_read else { return };
+    for (read, known) in read.iter_mut().zip(known) {
+        read.of = (known > 0).then_some(known);
+    }
+    let [now, then] = read.map(|KeysRead { read, of }| match of {
+        Some(all) => format!("{} of {} keys", grouped(read), grouped(all)),
+        None => format!("{} keys", grouped(read)),
+    });
+    not.why.push_str(&format!(" when {now} of what is there now, and {then} of what is to come, were read"));
+}
+
 fn no_such_moment(none: NoMoment) -> Fault {
     Fault::new(Kind::NotFound, "compare.no_moment", no_moment(&none))
         .hint("describe_instances shows from when to when moments can be restored.")
@@ -242,8 +266,18 @@ fn no_such_moment(none: NoMoment) -> Fault {
 
 #[cfg(test)]
 mod tests {
-    //! What is known not to fit is not begun.
-    use super::has_room;
+    //! What is known not to fit is not begun; what was read in time is said.
+    use super::{KeysRead, NotCompared, has_room, tell_what_was_read};
+
+    #[test]
+    fn what_was_read_in_time_is_told() {
+        let keys_read = Some([1200, 7].map(|read| KeysRead { read, of: None }));
+        let mut not = NotCompared { compared_percent: 0, why: "the time was over".into(), keys_read };
+        tell_what_was_read(&mut not, [30_000, 0]);
+        let told = "the time was over when 1,200 of 30,000 keys of what is there now, and 7 keys of what is to come, were read";
+        assert_eq!(not.why, told);
+        assert_eq!(not.keys_read.unwrap().map(|read| read.of), [Some(30_000), None]);
+    }
 
     #[test]
     fn what_does_not_fit_is_not_begun() {

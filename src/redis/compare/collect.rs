@@ -1,7 +1,7 @@
 //! The first walk: every key of one state becomes a record.
 
 use std::io::{self, Read};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use super::error::{CompareError, Side};
@@ -17,11 +17,18 @@ pub(super) struct Ends {
     deadline: Option<Instant>,
     /// The other side has failed.
     failed: AtomicBool,
+    /// Keys that the first walk has met, of the state now and of the one to come.
+    met: [AtomicU64; 2],
 }
 
 impl Ends {
     pub(super) const fn at(deadline: Option<Instant>) -> Self {
-        Self { deadline, failed: AtomicBool::new(false) }
+        Self { deadline, failed: AtomicBool::new(false), met: [const { AtomicU64::new(0) }; 2] }
+    }
+
+    /// Keys that the first walk has met, of the state now and of the one to come.
+    pub(super) fn met(&self) -> [u64; 2] {
+        self.met.each_ref().map(|met| met.load(Ordering::Relaxed))
     }
 
     /// Whether to stop now.
@@ -100,7 +107,9 @@ pub(super) fn walk(
     keys: &Keys,
     options: &Options<'_>,
 ) -> Result<Partitions, CompareError> {
-    let collect = Collect { keys, partitions, side, options, dbs: Databases::of(keys), begun: None };
+    let [now, then] = &rdb.ends.met;
+    let met = if side == Side::Now { now } else { then };
+    let collect = Collect { keys, partitions, side, options, dbs: Databases::of(keys), begun: None, met, count: 0 };
     let walked =
         walk_contents(&mut rdb, (), collect, &keys.contents, options.at_ms).map_err(|source| match source {
             RdbError::Sink { source, .. } => CompareError::File { dir: options.dir.clone(), source },
@@ -123,6 +132,9 @@ struct Collect<'a> {
     dbs: Databases<'a>,
     /// The current key, if it is wanted.
     begun: Option<(Record, Option<i64>)>,
+    /// Where it is told how many keys were met, and how many those are.
+    met: &'a AtomicU64,
+    count: u64,
 }
 
 impl Visitor for Collect<'_> {
@@ -132,6 +144,8 @@ impl Visitor for Collect<'_> {
 
     fn key(&mut self, head: &EntryHead<'_>) -> io::Result<()> {
         self.begun = None;
+        self.count += 1;
+        self.met.store(self.count, Ordering::Relaxed);
         let Some(name) = self.options.name(self.side, head.key) else { return Ok(()) };
         let db = self.dbs.number(head.db);
         self.begun = Some((self.keys.begin(db, name), head.expiry_ms));

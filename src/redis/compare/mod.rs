@@ -115,7 +115,7 @@ fn within(sides: &Sides<'_>, options: &Options<'_>, bounds: Bounds) -> Result<Ke
     let (keys, ends) = (Keys::random(), Ends::at(options.deadline));
     let new = || Partitions::new(options.dir.clone(), bounds);
     let Some((now, then)) = both(sides, &ends, |side, rdb| collect::walk(rdb, new(), side, &keys, options))? else {
-        return Ok(KeyImpact { not_compared: Some(told::out_of_time(0)), ..KeyImpact::default() });
+        return Ok(told::not_read(ends.met()));
     };
     let joined = join::join(&[now, then], !options.prefix().is_empty(), &|| ends.here())?;
     // Names for which no time is left stay away, which is told; the counts are whole without them.
@@ -239,6 +239,7 @@ mod tests {
         let deadline = Some(Instant::now());
         let options = Options { dir: "/".into(), at_ms: 0, deadline, only: None };
         let impact = within(&Sides { now: &all, then: &all }, &options, Bounds::USUAL).unwrap();
-        assert_eq!((impact.total, impact.not_compared.unwrap().compared_percent), (KeyCounts::default(), 0));
+        let not = impact.not_compared.unwrap();
+        assert_eq!((impact.total, not.compared_percent, not.keys_read), (KeyCounts::default(), 0, Some(Default::default())));
     }
 }

@@ -3,7 +3,7 @@
 use super::join::Joined;
 use super::names::Names;
 use super::record::{Keys, Record};
-use crate::model::impact::{ExampleKey, ImpactRow, KeyCounts, KeyImpact, NotCompared};
+use crate::model::impact::{ExampleKey, ImpactRow, KeyCounts, KeyImpact, KeysRead, NotCompared};
 
 /// The whole answer.
 pub(super) fn impact(joined: &Joined, names: &Names, keys: &Keys) -> KeyImpact {
@@ -49,6 +49,12 @@ pub(super) fn impact(joined: &Joined, names: &Names, keys: &Keys) -> KeyImpact {
 }
 
 /// So much was compared in time.
-pub(super) fn out_of_time(compared_percent: u64) -> NotCompared {
-    NotCompared { compared_percent, why: "the time allowed for it was over".to_owned() }
+fn out_of_time(compared_percent: u64) -> NotCompared {
+    NotCompared { compared_percent, why: "the time allowed for it was over".to_owned(), keys_read: None }
+}
+
+/// Nothing was compared, for only so many keys of either state were read in time.
+pub(super) fn not_read(met: [u64; 2]) -> KeyImpact {
+    let keys_read = Some(met.map(|read| KeysRead { read, of: None }));
+    KeyImpact { not_compared: Some(NotCompared { keys_read, ..out_of_time(0) }), ..KeyImpact::default() }
 }
