@@ -105,6 +105,9 @@ pub struct KeyImpact {
     pub total: KeyCounts,
     /// By database and prefix, those with the most different keys first; what a bounded table leaves out is in the rows without a prefix.
     pub rows: Vec<ImpactRow>,
+    /// Rows with different keys that are not told, for there are too many databases.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub rows_left_out: u64,
     /// The largest keys that are lost.
     pub lost: Vec<ExampleKey>,
     /// The largest keys that are changed.
@@ -116,6 +119,11 @@ pub struct KeyImpact {
     pub names_missing: bool,
     /// `None`: all keys of both states were compared.
     pub not_compared: Option<NotCompared>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+const fn is_none(n: &u64) -> bool {
+    *n == 0
 }
 
 impl KeyImpact {

@@ -87,7 +87,7 @@ impl KeyRows {
         let nothing = keys.not_compared.as_ref().is_some_and(|partly| partly.compared_percent == 0);
         Self {
             total: (!nothing).then_some(keys.total),
-            rows_left_out: different.len().saturating_sub(shown.rows) as u64,
+            rows_left_out: different.len().saturating_sub(shown.rows) as u64 + keys.rows_left_out,
             rows: different.iter().take(shown.rows).map(row).collect(),
             largest_lost: examples(&keys.lost),
             largest_changed: examples(&keys.changed),

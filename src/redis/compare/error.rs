@@ -71,6 +71,7 @@ impl From<CompareError> for Fault {
             CompareError::Rdb {
                 source:
                     RdbError::TooLarge { .. }
+                    | RdbError::TooManyDatabases { .. }
                     | RdbError::UnsupportedType { .. }
                     | RdbError::UnsupportedVersion { .. }
                     | RdbError::BadOpcode { .. },

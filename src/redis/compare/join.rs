@@ -78,7 +78,7 @@ pub(super) fn join(sides: &[Partitions; 2], beside: bool, over: &Over<'_>) -> Re
     let done = each(sides, u64::MAX, over, |now, then| {
         let Some(record) = now.or(then) else { return };
         let (class, place) = (Class::of(now, then, beside), record.place());
-        let db = usize::from(place.db());
+        let db = place.db() as usize;
         if total.len() <= db {
             total.resize(db + 1, KeyCounts::default());
         }

@@ -44,6 +44,22 @@ fn sets_and_what_is_there_now() {
     assert_eq!(bench.jobs().len(), 1, "what is there now is looked at, not kept");
 }
 
+/// More databases than anybody needs are backed up, listed and compared as any.
+#[test]
+fn a_server_with_very_many_databases() {
+    let redis = Redis::start("redis-7.0", &["--databases", "20000"]);
+    let fill = "for db = 0, 16999 do redis.call('SELECT', db) redis.call('SET', 'k', ARGV[1]) end";
+    redis.run(&["EVAL", fill, "0", "a"]);
+    let bench = Bench::unattended(&redis);
+    let first = bench.backup();
+    let listed = bench.run(&["describe-backups", "--instance-id", "orders", "--json"]).out;
+    assert!(listed.len() < 10_000, "{} bytes: {}", listed.len(), &listed[..2000]);
+    redis.run_in(16_500, &["SET", "k", "b"]);
+    let json = compare(&bench, &[&first, "--json"]).json();
+    assert_eq!((&json["keys"]["changed"], &json["keys"]["untouched"]), (&1.into(), &16_999.into()), "{json}");
+    assert_eq!((&json["keys"]["rows"][0]["db"], json["keys"]["rows"].as_array().unwrap().len()), (&16_500.into(), 1));
+}
+
 #[test]
 fn what_is_no_state_is_refused() {
     let redis = Redis::start("redis-7.0", &[]);

@@ -36,6 +36,7 @@ fn keys() -> KeyImpact {
     KeyImpact {
         total,
         rows: vec![ImpactRow { db: 0, prefix: Some("user:".into()), counts: total }],
+        rows_left_out: 0,
         lost: vec![example.clone()],
         changed: vec![example.clone()],
         added: vec![example],

@@ -185,6 +185,27 @@ fn what_cannot_be_compared_is_not_called_damaged() {
     assert_eq!(fault.code, "compare.damaged", "{fault:?}");
 }
 
+/// A key in each of so many databases.
+fn in_databases(n: u32, value: &str) -> Vec<u8> {
+    let of = |db: u32| [vec![254, 0x80], db.to_be_bytes().to_vec(), entry(0, "k", &string(value.as_bytes()))].concat();
+    rdb("REDIS0010", &(0..n).flat_map(of).collect::<Vec<_>>(), true)
+}
+
+/// A server may have any number of databases: as many as are counted are compared, more are no damage, and rows are told of some.
+#[test]
+fn many_databases_are_no_damage() {
+    let dir = tempfile::tempdir().unwrap();
+    let (now, then) = (in_databases(40_000, "a"), in_databases(65_000, "b"));
+    let begun = Instant::now();
+    let impact = compared(&now, &then, &options(dir.path())).unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    assert_eq!(impact.total, KeyCounts { added: 25_000, changed: 40_000, ..KeyCounts::default() });
+    assert_eq!(impact.rows.len() as u64 + impact.rows_left_out, 65_000);
+    assert!(impact.rows.len() <= 1024, "{}", impact.rows.len());
+    let fault = Fault::from(compared(&now, &in_databases(65_010, "a"), &options(dir.path())).unwrap_err());
+    assert!(fault.code == "compare.unreadable" && fault.message.contains("65000 databases"), "{fault:?}");
+}
+
 /// A type byte, and a value as it is written.
 type Form = (u8, Vec<u8>);
 
