@@ -54,8 +54,9 @@ Examples:
   tair-backup-mcp compare-backups --instance-id orders --to-instance-id staging now now
 
 A moment is built on a server program of this machine (redis-server or valkey-server in PATH), which is gone afterwards.
-Keys whose expiry has passed are in neither state. Values are compared by what they hold, however they are written; functions, and
-how often a key was used, are not compared.
+Each state is as it was at its own moment: what had expired by then is not in it. What only one of them has is neither lost nor added
+where it merely expires by the later moment (`at`). A moment is built now, without what has expired since.
+Values are compared by what they hold, however they are written; functions, and how often a key was used, are not compared.
 Exit codes: 0 nothing differs, 1 something does; else as everywhere, with `error:` on standard error.";
 
 /// How often a person is told how far it is.

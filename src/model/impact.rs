@@ -15,7 +15,8 @@ pub struct KeyCounts {
     pub changed: u64,
     /// Keys that are there now and afterwards, and are the same.
     pub untouched: u64,
-    /// Keys that are there neither now nor afterwards, because their expiry has passed by then: mostly those of an older state to come.
+    /// Keys that are there neither now nor afterwards, because their expiry has passed by then: mostly those of an older state to come. Of two
+    /// states of different moments also what only one of them has, and has expired by the later moment.
     pub expired: u64,
 }
 

@@ -53,6 +53,14 @@ impl AtRest {
         }
     }
 
+    /// The moment by which the expiries of a state are judged: its own. A moment is built now, by a server that has deleted what expired since.
+    fn judged_by(&self, state: &ComparedState) -> Timestamp {
+        match (self, &state.backup_id) {
+            (Self::File(_), Some(_)) => Timestamp::now(),
+            _ => state.moment,
+        }
+    }
+
     fn open(&self) -> io::Result<Box<dyn Read + Send>> {
         Ok(match self {
             Self::Set(vault, set) => Box::new(vault.read_data(set)?),
@@ -128,7 +136,8 @@ impl Inner {
             Some(compiled) => Some(compiled.await?),
             None => None,
         };
-        self.join(now, then, Timestamp::now(), Some(deadline), matcher).await.map(Some)
+        // What would serve now is what counts.
+        self.join(now, then, [Timestamp::now(); 2], Some(deadline), matcher).await.map(Some)
     }
 
     /// Compares two states, from the first to the second: what is lost is in the first alone.
@@ -144,15 +153,16 @@ impl Inner {
         let (first, from) = self.at_rest(from, on_stage).await?;
         let (second, to) = self.at_rest(to, on_stage).await?;
         on_stage("comparing keys", 0);
-        let at = Timestamp::now();
-        Ok(Compared { keys: self.join(first, second, at, None, None).await?, from, to, at })
+        let at = [first.judged_by(&from), second.judged_by(&to)];
+        let keys = self.join(first, second, at, None, None).await?;
+        Ok(Compared { keys, from, to, at: at.into_iter().fold(Timestamp::MIN, Timestamp::max) })
     }
 
     async fn join(
         &self,
         now: AtRest,
         then: AtRest,
-        at: Timestamp,
+        at: [Timestamp; 2],
         deadline: Option<Instant>,
         matcher: Option<KeyMatcher>,
     ) -> Result<KeyImpact, Fault> {
@@ -166,7 +176,7 @@ impl Inner {
             let wanted = matcher.as_ref().map(|matcher| |key: &[u8]| matcher.matches(key));
             let prefix = matcher.as_ref().map_or(&[][..], KeyMatcher::prefix);
             let only = wanted.as_ref().map(|wanted| Only { wanted, prefix });
-            let options = Options { dir, at_ms: at.as_millisecond(), deadline, only };
+            let options = Options { dir, at_ms: at.map(Timestamp::as_millisecond), deadline, only };
             let mut compared = compare::compare(&sides, &options)?;
             if let Some(not) = &mut compared.not_compared {
                 tell_what_was_read(not, [now.keys(), then.keys()]);

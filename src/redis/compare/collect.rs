@@ -111,7 +111,7 @@ pub(super) fn walk(
     let met = if side == Side::Now { now } else { then };
     let collect = Collect { keys, partitions, side, options, dbs: Databases::of(keys), begun: None, met, count: 0 };
     let walked =
-        walk_contents(&mut rdb, (), collect, &keys.contents, options.at_ms).map_err(|source| match source {
+        walk_contents(&mut rdb, (), collect, &keys.contents, options.later_ms()).map_err(|source| match source {
             RdbError::Sink { source, .. } => CompareError::File { dir: options.dir.clone(), source },
             source => CompareError::Rdb { side, source },
         })?;
@@ -155,6 +155,6 @@ impl Visitor for Collect<'_> {
     // A value that holds nothing is not told: servers pass over its key.
     fn contents(&mut self, value: Value) -> io::Result<()> {
         let Some((begun, expiry_ms)) = self.begun.take() else { return Ok(()) };
-        self.partitions.push(self.keys.complete(begun, value, expiry_ms, self.options.at_ms))
+        self.partitions.push(self.keys.complete(begun, value, expiry_ms, self.options.moments(self.side)))
     }
 }

@@ -33,10 +33,11 @@ impl Class {
         match (now.filter(|r| r.is_there()), then.filter(|r| r.is_there())) {
             (Some(now), Some(then)) if now.value == then.value => Self::Untouched,
             (Some(_), Some(_)) => Self::Changed,
-            (Some(_), None) if beside => Self::Untouched,
-            (Some(_), None) => Self::Lost,
-            (None, Some(_)) => Self::Added,
-            (None, None) => Self::Expired,
+            (Some(now), None) if beside && now.lasts() => Self::Untouched,
+            (Some(now), None) if now.lasts() => Self::Lost,
+            (None, Some(then)) if then.lasts() => Self::Added,
+            // What is in one of them alone has only expired since.
+            _ => Self::Expired,
         }
     }
 
@@ -266,8 +267,8 @@ mod tests {
         let mut side = Partitions::new(dir.into(), bounds);
         for n in 0..KEYS {
             let key = if n % 2 == 0 { format!("p{}:{n}", n % 6) } else { format!("k{n}:") };
-            let value = Value { number, bytes: 1, expired: false };
-            side.push(keys.complete(keys.begin(0, key.as_bytes()), value, None, 0)).unwrap();
+            let value = Value { number, bytes: 1, expires_ms: None };
+            side.push(keys.complete(keys.begin(0, key.as_bytes()), value, None, [0; 2])).unwrap();
         }
         side
     }

@@ -5,13 +5,16 @@
 //! memory is bounded however many keys there are, and room on disk is 32 bytes a key and side. Where nothing differs, that is all; else both
 //! sides are walked once more for the names of what is told ([`names`]), which are nowhere kept.
 //!
-//! A key is there if it is in the state, holds anything, and does not expire by the given moment; a hash all of whose fields expire by then is not
+//! A key is there if it is in the state, holds anything, and does not expire by the state's moment; a hash all of whose fields expire by then is not
 //! there. Every key of either state is in exactly one class:
 //!
 //! | | now there | now not there, or expired |
 //! | --- | --- | --- |
 //! | then there | changed, or untouched | added |
 //! | then not there, or expired | lost | expired |
+//!
+//! Where the two have different moments, what only one of them has counts as expired if it expires by the later moment: nobody took or
+//! brought it; nor does a field that does so make a hash another. For a plan both moments are now.
 //!
 //! Two keys are taken for one with a probability below 10⁻¹³ among 10⁸ keys of both states together, a changed value for the same one with about
 //! 2⁻⁶⁴ a key: hashes have a fresh random key each time. What counts as the same value, [`contents`](super::rdb::contents) says; how often or how
@@ -76,8 +79,8 @@ pub struct Sides<'a> {
 pub struct Options<'a> {
     /// Where files without a name are made, 32 bytes a key and side; none where there are few keys.
     pub dir: PathBuf,
-    /// When the state to come would serve, in milliseconds since 1970: what expires by then is not there.
-    pub at_ms: i64,
+    /// The moments of the state now and of the one to come, in milliseconds since 1970: what expires by then is not there.
+    pub at_ms: [i64; 2],
     /// When to stop, and tell what was compared by then.
     pub deadline: Option<Instant>,
     /// Only such keys are compared; no others are counted.
@@ -89,6 +92,18 @@ impl Options<'_> {
     #[inline]
     fn name<'k>(&self, side: Side, key: &'k [u8]) -> Option<&'k [u8]> {
         self.only.map_or(Some(key), |only| only.name(side, key))
+    }
+
+    /// The later moment of the two.
+    fn later_ms(&self) -> i64 {
+        let [now, then] = self.at_ms;
+        now.max(then)
+    }
+
+    /// The moment of a state, and the later one of the two.
+    fn moments(&self, side: Side) -> [i64; 2] {
+        let [now, then] = self.at_ms;
+        [if side == Side::Now { now } else { then }, self.later_ms()]
     }
 
     /// What stands before the names by which keys are joined when they are shown.
@@ -154,7 +169,7 @@ mod tests {
             move || Ok(Box::new(std::io::Cursor::new(rdb.clone())) as Box<dyn std::io::Read + Send>)
         };
         let sides = Sides { now: &open(now), then: &open(then) };
-        within(&sides, &Options { dir: dir.into(), at_ms: 0, deadline: None, only: None }, bounds)
+        within(&sides, &Options { dir: dir.into(), at_ms: [0; 2], deadline: None, only: None }, bounds)
     }
 
     #[test]
@@ -237,9 +252,12 @@ mod tests {
     fn no_time_at_all() {
         let all = || Ok(Box::new(std::io::empty()) as Box<dyn std::io::Read + Send>);
         let deadline = Some(Instant::now());
-        let options = Options { dir: "/".into(), at_ms: 0, deadline, only: None };
+        let options = Options { dir: "/".into(), at_ms: [0; 2], deadline, only: None };
         let impact = within(&Sides { now: &all, then: &all }, &options, Bounds::USUAL).unwrap();
         let not = impact.not_compared.unwrap();
-        assert_eq!((impact.total, not.compared_percent, not.keys_read), (KeyCounts::default(), 0, Some(Default::default())));
+        assert_eq!(
+            (impact.total, not.compared_percent, not.keys_read),
+            (KeyCounts::default(), 0, Some(Default::default()))
+        );
     }
 }

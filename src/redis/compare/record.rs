@@ -13,8 +13,8 @@ pub(super) const RECORD_BYTES: usize = 32;
 const PREFIX_BYTES_MAX: usize = 64;
 /// Bits of a database's number.
 const DB_BITS: u32 = 17;
-/// Bits of a record's last number below the prefix: the database's, and whether the key is there.
-const PLACE_BITS: u32 = DB_BITS + 1;
+/// Bits of a record's last number below the prefix: the database's, and two of when the key is there.
+const PLACE_BITS: u32 = DB_BITS + 2;
 
 /// A key of one state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub(super) struct Record {
     rest: u64,
     /// Number of the content and the expiry.
     pub(super) value: u64,
-    /// Hash of database and prefix (46 bits, 0 for none), number of the database (17), whether the key is there (1).
+    /// Hash of database and prefix (45 bits, 0 for none), number of the database (17), whether the key is there (1), whether it still is at the later moment (1).
     place: u64,
 }
 
@@ -42,16 +42,22 @@ impl Record {
         if size >> 31 == 0 { size as u64 } else { ((size << 1 >> 1) as u64) << 10 }
     }
 
-    /// Whether it is there at the moment for which states are compared.
+    /// Whether it is there at the moment of its state.
     #[inline]
     pub(super) const fn is_there(&self) -> bool {
+        self.place >> 1 & 1 == 1
+    }
+
+    /// Whether it is still there at the later moment of the two, for all that its state knows.
+    #[inline]
+    pub(super) const fn lasts(&self) -> bool {
         self.place & 1 == 1
     }
 
     /// Its database and prefix.
     #[inline]
     pub(super) const fn place(&self) -> Place {
-        Place(self.place >> 1)
+        Place(self.place >> 2)
     }
 
     pub(super) fn to_bytes(self) -> [u8; RECORD_BYTES] {
@@ -170,18 +176,25 @@ impl Keys {
     #[inline]
     pub(super) fn begin(&self, db: u32, key: &[u8]) -> Record {
         let rest = u64::from(self.second_hash(db, key)) << 32;
-        Record { key: self.hash(db, key), rest, value: 0, place: self.place(db, key).0 << 1 }
+        Record { key: self.hash(db, key), rest, value: 0, place: self.place(db, key).0 << 2 }
     }
 
-    /// Its value, and whether it is there at a moment.
+    /// Its value, and whether it is there at the moment of its state, and at the later one of the two.
     #[inline]
-    pub(super) fn complete(&self, begun: Record, value: Value, expiry_ms: Option<i64>, at_ms: i64) -> Record {
+    pub(super) fn complete(
+        &self,
+        begun: Record,
+        value: Value,
+        expiry_ms: Option<i64>,
+        [at, later]: [i64; 2],
+    ) -> Record {
         let has_expiry = u64::from(expiry_ms.is_some());
         let number = self.contents.mix(value.number, has_expiry, expiry_ms.unwrap_or_default().cast_unsigned());
         let size = u32::try_from(value.bytes).ok().filter(|size| size >> 31 == 0);
         let size = size.unwrap_or_else(|| 1 << 31 | u32::try_from(value.bytes >> 10).unwrap_or(u32::MAX));
-        let is_there = !value.expired && expiry_ms.is_none_or(|expiry| expiry > at_ms);
-        let (rest, place) = (begun.rest | u64::from(size), begun.place | u64::from(is_there));
+        let until = |ms: i64| [expiry_ms, value.expires_ms].into_iter().flatten().all(|expiry| expiry > ms);
+        let there = u64::from(until(at)) << 1 | u64::from(until(later));
+        let (rest, place) = (begun.rest | u64::from(size), begun.place | there);
         Record { rest, value: number, place, ..begun }
     }
 }
@@ -236,12 +249,16 @@ mod tests {
     fn a_record_keeps_what_it_was_given() {
         let keys = Keys::random();
         for (bytes, kept) in [(0, 0), (5, 5), ((1 << 31) - 1, (1 << 31) - 1), ((3 << 31) + 5, 3 << 31)] {
-            for (expiry, there) in [(None, true), (Some(5), false), (Some(6), true)] {
+            let cases = [(None, [true; 2]), (Some(5), [false; 2]), (Some(6), [true, false]), (Some(8), [true; 2])];
+            for (expiry, there) in cases {
                 let db = keys.number_of(7);
-                let value = Value { number: 1, bytes, expired: false };
-                let record = keys.complete(keys.begin(db, b"a:b"), value, expiry, 5);
+                let value = Value { number: 1, bytes, expires_ms: None };
+                let record = keys.complete(keys.begin(db, b"a:b"), value, expiry, [5, 7]);
+                let fields = Value { expires_ms: expiry, ..value };
+                let of_fields = keys.complete(keys.begin(db, b"a:b"), fields, None, [5, 7]);
+                assert_eq!([of_fields.is_there(), of_fields.lasts()], there);
                 assert_eq!(Record::of_bytes(&record.to_bytes()), record);
-                assert_eq!((record.bytes(), record.is_there()), (kept, there));
+                assert_eq!((record.bytes(), [record.is_there(), record.lasts()]), (kept, there));
                 assert_eq!((record.place(), keys.db(record.place().db())), (keys.place(db, b"a:c"), 7));
                 assert_eq!(record.id(), keys.begin(db, b"a:b").id());
             }

@@ -185,6 +185,52 @@ fn what_cannot_be_compared_is_not_called_damaged() {
     assert_eq!(fault.code, "compare.damaged", "{fault:?}");
 }
 
+/// Each state is as it was at its own moment; what merely expires by the later one is neither lost nor added, whichever state is the first.
+#[test]
+fn states_of_different_moments() {
+    let dir = tempfile::tempdir().unwrap();
+    let with = |expiry: Option<i64>, of: Vec<u8>| {
+        let expiry = expiry.map_or_else(Vec::new, |ms| [vec![252], ms.to_le_bytes().to_vec()].concat());
+        rdb("REDIS0012", &[expiry, of].concat(), true)
+    };
+    let key = |expiry| with(expiry, entry(0, "k", &string(b"v")));
+    let s = |text: &str| string(text.as_bytes());
+    let field = |at: i64| [s("g"), s("2"), at.to_le_bytes().to_vec()].concat();
+    let hash =
+        |fields: &[Vec<u8>]| rdb("VALKEY080", &entry(22, "k", &[length(fields.len()), fields.concat()].concat()), true);
+    let lasting = [s("f"), s("1"), (-1_i64).to_le_bytes().to_vec()].concat();
+    let none = rdb("REDIS0012", &[], true);
+    let (added, lost, changed, untouched, expired) =
+        ([1, 0, 0, 0, 0], [0, 1, 0, 0, 0], [0, 0, 1, 0, 0], [0, 0, 0, 1, 0], [0, 0, 0, 0, 1]);
+    // The first is of the moment 5, the second of 10.
+    for (what, first, second, there, back) in [
+        ("had expired", key(Some(5)), none.clone(), expired, expired),
+        ("expires in between", key(Some(10)), none.clone(), expired, expired),
+        ("was deleted, and would expire later", key(Some(11)), none.clone(), lost, added),
+        ("came", none.clone(), key(Some(11)), added, lost),
+        ("came and is over", none, key(Some(10)), expired, expired),
+        ("expires, and is still in the file", key(Some(7)), key(Some(7)), expired, expired),
+        ("was made to stay", key(Some(7)), key(None), changed, changed),
+        ("came again", key(Some(4)), key(None), added, lost),
+        ("stays", key(Some(11)), key(Some(11)), untouched, untouched),
+        (
+            "loses a field",
+            hash(&[field(7), lasting.clone()]),
+            hash(std::slice::from_ref(&lasting)),
+            untouched,
+            untouched,
+        ),
+        ("loses all fields", hash(&[field(7)]), hash(&[field(7)]), expired, expired),
+        ("has lost all fields, and got one", hash(&[field(7)]), hash(&[lasting]), changed, changed),
+    ] {
+        for (now, then, at_ms, expected) in [(&first, &second, [5, 10], there), (&second, &first, [10, 5], back)] {
+            let KeyCounts { added, lost, changed, untouched, expired } =
+                compared(now, then, &Options { at_ms, ..options(dir.path()) }).unwrap().total;
+            assert_eq!([added, lost, changed, untouched, expired], expected, "{what}, at {at_ms:?}");
+        }
+    }
+}
+
 /// A key in each of so many databases.
 fn in_databases(n: u32, value: &str) -> Vec<u8> {
     let of = |db: u32| [vec![254, 0x80], db.to_be_bytes().to_vec(), entry(0, "k", &string(value.as_bytes()))].concat();
@@ -300,7 +346,7 @@ fn fields_expire_as_keys_do() {
     let gone = rdb("VALKEY080", &entry(22, "k", &[length(1), field("g", "2", 1000)].concat()), true);
     let at = |at_ms, now: &[u8], then: &[u8]| {
         let KeyCounts { added, lost, changed, untouched, expired } =
-            compared(now, then, &Options { at_ms, ..options(dir.path()) }).unwrap().total;
+            compared(now, then, &Options { at_ms: [at_ms; 2], ..options(dir.path()) }).unwrap().total;
         [added, lost, changed, untouched, expired]
     };
     let (added, lost, changed, untouched, expired) =

@@ -41,7 +41,7 @@ fn saved(server: &Redis) -> Vec<u8> {
 }
 
 fn options(dir: &Path) -> Options<'static> {
-    Options { dir: dir.into(), at_ms: 0, deadline: None, only: None }
+    Options { dir: dir.into(), at_ms: [0; 2], deadline: None, only: None }
 }
 
 fn compared(now: &[u8], then: &[u8], options: &Options<'_>) -> Result<KeyImpact, CompareError> {
@@ -108,7 +108,7 @@ async fn as_a_naive_comparison_by_commands() {
                 send(server, &changes).await;
             }
             let (state_now, state_then) = (read(&now, &DBS, at_ms).await, read(&then, &DBS, at_ms).await);
-            let options = Options { at_ms, ..options(dir.path()) };
+            let options = Options { at_ms: [at_ms; 2], ..options(dir.path()) };
             let (rdb_now, rdb_then) = (saved(&now), saved(&then));
             let expected = difference(&state_now, &state_then, |_| true);
             seen = seen.plus(expected.total);
@@ -132,11 +132,12 @@ async fn as_a_naive_comparison_by_commands() {
                 *come = come.take().or_else(|| held.clone());
             }
             let beside = Only { wanted: &|_| true, prefix: b"list" };
-            let beside = Options { at_ms, only: Some(beside), ..self::options(dir.path()) };
+            let beside = Options { at_ms: [at_ms; 2], only: Some(beside), ..self::options(dir.path()) };
             let expected = difference(&there, &after, |_| true);
             assert_eq!(compared(&rdb_now, &rdb_then, &beside).unwrap().total, expected.total, "{what}, beside");
             // Of one side by itself nothing differs, whatever has expired.
-            let alone = compared(&rdb_then, &rdb_then, &Options { at_ms, ..self::options(dir.path()) }).unwrap();
+            let alone =
+                compared(&rdb_then, &rdb_then, &Options { at_ms: [at_ms; 2], ..self::options(dir.path()) }).unwrap();
             agrees(&alone, &difference(&state_then, &state_then, |_| true), &format!("{what}, the second alone"));
         }
     }
