@@ -112,7 +112,8 @@ impl Inner {
         let matcher = keys.clone().map(|keys| blocking(move || KeyMatcher::new(&keys)));
         let Some(safety) = &plan.safety else { return Ok(None) };
         if !safety.job_id.is_empty() && self.state.job(&safety.job_id).await?.status == JobStatus::Running {
-            return Ok(Some(KeyImpact::nothing_compared("the safety backup is still being taken".to_owned())));
+            let why = "the safety backup is still being taken; a question that is put, or `approve` run, when it is there compares them";
+            return Ok(Some(KeyImpact::nothing_compared(why.to_owned())));
         }
         let planned = plan.direct_restore()?;
         let set_of = plan.act.set_of(&plan.instance_id);
