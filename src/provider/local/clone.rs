@@ -114,12 +114,15 @@ impl Inner {
         if self.config(&id).is_some() || self.clones.find(&id).await.is_some() {
             return Err(self.clones.exists(&id));
         }
-        // They would be taken for its own.
-        if !self.vault.list(&id, self).await?.is_empty() || !self.state.jobs(Some(&id)).await?.is_empty() {
-            let message = format!("there was an instance {id}, of which backup sets or jobs are left");
-            return Err(Fault::new(Kind::Usage, "clone.exists", message).hint("Give another instance_name."));
+        let (sets, jobs) = (self.vault.list(&id, self).await?.len(), self.state.jobs(Some(&id)).await?.len());
+        if sets + jobs == 0 {
+            return Ok(());
         }
-        Ok(())
+        let message = format!(
+            "there was a clone {id}, and {sets} backup sets and {jobs} jobs of it are left, which would be taken for those of a new one"
+        );
+        Err(Fault::new(Kind::Usage, "clone.exists", message)
+            .hint(format!("Give another instance_name. describe_backups and describe_jobs show what is left of {id}.")))
     }
 
     /// The program that a clone of the set runs; else what is lacking, as part of a sentence.

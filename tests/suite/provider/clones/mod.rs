@@ -162,6 +162,14 @@ fn a_clone_can_be_restored_like_any_instance() {
     assert!(policy.err.contains("[policy.unsupported]"), "{policy:?}");
     assert_eq!(bench.delete_clone(&clone.id).code, 0);
     bench.assert_no_clones("when it was deleted");
+    // What is left of it would be taken for the next one's.
+    let again = bench.plan_clone(&["--backup-id", &backup, "--instance-name", "clone-look"]);
+    assert!(again.code == 2 && again.err.contains("[clone.exists]"), "{again:?}");
+    let sets = bench.json(&["describe-backups", "--instance-id", &clone.id])["backups"].as_array().unwrap().len();
+    assert!(
+        sets > 1 && again.err.contains(&format!("there was a clone clone-look, and {sets} backup sets")),
+        "{again:?}"
+    );
 }
 
 /// An instance of the configuration is no clone, whatever it is called: it has a policy, and is not deleted.
