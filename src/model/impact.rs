@@ -109,6 +109,9 @@ pub struct KeyImpact {
     /// Rows with different keys that are not told, for there are too many databases.
     #[serde(default, skip_serializing_if = "is_none")]
     pub rows_left_out: u64,
+    /// The function libraries are not the same.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub libraries_differ: bool,
     /// The largest keys that are lost.
     pub lost: Vec<ExampleKey>,
     /// The largest keys that are changed.
@@ -128,6 +131,12 @@ const fn is_none(n: &u64) -> bool {
 }
 
 impl KeyImpact {
+    /// Whether all that was compared is the same.
+    #[must_use]
+    pub const fn nothing_differs(&self) -> bool {
+        self.total.different() == 0 && !self.libraries_differ
+    }
+
     /// Nothing was compared, and why: part of a sentence.
     #[must_use]
     pub fn nothing_compared(why: String) -> Self {

@@ -41,6 +41,8 @@ const NONCE_CHARS: usize = 6;
 const BASE_BYTES: u64 = 32 << 20;
 /// Databases that a server has at least.
 const DATABASES_MIN: u64 = 16;
+/// Memory that a server takes for a database, with or without keys.
+const DATABASE_BYTES: u64 = 1 << 10;
 
 impl Inner {
     /// What a clone is about: the set, verified whole for a plan, the commands behind it, the program, and the room here.
@@ -142,7 +144,9 @@ impl Inner {
         let dir = self.clones.dir().to_owned();
         let (memory, disk) = blocking(move || Ok((memory_free(), disk_free(&dir)))).await?;
         let room = |need, free| Room { need, free };
-        let memory = room(need(set.used_memory, set.rdb_bytes, 0).saturating_add(BASE_BYTES), memory);
+        let of_databases = databases_of(set).saturating_mul(DATABASE_BYTES);
+        let needed = need(set.used_memory, set.rdb_bytes, 0).saturating_add(BASE_BYTES).saturating_add(of_databases);
+        let memory = room(needed, memory);
         Ok(Ok(Builder { program, memory, disk: room(set.rdb_bytes, disk) }))
     }
 
@@ -241,7 +245,7 @@ impl Inner {
         let _ = self.jobs.progress(job, "the clone's server loads", set.rdb_bytes, set.rdb_bytes).await;
         let databases = match &built {
             Some(_) => DATABASES,
-            None => set.counts.keys().next_back().map_or(0, |db| db.saturating_add(1)).max(DATABASES_MIN),
+            None => databases_of(set),
         };
         let endpoint = making.start(self.clones.own_program.as_deref(), program, databases, set.rdb_bytes).await?;
         let _ = self.jobs.progress(job, "counting keys", set.rdb_bytes, set.rdb_bytes).await;
@@ -344,6 +348,11 @@ impl Inner {
         self.jobs.audit(AuditRecord::now("clone.deleted", caller, id, what.clone())).await;
         Ok(format!("{id} has ended and its data is gone; it was {what}"))
     }
+}
+
+/// How many databases the server of a set's clone has.
+fn databases_of(set: &BackupSet) -> u64 {
+    set.counts.keys().next_back().map_or(0, |db| db.saturating_add(1)).max(DATABASES_MIN)
 }
 
 /// The id of a clone of that name.

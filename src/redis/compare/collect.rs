@@ -99,6 +99,13 @@ pub(super) fn both<T: Send>(
     Ok(now?.zip(then?))
 }
 
+/// What a walk leaves of one state.
+pub(super) struct Collected {
+    pub(super) partitions: Partitions,
+    /// The numbers of all function libraries, added up: they have no order.
+    pub(super) libraries: u64,
+}
+
 /// Walks one state.
 pub(super) fn walk(
     mut rdb: Rdb<'_>,
@@ -106,10 +113,11 @@ pub(super) fn walk(
     side: Side,
     keys: &Keys,
     options: &Options<'_>,
-) -> Result<Partitions, CompareError> {
+) -> Result<Collected, CompareError> {
     let [now, then] = &rdb.ends.met;
     let met = if side == Side::Now { now } else { then };
-    let collect = Collect { keys, partitions, side, options, dbs: Databases::of(keys), begun: None, met, count: 0 };
+    let collect =
+        Collect { keys, partitions, side, options, dbs: Databases::of(keys), begun: None, libraries: 0, met, count: 0 };
     let walked =
         walk_contents(&mut rdb, (), collect, &keys.contents, options.later_ms()).map_err(|source| match source {
             RdbError::Sink { source, .. } => CompareError::File { dir: options.dir.clone(), source },
@@ -121,7 +129,8 @@ pub(super) fn walk(
     if more > 0 || !walked.rest.is_empty() {
         return Err(end(RdbError::Corrupt { offset, what: "there is more behind its end" }));
     }
-    Ok(walked.visitor.partitions)
+    let Collect { partitions, libraries, .. } = walked.visitor;
+    Ok(Collected { partitions, libraries })
 }
 
 struct Collect<'a> {
@@ -132,6 +141,7 @@ struct Collect<'a> {
     dbs: Databases<'a>,
     /// The current key, if it is wanted.
     begun: Option<(Record, Option<i64>)>,
+    libraries: u64,
     /// Where it is told how many keys were met, and how many those are.
     met: &'a AtomicU64,
     count: u64,
@@ -140,7 +150,7 @@ struct Collect<'a> {
 impl Visitor for Collect<'_> {
     const WANTS_VALUES: bool = false;
     const WANTS_KEYS: bool = true;
-    const WANTS_FUNCTIONS: bool = false;
+    const WANTS_FUNCTIONS: bool = true;
 
     fn key(&mut self, head: &EntryHead<'_>) -> io::Result<()> {
         self.begun = None;
@@ -149,6 +159,11 @@ impl Visitor for Collect<'_> {
         let Some(name) = self.options.name(self.side, head.key) else { return Ok(()) };
         let db = self.dbs.number(head.db);
         self.begun = Some((self.keys.begin(db, name), head.expiry_ms));
+        Ok(())
+    }
+
+    fn function(&mut self, code: &[u8]) -> io::Result<()> {
+        self.libraries = self.libraries.wrapping_add(self.keys.library(code));
         Ok(())
     }
 

@@ -18,7 +18,7 @@
 //!
 //! Two keys are taken for one with a probability below 10⁻¹³ among 10⁸ keys of both states together, a changed value for the same one with about
 //! 2⁻⁶⁴ a key: hashes have a fresh random key each time. What counts as the same value, [`contents`](super::rdb::contents) says; how often or how
-//! recently a key was used, what modules attached to it, and functions are not compared.
+//! recently a key was used, and what modules attached to it, is not compared; of function libraries only whether they are the same.
 //!
 //! It must not vouch for a state: what is damaged is an error, and what a walk does not look for (a member that is there twice) is not found.
 //! The call blocks; run it on a thread that may.
@@ -132,10 +132,12 @@ fn within(sides: &Sides<'_>, options: &Options<'_>, bounds: Bounds) -> Result<Ke
     let Some((now, then)) = both(sides, &ends, |side, rdb| collect::walk(rdb, new(), side, &keys, options))? else {
         return Ok(told::not_read(ends.met()));
     };
-    let joined = join::join(&[now, then], !options.prefix().is_empty(), &|| ends.here())?;
+    // A restore of some keys leaves libraries alone.
+    let libraries_differ = options.only.is_none() && now.libraries != then.libraries;
+    let joined = join::join(&[now.partitions, then.partitions], !options.prefix().is_empty(), &|| ends.here())?;
     // Names for which no time is left stay away, which is told; the counts are whole without them.
     let names = both(sides, &ends, |side, rdb| names::walk(rdb, &joined, side, &keys, options))?.unwrap_or_default();
-    Ok(told::impact(&joined, &names.into(), &keys))
+    Ok(KeyImpact { libraries_differ, ..told::impact(&joined, &names.into(), &keys) })
 }
 
 #[cfg(test)]

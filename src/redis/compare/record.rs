@@ -142,6 +142,11 @@ impl Keys {
         dbs.met.get(number as usize).copied().unwrap_or_default()
     }
 
+    /// A number of a function library, by its code.
+    pub(super) fn library(&self, code: &[u8]) -> u64 {
+        self.names.hash_one(code)
+    }
+
     /// The first hash of a key, which nobody who wrote it can have known.
     #[inline]
     pub(super) fn hash(&self, db: u32, key: &[u8]) -> u64 {

@@ -46,6 +46,7 @@ pub(super) fn impact(joined: &Joined, names: &Names, keys: &Keys) -> KeyImpact {
         total: joined.total.iter().fold(KeyCounts::default(), |sum, counts| sum.plus(*counts)),
         rows,
         rows_left_out,
+        libraries_differ: false,
         lost: examples(lost),
         changed: examples(changed),
         added: examples(added),

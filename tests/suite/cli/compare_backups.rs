@@ -43,6 +43,45 @@ fn sets_and_what_is_there_now() {
     assert_eq!((&json["equal"], &json["keys"]["lost"]), (&false.into(), &1.into()), "{json}");
     assert_eq!((&json["from"]["backup_id"], json["to"].get("backup_id")), (&first.as_str().into(), None), "{json}");
     assert_eq!(bench.jobs().len(), 1, "what is there now is looked at, not kept");
+
+    // Several at once, of what is there now and of sets, do not meet.
+    let told = std::thread::scope(|scope| {
+        let one = |args: &'static [&'static str]| {
+            let (bench, first) = (&bench, &first);
+            scope.spawn(move || compare(bench, &[&[first.as_str()], args].concat()))
+        };
+        let all = [one(&["now", "--json"]), one(&["now", "--json"]), one(&["now", "--json"])];
+        all.map(|thread| thread.join().unwrap().json())
+    });
+    assert!(told.iter().all(|one| one["keys"] == json["keys"]), "{told:?}");
+}
+
+/// States without any key are compared as any; and of functions it is told that they are not the same, and nothing of their code.
+#[test]
+fn nothing_at_all_and_functions() {
+    let redis = Redis::start("redis-7.0", &[]);
+    let bench = Bench::unattended(&redis);
+    let empty = bench.backup();
+    for to in [empty.as_str(), "now"] {
+        let same = compare(&bench, &[&empty, to]);
+        assert_eq!(same.code, 0, "{same:?}");
+        assert!(same.out.contains("keys   0 lost, 0 changed, 0 added, 0 stay as they are"), "{same:?}");
+    }
+    let library = |n: u32| format!("#!lua name=mylib\nredis.register_function('f', function() return {n} end)");
+    redis.run(&["FUNCTION", "LOAD", &library(1)]);
+    let one = bench.backup();
+    redis.run(&["FUNCTION", "LOAD", "REPLACE", &library(2)]);
+    for (from, to, differ) in [(&empty, one.as_str(), true), (&one, "now", true), (&one, &one, false)] {
+        let done = compare(&bench, &[from, to]);
+        assert_eq!(
+            (done.code, done.out.contains("functions are not the same")),
+            (i32::from(differ), differ),
+            "{done:?}"
+        );
+        assert!(!done.out.contains("mylib"), "{done:?}");
+        let json = compare(&bench, &[from, to, "--json"]).json();
+        assert_eq!((&json["equal"], json["keys"]["libraries_differ"] == true), (&(!differ).into(), differ), "{json}");
+    }
 }
 
 /// Two sets at rest are compared as each was at its own moment: what was deleted is lost, although its expiry has passed since.

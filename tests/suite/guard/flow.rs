@@ -37,6 +37,7 @@ fn keys() -> KeyImpact {
         total,
         rows: vec![ImpactRow { db: 0, prefix: Some("user:".into()), counts: total }],
         rows_left_out: 0,
+        libraries_differ: false,
         lost: vec![example.clone()],
         changed: vec![example.clone()],
         added: vec![example],

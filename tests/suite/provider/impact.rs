@@ -239,4 +239,15 @@ fn an_ended_comparison_leaves_nothing() {
         crate::support::wait("the directory to go", Duration::from_secs(30), || (there() == 0).then_some(()));
         assert_nothing_left(&bench);
     }
+    // And while it receives what the instance holds.
+    redis.run(&["CONFIG", "SET", "repl-diskless-sync-delay", "60"]);
+    let replicas = || redis.info("connected_slaves");
+    for signal in ["-INT", "-KILL"] {
+        let child = bench.command(&["compare-backups", "--instance-id", "orders", &backup]).spawn().unwrap();
+        crate::support::wait("the replica", Duration::from_secs(30), || (replicas() == "1").then_some(()));
+        std::process::Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
+        assert_ne!(finish(child).code, 0);
+        crate::support::wait("the replica to go", Duration::from_secs(30), || (replicas() == "0").then_some(()));
+        assert_nothing_left(&bench);
+    }
 }

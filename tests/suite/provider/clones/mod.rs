@@ -5,6 +5,8 @@ mod crash;
 mod moment;
 mod servers;
 
+use crate::provider::proof::{ID, lay};
+use crate::redis::values::{entry, rdb, string};
 use crate::support::clones::{Cloned, bench, digest_of};
 use crate::support::{Bench, MATRIX, Redis, Reply, run_at, text, unattended};
 
@@ -170,6 +172,19 @@ fn a_clone_can_be_restored_like_any_instance() {
         sets > 1 && again.err.contains(&format!("there was a clone clone-look, and {sets} backup sets")),
         "{again:?}"
     );
+}
+
+/// A set with a key in a database of a number beyond reason is no clone: the server would take memory for all that are below.
+#[test]
+fn databases_without_number_are_no_clone() {
+    let redis = Redis::start("redis-7.0", &[]);
+    let bench = bench(&redis, "redis-7.0");
+    let select = [vec![254, 0x81], (1_u64 << 40).to_be_bytes().to_vec()].concat();
+    let rdb = rdb("REDIS0010", &[select, entry(0, "k", &string(b"v"))].concat(), true);
+    lay(&bench, rdb);
+    let plan = bench.plan_clone(&set(ID)).json();
+    assert_eq!(plan["status"], "blocked", "{plan}");
+    assert!(text(&plan["message"]).contains("room_here"), "{plan}");
 }
 
 /// An instance of the configuration is no clone, whatever it is called: it has a policy, and is not deleted.

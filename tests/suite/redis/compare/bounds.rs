@@ -157,7 +157,16 @@ fn damage_is_an_error_of_its_side() {
     let failing = || Err(io::Error::from(io::ErrorKind::PermissionDenied));
     let all = || Many::open(0..5, 7, Duration::ZERO);
     let error = compare(&Sides { now: &failing, then: &all }, &options(dir.path())).unwrap_err();
-    assert_eq!(Fault::from(error).code, "compare.unreadable");
+    let fault = Fault::from(error);
+    assert!(fault.code == "compare.unreadable" && fault.message.contains("permission denied"), "{fault:?}");
+    // One that is deleted between the walks is told so.
+    let opened = std::sync::atomic::AtomicUsize::new(0);
+    let deleted = || match opened.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
+        0 => Many::open(0..5, 3, Duration::ZERO),
+        _ => Err(io::Error::from(io::ErrorKind::NotFound)),
+    };
+    let fault = Fault::from(compare(&Sides { now: &deleted, then: &all }, &options(dir.path())).unwrap_err());
+    assert!(fault.code == "compare.unreadable" && fault.message.contains("not found"), "{fault:?}");
     let full = io::Error::from(io::ErrorKind::StorageFull);
     let fault = Fault::from(CompareError::File { dir: "/full".into(), source: full });
     assert!(fault.code == "compare.no_room" && fault.message.contains("/full"), "{fault:?}");
