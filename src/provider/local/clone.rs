@@ -23,7 +23,8 @@ use crate::model::time::{written, written_ms};
 use crate::provider::local::Inner;
 use crate::provider::local::clones::make::{Making, not_made};
 use crate::provider::local::clones::{PREFIX, Record};
-use crate::provider::local::restore::built::{DATABASES, told};
+use crate::provider::local::restore::at_rest::databases_behind;
+use crate::provider::local::restore::built::told;
 use crate::provider::local::restore::facts::{source_facts, verified};
 use crate::redis::endpoint::{Address, Endpoint};
 use crate::redis::scratch::program::{Program, nearest_to, server_named};
@@ -244,7 +245,7 @@ impl Inner {
         }
         let _ = self.jobs.progress(job, "the clone's server loads", set.rdb_bytes, set.rdb_bytes).await;
         let databases = match &built {
-            Some(_) => DATABASES,
+            Some(_) => databases_behind(set),
             None => databases_of(set),
         };
         let endpoint = making.start(self.clones.own_program.as_deref(), program, databases, set.rdb_bytes).await?;

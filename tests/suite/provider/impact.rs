@@ -192,6 +192,36 @@ fn recorded(redis: &Redis, bench: &Bench) -> (String, String) {
     (backup, at)
 }
 
+/// A moment behind a set with more databases than servers usually have is built and compared, and so is a clone of it.
+#[test]
+fn a_moment_of_many_databases() {
+    let redis = Redis::start("redis-7.0", &["--repl-backlog-size", "64mb", "--databases", "5000"]);
+    redis.run_in(4000, &["SET", "user:0", "1"]);
+    let bench = crate::support::clones::bench(&redis, "redis-7.0");
+    let (backup, at) = recorded(&redis, &bench);
+    let args = ["compare-backups", "--instance-id", "orders", &backup, &at, "--json"];
+    let done = finish(bench.command_beside("redis-7.0", &args).spawn().unwrap());
+    assert_eq!(
+        (done.code, &done.json()["keys"]["added"], &done.json()["keys"]["untouched"]),
+        (1, &1.into(), &1.into()),
+        "{done:?}"
+    );
+    let clone = bench.cloned(&["--restore-time", &at]);
+    let same = bench.run(&[
+        "compare-backups",
+        "--instance-id",
+        "orders",
+        &backup,
+        "now",
+        "--to-instance-id",
+        &clone.id,
+        "--json",
+    ]);
+    assert_eq!(same.json()["keys"]["added"], done.json()["keys"]["added"], "{same:?}");
+    assert_eq!(bench.delete_clone(&clone.id).code, 0);
+    assert_nothing_left(&bench);
+}
+
 /// Where the time is too short, no program is here, or the operator wants none of it, the plan goes on, and says what was not compared.
 #[test]
 fn what_is_not_compared_is_said() {
