@@ -54,8 +54,10 @@ Examples:
   tair-backup-mcp compare-backups --instance-id orders --to-instance-id staging now now
 
 A moment is built on a server program of this machine (redis-server or valkey-server in PATH), which is gone afterwards.
-Keys whose expiry has passed are in neither state. Values are compared by what they hold, however they are written; functions, and
-how often a key was used, are not compared.
+Each state is as it was at its own moment: what had expired by then is not in it. What only one of them has is neither lost nor added
+where it merely expires by the later moment (`at`). A moment is built now, without what has expired since.
+Values are compared by what they hold, however they are written; of function libraries only whether they are the same; how often a key
+was used is not compared.
 Exit codes: 0 nothing differs, 1 something does; else as everywhere, with `error:` on standard error.";
 
 /// How often a person is told how far it is.
@@ -81,7 +83,7 @@ pub async fn run(app: &App, args: Args) -> Result<u8, Fault> {
     let compared = compared?;
     let reply = reply(&compared);
     print(&if args.json { reply.to_string() } else { render::compared(&reply) });
-    Ok(if compared.keys.total.different() > 0 { DIFFERENT } else { 0 })
+    Ok(if compared.keys.nothing_differs() { 0 } else { DIFFERENT })
 }
 
 async fn compare(app: &App, args: &Args, bar: &Bar) -> Result<Compared, Fault> {
@@ -136,7 +138,7 @@ fn reply(compared: &Compared) -> Value {
         "from": side(&compared.from),
         "to": side(&compared.to),
         "at": written_ms(compared.at),
-        "equal": compared.keys.total.different() == 0,
+        "equal": compared.keys.nothing_differs(),
         "keys": KeyRows::of(&compared.keys, Shown::ALL),
     })
 }

@@ -7,6 +7,7 @@ use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 
 use crate::model::fault::{Fault, Kind};
+use crate::model::text::clean;
 use crate::redis::rdb::error::RdbError;
 
 /// Which of the two states.
@@ -71,6 +72,7 @@ impl From<CompareError> for Fault {
             CompareError::Rdb {
                 source:
                     RdbError::TooLarge { .. }
+                    | RdbError::TooManyDatabases { .. }
                     | RdbError::UnsupportedType { .. }
                     | RdbError::UnsupportedVersion { .. }
                     | RdbError::BadOpcode { .. },
@@ -84,7 +86,10 @@ impl From<CompareError> for Fault {
                 (Kind::Damaged, "compare.damaged", "verify what the message names, and choose another")
             }
         };
-        let message = error.to_string();
+        let mut message = error.to_string();
+        if let CompareError::Rdb { source: RdbError::Source { source, .. }, .. } = &error {
+            message = format!("{message}: {}", clean(&source.to_string()));
+        }
         Self::new(kind, code, message).hint(hint).because(error)
     }
 }

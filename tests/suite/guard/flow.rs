@@ -36,11 +36,13 @@ fn keys() -> KeyImpact {
     KeyImpact {
         total,
         rows: vec![ImpactRow { db: 0, prefix: Some("user:".into()), counts: total }],
+        rows_left_out: 0,
+        libraries_differ: false,
         lost: vec![example.clone()],
         changed: vec![example.clone()],
         added: vec![example],
         names_missing: false,
-        not_compared: Some(NotCompared { compared_percent: 90, why: "the time was over".into() }),
+        not_compared: Some(NotCompared { compared_percent: 90, why: "the time was over".into(), keys_read: None }),
     }
 }
 
@@ -384,7 +386,7 @@ fn the_question_shows_data_as_data() {
     if let Some(keys) = &mut sly.impact.keys {
         keys.rows[0].prefix = Some(evil.clone());
         keys.lost[0].key = evil.clone();
-        keys.not_compared = Some(NotCompared { compared_percent: 90, why: evil.clone() });
+        keys.not_compared = Some(NotCompared { compared_percent: 90, why: evil.clone(), keys_read: None });
     }
     let shown = question(&sly, None, &sly.warnings);
     let plain = question(&plan(), None, &plan().warnings);

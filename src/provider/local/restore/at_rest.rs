@@ -17,6 +17,9 @@ use jiff::Timestamp;
 use std::fs::File;
 use std::time::Instant;
 
+/// Most databases of such a server, which takes memory for each.
+const DATABASES_MAX: u64 = 1 << 20;
+
 /// A moment that was built, and not verified: whoever reads the file looks at it.
 pub(in crate::provider::local) struct MomentAtRest {
     /// The set that it begins with.
@@ -32,6 +35,12 @@ fn server_of(set: &BackupSet) -> Server {
     let mut numbers = set.version.split('.').map(|number| number.parse().unwrap_or_default());
     let flavor = if set.engine == "valkey" { Flavor::Valkey } else { Flavor::Redis };
     Server { flavor, major: numbers.next().unwrap_or_default(), minor: numbers.next().unwrap_or_default() }
+}
+
+/// Databases of a server that builds a moment behind a set: at least those of the set. Which the log uses nothing tells.
+pub(in crate::provider::local) fn databases_behind(set: &BackupSet) -> u64 {
+    let of_set = set.counts.keys().next_back().map_or(0, |db| db.saturating_add(1));
+    of_set.checked_next_power_of_two().unwrap_or(DATABASES_MAX).clamp(DATABASES, DATABASES_MAX)
 }
 
 impl Inner {
@@ -70,7 +79,7 @@ impl Inner {
             }
         }
         let data = self.vault.open_data(&set).await?;
-        let on = Building { program: &program, databases: DATABASES, job: None, until };
+        let on = Building { program: &program, databases: databases_behind(&set), job: None, until };
         let (_, _, file) = self.built_on(&on, &set, data, behind).await?;
         Ok(Ok(MomentAtRest { base, moment, file }))
     }

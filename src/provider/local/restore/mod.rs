@@ -1,6 +1,6 @@
 //! Restore: the one place that overwrites data. It cannot begin without the guard's permit.
 
-mod at_rest;
+pub(super) mod at_rest;
 mod beside;
 pub(super) mod built;
 mod cloned;
