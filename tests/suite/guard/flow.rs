@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Barrier};
 use tair_backup_mcp::config::{Config, ConfirmationPolicy as Rule};
 use tair_backup_mcp::guard::act::{Act, Source};
+use tair_backup_mcp::guard::assess::describe_counts;
 use tair_backup_mcp::guard::impact::Impact;
 use tair_backup_mcp::guard::ledger::{Confirmation, ConfirmationStatus, Ledger};
 use tair_backup_mcp::guard::permit;
@@ -388,6 +389,20 @@ fn the_question_shows_data_as_data() {
         keys.lost[0].key = evil.clone();
         keys.not_compared = Some(NotCompared { compared_percent: 90, why: evil.clone(), keys_read: None });
     }
+    let mut long = plan();
+    for method in [Method::Replication, Method::Commands, Method::Beside, Method::Keys] {
+        long.impact.how_meaning = method.meaning().into();
+        assert!(
+            question(&long, None, &[]).contains(method.meaning()),
+            "{}: what a restore does is told in whole",
+            method.as_str()
+        );
+    }
+    let many = (0..40).map(|db: u64| (db, (1_000_000 + db, 0))).collect();
+    assert_eq!(
+        describe_counts(&many),
+        "40000780 keys (db0 1000000, db1 1000001, db2 1000002, db3 1000003, db4 1000004, db5 1000005, db6 1000006, db7 1000007, 32 more 32000752)"
+    );
     let shown = question(&sly, None, &sly.warnings);
     let plain = question(&plan(), None, &plan().warnings);
     assert_eq!(shown.lines().count(), plain.lines().count(), "{shown}");
