@@ -16,6 +16,7 @@ mod layout;
 mod moments;
 mod reach;
 mod read;
+mod received;
 mod record;
 mod recover;
 mod seal;

@@ -81,6 +81,8 @@ struct Inner {
     logs: log::Logs,
     /// Days that a safety backup is kept.
     safety_retention_days: u32,
+    /// Bytes that the tail of a restore takes on this machine's disk at most.
+    tail_bytes: u64,
     /// When expired sets were last looked for, in seconds since the epoch; 0: not yet.
     expired_deleted_at: AtomicI64,
     /// Whether nothing may be changed here: then nothing that has expired is deleted either.
@@ -111,6 +113,7 @@ impl Local {
                 vault,
                 logs: log::Logs::new(config.backup_log),
                 safety_retention_days: config.guard.safety_retention_days,
+                tail_bytes: config.guard.tail_bytes(),
                 expired_deleted_at: AtomicI64::new(0),
                 read_only: config.read_only,
                 scratch: config.home.scratch(),

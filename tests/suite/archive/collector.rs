@@ -21,7 +21,7 @@ pub fn logging(url: &str, more: &str) -> Bench {
 }
 
 /// What the vault has is what the witness saw, from where the newest timeline begins to where the source is now.
-fn same_as(witness: &Witness, bench: &Bench, redis: &Redis) -> u64 {
+pub fn same_as(witness: &Witness, bench: &Bench, redis: &Redis) -> u64 {
     let (_, offset) = position(redis);
     archived_to(bench, offset);
     let (first, bytes) = logged(bench);

@@ -10,10 +10,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-const COMMANDS: &str = "restore_way = \"commands\"";
+pub const COMMANDS: &str = "restore_way = \"commands\"";
 const COUNTER: &str = "orders:count";
 /// What only the swap and what undoes it say.
-const SWAP: &str = "\r\nDEL\r\n$22\r\nTAIR-BACKUP-MCP:BESIDE";
+pub const SWAP: &str = "\r\nDEL\r\n$22\r\nTAIR-BACKUP-MCP:BESIDE";
 /// What only emptying says.
 const EMPTY: &str = "\r\nEVAL\r\n";
 

@@ -23,6 +23,7 @@ mod replay;
 mod replication;
 mod steps;
 mod tail;
+mod tail_file;
 pub(super) mod tail_replay;
 
 use crate::guard::grant::{Grant, Overwrite};
