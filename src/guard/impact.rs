@@ -48,7 +48,7 @@ pub fn key_lines(keys: &KeyImpact) -> Vec<(&'static str, String)> {
         ("Keys added", line(|counts| counts.added, &keys.added, expired)),
     ];
     if keys.names_missing {
-        lines.push(("Key names", "some are missing, as the time allowed for it was over".to_owned()));
+        lines.push(("Key names", "some are missing, as the time allowed for it (impact_seconds) was over".to_owned()));
     }
     lines.extend(partly.map(|partly| {
         let left = 100 - partly.compared_percent.min(100);
@@ -139,7 +139,7 @@ mod tests {
         let told = "40 percent, and these are of the others: the time was over";
         assert_eq!(last, Some(("Keys not compared", told.to_owned())));
         let nameless = key_lines(&KeyImpact { names_missing: true, ..KeyImpact::default() }).pop();
-        let told = "some are missing, as the time allowed for it was over";
+        let told = "some are missing, as the time allowed for it (impact_seconds) was over";
         assert_eq!(nameless, Some(("Key names", told.to_owned())));
     }
 }

@@ -58,7 +58,7 @@ pub fn lines(keys: &Value) -> Vec<String> {
         }));
     }
     if keys.get("names_missing").is_some() {
-        out.push("keys   some names are MISSING: the time allowed was over".to_owned());
+        out.push("keys   some names are MISSING: the time allowed (impact_seconds) was over".to_owned());
     }
     out.extend(keys.get("not_compared").map(|partly| {
         let left = 100 - number(partly, "compared_percent").unwrap_or_default().min(100);
@@ -124,7 +124,7 @@ mod tests {
         let rest = [
             "       and 3 more prefixes",
             "       lost db0 user:1 (2.0 KiB)",
-            "keys   some names are MISSING: the time allowed was over",
+            "keys   some names are MISSING: the time allowed (impact_seconds) was over",
             "keys   40 % were NOT COMPARED: the time was over",
         ];
         assert_eq!(shown[4..], rest);

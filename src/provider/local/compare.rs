@@ -73,7 +73,7 @@ impl AtRest {
 fn has_room(dir: &Path, need: u64) -> Result<(), Fault> {
     match durable::free(dir) {
         Ok(free) if need > 0 && need.saturating_add(durable::RESERVE) > free => Err(Fault::new(
-            Kind::Unexpected,
+            Kind::Provider,
             "compare.no_room",
             format!(
                 "there is no room in {} to compare: {} are needed, {} are free",

@@ -59,14 +59,14 @@ impl From<CompareError> for Fault {
     fn from(error: CompareError) -> Self {
         let (kind, code, hint) = match &error {
             CompareError::File { source, .. } if source.kind() == ErrorKind::StorageFull => {
-                (Kind::Unexpected, "compare.no_room", "free space there: each key of either state takes 32 bytes")
+                (Kind::Provider, "compare.no_room", "free space there: each key of either state takes 32 bytes")
             }
             CompareError::File { .. } => (Kind::Unexpected, "system", ""),
             // What a reader of stored data says of damage.
             CompareError::Rdb { source: RdbError::Source { source, .. }, .. }
                 if source.kind() != ErrorKind::InvalidData =>
             {
-                (Kind::Unexpected, "compare.unreadable", "see that what is compared can be read, then try again")
+                (Kind::Provider, "compare.unreadable", "see that what is compared can be read, then try again")
             }
             // Sound, for all that is known.
             CompareError::Rdb {
@@ -78,7 +78,7 @@ impl From<CompareError> for Fault {
                     | RdbError::BadOpcode { .. },
                 ..
             } => (
-                Kind::Unexpected,
+                Kind::Provider,
                 "compare.unreadable",
                 "this version of the program cannot compare it, which says nothing against it; compare others",
             ),

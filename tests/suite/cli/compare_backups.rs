@@ -152,9 +152,19 @@ fn what_is_no_state_is_refused() {
     let sets = ["--read-only", "compare-backups", "--instance-id", "orders", &set, &set];
     assert_eq!(bench.run(&sets).code, 0);
     let help = bench.run(&["compare-backups", "--help"]).out;
-    for part in ["Examples:", "Exit codes: 0 nothing differs, 1 something does", "what the instance holds now"] {
+    for part in [
+        "Examples:",
+        "Exit codes: 0 nothing differs, 1 something does",
+        "5 instead of 1",
+        "what the instance holds now",
+    ] {
         assert!(help.contains(part), "{part}: {help}");
     }
+    // What cannot be compared is no difference either, whoever looks at the exit code alone.
+    redis.run(&["EVAL", "redis.call('SET', string.rep('k', 17000000), 1)", "0"]);
+    let long = bench.backup();
+    refused(&[&long, &long], 5, "compare.unreadable");
+    redis.run(&["FLUSHALL"]);
     // What is damaged is named, and is no difference.
     let path = bench.home().join("vault/orders").join(&set).join("data.rdb.zst");
     let mut bytes = std::fs::read(&path).unwrap();
