@@ -406,7 +406,7 @@ fn the_question_shows_data_as_data() {
     let shown = question(&sly, None, &sly.warnings);
     let plain = question(&plan(), None, &plan().warnings);
     assert_eq!(shown.lines().count(), plain.lines().count(), "{shown}");
-    assert!(shown.chars().count() < plain.chars().count() + 4000, "{} characters", shown.len());
+    assert!(shown.chars().count() < plain.chars().count() + 4500, "{} characters", shown.len());
     let hidden = |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}');
     assert!(!shown.chars().any(|c| hidden(c) || (c.is_control() && c != '\n')), "{shown:?}");
     for needle in [
