@@ -10,7 +10,7 @@ use crate::model::backup::BackupSet;
 use crate::model::fault::{Fault, Kind};
 use crate::model::text::bytes;
 use crate::provider::local::Inner;
-use crate::provider::local::restore::built::{Building, DATABASES, told};
+use crate::provider::local::restore::built::{Building, told};
 use crate::redis::rdb::compat::{Flavor, Server};
 use crate::redis::scratch::program::nearest_to;
 use jiff::Timestamp;
@@ -70,7 +70,7 @@ impl Inner {
             }
         }
         let data = self.vault.open_data(&set).await?;
-        let on = Building { program: &program, databases: DATABASES, job: None, until };
+        let on = Building { program: &program, job: None, until };
         let (_, _, file) = self.built_on(&on, &set, data, behind).await?;
         Ok(Ok(MomentAtRest { base, moment, file }))
     }

@@ -11,7 +11,7 @@ use crate::model::backup::BackupSet;
 use crate::model::fault::Fault;
 use crate::model::instance::total_keys;
 use crate::model::job::Job;
-use crate::provider::local::restore::built::{Built, DATABASES};
+use crate::provider::local::restore::built::Built;
 use crate::provider::local::restore::counted::Counted;
 use crate::provider::local::restore::expired::expired_in;
 use crate::provider::local::restore::outcome::outcome;
@@ -77,7 +77,7 @@ impl Inner {
         data: FrameReader,
     ) -> Result<(BackupSet, Arc<File>), Fault> {
         let behind = self.behind_as_planned(&job.instance_id, source, planned).await?.of(set);
-        let Built { set, file, .. } = self.build_on(job, program, DATABASES, set, data, behind).await?;
+        let Built { set, file, .. } = self.build_on(job, program, set, data, behind).await?;
         Ok((set, file))
     }
 
