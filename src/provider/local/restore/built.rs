@@ -12,6 +12,7 @@ use crate::model::backup::BackupSet;
 use crate::model::fault::{Fault, Kind};
 use crate::model::instance::total_keys;
 use crate::model::job::Job;
+use crate::model::text::bytes;
 use crate::provider::local::restore::IN_FLIGHT;
 use crate::provider::local::restore::contents::{Contents, Whose};
 use crate::provider::local::restore::replay::Behind;
@@ -36,7 +37,7 @@ use std::io::BufReader;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use tokio::sync::mpsc;
+use tokio::sync::{MutexGuard, mpsc};
 
 /// A server without data starts in a moment.
 const STARTS_WITHIN: Duration = Duration::from_secs(30);
@@ -155,6 +156,33 @@ impl Inner {
         Ok((Room { need: memory, free: memory_left }, Room { need: disk, free: disk_left }))
     }
 
+    /// That this machine has the room now.
+    async fn has_room_to_build(&self, program: &str, set: &BackupSet, log_bytes: u64) -> Result<(), Fault> {
+        let (memory, disk) = self.room_to_build(set, log_bytes).await?;
+        for (what, room) in [("memory", memory), ("disk", disk)] {
+            if let Some(free) = room.free.filter(|free| *free < room.need) {
+                let why = format!("it takes {} of {what} here, and {} are free", bytes(room.need), bytes(free));
+                return Err(not_built(program, &why).hint("Free some, or take a set instead (describe_backups)."));
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until nobody else here builds a moment, no longer than until it is given up.
+    async fn turn_to_build(&self, on: &Building<'_>) -> Result<MutexGuard<'_, ()>, Fault> {
+        if let Ok(turn) = self.builds.try_lock() {
+            return Ok(turn);
+        }
+        if let Some(job) = on.job {
+            let _ = self.jobs.progress(job, "waiting, for another moment is being built here", 0, 0).await;
+        }
+        let Some(until) = on.until else { return Ok(self.builds.lock().await) };
+        tokio::time::timeout_at(until.into(), self.builds.lock()).await.map_err(|_| {
+            let message = "another moment is being built here, and the time allowed for this one is over";
+            Fault::new(Kind::Provider, "restore.not_built", message).hint("Call again, or take a set instead.")
+        })
+    }
+
     async fn scratch_server(
         &self,
         program: &Program,
@@ -214,7 +242,8 @@ impl Inner {
         Ok(Built { set: made, statistics, file })
     }
 
-    /// Gives a server of our own the set and the commands, and ends it. What it then held, its memory, and the file that it saved.
+    /// Gives a server of our own the set and the commands, and ends it. What it then held, its memory, and the file that it saved. One
+    /// at a time: whoever is next looks at what the one before has left of this machine.
     pub(super) async fn built_on(
         &self,
         on: &Building<'_>,
@@ -223,6 +252,8 @@ impl Inner {
         behind: Behind,
     ) -> Result<(Restored, u64, File), Fault> {
         let name = &on.program.name;
+        let _turn = self.turn_to_build(on).await?;
+        self.has_room_to_build(name, set, behind.bytes()).await?;
         let server = self.scratch_server(on.program, DATABASES, on.left(STARTS_WITHIN)).await?;
         let filling = self.fill(on.job, set, data, behind, &server);
         let filled = match on.until {
