@@ -23,7 +23,7 @@ use crate::model::time::{written, written_ms};
 use crate::provider::local::Inner;
 use crate::provider::local::clones::make::{Making, not_made};
 use crate::provider::local::clones::{PREFIX, Record};
-use crate::provider::local::restore::at_rest::databases_behind;
+use crate::provider::local::restore::built::databases_behind;
 use crate::provider::local::restore::built::told;
 use crate::provider::local::restore::facts::{source_facts, verified};
 use crate::redis::endpoint::{Address, Endpoint};

@@ -89,6 +89,8 @@ struct Inner {
     read_only: bool,
     /// Where scratch servers live.
     scratch: PathBuf,
+    /// Held by whoever builds a moment.
+    builds: tokio::sync::Mutex<()>,
     /// When they are asked to stop, captures do and restores go on.
     jobs: Jobs,
 }
@@ -117,6 +119,7 @@ impl Local {
                 expired_deleted_at: AtomicI64::new(0),
                 read_only: config.read_only,
                 scratch: config.home.scratch(),
+                builds: tokio::sync::Mutex::new(()),
             }),
         }
     }

@@ -335,7 +335,7 @@ fn writers_of_matching_keys_are_told() {
 }
 
 /// A way to a server on which somebody else sends a command, once, right before the first key is written: as soon as that is armed.
-fn at_the_probe(redis: &Redis, command: &'static str) -> (Proxy, Arc<AtomicBool>) {
+pub fn at_the_probe(redis: &Redis, command: &'static str) -> (Proxy, Arc<AtomicBool>) {
     let (port, armed, once) = (redis.port, Arc::new(AtomicBool::new(false)), AtomicBool::new(false));
     let ready = Arc::clone(&armed);
     let tap: Tap = Arc::new(move |bytes| {
@@ -637,7 +637,7 @@ fn call_before<'a>(position: &'a str, keys: &'a str) -> Vec<&'a str> {
 
 /// Two instances, of which the second is to get data of the first.
 fn two() -> (Redis, Redis, Bench) {
-    let (orders, staging) = (Redis::start("redis-7.0", &[]), Redis::start("redis-7.0", &[]));
+    let (orders, staging) = (Redis::start("redis-7.0", &["--databases", "32"]), Redis::start("redis-7.0", &[]));
     let second = format!("[[instance]]\nid = \"staging\"\nurl = \"{}\"\n", staging.url());
     let bench = Bench::new(&format!("{}{second}", unattended(&orders, "")));
     (orders, staging, bench)
@@ -736,6 +736,8 @@ fn of_another_instance() {
 
     let recorder = Recorder::behind(&bench, &orders, &backup);
     orders.run(&["SET", "text:later", "1"]);
+    // In a database that the other instance lacks: none of the keys is there.
+    orders.run_in(20, &["SET", "text:elsewhere", "1"]);
     recorder.catch_up(&orders);
     let at = now().strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string();
     orders.run(&["SET", "text:later", "2"]);

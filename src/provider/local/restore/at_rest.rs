@@ -8,17 +8,13 @@ use crate::guard::facts::replay::NoMoment;
 use crate::guard::preconditions::ReplayIdentity;
 use crate::model::backup::BackupSet;
 use crate::model::fault::{Fault, Kind};
-use crate::model::text::bytes;
 use crate::provider::local::Inner;
-use crate::provider::local::restore::built::{Building, DATABASES, told};
+use crate::provider::local::restore::built::{Building, told};
 use crate::redis::rdb::compat::{Flavor, Server};
 use crate::redis::scratch::program::nearest_to;
 use jiff::Timestamp;
 use std::fs::File;
 use std::time::Instant;
-
-/// Most databases of such a server, which takes memory for each.
-const DATABASES_MAX: u64 = 1 << 20;
 
 /// A moment that was built, and not verified: whoever reads the file looks at it.
 pub(in crate::provider::local) struct MomentAtRest {
@@ -35,12 +31,6 @@ fn server_of(set: &BackupSet) -> Server {
     let mut numbers = set.version.split('.').map(|number| number.parse().unwrap_or_default());
     let flavor = if set.engine == "valkey" { Flavor::Valkey } else { Flavor::Redis };
     Server { flavor, major: numbers.next().unwrap_or_default(), minor: numbers.next().unwrap_or_default() }
-}
-
-/// Databases of a server that builds a moment behind a set: at least those of the set. Which the log uses nothing tells.
-pub(in crate::provider::local) fn databases_behind(set: &BackupSet) -> u64 {
-    let of_set = set.counts.keys().next_back().map_or(0, |db| db.saturating_add(1));
-    of_set.checked_next_power_of_two().unwrap_or(DATABASES_MAX).clamp(DATABASES, DATABASES_MAX)
 }
 
 impl Inner {
@@ -62,24 +52,14 @@ impl Inner {
         let (base, moment) = (behind.restored.backup_id.clone(), behind.restored.moment);
         let set = self.vault.find(instance_id, &base, self).await?;
         let behind = behind.of(&set);
-        let lacking = |what: String| {
-            let message = format!("the moment could not be built on a server of our own: {what}");
-            Fault::new(Kind::Provider, "restore.not_built", message)
-        };
         let (like, loads) = (server_of(&set), told(&set));
         let program = blocking(move || Ok(nearest_to(&[], like, &loads, |_| true))).await?.ok_or_else(|| {
-            lacking(format!("no program here loads {base}"))
+            let message = format!("the moment could not be built on a server of our own: no program here loads {base}");
+            Fault::new(Kind::Provider, "restore.not_built", message)
                 .hint(format!("Put the server program of {like} into PATH."))
         })?;
-        let (memory, disk) = self.room_to_build(&set, behind.bytes()).await?;
-        for (what, room) in [("memory", memory), ("disk", disk)] {
-            if let Some(free) = room.free.filter(|free| *free < room.need) {
-                let why = format!("it takes {} of {what} here, and {} are free", bytes(room.need), bytes(free));
-                return Err(lacking(why).hint("Free some, or compare a set."));
-            }
-        }
         let data = self.vault.open_data(&set).await?;
-        let on = Building { program: &program, databases: databases_behind(&set), job: None, until };
+        let on = Building { program: &program, job: None, until };
         let (_, _, file) = self.built_on(&on, &set, data, behind).await?;
         Ok(Ok(MomentAtRest { base, moment, file }))
     }

@@ -12,7 +12,6 @@ use crate::model::backup::BackupSet;
 use crate::model::fault::Fault;
 use crate::model::instance::total_keys;
 use crate::model::job::Job;
-use crate::provider::local::restore::at_rest::databases_behind;
 use crate::provider::local::restore::built::Built;
 use crate::provider::local::restore::counted::Counted;
 use crate::provider::local::restore::expired::expired_in;
@@ -89,7 +88,7 @@ impl Inner {
         data: FrameReader,
     ) -> Result<(BackupSet, Arc<File>), Fault> {
         let behind = self.behind_as_planned(&job.instance_id, source, planned).await?.of(set);
-        let Built { set, file, .. } = self.build_on(job, program, databases_behind(set), set, data, behind).await?;
+        let Built { set, file, .. } = self.build_on(job, program, set, data, behind).await?;
         Ok((set, file))
     }
 

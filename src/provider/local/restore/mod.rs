@@ -10,6 +10,7 @@ mod counted;
 mod cutover;
 mod expired;
 pub(super) mod facts;
+mod fits;
 mod held;
 mod keys;
 mod last_safety;
