@@ -573,64 +573,62 @@ fn to_a_moment() {
 }
 
 fn some_keys_to_a_moment(kind: &str) {
-    {
-        let redis = Redis::start(kind, &["--repl-backlog-size", "64mb"]);
-        redis.fill(0, 1);
-        let bench = Bench::unattended(&redis);
-        let recorder = Recorder::behind(&bench, &redis, &bench.backup());
-        for n in 0..40 {
-            let n = n.to_string();
-            for command in [
-                vec!["SET", "user:changed", &n],
-                vec!["RPUSH", "user:list", &n],
-                vec!["HSET", "other:hash", &n, "then"],
-                vec!["XADD", "user:stream", "*", "f", &n],
-                vec!["ZADD", "zset:scores", &n, &n],
-            ] {
-                redis.run(&command);
-            }
-            raw(&redis, 2, &[b"SET", format!("user:\n{n}").as_bytes(), b"then"]);
+    let redis = Redis::start(kind, &["--repl-backlog-size", "64mb"]);
+    redis.fill(0, 1);
+    let bench = Bench::unattended(&redis);
+    let recorder = Recorder::behind(&bench, &redis, &bench.backup());
+    for n in 0..40 {
+        let n = n.to_string();
+        for command in [
+            vec!["SET", "user:changed", &n],
+            vec!["RPUSH", "user:list", &n],
+            vec!["HSET", "other:hash", &n, "then"],
+            vec!["XADD", "user:stream", "*", "f", &n],
+            vec!["ZADD", "zset:scores", &n, &n],
+        ] {
+            redis.run(&command);
         }
-        redis.run(&["DEL", "geo"]);
-        recorder.catch_up(&redis);
-        let (at, then) = (now().strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string(), state(&redis));
-        redis.run(&["DEL", "user:list", "zset:scores"]);
-        redis.run(&["MSET", "user:changed", "now", "user:added", "now", "geo", "now", "other:added", "now"]);
-        redis.run(&["HSET", "other:hash", "1", "now"]);
-        let before = state(&redis);
-        recorder.catch_up(&redis);
-        recorder.stop();
-        let matches = |key: &[u8]| [&b"user:"[..], b"zset:", b"geo"].iter().any(|begin| key.starts_with(begin));
-        let list = "user:.*,(zset:|geo).*";
-        let call = call(["--restore-time", &at], list, &[]);
-        let own = |args: &[&str]| {
-            let mut command = bench.command(args);
-            // The server program of this kind is the one that a moment is built with.
-            command.env("TAIR_BACKUP_MCP_SANDBOX_SERVER", program(kind, "server"));
-            finish(command.spawn().unwrap())
-        };
-        let planned = own(&call).json();
-        assert_eq!(planned["status"], "confirmation_required", "{kind}: {planned}");
-        assert!(planned["plan"]["built_on"].is_string() && planned["plan"]["way"] == "keys", "{planned}");
-        let token = text(&planned["confirmation_token"]);
-        let done = own(&[&call[..], &["--confirmation-token", &token]].concat());
-        let message = succeeded(&done);
-        println!("{kind}: {message}");
-        same(&state(&redis), &expected(&then, &before, matches), &format!("{kind}: {message}"));
-        assert_eq!(std::fs::read_dir(bench.home().join("scratch")).map_or(0, Iterator::count), 0, "{kind}");
-
-        // Back to the last write before that restore, those keys alone.
-        redis.run(&["SET", "other:since", "1"]);
-        let job = text(&done.json()["job_id"]);
-        let back = call_before(&job, list);
-        let planned = own(&back).json();
-        let token = text(&planned["confirmation_token"]);
-        let undone = own(&[&back[..], &["--confirmation-token", &token]].concat());
-        succeeded(&undone);
-        let mut was = before;
-        was.extend(state(&redis).into_iter().filter(|((_, key), _)| key == b"other:since"));
-        same(&state(&redis), &was, &format!("{kind}: and back"));
+        raw(&redis, 2, &[b"SET", format!("user:\n{n}").as_bytes(), b"then"]);
     }
+    redis.run(&["DEL", "geo"]);
+    recorder.catch_up(&redis);
+    let (at, then) = (now().strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string(), state(&redis));
+    redis.run(&["DEL", "user:list", "zset:scores"]);
+    redis.run(&["MSET", "user:changed", "now", "user:added", "now", "geo", "now", "other:added", "now"]);
+    redis.run(&["HSET", "other:hash", "1", "now"]);
+    let before = state(&redis);
+    recorder.catch_up(&redis);
+    recorder.stop();
+    let matches = |key: &[u8]| [&b"user:"[..], b"zset:", b"geo"].iter().any(|begin| key.starts_with(begin));
+    let list = "user:.*,(zset:|geo).*";
+    let call = call(["--restore-time", &at], list, &[]);
+    let own = |args: &[&str]| {
+        let mut command = bench.command(args);
+        // The server program of this kind is the one that a moment is built with.
+        command.env("TAIR_BACKUP_MCP_SANDBOX_SERVER", program(kind, "server"));
+        finish(command.spawn().unwrap())
+    };
+    let planned = own(&call).json();
+    assert_eq!(planned["status"], "confirmation_required", "{kind}: {planned}");
+    assert!(planned["plan"]["built_on"].is_string() && planned["plan"]["way"] == "keys", "{planned}");
+    let token = text(&planned["confirmation_token"]);
+    let done = own(&[&call[..], &["--confirmation-token", &token]].concat());
+    let message = succeeded(&done);
+    println!("{kind}: {message}");
+    same(&state(&redis), &expected(&then, &before, matches), &format!("{kind}: {message}"));
+    assert_eq!(std::fs::read_dir(bench.home().join("scratch")).map_or(0, Iterator::count), 0, "{kind}");
+
+    // Back to the last write before that restore, those keys alone.
+    redis.run(&["SET", "other:since", "1"]);
+    let job = text(&done.json()["job_id"]);
+    let back = call_before(&job, list);
+    let planned = own(&back).json();
+    let token = text(&planned["confirmation_token"]);
+    let undone = own(&[&back[..], &["--confirmation-token", &token]].concat());
+    succeeded(&undone);
+    let mut was = before;
+    was.extend(state(&redis).into_iter().filter(|((_, key), _)| key == b"other:since"));
+    same(&state(&redis), &was, &format!("{kind}: and back"));
 }
 
 fn call_before<'a>(position: &'a str, keys: &'a str) -> Vec<&'a str> {
@@ -717,11 +715,11 @@ fn of_another_instance() {
     // The plan had told what becomes of the keys of this instance, by those of the other.
     let told = &planned["impact"]["keys"];
     let count = |name: &str| told[name].as_u64().unwrap_or_default();
-    let both = |differs: bool| {
+    let in_both = |differs: bool| {
         before.iter().filter(|(key, is)| wanted.get(*key).is_some_and(|was| (was != *is) == differs)).count()
     };
-    let (lost, added) = (before.len() - both(true) - both(false), wanted.len() - both(true) - both(false));
-    let counted = [lost, both(true), added].map(|n| n as u64);
+    let (lost, added) = (before.len() - in_both(true) - in_both(false), wanted.len() - in_both(true) - in_both(false));
+    let counted = [lost, in_both(true), added].map(|n| n as u64);
     assert_eq!(["lost", "changed", "added"].map(count), counted, "{told}");
     assert!(told["not_compared"].is_null() && counted.iter().sum::<u64>() > 0, "{told}");
     assert!(text(&planned["impact"]["way_back"]).contains("instance_id staging"), "{planned}");
