@@ -54,7 +54,7 @@ enum Order {
     /// The link is lost: what is not whole is dropped, and asked for again from there.
     Lost(oneshot::Sender<Result<End, Fault>>),
     ContinueAs(String, oneshot::Sender<Result<(), Fault>>),
-    /// Looks whether there is room again.
+    /// Looks whether there is room again, and what is to be synced and sealed.
     Look,
 }
 
@@ -148,9 +148,17 @@ impl Spooling {
             if self.has_failed() {
                 return Err(over());
             }
-            self.send(Order::Look).await?;
+            self.look().await?;
         }
         Ok(())
+    }
+
+    /// Has what came synced, and sealed where that is due, though nothing more comes.
+    ///
+    /// # Errors
+    /// As [`Self::append`].
+    pub async fn look(&self) -> Result<(), Fault> {
+        self.send(Order::Look).await
     }
 
     /// Whether either thread has ended, which it does by itself only where it failed.

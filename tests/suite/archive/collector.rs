@@ -73,10 +73,11 @@ fn attaches_behind_a_set_without_a_fork() {
     }
 }
 
-/// Where there is no set, one is taken and the stream goes on behind it; what is written meanwhile is in the log.
+/// Where there is no set, one is taken and the stream goes on behind it; what is written meanwhile is in the log, and on the vault also where
+/// nothing at all comes behind it.
 #[test]
 fn begins_with_a_base_of_its_own() {
-    let redis = Redis::start(KIND, &[]);
+    let redis = Redis::start(KIND, &["--repl-ping-replica-period", "3600"]);
     let witness = Witness::attach(&redis);
     redis.fill(5, 1);
     let load = Load::on(&redis);
