@@ -46,8 +46,6 @@ pub enum Trouble {
     Other,
     /// Done, and answered as of an instance in another region.
     Elsewhere,
-    /// Done, and answered as of an instance that is being restored.
-    Recovering,
     /// The process that calls dies before the emulator is asked.
     Dies,
     /// Done, and the process that called dies before the reply comes.
@@ -309,10 +307,6 @@ fn pass(mut client: TcpStream, emulator: u16, shared: &Mutex<Shared>) {
             let text =
                 String::from_utf8_lossy(&body).replace("\"RegionId\":\"cn-hangzhou\"", "\"RegionId\":\"cn-beijing\"");
             with_body(&head, text.as_bytes())
-        }
-        (Some(Trouble::Recovering), Some((head, body, _))) => {
-            let (normal, recovering) = ("\"InstanceStatus\":\"Normal\"", "\"InstanceStatus\":\"BackupRecovering\"");
-            with_body(&head, String::from_utf8_lossy(&body).replace(normal, recovering).as_bytes())
         }
         (Some(Trouble::Dies | Trouble::DiesAfter), _) => {
             lock().deadly = true;

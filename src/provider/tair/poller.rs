@@ -118,8 +118,7 @@ pub struct StatusLook {
 }
 
 impl Inner {
-    /// Looks at the status of an instance that is followed, and soon again where that may be its beginning or end: it is to be seen several
-    /// times.
+    /// Looks at the status of an instance that is followed, and soon again where that may be the end: it is to be seen several times.
     pub async fn look_at(&self, instance_id: &str, poller: &mut Poller, steady: &mut Steady) -> StatusLook {
         let read = self.attribute_raw(instance_id).await;
         steady.heard(&read);
@@ -129,7 +128,7 @@ impl Inner {
         let status = read.and_then(|a| a.facts.instance_status).unwrap_or_default();
         let state = InstanceState::of(&status);
         let looks = steady.saw(state);
-        if looks == 1 && matches!(state, InstanceState::Normal | InstanceState::Lost | InstanceState::Recovering) {
+        if looks == 1 && matches!(state, InstanceState::Normal | InstanceState::Lost) {
             poller.hurry();
         }
         StatusLook { status, state, looks, is_gone }

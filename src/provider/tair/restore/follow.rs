@@ -61,8 +61,7 @@ impl Inner {
                     let failed = Fault::new(Kind::Provider, "restore.failed", message);
                     return Err(with_way_back(failed, &record.back).into());
                 }
-                // Where it is not known that the call arrived, one look may have shown an earlier restore.
-                InstanceState::Recovering if !record.seen && (record.taken || looks > 1) => {
+                InstanceState::Recovering if !record.seen => {
                     record.seen = true;
                     self.keep_recovery(job, record).await;
                 }
