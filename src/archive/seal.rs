@@ -15,7 +15,6 @@ use crate::model::fault::{Fault, Kind};
 use crate::model::ids::random;
 use crate::model::log::{Gap, GapCause};
 use jiff::Timestamp;
-use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
@@ -95,7 +94,7 @@ impl Sealer {
     }
 
     /// Takes the spool for sealing. What another sealer put meanwhile is in no list of this one.
-    fn lock(&mut self) -> io::Result<Option<File>> {
+    fn lock(&mut self) -> io::Result<Option<spool::Lock>> {
         let Some(lock) = spool::lock(&self.dir.join("sealing"))? else { return Ok(None) };
         let mut last = [0; 8];
         if self.id == [0; 8] || lock.read_exact_at(&mut last, 0).is_err() || last != self.id {

@@ -67,14 +67,33 @@ pub(super) fn set_aside(path: &Path) -> io::Result<()> {
     path.parent().map_or(Ok(()), durable::sync_dir)
 }
 
-/// Takes a lock; `None` where somebody has it. The system drops it with the process.
-pub(super) fn lock(path: &Path) -> io::Result<Option<File>> {
+/// A lock, until it is dropped; the system drops it with the process.
+#[derive(Debug)]
+pub(super) struct Lock(File);
+
+impl std::ops::Deref for Lock {
+    type Target = File;
+
+    fn deref(&self) -> &File {
+        &self.0
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // A program that is being started at this moment has the file open as well, until it runs: closed alone, it would stay locked.
+        let _ = self.0.unlock();
+    }
+}
+
+/// Takes a lock; `None` where somebody has it.
+pub(super) fn lock(path: &Path) -> io::Result<Option<Lock>> {
     let file = match durable::private_file(path) {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => durable::open_regular(path, true)?,
         file => file?,
     };
     match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
+        Ok(()) => Ok(Some(Lock(file))),
         Err(std::fs::TryLockError::WouldBlock) => Ok(None),
         Err(std::fs::TryLockError::Error(e)) => Err(e),
     }

@@ -14,7 +14,6 @@ use crate::model::fault::Fault;
 use crate::model::log::{Gap, GapCause};
 use crate::redis::replica::split::{Piece, Splitter};
 use jiff::{SignedDuration, Timestamp};
-use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -46,7 +45,7 @@ pub struct LogWriter {
     limits: SealLimits,
     dir: PathBuf,
     /// Held as long as this lives: another process of this machine does not write to the same spool.
-    _lock: File,
+    _lock: spool::Lock,
     number: u64,
     header: Header,
     file: SpoolFile,

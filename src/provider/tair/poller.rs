@@ -96,7 +96,7 @@ impl Steady {
     }
 
     /// Counts whether there is such an instance. A look that fails otherwise says nothing of that.
-    fn heard<T>(&mut self, read: &Result<Option<T>, TairError>) {
+    fn count_found<T>(&mut self, read: &Result<Option<T>, TairError>) {
         match read {
             Ok(Some(_)) => (self.found, self.missing) = (true, 0),
             Err(e) if !e.is_cloud(CloudError::says_no_such_instance) => {}
@@ -121,7 +121,7 @@ impl Inner {
     /// Looks at the status of an instance that is followed, and soon again where that may be the end: it is to be seen several times.
     pub async fn look_at(&self, instance_id: &str, poller: &mut Poller, steady: &mut Steady) -> StatusLook {
         let read = self.attribute_raw(instance_id).await;
-        steady.heard(&read);
+        steady.count_found(&read);
         let is_listed = steady.found || poller.elapsed() >= self.polling.listed_by();
         let is_gone = steady.missing >= LOOKS && is_listed;
         let read = poller.look(read).flatten();

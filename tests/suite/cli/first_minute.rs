@@ -185,6 +185,13 @@ fn init_from_options() {
     assert!(careful.out.contains("\"args\":[\"--read-only\",\"serve\"]"), "{careful:?}");
 }
 
+/// Whether the password of a url is told, or a part of it. A folder's name may begin with two of its characters by chance.
+fn tells_secret(done: &Done) -> bool {
+    ["s3%z", "s3/c", "s3cr", "zcret", "/cret", "cret@"]
+        .iter()
+        .any(|part| done.out.contains(part) || done.err.contains(part))
+}
+
 /// A url that can never work is refused before anything is written, with what is wrong and where it stood; whatever may be
 /// a password in it is nowhere in what is printed.
 #[test]
@@ -214,7 +221,7 @@ fn a_url_that_cannot_work_is_refused_at_once() {
             for done in [typed, set] {
                 // To the doctor it is a finding.
                 assert_eq!(done.code, if command == "doctor" { 5 } else { 2 }, "{command} {url}: {done:?}");
-                assert!(!done.out.contains("s3") && !done.err.contains("s3"), "{command} {url}: {done:?}");
+                assert!(!tells_secret(&done), "{command} {url}: {done:?}");
             }
         }
         let file = machine.0.path().join("wrong.toml");
@@ -225,7 +232,7 @@ fn a_url_that_cannot_work_is_refused_at_once() {
         .unwrap();
         let done = machine.run(&["--config", file.to_str().unwrap(), "serve"]);
         assert!(done.code == 2 && done.err.contains(why) && done.err.contains("[config.invalid]"), "{url}: {done:?}");
-        assert!(!done.err.contains("s3"), "{done:?}");
+        assert!(!tells_secret(&done), "{done:?}");
     }
     assert!(!machine.file().exists() && !machine.0.path().join("data").exists());
 }
