@@ -612,6 +612,14 @@ fn some_keys_to_a_moment(kind: &str) {
         let planned = own(&call).json();
         assert_eq!(planned["status"], "confirmation_required", "{kind}: {planned}");
         assert!(planned["plan"]["built_on"].is_string() && planned["plan"]["way"] == "keys", "{planned}");
+        // What was counted is said to be counted in the set, and not at the moment.
+        let (lost, matched) = (text(&planned["impact"]["lost"]), check(&planned, "filter_key").1);
+        assert!(
+            lost.contains("these figures are of the set that the moment begins with")
+                && lost.contains("how many are DELETED, is known when the moment has been built")
+                && matched.contains("user:.*: 0 in the set that the moment begins with, 43 in the instance"),
+            "{lost}: {matched}"
+        );
         let token = text(&planned["confirmation_token"]);
         let done = own(&[&call[..], &["--confirmation-token", &token]].concat());
         let message = succeeded(&done);
