@@ -4,6 +4,7 @@
 //! very connection, and must not remove a key unless the whole source was read without meeting it, and could have held it. It must
 //! neither replace nor remove one that the last safety backup has not: a client made that meanwhile, and nothing else has it.
 
+use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use super::empty::{all_granted, no_master};
@@ -117,7 +118,7 @@ impl Written {
     pub async fn pass(
         self,
         conn: &mut Conn,
-        matcher: &KeyMatcher,
+        matcher: &Arc<KeyMatcher>,
         source: &KnownNames,
         had: Option<&KnownNames>,
     ) -> Result<Passed, RedisError> {
@@ -134,7 +135,7 @@ impl Written {
     async fn all(
         &self,
         conn: &mut Conn,
-        matcher: &KeyMatcher,
+        matcher: &Arc<KeyMatcher>,
         source: &KnownNames,
         had: Option<&KnownNames>,
         passed: &mut Passed,
@@ -144,7 +145,7 @@ impl Written {
         while let Some((db, keys)) = scan.next(conn).await? {
             let (mut wire, mut doomed) = (Vec::new(), Vec::new());
             let mut stay = 0;
-            for key in keys {
+            for (key, items) in keys {
                 if source.has(db, &key).map_err(names_lost)? {
                     passed.met += 1;
                     stay += 1;
@@ -153,7 +154,7 @@ impl Written {
                     stay += 1;
                 } else if had.map_or(Ok(true), |had| had.has(db, &key)).map_err(names_lost)? {
                     encode(&mut wire, &[remove, &key]);
-                    doomed.push(key);
+                    doomed.push(items);
                 } else {
                     passed.made += 1;
                     stay += 1;
@@ -167,12 +168,10 @@ impl Written {
             }
             conn.write_raw(&wire, "UNLINK").await?;
             let mut refused = Vec::new();
-            for key in &doomed {
+            for items in &doomed {
                 match conn.next_value("UNLINK").await? {
                     // One that SCAN gives twice is gone by the second time.
-                    Value::Int(1) => {
-                        matcher.count(matcher.source_name(key).unwrap_or_default(), &mut passed.removed);
-                    }
+                    Value::Int(1) => passed.removed.add(items),
                     Value::Error(text) => refused.push(format!("UNLINK: {}", clean(&text))),
                     _ => {}
                 }

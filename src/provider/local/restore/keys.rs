@@ -23,7 +23,7 @@ use crate::provider::local::{COMMAND_TIMEOUT, Inner};
 use crate::redis::conn::Conn;
 use crate::redis::error::RedisError;
 use crate::redis::facts::{ServerFacts, clock_ahead_ms};
-use crate::redis::keys::found::{Finder, Found};
+use crate::redis::keys::found::{Finder, Found, TooSlow};
 use crate::redis::keys::had::Had;
 use crate::redis::keys::names::{KnownNames, Names};
 use crate::redis::keys::scan::count;
@@ -137,6 +137,7 @@ impl Inner {
                 Ok(Ok((found, names.seal().map_err(names_lost)?)))
             }
             Err(too_large @ RdbError::TooLarge { .. }) => Ok(Err(too_large.to_string())),
+            Err(slow) if TooSlow::is(&slow) => Ok(Err(TooSlow.to_string())),
             Err(e) => Err(whose.damaged(e)),
         })
         .await
