@@ -16,6 +16,8 @@ from pathlib import Path
 
 WRITES = Path(__file__).resolve().parent / "writes"
 AOF = ["--appendonly", "yes", "--aof-timestamp-enabled", "yes", "--enable-debug-command", "yes", "--repl-backlog-size", "256mb"]
+# Megabytes a second of the stream at which the lag of a log is measured, and what is asked of the writer for them: what changes nothing is in no stream.
+RATE, ASKED = 50, 54
 # Neither side loses its link to what waits for it.
 PATIENT = ["--repl-backlog-size", "3gb", "--client-output-buffer-limit", "replica 0 0 0", "--repl-timeout", "600"]
 
@@ -69,6 +71,26 @@ class Archive:
         except (FileNotFoundError, json.JSONDecodeError):
             return None
         return told and datetime.fromisoformat(told.replace("Z", "+00:00")).timestamp()
+
+    def spooled(self):
+        """Offset up to which the stream is in the spool; `None` where no file tells just now. Each record says how long it is."""
+        files = sorted((self.home / "spool").rglob("*.spool"))
+        try:
+            with files[-1].open("rb") as file:
+                size, offset = os.fstat(file.fileno()).st_size, None
+                file.seek(8)
+                while file.tell() + 28 <= size:
+                    length = int.from_bytes(file.read(28)[:4], "little")
+                    if file.tell() + length > size:
+                        break
+                    if offset is None:
+                        offset = json.loads(file.read(length))["first"]
+                    else:
+                        offset += length
+                        file.seek(length, os.SEEK_CUR)
+                return offset
+        except (FileNotFoundError, IndexError, ValueError):
+            return None
 
     def end_log(self, service):
         """Ends the service, which brings all of the log to the vault."""
@@ -253,24 +275,37 @@ class Archive:
 
         server = self.server("source", *PATIENT)
         service = self.keep_log(server)
-        writer = subprocess.Popen([sys.executable, WRITES, "--port", str(server.port), "--seconds", str(seconds), "--megabytes-per-second", "50"],
+        first = server.info("master_repl_offset")
+        writer = subprocess.Popen([sys.executable, WRITES, "--port", str(server.port), "--seconds", str(seconds), "--megabytes-per-second", str(ASKED)],
                                   stdout=subprocess.PIPE)
         lags, before = [], cpu(service.pid)
         # Commands are made before the first is sent.
         while server.info("total_commands_processed") < 5000:
             time.sleep(0.02)
-        began = time.time()
-        while writer.poll() is None:
-            # A log ends where its last byte came: before the first write it is not behind.
-            lags.append(time.time() - max(self.told(), began))
+        began, source, ended = time.time(), [(time.time(), first)], None
+        while ended is None or (self.spooled() or 0) < ended:
+            over = writer.poll() is not None
+            source.append((time.time(), server.info("master_repl_offset")))
+            ended = ended or (source[-1][1] if over else None)
+            # A log ends where its last byte came, and what waits at the source has not come: the later of the two counts. Before the
+            # first write it is not behind.
+            disk, spooled, now = self.told(), self.spooled() or 0, time.time()
+            came = next((at for at, offset in reversed(source) if offset <= spooled), began)
+            lags.append(now - max(came, began) if spooled < source[-1][1] else 0.0)
+            if not over:
+                lags[-1] = max(lags[-1], now - max(disk, began))
             time.sleep(0.1)
-        done = json.loads(writer.stdout.read())
+        # Of the stream itself, by the clock of what writes: it ends when the server has taken all of it.
+        rate = (server.info("master_repl_offset") - first) / json.loads(writer.stdout.read())["seconds"] / 1e6
         spent = cpu(service.pid) - before
         peak = next(int(line.split()[1]) for line in Path(f"/proc/{service.pid}/status").read_text().splitlines() if line.startswith("VmHWM")) / 1000
         self.end_log(service)
         raw, packed = self.segments()
-        rate = done["bytes"] / done["seconds"] / 1e6
-        self.row(f"how far the log is behind at {rate:.0f} MB/s for {seconds} s, at most", [max(lags)], [], "s", "≤ 2 s", lambda _: max(lags) <= 2, "")
+        reached, behind = rate >= RATE, max(lags)
+        self.row(f"rate of the stream that the log is measured at, for {seconds} s", [rate], [], "MB/s", f"≥ {RATE} MB/s", lambda _: reached, "")
+        # A log that keeps up with less has shown nothing of that rate.
+        good = (lambda _: behind <= 2) if reached or behind > 2 else None
+        self.row(f"how far the log is behind at {rate:.1f} MB/s for {seconds} s, at most", [behind], [], "s", f"≤ 2 s at {RATE} MB/s", good, "")
         self.row("memory of `run` then, at most", [peak], [], "MB", "≤ 64 MB", lambda _: peak <= 64, "")
         self.row("size of the log, against the stream", [packed / 1e6], [raw / 1e6], "MB", "≤ 0.30 ×", lambda r: r <= 0.3)
         self.notes.append(f"log: {spent / raw * 1e9:.1f} s of CPU for a gigabyte in `run`, behind by {statistics.median(lags):.1f} s in the middle")

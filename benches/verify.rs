@@ -82,7 +82,7 @@ fn keys(source: impl Read, list: &str, mut to: impl Write + Send + 'static) -> R
         }
         std::io::Result::Ok((bytes, commands))
     });
-    let encoder = RestoreEncoder::new(frames, 0, std::env::temp_dir()).some(Arc::new(matcher), Dialect::Redis);
+    let encoder = RestoreEncoder::new(frames, 0, std::env::temp_dir()).some(Arc::new(matcher), Dialect::Redis, 0);
     let walked = rdb::walk(source, (), encoder).map_err(|e| e.to_string())?;
     let all = walked.statistics.keys();
     let gathered = walked.visitor.finish_some().map_err(|e| e.to_string())?.ok_or("all keys were sent")?;

@@ -16,6 +16,7 @@ mod layout;
 mod moments;
 mod reach;
 mod read;
+mod received;
 mod record;
 mod recover;
 mod seal;
@@ -60,6 +61,15 @@ impl Archive {
     #[must_use]
     pub fn spool_dir(&self) -> &Path {
         &self.spool
+    }
+
+    /// Commands of the segments of a timeline that end behind an offset.
+    ///
+    /// # Errors
+    /// `log.failed`.
+    pub fn commands_behind(&self, timeline: &Timeline, offset: u64) -> Result<u64, Fault> {
+        let segments = self.segments_behind(timeline, offset)?;
+        Ok(segments.iter().filter(|segment| segment.last > offset).map(|segment| segment.commands).sum())
     }
 
     /// The segments of a timeline that end behind an offset, and of those before it the last, by their names: years of a log are not held.

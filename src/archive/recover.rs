@@ -110,10 +110,10 @@ pub(super) fn recover(archive: &Archive, timeline: &Timeline, dir: &Path) -> Res
     })
 }
 
-type Newest = (Header, Outline, Whole, u64);
+pub(super) type Newest = (Header, Outline, Whole, u64);
 
 /// Reads a file up to its last whole record, and finds its last whole transaction.
-fn newest(path: &Path) -> io::Result<Newest> {
+pub(super) fn newest(path: &Path) -> io::Result<Newest> {
     let mut records = Records::open(path)?;
     let header = records.header.clone();
     let mut outline = Outline::new(header.first, header.database);

@@ -46,6 +46,8 @@ pub struct Sealer {
     id: [u8; 8],
     /// The newest segment and its digest, where this put it.
     newest: Option<(SegmentName, String)>,
+    /// Commands of the files that this has sealed.
+    pub(super) sealed: u64,
 }
 
 /// What a file of the spool holds.
@@ -69,6 +71,7 @@ impl Sealer {
             // Without it, the list is not believed from one call to the next.
             id: random().unwrap_or_default(),
             newest: None,
+            sealed: 0,
         }
     }
 
@@ -125,6 +128,7 @@ impl Sealer {
         }
         if let Some(name) = name(&content) {
             self.put(path, &content.header, &name)?;
+            self.sealed += name.commands;
             if let Some(reached) = Reached::by(&name) {
                 self.progress.archived_until(reached);
             }

@@ -1,11 +1,18 @@
 //! `approve`: a person's yes or no at a terminal, for clients that cannot ask.
 
+use crate::cli::terminal::Bar;
 use crate::cli::{print, terminal};
 use crate::guard::ledger::{Confirmation, ConfirmationStatus};
 use crate::guard::person::{ANSWERS_BEFORE_VOID, Answer, question};
 use crate::model::fault::{Fault, Kind};
+use crate::model::impact::KeyImpact;
 use crate::model::time::written;
-use crate::tools::App;
+use crate::tools::guarded::keys_of_later_backup;
+use crate::tools::{App, Progress as _};
+use std::time::Duration;
+
+/// How long a person waits before they are told for what.
+const TOLD_AFTER: Duration = Duration::from_millis(250);
 
 /// Arguments.
 #[derive(clap::Args)]
@@ -41,8 +48,8 @@ pub async fn run(app: &App, args: Args) -> Result<u8, Fault> {
     }
     for open in waiting {
         print(&format!("Planned {}, good until {}.", written(open.created_at), written(open.expires_at)));
-        let (status, event, reply) = match terminal::ask(&open, &question(&open.plan, None, &open.plan.warnings)).await
-        {
+        let question = question(&open.plan, keys(app, &open).await.as_ref(), &open.plan.warnings);
+        let (status, event, reply) = match terminal::ask(&open, &question).await {
             Answer::Yes(_) => (
                 Some(ConfirmationStatus::Approved),
                 "approved",
@@ -65,6 +72,21 @@ pub async fn run(app: &App, args: Args) -> Result<u8, Fault> {
         print(&reply);
     }
     Ok(0)
+}
+
+/// What becomes of keys, where that could not be told when the plan was made. Whoever waits for it is told.
+async fn keys(app: &App, open: &Confirmation) -> Option<KeyImpact> {
+    let bar = Bar::new();
+    let work = keys_of_later_backup(app, &open.plan);
+    tokio::pin!(work);
+    let keys = loop {
+        tokio::select! {
+            done = &mut work => break done,
+            () = tokio::time::sleep(TOLD_AFTER) => bar.report(0, 0, "comparing keys").await,
+        }
+    };
+    bar.clear();
+    keys
 }
 
 /// What comes of a question that got no yes: the plan is left open, until there were too many.

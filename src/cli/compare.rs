@@ -54,18 +54,29 @@ Examples:
   tair-backup-mcp compare-backups --instance-id orders --to-instance-id staging now now
 
 A moment is built on a server program of this machine (redis-server or valkey-server in PATH), which is gone afterwards.
-Keys whose expiry has passed are in neither state. Values are compared by what they hold, however they are written; functions, and
-how often a key was used, are not compared.
-Exit codes: 0 nothing differs, 1 something does; else as everywhere, with `error:` on standard error.";
+Each state is as it was at its own moment: what had expired by then is not in it. What only one of them has is neither lost nor added
+where it merely expires by the later moment (`at`). A moment is built now, without what has expired since.
+Values are compared by what they hold, however they are written; of function libraries only whether they are the same; how often a key
+was used is not compared.
+Exit codes: 0 nothing differs, 1 something does; else as everywhere, with `error:` on standard error, and 5 instead of 1.";
 
 /// How often a person is told how far it is.
 const TOLD_EVERY: Duration = Duration::from_millis(250);
 
-/// Compares, and prints what came of it.
+/// Compares, and prints what came of it. Whoever looks at the exit code alone must not take a failure for a difference.
 ///
 /// # Errors
 /// `arguments.invalid`, `instance.not_found`, `backup.not_found`, `compare.no_moment`, and those of the instance.
 pub async fn run(app: &App, args: Args) -> Result<u8, Fault> {
+    told(app, args).await.map_err(|mut fault| {
+        if fault.kind == Kind::Unexpected {
+            fault.kind = Kind::Provider;
+        }
+        fault
+    })
+}
+
+async fn told(app: &App, args: Args) -> Result<u8, Fault> {
     drain::recover(app).await?;
     let (bar, mut signals) = (Bar::new(), Signals::new()?);
     let compared = drain::unless_asked_to_end(&mut signals, compare(app, &args, &bar)).await;
@@ -81,7 +92,7 @@ pub async fn run(app: &App, args: Args) -> Result<u8, Fault> {
     let compared = compared?;
     let reply = reply(&compared);
     print(&if args.json { reply.to_string() } else { render::compared(&reply) });
-    Ok(if compared.keys.total.different() > 0 { DIFFERENT } else { 0 })
+    Ok(if compared.keys.nothing_differs() { 0 } else { DIFFERENT })
 }
 
 async fn compare(app: &App, args: &Args, bar: &Bar) -> Result<Compared, Fault> {
@@ -136,7 +147,7 @@ fn reply(compared: &Compared) -> Value {
         "from": side(&compared.from),
         "to": side(&compared.to),
         "at": written_ms(compared.at),
-        "equal": compared.keys.total.different() == 0,
+        "equal": compared.keys.nothing_differs(),
         "keys": KeyRows::of(&compared.keys, Shown::ALL),
     })
 }

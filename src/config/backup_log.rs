@@ -50,7 +50,7 @@ impl BackupLogConfig {
             ("seal_seconds", self.seal_seconds, 1, 3600),
             ("spool_megabytes", self.spool_megabytes, 16, 1 << 24),
             ("base_hours", self.base_hours, 1, 24 * 30),
-            ("base_replay_minutes", self.base_replay_minutes, 1, 24 * 60),
+            ("base_replay_minutes", self.base_replay_minutes, 0, 24 * 60),
             ("base_apart_minutes", self.base_apart_minutes, 0, 24 * 60),
         ] {
             if !(least..=most).contains(&value) {

@@ -63,6 +63,16 @@ pub struct GuardConfig {
     pub safety_retention_days: u32,
     /// Seconds that a plan spends on what becomes of keys, at most; 0: none.
     pub impact_seconds: u32,
+    /// Megabytes on this machine's disk that the tail of a restore takes at most.
+    pub tail_megabytes: u32,
+}
+
+impl GuardConfig {
+    /// Bytes that the tail of a restore takes at most.
+    #[must_use]
+    pub const fn tail_bytes(&self) -> u64 {
+        (self.tail_megabytes as u64) << 20
+    }
 }
 
 impl Default for GuardConfig {
@@ -73,6 +83,7 @@ impl Default for GuardConfig {
             token_minutes: 15,
             safety_retention_days: 7,
             impact_seconds: 20,
+            tail_megabytes: 4096,
         }
     }
 }
@@ -260,6 +271,9 @@ impl Config {
         }
         if raw.guard.impact_seconds > 3600 {
             return Err(refused(&path, "guard.impact_seconds must be between 0 and 3600"));
+        }
+        if !(1..=1 << 24).contains(&raw.guard.tail_megabytes) {
+            return Err(refused(&path, "guard.tail_megabytes must be between 1 and 16777216"));
         }
         let backup_log = raw.backup_log.check().map_err(|why| refused(&path, &why))?;
         let tair = raw.tair.map(RawTair::check).transpose().map_err(|why| refused(&path, &why))?;

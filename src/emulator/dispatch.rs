@@ -29,6 +29,7 @@ pub async fn dispatch(request: &ActionRequest<'_>) -> Result<Value, Refused> {
         return Err(Refused::new(DENIED_BY_RAM));
     }
     terms::check(request)?;
+    request.account.look_at_clones().await;
     match request.action {
         "DescribeRegions" => reply(&instances::regions(request), id),
         "DescribeInstances" => reply(&instances::list(request, request.read()?).await?, id),

@@ -19,6 +19,10 @@ enum Takes {
     Flag,
     /// A moment to the second.
     Second,
+    /// Digits alone.
+    Digits,
+    /// Two numbers, as in `7.0`: the servers here may have versions that the cloud has not.
+    Version,
 }
 
 const ONE_ZERO: Takes = Takes::One(&["0", "1"]);
@@ -56,6 +60,7 @@ const TERMS: &[(&str, &str, Takes)] = &[
     ),
     ("DescribeInstances", "ArchitectureType", Takes::One(&["cluster", "standard", "rwsplit"])),
     ("DescribeInstances", "EditionType", Takes::One(&["Community", "Enterprise"])),
+    ("DescribeInstances", "EngineVersion", Takes::One(&["1.0", "2.8", "4.0", "5.0", "6.0", "7.0"])),
     ("DescribeInstances", "ChargeType", CHARGE),
     ("DescribeInstances", "NetworkType", Takes::One(&["CLASSIC", "VPC"])),
     ("DescribeInstances", "NodeType", Takes::One(&["MASTER_SLAVE", "STAND_ALONE", "double", "single"])),
@@ -63,6 +68,7 @@ const TERMS: &[(&str, &str, Takes)] = &[
     ("DescribeInstances", "Expired", Takes::One(&["true", "false"])),
     ("DescribeInstances", "GlobalInstance", Takes::Flag),
     ("DescribeBackups", "NeedAof", ONE_ZERO),
+    ("DescribeBackupTasks", "BackupJobId", Takes::Digits),
     ("DescribeBackupTasks", "JobMode", Takes::One(&["Manual", "Automated"])),
     ("DescribeClusterBackupList", "NoShardBackup", Takes::One(&["True", "False"])),
     ("ModifyBackupPolicy", "EnableBackupLog", ONE_ZERO),
@@ -72,6 +78,7 @@ const TERMS: &[(&str, &str, Takes)] = &[
     ("CreateInstance", "ChargeType", CHARGE),
     ("CreateInstance", "Period", PERIOD),
     ("CreateInstance", "RecoverConfigMode", RECOVERED),
+    ("CreateInstance", "EngineVersion", Takes::Version),
     ("CreateInstance", "ShardCount", SHARDS),
     ("CreateInstance", "Port", PORT),
     ("CreateTairInstance", "InstanceType", Takes::One(&["tair_rdb", "tair_scm", "tair_essd", "tair_skv", "Redis"])),
@@ -79,9 +86,13 @@ const TERMS: &[(&str, &str, Takes)] = &[
     ("CreateTairInstance", "ChargeType", CHARGE),
     ("CreateTairInstance", "Period", PERIOD),
     ("CreateTairInstance", "RecoverConfigMode", RECOVERED),
+    ("CreateTairInstance", "EngineVersion", Takes::Version),
     ("CreateTairInstance", "ShardCount", SHARDS),
     ("CreateTairInstance", "Port", PORT),
+    ("CreateTairInstance", "Storage", Takes::Whole(1, i64::MAX)),
     ("CreateTairInstance", "AutoPay", Takes::Flag),
+    ("DescribeHistoryTasks", "FromStartTime", Takes::Second),
+    ("DescribeHistoryTasks", "ToStartTime", Takes::Second),
     ("DescribeHistoryTasks", "Status", TASK),
     ("DescribeHistoryMonitorValues", "IntervalForHistory", Takes::One(&["01m", "05m", "15m", "60m"])),
     ("DescribeHistoryMonitorValues", "NodeRole", Takes::One(&["MASTER", "READONLY"])),
@@ -110,6 +121,10 @@ impl Takes {
             Self::Some(values) => value.split(',').all(|item| values.contains(&item)),
             Self::Whole(least, most) => i64::read(value).is_some_and(|n| (*least..=*most).contains(&n)),
             Self::Flag => bool::read(value).is_some(),
+            Self::Digits => !value.is_empty() && value.chars().all(|c| c.is_ascii_digit()),
+            Self::Version => {
+                value.split_once('.').is_some_and(|(major, minor)| Self::Digits.fit(major) && Self::Digits.fit(minor))
+            }
             Self::Second => value.len() == "yyyy-MM-ddTHH:mm:ssZ".len(),
         }
     }

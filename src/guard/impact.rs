@@ -48,13 +48,11 @@ pub fn key_lines(keys: &KeyImpact) -> Vec<(&'static str, String)> {
         ("Keys added", line(|counts| counts.added, &keys.added, expired)),
     ];
     if keys.names_missing {
-        lines.push(("Key names", "some are missing, as the time allowed for it was over".to_owned()));
+        lines.push(("Key names", "some are missing, as the time allowed for it (impact_seconds) was over".to_owned()));
     }
     lines.extend(partly.map(|partly| {
         let left = 100 - partly.compared_percent.min(100);
-        let how_much =
-            format!("{left} percent of the keys were not, for {}; these are of the others", clean(&partly.why));
-        ("Keys not compared", how_much)
+        ("Keys not compared", format!("{left} percent, and these are of the others: {}", clean(&partly.why)))
     }));
     lines
 }
@@ -133,15 +131,15 @@ mod tests {
     #[test]
     fn what_was_not_compared_says_so() {
         let partly = |compared_percent| KeyImpact {
-            not_compared: Some(NotCompared { compared_percent, why: "the time was over".into() }),
+            not_compared: Some(NotCompared { compared_percent, why: "the time was over".into(), keys_read: None }),
             ..KeyImpact::default()
         };
         assert_eq!(key_lines(&partly(0)), [("Keys", "not compared: the time was over".to_owned())]);
         let last = key_lines(&partly(60)).pop();
-        let told = "40 percent of the keys were not, for the time was over; these are of the others";
+        let told = "40 percent, and these are of the others: the time was over";
         assert_eq!(last, Some(("Keys not compared", told.to_owned())));
         let nameless = key_lines(&KeyImpact { names_missing: true, ..KeyImpact::default() }).pop();
-        let told = "some are missing, as the time allowed for it was over";
+        let told = "some are missing, as the time allowed for it (impact_seconds) was over";
         assert_eq!(nameless, Some(("Key names", told.to_owned())));
     }
 }

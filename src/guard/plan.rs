@@ -265,8 +265,22 @@ impl Plan {
                 changes.push(format!("{} commands of somebody else touched what was loaded beside", tail.foreign));
             }
         }
-        untouched(&changes)
+        untouched(&changes)?;
+        let lost = now.tail.as_ref().and_then(|tail| Some((tail.written(), tail.lost.as_ref()?)));
+        lost.filter(|(written, _)| *written > 0).map_or(Ok(()), |(written, why)| Err(not_kept(written, why)))
     }
+}
+
+/// The fault of a target that is left as it is, for of the writes that were accepted behind its last safety backup some would be lost.
+fn not_kept(written: u64, why: &str) -> Fault {
+    let message = format!(
+        "the target was not touched: {written} write commands came behind the last safety backup, and not all of them are kept: {why}"
+    );
+    Fault::new(Kind::Refused, "restore.tail_not_kept", message).hint(
+        "Raise guard.tail_megabytes, and see that the disk of the home directory has room. By replication the instance's log stands in where it \
+         is on (modify_backup_policy), and behind write_fence nothing is written. Then make a new plan.",
+    )
+    .next(&[PLAN_AGAIN])
 }
 
 /// The end of a look at a target that nothing has been done to: a fault where anything is not as planned.

@@ -71,6 +71,19 @@ pub enum Preconditions {
     LocalClone(LocalClonePreconditions),
 }
 
+impl Preconditions {
+    /// The set that commands are replayed behind, where the act is of a moment.
+    #[must_use]
+    pub fn replayed_behind(&self) -> Option<&str> {
+        let replay = match self {
+            Self::DirectRestore(restore) => restore.replay.as_ref(),
+            Self::LocalClone(clone) => clone.replay.as_ref(),
+            _ => None,
+        };
+        replay.map(|replay| replay.backup_id.as_str())
+    }
+}
+
 /// What must still hold of what a clone on this machine is made of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LocalClonePreconditions {

@@ -6,9 +6,9 @@ use std::fmt;
 /// As whom and where calls of a cloud go.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Access {
-    /// Id of the account; the access key's own id where nobody tells the account.
+    /// Id of the account; where nobody tells the account, the access key's own id, or where temporary keys come from.
     pub account: String,
-    /// Id of the user or role within the account; the access key's own id where nobody tells it.
+    /// Id of the user or role within the account; where nobody tells it, what stands for the account.
     pub principal: String,
     /// Region whose instances are called.
     pub region: String,

@@ -15,7 +15,8 @@ pub struct KeyCounts {
     pub changed: u64,
     /// Keys that are there now and afterwards, and are the same.
     pub untouched: u64,
-    /// Keys that are there neither now nor afterwards, because their expiry has passed by then: mostly those of an older state to come.
+    /// Keys that are there neither now nor afterwards, because their expiry has passed by then: mostly those of an older state to come. Of two
+    /// states of different moments also what only one of them has, and has expired by the later moment.
     pub expired: u64,
 }
 
@@ -82,6 +83,20 @@ pub struct NotCompared {
     pub compared_percent: u64,
     /// Why the others were not, part of a sentence.
     pub why: String,
+    /// Where not even all keys were read, how many were, of the state now and of the one to come: nothing can be said of any, for what was
+    /// not met in one state may be in its rest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys_read: Option<[KeysRead; 2]>,
+}
+
+/// Keys of a state that were read in time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeysRead {
+    /// Keys that were read.
+    pub read: u64,
+    /// Keys that the state has, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<u64>,
 }
 
 /// What becomes of all keys.
@@ -91,6 +106,12 @@ pub struct KeyImpact {
     pub total: KeyCounts,
     /// By database and prefix, those with the most different keys first; what a bounded table leaves out is in the rows without a prefix.
     pub rows: Vec<ImpactRow>,
+    /// Rows with different keys that are not told, for there are too many databases.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub rows_left_out: u64,
+    /// The function libraries are not the same.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub libraries_differ: bool,
     /// The largest keys that are lost.
     pub lost: Vec<ExampleKey>,
     /// The largest keys that are changed.
@@ -104,10 +125,21 @@ pub struct KeyImpact {
     pub not_compared: Option<NotCompared>,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+const fn is_none(n: &u64) -> bool {
+    *n == 0
+}
+
 impl KeyImpact {
+    /// Whether all that was compared is the same.
+    #[must_use]
+    pub const fn nothing_differs(&self) -> bool {
+        self.total.different() == 0 && !self.libraries_differ
+    }
+
     /// Nothing was compared, and why: part of a sentence.
     #[must_use]
     pub fn nothing_compared(why: String) -> Self {
-        Self { not_compared: Some(NotCompared { compared_percent: 0, why }), ..Self::default() }
+        Self { not_compared: Some(NotCompared { compared_percent: 0, why, keys_read: None }), ..Self::default() }
     }
 }

@@ -192,13 +192,11 @@ pub struct LogStatus {
     pub spooled_until: Option<Timestamp>,
     /// Up to when what was received is on the vault. A window never reaches beyond.
     pub archived_until: Option<Timestamp>,
-    /// The moments to which the instance can be recovered, with the newest of them.
-    pub window: Option<(Timestamp, Timestamp)>,
-    /// The earliest moment of all, also of older timelines; behind it not every moment need be there.
-    pub since: Option<Timestamp>,
+    /// The moments to which the instance can be recovered, oldest first: between two windows there are none.
+    pub windows: Vec<(Timestamp, Timestamp)>,
     /// What is missing, oldest first.
     pub gaps: Vec<Gap>,
-    /// How exact moments of the window are at worst, in milliseconds: what came out of a backlog has the outage as its precision.
+    /// How exact moments of the newest window are at worst, in milliseconds: what came out of a backlog has the outage as its precision.
     pub precision_ms: u64,
     /// Who follows the instance.
     pub archiver: Option<Archiver>,

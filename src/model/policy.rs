@@ -33,10 +33,19 @@ impl BackupPolicy {
         }
     }
 
-    /// What would be less protected under another policy, each as part of a sentence. Empty where nothing would be.
+    /// What would be less protected under another policy, or may be for all that is known of this one, each as part of a sentence. Empty
+    /// where nothing would be.
     #[must_use]
     pub fn lowered_by(&self, then: &Self) -> Vec<String> {
         let mut lowered = Vec::new();
+        // What cannot be read may be more than what comes.
+        let unknown = |what: &str| format!("it is not known what is in force, so {what} may become less");
+        if self.backup_retention_period == 0 && then.backup_retention_period > 0 {
+            lowered.push(unknown("the days that sets are kept"));
+        }
+        if self.preferred_backup_period.is_empty() && !then.preferred_backup_period.is_empty() {
+            lowered.push(unknown("the weekdays on which backups are taken"));
+        }
         if then.backup_retention_period < self.backup_retention_period {
             lowered.push(format!(
                 "sets are kept {} days instead of {}: older ones go",

@@ -1,8 +1,21 @@
 //! How the data of a restore gets into a server that this program reaches itself.
 
 use crate::model::key_filter::of_keys;
+use crate::model::log::Position;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// How fast a target is taken to apply a log: bytes and commands a second. Where commands are small it is they that take the time.
+const APPLIED_A_SECOND: (u64, u64) = (40 << 20, 800_000);
+
+/// How long a target applies commands of a log, about.
+#[must_use]
+pub fn replay_time(bytes: u64, commands: u64) -> Duration {
+    let (by_bytes, by_commands) = APPLIED_A_SECOND;
+    let millis = |n: u64, a_second: u64| n.saturating_mul(1000) / a_second;
+    Duration::from_millis(millis(bytes, by_bytes).max(millis(commands, by_commands)))
+}
 
 /// The method of a restore.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -109,6 +122,9 @@ pub struct Cutover {
     pub tail: Option<String>,
     /// Whether the file holds all of them.
     pub tail_whole: bool,
+    /// Where in the instance's log the cutover is, where the log has every write up to there and no file does.
+    #[serde(default)]
+    pub in_log: Option<Position>,
     /// Id of the restore's job; empty in what earlier versions wrote.
     #[serde(default)]
     pub job_id: String,
@@ -132,8 +148,9 @@ impl Cutover {
     #[must_use]
     pub const fn is_whole(&self) -> bool {
         match self.writes_after {
-            None => false,
             Some(0) => true,
+            _ if self.in_log.is_some() => true,
+            None => false,
             Some(_) => self.tail_whole && self.tail.is_some(),
         }
     }
@@ -160,6 +177,14 @@ impl Cutover {
                 self.called_after
             ),
             (Some(0), _) => "nothing was written after it".to_owned(),
+            (writes, _) if let Some(position) = &self.in_log => match writes {
+                Some(n) => format!(
+                    "{n} write commands were accepted after it, and lie in the instance's log, up to {position}"
+                ),
+                None => format!(
+                    "how many write commands were accepted after it is not known; the instance's log has them, up to {position}"
+                ),
+            },
             (Some(n), Some(tail)) if self.tail_whole => {
                 format!("{n} write commands were accepted after it, and lie in {tail}")
             }
@@ -228,6 +253,7 @@ mod tests {
             called_after,
             tail: None,
             tail_whole: true,
+            in_log: None,
             job_id: "rj-1".into(),
             can_follow: true,
             filter_key: None,

@@ -32,7 +32,7 @@ pub struct ComparedState {
     pub instance_id: String,
     /// The set, or the one that the moment was built from; `None` for what the instance held.
     pub backup_id: Option<String>,
-    /// The moment that the data is of.
+    /// The moment that the data is of, by which its expiries are judged.
     pub moment: Timestamp,
 }
 
@@ -45,6 +45,6 @@ pub struct Compared {
     pub to: ComparedState,
     /// What becomes of keys on the way from the first to the second.
     pub keys: KeyImpact,
-    /// What had expired by then is in neither.
+    /// The later of the moments that expiries were judged by: what only one state has, and has expired by then, is neither lost nor added.
     pub at: Timestamp,
 }

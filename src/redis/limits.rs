@@ -46,14 +46,6 @@ pub async fn read(conn: &mut Conn) -> Result<Limits, RedisError> {
     })
 }
 
-/// How many databases the server has; `None` where it does not tell.
-///
-/// # Errors
-/// What broke on the way.
-pub async fn databases(conn: &mut Conn) -> Result<Option<u64>, RedisError> {
-    number(conn, &["databases"]).await
-}
-
 /// The value of the first of these names that the server knows.
 async fn number(conn: &mut Conn, names: &[&str]) -> Result<Option<u64>, RedisError> {
     for name in names {

@@ -311,6 +311,8 @@ pub struct ReplicaSettings {
     pub counted: u64,
     /// Bytes behind at which it drops a replica at once; 0: never.
     pub buffer: u64,
+    /// Bytes behind which a replica may not stay for longer than so many seconds; 0: as long as it wants.
+    pub soft: (u64, u64),
     /// Bytes of its backlog.
     pub backlog: u64,
 }
@@ -332,10 +334,12 @@ pub async fn replica_settings(conn: &mut Conn) -> Result<Option<ReplicaSettings>
     let number = |text: &str| text.parse().unwrap_or(0);
     // Classes with three numbers each: `normal 0 0 0 slave 268435456 67108864 60 pubsub …`.
     let mut words = limits.split_whitespace();
-    let buffer = words.by_ref().find(|word| matches!(*word, "slave" | "replica")).and_then(|_| words.next());
+    let _class = words.by_ref().find(|word| matches!(*word, "slave" | "replica"));
+    let mut limit = || words.next().map_or(0, number);
     Ok(Some(ReplicaSettings {
         counted: number(counted),
-        buffer: number(buffer.unwrap_or("0")),
+        buffer: limit(),
+        soft: (limit(), limit()),
         backlog: number(backlog),
     }))
 }

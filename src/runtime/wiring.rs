@@ -24,7 +24,7 @@ pub fn app(config: Config) -> Result<Arc<App>, Fault> {
         None => Arc::new(local),
         Some(tair) => {
             let client = Client::new(tair.clone(), &Environment::process())?;
-            Arc::new(Routed::new(local, Tair::new(client, Arc::clone(&state))))
+            Arc::new(Routed::new(local, Tair::new(client, Arc::clone(&state), config.read_only)))
         }
     };
     Ok(Arc::new(App { config, provider, state }))

@@ -16,10 +16,8 @@ use crate::tair::http::Http;
 use crate::tair::limiter::Limiter;
 use crate::tair::params::first;
 use crate::tair::retry::Retry;
-use crate::tair::wire::paging::{MAX_PAGES, Paged, Progress};
 use crate::tair::wire::{Action, Harmless, read_success};
 use jiff::{SignedDuration, Timestamp};
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -134,6 +132,7 @@ impl Client {
         let http = Http::new(&config)?;
         let chain = Chain::new(config.clone(), env.clone(), http.clone());
         let region = endpoint::region(&config, chain.profile_region().as_deref(), env)?;
+        let chain = chain.in_region(&region);
         let endpoint = endpoint::kvstore(&config, &region)?;
         let limiter = Limiter::new(config.requests_per_second);
         let clock = AtomicI64::new(UNDATED);
@@ -294,26 +293,6 @@ impl Client {
         read_success(A::NAME, &body).map_err(|why| unreadable(A::NAME, A::WRITES, why))
     }
 
-    /// Calls a listing until its end. Rows that come twice, because the list changed meanwhile, are given once.
-    ///
-    /// # Errors
-    /// Any [`TairError`]; a list that cannot be read to its end is an error, never a shorter list.
-    pub async fn list<A: Paged<Needs = Harmless>>(&self, request: &A) -> Result<Vec<A::Row>, TairError> {
-        let size = A::SIZES.last().copied().unwrap_or(30);
-        let (mut rows, mut seen, mut progress) = (Vec::new(), HashSet::new(), Progress::default());
-        for number in 1..=MAX_PAGES {
-            let page = A::page(self.call(&request.on_page(number, size)).await?);
-            let fresh: Vec<bool> = page.rows.iter().map(|row| seen.insert(A::key(row))).collect();
-            let follows = progress.follows(&page, fresh.iter().filter(|fresh| **fresh).count(), size);
-            let follows = follows.map_err(|why| unreadable(A::NAME, false, why))?;
-            rows.extend(page.rows.into_iter().zip(fresh).filter_map(|(row, fresh)| fresh.then_some(row)));
-            if !follows {
-                return Ok(rows);
-            }
-        }
-        Err(unreadable(A::NAME, false, format!("it has more than {MAX_PAGES} pages")))
-    }
-
     async fn send_with_retries(&self, call: ApiCall<'_>, writes: bool) -> Result<Vec<u8>, TairError> {
         let account = &self.account;
         let (mut attempts, mut clock_set, mut renewed) = (0, false, false);
@@ -395,7 +374,7 @@ impl Client {
 }
 
 /// A reply that cannot be read: a write behind it may well have taken effect.
-fn unreadable(action: &str, writes: bool, why: String) -> TairError {
+pub(super) fn unreadable(action: &str, writes: bool, why: String) -> TairError {
     let action = action.to_owned();
     if writes { TairError::Uncertain { action, why } } else { TairError::BadReply { action, why } }
 }

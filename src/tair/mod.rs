@@ -17,6 +17,7 @@ pub mod fetch;
 pub mod http;
 pub mod incoming;
 pub mod limiter;
+mod listing;
 mod meanings;
 pub mod params;
 pub mod published;

@@ -51,7 +51,7 @@ pub struct Protection {
     pub damaged: usize,
     /// What would be lost if the instance were lost now, as part of a sentence.
     pub not_recoverable: String,
-    /// Start of the recovery window, with data flashback on.
+    /// The earliest moment that can be restored, with data flashback on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backup_log_start_time: Option<String>,
     /// The log that this program keeps of the instance.
@@ -192,10 +192,16 @@ async fn protection(call: &ToolCall<'_>, instance: &Instance) -> Result<Protecti
     let last = whole.first();
     let log = LogRow::read(&*call.app.provider, &instance.id).await;
     let flashback = instance.live.as_ref().ok().and_then(|live| live.backup_log_start_time);
-    let window = log.as_ref().and_then(|log| log.window.clone());
+    let log_since = log.as_ref().and_then(|log| log.since.clone());
     let not_recoverable = match (flashback, last) {
-        _ if let Some(window) = &window => {
-            format!("what was before {}, in a gap of the log, or is after {}", window.start_time, window.end_time)
+        _ if let (Some(since), Some(log)) = (&log_since, &log)
+            && let Some(newest) = &log.window =>
+        {
+            let between = match log.total_windows {
+                ..=1 => String::new(),
+                windows => format!(" or between two of its {windows} windows"),
+            };
+            format!("what was before {since}, in a gap of the log{between}, or is after {}", newest.end_time)
         }
         (Some(since), _) => {
             format!("what was before {}; every second since can be restored (restore_time)", written(since))
@@ -218,7 +224,7 @@ async fn protection(call: &ToolCall<'_>, instance: &Instance) -> Result<Protecti
         backups: whole.len(),
         damaged,
         not_recoverable,
-        backup_log_start_time: flashback.map(written).or_else(|| window.map(|window| window.start_time)),
+        backup_log_start_time: flashback.map(written).or(log_since),
         log,
     })
 }

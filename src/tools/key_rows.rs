@@ -33,6 +33,9 @@ pub struct KeyRows {
     /// Rows that are not shown.
     #[serde(skip_serializing_if = "is_none")]
     pub rows_left_out: u64,
+    /// The function libraries are not the same.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub libraries_differ: bool,
     /// The largest keys that are lost.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub largest_lost: Vec<ExampleKey>,
@@ -87,8 +90,9 @@ impl KeyRows {
         let nothing = keys.not_compared.as_ref().is_some_and(|partly| partly.compared_percent == 0);
         Self {
             total: (!nothing).then_some(keys.total),
-            rows_left_out: different.len().saturating_sub(shown.rows) as u64,
+            rows_left_out: different.len().saturating_sub(shown.rows) as u64 + keys.rows_left_out,
             rows: different.iter().take(shown.rows).map(row).collect(),
+            libraries_differ: keys.libraries_differ,
             largest_lost: examples(&keys.lost),
             largest_changed: examples(&keys.changed),
             largest_added: examples(&keys.added),

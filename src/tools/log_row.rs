@@ -8,7 +8,7 @@ use crate::provider::Provider;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// Gaps that a reply names: the newest.
+/// Gaps and earlier windows that a reply names: the newest.
 pub const GAPS_MAX: usize = 5;
 
 /// The moments that can be restored.
@@ -49,6 +49,16 @@ pub struct LogRow {
     /// The newest window of moments that can be restored.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub window: Option<WindowRow>,
+    /// Windows before that, newest first; at most five. What lies between two cannot be restored. Not listed: every token of the list is paid.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(skip)]
+    pub earlier_windows: Vec<WindowRow>,
+    /// Number of windows in all, and the earliest moment of the first: for sentences.
+    #[serde(skip)]
+    pub total_windows: usize,
+    /// See `total_windows`.
+    #[serde(skip)]
+    pub since: Option<String>,
     /// By how much a time in the window may be too late, in milliseconds, at worst; absent: by nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub precision_ms: Option<u64>,
@@ -74,16 +84,24 @@ impl LogRow {
     /// The row of a log.
     #[must_use]
     pub fn of(status: &LogStatus) -> Self {
-        let window = status.window.map(|(from, to)| (written_up(from), written(to)));
+        // One that lies within a second has no whole second in it.
+        let mut windows: Vec<WindowRow> = status
+            .windows
+            .iter()
+            .map(|(from, to)| WindowRow { start_time: written_up(*from), end_time: written(*to) })
+            .filter(|window| window.start_time <= window.end_time)
+            .collect();
+        let (total_windows, since) = (windows.len(), windows.first().map(|first| first.start_time.clone()));
+        let window = windows.pop();
         Self {
             on: status.on,
             archiver: status.archiver.as_ref().filter(|by| by.alive).map(|by| by.who.clone()),
             spooled_until: status.spooled_until.map(written),
             archived_until: status.archived_until.map(written),
-            // One that lies within a second has no whole second in it.
-            window: window
-                .filter(|(start_time, end_time)| start_time <= end_time)
-                .map(|(start_time, end_time)| WindowRow { start_time, end_time }),
+            window,
+            earlier_windows: windows.into_iter().rev().take(GAPS_MAX).collect(),
+            total_windows,
+            since,
             precision_ms: Some(status.precision_ms).filter(|ms| *ms > 0),
             gaps: status.gaps.iter().rev().take(GAPS_MAX).map(GapRow::of).collect(),
             total_gaps: status.gaps.len(),
@@ -128,8 +146,7 @@ mod tests {
             on: true,
             spooled_until: Some(at(9_999)),
             archived_until: None,
-            window: Some((at(1), at(8_999))),
-            since: Some(at(1)),
+            windows: vec![(at(1), at(8_999))],
             gaps: (0..7).map(gap).collect(),
             precision_ms: 0,
             archiver: Some(Archiver { who: "process 1".into(), alive: false }),
@@ -140,7 +157,13 @@ mod tests {
         let newest =
             GapRow { from: "1970-01-01T00:01:01Z".into(), to: "1970-01-01T00:01:03Z".into(), cause: "backlog_overrun" };
         assert_eq!(row.gaps[0], newest);
-        status.window = Some((at(1_100), at(1_900)));
-        assert_eq!(LogRow::of(&status).window, None);
+        status.windows = vec![(at(1_100), at(1_900))];
+        let row = LogRow::of(&status);
+        assert_eq!((row.window, row.since, row.total_windows), (None, None, 0));
+        status.windows = (0..8).map(|n| (at(n * 10_000 + 100), at(n * 10_000 + 1_900 * (n % 7)))).collect();
+        let row = LogRow::of(&status);
+        let starts = row.window.iter().chain(&row.earlier_windows).map(|window| &window.start_time[17..19]);
+        assert_eq!(starts.collect::<Vec<_>>(), ["01", "51", "41", "31", "21", "11"]);
+        assert_eq!((row.since.as_deref(), row.total_windows), (Some("1970-01-01T00:00:11Z"), 6));
     }
 }

@@ -77,10 +77,20 @@ pub struct BackupRow {
     pub needed_by: Vec<String>,
 }
 
-/// Keys per database as rows.
+/// Most databases of which a reply tells; the keys of all are told as one number.
+const DATABASES_MAX: usize = 64;
+
+/// Keys per database as rows, of those with the most keys.
 #[must_use]
 pub fn databases(counts: &crate::model::instance::Counts) -> Vec<DatabaseRow> {
-    counts.iter().map(|(db, (keys, expires))| DatabaseRow { db: *db, keys: *keys, expires: *expires }).collect()
+    let mut rows: Vec<_> =
+        counts.iter().map(|(db, (keys, expires))| DatabaseRow { db: *db, keys: *keys, expires: *expires }).collect();
+    if rows.len() > DATABASES_MAX {
+        rows.sort_by_key(|row| (std::cmp::Reverse(row.keys), row.db));
+        rows.truncate(DATABASES_MAX);
+        rows.sort_by_key(|row| row.db);
+    }
+    rows
 }
 
 impl BackupRow {

@@ -35,8 +35,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use store::{Store, read_whole};
 
-/// Longest manifest in bytes; a longer file is none of ours.
-const LONGEST_MANIFEST: u64 = 1 << 20;
+/// Longest manifest in bytes; a longer file is none of ours. One of as many databases as are counted takes some 5 MB.
+const LONGEST_MANIFEST: u64 = 8 << 20;
 
 /// Longest reason why a set is damaged, in characters: it names a path.
 const REASON_MAX: usize = 600;

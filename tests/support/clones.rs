@@ -132,7 +132,8 @@ impl Bench {
         self.told(&text(&reply["message"]))
     }
 
-    fn told(&self, message: &str) -> Cloned {
+    /// The clone of which a job's end tells.
+    pub fn told(&self, message: &str) -> Cloned {
         let id = message.split(' ').next().unwrap().to_owned();
         let port = message.rsplit(' ').next().unwrap().parse().unwrap();
         let dir = self.home().join("clones").join(&id);

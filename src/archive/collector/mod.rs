@@ -41,9 +41,13 @@ pub async fn collect(mut follow: Follow, spooling: &Spooling, late: Late) -> End
             Ok(bytes) => bytes,
             Err(error) => return Ended::Link(error),
         };
-        // A link that is cut is as silent as one on which nothing comes: only what comes says how far the log is.
+        // A link that is cut is as silent as one on which nothing comes: only what comes says how far the log is. What came before is
+        // synced and sealed in time all the same.
         if bytes.is_empty() {
-            continue;
+            match spooling.look().await {
+                Ok(()) => continue,
+                Err(fault) => return Ended::Spool(fault),
+            }
         }
         let came = Reading::now();
         // The offset is that of the last byte: a piece that reaches beyond the backlog is late in its beginning.

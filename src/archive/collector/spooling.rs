@@ -30,6 +30,8 @@ pub struct Progress {
     pub spooled: Option<Reached>,
     /// Up to where the log is on the vault.
     pub archived: Option<Reached>,
+    /// Commands that went to the vault since the timeline was opened here.
+    pub sealed: u64,
     /// Why something that came was not taken.
     pub full: Option<Full>,
     /// Why the vault takes nothing just now; empty where it does.
@@ -52,7 +54,7 @@ enum Order {
     /// The link is lost: what is not whole is dropped, and asked for again from there.
     Lost(oneshot::Sender<Result<End, Fault>>),
     ContinueAs(String, oneshot::Sender<Result<(), Fault>>),
-    /// Looks whether there is room again.
+    /// Looks whether there is room again, and what is to be synced and sealed.
     Look,
 }
 
@@ -146,9 +148,17 @@ impl Spooling {
             if self.has_failed() {
                 return Err(over());
             }
-            self.send(Order::Look).await?;
+            self.look().await?;
         }
         Ok(())
+    }
+
+    /// Has what came synced, and sealed where that is due, though nothing more comes.
+    ///
+    /// # Errors
+    /// As [`Self::append`].
+    pub async fn look(&self) -> Result<(), Fault> {
+        self.send(Order::Look).await
     }
 
     /// Whether either thread has ended, which it does by itself only where it failed.
@@ -281,6 +291,7 @@ fn seal(mut sealer: Sealer, woken: &blocking::Receiver<()>, told: &watch::Sender
                 wait = SEAL_EVERY;
                 told.send_modify(|progress| {
                     progress.archived = archived.or(progress.archived);
+                    progress.sealed = sealer.sealed;
                     progress.vault.clear();
                 });
             }

@@ -10,19 +10,24 @@ use std::collections::BTreeSet;
 pub(super) const KEY_BYTES_MAX: usize = 64;
 
 const REMOVE: [&[u8]; 2] = [b"DEL", b"UNLINK"];
+/// Those that remove one key, and say behind it what it has to hold for that.
+const REMOVE_IF: [&[u8]; 2] = [b"DELEX", b"DELIFEQ"];
 const EXPIRE: [&[u8]; 4] = [b"EXPIRE", b"PEXPIRE", b"EXPIREAT", b"PEXPIREAT"];
 /// RENAME; the others replace where they say REPLACE alone.
 const RENAME: [&[u8]; 1] = [b"RENAME"];
 const COPY: [&[u8]; 1] = [b"COPY"];
 const RESTORE: [&[u8]; 1] = [b"RESTORE"];
 /// Commands that take elements by what they are or where they stand. Those that pop take what a queue is for.
-const TRIM: [&[u8]; 11] = [
+const TRIM: [&[u8]; 14] = [
     b"HDEL",
     b"HGETDEL",
     b"LREM",
     b"LTRIM",
     b"SREM",
+    b"VREM",
+    b"XACKDEL",
     b"XDEL",
+    b"XDELEX",
     b"XTRIM",
     b"ZREM",
     b"ZREMRANGEBYLEX",
@@ -34,8 +39,9 @@ const FUNCTION: [&[u8]; 1] = [b"FUNCTION"];
 const OF_FUNCTIONS: [&[u8]; 3] = [b"FLUSH", b"DELETE", b"RESTORE"];
 
 /// The commands that may destroy data, and how.
-const ALL: [(&[&[u8]], How); 8] = [
+const ALL: [(&[&[u8]], How); 9] = [
     (&REMOVE, How::Removes),
+    (&REMOVE_IF, How::Removes),
     (&TRIM, How::Trims),
     (&EXPIRE, How::Expires),
     (&OF_WHOLE_DATABASES, How::Databases),
@@ -121,7 +127,8 @@ impl Command {
             (Some(How::Databases | How::Functions), 1 | 2) => {
                 self.words.push(String::from_utf8_lossy(&argument).into_owned());
             }
-            (Some(How::Removes), _) | (Some(How::Expires | How::Trims), 1) => self.key(argument),
+            (Some(How::Removes | How::Expires | How::Trims), 1) => self.key(argument),
+            (Some(How::Removes), _) if split.is(&REMOVE) => self.key(argument),
             (Some(How::Expires), 2) => self.time = std::str::from_utf8(&argument).ok().and_then(|n| n.parse().ok()),
             (Some(How::Replaces), 1) if split.is(&RESTORE) => self.key(argument),
             (Some(How::Replaces), 2) if !split.is(&RESTORE) => self.key(argument),

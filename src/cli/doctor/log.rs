@@ -17,8 +17,10 @@ use std::time::{Duration, Instant};
 const OUTAGE_SECONDS: u64 = 60;
 /// A backlog that is smaller than this holds little of any load.
 const BACKLOG_BYTES_MIN: u64 = 16 << 20;
-/// How far a source's clock may be from ours, in milliseconds.
-const SKEW_MS: i64 = 1000;
+/// How far a source's clock may be from ours, in milliseconds: a second, and one more that the answer may take.
+const SKEW_MS: i64 = 2000;
+/// How far the log's times may be ahead of this machine's clock, in milliseconds.
+const AHEAD_MS: i64 = 1000;
 /// How old what is on the vault may be, in seconds, beside the time until a segment is sealed.
 const OLD_SECONDS: i64 = 60;
 /// Between the two looks by which a source's writes are measured.
@@ -45,15 +47,20 @@ pub async fn status(app: &App, id: &str, fail_on_gap: bool, findings: &mut Findi
 
 fn kept(app: &App, status: &LogStatus, findings: &mut Findings) {
     let now = Timestamp::now();
-    let window = match status.window {
-        Some((from, to)) => format!("any moment from {} to {} can be restored", written_up(from), written(to)),
-        None => "no moment can be restored from it yet".to_owned(),
+    let window = match status.windows.as_slice() {
+        [.., (from, to)] => format!(
+            "any moment from {} to {} can be restored{}",
+            written_up(*from),
+            written(*to),
+            earlier(&status.windows)
+        ),
+        [] => "no moment can be restored from it yet".to_owned(),
     };
     let old = i64::from(app.config.backup_log.seal_seconds) + OLD_SECONDS;
     match (&status.archiver, status.archived_until) {
         _ if !status.on => findings.pass("log", format!("off; {window}")),
         (None, _) => findings.warn("log", format!("NOBODY KEEPS IT; {window}"), "tair-backup-mcp run, as a service"),
-        (Some(by), Some(_)) if status.window.is_none() => findings.warn(
+        (Some(by), Some(_)) if status.windows.is_empty() => findings.warn(
             "log",
             format!("kept by {}, and {window}: it has no base", by.who),
             "create-backup takes one where the log takes none by itself; see the log of the service",
@@ -66,6 +73,16 @@ fn kept(app: &App, status: &LogStatus, findings: &mut Findings) {
             let next = "see the log of the service: the source or the vault may be away";
             findings.warn("log", format!("kept by {}, and {since} has come to the vault; {window}", by.who), next);
         }
+    }
+}
+
+/// What can be restored beside the newest window, as part of a sentence.
+fn earlier(windows: &[(Timestamp, Timestamp)]) -> String {
+    match windows {
+        [(from, _), _, ..] => {
+            format!(", and moments of {} earlier windows since {}", windows.len() - 1, written_up(*from))
+        }
+        _ => String::new(),
     }
 }
 
@@ -87,7 +104,7 @@ async fn room(app: &App, findings: &mut Findings) {
 /// Warns while the log's times stand still, for the clock was set back.
 fn ahead(status: &LogStatus, findings: &mut Findings) {
     let now = Timestamp::now();
-    if let Some(until) = status.spooled_until.filter(|until| until.as_millisecond() > now.as_millisecond() + SKEW_MS) {
+    if let Some(until) = status.spooled_until.filter(|until| until.as_millisecond() > now.as_millisecond() + AHEAD_MS) {
         findings.warn(
             "log times",
             format!(
@@ -144,7 +161,7 @@ pub async fn source(conn: &mut Conn, before: &ServerFacts, findings: &mut Findin
     limits(conn, findings).await?;
     if let Some(clock_ms) = facts.clock_ms {
         let skew = clock_ms - sent.as_millisecond();
-        if skew.abs() > SKEW_MS + i64::try_from(MEASURED.as_millis()).unwrap_or(0) {
+        if skew.abs() > SKEW_MS {
             let detail = format!("the source's clock is {skew} ms from ours, by which moments are told");
             findings.warn("log clock", detail, "set both by NTP");
         } else {
@@ -160,18 +177,30 @@ async fn limits(conn: &mut Conn, findings: &mut Findings) -> Result<(), RedisErr
         findings.pass(NAME, "not known: the user may not run CONFIG GET");
         return Ok(());
     };
+    let most = settings.backlog.max(BACKLOG_BYTES_MIN);
+    let (soft, seconds) = settings.soft;
+    // What may not last for as long as an outage is a limit like the other.
+    let soft_least = if seconds < OUTAGE_SECONDS { most } else { BACKLOG_BYTES_MIN };
+    let mut drops = Vec::new();
+    if (1..most).contains(&settings.buffer) {
+        drops.push(format!("is {} behind", bytes(settings.buffer)));
+    }
+    if (1..soft_least).contains(&soft) {
+        drops.push(format!("stays {} behind for {seconds} s", bytes(soft)));
+    }
     if settings.counted > 0 {
         let detail = format!(
             "min-replicas-to-write is {}, and the archiver counts as one of them although it acknowledges nothing",
             settings.counted
         );
         findings.warn(NAME, detail, "raise it by one, or follow a replica (backup_from)");
-    } else if (1..settings.backlog.max(BACKLOG_BYTES_MIN)).contains(&settings.buffer) {
+    } else if !drops.is_empty() {
         let detail = format!(
-            "client-output-buffer-limit drops a replica that is {} behind: the archiver too, at a burst",
-            bytes(settings.buffer)
+            "client-output-buffer-limit drops a replica that {}: the archiver too, at a burst or while its disk is slow",
+            drops.join(", or ")
         );
-        findings.warn(NAME, detail, "CONFIG SET client-output-buffer-limit \"replica 256mb 64mb 60\"");
+        let hard = most.max(256 << 20).div_ceil(1 << 20);
+        findings.warn(NAME, detail, format!("CONFIG SET client-output-buffer-limit \"replica {hard}mb 64mb 60\""));
     } else {
         findings.pass(NAME, "the archiver may fall behind for a while");
     }

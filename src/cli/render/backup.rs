@@ -96,6 +96,13 @@ pub fn log(of: &Value) -> Option<String> {
     parts.extend(log.get("window").map(|window| {
         format!("any moment from {} to {} can be restored", cell(window, "start_time"), cell(window, "end_time"))
     }));
+    let earlier: Vec<String> = items(log, "earlier_windows")
+        .iter()
+        .map(|window| format!("{} to {}", cell(window, "start_time"), cell(window, "end_time")))
+        .collect();
+    if !earlier.is_empty() {
+        parts.push(format!("and any from {}", earlier.join(", from ")));
+    }
     parts.extend(text(log, "archived_until").map(|until| format!("archived until {until}")));
     let gaps = items(log, "gaps");
     parts.extend(gaps.first().map(|newest| {

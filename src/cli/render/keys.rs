@@ -37,11 +37,14 @@ pub fn lines(keys: &Value) -> Vec<String> {
             shown("untouched")
         ));
     }
+    if keys.get("libraries_differ").is_some() {
+        out.push("functions are not the same".to_owned());
+    }
     let rows = items(keys, "rows");
     if !rows.is_empty() {
         let most = rows.iter().map(different).max().unwrap_or_default();
         let drawn = rows.iter().map(|row| {
-            let prefix = text(row, "prefix").map_or("(others)".to_owned(), str::to_owned);
+            let prefix = text(row, "prefix").map_or("(others)".to_owned(), name);
             [count(row, "db"), prefix, count(row, "lost"), count(row, "changed"), count(row, "added"), bar(row, most)]
         });
         let table = table(["DB", "PREFIX", "LOST", "CHANGED", "ADDED", "-lost ~changed +added"], drawn);
@@ -51,17 +54,24 @@ pub fn lines(keys: &Value) -> Vec<String> {
     for (class, _) in CLASSES {
         out.extend(items(keys, &format!("largest_{class}")).iter().map(|key| {
             let size = bytes(number(key, "bytes").unwrap_or_default());
-            format!("       {class} db{} {} ({size})", count(key, "db"), cell(key, "key"))
+            format!("       {class} db{} {} ({size})", count(key, "db"), name(text(key, "key").unwrap_or_default()))
         }));
     }
     if keys.get("names_missing").is_some() {
-        out.push("keys   some names are MISSING: the time allowed was over".to_owned());
+        out.push("keys   some names are MISSING: the time allowed (impact_seconds) was over".to_owned());
     }
     out.extend(keys.get("not_compared").map(|partly| {
         let left = 100 - number(partly, "compared_percent").unwrap_or_default().min(100);
         format!("keys   {left} % were NOT COMPARED: {}", cell(partly, "why"))
     }));
     out
+}
+
+/// A name in a table: as it is, or in quotes where it could be taken for something else.
+fn name(of: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || ":/|.-_#{}\\@…".contains(c);
+    let plain = of.chars().all(plain) && of.chars().any(char::is_alphanumeric);
+    if plain { of.to_owned() } else { format!("\"{}\"", of.replace('"', "'")) }
 }
 
 fn different(row: &Value) -> u64 {
@@ -79,8 +89,25 @@ fn bar(row: &Value, most: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{compared, lines};
+    use super::{compared, lines, name};
     use serde_json::json;
+
+    /// No name passes for a column, for the others' row, or for a bar.
+    #[test]
+    fn names_are_names() {
+        for (of, shown) in [
+            ("user:", "user:"),
+            (r"a\nb:", r"a\nb:"),
+            ("größe.1", "größe.1"),
+            ("(others)", "\"(others)\""),
+            ("x   1200      0   ", "\"x   1200      0   \""),
+            ("-", "\"-\""),
+            ("", "\"\""),
+            ("\" 1 \"", "\"' 1 '\""),
+        ] {
+            assert_eq!(name(of), shown);
+        }
+    }
 
     /// Every count is shown, each row has its bar, and what was not compared is said.
     #[test]
@@ -97,7 +124,7 @@ mod tests {
         let rest = [
             "       and 3 more prefixes",
             "       lost db0 user:1 (2.0 KiB)",
-            "keys   some names are MISSING: the time allowed was over",
+            "keys   some names are MISSING: the time allowed (impact_seconds) was over",
             "keys   40 % were NOT COMPARED: the time was over",
         ];
         assert_eq!(shown[4..], rest);

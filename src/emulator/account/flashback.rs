@@ -76,8 +76,10 @@ impl Account {
 /// before that.
 fn since(instance: &EmulatedInstance, status: &LogStatus) -> Option<Timestamp> {
     let born = instance.created.as_ref().and_then(|created| created.normal_at);
-    let since = up_to_second(status.since?.max(born.unwrap_or(Timestamp::MIN)));
-    status.window.is_some_and(|(_, to)| since <= to).then_some(since)
+    status.windows.iter().find_map(|(from, to)| {
+        let since = up_to_second(born.map_or(*from, |born| born.max(*from)));
+        (since <= *to).then_some(since)
+    })
 }
 
 #[cfg(test)]
@@ -98,8 +100,7 @@ mod tests {
             on: true,
             spooled_until: None,
             archived_until: None,
-            window: Some((at(from), at(to))),
-            since: Some(at(from)),
+            windows: vec![(at(100), at(900)), (at(from), at(to))],
             gaps: Vec::new(),
             precision_ms: 0,
             archiver: None,

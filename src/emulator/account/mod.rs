@@ -17,13 +17,16 @@ use crate::config::instance::Emulate;
 use crate::emulator::answer::Refused;
 use crate::emulator::faults::FaultInjection;
 use crate::emulator::signed_url::Signer;
+use crate::model::fault::Kind;
 use crate::model::job::{Job, JobKind, JobStatus};
 use crate::tools::App;
 use activity::Activity;
 use instance::{EmulatedInstance, Status};
 use monitor::Monitor;
+use records::Creation;
 use records_file::RecordsFile;
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, PoisonError};
 use tokio::sync::Mutex;
 use tokio_util::task::TaskTracker;
 
@@ -47,6 +50,8 @@ pub struct Account {
     pub activity: Activity,
     /// Held while a clone is planned and begun: what is permitted on an instance voids the other plans for it.
     pub cloning: Mutex<()>,
+    /// Clones that had ended when a call last looked: they are instances no more.
+    ended: std::sync::Mutex<BTreeSet<String>>,
 }
 
 impl Account {
@@ -63,6 +68,7 @@ impl Account {
             tasks: TaskTracker::new(),
             activity: Activity::default(),
             cloning: Mutex::new(()),
+            ended: std::sync::Mutex::default(),
         }
     }
 
@@ -81,13 +87,30 @@ impl Account {
                 records.instances.iter().filter_map(|(id, record)| Some((id.clone(), record.created.clone()?)));
             created.filter(|(_, created)| created.clone_of.is_some()).collect()
         });
-        for (id, created) in clones {
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for (id, created) in clones.into_iter().filter(|(id, _)| !ended.contains(id)) {
             // A clone is of the kind of its source.
             let source = all.iter().find(|instance| created.clone_of.as_ref() == Some(&instance.id));
             let kind = source.map(|source| source.kind).unwrap_or_default();
             all.push(EmulatedInstance { id, kind, created: Some(created) });
         }
         all
+    }
+
+    /// Looks which clones have ended since they were whole. Before each call, for nobody tells when one does.
+    pub async fn look_at_clones(&self) {
+        let was_whole = |created: &Creation| created.clone_of.is_some() && created.normal_at.is_some();
+        let whole: Vec<String> = self.records.read(|records| {
+            let all = records.instances.iter().filter(|(_, record)| record.created.as_ref().is_some_and(was_whole));
+            all.map(|(id, _)| id.clone()).collect()
+        });
+        let mut ended = BTreeSet::new();
+        for id in whole {
+            if self.app.provider.deletable(&id).await.is_err_and(|fault| fault.kind == Kind::NotFound) {
+                ended.insert(id);
+            }
+        }
+        *self.ended.lock().unwrap_or_else(PoisonError::into_inner) = ended;
     }
 
     /// Whether the operator has named spare instances. Then there are no new ones but those.

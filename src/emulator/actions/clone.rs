@@ -57,7 +57,7 @@ impl<'a> Order<'a> {
     /// Parses the order of a `CreateInstance`.
     ///
     /// # Errors
-    /// `MissingParameter`, `InvalidParameter`, `InvalidToken.Malformed`.
+    /// `MissingParameter`, `InvalidParameter`, `InvalidDBInstanceClass.NotFound`, `InstanceClass.NotMatch`, `InvalidToken.Malformed`.
     pub fn classic(request: &ActionRequest<'a>) -> Result<Self, Refused> {
         Self::read(request, Via::Classic, "PostPaid", "Token", &["RegionId"])
     }
@@ -84,12 +84,8 @@ impl<'a> Order<'a> {
         if request.param("InstanceClass").or(request.param("Capacity")).is_none() {
             return Err(Refused::missing("InstanceClass"));
         }
-        // The classes of both products: the parts of a name, of which the first is the product.
-        if request
-            .param("InstanceClass")
-            .is_some_and(|class| !["redis.", "tair."].iter().any(|product| class.starts_with(product)))
-        {
-            return Err(Refused::new("InvalidDBInstanceClass.NotFound"));
+        if let Some(class) = request.param("InstanceClass") {
+            check_class(class, request.param("InstanceType").unwrap_or_default())?;
         }
         if request.param("RegionId").is_some_and(|region| !regions().contains(&region)) {
             return Err(Refused::malformed("RegionId"));
@@ -126,6 +122,17 @@ impl<'a> Order<'a> {
             Some(earlier) if earlier.arguments == self.arguments => Ok(Some(earlier.instance_id.clone())),
             Some(_) => Err(Refused::new("IdempotentParameterMismatch")),
         }
+    }
+}
+
+/// Checks a class of one of both products: the parts of a name, of which the first is the product, and the second of one of Tair is its type.
+fn check_class(class: &str, instance_type: &str) -> Result<(), Refused> {
+    let parts: Vec<&str> = class.split('.').collect();
+    match (parts.as_slice(), instance_type.strip_prefix("tair_")) {
+        _ if parts.contains(&"") => Err(Refused::new("InvalidDBInstanceClass.NotFound")),
+        (["tair", of, _, ..], Some(wanted)) if *of != wanted => Err(Refused::new("InstanceClass.NotMatch")),
+        (["redis" | "tair", _, _, ..], _) => Ok(()),
+        _ => Err(Refused::new("InvalidDBInstanceClass.NotFound")),
     }
 }
 

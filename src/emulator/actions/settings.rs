@@ -54,8 +54,12 @@ pub async fn tasks(request: &ActionRequest<'_>, params: DescribeHistoryTasks) ->
             None => "Running",
         };
         let wanted = params.status.as_deref().is_none_or(|s| s.split(',').any(|s| s.trim() == status));
+        let task_id = format!("t-{number}");
+        let wanted = wanted
+            && params.task_id.as_deref().is_none_or(|id| id == task_id)
+            && params.task_type.as_deref().is_none_or(|wanted| wanted == kind);
         (wanted && named(&instance_id) && at >= from && at < to).then(|| HistoryTask {
-            task_id: format!("t-{number}"),
+            task_id,
             task_type: Some(kind),
             status: Some(status.into()),
             instance_id: Some(instance_id),

@@ -3,7 +3,9 @@
 
 use crate::guard::act::Source;
 use crate::guard::assess::direct::backup_verified;
-use crate::guard::assess::replay::{applies, details, identity, moment, on_arrival, restore_time, room_here};
+use crate::guard::assess::replay::{
+    applies, details, expired_since, identity, moment, on_arrival, restore_time, room_here,
+};
 use crate::guard::assess::target::expired_by_now;
 use crate::guard::assess::wording::describe_counts;
 use crate::guard::assess::{Assessment, Earlier};
@@ -27,7 +29,7 @@ pub(super) fn assess(facts: &LocalClone, source: &Source, earlier: Option<Earlie
         let like = "put the program of the server that wrote the log into PATH";
         checks.push(restore_time(replay, set));
         checks.push(applies(&server, like, "; the clone is loaded from what it then holds", replay));
-        checks.extend(replay.expiring.filter(|n| *n > 0).map(expired));
+        checks.extend(expired_since(replay).map(|told| expired(&told)));
     }
     checks.extend(program.iter().map(|builder| room_here(builder, "for the clone, while it lives")));
     let taken = written(set.taken_at);
@@ -82,11 +84,8 @@ pub(super) fn assess(facts: &LocalClone, source: &Source, earlier: Option<Earlie
 }
 
 /// Keys that the clone will not have though the moment had them.
-fn expired(keys: u64) -> Precheck {
-    let detail = format!(
-        "up to {keys} keys of the set had an expiry between the moment and now: those that the log leaves as they are will not be there, and \
-         of those whose expiry the log sets nobody has counted"
-    );
+fn expired(told: &str) -> Precheck {
+    let detail = format!("{told}: keys of which that is so at the moment itself will not be there");
     Precheck::new(CheckName::TimeShift, Status::Warn, detail)
 }
 

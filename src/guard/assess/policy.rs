@@ -70,10 +70,12 @@ fn protection(lowered: &[String]) -> Precheck {
 
 fn describe(policy: &BackupPolicy) -> String {
     let log = if policy.enable_backup_log { "on" } else { "off" };
+    // What the cloud does not tell is not none.
+    let known = |n: usize| if n == 0 { "an unknown number of".to_owned() } else { n.to_string() };
     format!(
         "{} on {} days a week, kept {} days, flashback {log}",
         policy.preferred_backup_time,
-        policy.preferred_backup_period.len(),
-        policy.backup_retention_period
+        known(policy.preferred_backup_period.len()),
+        known(usize::try_from(policy.backup_retention_period).unwrap_or(usize::MAX))
     )
 }

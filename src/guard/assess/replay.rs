@@ -8,14 +8,11 @@ use crate::guard::facts::replay::{Builder, NoMoment, Replay, ReplayedLog, Room};
 use crate::guard::facts::restore::{DirectRestore, SourceFacts, TargetFacts};
 use crate::guard::impact::Impact;
 use crate::guard::preconditions::{Preconditions, ReplayIdentity};
-use crate::model::restore::Method;
+use crate::model::restore::{Method, replay_time};
 use crate::model::text::{bytes, clean};
 use crate::model::time::{written, written_ms};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
-
-/// How fast a target is taken to apply a log: bytes and commands a second.
-const APPLIED_A_SECOND: (u64, u64) = (40 << 20, 1_000_000);
 
 /// The checks that a restore to a moment needs beside those of its set.
 pub(super) fn checks(source: &Source, facts: &DirectRestore, replay: &Replay) -> Vec<Precheck> {
@@ -27,12 +24,25 @@ pub(super) fn checks(source: &Source, facts: &DirectRestore, replay: &Replay) ->
 
 /// What will be gone as soon as it is there, behind a sentence.
 pub(super) fn on_arrival(source: &Source, replay: &Replay) -> String {
-    match replay.expiring {
-        Some(n @ 1..) if source.time_shift().is_none() => {
-            format!("; up to {n} keys of the set have expired since, and will be gone")
-        }
+    match expired_since(replay) {
+        Some(told) if source.time_shift().is_none() => format!("; {told}: what has expired will be gone"),
         _ => String::new(),
     }
+}
+
+/// What has expired between the moment and now, by the set and by the log; `None` where nothing has, or nobody looked at the set.
+pub(super) fn expired_since(replay: &Replay) -> Option<String> {
+    let of_set = replay.expiring?;
+    let mut told = Vec::new();
+    if of_set > 0 {
+        told.push(format!("up to {of_set} keys of the set have expired since"));
+    }
+    match replay.expiring_by_log {
+        Some(0) => {}
+        Some(n) => told.push(format!("up to {n} expiries that the log sets have passed since")),
+        None => told.push("how many expiries that the log sets have passed since, nobody has counted".to_owned()),
+    }
+    (!told.is_empty()).then(|| told.join("; "))
 }
 
 /// What identifies the commands behind a set.
@@ -104,8 +114,7 @@ fn window_text(from: Timestamp, to: Timestamp) -> String {
 
 /// How long the target will apply the log, about.
 pub(super) fn seconds(replay: &Replay) -> u64 {
-    let (by_bytes, by_commands) = APPLIED_A_SECOND;
-    1 + (replay.bytes / by_bytes).max(replay.commands / by_commands)
+    1 + replay_time(replay.bytes, replay.commands).as_secs()
 }
 
 pub(super) fn restore_time(replay: &Replay, set: &SourceFacts) -> Precheck {
@@ -216,10 +225,9 @@ pub(super) fn room_here(builder: &Builder, what: &str) -> Precheck {
 /// From when on times to live count, and what will be gone where they count on from the moment itself.
 fn expiries(source: &Source, replay: &Replay, now: Timestamp) -> Option<Precheck> {
     let Some(shift) = source.time_shift() else {
-        let n = replay.expiring.filter(|n| *n > 0)?;
         let detail = format!(
-            "up to {n} keys of the set had an expiry between the moment and now: those that the log leaves as they are will be gone as they \
-             arrive, and of those whose expiry the log sets nobody has counted; time_shift {} keeps them",
+            "{}: keys of which that is so at the moment itself will be gone as they arrive; time_shift {} keeps them",
+            expired_since(replay)?,
             written(now)
         );
         return Some(Precheck::new(CheckName::TimeShift, Status::Warn, detail));

@@ -9,13 +9,21 @@ use crate::model::text::{bytes, clean, clean_to};
 use crate::model::time::{written, written_ms, written_up};
 use jiff::Timestamp;
 
+/// Most databases that are named: what comes behind them must be seen, too.
+const DATABASES_SHOWN: usize = 8;
+
 /// Keys per database, for the reader.
 #[must_use]
 pub fn describe_counts(counts: &Counts) -> String {
     if counts.is_empty() {
         return "no keys".into();
     }
-    let dbs: Vec<String> = counts.iter().map(|(db, (keys, _))| format!("db{db} {keys}")).collect();
+    let mut dbs: Vec<String> =
+        counts.iter().take(DATABASES_SHOWN).map(|(db, (keys, _))| format!("db{db} {keys}")).collect();
+    if let Some(more @ 1..) = counts.len().checked_sub(DATABASES_SHOWN) {
+        let rest = total_keys(&counts.iter().skip(DATABASES_SHOWN).map(|(db, n)| (*db, *n)).collect());
+        dbs.push(format!("{more} more {rest}"));
+    }
     format!("{} keys ({})", total_keys(counts), dbs.join(", "))
 }
 

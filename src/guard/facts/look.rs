@@ -51,6 +51,8 @@ pub struct TailLook {
     pub until: Timestamp,
     /// Commands in databases that carry this restore's mark and that it has not sent.
     pub foreign: u64,
+    /// Why what the stream holds could not be kept whole, as part of a sentence; `None` where it is kept, here or in the instance's log.
+    pub lost: Option<String>,
 }
 
 impl TailLook {

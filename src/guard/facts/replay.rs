@@ -19,6 +19,8 @@ pub struct Replay {
     pub moment: Timestamp,
     /// Keys of the set whose expiry lies between that moment and now, at most; `None` where the set was not read.
     pub expiring: Option<u64>,
+    /// Expiries between that moment and now that the commands set, at most; `None` where they were not counted.
+    pub expiring_by_log: Option<u64>,
     /// The server of our own that applies the commands where the target cannot follow this program; `None` where the target applies them,
     /// an error where there is none, with what is lacking as part of a sentence.
     pub builder: Option<Result<Builder, String>>,

@@ -255,6 +255,8 @@ impl Syntax {
             warnings.push(format!("{item} matches every key: that is a restore of everything"));
         } else if self.any || self.by_length {
             warnings.push(format!("{item} says only how long a key is: keys of any name match"));
+        } else if self.nearly_any && (self.anchored || !parts) {
+            warnings.push(format!("{item} takes nearly every character: keys of nearly any name match"));
         } else if self.empty && (self.anchored || !parts) {
             warnings.extend(parts.then(|| format!("{item} matches the key whose name is empty too")));
         } else if self.empty {

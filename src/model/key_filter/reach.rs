@@ -1,24 +1,37 @@
 //! What an expression of `filter_key` matches, as far as its syntax tree tells: every key, the empty text, whole keys only. It words nothing.
 
 use regex_syntax::ast::{
-    AssertionKind, Ast, ClassBracketed, ClassPerl, ClassPerlKind, ClassSet, ClassSetItem, RepetitionKind,
-    RepetitionRange,
+    AssertionKind, Ast, ClassPerl, ClassPerlKind, ClassSet, ClassSetItem, ClassUnicode, ClassUnicodeKind,
+    RepetitionKind, RepetitionRange,
 };
+use regex_syntax::hir::translate::TranslatorBuilder;
+use regex_syntax::hir::{Class, HirKind};
 
 /// Whether an expression says nothing of what it matches but perhaps how long that is.
 pub fn is_any(ast: &Ast) -> bool {
+    says_nothing(ast, is_every_character)
+}
+
+/// Whether an expression says next to nothing of what it matches: its classes take nearly every character that a key has.
+pub fn is_nearly_any(ast: &Ast) -> bool {
+    says_nothing(ast, is_nearly_every_character)
+}
+
+/// Whether an expression says nothing of what it matches but perhaps how long that is, where such `classes` say nothing.
+fn says_nothing(ast: &Ast, classes: fn(&Ast) -> bool) -> bool {
+    let nothing = |ast: &Ast| says_nothing(ast, classes);
     match ast {
         Ast::Empty(_) | Ast::Flags(_) | Ast::Dot(_) | Ast::Assertion(_) => true,
-        Ast::Literal(_) | Ast::ClassUnicode(_) | Ast::ClassPerl(_) => false,
-        Ast::ClassBracketed(class) => is_every_character(class),
-        Ast::Repetition(repeated) => is_any(&repeated.ast),
-        Ast::Group(group) => is_any(&group.ast),
-        Ast::Alternation(either) => either.asts.iter().any(|ast| is_any(ast) && !matches!(ast, Ast::Empty(_))),
+        Ast::Literal(_) => false,
+        Ast::ClassUnicode(_) | Ast::ClassPerl(_) | Ast::ClassBracketed(_) => classes(ast),
+        Ast::Repetition(repeated) => nothing(&repeated.ast),
+        Ast::Group(group) => nothing(&group.ast),
+        Ast::Alternation(either) => either.asts.iter().any(|ast| nothing(ast) && !matches!(ast, Ast::Empty(_))),
         // Beside something that takes whatever there is, what need not be there says nothing.
         Ast::Concat(all) => {
-            all.asts.iter().all(is_any)
-                || all.asts.iter().all(|ast| is_any(ast) || matches_empty(ast))
-                    && all.asts.iter().any(|ast| is_any(ast) && is_endless(ast))
+            all.asts.iter().all(nothing)
+                || all.asts.iter().all(|ast| nothing(ast) || matches_empty(ast))
+                    && all.asts.iter().any(|ast| nothing(ast) && is_endless(ast))
         }
     }
 }
@@ -61,8 +74,51 @@ fn is_endless(ast: &Ast) -> bool {
     }
 }
 
+/// Characters that printable ASCII has, from the blank to the tilde.
+const PRINTABLE: std::ops::RangeInclusive<u8> = b' '..=b'~';
+/// How many of those a class takes at least that takes nearly every character.
+const NEARLY_ALL: usize = 90;
+/// What parts of keys' names are put together with: a class without one of these says something.
+const SEPARATORS: &str = ":.-_/|#";
+
+/// Whether a class takes nearly every character that a key has: all that names are made of, and few others fail.
+fn is_nearly_every_character(class: &Ast) -> bool {
+    if let Ast::ClassUnicode(named) = class {
+        return is_every_named(named);
+    }
+    // As bytes are matched; else by characters, where the class has some that are no byte.
+    let translated = |unicode| TranslatorBuilder::new().unicode(unicode).utf8(false).build().translate("", class).ok();
+    let Some(hir) = translated(false).or_else(|| translated(true)) else { return false };
+    let takes = |byte: u8| match hir.kind() {
+        HirKind::Class(Class::Bytes(class)) => class.iter().any(|r| (r.start()..=r.end()).contains(&byte)),
+        HirKind::Class(Class::Unicode(class)) => {
+            class.iter().any(|r| (r.start()..=r.end()).contains(&char::from(byte)))
+        }
+        _ => false,
+    };
+    let names = PRINTABLE.filter(|byte| byte.is_ascii_alphanumeric() || SEPARATORS.contains(char::from(*byte)));
+    names.into_iter().all(takes) && PRINTABLE.filter(|byte| takes(*byte)).count() >= NEARLY_ALL
+}
+
+/// Whether a class that is named has all characters, or all but those that are hardly in a key: `\p{Any}`, `\P{C}`.
+fn is_every_named(class: &ClassUnicode) -> bool {
+    let name = match &class.kind {
+        ClassUnicodeKind::OneLetter(letter) => letter.to_string(),
+        ClassUnicodeKind::Named(name) => name.to_ascii_lowercase().replace(['_', ' ', '-'], ""),
+        ClassUnicodeKind::NamedValue { .. } => return false,
+    };
+    match class.negated {
+        false => ["any", "ascii", "assigned"].contains(&name.as_str()),
+        true => {
+            let hardly = ["c", "cc", "other", "control", "z", "zs", "separator", "spaceseparator", "whitespace"];
+            hardly.contains(&name.to_ascii_lowercase().as_str())
+        }
+    }
+}
+
 /// Whether a class has some characters and all others too, such as `[\s\S]`.
-fn is_every_character(class: &ClassBracketed) -> bool {
+fn is_every_character(class: &Ast) -> bool {
+    let Ast::ClassBracketed(class) = class else { return false };
     let ClassSet::Item(ClassSetItem::Union(union)) = &class.kind else { return false };
     let has = |wanted: &ClassPerlKind, negated: bool| {
         union.items.iter().any(|item| match item {

@@ -1,7 +1,9 @@
 //! What an expression of `filter_key` is made of, from its syntax tree: what stands out in it, what was meant, and what other engines
 //! read otherwise. It words nothing but the names of constructs.
 
-use crate::model::key_filter::reach::{has_endless, is_anchored, is_any, matches_empty, names_its_characters};
+use crate::model::key_filter::reach::{
+    has_endless, is_anchored, is_any, is_nearly_any, matches_empty, names_its_characters,
+};
 use crate::model::text::quoted;
 use regex_syntax::ast::parse::Parser;
 use regex_syntax::ast::{
@@ -27,6 +29,8 @@ pub enum Reading {
 pub struct Syntax {
     /// Whether it matches every key, or a part of every key of some length.
     pub any: bool,
+    /// Whether what it takes is nearly every character.
+    pub nearly_any: bool,
     /// Whether it matches every whole key of some length.
     pub by_length: bool,
     /// Whether it matches whole keys only.
@@ -153,7 +157,8 @@ impl Syntax {
         let endless = has_endless(ast);
         let by_length = is_any(ast) && anchored && !endless;
         let any = is_any(ast) && !by_length;
-        let mut syntax = Self { any, by_length, anchored, endless, empty: matches_empty(ast), ..Self::default() };
+        let (nearly_any, empty) = (is_nearly_any(ast), matches_empty(ast));
+        let mut syntax = Self { any, nearly_any, by_length, anchored, endless, empty, ..Self::default() };
         syntax.look(item, ast);
         syntax.wordless = !(syntax.literal || syntax.any || syntax.empty || anchored);
         // Where nothing is in it that a glob has not too, its dots are a glob's.

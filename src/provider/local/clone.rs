@@ -23,7 +23,8 @@ use crate::model::time::{written, written_ms};
 use crate::provider::local::Inner;
 use crate::provider::local::clones::make::{Making, not_made};
 use crate::provider::local::clones::{PREFIX, Record};
-use crate::provider::local::restore::built::{DATABASES, told};
+use crate::provider::local::restore::built::databases_behind;
+use crate::provider::local::restore::built::told;
 use crate::provider::local::restore::facts::{source_facts, verified};
 use crate::redis::endpoint::{Address, Endpoint};
 use crate::redis::scratch::program::{Program, nearest_to, server_named};
@@ -41,6 +42,8 @@ const NONCE_CHARS: usize = 6;
 const BASE_BYTES: u64 = 32 << 20;
 /// Databases that a server has at least.
 const DATABASES_MIN: u64 = 16;
+/// Memory that a server takes for a database, with or without keys.
+const DATABASE_BYTES: u64 = 1 << 10;
 
 impl Inner {
     /// What a clone is about: the set, verified whole for a plan, the commands behind it, the program, and the room here.
@@ -114,12 +117,15 @@ impl Inner {
         if self.config(&id).is_some() || self.clones.find(&id).await.is_some() {
             return Err(self.clones.exists(&id));
         }
-        // They would be taken for its own.
-        if !self.vault.list(&id, self).await?.is_empty() || !self.state.jobs(Some(&id)).await?.is_empty() {
-            let message = format!("there was an instance {id}, of which backup sets or jobs are left");
-            return Err(Fault::new(Kind::Usage, "clone.exists", message).hint("Give another instance_name."));
+        let (sets, jobs) = (self.vault.list(&id, self).await?.len(), self.state.jobs(Some(&id)).await?.len());
+        if sets + jobs == 0 {
+            return Ok(());
         }
-        Ok(())
+        let message = format!(
+            "there was a clone {id}, and {sets} backup sets and {jobs} jobs of it are left, which would be taken for those of a new one"
+        );
+        Err(Fault::new(Kind::Usage, "clone.exists", message)
+            .hint(format!("Give another instance_name. describe_backups and describe_jobs show what is left of {id}.")))
     }
 
     /// The program that a clone of the set runs; else what is lacking, as part of a sentence.
@@ -139,7 +145,9 @@ impl Inner {
         let dir = self.clones.dir().to_owned();
         let (memory, disk) = blocking(move || Ok((memory_free(), disk_free(&dir)))).await?;
         let room = |need, free| Room { need, free };
-        let memory = room(need(set.used_memory, set.rdb_bytes, 0).saturating_add(BASE_BYTES), memory);
+        let of_databases = databases_of(set).saturating_mul(DATABASE_BYTES);
+        let needed = need(set.used_memory, set.rdb_bytes, 0).saturating_add(BASE_BYTES).saturating_add(of_databases);
+        let memory = room(needed, memory);
         Ok(Ok(Builder { program, memory, disk: room(set.rdb_bytes, disk) }))
     }
 
@@ -237,8 +245,8 @@ impl Inner {
         }
         let _ = self.jobs.progress(job, "the clone's server loads", set.rdb_bytes, set.rdb_bytes).await;
         let databases = match &built {
-            Some(_) => DATABASES,
-            None => set.counts.keys().next_back().map_or(0, |db| db.saturating_add(1)).max(DATABASES_MIN),
+            Some(_) => databases_behind(set),
+            None => databases_of(set),
         };
         let endpoint = making.start(self.clones.own_program.as_deref(), program, databases, set.rdb_bytes).await?;
         let _ = self.jobs.progress(job, "counting keys", set.rdb_bytes, set.rdb_bytes).await;
@@ -341,6 +349,11 @@ impl Inner {
         self.jobs.audit(AuditRecord::now("clone.deleted", caller, id, what.clone())).await;
         Ok(format!("{id} has ended and its data is gone; it was {what}"))
     }
+}
+
+/// How many databases the server of a set's clone has.
+fn databases_of(set: &BackupSet) -> u64 {
+    set.counts.keys().next_back().map_or(0, |db| db.saturating_add(1)).max(DATABASES_MIN)
 }
 
 /// The id of a clone of that name.

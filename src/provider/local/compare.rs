@@ -14,15 +14,14 @@ use crate::guard::facts::replay::NoMoment;
 use crate::guard::plan::Plan;
 use crate::model::backup::{BackupSet, Mode};
 use crate::model::fault::{Fault, Kind};
-use crate::model::impact::KeyImpact;
+use crate::model::impact::{KeyImpact, KeysRead, NotCompared};
 use crate::model::instance::total_keys;
 use crate::model::job::JobStatus;
-use crate::model::key_filter::SomeKeys;
 use crate::model::key_filter::matcher::KeyMatcher;
-use crate::model::text::bytes;
+use crate::model::text::{bytes, grouped};
 use crate::provider::comparison::{Compared, ComparedState, OnStage, State, StateOf};
 use crate::provider::local::Inner;
-use crate::redis::compare::{self, Options, Sides, Wanted};
+use crate::redis::compare::{self, Only, Options, Sides};
 use crate::redis::replica::handshake::{CaptureOptions, Framing};
 use crate::redis::replica::snapshot::Snapshot;
 use crate::vault::Vault;
@@ -54,6 +53,14 @@ impl AtRest {
         }
     }
 
+    /// The moment by which the expiries of a state are judged: its own. A moment is built now, by a server that has deleted what expired since.
+    fn judged_by(&self, state: &ComparedState) -> Timestamp {
+        match (self, &state.backup_id) {
+            (Self::File(_), Some(_)) => Timestamp::now(),
+            _ => state.moment,
+        }
+    }
+
     fn open(&self) -> io::Result<Box<dyn Read + Send>> {
         Ok(match self {
             Self::Set(vault, set) => Box::new(vault.read_data(set)?),
@@ -66,7 +73,7 @@ impl AtRest {
 fn has_room(dir: &Path, need: u64) -> Result<(), Fault> {
     match durable::free(dir) {
         Ok(free) if need > 0 && need.saturating_add(durable::RESERVE) > free => Err(Fault::new(
-            Kind::Unexpected,
+            Kind::Provider,
             "compare.no_room",
             format!(
                 "there is no room in {} to compare: {} are needed, {} are free",
@@ -86,23 +93,27 @@ impl Inner {
     pub(super) async fn key_impact(&self, plan: &Plan, within: Duration) -> Option<KeyImpact> {
         let deadline = Instant::now() + within;
         let compared = tokio::time::timeout(within + GRACE, self.planned_impact(plan, deadline)).await;
-        match compared {
-            Ok(Ok(keys)) => keys,
-            Ok(Err(fault)) => Some(KeyImpact::nothing_compared(fault.message)),
-            Err(_) => Some(KeyImpact::nothing_compared("it took longer than the time allowed for it".to_owned())),
+        let mut keys = match compared {
+            Ok(Ok(keys)) => keys?,
+            Ok(Err(fault)) => KeyImpact::nothing_compared(fault.message),
+            Err(_) => KeyImpact::nothing_compared("it took longer than the time allowed for it".to_owned()),
+        };
+        if let Some(not) = keys.not_compared.as_mut().filter(|_| Instant::now() >= deadline) {
+            let seconds = within.as_secs();
+            not.why.push_str(&format!(
+                "; [guard] impact_seconds, now {seconds}, allows more, and compare-backups at a terminal takes the time it needs"
+            ));
         }
+        Some(keys)
     }
 
     async fn planned_impact(&self, plan: &Plan, deadline: Instant) -> Result<Option<KeyImpact>, Fault> {
         let Act::RestoreInstance { source, keys, .. } = &plan.act else { return Ok(None) };
-        // Under a prefix no key is lost, whatever else the target has there: the plan counts what is.
-        let matcher = match keys {
-            Some(SomeKeys { add_prefix: Some(_), .. }) => return Ok(None),
-            keys => keys.clone().map(|keys| blocking(move || KeyMatcher::new(&keys))),
-        };
+        let matcher = keys.clone().map(|keys| blocking(move || KeyMatcher::new(&keys)));
         let Some(safety) = &plan.safety else { return Ok(None) };
         if !safety.job_id.is_empty() && self.state.job(&safety.job_id).await?.status == JobStatus::Running {
-            return Ok(Some(KeyImpact::nothing_compared("the safety backup is still being taken".to_owned())));
+            let why = "the safety backup is still being taken; a question that is put, or `approve` run, when it is there compares them";
+            return Ok(Some(KeyImpact::nothing_compared(why.to_owned())));
         }
         let planned = plan.direct_restore()?;
         let set_of = plan.act.set_of(&plan.instance_id);
@@ -126,7 +137,8 @@ impl Inner {
             Some(compiled) => Some(compiled.await?),
             None => None,
         };
-        self.join(now, then, Timestamp::now(), Some(deadline), matcher).await.map(Some)
+        // What would serve now is what counts.
+        self.join(now, then, [Timestamp::now(); 2], Some(deadline), matcher).await.map(Some)
     }
 
     /// Compares two states, from the first to the second: what is lost is in the first alone.
@@ -142,15 +154,16 @@ impl Inner {
         let (first, from) = self.at_rest(from, on_stage).await?;
         let (second, to) = self.at_rest(to, on_stage).await?;
         on_stage("comparing keys", 0);
-        let at = Timestamp::now();
-        Ok(Compared { keys: self.join(first, second, at, None, None).await?, from, to, at })
+        let at = [first.judged_by(&from), second.judged_by(&to)];
+        let keys = self.join(first, second, at, None, None).await?;
+        Ok(Compared { keys, from, to, at: at.into_iter().fold(Timestamp::MIN, Timestamp::max) })
     }
 
     async fn join(
         &self,
         now: AtRest,
         then: AtRest,
-        at: Timestamp,
+        at: [Timestamp; 2],
         deadline: Option<Instant>,
         matcher: Option<KeyMatcher>,
     ) -> Result<KeyImpact, Fault> {
@@ -161,10 +174,15 @@ impl Inner {
                 has_room(&dir, compare::on_disk([now.keys(), then.keys()]))?;
             }
             let sides = Sides { now: &|| now.open(), then: &|| then.open() };
-            let matches = matcher.map(|matcher| move |key: &[u8]| matcher.matches(key));
-            let wanted = matches.as_ref().map(|matches| matches as &Wanted<'_>);
-            let options = Options { dir, at_ms: at.as_millisecond(), deadline, wanted };
-            Ok(compare::compare(&sides, &options)?)
+            let wanted = matcher.as_ref().map(|matcher| |key: &[u8]| matcher.matches(key));
+            let prefix = matcher.as_ref().map_or(&[][..], KeyMatcher::prefix);
+            let only = wanted.as_ref().map(|wanted| Only { wanted, prefix });
+            let options = Options { dir, at_ms: at.map(Timestamp::as_millisecond), deadline, only };
+            let mut compared = compare::compare(&sides, &options)?;
+            if let Some(not) = &mut compared.not_compared {
+                tell_what_was_read(not, [now.keys(), then.keys()]);
+            }
+            Ok(compared)
         })
         .await
     }
@@ -239,6 +257,19 @@ impl Inner {
     }
 }
 
+/// Says how many keys were read of how many, where not all were. `known`: 0 for what is not.
+fn tell_what_was_read(not: &mut NotCompared, known: [u64; 2]) {
+    let Some(read) = &mut not.keys_read else { return };
+    for (read, known) in read.iter_mut().zip(known) {
+        read.of = (known > 0).then_some(known);
+    }
+    let [now, then] = read.map(|KeysRead { read, of }| match of {
+        Some(all) => format!("{} of {} keys", grouped(read), grouped(all)),
+        None => format!("{} keys", grouped(read)),
+    });
+    not.why.push_str(&format!(" when {now} of what is there now, and {then} of what is to come, were read"));
+}
+
 fn no_such_moment(none: NoMoment) -> Fault {
     Fault::new(Kind::NotFound, "compare.no_moment", no_moment(&none))
         .hint("describe_instances shows from when to when moments can be restored.")
@@ -246,8 +277,18 @@ fn no_such_moment(none: NoMoment) -> Fault {
 
 #[cfg(test)]
 mod tests {
-    //! What is known not to fit is not begun.
-    use super::has_room;
+    //! What is known not to fit is not begun; what was read in time is said.
+    use super::{KeysRead, NotCompared, has_room, tell_what_was_read};
+
+    #[test]
+    fn what_was_read_in_time_is_told() {
+        let keys_read = Some([1200, 7].map(|read| KeysRead { read, of: None }));
+        let mut not = NotCompared { compared_percent: 0, why: "the time was over".into(), keys_read };
+        tell_what_was_read(&mut not, [30_000, 0]);
+        let told = "the time was over when 1,200 of 30,000 keys of what is there now, and 7 keys of what is to come, were read";
+        assert_eq!(not.why, told);
+        assert_eq!(not.keys_read.unwrap().map(|read| read.of), [Some(30_000), None]);
+    }
 
     #[test]
     fn what_does_not_fit_is_not_begun() {

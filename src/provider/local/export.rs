@@ -15,7 +15,7 @@ use crate::model::time::written_short;
 use crate::provider::download::taken;
 use crate::provider::local::Inner;
 use crate::provider::local::download::told;
-use crate::provider::local::restore::tail_replay::TailReader;
+use crate::provider::local::restore::tail_replay::{Kept, TailReader};
 use crate::provider::part::dir::PartDir;
 use crate::provider::part::{failed, parts};
 use crate::provider::{ExportAt, ExportOf, Exported, OnBytes};
@@ -45,10 +45,12 @@ impl Inner {
                 .cut_since(instance_id, at, of.since)
                 .await?
                 .map(|cut| (cut.base.clone(), cut.at, Commands::Log(self.archive.clone(), Box::new(cut)))),
-            ExportAt::Cutover(job_id) => self
-                .kept_tail(instance_id, &job_id)
-                .await?
-                .map(|(base, moment, tail)| (base, moment, Commands::Tail(Box::new(tail)))),
+            ExportAt::Cutover(job_id) => {
+                self.kept_writes(instance_id, &job_id).await?.map(|(base, moment, kept)| match kept {
+                    Kept::Tail(tail) => (base, moment, Commands::Tail(tail)),
+                    Kept::Log(cut) => (base, moment, Commands::Log(self.archive.clone(), cut)),
+                })
+            }
         };
         let (base, moment, commands) = match found {
             Ok(found) => found,

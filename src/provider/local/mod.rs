@@ -81,12 +81,16 @@ struct Inner {
     logs: log::Logs,
     /// Days that a safety backup is kept.
     safety_retention_days: u32,
+    /// Bytes that the tail of a restore takes on this machine's disk at most.
+    tail_bytes: u64,
     /// When expired sets were last looked for, in seconds since the epoch; 0: not yet.
     expired_deleted_at: AtomicI64,
     /// Whether nothing may be changed here: then nothing that has expired is deleted either.
     read_only: bool,
     /// Where scratch servers live.
     scratch: PathBuf,
+    /// Held by whoever builds a moment.
+    builds: tokio::sync::Mutex<()>,
     /// When they are asked to stop, captures do and restores go on.
     jobs: Jobs,
 }
@@ -111,9 +115,11 @@ impl Local {
                 vault,
                 logs: log::Logs::new(config.backup_log),
                 safety_retention_days: config.guard.safety_retention_days,
+                tail_bytes: config.guard.tail_bytes(),
                 expired_deleted_at: AtomicI64::new(0),
                 read_only: config.read_only,
                 scratch: config.home.scratch(),
+                builds: tokio::sync::Mutex::new(()),
             }),
         }
     }

@@ -19,8 +19,8 @@ impl Inner {
         // The cloud counts in minutes and leaves the end out; the shards of a set begin one after the other.
         let margin = SignedDuration::from_mins(60);
         let asked = range.map_or_else(sets::always, |r| {
-            let end = r.end.unwrap_or_else(Timestamp::now);
-            (r.start.saturating_sub(margin).unwrap_or(r.start), end.saturating_add(margin).unwrap_or(end))
+            let end = r.end.map_or(sets::always().1, |end| end.saturating_add(margin).unwrap_or(end));
+            (r.start.saturating_sub(margin).unwrap_or(r.start), end)
         });
         let listed = self.listed(instance_id, asked).await?;
         let mut sets: Vec<Result<BackupSet, DamagedSet>> = listed.into_iter().map(|l| l.map(|set| set.set)).collect();

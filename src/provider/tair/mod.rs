@@ -52,20 +52,22 @@ struct Inner {
     client: Client,
     jobs: Jobs,
     polling: Polling,
+    /// Whether this process orders nothing, not even what another one was permitted to order.
+    read_only: bool,
 }
 
 impl Tair {
     /// The instances of one account in one region. Asks nothing yet.
     #[must_use]
-    pub fn new(client: Client, state: Arc<dyn State>) -> Self {
-        Self::with(client, state, Polling::default())
+    pub fn new(client: Client, state: Arc<dyn State>, read_only: bool) -> Self {
+        Self::with(client, state, Polling::default(), read_only)
     }
 
     /// As [`Tair::new`], with other waits.
     #[must_use]
-    pub fn with(client: Client, state: Arc<dyn State>, polling: Polling) -> Self {
+    pub fn with(client: Client, state: Arc<dyn State>, polling: Polling, read_only: bool) -> Self {
         let jobs = Jobs::new(PROVIDER, state);
-        Self { inner: Arc::new(Inner { client, jobs, polling }) }
+        Self { inner: Arc::new(Inner { client, jobs, polling, read_only }) }
     }
 }
 

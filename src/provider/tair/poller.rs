@@ -5,7 +5,7 @@ use crate::model::fault::{Fault, Kind};
 use crate::model::job::Unfinished;
 use crate::provider::tair::Inner;
 use crate::provider::tair::polling::{Backoff, Polling};
-use crate::tair::error::TairError;
+use crate::tair::error::{CloudError, TairError};
 use crate::tair::wire::instances::InstanceState;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
@@ -78,6 +78,10 @@ impl Poller {
 pub struct Steady {
     last: Option<InstanceState>,
     times: u32,
+    /// Whether there was such an instance at any look.
+    found: bool,
+    /// How many looks in a row have shown that there is none.
+    missing: u32,
 }
 
 impl Steady {
@@ -90,6 +94,15 @@ impl Steady {
         self.last = Some(state);
         self.times
     }
+
+    /// Counts whether there is such an instance. A look that fails otherwise says nothing of that.
+    fn heard<T>(&mut self, read: &Result<Option<T>, TairError>) {
+        match read {
+            Ok(Some(_)) => (self.found, self.missing) = (true, 0),
+            Err(e) if !e.is_cloud(CloudError::says_no_such_instance) => {}
+            Ok(None) | Err(_) => self.missing = self.missing.saturating_add(1),
+        }
+    }
 }
 
 /// A look at an instance's status.
@@ -100,19 +113,25 @@ pub struct StatusLook {
     pub state: InstanceState,
     /// How many looks in a row have shown that.
     pub looks: u32,
+    /// Whether the instance is gone: several looks in a row say that there is none, and there was one, or should have been long ago.
+    pub is_gone: bool,
 }
 
 impl Inner {
     /// Looks at the status of an instance that is followed, and soon again where that may be the end: it is to be seen several times.
     pub async fn look_at(&self, instance_id: &str, poller: &mut Poller, steady: &mut Steady) -> StatusLook {
-        let read = poller.look(self.attribute_raw(instance_id).await).flatten();
+        let read = self.attribute_raw(instance_id).await;
+        steady.heard(&read);
+        let is_listed = steady.found || poller.elapsed() >= self.polling.listed_by();
+        let is_gone = steady.missing >= LOOKS && is_listed;
+        let read = poller.look(read).flatten();
         let status = read.and_then(|a| a.facts.instance_status).unwrap_or_default();
         let state = InstanceState::of(&status);
         let looks = steady.saw(state);
         if looks == 1 && matches!(state, InstanceState::Normal | InstanceState::Lost) {
             poller.hurry();
         }
-        StatusLook { status, state, looks }
+        StatusLook { status, state, looks, is_gone }
     }
 }
 

@@ -50,6 +50,12 @@ pub struct Backoff {
 }
 
 impl Polling {
+    /// How long after its cause something may take to be listed.
+    #[must_use]
+    pub const fn listed_by(&self) -> Duration {
+        self.visibility_delay.saturating_mul(5)
+    }
+
     /// A backoff that begins with the first wait.
     #[must_use]
     pub const fn backoff(&self) -> Backoff {

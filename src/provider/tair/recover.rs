@@ -1,10 +1,10 @@
 //! Recovery: jobs of processes that died are gone on with, because the cloud went on as well.
 
-use crate::model::fault::Fault;
+use crate::model::fault::{Fault, Kind};
 use crate::model::job::{JobKind, JobStatus};
 use crate::provider::jobs::Reconciled;
 use crate::provider::tair::Inner;
-use crate::provider::tair::clone::record::reconciled_hint;
+use crate::provider::tair::clone::record::{is_unanswered, reconciled_hint};
 use crate::state::jobs::Orphan;
 use std::sync::Arc;
 
@@ -34,6 +34,11 @@ impl Inner {
     async fn reconcile(self: Arc<Self>, orphan: Orphan) -> Result<Reconciled, Fault> {
         if orphan.job.status != JobStatus::Running {
             return self.roll_back(&orphan).await;
+        }
+        // What a dead process was permitted to order is ordered by one that may: following and unlocking are no orders.
+        if self.read_only && orphan.job.kind == JobKind::Clone && is_unanswered(orphan.recovery.as_ref()) {
+            let message = "left alone: its order may have to be sent again, and this process runs with --read-only";
+            return Err(Fault::new(Kind::Refused, "mode.read_only", message));
         }
         let Orphan { job, recovery } = orphan;
         if let Err(fault) = self.jobs.progress(&job, "found again", job.done, job.total).await {

@@ -116,7 +116,8 @@ pub fn measured(history: Option<&History>, from: Timestamp, now: Timestamp) -> M
     let delay = moments.last().map(|at| now.duration_since(*at).max(SignedDuration::ZERO));
     let starts = std::iter::once(&from).chain(&moments);
     let is_whole = starts.zip(&moments).all(|(start, end)| end.duration_since(*start) <= GRID + LAG);
-    let is_fresh = delay.is_some_and(|delay| delay <= WINDOW);
+    // A hole at the end is one like any other.
+    let is_fresh = delay.is_some_and(|delay| delay <= GRID + LAG);
     MeasuredWrites {
         peak: history.filter(|_| is_whole && is_fresh).map(|history| peak(history, "PutQps")),
         window_seconds: now.duration_since(from).as_secs_f64(),

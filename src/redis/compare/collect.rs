@@ -1,7 +1,7 @@
 //! The first walk: every key of one state becomes a record.
 
 use std::io::{self, Read};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use super::error::{CompareError, Side};
@@ -17,11 +17,18 @@ pub(super) struct Ends {
     deadline: Option<Instant>,
     /// The other side has failed.
     failed: AtomicBool,
+    /// Keys that the first walk has met, of the state now and of the one to come.
+    met: [AtomicU64; 2],
 }
 
 impl Ends {
     pub(super) const fn at(deadline: Option<Instant>) -> Self {
-        Self { deadline, failed: AtomicBool::new(false) }
+        Self { deadline, failed: AtomicBool::new(false), met: [const { AtomicU64::new(0) }; 2] }
+    }
+
+    /// Keys that the first walk has met, of the state now and of the one to come.
+    pub(super) fn met(&self) -> [u64; 2] {
+        self.met.each_ref().map(|met| met.load(Ordering::Relaxed))
     }
 
     /// Whether to stop now.
@@ -92,6 +99,13 @@ pub(super) fn both<T: Send>(
     Ok(now?.zip(then?))
 }
 
+/// What a walk leaves of one state.
+pub(super) struct Collected {
+    pub(super) partitions: Partitions,
+    /// The numbers of all function libraries, added up: they have no order.
+    pub(super) libraries: u64,
+}
+
 /// Walks one state.
 pub(super) fn walk(
     mut rdb: Rdb<'_>,
@@ -99,10 +113,13 @@ pub(super) fn walk(
     side: Side,
     keys: &Keys,
     options: &Options<'_>,
-) -> Result<Partitions, CompareError> {
-    let collect = Collect { keys, partitions, options, dbs: Databases::of(keys), begun: None };
+) -> Result<Collected, CompareError> {
+    let [now, then] = &rdb.ends.met;
+    let met = if side == Side::Now { now } else { then };
+    let collect =
+        Collect { keys, partitions, side, options, dbs: Databases::of(keys), begun: None, libraries: 0, met, count: 0 };
     let walked =
-        walk_contents(&mut rdb, (), collect, &keys.contents, options.at_ms).map_err(|source| match source {
+        walk_contents(&mut rdb, (), collect, &keys.contents, options.later_ms()).map_err(|source| match source {
             RdbError::Sink { source, .. } => CompareError::File { dir: options.dir.clone(), source },
             source => CompareError::Rdb { side, source },
         })?;
@@ -112,36 +129,47 @@ pub(super) fn walk(
     if more > 0 || !walked.rest.is_empty() {
         return Err(end(RdbError::Corrupt { offset, what: "there is more behind its end" }));
     }
-    Ok(walked.visitor.partitions)
+    let Collect { partitions, libraries, .. } = walked.visitor;
+    Ok(Collected { partitions, libraries })
 }
 
 struct Collect<'a> {
     keys: &'a Keys,
     partitions: Partitions,
+    side: Side,
     options: &'a Options<'a>,
     dbs: Databases<'a>,
     /// The current key, if it is wanted.
     begun: Option<(Record, Option<i64>)>,
+    libraries: u64,
+    /// Where it is told how many keys were met, and how many those are.
+    met: &'a AtomicU64,
+    count: u64,
 }
 
 impl Visitor for Collect<'_> {
     const WANTS_VALUES: bool = false;
     const WANTS_KEYS: bool = true;
-    const WANTS_FUNCTIONS: bool = false;
+    const WANTS_FUNCTIONS: bool = true;
 
     fn key(&mut self, head: &EntryHead<'_>) -> io::Result<()> {
         self.begun = None;
-        if self.options.wanted.is_some_and(|wanted| !wanted(head.key)) {
-            return Ok(());
-        }
+        self.count += 1;
+        self.met.store(self.count, Ordering::Relaxed);
+        let Some(name) = self.options.name(self.side, head.key) else { return Ok(()) };
         let db = self.dbs.number(head.db);
-        self.begun = Some((self.keys.begin(db, head.key), head.expiry_ms));
+        self.begun = Some((self.keys.begin(db, name), head.expiry_ms));
+        Ok(())
+    }
+
+    fn function(&mut self, code: &[u8]) -> io::Result<()> {
+        self.libraries = self.libraries.wrapping_add(self.keys.library(code));
         Ok(())
     }
 
     // A value that holds nothing is not told: servers pass over its key.
     fn contents(&mut self, value: Value) -> io::Result<()> {
         let Some((begun, expiry_ms)) = self.begun.take() else { return Ok(()) };
-        self.partitions.push(self.keys.complete(begun, value, expiry_ms, self.options.at_ms))
+        self.partitions.push(self.keys.complete(begun, value, expiry_ms, self.options.moments(self.side)))
     }
 }

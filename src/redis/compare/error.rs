@@ -7,6 +7,7 @@ use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 
 use crate::model::fault::{Fault, Kind};
+use crate::model::text::clean;
 use crate::redis::rdb::error::RdbError;
 
 /// Which of the two states.
@@ -58,25 +59,26 @@ impl From<CompareError> for Fault {
     fn from(error: CompareError) -> Self {
         let (kind, code, hint) = match &error {
             CompareError::File { source, .. } if source.kind() == ErrorKind::StorageFull => {
-                (Kind::Unexpected, "compare.no_room", "free space there: each key of either state takes 32 bytes")
+                (Kind::Provider, "compare.no_room", "free space there: each key of either state takes 32 bytes")
             }
             CompareError::File { .. } => (Kind::Unexpected, "system", ""),
             // What a reader of stored data says of damage.
             CompareError::Rdb { source: RdbError::Source { source, .. }, .. }
                 if source.kind() != ErrorKind::InvalidData =>
             {
-                (Kind::Unexpected, "compare.unreadable", "see that what is compared can be read, then try again")
+                (Kind::Provider, "compare.unreadable", "see that what is compared can be read, then try again")
             }
             // Sound, for all that is known.
             CompareError::Rdb {
                 source:
                     RdbError::TooLarge { .. }
+                    | RdbError::TooManyDatabases { .. }
                     | RdbError::UnsupportedType { .. }
                     | RdbError::UnsupportedVersion { .. }
                     | RdbError::BadOpcode { .. },
                 ..
             } => (
-                Kind::Unexpected,
+                Kind::Provider,
                 "compare.unreadable",
                 "this version of the program cannot compare it, which says nothing against it; compare others",
             ),
@@ -84,7 +86,10 @@ impl From<CompareError> for Fault {
                 (Kind::Damaged, "compare.damaged", "verify what the message names, and choose another")
             }
         };
-        let message = error.to_string();
+        let mut message = error.to_string();
+        if let CompareError::Rdb { source: RdbError::Source { source, .. }, .. } = &error {
+            message = format!("{message}: {}", clean(&source.to_string()));
+        }
         Self::new(kind, code, message).hint(hint).because(error)
     }
 }

@@ -5,7 +5,7 @@
 //! memory is bounded however many keys there are, and room on disk is 32 bytes a key and side. Where nothing differs, that is all; else both
 //! sides are walked once more for the names of what is told ([`names`]), which are nowhere kept.
 //!
-//! A key is there if it is in the state, holds anything, and does not expire by the given moment; a hash all of whose fields expire by then is not
+//! A key is there if it is in the state, holds anything, and does not expire by the state's moment; a hash all of whose fields expire by then is not
 //! there. Every key of either state is in exactly one class:
 //!
 //! | | now there | now not there, or expired |
@@ -13,9 +13,12 @@
 //! | then there | changed, or untouched | added |
 //! | then not there, or expired | lost | expired |
 //!
+//! Where the two have different moments, what only one of them has counts as expired if it expires by the later moment: nobody took or
+//! brought it; nor does a field that does so make a hash another. For a plan both moments are now.
+//!
 //! Two keys are taken for one with a probability below 10⁻¹³ among 10⁸ keys of both states together, a changed value for the same one with about
 //! 2⁻⁶⁴ a key: hashes have a fresh random key each time. What counts as the same value, [`contents`](super::rdb::contents) says; how often or how
-//! recently a key was used, what modules attached to it, and functions are not compared.
+//! recently a key was used, and what modules attached to it, is not compared; of function libraries only whether they are the same.
 //!
 //! It must not vouch for a state: what is damaged is an error, and what a walk does not look for (a member that is there twice) is not found.
 //! The call blocks; run it on a thread that may.
@@ -34,7 +37,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use self::collect::{Ends, both};
-use self::error::CompareError;
+use self::error::{CompareError, Side};
 use self::partitions::{Bounds, Partitions};
 use self::record::Keys;
 use crate::model::impact::KeyImpact;
@@ -42,8 +45,27 @@ use crate::model::impact::KeyImpact;
 /// Opens a state at rest as a plain RDB. Called as often as the state is needed, from threads of this room's own.
 pub type Open<'a> = dyn Fn() -> io::Result<Box<dyn Read + Send>> + Send + Sync + 'a;
 
-/// Whether a key is wanted.
+/// Whether a key of the state to come is wanted.
 pub type Wanted<'a> = dyn Fn(&[u8]) -> bool + Send + Sync + 'a;
+
+/// The keys that alone are compared.
+#[derive(Clone, Copy)]
+pub struct Only<'a> {
+    /// Whether a key is one of them, by its name in the state to come.
+    pub wanted: &'a Wanted<'a>,
+    /// What they are called now: this, and behind it that name. Where it is not empty they are put beside what is there: a key that the
+    /// state to come does not have stays as it is.
+    pub prefix: &'a [u8],
+}
+
+impl Only<'_> {
+    /// The name by which a key of a state is joined; `None` where it is not wanted.
+    #[inline]
+    fn name<'k>(&self, side: Side, key: &'k [u8]) -> Option<&'k [u8]> {
+        let name = if side == Side::Now { key.strip_prefix(self.prefix)? } else { key };
+        (self.wanted)(name).then_some(name)
+    }
+}
 
 /// The two states.
 pub struct Sides<'a> {
@@ -57,12 +79,37 @@ pub struct Sides<'a> {
 pub struct Options<'a> {
     /// Where files without a name are made, 32 bytes a key and side; none where there are few keys.
     pub dir: PathBuf,
-    /// When the state to come would serve, in milliseconds since 1970: what expires by then is not there.
-    pub at_ms: i64,
+    /// The moments of the state now and of the one to come, in milliseconds since 1970: what expires by then is not there.
+    pub at_ms: [i64; 2],
     /// When to stop, and tell what was compared by then.
     pub deadline: Option<Instant>,
     /// Only such keys are compared; no others are counted.
-    pub wanted: Option<&'a Wanted<'a>>,
+    pub only: Option<Only<'a>>,
+}
+
+impl Options<'_> {
+    /// The name by which a key of a state is joined; `None` where it is not compared.
+    #[inline]
+    fn name<'k>(&self, side: Side, key: &'k [u8]) -> Option<&'k [u8]> {
+        self.only.map_or(Some(key), |only| only.name(side, key))
+    }
+
+    /// The later moment of the two.
+    fn later_ms(&self) -> i64 {
+        let [now, then] = self.at_ms;
+        now.max(then)
+    }
+
+    /// The moment of a state, and the later one of the two.
+    fn moments(&self, side: Side) -> [i64; 2] {
+        let [now, then] = self.at_ms;
+        [if side == Side::Now { now } else { then }, self.later_ms()]
+    }
+
+    /// What stands before the names by which keys are joined when they are shown.
+    fn prefix(&self) -> &[u8] {
+        self.only.map_or(&[], |only| only.prefix)
+    }
 }
 
 /// Bytes on disk that comparing states of so many keys takes at least.
@@ -83,12 +130,14 @@ fn within(sides: &Sides<'_>, options: &Options<'_>, bounds: Bounds) -> Result<Ke
     let (keys, ends) = (Keys::random(), Ends::at(options.deadline));
     let new = || Partitions::new(options.dir.clone(), bounds);
     let Some((now, then)) = both(sides, &ends, |side, rdb| collect::walk(rdb, new(), side, &keys, options))? else {
-        return Ok(KeyImpact { not_compared: Some(told::out_of_time(0)), ..KeyImpact::default() });
+        return Ok(told::not_read(ends.met()));
     };
-    let joined = join::join(&[now, then], &|| ends.here())?;
+    // A restore of some keys leaves libraries alone.
+    let libraries_differ = options.only.is_none() && now.libraries != then.libraries;
+    let joined = join::join(&[now.partitions, then.partitions], !options.prefix().is_empty(), &|| ends.here())?;
     // Names for which no time is left stay away, which is told; the counts are whole without them.
-    let names = both(sides, &ends, |side, rdb| names::walk(rdb, &joined, side, &keys))?.unwrap_or_default();
-    Ok(told::impact(&joined, &names.into(), &keys))
+    let names = both(sides, &ends, |side, rdb| names::walk(rdb, &joined, side, &keys, options))?.unwrap_or_default();
+    Ok(KeyImpact { libraries_differ, ..told::impact(&joined, &names.into(), &keys) })
 }
 
 #[cfg(test)]
@@ -122,7 +171,7 @@ mod tests {
             move || Ok(Box::new(std::io::Cursor::new(rdb.clone())) as Box<dyn std::io::Read + Send>)
         };
         let sides = Sides { now: &open(now), then: &open(then) };
-        within(&sides, &Options { dir: dir.into(), at_ms: 0, deadline: None, wanted: None }, bounds)
+        within(&sides, &Options { dir: dir.into(), at_ms: [0; 2], deadline: None, only: None }, bounds)
     }
 
     #[test]
@@ -205,8 +254,12 @@ mod tests {
     fn no_time_at_all() {
         let all = || Ok(Box::new(std::io::empty()) as Box<dyn std::io::Read + Send>);
         let deadline = Some(Instant::now());
-        let options = Options { dir: "/".into(), at_ms: 0, deadline, wanted: None };
+        let options = Options { dir: "/".into(), at_ms: [0; 2], deadline, only: None };
         let impact = within(&Sides { now: &all, then: &all }, &options, Bounds::USUAL).unwrap();
-        assert_eq!((impact.total, impact.not_compared.unwrap().compared_percent), (KeyCounts::default(), 0));
+        let not = impact.not_compared.unwrap();
+        assert_eq!(
+            (impact.total, not.compared_percent, not.keys_read),
+            (KeyCounts::default(), 0, Some(Default::default()))
+        );
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 
+use super::Options;
 use super::collect::{Rdb, Stopped};
 use super::error::{CompareError, Side};
 use super::join::Joined;
@@ -31,6 +32,8 @@ impl From<(Self, Self)> for Names {
 /// What is to be found in one of the states.
 struct Search<'a> {
     keys: &'a Keys,
+    side: Side,
+    options: &'a Options<'a>,
     dbs: Databases<'a>,
     /// Prefixes and first hashes of keys that were not met yet.
     places: HashSet<Place>,
@@ -39,9 +42,15 @@ struct Search<'a> {
 }
 
 /// Walks one state, for as long as there is something to be found and time for it.
-pub(super) fn walk(rdb: Rdb<'_>, joined: &Joined, side: Side, keys: &Keys) -> Result<Names, CompareError> {
+pub(super) fn walk(
+    rdb: Rdb<'_>,
+    joined: &Joined,
+    side: Side,
+    keys: &Keys,
+    options: &Options<'_>,
+) -> Result<Names, CompareError> {
     let (places, hashes, found) = (HashSet::new(), HashSet::new(), Names::default());
-    let mut search = Search { keys, dbs: Databases::of(keys), places, hashes, found };
+    let mut search = Search { keys, side, options, dbs: Databases::of(keys), places, hashes, found };
     for (place, counts) in &joined.places {
         let in_now = counts.lost + counts.changed + counts.untouched > 0;
         let wanted = match side {
@@ -74,6 +83,13 @@ impl Search<'_> {
     fn is_done(&self) -> bool {
         self.places.is_empty() && self.hashes.is_empty()
     }
+
+    /// A name as the state now has it, or would have it.
+    fn shown(&self, name: &[u8]) -> String {
+        // A character has four bytes at most; one more tells that the name goes on.
+        let shown = self.options.prefix().iter().chain(name).copied().take(4 * (CHARACTERS_MAX + 1));
+        escaped(&shown.collect::<Vec<_>>(), CHARACTERS_MAX)
+    }
 }
 
 impl Visitor for &mut Search<'_> {
@@ -85,26 +101,23 @@ impl Visitor for &mut Search<'_> {
         if self.is_done() {
             return Err(io::Error::other(Stopped));
         }
+        // What is not compared is not looked for.
+        let Some(key) = self.options.name(self.side, head.key) else { return Ok(()) };
         let db = self.dbs.number(head.db);
         if !self.places.is_empty() {
-            let place = self.keys.place(db, head.key);
+            let place = self.keys.place(db, key);
             if self.places.remove(&place) {
-                let name = shown(prefix(head.key).unwrap_or_default());
+                let name = self.shown(prefix(key).unwrap_or_default());
                 self.found.prefixes.insert(place, name);
             }
         }
         if !self.hashes.is_empty() {
-            let hash = self.keys.hash(db, head.key);
+            let hash = self.keys.hash(db, key);
             if self.hashes.remove(&hash) {
-                let name = shown(head.key);
-                self.found.keys.insert((hash, self.keys.second_hash(db, head.key)), name);
+                let name = self.shown(key);
+                self.found.keys.insert((hash, self.keys.second_hash(db, key)), name);
             }
         }
         Ok(())
     }
-}
-
-fn shown(name: &[u8]) -> String {
-    // A character has four bytes at most; one more tells that the name goes on.
-    escaped(name.get(..4 * (CHARACTERS_MAX + 1)).unwrap_or(name), CHARACTERS_MAX)
 }

@@ -1,5 +1,6 @@
 //! What is remembered of a key: 32 bytes, whatever its length.
 
+use std::collections::HashMap;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::sync::{Mutex, PoisonError};
 
@@ -10,8 +11,10 @@ use crate::redis::rdb::statistics::DATABASES_MAX;
 pub(super) const RECORD_BYTES: usize = 32;
 /// How far into a key its prefix is looked for, and longest key without a separator that is a row of its own.
 const PREFIX_BYTES_MAX: usize = 64;
-/// Bits of a record's last number below the prefix: the database's, and whether the key is there.
-const PLACE_BITS: u32 = 17;
+/// Bits of a database's number.
+const DB_BITS: u32 = 17;
+/// Bits of a record's last number below the prefix: the database's, and two of when the key is there.
+const PLACE_BITS: u32 = DB_BITS + 2;
 
 /// A key of one state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +25,7 @@ pub(super) struct Record {
     rest: u64,
     /// Number of the content and the expiry.
     pub(super) value: u64,
-    /// Hash of database and prefix (47 bits, 0 for none), number of the database (16), whether the key is there (1).
+    /// Hash of database and prefix (45 bits, 0 for none), number of the database (17), whether the key is there (1), whether it still is at the later moment (1).
     place: u64,
 }
 
@@ -39,16 +42,22 @@ impl Record {
         if size >> 31 == 0 { size as u64 } else { ((size << 1 >> 1) as u64) << 10 }
     }
 
-    /// Whether it is there at the moment for which states are compared.
+    /// Whether it is there at the moment of its state.
     #[inline]
     pub(super) const fn is_there(&self) -> bool {
+        self.place >> 1 & 1 == 1
+    }
+
+    /// Whether it is still there at the later moment of the two, for all that its state knows.
+    #[inline]
+    pub(super) const fn lasts(&self) -> bool {
         self.place & 1 == 1
     }
 
     /// Its database and prefix.
     #[inline]
     pub(super) const fn place(&self) -> Place {
-        Place(self.place >> 1)
+        Place(self.place >> 2)
     }
 
     pub(super) fn to_bytes(self) -> [u8; RECORD_BYTES] {
@@ -75,14 +84,14 @@ pub(super) struct Place(u64);
 impl Place {
     /// The number of the database, see [`Keys::db`].
     #[inline]
-    pub(super) const fn db(self) -> u16 {
-        self.0 as u16
+    pub(super) const fn db(self) -> u32 {
+        (self.0 & ((1 << DB_BITS) - 1)) as u32
     }
 
     /// Whether there is a prefix.
     #[inline]
     pub(super) const fn has_prefix(self) -> bool {
-        self.0 >> 16 > 0
+        self.0 >> DB_BITS > 0
     }
 }
 
@@ -96,82 +105,101 @@ pub(super) fn prefix(key: &[u8]) -> Option<&[u8]> {
         .or_else(|| (key.len() == head.len()).then_some(key))
 }
 
+/// The databases met, in the order of their numbers, and the number of each.
+#[derive(Default)]
+struct Dbs {
+    met: Vec<u64>,
+    numbers: HashMap<u64, u32>,
+}
+
 /// What keys and their contents are hashed with, fresh for each comparison, and the databases met.
 pub(super) struct Keys {
     pub(super) contents: ContentKey,
     names: RandomState,
-    dbs: Mutex<Vec<u64>>,
+    dbs: Mutex<Dbs>,
 }
 
 impl Keys {
     pub(super) fn random() -> Self {
-        Self { contents: ContentKey::random(), names: RandomState::new(), dbs: Mutex::new(Vec::new()) }
+        Self { contents: ContentKey::random(), names: RandomState::new(), dbs: Mutex::default() }
     }
 
     /// The number of a database: of those that either state has, in the order in which they are met.
-    fn number_of(&self, db: u64) -> u16 {
+    fn number_of(&self, db: u64) -> u32 {
+        // Walks end before there are more: each counts its databases when it leaves one.
+        const { assert!(2 * (DATABASES_MAX + 2) < 1 << DB_BITS, "there is a number for each database of either state") };
         let mut dbs = self.dbs.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = dbs.iter().position(|known| *known == db).unwrap_or_else(|| {
-            dbs.push(db);
-            dbs.len() - 1
-        });
-        // Walks end before there are so many.
-        const { assert!(2 * DATABASES_MAX < u16::MAX as usize, "there is a number for each database of either state") };
-        u16::try_from(at).unwrap_or(u16::MAX)
+        let Dbs { met, numbers } = &mut *dbs;
+        *numbers.entry(db).or_insert_with(|| {
+            met.push(db);
+            u32::try_from(met.len() - 1).unwrap_or(u32::MAX)
+        })
     }
 
     /// The database of a number.
-    pub(super) fn db(&self, number: u16) -> u64 {
+    pub(super) fn db(&self, number: u32) -> u64 {
         let dbs = self.dbs.lock().unwrap_or_else(PoisonError::into_inner);
-        dbs.get(usize::from(number)).copied().unwrap_or_default()
+        dbs.met.get(number as usize).copied().unwrap_or_default()
+    }
+
+    /// A number of a function library, by its code.
+    pub(super) fn library(&self, code: &[u8]) -> u64 {
+        self.names.hash_one(code)
     }
 
     /// The first hash of a key, which nobody who wrote it can have known.
     #[inline]
-    pub(super) fn hash(&self, db: u16, key: &[u8]) -> u64 {
+    pub(super) fn hash(&self, db: u32, key: &[u8]) -> u64 {
         let mut hash = self.names.build_hasher();
-        hash.write_u16(db);
+        hash.write_u32(db);
         hash.write(key);
         hash.finish()
     }
 
     /// The second.
     #[inline]
-    pub(super) fn second_hash(&self, db: u16, key: &[u8]) -> u32 {
+    pub(super) fn second_hash(&self, db: u32, key: &[u8]) -> u32 {
         let mut hash = self.contents.hasher();
-        hash.write_u16(db);
+        hash.write_u32(db);
         hash.write(key);
         hash.finish() as u32
     }
 
     /// Where a key belongs.
     #[inline]
-    pub(super) fn place(&self, db: u16, key: &[u8]) -> Place {
+    pub(super) fn place(&self, db: u32, key: &[u8]) -> Place {
         let hash = prefix(key).map_or(0, |prefix| {
             let mut hash = self.contents.hasher();
-            hash.write_u16(db);
+            hash.write_u32(db);
             hash.write(prefix);
             (hash.finish() >> PLACE_BITS).max(1)
         });
-        Place(hash << 16 | u64::from(db))
+        Place(hash << DB_BITS | u64::from(db))
     }
 
     /// A key whose value is not known yet.
     #[inline]
-    pub(super) fn begin(&self, db: u16, key: &[u8]) -> Record {
+    pub(super) fn begin(&self, db: u32, key: &[u8]) -> Record {
         let rest = u64::from(self.second_hash(db, key)) << 32;
-        Record { key: self.hash(db, key), rest, value: 0, place: self.place(db, key).0 << 1 }
+        Record { key: self.hash(db, key), rest, value: 0, place: self.place(db, key).0 << 2 }
     }
 
-    /// Its value, and whether it is there at a moment.
+    /// Its value, and whether it is there at the moment of its state, and at the later one of the two.
     #[inline]
-    pub(super) fn complete(&self, begun: Record, value: Value, expiry_ms: Option<i64>, at_ms: i64) -> Record {
+    pub(super) fn complete(
+        &self,
+        begun: Record,
+        value: Value,
+        expiry_ms: Option<i64>,
+        [at, later]: [i64; 2],
+    ) -> Record {
         let has_expiry = u64::from(expiry_ms.is_some());
         let number = self.contents.mix(value.number, has_expiry, expiry_ms.unwrap_or_default().cast_unsigned());
         let size = u32::try_from(value.bytes).ok().filter(|size| size >> 31 == 0);
         let size = size.unwrap_or_else(|| 1 << 31 | u32::try_from(value.bytes >> 10).unwrap_or(u32::MAX));
-        let is_there = !value.expired && expiry_ms.is_none_or(|expiry| expiry > at_ms);
-        let (rest, place) = (begun.rest | u64::from(size), begun.place | u64::from(is_there));
+        let until = |ms: i64| [expiry_ms, value.expires_ms].into_iter().flatten().all(|expiry| expiry > ms);
+        let there = u64::from(until(at)) << 1 | u64::from(until(later));
+        let (rest, place) = (begun.rest | u64::from(size), begun.place | there);
         Record { rest, value: number, place, ..begun }
     }
 }
@@ -179,7 +207,7 @@ impl Keys {
 /// The numbers of databases, asked for again and again as a walk asks for them.
 pub(super) struct Databases<'a> {
     keys: &'a Keys,
-    current: Option<(u64, u16)>,
+    current: Option<(u64, u32)>,
 }
 
 impl<'a> Databases<'a> {
@@ -189,7 +217,7 @@ impl<'a> Databases<'a> {
 
     /// The number of a database.
     #[inline]
-    pub(super) fn number(&mut self, db: u64) -> u16 {
+    pub(super) fn number(&mut self, db: u64) -> u32 {
         match self.current {
             Some((current, number)) if current == db => number,
             _ => {
@@ -226,12 +254,16 @@ mod tests {
     fn a_record_keeps_what_it_was_given() {
         let keys = Keys::random();
         for (bytes, kept) in [(0, 0), (5, 5), ((1 << 31) - 1, (1 << 31) - 1), ((3 << 31) + 5, 3 << 31)] {
-            for (expiry, there) in [(None, true), (Some(5), false), (Some(6), true)] {
+            let cases = [(None, [true; 2]), (Some(5), [false; 2]), (Some(6), [true, false]), (Some(8), [true; 2])];
+            for (expiry, there) in cases {
                 let db = keys.number_of(7);
-                let value = Value { number: 1, bytes, expired: false };
-                let record = keys.complete(keys.begin(db, b"a:b"), value, expiry, 5);
+                let value = Value { number: 1, bytes, expires_ms: None };
+                let record = keys.complete(keys.begin(db, b"a:b"), value, expiry, [5, 7]);
+                let fields = Value { expires_ms: expiry, ..value };
+                let of_fields = keys.complete(keys.begin(db, b"a:b"), fields, None, [5, 7]);
+                assert_eq!([of_fields.is_there(), of_fields.lasts()], there);
                 assert_eq!(Record::of_bytes(&record.to_bytes()), record);
-                assert_eq!((record.bytes(), record.is_there()), (kept, there));
+                assert_eq!((record.bytes(), [record.is_there(), record.lasts()]), (kept, there));
                 assert_eq!((record.place(), keys.db(record.place().db())), (keys.place(db, b"a:c"), 7));
                 assert_eq!(record.id(), keys.begin(db, b"a:b").id());
             }

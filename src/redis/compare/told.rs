@@ -3,20 +3,23 @@
 use super::join::Joined;
 use super::names::Names;
 use super::record::{Keys, Record};
-use crate::model::impact::{ExampleKey, ImpactRow, KeyCounts, KeyImpact, NotCompared};
+use crate::model::impact::{ExampleKey, ImpactRow, KeyCounts, KeyImpact, KeysRead, NotCompared};
+
+/// Most rows that are told: those by prefix, and one for each database, of which there may be thousands.
+const ROWS_MAX: usize = 1024;
 
 /// The whole answer.
 pub(super) fn impact(joined: &Joined, names: &Names, keys: &Keys) -> KeyImpact {
     let (mut rows, mut others) = (Vec::new(), joined.total.clone());
     for (place, counts) in &joined.places {
         // Without a name it stays among the others.
-        let (Some(prefix), Some(others)) = (names.prefixes.get(place), others.get_mut(usize::from(place.db()))) else {
+        let (Some(prefix), Some(others)) = (names.prefixes.get(place), others.get_mut(place.db() as usize)) else {
             continue;
         };
         *others = others.without(*counts);
         rows.push(ImpactRow { db: keys.db(place.db()), prefix: Some(prefix.clone()), counts: *counts });
     }
-    for (db, counts) in (0..=u16::MAX).zip(others) {
+    for (db, counts) in (0_u32..).zip(others) {
         if counts != KeyCounts::default() {
             rows.push(ImpactRow { db: keys.db(db), prefix: None, counts });
         }
@@ -25,6 +28,8 @@ pub(super) fn impact(joined: &Joined, names: &Names, keys: &Keys) -> KeyImpact {
         let by = |row: &ImpactRow| (std::cmp::Reverse(row.counts.different()), row.db);
         by(a).cmp(&by(b)).then_with(|| a.prefix.cmp(&b.prefix))
     });
+    let rows_left_out = rows.iter().skip(ROWS_MAX).filter(|row| row.counts.different() > 0).count() as u64;
+    rows.truncate(ROWS_MAX);
     let examples = |largest: &[(u64, Record)]| {
         let named = largest.iter().filter_map(|(bytes, record)| {
             let key = names.keys.get(&record.id())?.clone();
@@ -40,6 +45,8 @@ pub(super) fn impact(joined: &Joined, names: &Names, keys: &Keys) -> KeyImpact {
     KeyImpact {
         total: joined.total.iter().fold(KeyCounts::default(), |sum, counts| sum.plus(*counts)),
         rows,
+        rows_left_out,
+        libraries_differ: false,
         lost: examples(lost),
         changed: examples(changed),
         added: examples(added),
@@ -49,6 +56,12 @@ pub(super) fn impact(joined: &Joined, names: &Names, keys: &Keys) -> KeyImpact {
 }
 
 /// So much was compared in time.
-pub(super) fn out_of_time(compared_percent: u64) -> NotCompared {
-    NotCompared { compared_percent, why: "the time allowed for it was over".to_owned() }
+fn out_of_time(compared_percent: u64) -> NotCompared {
+    NotCompared { compared_percent, why: "the time allowed for it was over".to_owned(), keys_read: None }
+}
+
+/// Nothing was compared, for only so many keys of either state were read in time.
+pub(super) fn not_read(met: [u64; 2]) -> KeyImpact {
+    let keys_read = Some(met.map(|read| KeysRead { read, of: None }));
+    KeyImpact { not_compared: Some(NotCompared { keys_read, ..out_of_time(0) }), ..KeyImpact::default() }
 }

@@ -46,6 +46,9 @@ pub struct StreamShift {
     named: Vec<u8>,
     arguments: Vec<u8>,
     key_ends: usize,
+    /// Between which moments the times that come are counted, and how many there were.
+    between: (i64, i64),
+    counted: u64,
 }
 
 impl StreamShift {
@@ -68,7 +71,27 @@ impl StreamShift {
             named: Vec::new(),
             arguments: Vec::new(),
             key_ends: 0,
+            between: (0, 0),
+            counted: 0,
         }
+    }
+
+    /// Counts the times that lie behind the first of these moments and not behind the second, in milliseconds.
+    #[must_use]
+    pub fn counting(self, between: (i64, i64)) -> Self {
+        Self { between, ..self }
+    }
+
+    /// Times so far that lay there: one for each command that sets one.
+    #[must_use]
+    pub const fn counted(&self) -> u64 {
+        self.counted
+    }
+
+    /// Whether one of these names, in upper case, is of a command that may set an expiry.
+    #[must_use]
+    pub fn may_expire(names: &BTreeSet<String>) -> bool {
+        names.iter().any(|name| !matches!(Form::of(name.as_bytes(), true), Form::None | Form::Persist))
     }
 
     /// Whether a stream with commands of these names, in upper case, has to be read for what it must not lose, whatever is moved.
@@ -283,9 +306,12 @@ impl StreamShift {
         if self.after.is_some() { Changed::To(b"PXAT".to_vec()) } else { Changed::Not }
     }
 
-    fn moved(&self, time: Time, number: i64, at_ms: i64) -> i64 {
+    fn moved(&mut self, time: Time, number: i64, at_ms: i64) -> i64 {
         let from = if time.relative { at_ms } else { 0 };
-        number.saturating_mul(time.unit).saturating_add(from).saturating_add(self.by_ms)
+        let at = number.saturating_mul(time.unit).saturating_add(from);
+        let (first, last) = self.between;
+        self.counted += u64::from(first < at && at <= last);
+        at.saturating_add(self.by_ms)
     }
 
     fn command_ends(&mut self, at_ms: i64, out: &mut Vec<u8>) {

@@ -76,6 +76,36 @@ fn what_counts_from_when_it_runs_becomes_a_moment() {
     );
 }
 
+/// Times of both kinds are counted where they lie, whatever stands around them.
+#[test]
+fn times_are_counted() {
+    let stream: Vec<u8> = [
+        "PEXPIREAT k 100",
+        "PEXPIREAT k 101",
+        "SET k v EXAT 1",
+        "SET 500 500 GET",
+        "SETEX k 1 v",
+        "EXPIRE k 2",
+        "RESTORE k 50 payload REPLACE",
+        "RESTORE k 1101 payload ABSTTL",
+        "HPEXPIREAT h 600 FIELDS 1 f",
+        "DEL k",
+    ]
+    .iter()
+    .flat_map(|words| command(words))
+    .collect();
+    for piece in [1, 9, stream.len()] {
+        let mut shift = StreamShift::new(0, true).counting((100, 1100));
+        for bytes in stream.chunks(piece) {
+            shift.feed(bytes, 100, &mut Vec::new()).unwrap();
+        }
+        // Of the second, the third, SETEX, the first RESTORE and HPEXPIREAT.
+        assert_eq!(shift.counted(), 5, "in pieces of {piece}");
+    }
+    let may = |name: &str| StreamShift::may_expire(&["DEL".to_owned(), name.to_owned()].into());
+    assert!(may("SET") && may("EXPIRE") && may("SETEX") && may("RESTORE") && !may("INCR") && !may("HPERSIST"));
+}
+
 #[test]
 fn fields_that_are_to_stay_have_not_expired_by_then() {
     let persists = |words| {

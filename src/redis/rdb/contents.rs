@@ -87,8 +87,8 @@ pub struct Value {
     pub number: u64,
     /// Bytes of the value as it is written.
     pub bytes: u64,
-    /// Whether it is a hash all of whose fields have expired.
-    pub expired: bool,
+    /// When the last field has expired of a hash all of whose fields expire, in milliseconds since 1970.
+    pub expires_ms: Option<i64>,
 }
 
 /// The content of the current value, as it goes by.
@@ -99,18 +99,19 @@ pub(super) struct Contents<'k> {
     /// The numbers of all rows, added up, so that their order says nothing.
     sum: u64,
     rows: u64,
-    expired: u64,
+    /// When the last field that was met expires; more than any time: never. 0 where none was met.
+    last_ms: u64,
 }
 
 impl<'k> Contents<'k> {
     pub(super) fn new(key: &'k ContentKey, at_ms: i64) -> Self {
-        Self { key, at_ms: u64::try_from(at_ms).unwrap_or(0), sum: 0, rows: 0, expired: 0 }
+        Self { key, at_ms: u64::try_from(at_ms).unwrap_or(0), sum: 0, rows: 0, last_ms: 0 }
     }
 
     /// A value begins.
     #[inline]
     pub(super) fn begin(&mut self) {
-        (self.sum, self.rows, self.expired) = (0, 0, 0);
+        (self.sum, self.rows, self.last_ms) = (0, 0, 0);
     }
 
     /// Something that is there, wherever. What is of another kind has another `c`.
@@ -129,9 +130,8 @@ impl<'k> Contents<'k> {
     /// A member with its score, or a field with its value and when it expires; 0 for never.
     #[inline]
     pub(super) fn field(&mut self, name: u64, value: u64, expiry_ms: u64) {
-        if expiry_ms > 0 && expiry_ms <= self.at_ms {
-            self.expired += 1;
-        } else {
+        self.last_ms = self.last_ms.max(if expiry_ms > 0 { expiry_ms } else { u64::MAX });
+        if expiry_ms == 0 || expiry_ms > self.at_ms {
             self.row(name, value, expiry_ms);
         }
     }
@@ -140,7 +140,8 @@ impl<'k> Contents<'k> {
     #[inline]
     pub(super) fn value(&self, type_byte: u8, bytes: u64) -> Value {
         let number = self.key.mix(class(type_byte), self.rows, self.sum);
-        Value { number, bytes, expired: self.rows == 0 && self.expired > 0 }
+        let expires_ms = i64::try_from(self.last_ms).ok().filter(|last| *last > 0);
+        Value { number, bytes, expires_ms }
     }
 }
 

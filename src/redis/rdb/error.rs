@@ -73,6 +73,16 @@ pub enum RdbError {
         /// The limit.
         limit: u64,
     },
+    /// More databases have keys than are counted apart. A server may have as many: its setting has no bound.
+    #[error("more than {limit} databases have keys at byte {offset}, and this program counts no more")]
+    TooManyDatabases {
+        /// Where the first one begins that is not counted.
+        offset: u64,
+        /// The limit.
+        limit: usize,
+        /// The version in the header.
+        version: u16,
+    },
     /// The structure contradicts itself.
     #[error("damaged at byte {offset}: {what}")]
     Corrupt {

@@ -126,8 +126,8 @@ pub(super) struct Tally {
     modules: BTreeSet<String>,
 }
 
-/// More databases with keys than any configuration has; the bound keeps a forged RDB from growing the map.
-pub(in crate::redis) const DATABASES_MAX: usize = 16_384;
+/// Databases with keys that are counted; the bound keeps an RDB from growing the map without end. A server's setting has none.
+pub(in crate::redis) const DATABASES_MAX: usize = 65_000;
 /// More module types than a server can have, which is 64 by far.
 const MODULE_TYPES_MAX: usize = 256;
 
@@ -149,7 +149,7 @@ impl Tally {
         }
     }
 
-    /// Stores the current database's counts and begins with another. False: more databases than a server can have.
+    /// Stores the current database's counts and begins with another. False: more databases than are counted.
     #[must_use]
     pub(super) fn select(&mut self, db: u64) -> bool {
         if self.current.keys > 0 {

@@ -8,7 +8,7 @@ use super::deep::Deep;
 use super::error::{RdbError, RdbResult};
 use super::input::Input;
 use super::source::Hashing as _;
-use super::statistics::{Checksum, Dialect, Tally};
+use super::statistics::{Checksum, DATABASES_MAX, Dialect, Tally};
 use super::string::{Scratch, Text};
 use super::unique::Scope;
 use super::value::{Content, Format};
@@ -117,7 +117,8 @@ impl<'u, R: Read, T: Tap, V: Visitor> Walk<'u, R, T, V> {
                 let db = self.input.count()?;
                 self.end_database()?;
                 if !self.tally.select(db) {
-                    return self.input.corrupt("more databases than a server can have");
+                    let offset = self.input.offset();
+                    return Err(Box::new(RdbError::TooManyDatabases { offset, limit: DATABASES_MAX, version }));
                 }
             }
             251 => {

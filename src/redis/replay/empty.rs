@@ -3,10 +3,14 @@
 //! It must not begin where a step behind it would be refused, and it compares the server in the very command that destroys, where
 //! the server runs scripts; of a plan that told of no writes, that not one came in between.
 
+use super::Coming;
 use super::partial;
 use super::transaction::{Failed, run};
 use crate::guard::facts::rights::Right;
+use crate::guard::plan::changed;
+use crate::guard::room::fits_beside;
 use crate::model::fault::Fault;
+use crate::model::text::bytes;
 use crate::redis::conn::Conn;
 use crate::redis::error::RedisError;
 use crate::redis::facts::{ServerFacts, field, info};
@@ -40,15 +44,24 @@ for i = 1, 5 do if ARGV[i] ~= '' and ARGV[i] ~= found[i] then return 0 end end
 redis.call('FLUSHALL', 'SYNC')
 return found[4]";
 
-/// Deletes all keys and functions, if the last look at the server lets it. `own`: write commands that the server has counted of
-/// this restore.
+/// Deletes all keys and functions, if the last look at the server lets it. `coming`: what the server must take behind that. `own`: write
+/// commands that it has counted of this restore.
 ///
 /// # Errors
 /// What was refused, as itself, while nothing has been deleted; [`RedisError::Replay`] from then on.
-pub(super) async fn everything(conn: &mut Conn, look: Option<&mut dyn Look>, own: u64) -> Result<(), RedisError> {
-    let libraries = ServerFacts::from_info(&info(conn, Some("memory")).await?).libraries;
+pub(super) async fn everything(
+    conn: &mut Conn,
+    look: Option<&mut dyn Look>,
+    coming: Coming,
+    own: u64,
+) -> Result<(), RedisError> {
+    let ServerFacts { libraries, maxmemory, .. } = ServerFacts::from_info(&info(conn, Some("memory")).await?);
+    if !fits_beside(coming.memory, 0, maxmemory, None) {
+        return Err(RedisError::Withheld { fault: no_room(coming.memory, maxmemory) });
+    }
     let mut needs = rights::IN_PLACE.to_vec();
     needs.extend((libraries > 0).then_some(rights::DELETE_FUNCTIONS));
+    needs.extend((coming.functions > 0).then_some(rights::LOAD_FUNCTIONS));
     let own = own + all_granted(conn, &needs).await?;
     match look {
         None => flush(conn).await?,
@@ -161,14 +174,23 @@ async fn flush_if(conn: &mut Conn, look: &mut dyn Look, own: u64) -> Result<(), 
     Err(RedisError::Withheld { fault: if look.allows_writes() { no_master() } else { not_shown() } })
 }
 
+/// The fault of a server that would refuse, or evict, some of what is to come.
+fn no_room(need: u64, maxmemory: u64) -> Fault {
+    changed(format!(
+        "the target was not touched: what it is to hold needs about {}, and maxmemory is {} by now",
+        bytes(need),
+        bytes(maxmemory)
+    ))
+}
+
 /// The fault of a server of which it could not be shown that nothing is written to it.
 fn not_shown() -> Fault {
-    crate::guard::plan::changed(format!(
+    changed(format!(
         "the target was not touched: the plan told of no write traffic, and in {LOOKS} looks it was never what it had been a moment before"
     ))
 }
 
 /// The fault of a server that is another at the moment of the cutover.
 pub(super) fn no_master() -> Fault {
-    crate::guard::plan::changed("the target was not touched: it has become a replica, or another server took its place")
+    changed("the target was not touched: it has become a replica, or another server took its place")
 }

@@ -47,11 +47,20 @@ const QUOTED_MAX: usize = 5;
 pub enum ReplayMode<'a> {
     /// All keys and functions of the target are deleted first: afterwards the target holds the backup and nothing else.
     ReplaceEverything,
-    /// The same, if the last look at the server lets it. Where the server runs scripts, what was looked at is compared in the
-    /// command that deletes.
-    ReplaceIf(&'a mut (dyn Look + 'a)),
+    /// The same, if the last look at the server lets it, and if it would take what is to come. Where the server runs scripts, what was
+    /// looked at is compared in the command that deletes.
+    ReplaceIf(&'a mut (dyn Look + 'a), Coming),
     /// Nothing is deleted. Keys and libraries of the backup replace those of the same name; all others stay.
     MergeKeys,
+}
+
+/// What is to be written to a server that is emptied for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Coming {
+    /// Number of function libraries.
+    pub functions: u64,
+    /// Bytes of memory that it needs, about.
+    pub memory: u64,
 }
 
 /// What a replay has written so far.
@@ -103,8 +112,8 @@ pub async fn drive(
     let own = probe(conn, rdb_version, !matches!(mode, ReplayMode::MergeKeys)).await?;
     conn.set_timeout(COMMAND_TIMEOUT);
     match mode {
-        ReplayMode::ReplaceEverything => empty::everything(conn, None, own).await?,
-        ReplayMode::ReplaceIf(look) => empty::everything(conn, Some(look), own).await?,
+        ReplayMode::ReplaceEverything => empty::everything(conn, None, Coming::default(), own).await?,
+        ReplayMode::ReplaceIf(look, coming) => empty::everything(conn, Some(look), coming, own).await?,
         ReplayMode::MergeKeys => {}
     }
     // From here on the target may have lost something, so every failure says that it holds a part.

@@ -73,8 +73,9 @@ async fn counted_on(pool: &SqlitePool, instance_id: &str, open: &Confirmation) -
         return Ok(Vec::new());
     }
     let of_it = plan.act.set_of(&plan.instance_id) == instance_id;
-    let source = plan.act.backup_id().filter(|_| of_it).map(|id| (id.to_owned(), true));
-    let mut ids: Vec<(String, bool)> = source.into_iter().collect();
+    let sources = [plan.act.backup_id(), plan.preconditions.replayed_behind()];
+    let mut ids: Vec<(String, bool)> =
+        sources.into_iter().flatten().filter(|_| of_it).map(|id| (id.to_owned(), true)).collect();
     if let Some(safety) = plan.safety.as_ref().filter(|_| plan.instance_id == instance_id) {
         if safety.backup_id.is_empty() {
             let took = sqlx::query_scalar("SELECT backup_id FROM jobs WHERE id = ?").bind(&safety.job_id);

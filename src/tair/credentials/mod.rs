@@ -62,6 +62,8 @@ struct Means {
     env: Environment,
     http: Http,
     metadata: Option<Url>,
+    /// The region that is called, whose services are the only ones within a VPC.
+    region: Option<String>,
     /// The profile that was chosen first: another one that becomes the current one is somebody else.
     profile: OnceLock<String>,
 }
@@ -86,7 +88,7 @@ impl Chain {
     #[must_use]
     pub fn new(config: TairConfig, env: Environment, http: Http) -> Self {
         let metadata = Url::parse(metadata::ADDRESS).ok();
-        let means = Means { config, env, http, metadata, profile: OnceLock::new() };
+        let means = Means { config, env, http, metadata, region: None, profile: OnceLock::new() };
         Self { means, held: Mutex::default() }
     }
 
@@ -94,6 +96,13 @@ impl Chain {
     #[must_use]
     pub fn with_metadata(mut self, address: Url) -> Self {
         self.means.metadata = Some(address);
+        self
+    }
+
+    /// The same chain for calls of a region.
+    #[must_use]
+    pub fn in_region(mut self, region: &str) -> Self {
+        self.means.region = Some(region.to_owned());
         self
     }
 
@@ -128,7 +137,8 @@ impl Chain {
     }
 
     /// Account and principal of credentials: as the Security Token Service tells them where it belongs to the endpoint that is called,
-    /// else, and where it refuses, the access key's own id for both. `now` is the cloud's time, as far as it is known.
+    /// else, and where it refuses, the access key's own id for both; of temporary credentials, whose id is another one after every renewal,
+    /// where they come from. `now` is the cloud's time, as far as it is known.
     ///
     /// # Errors
     /// What kept the service from an answer: then it is not known who calls, which is nobody else than before.
@@ -139,10 +149,8 @@ impl Chain {
         } else {
             None
         };
-        Ok(told.map_or_else(
-            || (of.access_key_id.clone(), of.access_key_id.clone()),
-            |found| (found.account, found.principal),
-        ))
+        let stands = if of.token.is_some() { &of.source } else { &of.access_key_id };
+        Ok(told.map_or_else(|| (stands.clone(), stands.clone()), |found| (found.account, found.principal)))
     }
 
     /// New credentials in place of those that the cloud refuses as expired; somebody else's renewal counts.

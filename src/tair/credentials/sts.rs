@@ -31,7 +31,7 @@ pub(super) struct Session {
     pub(super) seconds: Option<i64>,
     /// A policy that narrows the role.
     pub(super) policy: Option<String>,
-    /// The region whose service is asked; the central one when `None`.
+    /// The region whose service is asked; when `None` the central one, or within a VPC that of the region that is called.
     pub(super) region: Option<String>,
     /// Whether the service is reached within the VPC.
     pub(super) vpc: bool,
@@ -48,8 +48,10 @@ pub(super) struct OidcRole {
 }
 
 fn service(means: &Means, session: &Session) -> Result<Url, String> {
-    let region = session.region.clone().or_else(|| means.env.get("ALIBABA_CLOUD_STS_REGION"));
     let vpc = session.vpc || means.config.vpc || means.env.is_on("ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED");
+    let region = session.region.clone().or_else(|| means.env.get("ALIBABA_CLOUD_STS_REGION"));
+    // The central service is not reached from within a VPC.
+    let region = region.or_else(|| means.region.clone().filter(|_| vpc));
     endpoint::sts(means.config.sts_endpoint.as_ref(), region.as_deref(), vpc).map_err(|e| e.to_string())
 }
 

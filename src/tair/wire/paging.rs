@@ -1,6 +1,6 @@
 //! Paging to the end: what a listing has to say of itself, so that all its rows can be read.
 //!
-//! A listing that changes while it is read may repeat rows, which are dropped by their key.
+//! A listing that changes while it is read may repeat rows, which are dropped by their key; one that loses rows is read anew.
 
 use crate::tair::wire::Action;
 
@@ -39,9 +39,18 @@ pub const MAX_PAGES: i64 = 1000;
 pub struct Progress {
     received: i64,
     distinct: i64,
+    total: Option<i64>,
 }
 
 impl Progress {
+    /// Takes note of a page's total, and tells whether rows have gone since the page before: then those behind them have moved up, and one
+    /// may stand on a page that was read already.
+    pub fn has_shrunk<R>(&mut self, page: &Page<R>) -> bool {
+        let before = self.total;
+        self.total = page.total.or(before);
+        before.zip(page.total).is_some_and(|(before, now)| now < before)
+    }
+
     /// Takes note of a page that was `asked` for with so many rows, of which so many are `fresh`, and tells whether another follows.
     ///
     /// A total may be wrong, and a page may be smaller than was asked for: only a page that has less than it may have ends a listing, and

@@ -127,6 +127,10 @@ action! {
         to_start_time: Second = "ToStartTime",
         /// Only of these instances, joined by commas.
         instance_id: Option<String> = "InstanceId",
+        /// Only this task.
+        task_id: Option<String> = "TaskId",
+        /// Only those of this type.
+        task_type: Option<String> = "TaskType",
         /// Only those in this status.
         status: Option<String> = "Status",
         /// The page, from 1.

@@ -1,7 +1,7 @@
 //! Asking the person, and the reply to an answer that is no yes.
 
 use super::reply::{Guarded, GuardedStatus, impact, refusal, shown};
-use super::{Echoed, Flow, FlowState};
+use super::{Echoed, Flow, FlowState, awaits_backup};
 use crate::guard::check::{Precheck, all_warnings};
 use crate::guard::ledger::{Confirmation, ConfirmationStatus};
 use crate::guard::permit;
@@ -48,11 +48,7 @@ impl Flow<'_> {
 
     /// What becomes of keys, where the plan's safety backup was not there yet when the plan was made, and is now.
     async fn keys_of_later_backup(&self, open: &Confirmation) -> Option<KeyImpact> {
-        let later = open.plan.safety.as_ref().is_some_and(|safety| safety.stored_digest.is_empty());
-        if !later || open.plan.impact.keys.is_none() {
-            return None;
-        }
-        self.key_impact(&open.plan).await
+        if awaits_backup(&open.plan) { self.key_impact(&open.plan).await } else { None }
     }
 
     /// Counts a question as it is put, whose answer comes with another call: one that nobody ever answers could be put without end.

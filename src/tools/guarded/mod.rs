@@ -27,7 +27,7 @@ use crate::guard::rules::Rules;
 use crate::guard::writes::Writes;
 use crate::model::fault::Fault;
 use crate::model::impact::KeyImpact;
-use crate::tools::{Outcome, ToolCall, run_detached};
+use crate::tools::{App, Outcome, ToolCall, run_detached};
 use reply::{Guarded, GuardedStatus, rows};
 use std::sync::Arc;
 use std::time::Duration;
@@ -113,6 +113,23 @@ pub async fn run(call: &ToolCall<'_>, instance_id: &str, act: Act, token: Option
     }
 }
 
+/// What becomes of keys, for a person who is asked beside the calls: where the plan's safety backup was not there yet when the plan was made,
+/// and may be now. `None`: the plan tells all that is to be told.
+pub async fn keys_of_later_backup(app: &App, plan: &Plan) -> Option<KeyImpact> {
+    let within = time_for_keys(app).filter(|_| awaits_backup(plan))?;
+    app.provider.key_impact(plan, within).await
+}
+
+/// Whether a plan tells of keys, and its safety backup was not there yet when it was made.
+fn awaits_backup(plan: &Plan) -> bool {
+    plan.impact.keys.is_some() && plan.safety.as_ref().is_some_and(|safety| safety.stored_digest.is_empty())
+}
+
+/// How long keys are compared; `None` where the operator does not want it.
+fn time_for_keys(app: &App) -> Option<Duration> {
+    Some(Duration::from_secs(app.config.guard.impact_seconds.into())).filter(|within| !within.is_zero())
+}
+
 impl Flow<'_> {
     /// Records an event in the audit that no confirmation belongs to.
     async fn audit(&self, event: &str, detail: String) -> Result<(), Fault> {
@@ -122,10 +139,7 @@ impl Flow<'_> {
     /// What becomes of keys; `None` where nobody can tell, or the operator does not want it.
     async fn key_impact(&self, plan: &Plan) -> Option<KeyImpact> {
         let app = self.call.app;
-        let within = Duration::from_secs(app.config.guard.impact_seconds.into());
-        if within.is_zero() {
-            return None;
-        }
+        let within = time_for_keys(app)?;
         let (provider, plan) = (Arc::clone(&app.provider), plan.clone());
         // What it starts on this machine is ended in order also where the client goes away.
         let comparing = async move { Ok(provider.key_impact(&plan, within).await) };

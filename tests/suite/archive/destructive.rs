@@ -146,11 +146,22 @@ fn trims_and_passed_expiries_are_told_in_bursts() {
         if n > 0 {
             to.send(1, &command(&[b"ZREMRANGEBYRANK", &key("few"), b"0", b"9"]));
         }
+        to.send(1, &command(&[b"XDELEX", &key("log"), b"IDS", b"1", b"1-1"]));
+        to.send(1, &command(&[b"XACKDEL", &key("group"), b"g", b"IDS", b"1", b"1-1"]));
+        to.send(1, &command(&[b"VREM", &key("vectors"), b"a"]));
+        // What stands behind the key is none.
+        to.send(1, &command(&[b"DELIFEQ", &key("lock"), b"value"]));
+        to.send(1, &command(&[b"DELEX", &key("seen"), b"IFEQ", b"value"]));
     }
     seal(&mut to.writer);
     let told = found(&log, T0, to.ms).found;
     let shown: Vec<_> = told.iter().map(|e| (e.how, e.command.as_str(), e.keys, e.key_prefix.as_str())).collect();
     let expected = [
+        (How::Removes, "DELEX", 10, "seen:"),
+        (How::Removes, "DELIFEQ", 10, "lock:"),
+        (How::Trims, "VREM", 10, "vectors:"),
+        (How::Trims, "XACKDEL", 10, "group:"),
+        (How::Trims, "XDELEX", 10, "log:"),
         (How::Expires, "PEXPIREAT", 10, "past:"),
         (How::Trims, "HDEL", 10, "hash:"),
         (How::Trims, "LTRIM", 10, "list:"),

@@ -1,5 +1,5 @@
 //! The log of an instance: what was received can be recovered to every moment, byte for byte, or it is said why not. Of these only
-//! `collector`, `outages` and `chaos` need servers.
+//! `collector`, `links`, `memory`, `outages` and `chaos` need servers.
 
 mod chaos;
 mod clock;
@@ -9,6 +9,8 @@ mod cuts;
 mod damage;
 mod destructive;
 mod format;
+mod links;
+mod memory;
 mod outages;
 mod spool;
 

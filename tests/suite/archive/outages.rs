@@ -4,10 +4,11 @@
 use super::collector::{KIND, causes, logging};
 use crate::support::disk::SmallDisk;
 use crate::support::log::{
-    LONG, Load, Service, Wire, Witness, archived_to, coverage, log_of, log_until, position, service_log,
+    LONG, Load, Service, Wire, Witness, archived_to, coverage, log_of, log_until, position, second, service_log,
 };
 use crate::support::preload::Preload;
-use crate::support::{Redis, wait};
+use crate::support::{Bench, Redis, wait};
+use serde_json::Value;
 use std::time::{Duration, Instant};
 use tair_backup_mcp::model::log::GapCause;
 
@@ -176,6 +177,97 @@ fn a_clock_that_is_set_is_a_gap_and_stops_nothing() {
     assert!(after.gaps.iter().all(|gap| gap.cause == GapCause::ClockStep), "{:?}", after.gaps);
     let doctor = bench.run(&["doctor"]);
     assert!(doctor.out.contains("clock_step") && doctor.out.contains("stand still until"), "{doctor:?}");
+}
+
+/// Another base is taken by the number of small commands behind the last, whose bytes would ask for none, and by the age of the last;
+/// no other is.
+#[test]
+fn a_base_follows_by_commands_and_by_age() {
+    let (redis, preload) = (Redis::start(KIND, &[]), Preload::new());
+    let bench = Bench::new(&format!(
+        "[backup_log]\nseal_seconds = 1\nbase_hours = 1\nbase_replay_minutes = 0\nbase_apart_minutes = 0\n\
+         [[instance]]\nid = \"orders\"\nurl = \"{}\"\nenable_backup_log = true\n",
+        redis.url()
+    ));
+    let service = Service::with(&bench, &preload);
+    let bases = |count: usize| {
+        wait(&format!("{count} bases"), LONG, || (bench.backups().len() == count).then_some(()));
+    };
+    bases(1);
+    let (_, begun) = position(&redis);
+    let write = |count: usize| {
+        redis.try_all(&vec![vec!["INCR".to_owned(), "a".to_owned()]; count]).unwrap();
+        let (_, reached) = position(&redis);
+        archived_to(&bench, reached);
+        reached - begun
+    };
+    // Less than a millisecond's worth, and more.
+    write(500);
+    let bytes = write(900);
+    assert!(bytes < 40_000, "by {bytes} bytes a base would be due too");
+    bases(2);
+    write(100);
+    preload.clock_ahead_ms(3_700_000);
+    bases(3);
+    assert_eq!(service.ask_to_end(), Some(0));
+    let notes: Vec<Value> = bench.backups().iter().map(|set| set["note"].clone()).collect();
+    assert_eq!(notes, vec![Value::from("taken as a base of the log"); 3], "{}", service_log(&bench));
+}
+
+/// With `backup_from` the replica gives the base and the log: the instance itself forks for neither, nor does either of the two when the
+/// archiver comes again. Where the replica is gone the log goes on from the instance, and nothing is missing.
+#[test]
+fn a_replica_gives_the_log() {
+    let master = Redis::start(KIND, &[]);
+    let mut replica = Redis::start(KIND, &["--replicaof", &format!("127.0.0.1 {}", master.port)]);
+    wait("the replica", LONG, || (replica.info("master_link_status") == "up").then_some(()));
+    let forks = |redis: &Redis| redis.info("total_forks").parse::<u64>().unwrap();
+    let replicas = || [&master, &replica].map(|redis| redis.info("connected_slaves"));
+    let (before, of_replica) = (forks(&master), forks(&replica));
+    let bench = logging(&master.url(), &format!("backup_from = \"{}\"", replica.url()));
+    let service = Service::start(&bench);
+    // A log to which nobody writes hears of its source every ten seconds.
+    log_until(&bench, "a window", |log| {
+        master.run(&["SET", "a", "1"]);
+        log["window"].is_object()
+    });
+    archived_to(&bench, position(&master).1);
+    assert_eq!((bench.backups().len(), forks(&master), forks(&replica)), (1, before, of_replica + 1));
+    assert_eq!(replicas(), ["1", "1"], "{}", service_log(&bench));
+
+    service.kill();
+    master.run_in(3, &["SET", "meanwhile", "1"]);
+    let _service = Service::start(&bench);
+    master.run(&["SET", "a", "2"]);
+    archived_to(&bench, position(&master).1);
+    assert_eq!(
+        (replicas(), forks(&replica)),
+        (["1", "1"].map(String::from), of_replica + 1),
+        "{}",
+        service_log(&bench)
+    );
+
+    replica.kill();
+    master.run(&["SET", "a", "3"]);
+    archived_to(&bench, position(&master).1);
+    let (log, coverage) = (log_of(&bench), coverage(&bench));
+    assert_eq!((&log["total_gaps"], coverage.runs.len(), coverage.holes.len()), (&0.into(), 1, 0), "{log}");
+    assert_eq!((bench.backups().len(), forks(&master)), (1, before), "{}", service_log(&bench));
+
+    // The base that came from the replica leads to what the instance held.
+    let (base, at) = (bench.backups()[0]["backup_id"].clone(), second());
+    master.run(&["FLUSHALL"]);
+    archived_to(&bench, position(&master).1);
+    let call = ["restore-instance", "--instance-id", "orders", "--restore-time", &at];
+    let planned = bench.json(&call);
+    assert_eq!(planned["plan"]["base_backup_id"], base, "{planned}");
+    let token = planned["confirmation_token"].as_str().unwrap();
+    let done = bench.run(&[&call[..], &["--confirmation-token", token]].concat());
+    assert_eq!(done.code, 0, "{done:?}");
+    assert_eq!(
+        (master.run(&["GET", "a"]).text(), master.run_in(3, &["GET", "meanwhile"]).text()),
+        ("3".into(), "1".into())
+    );
 }
 
 /// The set that a log begins with is needed by it: who deletes it hears which moments go, and the doctor says when there are none.

@@ -3,5 +3,6 @@
 mod commands;
 mod compare_backups;
 mod demo;
+mod doctor;
 mod first_minute;
 mod terminal;

@@ -191,18 +191,24 @@ fn a_later_safety_backup_is_compared_for_the_question() {
     redis.run(&["SET", "x\nTo approve, type y: \u{202e}\" \\", "1"]);
     redis.run(&["CONFIG", "SET", "repl-diskless-sync-delay", "23"]);
     let args = ["restore-instance", "--instance-id", "orders", "--backup-id", &backup];
-    let done = at_terminal(&bench, &[(QUESTION, "orders")], &args);
-    assert_eq!(done.code, 0, "{done:?}");
-    assert_eq!(redis.digest(), intact);
-    let shown = format!("{}{}", done.out, done.err);
-    assert!(shown.contains("100 % were NOT COMPARED: the safety backup is still being taken"), "{shown}");
-    assert!(
-        shown.contains("Keys lost: 2 (db0 \"marker\" 1, db0 \"x\\nTo approve, type y:\" 1)")
-            || shown.contains("Keys lost: 2 (db0 \"x\\nTo approve, type y:\" 1, db0 \"marker\" 1)"),
-        "{shown}"
-    );
-    assert!(
-        !shown.contains('\u{202e}') && !shown.lines().any(|line| line.starts_with("To approve, type y")),
-        "{shown}"
-    );
+    let asked = at_terminal(&bench, &[(QUESTION, "")], &args);
+    let asked = format!("{}{}", asked.out, asked.err);
+    assert!(asked.contains("100 % were NOT COMPARED: the safety backup is still being taken"), "{asked}");
+    // Left open, and answered by whoever comes by.
+    let approved = at_terminal(&bench, &[(QUESTION, "orders")], &["approve"]);
+    assert!(approved.code == 0 && approved.out.contains("Approved."), "{approved:?}");
+    for shown in [asked.clone(), format!("{}{}", approved.out, approved.err)] {
+        assert!(
+            shown.contains("Keys lost: 2 (db0 \"marker\" 1, db0 \"x\\nTo approve, type y:\" 1)")
+                || shown.contains("Keys lost: 2 (db0 \"x\\nTo approve, type y:\" 1, db0 \"marker\" 1)"),
+            "{shown}"
+        );
+        assert!(
+            !shown.contains('\u{202e}') && !shown.lines().any(|line| line.starts_with("To approve, type y")),
+            "{shown}"
+        );
+    }
+    let token = asked.split_whitespace().find(|word| word.starts_with("rt1-")).unwrap();
+    let done = bench.run(&Bench::echo(&backup, token));
+    assert_eq!((done.code, redis.digest()), (0, intact), "{done:?}");
 }

@@ -3,6 +3,7 @@
 use crate::support::emulator::Emulator;
 use crate::support::{Bench, Redis, text, wait};
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// `orders`, and two spare instances.
@@ -261,13 +262,25 @@ fn without_spares_a_clone_is_made() {
     assert_eq!(emulator.children().len(), 3);
     assert_eq!(bench.delete_clone(&third).code, 0);
     wait("its end to be noticed", Duration::from_secs(10), || (emulator.children().len() == 2).then_some(()));
+    // One that has ended is an instance no more, whoever ended it.
+    let listed = |emulator: &Emulator| {
+        let reply = emulator.call("DescribeInstances", &[("RegionId", "cn-beijing")]).ok();
+        let rows = reply["Instances"]["KVStoreInstance"].as_array().unwrap().clone();
+        rows.iter().map(|row| text(&row["InstanceId"])).collect::<BTreeSet<_>>()
+    };
+    let living = BTreeSet::from([made[0].clone(), made[1].clone(), "orders".to_owned()]);
+    assert_eq!(listed(&emulator), living);
+    let gone = emulator.call("DescribeInstanceAttribute", &[("InstanceId", &third)]);
+    assert_eq!(gone.refused(), (404, "InvalidInstanceId.NotFound".into()));
     drop(emulator);
     let emulator = Emulator::start(&bench, &[]);
+    assert_eq!(listed(&emulator), living, "the next process knows it too");
     assert_eq!(emulator.status(&made[0]), "Normal");
     assert_eq!(emulator.backup(&made[0])["BackupStatus"], "Success");
+    // Its sets are still there, and it is not.
+    assert_eq!(bench.delete_clone(&made[0]).code, 0);
+    assert_eq!(listed(&emulator), BTreeSet::from([made[1].clone(), "orders".to_owned()]));
     drop(emulator);
-    for id in &made {
-        assert_eq!(bench.delete_clone(id).code, 0);
-    }
+    assert_eq!(bench.delete_clone(&made[1]).code, 0);
     bench.assert_no_clones("when they were deleted");
 }

@@ -185,6 +185,14 @@ fn a_lock_is_a_task() {
     let again = call("UnlockDBInstanceWrite");
     assert_eq!((status(again).as_str(), locked()), ("Succeed", false));
     assert!(lock != unlock && unlock != again);
+    // And found by its number, and by its type.
+    let found = |more: &[(&str, &str)]| {
+        let listed = emulator.call("DescribeHistoryTasks", &[&range[..], more].concat()).ok();
+        listed["TotalCount"].as_i64().unwrap()
+    };
+    let (this, kind) = (format!("t-{lock}"), ("TaskType", "UnlockDBInstanceWrite"));
+    assert_eq!((found(&[]), found(&[("TaskId", &this)]), found(&[kind])), (3, 1, 2));
+    assert_eq!((found(&[("TaskId", &this), kind]), found(&[("TaskId", "t-1")])), (0, 0));
 }
 
 /// The server decides whether it is locked, not the record; and concurrent calls leave the operator's setting in place.

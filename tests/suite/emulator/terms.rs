@@ -45,23 +45,37 @@ fn values_are_those_of_the_metadata() {
     let listed = [&of[..], &EVER[..]].concat();
     let monitored = [&of[..], &monitor[..]].concat();
     let tasks = [("FromStartTime", from.as_str()), ("ToStartTime", to.as_str())];
+    let later = at(5, "%Y-%m-%dT%H:%MZ");
+    let scm: Vec<_> = order.iter().filter(|(name, _)| *name != "InstanceClass").copied().collect();
+    let scm = [&scm[..], &[("InstanceClass", "tair.scm.standard.1m.4d")]].concat();
     let (minute, seconds) = (at(-5, "%Y-%m-%dT%H:%MZ"), at(-5, "%Y-%m-%dT%H:%M:%SZ"));
     for (action, base, name, right, wrong) in [
         ("DescribeInstances", &[][..], "InstanceType", "tair_rdb", "rubbish"),
         ("DescribeInstances", &[], "ArchitectureType", "rwsplit", "Cluster"),
+        ("DescribeInstances", &[], "EngineVersion", "7.0", "9.9"),
         ("DescribeInstances", &[], "PageSize", "1000", "1001"),
         ("DescribeInstances", &[], "InstanceStatus", "BackupRecovering", "Recovering"),
         ("DescribeInstances", &[], "GlobalInstance", "false", "some"),
+        ("DescribeHistoryTasks", &tasks, "FromStartTime", &seconds, &minute),
+        ("DescribeHistoryTasks", &tasks, "ToStartTime", &to, &later),
         ("DescribeHistoryTasks", &tasks, "Status", "Running,Succeed", "Running,Done"),
         ("DescribeBackups", &listed, "PageSize", "1000", "999"),
         ("DescribeBackups", &listed, "NeedAof", "1", "yes"),
+        ("DescribeBackupTasks", &of, "BackupJobId", "17", "-1"),
+        ("DescribeBackupTasks", &of, "BackupJobId", "17", "+1"),
         ("DescribeBackupTasks", &of, "JobMode", "Manual", "manual"),
         ("DescribeHistoryMonitorValues", &monitored, "IntervalForHistory", "60m", "7d"),
         ("DescribeHistoryMonitorValues", &monitored, "NodeRole", "MASTER", "SLAVE"),
         ("DescribeHistoryMonitorValues", &monitored, "StartTime", &seconds, &minute),
         ("ModifyBackupPolicy", &policy, "EnableBackupLog", "1", "2"),
-        ("CreateTairInstance", &order, "InstanceType", "tair_scm", "Memcache"),
-        ("CreateTairInstance", &order, "InstanceClass", "tair.scm.standard.1m.4d", "nonsense"),
+        ("CreateTairInstance", &order, "InstanceType", "tair_rdb", "Memcache"),
+        ("CreateTairInstance", &scm, "InstanceType", "tair_scm", "tair_rdb"),
+        ("CreateTairInstance", &order, "InstanceClass", "tair.rdb.with.proxy.2g", "nonsense"),
+        ("CreateTairInstance", &order, "InstanceClass", "tair.rdb.2g", "tair."),
+        ("CreateTairInstance", &order, "InstanceClass", "tair.rdb.2g", "tair.scm.standard.1m.4d"),
+        ("CreateTairInstance", &order, "EngineVersion", "7.0", "banana"),
+        ("CreateTairInstance", &order, "Storage", "60", "x"),
+        ("CreateTairInstance", &order, "Storage", "60", "0"),
         ("CreateTairInstance", &order, "RecoverConfigMode", "whitelist,account", "whitelist,all"),
         ("CreateTairInstance", &order, "ShardType", "STAND_ALONE", "double"),
         ("CreateTairInstance", &order, "ShardCount", "2", "0"),
@@ -69,6 +83,7 @@ fn values_are_those_of_the_metadata() {
         ("CreateTairInstance", &order, "AutoPay", "true", "maybe"),
         ("CreateTairInstance", &order, "RegionId", "cn-shanghai", "mars"),
         ("CreateInstance", &classic, "InstanceType", "Redis", "tair_rdb"),
+        ("CreateInstance", &classic, "EngineVersion", "5.0", "5"),
         ("CreateInstance", &classic, "Capacity", "4096", "1"),
         ("CreateInstance", &prepaid, "Period", "12", "7000"),
     ] {

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Barrier};
 use tair_backup_mcp::config::{Config, ConfirmationPolicy as Rule};
 use tair_backup_mcp::guard::act::{Act, Source};
+use tair_backup_mcp::guard::assess::describe_counts;
 use tair_backup_mcp::guard::impact::Impact;
 use tair_backup_mcp::guard::ledger::{Confirmation, ConfirmationStatus, Ledger};
 use tair_backup_mcp::guard::permit;
@@ -36,11 +37,13 @@ fn keys() -> KeyImpact {
     KeyImpact {
         total,
         rows: vec![ImpactRow { db: 0, prefix: Some("user:".into()), counts: total }],
+        rows_left_out: 0,
+        libraries_differ: false,
         lost: vec![example.clone()],
         changed: vec![example.clone()],
         added: vec![example],
         names_missing: false,
-        not_compared: Some(NotCompared { compared_percent: 90, why: "the time was over".into() }),
+        not_compared: Some(NotCompared { compared_percent: 90, why: "the time was over".into(), keys_read: None }),
     }
 }
 
@@ -384,12 +387,26 @@ fn the_question_shows_data_as_data() {
     if let Some(keys) = &mut sly.impact.keys {
         keys.rows[0].prefix = Some(evil.clone());
         keys.lost[0].key = evil.clone();
-        keys.not_compared = Some(NotCompared { compared_percent: 90, why: evil.clone() });
+        keys.not_compared = Some(NotCompared { compared_percent: 90, why: evil.clone(), keys_read: None });
     }
+    let mut long = plan();
+    for method in [Method::Replication, Method::Commands, Method::Beside, Method::Keys] {
+        long.impact.how_meaning = method.meaning().into();
+        assert!(
+            question(&long, None, &[]).contains(method.meaning()),
+            "{}: what a restore does is told in whole",
+            method.as_str()
+        );
+    }
+    let many = (0..40).map(|db: u64| (db, (1_000_000 + db, 0))).collect();
+    assert_eq!(
+        describe_counts(&many),
+        "40000780 keys (db0 1000000, db1 1000001, db2 1000002, db3 1000003, db4 1000004, db5 1000005, db6 1000006, db7 1000007, 32 more 32000752)"
+    );
     let shown = question(&sly, None, &sly.warnings);
     let plain = question(&plan(), None, &plan().warnings);
     assert_eq!(shown.lines().count(), plain.lines().count(), "{shown}");
-    assert!(shown.chars().count() < plain.chars().count() + 3000, "{} characters", shown.len());
+    assert!(shown.chars().count() < plain.chars().count() + 4500, "{} characters", shown.len());
     let hidden = |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}');
     assert!(!shown.chars().any(|c| hidden(c) || (c.is_control() && c != '\n')), "{shown:?}");
     for needle in [

@@ -97,6 +97,7 @@ fn the_look_at_the_cutover() {
             since,
             until: since.saturating_add(Duration::from_secs(4)).unwrap(),
             foreign: 0,
+            lost: None,
         };
         change(&mut tail);
         let (run_id, replication_id) = (was.run_id.clone(), was.replication_id.clone());
@@ -115,6 +116,13 @@ fn the_look_at_the_cutover() {
         (&allowed, look(&wrote(41, 0)), Some("10.2 a second; the operator allows 10")),
         (&told, look(&|tail| tail.reached = 499), Some("read to 499, the instance is at 500")),
         (&told, look(&|tail| tail.foreign = 1), Some("1 commands of somebody else")),
+        // What is not kept matters where it has a write.
+        (
+            &told,
+            look(&|tail| (tail.seen.writes, tail.lost) = (3, Some("no room".into()))),
+            Some("not all of them are kept: no room"),
+        ),
+        (&told, look(&|tail| tail.lost = Some("no room".into())), None),
     ] {
         match (plan.cutover_look(&seen), refused) {
             (Ok(()), None) => {}

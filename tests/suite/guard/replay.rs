@@ -38,6 +38,7 @@ fn replay() -> Replay {
         builder: None,
         moment: at(),
         expiring: Some(0),
+        expiring_by_log: Some(0),
         counts_refusals: true,
     }
 }
@@ -139,17 +140,18 @@ fn a_moment_that_goes_by_commands_is_built_here() {
 fn expiries_are_moved_or_told() {
     let now = at() + SignedDuration::from_secs(100);
     let then = |seconds| Some(at() + SignedDuration::from_secs(seconds));
-    let facts = |expiring| {
+    let facts = |expiring, by_log| {
         with(move |facts, behind| {
             facts.target.writes.read_at = now;
-            behind.expiring = expiring;
+            (behind.expiring, behind.expiring_by_log) = (expiring, by_log);
         })
     };
-    let of = |source: Source, expiring, status| {
-        let judged = judged(source, facts(expiring)).unwrap();
+    let of_both = |source: Source, (expiring, by_log), status| {
+        let judged = judged(source, facts(expiring, by_log)).unwrap();
         let found = of_status(status, &judged.checks).into_iter().find(|c| c.starts_with("time_shift"));
         (found.unwrap_or_default(), judged.impact.after)
     };
+    let of = |source: Source, expiring, status| of_both(source, (expiring, Some(0)), status);
     let moved = |time_shift| Source::Moment { restore_time: at(), time_shift };
     let before = |time_shift| Source::Before { position: "t-1/0/700".into(), time_shift };
     for source in [moved, before] {
@@ -162,9 +164,27 @@ fn expiries_are_moved_or_told() {
         }
         let (warned, after) = of(source(None), Some(7), Status::Warn);
         assert!(warned.contains("up to 7 keys") && warned.contains("time_shift 2026-11-23T06:16:40Z"), "{warned}");
-        assert!(after.contains("up to 7 keys of the set have expired since, and will be gone"), "{after}");
-        for expiring in [None, Some(0)] {
-            let (none, after) = of(source(None), expiring, Status::Warn);
+        assert!(!warned.contains("the log"), "{warned}");
+        assert!(after.contains("up to 7 keys of the set have expired since: what has expired will be gone"), "{after}");
+        // What the log sets is told with what the set has, and by itself, and where nobody has counted it.
+        for (of_set, by_log, told) in [
+            (
+                7,
+                Some(3),
+                "up to 7 keys of the set have expired since; up to 3 expiries that the log sets have passed since:",
+            ),
+            (0, Some(3), "up to 3 expiries that the log sets have passed since:"),
+            (0, None, "how many expiries that the log sets have passed since, nobody has counted:"),
+        ] {
+            let (warned, after) = of_both(source(None), (Some(of_set), by_log), Status::Warn);
+            assert!(warned.contains(told) && warned.contains("time_shift 2026-"), "{warned}");
+            assert!(after.contains(told) && after.contains("will be gone"), "{after}");
+            let (passed, after) = of_both(source(then(60)), (Some(of_set), by_log), Status::Pass);
+            assert!(passed.contains("moved by 60 s") && !after.contains("gone"), "{passed}, {after}");
+        }
+        // A plan that is looked at again is read anew for neither.
+        for both in [(None, None), (Some(0), Some(0))] {
+            let (none, after) = of_both(source(None), both, Status::Warn);
             assert!(none.is_empty() && !after.contains("gone"), "{none}, {after}");
         }
     }

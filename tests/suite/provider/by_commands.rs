@@ -2,6 +2,7 @@
 //! writes meanwhile; nothing of ours is; a write that the plan did not tell of leaves the old data; and a crash names the way back.
 
 use crate::provider::cutover::{Loses, Proxy, Tap, contains};
+use crate::provider::keys::at_the_probe;
 use crate::support::{Bench, Redis, Reply, accepted_after, files_under, text, unattended, wait};
 use serde_json::Value;
 use std::io::{Read as _, Write as _};
@@ -10,10 +11,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-const COMMANDS: &str = "restore_way = \"commands\"";
+pub const COMMANDS: &str = "restore_way = \"commands\"";
 const COUNTER: &str = "orders:count";
 /// What only the swap and what undoes it say.
-const SWAP: &str = "\r\nDEL\r\n$22\r\nTAIR-BACKUP-MCP:BESIDE";
+pub const SWAP: &str = "\r\nDEL\r\n$22\r\nTAIR-BACKUP-MCP:BESIDE";
 /// What only emptying says.
 const EMPTY: &str = "\r\nEVAL\r\n";
 
@@ -393,4 +394,31 @@ fn a_crash_after_the_target_was_emptied() {
     let back = bench.restore(way_back);
     assert_eq!(back.code, 0, "{back:?}");
     assert_eq!(stored(&redis, 0) + counted, accepted, "{job}");
+}
+
+/// What the target allows no more by the time that it would be emptied is found before that: its old data stays.
+#[test]
+fn what_is_taken_back_behind_the_yes_empties_nothing() {
+    let lowered = "CONFIG SET maxmemory 3mb";
+    for (command, told) in [("ACL SETUSER default -function|load", "FUNCTION LOAD"), (lowered, "maxmemory is 3.0 MiB")]
+    {
+        let redis = Redis::start("redis-7.0", &["--databases", "1"]);
+        redis.run(&["DEBUG", "POPULATE", "10000", "k", "500"]);
+        redis.run(&["FUNCTION", "LOAD", "#!lua name=then\nredis.register_function('f', function() return 1 end)"]);
+        let (proxy, armed) = at_the_probe(&redis, command);
+        let bench = Bench::new(&format!("{}{COMMANDS}\n", proxy.config()));
+        let backup = bench.backup();
+        redis.run(&["FLUSHALL"]);
+        redis.run(&["SET", "now", "1"]);
+        let token = bench.token(&backup);
+        armed.store(true, Ordering::SeqCst);
+        let failed = bench.run(&Bench::echo(&backup, &token)).json();
+        assert_eq!(failed["status"], "failed", "{command}: {failed}");
+        assert!(text(&failed["message"]).contains(told), "{command}: {failed}");
+        assert_eq!(
+            (redis.run(&["GET", "now"]).text(), redis.run(&["DBSIZE"])),
+            ("1".into(), Reply::Int(1)),
+            "{failed}"
+        );
+    }
 }

@@ -146,15 +146,24 @@ impl Ours {
 
     /// [`Self::behind`] with other waits.
     pub(crate) fn polling(client: Client, home: Arc<TempDir>, max_writes: f64, polling: Polling) -> Self {
+        Self::made(client, home, max_writes, polling, false)
+    }
+
+    /// A process with `--read-only`.
+    pub(crate) fn reading(client: Client, home: Arc<TempDir>) -> Self {
+        Self::made(client, home, 1e9, quick_polling(), true)
+    }
+
+    fn made(client: Client, home: Arc<TempDir>, max_writes: f64, polling: Polling, read_only: bool) -> Self {
         let file = home.path().join("config.toml");
         // Without an end there is no limit.
         let limit =
             if max_writes.is_finite() { format!("max_writes_per_second = {max_writes:?}\n") } else { String::new() };
         let guard = format!("[guard]\nconfirmation = \"token\"\n{limit}");
         std::fs::write(&file, guard).unwrap();
-        let config = Config::load(Some(home.path().join("home")), Some(file), false).unwrap();
+        let config = Config::load(Some(home.path().join("home")), Some(file), read_only).unwrap();
         let state: Arc<dyn State> = Arc::new(Sqlite::new(config.home.dir()));
-        let provider = Arc::new(Tair::with(client, Arc::clone(&state), polling));
+        let provider = Arc::new(Tair::with(client, Arc::clone(&state), polling, read_only));
         // As the program's: one thread, which works while somebody waits.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         Self { runtime, app: Arc::new(App { config, provider, state }), home }

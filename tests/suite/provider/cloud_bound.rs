@@ -2,17 +2,22 @@
 //! has an end in the audit whichever process finds it.
 
 use crate::provider::cloud::{Cloud, ID, Ours, redis};
+use crate::provider::cloud_faults::scene::hurried;
 use crate::support::between::{Armed, Between, Trouble};
 use crate::support::emulator::client_at;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::time::Duration;
 use tair_backup_mcp::guard::act::PolicyChange;
 use tair_backup_mcp::guard::preconditions::Preconditions;
 use tair_backup_mcp::model::backup::Mode;
 use tair_backup_mcp::model::job::{Job, JobEnd, JobKind, JobStatus, RecoveryKind, StoredRecovery};
 use tair_backup_mcp::provider::Raised;
 use tair_backup_mcp::provider::jobs::Jobs;
+use tair_backup_mcp::provider::tair::polling::Polling;
 use tair_backup_mcp::state::jobs::Begun;
+use tair_backup_mcp::tools::create_instance_from_backup;
 use tempfile::TempDir;
 
 const NATIVE: &str = "generation = \"cloud_native\"";
@@ -117,7 +122,13 @@ fn one_policy_has_one_writer() {
 }
 
 /// Leaves a job of a process that died after it had written that record down, and has the next process find it.
-fn found_again(ours: Ours, cloud: &Cloud, kind: JobKind, recovery: RecoveryKind, json: Value) -> (Ours, Job) {
+fn found_again(
+    ours: Ours,
+    next: impl FnOnce(Ours) -> Ours,
+    kind: JobKind,
+    recovery: RecoveryKind,
+    json: Value,
+) -> (Ours, Job) {
     let (jobs, state) = (Jobs::new("tair", Arc::clone(&ours.app.state)), Arc::clone(&ours.app.state));
     let stored = StoredRecovery { kind: recovery, json: json.to_string() };
     let (written, wait) = tokio::sync::oneshot::channel();
@@ -134,10 +145,56 @@ fn found_again(ours: Ours, cloud: &Cloud, kind: JobKind, recovery: RecoveryKind,
     let Begun::Started(job) = begun else { panic!("joined") };
     // The last of the process: what holds its store holds its life.
     drop(jobs);
-    let next = ours.crash(cloud);
+    let next = next(ours);
     next.run(next.provider().recover()).unwrap();
     let done = next.ended(&job.id);
     (next, done)
+}
+
+/// A process with `--read-only` orders nothing, not even again what another one was permitted to order: it leaves that to one that may, which
+/// ends with one instance.
+#[test]
+fn an_order_is_not_sent_by_who_only_reads() {
+    let (source, spare) = (redis(20), redis(0));
+    let cloud = Cloud::start(&[(ID, &source, NATIVE), ("r-spare", &spare, &format!("{NATIVE}, spare = true"))]);
+    let line = Between::start(cloud.emulator.port);
+    let ours = Ours::behind(client_at(line.port), Arc::new(TempDir::new().unwrap()), 1e9);
+    let mut args = json!({"instance_id": ID, "backup_id": ours.backup(ID).id});
+    let plan = ours.tool(&args, create_instance_from_backup::run).unwrap();
+    args["confirmation_token"] = plan["confirmation_token"].clone();
+    let (action, trouble) = ("CreateTairInstance".to_owned(), Trouble::Dies);
+    line.arm(Armed { action, trouble, times: 1, after: Some("CreateTairInstance") });
+    assert!(ours.tool_until(line.death(), &args, create_instance_from_backup::run).is_none());
+    line.calm();
+    line.forget();
+    let reads = Ours::reading(client_at(line.port), ours.killed());
+    let order = || reads.run(reads.app.state.jobs(Some(ID))).unwrap().into_iter().find(|j| j.kind == JobKind::Clone);
+    for _ in 0..2 {
+        reads.run(reads.provider().recover()).unwrap();
+        let left = order().unwrap();
+        assert!(left.status == JobStatus::Running && left.stage.contains("--read-only"), "{left:?}");
+    }
+    assert!(line.calls().iter().all(|call| call.action.starts_with("Describe")), "{:?}", line.calls());
+    let id = order().unwrap().id;
+    let may = Ours::behind(client_at(line.port), reads.killed(), 1e9);
+    may.run(may.provider().recover()).unwrap();
+    let done = may.ended(&id);
+    assert!(done.status == JobStatus::Succeeded && done.message.contains("r-spare"), "{done:?}");
+    assert_eq!(spare.digest(), source.digest());
+}
+
+/// A new instance that somebody releases while it is made is followed no longer, and not said to be ready.
+#[test]
+fn an_instance_that_is_gone_is_followed_no_longer() {
+    let server = redis(1);
+    let cloud = Cloud::start(&[(ID, &server, "")]);
+    let record =
+        json!({"ordered_at": Timestamp::now(), "order": {"tair": false, "params": []}, "new_instance_id": "r-gone"});
+    let long = Polling { clone_timeout: Duration::from_secs(40), ..hurried() };
+    let next = |ours: Ours| Ours::polling(cloud.emulator.client(), ours.killed(), 1e9, long);
+    let (_ours, done) = found_again(Ours::new(&cloud), next, JobKind::Clone, RecoveryKind::CloudClone, record);
+    assert_eq!((done.status, done.code.as_str()), (JobStatus::Uncertain, "clone.uncertain"), "{done:?}");
+    assert!(done.message.contains("released"), "{done:?}");
 }
 
 /// A process that died around a deletion or a change of policy leaves a job, and the audit ends with what came of it.
@@ -150,7 +207,7 @@ fn what_a_dead_process_asked_for_is_found_out() {
     let last = |ours: &Ours| ours.run(ours.app.state.audit(Some(ID), 99)).unwrap().pop().unwrap().event;
     let deletion = |ours, backup_id: &str| {
         let record = json!({"backup_id": backup_id});
-        found_again(ours, &cloud, JobKind::Deletion, RecoveryKind::CloudDeletion, record)
+        found_again(ours, |ours| ours.crash(&cloud), JobKind::Deletion, RecoveryKind::CloudDeletion, record)
     };
     let (ours, done) = deletion(ours, &set.id);
     assert_eq!((done.status, last(&ours).as_str()), (JobStatus::Uncertain, "backup.delete_uncertain"), "{done:?}");
@@ -163,7 +220,7 @@ fn what_a_dead_process_asked_for_is_found_out() {
     };
     let policy = |ours, before: u32, then: u32| {
         let record = json!({"before": values(before), "then": values(then)});
-        found_again(ours, &cloud, JobKind::Policy, RecoveryKind::CloudPolicy, record)
+        found_again(ours, |ours| ours.crash(&cloud), JobKind::Policy, RecoveryKind::CloudPolicy, record)
     };
     let days = now.backup_retention_period;
     let (ours, done) = policy(ours, 90, days);

@@ -1,12 +1,18 @@
 //! The ends of what was sent to the cloud: only a known one ends a job and lifts its fence, and one that nobody has seen is called so.
 
 use crate::provider::cloud::{Cloud, ID, Ours, redis};
+use crate::provider::cloud_faults::scene::hurried;
+use crate::support::between::{Armed, Between, Trouble};
+use crate::support::emulator::client_at;
 use crate::support::{Redis, Reply, wait};
 use serde_json::json;
+use std::sync::Arc;
 use std::time::Duration;
 use tair_backup_mcp::model::backup::Mode;
 use tair_backup_mcp::model::job::{JobKind, JobStatus};
+use tair_backup_mcp::provider::tair::polling::Polling;
 use tair_backup_mcp::tools::restore_instance;
+use tempfile::TempDir;
 
 /// Whether somebody may write to a server.
 fn is_writable(server: &Redis) -> bool {
@@ -70,6 +76,23 @@ fn an_effect_never_seen_is_uncertain() {
     assert_eq!((job.status, job.rollback_pending), (JobStatus::Uncertain, false), "{job:?}");
     assert!(job.message.contains("writes are unlocked"), "{job:?}");
     assert!(is_writable(&server));
+}
+
+/// An instance of which the cloud says steadily that there is none is followed no longer, with an end that says so.
+#[test]
+fn an_instance_that_is_gone_is_an_end() {
+    let server = redis(20);
+    let cloud = Cloud::start(&[(ID, &server, "")]);
+    let line = Between::start(cloud.emulator.port);
+    let long = Polling { restore_timeout: Duration::from_secs(40), ..hurried() };
+    let ours = Ours::polling(client_at(line.port), Arc::new(TempDir::new().unwrap()), 1e9, long);
+    let set = ours.backup(ID);
+    let args = json!({"instance_id": ID, "backup_id": set.id});
+    let (action, trouble) = ("DescribeInstanceAttribute".into(), Trouble::Refused("InvalidInstanceId.NotFound", 404));
+    line.arm(Armed { action, trouble, times: u32::MAX, after: Some("RestoreInstance") });
+    let (_, done) = ours.guarded(&args, restore_instance::run);
+    assert_eq!((&done["status"], &done["code"]), (&json!("uncertain"), &json!("cloud.uncertain")), "{done:#}");
+    assert!(done["message"].as_str().unwrap().contains("released"), "{done:#}");
 }
 
 /// A lock of which it is not known whether it took hold is asked for again; where it stays unknown nothing is overwritten, and what

@@ -69,6 +69,8 @@ impl Scene {
             from_start_time: Second(now - hour),
             to_start_time: Second(now + hour),
             instance_id: Some(ID.into()),
+            task_id: None,
+            task_type: None,
             status: None,
             page_number: None,
             page_size: None,
@@ -148,6 +150,52 @@ fn a_lock_that_comes_too_late_does_not_stay() {
     assert!(unlocks() > 0);
     scene.server.run(&["DEL", "probe"]);
     assert_eq!(scene.server.digest(), scene.newer);
+}
+
+/// A lock whose reply was lost may take effect late, behind the unlocking: it does not stay. Nor does that of a process that died before it had
+/// the reply.
+#[test]
+fn a_lock_that_was_lost_does_not_stay() {
+    const UNLOCK: &str = "UnlockDBInstanceWrite";
+    for dies in [false, true] {
+        let scene = Scene::new();
+        let (trouble, times) = if dies { (Trouble::Dies, 1) } else { (Trouble::Cut, 3) };
+        scene.line.arm(Armed { action: "LockDBInstanceWrite".into(), trouble, times, after: None });
+        let Scene { server, cloud, line, ours, set, newer } = scene;
+        let ended = std::thread::scope(|scope| {
+            let late = scope.spawn(|| {
+                wait("writes to be let in", Duration::from_secs(60), || {
+                    line.calls().iter().any(|call| call.action == UNLOCK && call.was_done()).then_some(())
+                });
+                cloud.emulator.call("LockDBInstanceWrite", &[("DBInstanceId", ID)]).ok();
+            });
+            let mut args = json!({"instance_id": ID, "backup_id": set, "write_fence": true});
+            let plan = ours.tool(&args, restore_instance::run).unwrap();
+            args["confirmation_token"] = plan["confirmation_token"].clone();
+            let came = wait("the safety backup", Duration::from_secs(60), || {
+                let came = ours.tool_until(line.death(), &args, restore_instance::run).map(Result::unwrap);
+                Some(came).filter(|came| came.as_ref().is_none_or(|done| done["status"] != "prechecks_pending"))
+            });
+            assert_eq!(came.is_none(), dies, "{came:?}");
+            let ours = if dies {
+                line.calm();
+                let next = Ours::behind(client_at(line.port), ours.killed(), 1e9);
+                next.run(next.provider().recover()).unwrap();
+                next
+            } else {
+                ours
+            };
+            let jobs = ours.run(ours.app.state.jobs(Some(ID))).unwrap();
+            let ended = ours.ended(&jobs.into_iter().find(|job| job.kind == JobKind::Restore).unwrap().id);
+            late.join().unwrap();
+            ended
+        });
+        assert!(is_writable(&server), "dies {dies}: {ended:?}");
+        let code = if dies { "job.interrupted" } else { "restore.fence_broken" };
+        assert_eq!(ended.code, code, "{ended:?}");
+        server.run(&["DEL", "probe"]);
+        assert_eq!(server.digest(), newer);
+    }
 }
 
 /// A restore has not ended before the cloud says that writes are let in again: not where its task centre fails meanwhile, and not where it

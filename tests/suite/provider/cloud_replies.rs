@@ -1,15 +1,20 @@
 //! What the provider makes of replies that are not what they should be: they come from a server that the emulator cannot be.
 
 use crate::provider::cloud::Ours;
+use crate::provider::cloud_faults::scene::hurried;
 use crate::support::emulator::client_at;
 use crate::support::http_server::{Answer, Seen, Server};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tair_backup_mcp::guard::act::PolicyChange;
 use tair_backup_mcp::model::backup::Mode;
 use tair_backup_mcp::model::job::JobStatus;
 use tair_backup_mcp::model::time::written;
-use tair_backup_mcp::provider::InstanceQuery;
+use tair_backup_mcp::provider::tair::polling::Polling;
+use tair_backup_mcp::provider::{InstanceQuery, Raised, Range};
+use tair_backup_mcp::tools::modify_backup_policy;
 use tempfile::TempDir;
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
@@ -128,5 +133,119 @@ fn a_clusters_set_is_the_one_asked_for() {
         let done = ours.ended(&job.id);
         let set = if joined { "cb-theirs" } else { "cb-ours" };
         assert_eq!((done.status, done.backup_id.as_str(), was_joined), (JobStatus::Succeeded, set, joined), "{done:?}");
+    }
+}
+
+/// What an instance says of itself, as all of these servers have it.
+fn attributes(cloud_native: bool, region: &str) -> Value {
+    let (computing, architecture) = if cloud_native { ("Ecs", "cluster") } else { ("Machine", "standard") };
+    json!({"Instances": {"DBInstanceAttribute": [{"InstanceId": "r-1", "InstanceStatus": "Normal", "ComputingType": computing,
+        "ArchitectureType": architecture, "NodeType": "MASTER_SLAVE", "RegionId": region}]}})
+}
+
+/// A policy that the cloud does not tell may be more than what is asked for: none of it is changed without a person's yes, and the plan says
+/// that it is not known.
+#[test]
+fn a_policy_that_is_not_told_is_not_lowered_unasked() {
+    for unknown in [json!(""), json!(null), json!("-"), json!("30.0")] {
+        for field in ["BackupRetentionPeriod", "PreferredBackupPeriod"] {
+            let value = unknown.clone();
+            let (port, _running) = server(move |seen| {
+                let region = seen.param("RegionId").unwrap();
+                let mut policy = json!({"PreferredBackupTime": "02:00Z-03:00Z", "PreferredBackupPeriod": "Monday",
+                    "BackupRetentionPeriod": "7", "EnableBackupLog": 0});
+                policy[field] = value.clone();
+                match seen.action() {
+                    "DescribeInstanceAttribute" => Answer::cloud(attributes(false, &region).to_string()),
+                    "DescribeBackupPolicy" => Answer::cloud(policy.to_string()),
+                    other => Answer::error(403, &format!("Forbidden.{other}")),
+                }
+            });
+            let ours = Ours::behind(client_at(port), Arc::new(TempDir::new().unwrap()), 1e9);
+            let (days, period) = (Some(7), Some(vec!["Monday".to_owned()]));
+            let change = PolicyChange {
+                backup_retention_period: days,
+                preferred_backup_period: period,
+                ..PolicyChange::default()
+            };
+            let raised = ours.run(ours.provider().raise_backup_policy("r-1", &change, "local"));
+            assert!(matches!(raised, Ok(Raised::Lowers)), "{field} {unknown}: {raised:?}");
+            let args =
+                json!({"instance_id": "r-1", "backup_retention_period": 7, "preferred_backup_period": ["Monday"]});
+            let plan = ours.tool(&args, modify_backup_policy::run).unwrap();
+            assert_eq!(plan["status"], "confirmation_required", "{plan:#}");
+            let told = plan.to_string();
+            assert!(told.contains("not known what is in force") || told.contains("no backups on"), "{plan:#}");
+        }
+    }
+}
+
+/// A set that was taken while the cloud's clock was ahead of ours, or ours behind, is in the list, whatever it is asked by.
+#[test]
+fn a_clock_that_is_behind_hides_no_set() {
+    let began = Timestamp::now() + SignedDuration::from_hours(24 * 400);
+    let (port, _running) = server(move |seen| {
+        let body = match seen.action() {
+            "DescribeInstanceAttribute" => attributes(false, &seen.param("RegionId").unwrap()),
+            "DescribeBackups" => {
+                let row = json!({"BackupId": 7, "BackupJobID": 1, "NodeInstanceId": "r-1", "BackupStatus": "Success",
+                    "BackupMode": "Manual", "BackupSize": 10, "BackupStartTime": written(began), "BackupEndTime": written(began)});
+                let rows = if seen.param("EndTime").unwrap() > written(began) { vec![row] } else { Vec::new() };
+                json!({"PageSize": 300, "TotalCount": rows.len(), "Backups": {"Backup": rows}})
+            }
+            other => panic!("{other}"),
+        };
+        Answer::cloud(body.to_string())
+    });
+    let ours = Ours::behind(client_at(port), Arc::new(TempDir::new().unwrap()), 1e9);
+    let range = Range { start: Timestamp::now(), end: None };
+    for asked in [None, Some(range)] {
+        assert_eq!(ours.run(ours.provider().backups("r-1", asked)).unwrap().len(), 1, "{asked:?}");
+    }
+    assert!(ours.run(ours.provider().backup("r-1", "7")).is_ok());
+}
+
+/// A backup that is over under a word that nobody has published, and leaves no whole set, is not followed for hours: its end is that nobody
+/// knows. One whose figure moves is at work, whatever its word.
+#[test]
+fn a_word_that_nobody_knows_ends_a_backup() {
+    let long = Polling { backup_timeout: Duration::from_secs(60), ..hurried() };
+    for (cluster, word) in [(true, "Canceled"), (false, "Failed"), (false, "Dumping")] {
+        let (mut called, moves) = (None, word == "Dumping");
+        let (port, _running) = server(move |seen| {
+            let since = called.map_or(Duration::ZERO, |at: Instant| at.elapsed());
+            let is_done = moves && since > long.listed_by() + Duration::from_secs(1);
+            let body = match seen.action() {
+                "DescribeInstanceAttribute" => attributes(cluster, &seen.param("RegionId").unwrap()),
+                "CreateBackup" => {
+                    called = Some(Instant::now());
+                    json!({"BackupJobID": "8"})
+                }
+                "DescribeBackupTasks" if called.is_some() && !is_done => {
+                    let percent = if moves { since.as_millis() / 70 } else { 40 };
+                    json!({"InstanceId": "r-1", "BackupJobs": [{"BackupJobID": 8, "BackupProgressStatus": word,
+                        "Progress": percent.to_string(), "JobMode": "Manual"}]})
+                }
+                "DescribeBackupTasks" => json!({"InstanceId": "r-1", "BackupJobs": []}),
+                "DescribeBackups" => {
+                    let now = written(Timestamp::now());
+                    let row = json!({"BackupId": 7, "BackupJobID": 8, "NodeInstanceId": "r-1", "BackupStatus": "Success",
+                        "BackupMode": "Manual", "BackupSize": 10, "BackupStartTime": now, "BackupEndTime": now});
+                    let rows = if is_done { vec![row] } else { Vec::new() };
+                    json!({"PageSize": 300, "TotalCount": rows.len(), "Backups": {"Backup": rows}})
+                }
+                "DescribeClusterBackupList" if called.is_some() => {
+                    json!({"PageSize": 300, "ClusterBackups": [cluster_set("cb-1", "Manual", word, Timestamp::now())]})
+                }
+                "DescribeClusterBackupList" => json!({"PageSize": 300, "ClusterBackups": []}),
+                other => panic!("{other}"),
+            };
+            Answer::cloud(body.to_string())
+        });
+        let ours = Ours::polling(client_at(port), Arc::new(TempDir::new().unwrap()), 1e9, long);
+        let (job, _) = ours.run(ours.provider().create_backup("r-1", Mode::Manual, "")).unwrap();
+        let done = ours.ended(&job.id);
+        let end = if moves { (JobStatus::Succeeded, "") } else { (JobStatus::Uncertain, "backup.lost") };
+        assert_eq!((done.status, done.code.as_str()), end, "{word}: {done:?}");
     }
 }

@@ -118,6 +118,41 @@ fn one_engine_tells(kind: &str) {
     run(twelve("ZADD z:# 1 a 2 b"));
     run(twelve("ZREMRANGEBYRANK z:# 0 0"));
     tells("ZREMRANGEBYRANK", 12, 12, "z:", true);
+    // What only some engines know, and what they make of it.
+    if kind.starts_with("redis-8") {
+        run(twelve("VADD v:# VALUES 1 1 a"));
+        run(twelve("VREM v:# a"));
+        tells("VREM", 12, 12, "v:", true);
+    }
+    if ["redis-8.0", "redis-8.2", "valkey-9.1"].contains(&kind) {
+        run(twelve("HSET hg:# a 1 b 2"));
+        run(twelve("HGETDEL hg:# FIELDS 1 a"));
+        tells(if kind == "valkey-9.1" { "HGETDEL" } else { "HDEL" }, 12, 12, "hg:", true);
+        run(twelve("HSET hs:# a 1 b 2"));
+        run(twelve("HSETEX hs:# PXAT 1 FIELDS 1 a 2"));
+        tells("HDEL", 12, 12, "hs:", true);
+        run(twelve("HSET he:# a 1 b 2"));
+        run(twelve("HGETEX he:# PXAT 1 FIELDS 1 a"));
+        tells("HDEL", 12, 12, "he:", true);
+    }
+    if kind == "redis-8.2" {
+        run(twelve("XADD xd:# 1-1 f v"));
+        run(twelve("XDELEX xd:# IDS 1 1-1"));
+        tells("XDELEX", 12, 12, "xd:", true);
+        run(twelve("XADD xa:# 1-1 f v"));
+        run(twelve("XGROUP CREATE xa:# g 0"));
+        run(twelve("XREADGROUP GROUP g c STREAMS xa:# >"));
+        run(twelve("XACKDEL xa:# g IDS 1 1-1"));
+        tells("XACKDEL", 12, 12, "xa:", true);
+    }
+    if kind == "valkey-9.1" {
+        run(twelve("SET if:# v"));
+        run(twelve("DELIFEQ if:# v"));
+        tells("DEL", 12, 12, "if:", true);
+    }
+    run(twelve("SET px:# 1"));
+    run(twelve("GETEX px:# PXAT 1"));
+    tells(own, 12, 12, "px:", true);
     run(twelve("LPOP l:#"));
     run(twelve("SET t:# 1 EX 1000"));
     run(twelve("EXPIRE t:# 2000"));

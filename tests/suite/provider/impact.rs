@@ -53,6 +53,30 @@ fn impact(planned: &Done) -> Value {
     planned.json()["impact"]["keys"].clone()
 }
 
+/// A plan under a prefix is told as any: the keys that match, as they would be called, with what is called so now, of which nothing goes.
+fn assert_told_beside(redis: &Redis, bench: &Bench, first: &str, then: &Held, kind: &str) {
+    let (matches, prefix) = (|key: &[u8]| key.starts_with(b"user:") || key.starts_with(b"s:"), "old.");
+    for n in 0..30 {
+        redis.run(&["COPY", &format!("user:{n}"), &format!("old.user:{n}")]);
+    }
+    // One of the set's keys is not called so now, one is another.
+    let mut known = then.keys().filter(|(db, key)| *db == 0 && key.starts_with(b"user:")).map(|(_, key)| key);
+    let mut next = || format!("old.{}", String::from_utf8_lossy(known.next().unwrap()));
+    redis.run(&["DEL", &next()]);
+    redis.run(&["MSET", &next(), "another", "old.user:none", "stays", "old.cart:1", "is not meant"]);
+    let plan = ["restore-instance", "--instance-id", "orders", "--backup-id", first, "--json"];
+    let plan = bench.run(&[&plan[..], &["--filter-key", "user:.*,s:.*", "--add-prefix", prefix]].concat());
+    let called = |(db, key): &(u64, Vec<u8>)| (*db, [prefix.as_bytes(), key].concat());
+    let wanted: Held =
+        then.iter().filter(|(key, _)| matches(&key.1)).map(|(key, v)| (called(key), v.clone())).collect();
+    let is_called = |(_, key): &(u64, Vec<u8>)| key.strip_prefix(prefix.as_bytes()).is_some_and(matches);
+    let there: Held = held(redis).into_iter().filter(|(key, _)| is_called(key)).collect();
+    let after: Held = there.clone().into_iter().chain(wanted).collect();
+    let (total, _) = difference(&there, &after);
+    assert!(total.lost == 0 && total.untouched > 0 && total.changed > 0 && total.added > 0, "{kind}: {total:?}");
+    assert_told(&impact(&plan), &there, &after, kind);
+}
+
 /// Random pairs of sets: the plan tells what the naive difference is, and `compare-backups` the same in both directions.
 #[test]
 fn a_plan_tells_the_naive_difference() {
@@ -85,6 +109,7 @@ fn a_plan_tells_the_naive_difference() {
                     work(&redis, &mut dice, 50);
                     let live = compare(&second, "now");
                     assert_told(&live.json()["keys"], &now, &held(&redis), kind);
+                    assert_told_beside(&redis, &bench, &first, &then, kind);
                     assert_nothing_left(&bench);
                 }
             });
@@ -167,6 +192,36 @@ fn recorded(redis: &Redis, bench: &Bench) -> (String, String) {
     (backup, at)
 }
 
+/// A moment behind a set with more databases than servers usually have is built and compared, and so is a clone of it.
+#[test]
+fn a_moment_of_many_databases() {
+    let redis = Redis::start("redis-7.0", &["--repl-backlog-size", "64mb", "--databases", "5000"]);
+    redis.run_in(4000, &["SET", "user:0", "1"]);
+    let bench = crate::support::clones::bench(&redis, "redis-7.0");
+    let (backup, at) = recorded(&redis, &bench);
+    let args = ["compare-backups", "--instance-id", "orders", &backup, &at, "--json"];
+    let done = finish(bench.command_beside("redis-7.0", &args).spawn().unwrap());
+    assert_eq!(
+        (done.code, &done.json()["keys"]["added"], &done.json()["keys"]["untouched"]),
+        (1, &1.into(), &1.into()),
+        "{done:?}"
+    );
+    let clone = bench.cloned(&["--restore-time", &at]);
+    let same = bench.run(&[
+        "compare-backups",
+        "--instance-id",
+        "orders",
+        &backup,
+        "now",
+        "--to-instance-id",
+        &clone.id,
+        "--json",
+    ]);
+    assert_eq!(same.json()["keys"]["added"], done.json()["keys"]["added"], "{same:?}");
+    assert_eq!(bench.delete_clone(&clone.id).code, 0);
+    assert_nothing_left(&bench);
+}
+
 /// Where the time is too short, no program is here, or the operator wants none of it, the plan goes on, and says what was not compared.
 #[test]
 fn what_is_not_compared_is_said() {
@@ -212,6 +267,17 @@ fn an_ended_comparison_leaves_nothing() {
         let done = finish(child);
         assert_ne!(done.code, 0, "{done:?}");
         crate::support::wait("the directory to go", Duration::from_secs(30), || (there() == 0).then_some(()));
+        assert_nothing_left(&bench);
+    }
+    // And while it receives what the instance holds.
+    redis.run(&["CONFIG", "SET", "repl-diskless-sync-delay", "60"]);
+    let replicas = || redis.info("connected_slaves");
+    for signal in ["-INT", "-KILL"] {
+        let child = bench.command(&["compare-backups", "--instance-id", "orders", &backup]).spawn().unwrap();
+        crate::support::wait("the replica", Duration::from_secs(30), || (replicas() == "1").then_some(()));
+        std::process::Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
+        assert_ne!(finish(child).code, 0);
+        crate::support::wait("the replica to go", Duration::from_secs(30), || (replicas() == "0").then_some(()));
         assert_nothing_left(&bench);
     }
 }

@@ -337,7 +337,7 @@ fn writers_of_matching_keys_are_told() {
 }
 
 /// A way to a server on which somebody else sends a command, once, right before the first key is written: as soon as that is armed.
-fn at_the_probe(redis: &Redis, command: &'static str) -> (Proxy, Arc<AtomicBool>) {
+pub fn at_the_probe(redis: &Redis, command: &'static str) -> (Proxy, Arc<AtomicBool>) {
     // The probe is the last that is sent before the look.
     right_before(redis, "TAIR-BACKUP-MCP:PROBE", command)
 }
@@ -653,72 +653,70 @@ fn to_a_moment() {
 }
 
 fn some_keys_to_a_moment(kind: &str) {
-    {
-        let redis = Redis::start(kind, &["--repl-backlog-size", "64mb"]);
-        redis.fill(0, 1);
-        let bench = Bench::unattended(&redis);
-        let recorder = Recorder::behind(&bench, &redis, &bench.backup());
-        for n in 0..40 {
-            let n = n.to_string();
-            for command in [
-                vec!["SET", "user:changed", &n],
-                vec!["RPUSH", "user:list", &n],
-                vec!["HSET", "other:hash", &n, "then"],
-                vec!["XADD", "user:stream", "*", "f", &n],
-                vec!["ZADD", "zset:scores", &n, &n],
-            ] {
-                redis.run(&command);
-            }
-            raw(&redis, 2, &[b"SET", format!("user:\n{n}").as_bytes(), b"then"]);
+    let redis = Redis::start(kind, &["--repl-backlog-size", "64mb"]);
+    redis.fill(0, 1);
+    let bench = Bench::unattended(&redis);
+    let recorder = Recorder::behind(&bench, &redis, &bench.backup());
+    for n in 0..40 {
+        let n = n.to_string();
+        for command in [
+            vec!["SET", "user:changed", &n],
+            vec!["RPUSH", "user:list", &n],
+            vec!["HSET", "other:hash", &n, "then"],
+            vec!["XADD", "user:stream", "*", "f", &n],
+            vec!["ZADD", "zset:scores", &n, &n],
+        ] {
+            redis.run(&command);
         }
-        redis.run(&["DEL", "geo"]);
-        recorder.catch_up(&redis);
-        let (at, then) = (now().strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string(), state(&redis));
-        redis.run(&["DEL", "user:list", "zset:scores"]);
-        redis.run(&["MSET", "user:changed", "now", "user:added", "now", "geo", "now", "other:added", "now"]);
-        redis.run(&["HSET", "other:hash", "1", "now"]);
-        let before = state(&redis);
-        recorder.catch_up(&redis);
-        recorder.stop();
-        let matches = |key: &[u8]| [&b"user:"[..], b"zset:", b"geo"].iter().any(|begin| key.starts_with(begin));
-        let list = "user:.*,(zset:|geo).*";
-        let call = call(["--restore-time", &at], list, &[]);
-        let own = |args: &[&str]| {
-            let mut command = bench.command(args);
-            // The server program of this kind is the one that a moment is built with.
-            command.env("TAIR_BACKUP_MCP_SANDBOX_SERVER", program(kind, "server"));
-            finish(command.spawn().unwrap())
-        };
-        let planned = own(&call).json();
-        assert_eq!(planned["status"], "confirmation_required", "{kind}: {planned}");
-        assert!(planned["plan"]["built_on"].is_string() && planned["plan"]["way"] == "keys", "{planned}");
-        // What was counted is said to be counted in the set, and not at the moment.
-        let (lost, matched) = (text(&planned["impact"]["lost"]), check(&planned, "filter_key").1);
-        assert!(
-            lost.contains("these figures are of the set that the moment begins with")
-                && lost.contains("how many are DELETED, is known when the moment has been built")
-                && matched.contains("user:.*: 0 in the set that the moment begins with, 43 in the instance"),
-            "{lost}: {matched}"
-        );
-        let token = text(&planned["confirmation_token"]);
-        let done = own(&[&call[..], &["--confirmation-token", &token]].concat());
-        let message = succeeded(&done);
-        println!("{kind}: {message}");
-        same(&state(&redis), &expected(&then, &before, matches), &format!("{kind}: {message}"));
-        assert_eq!(std::fs::read_dir(bench.home().join("scratch")).map_or(0, Iterator::count), 0, "{kind}");
-
-        // Back to the last write before that restore, those keys alone.
-        redis.run(&["SET", "other:since", "1"]);
-        let job = text(&done.json()["job_id"]);
-        let back = call_before(&job, list);
-        let planned = own(&back).json();
-        let token = text(&planned["confirmation_token"]);
-        let undone = own(&[&back[..], &["--confirmation-token", &token]].concat());
-        succeeded(&undone);
-        let mut was = before;
-        was.extend(state(&redis).into_iter().filter(|((_, key), _)| key == b"other:since"));
-        same(&state(&redis), &was, &format!("{kind}: and back"));
+        raw(&redis, 2, &[b"SET", format!("user:\n{n}").as_bytes(), b"then"]);
     }
+    redis.run(&["DEL", "geo"]);
+    recorder.catch_up(&redis);
+    let (at, then) = (now().strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string(), state(&redis));
+    redis.run(&["DEL", "user:list", "zset:scores"]);
+    redis.run(&["MSET", "user:changed", "now", "user:added", "now", "geo", "now", "other:added", "now"]);
+    redis.run(&["HSET", "other:hash", "1", "now"]);
+    let before = state(&redis);
+    recorder.catch_up(&redis);
+    recorder.stop();
+    let matches = |key: &[u8]| [&b"user:"[..], b"zset:", b"geo"].iter().any(|begin| key.starts_with(begin));
+    let list = "user:.*,(zset:|geo).*";
+    let call = call(["--restore-time", &at], list, &[]);
+    let own = |args: &[&str]| {
+        let mut command = bench.command(args);
+        // The server program of this kind is the one that a moment is built with.
+        command.env("TAIR_BACKUP_MCP_SANDBOX_SERVER", program(kind, "server"));
+        finish(command.spawn().unwrap())
+    };
+    let planned = own(&call).json();
+    assert_eq!(planned["status"], "confirmation_required", "{kind}: {planned}");
+    assert!(planned["plan"]["built_on"].is_string() && planned["plan"]["way"] == "keys", "{planned}");
+    // What was counted is said to be counted in the set, and not at the moment.
+    let (lost, matched) = (text(&planned["impact"]["lost"]), check(&planned, "filter_key").1);
+    assert!(
+        lost.contains("these figures are of the set that the moment begins with")
+            && lost.contains("how many are DELETED, is known when the moment has been built")
+            && matched.contains("user:.*: 0 in the set that the moment begins with, 43 in the instance"),
+        "{lost}: {matched}"
+    );
+    let token = text(&planned["confirmation_token"]);
+    let done = own(&[&call[..], &["--confirmation-token", &token]].concat());
+    let message = succeeded(&done);
+    println!("{kind}: {message}");
+    same(&state(&redis), &expected(&then, &before, matches), &format!("{kind}: {message}"));
+    assert_eq!(std::fs::read_dir(bench.home().join("scratch")).map_or(0, Iterator::count), 0, "{kind}");
+
+    // Back to the last write before that restore, those keys alone.
+    redis.run(&["SET", "other:since", "1"]);
+    let job = text(&done.json()["job_id"]);
+    let back = call_before(&job, list);
+    let planned = own(&back).json();
+    let token = text(&planned["confirmation_token"]);
+    let undone = own(&[&back[..], &["--confirmation-token", &token]].concat());
+    succeeded(&undone);
+    let mut was = before;
+    was.extend(state(&redis).into_iter().filter(|((_, key), _)| key == b"other:since"));
+    same(&state(&redis), &was, &format!("{kind}: and back"));
 }
 
 fn call_before<'a>(position: &'a str, keys: &'a str) -> Vec<&'a str> {
@@ -727,7 +725,7 @@ fn call_before<'a>(position: &'a str, keys: &'a str) -> Vec<&'a str> {
 
 /// Two instances, of which the second is to get data of the first.
 fn two() -> (Redis, Redis, Bench) {
-    let (orders, staging) = (Redis::start("redis-7.0", &[]), Redis::start("redis-7.0", &[]));
+    let (orders, staging) = (Redis::start("redis-7.0", &["--databases", "32"]), Redis::start("redis-7.0", &[]));
     let second = format!("[[instance]]\nid = \"staging\"\nurl = \"{}\"\n", staging.url());
     let bench = Bench::new(&format!("{}{second}", unattended(&orders, "")));
     (orders, staging, bench)
@@ -826,6 +824,8 @@ fn of_another_instance() {
 
     let recorder = Recorder::behind(&bench, &orders, &backup);
     orders.run(&["SET", "text:later", "1"]);
+    // In a database that the other instance lacks: none of the keys is there.
+    orders.run_in(20, &["SET", "text:elsewhere", "1"]);
     recorder.catch_up(&orders);
     let at = now().strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string();
     orders.run(&["SET", "text:later", "2"]);

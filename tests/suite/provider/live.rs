@@ -22,7 +22,7 @@ fn a_real_account_is_read() {
     let home = tempfile::TempDir::new().unwrap();
     let config = TairConfig { region: Some(region.to_owned()), ..TairConfig::default() };
     let client = Client::new(config, &Environment::process()).unwrap();
-    let provider = Tair::new(client, Arc::new(Sqlite::new(home.path())));
+    let provider = Tair::new(client, Arc::new(Sqlite::new(home.path())), true);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let wanted = InstanceQuery { search: None, page_number: 1, page_size: 30 };

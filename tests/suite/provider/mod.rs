@@ -31,5 +31,6 @@ mod restore;
 mod retention;
 mod sources;
 mod suite;
+mod tail;
 mod tair;
 mod time_shift;

@@ -15,7 +15,7 @@ fn to_cutover<'a>(job: &'a str, more: &[&'a str]) -> Vec<&'a str> {
 }
 
 /// Both calls of a restore to the cutover of another.
-fn back(bench: &Bench, job: &str) -> Done {
+pub fn back(bench: &Bench, job: &str) -> Done {
     let planned = bench.run(&to_cutover(job, &[]));
     assert_eq!(planned.code, 0, "{planned:?}");
     let token = text(&planned.json()["confirmation_token"]);

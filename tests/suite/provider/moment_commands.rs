@@ -20,11 +20,12 @@ fn spawn(bench: &Bench, kind: &str, args: &[&str]) -> Child {
 }
 
 /// Both calls. The plan, and how it ended.
-fn restore(bench: &Bench, kind: &str, source: [&str; 2]) -> (Value, Done) {
-    let planned = finish(spawn(bench, kind, &source));
+fn restore<'a>(bench: &Bench, kind: &str, source: impl AsRef<[&'a str]>) -> (Value, Done) {
+    let source = source.as_ref();
+    let planned = finish(spawn(bench, kind, source));
     assert_eq!(planned.code, 0, "{kind}: {planned:?}");
     let token = text(&planned.json()["confirmation_token"]);
-    let done = finish(spawn(bench, kind, &[&source[..], &["--confirmation-token", &token]].concat()));
+    let done = finish(spawn(bench, kind, &[source, &["--confirmation-token", &token]].concat()));
     (planned.json(), done)
 }
 
@@ -228,6 +229,55 @@ fn what_ends_the_building_leaves_nothing() {
     let (_, done) = restore(&bench, "redis-7.0", ["--restore-time", &at]);
     assert_eq!(done.code, 0, "{done:?}");
     assert_eq!(redis.run(&["GET", "k0"]), Reply::Text("400000".into()));
+}
+
+/// The log's moment now, between two writes.
+fn moment_of(recorder: &Recorder, redis: &Redis) -> String {
+    recorder.catch_up(redis);
+    let at = now().strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string();
+    // What comes later is received later.
+    std::thread::sleep(Duration::from_millis(5));
+    at
+}
+
+/// The plan knows no more of a moment than the set that it begins with. Libraries that the user may not load, and data that has no room,
+/// are found when it has been built: the target keeps what it has, where all of it would be replaced and where some keys would.
+#[test]
+fn a_moment_that_the_target_cannot_take_leaves_it_as_it_was() {
+    let redis = Redis::start("redis-7.0", &["--databases", "1"]);
+    redis.run(&["SET", "then", "1"]);
+    let bench = Bench::new(&unattended(&redis, "restore_way = \"commands\""));
+    let recorder = Recorder::behind(&bench, &redis, &bench.backup());
+    redis.run(&["FUNCTION", "LOAD", "#!lua name=later\nredis.register_function('g', function() return 1 end)"]);
+    let with_library = moment_of(&recorder, &redis);
+    redis.run(&["FUNCTION", "FLUSH"]);
+    redis.run(&["EVAL", "for i = 1, 30 do redis.call('SET', 'large:' .. i, string.rep('x', 1048576)) end", "0"]);
+    let large = moment_of(&recorder, &redis);
+    redis.run(&["FLUSHALL"]);
+    redis.run(&["SET", "now", "1"]);
+    recorder.catch_up(&redis);
+    recorder.stop();
+    let now = redis.digest();
+    let refused = |source: &[&str], way: &str, told: &str| {
+        let (plan, done) = restore(&bench, "redis-7.0", source);
+        assert!(text(&plan["plan"]["way_meaning"]).contains(way), "{plan}");
+        let failed = done.json();
+        assert_eq!((&failed["status"], &failed["code"]), (&"failed".into(), &"plan.changed".into()), "{failed}");
+        let message = text(&failed["message"]);
+        assert!(message.contains("the target was not touched") && message.contains(told), "{told}: {message}");
+        assert_eq!(redis.digest(), now, "{failed}");
+    };
+    redis.run(&["ACL", "SETUSER", "default", "-function|load", "-swapdb"]);
+    refused(&["--restore-time", &with_library], "NOT atomic", "+function|load");
+    redis.run(&["ACL", "SETUSER", "default", "+@all"]);
+    redis.run(&["CONFIG", "SET", "maxmemory", "20mb"]);
+    refused(&["--restore-time", &large], "NOT atomic", "maxmemory is 20.0 MiB");
+    refused(&["--restore-time", &large, "--filter-key", "large:.*"], "", "maxmemory is 20.0 MiB");
+    let (_, done) = restore(&bench, "redis-7.0", ["--restore-time", &large, "--filter-key", "large:1"]);
+    assert_eq!(done.code, 0, "{done:?}");
+    redis.run(&["CONFIG", "SET", "maxmemory", "0"]);
+    let (_, done) = restore(&bench, "redis-7.0", ["--restore-time", &large]);
+    assert_eq!((done.code, redis.run(&["DBSIZE"])), (0, Reply::Int(31)), "{done:?}");
 }
 
 /// Without a program that writes what the target takes, or with one that does not know a command of the log, the plan says what is

@@ -224,6 +224,11 @@ fn a_restore_to_a_moment_is_planned_told_and_undone() {
     let plan = &planned["plan"];
     assert_eq!((&plan["base_backup_id"], &plan["commands_replayed"]), (&base.into(), &"1".into()), "{planned}");
     assert_eq!(plan["commands_taken_back"], "1", "{planned}");
+    // The set that the log is replayed behind is needed by the plan as one that is restored as it is.
+    let base = text(&plan["base_backup_id"]);
+    let deletion = bench.run(&["delete-backup", "--instance-id", "orders", "--backup-id", &base, "--json"]).json();
+    let lost = text(&deletion["impact"]["lost"]);
+    assert!(lost.contains("can no longer be carried out"), "{deletion}");
     assert!(
         plan["position"].is_string() && plan["restored_to"].is_string() && plan["recovery_window"].is_string(),
         "{planned}"

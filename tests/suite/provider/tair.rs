@@ -1,7 +1,7 @@
 //! What follows from the cloud's answers, without the cloud: what an instance can do, which rows make a set, what a policy
 //! keeps, what a filter means, what an order says. Rows are read by the wire's own reader.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tair_backup_mcp::config::ConfirmationPolicy;
 use tair_backup_mcp::guard::act::{Act, CloneOrder, PolicyChange, Source};
@@ -358,6 +358,17 @@ fn what_a_filter_means_is_told() {
             "{empty}: {told}"
         );
     }
+    // Nearly every character says hardly more than every character.
+    let ours = |text: &str| key_filter::for_us(text).unwrap().warnings.join("; ");
+    for nearly in ["\\S+", "\\p{Any}+", "[!-~]+", "[^ ]+", "\\P{C}*", "(\\S{3}\\S*)", "[^{}]+", "\\S\\S+", "[^\\s'\"]+"]
+    {
+        let told = warned(&format!("^{nearly}$"));
+        assert!(told.contains("nearly any name"), "^{nearly}$: {told}");
+        assert!(ours(nearly).contains("nearly any name"), "{nearly}: {}", ours(nearly));
+    }
+    for says in ["^[^:]+$", "^[^./]+$", "^[A-Za-z0-9:]+$", "^\\w+$", "^\\S+:1$"] {
+        assert!(!warned(says).contains("nearly any name"), "{says}: {}", warned(says));
+    }
     // Where a part of a key is enough, a class says little.
     for wordless in ["\\w+", "[^:]+", "\\S", "[ -~]+", "\\p{Any}+", "(?:[a-z]|\\d)+", "^[a-z]+"] {
         assert!(warned(wordless).contains("keys of any name"), "{wordless}: {}", warned(wordless));
@@ -485,6 +496,10 @@ fn a_policy_is_changed_in_what_is_named() {
     // A value that the cloud leaves out cannot be written back.
     let untold = BackupPolicy { backup_retention_period: 0, ..kept() };
     assert!(policy::values::changed(&untold, &PolicyChange::default()).is_err());
+    // And may be more than what comes.
+    let named = PolicyChange { backup_retention_period: Some(730), ..PolicyChange::default() };
+    assert_eq!(untold.lowered_by(&policy::values::changed(&untold, &named).unwrap()).len(), 1);
+    assert!(BackupPolicy::none().lowered_by(&BackupPolicy::none()).is_empty());
     let lowered = |change: PolicyChange| kept().lowered_by(&policy::values::changed(&kept(), &change).unwrap()).len();
     assert_eq!(lowered(PolicyChange { enable_backup_log: Some(false), ..PolicyChange::default() }), 1);
     assert_eq!(lowered(PolicyChange { backup_retention_period: Some(29), ..PolicyChange::default() }), 1);
@@ -571,6 +586,20 @@ fn measurements_are_read() {
     assert_eq!(traffic::counted(&history).unwrap().keys, 7);
     assert_eq!(traffic::counted(&read(r#"{"2026-11-01T00:00:00Z":{"UsedMemory":"1"}}"#)).unwrap().keys, 0);
     assert!(traffic::counted(&read("{}")).is_none());
+    // Figures with a hole of more than the lag and a point say nothing, wherever the hole is.
+    let at = |seconds: i64| "2026-11-01T00:00:00Z".parse::<Timestamp>().unwrap() + SignedDuration::from_secs(seconds);
+    let (from, now) = (at(0), at(600));
+    let says = |measured: &dyn Fn(i64) -> bool| {
+        let points = (0..=600).step_by(20).filter(|s| measured(*s));
+        let points: Vec<String> = points.map(|s| format!(r#""{}":{{"UsedMemory":"1"}}"#, at(s))).collect();
+        traffic::measured(Some(&read(&format!("{{{}}}", points.join(",")))), from, now).peak.is_some()
+    };
+    for (hole, known) in [(180, true), (200, false), (290, false), (320, false)] {
+        assert_eq!(says(&|s| s <= 600 - hole), known, "{hole} s at the end");
+        assert_eq!(says(&|s| s >= hole), known, "{hole} s at the beginning");
+        assert_eq!(says(&|s| s <= 100 || s >= 100 + hole), known, "{hole} s in between");
+    }
+    assert!(!says(&|_| false));
 }
 
 /// A moment has to lie in the recovery window, and times to live count on from between it and now.

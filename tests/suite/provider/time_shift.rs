@@ -82,7 +82,8 @@ fn shifted(kind: &str) {
     let told = bench.run(&call(source, &[])).json();
     let check = told["prechecks"].as_array().unwrap().iter().find(|c| c["name"] == "time_shift").unwrap().clone();
     assert!(check["status"] == "warn" && text(&check["detail"]).contains("up to 1 keys"), "{kind}: {check}");
-    assert!(text(&told["impact"]["after"]).contains("up to 1 keys"), "{kind}: {told}");
+    let after = text(&told["impact"]["after"]);
+    assert!(after.contains("up to 1 keys") && after.contains("up to 1 expiries that the log sets"), "{kind}: {after}");
 
     let to = Timestamp::now();
     let shift = to.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string();

@@ -14,12 +14,14 @@ use tair_backup_mcp::redis::moment::{Look, Moment};
 use tair_backup_mcp::redis::prefix::ErrorPrefix;
 use tair_backup_mcp::redis::rdb::{EntryHead, Visitor, walk};
 use tair_backup_mcp::redis::replay::encoder::RestoreEncoder;
-use tair_backup_mcp::redis::replay::{ReplayMode, drive};
+use tair_backup_mcp::redis::replay::{Coming, ReplayMode, drive};
 use tair_backup_mcp::redis::slots::owned_slots;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
 const REPLACE: ReplayMode<'_> = ReplayMode::ReplaceEverything;
+/// What takes no room and no right.
+const LITTLE: Coming = Coming { functions: 0, memory: 0 };
 
 /// Restores an RDB by commands through the walker, and gives the number of keys.
 async fn replay(data: Vec<u8>, target: &Redis, mode: ReplayMode<'_>) -> Result<u64, RedisError> {
@@ -176,6 +178,29 @@ async fn a_full_target_refuses_a_merge_only() {
     assert_eq!(target.run(&["GET", "k"]), Reply::Text("v".into()));
 }
 
+/// What the server would refuse behind the emptying is found before it: a library, and more than its memory may hold.
+#[tokio::test]
+async fn what_is_to_come_is_looked_at_before_anything_is_deleted() {
+    let target = Redis::start(KIND, &[]);
+    fill(&target).await;
+    let before = target.digest();
+    target.run(&["ACL", "SETUSER", "default", "-function|load"]);
+    target.run(&["CONFIG", "SET", "maxmemory", "100mb"]);
+    let entries: [(&[u8], &[u8]); 1] = [(b"k", &[0, 1, b'v'])];
+    let mut allow = |_: &Moment| Ok(());
+    let mut emptied_for = async |functions, megabytes: u64| {
+        let mode = ReplayMode::ReplaceIf(&mut allow, Coming { functions, memory: megabytes << 20 });
+        by_hand(&entries, 9, true, &target, mode).await
+    };
+    let denied = emptied_for(1, 1).await.unwrap_err();
+    assert!(matches!(&denied, RedisError::Denied { command, .. } if command == "FUNCTION LOAD"), "{denied:?}");
+    let RedisError::Withheld { fault } = emptied_for(0, 101).await.unwrap_err() else { panic!("not withheld") };
+    assert!(fault.code == "plan.changed" && fault.message.contains("not touched"), "{fault:?}");
+    assert_eq!(target.digest(), before);
+    emptied_for(0, 100).await.unwrap();
+    assert_eq!(facts(&target).await.key_count(), 1);
+}
+
 /// What the server answers with an error it has not done: whatever the answer, nothing is said to be gone, and nobody waits for what
 /// will not come.
 #[tokio::test]
@@ -189,7 +214,8 @@ async fn a_refusal_of_what_empties_is_no_perhaps() {
         let mut cuts = 0;
         let look = Busy { target: &target, cuts: &mut cuts };
         let entries: [(&[u8], &[u8]); 1] = [(b"k", &[0, 1, b'v'])];
-        let error = by_hand(&entries, 9, true, &target, ReplayMode::ReplaceIf(&mut { look })).await.unwrap_err();
+        let error =
+            by_hand(&entries, 9, true, &target, ReplayMode::ReplaceIf(&mut { look }, LITTLE)).await.unwrap_err();
         assert!(matches!(error, RedisError::Busy { .. }), "{scripts}: {error:?}");
         assert_eq!((Fault::from(error).code, cuts), ("instance.busy_script", 0), "{scripts}");
         let kill = ["AUTH other pw", "SCRIPT KILL"].map(|line| line.split(' ').map(str::to_owned).collect());
@@ -243,7 +269,8 @@ async fn a_target_is_emptied_only_as_it_was_looked_at() {
         let before = target.digest();
         let entries: [(&[u8], &[u8]); 1] = [(b"k", &[0, 1, b'v'])];
         let refuse = |_: &Moment| Err(Fault::new(Kind::Refused, "plan.changed", "another server"));
-        let error = by_hand(&entries, 9, true, &target, ReplayMode::ReplaceIf(&mut { refuse })).await.unwrap_err();
+        let error =
+            by_hand(&entries, 9, true, &target, ReplayMode::ReplaceIf(&mut { refuse }, LITTLE)).await.unwrap_err();
         assert!(matches!(error, RedisError::Withheld { .. }), "{error:?}");
         assert_eq!((Fault::from(error).code, target.digest()), ("plan.changed", before), "{kind}");
         behind_its_save(&target);
@@ -256,14 +283,14 @@ async fn a_target_is_emptied_only_as_it_was_looked_at() {
             seen.push(moment.clone());
             Ok(())
         };
-        by_hand(&entries, 9, true, &target, ReplayMode::ReplaceIf(&mut look)).await.unwrap();
+        by_hand(&entries, 9, true, &target, ReplayMode::ReplaceIf(&mut look, LITTLE)).await.unwrap();
         assert!(seen.len() == 3 && seen[0].offset < seen[2].offset, "{kind}: {seen:?}");
         assert_eq!(seen[2].writes - seen[0].writes, 2, "{kind}: {seen:?}");
         assert_eq!((facts(&target).await.key_count(), target.run(&["GET", "k"]).text()), (1, "v".into()));
         // A user without scripts does without that comparison.
         target.run(&["ACL", "SETUSER", "default", "-@scripting"]);
         let mut allow = |_: &Moment| Ok(());
-        by_hand(&entries, 9, true, &target, ReplayMode::ReplaceIf(&mut allow)).await.unwrap();
+        by_hand(&entries, 9, true, &target, ReplayMode::ReplaceIf(&mut allow, LITTLE)).await.unwrap();
         assert_eq!(facts(&target).await.key_count(), 1);
     }
 }
@@ -297,7 +324,7 @@ async fn emptied_after(
     }
     let mut look = Behind { looks: 0, times, allows_writes, act: behind };
     let entries: [(&[u8], &[u8]); 1] = [(b"k", &[0, 1, b'v'])];
-    let driven = by_hand(&entries, 9, true, target, ReplayMode::ReplaceIf(&mut look)).await;
+    let driven = by_hand(&entries, 9, true, target, ReplayMode::ReplaceIf(&mut look, LITTLE)).await;
     (look.looks, driven)
 }
 

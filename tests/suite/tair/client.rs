@@ -379,6 +379,36 @@ async fn lists_are_read_to_their_end() {
     assert!(client(&none).list(&DescribeInstances::default()).await.unwrap().is_empty());
 }
 
+/// A list that loses a row while its pages are read is read anew, for the row behind it has moved up to a page that was read already; one that
+/// loses rows again and again is an error.
+#[tokio::test]
+async fn a_list_that_loses_rows_is_read_anew() {
+    for losses in [1, 2, 9] {
+        let mut gone = 0;
+        let server = Server::start(move |_, seen| {
+            let (from, to) = page_of(seen, 300);
+            let total = 700 - gone;
+            let rows: Vec<_> = (from..=to.min(total)).map(|i| format!(r#"{{"BackupId":{}}}"#, i + gone)).collect();
+            // The newest goes when the first page was read.
+            gone += usize::from(from == 1 && gone < losses);
+            Answer::cloud(format!(
+                r#"{{"PageSize":300,"TotalCount":{total},"Backups":{{"Backup":[{}]}}}}"#,
+                rows.join(",")
+            ))
+        })
+        .await;
+        let read = client(&server).list(&describe()).await;
+        if losses > 2 {
+            assert!(matches!(read.map(|_| ()).unwrap_err(), TairError::BadReply { .. }));
+            assert_eq!(server.seen().len(), 6, "three readings");
+        } else {
+            let ids: Vec<String> = read.unwrap().into_iter().filter_map(|row| row.backup_id).collect();
+            let there: Vec<String> = (losses + 1..=700).map(|i| i.to_string()).collect();
+            assert_eq!(ids, there, "{losses}");
+        }
+    }
+}
+
 /// A part of a list never passes for the whole.
 #[tokio::test]
 async fn a_broken_list_is_an_error() {
@@ -552,6 +582,26 @@ async fn proxies_of_the_environment_are_used() {
     let seen = &proxy.seen()[0];
     assert_eq!(seen.path, "http://r-kvstore.invalid/");
     assert_eq!(seen.header("host"), Some("r-kvstore.invalid"));
+}
+
+/// The run of [`within_a_vpc_the_regions_own_services_are_asked`], in a process whose environment names a proxy.
+#[tokio::test]
+#[ignore = "run by another test, with a proxy in its environment"]
+async fn within_a_vpc() {
+    let within = TairConfig { vpc: true, endpoint: None, ..config("http://127.0.0.1:9") };
+    let client = Client::with(within, &keys(), HASTE).unwrap();
+    client.access().await.unwrap_err();
+    client.call(&policy()).await.unwrap_err();
+}
+
+/// Within a VPC the central services are not reached: who calls is asked at the region's own, as everything else.
+#[tokio::test]
+async fn within_a_vpc_the_regions_own_services_are_asked() {
+    let proxy = Server::start(|_, _| Answer::status(502, "")).await;
+    run_again("tair::client::within_a_vpc", &[("https_proxy", proxy.url())]).await;
+    let hosts: std::collections::BTreeSet<String> = proxy.seen().into_iter().map(|seen| seen.path).collect();
+    let own = ["r-kvstore-vpc.cn-hangzhou.aliyuncs.com:443", "sts-vpc.cn-hangzhou.aliyuncs.com:443"];
+    assert!(hosts.iter().eq(own), "{hosts:?}");
 }
 
 async fn run_again(test: &str, vars: &[(&str, String)]) {

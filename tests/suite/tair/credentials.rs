@@ -130,6 +130,34 @@ async fn who_calls_is_told_by_the_service_or_the_key() {
     }
 }
 
+/// Temporary keys are others after every renewal, in one process and from one to the next: who calls stays the same, for what was begun must
+/// not be left alone as another account's.
+#[tokio::test]
+async fn a_renewed_key_is_nobody_else() {
+    let giving = Server::start(|n, _| {
+        let mut reply = temporary(&format!("STS.{n}"), FOREVER);
+        reply["Code"] = "Success".into();
+        Answer::ok(reply.to_string())
+    })
+    .await;
+    let refusing = Server::start(|_, _| Answer::error(403, "Forbidden")).await;
+    let url = giving.url();
+    let vars = env(&[("ALIBABA_CLOUD_CREDENTIALS_URI", url.as_str())]);
+    let now = Timestamp::now();
+    for config in [plain(), at_sts(&refusing)] {
+        let (this, next) = (chain(config.clone(), vars.clone()), chain(config.clone(), vars.clone()));
+        let first = this.get().await.unwrap();
+        let (renewed, found_next) = (this.renew(&first).await.unwrap(), next.get().await.unwrap());
+        assert!(first.access_key_id != renewed.access_key_id && renewed.access_key_id != found_next.access_key_id);
+        let who = this.identity(&first, now).await.unwrap();
+        assert_eq!(this.identity(&renewed, now).await.unwrap(), who);
+        assert_eq!(next.identity(&found_next, now).await.unwrap(), who);
+        // Another link is somebody else.
+        let fixed = chain(config, env(&KEY));
+        assert_ne!(fixed.identity(&fixed.get().await.unwrap(), now).await.unwrap(), who);
+    }
+}
+
 /// A service that fails for a while has not said who calls: it is asked again, and a client takes nobody else's name meanwhile. One that
 /// says that our clock is off is asked by its own.
 #[tokio::test]

@@ -89,9 +89,15 @@ async fn attempt(instance: &Endpoint, source: &Endpoint, options: CaptureOptions
     let started_at = Timestamp::now();
     let snapshot = Snapshot::open(source, options).await?;
     if let Some(facts) = &mut facts {
-        // A slot that came or went meanwhile may be half in the data.
-        let later = held(instance).await.ok();
-        facts.held = facts.held.take().filter(|_| has_seen(&snapshot, facts)).zip(later).map(|(a, b)| a.and_later(b));
+        let whole = instance.to_string() == source.to_string() || has_seen(&snapshot, facts);
+        facts.held = match facts.held.take() {
+            // A slot that came or went meanwhile may be half in the data.
+            Some(node @ HeldSlots::Node { .. }) if whole => {
+                held(instance).await.ok().map(|later| node.and_later(later))
+            }
+            Some(HeldSlots::Node { .. }) => None,
+            held => held,
+        };
     }
     Ok(Attached { started_at, facts, address: source.to_string(), snapshot })
 }
@@ -130,10 +136,9 @@ async fn held(instance: &Endpoint) -> Result<HeldSlots, RedisError> {
     held_slots(&facts, &mut conn).await
 }
 
-/// Whether data has all that its instance had when that was looked at: what a replica gives may be older.
+/// Whether the data of a replica has all that its instance had when that was looked at.
 fn has_seen(snapshot: &Snapshot, instance: &SourceFacts) -> bool {
-    let all = instance.held == Some(HeldSlots::All);
-    all || instance.replication_id == snapshot.replid && instance.offset <= snapshot.offset
+    instance.replication_id == snapshot.replid && instance.offset <= snapshot.offset
 }
 
 impl Attached {

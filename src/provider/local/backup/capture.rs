@@ -203,6 +203,10 @@ fn refused(error: IngestError) -> Fault {
             e @ (RdbError::UnsupportedVersion { .. } | RdbError::UnsupportedType { .. } | RdbError::BadOpcode { .. }),
         ) => Fault::new(Kind::Provider, "capture.unsupported", format!("nothing was kept: {e}"))
             .hint("This instance writes a newer format than this program reads; a later version may."),
+        IngestError::Rdb(e @ RdbError::TooManyDatabases { .. }) => {
+            Fault::new(Kind::Provider, "capture.unsupported", format!("nothing was kept: {e}"))
+                .hint("Keys of several databases can be kept in one, under a prefix.")
+        }
         e => bad(e.to_string()),
     }
 }

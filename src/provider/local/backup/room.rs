@@ -46,7 +46,7 @@ impl Inner {
             bytes(need),
             bytes(free)
         );
-        Err(Fault::new(Kind::Unexpected, "compare.no_room", message).hint("Free space there, or compare two sets."))
+        Err(Fault::new(Kind::Provider, "compare.no_room", message).hint("Free space there, or compare two sets."))
     }
 
     async fn memory_in_use(&self, instance_id: &str) -> Option<u64> {

@@ -2,11 +2,14 @@
 //!
 //! It must not take one where another backup has done so, nor two within the time that the operator set between them.
 
+use crate::archive::collector::spooling::Spooling;
 use crate::config::backup_log::BackupLogConfig;
+use crate::config::blocking::blocking;
 use crate::model::backup::{BackupSet, Mode, Origin};
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::new_id;
 use crate::model::job::{JobKind, JobStatus, Unfinished};
+use crate::model::restore::replay_time;
 use crate::provider::local::Inner;
 use crate::provider::local::backup::capture::Taken;
 use crate::redis::replica::follow::Follow;
@@ -17,8 +20,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// What a target replays of a log in a second, at least, where nothing else is known.
-const REPLAY_BYTES_PER_SECOND: u64 = 40 << 20;
 /// The note of a base.
 const NOTE: &str = "taken as a base of the log";
 
@@ -35,12 +36,23 @@ pub(super) struct Base {
 pub(super) struct Distance {
     pub age: Duration,
     pub bytes: u64,
+    pub commands: u64,
+}
+
+/// Commands of the log behind a base that are on the vault, or were when they were last counted there.
+#[derive(Debug)]
+pub(super) struct Counted {
+    /// Position of the base.
+    behind: u64,
+    commands: u64,
+    /// What the log had sealed by then.
+    sealed: u64,
 }
 
 impl Distance {
     /// Whether another base is due.
     pub(super) fn is_due(&self, config: &BackupLogConfig) -> bool {
-        let replay = Duration::from_secs(self.bytes / REPLAY_BYTES_PER_SECOND);
+        let replay = replay_time(self.bytes, self.commands);
         self.age >= config.base_apart() && (self.age >= config.base_after() || replay > config.base_replay())
     }
 }
@@ -102,18 +114,30 @@ impl Inner {
     pub(super) async fn renew_base(
         self: &Arc<Self>,
         id: &str,
-        begun_at: Timestamp,
-        log: (u64, u64),
+        log: &Spooling,
+        counted: &mut Option<Counted>,
     ) -> Result<bool, Fault> {
-        let (from, to) = log;
+        let (timeline, progress) = (&log.timeline, log.progress());
         let Some(newest) = self.newest_capture(id).await? else {
             // Whoever deleted the last one has left a log that leads nowhere.
             self.start_capture(id, Mode::Automated, NOTE).await?;
             return Ok(true);
         };
-        let base = if newest.started_at >= begun_at { newest.replication_offset } else { from };
+        let behind = if newest.started_at >= timeline.opened_at { newest.replication_offset } else { timeline.offset };
+        let reached = progress.spooled.map_or(timeline.offset, |reached| reached.offset);
+        // The vault is listed once for a base.
+        let since = match counted.take().filter(|counted| counted.behind == behind) {
+            Some(counted) => counted,
+            None => {
+                let (archive, timeline) = (self.archive.clone(), timeline.clone());
+                let commands = blocking(move || archive.commands_behind(&timeline, behind)).await?;
+                Counted { behind, commands, sealed: progress.sealed }
+            }
+        };
+        let commands = since.commands + progress.sealed.saturating_sub(since.sealed);
+        *counted = Some(since);
         let age = Timestamp::now().duration_since(newest.started_at).max(SignedDuration::ZERO);
-        let distance = Distance { age: age.unsigned_abs(), bytes: to.saturating_sub(base) };
+        let distance = Distance { age: age.unsigned_abs(), bytes: reached.saturating_sub(behind), commands };
         if !distance.is_due(&self.logs.config) {
             return Ok(false);
         }
@@ -130,9 +154,12 @@ mod tests {
     #[test]
     fn a_base_is_due_by_age_or_by_replay() {
         let config = BackupLogConfig::default();
-        let due = |hours: u64, gigabytes: u64| {
-            Distance { age: Duration::from_secs(hours * 3600), bytes: gigabytes << 30 }.is_due(&config)
+        let due = |hours: u64, gigabytes: u64, million: u64| {
+            let (bytes, commands) = (gigabytes << 30, million * 1_000_000);
+            Distance { age: Duration::from_secs(hours * 3600), bytes, commands }.is_due(&config)
         };
-        assert!(!due(23, 1) && due(24, 0) && due(2, 30) && !due(0, 300) && !due(2, 20));
+        assert!(!due(23, 1, 100) && due(24, 0, 0) && due(2, 30, 0) && !due(0, 300, 0) && !due(2, 20, 0));
+        // Small commands take the time that their bytes do not tell.
+        assert!(due(2, 12, 500) && !due(2, 12, 450) && !due(0, 12, 500));
     }
 }

@@ -3,8 +3,10 @@
 //! A log is only as far as what came from its source tells, and one on which nothing is written says something every ten seconds at most:
 //! so it is had to say something. It must not write to the source.
 
+use crate::config::blocking::blocking;
 use crate::model::fault::Fault;
-use crate::model::log::LogStatus;
+use crate::model::log::{LogStatus, Position};
+use crate::provider::local::log::SHARD;
 use crate::provider::local::{COMMAND_TIMEOUT, Inner};
 use crate::redis::conn::Conn;
 use jiff::Timestamp;
@@ -42,6 +44,39 @@ impl Inner {
                 }
                 Err(_) => source = None,
             }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// The position of an offset in an instance's log once all is received that was written up to there behind another offset of that
+    /// history: it is on the vault, or on this machine's disk on its way there.
+    ///
+    /// # Errors
+    /// Why it is not had from the log, as part of a sentence.
+    pub(in crate::provider::local) async fn log_has(
+        &self,
+        id: &str,
+        (replid, from): (&str, u64),
+        to: u64,
+        within: Duration,
+    ) -> Result<Position, &'static str> {
+        if !matches!(self.log_is_on(id).await, Ok(true)) {
+            return Err("and the instance has no log that is on");
+        }
+        let until = Instant::now() + within;
+        let mut source = None;
+        loop {
+            let (archive, instance, replid) = (self.archive.clone(), id.to_owned(), replid.to_owned());
+            match blocking(move || archive.received(&instance, SHARD, &replid, from, to)).await {
+                Ok(Some(position)) => return Ok(position),
+                Ok(None) if Instant::now() < until => {}
+                Ok(None) => return Err("and the instance's log was not seen to have them"),
+                Err(fault) => {
+                    tracing::warn!(instance = %id, "the log could not be read: {fault}");
+                    return Err("and the instance's log could not be read");
+                }
+            }
+            let _ = tokio::time::timeout_at(until, self.have_it_say_something(id, &mut source)).await;
             tokio::time::sleep(LOOK_EVERY).await;
         }
     }

@@ -344,7 +344,9 @@ impl<'a> Session<'a> {
 
     /// Looks after the log while it is followed; ends where it is to end.
     async fn look(&self, log: &Spooling) -> Result<(), Fault> {
-        let mut base_due = Instant::now() + BASE_EVERY;
+        // Where bases may follow on each other at once, it is looked as often.
+        let every = BASE_EVERY.min(self.inner.logs.config.base_apart()).max(LOOK_EVERY);
+        let (mut base_due, mut counted) = (Instant::now() + every, None);
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
             if log.has_failed() {
@@ -358,18 +360,12 @@ impl<'a> Session<'a> {
             }
             self.inner.tell_of_log(log).await;
             if Instant::now() >= base_due {
-                base_due = Instant::now() + BASE_EVERY;
-                let reached = log.progress().spooled.map_or(log.timeline.offset, |reached| reached.offset);
-                let log = (log.timeline.offset, reached);
-                if let Err(fault) = self.inner.renew_base(self.id, self.begun_at(), log).await {
+                base_due = Instant::now() + every;
+                if let Err(fault) = self.inner.renew_base(self.id, log, &mut counted).await {
                     tracing::warn!(instance = %self.id, "a base of the log could not be taken: {fault}");
                     base_due += 10 * BASE_EVERY;
                 }
             }
         }
-    }
-
-    fn begun_at(&self) -> Timestamp {
-        self.log.as_ref().map_or(Timestamp::MIN, |log| log.timeline.opened_at)
     }
 }

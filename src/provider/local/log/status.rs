@@ -52,11 +52,10 @@ impl Inner {
         let (archive, instance) = (self.archive.clone(), id.to_owned());
         let read = move || {
             let coverage = archive.coverage(&instance, SHARD)?;
-            let mut windows = coverage.windows(&bases)?;
-            let since = windows.iter().map(|window| window.from).min();
-            Ok((coverage, windows.pop(), since))
+            let windows = coverage.windows(&bases)?;
+            Ok((coverage, windows))
         };
-        let (coverage, window, since) = blocking(read).await?;
+        let (coverage, windows) = blocking(read).await?;
         if !on && coverage.runs.is_empty() && coverage.gaps.is_empty() {
             return Ok(None);
         }
@@ -72,10 +71,9 @@ impl Inner {
             on,
             spooled_until,
             archived_until,
-            window: window.as_ref().map(|window| (window.from, window.to)),
-            since,
+            precision_ms: windows.last().map_or(0, |window| window.precision_ms),
+            windows: windows.into_iter().map(|window| (window.from, window.to)).collect(),
             gaps,
-            precision_ms: window.map_or(0, |window| window.precision_ms),
             archiver: who.map(|pid| Archiver { who: format!("process {pid}"), alive }),
         }))
     }

@@ -8,9 +8,8 @@ use crate::guard::facts::replay::NoMoment;
 use crate::guard::preconditions::ReplayIdentity;
 use crate::model::backup::BackupSet;
 use crate::model::fault::{Fault, Kind};
-use crate::model::text::bytes;
 use crate::provider::local::Inner;
-use crate::provider::local::restore::built::{Building, DATABASES, told};
+use crate::provider::local::restore::built::{Building, told};
 use crate::redis::rdb::compat::{Flavor, Server};
 use crate::redis::scratch::program::nearest_to;
 use jiff::Timestamp;
@@ -53,24 +52,14 @@ impl Inner {
         let (base, moment) = (behind.restored.backup_id.clone(), behind.restored.moment);
         let set = self.vault.find(instance_id, &base, self).await?;
         let behind = behind.of(&set);
-        let lacking = |what: String| {
-            let message = format!("the moment could not be built on a server of our own: {what}");
-            Fault::new(Kind::Provider, "restore.not_built", message)
-        };
         let (like, loads) = (server_of(&set), told(&set));
         let program = blocking(move || Ok(nearest_to(&[], like, &loads, |_| true))).await?.ok_or_else(|| {
-            lacking(format!("no program here loads {base}"))
+            let message = format!("the moment could not be built on a server of our own: no program here loads {base}");
+            Fault::new(Kind::Provider, "restore.not_built", message)
                 .hint(format!("Put the server program of {like} into PATH."))
         })?;
-        let (memory, disk) = self.room_to_build(&set, behind.bytes()).await?;
-        for (what, room) in [("memory", memory), ("disk", disk)] {
-            if let Some(free) = room.free.filter(|free| *free < room.need) {
-                let why = format!("it takes {} of {what} here, and {} are free", bytes(room.need), bytes(free));
-                return Err(lacking(why).hint("Free some, or compare a set."));
-            }
-        }
         let data = self.vault.open_data(&set).await?;
-        let on = Building { program: &program, databases: DATABASES, job: None, until };
+        let on = Building { program: &program, job: None, until };
         let (_, _, file) = self.built_on(&on, &set, data, behind).await?;
         Ok(Ok(MomentAtRest { base, moment, file }))
     }

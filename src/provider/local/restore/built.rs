@@ -7,12 +7,12 @@ use crate::config::blocking::blocking;
 use crate::config::nameless::FromStart;
 use crate::guard::facts::replay::{Builder, Room};
 use crate::guard::plan::{Plan, changed};
-use crate::guard::room::{fits_beside, need};
+use crate::guard::room::need;
 use crate::model::backup::BackupSet;
 use crate::model::fault::{Fault, Kind};
 use crate::model::instance::total_keys;
 use crate::model::job::Job;
-use crate::model::restore::Method;
+use crate::model::text::bytes;
 use crate::provider::local::restore::IN_FLIGHT;
 use crate::provider::local::restore::contents::{Contents, Whose};
 use crate::provider::local::restore::replay::Behind;
@@ -21,7 +21,6 @@ use crate::provider::local::{COMMAND_TIMEOUT, Inner};
 use crate::redis::conn::Conn;
 use crate::redis::error::RedisError;
 use crate::redis::facts::ServerFacts;
-use crate::redis::limits;
 use crate::redis::master::cutover::OwnServer;
 use crate::redis::master::session::Session;
 use crate::redis::master::types::{MasterOptions, Restored, Step};
@@ -38,22 +37,30 @@ use std::io::BufReader;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use tokio::sync::mpsc;
+use tokio::sync::{MutexGuard, mpsc};
 
 /// A server without data starts in a moment.
 const STARTS_WITHIN: Duration = Duration::from_secs(30);
 /// What it holds is saved at the speed of the disk.
 const SAVED_WITHIN: Duration = Duration::from_secs(3600);
-/// Databases where the target does not tell how many it has, and of a clone of a moment, for nothing tells which the log uses.
-pub(in crate::provider::local) const DATABASES: u64 = 1024;
+/// Databases, at least and at most, of a server that a moment is built on, which takes memory for each.
+const DATABASES: (u64, u64) = (1024, 1 << 20);
 /// The first version of Valkey's own format.
 const OLDEST_VALKEY: u16 = 80;
+
+/// Databases of a server that builds a moment behind a set, and of a clone of one: at least those of the set, also such as a target lacks
+/// which needs none of them. Which the log uses nothing tells.
+pub(in crate::provider::local) fn databases_behind(set: &BackupSet) -> u64 {
+    let of_set = set.counts.keys().next_back().map_or(0, |db| db.saturating_add(1));
+    let (least, most) = DATABASES;
+    of_set.checked_next_power_of_two().unwrap_or(most).clamp(least, most)
+}
 
 /// A moment that was built and verified.
 pub(super) struct Built {
     /// What a set of it would say of itself; its other values are those of the set that it was begun with.
     pub(super) set: BackupSet,
-    statistics: KeyStatistics,
+    pub(super) statistics: KeyStatistics,
     pub(super) file: Arc<File>,
 }
 
@@ -78,8 +85,6 @@ impl Built {
 /// What a moment is built with.
 pub(super) struct Building<'a> {
     pub(super) program: &'a Program,
-    /// Databases of the server.
-    pub(super) databases: u64,
     /// The job that is told how far it is.
     pub(super) job: Option<&'a Job>,
     /// When it is given up.
@@ -158,6 +163,33 @@ impl Inner {
         Ok((Room { need: memory, free: memory_left }, Room { need: disk, free: disk_left }))
     }
 
+    /// That this machine has the room now.
+    async fn has_room_to_build(&self, program: &str, set: &BackupSet, log_bytes: u64) -> Result<(), Fault> {
+        let (memory, disk) = self.room_to_build(set, log_bytes).await?;
+        for (what, room) in [("memory", memory), ("disk", disk)] {
+            if let Some(free) = room.free.filter(|free| *free < room.need) {
+                let why = format!("it takes {} of {what} here, and {} are free", bytes(room.need), bytes(free));
+                return Err(not_built(program, &why).hint("Free some, or take a set instead (describe_backups)."));
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until nobody else here builds a moment, no longer than until it is given up.
+    async fn turn_to_build(&self, on: &Building<'_>) -> Result<MutexGuard<'_, ()>, Fault> {
+        if let Ok(turn) = self.builds.try_lock() {
+            return Ok(turn);
+        }
+        if let Some(job) = on.job {
+            let _ = self.jobs.progress(job, "waiting, for another moment is being built here", 0, 0).await;
+        }
+        let Some(until) = on.until else { return Ok(self.builds.lock().await) };
+        tokio::time::timeout_at(until.into(), self.builds.lock()).await.map_err(|_| {
+            let message = "another moment is being built here, and the time allowed for this one is over";
+            Fault::new(Kind::Provider, "restore.not_built", message).hint("Call again, or take a set instead.")
+        })
+    }
+
     async fn scratch_server(
         &self,
         program: &Program,
@@ -183,10 +215,9 @@ impl Inner {
         let mut conn = Conn::open(&self.endpoint(&plan.instance_id).await?, COMMAND_TIMEOUT).await?;
         let target = ServerFacts::read(&mut conn).await?;
         plan.same_process(&target.run_id)?;
-        let databases = limits::databases(&mut conn).await?.unwrap_or(DATABASES);
         let gone = || changed("there is no program any more to build the moment with; the target was not touched");
         let program = self.builder(set, target.server()).await?.ok_or_else(gone)?;
-        let built = self.build_on(job, &program, databases, set, data, behind).await?;
+        let built = self.build_on(job, &program, set, data, behind).await?;
         self.fits(plan, &built).await?;
         Ok(built)
     }
@@ -196,12 +227,11 @@ impl Inner {
         &self,
         job: &Job,
         program: &Program,
-        databases: u64,
         set: &BackupSet,
         data: FrameReader,
         behind: Behind,
     ) -> Result<Built, Fault> {
-        let on = Building { program, databases, job: Some(job), until: None };
+        let on = Building { program, job: Some(job), until: None };
         let (restored, used_memory, file) = self.built_on(&on, set, data, behind).await?;
         let _ = self.jobs.progress(job, "verifying the moment that was built", set.rdb_bytes, set.rdb_bytes).await;
         let (file, statistics) = verified(file, self.state.home().join("run")).await?;
@@ -219,7 +249,8 @@ impl Inner {
         Ok(Built { set: made, statistics, file })
     }
 
-    /// Gives a server of our own the set and the commands, and ends it. What it then held, its memory, and the file that it saved.
+    /// Gives a server of our own the set and the commands, and ends it. What it then held, its memory, and the file that it saved. One
+    /// at a time: whoever is next looks at what the one before has left of this machine.
     pub(super) async fn built_on(
         &self,
         on: &Building<'_>,
@@ -228,7 +259,9 @@ impl Inner {
         behind: Behind,
     ) -> Result<(Restored, u64, File), Fault> {
         let name = &on.program.name;
-        let server = self.scratch_server(on.program, on.databases, on.left(STARTS_WITHIN)).await?;
+        let _turn = self.turn_to_build(on).await?;
+        self.has_room_to_build(name, set, behind.bytes()).await?;
+        let server = self.scratch_server(on.program, databases_behind(set), on.left(STARTS_WITHIN)).await?;
         let filling = self.fill(on.job, set, data, behind, &server);
         let filled = match on.until {
             None => Ok(filling.await),
@@ -297,36 +330,6 @@ impl Inner {
             e => e.into(),
         })?;
         Ok((restored, ServerFacts::read(&mut conn).await?.used_memory))
-    }
-
-    /// That the target can take what was built: of the plan only the set was known.
-    async fn fits(&self, plan: &Plan, built: &Built) -> Result<(), Fault> {
-        let method = plan.direct_restore()?.method;
-        // Types that the modules of another instance wrote do not tell which modules the target has.
-        let own = plan.act.set_of(&plan.instance_id) == plan.instance_id;
-        let mut conn = Conn::open(&self.endpoint(&plan.instance_id).await?, COMMAND_TIMEOUT).await?;
-        let target = ServerFacts::read(&mut conn).await?;
-        let limits = limits::read(&mut conn).await?;
-        let refused = match plan.act.keys() {
-            Some(keys) => {
-                self.cannot_take_built(keys, &built.set, own, built.contents(), &target, limits, &mut conn).await?
-            }
-            None => {
-                self.cannot_load(&built.set, own, &built.statistics, &target, method, limits, Some(built), &mut conn)
-                    .await?
-            }
-        };
-        if let Some(why) = refused {
-            return Err(changed(format!("the target was not touched, for it cannot take the moment: {why}")));
-        }
-        let free =
-            (target.total_system_memory > 0).then(|| target.total_system_memory.saturating_sub(target.used_memory_rss));
-        let need = need(built.set.used_memory, built.set.rdb_bytes, 0);
-        if method == Method::Beside && !fits_beside(need, target.used_memory, target.maxmemory, free) {
-            let why = "the target was not touched: the moment does not fit beside what it holds";
-            return Err(changed(why));
-        }
-        Ok(())
     }
 }
 

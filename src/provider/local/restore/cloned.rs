@@ -3,6 +3,7 @@
 //!
 //! Nobody but time can have removed any of it: keys that are missing and have not expired, and it is no clone.
 
+use crate::config::blocking::blocking;
 use crate::config::nameless::FromStart;
 use crate::guard::act::Source;
 use crate::guard::facts::replay::{NoMoment, Replay};
@@ -11,7 +12,7 @@ use crate::model::backup::BackupSet;
 use crate::model::fault::Fault;
 use crate::model::instance::total_keys;
 use crate::model::job::Job;
-use crate::provider::local::restore::built::{Built, DATABASES};
+use crate::provider::local::restore::built::Built;
 use crate::provider::local::restore::counted::Counted;
 use crate::provider::local::restore::expired::expired_in;
 use crate::provider::local::restore::outcome::outcome;
@@ -38,6 +39,15 @@ impl Inner {
             Ok(behind) => behind,
             Err(none) => return Ok(Err(none)),
         };
+        let (behind, expiring_by_log) = if planned.is_none() {
+            blocking(move || {
+                let expiring = behind.expired_since();
+                Ok((behind, expiring))
+            })
+            .await?
+        } else {
+            (behind, None)
+        };
         let set = self.vault.find(instance_id, &behind.restored.backup_id, self).await?;
         let (mut unknown, mut counts_refusals) = (Vec::new(), true);
         let builder = match self.clone_program(&set).await? {
@@ -62,6 +72,7 @@ impl Inner {
             unknown,
             builder: Some(builder),
             expiring: None,
+            expiring_by_log,
             counts_refusals,
         };
         Ok(Ok((set, replay)))
@@ -77,7 +88,7 @@ impl Inner {
         data: FrameReader,
     ) -> Result<(BackupSet, Arc<File>), Fault> {
         let behind = self.behind_as_planned(&job.instance_id, source, planned).await?.of(set);
-        let Built { set, file, .. } = self.build_on(job, program, DATABASES, set, data, behind).await?;
+        let Built { set, file, .. } = self.build_on(job, program, set, data, behind).await?;
         Ok((set, file))
     }
 

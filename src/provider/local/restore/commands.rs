@@ -2,6 +2,7 @@
 
 use crate::guard::grant::{Grant, Overwrite};
 use crate::guard::plan::Plan;
+use crate::guard::room::need;
 use crate::model::backup::BackupSet;
 use crate::model::fault::{Fault, Kind};
 use crate::model::instance::{Counts, total_keys};
@@ -17,7 +18,7 @@ use crate::redis::error::RedisError;
 use crate::redis::rdb;
 use crate::redis::replay::encoder::RestoreEncoder;
 use crate::redis::replay::frame::Frame;
-use crate::redis::replay::{ReplayMode, drive};
+use crate::redis::replay::{Coming, ReplayMode, drive};
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::mpsc;
 
@@ -40,7 +41,9 @@ impl Inner {
         let mut way_back = WayBack::new(self, job, plan, safety, 0);
         let (frames, reader) = self.encode(set, contents, |encoder| encoder);
         let done = AtomicU64::new(0);
-        let run = drive(grant, &mut conn, frames, ReplayMode::ReplaceIf(&mut way_back), |report| {
+        // The plan has judged both; what the server allows may have changed since.
+        let coming = Coming { functions: set.functions, memory: need(set.used_memory, set.rdb_bytes, 0) };
+        let run = drive(grant, &mut conn, frames, ReplayMode::ReplaceIf(&mut way_back, coming), |report| {
             done.store(report.keys, Ordering::Relaxed);
         });
         let written = self.show_keys(job, set, &done, run).await;

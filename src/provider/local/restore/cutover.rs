@@ -8,6 +8,7 @@ use crate::guard::plan::Plan;
 use crate::guard::writes::{ServerCounters, Streamed, Writes};
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::Job;
+use crate::model::log::Position;
 use crate::model::restore::{Cutover, Meanwhile, Method};
 use crate::provider::local::Inner;
 use crate::provider::local::restore::last_safety::LastSafety;
@@ -19,6 +20,8 @@ use std::time::Duration;
 
 /// How long the stream may take to come up to the cutover.
 const CATCH_UP: Duration = Duration::from_secs(20);
+/// How long the instance's log may take to come there, where the tail is not kept.
+const LOG_CATCHES_UP: Duration = Duration::from_secs(5);
 
 /// The way back of a restore, up to its cutover.
 pub(super) struct WayBack<'a> {
@@ -35,6 +38,10 @@ pub(super) struct WayBack<'a> {
     removed: u64,
     /// Whether the old data is gone, or refuses writes.
     pub(super) cut: bool,
+    /// Where in the target's own history it is looked at, or was cut.
+    at: Option<u64>,
+    /// The same in the instance's log, where that has the writes up to there and the tail has not.
+    in_log: Option<Position>,
     /// What the cutover came to, once the stream has ended.
     cutover: Option<Cutover>,
     /// Removals of the server's own since its statistics began, at the last look.
@@ -82,6 +89,8 @@ impl<'a> WayBack<'a> {
             accepted: None,
             removed: 0,
             cut: false,
+            at: None,
+            in_log: None,
             cutover: None,
             removed_then: 0,
             first_key: None,
@@ -100,7 +109,16 @@ impl<'a> WayBack<'a> {
     ) -> Result<(), Fault> {
         if let Some(safety) = &mut self.safety {
             let read = safety.tail.reach(End::At(seen.offset), CATCH_UP).await.map_err(|why| tail_lost(&why))?;
-            let tail = safety.look(read, counters, own, self.marked);
+            let kept = safety.tail.keep().await;
+            let mut tail = safety.look(read, counters, own, self.marked);
+            (self.at, self.in_log) = (Some(seen.offset), None);
+            if let (Err(why), true) = (kept, tail.written() > 0) {
+                let (id, from) = (&safety.cutover.instance_id, (safety.replication_id.as_str(), safety.offset));
+                match self.inner.in_log(id, from, seen.offset, self.marked > 0).await {
+                    Ok(position) => self.in_log = Some(position),
+                    Err(nor) => tail.lost = Some(format!("{why}; {nor}")),
+                }
+            }
             self.accepted = Some(tail.written());
             self.removed = tail.seen.removals.min(tail.own_removals);
             safety.cutover.called_after = if tail.written() == 0 { tail.called } else { 0 };
@@ -147,8 +165,9 @@ impl<'a> WayBack<'a> {
     /// Ends the stream behind the last safety backup, and writes down what the cutover came to; `None` where there was none. Where the
     /// stream has ended, what it came to then.
     pub(super) async fn conclude(&mut self, waited: Option<Duration>, refused: Option<Duration>) -> Option<Cutover> {
-        if let Some(LastSafety { mut cutover, tail, .. }) = self.safety.take() {
-            let mut whole = tail.finish().await;
+        if let Some(LastSafety { mut cutover, tail, replication_id, offset, .. }) = self.safety.take() {
+            let kept = tail.finish().await;
+            let mut whole = kept.is_ok();
             if let Some((mut meanwhile, bytes)) = self.while_written.take() {
                 meanwhile.kept = meanwhile.kept && whole;
                 if meanwhile.kept {
@@ -159,9 +178,19 @@ impl<'a> WayBack<'a> {
                 cutover.meanwhile = Some(meanwhile);
             }
             if self.cut {
+                let whole = whole && self.accepted.is_some();
+                if let Err(why) = kept {
+                    tracing::warn!("the stream behind the last safety backup is not kept whole: {why}");
+                }
+                // The disk may have refused what came behind the last look, or the stream broke off there.
+                if let (false, None, Some(at)) = (whole || self.accepted == Some(0), &self.in_log, self.at) {
+                    let from = (replication_id.as_str(), offset);
+                    self.in_log = self.inner.in_log(&cutover.instance_id, from, at, self.marked > 0).await.ok();
+                }
                 cutover.writes_after = self.accepted;
                 cutover.removed_after = self.removed;
-                cutover.tail_whole = whole && self.accepted.is_some();
+                cutover.tail_whole = whole;
+                cutover.in_log = self.in_log.take();
                 cutover.waited_seconds = waited.map(|waited| waited.as_secs_f64());
                 cutover.refused_seconds = refused.map(|refused| refused.as_secs_f64());
                 self.inner.write_cutover(&self.job.id, &mut cutover).await;
@@ -186,7 +215,21 @@ impl LastSafety {
             since: self.since,
             until: Timestamp::now(),
             foreign: read.loaded.saturating_sub(own) + read.others.saturating_sub(marked),
+            lost: None,
         }
+    }
+}
+
+impl Inner {
+    /// Where in an instance's log a cutover is, where the log has all that was written up to there behind a position of that history.
+    ///
+    /// # Errors
+    /// Why it cannot be had from the log, as part of a sentence. `beside`: the stream has what this restore loads as well.
+    async fn in_log(&self, id: &str, from: (&str, u64), to: u64, beside: bool) -> Result<Position, &'static str> {
+        if beside && matches!(self.log_is_on(id).await, Ok(true)) {
+            return Err("and the instance's log has what this restore loads beside the old data as well");
+        }
+        self.log_has(id, from, to, LOG_CATCHES_UP).await
     }
 }
 
@@ -224,6 +267,9 @@ impl Look for WayBack<'_> {
         self.cut = true;
         let by_keys = self.plan.direct_restore().is_ok_and(|direct| direct.method == Method::Keys);
         let Some(safety) = &mut self.safety else { return };
+        if offset != self.at {
+            (self.at, self.in_log) = (offset, None);
+        }
         let behind = safety.tail.reach(offset.map_or(End::Flush, End::At), CATCH_UP).await;
         self.accepted = match &behind {
             // Whether what was removed since the last look had expired is not known.
@@ -234,7 +280,7 @@ impl Look for WayBack<'_> {
             }
         };
         if let (true, Ok(seen)) = (by_keys, behind)
-            && let Some(bytes) = safety.tail.go_on()
+            && let Some(bytes) = safety.tail.go_on().await
         {
             self.first_key = Some(FirstKey { seen, bytes });
             return;

@@ -15,9 +15,10 @@ use crate::model::key_filter::SomeKeys;
 use crate::model::restore::Method;
 use crate::model::text::clean;
 use crate::provider::local::describe::{counts_of, engine};
+use crate::provider::local::restore::contents::Contents;
 use crate::provider::local::restore::last_safety::Looked;
 use crate::provider::local::restore::proven::{Trial, planned_for_commands};
-use crate::provider::local::restore::steps::unread;
+use crate::provider::local::restore::steps::{unpacked, unread};
 use crate::provider::local::{COMMAND_TIMEOUT, Inner};
 use crate::redis::conn::Conn;
 use crate::redis::endpoint::Endpoint;
@@ -123,7 +124,8 @@ impl Inner {
         }
         let limits = limits::read(&mut conn).await?;
         if let (Ok(Some((_, statistics))), None) = (&look, keys) {
-            target.unpacked = self.unpacked(&set, statistics, &server, limits).await?;
+            let contents = Contents::of_set(&self.vault, &set, self.vault.open_data(&set).await?);
+            target.unpacked = unpacked(contents, statistics, &server, limits).await?;
         }
         let unpacked = target.unpacked;
         self.choose_beside(instance_id, &set, &server, unpacked, earlier, &mut target, &mut conn).await?;

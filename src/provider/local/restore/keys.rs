@@ -6,8 +6,10 @@ use crate::config::blocking::blocking;
 use crate::guard::facts::keys::{KeysFacts, Matched, MatchedInTarget, PatternKeys};
 use crate::guard::grant::{Grant, Overwrite};
 use crate::guard::plan::Plan;
+use crate::guard::room::need_of_some;
 use crate::model::backup::BackupSet;
 use crate::model::fault::{Fault, Kind};
+use crate::model::instance::total_keys;
 use crate::model::job::{Job, JobEnd};
 use crate::model::key_filter::SomeKeys;
 use crate::model::key_filter::matcher::{KeyMatcher, PatternCounts};
@@ -143,7 +145,8 @@ impl Inner {
         .await
     }
 
-    /// Why a target cannot take the keys of a moment that was built; `None` where it can. `own`: the moment is one of this instance.
+    /// The memory that the keys of a moment need which was built, about; or why a target cannot take them. `own`: the moment is one of this
+    /// instance.
     #[expect(clippy::too_many_arguments, reason = "as above")]
     pub(super) async fn cannot_take_built(
         &self,
@@ -154,11 +157,14 @@ impl Inner {
         facts: &ServerFacts,
         limits: Limits,
         conn: &mut Conn,
-    ) -> Result<Option<String>, Fault> {
-        match self.find(&compiled(keys).await?, contents, facts, conn).await? {
-            Ok((found, _)) => cannot_take(&found, set, own, facts, limits, conn).await,
-            Err(why) => Ok(Some(why)),
-        }
+    ) -> Result<Result<u64, String>, Fault> {
+        let found = match self.find(&compiled(keys).await?, contents, facts, conn).await? {
+            Ok((found, _)) => found,
+            Err(why) => return Ok(Err(why)),
+        };
+        let (some, all) = ((found.bytes, found.counts.total()), (set.rdb_bytes, total_keys(&set.counts)));
+        let refused = cannot_take(&found, set, own, facts, limits, conn).await?;
+        Ok(refused.map_or_else(|| Ok(need_of_some(set.used_memory, some, all)), Err))
     }
 
     /// The keys of the target that match, as its last safety backup has them; `None` where there is none.

@@ -30,8 +30,9 @@ pub(super) struct LastSafety {
     pub(super) cutover: Cutover,
     /// When the set was begun.
     pub(super) since: Timestamp,
-    /// The replication id of the history that the stream belongs to.
+    /// The replication id of the history that the stream belongs to, and the set's offset in it.
     pub(super) replication_id: String,
+    pub(super) offset: u64,
     /// The server's counters before the set was captured.
     pub(super) counters: ServerCounters,
     /// Keys that the server had evicted when the job first looked at it.
@@ -131,7 +132,8 @@ impl Inner {
         let tail = self.follow_tail(&job.id, tail).await?;
         let by_replication = plan.direct_restore()?.method == Method::Replication;
         let can_follow = by_replication || self.builder(&set, server).await?.is_some();
-        let BackupSet { id: safety_backup_id, started_at: since, replication_id, write_calls: calls, .. } = set;
+        let BackupSet { id: safety_backup_id, started_at: since, write_calls: calls, .. } = set;
+        let (replication_id, offset) = (set.replication_id, set.replication_offset);
         let counters = ServerCounters { calls, removed };
         let mut cutover = Cutover {
             instance_id: job.instance_id.clone(),
@@ -143,6 +145,7 @@ impl Inner {
             called_after: 0,
             tail: None,
             tail_whole: false,
+            in_log: None,
             job_id: job.id.clone(),
             can_follow,
             filter_key: plan.act.keys().and_then(SomeKeys::in_target),
@@ -151,7 +154,7 @@ impl Inner {
             refused_seconds: None,
         };
         self.write_cutover(&job.id, &mut cutover).await;
-        Ok(Some(LastSafety { cutover, since, replication_id, counters, evicted, tail }))
+        Ok(Some(LastSafety { cutover, since, replication_id, offset, counters, evicted, tail }))
     }
 
     /// The plan's own set, where not a single write is behind it, whatever else moved the position: signs of life, messages, expiries,

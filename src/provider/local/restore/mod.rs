@@ -1,6 +1,6 @@
 //! Restore: the one place that overwrites data. It cannot begin without the guard's permit.
 
-mod at_rest;
+pub(super) mod at_rest;
 mod beside;
 pub(super) mod built;
 mod cloned;
@@ -10,6 +10,7 @@ mod counted;
 mod cutover;
 mod expired;
 pub(super) mod facts;
+mod fits;
 mod held;
 mod keys;
 mod last_safety;
@@ -23,6 +24,7 @@ mod replay;
 mod replication;
 mod steps;
 mod tail;
+mod tail_file;
 pub(super) mod tail_replay;
 
 use crate::guard::grant::{Grant, Overwrite};

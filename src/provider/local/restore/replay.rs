@@ -16,7 +16,7 @@ use crate::model::key_filter::SomeKeys;
 use crate::model::restore::{Method, RestoredTo};
 use crate::model::time::{written_ms, written_short};
 use crate::provider::local::log::SHARD;
-use crate::provider::local::restore::tail_replay::TailReader;
+use crate::provider::local::restore::tail_replay::{Kept, TailReader};
 use crate::provider::local::{COMMAND_TIMEOUT, Inner};
 use crate::provider::unsupported;
 use crate::redis::conn::Conn;
@@ -76,7 +76,16 @@ impl Inner {
             Err(none) => return Ok(Facts::NoMoment(none)),
         };
         // Nothing of a log changes behind a plan.
-        let behind = if earlier.is_none() { blocking(move || behind.rehearsed()).await? } else { behind };
+        let (behind, expiring_by_log) = if earlier.is_none() {
+            let looked = move || {
+                let behind = behind.rehearsed()?;
+                let expiring = behind.expired_since();
+                Ok((behind, expiring))
+            };
+            blocking(looked).await?
+        } else {
+            (behind, None)
+        };
         let base = &behind.restored.backup_id;
         let mut facts = self.restore_facts(instance_id, set_of, base, keys, true, earlier).await?;
         if let Facts::DirectRestore(facts) = &mut facts {
@@ -113,6 +122,7 @@ impl Inner {
                 builder,
                 moment,
                 expiring: self.expiring(set_of, &behind.restored.backup_id, moment, expired).await?,
+                expiring_by_log,
                 counts_refusals,
             });
         }
@@ -249,55 +259,34 @@ impl Inner {
         }
     }
 
-    /// What an earlier restore kept of the writes between its last safety backup and its cutover: the base, when the cutover was, and the
-    /// commands.
-    pub(in crate::provider::local) async fn kept_tail(
-        &self,
-        instance_id: &str,
-        job_id: &str,
-    ) -> Result<Result<(String, Timestamp, TailReader), NoMoment>, Fault> {
-        let asked = format!("the cutover of {job_id}");
-        let job = self.state.job(job_id).await?;
-        let cutover = self.read_cutover(job_id).await;
-        let cutover = cutover.filter(|c| c.instance_id == instance_id && job.kind == JobKind::Restore);
-        let why = match &cutover {
-            None => "nothing is kept of what was written before it, or it was another instance's".to_owned(),
-            Some(cutover) if !cutover.is_whole() => {
-                format!("not all that was written behind {} was kept", cutover.safety_backup_id)
-            }
-            Some(_) => String::new(),
-        };
-        let Some(cutover) = cutover.filter(|_| why.is_empty()) else {
-            return Ok(Err(self.no_moment(instance_id, asked, why, None, None).await?));
-        };
-        let path = cutover.tail.map(std::path::PathBuf::from);
-        let reader = blocking(move || TailReader::open(path)).await?;
-        if cutover.writes_after.is_none_or(|writes| reader.commands() < writes) {
-            let why = format!("of what was written behind {} some is no longer there", cutover.safety_backup_id);
-            return Ok(Err(self.no_moment(instance_id, asked, why, None, None).await?));
-        }
-        Ok(Ok((cutover.safety_backup_id, job.serving_at.unwrap_or(job.created_at), reader)))
-    }
-
     async fn behind_tail(&self, instance_id: &str, job_id: &str) -> Result<Result<Behind, NoMoment>, Fault> {
-        let (backup_id, moment, reader) = match self.kept_tail(instance_id, job_id).await? {
+        let (backup_id, moment, kept) = match self.kept_writes(instance_id, job_id).await? {
             Ok(kept) => kept,
             Err(none) => return Ok(Err(none)),
         };
+        let (position, names, commands, bytes) = match &kept {
+            Kept::Tail(tail) => {
+                (format!("{job_id}, SHA-256 {}", tail.sha256()), tail.names().clone(), tail.commands(), tail.bytes())
+            }
+            Kept::Log(cut) => (cut.to.to_string(), cut.names.clone(), cut.commands, cut.log_bytes),
+        };
         Ok(Ok(Behind {
             restored: RestoredTo { backup_id, position: None, moment, ended: None },
-            position: format!("{job_id}, SHA-256 {}", reader.sha256()),
-            names: reader.names().clone(),
-            commands: reader.commands(),
-            bytes: reader.bytes(),
+            position,
+            names,
+            commands,
+            bytes,
             log: ReplayedLog::Tail { job_id: job_id.to_owned() },
-            reader: Reader::Tail(Box::new(reader)),
+            reader: match kept {
+                Kept::Tail(tail) => Reader::Tail(tail),
+                Kept::Log(cut) => Reader::Log(self.archive.clone(), cut),
+            },
             shift_ms: 0,
             relative: false,
         }))
     }
 
-    async fn no_moment(
+    pub(super) async fn no_moment(
         &self,
         instance_id: &str,
         asked: String,

@@ -8,6 +8,7 @@ use crate::model::fault::Fault;
 use crate::model::restore::Method;
 use crate::provider::local::Inner;
 use crate::provider::local::restore::beside;
+use crate::provider::local::restore::contents::Contents;
 use crate::provider::local::restore::packing::Packing;
 use crate::redis::conn::Conn;
 use crate::redis::error::RedisError;
@@ -66,7 +67,7 @@ impl Inner {
 
 /// The steps of a method for this set on this server.
 /// `removes`: keys are removed that were not there then.
-fn needs(method: Method, removes: bool, set: &BackupSet, server: &ServerFacts) -> Vec<Need> {
+pub(super) fn needs(method: Method, removes: bool, set: &BackupSet, server: &ServerFacts) -> Vec<Need> {
     let mut needs = rights::PLAN.to_vec();
     match method {
         Method::Replication => needs.extend(rights::REPLICATION),
@@ -111,30 +112,26 @@ pub(super) fn unread(statistics: &KeyStatistics, limits: Limits) -> Option<Strin
     })
 }
 
-impl Inner {
-    /// Elements of the set that the target would unpack. Only asked where memory is limited.
-    pub(super) async fn unpacked(
-        &self,
-        set: &BackupSet,
-        statistics: &KeyStatistics,
-        server: &ServerFacts,
-        limits: Limits,
-    ) -> Result<u64, Fault> {
-        let any = PACKED_TYPES.iter().any(|t| statistics.types.contains_key(t));
-        if server.maxmemory == 0
-            || !any
-            || limits == (Limits { bulk: limits.bulk, query_buffer: limits.query_buffer, ..Limits::default() })
-        {
-            return Ok(0);
-        }
-        let data = self.vault.open_data(set).await?;
-        let (vault, set) = (self.vault.clone(), set.clone());
-        blocking(move || {
-            let walked = rdb::walk(data, (), Packing::new(limits)).map_err(|e| vault.damaged(&set, e))?;
-            Ok(walked.visitor.unpacked)
-        })
-        .await
+/// Elements of an RDB that the target would unpack. Only asked where memory is limited.
+pub(super) async fn unpacked(
+    contents: Contents,
+    statistics: &KeyStatistics,
+    server: &ServerFacts,
+    limits: Limits,
+) -> Result<u64, Fault> {
+    let any = PACKED_TYPES.iter().any(|t| statistics.types.contains_key(t));
+    if server.maxmemory == 0
+        || !any
+        || limits == (Limits { bulk: limits.bulk, query_buffer: limits.query_buffer, ..Limits::default() })
+    {
+        return Ok(0);
     }
+    let Contents { data, whose } = contents;
+    blocking(move || {
+        let walked = rdb::walk(data, (), Packing::new(limits)).map_err(|e| whose.damaged(e))?;
+        Ok(walked.visitor.unpacked)
+    })
+    .await
 }
 
 /// Whether a server has that database.

@@ -8,20 +8,18 @@ use crate::config::durable;
 use crate::model::fault::{Fault, Kind};
 use crate::model::restore::Cutover;
 use crate::provider::local::Inner;
+use crate::provider::local::restore::tail_file::{KeptFile, Piece, write};
 use crate::redis::error::RedisError;
 use crate::redis::replica::scan::{End, Seen};
 use crate::redis::replica::tail::Tail;
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-/// Most bytes of a stream that are kept on our disk.
-const KEPT_BYTES_MAX: u64 = 256 << 20;
-/// Pieces on their way to the disk.
+/// Pieces on their way to the disk. Each is what one read brought.
 const IN_FLIGHT: usize = 16;
 
 /// A tail that is followed by a task of its own until it is held. Dropping it ends the stream and leaves the file.
@@ -32,10 +30,10 @@ pub(super) struct Follower {
     held: Option<Followed>,
     /// How far the task has read.
     reached: watch::Receiver<u64>,
-    pieces: mpsc::Sender<Vec<u8>>,
+    pieces: mpsc::Sender<Piece>,
     /// Bytes that were handed to the writer.
     handed: Arc<AtomicU64>,
-    writer: tokio::task::JoinHandle<std::io::Result<bool>>,
+    writer: tokio::task::JoinHandle<Result<(), String>>,
 }
 
 /// A tail, and how reading it went.
@@ -52,10 +50,10 @@ impl Drop for Follower {
 }
 
 impl Follower {
-    /// Follows a tail, and keeps its bytes in a file.
-    fn start(tail: Tail, path: PathBuf) -> Self {
+    /// Follows a tail, and keeps its bytes in a file, `most` of them.
+    fn start(tail: Tail, path: PathBuf, most: u64) -> Self {
         let (pieces, to_write) = mpsc::channel(IN_FLIGHT);
-        let writer = tokio::task::spawn_blocking(move || write(&path, to_write, KEPT_BYTES_MAX));
+        let writer = tokio::task::spawn_blocking(move || write(KeptFile::new(path, most), to_write));
         let (_, reached) = watch::channel(tail.seen().offset);
         let handed = Arc::default();
         let stop = CancellationToken::new();
@@ -75,10 +73,11 @@ impl Follower {
         }));
     }
 
-    /// Follows on behind the end that was reached, and keeps what comes but for what a restore of some keys sends itself. Bytes kept up to
-    /// that end; `None` where nothing can be read any more.
-    pub(super) fn go_on(&mut self) -> Option<u64> {
+    /// Follows on behind the end that was reached, and keeps what comes but for what a restore of some keys sends itself, as far as the
+    /// configuration lets it. Bytes kept up to that end; `None` where nothing can be read any more.
+    pub(super) async fn go_on(&mut self) -> Option<u64> {
         let mut followed = self.held.take_if(|followed| followed.read.is_ok())?;
+        let _ = self.pieces.send(Piece::Limit).await;
         followed.tail.go_on();
         self.follow(followed.tail);
         Some(self.handed.load(Ordering::Relaxed))
@@ -112,39 +111,45 @@ impl Follower {
             Err(error) => return Err(error.to_string()),
             Ok(()) => {}
         }
-        match tokio::time::timeout(
-            within,
-            read(tail, Some((&self.pieces, self.handed.as_ref())), None, &CancellationToken::new()),
-        )
-        .await
-        {
+        let to = Some((&self.pieces, self.handed.as_ref()));
+        match tokio::time::timeout(within, read(tail, to, None, &CancellationToken::new())).await {
             Ok(Ok(())) => Ok(tail.seen()),
             Ok(Err(error)) => Err(error.to_string()),
             Err(_) => Err(format!("it did not catch up within {} s", within.as_secs())),
         }
     }
 
-    /// Ends the stream, and puts what is kept of it on the disk; whether every byte is in the file.
-    pub(super) async fn finish(mut self) -> bool {
+    /// Puts what has been read on the disk. What is read from here on is kept too, however much it is: it comes right before the cutover.
+    ///
+    /// # Errors
+    /// Why not every byte of it is in the file, as part of a sentence.
+    pub(super) async fn keep(&mut self) -> Result<(), String> {
+        let (tell, told) = oneshot::channel();
+        self.pieces.send(Piece::Keep(tell)).await.map_err(|_| over())?;
+        told.await.map_err(|_| over())?
+    }
+
+    /// Ends the stream, and puts what is kept of it on the disk.
+    ///
+    /// # Errors
+    /// As [`Self::keep`].
+    pub(super) async fn finish(mut self) -> Result<(), String> {
         self.hold().await;
         // The writer ends with the last sender.
         let (closed, _) = mpsc::channel(1);
         self.pieces = closed;
-        match (&mut self.writer).await {
-            Ok(Ok(whole)) => whole,
-            Ok(Err(error)) => {
-                tracing::warn!("the stream behind the last safety backup could not be kept: {error}");
-                false
-            }
-            Err(_) => false,
-        }
+        (&mut self.writer).await.map_err(|_| over())?
     }
+}
+
+fn over() -> String {
+    "the thread that writes it has ended".to_owned()
 }
 
 /// Reads a tail to its end, or until told to stop. `told` hears how far it is.
 async fn read(
     tail: &mut Tail,
-    to: Option<(&mpsc::Sender<Vec<u8>>, &AtomicU64)>,
+    to: Option<(&mpsc::Sender<Piece>, &AtomicU64)>,
     told: Option<&watch::Sender<u64>>,
     stop: &CancellationToken,
 ) -> Result<(), RedisError> {
@@ -153,7 +158,7 @@ async fn read(
         if let Some((to, handed)) = to.filter(|_| !piece.is_empty()) {
             handed.fetch_add(piece.len() as u64, Ordering::Relaxed);
             // A thread that is gone said why in its result; counting goes on.
-            let _ = to.send(piece).await;
+            let _ = to.send(Piece::Bytes(piece)).await;
         }
         if let Some(told) = told {
             told.send_replace(tail.seen().offset);
@@ -168,27 +173,6 @@ async fn read(
     }
 }
 
-/// Writes what comes, up to the most bytes that are kept; whether that was all.
-fn write(path: &Path, mut pieces: mpsc::Receiver<Vec<u8>>, most: u64) -> std::io::Result<bool> {
-    let (mut file, mut bytes, mut whole) = (None, 0, true);
-    while let Some(piece) = pieces.blocking_recv() {
-        bytes += piece.len() as u64;
-        whole = whole && bytes <= most;
-        if !whole {
-            continue;
-        }
-        let file = match &mut file {
-            Some(file) => file,
-            empty => empty.insert(std::fs::OpenOptions::new().write(true).create_new(true).open(path)?),
-        };
-        file.write_all(&piece)?;
-    }
-    if let Some(file) = file {
-        file.sync_all()?;
-    }
-    Ok(whole)
-}
-
 impl Inner {
     /// Where the tail of a job is kept, without its ending.
     fn tail_place(&self, job_id: &str) -> PathBuf {
@@ -200,16 +184,16 @@ impl Inner {
         let path = self.tail_place(job_id).with_extension("resp");
         let dir = self.state.home().join("tails");
         blocking(move || crate::config::home::private_dir(&dir)).await?;
-        Ok(Follower::start(tail, path))
+        Ok(Follower::start(tail, path, self.tail_bytes))
     }
 
     /// Writes down what is known of the cutover of a job, and where its tail lies; one that is known to hold neither a
-    /// write nor a removal is removed.
+    /// write nor a removal is removed, and one that the log has instead.
     pub(super) async fn write_cutover(&self, job_id: &str, cutover: &mut Cutover) {
         let place = self.tail_place(job_id);
         let (json, resp) = (place.with_extension("json"), place.with_extension("resp"));
-        if cutover.writes_after == Some(0) && cutover.removed_after == 0 {
-            // There is none where nothing came at all.
+        if (cutover.writes_after == Some(0) && cutover.removed_after == 0) || cutover.in_log.is_some() {
+            // There is none where nothing came at all; and of what the log has whole nobody needs a part.
             let _ = tokio::fs::remove_file(&resp).await;
         }
         // As long as writes are still to come, so may the file be.
@@ -283,26 +267,5 @@ pub(super) async fn read_to(tail: &mut Tail, offset: u64, within: Duration) -> R
     match tokio::time::timeout(within, read(tail, None, None, &CancellationToken::new())).await {
         Ok(read) => read.map(|()| Some(tail.seen())),
         Err(_) => Ok(None),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// What is past the bound is counted by whoever reads, and not kept: the file says so, and holds whole pieces from the start.
-    #[test]
-    fn no_more_is_kept_than_the_bound() {
-        let dir = tempfile::tempdir().unwrap();
-        for (most, whole, kept) in [(8, true, "abcdefgh"), (7, false, "abcde"), (0, false, "")] {
-            let path = dir.path().join(most.to_string());
-            let (pieces, to_write) = mpsc::channel(IN_FLIGHT);
-            for piece in ["abc", "de", "fgh"] {
-                pieces.try_send(piece.as_bytes().to_vec()).unwrap();
-            }
-            drop(pieces);
-            assert_eq!(write(&path, to_write, most).unwrap(), whole, "{most}");
-            assert_eq!(std::fs::read_to_string(&path).unwrap_or_default(), kept, "{most}");
-        }
     }
 }

@@ -1,8 +1,15 @@
-//! The tail that an earlier restore kept, read for a replay. What is handed on is the file that was hashed when it was opened.
+//! What was written right before the cutover of an earlier restore, found for a replay: the tail that it kept, or the part of the log that
+//! has the same. Of a tail what is handed on is the file that was hashed when it was opened.
 
 use crate::archive::sift::Sift;
+use crate::archive::{Cut, CutAt};
+use crate::config::blocking::blocking;
+use crate::guard::facts::replay::NoMoment;
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::hex;
+use crate::model::job::JobKind;
+use crate::provider::local::Inner;
+use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -11,6 +18,52 @@ use std::path::PathBuf;
 
 /// Bytes read at once.
 const PIECE_BYTES: usize = 1 << 20;
+
+/// Where the writes are kept that were accepted between the last safety backup of an earlier restore and its cutover.
+pub(in crate::provider::local) enum Kept {
+    /// In a file.
+    Tail(Box<TailReader>),
+    /// In the instance's log.
+    Log(Box<Cut>),
+}
+
+impl Inner {
+    /// What an earlier restore kept of the writes between its last safety backup and its cutover: the base, when the cutover was, and the
+    /// commands.
+    pub(in crate::provider::local) async fn kept_writes(
+        &self,
+        instance_id: &str,
+        job_id: &str,
+    ) -> Result<Result<(String, Timestamp, Kept), NoMoment>, Fault> {
+        let asked = format!("the cutover of {job_id}");
+        let job = self.state.job(job_id).await?;
+        let cutover = self.read_cutover(job_id).await;
+        let cutover = cutover.filter(|c| c.instance_id == instance_id && job.kind == JobKind::Restore);
+        let why = match &cutover {
+            None => "nothing is kept of what was written before it, or it was another instance's".to_owned(),
+            Some(cutover) if !cutover.is_whole() => {
+                format!("not all that was written behind {} was kept", cutover.safety_backup_id)
+            }
+            Some(_) => String::new(),
+        };
+        let Some(cutover) = cutover.filter(|_| why.is_empty()) else {
+            return Ok(Err(self.no_moment(instance_id, asked, why, None, None).await?));
+        };
+        let moment = job.serving_at.unwrap_or(job.created_at);
+        if let Some(position) = cutover.in_log {
+            let base = self.vault.find(instance_id, &cutover.safety_backup_id, self).await?;
+            let found = self.find_cut(instance_id, CutAt::Before(position), asked, vec![base]).await?;
+            return Ok(found.map(|(cut, _)| (cutover.safety_backup_id, moment, Kept::Log(Box::new(cut)))));
+        }
+        let path = cutover.tail.map(std::path::PathBuf::from);
+        let reader = blocking(move || TailReader::open(path)).await?;
+        if cutover.writes_after.is_none_or(|writes| reader.commands() < writes) {
+            let why = format!("of what was written behind {} some is no longer there", cutover.safety_backup_id);
+            return Ok(Err(self.no_moment(instance_id, asked, why, None, None).await?));
+        }
+        Ok(Ok((cutover.safety_backup_id, moment, Kept::Tail(Box::new(reader)))))
+    }
+}
 
 /// A tail, read whole once and then from its beginning. Blocking.
 #[derive(Debug)]

@@ -10,7 +10,6 @@ use crate::provider::tair::poller::Poller;
 use crate::provider::tair::sets::{self, CloudSet, clusters, shards};
 use crate::tair::wire::backups::Backup;
 use crate::tair::wire::clusters::ClusterBackup;
-use std::time::Duration;
 
 impl Inner {
     /// Follows a backup to its set.
@@ -34,7 +33,7 @@ impl Inner {
 
     /// The list of sets is read beside that of tasks: a task that is stuck, or says what nobody has published, does not hide its set.
     async fn follow_jobs(&self, job: &Job, record: &Record, poller: &mut Poller) -> Result<CloudSet, Unfinished> {
-        let mut over_since = None;
+        let (mut over_since, mut last_percent) = (None, 0);
         loop {
             let (mut over, mut percent, mut stage) = (true, 0, String::new());
             for id in &record.jobs {
@@ -46,12 +45,14 @@ impl Inner {
                 // Some gateways give all jobs whatever was asked for.
                 for task in tasks.iter().filter(|t| t.backup_job_id.is_none_or(|j| j == *id)) {
                     percent += if task.is_finished() { 100 } else { task.percent().unwrap_or(0) };
-                    if !task.is_finished() {
+                    if task.is_at_work() {
                         over = false;
                         stage = clean(task.backup_progress_status.as_deref().unwrap_or("running"));
                     }
                 }
             }
+            // A word that nobody has published may be an end; with a figure that moves it is none.
+            over &= percent == std::mem::replace(&mut last_percent, percent);
             let range = since(record.called_at, self.client.now());
             let rows = poller.look(sets::rows(&self.client, &job.instance_id, range).await);
             over &= rows.is_some();
@@ -61,7 +62,7 @@ impl Inner {
                 return Ok(set);
             }
             over_since = if over { over_since.or(Some(poller.elapsed())) } else { None };
-            if over_since.is_some_and(|since| poller.elapsed().saturating_sub(since) >= self.listed_by()) {
+            if over_since.is_some_and(|since| poller.elapsed().saturating_sub(since) >= self.polling.listed_by()) {
                 return Err(lost_set().into());
             }
             let stage = if over {
@@ -73,11 +74,6 @@ impl Inner {
             self.report_progress(job, &stage).await;
             poller.wait("the backup").await?;
         }
-    }
-
-    /// How long after its job a set may take to be listed.
-    const fn listed_by(&self) -> Duration {
-        self.polling.visibility_delay.saturating_mul(5)
     }
 
     async fn follow_cluster(&self, job: &Job, record: &Record, poller: &mut Poller) -> Result<CloudSet, Unfinished> {
@@ -98,20 +94,21 @@ impl Inner {
                 Some(row) => {
                     let percent: u8 = row.progress.as_deref().unwrap_or("0").trim_end_matches('%').parse().unwrap_or(0);
                     let status = clean(row.cluster_backup_status.as_deref().unwrap_or("status unknown"));
-                    // A set that is over and not whole: its shards may still be listed one after the other.
-                    over = row.bad_status().is_none();
+                    // A set that is over and not whole: its shards may still be listed one after the other. Any word but the one for a
+                    // set that is being taken ends it.
+                    over = !row.is_running();
                     if let Some(Ok(set)) = clusters::of_cluster_rows(&job.instance_id, vec![row]).pop() {
                         return Ok(set);
                     }
                     self.report_progress(job, &format!("{status}, {percent}%")).await;
                 }
-                None if read && poller.elapsed() >= self.listed_by() => {
+                None if read && poller.elapsed() >= self.polling.listed_by() => {
                     return Err(lost_call(record.called_at).into());
                 }
                 None => {}
             }
             over_since = if over { over_since.or(Some(poller.elapsed())) } else { None };
-            if over_since.is_some_and(|since| poller.elapsed().saturating_sub(since) >= self.listed_by()) {
+            if over_since.is_some_and(|since| poller.elapsed().saturating_sub(since) >= self.polling.listed_by()) {
                 return Err(lost_set().into());
             }
             poller.wait("the backup").await?;

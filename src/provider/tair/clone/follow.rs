@@ -15,7 +15,7 @@ impl Inner {
         let mut steady = Steady::default();
         loop {
             // A new instance may not be listed at once, and what cannot be read says nothing.
-            let StatusLook { status, state, looks } = self.look_at(new, &mut poller, &mut steady).await;
+            let StatusLook { status, state, looks, is_gone } = self.look_at(new, &mut poller, &mut steady).await;
             match state {
                 InstanceState::Normal if looks >= LOOKS => {
                     return Ok(format!("new instance {} is ready; {billed}", clean(new)));
@@ -25,6 +25,10 @@ impl Inner {
                     return Err(with_hint(Fault::new(Kind::Provider, "clone.failed", message), &billed).into());
                 }
                 _ => {}
+            }
+            if is_gone {
+                let message = format!("there is no instance {} any more: it may have been released", clean(new));
+                return Err(with_hint(Fault::new(Kind::Uncertain, "clone.uncertain", message), &billed).into());
             }
             let shown = if status.is_empty() { "ordered".into() } else { clean(&status) };
             let stage = format!("{} is {shown}, {} s", clean(new), poller.seconds());

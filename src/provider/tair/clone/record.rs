@@ -26,6 +26,11 @@ impl Recoverable for Record {
     const KIND: RecoveryKind = RecoveryKind::CloudClone;
 }
 
+/// Whether a record is of an order that may have been sent and was not answered: going on with it is ordering again.
+pub fn is_unanswered(stored: Option<&StoredRecovery>) -> bool {
+    matches!(Record::read(stored), Ok(Some(record)) if record.new_instance_id.is_none())
+}
+
 /// The hint where it is not known whether an instance was made.
 pub const MAY_BE: &str = "A new instance may exist and be billed: look with describe_instances, and release it in the console if it is not wanted.";
 

@@ -72,7 +72,8 @@ pub(super) fn prove(mut file: &File, path: &Path, id: &str, bytes: u64) -> Resul
         Err(
             e @ (RdbError::UnsupportedVersion { version, .. }
             | RdbError::UnsupportedType { version, .. }
-            | RdbError::BadOpcode { version, .. }),
+            | RdbError::BadOpcode { version, .. }
+            | RdbError::TooManyDatabases { version, .. }),
         ) => {
             file.rewind().map_err(unreadable)?;
             let mut sha = Sha256::new();

@@ -52,6 +52,7 @@ impl Inner {
     /// Locks writes to the instance, and waits until they are locked. The record says afterwards whether there is anything to lift.
     pub(super) async fn raise_fence(&self, job: &Job, record: &mut Record) -> Result<Seen, Unfinished> {
         // Written down before the fence is raised: a crash right after the call would leave an instance that nobody can write.
+        record.lock_lost = true;
         self.jobs.save_recovery(job, record).await?;
         self.jobs.progress(job, "locking writes", 0, 0).await?;
         let lock = LockDBInstanceWrite {
@@ -63,7 +64,11 @@ impl Inner {
         let task = loop {
             calls += 1;
             match self.client.call(&lock).await {
-                Ok(reply) => break reply.task_id,
+                Ok(reply) => {
+                    // Of an earlier call that was lost this reply says nothing.
+                    record.lock_lost = calls > 1;
+                    break reply.task_id;
+                }
                 Err(e) if e.is_uncertain() => tracing::warn!(job = %job.id, "{e}"),
                 // The lock of a call whose reply was lost.
                 Err(e) if calls > 1 && e.is_cloud(CloudError::says_locked) => break None,
@@ -131,6 +136,8 @@ impl Inner {
             from_start_time: Second(now.saturating_sub(TASKS_SINCE).unwrap_or(now)),
             to_start_time: Second(now.saturating_add(TASKS_SINCE).unwrap_or(now)),
             instance_id: Some(instance_id.into()),
+            task_id: None,
+            task_type: None,
             status: None,
             page_number: None,
             page_size: None,
@@ -145,21 +152,35 @@ impl Inner {
             return Ok(Seen::Done);
         }
         self.report_progress(job, "unlocking writes").await;
-        self.unlock(&job.instance_id, record.locking).await.map_err(|e| {
+        self.unlock(&job.instance_id, record).await.map_err(|e| {
             let message = format!("writes on {} are still locked: {}", job.instance_id, e.message());
             Fault::new(Kind::Provider, "restore.still_locked", message)
                 .hint("describe_jobs tries again to unlock writes; or unlock the instance in the console.")
         })
     }
 
-    /// Unlocking twice does no harm, so the call is repeated until an answer comes; its task is awaited. A lock that is still being made is
-    /// waited for: it would come behind the unlocking, and stay.
-    async fn unlock(&self, instance_id: &str, locking: Option<i64>) -> Result<Seen, Unfinished> {
-        let call = UnlockDBInstanceWrite { db_instance_id: instance_id.into() };
+    /// A lock that is still being made is waited for: it would come behind the unlocking, and stay. So might one whose call was lost:
+    /// writes are let in, and once more when it has had the time that anything may take to be seen.
+    async fn unlock(&self, instance_id: &str, record: &Record) -> Result<Seen, Unfinished> {
         let budget = self.polling.outage_timeout;
-        if locking.is_some() {
-            self.follow_task(instance_id, locking, "locking writes", budget).await?;
+        if record.locking.is_some() {
+            self.follow_task(instance_id, record.locking, "locking writes", budget).await?;
         }
+        let seen = self.unlock_now(instance_id, budget).await?;
+        // Since a restore was sent behind them, calls that lock have had that time.
+        let since = |at| Duration::try_from(self.client.now().duration_since(at)).unwrap_or_default();
+        let is_old = record.sent_at.is_some_and(|at| since(at) >= self.polling.visibility_delay);
+        if !record.lock_lost || is_old {
+            return Ok(seen);
+        }
+        let mut poller = Poller::new(&self.polling, self.polling.visibility_delay, &CancellationToken::new());
+        while poller.wait("a lock that was lost").await.is_ok() {}
+        self.unlock_now(instance_id, budget).await
+    }
+
+    /// Unlocking twice does no harm, so the call is repeated until an answer comes; its task is awaited.
+    async fn unlock_now(&self, instance_id: &str, budget: Duration) -> Result<Seen, Unfinished> {
+        let call = UnlockDBInstanceWrite { db_instance_id: instance_id.into() };
         let mut poller = Poller::new(&self.polling, budget, &CancellationToken::new());
         let task = loop {
             match self.client.call(&call).await {
@@ -191,7 +212,7 @@ impl Inner {
         if !self.is_at_rest(id).await? {
             return Err(Fault::new(Kind::Provider, "instance.busy", format!("{id} may still be being restored")));
         }
-        let seen = self.unlock(id, record.locking).await.map_err(Unfinished::into_fault)?;
+        let seen = self.unlock(id, &record).await.map_err(Unfinished::into_fault)?;
         let caveat = if seen == Seen::Nothing { UNLOCKED_UNSEEN } else { "" };
         let hint = if record.next.is_empty() { hint.clone() } else { record.next };
         Ok((format!("{before}; reconciled since: writes are unlocked{caveat}"), hint))

@@ -50,7 +50,7 @@ impl Inner {
         let visible = self.polling.visibility_delay.saturating_mul(if record.taken { LATE } else { 1 });
         let mut steady = Steady::default();
         loop {
-            let StatusLook { status, state, looks } = self.look_at(id, &mut poller, &mut steady).await;
+            let StatusLook { status, state, looks, is_gone } = self.look_at(id, &mut poller, &mut steady).await;
             match state {
                 InstanceState::Normal if record.seen && looks >= LOOKS => break,
                 InstanceState::Normal if !record.seen && looks >= LOOKS && since_sent() >= visible => {
@@ -67,6 +67,12 @@ impl Inner {
                 }
                 // A change may be somebody else's doing.
                 _ => {}
+            }
+            if is_gone {
+                let message = "there is no such instance any more: it may have been released during the restore";
+                let gone = Fault::new(Kind::Uncertain, "cloud.uncertain", message);
+                let gone = gone.hint("Look with describe_instances, and in the console.").next(&["describe_instances"]);
+                return Err(with_way_back(gone, &record.back).into());
             }
             let stage = if status.is_empty() { "status unknown".into() } else { clean(&status) };
             self.report_progress(job, &format!("{stage}, {} s", poller.seconds())).await;

@@ -92,9 +92,18 @@ impl Inner {
         let before = traffic::keys(&self.client, id, shape).await.ok().flatten();
         let keys_before = before.map(|c| c.keys);
         let (back, what) = (plan.impact.way_back.clone(), what_is_restored(&call));
-        let (next, locking) = (String::new(), None);
-        let mut record =
-            Record { fence, locking, sent_at: None, taken: false, seen: false, keys_before, back, what, next };
+        let mut record = Record {
+            fence,
+            locking: None,
+            lock_lost: false,
+            sent_at: None,
+            taken: false,
+            seen: false,
+            keys_before,
+            back,
+            what,
+            next: String::new(),
+        };
         let followed = self.fence_send_and_follow(job, call, plan, grant, &mut record).await;
         self.conclude(job, &mut record, followed).await
     }

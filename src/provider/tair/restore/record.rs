@@ -13,6 +13,9 @@ pub struct Record {
     /// The task that locks writes, until its end was seen.
     #[serde(default)]
     pub locking: Option<i64>,
+    /// Whether a call that locks writes may still take effect: its reply was lost, or has not come yet.
+    #[serde(default)]
+    pub lock_lost: bool,
     /// When `RestoreInstance` was called; `None` before the call.
     pub sent_at: Option<Timestamp>,
     /// Whether the reply said that the call was taken.

@@ -3,8 +3,11 @@
 
 use super::set;
 use crate::support::clones::{Cloned, bench, is_alive, signal};
-use crate::support::{Bench, Dice, Redis, finish, text, wait};
+use crate::support::{Bench, Dice, Redis, Reply, finish, text, wait};
 use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 const WITHIN: Duration = Duration::from_secs(30);
@@ -159,6 +162,48 @@ fn a_clone_ends_by_itself() {
     let processes = clone.processes();
     std::fs::remove_dir_all(&clone.dir).unwrap();
     clone.assert_gone(&processes, "when its directory was removed");
+    bench.assert_no_clones("at the end");
+}
+
+/// A clone that the service made outlives it, and ends in its time though nothing of this program runs but its keeper. Of its name nothing is
+/// left, so that it is given again.
+#[test]
+fn a_services_clone_ends_without_it() {
+    let redis = Redis::start("redis-7.0", &[]);
+    redis.fill(0, 5);
+    let bench = bench(&redis, "redis-7.0");
+    let backup = bench.backup();
+    let mut service = bench.command(&["serve"]).stdin(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(service.stdout.take().unwrap()).lines();
+    let mut call = |token: Option<String>| {
+        let arguments = json!({ "instance_id": "orders", "backup_id": backup, "instance_name": "look", "confirmation_token": token });
+        let meta = json!({
+            "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+            "io.modelcontextprotocol/clientCapabilities": {},
+            "io.modelcontextprotocol/clientInfo": { "name": "test", "version": "1" },
+        });
+        let params = json!({ "name": "create_instance_from_backup", "arguments": arguments, "_meta": meta });
+        let request = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params });
+        writeln!(service.stdin.as_mut().unwrap(), "{request}").unwrap();
+        loop {
+            let message: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+            if message["id"] == 1 {
+                return message["result"]["structuredContent"].clone();
+            }
+        }
+    };
+    let planned = call(None);
+    let done = call(Some(text(&planned["confirmation_token"])));
+    assert_eq!(done["status"], "succeeded", "{planned} {done}");
+    let clone = bench.told(&text(&done["message"]));
+    let processes = clone.processes();
+    signal(service.id(), "KILL");
+    service.wait().unwrap();
+    assert_eq!(clone.ask(&["PING"]), Reply::Text("PONG".into()), "it outlives the service");
+    clone.ends_at(Timestamp::now() + SignedDuration::from_millis(300));
+    clone.assert_ended(&processes, "without the service");
+    let again = bench.cloned(&["--backup-id", &backup, "--instance-name", "look"]);
+    assert_eq!((&again.id, bench.delete_clone(&again.id).code), (&clone.id, 0));
     bench.assert_no_clones("at the end");
 }
 

@@ -5,6 +5,8 @@ mod crash;
 mod moment;
 mod servers;
 
+use crate::provider::proof::{ID, lay};
+use crate::redis::values::{entry, rdb, string};
 use crate::support::clones::{Cloned, bench, digest_of};
 use crate::support::{Bench, MATRIX, Redis, Reply, run_at, text, unattended};
 
@@ -162,6 +164,27 @@ fn a_clone_can_be_restored_like_any_instance() {
     assert!(policy.err.contains("[policy.unsupported]"), "{policy:?}");
     assert_eq!(bench.delete_clone(&clone.id).code, 0);
     bench.assert_no_clones("when it was deleted");
+    // What is left of it would be taken for the next one's.
+    let again = bench.plan_clone(&["--backup-id", &backup, "--instance-name", "clone-look"]);
+    assert!(again.code == 2 && again.err.contains("[clone.exists]"), "{again:?}");
+    let sets = bench.json(&["describe-backups", "--instance-id", &clone.id])["backups"].as_array().unwrap().len();
+    assert!(
+        sets > 1 && again.err.contains(&format!("there was a clone clone-look, and {sets} backup sets")),
+        "{again:?}"
+    );
+}
+
+/// A set with a key in a database of a number beyond reason is no clone: the server would take memory for all that are below.
+#[test]
+fn databases_without_number_are_no_clone() {
+    let redis = Redis::start("redis-7.0", &[]);
+    let bench = bench(&redis, "redis-7.0");
+    let select = [vec![254, 0x81], (1_u64 << 40).to_be_bytes().to_vec()].concat();
+    let rdb = rdb("REDIS0010", &[select, entry(0, "k", &string(b"v"))].concat(), true);
+    lay(&bench, rdb);
+    let plan = bench.plan_clone(&set(ID)).json();
+    assert_eq!(plan["status"], "blocked", "{plan}");
+    assert!(text(&plan["message"]).contains("room_here"), "{plan}");
 }
 
 /// An instance of the configuration is no clone, whatever it is called: it has a policy, and is not deleted.

@@ -2,7 +2,9 @@
 
 use crate::provider::moments::state::State;
 use crate::provider::moments::{restore, written};
-use crate::support::log::{LONG, Service, Wire, coverage, log_of, log_until, received, service_log};
+use crate::support::log::{
+    LONG, Service, Wire, archived_to, coverage, log_of, log_until, position, received, second, service_log,
+};
 use crate::support::{Bench, Redis, text, wait};
 use jiff::Timestamp;
 use serde_json::Value;
@@ -114,13 +116,77 @@ fn every_edge_is_where_it_is_told() {
         restored(&bench, &redis, &written(from), &states[2 * n]);
         restored(&bench, &redis, &written(to), &states[2 * n + 1]);
     }
-    // What is told in whole seconds lies within.
-    let window = &told["window"];
-    for (edge, (from, to)) in [("start_time", edges[2]), ("end_time", edges[2])] {
-        let at = text(&window[edge]);
-        let ms = at.parse::<Timestamp>().unwrap().as_millisecond();
-        assert!((from..=to).contains(&ms), "{window}: {edges:?}");
-        let done = restore(&bench, "--restore-time", &at);
-        assert_eq!(done.code, 0, "{at}: {done:?}");
+    // What is told in whole seconds lies within, of every window; the seconds around it do not.
+    let rows: Vec<&Value> = told["earlier_windows"].as_array().unwrap().iter().rev().chain([&told["window"]]).collect();
+    assert_eq!(rows.len(), edges.len(), "{told}");
+    for (window, (from, to)) in rows.iter().zip(&edges) {
+        for (edge, beyond) in [("start_time", -1000), ("end_time", 1000)] {
+            let at = text(&window[edge]);
+            let ms = at.parse::<Timestamp>().unwrap().as_millisecond();
+            assert!((*from..=*to).contains(&ms) && !(*from..=*to).contains(&(ms + beyond)), "{window}: {edges:?}");
+            // What a whole window's edges restore is known by now; a plan says whether these seconds would be.
+            let plan = bench.run(&["restore-instance", "--instance-id", "orders", "--json", "--restore-time", &at]);
+            assert_eq!(plan.code, 0, "{at}: {plan:?}");
+        }
     }
+    let protection =
+        bench.json(&["describe-instances", "--instance-id", "orders"])["instances"][0]["protection"].clone();
+    assert_eq!(protection["backup_log_start_time"], rows[0]["start_time"], "{protection}");
+    assert_eq!(
+        text(&protection["not_recoverable"]),
+        format!(
+            "what was before {}, in a gap of the log or between two of its 3 windows, or is after {}",
+            text(&rows[0]["start_time"]),
+            text(&rows[2]["end_time"])
+        )
+    );
+}
+
+/// A failover that was followed: one window without a gap, of which each second is restored exactly, on both sides of it and from either side
+/// to the other.
+#[test]
+fn a_followed_failover_is_restored_second_by_second() {
+    let kind = "redis-7.0";
+    let (mut old, new) = (Redis::start(kind, &[]), Redis::start(kind, &[]));
+    new.run(&["REPLICAOF", "127.0.0.1", &old.port.to_string()]);
+    wait("the replica", LONG, || (new.info("master_link_status") == "up").then_some(()));
+    let wire = Wire::to(&old);
+    let bench = Bench::new(&format!(
+        "[guard]\nconfirmation = \"token\"\n[backup_log]\nseal_seconds = 1\n[[instance]]\nid = \"orders\"\nurl = \"{}\"\n\
+         enable_backup_log = true\n",
+        wire.url()
+    ));
+    let service = Service::start(&bench);
+    log_until(&bench, "a window", |log| log["window"].is_object());
+    let mut seconds: Vec<_> = (0..3).map(|n| second_behind(&bench, &old, &format!("old:{n}"))).collect();
+    // The last second is behind what was received before it, and before this.
+    old.run(&["SET", "edge", "1"]);
+    archived_to(&bench, position(&old).1);
+    wait("the replica", LONG, || (position(&new) == position(&old)).then_some(()));
+    let (history, _) = position(&old);
+    old.kill();
+    new.run(&["REPLICAOF", "NO", "ONE"]);
+    wire.lead_to(&new);
+    wait("the archiver", LONG, || (new.info("connected_slaves") == "1").then_some(()));
+    seconds.extend((0..3).map(|n| second_behind(&bench, &new, &format!("new:{n}"))));
+    new.run(&["SET", "edge", "2"]);
+    archived_to(&bench, position(&new).1);
+    let log = log_of(&bench);
+    assert_eq!((&log["total_gaps"], coverage(&bench).runs.len()), (&0.into(), 1), "{log}\n{}", service_log(&bench));
+    assert_ne!(position(&new).0, history);
+    assert_eq!(service.ask_to_end(), Some(0), "{}", service_log(&bench));
+    for n in [2, 3, 0, 5, 1, 4] {
+        let (at, then) = &seconds[n];
+        restored(&bench, &new, at, then);
+    }
+}
+
+/// Writes, waits until the vault has all of it, and gives the second that begins then, with what there is.
+fn second_behind(bench: &Bench, redis: &Redis, what: &str) -> (String, State) {
+    for n in 0..20 {
+        redis.run(&["RPUSH", what, &n.to_string()]);
+    }
+    redis.run(&["SET", "newest", what, "PX", "90000000"]);
+    archived_to(bench, position(redis).1);
+    (second(), State::read(redis))
 }

@@ -5,7 +5,8 @@ use crate::provider::moment_log::now;
 use crate::provider::moments::{restore, written};
 use crate::support::log::{LONG, Service, coverage, log_until, received, service_log};
 use crate::support::{Bench, Redis, Reply, text, unattended, wait};
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::fmt::Write as _;
+use std::io::{BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -13,9 +14,8 @@ use std::time::{Duration, Instant};
 /// Clients, keys of each, and writes that each sends at once.
 const CLIENTS: usize = 4;
 const KEYS: u64 = 500;
-const AT_ONCE: u64 = 50;
-/// Writes a second that even a loaded machine accepts from all clients.
-const LEAST: u64 = 1000;
+const AT_ONCE: u64 = 100;
+const ACCEPTED: &[u8] = b"+OK\r\n";
 
 /// Writes a second that the clients send together: `LOAD_RATE` in the environment.
 fn rate() -> u64 {
@@ -35,18 +35,20 @@ impl Client {
         let mut to = TcpStream::connect(("127.0.0.1", port))?;
         to.set_nodelay(true)?;
         to.set_read_timeout(Some(Duration::from_secs(60)))?;
-        let (mut from, mut line) = (BufReader::new(to.try_clone()?), String::new());
+        let (mut from, mut reply, mut all) = (BufReader::new(to.try_clone()?), [0; ACCEPTED.len()], String::new());
         let pause = Duration::from_secs(AT_ONCE * CLIENTS as u64) / u32::try_from(rate()).unwrap();
         let mut next = Instant::now();
         while !stop.load(Ordering::SeqCst) {
             let first = self.sent.load(Ordering::SeqCst) + 1;
-            let all: String = (first..first + AT_ONCE).map(|n| format!("SET w:{of}:{} {n}\r\n", n % KEYS)).collect();
+            all.clear();
+            for n in first..first + AT_ONCE {
+                let _ = write!(all, "SET w:{of}:{} {n}\r\n", n % KEYS);
+            }
             self.sent.store(first + AT_ONCE - 1, Ordering::SeqCst);
             to.write_all(all.as_bytes())?;
             for n in first..first + AT_ONCE {
-                line.clear();
-                from.read_line(&mut line)?;
-                if line != "+OK\r\n" {
+                from.read_exact(&mut reply)?;
+                if reply != ACCEPTED {
                     return Ok(());
                 }
                 self.accepted.store(n, Ordering::SeqCst);
@@ -56,6 +58,11 @@ impl Client {
         }
         Ok(())
     }
+}
+
+/// Writes a second that were accepted of all clients.
+fn accepted_a_second(clients: &[Client], within: Duration) -> u64 {
+    numbers(clients, |client| &client.accepted).iter().sum::<u64>() * 1000 / u64::try_from(within.as_millis()).unwrap()
 }
 
 fn numbers(clients: &[Client], of: fn(&Client) -> &AtomicU64) -> Vec<u64> {
@@ -90,12 +97,17 @@ fn others(redis: &Redis) -> String {
 fn a_moment_under_load_and_back() {
     std::thread::scope(|scope| {
         for kind in ["redis-7.0", "valkey-9.1"] {
-            scope.spawn(move || under_load(kind));
+            scope.spawn(move || {
+                // What else a machine has to do may take its time once: what is restored is compared all the same.
+                let reached = [(); 2].iter().map(|()| under_load(kind)).find(|reached| *reached >= rate() / 2);
+                assert!(reached.is_some(), "{kind}: twice fewer than half of {} writes a second were accepted", rate());
+            });
         }
     });
 }
 
-fn under_load(kind: &str) {
+/// Restores under the load, and back; the writes a second that were accepted from the first on to the cutover.
+fn under_load(kind: &str) -> u64 {
     let redis = Redis::start(kind, &["--repl-backlog-size", "256mb"]);
     redis.fill(0, 1);
     let before = redis.digest();
@@ -104,29 +116,33 @@ fn under_load(kind: &str) {
     log_until(&bench, "an archiver", |log| log["archiver"].is_string());
     received(&bench, &redis);
     let (clients, stop): (Vec<Client>, _) = ((0..CLIENTS).map(|_| Client::default()).collect(), AtomicBool::new(false));
-    let (done, at, accepted_then, sent_then) = std::thread::scope(|scope| {
+    let (done, at, accepted_then, sent_then, reached) = std::thread::scope(|scope| {
         let began = Instant::now();
-        for (of, client) in clients.iter().enumerate() {
-            let stop = &stop;
-            let redis = &redis;
-            scope.spawn(move || client.write(of, redis.port, stop));
-        }
+        let (stop, redis) = (&stop, &redis);
+        let write = move |(of, client): (usize, &Client)| {
+            let _ = client.write(of, redis.port, stop);
+            Instant::now()
+        };
+        let writing: Vec<_> = clients.iter().enumerate().map(|client| scope.spawn(move || write(client))).collect();
         std::thread::sleep(Duration::from_secs(3));
         // What was accepted a while ago has been received by now; what is not sent yet has not.
         let accepted = numbers(&clients, |client| &client.accepted);
         std::thread::sleep(Duration::from_secs(2));
         let at = now().as_millisecond();
         let sent = numbers(&clients, |client| &client.sent);
-        let rate = numbers(&clients, |client| &client.accepted).iter().sum::<u64>() * 1000
-            / u64::try_from(began.elapsed().as_millis()).unwrap();
-        println!("{kind}: {rate} writes a second were accepted");
-        assert!(rate >= LEAST, "{kind}: {rate}");
+        let before = accepted_a_second(&clients, began.elapsed());
         wait("the moment to be on the vault", LONG, || {
             coverage(&bench).runs.last().filter(|run| run.until().as_millisecond() > at).map(drop)
         });
         let done = restore(&bench, "--restore-time", &written(at));
         stop.store(true, Ordering::SeqCst);
-        (done, at, accepted, sent)
+        let ended = writing.into_iter().map(|client| client.join().unwrap()).max().unwrap();
+        let reached = accepted_a_second(&clients, ended - began);
+        println!(
+            "{kind}: of {} writes a second {before} were accepted before the restore, {reached} up to its cutover",
+            rate()
+        );
+        (done, at, accepted, sent, reached)
     });
     assert_eq!(done.code, 0, "{kind}: {done:?}\n{}", service_log(&bench));
     let last = numbers(&clients, |client| &client.accepted);
@@ -147,4 +163,5 @@ fn under_load(kind: &str) {
     let there: Vec<u64> = (0..CLIENTS).map(|of| newest(&redis, of)).collect();
     assert_eq!(there, last, "{kind}: {}\n{}", done.out, back.out);
     assert_eq!(others(&redis), before, "{kind}");
+    reached
 }

@@ -83,8 +83,11 @@ fn a_restored_moment_is_what_there_was() {
     });
     let all = |of: fn(&Scene) -> usize| scenes.iter().map(of).sum::<usize>();
     assert!(all(|s| s.by_library) >= moments() && all(|s| s.by_program) >= moments() / ROUND * IN_PLACE);
-    // What is always left out, and a digest that is never looked at, would prove nothing.
-    assert!(all(|s| s.whole) > 0 && all(|s| s.expired) > 0);
+    // What is always left out, and a digest that is never looked at on one of the engines, would prove nothing.
+    for scene in &scenes {
+        let Scene { kind, whole, expired, .. } = scene;
+        assert!(*whole > 0 && *expired > 0, "{kind}: {whole} whole digests, {expired} expired");
+    }
 }
 
 /// The comparison sees what a server's own digest does not, and what it does.

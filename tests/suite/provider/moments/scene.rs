@@ -40,7 +40,7 @@ enum Asked {
 
 /// An engine with its log, what was written down of it, and what came of restores.
 pub struct Scene {
-    kind: &'static str,
+    pub kind: &'static str,
     redis: Redis,
     beside: Redis,
     bench: Bench,

@@ -98,7 +98,11 @@ fn the_deadline_is_kept_within_the_first_walk() {
     let impact = compare(&Sides { now: &slow, then: &slow }, &options).unwrap();
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     assert_eq!((impact.total, impact.rows.len()), (KeyCounts::default(), 0));
-    assert_eq!(impact.not_compared.unwrap().compared_percent, 0);
+    let not = impact.not_compared.unwrap();
+    assert_eq!(not.compared_percent, 0);
+    // How far either walk came is told.
+    let read = not.keys_read.unwrap().map(|side| side.read);
+    assert!(read.iter().all(|read| (1..100_000_000).contains(read)), "{read:?}");
 }
 
 /// Whatever the time was enough for, the counts are of that share of the keys and of no others.
@@ -153,7 +157,16 @@ fn damage_is_an_error_of_its_side() {
     let failing = || Err(io::Error::from(io::ErrorKind::PermissionDenied));
     let all = || Many::open(0..5, 7, Duration::ZERO);
     let error = compare(&Sides { now: &failing, then: &all }, &options(dir.path())).unwrap_err();
-    assert_eq!(Fault::from(error).code, "compare.unreadable");
+    let fault = Fault::from(error);
+    assert!(fault.code == "compare.unreadable" && fault.message.contains("permission denied"), "{fault:?}");
+    // One that is deleted between the walks is told so.
+    let opened = std::sync::atomic::AtomicUsize::new(0);
+    let deleted = || match opened.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
+        0 => Many::open(0..5, 3, Duration::ZERO),
+        _ => Err(io::Error::from(io::ErrorKind::NotFound)),
+    };
+    let fault = Fault::from(compare(&Sides { now: &deleted, then: &all }, &options(dir.path())).unwrap_err());
+    assert!(fault.code == "compare.unreadable" && fault.message.contains("not found"), "{fault:?}");
     let full = io::Error::from(io::ErrorKind::StorageFull);
     let fault = Fault::from(CompareError::File { dir: "/full".into(), source: full });
     assert!(fault.code == "compare.no_room" && fault.message.contains("/full"), "{fault:?}");
@@ -179,6 +192,73 @@ fn what_cannot_be_compared_is_not_called_damaged() {
     let cut = &good[..good.len() - 12];
     let fault = Fault::from(compared(&good, cut, &options(dir.path())).unwrap_err());
     assert_eq!(fault.code, "compare.damaged", "{fault:?}");
+}
+
+/// Each state is as it was at its own moment; what merely expires by the later one is neither lost nor added, whichever state is the first.
+#[test]
+fn states_of_different_moments() {
+    let dir = tempfile::tempdir().unwrap();
+    let with = |expiry: Option<i64>, of: Vec<u8>| {
+        let expiry = expiry.map_or_else(Vec::new, |ms| [vec![252], ms.to_le_bytes().to_vec()].concat());
+        rdb("REDIS0012", &[expiry, of].concat(), true)
+    };
+    let key = |expiry| with(expiry, entry(0, "k", &string(b"v")));
+    let s = |text: &str| string(text.as_bytes());
+    let field = |at: i64| [s("g"), s("2"), at.to_le_bytes().to_vec()].concat();
+    let hash =
+        |fields: &[Vec<u8>]| rdb("VALKEY080", &entry(22, "k", &[length(fields.len()), fields.concat()].concat()), true);
+    let lasting = [s("f"), s("1"), (-1_i64).to_le_bytes().to_vec()].concat();
+    let none = rdb("REDIS0012", &[], true);
+    let (added, lost, changed, untouched, expired) =
+        ([1, 0, 0, 0, 0], [0, 1, 0, 0, 0], [0, 0, 1, 0, 0], [0, 0, 0, 1, 0], [0, 0, 0, 0, 1]);
+    // The first is of the moment 5, the second of 10.
+    for (what, first, second, there, back) in [
+        ("had expired", key(Some(5)), none.clone(), expired, expired),
+        ("expires in between", key(Some(10)), none.clone(), expired, expired),
+        ("was deleted, and would expire later", key(Some(11)), none.clone(), lost, added),
+        ("came", none.clone(), key(Some(11)), added, lost),
+        ("came and is over", none, key(Some(10)), expired, expired),
+        ("expires, and is still in the file", key(Some(7)), key(Some(7)), expired, expired),
+        ("was made to stay", key(Some(7)), key(None), changed, changed),
+        ("came again", key(Some(4)), key(None), added, lost),
+        ("stays", key(Some(11)), key(Some(11)), untouched, untouched),
+        (
+            "loses a field",
+            hash(&[field(7), lasting.clone()]),
+            hash(std::slice::from_ref(&lasting)),
+            untouched,
+            untouched,
+        ),
+        ("loses all fields", hash(&[field(7)]), hash(&[field(7)]), expired, expired),
+        ("has lost all fields, and got one", hash(&[field(7)]), hash(&[lasting]), changed, changed),
+    ] {
+        for (now, then, at_ms, expected) in [(&first, &second, [5, 10], there), (&second, &first, [10, 5], back)] {
+            let KeyCounts { added, lost, changed, untouched, expired } =
+                compared(now, then, &Options { at_ms, ..options(dir.path()) }).unwrap().total;
+            assert_eq!([added, lost, changed, untouched, expired], expected, "{what}, at {at_ms:?}");
+        }
+    }
+}
+
+/// A key in each of so many databases.
+fn in_databases(n: u32, value: &str) -> Vec<u8> {
+    let of = |db: u32| [vec![254, 0x80], db.to_be_bytes().to_vec(), entry(0, "k", &string(value.as_bytes()))].concat();
+    rdb("REDIS0010", &(0..n).flat_map(of).collect::<Vec<_>>(), true)
+}
+
+/// A server may have any number of databases: as many as are counted are compared, more are no damage, and rows are told of some.
+#[test]
+fn many_databases_are_no_damage() {
+    let dir = tempfile::tempdir().unwrap();
+    let (now, then) = (in_databases(40_000, "a"), in_databases(65_000, "b"));
+    let begun = Instant::now();
+    let impact = compared(&now, &then, &options(dir.path())).unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    assert_eq!(impact.total, KeyCounts { added: 25_000, changed: 40_000, ..KeyCounts::default() });
+    assert_eq!(impact.rows.len() as u64 + impact.rows_left_out, 65_000);
+    assert!(impact.rows.len() <= 1024, "{}", impact.rows.len());
+    let fault = Fault::from(compared(&now, &in_databases(65_010, "a"), &options(dir.path())).unwrap_err());
+    assert!(fault.code == "compare.unreadable" && fault.message.contains("65000 databases"), "{fault:?}");
 }
 
 /// A type byte, and a value as it is written.
@@ -275,7 +355,7 @@ fn fields_expire_as_keys_do() {
     let gone = rdb("VALKEY080", &entry(22, "k", &[length(1), field("g", "2", 1000)].concat()), true);
     let at = |at_ms, now: &[u8], then: &[u8]| {
         let KeyCounts { added, lost, changed, untouched, expired } =
-            compared(now, then, &Options { at_ms, ..options(dir.path()) }).unwrap().total;
+            compared(now, then, &Options { at_ms: [at_ms; 2], ..options(dir.path()) }).unwrap().total;
         [added, lost, changed, untouched, expired]
     };
     let (added, lost, changed, untouched, expired) =

@@ -8,7 +8,7 @@ mod data;
 mod naive;
 
 use self::data::{Data, OTHER_ENCODINGS, STEP_MS, has_field_expiries, send};
-use self::naive::{Difference, difference, prefix, read};
+use self::naive::{Difference, State, difference, prefix, read};
 use crate::redis::fixture::fill;
 use crate::redis::values::Random;
 use crate::support::{Dice, Redis};
@@ -18,7 +18,7 @@ use std::path::Path;
 use tair_backup_mcp::model::impact::{ExampleKey, KeyCounts, KeyImpact};
 use tair_backup_mcp::model::text::escaped;
 use tair_backup_mcp::redis::compare::error::CompareError;
-use tair_backup_mcp::redis::compare::{Options, Sides, compare};
+use tair_backup_mcp::redis::compare::{Only, Options, Sides, compare};
 
 /// The engines of the state now and of the one to come.
 const PAIRS: [(&str, &str); 8] = [
@@ -41,7 +41,7 @@ fn saved(server: &Redis) -> Vec<u8> {
 }
 
 fn options(dir: &Path) -> Options<'static> {
-    Options { dir: dir.into(), at_ms: 0, deadline: None, wanted: None }
+    Options { dir: dir.into(), at_ms: [0; 2], deadline: None, only: None }
 }
 
 fn compared(now: &[u8], then: &[u8], options: &Options<'_>) -> Result<KeyImpact, CompareError> {
@@ -108,18 +108,36 @@ async fn as_a_naive_comparison_by_commands() {
                 send(server, &changes).await;
             }
             let (state_now, state_then) = (read(&now, &DBS, at_ms).await, read(&then, &DBS, at_ms).await);
-            let options = Options { at_ms, ..options(dir.path()) };
+            let options = Options { at_ms: [at_ms; 2], ..options(dir.path()) };
             let (rdb_now, rdb_then) = (saved(&now), saved(&then));
             let expected = difference(&state_now, &state_then, |_| true);
             seen = seen.plus(expected.total);
             agrees(&compared(&rdb_now, &rdb_then, &options).unwrap(), &expected, &what);
             // Only some keys.
             let wanted = |key: &[u8]| key.starts_with(b"hash") || prefix(key).is_none();
-            let some = Options { wanted: Some(&wanted), ..options };
+            let some = Options { only: Some(Only { wanted: &wanted, prefix: b"" }), ..options };
             let expected = difference(&state_now, &state_then, wanted);
             agrees(&compared(&rdb_now, &rdb_then, &some).unwrap(), &expected, &format!("{what}, only some"));
+            // Beside what is there: what is called so now, and is not to come, stays.
+            let called = |key: &[u8]| [b"list", key].concat();
+            let there: State = state_now
+                .iter()
+                .filter(|((_, key), _)| key.starts_with(b"list"))
+                .map(|(key, held)| (key.clone(), held.clone()))
+                .collect();
+            let mut after: State =
+                state_then.iter().map(|((db, key), held)| ((*db, called(key)), held.clone())).collect();
+            for (key, held) in there.iter().filter(|(_, held)| held.is_some()) {
+                let come = after.entry(key.clone()).or_default();
+                *come = come.take().or_else(|| held.clone());
+            }
+            let beside = Only { wanted: &|_| true, prefix: b"list" };
+            let beside = Options { at_ms: [at_ms; 2], only: Some(beside), ..self::options(dir.path()) };
+            let expected = difference(&there, &after, |_| true);
+            assert_eq!(compared(&rdb_now, &rdb_then, &beside).unwrap().total, expected.total, "{what}, beside");
             // Of one side by itself nothing differs, whatever has expired.
-            let alone = compared(&rdb_then, &rdb_then, &Options { at_ms, ..self::options(dir.path()) }).unwrap();
+            let alone =
+                compared(&rdb_then, &rdb_then, &Options { at_ms: [at_ms; 2], ..self::options(dir.path()) }).unwrap();
             agrees(&alone, &difference(&state_then, &state_then, |_| true), &format!("{what}, the second alone"));
         }
     }

@@ -6,7 +6,11 @@ use crate::model::fault::{Fault, Kind};
 use crate::provider::local::restore::replay::{Behind, Reader};
 use crate::redis::master::shift::StreamShift;
 use crate::redis::master::types::Supply;
+use jiff::Timestamp;
 use tokio::sync::mpsc;
+
+/// Bytes of a log that are read, for a plan, for the expiries in it.
+const COUNTED_BYTES_MAX: u64 = 256 << 20;
 
 impl Behind {
     /// What the stream is read for on its way; `None` where it goes as it is.
@@ -36,6 +40,26 @@ impl Behind {
             })?;
         }
         Ok(self)
+    }
+
+    /// Expiries that the commands set between their moment and now. `None` where that is not counted: the log is long, or it is a tail.
+    pub(in crate::provider::local::restore) fn expired_since(&self) -> Option<u64> {
+        if !StreamShift::may_expire(&self.names) {
+            return Some(0);
+        }
+        let Reader::Log(archive, cut) = &self.reader else { return None };
+        if self.bytes > COUNTED_BYTES_MAX {
+            return None;
+        }
+        let between = (self.restored.moment.as_millisecond(), Timestamp::now().as_millisecond());
+        // Servers that send every expiry as a moment send none that counts from when it runs.
+        let (mut shift, mut passed) = (StreamShift::new(0, true).counting(between), Vec::new());
+        let mut log = archive.read(cut).ok()?.timed();
+        while let Some(bytes) = log.next() {
+            shift.feed(&bytes.ok()?, log.received_ms(), &mut passed).ok()?;
+            passed.clear();
+        }
+        Some(shift.counted())
     }
 
     /// Hands the commands over, all of them or a reason. The other side may have given up, and says why.

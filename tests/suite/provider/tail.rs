@@ -1,0 +1,171 @@
+//! The writes between the last safety backup of a restore and its cutover: all of them are kept, on our disk or in the instance's log, and
+//! come back by the call that the end spells out; or nothing is overwritten.
+
+use crate::provider::by_commands::{COMMANDS, SWAP};
+use crate::provider::cutover::{Proxy, Tap, contains, prepares};
+use crate::provider::moment::back;
+use crate::support::disk::SmallDisk;
+use crate::support::log::{LONG, Service, archived_to, log_until, position, received, service_log};
+use crate::support::{Bench, Redis, Reply, accepted_after, files_under, text, wait};
+use serde_json::Value;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// Writes of a megabyte each, right before the target is told to follow us, or is swapped: more than a limit of one megabyte lets through.
+const WRITES: u64 = 3;
+
+/// A target behind a proxy, written to at that moment of each restore, and its bench; the set has none of what is written.
+struct Scene {
+    redis: Redis,
+    bench: Bench,
+    backup: String,
+    armed: Arc<AtomicBool>,
+}
+
+fn config(proxy: &Proxy, megabytes: u32, more: &str) -> String {
+    let guard = format!("confirmation = \"token\"\ntail_megabytes = {megabytes}\n[backup_log]\nseal_seconds = 1");
+    format!("{}{more}\n", proxy.config().replace("confirmation = \"token\"", &guard))
+}
+
+impl Scene {
+    fn new(megabytes: u32, more: &str) -> (Self, Proxy) {
+        let redis = Redis::start("redis-7.0", &["--repl-backlog-size", "64mb"]);
+        redis.fill(0, 1);
+        let (port, armed) = (redis.port, Arc::new(AtomicBool::new(false)));
+        let ready = Arc::clone(&armed);
+        let tap: Tap = Arc::new(move |bytes| {
+            if (prepares(bytes) || contains(bytes, SWAP)) && ready.swap(false, Ordering::SeqCst) {
+                let mut tcp = TcpStream::connect(("127.0.0.1", port)).unwrap();
+                for n in 0..WRITES {
+                    let value = "x".repeat(1 << 20);
+                    let set = format!("*3\r\n$3\r\nSET\r\n$7\r\norder:{n}\r\n${}\r\n{value}\r\n", value.len());
+                    tcp.write_all(set.as_bytes()).unwrap();
+                    assert_eq!(tcp.read(&mut [0; 16]).unwrap(), 5);
+                }
+            }
+        });
+        let proxy = Proxy::start(&redis, tap);
+        let bench = Bench::new(&config(&proxy, megabytes, more));
+        let backup = bench.backup();
+        (Self { redis, bench, backup, armed }, proxy)
+    }
+
+    /// Restores by a plan that told of writes.
+    fn restore(&self) -> Value {
+        let planned = AtomicBool::new(false);
+        let token = std::thread::scope(|scope| {
+            let traffic = scope.spawn(|| {
+                while !planned.load(Ordering::SeqCst) {
+                    self.redis.run(&["DEL", "missing"]);
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+            });
+            let token = self.bench.token(&self.backup);
+            planned.store(true, Ordering::SeqCst);
+            traffic.join().unwrap();
+            token
+        });
+        self.armed.store(true, Ordering::SeqCst);
+        let done = self.bench.run(&Bench::echo(&self.backup, &token)).json();
+        assert!(!self.armed.load(Ordering::SeqCst), "nothing was written: {done}");
+        done
+    }
+
+    fn orders(&self) -> u64 {
+        (0..WRITES).filter(|n| self.redis.run(&["STRLEN", &format!("order:{n}")]) == Reply::Int(1 << 20)).count() as u64
+    }
+
+    fn tails(&self) -> Vec<String> {
+        let files = files_under(&self.bench.home().join("tails"));
+        files.iter().filter_map(|p| p.extension()?.to_str().map(str::to_owned)).collect()
+    }
+
+    /// A restore that ended as a refusal for this reason, and has overwritten nothing.
+    fn refused(&self, why: &str) {
+        let tails = self.tails();
+        let failed = self.restore();
+        assert_eq!(
+            (&failed["status"], &failed["code"]),
+            (&"failed".into(), &"restore.tail_not_kept".into()),
+            "{failed}"
+        );
+        let said = format!("{} {}", text(&failed["message"]), text(&failed["hint"]));
+        for part in ["the target was not touched: 3 write commands", why, "guard.tail_megabytes", "write_fence"] {
+            assert!(said.contains(part), "{part}: {said}");
+        }
+        assert_eq!((self.orders(), self.redis.info("role")), (WRITES, "master".into()), "{failed}");
+        assert_eq!(self.tails(), tails, "{failed}");
+    }
+
+    /// A restore that is done; what its end says, and its job.
+    fn restored(&self) -> (String, String) {
+        let done = self.restore();
+        assert_eq!(done["status"], "succeeded", "{done}\n{}", service_log(&self.bench));
+        let message = text(&done["message"]);
+        assert_eq!((accepted_after(&message), self.orders()), (Some(WRITES), 0), "{message}");
+        (message, text(&done["job_id"]))
+    }
+
+    /// A restore that is done, and whose call brings every write back; what its end says.
+    fn restored_and_back(&self) -> String {
+        let (message, job) = self.restored();
+        let call = format!("restore_instance with instance_id orders and before_position {job}");
+        assert!(message.contains(&format!("{call} returns to the last of them")), "{message}");
+        // Of the log the end is on its way to the vault.
+        let plan = ["restore-instance", "--instance-id", "orders", "--before-position", &job, "--json"];
+        wait("a plan", LONG, || (self.bench.run(&plan).code == 0).then_some(()));
+        let returned = back(&self.bench, &job);
+        assert_eq!(returned.code, 0, "{returned:?}\n{}", service_log(&self.bench));
+        assert_eq!(self.orders(), WRITES, "{message}");
+        message
+    }
+}
+
+/// More than is configured, or than the disk has room for, by replication and beside the old data: the target is left as it is, and the
+/// next step is named. With room the same restore is done, and its way back ends at the last write.
+#[test]
+fn what_cannot_be_kept_is_not_overwritten() {
+    for more in ["", COMMANDS] {
+        let (scene, proxy) = Scene::new(1, more);
+        scene.refused("more than the 1.0 MiB that guard.tail_megabytes allows; and the instance has no log that is on");
+        scene.bench.configure(&config(&proxy, 8, more));
+        if let Some(disk) = SmallDisk::at(&scene.bench.home().join("tails"), 100) {
+            disk.fill_but(8 << 20);
+            scene.refused("the disk of the home directory has");
+        }
+        // By commands a moment needs a server program here, which this bench has not.
+        let message = if more.is_empty() { scene.restored_and_back() } else { scene.restored().0 };
+        assert!(message.contains("and lie in ") && message.contains(".resp"), "{message}");
+    }
+}
+
+/// What the tail has no room for the log has: the call is the same, and replays the log; of what is loaded beside, the log has too much.
+#[test]
+fn the_log_has_what_the_tail_has_no_room_for() {
+    let on = "enable_backup_log = true\n";
+    let (scene, proxy) = Scene::new(1, on);
+    let service = Service::start(&scene.bench);
+    log_until(&scene.bench, "an archiver", |log| log["archiver"].is_string());
+    scene.redis.run(&["SET", "begun", "1"]);
+    archived_to(&scene.bench, position(&scene.redis).1);
+    let message = scene.restored_and_back();
+    assert!(
+        message.contains("3 write commands were accepted after it, and lie in the instance's log, up to t-"),
+        "{message}"
+    );
+    assert!(scene.tails().iter().all(|kept| kept == "json"), "{message}");
+
+    scene.bench.configure(&config(&proxy, 1, &format!("{on}{COMMANDS}")));
+    scene.redis.run(&["DEL", "order:0", "order:1", "order:2"]);
+    received(&scene.bench, &scene.redis);
+    scene.refused("the instance's log has what this restore loads beside the old data as well");
+
+    // An archiver that is gone has received nothing since.
+    scene.bench.configure(&config(&proxy, 1, on));
+    service.kill();
+    scene.redis.run(&["DEL", "order:0", "order:1", "order:2"]);
+    scene.refused("the instance's log was not seen to have them");
+}
