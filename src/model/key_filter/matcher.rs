@@ -199,7 +199,7 @@ mod tests {
     #[test]
     fn what_is_meant_for_keys_is_not_too_large() {
         let names: Vec<String> = (0..40).map(|n| format!("tenant:{n}:session:[0-9a-f]{{40}}(:.*)?")).collect();
-        for list in [names.join(","), "x".repeat(1000), "(?i)user:\\w{1,64}:.{0,200}".to_owned()] {
+        for list in [names.join(","), "x".repeat(1000), "(?i)user:\\w{64}:(?:.?){200}".to_owned()] {
             assert!(KeyMatcher::new(&keys(&list)).is_ok(), "{list}");
         }
     }
