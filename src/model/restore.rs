@@ -64,7 +64,7 @@ impl Method {
                 "atomic: keys are written one by one into empty databases beside the old data, and one transaction swaps them all in; if anything fails before that, the old data stays"
             }
             Self::Keys => {
-                "keys that match are replaced or removed one by one, each at one moment, NOT all at one; no other key is touched. What clients write to such keys meanwhile stays, is overwritten or removed, and is not counted; a failure leaves some as they were and some restored, and the same call completes it"
+                "keys that match are replaced or removed one by one, each at one moment, NOT all at one; no other key is touched. What clients write meanwhile to such keys is OVERWRITTEN or removed unless it comes behind the key's turn; keys that they make meanwhile stay; a failure leaves some as they were and some restored, and the same call completes it"
             }
             Self::Commands => {
                 "NOT atomic: the target is emptied (FLUSHALL) and keys are written one by one; what clients write meanwhile stays or is overwritten, and is not counted; a failure leaves it partly filled until a restore succeeds"
@@ -87,6 +87,15 @@ pub struct RestoredTo {
     /// while that has not happened.
     #[serde(default)]
     pub ended: Option<(String, u64)>,
+}
+
+/// What clients wrote while a restore of some keys wrote: from its first key on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Meanwhile {
+    /// Write commands; `None` where that is not known.
+    pub written: Option<u64>,
+    /// Whether they are kept, and counted with what was written behind the safety backup.
+    pub kept: bool,
 }
 
 /// What the cutover of a restore came to: what the way back has, and what was written behind it.
@@ -125,6 +134,9 @@ pub struct Cutover {
     /// The list that names the keys which alone were restored; `None` where all were, or no call can name them.
     #[serde(default)]
     pub filter_key: Option<String>,
+    /// What came while keys were written one by one; `None` of a restore that cuts over at one moment.
+    #[serde(default)]
+    pub meanwhile: Option<Meanwhile>,
     /// Seconds for which writers waited; `None` where they did not.
     pub waited_seconds: Option<f64>,
     /// Seconds for which writes were refused; `None` where they were not.
@@ -185,6 +197,21 @@ impl Cutover {
             }
             (None, None) => "how many write commands were accepted after it is not known".to_owned(),
         };
+        const GONE: &str = "what they wrote to keys that match may have been overwritten or removed";
+        let meanwhile = match self.meanwhile {
+            None | Some(Meanwhile { written: Some(0), .. }) => String::new(),
+            Some(Meanwhile { written: Some(n), kept: true }) => {
+                format!("; {n} of them came while the keys were written, and {GONE}")
+            }
+            Some(Meanwhile { written: Some(n), kept: false }) => {
+                format!(
+                    " up to the first key; {n} came while the keys were written and are kept nowhere: {GONE}, and cannot be got back"
+                )
+            }
+            Some(Meanwhile { written: None, .. }) => format!(
+                " up to the first key; how many came while the keys were written is not known, and none is kept: {GONE}, and cannot be got back"
+            ),
+        };
         let removed = match self.removed_after {
             0 => String::new(),
             n => format!(
@@ -203,7 +230,7 @@ impl Cutover {
         let refused = refused.unwrap_or_default();
         let back = self.last_write().map(|call| format!("; {call} returns to the last of them")).unwrap_or_default();
         format!(
-            "what was there is in the safety backup {} ({taken}); {behind}{removed}{evicted}{back}{waited}{refused}",
+            "what was there is in the safety backup {} ({taken}); {behind}{meanwhile}{removed}{evicted}{back}{waited}{refused}",
             self.safety_backup_id
         )
     }
@@ -212,7 +239,7 @@ impl Cutover {
 #[cfg(test)]
 mod tests {
     //! What the end of a restore says was written behind its safety backup is no more than what was looked at.
-    use super::Cutover;
+    use super::{Cutover, Meanwhile};
 
     #[test]
     fn nothing_written_is_said_of_what_tells() {
@@ -230,6 +257,7 @@ mod tests {
             job_id: "rj-1".into(),
             can_follow: true,
             filter_key: None,
+            meanwhile: None,
             waited_seconds: None,
             refused_seconds: None,
         };
@@ -240,6 +268,13 @@ mod tests {
             counted.starts_with(&format!("{said} as far as the server's stream tells; it has counted 2")),
             "{counted}"
         );
+        let cut = |written, kept| Cutover { meanwhile: Some(Meanwhile { written, kept }), ..cutover(0, 0) };
+        assert_eq!(cut(Some(0), false).describe(), said);
+        for (written, told) in [(Some(3), "; 3 came while"), (None, "; how many came while the keys were written is")] {
+            let described = cut(written, false).describe();
+            assert!(described.starts_with(&format!("{said} up to the first key{told}")), "{described}");
+            assert!(described.contains("cannot be got back") && !described.contains("before_position"), "{described}");
+        }
         assert_eq!(cutover(0, 7).describe(), format!("{said}; meanwhile the server evicted 7 keys to make room"));
     }
 }

@@ -29,7 +29,7 @@ pub(super) fn assess(
         engine_compatible(target, source),
         restore_way(target, source),
         restore_rights(target),
-        traffic.judge(rules),
+        traffic.judge(rules, target.method),
     ];
     // What some of the keys need is judged with them.
     checks.extend(keys.is_none().then(|| room_for_data(target, source)));
@@ -262,7 +262,7 @@ impl Traffic {
         }
     }
 
-    fn judge(&self, rules: Rules) -> Precheck {
+    fn judge(&self, rules: Rules, method: Method) -> Precheck {
         let check = |status, detail: String| Precheck::new(CheckName::WriteTraffic, status, detail);
         let (rate, measured) = match self {
             Self::Unknown => return check(Status::Block, "nobody has measured it".into()),
@@ -280,6 +280,14 @@ impl Traffic {
             Some(limit) if rate > limit => check(
                 Status::Block,
                 format!("{measured}, {limit} allowed (max_writes_per_second): stop the writers first"),
+            ),
+            _ if self.any() && method == Method::Keys => check(
+                Status::Warn,
+                format!(
+                    "{measured}: what is written to keys that match and that the last safety backup has, from then until their turn, is \
+                     OVERWRITTEN or removed; it is counted and kept, and where a server of our own can be built, the end names the call that \
+                     brings it back; keys that are made meanwhile, and all other keys, stay as they are written"
+                ),
             ),
             _ if self.any() => check(
                 Status::Warn,

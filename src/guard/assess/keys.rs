@@ -14,12 +14,13 @@ use crate::model::time::written;
 
 /// Adds the checks, and says what is lost: nothing but what matches.
 pub(super) fn assess(some: &SomeKeys, facts: &KeysFacts, of: &DirectRestore, assessment: &mut Assessment) {
-    assessment.checks.push(filter_key(facts));
+    let source = if of.replay.is_some() { BEGINS_WITH } else { "the source" };
+    assessment.checks.push(filter_key(facts, source));
     assessment.details.insert("filter_key".to_owned(), facts.filter.items.join(","));
     assessment.details.extend(some.add_prefix.clone().map(|prefix| ("add_prefix".to_owned(), prefix)));
     let Some(matched) = &facts.matched else { return };
     assessment.checks.push(room(&of.target, &of.source, matched));
-    assessment.details.insert("keys_matched".to_owned(), by_pattern(matched));
+    assessment.details.insert("keys_matched".to_owned(), by_pattern(matched, source));
     let then = of.replay.as_ref().map_or_else(|| written(of.source.taken_at), moment);
     let impact = &mut assessment.impact;
     // What the log behind a set does to its keys is known when the moment has been built.
@@ -53,7 +54,17 @@ pub(super) fn assess(some: &SomeKeys, facts: &KeysFacts, of: &DirectRestore, ass
         }
         None => "the values of keys that are called so now; no key is deleted, and nothing else is touched".into(),
     };
+    if of.replay.is_some() {
+        let deleted = if some.add_prefix.is_none() { ", and so how many are DELETED," } else { "" };
+        let known = format!(
+            "; these figures are of {BEGINS_WITH}: what the log behind it makes of them{deleted} is known when the moment has been built"
+        );
+        impact.lost.push_str(&known);
+    }
 }
+
+/// The set behind which a log is replayed: what is counted is counted in it, and not at the moment.
+const BEGINS_WITH: &str = "the set that the moment begins with";
 
 /// Which keys that match stay although the source does not have them: those that it could not have. `n`: how many, where they were counted.
 fn stay(removed_in: Option<&HeldSlots>, n: Option<u64>) -> String {
@@ -72,32 +83,29 @@ fn stay(removed_in: Option<&HeldSlots>, n: Option<u64>) -> String {
 }
 
 /// How many keys each expression matches.
-fn by_pattern(matched: &Matched) -> String {
+fn by_pattern(matched: &Matched, source: &str) -> String {
     let each = matched.patterns.iter().map(|p| {
         let target = p.target.map_or_else(|| "not counted".to_owned(), |n| n.to_string());
-        format!("{}: {} in the source, {target} in the instance", p.pattern, p.source)
+        format!("{}: {} in {source}, {target} in the instance", p.pattern, p.source)
     });
     each.collect::<Vec<_>>().join("; ")
 }
 
-fn filter_key(facts: &KeysFacts) -> Precheck {
+fn filter_key(facts: &KeysFacts, source: &str) -> Precheck {
     let mut parts = facts.filter.warnings.clone();
     let counted = match &facts.matched {
         None => "whole keys are matched; they were counted for the plan".to_owned(),
         Some(matched) => {
             let nothing =
                 |p: &&_| matches!(p, crate::guard::facts::keys::PatternKeys { source: 0, target: Some(0), .. });
-            parts.extend(
-                matched
-                    .patterns
-                    .iter()
-                    .filter(nothing)
-                    .map(|p| format!("{} matches no key at all", quoted(&p.pattern))),
-            );
+            parts.extend(matched.patterns.iter().filter(nothing).map(|p| {
+                let at_all = if source == BEGINS_WITH { "of that set, nor of the instance" } else { "at all" };
+                format!("{} matches no key {at_all}", quoted(&p.pattern))
+            }));
             if matched.target.is_none() {
                 parts.push("the instance has so many keys that those which match were not counted in time".into());
             }
-            format!("whole keys are matched: {}", by_pattern(matched))
+            format!("whole keys are matched: {}", by_pattern(matched, source))
         }
     };
     let status = if parts.is_empty() { Status::Pass } else { Status::Warn };

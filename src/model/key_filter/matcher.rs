@@ -1,14 +1,16 @@
 //! Matches keys with a list of regular expressions: whole keys, byte by byte, whatever bytes a key has.
 //!
-//! What a match costs is bounded by the length of the key, and the memory of an expression by a constant.
+//! What a match costs is bounded by the length of the key times the size of the compiled list, and that by a constant.
 
 use crate::model::fault::{Fault, Kind};
 use crate::model::key_filter::{KeyFilter, SomeKeys, for_us};
 use crate::model::text::quoted;
 use regex::bytes::{RegexSet, RegexSetBuilder};
 
+/// Bytes that a compiled expression may take: each byte of a key may cost a step through all of it.
+const PROGRAM_BYTES_MAX: usize = 64 << 10;
 /// Bytes that the compiled list may take.
-const PROGRAM_BYTES_MAX: usize = 4 << 20;
+const LIST_BYTES_MAX: usize = 256 << 10;
 /// Bytes of what a list's matching remembers.
 const CACHE_BYTES_MAX: usize = 8 << 20;
 
@@ -44,9 +46,9 @@ impl KeyMatcher {
         };
         // One by one first, so that the one is named that is wrong.
         for item in &filter.items {
-            compile(std::slice::from_ref(item)).map_err(|why| refused(item, &why))?;
+            compile(std::slice::from_ref(item), PROGRAM_BYTES_MAX).map_err(|why| refused(item, &why))?;
         }
-        let set = compile(&filter.items).map_err(|why| refused(&keys.filter_key, &why))?;
+        let set = compile(&filter.items, LIST_BYTES_MAX).map_err(|why| refused(&keys.filter_key, &why))?;
         let prefix = keys.add_prefix.clone().unwrap_or_default().into_bytes();
         Ok(Self { filter, prefix, set })
     }
@@ -75,15 +77,15 @@ impl KeyMatcher {
         target_name.strip_prefix(self.prefix.as_slice()).filter(|key| self.matches(key))
     }
 
+    /// The places in the list of all expressions that match a key of the source.
+    #[must_use]
+    pub fn items(&self, key: &[u8]) -> Vec<usize> {
+        if self.matches(key) { self.set.matches(key).iter().collect() } else { Vec::new() }
+    }
+
     /// Counts a key of the source with every expression that matches it.
     pub fn count(&self, key: &[u8], counts: &mut PatternCounts) {
-        counts.0.resize(self.filter.items.len(), 0);
-        for item in self.set.matches(key) {
-            if let Some(count) = counts.0.get_mut(item) {
-                *count += 1;
-            }
-        }
-        counts.1 += 1;
+        counts.add(&self.items(key));
     }
 }
 
@@ -98,6 +100,18 @@ impl PatternCounts {
         self.0.get(item).copied().unwrap_or_default()
     }
 
+    /// Counts one key that the expressions at these places match.
+    pub fn add(&mut self, items: &[usize]) {
+        let most = items.iter().max().map_or(0, |most| most + 1);
+        self.0.resize(self.0.len().max(most), 0);
+        for item in items {
+            if let Some(count) = self.0.get_mut(*item) {
+                *count += 1;
+            }
+        }
+        self.1 += 1;
+    }
+
     /// Keys that any expression matches.
     #[must_use]
     pub const fn total(&self) -> u64 {
@@ -105,11 +119,11 @@ impl PatternCounts {
     }
 }
 
-fn compile(items: &[String]) -> Result<RegexSet, regex::Error> {
+fn compile(items: &[String], most: usize) -> Result<RegexSet, regex::Error> {
     RegexSetBuilder::new(items.iter().map(|item| format!(r"\A(?:{item})\z")))
         .unicode(false)
         .dot_matches_new_line(true)
-        .size_limit(PROGRAM_BYTES_MAX)
+        .size_limit(most)
         .dfa_size_limit(CACHE_BYTES_MAX)
         .build()
 }
@@ -166,6 +180,8 @@ mod tests {
     fn what_cannot_be_matched_is_refused_by_name() {
         for (list, named) in [
             ("a,(?:x{1000}){1000}", "memory"),
+            (".*[13579bdf].{12}(?:.?){20000}", "memory"),
+            (".*[13579bdf].{12}(?:.?){2000}", "memory"),
             ("a,[ä]", "[ä]"),
             ("\\pL", "pL"),
             ("(?u:.)x", "flag u"),
@@ -176,6 +192,15 @@ mod tests {
         ] {
             let fault = KeyMatcher::new(&keys(list)).unwrap_err();
             assert!(fault.code == "restore.filter_key" && fault.message.contains(named), "{list}: {fault:?}");
+        }
+    }
+
+    /// What people write fits: many names, long ones, and classes that are repeated.
+    #[test]
+    fn what_is_meant_for_keys_is_not_too_large() {
+        let names: Vec<String> = (0..40).map(|n| format!("tenant:{n}:session:[0-9a-f]{{40}}(:.*)?")).collect();
+        for list in [names.join(","), "x".repeat(1000), "(?i)user:\\w{64}:(?:.?){200}".to_owned()] {
+            assert!(KeyMatcher::new(&keys(&list)).is_ok(), "{list}");
         }
     }
 

@@ -4,14 +4,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::time::{Duration, Instant};
 
 use super::names::Names;
 use crate::model::key_filter::matcher::{KeyMatcher, PatternCounts};
+use crate::redis::rdb::error::RdbError;
 use crate::redis::rdb::{EntryHead, Visitor, module_of};
 use crate::redis::slots::slot;
 
 /// Bytes of a value that name the module that wrote it.
 const MODULE_HEAD_BYTES: usize = 9;
+/// Time that matching the keys of a source may take in all: at a millionth of a second a key, that of many more than a server has.
+const MATCHED_WITHIN: Duration = Duration::from_secs(60);
 /// The type byte of what a module wrote.
 const MODULE: u8 = 7;
 
@@ -55,6 +59,22 @@ pub struct Finder<'m> {
     type_byte: u8,
     bytes: u64,
     head: Vec<u8>,
+    /// Time that matching has taken.
+    matching: Duration,
+}
+
+/// The expressions take too long: what a visitor returns then, inside an [`io::Error`].
+#[derive(Debug, thiserror::Error)]
+#[error("the expressions take too long to match with all keys of the source: repeat less in them")]
+pub struct TooSlow;
+
+impl TooSlow {
+    /// Whether a walk ended for that.
+    #[must_use]
+    pub fn is(error: &RdbError) -> bool {
+        let RdbError::Sink { source, .. } = error else { return false };
+        source.get_ref().is_some_and(|inner| inner.is::<Self>())
+    }
 }
 
 impl<'m> Finder<'m> {
@@ -62,7 +82,8 @@ impl<'m> Finder<'m> {
     #[must_use]
     pub fn new(matcher: &'m KeyMatcher, at_ms: i64, owned: Option<Vec<(u16, u16)>>, names: Names) -> Self {
         let found = Found::default();
-        Self { matcher, at_ms, owned, found, names, current: None, type_byte: 0, bytes: 0, head: Vec::new() }
+        let (head, matching) = (Vec::new(), Duration::ZERO);
+        Self { matcher, at_ms, owned, found, names, current: None, type_byte: 0, bytes: 0, head, matching }
     }
 
     /// What was found, and the names that the keys get in the target.
@@ -79,7 +100,13 @@ impl Visitor for Finder<'_> {
 
     fn key(&mut self, head: &EntryHead<'_>) -> io::Result<()> {
         self.current = None;
-        if !self.matcher.matches(head.key) {
+        let begun = Instant::now();
+        let matches = self.matcher.matches(head.key);
+        self.matching += begun.elapsed();
+        if self.matching > MATCHED_WITHIN {
+            return Err(io::Error::other(TooSlow));
+        }
+        if !matches {
             return Ok(());
         }
         if head.expiry_ms.is_some_and(|at| at <= self.at_ms) {

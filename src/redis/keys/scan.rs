@@ -1,6 +1,6 @@
 //! Some of the keys of a live server, found by SCAN, database by database.
 //!
-//! It must not change anything. A key that is there from the beginning to the end is given at least once, and may be given more often.
+//! It must not change anything, nor match on the one thread that serves. A key that is there from the beginning to the end is given at least once, and may be given more often.
 
 use super::names::KnownNames;
 use crate::model::key_filter::matcher::{KeyMatcher, PatternCounts};
@@ -10,6 +10,7 @@ use crate::redis::error::RedisError;
 use crate::redis::facts::{ServerFacts, info};
 use crate::redis::resp::Value;
 use crate::redis::slots::could_hold;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Keys that a server looks at in one go: a thousandth of a second in which it serves nobody else.
@@ -17,30 +18,38 @@ const LOOKED_AT: &str = "1000";
 
 /// Goes through the keys of a server, a few hundred at a time.
 #[derive(Debug)]
-pub struct Scan<'m> {
-    matcher: &'m KeyMatcher,
+pub struct Scan {
+    matcher: Arc<KeyMatcher>,
     /// Databases that are still to come, the next one last.
     databases: Vec<u64>,
     db: Option<u64>,
     cursor: Vec<u8>,
 }
 
-impl<'m> Scan<'m> {
+/// A key that matches, by its name in the target, and the places in the list of the expressions that match it.
+pub type Met = (Vec<u8>, Vec<usize>);
+
+impl Scan {
     /// Begins with the databases that hold keys now.
     ///
     /// # Errors
     /// What the connection or the server refused.
-    pub async fn begin(conn: &mut Conn, matcher: &'m KeyMatcher) -> Result<Self, RedisError> {
+    pub async fn begin(conn: &mut Conn, matcher: &Arc<KeyMatcher>) -> Result<Self, RedisError> {
         let keyspace = ServerFacts::from_info(&info(conn, Some("keyspace")).await?).keyspace;
-        Ok(Self { matcher, databases: keyspace.into_keys().rev().collect(), db: None, cursor: b"0".to_vec() })
+        Ok(Self {
+            matcher: Arc::clone(matcher),
+            databases: keyspace.into_keys().rev().collect(),
+            db: None,
+            cursor: b"0".to_vec(),
+        })
     }
 
-    /// The next keys that match, by their names in the target, and their database; `None` behind the last one, where the connection is in
+    /// The next keys that match, and their database; `None` behind the last one, where the connection is in
     /// database 0 again.
     ///
     /// # Errors
     /// As [`Self::begin`].
-    pub async fn next(&mut self, conn: &mut Conn) -> Result<Option<(u64, Vec<Vec<u8>>)>, RedisError> {
+    pub async fn next(&mut self, conn: &mut Conn) -> Result<Option<(u64, Vec<Met>)>, RedisError> {
         let db = match self.db {
             Some(db) => db,
             None => {
@@ -60,11 +69,17 @@ impl<'m> Scan<'m> {
         };
         self.db = (cursor != b"0").then_some(db);
         self.cursor = cursor;
-        let keys = keys.into_iter().filter_map(|key| match key {
-            Value::Bulk(key) => self.matcher.source_name(&key).is_some().then_some(key),
-            _ => None,
-        });
-        Ok(Some((db, keys.collect())))
+        let matcher = Arc::clone(&self.matcher);
+        let met = move || {
+            let met = |key| {
+                let Value::Bulk(key) = key else { return None };
+                let items = matcher.items(key.strip_prefix(matcher.prefix())?);
+                (!items.is_empty()).then_some((key, items))
+            };
+            keys.into_iter().filter_map(met).collect()
+        };
+        let met = tokio::task::spawn_blocking(met).await;
+        Ok(Some((db, met.map_err(|_| RedisError::Supply { reason: "the matching thread died".to_owned() })?)))
     }
 }
 
@@ -85,7 +100,7 @@ pub struct Present {
 /// What the connection, the server or the file of the names refused.
 pub async fn count(
     conn: &mut Conn,
-    matcher: &KeyMatcher,
+    matcher: &Arc<KeyMatcher>,
     source: &KnownNames,
     removed_in: Option<&HeldSlots>,
     deadline: Instant,
@@ -93,8 +108,8 @@ pub async fn count(
     let mut scan = Scan::begin(conn, matcher).await?;
     let mut present = Present::default();
     while let Some((db, keys)) = scan.next(conn).await? {
-        for key in keys {
-            matcher.count(matcher.source_name(&key).unwrap_or_default(), &mut present.counts);
+        for (key, items) in keys {
+            present.counts.add(&items);
             let shared = source.has(db, &key).map_err(names_lost)?;
             present.shared += u64::from(shared);
             present.removed += u64::from(!shared && removed_in.is_some_and(|held| could_hold(held, &key)));

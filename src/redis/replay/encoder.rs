@@ -7,19 +7,17 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use crc_fast::{CrcAlgorithm, Digest};
 use tokio::sync::mpsc;
 
 use super::frame::{Frame, RestoreCommand, Sent};
+use super::some::{Gathered, Only, Wanted};
 use crate::config::nameless::nameless;
-use crate::model::instance::Counts;
-use crate::model::key_filter::matcher::{KeyMatcher, PatternCounts};
-use crate::redis::keys::names::{KnownNames, Names};
+use crate::redis::keys::names::Names;
 use crate::redis::rdb::payload::{LOWEST_FOOTER, lowest_footer};
-use crate::redis::rdb::statistics::Dialect;
 use crate::redis::rdb::{EntryHead, Visitor};
+use crate::redis::replica::scan::OURS;
 use crate::redis::resp::encode;
 
 /// A value of more bytes goes through a file.
@@ -73,31 +71,6 @@ pub struct RestoreEncoder {
     footer: u16,
 }
 
-/// Some of the keys, and what is known of them so far.
-#[derive(Debug)]
-struct Only {
-    matcher: Arc<KeyMatcher>,
-    dialect: Dialect,
-    /// By how many milliseconds the clock of the target is ahead of ours: whether an expiry has passed is the target's to say.
-    ahead_ms: i64,
-    gathered: Gathered<Names>,
-}
-
-/// What a walk for some of the keys came to. Of those whose expiry had passed nothing is sent: they are as good as not there.
-#[derive(Debug)]
-pub struct Gathered<N = KnownNames> {
-    /// Keys sent, by the expression that matches them.
-    pub sent: PatternCounts,
-    /// Those keys by database, and how many of them have an expiry.
-    pub counts: Counts,
-    /// Keys of them that may vanish by themselves, for they or their fields have an expiry.
-    pub may_expire: u64,
-    /// Further keys that match, and whose expiry had passed.
-    pub expired: u64,
-    /// The names that the keys have in the target.
-    pub names: N,
-}
-
 impl RestoreEncoder {
     /// `rdb_version` is the version of the data; `spool_dir` must have room for the largest value.
     #[must_use]
@@ -128,14 +101,11 @@ impl RestoreEncoder {
         }
     }
 
-    /// The same, for some of the keys, each with the lowest footer that its type allows. Function libraries are passed over. `ahead_ms`: by how
-    /// much the clock of the target is ahead of ours.
+    /// The same, for some of the keys, each with the lowest footer that its type allows. Function libraries are passed over.
     #[must_use]
-    pub fn some(self, matcher: Arc<KeyMatcher>, dialect: Dialect, ahead_ms: i64) -> Self {
+    pub fn some(self, wanted: Wanted) -> Self {
         let names = Names::new(self.spool_dir.clone());
-        let gathered =
-            Gathered { sent: PatternCounts::default(), counts: Counts::new(), may_expire: 0, expired: 0, names };
-        Self { only: Some(Only { matcher, dialect, ahead_ms, gathered }), rdb_version: LOWEST_FOOTER, ..self }
+        Self { only: Some(Only::new(wanted, names)), rdb_version: LOWEST_FOOTER, ..self }
     }
 
     /// The same, for keys that are loaded into other databases than their own, and libraries that are put in place in one.
@@ -172,8 +142,10 @@ impl RestoreEncoder {
     pub fn finish_some(mut self) -> io::Result<Option<Gathered>> {
         let (only, may_expire) = (self.only.take(), self.may_expire);
         self.finish()?;
-        let Some(Only { gathered: Gathered { sent, counts, expired, names, .. }, .. }) = only else { return Ok(None) };
-        Ok(Some(Gathered { sent, counts, may_expire, expired, names: names.seal()? }))
+        let Some(Only { gathered: Gathered { sent, counts, soonest_ms, expired, names, .. }, .. }) = only else {
+            return Ok(None);
+        };
+        Ok(Some(Gathered { sent, counts, may_expire, soonest_ms, expired, names: names.seal()? }))
     }
 
     fn begin(&mut self) -> io::Result<()> {
@@ -230,19 +202,6 @@ impl RestoreEncoder {
     }
 }
 
-impl Only {
-    /// Whether a key is one of them, and there.
-    fn wants(&mut self, head: &EntryHead<'_>) -> bool {
-        if !self.matcher.matches(head.key) {
-            return false;
-        }
-        let now = jiff::Timestamp::now().as_millisecond().saturating_add(self.ahead_ms);
-        let passed = head.expiry_ms.is_some_and(|at| at <= now);
-        self.gathered.expired += u64::from(passed);
-        !passed
-    }
-}
-
 impl Visitor for RestoreEncoder {
     const WANTS_VALUES: bool = true;
     const WANTS_KEYS: bool = true;
@@ -275,9 +234,13 @@ impl Visitor for RestoreEncoder {
         self.may_expire += u64::from(head.expiry_ms.is_some() || EXPIRING_FIELDS.contains(&head.type_byte));
         self.key.clear();
         self.footer = self.rdb_version;
-        if let Some(only) = &self.only {
-            self.key.extend_from_slice(only.matcher.prefix());
-            self.footer = lowest_footer(only.dialect, head.type_byte);
+        if let Some(Only { wanted, gathered }) = &mut self.only {
+            self.key.extend_from_slice(wanted.matcher.prefix());
+            self.footer = lowest_footer(wanted.dialect, head.type_byte);
+            // When fields expire is inside of the value.
+            let fields = EXPIRING_FIELDS.contains(&head.type_byte).then_some(i64::MIN);
+            let soonest = fields.or(head.expiry_ms).unwrap_or(i64::MAX);
+            gathered.soonest_ms = gathered.soonest_ms.min(soonest);
         }
         self.key.extend_from_slice(head.key);
         // A moment before 1970 would be refused as invalid; 1 is as expired as it gets.
@@ -330,20 +293,22 @@ impl Visitor for RestoreEncoder {
         if self.passed_over {
             return Ok(());
         }
-        if let Some(Only { matcher, gathered, .. }) = &mut self.only {
-            matcher.count(self.key.get(matcher.prefix().len()..).unwrap_or_default(), &mut gathered.sent);
-            let counts = gathered.counts.entry(self.db.unwrap_or_default()).or_default();
-            *counts = (counts.0 + 1, counts.1 + u64::from(self.ttl > 0));
-            gathered.names.push(self.db.unwrap_or_default(), &self.key)?;
-        }
+        let [write, _] = OURS;
+        let (name, replaces) = match &mut self.only {
+            Some(only) => (write, only.push(self.db.unwrap_or_default(), &self.key, self.ttl > 0)?),
+            None => (&b"RESTORE"[..], true),
+        };
         let version = self.footer.to_le_bytes();
         self.crc.update(&version);
         let crc = self.crc.finalize().to_le_bytes();
         let ttl = self.ttl.to_string();
-        let head = format!("*{}\r\n$7\r\nRESTORE\r\n${}\r\n", 6 + self.option_count, self.key.len());
+        let count = 5 + usize::from(replaces) + self.option_count;
+        let head = format!("*{count}\r\n$7\r\n");
+        let key = format!("\r\n${}\r\n", self.key.len());
         let middle = format!("\r\n${}\r\n{ttl}\r\n${}\r\n", ttl.len(), self.len + 10);
-        self.wire.extend_from_slice(head.as_bytes());
-        self.wire.extend_from_slice(&self.key);
+        for part in [head.as_bytes(), name, key.as_bytes(), &self.key] {
+            self.wire.extend_from_slice(part);
+        }
         self.wire.extend_from_slice(middle.as_bytes());
         if let Some(mut file) = self.spool.take() {
             file.write_all(&self.value)?;
@@ -354,11 +319,12 @@ impl Visitor for RestoreEncoder {
         self.value.clear();
         self.wire.extend_from_slice(&version);
         self.wire.extend_from_slice(&crc);
-        self.wire.extend_from_slice(b"\r\n$7\r\nREPLACE\r\n$6\r\nABSTTL\r\n");
+        self.wire.extend_from_slice(b"\r\n$6\r\nABSTTL\r\n");
+        self.wire.extend_from_slice(if replaces { b"$7\r\nREPLACE\r\n" } else { b"" });
         self.wire.extend_from_slice(&self.options);
         let name = self.key.get(..self.key.len().min(KEY_NAME_MAX)).unwrap_or_default().into();
         let bytes = usize::try_from(self.len).unwrap_or(usize::MAX).saturating_add(self.key.len() + 100);
-        self.ended(RestoreCommand::Key(name), bytes)
+        self.ended(if replaces { RestoreCommand::Key(name) } else { RestoreCommand::NewKey(name) }, bytes)
     }
 
     fn empty_entry(&mut self) -> io::Result<()> {

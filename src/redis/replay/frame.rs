@@ -42,6 +42,8 @@ pub struct Sent {
 pub(super) enum RestoreCommand {
     /// RESTORE of a key; its first bytes, to name the key in a refusal.
     Key(Box<[u8]>),
+    /// The same of a key that replaces none.
+    NewKey(Box<[u8]>),
     Function,
     Select(u64),
 }
@@ -49,7 +51,7 @@ pub(super) enum RestoreCommand {
 impl fmt::Display for RestoreCommand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Key(key) => write!(f, "key \"{}\"", clean(&String::from_utf8_lossy(key))),
+            Self::Key(key) | Self::NewKey(key) => write!(f, "key \"{}\"", clean(&String::from_utf8_lossy(key))),
             Self::Function => f.write_str("function library"),
             Self::Select(db) => write!(f, "database {db}"),
         }

@@ -1,8 +1,10 @@
 //! Restore of some keys: each becomes what it was, those of them that were not there are removed, and nothing else is touched.
 //!
 //! Each key is replaced or removed in one command; all of them together are not. It must not write before the target was looked at on this
-//! very connection, and must not remove a key unless the whole source was read without meeting it, and could have held it.
+//! very connection, and must not remove a key unless the whole source was read without meeting it, and could have held it. It must
+//! neither replace nor remove one that the last safety backup has not: a client made that meanwhile, and nothing else has it.
 
+use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use super::empty::{all_granted, no_master};
@@ -18,6 +20,7 @@ use crate::redis::error::RedisError;
 use crate::redis::keys::names::KnownNames;
 use crate::redis::keys::scan::{Scan, names_lost};
 use crate::redis::moment::{Look, Moment};
+use crate::redis::replica::scan::OURS;
 use crate::redis::resp::{Value, encode};
 use crate::redis::rights::{REMOVE_KEYS, SOME_KEYS};
 use crate::redis::slots::could_hold;
@@ -40,6 +43,8 @@ pub struct Passed {
     pub met: u64,
     /// How often a key was met that matches, that the source does not have, and that stays.
     pub kept: u64,
+    /// How often a key was met that the source could have held and does not have, and that stays: it was made meanwhile.
+    pub made: u64,
     /// The keys that match and are there now, by database; not looked at are their expiries. One that SCAN gives twice counts twice.
     pub present: Counts,
 }
@@ -106,13 +111,20 @@ const fn stopped(report: &ReplayReport, failed: u64, first: Vec<String>) -> Redi
 
 impl Written {
     /// Goes through the keys of the target that match, and removes those that the source does not have, in the slots in which they are not to stay.
+    /// `had`: the keys that the last safety backup has, of which alone any is removed; `None` where there is no such set.
     ///
     /// # Errors
     /// [`RedisError::SomeKeys`]: all keys of the source are written, and some that were to go are still there.
-    pub async fn pass(self, conn: &mut Conn, matcher: &KeyMatcher, source: &KnownNames) -> Result<Passed, RedisError> {
+    pub async fn pass(
+        self,
+        conn: &mut Conn,
+        matcher: &Arc<KeyMatcher>,
+        source: &KnownNames,
+        had: Option<&KnownNames>,
+    ) -> Result<Passed, RedisError> {
         tracing::debug!(instance = self.grant.instance_id(), "goes through the keys that match");
         let mut passed = Passed::default();
-        match self.all(conn, matcher, source, &mut passed).await {
+        match self.all(conn, matcher, source, had, &mut passed).await {
             Ok(refused) if refused.is_empty() => Ok(passed),
             Ok(refused) => Err(stopped(&self.report, refused.len() as u64, refused)),
             Err(error) => Err(stopped(&self.report, 0, vec![error.to_string()])),
@@ -123,23 +135,28 @@ impl Written {
     async fn all(
         &self,
         conn: &mut Conn,
-        matcher: &KeyMatcher,
+        matcher: &Arc<KeyMatcher>,
         source: &KnownNames,
+        had: Option<&KnownNames>,
         passed: &mut Passed,
     ) -> Result<Vec<String>, RedisError> {
+        let [_, remove] = OURS;
         let mut scan = Scan::begin(conn, matcher).await?;
         while let Some((db, keys)) = scan.next(conn).await? {
             let (mut wire, mut doomed) = (Vec::new(), Vec::new());
             let mut stay = 0;
-            for key in keys {
+            for (key, items) in keys {
                 if source.has(db, &key).map_err(names_lost)? {
                     passed.met += 1;
                     stay += 1;
-                } else if self.removed_in.as_ref().is_some_and(|held| could_hold(held, &key)) {
-                    encode(&mut wire, &[b"UNLINK", &key]);
-                    doomed.push(key);
-                } else {
+                } else if !self.removed_in.as_ref().is_some_and(|held| could_hold(held, &key)) {
                     passed.kept += 1;
+                    stay += 1;
+                } else if had.map_or(Ok(true), |had| had.has(db, &key)).map_err(names_lost)? {
+                    encode(&mut wire, &[remove, &key]);
+                    doomed.push(items);
+                } else {
+                    passed.made += 1;
                     stay += 1;
                 }
             }
@@ -151,12 +168,10 @@ impl Written {
             }
             conn.write_raw(&wire, "UNLINK").await?;
             let mut refused = Vec::new();
-            for key in &doomed {
+            for items in &doomed {
                 match conn.next_value("UNLINK").await? {
                     // One that SCAN gives twice is gone by the second time.
-                    Value::Int(1) => {
-                        matcher.count(matcher.source_name(key).unwrap_or_default(), &mut passed.removed);
-                    }
+                    Value::Int(1) => passed.removed.add(items),
                     Value::Error(text) => refused.push(format!("UNLINK: {}", clean(&text))),
                     _ => {}
                 }

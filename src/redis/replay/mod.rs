@@ -28,6 +28,7 @@ mod empty;
 pub mod encoder;
 pub mod frame;
 pub mod keys;
+pub mod some;
 pub mod swap;
 mod transaction;
 
@@ -37,6 +38,8 @@ const WINDOW_BYTES: usize = 4 << 20;
 const WINDOW_COMMANDS: usize = 4096;
 /// Time that the target may take to delete everything, or to take one very large value.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(600);
+/// What a RESTORE that is to replace no key is refused with where there is one.
+const BUSY_KEY: &str = "BUSYKEY";
 /// Most refusals that are quoted.
 const QUOTED_MAX: usize = 5;
 
@@ -65,6 +68,8 @@ pub struct Coming {
 pub struct ReplayReport {
     /// Keys accepted. Keys that had expired are accepted and vanish.
     pub keys: u64,
+    /// Keys that were to replace none, and were not written: there is one of that name.
+    pub made: u64,
     /// Number of function libraries loaded.
     pub functions: u64,
     /// Bytes written to the socket.
@@ -214,6 +219,11 @@ impl Run {
     async fn reply(&mut self, conn: &mut Conn) -> Result<bool, RedisError> {
         let Some(Sent { command, bytes }) = self.in_flight.front() else { return Ok(false) };
         match conn.next_value("RESTORE").await? {
+            Value::Error(text)
+                if matches!(command, RestoreCommand::NewKey(_)) && text.split(' ').next() == Some(BUSY_KEY) =>
+            {
+                self.report.made += 1;
+            }
             Value::Error(text) => {
                 self.failed += 1;
                 if self.first.len() < QUOTED_MAX {
@@ -221,7 +231,7 @@ impl Run {
                 }
             }
             _ => match command {
-                RestoreCommand::Key(_) => self.report.keys += 1,
+                RestoreCommand::Key(_) | RestoreCommand::NewKey(_) => self.report.keys += 1,
                 RestoreCommand::Function => self.report.functions += 1,
                 RestoreCommand::Select(_) => {}
             },

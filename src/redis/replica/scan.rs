@@ -11,6 +11,10 @@ use super::split::{Piece, Splitter};
 /// Commands by which a server tells of expiries and evictions, and which clients may send as well.
 const REMOVALS: [&[u8]; 3] = [b"DEL", b"UNLINK", b"HDEL"];
 
+/// Names under which a restore of some keys sends what it writes and what it removes, letter by letter: a server hands a name on as it was
+/// written, and so what clients write meanwhile is told from it.
+pub const OURS: [&[u8]; 2] = [b"rESTORE", b"uNLINK"];
+
 /// What a tail has seen so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Seen {
@@ -26,6 +30,8 @@ pub struct Seen {
     pub others: u64,
     /// Removals in the databases that are left out.
     pub removals_apart: u64,
+    /// Commands of this program's own, where those are told apart.
+    pub ours: u64,
 }
 
 /// Where a tail ends.
@@ -44,6 +50,8 @@ pub(super) struct Scan {
     /// Databases whose commands are counted apart and not kept.
     pub(super) left_out: BTreeSet<u64>,
     pub(super) end: Option<End>,
+    /// Whether commands named as [`OURS`] are counted apart and not kept.
+    pub(super) tells_ours: bool,
     split: Splitter,
     /// Whether the command before which the stream ends was met.
     met_end: bool,
@@ -56,6 +64,7 @@ impl Scan {
             seen: Seen { offset, ..Seen::default() },
             left_out: BTreeSet::new(),
             end: None,
+            tells_ours: false,
             split: Splitter::new(offset, None),
             met_end: false,
             command: Keep::default(),
@@ -95,17 +104,26 @@ impl Scan {
         self.split.database().is_some_and(|db| self.left_out.contains(&db))
     }
 
+    fn is_ours(&self) -> bool {
+        self.tells_ours && OURS.contains(&self.split.name())
+    }
+
     /// Whether the command is kept, now that its name is known. What frames and selects is, wherever it stands.
     fn decide(&mut self, kept: &mut Vec<u8>) {
         if self.end == Some(End::Flush) && self.split.is(&[b"FLUSHALL"]) {
             self.met_end = true;
             return;
         }
-        self.command.decide(!self.is_left_out() || !self.split.changes_data(), kept);
+        let apart = self.is_left_out() || self.is_ours();
+        self.command.decide(!apart || !self.split.changes_data(), kept);
     }
 
     fn count(&mut self) {
         if !self.split.changes_data() {
+            return;
+        }
+        if self.is_ours() {
+            self.seen.ours += 1;
             return;
         }
         match (self.is_left_out(), self.split.is(&REMOVALS)) {
@@ -209,12 +227,26 @@ mod tests {
         ]);
         let (seen, kept, read) = scanned(&wire, |scan| scan.left_out = [7, 12].into());
         let offset = 1000 + wire.len() as u64;
-        assert_eq!(seen, Seen { offset, writes: 2, removals: 1, loaded: 2, others: 2, removals_apart: 1 });
+        assert_eq!(seen, Seen { offset, writes: 2, removals: 1, loaded: 2, others: 2, removals_apart: 1, ours: 0 });
         let expected = [theirs[0], theirs[1], select, theirs[2], theirs[3], theirs[4], select, theirs[3], theirs[5]];
         assert_eq!(
             (String::from_utf8(kept).unwrap(), read),
             (String::from_utf8(stream(&expected)).unwrap(), wire.len())
         );
+    }
+
+    /// What a restore of some keys sends itself is told by its very letters, and only where somebody asks for that.
+    #[test]
+    fn ours_is_told_from_theirs() {
+        let [write, remove] = OURS.map(|name| std::str::from_utf8(name).unwrap());
+        let theirs: [&[&str]; 3] = [&["RESTORE", "k", "0", "v"], &["restore", "k", "0", "v"], &["UNLINK", "k"]];
+        let wire = stream(&[&[write, "k", "0", write], theirs[0], &[remove, "k"], theirs[1], theirs[2]]);
+        let offset = 1000 + wire.len() as u64;
+        let (seen, kept, _) = scanned(&wire, |scan| scan.tells_ours = true);
+        assert_eq!(seen, Seen { offset, writes: 2, removals: 1, ours: 2, ..Seen::default() });
+        assert_eq!(kept, stream(&theirs));
+        let (seen, kept, _) = scanned(&wire, |_| ());
+        assert_eq!((seen, kept), (Seen { offset, writes: 3, removals: 2, ..Seen::default() }, wire));
     }
 
     #[test]

@@ -57,6 +57,12 @@ impl Tail {
         self.scan.end = Some(end);
     }
 
+    /// Goes on behind an end, and from here on tells what a restore of some keys sends itself from all else: its bytes are dropped.
+    pub fn go_on(&mut self) {
+        self.scan.end = None;
+        self.scan.tells_ours = true;
+    }
+
     /// Whether the end has been reached.
     #[must_use]
     pub fn is_over(&self) -> bool {

@@ -189,6 +189,7 @@ fn becomes_what_it_was(kind: &str) {
     let (planned, done) = restore(&bench, source, LIST);
     let message = succeeded(&done);
     println!("{kind}: {message}");
+    assert!(message.contains("nothing was written after it") && !message.contains("not known"), "{message}");
     let wanted = expected(&then, &now, in_list);
     same(&state(&redis), &wanted, &format!("{kind}: {message}"));
     assert_eq!(redis.try_run(&["FUNCTION", "LIST", "WITHCODE"]).unwrap().text(), functions, "{kind}");
@@ -330,20 +331,23 @@ fn writers_of_matching_keys_are_told() {
     let new = size() - KEYS - 2;
     assert!(new < 1000 && (0..100).all(|n| written(&redis.run(&["GET", &format!("user:{n}")]).text(), n)), "{new}");
     let warned = planned.to_string();
-    assert!(warned.contains("What clients write to such keys meanwhile stays, is overwritten or removed"), "{warned}");
+    assert!(warned.contains("What clients write meanwhile to such keys is OVERWRITTEN or removed"), "{warned}");
+    assert!(message.contains("of them came while the keys were written"), "{message}");
     assert_eq!(check(&planned, "write_traffic").0, "warn", "{planned}");
 }
 
 /// A way to a server on which somebody else sends a command, once, right before the first key is written: as soon as that is armed.
 pub fn at_the_probe(redis: &Redis, command: &'static str) -> (Proxy, Arc<AtomicBool>) {
+    // The probe is the last that is sent before the look.
+    right_before(redis, "TAIR-BACKUP-MCP:PROBE", command)
+}
+
+/// The same, right before something is sent that holds these bytes, in upper case.
+fn right_before(redis: &Redis, sent: &'static str, command: &'static str) -> (Proxy, Arc<AtomicBool>) {
     let (port, armed, once) = (redis.port, Arc::new(AtomicBool::new(false)), AtomicBool::new(false));
     let ready = Arc::clone(&armed);
     let tap: Tap = Arc::new(move |bytes| {
-        // The probe is the last that is sent before the look.
-        if ready.load(Ordering::SeqCst)
-            && contains(bytes, "TAIR-BACKUP-MCP:PROBE")
-            && !once.swap(true, Ordering::SeqCst)
-        {
+        if ready.load(Ordering::SeqCst) && contains(bytes, sent) && !once.swap(true, Ordering::SeqCst) {
             let mut tcp = TcpStream::connect(("127.0.0.1", port)).unwrap();
             tcp.write_all(format!("{command}\r\n").as_bytes()).unwrap();
             assert!(tcp.read(&mut [0; 64]).unwrap() > 0);
@@ -351,6 +355,82 @@ pub fn at_the_probe(redis: &Redis, command: &'static str) -> (Proxy, Arc<AtomicB
     });
     let proxy = Proxy::start(redis, tap);
     (proxy, armed)
+}
+
+/// What clients write behind the last look is not lost: a key that they make stays, whether the source has it or not; what they write to one of
+/// the safety backup is overwritten or removed, the end says so, and the call that it names brings that back; or the end says that it cannot be
+/// got back, where the stream broke off.
+#[test]
+fn what_is_written_behind_the_last_look_is_not_lost() {
+    std::thread::scope(|scope| {
+        for (kind, broken) in [("redis-6.2", false), ("redis-8.2", false), ("valkey-9.1", false), ("redis-7.0", true)] {
+            scope.spawn(move || written_behind_the_last_look(kind, broken));
+        }
+    });
+}
+
+fn written_behind_the_last_look(kind: &str, broken: bool) {
+    let redis = Redis::start(kind, &[]);
+    redis.run(&["MSET", "user:1", "then", "user:2", "then", "user:gone", "then"]);
+    let written = if broken {
+        "MSET user:gone paid user:new paid user:2 changed user:later changed other paid\r\nCLIENT KILL TYPE replica"
+    } else {
+        "MSET user:gone paid user:new paid user:2 changed user:later changed other paid"
+    };
+    let (proxy, armed) = right_before(&redis, "USER:1", written);
+    let bench = Bench::new(&proxy.config());
+    let own = |args: &[&str]| {
+        let mut command = bench.command(args);
+        command.env("TAIR_BACKUP_MCP_SANDBOX_SERVER", program(kind, "server"));
+        finish(command.spawn().unwrap())
+    };
+    let backup = bench.backup();
+    redis.run(&["DEL", "user:gone"]);
+    redis.run(&["MSET", "user:2", "now", "user:later", "now"]);
+    let call = call(["--backup-id", &backup], "user:.*", &[]);
+    let planned = own(&call).json();
+    let warned = planned.to_string();
+    assert!(warned.contains("is OVERWRITTEN or removed unless it comes behind the key's turn"), "{warned}");
+    armed.store(true, Ordering::SeqCst);
+    let token = text(&planned["confirmation_token"]);
+    let done = own(&[&call[..], &["--confirmation-token", &token]].concat());
+    let message = succeeded(&done);
+    let values = || redis.run(&["MGET", "user:1", "user:2", "user:gone", "user:new", "other"]).text();
+    assert_eq!(values(), "then then paid paid paid", "{kind}: {message}");
+    assert_eq!(redis.run(&["EXISTS", "user:later"]), Reply::Int(0), "{kind}: {message}");
+    let job = text(&done.json()["job_id"]);
+    let call_back = format!("before_position {job}");
+    let of_the_end = if broken {
+        [
+            "nothing was written after it up to the first key",
+            "how many came while the keys were written is not known",
+            "cannot be got back",
+        ]
+    } else {
+        [
+            "1 write commands were accepted after it, and lie in",
+            "1 of them came while the keys were written",
+            call_back.as_str(),
+        ]
+    };
+    let of_both = [
+        "restored 2 keys that match as",
+        "; 1 keys that match and were not there then, or have expired since, are removed",
+        "; 2 keys that match stay as clients made them meanwhile",
+        "(1 are in ",
+    ];
+    for told in of_both.iter().chain(&of_the_end) {
+        assert!(message.contains(told), "{kind}: {told}: {message}");
+    }
+    assert_eq!(message.contains(&call_back), !broken, "{kind}: {message}");
+    if broken {
+        return;
+    }
+    let back = call_before(&job, "user:.*");
+    let token = text(&own(&back).json()["confirmation_token"]);
+    let message = succeeded(&own(&[&back[..], &["--confirmation-token", &token]].concat()));
+    assert_eq!(values(), "then changed paid paid paid", "{kind}: {message}");
+    assert_eq!(redis.run(&["GET", "user:later"]).text(), "changed", "{kind}: {message}");
 }
 
 /// A write right before the first key voids a plan that told of none: nothing has been touched, and that write is there.
@@ -611,6 +691,14 @@ fn some_keys_to_a_moment(kind: &str) {
     let planned = own(&call).json();
     assert_eq!(planned["status"], "confirmation_required", "{kind}: {planned}");
     assert!(planned["plan"]["built_on"].is_string() && planned["plan"]["way"] == "keys", "{planned}");
+    // What was counted is said to be counted in the set, and not at the moment.
+    let (lost, matched) = (text(&planned["impact"]["lost"]), check(&planned, "filter_key").1);
+    assert!(
+        lost.contains("these figures are of the set that the moment begins with")
+            && lost.contains("how many are DELETED, is known when the moment has been built")
+            && matched.contains("user:.*: 0 in the set that the moment begins with, 43 in the instance"),
+        "{lost}: {matched}"
+    );
     let token = text(&planned["confirmation_token"]);
     let done = own(&[&call[..], &["--confirmation-token", &token]].concat());
     let message = succeeded(&done);

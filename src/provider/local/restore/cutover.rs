@@ -9,7 +9,7 @@ use crate::guard::writes::{ServerCounters, Streamed, Writes};
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::Job;
 use crate::model::log::Position;
-use crate::model::restore::Cutover;
+use crate::model::restore::{Cutover, Meanwhile, Method};
 use crate::provider::local::Inner;
 use crate::provider::local::restore::last_safety::LastSafety;
 use crate::redis::moment::{Look, Moment};
@@ -44,6 +44,31 @@ pub(super) struct WayBack<'a> {
     in_log: Option<Position>,
     /// What the cutover came to, once the stream has ended.
     cutover: Option<Cutover>,
+    /// Removals of the server's own since its statistics began, at the last look.
+    removed_then: u64,
+    /// What had been read at the cutover, where the stream is followed further.
+    first_key: Option<FirstKey>,
+    /// What came since, and the bytes that were kept before.
+    while_written: Option<(Meanwhile, u64)>,
+}
+
+/// The stream as the first key was written.
+struct FirstKey {
+    seen: Seen,
+    /// Bytes that were kept.
+    bytes: u64,
+}
+
+/// The target behind the last key of a restore of some keys.
+pub(super) struct LastKey {
+    pub(super) offset: u64,
+    /// Removals of the server's own since its statistics began.
+    pub(super) removed: u64,
+    /// Commands that this restore has sent and that the target has carried out.
+    pub(super) ours: u64,
+    /// Whether every removal in the stream is a client's, or of a key that the safety backup loses as well: no key that was written may have
+    /// expired or been evicted since, which would remove another one from what the stream is replayed onto.
+    pub(super) replayable: bool,
 }
 
 impl<'a> WayBack<'a> {
@@ -55,8 +80,22 @@ impl<'a> WayBack<'a> {
         safety: Option<LastSafety>,
         marked: u64,
     ) -> Self {
-        let (accepted, removed, cut, at) = (None, 0, false, None);
-        Self { inner, job, plan, safety, marked, accepted, removed, cut, at, in_log: None, cutover: None }
+        Self {
+            inner,
+            job,
+            plan,
+            safety,
+            marked,
+            accepted: None,
+            removed: 0,
+            cut: false,
+            at: None,
+            in_log: None,
+            cutover: None,
+            removed_then: 0,
+            first_key: None,
+            while_written: None,
+        }
     }
 
     /// Reads the stream up to a moment of the target, and has the guard judge the two. `counters` and `evicted`: of the target at that
@@ -98,13 +137,48 @@ impl<'a> WayBack<'a> {
         }
     }
 
+    /// [`Self::conclude`] of a restore of some keys: with what clients wrote while keys were written, where every command of ours was met and
+    /// no other is taken for one; else without. `last`: `None` where it did not come to its end.
+    pub(super) async fn conclude_keys(&mut self, last: Option<LastKey>) -> Option<Cutover> {
+        let first = self.first_key.take();
+        let (Some(first), Some(safety)) = (first, self.safety.as_mut()) else {
+            return self.conclude(None, None).await;
+        };
+        let mut met = None;
+        if let Some(last) = &last {
+            match safety.tail.reach(End::At(last.offset), CATCH_UP).await {
+                Ok(seen) if seen.ours == last.ours => met = Some(seen),
+                Ok(seen) => tracing::warn!("the stream has {} of {} commands of this restore", seen.ours, last.ours),
+                Err(why) => tracing::warn!("what was written while keys were written is not known: {why}"),
+            }
+        }
+        let own = last.as_ref().map_or(0, |last| last.removed.saturating_sub(self.removed_then));
+        let written = met.map(|seen| {
+            let (writes, removals) = (seen.writes - first.seen.writes, seen.removals - first.seen.removals);
+            Streamed { writes, removals }.written(own)
+        });
+        let kept = last.is_some_and(|last| last.replayable);
+        self.while_written = Some((Meanwhile { written, kept: kept && written.is_some() }, first.bytes));
+        self.conclude(None, None).await
+    }
+
     /// Ends the stream behind the last safety backup, and writes down what the cutover came to; `None` where there was none. Where the
     /// stream has ended, what it came to then.
     pub(super) async fn conclude(&mut self, waited: Option<Duration>, refused: Option<Duration>) -> Option<Cutover> {
         if let Some(LastSafety { mut cutover, tail, replication_id, offset, .. }) = self.safety.take() {
             let kept = tail.finish().await;
+            let mut whole = kept.is_ok();
+            if let Some((mut meanwhile, bytes)) = self.while_written.take() {
+                meanwhile.kept = meanwhile.kept && whole;
+                if meanwhile.kept {
+                    self.accepted = self.accepted.zip(meanwhile.written).map(|(before, since)| before + since);
+                } else {
+                    whole = self.inner.cut_tail(&self.job.id, bytes).await;
+                }
+                cutover.meanwhile = Some(meanwhile);
+            }
             if self.cut {
-                let whole = kept.is_ok() && self.accepted.is_some();
+                let whole = whole && self.accepted.is_some();
                 if let Err(why) = kept {
                     tracing::warn!("the stream behind the last safety backup is not kept whole: {why}");
                 }
@@ -177,6 +251,7 @@ impl Look for WayBack<'_> {
     }
 
     async fn at(&mut self, moment: &Moment) -> Result<(), Fault> {
+        self.removed_then = moment.removed;
         let (run_id, replication_id) = (moment.run_id.clone(), moment.replid.clone());
         if self.safety.is_none() {
             let slots = self.plan.direct_restore()?.slots.clone();
@@ -190,12 +265,13 @@ impl Look for WayBack<'_> {
 
     async fn cut(&mut self, offset: Option<u64>) {
         self.cut = true;
+        let by_keys = self.plan.direct_restore().is_ok_and(|direct| direct.method == Method::Keys);
         let Some(safety) = &mut self.safety else { return };
         if offset != self.at {
             (self.at, self.in_log) = (offset, None);
         }
         let behind = safety.tail.reach(offset.map_or(End::Flush, End::At), CATCH_UP).await;
-        self.accepted = match behind {
+        self.accepted = match &behind {
             // Whether what was removed since the last look had expired is not known.
             Ok(read) => Some(Streamed { writes: read.writes, removals: read.removals }.written(self.removed)),
             Err(why) => {
@@ -203,6 +279,12 @@ impl Look for WayBack<'_> {
                 None
             }
         };
+        if let (true, Ok(seen)) = (by_keys, behind)
+            && let Some(bytes) = safety.tail.go_on().await
+        {
+            self.first_key = Some(FirstKey { seen, bytes });
+            return;
+        }
         // What this restore writes from here on is none of it.
         self.conclude(None, None).await;
     }

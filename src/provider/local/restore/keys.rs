@@ -17,7 +17,7 @@ use crate::model::restored_keys::RestoredKeys;
 use crate::model::slots::HeldSlots;
 use crate::provider::local::restore::IN_FLIGHT;
 use crate::provider::local::restore::contents::Contents;
-use crate::provider::local::restore::cutover::{WayBack, behind};
+use crate::provider::local::restore::cutover::{LastKey, WayBack, behind};
 use crate::provider::local::restore::loadable::BULK_DEFAULT;
 use crate::provider::local::restore::recovery::RecoveryRecord;
 use crate::provider::local::restore::steps::{has_database, too_large};
@@ -25,7 +25,8 @@ use crate::provider::local::{COMMAND_TIMEOUT, Inner};
 use crate::redis::conn::Conn;
 use crate::redis::error::RedisError;
 use crate::redis::facts::{ServerFacts, clock_ahead_ms};
-use crate::redis::keys::found::{Finder, Found};
+use crate::redis::keys::found::{Finder, Found, TooSlow};
+use crate::redis::keys::had::Had;
 use crate::redis::keys::names::{KnownNames, Names};
 use crate::redis::keys::scan::count;
 use crate::redis::limits::Limits;
@@ -34,8 +35,10 @@ use crate::redis::rdb::compat::{Modules, any_of_own};
 use crate::redis::rdb::error::RdbError;
 use crate::redis::rdb::payload::restorable;
 use crate::redis::rdb::statistics::Dialect;
-use crate::redis::replay::encoder::{Gathered, RestoreEncoder};
-use crate::redis::replay::keys::{Passed, restore_keys};
+use crate::redis::replay::ReplayReport;
+use crate::redis::replay::encoder::RestoreEncoder;
+use crate::redis::replay::keys::{Passed, Written, restore_keys};
+use crate::redis::replay::some::{Gathered, Wanted};
 use crate::redis::slots::owned_slots;
 use jiff::Timestamp;
 use std::sync::Arc;
@@ -136,6 +139,7 @@ impl Inner {
                 Ok(Ok((found, names.seal().map_err(names_lost)?)))
             }
             Err(too_large @ RdbError::TooLarge { .. }) => Ok(Err(too_large.to_string())),
+            Err(slow) if TooSlow::is(&slow) => Ok(Err(TooSlow.to_string())),
             Err(e) => Err(whose.damaged(e)),
         })
         .await
@@ -163,6 +167,26 @@ impl Inner {
         Ok(refused.map_or_else(|| Ok(need_of_some(set.used_memory, some, all)), Err))
     }
 
+    /// The keys of the target that match, as its last safety backup has them; `None` where there is none.
+    async fn had(
+        &self,
+        matcher: &Arc<KeyMatcher>,
+        instance_id: &str,
+        safety: Option<String>,
+        ahead_ms: i64,
+    ) -> Result<Option<Arc<KnownNames>>, Fault> {
+        let Some(backup_id) = safety else { return Ok(None) };
+        let set = self.vault.find(instance_id, &backup_id, self).await?;
+        let Contents { data, whose } = Contents::of_set(&self.vault, &set, self.vault.open_data(&set).await?);
+        let at_ms = Timestamp::now().as_millisecond().saturating_add(ahead_ms);
+        let (matcher, names) = (Arc::clone(matcher), Names::new(self.state.home().join("run")));
+        blocking(move || {
+            let walked = rdb::walk(data, (), Had::new(&matcher, at_ms, names)).map_err(|e| whose.damaged(e))?;
+            walked.visitor.seal().map(|names| Some(Arc::new(names))).map_err(names_lost)
+        })
+        .await
+    }
+
     /// Writes the keys that match, and removes the others that do. `moment`: of what is no set, what it is.
     pub(super) async fn some_keys(
         &self,
@@ -182,29 +206,44 @@ impl Inner {
         let held = self.held_then(set, moment.is_some(), &plan.instance_id, &looked.facts).await;
         let removed_in = removed_in(keys, held);
         let safety = self.last_safety(job, plan, &endpoint, looked, &[]).await?;
+        let ahead_ms = clock_ahead_ms(&mut conn).await.map_err(Fault::from)?;
+        let backed_up = safety.as_ref().map(|safety| safety.cutover.safety_backup_id.clone());
+        let had = match self.had(&matcher, &plan.instance_id, backed_up, ahead_ms).await {
+            Ok(had) => had,
+            Err(mut fault) => {
+                drop(safety);
+                self.discard_cutover(&job.id).await;
+                fault.message.push_str("; the target was not touched");
+                return Err(fault.into());
+            }
+        };
         let recovery = RecoveryRecord::of(plan, set, moment.clone())?;
         self.jobs.save_recovery(job, &recovery).await?;
         let mut way_back = WayBack::new(self, job, plan, safety, 0);
         let (tx, frames) = mpsc::channel(IN_FLIGHT);
         let encoder = RestoreEncoder::new(tx, set.rdb_version, self.state.home().join("run"));
-        let ahead_ms = clock_ahead_ms(&mut conn).await.map_err(Fault::from)?;
-        let encoder = encoder.some(Arc::clone(&matcher), dialect(set), ahead_ms);
+        let wanted = Wanted { matcher: Arc::clone(&matcher), dialect: dialect(set), ahead_ms, had: had.clone() };
+        let encoder = encoder.some(wanted);
         let reader = tokio::task::spawn_blocking(move || read(contents, encoder));
         let done = AtomicU64::new(0);
         let run = restore_keys(grant, &mut conn, frames, removed_in.clone(), &mut way_back, |report| {
             done.store(report.keys, Ordering::Relaxed);
         });
         let written = self.show_keys(job, set, &done, run).await;
-        let cutover = way_back.conclude(None, None).await;
+        if written.is_ok() {
+            let _ = self.jobs.progress(job, "going through the keys that match", set.rdb_bytes, set.rdb_bytes).await;
+        }
+        let passed = self.passed(&mut conn, reader, written, &matcher, had.as_deref()).await;
+        let last = passed.as_ref().ok().map(|(gathered, report, passed, after)| LastKey {
+            offset: after.offset,
+            removed: after.removed,
+            ours: report.keys + passed.removed.total(),
+            replayable: after.evicted_keys <= evicted
+                && (gathered.soonest_ms == i64::MAX || after.clock_ms.is_some_and(|now| now < gathered.soonest_ms)),
+        });
+        let cutover = way_back.conclude_keys(last).await;
         let told = |fault: Fault| behind(fault, cutover.as_ref());
-        let gathered = reader
-            .await
-            .map_err(|e| told(Fault::new(Kind::Unexpected, "job.crashed", "the reading thread died").because(e)))?;
-        let written = written.map_err(|e| told(e.into()))?;
-        // Without the whole source nobody knows which keys it does not have.
-        let gathered = gathered.map_err(told)?;
-        let _ = self.jobs.progress(job, "going through the keys that match", set.rdb_bytes, set.rdb_bytes).await;
-        let passed = written.pass(&mut conn, &matcher, &gathered.names).await.map_err(|e| told(e.into()))?;
+        let (gathered, report, passed, after) = passed.map_err(told)?;
         let _ = self.state.serving(&job.id, Timestamp::now()).await;
         let keys_of_both = RestoredKeys {
             source: Some(gathered.counts.clone()),
@@ -217,13 +256,12 @@ impl Inner {
         };
         // What is written must not be called lost because it cannot be told how much of it there is.
         let _ = self.state.set_restored_keys(&job.id, &keys_of_both).await;
-        let after = ServerFacts::read(&mut conn).await.map_err(|e| told(e.into()))?;
         let evicted = after.evicted_keys.saturating_sub(evicted);
         let _ = self.jobs.progress(job, "the target serves; writing to its disk", set.rdb_bytes, set.rdb_bytes).await;
         let run_id = &plan.direct_restore()?.run_id;
         let kept = self.keep(&plan.instance_id, run_id, "the keys that match").await.map_err(told)?;
         let what = moment.unwrap_or_else(|| set.id.clone());
-        let end = outcome(keys, removed_in.is_some(), &matcher, &what, &gathered, &passed, evicted);
+        let end = outcome(keys, removed_in.is_some(), &matcher, &what, &gathered, &report, &passed, evicted);
         let cutover = crate::provider::local::restore::cutover::after(cutover.as_ref());
         match end {
             Ok(message) => Ok(format!("{message}{cutover}; {}", kept.describe())),
@@ -232,6 +270,27 @@ impl Inner {
                 Err(fault.into())
             }
         }
+    }
+
+    /// Waits for the source to have been read, goes through the keys of the target that match, and looks at the target behind that.
+    async fn passed(
+        &self,
+        conn: &mut Conn,
+        reader: tokio::task::JoinHandle<Result<Gathered, Fault>>,
+        written: Result<Written, RedisError>,
+        matcher: &Arc<KeyMatcher>,
+        had: Option<&KnownNames>,
+    ) -> Result<(Gathered, ReplayReport, Passed, ServerFacts), Fault> {
+        let gathered = reader
+            .await
+            .map_err(|e| Fault::new(Kind::Unexpected, "job.crashed", "the reading thread died").because(e))?;
+        let written = written?;
+        // Without the whole source nobody knows which keys it does not have.
+        let gathered = gathered?;
+        let report = written.report;
+        let passed = written.pass(conn, matcher, &gathered.names, had).await?;
+        let after = ServerFacts::read(conn).await?;
+        Ok((gathered, report, passed, after))
     }
 }
 
@@ -278,13 +337,16 @@ async fn cannot_take(
     })
 }
 
-/// How it ended, in figures that were seen: each key that was sent was accepted, and what matches was gone through after that.
+/// How it ended, in figures that were seen: each key that was sent was accepted or is one that was made meanwhile, and what matches was gone
+/// through after that.
+#[expect(clippy::too_many_arguments, reason = "each is another thing that was seen")]
 fn outcome(
     keys: &SomeKeys,
     removes: bool,
     matcher: &KeyMatcher,
     what: &str,
     gathered: &Gathered,
+    report: &ReplayReport,
     passed: &Passed,
     evicted: u64,
 ) -> Result<String, Fault> {
@@ -296,8 +358,10 @@ fn outcome(
     };
     let under = keys.add_prefix.as_ref().map(|prefix| format!(", under the prefix {prefix}")).unwrap_or_default();
     let mut message = format!(
-        "restored {sent} keys that match{} as they were in {what}{under}: the target accepted each",
-        by_pattern(&gathered.sent)
+        "restored {} keys that match{} as they were in {what}{under}: the target accepted each",
+        report.keys,
+        // Which of them were made meanwhile is not known by expression.
+        if report.made == 0 { by_pattern(&gathered.sent) } else { String::new() }
     );
     if gathered.expired > 0 {
         message.push_str(&format!("; {} more had an expiry that has passed, and count as not there", gathered.expired));
@@ -319,6 +383,14 @@ fn outcome(
         message.push_str(&format!(
             "; {} other keys that match stay, for they are in slots of the cluster that the source did not serve then",
             passed.kept
+        ));
+    }
+    if report.made + passed.made > 0 {
+        message.push_str(&format!(
+            "; {} keys that match stay as clients made them meanwhile, for the safety backup does not have them ({} are in {what}, {} are not)",
+            report.made + passed.made,
+            report.made,
+            passed.made
         ));
     }
     if evicted > 0 {

@@ -149,6 +149,7 @@ impl Inner {
             job_id: job.id.clone(),
             can_follow,
             filter_key: plan.act.keys().and_then(SomeKeys::in_target),
+            meanwhile: None,
             waited_seconds: None,
             refused_seconds: None,
         };

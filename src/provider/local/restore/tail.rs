@@ -13,6 +13,8 @@ use crate::redis::error::RedisError;
 use crate::redis::replica::scan::{End, Seen};
 use crate::redis::replica::tail::Tail;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -29,6 +31,8 @@ pub(super) struct Follower {
     /// How far the task has read.
     reached: watch::Receiver<u64>,
     pieces: mpsc::Sender<Piece>,
+    /// Bytes that were handed to the writer.
+    handed: Arc<AtomicU64>,
     writer: tokio::task::JoinHandle<Result<(), String>>,
 }
 
@@ -47,17 +51,36 @@ impl Drop for Follower {
 
 impl Follower {
     /// Follows a tail, and keeps its bytes in a file, `most` of them.
-    fn start(mut tail: Tail, path: PathBuf, most: u64) -> Self {
+    fn start(tail: Tail, path: PathBuf, most: u64) -> Self {
         let (pieces, to_write) = mpsc::channel(IN_FLIGHT);
         let writer = tokio::task::spawn_blocking(move || write(KeptFile::new(path, most), to_write));
-        let (stop, kept) = (CancellationToken::new(), pieces.clone());
-        let stopped = stop.clone();
+        let (_, reached) = watch::channel(tail.seen().offset);
+        let handed = Arc::default();
+        let stop = CancellationToken::new();
+        let mut follower = Self { stop, task: None, held: None, reached, pieces, handed, writer };
+        follower.follow(tail);
+        follower
+    }
+
+    fn follow(&mut self, mut tail: Tail) {
+        self.stop = CancellationToken::new();
+        let (stopped, kept) = (self.stop.clone(), (self.pieces.clone(), Arc::clone(&self.handed)));
         let (told, reached) = watch::channel(tail.seen().offset);
-        let task = tokio::spawn(async move {
-            let read = read(&mut tail, Some(&kept), Some(&told), &stopped).await;
+        self.reached = reached;
+        self.task = Some(tokio::spawn(async move {
+            let read = read(&mut tail, Some((&kept.0, kept.1.as_ref())), Some(&told), &stopped).await;
             Followed { tail, read }
-        });
-        Self { stop, task: Some(task), held: None, reached, pieces, writer }
+        }));
+    }
+
+    /// Follows on behind the end that was reached, and keeps what comes but for what a restore of some keys sends itself, as far as the
+    /// configuration lets it. Bytes kept up to that end; `None` where nothing can be read any more.
+    pub(super) async fn go_on(&mut self) -> Option<u64> {
+        let mut followed = self.held.take_if(|followed| followed.read.is_ok())?;
+        let _ = self.pieces.send(Piece::Limit).await;
+        followed.tail.go_on();
+        self.follow(followed.tail);
+        Some(self.handed.load(Ordering::Relaxed))
     }
 
     /// Waits until the task has read up to a position, or has ended; whether it has read that far in time.
@@ -88,7 +111,8 @@ impl Follower {
             Err(error) => return Err(error.to_string()),
             Ok(()) => {}
         }
-        match tokio::time::timeout(within, read(tail, Some(&self.pieces), None, &CancellationToken::new())).await {
+        let to = Some((&self.pieces, self.handed.as_ref()));
+        match tokio::time::timeout(within, read(tail, to, None, &CancellationToken::new())).await {
             Ok(Ok(())) => Ok(tail.seen()),
             Ok(Err(error)) => Err(error.to_string()),
             Err(_) => Err(format!("it did not catch up within {} s", within.as_secs())),
@@ -125,13 +149,14 @@ fn over() -> String {
 /// Reads a tail to its end, or until told to stop. `told` hears how far it is.
 async fn read(
     tail: &mut Tail,
-    to: Option<&mpsc::Sender<Piece>>,
+    to: Option<(&mpsc::Sender<Piece>, &AtomicU64)>,
     told: Option<&watch::Sender<u64>>,
     stop: &CancellationToken,
 ) -> Result<(), RedisError> {
     loop {
         let piece = tail.take().await?;
-        if let Some(to) = to.filter(|_| !piece.is_empty()) {
+        if let Some((to, handed)) = to.filter(|_| !piece.is_empty()) {
+            handed.fetch_add(piece.len() as u64, Ordering::Relaxed);
             // A thread that is gone said why in its result; counting goes on.
             let _ = to.send(Piece::Bytes(piece)).await;
         }
@@ -181,6 +206,25 @@ impl Inner {
         if let Err(fault) = written.await {
             tracing::warn!("what a restore's cutover came to could not be written down: {fault}");
         }
+    }
+
+    /// Takes back what was kept for a job behind so many bytes; whether those are all there.
+    pub(super) async fn cut_tail(&self, job_id: &str, bytes: u64) -> bool {
+        let path = self.tail_place(job_id).with_extension("resp");
+        let cut = blocking(move || {
+            let cut = || -> std::io::Result<bool> {
+                let file = std::fs::OpenOptions::new().write(true).open(&path)?;
+                let whole = file.metadata()?.len() >= bytes;
+                if whole {
+                    file.set_len(bytes)?;
+                    file.sync_all()?;
+                }
+                Ok(whole)
+            };
+            // There is none where nothing came at all.
+            Ok(cut().unwrap_or_else(|e| bytes == 0 && e.kind() == std::io::ErrorKind::NotFound))
+        });
+        cut.await.unwrap_or(false)
     }
 
     /// Removes what was kept for a job that came to no cutover.

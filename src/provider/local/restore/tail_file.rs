@@ -20,8 +20,10 @@ const SYNC_EVERY: u64 = 64 << 20;
 pub(super) enum Piece {
     /// A piece of the stream.
     Bytes(Vec<u8>),
-    /// Syncs the file and says why it is not whole, where it is not. The configured limit no longer holds from here on.
+    /// Syncs the file and says why it is not whole, where it is not. The configured limit does not hold from here on.
     Keep(oneshot::Sender<Result<(), String>>),
+    /// The configured limit holds again.
+    Limit,
 }
 
 /// The file of a tail, which is made with its first byte.
@@ -34,8 +36,9 @@ pub(super) struct KeptFile {
     /// Of these, bytes since room was looked at, and since the file was synced.
     unlooked: u64,
     unsynced: u64,
-    /// Most bytes in the file.
+    /// Most bytes in the file, where that holds.
     most: u64,
+    is_limited: bool,
     /// Why it does not hold all that came, as part of a sentence.
     lost: Option<String>,
 }
@@ -51,8 +54,9 @@ pub(super) fn write(mut file: KeptFile, mut pieces: mpsc::Receiver<Piece>) -> Re
             Piece::Keep(tell) => {
                 // Who no longer waits has ended.
                 let _ = tell.send(file.keep());
-                file.most = u64::MAX;
+                file.is_limited = false;
             }
+            Piece::Limit => file.is_limited = true,
         }
     }
     file.keep()
@@ -61,7 +65,7 @@ pub(super) fn write(mut file: KeptFile, mut pieces: mpsc::Receiver<Piece>) -> Re
 impl KeptFile {
     /// The file at a path that no file has. Touches nothing yet.
     pub(super) const fn new(path: PathBuf, most: u64) -> Self {
-        Self { path, file: None, len: 0, unlooked: LOOK_EVERY, unsynced: 0, most, lost: None }
+        Self { path, file: None, len: 0, unlooked: LOOK_EVERY, unsynced: 0, most, is_limited: true, lost: None }
     }
 
     fn take(&mut self, bytes: &[u8]) {
@@ -80,7 +84,7 @@ impl KeptFile {
 
     fn append(&mut self, bytes: &[u8]) -> Result<(), String> {
         let more = bytes.len() as u64;
-        if self.len.saturating_add(more) > self.most {
+        if self.is_limited && self.len.saturating_add(more) > self.most {
             return Err(format!("they are more than the {} that guard.tail_megabytes allows", text::bytes(self.most)));
         }
         if self.unlooked >= LOOK_EVERY {
@@ -117,7 +121,7 @@ fn refused(e: std::io::Error) -> String {
 #[cfg(test)]
 mod tests {
     //! What is past the bound is not kept, and that is said; the file holds whole pieces from the start. Behind the look at the
-    //! cutover nothing is dropped for being too much.
+    //! cutover nothing is dropped for being too much, until the bound holds again.
     use super::*;
 
     #[test]
@@ -133,8 +137,11 @@ mod tests {
                     let (tell, mut told) = oneshot::channel();
                     pieces.try_send(Piece::Keep(tell)).unwrap();
                     send("more");
+                    // As behind a look at the first of some keys.
+                    pieces.try_send(Piece::Limit).unwrap();
+                    send("too much");
                     drop(pieces);
-                    assert_eq!(write(KeptFile::new(path.clone(), most), to_write).is_ok(), whole, "{most}");
+                    assert!(write(KeptFile::new(path.clone(), most), to_write).is_err(), "{most}");
                     assert_eq!(told.try_recv().unwrap().is_ok(), whole, "{most}");
                 } else {
                     drop(pieces);
