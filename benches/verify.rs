@@ -20,6 +20,7 @@ use tair_backup_mcp::redis::rdb::unique::Unique;
 use tair_backup_mcp::redis::rdb::{self, Tap as _};
 use tair_backup_mcp::redis::replay::encoder::RestoreEncoder;
 use tair_backup_mcp::redis::replay::frame::Frame;
+use tair_backup_mcp::redis::replay::some::Wanted;
 use tair_backup_mcp::vault::Vault;
 use tair_backup_mcp::vault::hashing::Hashing;
 
@@ -82,7 +83,8 @@ fn keys(source: impl Read, list: &str, mut to: impl Write + Send + 'static) -> R
         }
         std::io::Result::Ok((bytes, commands))
     });
-    let encoder = RestoreEncoder::new(frames, 0, std::env::temp_dir()).some(Arc::new(matcher), Dialect::Redis, 0);
+    let wanted = Wanted { matcher: Arc::new(matcher), dialect: Dialect::Redis, ahead_ms: 0, had: None };
+    let encoder = RestoreEncoder::new(frames, 0, std::env::temp_dir()).some(wanted);
     let walked = rdb::walk(source, (), encoder).map_err(|e| e.to_string())?;
     let all = walked.statistics.keys();
     let gathered = walked.visitor.finish_some().map_err(|e| e.to_string())?.ok_or("all keys were sent")?;
