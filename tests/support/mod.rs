@@ -254,7 +254,8 @@ impl Redis {
     pub fn try_all(&self, commands: &[Vec<String>]) -> std::io::Result<Vec<Reply>> {
         let tcp = TcpStream::connect(("127.0.0.1", self.port))?;
         tcp.set_nodelay(true)?;
-        tcp.set_read_timeout(Some(Duration::from_secs(60)))?;
+        // The digest of a gigabyte takes its time where other tests are at work.
+        tcp.set_read_timeout(Some(Duration::from_secs(180)))?;
         let login = self.password.iter().map(|p| vec!["AUTH".to_owned(), p.clone()]);
         let all: Vec<Vec<String>> = login.chain(commands.iter().cloned()).collect();
         let mut out = Vec::new();
