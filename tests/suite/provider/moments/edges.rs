@@ -9,17 +9,19 @@ use crate::support::{Bench, Redis, text, wait};
 use jiff::Timestamp;
 use serde_json::Value;
 use std::time::Duration;
-use tair_backup_mcp::archive::Window;
 use tair_backup_mcp::model::backup::BackupSet;
 use tair_backup_mcp::vault::Vault;
 
-/// The windows of the log, by the library.
-fn windows(bench: &Bench) -> Vec<Window> {
+/// The sets of the vault, by the library.
+fn sets(bench: &Bench) -> Vec<BackupSet> {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let vault = Vault::new(bench.home().join("vault"));
-    let sets: Vec<BackupSet> =
-        runtime.block_on(vault.list("orders", &())).unwrap().into_iter().map(Result::unwrap).collect();
-    coverage(bench).windows(&sets).unwrap()
+    runtime.block_on(vault.list("orders", &())).unwrap().into_iter().map(Result::unwrap).collect()
+}
+
+/// Waits until the log has so many bases. What is written while one is being put down lies before the moment from which it leads.
+fn bases(bench: &Bench, wanted: usize) {
+    wait("a base", LONG, || (sets(bench).len() == wanted).then_some(()));
 }
 
 /// What the check of a plan says that is refused for its moment.
@@ -69,6 +71,7 @@ fn every_edge_is_where_it_is_told() {
     let service = Service::start(&bench);
     let mut states = vec![State::read(&redis)];
     received(&bench, &redis);
+    bases(&bench, 1);
     write(&bench, &redis, "first");
     states.push(State::read(&redis));
 
@@ -79,6 +82,7 @@ fn every_edge_is_where_it_is_told() {
     states.push(State::read(&redis));
     wire.open();
     log_until(&bench, "a gap", |log| log["total_gaps"] == 1);
+    bases(&bench, 2);
     write(&bench, &redis, "second");
     states.push(State::read(&redis));
 
@@ -88,12 +92,14 @@ fn every_edge_is_where_it_is_told() {
     states.push(State::read(&redis));
     wire.open();
     log_until(&bench, "another gap", |log| log["total_gaps"] == 2);
+    bases(&bench, 3);
     write(&bench, &redis, "third");
     states.push(State::read(&redis));
     assert_eq!(service.ask_to_end(), Some(0), "{}", service_log(&bench));
     wait("the archiver to end", LONG, || log_of(&bench)["archiver"].is_null().then_some(()));
 
-    let (windows, gaps, told) = (windows(&bench), coverage(&bench).gaps, log_of(&bench));
+    let (windows, gaps, told) =
+        (coverage(&bench).windows(&sets(&bench)).unwrap(), coverage(&bench).gaps, log_of(&bench));
     assert_eq!((windows.len(), gaps.len(), &told["total_gaps"]), (3, 2, &2.into()), "{windows:?} {gaps:?} {told}");
     let causes = told["gaps"].as_array().unwrap().iter().map(|gap| text(&gap["cause"])).collect::<Vec<_>>();
     assert_eq!(causes, ["source_restarted", "backlog_overrun"], "{told}");
