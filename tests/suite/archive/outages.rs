@@ -234,6 +234,20 @@ fn a_replica_gives_the_log() {
     archived_to(&bench, position(&master).1);
     assert_eq!((bench.backups().len(), forks(&master), forks(&replica)), (1, before, of_replica + 1));
     assert_eq!(replicas(), ["1", "1"], "{}", service_log(&bench));
+    // The doctor judges the server that is followed.
+    replica.run(&["CONFIG", "SET", "repl-backlog-size", "64mb"]);
+    let backlog = || {
+        let said: Value = serde_json::from_str(&bench.run(&["doctor", "--json"]).out).unwrap();
+        let found: Vec<String> = said["checks"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|check| check["name"] == "log backlog")
+            .map(|check| text(&check["status"]))
+            .collect();
+        found
+    };
+    assert_eq!(backlog(), ["pass"]);
 
     service.kill();
     master.run_in(3, &["SET", "meanwhile", "1"]);
@@ -250,6 +264,7 @@ fn a_replica_gives_the_log() {
     replica.kill();
     master.run(&["SET", "a", "3"]);
     archived_to(&bench, position(&master).1);
+    assert_eq!(backlog(), ["warn"], "the instance's own is small");
     let (log, coverage) = (log_of(&bench), coverage(&bench));
     assert_eq!((&log["total_gaps"], coverage.runs.len(), coverage.holes.len()), (&0.into(), 1, 0), "{log}");
     assert_eq!((bench.backups().len(), forks(&master)), (1, before), "{}", service_log(&bench));
