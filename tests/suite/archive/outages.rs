@@ -7,7 +7,7 @@ use crate::support::log::{
     LONG, Load, Service, Wire, Witness, archived_to, coverage, log_of, log_until, position, second, service_log,
 };
 use crate::support::preload::Preload;
-use crate::support::{Bench, Redis, wait};
+use crate::support::{Bench, Redis, text, wait};
 use serde_json::Value;
 use std::time::{Duration, Instant};
 use tair_backup_mcp::model::log::GapCause;
@@ -283,6 +283,28 @@ fn a_replica_gives_the_log() {
         (master.run(&["GET", "a"]).text(), master.run_in(3, &["GET", "meanwhile"]).text()),
         ("3".into(), "1".into())
     );
+}
+
+/// A log that begins behind a set of the instance, as a safety backup is, follows the replica all the same.
+#[test]
+fn a_log_behind_a_set_of_the_instance_follows_the_replica() {
+    let master = Redis::start(KIND, &[]);
+    let replica = Redis::start(KIND, &["--replicaof", &format!("127.0.0.1 {}", master.port)]);
+    wait("the replica", LONG, || (replica.info("master_link_status") == "up").then_some(()));
+    let bench = logging(&master.url(), &format!("backup_from = \"{}\"", replica.url()));
+    let manual = bench.backup();
+    bench.json(&["restore-instance", "--instance-id", "orders", "--backup-id", &manual]);
+    let forks = || [&master, &replica].map(|redis| redis.info("total_forks"));
+    let before = forks();
+    let _service = Service::start(&bench);
+    log_until(&bench, "a window", |log| {
+        master.run_in(3, &["RPUSH", "a", "1"]);
+        log["window"].is_object()
+    });
+    archived_to(&bench, position(&master).1);
+    let replicas = [&master, &replica].map(|redis| redis.info("connected_slaves"));
+    let sets = bench.backups().len();
+    assert_eq!((sets, forks(), replicas), (2, before, ["1", "1"].map(String::from)), "{}", service_log(&bench));
 }
 
 /// The set that a log begins with is needed by it: who deletes it hears which moments go, and the doctor says when there are none.
