@@ -158,7 +158,8 @@ impl Visitor for Collect<'_> {
         self.met.store(self.count, Ordering::Relaxed);
         let Some(name) = self.options.name(self.side, head.key) else { return Ok(()) };
         let db = self.dbs.number(head.db);
-        self.begun = Some((self.keys.begin(db, name), head.expiry_ms));
+        let stays = self.side == Side::Now && self.options.stays(head.key);
+        self.begun = Some((self.keys.begin(db, name).staying(stays), head.expiry_ms));
         Ok(())
     }
 

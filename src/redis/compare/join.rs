@@ -28,12 +28,11 @@ enum Class {
 }
 
 impl Class {
-    /// `beside`: what the state to come does not have stays.
-    fn of(now: Option<&Record>, then: Option<&Record>, beside: bool) -> Self {
+    fn of(now: Option<&Record>, then: Option<&Record>) -> Self {
         match (now.filter(|r| r.is_there()), then.filter(|r| r.is_there())) {
             (Some(now), Some(then)) if now.value == then.value => Self::Untouched,
             (Some(_), Some(_)) => Self::Changed,
-            (Some(now), None) if beside && now.lasts() => Self::Untouched,
+            (Some(now), None) if now.stays() && now.lasts() => Self::Untouched,
             (Some(now), None) if now.lasts() => Self::Lost,
             (None, Some(then)) if then.lasts() => Self::Added,
             // What is in one of them alone has only expired since.
@@ -71,14 +70,14 @@ pub(super) struct Joined {
 /// When to stop.
 pub(super) type Over<'a> = dyn Fn() -> bool + 'a;
 
-/// Joins the two sides, the state now and the one to come, until the time is over. `beside`: nothing that is there now goes.
-pub(super) fn join(sides: &[Partitions; 2], beside: bool, over: &Over<'_>) -> Result<Joined, CompareError> {
+/// Joins the two sides, the state now and the one to come, until the time is over.
+pub(super) fn join(sides: &[Partitions; 2], over: &Over<'_>) -> Result<Joined, CompareError> {
     let [now, _] = sides;
     let mut places = Places { counts: HashMap::default(), room: now.bounds.places, crowded: false };
     let (mut total, mut largest) = (Vec::<KeyCounts>::new(), [const { Vec::new() }; 3]);
     let done = each(sides, u64::MAX, over, |now, then| {
         let Some(record) = now.or(then) else { return };
-        let (class, place) = (Class::of(now, then, beside), record.place());
+        let (class, place) = (Class::of(now, then), record.place());
         let db = place.db() as usize;
         if total.len() <= db {
             total.resize(db + 1, KeyCounts::default());
@@ -102,7 +101,7 @@ pub(super) fn join(sides: &[Partitions; 2], beside: bool, over: &Over<'_>) -> Re
     let compared_percent = (done.keys * 100).checked_div(all).unwrap_or(100);
     let places = match places.chosen() {
         (chosen, false) => Some(chosen),
-        (chosen, true) => recount(sides, beside, done, over, chosen)?,
+        (chosen, true) => recount(sides, done, over, chosen)?,
     };
     let places_missing = places.is_none();
     Ok(Joined { total, places: places.unwrap_or_default(), largest, compared_percent, places_missing })
@@ -111,7 +110,6 @@ pub(super) fn join(sides: &[Partitions; 2], beside: bool, over: &Over<'_>) -> Re
 /// Counts the keys of some prefixes from the start. `None`: there was no time for that.
 fn recount(
     sides: &[Partitions; 2],
-    beside: bool,
     before: Done,
     over: &Over<'_>,
     chosen: Vec<(Place, KeyCounts)>,
@@ -120,7 +118,7 @@ fn recount(
         chosen.into_iter().map(|(place, _)| (place, KeyCounts::default())).collect();
     let done = each(sides, before.passes, over, |now, then| {
         if let Some(counts) = now.or(then).and_then(|record| counts.get_mut(&record.place())) {
-            Class::of(now, then, beside).count_in(counts);
+            Class::of(now, then).count_in(counts);
         }
     })?;
     Ok((done == before).then(|| counts.into_iter().collect()))

@@ -45,7 +45,7 @@ use crate::model::impact::KeyImpact;
 /// Opens a state at rest as a plain RDB. Called as often as the state is needed, from threads of this room's own.
 pub type Open<'a> = dyn Fn() -> io::Result<Box<dyn Read + Send>> + Send + Sync + 'a;
 
-/// Whether a key of the state to come is wanted.
+/// Something of a key, by its name.
 pub type Wanted<'a> = dyn Fn(&[u8]) -> bool + Send + Sync + 'a;
 
 /// The keys that alone are compared.
@@ -53,8 +53,9 @@ pub type Wanted<'a> = dyn Fn(&[u8]) -> bool + Send + Sync + 'a;
 pub struct Only<'a> {
     /// Whether a key is one of them, by its name in the state to come.
     pub wanted: &'a Wanted<'a>,
-    /// What they are called now: this, and behind it that name. Where it is not empty they are put beside what is there: a key that the
-    /// state to come does not have stays as it is.
+    /// Whether a key of the state now goes where the state to come does not have it; another stays as it is.
+    pub goes: &'a Wanted<'a>,
+    /// What they are called now: this, and behind it that name.
     pub prefix: &'a [u8],
 }
 
@@ -92,6 +93,12 @@ impl Options<'_> {
     #[inline]
     fn name<'k>(&self, side: Side, key: &'k [u8]) -> Option<&'k [u8]> {
         self.only.map_or(Some(key), |only| only.name(side, key))
+    }
+
+    /// Whether a key of the state now stays where the state to come does not have it.
+    #[inline]
+    fn stays(&self, key: &[u8]) -> bool {
+        self.only.is_some_and(|only| !(only.goes)(key))
     }
 
     /// The later moment of the two.
@@ -134,7 +141,7 @@ fn within(sides: &Sides<'_>, options: &Options<'_>, bounds: Bounds) -> Result<Ke
     };
     // A restore of some keys leaves libraries alone.
     let libraries_differ = options.only.is_none() && now.libraries != then.libraries;
-    let joined = join::join(&[now.partitions, then.partitions], !options.prefix().is_empty(), &|| ends.here())?;
+    let joined = join::join(&[now.partitions, then.partitions], &|| ends.here())?;
     // Names for which no time is left stay away, which is told; the counts are whole without them.
     let names = both(sides, &ends, |side, rdb| names::walk(rdb, &joined, side, &keys, options))?.unwrap_or_default();
     Ok(KeyImpact { libraries_differ, ..told::impact(&joined, &names.into(), &keys) })
