@@ -303,19 +303,29 @@ fn a_lost_reply_to_what_empties() {
     }
 }
 
-/// The reply to the swap is lost: the end does not claim to know whether the databases were swapped, and the next look at jobs finds out,
-/// with neither data mixed with the other.
+/// The reply to the swap is lost, or the connection once that has come: the end does not claim to know what serves now, and the next look at
+/// jobs finds out, with neither data mixed with the other.
 #[test]
 fn a_lost_reply_to_the_swap() {
+    lost_at_the_swap(false, "whether the databases were swapped is not known");
+    lost_at_the_swap(true, "the databases were swapped, and it is not known that they were swapped back");
+}
+
+fn lost_at_the_swap(behind: bool, told: &str) {
     let redis = Redis::start("redis-7.0", &[]);
     redis.run(&["DEBUG", "POPULATE", "100", "k", "10"]);
     let (armed, swaps, lost) = <(Arc<AtomicBool>, Arc<AtomicBool>, Arc<AtomicBool>)>::default();
     let (ready, seen, once) = (Arc::clone(&armed), Arc::clone(&swaps), Arc::clone(&lost));
+    let swapped = AtomicBool::new(false);
     let loses: Loses = Arc::new(move |bytes| {
         if ready.load(Ordering::SeqCst) && contains(bytes, SWAP) {
             seen.store(true, Ordering::SeqCst);
         }
-        seen.load(Ordering::SeqCst) && contains(bytes, FLUSH_WITHOUT_SCRIPTS) && !once.swap(true, Ordering::SeqCst)
+        let at = if behind && swapped.load(Ordering::SeqCst) { "\r\nCOMMAND\r\n" } else { FLUSH_WITHOUT_SCRIPTS };
+        if !seen.load(Ordering::SeqCst) || !contains(bytes, at) || behind && !swapped.swap(true, Ordering::SeqCst) {
+            return false;
+        }
+        !once.swap(true, Ordering::SeqCst)
     });
     let proxy = Proxy::with(&redis, Arc::new(|_| ()), Arc::new(|_| ()), loses);
     let bench = Bench::new(&format!("{}{COMMANDS}\n", proxy.config()));
@@ -326,7 +336,8 @@ fn a_lost_reply_to_the_swap() {
     let failed = bench.run(&Bench::echo(&backup, &token)).json();
     assert!(lost.load(Ordering::SeqCst), "{failed}");
     assert_eq!(failed["status"], "failed", "{failed}");
-    assert!(text(&failed["hint"]).contains("whether the databases were swapped is not known"), "{failed}");
+    assert!(text(&failed["hint"]).contains(told), "{failed}");
+    assert!(text(&failed["message"]).contains("what the target holds now is not known"), "{failed}");
     let jobs = bench.jobs();
     let job = jobs.iter().find(|j| j["kind"] == "restore").unwrap();
     for (field, part) in
