@@ -283,7 +283,7 @@ mod tests {
                 asked.set(asked.get() + 1);
                 asked.get() > most
             };
-            (join(&sides, false, &over).unwrap(), asked.get())
+            (join(&sides, &over).unwrap(), asked.get())
         };
         let (whole, asked) = ended_after(u64::MAX);
         assert_eq!((whole.compared_percent, whole.places_missing), (100, false));
