@@ -128,7 +128,7 @@ impl Inner {
         let status = read.and_then(|a| a.facts.instance_status).unwrap_or_default();
         let state = InstanceState::of(&status);
         let looks = steady.saw(state);
-        if looks == 1 && matches!(state, InstanceState::Normal | InstanceState::Lost | InstanceState::Recovering) {
+        if looks == 1 && matches!(state, InstanceState::Normal | InstanceState::Lost) {
             poller.hurry();
         }
         StatusLook { status, state, looks, is_gone }

@@ -78,33 +78,6 @@ fn an_effect_never_seen_is_uncertain() {
     assert!(is_writable(&server));
 }
 
-/// One look at a machine of the cloud that lags shows an older restore: that is no effect of a call of which no reply came.
-#[test]
-fn an_older_restore_seen_once_is_no_effect() {
-    let server = redis(20);
-    let cloud = Cloud::start(&[(ID, &server, "")]);
-    let set = Ours::new(&cloud).backup(ID);
-    let line = Between::start(cloud.emulator.port);
-    let ours = Ours::polling(client_at(line.port), Arc::new(TempDir::new().unwrap()), 1e9, hurried());
-    // What the machine that lags goes on saying.
-    cloud.inject(&json!({"kind": "slow", "action": "RestoreInstance", "seconds": 1}));
-    cloud.emulator.call("RestoreInstance", &[("InstanceId", ID), ("BackupId", &set.id)]).ok();
-    ours.run(ours.provider().describe(ID)).unwrap();
-    assert_eq!(cloud.emulator.status(ID), "BackupRecovering");
-    wait("the end of the older restore", Duration::from_secs(20), || {
-        (cloud.emulator.status(ID) == "Normal").then_some(())
-    });
-    server.run(&["SET", "newer", "x"]);
-    let now = server.digest();
-    for (action, trouble) in [("RestoreInstance", Trouble::Cut), ("DescribeInstanceAttribute", Trouble::Stale)] {
-        line.arm(Armed { action: action.into(), trouble, times: 1, after: Some("RestoreInstance") });
-    }
-    let (_, done) = ours.guarded(&json!({"instance_id": ID, "backup_id": set.id}), restore_instance::run);
-    assert_eq!((&done["status"], &done["code"]), (&json!("uncertain"), &json!("cloud.uncertain")), "{done:#}");
-    assert_eq!(line.calls().iter().filter(|call| call.struck.is_some()).count(), 2);
-    assert_eq!(server.digest(), now);
-}
-
 /// An instance of which the cloud says steadily that there is none is followed no longer, with an end that says so.
 #[test]
 fn an_instance_that_is_gone_is_an_end() {

@@ -61,8 +61,7 @@ impl Inner {
                     let failed = Fault::new(Kind::Provider, "restore.failed", message);
                     return Err(with_way_back(failed, &record.back).into());
                 }
-                // One look may be an old restore's, of a machine that lags: it shows nothing of a call of which no reply came.
-                InstanceState::Recovering if !record.seen && (record.taken || looks > 1) => {
+                InstanceState::Recovering if !record.seen => {
                     record.seen = true;
                     self.keep_recovery(job, record).await;
                 }
