@@ -33,6 +33,22 @@ impl BackupPolicy {
         }
     }
 
+    /// Whether backups are taken by a calendar.
+    #[must_use]
+    pub const fn has_calendar(&self) -> bool {
+        !self.preferred_backup_time.is_empty()
+    }
+
+    /// [`Self::lowered_by`] of a policy that this program keeps itself: what it does not have is not there, and nothing that is not known.
+    #[must_use]
+    pub fn own_lowered_by(&self, then: &Self) -> Vec<String> {
+        if self.has_calendar() {
+            return self.lowered_by(then);
+        }
+        let calendar = then.clone();
+        Self { enable_backup_log: self.enable_backup_log, ..calendar }.lowered_by(then)
+    }
+
     /// What would be less protected under another policy, or may be for all that is known of this one, each as part of a sentence. Empty
     /// where nothing would be.
     #[must_use]
