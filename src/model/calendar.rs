@@ -95,6 +95,17 @@ pub fn share(instance_id: &str) -> SignedDuration {
     SignedDuration::from_secs(i64::try_from(u64::from(u32::from_le_bytes([a, b, c, d])) % seconds).unwrap_or(0))
 }
 
+/// What has been of the backups that a calendar wants.
+#[derive(Debug, Clone, Default)]
+pub struct History {
+    /// Since when the policy is in force; `None` where that is not known, as of one in the configuration file.
+    pub since: Option<Timestamp>,
+    /// When the automated sets began that are there.
+    pub taken: Vec<Timestamp>,
+    /// When attempts of this calendar ended that came to nothing.
+    pub failed: Vec<Timestamp>,
+}
+
 /// An hour of the day on some days of the week.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Calendar {

@@ -20,6 +20,7 @@ use crate::guard::facts::restore::SafetyFacts;
 use crate::guard::permit::Permit;
 use crate::guard::plan::{Plan, Safety};
 use crate::model::backup::{BackupSet, DamagedSet, Mode};
+use crate::model::calendar::{Calendar, History};
 use crate::model::destruction::Destructions;
 use crate::model::fault::{Fault, Kind};
 use crate::model::impact::KeyImpact;
@@ -292,6 +293,12 @@ pub trait Provider: Send + Sync {
 
     /// Reconciles the jobs that dead processes left behind. Called once at the start, again before jobs are listed.
     async fn recover(&self) -> Result<(), Fault>;
+
+    /// The calendar by which this program takes backups of an instance, and what has been of them; `None` where it takes none.
+    async fn scheduled(&self, instance_id: &str) -> Result<Option<(Calendar, History)>, Fault> {
+        let _ = instance_id;
+        Ok(None)
+    }
 
     /// Keeps the logs of instances that have them on, until [`Self::shut_down`]; of each only where no other process does.
     async fn keep_logs(&self, scope: LogScope) -> Result<(), Fault> {

@@ -9,6 +9,7 @@ use crate::guard::facts::restore::SafetyFacts;
 use crate::guard::permit::Permit;
 use crate::guard::plan::{Plan, Safety};
 use crate::model::backup::{BackupSet, DamagedSet, Mode};
+use crate::model::calendar::{Calendar, History};
 use crate::model::destruction::Destructions;
 use crate::model::fault::Fault;
 use crate::model::impact::KeyImpact;
@@ -186,6 +187,10 @@ impl Provider for Routed {
         // One that is away must not keep the other from being reconciled.
         let (ours, theirs) = tokio::join!(self.local.recover(), self.tair.recover());
         ours.and(theirs)
+    }
+
+    async fn scheduled(&self, instance_id: &str) -> Result<Option<(Calendar, History)>, Fault> {
+        self.of(instance_id).scheduled(instance_id).await
     }
 
     async fn keep_logs(&self, scope: LogScope) -> Result<(), Fault> {

@@ -5,6 +5,7 @@ use crate::model::fault::Fault;
 use crate::provider::LogScope;
 use crate::runtime::drain::{self, Ended};
 use crate::runtime::signals::Signals;
+use crate::runtime::wiring;
 use crate::tools::App;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +31,9 @@ pub async fn stdio(app: Arc<App>) -> Result<(), Fault> {
     let scope = if app.config.background { LogScope::All } else { LogScope::Sandbox };
     if !app.config.read_only {
         app.provider.keep_logs(scope).await?;
+        if app.config.background {
+            tokio::spawn(wiring::schedule(&app).run(app.config.instance_ids()));
+        }
     }
     let (stop, mut signals) = (session.stop(), Signals::new()?);
     let closed = session.closed();

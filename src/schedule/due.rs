@@ -4,23 +4,12 @@
 //! instances begin at once; in a window that was missed it is begun late, unless the next one has come by then. What fails is tried again, less
 //! and less often.
 
-use crate::model::calendar::{Calendar, WINDOW, share};
+use crate::model::calendar::{Calendar, History, WINDOW, share};
 use jiff::{SignedDuration, Timestamp};
 
 /// Until what failed is tried again, at first and at most.
 const AGAIN_AFTER: SignedDuration = SignedDuration::from_mins(1);
 const AGAIN_AFTER_MAX: SignedDuration = SignedDuration::from_hours(1);
-
-/// What has been.
-#[derive(Debug, Clone, Default)]
-pub struct History {
-    /// Since when the policy is in force; `None` where that is not known, as of one in the configuration file.
-    pub since: Option<Timestamp>,
-    /// When the automated sets began that are there.
-    pub taken: Vec<Timestamp>,
-    /// When attempts of this calendar ended that came to nothing.
-    pub failed: Vec<Timestamp>,
-}
 
 /// What is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,10 +55,10 @@ pub fn due(calendar: &Calendar, instance_id: &str, history: &History, now: Times
 mod tests {
     //! A month of three instances with downtime, failures and clocks that are set: every window that anybody could serve has one set, none has
     //! two; and what retention lets go was not to stay. A thousand instances begin all over the window.
-    use super::{Due, History, due};
+    use super::{Due, due};
     use crate::guard::grant::Expired;
     use crate::model::backup::{BackupSet, Mode, Origin};
-    use crate::model::calendar::{Calendar, WINDOW, share, window};
+    use crate::model::calendar::{Calendar, History, WINDOW, share, window};
     use crate::model::policy::BackupPolicy;
     use jiff::{SignedDuration, Timestamp};
     use std::collections::BTreeMap;

@@ -4,3 +4,4 @@
 //! machine that slept and a clock that was set. It acts through the provider alone.
 
 pub mod due;
+pub mod runner;

@@ -30,6 +30,7 @@ use crate::guard::facts::restore::SafetyFacts;
 use crate::guard::permit::Permit;
 use crate::guard::plan::{Plan, Safety};
 use crate::model::backup::{BackupSet, DamagedSet, Mode};
+use crate::model::calendar::{Calendar, History};
 use crate::model::destruction::Destructions;
 use crate::model::fault::{Fault, Kind};
 use crate::model::impact::KeyImpact;
@@ -335,6 +336,10 @@ impl Provider for Local {
 
     async fn recover(&self) -> Result<(), Fault> {
         self.inner.recover().await
+    }
+
+    async fn scheduled(&self, instance_id: &str) -> Result<Option<(Calendar, History)>, Fault> {
+        self.inner.scheduled(instance_id).await
     }
 
     async fn keep_logs(&self, scope: LogScope) -> Result<(), Fault> {

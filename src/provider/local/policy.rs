@@ -10,8 +10,12 @@ use crate::guard::ledger::AuditRecord;
 use crate::guard::permit::Permit;
 use crate::guard::plan::changed;
 use crate::guard::preconditions::Preconditions;
-use crate::model::calendar::{Calendar, EVERY_DAY, RETENTION_DAYS, invalid, retention, share, weekdays, window};
+use crate::model::backup::{BackupSet, Mode};
+use crate::model::calendar::{
+    Calendar, EVERY_DAY, History, RETENTION_DAYS, invalid, retention, share, weekdays, window,
+};
 use crate::model::fault::{Fault, Kind};
+use crate::model::job::{Job, JobKind, JobStatus};
 use crate::model::policy::BackupPolicy;
 use crate::provider::Raised;
 use crate::provider::local::Inner;
@@ -53,6 +57,20 @@ impl Inner {
         let next = Calendar::of(&policy).and_then(|calendar| calendar.next(Timestamp::now()));
         let begins = next.and_then(|window| window.checked_add(share(instance_id)).ok());
         Ok(BackupPolicy { preferred_next_backup_time: begins, ..policy })
+    }
+
+    /// The calendar by which backups are taken, and what has been of them.
+    pub(super) async fn scheduled(&self, instance_id: &str) -> Result<Option<(Calendar, History)>, Fault> {
+        let InForce { policy, since } = self.in_force(instance_id).await?;
+        let Some(calendar) = Calendar::of(&policy) else { return Ok(None) };
+        let sets = self.vault.list(instance_id, self).await?;
+        let automated = |set: &BackupSet| (set.mode == Mode::Automated).then_some(set.started_at);
+        let taken = sets.iter().flatten().filter_map(automated).collect();
+        // Whoever began it: what has just failed is not tried again at once.
+        let failed = |job: &Job| job.kind == JobKind::Backup && job.status == JobStatus::Failed;
+        let jobs = self.state.jobs(Some(instance_id)).await?;
+        let failed = jobs.iter().filter(|job| failed(job)).filter_map(|job| job.finished_at).collect();
+        Ok(Some((calendar, History { since, taken, failed })))
     }
 
     /// The policy in force, and the one after a change.

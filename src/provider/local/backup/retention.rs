@@ -42,7 +42,12 @@ impl Inner {
 
     async fn delete_expired_of(&self, instance_id: &str, now: Timestamp) -> Result<(), Fault> {
         let sets: Vec<BackupSet> = self.vault.list(instance_id, self).await?.into_iter().flatten().collect();
-        let expired: Vec<Expired> = sets.iter().filter_map(|set| Expired::of(set, now)).collect();
+        let mut expired: Vec<Expired> = sets.iter().filter_map(|set| Expired::of(set, now)).collect();
+        let policy = self.in_force(instance_id).await?.policy;
+        if policy.has_calendar() {
+            let weekly = policy.preferred_backup_period.len();
+            expired.extend(Expired::by_policy(&sets, policy.backup_retention_period, weekly, now));
+        }
         if expired.is_empty() {
             return Ok(());
         }
