@@ -12,6 +12,8 @@ use sha2::{Digest as _, Sha256};
 
 /// Weekdays as policies spell them, in order.
 pub const EVERY_DAY: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
+/// The window of a policy that nobody has chosen.
+pub const USUAL_WINDOW: &str = "02:00Z-03:00Z";
 /// Days that a set is kept, as a policy may say.
 pub const RETENTION_DAYS: std::ops::RangeInclusive<u32> = 7..=730;
 /// How long a window is.
@@ -104,6 +106,17 @@ pub struct History {
     pub taken: Vec<Timestamp>,
     /// When attempts of this calendar ended that came to nothing.
     pub failed: Vec<Timestamp>,
+}
+
+/// The policy of an instance for which nobody has chosen one: each day, kept for a week.
+#[must_use]
+pub fn usual() -> BackupPolicy {
+    BackupPolicy {
+        preferred_backup_time: USUAL_WINDOW.to_owned(),
+        preferred_backup_period: EVERY_DAY.map(str::to_owned).to_vec(),
+        backup_retention_period: *RETENTION_DAYS.start(),
+        ..BackupPolicy::none()
+    }
 }
 
 /// An hour of the day on some days of the week.
