@@ -1,7 +1,7 @@
 //! `[[instance]]`: one Redis or Valkey that we look after, as its operator wrote it down, checked.
 
 use crate::config::instance_url::InstanceUrl;
-use crate::model::calendar::{EVERY_DAY, RETENTION_DAYS, retention, weekdays, window};
+use crate::model::calendar::{retention, usual, weekdays, window};
 use crate::model::fault::Fault;
 use crate::model::ids::check_instance_id;
 use crate::model::policy::BackupPolicy;
@@ -225,15 +225,15 @@ fn calendar(time: Option<&str>, days: Option<&[String]>, kept: Option<u32>) -> R
             _ => Err("preferred_backup_period and backup_retention_period need a preferred_backup_time such as 02:00Z-03:00Z".to_owned()),
         };
     };
-    let daily = || EVERY_DAY.map(str::to_owned).to_vec();
     let read = || {
+        let usual = usual();
         Ok(BackupPolicy {
             preferred_backup_time: window(time)?,
             preferred_backup_period: match days {
                 Some(days) => weekdays(days.iter().map(String::as_str))?,
-                None => daily(),
+                None => usual.preferred_backup_period,
             },
-            backup_retention_period: retention(kept.unwrap_or(*RETENTION_DAYS.start()))?,
+            backup_retention_period: retention(kept.unwrap_or(usual.backup_retention_period))?,
             ..BackupPolicy::none()
         })
     };

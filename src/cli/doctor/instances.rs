@@ -5,6 +5,7 @@ use super::{Findings, Status, log};
 use crate::config::instance::{InstanceConfig, RestoreWay};
 use crate::guard::facts::rights::{Right, rules as rules_of};
 use crate::model::backup::BackupSet;
+use crate::model::calendar::USUAL_WINDOW;
 use crate::model::fault::{Fault, Kind};
 use crate::model::time::age;
 use crate::provider::local::endpoint::endpoint_of;
@@ -17,6 +18,7 @@ use crate::redis::rdb::compat::Flavor;
 use crate::redis::rights::{self, Need, Probing};
 use crate::redis::settings::{can_replicate_from_us, sync_delay};
 use crate::tools::App;
+use crate::tools::describe_backup_policy::PolicyRow;
 use jiff::Timestamp;
 use std::time::Duration;
 
@@ -35,6 +37,7 @@ pub async fn check(app: &App, id: &str, fail_on_gap: bool) -> Findings {
         findings.fail("reachable", &fault);
     }
     backups(app, id, &mut findings).await;
+    policy(app, id, &mut findings).await;
     findings.checks.append(&mut of_the_log.checks);
     findings
 }
@@ -220,6 +223,19 @@ async fn restore(
         findings.pass("restore rights", rules(&names));
     }
     Ok(())
+}
+
+/// Whether anything takes backups of the instance by itself.
+async fn policy(app: &App, id: &str, findings: &mut Findings) {
+    const NAME: &str = "backup policy";
+    match app.provider.backup_policy(id).await {
+        Err(fault) => findings.fail(NAME, &fault),
+        Ok(policy) if policy.has_calendar() => findings.pass(NAME, PolicyRow::of(&policy).describe()),
+        Ok(_) => {
+            let next = format!("modify-backup-policy --instance-id {id} --preferred-backup-time {USUAL_WINDOW}");
+            findings.warn(NAME, "none: nothing takes backups by itself", next);
+        }
+    }
 }
 
 async fn backups(app: &App, id: &str, findings: &mut Findings) {

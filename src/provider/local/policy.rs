@@ -3,6 +3,7 @@
 //!
 //! What the configuration file sets, nothing here changes; the rest is in the state store.
 
+use crate::config::SANDBOX;
 use crate::guard::act::PolicyChange;
 use crate::guard::facts::Facts;
 use crate::guard::facts::policy::OwnPolicyFacts;
@@ -11,9 +12,7 @@ use crate::guard::permit::Permit;
 use crate::guard::plan::changed;
 use crate::guard::preconditions::Preconditions;
 use crate::model::backup::{BackupSet, Mode};
-use crate::model::calendar::{
-    Calendar, EVERY_DAY, History, RETENTION_DAYS, invalid, retention, share, weekdays, window,
-};
+use crate::model::calendar::{Calendar, History, invalid, retention, share, usual, weekdays, window};
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, JobKind, JobStatus};
 use crate::model::policy::BackupPolicy;
@@ -39,8 +38,9 @@ impl Inner {
     /// The policy in force: what the file says, else what was set.
     pub(super) async fn in_force(&self, instance_id: &str) -> Result<InForce, Fault> {
         let stored = self.state.stored_policy(instance_id).await?;
+        let first = || if instance_id == SANDBOX { usual() } else { BackupPolicy::none() };
         let (mut policy, mut since) =
-            stored.map_or((BackupPolicy::none(), None), |stored| (stored.policy, stored.calendar_since));
+            stored.map_or_else(|| (first(), None), |stored| (stored.policy, stored.calendar_since));
         if let Some(config) = self.config(instance_id) {
             policy.enable_backup_log = config.enable_backup_log.unwrap_or(policy.enable_backup_log);
             if let Some(calendar) = &config.calendar {
@@ -139,8 +139,9 @@ fn changed_policy(now: &BackupPolicy, change: &PolicyChange) -> Result<BackupPol
     if let Some(time) = &change.preferred_backup_time {
         then.preferred_backup_time = window(time)?;
         if !now.has_calendar() {
-            then.preferred_backup_period = EVERY_DAY.map(str::to_owned).to_vec();
-            then.backup_retention_period = *RETENTION_DAYS.start();
+            let usual = usual();
+            then.preferred_backup_period = usual.preferred_backup_period;
+            then.backup_retention_period = usual.backup_retention_period;
         }
     }
     let named = change.preferred_backup_period.is_some() || change.backup_retention_period.is_some();
