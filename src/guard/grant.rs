@@ -111,8 +111,6 @@ impl Scratch {
     }
 }
 
-/// Days that an automated set is kept at least, whatever the policy.
-const KEPT_DAYS_MIN: u32 = 7;
 /// Most safety backups of an instance that the plans of one hour leave.
 const SAFETY_BACKUPS_AN_HOUR: usize = 5;
 
@@ -129,7 +127,7 @@ impl Expired {
     pub fn of(set: &BackupSet, now: Timestamp) -> Option<Self> {
         let over = set.expires_at.is_some_and(|at| at <= now);
         let locked = set.locked_until.is_some_and(|until| until > now);
-        (over && !locked).then(|| Self { instance_id: set.instance_id.clone(), backup_id: set.id.clone() })
+        (over && !locked).then(|| Self::on(set))
     }
 
     /// Judges the safety backups of an instance, of which each plan may leave one and asks nobody: of more than five begun within
@@ -145,27 +143,12 @@ impl Expired {
         let locked = |set: &BackupSet| set.locked_until.is_some_and(|until| until > now);
         let oldest =
             recent().filter(|set| !needed.contains(&set.id) && !locked(set)).min_by_key(|set| set.started_at)?;
-        Some(Self { instance_id: oldest.instance_id.clone(), backup_id: oldest.id.clone() })
+        Some(Self::on(oldest))
     }
 
-    /// Judges the automated sets of an instance by its policy: each is kept for `days` and for a week at least, and so are the newest, as many as
-    /// a week of the calendar makes (`weekly`). What has its own time, or is locked, is not judged here.
-    ///
-    /// Ages are counted back from the newest set, and not from now: where backups fail, or a clock was set, nothing goes that no later set
-    /// stands in for.
-    #[must_use]
-    pub fn by_policy(sets: &[BackupSet], days: u32, weekly: usize, now: Timestamp) -> Vec<Self> {
-        let mut automated: Vec<&BackupSet> = sets.iter().filter(|set| set.mode == Mode::Automated).collect();
-        automated.sort_by_key(|set| std::cmp::Reverse(set.started_at));
-        let Some(newest) = automated.first().map(|set| set.started_at) else { return Vec::new() };
-        let kept = SignedDuration::from_hours(24 * i64::from(days.max(KEPT_DAYS_MIN)));
-        let over = |set: &&&BackupSet| {
-            newest.duration_since(set.started_at) > kept
-                && set.expires_at.is_none()
-                && set.locked_until.is_none_or(|until| until <= now)
-        };
-        let old = automated.iter().skip(weekly.max(1)).filter(over);
-        old.map(|set| Self { instance_id: set.instance_id.clone(), backup_id: set.id.clone() }).collect()
+    /// The verdict on a set, for this room alone.
+    pub(super) fn on(set: &BackupSet) -> Self {
+        Self { instance_id: set.instance_id.clone(), backup_id: set.id.clone() }
     }
 
     /// Id of the set that the verdict is about.

@@ -27,7 +27,7 @@ use crate::model::impact::KeyImpact;
 use crate::model::instance::{Capabilities, Instance};
 use crate::model::job::Job;
 use crate::model::log::LogStatus;
-use crate::model::policy::BackupPolicy;
+use crate::model::policy::{BackupPolicy, Retained};
 use crate::model::restore::Cutover;
 use crate::model::secret::Secret;
 use crate::provider::comparison::{Compared, OnStage, StateOf};
@@ -298,6 +298,12 @@ pub trait Provider: Send + Sync {
     async fn scheduled(&self, instance_id: &str) -> Result<Option<(Calendar, History)>, Fault> {
         let _ = instance_id;
         Ok(None)
+    }
+
+    /// What retention would do now to each set of an instance. Deletes nothing.
+    async fn retained(&self, instance_id: &str) -> Result<Vec<Retained>, Fault> {
+        let _ = instance_id;
+        Err(unsupported("retained"))
     }
 
     /// Keeps the logs of instances that have them on, until [`Self::shut_down`]; of each only where no other process does.

@@ -16,7 +16,7 @@ use crate::model::impact::KeyImpact;
 use crate::model::instance::{Capabilities, Instance};
 use crate::model::job::Job;
 use crate::model::log::LogStatus;
-use crate::model::policy::BackupPolicy;
+use crate::model::policy::{BackupPolicy, Retained};
 use crate::model::restore::Cutover;
 use crate::model::text::nearest;
 use crate::provider::comparison::{Compared, OnStage, StateOf};
@@ -191,6 +191,10 @@ impl Provider for Routed {
 
     async fn scheduled(&self, instance_id: &str) -> Result<Option<(Calendar, History)>, Fault> {
         self.of(instance_id).scheduled(instance_id).await
+    }
+
+    async fn retained(&self, instance_id: &str) -> Result<Vec<Retained>, Fault> {
+        self.of(instance_id).retained(instance_id).await
     }
 
     async fn keep_logs(&self, scope: LogScope) -> Result<(), Fault> {

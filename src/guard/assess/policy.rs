@@ -36,8 +36,8 @@ pub(super) fn assess(facts: &PolicyFacts) -> Assessment {
 
 /// The mandatory check of a policy that this program keeps, which needs nothing of the instance.
 pub(super) fn assess_own(facts: &OwnPolicyFacts) -> Assessment {
-    let OwnPolicyFacts { address, now, then } = facts;
-    let lowered = now.own_lowered_by(then);
+    let OwnPolicyFacts { address, now, then, automated } = facts;
+    let lowered = now.own_lowered_by(then, *automated);
     let told = |policy: &BackupPolicy| match policy.has_calendar() {
         true => describe(policy),
         false => format!("no backups by themselves, flashback {}", on_or_off(policy)),

@@ -18,7 +18,13 @@ use crate::model::job::{Job, JobKind, JobStatus};
 use crate::model::policy::BackupPolicy;
 use crate::provider::Raised;
 use crate::provider::local::Inner;
+use crate::state::leases::Held;
 use jiff::Timestamp;
+use std::time::Duration;
+
+/// Times that it is tried to change a policy while somebody else changes it, and the wait between two.
+const TRIES: u32 = 100;
+const AGAIN_AFTER: Duration = Duration::from_millis(50);
 
 /// A policy in force, and since when its calendar is so; `None` without a calendar, or where the configuration file sets it.
 pub(super) struct InForce {
@@ -38,9 +44,11 @@ impl Inner {
     /// The policy in force: what the file says, else what was set.
     pub(super) async fn in_force(&self, instance_id: &str) -> Result<InForce, Fault> {
         let stored = self.state.stored_policy(instance_id).await?;
-        let first = || if instance_id == SANDBOX { usual() } else { BackupPolicy::none() };
         let (mut policy, mut since) =
-            stored.map_or_else(|| (first(), None), |stored| (stored.policy, stored.calendar_since));
+            stored.map_or_else(|| (BackupPolicy::none(), None), |stored| (stored.policy, stored.calendar_since));
+        if instance_id == SANDBOX && !policy.has_calendar() {
+            policy = BackupPolicy { enable_backup_log: policy.enable_backup_log, ..usual() };
+        }
         if let Some(config) = self.config(instance_id) {
             policy.enable_backup_log = config.enable_backup_log.unwrap_or(policy.enable_backup_log);
             if let Some(calendar) = &config.calendar {
@@ -53,10 +61,13 @@ impl Inner {
 
     /// The policy in force, with when the next backup begins.
     pub(super) async fn policy(&self, instance_id: &str) -> Result<BackupPolicy, Fault> {
-        let policy = self.in_force(instance_id).await?.policy;
-        let next = Calendar::of(&policy).and_then(|calendar| calendar.next(Timestamp::now()));
-        let begins = next.and_then(|window| window.checked_add(share(instance_id)).ok());
-        Ok(BackupPolicy { preferred_next_backup_time: begins, ..policy })
+        let (policy, now) = (self.in_force(instance_id).await?.policy, Timestamp::now());
+        let begins = |window: Timestamp| window.checked_add(share(instance_id)).ok();
+        let next = Calendar::of(&policy).and_then(|calendar| {
+            let of_this_window = calendar.last(now).and_then(begins).filter(|at| *at > now);
+            of_this_window.or_else(|| calendar.next(now).and_then(begins))
+        });
+        Ok(BackupPolicy { preferred_next_backup_time: next, ..policy })
     }
 
     /// The calendar by which backups are taken, and what has been of them.
@@ -93,24 +104,67 @@ impl Inner {
         Ok((now, then))
     }
 
+    /// Number of automated sets of an instance.
+    async fn automated(&self, instance_id: &str) -> Result<usize, Fault> {
+        let sets = self.vault.list(instance_id, self).await?;
+        Ok(sets.iter().flatten().filter(|set| set.mode == Mode::Automated).count())
+    }
+
+    /// Stores a policy. Where the file sets a part of it, what was stored of that part stays.
+    async fn store_policy(&self, instance_id: &str, then: &BackupPolicy) -> Result<(), Fault> {
+        let config = self.config(instance_id);
+        let before = self.state.stored_policy(instance_id).await?;
+        let before = before.map_or_else(BackupPolicy::none, |stored| stored.policy);
+        let log_in_file = config.is_some_and(|config| config.enable_backup_log.is_some());
+        let enable_backup_log = if log_in_file { before.enable_backup_log } else { then.enable_backup_log };
+        let of = if config.is_some_and(|config| config.calendar.is_some()) { &before } else { then };
+        self.state.set_policy(instance_id, &BackupPolicy { enable_backup_log, ..of.clone() }).await
+    }
+
+    /// Works on the policy of an instance: between reading and writing nobody else writes.
+    async fn alone<T>(
+        &self,
+        instance_id: &str,
+        work: impl Future<Output = Result<T, Fault>> + Send,
+    ) -> Result<T, Fault> {
+        let name = format!("policy/{instance_id}");
+        for _ in 0..TRIES {
+            if let Some(lease) = Held::acquire(self.jobs.state.clone(), &name).await? {
+                let done = work.await;
+                lease.give_back().await;
+                return done;
+            }
+            tokio::time::sleep(AGAIN_AFTER).await;
+        }
+        let message = format!("another change of the policy of {instance_id} is under way");
+        Err(Fault::new(Kind::Provider, "job.busy", message).hint("Call again in a minute."))
+    }
+
     /// Changes the policy where that lowers nothing.
     pub(super) async fn raise_policy(&self, id: &str, change: &PolicyChange, caller: &str) -> Result<Raised, Fault> {
-        let (now, then) = self.before_and_after(id, change).await?;
-        if !now.own_lowered_by(&then).is_empty() {
-            return Ok(Raised::Lowers);
+        let work = async {
+            let (now, then) = self.before_and_after(id, change).await?;
+            if !now.own_lowered_by(&then, self.automated(id).await?).is_empty() {
+                return Ok(false);
+            }
+            if now != then {
+                self.store_policy(id, &then).await?;
+                self.jobs.audit(AuditRecord::now("policy.changed", caller, id, change.describe())).await;
+            }
+            Ok(true)
+        };
+        match self.alone(id, work).await? {
+            true => self.policy(id).await.map(Raised::Changed),
+            false => Ok(Raised::Lowers),
         }
-        if now != then {
-            self.state.set_policy(id, &then).await?;
-            self.jobs.audit(AuditRecord::now("policy.changed", caller, id, change.describe())).await;
-        }
-        self.policy(id).await.map(Raised::Changed)
     }
 
     /// What a change of policy is about.
     pub(super) async fn policy_facts(&self, instance_id: &str, change: &PolicyChange) -> Result<Facts, Fault> {
         let (now, then) = self.before_and_after(instance_id, change).await?;
         let address = self.endpoint(instance_id).await.map_or_else(|_| String::new(), |endpoint| endpoint.to_string());
-        Ok(Facts::OwnPolicy(OwnPolicyFacts { address, now, then }))
+        let automated = self.automated(instance_id).await?;
+        Ok(Facts::OwnPolicy(OwnPolicyFacts { address, now, then, automated }))
     }
 
     /// Changes the policy as permitted, also where that lowers it.
@@ -119,11 +173,14 @@ impl Inner {
         let Preconditions::OwnPolicy { policy } = &permit.plan().preconditions else {
             return Err(permit.plan().unsupported());
         };
-        let (now, then) = self.before_and_after(&id, change).await?;
-        if *policy != (&now).into() {
-            return Err(changed("the policy has been changed since the plan; it was left as it is"));
-        }
-        self.state.set_policy(&id, &then).await?;
+        let work = async {
+            let (now, then) = self.before_and_after(&id, change).await?;
+            if *policy != (&now).into() {
+                return Err(changed("the policy has been changed since the plan; it was left as it is"));
+            }
+            self.store_policy(&id, &then).await
+        };
+        self.alone(&id, work).await?;
         self.jobs.audit(permit.record("policy.changed", change.describe())).await;
         Ok(format!("the policy is changed: {}", change.describe()))
     }
@@ -177,11 +234,12 @@ mod tests {
         let time = PolicyChange { preferred_backup_time: Some("02:00Z-03:00Z".into()), ..PolicyChange::default() };
         let daily = changed_policy(&BackupPolicy::none(), &time).unwrap();
         assert_eq!((daily.preferred_backup_period.len(), daily.backup_retention_period), (7, 7));
-        assert!(BackupPolicy::none().own_lowered_by(&daily).is_empty());
+        assert!(BackupPolicy::none().own_lowered_by(&daily, 0).is_empty());
+        assert_eq!(BackupPolicy::none().own_lowered_by(&daily, 2).len(), 1, "what stayed for ever would go");
         let days = PolicyChange { preferred_backup_period: Some(vec!["sunday".into()]), ..PolicyChange::default() };
         let weekly = changed_policy(&daily, &days).unwrap();
         assert_eq!((weekly.preferred_backup_time.as_str(), weekly.preferred_backup_period.len()), ("02:00Z-03:00Z", 1));
-        assert!(!daily.own_lowered_by(&weekly).is_empty() && weekly.own_lowered_by(&daily).is_empty());
+        assert!(!daily.own_lowered_by(&weekly, 0).is_empty() && weekly.own_lowered_by(&daily, 2).is_empty());
         assert_eq!(changed_policy(&BackupPolicy::none(), &days).unwrap_err().code, "backup.policy_invalid");
         let short = PolicyChange { backup_retention_period: Some(6), ..PolicyChange::default() };
         assert_eq!(changed_policy(&daily, &short).unwrap_err().code, "backup.policy_invalid");

@@ -7,6 +7,7 @@ use crate::guard::ledger::AuditRecord;
 use crate::model::backup::{BackupSet, Mode};
 use crate::model::fault::Fault;
 use crate::model::job::{Job, JobStatus};
+use crate::model::policy::Retained;
 use crate::provider::local::Inner;
 use jiff::{SignedDuration, Timestamp};
 use std::sync::atomic::Ordering;
@@ -15,6 +16,11 @@ use std::sync::atomic::Ordering;
 const INTERVAL: i64 = 3600;
 /// Who deletes, in the audit.
 const RETENTION: &str = "retention";
+
+/// Why a set goes, as part of a sentence.
+const fn why_it_goes(set: &BackupSet) -> &'static str {
+    if set.expires_at.is_some() { "its time was over" } else { "older than the policy keeps automated sets" }
+}
 
 impl Inner {
     /// When retention may delete a set begun at a moment; `None`: never.
@@ -41,33 +47,71 @@ impl Inner {
     }
 
     async fn delete_expired_of(&self, instance_id: &str, now: Timestamp) -> Result<(), Fault> {
-        let sets: Vec<BackupSet> = self.vault.list(instance_id, self).await?.into_iter().flatten().collect();
-        let mut expired: Vec<Expired> = sets.iter().filter_map(|set| Expired::of(set, now)).collect();
-        let policy = self.in_force(instance_id).await?.policy;
-        if policy.has_calendar() {
-            let weekly = policy.preferred_backup_period.len();
-            expired.extend(Expired::by_policy(&sets, policy.backup_retention_period, weekly, now));
-        }
-        if expired.is_empty() {
-            return Ok(());
-        }
-        let ids: Vec<String> = expired.iter().map(|set| set.backup_id().to_owned()).collect();
-        let dependents = self.state.dependents(instance_id, &ids).await?;
-        let sources = self.running_sources().await?;
-        let in_use = |id: &str| {
-            let waits = |d: &Dependent| match d {
-                Dependent::Plan { .. } => true,
-                Dependent::Restore { status, .. } => *status == JobStatus::Running,
-                Dependent::Log(_) => false,
-            };
-            dependents.get(id).is_some_and(|all| all.iter().any(waits)) || sources.iter().any(|source| source == id)
-        };
-        for verdict in expired {
-            if !in_use(verdict.backup_id()) {
-                self.retire(instance_id, verdict, "backup.expired", "its time was over").await?;
+        for (set, verdict) in self.verdicts(instance_id, now).await? {
+            if let Ok(verdict) = verdict {
+                let why = why_it_goes(&set);
+                self.retire(instance_id, verdict, "backup.expired", why).await?;
             }
         }
         Ok(())
+    }
+
+    /// What becomes of each whole set of an instance at a moment: a verdict, or why it stays.
+    async fn verdicts(
+        &self,
+        instance_id: &str,
+        now: Timestamp,
+    ) -> Result<Vec<(BackupSet, Result<Expired, String>)>, Fault> {
+        let sets: Vec<BackupSet> = self.vault.list(instance_id, self).await?.into_iter().flatten().collect();
+        let policy = self.in_force(instance_id).await?.policy;
+        let days = policy.has_calendar().then_some(policy.backup_retention_period);
+        let verdicts = Expired::by_policy(&sets, days, now);
+        let expired: Vec<String> = verdicts.iter().flatten().map(|verdict| verdict.backup_id().to_owned()).collect();
+        let (dependents, sources) = match expired.as_slice() {
+            [] => Default::default(),
+            ids => (self.state.dependents(instance_id, ids).await?, self.running_sources().await?),
+        };
+        let needed = |id: &str| {
+            let by = dependents.get(id).into_iter().flatten().find_map(|dependent| match dependent {
+                Dependent::Plan { .. } => Some("a plan that waits needs it"),
+                Dependent::Restore { status: JobStatus::Running, .. } => Some("a restore that runs is undone with it"),
+                Dependent::Restore { .. } | Dependent::Log(_) => None,
+            });
+            by.or_else(|| sources.iter().any(|source| source == id).then_some("a job that runs needs it"))
+        };
+        let judged = verdicts.into_iter().map(|verdict| match verdict {
+            Err(stays) => Err(stays.to_string()),
+            Ok(verdict) => match needed(verdict.backup_id()) {
+                Some(why) => Err(why.to_owned()),
+                None => Ok(verdict),
+            },
+        });
+        let judged: Vec<_> = judged.collect();
+        Ok(sets.into_iter().zip(judged).collect())
+    }
+
+    /// What retention would do now to each set of an instance, newest first. Deletes nothing.
+    pub async fn retained(&self, instance_id: &str) -> Result<Vec<Retained>, Fault> {
+        let judged = self.verdicts(instance_id, Timestamp::now()).await?;
+        let mut rows: Vec<Retained> = judged
+            .into_iter()
+            .map(|(set, verdict)| Retained {
+                mode: set.mode.as_str(),
+                taken_at: Some(set.started_at),
+                goes: verdict.is_ok(),
+                why: verdict.map_or_else(|why| why, |_| why_it_goes(&set).to_owned()),
+                backup_id: set.id,
+            })
+            .collect();
+        let damaged = self.vault.list(instance_id, self).await?.into_iter().filter_map(Result::err);
+        rows.extend(damaged.map(|set| Retained {
+            backup_id: set.id,
+            mode: "",
+            taken_at: None,
+            goes: false,
+            why: "damaged: nothing tells how old it is".to_owned(),
+        }));
+        Ok(rows)
     }
 
     /// The sets that running jobs read or make, whichever instance a job is about: a set may fill another one than its own.

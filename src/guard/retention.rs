@@ -1,0 +1,87 @@
+//! Retention's verdict on every set of an instance: it goes, or why it stays.
+//!
+//! It must not ask for the time, and judges what is listed alone: whoever deletes looks whether a plan or a job needs the set.
+
+use crate::guard::grant::Expired;
+use crate::model::backup::{BackupSet, Mode};
+use crate::model::calendar::RETENTION_DAYS;
+use crate::model::time::written;
+use jiff::{SignedDuration, Timestamp};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// Why a set stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stays {
+    /// Nobody may delete it before.
+    Locked(Timestamp),
+    /// It has a time of its own, which is not over.
+    Until(Timestamp),
+    /// It was not taken by the policy, and nothing says for how long it is kept.
+    OfNoPolicy,
+    /// It was taken by a policy, and none is in force.
+    WithoutPolicy,
+    /// No automated set is there that began more than so many days later.
+    Days(u32),
+    /// It is the newest automated set of its week.
+    OfItsWeek,
+}
+
+impl fmt::Display for Stays {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Locked(until) => write!(f, "locked until {}", written(*until)),
+            Self::Until(until) => write!(f, "kept until {}", written(*until)),
+            Self::OfNoPolicy => f.write_str("not taken by the policy: kept until somebody deletes it"),
+            Self::WithoutPolicy => f.write_str("no policy says for how long automated sets are kept"),
+            Self::Days(days) => write!(f, "kept until an automated set is there that is more than {days} days newer"),
+            Self::OfItsWeek => {
+                f.write_str("the newest automated set of its week: one a week is kept while the instance exists")
+            }
+        }
+    }
+}
+
+/// The week of a moment, from Monday on: the epoch was a Thursday.
+fn week(at: Timestamp) -> i64 {
+    (at.as_second() + 3 * 86_400).div_euclid(7 * 86_400)
+}
+
+impl Expired {
+    /// Judges all sets of an instance at a moment, in their order. The policy keeps automated sets for so many days, and never less than a week;
+    /// `None` where none is in force. Of each week the newest automated set stays, and so the last one does.
+    ///
+    /// Ages are counted back from the newest automated set, and not from now: where backups fail nothing goes that no later set stands in for,
+    /// and where a clock was set ahead nothing goes by that alone.
+    #[must_use]
+    pub fn by_policy(sets: &[BackupSet], days: Option<u32>, now: Timestamp) -> Vec<Result<Self, Stays>> {
+        let automated = || sets.iter().filter(|set| set.mode == Mode::Automated);
+        let newest = automated().map(|set| set.started_at).max().unwrap_or(now).min(now);
+        let mut of_weeks: BTreeMap<i64, (Timestamp, &str)> = BTreeMap::new();
+        for set in automated() {
+            let one = (set.started_at, set.id.as_str());
+            let of_week = of_weeks.entry(week(set.started_at)).or_insert(one);
+            *of_week = one.max(*of_week);
+        }
+        let judge = |set: &BackupSet| {
+            if let Some(until) = set.locked_until.filter(|until| *until > now) {
+                return Err(Stays::Locked(until));
+            }
+            match set.expires_at {
+                Some(at) if at > now => return Err(Stays::Until(at)),
+                Some(_) => return Ok(Self::on(set)),
+                None if set.mode != Mode::Automated => return Err(Stays::OfNoPolicy),
+                None => {}
+            }
+            let days = days.ok_or(Stays::WithoutPolicy)?.max(*RETENTION_DAYS.start());
+            if newest.duration_since(set.started_at) <= SignedDuration::from_hours(24 * i64::from(days)) {
+                return Err(Stays::Days(days));
+            }
+            match of_weeks.get(&week(set.started_at)) {
+                Some((_, id)) if *id == set.id => Err(Stays::OfItsWeek),
+                _ => Ok(Self::on(set)),
+            }
+        };
+        sets.iter().map(judge).collect()
+    }
+}
