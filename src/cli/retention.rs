@@ -35,7 +35,10 @@ pub async fn run(app: &App, args: Args) -> Result<u8, Fault> {
         print(&format!("{}  {backup_id}  {taken:<20}  {why}", if *goes { "goes " } else { "stays" }));
     }
     let goes = sets.iter().filter(|set| set.goes).count();
-    print(&format!("{goes} of {} would go now. The next look of this program at expired sets deletes them.", sets.len()));
+    print(&format!(
+        "{goes} of {} would go now. The next look of this program at expired sets deletes them.",
+        sets.len()
+    ));
     Ok(0)
 }
 

@@ -1,11 +1,13 @@
 //! `describe_instances`: the instances, whether each serves, and how far each is protected.
 
 use crate::model::backup::{BackupSet, Origin};
+use crate::model::calendar::USUAL_WINDOW;
 use crate::model::fault::{Fault, Kind};
 use crate::model::instance::{CloneOf, Instance, total_keys};
 use crate::model::time::{age, written, written_ms};
 use crate::provider::InstanceQuery;
 use crate::tools::ToolCall;
+use crate::tools::describe_backup_policy::PolicyRow;
 use crate::tools::log_row::LogRow;
 use crate::tools::rows::{DatabaseRow, databases};
 use jiff::Timestamp;
@@ -57,6 +59,11 @@ pub struct Protection {
     /// The log that this program keeps of the instance.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log: Option<LogRow>,
+    /// Of an instance that this program reaches itself: when backups are taken by themselves, or the call that has them taken. Not listed: every
+    /// token of the list is paid.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(skip)]
+    pub backup_policy: Option<String>,
 }
 
 /// A clone's origin in a reply.
@@ -226,7 +233,22 @@ async fn protection(call: &ToolCall<'_>, instance: &Instance) -> Result<Protecti
         not_recoverable,
         backup_log_start_time: flashback.map(written).or(log_since),
         log,
+        backup_policy: own_policy(call, &instance.id).await?,
     })
+}
+
+/// The policy of an instance that this program reaches itself and that may have one; of those of the cloud each would be a call.
+async fn own_policy(call: &ToolCall<'_>, id: &str) -> Result<Option<String>, Fault> {
+    if !call.app.config.instance_ids().iter().any(|own| own == id) {
+        return Ok(None);
+    }
+    let policy = call.app.provider.backup_policy(id).await?;
+    if policy.has_calendar() {
+        return Ok(Some(PolicyRow::of(&policy).describe()));
+    }
+    Ok(Some(format!(
+        "none: nothing takes backups by itself; modify_backup_policy with instance_id {id} and preferred_backup_time {USUAL_WINDOW} has one taken a day"
+    )))
 }
 
 /// What a set may lack of the time before it, as part of a sentence: one from a replica is as old as what that had received.

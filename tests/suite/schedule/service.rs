@@ -88,7 +88,8 @@ async fn what_the_policy_lets_go_is_told_and_goes() {
     let of_its_week = put(&bench, 2, wednesday).await;
     let young = put(&bench, 3, now - days(6)).await;
     let newest = put(&bench, 4, now).await;
-    let told = |bench: &Bench| bench.json(&["retention", "--instance-id", "orders"])["sets"].as_array().unwrap().clone();
+    let told =
+        |bench: &Bench| bench.json(&["retention", "--instance-id", "orders"])["sets"].as_array().unwrap().clone();
     assert!(told(&bench).iter().all(|set| set["goes"] == false), "without a policy nothing goes");
     // A policy that would let sets go takes a yes.
     let policy = ["modify-backup-policy", "--instance-id", "orders", "--preferred-backup-time", "02:00Z-03:00Z"];

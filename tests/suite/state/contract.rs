@@ -6,8 +6,10 @@ use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tair_backup_mcp::guard::ledger::{AuditRecord, Confirmation, ConfirmationStatus as Status};
+use tair_backup_mcp::model::calendar::usual;
 use tair_backup_mcp::model::fault::{Fault, Kind};
 use tair_backup_mcp::model::job::{Job, JobKind, JobStatus, Phase, RecoveryKind, StoredRecovery};
+use tair_backup_mcp::model::policy::BackupPolicy;
 use tair_backup_mcp::model::restore::RestoredTo;
 use tair_backup_mcp::model::restored_keys::RestoredKeys;
 use tair_backup_mcp::state::State;
@@ -53,6 +55,7 @@ promises! {
     a_lease_has_one_holder_and_a_growing_epoch,
     a_dead_holders_lease_is_taken_over,
     a_lease_outlives_no_work,
+    a_policy_is_kept_whole_and_since_when,
     a_confirmation_moves_once,
     the_audit_is_in_order,
 }
@@ -397,6 +400,31 @@ async fn a_dead_holders_lease_is_taken_over(place: &impl Place) {
     assert_eq!(taken.len(), 1, "{taken:?}");
     assert!(taken[0].epoch > lost.epoch && taken[0].holder != lost.holder, "{taken:?}");
     assert!(!next[0].renew(&lost).await.unwrap());
+}
+
+async fn a_policy_is_kept_whole_and_since_when(place: &impl Place) {
+    let store = place.open();
+    assert_eq!(store.stored_policy("orders").await.unwrap(), None);
+    let log = BackupPolicy { enable_backup_log: true, ..BackupPolicy::none() };
+    store.set_policy("orders", &log).await.unwrap();
+    let other = place.open();
+    let read = async || other.stored_policy("orders").await.unwrap().unwrap();
+    assert_eq!((read().await.policy, read().await.calendar_since), (log, None));
+    let daily = BackupPolicy { enable_backup_log: true, ..usual() };
+    store.set_policy("orders", &daily).await.unwrap();
+    let since = read().await.calendar_since.unwrap();
+    assert_eq!(read().await.policy, daily);
+    // Since when is about hour and days alone.
+    tokio::time::sleep(Duration::from_millis(2)).await;
+    let longer = BackupPolicy { backup_retention_period: 30, ..usual() };
+    store.set_policy("orders", &longer).await.unwrap();
+    assert_eq!((read().await.policy, read().await.calendar_since), (longer.clone(), Some(since)));
+    store
+        .set_policy("orders", &BackupPolicy { preferred_backup_period: vec!["Monday".into()], ..longer })
+        .await
+        .unwrap();
+    assert!(read().await.calendar_since.unwrap() > since);
+    assert_eq!(other.stored_policy("carts").await.unwrap(), None);
 }
 
 async fn a_confirmation_moves_once(place: &impl Place) {
