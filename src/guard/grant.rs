@@ -42,6 +42,10 @@ pub enum Overwrite {}
 #[derive(Debug)]
 pub enum Delete {}
 
+/// Kind of grant: what of an instance's log no backup set leads to may be removed for ever.
+#[derive(Debug)]
+pub enum Prune {}
+
 /// Kind of grant: a new instance may be made, one of the cloud that costs money, or a clone that costs memory and disk here.
 #[derive(Debug)]
 pub enum Order {}
@@ -155,6 +159,12 @@ impl Expired {
     #[must_use]
     pub fn backup_id(&self) -> &str {
         &self.backup_id
+    }
+
+    /// The right to remove what of the log no set leads to, once that set is gone.
+    #[must_use]
+    pub fn prune(&self) -> Grant<Prune> {
+        Grant::new(&self.instance_id)
     }
 
     /// The right to delete that set.

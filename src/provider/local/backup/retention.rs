@@ -47,13 +47,20 @@ impl Inner {
     }
 
     async fn delete_expired_of(&self, instance_id: &str, now: Timestamp) -> Result<(), Fault> {
+        let mut prune = None;
         for (set, verdict) in self.verdicts(instance_id, now).await? {
             if let Ok(verdict) = verdict {
-                let why = why_it_goes(&set);
-                self.retire(instance_id, verdict, "backup.expired", why).await?;
+                // What has a time of its own was on the log by chance.
+                if set.mode == Mode::Automated {
+                    prune = Some(verdict.prune());
+                }
+                self.retire(instance_id, verdict, "backup.expired", why_it_goes(&set)).await?;
             }
         }
-        Ok(())
+        match prune {
+            Some(grant) => self.prune_log(grant).await,
+            None => Ok(()),
+        }
     }
 
     /// What becomes of each whole set of an instance at a moment: a verdict, or why it stays.
