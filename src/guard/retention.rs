@@ -55,7 +55,8 @@ impl Expired {
     /// and where a clock was set ahead nothing goes by that alone.
     #[must_use]
     pub fn by_policy(sets: &[BackupSet], days: Option<u32>, now: Timestamp) -> Vec<Result<Self, Stays>> {
-        let automated = || sets.iter().filter(|set| set.mode == Mode::Automated);
+        // What has a time of its own stands in for nothing.
+        let automated = || sets.iter().filter(|set| set.mode == Mode::Automated && set.expires_at.is_none());
         let newest = automated().map(|set| set.started_at).max().unwrap_or(now).min(now);
         let mut of_weeks: BTreeMap<i64, (Timestamp, &str)> = BTreeMap::new();
         for set in automated() {
