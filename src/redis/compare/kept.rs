@@ -105,7 +105,7 @@ mod tests {
     #[test]
     fn the_largest_of_each_prefix() {
         let (keys, mut kept) = (Keys::random(), Kept::default());
-        let mut add = |kept: &mut Kept, name: &str, bytes: u64| {
+        let add = |kept: &mut Kept, name: &str, bytes: u64| {
             let value = Value { number: 1, bytes, expires_ms: None };
             kept.add(&keys.complete(keys.begin(0, name.as_bytes()), value, None, [0; 2]), name.as_bytes());
         };
