@@ -86,14 +86,19 @@ impl Inner {
             });
             by.or_else(|| sources.iter().any(|source| source == id).then_some("a job that runs needs it"))
         };
-        let judged = verdicts.into_iter().map(|verdict| match verdict {
-            Err(stays) => Err(stays.to_string()),
-            Ok(verdict) => match needed(verdict.backup_id()) {
-                Some(why) => Err(why.to_owned()),
-                None => Ok(verdict),
-            },
-        });
-        let judged: Vec<_> = judged.collect();
+        let mut judged = Vec::new();
+        for verdict in verdicts {
+            judged.push(match verdict {
+                Err(stays) => Err(stays.to_string()),
+                Ok(verdict) => match needed(verdict.backup_id()) {
+                    Some(why) => Err(why.to_owned()),
+                    None if self.log_begins_with(&sets, verdict.backup_id()).await => {
+                        Err("moments of the log lead back to it alone".to_owned())
+                    }
+                    None => Ok(verdict),
+                },
+            });
+        }
         Ok(sets.into_iter().zip(judged).collect())
     }
 
@@ -121,6 +126,14 @@ impl Inner {
         Ok(rows)
     }
 
+    /// Whether moments of the log lead back to a set alone, or nobody knows: what is archived is not to become useless in silence.
+    async fn log_begins_with(&self, sets: &[BackupSet], id: &str) -> bool {
+        match sets.iter().find(|set| set.id == id) {
+            Some(set) => self.log_needs(set, sets.to_vec()).await.is_some(),
+            None => false,
+        }
+    }
+
     /// The sets that running jobs read or make, whichever instance a job is about: a set may fill another one than its own.
     async fn running_sources(&self) -> Result<Vec<String>, Fault> {
         let running = |job: &Job| job.status == JobStatus::Running;
@@ -144,6 +157,11 @@ impl Inner {
         let mut needed = self.running_sources().await?;
         needed.extend(dependents.into_iter().filter(|(_, all)| all.iter().any(stays)).map(|(id, _)| id));
         needed.push(taken.to_owned());
+        for id in &safety {
+            if self.log_begins_with(&sets, id).await {
+                needed.push(id.clone());
+            }
+        }
         match Expired::crowded_out(&sets, &needed, Timestamp::now()) {
             None => Ok(()),
             Some(verdict) => {
