@@ -26,7 +26,7 @@ const MIGRATIONS: [(i64, &str, &str); 9] = [
     (6, "what a restore restores", include_str!("../migrations/0006_what_a_restore_restores.sql")),
     (7, "policies", include_str!("../migrations/0007_policies.sql")),
     (8, "keys of a restore", include_str!("../migrations/0008_keys_of_a_restore.sql")),
-    (9, "calendars", include_str!("../migrations/0009_calendars.sql")),
+    (10, "calendars", include_str!("../migrations/0010_calendars.sql")),
 ];
 
 /// The last version that only `PRAGMA user_version` recorded, before there was a table of migrations.
