@@ -100,7 +100,7 @@ pub fn share(instance_id: &str) -> SignedDuration {
 /// What has been of the backups that a calendar wants.
 #[derive(Debug, Clone, Default)]
 pub struct History {
-    /// Since when the policy is in force; `None` where that is not known, as of one in the configuration file.
+    /// Since when there is a calendar; `None` where that is not known, as of one in the configuration file.
     pub since: Option<Timestamp>,
     /// When the automated sets began that are there.
     pub taken: Vec<Timestamp>,

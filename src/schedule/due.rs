@@ -91,6 +91,10 @@ mod tests {
         let next = Due::At(at("2026-11-27T02:00:00Z") + share(id));
         assert_eq!(due(&daily, id, &History { since: Some(at("2026-11-26T03:00:00Z")), ..none.clone() }, late), next);
         assert_eq!(due(&daily, id, &History { taken: vec![begins], ..none.clone() }, late), next);
+        // An hour that is moved time and again, each time to one that is just over, puts nothing off: the policy was there before.
+        let moved = History { since: Some(at("2026-11-20T00:00:00Z")), taken: vec![at("2026-11-25T02:30:00Z")], ..none.clone() };
+        let five = policy("05:00Z-06:00Z", &ALL);
+        assert!(matches!(due(&five, id, &moved, at("2026-11-26T06:30:00Z")), Due::Now { late: true, .. }));
         // One of a clock that was days ahead stands in for nothing.
         let ahead = History { taken: vec![at("2026-12-24T02:30:00Z")], ..none.clone() };
         assert_eq!(due(&daily, id, &ahead, late), Due::Now { window, late: true });

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 pub struct StoredPolicy {
     /// The policy; without a calendar where none was set.
     pub policy: BackupPolicy,
-    /// Since when the calendar is this one; `None` without one.
+    /// Since when there is a calendar, whichever; `None` without one.
     pub calendar_since: Option<Timestamp>,
 }
 

@@ -26,7 +26,7 @@ use std::time::Duration;
 const TRIES: u32 = 100;
 const AGAIN_AFTER: Duration = Duration::from_millis(50);
 
-/// A policy in force, and since when its calendar is so; `None` without a calendar, or where the configuration file sets it.
+/// A policy in force, and since when it has a calendar; `None` without one, or where nobody knows: where the file sets it.
 pub(super) struct InForce {
     pub policy: BackupPolicy,
     pub since: Option<Timestamp>,

@@ -32,14 +32,13 @@ impl Policies for Sqlite {
     }
 
     async fn set_policy(&self, instance_id: &str, policy: &BackupPolicy) -> Result<(), Fault> {
-        // The calendar's beginning stays where hour and days do.
+        // Another hour or other days begin nothing anew: who moves the hour time and again must not move the next backup with it.
         sqlx::query(
             "INSERT INTO policies (instance_id, enable_backup_log, changed_at, preferred_backup_time,
                  preferred_backup_period, backup_retention_period, calendar_since)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?3)
              ON CONFLICT (instance_id) DO UPDATE SET enable_backup_log = ?2, changed_at = ?3,
-                 calendar_since = CASE WHEN preferred_backup_time = ?4 AND preferred_backup_period = ?5
-                     THEN calendar_since ELSE ?3 END,
+                 calendar_since = CASE WHEN preferred_backup_time = '' THEN ?3 ELSE calendar_since END,
                  preferred_backup_time = ?4, preferred_backup_period = ?5, backup_retention_period = ?6",
         )
         .bind(instance_id)

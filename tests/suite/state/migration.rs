@@ -255,7 +255,7 @@ async fn a_policy_of_before_there_were_calendars_is_kept() {
     let before = [
         "ALTER TABLE policies DROP COLUMN preferred_backup_time; ALTER TABLE policies DROP COLUMN preferred_backup_period;
          ALTER TABLE policies DROP COLUMN backup_retention_period; ALTER TABLE policies DROP COLUMN calendar_since",
-        "DELETE FROM _sqlx_migrations WHERE version > 8; PRAGMA user_version = 8",
+        "DELETE FROM _sqlx_migrations WHERE version = 10; PRAGMA user_version = 9",
         "INSERT INTO policies (instance_id, enable_backup_log, changed_at) VALUES ('orders', 1, 1790000000000)",
     ];
     made(home.path(), &before).await.close().await;
