@@ -42,24 +42,34 @@ impl fmt::Display for Stays {
     }
 }
 
+/// The moment from which on a policy of so many days, and never less than a week, keeps everything. It is counted back from the newest automated
+/// set, and not from now: where backups fail nothing goes that no later set stands in for, and where a clock was set ahead nothing goes by that
+/// alone. `None`: there is no such set yet.
+#[must_use]
+pub fn kept_since(sets: &[BackupSet], days: u32, now: Timestamp) -> Option<Timestamp> {
+    // What is of a clock that was ahead says nothing of now.
+    let newest = sets.iter().filter(|set| is_of_a_policy(set)).map(|set| set.started_at).filter(|at| *at <= now).max()?;
+    newest.checked_sub(SignedDuration::from_hours(24 * i64::from(days.max(*RETENTION_DAYS.start())))).ok()
+}
+
+/// Whether policies say how long a set is kept. What has a time of its own stands in for nothing.
+fn is_of_a_policy(set: &BackupSet) -> bool {
+    set.mode == Mode::Automated && set.expires_at.is_none()
+}
+
 /// The week of a moment, from Monday on: the epoch was a Thursday.
 fn week(at: Timestamp) -> i64 {
     (at.as_second() + 3 * 86_400).div_euclid(7 * 86_400)
 }
 
 impl Expired {
-    /// Judges all sets of an instance at a moment, in their order. The policy keeps automated sets for so many days, and never less than a week;
-    /// `None` where none is in force. Of each week the newest automated set stays, and so the last one does.
-    ///
-    /// Ages are counted back from the newest automated set, and not from now: where backups fail nothing goes that no later set stands in for,
-    /// and where a clock was set ahead nothing goes by that alone.
+    /// Judges all sets of an instance at a moment, in their order. The policy keeps automated sets for so many days, as [`kept_since`] counts
+    /// them; `None` where none is in force. Of each week the newest automated set stays, and so the last one does.
     #[must_use]
     pub fn by_policy(sets: &[BackupSet], days: Option<u32>, now: Timestamp) -> Vec<Result<Self, Stays>> {
-        // What has a time of its own stands in for nothing.
-        let automated = || sets.iter().filter(|set| set.mode == Mode::Automated && set.expires_at.is_none());
-        let newest = automated().map(|set| set.started_at).max().unwrap_or(now).min(now);
+        let since = days.and_then(|days| kept_since(sets, days, now));
         let mut of_weeks: BTreeMap<i64, (Timestamp, &str)> = BTreeMap::new();
-        for set in automated() {
+        for set in sets.iter().filter(|set| is_of_a_policy(set)) {
             let one = (set.started_at, set.id.as_str());
             let of_week = of_weeks.entry(week(set.started_at)).or_insert(one);
             *of_week = one.max(*of_week);
@@ -75,7 +85,7 @@ impl Expired {
                 None => {}
             }
             let days = days.ok_or(Stays::WithoutPolicy)?.max(*RETENTION_DAYS.start());
-            if newest.duration_since(set.started_at) <= SignedDuration::from_hours(24 * i64::from(days)) {
+            if since.is_none_or(|since| set.started_at >= since) {
                 return Err(Stays::Days(days));
             }
             match of_weeks.get(&week(set.started_at)) {

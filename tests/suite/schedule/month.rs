@@ -63,7 +63,8 @@ fn week(at: Timestamp) -> (i16, i8) {
 fn must_stay(sets: &[BackupSet], days: u32, now: Timestamp) -> BTreeSet<String> {
     let of_the_policy = |set: &&BackupSet| set.mode == Mode::Automated && set.expires_at.is_none();
     let automated: Vec<&BackupSet> = sets.iter().filter(of_the_policy).collect();
-    let newest = automated.iter().map(|set| set.started_at).max().unwrap_or(now).min(now);
+    // Where all are of a clock that was ahead, nothing is old.
+    let newest = automated.iter().map(|set| set.started_at).filter(|at| *at <= now).max().unwrap_or(Timestamp::MIN);
     let kept = SignedDuration::from_hours(24 * i64::from(days.max(7)));
     let stays = |set: &&BackupSet| {
         if set.locked_until.is_some_and(|until| until > now) {
