@@ -34,6 +34,7 @@ pub use coverage::{Coverage, Hole, Run};
 pub use cut::{Cut, CutAt, NoCut, Outside, Why};
 pub use layout::SegmentName;
 pub use moments::Window;
+pub use prune::Kept;
 pub use reach::Reached;
 pub use read::LogReader;
 pub use seal::Sealer;

@@ -42,7 +42,7 @@ pub enum Overwrite {}
 #[derive(Debug)]
 pub enum Delete {}
 
-/// Kind of grant: what of an instance's log no backup set leads to may be removed for ever.
+/// Kind of grant: what of an instance's log no moment that is kept needs may be removed for ever.
 #[derive(Debug)]
 pub enum Prune {}
 
@@ -161,7 +161,7 @@ impl Expired {
         &self.backup_id
     }
 
-    /// The right to remove what of the log no set leads to, once that set is gone.
+    /// The right to remove what of the log no moment that is kept needs, once that set is gone.
     #[must_use]
     pub fn prune(&self) -> Grant<Prune> {
         Grant::new(&self.instance_id)

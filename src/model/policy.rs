@@ -92,6 +92,15 @@ impl BackupPolicy {
     }
 }
 
+/// What retention does to the sets of an instance, and to its log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retention {
+    /// The sets: those that can be read, newest first, and the others.
+    pub sets: Vec<Retained>,
+    /// Number of segments of the log that go with them.
+    pub log_segments: usize,
+}
+
 /// What retention does to a backup set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Retained {

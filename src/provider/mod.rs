@@ -27,7 +27,7 @@ use crate::model::impact::KeyImpact;
 use crate::model::instance::{Capabilities, Instance};
 use crate::model::job::Job;
 use crate::model::log::LogStatus;
-use crate::model::policy::{BackupPolicy, Retained};
+use crate::model::policy::{BackupPolicy, Retention};
 use crate::model::restore::Cutover;
 use crate::model::secret::Secret;
 use crate::provider::comparison::{Compared, OnStage, StateOf};
@@ -300,10 +300,10 @@ pub trait Provider: Send + Sync {
         Ok(None)
     }
 
-    /// What retention would do now to each set of an instance. Deletes nothing.
-    async fn retained(&self, instance_id: &str) -> Result<Vec<Retained>, Fault> {
+    /// What retention would do now to the sets and the log of an instance. Deletes nothing.
+    async fn retention(&self, instance_id: &str) -> Result<Retention, Fault> {
         let _ = instance_id;
-        Err(unsupported("retained"))
+        Err(unsupported("retention"))
     }
 
     /// Keeps the logs of instances that have them on, until [`Self::shut_down`]; of each only where no other process does.

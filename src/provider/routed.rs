@@ -16,7 +16,7 @@ use crate::model::impact::KeyImpact;
 use crate::model::instance::{Capabilities, Instance};
 use crate::model::job::Job;
 use crate::model::log::LogStatus;
-use crate::model::policy::{BackupPolicy, Retained};
+use crate::model::policy::{BackupPolicy, Retention};
 use crate::model::restore::Cutover;
 use crate::model::text::nearest;
 use crate::provider::comparison::{Compared, OnStage, StateOf};
@@ -193,8 +193,8 @@ impl Provider for Routed {
         self.of(instance_id).scheduled(instance_id).await
     }
 
-    async fn retained(&self, instance_id: &str) -> Result<Vec<Retained>, Fault> {
-        self.of(instance_id).retained(instance_id).await
+    async fn retention(&self, instance_id: &str) -> Result<Retention, Fault> {
+        self.of(instance_id).retention(instance_id).await
     }
 
     async fn keep_logs(&self, scope: LogScope) -> Result<(), Fault> {

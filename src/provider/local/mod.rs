@@ -37,7 +37,7 @@ use crate::model::impact::KeyImpact;
 use crate::model::instance::{Capabilities, Instance};
 use crate::model::job::Job;
 use crate::model::log::LogStatus;
-use crate::model::policy::{BackupPolicy, Retained};
+use crate::model::policy::{BackupPolicy, Retention};
 use crate::model::restore::Cutover;
 use crate::model::text::{nearest, quoted};
 use crate::provider::comparison::{Compared, OnStage, StateOf};
@@ -342,8 +342,8 @@ impl Provider for Local {
         self.inner.scheduled(instance_id).await
     }
 
-    async fn retained(&self, instance_id: &str) -> Result<Vec<Retained>, Fault> {
-        self.inner.retained(instance_id).await
+    async fn retention(&self, instance_id: &str) -> Result<Retention, Fault> {
+        self.inner.retention(instance_id).await
     }
 
     async fn keep_logs(&self, scope: LogScope) -> Result<(), Fault> {

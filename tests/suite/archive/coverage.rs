@@ -3,7 +3,6 @@
 use super::*;
 use std::collections::BTreeMap;
 use tair_backup_mcp::archive::{RestoredFrom, SegmentName, Why};
-use tair_backup_mcp::guard::grant::Expired;
 
 const OTHER: &str = "fedcba9876543210fedcba9876543210fedcba98";
 
@@ -54,51 +53,6 @@ fn runs_and_holes_are_those_of_the_names() {
             assert!(run.segments.windows(2).all(|pair| pair[1].first <= pair[0].last && pair[0].last < pair[1].last));
         }
     }
-}
-
-/// What a set leads to stays, whatever the log is like; what goes leaves no hole; and a crash between any two removals neither.
-#[test]
-fn only_what_no_set_leads_to_is_pruned() {
-    let mut dice = Dice::new("pruned");
-    let expired = BackupSet { expires_at: Some(at(T0)), ..base(0, T0) };
-    let grant = || Expired::of(&expired, at(T0 + 1)).unwrap().prune();
-    let mut removed = 0;
-    for _ in 0..200 {
-        let log = Log::beginning(new_timeline(0, Some(0)));
-        let mut end = 0;
-        let segments: Vec<(u64, u64, &str)> = (0..1 + dice.below(12))
-            .map(|_| {
-                let first = end + if dice.below(5) == 0 { 3 } else { 0 };
-                end = first + 1 + dice.below(8) as u64;
-                (first, end, REPLID)
-            })
-            .collect();
-        named(&log, &segments);
-        let sets: Vec<BackupSet> = (0..dice.below(4)).map(|_| base(dice.below(60) as u64, T0)).collect();
-        let before = log.coverage();
-        let leading = sets.iter().filter(|set| before.runs.iter().any(|run| run.holds(set)));
-        let needed = leading.map(|set| set.replication_offset).min();
-        removed += log.archive.prune(grant(), 0, &sets).unwrap();
-        let after = log.coverage();
-        let covered =
-            |of: &Coverage, offset: u64| of.runs.iter().any(|run| run.first() <= offset && offset < run.last());
-        let holes = |of: &Coverage, from: u64| -> Vec<_> {
-            of.holes.iter().map(|h| (h.from.offset, h.to_offset)).filter(|(_, to)| *to > from).collect()
-        };
-        let needed_from = needed.unwrap_or(0);
-        for offset in needed_from..end {
-            assert_eq!(covered(&after, offset), covered(&before, offset), "{offset} of {segments:?} by {needed:?}");
-        }
-        assert_eq!(holes(&after, needed_from), holes(&before, needed_from), "{segments:?} by {needed:?}");
-        assert!(after.holes.iter().all(|hole| before.holes.contains(hole)), "{segments:?}: {:?}", after.holes);
-        // All that was needless goes, but for the last segment, and what ends where a set is.
-        let first = after.runs[0].first();
-        let reached = segments.iter().filter(|s| s.1 >= needed_from).map(|s| s.0).min().unwrap();
-        assert_eq!(first, reached.min(segments.last().unwrap().0), "{segments:?} by {needed:?}");
-        let again = log.archive.prune(grant(), 0, &sets).unwrap();
-        assert_eq!(again, 0, "once is enough");
-    }
-    assert!(removed > 100, "too little was removed to show anything");
 }
 
 /// Bytes that this process has resident, or had at most.

@@ -12,6 +12,7 @@ mod format;
 mod links;
 mod memory;
 mod outages;
+mod prune;
 mod spool;
 
 use crate::support::Dice;

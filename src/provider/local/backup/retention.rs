@@ -1,25 +1,39 @@
 //! Retention of sets: what has expired goes, and of safety backups, which plans leave without asking anybody, so does the oldest of
 //! too many. Verdicts are the guard's; nothing is deleted here that a waiting plan or a running job needs.
 
+use crate::archive::Kept;
 use crate::guard::facts::backup::Dependent;
 use crate::guard::grant::Expired;
 use crate::guard::ledger::AuditRecord;
-use crate::model::backup::{BackupSet, Mode};
+use crate::guard::retention::{Stays, kept_since};
+use crate::model::backup::{BackupSet, DamagedSet, Mode};
 use crate::model::fault::Fault;
 use crate::model::job::{Job, JobStatus};
-use crate::model::policy::Retained;
+use crate::model::policy::{Retained, Retention};
 use crate::provider::local::Inner;
 use jiff::{SignedDuration, Timestamp};
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 /// Seconds between two looks at what has expired: sets expire by the day.
 const INTERVAL: i64 = 3600;
 /// Who deletes, in the audit.
 const RETENTION: &str = "retention";
+/// Why a set stays whose time is over.
+const LOG_NEEDS: &str = "moments of the log that are kept lead back to it alone";
 
 /// Why a set goes, as part of a sentence.
 const fn why_it_goes(set: &BackupSet) -> &'static str {
     if set.expires_at.is_some() { "its time was over" } else { "older than the policy keeps automated sets" }
+}
+
+/// What becomes of an instance's sets at a moment.
+struct Judged {
+    /// The whole sets, newest first, each with a verdict or why it stays.
+    sets: Vec<(BackupSet, Result<Expired, String>)>,
+    damaged: Vec<DamagedSet>,
+    /// The first moment that the policy keeps; `None` where none is in force, or no set of it is there.
+    since: Option<Timestamp>,
 }
 
 impl Inner {
@@ -47,83 +61,117 @@ impl Inner {
     }
 
     async fn delete_expired_of(&self, instance_id: &str, now: Timestamp) -> Result<(), Fault> {
-        let mut prune = None;
-        for (set, verdict) in self.verdicts(instance_id, now).await? {
-            if let Ok(verdict) = verdict {
-                // What has a time of its own was on the log by chance.
-                if set.mode == Mode::Automated {
+        let Judged { sets, damaged, since } = self.judge(instance_id, now).await?;
+        let (mut prune, mut left) = (None, Vec::new());
+        for (set, verdict) in sets {
+            match verdict {
+                Err(_) => left.push(set),
+                Ok(verdict) => {
                     prune = Some(verdict.prune());
+                    self.retire(instance_id, verdict, "backup.expired", why_it_goes(&set)).await?;
                 }
-                self.retire(instance_id, verdict, "backup.expired", why_it_goes(&set)).await?;
             }
         }
-        match prune {
-            Some(grant) => self.prune_log(grant).await,
+        let Some(grant) = prune else { return Ok(()) };
+        match self.kept_of_log(instance_id, left, &damaged, since).await? {
+            Some(kept) => self.prune_log(grant, kept).await,
             None => Ok(()),
         }
     }
 
-    /// What becomes of each whole set of an instance at a moment: a verdict, or why it stays.
-    async fn verdicts(
-        &self,
-        instance_id: &str,
-        now: Timestamp,
-    ) -> Result<Vec<(BackupSet, Result<Expired, String>)>, Fault> {
-        let sets: Vec<BackupSet> = self.vault.list(instance_id, self).await?.into_iter().flatten().collect();
+    /// What becomes of each set of an instance at a moment.
+    async fn judge(&self, instance_id: &str, now: Timestamp) -> Result<Judged, Fault> {
+        let (mut sets, mut damaged) = (Vec::new(), Vec::new());
+        for set in self.vault.list(instance_id, self).await? {
+            match set {
+                Ok(set) => sets.push(set),
+                Err(set) => damaged.push(set),
+            }
+        }
         let policy = self.in_force(instance_id).await?.policy;
         let days = policy.has_calendar().then_some(policy.backup_retention_period);
+        let since = days.and_then(|days| kept_since(&sets, days, now));
         let verdicts = Expired::by_policy(&sets, days, now);
-        let expired: Vec<String> = verdicts.iter().flatten().map(|verdict| verdict.backup_id().to_owned()).collect();
-        let (dependents, sources) = match expired.as_slice() {
-            [] => Default::default(),
-            ids => (self.state.dependents(instance_id, ids).await?, self.running_sources().await?),
+        let ids: Vec<String> = verdicts.iter().flatten().map(|verdict| verdict.backup_id().to_owned()).collect();
+        let needed = self.needed(instance_id, &ids).await?;
+        let going = ids.into_iter().filter(|id| !needed.contains_key(id)).collect();
+        let of_the_log = self.log_keeps(instance_id, sets.clone(), going, since).await;
+        let judge = |verdict: Result<Expired, Stays>| -> Result<Expired, String> {
+            let verdict = verdict.map_err(|stays| stays.to_string())?;
+            match needed.get(verdict.backup_id()) {
+                Some(why) => Err((*why).to_owned()),
+                None if of_the_log.iter().any(|id| id == verdict.backup_id()) => Err(LOG_NEEDS.to_owned()),
+                None => Ok(verdict),
+            }
         };
-        let needed = |id: &str| {
-            let by = dependents.get(id).into_iter().flatten().find_map(|dependent| match dependent {
-                Dependent::Plan { .. } => Some("a plan that waits needs it"),
-                Dependent::Restore { status: JobStatus::Running, .. } => Some("a restore that runs is undone with it"),
-                Dependent::Restore { .. } | Dependent::Log(_) => None,
-            });
-            by.or_else(|| sources.iter().any(|source| source == id).then_some("a job that runs needs it"))
-        };
-        let mut judged = Vec::new();
-        for verdict in verdicts {
-            judged.push(match verdict {
-                Err(stays) => Err(stays.to_string()),
-                Ok(verdict) => match needed(verdict.backup_id()) {
-                    Some(why) => Err(why.to_owned()),
-                    None if self.log_begins_with(&sets, verdict.backup_id()).await => {
-                        Err("moments of the log lead back to it alone".to_owned())
-                    }
-                    None => Ok(verdict),
-                },
-            });
-        }
-        Ok(sets.into_iter().zip(judged).collect())
+        let judged: Vec<_> = verdicts.into_iter().map(judge).collect();
+        Ok(Judged { sets: sets.into_iter().zip(judged).collect(), damaged, since })
     }
 
-    /// What retention would do now to each set of an instance, newest first. Deletes nothing.
-    pub async fn retained(&self, instance_id: &str) -> Result<Vec<Retained>, Fault> {
-        let judged = self.verdicts(instance_id, Timestamp::now()).await?;
-        let mut rows: Vec<Retained> = judged
-            .into_iter()
-            .map(|(set, verdict)| Retained {
+    /// Which sets of an instance a waiting plan or a running job needs, of these and maybe others, and for what.
+    async fn needed(&self, instance_id: &str, ids: &[String]) -> Result<BTreeMap<String, &'static str>, Fault> {
+        if ids.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let why = |dependent: &Dependent| match dependent {
+            Dependent::Plan { .. } => Some("a plan that waits needs it"),
+            Dependent::Restore { status: JobStatus::Running, .. } => Some("a restore that runs is undone with it"),
+            Dependent::Restore { .. } | Dependent::Log(_) => None,
+        };
+        let dependents = self.state.dependents(instance_id, ids).await?;
+        let mut needed: BTreeMap<String, &'static str> =
+            dependents.into_iter().filter_map(|(id, all)| Some((id, all.iter().find_map(why)?))).collect();
+        for source in self.running_sources().await? {
+            needed.entry(source).or_insert("a job that runs needs it");
+        }
+        Ok(needed)
+    }
+
+    /// What must stay of an instance's log with the sets that are left; `None` where all of it must: without a policy, and while a set
+    /// cannot be read, for it may lead there once it can.
+    async fn kept_of_log(
+        &self,
+        instance_id: &str,
+        left: Vec<BackupSet>,
+        damaged: &[DamagedSet],
+        since: Option<Timestamp>,
+    ) -> Result<Option<Kept>, Fault> {
+        let Some(since) = since.filter(|_| damaged.is_empty()) else { return Ok(None) };
+        let ids: Vec<String> = left.iter().map(|set| set.id.clone()).collect();
+        let in_use = self.needed(instance_id, &ids).await?.into_keys().collect();
+        Ok(Some(Kept { sets: left, in_use, since }))
+    }
+
+    /// What retention would do now to the sets and the log of an instance. Deletes nothing.
+    pub async fn retention(&self, instance_id: &str) -> Result<Retention, Fault> {
+        let Judged { sets, damaged, since } = self.judge(instance_id, Timestamp::now()).await?;
+        let (mut rows, mut left) = (Vec::new(), Vec::new());
+        for (set, verdict) in sets {
+            rows.push(Retained {
+                backup_id: set.id.clone(),
                 mode: set.mode.as_str(),
                 taken_at: Some(set.started_at),
                 goes: verdict.is_ok(),
                 why: verdict.map_or_else(|why| why, |_| why_it_goes(&set).to_owned()),
-                backup_id: set.id,
-            })
-            .collect();
-        let damaged = self.vault.list(instance_id, self).await?.into_iter().filter_map(Result::err);
-        rows.extend(damaged.map(|set| Retained {
+            });
+            if rows.last().is_some_and(|row| !row.goes) {
+                left.push(set);
+            }
+        }
+        let any = left.len() < rows.len();
+        let kept = if any { self.kept_of_log(instance_id, left, &damaged, since).await? } else { None };
+        let log_segments = match kept {
+            Some(kept) => self.prunable(instance_id, kept).await?,
+            None => 0,
+        };
+        rows.extend(damaged.into_iter().map(|set| Retained {
             backup_id: set.id,
             mode: "",
             taken_at: None,
             goes: false,
             why: "damaged: nothing tells how old it is".to_owned(),
         }));
-        Ok(rows)
+        Ok(Retention { sets: rows, log_segments })
     }
 
     /// Whether moments of the log lead back to a set alone, or nobody knows: what is archived is not to become useless in silence.

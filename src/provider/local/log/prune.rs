@@ -1,23 +1,60 @@
-//! What of a log goes with the sets that led there.
+//! What retention asks of a log, and takes of it: which sets it still needs, and what of it goes once others are gone.
 
+use crate::archive::Kept;
 use crate::config::blocking::blocking;
 use crate::guard::grant::{Grant, Prune};
 use crate::guard::ledger::AuditRecord;
 use crate::model::backup::BackupSet;
 use crate::model::fault::Fault;
+use crate::model::time::written;
 use crate::provider::local::Inner;
 use crate::provider::local::log::SHARD;
+use jiff::Timestamp;
 
 impl Inner {
-    /// Removes what of the log no set leads to any more. While a set cannot be read, nothing goes: it may lead there once it can.
-    pub(in crate::provider::local) async fn prune_log(&self, grant: Grant<Prune>) -> Result<(), Fault> {
-        let instance_id = grant.instance_id().to_owned();
-        let listed = self.vault.list(&instance_id, self).await?;
-        let Ok(kept) = listed.into_iter().collect::<Result<Vec<BackupSet>, _>>() else { return Ok(()) };
-        let archive = self.archive.clone();
+    /// Which of the sets that are to go, newest first, have to stay because of the log: moments since `since`, or any where that is not known,
+    /// lead back to them, and to no set that is left. Where the log cannot be read, all of them.
+    pub(in crate::provider::local) async fn log_keeps(
+        &self,
+        instance_id: &str,
+        sets: Vec<BackupSet>,
+        going: Vec<String>,
+        since: Option<Timestamp>,
+    ) -> Vec<String> {
+        if going.is_empty() {
+            return going;
+        }
+        let (archive, of, mut left, ids) = (self.archive.clone(), instance_id.to_owned(), sets, going.clone());
+        let read = move || {
+            let coverage = archive.coverage(&of, SHARD)?;
+            let mut kept = Vec::new();
+            // The oldest first: of two that lead to the same moments one has to stay.
+            for id in ids.into_iter().rev() {
+                match coverage.only_from(&left, &id)? {
+                    Some((_, last)) if since.is_none_or(|since| last >= since) => kept.push(id),
+                    _ => left.retain(|set| set.id != id),
+                }
+            }
+            Ok(kept)
+        };
+        blocking(read).await.unwrap_or_else(|fault| {
+            tracing::warn!(instance = %instance_id, "what the log needs is not known, and no set expires: {fault}");
+            going
+        })
+    }
+
+    /// Number of segments of the log that would go.
+    pub(in crate::provider::local) async fn prunable(&self, instance_id: &str, kept: Kept) -> Result<usize, Fault> {
+        let (archive, of) = (self.archive.clone(), instance_id.to_owned());
+        blocking(move || archive.prunable(&of, SHARD, &kept)).await
+    }
+
+    /// Removes what of the log no moment that is kept needs.
+    pub(in crate::provider::local) async fn prune_log(&self, grant: Grant<Prune>, kept: Kept) -> Result<(), Fault> {
+        let (archive, instance_id, since) = (self.archive.clone(), grant.instance_id().to_owned(), kept.since);
         let removed = blocking(move || archive.prune(grant, SHARD, &kept)).await?;
         if removed > 0 {
-            let detail = format!("{removed} segments of the log, to which no backup leads any more");
+            let detail = format!("{removed} segments of the log, which no moment since {} needs", written(since));
             self.jobs.audit(AuditRecord::now("log.pruned", "retention", &instance_id, detail)).await;
         }
         Ok(())
