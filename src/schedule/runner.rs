@@ -1,7 +1,7 @@
 //! Takes the backups that are due, of all instances, for as long as the process lives.
 //!
-//! Of several processes one takes each: a lease says which, and under it what is due is judged once more. It must not wait for one instance
-//! with the others.
+//! Of several processes one takes each: a lease says which, and under it what is due is judged once more. The backup of one instance must not
+//! keep the others waiting.
 
 use crate::model::backup::Mode;
 use crate::model::calendar::share;
@@ -30,8 +30,6 @@ const LOOKS: usize = 50;
 const AT_ONCE: usize = 4;
 /// By how much two clocks may differ over a tick before it is said that one was set, or that the machine slept.
 const STEP_SECONDS: i64 = 2;
-/// How often it is looked whether a backup has ended.
-const ENDED_EVERY: Duration = Duration::from_millis(500);
 
 /// What the work needs.
 #[derive(Clone)]
@@ -131,7 +129,8 @@ impl Schedule {
         taken
     }
 
-    /// Begins the backup where it is due still, and waits for its end: until then the lease says that somebody is at it.
+    /// Begins the backup where it is due still, and waits for its end, also where the process is asked to end meanwhile: whoever has the lease
+    /// next must find the set, or a job that failed, and none that is about to end.
     async fn under_the_lease(&self, id: &str) -> Result<(), Fault> {
         let Some(Due::Now { window, late }) = self.due(id).await? else { return Ok(()) };
         if self.stop.is_cancelled() {
@@ -146,14 +145,11 @@ impl Schedule {
         // One that somebody else began is none of the calendar's: it is waited for, and the next look takes ours.
         let (job, joined) = self.provider.create_backup(id, Mode::Automated, &note).await?;
         tracing::info!(instance = %id, job = %job.id, joined, late, "a backup by the policy");
-        loop {
-            if self.state.job(&job.id).await?.status != JobStatus::Running {
-                return Ok(());
-            }
-            if self.stop.run_until_cancelled(tokio::time::sleep(ENDED_EVERY)).await.is_none() {
-                return Ok(());
-            }
+        let mut changes = self.state.changes();
+        while self.state.job(&job.id).await?.status == JobStatus::Running {
+            changes.changed().await;
         }
+        Ok(())
     }
 }
 
