@@ -55,10 +55,25 @@ pub fn due(calendar: &Calendar, instance_id: &str, history: &History, now: Times
     if now < begins { Due::At(begins) } else { Due::Now { window, late: now >= over } }
 }
 
+/// When the backup was due that the last window wanted and nobody has taken, although it is over.
+#[must_use]
+pub fn overdue(calendar: &Calendar, instance_id: &str, history: &History, now: Timestamp) -> Option<Timestamp> {
+    // Where nobody knows since when there is a calendar, and nothing was taken by it, it may have come a minute ago.
+    if history.since.is_none() && history.taken.is_empty() {
+        return None;
+    }
+    // What was tried in vain is as late as what nobody tried.
+    let untried = History { failed: Vec::new(), ..history.clone() };
+    match due(calendar, instance_id, &untried, now) {
+        Due::Now { window, late: true } => window.checked_add(share(instance_id)).ok(),
+        Due::Now { .. } | Due::At(_) => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     //! What is due before, within and behind a window, after failures, and where a clock was set. A thousand instances begin all over the window.
-    use super::{Due, due};
+    use super::{Due, due, overdue};
     use crate::model::calendar::{Calendar, History, share, window};
     use crate::model::policy::BackupPolicy;
     use jiff::{SignedDuration, Timestamp};
@@ -98,6 +113,12 @@ mod tests {
         // One of a clock that was days ahead stands in for nothing.
         let ahead = History { taken: vec![at("2026-12-24T02:30:00Z")], ..none.clone() };
         assert_eq!(due(&daily, id, &ahead, late), Due::Now { window, late: true });
+        // What is late is said, tried or not, once there was a policy for it.
+        let missed = History { since: Some(at("2026-11-20T00:00:00Z")), failed: vec![late], ..none.clone() };
+        assert_eq!(overdue(&daily, id, &missed, late), Some(begins));
+        assert_eq!(overdue(&daily, id, &missed, begins), None);
+        assert_eq!(overdue(&daily, id, &History { taken: vec![begins], ..missed }, late), None);
+        assert_eq!(overdue(&daily, id, &none, late), None);
         // What failed is tried again, less and less often.
         let mut failed = History::default();
         let mut now = begins;

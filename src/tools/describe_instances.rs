@@ -6,6 +6,7 @@ use crate::model::fault::{Fault, Kind};
 use crate::model::instance::{CloneOf, Instance, total_keys};
 use crate::model::time::{age, written, written_ms};
 use crate::provider::InstanceQuery;
+use crate::schedule::due::overdue;
 use crate::tools::ToolCall;
 use crate::tools::describe_backup_policy::PolicyRow;
 use crate::tools::log_row::LogRow;
@@ -244,7 +245,13 @@ async fn own_policy(call: &ToolCall<'_>, id: &str) -> Result<Option<String>, Fau
     }
     let policy = call.app.provider.backup_policy(id).await?;
     if policy.has_calendar() {
-        return Ok(Some(PolicyRow::of(&policy).describe()));
+        let told = PolicyRow::of(&policy).describe();
+        let scheduled = call.app.provider.scheduled(id).await?;
+        let late = scheduled.and_then(|(calendar, history)| overdue(&calendar, id, &history, Timestamp::now()));
+        return Ok(Some(match late {
+            Some(at) => format!("{told}; the one that was due at {} is not taken: `tair-backup-mcp run` takes it", written(at)),
+            None => told,
+        }));
     }
     Ok(Some(format!(
         "none: nothing takes backups by itself; modify_backup_policy with instance_id {id} and preferred_backup_time {USUAL_WINDOW} has one taken a day"

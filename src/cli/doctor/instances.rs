@@ -7,7 +7,7 @@ use crate::guard::facts::rights::{Right, rules as rules_of};
 use crate::model::backup::BackupSet;
 use crate::model::calendar::USUAL_WINDOW;
 use crate::model::fault::{Fault, Kind};
-use crate::model::time::age;
+use crate::model::time::{age, written};
 use crate::provider::local::endpoint::endpoint_of;
 use crate::provider::local::sandbox::Sandbox;
 use crate::redis::conn::Conn;
@@ -17,6 +17,7 @@ use crate::redis::facts::{Role, ServerFacts};
 use crate::redis::rdb::compat::Flavor;
 use crate::redis::rights::{self, Need, Probing};
 use crate::redis::settings::{can_replicate_from_us, sync_delay};
+use crate::schedule::due::overdue;
 use crate::tools::App;
 use crate::tools::describe_backup_policy::PolicyRow;
 use jiff::Timestamp;
@@ -228,10 +229,20 @@ async fn restore(
 /// Whether anything takes backups of the instance by itself.
 async fn policy(app: &App, id: &str, findings: &mut Findings) {
     const NAME: &str = "backup policy";
-    match app.provider.backup_policy(id).await {
+    let read = async { Ok::<_, Fault>((app.provider.backup_policy(id).await?, app.provider.scheduled(id).await?)) };
+    match read.await {
         Err(fault) => findings.fail(NAME, &fault),
-        Ok(policy) if policy.has_calendar() => findings.pass(NAME, PolicyRow::of(&policy).describe()),
-        Ok(_) => {
+        Ok((policy, Some((calendar, history)))) => {
+            let told = PolicyRow::of(&policy).describe();
+            match overdue(&calendar, id, &history, Timestamp::now()) {
+                Some(at) => {
+                    let late = format!("{told}; the one that was due at {} is not taken", written(at));
+                    findings.warn(NAME, late, "tair-backup-mcp run takes it, for as long as it runs");
+                }
+                None => findings.pass(NAME, told),
+            }
+        }
+        Ok((_, None)) => {
             let next = format!("modify-backup-policy --instance-id {id} --preferred-backup-time {USUAL_WINDOW}");
             findings.warn(NAME, "none: nothing takes backups by itself", next);
         }

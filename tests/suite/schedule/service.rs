@@ -165,17 +165,25 @@ fn rows(bench: &Bench) -> Vec<Value> {
     bench.json(&["retention", "--instance-id", "orders"])["sets"].as_array().unwrap().clone()
 }
 
-/// A set of which the policy says nothing any more stays as long as moments that are kept lead back to it alone.
+/// A set of which the policy says nothing any more stays as long as moments that are kept lead back to it alone. A backup that nobody has
+/// taken in its window is told.
 #[tokio::test]
 async fn what_kept_moments_lead_back_to_stays() {
     let redis = Redis::start("redis-7.0", &[]);
-    let bench = Bench::new(&unattended(&redis, DAILY));
     let now = Timestamp::now();
+    // A window that is over since eleven hours.
+    let hour = now.to_zoned(TimeZone::UTC).hour().checked_add(12).unwrap() % 24;
+    let policy = format!("preferred_backup_time = \"{hour:02}:00Z-{:02}:00Z\"\n", hour + 1);
+    let bench = Bench::new(&unattended(&redis, &policy));
     let wednesday = wednesday(now);
     let offsets = put_log(&bench, &[wednesday - days(1), wednesday, now - days(7), now - days(1)]);
     let old = put(&bench, 1, wednesday - days(1), ("i", 0)).await;
     put(&bench, 2, wednesday, ("another", 0)).await;
+    let told = || text(&bench.json(&["describe-instances"])["instances"][0]["protection"]["backup_policy"]);
+    let late = || (told().contains("is not taken"), bench.run(&["doctor"]).out.contains("is not taken"));
+    assert_eq!(late(), (true, true), "{}", told());
     put(&bench, 3, now, ("another", 0)).await;
+    assert_eq!(late(), (false, false), "{}", told());
     let of_old = || rows(&bench).into_iter().find(|row| row["backup_id"] == old.as_str()).unwrap();
     assert!(of_old()["goes"] == false && text(&of_old()["why"]).contains("lead back to it alone"), "{}", of_old());
     // Of a position that lies a day before the first moment that is kept.
