@@ -165,7 +165,7 @@ impl Calendar {
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     //! Windows come one after the other, in every week, and the last one of a moment is never the next one.
-    use super::{Calendar, window};
+    use super::{Calendar, EVERY_DAY, window};
     use crate::model::policy::BackupPolicy;
     use jiff::{SignedDuration, Timestamp};
 
@@ -187,8 +187,7 @@ mod tests {
     fn windows_of_a_week() {
         // A Thursday.
         let now = at("2026-11-26T12:00:00Z");
-        let daily =
-            calendar("02:00Z-03:00Z", &["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]);
+        let daily = calendar("02:00Z-03:00Z", &EVERY_DAY);
         assert_eq!(
             (daily.last(now).unwrap(), daily.next(now).unwrap()),
             (at("2026-11-26T02:00:00Z"), at("2026-11-27T02:00:00Z"))

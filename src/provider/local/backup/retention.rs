@@ -147,14 +147,15 @@ impl Inner {
         let Judged { sets, damaged, since } = self.judge(instance_id, Timestamp::now()).await?;
         let (mut rows, mut left) = (Vec::new(), Vec::new());
         for (set, verdict) in sets {
+            let goes = verdict.is_ok();
             rows.push(Retained {
                 backup_id: set.id.clone(),
                 mode: set.mode.as_str(),
                 taken_at: Some(set.started_at),
-                goes: verdict.is_ok(),
+                goes,
                 why: verdict.map_or_else(|why| why, |_| why_it_goes(&set).to_owned()),
             });
-            if rows.last().is_some_and(|row| !row.goes) {
+            if !goes {
                 left.push(set);
             }
         }
