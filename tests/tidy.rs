@@ -39,7 +39,7 @@ const VAGUE: [&str; 12] = [
 ];
 
 /// Words, and the only room or file that may say them: what they do must have one place.
-const OWNED: [(&str, &str); 20] = [
+const OWNED: [(&str, &str); 22] = [
     ("\"REPLICAOF\"", "redis"),
     ("\"PSYNC\"", "redis"),
     ("\"FLUSHALL\"", "redis"),
@@ -50,8 +50,10 @@ const OWNED: [(&str, &str); 20] = [
     ("Scratch::started", "redis/scratch/mod.rs"),
     ("Expired::of", "provider"),
     ("Expired::by_policy", "provider"),
+    ("Outlived::by_policy", "provider"),
     ("Expired::crowded_out", "provider"),
     ("Expired {", "guard"),
+    ("Outlived {", "guard"),
     ("Orphaned::of", "provider"),
     ("Orphaned {", "guard"),
     // The first word of a server's error reply, and a published code of the cloud.

@@ -1,4 +1,4 @@
-//! Pruning: what of the log no kept moment needs is removed, once a set has expired.
+//! Pruning: what of the log no kept moment needs is removed.
 //!
 //! It must not touch what lies behind the set from which the first kept moment is recovered, nor behind one that is in use, nor the newest
 //! segment of a timeline, behind which its writer goes on. Records of timelines and gaps stay. Before anything is removed, its end is put

@@ -1,8 +1,8 @@
 //! Grants: what every primitive that destroys takes, by value. Made only here, of the few things that justify destroying.
 //!
 //! A grant comes from a [`Permit`](crate::guard::permit::Permit), behind which stands a yes; from [`Scratch`], a server that
-//! this program started itself; from [`Expired`], the verdict of retention on a set; or from [`Orphaned`], what a job wrote down
-//! before it touched anything, and then only to roll back or to repeat the very order. From nowhere else: the fields are private,
+//! this program started itself; from [`Expired`] and [`Outlived`](crate::guard::retention::Outlived), the verdicts of retention on a set and on a
+//! log; or from [`Orphaned`], what a job wrote down before it touched anything, and then only to roll back or to repeat the very order. From nowhere else: the fields are private,
 //! so a primitive cannot be called without one.
 //!
 //! ```compile_fail,E0451
@@ -159,12 +159,6 @@ impl Expired {
     #[must_use]
     pub fn backup_id(&self) -> &str {
         &self.backup_id
-    }
-
-    /// The right to remove what of the log no moment that is kept needs, once that set is gone.
-    #[must_use]
-    pub fn prune(&self) -> Grant<Prune> {
-        Grant::new(&self.instance_id)
     }
 
     /// The right to delete that set.

@@ -1,8 +1,8 @@
-//! Retention's verdict on every set of an instance: it goes, or why it stays.
+//! Retention's verdicts: on every set of an instance, that it goes or why it stays, and on its log, from when on it is kept.
 //!
 //! It must not ask for the time, and judges what is listed alone: whoever deletes looks whether a plan or a job needs the set.
 
-use crate::guard::grant::Expired;
+use crate::guard::grant::{Expired, Grant, Prune};
 use crate::model::backup::{BackupSet, Mode};
 use crate::model::calendar::RETENTION_DAYS;
 use crate::model::time::written;
@@ -45,8 +45,7 @@ impl fmt::Display for Stays {
 /// The moment from which on a policy of so many days, and never less than a week, keeps everything. It is counted back from the newest automated
 /// set, and not from now: where backups fail nothing goes that no later set stands in for, and where a clock was set ahead nothing goes by that
 /// alone. `None`: there is no such set yet.
-#[must_use]
-pub fn kept_since(sets: &[BackupSet], days: u32, now: Timestamp) -> Option<Timestamp> {
+fn kept_since(sets: &[BackupSet], days: u32, now: Timestamp) -> Option<Timestamp> {
     // What is of a clock that was ahead says nothing of now.
     let newest = sets.iter().filter(|set| is_of_a_policy(set)).map(|set| set.started_at).filter(|at| *at <= now).max()?;
     newest.checked_sub(SignedDuration::from_hours(24 * i64::from(days.max(*RETENTION_DAYS.start())))).ok()
@@ -62,9 +61,38 @@ fn week(at: Timestamp) -> i64 {
     (at.as_second() + 3 * 86_400).div_euclid(7 * 86_400)
 }
 
+/// The verdict of retention on the log of an instance: no moment before one has to be kept.
+#[derive(Debug)]
+pub struct Outlived {
+    instance_id: String,
+    since: Timestamp,
+}
+
+impl Outlived {
+    /// Judges the log of an instance by all its sets, at a moment. The policy keeps moments for so many days, as it does automated sets. `None`:
+    /// none is in force, or there is no such set yet.
+    #[must_use]
+    pub fn by_policy(instance_id: &str, sets: &[BackupSet], days: Option<u32>, now: Timestamp) -> Option<Self> {
+        let since = kept_since(sets, days?, now)?;
+        Some(Self { instance_id: instance_id.to_owned(), since })
+    }
+
+    /// The first moment that is kept.
+    #[must_use]
+    pub const fn since(&self) -> Timestamp {
+        self.since
+    }
+
+    /// The right to remove what of the log no moment needs that is kept.
+    #[must_use]
+    pub fn prune(self) -> Grant<Prune> {
+        Grant::new(&self.instance_id)
+    }
+}
+
 impl Expired {
-    /// Judges all sets of an instance at a moment, in their order. The policy keeps automated sets for so many days, as [`kept_since`] counts
-    /// them; `None` where none is in force. Of each week the newest automated set stays, and so the last one does.
+    /// Judges all sets of an instance at a moment, in their order. The policy keeps automated sets for so many days, and never less than a week,
+    /// counted back from the newest; `None` where none is in force. Of each week the newest automated set stays, and so the last one does.
     #[must_use]
     pub fn by_policy(sets: &[BackupSet], days: Option<u32>, now: Timestamp) -> Vec<Result<Self, Stays>> {
         let since = days.and_then(|days| kept_since(sets, days, now));

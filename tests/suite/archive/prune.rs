@@ -3,11 +3,13 @@
 
 use super::*;
 use tair_backup_mcp::archive::{Kept, SegmentName};
-use tair_backup_mcp::guard::grant::{Expired, Grant, Prune};
+use tair_backup_mcp::guard::grant::{Grant, Prune};
+use tair_backup_mcp::guard::retention::Outlived;
 
-/// The grant that an expired set gives.
+/// The grant of a policy.
 fn grant() -> Grant<Prune> {
-    Expired::of(&BackupSet { expires_at: Some(at(T0)), ..base(0, T0) }, at(T0 + 1)).unwrap().prune()
+    let set = BackupSet { mode: Mode::Automated, ..base(0, T0) };
+    Outlived::by_policy("orders", &[set], Some(7), at(T0)).unwrap().prune()
 }
 
 /// What moments lead to: positions of base and cut, if to any.

@@ -5,7 +5,7 @@ use crate::archive::Kept;
 use crate::guard::facts::backup::Dependent;
 use crate::guard::grant::Expired;
 use crate::guard::ledger::AuditRecord;
-use crate::guard::retention::{Stays, kept_since};
+use crate::guard::retention::{Outlived, Stays};
 use crate::model::backup::{BackupSet, DamagedSet, Mode};
 use crate::model::fault::Fault;
 use crate::model::job::{Job, JobStatus};
@@ -32,8 +32,8 @@ struct Judged {
     /// The whole sets, newest first, each with a verdict or why it stays.
     sets: Vec<(BackupSet, Result<Expired, String>)>,
     damaged: Vec<DamagedSet>,
-    /// The first moment that the policy keeps; `None` where none is in force, or no set of it is there.
-    since: Option<Timestamp>,
+    /// From when on the policy keeps the log; `None` where none is in force, or no set of it is there.
+    log: Option<Outlived>,
 }
 
 impl Inner {
@@ -54,27 +54,37 @@ impl Inner {
             return;
         }
         for id in self.ids_with_sets().await {
-            if let Err(fault) = self.delete_expired_of(&id, now).await {
-                tracing::warn!(instance = %id, "expired sets could not be deleted: {fault}");
-            }
+            self.delete_expired_of(&id, now, false).await;
         }
     }
 
-    async fn delete_expired_of(&self, instance_id: &str, now: Timestamp) -> Result<(), Fault> {
-        let Judged { sets, damaged, since } = self.judge(instance_id, now).await?;
-        let (mut prune, mut left) = (None, Vec::new());
+    /// Deletes what an automated set that was just taken lets go, of the sets of its instance and of the log.
+    pub async fn delete_outlived(&self, instance_id: &str) {
+        self.delete_expired_of(instance_id, Timestamp::now(), true).await;
+    }
+
+    async fn delete_expired_of(&self, instance_id: &str, now: Timestamp, of_the_log_too: bool) {
+        if let Err(fault) = self.try_deleting(instance_id, now, of_the_log_too).await {
+            tracing::warn!(instance = %instance_id, "what has expired could not be deleted: {fault}");
+        }
+    }
+
+    /// The log is looked at where a set goes, or where that is asked for: it may have many names.
+    async fn try_deleting(&self, instance_id: &str, now: Timestamp, mut of_the_log_too: bool) -> Result<(), Fault> {
+        let Judged { sets, damaged, log } = self.judge(instance_id, now).await?;
+        let mut left = Vec::new();
         for (set, verdict) in sets {
             match verdict {
                 Err(_) => left.push(set),
                 Ok(verdict) => {
-                    prune = Some(verdict.prune());
                     self.retire(instance_id, verdict, "backup.expired", why_it_goes(&set)).await?;
+                    of_the_log_too = true;
                 }
             }
         }
-        let Some(grant) = prune else { return Ok(()) };
-        match self.kept_of_log(instance_id, left, &damaged, since).await? {
-            Some(kept) => self.prune_log(grant, kept).await,
+        let Some(log) = log.filter(|_| of_the_log_too) else { return Ok(()) };
+        match self.kept_of_log(instance_id, left, &damaged, log.since()).await? {
+            Some(kept) => self.prune_log(log.prune(), kept).await,
             None => Ok(()),
         }
     }
@@ -90,12 +100,12 @@ impl Inner {
         }
         let policy = self.in_force(instance_id).await?.policy;
         let days = policy.has_calendar().then_some(policy.backup_retention_period);
-        let since = days.and_then(|days| kept_since(&sets, days, now));
+        let log = Outlived::by_policy(instance_id, &sets, days, now);
         let verdicts = Expired::by_policy(&sets, days, now);
         let ids: Vec<String> = verdicts.iter().flatten().map(|verdict| verdict.backup_id().to_owned()).collect();
         let needed = self.needed(instance_id, &ids).await?;
         let going = ids.into_iter().filter(|id| !needed.contains_key(id)).collect();
-        let of_the_log = self.log_keeps(instance_id, sets.clone(), going, since).await;
+        let of_the_log = self.log_keeps(instance_id, sets.clone(), going, log.as_ref().map(Outlived::since)).await;
         let judge = |verdict: Result<Expired, Stays>| -> Result<Expired, String> {
             let verdict = verdict.map_err(|stays| stays.to_string())?;
             match needed.get(verdict.backup_id()) {
@@ -105,7 +115,7 @@ impl Inner {
             }
         };
         let judged: Vec<_> = verdicts.into_iter().map(judge).collect();
-        Ok(Judged { sets: sets.into_iter().zip(judged).collect(), damaged, since })
+        Ok(Judged { sets: sets.into_iter().zip(judged).collect(), damaged, log })
     }
 
     /// Which sets of an instance a waiting plan or a running job needs, of these and maybe others, and for what.
@@ -127,16 +137,18 @@ impl Inner {
         Ok(needed)
     }
 
-    /// What must stay of an instance's log with the sets that are left; `None` where all of it must: without a policy, and while a set
-    /// cannot be read, for it may lead there once it can.
+    /// What must stay of an instance's log with the sets that are left; `None`: all of it, while a set cannot be read, for it may lead there once
+    /// it can.
     async fn kept_of_log(
         &self,
         instance_id: &str,
         left: Vec<BackupSet>,
         damaged: &[DamagedSet],
-        since: Option<Timestamp>,
+        since: Timestamp,
     ) -> Result<Option<Kept>, Fault> {
-        let Some(since) = since.filter(|_| damaged.is_empty()) else { return Ok(None) };
+        if !damaged.is_empty() {
+            return Ok(None);
+        }
         let ids: Vec<String> = left.iter().map(|set| set.id.clone()).collect();
         let in_use = self.needed(instance_id, &ids).await?.into_keys().collect();
         Ok(Some(Kept { sets: left, in_use, since }))
@@ -144,7 +156,7 @@ impl Inner {
 
     /// What retention would do now to the sets and the log of an instance. Deletes nothing.
     pub async fn retention(&self, instance_id: &str) -> Result<Retention, Fault> {
-        let Judged { sets, damaged, since } = self.judge(instance_id, Timestamp::now()).await?;
+        let Judged { sets, damaged, log } = self.judge(instance_id, Timestamp::now()).await?;
         let (mut rows, mut left) = (Vec::new(), Vec::new());
         for (set, verdict) in sets {
             let goes = verdict.is_ok();
@@ -159,8 +171,10 @@ impl Inner {
                 left.push(set);
             }
         }
-        let any = left.len() < rows.len();
-        let kept = if any { self.kept_of_log(instance_id, left, &damaged, since).await? } else { None };
+        let kept = match log {
+            Some(log) => self.kept_of_log(instance_id, left, &damaged, log.since()).await?,
+            None => None,
+        };
         let log_segments = match kept {
             Some(kept) => self.prunable(instance_id, kept).await?,
             None => 0,
