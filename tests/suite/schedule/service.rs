@@ -161,6 +161,12 @@ fn days(n: i64) -> SignedDuration {
     SignedDuration::from_hours(24 * n)
 }
 
+/// A policy whose last window is over since eleven hours.
+fn long_over(now: Timestamp) -> String {
+    let hour = now.to_zoned(TimeZone::UTC).hour().checked_add(12).unwrap() % 24;
+    format!("preferred_backup_time = \"{hour:02}:00Z-{:02}:00Z\"\n", hour + 1)
+}
+
 fn rows(bench: &Bench) -> Vec<Value> {
     bench.json(&["retention", "--instance-id", "orders"])["sets"].as_array().unwrap().clone()
 }
@@ -171,10 +177,7 @@ fn rows(bench: &Bench) -> Vec<Value> {
 async fn what_kept_moments_lead_back_to_stays() {
     let redis = Redis::start("redis-7.0", &[]);
     let now = Timestamp::now();
-    // A window that is over since eleven hours.
-    let hour = now.to_zoned(TimeZone::UTC).hour().checked_add(12).unwrap() % 24;
-    let policy = format!("preferred_backup_time = \"{hour:02}:00Z-{:02}:00Z\"\n", hour + 1);
-    let bench = Bench::new(&unattended(&redis, &policy));
+    let bench = Bench::new(&unattended(&redis, &long_over(now)));
     let wednesday = wednesday(now);
     let offsets = put_log(&bench, &[wednesday - days(1), wednesday, now - days(7), now - days(1)]);
     let old = put(&bench, 1, wednesday - days(1), ("i", 0)).await;
@@ -189,6 +192,22 @@ async fn what_kept_moments_lead_back_to_stays() {
     // Of a position that lies a day before the first moment that is kept.
     put(&bench, 4, now - days(8), ("i", offsets[1])).await;
     assert_eq!(of_old()["goes"], true, "{}", of_old());
+}
+
+/// What is older than the policy keeps goes of the log behind a backup, also where no set goes.
+#[tokio::test]
+async fn a_backup_is_what_lets_the_log_go() {
+    let redis = Redis::start("redis-7.0", &[]);
+    let now = Timestamp::now();
+    let bench = Bench::new(&unattended(&redis, &long_over(now)));
+    let offsets = put_log(&bench, &[60, 30, 20, 1].map(|n| now - days(n)));
+    put(&bench, 1, now - days(60), ("i", 0)).await;
+    put(&bench, 2, now - days(30), ("i", offsets[1])).await;
+    let segments = || archive(&bench).coverage("orders", 0).unwrap().runs[0].segments.len();
+    let service = Service::start(&bench);
+    wait("the log to go", LONG, || (segments() == 3).then_some(()));
+    assert_eq!(service.ask_to_end(), Some(0));
+    assert_eq!((bench.backups().len(), segments()), (3, 3));
 }
 
 #[tokio::test]
