@@ -37,8 +37,8 @@ pub fn due(calendar: &Calendar, instance_id: &str, history: &History, now: Times
     // What has a time of the next window, or is a day ahead, is of a clock that was set: it stands in for nothing yet.
     let next = calendar.next(now).unwrap_or(Timestamp::MAX).min(now.saturating_add(DAY).unwrap_or(now));
     let in_window = |at: &Timestamp| *at >= window && *at < next;
-    // Before the policy nobody wanted anything.
-    let wanted = history.since.is_none_or(|since| since < over);
+    // Before the policy nobody wanted anything. One that begins ahead of the clock was set under another: since when it is there nobody knows.
+    let wanted = history.since.is_none_or(|since| since < over || since > now);
     if !wanted || history.taken.iter().any(in_window) {
         return far();
     }
@@ -104,6 +104,9 @@ mod tests {
         let next = Due::At(at("2026-11-27T02:00:00Z") + share(id));
         assert_eq!(due(&daily, id, &History { since: Some(at("2026-11-26T03:00:00Z")), ..none.clone() }, late), next);
         assert_eq!(due(&daily, id, &History { taken: vec![begins], ..none.clone() }, late), next);
+        // One that was set while the clock was ahead does not wait for that time.
+        let ahead = History { since: Some(at("2027-11-26T03:00:00Z")), ..none.clone() };
+        assert_eq!(due(&daily, id, &ahead, late), Due::Now { window, late: true });
         // An hour that is moved time and again, each time to one that is just over, puts nothing off: the policy was there before.
         let moved = History { since: Some(at("2026-11-20T00:00:00Z")), taken: vec![at("2026-11-25T02:30:00Z")], ..none.clone() };
         let five = policy("05:00Z-06:00Z", &EVERY_DAY);

@@ -7,7 +7,7 @@ use crate::guard::grant::Expired;
 use crate::guard::ledger::AuditRecord;
 use crate::guard::retention::{Outlived, Stays};
 use crate::model::backup::{BackupSet, DamagedSet, Mode};
-use crate::model::fault::Fault;
+use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, JobStatus};
 use crate::model::policy::{Retained, Retention};
 use crate::provider::local::Inner;
@@ -77,7 +77,9 @@ impl Inner {
             match verdict {
                 Err(_) => left.push(set),
                 Ok(verdict) => {
-                    self.retire(instance_id, verdict, "backup.expired", why_it_goes(&set)).await?;
+                    let gone = self.retire(instance_id, verdict, "backup.expired", why_it_goes(&set)).await;
+                    // Another process may have come first.
+                    gone.or_else(|fault| if fault.kind == Kind::NotFound { Ok(()) } else { Err(fault) })?;
                     of_the_log_too = true;
                 }
             }
