@@ -364,7 +364,8 @@ impl Cutover<'_> {
         commands.extend(self.libraries(&self.old));
         let left = match run(conn, &commands).await {
             Ok(replies) if replies.first_error().is_none() => {
-                // What came in between went to the new data, and is gone with it. The swap itself has written a DEL, a SWAPDB and a SET for each pair, and the libraries.
+                // What came in between went to the new data, and is gone with it. The swap itself has written a DEL, a SWAPDB and a SET for
+                // each pair, and the libraries.
                 let own = 3 * self.placement.pairs.len() as u64 + u64::from(self.libraries(&self.new).is_some());
                 let lost = writes_between(conn, swapped.text(2), replies.text(0), own).await;
                 if let RedisError::Withheld { fault: Fault { message, .. } }

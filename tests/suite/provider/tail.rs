@@ -1,8 +1,8 @@
 //! The writes between the last safety backup of a restore and its cutover: all of them are kept, on our disk or in the instance's log, and
 //! come back by the call that the end spells out; or nothing is overwritten.
 
-use crate::provider::by_commands::{COMMANDS, SWAP};
-use crate::provider::cutover::{Proxy, Tap, contains, prepares};
+use crate::provider::by_commands::{COMMANDS, EXEC, SWAP, at_the_swap};
+use crate::provider::cutover::{Loses, Proxy, Tap, contains, prepares};
 use crate::provider::moment::back;
 use crate::support::disk::SmallDisk;
 use crate::support::log::{LONG, Service, archived_to, log_until, position, received, service_log};
@@ -10,6 +10,7 @@ use crate::support::{Bench, Redis, Reply, accepted_after, files_under, text, wai
 use serde_json::Value;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -32,8 +33,13 @@ fn config(proxy: &Proxy, megabytes: u32, more: &str) -> String {
 
 impl Scene {
     fn new(megabytes: u32, more: &str) -> (Self, Proxy) {
+        Self::losing(megabytes, more, Arc::new(|_| false))
+    }
+
+    fn losing(megabytes: u32, more: &str, loses: Loses) -> (Self, Proxy) {
         let redis = Redis::start("redis-7.0", &["--repl-backlog-size", "64mb"]);
         redis.fill(0, 1);
+        redis.run(&["DEBUG", "POPULATE", "5000", "k", "60"]);
         let (port, armed) = (redis.port, Arc::new(AtomicBool::new(false)));
         let ready = Arc::clone(&armed);
         let tap: Tap = Arc::new(move |bytes| {
@@ -47,7 +53,7 @@ impl Scene {
                 }
             }
         });
-        let proxy = Proxy::start(&redis, tap);
+        let proxy = Proxy::with(&redis, tap, Arc::new(|_| ()), loses);
         let bench = Bench::new(&config(&proxy, megabytes, more));
         let backup = bench.backup();
         (Self { redis, bench, backup, armed }, proxy)
@@ -168,4 +174,49 @@ fn the_log_has_what_the_tail_has_no_room_for() {
     service.kill();
     scene.redis.run(&["DEL", "order:0", "order:1", "order:2"]);
     scene.refused("the instance's log was not seen to have them");
+}
+
+/// The connection is lost at the swap, or as the target is told that the look at it has held: its old data may be gone, so what was accepted
+/// right before stays here, and whoever finds the restore tells of it.
+#[test]
+fn a_swap_that_may_have_come_through_keeps_the_tail() {
+    for steps in [&[EXEC][..], &[EXEC, EXEC]] {
+        let lost = Arc::new(AtomicBool::new(false));
+        let (scene, _proxy) = Scene::losing(8, COMMANDS, at_the_swap(steps, Arc::clone(&lost)));
+        let failed = scene.restore();
+        assert!(lost.load(Ordering::SeqCst), "{failed}");
+        assert!(text(&failed["message"]).contains("what the target holds now is not known"), "{failed}");
+        assert!(scene.tails().iter().any(|kept| kept == "resp"), "{failed}");
+        let jobs = scene.bench.jobs();
+        let job = jobs.iter().find(|job| job["kind"] == "restore").unwrap();
+        let message = text(&job["message"]);
+        assert!(message.contains("the target holds the restored backup"), "{message}");
+        assert_eq!(scene.orders(), 0, "{message}");
+        assert!(scene.tails().iter().any(|kept| kept == "resp"), "{message}");
+        // Of a reply that never came nobody could judge.
+        let told = if steps.len() == 1 { None } else { Some(WRITES) };
+        assert_eq!(accepted_after(&message), told, "{message}");
+    }
+}
+
+/// A target that dies behind the cutover of a restore by replication: the end tells what was accepted before, and where that lies.
+#[test]
+fn an_end_behind_the_cutover_tells_what_was_accepted() {
+    let (scene, _proxy) = Scene::new(8, "");
+    scene.redis.run(&["CONFIG", "SET", "loading-process-events-interval-bytes", "1024"]);
+    scene.redis.run(&["CONFIG", "SET", "key-load-delay", "500"]);
+    let process = scene.redis.info("process_id");
+    let failed = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let loads = || ["loading", "async_loading"].iter().any(|flag| scene.redis.info(flag) == "1");
+            wait("the target to load", LONG, || loads().then_some(()));
+            assert!(Command::new("kill").args(["-9", &process]).status().unwrap().success());
+        });
+        scene.restore()
+    });
+    let message = text(&failed["message"]);
+    assert_eq!(failed["status"], "failed", "{failed}");
+    assert!(message.contains("process has ended"), "{message}");
+    assert_eq!(accepted_after(&message), Some(WRITES), "{message}");
+    assert!(message.contains("and lie in ") && scene.tails().iter().any(|kept| kept == "resp"), "{message}");
 }
