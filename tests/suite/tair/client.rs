@@ -604,6 +604,38 @@ async fn within_a_vpc_the_regions_own_services_are_asked() {
     assert!(hosts.iter().eq(own), "{hosts:?}");
 }
 
+/// The run of [`who_calls_the_vendor_is_asked_of_its_service`], in a process whose environment names a proxy.
+#[tokio::test]
+#[ignore = "run by another test, with a proxy in its environment"]
+async fn at_a_named_endpoint() {
+    let at = |region: &str, host: &str| {
+        let endpoint = Some(address("endpoint", host, false).unwrap());
+        Client::with(
+            TairConfig { region: Some(region.into()), endpoint, ..config("http://127.0.0.1:9") },
+            &keys(),
+            HASTE,
+        )
+    };
+    let central = at("cn-shanghai", "r-kvstore.aliyuncs.com").unwrap();
+    let within = at("cn-beijing", "https://R-KVSTORE-VPC.cn-beijing.aliyuncs.com").unwrap();
+    let (central, within) = tokio::join!(central.access(), within.access());
+    assert!(central.is_err() && within.is_err(), "{central:?} {within:?}");
+    for own in ["r-kvstore.aliyuncs.com.invalid", "notaliyuncs.com", "https://127.0.0.1:9"] {
+        let access = at("cn-hangzhou", own).unwrap().access().await.unwrap();
+        assert_eq!((access.account.as_str(), access.principal.as_str()), ("testAKID", "testAKID"), "{own}");
+    }
+}
+
+/// An endpoint that is named and is the vendor's own has the vendor's service tell who calls, within a VPC the region's; of any other nobody
+/// is asked.
+#[tokio::test]
+async fn who_calls_the_vendor_is_asked_of_its_service() {
+    let proxy = Server::start(|_, _| Answer::status(502, "")).await;
+    run_again("tair::client::at_a_named_endpoint", &[("https_proxy", proxy.url())]).await;
+    let hosts: std::collections::BTreeSet<String> = proxy.seen().into_iter().map(|seen| seen.path).collect();
+    assert!(hosts.iter().eq(["sts-vpc.cn-beijing.aliyuncs.com:443", "sts.aliyuncs.com:443"]), "{hosts:?}");
+}
+
 async fn run_again(test: &str, vars: &[(&str, String)]) {
     let mut command = tokio::process::Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", test, "--ignored", "--nocapture"]).envs(vars.iter().map(|(k, v)| (*k, v.as_str())));
