@@ -149,7 +149,8 @@ impl Chain {
         let is_asked = config.sts_endpoint.is_some() || config.endpoint.as_ref().is_none_or(endpoint::is_vendors);
         let told = if is_asked { sts::identity(&self.means, of, now).await? } else { None };
         // Keys of the environment are never renewed in a process: their own id is who they are.
-        let is_renewed = of.token.is_some() && of.source != "environment";
+        let link = self.held.lock().await.link;
+        let is_renewed = of.token.is_some() && link != Some(Link::Environment);
         let stands = if is_renewed { &of.source } else { &of.access_key_id };
         Ok(told.map_or_else(|| (stands.clone(), stands.clone()), |found| (found.account, found.principal)))
     }
@@ -218,7 +219,7 @@ impl Means {
         let id = self.need("ALIBABA_CLOUD_ACCESS_KEY_ID")?;
         let secret = self.need("ALIBABA_CLOUD_ACCESS_KEY_SECRET")?;
         let token = self.env.get("ALIBABA_CLOUD_SECURITY_TOKEN");
-        Ok(Credentials::fixed(id, secret, "environment").with_token(token))
+        Ok(Credentials::fixed(id, secret, Link::Environment.name()).with_token(token))
     }
 
     async fn oidc(&self) -> Found {
