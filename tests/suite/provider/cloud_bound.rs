@@ -4,7 +4,9 @@
 use crate::provider::cloud::{Cloud, ID, Ours, redis};
 use crate::provider::cloud_faults::scene::hurried;
 use crate::support::between::{Armed, Between, Trouble};
-use crate::support::emulator::client_at;
+use crate::support::emulator::{KEY, SECRET, client_at, client_by};
+use crate::support::wait;
+use crate::tair::client::env;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -151,13 +153,8 @@ fn found_again(
     (next, done)
 }
 
-/// A process with `--read-only` orders nothing, not even again what another one was permitted to order: it leaves that to one that may, which
-/// ends with one instance.
-#[test]
-fn an_order_is_not_sent_by_who_only_reads() {
-    let (source, spare) = (redis(20), redis(0));
-    let cloud = Cloud::start(&[(ID, &source, NATIVE), ("r-spare", &spare, &format!("{NATIVE}, spare = true"))]);
-    let line = Between::start(cloud.emulator.port);
+/// A process that is to die, for its order of a new instance did not arrive, and the order's job. The line has forgotten its calls.
+fn ordering(line: &Between) -> (Ours, String) {
     let ours = Ours::behind(client_at(line.port), Arc::new(TempDir::new().unwrap()), 1e9);
     let mut args = json!({"instance_id": ID, "backup_id": ours.backup(ID).id});
     let plan = ours.tool(&args, create_instance_from_backup::run).unwrap();
@@ -167,20 +164,71 @@ fn an_order_is_not_sent_by_who_only_reads() {
     assert!(ours.tool_until(line.death(), &args, create_instance_from_backup::run).is_none());
     line.calm();
     line.forget();
+    let jobs = ours.run(ours.app.state.jobs(Some(ID))).unwrap();
+    let id = jobs.into_iter().find(|job| job.kind == JobKind::Clone).unwrap().id;
+    (ours, id)
+}
+
+/// A process with `--read-only` orders nothing, not even again what another one was permitted to order: it leaves that to one that may, which
+/// ends with one instance.
+#[test]
+fn an_order_is_not_sent_by_who_only_reads() {
+    let (source, spare) = (redis(20), redis(0));
+    let cloud = Cloud::start(&[(ID, &source, NATIVE), ("r-spare", &spare, &format!("{NATIVE}, spare = true"))]);
+    let line = Between::start(cloud.emulator.port);
+    let (ours, id) = ordering(&line);
     let reads = Ours::reading(client_at(line.port), ours.killed());
-    let order = || reads.run(reads.app.state.jobs(Some(ID))).unwrap().into_iter().find(|j| j.kind == JobKind::Clone);
     for _ in 0..2 {
         reads.run(reads.provider().recover()).unwrap();
-        let left = order().unwrap();
+        let left = reads.job(&id);
         assert!(left.status == JobStatus::Running && left.stage.contains("--read-only"), "{left:?}");
     }
     assert!(line.calls().iter().all(|call| call.action.starts_with("Describe")), "{:?}", line.calls());
-    let id = order().unwrap().id;
     let may = Ours::behind(client_at(line.port), reads.killed(), 1e9);
     may.run(may.provider().recover()).unwrap();
     let done = may.ended(&id);
     assert!(done.status == JobStatus::Succeeded && done.message.contains("r-spare"), "{done:?}");
     assert_eq!(spare.digest(), source.digest());
+}
+
+/// An order whose process died is not sent again by keys that have become another account's since the job was found: that account does not know
+/// the token, and would make an instance of its own.
+#[test]
+fn an_order_is_not_sent_by_another_account() {
+    const LOOK: &str = "DescribeInstanceAttribute";
+    let (source, spare) = (redis(20), redis(0));
+    let cloud = Cloud::start(&[(ID, &source, NATIVE), ("r-spare", &spare, &format!("{NATIVE}, spare = true"))]);
+    let line = Between::start(cloud.emulator.port);
+    let (ours, id) = ordering(&line);
+    let user = TempDir::new().unwrap();
+    let profile = |key: &str| {
+        let profile = json!({"name": "default", "mode": "AK", "access_key_id": key, "access_key_secret": SECRET});
+        std::fs::create_dir_all(user.path().join(".aliyun")).unwrap();
+        let file = user.path().join(".aliyun/config.json");
+        std::fs::write(file, json!({"current": "default", "profiles": [profile]}).to_string()).unwrap();
+    };
+    profile(KEY);
+    let client = client_by(line.port, &env(&[("HOME", user.path().to_str().unwrap())]));
+    let next = Ours::behind(client.clone(), ours.killed(), 1e9);
+    next.run(client.credentials()).unwrap();
+    profile("anotherAKID");
+    // The job waits for the cloud's clock, and has the keys renewed.
+    let expired = Trouble::Refused("InvalidSecurityToken.Expired", 403);
+    line.arm(Armed { action: LOOK.into(), trouble: expired, times: 1, after: None });
+    line.arm(Armed { action: LOOK.into(), trouble: Trouble::Cut, times: u32::MAX, after: None });
+    next.run(next.provider().recover()).unwrap();
+    wait("the keys to be renewed", Duration::from_secs(10), || {
+        next.pause();
+        (line.calls().len() > 1).then_some(())
+    });
+    // Somebody else asks who calls.
+    next.run(next.provider().recover()).unwrap();
+    assert_eq!(next.run(client.access()).unwrap().account, "anotherAKID");
+    line.calm();
+    let done = next.ended(&id);
+    assert_eq!((done.status, done.code.as_str()), (JobStatus::Uncertain, "clone.uncertain"), "{done:?}");
+    assert!(done.message.contains("the order was not sent") && done.hint.contains("may exist"), "{done:?}");
+    assert!(line.calls().iter().all(|call| call.action == LOOK), "{:?}", line.calls());
 }
 
 /// A new instance that somebody releases while it is made is followed no longer, and not said to be ready.

@@ -322,6 +322,55 @@ async fn an_expired_token_is_renewed() {
     assert_eq!(server.seen().len(), 3);
 }
 
+/// Keys that a renewal has made another account's or user's send no write that was begun before: neither where the renewal comes within the
+/// write, nor where it came by a read between. Those of the same user send it.
+#[tokio::test]
+async fn what_one_began_another_does_not_send() {
+    for (account, user, is_same) in [("123", "300", true), ("124", "300", false), ("123", "301", false)] {
+        for by_a_read in [false, true] {
+            let mut given = 0;
+            let server = Server::start(move |_, seen| {
+                if seen.path == "/uri" {
+                    given += 1;
+                    return Answer::ok(format!(
+                        r#"{{"Code":"Success","AccessKeyId":"STS.{given}","AccessKeySecret":"s","SecurityToken":"t{given}","Expiration":"2999-01-01T00:00:00Z"}}"#
+                    ));
+                }
+                let is_renewed = seen.header("x-acs-security-token") == Some("t2");
+                match seen.action() {
+                    "GetCallerIdentity" if is_renewed => {
+                        Answer::cloud(format!(r#"{{"AccountId":"{account}","PrincipalId":"{user}:two"}}"#))
+                    }
+                    "GetCallerIdentity" => Answer::cloud(r#"{"AccountId":"123","PrincipalId":"300:one"}"#),
+                    _ if !is_renewed => Answer::error(403, "InvalidSecurityToken.Expired"),
+                    "CreateBackup" => Answer::cloud(r#"{"BackupJobID":"1"}"#),
+                    _ => Answer::cloud(POLICY),
+                }
+            })
+            .await;
+            let uri = format!("{}/uri", server.url());
+            let vars =
+                [("ALIBABA_CLOUD_CREDENTIALS_URI", uri.as_str()), ("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "true")];
+            let sts_endpoint = Some(address("sts_endpoint", &server.url(), false).unwrap());
+            let config = TairConfig { sts_endpoint, ..config(&server.url()) };
+            let client = Client::with(config, &env(&vars), HASTE).unwrap();
+            client.access().await.unwrap();
+            if by_a_read {
+                client.call(&policy()).await.unwrap();
+            }
+            let sent = client.call(&backup()).await;
+            let by_renewed =
+                |seen: &Seen| seen.action() == "CreateBackup" && seen.header("x-acs-security-token") == Some("t2");
+            let case = format!("{account} {user}, by a read {by_a_read}");
+            assert_eq!(server.seen().iter().filter(|seen| by_renewed(seen)).count(), usize::from(is_same), "{case}");
+            match sent {
+                Ok(_) => assert!(is_same, "{case}"),
+                Err(e) => assert!(!is_same && matches!(e, TairError::OtherCaller { .. }), "{case}: {e}"),
+            }
+        }
+    }
+}
+
 fn describe() -> DescribeBackups {
     let at = Minute("2026-01-02T03:04:05Z".parse().unwrap());
     DescribeBackups {
