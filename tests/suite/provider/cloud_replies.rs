@@ -20,7 +20,7 @@ use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 
 /// A server on a thread of its own, for as long as what is given back is kept.
-fn server(mut answer: impl FnMut(&Seen) -> Answer + Send + 'static) -> (u16, oneshot::Sender<()>) {
+pub(crate) fn server(mut answer: impl FnMut(&Seen) -> Answer + Send + 'static) -> (u16, oneshot::Sender<()>) {
     let (stop, stopped) = oneshot::channel();
     let (tell, told) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
@@ -77,7 +77,7 @@ fn another_instance_is_no_answer() {
 }
 
 /// A row of the list of a cluster's sets.
-fn cluster_set(id: &str, mode: &str, status: &str, began: Timestamp) -> Value {
+pub(crate) fn cluster_set(id: &str, mode: &str, status: &str, began: Timestamp) -> Value {
     let at = written(began);
     json!({"ClusterBackupId": id, "ClusterBackupStatus": status, "ClusterBackupMode": mode, "ClusterBackupSize": "2048",
         "ClusterBackupStartTime": at, "ClusterBackupEndTime": at, "IsAvail": 1, "Progress": "100%",
@@ -183,7 +183,7 @@ fn two_orders_make_two_sets() {
 }
 
 /// What an instance says of itself, as all of these servers have it.
-fn attributes(cloud_native: bool, region: &str) -> Value {
+pub(crate) fn attributes(cloud_native: bool, region: &str) -> Value {
     let (computing, architecture) = if cloud_native { ("Ecs", "cluster") } else { ("Machine", "standard") };
     json!({"Instances": {"DBInstanceAttribute": [{"InstanceId": "r-1", "InstanceStatus": "Normal", "ComputingType": computing,
         "ArchitectureType": architecture, "NodeType": "MASTER_SLAVE", "RegionId": region}]}})
