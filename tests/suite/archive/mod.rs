@@ -1,5 +1,5 @@
 //! The log of an instance: what was received can be recovered to every moment, byte for byte, or it is said why not. Of these only
-//! `bases`, `collector`, `links`, `memory`, `outages` and `chaos` need servers.
+//! `bases`, `collector`, `links`, `memory`, `outages`, `silence` and `chaos` need servers.
 
 mod bases;
 mod chaos;
@@ -13,6 +13,7 @@ mod format;
 mod links;
 mod memory;
 mod outages;
+mod silence;
 mod spool;
 
 use crate::support::Dice;

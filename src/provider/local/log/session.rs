@@ -308,9 +308,10 @@ impl<'a> Session<'a> {
         let Going { follow, late, run_id } = going;
         self.known.run_id = run_id;
         let Some(log) = &self.log else { return Ok(()) };
-        let stop = self.stop.clone();
+        let (stop, replid) = (self.stop.clone(), follow.replication_id.clone());
+        let written = || self.inner.written(self.id, &replid);
         let ended = tokio::select! {
-            ended = collect(follow, log, late) => ended,
+            ended = collect(follow, log, late, written) => ended,
             looked = self.look(log) => return looked,
             () = stop.cancelled() => return Ok(()),
         };
@@ -318,6 +319,11 @@ impl<'a> Session<'a> {
         match ended {
             Ended::Link(error) => {
                 tracing::info!(instance = %self.id, "the link to the source of the log ended: {error}");
+                self.known.trouble = None;
+                Ok(())
+            }
+            Ended::HeldUp => {
+                tracing::info!(instance = %self.id, "the source of the log does not say what was held up: the link is made anew");
                 self.known.trouble = None;
                 Ok(())
             }
