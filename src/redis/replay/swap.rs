@@ -104,13 +104,17 @@ pub async fn load_beside(
     };
     cutover.begin(conn).await?;
     let mut run = Run::default();
-    let loaded = match run.all(conn, &mut frames, &mut on_progress).await {
-        Ok(()) if run.failed == 0 => Ok(()),
-        Ok(()) => Err(run.beside()),
-        Err(error) => {
-            run.first.push(error.to_string());
-            Err(run.beside())
-        }
+    let loaded = tokio::select! {
+        loaded = run.all(conn, &mut frames, &mut on_progress) => match loaded {
+            Ok(()) if run.failed == 0 => Ok(()),
+            Ok(()) => Err(run.beside()),
+            Err(error) => {
+                run.first.push(error.to_string());
+                Err(run.beside())
+            }
+        },
+        // Hours may be left of a load that would be dropped.
+        fault = look.in_vain() => Err(RedisError::Withheld { fault }),
     };
     if let Err(error) = loaded {
         // A command may have been sent in part: nothing else can be said on this connection.
