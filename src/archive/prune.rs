@@ -142,7 +142,7 @@ impl Coverage {
             let moments = self.moments(run);
             let base = match moments.first_that_leads(&old_enough)? {
                 Some(base) => Some(base),
-                None => moments.first_that_leads(&oldest_first)?,
+                None => moments.base(&kept.sets)?,
             };
             needed = needed.min(base.map_or(run.first(), |base| base.replication_offset));
         }

@@ -1,6 +1,7 @@
 //! The log of an instance: what was received can be recovered to every moment, byte for byte, or it is said why not. Of these only
-//! `collector`, `links`, `memory`, `outages` and `chaos` need servers.
+//! `bases`, `collector`, `links`, `memory`, `outages`, `silence` and `chaos` need servers.
 
+mod bases;
 mod chaos;
 mod clock;
 mod collector;
@@ -13,6 +14,7 @@ mod links;
 mod memory;
 mod outages;
 mod prune;
+mod silence;
 mod spool;
 
 use crate::support::Dice;

@@ -222,18 +222,16 @@ impl Inner {
         let mut needed = self.running_sources().await?;
         needed.extend(dependents.into_iter().filter(|(_, all)| all.iter().any(stays)).map(|(id, _)| id));
         needed.push(taken.to_owned());
-        for id in &safety {
-            if self.log_begins_with(&sets, id).await {
-                needed.push(id.clone());
-            }
-        }
-        match Expired::crowded_out(&sets, &needed, Timestamp::now()) {
-            None => Ok(()),
-            Some(verdict) => {
+        let now = Timestamp::now();
+        while let Some(verdict) = Expired::crowded_out(&sets, &needed, now) {
+            // Asked of the one that is to go alone: the log is listed for each.
+            if !self.log_begins_with(&sets, verdict.backup_id()).await {
                 let why = format!("{taken} took its place: at most five safety backups an hour are kept");
-                self.retire(instance_id, verdict, "backup.replaced", &why).await
+                return self.retire(instance_id, verdict, "backup.replaced", &why).await;
             }
+            needed.push(verdict.backup_id().to_owned());
         }
+        Ok(())
     }
 
     async fn retire(&self, instance_id: &str, verdict: Expired, event: &str, why: &str) -> Result<(), Fault> {

@@ -10,9 +10,10 @@ use crate::model::time::written;
 use crate::provider::local::Inner;
 use crate::provider::local::log::SHARD;
 use jiff::Timestamp;
+use std::cmp::Reverse;
 
 impl Inner {
-    /// Which of the sets that are to go, newest first, have to stay because of the log: moments since `since`, or any where that is not known,
+    /// Which of the sets that are to go have to stay because of the log: moments since `since`, or any where that is not known,
     /// lead back to them, and to no set that is left. Where the log cannot be read, all of them.
     pub(in crate::provider::local) async fn log_keeps(
         &self,
@@ -24,12 +25,14 @@ impl Inner {
         if going.is_empty() {
             return going;
         }
-        let (archive, of, mut left, ids) = (self.archive.clone(), instance_id.to_owned(), sets, going.clone());
+        // The oldest first, so that what is kept leads no further back than it has to; of two at one position the newer, for one has to stay.
+        let mut asked: Vec<BackupSet> = sets.iter().filter(|set| going.contains(&set.id)).cloned().collect();
+        asked.sort_by_key(|set| (set.replication_offset, Reverse(set.started_at)));
+        let (archive, of, mut left) = (self.archive.clone(), instance_id.to_owned(), sets);
         let read = move || {
             let coverage = archive.coverage(&of, SHARD)?;
             let mut kept = Vec::new();
-            // The oldest first: of two that lead to the same moments one has to stay.
-            for id in ids.into_iter().rev() {
+            for BackupSet { id, .. } in asked {
                 match coverage.only_from(&left, &id)? {
                     Some((_, last)) if since.is_none_or(|since| last >= since) => kept.push(id),
                     _ => left.retain(|set| set.id != id),
