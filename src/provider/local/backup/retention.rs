@@ -191,14 +191,6 @@ impl Inner {
         Ok(Retention { sets: rows, log_segments })
     }
 
-    /// Whether moments of the log lead back to a set alone, or nobody knows: what is archived is not to become useless in silence.
-    async fn log_begins_with(&self, sets: &[BackupSet], id: &str) -> bool {
-        match sets.iter().find(|set| set.id == id) {
-            Some(set) => self.log_needs(set, sets.to_vec()).await.is_some(),
-            None => false,
-        }
-    }
-
     /// The sets that running jobs read or make, whichever instance a job is about: a set may fill another one than its own.
     async fn running_sources(&self) -> Result<Vec<String>, Fault> {
         let running = |job: &Job| job.status == JobStatus::Running;
@@ -225,7 +217,8 @@ impl Inner {
         let now = Timestamp::now();
         while let Some(verdict) = Expired::crowded_out(&sets, &needed, now) {
             // Asked of the one that is to go alone: the log is listed for each.
-            if !self.log_begins_with(&sets, verdict.backup_id()).await {
+            let asked = vec![verdict.backup_id().to_owned()];
+            if self.log_keeps(instance_id, sets.clone(), asked, None).await.is_empty() {
                 let why = format!("{taken} took its place: at most five safety backups an hour are kept");
                 return self.retire(instance_id, verdict, "backup.replaced", &why).await;
             }
