@@ -246,6 +246,39 @@ fn the_jobs_of_all_shards_are_looked_for() {
     }
 }
 
+/// Of two jobs that run on an instance with one shard a call that is turned away joins one: its set is that of one job.
+#[test]
+fn of_two_that_run_one_is_joined() {
+    let mut looks = 0;
+    let (port, _running) = server(move |seen| {
+        let now = written(Timestamp::now());
+        let body = match seen.action() {
+            "DescribeInstanceAttribute" => attributes(false, &seen.param("RegionId").unwrap()),
+            "CreateBackup" => return Answer::error(403, "BackupJobExists"),
+            "DescribeBackupTasks" => {
+                let task = |job: i64| json!({"BackupJobID": job, "BackupProgressStatus": "Uploading", "NodeId": "r-1"});
+                json!({"InstanceId": "r-1", "BackupJobs": [task(7), task(8)]})
+            }
+            "DescribeBackups" => {
+                looks += 1;
+                let row = |job: i64| {
+                    json!({"BackupId": job * 10, "BackupJobID": job, "NodeInstanceId": "r-1", "BackupStatus": "Success",
+                        "BackupMode": "Manual", "BackupSize": 10, "BackupStartTime": now, "BackupEndTime": now})
+                };
+                let rows = if looks > 4 { vec![row(7), row(8)] } else { Vec::new() };
+                json!({"PageSize": 300, "TotalCount": rows.len(), "Backups": {"Backup": rows}})
+            }
+            other => panic!("{other}"),
+        };
+        Answer::cloud(body.to_string())
+    });
+    let ours = Ours::polling(client_at(port), Arc::new(TempDir::new().unwrap()), 1e9, hurried());
+    let (job, joined) = ours.run(ours.provider().create_backup("r-1", Mode::Manual, "")).unwrap();
+    let done = ours.ended(&job.id);
+    let end = (done.status, done.backup_id.as_str(), done.cloud_jobs.as_slice(), joined);
+    assert_eq!(end, (JobStatus::Succeeded, "70", &[7][..], true), "{done:?}");
+}
+
 /// What an instance says of itself, as all of these servers have it.
 pub(crate) fn attributes(cloud_native: bool, region: &str) -> Value {
     let (computing, architecture) = if cloud_native { ("Ecs", "cluster") } else { ("Machine", "standard") };

@@ -79,8 +79,11 @@ impl Inner {
                 }
                 _ if !running.is_empty() => {
                     record.joined = true;
-                    record.jobs = running.iter().filter_map(|t| t.backup_job_id).filter(|id| *id > 0).collect();
-                    record.known.retain(|id| !record.jobs.iter().any(|j| j.to_string() == *id));
+                    let runs =
+                        |id: &String| running.iter().any(|t| t.backup_job_id.is_some_and(|j| j.to_string() == *id));
+                    record.known.retain(|id| !runs(id));
+                    let shown = running.iter().map(|t| (t.backup_job_id, t.node_id.as_deref()));
+                    record.jobs = record.made(&job.instance_id, shown).jobs;
                     self.keep_recovery(job, &record).await;
                     return Ok((record, true));
                 }
