@@ -10,6 +10,7 @@ use tair_backup_mcp::model::fault::{Fault, Kind};
 use tair_backup_mcp::model::job::{Job, JobKind, JobStatus, Phase, RecoveryKind, StoredRecovery};
 use tair_backup_mcp::model::restore::RestoredTo;
 use tair_backup_mcp::model::restored_keys::RestoredKeys;
+use tair_backup_mcp::model::verification::{Level, Verification};
 use tair_backup_mcp::state::State;
 use tair_backup_mcp::state::jobs::{Begun, NewJob};
 use tair_backup_mcp::state::leases::Held;
@@ -55,6 +56,7 @@ promises! {
     a_lease_outlives_no_work,
     a_confirmation_moves_once,
     the_audit_is_in_order,
+    what_was_verified_last_is_kept,
 }
 
 fn new<'a>(id: &'a str, kind: JobKind, instance_id: &'a str) -> NewJob<'a> {
@@ -452,4 +454,27 @@ async fn the_audit_is_in_order(place: &impl Place) {
     let details = |all: Vec<AuditRecord>| all.into_iter().map(|r| r.detail).collect::<Vec<_>>();
     assert_eq!(details(place.open().audit(None, 3).await.unwrap()), ["2", "3", "4"]);
     assert_eq!(details(store.audit(Some("orders"), 2).await.unwrap()), ["2", "4"]);
+}
+
+/// Of each set the last one, with its fault, which another process sees; a look that is less deep clears none.
+async fn what_was_verified_last_is_kept(place: &impl Place) {
+    let (store, other) = (place.open(), place.open());
+    let at = |second| Timestamp::from_second(1_790_000_000 + second).unwrap();
+    let of = |level, second, fault: Option<&str>| Verification { level, at: at(second), fault: fault.map(str::to_owned) };
+    assert!(store.verifications("orders").await.unwrap().is_empty());
+    for (set, found) in [
+        ("b-1", of(Level::Structure, 0, None)),
+        ("b-1", of(Level::Checksum, 1, None)),
+        ("b-2", of(Level::Drill, 2, Some("data.rdb.zst: does not load"))),
+        ("b-2", of(Level::Structure, 3, None)),
+    ] {
+        store.set_verified("orders", set, &found).await.unwrap();
+    }
+    store.set_verified("carts", "b-1", &of(Level::Drill, 4, None)).await.unwrap();
+    let kept = other.verifications("orders").await.unwrap();
+    let wanted =
+        [("b-1", of(Level::Checksum, 1, None)), ("b-2", of(Level::Drill, 2, Some("data.rdb.zst: does not load")))];
+    assert_eq!(kept, wanted.map(|(set, found)| (set.to_owned(), found)).into());
+    other.set_verified("orders", "b-2", &of(Level::Drill, 5, None)).await.unwrap();
+    assert_eq!(store.verifications("orders").await.unwrap()["b-2"], of(Level::Drill, 5, None));
 }
