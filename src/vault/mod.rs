@@ -17,6 +17,7 @@ mod parts;
 pub mod staging;
 pub mod store;
 mod verify;
+pub mod watch;
 mod worker;
 mod writeback;
 
@@ -61,7 +62,13 @@ fn vault_fault(what: &str, place: &str, e: io::Error) -> Fault {
 
 /// The fault of stored data that differs from what was written.
 fn damaged(place: &str, why: impl std::fmt::Display) -> Fault {
-    Fault::new(Kind::Damaged, "backup.damaged", format!("{place}: {why}"))
+    known_damage(format!("{place}: {why}"))
+}
+
+/// The fault of a set whose damage was found before; `what` names the file and what is wrong with it.
+#[must_use]
+pub fn known_damage(what: String) -> Fault {
+    Fault::new(Kind::Damaged, "backup.damaged", what)
         .hint("This set cannot be used; choose another from describe_backups. Nothing was sent to any instance.")
 }
 
