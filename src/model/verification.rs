@@ -1,7 +1,9 @@
 //! Verification of a backup set at rest: how deep it goes, and what is kept of it.
 
+use crate::model::backup::BackupSet;
 use crate::model::time::written;
 use jiff::Timestamp;
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// How deep a set is verified. Each level finds what those before it find.
@@ -65,6 +67,16 @@ impl fmt::Display for Verification {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.level.as_str(), written(self.at))
     }
+}
+
+/// Of whole sets the one that was verified last, and how.
+#[must_use]
+pub fn verified_last<'a>(
+    whole: &'a [BackupSet],
+    found: &'a BTreeMap<String, Verification>,
+) -> Option<(&'a str, &'a Verification)> {
+    let verified = whole.iter().filter_map(|set| Some((set.id.as_str(), found.get(&set.id)?)));
+    verified.filter(|(_, found)| found.fault.is_none()).max_by_key(|(_, found)| found.at)
 }
 
 #[cfg(test)]

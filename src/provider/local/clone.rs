@@ -59,7 +59,7 @@ impl Inner {
             _ => None,
         };
         let (set, mut replay) = match &order.source {
-            Source::Backup { backup_id } => (self.vault.find(instance_id, backup_id, &**self).await?, None),
+            Source::Backup { backup_id } => (self.set(instance_id, backup_id).await?, None),
             source => match self.clone_moment(instance_id, source, planned).await? {
                 Ok((set, replay)) => (set, Some(replay)),
                 Err(none) => return Ok(Facts::NoMoment(none)),
@@ -182,7 +182,7 @@ impl Inner {
     async fn make_clone(&self, _: Grant<Order>, job: &Job, plan: &Plan, id: String, source: &Source) -> JobEnd {
         let Preconditions::LocalClone(planned) = &plan.preconditions else { return Err(plan.unsupported().into()) };
         self.jobs.progress(job, "verifying the backup", 0, 0).await?;
-        let set = self.vault.find(&job.instance_id, &job.backup_id, self).await?;
+        let set = self.set(&job.instance_id, &job.backup_id).await?;
         let known = match set.sha256 == planned.sha256 {
             true => self.vault.open_known(&set, &planned.stored_digest).await?,
             false => None,

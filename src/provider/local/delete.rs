@@ -16,7 +16,7 @@ impl Inner {
     /// What a deletion is about.
     pub async fn deletion_facts(&self, instance_id: &str, backup_id: &str) -> Result<Facts, Fault> {
         let set = self.vault.find(instance_id, backup_id, self).await?;
-        let all = self.vault.list(instance_id, self).await?;
+        let all = self.sets(instance_id).await?;
         let mut dependents = self.state.dependents(instance_id, std::slice::from_ref(&set.id)).await?;
         let mut dependents = dependents.remove(&set.id).unwrap_or_default();
         dependents.extend(self.log_needs(&set, all.iter().flatten().cloned().collect()).await);

@@ -77,7 +77,7 @@ impl Inner {
         at: CutAt,
         since: Option<Timestamp>,
     ) -> Result<Result<Cut, NoMoment>, Fault> {
-        let bases: Vec<BackupSet> = self.vault.list(instance_id, self).await?.into_iter().flatten().collect();
+        let bases: Vec<BackupSet> = self.sets(instance_id).await?.into_iter().flatten().collect();
         let asked = match &at {
             CutAt::Moment(at) => written_short(*at),
             CutAt::Before(position) => format!("right before {position}"),

@@ -40,6 +40,8 @@ const NAME_BYTES: usize = 6;
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// Bytes of a log's end that are quoted.
 const LOG_BYTES_MAX: usize = 300;
+/// The code of a process that SIGKILL has ended.
+const KILLED: u8 = 128 + 9;
 /// Name of the file that says with which code a server has ended.
 const ENDED: &str = "ended";
 /// Starts the server, and ends it and its directory when the other end of standard input is closed, as it is when this program ends in
@@ -73,6 +75,15 @@ pub enum ScratchError {
     /// The directory or the program cannot be used.
     #[error(transparent)]
     Io(#[from] io::Error),
+}
+
+impl ScratchError {
+    /// Whether the server ended by itself: not by SIGKILL, by which a system ends what it has no memory for.
+    #[must_use]
+    pub fn is_death(&self) -> bool {
+        let Self::Died { code, .. } = self else { return false };
+        code.parse() != Ok(KILLED)
+    }
 }
 
 /// A private directory for one scratch server, locked as long as this program uses it. Dropping it removes it.
@@ -180,8 +191,8 @@ impl ScratchServer {
     async fn loaded(&self, within: Duration) -> Result<(), ScratchError> {
         let begun = Instant::now();
         loop {
-            if let Ok(code) = tokio::fs::read_to_string(self.dir.path.join(ENDED)).await {
-                return Err(ScratchError::Died { code: code.trim().into(), log: self.log().await });
+            if let Some(died) = self.ended(Duration::ZERO).await {
+                return Err(died);
             }
             // While it loads it answers that it does, which is an error.
             if let Ok(mut conn) = Conn::open(&self.endpoint, ANSWER_WITHIN).await
@@ -191,6 +202,20 @@ impl ScratchServer {
             }
             if begun.elapsed() > within {
                 return Err(ScratchError::TooSlow(within));
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// How the server has ended, or ends within that time.
+    pub async fn ended(&self, within: Duration) -> Option<ScratchError> {
+        let begun = Instant::now();
+        loop {
+            if let Ok(code) = tokio::fs::read_to_string(self.dir.path.join(ENDED)).await {
+                return Some(ScratchError::Died { code: code.trim().into(), log: self.log().await });
+            }
+            if begun.elapsed() >= within {
+                return None;
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }

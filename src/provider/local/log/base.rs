@@ -106,7 +106,7 @@ impl Inner {
 
     /// The newest set that came from the instance itself.
     pub(super) async fn newest_capture(&self, id: &str) -> Result<Option<BackupSet>, Fault> {
-        let sets = self.vault.list(id, self).await?;
+        let sets = self.sets(id).await?;
         Ok(sets.into_iter().flatten().find(|set| matches!(set.origin, Origin::Capture { .. })))
     }
 

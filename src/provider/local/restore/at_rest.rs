@@ -8,10 +8,12 @@ use crate::guard::facts::replay::NoMoment;
 use crate::guard::preconditions::ReplayIdentity;
 use crate::model::backup::BackupSet;
 use crate::model::fault::{Fault, Kind};
+use crate::model::instance::total_keys;
+use crate::model::job::Job;
 use crate::provider::local::Inner;
 use crate::provider::local::restore::built::{Building, told};
 use crate::redis::rdb::compat::{Flavor, Server};
-use crate::redis::scratch::program::nearest_to;
+use crate::redis::scratch::program::{Program, nearest_to};
 use jiff::Timestamp;
 use std::fs::File;
 use std::time::Instant;
@@ -62,5 +64,28 @@ impl Inner {
         let on = Building { program: &program, job: None, until };
         let (_, _, file) = self.built_on(&on, &set, data, behind).await?;
         Ok(Ok(MomentAtRest { base, moment, file }))
+    }
+
+    /// Builds a moment behind a set for nobody, and verifies what was built: how many commands were behind the set, and how many keys
+    /// there were then; or why there is no such moment.
+    ///
+    /// # Errors
+    /// As [`Self::build_moment`].
+    pub(in crate::provider::local) async fn moment_behind(
+        &self,
+        job: &Job,
+        set: &BackupSet,
+        program: &Program,
+        moment: Timestamp,
+    ) -> Result<Result<(u64, u64), NoMoment>, Fault> {
+        let source = Source::Moment { restore_time: moment, time_shift: None };
+        let behind_it = ReplayIdentity { backup_id: set.id.clone(), position: String::new() };
+        let behind = match self.behind(&set.instance_id, &source, Some(&behind_it)).await? {
+            Ok(behind) => behind.of(set),
+            Err(none) => return Ok(Err(none)),
+        };
+        let (commands, data) = (behind.commands, self.vault.open_data(set).await?);
+        let built = self.build_on(job, program, set, data, behind).await?;
+        Ok(Ok((commands, total_keys(&built.set.counts))))
     }
 }

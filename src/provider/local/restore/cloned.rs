@@ -104,7 +104,20 @@ impl Inner {
         built: Option<Arc<File>>,
     ) -> Result<(u64, bool), Fault> {
         let mut conn = Conn::open(endpoint, COMMAND_TIMEOUT).await?;
-        let after = Counted::from(&ServerFacts::read(&mut conn).await?);
+        self.count_loaded(&ServerFacts::read(&mut conn).await?, set, built).await
+    }
+
+    /// [`Self::count_clone`] of a server that has told these facts.
+    ///
+    /// # Errors
+    /// `restore.census_differs`, and nothing else.
+    pub(in crate::provider::local) async fn count_loaded(
+        &self,
+        facts: &ServerFacts,
+        set: &BackupSet,
+        built: Option<Arc<File>>,
+    ) -> Result<(u64, bool), Fault> {
+        let after = Counted::from(facts);
         let passed = match (built, after.may_have_expired(set)) {
             (Some(built), Some(at)) => expired_in(FromStart::of(&built), at).await,
             (Some(_), None) => None,
