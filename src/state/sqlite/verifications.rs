@@ -26,7 +26,8 @@ impl Verifications for Sqlite {
         let pool = self.database.pool().await?;
         let found = sqlx::query("SELECT * FROM verifications WHERE instance_id = ?");
         let rows = found.bind(instance_id).fetch_all(pool).await?;
-        rows.iter().map(|row| Ok((row.try_get("backup_id")?, verification(row)?))).collect()
+        let read = |row: &SqliteRow| -> Result<_, Fault> { Ok((row.try_get("backup_id")?, verification(row)?)) };
+        rows.iter().map(read).collect()
     }
 
     async fn set_verified(&self, instance_id: &str, backup_id: &str, found: &Verification) -> Result<(), Fault> {

@@ -472,9 +472,9 @@ async fn what_was_verified_last_is_kept(place: &impl Place) {
     }
     store.set_verified("carts", "b-1", &of(Level::Drill, 4, None)).await.unwrap();
     let kept = other.verifications("orders").await.unwrap();
-    let wanted =
-        [("b-1", of(Level::Checksum, 1, None)), ("b-2", of(Level::Drill, 2, Some("data.rdb.zst: does not load")))];
-    assert_eq!(kept, wanted.map(|(set, found)| (set.to_owned(), found)).into());
+    assert_eq!(kept.keys().collect::<Vec<_>>(), ["b-1", "b-2"]);
+    assert_eq!(kept["b-1"], of(Level::Checksum, 1, None));
+    assert_eq!(kept["b-2"], of(Level::Drill, 2, Some("data.rdb.zst: does not load")));
     other.set_verified("orders", "b-2", &of(Level::Drill, 5, None)).await.unwrap();
     assert_eq!(store.verifications("orders").await.unwrap()["b-2"], of(Level::Drill, 5, None));
 }

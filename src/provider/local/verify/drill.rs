@@ -121,7 +121,7 @@ impl Inner {
         let mut data = watch.over(self.vault.open_data(set).await?);
         let (parent, wanted) = (self.scratch.clone(), set.rdb_bytes);
         let laying = blocking(move || {
-            let lay = || -> io::Result<ScratchDir> {
+            let mut lay = || -> io::Result<ScratchDir> {
                 let dir = ScratchDir::new(&parent)?;
                 let mut dump = BufWriter::with_capacity(1 << 20, dir.dump()?);
                 let laid = io::copy(&mut data, &mut dump)?;
