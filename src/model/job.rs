@@ -51,8 +51,7 @@ impl JobKind {
     /// Reads [`Self::as_str`] back.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let all =
-            [Self::Backup, Self::Restore, Self::Clone, Self::Deletion, Self::Policy, Self::Verification];
+        let all = [Self::Backup, Self::Restore, Self::Clone, Self::Deletion, Self::Policy, Self::Verification];
         parsed(&all, Self::as_str, text)
     }
 

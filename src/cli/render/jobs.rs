@@ -50,9 +50,9 @@ mod tests {
 
     #[test]
     fn one_job_shows_what_to_do_next() {
-        let running = json!({ "status": "running", "job_id": "vj-1", "backup_id": "b-1", "stage": "reading its bytes" });
-        assert_eq!(one(&running), "running  vj-1\nbackup  b-1\nreading its bytes");
-        let failed = json!({ "status": "failed", "job_id": "vj-1", "stage": "failed", "message": "cut", "hint": "Try." });
+        let running = json!({ "status": "running", "job_id": "vj-1", "backup_id": "b-1", "stage": "reading" });
+        assert_eq!(one(&running), "running  vj-1\nbackup  b-1\nreading");
+        let failed = json!({ "status": "failed", "job_id": "vj-1", "stage": "end", "message": "cut", "hint": "Try." });
         assert_eq!(one(&failed), "failed  vj-1\ncut\nhint: Try.");
     }
 }

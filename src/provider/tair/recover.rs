@@ -4,8 +4,8 @@ use crate::model::fault::{Fault, Kind};
 use crate::model::job::{JobKind, JobStatus};
 use crate::provider::jobs::Reconciled;
 use crate::provider::tair::Inner;
-use crate::provider::unsupported;
 use crate::provider::tair::clone::record::{is_unanswered, reconciled_hint};
+use crate::provider::unsupported;
 use crate::state::jobs::Orphan;
 use std::sync::Arc;
 
@@ -72,7 +72,9 @@ impl Inner {
                 }
             },
             JobKind::Clone => (job.message.clone(), reconciled_hint(orphan.recovery.as_ref(), &job.hint)),
-            JobKind::Backup | JobKind::Deletion | JobKind::Policy | JobKind::Verification => (job.message.clone(), job.hint.clone()),
+            JobKind::Backup | JobKind::Deletion | JobKind::Policy | JobKind::Verification => {
+                (job.message.clone(), job.hint.clone())
+            }
         };
         Ok(Reconciled::RolledBack { message, hint })
     }

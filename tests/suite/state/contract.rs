@@ -460,7 +460,11 @@ async fn the_audit_is_in_order(place: &impl Place) {
 async fn what_was_verified_last_is_kept(place: &impl Place) {
     let (store, other) = (place.open(), place.open());
     let at = |second| Timestamp::from_second(1_790_000_000 + second).unwrap();
-    let of = |level, second, fault: Option<&str>| Verification { level, at: at(second), fault: fault.map(str::to_owned) };
+    let of = |level, second, fault: Option<&str>| Verification {
+        level,
+        at: at(second),
+        fault: fault.map(str::to_owned),
+    };
     assert!(store.verifications("orders").await.unwrap().is_empty());
     for (set, found) in [
         ("b-1", of(Level::Structure, 0, None)),

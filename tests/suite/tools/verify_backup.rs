@@ -67,10 +67,12 @@ fn each_level_shows_where_sets_do() {
         assert!(text(&reply["message"]).contains(said) && text(&reply["job_id"]).starts_with("vj-"), "{reply}");
         let shown = text(&row(&bench, &backup)["verified"]);
         assert!(shown.starts_with(&format!("{level} 20")) && shown.contains("when it was made: deep"), "{shown}");
-        assert!(text(&instance(&bench)["verified"]).starts_with(&format!("{backup}: {level} 20")), "{}", instance(&bench));
+        let last = text(&instance(&bench)["verified"]);
+        assert!(last.starts_with(&format!("{backup}: {level} 20")), "{last}");
     }
     let jobs = bench.jobs();
-    assert_eq!((&jobs[0]["kind"], &jobs[0]["backup_id"]), (&"verification".into(), &backup.as_str().into()), "{jobs:?}");
+    let job = &jobs[0];
+    assert_eq!((&job["kind"], &job["backup_id"]), (&"verification".into(), &backup.as_str().into()), "{job}");
     assert!(text(&jobs[0]["message"]).contains("32 of them were read"), "{}", jobs[0]);
     assert_eq!(scratch(&bench), 0);
     let doctor: Value = serde_json::from_str(&bench.run(&["doctor", "--json"]).out).unwrap();
@@ -157,7 +159,8 @@ fn a_drill_finds_what_would_not_load() {
 /// A server program that says that it is a Redis and then does this.
 fn pretended(bench: &Bench, version: &str, does: &str) -> PathBuf {
     let path = bench.dir.path().join("pretended");
-    let script = format!("#!/bin/sh\nif [ \"$1\" = --version ]; then echo 'Redis server v={version}'; exit; fi\n{does}\n");
+    let says = format!("if [ \"$1\" = --version ]; then echo 'Redis server v={version}'; exit; fi");
+    let script = format!("#!/bin/sh\n{says}\n{does}\n");
     std::fs::write(&path, script).unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).unwrap();
     path

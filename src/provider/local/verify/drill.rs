@@ -95,7 +95,8 @@ impl Inner {
         };
         server.stop().await;
         let (keys, read) = looked?;
-        Ok(format!("{} has loaded it and holds {keys} keys, as its manifest says; {read} of them were read", program.name))
+        let by = &program.name;
+        Ok(format!("{by} has loaded it and holds {keys} keys, as its manifest says; {read} of them were read"))
     }
 
     /// What the server holds: how many keys, and how many of them were read. The outer error is of the connection.
@@ -109,7 +110,7 @@ impl Inner {
         let keys = match self.count_loaded(&facts, set, None).await {
             Ok((keys, _)) => keys,
             Err(fault) => {
-                let why = format!("passes every check, and a server that has loaded it holds something else: {}", fault.message);
+                let why = format!("passes every check, and is something else once it is loaded: {}", fault.message);
                 return Ok(Err(NotVerified::Damaged(self.vault.damaged(set, why).because(fault))));
             }
         };

@@ -52,9 +52,9 @@ pub(super) fn interrupted() -> Fault {
 
 /// What reading a set whole has shown, for the reader.
 fn told(level: Level, set: &BackupSet) -> String {
-    let (level, read) = (level.as_str(), bytes(set.rdb_bytes));
+    let (level, read, stored) = (level.as_str(), bytes(set.rdb_bytes), bytes(set.stored_bytes));
     let keys = total_keys(&set.counts);
-    format!("{level}: {read} RDB, {} stored, {keys} keys by its manifest; SHA-256 and every length are those written", bytes(set.stored_bytes))
+    format!("{level}: {keys} keys by its manifest, {read} RDB, {stored} stored; SHA-256 and lengths are those written")
 }
 
 impl Inner {
@@ -79,11 +79,7 @@ impl Inner {
     ///
     /// # Errors
     /// As the vault's own; `backup.damaged` also where a verification has found that.
-    pub(in crate::provider::local) async fn set(
-        &self,
-        instance_id: &str,
-        backup_id: &str,
-    ) -> Result<BackupSet, Fault> {
+    pub(in crate::provider::local) async fn set(&self, instance_id: &str, backup_id: &str) -> Result<BackupSet, Fault> {
         let set = self.vault.find(instance_id, backup_id, self).await?;
         let found = self.state.verifications(instance_id).await?.remove(backup_id);
         found.and_then(|found| found.fault).map_or(Ok(set), |fault| Err(known_damage(fault)))
