@@ -84,7 +84,7 @@ impl Inner {
             Err(error) => return Err(self.not_served(set, program, "does not load it", error).await),
         };
         let _ = self.jobs.progress(job, "looking at what was loaded", set.rdb_bytes, set.rdb_bytes).await;
-        let looked = self.look(set, &server).await;
+        let looked = self.look_at_loaded(set, &server).await;
         let looked = match looked {
             Ok(looked) => looked,
             // It may have died of what it was asked for.
@@ -100,7 +100,7 @@ impl Inner {
     }
 
     /// What the server holds: how many keys, and how many of them were read. The outer error is of the connection.
-    async fn look(
+    async fn look_at_loaded(
         &self,
         set: &BackupSet,
         server: &ScratchServer,
