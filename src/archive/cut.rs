@@ -36,7 +36,7 @@ pub struct Cut {
     pub precision_ms: u64,
     /// Commands to replay that change data.
     pub commands: u64,
-    /// Archived commands behind the cut that change data, to the end of this timeline.
+    /// Archived commands behind the cut that change data, of this timeline and of those that were begun since.
     pub taken_back: u64,
     /// Names of the commands between base and cut, in upper case, without those that are not replayed.
     pub names: BTreeSet<String>,
@@ -149,13 +149,19 @@ impl Coverage {
         let of = |run: &&Run| run.timeline.id == position.timeline && run.timeline.shard == position.shard;
         for run in self.runs.iter().filter(of) {
             let moments = self.moments(run);
-            let Some(earliest) = moments.earliest(bases, None)? else { continue };
+            // A position needs a set that leads there, and no moment that is known.
+            let mut held: Vec<&BackupSet> = bases.iter().collect();
+            held.sort_by_key(|set| (set.replication_offset, set.finished_at));
+            if moments.first_that_leads(&held)?.is_none() {
+                continue;
+            }
+            let earliest = moments.earliest(bases, None)?;
             if run.last() < position.offset {
                 before = Some(run.until().as_millisecond());
                 continue;
             }
             if run.first() > position.offset {
-                after = Some(earliest);
+                after = earliest;
                 break;
             }
             let inside = moments.inside(position.offset)?;
@@ -163,7 +169,7 @@ impl Coverage {
                 return Err(outside(None, None, Why::NoCommandThere).into());
             }
             let cut = self.build(run, bases, inside.transaction, None)?;
-            return cut.ok_or_else(|| outside(before, Some(earliest), Why::TooEarly).into());
+            return cut.ok_or_else(|| outside(before, earliest, Why::TooEarly).into());
         }
         Err(between(before, after).into())
     }
@@ -180,8 +186,9 @@ impl Coverage {
         let arrival = if to > run.first() { moments.arrival(to)? } else { None };
         let arrival = arrival.filter(|stamp| by_ms.is_none_or(|ms| stamp.ms <= ms));
         let count = moments.count(to)?;
-        let later =
-            self.runs.iter().filter(|other| other.timeline.id == run.timeline.id && other.first() > run.first());
+        // Those of every timeline that was begun since are behind the cut as well. Runs are in their order.
+        let is_this = |other: &&Run| other.timeline.id == run.timeline.id && other.first() == run.first();
+        let later = self.runs.iter().skip_while(|other| !is_this(other)).skip(1);
         let later: u64 = later.flat_map(|run| &run.segments).map(|segment| segment.commands).sum();
         let segments: Vec<SegmentName> =
             run.segments.iter().filter(|segment| segment.first < to && from < segment.last).cloned().collect();

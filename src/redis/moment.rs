@@ -128,6 +128,14 @@ fn changes(server: &str, persistence: &str) -> Changes {
     Changes::Are(CHANGES.map(|name| field(persistence, name).unwrap_or_default()).join(" "))
 }
 
+/// Write commands between two readings of `commandstats`, without this program's own; none where one of the two is missing.
+pub(super) async fn writes_between(conn: &mut Conn, then: Option<String>, now: Option<String>, own: u64) -> u64 {
+    let (Some(then), Some(now)) = (then, now) else { return 0 };
+    let then = Moment::of(conn, &[], &then, 0).await.map_or(u64::MAX, |m| m.writes);
+    let now = Moment::of(conn, &[], &now, own).await.map_or(0, |m| m.writes);
+    now.saturating_sub(then)
+}
+
 #[cfg(test)]
 mod tests {
     //! A save that could not be told from none leaves nothing to compare.

@@ -16,13 +16,12 @@ pub mod source;
 pub mod targets;
 
 use serde_json::Value;
-use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use tair_backup_mcp::guard::grant::Scratch;
 use tair_backup_mcp::model::secret::Secret;
@@ -41,11 +40,17 @@ pub fn root() -> &'static Path {
 }
 
 pub fn free_port() -> u16 {
-    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    // Below those that the system gives to whoever connects: one of these could be taken before its server has bound it. Each is given once
+    // until all were, for of two servers that were given one before either has bound it each would be taken for the other.
+    const FIRST: u16 = 10_000;
+    const PORTS: u32 = 10_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
     loop {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        // Two servers that were given one port before either has bound it would each be taken for the other.
-        if GIVEN.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(port) {
+        let n = NEXT.fetch_add(1, Ordering::Relaxed).wrapping_add(std::process::id().wrapping_mul(7919));
+        let port = FIRST + u16::try_from(n % PORTS).unwrap();
+        let is_free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
+        // A node of a cluster takes a second one, so far above.
+        if is_free(port) && is_free(port + 10_000) {
             return port;
         }
     }
@@ -194,9 +199,11 @@ impl Redis {
     }
 
     fn answers(&self) {
-        wait(&format!("{} to answer; its log: {}", self.kind, self.log()), Duration::from_secs(30), || {
-            self.try_run(&["PING"]).ok().filter(|r| *r == Reply::Text("PONG".into()))
-        });
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while !self.try_run(&["PING"]).is_ok_and(|reply| reply == Reply::Text("PONG".into())) {
+            assert!(Instant::now() < deadline, "{} does not answer; its log: {}", self.kind, self.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     pub fn log(&self) -> String {

@@ -69,27 +69,23 @@ async fn live(app: &App, id: &str, logged: bool, findings: &mut Findings) -> Res
         }
         Err(e) => return Err(e.into()),
     };
-    match config.and_then(|c| c.backup_from.as_ref().map(|from| (c, from))) {
-        None => capture(&mut conn, &user, findings).await?,
-        Some((config, from)) => {
-            let source = endpoint_of(config, from).await?;
-            if let Err(fault) = replica(&source, findings).await {
-                findings.fail("backup_from", &fault);
-            }
-            // A safety backup is taken from the instance itself.
-            capture(&mut conn, &user, findings).await?;
+    // The log follows the replica that is named for backups, and the instance itself where that replica is away.
+    let mut log_source_checked = false;
+    if let Some((config, from)) = config.and_then(|c| c.backup_from.as_ref().map(|from| (c, from))) {
+        let source = endpoint_of(config, from).await?;
+        match replica(&source, logged, findings).await {
+            Ok(()) => log_source_checked = logged,
+            Err(fault) => findings.fail("backup_from", &fault),
         }
     }
-    match facts {
-        Some(facts) => {
-            restore(config, &facts, &mut conn, &user, findings).await?;
-            if logged {
-                log::source(&mut conn, &facts, findings).await?;
-            }
-            Ok(())
-        }
-        None => Ok(()),
+    // Also with such a replica: a safety backup is taken from the instance itself.
+    capture(&mut conn, &user, findings).await?;
+    let Some(facts) = facts else { return Ok(()) };
+    restore(config, &facts, &mut conn, &user, findings).await?;
+    if logged && !log_source_checked {
+        log::source(&mut conn, &facts, findings).await?;
     }
+    Ok(())
 }
 
 /// The endpoint of the sandbox, which the provider starts and ends.
@@ -100,12 +96,17 @@ async fn sandbox(app: &App, id: &str) -> Result<Endpoint, Fault> {
     Sandbox::new(app.config.home.sandbox()).endpoint().await
 }
 
-/// Checks the replica that backups are taken from.
-async fn replica(source: &Endpoint, findings: &mut Findings) -> Result<(), Fault> {
+/// Checks the replica that backups are taken from, and that a log follows.
+async fn replica(source: &Endpoint, logged: bool, findings: &mut Findings) -> Result<(), Fault> {
     let mut conn = Conn::open(source, COMMAND_TIMEOUT).await?;
     let user = rights::whoami(&mut conn).await?.or(source.username.clone()).unwrap_or_else(|| "default".into());
     findings.pass("backup_from", format!("{source} answers, as user {user}"));
-    capture(&mut conn, &user, findings).await
+    capture(&mut conn, &user, findings).await?;
+    if logged {
+        let facts = ServerFacts::read(&mut conn).await?;
+        log::source(&mut conn, &facts, findings).await?;
+    }
+    Ok(())
 }
 
 /// The rights that the user of a connection lacks, and those that could not be tested.

@@ -17,13 +17,19 @@ use crate::model::fault::{Fault, Kind};
 use crate::model::impact::{KeyImpact, KeysRead, NotCompared};
 use crate::model::instance::total_keys;
 use crate::model::job::JobStatus;
+use crate::model::key_filter::SomeKeys;
 use crate::model::key_filter::matcher::KeyMatcher;
+use crate::model::slots::HeldSlots;
 use crate::model::text::{bytes, grouped};
 use crate::provider::comparison::{Compared, ComparedState, OnStage, State, StateOf};
-use crate::provider::local::Inner;
+use crate::provider::local::restore::keys::removed_in;
+use crate::provider::local::{COMMAND_TIMEOUT, Inner};
 use crate::redis::compare::{self, Only, Options, Sides};
+use crate::redis::conn::Conn;
+use crate::redis::facts::ServerFacts;
 use crate::redis::replica::handshake::{CaptureOptions, Framing};
 use crate::redis::replica::snapshot::Snapshot;
+use crate::redis::slots::could_hold;
 use crate::vault::Vault;
 use jiff::Timestamp;
 use std::fs::File;
@@ -118,7 +124,7 @@ impl Inner {
         let planned = plan.direct_restore()?;
         let set_of = plan.act.set_of(&plan.instance_id);
         let now = self.set_at_rest(&plan.instance_id, &safety.backup_id).await?.0;
-        let then = match source {
+        let (then, base) = match source {
             Source::Backup { backup_id } => {
                 let (then, set) = self.set_at_rest(set_of, backup_id).await?;
                 if set.sha256 != planned.sha256 {
@@ -126,19 +132,37 @@ impl Inner {
                         "{backup_id} is not the set that was verified"
                     ))));
                 }
-                then
+                (then, set)
             }
             Source::Moment { .. } | Source::Before { .. } => {
                 let built = self.build_moment(set_of, source, planned.replay.as_ref(), Some(deadline)).await?;
-                AtRest::File(Arc::new(built.map_err(no_such_moment)?.file))
+                let built = built.map_err(no_such_moment)?;
+                let base = self.vault.find(set_of, &built.base, self).await?;
+                (AtRest::File(Arc::new(built.file)), base)
             }
         };
-        let matcher = match matcher {
-            Some(compiled) => Some(compiled.await?),
-            None => None,
+        let some = match (matcher, keys) {
+            (Some(compiled), Some(keys)) => {
+                let behind = !matches!(source, Source::Backup { .. });
+                Some((compiled.await?, self.removed_of(keys, &base, behind, &plan.instance_id).await?))
+            }
+            _ => None,
         };
         // What would serve now is what counts.
-        self.join(now, then, [Timestamp::now(); 2], Some(deadline), matcher).await.map(Some)
+        self.join(now, then, [Timestamp::now(); 2], Some(deadline), some).await.map(Some)
+    }
+
+    /// The slots in which keys are removed that match and that the source does not have.
+    async fn removed_of(
+        &self,
+        keys: &SomeKeys,
+        base: &BackupSet,
+        behind: bool,
+        instance_id: &str,
+    ) -> Result<Option<HeldSlots>, Fault> {
+        let mut conn = Conn::open(&self.endpoint(instance_id).await?, COMMAND_TIMEOUT).await?;
+        let target = ServerFacts::read(&mut conn).await?;
+        Ok(removed_in(keys, self.held_then(base, behind, instance_id, &target).await))
     }
 
     /// Compares two states, from the first to the second: what is lost is in the first alone.
@@ -165,18 +189,20 @@ impl Inner {
         then: AtRest,
         at: [Timestamp; 2],
         deadline: Option<Instant>,
-        matcher: Option<KeyMatcher>,
+        some: Option<(KeyMatcher, Option<HeldSlots>)>,
     ) -> Result<KeyImpact, Fault> {
         let dir = self.run_dir();
         blocking(move || {
             home::private_dir(&dir)?;
-            if matcher.is_none() {
+            if some.is_none() {
                 has_room(&dir, compare::on_disk([now.keys(), then.keys()]))?;
             }
             let sides = Sides { now: &|| now.open(), then: &|| then.open() };
-            let wanted = matcher.as_ref().map(|matcher| |key: &[u8]| matcher.matches(key));
-            let prefix = matcher.as_ref().map_or(&[][..], KeyMatcher::prefix);
-            let only = wanted.as_ref().map(|wanted| Only { wanted, prefix });
+            let of_some = some.as_ref().map(|(matcher, removed_in)| {
+                let goes = |key: &[u8]| removed_in.as_ref().is_some_and(|held| could_hold(held, key));
+                (|key: &[u8]| matcher.matches(key), goes, matcher.prefix())
+            });
+            let only = of_some.as_ref().map(|(wanted, goes, prefix)| Only { wanted, goes, prefix });
             let options = Options { dir, at_ms: at.map(Timestamp::as_millisecond), deadline, only };
             let mut compared = compare::compare(&sides, &options)?;
             if let Some(not) = &mut compared.not_compared {

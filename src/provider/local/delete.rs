@@ -32,7 +32,11 @@ impl Inner {
     }
 
     /// The moments of the log that lead back to this set of all alone.
-    async fn log_needs(&self, set: &BackupSet, all: Vec<BackupSet>) -> Option<Dependent> {
+    pub(in crate::provider::local) async fn log_needs(
+        &self,
+        set: &BackupSet,
+        all: Vec<BackupSet>,
+    ) -> Option<Dependent> {
         let (archive, id, of) = (self.archive.clone(), set.id.clone(), set.instance_id.clone());
         let read = move || archive.coverage(&of, SHARD)?.only_from(&all, &id);
         match blocking(read).await {

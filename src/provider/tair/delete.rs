@@ -15,7 +15,7 @@ use crate::provider::tair::architecture::Architecture;
 use crate::provider::tair::lookup::find_set;
 use crate::provider::tair::poller::Poller;
 use crate::provider::tair::sets::{self, listed_facts};
-use crate::tair::wire::backups::DeleteBackup;
+use crate::tair::wire::backups::{DeleteBackup, is_plain_id};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -107,13 +107,27 @@ impl Inner {
         Err(still_listed(&backup_id, "the process died around the call, and the cloud still lists it").into())
     }
 
+    /// Whether a list shows that a set is not there. One with a set whose id cannot be read shows nothing.
+    async fn is_absent(&self, instance_id: &str, backup_id: &str) -> Result<bool, Fault> {
+        if Architecture::of(&self.attribute(instance_id).await?).lists_cluster_sets() {
+            let rows = sets::cluster_rows(&self.client, instance_id, sets::always()).await?;
+            return Ok(rows
+                .iter()
+                .all(|row| is_plain_id(&row.cluster_backup_id) && row.cluster_backup_id != backup_id));
+        }
+        let rows = sets::rows(&self.client, instance_id, sets::always()).await?;
+        Ok(rows.iter().all(|row| match row.id() {
+            Some(id) => backup_id.split(',').all(|part| part != id),
+            None => !row.has_unreadable_id() && !row.has_succeeded(),
+        }))
+    }
+
     /// Whether a set disappears from the list within the time in which changes are seen. A look that fails shows nothing.
     async fn is_gone(&self, instance_id: &str, backup_id: &str) -> bool {
         let mut poller = Poller::new(&self.polling, self.polling.visibility_delay, &self.jobs.stop);
         let mut absent = 0;
         loop {
-            let listed = self.listed(instance_id, sets::always()).await;
-            let shows_none = listed.is_ok_and(|listed| sets::find(listed, backup_id).is_none());
+            let shows_none = self.is_absent(instance_id, backup_id).await.unwrap_or(false);
             absent = if shows_none { absent + 1 } else { 0 };
             if absent >= ABSENT {
                 return true;

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use super::error::{CompareError, Side};
+use super::kept::{Kept, NAME_BYTES_MAX};
 use super::partitions::Partitions;
 use super::record::{Databases, Keys, Record};
 use super::{Open, Options, Sides};
@@ -104,6 +105,7 @@ pub(super) struct Collected {
     pub(super) partitions: Partitions,
     /// The numbers of all function libraries, added up: they have no order.
     pub(super) libraries: u64,
+    pub(super) kept: Kept,
 }
 
 /// Walks one state.
@@ -116,8 +118,19 @@ pub(super) fn walk(
 ) -> Result<Collected, CompareError> {
     let [now, then] = &rdb.ends.met;
     let met = if side == Side::Now { now } else { then };
-    let collect =
-        Collect { keys, partitions, side, options, dbs: Databases::of(keys), begun: None, libraries: 0, met, count: 0 };
+    let collect = Collect {
+        keys,
+        partitions,
+        side,
+        options,
+        dbs: Databases::of(keys),
+        begun: None,
+        name: Vec::new(),
+        kept: Kept::default(),
+        libraries: 0,
+        met,
+        count: 0,
+    };
     let walked =
         walk_contents(&mut rdb, (), collect, &keys.contents, options.later_ms()).map_err(|source| match source {
             RdbError::Sink { source, .. } => CompareError::File { dir: options.dir.clone(), source },
@@ -129,8 +142,8 @@ pub(super) fn walk(
     if more > 0 || !walked.rest.is_empty() {
         return Err(end(RdbError::Corrupt { offset, what: "there is more behind its end" }));
     }
-    let Collect { partitions, libraries, .. } = walked.visitor;
-    Ok(Collected { partitions, libraries })
+    let Collect { partitions, libraries, kept, .. } = walked.visitor;
+    Ok(Collected { partitions, libraries, kept })
 }
 
 struct Collect<'a> {
@@ -141,6 +154,9 @@ struct Collect<'a> {
     dbs: Databases<'a>,
     /// The current key, if it is wanted.
     begun: Option<(Record, Option<i64>)>,
+    /// The beginning of its name.
+    name: Vec<u8>,
+    kept: Kept,
     libraries: u64,
     /// Where it is told how many keys were met, and how many those are.
     met: &'a AtomicU64,
@@ -158,7 +174,10 @@ impl Visitor for Collect<'_> {
         self.met.store(self.count, Ordering::Relaxed);
         let Some(name) = self.options.name(self.side, head.key) else { return Ok(()) };
         let db = self.dbs.number(head.db);
-        self.begun = Some((self.keys.begin(db, name), head.expiry_ms));
+        let stays = self.side == Side::Now && self.options.stays(head.key);
+        self.begun = Some((self.keys.begin(db, name).staying(stays), head.expiry_ms));
+        self.name.clear();
+        self.name.extend_from_slice(name.get(..NAME_BYTES_MAX).unwrap_or(name));
         Ok(())
     }
 
@@ -170,6 +189,8 @@ impl Visitor for Collect<'_> {
     // A value that holds nothing is not told: servers pass over its key.
     fn contents(&mut self, value: Value) -> io::Result<()> {
         let Some((begun, expiry_ms)) = self.begun.take() else { return Ok(()) };
-        self.partitions.push(self.keys.complete(begun, value, expiry_ms, self.options.moments(self.side)))
+        let record = self.keys.complete(begun, value, expiry_ms, self.options.moments(self.side));
+        self.kept.add(&record, &self.name);
+        self.partitions.push(record)
     }
 }

@@ -4,6 +4,7 @@
 //! those with the fewest different keys go, and what is left at the end is counted once more from the start.
 
 use std::collections::HashMap;
+use std::thread::ScopedJoinHandle;
 
 use foldhash::quality::RandomState;
 
@@ -16,6 +17,8 @@ use crate::model::impact::KeyCounts;
 const ROWS_MAX: usize = 64;
 /// Most keys of a class that are told.
 const EXAMPLES_MAX: usize = 8;
+/// Parts with fewer keys are not worth a thread.
+const ALONE_BELOW: u64 = 1024;
 
 /// What becomes of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,12 +31,11 @@ enum Class {
 }
 
 impl Class {
-    /// `beside`: what the state to come does not have stays.
-    fn of(now: Option<&Record>, then: Option<&Record>, beside: bool) -> Self {
+    fn of(now: Option<&Record>, then: Option<&Record>) -> Self {
         match (now.filter(|r| r.is_there()), then.filter(|r| r.is_there())) {
             (Some(now), Some(then)) if now.value == then.value => Self::Untouched,
             (Some(_), Some(_)) => Self::Changed,
-            (Some(now), None) if beside && now.lasts() => Self::Untouched,
+            (Some(now), None) if now.stays() && now.lasts() => Self::Untouched,
             (Some(now), None) if now.lasts() => Self::Lost,
             (None, Some(then)) if then.lasts() => Self::Added,
             // What is in one of them alone has only expired since.
@@ -60,25 +62,30 @@ pub(super) struct Joined {
     pub(super) total: Vec<KeyCounts>,
     /// Those by prefix.
     pub(super) places: Vec<(Place, KeyCounts)>,
-    /// The largest keys that are lost, changed and added, each with its size.
-    pub(super) largest: [Vec<(u64, Record)>; 3],
+    /// The largest keys that are lost, changed and added.
+    pub(super) largest: [Vec<Example>; 3],
     /// Of all keys, rounded down.
     pub(super) compared_percent: u64,
     /// There was no time to count those by prefix.
     pub(super) places_missing: bool,
 }
 
+/// A key that is told: its size, and whether its name is known; those that come first are greater.
+pub(super) type Example = ((u64, bool), Record);
+
 /// When to stop.
 pub(super) type Over<'a> = dyn Fn() -> bool + 'a;
+/// Whether the name of a key is known.
+pub(super) type Known<'a> = dyn Fn(&Record) -> bool + 'a;
 
-/// Joins the two sides, the state now and the one to come, until the time is over. `beside`: nothing that is there now goes.
-pub(super) fn join(sides: &[Partitions; 2], beside: bool, over: &Over<'_>) -> Result<Joined, CompareError> {
+/// Joins the two sides, the state now and the one to come, until the time is over. Of equally large keys those are told whose names are `known`.
+pub(super) fn join(sides: &[Partitions; 2], known: &Known<'_>, over: &Over<'_>) -> Result<Joined, CompareError> {
     let [now, _] = sides;
     let mut places = Places { counts: HashMap::default(), room: now.bounds.places, crowded: false };
     let (mut total, mut largest) = (Vec::<KeyCounts>::new(), [const { Vec::new() }; 3]);
     let done = each(sides, u64::MAX, over, |now, then| {
         let Some(record) = now.or(then) else { return };
-        let (class, place) = (Class::of(now, then, beside), record.place());
+        let (class, place) = (Class::of(now, then), record.place());
         let db = place.db() as usize;
         if total.len() <= db {
             total.resize(db + 1, KeyCounts::default());
@@ -91,10 +98,10 @@ pub(super) fn join(sides: &[Partitions; 2], beside: bool, over: &Over<'_>) -> Re
         }
         let [lost, changed, added] = &mut largest;
         match class {
-            Class::Lost => keep(lost, record.bytes(), record),
-            Class::Changed => keep(changed, record.bytes().max(then.map_or(0, Record::bytes)), record),
+            Class::Lost => keep(lost, record.bytes(), record, known),
+            Class::Changed => keep(changed, record.bytes().max(then.map_or(0, Record::bytes)), record, known),
             // The state now may have it too, expired, and another size.
-            Class::Added => keep(added, then.map_or(0, Record::bytes), record),
+            Class::Added => keep(added, then.map_or(0, Record::bytes), record, known),
             Class::Untouched | Class::Expired => {}
         }
     })?;
@@ -102,7 +109,7 @@ pub(super) fn join(sides: &[Partitions; 2], beside: bool, over: &Over<'_>) -> Re
     let compared_percent = (done.keys * 100).checked_div(all).unwrap_or(100);
     let places = match places.chosen() {
         (chosen, false) => Some(chosen),
-        (chosen, true) => recount(sides, beside, done, over, chosen)?,
+        (chosen, true) => recount(sides, done, over, chosen)?,
     };
     let places_missing = places.is_none();
     Ok(Joined { total, places: places.unwrap_or_default(), largest, compared_percent, places_missing })
@@ -111,7 +118,6 @@ pub(super) fn join(sides: &[Partitions; 2], beside: bool, over: &Over<'_>) -> Re
 /// Counts the keys of some prefixes from the start. `None`: there was no time for that.
 fn recount(
     sides: &[Partitions; 2],
-    beside: bool,
     before: Done,
     over: &Over<'_>,
     chosen: Vec<(Place, KeyCounts)>,
@@ -120,18 +126,24 @@ fn recount(
         chosen.into_iter().map(|(place, _)| (place, KeyCounts::default())).collect();
     let done = each(sides, before.passes, over, |now, then| {
         if let Some(counts) = now.or(then).and_then(|record| counts.get_mut(&record.place())) {
-            Class::of(now, then, beside).count_in(counts);
+            Class::of(now, then).count_in(counts);
         }
     })?;
     Ok((done == before).then(|| counts.into_iter().collect()))
 }
 
 /// Keeps a key that is among the largest, which are in order.
-fn keep(largest: &mut Vec<(u64, Record)>, bytes: u64, record: &Record) {
-    if largest.len() < EXAMPLES_MAX || largest.last().is_some_and(|(least, _)| *least < bytes) {
+fn keep(largest: &mut Vec<Example>, bytes: u64, record: &Record, known: &Known<'_>) {
+    let least = largest.get(EXAMPLES_MAX - 1).map(|(size, _)| *size);
+    // Most are not asked whether their names are known.
+    if least.is_some_and(|least| least >= (bytes, true)) {
+        return;
+    }
+    let size = (bytes, known(record));
+    if least.is_none_or(|least| least < size) {
         largest.truncate(EXAMPLES_MAX - 1);
-        let at = largest.partition_point(|(other, _)| *other >= bytes);
-        largest.insert(at, (bytes, *record));
+        let at = largest.partition_point(|(other, _)| *other >= size);
+        largest.insert(at, (size, *record));
     }
 }
 
@@ -166,12 +178,26 @@ fn each(
             if done.passes == passes || over() {
                 return Ok(done);
             }
-            for (side, of, held) in [(Side::Now, now, &mut held_now), (Side::Then, then, &mut held_then)] {
+            let load = |side, of: &Partitions, held: &mut Vec<Record>| {
                 let failed = |source| CompareError::File { dir: of.dir().clone(), source };
                 of.load(part, range, bits, held).map_err(failed)?;
-                if held.array_windows().any(|[a, b]: &[Record; 2]| a.id() == b.id()) {
-                    return Err(CompareError::Twice { side });
-                }
+                let is_twice = held.array_windows().any(|[a, b]: &[Record; 2]| a.id() == b.id());
+                if is_twice { Err(CompareError::Twice { side }) } else { Ok(()) }
+            };
+            let loaded = std::thread::scope(|scope| {
+                let thread = || std::thread::Builder::new().name("compare".to_owned());
+                let other = (most >= ALONE_BELOW)
+                    .then(|| thread().spawn_scoped(scope, || load(Side::Then, then, &mut held_then)));
+                load(Side::Now, now, &mut held_now)?;
+                let end = |other: ScopedJoinHandle<'_, _>| {
+                    other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+                };
+                Ok::<_, CompareError>(other.and_then(Result::ok).map(end))
+            })?;
+            match loaded {
+                Some(loaded) => loaded?,
+                // One after the other is slower, and no reason to fail.
+                None => load(Side::Then, then, &mut held_then)?,
             }
             merge(&held_now, &held_then, &mut on);
             done.passes += 1;
@@ -285,7 +311,7 @@ mod tests {
                 asked.set(asked.get() + 1);
                 asked.get() > most
             };
-            (join(&sides, false, &over).unwrap(), asked.get())
+            (join(&sides, &|_| false, &over).unwrap(), asked.get())
         };
         let (whole, asked) = ended_after(u64::MAX);
         assert_eq!((whole.compared_percent, whole.places_missing), (100, false));

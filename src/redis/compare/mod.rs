@@ -2,8 +2,8 @@
 //!
 //! Both sides are walked at once, each on a thread of its own, and every key leaves 32 bytes ([`record`]): a hash of it, a number of what it
 //! holds and when it expires. These are parted by the hash into files without a name ([`partitions`]) and joined part by part ([`join`]), so that
-//! memory is bounded however many keys there are, and room on disk is 32 bytes a key and side. Where nothing differs, that is all; else both
-//! sides are walked once more for the names of what is told ([`names`]), which are nowhere kept.
+//! memory is bounded however many keys there are, and room on disk is 32 bytes a key and side. Of names those are kept that are most likely told
+//! ([`kept`]); where others are, the side that has them is walked once more ([`names`]).
 //!
 //! A key is there if it is in the state, holds anything, and does not expire by the state's moment; a hash all of whose fields expire by then is not
 //! there. Every key of either state is in exactly one class:
@@ -27,25 +27,29 @@ pub mod error;
 
 mod collect;
 mod join;
+mod kept;
 mod names;
 mod partitions;
 mod record;
 mod told;
 
+use std::collections::HashSet;
 use std::io::{self, Read};
 use std::path::PathBuf;
 use std::time::Instant;
 
 use self::collect::{Ends, both};
 use self::error::{CompareError, Side};
+use self::kept::Kept;
+use self::names::Names;
 use self::partitions::{Bounds, Partitions};
-use self::record::Keys;
+use self::record::{Keys, Record};
 use crate::model::impact::KeyImpact;
 
 /// Opens a state at rest as a plain RDB. Called as often as the state is needed, from threads of this room's own.
 pub type Open<'a> = dyn Fn() -> io::Result<Box<dyn Read + Send>> + Send + Sync + 'a;
 
-/// Whether a key of the state to come is wanted.
+/// Something of a key, by its name.
 pub type Wanted<'a> = dyn Fn(&[u8]) -> bool + Send + Sync + 'a;
 
 /// The keys that alone are compared.
@@ -53,8 +57,9 @@ pub type Wanted<'a> = dyn Fn(&[u8]) -> bool + Send + Sync + 'a;
 pub struct Only<'a> {
     /// Whether a key is one of them, by its name in the state to come.
     pub wanted: &'a Wanted<'a>,
-    /// What they are called now: this, and behind it that name. Where it is not empty they are put beside what is there: a key that the
-    /// state to come does not have stays as it is.
+    /// Whether a key of the state now goes where the state to come does not have it; another stays as it is.
+    pub goes: &'a Wanted<'a>,
+    /// What they are called now: this, and behind it that name.
     pub prefix: &'a [u8],
 }
 
@@ -92,6 +97,12 @@ impl Options<'_> {
     #[inline]
     fn name<'k>(&self, side: Side, key: &'k [u8]) -> Option<&'k [u8]> {
         self.only.map_or(Some(key), |only| only.name(side, key))
+    }
+
+    /// Whether a key of the state now stays where the state to come does not have it.
+    #[inline]
+    fn stays(&self, key: &[u8]) -> bool {
+        self.only.is_some_and(|only| !(only.goes)(key))
     }
 
     /// The later moment of the two.
@@ -134,10 +145,15 @@ fn within(sides: &Sides<'_>, options: &Options<'_>, bounds: Bounds) -> Result<Ke
     };
     // A restore of some keys leaves libraries alone.
     let libraries_differ = options.only.is_none() && now.libraries != then.libraries;
-    let joined = join::join(&[now.partitions, then.partitions], !options.prefix().is_empty(), &|| ends.here())?;
+    let kept = [now.kept, then.kept];
+    let known: HashSet<(u64, u32)> = kept.iter().flat_map(Kept::keys).map(|key| key.id).collect();
+    let is_known = |record: &Record| known.contains(&record.id());
+    let joined = join::join(&[now.partitions, then.partitions], &is_known, &|| ends.here())?;
+    let found = Names::kept(&kept, &joined, options);
     // Names for which no time is left stay away, which is told; the counts are whole without them.
-    let names = both(sides, &ends, |side, rdb| names::walk(rdb, &joined, side, &keys, options))?.unwrap_or_default();
-    Ok(KeyImpact { libraries_differ, ..told::impact(&joined, &names.into(), &keys) })
+    let others = both(sides, &ends, |side, rdb| names::walk(rdb, (&joined, &found), side, &keys, options))?;
+    let names = others.into_iter().fold(found, |found, (now, then)| found.and(now).and(then));
+    Ok(KeyImpact { libraries_differ, ..told::impact(&joined, &names, &keys) })
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! The second walk: the names of the prefixes and keys that are told, of which only hashes are remembered.
+//! The names of the prefixes and keys that are told, of which only hashes are remembered: those that the first walk has kept, and the others by
+//! a second walk.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -6,13 +7,11 @@ use std::io;
 use super::Options;
 use super::collect::{Rdb, Stopped};
 use super::error::{CompareError, Side};
-use super::join::Joined;
-use super::record::{Databases, Keys, Place, Record, prefix};
+use super::join::{Example, Joined};
+use super::kept::{CHARACTERS_MAX, Kept, NAME_BYTES_MAX};
+use super::record::{Databases, Keys, Place, prefix};
 use crate::model::text::escaped;
 use crate::redis::rdb::{EntryHead, Visitor, walk as walk_rdb};
-
-/// Longest name that is shown, in characters.
-const CHARACTERS_MAX: usize = 64;
 
 /// What was found: names as they are shown.
 #[derive(Debug, Default)]
@@ -21,12 +20,29 @@ pub(super) struct Names {
     pub(super) keys: HashMap<(u64, u32), String>,
 }
 
-impl From<(Self, Self)> for Names {
-    fn from((mut all, other): (Self, Self)) -> Self {
-        all.prefixes.extend(other.prefixes);
-        all.keys.extend(other.keys);
-        all
+impl Names {
+    /// Those of what is told that the first walks have kept.
+    pub(super) fn kept(kept: &[Kept; 2], joined: &Joined, options: &Options<'_>) -> Self {
+        let prefix_of = |place| kept.iter().find_map(|kept| kept.prefix(place));
+        let named = |place| Some((place, shown(options, prefix_of(place)?)));
+        let prefixes = joined.places.iter().filter_map(|(place, _)| named(*place)).collect();
+        let told: HashSet<(u64, u32)> = joined.largest.iter().flatten().map(|(_, record)| record.id()).collect();
+        let keys = kept.iter().flat_map(Kept::keys).filter(|key| told.contains(&key.id));
+        Self { prefixes, keys: keys.map(|key| (key.id, shown(options, &key.name))).collect() }
     }
+
+    /// These, and others.
+    pub(super) fn and(mut self, others: Self) -> Self {
+        self.prefixes.extend(others.prefixes);
+        self.keys.extend(others.keys);
+        self
+    }
+}
+
+/// A name as the state now has it, or would have it.
+fn shown(options: &Options<'_>, name: &[u8]) -> String {
+    let shown = options.prefix().iter().chain(name).copied().take(NAME_BYTES_MAX);
+    escaped(&shown.collect::<Vec<_>>(), CHARACTERS_MAX)
 }
 
 /// What is to be found in one of the states.
@@ -41,10 +57,10 @@ struct Search<'a> {
     found: Names,
 }
 
-/// Walks one state, for as long as there is something to be found and time for it.
+/// Walks one state, for as long as there is something to be found beside what is known, and time for it.
 pub(super) fn walk(
     rdb: Rdb<'_>,
-    joined: &Joined,
+    (joined, known): (&Joined, &Names),
     side: Side,
     keys: &Keys,
     options: &Options<'_>,
@@ -58,12 +74,15 @@ pub(super) fn walk(
             Side::Now => in_now || counts.added == 0,
             Side::Then => !in_now,
         };
-        if wanted {
+        if wanted && !known.prefixes.contains_key(place) {
             search.places.insert(*place);
         }
     }
     let [lost, changed, added] = &joined.largest;
-    let of = |keys: &[(u64, Record)]| keys.iter().map(|(_, record)| record.key).collect::<Vec<_>>();
+    let of = |keys: &[Example]| {
+        let unknown = keys.iter().filter(|(_, record)| !known.keys.contains_key(&record.id()));
+        unknown.map(|(_, record)| record.key).collect::<Vec<_>>()
+    };
     match side {
         Side::Now => search.hashes.extend([of(lost), of(changed)].concat()),
         Side::Then => search.hashes.extend(of(added)),
@@ -83,13 +102,6 @@ impl Search<'_> {
     fn is_done(&self) -> bool {
         self.places.is_empty() && self.hashes.is_empty()
     }
-
-    /// A name as the state now has it, or would have it.
-    fn shown(&self, name: &[u8]) -> String {
-        // A character has four bytes at most; one more tells that the name goes on.
-        let shown = self.options.prefix().iter().chain(name).copied().take(4 * (CHARACTERS_MAX + 1));
-        escaped(&shown.collect::<Vec<_>>(), CHARACTERS_MAX)
-    }
 }
 
 impl Visitor for &mut Search<'_> {
@@ -107,14 +119,14 @@ impl Visitor for &mut Search<'_> {
         if !self.places.is_empty() {
             let place = self.keys.place(db, key);
             if self.places.remove(&place) {
-                let name = self.shown(prefix(key).unwrap_or_default());
+                let name = shown(self.options, prefix(key).unwrap_or_default());
                 self.found.prefixes.insert(place, name);
             }
         }
         if !self.hashes.is_empty() {
             let hash = self.keys.hash(db, key);
             if self.hashes.remove(&hash) {
-                let name = self.shown(key);
+                let name = shown(self.options, key);
                 self.found.keys.insert((hash, self.keys.second_hash(db, key)), name);
             }
         }

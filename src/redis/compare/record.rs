@@ -13,8 +13,10 @@ pub(super) const RECORD_BYTES: usize = 32;
 const PREFIX_BYTES_MAX: usize = 64;
 /// Bits of a database's number.
 const DB_BITS: u32 = 17;
-/// Bits of a record's last number below the prefix: the database's, and two of when the key is there.
-const PLACE_BITS: u32 = DB_BITS + 2;
+/// Bits of a record's last number below its place: whether the key stays, and two of when it is there.
+const FLAG_BITS: u32 = 3;
+/// Bits of a record's last number below the prefix.
+const PLACE_BITS: u32 = DB_BITS + FLAG_BITS;
 
 /// A key of one state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +27,8 @@ pub(super) struct Record {
     rest: u64,
     /// Number of the content and the expiry.
     pub(super) value: u64,
-    /// Hash of database and prefix (45 bits, 0 for none), number of the database (17), whether the key is there (1), whether it still is at the later moment (1).
+    /// Hash of database and prefix (44 bits, 0 for none), number of the database (17), whether the key stays where the other state does not have
+    /// it (1), whether it is there (1), whether it still is at the later moment (1).
     place: u64,
 }
 
@@ -54,10 +57,22 @@ impl Record {
         self.place & 1 == 1
     }
 
+    /// Whether it stays as it is where the other state does not have it.
+    #[inline]
+    pub(super) const fn stays(&self) -> bool {
+        self.place >> 2 & 1 == 1
+    }
+
+    /// The same key, of which it is known whether it stays.
+    #[inline]
+    pub(super) const fn staying(self, stays: bool) -> Self {
+        Self { place: self.place | (stays as u64) << 2, ..self }
+    }
+
     /// Its database and prefix.
     #[inline]
     pub(super) const fn place(&self) -> Place {
-        Place(self.place >> 2)
+        Place(self.place >> FLAG_BITS)
     }
 
     pub(super) fn to_bytes(self) -> [u8; RECORD_BYTES] {
@@ -181,7 +196,7 @@ impl Keys {
     #[inline]
     pub(super) fn begin(&self, db: u32, key: &[u8]) -> Record {
         let rest = u64::from(self.second_hash(db, key)) << 32;
-        Record { key: self.hash(db, key), rest, value: 0, place: self.place(db, key).0 << 2 }
+        Record { key: self.hash(db, key), rest, value: 0, place: self.place(db, key).0 << FLAG_BITS }
     }
 
     /// Its value, and whether it is there at the moment of its state, and at the later one of the two.
@@ -258,7 +273,9 @@ mod tests {
             for (expiry, there) in cases {
                 let db = keys.number_of(7);
                 let value = Value { number: 1, bytes, expires_ms: None };
-                let record = keys.complete(keys.begin(db, b"a:b"), value, expiry, [5, 7]);
+                let stays = bytes == 5;
+                let record = keys.complete(keys.begin(db, b"a:b").staying(stays), value, expiry, [5, 7]);
+                assert_eq!(record.stays(), stays);
                 let fields = Value { expires_ms: expiry, ..value };
                 let of_fields = keys.complete(keys.begin(db, b"a:b"), fields, None, [5, 7]);
                 assert_eq!([of_fields.is_there(), of_fields.lasts()], there);

@@ -1,8 +1,8 @@
-//! What the join counted and the second walk named, as it is told.
+//! What the join counted, and the names of that, as it is told.
 
-use super::join::Joined;
+use super::join::{Example, Joined};
 use super::names::Names;
-use super::record::{Keys, Record};
+use super::record::Keys;
 use crate::model::impact::{ExampleKey, ImpactRow, KeyCounts, KeyImpact, KeysRead, NotCompared};
 
 /// Most rows that are told: those by prefix, and one for each database, of which there may be thousands.
@@ -30,8 +30,8 @@ pub(super) fn impact(joined: &Joined, names: &Names, keys: &Keys) -> KeyImpact {
     });
     let rows_left_out = rows.iter().skip(ROWS_MAX).filter(|row| row.counts.different() > 0).count() as u64;
     rows.truncate(ROWS_MAX);
-    let examples = |largest: &[(u64, Record)]| {
-        let named = largest.iter().filter_map(|(bytes, record)| {
+    let examples = |largest: &[Example]| {
+        let named = largest.iter().filter_map(|((bytes, _), record)| {
             let key = names.keys.get(&record.id())?.clone();
             Some(ExampleKey { db: keys.db(record.place().db()), key, bytes: *bytes })
         });

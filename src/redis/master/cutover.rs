@@ -36,6 +36,11 @@ pub trait BeforeStream: Send {
     /// Whether the restore may go on. An error takes the target off this program again, with its old data.
     fn allow(&mut self, seen: &Switched) -> impl Future<Output = Result<(), Fault>> + Send;
 
+    /// Told once the target has loaded the snapshot: it forgets by which history that came, in time.
+    fn loaded(&mut self) -> impl Future<Output = ()> + Send {
+        async {}
+    }
+
     /// Stores the record anew: one more of the target's settings is about to be changed. An error leaves that setting alone.
     fn store(&mut self, record: &RollbackRecord) -> impl Future<Output = Result<(), Fault>> + Send;
 }

@@ -131,6 +131,7 @@ impl Session {
             let mut transferred =
                 transfer::transfer(link, &mut supply, &options, &target, &record.replid, &mut on_step).await?;
             on_step(Step::Loaded);
+            before.loaded().await;
             let replayed = match transferred.stream_follows {
                 true => Some(replay(&mut transferred, &mut supply, &options, &target, &mut on_step).await?),
                 false => None,

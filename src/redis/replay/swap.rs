@@ -21,7 +21,7 @@ use crate::redis::conn::Conn;
 use crate::redis::endpoint::Endpoint;
 use crate::redis::error::RedisError;
 use crate::redis::facts::{ServerFacts, info};
-use crate::redis::moment::{Look, Moment};
+use crate::redis::moment::{Look, Moment, writes_between};
 use crate::redis::resp::Value;
 use crate::redis::target::TargetState;
 
@@ -356,14 +356,15 @@ impl Cutover<'_> {
         Ok(())
     }
 
-    /// Undoes the swap, for the reason given.
+    /// Undoes the swap, for the reason given. Where that cannot be done, or its reply does not come, both data are there and marked, and
+    /// whoever looks next finds out which one serves.
     async fn swap_back(&self, conn: &mut Conn, swapped: &Replies, mut error: RedisError) -> RedisError {
         let mut commands = vec![words(&["INFO", "commandstats"])];
         commands.extend(self.swaps(Holds::New));
         commands.extend(self.libraries(&self.old));
         let left = match run(conn, &commands).await {
             Ok(replies) if replies.first_error().is_none() => {
-                // What the swap itself has written: a DEL, a SWAPDB and a SET for each pair, and the libraries.
+                // What came in between went to the new data, and is gone with it. The swap itself has written a DEL, a SWAPDB and a SET for each pair, and the libraries.
                 let own = 3 * self.placement.pairs.len() as u64 + u64::from(self.libraries(&self.new).is_some());
                 let lost = writes_between(conn, swapped.text(2), replies.text(0), own).await;
                 if let RedisError::Withheld { fault: Fault { message, .. } }
@@ -374,31 +375,21 @@ impl Cutover<'_> {
                     message.push_str("; the databases were swapped back at once");
                     message.push_str(&lost.unwrap_or_default());
                 }
-                empty_marked(conn, self.placement, Holds::New).await.err()
+                return match empty_marked(conn, self.placement, Holds::New).await {
+                    Ok(_) => error,
+                    Err(left) => not_removed(error, &left),
+                };
             }
-            Ok(replies) => {
-                Some(RedisError::from_reply(conn.label(), "SWAPDB", replies.first_error().unwrap_or_default()))
-            }
-            Err(left) => Some(left.error),
+            Ok(replies) => RedisError::from_reply(conn.label(), "SWAPDB", replies.first_error().unwrap_or_default()),
+            Err(left) => left.error,
         };
-        match left {
-            None => error,
-            Some(left) => not_removed(error, &left),
-        }
+        let what = format!("the databases were swapped, and it is not known that they were swapped back: {left}");
+        RedisError::Restore { state: TargetState::Unknown, not_rolled_back: Some(what), source: Box::new(error) }
     }
 }
 
 /// What the swap's transaction reads first.
 const SECTIONS: [&str; 6] = ["server", "replication", "commandstats", "stats", "memory", "keyspace"];
-
-/// Write commands between two readings of `commandstats`, without this program's own: they went to the new data, and are gone
-/// with it.
-async fn writes_between(conn: &mut Conn, then: Option<String>, now: Option<String>, own: u64) -> u64 {
-    let (Some(then), Some(now)) = (then, now) else { return 0 };
-    let then = Moment::of(conn, &[], &then, 0).await.map_or(u64::MAX, |m| m.writes);
-    let now = Moment::of(conn, &[], &now, own).await.map_or(0, |m| m.writes);
-    now.saturating_sub(then)
-}
 
 fn not_removed(error: RedisError, left: &RedisError) -> RedisError {
     RedisError::Restore {

@@ -149,7 +149,9 @@ impl Chain {
         } else {
             None
         };
-        let stands = if of.token.is_some() { &of.source } else { &of.access_key_id };
+        // Keys of the environment are never renewed in a process: their own id is who they are.
+        let is_renewed = of.token.is_some() && of.source != "environment";
+        let stands = if is_renewed { &of.source } else { &of.access_key_id };
         Ok(told.map_or_else(|| (stands.clone(), stands.clone()), |found| (found.account, found.principal)))
     }
 

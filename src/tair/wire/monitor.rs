@@ -34,7 +34,7 @@ fn history<'de, D: Deserializer<'de>>(from: D) -> Result<Option<History>, D::Err
     };
     let read = moments.into_iter().map(|(at, values)| {
         let Value::Object(values) = values else { return None };
-        let values = values.iter().map(|(k, v)| Some((k.clone(), number(v).filter(|n| n.is_finite())?)));
+        let values = values.iter().map(|(k, v)| Some((k.clone(), number(v).filter(|n| n.is_finite() && *n >= 0.0)?)));
         Some((at, values.collect::<Option<_>>()?))
     });
     Ok(read.collect())

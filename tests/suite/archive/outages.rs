@@ -7,7 +7,7 @@ use crate::support::log::{
     LONG, Load, Service, Wire, Witness, archived_to, coverage, log_of, log_until, position, second, service_log,
 };
 use crate::support::preload::Preload;
-use crate::support::{Bench, Redis, wait};
+use crate::support::{Bench, Redis, text, wait};
 use serde_json::Value;
 use std::time::{Duration, Instant};
 use tair_backup_mcp::model::log::GapCause;
@@ -234,6 +234,20 @@ fn a_replica_gives_the_log() {
     archived_to(&bench, position(&master).1);
     assert_eq!((bench.backups().len(), forks(&master), forks(&replica)), (1, before, of_replica + 1));
     assert_eq!(replicas(), ["1", "1"], "{}", service_log(&bench));
+    // The doctor judges the server that is followed.
+    replica.run(&["CONFIG", "SET", "repl-backlog-size", "64mb"]);
+    let backlog = || {
+        let said: Value = serde_json::from_str(&bench.run(&["doctor", "--json"]).out).unwrap();
+        let found: Vec<String> = said["checks"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|check| check["name"] == "log backlog")
+            .map(|check| text(&check["status"]))
+            .collect();
+        found
+    };
+    assert_eq!(backlog(), ["pass"]);
 
     service.kill();
     master.run_in(3, &["SET", "meanwhile", "1"]);
@@ -250,6 +264,7 @@ fn a_replica_gives_the_log() {
     replica.kill();
     master.run(&["SET", "a", "3"]);
     archived_to(&bench, position(&master).1);
+    assert_eq!(backlog(), ["warn"], "the instance's own is small");
     let (log, coverage) = (log_of(&bench), coverage(&bench));
     assert_eq!((&log["total_gaps"], coverage.runs.len(), coverage.holes.len()), (&0.into(), 1, 0), "{log}");
     assert_eq!((bench.backups().len(), forks(&master)), (1, before), "{}", service_log(&bench));
@@ -268,6 +283,28 @@ fn a_replica_gives_the_log() {
         (master.run(&["GET", "a"]).text(), master.run_in(3, &["GET", "meanwhile"]).text()),
         ("3".into(), "1".into())
     );
+}
+
+/// A log that begins behind a set of the instance, as a safety backup is, follows the replica all the same.
+#[test]
+fn a_log_behind_a_set_of_the_instance_follows_the_replica() {
+    let master = Redis::start(KIND, &[]);
+    let replica = Redis::start(KIND, &["--replicaof", &format!("127.0.0.1 {}", master.port)]);
+    wait("the replica", LONG, || (replica.info("master_link_status") == "up").then_some(()));
+    let bench = logging(&master.url(), &format!("backup_from = \"{}\"", replica.url()));
+    let manual = bench.backup();
+    bench.json(&["restore-instance", "--instance-id", "orders", "--backup-id", &manual]);
+    let forks = || [&master, &replica].map(|redis| redis.info("total_forks"));
+    let before = forks();
+    let _service = Service::start(&bench);
+    log_until(&bench, "a window", |log| {
+        master.run_in(3, &["RPUSH", "a", "1"]);
+        log["window"].is_object()
+    });
+    archived_to(&bench, position(&master).1);
+    let replicas = [&master, &replica].map(|redis| redis.info("connected_slaves"));
+    let sets = bench.backups().len();
+    assert_eq!((sets, forks(), replicas), (2, before, ["1", "1"].map(String::from)), "{}", service_log(&bench));
 }
 
 /// The set that a log begins with is needed by it: who deletes it hears which moments go, and the doctor says when there are none.

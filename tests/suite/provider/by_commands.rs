@@ -8,7 +8,7 @@ use serde_json::Value;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 pub const COMMANDS: &str = "restore_way = \"commands\"";
@@ -303,19 +303,34 @@ fn a_lost_reply_to_what_empties() {
     }
 }
 
-/// The reply to the swap is lost: the end does not claim to know whether the databases were swapped, and the next look at jobs finds out,
-/// with neither data mixed with the other.
+/// The reply to the swap is lost, or the connection once that has come: the end does not claim to know what serves now, and the next look at
+/// jobs finds out, with neither data mixed with the other.
 #[test]
 fn a_lost_reply_to_the_swap() {
+    let unknown = "the databases were swapped, and it is not known that they were swapped back";
+    lost_at_the_swap(&[FLUSH_WITHOUT_SCRIPTS], "whether the databases were swapped is not known");
+    lost_at_the_swap(&[FLUSH_WITHOUT_SCRIPTS, "\r\nCOMMAND\r\n"], unknown);
+    // The look has held, and what says so to the target comes through.
+    lost_at_the_swap(&[FLUSH_WITHOUT_SCRIPTS, FLUSH_WITHOUT_SCRIPTS], unknown);
+}
+
+/// `steps`: what is sent from the swap on, at the last of which the connection is lost.
+fn lost_at_the_swap(steps: &'static [&'static str], told: &str) {
     let redis = Redis::start("redis-7.0", &[]);
     redis.run(&["DEBUG", "POPULATE", "100", "k", "10"]);
     let (armed, swaps, lost) = <(Arc<AtomicBool>, Arc<AtomicBool>, Arc<AtomicBool>)>::default();
     let (ready, seen, once) = (Arc::clone(&armed), Arc::clone(&swaps), Arc::clone(&lost));
+    let step = AtomicUsize::new(0);
     let loses: Loses = Arc::new(move |bytes| {
         if ready.load(Ordering::SeqCst) && contains(bytes, SWAP) {
             seen.store(true, Ordering::SeqCst);
         }
-        seen.load(Ordering::SeqCst) && contains(bytes, FLUSH_WITHOUT_SCRIPTS) && !once.swap(true, Ordering::SeqCst)
+        let at = step.load(Ordering::SeqCst);
+        if !seen.load(Ordering::SeqCst) || !steps.get(at).is_some_and(|step| contains(bytes, step)) {
+            return false;
+        }
+        step.store(at + 1, Ordering::SeqCst);
+        at + 1 == steps.len() && !once.swap(true, Ordering::SeqCst)
     });
     let proxy = Proxy::with(&redis, Arc::new(|_| ()), Arc::new(|_| ()), loses);
     let bench = Bench::new(&format!("{}{COMMANDS}\n", proxy.config()));
@@ -326,7 +341,8 @@ fn a_lost_reply_to_the_swap() {
     let failed = bench.run(&Bench::echo(&backup, &token)).json();
     assert!(lost.load(Ordering::SeqCst), "{failed}");
     assert_eq!(failed["status"], "failed", "{failed}");
-    assert!(text(&failed["hint"]).contains("whether the databases were swapped is not known"), "{failed}");
+    assert!(text(&failed["hint"]).contains(told), "{failed}");
+    assert!(text(&failed["message"]).contains("what the target holds now is not known"), "{failed}");
     let jobs = bench.jobs();
     let job = jobs.iter().find(|j| j["kind"] == "restore").unwrap();
     for (field, part) in

@@ -255,6 +255,36 @@ fn restoring(seed: u32) -> Opened {
     Opened { target, saved, bench, backup, child }
 }
 
+/// A process that dies while its target, which serves, writes to its disk. By the next start the target has forgotten by which history its data
+/// came, as one without replicas does after an hour: it is not said to hold its old data.
+#[test]
+fn a_target_that_has_forgotten_the_restore() {
+    let target = Redis::start("redis-7.0", &["--save", "3600 100000"]);
+    target.run(&["DEBUG", "POPULATE", "2000", "k", "100"]);
+    let bench = Bench::unattended(&target);
+    let backup = bench.backup();
+    target.run(&["SET", "marker", "1"]);
+    let token = bench.token(&backup);
+    let mut child = bench.spawn(&Bench::echo(&backup, &token));
+    until_it_follows_us(&target);
+    // The save takes some ten seconds.
+    target.run(&["CONFIG", "SET", "rdb-key-save-delay", "5000"]);
+    wait("the save", Duration::from_secs(60), || {
+        let saves = target.info("role") == "master" && target.info("rdb_bgsave_in_progress") == "1";
+        (saves && target.run(&["EXISTS", "marker"]).text() == "0").then_some(())
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
+    target.run(&["CONFIG", "SET", "rdb-key-save-delay", "0"]);
+    assert_eq!(target.run(&["DEBUG", "CHANGE-REPL-ID"]).text(), "OK");
+    let jobs = bench.jobs();
+    let job = jobs.iter().find(|job| job["kind"] == "restore").unwrap();
+    let message = text(&job["message"]);
+    assert_eq!(job["status"], "failed", "{job}");
+    assert!(message.contains("had loaded the backup set and holds 2000 keys now"), "{job}");
+    assert!(!message.contains("old data"), "{job}");
+}
+
 /// A target that dies during a restore and is there again soon: the job fails and says that it was restarted.
 #[test]
 fn target_killed_and_restarted_during_restore() {

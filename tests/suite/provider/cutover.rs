@@ -62,12 +62,15 @@ fn pump(mut from: TcpStream, mut to: TcpStream, tap: &dyn Fn(&[u8]), loses: &dyn
             break;
         }
         tap(&bytes[..n]);
+        let lost = loses(&bytes[..n]);
+        if lost {
+            // Before the server can answer. It is left to do what it was told: its answer ends the connection.
+            let _ = from.shutdown(Shutdown::Both);
+        }
         if to.write_all(&bytes[..n]).is_err() {
             break;
         }
-        if loses(&bytes[..n]) {
-            // The server is left to do what it was told: its answer ends the connection.
-            let _ = from.shutdown(Shutdown::Both);
+        if lost {
             return;
         }
     }

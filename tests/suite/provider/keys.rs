@@ -900,6 +900,8 @@ fn keys_that_may_have_been_elsewhere_stay() {
     let lost = text(&planned["impact"]["lost"]);
     assert!(lost.contains(&format!("; {removed} that were not there then")), "{lost}");
     assert!(lost.contains(&format!("; {stay} others that match STAY where they are in slots")), "{lost}");
+    let counted = &planned["impact"]["keys"];
+    assert_eq!((&counted["lost"], &counted["untouched"]), (&removed.into(), &stay.into()), "{planned}");
 
     let to = ["--instance-id", "staging", "--source-instance-id", "orders", "--filter-key", "user:.*"];
     let (_, done) = both(&bench, &[&to[..], &["--backup-id", &backup]].concat());

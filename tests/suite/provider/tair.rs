@@ -801,6 +801,8 @@ fn unknown_figures_are_not_zero() {
         json!({"MonitorHistory": {"2026-11-01T00:02:00Z": {}, "2026-11-01T00:04:00Z": {"UsedMemory": "1"}}}),
         json!({"MonitorHistory": {"2026-11-01T00:02:00Z": {"Keys": "7"}, "2026-11-01T00:04:00Z": {"Keys": "7"}}}),
         json!({"MonitorHistory": {"2026-11-01T00:00:00Z": {"UsedMemory": "1"}, "2026-11-01T00:04:00Z": {"UsedMemory": "1"}}}),
+        // A figure that no server has says that nothing was measured.
+        json!({"MonitorHistory": {"2026-11-01T00:02:00Z": {"PutQps": "-1"}, "2026-11-01T00:04:00Z": {"PutQps": "-1"}}}),
     ] {
         assert_eq!(measured(&unknown.to_string()).peak, None, "{unknown}");
     }

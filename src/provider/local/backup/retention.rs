@@ -58,11 +58,19 @@ impl Inner {
             dependents.get(id).is_some_and(|all| all.iter().any(waits)) || sources.iter().any(|source| source == id)
         };
         for verdict in expired {
-            if !in_use(verdict.backup_id()) {
+            if !in_use(verdict.backup_id()) && !self.log_begins_with(&sets, verdict.backup_id()).await {
                 self.retire(instance_id, verdict, "backup.expired", "its time was over").await?;
             }
         }
         Ok(())
+    }
+
+    /// Whether moments of the log lead back to a set alone, or nobody knows: what is archived is not to become useless in silence.
+    async fn log_begins_with(&self, sets: &[BackupSet], id: &str) -> bool {
+        match sets.iter().find(|set| set.id == id) {
+            Some(set) => self.log_needs(set, sets.to_vec()).await.is_some(),
+            None => false,
+        }
     }
 
     /// The sets that running jobs read or make, whichever instance a job is about: a set may fill another one than its own.
@@ -88,6 +96,11 @@ impl Inner {
         let mut needed = self.running_sources().await?;
         needed.extend(dependents.into_iter().filter(|(_, all)| all.iter().any(stays)).map(|(id, _)| id));
         needed.push(taken.to_owned());
+        for id in &safety {
+            if self.log_begins_with(&sets, id).await {
+                needed.push(id.clone());
+            }
+        }
         match Expired::crowded_out(&sets, &needed, Timestamp::now()) {
             None => Ok(()),
             Some(verdict) => {

@@ -125,8 +125,10 @@ impl Inner {
             .find(|set| captured_here(set) && facts.reach(&set.replication_id, set.replication_offset) == Reach::Whole);
         let Some(set) = reached else { return Ok(None) };
         let end = End { replid: set.replication_id.clone(), offset: set.replication_offset };
-        let going = go_on(&endpoint, &facts, &end, set.started_at.as_millisecond()).await?;
-        Ok(going.map(|going| (set, Box::new(going))))
+        match self.go_on_with_log(id, &end, set.started_at.as_millisecond()).await? {
+            GoneOn::Going(going) => Ok(Some((set, going))),
+            GoneOn::Not(_) => Ok(None),
+        }
     }
 
     /// A source that goes on right behind a set that was just captured from it. What it wrote while the data was on its way comes late.

@@ -14,6 +14,7 @@ use crate::model::text::bytes;
 use crate::provider::local::Inner;
 use crate::provider::local::log::SHARD;
 use crate::provider::local::log::attach::{Going, GoneOn};
+use crate::provider::local::log::base::Base;
 use crate::provider::local::log::ended::keep_sealing;
 use crate::provider::local::log::known::Known;
 use crate::redis::reach::Reach;
@@ -226,6 +227,22 @@ impl<'a> Session<'a> {
         self.begin(why, None).await
     }
 
+    /// Captures the base that a timeline begins with; none while the last one that failed is not long enough ago, for each makes the source fork.
+    async fn take_base(&mut self) -> Result<Option<Base>, Fault> {
+        let waits = |(until, _): (Instant, Duration)| Instant::now() < until;
+        if self.known.too_large.is_none() && self.known.base_waits.is_some_and(waits) {
+            return Ok(None);
+        }
+        let taken = self.inner.take_base(self.id).await;
+        if self.known.too_large.is_none() {
+            self.known.base_waits = taken.is_err().then(|| {
+                let wait = self.known.base_waits.map_or(AGAIN_AFTER, |(_, last)| last * 2).min(BASE_AGAIN_AFTER_MAX);
+                (Instant::now() + wait, wait)
+            });
+        }
+        taken
+    }
+
     /// Begins a timeline: behind a set that the source can still go on behind, else behind one that is captured for it. The one before
     /// ends, and what is missing between the two is put down first.
     async fn begin(&mut self, why: Why, given_up: Option<Timeline>) -> Result<Next, Fault> {
@@ -234,7 +251,7 @@ impl<'a> Session<'a> {
         let (set, database, going) = match set {
             Some((set, going)) => (set, None, going),
             None => {
-                let Some(base) = self.inner.take_base(self.id).await? else { return Ok(Next::Wait) };
+                let Some(base) = self.take_base().await? else { return Ok(Next::Wait) };
                 let going = self.inner.behind_capture(&base.set, base.follow).await?;
                 (base.set, base.database, going)
             }

@@ -17,10 +17,12 @@ use crate::provider::local::restore::recovery::RecoveryRecord;
 use crate::provider::local::restore::replication::ended_by;
 use crate::provider::local::{COMMAND_TIMEOUT, Inner};
 use crate::redis::conn::Conn;
+use crate::redis::error::RedisError;
 use crate::redis::facts::ServerFacts;
 use crate::redis::replay::beside::{Placement, partners};
 use crate::redis::replay::swap::load_beside;
 use crate::redis::rights::{self, Need, Probing};
+use crate::redis::target::TargetState;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The steps of this way for a set on a server.
@@ -120,9 +122,14 @@ impl Inner {
             done.store(report.keys, Ordering::Relaxed);
         });
         let swapped = self.show_keys(job, set, &done, loading).await;
-        way_back.cut = swapped.is_ok();
+        // No reply is no proof that the old data stays: what is kept of the stream stays until somebody knows.
+        way_back.cut = match &swapped {
+            Ok(_) => true,
+            Err(RedisError::Restore { state, .. }) => *state == TargetState::Unknown,
+            Err(_) => false,
+        };
         let cutover = way_back.conclude(None, None).await;
-        let swapped = swapped.map_err(ended_by)?;
+        let swapped = swapped.map_err(|e| ended_by(e).map(|fault| behind(fault, cutover.as_ref())))?;
         let unseen = read_to_its_end(reader).await?;
         recovery.swapped();
         // Not written down, a crash would say that it does not know; the old data is dropped all the same.

@@ -13,7 +13,7 @@ use crate::redis::slots::held_slots;
 impl Inner {
     /// The slots whose keys the source held whole; `None` where that is not known. `behind`: commands behind the set are restored as well.
     /// `target`: the server of the instance `instance_id`, which gets the keys.
-    pub(super) async fn held_then(
+    pub(in crate::provider::local) async fn held_then(
         &self,
         set: &BackupSet,
         behind: bool,

@@ -58,7 +58,7 @@ const fn dialect(set: &BackupSet) -> Dialect {
 
 /// The slots in which keys are removed that match and that the source does not have: those whose keys it held whole, for others may have been
 /// elsewhere. Under a prefix none: what else is there is somebody's.
-fn removed_in(keys: &SomeKeys, held: Option<HeldSlots>) -> Option<HeldSlots> {
+pub(in crate::provider::local) fn removed_in(keys: &SomeKeys, held: Option<HeldSlots>) -> Option<HeldSlots> {
     held.filter(|_| keys.add_prefix.is_none())
 }
 

@@ -12,7 +12,7 @@ mod expired;
 pub(super) mod facts;
 mod fits;
 mod held;
-mod keys;
+pub(super) mod keys;
 mod last_safety;
 mod loadable;
 mod outcome;

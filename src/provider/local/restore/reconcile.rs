@@ -7,11 +7,12 @@ use crate::model::job::{JobEnd, JobStatus, Unfinished, last_safety_id};
 use crate::provider::jobs::Recoverable as _;
 use crate::provider::local::Inner;
 use crate::provider::local::restore::WHOLE_SET;
+use crate::provider::local::restore::counted::Counted;
 use crate::provider::local::restore::cutover::after;
 use crate::provider::local::restore::recovery::RecoveryRecord;
 use crate::provider::with_way_back;
 use crate::redis::conn::Conn;
-use crate::redis::facts::key_counts;
+use crate::redis::facts::{ServerFacts, key_counts};
 use crate::redis::master::rollback::{Found, roll_back};
 use crate::redis::replay::beside::{Remains, remove};
 use crate::state::jobs::{Orphan, clear_command};
@@ -86,6 +87,7 @@ impl Inner {
             return Ok(Err(interrupted(message, format!("Restore again to complete it. {back}"))));
         };
         let grant = Orphaned::of(&orphan.job, stored)?.roll_back()?;
+        let before = Counted::from(&ServerFacts::read(&mut conn).await?);
         let rolled_back = roll_back(grant, &mut conn, &record.switch(recovery.run_id())).await?;
         let keys = total_keys(&key_counts(&mut conn).await?);
         if let Some(problem) = rolled_back.problem {
@@ -102,13 +104,21 @@ impl Inner {
                 format!("it follows {master}, which is not our doing, and was left alone")
             }
         };
+        // A server without replicas forgets the history by which its data came, after an hour.
+        let forgotten = rolled_back.same_process && (recovery.loaded || orphan.job.serving_at.is_some());
         let holds = match (rolled_back.loaded, rolled_back.same_process) {
             // What was applied is known, and what was refused is not.
             (true, _) if recovery.moment.is_some() => format!(
                 "the target is NOT restored: it holds the backup set and commands behind it, {keys} keys, up to {} at most",
                 recovery.moment.as_deref().unwrap_or_default()
             ),
-            (true, _) => format!("the target holds the restored backup ({keys} keys)"),
+            (true, _) => {
+                format!("the target holds the restored backup ({keys} keys, the backup has {})", recovery.keys)
+            }
+            (false, true) if forgotten => format!(
+                "the target had loaded the backup set{} and holds {keys} keys now; that is all that is known, for its history has begun anew since",
+                recovery.moment.as_ref().map(|_| " and was sent commands behind it").unwrap_or_default()
+            ),
             (false, true) => {
                 format!("the target holds its old data ({keys} keys): the restore had not been swapped in")
             }
@@ -116,7 +126,7 @@ impl Inner {
                 format!("the target has been restarted since and holds {keys} keys, whichever it had saved")
             }
         };
-        let holds = format!("{holds}{}", self.cutover_of(orphan, rolled_back.loaded).await);
+        let holds = format!("{holds}{}", self.cutover_of(orphan, rolled_back.loaded || forgotten).await);
         let message = match orphan.job.status {
             JobStatus::Failed => format!("{}; reconciled since: {holds}; {put_back}", orphan.job.message),
             _ => format!("the process died during this restore; {holds}; {put_back}"),
@@ -126,6 +136,15 @@ impl Inner {
                 Ok(kept) => kept.describe(),
                 Err(fault) => return Ok(Err(with_way_back(fault, &way_back).into())),
             };
+            let evicted =
+                self.counted(id).await.ok().and_then(|now| now.since(&before)).map_or(0, |(_, evicted)| evicted);
+            if evicted > 0 {
+                let message = format!("{message}; {kept}; the target has evicted {evicted} keys since, to make room");
+                let fault = Fault::new(Kind::Provider, "restore.evicted", message).hint(
+                    "Give the target more memory (maxmemory) or maxmemory-policy noeviction, then restore again.",
+                );
+                return Ok(Err(with_way_back(fault, &way_back).into()));
+            }
             return Ok(Ok(format!("{message}; {kept}. {back}").trim_end().to_owned()));
         }
         Ok(Err(interrupted(message, format!("Make a new plan to restore again. {back}"))))

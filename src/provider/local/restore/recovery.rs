@@ -29,6 +29,9 @@ pub struct RecoveryRecord {
     /// Whether the databases have been swapped for good.
     #[serde(default)]
     pub(super) swapped: bool,
+    /// Whether the target of a restore by replication has loaded the set.
+    #[serde(default)]
+    pub(super) loaded: bool,
     /// The moment to which commands are replayed behind the set, for people; `None` where the set alone is restored.
     #[serde(default)]
     pub(super) moment: Option<String>,
@@ -76,6 +79,7 @@ impl RecoveryRecord {
             switch: None,
             placement: None,
             swapped: false,
+            loaded: false,
             run_id: plan.direct_restore()?.run_id.clone(),
         })
     }
@@ -96,6 +100,11 @@ impl RecoveryRecord {
     /// From here on the target holds the set, whatever comes.
     pub fn swapped(&mut self) {
         self.swapped = true;
+    }
+
+    /// From here on the target of a restore by replication has the set in its memory.
+    pub fn loaded(&mut self) {
+        self.loaded = true;
     }
 
     /// What the target of a restore by replication was like, before any more of that is changed.
@@ -172,6 +181,7 @@ mod tests {
             switch: None,
             placement: None,
             swapped: false,
+            loaded: false,
         };
         recovery.switching(&record);
         let mut json = serde_json::to_value(&recovery).unwrap();

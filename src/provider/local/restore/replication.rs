@@ -12,7 +12,7 @@ use crate::model::job::{Job, Unfinished};
 use crate::model::restore::Cutover;
 use crate::provider::jobs::Jobs;
 use crate::provider::local::restore::IN_FLIGHT;
-use crate::provider::local::restore::cutover::WayBack;
+use crate::provider::local::restore::cutover::{WayBack, behind as told_behind};
 use crate::provider::local::restore::recovery::RecoveryRecord;
 use crate::provider::local::restore::replay::Behind;
 use crate::provider::local::{COMMAND_TIMEOUT, Inner};
@@ -24,6 +24,7 @@ use crate::redis::master::session::Session;
 use crate::redis::master::types::{MasterOptions, Restored, RollbackRecord, Step, Supply, Switched};
 use crate::redis::pause::{BRIEF, Pause};
 use crate::redis::rdb;
+use crate::redis::target::TargetState;
 use crate::vault::frames::FrameReader;
 use jiff::Timestamp;
 use std::io;
@@ -121,7 +122,13 @@ impl Inner {
         // Whatever became of the restore, writers go on.
         watch.lift().await;
         let cutover = watch.way_back.conclude(watch.waited, refused).await;
-        let restored = done.map_err(ended_by)?;
+        let untouched = matches!(&done, Err(RedisError::Restore { state: TargetState::Untouched, .. }));
+        if untouched {
+            // It was allowed, and came to nothing: nothing was overwritten that could be got back.
+            self.discard_cutover(&job.id).await;
+        }
+        let told = |fault: Fault| if untouched { fault } else { told_behind(fault, cutover.as_ref()) };
+        let restored = done.map_err(|e| ended_by(e).map(told))?;
         Ok(Replicated { restored, cutover, serving_at: to.map(|(_, at)| at) })
     }
 }
@@ -206,6 +213,14 @@ impl BeforeStream for Watch<'_> {
         // A target that is paused does not apply what its master sends.
         self.lift().await;
         Ok(())
+    }
+
+    async fn loaded(&mut self) {
+        self.record.recovery.loaded();
+        // Not written down, the target's own history tells, for an hour at least.
+        if let Err(fault) = self.record.jobs.save_recovery(self.record.job, &self.record.recovery).await {
+            tracing::warn!("that the target has loaded the data could not be written down: {fault}");
+        }
     }
 
     async fn store(&mut self, record: &RollbackRecord) -> Result<(), Fault> {

@@ -172,7 +172,9 @@ impl Inner {
                 let ids = tasks.chain(rows);
                 let new: BTreeSet<i64> = ids.filter(|id| *id > 0 && !record.known.contains(&id.to_string())).collect();
                 if !new.is_empty() {
-                    let record = Record { jobs: new.into_iter().collect(), ..record.clone() };
+                    // One call makes one job, or at most one a shard; later ones are somebody else's.
+                    let jobs = new.into_iter().take(record.shards.unwrap_or(1)).collect();
+                    let record = Record { jobs, ..record.clone() };
                     self.keep_recovery(job, &record).await;
                     return Ok(Some(record));
                 }

@@ -137,6 +137,12 @@ impl Inner {
     ) -> Result<String, Unfinished> {
         let mut poller = Poller::new(&self.polling, self.polling.outage_timeout.saturating_mul(2), &self.jobs.stop);
         loop {
+            // By the cloud's clock: that of this machine's own uptime stands still while the machine sleeps.
+            let is_old = self.client.now().duration_since(record.ordered_at) > TOKEN_GOOD;
+            if record.uncertain && is_old {
+                let why = "it is too long ago to ask again under the same token";
+                return Err(Unfinished::RollbackPending(may_be(why)));
+            }
             let sent = match order {
                 Order::Redis(o) => client.call(o).await,
                 Order::Tair(o) => client.call(o).await,

@@ -115,7 +115,7 @@ async fn as_a_naive_comparison_by_commands() {
             agrees(&compared(&rdb_now, &rdb_then, &options).unwrap(), &expected, &what);
             // Only some keys.
             let wanted = |key: &[u8]| key.starts_with(b"hash") || prefix(key).is_none();
-            let some = Options { only: Some(Only { wanted: &wanted, prefix: b"" }), ..options };
+            let some = Options { only: Some(Only { wanted: &wanted, goes: &|_| true, prefix: b"" }), ..options };
             let expected = difference(&state_now, &state_then, wanted);
             agrees(&compared(&rdb_now, &rdb_then, &some).unwrap(), &expected, &format!("{what}, only some"));
             // Beside what is there: what is called so now, and is not to come, stays.
@@ -131,7 +131,7 @@ async fn as_a_naive_comparison_by_commands() {
                 let come = after.entry(key.clone()).or_default();
                 *come = come.take().or_else(|| held.clone());
             }
-            let beside = Only { wanted: &|_| true, prefix: b"list" };
+            let beside = Only { wanted: &|_| true, goes: &|_| false, prefix: b"list" };
             let beside = Options { at_ms: [at_ms; 2], only: Some(beside), ..self::options(dir.path()) };
             let expected = difference(&there, &after, |_| true);
             assert_eq!(compared(&rdb_now, &rdb_then, &beside).unwrap().total, expected.total, "{what}, beside");
