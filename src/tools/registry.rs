@@ -20,7 +20,8 @@ use serde_json::Value;
 /// The worst that a tool may do. Anything above [`Risk::Reads`] is refused with `--read-only`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Risk {
-    /// Reads instances and backups; a download writes a file on this machine, and a drill starts a server that is thrown away.
+    /// Reads instances and backups. A download writes a file on this machine, a verification what it has found; a drill starts a server
+    /// that is thrown away.
     Reads,
     /// Adds data: a backup.
     Writes,

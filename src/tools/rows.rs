@@ -5,7 +5,7 @@ use crate::model::instance::total_keys;
 use crate::model::job::Job;
 use crate::model::restored_keys::{Agreement, RestoredKeys};
 use crate::model::time::written;
-use crate::model::verification::Verification;
+use crate::model::verification::{Verification, described};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -151,9 +151,12 @@ impl BackupRow {
 impl BackupRow {
     /// Adds what the set was verified to since it was made. Of one with a fault `damage` tells.
     pub fn verified_last(&mut self, last: Option<&Verification>) {
-        let Some(last) = last.filter(|last| last.fault.is_none() && self.damage.is_none()) else { return };
-        let made = self.verified.take().map_or(String::new(), |made| format!("; when it was made: {made}"));
-        self.verified = Some(format!("{last}{made}"));
+        let mut looks: Vec<String> =
+            last.into_iter().flat_map(Verification::looks).map(|(level, look)| described(level, look)).collect();
+        if self.damage.is_none() && !looks.is_empty() {
+            looks.extend(self.verified.take().map(|made| format!("when it was made: {made}")));
+            self.verified = Some(looks.join("; "));
+        }
     }
 }
 

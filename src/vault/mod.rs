@@ -62,13 +62,7 @@ fn vault_fault(what: &str, place: &str, e: io::Error) -> Fault {
 
 /// The fault of stored data that differs from what was written.
 fn damaged(place: &str, why: impl std::fmt::Display) -> Fault {
-    known_damage(format!("{place}: {why}"))
-}
-
-/// The fault of a set whose damage was found before; `what` names the file and what is wrong with it.
-#[must_use]
-pub fn known_damage(what: String) -> Fault {
-    Fault::new(Kind::Damaged, "backup.damaged", what)
+    Fault::new(Kind::Damaged, "backup.damaged", format!("{place}: {why}"))
         .hint("This set cannot be used; choose another from describe_backups. Nothing was sent to any instance.")
 }
 

@@ -240,13 +240,14 @@ async fn backups(app: &App, id: &str, findings: &mut Findings) {
     match (whole.is_empty(), app.state.verifications(id).await) {
         (_, Err(fault)) => findings.fail("verified", &fault),
         (true, Ok(_)) => {}
-        (false, Ok(found)) => findings.pass(
-            "verified",
-            verified_last(&whole, &found).map_or_else(
-                || "no set since it was made (verify-backup)".to_owned(),
-                |(set, found)| format!("{set}: {}, {} ago", found.level.as_str(), age(found.at, now)),
-            ),
-        ),
+        (false, Ok(found)) => {
+            let looks: Vec<String> = verified_last(&whole, &found)
+                .into_iter()
+                .map(|(set, level, look)| format!("{set}: {}, {} ago", level.as_str(), age(look.at, now)))
+                .collect();
+            let none = || "no set since it was made (verify-backup)".to_owned();
+            findings.pass("verified", if looks.is_empty() { none() } else { looks.join("; ") });
+        }
     }
     match whole.into_iter().next() {
         None => findings.warn(NAME, "never: nothing of this instance can be recovered", next),

@@ -25,6 +25,7 @@ use crate::provider::local::clones::make::{Making, not_made};
 use crate::provider::local::clones::{PREFIX, Record};
 use crate::provider::local::restore::built::databases_behind;
 use crate::provider::local::restore::built::told;
+use crate::provider::local::restore::cloned::keys_there;
 use crate::provider::local::restore::facts::{source_facts, verified};
 use crate::redis::endpoint::{Address, Endpoint};
 use crate::redis::scratch::program::{Program, nearest_to, server_named};
@@ -259,13 +260,7 @@ impl Inner {
     fn made(&self, record: &Record, endpoint: &Endpoint, (keys, looked): (u64, bool), of_source: u64) -> String {
         let port = if let Address::Tcp { port, .. } = endpoint.address { port } else { 0 };
         let file = self.clones.password_file(&record.id);
-        let keys = match of_source.saturating_sub(keys) {
-            0 => format!("all {keys} keys"),
-            gone if looked => format!("{keys} of {of_source} keys, for {gone} had an expiry that has passed since,"),
-            gone => format!(
-                "{keys} of {of_source} keys ({gone} others had an expiry, and it was not looked whether it has passed)"
-            ),
-        };
+        let keys = keys_there((keys, looked), of_source);
         format!(
             "{} has {keys} of {}; it is read-only, listens on this machine alone, and ends {}. To look at it: \
              REDISCLI_AUTH=\"$(cat {})\" redis-cli -p {port}",

@@ -56,7 +56,7 @@ impl Inner {
             Ok(found) => found,
             Err(none) => return Ok(Err(none)),
         };
-        let set = self.vault.find(instance_id, &base, self).await?;
+        let set = self.set(instance_id, &base).await?;
         let form = AofForm::of(&set.engine, &set.version);
         if of.since.is_some() && form == AofForm::SingleFile {
             let message =

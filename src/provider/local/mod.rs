@@ -93,6 +93,8 @@ struct Inner {
     scratch: PathBuf,
     /// Held by whoever builds a moment.
     builds: tokio::sync::Mutex<()>,
+    /// Held by whoever verifies a set.
+    verifies: tokio::sync::Mutex<()>,
     /// When they are asked to stop, captures do and restores go on.
     jobs: Jobs,
 }
@@ -122,6 +124,7 @@ impl Local {
                 read_only: config.read_only,
                 scratch: config.home.scratch(),
                 builds: tokio::sync::Mutex::new(()),
+                verifies: tokio::sync::Mutex::new(()),
             }),
         }
     }

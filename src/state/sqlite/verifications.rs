@@ -1,7 +1,7 @@
-//! Verifications on SQLite: one row a set. A set that has gone leaves its row, which nobody asks for any more.
+//! Verifications on SQLite: a row for each level of a set. A set that has gone leaves its rows, which nobody asks for any more.
 
 use crate::model::fault::Fault;
-use crate::model::verification::{Level, Verification};
+use crate::model::verification::{Level, Look, Verification};
 use crate::state::sqlite::Sqlite;
 use crate::state::sqlite::database::{at, damaged, ms};
 use crate::state::verifications::Verifications;
@@ -10,45 +10,49 @@ use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 use std::collections::BTreeMap;
 
-/// Reads a row. An empty fault is none.
-fn verification(row: &SqliteRow) -> Result<Verification, Fault> {
-    let (level, fault): (String, String) = (row.try_get("level")?, row.try_get("fault")?);
-    Ok(Verification {
-        level: Level::parse(&level).ok_or_else(|| damaged(format!("a set was verified to the level {level:?}")))?,
-        at: at(row.try_get("verified_at")?)?,
-        fault: (!fault.is_empty()).then_some(fault),
-    })
+/// Reads a row. An empty text is none.
+fn look(row: &SqliteRow) -> Result<(Level, Look), Fault> {
+    let [level, server, fault] = ["level", "server", "fault"].map(|column| row.try_get::<String, _>(column));
+    let (level, some) = (level?, |text: String| Some(text).filter(|text| !text.is_empty()));
+    let known = Level::parse(&level).ok_or_else(|| damaged(format!("a set was verified to the level {level:?}")))?;
+    Ok((known, Look { at: at(row.try_get("verified_at")?)?, server: some(server?), fault: some(fault?) }))
 }
 
 #[async_trait]
 impl Verifications for Sqlite {
     async fn verifications(&self, instance_id: &str) -> Result<BTreeMap<String, Verification>, Fault> {
         let pool = self.database.pool().await?;
-        let found = sqlx::query("SELECT * FROM verifications WHERE instance_id = ?");
-        let rows = found.bind(instance_id).fetch_all(pool).await?;
-        let read = |row: &SqliteRow| -> Result<_, Fault> { Ok((row.try_get("backup_id")?, verification(row)?)) };
-        rows.iter().map(read).collect()
+        let rows = sqlx::query("SELECT * FROM verifications WHERE instance_id = ?");
+        let mut found: BTreeMap<String, Verification> = BTreeMap::new();
+        for row in rows.bind(instance_id).fetch_all(pool).await? {
+            let (level, look) = look(&row)?;
+            found.entry(row.try_get("backup_id")?).or_default().0.insert(level, look);
+        }
+        Ok(found)
     }
 
-    async fn set_verified(&self, instance_id: &str, backup_id: &str, found: &Verification) -> Result<(), Fault> {
+    async fn set_verified(&self, instance_id: &str, backup_id: &str, level: Level, look: &Look) -> Result<(), Fault> {
         let mut tx = self.database.pool().await?.begin_with("BEGIN IMMEDIATE").await?;
-        let earlier = sqlx::query("SELECT * FROM verifications WHERE instance_id = ? AND backup_id = ?")
+        for covered in Level::ALL.into_iter().filter(|covered| look.fault.is_none() && *covered < level) {
+            sqlx::query(
+                "DELETE FROM verifications WHERE instance_id = ? AND backup_id = ? AND level = ? AND fault <> ''",
+            )
             .bind(instance_id)
             .bind(backup_id)
-            .fetch_optional(&mut *tx)
+            .bind(covered.as_str())
+            .execute(&mut *tx)
             .await?;
-        // Of an earlier one that cannot be read nothing is kept.
-        let earlier = earlier.and_then(|row| verification(&row).ok());
-        let kept = found.clone().behind(earlier);
+        }
         sqlx::query(
-            "INSERT INTO verifications (instance_id, backup_id, level, verified_at, fault) VALUES (?1, ?2, ?3, ?4, ?5)
-             ON CONFLICT (instance_id, backup_id) DO UPDATE SET level = ?3, verified_at = ?4, fault = ?5",
+            "INSERT INTO verifications (instance_id, backup_id, level, verified_at, server, fault) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+             ON CONFLICT (instance_id, backup_id, level) DO UPDATE SET verified_at = ?4, server = ?5, fault = ?6",
         )
         .bind(instance_id)
         .bind(backup_id)
-        .bind(kept.level.as_str())
-        .bind(ms(kept.at))
-        .bind(kept.fault.unwrap_or_default())
+        .bind(level.as_str())
+        .bind(ms(look.at))
+        .bind(look.server.as_deref().unwrap_or_default())
+        .bind(look.fault.as_deref().unwrap_or_default())
         .execute(&mut *tx)
         .await?;
         tx.commit().await?;

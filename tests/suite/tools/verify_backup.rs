@@ -2,10 +2,10 @@
 //! used until as deep a look finds nothing; and what cannot be drilled is not called verified.
 
 use crate::provider::proof::{ID, lay};
-use crate::redis::values::{entry, rdb, string};
+use crate::redis::values::{entry, packed, rdb, string};
 use crate::support::emulator::{Emulator, KEY, SECRET};
 use crate::support::recorder::Recorder;
-use crate::support::{Bench, Done, Redis, files_under, finish, text, unattended, wait};
+use crate::support::{Bench, Done, Redis, files_under, finish, program, text, unattended, wait};
 use serde_json::Value;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -58,9 +58,11 @@ fn each_level_shows_where_sets_do() {
     assert!(text(&row(&bench, &backup)["verified"]).starts_with("deep, CRC64 held"));
     assert_eq!(instance(&bench)["verified"], Value::Null);
     redis.kill();
-    for (level, said) in
-        [("checksum", "SHA-256"), ("structure", "inside of every value"), ("drill", "has loaded it and holds")]
-    {
+    for (level, said) in [
+        ("checksum", "SHA-256"),
+        ("structure", "inside of every value"),
+        ("drill", "has loaded it and holds, as its manifest says,"),
+    ] {
         let verified = verify(&bench, &backup, level);
         let reply = verified.json();
         assert_eq!((verified.code, text(&reply["status"])), (0, "succeeded".into()), "{level}: {verified:?}");
@@ -73,11 +75,21 @@ fn each_level_shows_where_sets_do() {
     let jobs = bench.jobs();
     let job = &jobs[0];
     assert_eq!((&job["kind"], &job["backup_id"]), (&"verification".into(), &backup.as_str().into()), "{job}");
-    assert!(text(&jobs[0]["message"]).contains("32 of them were read"), "{}", jobs[0]);
+    assert!(text(&jobs[0]["message"]).contains("; 64 of them were read"), "{}", jobs[0]);
     assert_eq!(scratch(&bench), 0);
     let doctor: Value = serde_json::from_str(&bench.run(&["doctor", "--json"]).out).unwrap();
     let found = doctor["checks"].as_array().unwrap().iter().find(|check| check["name"] == "verified").unwrap().clone();
     assert!(found["status"] == "pass" && text(&found["detail"]).starts_with(&format!("{backup}: drill, ")), "{found}");
+
+    // What is newer and less deep hides no drill.
+    assert_eq!(verify(&bench, &backup, "checksum").code, 0);
+    for shown in [row(&bench, &backup)["verified"].clone(), instance(&bench)["verified"].clone()] {
+        let (newest, deepest) = shown.as_str().unwrap().split_once("; ").unwrap();
+        assert!(
+            newest.contains("checksum 20") && deepest.contains("drill 20") && deepest.contains(" on Redis 7.0."),
+            "{shown}"
+        );
+    }
 
     let wrong = bench.run(&args(&backup, "deep"));
     assert!(wrong.code == 2 && wrong.err.contains("it is checksum, structure or drill"), "{wrong:?}");
@@ -114,8 +126,14 @@ fn a_damaged_set_is_named_and_never_chosen() {
     assert!(bench.backups().iter().any(|set| set["backup_id"] == backup.as_str() && set["status"] == "damaged"));
     // Also where its bytes are right again: nobody has looked.
     std::fs::write(&file, &whole).unwrap();
-    let refused = bench.ask(&backup);
-    assert!(refused.code == 6 && refused.out.contains("backup.damaged"), "{refused:?}");
+    let download = ["download-backup", "--instance-id", "orders", "--backup-id", &backup, "--json"];
+    for refused in [bench.ask(&backup), bench.run(&download)] {
+        assert!(refused.code == 6 && refused.out.contains("backup.damaged"), "{refused:?}");
+        let hint = text(&refused.json()["hint"]);
+        assert!(hint.contains("verify_backup with the level checksum"), "{hint}");
+    }
+    let deletion = bench.run(&["delete-backup", "--instance-id", "orders", "--backup-id", &sound, "--json"]);
+    assert!(deletion.code == 0 && deletion.out.contains("0 other backups beside it"), "{deletion:?}");
     // Nothing was written since either was taken, so that the newer one would be the safety backup.
     let planned = bench.ask(&sound);
     assert!(planned.code == 0 && planned.out.contains(&sound) && !planned.out.contains(&backup), "{planned:?}");
@@ -124,7 +142,7 @@ fn a_damaged_set_is_named_and_never_chosen() {
     assert_eq!(again.code, 0, "{again:?}");
     let listed = row(&bench, &backup);
     assert!(listed["status"] == "whole" && text(&listed["verified"]).starts_with("structure 20"), "{listed}");
-    assert_eq!(bench.ask(&backup).code, 0);
+    assert_eq!((bench.ask(&backup).code, bench.run(&download).code), (0, 0));
 }
 
 /// Its library has a first line as a server reads it, and code that no server compiles: every check passes, and a server ends with it.
@@ -154,6 +172,7 @@ fn a_drill_finds_what_would_not_load() {
     assert!(is_told(&row(&bench, ID), &message), "{}", row(&bench, ID));
     let refused = bench.ask(ID);
     assert!(refused.code == 6 && refused.out.contains("does not load it"), "{refused:?}");
+    assert!(text(&refused.json()["hint"]).contains("verify_backup with the level drill"), "{refused:?}");
 }
 
 /// A server program that says that it is a Redis and then does this.
@@ -173,16 +192,31 @@ fn drill_by(bench: &Bench, server: &Path) -> Done {
 }
 
 /// Without a server program of the dialect there is no drill, and it is said how to get one; a program that does not start at all says
-/// nothing of the set. Neither is called verified, nor damaged.
+/// nothing of the set, and neither does one that starts, but is killed, asked to end or gets no memory with the set. None of this calls a set
+/// verified, or damaged.
 #[test]
 fn what_cannot_be_drilled_is_not_called_verified() {
     let redis = Redis::start(KIND, &[]);
     let bench = Bench::unattended(&redis);
     lay(&bench, rdb("REDIS0010", &entry(0, "k", &string(b"v")), true));
     let before = row(&bench, ID);
+    let with_the_set = |does: &str| {
+        let serves = program(KIND, "server");
+        format!("[ ! -e dump.rdb ] || {{ {does}; }}\nexec {} \"$@\"", serves.display())
+    };
+    let [killed, asked, starved] = [
+        "kill -9 $$",
+        "echo 'User requested shutdown...' >log; exit 0",
+        "echo '# Out Of Memory allocating 9 bytes!' >log; kill -ABRT $$",
+    ]
+    .map(with_the_set);
+    let (inconclusive, nothing) = ("verify.failed", "says nothing of the set");
     for (version, does, code, said) in [
         ("6.2.14", "exit 3", "verify.no_program", "server_programs"),
-        ("7.0.15", "exit 3", "verify.failed", "says nothing of the set"),
+        ("7.0.15", "exit 3", inconclusive, nothing),
+        ("7.0.15", &killed, inconclusive, nothing),
+        ("7.0.15", &asked, inconclusive, nothing),
+        ("7.0.15", &starved, inconclusive, nothing),
     ] {
         let refused = drill_by(&bench, &pretended(&bench, version, does));
         let reply = refused.json();
@@ -191,6 +225,27 @@ fn what_cannot_be_drilled_is_not_called_verified() {
         assert_eq!(row(&bench, ID), before);
     }
     assert_eq!((scratch(&bench), &instance(&bench)["verified"]), (0, &Value::Null));
+}
+
+/// A server that may take less memory than the set needs, and takes enough without it, says nothing of the set.
+#[test]
+fn a_drill_without_memory_is_inconclusive() {
+    let redis = Redis::start(KIND, &[]);
+    let bench = Bench::unattended(&redis);
+    lay(&bench, rdb("REDIS0010", &entry(0, "k", &packed(&vec![b'a'; 64 << 20])), true));
+    let info = redis.run(&["INFO", "server"]).text();
+    let pid = info.lines().find_map(|line| line.strip_prefix("process_id:")).unwrap().trim().to_owned();
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmPeak:")).unwrap();
+    let kib: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+    let serves = program(KIND, "server");
+    let limited = format!("ulimit -v {}\nexec {} \"$@\"", kib + (32 << 10), serves.display());
+    let before = row(&bench, ID);
+    let refused = drill_by(&bench, &pretended(&bench, "7.0.15", &limited));
+    let reply = refused.json();
+    assert_eq!((refused.code, text(&reply["code"])), (5, "verify.failed".into()), "{refused:?}");
+    assert!(text(&reply["message"]).contains("got no memory"), "{reply}");
+    assert_eq!((row(&bench, ID), scratch(&bench)), (before, 0));
 }
 
 /// Killed or asked to end in the middle of a drill: the server and its directory go, the job says so, and the set is as it was.

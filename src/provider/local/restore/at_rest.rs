@@ -12,8 +12,7 @@ use crate::model::instance::total_keys;
 use crate::model::job::Job;
 use crate::provider::local::Inner;
 use crate::provider::local::restore::built::{Building, told};
-use crate::redis::rdb::compat::{Flavor, Server};
-use crate::redis::scratch::program::{Program, nearest_to};
+use crate::redis::scratch::program::{Program, nearest_to, server_named};
 use jiff::Timestamp;
 use std::fs::File;
 use std::time::Instant;
@@ -26,13 +25,6 @@ pub(in crate::provider::local) struct MomentAtRest {
     pub moment: Timestamp,
     /// The RDB.
     pub file: File,
-}
-
-/// The server that a set was taken from; of one that does not say so, none that there is.
-fn server_of(set: &BackupSet) -> Server {
-    let mut numbers = set.version.split('.').map(|number| number.parse().unwrap_or_default());
-    let flavor = if set.engine == "valkey" { Flavor::Valkey } else { Flavor::Redis };
-    Server { flavor, major: numbers.next().unwrap_or_default(), minor: numbers.next().unwrap_or_default() }
 }
 
 impl Inner {
@@ -54,7 +46,7 @@ impl Inner {
         let (base, moment) = (behind.restored.backup_id.clone(), behind.restored.moment);
         let set = self.vault.find(instance_id, &base, self).await?;
         let behind = behind.of(&set);
-        let (like, loads) = (server_of(&set), told(&set));
+        let (like, loads) = (server_named(&set.engine, &set.version), told(&set));
         let program = blocking(move || Ok(nearest_to(&[], like, &loads, |_| true))).await?.ok_or_else(|| {
             let message = format!("the moment could not be built on a server of our own: no program here loads {base}");
             Fault::new(Kind::Provider, "restore.not_built", message)

@@ -3,7 +3,7 @@
 pub(super) mod at_rest;
 mod beside;
 pub(super) mod built;
-mod cloned;
+pub(super) mod cloned;
 mod commands;
 mod contents;
 mod counted;

@@ -5,15 +5,16 @@
 
 use super::NotVerified;
 use crate::config::blocking::blocking;
-use crate::guard::room::need;
 use crate::model::backup::BackupSet;
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::random;
-use crate::model::instance::Counts;
+use crate::model::instance::{Counts, total_keys};
 use crate::model::job::Job;
 use crate::model::text::bytes;
 use crate::model::time::written;
+use crate::model::verification::Level;
 use crate::provider::local::log::SHARD;
+use crate::provider::local::restore::cloned::keys_there;
 use crate::provider::local::{COMMAND_TIMEOUT, Inner};
 use crate::redis::conn::Conn;
 use crate::redis::error::RedisError;
@@ -21,11 +22,9 @@ use crate::redis::facts::ServerFacts;
 use crate::redis::rdb::statistics::KeyStatistics;
 use crate::redis::resp::Value;
 use crate::redis::scratch::program::{Program, nearest_to, server_named};
-use crate::redis::scratch::room::{disk_free, memory_free};
 use crate::redis::scratch::{ScratchDir, ScratchError, ScratchServer};
 use crate::vault::watch::Watch;
 use jiff::{Timestamp, ToSpan as _};
-use std::io::{self, BufWriter, Write as _};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,31 +36,32 @@ const ENDED_WITHIN: Duration = Duration::from_secs(2);
 const LOADED_A_SECOND: u64 = 10 << 20;
 /// Keys that are read, in all databases together.
 const SAMPLE_KEYS: usize = 64;
-/// Bytes of the largest value that is read, as the server tells its size.
-const SAMPLE_BYTES_MAX: i64 = 64 << 20;
+/// Bytes of the largest value that is read, as the server tells its size: it comes here whole.
+const SAMPLE_BYTES_MAX: i64 = 8 << 20;
 /// How recent a moment is, in hours before the end of its window.
 const RECENT_HOURS: i64 = 1;
 
 impl Inner {
-    /// Has a server load the set, and with the log on build a moment behind it. What came of it, as part of a sentence.
+    /// Has a server load the set, and with the log on build a moment behind it. Its program, and what came of it, as part of a sentence.
     pub(super) async fn drill(
         &self,
         job: &Job,
         set: &BackupSet,
         statistics: &KeyStatistics,
         watch: &Arc<Watch>,
-    ) -> Result<String, NotVerified> {
+    ) -> Result<(String, String), NotVerified> {
         let named = self.clones.programs.clone();
         let (like, loads) = (server_named(&set.engine, &set.version), statistics.clone());
-        let program = blocking(move || Ok(nearest_to(&named, like, &loads, |_| true))).await?;
-        let program = program.ok_or_else(|| no_program(set, statistics))?;
+        let found = blocking(move || Ok(nearest_to(&named, like, &loads, |_| true))).await;
+        let found = found.and_then(|program| program.ok_or_else(|| no_program(set, statistics)));
+        let program = found.map_err(NotVerified::Failed)?;
         let loaded = self.loaded(job, set, statistics, &program, watch).await?;
         let moment = self.moment_drilled(job, set, &program).await.map_err(|fault| {
             let message = format!("{loaded}; a moment of the log behind it could not be built: {}", fault.message);
             // What is wrong with the log is not wrong with the set.
             NotVerified::Failed(Fault::new(fault.kind, fault.code, message).hint(fault.hint.clone()).because(fault))
         })?;
-        Ok(format!("{loaded}{moment}"))
+        Ok((program.name, format!("{loaded}{moment}")))
     }
 
     /// Loads the set, compares what the server holds with the manifest, and reads some keys.
@@ -75,8 +75,8 @@ impl Inner {
     ) -> Result<String, NotVerified> {
         // One at a time: whoever is next looks at what the one before has left of this machine.
         let _turn = self.builds.lock().await;
-        self.has_room_to_drill(set).await?;
-        let dir = self.laid(job, set, watch).await?;
+        self.has_room_to_drill(set).await.map_err(NotVerified::Failed)?;
+        let dir = self.laid(job, set, watch).await.map_err(NotVerified::by(Level::Structure))?;
         let _ = self.jobs.progress(job, "a scratch server loads it", set.rdb_bytes, set.rdb_bytes).await;
         let within = STARTS_WITHIN + Duration::from_secs(set.rdb_bytes / LOADED_A_SECOND);
         let server = match ScratchServer::start(program, dir, statistics.databases_needed(), within).await {
@@ -94,27 +94,29 @@ impl Inner {
             }),
         };
         server.stop().await;
-        let (keys, read) = looked?;
-        let by = &program.name;
-        Ok(format!("{by} has loaded it and holds {keys} keys, as its manifest says; {read} of them were read"))
+        let (counted, read) = looked?;
+        let (by, keys) = (&program.name, keys_there(counted, total_keys(&set.counts)));
+        let keys = keys.trim_end_matches(',');
+        Ok(format!("{by} has loaded it and holds, as its manifest says, {keys}; {read} of them were read"))
     }
 
-    /// What the server holds: how many keys, and how many of them were read. The outer error is of the connection.
+    /// What the server holds: its keys as [`Self::count_loaded`] counts them, and how many of them were read. The outer error is of the
+    /// connection.
     async fn look_at_loaded(
         &self,
         set: &BackupSet,
         server: &ScratchServer,
-    ) -> Result<Result<(u64, usize), NotVerified>, RedisError> {
+    ) -> Result<Result<((u64, bool), usize), NotVerified>, RedisError> {
         let mut conn = Conn::open(server.endpoint(), COMMAND_TIMEOUT).await?;
         let facts = ServerFacts::read(&mut conn).await?;
-        let keys = match self.count_loaded(&facts, set, None).await {
-            Ok((keys, _)) => keys,
+        let counted = match self.count_loaded(&facts, set, None).await {
+            Ok(counted) => counted,
             Err(fault) => {
                 let why = format!("passes every check, and is something else once it is loaded: {}", fault.message);
-                return Ok(Err(NotVerified::Damaged(self.vault.damaged(set, why).because(fault))));
+                return Ok(Err(NotVerified::Damaged(Level::Drill, self.vault.damaged(set, why).because(fault))));
             }
         };
-        Ok(Ok((keys, read_sample(&mut conn, &set.counts).await?)))
+        Ok(Ok((counted, read_sample(&mut conn, &set.counts).await?)))
     }
 
     /// Writes the set out as the server's file.
@@ -122,28 +124,23 @@ impl Inner {
         let mut data = watch.over(self.vault.open_data(set).await?);
         let (parent, wanted) = (self.scratch.clone(), set.rdb_bytes);
         let laying = blocking(move || {
-            let mut lay = || -> io::Result<ScratchDir> {
-                let dir = ScratchDir::new(&parent)?;
-                let mut dump = BufWriter::with_capacity(1 << 20, dir.dump()?);
-                let laid = io::copy(&mut data, &mut dump)?;
-                dump.flush()?;
-                if laid == wanted { Ok(dir) } else { Err(io::Error::other(format!("{laid} bytes came of {wanted}"))) }
+            let why = match ScratchDir::with_dump(&parent, &mut data) {
+                Ok((dir, laid)) if laid == wanted => return Ok(dir),
+                Ok((_, laid)) => format!("{laid} bytes came of {wanted}"),
+                Err(e) => e.to_string(),
             };
-            lay().map_err(|e| {
-                let message = format!("the set could not be written out for the drill: {e}");
-                Fault::new(Kind::Provider, "verify.failed", message)
-                    .hint("Free space under the home directory, then call verify_backup again.")
-                    .because(e)
-            })
+            let message = format!("the set could not be written out for the drill: {why}");
+            Err(Fault::new(Kind::Provider, "verify.failed", message)
+                .hint("Free space under the home directory, then call verify_backup again."))
         });
         self.watched(job, set, "writing it out for a scratch server", watch, laying).await
     }
 
     /// Why a server does not serve what it was given. `what`: what it does not do with the set.
     async fn not_served(&self, set: &BackupSet, program: &Program, what: &str, error: ScratchError) -> NotVerified {
-        if error.is_death() && self.starts_empty(program).await {
+        if matches!(error, ScratchError::Died { .. }) && self.starts_empty(program).await {
             let why = format!("passes every check, and {} {what}: {error}", program.name);
-            return NotVerified::Damaged(self.vault.damaged(set, why).because(error));
+            return NotVerified::Damaged(Level::Drill, self.vault.damaged(set, why).because(error));
         }
         NotVerified::Failed(failed(program, &error.to_string()).because(error))
     }
@@ -165,13 +162,11 @@ impl Inner {
     }
 
     async fn has_room_to_drill(&self, set: &BackupSet) -> Result<(), Fault> {
-        let parent = self.scratch.clone();
-        let (memory, disk) = blocking(move || Ok((memory_free(), disk_free(&parent)))).await?;
-        let needed = [("memory", need(set.used_memory, set.rdb_bytes, 0), memory), ("disk", set.rdb_bytes, disk)];
-        for (what, needed, free) in needed {
-            if let Some(free) = free.filter(|free| *free < needed) {
-                let (needed, free) = (bytes(needed), bytes(free));
-                let message = format!("there was no drill: it takes {needed} of {what} here, and {free} are free");
+        let (memory, disk) = self.room_to_build(set, 0).await?;
+        for (what, room) in [("memory", memory), ("disk", disk)] {
+            if let Some(free) = room.free.filter(|free| *free < room.need) {
+                let (need, free) = (bytes(room.need), bytes(free));
+                let message = format!("there was no drill: it takes {need} of {what} here, and {free} are free");
                 return Err(Fault::new(Kind::Provider, "verify.no_room", message)
                     .hint("Free some, or verify to the level structure, which takes none."));
             }
@@ -219,13 +214,20 @@ async fn read_sample(conn: &mut Conn, counts: &Counts) -> Result<usize, RedisErr
         for _ in 0..SAMPLE_KEYS / databases {
             // One that expires meanwhile is gone.
             let Value::Bulk(key) = conn.cmd_str(&["RANDOMKEY"]).await? else { break };
-            let size = conn.cmd(&[b"MEMORY", b"USAGE", &key]).await?.as_int();
-            if size.is_some_and(|size| size <= SAMPLE_BYTES_MAX) {
+            if is_small(conn, &key).await? {
                 read += usize::from(matches!(conn.cmd(&[b"DUMP", &key]).await?, Value::Bulk(_)));
             }
         }
     }
     Ok(read)
+}
+
+/// Whether a value comes here in a piece that is not too large. Of many elements the server looks at a few, and only where those make it a
+/// small one at all.
+async fn is_small(conn: &mut Conn, key: &[u8]) -> Result<bool, RedisError> {
+    let within = |size: Value| size.as_int().is_some_and(|size| size <= SAMPLE_BYTES_MAX);
+    let about = conn.cmd(&[b"MEMORY", b"USAGE", key]).await?;
+    Ok(within(about) && within(conn.cmd(&[b"MEMORY", b"USAGE", key, b"SAMPLES", b"0"]).await?))
 }
 
 fn no_program(set: &BackupSet, statistics: &KeyStatistics) -> Fault {
@@ -257,11 +259,9 @@ mod tests {
     #[test]
     fn a_recent_second_is_of_the_window() {
         let ms = |ms| Timestamp::from_millisecond(ms).unwrap();
-        for (from, to, first, last) in [
-            (1_000_000, 10_000_000_000, 9_996_400, 10_000_000),
-            (1_500, 3_900, 2, 3),
-            (1_000, 1_000, 1, 1),
-        ] {
+        for (from, to, first, last) in
+            [(1_000_000, 10_000_000_000, 9_996_400, 10_000_000), (1_500, 3_900, 2, 3), (1_000, 1_000, 1, 1)]
+        {
             for _ in 0..100 {
                 let drawn = recent(ms(from), ms(to)).unwrap();
                 assert!((first..=last).contains(&drawn.as_second()), "{from}..{to}: {drawn}");

@@ -1,7 +1,7 @@
 //! Verification of sets at rest, each a job: bytes and digests, the whole walk, or a drill. What it came to is kept.
 //!
-//! A set in which a fault was found counts as damaged until a verification that is as deep finds none: [`Inner::sets`] and [`Inner::set`] are
-//! the vault's, without such sets. Nothing here changes a set or an instance.
+//! A set in which a fault was found counts as damaged until a verification that is as deep as what found it finds none, for it may have been
+//! in passing: [`Inner::sets`] and [`Inner::set`] are the vault's, without such sets. Nothing here changes a set or an instance.
 
 mod drill;
 
@@ -10,11 +10,12 @@ use crate::model::fault::{Fault, Kind};
 use crate::model::instance::total_keys;
 use crate::model::job::{Job, JobKind, JobStatus, Unfinished};
 use crate::model::text::{bytes, clean_to};
-use crate::model::verification::{Level, Verification};
+use crate::model::time::written;
+use crate::model::verification::{Level, Look, Verification};
 use crate::provider::local::Inner;
-use crate::vault::known_damage;
 use crate::vault::watch::Watch;
 use jiff::Timestamp;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,16 +27,26 @@ const FAULT_MAX: usize = 600;
 /// Why a set was not verified.
 #[derive(Debug)]
 enum NotVerified {
-    /// The set is damaged.
-    Damaged(Fault),
+    /// A look of this level has found that the set is damaged.
+    Damaged(Level, Fault),
     /// Something else: of the set that says nothing.
     Failed(Fault),
 }
 
-impl From<Fault> for NotVerified {
-    fn from(fault: Fault) -> Self {
-        if fault.kind == Kind::Damaged { Self::Damaged(fault) } else { Self::Failed(fault) }
+impl NotVerified {
+    /// Why a look of this level came to nothing.
+    fn by(level: Level) -> impl Fn(Fault) -> Self {
+        move |fault| if fault.kind == Kind::Damaged { Self::Damaged(level, fault) } else { Self::Failed(fault) }
     }
+}
+
+/// What to do about a set in which a fault was found.
+fn next_step(level: Level) -> String {
+    format!(
+        "Choose another set from describe_backups; nothing was sent to any instance. Where it may have been in passing, such as an error \
+         of the disk, call verify_backup with the level {}: the set can be used again once that finds nothing.",
+        level.as_str()
+    )
 }
 
 /// The end of a verification whose process was asked to end.
@@ -64,15 +75,26 @@ impl Inner {
         instance_id: &str,
     ) -> Result<Vec<Result<BackupSet, DamagedSet>>, Fault> {
         let sets = self.vault.list(instance_id, self).await?;
-        let mut found = self.state.verifications(instance_id).await?;
-        let judged = |set: Result<BackupSet, DamagedSet>| -> Result<BackupSet, DamagedSet> {
-            let set = set?;
-            match found.remove(&set.id).and_then(|found| found.fault) {
-                Some(reason) => Err(DamagedSet { id: set.id, reason }),
-                None => Ok(set),
-            }
+        let mut damaged = self.found_damaged(instance_id).await?;
+        let mut judged = |set: BackupSet| match damaged.remove(&set.id) {
+            Some(found) => Err(DamagedSet { id: set.id, reason: found.message }),
+            None => Ok(set),
         };
-        Ok(sets.into_iter().map(judged).collect())
+        Ok(sets.into_iter().map(|set| set.and_then(&mut judged)).collect())
+    }
+
+    /// The sets of an instance in which a verification has found a fault that none has lifted, each with what its use is refused with.
+    pub(in crate::provider::local) async fn found_damaged(
+        &self,
+        instance_id: &str,
+    ) -> Result<BTreeMap<String, Fault>, Fault> {
+        let found = self.state.verifications(instance_id).await?;
+        let damaged = |(id, found): (String, Verification)| {
+            let (level, Look { at, fault, .. }) = found.fault()?;
+            let hint = format!("verify_backup found this at {}. {}", written(*at), next_step(level));
+            Some((id, Fault::new(Kind::Damaged, "backup.damaged", fault.clone()?).hint(hint)))
+        };
+        Ok(found.into_iter().filter_map(damaged).collect())
     }
 
     /// Finds a set in which no verification has found a fault.
@@ -81,8 +103,7 @@ impl Inner {
     /// As the vault's own; `backup.damaged` also where a verification has found that.
     pub(in crate::provider::local) async fn set(&self, instance_id: &str, backup_id: &str) -> Result<BackupSet, Fault> {
         let set = self.vault.find(instance_id, backup_id, self).await?;
-        let found = self.state.verifications(instance_id).await?.remove(backup_id);
-        found.and_then(|found| found.fault).map_or(Ok(set), |fault| Err(known_damage(fault)))
+        self.found_damaged(instance_id).await?.remove(backup_id).map_or(Ok(set), Err)
     }
 
     /// Begins the verification of a set.
@@ -126,28 +147,39 @@ impl Inner {
     /// Verifies a set, and keeps what that came to where it says something of the set.
     async fn verify(&self, job: &Job, level: Level) -> Result<String, Fault> {
         let watch = Arc::new(Watch::default());
+        let in_turn = async {
+            // One at a time: each takes two cores and its memory, and there may be as many as there are sets.
+            let _turn = if let Ok(turn) = self.verifies.try_lock() {
+                turn
+            } else {
+                let _ = self.jobs.progress(job, "waiting, for another set is being verified here", 0, 0).await;
+                self.verifies.lock().await
+            };
+            self.verified(job, level, &watch).await
+        };
         let verified = tokio::select! {
-            verified = self.verified(job, level, &watch) => verified,
+            verified = in_turn => verified,
             () = self.jobs.stop.cancelled() => {
                 watch.stop();
                 return Err(cancelled());
             }
         };
-        let (fault, end) = match verified {
-            Ok(message) => (None, Ok(message)),
+        let at = Timestamp::now();
+        let (level, look, end) = match verified {
+            Ok((server, message)) => (level, Look { at, server, fault: None }, Ok(message)),
             Err(NotVerified::Failed(fault)) => return Err(fault),
-            Err(NotVerified::Damaged(fault)) => {
+            Err(NotVerified::Damaged(level, fault)) => {
                 // Deleted meanwhile, it is not damaged.
                 if let Err(gone) = self.vault.find(&job.instance_id, &job.backup_id, self).await
                     && gone.kind == Kind::NotFound
                 {
                     return Err(gone);
                 }
-                (Some(clean_to(&fault.message, FAULT_MAX)), Err(fault))
+                let look = Look { at, server: None, fault: Some(clean_to(&fault.message, FAULT_MAX)) };
+                (level, look, Err(fault.hint(next_step(level))))
             }
         };
-        let found = Verification { level, at: Timestamp::now(), fault };
-        let kept = self.state.set_verified(&job.instance_id, &job.backup_id, &found).await;
+        let kept = self.state.set_verified(&job.instance_id, &job.backup_id, level, &look).await;
         match (end, kept) {
             (Ok(message), Ok(())) => Ok(message),
             (Ok(_), Err(not_kept)) => Err(not_kept),
@@ -160,21 +192,29 @@ impl Inner {
         }
     }
 
-    async fn verified(&self, job: &Job, level: Level, watch: &Arc<Watch>) -> Result<String, NotVerified> {
-        let set = self.vault.find(&job.instance_id, &job.backup_id, self).await?;
+    /// Verifies a set. The server of a drill, and what it came to.
+    async fn verified(
+        &self,
+        job: &Job,
+        level: Level,
+        watch: &Arc<Watch>,
+    ) -> Result<(Option<String>, String), NotVerified> {
+        let found = self.vault.find(&job.instance_id, &job.backup_id, self).await;
+        let set = found.map_err(NotVerified::by(Level::Checksum))?;
         if level == Level::Checksum {
             let read = self.vault.verify_bytes(&set, watch);
-            self.watched(job, &set, "reading its bytes", watch, read).await?;
-            return Ok(told(level, &set));
+            self.watched(job, &set, "reading its bytes", watch, read).await.map_err(NotVerified::by(level))?;
+            return Ok((None, told(level, &set)));
         }
         let walk = self.vault.verify_watched(&set, watch);
-        let statistics = self.watched(job, &set, "verifying its structure", watch, walk).await?;
+        let walked = self.watched(job, &set, "verifying its structure", watch, walk).await;
+        let statistics = walked.map_err(NotVerified::by(Level::Structure))?;
         let whole = format!("{}; the inside of every value is sound, and nothing is there twice", told(level, &set));
         if level == Level::Structure {
-            return Ok(whole);
+            return Ok((None, whole));
         }
-        let drilled = self.drill(job, &set, &statistics, watch).await?;
-        Ok(format!("{whole}; {drilled}"))
+        let (server, drilled) = self.drill(job, &set, &statistics, watch).await?;
+        Ok((Some(server), format!("{whole}; {drilled}")))
     }
 
     /// Waits for a reading that is watched, and tells the job how far it is.
