@@ -99,6 +99,17 @@ fn each_level_shows_where_sets_do() {
     assert!(long.code == 2 && long.err.contains("at most 3600"), "{long:?}");
 }
 
+/// Turns over a byte of a set. Its file, and what that held.
+fn damage(bench: &Bench, backup: &str) -> (PathBuf, Vec<u8>) {
+    let file = bench.home().join("vault/orders").join(backup).join("data.rdb.zst");
+    let whole = std::fs::read(&file).unwrap();
+    let mut other = whole.clone();
+    let at = other.len() / 2;
+    other[at] = !other[at];
+    std::fs::write(&file, &other).unwrap();
+    (file, whole)
+}
+
 /// One byte that turned over is found with file and offset, remembered, and keeps the set from being restored, cloned, or taken for a safety
 /// backup; once the byte is back, and was looked at again, the set is whole.
 #[test]
@@ -107,12 +118,7 @@ fn a_damaged_set_is_named_and_never_chosen() {
     redis.fill(1, 1);
     let bench = Bench::unattended(&redis);
     let (sound, backup) = (bench.backup(), bench.backup());
-    let file = bench.home().join("vault/orders").join(&backup).join("data.rdb.zst");
-    let whole = std::fs::read(&file).unwrap();
-    let mut other = whole.clone();
-    let at = other.len() / 2;
-    other[at] = !other[at];
-    std::fs::write(&file, &other).unwrap();
+    let (file, whole) = damage(&bench, &backup);
     assert_eq!(row(&bench, &backup)["status"], "whole", "its size is right");
 
     let found = verify(&bench, &backup, "checksum");
@@ -277,7 +283,8 @@ fn nothing_of_a_drill_outlives_it() {
     }
 }
 
-/// With the log on, a drill builds a second of it behind the set; damage of the log is none of the set's.
+/// With the log on, a drill builds a second of it behind the set; damage of the log is none of the set's, and a set that is damaged stands in
+/// for no other as what the log begins with.
 #[test]
 fn a_drill_builds_a_second_of_the_log() {
     let redis = Redis::start(KIND, &["--repl-backlog-size", "16mb"]);
@@ -288,6 +295,8 @@ fn a_drill_builds_a_second_of_the_log() {
     for n in 0..20 {
         redis.run(&["SET", &format!("k{n}"), "1"]);
     }
+    let later = bench.backup();
+    redis.run(&["SET", "last", "1"]);
     recorder.catch_up(&redis);
     recorder.stop();
     let drilled = verify(&bench, &backup, "drill");
@@ -295,6 +304,17 @@ fn a_drill_builds_a_second_of_the_log() {
     let message = text(&drilled.json()["message"]);
     assert!(message.contains("was built behind it") && message.contains("commands of the log"), "{message}");
     assert_eq!(scratch(&bench), 0);
+
+    // The log begins with the older set, and where that is damaged with the later one.
+    let deletion = ["delete-backup", "--instance-id", "orders", "--backup-id", &later];
+    let lost = || text(&bench.json(&deletion)["impact"]["lost"]);
+    assert!(!lost().contains("the log from"), "{}", lost());
+    let (file, whole) = damage(&bench, &backup);
+    assert_eq!(verify(&bench, &backup, "checksum").code, 6);
+    assert!(lost().contains("the log from"), "{}", lost());
+    std::fs::write(&file, whole).unwrap();
+    assert_eq!(verify(&bench, &backup, "checksum").code, 0);
+    assert!(!lost().contains("the log from"), "{}", lost());
 
     let verified = row(&bench, &backup);
     let files = files_under(&bench.home().join("vault/.log"));
