@@ -144,7 +144,12 @@ impl Inner {
         let some = match (matcher, keys) {
             (Some(compiled), Some(keys)) => {
                 let behind = !matches!(source, Source::Backup { .. });
-                Some((compiled.await?, self.removed_of(keys, &base, behind, &plan.instance_id).await?))
+                let removed = match keys.add_prefix {
+                    // Under a prefix none is.
+                    Some(_) => None,
+                    None => self.removed_of(keys, &base, behind, &plan.instance_id).await?,
+                };
+                Some((compiled.await?, removed))
             }
             _ => None,
         };

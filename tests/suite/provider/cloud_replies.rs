@@ -20,7 +20,7 @@ use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 
 /// A server on a thread of its own, for as long as what is given back is kept.
-fn server(mut answer: impl FnMut(&Seen) -> Answer + Send + 'static) -> (u16, oneshot::Sender<()>) {
+pub(crate) fn server(mut answer: impl FnMut(&Seen) -> Answer + Send + 'static) -> (u16, oneshot::Sender<()>) {
     let (stop, stopped) = oneshot::channel();
     let (tell, told) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
@@ -77,7 +77,7 @@ fn another_instance_is_no_answer() {
 }
 
 /// A row of the list of a cluster's sets.
-fn cluster_set(id: &str, mode: &str, status: &str, began: Timestamp) -> Value {
+pub(crate) fn cluster_set(id: &str, mode: &str, status: &str, began: Timestamp) -> Value {
     let at = written(began);
     json!({"ClusterBackupId": id, "ClusterBackupStatus": status, "ClusterBackupMode": mode, "ClusterBackupSize": "2048",
         "ClusterBackupStartTime": at, "ClusterBackupEndTime": at, "IsAvail": 1, "Progress": "100%",
@@ -136,8 +136,54 @@ fn a_clusters_set_is_the_one_asked_for() {
     }
 }
 
+/// Two orders of one instant on a cluster whose backups are one job for all shards make two sets: where the reply to ours is lost, its set is that
+/// of one job, and not of both together.
+#[test]
+fn two_orders_make_two_sets() {
+    let mut called = false;
+    let (port, _running) = server(move |seen| {
+        let now = written(Timestamp::now());
+        let shard = |id: i64, job: i64, shard: i64| {
+            json!({"BackupId": id, "BackupJobID": job, "NodeInstanceId": format!("r-1-db-{shard}"), "BackupStatus": "Success",
+                "BackupMode": "Manual", "BackupType": "FullBackup", "BackupSize": 10, "BackupStartTime": now, "BackupEndTime": now})
+        };
+        let task = |job: i64| {
+            json!({"BackupJobID": job, "BackupProgressStatus": "Finished", "Progress": "100", "JobMode": "Manual",
+                "NodeId": "r-1", "StartTime": now})
+        };
+        let body = match seen.action() {
+            "DescribeInstanceAttribute" => json!({"Instances": {"DBInstanceAttribute": [{"InstanceId": "r-1",
+                "InstanceStatus": "Normal", "ComputingType": "Machine", "ArchitectureType": "cluster", "ShardCount": 2,
+                "NodeType": "MASTER_SLAVE", "RegionId": seen.param("RegionId").unwrap()}]}}),
+            "CreateBackup" => {
+                called = true;
+                return Answer::Close;
+            }
+            "DescribeBackupTasks" => {
+                let tasks = if called { vec![task(8), task(9)] } else { Vec::new() };
+                json!({"InstanceId": "r-1", "BackupJobs": tasks})
+            }
+            "DescribeBackups" => {
+                let rows = if called {
+                    vec![shard(10, 8, 0), shard(11, 9, 0), shard(12, 8, 1), shard(13, 9, 1)]
+                } else {
+                    Vec::new()
+                };
+                json!({"PageSize": 300, "TotalCount": rows.len(), "Backups": {"Backup": rows}})
+            }
+            other => panic!("{other}"),
+        };
+        Answer::cloud(body.to_string())
+    });
+    let ours = Ours::polling(client_at(port), Arc::new(TempDir::new().unwrap()), 1e9, hurried());
+    let (job, _) = ours.run(ours.provider().create_backup("r-1", Mode::Manual, "")).unwrap();
+    let done = ours.ended(&job.id);
+    let end = (done.status, done.backup_id.as_str(), done.cloud_jobs.as_slice());
+    assert_eq!(end, (JobStatus::Succeeded, "10,12", &[8][..]), "{done:?}");
+}
+
 /// What an instance says of itself, as all of these servers have it.
-fn attributes(cloud_native: bool, region: &str) -> Value {
+pub(crate) fn attributes(cloud_native: bool, region: &str) -> Value {
     let (computing, architecture) = if cloud_native { ("Ecs", "cluster") } else { ("Machine", "standard") };
     json!({"Instances": {"DBInstanceAttribute": [{"InstanceId": "r-1", "InstanceStatus": "Normal", "ComputingType": computing,
         "ArchitectureType": architecture, "NodeType": "MASTER_SLAVE", "RegionId": region}]}})

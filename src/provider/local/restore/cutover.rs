@@ -4,7 +4,7 @@
 //! It must not let anything of ours be counted as a client's, nor count beyond the moment of the cutover.
 
 use crate::guard::facts::look::{CutoverLook, LastLook, TailLook};
-use crate::guard::plan::Plan;
+use crate::guard::plan::{Plan, not_kept};
 use crate::guard::writes::{ServerCounters, Streamed, Writes};
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::Job;
@@ -240,6 +240,16 @@ const fn own_removals(read: &Seen, now: ServerCounters, then: ServerCounters) ->
 
 #[async_trait]
 impl Look for WayBack<'_> {
+    async fn in_vain(&mut self) -> Fault {
+        let Some(safety) = &mut self.safety else { return std::future::pending().await };
+        let (seen, why) = safety.tail.loses().await;
+        let (id, from) = (&safety.cutover.instance_id, (safety.replication_id.as_str(), safety.offset));
+        match self.inner.in_log(id, from, seen.offset, self.marked > 0).await {
+            Err(nor) => not_kept(seen.writes, &format!("{why}; {nor}")),
+            Ok(_) => std::future::pending().await,
+        }
+    }
+
     async fn hold(&mut self) {
         if let Some(safety) = &mut self.safety {
             safety.tail.hold().await;

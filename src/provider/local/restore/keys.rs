@@ -19,6 +19,7 @@ use crate::provider::local::restore::IN_FLIGHT;
 use crate::provider::local::restore::contents::Contents;
 use crate::provider::local::restore::cutover::{LastKey, WayBack, behind};
 use crate::provider::local::restore::loadable::BULK_DEFAULT;
+use crate::provider::local::restore::outcome::too_little_memory;
 use crate::provider::local::restore::recovery::RecoveryRecord;
 use crate::provider::local::restore::steps::{has_database, too_large};
 use crate::provider::local::{COMMAND_TIMEOUT, Inner};
@@ -394,10 +395,9 @@ fn outcome(
         ));
     }
     if evicted > 0 {
-        let message =
-            format!("{message}; meanwhile the target evicted {evicted} keys to make room, and some may be of these");
-        return Err(Fault::new(Kind::Provider, "restore.evicted", message)
-            .hint("Give the target more memory (maxmemory) or maxmemory-policy noeviction, then restore again."));
+        return Err(too_little_memory(format!(
+            "{message}; meanwhile the target evicted {evicted} keys to make room, and some may be of these"
+        )));
     }
     if passed.met < sent.saturating_sub(gathered.may_expire) {
         message.push_str(&format!(

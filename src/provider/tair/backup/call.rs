@@ -164,16 +164,13 @@ impl Inner {
                 let tasks = tasks
                     .iter()
                     .filter(|t| record.may_be(t.job_mode.as_deref(), t.start_time.as_deref()))
-                    .filter_map(|t| t.backup_job_id);
+                    .map(|t| (t.backup_job_id, t.node_id.as_deref()));
                 let rows = rows
                     .iter()
                     .filter(|r| record.may_be(r.backup_mode.as_deref(), r.backup_start_time.as_deref()))
-                    .filter_map(|r| r.backup_job_id);
-                let ids = tasks.chain(rows);
-                let new: BTreeSet<i64> = ids.filter(|id| *id > 0 && !record.known.contains(&id.to_string())).collect();
-                if !new.is_empty() {
-                    // One call makes one job, or at most one a shard; later ones are somebody else's.
-                    let jobs = new.into_iter().take(record.shards.unwrap_or(1)).collect();
+                    .map(|r| (r.backup_job_id, r.node_instance_id.as_deref()));
+                let jobs = record.made(&job.instance_id, tasks.chain(rows));
+                if !jobs.is_empty() {
                     let record = Record { jobs, ..record.clone() };
                     self.keep_recovery(job, &record).await;
                     return Ok(Some(record));
