@@ -18,6 +18,9 @@ use std::io;
 pub struct Kept {
     /// All sets of the instance, of whatever kind.
     pub sets: Vec<BackupSet>,
+    /// Ids of those in which a fault was found: the log behind them stays as far as they were needed, for that may be lifted, and they stand in for
+    /// no other.
+    pub damaged: Vec<String>,
     /// Ids of those that a plan or a job uses: all that is behind them stays.
     pub in_use: Vec<String>,
     /// The first moment that is kept.
@@ -128,6 +131,9 @@ impl Coverage {
     fn needed_from(&self, timeline: &Timeline, kept: &Kept) -> Result<u64, Fault> {
         let mut oldest_first: Vec<&BackupSet> = kept.sets.iter().collect();
         oldest_first.sort_by_key(|set| (set.replication_offset, set.finished_at));
+        let sound = || oldest_first.iter().copied().filter(|set| !kept.damaged.contains(&set.id)).collect();
+        let of_all = std::iter::once(oldest_first.clone());
+        let lists: Vec<Vec<&BackupSet>> = of_all.chain((!kept.damaged.is_empty()).then(sound)).collect();
         let mut needed = u64::MAX;
         for run in self.runs.iter().filter(|run| run.timeline.id == timeline.id) {
             let used = oldest_first.iter().find(|set| kept.in_use.contains(&set.id) && run.holds(set));
@@ -137,14 +143,16 @@ impl Coverage {
             }
             // The newest set that is old enough leads to all moments that are kept. Without one the oldest leads to most of them; and where none
             // leads anywhere, one may be on its way.
-            let old_enough: Vec<&BackupSet> =
-                oldest_first.iter().rev().filter(|set| run.reaches_by(set.replication_offset, kept.since)).copied().collect();
             let moments = self.moments(run);
-            let base = match moments.first_that_leads(&old_enough)? {
-                Some(base) => Some(base),
-                None => moments.base(&kept.sets)?,
-            };
-            needed = needed.min(base.map_or(run.first(), |base| base.replication_offset));
+            for sets in &lists {
+                let reaches = |set: &&&BackupSet| run.reaches_by(set.replication_offset, kept.since);
+                let old_enough: Vec<&BackupSet> = sets.iter().rev().filter(reaches).copied().collect();
+                let base = match moments.first_that_leads(&old_enough)? {
+                    Some(base) => Some(base),
+                    None => moments.first_that_leads(sets)?,
+                };
+                needed = needed.min(base.map_or(run.first(), |base| base.replication_offset));
+            }
         }
         Ok(needed)
     }

@@ -44,10 +44,11 @@ impl fmt::Display for Stays {
 
 /// The moment from which on a policy of so many days, and never less than a week, keeps everything. It is counted back from the newest automated
 /// set, and not from now: where backups fail nothing goes that no later set stands in for, and where a clock was set ahead nothing goes by that
-/// alone. `None`: there is no such set yet.
-fn kept_since(sets: &[BackupSet], days: u32, now: Timestamp) -> Option<Timestamp> {
+/// alone; a set in which a fault was found stands in for nothing. `None`: there is no such set yet.
+fn kept_since(sets: &[BackupSet], damaged: &[String], days: u32, now: Timestamp) -> Option<Timestamp> {
+    let sound = sets.iter().filter(|set| is_of_a_policy(set) && !damaged.contains(&set.id));
     // What is of a clock that was ahead says nothing of now.
-    let newest = sets.iter().filter(|set| is_of_a_policy(set)).map(|set| set.started_at).filter(|at| *at <= now).max()?;
+    let newest = sound.map(|set| set.started_at).filter(|at| *at <= now).max()?;
     newest.checked_sub(SignedDuration::from_hours(24 * i64::from(days.max(*RETENTION_DAYS.start())))).ok()
 }
 
@@ -69,11 +70,17 @@ pub struct Outlived {
 }
 
 impl Outlived {
-    /// Judges the log of an instance by all its sets, at a moment. The policy keeps moments for so many days, as it does automated sets. `None`:
+    /// Judges the log of an instance by all its sets, those in which a fault was found named, at a moment. The policy keeps moments for so many days, as it does automated sets. `None`:
     /// none is in force, or there is no such set yet.
     #[must_use]
-    pub fn by_policy(instance_id: &str, sets: &[BackupSet], days: Option<u32>, now: Timestamp) -> Option<Self> {
-        let since = kept_since(sets, days?, now)?;
+    pub fn by_policy(
+        instance_id: &str,
+        sets: &[BackupSet],
+        damaged: &[String],
+        days: Option<u32>,
+        now: Timestamp,
+    ) -> Option<Self> {
+        let since = kept_since(sets, damaged, days?, now)?;
         Some(Self { instance_id: instance_id.to_owned(), since })
     }
 
@@ -92,13 +99,19 @@ impl Outlived {
 
 impl Expired {
     /// Judges all sets of an instance at a moment, in their order. The policy keeps automated sets for so many days, and never less than a week,
-    /// counted back from the newest; `None` where none is in force. Of each week the newest automated set stays, and so the last one does.
+    /// counted back from the newest; `None` where none is in force. Of each week the newest automated set stays, and so the last one does: one in
+    /// which a fault was found, whose id is among `damaged`, only where its week has no other.
     #[must_use]
-    pub fn by_policy(sets: &[BackupSet], days: Option<u32>, now: Timestamp) -> Vec<Result<Self, Stays>> {
-        let since = days.and_then(|days| kept_since(sets, days, now));
-        let mut of_weeks: BTreeMap<i64, (Timestamp, &str)> = BTreeMap::new();
+    pub fn by_policy(
+        sets: &[BackupSet],
+        damaged: &[String],
+        days: Option<u32>,
+        now: Timestamp,
+    ) -> Vec<Result<Self, Stays>> {
+        let since = days.and_then(|days| kept_since(sets, damaged, days, now));
+        let mut of_weeks: BTreeMap<i64, (bool, Timestamp, &str)> = BTreeMap::new();
         for set in sets.iter().filter(|set| is_of_a_policy(set)) {
-            let one = (set.started_at, set.id.as_str());
+            let one = (!damaged.contains(&set.id), set.started_at, set.id.as_str());
             let of_week = of_weeks.entry(week(set.started_at)).or_insert(one);
             *of_week = one.max(*of_week);
         }
@@ -117,7 +130,7 @@ impl Expired {
                 return Err(Stays::Days(days));
             }
             match of_weeks.get(&week(set.started_at)) {
-                Some((_, id)) if *id == set.id => Err(Stays::OfItsWeek),
+                Some((.., id)) if *id == set.id => Err(Stays::OfItsWeek),
                 _ => Ok(Self::on(set)),
             }
         };

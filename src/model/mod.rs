@@ -22,3 +22,4 @@ pub mod secret;
 pub mod slots;
 pub mod text;
 pub mod time;
+pub mod verification;

@@ -108,7 +108,11 @@ mod tests {
         let ahead = History { since: Some(at("2027-11-26T03:00:00Z")), ..none.clone() };
         assert_eq!(due(&daily, id, &ahead, late), Due::Now { window, late: true });
         // An hour that is moved time and again, each time to one that is just over, puts nothing off: the policy was there before.
-        let moved = History { since: Some(at("2026-11-20T00:00:00Z")), taken: vec![at("2026-11-25T02:30:00Z")], ..none.clone() };
+        let moved = History {
+            since: Some(at("2026-11-20T00:00:00Z")),
+            taken: vec![at("2026-11-25T02:30:00Z")],
+            ..none.clone()
+        };
         let five = policy("05:00Z-06:00Z", &EVERY_DAY);
         assert!(matches!(due(&five, id, &moved, at("2026-11-26T06:30:00Z")), Due::Now { late: true, .. }));
         // One of a clock that was days ahead stands in for nothing.

@@ -74,7 +74,8 @@ impl Inner {
     pub(super) async fn scheduled(&self, instance_id: &str) -> Result<Option<(Calendar, History)>, Fault> {
         let InForce { policy, since } = self.in_force(instance_id).await?;
         let Some(calendar) = Calendar::of(&policy) else { return Ok(None) };
-        let sets = self.vault.list(instance_id, self).await?;
+        // One in which a fault was found is taken once more.
+        let sets = self.sets(instance_id).await?;
         let automated = |set: &BackupSet| (set.mode == Mode::Automated).then_some(set.started_at);
         let taken = sets.iter().flatten().filter_map(automated).collect();
         // Whoever began it: what has just failed is not tried again at once.

@@ -9,7 +9,7 @@ use tair_backup_mcp::guard::retention::Outlived;
 /// The grant of a policy.
 fn grant() -> Grant<Prune> {
     let set = BackupSet { mode: Mode::Automated, ..base(0, T0) };
-    Outlived::by_policy("orders", &[set], Some(7), at(T0)).unwrap().prune()
+    Outlived::by_policy("orders", &[set], &[], Some(7), at(T0)).unwrap().prune()
 }
 
 /// What moments lead to: positions of base and cut, if to any.
@@ -51,10 +51,13 @@ fn moments_that_are_kept_are_recovered_as_before() {
         }
         let since = T0 - 10 + dice.below(usize::try_from(ms - T0).unwrap() + 30) as i64;
         let in_use: Vec<String> = sets.iter().filter(|_| dice.below(6) == 0).map(|set| set.id.clone()).collect();
-        let kept = Kept { sets: sets.clone(), in_use: in_use.clone(), since: at(since) };
+        let damaged: Vec<String> = sets.iter().filter(|_| dice.below(6) == 0).map(|set| set.id.clone()).collect();
+        let sound: Vec<BackupSet> = sets.iter().filter(|set| !damaged.contains(&set.id)).cloned().collect();
+        let kept = Kept { sets: sets.clone(), damaged, in_use: in_use.clone(), since: at(since) };
         let told = |sets: &[BackupSet], from: i64| leads(&log, sets, (from..=ms + 3).step_by(2));
         let used: Vec<BackupSet> = sets.iter().filter(|set| in_use.contains(&set.id)).cloned().collect();
         let (before, before_of_used) = (told(&sets, since), told(&used, T0 - 5));
+        let before_of_sound = told(&sound, since);
         let whole = log.dir.path().join("whole");
         copy_dir(&log.vault_dir(), &whole);
         let (all, would) = (names(&log), log.archive.prunable("orders", 0, &kept).unwrap());
@@ -62,6 +65,7 @@ fn moments_that_are_kept_are_recovered_as_before() {
         assert_eq!((gone, all.len() - names(&log).len()), (would, would), "what would go is what went");
         removed += gone;
         assert_eq!(told(&sets, since), before, "{all:?} for {sets:?} since {since}");
+        assert_eq!(told(&sound, since), before_of_sound, "{all:?} for {sound:?} since {since}");
         assert_eq!(told(&used, T0 - 5), before_of_used, "{all:?} for {used:?}");
         for _ in 0..3 {
             if let Ok(cut) = cut(&log, &sets, since + dice.below(200) as i64) {
@@ -70,12 +74,14 @@ fn moments_that_are_kept_are_recovered_as_before() {
         }
         assert!(log.coverage().holes.is_empty(), "{:?}", log.coverage().holes);
         // Nothing else stays: what there is of before ends behind a set that is needed, or within what is kept, or is the last.
-        let whole_sets = sets.iter().filter(|set| boundaries.iter().any(|(offset, _)| *offset == set.replication_offset));
+        let is_whole = |set: &&BackupSet| boundaries.iter().any(|(offset, _)| *offset == set.replication_offset);
         let reached = |set: &&BackupSet| {
             let holding = all.iter().find(|s| s.first <= set.replication_offset && set.replication_offset <= s.last);
             holding.is_some_and(|s| s.last_ms <= since)
         };
-        let enough = whole_sets.filter(reached).map(|set| set.replication_offset).max();
+        let enough_of =
+            |sets: &[BackupSet]| sets.iter().filter(is_whole).filter(reached).map(|set| set.replication_offset).max();
+        let enough = enough_of(&sets).zip(enough_of(&sound)).map(|(of_all, of_sound)| of_all.min(of_sound));
         let of_use = used.iter().map(|set| set.replication_offset).min();
         if let Some(enough) = enough {
             let from = of_use.map_or(enough, |offset| offset.min(enough));
@@ -117,13 +123,14 @@ fn of_an_old_timeline_the_end_stays() {
         seal(&mut writer);
     };
     written(&log.timeline, T0);
-    let next = log.archive.open_timeline(NewTimeline { opened_at: at(T0 + 100), ..new_timeline(5000, Some(0)) }).unwrap();
+    let next =
+        log.archive.open_timeline(NewTimeline { opened_at: at(T0 + 100), ..new_timeline(5000, Some(0)) }).unwrap();
     written(&next, T0 + 200);
     let segments = || log.coverage().runs.iter().map(|run| run.segments.len()).collect::<Vec<_>>();
     assert_eq!(segments(), [5, 5]);
     let prune = |since: i64, sets: Vec<BackupSet>, in_use: &[&str]| {
         let in_use = in_use.iter().map(|id| (*id).to_owned()).collect();
-        log.archive.prune(grant(), 0, &Kept { sets, in_use, since: at(since) }).unwrap()
+        log.archive.prune(grant(), 0, &Kept { sets, damaged: Vec::new(), in_use, since: at(since) }).unwrap()
     };
     let old = base(FIRST, T0 - 1);
     assert_eq!(prune(T0, vec![old.clone()], &[]), 0);

@@ -59,12 +59,19 @@ fn week(at: Timestamp) -> (i16, i8) {
     (week.year(), week.week())
 }
 
-/// What must stay of sets, said in another way than by the program.
-fn must_stay(sets: &[BackupSet], days: u32, now: Timestamp) -> BTreeSet<String> {
+/// What must stay of sets, said in another way than by the program. In some a fault was found.
+fn must_stay(sets: &[BackupSet], damaged: &[String], days: u32, now: Timestamp) -> BTreeSet<String> {
+    let sound = |set: &BackupSet| !damaged.contains(&set.id);
     let of_the_policy = |set: &&BackupSet| set.mode == Mode::Automated && set.expires_at.is_none();
     let automated: Vec<&BackupSet> = sets.iter().filter(of_the_policy).collect();
     // Where all are of a clock that was ahead, nothing is old.
-    let newest = automated.iter().map(|set| set.started_at).filter(|at| *at <= now).max().unwrap_or(Timestamp::MIN);
+    let newest = automated
+        .iter()
+        .filter(|set| sound(set))
+        .map(|set| set.started_at)
+        .filter(|at| *at <= now)
+        .max()
+        .unwrap_or(Timestamp::MIN);
     let kept = SignedDuration::from_hours(24 * i64::from(days.max(7)));
     let stays = |set: &&BackupSet| {
         if set.locked_until.is_some_and(|until| until > now) {
@@ -76,15 +83,15 @@ fn must_stay(sets: &[BackupSet], days: u32, now: Timestamp) -> BTreeSet<String> 
         let newer_in_its_week = automated
             .iter()
             .filter(|other| week(other.started_at) == week(set.started_at))
-            .any(|other| (other.started_at, &other.id) > (set.started_at, &set.id));
+            .any(|other| (sound(other), other.started_at, &other.id) > (sound(set), set.started_at, &set.id));
         set.mode != Mode::Automated || newest.duration_since(set.started_at) <= kept || !newer_in_its_week
     };
     sets.iter().filter(stays).map(|set| set.id.clone()).collect()
 }
 
 /// The sets that the program lets stay.
-fn left(sets: &[BackupSet], days: u32, now: Timestamp) -> Vec<BackupSet> {
-    let verdicts = Expired::by_policy(sets, Some(days), now);
+fn left(sets: &[BackupSet], damaged: &[String], days: u32, now: Timestamp) -> Vec<BackupSet> {
+    let verdicts = Expired::by_policy(sets, damaged, Some(days), now);
     assert_eq!(verdicts.len(), sets.len());
     let stays = |(set, verdict): (&BackupSet, Result<Expired, Stays>)| match verdict {
         Ok(goes) => {
@@ -141,8 +148,8 @@ impl Instance {
                 let name = format!("b-{:04}", self.sets.len() + self.gone);
                 self.sets.push(set(&name, Mode::Automated, now));
                 self.weeks.insert(week(now));
-                let (before, wanted) = (self.sets.len(), must_stay(&self.sets, days, now));
-                self.sets = left(&self.sets, days, now);
+                let (before, wanted) = (self.sets.len(), must_stay(&self.sets, &[], days, now));
+                self.sets = left(&self.sets, &[], days, now);
                 self.gone += before - self.sets.len();
                 let there: BTreeSet<String> = self.sets.iter().map(|set| set.id.clone()).collect();
                 assert_eq!(there, wanted, "{id} at {now}");
@@ -223,12 +230,13 @@ fn only_what_nothing_keeps_goes() {
             set
         };
         let sets: Vec<BackupSet> = (0..n).map(&mut some).collect();
-        let kept = left(&sets, days, now);
+        let found: Vec<String> = sets.iter().filter(|_| dice.below(5) == 0).map(|set| set.id.clone()).collect();
+        let kept = left(&sets, &found, days, now);
         let ids = |sets: &[BackupSet]| sets.iter().map(|set| set.id.clone()).collect::<BTreeSet<_>>();
-        assert_eq!(ids(&kept), must_stay(&sets, days, now), "{days} days of {sets:?}");
-        assert_eq!(ids(&left(&kept, days, now)), ids(&kept), "one look is enough");
+        assert_eq!(ids(&kept), must_stay(&sets, &found, days, now), "{days} days of {sets:?}, {found:?} damaged");
+        assert_eq!(ids(&left(&kept, &found, days, now)), ids(&kept), "one look is enough");
         // Without a policy only what has its own time goes.
-        for (set, verdict) in sets.iter().zip(Expired::by_policy(&sets, None, now)) {
+        for (set, verdict) in sets.iter().zip(Expired::by_policy(&sets, &found, None, now)) {
             assert_eq!(verdict.is_ok(), Expired::of(set, now).is_some(), "{set:?}");
         }
     }

@@ -11,9 +11,11 @@ use std::time::Duration;
 use tair_backup_mcp::archive::{NewTimeline, SealLimits};
 use tair_backup_mcp::model::backup::{Mode, Origin};
 use tair_backup_mcp::model::job::JobStatus;
+use tair_backup_mcp::model::verification::{Level, Look};
 use tair_backup_mcp::state::jobs::JobStore as _;
 use tair_backup_mcp::state::leases::Leases as _;
 use tair_backup_mcp::state::sqlite::Sqlite;
+use tair_backup_mcp::state::verifications::Verifications as _;
 use tair_backup_mcp::vault::Vault;
 use tair_backup_mcp::vault::ingest::Metadata;
 
@@ -190,8 +192,12 @@ async fn what_kept_moments_lead_back_to_stays() {
     let of_old = || rows(&bench).into_iter().find(|row| row["backup_id"] == old.as_str()).unwrap();
     assert!(of_old()["goes"] == false && text(&of_old()["why"]).contains("lead back to it alone"), "{}", of_old());
     // Of a position that lies a day before the first moment that is kept.
-    put(&bench, 4, now - days(8), ("i", offsets[1])).await;
+    let later = put(&bench, 4, now - days(8), ("i", offsets[1])).await;
     assert_eq!(of_old()["goes"], true, "{}", of_old());
+    // One in which a fault was found stands in for none.
+    let look = Look { at: now, server: None, fault: Some("frame 1 is not what was written".into()) };
+    Sqlite::new(bench.home()).set_verified("orders", &later, Level::Checksum, &look).await.unwrap();
+    assert_eq!(of_old()["goes"], false, "{}", of_old());
 }
 
 /// What is older than the policy keeps goes of the log behind a backup, also where no set goes.

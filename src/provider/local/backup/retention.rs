@@ -102,8 +102,9 @@ impl Inner {
         }
         let policy = self.in_force(instance_id).await?.policy;
         let days = policy.has_calendar().then_some(policy.backup_retention_period);
-        let log = Outlived::by_policy(instance_id, &sets, days, now);
-        let verdicts = Expired::by_policy(&sets, days, now);
+        let found: Vec<String> = self.found_damaged(instance_id).await?.into_keys().collect();
+        let log = Outlived::by_policy(instance_id, &sets, &found, days, now);
+        let verdicts = Expired::by_policy(&sets, &found, days, now);
         let ids: Vec<String> = verdicts.iter().flatten().map(|verdict| verdict.backup_id().to_owned()).collect();
         let needed = self.needed(instance_id, &ids).await?;
         let going = ids.into_iter().filter(|id| !needed.contains_key(id)).collect();
@@ -153,7 +154,8 @@ impl Inner {
         }
         let ids: Vec<String> = left.iter().map(|set| set.id.clone()).collect();
         let in_use = self.needed(instance_id, &ids).await?.into_keys().collect();
-        Ok(Some(Kept { sets: left, in_use, since }))
+        let damaged = self.found_damaged(instance_id).await?.into_keys().collect();
+        Ok(Some(Kept { sets: left, damaged, in_use, since }))
     }
 
     /// What retention would do now to the sets and the log of an instance. Deletes nothing.
