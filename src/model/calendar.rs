@@ -92,7 +92,7 @@ pub fn retention(days: u32) -> Result<u32, Fault> {
 /// How far into a window an instance begins: always the same, and of many instances all over it.
 #[must_use]
 pub fn share(instance_id: &str) -> SignedDuration {
-    let [a, b, c, d, ..] = Sha256::digest(instance_id.as_bytes()).into();
+    let [a, b, c, d, ..]: [u8; 32] = Sha256::digest(instance_id.as_bytes()).into();
     let seconds = (WINDOW - LAST_MINUTES).as_secs().unsigned_abs();
     SignedDuration::from_secs(i64::try_from(u64::from(u32::from_le_bytes([a, b, c, d])) % seconds).unwrap_or(0))
 }

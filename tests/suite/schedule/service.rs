@@ -196,7 +196,7 @@ async fn what_kept_moments_lead_back_to_stays() {
     assert_eq!(of_old()["goes"], true, "{}", of_old());
     // One in which a fault was found stands in for none.
     let look = Look { at: now, server: None, fault: Some("frame 1 is not what was written".into()) };
-    Sqlite::new(bench.home()).set_verified("orders", &later, Level::Checksum, &look).await.unwrap();
+    Sqlite::new(&bench.home()).set_verified("orders", &later, Level::Checksum, &look).await.unwrap();
     assert_eq!(of_old()["goes"], false, "{}", of_old());
 }
 
@@ -213,7 +213,7 @@ async fn a_backup_is_what_lets_the_log_go() {
     let service = Service::start(&bench);
     wait("the log to go", LONG, || (segments() == 3).then_some(()));
     assert_eq!(service.ask_to_end(), Some(0));
-    assert_eq!((bench.backups().len(), segments()), (3, 3));
+    assert_eq!((rows(&bench).len(), segments()), (3, 3));
 }
 
 #[tokio::test]
