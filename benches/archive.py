@@ -277,7 +277,7 @@ class Archive:
         service = self.keep_log(server)
         first = server.info("master_repl_offset")
         # Larger commands: of small ones a server takes fewer bytes a second than that, with one core to itself.
-        writer = subprocess.Popen([sys.executable, WRITES, "--port", str(server.port), "--seconds", str(seconds), "--goods", "60",
+        writer = subprocess.Popen([sys.executable, WRITES, "--port", str(server.port), "--seconds", str(seconds), "--goods", "120",
                                    "--megabytes-per-second", str(ASKED)],
                                   stdout=subprocess.PIPE)
         lags, before = [], cpu(service.pid)

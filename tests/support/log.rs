@@ -105,6 +105,16 @@ pub fn archive(bench: &Bench) -> Archive {
     Archive::new(&Vault::new(bench.home().join("vault")), bench.home().join("spool"))
 }
 
+/// Waits until the log of an instance that is written to has a window, and all of what was written is on the vault. A log to which nobody
+/// writes hears of its source every ten seconds.
+pub fn begun(bench: &Bench, redis: &Redis) {
+    log_until(bench, "a window", |log| {
+        redis.run(&["SET", "a", "1"]);
+        log["window"].is_object()
+    });
+    archived_to(bench, position(redis).1);
+}
+
 /// Waits until the vault has the log up to an offset of the source, in the newest timeline.
 pub fn archived_to(bench: &Bench, offset: u64) {
     let deadline = Instant::now() + LONG;

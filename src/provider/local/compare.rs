@@ -144,12 +144,7 @@ impl Inner {
         let some = match (matcher, keys) {
             (Some(compiled), Some(keys)) => {
                 let behind = !matches!(source, Source::Backup { .. });
-                let removed = match keys.add_prefix {
-                    // Under a prefix none is.
-                    Some(_) => None,
-                    None => self.removed_of(keys, &base, behind, &plan.instance_id).await?,
-                };
-                Some((compiled.await?, removed))
+                Some((compiled.await?, self.removed_of(keys, &base, behind, &plan.instance_id).await?))
             }
             _ => None,
         };
@@ -165,6 +160,9 @@ impl Inner {
         behind: bool,
         instance_id: &str,
     ) -> Result<Option<HeldSlots>, Fault> {
+        if !keys.removes() {
+            return Ok(None);
+        }
         let mut conn = Conn::open(&self.endpoint(instance_id).await?, COMMAND_TIMEOUT).await?;
         let target = ServerFacts::read(&mut conn).await?;
         Ok(removed_in(keys, self.held_then(base, behind, instance_id, &target).await))

@@ -2,7 +2,7 @@
 //! the replica that gives a log got late; a silence in which nothing was written says nothing of what comes behind it.
 
 use super::collector::{KIND, logging};
-use crate::support::log::{LONG, Service, Wire, archived_to, coverage, log_of, log_until, position, service_log};
+use crate::support::log::{LONG, Service, Wire, archived_to, begun, coverage, log_of, position, service_log};
 use crate::support::{Bench, Redis, text, wait};
 use jiff::Timestamp;
 use std::time::{Duration, Instant};
@@ -28,11 +28,7 @@ fn what_a_silent_link_held_up_is_late_and_what_an_idle_source_writes_is_not() {
     let of_both = [(&idle, logging(&idle.url(), "")), (&redis, logging(&wire.url(), ""))];
     let _services = of_both.each_ref().map(|(_, bench)| Service::start(bench));
     for (redis, bench) in &of_both {
-        log_until(bench, "a window", |log| {
-            redis.run(&["SET", "a", "1"]);
-            log["window"].is_object()
-        });
-        archived_to(bench, position(redis).1);
+        begun(bench, redis);
     }
     let [(_, of_idle), (_, bench)] = &of_both;
     wire.hold();
@@ -70,11 +66,7 @@ fn what_a_replica_got_late_is_late() {
     wait("the replica", LONG, || (replica.info("master_link_status") == "up").then_some(()));
     let bench = logging(&master.url(), &format!("backup_from = \"{}\"", replica.url()));
     let service = Service::start(&bench);
-    log_until(&bench, "a window", |log| {
-        master.run(&["SET", "a", "1"]);
-        log["window"].is_object()
-    });
-    archived_to(&bench, position(&master).1);
+    begun(&bench, &master);
     service.kill();
     wait("the end of the link", LONG, || (replica.info("connected_slaves") == "0").then_some(()));
     wire.hold();

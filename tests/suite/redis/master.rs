@@ -374,8 +374,7 @@ async fn a_memory_limit_that_does_not_fit_stays_out_of_force() {
         assert_eq!(Fault::from(error).code, "restore.unsettled");
         let (record, _) = stored.records.pop().unwrap();
         assert!(stored.records.is_empty(), "{:?}", stored.records);
-        let again = async |target: &Redis| undone(target, &record).await;
-        let waiting = again(&target).await;
+        let waiting = undone(&target, &record).await;
         assert!(waiting.over_limit && waiting.problem.is_some(), "{waiting:?}");
         target.run(&["SET", "more", "1"]);
         let kept = (target.run(&["DBSIZE"]), target.info("evicted_keys"), target.setting("maxmemory"));
@@ -388,7 +387,7 @@ async fn a_memory_limit_that_does_not_fit_stays_out_of_force() {
             (&limit, &[])
         };
         for _ in 0..2 {
-            let done = again(&target).await;
+            let done = undone(&target, &record).await;
             assert_eq!((done.problem.as_ref(), done.over_limit), (None, false), "{done:?}");
             assert_eq!((target.setting("maxmemory").as_str(), done.left_alone.as_slice()), (now, left_alone));
         }

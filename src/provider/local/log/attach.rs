@@ -81,6 +81,12 @@ impl Inner {
         facts.replid.eq_ignore_ascii_case(replid).then_some(facts.offset)
     }
 
+    /// Up to where what a server gives of an instance's log comes late, which had written so far: what a replica has yet to get does, too.
+    async fn late_until(&self, id: &str, mode: Mode, facts: &ServerFacts) -> u64 {
+        let written = if self.by_replica(id, mode) { self.written(id, &facts.replid).await } else { None };
+        facts.offset.max(written.unwrap_or_default())
+    }
+
     /// Goes on behind the end of a log: at the replica named for backups, or at the instance itself, whose word counts.
     pub(super) async fn go_on_with_log(&self, id: &str, end: &End, since_ms: i64) -> Result<GoneOn, Fault> {
         if self.by_replica(id, Mode::Automated) {
@@ -90,9 +96,7 @@ impl Inner {
                 if facts.reach(&end.replid, end.offset) != Reach::Whole {
                     return Ok(None);
                 }
-                // What the replica has yet to get comes late as well.
-                let written = self.written(id, &facts.replid).await.unwrap_or_default();
-                let late = Late { until_offset: facts.offset.max(written), since_ms };
+                let late = Late { until_offset: self.late_until(id, Mode::Automated, &facts).await, since_ms };
                 go_on(&replica, &facts, end, late).await
             };
             match attempt.await {
@@ -141,9 +145,7 @@ impl Inner {
     /// A source that goes on right behind a set that was just captured from it. What it wrote while the data was on its way comes late.
     pub(super) async fn behind_capture(&self, set: &BackupSet, follow: Follow) -> Result<Box<Going>, Fault> {
         let facts = facts_of(&self.capture_endpoint(&set.instance_id, set.mode).await?).await?;
-        let of_replica = self.by_replica(&set.instance_id, set.mode);
-        let written = if of_replica { self.written(&set.instance_id, &facts.replid).await } else { None };
-        let until_offset = facts.offset.max(written.unwrap_or_default());
+        let until_offset = self.late_until(&set.instance_id, set.mode, &facts).await;
         let late = Late { until_offset, since_ms: set.started_at.as_millisecond() };
         Ok(Box::new(Going { follow, late, run_id: set.run_id.clone() }))
     }

@@ -11,6 +11,7 @@ use crate::model::job::Job;
 use crate::model::log::Position;
 use crate::model::restore::{Cutover, Meanwhile, Method};
 use crate::provider::local::Inner;
+use crate::provider::local::restore::counted::counted_since;
 use crate::provider::local::restore::last_safety::LastSafety;
 use crate::redis::moment::{Look, Moment};
 use crate::redis::replica::scan::{End, Seen};
@@ -122,8 +123,7 @@ impl<'a> WayBack<'a> {
             self.accepted = Some(tail.written());
             self.removed = tail.seen.removals.min(tail.own_removals);
             safety.cutover.called_after = if tail.written() == 0 { tail.called } else { 0 };
-            // Statistics that were reset meanwhile tell of what came after that.
-            safety.cutover.evicted_after = evicted.checked_sub(safety.evicted).unwrap_or(evicted);
+            safety.cutover.evicted_after = counted_since(evicted, safety.evicted);
             seen.tail = Some(tail);
         }
         self.plan.cutover_look(&seen)

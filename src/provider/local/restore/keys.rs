@@ -58,9 +58,9 @@ const fn dialect(set: &BackupSet) -> Dialect {
 }
 
 /// The slots in which keys are removed that match and that the source does not have: those whose keys it held whole, for others may have been
-/// elsewhere. Under a prefix none: what else is there is somebody's.
+/// elsewhere.
 pub(in crate::provider::local) fn removed_in(keys: &SomeKeys, held: Option<HeldSlots>) -> Option<HeldSlots> {
-    held.filter(|_| keys.add_prefix.is_none())
+    held.filter(|_| keys.removes())
 }
 
 /// A list that was compiled, off the serving thread: that may take a while.
@@ -368,7 +368,7 @@ fn outcome(
         message.push_str(&format!("; {} more had an expiry that has passed, and count as not there", gathered.expired));
     }
     message.push_str(&match removes {
-        false if keys.add_prefix.is_some() => "; nothing was removed".to_owned(),
+        false if !keys.removes() => "; nothing was removed".to_owned(),
         false => format!(
             "; nothing was removed, for it is not known which slots of the cluster the source served then: {} other keys that match stay",
             passed.kept

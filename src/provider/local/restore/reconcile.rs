@@ -7,6 +7,7 @@ use crate::model::job::{JobEnd, JobStatus, Unfinished, last_safety_id};
 use crate::provider::jobs::Recoverable as _;
 use crate::provider::local::Inner;
 use crate::provider::local::restore::WHOLE_SET;
+use crate::provider::local::restore::counted::counted_since;
 use crate::provider::local::restore::cutover::after;
 use crate::provider::local::restore::outcome::too_little_memory;
 use crate::provider::local::restore::recovery::RecoveryRecord;
@@ -144,9 +145,7 @@ impl Inner {
                 Err(fault) => return Ok(Err(with_way_back(fault, &way_back).into())),
             };
             let now = ServerFacts::read(&mut conn).await?.evicted_keys;
-            let then = recovery.evicted.unwrap_or(before);
-            // Statistics that were reset meanwhile tell of what came after that.
-            let evicted = now.checked_sub(then).unwrap_or(now);
+            let evicted = counted_since(now, recovery.evicted.unwrap_or(before));
             if evicted > 0 {
                 let message = format!("{message}; {kept}; the target has evicted {evicted} keys since, to make room");
                 return Ok(Err(with_way_back(too_little_memory(message), &way_back).into()));

@@ -144,14 +144,16 @@ impl Inner {
                 let why = "it is too long ago to ask again under the same token";
                 return Err(Unfinished::RollbackPending(may_be(why)));
             }
-            let sent = match (self.client.access().await, order) {
-                (Err(e), _) => Err(e),
+            let sent = match self.client.access().await {
+                Err(e) => Err(e),
                 // The yes was for one account, which knows the token. Another one would make an instance of its own.
-                (Ok(now), _) if job.access.as_ref().is_some_and(|begun_by| !now.reaches_same(begun_by)) => {
+                Ok(now) if job.access.as_ref().is_some_and(|begun_by| !now.reaches_same(begun_by)) => {
                     Err(TairError::OtherCaller { action: "the order".to_owned() })
                 }
-                (Ok(_), Order::Redis(o)) => client.call(o).await,
-                (Ok(_), Order::Tair(o)) => client.call(o).await,
+                Ok(_) => match order {
+                    Order::Redis(o) => client.call(o).await,
+                    Order::Tair(o) => client.call(o).await,
+                },
             };
             let e = match sent {
                 Ok(new) => return Ok(new.instance_id),

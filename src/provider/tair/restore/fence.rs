@@ -208,6 +208,22 @@ impl Inner {
         record.sent_at.filter(|_| !record.seen).map(|at| at.saturating_add(queued).unwrap_or(Timestamp::MAX))
     }
 
+    /// Whether several looks in a row say that there is no such instance any more. That is known only of the account and region in which its
+    /// job was begun: anywhere else there never was one.
+    async fn is_released(&self, job: &Job) -> Result<bool, Fault> {
+        let mut poller = Poller::new(&self.polling, self.polling.outage_timeout, &CancellationToken::new());
+        for look in 1..=LOOKS {
+            match self.attribute_raw(&job.instance_id).await {
+                Ok(Some(_)) => return Ok(false),
+                Err(e) if !e.is_cloud(CloudError::says_no_such_instance) => return Err(e.into()),
+                Ok(None) | Err(_) if look == LOOKS => {}
+                Ok(None) | Err(_) => poller.wait("the instance").await.map_err(Unfinished::into_fault)?,
+            }
+        }
+        let now = self.client.access().await?;
+        Ok(job.access.as_ref().is_some_and(|begun_by| now.reaches_same(begun_by)))
+    }
+
     /// Tries once more to lift the fence of a restore whose job is over, and returns the message and the hint that the job has then. An
     /// error: the fence cannot be lifted now either.
     pub async fn roll_back_fence(&self, orphan: &Orphan) -> Result<(String, String), Fault> {
@@ -218,16 +234,19 @@ impl Inner {
             Ok(_) => return Ok((before.clone(), hint.clone())),
             Err(damaged) => return Ok((format!("{before}; {}. {}", damaged.message, damaged.hint), hint.clone())),
         };
-        // Nobody follows the restore any more: while the cloud may still restore, or begin to, the fence is needed.
-        if let Some(until) = self.may_begin_until(&record) {
-            // The call was dated by the cloud's clock, which a process that has just begun knows by a reply alone.
-            self.attribute_raw(id).await?;
-            if self.client.now() < until {
-                let until = written_up(until);
-                let message =
-                    format!("{id} may still begin to be restored, which nobody saw; look again after {until}");
-                return Err(Fault::new(Kind::Provider, "instance.busy", message));
-            }
+        if self.is_released(&orphan.job).await? {
+            let hint = "There is nothing to unlock. The console tells what became of the instance.";
+            return Ok((
+                format!("{before}; reconciled since: there is no {id} any more, so no write lock is left"),
+                hint.into(),
+            ));
+        }
+        // Nobody follows the restore any more: while the cloud may still restore, or begin to, the fence is needed. The call was dated by the
+        // cloud's clock, which a process that has just begun knows by a reply alone.
+        if let Some(until) = self.may_begin_until(&record).filter(|until| self.client.now() < *until) {
+            let until = written_up(until);
+            let message = format!("{id} may still begin to be restored, which nobody saw; look again after {until}");
+            return Err(Fault::new(Kind::Provider, "instance.busy", message));
         }
         if !self.is_at_rest(id).await? {
             return Err(Fault::new(Kind::Provider, "instance.busy", format!("{id} may still be being restored")));
