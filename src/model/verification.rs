@@ -42,7 +42,7 @@ impl Level {
 pub struct Look {
     /// When the look ended.
     pub at: Timestamp,
-    /// Of a drill that found nothing, the program that has loaded the set.
+    /// Of a drill, the program that was to load the set.
     pub server: Option<String>,
     /// What is wrong with the set, with file and, where known, offset; `None` where nothing is.
     pub fault: Option<String>,

@@ -1,16 +1,18 @@
 //! Sets verified at rest: bytes, structure, and drills. What was verified last shows wherever sets do; what is damaged is named, and never
 //! used until as deep a look finds nothing; and what cannot be drilled is not called verified.
 
-use crate::provider::proof::{ID, lay};
+use crate::provider::proof::{ID, lay, lay_as};
 use crate::redis::values::{entry, packed, rdb, string};
 use crate::support::emulator::{Emulator, KEY, SECRET};
 use crate::support::recorder::Recorder;
 use crate::support::{Bench, Done, Redis, files_under, finish, program, text, unattended, wait};
+use crate::vault::metadata;
 use serde_json::Value;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
+use tair_backup_mcp::vault::ingest::Metadata;
 
 const KIND: &str = "redis-7.0";
 
@@ -179,6 +181,12 @@ fn a_drill_finds_what_would_not_load() {
     let refused = bench.ask(ID);
     assert!(refused.code == 6 && refused.out.contains("does not load it"), "{refused:?}");
     assert!(text(&refused.json()["hint"]).contains("verify_backup with the level drill"), "{refused:?}");
+    // Another version says nothing of what this one does with it, and lifts nothing.
+    let other = drill_by(&bench, &pretended(&bench, "8.0.3", "exit 3"));
+    let reply = other.json();
+    assert_eq!((other.code, text(&reply["code"])), (5, "verify.no_program".into()), "{other:?}");
+    assert!(["Redis 7.0", "Redis 8.0.3"].iter().all(|named| text(&reply["message"]).contains(named)), "{reply}");
+    assert!(is_told(&row(&bench, ID), &message), "{}", row(&bench, ID));
 }
 
 /// A server program that says that it is a Redis and then does this.
@@ -195,6 +203,27 @@ fn drill_by(bench: &Bench, server: &Path) -> Done {
     let mut command = bench.command_beside(KIND, &args(ID, "drill"));
     command.env("TAIR_BACKUP_MCP_SANDBOX_SERVER", server);
     done(command)
+}
+
+/// A library that calls Valkey by Valkey's own name ends a Redis that loads it: that says nothing of a set of Valkey.
+#[test]
+fn a_program_of_another_dialect_is_no_witness() {
+    let redis = Redis::start(KIND, &[]);
+    let bench = Bench::unattended(&redis);
+    let code = b"#!lua name=lib\nserver.register_function('f', function() return 1 end)";
+    let body = [&[245][..], &string(code), &entry(0, "k", &string(b"v"))].concat();
+    let of = Metadata { engine: "valkey".into(), version: "8.1.1".into(), ..metadata() };
+    lay_as(&bench, ID, rdb("REDIS0011", &body, true), of);
+    let before = row(&bench, ID);
+    let drilled = done(bench.command_beside("redis-8.0", &args(ID, "drill")));
+    let reply = drilled.json();
+    assert_eq!((drilled.code, text(&reply["code"])), (5, "verify.failed".into()), "{drilled:?}");
+    for said in ["says nothing of the set", "Redis 8.0", "does not load it", "Valkey 8.1"] {
+        assert!(text(&reply["message"]).contains(said), "{said}: {reply}");
+    }
+    assert_eq!(row(&bench, ID), before);
+    let drilled = done(bench.command_beside("valkey-8.1", &args(ID, "drill")));
+    assert_eq!(drilled.code, 0, "{drilled:?}");
 }
 
 /// Without a server program of the dialect there is no drill, and it is said how to get one; a program that does not start at all says
@@ -231,6 +260,10 @@ fn what_cannot_be_drilled_is_not_called_verified() {
         assert_eq!(row(&bench, ID), before);
     }
     assert_eq!((scratch(&bench), &instance(&bench)["verified"]), (0, &Value::Null));
+    // One that dies of it once, and then not, has loaded it.
+    let once = with_the_set("[ -e ../died ] || { : >../died; exit 1; }");
+    let drilled = drill_by(&bench, &pretended(&bench, "7.0.15", &once));
+    assert!(drilled.code == 0 && bench.home().join("scratch/died").exists(), "{drilled:?}");
 }
 
 /// A server that may take less memory than the set needs, and takes enough without it, says nothing of the set.

@@ -1,7 +1,8 @@
 //! A drill: a scratch server loads the set, is asked what it holds, and is thrown away; with the log on, so is a random recent second that is
 //! built behind the set as for a restore. Of the instance nothing is asked, and nothing is left here, whatever ends this program.
 //!
-//! It must not call a set damaged for what the machine lacks: a server counts as a witness only where it starts without the set.
+//! It must not call a set damaged for what the machine lacks: a server counts as a witness only where it must load what the set's source
+//! wrote, and starts without the set.
 
 use super::NotVerified;
 use crate::config::blocking::blocking;
@@ -21,7 +22,7 @@ use crate::redis::error::RedisError;
 use crate::redis::facts::ServerFacts;
 use crate::redis::rdb::statistics::KeyStatistics;
 use crate::redis::resp::Value;
-use crate::redis::scratch::program::{Program, nearest_to, server_named};
+use crate::redis::scratch::program::{Program, nearest_to, server_named, server_of};
 use crate::redis::scratch::{ScratchDir, ScratchError, ScratchServer};
 use crate::vault::watch::Watch;
 use jiff::{Timestamp, ToSpan as _};
@@ -50,18 +51,41 @@ impl Inner {
         statistics: &KeyStatistics,
         watch: &Arc<Watch>,
     ) -> Result<(String, String), NotVerified> {
-        let named = self.clones.programs.clone();
-        let (like, loads) = (server_named(&set.engine, &set.version), statistics.clone());
-        let found = blocking(move || Ok(nearest_to(&named, like, &loads, |_| true))).await;
-        let found = found.and_then(|program| program.ok_or_else(|| no_program(set, statistics)));
-        let program = found.map_err(NotVerified::Failed)?;
-        let loaded = self.loaded(job, set, statistics, &program, watch).await?;
+        let program = self.drill_program(set, statistics).await.map_err(NotVerified::Failed)?;
+        let loaded = match self.loaded(job, set, statistics, &program, watch).await {
+            // Once, it may have been in passing.
+            Err(NotVerified::Damaged(Level::Drill, ..)) => self.loaded(job, set, statistics, &program, watch).await,
+            loaded => loaded,
+        }?;
         let moment = self.moment_drilled(job, set, &program).await.map_err(|fault| {
             let message = format!("{loaded}; a moment of the log behind it could not be built: {}", fault.message);
             // What is wrong with the log is not wrong with the set.
             NotVerified::Failed(Fault::new(fault.kind, fault.code, message).hint(fault.hint.clone()).because(fault))
         })?;
         Ok((program.name, format!("{loaded}{moment}")))
+    }
+
+    /// The program that is most like the set's source; where a drill has found a fault, one of the version that found it, for no other
+    /// lifts that.
+    async fn drill_program(&self, set: &BackupSet, statistics: &KeyStatistics) -> Result<Program, Fault> {
+        let found = self.state.verifications(&set.instance_id).await?;
+        let found = found.get(&set.id).and_then(|found| found.0.get(&Level::Drill)).filter(|look| look.fault.is_some());
+        let fell = found.and_then(|look| look.server.clone()).and_then(|name| Some((server_of(&name)?, name)));
+        let like = fell.as_ref().map_or_else(|| server_named(&set.engine, &set.version), |(server, _)| *server);
+        let (named, loads) = (self.clones.programs.clone(), statistics.clone());
+        let program = blocking(move || Ok(nearest_to(&named, like, &loads, |_| true))).await?;
+        let program = program.ok_or_else(|| no_program(set, statistics))?;
+        match fell {
+            Some((server, name)) if program.server != server => {
+                let message = format!(
+                    "there was no drill: a fault was found in {} on {name}, and the nearest program here, {}, says nothing of that",
+                    set.id, program.name
+                );
+                Err(Fault::new(Kind::Provider, "verify.no_program", message)
+                    .hint(format!("Put the server program of {server} into PATH, or name it in server_programs.")))
+            }
+            _ => Ok(program),
+        }
     }
 
     /// Loads the set, compares what the server holds with the manifest, and reads some keys.
@@ -84,7 +108,7 @@ impl Inner {
             Err(error) => return Err(self.not_served(set, program, "does not load it", error).await),
         };
         let _ = self.jobs.progress(job, "looking at what was loaded", set.rdb_bytes, set.rdb_bytes).await;
-        let looked = self.look_at_loaded(set, &server).await;
+        let looked = self.look_at_loaded(set, program, &server).await;
         let looked = match looked {
             Ok(looked) => looked,
             // It may have died of what it was asked for.
@@ -105,6 +129,7 @@ impl Inner {
     async fn look_at_loaded(
         &self,
         set: &BackupSet,
+        program: &Program,
         server: &ScratchServer,
     ) -> Result<Result<((u64, bool), usize), NotVerified>, RedisError> {
         let mut conn = Conn::open(server.endpoint(), COMMAND_TIMEOUT).await?;
@@ -112,8 +137,8 @@ impl Inner {
         let counted = match self.count_loaded(&facts, set, None).await {
             Ok(counted) => counted,
             Err(fault) => {
-                let why = format!("passes every check, and is something else once it is loaded: {}", fault.message);
-                return Ok(Err(NotVerified::Damaged(Level::Drill, self.vault.damaged(set, why).because(fault))));
+                let what = format!("once it has loaded it, holds something else: {}", fault.message);
+                return Ok(Err(self.witnessed(set, program, &what)));
             }
         };
         Ok(Ok((counted, read_sample(&mut conn, &set.counts).await?)))
@@ -139,10 +164,22 @@ impl Inner {
     /// Why a server does not serve what it was given. `what`: what it does not do with the set.
     async fn not_served(&self, set: &BackupSet, program: &Program, what: &str, error: ScratchError) -> NotVerified {
         if matches!(error, ScratchError::Died { .. }) && self.starts_empty(program).await {
-            let why = format!("passes every check, and {} {what}: {error}", program.name);
-            return NotVerified::Damaged(Level::Drill, self.vault.damaged(set, why).because(error));
+            return self.witnessed(set, program, &format!("{what}: {error}"));
         }
         NotVerified::Failed(failed(program, &error.to_string()).because(error))
+    }
+
+    /// What it says of the set that a program does this with it: of another dialect, or older, the program may lack what the set needs.
+    fn witnessed(&self, set: &BackupSet, program: &Program, what: &str) -> NotVerified {
+        let source = server_named(&set.engine, &set.version);
+        if program.server.succeeds(source) {
+            let why = format!("passes every check, and {} {what}", program.name);
+            return NotVerified::Damaged(Level::Drill, Some(program.name.clone()), self.vault.damaged(set, why));
+        }
+        let why = format!("{what}; the set is of {source}, which this program need not stand in for");
+        NotVerified::Failed(
+            failed(program, &why).hint(format!("Put the server program of {source} into PATH, then call again.")),
+        )
     }
 
     /// Whether the program starts with nothing to load: one that does not says nothing of a set.

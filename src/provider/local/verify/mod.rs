@@ -27,8 +27,8 @@ const FAULT_MAX: usize = 600;
 /// Why a set was not verified.
 #[derive(Debug)]
 enum NotVerified {
-    /// A look of this level has found that the set is damaged.
-    Damaged(Level, Fault),
+    /// A look of this level has found that the set is damaged; of a drill, on this program.
+    Damaged(Level, Option<String>, Fault),
     /// Something else: of the set that says nothing.
     Failed(Fault),
 }
@@ -36,7 +36,7 @@ enum NotVerified {
 impl NotVerified {
     /// Why a look of this level came to nothing.
     fn by(level: Level) -> impl Fn(Fault) -> Self {
-        move |fault| if fault.kind == Kind::Damaged { Self::Damaged(level, fault) } else { Self::Failed(fault) }
+        move |fault| if fault.kind == Kind::Damaged { Self::Damaged(level, None, fault) } else { Self::Failed(fault) }
     }
 }
 
@@ -168,14 +168,14 @@ impl Inner {
         let (level, look, end) = match verified {
             Ok((server, message)) => (level, Look { at, server, fault: None }, Ok(message)),
             Err(NotVerified::Failed(fault)) => return Err(fault),
-            Err(NotVerified::Damaged(level, fault)) => {
+            Err(NotVerified::Damaged(level, server, fault)) => {
                 // Deleted meanwhile, it is not damaged.
                 if let Err(gone) = self.vault.find(&job.instance_id, &job.backup_id, self).await
                     && gone.kind == Kind::NotFound
                 {
                     return Err(gone);
                 }
-                let look = Look { at, server: None, fault: Some(clean_to(&fault.message, FAULT_MAX)) };
+                let look = Look { at, server, fault: Some(clean_to(&fault.message, FAULT_MAX)) };
                 (level, look, Err(fault.hint(next_step(level))))
             }
         };
