@@ -69,7 +69,8 @@ impl Inner {
         let (look, expired) = match self.look_at(&set, earlier.is_none()).await {
             Ok(None) => (SetLook::KnownFromPlan, None),
             Ok(Some((digest, statistics))) => (verified(digest, &statistics), Some(statistics.expired)),
-            Err(fault) => (SetLook::Damaged(fault.message), None),
+            Err(fault) if fault.kind == Kind::Damaged => (SetLook::Damaged(fault.message), None),
+            Err(fault) => return Err(fault),
         };
         let program = match &mut replay {
             None => self.clone_room(&set).await?,
