@@ -165,8 +165,8 @@ impl Inner {
             }
         };
         let at = Timestamp::now();
-        let (level, look, end) = match verified {
-            Ok((server, message)) => (level, Look { at, server, fault: None }, Ok(message)),
+        let (look, message) = match verified {
+            Ok((server, message)) => (Look { at, server, fault: None }, message),
             Err(NotVerified::Failed(fault)) => return Err(fault),
             Err(NotVerified::Damaged(level, server, fault)) => {
                 // Deleted meanwhile, it is not damaged.
@@ -175,20 +175,25 @@ impl Inner {
                 {
                     return Err(gone);
                 }
-                let look = Look { at, server, fault: Some(clean_to(&fault.message, FAULT_MAX)) };
-                (level, look, Err(fault.hint(next_step(level))))
+                self.keep_damage((&job.instance_id, &job.backup_id), level, server, &fault).await;
+                return Err(fault.hint(next_step(level)));
             }
         };
-        let kept = self.state.set_verified(&job.instance_id, &job.backup_id, level, &look).await;
-        match (end, kept) {
-            (Ok(message), Ok(())) => Ok(message),
-            (Ok(_), Err(not_kept)) => Err(not_kept),
-            (Err(fault), kept) => {
-                if let Err(not_kept) = kept {
-                    tracing::error!(job = %job.id, "that the set is damaged could not be written down: {not_kept}");
-                }
-                Err(fault)
-            }
+        self.state.set_verified(&job.instance_id, &job.backup_id, level, &look).await?;
+        Ok(message)
+    }
+
+    /// Writes down that a look of this level has found a set damaged. That it could not be does not hide what was found.
+    pub(in crate::provider::local) async fn keep_damage(
+        &self,
+        (instance_id, backup_id): (&str, &str),
+        level: Level,
+        server: Option<String>,
+        fault: &Fault,
+    ) {
+        let look = Look { at: Timestamp::now(), server, fault: Some(clean_to(&fault.message, FAULT_MAX)) };
+        if let Err(not_kept) = self.state.set_verified(instance_id, backup_id, level, &look).await {
+            tracing::error!(backup = %backup_id, "that the set is damaged could not be written down: {not_kept}");
         }
     }
 
