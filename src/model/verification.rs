@@ -40,7 +40,7 @@ impl Level {
 /// What one look at a set came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Look {
-    /// When the look ended.
+    /// When the reading began of a look that found nothing; else when the fault was found.
     pub at: Timestamp,
     /// Of a drill, the program that was to load the set.
     pub server: Option<String>,

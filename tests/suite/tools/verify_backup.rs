@@ -349,7 +349,9 @@ fn a_drill_builds_a_second_of_the_log() {
     assert_eq!(verify(&bench, &backup, "checksum").code, 0);
     assert!(!lost().contains("the log from"), "{}", lost());
 
-    let verified = row(&bench, &backup);
+    // The newest look is the checksum's, until the set is drilled again, whatever is wrong with the log.
+    let first = text(&row(&bench, &backup)["verified"]);
+    assert!(first.contains("checksum 20"), "{first}");
     let files = files_under(&bench.home().join("vault/.log"));
     for segment in files.iter().filter(|path| path.extension().is_some_and(|ending| ending == "seg")) {
         let bytes = std::fs::read(segment).unwrap();
@@ -357,7 +359,9 @@ fn a_drill_builds_a_second_of_the_log() {
     }
     let drilled = verify(&bench, &backup, "drill");
     assert!(drilled.code != 0 && text(&drilled.json()["message"]).contains("has loaded it"), "{drilled:?}");
-    assert_eq!(row(&bench, &backup), verified);
+    let then = text(&row(&bench, &backup)["verified"]);
+    assert!(then.starts_with("drill 20") && !then.contains("checksum"), "{then}");
+    assert_eq!(row(&bench, &backup)["status"], "whole");
 }
 
 /// A set of the cloud cannot be read at rest here: it is said what can be done there.

@@ -43,26 +43,29 @@ const SAMPLE_BYTES_MAX: i64 = 8 << 20;
 const RECENT_HOURS: i64 = 1;
 
 impl Inner {
-    /// Has a server load the set, and with the log on build a moment behind it. Its program, and what came of it, as part of a sentence.
+    /// Has a server load the set, keeps that it did, and with the log on has it build a moment behind it. What came of it, as part of a
+    /// sentence.
     pub(super) async fn drill(
         &self,
         job: &Job,
         set: &BackupSet,
         statistics: &KeyStatistics,
+        began: Timestamp,
         watch: &Arc<Watch>,
-    ) -> Result<(String, String), NotVerified> {
+    ) -> Result<String, NotVerified> {
         let program = self.drill_program(set, statistics).await.map_err(NotVerified::Failed)?;
         let loaded = match self.loaded(job, set, statistics, &program, watch).await {
             // Once, it may have been in passing.
             Err(NotVerified::Damaged(Level::Drill, ..)) => self.loaded(job, set, statistics, &program, watch).await,
             loaded => loaded,
         }?;
+        // Before the log is looked at: what is wrong with that is not wrong with the set.
+        self.keep_sound(set, Level::Drill, began, Some(program.name.clone())).await?;
         let moment = self.moment_drilled(job, set, &program).await.map_err(|fault| {
             let message = format!("{loaded}; a moment of the log behind it could not be built: {}", fault.message);
-            // What is wrong with the log is not wrong with the set.
             NotVerified::Failed(Fault::new(fault.kind, fault.code, message).hint(fault.hint.clone()).because(fault))
         })?;
-        Ok((program.name, format!("{loaded}{moment}")))
+        Ok(format!("{loaded}{moment}"))
     }
 
     /// The program that is most like the set's source; where a drill has found a fault, one of the version that found it, for no other
@@ -223,12 +226,14 @@ impl Inner {
         };
         let moment = recent(window.from, window.to)?;
         let told = written(moment);
-        Ok(match self.moment_behind(job, set, program, moment).await? {
+        match self.moment_behind(job, set, program, moment).await? {
             Ok((commands, keys)) => {
-                format!("; {told} was built behind it: {commands} commands of the log, {keys} keys then")
+                Ok(format!("; {told} was built behind it: {commands} commands of the log, {keys} keys then"))
             }
-            Err(none) => format!("; the log has no moment {told} behind it: {}", none.why),
-        })
+            // Its coverage has it.
+            Err(none) => Err(Fault::new(Kind::Provider, "verify.failed", format!("{told}: {}", none.why))
+                .hint("describe_instances shows how far the log reaches; call verify_backup again when it is whole.")),
+        }
     }
 }
 

@@ -164,10 +164,9 @@ impl Inner {
                 return Err(cancelled());
             }
         };
-        let at = Timestamp::now();
-        let (look, message) = match verified {
-            Ok((server, message)) => (Look { at, server, fault: None }, message),
-            Err(NotVerified::Failed(fault)) => return Err(fault),
+        match verified {
+            Ok(message) => Ok(message),
+            Err(NotVerified::Failed(fault)) => Err(fault),
             Err(NotVerified::Damaged(level, server, fault)) => {
                 // Deleted meanwhile, it is not damaged.
                 if let Err(gone) = self.vault.find(&job.instance_id, &job.backup_id, self).await
@@ -176,11 +175,21 @@ impl Inner {
                     return Err(gone);
                 }
                 self.keep_damage((&job.instance_id, &job.backup_id), level, server, &fault).await;
-                return Err(fault.hint(next_step(level)));
+                Err(fault.hint(next_step(level)))
             }
-        };
-        self.state.set_verified(&job.instance_id, &job.backup_id, level, &look).await?;
-        Ok(message)
+        }
+    }
+
+    /// Writes down that a look of this level, whose reading began at that moment, has found nothing.
+    async fn keep_sound(
+        &self,
+        set: &BackupSet,
+        level: Level,
+        at: Timestamp,
+        server: Option<String>,
+    ) -> Result<(), NotVerified> {
+        let kept = self.state.set_verified(&set.instance_id, &set.id, level, &Look { at, server, fault: None }).await;
+        kept.map_err(NotVerified::Failed)
     }
 
     /// Writes down that a look of this level has found a set damaged. That it could not be does not hide what was found.
@@ -197,29 +206,27 @@ impl Inner {
         }
     }
 
-    /// Verifies a set. The server of a drill, and what it came to.
-    async fn verified(
-        &self,
-        job: &Job,
-        level: Level,
-        watch: &Arc<Watch>,
-    ) -> Result<(Option<String>, String), NotVerified> {
+    /// Verifies a set, and keeps that nothing was found. What it came to.
+    async fn verified(&self, job: &Job, level: Level, watch: &Arc<Watch>) -> Result<String, NotVerified> {
+        // What is done to the set from now on a reading may have missed.
+        let began = Timestamp::now();
         let found = self.vault.find(&job.instance_id, &job.backup_id, self).await;
         let set = found.map_err(NotVerified::by(Level::Checksum))?;
         if level == Level::Checksum {
             let read = self.vault.verify_bytes(&set, watch);
             self.watched(job, &set, "reading its bytes", watch, read).await.map_err(NotVerified::by(level))?;
-            return Ok((None, told(level, &set)));
+            self.keep_sound(&set, level, began, None).await?;
+            return Ok(told(level, &set));
         }
         let walk = self.vault.verify_watched(&set, watch);
         let walked = self.watched(job, &set, "verifying its structure", watch, walk).await;
         let statistics = walked.map_err(NotVerified::by(Level::Structure))?;
         let whole = format!("{}; the inside of every value is sound, and nothing is there twice", told(level, &set));
         if level == Level::Structure {
-            return Ok((None, whole));
+            self.keep_sound(&set, level, began, None).await?;
+            return Ok(whole);
         }
-        let (server, drilled) = self.drill(job, &set, &statistics, watch).await?;
-        Ok((Some(server), format!("{whole}; {drilled}")))
+        Ok(format!("{whole}; {}", self.drill(job, &set, &statistics, began, watch).await?))
     }
 
     /// Waits for a reading that is watched, and tells the job how far it is.
