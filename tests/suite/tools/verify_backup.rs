@@ -287,6 +287,28 @@ fn a_drill_without_memory_is_inconclusive() {
     assert_eq!((row(&bench, ID), scratch(&bench)), (before, 0));
 }
 
+/// What is damaged between the walk and the drill, while the program is asked for its version, is damage all the same.
+#[test]
+fn damage_met_on_the_way_to_the_server_is_kept() {
+    let redis = Redis::start(KIND, &[]);
+    let bench = Bench::unattended(&redis);
+    lay(&bench, rdb("REDIS0010", &entry(0, "k", &string(b"v")), true));
+    let (file, whole) = damage(&bench, ID);
+    let other = bench.dir.path().join("other");
+    std::fs::copy(&file, &other).unwrap();
+    std::fs::write(&file, whole).unwrap();
+    let server = bench.dir.path().join("server");
+    let damages = format!("cat {} >{}; echo 'Redis server v=7.0.15'", other.display(), file.display());
+    std::fs::write(&server, format!("#!/bin/sh\n{damages}\n")).unwrap();
+    std::fs::set_permissions(&server, std::fs::Permissions::from_mode(0o700)).unwrap();
+    let found = drill_by(&bench, &server);
+    let message = text(&found.json()["message"]);
+    assert!(found.code == 6 && message.contains("data.rdb.zst") && message.contains("offset"), "{found:?}");
+    let listed = row(&bench, ID);
+    assert!(listed["status"] == "damaged" && is_told(&listed, &message), "{listed}");
+    assert_eq!(scratch(&bench), 0);
+}
+
 /// Killed or asked to end in the middle of a drill: the server and its directory go, the job says so, and the set is as it was.
 #[test]
 fn nothing_of_a_drill_outlives_it() {

@@ -151,10 +151,13 @@ impl Inner {
     async fn laid(&self, job: &Job, set: &BackupSet, watch: &Arc<Watch>) -> Result<ScratchDir, Fault> {
         let mut data = watch.over(self.vault.open_data(set).await?);
         let (parent, wanted) = (self.scratch.clone(), set.rdb_bytes);
+        let (vault, of) = (self.vault.clone(), set.clone());
         let laying = blocking(move || {
             let why = match ScratchDir::with_dump(&parent, &mut data) {
                 Ok((dir, laid)) if laid == wanted => return Ok(dir),
                 Ok((_, laid)) => format!("{laid} bytes came of {wanted}"),
+                // No disk says that: a frame of the set was damaged since it was walked.
+                Err(e) if e.kind() == std::io::ErrorKind::InvalidData => return Err(vault.damaged(&of, e)),
                 Err(e) => e.to_string(),
             };
             let message = format!("the set could not be written out for the drill: {why}");
