@@ -77,11 +77,14 @@ fn each_level_shows_where_sets_do() {
     let jobs = bench.jobs();
     let job = &jobs[0];
     assert_eq!((&job["kind"], &job["backup_id"]), (&"verification".into(), &backup.as_str().into()), "{job}");
-    assert!(text(&jobs[0]["message"]).contains("; 64 of them were read"), "{}", jobs[0]);
+    let message = text(&job["message"]);
+    let read: u32 = message.rsplit_once("asked to write out ").unwrap().1.parse().unwrap();
+    assert!((24..=64).contains(&read), "{message}");
     assert_eq!(scratch(&bench), 0);
     let doctor: Value = serde_json::from_str(&bench.run(&["doctor", "--json"]).out).unwrap();
     let found = doctor["checks"].as_array().unwrap().iter().find(|check| check["name"] == "verified").unwrap().clone();
-    assert!(found["status"] == "pass" && text(&found["detail"]).starts_with(&format!("{backup}: drill, ")), "{found}");
+    assert!(found["status"] == "pass" && text(&found["detail"]).starts_with(&format!("{backup}: drill 20")), "{found}");
+    assert!(text(&found["detail"]).contains(" on Redis 7.0."), "{found}");
 
     // What is newer and less deep hides no drill.
     assert_eq!(verify(&bench, &backup, "checksum").code, 0);
@@ -112,8 +115,8 @@ fn damage(bench: &Bench, backup: &str) -> (PathBuf, Vec<u8>) {
     (file, whole)
 }
 
-/// One byte that turned over is found with file and offset, remembered, and keeps the set from being restored, cloned, or taken for a safety
-/// backup; once the byte is back, and was looked at again, the set is whole.
+/// One byte that turned over is found with file and offset, remembered, and keeps the set from being restored, cloned, downloaded, or taken
+/// for a safety backup; once the byte is back, and was looked at again, the set is whole.
 #[test]
 fn a_damaged_set_is_named_and_never_chosen() {
     let redis = Redis::start(KIND, &["--repl-backlog-size", "1mb"]);
@@ -135,7 +138,8 @@ fn a_damaged_set_is_named_and_never_chosen() {
     // Also where its bytes are right again: nobody has looked.
     std::fs::write(&file, &whole).unwrap();
     let download = ["download-backup", "--instance-id", "orders", "--backup-id", &backup, "--json"];
-    for refused in [bench.ask(&backup), bench.run(&download)] {
+    let clone = ["create-instance-from-backup", "--instance-id", "orders", "--backup-id", &backup, "--json"];
+    for refused in [bench.ask(&backup), bench.run(&download), bench.run(&clone)] {
         assert!(refused.code == 6 && refused.out.contains("backup.damaged"), "{refused:?}");
         let hint = text(&refused.json()["hint"]);
         assert!(hint.contains("verify_backup with the level checksum"), "{hint}");
@@ -264,6 +268,10 @@ fn what_cannot_be_drilled_is_not_called_verified() {
     let once = with_the_set("[ -e ../died ] || { : >../died; exit 1; }");
     let drilled = drill_by(&bench, &pretended(&bench, "7.0.15", &once));
     assert!(drilled.code == 0 && bench.home().join("scratch/died").exists(), "{drilled:?}");
+    assert!(
+        text(&drilled.json()["message"]).ends_with("all 1 keys, of which it was asked to write out 1"),
+        "{drilled:?}"
+    );
 }
 
 /// A server that may take less memory than the set needs, and takes enough without it, says nothing of the set.

@@ -26,6 +26,7 @@ use crate::redis::scratch::program::{Program, nearest_to, server_named, server_o
 use crate::redis::scratch::{ScratchDir, ScratchError, ScratchServer};
 use crate::vault::watch::Watch;
 use jiff::{Timestamp, ToSpan as _};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -124,7 +125,9 @@ impl Inner {
         let (counted, read) = looked?;
         let (by, keys) = (&program.name, keys_there(counted, total_keys(&set.counts)));
         let keys = keys.trim_end_matches(',');
-        Ok(format!("{by} has loaded it and holds, as its manifest says, {keys}; {read} of them were read"))
+        Ok(format!(
+            "{by} has loaded it and holds, as its manifest says, {keys}, of which it was asked to write out {read}"
+        ))
     }
 
     /// What the server holds: its keys as [`Self::count_loaded`] counts them, and how many of them were read. The outer error is of the
@@ -250,21 +253,22 @@ fn recent(from: Timestamp, to: Timestamp) -> Result<Timestamp, Fault> {
     Ok(Timestamp::from_second(second).unwrap_or(to))
 }
 
-/// Has the server write out keys that it picks itself, each read whole for that. How many.
+/// Has the server write out keys that it picks itself, each read whole for that. How many different ones.
 async fn read_sample(conn: &mut Conn, counts: &Counts) -> Result<usize, RedisError> {
     let databases = counts.len().clamp(1, SAMPLE_KEYS);
-    let mut read = 0;
+    let mut read = HashSet::new();
     for db in counts.keys().take(databases) {
         conn.cmd_str(&["SELECT", &db.to_string()]).await?;
         for _ in 0..SAMPLE_KEYS / databases {
             // One that expires meanwhile is gone.
             let Value::Bulk(key) = conn.cmd_str(&["RANDOMKEY"]).await? else { break };
-            if is_small(conn, &key).await? {
-                read += usize::from(matches!(conn.cmd(&[b"DUMP", &key]).await?, Value::Bulk(_)));
+            let known = read.contains(&(*db, key.clone()));
+            if !known && is_small(conn, &key).await? && matches!(conn.cmd(&[b"DUMP", &key]).await?, Value::Bulk(_)) {
+                read.insert((*db, key));
             }
         }
     }
-    Ok(read)
+    Ok(read.len())
 }
 
 /// Whether a value comes here in a piece that is not too large. Of many elements the server looks at a few, and only where those make it a

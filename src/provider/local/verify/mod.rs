@@ -51,13 +51,13 @@ fn next_step(level: Level) -> String {
 
 /// The end of a verification whose process was asked to end.
 fn cancelled() -> Fault {
-    let message = "the verification was cancelled because the program was asked to end; nothing of it is kept";
+    let message = "the verification was cancelled because the program was asked to end";
     Fault::new(Kind::Provider, "job.cancelled", message).hint("Call verify_backup again.")
 }
 
 /// The end of a verification whose process died: its servers ended with it.
 pub(super) fn interrupted() -> Fault {
-    let message = "the process verifying this set died; nothing of it is kept";
+    let message = "the process verifying this set died; what it had found, if anything, shows in describe_backups";
     Fault::new(Kind::Unexpected, "job.interrupted", message).hint("Call verify_backup again.")
 }
 
