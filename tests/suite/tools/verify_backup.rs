@@ -334,6 +334,7 @@ fn nothing_of_a_drill_outlives_it() {
         let pid = wait("the scratch server", within, || std::fs::read_to_string(&pid_file).ok());
         // A second one waits for none: it is told which one runs.
         let second = bench.run(&args(ID, "checksum"));
+        assert!(second.err.contains("verification vj-"), "{second:?}");
         assert!(second.code == 5 && second.err.contains("[job.busy]"), "{second:?}");
         Command::new("kill").args([&format!("-{signal}"), &child.id().to_string()]).status().unwrap();
         child.wait().unwrap();
@@ -344,6 +345,33 @@ fn nothing_of_a_drill_outlives_it() {
         assert_eq!((&job["status"], text(&job["code"])), (&"failed".into(), code.into()), "{job}");
         assert_eq!(row(&bench, ID), before);
     }
+}
+
+/// Of verifications of one set that are asked for at once by several processes only one goes on; and its end lets the next one begin.
+#[test]
+fn one_set_is_verified_once_at_a_time() {
+    let redis = Redis::start(KIND, &[]);
+    let bench = Bench::unattended(&redis);
+    lay(&bench, rdb("REDIS0010", &entry(0, "k", &string(b"v")), true));
+    let go = bench.dir.path().join("go");
+    let serves = program(KIND, "server");
+    let waits = format!("while [ ! -e {} ]; do sleep 0.05; done\nexec {} \"$@\"", go.display(), serves.display());
+    let server = pretended(&bench, "7.0.15", &waits);
+    let begin = || {
+        let mut command = bench.command(&args(ID, "drill"));
+        command.env("TAIR_BACKUP_MCP_SANDBOX_SERVER", &server).spawn().unwrap()
+    };
+    let mut running: Vec<_> = (0..4).map(|_| begin()).collect();
+    wait("all but one to be refused", Duration::from_secs(60), || {
+        let ended = running.iter_mut().filter_map(|child| child.try_wait().unwrap()).count();
+        (ended == 3).then_some(())
+    });
+    std::fs::write(go, "").unwrap();
+    let mut codes: Vec<i32> = running.into_iter().map(|child| finish(child).code).collect();
+    codes.sort_unstable();
+    assert_eq!(codes, [0, 5, 5, 5]);
+    assert_eq!(bench.jobs().len(), 1);
+    assert_eq!(verify(&bench, ID, "checksum").code, 0);
 }
 
 /// With the log on, a drill builds a second of it behind the set; damage of the log is none of the set's, and a set that is damaged stands in

@@ -13,6 +13,7 @@ use crate::model::text::{bytes, clean_to};
 use crate::model::time::written;
 use crate::model::verification::{Level, Look, Verification};
 use crate::provider::local::Inner;
+use crate::state::leases::Held;
 use crate::vault::watch::Watch;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
@@ -126,20 +127,25 @@ impl Inner {
             Err(fault) if fault.kind == Kind::Damaged => {}
             found => drop(found?),
         }
-        let same = |job: &Job| {
-            let is = (job.kind, job.status) == (JobKind::Verification, JobStatus::Running);
-            is && job.backup_id == backup_id
-        };
-        if let Some(job) = self.state.jobs(Some(instance_id)).await?.into_iter().find(same) {
-            let message = format!("verification {} of {backup_id} is running", job.id);
-            return Err(Fault::new(Kind::Provider, "job.busy", message)
+        let name = format!("verify/{instance_id}/{backup_id}");
+        let Some(held) = Held::acquire(self.state.clone(), &name).await? else {
+            let same = |job: &Job| {
+                let is = (job.kind, job.status) == (JobKind::Verification, JobStatus::Running);
+                is && job.backup_id == backup_id
+            };
+            // The other may not have begun its job yet.
+            let job = self.state.jobs(Some(instance_id)).await?.into_iter().find(same);
+            let job = job.map_or_else(|| "another verification".to_owned(), |job| format!("verification {}", job.id));
+            return Err(Fault::new(Kind::Provider, "job.busy", format!("{job} of {backup_id} is running"))
                 .hint("Follow it with describe_jobs.")
                 .retry_after(Duration::from_secs(5)));
-        }
+        };
         let inner = Arc::clone(self);
         self.jobs
             .begin_beside(JobKind::Verification, (instance_id, backup_id), caller, |job| async move {
-                inner.verify(&job, level).await.map_err(Unfinished::Failed)
+                let verified = inner.verify(&job, level).await;
+                held.give_back().await;
+                verified.map_err(Unfinished::Failed)
             })
             .await
     }
