@@ -194,7 +194,15 @@ impl Inner {
         at: Timestamp,
         server: Option<String>,
     ) -> Result<(), NotVerified> {
-        let kept = self.state.set_verified(&set.instance_id, &set.id, level, &Look { at, server, fault: None }).await;
+        let kept = self
+            .state
+            .set_verified(
+                &set.instance_id,
+                &set.id,
+                level,
+                &Look { at, sha256: set.sha256.clone(), server, fault: None },
+            )
+            .await;
         kept.map_err(NotVerified::Failed)
     }
 
@@ -206,7 +214,12 @@ impl Inner {
         server: Option<String>,
         fault: &Fault,
     ) {
-        let look = Look { at: Timestamp::now(), server, fault: Some(clean_to(&fault.message, FAULT_MAX)) };
+        let look = Look {
+            at: Timestamp::now(),
+            sha256: String::new(),
+            server,
+            fault: Some(clean_to(&fault.message, FAULT_MAX)),
+        };
         if let Err(not_kept) = self.state.set_verified(instance_id, backup_id, level, &look).await {
             tracing::error!(backup = %backup_id, "that the set is damaged could not be written down: {not_kept}");
         }
