@@ -44,9 +44,29 @@ const SAMPLE_BYTES_MAX: i64 = 8 << 20;
 const RECENT_HOURS: i64 = 1;
 
 impl Inner {
+    /// [`Self::drill`], which makes room where a moment has to wait for it that somebody waits for.
+    pub(super) async fn drill_unless_wanted(
+        &self,
+        job: &Job,
+        set: &BackupSet,
+        statistics: &KeyStatistics,
+        began: Timestamp,
+        watch: &Arc<Watch>,
+    ) -> Result<String, NotVerified> {
+        let wanted = self.build_wanted.notified();
+        tokio::select! {
+            drilled = self.drill(job, set, statistics, began, watch) => drilled,
+            () = wanted => {
+                watch.stop();
+                let message = "the drill has made room for a moment that is being built, which says nothing of the set";
+                Err(NotVerified::Failed(Fault::new(Kind::Provider, "verify.failed", message).hint("Call verify_backup again.")))
+            }
+        }
+    }
+
     /// Has a server load the set, keeps that it did, and with the log on has it build a moment behind it. What came of it, as part of a
     /// sentence.
-    pub(super) async fn drill(
+    async fn drill(
         &self,
         job: &Job,
         set: &BackupSet,

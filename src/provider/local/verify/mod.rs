@@ -245,7 +245,7 @@ impl Inner {
             self.keep_sound(&set, level, began, None).await?;
             return Ok(whole);
         }
-        Ok(format!("{whole}; {}", self.drill(job, &set, &statistics, began, watch).await?))
+        Ok(format!("{whole}; {}", self.drill_unless_wanted(job, &set, &statistics, began, watch).await?))
     }
 
     /// Waits for a reading that is watched, and tells the job how far it is.
