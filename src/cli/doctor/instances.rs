@@ -7,6 +7,7 @@ use crate::guard::facts::rights::{Right, rules as rules_of};
 use crate::model::backup::BackupSet;
 use crate::model::fault::{Fault, Kind};
 use crate::model::time::age;
+use crate::model::verification::{described, verified_last};
 use crate::provider::local::endpoint::endpoint_of;
 use crate::provider::local::sandbox::Sandbox;
 use crate::redis::conn::Conn;
@@ -235,7 +236,24 @@ async fn backups(app: &App, id: &str, findings: &mut Findings) {
     }
     let now = Timestamp::now();
     let next = format!("create-backup --instance-id {id}");
-    match sets.into_iter().flatten().next() {
+    let whole: Vec<BackupSet> = sets.into_iter().flatten().collect();
+    match (whole.is_empty(), app.state.verifications(id).await) {
+        (_, Err(fault)) => findings.fail("verified", &fault),
+        (true, Ok(_)) => {}
+        (false, Ok(found)) => {
+            let looks: Vec<String> = verified_last(&whole, &found)
+                .into_iter()
+                .map(|(set, level, look)| format!("{set}: {}, {} ago", described(level, look), age(look.at, now)))
+                .collect();
+            if let (true, Some(set)) = (looks.is_empty(), whole.first()) {
+                let next = format!("verify-backup --instance-id {id} --backup-id {} --level drill", set.id);
+                findings.warn("verified", "no set since it was made", next);
+            } else {
+                findings.pass("verified", looks.join("; "));
+            }
+        }
+    }
+    match whole.into_iter().next() {
         None => findings.warn(NAME, "never: nothing of this instance can be recovered", next),
         Some(BackupSet { id, started_at, .. }) => {
             let detail = format!("{id}, {} ago", age(started_at, now));
