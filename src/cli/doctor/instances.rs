@@ -8,7 +8,7 @@ use crate::model::backup::BackupSet;
 use crate::model::calendar::USUAL_WINDOW;
 use crate::model::fault::{Fault, Kind};
 use crate::model::time::{age, written};
-use crate::model::verification::verified_last;
+use crate::model::verification::{described, verified_last};
 use crate::provider::local::endpoint::endpoint_of;
 use crate::provider::local::sandbox::Sandbox;
 use crate::redis::conn::Conn;
@@ -270,10 +270,14 @@ async fn backups(app: &App, id: &str, findings: &mut Findings) {
         (false, Ok(found)) => {
             let looks: Vec<String> = verified_last(&whole, &found)
                 .into_iter()
-                .map(|(set, level, look)| format!("{set}: {}, {} ago", level.as_str(), age(look.at, now)))
+                .map(|(set, level, look)| format!("{set}: {}, {} ago", described(level, look), age(look.at, now)))
                 .collect();
-            let none = || "no set since it was made (verify-backup)".to_owned();
-            findings.pass("verified", if looks.is_empty() { none() } else { looks.join("; ") });
+            if let (true, Some(set)) = (looks.is_empty(), whole.first()) {
+                let next = format!("verify-backup --instance-id {id} --backup-id {} --level drill", set.id);
+                findings.warn("verified", "no set since it was made", next);
+            } else {
+                findings.pass("verified", looks.join("; "));
+            }
         }
     }
     match whole.into_iter().next() {

@@ -94,6 +94,8 @@ struct Inner {
     scratch: PathBuf,
     /// Held by whoever builds a moment.
     builds: tokio::sync::Mutex<()>,
+    /// Told when a moment that somebody waits for has to wait for `builds`.
+    build_wanted: tokio::sync::Notify,
     /// Held by whoever verifies a set.
     verifies: tokio::sync::Mutex<()>,
     /// When they are asked to stop, captures do and restores go on.
@@ -125,6 +127,7 @@ impl Local {
                 read_only: config.read_only,
                 scratch: config.home.scratch(),
                 builds: tokio::sync::Mutex::new(()),
+                build_wanted: tokio::sync::Notify::new(),
                 verifies: tokio::sync::Mutex::new(()),
             }),
         }

@@ -12,10 +12,14 @@ use std::collections::BTreeMap;
 
 /// Reads a row. An empty text is none.
 fn look(row: &SqliteRow) -> Result<(Level, Look), Fault> {
-    let [level, server, fault] = ["level", "server", "fault"].map(|column| row.try_get::<String, _>(column));
+    let [level, sha256, server, fault] =
+        ["level", "sha256", "server", "fault"].map(|column| row.try_get::<String, _>(column));
     let (level, some) = (level?, |text: String| Some(text).filter(|text| !text.is_empty()));
     let known = Level::parse(&level).ok_or_else(|| damaged(format!("a set was verified to the level {level:?}")))?;
-    Ok((known, Look { at: at(row.try_get("verified_at")?)?, server: some(server?), fault: some(fault?) }))
+    Ok((
+        known,
+        Look { at: at(row.try_get("verified_at")?)?, sha256: sha256?, server: some(server?), fault: some(fault?) },
+    ))
 }
 
 #[async_trait]
@@ -44,13 +48,14 @@ impl Verifications for Sqlite {
             .await?;
         }
         sqlx::query(
-            "INSERT INTO verifications (instance_id, backup_id, level, verified_at, server, fault) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-             ON CONFLICT (instance_id, backup_id, level) DO UPDATE SET verified_at = ?4, server = ?5, fault = ?6",
+            "INSERT INTO verifications (instance_id, backup_id, level, verified_at, sha256, server, fault) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+             ON CONFLICT (instance_id, backup_id, level) DO UPDATE SET verified_at = ?4, sha256 = ?5, server = ?6, fault = ?7",
         )
         .bind(instance_id)
         .bind(backup_id)
         .bind(level.as_str())
         .bind(ms(look.at))
+        .bind(look.sha256.as_str())
         .bind(look.server.as_deref().unwrap_or_default())
         .bind(look.fault.as_deref().unwrap_or_default())
         .execute(&mut *tx)

@@ -489,6 +489,7 @@ async fn what_was_verified_last_is_kept(place: &impl Place) {
     let (store, other) = (place.open(), place.open());
     let look = |second: i64, server: Option<&str>, fault: Option<&str>| Look {
         at: Timestamp::from_second(1_790_000_000 + second).unwrap(),
+        sha256: "of the set".into(),
         server: server.map(str::to_owned),
         fault: fault.map(str::to_owned),
     };
