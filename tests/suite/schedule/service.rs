@@ -41,13 +41,18 @@ fn of_two_services_one_takes_each_backup_and_a_missed_one_late() {
     };
     // What was missed before the services began is taken late.
     set_clock(0, 12, 0);
-    let services = [Service::with(&bench, &preload), Service::with(&bench, &preload)];
+    let drilling = || Service::drilling(&bench, &preload, "redis-7.0");
+    let services = [drilling(), drilling()];
     let first = taken(1);
     assert!(first["mode"] == "automated" && text(&first["note"]).contains("late"), "{first}");
     // The next one in its window, at the share of the window that this instance has.
     set_clock(1, 2, 16);
     let second = taken(2);
     assert!(text(&second["note"]).ends_with("T02:15:32Z") && !text(&second["note"]).contains("late"), "{second}");
+    // The first set waits for its drill no longer than the instance's share.
+    let drills = || bench.jobs().into_iter().filter(|job| job["kind"] == "verification").collect::<Vec<_>>();
+    let drill = wait("the drill", LONG, || drills().into_iter().find(|job| job["status"] != "running"));
+    assert_eq!((&drill["status"], &drill["backup_id"]), (&"succeeded".into(), &first["backup_id"]), "{drill}");
     // Three windows were slept through: one backup makes up for them.
     set_clock(4, 20, 0);
     let third = taken(3);
@@ -58,6 +63,8 @@ fn of_two_services_one_takes_each_backup_and_a_missed_one_late() {
     assert_eq!(bench.backups().len(), 3);
     let jobs = bench.jobs();
     assert_eq!(jobs.iter().filter(|job| job["kind"] == "backup").count(), 3, "{jobs:?}");
+    // A week is not over.
+    assert_eq!(drills().len(), 1, "{jobs:?}");
 }
 
 /// Of five services the one that takes the backup is killed at it, time and again: another takes it over, so that each window has one set, none
@@ -97,7 +104,8 @@ fn whoever_takes_a_backup_is_killed_and_another_takes_it() {
     assert_eq!(sets.len(), 2, "{sets:?}");
     let jobs = bench.jobs();
     let ended = |how: &str| jobs.iter().filter(|job| job["kind"] == "backup" && job["status"] == how).count();
-    assert_eq!((ended("succeeded"), ended("failed"), jobs.len()), (2, 2, 4), "{jobs:?}");
+    let backups = jobs.iter().filter(|job| job["kind"] == "backup").count();
+    assert_eq!((ended("succeeded"), ended("failed"), backups), (2, 2, 4), "{jobs:?}");
     assert!(bench.left_over().is_empty(), "{:?}", bench.left_over());
 }
 
