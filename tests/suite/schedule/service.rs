@@ -33,7 +33,7 @@ fn set_clock(preload: &Preload, days: i64, hour: i8, minute: i8) {
 fn of_two_services_one_takes_each_backup_and_a_missed_one_late() {
     let redis = Redis::start("redis-7.0", &[]);
     redis.run(&["SET", "a", "1"]);
-    let bench = Bench::new(&unattended(&redis, DAILY));
+    let bench = Bench::new(&format!("metrics_file = \"figures.prom\"\n{}", unattended(&redis, DAILY)));
     let preload = Preload::new();
     let set_clock = |days: i64, hour: i8, minute: i8| set_clock(&preload, days, hour, minute);
     let taken = |n: usize| {
@@ -53,6 +53,24 @@ fn of_two_services_one_takes_each_backup_and_a_missed_one_late() {
     let drills = || bench.jobs().into_iter().filter(|job| job["kind"] == "verification").collect::<Vec<_>>();
     let drill = wait("the drill", LONG, || drills().into_iter().find(|job| job["status"] != "running"));
     assert_eq!((&drill["status"], &drill["backup_id"]), (&"succeeded".into(), &first["backup_id"]), "{drill}");
+    // Figures follow. None is zero of what has succeeded, and of what has not all are.
+    let figures = bench.dir.path().join("figures.prom");
+    let figure = |name: &str| {
+        let text = std::fs::read_to_string(&figures).unwrap_or_default();
+        let value = text.lines().find_map(|line| line.strip_prefix(&format!("tair_backup_{name} ")))?.to_owned();
+        Some(value.parse::<i64>().unwrap())
+    };
+    let seconds = |at: &Value| at.as_str().unwrap().parse::<Timestamp>().unwrap().as_second();
+    let of = |name: &str, kind: &str| figure(&format!("{name}_timestamp_seconds{{instance=\"orders\"{kind}}}"));
+    let made = wait("the figure of the drill", LONG, || {
+        of("last_drill", "").filter(|at| *at > 0).and_then(|_| of("last_verified_success", ",kind=\"automated\""))
+    });
+    assert!(made >= seconds(&first["started_at"]) && made < seconds(&second["started_at"]), "{made}: {first}");
+    assert!(of("last_success", ",kind=\"automated\"") >= Some(seconds(&second["started_at"])), "{second}");
+    assert_eq!(
+        (of("last_success", ",kind=\"manual\""), figure("damaged_sets{instance=\"orders\"}")),
+        (Some(0), Some(0))
+    );
     // Three windows were slept through: one backup makes up for them.
     set_clock(4, 20, 0);
     let third = taken(3);
