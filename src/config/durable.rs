@@ -12,7 +12,7 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// What the owner alone may read and write.
@@ -157,7 +157,7 @@ pub fn replace_public(path: &Path, bytes: &[u8]) -> io::Result<()> {
 fn put(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let mut whole = Whole::begin(path)?;
     whole.file.write_all(bytes)?;
-    whole.file.set_permissions(<std::fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(mode))?;
+    whole.file.set_permissions(std::fs::Permissions::from_mode(mode))?;
     whole.file.sync_all()?;
     std::fs::rename(&whole.written, path)?;
     sync_parent(path)
@@ -249,7 +249,6 @@ mod tests {
     //! What has a name keeps its content whole, and nothing stays beside it.
     use super::{name_new_dir, put_new, rename_new, replace};
     use std::io::ErrorKind;
-    use std::os::unix::fs::PermissionsExt as _;
 
     #[test]
     fn a_name_is_taken_once_and_its_content_is_replaced_whole() {
