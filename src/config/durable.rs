@@ -249,6 +249,7 @@ mod tests {
     //! What has a name keeps its content whole, and nothing stays beside it.
     use super::{name_new_dir, put_new, rename_new, replace};
     use std::io::ErrorKind;
+    use std::os::unix::fs::PermissionsExt as _;
 
     #[test]
     fn a_name_is_taken_once_and_its_content_is_replaced_whole() {
