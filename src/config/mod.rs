@@ -282,6 +282,7 @@ impl Config {
         let backup_log = raw.backup_log.check().map_err(|why| refused(&path, &why))?;
         let tair = raw.tair.map(RawTair::check).transpose().map_err(|why| refused(&path, &why))?;
         let server_programs = raw.server_programs.into_iter().map(|program| base.join(program)).collect();
+        let metrics_file = raw.metrics_file.map(|path| base.join(path));
         let download_roots = raw.download_roots.into_iter().map(|root| base.join(root)).collect();
         Ok(Self {
             home,
@@ -291,7 +292,7 @@ impl Config {
             background: raw.background,
             clone_lifetime_hours: raw.clone_lifetime_hours,
             server_programs,
-            metrics_file: raw.metrics_file.map(|path| base.join(path)),
+            metrics_file,
             own_program: None,
             backup_log,
             tair,
