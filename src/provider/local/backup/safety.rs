@@ -33,7 +33,7 @@ enum Reading {
 }
 
 impl Inner {
-    /// A fresh backup of what the target holds: an earlier one where no write came since and it is whole, else a new one.
+    /// A fresh backup of what the target holds: an earlier one where no write came since, else a new one.
     pub async fn safety_backup(
         self: &Arc<Self>,
         instance_id: &str,
@@ -44,10 +44,8 @@ impl Inner {
         };
         if let Some(set) = self.taken_since_the_last_write(instance_id, assessment).await? {
             let safety = Safety { job_id: String::new(), backup_id: set.id, stored_digest: String::new() };
-            let found = self.safety_status(instance_id, &safety).await?;
-            if !found.is_damaged() {
-                return Ok(found);
-            }
+            // Found damaged, it blocks this plan, for its damage is news to whoever reads that; and stands in for none from then on.
+            return self.safety_status(instance_id, &safety).await;
         }
         match self.start_capture(instance_id, Mode::Safety, "taken before a restore").await? {
             Begun::Started(job) => {

@@ -53,7 +53,8 @@ fn safety_check(reply: &Value) -> &Value {
     checks.iter().find(|c| c["name"] == "safety_backup").unwrap_or_else(|| panic!("no safety_backup: {reply}"))
 }
 
-/// A set that would be used again and is damaged is no way back: the plan takes one of its own, and the damage shows from then on.
+/// A set that would be used again and is damaged is no way back: the plan is blocked, and says what is damaged, which shows from then on. The next
+/// plan takes one of its own.
 #[test]
 fn a_damaged_set_is_no_way_back() {
     let redis = Redis::start("redis-7.0", &[]);
@@ -65,6 +66,10 @@ fn a_damaged_set_is_no_way_back() {
     let reused = bench.ask(&backup).json();
     assert_eq!(reused["plan"]["safety_backup_id"], fresh.as_str(), "nothing was written since: {reused}");
     flip(&data_of(&bench, &fresh));
+    let blocked = bench.ask(&backup);
+    assert_eq!((blocked.code, &blocked.json()["status"]), (3, &"blocked".into()), "{blocked:?}");
+    let detail = text(&safety_check(&blocked.json())["detail"]);
+    assert!(detail.contains(&fresh) && detail.contains("damaged"), "{detail}");
     let planned = bench.ask(&backup);
     let detail = text(&safety_check(&planned.json())["detail"]);
     assert!(planned.code == 0 && detail.contains("taken for this plan") && !detail.contains(&fresh), "{planned:?}");
