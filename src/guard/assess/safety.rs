@@ -112,9 +112,7 @@ fn proves_nothing(listed: &ListedSafety, looked_at: Option<Timestamp>) -> Option
 }
 
 fn damaged(what: &str, why: &str) -> String {
-    format!(
-        "{what}, is damaged and brings nothing back: {why}; look at the disk of the vault, and plan again: a fresh one is taken then"
-    )
+    format!("{what}, is damaged and brings nothing back: {why}; look at the disk of the vault, and delete that set")
 }
 
 /// Why a set that was taken at `origin` is none of what the server at `target` has held; `None` where it is one.
