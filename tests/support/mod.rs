@@ -1,6 +1,7 @@
 //! Support for tests of the whole program: real servers of each kind, the program on a home of its own, and polling with a
 //! deadline. A missing server fails the test that needs it.
 
+pub mod backup_set;
 pub mod between;
 pub mod clock;
 pub mod clones;
