@@ -2,15 +2,12 @@
 
 use crate::model::fault::{Fault, Kind};
 use crate::provider::LogScope;
-use crate::runtime::drain::{self, Ended};
+use crate::runtime::drain::{self, Ended, RECONCILE_EVERY};
 use crate::runtime::notify::Manager;
 use crate::runtime::signals::Signals;
 use crate::tools::App;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// How often what dead processes left behind is looked for.
-const RECONCILE_EVERY: Duration = Duration::from_secs(60);
 
 /// Runs until a signal comes.
 ///
