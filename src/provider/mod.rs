@@ -29,6 +29,7 @@ use crate::model::log::LogStatus;
 use crate::model::policy::BackupPolicy;
 use crate::model::restore::Cutover;
 use crate::model::secret::Secret;
+use crate::model::verification::Level;
 use crate::provider::comparison::{Compared, OnStage, StateOf};
 use crate::provider::set_stream::SetStream;
 use crate::provider::traffic::Counters;
@@ -263,6 +264,16 @@ pub trait Provider: Send + Sync {
     async fn compare(&self, from: &StateOf, to: &StateOf, on_stage: &OnStage<'_>) -> Result<Compared, Fault> {
         let _ = (from, to, on_stage);
         Err(unsupported("compare"))
+    }
+
+    /// Begins the verification of a set at rest, for the caller of that id, as a job; what it came to is kept. The first value is the
+    /// instance's id and the set's.
+    ///
+    /// # Errors
+    /// `backup.not_found`; `job.busy` where that set is being verified; `verify.unsupported` where sets are not here.
+    async fn verify(&self, set: (&str, &str), level: Level, caller: &str) -> Result<Job, Fault> {
+        let _ = (set, level, caller);
+        Err(unsupported("verify"))
     }
 
     /// Does what is permitted. Long work is a job that goes on.

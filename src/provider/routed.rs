@@ -18,6 +18,7 @@ use crate::model::log::LogStatus;
 use crate::model::policy::BackupPolicy;
 use crate::model::restore::Cutover;
 use crate::model::text::nearest;
+use crate::model::verification::Level;
 use crate::provider::comparison::{Compared, OnStage, StateOf};
 use crate::provider::local::Local;
 use crate::provider::set_stream::SetStream;
@@ -171,6 +172,10 @@ impl Provider for Routed {
         let ours = [from, to].iter().all(|of| self.local.instance_ids().contains(&of.instance_id));
         let of: &dyn Provider = if ours { &self.local } else { &self.tair };
         of.compare(from, to, on_stage).await
+    }
+
+    async fn verify(&self, (id, backup_id): (&str, &str), level: Level, caller: &str) -> Result<Job, Fault> {
+        self.of(id).verify((id, backup_id), level, caller).await
     }
 
     async fn carry_out(&self, permit: Permit) -> Result<Carried, Fault> {

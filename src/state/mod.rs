@@ -1,4 +1,4 @@
-//! The state store: jobs, leases, confirmations and the audit, behind traits.
+//! The state store: jobs, leases, confirmations, the audit, and what was verified last, behind traits.
 //!
 //! Several processes share the store. It holds no backup data, which is on the vault alone. Its users know the traits; only
 //! the code that opens the store knows which database is behind them.
@@ -12,6 +12,7 @@ pub mod policies;
 pub mod postgres;
 pub mod sql;
 pub mod sqlite;
+pub mod verifications;
 
 use crate::guard::facts::backup::Dependent;
 use crate::guard::ledger::{AuditRecord, Confirmation, ConfirmationStatus, Ledger};
@@ -23,10 +24,11 @@ use leases::Leases;
 use policies::Policies;
 use std::collections::BTreeMap;
 use std::path::Path;
+use verifications::Verifications;
 
 /// All that outlives a process, for one home directory or for all processes that share a database.
 #[async_trait]
-pub trait State: JobStore + Leases + Ledger + Policies {
+pub trait State: JobStore + Leases + Ledger + Policies + Verifications {
     /// The home directory, for files that belong to this machine alone.
     fn home(&self) -> &Path;
 

@@ -4,6 +4,7 @@ use crate::model::backup::{BackupSet, Origin};
 use crate::model::fault::{Fault, Kind};
 use crate::model::instance::{CloneOf, Instance, total_keys};
 use crate::model::time::{age, written, written_ms};
+use crate::model::verification::{described, verified_last};
 use crate::provider::InstanceQuery;
 use crate::tools::ToolCall;
 use crate::tools::log_row::LogRow;
@@ -45,6 +46,9 @@ pub struct Protection {
     /// Age of the latest whole set, in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub age_seconds: Option<i64>,
+    /// The set that was verified last since it was made, to which level and when; and behind it the one that was verified deepest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verified: Option<String>,
     /// Number of whole sets.
     pub backups: usize,
     /// Number of sets that cannot be used.
@@ -190,6 +194,11 @@ async fn protection(call: &ToolCall<'_>, instance: &Instance) -> Result<Protecti
     let whole: Vec<_> = sets.into_iter().flatten().collect();
     let now = Timestamp::now();
     let last = whole.first();
+    let verifications = call.app.state.verifications(&instance.id).await?;
+    let verified: Vec<String> = verified_last(&whole, &verifications)
+        .into_iter()
+        .map(|(id, level, look)| format!("{id}: {}", described(level, look)))
+        .collect();
     let log = LogRow::read(&*call.app.provider, &instance.id).await;
     let flashback = instance.live.as_ref().ok().and_then(|live| live.backup_log_start_time);
     let log_since = log.as_ref().and_then(|log| log.since.clone());
@@ -221,6 +230,7 @@ async fn protection(call: &ToolCall<'_>, instance: &Instance) -> Result<Protecti
         last_backup_id: last.map(|s| s.id.clone()),
         last_backup_at: last.map(|s| written(s.started_at)),
         age_seconds: last.map(|s| now.as_second() - s.started_at.as_second()),
+        verified: (!verified.is_empty()).then(|| verified.join("; ")),
         backups: whole.len(),
         damaged,
         not_recoverable,

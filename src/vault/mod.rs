@@ -17,6 +17,7 @@ mod parts;
 pub mod staging;
 pub mod store;
 mod verify;
+pub mod watch;
 mod worker;
 mod writeback;
 

@@ -113,9 +113,7 @@ impl Cluster {
         let mut server = command("sh");
         server.args(["-c", UNTIL_THE_END, "postgres"]).arg(if goes { dir.as_os_str() } else { "".as_ref() });
         server.arg(program("postgres")).arg("-D").arg(dir.join("data"));
-        for setting in
-            ["listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=off", "max_connections=300"]
-        {
+        for setting in ["listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=off", "max_connections=300"] {
             server.args(["-c", setting]);
         }
         server.args(["-c", &format!("port={port}")]).env("LOG", dir.join("log"));

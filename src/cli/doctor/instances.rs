@@ -7,6 +7,7 @@ use crate::guard::facts::rights::{Right, rules as rules_of};
 use crate::model::backup::BackupSet;
 use crate::model::fault::{Fault, Kind};
 use crate::model::time::age;
+use crate::model::verification::verified_last;
 use crate::provider::local::endpoint::endpoint_of;
 use crate::provider::local::sandbox::Sandbox;
 use crate::redis::conn::Conn;
@@ -235,7 +236,20 @@ async fn backups(app: &App, id: &str, findings: &mut Findings) {
     }
     let now = Timestamp::now();
     let next = format!("create-backup --instance-id {id}");
-    match sets.into_iter().flatten().next() {
+    let whole: Vec<BackupSet> = sets.into_iter().flatten().collect();
+    match (whole.is_empty(), app.state.verifications(id).await) {
+        (_, Err(fault)) => findings.fail("verified", &fault),
+        (true, Ok(_)) => {}
+        (false, Ok(found)) => {
+            let looks: Vec<String> = verified_last(&whole, &found)
+                .into_iter()
+                .map(|(set, level, look)| format!("{set}: {}, {} ago", level.as_str(), age(look.at, now)))
+                .collect();
+            let none = || "no set since it was made (verify-backup)".to_owned();
+            findings.pass("verified", if looks.is_empty() { none() } else { looks.join("; ") });
+        }
+    }
+    match whole.into_iter().next() {
         None => findings.warn(NAME, "never: nothing of this instance can be recovered", next),
         Some(BackupSet { id, started_at, .. }) => {
             let detail = format!("{id}, {} ago", age(started_at, now));

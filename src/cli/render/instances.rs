@@ -35,6 +35,8 @@ pub fn list(json: &Value) -> String {
             let (id, set, source) = (cell(i, "instance_id"), cell(clone, "backup_id"), cell(clone, "instance_id"));
             format!("{id}: a clone of {source}, from {set}{moment}; it ends {}", cell(clone, "ends_at"))
         }));
+        let id = cell(i, "instance_id");
+        lines.extend(text(protection(i), "verified").map(|last| format!("{id}: verified last: {last}")));
         lines.extend(log(protection(i)).map(|log| format!("{}: {log}", cell(i, "instance_id"))));
     }
     if instances.iter().any(|i| text(i, "confirmation") == Some(ConfirmationPolicy::Token.as_str())) {

@@ -16,6 +16,7 @@ mod policy;
 mod recover;
 mod restore;
 pub mod sandbox;
+mod verify;
 mod write_lock;
 
 use crate::archive::Archive;
@@ -39,6 +40,7 @@ use crate::model::log::LogStatus;
 use crate::model::policy::BackupPolicy;
 use crate::model::restore::Cutover;
 use crate::model::text::{nearest, quoted};
+use crate::model::verification::Level;
 use crate::provider::comparison::{Compared, OnStage, StateOf};
 use crate::provider::jobs::Jobs;
 use crate::provider::local::capabilities::capabilities;
@@ -91,6 +93,8 @@ struct Inner {
     scratch: PathBuf,
     /// Held by whoever builds a moment.
     builds: tokio::sync::Mutex<()>,
+    /// Held by whoever verifies a set.
+    verifies: tokio::sync::Mutex<()>,
     /// When they are asked to stop, captures do and restores go on.
     jobs: Jobs,
 }
@@ -120,6 +124,7 @@ impl Local {
                 read_only: config.read_only,
                 scratch: config.home.scratch(),
                 builds: tokio::sync::Mutex::new(()),
+                verifies: tokio::sync::Mutex::new(()),
             }),
         }
     }
@@ -214,14 +219,14 @@ impl Provider for Local {
         instance_id: &str,
         range: Option<Range>,
     ) -> Result<Vec<Result<BackupSet, DamagedSet>>, Fault> {
-        let mut sets = self.inner.vault.list(instance_id, &*self.inner).await?;
+        let mut sets = self.inner.sets(instance_id).await?;
         // A damaged set has no time that could be trusted: it is always listed.
         sets.retain(|s| s.as_ref().map_or(true, |set| range.is_none_or(|range| range.holds(set.started_at))));
         Ok(sets)
     }
 
     async fn backup(&self, instance_id: &str, backup_id: &str) -> Result<BackupSet, Fault> {
-        self.inner.vault.find(instance_id, backup_id, &*self.inner).await
+        self.inner.set(instance_id, backup_id).await
     }
 
     async fn download(&self, set: &BackupSet, to: &Path, on_bytes: &OnBytes) -> Result<Downloaded, Fault> {
@@ -293,6 +298,10 @@ impl Provider for Local {
 
     async fn compare(&self, from: &StateOf, to: &StateOf, on_stage: &OnStage<'_>) -> Result<Compared, Fault> {
         self.inner.compare(from, to, on_stage).await
+    }
+
+    async fn verify(&self, (id, backup_id): (&str, &str), level: Level, caller: &str) -> Result<Job, Fault> {
+        self.inner.start_verification((id, backup_id), level, caller).await
     }
 
     async fn carry_out(&self, permit: Permit) -> Result<Carried, Fault> {

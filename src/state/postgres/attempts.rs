@@ -161,10 +161,7 @@ pub(super) enum Fate {
 }
 
 /// Asks for the fate of a transaction by its number.
-pub(super) async fn fate(
-    mut connection: PoolConnection<Postgres>,
-    number: &str,
-) -> Result<Fate, sqlx::Error> {
+pub(super) async fn fate(mut connection: PoolConnection<Postgres>, number: &str) -> Result<Fate, sqlx::Error> {
     let ask = sqlx::query_scalar::<_, Option<String>>("SELECT pg_xact_status($1::xid8)").bind(number.to_owned());
     let done = timeout(ANSWERS_WITHIN, ask.fetch_one(&mut *connection)).await;
     let fate: Option<String> = bounded(connection, done)?;

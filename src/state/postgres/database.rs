@@ -20,7 +20,10 @@ use std::time::Duration;
 use tokio::sync::OnceCell;
 
 /// The migrations: version, name, statements. A file that has been released is never edited; a change is a new one.
-const MIGRATIONS: [(i64, &str, &str); 1] = [(1, "tables", include_str!("migrations/0001_tables.sql"))];
+const MIGRATIONS: [(i64, &str, &str); 2] = [
+    (1, "tables", include_str!("migrations/0001_tables.sql")),
+    (2, "verifications", include_str!("migrations/0002_verifications.sql")),
+];
 /// The lock under which the tables are brought to the present ones.
 const MIGRATING: i64 = 0x7461_6972_6d69_6772;
 /// Connections at most: a process that waits for one another's reply has others left.
@@ -126,13 +129,13 @@ impl Database {
 
 /// The version of the tables; 0 where there are none.
 async fn found(connection: &mut PgConnection) -> Result<i64, sqlx::Error> {
-    let there: bool = sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NOT NULL")
-        .fetch_one(&mut *connection)
-        .await?;
+    let there: bool =
+        sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NOT NULL").fetch_one(&mut *connection).await?;
     if !there {
         return Ok(0);
     }
-    let newest: Option<i64> = sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations").fetch_one(connection).await?;
+    let newest: Option<i64> =
+        sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations").fetch_one(connection).await?;
     Ok(newest.unwrap_or_default())
 }
 

@@ -17,8 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// A process is dead when it was not heard for twenty seconds.
-const BEAT: Beat =
-    Beat { every: Duration::from_secs(4), missed: 4, back_within: Duration::from_secs(12) };
+const BEAT: Beat = Beat { every: Duration::from_secs(4), missed: 4, back_within: Duration::from_secs(12) };
 
 /// The store on a PostgreSQL.
 pub type Postgres = Store<Database>;

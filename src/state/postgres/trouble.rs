@@ -20,9 +20,7 @@ fn code(e: &sqlx::Error) -> Option<String> {
 /// Whether another attempt may succeed at once.
 pub(super) fn passes(e: &sqlx::Error) -> bool {
     match code(e) {
-        Some(code) => {
-            PASSING.contains(&code.as_str()) || PASSING_CLASSES.iter().any(|class| code.starts_with(class))
-        }
+        Some(code) => PASSING.contains(&code.as_str()) || PASSING_CLASSES.iter().any(|class| code.starts_with(class)),
         None => matches!(e, sqlx::Error::Io(_)),
     }
 }
@@ -30,7 +28,10 @@ pub(super) fn passes(e: &sqlx::Error) -> bool {
 /// The fault of an error, of a database at a place.
 pub(super) fn fault(e: sqlx::Error, place: &str) -> Fault {
     let away = passes(&e)
-        || matches!(e, sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_));
+        || matches!(
+            e,
+            sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_)
+        );
     if away {
         let message = format!("the state store cannot be reached: PostgreSQL at {place}");
         return Fault::new(Kind::Unexpected, "state.unreachable", message)

@@ -53,11 +53,10 @@ impl<D: Database> Store<D> {
 
     /// What keeps a job from being begun: the job that is joined instead, or why it must wait. `None`: nothing does any more.
     async fn in_the_way(&self, new: &NewJob<'_>) -> Result<Option<Job>, Fault> {
-        let running =
-            Statement::new("SELECT * FROM jobs WHERE instance_id = $1 AND status = $2 AND exclusive AND $3")
-                .bind(new.instance_id)
-                .bind(JobStatus::Running.as_str())
-                .bind(new.exclusive);
+        let running = Statement::new("SELECT * FROM jobs WHERE instance_id = $1 AND status = $2 AND exclusive AND $3")
+            .bind(new.instance_id)
+            .bind(JobStatus::Running.as_str())
+            .bind(new.exclusive);
         if let Some(row) = self.row(running).await? {
             let other = job(&row)?;
             if other.kind == new.kind && in_reach(other.access.as_ref(), new.access) {
@@ -93,8 +92,10 @@ fn as_json(value: &impl serde::Serialize) -> Result<String, Fault> {
 
 /// The fault of a process that was taken for dead: another goes on with the job.
 fn taken_over(id: &str) -> Fault {
-    let message = format!("job {id} is another process's by now: this one was silent for so long that it was taken for dead");
-    Fault::new(Kind::Provider, "job.taken_over", message).hint("Look at describe_jobs: the other process says what came of the job.")
+    let message =
+        format!("job {id} is another process's by now: this one was silent for so long that it was taken for dead");
+    Fault::new(Kind::Provider, "job.taken_over", message)
+        .hint("Look at describe_jobs: the other process says what came of the job.")
 }
 
 #[async_trait]

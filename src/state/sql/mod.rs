@@ -14,6 +14,7 @@ mod orphans;
 mod policies;
 mod rollback;
 pub mod statement;
+mod verifications;
 
 use crate::guard::facts::backup::Dependent;
 use crate::guard::ledger::{AuditRecord, Confirmation};

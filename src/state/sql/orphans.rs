@@ -50,13 +50,12 @@ async fn claim<D: Database>(
         return Ok(None);
     }
     // Of two that found the same owner dead, the one whose statement comes first changes the row.
-    let claim = Statement::new(
-        "UPDATE jobs SET owner = $1 WHERE id = $2 AND owner = $3 AND (status = $4 OR rollback_pending)",
-    )
-    .bind(me)
-    .bind(&orphan.job.id)
-    .bind(&owner)
-    .bind(JobStatus::Running.as_str());
+    let claim =
+        Statement::new("UPDATE jobs SET owner = $1 WHERE id = $2 AND owner = $3 AND (status = $4 OR rollback_pending)")
+            .bind(me)
+            .bind(&orphan.job.id)
+            .bind(&owner)
+            .bind(JobStatus::Running.as_str());
     Ok((store.write(claim).await?.changed == 1).then_some(orphan))
 }
 
@@ -67,12 +66,11 @@ pub(super) async fn adopt<D: Database>(
     access: Option<&Access>,
 ) -> Result<Vec<Orphan>, Fault> {
     let me = store.liveness.me().await?;
-    let others = Statement::new(
-        "SELECT * FROM jobs WHERE provider = $1 AND (status = $2 OR rollback_pending) AND owner <> $3",
-    )
-    .bind(provider)
-    .bind(JobStatus::Running.as_str())
-    .bind(&me);
+    let others =
+        Statement::new("SELECT * FROM jobs WHERE provider = $1 AND (status = $2 OR rollback_pending) AND owner <> $3")
+            .bind(provider)
+            .bind(JobStatus::Running.as_str())
+            .bind(&me);
     let (mut orphans, mut failed) = (Vec::new(), None);
     for row in store.database.read(others).await? {
         match claim(store, &me, &row, access).await {

@@ -11,10 +11,10 @@ use std::time::Duration;
 use tair_backup_mcp::model::backup::Origin;
 use tair_backup_mcp::vault::Vault;
 
-pub(super) const ID: &str = "b-20260101T000000Z-aaaaaa";
+pub const ID: &str = "b-20260101T000000Z-aaaaaa";
 
 /// Puts an RDB into the bench's vault as a set of `orders`.
-pub(super) fn lay(bench: &Bench, rdb: Vec<u8>) {
+pub fn lay(bench: &Bench, rdb: Vec<u8>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let vault = Vault::new(bench.home().join("vault"));
     let origin = Origin::Import { file: "dump.rdb".into(), sha256: "of the file".into() };

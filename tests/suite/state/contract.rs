@@ -12,6 +12,7 @@ use tair_backup_mcp::model::fault::{Fault, Kind};
 use tair_backup_mcp::model::job::{Job, JobKind, JobStatus, Phase, RecoveryKind, StoredRecovery};
 use tair_backup_mcp::model::restore::RestoredTo;
 use tair_backup_mcp::model::restored_keys::RestoredKeys;
+use tair_backup_mcp::model::verification::{Level, Look, Verification};
 use tair_backup_mcp::state::State;
 use tair_backup_mcp::state::jobs::{Begun, NewJob};
 use tair_backup_mcp::state::leases::Held;
@@ -34,6 +35,7 @@ promises! {
     a_lease_outlives_no_work,
     a_confirmation_moves_once,
     the_audit_is_in_order,
+    what_was_verified_last_is_kept,
 }
 
 pub fn new<'a>(id: &'a str, kind: JobKind, instance_id: &'a str) -> NewJob<'a> {
@@ -457,4 +459,37 @@ async fn the_audit_is_in_order(place: &impl Place) {
     let details = |all: Vec<AuditRecord>| all.into_iter().map(|r| r.detail).collect::<Vec<_>>();
     assert_eq!(details(place.open().audit(None, 3).await.unwrap()), ["2", "3", "4"]);
     assert_eq!(details(store.audit(Some("orders"), 2).await.unwrap()), ["2", "4"]);
+}
+
+/// Of each set the last look of each level, which another process sees; what finds nothing lifts the faults of what it covers, and no other.
+async fn what_was_verified_last_is_kept(place: &impl Place) {
+    let (store, other) = (place.open(), place.open());
+    let look = |second: i64, server: Option<&str>, fault: Option<&str>| Look {
+        at: Timestamp::from_second(1_790_000_000 + second).unwrap(),
+        server: server.map(str::to_owned),
+        fault: fault.map(str::to_owned),
+    };
+    let (checksum, structure, drill) = (Level::Checksum, Level::Structure, Level::Drill);
+    assert!(store.verifications("orders").await.unwrap().is_empty());
+    let loaded = look(0, Some("Redis 7.0.15"), None);
+    for (set, level, found) in [
+        ("b-1", drill, &loaded),
+        ("b-1", checksum, &look(1, None, Some("cut"))),
+        ("b-1", checksum, &look(2, None, None)),
+        ("b-2", checksum, &look(3, None, Some("cut"))),
+        ("b-2", drill, &look(4, None, Some("does not load"))),
+        // Earlier by its clock, and yet the last.
+        ("b-2", structure, &look(1, None, None)),
+    ] {
+        store.set_verified("orders", set, level, found).await.unwrap();
+    }
+    store.set_verified("carts", "b-1", drill, &look(5, None, None)).await.unwrap();
+    let kept = other.verifications("orders").await.unwrap();
+    assert_eq!(kept.keys().collect::<Vec<_>>(), ["b-1", "b-2"]);
+    assert_eq!(kept["b-1"], Verification([(checksum, look(2, None, None)), (drill, loaded)].into()));
+    let dies = (drill, look(4, None, Some("does not load")));
+    assert_eq!(kept["b-2"], Verification([(structure, look(1, None, None)), dies].into()));
+    other.set_verified("orders", "b-2", drill, &look(6, None, None)).await.unwrap();
+    let kept = store.verifications("orders").await.unwrap();
+    assert_eq!(kept["b-2"], Verification([(structure, look(1, None, None)), (drill, look(6, None, None))].into()));
 }

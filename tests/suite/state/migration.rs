@@ -251,13 +251,13 @@ async fn a_later_version_is_refused() {
     drop(Sqlite::new(home.path()).jobs(None).await.unwrap());
     let pool = made(home.path(), &[]).await;
     let version: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&pool).await.unwrap();
-    assert_eq!(version, 8, "what the programs before this one look at");
-    sqlx::raw_sql("PRAGMA user_version = 9").execute(&pool).await.unwrap();
+    assert_eq!(version, 9, "what the programs before this one look at");
+    sqlx::raw_sql("PRAGMA user_version = 10").execute(&pool).await.unwrap();
     let refused = Sqlite::new(home.path()).jobs(None).await.unwrap_err();
     assert_eq!(refused.code, "state.newer", "{refused:?}");
     // Nor one that only its list of migrations tells.
     sqlx::raw_sql(
-        "PRAGMA user_version = 0; INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (9, 'later', 1, x'00', 0)",
+        "PRAGMA user_version = 0; INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (10, 'later', 1, x'00', 0)",
     )
     .execute(&pool)
     .await

@@ -209,7 +209,8 @@ fn a_refusal_says_no_password() {
     let unknown = database.url().replace(&database.name, "elsewhere");
     let away = database.url().replace(&here.to_string(), &free_port().to_string());
     for (url, code) in [(refused, "state.refused"), (unknown, "state.refused"), (away, "state.unreachable")] {
-        let bench = Bench::new(&format!("state = \"{url}\"\n\n[[instance]]\nid = \"orders\"\nurl = \"redis://127.0.0.1:1\"\n"));
+        let bench =
+            Bench::new(&format!("state = \"{url}\"\n\n[[instance]]\nid = \"orders\"\nurl = \"redis://127.0.0.1:1\"\n"));
         let mut command = bench.command(&["describe-jobs"]);
         let done = crate::support::finish(command.env("TAIR_BACKUP_MCP_LOG", "trace").spawn().unwrap());
         assert!(done.code == 1 && done.err.contains(code), "{done:?}");

@@ -65,7 +65,7 @@ impl Inner {
         instance_id: &str,
         assessment: &Assessment,
     ) -> Result<Option<BackupSet>, Fault> {
-        let sets = self.vault.list(instance_id, self).await?;
+        let sets = self.sets(instance_id).await?;
         let (target, has_backlog) = self.position(instance_id).await?;
         let now = Timestamp::now();
         let is_fresh = |set: &BackupSet| {
@@ -109,7 +109,7 @@ impl Inner {
                 JobStatus::Succeeded => {}
             }
         }
-        let set = match self.vault.find(instance_id, backup_id, self).await {
+        let set = match self.set(instance_id, backup_id).await {
             Ok(set) => set,
             Err(fault) if fault.kind == Kind::NotFound => return Ok(facts(SafetyStatus::Gone)),
             Err(fault) if fault.kind == Kind::Damaged => return Ok(facts(SafetyStatus::Damaged(fault.message))),

@@ -155,7 +155,11 @@ impl Inner {
     }
 
     /// Memory and disk of this machine for the building of a moment.
-    pub(super) async fn room_to_build(&self, set: &BackupSet, log_bytes: u64) -> Result<(Room, Room), Fault> {
+    pub(in crate::provider::local) async fn room_to_build(
+        &self,
+        set: &BackupSet,
+        log_bytes: u64,
+    ) -> Result<(Room, Room), Fault> {
         let parent = self.scratch.clone();
         let (memory_left, disk_left) = blocking(move || Ok((memory_free(), disk_free(&parent)))).await?;
         let memory = need(set.used_memory, set.rdb_bytes, 0).saturating_add(log_bytes);

@@ -86,7 +86,7 @@ impl Inner {
         let (waiting, told) = oneshot::channel();
         let jobs = self.bound_jobs().await?;
         let job = jobs
-            .begin_beside(JobKind::Policy, instance_id, caller, |job| async move {
+            .begin_beside(JobKind::Policy, (instance_id, ""), caller, |job| async move {
                 let raises = |now: &BackupPolicy, then: &BackupPolicy| {
                     if now.lowered_by(then).is_empty() { Ok(()) } else { Err(changed_meanwhile()) }
                 };
