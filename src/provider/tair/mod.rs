@@ -73,9 +73,11 @@ impl Tair {
 }
 
 impl Inner {
-    /// The jobs of the account, region and endpoint that are called now.
-    async fn bound_jobs(&self) -> Result<Jobs, Fault> {
-        Ok(self.jobs.at(self.client.access().await?))
+    /// The same provider for who calls now: the jobs that it begins and adopts are theirs, and nobody else's keys send a write of those.
+    async fn bound(&self) -> Result<Arc<Self>, Fault> {
+        let access = self.client.access().await?;
+        let client = self.client.begun_by(&access);
+        Ok(Arc::new(Self { client, jobs: self.jobs.at(access), polling: self.polling, read_only: self.read_only }))
     }
 
     /// Shows how far a job is. What the cloud does goes on whether that could be written down or not.

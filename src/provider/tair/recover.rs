@@ -15,15 +15,15 @@ impl Inner {
         if self.jobs.stop.is_cancelled() {
             return Ok(());
         }
-        let inner = Arc::clone(self);
         // Whoever cannot tell whom it calls as goes on with nobody's jobs, and shows them as they are.
-        let jobs = match self.bound_jobs().await {
-            Ok(jobs) => jobs,
+        let inner = match self.bound().await {
+            Ok(inner) => inner,
             Err(fault) => {
                 tracing::warn!("jobs that nobody follows are left alone: {fault}");
                 return Ok(());
             }
         };
+        let jobs = inner.jobs.clone();
         jobs.adopt(move |orphan| {
             let inner = Arc::clone(&inner);
             async move { inner.reconcile(orphan).await }

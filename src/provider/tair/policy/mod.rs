@@ -82,10 +82,11 @@ impl Inner {
         if !now.lowered_by(&changed_policy(&now, change)?).is_empty() {
             return Ok(Raised::Lowers);
         }
-        let (inner, raise) = (Arc::clone(self), change.clone());
+        let bound = self.bound().await?;
+        let (inner, raise) = (Arc::clone(&bound), change.clone());
         let (waiting, told) = oneshot::channel();
-        let jobs = self.bound_jobs().await?;
-        let job = jobs
+        let job = bound
+            .jobs
             .begin_beside(JobKind::Policy, (instance_id, ""), caller, |job| async move {
                 let raises = |now: &BackupPolicy, then: &BackupPolicy| {
                     if now.lowered_by(then).is_empty() { Ok(()) } else { Err(changed_meanwhile()) }
@@ -93,15 +94,16 @@ impl Inner {
                 inner.change_policy(&job, &raise, raises, waiting).await
             })
             .await?;
-        jobs.outcome(&job, told).await.map(Raised::Changed)
+        bound.jobs.outcome(&job, told).await.map(Raised::Changed)
     }
 
     /// Changes a policy as permitted, also where that lowers it.
     pub async fn modify_policy(self: &Arc<Self>, permit: Permit, change: &PolicyChange) -> Result<String, Fault> {
-        let (inner, wanted) = (Arc::clone(self), change.clone());
+        let bound = self.bound().await?;
+        let (inner, wanted) = (Arc::clone(&bound), change.clone());
         let (waiting, told) = oneshot::channel();
-        let jobs = self.bound_jobs().await?;
-        let job = jobs
+        let job = bound
+            .jobs
             .begin_permitted(permit, JobKind::Policy, "", move |job, plan, _permit| async move {
                 let planned = |now: &BackupPolicy, _: &BackupPolicy| match &plan.preconditions {
                     Preconditions::PolicyChange { policy, .. } if *policy == PolicyValues::from(now) => Ok(()),
@@ -113,7 +115,7 @@ impl Inner {
                 inner.change_policy(&job, &wanted, planned, waiting).await
             })
             .await?;
-        jobs.outcome(&job, told).await?;
+        bound.jobs.outcome(&job, told).await?;
         Ok(format!("the policy is changed and was read back: {}", change.describe()))
     }
 
