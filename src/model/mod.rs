@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod backup;
+pub mod calendar;
 pub mod caller;
 pub mod destruction;
 pub mod fault;

@@ -40,9 +40,12 @@ impl Level {
 /// What one look at a set came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Look {
-    /// When the look ended.
+    /// When the reading began of a look that found nothing; else when the fault was found.
     pub at: Timestamp,
-    /// Of a drill that found nothing, the program that has loaded the set.
+    /// SHA-256 of the contents that were read, as the manifest has it; of a look that has found a fault empty, for that stays, whatever lies
+    /// there.
+    pub sha256: String,
+    /// Of a drill, the program that was to load the set.
     pub server: Option<String>,
     /// What is wrong with the set, with file and, where known, offset; `None` where nothing is.
     pub fault: Option<String>,
@@ -62,9 +65,10 @@ impl Verification {
         faults().map(|(_, look)| look).max_by_key(|look| look.at).map(|look| (deepest, look))
     }
 
-    /// What a set without a fault was verified to: the newest look, and the deepest where that is another.
-    pub fn looks(&self) -> impl Iterator<Item = (Level, &Look)> {
-        let all = self.fault().is_none().then(|| self.0.iter().map(|(level, look)| (*level, look)));
+    /// What a set of these contents and without a fault was verified to: the newest look, and the deepest where that is another.
+    pub fn looks(&self, sha256: &str) -> impl Iterator<Item = (Level, &Look)> {
+        let of_it = self.0.iter().map(|(level, look)| (*level, look)).filter(|(_, look)| look.sha256 == sha256);
+        let all = self.fault().is_none().then_some(of_it);
         newest_and_deepest(all.into_iter().flatten(), |(level, look)| (*level, look.at)).into_iter()
     }
 }
@@ -82,8 +86,9 @@ pub fn verified_last<'a>(
     whole: &'a [BackupSet],
     found: &'a BTreeMap<String, Verification>,
 ) -> Vec<(&'a str, Level, &'a Look)> {
-    let verified = whole.iter().filter_map(|set| Some((set.id.as_str(), found.get(&set.id)?)));
-    let looks = verified.flat_map(|(id, found)| found.looks().map(move |(level, look)| (id, level, look)));
+    let verified = whole.iter().filter_map(|set| Some((set, found.get(&set.id)?)));
+    let looks =
+        verified.flat_map(|(set, found)| found.looks(&set.sha256).map(|(level, look)| (set.id.as_str(), level, look)));
     newest_and_deepest(looks, |(_, level, look)| (*level, look.at))
 }
 
@@ -107,7 +112,7 @@ mod tests {
 
     fn look(second: i64, fault: &str) -> Look {
         let fault = (!fault.is_empty()).then(|| fault.to_owned());
-        Look { at: Timestamp::from_second(second).unwrap(), server: None, fault }
+        Look { at: Timestamp::from_second(second).unwrap(), sha256: "its".into(), server: None, fault }
     }
 
     #[test]
@@ -122,7 +127,8 @@ mod tests {
             (vec![(structure, 2), (checksum, 2)], "structure"),
         ] {
             let found = Verification(looks.iter().map(|(level, at)| (*level, look(*at, ""))).collect());
-            let levels: Vec<_> = found.looks().map(|(level, _)| level.as_str()).collect();
+            assert_eq!(found.looks("another's").count(), 0);
+            let levels: Vec<_> = found.looks("its").map(|(level, _)| level.as_str()).collect();
             assert_eq!((levels.join(" ").as_str(), found.fault()), (told, None), "{looks:?}");
         }
     }
@@ -132,9 +138,9 @@ mod tests {
         let (drill, checksum) = (look(1, "dies"), look(2, "cut"));
         let found = Verification([(Level::Drill, drill), (Level::Checksum, checksum.clone())].into());
         assert_eq!(found.fault(), Some((Level::Drill, &checksum)));
-        assert_eq!(found.looks().count(), 0);
+        assert_eq!(found.looks("its").count(), 0);
         let found = Verification([(Level::Drill, look(1, "")), (Level::Checksum, checksum.clone())].into());
-        assert_eq!((found.fault(), found.looks().count()), (Some((Level::Checksum, &checksum)), 0));
+        assert_eq!((found.fault(), found.looks("its").count()), (Some((Level::Checksum, &checksum)), 0));
     }
 
     #[test]

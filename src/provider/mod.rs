@@ -20,13 +20,14 @@ use crate::guard::facts::restore::SafetyFacts;
 use crate::guard::permit::Permit;
 use crate::guard::plan::{Plan, Safety};
 use crate::model::backup::{BackupSet, DamagedSet, Mode};
+use crate::model::calendar::{Calendar, History};
 use crate::model::destruction::Destructions;
 use crate::model::fault::{Fault, Kind};
 use crate::model::impact::KeyImpact;
 use crate::model::instance::{Capabilities, Instance};
 use crate::model::job::Job;
 use crate::model::log::LogStatus;
-use crate::model::policy::BackupPolicy;
+use crate::model::policy::{BackupPolicy, Retention};
 use crate::model::restore::Cutover;
 use crate::model::secret::Secret;
 use crate::model::verification::Level;
@@ -303,6 +304,18 @@ pub trait Provider: Send + Sync {
 
     /// Reconciles the jobs that dead processes left behind. Called once at the start, again before jobs are listed.
     async fn recover(&self) -> Result<(), Fault>;
+
+    /// The calendar by which this program takes backups of an instance, and what has been of them; `None` where it takes none.
+    async fn scheduled(&self, instance_id: &str) -> Result<Option<(Calendar, History)>, Fault> {
+        let _ = instance_id;
+        Ok(None)
+    }
+
+    /// What retention would do now to the sets and the log of an instance. Deletes nothing.
+    async fn retention(&self, instance_id: &str) -> Result<Retention, Fault> {
+        let _ = instance_id;
+        Err(unsupported("retention"))
+    }
 
     /// Keeps the logs of instances that have them on, until [`Self::shut_down`]; of each only where no other process does.
     async fn keep_logs(&self, scope: LogScope) -> Result<(), Fault> {

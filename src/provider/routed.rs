@@ -9,13 +9,14 @@ use crate::guard::facts::restore::SafetyFacts;
 use crate::guard::permit::Permit;
 use crate::guard::plan::{Plan, Safety};
 use crate::model::backup::{BackupSet, DamagedSet, Mode};
+use crate::model::calendar::{Calendar, History};
 use crate::model::destruction::Destructions;
 use crate::model::fault::Fault;
 use crate::model::impact::KeyImpact;
 use crate::model::instance::{Capabilities, Instance};
 use crate::model::job::Job;
 use crate::model::log::LogStatus;
-use crate::model::policy::BackupPolicy;
+use crate::model::policy::{BackupPolicy, Retention};
 use crate::model::restore::Cutover;
 use crate::model::text::nearest;
 use crate::model::verification::Level;
@@ -191,6 +192,14 @@ impl Provider for Routed {
         // One that is away must not keep the other from being reconciled.
         let (ours, theirs) = tokio::join!(self.local.recover(), self.tair.recover());
         ours.and(theirs)
+    }
+
+    async fn scheduled(&self, instance_id: &str) -> Result<Option<(Calendar, History)>, Fault> {
+        self.of(instance_id).scheduled(instance_id).await
+    }
+
+    async fn retention(&self, instance_id: &str) -> Result<Retention, Fault> {
+        self.of(instance_id).retention(instance_id).await
     }
 
     async fn keep_logs(&self, scope: LogScope) -> Result<(), Fault> {

@@ -1,12 +1,15 @@
 //! `describe_instances`: the instances, whether each serves, and how far each is protected.
 
 use crate::model::backup::{BackupSet, Origin};
+use crate::model::calendar::USUAL_WINDOW;
 use crate::model::fault::{Fault, Kind};
 use crate::model::instance::{CloneOf, Instance, total_keys};
 use crate::model::time::{age, written, written_ms};
 use crate::model::verification::{described, verified_last};
 use crate::provider::InstanceQuery;
+use crate::schedule::due::overdue;
 use crate::tools::ToolCall;
+use crate::tools::describe_backup_policy::PolicyRow;
 use crate::tools::log_row::LogRow;
 use crate::tools::rows::{DatabaseRow, databases};
 use jiff::Timestamp;
@@ -61,6 +64,11 @@ pub struct Protection {
     /// The log that this program keeps of the instance.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log: Option<LogRow>,
+    /// Of an instance that this program reaches itself: when backups are taken by themselves, or the call that has them taken. Not listed: every
+    /// token of the list is paid.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(skip)]
+    pub backup_policy: Option<String>,
 }
 
 /// A clone's origin in a reply.
@@ -236,7 +244,30 @@ async fn protection(call: &ToolCall<'_>, instance: &Instance) -> Result<Protecti
         not_recoverable,
         backup_log_start_time: flashback.map(written).or(log_since),
         log,
+        backup_policy: own_policy(call, &instance.id).await?,
     })
+}
+
+/// The policy of an instance that this program reaches itself and that may have one; of those of the cloud each would be a call.
+async fn own_policy(call: &ToolCall<'_>, id: &str) -> Result<Option<String>, Fault> {
+    if !call.app.config.instance_ids().iter().any(|own| own == id) {
+        return Ok(None);
+    }
+    let policy = call.app.provider.backup_policy(id).await?;
+    if policy.has_calendar() {
+        let told = PolicyRow::of(&policy).describe();
+        let scheduled = call.app.provider.scheduled(id).await?;
+        let late = scheduled.and_then(|(calendar, history)| overdue(&calendar, id, &history, Timestamp::now()));
+        return Ok(Some(match late {
+            Some(at) => {
+                format!("{told}; the one that was due at {} is not taken: `tair-backup-mcp run` takes it", written(at))
+            }
+            None => told,
+        }));
+    }
+    Ok(Some(format!(
+        "none: nothing takes backups by itself; modify_backup_policy with instance_id {id} and preferred_backup_time {USUAL_WINDOW} has one taken a day"
+    )))
 }
 
 /// What a set may lack of the time before it, as part of a sentence: one from a replica is as old as what that had received.

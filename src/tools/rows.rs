@@ -151,8 +151,9 @@ impl BackupRow {
 impl BackupRow {
     /// Adds what the set was verified to since it was made. Of one with a fault `damage` tells.
     pub fn verified_last(&mut self, last: Option<&Verification>) {
+        let of = self.sha256.as_deref().unwrap_or_default();
         let mut looks: Vec<String> =
-            last.into_iter().flat_map(Verification::looks).map(|(level, look)| described(level, look)).collect();
+            last.into_iter().flat_map(|last| last.looks(of)).map(|(level, look)| described(level, look)).collect();
         if self.damage.is_none() && !looks.is_empty() {
             looks.extend(self.verified.take().map(|made| format!("when it was made: {made}")));
             self.verified = Some(looks.join("; "));

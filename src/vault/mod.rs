@@ -34,7 +34,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use store::{Store, read_whole};
+use store::{Store, is_lacking, read_whole};
 
 /// Longest manifest in bytes; a longer file is none of ours. One of as many databases as are counted takes some 5 MB.
 const LONGEST_MANIFEST: u64 = 8 << 20;
@@ -66,6 +66,11 @@ fn damaged(place: &str, why: impl std::fmt::Display) -> Fault {
         .hint("This set cannot be used; choose another from describe_backups. Nothing was sent to any instance.")
 }
 
+/// The fault of what could not be read: damage, unless it says nothing of what is stored.
+fn unread(place: &str, e: io::Error) -> Fault {
+    if is_lacking(&e) { vault_fault("read", place, e) } else { damaged(place, e) }
+}
+
 /// Name of a set's data object.
 fn data_of(set: &BackupSet) -> String {
     object(&set.instance_id, &set.id, DATA)
@@ -93,6 +98,11 @@ impl Vault {
     #[must_use]
     pub fn damaged(&self, set: &BackupSet, why: impl std::fmt::Display) -> Fault {
         damaged(&self.store.place(&data_of(set)), why)
+    }
+
+    /// The fault of a set whose data could not be read: [`Self::damaged`], unless that says nothing of the set.
+    fn unread(&self, set: &BackupSet, e: io::Error) -> Fault {
+        unread(&self.store.place(&data_of(set)), e)
     }
 
     /// The names under an instance, by folder.
@@ -165,23 +175,23 @@ impl Vault {
         let manifest = || read_whole(&*self.store, &name, LONGEST_MANIFEST);
         let text = match manifest() {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                let names = self.store.list(&layout::set(instance_id, backup_id)).map_err(|e| damaged(&place, e))?;
+                let names = self.store.list(&layout::set(instance_id, backup_id)).map_err(|e| unread(&place, e))?;
                 match folder(&names) {
                     Folder::Deleting | Folder::Nothing => return Ok(None),
                     // The manifest was put since, by the job that made the set.
-                    Folder::Set => manifest().map_err(|e| damaged(&place, e))?,
+                    Folder::Set => manifest().map_err(|e| unread(&place, e))?,
                     Folder::Staging => {
                         return Err(damaged(&place, "is not there: data without a manifest, made by no running job"));
                     }
                 }
             }
-            text => text.map_err(|e| damaged(&place, e))?,
+            text => text.map_err(|e| unread(&place, e))?,
         };
         let set = Manifest::read(&text).map_err(|why| damaged(&place, why))?;
         if set.id != backup_id || set.instance_id != instance_id {
             return Err(damaged(&place, format!("says it is {} of {}", quoted(&set.id), quoted(&set.instance_id))));
         }
-        let bytes = self.store.open(&data_of(&set)).and_then(|data| data.size()).map_err(|e| self.damaged(&set, e))?;
+        let bytes = self.store.open(&data_of(&set)).and_then(|data| data.size()).map_err(|e| self.unread(&set, e))?;
         if bytes != set.stored_bytes {
             return Err(self.damaged(&set, format!("has {bytes} bytes, {} were written", set.stored_bytes)));
         }
@@ -235,10 +245,10 @@ impl Vault {
     /// read, whatever takes its name meanwhile; the reader itself blocks.
     ///
     /// # Errors
-    /// `backup.damaged`.
+    /// `backup.damaged`; `vault.failed` where it could not be read.
     pub async fn open_data(&self, set: &BackupSet) -> Result<FrameReader, Fault> {
         let (vault, set) = (self.clone(), set.clone());
-        blocking(move || vault.read_data(&set).map_err(|e| vault.damaged(&set, e))).await
+        blocking(move || vault.read_data(&set).map_err(|e| vault.unread(&set, e))).await
     }
 
     /// [`Self::open_data`] for whoever is on a thread that may block, and says itself what could not be read.

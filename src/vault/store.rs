@@ -3,6 +3,7 @@
 //! Names are relative, with `/` between their parts. An object appears whole and is never written again; no method needs more than
 //! a bucket offers. Blocking: the vault calls the store from worker threads.
 
+use rustix::io::Errno;
 use std::fmt::Debug;
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -118,6 +119,12 @@ pub trait Store: Debug + Send + Sync {
 
     /// The place of a name, for messages: a path.
     fn place(&self, name: &str) -> String;
+}
+
+/// Whether something could not be read for what this machine lacked just then, or lets us not do: that says nothing of what is stored.
+pub(super) fn is_lacking(e: &io::Error) -> bool {
+    let of_ours = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::AGAIN, Errno::ACCESS, Errno::PERM, Errno::STALE];
+    Errno::from_io_error(e).is_some_and(|errno| of_ours.contains(&errno))
 }
 
 /// Reads a small object whole.

@@ -24,7 +24,7 @@ impl Vault {
     /// Reads a set whole and compares it with its manifest; as fast as two cores decompress.
     ///
     /// # Errors
-    /// `backup.damaged`, naming file and offset.
+    /// `backup.damaged`, naming file and offset; `vault.failed` where it could not be read.
     pub async fn verify(&self, set: &BackupSet) -> Result<KeyStatistics, Fault> {
         self.verify_watched(set, &Arc::default()).await
     }
@@ -56,7 +56,7 @@ impl Vault {
         let (vault, set) = (self.clone(), set.clone());
         blocking(move || {
             let sum = vault.store.open(&data_of(&set)).and_then(|object| parts_digest(&*object));
-            sum.map_err(|e| vault.damaged(&set, e))
+            sum.map_err(|e| vault.unread(&set, e))
         })
         .await
     }
@@ -74,7 +74,7 @@ impl Vault {
                 let object = vault.store.open(&data_of(&set))?;
                 if parts_digest(&*object)? == wanted { FrameReader::new(object).map(Some) } else { Ok(None) }
             };
-            match open().map_err(|e| vault.damaged(&set, e))? {
+            match open().map_err(|e| vault.unread(&set, e))? {
                 Some(data) => Ok(Some(data)),
                 // What is damaged, and where, only a whole verification can say.
                 None => verify_whole(&vault, &set, &Arc::default()).map(|_| None),
@@ -86,7 +86,7 @@ impl Vault {
 
 fn open(vault: &Vault, set: &BackupSet, watch: &Arc<Watch>) -> Result<Watched<FrameReader>, Fault> {
     let data = vault.store.open(&data_of(set)).and_then(FrameReader::new);
-    data.map(|data| watch.over(data)).map_err(|e| vault.damaged(set, e))
+    data.map(|data| watch.over(data)).map_err(|e| vault.unread(set, e))
 }
 
 /// What cannot be read or written on our side is not damage of the set.
@@ -104,7 +104,7 @@ fn verify_bytes(vault: &Vault, set: &BackupSet, watch: &Arc<Watch>) -> Result<()
     let mut hashing = Hashing::new().map_err(own)?;
     let (mut piece, mut bytes) = (vec![0; PIECE_BYTES], 0_u64);
     loop {
-        let n = data.read(&mut piece).map_err(|e| vault.damaged(set, e))?;
+        let n = data.read(&mut piece).map_err(|e| vault.unread(set, e))?;
         if n == 0 {
             break;
         }
@@ -126,6 +126,7 @@ fn verify_whole(vault: &Vault, set: &BackupSet, watch: &Arc<Watch>) -> Result<Ke
     let open = || open(vault, set, watch);
     let refused = |e| match e {
         RdbError::Sink { source, .. } => own_fault(vault, source),
+        RdbError::Source { source, .. } => vault.unread(set, source),
         e => damaged(e.to_string()),
     };
     let mut unique = Unique::new(vault.spill_dir());

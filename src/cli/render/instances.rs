@@ -30,6 +30,10 @@ pub fn list(json: &Value) -> String {
     for i in instances {
         let lost = cell(protection(i), "not_recoverable");
         lines.push(format!("{}: cannot be recovered: {lost}", cell(i, "instance_id")));
+        lines.extend(
+            text(protection(i), "backup_policy")
+                .map(|policy| format!("{}: backup policy: {policy}", cell(i, "instance_id"))),
+        );
         lines.extend(i.get("clone_of").map(|clone| {
             let moment = text(clone, "restore_time").map_or_else(String::new, |at| format!(" and its log up to {at}"));
             let (id, set, source) = (cell(i, "instance_id"), cell(clone, "backup_id"), cell(clone, "instance_id"));

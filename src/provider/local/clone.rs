@@ -69,7 +69,8 @@ impl Inner {
         let (look, expired) = match self.look_at(&set, earlier.is_none()).await {
             Ok(None) => (SetLook::KnownFromPlan, None),
             Ok(Some((digest, statistics))) => (verified(digest, &statistics), Some(statistics.expired)),
-            Err(fault) => (SetLook::Damaged(fault.message), None),
+            Err(fault) if fault.kind == Kind::Damaged => (SetLook::Damaged(fault.message), None),
+            Err(fault) => return Err(fault),
         };
         let program = match &mut replay {
             None => self.clone_room(&set).await?,
@@ -335,7 +336,8 @@ impl Inner {
     pub(super) async fn delete_clone(&self, id: &str, caller: &str) -> Result<String, Fault> {
         let record = self.living_clone(id).await?;
         let jobs = self.state.jobs(Some(id)).await?;
-        if let Some(job) = jobs.iter().find(|job| job.status == JobStatus::Running) {
+        if let Some(job) = jobs.iter().find(|job| job.status == JobStatus::Running && job.kind != JobKind::Verification)
+        {
             let message = format!("{} {} is running on {id}", job.kind.as_str(), job.id);
             return Err(Fault::new(Kind::Provider, "job.busy", message).hint("Wait for it with describe_jobs."));
         }

@@ -35,11 +35,7 @@ impl Inner {
 
     /// The moments of the log that lead back to this set of all alone. One in which a fault was found counts for itself, for that may be
     /// lifted, and for no other.
-    pub(in crate::provider::local) async fn log_needs(
-        &self,
-        set: &BackupSet,
-        mut all: Vec<BackupSet>,
-    ) -> Option<Dependent> {
+    async fn log_needs(&self, set: &BackupSet, mut all: Vec<BackupSet>) -> Option<Dependent> {
         let (archive, id, of) = (self.archive.clone(), set.id.clone(), set.instance_id.clone());
         let read = async {
             let damaged = self.found_damaged(&of).await?;

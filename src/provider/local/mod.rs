@@ -31,13 +31,14 @@ use crate::guard::facts::restore::SafetyFacts;
 use crate::guard::permit::Permit;
 use crate::guard::plan::{Plan, Safety};
 use crate::model::backup::{BackupSet, DamagedSet, Mode};
+use crate::model::calendar::{Calendar, History};
 use crate::model::destruction::Destructions;
 use crate::model::fault::{Fault, Kind};
 use crate::model::impact::KeyImpact;
 use crate::model::instance::{Capabilities, Instance};
 use crate::model::job::Job;
 use crate::model::log::LogStatus;
-use crate::model::policy::BackupPolicy;
+use crate::model::policy::{BackupPolicy, Retention};
 use crate::model::restore::Cutover;
 use crate::model::text::{nearest, quoted};
 use crate::model::verification::Level;
@@ -93,6 +94,8 @@ struct Inner {
     scratch: PathBuf,
     /// Held by whoever builds a moment.
     builds: tokio::sync::Mutex<()>,
+    /// Told when a moment that somebody waits for has to wait for `builds`.
+    build_wanted: tokio::sync::Notify,
     /// Held by whoever verifies a set.
     verifies: tokio::sync::Mutex<()>,
     /// When they are asked to stop, captures do and restores go on.
@@ -124,6 +127,7 @@ impl Local {
                 read_only: config.read_only,
                 scratch: config.home.scratch(),
                 builds: tokio::sync::Mutex::new(()),
+                build_wanted: tokio::sync::Notify::new(),
                 verifies: tokio::sync::Mutex::new(()),
             }),
         }
@@ -344,6 +348,14 @@ impl Provider for Local {
 
     async fn recover(&self) -> Result<(), Fault> {
         self.inner.recover().await
+    }
+
+    async fn scheduled(&self, instance_id: &str) -> Result<Option<(Calendar, History)>, Fault> {
+        self.inner.scheduled(instance_id).await
+    }
+
+    async fn retention(&self, instance_id: &str) -> Result<Retention, Fault> {
+        self.inner.retention(instance_id).await
     }
 
     async fn keep_logs(&self, scope: LogScope) -> Result<(), Fault> {

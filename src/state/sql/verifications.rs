@@ -15,7 +15,15 @@ fn look(row: &Row) -> Result<(Level, Look), Fault> {
     let text = |column| Ok::<_, Fault>(Some(row.get::<String>(column)?).filter(|text| !text.is_empty()));
     let level: String = row.get("level")?;
     let known = Level::parse(&level).ok_or_else(|| damaged(format!("a set was verified to the level {level:?}")))?;
-    Ok((known, Look { at: row.moment("verified_at")?, server: text("server")?, fault: text("fault")? }))
+    Ok((
+        known,
+        Look {
+            at: row.moment("verified_at")?,
+            sha256: row.get("sha256")?,
+            server: text("server")?,
+            fault: text("fault")?,
+        },
+    ))
 }
 
 #[async_trait]
@@ -38,13 +46,14 @@ impl<D: Database> Verifications for Store<D> {
                 .bind(covered.as_str())
         });
         let set = Statement::new(
-            "INSERT INTO verifications (instance_id, backup_id, level, verified_at, server, fault) VALUES ($1, $2, $3, $4, $5, $6)
-             ON CONFLICT (instance_id, backup_id, level) DO UPDATE SET verified_at = $4, server = $5, fault = $6",
+            "INSERT INTO verifications (instance_id, backup_id, level, verified_at, sha256, server, fault) VALUES ($1, $2, $3, $4, $5, $6, $7)
+             ON CONFLICT (instance_id, backup_id, level) DO UPDATE SET verified_at = $4, sha256 = $5, server = $6, fault = $7",
         )
         .bind(instance_id)
         .bind(backup_id)
         .bind(level.as_str())
         .bind(look.at)
+        .bind(&look.sha256)
         .bind(look.server.as_deref().unwrap_or_default())
         .bind(look.fault.as_deref().unwrap_or_default());
         self.database.write(covered.chain(std::iter::once(set)).collect()).await.map(drop)

@@ -16,6 +16,7 @@ use tair_backup_mcp::guard::plan::Plan;
 use tair_backup_mcp::guard::rules::Rules;
 use tair_backup_mcp::model::access::Access;
 use tair_backup_mcp::model::backup::Mode;
+use tair_backup_mcp::model::calendar;
 use tair_backup_mcp::model::ids::check_backup_id;
 use tair_backup_mcp::model::key_filter::{self, SomeKeys};
 use tair_backup_mcp::model::policy::BackupPolicy;
@@ -498,7 +499,7 @@ fn a_policy_is_changed_in_what_is_named() {
     for (good, written) in
         [("02:00Z-03:00Z", "02:00Z-03:00Z"), ("23:00Z-24:00Z", "23:00Z-24:00Z"), ("23:00Z-00:00Z", "23:00Z-24:00Z")]
     {
-        assert_eq!(policy::values::window(good).unwrap(), written);
+        assert_eq!(calendar::window(good).unwrap(), written);
     }
     for bad in [
         "02:00-03:00",
@@ -510,10 +511,10 @@ fn a_policy_is_changed_in_what_is_named() {
         "03:00Z-02:00Z",
         "00:00Z-00:00Z",
     ] {
-        assert_eq!(policy::values::window(bad).unwrap_err().code, "backup.policy_invalid", "{bad}");
+        assert_eq!(calendar::window(bad).unwrap_err().code, "backup.policy_invalid", "{bad}");
     }
-    assert_eq!(policy::values::weekdays(["sunday", "Monday", "monday"]).unwrap(), ["Monday", "Sunday"]);
-    assert!(policy::values::weekdays(["Mon"]).is_err() && policy::values::weekdays([]).is_err());
+    assert_eq!(calendar::weekdays(["sunday", "Monday", "monday"]).unwrap(), ["Monday", "Sunday"]);
+    assert!(calendar::weekdays(["Mon"]).is_err() && calendar::weekdays([]).is_err());
     for days in [6, 731] {
         let change = PolicyChange { backup_retention_period: Some(days), ..PolicyChange::default() };
         assert!(policy::values::changed(&kept(), &change).is_err(), "{days}");

@@ -8,8 +8,10 @@ use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tair_backup_mcp::guard::ledger::{AuditRecord, Confirmation, ConfirmationStatus as Status};
+use tair_backup_mcp::model::calendar::usual;
 use tair_backup_mcp::model::fault::{Fault, Kind};
 use tair_backup_mcp::model::job::{Job, JobKind, JobStatus, Phase, RecoveryKind, StoredRecovery};
+use tair_backup_mcp::model::policy::BackupPolicy;
 use tair_backup_mcp::model::restore::RestoredTo;
 use tair_backup_mcp::model::restored_keys::RestoredKeys;
 use tair_backup_mcp::model::verification::{Level, Look, Verification};
@@ -33,6 +35,7 @@ promises! {
     a_lease_has_one_holder_and_a_growing_epoch,
     a_dead_holders_lease_is_taken_over,
     a_lease_outlives_no_work,
+    a_policy_is_kept_whole_and_since_when,
     a_confirmation_moves_once,
     the_audit_is_in_order,
     what_was_verified_last_is_kept,
@@ -414,6 +417,31 @@ async fn a_dead_holders_lease_is_taken_over(place: &impl Place) {
     assert!(!next[0].renew(&lost).await.unwrap());
 }
 
+async fn a_policy_is_kept_whole_and_since_when(place: &impl Place) {
+    let store = place.open();
+    assert_eq!(store.stored_policy("orders").await.unwrap(), None);
+    let log = BackupPolicy { enable_backup_log: true, ..BackupPolicy::none() };
+    store.set_policy("orders", &log).await.unwrap();
+    let other = place.open();
+    let read = async || other.stored_policy("orders").await.unwrap().unwrap();
+    assert_eq!((read().await.policy, read().await.calendar_since), (log, None));
+    let daily = BackupPolicy { enable_backup_log: true, ..usual() };
+    store.set_policy("orders", &daily).await.unwrap();
+    let since = read().await.calendar_since.unwrap();
+    assert_eq!(read().await.policy, daily);
+    // Since when there is a calendar at all: another one does not begin anew.
+    tokio::time::sleep(Duration::from_millis(2)).await;
+    let longer = BackupPolicy { backup_retention_period: 30, ..usual() };
+    store.set_policy("orders", &longer).await.unwrap();
+    assert_eq!((read().await.policy, read().await.calendar_since), (longer.clone(), Some(since)));
+    store
+        .set_policy("orders", &BackupPolicy { preferred_backup_time: "05:00Z-06:00Z".into(), ..longer })
+        .await
+        .unwrap();
+    assert_eq!(read().await.calendar_since, Some(since));
+    assert_eq!(other.stored_policy("carts").await.unwrap(), None);
+}
+
 async fn a_confirmation_moves_once(place: &impl Place) {
     let (one, two) = (place.open(), place.open());
     one.open(&confirmation("1", "orders", 15)).await.unwrap();
@@ -466,6 +494,7 @@ async fn what_was_verified_last_is_kept(place: &impl Place) {
     let (store, other) = (place.open(), place.open());
     let look = |second: i64, server: Option<&str>, fault: Option<&str>| Look {
         at: Timestamp::from_second(1_790_000_000 + second).unwrap(),
+        sha256: "of the set".into(),
         server: server.map(str::to_owned),
         fault: fault.map(str::to_owned),
     };

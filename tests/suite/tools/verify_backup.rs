@@ -1,16 +1,18 @@
 //! Sets verified at rest: bytes, structure, and drills. What was verified last shows wherever sets do; what is damaged is named, and never
 //! used until as deep a look finds nothing; and what cannot be drilled is not called verified.
 
-use crate::provider::proof::{ID, lay};
+use crate::provider::proof::{ID, lay, lay_as};
 use crate::redis::values::{entry, packed, rdb, string};
 use crate::support::emulator::{Emulator, KEY, SECRET};
 use crate::support::recorder::Recorder;
 use crate::support::{Bench, Done, Redis, files_under, finish, program, text, unattended, wait};
+use crate::vault::metadata;
 use serde_json::Value;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
+use tair_backup_mcp::vault::ingest::Metadata;
 
 const KIND: &str = "redis-7.0";
 
@@ -75,11 +77,14 @@ fn each_level_shows_where_sets_do() {
     let jobs = bench.jobs();
     let job = &jobs[0];
     assert_eq!((&job["kind"], &job["backup_id"]), (&"verification".into(), &backup.as_str().into()), "{job}");
-    assert!(text(&jobs[0]["message"]).contains("; 64 of them were read"), "{}", jobs[0]);
+    let message = text(&job["message"]);
+    let read: u32 = message.rsplit_once("asked to write out ").unwrap().1.parse().unwrap();
+    assert!((24..=64).contains(&read), "{message}");
     assert_eq!(scratch(&bench), 0);
     let doctor: Value = serde_json::from_str(&bench.run(&["doctor", "--json"]).out).unwrap();
     let found = doctor["checks"].as_array().unwrap().iter().find(|check| check["name"] == "verified").unwrap().clone();
-    assert!(found["status"] == "pass" && text(&found["detail"]).starts_with(&format!("{backup}: drill, ")), "{found}");
+    assert!(found["status"] == "pass" && text(&found["detail"]).starts_with(&format!("{backup}: drill 20")), "{found}");
+    assert!(text(&found["detail"]).contains(" on Redis 7.0."), "{found}");
 
     // What is newer and less deep hides no drill.
     assert_eq!(verify(&bench, &backup, "checksum").code, 0);
@@ -110,8 +115,8 @@ fn damage(bench: &Bench, backup: &str) -> (PathBuf, Vec<u8>) {
     (file, whole)
 }
 
-/// One byte that turned over is found with file and offset, remembered, and keeps the set from being restored, cloned, or taken for a safety
-/// backup; once the byte is back, and was looked at again, the set is whole.
+/// One byte that turned over is found with file and offset, remembered, and keeps the set from being restored, cloned, downloaded, or taken
+/// for a safety backup; once the byte is back, and was looked at again, the set is whole.
 #[test]
 fn a_damaged_set_is_named_and_never_chosen() {
     let redis = Redis::start(KIND, &["--repl-backlog-size", "1mb"]);
@@ -133,7 +138,8 @@ fn a_damaged_set_is_named_and_never_chosen() {
     // Also where its bytes are right again: nobody has looked.
     std::fs::write(&file, &whole).unwrap();
     let download = ["download-backup", "--instance-id", "orders", "--backup-id", &backup, "--json"];
-    for refused in [bench.ask(&backup), bench.run(&download)] {
+    let clone = ["create-instance-from-backup", "--instance-id", "orders", "--backup-id", &backup, "--json"];
+    for refused in [bench.ask(&backup), bench.run(&download), bench.run(&clone)] {
         assert!(refused.code == 6 && refused.out.contains("backup.damaged"), "{refused:?}");
         let hint = text(&refused.json()["hint"]);
         assert!(hint.contains("verify_backup with the level checksum"), "{hint}");
@@ -179,6 +185,12 @@ fn a_drill_finds_what_would_not_load() {
     let refused = bench.ask(ID);
     assert!(refused.code == 6 && refused.out.contains("does not load it"), "{refused:?}");
     assert!(text(&refused.json()["hint"]).contains("verify_backup with the level drill"), "{refused:?}");
+    // Another version says nothing of what this one does with it, and lifts nothing.
+    let other = drill_by(&bench, &pretended(&bench, "8.0.3", "exit 3"));
+    let reply = other.json();
+    assert_eq!((other.code, text(&reply["code"])), (5, "verify.no_program".into()), "{other:?}");
+    assert!(["Redis 7.0", "Redis 8.0.3"].iter().all(|named| text(&reply["message"]).contains(named)), "{reply}");
+    assert!(is_told(&row(&bench, ID), &message), "{}", row(&bench, ID));
 }
 
 /// A server program that says that it is a Redis and then does this.
@@ -195,6 +207,27 @@ fn drill_by(bench: &Bench, server: &Path) -> Done {
     let mut command = bench.command_beside(KIND, &args(ID, "drill"));
     command.env("TAIR_BACKUP_MCP_SANDBOX_SERVER", server);
     done(command)
+}
+
+/// A library that calls Valkey by Valkey's own name ends a Redis that loads it: that says nothing of a set of Valkey.
+#[test]
+fn a_program_of_another_dialect_is_no_witness() {
+    let redis = Redis::start(KIND, &[]);
+    let bench = Bench::unattended(&redis);
+    let code = b"#!lua name=lib\nserver.register_function('f', function() return 1 end)";
+    let body = [&[245][..], &string(code), &entry(0, "k", &string(b"v"))].concat();
+    let of = Metadata { engine: "valkey".into(), version: "8.1.1".into(), ..metadata() };
+    lay_as(&bench, ID, rdb("REDIS0011", &body, true), of);
+    let before = row(&bench, ID);
+    let drilled = done(bench.command_beside("redis-8.0", &args(ID, "drill")));
+    let reply = drilled.json();
+    assert_eq!((drilled.code, text(&reply["code"])), (5, "verify.failed".into()), "{drilled:?}");
+    for said in ["says nothing of the set", "Redis 8.0", "does not load it", "Valkey 8.1"] {
+        assert!(text(&reply["message"]).contains(said), "{said}: {reply}");
+    }
+    assert_eq!(row(&bench, ID), before);
+    let drilled = done(bench.command_beside("valkey-8.1", &args(ID, "drill")));
+    assert_eq!(drilled.code, 0, "{drilled:?}");
 }
 
 /// Without a server program of the dialect there is no drill, and it is said how to get one; a program that does not start at all says
@@ -231,6 +264,14 @@ fn what_cannot_be_drilled_is_not_called_verified() {
         assert_eq!(row(&bench, ID), before);
     }
     assert_eq!((scratch(&bench), &instance(&bench)["verified"]), (0, &Value::Null));
+    // One that dies of it once, and then not, has loaded it.
+    let once = with_the_set("[ -e ../died ] || { : >../died; exit 1; }");
+    let drilled = drill_by(&bench, &pretended(&bench, "7.0.15", &once));
+    assert!(drilled.code == 0 && bench.home().join("scratch/died").exists(), "{drilled:?}");
+    assert!(
+        text(&drilled.json()["message"]).ends_with("all 1 keys, of which it was asked to write out 1"),
+        "{drilled:?}"
+    );
 }
 
 /// A server that may take less memory than the set needs, and takes enough without it, says nothing of the set.
@@ -254,6 +295,28 @@ fn a_drill_without_memory_is_inconclusive() {
     assert_eq!((row(&bench, ID), scratch(&bench)), (before, 0));
 }
 
+/// What is damaged between the walk and the drill, while the program is asked for its version, is damage all the same.
+#[test]
+fn damage_met_on_the_way_to_the_server_is_kept() {
+    let redis = Redis::start(KIND, &[]);
+    let bench = Bench::unattended(&redis);
+    lay(&bench, rdb("REDIS0010", &entry(0, "k", &string(b"v")), true));
+    let (file, whole) = damage(&bench, ID);
+    let other = bench.dir.path().join("other");
+    std::fs::copy(&file, &other).unwrap();
+    std::fs::write(&file, whole).unwrap();
+    let server = bench.dir.path().join("server");
+    let damages = format!("cat {} >{}; echo 'Redis server v=7.0.15'", other.display(), file.display());
+    std::fs::write(&server, format!("#!/bin/sh\n{damages}\n")).unwrap();
+    std::fs::set_permissions(&server, std::fs::Permissions::from_mode(0o700)).unwrap();
+    let found = drill_by(&bench, &server);
+    let message = text(&found.json()["message"]);
+    assert!(found.code == 6 && message.contains("data.rdb.zst") && message.contains("offset"), "{found:?}");
+    let listed = row(&bench, ID);
+    assert!(listed["status"] == "damaged" && is_told(&listed, &message), "{listed}");
+    assert_eq!(scratch(&bench), 0);
+}
+
 /// Killed or asked to end in the middle of a drill: the server and its directory go, the job says so, and the set is as it was.
 #[test]
 fn nothing_of_a_drill_outlives_it() {
@@ -271,6 +334,7 @@ fn nothing_of_a_drill_outlives_it() {
         let pid = wait("the scratch server", within, || std::fs::read_to_string(&pid_file).ok());
         // A second one waits for none: it is told which one runs.
         let second = bench.run(&args(ID, "checksum"));
+        assert!(second.err.contains("verification vj-"), "{second:?}");
         assert!(second.code == 5 && second.err.contains("[job.busy]"), "{second:?}");
         Command::new("kill").args([&format!("-{signal}"), &child.id().to_string()]).status().unwrap();
         child.wait().unwrap();
@@ -281,6 +345,33 @@ fn nothing_of_a_drill_outlives_it() {
         assert_eq!((&job["status"], text(&job["code"])), (&"failed".into(), code.into()), "{job}");
         assert_eq!(row(&bench, ID), before);
     }
+}
+
+/// Of verifications of one set that are asked for at once by several processes only one goes on; and its end lets the next one begin.
+#[test]
+fn one_set_is_verified_once_at_a_time() {
+    let redis = Redis::start(KIND, &[]);
+    let bench = Bench::unattended(&redis);
+    lay(&bench, rdb("REDIS0010", &entry(0, "k", &string(b"v")), true));
+    let go = bench.dir.path().join("go");
+    let serves = program(KIND, "server");
+    let waits = format!("while [ ! -e {} ]; do sleep 0.05; done\nexec {} \"$@\"", go.display(), serves.display());
+    let server = pretended(&bench, "7.0.15", &waits);
+    let begin = || {
+        let mut command = bench.command(&args(ID, "drill"));
+        command.env("TAIR_BACKUP_MCP_SANDBOX_SERVER", &server).spawn().unwrap()
+    };
+    let mut running: Vec<_> = (0..4).map(|_| begin()).collect();
+    wait("all but one to be refused", Duration::from_secs(60), || {
+        let ended = running.iter_mut().filter_map(|child| child.try_wait().unwrap()).count();
+        (ended == 3).then_some(())
+    });
+    std::fs::write(go, "").unwrap();
+    let mut codes: Vec<i32> = running.into_iter().map(|child| finish(child).code).collect();
+    codes.sort_unstable();
+    assert_eq!(codes, [0, 5, 5, 5]);
+    assert_eq!(bench.jobs().len(), 1);
+    assert_eq!(verify(&bench, ID, "checksum").code, 0);
 }
 
 /// With the log on, a drill builds a second of it behind the set; damage of the log is none of the set's, and a set that is damaged stands in
@@ -316,7 +407,9 @@ fn a_drill_builds_a_second_of_the_log() {
     assert_eq!(verify(&bench, &backup, "checksum").code, 0);
     assert!(!lost().contains("the log from"), "{}", lost());
 
-    let verified = row(&bench, &backup);
+    // The newest look is the checksum's, until the set is drilled again, whatever is wrong with the log.
+    let first = text(&row(&bench, &backup)["verified"]);
+    assert!(first.contains("checksum 20"), "{first}");
     let files = files_under(&bench.home().join("vault/.log"));
     for segment in files.iter().filter(|path| path.extension().is_some_and(|ending| ending == "seg")) {
         let bytes = std::fs::read(segment).unwrap();
@@ -324,7 +417,9 @@ fn a_drill_builds_a_second_of_the_log() {
     }
     let drilled = verify(&bench, &backup, "drill");
     assert!(drilled.code != 0 && text(&drilled.json()["message"]).contains("has loaded it"), "{drilled:?}");
-    assert_eq!(row(&bench, &backup), verified);
+    let then = text(&row(&bench, &backup)["verified"]);
+    assert!(then.starts_with("drill 20") && !then.contains("checksum"), "{then}");
+    assert_eq!(row(&bench, &backup)["status"], "whole");
 }
 
 /// A set of the cloud cannot be read at rest here: it is said what can be done there.

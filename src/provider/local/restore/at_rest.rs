@@ -15,7 +15,10 @@ use crate::provider::local::restore::built::{Building, told};
 use crate::redis::scratch::program::{Program, nearest_to, server_named};
 use jiff::Timestamp;
 use std::fs::File;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// How long a moment may take that nobody waits for: others wait for their turn.
+const FOR_NOBODY: Duration = Duration::from_secs(3600);
 
 /// A moment that was built, and not verified: whoever reads the file looks at it.
 pub(in crate::provider::local) struct MomentAtRest {
@@ -53,7 +56,7 @@ impl Inner {
                 .hint(format!("Put the server program of {like} into PATH."))
         })?;
         let data = self.vault.open_data(&set).await?;
-        let on = Building { program: &program, job: None, until };
+        let on = Building { program: &program, job: None, until, of_drill: false };
         let (_, _, file) = self.built_on(&on, &set, data, behind).await?;
         Ok(Ok(MomentAtRest { base, moment, file }))
     }
@@ -77,7 +80,9 @@ impl Inner {
             Err(none) => return Ok(Err(none)),
         };
         let (commands, data) = (behind.commands, self.vault.open_data(set).await?);
-        let built = self.build_on(job, program, set, data, behind).await?;
+        let until = Some(Instant::now() + FOR_NOBODY);
+        let on = Building { program, job: Some(job), until, of_drill: true };
+        let built = self.build_on(job, &on, set, data, behind).await?;
         Ok(Ok((commands, total_keys(&built.set.counts))))
     }
 }

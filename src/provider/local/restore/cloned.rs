@@ -12,7 +12,7 @@ use crate::model::backup::BackupSet;
 use crate::model::fault::Fault;
 use crate::model::instance::total_keys;
 use crate::model::job::Job;
-use crate::provider::local::restore::built::Built;
+use crate::provider::local::restore::built::{Building, Built};
 use crate::provider::local::restore::counted::Counted;
 use crate::provider::local::restore::expired::expired_in;
 use crate::provider::local::restore::outcome::outcome;
@@ -102,7 +102,8 @@ impl Inner {
         data: FrameReader,
     ) -> Result<(BackupSet, Arc<File>), Fault> {
         let behind = self.behind_as_planned(&job.instance_id, source, planned).await?.of(set);
-        let Built { set, file, .. } = self.build_on(job, program, set, data, behind).await?;
+        let on = Building { program, job: Some(job), until: None, of_drill: false };
+        let Built { set, file, .. } = self.build_on(job, &on, set, data, behind).await?;
         Ok((set, file))
     }
 

@@ -142,7 +142,8 @@ impl Inner {
         }
         let mut expired = None;
         let look = match look {
-            Err(fault) => SetLook::Damaged(fault.message),
+            Err(fault) if fault.kind == Kind::Damaged => SetLook::Damaged(fault.message),
+            Err(fault) => return Err(fault),
             Ok(None) => SetLook::KnownFromPlan,
             Ok(Some(_)) if matches!(trial, Trial::Failed(_)) => SetLook::Damaged(trial.into_reason()),
             Ok(Some((stored_digest, statistics))) => {

@@ -1,7 +1,8 @@
 //! A drill: a scratch server loads the set, is asked what it holds, and is thrown away; with the log on, so is a random recent second that is
 //! built behind the set as for a restore. Of the instance nothing is asked, and nothing is left here, whatever ends this program.
 //!
-//! It must not call a set damaged for what the machine lacks: a server counts as a witness only where it starts without the set.
+//! It must not call a set damaged for what the machine lacks: a server counts as a witness only where it must load what the set's source
+//! wrote, and starts without the set.
 
 use super::NotVerified;
 use crate::config::blocking::blocking;
@@ -21,10 +22,11 @@ use crate::redis::error::RedisError;
 use crate::redis::facts::ServerFacts;
 use crate::redis::rdb::statistics::KeyStatistics;
 use crate::redis::resp::Value;
-use crate::redis::scratch::program::{Program, nearest_to, server_named};
+use crate::redis::scratch::program::{Program, nearest_to, server_named, server_of};
 use crate::redis::scratch::{ScratchDir, ScratchError, ScratchServer};
 use crate::vault::watch::Watch;
 use jiff::{Timestamp, ToSpan as _};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,26 +44,72 @@ const SAMPLE_BYTES_MAX: i64 = 8 << 20;
 const RECENT_HOURS: i64 = 1;
 
 impl Inner {
-    /// Has a server load the set, and with the log on build a moment behind it. Its program, and what came of it, as part of a sentence.
-    pub(super) async fn drill(
+    /// [`Self::drill`], which makes room where a moment has to wait for it that somebody waits for.
+    pub(super) async fn drill_unless_wanted(
         &self,
         job: &Job,
         set: &BackupSet,
         statistics: &KeyStatistics,
+        began: Timestamp,
         watch: &Arc<Watch>,
-    ) -> Result<(String, String), NotVerified> {
-        let named = self.clones.programs.clone();
-        let (like, loads) = (server_named(&set.engine, &set.version), statistics.clone());
-        let found = blocking(move || Ok(nearest_to(&named, like, &loads, |_| true))).await;
-        let found = found.and_then(|program| program.ok_or_else(|| no_program(set, statistics)));
-        let program = found.map_err(NotVerified::Failed)?;
-        let loaded = self.loaded(job, set, statistics, &program, watch).await?;
+    ) -> Result<String, NotVerified> {
+        let wanted = self.build_wanted.notified();
+        tokio::select! {
+            drilled = self.drill(job, set, statistics, began, watch) => drilled,
+            () = wanted => {
+                watch.stop();
+                let message = "the drill has made room for a moment that is being built, which says nothing of the set";
+                Err(NotVerified::Failed(Fault::new(Kind::Provider, "verify.failed", message).hint("Call verify_backup again.")))
+            }
+        }
+    }
+
+    /// Has a server load the set, keeps that it did, and with the log on has it build a moment behind it. What came of it, as part of a
+    /// sentence.
+    async fn drill(
+        &self,
+        job: &Job,
+        set: &BackupSet,
+        statistics: &KeyStatistics,
+        began: Timestamp,
+        watch: &Arc<Watch>,
+    ) -> Result<String, NotVerified> {
+        let program = self.drill_program(set, statistics).await.map_err(NotVerified::Failed)?;
+        let loaded = match self.loaded(job, set, statistics, &program, watch).await {
+            // Once, it may have been in passing.
+            Err(NotVerified::Damaged(Level::Drill, ..)) => self.loaded(job, set, statistics, &program, watch).await,
+            loaded => loaded,
+        }?;
+        // Before the log is looked at: what is wrong with that is not wrong with the set.
+        self.keep_sound(set, Level::Drill, began, Some(program.name.clone())).await?;
         let moment = self.moment_drilled(job, set, &program).await.map_err(|fault| {
             let message = format!("{loaded}; a moment of the log behind it could not be built: {}", fault.message);
-            // What is wrong with the log is not wrong with the set.
             NotVerified::Failed(Fault::new(fault.kind, fault.code, message).hint(fault.hint.clone()).because(fault))
         })?;
-        Ok((program.name, format!("{loaded}{moment}")))
+        Ok(format!("{loaded}{moment}"))
+    }
+
+    /// The program that is most like the set's source; where a drill has found a fault, one of the version that found it, for no other
+    /// lifts that.
+    async fn drill_program(&self, set: &BackupSet, statistics: &KeyStatistics) -> Result<Program, Fault> {
+        let found = self.state.verifications(&set.instance_id).await?;
+        let found = found.get(&set.id).and_then(|found| found.0.get(&Level::Drill)).filter(|look| look.fault.is_some());
+        let fell = found.and_then(|look| look.server.clone()).and_then(|name| Some((server_of(&name)?, name)));
+        let like = fell.as_ref().map_or_else(|| server_named(&set.engine, &set.version), |(server, _)| *server);
+        let (named, loads) = (self.clones.programs.clone(), statistics.clone());
+        let program = blocking(move || Ok(nearest_to(&named, like, &loads, |_| true))).await?;
+        let program = program.ok_or_else(|| no_program(set, statistics))?;
+        match fell {
+            Some((server, name)) if program.server != server => {
+                let message = format!(
+                    "there was no drill: a fault was found in {} on {name}, and the nearest program here, {}, says nothing of that",
+                    set.id, program.name
+                );
+                Err(Fault::new(Kind::Provider, "verify.no_program", message)
+                    .hint(format!("Put the server program of {server} into PATH, or name it in server_programs.")))
+            }
+            _ => Ok(program),
+        }
     }
 
     /// Loads the set, compares what the server holds with the manifest, and reads some keys.
@@ -84,7 +132,7 @@ impl Inner {
             Err(error) => return Err(self.not_served(set, program, "does not load it", error).await),
         };
         let _ = self.jobs.progress(job, "looking at what was loaded", set.rdb_bytes, set.rdb_bytes).await;
-        let looked = self.look_at_loaded(set, &server).await;
+        let looked = self.look_at_loaded(set, program, &server).await;
         let looked = match looked {
             Ok(looked) => looked,
             // It may have died of what it was asked for.
@@ -97,7 +145,9 @@ impl Inner {
         let (counted, read) = looked?;
         let (by, keys) = (&program.name, keys_there(counted, total_keys(&set.counts)));
         let keys = keys.trim_end_matches(',');
-        Ok(format!("{by} has loaded it and holds, as its manifest says, {keys}; {read} of them were read"))
+        Ok(format!(
+            "{by} has loaded it and holds, as its manifest says, {keys}, of which it was asked to write out {read}"
+        ))
     }
 
     /// What the server holds: its keys as [`Self::count_loaded`] counts them, and how many of them were read. The outer error is of the
@@ -105,6 +155,7 @@ impl Inner {
     async fn look_at_loaded(
         &self,
         set: &BackupSet,
+        program: &Program,
         server: &ScratchServer,
     ) -> Result<Result<((u64, bool), usize), NotVerified>, RedisError> {
         let mut conn = Conn::open(server.endpoint(), COMMAND_TIMEOUT).await?;
@@ -112,8 +163,8 @@ impl Inner {
         let counted = match self.count_loaded(&facts, set, None).await {
             Ok(counted) => counted,
             Err(fault) => {
-                let why = format!("passes every check, and is something else once it is loaded: {}", fault.message);
-                return Ok(Err(NotVerified::Damaged(Level::Drill, self.vault.damaged(set, why).because(fault))));
+                let what = format!("once it has loaded it, holds something else: {}", fault.message);
+                return Ok(Err(self.witnessed(set, program, &what)));
             }
         };
         Ok(Ok((counted, read_sample(&mut conn, &set.counts).await?)))
@@ -123,10 +174,13 @@ impl Inner {
     async fn laid(&self, job: &Job, set: &BackupSet, watch: &Arc<Watch>) -> Result<ScratchDir, Fault> {
         let mut data = watch.over(self.vault.open_data(set).await?);
         let (parent, wanted) = (self.scratch.clone(), set.rdb_bytes);
+        let (vault, of) = (self.vault.clone(), set.clone());
         let laying = blocking(move || {
             let why = match ScratchDir::with_dump(&parent, &mut data) {
                 Ok((dir, laid)) if laid == wanted => return Ok(dir),
                 Ok((_, laid)) => format!("{laid} bytes came of {wanted}"),
+                // No disk says that: a frame of the set was damaged since it was walked.
+                Err(e) if e.kind() == std::io::ErrorKind::InvalidData => return Err(vault.damaged(&of, e)),
                 Err(e) => e.to_string(),
             };
             let message = format!("the set could not be written out for the drill: {why}");
@@ -139,10 +193,22 @@ impl Inner {
     /// Why a server does not serve what it was given. `what`: what it does not do with the set.
     async fn not_served(&self, set: &BackupSet, program: &Program, what: &str, error: ScratchError) -> NotVerified {
         if matches!(error, ScratchError::Died { .. }) && self.starts_empty(program).await {
-            let why = format!("passes every check, and {} {what}: {error}", program.name);
-            return NotVerified::Damaged(Level::Drill, self.vault.damaged(set, why).because(error));
+            return self.witnessed(set, program, &format!("{what}: {error}"));
         }
         NotVerified::Failed(failed(program, &error.to_string()).because(error))
+    }
+
+    /// What it says of the set that a program does this with it: of another dialect, or older, the program may lack what the set needs.
+    fn witnessed(&self, set: &BackupSet, program: &Program, what: &str) -> NotVerified {
+        let source = server_named(&set.engine, &set.version);
+        if program.server.succeeds(source) {
+            let why = format!("passes every check, and {} {what}", program.name);
+            return NotVerified::Damaged(Level::Drill, Some(program.name.clone()), self.vault.damaged(set, why));
+        }
+        let why = format!("{what}; the set is of {source}, which this program need not stand in for");
+        NotVerified::Failed(
+            failed(program, &why).hint(format!("Put the server program of {source} into PATH, then call again.")),
+        )
     }
 
     /// Whether the program starts with nothing to load: one that does not says nothing of a set.
@@ -186,12 +252,14 @@ impl Inner {
         };
         let moment = recent(window.from, window.to)?;
         let told = written(moment);
-        Ok(match self.moment_behind(job, set, program, moment).await? {
+        match self.moment_behind(job, set, program, moment).await? {
             Ok((commands, keys)) => {
-                format!("; {told} was built behind it: {commands} commands of the log, {keys} keys then")
+                Ok(format!("; {told} was built behind it: {commands} commands of the log, {keys} keys then"))
             }
-            Err(none) => format!("; the log has no moment {told} behind it: {}", none.why),
-        })
+            // Its coverage has it.
+            Err(none) => Err(Fault::new(Kind::Provider, "verify.failed", format!("{told}: {}", none.why))
+                .hint("describe_instances shows how far the log reaches; call verify_backup again when it is whole.")),
+        }
     }
 }
 
@@ -205,21 +273,22 @@ fn recent(from: Timestamp, to: Timestamp) -> Result<Timestamp, Fault> {
     Ok(Timestamp::from_second(second).unwrap_or(to))
 }
 
-/// Has the server write out keys that it picks itself, each read whole for that. How many.
+/// Has the server write out keys that it picks itself, each read whole for that. How many different ones.
 async fn read_sample(conn: &mut Conn, counts: &Counts) -> Result<usize, RedisError> {
     let databases = counts.len().clamp(1, SAMPLE_KEYS);
-    let mut read = 0;
+    let mut read = HashSet::new();
     for db in counts.keys().take(databases) {
         conn.cmd_str(&["SELECT", &db.to_string()]).await?;
         for _ in 0..SAMPLE_KEYS / databases {
             // One that expires meanwhile is gone.
             let Value::Bulk(key) = conn.cmd_str(&["RANDOMKEY"]).await? else { break };
-            if is_small(conn, &key).await? {
-                read += usize::from(matches!(conn.cmd(&[b"DUMP", &key]).await?, Value::Bulk(_)));
+            let known = read.contains(&(*db, key.clone()));
+            if !known && is_small(conn, &key).await? && matches!(conn.cmd(&[b"DUMP", &key]).await?, Value::Bulk(_)) {
+                read.insert((*db, key));
             }
         }
     }
-    Ok(read)
+    Ok(read.len())
 }
 
 /// Whether a value comes here in a piece that is not too large. Of many elements the server looks at a few, and only where those make it a

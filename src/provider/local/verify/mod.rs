@@ -13,6 +13,7 @@ use crate::model::text::{bytes, clean_to};
 use crate::model::time::written;
 use crate::model::verification::{Level, Look, Verification};
 use crate::provider::local::Inner;
+use crate::state::leases::Held;
 use crate::vault::watch::Watch;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
@@ -27,8 +28,8 @@ const FAULT_MAX: usize = 600;
 /// Why a set was not verified.
 #[derive(Debug)]
 enum NotVerified {
-    /// A look of this level has found that the set is damaged.
-    Damaged(Level, Fault),
+    /// A look of this level has found that the set is damaged; of a drill, on this program.
+    Damaged(Level, Option<String>, Fault),
     /// Something else: of the set that says nothing.
     Failed(Fault),
 }
@@ -36,7 +37,7 @@ enum NotVerified {
 impl NotVerified {
     /// Why a look of this level came to nothing.
     fn by(level: Level) -> impl Fn(Fault) -> Self {
-        move |fault| if fault.kind == Kind::Damaged { Self::Damaged(level, fault) } else { Self::Failed(fault) }
+        move |fault| if fault.kind == Kind::Damaged { Self::Damaged(level, None, fault) } else { Self::Failed(fault) }
     }
 }
 
@@ -51,13 +52,13 @@ fn next_step(level: Level) -> String {
 
 /// The end of a verification whose process was asked to end.
 fn cancelled() -> Fault {
-    let message = "the verification was cancelled because the program was asked to end; nothing of it is kept";
+    let message = "the verification was cancelled because the program was asked to end";
     Fault::new(Kind::Provider, "job.cancelled", message).hint("Call verify_backup again.")
 }
 
 /// The end of a verification whose process died: its servers ended with it.
 pub(super) fn interrupted() -> Fault {
-    let message = "the process verifying this set died; nothing of it is kept";
+    let message = "the process verifying this set died; what it had found, if anything, shows in describe_backups";
     Fault::new(Kind::Unexpected, "job.interrupted", message).hint("Call verify_backup again.")
 }
 
@@ -126,20 +127,25 @@ impl Inner {
             Err(fault) if fault.kind == Kind::Damaged => {}
             found => drop(found?),
         }
-        let same = |job: &Job| {
-            let is = (job.kind, job.status) == (JobKind::Verification, JobStatus::Running);
-            is && job.backup_id == backup_id
-        };
-        if let Some(job) = self.state.jobs(Some(instance_id)).await?.into_iter().find(same) {
-            let message = format!("verification {} of {backup_id} is running", job.id);
-            return Err(Fault::new(Kind::Provider, "job.busy", message)
+        let name = format!("verify/{instance_id}/{backup_id}");
+        let Some(held) = Held::acquire(self.state.clone(), &name).await? else {
+            let same = |job: &Job| {
+                let is = (job.kind, job.status) == (JobKind::Verification, JobStatus::Running);
+                is && job.backup_id == backup_id
+            };
+            // The other may not have begun its job yet.
+            let job = self.state.jobs(Some(instance_id)).await?.into_iter().find(same);
+            let job = job.map_or_else(|| "another verification".to_owned(), |job| format!("verification {}", job.id));
+            return Err(Fault::new(Kind::Provider, "job.busy", format!("{job} of {backup_id} is running"))
                 .hint("Follow it with describe_jobs.")
                 .retry_after(Duration::from_secs(5)));
-        }
+        };
         let inner = Arc::clone(self);
         self.jobs
             .begin_beside(JobKind::Verification, (instance_id, backup_id), caller, |job| async move {
-                inner.verify(&job, level).await.map_err(Unfinished::Failed)
+                let verified = inner.verify(&job, level).await;
+                held.give_back().await;
+                verified.map_err(Unfinished::Failed)
             })
             .await
     }
@@ -164,57 +170,82 @@ impl Inner {
                 return Err(cancelled());
             }
         };
-        let at = Timestamp::now();
-        let (level, look, end) = match verified {
-            Ok((server, message)) => (level, Look { at, server, fault: None }, Ok(message)),
-            Err(NotVerified::Failed(fault)) => return Err(fault),
-            Err(NotVerified::Damaged(level, fault)) => {
+        match verified {
+            Ok(message) => Ok(message),
+            Err(NotVerified::Failed(fault)) => Err(fault),
+            Err(NotVerified::Damaged(level, server, fault)) => {
                 // Deleted meanwhile, it is not damaged.
                 if let Err(gone) = self.vault.find(&job.instance_id, &job.backup_id, self).await
                     && gone.kind == Kind::NotFound
                 {
                     return Err(gone);
                 }
-                let look = Look { at, server: None, fault: Some(clean_to(&fault.message, FAULT_MAX)) };
-                (level, look, Err(fault.hint(next_step(level))))
-            }
-        };
-        let kept = self.state.set_verified(&job.instance_id, &job.backup_id, level, &look).await;
-        match (end, kept) {
-            (Ok(message), Ok(())) => Ok(message),
-            (Ok(_), Err(not_kept)) => Err(not_kept),
-            (Err(fault), kept) => {
-                if let Err(not_kept) = kept {
-                    tracing::error!(job = %job.id, "that the set is damaged could not be written down: {not_kept}");
-                }
-                Err(fault)
+                self.keep_damage((&job.instance_id, &job.backup_id), level, server, &fault).await;
+                Err(fault.hint(next_step(level)))
             }
         }
     }
 
-    /// Verifies a set. The server of a drill, and what it came to.
-    async fn verified(
+    /// Writes down that a look of this level, whose reading began at that moment, has found nothing.
+    async fn keep_sound(
         &self,
-        job: &Job,
+        set: &BackupSet,
         level: Level,
-        watch: &Arc<Watch>,
-    ) -> Result<(Option<String>, String), NotVerified> {
+        at: Timestamp,
+        server: Option<String>,
+    ) -> Result<(), NotVerified> {
+        let kept = self
+            .state
+            .set_verified(
+                &set.instance_id,
+                &set.id,
+                level,
+                &Look { at, sha256: set.sha256.clone(), server, fault: None },
+            )
+            .await;
+        kept.map_err(NotVerified::Failed)
+    }
+
+    /// Writes down that a look of this level has found a set damaged. That it could not be does not hide what was found.
+    pub(in crate::provider::local) async fn keep_damage(
+        &self,
+        (instance_id, backup_id): (&str, &str),
+        level: Level,
+        server: Option<String>,
+        fault: &Fault,
+    ) {
+        let look = Look {
+            at: Timestamp::now(),
+            sha256: String::new(),
+            server,
+            fault: Some(clean_to(&fault.message, FAULT_MAX)),
+        };
+        if let Err(not_kept) = self.state.set_verified(instance_id, backup_id, level, &look).await {
+            tracing::error!(backup = %backup_id, "that the set is damaged could not be written down: {not_kept}");
+        }
+    }
+
+    /// Verifies a set, and keeps that nothing was found. What it came to.
+    async fn verified(&self, job: &Job, level: Level, watch: &Arc<Watch>) -> Result<String, NotVerified> {
+        // What is done to the set from now on a reading may have missed.
+        let began = Timestamp::now();
         let found = self.vault.find(&job.instance_id, &job.backup_id, self).await;
         let set = found.map_err(NotVerified::by(Level::Checksum))?;
         if level == Level::Checksum {
             let read = self.vault.verify_bytes(&set, watch);
             self.watched(job, &set, "reading its bytes", watch, read).await.map_err(NotVerified::by(level))?;
-            return Ok((None, told(level, &set)));
+            self.keep_sound(&set, level, began, None).await?;
+            return Ok(told(level, &set));
         }
         let walk = self.vault.verify_watched(&set, watch);
         let walked = self.watched(job, &set, "verifying its structure", watch, walk).await;
         let statistics = walked.map_err(NotVerified::by(Level::Structure))?;
         let whole = format!("{}; the inside of every value is sound, and nothing is there twice", told(level, &set));
         if level == Level::Structure {
-            return Ok((None, whole));
+            self.keep_sound(&set, level, began, None).await?;
+            return Ok(whole);
         }
-        let (server, drilled) = self.drill(job, &set, &statistics, watch).await?;
-        Ok((Some(server), format!("{whole}; {drilled}")))
+        Ok(format!("{whole}; {}", self.drill_unless_wanted(job, &set, &statistics, began, watch).await?))
     }
 
     /// Waits for a reading that is watched, and tells the job how far it is.
