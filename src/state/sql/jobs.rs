@@ -6,7 +6,9 @@ use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, JobKind, JobStatus, Phase, StoredRecovery};
 use crate::model::restore::RestoredTo;
 use crate::model::restored_keys::RestoredKeys;
-use crate::state::jobs::{Begun, Changes, JobStore, NewJob, Orphan, ROLLBACK_PENDING, clear_command, not_found};
+use crate::state::jobs::{
+    Begun, Changes, JobStore, NewJob, Orphan, ROLLBACK_PENDING, clear_command, not_found, taken_over,
+};
 use crate::state::liveness::NOBODY;
 use crate::state::sql::database::Database;
 use crate::state::sql::job_row::{job, logged};
@@ -90,14 +92,6 @@ fn as_json(value: &impl serde::Serialize) -> Result<String, Fault> {
     })
 }
 
-/// The fault of a process that was taken for dead: another goes on with the job.
-fn taken_over(id: &str) -> Fault {
-    let message =
-        format!("job {id} is another process's by now: this one was silent for so long that it was taken for dead");
-    Fault::new(Kind::Provider, "job.taken_over", message)
-        .hint("Look at describe_jobs: the other process says what came of the job.")
-}
-
 #[async_trait]
 impl<D: Database> JobStore for Store<D> {
     async fn begin(&self, new: NewJob<'_>) -> Result<Begun, Fault> {
@@ -139,7 +133,7 @@ impl<D: Database> JobStore for Store<D> {
         Err(Fault::new(Kind::Provider, "job.busy", what).hint("Call again.").retry_after(Duration::from_secs(5)))
     }
 
-    async fn progress(&self, id: &str, phase: Phase, stage: &str, done: u64, total: u64) -> Result<(), Fault> {
+    async fn progress(&self, id: &str, phase: Phase, stage: &str, done: u64, total: u64) -> Result<bool, Fault> {
         let progress = Statement::new(
             "UPDATE jobs SET phase = $1, stage = $2, done = $3, total = $4 WHERE id = $5 AND status = $6 AND owner = $7",
         )
@@ -150,8 +144,10 @@ impl<D: Database> JobStore for Store<D> {
         .bind(id)
         .bind(JobStatus::Running.as_str())
         .bind(self.liveness.me().await?);
-        self.notify(self.write(progress).await?);
-        Ok(())
+        let written = self.write(progress).await?;
+        let changed = written.changed == 1;
+        self.notify(written);
+        Ok(changed)
     }
 
     async fn save_recovery(&self, id: &str, recovery: &StoredRecovery) -> Result<(), Fault> {

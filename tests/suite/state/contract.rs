@@ -148,7 +148,7 @@ async fn a_job_goes_from_phase_to_phase_and_ends_once(place: &impl Place) {
     let store = place.open();
     let job = started(&store, new("bj-1", JobKind::Backup, "orders")).await;
     assert_eq!((job.status, job.phase, job.stage.as_str()), (JobStatus::Running, Phase::Starting, "starting"));
-    store.progress("bj-1", Phase::Working, "receiving", 7, 10).await.unwrap();
+    assert!(store.progress("bj-1", Phase::Working, "receiving", 7, 10).await.unwrap());
     store.set_backup_id("bj-1", "b-2").await.unwrap();
     let job = store.job("bj-1").await.unwrap();
     assert_eq!((job.phase, job.stage.as_str(), job.done, job.total), (Phase::Working, "receiving", 7, 10));
@@ -156,7 +156,7 @@ async fn a_job_goes_from_phase_to_phase_and_ends_once(place: &impl Place) {
     store.save_recovery("bj-1", &record()).await.unwrap();
     store.finish("bj-1", Ok("10 keys"), None).await.unwrap();
     // Whoever comes late changes nothing.
-    store.progress("bj-1", Phase::Working, "late", 1, 1).await.unwrap();
+    assert!(!store.progress("bj-1", Phase::Working, "late", 1, 1).await.unwrap());
     store.finish("bj-1", Err(&fault()), None).await.unwrap();
     store.fail_with_rollback_pending("bj-1", &fault(), None).await.unwrap();
     let job = place.open().job("bj-1").await.unwrap();
@@ -282,7 +282,7 @@ async fn what_is_adopted_is_the_adopters_alone(place: &impl Place) {
     late.release("rj-1", Phase::Interrupted, "interrupted").await.unwrap();
     assert_eq!(next.adopt("local", None).await.unwrap().len(), 1);
     next.save_recovery("rj-1", &record()).await.unwrap();
-    late.progress("rj-1", Phase::Working, "late", 1, 2).await.unwrap();
+    assert!(!late.progress("rj-1", Phase::Working, "late", 1, 2).await.unwrap());
     // What would need rolled back is not written down, and so nothing may be touched any more.
     let late_record = StoredRecovery { json: "{}".into(), ..record() };
     assert_eq!(late.save_recovery("rj-1", &late_record).await.unwrap_err().code, "job.taken_over");
