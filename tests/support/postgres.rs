@@ -4,7 +4,7 @@
 use crate::support::{free_port, root, wait};
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection as _};
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -154,6 +154,29 @@ impl Cluster {
             sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await?;
             connection.close().await
         })
+    }
+
+    /// Lets whoever asks for TLS have it, with the certificate `own.crt` and the key `own.key` of a folder.
+    pub fn offer_tls(&self, from: &Path) {
+        for (name, to) in [("own.crt", "server.crt"), ("own.key", "server.key")] {
+            let to = self.dir.join("data").join(to);
+            std::fs::copy(from.join(name), &to).unwrap();
+            // It refuses a key that others may read.
+            std::fs::set_permissions(&to, std::fs::Permissions::from_mode(0o600)).unwrap();
+            if rustix::process::geteuid().is_root() {
+                chown(&to, Some(NOBODY), Some(NOBODY)).unwrap();
+            }
+        }
+        for sql in ["ALTER SYSTEM SET ssl = on", "SELECT pg_reload_conf()"] {
+            self.run("postgres", sql);
+        }
+        let offers = || self.try_connect("postgres?sslmode=require").ok();
+        wait("PostgreSQL to offer TLS", Duration::from_secs(30), offers);
+    }
+
+    fn try_connect(&self, name: &str) -> Result<(), sqlx::Error> {
+        let url = self.url(name);
+        on_a_thread(async move { PgConnection::connect(&url).await?.close().await })
     }
 
     /// Makes a database.

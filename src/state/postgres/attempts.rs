@@ -121,7 +121,7 @@ fn bounded<T>(
     done: Result<Result<T, sqlx::Error>, Elapsed>,
 ) -> Result<T, sqlx::Error> {
     let done = done.unwrap_or_else(|_| Err(sqlx::Error::Io(io::ErrorKind::TimedOut.into())));
-    if done.as_ref().is_err_and(|e| passes(e) || matches!(e, sqlx::Error::Protocol(_))) {
+    if done.as_ref().is_err_and(|e| passes(e) || matches!(e, sqlx::Error::Io(_) | sqlx::Error::Protocol(_))) {
         // Not given back, which would ask it whether it is well; without a word, for nobody may listen.
         drop(connection.detach());
     }

@@ -1,6 +1,7 @@
 //! What PostgreSQL's errors mean: what passes by itself, what refuses this program, and what is a fault of the store.
 
 use crate::model::fault::{Fault, Kind};
+use std::io;
 use std::time::Duration;
 
 /// Codes of a server that goes away, comes up, or has no connection left; of a session that was idle for too long; and of a statement that
@@ -17,21 +18,33 @@ fn code(e: &sqlx::Error) -> Option<String> {
     e.as_database_error()?.code().map(Into::into)
 }
 
+/// Whether TLS could not be agreed on: it is not offered, or the certificate is not one that may be trusted.
+fn of_tls(e: &sqlx::Error) -> bool {
+    match e {
+        sqlx::Error::Tls(_) => true,
+        sqlx::Error::Io(e) => e.kind() == io::ErrorKind::InvalidData,
+        _ => false,
+    }
+}
+
 /// Whether another attempt may succeed at once.
 pub(super) fn passes(e: &sqlx::Error) -> bool {
     match code(e) {
         Some(code) => PASSING.contains(&code.as_str()) || PASSING_CLASSES.iter().any(|class| code.starts_with(class)),
-        None => matches!(e, sqlx::Error::Io(_)),
+        None => matches!(e, sqlx::Error::Io(_)) && !of_tls(e),
     }
 }
 
 /// The fault of an error, of a database at a place.
 pub(super) fn fault(e: sqlx::Error, place: &str) -> Fault {
-    let away = passes(&e)
-        || matches!(
-            e,
-            sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_)
-        );
+    if of_tls(&e) {
+        let message = format!("the state store cannot be reached over TLS: PostgreSQL at {place}");
+        return Fault::new(Kind::Unexpected, "state.unreachable", message)
+            .hint("Name the authority of its certificate in `state` (sslrootcert); the certificate must be for that host. The log on standard error has the cause.")
+            .because(e);
+    }
+    let away =
+        passes(&e) || matches!(e, sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Protocol(_));
     if away {
         let message = format!("the state store cannot be reached: PostgreSQL at {place}");
         return Fault::new(Kind::Unexpected, "state.unreachable", message)

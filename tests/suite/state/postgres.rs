@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::Path;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -254,4 +255,42 @@ fn a_server_that_lists_its_tools_does_not_connect() {
     wait("a connection", Duration::from_secs(30), || listener.accept().ok());
     server.kill().unwrap();
     server.wait().unwrap();
+}
+
+/// On the way to another machine nothing is said before its certificate is verified, name and all, unless the url says otherwise.
+#[tokio::test]
+async fn a_certificate_is_verified_on_the_way_to_another_machine() {
+    let dir = TempDir::new().unwrap();
+    let script = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout own.key -out own.crt -days 2 \
+        -subj /CN=db -addext subjectAltName=IP:127.0.0.1 -addext basicConstraints=critical,CA:FALSE";
+    let made =
+        Command::new("sh").args(["-c", script]).current_dir(dir.path()).output().expect("openssl must be on PATH");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let cluster = Cluster::own();
+    cluster.create("state");
+    let opened = async |host: &str, more: &str| {
+        let more = more.replace("ROOT", &format!("sslrootcert={}", dir.path().join("own.crt").display()));
+        let url = format!("{}{more}", cluster.url("state").replace("127.0.0.1", host));
+        let store = Postgres::new(&StateUrl::parse(&url).unwrap(), Path::new("/nowhere"));
+        store.jobs(None).await.map(drop).map_err(|fault| (fault.code, fault.message.contains("over TLS")))
+    };
+    // An address that is not known to be this machine's, and leads here.
+    let another = "0.0.0.0";
+    assert_eq!(opened(another, "").await, Err(("state.unreachable", true)), "without TLS");
+    opened(another, "?sslmode=prefer").await.unwrap();
+    cluster.offer_tls(dir.path());
+    for (host, more, opens) in [
+        (another, "", false),
+        // Its certificate is another name's.
+        (another, "?ROOT", false),
+        (another, "?sslmode=verify-ca&ROOT", true),
+        (another, "?sslmode=verify-ca", false),
+        (another, "?sslmode=require", true),
+        ("127.0.0.1", "?sslmode=verify-full&ROOT", true),
+        ("127.0.0.1", "?sslmode=verify-full", false),
+        ("127.0.0.1", "", true),
+    ] {
+        let wanted = if opens { Ok(()) } else { Err(("state.unreachable", true)) };
+        assert_eq!(opened(host, more).await, wanted, "{host}{more}");
+    }
 }
