@@ -113,7 +113,7 @@ mod tests {
             ("postgres://u@localhost/d", "localhost:5432", false),
             ("postgres://u@[::1]:5433/d", "[::1]:5433", false),
             ("postgres://u@127.0.0.1/d", "127.0.0.1:5432", false),
-            ("postgres://u@%2Frun%2Fpostgresql/d", "%2Frun%2Fpostgresql:5432", false),
+            ("postgres://u@%2Frun%2Fdb/d", "%2Frun%2Fdb:5432", false),
         ] {
             let read = StateUrl::parse(text).unwrap();
             assert_eq!((read.place.as_str(), read.verified), (place, verified), "{text}");
