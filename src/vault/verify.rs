@@ -19,7 +19,7 @@ impl Vault {
     /// Reads a set whole and compares it with its manifest; as fast as two cores decompress.
     ///
     /// # Errors
-    /// `backup.damaged`, naming file and offset.
+    /// `backup.damaged`, naming file and offset; `vault.failed`.
     pub async fn verify(&self, set: &BackupSet) -> Result<KeyStatistics, Fault> {
         let (vault, set) = (self.clone(), set.clone());
         blocking(move || verify_whole(&vault, &set)).await
@@ -28,12 +28,12 @@ impl Vault {
     /// Digest of the data object as stored, by which [`Vault::open_known`] knows it again.
     ///
     /// # Errors
-    /// `backup.damaged`.
+    /// `backup.damaged`; `vault.failed`.
     pub async fn stored_digest(&self, set: &BackupSet) -> Result<String, Fault> {
         let (vault, set) = (self.clone(), set.clone());
         blocking(move || {
             let sum = vault.store.open(&data_of(&set)).and_then(|object| parts_digest(&*object));
-            sum.map_err(|e| vault.damaged(&set, e))
+            sum.map_err(|e| vault.unreadable(&set, e))
         })
         .await
     }
@@ -43,7 +43,7 @@ impl Vault {
     /// takes its name meanwhile.
     ///
     /// # Errors
-    /// `backup.damaged`, naming the file and, where known, the offset.
+    /// `backup.damaged`, naming the file and, where known, the offset; `vault.failed`.
     pub async fn open_known(&self, set: &BackupSet, stored_digest: &str) -> Result<Option<FrameReader>, Fault> {
         let (vault, set, wanted) = (self.clone(), set.clone(), stored_digest.to_owned());
         blocking(move || {
@@ -51,7 +51,7 @@ impl Vault {
                 let object = vault.store.open(&data_of(&set))?;
                 if parts_digest(&*object)? == wanted { FrameReader::new(object).map(Some) } else { Ok(None) }
             };
-            match open().map_err(|e| vault.damaged(&set, e))? {
+            match open().map_err(|e| vault.unreadable(&set, e))? {
                 Some(data) => Ok(Some(data)),
                 // What is damaged, and where, only a whole verification can say.
                 None => verify_whole(&vault, &set).map(|_| None),
@@ -62,12 +62,12 @@ impl Vault {
 }
 
 fn verify_whole(vault: &Vault, set: &BackupSet) -> Result<KeyStatistics, Fault> {
-    let damaged = |why: String| vault.damaged(set, why);
-    let open = || vault.store.open(&data_of(set)).and_then(FrameReader::new).map_err(|e| damaged(e.to_string()));
+    let damaged = |why: String| vault.unreadable(set, why);
+    let open = || vault.store.open(&data_of(set)).and_then(FrameReader::new).map_err(|e| vault.unreadable(set, e));
     // What cannot be read or written on our side is not damage of the set.
     let refused = |e| match e {
         RdbError::Sink { source, .. } => vault_fault("write", &vault.spill_dir().display().to_string(), source),
-        e => damaged(e.to_string()),
+        e => vault.unreadable(set, e),
     };
     let mut unique = Unique::new(vault.spill_dir());
     let own = |e: io::Error| refused(RdbError::Sink { offset: 0, source: e });
