@@ -276,7 +276,9 @@ class Archive:
         server = self.server("source", *PATIENT)
         service = self.keep_log(server)
         first = server.info("master_repl_offset")
-        writer = subprocess.Popen([sys.executable, WRITES, "--port", str(server.port), "--seconds", str(seconds), "--megabytes-per-second", str(ASKED)],
+        # Larger commands: of small ones a server takes fewer bytes a second than that, with one core to itself.
+        writer = subprocess.Popen([sys.executable, WRITES, "--port", str(server.port), "--seconds", str(seconds), "--goods", "120",
+                                   "--megabytes-per-second", str(ASKED)],
                                   stdout=subprocess.PIPE)
         lags, before = [], cpu(service.pid)
         # Commands are made before the first is sent.

@@ -150,26 +150,25 @@ impl Coverage {
         for run in self.runs.iter().filter(of) {
             let moments = self.moments(run);
             // A position needs a set that leads there, and no moment that is known.
-            let mut held: Vec<&BackupSet> = bases.iter().collect();
-            held.sort_by_key(|set| (set.replication_offset, set.finished_at));
-            if moments.first_that_leads(&held)?.is_none() {
+            if moments.base(bases)?.is_none() {
                 continue;
             }
-            let earliest = moments.earliest(bases, None)?;
             if run.last() < position.offset {
                 before = Some(run.until().as_millisecond());
                 continue;
             }
             if run.first() > position.offset {
-                after = earliest;
+                after = moments.earliest(bases, None)?;
                 break;
             }
             let inside = moments.inside(position.offset)?;
             if !inside.begins_command {
                 return Err(outside(None, None, Why::NoCommandThere).into());
             }
-            let cut = self.build(run, bases, inside.transaction, None)?;
-            return cut.ok_or_else(|| outside(before, earliest, Why::TooEarly).into());
+            return match self.build(run, bases, inside.transaction, None)? {
+                Some(cut) => Ok(cut),
+                None => Err(outside(before, moments.earliest(bases, None)?, Why::TooEarly).into()),
+            };
         }
         Err(between(before, after).into())
     }

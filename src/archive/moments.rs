@@ -134,11 +134,16 @@ impl Moments<'_> {
         Ok(total)
     }
 
-    /// The earliest moment that can be recovered from these sets; `floor` is the last one that an older run has.
-    pub fn earliest(&self, bases: &[BackupSet], floor: Option<i64>) -> Result<Option<i64>, Fault> {
+    /// The first of these sets onto which the log can be replayed: all that can be recovered lies behind it.
+    pub fn base<'s>(&self, bases: &'s [BackupSet]) -> Result<Option<&'s BackupSet>, Fault> {
         let mut held: Vec<&BackupSet> = bases.iter().collect();
         held.sort_by_key(|set| (set.replication_offset, set.finished_at));
-        let Some(base) = self.first_that_leads(&held)? else { return Ok(None) };
+        self.first_that_leads(&held)
+    }
+
+    /// The earliest moment that can be recovered from these sets; `floor` is the last one that an older run has.
+    pub fn earliest(&self, bases: &[BackupSet], floor: Option<i64>) -> Result<Option<i64>, Fault> {
+        let Some(base) = self.base(bases)? else { return Ok(None) };
         let Some(from) = self.from(base)? else { return Ok(None) };
         let ms = floor.map_or(from, |floor| from.max(floor.saturating_add(1)));
         let ms = self.blurred(ms)?.map_or(ms, |(_, after)| after);

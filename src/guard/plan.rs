@@ -272,7 +272,8 @@ impl Plan {
 }
 
 /// The fault of a target that is left as it is, for of the writes that were accepted behind its last safety backup some would be lost.
-fn not_kept(written: u64, why: &str) -> Fault {
+#[must_use]
+pub fn not_kept(written: u64, why: &str) -> Fault {
     let message = format!(
         "the target was not touched: {written} write commands came behind the last safety backup, and not all of them are kept: {why}"
     );

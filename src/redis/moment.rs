@@ -53,6 +53,12 @@ pub struct Moment {
 /// The look of a caller at the moment of a cutover by commands. A closure looks at the moment alone.
 #[async_trait]
 pub trait Look: Send {
+    /// Waits until it is certain that no moment to come will do, and says why; for ever where that is known at the moment alone. May be
+    /// dropped and called again.
+    async fn in_vain(&mut self) -> Fault {
+        std::future::pending().await
+    }
+
     /// Called before the moment is read: whoever reads the server's stream must not be ahead of it.
     async fn hold(&mut self) {}
 

@@ -48,6 +48,9 @@ const UNDATED: i64 = i64::MIN;
 /// By so many seconds the dates of replies differ from a clock that is right.
 const CLOCK_GRAIN: i64 = 2;
 
+/// Account and principal.
+type Identity = (String, String);
+
 /// What all clients of one account share.
 #[derive(Debug)]
 struct Account {
@@ -58,8 +61,8 @@ struct Account {
     config: TairConfig,
     /// Seconds by which the cloud's clock is ahead of ours, as the latest reply has shown; [`UNDATED`] before the first.
     clock: AtomicI64,
-    /// Account and principal of the access key that was asked about last.
-    identity: tokio::sync::Mutex<Option<(String, (String, String))>>,
+    /// The access key that was asked about last, and who calls by it.
+    identity: tokio::sync::Mutex<Option<(String, Identity)>>,
 }
 
 /// Calls actions in one region.
@@ -200,16 +203,17 @@ impl Client {
     /// # Errors
     /// [`TairError::NoCredentials`], and as [`Chain::identity`].
     pub async fn access(&self) -> Result<Access, TairError> {
-        let credentials = self.credentials().await?;
-        let mut known = self.account.identity.lock().await;
-        let (account, principal) = match known.as_ref().filter(|(key, _)| *key == credentials.access_key_id) {
-            Some((_, identity)) => identity.clone(),
-            None => {
-                let identity = self.account.chain.identity(&credentials, self.now()).await?;
-                known.insert((credentials.access_key_id.clone(), identity)).1.clone()
-            }
-        };
+        let (account, principal) = self.identity(self.credentials().await?.as_ref()).await?;
         Ok(Access { account, principal, region: self.region.clone(), endpoint: self.endpoint.to_string() })
+    }
+
+    async fn identity(&self, of: &Credentials) -> Result<Identity, TairError> {
+        let mut known = self.account.identity.lock().await;
+        if let Some((_, identity)) = known.as_ref().filter(|(key, _)| *key == of.access_key_id) {
+            return Ok(identity.clone());
+        }
+        let identity = self.account.chain.identity(of, self.now()).await?;
+        Ok(known.insert((of.access_key_id.clone(), identity)).1.clone())
     }
 
     /// Calls an action that destroys nothing and costs nothing.
@@ -296,9 +300,17 @@ impl Client {
     async fn send_with_retries(&self, call: ApiCall<'_>, writes: bool) -> Result<Vec<u8>, TairError> {
         let account = &self.account;
         let (mut attempts, mut clock_set, mut renewed) = (0, false, false);
+        let begun_by = if writes { account.identity.lock().await.clone() } else { None };
         loop {
             account.limiter.acquire().await;
             let credentials = account.chain.get().await?;
+            // Keys renewed since may be somebody else's: what one was permitted another does not send.
+            if let Some((key, who)) = &begun_by
+                && *key != credentials.access_key_id
+                && self.identity(&credentials).await? != *who
+            {
+                return Err(TairError::OtherCaller { action: call.action.to_owned() });
+            }
             let failure = match attempt(&account.http, call, &credentials, self.now()).await {
                 Ok(answer) => {
                     self.keep_clock(answer.date);

@@ -6,7 +6,7 @@ use crate::config::tair::{TairConfig, address, is_region};
 use crate::model::text::quoted;
 use crate::tair::environment::Environment;
 use crate::tair::error::TairError;
-use url::Url;
+use url::{Host, Url};
 
 /// Regions served by the central endpoint, `r-kvstore.aliyuncs.com`.
 const CENTRAL: [&str; 5] = ["cn-hangzhou", "cn-hangzhou-finance", "cn-heyuan", "cn-shanghai", "cn-wulanchabu"];
@@ -64,6 +64,21 @@ fn checked(region: &str) -> Result<&str, TairError> {
         return Ok(region);
     }
     Err(TairError::Setup(format!("{} is not a region such as cn-hangzhou", quoted(region))))
+}
+
+/// Whether an address is one of the vendor's own hosts.
+#[must_use]
+pub fn is_vendors(url: &Url) -> bool {
+    let Some(Host::Domain(host)) = url.host() else { return false };
+    // A whole name may end with a dot.
+    host.strip_suffix('.').unwrap_or(host).ends_with(".aliyuncs.com")
+}
+
+/// Whether an address is one of the vendor's hosts within a region's VPC.
+#[must_use]
+pub fn is_in_vpc(url: &Url) -> bool {
+    let service = url.host_str().and_then(|host| host.split('.').next());
+    is_vendors(url) && service.is_some_and(|service| service.ends_with("-vpc"))
 }
 
 /// The host name of a region's endpoint.
@@ -142,6 +157,29 @@ mod tests {
         assert_eq!(sts(None, None, true).unwrap().as_str(), "https://sts.aliyuncs.com/");
         assert_eq!(sts(None, Some("cn-beijing"), true).unwrap().as_str(), "https://sts-vpc.cn-beijing.aliyuncs.com/");
         assert_eq!(regions().len(), 37);
+    }
+
+    /// The vendor's hosts are told by the host's last labels, and by nothing else of an address.
+    #[test]
+    fn the_vendors_hosts_are_known() {
+        for (address, vendors, in_vpc) in [
+            ("https://r-kvstore.aliyuncs.com/", true, false),
+            ("https://R-KVSTORE.cn-beijing.AliyunCS.com./", true, false),
+            ("https://r-kvstore-vpc.cn-beijing.aliyuncs.com:443/", true, true),
+            ("https://aliyuncs.com/", false, false),
+            ("https://r-kvstore-vpc.notaliyuncs.com/", false, false),
+            ("https://r-kvstore-vpc.aliyuncs.com.evil.example/", false, false),
+            ("https://evil.example/r-kvstore.aliyuncs.com", false, false),
+            ("https://r-kvstore.aliyuncs.com@evil.example/", false, false),
+            ("http://127.0.0.1:18761/", false, false),
+        ] {
+            let url = Url::parse(address).unwrap();
+            assert_eq!((is_vendors(&url), is_in_vpc(&url)), (vendors, in_vpc), "{address}");
+        }
+        for region in regions() {
+            let url = |vpc| Url::parse(&format!("https://{}", host(region, vpc).unwrap())).unwrap();
+            assert!(is_vendors(&url(false)) && !is_in_vpc(&url(false)) && is_in_vpc(&url(true)), "{region}");
+        }
     }
 
     /// Configuration before profile before environment.

@@ -156,6 +156,12 @@ pub enum TairError {
         /// The instance that it would have been called on.
         instance: String,
     },
+    /// The keys have become another account's or user's since a write was begun. It was not sent by them.
+    #[error("{action} was not sent: the credentials are no longer those of the account and user that began it")]
+    OtherCaller {
+        /// The action that was not called.
+        action: String,
+    },
     /// No connection was made, so nothing was sent.
     #[error("cannot reach {host}: {why}")]
     Unreachable {
@@ -242,6 +248,8 @@ impl From<TairError> for Fault {
             TairError::UnusableKey => fault(Kind::Unexpected, "credentials.unusable"),
             TairError::Setup(_) => fault(Kind::Usage, "tair.invalid_setup").hint("Check [tair] in the configuration."),
             TairError::NotGranted { .. } => fault(Kind::Unexpected, "act.unsupported"),
+            TairError::OtherCaller { .. } => fault(Kind::Refused, "credentials.changed")
+                .hint("Call again as whoever is to do it: what needs a plan needs a new one."),
             TairError::NoRegion => fault(Kind::Usage, "tair.no_region")
                 .hint("Set [tair] region, such as \"cn-hangzhou\", or ALIBABA_CLOUD_REGION_ID."),
             TairError::NoCredentials(_) => fault(Kind::Usage, "credentials.none")

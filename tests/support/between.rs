@@ -46,6 +46,8 @@ pub enum Trouble {
     Other,
     /// Done, and answered as of an instance in another region.
     Elsewhere,
+    /// Done, and answered as of an instance in that status.
+    Status(&'static str),
     /// The process that calls dies before the emulator is asked.
     Dies,
     /// Done, and the process that called dies before the reply comes.
@@ -307,6 +309,11 @@ fn pass(mut client: TcpStream, emulator: u16, shared: &Mutex<Shared>) {
             let text =
                 String::from_utf8_lossy(&body).replace("\"RegionId\":\"cn-hangzhou\"", "\"RegionId\":\"cn-beijing\"");
             with_body(&head, text.as_bytes())
+        }
+        (Some(Trouble::Status(status)), Some((head, body, _))) => {
+            let mut json: Value = serde_json::from_slice(&body).unwrap();
+            json["Instances"]["DBInstanceAttribute"][0]["InstanceStatus"] = status.into();
+            with_body(&head, json.to_string().as_bytes())
         }
         (Some(Trouble::Dies | Trouble::DiesAfter), _) => {
             lock().deadly = true;

@@ -8,7 +8,7 @@ use serde_json::Value;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::{Child, Command};
-use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tair_backup_mcp::archive::segment::read::Segment;
@@ -105,6 +105,16 @@ pub fn archive(bench: &Bench) -> Archive {
     Archive::new(&Vault::new(bench.home().join("vault")), bench.home().join("spool"))
 }
 
+/// Waits until the log of an instance that is written to has a window, and all of what was written is on the vault. A log to which nobody
+/// writes hears of its source every ten seconds.
+pub fn begun(bench: &Bench, redis: &Redis) {
+    log_until(bench, "a window", |log| {
+        redis.run(&["SET", "a", "1"]);
+        log["window"].is_object()
+    });
+    archived_to(bench, position(redis).1);
+}
+
 /// Waits until the vault has the log up to an offset of the source, in the newest timeline.
 pub fn archived_to(bench: &Bench, offset: u64) {
     let deadline = Instant::now() + LONG;
@@ -144,7 +154,24 @@ pub struct Wire {
     pub port: u16,
     to: Arc<AtomicU16>,
     open: Arc<AtomicBool>,
+    /// Connections so far, and how many of them, the first ones, let nothing through just now.
+    taken: Arc<AtomicUsize>,
+    held: Arc<AtomicUsize>,
     ends: Arc<Mutex<Vec<TcpStream>>>,
+}
+
+/// Hands on what comes from one end to the other, and waits for as long as it `is_held`.
+fn hand_on(mut from: TcpStream, mut into: TcpStream, is_held: impl Fn() -> bool) {
+    let mut piece = vec![0; 1 << 16];
+    while let Ok(n @ 1..) = from.read(&mut piece) {
+        while is_held() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        if into.write_all(&piece[..n]).is_err() {
+            break;
+        }
+    }
+    let _ = into.shutdown(Shutdown::Both);
 }
 
 impl Wire {
@@ -154,9 +181,12 @@ impl Wire {
             port: listener.local_addr().unwrap().port(),
             to: Arc::new(AtomicU16::new(redis.port)),
             open: Arc::new(AtomicBool::new(true)),
+            taken: Arc::default(),
+            held: Arc::default(),
             ends: Arc::default(),
         };
         let (to, open, ends) = (Arc::clone(&wire.to), Arc::clone(&wire.open), Arc::clone(&wire.ends));
+        let (taken, held) = (Arc::clone(&wire.taken), Arc::clone(&wire.held));
         std::thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
                 if !open.load(Ordering::SeqCst) {
@@ -164,13 +194,10 @@ impl Wire {
                 }
                 let Ok(server) = TcpStream::connect(("127.0.0.1", to.load(Ordering::SeqCst))) else { continue };
                 ends.lock().unwrap().extend([client.try_clone().unwrap(), server.try_clone().unwrap()]);
-                for (mut from, mut into) in
-                    [(client.try_clone().unwrap(), server.try_clone().unwrap()), (server, client)]
-                {
-                    std::thread::spawn(move || {
-                        let _ = std::io::copy(&mut from, &mut into);
-                        let _ = into.shutdown(Shutdown::Both);
-                    });
+                let number = taken.fetch_add(1, Ordering::SeqCst);
+                for (from, into) in [(client.try_clone().unwrap(), server.try_clone().unwrap()), (server, client)] {
+                    let held = Arc::clone(&held);
+                    std::thread::spawn(move || hand_on(from, into, || number < held.load(Ordering::SeqCst)));
                 }
             }
         });
@@ -196,6 +223,16 @@ impl Wire {
 
     pub fn open(&self) {
         self.open.store(true, Ordering::SeqCst);
+    }
+
+    /// Holds up what comes on the connections that there are, which stay. New ones let everything through.
+    pub fn hold(&self) {
+        self.held.store(self.taken.load(Ordering::SeqCst), Ordering::SeqCst);
+    }
+
+    /// Lets through what was held up.
+    pub fn let_go(&self) {
+        self.held.store(0, Ordering::SeqCst);
     }
 
     /// Leads to another server from now on.

@@ -35,7 +35,7 @@ pub(super) fn assess(some: &SomeKeys, facts: &KeysFacts, of: &DirectRestore, ass
             .push_str(&format!("; {} more had an expiry that has passed, and count as not there", matched.expired));
     }
     impact.lost = match matched.target {
-        Some(MatchedInTarget { keys, shared, removed }) if some.add_prefix.is_none() => format!(
+        Some(MatchedInTarget { keys, shared, removed }) if some.removes() => format!(
             "of {keys} keys that match now the values of {shared}, which become those of then; {exactly}{removed} that were not there then, or have expired since, are DELETED; nothing else{}",
             stay(matched.removed_in.as_ref(), Some(keys.saturating_sub(shared + removed)))
         ),
@@ -44,7 +44,7 @@ pub(super) fn assess(some: &SomeKeys, facts: &KeysFacts, of: &DirectRestore, ass
                 "the values of {exactly}{shared} keys that are called so now; no key is deleted, and nothing else is touched"
             )
         }
-        None if some.add_prefix.is_none() => {
+        None if some.removes() => {
             let deleted = match matched.removed_in {
                 Some(_) => ", and those of them that were not there then, or have expired since, altogether (DELETED)",
                 None => "",
@@ -55,7 +55,7 @@ pub(super) fn assess(some: &SomeKeys, facts: &KeysFacts, of: &DirectRestore, ass
         None => "the values of keys that are called so now; no key is deleted, and nothing else is touched".into(),
     };
     if of.replay.is_some() {
-        let deleted = if some.add_prefix.is_none() { ", and so how many are DELETED," } else { "" };
+        let deleted = if some.removes() { ", and so how many are DELETED," } else { "" };
         let known = format!(
             "; these figures are of {BEGINS_WITH}: what the log behind it makes of them{deleted} is known when the moment has been built"
         );

@@ -27,7 +27,7 @@ pub(super) fn assess(facts: &LocalClone, source: &Source, earlier: Option<Earlie
     if let Some(replay) = replay {
         let server = format!("the server of our own ({runs_on})");
         let like = "put the program of the server that wrote the log into PATH";
-        checks.push(restore_time(replay, set));
+        checks.push(restore_time(replay, set, false));
         checks.push(applies(&server, like, "; the clone is loaded from what it then holds", replay));
         checks.extend(expired_since(replay).map(|told| expired(&told)));
     }

@@ -69,7 +69,7 @@ pub struct Assessment {
 /// that reads something else has not been able to have any of them made.
 pub fn assess(act: &Act, facts: &Facts, earlier: Option<Earlier<'_>>, rules: Rules) -> Result<Assessment, Fault> {
     Ok(match (act, facts) {
-        (Act::RestoreInstance { source, write_fence, keys, .. }, Facts::DirectRestore(facts))
+        (Act::RestoreInstance { source, write_fence, source_instance_id, keys }, Facts::DirectRestore(facts))
             if is_direct(facts, source) && keys.is_some() == facts.keys.is_some() =>
         {
             let mut assessment = direct::assess(facts, *write_fence, earlier, rules);
@@ -77,7 +77,10 @@ pub fn assess(act: &Act, facts: &Facts, earlier: Option<Earlier<'_>>, rules: Rul
                 keys::assess(some, found, facts, &mut assessment);
             }
             if let Some(behind) = &facts.replay {
-                assessment.checks.extend(replay::checks(source, facts, behind));
+                // Of some keys, or of another instance, nobody counts what goes.
+                let takes_back = keys.is_none() && source_instance_id.is_none();
+                assessment.checks.extend(replay::checks(source, facts, behind, takes_back));
+                assessment.details.extend(replay::taken_back(behind).filter(|_| takes_back));
                 assessment.impact.after.push_str(&replay::on_arrival(source, behind));
             }
             assessment

@@ -14,9 +14,9 @@ use crate::model::time::{written, written_ms};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 
-/// The checks that a restore to a moment needs beside those of its set.
-pub(super) fn checks(source: &Source, facts: &DirectRestore, replay: &Replay) -> Vec<Precheck> {
-    let mut checks = vec![restore_time(replay, &facts.source), log_replay(&facts.target, replay)];
+/// The checks that a restore to a moment needs beside those of its set. `takes_back` as for [`restore_time`].
+pub(super) fn checks(source: &Source, facts: &DirectRestore, replay: &Replay, takes_back: bool) -> Vec<Precheck> {
+    let mut checks = vec![restore_time(replay, &facts.source, takes_back), log_replay(&facts.target, replay)];
     checks.extend(replay.builder.iter().flatten().map(|builder| room_here(builder, "to build the moment here")));
     checks.extend(expiries(source, replay, facts.target.writes.read_at));
     checks
@@ -97,15 +97,17 @@ pub(super) fn details(set: &SourceFacts, replay: &Replay) -> Vec<(String, String
     if let Some(Ok(builder)) = &replay.builder {
         all.push(("built_on", clean(&builder.program)));
     }
-    if let ReplayedLog::Archive { at, precision_ms, taken_back, window } = &replay.log {
-        all.extend([
-            ("restored_to", written_ms(*at)),
-            ("precision_ms", precision_ms.to_string()),
-            ("commands_taken_back", taken_back.to_string()),
-        ]);
+    if let ReplayedLog::Archive { at, precision_ms, window, .. } = &replay.log {
+        all.extend([("restored_to", written_ms(*at)), ("precision_ms", precision_ms.to_string())]);
         all.extend(window.map(|(from, to)| ("recovery_window", window_text(from, to))));
     }
     all.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+/// What a plan says of the commands since, where all of the instance that the log is of goes back to the moment.
+pub(super) fn taken_back(replay: &Replay) -> Option<(String, String)> {
+    let ReplayedLog::Archive { taken_back, .. } = &replay.log else { return None };
+    Some(("commands_taken_back".to_owned(), taken_back.to_string()))
 }
 
 fn window_text(from: Timestamp, to: Timestamp) -> String {
@@ -117,7 +119,8 @@ pub(super) fn seconds(replay: &Replay) -> u64 {
     1 + replay_time(replay.bytes, replay.commands).as_secs()
 }
 
-pub(super) fn restore_time(replay: &Replay, set: &SourceFacts) -> Precheck {
+/// The moment. `takes_back`: whether all of the instance that the log is of goes back to it.
+pub(super) fn restore_time(replay: &Replay, set: &SourceFacts, takes_back: bool) -> Precheck {
     let behind = format!("{} commands ({}) behind {}", replay.commands, bytes(replay.bytes), set.backup_id);
     let (status, detail) = match &replay.log {
         ReplayedLog::Tail { job_id } => {
@@ -130,8 +133,9 @@ pub(super) fn restore_time(replay: &Replay, set: &SourceFacts) -> Precheck {
                 ms => format!("; known to {ms} ms, for that part of the log arrived late"),
             };
             let status = if *precision_ms > 1000 { Status::Warn } else { Status::Pass };
+            let since = if takes_back { "taken back" } else { "not in it" };
             let detail = format!(
-                "{}, position {}: {behind}; {taken_back} commands since are taken back{known}{}",
+                "{}, position {}: {behind}; {taken_back} commands since are {since}{known}{}",
                 written_ms(*at),
                 replay.position,
                 window.unwrap_or_default()

@@ -32,6 +32,12 @@ pub struct SomeKeys {
 }
 
 impl SomeKeys {
+    /// Whether keys of the target that match and that the source does not have are removed. Under a prefix none is: what is there is somebody's.
+    #[must_use]
+    pub const fn removes(&self) -> bool {
+        self.add_prefix.is_none()
+    }
+
     /// The keys, as part of a sentence.
     #[must_use]
     pub fn describe(&self) -> String {

@@ -160,6 +160,9 @@ impl Inner {
         behind: bool,
         instance_id: &str,
     ) -> Result<Option<HeldSlots>, Fault> {
+        if !keys.removes() {
+            return Ok(None);
+        }
         let mut conn = Conn::open(&self.endpoint(instance_id).await?, COMMAND_TIMEOUT).await?;
         let target = ServerFacts::read(&mut conn).await?;
         Ok(removed_in(keys, self.held_then(base, behind, instance_id, &target).await))

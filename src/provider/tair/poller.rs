@@ -78,6 +78,8 @@ impl Poller {
 pub struct Steady {
     last: Option<InstanceState>,
     times: u32,
+    /// When that state was first seen.
+    since: Option<Instant>,
     /// Whether there was such an instance at any look.
     found: bool,
     /// How many looks in a row have shown that there is none.
@@ -90,9 +92,17 @@ impl Steady {
         if state == InstanceState::Untold {
             return 0;
         }
-        self.times = if self.last == Some(state) { self.times.saturating_add(1) } else { 1 };
-        self.last = Some(state);
+        if self.last == Some(state) {
+            self.times = self.times.saturating_add(1);
+        } else {
+            (self.last, self.times, self.since) = (Some(state), 1, Some(Instant::now()));
+        }
         self.times
+    }
+
+    /// For how long looks have shown this state.
+    fn stood(&self) -> Duration {
+        self.since.map_or(Duration::ZERO, |at| at.elapsed())
     }
 
     /// Counts whether there is such an instance. A look that fails otherwise says nothing of that.
@@ -109,7 +119,7 @@ impl Steady {
 pub struct StatusLook {
     /// The status, as the cloud writes it; empty where it could not be read.
     pub status: String,
-    /// What the status means.
+    /// What the status means; where the instance has been down for as long as anything may take to be listed, that it is lost.
     pub state: InstanceState,
     /// How many looks in a row have shown that.
     pub looks: u32,
@@ -126,8 +136,11 @@ impl Inner {
         let is_gone = steady.missing >= LOOKS && is_listed;
         let read = poller.look(read).flatten();
         let status = read.and_then(|a| a.facts.instance_status).unwrap_or_default();
-        let state = InstanceState::of(&status);
+        let mut state = InstanceState::of(&status);
         let looks = steady.saw(state);
+        if state == InstanceState::Down && steady.stood() >= self.polling.listed_by() {
+            state = InstanceState::Lost;
+        }
         if looks == 1 && matches!(state, InstanceState::Normal | InstanceState::Lost) {
             poller.hurry();
         }

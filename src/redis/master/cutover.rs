@@ -25,9 +25,14 @@ const FREEING_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a target whose old data is freed may still be above its limit: figures lag, and writers are refused meanwhile.
 const LAG: Duration = Duration::from_secs(1);
 
-/// Whoever answers for a restore: asked when the target refuses writes and before anything is sent to it, and told what a roll-back
-/// will need besides.
-pub trait BeforeStream: Send {
+/// Keeps what a roll-back will need.
+pub trait RollbackStore: Send {
+    /// Stores the record anew: one more of the target's settings is about to be changed. An error leaves that setting alone.
+    fn store(&mut self, record: &RollbackRecord) -> impl Future<Output = Result<(), Fault>> + Send;
+}
+
+/// Whoever answers for a restore: asked when the target refuses writes and before anything is sent to it.
+pub trait BeforeStream: RollbackStore {
     /// Told right before the target is made to follow this program: what it has not sent its replicas by then is lost to them.
     fn switching(&mut self) -> impl Future<Output = ()> + Send {
         async {}
@@ -40,9 +45,6 @@ pub trait BeforeStream: Send {
     fn loaded(&mut self) -> impl Future<Output = ()> + Send {
         async {}
     }
-
-    /// Stores the record anew: one more of the target's settings is about to be changed. An error leaves that setting alone.
-    fn store(&mut self, record: &RollbackRecord) -> impl Future<Output = Result<(), Fault>> + Send;
 }
 
 /// The last word on a server that this program started itself, which nobody else writes to.
@@ -61,7 +63,9 @@ impl BeforeStream for OwnServer {
     async fn allow(&mut self, _: &Switched) -> Result<(), Fault> {
         Ok(())
     }
+}
 
+impl RollbackStore for OwnServer {
     async fn store(&mut self, _: &RollbackRecord) -> Result<(), Fault> {
         Ok(())
     }
@@ -75,7 +79,7 @@ pub(super) async fn switched(conn: &mut Conn, record: &RollbackRecord) -> Result
         return Err(another("its process is another one (run_id)".to_owned()));
     }
     match &facts.master {
-        Some(link) if link.host == record.host && link.port == record.port => {}
+        Some(_) if record.is_followed_by(&facts) => {}
         Some(_) => return Err(another("it follows somebody else".to_owned())),
         None => return Err(another("it follows nobody".to_owned())),
     }
@@ -112,12 +116,12 @@ pub(super) async fn nothing_to_evict(
     target: &Endpoint,
     options: &MasterOptions,
     record: &mut RollbackRecord,
-    before: &mut impl BeforeStream,
+    kept_by: &mut impl RollbackStore,
 ) {
     let Some(limit) = limit_in_the_way(target, options).await else { return };
     // A crash behind the change puts the limit back, so the record is first.
     record.settings.maxmemory = Some(limit.to_string());
-    if let Err(fault) = before.store(record).await {
+    if let Err(fault) = kept_by.store(record).await {
         record.settings.maxmemory = None;
         tracing::warn!("the target is promoted with its memory limit, which could not be recorded: {fault}");
         return;

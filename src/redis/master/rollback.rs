@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+use super::cutover::{RollbackStore, nothing_to_evict};
 use super::types::{MasterOptions, RollbackRecord};
 use crate::guard::grant::{Grant, RollBack};
 use crate::model::text::clean;
@@ -55,21 +56,21 @@ pub struct RolledBack {
 }
 
 /// Makes the target its own master again if it follows this program, and puts its settings back. For the next start after a
-/// crash.
+/// crash. One that has loaded the data is promoted as at the end of a session: when it has freed its old data.
 ///
 /// Without a grant nothing is rolled back:
 ///
 /// ```
-/// use tair_backup_mcp::{guard::grant::*, redis::{conn::Conn, master::{rollback::roll_back, types::RollbackRecord}}};
-/// async fn recover(grant: Grant<RollBack>, conn: &mut Conn, record: &RollbackRecord) {
-///     let _ = roll_back(grant, conn, record).await;
+/// use tair_backup_mcp::{guard::grant::*, redis::{conn::Conn, endpoint::Endpoint, master::{cutover::OwnServer, rollback::roll_back, types::*}}};
+/// async fn recover(grant: Grant<RollBack>, at: &Endpoint, conn: &mut Conn, record: &RollbackRecord, own: &mut OwnServer) {
+///     let _ = roll_back(grant, at, conn, record, &MasterOptions::default(), own).await;
 /// }
 /// ```
 ///
 /// ```compile_fail,E0061
-/// use tair_backup_mcp::{guard::grant::*, redis::{conn::Conn, master::{rollback::roll_back, types::RollbackRecord}}};
-/// async fn recover(conn: &mut Conn, record: &RollbackRecord) {
-///     let _ = roll_back(conn, record).await;
+/// use tair_backup_mcp::{guard::grant::*, redis::{conn::Conn, endpoint::Endpoint, master::{cutover::OwnServer, rollback::roll_back, types::*}}};
+/// async fn recover(at: &Endpoint, conn: &mut Conn, record: &RollbackRecord, own: &mut OwnServer) {
+///     let _ = roll_back(at, conn, record, &MasterOptions::default(), own).await;
 /// }
 /// ```
 ///
@@ -77,11 +78,19 @@ pub struct RolledBack {
 /// What the connection or the server refused: nothing is known then, and the target must be rolled back later.
 pub async fn roll_back(
     grant: Grant<RollBack>,
+    target: &Endpoint,
     conn: &mut Conn,
     record: &RollbackRecord,
+    options: &MasterOptions,
+    kept_by: &mut impl RollbackStore,
 ) -> Result<RolledBack, RedisError> {
     tracing::debug!(instance = grant.instance_id(), "rolls role and settings back");
-    roll_back_by(conn, record, Instant::now() + ROLLBACK_TIMEOUT).await
+    let mut record = record.clone();
+    let facts = ServerFacts::from_info(&info(conn, None).await?);
+    if record.is_followed_by(&facts) && facts.replid == record.replid {
+        nothing_to_evict(target, options, &mut record, kept_by).await;
+    }
+    roll_back_by(conn, &record, Instant::now() + ROLLBACK_TIMEOUT).await
 }
 
 async fn roll_back_by(conn: &mut Conn, record: &RollbackRecord, deadline: Instant) -> Result<RolledBack, RedisError> {
@@ -90,7 +99,7 @@ async fn roll_back_by(conn: &mut Conn, record: &RollbackRecord, deadline: Instan
     loop {
         facts = ServerFacts::from_info(&info(conn, None).await?);
         match (&facts.role, &facts.master) {
-            (Role::Replica, Some(link)) if link.host == record.host && link.port == record.port => {
+            (Role::Replica, _) if record.is_followed_by(&facts) => {
                 found = Found::FollowedUs;
                 // The replication id that tells what the target has loaded is `master_replid` while the target follows this
                 // program and `master_replid2` right after; both are asked below.

@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::config::instance::FREE_STALL_SECONDS;
+use crate::redis::facts::ServerFacts;
 use crate::redis::settings::{SetByUs, Settings};
 
 /// What the supplier of the data sends: the chunks of a snapshot, and either [`Done`](Self::Done), or
@@ -129,6 +130,13 @@ pub struct RollbackRecord {
     pub replid: String,
     /// The target's `run_id`: another one means that the target has restarted.
     pub run_id: String,
+}
+
+impl RollbackRecord {
+    /// Whether a target follows this program, by the address that it was told.
+    pub(super) fn is_followed_by(&self, facts: &ServerFacts) -> bool {
+        facts.master.as_ref().is_some_and(|link| link.host == self.host && link.port == self.port)
+    }
 }
 
 /// A target right after REPLICAOF, read on the very connection that sent it. The target takes no write any more, so this is its last

@@ -104,13 +104,17 @@ pub async fn load_beside(
     };
     cutover.begin(conn).await?;
     let mut run = Run::default();
-    let loaded = match run.all(conn, &mut frames, &mut on_progress).await {
-        Ok(()) if run.failed == 0 => Ok(()),
-        Ok(()) => Err(run.beside()),
-        Err(error) => {
-            run.first.push(error.to_string());
-            Err(run.beside())
-        }
+    let loaded = tokio::select! {
+        loaded = run.all(conn, &mut frames, &mut on_progress) => match loaded {
+            Ok(()) if run.failed == 0 => Ok(()),
+            Ok(()) => Err(run.beside()),
+            Err(error) => {
+                run.first.push(error.to_string());
+                Err(run.beside())
+            }
+        },
+        // Hours may be left of a load that would be dropped.
+        fault = look.in_vain() => Err(RedisError::Withheld { fault }),
     };
     if let Err(error) = loaded {
         // A command may have been sent in part: nothing else can be said on this connection.
@@ -364,7 +368,8 @@ impl Cutover<'_> {
         commands.extend(self.libraries(&self.old));
         let left = match run(conn, &commands).await {
             Ok(replies) if replies.first_error().is_none() => {
-                // What came in between went to the new data, and is gone with it. The swap itself has written a DEL, a SWAPDB and a SET for each pair, and the libraries.
+                // What came in between went to the new data, and is gone with it. The swap itself has written a DEL, a SWAPDB and a SET for
+                // each pair, and the libraries.
                 let own = 3 * self.placement.pairs.len() as u64 + u64::from(self.libraries(&self.new).is_some());
                 let lost = writes_between(conn, swapped.text(2), replies.text(0), own).await;
                 if let RedisError::Withheld { fault: Fault { message, .. } }

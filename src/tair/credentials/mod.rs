@@ -14,6 +14,7 @@ mod temporary;
 use crate::config::tair::TairConfig;
 use crate::model::secret::Secret;
 use crate::tair::access_key::Credentials;
+use crate::tair::endpoint;
 use crate::tair::environment::Environment;
 use crate::tair::error::{FailedLink, NoCredentials, TairError};
 use crate::tair::http::Http;
@@ -136,21 +137,20 @@ impl Chain {
         self.ask(&mut held).await
     }
 
-    /// Account and principal of credentials: as the Security Token Service tells them where it belongs to the endpoint that is called,
-    /// else, and where it refuses, the access key's own id for both; of temporary credentials, whose id is another one after every renewal,
-    /// where they come from. `now` is the cloud's time, as far as it is known.
+    /// Account and principal of credentials that this chain gave: as the Security Token Service tells them where it belongs to the endpoint
+    /// that is called, else, and where it refuses, the access key's own id for both; of temporary credentials, whose id is another one after
+    /// every renewal, where they come from. `now` is the cloud's time, as far as it is known.
     ///
     /// # Errors
     /// What kept the service from an answer: then it is not known who calls, which is nobody else than before.
     pub async fn identity(&self, of: &Credentials, now: Timestamp) -> Result<(String, String), TairError> {
         let config = &self.means.config;
-        let told = if config.endpoint.is_none() || config.sts_endpoint.is_some() {
-            sts::identity(&self.means, of, now).await?
-        } else {
-            None
-        };
+        // An endpoint that is named may be the vendor's own all the same.
+        let is_asked = config.sts_endpoint.is_some() || config.endpoint.as_ref().is_none_or(endpoint::is_vendors);
+        let told = if is_asked { sts::identity(&self.means, of, now).await? } else { None };
         // Keys of the environment are never renewed in a process: their own id is who they are.
-        let is_renewed = of.token.is_some() && of.source != "environment";
+        let link = self.held.lock().await.link;
+        let is_renewed = of.token.is_some() && link != Some(Link::Environment);
         let stands = if is_renewed { &of.source } else { &of.access_key_id };
         Ok(told.map_or_else(|| (stands.clone(), stands.clone()), |found| (found.account, found.principal)))
     }
@@ -219,7 +219,7 @@ impl Means {
         let id = self.need("ALIBABA_CLOUD_ACCESS_KEY_ID")?;
         let secret = self.need("ALIBABA_CLOUD_ACCESS_KEY_SECRET")?;
         let token = self.env.get("ALIBABA_CLOUD_SECURITY_TOKEN");
-        Ok(Credentials::fixed(id, secret, "environment").with_token(token))
+        Ok(Credentials::fixed(id, secret, Link::Environment.name()).with_token(token))
     }
 
     async fn oidc(&self) -> Found {

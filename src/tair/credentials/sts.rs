@@ -105,7 +105,9 @@ pub(super) struct Identity {
 
 /// Asks the service who signs with credentials. Needs no permission; `None` where the service refuses to say all the same.
 pub(super) async fn identity(means: &Means, of: &Credentials, now: Timestamp) -> Result<Option<Identity>, TairError> {
-    let service = service(means, &Session::default()).map_err(TairError::Setup)?;
+    // Whoever reaches the API within a VPC may not reach the central service.
+    let vpc = means.config.endpoint.as_ref().is_some_and(endpoint::is_in_vpc);
+    let service = service(means, &Session { vpc, ..Session::default() }).map_err(TairError::Setup)?;
     let params = Params::new();
     let action = "GetCallerIdentity";
     let call = ApiCall { endpoint: &service, version: VERSION, action, method: Method::Post, params: &params };

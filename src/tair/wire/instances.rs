@@ -197,6 +197,8 @@ pub enum InstanceState {
     Recovering,
     /// The instance will not serve again by itself.
     Lost,
+    /// `Unavailable`, `Inactive`: the instance does not serve, which may pass.
+    Down,
     /// The reply has no status.
     Untold,
     /// Any other status: the instance is on its way to one of the above.
@@ -210,7 +212,8 @@ impl InstanceState {
         match status.trim().to_ascii_lowercase().as_str() {
             "normal" => Self::Normal,
             "backuprecovering" => Self::Recovering,
-            "error" | "unavailable" | "released" | "inactive" => Self::Lost,
+            "error" | "released" => Self::Lost,
+            "unavailable" | "inactive" => Self::Down,
             "" => Self::Untold,
             _ => Self::Changing,
         }

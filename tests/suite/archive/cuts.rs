@@ -269,3 +269,53 @@ fn what_leads_back_to_one_set_alone_is_known() {
     assert_eq!(only(&both[..1], &first), Some((-1, 1000)));
     assert_eq!(only(&both[1..], &second), Some((0, 1000)));
 }
+
+/// What is taken back is all behind the cut, in whichever timeline: its own, behind a hole, and those that were begun since; and nothing of
+/// what is older.
+#[test]
+fn what_is_taken_back_is_counted_over_timelines() {
+    let log = Log::new();
+    let mut writer = log.writer(1 << 20);
+    for n in 0..5 {
+        put(&mut writer, &set("a", &n.to_string()), T0 + n);
+    }
+    let last = writer.offset();
+    // What lies between is in no log.
+    writer.skip_to(last + 1000).unwrap();
+    put(&mut writer, &[select(0), set("a", "behind a hole")].concat(), T0 + 10);
+    seal(&mut writer);
+    let child = NewTimeline { opened_at: at(T0 + 100), ..new_timeline(FIRST + 9000, Some(0)) };
+    let child = log.archive.open_timeline(child).unwrap();
+    let mut writer = log.archive.writer(&child, limits(1 << 20)).unwrap();
+    for n in 0..3 {
+        put(&mut writer, &set("b", &n.to_string()), T0 + 100 + n);
+    }
+    seal(&mut writer);
+    let bases = [base(FIRST, T0 - 1), base(last + 1000, T0 + 9), base(FIRST + 9000, T0 + 99)];
+    let taken_back = |ms: i64| cut(&log, &bases, T0 + ms).unwrap().taken_back;
+    assert_eq!([0, 4, 10, 100, 102].map(taken_back), [8, 4, 3, 2, 0]);
+    let before = CutAt::Before(child.position(FIRST + 9000));
+    assert_eq!(cut_at(&log, &bases, &before).unwrap().taken_back, 3);
+}
+
+/// A moment within an outage is refused, and a position within what came behind it is not: it needs no moment that is known.
+#[test]
+fn a_position_needs_no_precise_moment() {
+    let log = Log::new();
+    let mut writer = log.writer(1 << 20);
+    let late = |writer: &mut LogWriter, value: &str| {
+        let offset = writer.offset();
+        writer.append(&set("a", value), at(T0 + 5000), SignedDuration::from_millis(4000)).unwrap();
+        offset
+    };
+    put(&mut writer, &set("a", "0"), T0);
+    let positions = ["1", "2"].map(|value| late(&mut writer, value));
+    seal(&mut writer);
+    let bases = [base(FIRST, T0 - 1)];
+    assert_eq!(cut(&log, &bases, T0 + 3000).unwrap_err().why, Why::Imprecise);
+    let found = positions.map(|offset| {
+        let cut = cut_at(&log, &bases, &CutAt::Before(log.timeline.position(offset))).unwrap();
+        (cut.to.offset == offset, cut.commands, cut.taken_back)
+    });
+    assert_eq!(found, [(true, 1, 2), (true, 2, 1)]);
+}

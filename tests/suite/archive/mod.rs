@@ -1,6 +1,7 @@
 //! The log of an instance: what was received can be recovered to every moment, byte for byte, or it is said why not. Of these only
-//! `collector`, `links`, `memory`, `outages` and `chaos` need servers.
+//! `bases`, `collector`, `links`, `memory`, `outages`, `silence` and `chaos` need servers.
 
+mod bases;
 mod chaos;
 mod clock;
 mod collector;
@@ -12,6 +13,7 @@ mod format;
 mod links;
 mod memory;
 mod outages;
+mod silence;
 mod spool;
 
 use crate::support::Dice;

@@ -4,7 +4,7 @@
 use super::collector::{KIND, causes, logging};
 use crate::support::disk::SmallDisk;
 use crate::support::log::{
-    LONG, Load, Service, Wire, Witness, archived_to, coverage, log_of, log_until, position, second, service_log,
+    LONG, Load, Service, Wire, Witness, archived_to, begun, coverage, log_of, log_until, position, second, service_log,
 };
 use crate::support::preload::Preload;
 use crate::support::{Bench, Redis, text, wait};
@@ -226,12 +226,7 @@ fn a_replica_gives_the_log() {
     let (before, of_replica) = (forks(&master), forks(&replica));
     let bench = logging(&master.url(), &format!("backup_from = \"{}\"", replica.url()));
     let service = Service::start(&bench);
-    // A log to which nobody writes hears of its source every ten seconds.
-    log_until(&bench, "a window", |log| {
-        master.run(&["SET", "a", "1"]);
-        log["window"].is_object()
-    });
-    archived_to(&bench, position(&master).1);
+    begun(&bench, &master);
     assert_eq!((bench.backups().len(), forks(&master), forks(&replica)), (1, before, of_replica + 1));
     assert_eq!(replicas(), ["1", "1"], "{}", service_log(&bench));
     // The doctor judges the server that is followed.

@@ -4,13 +4,16 @@
 use crate::guard::assess::passing;
 use jiff::{SignedDuration, Timestamp};
 use tair_backup_mcp::config::ConfirmationPolicy;
-use tair_backup_mcp::guard::act::{Act, Source};
+use tair_backup_mcp::guard::act::{Act, CloneOrder, Source};
 use tair_backup_mcp::guard::assess::{Assessment, assess};
 use tair_backup_mcp::guard::check::{Status, of_status};
 use tair_backup_mcp::guard::facts::Facts;
+use tair_backup_mcp::guard::facts::clone::LocalClone;
+use tair_backup_mcp::guard::facts::keys::KeysFacts;
 use tair_backup_mcp::guard::facts::replay::{Builder, NoMoment, Replay, ReplayedLog, Room};
 use tair_backup_mcp::guard::facts::restore::DirectRestore;
 use tair_backup_mcp::guard::rules::Rules;
+use tair_backup_mcp::model::key_filter::{SomeKeys, for_us};
 use tair_backup_mcp::model::restore::Method;
 
 const RULES: Rules = Rules { confirmation: ConfirmationPolicy::Person, max_writes_per_second: None };
@@ -71,6 +74,52 @@ fn a_moment_is_told_exactly() {
     assert_eq!(judged.details["replay_seconds"], "4");
     assert_eq!(judged.details["commands_taken_back"], "7");
     assert!(judged.needs_safety_backup);
+}
+
+/// Taken back is what is said where all of the instance goes back to the moment: a clone, some keys, or another instance's moment, leave what
+/// was done since where it is, or nobody counts what goes.
+#[test]
+fn commands_are_taken_back_from_the_instance_they_were_sent_to() {
+    let told = |act: &Act, facts: &Facts| {
+        let judged = assess(act, facts, None, RULES).unwrap();
+        let detail = judged.checks.iter().find(|c| c.name.as_str() == "restore_time").unwrap().detail.clone();
+        let said = ["taken back", "not in it"].map(|since| detail.contains(&format!("7 commands since are {since};")));
+        (said, judged.details.contains_key("commands_taken_back"))
+    };
+    let restore = |source: Option<&str>, keys: Option<SomeKeys>| Act::RestoreInstance {
+        source: moment(),
+        write_fence: false,
+        source_instance_id: source.map(str::to_owned),
+        keys,
+    };
+    let all = Facts::DirectRestore(Box::new(with(|_, _| ())));
+    assert_eq!(told(&restore(None, None), &all), ([true, false], true));
+    assert_eq!(told(&restore(Some("shop"), None), &all), ([false, true], false));
+    let some = with(|facts, _| {
+        facts.target.method = Method::Keys;
+        facts.keys = Some(KeysFacts { filter: for_us("a.*").unwrap(), matched: None });
+    });
+    let keys = SomeKeys { filter_key: "a.*".into(), add_prefix: None };
+    assert_eq!(told(&restore(None, Some(keys)), &Facts::DirectRestore(Box::new(some))), ([false, true], false));
+    let order = CloneOrder {
+        source: moment(),
+        instance_name: None,
+        instance_class: None,
+        zone_id: None,
+        vswitch_id: None,
+        recover_config_mode: Vec::new(),
+    };
+    let clone = LocalClone {
+        instance_id: "orders".into(),
+        name: None,
+        source: passing().source,
+        program: Ok(builder(Some(8), Some(8))),
+        replay: Some(replay()),
+        delete: "tair-backup-mcp delete-instance --instance-id".into(),
+        lifetime_hours: 24,
+    };
+    let act = Act::CreateInstanceFromBackup { order };
+    assert_eq!(told(&act, &Facts::LocalClone(Box::new(clone))), ([false, true], false));
 }
 
 #[test]

@@ -19,7 +19,7 @@ pub const SWAP: &str = "\r\nDEL\r\n$22\r\nTAIR-BACKUP-MCP:BESIDE";
 const EMPTY: &str = "\r\nEVAL\r\n";
 
 /// What ends a transaction: where there are no scripts only emptying says that, for asking for the right to it ends by DISCARD.
-const FLUSH_WITHOUT_SCRIPTS: &str = "*1\r\n$4\r\nEXEC\r\n";
+pub const EXEC: &str = "*1\r\n$4\r\nEXEC\r\n";
 
 /// Counts orders in a database, as fast as it goes, until the count falls: the data was replaced. The last count before that; without
 /// a fall, the last one.
@@ -262,7 +262,7 @@ fn a_stream_that_breaks_off_at_the_flush() {
     let (redis, failed) = cut_off(&["PING"], EMPTY);
     assert_eq!((&failed["status"], &failed["code"]), (&"failed".into(), &"restore.tail_lost".into()), "{failed}");
     assert_eq!(redis.run(&["MGET", "marker", "order"]).text(), "1 paid", "{failed}");
-    let (redis, done) = cut_off(&["ACL", "SETUSER", "default", "-@scripting"], FLUSH_WITHOUT_SCRIPTS);
+    let (redis, done) = cut_off(&["ACL", "SETUSER", "default", "-@scripting"], EXEC);
     assert_eq!(done["status"], "succeeded", "{done}");
     let message = text(&done["message"]);
     assert!(message.contains("how many write commands were accepted after it is not known"), "{message}");
@@ -273,9 +273,7 @@ fn a_stream_that_breaks_off_at_the_flush() {
 /// then is counted all the same, and the way back is whole.
 #[test]
 fn a_lost_reply_to_what_empties() {
-    for (spoil, when) in
-        [(&["PING"][..], EMPTY), (&["ACL", "SETUSER", "default", "-@scripting"], FLUSH_WITHOUT_SCRIPTS)]
-    {
+    for (spoil, when) in [(&["PING"][..], EMPTY), (&["ACL", "SETUSER", "default", "-@scripting"], EXEC)] {
         let redis = Redis::start("redis-7.0", &["--databases", "1"]);
         redis.run(&["DEBUG", "POPULATE", "100", "k", "10"]);
         redis.run(spoil);
@@ -308,36 +306,38 @@ fn a_lost_reply_to_what_empties() {
 #[test]
 fn a_lost_reply_to_the_swap() {
     let unknown = "the databases were swapped, and it is not known that they were swapped back";
-    lost_at_the_swap(&[FLUSH_WITHOUT_SCRIPTS], "whether the databases were swapped is not known");
-    lost_at_the_swap(&[FLUSH_WITHOUT_SCRIPTS, "\r\nCOMMAND\r\n"], unknown);
+    lost_at_the_swap(&[EXEC], "whether the databases were swapped is not known");
+    lost_at_the_swap(&[EXEC, "\r\nCOMMAND\r\n"], unknown);
     // The look has held, and what says so to the target comes through.
-    lost_at_the_swap(&[FLUSH_WITHOUT_SCRIPTS, FLUSH_WITHOUT_SCRIPTS], unknown);
+    lost_at_the_swap(&[EXEC, EXEC], unknown);
 }
 
-/// `steps`: what is sent from the swap on, at the last of which the connection is lost.
-fn lost_at_the_swap(steps: &'static [&'static str], told: &str) {
-    let redis = Redis::start("redis-7.0", &[]);
-    redis.run(&["DEBUG", "POPULATE", "100", "k", "10"]);
-    let (armed, swaps, lost) = <(Arc<AtomicBool>, Arc<AtomicBool>, Arc<AtomicBool>)>::default();
-    let (ready, seen, once) = (Arc::clone(&armed), Arc::clone(&swaps), Arc::clone(&lost));
-    let step = AtomicUsize::new(0);
-    let loses: Loses = Arc::new(move |bytes| {
-        if ready.load(Ordering::SeqCst) && contains(bytes, SWAP) {
-            seen.store(true, Ordering::SeqCst);
+/// Loses the connection at the last of what is sent from the swap on, and says so.
+pub fn at_the_swap(steps: &'static [&'static str], lost: Arc<AtomicBool>) -> Loses {
+    let (swaps, step) = (AtomicBool::new(false), AtomicUsize::new(0));
+    Arc::new(move |bytes| {
+        if contains(bytes, SWAP) {
+            swaps.store(true, Ordering::SeqCst);
         }
         let at = step.load(Ordering::SeqCst);
-        if !seen.load(Ordering::SeqCst) || !steps.get(at).is_some_and(|step| contains(bytes, step)) {
+        if !swaps.load(Ordering::SeqCst) || !steps.get(at).is_some_and(|step| contains(bytes, step)) {
             return false;
         }
         step.store(at + 1, Ordering::SeqCst);
-        at + 1 == steps.len() && !once.swap(true, Ordering::SeqCst)
-    });
-    let proxy = Proxy::with(&redis, Arc::new(|_| ()), Arc::new(|_| ()), loses);
+        at + 1 == steps.len() && !lost.swap(true, Ordering::SeqCst)
+    })
+}
+
+/// `steps`: as for [`at_the_swap`].
+fn lost_at_the_swap(steps: &'static [&'static str], told: &str) {
+    let redis = Redis::start("redis-7.0", &[]);
+    redis.run(&["DEBUG", "POPULATE", "100", "k", "10"]);
+    let lost = Arc::new(AtomicBool::new(false));
+    let proxy = Proxy::with(&redis, Arc::new(|_| ()), Arc::new(|_| ()), at_the_swap(steps, Arc::clone(&lost)));
     let bench = Bench::new(&format!("{}{COMMANDS}\n", proxy.config()));
     let backup = bench.backup();
     redis.run(&["SET", "marker", "1"]);
     let token = bench.token(&backup);
-    armed.store(true, Ordering::SeqCst);
     let failed = bench.run(&Bench::echo(&backup, &token)).json();
     assert!(lost.load(Ordering::SeqCst), "{failed}");
     assert_eq!(failed["status"], "failed", "{failed}");

@@ -92,7 +92,7 @@ impl Cloud {
     }
 }
 
-fn quick_polling() -> Polling {
+pub(crate) fn quick_polling() -> Polling {
     Polling {
         first_wait: Duration::from_millis(30),
         longest_wait: Duration::from_millis(300),

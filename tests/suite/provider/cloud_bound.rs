@@ -3,16 +3,22 @@
 
 use crate::provider::cloud::{Cloud, ID, Ours, redis};
 use crate::provider::cloud_faults::scene::hurried;
+use crate::provider::cloud_replies::{attributes, cluster_set, server};
 use crate::support::between::{Armed, Between, Trouble};
-use crate::support::emulator::client_at;
-use jiff::Timestamp;
+use crate::support::emulator::{KEY, SECRET, client_at, client_by};
+use crate::support::http_server::Answer;
+use crate::support::wait;
+use crate::tair::client::env;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tair_backup_mcp::guard::act::PolicyChange;
 use tair_backup_mcp::guard::preconditions::Preconditions;
 use tair_backup_mcp::model::backup::Mode;
 use tair_backup_mcp::model::job::{Job, JobEnd, JobKind, JobStatus, RecoveryKind, StoredRecovery};
+use tair_backup_mcp::model::time::written;
 use tair_backup_mcp::provider::Raised;
 use tair_backup_mcp::provider::jobs::Jobs;
 use tair_backup_mcp::provider::tair::polling::Polling;
@@ -151,13 +157,8 @@ fn found_again(
     (next, done)
 }
 
-/// A process with `--read-only` orders nothing, not even again what another one was permitted to order: it leaves that to one that may, which
-/// ends with one instance.
-#[test]
-fn an_order_is_not_sent_by_who_only_reads() {
-    let (source, spare) = (redis(20), redis(0));
-    let cloud = Cloud::start(&[(ID, &source, NATIVE), ("r-spare", &spare, &format!("{NATIVE}, spare = true"))]);
-    let line = Between::start(cloud.emulator.port);
+/// A process that is to die, for its order of a new instance did not arrive, and the order's job. The line has forgotten its calls.
+fn ordering(line: &Between) -> (Ours, String) {
     let ours = Ours::behind(client_at(line.port), Arc::new(TempDir::new().unwrap()), 1e9);
     let mut args = json!({"instance_id": ID, "backup_id": ours.backup(ID).id});
     let plan = ours.tool(&args, create_instance_from_backup::run).unwrap();
@@ -167,20 +168,71 @@ fn an_order_is_not_sent_by_who_only_reads() {
     assert!(ours.tool_until(line.death(), &args, create_instance_from_backup::run).is_none());
     line.calm();
     line.forget();
+    let jobs = ours.run(ours.app.state.jobs(Some(ID))).unwrap();
+    let id = jobs.into_iter().find(|job| job.kind == JobKind::Clone).unwrap().id;
+    (ours, id)
+}
+
+/// A process with `--read-only` orders nothing, not even again what another one was permitted to order: it leaves that to one that may, which
+/// ends with one instance.
+#[test]
+fn an_order_is_not_sent_by_who_only_reads() {
+    let (source, spare) = (redis(20), redis(0));
+    let cloud = Cloud::start(&[(ID, &source, NATIVE), ("r-spare", &spare, &format!("{NATIVE}, spare = true"))]);
+    let line = Between::start(cloud.emulator.port);
+    let (ours, id) = ordering(&line);
     let reads = Ours::reading(client_at(line.port), ours.killed());
-    let order = || reads.run(reads.app.state.jobs(Some(ID))).unwrap().into_iter().find(|j| j.kind == JobKind::Clone);
     for _ in 0..2 {
         reads.run(reads.provider().recover()).unwrap();
-        let left = order().unwrap();
+        let left = reads.job(&id);
         assert!(left.status == JobStatus::Running && left.stage.contains("--read-only"), "{left:?}");
     }
     assert!(line.calls().iter().all(|call| call.action.starts_with("Describe")), "{:?}", line.calls());
-    let id = order().unwrap().id;
     let may = Ours::behind(client_at(line.port), reads.killed(), 1e9);
     may.run(may.provider().recover()).unwrap();
     let done = may.ended(&id);
     assert!(done.status == JobStatus::Succeeded && done.message.contains("r-spare"), "{done:?}");
     assert_eq!(spare.digest(), source.digest());
+}
+
+/// An order whose process died is not sent again by keys that have become another account's since the job was found: that account does not know
+/// the token, and would make an instance of its own.
+#[test]
+fn an_order_is_not_sent_by_another_account() {
+    const LOOK: &str = "DescribeInstanceAttribute";
+    let (source, spare) = (redis(20), redis(0));
+    let cloud = Cloud::start(&[(ID, &source, NATIVE), ("r-spare", &spare, &format!("{NATIVE}, spare = true"))]);
+    let line = Between::start(cloud.emulator.port);
+    let (ours, id) = ordering(&line);
+    let user = TempDir::new().unwrap();
+    let profile = |key: &str| {
+        let profile = json!({"name": "default", "mode": "AK", "access_key_id": key, "access_key_secret": SECRET});
+        std::fs::create_dir_all(user.path().join(".aliyun")).unwrap();
+        let file = user.path().join(".aliyun/config.json");
+        std::fs::write(file, json!({"current": "default", "profiles": [profile]}).to_string()).unwrap();
+    };
+    profile(KEY);
+    let client = client_by(line.port, &env(&[("HOME", user.path().to_str().unwrap())]));
+    let next = Ours::behind(client.clone(), ours.killed(), 1e9);
+    next.run(client.credentials()).unwrap();
+    profile("anotherAKID");
+    // The job waits for the cloud's clock, and has the keys renewed.
+    let expired = Trouble::Refused("InvalidSecurityToken.Expired", 403);
+    line.arm(Armed { action: LOOK.into(), trouble: expired, times: 1, after: None });
+    line.arm(Armed { action: LOOK.into(), trouble: Trouble::Cut, times: u32::MAX, after: None });
+    next.run(next.provider().recover()).unwrap();
+    wait("the keys to be renewed", Duration::from_secs(10), || {
+        next.pause();
+        (line.calls().len() > 1).then_some(())
+    });
+    // Somebody else asks who calls.
+    next.run(next.provider().recover()).unwrap();
+    assert_eq!(next.run(client.access()).unwrap().account, "anotherAKID");
+    line.calm();
+    let done = next.ended(&id);
+    assert_eq!((done.status, done.code.as_str()), (JobStatus::Uncertain, "clone.uncertain"), "{done:?}");
+    assert!(done.message.contains("the order was not sent") && done.hint.contains("may exist"), "{done:?}");
+    assert!(line.calls().iter().all(|call| call.action == LOOK), "{:?}", line.calls());
 }
 
 /// A new instance that somebody releases while it is made is followed no longer, and not said to be ready.
@@ -195,6 +247,97 @@ fn an_instance_that_is_gone_is_followed_no_longer() {
     let (_ours, done) = found_again(Ours::new(&cloud), next, JobKind::Clone, RecoveryKind::CloudClone, record);
     assert_eq!((done.status, done.code.as_str()), (JobStatus::Uncertain, "clone.uncertain"), "{done:?}");
     assert!(done.message.contains("released"), "{done:?}");
+}
+
+/// An order is asked for again under its token for an hour by the cloud's clock and no longer: neither by a process that finds it later, nor by
+/// one that has asked in time and had no reply.
+#[test]
+fn an_order_is_not_repeated_under_a_token_that_is_too_old() {
+    let dated = |answer: Answer, hours: i64| {
+        let at = Timestamp::now() + SignedDuration::from_hours(hours);
+        answer.header("Date", at.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string())
+    };
+    for (hours_ago, orders) in [(2, 0), (0, 1)] {
+        let sent = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&sent);
+        let (port, _running) = server(move |seen| match seen.action() {
+            "DescribeInstanceAttribute" => {
+                dated(Answer::cloud(attributes(false, &seen.param("RegionId").unwrap()).to_string()), 0)
+            }
+            // With the reply hours have gone by.
+            "CreateInstance" => {
+                counted.fetch_add(1, Ordering::SeqCst);
+                dated(Answer::error(503, "ServiceUnavailable"), 2)
+            }
+            other => panic!("{other}"),
+        });
+        let params =
+            json!([["RegionId", "cn-hangzhou"], ["SrcDBInstanceId", ID], ["ChargeType", "PostPaid"], ["Token", "t"]]);
+        let ordered_at = Timestamp::now() - SignedDuration::from_hours(hours_ago);
+        let record =
+            json!({"ordered_at": ordered_at, "order": {"tair": false, "params": params}, "new_instance_id": null});
+        let home = Arc::new(TempDir::new().unwrap());
+        let ours = Ours::polling(client_at(port), home, 1e9, hurried());
+        let next = |ours: Ours| Ours::polling(client_at(port), ours.killed(), 1e9, hurried());
+        let (_ours, done) = found_again(ours, next, JobKind::Clone, RecoveryKind::CloudClone, record);
+        assert_eq!((done.status, done.code.as_str()), (JobStatus::Uncertain, "clone.uncertain"), "{done:?}");
+        assert!(done.message.contains("too long ago") && done.hint.contains("may exist and be billed"), "{done:?}");
+        assert_eq!(sent.load(Ordering::SeqCst), orders, "ordered {hours_ago} hours ago");
+    }
+}
+
+/// A list with a set whose id cannot be read does not show that a set is deleted: that one may be it.
+#[test]
+fn an_id_that_cannot_be_read_may_be_the_deleted_sets() {
+    let now = Timestamp::now();
+    let row = |id: Value| {
+        json!({"BackupId": id, "BackupJobID": 8, "NodeInstanceId": ID, "BackupStatus": "Success", "BackupMode": "Manual",
+            "BackupSize": 10, "BackupStartTime": written(now), "BackupEndTime": written(now)})
+    };
+    let without_job = |id: Value| {
+        let mut row = row(id);
+        row["BackupJobID"] = Value::Null;
+        row["BackupStatus"] = "Failed".into();
+        row
+    };
+    let set = |id: &str| cluster_set(id, "Manual", "OK", now);
+    for (of_cluster, listed, is_gone) in [
+        (false, row(json!(6)), true),
+        (false, row(json!(7)), false),
+        (false, row(json!({"Id": 6})), false),
+        (false, row(json!("6 or 7")), false),
+        // Taken, so it has one.
+        (false, row(Value::Null), false),
+        (false, without_job(Value::Null), false),
+        (true, set("6"), true),
+        (true, set("7"), false),
+        (true, set(""), false),
+        (true, set("6 or 7"), false),
+    ] {
+        let shown = listed.clone();
+        let (port, _running) = server(move |seen| {
+            let body = match seen.action() {
+                "DescribeInstanceAttribute" => {
+                    let mut body = attributes(of_cluster, &seen.param("RegionId").unwrap());
+                    body["Instances"]["DBInstanceAttribute"][0]["InstanceId"] = ID.into();
+                    body
+                }
+                "DescribeBackups" => json!({"PageSize": 300, "TotalCount": 1, "Backups": {"Backup": [shown]}}),
+                "DescribeClusterBackupList" => json!({"PageSize": 300, "MaxResults": 1, "ClusterBackups": [shown]}),
+                other => panic!("{other}"),
+            };
+            Answer::cloud(body.to_string())
+        });
+        // What is gone is seen so at once.
+        let visible = Duration::from_millis(if is_gone { 5000 } else { 150 });
+        let soon = Polling { visibility_delay: visible, ..hurried() };
+        let ours = Ours::polling(client_at(port), Arc::new(TempDir::new().unwrap()), 1e9, soon);
+        let next = |ours: Ours| Ours::polling(client_at(port), ours.killed(), 1e9, soon);
+        let record = json!({"backup_id": "7"});
+        let (_ours, done) = found_again(ours, next, JobKind::Deletion, RecoveryKind::CloudDeletion, record);
+        let end = if is_gone { (JobStatus::Succeeded, "") } else { (JobStatus::Uncertain, "cloud.uncertain") };
+        assert_eq!((done.status, done.code.as_str()), end, "{listed}: {done:?}");
+    }
 }
 
 /// A process that died around a deletion or a change of policy leaves a job, and the audit ends with what came of it.

@@ -1,16 +1,23 @@
 //! The ends of what was sent to the cloud: only a known one ends a job and lifts its fence, and one that nobody has seen is called so.
 
-use crate::provider::cloud::{Cloud, ID, Ours, redis};
+use crate::provider::cloud::{Cloud, ID, Ours, quick_polling, redis};
 use crate::provider::cloud_faults::scene::hurried;
+use crate::provider::cloud_replies::{attributes, server};
 use crate::support::between::{Armed, Between, Trouble};
 use crate::support::emulator::client_at;
+use crate::support::http_server::Answer;
 use crate::support::{Redis, Reply, wait};
+use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tair_backup_mcp::model::backup::Mode;
-use tair_backup_mcp::model::job::{JobKind, JobStatus};
+use tair_backup_mcp::model::fault::{Fault, Kind};
+use tair_backup_mcp::model::job::{JobKind, JobStatus, RecoveryKind, StoredRecovery, Unfinished};
+use tair_backup_mcp::provider::jobs::Jobs;
 use tair_backup_mcp::provider::tair::polling::Polling;
+use tair_backup_mcp::state::jobs::Begun;
 use tair_backup_mcp::tools::restore_instance;
 use tempfile::TempDir;
 
@@ -50,12 +57,14 @@ fn bad_answers_end_no_restore() {
 }
 
 /// A restore whose call never arrived, or whose reply was lost before anything was done, is uncertain, which is an end of its own: it
-/// says what to look at, its fence stays until the instance is known to be at rest, and the next look lifts it.
+/// says what to look at. Its fence stays for as long as the restore may still be queued, and goes down at a look after that.
 #[test]
 fn an_effect_never_seen_is_uncertain() {
     let server = redis(20);
     let cloud = Cloud::start(&[(ID, &server, "")]);
-    let ours = Ours::new(&cloud);
+    // It counts as queued for ten times as long.
+    let soon = Polling { visibility_delay: Duration::from_millis(600), ..quick_polling() };
+    let ours = Ours::polling(cloud.emulator.client(), Arc::new(TempDir::new().unwrap()), 1e9, soon);
     let set = ours.backup(ID);
     cloud.inject(&json!({"kind": "cut", "action": "RestoreInstance"}));
     let args = json!({"instance_id": ID, "backup_id": set.id, "write_fence": true});
@@ -72,13 +81,24 @@ fn an_effect_never_seen_is_uncertain() {
     ours.assert_audited(&job, ["restore.started", "restore.uncertain"]);
     assert!(!is_writable(&server), "the fence went down on an end that nobody knows");
     ours.run(ours.provider().recover()).unwrap();
-    let job = ours.job(&job.id);
-    assert_eq!((job.status, job.rollback_pending), (JobStatus::Uncertain, false), "{job:?}");
+    let looked = ours.job(&job.id);
+    let since = Timestamp::now().duration_since(job.created_at);
+    assert!(
+        since < SignedDuration::from_secs(6),
+        "this machine is too slow to look before the time is over: {since:?}"
+    );
+    assert!(looked.rollback_pending && looked.stage.contains("may still begin to be restored"), "{looked:?}");
+    assert!(!is_writable(&server), "the fence went down while the restore may be queued");
+    let job = wait("the fence to go down", Duration::from_secs(20), || {
+        ours.run(ours.provider().recover()).unwrap();
+        Some(ours.job(&job.id)).filter(|job| !job.rollback_pending)
+    });
+    assert_eq!(job.status, JobStatus::Uncertain, "{job:?}");
     assert!(job.message.contains("writes are unlocked"), "{job:?}");
     assert!(is_writable(&server));
 }
 
-/// An instance of which the cloud says steadily that there is none is followed no longer, with an end that says so.
+/// An instance of which the cloud says steadily that there is none is followed no longer, with an end that says so; and its fence is up no longer.
 #[test]
 fn an_instance_that_is_gone_is_an_end() {
     let server = redis(20);
@@ -87,12 +107,61 @@ fn an_instance_that_is_gone_is_an_end() {
     let long = Polling { restore_timeout: Duration::from_secs(40), ..hurried() };
     let ours = Ours::polling(client_at(line.port), Arc::new(TempDir::new().unwrap()), 1e9, long);
     let set = ours.backup(ID);
-    let args = json!({"instance_id": ID, "backup_id": set.id});
+    let args = json!({"instance_id": ID, "backup_id": set.id, "write_fence": true});
     let (action, trouble) = ("DescribeInstanceAttribute".into(), Trouble::Refused("InvalidInstanceId.NotFound", 404));
     line.arm(Armed { action, trouble, times: u32::MAX, after: Some("RestoreInstance") });
     let (_, done) = ours.guarded(&args, restore_instance::run);
     assert_eq!((&done["status"], &done["code"]), (&json!("uncertain"), &json!("cloud.uncertain")), "{done:#}");
     assert!(done["message"].as_str().unwrap().contains("released"), "{done:#}");
+    let id = done["job_id"].as_str().unwrap();
+    assert!(ours.job(id).rollback_pending);
+    ours.run(ours.provider().recover()).unwrap();
+    let job = ours.job(id);
+    assert!(!job.rollback_pending && job.message.contains("no write lock is left"), "{job:?}");
+}
+
+/// That an instance is gone, and its fence with it, is known only to whoever reaches the account and region of the restore. One that is down may
+/// be in the middle of the restore, and keeps its fence.
+#[test]
+fn of_an_instance_that_is_gone_no_fence_is_left() {
+    for (shows, bound, is_over) in
+        [("gone", true, true), ("none", true, true), ("gone", false, false), ("Unavailable", true, false)]
+    {
+        let unlocked = Arc::new(AtomicBool::new(false));
+        let unlocks = Arc::clone(&unlocked);
+        let (port, _running) = server(move |seen| match (seen.action(), shows) {
+            ("DescribeInstanceAttribute", "gone") => Answer::error(404, "InvalidInstanceId.NotFound"),
+            ("DescribeInstanceAttribute", "none") => {
+                Answer::cloud(json!({"Instances": {"DBInstanceAttribute": []}}).to_string())
+            }
+            ("DescribeInstanceAttribute", status) => {
+                let mut body = attributes(false, &seen.param("RegionId").unwrap());
+                body["Instances"]["DBInstanceAttribute"][0]["InstanceStatus"] = status.into();
+                Answer::cloud(body.to_string())
+            }
+            _ => {
+                unlocks.store(true, Ordering::SeqCst);
+                Answer::cloud("{}")
+            }
+        });
+        let ours = Ours::polling(client_at(port), Arc::new(TempDir::new().unwrap()), 1e9, hurried());
+        let (jobs, state) = (Jobs::new("tair", Arc::clone(&ours.app.state)), Arc::clone(&ours.app.state));
+        let jobs = if bound { jobs.at(ours.run(client_at(port).access()).unwrap()) } else { jobs };
+        let record = json!({"fence": true, "sent_at": null, "taken": false, "keys_before": null, "back": ""});
+        let stored = StoredRecovery { kind: RecoveryKind::CloudRestore, json: record.to_string() };
+        let begun = jobs.begin(JobKind::Restore, "r-1", "", |job| async move {
+            state.save_recovery(&job.id, &stored).await?;
+            let unknown = Fault::new(Kind::Uncertain, "cloud.uncertain", "nobody knows");
+            Err(Unfinished::RollbackPending(unknown))
+        });
+        let Begun::Started(job) = ours.run(begun).unwrap() else { panic!("joined") };
+        assert!(ours.ended(&job.id).rollback_pending);
+        ours.run(ours.provider().recover()).unwrap();
+        let job = ours.job(&job.id);
+        assert_eq!(job.rollback_pending, !is_over, "{shows} {bound}: {job:?}");
+        assert_eq!(job.message.contains("no write lock is left"), is_over, "{shows} {bound}: {job:?}");
+        assert!(!unlocked.load(Ordering::SeqCst), "{shows} {bound}: unlocked");
+    }
 }
 
 /// A lock of which it is not known whether it took hold is asked for again; where it stays unknown nothing is overwritten, and what

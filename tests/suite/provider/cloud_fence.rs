@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 use tair_backup_mcp::model::job::{Job, JobKind};
+use tair_backup_mcp::provider::tair::polling::Polling;
 use tair_backup_mcp::tools::restore_instance;
 use tempfile::TempDir;
 
@@ -228,6 +229,35 @@ fn unlocking_that_fails_is_tried_again() {
     assert!(!is_writable(&scene.server) && scene.job().rollback_pending);
     scene.ours.run(scene.ours.provider().recover()).unwrap();
     assert!(is_writable(&scene.server) && !scene.job().rollback_pending, "{:?}", scene.job());
+}
+
+/// An instance that is down for some looks in the middle of its restore is not lost, and nobody writes into it. One that stays down is.
+#[test]
+fn an_instance_that_is_down_may_come_back() {
+    let says = |status, times| Armed {
+        action: "DescribeInstanceAttribute".into(),
+        trouble: Trouble::Status(status),
+        times,
+        after: Some("RestoreInstance"),
+    };
+    let scene = Scene::new();
+    scene.slow("RestoreInstance", 4);
+    scene.line.arm(says("Unavailable", 6));
+    let done = scene.restore();
+    assert_eq!(done["status"], "succeeded", "{done:#}");
+    assert!(is_writable(&scene.server));
+    let long = Polling { restore_timeout: Duration::from_secs(40), ..hurried() };
+    let ours = Ours::polling(client_at(scene.line.port), Arc::new(TempDir::new().unwrap()), 1e9, long);
+    scene.line.forget();
+    scene.line.arm(says("Inactive", u32::MAX));
+    let args = json!({"instance_id": ID, "backup_id": scene.set});
+    let done = wait("a plan that knows of the probe", Duration::from_secs(30), || {
+        Some(ours.guarded(&args, restore_instance::run).1).filter(|done| done["status"] != "plan_changed")
+    });
+    assert_eq!((&done["status"], &done["code"]), (&json!("failed"), &json!("restore.failed")), "{done:#}");
+    assert!(done["message"].as_str().unwrap().contains("became Inactive"), "{done:#}");
+    let looks = scene.line.calls().iter().filter(|call| call.struck.is_some()).count();
+    assert!(looks > 6, "given up after {looks} looks");
 }
 
 /// A cloud that shows no task of locks leaves the restore possible, and the job says what was not seen.

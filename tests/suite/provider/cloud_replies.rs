@@ -20,7 +20,7 @@ use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 
 /// A server on a thread of its own, for as long as what is given back is kept.
-fn server(mut answer: impl FnMut(&Seen) -> Answer + Send + 'static) -> (u16, oneshot::Sender<()>) {
+pub(crate) fn server(mut answer: impl FnMut(&Seen) -> Answer + Send + 'static) -> (u16, oneshot::Sender<()>) {
     let (stop, stopped) = oneshot::channel();
     let (tell, told) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
@@ -77,7 +77,7 @@ fn another_instance_is_no_answer() {
 }
 
 /// A row of the list of a cluster's sets.
-fn cluster_set(id: &str, mode: &str, status: &str, began: Timestamp) -> Value {
+pub(crate) fn cluster_set(id: &str, mode: &str, status: &str, began: Timestamp) -> Value {
     let at = written(began);
     json!({"ClusterBackupId": id, "ClusterBackupStatus": status, "ClusterBackupMode": mode, "ClusterBackupSize": "2048",
         "ClusterBackupStartTime": at, "ClusterBackupEndTime": at, "IsAvail": 1, "Progress": "100%",
@@ -136,8 +136,151 @@ fn a_clusters_set_is_the_one_asked_for() {
     }
 }
 
+/// Two orders of one instant on a cluster whose backups are one job for all shards make two sets: where the reply to ours is lost, its set is that
+/// of one job, and not of both together.
+#[test]
+fn two_orders_make_two_sets() {
+    let mut called = false;
+    let (port, _running) = server(move |seen| {
+        let now = written(Timestamp::now());
+        let shard = |id: i64, job: i64, shard: i64| {
+            json!({"BackupId": id, "BackupJobID": job, "NodeInstanceId": format!("r-1-db-{shard}"), "BackupStatus": "Success",
+                "BackupMode": "Manual", "BackupType": "FullBackup", "BackupSize": 10, "BackupStartTime": now, "BackupEndTime": now})
+        };
+        let task = |job: i64| {
+            json!({"BackupJobID": job, "BackupProgressStatus": "Finished", "Progress": "100", "JobMode": "Manual",
+                "NodeId": "r-1", "StartTime": now})
+        };
+        let body = match seen.action() {
+            "DescribeInstanceAttribute" => json!({"Instances": {"DBInstanceAttribute": [{"InstanceId": "r-1",
+                "InstanceStatus": "Normal", "ComputingType": "Machine", "ArchitectureType": "cluster", "ShardCount": 2,
+                "NodeType": "MASTER_SLAVE", "RegionId": seen.param("RegionId").unwrap()}]}}),
+            "CreateBackup" => {
+                called = true;
+                return Answer::Close;
+            }
+            "DescribeBackupTasks" => {
+                let tasks = if called { vec![task(8), task(9)] } else { Vec::new() };
+                json!({"InstanceId": "r-1", "BackupJobs": tasks})
+            }
+            "DescribeBackups" => {
+                let rows = if called {
+                    vec![shard(10, 8, 0), shard(11, 9, 0), shard(12, 8, 1), shard(13, 9, 1)]
+                } else {
+                    Vec::new()
+                };
+                json!({"PageSize": 300, "TotalCount": rows.len(), "Backups": {"Backup": rows}})
+            }
+            other => panic!("{other}"),
+        };
+        Answer::cloud(body.to_string())
+    });
+    let ours = Ours::polling(client_at(port), Arc::new(TempDir::new().unwrap()), 1e9, hurried());
+    let (job, _) = ours.run(ours.provider().create_backup("r-1", Mode::Manual, "")).unwrap();
+    let done = ours.ended(&job.id);
+    let end = (done.status, done.backup_id.as_str(), done.cloud_jobs.as_slice());
+    assert_eq!(end, (JobStatus::Succeeded, "10,12", &[8][..]), "{done:?}");
+}
+
+/// Where each shard of a cluster has a job of its own and the reply is lost, all of those are looked for: they may be listed one after the other, and the
+/// first be over by then. Where the others never come the end is that the set is not whole.
+#[test]
+fn the_jobs_of_all_shards_are_looked_for() {
+    for (all_come, visible) in [(true, 400), (false, 100)] {
+        let (mut called, mut looks) = (None, 0);
+        let (port, _running) = server(move |seen| {
+            let since = called.map_or(Duration::ZERO, |at: Instant| at.elapsed());
+            let is_done = since > Duration::from_millis(visible * 6);
+            let now = written(Timestamp::now());
+            let task = |job: i64, status: &str| {
+                json!({"BackupJobID": job, "BackupProgressStatus": status, "Progress": "50", "JobMode": "Manual",
+                    "NodeId": format!("r-1-db-{}", job - 8), "StartTime": now})
+            };
+            let shard = |job: i64| {
+                json!({"BackupId": job + 2, "BackupJobID": job, "NodeInstanceId": format!("r-1-db-{}", job - 8), "BackupStatus": "Success",
+                    "BackupMode": "Manual", "BackupType": "FullBackup", "BackupSize": 10, "BackupStartTime": now, "BackupEndTime": now})
+            };
+            let body = match seen.action() {
+                "DescribeInstanceAttribute" => json!({"Instances": {"DBInstanceAttribute": [{"InstanceId": "r-1",
+                    "InstanceStatus": "Normal", "ComputingType": "Machine", "ArchitectureType": "cluster", "ShardCount": 2,
+                    "NodeType": "MASTER_SLAVE", "RegionId": seen.param("RegionId").unwrap()}]}}),
+                "CreateBackup" => {
+                    called = Some(Instant::now());
+                    return Answer::Close;
+                }
+                "DescribeBackupTasks" => {
+                    looks += usize::from(called.is_some());
+                    let tasks = match looks {
+                        0 => Vec::new(),
+                        1 | 2 => vec![task(8, "Uploading")],
+                        _ if !all_come => vec![task(8, "Finished")],
+                        3 => Vec::new(),
+                        _ => vec![task(9, if is_done { "Finished" } else { "Uploading" })],
+                    };
+                    json!({"InstanceId": "r-1", "BackupJobs": tasks})
+                }
+                "DescribeBackups" => {
+                    let rows = match (is_done, all_come) {
+                        (false, _) => Vec::new(),
+                        (true, false) => vec![shard(8)],
+                        (true, true) => vec![shard(8), shard(9)],
+                    };
+                    json!({"PageSize": 300, "TotalCount": rows.len(), "Backups": {"Backup": rows}})
+                }
+                other => panic!("{other}"),
+            };
+            Answer::cloud(body.to_string())
+        });
+        let visibility_delay = Duration::from_millis(visible);
+        let polling = Polling { visibility_delay, backup_timeout: Duration::from_secs(30), ..hurried() };
+        let ours = Ours::polling(client_at(port), Arc::new(TempDir::new().unwrap()), 1e9, polling);
+        let (job, _) = ours.run(ours.provider().create_backup("r-1", Mode::Manual, "")).unwrap();
+        let done = ours.ended(&job.id);
+        let end = (done.status, done.code.as_str(), done.backup_id.as_str(), done.cloud_jobs.as_slice());
+        let wanted = if all_come {
+            (JobStatus::Succeeded, "", "10,11", &[8, 9][..])
+        } else {
+            (JobStatus::Uncertain, "backup.lost", "", &[][..])
+        };
+        assert_eq!(end, wanted, "{done:?}");
+    }
+}
+
+/// Of two jobs that run on an instance with one shard a call that is turned away joins one: its set is that of one job.
+#[test]
+fn of_two_that_run_one_is_joined() {
+    let mut looks = 0;
+    let (port, _running) = server(move |seen| {
+        let now = written(Timestamp::now());
+        let body = match seen.action() {
+            "DescribeInstanceAttribute" => attributes(false, &seen.param("RegionId").unwrap()),
+            "CreateBackup" => return Answer::error(403, "BackupJobExists"),
+            "DescribeBackupTasks" => {
+                let task = |job: i64| json!({"BackupJobID": job, "BackupProgressStatus": "Uploading", "NodeId": "r-1"});
+                json!({"InstanceId": "r-1", "BackupJobs": [task(7), task(8)]})
+            }
+            "DescribeBackups" => {
+                looks += 1;
+                let row = |job: i64| {
+                    json!({"BackupId": job * 10, "BackupJobID": job, "NodeInstanceId": "r-1", "BackupStatus": "Success",
+                        "BackupMode": "Manual", "BackupSize": 10, "BackupStartTime": now, "BackupEndTime": now})
+                };
+                let rows = if looks > 4 { vec![row(7), row(8)] } else { Vec::new() };
+                json!({"PageSize": 300, "TotalCount": rows.len(), "Backups": {"Backup": rows}})
+            }
+            other => panic!("{other}"),
+        };
+        Answer::cloud(body.to_string())
+    });
+    let ours = Ours::polling(client_at(port), Arc::new(TempDir::new().unwrap()), 1e9, hurried());
+    let (job, joined) = ours.run(ours.provider().create_backup("r-1", Mode::Manual, "")).unwrap();
+    let done = ours.ended(&job.id);
+    let end = (done.status, done.backup_id.as_str(), done.cloud_jobs.as_slice(), joined);
+    assert_eq!(end, (JobStatus::Succeeded, "70", &[7][..], true), "{done:?}");
+}
+
 /// What an instance says of itself, as all of these servers have it.
-fn attributes(cloud_native: bool, region: &str) -> Value {
+pub(crate) fn attributes(cloud_native: bool, region: &str) -> Value {
     let (computing, architecture) = if cloud_native { ("Ecs", "cluster") } else { ("Machine", "standard") };
     json!({"Instances": {"DBInstanceAttribute": [{"InstanceId": "r-1", "InstanceStatus": "Normal", "ComputingType": computing,
         "ArchitectureType": architecture, "NodeType": "MASTER_SLAVE", "RegionId": region}]}})

@@ -255,10 +255,8 @@ fn restoring(seed: u32) -> Opened {
     Opened { target, saved, bench, backup, child }
 }
 
-/// A process that dies while its target, which serves, writes to its disk. By the next start the target has forgotten by which history its data
-/// came, as one without replicas does after an hour: it is not said to hold its old data.
-#[test]
-fn a_target_that_has_forgotten_the_restore() {
+/// The target of a process that died while that, which serves by then, wrote to its disk; and its bench.
+fn died_while_the_target_saved() -> (Redis, Bench) {
     let target = Redis::start("redis-7.0", &["--save", "3600 100000"]);
     target.run(&["DEBUG", "POPULATE", "2000", "k", "100"]);
     let bench = Bench::unattended(&target);
@@ -276,6 +274,34 @@ fn a_target_that_has_forgotten_the_restore() {
     child.kill().unwrap();
     child.wait().unwrap();
     target.run(&["CONFIG", "SET", "rdb-key-save-delay", "0"]);
+    (target, bench)
+}
+
+/// What the target evicts from its promotion on is told by whoever finds the restore, also of the time at which nobody looked.
+#[test]
+fn what_was_evicted_while_nobody_looked_is_told() {
+    let (target, bench) = died_while_the_target_saved();
+    let limit = target.info("used_memory").parse::<u64>().unwrap() * 9 / 10;
+    target.run(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
+    target.run(&["CONFIG", "SET", "maxmemory", &limit.to_string()]);
+    target.run(&["SET", "more", "1"]);
+    target.run(&["CONFIG", "SET", "maxmemory", "0"]);
+    let evicted = target.info("evicted_keys");
+    assert_ne!(evicted, "0");
+    // It waits for the target's save.
+    let job = wait("the restore to be reconciled", Duration::from_secs(60), || {
+        bench.jobs().into_iter().find(|job| job["kind"] == "restore" && job["status"] != "running")
+    });
+    assert_eq!((&job["status"], &job["code"]), (&"failed".into(), &"restore.evicted".into()), "{job}");
+    let message = text(&job["message"]);
+    assert!(message.contains(&format!("the target has evicted {evicted} keys since, to make room")), "{message}");
+}
+
+/// By the next start the target has forgotten by which history its data came, as one without replicas does after an hour: it is not said to
+/// hold its old data.
+#[test]
+fn a_target_that_has_forgotten_the_restore() {
+    let (target, bench) = died_while_the_target_saved();
     assert_eq!(target.run(&["DEBUG", "CHANGE-REPL-ID"]).text(), "OK");
     let jobs = bench.jobs();
     let job = jobs.iter().find(|job| job["kind"] == "restore").unwrap();

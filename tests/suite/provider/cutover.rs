@@ -37,7 +37,8 @@ impl Proxy {
             for client in listener.incoming() {
                 let Ok(client) = client else { continue };
                 count.fetch_add(1, Ordering::SeqCst);
-                let Ok(server) = TcpStream::connect(("127.0.0.1", target.load(Ordering::SeqCst))) else { continue };
+                // Where the server is gone nobody listens here either.
+                let Ok(server) = TcpStream::connect(("127.0.0.1", target.load(Ordering::SeqCst))) else { break };
                 let (from, answers) = (client.try_clone().unwrap(), server.try_clone().unwrap());
                 let (tap, back, loses) = (Arc::clone(&tap), Arc::clone(&back), Arc::clone(&loses));
                 std::thread::spawn(move || pump(from, server, &*tap, &*loses));

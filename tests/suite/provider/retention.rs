@@ -1,6 +1,8 @@
 //! Retention of sets here: safety backups expire by the setting and not while something needs them, plans leave no more than five an
 //! hour, and a set for which there is no room is refused before its source is asked.
 
+use crate::archive::{FIRST, REPLID, T0, limits, new_timeline, put as append, seal, set};
+use crate::support::log::archive;
 use crate::support::{Bench, Redis, files_under, text, unattended, wait};
 use jiff::{SignedDuration, Timestamp};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -16,6 +18,17 @@ const RDB: &[u8] = include_bytes!("../../fixtures/vault/one_key.rdb");
 
 /// Puts a safety backup on a bench's vault, begun and expiring at these moments.
 async fn put(bench: &Bench, id: &str, started_at: Timestamp, expires_at: Option<Timestamp>) -> BackupSet {
+    put_at(bench, id, started_at, expires_at, ("i", 0)).await
+}
+
+/// The same, of this position in a history.
+async fn put_at(
+    bench: &Bench,
+    id: &str,
+    started_at: Timestamp,
+    expires_at: Option<Timestamp>,
+    (replication_id, replication_offset): (&str, u64),
+) -> BackupSet {
     let origin = Origin::Import { file: "one_key.rdb".into(), sha256: String::new() };
     let vault = Vault::new(bench.home().join("vault"));
     let staged = vault.ingest("orders", id, origin, RDB, |_, rest| rest.is_empty()).await.unwrap();
@@ -25,8 +38,8 @@ async fn put(bench: &Bench, id: &str, started_at: Timestamp, expires_at: Option<
         engine: "redis".into(),
         version: "7.0.15".into(),
         run_id: "r".into(),
-        replication_id: "i".into(),
-        replication_offset: 0,
+        replication_id: replication_id.into(),
+        replication_offset,
         announced_version: None,
         write_calls: None,
         held: None,
@@ -196,6 +209,35 @@ fn what_a_plan_restores_is_not_crowded_out() {
         bench.ask(&backup);
     }
     assert!(ids(&bench).contains(&wanted), "{wanted}: {:?}", ids(&bench));
+}
+
+/// A set that moments of the log lead back to alone stays when its time is over, and where too many safety backups were taken: others go.
+#[tokio::test]
+async fn what_the_log_begins_with_stays() {
+    let redis = Redis::start("redis-7.0", &[]);
+    redis.run(&["SET", "a", "1"]);
+    let bench = Bench::unattended(&redis);
+    let backup = bench.backup();
+    redis.run(&["SET", "a", "2"]);
+    let log = archive(&bench);
+    let timeline = log.open_timeline(new_timeline(FIRST, Some(0))).unwrap();
+    let mut writer = log.writer(&timeline, limits(1 << 20)).unwrap();
+    append(&mut writer, &set("a", "1"), T0);
+    seal(&mut writer);
+    let now = Timestamp::now();
+    let (id, past) = (|n: i64| format!("b-20260101T000000Z-00000{n}"), Some(now - SignedDuration::from_mins(1)));
+    let begun = |n: i64| now - SignedDuration::from_mins(50 - n);
+    put_at(&bench, &id(1), begun(1), past, (REPLID, FIRST)).await;
+    for n in 2..7 {
+        put(&bench, &id(n), begun(n), None).await;
+    }
+    put(&bench, &id(7), begun(7), past).await;
+    // Of two that lead to the same moments one is enough.
+    put_at(&bench, &id(8), begun(8), past, (REPLID, FIRST)).await;
+    let taken = text(&bench.ask(&backup).json()["plan"]["safety_backup_id"]);
+    let mut wanted = vec![id(1), id(3), id(4), id(5), id(6), backup, taken];
+    wanted.sort();
+    assert_eq!(ids(&bench), wanted, "the second was crowded out; the seventh and the eighth had expired");
 }
 
 /// The verdict itself: of six within an hour the oldest that may go; none of five, none that is older, manual, locked or needed.

@@ -1,21 +1,32 @@
 //! The writes between the last safety backup of a restore and its cutover: all of them are kept, on our disk or in the instance's log, and
 //! come back by the call that the end spells out; or nothing is overwritten.
 
-use crate::provider::by_commands::{COMMANDS, SWAP};
-use crate::provider::cutover::{Proxy, Tap, contains, prepares};
+use crate::provider::by_commands::{COMMANDS, EXEC, SWAP, at_the_swap};
+use crate::provider::cutover::{Loses, Proxy, Tap, contains, prepares};
 use crate::provider::moment::back;
 use crate::support::disk::SmallDisk;
 use crate::support::log::{LONG, Service, archived_to, log_until, position, received, service_log};
-use crate::support::{Bench, Redis, Reply, accepted_after, files_under, text, wait};
+use crate::support::{Bench, Redis, Reply, accepted_after, files_under, run_at, text, wait};
 use serde_json::Value;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Writes of a megabyte each, right before the target is told to follow us, or is swapped: more than a limit of one megabyte lets through.
 const WRITES: u64 = 3;
+
+fn write_all(port: u16) {
+    let mut tcp = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    for n in 0..WRITES {
+        let value = "x".repeat(1 << 20);
+        let set = format!("*3\r\n$3\r\nSET\r\n$7\r\norder:{n}\r\n${}\r\n{value}\r\n", value.len());
+        tcp.write_all(set.as_bytes()).unwrap();
+        assert_eq!(tcp.read(&mut [0; 16]).unwrap(), 5);
+    }
+}
 
 /// A target behind a proxy, written to at that moment of each restore, and its bench; the set has none of what is written.
 struct Scene {
@@ -32,22 +43,33 @@ fn config(proxy: &Proxy, megabytes: u32, more: &str) -> String {
 
 impl Scene {
     fn new(megabytes: u32, more: &str) -> (Self, Proxy) {
+        Self::losing(megabytes, more, Arc::new(|_| false))
+    }
+
+    /// `loses`: as a proxy takes it.
+    fn losing(megabytes: u32, more: &str, loses: Loses) -> (Self, Proxy) {
+        let tap = |port, ready: Arc<AtomicBool>| -> Tap {
+            Arc::new(move |bytes| {
+                if (prepares(bytes) || contains(bytes, SWAP)) && ready.swap(false, Ordering::SeqCst) {
+                    write_all(port);
+                }
+            })
+        };
+        Self::tapped(megabytes, more, tap, loses)
+    }
+
+    /// Written to by what a tap makes of a target's port, once it is armed.
+    fn tapped(
+        megabytes: u32,
+        more: &str,
+        tap: impl FnOnce(u16, Arc<AtomicBool>) -> Tap,
+        loses: Loses,
+    ) -> (Self, Proxy) {
         let redis = Redis::start("redis-7.0", &["--repl-backlog-size", "64mb"]);
         redis.fill(0, 1);
-        let (port, armed) = (redis.port, Arc::new(AtomicBool::new(false)));
-        let ready = Arc::clone(&armed);
-        let tap: Tap = Arc::new(move |bytes| {
-            if (prepares(bytes) || contains(bytes, SWAP)) && ready.swap(false, Ordering::SeqCst) {
-                let mut tcp = TcpStream::connect(("127.0.0.1", port)).unwrap();
-                for n in 0..WRITES {
-                    let value = "x".repeat(1 << 20);
-                    let set = format!("*3\r\n$3\r\nSET\r\n$7\r\norder:{n}\r\n${}\r\n{value}\r\n", value.len());
-                    tcp.write_all(set.as_bytes()).unwrap();
-                    assert_eq!(tcp.read(&mut [0; 16]).unwrap(), 5);
-                }
-            }
-        });
-        let proxy = Proxy::start(&redis, tap);
+        redis.run(&["DEBUG", "POPULATE", "5000", "k", "60"]);
+        let armed = Arc::new(AtomicBool::new(false));
+        let proxy = Proxy::with(&redis, tap(redis.port, Arc::clone(&armed)), Arc::new(|_| ()), loses);
         let bench = Bench::new(&config(&proxy, megabytes, more));
         let backup = bench.backup();
         (Self { redis, bench, backup, armed }, proxy)
@@ -85,6 +107,10 @@ impl Scene {
 
     /// A restore that ended as a refusal for this reason, and has overwritten nothing.
     fn refused(&self, why: &str) {
+        self.refused_with("the target was not touched: 3 write commands", why);
+    }
+
+    fn refused_with(&self, first: &str, why: &str) {
         let tails = self.tails();
         let failed = self.restore();
         assert_eq!(
@@ -93,7 +119,7 @@ impl Scene {
             "{failed}"
         );
         let said = format!("{} {}", text(&failed["message"]), text(&failed["hint"]));
-        for part in ["the target was not touched: 3 write commands", why, "guard.tail_megabytes", "write_fence"] {
+        for part in [first, why, "guard.tail_megabytes", "write_fence"] {
             assert!(said.contains(part), "{part}: {said}");
         }
         assert_eq!((self.orders(), self.redis.info("role")), (WRITES, "master".into()), "{failed}");
@@ -168,4 +194,84 @@ fn the_log_has_what_the_tail_has_no_room_for() {
     service.kill();
     scene.redis.run(&["DEL", "order:0", "order:1", "order:2"]);
     scene.refused("the instance's log was not seen to have them");
+}
+
+/// The connection is lost at the swap, or as the target is told that the look at it has held: its old data may be gone, so what was accepted
+/// right before stays here, and whoever finds the restore tells of it.
+#[test]
+fn a_swap_that_may_have_come_through_keeps_the_tail() {
+    for steps in [&[EXEC][..], &[EXEC, EXEC]] {
+        let lost = Arc::new(AtomicBool::new(false));
+        let (scene, _proxy) = Scene::losing(8, COMMANDS, at_the_swap(steps, Arc::clone(&lost)));
+        let failed = scene.restore();
+        assert!(lost.load(Ordering::SeqCst), "{failed}");
+        assert!(text(&failed["message"]).contains("what the target holds now is not known"), "{failed}");
+        assert!(scene.tails().iter().any(|kept| kept == "resp"), "{failed}");
+        let jobs = scene.bench.jobs();
+        let job = jobs.iter().find(|job| job["kind"] == "restore").unwrap();
+        let message = text(&job["message"]);
+        assert!(message.contains("the target holds the restored backup"), "{message}");
+        assert_eq!(scene.orders(), 0, "{message}");
+        assert!(scene.tails().iter().any(|kept| kept == "resp"), "{message}");
+        // Of a reply that never came nobody could judge.
+        let told = if steps.len() == 1 { None } else { Some(WRITES) };
+        assert_eq!(accepted_after(&message), told, "{message}");
+    }
+}
+
+/// A target that dies behind the cutover of a restore by replication: the end tells what was accepted before, and where that lies.
+#[test]
+fn an_end_behind_the_cutover_tells_what_was_accepted() {
+    let (scene, _proxy) = Scene::new(8, "");
+    scene.redis.run(&["CONFIG", "SET", "loading-process-events-interval-bytes", "1024"]);
+    scene.redis.run(&["CONFIG", "SET", "key-load-delay", "500"]);
+    let process = scene.redis.info("process_id");
+    let failed = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let loads = || ["loading", "async_loading"].iter().any(|flag| scene.redis.info(flag) == "1");
+            wait("the target to load", LONG, || loads().then_some(()));
+            assert!(Command::new("kill").args(["-9", &process]).status().unwrap().success());
+        });
+        scene.restore()
+    });
+    let message = text(&failed["message"]);
+    assert_eq!(failed["status"], "failed", "{failed}");
+    assert!(message.contains("process has ended"), "{message}");
+    assert_eq!(accepted_after(&message), Some(WRITES), "{message}");
+    assert!(message.contains("and lie in ") && scene.tails().iter().any(|kept| kept == "resp"), "{message}");
+}
+
+/// Beside the old data a load that is not over is ended as soon as it is certain that what clients write meanwhile cannot be kept: nothing is
+/// swapped, and nothing of it is left.
+#[test]
+fn a_load_that_would_be_dropped_is_ended() {
+    let (marked, swaps) = (AtomicBool::new(false), Arc::new(AtomicBool::new(false)));
+    let swapped = Arc::clone(&swaps);
+    let databases = |port| run_at(port, &[], &["INFO", "keyspace"]).unwrap().text().matches("\ndb").count();
+    let tap = move |port, armed: Arc<AtomicBool>| -> Tap {
+        Arc::new(move |bytes| {
+            if marked.load(Ordering::SeqCst) {
+                swapped.fetch_or(contains(bytes, SWAP), Ordering::SeqCst);
+                if contains(bytes, "\r\nRESTORE\r\n") && armed.swap(false, Ordering::SeqCst) {
+                    // What is loaded waits here until it is given up.
+                    let there = databases(port);
+                    write_all(port);
+                    let until = Instant::now() + LONG;
+                    while databases(port) >= there && Instant::now() < until {
+                        std::thread::sleep(Duration::from_millis(20));
+                    }
+                }
+            } else if armed.load(Ordering::SeqCst) && contains(bytes, "TAIR-BACKUP-MCP:BESIDE") {
+                marked.store(true, Ordering::SeqCst);
+            }
+        })
+    };
+    let (scene, _proxy) = Scene::tapped(1, COMMANDS, tap, Arc::new(|_| false));
+    let before = scene.redis.statistics().len();
+    scene.refused_with(
+        "the target was not touched: ",
+        "guard.tail_megabytes allows; and the instance has no log that is on",
+    );
+    assert!(!swaps.load(Ordering::SeqCst));
+    assert_eq!(scene.redis.statistics().len(), before);
 }

@@ -121,6 +121,24 @@ fn rows_make_sets() {
     assert_eq!(ids(&sets::shards::of_rows("r-1", backups(&broken), Some(2))), ["!2,3", "!1"]);
     let running = [row(0, 41, "r-1", t1, json!({"BackupStatus": ""})), row(5, 42, "r-1", t2, none())];
     assert_eq!(ids(&sets::shards::of_rows("r-1", backups(&running), Some(1))), ["5"]);
+    // Several files of one shard, or more of several jobs than there are shards, are no set; those of one job are.
+    let one = |rows: &[(i64, Option<&str>)], shards| {
+        let rows: Vec<Value> =
+            (1..).zip(rows).map(|(id, (job, node))| row(id, *job, "", t1, json!({"NodeInstanceId": node}))).collect();
+        sets::shards::one("r-1", backups(&rows), shards).unwrap().is_ok()
+    };
+    let (whole, a, b, c) = (Some("r-1"), Some("r-1-db-0"), Some("r-1-db-1"), Some("r-1-db-2"));
+    for shards in [None, Some(1), Some(2)] {
+        assert!(one(&[(1, whole)], shards) && one(&[(1, None)], shards), "{shards:?}");
+        for rows in
+            [[(7, whole), (8, whole)], [(7, None), (8, None)], [(7, a), (8, a)], [(7, a), (7, a)], [(7, whole), (8, a)]]
+        {
+            assert!(!one(&rows, shards), "{rows:?} {shards:?}");
+        }
+    }
+    let (jobs, job) = ([(7, a), (8, b), (9, c)], [(7, a), (7, b), (7, c)]);
+    assert_eq!([Some(1), Some(2), Some(3), Some(4), None].map(|n| one(&jobs, n)), [false, false, true, false, true]);
+    assert_eq!([Some(1), Some(2), Some(3), Some(4), None].map(|n| one(&job, n)), [true, true, true, false, true]);
     // A set is found by its list in any order; a shard by its own id.
     let found =
         |id: &str| sets::find_file(sets::shards::of_rows("r-1", backups(&legacy), Some(2)), id).map(Result::unwrap);

@@ -7,8 +7,8 @@ use std::time::Duration;
 use tair_backup_mcp::model::fault::Fault;
 use tair_backup_mcp::redis::error::RedisError;
 use tair_backup_mcp::redis::facts::Role;
-use tair_backup_mcp::redis::master::cutover::{BeforeStream, OwnServer};
-use tair_backup_mcp::redis::master::rollback::{Found, roll_back};
+use tair_backup_mcp::redis::master::cutover::{BeforeStream, OwnServer, RollbackStore};
+use tair_backup_mcp::redis::master::rollback::{Found, RolledBack, roll_back};
 use tair_backup_mcp::redis::master::session::Session;
 use tair_backup_mcp::redis::master::types::{MasterOptions, RollbackRecord, Step, Switched};
 use tair_backup_mcp::redis::target::TargetState;
@@ -184,6 +184,14 @@ async fn restore_of_a_target_that_cannot_reach_us() {
     assert_as_before(&target).await;
 }
 
+/// What the next start after a crash does to a target.
+async fn undone(target: &Redis, record: &RollbackRecord) -> RolledBack {
+    let (at, scratch) = (target.endpoint(), target.scratch());
+    let mut own = OwnServer::of(&scratch);
+    let options = MasterOptions::default();
+    roll_back(scratch.roll_back(), &at, &mut target.conn().await, record, &options, &mut own).await.unwrap()
+}
+
 /// A crash at any step is rolled back from the stored record, once or twice.
 #[tokio::test]
 async fn roll_back_after_a_crash_at_each_step() {
@@ -207,15 +215,13 @@ async fn roll_back_after_a_crash_at_each_step() {
         // Dropping the future at a step is what a crash looks like to the target.
         tokio::select! { biased; () = crash => {}, done = run => assert!(crash_at == Step::Loaded, "{done:?}") }
         drop(hold);
-        let grant = target.scratch().roll_back();
-        let rolled_back = roll_back(grant, &mut target.conn().await, &record).await.unwrap();
+        let rolled_back = undone(&target, &record).await;
         assert_eq!(rolled_back.loaded, crash_at == Step::Loaded, "{crash_at:?}");
         assert!(rolled_back.same_process && rolled_back.problem.is_none());
         assert_as_before(&target).await;
         let after = target.digest();
         assert_eq!(after, if rolled_back.loaded { source.digest() } else { before.clone() });
-        let grant = target.scratch().roll_back();
-        let again = roll_back(grant, &mut target.conn().await, &record).await.unwrap();
+        let again = undone(&target, &record).await;
         assert_eq!(again.found, Found::Master);
     }
 }
@@ -246,8 +252,7 @@ async fn roll_back_leaves_alone_what_others_have_set_since() {
         }
         target.run(&["CONFIG", "SET", "masterauth", "of the operator"]);
         for _ in 0..2 {
-            let grant = target.scratch().roll_back();
-            let rolled_back = roll_back(grant, &mut target.conn().await, &record).await.unwrap();
+            let rolled_back = undone(&target, &record).await;
             assert_eq!((&rolled_back.found, &rolled_back.problem), (&Found::Master, &None));
             let left: &[&str] = if restarted {
                 &["masteruser", "repl-diskless-load", "masterauth"]
@@ -276,7 +281,9 @@ impl BeforeStream for Stored<'_> {
     async fn allow(&mut self, _: &Switched) -> Result<(), Fault> {
         Ok(())
     }
+}
 
+impl RollbackStore for Stored<'_> {
     async fn store(&mut self, record: &RollbackRecord) -> Result<(), Fault> {
         self.records.push((record.clone(), self.target.setting("maxmemory")));
         Ok(())
@@ -284,21 +291,21 @@ impl BeforeStream for Stored<'_> {
 }
 
 /// A target that evicts at its limit, and has not freed its old data in time, loses nothing that was restored: its limit is recorded,
-/// put out of force, and put back when what it holds fits.
+/// put out of force, and put back when what it holds fits. So does one that a crash leaves following us.
 #[tokio::test]
 async fn a_memory_limit_waits_for_the_old_data_to_be_freed() {
-    for kind in ["redis-7.0", "valkey-9.1"] {
+    for (kind, crashes) in [("redis-7.0", false), ("valkey-9.1", false), ("redis-7.0", true)] {
         // A server that is faster than our look has freed everything by then: nothing is put out of force, and nothing lost.
         let mut rounds = 1..=10;
         // The more there is to free, the longer it takes.
-        while !frees_with_the_limit_out_of_force(kind, 1_000_000 * rounds.start().min(&3)).await {
+        while !frees_with_the_limit_out_of_force(kind, 1_000_000 * rounds.start().min(&3), crashes).await {
             assert!(rounds.next().is_some(), "{kind} always freed its old data before it was looked at");
         }
     }
 }
 
-/// Whether the target's limit had to be put out of force.
-async fn frees_with_the_limit_out_of_force(kind: &str, old_keys: u32) -> bool {
+/// Whether the target's limit had to be put out of force. `crashes`: the restore ends as a crash once the set is loaded.
+async fn frees_with_the_limit_out_of_force(kind: &str, old_keys: u32, crashes: bool) -> bool {
     let source = Redis::start(kind, &[]);
     source.run(&["DEBUG", "POPULATE", "100000", "k", "60"]);
     let limit = (source.info("used_memory").parse::<u64>().unwrap() * 13 / 10).to_string();
@@ -307,14 +314,28 @@ async fn frees_with_the_limit_out_of_force(kind: &str, old_keys: u32) -> bool {
     target.run(&["DEBUG", "POPULATE", &old_keys.to_string(), "old", "60"]);
     // Read by the server before it can evict: nothing is written until it follows us.
     let options = MasterOptions { free_stall: Duration::ZERO, ..MasterOptions::default() };
-    let session = Session::prepare(&target.endpoint(), options).await.unwrap();
+    let session = Session::prepare(&target.endpoint(), options.clone()).await.unwrap();
+    let record = session.rollback_record().clone();
     let mut stored = Stored { target: &target, records: Vec::new() };
+    let (reached, mut at) = mpsc::unbounded_channel();
     let limited = |step| {
         if step == Step::Connected {
             target.run(&["CONFIG", "SET", "maxmemory", &limit]);
         }
+        reached.send(step).unwrap();
     };
-    session.run(target.scratch().overwrite(), supply(data, None), &mut stored, limited).await.unwrap();
+    let run = session.run(target.scratch().overwrite(), supply(data, None), &mut stored, limited);
+    if crashes {
+        let crash = async { while at.recv().await.unwrap() != Step::Loaded {} };
+        tokio::select! { biased; () = crash => {}, done = run => panic!("{done:?}") }
+        let grant = target.scratch().roll_back();
+        let at = target.endpoint();
+        roll_back(grant, &at, &mut target.conn().await, &record, &options, &mut stored).await.unwrap();
+        let latest = stored.records.last().map_or(record, |(record, _)| record.clone());
+        while undone(&target, &latest).await.over_limit {}
+    } else {
+        run.await.unwrap();
+    }
     assert_eq!(target.setting("maxmemory"), limit, "{kind}");
     target.run(&["SET", "more", "1"]);
     assert_eq!((target.run(&["DBSIZE"]), target.info("evicted_keys")), (Reply::Int(100_001), "0".into()), "{kind}");
@@ -353,11 +374,7 @@ async fn a_memory_limit_that_does_not_fit_stays_out_of_force() {
         assert_eq!(Fault::from(error).code, "restore.unsettled");
         let (record, _) = stored.records.pop().unwrap();
         assert!(stored.records.is_empty(), "{:?}", stored.records);
-        let again = async |target: &Redis| {
-            let grant = target.scratch().roll_back();
-            roll_back(grant, &mut target.conn().await, &record).await.unwrap()
-        };
-        let waiting = again(&target).await;
+        let waiting = undone(&target, &record).await;
         assert!(waiting.over_limit && waiting.problem.is_some(), "{waiting:?}");
         target.run(&["SET", "more", "1"]);
         let kept = (target.run(&["DBSIZE"]), target.info("evicted_keys"), target.setting("maxmemory"));
@@ -370,7 +387,7 @@ async fn a_memory_limit_that_does_not_fit_stays_out_of_force() {
             (&limit, &[])
         };
         for _ in 0..2 {
-            let done = again(&target).await;
+            let done = undone(&target, &record).await;
             assert_eq!((done.problem.as_ref(), done.over_limit), (None, false), "{done:?}");
             assert_eq!((target.setting("maxmemory").as_str(), done.left_alone.as_slice()), (now, left_alone));
         }

@@ -322,6 +322,55 @@ async fn an_expired_token_is_renewed() {
     assert_eq!(server.seen().len(), 3);
 }
 
+/// Keys that a renewal has made another account's or user's send no write that was begun before: neither where the renewal comes within the
+/// write, nor where it came by a read between. Those of the same user send it.
+#[tokio::test]
+async fn what_one_began_another_does_not_send() {
+    for (account, user, is_same) in [("123", "300", true), ("124", "300", false), ("123", "301", false)] {
+        for by_a_read in [false, true] {
+            let mut given = 0;
+            let server = Server::start(move |_, seen| {
+                if seen.path == "/uri" {
+                    given += 1;
+                    return Answer::ok(format!(
+                        r#"{{"Code":"Success","AccessKeyId":"STS.{given}","AccessKeySecret":"s","SecurityToken":"t{given}","Expiration":"2999-01-01T00:00:00Z"}}"#
+                    ));
+                }
+                let is_renewed = seen.header("x-acs-security-token") == Some("t2");
+                match seen.action() {
+                    "GetCallerIdentity" if is_renewed => {
+                        Answer::cloud(format!(r#"{{"AccountId":"{account}","PrincipalId":"{user}:two"}}"#))
+                    }
+                    "GetCallerIdentity" => Answer::cloud(r#"{"AccountId":"123","PrincipalId":"300:one"}"#),
+                    _ if !is_renewed => Answer::error(403, "InvalidSecurityToken.Expired"),
+                    "CreateBackup" => Answer::cloud(r#"{"BackupJobID":"1"}"#),
+                    _ => Answer::cloud(POLICY),
+                }
+            })
+            .await;
+            let uri = format!("{}/uri", server.url());
+            let vars =
+                [("ALIBABA_CLOUD_CREDENTIALS_URI", uri.as_str()), ("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "true")];
+            let sts_endpoint = Some(address("sts_endpoint", &server.url(), false).unwrap());
+            let config = TairConfig { sts_endpoint, ..config(&server.url()) };
+            let client = Client::with(config, &env(&vars), HASTE).unwrap();
+            client.access().await.unwrap();
+            if by_a_read {
+                client.call(&policy()).await.unwrap();
+            }
+            let sent = client.call(&backup()).await;
+            let by_renewed =
+                |seen: &Seen| seen.action() == "CreateBackup" && seen.header("x-acs-security-token") == Some("t2");
+            let case = format!("{account} {user}, by a read {by_a_read}");
+            assert_eq!(server.seen().iter().filter(|seen| by_renewed(seen)).count(), usize::from(is_same), "{case}");
+            match sent {
+                Ok(_) => assert!(is_same, "{case}"),
+                Err(e) => assert!(!is_same && matches!(e, TairError::OtherCaller { .. }), "{case}: {e}"),
+            }
+        }
+    }
+}
+
 fn describe() -> DescribeBackups {
     let at = Minute("2026-01-02T03:04:05Z".parse().unwrap());
     DescribeBackups {
@@ -602,6 +651,38 @@ async fn within_a_vpc_the_regions_own_services_are_asked() {
     let hosts: std::collections::BTreeSet<String> = proxy.seen().into_iter().map(|seen| seen.path).collect();
     let own = ["r-kvstore-vpc.cn-hangzhou.aliyuncs.com:443", "sts-vpc.cn-hangzhou.aliyuncs.com:443"];
     assert!(hosts.iter().eq(own), "{hosts:?}");
+}
+
+/// The run of [`who_calls_the_vendor_is_asked_of_its_service`], in a process whose environment names a proxy.
+#[tokio::test]
+#[ignore = "run by another test, with a proxy in its environment"]
+async fn at_a_named_endpoint() {
+    let at = |region: &str, host: &str| {
+        let endpoint = Some(address("endpoint", host, false).unwrap());
+        Client::with(
+            TairConfig { region: Some(region.into()), endpoint, ..config("http://127.0.0.1:9") },
+            &keys(),
+            HASTE,
+        )
+    };
+    let central = at("cn-shanghai", "r-kvstore.aliyuncs.com").unwrap();
+    let within = at("cn-beijing", "https://R-KVSTORE-VPC.cn-beijing.aliyuncs.com").unwrap();
+    let (central, within) = tokio::join!(central.access(), within.access());
+    assert!(central.is_err() && within.is_err(), "{central:?} {within:?}");
+    for own in ["r-kvstore.aliyuncs.com.invalid", "notaliyuncs.com", "https://127.0.0.1:9"] {
+        let access = at("cn-hangzhou", own).unwrap().access().await.unwrap();
+        assert_eq!((access.account.as_str(), access.principal.as_str()), ("testAKID", "testAKID"), "{own}");
+    }
+}
+
+/// An endpoint that is named and is the vendor's own has the vendor's service tell who calls, within a VPC the region's; of any other nobody
+/// is asked.
+#[tokio::test]
+async fn who_calls_the_vendor_is_asked_of_its_service() {
+    let proxy = Server::start(|_, _| Answer::status(502, "")).await;
+    run_again("tair::client::at_a_named_endpoint", &[("https_proxy", proxy.url())]).await;
+    let hosts: std::collections::BTreeSet<String> = proxy.seen().into_iter().map(|seen| seen.path).collect();
+    assert!(hosts.iter().eq(["sts-vpc.cn-beijing.aliyuncs.com:443", "sts.aliyuncs.com:443"]), "{hosts:?}");
 }
 
 async fn run_again(test: &str, vars: &[(&str, String)]) {

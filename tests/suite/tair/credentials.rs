@@ -158,6 +158,35 @@ async fn a_renewed_key_is_nobody_else() {
     }
 }
 
+/// Keys of the environment are asked for once and never renewed: with a token, too, their own id is who calls where nobody tells, the same in
+/// the next process, and other keys are somebody else. The service is asked with the token.
+#[tokio::test]
+async fn keys_of_the_environment_are_known_by_their_own_id() {
+    let refusing = Server::start(|_, _| Answer::error(403, "Forbidden")).await;
+    let telling = Server::start(|_, _| Answer::ok(WHO)).await;
+    let with_token = |id: &'static str, token: &'static str| {
+        env(&[("ALIBABA_CLOUD_ACCESS_KEY_ID", id), KEY[1], ("ALIBABA_CLOUD_SECURITY_TOKEN", token)])
+    };
+    let now = Timestamp::now();
+    for (config, account, principal) in
+        [(plain(), "STS.a", "STS.a"), (at_sts(&refusing), "STS.a", "STS.a"), (at_sts(&telling), "123", "300")]
+    {
+        let who = (account.to_owned(), principal.to_owned());
+        for token in ["one", "two"] {
+            let chain = chain(config.clone(), with_token("STS.a", token));
+            let first = chain.get().await.unwrap();
+            assert_eq!(three(&first), ("STS.a", "b", token));
+            assert!(chain.renew(&first).await.unwrap().is_same(&first), "there are no others");
+            assert_eq!(chain.identity(&first, now).await.unwrap(), who, "{token}");
+        }
+    }
+    let other = chain(plain(), with_token("STS.b", "one"));
+    let who = other.identity(&other.get().await.unwrap(), now).await.unwrap();
+    assert_eq!(who, ("STS.b".to_owned(), "STS.b".to_owned()));
+    let tokens: Vec<_> = telling.seen().iter().map(|s| s.header("x-acs-security-token").map(str::to_owned)).collect();
+    assert_eq!(tokens, [Some("one".to_owned()), Some("two".to_owned())]);
+}
+
 /// A service that fails for a while has not said who calls: it is asked again, and a client takes nobody else's name meanwhile. One that
 /// says that our clock is off is asked by its own.
 #[tokio::test]

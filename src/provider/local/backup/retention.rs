@@ -41,7 +41,7 @@ impl Inner {
     }
 
     async fn delete_expired_of(&self, instance_id: &str, now: Timestamp) -> Result<(), Fault> {
-        let sets: Vec<BackupSet> = self.vault.list(instance_id, self).await?.into_iter().flatten().collect();
+        let mut sets: Vec<BackupSet> = self.vault.list(instance_id, self).await?.into_iter().flatten().collect();
         let expired: Vec<Expired> = sets.iter().filter_map(|set| Expired::of(set, now)).collect();
         if expired.is_empty() {
             return Ok(());
@@ -58,8 +58,11 @@ impl Inner {
             dependents.get(id).is_some_and(|all| all.iter().any(waits)) || sources.iter().any(|source| source == id)
         };
         for verdict in expired {
-            if !in_use(verdict.backup_id()) && !self.log_begins_with(&sets, verdict.backup_id()).await {
+            let id = verdict.backup_id().to_owned();
+            if !in_use(&id) && !self.log_begins_with(&sets, &id).await {
                 self.retire(instance_id, verdict, "backup.expired", "its time was over").await?;
+                // Of two that lead to the same moments only the first may go.
+                sets.retain(|set| set.id != id);
             }
         }
         Ok(())
@@ -96,18 +99,16 @@ impl Inner {
         let mut needed = self.running_sources().await?;
         needed.extend(dependents.into_iter().filter(|(_, all)| all.iter().any(stays)).map(|(id, _)| id));
         needed.push(taken.to_owned());
-        for id in &safety {
-            if self.log_begins_with(&sets, id).await {
-                needed.push(id.clone());
-            }
-        }
-        match Expired::crowded_out(&sets, &needed, Timestamp::now()) {
-            None => Ok(()),
-            Some(verdict) => {
+        let now = Timestamp::now();
+        while let Some(verdict) = Expired::crowded_out(&sets, &needed, now) {
+            // Asked of the one that is to go alone: the log is listed for each.
+            if !self.log_begins_with(&sets, verdict.backup_id()).await {
                 let why = format!("{taken} took its place: at most five safety backups an hour are kept");
-                self.retire(instance_id, verdict, "backup.replaced", &why).await
+                return self.retire(instance_id, verdict, "backup.replaced", &why).await;
             }
+            needed.push(verdict.backup_id().to_owned());
         }
+        Ok(())
     }
 
     async fn retire(&self, instance_id: &str, verdict: Expired, event: &str, why: &str) -> Result<(), Fault> {

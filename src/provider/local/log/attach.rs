@@ -2,7 +2,7 @@
 //!
 //! It must not make a source fork that can go on without, and must not call a history continued that is another one.
 
-use crate::archive::collector::Late;
+use crate::archive::collector::late::Late;
 use crate::archive::collector::spooling::End;
 use crate::model::backup::{BackupSet, Mode, Origin};
 use crate::model::fault::Fault;
@@ -59,34 +59,45 @@ impl Broken {
 
 /// Seconds by which an uptime, which is told in whole ones, may be beside the truth.
 const SLACK: Duration = Duration::from_secs(2);
+/// How long an instance may take to say up to where it has written: its stream waits meanwhile.
+const SAYS_WITHIN: Duration = Duration::from_secs(2);
 
 async fn facts_of(endpoint: &Endpoint) -> Result<ServerFacts, RedisError> {
     ServerFacts::read(&mut Conn::open(endpoint, COMMAND_TIMEOUT).await?).await
 }
 
-/// Asks one server to go on behind a position.
-async fn go_on(
-    endpoint: &Endpoint,
-    facts: &ServerFacts,
-    end: &End,
-    since_ms: i64,
-) -> Result<Option<Going>, RedisError> {
+/// Asks one server to go on behind a position. `late`: what it had written, when `facts` were read.
+async fn go_on(endpoint: &Endpoint, facts: &ServerFacts, end: &End, late: Late) -> Result<Option<Going>, RedisError> {
     let followed = Follow::resume(endpoint, &end.replid, end.offset, CaptureOptions::default()).await?;
-    let late = Late { until_offset: facts.offset, since_ms };
     Ok(followed.map(|follow| Going { follow, late, run_id: facts.run_id.clone() }))
 }
 
 impl Inner {
+    /// Up to where an instance has written of a history, whoever gives its log; `None` where it does not say in time, or goes on in another
+    /// one.
+    pub(super) async fn written(&self, id: &str, replid: &str) -> Option<u64> {
+        let ask = async { facts_of(&self.endpoint(id).await.ok()?).await.ok() };
+        let facts = tokio::time::timeout(SAYS_WITHIN, ask).await.ok()??;
+        facts.replid.eq_ignore_ascii_case(replid).then_some(facts.offset)
+    }
+
+    /// Up to where what a server gives of an instance's log comes late, which had written so far: what a replica has yet to get does, too.
+    async fn late_until(&self, id: &str, mode: Mode, facts: &ServerFacts) -> u64 {
+        let written = if self.by_replica(id, mode) { self.written(id, &facts.replid).await } else { None };
+        facts.offset.max(written.unwrap_or_default())
+    }
+
     /// Goes on behind the end of a log: at the replica named for backups, or at the instance itself, whose word counts.
     pub(super) async fn go_on_with_log(&self, id: &str, end: &End, since_ms: i64) -> Result<GoneOn, Fault> {
         if self.by_replica(id, Mode::Automated) {
             let replica = self.capture_endpoint(id, Mode::Automated).await?;
             let attempt = async {
                 let facts = facts_of(&replica).await?;
-                match facts.reach(&end.replid, end.offset) {
-                    Reach::Whole => go_on(&replica, &facts, end, since_ms).await,
-                    _ => Ok(None),
+                if facts.reach(&end.replid, end.offset) != Reach::Whole {
+                    return Ok(None);
                 }
+                let late = Late { until_offset: self.late_until(id, Mode::Automated, &facts).await, since_ms };
+                go_on(&replica, &facts, end, late).await
             };
             match attempt.await {
                 Ok(Some(going)) => return Ok(GoneOn::Going(Box::new(going))),
@@ -98,7 +109,7 @@ impl Inner {
         let facts = facts_of(&endpoint).await?;
         let reach = facts.reach(&end.replid, end.offset);
         if reach == Reach::Whole
-            && let Some(going) = go_on(&endpoint, &facts, end, since_ms).await?
+            && let Some(going) = go_on(&endpoint, &facts, end, Late { until_offset: facts.offset, since_ms }).await?
         {
             return Ok(GoneOn::Going(Box::new(going)));
         }
@@ -134,7 +145,8 @@ impl Inner {
     /// A source that goes on right behind a set that was just captured from it. What it wrote while the data was on its way comes late.
     pub(super) async fn behind_capture(&self, set: &BackupSet, follow: Follow) -> Result<Box<Going>, Fault> {
         let facts = facts_of(&self.capture_endpoint(&set.instance_id, set.mode).await?).await?;
-        let late = Late { until_offset: facts.offset, since_ms: set.started_at.as_millisecond() };
+        let until_offset = self.late_until(&set.instance_id, set.mode, &facts).await;
+        let late = Late { until_offset, since_ms: set.started_at.as_millisecond() };
         Ok(Box::new(Going { follow, late, run_id: set.run_id.clone() }))
     }
 }

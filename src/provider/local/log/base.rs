@@ -2,13 +2,14 @@
 //!
 //! It must not take one where another backup has done so, nor two within the time that the operator set between them.
 
+use crate::archive::Timeline;
 use crate::archive::collector::spooling::Spooling;
 use crate::config::backup_log::BackupLogConfig;
 use crate::config::blocking::blocking;
 use crate::model::backup::{BackupSet, Mode, Origin};
 use crate::model::fault::{Fault, Kind};
 use crate::model::ids::new_id;
-use crate::model::job::{JobKind, JobStatus, Unfinished};
+use crate::model::job::{Job, JobKind, JobStatus, Unfinished};
 use crate::model::restore::replay_time;
 use crate::provider::local::Inner;
 use crate::provider::local::backup::capture::Taken;
@@ -104,12 +105,6 @@ impl Inner {
         Fault::new(Kind::Provider, "log.no_base", "a base of the log could not be taken").hint("Look at describe_jobs.")
     }
 
-    /// The newest set that came from the instance itself.
-    pub(super) async fn newest_capture(&self, id: &str) -> Result<Option<BackupSet>, Fault> {
-        let sets = self.vault.list(id, self).await?;
-        Ok(sets.into_iter().flatten().find(|set| matches!(set.origin, Origin::Capture { .. })))
-    }
-
     /// Starts the capture of another base where one is due; `true` where it was tried.
     pub(super) async fn renew_base(
         self: &Arc<Self>,
@@ -118,27 +113,34 @@ impl Inner {
         counted: &mut Option<Counted>,
     ) -> Result<bool, Fault> {
         let (timeline, progress) = (&log.timeline, log.progress());
-        let Some(newest) = self.newest_capture(id).await? else {
-            // Whoever deleted the last one has left a log that leads nowhere.
-            self.start_capture(id, Mode::Automated, NOTE).await?;
-            return Ok(true);
-        };
-        let behind = if newest.started_at >= timeline.opened_at { newest.replication_offset } else { timeline.offset };
-        let reached = progress.spooled.map_or(timeline.offset, |reached| reached.offset);
-        // The vault is listed once for a base.
-        let since = match counted.take().filter(|counted| counted.behind == behind) {
-            Some(counted) => counted,
-            None => {
-                let (archive, timeline) = (self.archive.clone(), timeline.clone());
-                let commands = blocking(move || archive.commands_behind(&timeline, behind)).await?;
-                Counted { behind, commands, sealed: progress.sealed }
+        let sets = self.vault.list(id, &**self).await?;
+        let mut led = sets.into_iter().flatten().filter(|set| leads(set, timeline)).peekable();
+        // Whoever deleted the last one has left a log that leads nowhere.
+        if led.peek().is_some() {
+            // One that expires stays only for as long as there is no other.
+            let newest = led.find(|set| set.expires_at.is_none());
+            let (behind, since) = newest.map_or((timeline.offset, timeline.opened_at), |set| {
+                (set.replication_offset.max(timeline.offset), set.started_at)
+            });
+            let reached = progress.spooled.map_or(timeline.offset, |reached| reached.offset);
+            // The vault is listed once for a base.
+            let known = match counted.take().filter(|counted| counted.behind == behind) {
+                Some(counted) => counted,
+                None => {
+                    let (archive, timeline) = (self.archive.clone(), timeline.clone());
+                    let commands = blocking(move || archive.commands_behind(&timeline, behind)).await?;
+                    Counted { behind, commands, sealed: progress.sealed }
+                }
+            };
+            let commands = known.commands + progress.sealed.saturating_sub(known.sealed);
+            *counted = Some(known);
+            let age = Timestamp::now().duration_since(since).max(SignedDuration::ZERO);
+            let distance = Distance { age: age.unsigned_abs(), bytes: reached.saturating_sub(behind), commands };
+            if !distance.is_due(&self.logs.config) {
+                return Ok(false);
             }
-        };
-        let commands = since.commands + progress.sealed.saturating_sub(since.sealed);
-        *counted = Some(since);
-        let age = Timestamp::now().duration_since(newest.started_at).max(SignedDuration::ZERO);
-        let distance = Distance { age: age.unsigned_abs(), bytes: reached.saturating_sub(behind), commands };
-        if !distance.is_due(&self.logs.config) {
+        }
+        if failed_lately(&self.state.jobs(Some(id)).await?, Timestamp::now(), self.logs.config.base_apart()) {
             return Ok(false);
         }
         self.start_capture(id, Mode::Automated, NOTE).await?;
@@ -146,10 +148,25 @@ impl Inner {
     }
 }
 
+/// Whether a timeline leads on from a set: it came from the instance itself, and is of this history.
+fn leads(set: &BackupSet, timeline: &Timeline) -> bool {
+    let behind = set.replication_id.eq_ignore_ascii_case(&timeline.replid) && set.replication_offset >= timeline.offset;
+    // A failover that was followed has given the history another id since.
+    matches!(set.origin, Origin::Capture { .. }) && (behind || set.started_at >= timeline.opened_at)
+}
+
+/// Whether a backup of these jobs came to nothing within a time: each attempt makes the source fork.
+fn failed_lately(jobs: &[Job], now: Timestamp, within: Duration) -> bool {
+    let is_lately = |job: &Job| now.duration_since(job.created_at).unsigned_abs() < within;
+    let failed = |job: &Job| !matches!(job.status, JobStatus::Running | JobStatus::Succeeded);
+    jobs.iter().any(|job| job.kind == JobKind::Backup && failed(job) && is_lately(job))
+}
+
 #[cfg(test)]
 mod tests {
-    //! A base is due by age or by the length of a replay, and never too soon after the last.
+    //! A base is due by age or by the length of a replay, and never too soon after the last, or after one that came to nothing.
     use super::*;
+    use crate::model::job::Phase;
 
     #[test]
     fn a_base_is_due_by_age_or_by_replay() {
@@ -161,5 +178,46 @@ mod tests {
         assert!(!due(23, 1, 100) && due(24, 0, 0) && due(2, 30, 0) && !due(0, 300, 0) && !due(2, 20, 0));
         // Small commands take the time that their bytes do not tell.
         assert!(due(2, 12, 500) && !due(2, 12, 450) && !due(0, 12, 500));
+    }
+
+    #[test]
+    fn a_base_that_failed_is_not_begun_again_at_once() {
+        let now = Timestamp::now();
+        let job = |kind, status, seconds_ago| Job {
+            id: String::new(),
+            kind,
+            instance_id: String::new(),
+            backup_id: String::new(),
+            status,
+            phase: Phase::Ended,
+            stage: String::new(),
+            rollback_pending: false,
+            done: 0,
+            total: 0,
+            code: String::new(),
+            failure: None,
+            message: String::new(),
+            hint: String::new(),
+            caller: String::new(),
+            confirmation: String::new(),
+            access: None,
+            cloud_jobs: Vec::new(),
+            restored: None,
+            restored_keys: None,
+            created_at: now - SignedDuration::from_secs(seconds_ago),
+            serving_at: None,
+            finished_at: None,
+        };
+        for (job, lately) in [
+            (job(JobKind::Backup, JobStatus::Failed, 3599), true),
+            (job(JobKind::Backup, JobStatus::Failed, 3600), false),
+            // A clock that was set back meanwhile.
+            (job(JobKind::Backup, JobStatus::Failed, -60), true),
+            (job(JobKind::Backup, JobStatus::Uncertain, 60), true),
+            (job(JobKind::Backup, JobStatus::Succeeded, 60), false),
+            (job(JobKind::Restore, JobStatus::Failed, 60), false),
+        ] {
+            assert_eq!(failed_lately(std::slice::from_ref(&job), now, Duration::from_secs(3600)), lately, "{job:?}");
+        }
     }
 }

@@ -7,6 +7,12 @@ use crate::model::fault::{Fault, Kind};
 use crate::model::log::GapCause;
 use std::time::{Duration, Instant};
 
+/// After a base that could not be taken the next one waits: at first, and at most.
+const BASE_AGAIN_AFTER: Duration = Duration::from_millis(100);
+const BASE_AGAIN_AFTER_MAX: Duration = Duration::from_secs(3600);
+/// After a command that no spool can hold, and a base for it, another such base waits at first.
+const LARGE_AGAIN_AFTER: Duration = Duration::from_secs(60);
+
 /// What is known of a log beyond the session that learnt it.
 #[derive(Debug, Default)]
 pub(super) struct Known {
@@ -19,11 +25,54 @@ pub(super) struct Known {
     pub given_up: bool,
     /// Bytes of a command that is larger than the spool: the log goes on behind another base.
     pub too_large: Option<u64>,
-    /// Until when that base waits, and for how long the last one did.
-    pub base_waits: Option<(Instant, Duration)>,
+    /// The wait behind a base that could not be taken.
+    failed: Option<Wait>,
+    /// The wait behind a base for a command that no spool can hold: the next such command waits for it, and no other break of the history.
+    large: Option<Wait>,
+}
+
+/// How long the next base that a timeline begins with waits: each makes the source fork.
+#[derive(Debug, Clone, Copy)]
+struct Wait {
+    until: Instant,
+    long: Duration,
+}
+
+impl Wait {
+    /// Twice as long as the last one.
+    fn behind(last: Option<Self>, first: Duration) -> Self {
+        let long = last.map_or(first, |last| last.long * 2).min(BASE_AGAIN_AFTER_MAX);
+        Self { until: Instant::now() + long, long }
+    }
+
+    fn lasts(self) -> bool {
+        Instant::now() < self.until
+    }
 }
 
 impl Known {
+    /// Whether it is too soon for another base, behind one that could not be taken.
+    pub fn base_waits(&self) -> bool {
+        self.failed.is_some_and(Wait::lasts)
+    }
+
+    /// Whether it is too soon for another base for a command that no spool can hold.
+    pub fn large_base_waits(&self) -> bool {
+        self.large.is_some_and(Wait::lasts)
+    }
+
+    /// Learns whether a base could be taken.
+    pub fn base_ended(&mut self, taken: bool) {
+        self.failed = (!taken).then(|| Wait::behind(self.failed, BASE_AGAIN_AFTER));
+    }
+
+    /// The log goes on behind a base that was taken for a command that no spool can hold. Where they come seldom, the next does not wait
+    /// long.
+    pub fn large_left_out(&mut self) {
+        let last = self.large.filter(|last| last.until.elapsed() < last.long);
+        self.large = Some(Wait::behind(last, LARGE_AGAIN_AFTER));
+    }
+
     /// Learns from how a timeline's writing ended. One that another archiver has written to, or whose spool is damaged, is given up.
     pub fn ended(&mut self, ended: Result<Progress, Fault>) -> Result<Progress, Fault> {
         ended.inspect_err(|fault| {
@@ -43,4 +92,36 @@ impl Known {
 fn is_disk_full(fault: &Fault) -> bool {
     let cause = std::error::Error::source(fault).and_then(|e| e.downcast_ref::<std::io::Error>());
     cause.is_some_and(|e| e.kind() == std::io::ErrorKind::StorageFull)
+}
+
+#[cfg(test)]
+mod tests {
+    //! A base that fails is tried again less and less often, until one is taken. Commands that no spool can hold have one less and less often
+    //! where they come one after the other, and keep no other base waiting.
+    use super::*;
+
+    #[test]
+    fn bases_wait_longer_each_time() {
+        let mut known = Known::default();
+        for n in 0..20 {
+            known.base_ended(false);
+            let expected = (BASE_AGAIN_AFTER * (1 << n)).min(BASE_AGAIN_AFTER_MAX);
+            assert_eq!(known.failed.map(|wait| wait.long), Some(expected));
+        }
+        assert!(known.base_waits() && !known.large_base_waits());
+        known.base_ended(true);
+        assert!(!known.base_waits());
+
+        for times in [1, 2, 4] {
+            known.base_ended(true);
+            known.large_left_out();
+            assert_eq!(known.large.map(|wait| wait.long), Some(LARGE_AGAIN_AFTER * times));
+        }
+        assert!(known.large_base_waits() && !known.base_waits(), "another break of the history has its base at once");
+        let over = Instant::now().checked_sub(Duration::from_millis(20));
+        known.large = over.map(|until| Wait { until, long: Duration::from_millis(10) });
+        assert!(!known.large_base_waits());
+        known.large_left_out();
+        assert_eq!(known.large.map(|wait| wait.long), Some(LARGE_AGAIN_AFTER));
+    }
 }

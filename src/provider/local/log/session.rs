@@ -31,9 +31,6 @@ const BASE_EVERY: Duration = Duration::from_secs(60);
 /// Between two attempts to attach, at first and at most.
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
 const AGAIN_AFTER_MAX: Duration = Duration::from_secs(5);
-/// After a command that no spool can hold, and a base for it, another such base waits: at first, and at most.
-const BASE_AGAIN_AFTER: Duration = Duration::from_secs(60);
-const BASE_AGAIN_AFTER_MAX: Duration = Duration::from_secs(3600);
 /// How long the vault may take, once the process is to end, for what is on the spool.
 const ENDS_WITHIN: Duration = Duration::from_secs(10);
 /// A server that has not come as far as the log may lag; so long it is given to come.
@@ -192,7 +189,7 @@ impl<'a> Session<'a> {
     async fn attach(&mut self) -> Result<Next, Fault> {
         let Some(log) = &self.log else { return self.begin(Why::First, None).await };
         if self.known.too_large.is_some() {
-            let waits = self.known.base_waits.is_some_and(|(until, _)| Instant::now() < until);
+            let waits = self.known.large_base_waits();
             return if waits { Ok(Next::Wait) } else { self.begin(Why::Gap(GapCause::SpoolFull), None).await };
         }
         let end = log.lost().await?;
@@ -229,17 +226,11 @@ impl<'a> Session<'a> {
 
     /// Captures the base that a timeline begins with; none while the last one that failed is not long enough ago, for each makes the source fork.
     async fn take_base(&mut self) -> Result<Option<Base>, Fault> {
-        let waits = |(until, _): (Instant, Duration)| Instant::now() < until;
-        if self.known.too_large.is_none() && self.known.base_waits.is_some_and(waits) {
+        if self.known.base_waits() {
             return Ok(None);
         }
         let taken = self.inner.take_base(self.id).await;
-        if self.known.too_large.is_none() {
-            self.known.base_waits = taken.is_err().then(|| {
-                let wait = self.known.base_waits.map_or(AGAIN_AFTER, |(_, last)| last * 2).min(BASE_AGAIN_AFTER_MAX);
-                (Instant::now() + wait, wait)
-            });
-        }
+        self.known.base_ended(taken.is_ok());
         taken
     }
 
@@ -306,9 +297,7 @@ impl<'a> Session<'a> {
         let timeline = blocking(move || archive.open_timeline(new)).await?;
         self.log = Some(self.spooling(timeline).await?);
         if self.known.too_large.take().is_some() {
-            let last = self.known.base_waits.filter(|(until, last)| until.elapsed() < *last).map(|(_, last)| last * 2);
-            let wait = last.unwrap_or(BASE_AGAIN_AFTER).min(BASE_AGAIN_AFTER_MAX);
-            self.known.base_waits = Some((Instant::now() + wait, wait));
+            self.known.large_left_out();
         }
         (self.lags_since, self.known.trouble, self.known.given_up) = (None, None, false);
         Ok(Next::Follow(going))
@@ -319,9 +308,10 @@ impl<'a> Session<'a> {
         let Going { follow, late, run_id } = going;
         self.known.run_id = run_id;
         let Some(log) = &self.log else { return Ok(()) };
-        let stop = self.stop.clone();
+        let (stop, replid) = (self.stop.clone(), follow.replication_id.clone());
+        let written = || self.inner.written(self.id, &replid);
         let ended = tokio::select! {
-            ended = collect(follow, log, late) => ended,
+            ended = collect(follow, log, late, written) => ended,
             looked = self.look(log) => return looked,
             () = stop.cancelled() => return Ok(()),
         };
@@ -329,6 +319,11 @@ impl<'a> Session<'a> {
         match ended {
             Ended::Link(error) => {
                 tracing::info!(instance = %self.id, "the link to the source of the log ended: {error}");
+                self.known.trouble = None;
+                Ok(())
+            }
+            Ended::HeldUp => {
+                tracing::info!(instance = %self.id, "the source of the log does not say what was held up: the link is made anew");
                 self.known.trouble = None;
                 Ok(())
             }

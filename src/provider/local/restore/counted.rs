@@ -54,6 +54,11 @@ impl Counted {
     }
 }
 
+/// What a counter of a server has counted since it stood at `then`: statistics that were reset meanwhile tell of what came after that.
+pub(super) fn counted_since(now: u64, then: u64) -> u64 {
+    now.checked_sub(then).unwrap_or(now)
+}
+
 /// What is known of the moment at which the target had the set, and of what came before it.
 #[derive(Debug)]
 pub(super) struct AsLoaded {

@@ -4,13 +4,14 @@
 //! It must not let anything of ours be counted as a client's, nor count beyond the moment of the cutover.
 
 use crate::guard::facts::look::{CutoverLook, LastLook, TailLook};
-use crate::guard::plan::Plan;
+use crate::guard::plan::{Plan, not_kept};
 use crate::guard::writes::{ServerCounters, Streamed, Writes};
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::Job;
 use crate::model::log::Position;
 use crate::model::restore::{Cutover, Meanwhile, Method};
 use crate::provider::local::Inner;
+use crate::provider::local::restore::counted::counted_since;
 use crate::provider::local::restore::last_safety::LastSafety;
 use crate::redis::moment::{Look, Moment};
 use crate::redis::replica::scan::{End, Seen};
@@ -122,8 +123,7 @@ impl<'a> WayBack<'a> {
             self.accepted = Some(tail.written());
             self.removed = tail.seen.removals.min(tail.own_removals);
             safety.cutover.called_after = if tail.written() == 0 { tail.called } else { 0 };
-            // Statistics that were reset meanwhile tell of what came after that.
-            safety.cutover.evicted_after = evicted.checked_sub(safety.evicted).unwrap_or(evicted);
+            safety.cutover.evicted_after = counted_since(evicted, safety.evicted);
             seen.tail = Some(tail);
         }
         self.plan.cutover_look(&seen)
@@ -240,6 +240,16 @@ const fn own_removals(read: &Seen, now: ServerCounters, then: ServerCounters) ->
 
 #[async_trait]
 impl Look for WayBack<'_> {
+    async fn in_vain(&mut self) -> Fault {
+        let Some(safety) = &mut self.safety else { return std::future::pending().await };
+        let (seen, why) = safety.tail.loses().await;
+        let (id, from) = (&safety.cutover.instance_id, (safety.replication_id.as_str(), safety.offset));
+        match self.inner.in_log(id, from, seen.offset, self.marked > 0).await {
+            Err(nor) => not_kept(seen.writes, &format!("{why}; {nor}")),
+            Ok(_) => std::future::pending().await,
+        }
+    }
+
     async fn hold(&mut self) {
         if let Some(safety) = &mut self.safety {
             safety.tail.hold().await;

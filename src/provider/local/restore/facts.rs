@@ -130,7 +130,7 @@ impl Inner {
         let unpacked = target.unpacked;
         self.choose_beside(instance_id, &set, &server, unpacked, earlier, &mut target, &mut conn).await?;
         let probing = if earlier.is_none() { Probing::Counted } else { Probing::Uncounted };
-        let removes = keys.is_some_and(|keys| keys.add_prefix.is_none());
+        let removes = keys.is_some_and(SomeKeys::removes);
         self.read_steps(instance_id, &set, &server, removes, probing, &mut target, &mut conn).await?;
         let own = instance_id == set_of;
         let mut some = None;

@@ -6,6 +6,7 @@ use crate::guard::facts::rights::{Right, rules};
 use crate::guard::plan::{Plan, changed};
 use crate::guard::room::{fits_beside, need};
 use crate::model::fault::Fault;
+use crate::model::key_filter::SomeKeys;
 use crate::model::restore::Method;
 use crate::model::text::bytes;
 use crate::provider::local::restore::built::Built;
@@ -65,7 +66,7 @@ impl Inner {
         conn: &mut Conn,
     ) -> Result<Option<String>, Fault> {
         let method = plan.direct_restore()?.method;
-        let removes = plan.act.keys().is_some_and(|keys| keys.add_prefix.is_none());
+        let removes = plan.act.keys().is_some_and(SomeKeys::removes);
         let user = self.user(&plan.instance_id, conn).await?;
         // What the server would count as a write would void the plan.
         let asked = rights::ask(conn, &user, &needs(method, removes, &built.set, target), Probing::Uncounted).await?;

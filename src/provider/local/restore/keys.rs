@@ -19,6 +19,7 @@ use crate::provider::local::restore::IN_FLIGHT;
 use crate::provider::local::restore::contents::Contents;
 use crate::provider::local::restore::cutover::{LastKey, WayBack, behind};
 use crate::provider::local::restore::loadable::BULK_DEFAULT;
+use crate::provider::local::restore::outcome::too_little_memory;
 use crate::provider::local::restore::recovery::RecoveryRecord;
 use crate::provider::local::restore::steps::{has_database, too_large};
 use crate::provider::local::{COMMAND_TIMEOUT, Inner};
@@ -57,9 +58,9 @@ const fn dialect(set: &BackupSet) -> Dialect {
 }
 
 /// The slots in which keys are removed that match and that the source does not have: those whose keys it held whole, for others may have been
-/// elsewhere. Under a prefix none: what else is there is somebody's.
+/// elsewhere.
 pub(in crate::provider::local) fn removed_in(keys: &SomeKeys, held: Option<HeldSlots>) -> Option<HeldSlots> {
-    held.filter(|_| keys.add_prefix.is_none())
+    held.filter(|_| keys.removes())
 }
 
 /// A list that was compiled, off the serving thread: that may take a while.
@@ -367,7 +368,7 @@ fn outcome(
         message.push_str(&format!("; {} more had an expiry that has passed, and count as not there", gathered.expired));
     }
     message.push_str(&match removes {
-        false if keys.add_prefix.is_some() => "; nothing was removed".to_owned(),
+        false if !keys.removes() => "; nothing was removed".to_owned(),
         false => format!(
             "; nothing was removed, for it is not known which slots of the cluster the source served then: {} other keys that match stay",
             passed.kept
@@ -394,10 +395,9 @@ fn outcome(
         ));
     }
     if evicted > 0 {
-        let message =
-            format!("{message}; meanwhile the target evicted {evicted} keys to make room, and some may be of these");
-        return Err(Fault::new(Kind::Provider, "restore.evicted", message)
-            .hint("Give the target more memory (maxmemory) or maxmemory-policy noeviction, then restore again."));
+        return Err(too_little_memory(format!(
+            "{message}; meanwhile the target evicted {evicted} keys to make room, and some may be of these"
+        )));
     }
     if passed.met < sent.saturating_sub(gathered.may_expire) {
         message.push_str(&format!(

@@ -64,15 +64,10 @@ pub(super) fn outcome(
     };
     let counted = before.and_then(|before| after.since(before));
     match counted {
-        Some((expired, evicted)) if evicted > 0 && gone > 0 => Err(Fault::new(
-            Kind::Provider,
-            "restore.evicted",
-            format!(
-                "the target took the whole set and holds {keys} keys of {}: meanwhile it evicted {evicted} keys to make room, and {expired} expired",
-                keys + gone
-            ),
-        )
-        .hint("Give the target more memory (maxmemory) or maxmemory-policy noeviction, then restore again.")),
+        Some((expired, evicted)) if evicted > 0 && gone > 0 => Err(too_little_memory(format!(
+            "the target took the whole set and holds {keys} keys of {}: meanwhile it evicted {evicted} keys to make room, and {expired} expired",
+            keys + gone
+        ))),
         Some((expired, _)) if gone > expired.saturating_add(unseen).saturating_add(fields) => {
             let missing = gone - expired.saturating_add(unseen).saturating_add(fields);
             Err(differs(format!(
@@ -85,7 +80,8 @@ pub(super) fn outcome(
         ))),
         _ if gone == 0 => {
             let evicted = counted.map_or(0, |(_, evicted)| evicted);
-            let more = if evicted > 0 { format!("; the target evicted {evicted} keys meanwhile") } else { String::new() };
+            let more =
+                if evicted > 0 { format!("; the target evicted {evicted} keys meanwhile") } else { String::new() };
             Ok(format!("restored: {keys} keys, as many as in the backup in every database{counts_expired}{more}"))
         }
         Some(_) => Ok(format!(
@@ -131,13 +127,11 @@ pub(super) fn outcome_as_loaded(
     };
     // What was evicted since was of what had just been loaded, or written behind that.
     if let Some((_, evicted @ 1..)) = before.and_then(|before| after.since(before)) {
-        let message = format!(
+        return Err(too_little_memory(format!(
             "the target took the whole set and has evicted {evicted} keys since to make room; it holds {} keys, the set has {}",
             total_keys(&after.counts),
             total_keys(&set.counts)
-        );
-        return Err(Fault::new(Kind::Provider, "restore.evicted", message)
-            .hint("Give the target more memory (maxmemory) or maxmemory-policy noeviction, then restore again."));
+        )));
     }
     let whole = outcome(set, before, &Counted { counts: loaded.clone(), ..after.clone() }, *unseen, passed)?;
     Ok(outcome(set, before, after, *unseen, passed).unwrap_or(whole))
@@ -156,12 +150,10 @@ pub(super) fn outcome_of_moment(
 ) -> Result<String, Fault> {
     let since = as_loaded.before.as_ref().and_then(|before| after.since(before));
     if let Some((_, evicted @ 1..)) = since {
-        let message = format!(
+        return Err(too_little_memory(format!(
             "the target was brought to {moment} and has evicted {evicted} keys since to make room; it holds {} keys",
             total_keys(&after.counts)
-        );
-        return Err(Fault::new(Kind::Provider, "restore.evicted", message)
-            .hint("Give the target more memory (maxmemory) or maxmemory-policy noeviction, then restore again."));
+        )));
     }
     let then = match &as_loaded.keys {
         None => "its keys were not counted then".to_owned(),
@@ -184,6 +176,12 @@ const fn no_count(before: Option<&Counted>) -> &'static str {
         Some(_) => "the server's statistics were reset meanwhile",
         None => "the server did not tell its statistics before the restore",
     }
+}
+
+/// The fault of a restore of which the target has evicted something.
+pub(super) fn too_little_memory(message: String) -> Fault {
+    Fault::new(Kind::Provider, "restore.evicted", message)
+        .hint("Give the target more memory (maxmemory) or maxmemory-policy noeviction, then restore again.")
 }
 
 fn differs(why: String) -> Fault {

@@ -7,13 +7,16 @@ use crate::model::job::{JobEnd, JobStatus, Unfinished, last_safety_id};
 use crate::provider::jobs::Recoverable as _;
 use crate::provider::local::Inner;
 use crate::provider::local::restore::WHOLE_SET;
-use crate::provider::local::restore::counted::Counted;
+use crate::provider::local::restore::counted::counted_since;
 use crate::provider::local::restore::cutover::after;
+use crate::provider::local::restore::outcome::too_little_memory;
 use crate::provider::local::restore::recovery::RecoveryRecord;
+use crate::provider::local::restore::replication::Record;
 use crate::provider::with_way_back;
 use crate::redis::conn::Conn;
 use crate::redis::facts::{ServerFacts, key_counts};
 use crate::redis::master::rollback::{Found, roll_back};
+use crate::redis::master::types::MasterOptions;
 use crate::redis::replay::beside::{Remains, remove};
 use crate::state::jobs::{Orphan, clear_command};
 use std::time::Duration;
@@ -54,7 +57,8 @@ impl Inner {
             }
         };
         let id = &orphan.job.instance_id;
-        let mut conn = Conn::open(&self.endpoint(id).await?, CONNECT_TIMEOUT).await?;
+        let endpoint = self.endpoint(id).await?;
+        let mut conn = Conn::open(&endpoint, CONNECT_TIMEOUT).await?;
         let way_back = self.way_back_of(&orphan.job.id, id, &recovery.back, recovery.some_keys.as_ref()).await;
         let back = if way_back.is_empty() { String::new() } else { format!("What was there before: {way_back}.") };
         if let Some(placement) = &recovery.placement {
@@ -87,8 +91,12 @@ impl Inner {
             return Ok(Err(interrupted(message, format!("Restore again to complete it. {back}"))));
         };
         let grant = Orphaned::of(&orphan.job, stored)?.roll_back()?;
-        let before = Counted::from(&ServerFacts::read(&mut conn).await?);
-        let rolled_back = roll_back(grant, &mut conn, &record.switch(recovery.run_id())).await?;
+        let record = record.switch(recovery.run_id());
+        let before = ServerFacts::read(&mut conn).await?.evicted_keys;
+        let options = MasterOptions { free_stall: self.free_stall(id), ..MasterOptions::default() };
+        let mut kept_by = Record { jobs: &self.jobs, job: &orphan.job, recovery };
+        let rolled_back = roll_back(grant, &endpoint, &mut conn, &record, &options, &mut kept_by).await?;
+        let recovery = kept_by.recovery;
         let keys = total_keys(&key_counts(&mut conn).await?);
         if let Some(problem) = rolled_back.problem {
             return Err(Fault::new(Kind::Provider, "restore.unsettled", problem));
@@ -136,14 +144,11 @@ impl Inner {
                 Ok(kept) => kept.describe(),
                 Err(fault) => return Ok(Err(with_way_back(fault, &way_back).into())),
             };
-            let evicted =
-                self.counted(id).await.ok().and_then(|now| now.since(&before)).map_or(0, |(_, evicted)| evicted);
+            let now = ServerFacts::read(&mut conn).await?.evicted_keys;
+            let evicted = counted_since(now, recovery.evicted.unwrap_or(before));
             if evicted > 0 {
                 let message = format!("{message}; {kept}; the target has evicted {evicted} keys since, to make room");
-                let fault = Fault::new(Kind::Provider, "restore.evicted", message).hint(
-                    "Give the target more memory (maxmemory) or maxmemory-policy noeviction, then restore again.",
-                );
-                return Ok(Err(with_way_back(fault, &way_back).into()));
+                return Ok(Err(with_way_back(too_little_memory(message), &way_back).into()));
             }
             return Ok(Ok(format!("{message}; {kept}. {back}").trim_end().to_owned()));
         }

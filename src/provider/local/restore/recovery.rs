@@ -32,6 +32,9 @@ pub struct RecoveryRecord {
     /// Whether the target of a restore by replication has loaded the set.
     #[serde(default)]
     pub(super) loaded: bool,
+    /// Keys that the target of a restore by replication had evicted when it began to refuse writes; `None` until it has loaded the set.
+    #[serde(default)]
+    pub(super) evicted: Option<u64>,
     /// The moment to which commands are replayed behind the set, for people; `None` where the set alone is restored.
     #[serde(default)]
     pub(super) moment: Option<String>,
@@ -80,6 +83,7 @@ impl RecoveryRecord {
             placement: None,
             swapped: false,
             loaded: false,
+            evicted: None,
             run_id: plan.direct_restore()?.run_id.clone(),
         })
     }
@@ -182,6 +186,7 @@ mod tests {
             placement: None,
             swapped: false,
             loaded: false,
+            evicted: None,
         };
         recovery.switching(&record);
         let mut json = serde_json::to_value(&recovery).unwrap();

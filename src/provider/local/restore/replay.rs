@@ -305,7 +305,7 @@ fn outside(why: Why) -> &'static str {
         Why::TooEarly => "it is before the earliest moment that can be restored",
         Why::NotArchivedYet => "the log on the vault does not reach there yet",
         Why::InGap => "a part of the log is missing there",
-        Why::Imprecise => "nobody followed the instance then, and what came later does not tell when it was written",
+        Why::Imprecise => "nothing came from the instance then, and what came later does not tell when it was written",
         Why::NoCommandThere => "no command begins there",
         Why::DatabaseUnknown => "the log does not say which database its first commands are for",
     }

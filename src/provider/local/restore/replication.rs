@@ -12,14 +12,14 @@ use crate::model::job::{Job, Unfinished};
 use crate::model::restore::Cutover;
 use crate::provider::jobs::Jobs;
 use crate::provider::local::restore::IN_FLIGHT;
-use crate::provider::local::restore::cutover::{WayBack, behind as told_behind};
+use crate::provider::local::restore::cutover::{WayBack, behind};
 use crate::provider::local::restore::recovery::RecoveryRecord;
 use crate::provider::local::restore::replay::Behind;
 use crate::provider::local::{COMMAND_TIMEOUT, Inner};
 use crate::redis::conn::Conn;
 use crate::redis::endpoint::Endpoint;
 use crate::redis::error::RedisError;
-use crate::redis::master::cutover::BeforeStream;
+use crate::redis::master::cutover::{BeforeStream, RollbackStore};
 use crate::redis::master::session::Session;
 use crate::redis::master::types::{MasterOptions, Restored, RollbackRecord, Step, Supply, Switched};
 use crate::redis::pause::{BRIEF, Pause};
@@ -45,12 +45,11 @@ impl Inner {
         mut recovery: RecoveryRecord,
         set: &BackupSet,
         data: FrameReader,
-        behind: Option<Behind>,
+        log: Option<Behind>,
     ) -> Result<Replicated, Unfinished> {
         let endpoint = self.endpoint(&plan.instance_id).await?;
         let config = self.config(&plan.instance_id);
         let announce = config.and_then(|c| c.announce.as_ref());
-        let defaults = MasterOptions::default();
         let options = MasterOptions {
             bind: announce.map(Announce::any),
             // An announced port is one that somebody forwards to us: it must be the one we listen on.
@@ -58,9 +57,9 @@ impl Inner {
             allow_plain: config.is_some_and(|c| c.allow_plain_replication),
             announce: announce.map(|a| (a.host.clone(), a.port)),
             stall: STALL_TIMEOUT,
-            free_stall: config.map_or(defaults.free_stall, |c| c.free_stall),
+            free_stall: self.free_stall(&plan.instance_id),
             total: Some(set.rdb_bytes),
-            ..defaults
+            ..MasterOptions::default()
         };
         let session = Session::prepare(&endpoint, options).await.map_err(Fault::from)?;
         // On the connection that will act: a wrong server is not even told to follow us.
@@ -72,8 +71,8 @@ impl Inner {
             false => None,
         };
         let looked = self.still_as_planned(&mut conn, plan, &endpoint).await?;
-        if let Some(behind) = &behind {
-            behind.still_known(&mut conn).await?;
+        if let Some(log) = &log {
+            log.still_known(&mut conn).await?;
         }
         // Measured: 6.2 does, 7.0 and later send what is left.
         let drops_replicas = looked.facts.version_number < (7, 0, 0);
@@ -88,7 +87,7 @@ impl Inner {
         let (tx, rx) = mpsc::channel(IN_FLIGHT);
         let supplier = {
             let bytes = set.rdb_bytes;
-            tokio::task::spawn_blocking(move || supply(data, bytes, behind, &tx))
+            tokio::task::spawn_blocking(move || supply(data, bytes, log, &tx))
         };
         let shown = Mutex::new(("preparing the target", 0));
         let run = session.run(grant, rx, &mut watch, |step| {
@@ -121,15 +120,16 @@ impl Inner {
         let refused = from.map(|from: Instant| to.map_or_else(Instant::now, |(to, _)| to) - from);
         // Whatever became of the restore, writers go on.
         watch.lift().await;
+        // It may have been allowed and come to nothing: then nothing was overwritten that could be got back.
+        watch.way_back.cut &= !matches!(&done, Err(RedisError::Restore { state: TargetState::Untouched, .. }));
         let cutover = watch.way_back.conclude(watch.waited, refused).await;
-        let untouched = matches!(&done, Err(RedisError::Restore { state: TargetState::Untouched, .. }));
-        if untouched {
-            // It was allowed, and came to nothing: nothing was overwritten that could be got back.
-            self.discard_cutover(&job.id).await;
-        }
-        let told = |fault: Fault| if untouched { fault } else { told_behind(fault, cutover.as_ref()) };
-        let restored = done.map_err(|e| ended_by(e).map(told))?;
+        let restored = done.map_err(|e| ended_by(e).map(|fault| behind(fault, cutover.as_ref())))?;
         Ok(Replicated { restored, cutover, serving_at: to.map(|(_, at)| at) })
+    }
+
+    /// How long an instance may free none of its old data before it is promoted all the same.
+    pub(super) fn free_stall(&self, id: &str) -> Duration {
+        self.config(id).map_or(MasterOptions::default().free_stall, |config| config.free_stall)
     }
 }
 
@@ -144,10 +144,17 @@ pub(super) struct Replicated {
 }
 
 /// The recovery record of the job, stored again where more of the target is about to be changed.
-struct Record<'a> {
-    jobs: &'a Jobs,
-    job: &'a Job,
-    recovery: RecoveryRecord,
+pub(super) struct Record<'a> {
+    pub(super) jobs: &'a Jobs,
+    pub(super) job: &'a Job,
+    pub(super) recovery: RecoveryRecord,
+}
+
+impl RollbackStore for Record<'_> {
+    async fn store(&mut self, record: &RollbackRecord) -> Result<(), Fault> {
+        self.recovery.switching(record);
+        self.jobs.save_recovery(self.job, &self.recovery).await
+    }
 }
 
 /// Looks at the target once it refuses writes, for the guard to judge, and lets the writers go before anything is sent.
@@ -210,6 +217,7 @@ impl BeforeStream for Watch<'_> {
             return Err(fence_broken());
         }
         self.way_back.cut = true;
+        self.record.recovery.evicted = Some(seen.evicted_keys);
         // A target that is paused does not apply what its master sends.
         self.lift().await;
         Ok(())
@@ -222,10 +230,11 @@ impl BeforeStream for Watch<'_> {
             tracing::warn!("that the target has loaded the data could not be written down: {fault}");
         }
     }
+}
 
+impl RollbackStore for Watch<'_> {
     async fn store(&mut self, record: &RollbackRecord) -> Result<(), Fault> {
-        self.record.recovery.switching(record);
-        self.record.jobs.save_recovery(self.record.job, &self.record.recovery).await
+        self.record.store(record).await
     }
 }
 

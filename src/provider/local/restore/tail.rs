@@ -29,7 +29,9 @@ pub(super) struct Follower {
     task: Option<tokio::task::JoinHandle<Followed>>,
     held: Option<Followed>,
     /// How far the task has read.
-    reached: watch::Receiver<u64>,
+    reached: watch::Receiver<Seen>,
+    /// Why not all of it is kept, as part of a sentence.
+    lost: watch::Receiver<Option<String>>,
     pieces: mpsc::Sender<Piece>,
     /// Bytes that were handed to the writer.
     handed: Arc<AtomicU64>,
@@ -53,11 +55,12 @@ impl Follower {
     /// Follows a tail, and keeps its bytes in a file, `most` of them.
     fn start(tail: Tail, path: PathBuf, most: u64) -> Self {
         let (pieces, to_write) = mpsc::channel(IN_FLIGHT);
-        let writer = tokio::task::spawn_blocking(move || write(KeptFile::new(path, most), to_write));
-        let (_, reached) = watch::channel(tail.seen().offset);
+        let (tell_lost, lost) = watch::channel(None);
+        let writer = tokio::task::spawn_blocking(move || write(KeptFile::new(path, most), to_write, &tell_lost));
+        let (_, reached) = watch::channel(tail.seen());
         let handed = Arc::default();
         let stop = CancellationToken::new();
-        let mut follower = Self { stop, task: None, held: None, reached, pieces, handed, writer };
+        let mut follower = Self { stop, task: None, held: None, reached, lost, pieces, handed, writer };
         follower.follow(tail);
         follower
     }
@@ -65,7 +68,7 @@ impl Follower {
     fn follow(&mut self, mut tail: Tail) {
         self.stop = CancellationToken::new();
         let (stopped, kept) = (self.stop.clone(), (self.pieces.clone(), Arc::clone(&self.handed)));
-        let (told, reached) = watch::channel(tail.seen().offset);
+        let (told, reached) = watch::channel(tail.seen());
         self.reached = reached;
         self.task = Some(tokio::spawn(async move {
             let read = read(&mut tail, Some((&kept.0, kept.1.as_ref())), Some(&told), &stopped).await;
@@ -85,8 +88,22 @@ impl Follower {
 
     /// Waits until the task has read up to a position, or has ended; whether it has read that far in time.
     pub(super) async fn catches_up(&mut self, offset: u64, within: Duration) -> bool {
-        let there = self.reached.wait_for(|reached| *reached >= offset);
+        let there = self.reached.wait_for(|seen| seen.offset >= offset);
         tokio::time::timeout(within, there).await.is_ok_and(|there| there.is_ok())
+    }
+
+    /// Waits until something that a client wrote cannot be kept any more, however the stream goes on: what had been read by then, and why it
+    /// is not kept, as part of a sentence. For ever where the stream ends before. May be dropped and called again.
+    pub(super) async fn loses(&mut self) -> (Seen, String) {
+        let lost = async {
+            let why = self.lost.wait_for(Option::is_some).await.ok()?.clone()?;
+            let seen = *self.reached.wait_for(|seen| seen.writes > 0).await.ok()?;
+            Some((seen, why))
+        };
+        match lost.await {
+            Some(lost) => lost,
+            None => std::future::pending().await,
+        }
     }
 
     /// Stops reading: what the source does from here on comes behind what has been read.
@@ -150,7 +167,7 @@ fn over() -> String {
 async fn read(
     tail: &mut Tail,
     to: Option<(&mpsc::Sender<Piece>, &AtomicU64)>,
-    told: Option<&watch::Sender<u64>>,
+    told: Option<&watch::Sender<Seen>>,
     stop: &CancellationToken,
 ) -> Result<(), RedisError> {
     loop {
@@ -161,7 +178,7 @@ async fn read(
             let _ = to.send(Piece::Bytes(piece)).await;
         }
         if let Some(told) = told {
-            told.send_replace(tail.seen().offset);
+            told.send_replace(tail.seen());
         }
         if tail.is_over() {
             return Ok(());

@@ -8,7 +8,7 @@ use crate::model::text;
 use std::fs::File;
 use std::io::Write as _;
 use std::path::PathBuf;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// Bytes between two looks at the room that is left on the disk.
 const LOOK_EVERY: u64 = 1 << 20;
@@ -43,14 +43,24 @@ pub(super) struct KeptFile {
     lost: Option<String>,
 }
 
-/// Keeps what comes, until nobody sends any more. Blocking.
+/// Keeps what comes, until nobody sends any more. `lost` hears at once why the file does not hold all of it. Blocking.
 ///
 /// # Errors
 /// Why the file does not hold all of it, as part of a sentence.
-pub(super) fn write(mut file: KeptFile, mut pieces: mpsc::Receiver<Piece>) -> Result<(), String> {
+pub(super) fn write(
+    mut file: KeptFile,
+    mut pieces: mpsc::Receiver<Piece>,
+    lost: &watch::Sender<Option<String>>,
+) -> Result<(), String> {
     while let Some(piece) = pieces.blocking_recv() {
         match piece {
-            Piece::Bytes(bytes) => file.take(&bytes),
+            Piece::Bytes(bytes) => {
+                let whole = file.lost.is_none();
+                file.take(&bytes);
+                if whole && file.lost.is_some() {
+                    lost.send_replace(file.lost.clone());
+                }
+            }
             Piece::Keep(tell) => {
                 // Who no longer waits has ended.
                 let _ = tell.send(file.keep());
@@ -131,6 +141,7 @@ mod tests {
             for looked_at in [false, true] {
                 let path = dir.path().join(format!("{most} {looked_at}"));
                 let (pieces, to_write) = mpsc::channel(8);
+                let (lost, _) = watch::channel(None);
                 let send = |piece: &str| pieces.try_send(Piece::Bytes(piece.into())).unwrap();
                 ["abc", "de", "fgh"].into_iter().for_each(send);
                 if looked_at {
@@ -141,11 +152,12 @@ mod tests {
                     pieces.try_send(Piece::Limit).unwrap();
                     send("too much");
                     drop(pieces);
-                    assert!(write(KeptFile::new(path.clone(), most), to_write).is_err(), "{most}");
+                    assert!(write(KeptFile::new(path.clone(), most), to_write, &lost).is_err(), "{most}");
                     assert_eq!(told.try_recv().unwrap().is_ok(), whole, "{most}");
                 } else {
                     drop(pieces);
-                    assert_eq!(write(KeptFile::new(path.clone(), most), to_write).is_ok(), whole, "{most}");
+                    assert_eq!(write(KeptFile::new(path.clone(), most), to_write, &lost).is_ok(), whole, "{most}");
+                    assert_eq!(lost.borrow().is_none(), whole, "{most}");
                 }
                 let more = if whole && looked_at { "more" } else { "" };
                 assert_eq!(std::fs::read_to_string(&path).unwrap_or_default(), format!("{kept}{more}"), "{most}");

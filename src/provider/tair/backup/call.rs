@@ -7,8 +7,8 @@ use crate::model::backup::Mode;
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, Unfinished};
 use crate::provider::tair::architecture::Architecture;
-use crate::provider::tair::backup::Started;
-use crate::provider::tair::backup::record::{Record, lost_call, since};
+use crate::provider::tair::backup::record::{Made, Record, lost_call, since};
+use crate::provider::tair::backup::{Started, say_started};
 use crate::provider::tair::poller::Poller;
 use crate::provider::tair::{Inner, sets};
 use crate::tair::error::{CloudError, TairError};
@@ -51,7 +51,7 @@ impl Inner {
                     record.jobs = reply.jobs().iter().filter_map(|id| id.parse().ok()).collect();
                     if record.jobs.is_empty() && !record.cluster {
                         // The call was taken; which job came of it can still be seen.
-                        let found = self.look_for_new(job, &record).await?;
+                        let found = self.look_for_new(job, &record, started).await?;
                         return found.map(|record| (record, false)).ok_or_else(|| lost_call(record.called_at).into());
                     }
                     self.keep_recovery(job, &record).await;
@@ -60,7 +60,7 @@ impl Inner {
                 Err(e) if e.is_cloud(CloudError::says_backup_runs) => {}
                 Err(e) if e.is_uncertain() => {
                     tracing::warn!(job = %job.id, "{e}; looking whether it arrived");
-                    if let Some(record) = self.look_for_new(job, &record).await? {
+                    if let Some(record) = self.look_for_new(job, &record, started).await? {
                         return Ok((record, false));
                     }
                     if self.running(&job.instance_id).await?.is_empty() {
@@ -74,15 +74,16 @@ impl Inner {
             match mode {
                 // A safety backup must hold the very last write, so a job that began earlier will not do.
                 Mode::Safety => {
-                    if let Some(tx) = started.take() {
-                        let _ = tx.send(Ok(false));
-                    }
+                    say_started(started, false);
                     self.jobs.progress(job, "waiting for the backup that runs already", 0, 0).await?;
                 }
                 _ if !running.is_empty() => {
                     record.joined = true;
-                    record.jobs = running.iter().filter_map(|t| t.backup_job_id).filter(|id| *id > 0).collect();
-                    record.known.retain(|id| !record.jobs.iter().any(|j| j.to_string() == *id));
+                    let runs =
+                        |id: &String| running.iter().any(|t| t.backup_job_id.is_some_and(|j| j.to_string() == *id));
+                    record.known.retain(|id| !runs(id));
+                    let shown = running.iter().map(|t| (t.backup_job_id, t.node_id.as_deref()));
+                    record.jobs = record.made(&job.instance_id, shown).jobs;
                     self.keep_recovery(job, &record).await;
                     return Ok((record, true));
                 }
@@ -143,9 +144,17 @@ impl Inner {
         Ok(tasks)
     }
 
-    /// Looks for what was not listed before the call, for as long as a new job may take to be listed.
-    pub(super) async fn look_for_new(&self, job: &Job, record: &Record) -> Result<Option<Record>, Unfinished> {
+    /// Looks for what was not listed before the call, for as long as a new job may take to be listed; and where some of it is shown, for as
+    /// long as the jobs of the other shards may.
+    pub(super) async fn look_for_new(
+        &self,
+        job: &Job,
+        record: &Record,
+        started: &mut Option<Started>,
+    ) -> Result<Option<Record>, Unfinished> {
         let mut poller = Poller::new(&self.polling, self.polling.backup_timeout, &self.jobs.stop);
+        // A job that is over may be shown no longer, and its set not yet.
+        let mut shown = BTreeSet::new();
         loop {
             // Only a look that saw everything can say that nothing new is there.
             let mut all_read = true;
@@ -162,24 +171,25 @@ impl Inner {
                 all_read &= tasks.is_some() && rows.is_some();
                 let (tasks, rows) = (tasks.unwrap_or_default(), rows.unwrap_or_default());
                 let tasks = tasks
-                    .iter()
+                    .into_iter()
                     .filter(|t| record.may_be(t.job_mode.as_deref(), t.start_time.as_deref()))
-                    .filter_map(|t| t.backup_job_id);
+                    .map(|t| (t.backup_job_id, t.node_id));
                 let rows = rows
-                    .iter()
+                    .into_iter()
                     .filter(|r| record.may_be(r.backup_mode.as_deref(), r.backup_start_time.as_deref()))
-                    .filter_map(|r| r.backup_job_id);
-                let ids = tasks.chain(rows);
-                let new: BTreeSet<i64> = ids.filter(|id| *id > 0 && !record.known.contains(&id.to_string())).collect();
-                if !new.is_empty() {
-                    // One call makes one job, or at most one a shard; later ones are somebody else's.
-                    let jobs = new.into_iter().take(record.shards.unwrap_or(1)).collect();
-                    let record = Record { jobs, ..record.clone() };
-                    self.keep_recovery(job, &record).await;
-                    return Ok(Some(record));
-                }
+                    .map(|r| (r.backup_job_id, r.node_instance_id));
+                shown.extend(tasks.chain(rows));
             }
-            if all_read && poller.elapsed() >= self.polling.visibility_delay {
+            let Made { jobs, is_whole } =
+                record.made(&job.instance_id, shown.iter().map(|(id, node)| (*id, node.as_deref())));
+            if is_whole || (!jobs.is_empty() && all_read && poller.elapsed() >= self.polling.listed_by()) {
+                let record = Record { jobs, ..record.clone() };
+                self.keep_recovery(job, &record).await;
+                return Ok(Some(record));
+            }
+            if !jobs.is_empty() {
+                say_started(started, false);
+            } else if all_read && poller.elapsed() >= self.polling.visibility_delay {
                 return Ok(None);
             }
             poller.wait("the call for a backup").await?;

@@ -20,6 +20,13 @@ use tokio::sync::oneshot;
 /// Where whoever asked for a backup waits to hear whether a job that ran before was joined.
 type Started = oneshot::Sender<Result<bool, Fault>>;
 
+/// Tells whoever waits, and was not told yet, that a backup runs, and whether it ran before the call.
+fn say_started(started: &mut Option<Started>, joined: bool) {
+    if let Some(tx) = started.take() {
+        let _ = tx.send(Ok(joined));
+    }
+}
+
 impl Inner {
     /// Starts a backup, or joins the one that runs, here or in the cloud.
     pub async fn start_backup(self: &Arc<Self>, instance_id: &str, mode: Mode) -> Result<(Job, bool), Fault> {
@@ -59,9 +66,7 @@ impl Inner {
                 return Err(end);
             }
         };
-        if let Some(tx) = tx.take() {
-            let _ = tx.send(Ok(joined));
-        }
+        say_started(&mut tx, joined);
         self.follow_backup(job, record).await
     }
 
@@ -78,7 +83,7 @@ impl Inner {
         };
         if !record.cluster && record.jobs.is_empty() {
             // The process died between the call and its reply.
-            let found = self.look_for_new(job, &record).await?;
+            let found = self.look_for_new(job, &record, &mut None).await?;
             return match found {
                 Some(record) => self.follow_backup(job, record).await,
                 None => Err(lost_call(record.called_at).into()),

@@ -9,7 +9,7 @@ use crate::tair::wire::clusters::ClusterBackup;
 use crate::tair::wire::moment;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How far back rows are read: a job that is joined may have begun this long before the call.
 const BEFORE: SignedDuration = SignedDuration::from_hours(48);
@@ -34,6 +34,15 @@ pub struct Record {
     pub joined: bool,
 }
 
+/// The new jobs that one call has made.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Made {
+    /// Their ids.
+    pub jobs: Vec<i64>,
+    /// Whether they are shown to be of all shards; of others more may still be listed.
+    pub is_whole: bool,
+}
+
 impl Recoverable for Record {
     const KIND: RecoveryKind = RecoveryKind::CloudBackup;
 }
@@ -44,6 +53,29 @@ impl Record {
     pub fn may_be(&self, mode: Option<&str>, began: Option<&str>) -> bool {
         (mode.is_none() || is_manual(mode))
             && moment(began).is_none_or(|at| at.duration_since(self.called_at).abs() <= NEAR)
+    }
+
+    /// Which new jobs one call has made, of jobs and the nodes that each is shown with: the first, and on an instance whose shards have a job
+    /// each those of its other shards. Of a job that is not shown to be of another shard nobody knows that, so it is somebody else's.
+    pub fn made<'a>(&self, instance_id: &str, shown: impl Iterator<Item = (Option<i64>, Option<&'a str>)>) -> Made {
+        let mut new: BTreeMap<i64, BTreeSet<&str>> = BTreeMap::new();
+        for (id, node) in shown {
+            if let Some(id) = id.filter(|id| *id > 0 && !self.known.contains(&id.to_string())) {
+                new.entry(id).or_default().extend(node.filter(|node| !node.is_empty()));
+            }
+        }
+        // A job whose node is the instance itself is one for all shards.
+        let is_of_shards = |nodes: &BTreeSet<&str>| !nodes.is_empty() && !nodes.contains(instance_id);
+        let (mut jobs, mut covered) = (Vec::new(), BTreeSet::new());
+        for (id, nodes) in new {
+            let is_of_others = is_of_shards(&covered) && is_of_shards(&nodes) && nodes.is_disjoint(&covered);
+            if jobs.is_empty() || (is_of_others && jobs.len() < self.shards.unwrap_or(1)) {
+                jobs.push(id);
+                covered.extend(nodes);
+            }
+        }
+        let are_all = covered.contains(instance_id) || covered.len() >= self.shards.unwrap_or_default();
+        Made { is_whole: are_all && !jobs.is_empty(), jobs }
     }
 
     /// Whether a cluster's set is, or may be, the one that is followed: one that began beside ours is somebody else's.
@@ -77,9 +109,49 @@ pub fn lost_call(called_at: Timestamp) -> Fault {
 #[cfg(test)]
 mod tests {
     //! A job that came while a reply was lost is ours only where nothing speaks against it.
-    use super::Record;
+    use super::{Made, Record};
     use jiff::{SignedDuration, Timestamp};
     use std::collections::BTreeSet;
+
+    /// One order makes one job for all shards, or one for each, whichever else there are; never more than there are shards.
+    #[test]
+    fn one_order_makes_one_job_a_shard_at_most() {
+        const WHOLE: &[&str] = &["r-1"];
+        const A: &[&str] = &["r-1-db-0"];
+        const B: &[&str] = &["r-1-db-1"];
+        const C: &[&str] = &["r-1-db-2"];
+        const BOTH: &[&str] = &["r-1-db-0", "r-1-db-1"];
+        type Shown = &'static [(i64, &'static [&'static str])];
+        let cases: [(Option<usize>, Shown, &[i64], bool); 15] = [
+            (Some(2), &[], &[], false),
+            (None, &[], &[], false),
+            (None, &[(8, WHOLE)], &[8], true),
+            (None, &[(8, A), (9, B)], &[8], true),
+            (Some(2), &[(8, WHOLE), (9, WHOLE)], &[8], true),
+            (Some(2), &[(8, BOTH), (9, BOTH)], &[8], true),
+            (Some(2), &[(8, WHOLE), (9, B)], &[8], true),
+            (Some(2), &[(9, B)], &[9], false),
+            (Some(2), &[(8, A), (9, WHOLE)], &[8], false),
+            (Some(2), &[(8, A), (9, B)], &[8, 9], true),
+            (Some(2), &[(9, B), (8, A), (11, B), (10, A)], &[8, 9], true),
+            (Some(2), &[(8, A), (9, B), (10, C)], &[8, 9], true),
+            (Some(3), &[(8, A), (9, BOTH), (10, C), (11, B)], &[8, 10, 11], true),
+            // Nothing is told of a node, or only of some.
+            (Some(2), &[(8, &[]), (9, &[""])], &[8], false),
+            (Some(2), &[(7, A), (0, A), (-1, B), (8, A), (9, &[])], &[8], false),
+        ];
+        for (shards, shown, made, is_whole) in cases {
+            let (known, jobs) = (BTreeSet::from(["7".to_owned()]), Vec::new());
+            let record =
+                Record { called_at: Timestamp::UNIX_EPOCH, cluster: false, shards, known, jobs, joined: false };
+            // Each is shown without its node as well.
+            let each = shown.iter().flat_map(|(id, nodes)| {
+                nodes.iter().map(|node| (Some(*id), Some(*node))).chain([(Some(*id), None), (None, Some("r-1-db-1"))])
+            });
+            let expected = Made { jobs: made.to_vec(), is_whole };
+            assert_eq!(record.made("r-1", each), expected, "{shards:?} {shown:?}");
+        }
+    }
 
     #[test]
     fn a_mode_that_nobody_knows_is_not_ours() {

@@ -21,6 +21,7 @@ use crate::provider::tair::clone::order::Order;
 use crate::provider::tair::clone::record::{MAY_BE, Record, may_be};
 use crate::provider::tair::poller::Poller;
 use crate::tair::client::Granted;
+use crate::tair::error::TairError;
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
@@ -143,9 +144,16 @@ impl Inner {
                 let why = "it is too long ago to ask again under the same token";
                 return Err(Unfinished::RollbackPending(may_be(why)));
             }
-            let sent = match order {
-                Order::Redis(o) => client.call(o).await,
-                Order::Tair(o) => client.call(o).await,
+            let sent = match self.client.access().await {
+                Err(e) => Err(e),
+                // The yes was for one account, which knows the token. Another one would make an instance of its own.
+                Ok(now) if job.access.as_ref().is_some_and(|begun_by| !now.reaches_same(begun_by)) => {
+                    Err(TairError::OtherCaller { action: "the order".to_owned() })
+                }
+                Ok(_) => match order {
+                    Order::Redis(o) => client.call(o).await,
+                    Order::Tair(o) => client.call(o).await,
+                },
             };
             let e = match sent {
                 Ok(new) => return Ok(new.instance_id),

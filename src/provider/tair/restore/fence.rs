@@ -5,6 +5,7 @@
 
 use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, Unfinished};
+use crate::model::time::written_up;
 use crate::provider::jobs::Recoverable as _;
 use crate::provider::tair::Inner;
 use crate::provider::tair::poller::{LOOKS, Poller, StatusLook, Steady};
@@ -15,12 +16,14 @@ use crate::tair::wire::Second;
 use crate::tair::wire::instances::InstanceState;
 use crate::tair::wire::restore::{LockDBInstanceWrite, UnlockDBInstanceWrite};
 use crate::tair::wire::settings::{DescribeHistoryTasks, TaskState};
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// Times the lock is asked for while it is not known whether an earlier call arrived. Locking twice does no harm.
 const LOCK_CALLS: u32 = 3;
+/// A restore that was sent, and whose effect nobody has seen, may begin for so many times as long as anything may take to be listed.
+const QUEUED: u32 = 2;
 /// Tasks are looked for from so long ago on.
 const TASKS_SINCE: SignedDuration = SignedDuration::from_hours(1);
 
@@ -198,6 +201,29 @@ impl Inner {
         }
     }
 
+    /// Until when a restore that was sent may still begin; `None` where none was, or where it was seen to have begun.
+    pub(super) fn may_begin_until(&self, record: &Record) -> Option<Timestamp> {
+        let queued = SignedDuration::try_from(self.polling.listed_by().saturating_mul(QUEUED));
+        let queued = queued.unwrap_or(SignedDuration::MAX);
+        record.sent_at.filter(|_| !record.seen).map(|at| at.saturating_add(queued).unwrap_or(Timestamp::MAX))
+    }
+
+    /// Whether several looks in a row say that there is no such instance any more. That is known only of the account and region in which its
+    /// job was begun: anywhere else there never was one.
+    async fn is_released(&self, job: &Job) -> Result<bool, Fault> {
+        let mut poller = Poller::new(&self.polling, self.polling.outage_timeout, &CancellationToken::new());
+        for look in 1..=LOOKS {
+            match self.attribute_raw(&job.instance_id).await {
+                Ok(Some(_)) => return Ok(false),
+                Err(e) if !e.is_cloud(CloudError::says_no_such_instance) => return Err(e.into()),
+                Ok(None) | Err(_) if look == LOOKS => {}
+                Ok(None) | Err(_) => poller.wait("the instance").await.map_err(Unfinished::into_fault)?,
+            }
+        }
+        let now = self.client.access().await?;
+        Ok(job.access.as_ref().is_some_and(|begun_by| now.reaches_same(begun_by)))
+    }
+
     /// Tries once more to lift the fence of a restore whose job is over, and returns the message and the hint that the job has then. An
     /// error: the fence cannot be lifted now either.
     pub async fn roll_back_fence(&self, orphan: &Orphan) -> Result<(String, String), Fault> {
@@ -208,7 +234,20 @@ impl Inner {
             Ok(_) => return Ok((before.clone(), hint.clone())),
             Err(damaged) => return Ok((format!("{before}; {}. {}", damaged.message, damaged.hint), hint.clone())),
         };
-        // Nobody follows the restore any more: while the cloud may still restore, the fence is needed.
+        if self.is_released(&orphan.job).await? {
+            let hint = "There is nothing to unlock. The console tells what became of the instance.";
+            return Ok((
+                format!("{before}; reconciled since: there is no {id} any more, so no write lock is left"),
+                hint.into(),
+            ));
+        }
+        // Nobody follows the restore any more: while the cloud may still restore, or begin to, the fence is needed. The call was dated by the
+        // cloud's clock, which a process that has just begun knows by a reply alone.
+        if let Some(until) = self.may_begin_until(&record).filter(|until| self.client.now() < *until) {
+            let until = written_up(until);
+            let message = format!("{id} may still begin to be restored, which nobody saw; look again after {until}");
+            return Err(Fault::new(Kind::Provider, "instance.busy", message));
+        }
         if !self.is_at_rest(id).await? {
             return Err(Fault::new(Kind::Provider, "instance.busy", format!("{id} may still be being restored")));
         }

@@ -83,7 +83,8 @@ impl Inner {
         Ok(Followed { seconds: if resumed { since_sent().as_secs() } else { poller.seconds() }, caveat: caveat.into() })
     }
 
-    /// Whether several looks in a row show the instance `Normal`, or lost: then no restore is at work on it.
+    /// Whether several looks in a row show the instance `Normal`, or lost: then no restore is at work on it. One that is
+    /// down may be in the middle of it.
     pub(super) async fn is_at_rest(&self, instance_id: &str) -> Result<bool, Fault> {
         let mut poller = Poller::new(&self.polling, self.polling.outage_timeout, &CancellationToken::new());
         let mut steady = Steady::default();

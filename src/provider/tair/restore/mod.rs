@@ -17,7 +17,7 @@ use crate::model::fault::{Fault, Kind};
 use crate::model::job::{Job, JobEnd, JobKind, StoredRecovery, Unfinished};
 use crate::model::key_filter::{self, SomeKeys};
 use crate::model::text::{clean_to, quoted};
-use crate::model::time::written;
+use crate::model::time::{written, written_up};
 use crate::provider::hint_with_way_back;
 use crate::provider::jobs::Recoverable as _;
 use crate::provider::tair::restore::fence::{LOCKED_UNSEEN, Seen, UNLOCKED_UNSEEN};
@@ -141,8 +141,9 @@ impl Inner {
             let message = format!("{}; writes stay locked until it is", unknown.message);
             record.next.clone_from(&unknown.hint);
             self.keep_recovery(job, record).await;
+            let from = self.may_begin_until(record).map(|at| format!(", after {}", written_up(at))).unwrap_or_default();
             let hint = format!(
-                "{} describe_jobs unlocks writes once the instance is steadily Normal; or unlock them in the console.",
+                "{} describe_jobs unlocks writes once the instance is steadily Normal{from}; or unlock them in the console.",
                 record.next
             );
             return Err(Unfinished::RollbackPending(Fault::new(unknown.kind, unknown.code, message).hint(&hint)));
@@ -198,6 +199,8 @@ impl Inner {
             // Never sent again: the status shows whether the call arrived.
             Err(e) if e.is_uncertain() => tracing::warn!(job = %job.id, "{e}; looking at the status"),
             Err(e) => {
+                // No restore was begun, and none is waited for.
+                record.sent_at = None;
                 let fault = Fault::from(e);
                 let hint = format!("Nothing was overwritten. {}", fault.hint);
                 return Err(fault.hint(hint.trim()).into());

@@ -16,7 +16,7 @@ pub struct Record {
     /// Whether a call that locks writes may still take effect: its reply was lost, or has not come yet.
     #[serde(default)]
     pub lock_lost: bool,
-    /// When `RestoreInstance` was called; `None` before the call.
+    /// When `RestoreInstance` was called; `None` before the call, and once the cloud has refused it.
     pub sent_at: Option<Timestamp>,
     /// Whether the reply said that the call was taken.
     pub taken: bool,

@@ -9,6 +9,7 @@ use crate::provider::tair::sets::{CloudSet, Listed, NO_SIZE, Shard, blank, mode_
 use crate::tair::wire::backups::{Backup, RecoverConfig};
 use crate::tair::wire::moment;
 use jiff::{SignedDuration, Timestamp};
+use std::collections::BTreeSet;
 
 /// Shards of one backup begin within this.
 const TOGETHER: SignedDuration = SignedDuration::from_mins(30);
@@ -90,11 +91,22 @@ pub fn one(instance_id: &str, rows: Vec<Backup>, shards: Option<usize>) -> Optio
     if rows.iter().any(|row| row.backup_status.is_none()) {
         return damaged("the cloud does not say whether it succeeded".into());
     }
-    if let Some(shards) = shards.filter(|n| *n > 1 && rows.len() < *n) {
-        // A cluster of the newer kind may list one row for all its shards: then the row names the instance itself.
-        let whole = rows.len() == 1 && first.node_instance_id.as_deref().is_none_or(|node| node == instance_id);
-        if !whole {
+    let nodes: BTreeSet<&str> = rows.iter().map(|r| r.node_instance_id.as_deref().unwrap_or(instance_id)).collect();
+    // A cluster of the newer kind may list one row for all its shards: then the row names the instance itself.
+    let is_of_all = nodes.contains(instance_id);
+    if nodes.len() < rows.len() || (is_of_all && rows.len() > 1) {
+        return damaged("it has several files of one shard, so they are of several backups".into());
+    }
+    if let Some(shards) = shards.filter(|_| !is_of_all) {
+        if rows.len() < shards {
             return damaged(format!("it has {} of the instance's {shards} shards", rows.len()));
+        }
+        // What one job made belongs together, also where the instance had more shards then.
+        let job = first.backup_job_id.filter(|j| *j > 0);
+        let is_of_one_job = job.is_some() && rows.iter().all(|r| r.backup_job_id == job);
+        if rows.len() > shards.max(1) && !is_of_one_job {
+            let files = rows.len();
+            return damaged(format!("it has {files} files of several jobs, and the instance has {shards} shards"));
         }
     }
     let starts = rows.iter().filter_map(|r| moment(r.backup_start_time.as_deref())).min();
