@@ -288,10 +288,8 @@ impl Config {
             Some("") => return Err(refused(&path, "vault is empty; leave it out for a directory in the home")),
             Some(url) if url.contains("://") => {
                 let tair = tair.as_ref();
-                let cloud = CloudDefaults {
-                    region: tair.and_then(|t| t.region.as_deref()),
-                    vpc: tair.is_some_and(|t| t.vpc),
-                };
+                let cloud =
+                    CloudDefaults { region: tair.and_then(|t| t.region.as_deref()), vpc: tair.is_some_and(|t| t.vpc) };
                 VaultPlace::Bucket(BucketPlace::parse(url, cloud).map_err(|why| refused(&path, &why))?)
             }
             Some(dir) => VaultPlace::Directory(base.join(dir)),

@@ -81,7 +81,10 @@ impl BucketPlace {
     pub fn parse(text: &str, cloud: CloudDefaults<'_>) -> Result<Self, String> {
         if text.contains('@') {
             // The url is not repeated: it may hold a key.
-            return Err("vault must not hold an access key; credentials are looked for where the store's own tools keep them".to_owned());
+            return Err(
+                "vault must not hold an access key; credentials are looked for where the store's own tools keep them"
+                    .to_owned(),
+            );
         }
         let bad = |why: &str| {
             format!(
@@ -141,12 +144,15 @@ impl BucketPlace {
         let host = self.endpoint.as_ref().and_then(Url::host_str).unwrap_or_default();
         match self.service {
             // Create-only is spelled in another way there, and would be passed over.
-            Service::S3 if host.ends_with(".aliyuncs.com") => return Err("is an OSS endpoint, whose buckets are oss://"),
+            Service::S3 if host.ends_with(".aliyuncs.com") => {
+                return Err("is an OSS endpoint, whose buckets are oss://");
+            }
             Service::S3 => {}
             Service::Oss => {
                 self.region = self.region.or_else(|| cloud.region.map(str::to_owned));
                 if self.endpoint.is_none() {
-                    let region = self.region.as_deref().ok_or("has neither region nor endpoint, and [tair] no region")?;
+                    let region =
+                        self.region.as_deref().ok_or("has neither region nor endpoint, and [tair] no region")?;
                     let within = if cloud.vpc { "-internal" } else { "" };
                     let own = Url::parse(&format!("https://oss-{region}{within}.aliyuncs.com"));
                     self.endpoint = Some(own.map_err(|_| "has no region that can be part of a host's name")?);
@@ -199,7 +205,7 @@ mod tests {
         assert_eq!((s3.to_string().as_str(), s3.region.as_deref()), ("s3://backups/redis/prod", Some("eu-central-1")));
         assert_eq!((s3.endpoint, s3.in_host), (None, None));
         let own = read("s3://backups?endpoint=http://127.0.0.1:8333&addressing=path").unwrap();
-        assert_eq!(own.endpoint.unwrap().as_str(), "http://127.0.0.1:8333/");
+        assert_eq!(own.endpoint.as_ref().unwrap().as_str(), "http://127.0.0.1:8333/");
         assert_eq!((own.to_string().as_str(), own.in_host, own.region), ("s3://backups", Some(false), None));
         let host = |place: BucketPlace| place.endpoint.unwrap().host_str().unwrap().to_owned();
         assert_eq!(host(read("oss://backups/a").unwrap()), "oss-cn-beijing.aliyuncs.com");

@@ -60,7 +60,9 @@ fn vault_fault(what: &str, place: &str, e: io::Error) -> Fault {
     let hint = match error::hint(&e) {
         Some(hint) => hint,
         None if e.kind() == io::ErrorKind::StorageFull => "The disk of the vault is full; free space on it.",
-        None => "Check that the directory of the vault (in the home, --home) is there, has room and belongs to this user.",
+        None => {
+            "Check that the directory of the vault (in the home, --home) is there, has room and belongs to this user."
+        }
     };
     Fault::new(Kind::Unexpected, "vault.failed", format!("cannot {what} {place}: {e}")).hint(hint).because(e)
 }
@@ -70,7 +72,9 @@ fn unreadable(place: &str, why: impl Into<Box<dyn Error + Send + Sync>>) -> Faul
     let why = why.into();
     if let Some(e) = error::out_of_reach(&*why) {
         let message = format!("cannot read {place}: {e}");
-        return Fault::new(Kind::Unexpected, "vault.failed", message).hint(error::hint(e).unwrap_or_default()).because(why);
+        return Fault::new(Kind::Unexpected, "vault.failed", message)
+            .hint(error::hint(e).unwrap_or_default())
+            .because(why);
     }
     Fault::new(Kind::Damaged, "backup.damaged", format!("{place}: {why}"))
         .hint("This set cannot be used; choose another from describe_backups. Nothing was sent to any instance.")
@@ -109,10 +113,11 @@ impl Vault {
         self.spill_dir.clone()
     }
 
-    /// The fault of a set whose data differs from what was written; `why` is part of a sentence about the data.
+    /// The fault of a set whose data cannot be read, which is damage unless the store is only out of reach; `why` is part of a sentence about
+    /// the data.
     #[must_use]
-    pub fn damaged(&self, set: &BackupSet, why: impl std::fmt::Display) -> Fault {
-        damaged(&self.store.place(&data_of(set)), why)
+    pub fn unreadable(&self, set: &BackupSet, why: impl Into<Box<dyn Error + Send + Sync>>) -> Fault {
+        unreadable(&self.store.place(&data_of(set)), why)
     }
 
     /// The names under an instance, by folder.
@@ -210,7 +215,10 @@ impl Vault {
                     // The manifest was put since, by the job that made the set.
                     Folder::Set => manifest().map_err(|e| unreadable(&place, e))?,
                     Folder::Staging => {
-                        return Err(unreadable(&place, "is not there: data without a manifest, made by no running job"));
+                        return Err(unreadable(
+                            &place,
+                            "is not there: data without a manifest, made by no running job",
+                        ));
                     }
                 }
             }
@@ -220,7 +228,8 @@ impl Vault {
         if set.id != backup_id || set.instance_id != instance_id {
             return Err(unreadable(&place, format!("says it is {} of {}", quoted(&set.id), quoted(&set.instance_id))));
         }
-        let bytes = self.store.open(&data_of(&set)).and_then(|data| data.size()).map_err(|e| self.unreadable(&set, e))?;
+        let bytes =
+            self.store.open(&data_of(&set)).and_then(|data| data.size()).map_err(|e| self.unreadable(&set, e))?;
         if bytes != set.stored_bytes {
             return Err(self.unreadable(&set, format!("has {bytes} bytes, {} were written", set.stored_bytes)));
         }

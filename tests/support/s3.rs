@@ -2,8 +2,8 @@
 //! the server's place.
 
 use crate::support::between::{ask, header, read_request};
-use crate::support::{free_port, root, wait};
-use std::io::{Read as _, Write as _};
+use crate::support::{free_port, root};
+use std::io::Write as _;
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -44,40 +44,39 @@ fn start() -> Server {
     let weed = servers.join("seaweedfs-4.48/weed");
     assert!(weed.exists(), "{} is missing: run scripts/servers", weed.display());
     let dir = tempfile::Builder::new().prefix("weed").tempdir().unwrap().keep();
-    let [port, master, volume, filer] = std::array::from_fn(|_| free_port());
+    let port = free_port();
     let mut command = Command::new("sh");
     command.args(["-c", SHELL, "weed"]).arg(&dir).arg(weed).arg("mini").arg("-dir").arg(&dir);
-    command.args(["-ip", "127.0.0.1", "-ip.bind", "127.0.0.1", "-webdav=false", "-admin.ui=false"]);
-    for (name, port) in [("s3", port), ("master", master), ("volume", volume), ("filer", filer)] {
-        command.arg(format!("-{name}.port={port}"));
+    command.args(["-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-bucket", BUCKET, &format!("-s3.port={port}")]);
+    for of in ["master", "volume", "filer", "admin"] {
+        command.arg(format!("-{of}.port={}", free_port()));
     }
+    // What it has besides would listen on ports of its own choice, or talk to others.
+    command.args([
+        "-webdav=false",
+        "-admin.ui=false",
+        "-master.telemetry=false",
+        "-s3.port.iceberg=0",
+        "-s3.port.lance=0",
+    ]);
     command.env("AWS_ACCESS_KEY_ID", KEY.0).env("AWS_SECRET_ACCESS_KEY", KEY.1);
     let shell = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let log = || std::fs::read_to_string(dir.join("log")).unwrap_or_default();
-    let waited = std::time::Instant::now();
-    // A bucket is a directory of the filer's.
-    while post(filer, &format!("/buckets/{BUCKET}/")).is_none_or(|status| status >= 300) {
-        assert!(waited.elapsed() < Duration::from_secs(60), "the S3 server does not begin; its log: {}", log());
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    // A port that is open is not a server that is ready.
     let store = Bucket::new(place_at(port, "ready"), Some(Arc::new(key())));
-    wait("the S3 server to take an object", Duration::from_secs(60), || {
+    let ready = || {
+        // A port that is open is not a server that is ready.
+        TcpStream::connect(("127.0.0.1", port)).ok()?;
         match store.upload_whole("object").and_then(|upload| upload.finish()) {
             Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => None,
             _ => Some(()),
         }
-    });
+    };
+    let waited = std::time::Instant::now();
+    while ready().is_none() {
+        let log = || std::fs::read_to_string(dir.join("log")).unwrap_or_default();
+        assert!(waited.elapsed() < Duration::from_secs(60), "the S3 server does not begin; its log: {}", log());
+        std::thread::sleep(Duration::from_millis(20));
+    }
     Server { port, _shell: shell }
-}
-
-fn post(port: u16, path: &str) -> Option<u16> {
-    let mut tcp = TcpStream::connect(("127.0.0.1", port)).ok()?;
-    tcp.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
-    write!(tcp, "POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").ok()?;
-    let mut reply = String::new();
-    tcp.read_to_string(&mut reply).ok()?;
-    reply.split(' ').nth(1)?.parse().ok()
 }
 
 /// The access key, for the program's own client.
@@ -130,7 +129,11 @@ pub enum Fate {
     /// It is passed on, and its reply is lost.
     Lose,
     /// The server never hears of it.
-    Answer { status: u16, headers: Vec<(&'static str, String)>, body: String },
+    Answer {
+        status: u16,
+        headers: Vec<(&'static str, String)>,
+        body: String,
+    },
 }
 
 impl Fate {

@@ -216,9 +216,7 @@ impl Client {
             matches!(answered.kind(), ErrorKind::ConditionNotMatch | ErrorKind::Conflict | ErrorKind::AlreadyExists);
         match self.look(name).await {
             Ok(Some(found)) if found.mark.as_deref() == Some(mark) => Ok(()),
-            Ok(Some(_)) => {
-                Err(failed(io::ErrorKind::AlreadyExists, "another object has this name; it is as it was"))
-            }
+            Ok(Some(_)) => Err(failed(io::ErrorKind::AlreadyExists, "another object has this name; it is as it was")),
             Ok(None) if refused => {
                 let why = "somebody else was at this name at the same moment, and nothing has it";
                 Err(failed(io::ErrorKind::ResourceBusy, why))

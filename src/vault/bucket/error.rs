@@ -24,7 +24,9 @@ pub fn hint(e: &io::Error) -> Option<&'static str> {
         io::ErrorKind::PermissionDenied => {
             "These credentials may not do that in the bucket; docs/vault.md has the rights that are needed."
         }
-        _ => "Check `vault` in the configuration, the network and the credentials; `tair-backup-mcp doctor` tries them.",
+        _ => {
+            "Check `vault` in the configuration, the network and the credentials; `tair-backup-mcp doctor` tries them."
+        }
     })
 }
 
@@ -32,7 +34,7 @@ pub fn hint(e: &io::Error) -> Option<&'static str> {
 #[must_use]
 pub fn out_of_reach<'e>(e: &'e (dyn Error + 'static)) -> Option<&'e io::Error> {
     use io::ErrorKind::{InvalidData, NotFound, UnexpectedEof};
-    std::iter::successors(Some(e), |e| e.source())
+    std::iter::successors(Some(e), |e: &&'e (dyn Error + 'static)| (*e).source())
         .filter_map(|e| e.downcast_ref::<io::Error>())
         .find(|e| is_of_bucket(e) && !matches!(e.kind(), NotFound | InvalidData | UnexpectedEof))
 }

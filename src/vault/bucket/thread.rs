@@ -18,9 +18,7 @@ fn handle() -> io::Result<Handle> {
     }
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let handle = runtime.handle().clone();
-    std::thread::Builder::new()
-        .name("bucket".into())
-        .spawn(move || runtime.block_on(std::future::pending::<()>()))?;
+    std::thread::Builder::new().name("bucket".into()).spawn(move || runtime.block_on(std::future::pending::<()>()))?;
     *running = Some(handle.clone());
     Ok(handle)
 }

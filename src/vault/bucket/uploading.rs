@@ -60,12 +60,17 @@ impl Uploading {
 
 impl Write for Uploading {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let size = part_bytes(self.sent);
         // Only when more comes: what fits into one part goes in one request.
-        if self.filling.len() >= size {
+        if self.filling.len() >= part_bytes(self.sent) {
             self.send()?;
         }
-        let n = bytes.len().min(part_bytes(self.sent) - self.filling.len());
+        let size = part_bytes(self.sent);
+        if self.filling.len() + bytes.len() > self.filling.capacity() {
+            // At most the part: a buffer that grows by doubling would be nearly two.
+            let wanted = (self.filling.len() + bytes.len()).max(2 * self.filling.capacity()).min(size);
+            self.filling.reserve_exact(wanted.saturating_sub(self.filling.len()));
+        }
+        let n = bytes.len().min(size - self.filling.len());
         self.filling.extend_from_slice(bytes.get(..n).unwrap_or_default());
         Ok(n)
     }

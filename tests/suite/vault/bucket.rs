@@ -12,7 +12,11 @@ use tair_backup_mcp::vault::bucket::Bucket;
 use tair_backup_mcp::vault::store::Store;
 
 /// Strikes the first so many requests that are meant.
-fn first(times: u32, meant: impl Fn(&Request) -> bool + Send + 'static, fate: Fate) -> impl FnMut(&Request) -> Fate + Send {
+fn first(
+    times: u32,
+    meant: impl Fn(&Request) -> bool + Send + 'static,
+    fate: Fate,
+) -> impl FnMut(&Request) -> Fate + Send {
     let mut left = times;
     move |request| {
         if left > 0 && meant(request) {

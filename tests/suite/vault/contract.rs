@@ -74,11 +74,11 @@ fn a_name_is_given_once() {
                 assert_eq!(content(store, name), b"first", "{kind} {name} {n}");
             }
         }
-        let race = |name: &str, of: &(dyn Fn(u8) -> Vec<u8> + Sync), put: &(dyn Fn(&str, &[u8]) -> std::io::Result<()> + Sync)| {
+        let race = |name: &str,
+                    of: &(dyn Fn(u8) -> Vec<u8> + Sync),
+                    put: &(dyn Fn(&str, &[u8]) -> std::io::Result<()> + Sync)| {
             let won: Vec<u8> = std::thread::scope(|scope| {
-                let all: Vec<_> = (0..4)
-                    .map(|n| scope.spawn(move || put(name, &of(n)).map(|()| n)))
-                    .collect();
+                let all: Vec<_> = (0..4).map(|n| scope.spawn(move || put(name, &of(n)).map(|()| n))).collect();
                 all.into_iter().filter_map(|racer| racer.join().unwrap().ok()).collect()
             });
             assert_eq!(won.len(), 1, "{kind} {name}: {won:?}");
@@ -110,11 +110,11 @@ fn what_is_put_is_listed_and_read() {
             names.sort();
             names
         };
-        assert_eq!((folders(""), folders("a"), folders("a/x")), (
-            vec!["a".into(), "ab".into()],
-            vec!["x".into(), "y".into()],
-            vec![]
-        ), "{kind}");
+        assert_eq!(
+            (folders(""), folders("a"), folders("a/x")),
+            (vec!["a".into(), "ab".into()], vec!["x".into(), "y".into()], vec![]),
+            "{kind}"
+        );
         let object = store.open("a/x/1").unwrap();
         let size = bytes.len() as u64;
         assert_eq!(object.size().unwrap(), size);
