@@ -36,6 +36,10 @@ impl Uploading {
         Self { client, name, filling: Vec::new(), sent: 0, parts: None, failed: false }
     }
 
+    fn whole(&self) -> io::Result<()> {
+        if self.failed { Err(io::Error::other("a part of it did not go up")) } else { Ok(()) }
+    }
+
     /// Sends the part that is full.
     fn send(&mut self) -> io::Result<()> {
         let (client, name) = (Arc::clone(&self.client), self.name.clone());
@@ -60,6 +64,7 @@ impl Uploading {
 
 impl Write for Uploading {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.whole()?;
         // Only when more comes: what fits into one part goes in one request.
         if self.filling.len() >= part_bytes(self.sent) {
             self.send()?;
@@ -82,9 +87,7 @@ impl Write for Uploading {
 
 impl Upload for Uploading {
     fn finish(mut self: Box<Self>) -> io::Result<()> {
-        if self.failed {
-            return Err(io::Error::other("a part of it did not go up"));
-        }
+        self.whole()?;
         let (client, last) = (Arc::clone(&self.client), std::mem::take(&mut self.filling));
         let Some(mut parts) = self.parts.take() else {
             let name = std::mem::take(&mut self.name);

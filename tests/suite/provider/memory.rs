@@ -1,6 +1,6 @@
 //! A gigabyte of mixed data goes out and comes back equal, and this program holds less than 64 MB in memory all along.
 
-use crate::support::{Bench, Done, Redis, finish, text};
+use crate::support::{Bench, Done, Redis, finish, s3, text, unattended};
 use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -39,14 +39,13 @@ fn measured(bench: &Bench, what: &str, args: &[&str]) -> Done {
     done
 }
 
-/// Capture, verification and plan, download, and restore of the same gigabyte, each measured.
-#[test]
-fn a_gigabyte_in_64_megabytes() {
+/// Capture, verification and plan, download, and restore of the same data, each measured.
+fn there_and_back(megabytes: u32, bench: impl FnOnce(&Redis) -> Bench) {
     let forced = std::env::var("MEMORY_TEST_MEGABYTES").ok().and_then(|m| m.parse().ok());
     let redis = Redis::start("redis-7.0", &[]);
-    redis.fill(forced.unwrap_or(1000), 1);
+    redis.fill(forced.unwrap_or(megabytes), 1);
     say(&format!("{} bytes used, {:?}", redis.info("used_memory"), redis.statistics()));
-    let bench = Bench::unattended(&redis);
+    let bench = bench(&redis);
     let before = redis.digest();
     let made = measured(&bench, "capture", &["create-backup", "--instance-id", "orders", "--json"]).json();
     let backup = text(&made["backup_id"]);
@@ -64,4 +63,19 @@ fn a_gigabyte_in_64_megabytes() {
     assert_eq!(job["status"], "succeeded", "{job}");
     assert_eq!(redis.digest(), before);
     assert_eq!((redis.info("role"), redis.setting("repl-diskless-load")), ("master".into(), "disabled".into()));
+}
+
+#[test]
+fn a_gigabyte_in_64_megabytes() {
+    there_and_back(1000, Bench::unattended);
+}
+
+/// By way of a bucket, whose parts and blocks are held besides.
+#[test]
+fn a_bucket_in_64_megabytes() {
+    there_and_back(200, |redis| {
+        let mut bench = Bench::new(&format!("vault = \"{}\"\n{}", s3::url(&s3::prefix()), unattended(redis, "")));
+        bench.env = s3::environment(s3::KEY.1);
+        bench
+    });
 }

@@ -97,8 +97,9 @@ fn what_fails_in_passing_is_tried_again() {
     let denied = store.put_new("a/small", b"ours").unwrap_err();
     assert!(denied.kind() == ErrorKind::PermissionDenied && denied.to_string().contains("AccessDenied"), "{denied}");
     let mut large_one = store.upload_whole("a/large").unwrap();
-    let written: Vec<_> = large(0).chunks(1 << 20).map(|piece| large_one.write_all(piece)).collect();
-    assert!(written.iter().any(Result::is_err), "nothing was said of a part that did not go up");
+    // Some parts are on their way before it is known.
+    let failed = (0..4).filter(|n| large_one.write_all(&large(*n)).is_err()).count();
+    assert!((1..4).contains(&failed), "{failed} times it was said that a part did not go up");
     large_one.finish().unwrap_err();
     assert_eq!(direct.list("a").unwrap(), [""; 0]);
 }

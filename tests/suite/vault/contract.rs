@@ -173,7 +173,9 @@ fn what_is_given_up_renamed_or_deleted() {
             store.deleted("a").unwrap();
         }
         store.prune("a");
-        assert_eq!((listed(store, ""), store.folders("").unwrap()), (vec![], vec![]), "{kind}");
+        assert_eq!(listed(store, ""), [""; 0], "{kind}");
+        // A server that keeps files may list a folder for a while after its last object; nobody takes one for a set.
+        assert!(kind != "disk" || store.folders("").unwrap().is_empty());
     });
 }
 
